@@ -1,0 +1,98 @@
+# What can be made here. `make` alone prints the targets; each says what it is for after two hashes.
+# The two that matter: `make demo` shows the product at work, `make test` is what CI runs, all of it.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+# Tools are built once per version, outside the clone: golangci-lint takes two minutes on two cores.
+ARAUTO_TOOLS ?= $(HOME)/.cache/arauto/tools
+export ARAUTO_TOOLS
+GOVERSION    := $(shell go env GOVERSION)
+GOLANGCI     := $(ARAUTO_TOOLS)/golangci-lint-2.15.0-$(GOVERSION)/golangci-lint
+GOFUMPT      := $(ARAUTO_TOOLS)/gofumpt-0.12.0-$(GOVERSION)/gofumpt
+GOTESTSUM    := $(ARAUTO_TOOLS)/gotestsum-1.13.0-$(GOVERSION)/gotestsum
+GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
+KEEP      ?=
+PKG       ?= ./...
+FUZZTIME  ?= 5s
+BENCHTIME ?= 1s
+TESTFLAGS := -race -shuffle=on
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/arauto: static, reproducible, stamped with the version
+	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/arauto ./cmd/arauto
+
+.PHONY: demo
+demo: postgres build ## play the product's stories within two minutes; KEEP=1 leaves it running
+	@bin/arauto demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: lint postgres ## everything CI checks: vet, linters, format, race-enabled tests; changes nothing; PKG=./internal/x/...
+	@$(MAKE) $(GOTESTSUM)
+	@$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- $(TESTFLAGS) -timeout 7m $(PKG)
+
+.PHONY: test-long
+test-long: postgres $(GOTESTSUM) ## the tests with ARAUTO_LONG=1, nothing from the cache, up to an hour
+	@ARAUTO_LONG=1 $(GOTESTSUM) --format standard-verbose -- $(TESTFLAGS) -count=1 -timeout 60m $(PKG)
+
+.PHONY: lint
+lint: $(GOLANGCI) $(GOFUMPT) ## vet, linters and the format check
+	@go vet $(PKG)
+	@$(GOLANGCI) run $(PKG)
+	@unformatted=$$($(GOFUMPT) -l .); \
+	if [ -n "$$unformatted" ]; then printf 'gofumpt would change these files (run: make format):\n%s\n' "$$unformatted"; exit 1; fi
+
+.PHONY: format
+format: $(GOFUMPT) ## rewrite the Go files as gofumpt wants them
+	@$(GOFUMPT) -l -w .
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (5s)
+	@go test -list '^Fuzz' $(PKG) \
+	| awk '/^Fuzz/ { target[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, target[i]; n = 0 }' \
+	| while read -r package target; do \
+		echo "$$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	done
+
+.PHONY: bench
+bench: postgres ## run every benchmark for BENCHTIME (1s)
+	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PKG)
+
+.PHONY: audit-deps
+audit-deps: ## look for known vulnerabilities in dependencies; needs the network
+	@go run $(GOVULNCHECK) ./...
+
+.PHONY: postgres
+postgres: ## find PostgreSQL for tests and demo, or install it
+	@go run internal/throwaway/where.go 2>/dev/null || { .ci/install-postgres && go run internal/throwaway/where.go; }
+
+.PHONY: tools
+tools: $(GOLANGCI) $(GOFUMPT) $(GOTESTSUM) ## build the pinned linters and test runner
+
+# Built outside any module, without the caller's flags: nothing of ours shall shape them, nor their modules ours.
+define install-tool
+	@echo "building $(@F) into $(@D)"
+	@cd / && GOBIN=$(@D) GOFLAGS= GOWORK=off CGO_ENABLED=0 go install -trimpath $(1)
+endef
+
+$(GOLANGCI):
+	$(call install-tool,github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0)
+
+$(GOFUMPT):
+	$(call install-tool,mvdan.cc/gofumpt@v0.12.0)
+
+$(GOTESTSUM):
+	$(call install-tool,gotest.tools/gotestsum@v1.13.0)
+
+.PHONY: clean
+clean: ## remove what was built here
+	@rm -rf bin

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/gateway"
+)
+
+func checkCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "check", Short: "say all that is wrong with settings, certificates and database, at once", Args: cobra.NoArgs,
+		Long: "Print the effective settings with their origin and secrets masked, then look at files, certificates, database and clock.\nNothing is changed. Exit code 2 when serve would refuse to start.",
+	}
+	config := configFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := gateway.ReadConfig(*config, w.environ)
+		if err != nil {
+			return err
+		}
+		table := tabwriter.NewWriter(w.stdout, 0, 8, 2, ' ', 0)
+		for _, e := range cfg.Effective() {
+			fmt.Fprintf(table, "%s\t%s\t%s\t(%s)\n", e.Key, e.Value, e.Env, e.Origin)
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+		findings, err := gateway.Examine(cmd.Context(), cfg, time.Now())
+		for _, line := range findings {
+			fmt.Fprintln(w.stdout, line)
+		}
+		var wrong *gateway.ConfigError
+		if err == nil || errors.As(err, &wrong) {
+			if err == nil {
+				fmt.Fprintln(w.stdout, "check: ok")
+			}
+			return err
+		}
+		return err
+	}
+	return c
+}

@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/stage"
+	"github.com/arauto/arauto/openapi/openapitest"
+)
+
+func demoCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "demo", Short: "play the product's stories on this machine, with nothing but a PostgreSQL to be found", Args: cobra.NoArgs,
+		Long: "Start a throwaway PostgreSQL and PKI, the gateway, two stand-in initiators and a stand-in core, and play what happens to\n" +
+			"payment changes: told at once; refused and told on the second attempt; given up after the third. It ends within two\n" +
+			"minutes, with \"demo: ok\" only if everything happened as the rules say.",
+	}
+	keep := c.Flags().Bool("keep", false, "leave everything running until interrupted, with the addresses printed")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		d := &demo{out: w.stdout, began: time.Now()}
+		err := d.run(cmd.Context(), *keep)
+		if err != nil {
+			fmt.Fprintln(w.stdout, "demo: FAILED", err)
+			return errFailed
+		}
+		fmt.Fprintln(w.stdout, "demo: ok")
+		return nil
+	}
+	return c
+}
+
+// demoLimit is how long the stories may take from the line "demo: started" on.
+const demoLimit = 115 * time.Second
+
+// demo is one performance.
+type demo struct {
+	mu    sync.Mutex
+	out   io.Writer
+	began time.Time
+
+	stage   *stage.Stage
+	replica *stage.Replica
+	core    *stage.Core
+}
+
+// say prints one line of the live account.
+func (d *demo) say(who, format string, args ...any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fmt.Fprintf(d.out, "%7.3f s  %-9s %s\n", time.Since(d.began).Seconds(), who, fmt.Sprintf(format, args...))
+}
+
+func (d *demo) run(ctx context.Context, keep bool) (err error) {
+	d.began = time.Now()
+	fmt.Fprintln(d.out, "demo: started")
+	limited, cancel := context.WithTimeout(ctx, demoLimit)
+	defer cancel()
+	if err := d.open(limited, keep); err != nil {
+		return fmt.Errorf("setting up: %w", err)
+	}
+	defer func() { err = errors.Join(err, d.stage.Close()) }()
+	alfa, beta, err := d.initiators(limited)
+	if err != nil {
+		return fmt.Errorf("setting up: %w", err)
+	}
+	defer alfa.Close()
+	defer beta.Close()
+	if err := d.play(limited, d.stories(alfa, beta)); err != nil {
+		return err
+	}
+	if keep {
+		d.stay(ctx)
+	}
+	return nil
+}
+
+// open sets the stage: database, PKI, gateway.
+func (d *demo) open(ctx context.Context, keep bool) (err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "arauto-demo-")
+	if err != nil {
+		return err
+	}
+	d.say("demo", "everything is written below %s%s", dir, map[bool]string{false: " and removed at the end"}[keep])
+	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(self, args...) }})
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	d.say("demo", "PostgreSQL is up, the schema is made, a development PKI with the real certificate profiles too")
+	if d.replica, err = d.stage.Start(ctx); err != nil {
+		return errors.Join(err, d.stage.Close(), os.RemoveAll(dir))
+	}
+	d.say("gateway", "ready: initiators on https://%s, the bank on http://%s, operations on http://%s", d.replica.Public, d.replica.Internal, d.replica.Ops)
+	d.core, err = d.stage.Core(d.replica)
+	return err
+}
+
+// initiators starts alfa and beta and registers them with software statements signed by the directory's key.
+func (d *demo) initiators(ctx context.Context) (alfa, beta *itptest.Initiator, err error) {
+	for i, facts := range []certs.Initiator{certs.DefaultAlfa, certs.DefaultBeta} {
+		endpoint, err := d.initiator(facts)
+		if err != nil {
+			return nil, nil, err
+		}
+		uris := []string{endpoint.BaseURI("/" + facts.Name)}
+		statement, err := d.stage.Statement(facts.Organisation.ID, facts.SoftwareID, uris)
+		if err != nil {
+			return nil, nil, err
+		}
+		err = d.core.Register(ctx, facts.Name, stage.Registration{
+			OrganisationID: facts.Organisation.ID, SoftwareID: facts.SoftwareID, Name: facts.Organisation.Name, WebhookURIs: uris, SoftwareStatement: statement,
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("register %s: %w", facts.Name, err)
+		}
+		d.say(facts.Name, "listens on %s, demands a client certificate, and is registered with a signed statement", uris[0])
+		if i == 0 {
+			alfa = endpoint
+		} else {
+			beta = endpoint
+		}
+	}
+	return alfa, beta, nil
+}
+
+func (d *demo) initiator(facts certs.Initiator) (*itptest.Initiator, error) {
+	leaf, err := d.stage.PKI.Issue(d.stage.PKI.InitiatorServer(facts))
+	if err != nil {
+		return nil, err
+	}
+	clients := x509.NewCertPool()
+	clients.AddCert(d.stage.PKI.ClientCA.Certificate)
+	return itptest.Start(itptest.Options{Certificate: leaf.TLS(), ClientCAs: clients})
+}
+
+// story is one notification and what must come of it.
+type story struct {
+	name     string
+	who      string
+	endpoint *itptest.Initiator
+	kind     ofb.Kind
+	status   ofb.Status
+	answers  []itptest.Answer
+	state    string
+	outcomes []string // of the attempts
+
+	id     string // of the resource
+	result stage.Notification
+	seen   []itptest.Request
+}
+
+func (d *demo) stories(alfa, beta *itptest.Initiator) []*story {
+	refused := itptest.Refuse(http.StatusServiceUnavailable)
+	return []*story{
+		{name: "delivered", who: "alfa", endpoint: alfa, kind: ofb.PixPayment, status: ofb.ACSC, answers: []itptest.Answer{itptest.Accept},
+			state: "delivered", outcomes: []string{"delivered"}},
+		{name: "retried", who: "alfa", endpoint: alfa, kind: ofb.PaymentConsent, status: ofb.Consumed, answers: []itptest.Answer{refused, itptest.Accept},
+			state: "delivered", outcomes: []string{"refused", "delivered"}},
+		{name: "given-up", who: "beta", endpoint: beta, kind: ofb.PixPayment, status: ofb.RJCT, answers: []itptest.Answer{refused, refused, refused},
+			state: "exhausted", outcomes: []string{"refused", "refused", "refused"}},
+	}
+}
+
+// play tells all stories at once, since the third takes 70 seconds by the rules' own clock.
+func (d *demo) play(ctx context.Context, stories []*story) error {
+	var all sync.WaitGroup
+	errs := make([]error, len(stories))
+	for i, s := range stories {
+		all.Go(func() {
+			if err := d.tell(ctx, s); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", s.name, err)
+				d.say("demo", "story %s went wrong: %v", s.name, err)
+			}
+		})
+	}
+	all.Wait()
+	d.table(stories)
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell plays one story and checks it against the rules.
+func (d *demo) tell(ctx context.Context, s *story) error {
+	s.id = uuid.NewString()
+	if s.kind == ofb.PaymentConsent {
+		s.id = "urn:bancoex:" + s.id
+	}
+	s.endpoint.Answer(s.id, s.answers...)
+	now := time.Now().UTC()
+	a, err := d.core.Change(ctx, stage.Change{
+		Kind: s.kind.String(), ClientID: s.who, APIVersion: "v5", Revision: 1, OccurredAt: now,
+		Data: openapitest.Document(s.kind, "v5", s.status, s.id),
+	})
+	if err != nil {
+		return fmt.Errorf("the change was not accepted: %w", err)
+	}
+	if len(a.Notifications) != 1 {
+		return fmt.Errorf("the change was %s but made %d notifications", a.Outcome, len(a.Notifications))
+	}
+	d.say("core", "%s %s is now %s; committed, answered %q", s.kind, short(s.id), s.status, a.Outcome)
+	for n := range s.outcomes {
+		requests, err := s.endpoint.Wait(ctx, n+1, itptest.For(short(s.id)))
+		if err != nil {
+			return fmt.Errorf("attempt %d did not arrive: %w", n+1, err)
+		}
+		r := requests[n]
+		status := s.answers[n].Status
+		if status == 0 {
+			status = http.StatusAccepted
+		}
+		d.say(s.who, "attempt %d: POST …%s, interaction %s, answered %d", n+1, tail(r.Target), r.Interaction, status)
+	}
+	if s.result, err = d.core.WaitState(ctx, a.Notifications[0].ID); err != nil {
+		return err
+	}
+	s.seen, _ = s.endpoint.Wait(ctx, len(s.outcomes), itptest.For(short(s.id)))
+	d.say("gateway", "notification of %s is %s after %d attempt(s)", short(s.id), s.result.State, len(s.result.Attempts))
+	return s.check(now)
+}
+
+func short(id string) string { return id[strings.LastIndexByte(id, ':')+1:] }
+
+func tail(target string) string {
+	if at := strings.Index(target, "/open-banking/"); at >= 0 {
+		return target[at:]
+	}
+	return target
+}
+
+// check holds what happened against the rules.
+func (s *story) check(event time.Time) error {
+	if s.result.State != s.state || len(s.result.Attempts) != len(s.outcomes) || len(s.seen) != len(s.outcomes) {
+		return fmt.Errorf("it ended %s after %d attempts (%d arrived), expected %s after %d", s.result.State, len(s.result.Attempts), len(s.seen), s.state, len(s.outcomes))
+	}
+	if delay := s.seen[0].At.Sub(event); delay > notice.FirstWithin {
+		return fmt.Errorf("the first attempt arrived %s after the event; the rule says 1.5 s", delay)
+	}
+	ids := map[string]bool{}
+	for n, r := range s.seen {
+		a := s.result.Attempts[n]
+		switch {
+		case a.Outcome == nil || *a.Outcome != s.outcomes[n]:
+			return fmt.Errorf("attempt %d ended otherwise than %s", n+1, s.outcomes[n])
+		case a.InteractionID != r.Interaction || ids[r.Interaction]:
+			return fmt.Errorf("attempt %d: interaction id %s is not a new one of ours", n+1, r.Interaction)
+		case r.PeerSubject == "":
+			return fmt.Errorf("attempt %d came without our client certificate", n+1)
+		case !strings.Contains(string(r.Body), event.Truncate(time.Second).Format(time.RFC3339)):
+			return fmt.Errorf("attempt %d does not carry the event's own second: %s", n+1, r.Body)
+		}
+		ids[r.Interaction] = true
+		if gap, again := notice.Next(n, false); n > 0 && again {
+			if waited := r.At.Sub(s.seen[n-1].At); waited < gap || waited > gap+time.Second {
+				return fmt.Errorf("attempt %d came %s after the failure; the rule says %s", n+1, waited, gap)
+			}
+		}
+	}
+	return nil
+}
+
+func (d *demo) table(stories []*story) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fmt.Fprintln(d.out)
+	t := tabwriter.NewWriter(d.out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "story\tinitiator\tresource\tstate\tattempts\tgaps")
+	for _, s := range stories {
+		var outcomes, gaps []string
+		for n, r := range s.seen {
+			if n > 0 {
+				gaps = append(gaps, fmt.Sprintf("%.2f s", r.At.Sub(s.seen[n-1].At).Seconds()))
+			}
+		}
+		for _, a := range s.result.Attempts {
+			if a.Outcome != nil {
+				outcomes = append(outcomes, *a.Outcome)
+			}
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s %s\t%s\t%s\t%s\n", s.name, s.who, s.kind, s.status, s.result.State, strings.Join(outcomes, ", "), strings.Join(gaps, ", "))
+	}
+	_ = t.Flush()
+	fmt.Fprintln(d.out)
+}
+
+// stay leaves everything running and says how to use it.
+func (d *demo) stay(ctx context.Context) {
+	token, err := d.stage.Token("demo", "ingest", "registrar", "operator", "auditor")
+	if err != nil {
+		return
+	}
+	file := filepath.Join(d.stage.Dir, "token")
+	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
+		d.say("demo", "the token could not be written: %v", err)
+	}
+	fmt.Fprintf(d.out, `Left running; end it with Ctrl-C.
+
+  the bank's side      http://%s      token (1 h) in %s
+  initiators' side     https://%s
+  health and metrics   http://%s
+  PKI                  %s
+  database             %s
+
+  curl -H "Authorization: Bearer $(cat %s)" http://%s/internal/v1/notifications
+
+`, d.replica.Internal, file, d.replica.Public, d.replica.Ops, filepath.Join(d.stage.Dir, "pki"), d.stage.Database, file, d.replica.Internal)
+	<-ctx.Done()
+}

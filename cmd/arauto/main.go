@@ -1,0 +1,95 @@
+// Command arauto is the gateway and everything that goes with it: one binary with subcommands, each in a file of its
+// own. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/gateway"
+)
+
+// version is stamped by the build.
+var version = "dev"
+
+// world is what a command may touch, so that a test can call it as main does.
+type world struct {
+	environ        []string
+	stdout, stderr io.Writer
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, world{os.Environ(), os.Stdout, os.Stderr}, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// The exit codes.
+const (
+	done   = 0
+	failed = 1
+	usage  = 2
+)
+
+// errFailed ends a command with exit code 1 that has already said why.
+var errFailed = errors.New("failed")
+
+// run executes one command line and returns its exit code.
+func run(ctx context.Context, w world, args []string) int {
+	root := &cobra.Command{
+		Use: "arauto", Short: "the account holder's gateway for Open Finance Brasil payment notifications", SilenceUsage: true, SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetArgs(args)
+	root.SetOut(w.stdout)
+	root.SetErr(w.stderr)
+	root.AddCommand(commands(w)...)
+	ran := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { ran = true }
+	err := root.ExecuteContext(ctx)
+	var wrong *gateway.ConfigError
+	switch {
+	case err == nil:
+		return done
+	case errors.As(err, &wrong):
+		for _, line := range wrong.Problems {
+			fmt.Fprintln(w.stderr, "arauto:", line)
+		}
+		return usage
+	case errors.Is(err, errFailed):
+		return failed
+	}
+	fmt.Fprintln(w.stderr, "arauto:", err)
+	if !ran { // the command line itself was wrong
+		fmt.Fprintln(w.stderr, "arauto: see arauto help")
+		return usage
+	}
+	return failed
+}
+
+// commands lists the verbs in the order people meet them.
+func commands(w world) []*cobra.Command {
+	return []*cobra.Command{
+		demoCommand(w), serveCommand(w), migrateCommand(w), checkCommand(w), certsCommand(w), versionCommand(w),
+	}
+}
+
+func versionCommand(w world) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "print the version", Args: cobra.NoArgs,
+		Run: func(*cobra.Command, []string) { fmt.Fprintln(w.stdout, "arauto", version) },
+	}
+}
+
+// configFlag gives a command the flag --config.
+func configFlag(c *cobra.Command) *string {
+	return c.Flags().String("config", "", "YAML file with settings; the environment overrides it")
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/gateway"
+	"github.com/arauto/arauto/internal/store"
+)
+
+func migrateCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "migrate", Short: "bring the database's schema forward", Args: cobra.NoArgs,
+		Long: "Bring the schema forward as the owner of the database. It may be run twice, and while replicas are serving.",
+	}
+	config := configFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := gateway.ReadConfig(*config, w.environ)
+		if err != nil {
+			return err
+		}
+		if cfg.Database.URL == "" {
+			return &gateway.ConfigError{Problems: []string{"database.url (ARAUTO_DATABASE_URL): is not set; set it in the file or the environment"}}
+		}
+		if err := store.Migrate(cmd.Context(), cfg.Database.URL); err != nil {
+			if errors.Is(err, store.ErrURL) {
+				return &gateway.ConfigError{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
+			}
+			return err
+		}
+		fmt.Fprintln(w.stdout, "migrate: the schema is up to date")
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,60 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/arauto/arauto/internal/jws"
+)
+
+// Verifier judges the bank's own bearer tokens; *jws.BearerVerifier is one. A *jws.Refusal says that the token is not
+// accepted; an error that wraps jws.ErrUnavailable, that it cannot be judged.
+type Verifier interface {
+	Verify(token string) (jws.Principal, error)
+}
+
+const challenge = `Bearer realm="arauto"`
+
+// admit lets a request in whose token is good and carries one of the roles. No roles admit nobody.
+func (in *Internal) admit(x *exchange, roles []string) error {
+	token, err := bearer(x.r)
+	if err != nil {
+		return err
+	}
+	who, err := in.tokens.Verify(token)
+	if err != nil {
+		var refusal *jws.Refusal
+		if !errors.As(err, &refusal) {
+			return err
+		}
+		return &fault{
+			status: http.StatusUnauthorized, code: "unauthorized", text: "the bearer token is not accepted: " + refusal.Error(),
+			challenge: challenge + `, error="invalid_token"`,
+		}
+	}
+	x.who = who
+	if !slices.ContainsFunc(roles, who.Has) {
+		return &fault{
+			status: http.StatusForbidden, code: "forbidden", text: "the token lacks the role this needs: " + strings.Join(roles, " or "),
+			challenge: challenge + `, error="insufficient_scope"`,
+		}
+	}
+	return nil
+}
+
+// bearer takes the token out of the one Authorization header (RFC 6750 §2.1).
+func bearer(r *http.Request) (string, error) {
+	values := r.Header.Values("Authorization")
+	if len(values) == 1 {
+		scheme, token, _ := strings.Cut(values[0], " ")
+		if token = strings.TrimLeft(token, " "); strings.EqualFold(scheme, "Bearer") && token != "" {
+			return token, nil
+		}
+	}
+	return "", &fault{
+		status: http.StatusUnauthorized, code: "unauthorized", text: "one header is required: Authorization: Bearer <token>",
+		challenge: challenge,
+	}
+}

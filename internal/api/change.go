@@ -1,0 +1,99 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// acceptWithin bounds how long one change may wait for its commit; intake gives up on its own well before.
+const acceptWithin = 10 * time.Second
+
+// postChanges takes one change, or a stream of them (contract, "Changes in").
+func (in *Internal) postChanges(x *exchange) error {
+	media, err := x.mediaType(typeJSON, typeNDJSON)
+	if err != nil {
+		return err
+	}
+	if media == typeNDJSON {
+		return in.stream(x)
+	}
+	body, err := x.body()
+	if err != nil {
+		return err
+	}
+	return in.accept(x, body, intake.Origin{Source: "api", Actor: x.who.Subject})
+}
+
+// accept hands one line to intake and answers what became of it. A caller that closed its side of the connection is
+// answered all the same: the change is on its way to its commit.
+func (in *Internal) accept(x *exchange, line []byte, from intake.Origin) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), acceptWithin)
+	defer cancel()
+	a, err := in.changes.Accept(ctx, line, from)
+	if err != nil {
+		return err
+	}
+	if f := refusalOf(a, from); f != nil {
+		return f
+	}
+	return x.send(http.StatusOK, appendAnswer(nil, a, 0))
+}
+
+// contradictions says in words why a change conflicts with what is stored.
+var contradictions = map[string]string{
+	"content": "this revision is stored already, with other content",
+	"owner":   "the resource belongs to another client",
+	"version": "the resource was created under another API version",
+}
+
+// refusalOf is the error in an answer, nil when the change was stored.
+func refusalOf(a intake.Answer, from intake.Origin) *fault {
+	switch a.Verdict {
+	case notice.Quarantined:
+		return &fault{
+			status: http.StatusUnprocessableEntity, code: "invalid_change", text: "the change cannot be applied; it is kept in quarantine",
+			problems: a.Problems, quarantine: a.QuarantineID,
+		}
+	case notice.Conflicting:
+		text := contradictions[a.Why]
+		if text == "" {
+			text = "the change contradicts what is stored"
+		}
+		return conflict(text)
+	case notice.Duplicate:
+		if !from.Quarantine.IsZero() { // the revision has been taken since by the same content: nothing is left to apply
+			return conflict("the same change was accepted since; the case can only be dismissed")
+		}
+	}
+	return nil
+}
+
+// appendAnswer writes what became of a stored change; line is its line of a stream, 0 for none. reason is there exactly
+// when nothing is notified (contract, "One object").
+func appendAnswer(dst []byte, a intake.Answer, line int) []byte {
+	dst = append(dst, '{')
+	if line > 0 {
+		dst = append(appendLine(dst, line, http.StatusOK), ',')
+	}
+	dst = appendID(append(dst, `"changeId":`...), a.ChangeID)
+	dst = append(append(append(dst, `,"outcome":"`...), a.Verdict...), `","notifications":[`...)
+	for i, id := range a.Notifications {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(appendID(append(dst, `{"id":`...), id), '}')
+	}
+	dst = append(dst, ']')
+	if len(a.Notifications) == 0 {
+		dst = appendText(append(dst, `,"reason":`...), string(a.Silence))
+	}
+	return append(dst, '}')
+}
+
+func appendID(dst []byte, id notice.ID) []byte {
+	return append(append(append(dst, '"'), id.String()...), '"')
+}

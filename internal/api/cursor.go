@@ -1,0 +1,68 @@
+package api
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// A cursor is a position in one search, sealed so that nobody can make one up or use it with another search (L4):
+// version, microseconds since 1970, id, and the first 16 bytes of HMAC-SHA-256 over these and the search.
+const (
+	cursorVersion = 1
+	cursorSeal    = 16
+	cursorSize    = 1 + 8 + len(notice.ID{}) + cursorSeal
+)
+
+var errCursor = errors.New("not a cursor of this search")
+
+// sealCursor writes a position down.
+func sealCursor(key []byte, f notice.Filter, at notice.Position) string {
+	b := make([]byte, 0, cursorSize)
+	b = append(b, cursorVersion)
+	b = binary.BigEndian.AppendUint64(b, uint64(at.At.UnixMicro()))
+	b = append(b, at.ID[:]...)
+	return base64.RawURLEncoding.EncodeToString(append(b, cursorMAC(key, f, b)...))
+}
+
+// openCursor reads a position back; errCursor for whatever was not sealed with this key for this search.
+func openCursor(key []byte, f notice.Filter, cursor string) (notice.Position, error) {
+	if len(cursor) != base64.RawURLEncoding.EncodedLen(cursorSize) {
+		return notice.Position{}, errCursor
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+	if err != nil || len(b) != cursorSize || b[0] != cursorVersion {
+		return notice.Position{}, errCursor
+	}
+	text, seal := b[:cursorSize-cursorSeal], b[cursorSize-cursorSeal:]
+	if !hmac.Equal(seal, cursorMAC(key, f, text)) {
+		return notice.Position{}, errCursor
+	}
+	return notice.Position{At: time.UnixMicro(int64(binary.BigEndian.Uint64(text[1:9]))).UTC(), ID: notice.ID(text[9:])}, nil
+}
+
+// cursorMAC binds a position to everything that selects, and not to how many are wanted at once.
+func cursorMAC(key []byte, f notice.Filter, text []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	for _, part := range []string{
+		string(f.Client), f.Kind.String(), f.ResourceID, f.Interaction.String(), string(f.State), micros(f.From), micros(f.To), string(text),
+	} {
+		_, _ = fmt.Fprintf(mac, "%d:", len(part)) // a hash never refuses
+		_, _ = io.WriteString(mac, part)
+	}
+	return mac.Sum(nil)[:cursorSeal]
+}
+
+func micros(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return fmt.Sprint(t.UnixMicro())
+}

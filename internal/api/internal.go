@@ -1,0 +1,144 @@
+// Package api speaks HTTP with machines. The internal listener, Internal, is for the bank's own systems and people: the
+// core's changes come in here, registrations are kept here, and what happened is read here. The public listener, for the
+// initiators' status queries, shares its frame (face), its access log and its servers with it.
+//
+// What must stay true: a request is admitted by the table of routes and by nothing else, so that a path without an entry
+// does not exist and an entry without roles admits nobody; an answer about a change leaves only after its commit; every
+// error has one shape, made in one place (faultOf), and what that place does not know is a 500 whose reason goes to the
+// log alone; no token, body, query value or document reaches the log; every read is bounded, in bytes and in time.
+//
+// What a change means is not known here (package intake), nor who may be told (package registry), nor SQL: this package
+// declares the little it needs and package gateway joins the two.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// The roles of the bank's own tokens (contract, "Internal bearer token").
+const (
+	roleIngest    = "ingest"
+	roleRegistrar = "registrar"
+	roleOperator  = "operator"
+	roleAuditor   = "auditor"
+)
+
+// Changes takes changes in; *intake.Intake is one.
+type Changes interface {
+	// Accept decodes, judges and stores one line, and answers after the commit.
+	Accept(ctx context.Context, line []byte, from intake.Origin) (intake.Answer, error)
+	// Submit is Accept for streams: it waits for room and not for the commit.
+	Submit(ctx context.Context, line []byte, from intake.Origin) (*intake.Pending, error)
+}
+
+// History reads what happened; *store.Store does. An error that knows NotFound() bool and answers true means that there is no such thing.
+type History interface {
+	// Notifications lists at most f.Limit, newest first, and the position to continue after, zero at the end.
+	Notifications(ctx context.Context, f notice.Filter) ([]notice.Record, notice.Position, error)
+	// Notification reads one.
+	Notification(ctx context.Context, id notice.ID) (notice.Record, error)
+	// Timeline reads everything about one resource.
+	Timeline(ctx context.Context, key notice.Key) (notice.Timeline, error)
+	// CursorKey is the secret that authenticates cursors, the same in every replica.
+	CursorKey(ctx context.Context) ([]byte, error)
+	// Ping tells whether the database answers: a search that took too long was then too wide.
+	Ping(ctx context.Context) error
+}
+
+// Resender asks for one more POST of a notification (D-4); *store.Store does. An error that knows Conflict() bool and answers true means
+// that what is stored forbids it.
+type Resender interface {
+	Resend(ctx context.Context, id notice.ID, actor, reason string) (notice.ID, error)
+}
+
+// InternalConfig says what the internal listener serves with. All members are required but those that say otherwise.
+type InternalConfig struct {
+	Tokens     Verifier
+	Changes    Changes
+	History    History
+	Resender   Resender
+	Quarantine Quarantine
+	Initiators Initiators
+
+	ResendEnabled bool         // D-4: off by default
+	Observer      Observer     // nil allowed
+	Log           *slog.Logger // nil: discarded
+
+	Idle        time.Duration // how long a stream may stand still, in either direction (default 60 s)
+	SearchLimit time.Duration // how long one search may take (default 2 s)
+	ReadAhead   int           // lines of one stream read and not answered, at most (default 1024)
+}
+
+// Internal answers the bank's own systems and people. It is an http.Handler.
+type Internal struct {
+	tokens     Verifier
+	changes    Changes
+	history    History
+	resender   Resender
+	quarantine Quarantine
+	initiators Initiators
+	cfg        InternalConfig
+	face       *face
+	handler    http.Handler
+
+	draining context.Context // ends when streams shall read no further line
+	drain    context.CancelFunc
+}
+
+// NewInternal prepares the internal listener's handler.
+func NewInternal(c InternalConfig) *Internal {
+	if c.Idle <= 0 {
+		c.Idle = 60 * time.Second // design, "The wire"
+	}
+	if c.SearchLimit <= 0 {
+		c.SearchLimit = 2 * time.Second
+	}
+	if c.ReadAhead <= 0 {
+		c.ReadAhead = 1024
+	}
+	in := &Internal{
+		tokens: c.Tokens, changes: c.Changes, history: c.History, resender: c.Resender, quarantine: c.Quarantine,
+		initiators: c.Initiators, cfg: c, face: newFace("internal", c.Log, c.Observer),
+	}
+	in.draining, in.drain = context.WithCancel(context.Background())
+	in.face.admit, in.face.refuse = in.admit, refuse
+	in.handler = in.face.router(in.routes())
+	return in
+}
+
+// routes is the one table of what there is and who may use it (N1: default deny; a test reads it).
+func (in *Internal) routes() []route {
+	reading := []string{roleOperator, roleAuditor}
+	registrations := []string{roleRegistrar, roleOperator, roleAuditor}
+	return []route{
+		{http.MethodPost, "/internal/v1/changes", []string{roleIngest}, in.postChanges},
+
+		{http.MethodGet, "/internal/v1/initiators", registrations, in.listInitiators},
+		{http.MethodPut, "/internal/v1/initiators/{clientId}", []string{roleRegistrar}, in.putInitiator},
+		{http.MethodGet, "/internal/v1/initiators/{clientId}", registrations, in.getInitiator},
+		{http.MethodDelete, "/internal/v1/initiators/{clientId}", []string{roleRegistrar}, in.deleteInitiator},
+
+		{http.MethodGet, "/internal/v1/notifications", reading, in.listNotifications},
+		{http.MethodGet, "/internal/v1/notifications/{id}", reading, in.getNotification},
+		{http.MethodPost, "/internal/v1/notifications/{id}/resend", []string{roleOperator}, in.postResend},
+		{http.MethodGet, "/internal/v1/resources/{kind}/{id}", reading, in.getResource},
+
+		{http.MethodGet, "/internal/v1/quarantine", reading, in.listCases},
+		{http.MethodGet, "/internal/v1/quarantine/{id}", reading, in.getCase},
+		{http.MethodPost, "/internal/v1/quarantine/{id}/apply", []string{roleOperator}, in.postApply},
+		{http.MethodPost, "/internal/v1/quarantine/{id}/dismiss", []string{roleOperator}, in.postDismiss},
+	}
+}
+
+// ServeHTTP answers one request.
+func (in *Internal) ServeHTTP(w http.ResponseWriter, r *http.Request) { in.handler.ServeHTTP(w, r) }
+
+// Drain makes every stream read no further line, answer what it has read, and end; new streams are refused with 503.
+// Call it before http.Server.Shutdown, which waits for them, and before intake stops. It returns at once.
+func (in *Internal) Drain() { in.drain() }

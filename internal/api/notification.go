@@ -1,0 +1,137 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+type notificationsJSON struct {
+	Notifications []notificationJSON `json:"notifications"`
+	NextCursor    *string            `json:"nextCursor"`
+}
+
+// listNotifications searches, newest first (product, "Reading what happened").
+func (in *Internal) listNotifications(x *exchange) error {
+	f, cursor, err := searchOf(x.r.URL.RawQuery, x.began)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), in.cfg.SearchLimit)
+	defer cancel()
+	key, err := in.history.CursorKey(ctx)
+	if err != nil {
+		return err
+	}
+	if cursor != "" {
+		if f.After, err = openCursor(key, f, cursor); err != nil {
+			return wrong("cursor", "not a cursor of this very search; leave it out to begin anew",
+				"não é um cursor desta mesma consulta; omita-o para recomeçar")
+		}
+	}
+	records, next, err := in.history.Notifications(ctx, f)
+	if err != nil {
+		return in.tooWide(ctx, x, err)
+	}
+	page := notificationsJSON{Notifications: notificationsOf(records)}
+	if !next.At.IsZero() {
+		sealed := sealCursor(key, f, next)
+		page.NextCursor = &sealed
+	}
+	return x.answer(http.StatusOK, page)
+}
+
+// tooWide tells a search that took too long from a database that does not answer at all (L6, F5).
+func (in *Internal) tooWide(ctx context.Context, x *exchange, err error) error {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	probe, cancel := context.WithTimeout(x.r.Context(), in.cfg.SearchLimit/4)
+	defer cancel()
+	if in.history.Ping(probe) != nil {
+		return err
+	}
+	return invalid("", "too_broad", "the search took too long: narrow it by clientId, resourceId, interactionId or a shorter time",
+		"a consulta demorou demais: restrinja por clientId, resourceId, interactionId ou um período menor")
+}
+
+func (in *Internal) getNotification(x *exchange) error {
+	id, err := x.id16()
+	if err != nil {
+		return err
+	}
+	record, err := in.history.Notification(x.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return x.answer(http.StatusOK, notificationOf(&record))
+}
+
+// id16 is the UUID in the path. What is none names nothing.
+func (x *exchange) id16() (notice.ID, error) {
+	id, err := notice.ParseID(x.segment("id"))
+	if err != nil || id.IsZero() {
+		return notice.ID{}, errNotFound
+	}
+	return id, nil
+}
+
+// reasonJSON is why an operator acts; it goes into the record.
+type reasonJSON struct {
+	Reason string `json:"reason"`
+}
+
+// reason reads why an operator acts: it is required, and is kept for whoever asks later.
+func (x *exchange) reason() (string, error) {
+	body, err := decode[reasonJSON](x)
+	if err != nil {
+		return "", err
+	}
+	reason := strings.TrimSpace(body.Reason)
+	if n := utf8.RuneCountInString(reason); n == 0 || n > 500 || strings.ContainsFunc(reason, unicode.IsControl) {
+		return "", invalid("/reason", "format", "reason must have 1 to 500 characters, none of them a control character",
+			"reason deve ter de 1 a 500 caracteres, sem caracteres de controle")
+	}
+	return reason, nil
+}
+
+// postResend asks for one more POST (D-4).
+func (in *Internal) postResend(x *exchange) error {
+	if !in.cfg.ResendEnabled {
+		return &fault{
+			status: http.StatusForbidden, code: "resend_disabled",
+			text: "the rule allows three attempts; another one must be switched on (resend.enabled)",
+		}
+	}
+	id, err := x.id16()
+	if err != nil {
+		return err
+	}
+	reason, err := x.reason()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := x.act()
+	defer cancel()
+	fresh, err := in.resender.Resend(ctx, id, x.who.Subject, reason)
+	if err != nil {
+		return err
+	}
+	return x.answer(http.StatusAccepted, struct {
+		ID notice.ID `json:"id"`
+	}{fresh})
+}
+
+// actWithin bounds an operator's or a registrar's act.
+const actWithin = 10 * time.Second
+
+// act is the context of something that is done, and not only read: a caller who hangs up does not stop it half-way.
+func (x *exchange) act() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(x.r.Context()), actWithin)
+}

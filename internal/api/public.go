@@ -1,0 +1,265 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/openapi"
+)
+
+// AccessTokens judges initiators' access tokens; *jws.AccessVerifier and *jws.Introspector do. A *jws.Refusal says that
+// the token is not accepted; an error that wraps jws.ErrUnavailable, that it cannot be judged.
+type AccessTokens interface {
+	Verify(ctx context.Context, token string) (jws.AccessToken, error)
+}
+
+// SigningKeys names the key that answers are signed with now; *jws.Signers does.
+type SigningKeys interface {
+	Active() (*jws.Signer, error)
+}
+
+// Resources reads what is committed. No cache may stand behind it: a query must show at least what was committed when it
+// was put (design, "Polls").
+type Resources interface {
+	Read(ctx context.Context, q notice.Question) (notice.Reading, error)
+}
+
+// Polls keeps the record of every query; *spool.Spool does.
+type Polls interface {
+	// Record returns nil once the record is durable, and before that nothing is answered.
+	Record(ctx context.Context, p notice.Poll) error
+	// Ready says that records can be kept now.
+	Ready() error
+}
+
+// PublicObserver is told about status queries, for metrics, beside what Observer is told. Its methods must be quick and
+// safe for concurrent use.
+type PublicObserver interface {
+	// Polled reports one answered query about a kind of resource (0: about none) and the code of its error, "" for 200.
+	Polled(kind ofb.Kind, status int, code string)
+	// Shed reports a refusal by a limit: "connections", "client-rate", "client-in-flight", "rate" or "in-flight".
+	Shed(limit string)
+	// Unrecorded reports an answer whose record could not be kept; it was a 503, or a 529 beyond what is recorded.
+	Unrecorded(status int)
+}
+
+type silentPublic struct{}
+
+func (silentPublic) Polled(ofb.Kind, int, string) {}
+func (silentPublic) Shed(string)                  {}
+func (silentPublic) Unrecorded(int)               {}
+
+// PublicConfig says what the public listener serves with. All members are required but those that say otherwise.
+type PublicConfig struct {
+	BaseURL        string // public.base_url, what links.self begins with
+	OrganisationID string // the holder's, iss of every answer
+	Tokens         AccessTokens
+	Keys           SigningKeys
+	Resources      Resources
+	Polls          Polls
+
+	Timers   []ofb.Kind       // kinds whose deadlines of the rules are applied to what is shown (D-10)
+	Outgoing *openapi.Schemas // checks what goes out and answers 500 for what does not fit; nil: not checked
+	Limits   Limits           // zero members have defaults
+
+	Observer       Observer       // nil allowed
+	PublicObserver PublicObserver // nil allowed
+	Log            *slog.Logger   // nil: discarded
+}
+
+// The time a query may take: answerWithin for all of it, after which the answer is 504 (status-apis §2), and readWithin
+// for the database, after which it is 503.
+const (
+	answerWithin = 15 * time.Second
+	readWithin   = 5 * time.Second
+	headerWithin = 10 * time.Second // cases H4, of a handshake as well
+	maxHeader    = 128 << 10        // above what we answer ourselves: a token of 64 KiB is a 401, not a 431
+)
+
+// Public answers the initiators' status queries. It is an http.Handler for a listener that demands client certificates.
+type Public struct {
+	cfg      PublicConfig
+	base     string
+	timed    map[ofb.Kind]bool
+	face     *face
+	handler  http.Handler
+	limits   *limiter
+	observer PublicObserver
+}
+
+// linkPattern is what payments' links.self must match (status-apis §1.9 LINK): the host needs a dot and a top label of two
+// to six letters.
+var linkPattern = regexp.MustCompile(`^(https:\/\/)?(www\.)?[-a-zA-Z0-9@:%._\+~#=]{2,256}\.[a-z]{2,6}\b([-a-zA-Z0-9@:%_\+.~#?&\/\/=]*)$`)
+
+// NewPublic prepares the public listener's handler. It fails for settings that could not be answered with.
+func NewPublic(c PublicConfig) (*Public, error) {
+	base := strings.TrimRight(c.BaseURL, "/")
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !linkPattern.MatchString(base) {
+		return nil, errors.New("public.base_url must be https://host with a public-looking name, such as https://api.banco.example.com")
+	}
+	if c.PublicObserver == nil {
+		c.PublicObserver = silentPublic{}
+	}
+	limits, err := newLimiter(c.Limits)
+	if err != nil {
+		return nil, err
+	}
+	p := &Public{cfg: c, base: base, timed: map[ofb.Kind]bool{}, face: newFace("public", c.Log, c.Observer), limits: limits, observer: c.PublicObserver}
+	for _, k := range c.Timers {
+		p.timed[k] = true
+	}
+	p.face.admit, p.face.refuse = p.admit, p.refuse
+	p.handler = p.face.router(p.routes())
+	return p, nil
+}
+
+// operation is one thing an initiator may ask for.
+type operation struct {
+	name     string   // in the record
+	api      string   // segment of the path
+	versions []string // under which it is served
+	path     string
+	kind     ofb.Kind // of the resource in the path, or of the consent whose payments are listed
+	under    ofb.Kind // of the payments listed; 0: no list
+	scopes   []string // of which the token needs one (status-apis §1.1)
+}
+
+const (
+	scopePayments  = "payments"
+	scopeRecurring = "recurring-payments"
+)
+
+// operations is the table of product "Status endpoints".
+var operations = []operation{
+	{
+		"consent", "payments", []string{"v4", "v5"}, "/consents/{id}",
+		ofb.PaymentConsent, 0, []string{scopePayments},
+	},
+	{
+		"consent-payments", "payments", []string{"v4", "v5"}, "/consents/{id}/pix/payments",
+		ofb.PaymentConsent, ofb.PixPayment, []string{scopePayments},
+	},
+	{
+		"payment", "payments", []string{"v4", "v5"}, "/pix/payments/{id}",
+		ofb.PixPayment, 0, []string{scopePayments},
+	},
+	{
+		"recurring-consent", "automatic-payments", []string{"v2"}, "/recurring-consents/{id}",
+		ofb.RecurringConsent, 0, []string{scopeRecurring},
+	},
+	{
+		"recurring-payments", "automatic-payments", []string{"v2"}, "/pix/recurring-payments",
+		ofb.RecurringConsent, ofb.RecurringPayment, []string{scopeRecurring},
+	},
+	{
+		"recurring-payment", "automatic-payments", []string{"v2"}, "/pix/recurring-payments/{id}",
+		ofb.RecurringPayment, 0, []string{scopeRecurring},
+	},
+	{
+		"enrollment", "enrollments", []string{"v2"}, "/enrollments/{id}",
+		ofb.Enrollment, 0, []string{scopePayments, scopeRecurring},
+	},
+}
+
+// routes makes of the table what the router takes: one path a version.
+func (p *Public) routes() []route {
+	var out []route
+	for _, op := range operations {
+		for _, version := range op.versions {
+			out = append(out, route{
+				method: http.MethodGet, path: "/open-banking/" + op.api + "/" + version + op.path, roles: op.scopes,
+				handle: func(x *exchange) error { return p.get(x, &op, version) },
+			})
+		}
+	}
+	return out
+}
+
+// query is what is known of one request so far; it becomes the poll's record.
+type query struct {
+	id      string // x-fapi-interaction-id of the answer
+	caller  mtls.Caller
+	token   jws.AccessToken
+	noScope bool // the token is good and lacks the scope; said after who is asking (401 before 403)
+	poll    notice.Poll
+}
+
+type queryKey struct{}
+
+// queryOf is the query of an exchange of this listener.
+func queryOf(x *exchange) *query {
+	q, _ := x.r.Context().Value(queryKey{}).(*query)
+	return q
+}
+
+// ServeHTTP answers one request.
+func (p *Public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	now := time.Now()
+	q := &query{id: uuid.NewString(), poll: notice.Poll{ID: notice.ID(uuid.Must(uuid.NewV7())), At: now}}
+	q.poll.Interaction, _ = notice.ParseID(q.id)
+	q.poll.Facts.Source, q.poll.Facts.ReceivedAt = r.RemoteAddr, now.UTC()
+	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), queryKey{}, q), answerWithin)
+	defer cancel()
+	r = r.WithContext(ctx)
+	q.identify(r)
+	done, limit := p.limits.enter(r, q.caller)
+	if limit != "" {
+		p.observer.Shed(limit)
+		p.shed(w, r, limit)
+		return
+	}
+	defer done()
+	p.handler.ServeHTTP(w, r)
+}
+
+// shed answers a request beyond a limit, before it costs anything more.
+func (p *Public) shed(w http.ResponseWriter, r *http.Request, limit string) {
+	x := p.face.begin(w, r, "")
+	defer p.face.conclude(x)
+	if limit == limitConnections {
+		w.Header().Set("Connection", "close")
+	}
+	p.refuse(x, because(refOverload, limit))
+}
+
+// Server is a server for this handler, with its time limits and the counting of connections. The configuration must be
+// one of mtls.ServerConfig.
+func (p *Public) Server(config *tls.Config) *http.Server {
+	server := NewServer(p, config, p.face.log)
+	server.ReadHeaderTimeout = headerWithin
+	server.ReadTimeout = answerWithin + headerWithin // shorter, it would cancel queries that are being answered
+	server.WriteTimeout = answerWithin + headerWithin
+	server.MaxHeaderBytes = maxHeader
+	server.ConnContext, server.ConnState = p.limits.connected, p.limits.changed
+	return server
+}
+
+// connectionOf is the connection a request came on; nil outside a prepared server.
+func connectionOf(r *http.Request) *connection {
+	c, _ := r.Context().Value(connectionKey{}).(*connection)
+	return c
+}
+
+type connectionKey struct{}
+
+// connection is one TCP connection of the public listener, counted for its client once that is known.
+type connection struct {
+	key string // "" until the first request
+}
+
+// requestTime is meta.requestDateTime: UTC, without fractions (status-apis §1.7).
+func requestTime(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05Z") }

@@ -1,0 +1,184 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/arauto/arauto/internal/mtls"
+)
+
+// Limits keep one initiator's storm from hurting the others (cases D4). What is beyond one of them is answered 529 and
+// costs no signature. A client is the software of an organisation, as its certificate says.
+type Limits struct {
+	Rate     int // queries a second, all clients together; 0: 600, at least 300 (status-apis §2)
+	InFlight int // queries at a time, all together; 0: 2048
+
+	ClientRate        int // queries a second of one client; 0: half of Rate
+	ClientInFlight    int // at a time; 0: 256
+	ClientConnections int // connections of one client; 0: 512
+}
+
+// The names of the limits, for metrics and the record.
+const (
+	limitConnections    = "connections"
+	limitClientRate     = "client-rate"
+	limitClientInFlight = "client-in-flight"
+	limitRate           = "rate"
+	limitInFlight       = "in-flight"
+)
+
+// floorRate is what an institution must be able to serve in a second (status-apis §2, NFR-TRAFFIC).
+const floorRate = 300
+
+// forgetAfter is how long a client without queries and connections is remembered, and how often that is looked at.
+const forgetAfter = time.Minute
+
+// limiter counts. Its lock is held for a few map look-ups only.
+type limiter struct {
+	Limits
+	all    *rate.Limiter
+	flying atomic.Int64
+
+	mu      sync.Mutex
+	clients map[string]*usage
+	open    map[net.Conn]*connection
+	swept   time.Time
+}
+
+// usage is one client's.
+type usage struct {
+	rate        *rate.Limiter
+	flying      int
+	connections int
+	seen        time.Time
+	recorded    time.Time // when a refusal by a limit was last recorded
+	suppressed  int64     // since then
+}
+
+func newLimiter(l Limits) (*limiter, error) {
+	defaults := func(n *int, standard int) {
+		if *n == 0 {
+			*n = standard
+		}
+	}
+	defaults(&l.Rate, 600)
+	defaults(&l.InFlight, 2048)
+	defaults(&l.ClientRate, l.Rate/2)
+	defaults(&l.ClientInFlight, 256)
+	defaults(&l.ClientConnections, 512)
+	if l.Rate < floorRate {
+		return nil, errors.New("the ceiling of status queries must be at least 300 a second")
+	}
+	if l.InFlight < 1 || l.ClientRate < 1 || l.ClientInFlight < 1 || l.ClientConnections < 1 {
+		return nil, errors.New("limits of status queries must be positive")
+	}
+	return &limiter{
+		Limits: l, all: rate.NewLimiter(rate.Limit(l.Rate), l.Rate),
+		clients: map[string]*usage{}, open: map[net.Conn]*connection{}, swept: time.Now(),
+	}, nil
+}
+
+// keyOf names a client by its certificate. All without a certificate of the ecosystem share one name.
+func keyOf(c mtls.Caller) string { return c.OrganisationID + " " + c.SoftwareID }
+
+// of finds or makes a client's usage, and forgets those long gone; l.mu is held.
+func (l *limiter) of(key string, now time.Time) *usage {
+	if now.Sub(l.swept) > forgetAfter {
+		l.swept = now
+		for k, u := range l.clients {
+			if u.flying == 0 && u.connections == 0 && now.Sub(u.seen) > forgetAfter {
+				delete(l.clients, k)
+			}
+		}
+	}
+	u := l.clients[key]
+	if u == nil {
+		u = &usage{rate: rate.NewLimiter(rate.Limit(l.ClientRate), l.ClientRate)}
+		l.clients[key] = u
+	}
+	u.seen = now
+	return u
+}
+
+// enter admits a query, or names the limit it is beyond. done must be called when the query ends.
+func (l *limiter) enter(r *http.Request, caller mtls.Caller) (done func(), limit string) {
+	now := time.Now()
+	key := keyOf(caller)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.of(key, now)
+	if c := connectionOf(r); c != nil && c.key == "" {
+		c.key = key
+		u.connections++
+	}
+	switch {
+	case u.connections > l.ClientConnections:
+		return nil, limitConnections
+	case !u.rate.AllowN(now, 1):
+		return nil, limitClientRate
+	case u.flying >= l.ClientInFlight:
+		return nil, limitClientInFlight
+	case !l.all.AllowN(now, 1):
+		return nil, limitRate
+	case l.flying.Load() >= int64(l.InFlight):
+		return nil, limitInFlight
+	}
+	u.flying++
+	l.flying.Add(1)
+	return func() { l.leave(u) }, ""
+}
+
+func (l *limiter) leave(u *usage) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u.flying--
+	l.flying.Add(-1)
+}
+
+// mayRecord tells whether a refusal by a limit is recorded: the first in each second of each client, with how many were
+// not since the last.
+func (l *limiter) mayRecord(caller mtls.Caller, now time.Time) (due bool, suppressed int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u := l.of(keyOf(caller), now)
+	if now.Sub(u.recorded) < time.Second {
+		u.suppressed++
+		return false, 0
+	}
+	suppressed, u.suppressed, u.recorded = u.suppressed, 0, now
+	return true, suppressed
+}
+
+// connected gives every request of a connection the means to be counted for its client. The client is known with the
+// first request: the handshake may still be under way here.
+func (l *limiter) connected(ctx context.Context, conn net.Conn) context.Context {
+	c := &connection{}
+	l.mu.Lock()
+	l.open[conn] = c
+	l.mu.Unlock()
+	return context.WithValue(ctx, connectionKey{}, c)
+}
+
+// changed takes a connection that has ended out of the count.
+func (l *limiter) changed(conn net.Conn, state http.ConnState) {
+	if state != http.StateClosed && state != http.StateHijacked {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.open[conn]
+	delete(l.open, conn)
+	if c == nil || c.key == "" {
+		return
+	}
+	if u := l.clients[c.key]; u != nil {
+		u.connections--
+	}
+}

@@ -1,0 +1,162 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// Quarantine keeps what could not be applied; *store.Store does.
+type Quarantine interface {
+	// Cases lists cases by state ("" for all), newest first, at most limit, without their lines.
+	Cases(ctx context.Context, state string, limit int) ([]notice.Case, error)
+	// Case reads one with its line.
+	Case(ctx context.Context, id notice.ID) (notice.Case, error)
+	// Dismiss closes a case for good; false when it is closed already, or there is none.
+	Dismiss(ctx context.Context, id notice.ID, actor, reason string) (bool, error)
+}
+
+const caseOpen = "open"
+
+type casesJSON struct {
+	Quarantine []caseJSON `json:"quarantine"`
+}
+
+type caseJSON struct {
+	ID           notice.ID      `json:"id"`
+	State        string         `json:"state"`
+	Kind         *string        `json:"kind"` // null here and below: the line does not tell
+	ResourceID   *string        `json:"resourceId"`
+	Revision     *int64         `json:"revision"`
+	ClientID     *string        `json:"clientId"`
+	Source       string         `json:"source"`
+	Errors       []problemJSON  `json:"errors"`
+	Seen         int64          `json:"seen"`
+	FirstAt      instant        `json:"firstAt"`
+	LastAt       instant        `json:"lastAt"`
+	ClosedBy     *string        `json:"closedBy"`
+	ClosedReason *string        `json:"closedReason"`
+	ClosedAt     *instant       `json:"closedAt"`
+	Change       jsontext.Value `json:"change,omitzero"` // the line, in the single reading alone; null once the case is closed
+}
+
+type problemJSON struct {
+	Pointer string `json:"pointer"`
+	Code    string `json:"code"`
+	Detail  string `json:"detail"`
+}
+
+func caseOf(c *notice.Case, portuguese bool) caseJSON {
+	out := caseJSON{
+		ID: c.ID, State: c.State, Kind: orNull(c.Kind), ResourceID: orNull(c.ResourceID), Revision: orNull(c.Revision),
+		ClientID: orNull(string(c.Client)), Source: c.Source, Errors: make([]problemJSON, len(c.Problems)), Seen: c.Seen,
+		FirstAt: instant(c.FirstAt), LastAt: instant(c.LastAt), ClosedBy: orNull(c.ClosedBy), ClosedReason: orNull(c.ClosedWhy),
+		ClosedAt: instantOrNull(c.ClosedAt),
+	}
+	for i, p := range c.Problems {
+		out.Errors[i] = problemJSON{p.Pointer, p.Code, p.Detail}
+		if portuguese && p.DetailPT != "" {
+			out.Errors[i].Detail = p.DetailPT
+		}
+	}
+	return out
+}
+
+// listCases lists what is open, or what ?state= asks for.
+func (in *Internal) listCases(x *exchange) error {
+	p, err := parameters(x.r.URL.RawQuery, "state", "limit")
+	if err != nil {
+		return err
+	}
+	limit, err := limitOf(p)
+	if err != nil {
+		return err
+	}
+	state, there := p["state"]
+	switch {
+	case !there:
+		state = caseOpen
+	case state == "all":
+		state = ""
+	case !slices.Contains([]string{caseOpen, "applied", "dismissed"}, state):
+		return wrong("state", "must be open, applied, dismissed or all", "deve ser open, applied, dismissed ou all")
+	}
+	cases, err := in.quarantine.Cases(x.r.Context(), state, limit)
+	if err != nil {
+		return err
+	}
+	out := casesJSON{Quarantine: make([]caseJSON, len(cases))}
+	for i := range cases {
+		out.Quarantine[i] = caseOf(&cases[i], wantsPortuguese(x.r))
+	}
+	return x.answer(http.StatusOK, out)
+}
+
+func (in *Internal) getCase(x *exchange) error {
+	id, err := x.id16()
+	if err != nil {
+		return err
+	}
+	return in.showCase(x.r.Context(), x, id)
+}
+
+func (in *Internal) showCase(ctx context.Context, x *exchange, id notice.ID) error {
+	c, err := in.quarantine.Case(ctx, id)
+	if err != nil {
+		return err
+	}
+	out := caseOf(&c, wantsPortuguese(x.r))
+	out.Change = raw(c.Line)
+	return x.answer(http.StatusOK, out)
+}
+
+var errClosed = conflict("the case is closed already")
+
+// postApply hands a case's line to intake once more, as it is: what stood in its way may have changed. Once another
+// change with its revision was accepted, it is a conflict (design, "Judging a change").
+func (in *Internal) postApply(x *exchange) error {
+	id, err := x.id16()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := x.act()
+	defer cancel()
+	c, err := in.quarantine.Case(ctx, id)
+	if err != nil {
+		return err
+	}
+	if c.State != caseOpen || c.Line == nil {
+		return errClosed
+	}
+	return in.accept(x, c.Line, intake.Origin{Source: "quarantine", Actor: x.who.Subject, Quarantine: id})
+}
+
+// postDismiss closes a case without applying it.
+func (in *Internal) postDismiss(x *exchange) error {
+	id, err := x.id16()
+	if err != nil {
+		return err
+	}
+	reason, err := x.reason()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := x.act()
+	defer cancel()
+	done, err := in.quarantine.Dismiss(ctx, id, x.who.Subject, reason)
+	if err != nil {
+		return err
+	}
+	if !done {
+		if _, err := in.quarantine.Case(ctx, id); err != nil {
+			return err
+		}
+		return errClosed
+	}
+	return in.showCase(ctx, x, id)
+}

@@ -1,0 +1,113 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// attempt makes one claimed attempt and hands its outcome to the loop, whatever happens.
+func (l *loop) attempt(a notice.Attempt) {
+	done := notice.Settlement{Attempt: a, Result: unsent("the sender did not return")}
+	defer func() {
+		if done.Result.EndedAt.IsZero() {
+			done.Result.EndedAt = time.Now()
+		}
+		select {
+		case l.sendDone <- done:
+		case <-l.gone:
+		}
+	}()
+	done.Result = l.send(a)
+}
+
+// send makes the attempt unless it is too late for it, and turns whatever goes wrong on our side into a result.
+func (l *loop) send(a notice.Attempt) (result notice.Result) {
+	begun := time.Now()
+	if begun.Sub(a.ClaimedAt)+l.cfg.Timeout > l.cfg.Lease {
+		return unsent("not sent: the claim took too long to leave room for an attempt within its lease")
+	}
+	if l.sends.Err() != nil {
+		return unsent("not sent: " + errShutdown.Error())
+	}
+	ctx, cancel := context.WithTimeout(l.sends, l.cfg.Timeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			l.panicked("attempt", p, "notification", a.Notification, "number", a.Number, "interaction", a.Interaction)
+			result = notice.Result{Outcome: notice.OutcomeUnknown, Detail: "panic in the sender", Elapsed: time.Since(begun)}
+		}
+	}()
+	result, err := l.sender.Send(ctx, a)
+	switch {
+	case err != nil:
+		result = unsent("not sent: " + err.Error())
+	case result.Outcome == "":
+		result.Outcome, result.Detail = notice.OutcomeUnknown, "the sender gave no outcome"
+	case errors.Is(context.Cause(ctx), errShutdown) && result.HTTPStatus == 0:
+		// We cut it off; what it looked like to the sender is not the receiver's doing.
+		result.Outcome, result.Detail = notice.OutcomeUnknown, "cut off: "+errShutdown.Error()
+	}
+	if result.Elapsed == 0 {
+		result.Elapsed = time.Since(begun)
+	}
+	return result
+}
+
+// unsent is the result of an attempt of which nothing was sent, or of which nobody knows. Its number is used (D-8).
+func unsent(why string) notice.Result {
+	return notice.Result{Outcome: notice.OutcomeUnknown, Detail: clip(why)}
+}
+
+// clip escapes what is not plain text and keeps 256 characters, as Result.Detail promises.
+func clip(s string) string {
+	quoted := strconv.QuoteToASCII(s[:min(len(s), 256)])
+	quoted = quoted[1 : len(quoted)-1]
+	return quoted[:min(len(quoted), 256)]
+}
+
+// account writes the one line that tells an attempt's story, once its outcome is stored. It holds no personal data.
+func (l *loop) account(s notice.Settlement) {
+	a, r := s.Attempt, s.Result
+	attrs := []slog.Attr{
+		slog.String("notification", a.Notification.String()),
+		slog.Int("number", a.Number),
+		slog.String("interaction", a.Interaction.String()),
+		slog.String("client", string(a.Client)),
+		slog.String("kind", a.Kind.String()),
+		slog.String("resource", a.ResourceID),
+		slog.String("outcome", string(r.Outcome)),
+		slog.Int("status", r.HTTPStatus),
+		slog.String("stage", stage(r)),
+		slog.Int64("elapsed_ms", r.Elapsed.Milliseconds()),
+		slog.Int64("delay_ms", a.StartedAt.Sub(a.ScheduledAt).Milliseconds()),
+		slog.Bool("late", a.Late),
+	}
+	if a.Manual {
+		attrs = append(attrs, slog.Bool("manual", true))
+	}
+	if r.Detail != "" {
+		attrs = append(attrs, slog.String("detail", r.Detail))
+	}
+	l.log.LogAttrs(context.Background(), slog.LevelInfo, "attempt", attrs...)
+}
+
+// stage names how far an attempt came.
+func stage(r notice.Result) string {
+	switch {
+	case r.HTTPStatus != 0 || r.Answered > 0:
+		return "answered"
+	case r.FirstByteOut > 0:
+		return "sent"
+	case r.Handshaken > 0 || r.Reused:
+		return "connected"
+	case r.Dialled > 0:
+		return "dialled"
+	default:
+		return "none"
+	}
+}

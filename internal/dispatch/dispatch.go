@@ -1,0 +1,195 @@
+// Package dispatch decides which notification is attempted when: lanes, slots, leases, rescue. It knows no SQL and no
+// HTTP; a Queue remembers for it and a Sender makes the attempts.
+//
+// # Overview
+//
+// The rule (webhook §4.1) is three attempts: at once, 10 s after the first failed, 60 s after the second failed, each
+// with 15 s to answer (§4.2). It holds for an initiator that is down as it does for one that answers, so there is no
+// circuit breaker, no health, no skipped attempt. What keeps a slow receiver from hurting the others is the order in
+// which free slots are given away:
+//
+//   - A slot is the right to have one attempt under way. Slots are few, work is in the database: nothing in memory
+//     grows with the backlog.
+//   - A lane is a clientId. The next free slot goes to the lane that holds the fewest; who answers holds few, and so
+//     goes first. The last sixteenth of the slots is for lanes that hold at most one; no lane holds more than PerLane.
+//   - Inside a lane the queue gives first what can still be on time and then what is late, with at least one slot in
+//     four for the late (Want.Late), so that a backlog delays nobody and still shrinks.
+//
+// One goroutine, the loop, owns all of this state and never waits for anything but events. Every call of the queue runs
+// in a goroutine of its own, few at a time (two claims, two settlements, one sweep, one rescue), and answers the loop
+// over a channel. Every attempt has a goroutine too, one per slot.
+//
+// The loop asks only for lanes that it knows to have due work: a wake-up after a commit (Wake), a due time the database
+// told (Settle, Waiting; a lane keeps them as one bit per 20 ms), or a lane whose last claim came back full. A sweep of all lanes every 300 ms is the truth that
+// covers a lost wake-up. Otherwise it sleeps until the earliest due time it knows.
+//
+// # The life of an attempt
+//
+//	 due in the database
+//	  │
+//	  │ lane known to have work, slot free: Claim commits number, interaction id and lease
+//	  ▼
+//	┌─────────┐ no room for a whole attempt within the lease, or shutting down: nothing is sent
+//	│ claimed ├──────────────────────────────────────────────────────────────────────┐
+//	└────┬────┘                                                                      │
+//	     │ Send, at most Timeout                                                     │
+//	     ▼                                                                           │
+//	┌─────────┐ panic, or the sender could not send                                  │
+//	│ sending ├──────────────────────────────────────────────────────┐               │
+//	└────┬────┘                                                      │               │
+//	     │ Result                                                    │ unknown       │ unknown
+//	     ▼                                                           ▼               ▼
+//	┌──────────────────────────────────────────────────────────────────────────────────┐
+//	│ held: the slot stays taken until Settle has stored the outcome, however often it │
+//	│ must be tried                                                                    │
+//	└────┬─────────────────────────────┬────────────────────────────────┬──────────────┘
+//	     ▼                             ▼                                ▼
+//	 delivered                due again in 10 s or 60 s             exhausted
+//
+//	 replica lost (killed, cut off): the lease runs out, and any replica's Rescue, which never sends, settles the
+//	 attempt as unknown and schedules the next number. A result that comes later is kept as a late entry.
+//
+// # Invariants
+//
+//   - An attempt number is sent at most once. It is recorded before it is sent, a rescue never sends, and what was
+//     claimed too long ago is not sent (design, Lease).
+//   - No attempt is early: due times are the database's; only durations cross the border, measured monotonically.
+//   - Attempts under way and outcomes not yet stored together never exceed Slots.
+//   - An outcome is never dropped while Run lasts; if the end of the drain cuts one off, Run says so.
+//
+// # Failure handling
+//
+// Any error of the queue is an interruption of the database. Nothing is asked of it then but a probe (Waiting, at
+// growing distances up to a second). Once it answers, what is held is settled first; only then are claims made again, and
+// nobody rescues in the first 3 s, so that every replica can save what it holds (design, Lease). A replica that has just
+// started is treated as one whose database was away.
+//
+// One bad row must not pass for an interruption for ever. A call that fails is tried again with an eighth of its members,
+// down to one. A result or a lane that keeps failing alone while others succeed, or for 3 s on a database that answers,
+// is put aside: it is tried again alone, every few seconds, and no longer holds up the rest.
+//
+// A panic in an attempt is that attempt's failure; its outcome is unknown.
+//
+// # Shutdown
+//
+// When Run's context ends, no new claim is made from that instant. What was claimed is sent and ends by itself; outcomes
+// are stored; all within DrainTimeout.
+//
+// # Left to others
+//
+// The store: due times, leases, ranges of late and on time, registrations and their epochs, the record. The sender: the
+// wire, its limits, and returning soon after its context ends. The gateway: the number of slots, readiness, metrics.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// Queue is what the dispatcher needs to remember things by. Every call is bounded by its context; an error means that
+// the caller does not know what was stored.
+type Queue interface {
+	// Claim leases due attempts, at most want[i].Free of each lane, of which at least min(want[i].Late, what is late) are
+	// late ones, in one statement, and records them as started, committed before it returns. The lease lasts until lease
+	// after the statement's instant; timeout is what an attempt may take. ClaimedAt need not be set.
+	Claim(ctx context.Context, want []notice.Want, lease, timeout time.Duration) ([]notice.Attempt, error)
+	// Waiting lists the lanes with unleased work under their present registration, and how long until the earliest of
+	// each falls due (≤ 0: now), by the database's clock.
+	Waiting(ctx context.Context) ([]notice.Lane, error)
+	// Settle stores outcomes and what follows from them, all or none; those whose lease is no longer ours are kept as late
+	// entries. Storing the same outcome twice must be harmless, for an error may hide a commit. It returns the lanes in
+	// which an attempt follows, and when.
+	Settle(ctx context.Context, done []notice.Settlement) ([]notice.Lane, error)
+	// Rescue settles up to limit attempts whose lease ran out as unknown, ended timeout after their start, and schedules
+	// what follows. It never sends. It returns how many there were.
+	Rescue(ctx context.Context, limit int, timeout time.Duration) (int, error)
+}
+
+// Sender makes one attempt and returns soon after ctx ends. An error means that none was made; what the receiver did is
+// the Result.
+type Sender interface {
+	Send(ctx context.Context, a notice.Attempt) (notice.Result, error)
+}
+
+// Observer is told what happened, for metrics. Its methods are called from several goroutines and must not block.
+type Observer interface {
+	// Claimed reports one claim: how long it took, for how many lanes and slots it asked, and what it got. StartedAt minus
+	// ScheduledAt of a first attempt is its delay.
+	Claimed(took time.Duration, lanes, slots int, got []notice.Attempt, err error)
+	// Settled reports one try to store outcomes.
+	Settled(took time.Duration, done []notice.Settlement, err error)
+	// Rescued reports attempts settled as unknown because their lease had run out.
+	Rescued(n int)
+	// Panicked reports a panic caught in an attempt or in a call of the queue.
+	Panicked()
+	// Swept reports the load, with each sweep.
+	Swept(load Load)
+}
+
+// Load is a picture of the dispatcher.
+type Load struct {
+	InFlight     int           // slots taken: attempts under way and outcomes not yet stored
+	Unsettled    int           // of these, outcomes not yet stored
+	WaitingLanes int           // lanes with unleased work, due or not, in the whole system
+	Oldest       time.Duration // how long the longest overdue work has been waiting; 0: nothing is overdue
+	Interrupted  bool          // the database did not answer; the two fields above are then not known
+}
+
+// Dispatcher attempts what is due. Make it with New.
+type Dispatcher struct {
+	queue    Queue
+	sender   Sender
+	cfg      Config
+	log      *slog.Logger
+	observer Observer
+	wakes    wakes
+	ran      atomic.Bool
+}
+
+// New makes a dispatcher. Fields of cfg that are zero take their defaults; the error says what is wrong with the others.
+// observer may be nil.
+func New(queue Queue, sender Sender, cfg Config, log *slog.Logger, observer Observer) (*Dispatcher, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if observer == nil {
+		observer = silent{}
+	}
+	return &Dispatcher{
+		queue: queue, sender: sender, cfg: cfg, log: log, observer: observer,
+		wakes: wakes{at: make(map[notice.ClientID]time.Time), signal: make(chan struct{}, 1)},
+	}, nil
+}
+
+// Run dispatches until ctx ends, then drains: at most DrainTimeout later it returns nil, or an error that says how many
+// attempts ended without a stored outcome (a later rescue will settle them as unknown). It may be called once.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	if d.ran.Swap(true) {
+		return errors.New("dispatch: Run was called twice")
+	}
+	return newLoop(ctx, d).run(ctx)
+}
+
+// Wake tells that a lane has got work that is due now. It is cheap, never blocks, and may be called at any time from any
+// goroutine; wake-ups of one lane that come close together are one. It is a hint: a lost one costs a sweep's distance.
+func (d *Dispatcher) Wake(client notice.ClientID) { d.wakes.add(client, time.Now()) }
+
+// WakeIn is Wake for work that falls due only after in (contract, notBefore).
+func (d *Dispatcher) WakeIn(client notice.ClientID, in time.Duration) {
+	d.wakes.add(client, time.Now().Add(in))
+}
+
+// silent is the observer of those who have none.
+type silent struct{}
+
+func (silent) Claimed(time.Duration, int, int, []notice.Attempt, error) {}
+func (silent) Settled(time.Duration, []notice.Settlement, error)        {}
+func (silent) Rescued(int)                                              {}
+func (silent) Panicked()                                                {}
+func (silent) Swept(Load)                                               {}

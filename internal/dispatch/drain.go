@@ -1,0 +1,61 @@
+package dispatch
+
+import (
+	"fmt"
+	"time"
+)
+
+// drain begins the end of Run: nothing is claimed from now on. Claims under way are waited for, since a claim that is
+// cut off may have been committed.
+func (l *loop) drain(now time.Time) {
+	l.wakes.stop()
+	l.draining = true
+	l.leave = now.Add(l.cfg.DrainTimeout - leaveGrace)
+	l.cutAt = now.Add(l.cfg.DrainTimeout - cutGrace)
+	l.sweepAt = later(now, l.link.probeAt())
+	l.log.Info("draining: no new claims", "in_flight", l.inFlight, "unsettled", l.results.len())
+}
+
+// idle tells that nothing is owed to anybody any more.
+func (l *loop) idle() bool { return l.inFlight == 0 && l.claims == 0 }
+
+// cutOff ends attempts that are still under way when only the time to store their outcome is left. With the usual
+// limits there are none: an attempt takes less than the drain.
+func (l *loop) cutOff(now time.Time, next *alarm) {
+	next.at(l.leave)
+	switch {
+	case l.cut:
+	case now.Before(l.cutAt):
+		next.at(l.cutAt)
+	default:
+		l.cut = true
+		l.endSends(errShutdown)
+	}
+}
+
+// end cancels what is left, waits a moment for calls of the queue to return, and tells what was not stored. Attempts
+// that ignore the end of their context are not waited for.
+func (l *loop) end() error {
+	close(l.gone)
+	l.endSends(errShutdown)
+	l.endCalls()
+	returned := make(chan struct{})
+	go func() {
+		defer close(returned)
+		l.running.Wait()
+	}()
+	grace := time.NewTimer(leaveGrace)
+	defer grace.Stop()
+	select {
+	case <-returned:
+	case <-grace.C:
+	}
+	if l.inFlight > 0 {
+		return fmt.Errorf("drain: %d attempts ended without a stored outcome, %d of them with an outcome that could not be stored",
+			l.inFlight, l.results.len())
+	}
+	if l.claims > 0 {
+		return fmt.Errorf("drain: %d claims did not answer", l.claims)
+	}
+	return nil
+}

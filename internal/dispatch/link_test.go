@@ -1,0 +1,60 @@
+package dispatch
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestOnlyACallAskedAfterTheLastErrorProvesThatTheDatabaseAnswers(t *testing.T) {
+	var k link
+	now := time.Now()
+	require.True(t, k.worked(now), "at the start, any answer does")
+	require.False(t, k.worked(now), "it is no news twice")
+	k.broke(now.Add(time.Second))
+	require.False(t, k.worked(now.Add(999*time.Millisecond)))
+	require.False(t, k.answers)
+	require.True(t, k.worked(now.Add(1001*time.Millisecond)))
+	require.True(t, k.answers)
+}
+
+func TestProbesComeAtDoublingDistancesUpToASecond(t *testing.T) {
+	var k link
+	now := time.Now()
+	for _, want := range []int{5, 10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000} {
+		k.broke(now)
+		require.Equal(t, time.Duration(want)*time.Millisecond, k.probeAt().Sub(now))
+	}
+}
+
+func TestWhoFailsAloneIsPutAsideWhenOthersSucceedOrItGoesOnTooLong(t *testing.T) {
+	now := time.Now()
+	var s suspect
+	s.failedAlone(now, now.Add(-time.Minute))
+	s.failedAlone(now.Add(2900*time.Millisecond), now.Add(-time.Minute))
+	require.False(t, s.aside, "it may still be the database")
+	s.failedAlone(now.Add(3*time.Second), now.Add(-time.Minute))
+	require.True(t, s.aside)
+
+	s = suspect{}
+	s.failedAlone(now, now.Add(time.Hour))
+	require.False(t, s.aside, "once is not enough")
+	for _, want := range []time.Duration{1, 2, 4, 5, 5} {
+		s.failedAlone(now.Add(time.Millisecond), now.Add(time.Microsecond))
+		require.True(t, s.aside)
+		require.Equal(t, want*time.Second, s.until.Sub(now.Add(time.Millisecond)))
+	}
+}
+
+func TestACallThatFailsIsTriedWithAnEighthDownToOne(t *testing.T) {
+	c := newCrowd(500)
+	for _, want := range []int{62, 7, 1, 1} {
+		c.failed(c.size)
+		require.Equal(t, want, c.size)
+	}
+	for _, want := range []int{8, 64, 500, 500} {
+		c.worked()
+		require.Equal(t, want, c.size)
+	}
+}

@@ -1,0 +1,306 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// errShutdown is why attempts still under way near the end of the drain are cut off.
+var errShutdown = errors.New("shutting down")
+
+// loop is one Run: all state, owned by one goroutine. Whatever waits runs elsewhere and answers over a channel that it
+// never blocks on.
+type loop struct {
+	*Dispatcher
+
+	calls    context.Context         // of queue calls and attempts; outlives Run's context until the end of the drain
+	endCalls context.CancelFunc      //
+	sends    context.Context         // of attempts; ends a little earlier
+	endSends context.CancelCauseFunc //
+	running  sync.WaitGroup          // queue calls under way
+
+	lanes    *lanes
+	inFlight int // slots held by lanes
+	asked    int // slots reserved by claims under way
+	claims   int // claims under way
+	company  crowd
+	claimed  time.Time // when a claim last succeeded
+	results  results
+	link     link
+
+	sweeping, rescuing bool
+	sweepAt, rescueAt  time.Time
+
+	draining      bool
+	cutAt, leave  time.Time // set when draining
+	cut           bool
+	interruptedAt time.Time // start of the interruption that is going on; zero: none
+
+	claimDone  chan claimAnswer
+	sendDone   chan notice.Settlement
+	settleDone chan settleAnswer
+	sweepDone  chan sweepAnswer
+	rescueDone chan rescueAnswer
+	gone       chan struct{} // closed when nobody listens to attempts any more
+}
+
+type claimAnswer struct {
+	asked time.Time
+	want  []notice.Want
+	got   []notice.Attempt
+	err   error
+}
+
+type settleAnswer struct {
+	asked time.Time
+	batch []*result
+	next  []notice.Lane
+	err   error
+}
+
+type sweepAnswer struct {
+	asked time.Time
+	lanes []notice.Lane
+	err   error
+}
+
+type rescueAnswer struct {
+	asked time.Time
+	count int
+	err   error
+}
+
+func newLoop(ctx context.Context, d *Dispatcher) *loop {
+	l := &loop{
+		Dispatcher: d,
+		lanes:      newLanes(time.Now()),
+		results:    newResults(),
+		company:    newCrowd(claimRows),
+		claimDone:  make(chan claimAnswer, claimCalls),
+		sendDone:   make(chan notice.Settlement, d.cfg.Slots),
+		settleDone: make(chan settleAnswer, settleCalls),
+		sweepDone:  make(chan sweepAnswer, 1),
+		rescueDone: make(chan rescueAnswer, 1),
+		gone:       make(chan struct{}),
+	}
+	l.calls, l.endCalls = context.WithCancel(context.WithoutCancel(ctx))
+	l.sends, l.endSends = context.WithCancelCause(l.calls)
+	return l
+}
+
+// run is the loop: act on what is due, sleep until something happens, note what happened.
+func (l *loop) run(ctx context.Context) error {
+	stop := ctx.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		if l.draining && (l.idle() || !now.Before(l.leave)) {
+			return l.end()
+		}
+		next := l.act(now)
+		timer.Reset(next.after(now))
+		select {
+		case <-stop:
+			stop = nil
+			l.drain(time.Now())
+		case <-l.wakes.signal:
+		case <-timer.C:
+		case s := <-l.sendDone:
+			l.hold(s)
+		case a := <-l.claimDone:
+			l.noteClaim(a)
+		case a := <-l.settleDone:
+			l.noteSettle(a)
+		case a := <-l.sweepDone:
+			l.noteSweep(a)
+		case a := <-l.rescueDone:
+			l.noteRescue(a)
+		}
+	}
+}
+
+// act starts whatever may be started now and says when to look again if nothing happens before.
+func (l *loop) act(now time.Time) alarm {
+	var next alarm
+	l.wakes.take(func(client notice.ClientID, at time.Time) { l.lanes.due(client, at, now) })
+	l.settle(now, &next)
+	l.sweep(now, &next)
+	if l.draining {
+		l.cutOff(now, &next)
+		return next
+	}
+	l.claim(now, &next)
+	l.rescue(now, &next)
+	return next
+}
+
+// alarm is the earliest of some instants; zero when there is none.
+type alarm time.Time
+
+func (a *alarm) at(t time.Time) {
+	if time.Time(*a).IsZero() || t.Before(time.Time(*a)) {
+		*a = alarm(t)
+	}
+}
+
+func (a alarm) after(now time.Time) time.Duration {
+	if time.Time(a).IsZero() {
+		return time.Hour
+	}
+	return time.Time(a).Sub(now)
+}
+
+// call runs one call of the queue in its own goroutine, bounded in time, and turns a panic into an error. answer must
+// not block.
+func (l *loop) call(limit time.Duration, what string, do func(context.Context) error, answer func(asked time.Time, err error)) {
+	asked := time.Now()
+	l.running.Go(func() {
+		ctx, cancel := context.WithTimeout(l.calls, limit)
+		defer cancel()
+		err := errors.New("the call did not return")
+		defer func() { answer(asked, err) }()
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("panic: %s", panicText(p))
+				l.panicked(what, p)
+			}
+		}()
+		err = do(ctx)
+	})
+}
+
+// panicked tells of a panic. Only the runtime's own errors are quoted: another value may carry anything.
+func (l *loop) panicked(where string, p any, attrs ...any) {
+	l.observer.Panicked()
+	stack := debug.Stack()
+	l.log.Error("panic caught", append([]any{"in", where, "panic", panicText(p), "stack", string(stack[:min(len(stack), 8<<10)])}, attrs...)...)
+}
+
+func panicText(p any) string {
+	if err, ok := p.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("a value of type %T", p)
+}
+
+// answered notes that a call asked at the given instant succeeded.
+func (l *loop) answered(asked, now time.Time) {
+	if !l.link.worked(asked) {
+		return
+	}
+	l.rescueAt = now.Add(quiet)
+	if !l.interruptedAt.IsZero() {
+		l.log.Info("database answers again", "after", now.Sub(l.interruptedAt), "unsettled", l.results.len())
+		l.interruptedAt = time.Time{}
+	}
+}
+
+// broke notes an interruption of the database: what is held now must be stored before anything is claimed or rescued.
+func (l *loop) broke(what string, err error, now time.Time) {
+	l.link.broke(now)
+	l.results.owe()
+	l.sweepAt = l.link.probeAt()
+	if l.interruptedAt.IsZero() {
+		l.interruptedAt = now
+		l.log.Warn("database interrupted", "in", what, "error", err, "unsettled", l.results.len())
+	}
+}
+
+// sound tells that the database answers and that what was held when it last did not is stored.
+func (l *loop) sound() bool { return l.link.answers && l.results.owed == 0 }
+
+// sweep asks for all lanes with work; after an interruption it is the probe, too. A drain sweeps only to probe.
+func (l *loop) sweep(now time.Time, next *alarm) {
+	if l.sweeping || (l.draining && (l.link.answers || l.results.len() == 0)) {
+		return
+	}
+	if now.Before(l.sweepAt) {
+		next.at(l.sweepAt)
+		return
+	}
+	l.sweeping = true
+	var lanes []notice.Lane
+	l.call(l.cfg.CallTimeout, "sweep", func(ctx context.Context) (err error) {
+		lanes, err = l.queue.Waiting(ctx)
+		return err
+	}, func(asked time.Time, err error) { l.sweepDone <- sweepAnswer{asked, lanes, err} })
+}
+
+func (l *loop) noteSweep(a sweepAnswer) {
+	now := time.Now()
+	l.sweeping = false
+	load := Load{InFlight: l.inFlight, Unsettled: l.results.len()}
+	if a.err != nil {
+		l.broke("sweep", a.err, now)
+		load.Interrupted = true
+	} else {
+		l.answered(a.asked, now)
+		if l.sweepAt = now.Add(l.cfg.SweepEvery); !l.link.answers { // asked before the last error: it proves nothing
+			l.sweepAt = l.link.probeAt()
+		}
+		load.WaitingLanes = len(a.lanes)
+		for _, w := range a.lanes {
+			load.Oldest = max(load.Oldest, -w.DueIn)
+		}
+		l.followUp(a.lanes, now)
+	}
+	l.observer.Swept(load)
+}
+
+// followUp notes when lanes have work, counted from the answer, so that we are never early.
+func (l *loop) followUp(next []notice.Lane, now time.Time) {
+	for _, n := range next {
+		l.lanes.due(n.Client, now.Add(max(0, n.DueIn)), now)
+	}
+}
+
+// rescue lets the queue settle what other replicas, or we before a crash, have left behind.
+func (l *loop) rescue(now time.Time, next *alarm) {
+	if l.rescuing || !l.sound() {
+		return
+	}
+	if now.Before(l.rescueAt) {
+		next.at(l.rescueAt)
+		return
+	}
+	l.rescuing = true
+	var count int
+	l.call(l.cfg.CallTimeout, "rescue", func(ctx context.Context) (err error) {
+		count, err = l.queue.Rescue(ctx, rescueRows, l.cfg.Timeout)
+		return err
+	}, func(asked time.Time, err error) { l.rescueDone <- rescueAnswer{asked, count, err} })
+}
+
+func (l *loop) noteRescue(a rescueAnswer) {
+	now := time.Now()
+	l.rescuing = false
+	if a.err != nil {
+		l.broke("rescue", a.err, now)
+		return
+	}
+	l.link.failures = 0
+	l.answered(a.asked, now)
+	if a.count < rescueRows {
+		l.rescueAt = later(l.rescueAt, now.Add(l.cfg.RescueEvery))
+	}
+	if a.count > 0 {
+		l.observer.Rescued(a.count)
+		l.log.Warn("attempts rescued: their lease ran out and nobody saw their end", "count", a.count)
+		l.sweepAt = now // the next attempt may be due already
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,174 @@
+package dispatch
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// result is an outcome that is not stored yet.
+type result struct {
+	notice.Settlement
+	heldSince time.Time
+	owed      bool // it was held when the database was interrupted
+	suspect   suspect
+}
+
+// results are all outcomes not stored yet: waiting, put aside, or in a settlement under way. Each still has its slot.
+type results struct {
+	held    map[*result]struct{} // all of them
+	waiting []*result            // in the order in which they are stored
+	aside   []*result            // tried alone, every few seconds
+	owed    int                  // how many of held must be stored before claims and rescues go on
+	calls   int                  // settlements under way
+	company crowd
+	stored  time.Time // when a settlement last succeeded
+}
+
+func newResults() results {
+	return results{held: make(map[*result]struct{}), company: newCrowd(settleRows)}
+}
+
+func (r *results) len() int { return len(r.held) }
+
+// owe marks what is held now as owed, except what was put aside.
+func (r *results) owe() {
+	r.owed = 0
+	for h := range r.held {
+		if h.owed = !h.suspect.aside; h.owed {
+			r.owed++
+		}
+	}
+}
+
+// paid takes a result out of the owed.
+func (r *results) paid(h *result) {
+	if h.owed {
+		h.owed = false
+		r.owed--
+	}
+}
+
+// take picks what the next settlement stores: what was put aside and may be tried again, alone; or a full batch, or
+// what has waited for within. It returns nil when there is nothing yet, and then notes in next when there will be.
+func (r *results) take(now time.Time, within time.Duration, next *alarm) []*result {
+	for i, h := range r.aside {
+		if !now.Before(h.suspect.until) {
+			r.aside = slices.Delete(r.aside, i, i+1)
+			return []*result{h}
+		}
+		next.at(h.suspect.until)
+	}
+	if len(r.waiting) == 0 {
+		return nil
+	}
+	if ripe := r.waiting[0].heldSince.Add(within); len(r.waiting) < r.company.size && r.owed == 0 && now.Before(ripe) {
+		next.at(ripe)
+		return nil
+	}
+	n := min(len(r.waiting), r.company.size)
+	batch := slices.Clone(r.waiting[:n])
+	r.waiting = slices.Delete(r.waiting, 0, n)
+	return batch
+}
+
+// hold keeps the outcome of an attempt until it is stored, and those that came with it.
+func (l *loop) hold(s notice.Settlement) {
+	now := time.Now()
+	for {
+		h := &result{Settlement: s, heldSince: now}
+		l.results.held[h] = struct{}{}
+		l.results.waiting = append(l.results.waiting, h)
+		select {
+		case s = <-l.sendDone:
+		default:
+			return
+		}
+	}
+}
+
+// settle stores outcomes while the database answers.
+func (l *loop) settle(now time.Time, next *alarm) {
+	for l.link.answers && l.results.calls < settleCalls {
+		batch := l.results.take(now, l.cfg.SettleWithin, next)
+		if batch == nil {
+			return
+		}
+		l.results.calls++
+		l.callSettle(batch)
+	}
+}
+
+func (l *loop) callSettle(batch []*result) {
+	done := make([]notice.Settlement, len(batch))
+	for i, h := range batch {
+		done[i] = h.Settlement
+	}
+	var next []notice.Lane
+	l.call(l.cfg.CallTimeout, "settle", func(ctx context.Context) (err error) {
+		next, err = l.queue.Settle(ctx, done)
+		return err
+	}, func(asked time.Time, err error) {
+		l.observer.Settled(time.Since(asked), done, err)
+		if err == nil {
+			for _, s := range done {
+				l.account(s)
+			}
+		}
+		l.settleDone <- settleAnswer{asked, batch, next, err}
+	})
+}
+
+// noteSettle frees the slots of what is stored, and keeps the rest.
+func (l *loop) noteSettle(a settleAnswer) {
+	now := time.Now()
+	l.results.calls--
+	if a.err != nil {
+		l.noteSettleFailed(a, now)
+		return
+	}
+	l.link.failures = 0
+	l.answered(a.asked, now)
+	l.results.company.worked()
+	l.results.stored = now
+	for _, h := range a.batch {
+		l.results.paid(h)
+		delete(l.results.held, h)
+		l.inFlight--
+		lane := l.lanes.of(h.Attempt.Client)
+		lane.inFlight--
+		lane.ended(l.cfg.PerLane)
+		l.lanes.release(lane)
+	}
+	l.followUp(a.next, now)
+}
+
+// noteSettleFailed keeps a batch for later. One that failed alone goes to the end, so that others show whether the
+// database or it is to blame.
+func (l *loop) noteSettleFailed(a settleAnswer, now time.Time) {
+	r := &l.results
+	r.company.failed(len(a.batch))
+	if len(a.batch) > 1 {
+		r.waiting = append(slices.Clone(a.batch), r.waiting...)
+		l.broke("settle", a.err, now)
+		return
+	}
+	h := a.batch[0]
+	known := h.suspect.aside
+	h.suspect.failedAlone(now, r.stored)
+	if !h.suspect.aside {
+		h.heldSince = now
+		r.waiting = append(r.waiting, h)
+		l.broke("settle", a.err, now)
+		return
+	}
+	r.paid(h)
+	r.aside = append(r.aside, h)
+	if !known {
+		l.log.Error("outcome put aside: it alone cannot be stored", "notification", h.Attempt.Notification,
+			"number", h.Attempt.Number, "outcome", h.Result.Outcome, "error", a.err)
+		l.broke("settle", a.err, now)
+	}
+}

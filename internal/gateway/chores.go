@@ -1,0 +1,86 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"github.com/arauto/arauto/internal/mtls"
+)
+
+// startChores begins what goes on in the background and needs no leader: each is harmless when several replicas do it.
+func (g *Gateway) startChores() {
+	g.run("files", func() {
+		mtls.Watch(g.chores, 0, g.onFile, g.trust.sources()...)
+	})
+	for _, set := range g.trust.keySets() {
+		g.run("keys", func() { set.Run(g.chores) })
+	}
+	if r := g.trust.revocation; r != nil {
+		g.run("revocation", func() { r.Run(g.chores) })
+	}
+	g.every("cancel", time.Second, g.cancelEnded)
+	g.every("measure", 5*time.Second, g.measure)
+	g.every("history", time.Hour, g.keepHistory)
+}
+
+// every runs a chore at once and then at a distance, until the chores end.
+func (g *Gateway) every(name string, distance time.Duration, chore func(context.Context) error) {
+	g.run(name, func() {
+		tick := time.NewTicker(distance)
+		defer tick.Stop()
+		for {
+			if err := chore(g.chores); err != nil && g.chores.Err() == nil {
+				g.log.Warn("chore failed, it will be tried again", "chore", name, "error", err)
+			}
+			select {
+			case <-g.chores.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+}
+
+// cancelBatch is how many waiting notifications of ended registrations are cancelled in one transaction.
+const cancelBatch = 1000
+
+func (g *Gateway) cancelEnded(ctx context.Context) error {
+	for {
+		n, err := g.store.CancelEnded(ctx, cancelBatch)
+		if err != nil || n < cancelBatch {
+			return err
+		}
+	}
+}
+
+// monthsAhead is how many partitions of the history are made before they are needed.
+const monthsAhead = 3
+
+func (g *Gateway) keepHistory(ctx context.Context) error {
+	if _, err := g.store.MakeHistory(ctx, monthsAhead); err != nil {
+		return err
+	}
+	gone, err := g.store.DropHistory(ctx, g.cfg.History.KeepYears)
+	for _, name := range gone {
+		g.log.Info("month of the history dropped: its time is over and it is proven and anchored", "partition", name)
+	}
+	return err
+}
+
+// measure updates the figures that are read rather than counted.
+func (g *Gateway) measure(ctx context.Context) error {
+	for _, e := range g.trust.expiries() {
+		g.metrics.expiry.WithLabelValues(e.Source + " " + e.Serial).Set(float64(e.NotAfter.Unix()))
+	}
+	for pool, n := range g.store.Pools() {
+		g.metrics.pool.WithLabelValues(pool).Set(float64(n[0]))
+	}
+	b, err := g.store.Backlog(ctx)
+	if err != nil {
+		return err
+	}
+	g.metrics.backlog.WithLabelValues("waiting").Set(float64(b.Waiting))
+	g.metrics.backlog.WithLabelValues("in-flight").Set(float64(b.InFlight))
+	g.metrics.queueAge.Set(max(0, b.Oldest.Seconds()))
+	return nil
+}

@@ -1,0 +1,538 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/arauto/arauto/internal/dispatch"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// The two profiles.
+const (
+	Production  = "production"
+	Development = "development"
+)
+
+// Config is every setting of the product, read once from the YAML file and the environment and passed on as values.
+// A field's env tag is its environment variable; secrets are named by file, never by value.
+type Config struct {
+	Profile  string `yaml:"profile" env:"ARAUTO_PROFILE"`
+	StateDir string `yaml:"state_dir" env:"ARAUTO_STATE_DIR"`
+	Replica  string `yaml:"replica" env:"ARAUTO_REPLICA"`
+
+	Database struct {
+		URL string `yaml:"url" env:"ARAUTO_DATABASE_URL"`
+	} `yaml:"database"`
+	Public struct {
+		Addr     string `yaml:"addr" env:"ARAUTO_PUBLIC_ADDR"`
+		BaseURL  string `yaml:"base_url" env:"ARAUTO_PUBLIC_BASE_URL"`
+		TLSCert  string `yaml:"tls_cert" env:"ARAUTO_PUBLIC_TLS_CERT"`
+		TLSKey   string `yaml:"tls_key" env:"ARAUTO_PUBLIC_TLS_KEY"`
+		ClientCA string `yaml:"client_ca" env:"ARAUTO_PUBLIC_CLIENT_CA"`
+		MaxRate  int    `yaml:"max_rate" env:"ARAUTO_PUBLIC_MAX_RATE"`
+	} `yaml:"public"`
+	Internal struct {
+		Addr     string `yaml:"addr" env:"ARAUTO_INTERNAL_ADDR"`
+		TLSCert  string `yaml:"tls_cert" env:"ARAUTO_INTERNAL_TLS_CERT"`
+		TLSKey   string `yaml:"tls_key" env:"ARAUTO_INTERNAL_TLS_KEY"`
+		JWKS     string `yaml:"jwks" env:"ARAUTO_INTERNAL_JWKS"`
+		Issuer   string `yaml:"issuer" env:"ARAUTO_INTERNAL_ISSUER"`
+		Audience string `yaml:"audience" env:"ARAUTO_INTERNAL_AUDIENCE"`
+	} `yaml:"internal"`
+	Ops struct {
+		Addr string `yaml:"addr" env:"ARAUTO_OPS_ADDR"`
+	} `yaml:"ops"`
+	Holder struct {
+		OrganisationID        string `yaml:"organisation_id" env:"ARAUTO_ORGANISATION_ID"`
+		AuthorisationServerID string `yaml:"authorisation_server_id" env:"ARAUTO_AUTHORISATION_SERVER_ID"`
+	} `yaml:"holder"`
+	Signing struct {
+		Key string `yaml:"key" env:"ARAUTO_SIGNING_KEY"`
+		KID string `yaml:"kid" env:"ARAUTO_SIGNING_KID"`
+	} `yaml:"signing"`
+	Tokens struct {
+		Issuer           string `yaml:"issuer" env:"ARAUTO_TOKENS_ISSUER"`
+		Audience         string `yaml:"audience" env:"ARAUTO_TOKENS_AUDIENCE"`
+		JWKS             string `yaml:"jwks" env:"ARAUTO_TOKENS_JWKS"`
+		GrantClaim       string `yaml:"grant_claim" env:"ARAUTO_TOKENS_GRANT_CLAIM"`
+		IntrospectionURL string `yaml:"introspection_url" env:"ARAUTO_TOKENS_INTROSPECTION_URL"`
+		IntrospectionCA  string `yaml:"introspection_ca" env:"ARAUTO_TOKENS_INTROSPECTION_CA"`
+	} `yaml:"tokens"`
+	Directory struct {
+		JWKS   string `yaml:"jwks" env:"ARAUTO_DIRECTORY_JWKS"`
+		Issuer string `yaml:"issuer" env:"ARAUTO_DIRECTORY_ISSUER"`
+	} `yaml:"directory"`
+	Webhook struct {
+		TLSCert       string        `yaml:"tls_cert" env:"ARAUTO_WEBHOOK_TLS_CERT"`
+		TLSKey        string        `yaml:"tls_key" env:"ARAUTO_WEBHOOK_TLS_KEY"`
+		RootCA        string        `yaml:"root_ca" env:"ARAUTO_WEBHOOK_ROOT_CA"`
+		CRL           []string      `yaml:"crl" env:"ARAUTO_WEBHOOK_CRL"`
+		OCSP          bool          `yaml:"ocsp" env:"ARAUTO_WEBHOOK_OCSP"`
+		AllowNetworks []string      `yaml:"allow_networks" env:"ARAUTO_WEBHOOK_ALLOW_NETWORKS"`
+		AllowPorts    []uint16      `yaml:"allow_ports" env:"ARAUTO_WEBHOOK_ALLOW_PORTS"`
+		Timeout       time.Duration `yaml:"timeout" env:"ARAUTO_WEBHOOK_TIMEOUT"`
+		Resolver      string        `yaml:"resolver" env:"ARAUTO_WEBHOOK_RESOLVER"`
+		ASHeaders     []string      `yaml:"as_headers" env:"ARAUTO_WEBHOOK_AS_HEADERS"`
+	} `yaml:"webhook"`
+	Dispatch struct {
+		Lease time.Duration `yaml:"lease" env:"ARAUTO_DISPATCH_LEASE"`
+		Slots int           `yaml:"slots" env:"ARAUTO_DISPATCH_SLOTS"`
+	} `yaml:"dispatch"`
+	Ingest struct {
+		MaxInFlight int `yaml:"max_in_flight" env:"ARAUTO_INGEST_MAX_IN_FLIGHT"`
+	} `yaml:"ingest"`
+	Announce struct {
+		DirectAuthorised []string `yaml:"direct_authorised" env:"ARAUTO_ANNOUNCE_DIRECT_AUTHORISED"`
+	} `yaml:"announce"`
+	Timers struct {
+		Enabled *[]string `yaml:"enabled" env:"-"`
+	} `yaml:"timers"`
+	Schema struct {
+		UnknownMembers string `yaml:"unknown_members" env:"ARAUTO_SCHEMA_UNKNOWN_MEMBERS"`
+	} `yaml:"schema"`
+	Resend struct {
+		Enabled bool `yaml:"enabled" env:"ARAUTO_RESEND_ENABLED"`
+	} `yaml:"resend"`
+	History struct {
+		KeepYears int `yaml:"keep_years" env:"ARAUTO_HISTORY_KEEP_YEARS"`
+	} `yaml:"history"`
+
+	origin map[string]string // by environment name: where a value came from
+}
+
+// ConfigError lists everything that is wrong with the settings, each with its key, the reason and the cure.
+type ConfigError struct{ Problems []string }
+
+// Error joins the problems, one a line.
+func (e *ConfigError) Error() string { return strings.Join(e.Problems, "\n") }
+
+// standard holds the defaults.
+func standard() *Config {
+	c := &Config{Profile: Production, StateDir: "./state"}
+	c.Public.Addr, c.Public.MaxRate = ":8443", 600
+	c.Internal.Addr, c.Ops.Addr = "127.0.0.1:9443", "127.0.0.1:9090"
+	c.Tokens.GrantClaim = "grant_type"
+	c.Webhook.Timeout, c.Webhook.AllowPorts = notice.Timeout, []uint16{443}
+	c.Webhook.ASHeaders = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
+	c.Dispatch.Lease = 20 * time.Second
+	c.Ingest.MaxInFlight = 4096
+	c.Schema.UnknownMembers = "reject"
+	c.History.KeepYears = 5
+	return c
+}
+
+// ReadConfig reads the YAML file (none if path is empty), then the environment over it. It does not judge the values;
+// Check does. Unknown keys, repeated keys and wrong types are errors here.
+func ReadConfig(path string, environ []string) (*Config, error) {
+	c := standard()
+	c.origin = map[string]string{}
+	if path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, &ConfigError{[]string{fmt.Sprintf("--config: %v", err)}}
+		}
+		d := yaml.NewDecoder(bytes.NewReader(text))
+		d.KnownFields(true)
+		if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
+			return nil, &ConfigError{yamlProblems(path, err)}
+		}
+		c.markYAML(text)
+	}
+	values := env.ToMap(environ)
+	for name, value := range values {
+		if value == "" && strings.HasPrefix(name, "ARAUTO_") && name != timersVariable {
+			delete(values, name) // set to nothing: not set
+		}
+	}
+	if err := env.ParseWithOptions(c, env.Options{Environment: values}); err != nil {
+		return nil, &ConfigError{envProblems(err)}
+	}
+	if list, ok := values[timersVariable]; ok {
+		names := splitList(list)
+		c.Timers.Enabled = &names
+		c.origin[timersVariable] = "environment"
+	}
+	for _, s := range c.settings() {
+		if values[s.env] != "" {
+			c.origin[s.env] = "environment"
+		}
+	}
+	if c.Replica == "" {
+		host, _ := os.Hostname()
+		c.Replica = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	return c, nil
+}
+
+// timersVariable may be set to nothing, which means no timers at all.
+const timersVariable = "ARAUTO_TIMERS_ENABLED"
+
+func splitList(s string) []string {
+	out := []string{}
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+func yamlProblems(path string, err error) []string {
+	var t *yaml.TypeError
+	if !errors.As(err, &t) {
+		return []string{fmt.Sprintf("%s: %v", path, err)}
+	}
+	out := make([]string, len(t.Errors))
+	for i, e := range t.Errors {
+		out[i] = fmt.Sprintf("%s: %s", path, strings.ReplaceAll(e, "in type gateway.Config", "among the settings"))
+	}
+	return out
+}
+
+func envProblems(err error) []string {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return []string{err.Error()}
+	}
+	out := make([]string, len(all.Errors))
+	for i, e := range all.Errors {
+		out[i] = e.Error()
+	}
+	return out
+}
+
+// setting is one leaf of the configuration.
+type setting struct {
+	key, env string
+	value    reflect.Value
+}
+
+// settings lists all leaves in the order they are declared in.
+func (c *Config) settings() []setting {
+	var out []setting
+	var walk func(v reflect.Value, prefix, environment string)
+	walk = func(v reflect.Value, prefix, environment string) {
+		if v.Kind() != reflect.Struct {
+			if environment == "-" {
+				environment = timersVariable
+			}
+			out = append(out, setting{prefix, environment, v})
+			return
+		}
+		for i := range v.NumField() {
+			f := v.Type().Field(i)
+			key := f.Tag.Get("yaml")
+			if key == "" {
+				continue
+			}
+			if prefix != "" {
+				key = prefix + "." + key
+			}
+			walk(v.Field(i), key, f.Tag.Get("env"))
+		}
+	}
+	walk(reflect.ValueOf(c).Elem(), "", "")
+	return out
+}
+
+// markYAML remembers which settings the file named.
+func (c *Config) markYAML(text []byte) {
+	var tree map[string]any
+	if yaml.Unmarshal(text, &tree) != nil {
+		return
+	}
+	for _, s := range c.settings() {
+		node := any(tree)
+		for part := range strings.SplitSeq(s.key, ".") {
+			m, ok := node.(map[string]any)
+			if !ok {
+				node = nil
+				break
+			}
+			node = m[part]
+		}
+		if node != nil {
+			c.origin[s.env] = "file"
+		}
+	}
+}
+
+// Effective is one setting as it is in force.
+type Effective struct {
+	Key, Env, Value, Origin string
+}
+
+// Effective lists every setting with its value and where it came from; secrets are masked.
+func (c *Config) Effective() []Effective {
+	var out []Effective
+	for _, s := range c.settings() {
+		e := Effective{Key: s.key, Env: s.env, Origin: c.origin[s.env]}
+		if e.Origin == "" {
+			e.Origin = "default"
+		}
+		v := s.value
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				e.Value = strings.Join(kindNames(), ",")
+				out = append(out, e)
+				continue
+			}
+			v = v.Elem()
+		}
+		e.Value = strings.Trim(fmt.Sprint(v.Interface()), "[]")
+		if v.Kind() == reflect.Slice {
+			e.Value = strings.ReplaceAll(e.Value, " ", ",")
+		}
+		if s.key == "database.url" {
+			e.Value = maskURL(c.Database.URL)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// maskURL hides the password of a database URL.
+func maskURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "(not a URL)"
+	}
+	if _, has := u.User.Password(); has {
+		u.User = url.UserPassword(u.User.Username(), "xxxxx")
+	}
+	return u.String()
+}
+
+func kindNames() []string {
+	var out []string
+	for _, k := range ofb.Kinds() {
+		out = append(out, k.String())
+	}
+	return out
+}
+
+// officialBase is the pattern that links.self must match (status-apis §1.9, LINK), for the host part.
+var officialBase = regexp.MustCompile(`^https://[-a-zA-Z0-9@:%._+~#=]{2,256}\.[a-z]{2,6}(:[0-9]+)?$`)
+
+// Check judges the settings of serve by themselves, without touching files or network, and says all that is wrong.
+func (c *Config) Check() error {
+	p := &problems{}
+	if c.Profile != Production && c.Profile != Development {
+		p.add("profile", "is %q", "use production or development", c.Profile)
+	}
+	c.checkRequired(p)
+	c.checkAddresses(p)
+	c.checkWebhook(p)
+	c.checkLists(p)
+	return p.err()
+}
+
+type problems struct{ list []string }
+
+// add says which key, what is wrong with it, and the cure.
+func (p *problems) add(key, wrong, cure string, args ...any) {
+	p.list = append(p.list, fmt.Sprintf("%s (%s): %s; %s", key, envName(key), fmt.Sprintf(wrong, args...), cure))
+}
+
+func (p *problems) err() error {
+	if len(p.list) == 0 {
+		return nil
+	}
+	return &ConfigError{p.list}
+}
+
+// envName finds the environment variable of a key.
+func envName(key string) string {
+	for _, s := range (&Config{}).settings() {
+		if s.key == key {
+			return s.env
+		}
+	}
+	return key
+}
+
+func (c *Config) checkRequired(p *problems) {
+	for key, value := range map[string]string{
+		"database.url": c.Database.URL, "public.base_url": c.Public.BaseURL, "public.tls_cert": c.Public.TLSCert, "public.tls_key": c.Public.TLSKey,
+		"public.client_ca": c.Public.ClientCA, "internal.jwks": c.Internal.JWKS, "internal.issuer": c.Internal.Issuer,
+		"internal.audience": c.Internal.Audience, "holder.organisation_id": c.Holder.OrganisationID,
+		"holder.authorisation_server_id": c.Holder.AuthorisationServerID, "signing.key": c.Signing.Key, "signing.kid": c.Signing.KID,
+		"webhook.tls_cert": c.Webhook.TLSCert, "webhook.tls_key": c.Webhook.TLSKey, "webhook.root_ca": c.Webhook.RootCA,
+	} {
+		if value == "" {
+			p.add(key, "is not set", "set it in the file or the environment")
+		}
+	}
+	if c.Tokens.JWKS == "" && c.Tokens.IntrospectionURL == "" {
+		p.add("tokens.jwks", "is not set, nor is tokens.introspection_url", "name the keys of the authorization server, or its introspection endpoint")
+	}
+	if c.Tokens.JWKS != "" && (c.Tokens.Issuer == "" || c.Tokens.Audience == "") {
+		p.add("tokens.issuer", "and tokens.audience must be set together with tokens.jwks", "say which tokens are ours")
+	}
+	if c.Directory.JWKS == "" && c.Profile == Production {
+		p.add("directory.jwks", "is not set", "name the Directory's key set: statements cannot be checked without it")
+	}
+	slices.Sort(p.list)
+}
+
+func (c *Config) checkAddresses(p *problems) {
+	for key, value := range map[string]string{"public.addr": c.Public.Addr, "internal.addr": c.Internal.Addr, "ops.addr": c.Ops.Addr} {
+		if _, _, err := net.SplitHostPort(value); err != nil {
+			p.add(key, "is %q", "write host:port or :port", value)
+		}
+	}
+	if c.Public.BaseURL != "" && !officialBase.MatchString(c.Public.BaseURL) {
+		p.add("public.base_url", "is %q", "write https:// and a host name with a dot and a top label of 2 to 6 letters, without a path, as links.self must match the official pattern", c.Public.BaseURL)
+	}
+	if (c.Internal.TLSCert == "") != (c.Internal.TLSKey == "") {
+		p.add("internal.tls_cert", "and internal.tls_key go together", "set both or neither")
+	}
+	if host, _, err := net.SplitHostPort(c.Internal.Addr); err == nil && c.Internal.TLSCert == "" && !loopback(host) {
+		p.add("internal.addr", "is %q without a certificate", "listen on 127.0.0.1, or set internal.tls_cert and internal.tls_key", c.Internal.Addr)
+	}
+	if c.Public.MaxRate < 300 {
+		p.add("public.max_rate", "is %d", "the rules ask for at least 300 requests a second", c.Public.MaxRate)
+	}
+	if c.Internal.JWKS != "" && strings.HasPrefix(c.Internal.JWKS, "http://") || strings.HasPrefix(c.Tokens.JWKS, "http://") || strings.HasPrefix(c.Directory.JWKS, "http://") {
+		p.add("internal.jwks", "or another key set is read over plain http", "use an https:// URL or a path")
+	}
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func (c *Config) checkWebhook(p *problems) {
+	dev := c.Profile == Development
+	if _, err := c.allowed(); err != nil {
+		p.add("webhook.allow_networks", "%v", "write CIDRs, such as 127.0.0.0/8", err)
+	}
+	if len(c.Webhook.AllowNetworks) > 0 && !dev {
+		p.add("webhook.allow_networks", "is set", "inside addresses may be dialled with profile: development only; remove it")
+	}
+	if c.Webhook.Resolver != "" && !dev {
+		p.add("webhook.resolver", "is set", "it is for profile: development only; remove it")
+	}
+	if c.Webhook.Resolver != "" {
+		if _, _, err := net.SplitHostPort(c.Webhook.Resolver); err != nil {
+			p.add("webhook.resolver", "is %q", "write host:port", c.Webhook.Resolver)
+		}
+	}
+	switch {
+	case c.Webhook.Timeout < time.Second || c.Webhook.Timeout > notice.Timeout:
+		p.add("webhook.timeout", "is %s", "it must be from 1s to 15s", c.Webhook.Timeout)
+	case c.Webhook.Timeout != notice.Timeout && !dev:
+		p.add("webhook.timeout", "is %s", "the rule's 15s may be shortened with profile: development only", c.Webhook.Timeout)
+	}
+	switch {
+	case c.Dispatch.Lease <= c.Webhook.Timeout:
+		p.add("dispatch.lease", "is %s", "it must exceed webhook.timeout ("+c.Webhook.Timeout.String()+")", c.Dispatch.Lease)
+	case c.Dispatch.Lease < 20*time.Second && !dev:
+		p.add("dispatch.lease", "is %s", "it may be under 20s with profile: development only", c.Dispatch.Lease)
+	case c.Dispatch.Lease > 10*time.Minute:
+		p.add("dispatch.lease", "is %s", "a lease over 10m would leave lost attempts unrescued for as long", c.Dispatch.Lease)
+	}
+	if len(c.Webhook.AllowPorts) == 0 || slices.Contains(c.Webhook.AllowPorts, 0) {
+		p.add("webhook.allow_ports", "is %v", "name ports from 1 to 65535; the default is 443", c.Webhook.AllowPorts)
+	}
+	if c.Dispatch.Slots < 0 || c.Dispatch.Slots > 4096 {
+		p.add("dispatch.slots", "is %d", "use 1 to 4096, or 0 for what the machine affords", c.Dispatch.Slots)
+	}
+	if c.Ingest.MaxInFlight < 1 || c.Ingest.MaxInFlight > 1<<16 {
+		p.add("ingest.max_in_flight", "is %d", "use 1 to 65536", c.Ingest.MaxInFlight)
+	}
+	if c.History.KeepYears < 5 || c.History.KeepYears > 50 {
+		p.add("history.keep_years", "is %d", "history is kept for at least 5 years", c.History.KeepYears)
+	}
+}
+
+func (c *Config) checkLists(p *problems) {
+	if _, err := parseKinds(c.Announce.DirectAuthorised); err != nil {
+		p.add("announce.direct_authorised", "%v", "name kinds: payment-consent, recurring-consent", err)
+	}
+	if c.Timers.Enabled != nil {
+		if _, err := parseKinds(*c.Timers.Enabled); err != nil {
+			p.add("timers.enabled", "%v", "name kinds: "+strings.Join(kindNames(), ", "), err)
+		}
+	}
+	if c.Schema.UnknownMembers != "reject" && c.Schema.UnknownMembers != "keep" {
+		p.add("schema.unknown_members", "is %q", "use reject or keep", c.Schema.UnknownMembers)
+	}
+}
+
+func parseKinds(names []string) ([]ofb.Kind, error) {
+	var out []ofb.Kind
+	for _, name := range names {
+		k, err := ofb.ParseKind(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, k)
+	}
+	return out, nil
+}
+
+// timed lists the kinds whose timers we fire; all of them unless the setting says otherwise (D-10).
+func (c *Config) timed() []ofb.Kind {
+	if c.Timers.Enabled == nil {
+		return ofb.Kinds()
+	}
+	kinds, _ := parseKinds(*c.Timers.Enabled) // Check has judged it
+	return kinds
+}
+
+// allowed parses the development allow-list.
+func (c *Config) allowed() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range c.Webhook.AllowNetworks {
+		p, err := netip.ParsePrefix(strings.TrimSpace(s))
+		if err != nil {
+			return nil, fmt.Errorf("%s is not a CIDR", strconv.Quote(s))
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// slots is how many attempts may be under way at once.
+func (c *Config) slots() int {
+	if c.Dispatch.Slots > 0 {
+		return c.Dispatch.Slots
+	}
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		limit.Cur = 1024
+	}
+	budget := debug.SetMemoryLimit(-1) // GOMEMLIMIT, or as good as none
+	if budget > 1<<40 {
+		budget = 512 << 20
+	}
+	return dispatch.Slots(limit.Cur, budget)
+}
+
+// file is a path below the state directory.
+func (c *Config) file(name string) string { return filepath.Join(c.StateDir, name) }

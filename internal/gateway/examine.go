@@ -1,0 +1,91 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// warnDays are the days before a certificate's end from which an operator is warned (cases I3).
+const warnDays = 30
+
+// Examine looks at everything serve would look at before it starts, changes nothing, and says what it found: findings
+// are lines for a person, the error is a *ConfigError with all that would keep serve from starting.
+func Examine(ctx context.Context, cfg *Config, now time.Time) (findings []string, err error) {
+	p := &problems{}
+	p.take(cfg.Check())
+	t, err := loadTrust(cfg, func(mtls.Event) {})
+	p.take(err)
+	if t != nil && err == nil {
+		for _, e := range t.expiries() {
+			line := fmt.Sprintf("certificate %s %s: %d days left (until %s)", e.Source, e.Subject, e.Days(now), e.NotAfter.UTC().Format(time.RFC3339))
+			if e.Days(now) < warnDays {
+				line = "WARNING " + line
+			}
+			findings = append(findings, line)
+		}
+		t.close()
+	}
+	if cfg.Database.URL != "" {
+		more, err := examineDatabase(ctx, cfg)
+		findings = append(findings, more...)
+		p.take(err)
+	}
+	return findings, p.err()
+}
+
+// take adds the problems of an error.
+func (p *problems) take(err error) {
+	if err == nil {
+		return
+	}
+	if c, ok := err.(*ConfigError); ok { //nolint:errorlint // our own functions return it unwrapped
+		p.list = append(p.list, c.Problems...)
+		return
+	}
+	p.list = append(p.list, err.Error())
+}
+
+func examineDatabase(ctx context.Context, cfg *Config) ([]string, error) {
+	const key = "database.url (ARAUTO_DATABASE_URL): "
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, Replica: "check"})
+	if err != nil {
+		return nil, &ConfigError{[]string{key + err.Error()}}
+	}
+	defer s.Close()
+	have, want, err := s.SchemaVersions(ctx)
+	if err != nil {
+		return nil, &ConfigError{[]string{key + err.Error()}}
+	}
+	f, err := s.ServerFacts(ctx)
+	if err != nil {
+		return nil, &ConfigError{[]string{key + err.Error()}}
+	}
+	findings := []string{
+		fmt.Sprintf("database: PostgreSQL %d.%d, schema %d of %d", f.Version/10000, f.Version%10000, have, want),
+		fmt.Sprintf("clock: the database's is %s from ours", f.Skew.Round(time.Millisecond)),
+	}
+	p := &problems{}
+	if have < want {
+		p.list = append(p.list, fmt.Sprintf("%sthe schema is at version %d and this binary needs %d; run arauto migrate", key, have, want))
+	}
+	if f.ReadOnly {
+		p.list = append(p.list, key+"the server is a read-only standby; point it at the primary")
+	}
+	for _, unsafe := range f.Unsafe {
+		if cfg.Profile == Production {
+			p.list = append(p.list, key+"it would lose what was acknowledged: "+unsafe)
+		} else {
+			findings = append(findings, "WARNING database: it may lose what was acknowledged: "+unsafe)
+		}
+	}
+	if f.Skew > time.Second || f.Skew < -time.Second {
+		findings = append(findings, "WARNING clock: more than a second apart; check the time service of both machines")
+	}
+	return findings, p.err()
+}

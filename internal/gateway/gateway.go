@@ -1,0 +1,371 @@
+// Package gateway is the whole: it reads the configuration, wires the packages together and gives the process its life
+// cycle. A test or the demo starts the same Gateway as the command serve.
+//
+// Wiring goes straight down in New: database, keys and certificates, what decides (intake, registry), what sends
+// (webhook, dispatch), what answers (api), what watches over all of it (readiness, metrics, housekeeping). Everything
+// that can be wrong is said before a listener opens.
+//
+// Start opens the listeners and begins to work. Stop, or the end of Run's context, drains: readiness turns false at
+// once, nothing more is claimed, streams end after the line they are on, attempts under way end by themselves, their
+// outcomes are stored, and what was accepted is committed; all within 20 s (contract, "Listeners").
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/dispatch"
+	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/registry"
+	"github.com/arauto/arauto/internal/spool"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/webhook"
+	"github.com/arauto/arauto/openapi"
+)
+
+// DrainTimeout is how long a replica may take to go away after it was asked to (contract, "Listeners": 20 s).
+const DrainTimeout = 20 * time.Second
+
+// Gateway is one replica.
+type Gateway struct {
+	cfg     *Config
+	log     *slog.Logger
+	version string
+	metrics *metrics
+	ready   *readiness
+
+	store      *store.Store
+	intake     *intake.Intake
+	dispatcher *dispatch.Dispatcher
+	sender     *webhook.Sender
+	registry   *registry.Registry
+
+	internal  *api.Internal
+	polls     *spool.Spool
+	trust     *trust
+	listeners []*listener
+
+	work   context.Context // ends: no new work is taken
+	stop   context.CancelFunc
+	chores context.Context // ends: background chores stop
+	end    context.CancelFunc
+	loops  sync.WaitGroup
+	drain  sync.Once
+	failed chan error
+}
+
+// listener is one address we answer on.
+type listener struct {
+	name   string
+	server *http.Server
+	wrap   func(net.Listener) net.Listener // TLS of its own; nil: the server's, if any
+	net    net.Listener
+}
+
+// New checks everything that can be checked and wires the product together; nothing listens and nothing is sent yet.
+// The error of wrong settings, files or certificates is a *ConfigError. The database need not be there.
+func New(ctx context.Context, cfg *Config, version string, log *slog.Logger) (*Gateway, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, &ConfigError{[]string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; name a folder we may write to", err)}}
+	}
+	g := &Gateway{cfg: cfg, log: log, version: version, metrics: newMetrics(version), failed: make(chan error, 1)}
+	g.work, g.stop = context.WithCancel(context.WithoutCancel(ctx))
+	g.chores, g.end = context.WithCancel(context.WithoutCancel(ctx))
+	if cfg.Profile == Development {
+		log.Warn("profile development: inside addresses, shortened times and unsafe databases are allowed; not for production")
+	}
+	var err error
+	if g.trust, err = loadTrust(cfg, g.onFile); err != nil {
+		return nil, err
+	}
+	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
+		return nil, &ConfigError{[]string{fmt.Sprintf("database.url (ARAUTO_DATABASE_URL): %v", err)}}
+	}
+	if err := g.wire(); err != nil {
+		g.store.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// wire makes the parts and connects them.
+func (g *Gateway) wire() error {
+	cfg := g.cfg
+	schemas, err := openapi.Load(schemaOptions(cfg)...)
+	if err != nil {
+		return fmt.Errorf("load our own API documents: %w", err)
+	}
+	allow, _ := cfg.allowed() // judged by Check
+	guard := webhook.NewGuard(allow, cfg.Webhook.AllowPorts)
+	g.sender = webhook.New(webhook.Config{
+		Identity: g.trust.brcac, Roots: g.trust.receivers, Checks: g.trust.checks(), Guard: guard, Resolver: cfg.Webhook.Resolver,
+		Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, Version: g.version,
+		AuthorisationServerID: cfg.Holder.AuthorisationServerID, ASHeaders: cfg.Webhook.ASHeaders, Observer: g.metrics,
+	})
+	g.dispatcher, err = dispatch.New(g.store, g.sender, dispatch.Config{
+		Slots: cfg.slots(), Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, DrainTimeout: DrainTimeout - 2*time.Second,
+	}, g.log, g.metrics)
+	if err != nil {
+		return err
+	}
+	optional, _ := parseKinds(cfg.Announce.DirectAuthorised) // judged by Check
+	g.intake = intake.New(intake.Config{
+		Store: g.store, Schema: schemas, NewID: store.NewID, Observer: g.metrics, Log: g.log,
+		Wake:               func(client notice.ClientID, at time.Time) { g.dispatcher.WakeIn(client, time.Until(at)) },
+		OptionalAuthorised: optional, Timers: cfg.timed(), MaxInFlight: cfg.Ingest.MaxInFlight,
+	})
+	registrations := registry.Config{
+		Store: g.store, Log: g.log, AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == Development, AllowNetworks: allow,
+	}
+	if v := g.trust.statements(cfg); v != nil {
+		registrations.Statements = v
+	}
+	if g.registry, err = registry.New(registrations); err != nil {
+		return err
+	}
+	g.ready = &readiness{checks: g.checks()}
+	return g.listen()
+}
+
+func schemaOptions(cfg *Config) []openapi.Option {
+	if cfg.Schema.UnknownMembers == "keep" {
+		return []openapi.Option{openapi.KeepUnknown()}
+	}
+	return nil
+}
+
+// checks are what must be usable for readiness.
+func (g *Gateway) checks() []check {
+	return []check{
+		{"database", g.checkDatabase},
+		{"certificates", func(context.Context) error { return g.trust.ready(time.Now()) }},
+		{"keys", func(context.Context) error { return g.trust.keysReady() }},
+		{"spool", func(context.Context) error { return g.polls.Ready() }},
+		{"listeners", func(context.Context) error {
+			for _, l := range g.listeners {
+				if l.net == nil {
+					return fmt.Errorf("%s is not open yet", l.name)
+				}
+			}
+			return nil
+		}},
+	}
+}
+
+func (g *Gateway) checkDatabase(ctx context.Context) error {
+	have, want, err := g.store.SchemaVersions(ctx)
+	if err != nil {
+		return err
+	}
+	if have < want {
+		return fmt.Errorf("the schema is at version %d and this binary needs %d: run arauto migrate", have, want)
+	}
+	f, err := g.store.ServerFacts(ctx)
+	switch {
+	case err != nil:
+		return err
+	case f.ReadOnly:
+		return errors.New("the server is a read-only standby: point database.url at the primary")
+	case f.Version < 140000:
+		return fmt.Errorf("PostgreSQL 14 or later is needed, this is %d", f.Version)
+	case len(f.Unsafe) > 0 && g.cfg.Profile == Production:
+		return fmt.Errorf("it would lose what was acknowledged: %v", f.Unsafe)
+	}
+	g.metrics.skew.Set(f.Skew.Seconds())
+	return nil
+}
+
+// Start opens the listeners and begins to work. It fails when an address cannot be opened, or when the database
+// answers and is one we must not use; a database that does not answer is waited for.
+func (g *Gateway) Start(ctx context.Context) error {
+	if err := g.refuseDatabase(ctx); err != nil {
+		return err
+	}
+	for _, l := range g.listeners {
+		n, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.server.Addr)
+		if err != nil {
+			g.closeListeners()
+			return &ConfigError{[]string{fmt.Sprintf("%s.addr: %v", l.name, err)}}
+		}
+		l.net = n
+		g.log.Info("listening", "listener", l.name, "address", n.Addr().String(), "tls", l.server.TLSConfig != nil)
+	}
+	g.run("dispatch", func() {
+		if err := g.dispatcher.Run(g.work); err != nil {
+			g.log.Error("attempts ended without a stored outcome; they will be settled as unknown", "error", err)
+		}
+	})
+	g.run("intake", func() { g.intake.Run(g.chores) })
+	g.run("polls", func() { g.polls.Run(g.chores) })
+	g.run("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) })
+	g.startChores()
+	for _, l := range g.listeners {
+		g.serve(l)
+	}
+	g.log.Info("started", "version", g.version, "replica", g.cfg.Replica, "profile", g.cfg.Profile, "slots", g.cfg.slots())
+	return nil
+}
+
+// refuseDatabase looks once whether the database is one we must not run on. One that does not answer is no reason not
+// to start: readiness says so until it does.
+func (g *Gateway) refuseDatabase(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	err := g.checkDatabase(ctx)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+		g.log.Error("the database does not answer; starting without it", "error", err)
+		return nil
+	}
+	return &ConfigError{[]string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
+}
+
+// run starts a loop that the drain waits for.
+func (g *Gateway) run(_ string, loop func()) { g.loops.Go(loop) }
+
+func (g *Gateway) serve(l *listener) {
+	go func() {
+		var err error
+		switch {
+		case l.wrap != nil:
+			err = l.server.Serve(l.wrap(l.net))
+		case l.server.TLSConfig != nil:
+			err = l.server.ServeTLS(l.net, "", "")
+		default:
+			err = l.server.Serve(l.net)
+		}
+		if !errors.Is(err, http.ErrServerClosed) {
+			select {
+			case g.failed <- fmt.Errorf("listener %s: %w", l.name, err):
+			default:
+			}
+		}
+	}()
+}
+
+func (g *Gateway) closeListeners() {
+	for _, l := range g.listeners {
+		if l.net != nil {
+			_ = l.net.Close()
+		}
+	}
+}
+
+// Addr is the address a listener got: "public", "internal" or "ops".
+func (g *Gateway) Addr(name string) string {
+	for _, l := range g.listeners {
+		if l.name == name && l.net != nil {
+			return l.net.Addr().String()
+		}
+	}
+	return ""
+}
+
+// Run starts the gateway, works until ctx ends or a listener fails, and drains.
+func (g *Gateway) Run(ctx context.Context) error {
+	if err := g.Start(ctx); err != nil {
+		g.Stop()
+		return err
+	}
+	var failure error
+	select {
+	case <-ctx.Done():
+	case failure = <-g.failed:
+		g.log.Error("stopping", "error", failure)
+	}
+	g.Stop()
+	return failure
+}
+
+// Stop drains and closes everything. It returns within DrainTimeout. It may be called more than once.
+func (g *Gateway) Stop() {
+	g.drain.Do(func() {
+		began := time.Now()
+		g.ready.drain()
+		g.internal.Drain()
+		g.stop() // no new claims, no timers
+		ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout-time.Second)
+		defer cancel()
+		g.stopListeners(ctx)
+		g.end() // intake stores what was accepted and ends; chores end
+		g.waitLoops(ctx)
+		g.sender.Close()
+		if err := g.polls.Close(); err != nil {
+			g.log.Error("the spool of polls did not close well", "error", err)
+		}
+		g.trust.close()
+		g.store.Close()
+		g.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond).String())
+	})
+}
+
+// stopListeners ends the public ones in order: what is being answered is answered. The ops listener goes last, so that
+// readiness can be seen to be false.
+func (g *Gateway) stopListeners(ctx context.Context) {
+	var closing sync.WaitGroup
+	for _, l := range g.listeners {
+		closing.Go(func() {
+			if l.name == "ops" {
+				return
+			}
+			if err := l.server.Shutdown(ctx); err != nil {
+				_ = l.server.Close()
+			}
+		})
+	}
+	closing.Wait()
+}
+
+func (g *Gateway) waitLoops(ctx context.Context) {
+	done := make(chan struct{})
+	go func() { g.loops.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		g.log.Error("the drain took too long; some work was cut off")
+	}
+	for _, l := range g.listeners {
+		_ = l.server.Close()
+	}
+}
+
+// onFile reports files taken into force or refused.
+func (g *Gateway) onFile(e mtls.Event) {
+	if e.Err != nil {
+		g.metrics.files.WithLabelValues("refused").Inc()
+		g.log.Error("file refused, the old one stays in force", "file", e.Source, "error", e.Err)
+		return
+	}
+	g.metrics.files.WithLabelValues("in-force").Inc()
+	g.log.Info("file taken into force", "file", e.Source, "generation", e.Generation)
+	if g.sender != nil {
+		g.sender.Refresh() // connections under what was replaced are closed
+	}
+}
+
+// onKeys reports key sets taken into force or refused.
+func (g *Gateway) onKeys(e jws.KeySetEvent) {
+	if e.Err != nil {
+		g.metrics.files.WithLabelValues("refused").Inc()
+		g.log.Error("key set refused, the old one stays in force", "source", e.Source, "error", e.Err)
+		return
+	}
+	g.metrics.files.WithLabelValues("in-force").Inc()
+	g.log.Info("key set taken into force", "source", e.Source, "keys", e.Keys)
+}

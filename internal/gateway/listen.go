@@ -1,0 +1,138 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/spool"
+)
+
+// listen makes the handlers and servers of the three listeners; none is opened yet.
+func (g *Gateway) listen() error {
+	cfg := g.cfg
+	g.internal = api.NewInternal(api.InternalConfig{
+		Tokens: g.trust.bearer(cfg), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
+		ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
+	})
+	var config *tls.Config
+	if g.trust.internal != nil {
+		config = mtls.InternalServerConfig(g.trust.internal)
+	}
+	internal := api.NewServer(g.internal, config, g.log)
+	internal.Addr = cfg.Internal.Addr
+
+	polls, err := spool.Open(spool.Config{Store: g.store, Dir: cfg.file("spool"), Log: g.log, Observer: pollMetrics{g.metrics}})
+	if err != nil {
+		return &ConfigError{[]string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
+	}
+	g.polls = polls
+	tokens, err := g.trust.access(cfg)
+	if err != nil {
+		return err
+	}
+	status, err := api.NewPublic(api.PublicConfig{
+		BaseURL: cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.signers, Resources: g.store, Polls: polls,
+		Timers: cfg.timed(), Limits: api.Limits{Rate: cfg.Public.MaxRate},
+		Observer: httpMetrics{g.metrics}, PublicObserver: pollMetrics{g.metrics}, Log: g.log,
+	})
+	if err != nil {
+		return err
+	}
+	public := status.Server(mtls.ServerConfig(g.trust.server, g.trust.clients))
+	public.Addr = cfg.Public.Addr
+
+	ops := api.NewServer(opsHandler(g.ready, g.metrics), nil, g.log)
+	ops.Addr = cfg.Ops.Addr
+	g.listeners = []*listener{
+		{name: "public", server: public, wrap: g.shakeHands(public.TLSConfig)}, {name: "internal", server: internal}, {name: "ops", server: ops},
+	}
+	return nil
+}
+
+// shakeHands finishes the public listener's handshakes beside each other, and writes down those that are refused: who
+// tried, from where, and why (cases H2).
+func (g *Gateway) shakeHands(config *tls.Config) func(net.Listener) net.Listener {
+	return func(inner net.Listener) net.Listener {
+		return mtls.Listen(inner, config, func(r mtls.Refusal) {
+			g.metrics.handshakes.Inc()
+			g.log.LogAttrs(g.work, slog.LevelInfo, "handshake refused", slog.String("peer", r.Peer.String()), slog.String("reason", r.Reason),
+				slog.String("subject", r.Subject), slog.String("serial", r.Serial), slog.String("fingerprint", r.Fingerprint))
+		})
+	}
+}
+
+// access is what judges initiators' tokens: by their signature, or by asking the authorization server.
+func (t *trust) access(cfg *Config) (api.AccessTokens, error) {
+	if t.tokens != nil {
+		return &jws.AccessVerifier{Keys: t.tokens, Issuer: cfg.Tokens.Issuer, Audience: cfg.Tokens.Audience, GrantClaim: cfg.Tokens.GrantClaim}, nil
+	}
+	asker, err := jws.NewIntrospector(jws.IntrospectorConfig{
+		URL: cfg.Tokens.IntrospectionURL, Client: t.asker, Issuer: cfg.Tokens.Issuer, Audience: cfg.Tokens.Audience, GrantClaim: cfg.Tokens.GrantClaim,
+	})
+	if err != nil {
+		return nil, &ConfigError{[]string{fmt.Sprintf("tokens.introspection_url (ARAUTO_TOKENS_INTROSPECTION_URL): %v", err)}}
+	}
+	return asker, nil
+}
+
+// httpMetrics implements api.Observer.
+type httpMetrics struct{ m *metrics }
+
+// Answered counts a request.
+func (h httpMetrics) Answered(listener, route, _ string, status int, took time.Duration) {
+	h.m.requests.WithLabelValues(listener, route, strconv.Itoa(status)).Inc()
+	h.m.requestSeconds.WithLabelValues(listener, route).Observe(took.Seconds())
+}
+
+// Line counts a line of a stream.
+func (h httpMetrics) Line(status int) {
+	h.m.requests.WithLabelValues("internal", "/internal/v1/changes line", strconv.Itoa(status)).Inc()
+}
+
+// Streaming counts open streams.
+func (h httpMetrics) Streaming(change int) { h.m.streams.Add(float64(change)) }
+
+// Panicked counts a panic.
+func (h httpMetrics) Panicked(string, string) { h.m.panics.Inc() }
+
+// pollMetrics implements spool.Observer and api.PublicObserver.
+type pollMetrics struct{ m *metrics }
+
+// Committed counts a shared commit of polls.
+func (p pollMetrics) Committed(_ int, took time.Duration, err error) {
+	if err == nil {
+		p.m.pollCommit.Observe(took.Seconds())
+	}
+}
+
+// Spooled counts polls kept in a file for a while.
+func (p pollMetrics) Spooled(n int) { p.m.pollsKept.WithLabelValues("spooled").Add(float64(n)) }
+
+// Replayed counts polls that reached the history from a file.
+func (p pollMetrics) Replayed(n int) { p.m.pollsKept.WithLabelValues("replayed").Add(float64(n)) }
+
+// PutAside counts polls the database refuses for good.
+func (p pollMetrics) PutAside(n int) { p.m.pollsKept.WithLabelValues("put-aside").Add(float64(n)) }
+
+// Polled counts an answered status query.
+func (p pollMetrics) Polled(kind ofb.Kind, status int, code string) {
+	name := "none"
+	if kind != 0 {
+		name = kind.String()
+	}
+	p.m.polls.WithLabelValues(name, strconv.Itoa(status), code).Inc()
+}
+
+// Shed counts a refusal by a limit.
+func (p pollMetrics) Shed(limit string) { p.m.shed.WithLabelValues(limit).Inc() }
+
+// Unrecorded counts an answer whose record could not be kept.
+func (p pollMetrics) Unrecorded(int) { p.m.pollsKept.WithLabelValues("unrecorded").Inc() }

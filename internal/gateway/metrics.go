@@ -1,0 +1,219 @@
+package gateway
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/arauto/arauto/internal/dispatch"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// delays are the bounds of histograms of lateness, in seconds: fine around what is usual, exact at the rule's 1.5 s.
+var delays = []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 1.5, 2, 5, 15, 60}
+
+// metrics are the product's figures. No label takes a client's or a resource's id: labels are closed lists.
+type metrics struct {
+	registry *prometheus.Registry
+
+	changes       *prometheus.CounterVec
+	changeSeconds prometheus.Histogram
+	commitSeconds prometheus.Histogram
+	commitSize    prometheus.Histogram
+	refused       *prometheus.CounterVec
+
+	attempts       *prometheus.CounterVec
+	attemptSeconds *prometheus.HistogramVec
+	firstDelay     prometheus.Histogram
+	lateFirst      prometheus.Counter
+	gapError       *prometheus.HistogramVec
+	claimSeconds   prometheus.Histogram
+	claimErrors    prometheus.Counter
+	settleSeconds  prometheus.Histogram
+	settleErrors   prometheus.Counter
+	rescued        prometheus.Counter
+	panics         prometheus.Counter
+	inFlight       prometheus.Gauge
+	unsettled      prometheus.Gauge
+	lanes          prometheus.Gauge
+	queueAge       prometheus.Gauge
+	backlog        *prometheus.GaugeVec
+	interrupted    prometheus.Gauge
+	connections    prometheus.Gauge
+	dials          *prometheus.CounterVec
+
+	requests       *prometheus.CounterVec
+	requestSeconds *prometheus.HistogramVec
+	files          *prometheus.CounterVec
+	expiry         *prometheus.GaugeVec
+	revocation     *prometheus.CounterVec
+	pool           *prometheus.GaugeVec
+	skew           prometheus.Gauge
+	timers         prometheus.Counter
+	streams        prometheus.Gauge
+	handshakes     prometheus.Counter
+	polls          *prometheus.CounterVec
+	pollCommit     prometheus.Histogram
+	pollsKept      *prometheus.CounterVec
+	shed           *prometheus.CounterVec
+}
+
+func newMetrics(version string) *metrics {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m := &metrics{registry: r}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_" + name, Help: help}, labels)
+		r.MustRegister(v)
+		return v
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "arauto_" + name, Help: help}, labels)
+		r.MustRegister(v)
+		return v
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "arauto_" + name, Help: help, Buckets: buckets}, labels)
+		r.MustRegister(v)
+		return v
+	}
+	one := func(v *prometheus.HistogramVec) prometheus.Histogram {
+		return v.WithLabelValues().(prometheus.Histogram)
+	}
+
+	m.changes = counter("changes_total", "Changes judged, by kind, verdict and, where nothing is told, the reason.", "kind", "verdict", "reason")
+	m.changeSeconds = one(histogram("change_seconds", "From a change's arrival to its commit.", delays))
+	m.commitSeconds = one(histogram("intake_commit_seconds", "One shared commit of changes.", delays))
+	m.commitSize = one(histogram("intake_commit_changes", "Changes in one shared commit.", []float64{1, 2, 5, 10, 20, 50, 100, 200}))
+	m.refused = counter("changes_refused_total", "Changes answered 503.", "why")
+	m.attempts = counter("attempts_total", "Attempts ended, by number, outcome and class of the answer.", "number", "outcome", "status")
+	m.attemptSeconds = histogram("attempt_seconds", "Duration of an attempt, by outcome.", delays, "outcome")
+	m.firstDelay = one(histogram("first_attempt_delay_seconds", "From the instant a first attempt was due to its claim, by the database's clock.", delays))
+	m.lateFirst = counter("first_attempts_late_total", "First attempts started more than 1.5 s after the event.").WithLabelValues()
+	m.gapError = histogram("retry_gap_error_seconds", "How much later than its 10 s or 60 s a retry started.", delays, "number")
+	m.claimSeconds = one(histogram("claim_seconds", "One claim.", delays))
+	m.claimErrors = counter("claim_errors_total", "Claims that failed.").WithLabelValues()
+	m.settleSeconds = one(histogram("settle_seconds", "One settlement.", delays))
+	m.settleErrors = counter("settle_errors_total", "Settlements that failed and are tried again.").WithLabelValues()
+	m.rescued = counter("attempts_rescued_total", "Attempts settled as unknown because their lease ran out.").WithLabelValues()
+	m.panics = counter("panics_total", "Panics caught; each is one unit's failure.").WithLabelValues()
+	m.inFlight = gauge("attempts_in_flight", "Slots taken in this replica.").WithLabelValues()
+	m.unsettled = gauge("outcomes_unsettled", "Outcomes not stored yet in this replica.").WithLabelValues()
+	m.lanes = gauge("lanes_waiting", "Initiators with work that is not in flight.").WithLabelValues()
+	m.queueAge = gauge("queue_age_seconds", "How long the longest overdue notification has waited.").WithLabelValues()
+	m.backlog = gauge("notifications_queued", "Notifications in the queue of the whole system, by state (counted up to 100,000).", "state")
+	m.interrupted = gauge("dispatch_interrupted", "1 while the database does not answer the dispatcher.").WithLabelValues()
+	m.connections = gauge("webhook_connections", "Open connections to initiators.").WithLabelValues()
+	m.dials = counter("webhook_dials_total", "Connections opened to initiators, or not.", "result")
+	m.requests = counter("http_requests_total", "Requests, by listener, route and status.", "listener", "route", "status")
+	m.requestSeconds = histogram("http_request_seconds", "Duration of requests, by listener and route.", delays, "listener", "route")
+	m.files = counter("file_reloads_total", "Certificate, key and trust files taken into force or refused.", "result")
+	m.expiry = gauge("certificate_not_after_seconds", "End of each of our certificates, in seconds since 1970.", "what")
+	m.revocation = counter("revocation_decisions_total", "Judgements on peers' certificates, by verdict, evidence and whether a fallback was used.", "verdict", "evidence", "fallback")
+	m.pool = gauge("database_connections", "Connections in use, by pool.", "pool")
+	m.skew = gauge("clock_skew_seconds", "The database's clock minus ours.").WithLabelValues()
+	m.timers = counter("timers_fired_total", "Changes made by a deadline of the rules.").WithLabelValues()
+	m.streams = gauge("streams_open", "Streams of changes that are open.").WithLabelValues()
+	m.handshakes = counter("handshakes_refused_total", "Handshakes refused on the public listener.").WithLabelValues()
+	m.polls = counter("polls_total", "Status queries answered, by kind, status and error code.", "kind", "status", "code")
+	m.pollCommit = one(histogram("poll_commit_seconds", "One shared commit of poll records.", delays))
+	m.pollsKept = counter("polls_kept_total", "Poll records that took another way than their commit.", "way")
+	m.shed = counter("polls_shed_total", "Status queries refused by a limit.", "limit")
+	gauge("build_info", "Always 1; the label says which version runs.", "version").WithLabelValues(version).Set(1)
+	return m
+}
+
+// Accepted implements intake.Observer.
+func (m *metrics) Accepted(kind ofb.Kind, verdict notice.Verdict, silence ofb.Silence, waited time.Duration) {
+	name := "none"
+	if kind != 0 {
+		name = kind.String()
+	}
+	m.changes.WithLabelValues(name, string(verdict), string(silence)).Inc()
+	m.changeSeconds.Observe(waited.Seconds())
+}
+
+// Committed implements intake.Observer.
+func (m *metrics) Committed(changes int, took time.Duration, err error) {
+	if err == nil {
+		m.commitSeconds.Observe(took.Seconds())
+		m.commitSize.Observe(float64(changes))
+	}
+}
+
+// Refused implements intake.Observer.
+func (m *metrics) Refused(why string) { m.refused.WithLabelValues(why).Inc() }
+
+// Claimed implements dispatch.Observer.
+func (m *metrics) Claimed(took time.Duration, _, _ int, got []notice.Attempt, err error) {
+	if err != nil {
+		m.claimErrors.Inc()
+		return
+	}
+	m.claimSeconds.Observe(took.Seconds())
+	for i := range got {
+		delay := got[i].StartedAt.Sub(got[i].ScheduledAt).Seconds()
+		if got[i].Number > 1 {
+			m.gapError.WithLabelValues(strconv.Itoa(got[i].Number)).Observe(delay)
+			continue
+		}
+		m.firstDelay.Observe(delay)
+		if got[i].Late {
+			m.lateFirst.Inc()
+		}
+	}
+}
+
+// Settled implements dispatch.Observer.
+func (m *metrics) Settled(took time.Duration, done []notice.Settlement, err error) {
+	if err != nil {
+		m.settleErrors.Inc()
+		return
+	}
+	m.settleSeconds.Observe(took.Seconds())
+	for i := range done {
+		r := &done[i].Result
+		class := "none"
+		if r.HTTPStatus > 0 {
+			class = strconv.Itoa(r.HTTPStatus/100) + "xx"
+		}
+		m.attempts.WithLabelValues(strconv.Itoa(done[i].Attempt.Number), string(r.Outcome), class).Inc()
+		m.attemptSeconds.WithLabelValues(string(r.Outcome)).Observe(r.Elapsed.Seconds())
+	}
+}
+
+// Rescued implements dispatch.Observer.
+func (m *metrics) Rescued(n int) { m.rescued.Add(float64(n)) }
+
+// Panicked implements dispatch.Observer and the one of package api.
+func (m *metrics) Panicked() { m.panics.Inc() }
+
+// Swept implements dispatch.Observer.
+func (m *metrics) Swept(l dispatch.Load) {
+	m.inFlight.Set(float64(l.InFlight))
+	m.unsettled.Set(float64(l.Unsettled))
+	m.lanes.Set(float64(l.WaitingLanes))
+	m.queueAge.Set(l.Oldest.Seconds())
+	m.interrupted.Set(0)
+	if l.Interrupted {
+		m.interrupted.Set(1)
+	}
+}
+
+// Attempted implements webhook.Observer; what it tells is counted when it is settled.
+func (m *metrics) Attempted(notice.ClientID, *notice.Result) {}
+
+// Dialled implements webhook.Observer.
+func (m *metrics) Dialled(_ notice.ClientID, _ time.Duration, err error) {
+	result := "open"
+	if err != nil {
+		result = "failed"
+	}
+	m.dials.WithLabelValues(result).Inc()
+}
+
+// Connections implements webhook.Observer.
+func (m *metrics) Connections(change int) { m.connections.Add(float64(change)) }

@@ -1,0 +1,216 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/webhook"
+)
+
+// trust is who we are and whom we believe: every certificate, key and key set that the configuration names.
+type trust struct {
+	server    *mtls.Identity // public listener
+	internal  *mtls.Identity // internal listener; nil: plain HTTP on loopback
+	brcac     *mtls.Identity // towards receivers
+	clients   *mtls.Anchors  // authorities of initiators' certificates
+	receivers *mtls.Anchors  // authorities of receivers' certificates
+
+	signers   *jws.Signers
+	bearers   *jws.KeySet // the bank's own tokens
+	tokens    *jws.KeySet // initiators' tokens; nil with introspection
+	directory *jws.KeySet // software statements; nil in development without one
+
+	revocation *mtls.Revocation // of receivers; nil when no source is configured
+	fetcher    *http.Client     // reads key sets and revocation lists
+	asker      *http.Client     // asks the authorization server about tokens, as ourselves
+}
+
+// loadTrust reads every file, and says at once all that is wrong.
+func loadTrust(cfg *Config, onFile func(mtls.Event)) (*trust, error) {
+	p := &problems{}
+	t := &trust{fetcher: newFetcher(cfg)}
+	identity := func(key, cert, private string, purpose mtls.Purpose) *mtls.Identity {
+		id, err := mtls.LoadIdentity(cert, private, purpose)
+		p.file(key, err)
+		return id
+	}
+	t.server = identity("public.tls_cert", cfg.Public.TLSCert, cfg.Public.TLSKey, mtls.AsServer)
+	t.brcac = identity("webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
+	if cfg.Internal.TLSCert != "" {
+		t.internal = identity("internal.tls_cert", cfg.Internal.TLSCert, cfg.Internal.TLSKey, mtls.AsServer)
+	}
+	var err error
+	t.clients, err = mtls.LoadAnchors(cfg.Public.ClientCA)
+	p.file("public.client_ca", err)
+	t.receivers, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
+	p.file("webhook.root_ca", err)
+	t.signers, err = jws.OpenSigners(jws.SignersConfig{Keys: []jws.SigningKey{{KID: cfg.Signing.KID, File: cfg.Signing.Key}}})
+	p.file("signing.key", err)
+	t.bearers = t.keySet(p, "internal.jwks", cfg.Internal.JWKS, cfg)
+	t.tokens = t.keySet(p, "tokens.jwks", cfg.Tokens.JWKS, cfg)
+	t.directory = t.keySet(p, "directory.jwks", cfg.Directory.JWKS, cfg)
+	if cfg.Tokens.IntrospectionURL != "" && t.brcac != nil {
+		t.asker, err = t.newAsker(cfg)
+		p.file("tokens.introspection_ca", err)
+	}
+	if len(cfg.Webhook.CRL) > 0 || cfg.Webhook.OCSP {
+		t.revocation, err = newRevocation(cfg, t.fetcher, onFile)
+		p.file("webhook.crl", err)
+	}
+	return t, p.err()
+}
+
+// file adds a problem with a file that a key names.
+func (p *problems) file(key string, err error) {
+	if err != nil {
+		p.list = append(p.list, fmt.Sprintf("%s (%s): %v", key, envName(key), err))
+	}
+}
+
+func (t *trust) keySet(p *problems, key, location string, _ *Config) *jws.KeySet {
+	if location == "" {
+		return nil
+	}
+	set, err := jws.OpenKeySet(jws.KeySetConfig{Location: location, Client: t.fetcher})
+	p.file(key, err)
+	return set
+}
+
+// newFetcher reads public things over https. Its dialer is guarded like the sender's, so that no address in a document
+// from outside can make us call an inside machine; the bank's own addresses are named in webhook.allow_networks in
+// development, and are files in production.
+func newFetcher(cfg *Config) *http.Client {
+	allow, _ := cfg.allowed() // judged by Check
+	guard := webhook.NewGuard(allow, cfg.Webhook.AllowPorts)
+	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: guard.Control}
+	return &http.Client{
+		Timeout: 10 * time.Second,
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, TLSClientConfig: mtls.PublicConfig(nil), TLSHandshakeTimeout: 5 * time.Second,
+			ResponseHeaderTimeout: 5 * time.Second, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, IdleConnTimeout: 30 * time.Second,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// newAsker asks the bank's own authorization server over mTLS with our BRCAC. Its address is configuration, not data from
+// outside, so it may be an inside one.
+func (t *trust) newAsker(cfg *Config) (*http.Client, error) {
+	roots := t.receivers
+	if cfg.Tokens.IntrospectionCA != "" {
+		var err error
+		if roots, err = mtls.LoadAnchors(cfg.Tokens.IntrospectionCA); err != nil {
+			return nil, err
+		}
+	}
+	return &http.Client{
+		Timeout: 3 * time.Second,
+		Transport: &http.Transport{
+			DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, TLSClientConfig: mtls.ClientConfig(t.brcac, roots, ""),
+			MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 64,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+func newRevocation(cfg *Config, client *http.Client, onFile func(mtls.Event)) (*mtls.Revocation, error) {
+	o := mtls.RevocationOptions{OCSP: cfg.Webhook.OCSP, HTTP: client, Events: onFile}
+	for _, source := range cfg.Webhook.CRL {
+		if strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://") {
+			o.CRLURLs = append(o.CRLURLs, source)
+		} else {
+			o.CRLFiles = append(o.CRLFiles, source)
+		}
+	}
+	return mtls.NewRevocation(o)
+}
+
+// checks are what is asked of a receiver's certificate beyond its chain.
+func (t *trust) checks() []mtls.Check {
+	if t.revocation == nil {
+		return nil
+	}
+	return []mtls.Check{t.revocation.Check}
+}
+
+// statements verifies software statements; nil when no key set of the Directory is configured.
+func (t *trust) statements(cfg *Config) *jws.StatementVerifier {
+	if t.directory == nil {
+		return nil
+	}
+	return &jws.StatementVerifier{Keys: t.directory, Issuer: cfg.Directory.Issuer}
+}
+
+// bearer verifies the bank's own tokens.
+func (t *trust) bearer(cfg *Config) *jws.BearerVerifier {
+	return &jws.BearerVerifier{Keys: t.bearers, Issuer: cfg.Internal.Issuer, Audience: cfg.Internal.Audience}
+}
+
+// identities are ours, as far as there are any.
+func (t *trust) identities() []*mtls.Identity {
+	var out []*mtls.Identity
+	for _, id := range []*mtls.Identity{t.server, t.brcac, t.internal} {
+		if id != nil {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// sources are the files that are read again when their content changes.
+func (t *trust) sources() []mtls.Source {
+	out := []mtls.Source{t.clients, t.receivers, t.signers}
+	for _, id := range t.identities() {
+		out = append(out, id)
+	}
+	if t.revocation != nil {
+		out = append(out, t.revocation)
+	}
+	return out
+}
+
+func (t *trust) keySets() []*jws.KeySet {
+	var out []*jws.KeySet
+	for _, s := range []*jws.KeySet{t.bearers, t.tokens, t.directory} {
+		if s != nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// ready says whether our own certificates would be accepted, now and for a little while.
+func (t *trust) ready(now time.Time) error {
+	var wrong []error
+	for _, id := range t.identities() {
+		wrong = append(wrong, id.Ready(now))
+	}
+	return errors.Join(wrong...)
+}
+
+// keysReady says whether every key set holds usable keys.
+func (t *trust) keysReady() error {
+	var wrong []error
+	for _, s := range t.keySets() {
+		wrong = append(wrong, s.Usable())
+	}
+	_, err := t.signers.Active()
+	return errors.Join(append(wrong, err)...)
+}
+
+// expiries is the calendar of our own certificates and trust anchors.
+func (t *trust) expiries() []mtls.Expiry {
+	var out []mtls.Expiry
+	for _, id := range t.identities() {
+		out = append(out, id.Expiries()...)
+	}
+	return append(append(out, t.clients.Expiries()...), t.receivers.Expiries()...)
+}
+
+func (t *trust) close() { t.fetcher.CloseIdleConnections() }

@@ -1,0 +1,240 @@
+package intake
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// transient is what the store says of itself when a batch may be tried again as it is.
+type transient interface{ Transient() bool }
+
+// Run stores what is submitted until ctx ends, then stores what is left and returns.
+func (in *Intake) Run(ctx context.Context) {
+	slots := make(chan struct{}, in.cfg.Workers)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	for {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			slots <- struct{}{}
+		}
+		batch := in.gather(ctx)
+		if batch == nil {
+			return
+		}
+		workers.Go(func() {
+			defer func() { <-slots }()
+			in.storeBatch(batch)
+			in.release(batch)
+		})
+	}
+}
+
+// gather waits for a batch worth storing: at once when nothing is being stored, else when it is full or its oldest has
+// lingered. It holds at most one change of a resource; nil means that ctx ended and nothing is left.
+func (in *Intake) gather(ctx context.Context) []*Pending {
+	for {
+		in.mu.Lock()
+		batch, wait := in.take(ctx.Err() != nil)
+		if batch == nil && ctx.Err() != nil && len(in.waiting) == 0 {
+			in.closed = true
+			in.mu.Unlock()
+			return nil
+		}
+		in.mu.Unlock()
+		if batch != nil {
+			return batch
+		}
+		var lingered <-chan time.Time
+		if wait > 0 {
+			lingered = time.After(wait)
+		}
+		stop := ctx.Done()
+		if ctx.Err() != nil {
+			stop = nil // what is left waits only for its resources to be free
+		}
+		select {
+		case <-in.arrived:
+		case <-in.released:
+		case <-lingered:
+		case <-stop:
+		}
+	}
+}
+
+// take picks a batch, or says how long to wait for company; in.mu is held.
+func (in *Intake) take(now bool) (batch []*Pending, wait time.Duration) {
+	if len(in.waiting) == 0 {
+		return nil, 0
+	}
+	if in.flying > 0 && len(in.waiting) < in.cfg.MaxBatch && !now {
+		if wait = in.cfg.Linger - time.Since(in.waiting[0].change.ReceivedAt); wait > 0 {
+			return nil, wait
+		}
+	}
+	left := in.waiting[:0]
+	for _, p := range in.waiting {
+		key := p.change.Key()
+		if len(batch) == in.cfg.MaxBatch || in.busy[key] {
+			left = append(left, p)
+			continue
+		}
+		in.busy[key] = true
+		batch = append(batch, p)
+	}
+	clear(in.waiting[len(left):])
+	in.waiting = left
+	if batch == nil {
+		return nil, 0 // all wait for a resource that is being stored
+	}
+	in.flying++
+	slices.SortFunc(batch, func(a, b *Pending) int {
+		return cmp.Or(cmp.Compare(a.change.Kind, b.change.Kind), cmp.Compare(a.change.ResourceID, b.change.ResourceID))
+	})
+	return batch, 0
+}
+
+// release answers the callers of a batch and frees its resources.
+func (in *Intake) release(batch []*Pending) {
+	in.mu.Lock()
+	for _, p := range batch {
+		delete(in.busy, p.change.Key())
+	}
+	in.flying--
+	in.held -= len(batch)
+	close(in.room)
+	in.room = make(chan struct{})
+	in.mu.Unlock()
+	signal(in.released)
+	for _, p := range batch {
+		if p.err != nil {
+			in.observer.Refused("unavailable")
+		} else {
+			in.observer.Accepted(p.change.Kind, p.answer.Verdict, p.answer.Silence, time.Since(p.change.ReceivedAt))
+		}
+		close(p.done)
+	}
+}
+
+// storeBatch stores a batch. When the shared commit fails for a reason that belongs to a row, each is tried alone once,
+// in order, and only the row that fails alone is refused.
+func (in *Intake) storeBatch(batch []*Pending) {
+	err := in.storeTogether(batch)
+	if err == nil {
+		return
+	}
+	var t transient
+	if len(batch) > 1 && !(errors.As(err, &t) && t.Transient()) {
+		in.log.Warn("shared commit failed, storing each change alone", "changes", len(batch), "error", err)
+		for _, p := range batch {
+			if err := in.storeTogether([]*Pending{p}); err != nil {
+				in.refuse(p, err)
+			}
+		}
+		return
+	}
+	for _, p := range batch {
+		in.refuse(p, err)
+	}
+}
+
+func (in *Intake) refuse(p *Pending, err error) {
+	in.log.Error("change not stored", "kind", p.change.Kind, "resource", p.change.ResourceID, "revision", p.change.Revision, "error", err)
+	p.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// storeTogether runs the one transaction of a batch, again while the database is away, until GiveUp. A commit whose
+// answer was lost is recognised by the change's own id when it is tried again.
+func (in *Intake) storeTogether(batch []*Pending) error {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), in.cfg.GiveUp)
+	defer cancel()
+	changes := make([]*notice.Change, len(batch))
+	for i, p := range batch {
+		changes[i] = p.change
+	}
+	for pause := 20 * time.Millisecond; ; pause *= 2 {
+		decisions, err := in.record(ctx, changes)
+		in.observer.Committed(len(batch), time.Since(began), err)
+		if err == nil {
+			in.conclude(batch, decisions)
+			return nil
+		}
+		var t transient
+		if !errors.As(err, &t) || !t.Transient() || time.Since(began)+pause > in.cfg.GiveUp {
+			return err
+		}
+		in.log.Warn("shared commit will be tried again", "changes", len(batch), "error", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (in *Intake) record(ctx context.Context, changes []*notice.Change) (decisions []notice.Decision, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			in.log.Error("panic while judging", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic while judging: %v", r)
+		}
+	}()
+	err = in.store.Record(ctx, changes, func(pasts []notice.Past) []notice.Decision {
+		decisions = make([]notice.Decision, len(pasts))
+		for i := range pasts {
+			decisions[i] = in.judge(changes[i], &pasts[i])
+		}
+		return decisions
+	})
+	return decisions, err
+}
+
+// conclude turns stored decisions into answers and wakes the lanes that have something to send.
+func (in *Intake) conclude(batch []*Pending, decisions []notice.Decision) {
+	now := time.Now()
+	for i, p := range batch {
+		p.answer = answerOf(p.change, &decisions[i])
+		for _, a := range []*notice.Announcement{decisions[i].Announce, decisions[i].Again} {
+			if a == nil {
+				continue
+			}
+			due := now
+			if a.NotBefore.After(now) {
+				due = a.NotBefore
+			}
+			in.wake(a.Client, due)
+		}
+	}
+}
+
+func answerOf(c *notice.Change, d *notice.Decision) Answer {
+	a := Answer{Change: c, Verdict: d.Verdict, ChangeID: c.ID, Silence: d.Judged.Silence, Why: d.Why, Problems: d.Problems}
+	switch d.Verdict {
+	case notice.Duplicate:
+		a.ChangeID, a.Silence = d.Earlier.ChangeID, d.Earlier.Silence
+		if !d.Earlier.Notification.IsZero() {
+			a.Notifications = []notice.ID{d.Earlier.Notification}
+		}
+		if d.Earlier.ChangeID == c.ID { // our own commit, whose answer was lost
+			a.Verdict = notice.Applied
+		}
+	case notice.Quarantined:
+		a.QuarantineID = c.CaseID()
+	}
+	for _, n := range []*notice.Announcement{d.Announce, d.Again} {
+		if n != nil {
+			a.Notifications = append(a.Notifications, n.ID)
+		}
+	}
+	return a
+}

@@ -1,0 +1,219 @@
+package intake
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// ahead is how far in the future occurredAt may lie (contract "On time, late"): clocks differ a little.
+const ahead = 60 * time.Second
+
+// Origin says where a change came from; both go into its entry.
+type Origin struct {
+	Source     string    // "api", or a source's name
+	Actor      string    // who handed it in, such as a token's subject
+	Quarantine notice.ID // the case being applied, zero otherwise
+}
+
+// reader turns the members of a line into a change, gathering what is wrong with it.
+type reader struct {
+	m        *members
+	problems []notice.Problem
+}
+
+func (r *reader) wrong(pointer, code, en, pt string) {
+	r.problems = append(r.problems, notice.Problem{Pointer: pointer, Code: code, Detail: en, DetailPT: pt})
+}
+
+// text reads a string member.
+func (r *reader) text(name string, required bool) (string, bool) {
+	value, there := r.m.values[name]
+	if !there {
+		if required {
+			r.wrong("/"+name, "required", name+" is missing", name+" está ausente")
+		}
+		return "", false
+	}
+	s, ok := value.(string)
+	if !ok {
+		r.wrong("/"+name, "type", name+" must be a string", name+" deve ser um texto")
+		return "", false
+	}
+	return s, true
+}
+
+// instant reads an RFC 3339 member; original is what was written.
+func (r *reader) instant(name string, required bool) (t time.Time, original string, ok bool) {
+	s, ok := r.text(name, required)
+	if !ok {
+		return time.Time{}, "", false
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.Year() < 1 || t.UTC().Year() > 9999 || len(s) > 64 {
+		r.wrong("/"+name, "format", name+" must be an instant as in RFC 3339, such as 2026-11-21T12:00:00.123Z",
+			name+" deve ser um instante conforme a RFC 3339, como 2026-11-21T12:00:00.123Z")
+		return time.Time{}, "", false
+	}
+	return t.UTC().Truncate(time.Microsecond), s, true
+}
+
+// read builds the change. What is wrong with it stands in Problems; only the wall clock of now is used.
+func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *notice.Change {
+	r := &reader{m: m}
+	c := &notice.Change{
+		ID: in.newID(), Source: from.Source, Actor: from.Actor, Quarantine: from.Quarantine, Line: line, Document: m.raw, Cause: ofb.Holder,
+		ReceivedAt: now,
+	}
+	r.identity(c)
+	r.revision(c)
+	r.times(c, now)
+	if s, ok := r.text("cause", false); ok {
+		switch c.Cause = ofb.Cause(s); c.Cause {
+		case ofb.Holder, ofb.Initiator, ofb.FirstLoad:
+		default:
+			r.wrong("/cause", "enum", "cause must be holder, initiator or snapshot", "cause deve ser holder, initiator ou snapshot")
+		}
+	}
+	in.readData(r, c)
+	c.Problems = r.problems
+	return c
+}
+
+// identity reads kind, owner and version.
+func (r *reader) identity(c *notice.Change) {
+	if s, ok := r.text("kind", true); ok {
+		kind, err := ofb.ParseKind(s)
+		if err != nil {
+			r.wrong("/kind", "enum", "kind must be payment-consent, pix-payment, recurring-consent, recurring-payment or enrollment",
+				"kind deve ser payment-consent, pix-payment, recurring-consent, recurring-payment ou enrollment")
+		}
+		c.Kind = kind
+	}
+	if s, ok := r.text("clientId", true); ok {
+		if !ValidClientID(s) {
+			r.wrong("/clientId", "format", "clientId must have 1 to 255 printable ASCII characters without spaces",
+				"clientId deve ter de 1 a 255 caracteres ASCII visíveis, sem espaços")
+		} else {
+			c.Client = notice.ClientID(s)
+		}
+	}
+	if s, ok := r.text("apiVersion", true); ok {
+		c.APIVersion = s
+		if c.Kind != 0 && !slices.Contains(c.Kind.Versions(), s) {
+			r.wrong("/apiVersion", "enum", "this kind has no such API version: v4 or v5 for payments, v2 for the others",
+				"esta versão não existe para este kind: v4 ou v5 para pagamentos, v2 para os demais")
+		}
+	}
+}
+
+// ValidClientID tells whether a client id is one: 1 to 255 printable ASCII characters without spaces.
+func ValidClientID(s string) bool {
+	if s == "" || len(s) > 255 {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *reader) revision(c *notice.Change) {
+	value, there := r.m.values["revision"]
+	if !there {
+		r.wrong("/revision", "required", "revision is missing", "revision está ausente")
+		return
+	}
+	n, ok := value.(json.Number)
+	if !ok {
+		r.wrong("/revision", "type", "revision must be an integer above 0", "revision deve ser um inteiro maior que 0")
+		return
+	}
+	v, err := strconv.ParseInt(string(n), 10, 64)
+	if err != nil || v <= 0 {
+		r.wrong("/revision", "range", "revision must be an integer from 1 to 9223372036854775807", "revision deve ser um inteiro de 1 a 9223372036854775807")
+		return
+	}
+	c.Revision = v
+}
+
+// times reads when it happened and how long the first attempt must wait (contract "On time, late", "notBefore").
+func (r *reader) times(c *notice.Change, now time.Time) {
+	at, original, ok := r.instant("occurredAt", true)
+	if ok {
+		c.OccurredAt, c.Original = at, original
+		if at.After(now.Add(ahead)) {
+			r.wrong("/occurredAt", "future", "occurredAt lies more than 60 s in the future: check the clocks",
+				"occurredAt está mais de 60 s no futuro: verifique os relógios")
+		}
+	}
+	hold, _, ok := r.instant("notBefore", false)
+	if ok {
+		c.NotBefore = hold
+		if latest := c.OccurredAt.Add(notice.FirstWithin); !c.OccurredAt.IsZero() && hold.After(latest) {
+			c.NotBefore = latest
+		}
+	}
+}
+
+// readData reads the document: its id, its state, and whether it is what the API may return.
+func (in *Intake) readData(r *reader, c *notice.Change) {
+	if r.m.data == nil {
+		if _, there := r.m.values["data"]; there {
+			r.wrong("/data", "type", "data must be an object", "data deve ser um objeto")
+		} else {
+			r.wrong("/data", "required", "data is missing", "data está ausente")
+		}
+		return
+	}
+	if c.Kind == 0 {
+		return
+	}
+	member := c.Kind.IDMember()
+	if id, ok := r.m.data[member].(string); ok {
+		if err := c.Kind.CheckID(id); err == nil {
+			c.ResourceID = id
+		}
+	}
+	schema := in.schema.Check(c.Kind, c.APIVersion, r.m.data)
+	r.problems = append(r.problems, schema...)
+	if c.ResourceID == "" && len(schema) == 0 {
+		r.wrong("/data/"+member, "pattern", member+" is missing or not an id of this kind", member+" está ausente ou não é um id deste kind")
+	}
+	c.State = ofb.StateOf(c.Kind, r.m.data)
+	if _, err := c.Kind.ParseStatus(string(c.State.Status)); err != nil {
+		c.State.Status = ""
+		if len(schema) == 0 {
+			r.wrong("/data/status", "enum", "status is missing or not a state of this kind", "status está ausente ou não é um estado deste kind")
+		}
+	}
+	c.State.Watched = digests(c, c.State.Watched)
+	if timer, ok := ofb.NextTimer(c.Kind, r.m.data); ok && in.timed[c.Kind] {
+		c.Timer = &timer
+	}
+	switch c.Kind {
+	case ofb.PixPayment:
+		c.ConsentID, _ = r.m.data["consentId"].(string)
+	case ofb.RecurringPayment:
+		c.ConsentID, _ = r.m.data["recurringConsentId"].(string)
+	}
+}
+
+// digests replaces watched values, which are limits in money, by digests bound to the resource and the field: judging
+// only asks whether they are the same.
+func digests(c *notice.Change, watched map[string]string) map[string]string {
+	out := make(map[string]string, len(watched))
+	for pointer, value := range watched {
+		h := sha256.Sum256([]byte(c.Kind.String() + "\x00" + c.ResourceID + "\x00" + pointer + "\x00" + value))
+		out[pointer] = hex.EncodeToString(h[:12])
+	}
+	return out
+}

@@ -1,0 +1,247 @@
+// Package intake accepts a state change, or says why not. It is the one place that decides: every source, be it the
+// bank's own call, a database, a bus or the quarantine, hands its lines to Accept, and what comes out has been decoded
+// strictly, checked against the API's schema, judged by the rules of package ofb against what is stored, and committed
+// together with its notification.
+//
+// What stays true: an answer leaves only after the commit; the same (kind, id, revision) is accepted once however often
+// it comes; a line that cannot be applied is kept where an operator can see it and does not occupy its revision. Many
+// callers share a commit: while one batch is being stored the next gathers, so that no caller pays for a commit alone
+// and an idle gateway answers at once.
+//
+// SQL is not known here (package store), nor HTTP (package api), nor any schema (package openapi, behind Schema).
+package intake
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// Store keeps what is decided.
+type Store interface {
+	// Record locks what is stored of the changes' resources, hands it to judge, stores what judge answers and commits.
+	// changes are of different resources, in order of (kind, id).
+	Record(ctx context.Context, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error
+}
+
+// Schema tells what is wrong with a document, by the API's own rules.
+type Schema interface {
+	Check(kind ofb.Kind, version string, data map[string]any) []notice.Problem
+}
+
+// Observer is told what intake does, for metrics. All methods must be quick and safe for concurrent use.
+type Observer interface {
+	// Accepted reports a change's verdict and how long its caller waited.
+	Accepted(kind ofb.Kind, verdict notice.Verdict, silence ofb.Silence, waited time.Duration)
+	// Committed reports one shared commit.
+	Committed(changes int, took time.Duration, err error)
+	// Refused reports a change that could not be stored: "busy" or "unavailable".
+	Refused(why string)
+}
+
+// Config of an Intake. Store and Schema are required.
+type Config struct {
+	Store    Store
+	Schema   Schema
+	NewID    func() notice.ID                 // UUID v7
+	Wake     func(notice.ClientID, time.Time) // a notification of this client falls due then; a hint, nil allowed
+	Observer Observer                         // nil allowed
+	Log      *slog.Logger                     // nil: discarded
+
+	OptionalAuthorised []ofb.Kind // kinds whose direct AUTHORISED is announced (D-6); none by default
+	Timers             []ofb.Kind // kinds whose timers we fire (D-10)
+
+	Workers     int           // commits under way at once (default 4)
+	MaxInFlight int           // uncommitted changes held at most (default 4096)
+	MaxBatch    int           // changes in one commit (default 200)
+	Linger      time.Duration // how long a change may wait for company while others commit (default 2 ms)
+	GiveUp      time.Duration // how long the database may stay away before a caller is told (default 2.5 s)
+}
+
+// ErrBusy means that too many changes wait for their commit; the caller should come again shortly.
+var ErrBusy = errors.New("too many changes are waiting to be stored")
+
+// ErrUnavailable means that a change could not be stored. Nothing can be said about it; sending it again is safe.
+var ErrUnavailable = errors.New("the change could not be stored")
+
+// Intake accepts changes. Make it with New, start Run, then call Accept or Submit.
+type Intake struct {
+	store    Store
+	schema   Schema
+	newID    func() notice.ID
+	wake     func(notice.ClientID, time.Time)
+	observer Observer
+	log      *slog.Logger
+	optional map[ofb.Kind]bool
+	timed    map[ofb.Kind]bool
+	cfg      Config
+
+	mu       sync.Mutex
+	waiting  []*Pending // in order of arrival
+	busy     map[notice.Key]bool
+	flying   int           // batches being stored
+	held     int           // submitted, not answered
+	room     chan struct{} // closed and replaced whenever held shrinks
+	arrived  chan struct{} // capacity 1
+	released chan struct{} // capacity 1: a batch ended, its keys are free
+	closed   bool
+}
+
+// New prepares an Intake; Run must be going for anything to be answered.
+func New(c Config) *Intake {
+	if c.Workers <= 0 {
+		c.Workers = 4
+	}
+	if c.MaxInFlight <= 0 {
+		c.MaxInFlight = 4096
+	}
+	if c.MaxBatch <= 0 {
+		c.MaxBatch = 200
+	}
+	if c.Linger <= 0 {
+		c.Linger = 2 * time.Millisecond
+	}
+	if c.GiveUp <= 0 {
+		c.GiveUp = 2500 * time.Millisecond
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Wake == nil {
+		c.Wake = func(notice.ClientID, time.Time) {}
+	}
+	in := &Intake{
+		store: c.Store, schema: c.Schema, newID: c.NewID, wake: c.Wake, observer: c.Observer, log: c.Log, cfg: c,
+		optional: map[ofb.Kind]bool{}, timed: map[ofb.Kind]bool{}, busy: map[notice.Key]bool{},
+		room: make(chan struct{}), arrived: make(chan struct{}, 1), released: make(chan struct{}, 1),
+	}
+	for _, k := range c.OptionalAuthorised {
+		in.optional[k] = true
+	}
+	for _, k := range c.Timers {
+		in.timed[k] = true
+	}
+	if in.observer == nil {
+		in.observer = silent{}
+	}
+	return in
+}
+
+type silent struct{}
+
+func (silent) Accepted(ofb.Kind, notice.Verdict, ofb.Silence, time.Duration) {}
+func (silent) Committed(int, time.Duration, error)                           {}
+func (silent) Refused(string)                                                {}
+
+// Answer is what became of a change.
+type Answer struct {
+	Change        *notice.Change
+	Verdict       notice.Verdict // applied, duplicate, superseded, conflict or quarantined
+	ChangeID      notice.ID      // of a duplicate: the first one's
+	Notifications []notice.ID
+	Silence       ofb.Silence // why nothing is told, "" when something is
+	Why           string      // of a conflict: "content", "owner" or "version"
+	Problems      []notice.Problem
+	QuarantineID  notice.ID
+}
+
+// Pending is a change on its way to its commit.
+type Pending struct {
+	change *notice.Change
+	answer Answer
+	err    error
+	done   chan struct{}
+}
+
+// Wait answers when the change is committed, refused or given up. Errors: ErrUnavailable, or the context's; after the
+// latter the change may still be stored, and sending it again is safe.
+func (p *Pending) Wait(ctx context.Context) (Answer, error) {
+	select {
+	case <-p.done:
+		return p.answer, p.err
+	case <-ctx.Done():
+		return Answer{}, ctx.Err()
+	}
+}
+
+// Accept decodes, checks, judges and stores one line, and answers after the commit. Errors: *LineError (it is not a
+// change at all), ErrBusy, ErrUnavailable, or the context's.
+func (in *Intake) Accept(ctx context.Context, line []byte, from Origin) (Answer, error) {
+	c, err := in.Read(line, from)
+	if err != nil {
+		return Answer{}, err
+	}
+	p, err := in.submit(c)
+	if err != nil {
+		in.observer.Refused("busy")
+		return Answer{}, err
+	}
+	return p.Wait(ctx)
+}
+
+// Submit is Accept for streams: it waits for room instead of refusing, and does not wait for the commit. Pendings of one
+// resource are stored in the order they were submitted in.
+func (in *Intake) Submit(ctx context.Context, line []byte, from Origin) (*Pending, error) {
+	c, err := in.Read(line, from)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		in.mu.Lock()
+		room := in.room
+		in.mu.Unlock()
+		p, err := in.submit(c)
+		if !errors.Is(err, ErrBusy) {
+			return p, err
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Read decodes and checks a line without storing anything: what Accept would judge, or a *LineError.
+func (in *Intake) Read(line []byte, from Origin) (*notice.Change, error) {
+	m, err := decode(line)
+	if err != nil {
+		return nil, err
+	}
+	return in.read(line, m, from, time.Now()), nil
+}
+
+func (in *Intake) submit(c *notice.Change) (*Pending, error) {
+	p := &Pending{change: c, done: make(chan struct{})}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed {
+		return nil, ErrUnavailable
+	}
+	if in.held >= in.cfg.MaxInFlight {
+		return nil, ErrBusy
+	}
+	in.held++
+	in.waiting = append(in.waiting, p)
+	signal(in.arrived)
+	return p, nil
+}
+
+// Held is how many changes are on their way to their commit.
+func (in *Intake) Held() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.held
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,188 @@
+package intake
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Bounds of one line (contract "Sizes").
+const (
+	MaxLine  = 64 << 10 // bytes, payloadJWS included
+	maxDepth = 32       // nesting, the line's own object included
+)
+
+// LineError is a line that is not a change at all: not JSON, an unknown or repeated member, too large, too deep. Nothing
+// of it is stored.
+type LineError struct {
+	TooLarge bool
+	Pointer  string
+	Code     string
+	Detail   string
+}
+
+// Error tells what is wrong without repeating what was received.
+func (e *LineError) Error() string { return e.Detail }
+
+func lineError(pointer, code, format string, args ...any) *LineError {
+	return &LineError{Pointer: pointer, Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// members of a line. Absent ones are nil.
+type members struct {
+	values map[string]any
+	data   map[string]any
+	raw    []byte // the bytes of data
+}
+
+var known = map[string]bool{
+	"kind": true, "clientId": true, "apiVersion": true, "revision": true, "occurredAt": true, "cause": true, "notBefore": true, "data": true,
+}
+
+// decode reads one line strictly: UTF-8, no duplicate member, no unknown one, bounded in size and depth, nothing after
+// the object. Numbers stay as they are written.
+func decode(line []byte) (*members, error) {
+	if len(line) > MaxLine {
+		return nil, &LineError{TooLarge: true, Code: "too_large", Detail: fmt.Sprintf("a change may have %d bytes at most", MaxLine)}
+	}
+	d := jsontext.NewDecoder(bytes.NewBuffer(line))
+	if d.PeekKind() != '{' {
+		if _, err := d.ReadToken(); err != nil {
+			return nil, syntax(err)
+		}
+		return nil, lineError("", "not_an_object", "a change is one JSON object")
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, syntax(err)
+	}
+	m := &members{values: make(map[string]any, len(known))}
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return nil, syntax(err)
+		}
+		member := name.String()
+		if !known[member] {
+			return nil, lineError("/"+jsontextEscape(member), "unknown_member", "this member is not part of a change; its members are %s", memberList)
+		}
+		raw, err := d.ReadValue()
+		if err != nil {
+			return nil, syntax(err)
+		}
+		value, err := tree(raw, 2, "/"+member)
+		if err != nil {
+			return nil, err
+		}
+		m.values[member] = value
+		if object, ok := value.(map[string]any); ok && member == "data" {
+			m.data, m.raw = object, bytes.Clone(raw)
+		}
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return nil, syntax(err)
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, lineError("", "trailing_data", "there is something after the object; one line holds one change")
+	}
+	return m, nil
+}
+
+const memberList = "kind, clientId, apiVersion, revision, occurredAt, cause, notBefore and data"
+
+// jsontextEscape makes a received name safe to show: at most 64 characters, escaped as a JSON pointer token.
+func jsontextEscape(name string) string {
+	if len(name) > 64 {
+		name = strings.ToValidUTF8(name[:64], "")
+	}
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(strconv.QuoteToASCII(name)[1 : len(strconv.QuoteToASCII(name))-1])
+}
+
+// syntax turns the decoder's error into ours.
+func syntax(err error) error {
+	var s *jsontext.SyntacticError
+	switch {
+	case errors.As(err, &s) && errors.Is(err, jsontext.ErrDuplicateName):
+		return lineError(jsonPointer(s.JSONPointer), "duplicate_member", "this member stands twice in its object")
+	case errors.As(err, &s):
+		return lineError(jsonPointer(s.JSONPointer), "invalid_json", "not valid JSON in UTF-8, near byte %d", s.ByteOffset)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return lineError("", "invalid_json", "not valid JSON: it ends too early")
+	}
+	return lineError("", "invalid_json", "not valid JSON")
+}
+
+func jsonPointer(p jsontext.Pointer) string {
+	if len(p) > 256 {
+		return string(p[:256])
+	}
+	return string(p)
+}
+
+// tree builds the value with its numbers as json.Number, counting the depth.
+func tree(raw jsontext.Value, depth int, at string) (any, error) {
+	d := jsontext.NewDecoder(bytes.NewBuffer(raw))
+	return branch(d, depth, at)
+}
+
+func branch(d *jsontext.Decoder, depth int, at string) (any, error) {
+	token, err := d.ReadToken()
+	if err != nil {
+		return nil, syntax(err)
+	}
+	switch token.Kind() {
+	case 'n':
+		return nil, nil
+	case 't', 'f':
+		return token.Bool(), nil
+	case '"':
+		return token.String(), nil
+	case '0':
+		return number(token.String(), at)
+	}
+	if depth > maxDepth {
+		return nil, lineError(at, "too_deep", "nested more than %d levels deep", maxDepth)
+	}
+	if token.Kind() == '[' {
+		list := []any{}
+		for d.PeekKind() != ']' {
+			v, err := branch(d, depth+1, at)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err = d.ReadToken()
+		return list, err
+	}
+	object := map[string]any{}
+	for d.PeekKind() != '}' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return nil, syntax(err)
+		}
+		key := name.String()
+		v, err := branch(d, depth+1, at)
+		if err != nil {
+			return nil, err
+		}
+		object[key] = v
+	}
+	_, err = d.ReadToken()
+	return object, err
+}
+
+// number keeps a number as written, and refuses one no field of these APIs could mean.
+func number(text, at string) (any, error) {
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsInf(f, 0) || len(text) > 64 {
+		return nil, lineError(at, "number_range", "a number is out of range")
+	}
+	return json.Number(text), nil
+}

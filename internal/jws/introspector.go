@@ -1,0 +1,219 @@
+package jws
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// IntrospectorConfig says whom to ask about access tokens that only the authorisation server can read (RFC 7662).
+type IntrospectorConfig struct {
+	URL        string       // https
+	Client     *http.Client // shows our certificate and guards what is dialled
+	ClientID   string       // sent as client_id for tls_client_auth (RFC 8705 §2); "": not sent
+	Issuer     string       // compared if the answer names one
+	Audience   string       // compared if the answer names one
+	GrantClaim string       // "": GrantClaim
+
+	TTL     time.Duration    // how long an answer serves, never beyond the token's exp; 0: 5 s. Revocation shows after it.
+	Entries int              // answers kept at most; 0: 10 000
+	Timeout time.Duration    // of one question; 0: 5 s
+	Now     func() time.Time // nil: time.Now
+}
+
+// Introspector judges access tokens by asking the authorisation server. It accepts by the same rules as AccessVerifier,
+// except that iss, aud and jti may be left out of the answer, since it is the issuer who answers. It is safe for
+// concurrent use; callers with the same token share one question.
+type Introspector struct {
+	cfg    IntrospectorConfig
+	flight singleflight.Group
+
+	mu      sync.Mutex
+	answers map[[sha256.Size]byte]verdict
+}
+
+// verdict is an answer kept for a while, be it good or bad.
+type verdict struct {
+	token   AccessToken
+	refusal *Refusal
+	until   time.Time
+}
+
+const maxAnswer = 64 << 10
+
+// NewIntrospector prepares an Introspector.
+func NewIntrospector(c IntrospectorConfig) (*Introspector, error) {
+	at, err := url.Parse(c.URL)
+	if err != nil || at.Scheme != "https" || at.Host == "" || at.User != nil || at.Fragment != "" {
+		return nil, errors.New("the introspection address must be https://host[:port]/path, without user or fragment")
+	}
+	if c.Client == nil {
+		return nil, errors.New("no client to ask the introspection endpoint with")
+	}
+	client := *c.Client
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client.Jar = nil
+	c.Client = &client
+	if c.TTL <= 0 {
+		c.TTL = 5 * time.Second
+	}
+	if c.Entries <= 0 {
+		c.Entries = 10_000
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 5 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Introspector{cfg: c, answers: map[[sha256.Size]byte]verdict{}}, nil
+}
+
+// Verify asks, or remembers. It waits no longer than ctx and the configured time allow; when there is no usable answer
+// the error wraps ErrUnavailable.
+func (i *Introspector) Verify(ctx context.Context, token string) (AccessToken, error) {
+	if token == "" || len(token) > maxAccess {
+		return AccessToken{}, refuse(TooLong, "", "1 to %d bytes", maxAccess)
+	}
+	hash := sha256.Sum256([]byte(token))
+	if v, ok := i.remembered(hash); ok {
+		return v.result()
+	}
+	shared := i.flight.DoChan(string(hash[:]), func() (any, error) {
+		// The question outlives the caller who happened to ask first: others may wait for it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), i.cfg.Timeout)
+		defer cancel()
+		v, err := i.ask(ctx, token)
+		if err == nil {
+			i.remember(hash, v)
+		}
+		return v, err
+	})
+	select {
+	case <-ctx.Done():
+		return AccessToken{}, fmt.Errorf("introspection: %w: %w", ErrUnavailable, ctx.Err())
+	case answer := <-shared:
+		v, ok := answer.Val.(verdict)
+		if answer.Err != nil || !ok {
+			return AccessToken{}, fmt.Errorf("introspection: %w: %w", ErrUnavailable, answer.Err)
+		}
+		return v.result()
+	}
+}
+
+func (v verdict) result() (AccessToken, error) {
+	if v.refusal != nil {
+		return AccessToken{}, v.refusal
+	}
+	token := v.token
+	token.Scopes = append([]string(nil), token.Scopes...)
+	return token, nil
+}
+
+func (i *Introspector) remembered(hash [sha256.Size]byte) (verdict, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	v, ok := i.answers[hash]
+	return v, ok && i.cfg.Now().Before(v.until)
+}
+
+// remember keeps an answer. When there is no room, what is out of date goes first, then whatever comes to hand: it is
+// only asked again.
+func (i *Introspector) remember(hash [sha256.Size]byte, v verdict) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	now := i.cfg.Now()
+	if len(i.answers) >= i.cfg.Entries {
+		for k, old := range i.answers {
+			if !now.Before(old.until) {
+				delete(i.answers, k)
+			}
+		}
+	}
+	for k := range i.answers {
+		if len(i.answers) < i.cfg.Entries {
+			break
+		}
+		delete(i.answers, k)
+	}
+	i.answers[hash] = v
+}
+
+func (i *Introspector) ask(ctx context.Context, token string) (verdict, error) {
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
+	if i.cfg.ClientID != "" {
+		form.Set("client_id", i.cfg.ClientID)
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, i.cfg.URL, strings.NewReader(form.Encode()))
+	if err != nil {
+		return verdict{}, errors.New("the address cannot be asked")
+	}
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	request.Header.Set("Accept", "application/json")
+	answer, err := i.cfg.Client.Do(request)
+	if err != nil {
+		return verdict{}, unwrapURL(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return verdict{}, fmt.Errorf("answered with status %d instead of 200", answer.StatusCode)
+	}
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	if err != nil {
+		return verdict{}, fmt.Errorf("read the answer: %w", err)
+	}
+	var said claims
+	if len(body) > maxAnswer || json.Unmarshal(body, &said) != nil {
+		return verdict{}, fmt.Errorf("the answer is not a JSON object of at most %d bytes", maxAnswer)
+	}
+	active, ok := said["active"].(bool)
+	if !ok {
+		return verdict{}, errors.New("the answer does not say whether the token is active")
+	}
+	return i.judge(token, active, said)
+}
+
+func (i *Introspector) judge(token string, active bool, said claims) (verdict, error) {
+	now := i.cfg.Now()
+	v := verdict{until: now.Add(i.cfg.TTL)}
+	if !active {
+		v.refusal = refuse(Inactive, "", "the authorisation server does not know it any more")
+		return v, nil
+	}
+	err := i.origin(said)
+	if err == nil {
+		v.token, err = said.access(token, i.cfg.GrantClaim, now)
+	}
+	if err != nil {
+		if !errors.As(err, &v.refusal) {
+			return verdict{}, err
+		}
+		return v, nil
+	}
+	if v.token.ExpiresAt.Before(v.until) {
+		v.until = v.token.ExpiresAt
+	}
+	return v, nil
+}
+
+func (i *Introspector) origin(said claims) error {
+	if _, there := said["iss"]; there && i.cfg.Issuer != "" {
+		if err := said.issuedBy(i.cfg.Issuer); err != nil {
+			return err
+		}
+	}
+	if _, there := said["aud"]; there && i.cfg.Audience != "" {
+		return said.meantFor(i.cfg.Audience)
+	}
+	return nil
+}

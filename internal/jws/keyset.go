@@ -1,0 +1,336 @@
+package jws
+
+import (
+	"context"
+	"crypto/rsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults and bounds of reading a key set.
+const (
+	FileEvery  = 5 * time.Second // how often a file is looked at
+	FetchEvery = 5 * time.Minute // how often an address is asked
+	KeepFor    = 24 * time.Hour  // how long keys serve that could not be confirmed
+	fetchTime  = 5 * time.Second // one fetch, body included (case J6)
+	askedEvery = time.Minute     // between fetches because of an unknown kid
+	firstRetry = 1 * time.Second // after a failed fetch; doubled each time, up to the regular period
+	maxName    = 256             // of a source, where it is shown
+	mediaTypes = "application/jwk-set+json, application/json;q=0.9"
+)
+
+// KeySetConfig says where a key set is read and how often.
+type KeySetConfig struct {
+	// Location is an address if it begins with https://, otherwise a file (contract, "File formats").
+	Location string
+	// Client fetches addresses. Its transport decides what may be dialled; redirects are refused whatever it says.
+	Client *http.Client
+	// Every is the distance between two readings; 0: FileEvery or FetchEvery.
+	Every time.Duration
+	// Keep is how long the keys of an address that cannot be read any more go on serving; 0: KeepFor. Keys of a file
+	// serve without limit.
+	Keep time.Duration
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+	// Observe is told, by the goroutine that reads, when new keys take effect, when a reading is refused (once per
+	// reason) and when a refusal ends. It must be quick. nil: nobody.
+	Observe func(KeySetEvent)
+}
+
+// KeySetEvent is news about a key set.
+type KeySetEvent struct {
+	Source string // its Name
+	Keys   int    // usable keys in force now
+	Err    error  // why the last reading was refused; nil: what was read is in force
+}
+
+// KeySet holds the keys last read in good order from one place, and reads them again in the background. It is safe for
+// concurrent use. Looking a key up costs one atomic load and never waits.
+type KeySet struct {
+	cfg    KeySetConfig
+	remote bool
+	fixed  bool
+	name   string
+	ask    chan struct{} // capacity 1: somebody met a kid that is not in the set
+
+	current atomic.Pointer[reading]
+	mu      sync.Mutex // one reading at a time
+	refused string     // last reason told; guarded by mu
+}
+
+// reading is one state of a KeySet.
+type reading struct {
+	keys   *Keys
+	digest [sha256.Size]byte
+	at     time.Time // last confirmed
+}
+
+// FixedKeySet is a set that never changes, from keys at hand.
+func FixedKeySet(keys *Keys) *KeySet {
+	s := &KeySet{fixed: true, name: "fixed key set", ask: make(chan struct{}, 1)}
+	s.current.Store(&reading{keys: keys})
+	return s
+}
+
+// OpenKeySet prepares a key set. A file is read at once and must be in order. An address is not asked yet, so that
+// we start while its server is down: Run or Reload does it, and until then Usable says why nothing can be verified.
+func OpenKeySet(c KeySetConfig) (*KeySet, error) {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Keep <= 0 {
+		c.Keep = KeepFor
+	}
+	s := &KeySet{cfg: c, name: c.Location, ask: make(chan struct{}, 1)}
+	if strings.HasPrefix(c.Location, "https://") {
+		if err := s.openAddress(); err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	switch {
+	case c.Location == "":
+		return nil, errors.New("no key set named; give a file or an https address")
+	case strings.HasPrefix(c.Location, "http://"):
+		return nil, errors.New("a key set is read from a file or over https, never over http")
+	}
+	if c.Every <= 0 {
+		s.cfg.Every = FileEvery
+	}
+	if err := s.Reload(context.Background()); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *KeySet) openAddress() error {
+	at, err := url.Parse(s.cfg.Location)
+	if err != nil || at.Host == "" || at.User != nil || at.Fragment != "" {
+		return errors.New("the address of a key set must be https://host[:port]/path, without user or fragment")
+	}
+	s.name = "https://" + at.Host + at.EscapedPath() // a query could hold a secret
+	if s.cfg.Client == nil {
+		return fmt.Errorf("%s: no client to fetch key sets with", s.name)
+	}
+	client := *s.cfg.Client
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	client.Jar = nil
+	s.cfg.Client = &client
+	s.remote = true
+	if s.cfg.Every <= 0 {
+		s.cfg.Every = FetchEvery
+	}
+	return nil
+}
+
+// Name says where the set comes from, as it may be shown.
+func (s *KeySet) Name() string { return s.name[:min(len(s.name), maxName)] }
+
+// Usable tells whether tokens can be verified now; the error wraps ErrUnavailable.
+func (s *KeySet) Usable() error {
+	_, err := s.Keys()
+	return err
+}
+
+// Keys in force now. The error wraps ErrUnavailable.
+func (s *KeySet) Keys() (*Keys, error) {
+	r := s.current.Load()
+	if r == nil {
+		return nil, fmt.Errorf("key set %s has not been read yet: %w", s.Name(), ErrUnavailable)
+	}
+	if s.remote && s.cfg.Now().Sub(r.at) > s.cfg.Keep {
+		return nil, fmt.Errorf("key set %s could not be confirmed for %s: %w", s.Name(), s.cfg.Keep, ErrUnavailable)
+	}
+	return r.keys, nil
+}
+
+// lookup finds the key of a kid for an algorithm. A kid that is not there asks for a reading in the background, since
+// keys change, and is refused at once: no request waits for a fetch (case J6).
+func (s *KeySet) lookup(kid, alg string) (*rsa.PublicKey, error) {
+	keys, err := s.Keys()
+	if err != nil {
+		return nil, err
+	}
+	key, known := keys.byKID[kid]
+	switch {
+	case !known:
+		select {
+		case s.ask <- struct{}{}:
+		default:
+		}
+		return nil, refuse(UnknownKey, "kid", "no key of the configured set has it")
+	case key.alg != "" && key.alg != alg:
+		return nil, refuse(Algorithm, "alg", "the key of this kid is for another one")
+	}
+	return key.public, nil
+}
+
+// Run reads the set again and again until ctx ends: every so often, after failures at growing distances, and soon after
+// an unknown kid, but for those at most once a minute.
+func (s *KeySet) Run(ctx context.Context) {
+	if s.fixed {
+		return
+	}
+	wait, retry := s.cfg.Every, firstRetry
+	if s.current.Load() == nil {
+		wait = 0
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	var asked time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-s.ask:
+			now := s.cfg.Now()
+			if !asked.IsZero() && now.Sub(asked) < askedEvery {
+				continue
+			}
+			asked = now
+		}
+		wait = s.cfg.Every
+		if s.Reload(ctx) == nil {
+			retry = firstRetry
+		} else {
+			wait = min(wait, retry)
+			retry = min(2*retry, s.cfg.Every)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// Reload reads the set once, now. What is refused leaves the old keys in force.
+func (s *KeySet) Reload(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fixed {
+		return nil
+	}
+	changed, err := s.read(ctx)
+	if ctx.Err() != nil && err != nil {
+		return err // we are ending; nothing is wrong with the source
+	}
+	reason := ""
+	if err != nil {
+		err = fmt.Errorf("key set %s: %w", s.Name(), err)
+		reason = err.Error()
+	}
+	if (changed || reason != s.refused) && s.cfg.Observe != nil {
+		event := KeySetEvent{Source: s.Name(), Err: err}
+		if r := s.current.Load(); r != nil {
+			event.Keys = len(r.keys.byKID)
+		}
+		s.cfg.Observe(event)
+	}
+	s.refused = reason
+	return err
+}
+
+func (s *KeySet) read(ctx context.Context) (changed bool, err error) {
+	content, err := s.content(ctx)
+	if err != nil {
+		return false, err
+	}
+	old, fresh := s.current.Load(), &reading{digest: sha256.Sum256(content), at: s.cfg.Now()}
+	if old != nil && old.digest == fresh.digest {
+		fresh.keys = old.keys
+		s.current.Store(fresh)
+		return false, nil
+	}
+	if fresh.keys, err = ParseKeySet(content); err != nil {
+		return false, err
+	}
+	s.current.Store(fresh)
+	return true, nil
+}
+
+func (s *KeySet) content(ctx context.Context) ([]byte, error) {
+	if s.remote {
+		return s.fetch(ctx)
+	}
+	return readFile(s.cfg.Location, maxSetBytes, nil)
+}
+
+func (s *KeySet) fetch(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.cfg.Location, nil)
+	if err != nil {
+		return nil, errors.New("the address cannot be asked")
+	}
+	request.Header.Set("Accept", mediaTypes)
+	answer, err := s.cfg.Client.Do(request)
+	if err != nil {
+		return nil, fmt.Errorf("fetch: %w", unwrapURL(err))
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("fetch: answered with status %d instead of 200", answer.StatusCode)
+	}
+	content, err := io.ReadAll(io.LimitReader(answer.Body, maxSetBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("fetch: read the answer: %w", err)
+	}
+	return content, nil // one byte too many is for ParseKeySet to refuse
+}
+
+// unwrapURL leaves out the address, which the caller names in its short form.
+func unwrapURL(err error) error {
+	var at *url.Error
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}
+
+// readFile reads a regular file of at most limit bytes; judge, if any, sees the state of what was opened. It never waits
+// on a pipe or a device.
+func readFile(name string, limit int64, judge func(os.FileInfo) error) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("not a regular file")
+	}
+	if err != nil {
+		return nil, withoutName(err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, withoutName(err)
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return nil, withoutName(err)
+	}
+	if judge != nil {
+		if err := judge(info); err != nil {
+			return nil, err
+		}
+	}
+	content, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, withoutName(err)
+	}
+	if int64(len(content)) > limit {
+		return nil, fmt.Errorf("larger than %d bytes", limit)
+	}
+	return content, nil
+}
+
+func withoutName(err error) error {
+	var at *os.PathError
+	if errors.As(err, &at) {
+		return fmt.Errorf("%s: %w", at.Op, at.Err)
+	}
+	return err
+}

@@ -1,0 +1,227 @@
+package jws
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// SigningKey names one key we may sign with: a file, or a Signer at hand.
+type SigningKey struct {
+	KID  string
+	File string        // PEM, read again whenever its content changes
+	Key  crypto.Signer // an HSM or KMS; then File is empty
+}
+
+// SignersConfig lists our keys. For a rollover the new key is put first and the old one kept behind it: once the new one
+// is published it signs, and until then the old one does.
+type SignersConfig struct {
+	Keys      []SigningKey // in order of preference; at least one
+	Published *KeySet      // our set in the Directory; nil: every key counts as published
+}
+
+// Signers signs with the first of our keys that others can verify: with Published set, never under a kid that is not
+// in it with this very key (security §6, S8; case J5). It is safe for concurrent use. Name, Generation and Reload let
+// whoever watches files watch it.
+type Signers struct {
+	cfg     SignersConfig
+	mu      sync.Mutex // one reload at a time
+	current atomic.Pointer[signing]
+}
+
+// signing is one state of Signers.
+type signing struct {
+	signers    []*Signer
+	digests    [][sha256.Size]byte // of the files
+	generation uint64
+}
+
+// OpenSigners reads and tries all keys.
+func OpenSigners(c SignersConfig) (*Signers, error) {
+	if len(c.Keys) == 0 {
+		return nil, errors.New("no signing key; name its file and its kid")
+	}
+	for i, k := range c.Keys {
+		if (k.File == "") == (k.Key == nil) {
+			return nil, fmt.Errorf("signing key %d: name either a file or a signer", i+1)
+		}
+		for _, other := range c.Keys[:i] {
+			if other.KID == k.KID {
+				return nil, fmt.Errorf("signing key %d: an earlier key has the same kid", i+1)
+			}
+		}
+	}
+	s := &Signers{cfg: c}
+	if _, err := s.Reload(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Sign signs claims with the active key; see Signer.Sign. Without an active key the error wraps ErrUnavailable.
+func (s *Signers) Sign(claims any) ([]byte, error) {
+	active, err := s.Active()
+	if err != nil {
+		return nil, err
+	}
+	return active.Sign(claims)
+}
+
+// Active is the key in use now. When none of ours is published, or the published set is out of reach from the start, the
+// error wraps ErrUnavailable: an answer nobody can verify is not given.
+func (s *Signers) Active() (*Signer, error) {
+	signers := s.current.Load().signers
+	if s.cfg.Published == nil {
+		return signers[0], nil
+	}
+	published, err := s.cfg.Published.Keys()
+	if err != nil {
+		return nil, fmt.Errorf("which of our keys are published: %w", err)
+	}
+	for _, signer := range signers {
+		if key, there := published.byKID[signer.kid]; there && key.public.Equal(signer.public) && key.alg != algRS256 {
+			return signer, nil
+		}
+	}
+	return nil, fmt.Errorf("none of our %d signing keys is in the published set: %w", len(signers), ErrUnavailable)
+}
+
+// Name lists the files, as it may be shown.
+func (s *Signers) Name() string {
+	var files []string
+	for _, k := range s.cfg.Keys {
+		if k.File != "" {
+			files = append(files, k.File)
+		}
+	}
+	return strings.Join(files, ", ")
+}
+
+// Generation counts the states that took effect, from 1.
+func (s *Signers) Generation() uint64 { return s.current.Load().generation }
+
+// Reload reads the files again. All take effect together, or, if one is not in order, none.
+func (s *Signers) Reload() (changed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.current.Load()
+	fresh := &signing{signers: make([]*Signer, len(s.cfg.Keys)), digests: make([][sha256.Size]byte, len(s.cfg.Keys)), generation: 1}
+	if old != nil {
+		fresh.generation = old.generation + 1
+	}
+	for i, k := range s.cfg.Keys {
+		content, err := k.content()
+		if err != nil {
+			return false, err
+		}
+		fresh.digests[i] = sha256.Sum256(content)
+		if old != nil && old.digests[i] == fresh.digests[i] {
+			fresh.signers[i] = old.signers[i]
+			continue
+		}
+		if fresh.signers[i], err = k.signer(content); err != nil {
+			return false, err
+		}
+		changed = true
+	}
+	if changed {
+		s.current.Store(fresh)
+	}
+	return changed, nil
+}
+
+func (k SigningKey) content() ([]byte, error) {
+	if k.File == "" {
+		return nil, nil
+	}
+	return readKeyFile(k.File)
+}
+
+func (k SigningKey) signer(content []byte) (*Signer, error) {
+	key := k.Key
+	if k.File != "" {
+		parsed, err := parseKey(content)
+		if err != nil {
+			return nil, fmt.Errorf("signing key %s: %w", k.File, err)
+		}
+		key = parsed
+	}
+	signer, err := NewSigner(key, k.KID)
+	if err != nil && k.File != "" {
+		return nil, fmt.Errorf("signing key %s: %w", k.File, err)
+	}
+	return signer, err
+}
+
+// LoadSigningKey reads one unencrypted RSA key in PEM, PKCS#8 or PKCS#1, of at least 2048 bits, from a file of mode 0600
+// or 0400 (contract, "File formats"). No error quotes the file's content.
+func LoadSigningKey(file string) (crypto.Signer, error) {
+	content, err := readKeyFile(file)
+	if err != nil {
+		return nil, err
+	}
+	key, err := parseKey(content)
+	if err != nil {
+		return nil, fmt.Errorf("signing key %s: %w", file, err)
+	}
+	return key, nil
+}
+
+// maxKeyFile bounds a key file; an RSA key of 8192 bits has some 7 KiB.
+const maxKeyFile = 64 << 10
+
+func readKeyFile(file string) ([]byte, error) {
+	content, err := readFile(file, maxKeyFile, func(info os.FileInfo) error {
+		if mode := info.Mode().Perm(); mode != 0o600 && mode != 0o400 {
+			return fmt.Errorf("mode %04o; chmod 600 it, so that nobody but its owner can read it", mode)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("signing key %s: %w", file, err)
+	}
+	return content, nil
+}
+
+func parseKey(content []byte) (*rsa.PrivateKey, error) {
+	block, rest := pem.Decode(content)
+	switch {
+	case block == nil:
+		return nil, errors.New("no PEM key in it")
+	case len(bytes.TrimSpace(rest)) > 0:
+		return nil, errors.New("more than one PEM block in it; leave exactly one")
+	case block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
+		return nil, errors.New("the key is encrypted; decrypt it: openssl pkey -in FILE -out FILE.pem")
+	}
+	var parsed any
+	var err error
+	switch block.Type {
+	case "PRIVATE KEY":
+		parsed, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		parsed, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	default:
+		return nil, errors.New("not a private RSA key in PKCS#8 or PKCS#1")
+	}
+	if err != nil {
+		// The parser's words could hold what a key file must not give away.
+		return nil, errors.New("the key cannot be parsed; export it again: openssl pkey -in FILE -out FILE.pem")
+	}
+	key, ok := parsed.(*rsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("the key is not RSA")
+	}
+	if key.N.BitLen() < minKeyBits {
+		return nil, fmt.Errorf("the key has %d bits; use %d or more", key.N.BitLen(), minKeyBits)
+	}
+	return key, nil
+}

@@ -1,0 +1,121 @@
+package mtls
+
+import (
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Anchors are the authorities we trust for one purpose: the issuing authorities of initiators' BRCACs, or the roots
+// of receivers' web-server certificates. One process never trusts production and sandbox at once (security §4.4):
+// which set it is, is configuration. Anchors are safe for concurrent use.
+type Anchors struct {
+	files   []string
+	now     func() time.Time
+	mu      sync.Mutex // one reload at a time
+	current atomic.Pointer[trust]
+}
+
+// trust is one state of Anchors.
+type trust struct {
+	pool       *x509.CertPool
+	certs      []*x509.Certificate
+	hash       [sha256.Size]byte
+	generation uint64
+}
+
+// LoadAnchors reads the authorities of one or more PEM files. It refuses a certificate that is not an authority's, a
+// key that is not RSA of at least 2048 bits, and a set of which nothing is in date. An authority out of date beside
+// others that are not is kept: nothing below it verifies, and Expiries shows it.
+func LoadAnchors(files ...string) (*Anchors, error) {
+	a := &Anchors{files: slices.Clone(files), now: time.Now}
+	if _, err := a.Reload(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Pool is what verification takes. It must not be changed.
+func (a *Anchors) Pool() *x509.CertPool { return a.current.Load().pool }
+
+// Certificates lists the authorities in the order of the files.
+func (a *Anchors) Certificates() []*x509.Certificate { return slices.Clone(a.current.Load().certs) }
+
+// Generation begins at 1 and grows by one whenever other content takes effect. Connections judged under an older one
+// may have lost their anchor: whoever pools connections closes them when it changes.
+func (a *Anchors) Generation() uint64 { return a.current.Load().generation }
+
+// Name is the files' names, for alarms.
+func (a *Anchors) Name() string { return strings.Join(a.files, ", ") }
+
+// Reload reads the files again and says whether other content took effect. On any error what was in force stays.
+func (a *Anchors) Reload() (changed bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.files) == 0 {
+		return false, fmt.Errorf("no file of trusted authorities given; set it")
+	}
+	var contents [][]byte
+	for _, name := range a.files {
+		content, err := readFile(name, nil)
+		if err != nil {
+			return false, err
+		}
+		contents = append(contents, content)
+	}
+	next := &trust{pool: x509.NewCertPool(), hash: hashOf(contents...), generation: 1}
+	if old := a.current.Load(); old != nil {
+		if old.hash == next.hash {
+			return false, nil
+		}
+		next.generation = old.generation + 1
+	}
+	inDate := false
+	for i, name := range a.files {
+		certs, err := parseCertificates(name, contents[i])
+		if err != nil {
+			return false, err
+		}
+		for n, c := range certs {
+			if err := judgeAuthority(name, n+1, c); err != nil {
+				return false, err
+			}
+			inDate = inDate || !a.now().After(c.NotAfter)
+			next.pool.AddCert(c)
+			next.certs = append(next.certs, c)
+		}
+	}
+	if !inDate {
+		return false, &FileError{File: a.Name(), Reason: "every authority in it has expired", Cure: "install the current ones"}
+	}
+	a.current.Store(next)
+	return true, nil
+}
+
+func judgeAuthority(file string, n int, c *x509.Certificate) error {
+	wrong := func(reason, cure string) error {
+		return &FileError{File: file, Reason: fmt.Sprintf("certificate %d %s", n, reason), Cure: cure}
+	}
+	if !c.BasicConstraintsValid || !c.IsCA {
+		return wrong("is not an authority's", "list authorities only, not the certificates they issued")
+	}
+	if c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0 {
+		return wrong("may not sign certificates", "list the authority that issues")
+	}
+	key, ok := c.PublicKey.(*rsa.PublicKey)
+	if !ok || key.N.BitLen() < minKeyBits {
+		return wrong("has no RSA key of 2048 bits or more", "the profile knows no other (security §4.1)")
+	}
+	return nil
+}
+
+// includes says whether the set in force holds exactly this authority.
+func (a *Anchors) includes(c *x509.Certificate) bool {
+	return slices.ContainsFunc(a.current.Load().certs, c.Equal)
+}

@@ -1,0 +1,142 @@
+package mtls
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// HandshakeLimit is how long a peer may take for its handshake, counted from the connection (cases H4).
+const HandshakeLimit = 10 * time.Second
+
+// Refusal is a handshake that failed, with what an auditor asks about it: who, with which certificate, and why. It says
+// nothing about any resource, since none was asked for.
+type Refusal struct {
+	Peer        net.Addr // the socket's address, which no header can forge
+	Reason      string   // one line of printable ASCII, at most 256 bytes
+	Subject     string   // of the certificate shown, see Subject; "" when none was
+	Serial      string   // hexadecimal
+	Fingerprint string
+	Err         error
+}
+
+// Listen finishes handshakes with config on the connections of inner, and accepts those that succeeded: a handshake
+// that drags on keeps nobody else waiting. Failures are told to refused, from the goroutine of the connection. What
+// Accept returns is a *tls.Conn, as http.Server.Serve expects it. Close closes inner and what is still shaking hands.
+func Listen(inner net.Listener, config *tls.Config, refused func(Refusal)) net.Listener {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &listener{
+		Listener: inner, config: config, refused: refused,
+		ctx: ctx, cancel: cancel, conns: make(chan accepted),
+	}
+	l.running.Go(l.accept)
+	return l
+}
+
+// listener embeds the inner one for its address.
+type listener struct {
+	net.Listener
+	config  *tls.Config
+	refused func(Refusal)
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	conns   chan accepted
+	running sync.WaitGroup
+}
+
+type accepted struct {
+	conn net.Conn
+	err  error
+}
+
+// Accept returns the next connection whose handshake succeeded, or the inner listener's error.
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case a := <-l.conns:
+		return a.conn, a.err
+	case <-l.ctx.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends the listener and waits for handshakes under way to be abandoned.
+func (l *listener) Close() error {
+	l.cancel()
+	err := l.Listener.Close()
+	l.running.Wait()
+	return err
+}
+
+func (l *listener) accept() {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			// Whoever accepts decides whether to go on, as http.Server does after a passing error.
+			if !l.hand(accepted{err: err}) || errors.Is(err, net.ErrClosed) {
+				return
+			}
+			continue
+		}
+		l.running.Go(func() { l.shake(tls.Server(conn, l.config)) })
+	}
+}
+
+// hand gives a connection or an error to whoever accepts; false when the listener is closed.
+func (l *listener) hand(a accepted) bool {
+	select {
+	case l.conns <- a:
+		return true
+	case <-l.ctx.Done():
+		return false
+	}
+}
+
+func (l *listener) shake(conn *tls.Conn) {
+	ctx, cancel := context.WithTimeout(l.ctx, HandshakeLimit)
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = conn.Close() // the reason is told; what closing says adds nothing
+		if l.ctx.Err() == nil && l.refused != nil {
+			l.refused(refusal(conn, err))
+		}
+		return
+	}
+	if !l.hand(accepted{conn: conn}) {
+		_ = conn.Close() // nobody is left to tell
+	}
+}
+
+func refusal(conn *tls.Conn, err error) Refusal {
+	r := Refusal{Peer: conn.RemoteAddr(), Reason: oneLine(err.Error()), Err: err}
+	if cert := shownCertificate(conn, err); cert != nil {
+		r.Subject, r.Serial, r.Fingerprint = Subject(cert), serialText(cert), Fingerprint(cert)
+	}
+	return r
+}
+
+// shownCertificate is the leaf that the peer showed, whether Go or one of our checks refused it.
+func shownCertificate(conn *tls.Conn, err error) *x509.Certificate {
+	var verification *tls.CertificateVerificationError
+	if errors.As(err, &verification) && len(verification.UnverifiedCertificates) > 0 {
+		return verification.UnverifiedCertificates[0]
+	}
+	if shown := conn.ConnectionState().PeerCertificates; len(shown) > 0 {
+		return shown[0]
+	}
+	return nil
+}
+
+// maxReason is the length at which a reason is cut.
+const maxReason = 256
+
+// oneLine escapes what a peer may have put into an error: alert texts, protocol names, names in certificates.
+func oneLine(s string) string {
+	quoted := strconv.QuoteToASCII(s[:min(len(s), maxReason)])
+	quoted = quoted[1 : len(quoted)-1]
+	return quoted[:min(len(quoted), maxReason)]
+}

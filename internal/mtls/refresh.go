@@ -1,0 +1,161 @@
+package mtls
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// crlFetchLimit bounds the fetch of one list.
+const crlFetchLimit = 30 * time.Second
+
+// refreshRetry is how soon a list is asked for again after a failure.
+const refreshRetry = time.Minute
+
+// Run keeps the lists fresh until ctx ends: files are looked at every WatchEvery, URLs fetched at once and then every
+// Refresh, or a minute after a failure. News go to Events: what took effect, what was refused, and that it ended.
+func (r *Revocation) Run(ctx context.Context) {
+	if len(r.opts.CRLFiles) > 0 {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			Watch(ctx, 0, r.tell, r)
+		}()
+		defer func() { <-done }()
+	}
+	refused := map[string]string{}
+	for len(r.opts.CRLURLs) > 0 && ctx.Err() == nil {
+		wait := r.opts.Refresh
+		for _, url := range r.opts.CRLURLs {
+			changed, err := r.fetchList(ctx, url)
+			if ctx.Err() != nil {
+				return
+			}
+			reason := ""
+			if err != nil {
+				reason, wait = err.Error(), min(wait, refreshRetry)
+			}
+			if changed || reason != refused[url] {
+				r.tell(Event{Source: url, Generation: r.Generation(), Err: err})
+			}
+			refused[url] = reason
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+	<-ctx.Done()
+}
+
+func (r *Revocation) tell(e Event) {
+	if r.opts.Events != nil {
+		r.opts.Events(e)
+	}
+}
+
+// Refresh fetches every list of CRLURLs once, and says which could not be had. It serves a start that wants evidence
+// before it listens, and arauto check.
+func (r *Revocation) Refresh(ctx context.Context) error {
+	var errs []error
+	for _, url := range r.opts.CRLURLs {
+		_, err := r.fetchList(ctx, url)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Revocation) fetchList(ctx context.Context, url string) (changed bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, crlFetchLimit)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false, fmt.Errorf("fetch the revocation list %s: %w", url, err)
+	}
+	content, err := fetchBody(r.opts.HTTP, request, maxCRL)
+	if err != nil {
+		return false, fmt.Errorf("fetch the revocation list %s: %w", url, err)
+	}
+	changed, err = r.take(url, content)
+	if err != nil {
+		return false, fmt.Errorf("revocation list %s: %w", url, err)
+	}
+	return changed, nil
+}
+
+// take puts what a source holds into force, unless it holds what is in force already.
+func (r *Revocation) take(source string, content []byte) (changed bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, hash := r.now(), sha256.Sum256(content)
+	if old, ok := r.taken[source]; ok && old == hash {
+		r.lists.offered(source, now)
+		return false, nil
+	}
+	lists, err := parseCRLs(source, content, now)
+	if err != nil {
+		return false, err
+	}
+	if err := r.lists.replace(lists); err != nil {
+		return false, err
+	}
+	r.taken[source] = hash
+	r.generation.Add(1)
+	return true, nil
+}
+
+// Name is the files of lists, for alarms.
+func (r *Revocation) Name() string { return strings.Join(r.opts.CRLFiles, ", ") }
+
+// Generation grows whenever a list is taken into force.
+func (r *Revocation) Generation() uint64 { return r.generation.Load() }
+
+// Reload reads the files of lists again and says whether other content took effect; see Source. A file that cannot be
+// read or is no list leaves what was in force, and does not keep the other files from being taken.
+func (r *Revocation) Reload() (changed bool, err error) {
+	var errs []error
+	for _, name := range r.opts.CRLFiles {
+		content, err := readFileUpTo(maxCRL, name, nil)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		took, err := r.take(name, content)
+		if err != nil {
+			errs = append(errs, &FileError{
+				File: name, Reason: "cannot be used as a revocation list", Err: err,
+				Cure: "install the authority's current complete list, PEM or DER",
+			})
+		}
+		changed = changed || took
+	}
+	return changed, errors.Join(errs...)
+}
+
+// ListStatus is one revocation list in force, for the operators' page and for alarms.
+type ListStatus struct {
+	Source                 string
+	Issuer                 string // printed for people, see Subject
+	ThisUpdate, NextUpdate time.Time
+	ValidUntil             time.Time // NextUpdate, or earlier by CRLTTL
+	Entries                int
+	Proven                 bool // its signature was verified with its issuer's key, at a first handshake that needed it
+}
+
+// Lists says which lists are in force, ordered by source.
+func (r *Revocation) Lists() []ListStatus {
+	out := []ListStatus{}
+	for _, l := range r.lists.all() {
+		out = append(out, ListStatus{
+			Source: l.source, Issuer: nameText(l.list.Issuer.Names), ThisUpdate: l.thisUpdate, NextUpdate: l.nextUpdate,
+			ValidUntil: l.end(r.opts.CRLTTL), Entries: len(l.revoked), Proven: l.provenSigner() != nil,
+		})
+	}
+	return out
+}

@@ -1,0 +1,55 @@
+package mtls
+
+import (
+	"context"
+	"time"
+)
+
+// WatchEvery is how often files are looked at unless somebody says otherwise. A rotated certificate must be in use
+// within 60 s (cases H5, I3).
+const WatchEvery = 5 * time.Second
+
+// Source is something read from files that can be read again: *Identity, *Anchors, or the lists of a *Revocation.
+type Source interface {
+	Name() string
+	Generation() uint64
+	Reload() (changed bool, err error)
+}
+
+// Event is news about a Source.
+type Event struct {
+	Source     string // its Name
+	Generation uint64 // in force now
+	Err        error  // why what is on disk was refused; nil: what is on disk is in force (again)
+}
+
+// Watch reloads the sources every so often (0: WatchEvery) until ctx ends. It reads contents rather than trusting
+// notifications of the file system, since mounted secrets swap links. It reports to observer, from its own
+// goroutine, whenever new content takes effect, when content is refused (once per reason, not once per look), and
+// when a refusal ends.
+func Watch(ctx context.Context, every time.Duration, observer func(Event), sources ...Source) {
+	if every <= 0 {
+		every = WatchEvery
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	refused := make([]string, len(sources))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for i, s := range sources {
+			changed, err := s.Reload()
+			reason := ""
+			if err != nil {
+				reason = err.Error()
+			}
+			if changed || reason != refused[i] {
+				observer(Event{Source: s.Name(), Generation: s.Generation(), Err: err})
+			}
+			refused[i] = reason
+		}
+	}
+}

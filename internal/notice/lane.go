@@ -1,0 +1,15 @@
+package notice
+
+import "time"
+
+// Want asks for attempts of one lane: at most Free, of which at least Late are late ones as far as there are any.
+type Want struct {
+	Client     ClientID
+	Free, Late int
+}
+
+// Lane is a lane with work that is not in flight, and how long until the earliest of it falls due; 0 or less means now.
+type Lane struct {
+	Client ClientID
+	DueIn  time.Duration
+}

@@ -1,0 +1,202 @@
+// Package notice holds our own words, as package ofb holds the ecosystem's: the notification that is owed to an
+// initiator, the attempt made to deliver it, the outcome of that attempt, and the schedule of attempts as data.
+//
+// It has no clock, no context and no I/O: whoever needs "now" is handed it. The story it tells is short. A change that
+// must be announced makes one Notification. A replica claims it, which makes an Attempt, recorded before anything is
+// sent. What the receiver did is a Result, never an error. A Settlement carries the Result back to the store, and
+// After says what follows: delivered, again at a known distance, or given up.
+package notice
+
+import (
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// ID identifies one of our rows: a change, a notification, an entry, a lease. It is a UUID; version 7 for rows, so that
+// they sort by time, version 4 for interaction ids, which must tell nothing.
+type ID [16]byte
+
+// String is the canonical lower-case form with hyphens.
+func (id ID) String() string {
+	var b [36]byte
+	hex.Encode(b[0:8], id[0:4])
+	b[8] = '-'
+	hex.Encode(b[9:13], id[4:6])
+	b[13] = '-'
+	hex.Encode(b[14:18], id[6:8])
+	b[18] = '-'
+	hex.Encode(b[19:23], id[8:10])
+	b[23] = '-'
+	hex.Encode(b[24:36], id[10:16])
+	return string(b[:])
+}
+
+// IsZero tells an absent id from a present one.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// MarshalText makes an ID a JSON string.
+func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// ParseID reads the canonical form, in either case of letters. It accepts every UUID version and nothing else.
+func ParseID(s string) (ID, error) {
+	var id ID
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return ID{}, fmt.Errorf("%.40q is not a UUID", s)
+	}
+	compact := s[0:8] + s[9:13] + s[14:18] + s[19:23] + s[24:36]
+	if _, err := hex.Decode(id[:], []byte(compact)); err != nil {
+		return ID{}, fmt.Errorf("%.40q is not a UUID", s)
+	}
+	return id, nil
+}
+
+// ClientID is the client_id of an initiator's registration: the unit of ownership and of sharding, and the lane of the
+// dispatcher.
+type ClientID string
+
+// State is where a notification stands.
+type State string
+
+// The four states of a notification, as the outside contract names them.
+const (
+	Pending   State = "pending"   // attempts remain
+	Delivered State = "delivered" // a receiver answered 2xx
+	Exhausted State = "exhausted" // the third attempt failed
+	Cancelled State = "cancelled" // the registration went away first
+)
+
+// Notification is one thing an initiator must be told: that a resource reached a state, or that its data changed.
+type Notification struct {
+	ID         ID
+	ChangeID   ID
+	Client     ClientID
+	Kind       ofb.Kind
+	ResourceID string
+	APIVersion string        // version of the creating POST; it is part of the path (webhook §1.3)
+	Revision   int64         // the core's, 0 when a timer made the change
+	Status     ofb.Status    // state reached
+	Event      ofb.EventType // "" where the schema has none (webhook §2.1)
+	EventAt    time.Time     // when the event happened, UTC, truncated to the second (webhook §2.1)
+	PushEpoch  int64         // the registration period it belongs to; another period's is never sent
+}
+
+// Attempt is one claimed attempt: recorded, leased to this replica, not yet sent.
+type Attempt struct {
+	Notification ID
+	Token        ID // proves that the lease is still ours when settling
+	Interaction  ID // UUID v4, new for each attempt (webhook §2)
+	Client       ClientID
+	Kind         ofb.Kind
+	ResourceID   string
+	APIVersion   string
+	Event        ofb.EventType
+	EventAt      time.Time
+	Number       int    // 1 to 3; 1 for a manual one
+	Manual       bool   // asked for by an operator (D-4): exactly one POST, whatever comes of it
+	BaseURI      string // the registration's first URI at the moment of the claim
+
+	ScheduledAt time.Time // database clock: when it was due
+	StartedAt   time.Time // database clock: when the claim committed it
+	Late        bool      // a first attempt started more than FirstWithin after occurredAt
+
+	// ClaimedAt is this process's monotonic instant from before the claim was asked for. The lease is at least as
+	// young as this says, so an attempt measured from it never outlives the lease.
+	ClaimedAt time.Time
+}
+
+// Outcome says what became of an attempt.
+type Outcome string
+
+// The outcomes of an attempt, as the outside contract names them.
+const (
+	OutcomeDelivered     Outcome = "delivered"               // 202 with our interaction id echoed
+	OutcomeNonconformant Outcome = "delivered-nonconformant" // another 2xx, or no matching echo (D-1)
+	OutcomeRefused       Outcome = "refused"                 // 4xx or 5xx
+	OutcomeRedirected    Outcome = "redirected"              // 3xx, never followed (webhook §3)
+	OutcomeTimeout       Outcome = "timeout"                 // no final headers within the attempt's time
+	OutcomeConnect       Outcome = "connect-error"           // DNS or TCP failed, or the connection broke
+	OutcomeTLS           Outcome = "tls-error"               // handshake failed, on either side
+	OutcomeBlocked       Outcome = "blocked-address"         // the address may not be dialled
+	OutcomeProtocol      Outcome = "protocol-error"          // not HTTP/1.x, or over our limits
+	OutcomeUnknown       Outcome = "unknown"                 // nobody saw its end (D-8)
+)
+
+// Success tells whether the chain ends here as delivered (webhook §3, D-1).
+func (o Outcome) Success() bool { return o == OutcomeDelivered || o == OutcomeNonconformant }
+
+// Echo compares the interaction id of the answer with ours.
+type Echo string
+
+// The comparisons; NoEcho means that there was no answer to look at.
+const (
+	NoEcho        Echo = ""
+	EchoMatch     Echo = "match"
+	EchoMissing   Echo = "missing"
+	EchoDifferent Echo = "different"
+)
+
+// TLSFacts are what the handshake showed, kept as evidence.
+type TLSFacts struct {
+	Version         string // "TLS 1.3"
+	Cipher          string
+	PeerSubject     string // escaped, at most 256 characters
+	PeerFingerprint string // SHA-256 of the leaf, hex
+	PeerSerial      string // hex
+	PeerNotAfter    time.Time
+	OwnSerial       string // of the certificate we presented, hex; "" if the peer asked for none
+}
+
+// Result is what one attempt came to. Offsets count from the instant the attempt was handed to the sender, by the
+// monotonic clock; zero means that the stage was not reached, or, for Dialled and Handshaken, that a kept-alive
+// connection was used.
+type Result struct {
+	Outcome    Outcome
+	HTTPStatus int // 0 when there was no answer
+	Echo       Echo
+	Detail     string // at most 256 characters, escaped: why it failed, or what was odd
+	URL        string // exactly as sent
+	TLS        *TLSFacts
+	Reused     bool // a kept-alive connection
+	LocalAddr  string
+	RemoteAddr string
+
+	Dialled      time.Duration
+	Handshaken   time.Duration
+	FirstByteOut time.Duration
+	Answered     time.Duration
+	Elapsed      time.Duration // until the outcome was known
+
+	EndedAt time.Time // monotonic instant of this process at which the outcome was known
+}
+
+// Settlement carries a result back to the store.
+type Settlement struct {
+	Attempt Attempt
+	Result  Result
+}
+
+// The schedule (webhook §4.1). These are constants in every profile.
+const (
+	// MaxAttempts is the number of attempts the rule allows for one notification.
+	MaxAttempts = 3
+	// FirstWithin is how soon after the event the first attempt must start.
+	FirstWithin = 1500 * time.Millisecond
+	// Timeout is the longest a whole attempt may take (webhook §4.2); development may shorten it.
+	Timeout = 15 * time.Second
+)
+
+// gaps[n] is the distance from the failure of attempt n to the start of the next (webhook §4.1): 10 s, then 60 s.
+var gaps = map[int]time.Duration{1: 10 * time.Second, 2: 60 * time.Second}
+
+// Next says what follows a failed attempt: how long after the failure the next one is due, or that there is none.
+// A manual attempt is never followed.
+func Next(number int, manual bool) (gap time.Duration, again bool) {
+	if manual {
+		return 0, false
+	}
+	gap, again = gaps[number]
+	return gap, again
+}

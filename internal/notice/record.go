@@ -1,0 +1,92 @@
+package notice
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// Record is a notification as it is read: what is owed and what came of it.
+type Record struct {
+	Notification
+	OccurredAt    time.Time
+	CreatedAt     time.Time // commit of the decision, database clock
+	State         State
+	CancelReason  string // why it was cancelled, "" otherwise
+	Manual        bool   // an operator's resend
+	Late          bool   // the first attempt started more than FirstWithin after occurredAt
+	NextAttemptAt time.Time
+	Attempts      []AttemptRecord // started ones only, by number
+}
+
+// AttemptRecord is an attempt as it is read. While it is in flight EndedAt is zero and Outcome empty.
+type AttemptRecord struct {
+	Number      int
+	Interaction ID
+	ScheduledAt time.Time
+	StartedAt   time.Time
+	EndedAt     time.Time
+	Outcome     Outcome
+	HTTPStatus  int
+	Echo        Echo
+	TLS         *TLSFacts
+	URL         string
+	Detail      string
+	Offsets     Offsets
+}
+
+// Offsets are the instants of an attempt, counted from when it was handed to the sender.
+type Offsets struct {
+	ClaimToSend  time.Duration
+	Dialled      time.Duration
+	Handshaken   time.Duration
+	FirstByteOut time.Duration
+	Answered     time.Duration
+	Elapsed      time.Duration
+}
+
+// Filter selects notifications. Zero members select nothing away.
+type Filter struct {
+	Client      ClientID
+	Kind        ofb.Kind
+	ResourceID  string
+	Interaction ID
+	State       State
+	From, To    time.Time // From ≤ createdAt < To
+	Limit       int
+	After       Position // continue after this one, newest first
+}
+
+// Position is a place in a list that is ordered by time and id, newest first.
+type Position struct {
+	At time.Time
+	ID ID
+}
+
+// Event is one entry of a resource's timeline.
+type Event struct {
+	ID           ID
+	At           time.Time
+	Kind         string // of the entry: change, decision, duplicate, conflict, quarantined, poll, …
+	Client       ClientID
+	Revision     int64
+	Notification ID
+	ChangeID     ID
+	Outcome      string
+	Facts        json.RawMessage
+}
+
+// Timeline is everything that is known about one resource, oldest first.
+type Timeline struct {
+	Kind          ofb.Kind
+	ResourceID    string
+	Client        ClientID
+	APIVersion    string
+	Revision      int64
+	Status        ofb.Status
+	UpdatedAt     time.Time
+	Document      json.RawMessage
+	Events        []Event
+	Notifications []Record
+}

@@ -1,0 +1,22 @@
+package notice
+
+import "time"
+
+// Ripe is a resource with a timer whose deadline has passed, locked until what becomes of it is stored.
+type Ripe struct {
+	Key
+	Client     ClientID
+	APIVersion string
+	Resource   Resource
+	Document   []byte
+	ConsentID  string
+	Push       bool
+	Epoch      int64
+	Now        time.Time // database clock
+}
+
+// Fired is what becomes of a ripe resource: a change of its own, or nothing when the deadline has moved meanwhile.
+type Fired struct {
+	Change   *Change // nil: nothing is due any more
+	Decision Decision
+}

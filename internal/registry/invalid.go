@@ -1,0 +1,40 @@
+package registry
+
+import "fmt"
+
+// Code is the `error` member of the answer to a registration that is refused (contract, "Malformed addresses" and
+// "Software statement").
+type Code string
+
+// The codes of an Invalid; each is answered with status 400.
+const (
+	InvalidRequest   Code = "invalid_request"
+	InvalidURIs      Code = "invalid_webhook_uris"
+	InvalidStatement Code = "invalid_software_statement"
+)
+
+// Differs is the text that the rule itself prescribes when the addresses are not those of the statement (webhook §6.2).
+const Differs = "The content of the webhook_uris field different from what was Registered in the software_statement noted via the JWS software_api_webhook_uris field"
+
+// Invalid says why a registration is refused.
+type Invalid struct {
+	Code        Code
+	Description string    // error_description
+	Problems    []Problem // errors; empty when no single member is to blame
+}
+
+// Problem is one member of a request that is wrong. It never repeats a value.
+type Problem struct {
+	Pointer string `json:"pointer"` // JSON pointer into the request's body, "" for the request as a whole
+	Code    string `json:"code"`    // of an address: "pattern", "scheme", "host", "port" or "length"
+	Detail  string `json:"detail"`
+}
+
+// Error is one line.
+func (e *Invalid) Error() string {
+	text := string(e.Code) + ": " + e.Description
+	for _, p := range e.Problems {
+		text += fmt.Sprintf("; %s %s: %s", p.Pointer, p.Code, p.Detail)
+	}
+	return text
+}

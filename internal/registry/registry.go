@@ -1,0 +1,189 @@
+// Package registry knows who may be told, and where: it judges an initiator's registration and stores it. An address is
+// a place our servers connect to, given by somebody outside; so it is judged rule by rule, by its exact text, before
+// anything else is believed, and judged again by package webhook when it is dialled.
+//
+// What stays true: what is stored is the very string that came, never a rebuilt one; it equals what the Directory's
+// statement lists, in the same order, byte for byte (webhook §6.2, contract "Comparison"); an absent or empty list
+// switches push off whatever the statement lists; a statement that is present is checked in every profile. There is no
+// cache: a registration is in force when Put returns, since a claim reads the address from the same row.
+//
+// Left to others: who may call this (package api), switching epochs and the log of registrations (package store), what
+// a name resolves to (package webhook).
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// Store keeps registrations. An unknown client is an error of its own, handed on as it is.
+type Store interface {
+	PutInitiator(ctx context.Context, in notice.Initiator, actor string) (stored notice.Initiator, created bool, err error)
+	DeleteInitiator(ctx context.Context, client notice.ClientID, actor string) error
+	Initiator(ctx context.Context, client notice.ClientID) (notice.Initiator, error)
+	Initiators(ctx context.Context) ([]notice.Initiator, error)
+}
+
+// Statements verifies software statements; *jws.StatementVerifier does.
+type Statements interface {
+	Verify(statement string) (jws.Statement, error)
+}
+
+// Config of a Registry. Store and Statements are required.
+type Config struct {
+	Store      Store
+	Statements Statements
+	Log        *slog.Logger // nil: discarded
+
+	// AllowPorts are the ports an address may name; none: 443.
+	AllowPorts []uint16
+	// Development lets a statement be left out, and AllowNetworks count.
+	Development bool
+	// AllowNetworks are networks outside the public internet whose addresses may be registered with any port, as may
+	// names, and, where a loopback address is among them, localhost. Only with Development.
+	AllowNetworks []netip.Prefix
+}
+
+// Registry judges and keeps registrations. It is safe for concurrent use.
+type Registry struct {
+	store      Store
+	statements Statements
+	log        *slog.Logger
+	addresses  *addresses
+	optional   bool // a statement may be left out
+}
+
+// New makes a Registry; an error says which part of the configuration contradicts another.
+func New(c Config) (*Registry, error) {
+	switch {
+	case c.Store == nil:
+		return nil, errors.New("registry: no store")
+	case c.Statements == nil && !c.Development:
+		return nil, errors.New("registry: no verifier of software statements; the Directory's key set is needed outside development")
+	case len(c.AllowNetworks) > 0 && !c.Development:
+		return nil, errors.New("registry: networks outside the public internet may be allowed with the development profile only")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Registry{
+		store: c.Store, statements: c.Statements, log: c.Log, optional: c.Development,
+		addresses: newAddresses(c.AllowPorts, c.AllowNetworks),
+	}, nil
+}
+
+// Request is what a registrar puts.
+type Request struct {
+	OrganisationID    string    `json:"organisationId"`
+	SoftwareID        string    `json:"softwareId"`
+	Name              string    `json:"name"`
+	WebhookURIs       *[]string `json:"webhookUris"` // absent or empty: push is off
+	SoftwareStatement string    `json:"softwareStatement"`
+}
+
+func (r Request) uris() []string {
+	if r.WebhookURIs == nil {
+		return nil
+	}
+	return *r.WebhookURIs
+}
+
+// Bounds of a registration.
+const (
+	maxID      = 255
+	maxName    = 255 // characters
+	maxURIs    = 100 // the Directory's form stores one (webhook §6.3)
+	maxAddress = 255 // of one URI (DCR-SW 2.0.1)
+)
+
+// Put judges a registration and stores it; created tells whether the client is new. The error is an *Invalid when the
+// request is to blame, an error that wraps jws.ErrUnavailable when the statement cannot be judged now, or the store's.
+func (g *Registry) Put(ctx context.Context, client notice.ClientID, r Request, actor string) (in notice.Initiator, created bool, err error) {
+	if problems := judgeFields(client, r); len(problems) > 0 {
+		return notice.Initiator{}, false, &Invalid{Code: InvalidRequest, Description: "the registration is not well formed", Problems: problems}
+	}
+	uris := r.uris()
+	if problems := g.addresses.judge(uris); len(problems) > 0 {
+		return notice.Initiator{}, false, &Invalid{Code: InvalidURIs, Description: "an address cannot be registered", Problems: problems}
+	}
+	digest, err := g.judgeStatement(r, uris)
+	if err != nil {
+		return notice.Initiator{}, false, err
+	}
+	in, created, err = g.store.PutInitiator(ctx, notice.Initiator{
+		Client: client, OrganisationID: r.OrganisationID, SoftwareID: r.SoftwareID, Name: r.Name,
+		WebhookURIs: slices.Clone(uris), Push: len(uris) > 0, StatementDigest: digest,
+	}, actor)
+	if err != nil {
+		return notice.Initiator{}, false, fmt.Errorf("register %s: %w", client, err)
+	}
+	if len(uris) > 1 {
+		g.log.WarnContext(ctx, "several webhook addresses registered: the first is used", "client", string(client), "addresses", len(uris))
+	}
+	return in, created, nil
+}
+
+// Get reads one registration.
+func (g *Registry) Get(ctx context.Context, client notice.ClientID) (notice.Initiator, error) {
+	return g.store.Initiator(ctx, client)
+}
+
+// List reads all registrations, by client id.
+func (g *Registry) List(ctx context.Context) ([]notice.Initiator, error) {
+	return g.store.Initiators(ctx)
+}
+
+// Delete ends a registration: from its commit on nothing that waits for this client is sent.
+func (g *Registry) Delete(ctx context.Context, client notice.ClientID, actor string) error {
+	return g.store.DeleteInitiator(ctx, client, actor)
+}
+
+func judgeFields(client notice.ClientID, r Request) []Problem {
+	var problems []Problem
+	if !notice.ValidClientID(string(client)) {
+		problems = append(problems, Problem{"", "clientId", "the client id in the path must have 1 to 255 printable ASCII characters without spaces"})
+	}
+	id := func(pointer, value string) {
+		switch {
+		case value == "":
+			problems = append(problems, Problem{pointer, "required", "is required"})
+		case !notice.ValidClientID(value):
+			problems = append(problems, Problem{pointer, "format", "must have 1 to 255 printable ASCII characters without spaces"})
+		}
+	}
+	id("/organisationId", r.OrganisationID)
+	id("/softwareId", r.SoftwareID)
+	switch {
+	case r.Name == "":
+		problems = append(problems, Problem{"/name", "required", "is required"})
+	case !printable(r.Name):
+		problems = append(problems, Problem{"/name", "format", fmt.Sprintf("must have 1 to %d printable characters, not beginning or ending with a space", maxName)})
+	}
+	if len(r.uris()) > maxURIs {
+		problems = append(problems, Problem{"/webhookUris", "length", fmt.Sprintf("at most %d addresses", maxURIs)})
+	}
+	return problems
+}
+
+// printable tells a text that people can read and that cannot pretend to be something else in a list or a log: no
+// control, format or private characters, no other space than the plain one.
+func printable(s string) bool {
+	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxName || s[0] == ' ' || s[len(s)-1] == ' ' {
+		return false
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}

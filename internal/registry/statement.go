@@ -1,0 +1,48 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/arauto/arauto/internal/jws"
+)
+
+// judgeStatement verifies the software statement and compares it with the request. The addresses need one, except in
+// development; without addresses it may be left out. The digest is nil when none was given.
+func (g *Registry) judgeStatement(r Request, uris []string) (digest []byte, err error) {
+	if r.SoftwareStatement == "" {
+		if len(uris) > 0 && !g.optional {
+			return nil, badStatement("softwareStatement is required with webhookUris")
+		}
+		return nil, nil
+	}
+	if g.statements == nil {
+		return nil, fmt.Errorf("no key set of the Directory is configured, so no software statement can be verified: %w", jws.ErrUnavailable)
+	}
+	statement, err := g.statements.Verify(r.SoftwareStatement)
+	if refusal := (*jws.Refusal)(nil); errors.As(err, &refusal) {
+		return nil, badStatement(refusal.Error())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("verify the software statement: %w", err)
+	}
+	switch {
+	case statement.SoftwareID != r.SoftwareID:
+		return nil, badStatement("wrong-claim software_id: must equal softwareId")
+	case statement.OrganisationID != r.OrganisationID:
+		return nil, badStatement("wrong-claim org_id: must equal organisationId")
+	case len(uris) > 0 && statement.WebhookURIs == nil:
+		return nil, badStatement("missing-claim software_api_webhook_uris: required with webhookUris")
+	case len(uris) > 0 && !slices.Equal(statement.WebhookURIs, uris):
+		return nil, &Invalid{Code: InvalidURIs, Description: Differs}
+	}
+	return statement.Digest[:], nil
+}
+
+func badStatement(why string) *Invalid {
+	return &Invalid{
+		Code: InvalidStatement, Description: why,
+		Problems: []Problem{{Pointer: "/softwareStatement", Code: "invalid", Detail: why}},
+	}
+}

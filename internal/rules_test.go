@@ -1,0 +1,656 @@
+// Package internal_test holds the rules of the architecture that a machine can check, each with its reason. When one
+// stops you, read the reason first. To add a package or a library is a decision: put it in the tables below, with why.
+package internal_test
+
+import (
+	"go/ast"
+	"go/build/constraint"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/semver"
+)
+
+const module = "github.com/arauto/arauto"
+
+// place is where a package stands: imports go down, never up, and sideways only where named.
+type place struct {
+	story string   // what it is for, in a few words
+	may   []string // packages of ours it may import; "*" for all that the rules for test helpers leave
+}
+
+var floor0 = []string{"internal/ofb", "internal/notice", "internal/audit"}
+
+// packages lists every package of ours. A package that is not here fails the test: none is added before it has two
+// reasons to exist.
+var packages = map[string]place{
+	"internal/ofb":    {"0: the ecosystem's words and rules, pure", nil},
+	"internal/notice": {"0: our words, the schedule as data, pure", []string{"internal/ofb"}},
+	"internal/audit":  {"0: entries, tree, proofs, pure", nil},
+
+	"certs":          {"1: identities, how they are made and read", nil},
+	"openapi":        {"1: the documents of what we serve and send", floor0},
+	"migrations":     {"1: the schema, as SQL", nil},
+	"internal/mtls":  {"1: who we are and whom we trust", nil},
+	"internal/jws":   {"1: signs and verifies; hides the JOSE libraries", nil},
+	"internal/store": {"1: the only package that knows SQL", append(floor0, "migrations")},
+
+	"internal/intake":   {"2: accepts a change or says why not", floor0},
+	"internal/dispatch": {"2: which attempt is made when", floor0},
+	"internal/webhook":  {"2: one attempt over the wire", append(floor0, "internal/mtls")},
+	"internal/registry": {"2: who may be told, and where", append(floor0, "internal/jws")},
+	"internal/watch":    {"2: notices changes by itself", floor0},
+	"internal/spool":    {"2: polls kept on disk while the database is slow", floor0},
+
+	"internal/api": {"3: faces for machines", append(floor0, "internal/intake", "internal/dispatch", "internal/webhook",
+		"internal/registry", "internal/watch", "internal/spool", "internal/mtls", "internal/jws", "openapi")},
+	"internal/admin": {"3: faces for people", floor0},
+
+	"internal/gateway": {"4: configuration, wiring, life cycle", []string{"*"}},
+	"internal/demo":    {"4: the three stories, played", []string{"*"}},
+	"cmd/arauto":       {"4: the command line", []string{"*"}},
+
+	"internal/throwaway": {"tool: a PostgreSQL for a while", nil},
+}
+
+// restricted packages may be imported, in code that is not a test, by those named only, even where "*" is allowed.
+var restricted = map[string]struct {
+	by     []string
+	reason string
+}{
+	"internal/throwaway": {
+		[]string{"internal/store/storetest", "internal/demo", "internal/gateway", "cmd/arauto"},
+		"a server that syncs nothing to disk must not come near production",
+	},
+	"internal/itptest": {
+		[]string{"internal/demo", "cmd/arauto"},
+		"a stand-in initiator misbehaves on purpose: tests and `arauto demo` use it, no package that serves",
+	},
+	"openapi/openapitest": {
+		[]string{"internal/demo", "cmd/arauto", "internal/itptest"},
+		"it makes up documents: tests and `arauto demo` use it, no package that serves",
+	},
+	"certs": {
+		[]string{"internal/mtls", "internal/mtls/mtlstest", "internal/itptest", "internal/demo", "cmd/arauto", "internal/gateway"},
+		"production identities come from files; who makes certificates is a command of its own",
+	},
+}
+
+// isHelper tells a package that exists for tests: production never imports it.
+func isHelper(pkg string) bool { return strings.HasSuffix(pkg, "test") }
+
+// library is a third-party module and the packages it is hidden in.
+type library struct {
+	module string
+	in     []string
+	reason string
+}
+
+// libraries names where a module may be imported in code that is not a test; "pkg" covers its helpers below too. A module
+// that is not listed may be used in one package only.
+var libraries = []library{
+	{"gorm.io", []string{"internal/store"}, "gorm stays in store: rows are not domain types"},
+	{
+		"github.com/jackc/pgx",
+		[]string{"internal/store", "internal/throwaway", "internal/watch"},
+		"SQL is store's; throwaway makes databases, watch reads the core's log",
+	},
+	{"github.com/jackc/pglogrepl", []string{"internal/watch"}, "the core's database log is watch's"},
+	{"github.com/pressly/goose", []string{"internal/store"}, "the schema is store's"},
+	{"github.com/golang-jwt/jwt", []string{"internal/jws"}, "one place decides which algorithms are accepted"},
+	{"github.com/lestrrat-go", []string{"internal/jws"}, "one place fetches and trusts keys"},
+	{"github.com/gorilla/mux", []string{"internal/api", "internal/admin"}, "routing belongs to the faces"},
+	{"github.com/getkin/kin-openapi", []string{"openapi"}, "the validator stays exchangeable behind our documents"},
+	{"github.com/dlclark/regexp2", []string{"openapi"}, "needed for the documents' patterns alone; it backtracks"},
+	{"github.com/go-json-experiment", []string{"internal/intake", "internal/api"}, "what comes in from machines is read strictly"},
+	{"github.com/prometheus", []string{"internal/gateway"}, "packages report to an observer of their own"},
+	{"go.yaml.in/yaml", []string{"internal/gateway"}, "configuration is read once and passed as values"},
+	{"github.com/caarlos0/env", []string{"internal/gateway"}, "configuration is read once and passed as values"},
+	{"github.com/spf13/cobra", []string{"cmd/arauto"}, "the command line is not the product"},
+	{"code.dny.dev/ssrf", []string{"internal/webhook"}, "one place judges the addresses that are dialled"},
+	{"golang.org/x/crypto", []string{"internal/mtls", "certs"}, "OCSP and PKCS#12 are about identities"},
+	{"golang.org/x/mod", []string{"internal/audit"}, "the tree's hashes and notes"},
+	{
+		"github.com/google/uuid",
+		[]string{"internal/store", "internal/intake", "internal/dispatch", "internal/api", "internal/webhook", "internal/gateway", "internal/demo", "internal/itptest"},
+		"ids are random: floor 0 takes them as values",
+	},
+	{
+		"golang.org/x/sync",
+		[]string{"internal/store", "internal/dispatch", "internal/webhook", "internal/intake", "internal/api", "internal/gateway", "internal/mtls", "internal/jws", "internal/registry", "internal/watch", "internal/demo", "cmd/arauto"},
+		"goroutines are no business of floor 0",
+	},
+}
+
+// pureImports are the packages of the standard library that floor 0 may not import.
+var pureImports = regexp.MustCompile(`^(context|database/.*|io/fs|log|net|net/http.*|os|os/.*|runtime|syscall|testing|crypto/rand|math/rand.*)$`)
+
+// panics lists the packages in which a panic may stand, and what programmer's mistake it reports. Its text begins with
+// the package's name, so that whoever reads the trace knows whose rule was broken.
+var panics = map[string]string{
+	"certs":            "an identity of ours that cannot be encoded, a defect nobody defined",
+	"openapi":          "a string that cannot be written as JSON",
+	"internal/ofb":     "a value that no JSON decoder makes",
+	"internal/webhook": "a client used past its Sender",
+}
+
+// guessable lists the files that may use math/rand, and for what.
+var guessable = map[string]string{
+	"internal/webhook/resolver.go": "numbers DNS queries; version 2 draws from ChaCha8, seeded by the system",
+}
+
+// topLevel is what may stand at the root of the repository.
+var topLevel = []string{
+	"cmd", "internal", "certs", "openapi", "migrations", "Makefile", "go.mod", "go.sum", "README.md", "docs", "LICENSE", ".ci",
+	".gitignore", ".gitattributes", ".editorconfig", ".golangci.yml",
+}
+
+// floors are the oldest versions without a defect that concerns us.
+var floors = map[string]string{
+	"github.com/jackc/pgx/v5":       "v5.9.2",
+	"github.com/go-jose/go-jose/v4": "v4.1.4",
+}
+
+// source is one parsed Go file of the repository.
+type source struct {
+	file   string // slash path from the root
+	pkg    string // its folder, "internal/ofb"
+	test   bool   // *_test.go
+	syntax *ast.File
+}
+
+// product tells code that can reach production from tests and their helpers.
+func (s source) product() bool { return !s.test && !isHelper(s.pkg) }
+
+// root is the folder of go.mod.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("..")
+	require.NoError(t, err)
+	require.FileExists(t, filepath.Join(dir, "go.mod"))
+	return dir
+}
+
+// files lists what the repository holds or is about to hold: tracked, and new but not ignored. Without git, everything.
+func files(t *testing.T) []string {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+	list.Dir = root(t)
+	var found []string
+	if output, err := list.Output(); err == nil {
+		found = strings.Split(strings.TrimSuffix(string(output), "\x00"), "\x00")
+	} else {
+		ignored := []string{".git", "bin", "state"}
+		require.NoError(t, fs.WalkDir(os.DirFS(root(t)), ".", func(name string, entry fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case entry.IsDir() && slices.Contains(ignored, name):
+				return fs.SkipDir
+			case !entry.IsDir():
+				found = append(found, name)
+			}
+			return nil
+		}))
+	}
+	found = slices.DeleteFunc(found, func(name string) bool {
+		_, err := os.Stat(filepath.Join(root(t), name)) // deleted, not yet committed
+		return err != nil
+	})
+	require.Contains(t, found, "go.mod")
+	return found
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(root(t), file))
+	require.NoError(t, err)
+	return string(content)
+}
+
+// sources parses every Go file but those that are run by hand.
+func sources(t *testing.T) (*token.FileSet, []source) {
+	t.Helper()
+	positions := token.NewFileSet()
+	var found []source
+	for _, file := range files(t) {
+		if path.Ext(file) != ".go" || strings.Contains(file, "testdata/") {
+			continue
+		}
+		syntax, err := parser.ParseFile(positions, filepath.Join(root(t), file), nil, parser.ParseComments|parser.SkipObjectResolution)
+		require.NoError(t, err)
+		if runByHand(syntax) {
+			continue
+		}
+		found = append(found, source{file, path.Dir(file), strings.HasSuffix(file, "_test.go"), syntax})
+	}
+	require.NotEmpty(t, found)
+	return positions, found
+}
+
+// runByHand tells a file that no build includes.
+func runByHand(syntax *ast.File) bool {
+	for _, group := range syntax.Comments {
+		for _, line := range group.List {
+			if expr, err := constraint.Parse(line.Text); err == nil && group.Pos() < syntax.Package {
+				return expr.String() == "ignore"
+			}
+		}
+	}
+	return false
+}
+
+// imports yields the import paths of a file.
+func imports(s source) []string {
+	var found []string
+	for _, spec := range s.syntax.Imports {
+		if name, err := strconv.Unquote(spec.Path.Value); err == nil {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// within tells whether a path is base or below it.
+func within(base, name string) bool { return name == base || strings.HasPrefix(name, base+"/") }
+
+func TestImportsGoDownAndNeverUp(t *testing.T) {
+	_, all := sources(t)
+	for _, s := range all {
+		if s.test || s.pkg == "internal" {
+			continue
+		}
+		p, known := packages[s.pkg]
+		if !known && !isHelper(s.pkg) {
+			t.Errorf("%s: package %s is not in the table of packages: give it a floor and a reason, or put its code where it belongs", s.file, s.pkg)
+			continue
+		}
+		for _, name := range imports(s) {
+			if !within(module, name) {
+				continue
+			}
+			target := strings.TrimPrefix(name, module+"/")
+			if rule, is := restricted[target]; is && !slices.Contains(rule.by, s.pkg) {
+				t.Errorf("%s imports %s, which is for %v only: %s", s.file, target, rule.by, rule.reason)
+			}
+			if isHelper(s.pkg) {
+				continue // helpers serve tests of any floor
+			}
+			if _, is := restricted[target]; is {
+				continue
+			}
+			if isHelper(target) {
+				t.Errorf("%s imports %s: no mock, no made-up authority and no stand-in is reachable by production", s.file, target)
+			} else if !slices.Contains(p.may, target) && !slices.Contains(p.may, "*") {
+				t.Errorf("%s imports %s, but %s (%s) may import %v: declare a small interface where it is used, and let gateway join the two",
+					s.file, target, s.pkg, p.story, p.may)
+			}
+		}
+	}
+}
+
+func TestTheGatewayIsImportedFromAboveOnly(t *testing.T) {
+	_, all := sources(t)
+	for _, s := range all {
+		for _, name := range imports(s) {
+			if name == module+"/internal/gateway" && !slices.Contains([]string{"internal/gateway", "internal/demo", "cmd/arauto"}, s.pkg) {
+				t.Errorf("%s imports the gateway: it is the whole, and its parts and their tests must stand without it", s.file)
+			}
+		}
+	}
+}
+
+func TestThirdPartyLibrariesStayHiddenInTheirPackage(t *testing.T) {
+	modules := required(t)
+	users := map[string][]string{} // of modules that are not listed
+	_, all := sources(t)
+	for _, s := range all {
+		if !s.product() {
+			continue
+		}
+		for _, name := range imports(s) {
+			if !strings.Contains(strings.Split(name, "/")[0], ".") || within(module, name) {
+				continue
+			}
+			at := slices.IndexFunc(libraries, func(l library) bool { return within(l.module, name) })
+			if at >= 0 {
+				if l := libraries[at]; !slices.ContainsFunc(l.in, func(in string) bool { return within(in, s.pkg) }) {
+					t.Errorf("%s imports %s, which is hidden in %v: %s", s.file, name, l.in, l.reason)
+				}
+				continue
+			}
+			owner := owning(modules, name)
+			if !slices.Contains(users[owner], s.pkg) {
+				users[owner] = append(users[owner], s.pkg)
+			}
+		}
+	}
+	for library, in := range users {
+		if len(in) > 1 {
+			t.Errorf("%s is imported by %v: a library is hidden in one package, or has a line with a reason in the table of libraries", library, in)
+		}
+	}
+}
+
+func TestFloorZeroIsPure(t *testing.T) {
+	const reason = "rules take `now` and values, so that they can be tested over all cases and replayed by an auditor"
+	clock := []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
+	positions, all := sources(t)
+	for _, s := range all {
+		if s.test || !slices.Contains(floor0, s.pkg) {
+			continue
+		}
+		for _, name := range imports(s) {
+			third := strings.Contains(strings.Split(name, "/")[0], ".") && !within(module, name)
+			if pureImports.MatchString(name) || (third && s.pkg != "internal/audit") {
+				t.Errorf("%s imports %s: %s", s.file, name, reason)
+			}
+		}
+		for _, name := range clock {
+			for _, at := range uses(s, "time", name) {
+				t.Errorf("%s reads the clock: %s", positions.Position(at), reason)
+			}
+		}
+	}
+}
+
+// uses finds the places that mention an exported name of an imported package.
+func uses(s source, pkg, name string) []token.Pos {
+	local := ""
+	for _, spec := range s.syntax.Imports {
+		if spec.Path.Value == strconv.Quote(pkg) {
+			local = path.Base(pkg)
+			if spec.Name != nil {
+				local = spec.Name.Name
+			}
+		}
+	}
+	var found []token.Pos
+	if local == "" {
+		return nil
+	}
+	ast.Inspect(s.syntax, func(n ast.Node) bool {
+		if selector, ok := n.(*ast.SelectorExpr); ok && selector.Sel.Name == name {
+			if of, ok := selector.X.(*ast.Ident); ok && of.Name == local {
+				found = append(found, n.Pos())
+			}
+		}
+		return true
+	})
+	return found
+}
+
+func TestWhatMustNotStandInTheProductDoesNot(t *testing.T) {
+	forbidden := []struct{ pkg, name, reason string }{
+		{"net/http", "DefaultClient", "it has no timeout, follows redirects and shares connections: webhook owns the clients"},
+		{"net/http", "DefaultTransport", "it takes a proxy from the environment and knows no identity: mtls and webhook make transports"},
+		{"net/http", "Get", "it uses the default client"},
+		{"net/http", "Post", "it uses the default client"},
+		{"net/http", "PostForm", "it uses the default client"},
+		{"net/http", "Head", "it uses the default client"},
+		{"net/http", "ProxyFromEnvironment", "an attempt goes to the address that was judged, and nowhere else"},
+		{"net/http", "DefaultServeMux", "anybody can register on it"},
+		{"net/http", "ListenAndServe", "it has no timeouts and cannot be stopped"},
+		{"net/url", "JoinPath", "it cleans the path: an escaped id becomes another resource (contract, Escaping of ids)"},
+		{"log/slog", "Default", "the logger is handed in"},
+		{"log/slog", "SetDefault", "the logger is handed in"},
+	}
+	positions, all := sources(t)
+	for _, s := range all {
+		if !s.product() {
+			continue
+		}
+		for _, f := range forbidden {
+			for _, at := range uses(s, f.pkg, f.name) {
+				t.Errorf("%s: %s.%s: %s", positions.Position(at), f.pkg, f.name, f.reason)
+			}
+		}
+		for _, name := range imports(s) {
+			if strings.HasPrefix(name, "math/rand") && guessable[s.file] == "" {
+				t.Errorf("%s imports %s: ids, nonces and keys come from crypto/rand; a guessable interaction id tells what it must not", s.file, name)
+			}
+		}
+		ast.Inspect(s.syntax, func(n ast.Node) bool {
+			if reason := forbiddenNode(s, n); reason != "" {
+				t.Errorf("%s: %s", positions.Position(n.Pos()), reason)
+			}
+			return true
+		})
+	}
+}
+
+var sql = regexp.MustCompile(`\b(SELECT\s|INSERT INTO|UPDATE\s+\S+\s+SET|DELETE FROM|CREATE (TABLE|INDEX|ROLE|DATABASE|SCHEMA)|ALTER\s+(TABLE|ROLE)|DROP\s+(TABLE|DATABASE))`)
+
+// forbiddenNode returns the reason why a piece of syntax must not stand in the product, or nothing.
+func forbiddenNode(s source, n ast.Node) string {
+	switch n := n.(type) {
+	case *ast.Ident:
+		if n.Name == "InsecureSkipVerify" {
+			return "InsecureSkipVerify: there is no switch that turns certificate checks off; development has a throwaway CA"
+		}
+	case *ast.SelectorExpr:
+		switch n.Sel.Name {
+		case "JoinPath":
+			return "JoinPath cleans the path: an escaped id becomes another resource (contract, Escaping of ids)"
+		case "AutoMigrate", "Preload":
+			return n.Sel.Name + ": the schema is in migrations/, and queries are written, not guessed"
+		}
+	case *ast.CallExpr:
+		if called, ok := n.Fun.(*ast.Ident); ok && called.Name == "panic" {
+			return forbiddenPanic(s, n)
+		}
+		if called, ok := n.Fun.(*ast.SelectorExpr); ok && called.Sel.Name == "Sprintf" && len(n.Args) > 1 && sql.MatchString(literals(n.Args[0])) {
+			return "SQL by Sprintf: values are parameters ($1), names go through pgx.Identifier"
+		}
+	}
+	return ""
+}
+
+// forbiddenPanic returns the reason why a panic must not stand where it does, or nothing.
+func forbiddenPanic(s source, call *ast.CallExpr) string {
+	if _, listed := panics[s.pkg]; !listed {
+		return "panic: only for a programmer's mistake, in a package of the list of panics, with its reason; else return an error"
+	}
+	if own := s.syntax.Name.Name + ": "; !strings.HasPrefix(literals(call), own) {
+		return "panic: its text begins with " + strconv.Quote(own)
+	}
+	return ""
+}
+
+// literals joins the string literals below a node.
+func literals(n ast.Node) string {
+	var text strings.Builder
+	ast.Inspect(n, func(n ast.Node) bool {
+		if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING {
+			if value, err := strconv.Unquote(literal.Value); err == nil {
+				text.WriteString(value)
+			}
+		}
+		return true
+	})
+	return text.String()
+}
+
+func TestEachPackageTellsItsStoryOnce(t *testing.T) {
+	_, all := sources(t)
+	comments := map[string][]string{}
+	for _, s := range all {
+		if s.test {
+			continue
+		}
+		in := comments[s.pkg]
+		if s.syntax.Doc != nil {
+			in = append(in, s.file)
+		}
+		if comments[s.pkg] = in; s.syntax.Doc == nil {
+			continue
+		}
+		opening := "Package " + s.syntax.Name.Name + " "
+		if s.syntax.Name.Name == "main" {
+			opening = "Command " + path.Base(s.pkg) + " "
+		}
+		if !strings.HasPrefix(s.syntax.Doc.Text(), opening) {
+			t.Errorf("%s: the package comment begins with %q, as go doc expects; a licence or a note above `package` needs a blank line", s.file, opening)
+		}
+	}
+	for pkg, in := range comments {
+		if len(in) != 1 {
+			t.Errorf("%s has %d package comments %v: one says what the package is for, what must stay true, and what is left to others", pkg, len(in), in)
+		}
+	}
+}
+
+func TestTestsAwaitEventsAndDoNotSleep(t *testing.T) {
+	positions, all := sources(t)
+	virtual := map[string]bool{} // packages tested in bubbles, in which a sleep takes no time
+	for _, s := range all {
+		virtual[s.pkg] = virtual[s.pkg] || slices.Contains(imports(s), "testing/synctest")
+	}
+	for _, s := range all {
+		if !s.test || virtual[s.pkg] {
+			continue
+		}
+		for _, at := range uses(s, "time", "Sleep") {
+			t.Errorf("%s: a test that sleeps is slow when the machine is quick and fails when it is slow: await the event", positions.Position(at))
+		}
+	}
+}
+
+func TestNamesSayWhatIsInside(t *testing.T) {
+	folders := regexp.MustCompile(`^(util|utils|common|helpers?|models?|types|misc|shared|lib|controllers?|services?|repositor(y|ies)|mocks?|\w+util)$`)
+	names := regexp.MustCompile(`^(util|utils|common|helpers?|types|errors|consts?|constants|misc|interfaces?|models?)(_test)?\.go$`)
+	for _, file := range files(t) {
+		if path.Ext(file) != ".go" {
+			continue
+		}
+		if folder := path.Base(path.Dir(file)); folders.MatchString(folder) {
+			t.Errorf("%s: a package is named for what it does, not %q", file, folder)
+		}
+		if names.MatchString(path.Base(file)) {
+			t.Errorf("%s: a file is named for the noun inside; a type, its constructor, its errors and its methods stay together", file)
+		}
+	}
+}
+
+func TestTheTopLevelHoldsOnlyWhatIsPrescribed(t *testing.T) {
+	for _, file := range files(t) {
+		if first, _, _ := strings.Cut(file, "/"); !slices.Contains(topLevel, first) {
+			t.Errorf("%s: the top level holds only %v; a new entry is a decision about the product", file, topLevel)
+		}
+	}
+}
+
+func TestNoPrivateKeyIsCommitted(t *testing.T) {
+	key := regexp.MustCompile(`BEGIN ([A-Z]+ )*PRIVATE` + ` KEY-----\s*[A-Za-z0-9+/=]{20}`)
+	for _, file := range files(t) {
+		if key.MatchString(read(t, file)) {
+			t.Errorf("%s holds a private key: keys are made at run time, even for tests; whoever clones us would own them", file)
+		}
+	}
+}
+
+var (
+	link    = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+\s+(.+?)\s*$`)
+	fenced  = regexp.MustCompile("(?s)```.*?```|`[^`\n]*`")
+)
+
+func TestLinksInDocumentsLeadSomewhere(t *testing.T) {
+	for _, file := range files(t) {
+		if path.Ext(file) != ".md" {
+			continue
+		}
+		for _, found := range link.FindAllStringSubmatch(fenced.ReplaceAllString(read(t, file), ""), -1) {
+			if regexp.MustCompile(`^[a-z]+:`).MatchString(found[1]) {
+				continue // elsewhere
+			}
+			name, anchor, _ := strings.Cut(found[1], "#")
+			target := file
+			if name != "" {
+				target = path.Join(path.Dir(file), name)
+			}
+			if _, err := os.Stat(filepath.Join(root(t), target)); err != nil {
+				t.Errorf("%s links to %s, which is not there: a page that points nowhere is worse than none", file, found[1])
+			} else if anchor != "" && path.Ext(target) == ".md" && !slices.Contains(anchors(read(t, target)), anchor) {
+				t.Errorf("%s links to %s, but %s has no heading %q", file, found[1], target, anchor)
+			}
+		}
+	}
+}
+
+// anchors are the names by which the headings of a document can be linked to.
+func anchors(document string) []string {
+	var found []string
+	for _, h := range heading.FindAllStringSubmatch(document, -1) {
+		name := regexp.MustCompile(`[^\p{L}\p{N}\- _]`).ReplaceAllString(strings.ToLower(h[1]), "")
+		found = append(found, strings.ReplaceAll(name, " ", "-"))
+	}
+	return found
+}
+
+// required are the modules of go.mod with their versions.
+func required(t *testing.T) map[string]string {
+	t.Helper()
+	file, err := modfile.Parse("go.mod", []byte(read(t, "go.mod")), nil)
+	require.NoError(t, err)
+	require.Equal(t, module, file.Module.Mod.Path)
+	require.Empty(t, file.Replace, "a replaced module is not what go.sum's public log vouches for")
+	found := map[string]string{}
+	for _, r := range file.Require {
+		found[r.Mod.Path] = r.Mod.Version
+	}
+	return found
+}
+
+// owning is the module that holds a package.
+func owning(modules map[string]string, pkg string) string {
+	best := ""
+	for name := range modules {
+		if within(name, pkg) && len(name) > len(best) {
+			best = name
+		}
+	}
+	return best
+}
+
+func TestDependenciesAreNotOlderThanTheirKnownDefects(t *testing.T) {
+	for name, version := range required(t) {
+		if floor := floors[name]; floor != "" && semver.Compare(version, floor) < 0 {
+			t.Errorf("%s %s is older than %s, below which there are known defects", name, version, floor)
+		}
+	}
+	const oldest = "v1.26.6"
+	if version := strings.Replace(strings.Fields(runtime.Version())[0], "go", "v", 1); semver.IsValid(version) && semver.Compare(version, oldest) < 0 {
+		t.Errorf("Go %s is older than %s, below which there are known defects in crypto/tls and net/http", version, oldest)
+	}
+}
+
+func TestEachDependencyHasItsReason(t *testing.T) {
+	reasons := read(t, "docs/dependencies.md")
+	modules := required(t)
+	_, all := sources(t)
+	for _, s := range all {
+		for _, name := range imports(s) {
+			if !strings.Contains(strings.Split(name, "/")[0], ".") || within(module, name) {
+				continue
+			}
+			if owner := owning(modules, name); owner == "" || !strings.Contains(reasons, "`"+owner+"`") {
+				t.Errorf("%s imports %s, but docs/dependencies.md has no line for its module %q: say why it is worth its keep, and where it is hidden",
+					s.file, name, owner)
+			}
+		}
+	}
+}

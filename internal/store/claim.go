@@ -1,0 +1,115 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// claimSQL is T2. For each lane it takes first the late rows the lane's credit asks for, then what can still be on time,
+// then more of the late; each oldest first. A row of another registration period is never even looked at. What it took
+// is leased, numbered and recorded in the same statement.
+//
+// $1 lanes, $2 free, $3 late, $4 lease, $5 on-time window, $6 facts that are the same for all.
+const claimSQL = `
+WITH want AS MATERIALIZED (
+  SELECT w.client_id, w.free, w.late, i.push_epoch, i.webhook_uris->>0 AS uri
+  FROM unnest($1::text[], $2::int[], $3::int[]) AS w(client_id, free, late) JOIN initiator i ON i.client_id = w.client_id AND i.push
+), picked AS MATERIALIZED (
+  SELECT p.id, w.uri FROM want w CROSS JOIN LATERAL (
+    WITH late AS MATERIALIZED (
+      SELECT q.id FROM queue q
+      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at <= now() - $5::interval
+      ORDER BY q.due_at, q.id LIMIT least(w.late, w.free) FOR UPDATE SKIP LOCKED
+    ), fresh AS MATERIALIZED (
+      SELECT q.id FROM queue q
+      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at <= now() AND q.due_at > now() - $5::interval
+      ORDER BY q.due_at, q.id LIMIT w.free - (SELECT count(*) FROM late) FOR UPDATE SKIP LOCKED
+    ), more AS MATERIALIZED (
+      SELECT q.id FROM queue q
+      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at <= now() - $5::interval
+      ORDER BY q.due_at, q.id OFFSET (SELECT count(*) FROM late)
+      LIMIT w.free - (SELECT count(*) FROM late) - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED
+    )
+    SELECT id FROM late UNION ALL SELECT id FROM fresh UNION ALL SELECT id FROM more
+  ) p
+), claimed AS (
+  UPDATE queue q SET token = gen_random_uuid(), interaction_id = gen_random_uuid(), started_at = now(), lease_until = now() + $4::interval,
+    attempts = q.attempts + 1, late = CASE WHEN q.attempts = 0 THEN now() > q.occurred_at + $5::interval ELSE q.late END
+  FROM picked p WHERE q.id = p.id AND q.token IS NULL
+  RETURNING q.*, p.uri
+), noted AS (
+  INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, facts)
+  SELECT token, 'attempt', client_id, kind, resource_id, id, interaction_id, attempts,
+    json_build_object('system', $6::text, 'scheduledAt', due_at, 'late', late, 'base', uri, 'manual', manual)
+  FROM claimed
+)
+SELECT id, token, interaction_id, client_id, kind, resource_id, api_version, event, event_at, attempts, manual, uri, due_at, started_at, late FROM claimed`
+
+// Claim leases due attempts of the lanes asked for and records them as started, committed before it returns. Nothing
+// has been sent yet.
+func (s *Store) Claim(ctx context.Context, want []notice.Want, lease, _ time.Duration) ([]notice.Attempt, error) {
+	clients, free, late := make([]string, len(want)), make([]int32, len(want)), make([]int32, len(want))
+	for i, w := range want {
+		clients[i], free[i], late[i] = string(w.Client), int32(w.Free), int32(w.Late)
+	}
+	asked := time.Now()
+	rows, err := s.dispatch.Query(ctx, claimSQL, clients, free, late, lease, notice.FirstWithin, s.system())
+	if err != nil {
+		return nil, unavailable("claim", err)
+	}
+	defer rows.Close()
+	var out []notice.Attempt
+	for rows.Next() {
+		a := notice.Attempt{ClaimedAt: asked}
+		var id, token, interaction pgtype.UUID
+		var kind, number int16
+		var event string
+		var eventAt, due, started pgtype.Timestamptz
+		if err := rows.Scan(&id, &token, &interaction, &a.Client, &kind, &a.ResourceID, &a.APIVersion, &event, &eventAt, &number, &a.Manual,
+			&a.BaseURI, &due, &started, &a.Late); err != nil {
+			return nil, unavailable("read a claim", err)
+		}
+		a.Notification, a.Token, a.Interaction = fromUUID(id), fromUUID(token), fromUUID(interaction)
+		a.Kind, a.Event, a.Number = ofb.Kind(kind), ofb.EventType(event), int(number)
+		a.EventAt, a.ScheduledAt, a.StartedAt = fromTime(eventAt), fromTime(due), fromTime(started)
+		out = append(out, a)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, unavailable("claim", err)
+	}
+	return out, nil
+}
+
+// waitingSQL asks each registered lane for its earliest row: one index probe a lane.
+const waitingSQL = `
+SELECT i.client_id, q.due_at - now() FROM initiator i
+CROSS JOIN LATERAL (
+  SELECT due_at FROM queue WHERE client_id = i.client_id AND push_epoch = i.push_epoch AND token IS NULL ORDER BY due_at, id LIMIT 1
+) q WHERE i.push`
+
+// Waiting lists the lanes with unleased work under their present registration, and how long until the earliest of it
+// falls due, by the database's clock; 0 or less means now.
+func (s *Store) Waiting(ctx context.Context) ([]notice.Lane, error) {
+	rows, err := s.dispatch.Query(ctx, waitingSQL)
+	if err != nil {
+		return nil, unavailable("list waiting lanes", err)
+	}
+	defer rows.Close()
+	var out []notice.Lane
+	for rows.Next() {
+		var l notice.Lane
+		if err := rows.Scan(&l.Client, &l.DueIn); err != nil {
+			return nil, unavailable("read a waiting lane", err)
+		}
+		out = append(out, l)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, unavailable("list waiting lanes", err)
+	}
+	return out, nil
+}

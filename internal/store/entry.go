@@ -1,0 +1,102 @@
+package store
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// Kinds of entries. They are part of the audit format and are never renamed.
+const (
+	entryChange      = "change"      // a change became current, or was stored as superseded, with its decision
+	entryDecision    = "decision"    // a stored change was judged again after a late revision
+	entryDuplicate   = "duplicate"   // the same change came again
+	entryConflict    = "conflict"    // a change contradicts what is stored
+	entryQuarantined = "quarantined" // a change that cannot be applied was put aside
+	entryAttempt     = "attempt"     // an attempt was recorded, before it was sent
+	entryResult      = "result"      // an attempt ended
+	entryLateResult  = "late-result" // an attempt's end came after its rescue
+	entryCancelled   = "cancelled"   // a waiting notification was cancelled
+	entryResend      = "resend"      // an operator asked for one more POST
+	entryRegistered  = "registered"  // a registration was put or removed
+	entryAdmin       = "admin"       // an administrative act
+)
+
+// entryRow is one fact before it gets its time and transaction from the database.
+type entryRow struct {
+	id           notice.ID
+	kind         string
+	client       notice.ClientID
+	resourceKind ofb.Kind // 0: none
+	resourceID   string
+	revision     int64
+	notification notice.ID
+	change       notice.ID
+	outcome      string
+	facts        string
+}
+
+// entryColumns gathers entries column by column, so that one statement stores them all.
+type entryColumns struct {
+	id, notification, change    []pgtype.UUID
+	kind, facts                 []string
+	client, resourceID, outcome []pgtype.Text
+	resourceKind                []pgtype.Int2
+	revision                    []pgtype.Int8
+}
+
+func (c *entryColumns) add(e entryRow) {
+	c.id = append(c.id, toUUID(e.id))
+	c.kind = append(c.kind, e.kind)
+	c.client = append(c.client, toText(string(e.client)))
+	c.resourceKind = append(c.resourceKind, pgtype.Int2{Int16: int16(e.resourceKind), Valid: e.resourceKind != 0})
+	c.resourceID = append(c.resourceID, toText(e.resourceID))
+	c.revision = append(c.revision, pgtype.Int8{Int64: e.revision, Valid: e.revision != 0})
+	c.notification = append(c.notification, toUUID(e.notification))
+	c.change = append(c.change, toUUID(e.change))
+	c.outcome = append(c.outcome, toText(e.outcome))
+	c.facts = append(c.facts, e.facts)
+}
+
+const insertEntries = `
+INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts)
+SELECT id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts::json
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], $7::uuid[], $8::uuid[], $9::text[], $10::text[])
+  AS e(id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts)`
+
+func (c *entryColumns) queue(b *pgx.Batch) {
+	if len(c.id) > 0 {
+		b.Queue(insertEntries, c.id, c.kind, c.client, c.resourceKind, c.resourceID, c.revision, c.notification, c.change, c.outcome, c.facts)
+	}
+}
+
+// changeFacts are what an entry keeps of a change beside its columns: never the document, never a value from it.
+type changeFacts struct {
+	System     string        `json:"system"` // replica and version
+	Source     string        `json:"source"`
+	Actor      string        `json:"actor,omitempty"`
+	APIVersion string        `json:"apiVersion,omitempty"`
+	Status     ofb.Status    `json:"status,omitempty"`
+	From       ofb.Status    `json:"from,omitempty"`
+	Cause      ofb.Cause     `json:"cause,omitempty"`
+	OccurredAt time.Time     `json:"occurredAt,omitzero"`
+	Original   string        `json:"occurredAtAsSent,omitempty"`
+	NotBefore  time.Time     `json:"notBefore,omitzero"`
+	WaitedUS   int64         `json:"waitedMicros,omitempty"` // from arrival to this transaction
+	DataHash   string        `json:"dataHash,omitempty"`     // SHA-256 of the canonical document, hex
+	StoredHash string        `json:"storedHash,omitempty"`   // of a conflict: what is stored
+	Fields     []string      `json:"fields,omitempty"`       // watched fields that differ, by pointer
+	Event      ofb.EventType `json:"event,omitempty"`
+	EventAt    time.Time     `json:"eventAt,omitzero"`
+	Clause     string        `json:"clause,omitempty"` // by which it is announced
+	Reason     ofb.Silence   `json:"reason,omitempty"` // why it is not
+	Epoch      int64         `json:"pushEpoch,omitempty"`
+	Why        string        `json:"why,omitempty"` // of a conflict
+	Quarantine string        `json:"quarantine,omitempty"`
+	Overruled  time.Time     `json:"overruledTimer,omitzero"`
+	Codes      []string      `json:"problems,omitempty"` // codes and pointers of a quarantined change
+}

@@ -1,0 +1,172 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// initiatorRow is the table initiator as gorm reads and writes it.
+type initiatorRow struct {
+	ClientID        string `gorm:"primaryKey"`
+	OrganisationID  string
+	SoftwareID      string
+	Name            string
+	WebhookURIs     []string `gorm:"column:webhook_uris;serializer:json"`
+	Push            bool
+	PushEpoch       int64
+	Removed         bool
+	StatementDigest []byte
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+}
+
+// TableName is gorm's way to ask.
+func (initiatorRow) TableName() string { return "initiator" }
+
+func (r initiatorRow) initiator() notice.Initiator {
+	return notice.Initiator{
+		Client: notice.ClientID(r.ClientID), OrganisationID: r.OrganisationID, SoftwareID: r.SoftwareID, Name: r.Name,
+		WebhookURIs: r.WebhookURIs, Push: r.Push, StatementDigest: r.StatementDigest, UpdatedAt: r.UpdatedAt.UTC(),
+	}
+}
+
+type registrationFacts struct {
+	System          string    `json:"system"`
+	Actor           string    `json:"actor"`
+	Act             string    `json:"act"` // "put" or "delete"
+	OrganisationID  string    `json:"organisationId,omitempty"`
+	SoftwareID      string    `json:"softwareId,omitempty"`
+	WebhookURIs     []string  `json:"webhookUris"`
+	Before          []string  `json:"before"`
+	Push            bool      `json:"push"`
+	PushEpoch       int64     `json:"pushEpoch"`
+	StatementDigest string    `json:"statementDigest,omitempty"`
+	EffectiveAt     time.Time `json:"effectiveAt"`
+}
+
+// PutInitiator stores a registration and its entry, and tells whether the client is new (or was removed before). A
+// switch-off raises the push epoch: what waits under the old one is never sent again, at no replica, from this commit
+// on. When only the address changes, what waits goes to the new one.
+func (s *Store) PutInitiator(ctx context.Context, in notice.Initiator, actor string) (stored notice.Initiator, created bool, err error) {
+	err = s.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		row, known, err := lockInitiator(tx, in.Client)
+		if err != nil {
+			return err
+		}
+		created = !known || row.Removed
+		before := row.WebhookURIs
+		push := len(in.WebhookURIs) > 0
+		if row.Push && !push {
+			row.PushEpoch++
+		}
+		row.OrganisationID, row.SoftwareID, row.Name = in.OrganisationID, in.SoftwareID, in.Name
+		row.WebhookURIs, row.Push, row.Removed, row.StatementDigest = in.WebhookURIs, push, false, in.StatementDigest
+		return s.saveInitiator(tx, &row, before, actor, "put", &stored)
+	})
+	if err != nil {
+		return notice.Initiator{}, false, unavailable("store the registration", err)
+	}
+	return stored, created, nil
+}
+
+// DeleteInitiator ends a registration. The row stays, so that its epoch goes on rising; ErrNotFound if there is none.
+func (s *Store) DeleteInitiator(ctx context.Context, client notice.ClientID, actor string) error {
+	var gone notice.Initiator
+	err := s.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		row, known, err := lockInitiator(tx, client)
+		if err != nil {
+			return err
+		}
+		if !known || row.Removed {
+			return ErrNotFound
+		}
+		before := row.WebhookURIs
+		if row.Push {
+			row.PushEpoch++
+		}
+		row.Push, row.Removed, row.WebhookURIs = false, true, nil
+		return s.saveInitiator(tx, &row, before, actor, "delete", &gone)
+	})
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("initiator %s: %w", client, ErrNotFound)
+	}
+	if err != nil {
+		return unavailable("remove the registration", err)
+	}
+	return nil
+}
+
+// lockInitiator makes the row if need be and locks it, so that two writers of one client take turns.
+func lockInitiator(tx *gorm.DB, client notice.ClientID) (row initiatorRow, known bool, err error) {
+	made := tx.Exec(`INSERT INTO initiator (client_id, organisation_id, software_id, name, push, removed) VALUES (?, '', '', '', false, true)
+ON CONFLICT (client_id) DO NOTHING`, string(client))
+	if made.Error != nil {
+		return row, false, made.Error
+	}
+	err = tx.Raw("SELECT * FROM initiator WHERE client_id = ? FOR UPDATE", string(client)).Scan(&row).Error
+	return row, made.RowsAffected == 0, err
+}
+
+func (s *Store) saveInitiator(tx *gorm.DB, row *initiatorRow, before []string, actor, act string, out *notice.Initiator) error {
+	list, err := json.Marshal(uris(row.WebhookURIs))
+	if err != nil {
+		return err
+	}
+	err = tx.Raw(`UPDATE initiator SET organisation_id = ?, software_id = ?, name = ?, webhook_uris = ?, push = ?, push_epoch = ?, removed = ?,
+  statement_digest = ?, updated_at = clock_timestamp() WHERE client_id = ? RETURNING *`,
+		row.OrganisationID, row.SoftwareID, row.Name, string(list), row.Push, row.PushEpoch, row.Removed, row.StatementDigest, row.ClientID).Scan(row).Error
+	if err != nil {
+		return err
+	}
+	*out = row.initiator()
+	text, err := facts(registrationFacts{
+		System: s.system(), Actor: actor, Act: act, OrganisationID: row.OrganisationID, SoftwareID: row.SoftwareID,
+		WebhookURIs: uris(row.WebhookURIs), Before: uris(before), Push: row.Push, PushEpoch: row.PushEpoch,
+		StatementDigest: fmt.Sprintf("%x", row.StatementDigest), EffectiveAt: row.UpdatedAt.UTC(),
+	})
+	if err != nil {
+		return err
+	}
+	return tx.Exec("INSERT INTO entry (id, kind, client_id, outcome, facts) VALUES (?, ?, ?, ?, ?::json)",
+		NewID().String(), entryRegistered, row.ClientID, act, text).Error
+}
+
+// uris makes an absent list an empty one.
+func uris(list []string) []string {
+	if list == nil {
+		return []string{}
+	}
+	return list
+}
+
+// Initiator reads one registration; ErrNotFound when there is none or it was removed.
+func (s *Store) Initiator(ctx context.Context, client notice.ClientID) (notice.Initiator, error) {
+	var rows []initiatorRow
+	if err := s.orm.WithContext(ctx).Where("client_id = ? AND NOT removed", string(client)).Find(&rows).Error; err != nil {
+		return notice.Initiator{}, unavailable("read the registration", err)
+	}
+	if len(rows) == 0 {
+		return notice.Initiator{}, fmt.Errorf("initiator %s: %w", client, ErrNotFound)
+	}
+	return rows[0].initiator(), nil
+}
+
+// Initiators reads all registrations, ordered by client id.
+func (s *Store) Initiators(ctx context.Context) ([]notice.Initiator, error) {
+	var rows []initiatorRow
+	if err := s.orm.WithContext(ctx).Where("NOT removed").Order("client_id").Find(&rows).Error; err != nil {
+		return nil, unavailable("list the registrations", err)
+	}
+	out := make([]notice.Initiator, len(rows))
+	for i, r := range rows {
+		out[i] = r.initiator()
+	}
+	return out, nil
+}

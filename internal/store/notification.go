@@ -1,0 +1,529 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// announcedRow is the entry that made a notification.
+type announcedRow struct {
+	NotificationID string
+	ID             string
+	ChangeID       *string
+	Kind           string
+	At             time.Time
+	ClientID       string
+	ResourceKind   int16
+	ResourceID     string
+	Revision       *int64
+	Facts          string
+}
+
+// attemptRow is an entry about an attempt, or one that ended a notification.
+type attemptRow struct {
+	NotificationID string
+	Kind           string
+	At             time.Time
+	InteractionID  *string
+	Number         *int
+	Outcome        *string
+	Closes         *string
+	Facts          string
+}
+
+// waitingRow is the queue's row of a notification that is alive.
+type waitingRow struct {
+	ID        string
+	CreatedAt time.Time
+	DueAt     time.Time
+	InFlight  bool
+	Stale     bool // its registration has ended: it reads as cancelled at once
+}
+
+const announcedColumnsSQL = "a.notification_id, a.id, a.change_id, a.kind, a.at, a.client_id, a.resource_kind, a.resource_id, a.revision, a.facts"
+
+// queueRows reads the queue with whether the registration a row was made under still lasts.
+const queueRows = "SELECT q.id, q.created_at, q.due_at, q.token IS NOT NULL AS in_flight, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS stale " +
+	"FROM queue q LEFT JOIN initiator i ON i.client_id = q.client_id "
+
+// Notifications lists what f selects, newest first, at most f.Limit of them, and the position to continue after, or a
+// zero one at the end. A state that is rare is found by its own index; the work for one call is bounded by the caller's
+// context.
+func (s *Store) Notifications(ctx context.Context, f notice.Filter) ([]notice.Record, notice.Position, error) {
+	var out []notice.Record
+	for {
+		page, err := s.announced(ctx, f)
+		if err != nil {
+			return nil, notice.Position{}, unavailable("list notifications", err)
+		}
+		records, err := s.assemble(ctx, page)
+		if err != nil {
+			return nil, notice.Position{}, unavailable("read attempts", err)
+		}
+		for _, r := range records {
+			f.After = notice.Position{At: r.CreatedAt, ID: r.ID}
+			if f.State != "" && r.State != f.State {
+				continue
+			}
+			out = append(out, r)
+			if len(out) == f.Limit {
+				return out, f.After, nil
+			}
+		}
+		if len(page) < f.Limit {
+			return out, notice.Position{}, nil
+		}
+	}
+}
+
+// Notification reads one; ErrNotFound when there is none.
+func (s *Store) Notification(ctx context.Context, id notice.ID) (notice.Record, error) {
+	var rows []announcedRow
+	err := s.orm.WithContext(ctx).Raw("SELECT "+announcedColumnsSQL+" FROM entry a WHERE a.notification_id = ? AND a.kind IN ('change', 'decision', 'resend')",
+		id.String()).Scan(&rows).Error
+	if err != nil {
+		return notice.Record{}, unavailable("read the notification", err)
+	}
+	if len(rows) == 0 {
+		return notice.Record{}, fmt.Errorf("notification %s: %w", id, ErrNotFound)
+	}
+	records, err := s.assemble(ctx, rows)
+	if err != nil {
+		return notice.Record{}, unavailable("read attempts", err)
+	}
+	return records[0], nil
+}
+
+// announced reads one page of the entries that made notifications.
+func (s *Store) announced(ctx context.Context, f notice.Filter) ([]announcedRow, error) {
+	switch f.State {
+	case notice.Exhausted:
+		return s.announcedBy(ctx, f, s.closed(ctx, f))
+	case notice.Pending:
+		return s.announcedBy(ctx, f, s.alive(ctx, f, false))
+	case notice.Cancelled:
+		return s.announcedBy(ctx, f, s.closed(ctx, f), s.alive(ctx, f, true))
+	}
+	q := s.orm.WithContext(ctx).Table("entry AS a").Select(announcedColumnsSQL).
+		Where("a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend')")
+	if !f.Interaction.IsZero() {
+		q = q.Where("a.notification_id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = ?)", f.Interaction.String())
+	}
+	if f.ResourceID != "" {
+		q = q.Where("a.resource_id = ? AND a.number IS NULL", f.ResourceID)
+	}
+	var rows []announcedRow
+	err := narrow(q, f, "a.at", "a.notification_id", "a.client_id", "a.resource_kind").Limit(f.Limit).Scan(&rows).Error
+	return rows, err
+}
+
+// narrow adds what every way of finding notifications can filter by, and their order.
+func narrow(q *gorm.DB, f notice.Filter, at, id, client, kind string) *gorm.DB {
+	if f.Client != "" {
+		q = q.Where(client+" = ?", string(f.Client))
+	}
+	if f.Kind != 0 {
+		q = q.Where(kind+" = ?", int16(f.Kind))
+	}
+	if !f.From.IsZero() {
+		q = q.Where(at+" >= ?", f.From)
+	}
+	if !f.To.IsZero() {
+		q = q.Where(at+" < ?", f.To)
+	}
+	if !f.After.At.IsZero() {
+		q = q.Where("("+at+", "+id+") < (?, ?)", f.After.At, f.After.ID.String())
+	}
+	return q.Order(at + " DESC, " + id + " DESC")
+}
+
+// place is a notification found by something other than its announcement.
+type place struct {
+	ID string
+	At time.Time
+}
+
+// closed finds notifications that left the queue undelivered.
+func (s *Store) closed(ctx context.Context, f notice.Filter) *gorm.DB {
+	q := s.orm.WithContext(ctx).Table("entry AS u").Select("u.notification_id AS id, u.created_at AS at").Where("u.closes = ?", string(f.State))
+	if f.ResourceID != "" {
+		q = q.Where("u.resource_id = ?", f.ResourceID)
+	}
+	if !f.Interaction.IsZero() {
+		q = q.Where("u.notification_id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = ?)", f.Interaction.String())
+	}
+	return narrow(q, f, "u.created_at", "u.notification_id", "u.client_id", "u.resource_kind").Limit(f.Limit)
+}
+
+// alive finds notifications in the queue, those of ended registrations or the others.
+func (s *Store) alive(ctx context.Context, f notice.Filter, stale bool) *gorm.DB {
+	q := s.orm.WithContext(ctx).Table("queue AS q").Select("q.id, q.created_at AS at").Joins("LEFT JOIN initiator i ON i.client_id = q.client_id").
+		Where("(q.token IS NULL AND coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)) = ?", stale)
+	if f.ResourceID != "" {
+		q = q.Where("q.resource_id = ?", f.ResourceID)
+	}
+	if !f.Interaction.IsZero() {
+		q = q.Where("q.id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = ?)", f.Interaction.String())
+	}
+	return narrow(q, f, "q.created_at", "q.id", "q.client_id", "q.kind").Limit(f.Limit)
+}
+
+// announcedBy merges what the finders found and reads their announcements.
+func (s *Store) announcedBy(ctx context.Context, f notice.Filter, finders ...*gorm.DB) ([]announcedRow, error) {
+	var places []place
+	for _, find := range finders {
+		var some []place
+		if err := find.Scan(&some).Error; err != nil {
+			return nil, err
+		}
+		places = append(places, some...)
+	}
+	slices.SortFunc(places, func(a, b place) int {
+		if c := b.At.Compare(a.At); c != 0 {
+			return c
+		}
+		return compare(b.ID, a.ID)
+	})
+	places = slices.CompactFunc(places, func(a, b place) bool { return a.ID == b.ID })
+	if len(places) > f.Limit {
+		places = places[:f.Limit]
+	}
+	ids := make([]string, len(places))
+	order := make(map[string]int, len(places))
+	for i, p := range places {
+		ids[i], order[p.ID] = p.ID, i
+	}
+	var rows []announcedRow
+	err := s.orm.WithContext(ctx).Raw("SELECT "+announcedColumnsSQL+" FROM entry a WHERE a.notification_id IN ? AND a.kind IN ('change', 'decision', 'resend')",
+		append(ids, notice.ID{}.String())).Scan(&rows).Error
+	slices.SortFunc(rows, func(a, b announcedRow) int { return order[a.NotificationID] - order[b.NotificationID] })
+	return rows, err
+}
+
+func compare(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// assemble adds to announcements their attempts and their state.
+func (s *Store) assemble(ctx context.Context, rows []announcedRow) ([]notice.Record, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(rows))
+	since := rows[0].At
+	for i, r := range rows {
+		ids[i] = r.NotificationID
+		if r.At.Before(since) {
+			since = r.At
+		}
+	}
+	var waits []waitingRow
+	var attempts []attemptRow
+	// The queue is read first: a notification that leaves it in between has its closing entry by then.
+	if err := s.orm.WithContext(ctx).Raw(queueRows+"WHERE q.id IN ?", ids).Scan(&waits).Error; err != nil {
+		return nil, err
+	}
+	err := s.orm.WithContext(ctx).Raw(`SELECT e.notification_id, e.kind, e.at, e.interaction_id, e.number, e.outcome, e.closes, e.facts FROM entry e
+WHERE e.notification_id IN ? AND e.at >= ? AND e.kind IN ('attempt', 'result', 'cancelled') ORDER BY e.number, e.at`, ids, since).Scan(&attempts).Error
+	if err != nil {
+		return nil, err
+	}
+	out := make([]notice.Record, len(rows))
+	index := make(map[string]*notice.Record, len(rows))
+	for i, r := range rows {
+		if out[i], err = recordOf(r); err != nil {
+			return nil, err
+		}
+		index[r.NotificationID] = &out[i]
+	}
+	for _, a := range attempts {
+		if err := addAttempt(index[a.NotificationID], a); err != nil {
+			return nil, err
+		}
+	}
+	for _, w := range waits {
+		r := index[w.ID]
+		switch {
+		case r.State != "": // closed meanwhile
+		case w.Stale && !w.InFlight:
+			r.State, r.CancelReason = notice.Cancelled, registrationEnded
+		default:
+			r.State = notice.Pending
+			if !w.InFlight {
+				r.NextAttemptAt = w.DueAt.UTC()
+			}
+		}
+	}
+	for i := range out {
+		if out[i].State == "" {
+			out[i].State = notice.Pending // claimed and closed between the two readings of a replica behind
+		}
+	}
+	return out, nil
+}
+
+// registrationEnded is why a waiting notification is cancelled.
+const registrationEnded = "registration-ended"
+
+func recordOf(r announcedRow) (notice.Record, error) {
+	var f changeFacts
+	if err := json.Unmarshal([]byte(r.Facts), &f); err != nil {
+		return notice.Record{}, fmt.Errorf("facts of entry %s: %w", r.ID, err)
+	}
+	id, err := notice.ParseID(r.NotificationID)
+	if err != nil {
+		return notice.Record{}, err
+	}
+	change, err := notice.ParseID(r.ID)
+	if err == nil && r.ChangeID != nil {
+		change, err = notice.ParseID(*r.ChangeID)
+	}
+	if err != nil {
+		return notice.Record{}, err
+	}
+	rec := notice.Record{
+		Notification: notice.Notification{
+			ID: id, ChangeID: change, Client: notice.ClientID(r.ClientID), Kind: ofb.Kind(r.ResourceKind), ResourceID: r.ResourceID,
+			APIVersion: f.APIVersion, Status: f.Status, Event: f.Event, EventAt: f.EventAt.UTC(), PushEpoch: f.Epoch,
+		},
+		OccurredAt: f.OccurredAt.UTC(), CreatedAt: r.At.UTC(), Manual: r.Kind == entryResend,
+	}
+	if r.Revision != nil {
+		rec.Revision = *r.Revision
+	}
+	return rec, nil
+}
+
+func addAttempt(r *notice.Record, a attemptRow) error {
+	if a.Closes != nil {
+		r.State = notice.State(*a.Closes)
+		if r.State == notice.Cancelled {
+			r.CancelReason = registrationEnded
+		}
+	}
+	switch a.Kind {
+	case entryAttempt:
+		var f struct {
+			ScheduledAt time.Time `json:"scheduledAt"`
+			Late        bool      `json:"late"`
+		}
+		if err := json.Unmarshal([]byte(a.Facts), &f); err != nil {
+			return fmt.Errorf("facts of an attempt of %s: %w", r.ID, err)
+		}
+		interaction, err := notice.ParseID(*a.InteractionID)
+		if err != nil {
+			return err
+		}
+		r.Late = r.Late || f.Late
+		r.Attempts = append(r.Attempts, notice.AttemptRecord{
+			Number: *a.Number, Interaction: interaction, ScheduledAt: f.ScheduledAt.UTC(), StartedAt: a.At.UTC(),
+		})
+	case entryResult:
+		var f struct {
+			resultFacts
+			EndedAt time.Time `json:"endedAt"`
+		}
+		if err := json.Unmarshal([]byte(a.Facts), &f); err != nil {
+			return fmt.Errorf("facts of a result of %s: %w", r.ID, err)
+		}
+		for i := range r.Attempts {
+			if r.Attempts[i].Number == *a.Number {
+				endAttempt(&r.Attempts[i], notice.Outcome(*a.Outcome), f.EndedAt.UTC(), f.resultFacts)
+			}
+		}
+	}
+	return nil
+}
+
+func endAttempt(a *notice.AttemptRecord, outcome notice.Outcome, at time.Time, f resultFacts) {
+	us := func(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
+	a.Outcome, a.EndedAt, a.HTTPStatus, a.Echo, a.TLS, a.URL, a.Detail = outcome, at, f.HTTPStatus, f.Echo, f.TLS, f.URL, f.Detail
+	a.Offsets = notice.Offsets{
+		ClaimToSend: us(f.WaitedUS), Dialled: us(f.DialledUS), Handshaken: us(f.HandshakenUS), FirstByteOut: us(f.FirstByteUS),
+		Answered: us(f.AnsweredUS), Elapsed: us(f.ElapsedUS),
+	}
+}
+
+// timelineMax bounds the entries of one timeline; the oldest are kept, since they explain the rest.
+const timelineMax = 5000
+
+// Timeline reads everything about one resource; ErrNotFound when nothing is known of it.
+func (s *Store) Timeline(ctx context.Context, key notice.Key) (notice.Timeline, error) {
+	t := notice.Timeline{Kind: key.Kind, ResourceID: key.ID}
+	var current []struct {
+		ClientID, APIVersion, Status string
+		Revision                     int64
+		UpdatedAt                    time.Time
+		Document                     []byte
+	}
+	db := s.orm.WithContext(ctx)
+	err := db.Raw("SELECT client_id, api_version, status, revision, updated_at, document FROM resource WHERE kind = ? AND id = ?",
+		int16(key.Kind), key.ID).Scan(&current).Error
+	if err != nil {
+		return t, unavailable("read the resource", err)
+	}
+	var rows []eventRow
+	err = db.Raw(`SELECT id, at, kind, client_id, revision, notification_id, change_id, outcome, facts FROM entry
+WHERE resource_id = ? AND resource_kind = ? AND number IS NULL ORDER BY at, id LIMIT ?`, key.ID, int16(key.Kind), timelineMax).Scan(&rows).Error
+	if err != nil {
+		return t, unavailable("read the resource's history", err)
+	}
+	if len(current) == 0 && len(rows) == 0 {
+		return t, fmt.Errorf("%s %s: %w", key.Kind, key.ID, ErrNotFound)
+	}
+	if len(current) > 0 {
+		c := current[0]
+		t.Client, t.APIVersion, t.Status, t.Revision = notice.ClientID(c.ClientID), c.APIVersion, ofb.Status(c.Status), c.Revision
+		t.UpdatedAt, t.Document = c.UpdatedAt.UTC(), c.Document
+	}
+	for _, r := range rows {
+		t.Events = append(t.Events, r.event())
+	}
+	t.Notifications, _, err = s.Notifications(ctx, notice.Filter{Kind: key.Kind, ResourceID: key.ID, Limit: 1000})
+	slices.Reverse(t.Notifications)
+	return t, err
+}
+
+// eventRow is an entry of a timeline.
+type eventRow struct {
+	ID             string
+	At             time.Time
+	Kind           string
+	ClientID       *string
+	Revision       *int64
+	NotificationID *string
+	ChangeID       *string
+	Outcome        *string
+	Facts          string
+}
+
+func (r eventRow) event() notice.Event {
+	e := notice.Event{At: r.At.UTC(), Kind: r.Kind, Facts: json.RawMessage(r.Facts)}
+	e.ID, _ = notice.ParseID(r.ID)
+	if r.ClientID != nil {
+		e.Client = notice.ClientID(*r.ClientID)
+	}
+	if r.Revision != nil {
+		e.Revision = *r.Revision
+	}
+	if r.NotificationID != nil {
+		e.Notification, _ = notice.ParseID(*r.NotificationID)
+	}
+	if r.ChangeID != nil {
+		e.ChangeID, _ = notice.ParseID(*r.ChangeID)
+	}
+	if r.Outcome != nil {
+		e.Outcome = *r.Outcome
+	}
+	return e
+}
+
+// refusal is an act that what is stored forbids.
+type refusal string
+
+// Error is the text itself, fit to be shown.
+func (r refusal) Error() string { return string(r) }
+
+// Conflict tells callers that know no database that the act contradicts what is stored.
+func (refusal) Conflict() bool { return true }
+
+// Why a notification is not sent once more.
+var (
+	// ErrNoPush means that the client has no registered address.
+	ErrNoPush error = refusal("the client has no registered webhook address")
+	// ErrNotOver means that the notification is still to be attempted, or was delivered.
+	ErrNotOver error = refusal("only a notification that is exhausted or cancelled can be sent once more")
+	// ErrResent means that it was sent once more already, and that this is waiting, succeeded or less than a minute old.
+	ErrResent error = refusal("it was sent once more already: that is waiting, was delivered, or is less than a minute old")
+)
+
+// resentSQL finds a resend of a change that forbids another: one in the queue, delivered, or so young that two people
+// pressed at the same moment (N4).
+const resentSQL = `SELECT count(*) FROM entry e WHERE e.resource_id = ? AND e.resource_kind = ? AND e.number IS NULL AND e.kind = 'resend' AND e.change_id = ?
+  AND (e.at > now() - interval '1 minute' OR EXISTS (SELECT FROM queue q WHERE q.id = e.notification_id)
+    OR EXISTS (SELECT FROM entry d WHERE d.notification_id = e.notification_id AND d.closes = 'delivered'))`
+
+// Resend asks for one more POST of a notification that is exhausted or cancelled (D-4): a new one of kind manual, due at
+// once, never followed. Those who ask for the same one at the same moment take turns, and all but the first are refused.
+//
+// Errors: ErrNotFound when the notification is unknown, ErrNotOver, ErrResent, ErrNoPush, ErrUnavailable.
+func (s *Store) Resend(ctx context.Context, id notice.ID, actor, reason string) (notice.ID, error) {
+	old, err := s.Notification(ctx, id)
+	if err != nil {
+		return notice.ID{}, err
+	}
+	if old.State != notice.Exhausted && old.State != notice.Cancelled {
+		return notice.ID{}, fmt.Errorf("resend %s: %w", id, ErrNotOver)
+	}
+	text, err := facts(changeFacts{
+		System: s.system(), Source: "operator", Actor: actor, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
+		Event: old.Event, EventAt: old.EventAt, Clause: "D-4", Why: reason,
+	})
+	if err != nil {
+		return notice.ID{}, err
+	}
+	fresh := NewID()
+	err = s.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := tx.Exec("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", "arauto resend "+old.ChangeID.String()).Error; err != nil {
+			return err
+		}
+		var resent int64
+		if err := tx.Raw(resentSQL, old.ResourceID, int16(old.Kind), old.ChangeID.String()).Scan(&resent).Error; err != nil {
+			return err
+		}
+		if resent > 0 {
+			return ErrResent
+		}
+		made := tx.Exec(`INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, manual, due_at)
+SELECT ?, i.client_id, i.push_epoch, ?, ?, ?, ?, ?, ?, true, now() FROM initiator i WHERE i.client_id = ? AND i.push`,
+			fresh.String(), int16(old.Kind), old.ResourceID, old.APIVersion, string(old.Event), old.EventAt, old.OccurredAt, string(old.Client))
+		if made.Error != nil {
+			return made.Error
+		}
+		if made.RowsAffected == 0 {
+			return ErrNoPush
+		}
+		return tx.Exec(`INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'resend', ?::json)`, NewID().String(), entryResend, string(old.Client), int16(old.Kind), old.ResourceID,
+			orNull(old.Revision), fresh.String(), old.ChangeID.String(), text).Error
+	})
+	if err != nil {
+		return notice.ID{}, unavailable("resend", err)
+	}
+	return fresh, nil
+}
+
+// orNull makes the revision of a timer's change NULL, as it is in every other entry.
+func orNull(revision int64) *int64 {
+	if revision == 0 {
+		return nil
+	}
+	return &revision
+}
+
+// CursorKey is the secret that authenticates cursors, the same in every replica.
+func (s *Store) CursorKey(ctx context.Context) ([]byte, error) {
+	if k := s.cursor.Load(); k != nil {
+		return *k, nil
+	}
+	var key []byte
+	if err := s.query.QueryRow(ctx, "SELECT key FROM keyring WHERE name = 'cursor'").Scan(&key); err != nil {
+		return nil, unavailable("read the cursor key", err)
+	}
+	s.cursor.Store(&key)
+	return key, nil
+}

@@ -1,0 +1,236 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// ErrRace means that another replica made the same resource first, or that two waited for each other; the same batch
+// will see what is stored when it is tried again.
+var ErrRace error = passing("another replica stored the same resource first")
+
+// Record is T1. In one transaction it locks what is stored of the changes' resources, hands it to judge, and stores
+// what judge answers: the fact, the document, the revision and the notification. changes must be of different
+// resources and sorted by (kind, id), so that two batches never wait for each other in a circle; judge answers one
+// decision for each, in order. A nil error means that everything is committed.
+//
+// Errors: ErrUnavailable (nothing is known), ErrRace (try the batch again), or the statement's own.
+func (s *Store) Record(ctx context.Context, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error {
+	conn, err := s.intake.Acquire(ctx)
+	if err != nil {
+		return unavailable("take an intake connection", err)
+	}
+	defer conn.Release()
+	if err := recordOn(ctx, conn, s, changes, judge); err != nil {
+		rollback(conn)
+		if isCode(err, "23505", "40001", "40P01") {
+			return fmt.Errorf("record %d changes: %w", len(changes), ErrRace)
+		}
+		return unavailable(fmt.Sprintf("record %d changes", len(changes)), err)
+	}
+	return nil
+}
+
+// rollback ends a transaction that failed; a connection that cannot even do that is dropped by the pool.
+func rollback(conn *pgxpool.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if conn.Conn().PgConn().TxStatus() != 'I' {
+		_, _ = conn.Exec(ctx, "rollback")
+	}
+}
+
+func recordOn(ctx context.Context, conn *pgxpool.Conn, s *Store, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error {
+	pasts, err := lockPasts(ctx, conn, changes)
+	if err != nil {
+		return err
+	}
+	if err := readRevisions(ctx, conn, changes, pasts); err != nil {
+		return err
+	}
+	decisions := judge(pasts)
+	return s.write(ctx, conn, changes, pasts, decisions)
+}
+
+const lockResources = `
+SELECT k.n, r.client_id, r.api_version, r.revision, r.status, r.watched, r.data_hash, r.announced, r.occurred_at, r.timer_at
+FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, id, n)
+CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.id FOR UPDATE) r`
+
+const readPush = `SELECT i.client_id, i.push, i.push_epoch FROM unnest($1::text[]) AS k(client_id) JOIN initiator i USING (client_id)`
+
+// lockPasts begins the transaction, locks the resources one by one in the order given, and reads the registrations, in
+// one round trip.
+func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change) ([]notice.Past, error) {
+	kinds, ids := make([]int16, len(changes)), make([]string, len(changes))
+	clients := map[notice.ClientID]bool{}
+	for i, c := range changes {
+		kinds[i], ids[i] = int16(c.Kind), c.ResourceID
+		clients[c.Client] = true
+	}
+	names := make([]string, 0, len(clients))
+	for c := range clients {
+		names = append(names, string(c))
+	}
+	batch := &pgx.Batch{}
+	batch.Queue("begin")
+	batch.Queue(lockResources, kinds, ids)
+	batch.Queue(readPush, names)
+	results := conn.SendBatch(ctx, batch)
+	defer results.Close()
+
+	pasts := make([]notice.Past, len(changes))
+	if _, err := results.Exec(); err != nil {
+		return nil, err
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		var n int64
+		var r notice.Resource
+		var status string
+		var hash []byte
+		var announced int64
+		var at, timer pgtype.Timestamptz
+		if err := rows.Scan(&n, &r.Client, &r.APIVersion, &r.Revision, &status, &r.State.Watched, &hash, &announced, &at, &timer); err != nil {
+			return nil, err
+		}
+		r.State.Status, r.Announced = ofb.Status(status), uint64(announced)
+		r.OccurredAt, r.TimerAt = fromTime(at), fromTime(timer)
+		copy(r.State.Data[:], hash)
+		pasts[n-1].Resource = &r
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	type push struct {
+		on    bool
+		epoch int64
+	}
+	registered := map[notice.ClientID]push{}
+	rows, err = results.Query()
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		var client notice.ClientID
+		var p push
+		if err := rows.Scan(&client, &p.on, &p.epoch); err != nil {
+			return nil, err
+		}
+		registered[client] = p
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	for i, c := range changes {
+		pasts[i].Push, pasts[i].Epoch = registered[c.Client].on, registered[c.Client].epoch
+	}
+	return pasts, results.Close()
+}
+
+const readRevision = `
+SELECT k.n, r.which, r.revision, r.change_id, r.data_hash, r.status, r.watched, r.cause, r.occurred_at, r.notification_id, coalesce(r.reason, ''),
+  r.which = 'after' AND EXISTS (SELECT FROM entry e WHERE e.resource_id = k.id AND e.resource_kind = k.kind AND e.number IS NULL
+    AND e.kind = 'decision' AND e.revision = r.revision)
+FROM unnest($1::smallint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS k(kind, id, revision, n)
+CROSS JOIN LATERAL (
+  SELECT 'same' AS which, v.* FROM revision v WHERE v.kind = k.kind AND v.resource_id = k.id AND v.revision = k.revision
+  UNION ALL
+  SELECT 'before', b.* FROM (SELECT * FROM revision v WHERE v.kind = k.kind AND v.resource_id = k.id AND v.revision < k.revision ORDER BY v.revision DESC LIMIT 1) b
+  UNION ALL
+  SELECT 'after', a.* FROM (SELECT * FROM revision v WHERE v.kind = k.kind AND v.resource_id = k.id AND v.revision > k.revision ORDER BY v.revision LIMIT 1) a
+) r`
+
+// readRevisions fills in what the current row does not tell: of changes that are not newer than the core's newest, and
+// of resources whose current state a timer made. Almost every change is neither, and costs nothing here.
+func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change, pasts []notice.Past) error {
+	var index []int
+	var kinds []int16
+	var ids []string
+	var revisions []int64
+	for i, c := range changes {
+		r := pasts[i].Resource
+		switch {
+		case r == nil:
+		case c.Revision > r.Revision && r.TimerAt.IsZero():
+			pasts[i].Before = &notice.Revision{Number: r.Revision, State: r.State, OccurredAt: r.OccurredAt}
+		default:
+			index, kinds, ids, revisions = append(index, i), append(kinds, int16(c.Kind)), append(ids, c.ResourceID), append(revisions, c.Revision)
+		}
+	}
+	if len(index) == 0 {
+		return nil
+	}
+	rows, err := conn.Query(ctx, readRevision, kinds, ids, revisions)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var n int64
+		var which, status, cause, reason string
+		var v notice.Revision
+		var change, notification pgtype.UUID
+		var hash []byte
+		var at pgtype.Timestamptz
+		var spoken bool
+		if err := rows.Scan(&n, &which, &v.Number, &change, &hash, &status, &v.State.Watched, &cause, &at, &notification, &reason, &spoken); err != nil {
+			return err
+		}
+		v.ChangeID, v.Notification, v.OccurredAt = fromUUID(change), fromUUID(notification), fromTime(at)
+		v.State.Status, v.Cause, v.Silence = ofb.Status(status), ofb.Cause(cause), ofb.Silence(reason)
+		copy(v.State.Data[:], hash)
+		past := &pasts[index[n-1]]
+		switch which {
+		case "same":
+			past.Same = &v
+		case "before":
+			past.Before = &v
+		default:
+			past.After, past.Spoken = &v, spoken
+		}
+	}
+	return rows.Err()
+}
+
+// write stores the decisions and commits, in one round trip.
+func (s *Store) write(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change, pasts []notice.Past, decisions []notice.Decision) error {
+	w := newWriter(s, time.Now())
+	for i, c := range changes {
+		if err := w.add(c, &pasts[i], &decisions[i]); err != nil {
+			return err
+		}
+	}
+	batch := &pgx.Batch{}
+	w.queue(batch)
+	batch.Queue("commit")
+	results := conn.SendBatch(ctx, batch)
+	for range batch.Len() {
+		if _, err := results.Exec(); err != nil {
+			_ = results.Close()
+			return err
+		}
+	}
+	return results.Close()
+}
+
+// facts of an entry are what is not searched for. Field names are part of the audit format.
+func facts(v any) (string, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("encode facts: %w", err)
+	}
+	return string(b), nil
+}

@@ -1,0 +1,194 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// settleSQL is T3. A settlement is valid while its token is the current one, whatever the clock says. A success, a
+// last failure, and a failure under a registration that has ended leave the queue; another failure falls due its gap
+// after the failure. A settlement whose lease is gone only adds to the history.
+//
+// Storing the same settlement twice changes nothing.
+//
+// $1 notification, $2 token, $3 outcome, $4 delivered, $5 microseconds since the end, $6 gap in microseconds after which
+// another attempt follows or -1, $7 facts, $8 client, $9 kind, $10 resource, $11 number.
+const settleSQL = `
+WITH done AS MATERIALIZED (
+  SELECT d.*, now() - d.ago * interval '1 microsecond' AS ended_at
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::smallint[], $10::text[], $11::smallint[])
+    AS d(id, token, outcome, delivered, ago, gap, facts, client_id, kind, resource_id, number)
+), held AS MATERIALIZED (
+  SELECT d.id, d.token, d.ended_at, d.gap, d.delivered, q.client_id,
+    d.delivered OR d.gap < 0 OR coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS over,
+    CASE WHEN d.delivered THEN 'delivered' WHEN d.gap < 0 THEN 'exhausted' ELSE 'cancelled' END AS closes
+  FROM done d CROSS JOIN LATERAL (SELECT * FROM queue q WHERE q.id = d.id AND q.token = d.token FOR UPDATE) q
+  LEFT JOIN initiator i ON i.client_id = q.client_id
+), gone AS (
+  DELETE FROM queue q USING held h WHERE h.over AND q.id = h.id AND q.token = h.token RETURNING q.*
+), again AS (
+  UPDATE queue q SET token = NULL, interaction_id = NULL, lease_until = NULL, due_at = h.ended_at + h.gap * interval '1 microsecond'
+  FROM held h WHERE NOT h.over AND q.id = h.id AND q.token = h.token RETURNING q.*
+), kept AS (
+  SELECT g.id, g.client_id, g.created_at, NULL::timestamptz AS next_at FROM gone g
+  UNION ALL
+  SELECT a.id, a.client_id, a.created_at, a.due_at FROM again a
+), noted AS (
+  INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, facts)
+  SELECT gen_random_uuid(), CASE WHEN k.id IS NULL THEN 'late-result' ELSE 'result' END, d.client_id, d.kind, d.resource_id, d.id, d.number,
+    d.outcome, CASE WHEN h.over THEN h.closes END, CASE WHEN h.over AND NOT h.delivered THEN k.created_at END,
+    (rtrim(d.facts, '}') || ',"endedAt":' || to_json(d.ended_at)::text || CASE WHEN k.next_at IS NULL THEN '' ELSE ',"nextAt":' || to_json(k.next_at)::text END || '}')::json
+  FROM done d LEFT JOIN held h ON h.id = d.id LEFT JOIN kept k ON k.id = d.id
+  WHERE k.id IS NOT NULL OR NOT EXISTS (
+    SELECT FROM entry e WHERE e.notification_id = d.id AND e.number = d.number AND e.outcome = d.outcome AND e.facts->>'attempt' = d.token::text)
+)
+SELECT client_id, next_at - now() FROM kept WHERE next_at IS NOT NULL`
+
+// resultFacts are what an entry keeps of an attempt's end beside its columns. Times are microseconds from the instant
+// the attempt was handed to the sender; endedAt and nextAt are added by the database, whose clock they are on.
+type resultFacts struct {
+	System       string           `json:"system"`
+	Number       int              `json:"number"`
+	Interaction  string           `json:"interactionId"`
+	Attempt      string           `json:"attempt"` // id of the attempt's entry
+	URL          string           `json:"url,omitempty"`
+	HTTPStatus   int              `json:"httpStatus,omitempty"`
+	Echo         notice.Echo      `json:"echo,omitempty"`
+	Detail       string           `json:"detail,omitempty"`
+	TLS          *notice.TLSFacts `json:"tls,omitempty"`
+	Reused       bool             `json:"reused,omitempty"`
+	Local        string           `json:"local,omitempty"`
+	Remote       string           `json:"remote,omitempty"`
+	WaitedUS     int64            `json:"claimToSendMicros"`
+	DialledUS    int64            `json:"dialledMicros,omitempty"`
+	HandshakenUS int64            `json:"handshakenMicros,omitempty"`
+	FirstByteUS  int64            `json:"firstByteOutMicros,omitempty"`
+	AnsweredUS   int64            `json:"answeredMicros,omitempty"`
+	ElapsedUS    int64            `json:"elapsedMicros"`
+}
+
+// Settle stores outcomes and what follows from them, for those whose lease is still ours; the others are kept as late
+// entries. It answers the lanes that have a follow-up, and in how long it falls due.
+func (s *Store) Settle(ctx context.Context, done []notice.Settlement) ([]notice.Lane, error) {
+	n := len(done)
+	ids, tokens := make([]pgtype.UUID, n), make([]pgtype.UUID, n)
+	outcomes, texts, clients, resources := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	kinds, numbers := make([]int16, n), make([]int16, n)
+	delivered := make([]bool, n)
+	agos, gaps := make([]int64, n), make([]int64, n)
+	for i, d := range done {
+		text, err := facts(s.resultFacts(d))
+		if err != nil {
+			return nil, err
+		}
+		ids[i], tokens[i], outcomes[i], texts[i] = toUUID(d.Attempt.Notification), toUUID(d.Attempt.Token), string(d.Result.Outcome), text
+		clients[i], kinds[i], resources[i], numbers[i] = string(d.Attempt.Client), int16(d.Attempt.Kind), d.Attempt.ResourceID, int16(d.Attempt.Number)
+		delivered[i], gaps[i] = d.Result.Outcome.Success(), -1
+		if gap, again := notice.Next(d.Attempt.Number, d.Attempt.Manual); again {
+			gaps[i] = gap.Microseconds()
+		}
+	}
+	conn, err := s.dispatch.Acquire(ctx)
+	if err != nil {
+		return nil, unavailable("take a dispatch connection", err)
+	}
+	defer conn.Release()
+	now := time.Now()
+	for i, d := range done {
+		agos[i] = now.Sub(d.Result.EndedAt).Microseconds()
+	}
+	rows, err := conn.Query(ctx, settleSQL, ids, tokens, outcomes, delivered, agos, gaps, texts, clients, kinds, resources, numbers)
+	if err != nil {
+		return nil, unavailable("settle", err)
+	}
+	defer rows.Close()
+	var lanes []notice.Lane
+	for rows.Next() {
+		var l notice.Lane
+		if err := rows.Scan(&l.Client, &l.DueIn); err != nil {
+			return nil, unavailable("read what follows", err)
+		}
+		lanes = append(lanes, l)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, unavailable("settle", err)
+	}
+	return lanes, nil
+}
+
+func (s *Store) resultFacts(d notice.Settlement) resultFacts {
+	a, r := d.Attempt, d.Result
+	return resultFacts{
+		System: s.system(), Number: a.Number, Interaction: a.Interaction.String(), Attempt: a.Token.String(), URL: r.URL, HTTPStatus: r.HTTPStatus,
+		Echo: r.Echo, Detail: r.Detail, TLS: r.TLS, Reused: r.Reused, Local: r.LocalAddr, Remote: r.RemoteAddr,
+		WaitedUS:  r.EndedAt.Sub(a.ClaimedAt).Microseconds() - r.Elapsed.Microseconds(),
+		DialledUS: r.Dialled.Microseconds(), HandshakenUS: r.Handshaken.Microseconds(), FirstByteUS: r.FirstByteOut.Microseconds(),
+		AnsweredUS: r.Answered.Microseconds(), ElapsedUS: r.Elapsed.Microseconds(),
+	}
+}
+
+// rescueSQL settles attempts whose lease ran out: nobody saw their end, so it is taken to be startedAt + timeout (D-8).
+//
+// $1 limit, $2 timeout, $3 second gap, $4 third gap, $5 system.
+const rescueSQL = `
+WITH lost AS MATERIALIZED (
+  SELECT q.*, q.started_at + $2::interval AS ended_at, q.manual OR q.attempts >= 3 AS last,
+    coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS ended
+  FROM (SELECT * FROM queue WHERE token IS NOT NULL AND lease_until < now() ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED) q
+  LEFT JOIN initiator i ON i.client_id = q.client_id
+), gone AS (
+  DELETE FROM queue q USING lost l WHERE q.id = l.id AND (l.last OR l.ended)
+), again AS (
+  UPDATE queue q SET token = NULL, interaction_id = NULL, lease_until = NULL, due_at = l.ended_at + CASE q.attempts WHEN 1 THEN $3::interval ELSE $4::interval END
+  FROM lost l WHERE q.id = l.id AND NOT (l.last OR l.ended) RETURNING q.id, q.due_at
+), noted AS (
+  INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, facts)
+  SELECT gen_random_uuid(), 'result', l.client_id, l.kind, l.resource_id, l.id, l.attempts, 'unknown',
+    CASE WHEN l.last THEN 'exhausted' WHEN l.ended THEN 'cancelled' END, CASE WHEN l.last OR l.ended THEN l.created_at END,
+    json_build_object('system', $5::text, 'number', l.attempts, 'interactionId', l.interaction_id, 'attempt', l.token,
+      'detail', 'nobody saw the end of this attempt: its lease ran out', 'endedAt', l.ended_at, 'nextAt', a.due_at)
+  FROM lost l LEFT JOIN again a ON a.id = l.id
+)
+SELECT count(*) FROM lost`
+
+// Rescue settles up to limit attempts whose lease ran out as unknown and schedules what follows. It never sends.
+func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (int, error) {
+	second, _ := notice.Next(1, false)
+	third, _ := notice.Next(2, false)
+	var n int
+	if err := s.dispatch.QueryRow(ctx, rescueSQL, limit, timeout, second, third, s.system()).Scan(&n); err != nil {
+		return 0, unavailable("rescue", err)
+	}
+	return n, nil
+}
+
+// cancelSQL takes waiting rows of ended registration periods out of the queue, lane by lane, in batches. They read as
+// cancelled from the moment the period ended; this makes it a fact of its own and keeps the queue small.
+const cancelSQL = `
+WITH stale AS MATERIALIZED (
+  SELECT q.* FROM initiator i CROSS JOIN LATERAL (
+    SELECT * FROM queue q WHERE q.client_id = i.client_id AND q.token IS NULL AND q.push_epoch < i.push_epoch + CASE WHEN i.push THEN 0 ELSE 1 END
+    ORDER BY q.client_id, q.push_epoch, q.due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+  ) q LIMIT $1
+), gone AS (
+  DELETE FROM queue q USING stale s WHERE q.id = s.id
+), noted AS (
+  INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, outcome, closes, created_at, facts)
+  SELECT gen_random_uuid(), 'cancelled', client_id, kind, resource_id, id, 'cancelled', 'cancelled', created_at,
+    json_build_object('system', $2::text, 'reason', 'registration-ended', 'attempts', attempts)
+  FROM stale
+)
+SELECT count(*) FROM stale`
+
+// CancelEnded cancels up to limit waiting notifications of registrations that ended, and says how many it did.
+func (s *Store) CancelEnded(ctx context.Context, limit int) (int, error) {
+	var n int
+	if err := s.dispatch.QueryRow(ctx, cancelSQL, limit, s.system()).Scan(&n); err != nil {
+		return 0, unavailable("cancel what ended registrations left", err)
+	}
+	return n, nil
+}

@@ -1,0 +1,260 @@
+// Package store is the only package that knows SQL and gorm. Its methods are acts, each one transaction: Record (T1 of
+// the design: what a change brings about), Claim (T2), Settle and Rescue (T3), and the registrations and readings
+// around them.
+//
+// What must stay true here: an answer leaves only after its commit; an attempt is recorded before it is sent; settling
+// needs the lease; history is added to and never changed; due, lease and late are compared with the database's now().
+// Facts about the past are rows of the table entry, which is the log itself.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// schema is where every table lives; a bank's database may hold others beside it.
+const schema = "arauto"
+
+// role is what serve runs as: it may add to the history and may not change it.
+const role = "arauto_app"
+
+// Options say how to reach the database. Only URL is required.
+type Options struct {
+	URL     string // postgres://…
+	Replica string // name of this process in the history's entries and in pg_stat_activity
+	Version string // of the binary, for the entries
+
+	IntakeConns   int32 // connections for accepting changes (default 4)
+	DispatchConns int32 // for claiming and settling (default 6)
+	StatusConns   int32 // for initiators' status queries and their records (default 8)
+	QueryConns    int32 // for everything else that reads (default 8)
+
+	Log *slog.Logger // nil: discarded
+}
+
+// Store talks to PostgreSQL through four small pools, so that a burst of one kind of work cannot starve another.
+type Store struct {
+	intake   *pgxpool.Pool
+	dispatch *pgxpool.Pool
+	status   *pgxpool.Pool
+	query    *pgxpool.Pool
+	orm      *gorm.DB // reads and registrations, over the query pool
+	log      *slog.Logger
+	replica  string
+	version  string
+	cursor   atomic.Pointer[[]byte]
+}
+
+// ErrUnavailable means that the database could not be asked or did not answer; nothing is known to be stored.
+var ErrUnavailable error = passing("the database is not available")
+
+// passing is an error that may be gone when the same is tried again.
+type passing string
+
+// Error is the text itself.
+func (p passing) Error() string { return string(p) }
+
+// Transient tells callers that know no database that the same may be tried again.
+func (passing) Transient() bool { return true }
+
+// ErrURL means that the address of the database is not one.
+var ErrURL = errors.New("not a PostgreSQL URL: write postgres://user@host:5432/database")
+
+// ErrNotFound means that there is no such row.
+var ErrNotFound error = absent("not found")
+
+// absent is the error of something that is not there.
+type absent string
+
+// Error is the text itself.
+func (a absent) Error() string { return string(a) }
+
+// NotFound tells callers that know no store.
+func (absent) NotFound() bool { return true }
+
+// Open prepares the pools and checks nothing: the database may be away, which readiness reports and not Open.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{log: o.Log, replica: o.Replica, version: o.Version}
+	var err error
+	if s.intake, err = pool(ctx, o, "intake", o.IntakeConns, 4, hotSession); err != nil {
+		return nil, err
+	}
+	if s.dispatch, err = pool(ctx, o, "dispatch", o.DispatchConns, 6, hotSession); err != nil {
+		return nil, err
+	}
+	if s.status, err = pool(ctx, o, "status", o.StatusConns, 8, hotSession); err != nil {
+		return nil, err
+	}
+	if s.query, err = pool(ctx, o, "query", o.QueryConns, 8, nil); err != nil {
+		return nil, err
+	}
+	s.orm, err = gorm.Open(postgres.New(postgres.Config{Conn: stdlib.OpenDBFromPool(s.query)}), &gorm.Config{
+		Logger:                 logger.Discard, // gorm's log prints bound values
+		SkipDefaultTransaction: true,
+		DisableAutomaticPing:   true,
+	})
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open gorm: %w", err)
+	}
+	return s, nil
+}
+
+// hotSession pins the plans of the few statements that carry the product: each is a handful of index probes, and a
+// plan made while a table was empty must not survive into a backlog of a million rows.
+var hotSession = map[string]string{
+	"enable_seqscan":   "off",
+	"enable_hashjoin":  "off",
+	"enable_mergejoin": "off",
+	"jit":              "off",
+}
+
+func pool(ctx context.Context, o Options, name string, size, standard int32, session map[string]string) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(o.URL)
+	if err != nil {
+		return nil, ErrURL
+	}
+	if size <= 0 {
+		size = standard
+	}
+	cfg.MaxConns, cfg.MinConns = size, 1
+	cfg.MaxConnIdleTime = 5 * time.Minute
+	cfg.HealthCheckPeriod = 5 * time.Second
+	cfg.ConnConfig.ConnectTimeout = 2 * time.Second
+	cfg.ConnConfig.RuntimeParams = map[string]string{
+		"application_name":                    "arauto " + name + " " + o.Replica,
+		"role":                                role,
+		"search_path":                         schema,
+		"timezone":                            "UTC",
+		"lock_timeout":                        "2000",
+		"statement_timeout":                   "5000",
+		"idle_in_transaction_session_timeout": "5000",
+		"default_transaction_isolation":       "read committed",
+	}
+	for k, v := range session {
+		cfg.ConnConfig.RuntimeParams[k] = v
+	}
+	p, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open pool %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// Close ends the pools; it waits for what is running.
+func (s *Store) Close() {
+	if s.orm != nil {
+		if db, err := s.orm.DB(); err == nil {
+			_ = db.Close() // its own goroutine; the pool below it is ours
+		}
+	}
+	for _, p := range []*pgxpool.Pool{s.intake, s.dispatch, s.status, s.query} {
+		if p != nil {
+			p.Close()
+		}
+	}
+}
+
+// Ping tells whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.query.Ping(ctx); err != nil {
+		return unavailable("ping", err)
+	}
+	return nil
+}
+
+// Pools reports connections in use and at most, by pool, for metrics.
+func (s *Store) Pools() map[string][2]int32 {
+	out := map[string][2]int32{}
+	for name, p := range map[string]*pgxpool.Pool{"intake": s.intake, "dispatch": s.dispatch, "status": s.status, "query": s.query} {
+		stat := p.Stat()
+		out[name] = [2]int32{stat.AcquiredConns(), stat.MaxConns()}
+	}
+	return out
+}
+
+// unavailable marks errors of the connection, as opposed to errors of the statement.
+func unavailable(doing string, err error) error {
+	if isConnection(err) {
+		return fmt.Errorf("%s: %w: %w", doing, ErrUnavailable, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// isConnection tells whether the database was not there, or broke off: a network error, or a server error of the
+// classes 08 (connection), 53 (resources), 57 (shut down, killed, timed out), 58 (system) and 25006 (read-only standby).
+func isConnection(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		switch pg.Code[:2] {
+		case "08", "53", "57", "58":
+			return true
+		}
+		return pg.Code == "25006" || pg.Code == "28000" || pg.Code == "3D000"
+	}
+	var network net.Error
+	var connect *pgconn.ConnectError
+	return errors.As(err, &network) || errors.As(err, &connect) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) ||
+		errors.Is(err, pgx.ErrTxClosed)
+}
+
+// isCode tells whether the server refused with this SQLSTATE.
+func isCode(err error, codes ...string) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	for _, c := range codes {
+		if pg.Code == c {
+			return true
+		}
+	}
+	return false
+}
+
+// NewID makes an id for one of our rows: UUID v7, so that rows sort by time.
+func NewID() notice.ID { return notice.ID(uuid.Must(uuid.NewV7())) }
+
+func toUUID(id notice.ID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: !id.IsZero()} }
+
+func fromUUID(u pgtype.UUID) notice.ID {
+	if !u.Valid {
+		return notice.ID{}
+	}
+	return u.Bytes
+}
+
+func toTime(t time.Time) pgtype.Timestamptz {
+	return pgtype.Timestamptz{Time: t.UTC().Truncate(time.Microsecond), Valid: !t.IsZero()}
+}
+
+func fromTime(t pgtype.Timestamptz) time.Time {
+	if !t.Valid {
+		return time.Time{}
+	}
+	return t.Time.UTC()
+}
+
+func toText(s string) pgtype.Text { return pgtype.Text{String: s, Valid: s != ""} }

@@ -1,0 +1,127 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// ripeSQL locks the resources of due timers. The resource is locked first, as a change does, so the two never wait for
+// each other in a circle; one that is being changed is left for the next look. The timer row itself proves, under that
+// lock, that nobody fired it before.
+const ripeSQL = `
+SELECT r.kind, r.id, r.client_id, r.api_version, r.revision, r.status, r.watched, r.data_hash, r.announced, r.occurred_at, r.document,
+  coalesce(i.push, false), coalesce(i.push_epoch, 0), now()
+FROM (SELECT kind, resource_id FROM timer WHERE deadline <= now() ORDER BY deadline LIMIT $1) t
+CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = t.kind AND r.id = t.resource_id FOR UPDATE SKIP LOCKED) r
+LEFT JOIN initiator i ON i.client_id = r.client_id`
+
+// FireTimers takes up to limit resources whose deadline has passed, hands them to judge, and stores what judge answers,
+// in one transaction. It answers how many it took. Any number of replicas may call it: each timer fires once.
+func (s *Store) FireTimers(ctx context.Context, limit int, judge func([]notice.Ripe) []notice.Fired) (int, error) {
+	conn, err := s.intake.Acquire(ctx)
+	if err != nil {
+		return 0, unavailable("take an intake connection", err)
+	}
+	defer conn.Release()
+	n, err := s.fireOn(ctx, conn, limit, judge)
+	if err != nil {
+		rollback(conn)
+		return 0, unavailable("fire timers", err)
+	}
+	return n, nil
+}
+
+func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge func([]notice.Ripe) []notice.Fired) (int, error) {
+	if _, err := conn.Exec(ctx, "begin"); err != nil {
+		return 0, err
+	}
+	ripe, err := readRipe(ctx, conn, limit)
+	if err != nil {
+		return 0, err
+	}
+	if ripe, err = stillRipe(ctx, conn, ripe); err != nil {
+		return 0, err
+	}
+	w := newWriter(s, time.Now())
+	for i, fired := range judge(ripe) {
+		if err := w.addFired(&ripe[i], &fired); err != nil {
+			return 0, err
+		}
+	}
+	batch := &pgx.Batch{}
+	w.queue(batch)
+	batch.Queue("commit")
+	results := conn.SendBatch(ctx, batch)
+	for range batch.Len() {
+		if _, err := results.Exec(); err != nil {
+			_ = results.Close()
+			return 0, err
+		}
+	}
+	return len(ripe), results.Close()
+}
+
+func readRipe(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice.Ripe, error) {
+	rows, err := conn.Query(ctx, ripeSQL, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (notice.Ripe, error) {
+		var r notice.Ripe
+		var kind int16
+		var status string
+		var hash []byte
+		var announced int64
+		var at, now pgtype.Timestamptz
+		err := row.Scan(&kind, &r.ID, &r.Client, &r.APIVersion, &r.Resource.Revision, &status, &r.Resource.State.Watched, &hash, &announced, &at,
+			&r.Document, &r.Push, &r.Epoch, &now)
+		r.Kind, r.Resource.State.Status, r.Resource.Announced = ofb.Kind(kind), ofb.Status(status), uint64(announced)
+		r.Resource.Client, r.Resource.APIVersion, r.Resource.OccurredAt, r.Now = r.Client, r.APIVersion, fromTime(at), fromTime(now)
+		copy(r.Resource.State.Data[:], hash)
+		return r, err
+	})
+}
+
+// stillRipe keeps those whose timer is there and due now that they are locked.
+func stillRipe(ctx context.Context, conn *pgxpool.Conn, ripe []notice.Ripe) ([]notice.Ripe, error) {
+	kinds, ids := make([]int16, len(ripe)), make([]string, len(ripe))
+	for i, r := range ripe {
+		kinds[i], ids[i] = int16(r.Kind), r.ID
+	}
+	rows, err := conn.Query(ctx, `SELECT k.n FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, id, n)
+JOIN timer t ON t.kind = k.kind AND t.resource_id = k.id AND t.deadline <= now() ORDER BY k.n`, kinds, ids)
+	if err != nil {
+		return nil, err
+	}
+	places, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, err
+	}
+	out := make([]notice.Ripe, len(places))
+	for i, n := range places {
+		out[i] = ripe[n-1]
+	}
+	return out, nil
+}
+
+// addFired stores the change a timer made, or clears a timer that has nothing to fire.
+func (w *writer) addFired(r *notice.Ripe, fired *notice.Fired) error {
+	c := fired.Change
+	if c == nil {
+		w.timers.add(&notice.Change{Kind: r.Kind, ResourceID: r.ID}, nil)
+		return nil
+	}
+	if c.Kind != r.Kind || c.ResourceID != r.ID || c.Revision != 0 {
+		return fmt.Errorf("a timer of %s %s made a change of %s %s", r.Kind, r.ID, c.Kind, c.ResourceID)
+	}
+	past := notice.Past{Resource: &r.Resource, Push: r.Push, Epoch: r.Epoch}
+	return w.add(c, &past, &fired.Decision)
+}

@@ -1,0 +1,305 @@
+package store
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// writer turns the decisions of one batch into a handful of statements, each storing all rows of its table.
+type writer struct {
+	store   *Store
+	now     time.Time
+	entries entryColumns
+
+	revisions  revisionColumns
+	made       resourceColumns // resources that are new
+	replaced   resourceColumns // resources with a new current document
+	announced  announcedColumns
+	queued     queueColumns
+	timers     timerColumns
+	quarantine quarantineColumns
+	applied    appliedColumns
+}
+
+func newWriter(s *Store, now time.Time) *writer { return &writer{store: s, now: now} }
+
+// system names who wrote an entry.
+func (s *Store) system() string { return s.replica + " " + s.version }
+
+func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) error {
+	f := changeFacts{
+		System: w.store.system(), Source: c.Source, Actor: c.Actor, APIVersion: c.APIVersion, Status: c.State.Status, From: d.From,
+		Cause: c.Cause, OccurredAt: c.OccurredAt.UTC(), Original: c.Original, NotBefore: c.NotBefore.UTC(),
+		WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(), DataHash: hex.EncodeToString(c.State.Data[:]), Overruled: d.Overruled.UTC(),
+	}
+	if !c.Quarantine.IsZero() {
+		f.Quarantine = c.Quarantine.String()
+	}
+	e := entryRow{
+		id: c.ID, client: c.Client, resourceKind: c.Kind, resourceID: c.ResourceID, revision: c.Revision, outcome: string(d.Verdict),
+	}
+	switch d.Verdict {
+	case notice.Applied, notice.Superseded:
+		e.kind = entryChange
+		w.addAccepted(c, past, d, &e, &f)
+	case notice.Duplicate:
+		e.kind, e.change = entryDuplicate, d.Earlier.ChangeID
+	case notice.Conflicting:
+		e.kind, f.Why = entryConflict, d.Why
+		if past.Same != nil {
+			f.StoredHash = hex.EncodeToString(past.Same.State.Data[:])
+		}
+	case notice.Quarantined:
+		e.kind = entryQuarantined
+		for _, p := range d.Problems {
+			f.Codes = append(f.Codes, p.Code+" "+p.Pointer)
+		}
+		if err := w.quarantine.add(c, d.Problems); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("decision %q on a change is not one of ours", d.Verdict)
+	}
+	text, err := facts(f)
+	if err != nil {
+		return err
+	}
+	e.facts = text
+	w.entries.add(e)
+	return nil
+}
+
+func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Decision, e *entryRow, f *changeFacts) {
+	f.Fields = d.Fields
+	var notification notice.ID
+	if d.Announce != nil {
+		notification = d.Announce.ID
+		f.Event, f.EventAt, f.Clause, f.Epoch = d.Announce.Event, d.Announce.EventAt, d.Announce.Clause, d.Announce.PushEpoch
+		w.queued.add(d.Announce)
+	} else {
+		f.Reason = d.Judged.Silence
+	}
+	e.notification = notification
+	if c.Cause != ofb.Clock { // a timer's change has no revision
+		w.revisions.add(c, notification, string(f.Reason))
+	}
+	if again := d.Again; again != nil {
+		w.queued.add(again)
+		w.addDecision(c, again)
+	}
+	switch {
+	case past.Resource == nil:
+		w.made.add(c, d.Announced)
+	case d.Current:
+		w.replaced.add(c, d.Announced)
+		if c.Cause == ofb.Clock {
+			w.replaced.byTimer(past.Resource.Revision, c.OccurredAt)
+		}
+	default:
+		w.announced.add(c, d.Announced)
+	}
+	if d.Current && (d.Timer != nil || past.Resource != nil) {
+		w.timers.add(c, d.Timer)
+	}
+	if !c.Quarantine.IsZero() {
+		w.applied.add(c)
+	}
+}
+
+// addDecision records that a stored revision, judged again, must be told after all.
+func (w *writer) addDecision(c *notice.Change, again *notice.Announcement) {
+	text, _ := facts(changeFacts{
+		System: w.store.system(), Source: c.Source, Actor: c.Actor, APIVersion: again.APIVersion, Status: again.Status, From: c.State.Status,
+		OccurredAt: again.OccurredAt.UTC(), Event: again.Event, EventAt: again.EventAt, Clause: again.Clause, Epoch: again.PushEpoch,
+	})
+	w.entries.add(entryRow{
+		id: NewID(), kind: entryDecision, client: again.Client, resourceKind: again.Kind, resourceID: again.ResourceID,
+		revision: again.Revision, notification: again.ID, change: again.ChangeID, outcome: string(notice.Applied), facts: text,
+	})
+}
+
+func (w *writer) queue(b *pgx.Batch) {
+	w.entries.queue(b)
+	w.revisions.queue(b)
+	w.made.insert(b)
+	w.replaced.update(b)
+	w.announced.queue(b)
+	w.queued.queue(b)
+	w.timers.queue(b)
+	w.quarantine.queue(b)
+	w.applied.queue(b)
+}
+
+type revisionColumns struct {
+	kind                 []int16
+	id, status, cause    []string
+	revision             []int64
+	change, notification []pgtype.UUID
+	hash                 [][]byte
+	watched              []string
+	at                   []pgtype.Timestamptz
+	reason               []pgtype.Text
+}
+
+func (r *revisionColumns) add(c *notice.Change, notification notice.ID, reason string) {
+	r.kind, r.id, r.revision = append(r.kind, int16(c.Kind)), append(r.id, c.ResourceID), append(r.revision, c.Revision)
+	r.change, r.notification = append(r.change, toUUID(c.ID)), append(r.notification, toUUID(notification))
+	r.hash, r.watched = append(r.hash, c.State.Data[:]), append(r.watched, watchedJSON(c.State.Watched))
+	r.status, r.cause = append(r.status, string(c.State.Status)), append(r.cause, string(c.Cause))
+	r.at, r.reason = append(r.at, toTime(c.OccurredAt)), append(r.reason, toText(reason))
+}
+
+func (r *revisionColumns) queue(b *pgx.Batch) {
+	if len(r.kind) == 0 {
+		return
+	}
+	b.Queue(`
+INSERT INTO revision (kind, resource_id, revision, change_id, data_hash, status, watched, cause, occurred_at, notification_id, reason)
+SELECT kind, id, revision, change_id, hash, status, watched::jsonb, cause, at, notification_id, reason
+FROM unnest($1::smallint[], $2::text[], $3::bigint[], $4::uuid[], $5::bytea[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::uuid[], $11::text[])
+  AS v(kind, id, revision, change_id, hash, status, watched, cause, at, notification_id, reason)`,
+		r.kind, r.id, r.revision, r.change, r.hash, r.status, r.watched, r.cause, r.at, r.notification, r.reason)
+}
+
+func watchedJSON(w map[string]string) string {
+	if len(w) == 0 {
+		return "{}"
+	}
+	b, _ := json.Marshal(w) // strings to strings: cannot fail
+	return string(b)
+}
+
+type resourceColumns struct {
+	kind                        []int16
+	id, client, version, status []string
+	revision, announced         []int64
+	change                      []pgtype.UUID
+	watched                     []string
+	hash, document              [][]byte
+	at, timerAt                 []pgtype.Timestamptz
+	consent                     []pgtype.Text
+}
+
+// byTimer marks the resource added last as made by a timer: it keeps the core's highest revision.
+func (r *resourceColumns) byTimer(revision int64, deadline time.Time) {
+	r.revision[len(r.revision)-1], r.timerAt[len(r.timerAt)-1] = revision, toTime(deadline)
+}
+
+func (r *resourceColumns) add(c *notice.Change, announced uint64) {
+	r.kind, r.id, r.client = append(r.kind, int16(c.Kind)), append(r.id, c.ResourceID), append(r.client, string(c.Client))
+	r.version, r.status = append(r.version, c.APIVersion), append(r.status, string(c.State.Status))
+	r.revision, r.announced = append(r.revision, c.Revision), append(r.announced, int64(announced))
+	r.change, r.watched = append(r.change, toUUID(c.ID)), append(r.watched, watchedJSON(c.State.Watched))
+	r.hash, r.document, r.at = append(r.hash, c.State.Data[:]), append(r.document, c.Document), append(r.at, toTime(c.OccurredAt))
+	r.timerAt, r.consent = append(r.timerAt, pgtype.Timestamptz{}), append(r.consent, toText(c.ConsentID))
+}
+
+const resourceArrays = `
+FROM unnest($1::smallint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::uuid[], $9::text[], $10::bytea[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::text[])
+  AS v(kind, id, client_id, api_version, status, revision, announced, change_id, watched, hash, document, at, timer_at, consent)`
+
+func (r *resourceColumns) arguments() []any {
+	return []any{r.kind, r.id, r.client, r.version, r.status, r.revision, r.announced, r.change, r.watched, r.hash, r.document, r.at, r.timerAt, r.consent}
+}
+
+// insert stores new resources. It has no ON CONFLICT: a resource that another replica made meanwhile was not judged
+// from, so the whole batch must be judged again.
+func (r *resourceColumns) insert(b *pgx.Batch) {
+	if len(r.kind) > 0 {
+		b.Queue(`INSERT INTO resource (kind, id, client_id, api_version, status, revision, announced, change_id, watched, data_hash, document, occurred_at, consent_id)
+SELECT kind, id, client_id, api_version, status, revision, announced, change_id, watched::jsonb, hash, document, at, consent`+resourceArrays, r.arguments()...)
+	}
+}
+
+func (r *resourceColumns) update(b *pgx.Batch) {
+	if len(r.kind) > 0 {
+		b.Queue(`UPDATE resource r SET status = v.status, revision = v.revision, announced = v.announced, change_id = v.change_id,
+  watched = v.watched::jsonb, data_hash = v.hash, document = v.document, occurred_at = v.at, updated_at = now(), timer_at = v.timer_at,
+  consent_id = v.consent`+
+			resourceArrays+` WHERE r.kind = v.kind AND r.id = v.id`, r.arguments()...)
+	}
+}
+
+// announcedColumns are resources whose current document stays while a late revision is announced.
+type announcedColumns struct {
+	kind      []int16
+	id        []string
+	announced []int64
+}
+
+func (r *announcedColumns) add(c *notice.Change, announced uint64) {
+	r.kind, r.id, r.announced = append(r.kind, int16(c.Kind)), append(r.id, c.ResourceID), append(r.announced, int64(announced))
+}
+
+func (r *announcedColumns) queue(b *pgx.Batch) {
+	if len(r.kind) > 0 {
+		b.Queue(`UPDATE resource r SET announced = v.announced FROM unnest($1::smallint[], $2::text[], $3::bigint[]) AS v(kind, id, announced)
+WHERE r.kind = v.kind AND r.id = v.id`, r.kind, r.id, r.announced)
+	}
+}
+
+type queueColumns struct {
+	id                             []pgtype.UUID
+	client, resource, version, evt []string
+	epoch                          []int64
+	kind                           []int16
+	eventAt, occurredAt, notBefore []pgtype.Timestamptz
+}
+
+func (q *queueColumns) add(a *notice.Announcement) {
+	q.id, q.client, q.epoch = append(q.id, toUUID(a.ID)), append(q.client, string(a.Client)), append(q.epoch, a.PushEpoch)
+	q.kind, q.resource, q.version = append(q.kind, int16(a.Kind)), append(q.resource, a.ResourceID), append(q.version, a.APIVersion)
+	q.evt, q.eventAt = append(q.evt, string(a.Event)), append(q.eventAt, toTime(a.EventAt))
+	q.occurredAt, q.notBefore = append(q.occurredAt, toTime(a.OccurredAt)), append(q.notBefore, toTime(a.NotBefore))
+}
+
+func (q *queueColumns) queue(b *pgx.Batch) {
+	if len(q.id) == 0 {
+		return
+	}
+	b.Queue(`
+INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at)
+SELECT id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, greatest(now(), not_before)
+FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[])
+  AS v(id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, not_before)`,
+		q.id, q.client, q.epoch, q.kind, q.resource, q.version, q.evt, q.eventAt, q.occurredAt, q.notBefore)
+}
+
+// timerColumns set or clear the next deadline of resources that got a new current document.
+type timerColumns struct {
+	kind     []int16
+	id, rule []string
+	deadline []pgtype.Timestamptz
+	any      bool
+}
+
+func (t *timerColumns) add(c *notice.Change, timer *ofb.Timer) {
+	t.kind, t.id = append(t.kind, int16(c.Kind)), append(t.id, c.ResourceID)
+	if timer == nil {
+		t.rule, t.deadline = append(t.rule, ""), append(t.deadline, pgtype.Timestamptz{})
+		return
+	}
+	t.any = true
+	t.rule, t.deadline = append(t.rule, timer.Rule), append(t.deadline, toTime(timer.Deadline))
+}
+
+func (t *timerColumns) queue(b *pgx.Batch) {
+	if len(t.kind) == 0 {
+		return
+	}
+	b.Queue(`DELETE FROM timer t USING unnest($1::smallint[], $2::text[], $3::timestamptz[]) AS v(kind, id, deadline)
+WHERE t.kind = v.kind AND t.resource_id = v.id AND v.deadline IS NULL`, t.kind, t.id, t.deadline)
+	if t.any {
+		b.Queue(`INSERT INTO timer (kind, resource_id, rule, deadline)
+SELECT kind, id, rule, deadline FROM unnest($1::smallint[], $2::text[], $3::text[], $4::timestamptz[]) AS v(kind, id, rule, deadline) WHERE deadline IS NOT NULL
+ON CONFLICT (kind, resource_id) DO UPDATE SET rule = excluded.rule, deadline = excluded.deadline`, t.kind, t.id, t.rule, t.deadline)
+	}
+}

@@ -1,0 +1,120 @@
+package webhook
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// reading is what an answer made of some bytes.
+type reading struct {
+	Used   int
+	Status int
+	Phase  phase
+	Fault  string
+}
+
+// read feeds the bytes in pieces of the given size, as a connection would until the answer is over or wrong.
+func read(input []byte, piece int) reading {
+	var a answer
+	var r reading
+	for len(input) > 0 && a.phase != over && r.Fault == "" {
+		n := min(piece, len(input))
+		used, err := a.feed(input[:n])
+		if err != nil {
+			r.Fault = err.Error()
+			break
+		}
+		r.Used += used
+		input = input[n:]
+		if used < n {
+			break
+		}
+	}
+	r.Status, r.Phase = a.status, a.phase
+	if r.Fault != "" {
+		return reading{Fault: r.Fault}
+	}
+	return r
+}
+
+func FuzzAnswer(f *testing.F) {
+	for _, s := range []string{
+		ok202 + echo + empty + "\r\n",
+		"HTTP/1.1 100 Continue\r\n\r\n" + ok202 + "Content-Length: 3\r\n\r\nabcd",
+		ok202 + "Transfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nT: 1\r\n\r\nmore",
+		"HTTP/1.1 204 No Content\r\n\r\nx", "HTTP/1.0 202 A\n\n", ok202 + "Content-Length: 1\r\nContent-Length: 2\r\n\r\n", "garbage", ok202 + "A: b\rc\r\n\r\n",
+		"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+	} {
+		f.Add([]byte(s), 3)
+	}
+	f.Fuzz(func(t *testing.T, input []byte, piece int) {
+		whole := read(input, len(input)+1)
+		if piece > 0 && piece < len(input) {
+			split := read(input, piece)
+			if whole.Fault == "" || split.Fault == "" {
+				require.Equal(t, whole.Fault, split.Fault, "the pieces do not matter")
+			}
+			if whole.Fault == "" && whole.Phase != inRest {
+				require.Equal(t, whole, split, "the pieces do not matter")
+			}
+		}
+		if whole.Phase == over {
+			agreesWithNetHTTP(t, input, whole)
+		}
+	})
+}
+
+// agreesWithNetHTTP holds when net/http, which reads after us, finds the same status and the same end, or refuses what
+// we let through.
+func agreesWithNetHTTP(t *testing.T, input []byte, ours reading) {
+	t.Helper()
+	buffered := bufio.NewReaderSize(bytes.NewReader(input), len(input)+1)
+	for {
+		resp, err := http.ReadResponse(buffered, &http.Request{Method: http.MethodPost})
+		if err != nil {
+			return
+		}
+		if resp.StatusCode < 200 {
+			continue
+		}
+		require.Equal(t, ours.Status, resp.StatusCode)
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			return
+		}
+		require.Equal(t, ours.Used, len(input)-buffered.Buffered(), "the end of the answer")
+		return
+	}
+}
+
+func TestTheEndOfAnAnswerIsFoundHoweverItArrives(t *testing.T) {
+	for _, text := range []string{
+		ok202 + echo + empty + "\r\n",
+		ok202 + "Content-Length: 5\r\n\r\nhello",
+		"HTTP/1.1 100 C\r\n\r\n" + ok202 + "Transfer-Encoding: chunked\r\n\r\nA\r\n0123456789\r\n2\r\nab\r\n0\r\n\r\n",
+		ok202 + "Transfer-Encoding: chunked\r\n\r\n0 ; ext=\"x\"\r\nTrailer: yes\r\nOther: yes\r\n\r\n",
+		"HTTP/1.1 204 No Content\r\nContent-Length: 7\r\n\r\n",
+	} {
+		for piece := 1; piece <= len(text); piece++ {
+			got := read([]byte(text+"HTTP/1.1 500 Next\r\n\r\n"), piece)
+			require.Empty(t, got.Fault)
+			require.Equal(t, over, got.Phase)
+			require.Equal(t, len(text), got.Used, "%q in pieces of %d", text, piece)
+		}
+	}
+}
+
+func TestAnEndlessLineIsRefusedBeforeItEnds(t *testing.T) {
+	var a answer
+	_, err := a.feed([]byte("HTTP/1.1 202 " + strings.Repeat("a", maxHead)))
+	require.Error(t, err)
+	require.LessOrEqual(t, len(a.partial), maxHead)
+	var b answer
+	_, err = b.feed([]byte("SSH-2.0"))
+	require.Error(t, err, "no need to wait for the end of the line")
+}

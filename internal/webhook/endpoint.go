@@ -1,0 +1,173 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// endpoint is one client's way to one host:port, with connections of its own: two clients behind one provider never
+// share a connection, and what is stuck here is stuck for nobody else. It lives for one generation of our certificate
+// and trust anchors; when either changes it is retired, and a new one takes its place.
+type endpoint struct {
+	sender     *Sender
+	client     notice.ClientID
+	target     target // its path is of no interest here
+	tls        *tls.Config
+	transport  *http.Transport
+	generation uint64
+
+	gate     *gate
+	retired  atomic.Bool
+	inFlight int       // guarded by Sender.mu
+	lastUsed time.Time // guarded by Sender.mu
+}
+
+// endpointKey tells endpoints apart.
+type endpointKey struct {
+	client    notice.ClientID
+	authority string
+}
+
+const (
+	// perLane is how many connections one client may hold (design, Lanes). As many may stay open while idle: the usual
+	// two would cost a handshake for most attempts of a burst.
+	perLane = 512
+	// keepIdle is how long a connection stays open without a request. It is below the minute that receivers commonly
+	// keep, so that we rarely write to one they are just closing, and below the 60 s after which nothing may stand on a
+	// replaced certificate.
+	keepIdle = 50 * time.Second
+	// dropUnused is when an endpoint nobody sent to is forgotten altogether.
+	dropUnused = 2 * time.Minute
+	// sweepEvery is how often replaced certificates and unused endpoints are looked for.
+	sweepEvery = 5 * time.Second
+)
+
+func (s *Sender) newEndpoint(client notice.ClientID, t target, generation uint64) *endpoint {
+	e := &endpoint{sender: s, client: client, target: t, generation: generation, gate: newGate()}
+	e.tls = mtls.ClientConfig(s.identity, s.roots, t.host, s.checks...)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	e.transport = &http.Transport{
+		DialTLSContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return e.dial(ctx) },
+		Proxy:                  nil, // the environment's proxy would dial for us, past the guard
+		Protocols:              protocols,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHead + 1, // one more than ours, so that ours is the one that speaks
+		MaxConnsPerHost:        perLane,
+		MaxIdleConnsPerHost:    perLane,
+		IdleConnTimeout:        keepIdle,
+		WriteBufferSize:        2 << 10, // a request fits, and so leaves in one write and one TLS record
+		ReadBufferSize:         2 << 10,
+	}
+	return e
+}
+
+// endpoint finds or makes the endpoint of a client and target, of the generation in force, and counts a user of it.
+func (s *Sender) endpoint(client notice.ClientID, t target, now time.Time) (*endpoint, error) {
+	generation := s.generation()
+	key := endpointKey{client, t.authority}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, ErrClosed
+	}
+	old := s.endpoints[key]
+	e := old
+	if e == nil || e.generation != generation {
+		e = s.newEndpoint(client, t, generation)
+		s.endpoints[key] = e
+	}
+	e.inFlight++
+	e.lastUsed = now
+	s.mu.Unlock()
+	if old != nil && old != e {
+		old.retire()
+	}
+	return e, nil
+}
+
+// release ends a use. The last connections of a retired endpoint go with their exchange.
+func (s *Sender) release(e *endpoint) {
+	s.mu.Lock()
+	e.inFlight--
+	s.mu.Unlock()
+	if e.retired.Load() {
+		e.transport.CloseIdleConnections()
+	}
+}
+
+// retire ends an endpoint that is no longer in the map: idle connections are closed now, those in use after their
+// exchange, since a change of certificate or registration must not fail an attempt on its way.
+func (e *endpoint) retire() {
+	e.retired.Store(true)
+	e.transport.CloseIdleConnections()
+}
+
+// retireIf retires the endpoints that the condition, which is asked under the lock, holds for.
+func (s *Sender) retireIf(condition func(endpointKey, *endpoint) bool) {
+	var gone []*endpoint
+	s.mu.Lock()
+	for key, e := range s.endpoints {
+		if condition(key, e) {
+			delete(s.endpoints, key)
+			gone = append(gone, e)
+		}
+	}
+	s.mu.Unlock()
+	for _, e := range gone {
+		e.retire()
+	}
+}
+
+// sweep retires what stands on a replaced certificate or trust set, and what nobody used for a while.
+func (s *Sender) sweep(now time.Time) {
+	generation := s.generation()
+	s.retireIf(func(_ endpointKey, e *endpoint) bool {
+		return e.generation != generation || e.inFlight == 0 && now.Sub(e.lastUsed) >= dropUnused
+	})
+}
+
+// background counts what a Sender has running beside its callers, so that Close can end and await it.
+type background struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	mu     sync.Mutex
+	closed bool
+	wait   sync.WaitGroup
+}
+
+func newBackground() *background {
+	b := &background{}
+	b.ctx, b.cancel = context.WithCancel(context.Background())
+	return b
+}
+
+// begin counts one more, unless all has ended.
+func (b *background) begin() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.wait.Add(1)
+	return true
+}
+
+func (b *background) end() { b.wait.Done() }
+
+// close ends what runs and awaits it.
+func (b *background) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	b.cancel()
+	b.wait.Wait()
+}

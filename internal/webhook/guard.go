@@ -1,0 +1,180 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+
+	"code.dny.dev/ssrf"
+)
+
+// Refusal says why an address may not be dialled, or not be registered. Code is "host" or "port", the words the
+// outside contract uses for malformed addresses; Reason is one line for people.
+type Refusal struct {
+	Code   string
+	Reason string
+}
+
+// Error is the reason alone: whoever shows it knows the context.
+func (r *Refusal) Error() string { return r.Reason }
+
+// Guard decides which addresses we may connect to. Receivers' addresses come from outside, so that without it an
+// initiator could make us call the bank's own machines. It judges the very address that is dialled, after resolution:
+// a name that answers with an inside address gains nothing.
+//
+// Closed is everything outside the public internet: all of IANA's special-purpose registries, multicast, and IPv6
+// outside 2000::/3. The development allow-list opens single networks; it lifts the rules on address and port for the
+// addresses it names and for no others. A Guard is immutable.
+type Guard struct {
+	allow  []netip.Prefix
+	ports  []uint16
+	public *ssrf.Guardian
+}
+
+// DefaultPort is the only port open in production unless the configuration names others.
+const DefaultPort = 443
+
+// NewGuard makes a guard. allow is the development allow-list, empty in production; ports are those open on public
+// addresses, 443 when none is given.
+func NewGuard(allow []netip.Prefix, ports []uint16) *Guard {
+	if len(ports) == 0 {
+		ports = []uint16{DefaultPort}
+	}
+	g := &Guard{ports: slices.Clone(ports), public: ssrf.New(ssrf.WithPorts(slices.Clone(ports)...))}
+	for _, p := range allow {
+		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+		}
+		g.allow = append(g.allow, p.Masked())
+	}
+	return g
+}
+
+// Check judges one address and port. The error is a *Refusal.
+func (g *Guard) Check(at netip.AddrPort) error {
+	addr := at.Addr().Unmap() // ::ffff:10.0.0.1 is 10.0.0.1 on the wire
+	switch {
+	case !addr.IsValid():
+		return &Refusal{Code: "host", Reason: "no address"}
+	case addr.Zone() != "":
+		return &Refusal{Code: "host", Reason: fmt.Sprintf("%s has a zone and so is no public address", addr)}
+	case g.allowed(addr):
+		if at.Port() == 0 {
+			return &Refusal{Code: "port", Reason: "port 0 cannot be dialled"}
+		}
+		return nil
+	}
+	err := g.public.SafeAddrPort(netip.AddrPortFrom(addr, at.Port()))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ssrf.ErrProhibitedPort):
+		return g.portRefusal(at.Port())
+	default:
+		return &Refusal{Code: "host", Reason: fmt.Sprintf("%s is not a public address", addr)}
+	}
+}
+
+// Control has the form of net.Dialer.Control, which is called between resolution and connection with the address that
+// is really dialled.
+func (g *Guard) Control(network, address string, _ syscall.RawConn) error {
+	if network != "tcp4" && network != "tcp6" {
+		return &Refusal{Code: "host", Reason: fmt.Sprintf("network %q is not TCP", network)}
+	}
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return &Refusal{Code: "host", Reason: fmt.Sprintf("%q is not an address", address)}
+	}
+	return g.Check(at)
+}
+
+// CheckHost judges host and port of a URI before anything is resolved, as a registration does. The host must be a
+// fully qualified DNS name. With an allow-list, an address inside it is accepted too, and so are localhost and any
+// port of a name: what the name resolves to is judged when it is dialled. The error is a *Refusal.
+func (g *Guard) CheckHost(host string, port uint16) error {
+	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if addr, err := netip.ParseAddr(bare); err == nil {
+		if !g.allowed(addr.Unmap()) {
+			return &Refusal{Code: "host", Reason: "the host must be a DNS name, not an address"}
+		}
+		return g.Check(netip.AddrPortFrom(addr, port))
+	}
+	if reason := notDNSName(host); reason != "" {
+		return &Refusal{Code: "host", Reason: reason}
+	}
+	if local(host) && !g.allowsLoopback() {
+		return &Refusal{Code: "host", Reason: "the host must be a fully qualified DNS name of the public internet"}
+	}
+	if port == 0 || len(g.allow) == 0 && !slices.Contains(g.ports, port) {
+		return g.portRefusal(port)
+	}
+	return nil
+}
+
+func (g *Guard) portRefusal(port uint16) error {
+	open := make([]string, len(g.ports))
+	for i, p := range g.ports {
+		open[i] = fmt.Sprint(p)
+	}
+	return &Refusal{Code: "port", Reason: fmt.Sprintf("port %d is not open; open is %s", port, strings.Join(open, ", "))}
+}
+
+func (g *Guard) allowed(addr netip.Addr) bool {
+	return slices.ContainsFunc(g.allow, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+func (g *Guard) allowsLoopback() bool {
+	return g.allowed(netip.AddrFrom4([4]byte{127, 0, 0, 1})) || g.allowed(netip.IPv6Loopback())
+}
+
+// local tells names that never lead to the public internet: single labels, which a search list may complete, and the
+// special names of RFC 6761.
+func local(host string) bool {
+	labels := strings.Split(strings.ToLower(host), ".")
+	return len(labels) == 1 || labels[len(labels)-1] == "localhost"
+}
+
+// notDNSName says why host is not a DNS name of letters, digits, hyphens and dots, or "". A last label that begins
+// with a digit is refused: resolvers and URL parsers read 127.1, 0x7f.1 or 2130706433 as addresses, and no top-level
+// domain begins with one. The length rules are those of RFC 1035 §2.3.4.
+func notDNSName(host string) string {
+	switch {
+	case host == "":
+		return "the host is empty"
+	case len(host) > 253:
+		return "the host is longer than 253 characters"
+	}
+	labels := strings.Split(host, ".")
+	for _, label := range labels {
+		if reason := notLabel(label); reason != "" {
+			return reason
+		}
+	}
+	if last := labels[len(labels)-1]; last[0] >= '0' && last[0] <= '9' {
+		return "the host must be a DNS name, not an address in another notation"
+	}
+	return ""
+}
+
+func notLabel(label string) string {
+	switch {
+	case label == "":
+		return "the host has an empty label (two dots, or one at the beginning or end)"
+	case len(label) > 63:
+		return "the host has a label of more than 63 characters"
+	case label[0] == '-' || label[len(label)-1] == '-':
+		return "the host has a label that begins or ends with a hyphen"
+	}
+	for i := 0; i < len(label); i++ {
+		if !isLetter(label[i]) && !isDigit(label[i]) && label[i] != '-' {
+			return "the host may contain ASCII letters, digits, hyphens and dots only"
+		}
+	}
+	return ""
+}
+
+func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }
+func isDigit(c byte) bool  { return c >= '0' && c <= '9' }

@@ -1,0 +1,55 @@
+package webhook
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+func TestAClaimWithoutRoomForAnAttemptIsNotSent(t *testing.T) {
+	i, s := newInitiator(t), newSender(t) // timeout 10 s, lease 20 s
+	a := newAttempt(i.BaseURI(""))
+	a.ClaimedAt = time.Now().Add(-10*time.Second - time.Millisecond)
+	_, err := s.Send(t.Context(), a)
+	require.ErrorIs(t, err, ErrLease)
+	require.Zero(t, i.Connections())
+
+	a.ClaimedAt = time.Now().Add(-9 * time.Second)
+	r, err := s.Send(t.Context(), a)
+	require.NoError(t, err)
+	require.Equal(t, notice.OutcomeDelivered, r.Outcome)
+}
+
+// A replica may be stopped at any point between the claim and the write. Only the check at the write itself sees all
+// of it, so it is tested with an attempt whose lease is over while everything above still believes in it.
+func TestAReplicaThatWakesAfterItsLeaseSendsNothing(t *testing.T) {
+	i, s := newInitiator(t), newSender(t)
+	for _, warm := range []bool{false, true} {
+		if warm {
+			send(t, s, i.BaseURI(""))
+		}
+		before := len(i.Requests())
+		base, err := parseBase(i.BaseURI(""))
+		require.NoError(t, err)
+		e, err := s.endpoint("client-alfa", base, time.Now())
+		require.NoError(t, err)
+		a := &attempt{notice: newAttempt(i.BaseURI("")), start: time.Now()}
+		a.deadline, a.leaseEnd = a.start.Add(s.timeout), a.start.Add(-time.Millisecond)
+		_, err = s.exchange(t.Context(), e, a, base, "", "/x")
+		require.ErrorIs(t, err, ErrLease)
+		require.Len(t, i.Requests(), before)
+	}
+}
+
+func TestAnAttemptPastItsDeadlineWritesNothing(t *testing.T) {
+	now := time.Now()
+	a := &attempt{start: now, deadline: now.Add(10 * time.Second), leaseEnd: now.Add(20 * time.Second)}
+	require.NoError(t, a.mayWrite(now))
+	require.NoError(t, a.mayWrite(now.Add(10*time.Second-1)))
+	require.Error(t, a.mayWrite(now.Add(10*time.Second)))
+	require.NotErrorIs(t, a.mayWrite(now.Add(10*time.Second)), ErrLease)
+	require.ErrorIs(t, a.mayWrite(now.Add(20*time.Second)), ErrLease)
+}

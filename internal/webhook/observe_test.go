@@ -1,0 +1,77 @@
+package webhook
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// counter is an Observer that can be waited for.
+type counter struct {
+	mu       sync.Mutex
+	open     int
+	dialled  []error
+	outcomes []notice.Outcome
+	changed  chan struct{}
+}
+
+func (c *counter) Attempted(_ notice.ClientID, r *notice.Result) {
+	c.change(func() { c.outcomes = append(c.outcomes, r.Outcome) })
+}
+
+func (c *counter) Dialled(_ notice.ClientID, _ time.Duration, err error) {
+	c.change(func() { c.dialled = append(c.dialled, err) })
+}
+
+func (c *counter) Connections(n int) { c.change(func() { c.open += n }) }
+
+func (c *counter) change(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
+	}
+}
+
+// waitOpen waits until that many connections are open.
+func (c *counter) waitOpen(t *testing.T, n int) {
+	t.Helper()
+	for {
+		c.mu.Lock()
+		open := c.open
+		if c.changed == nil {
+			c.changed = make(chan struct{})
+		}
+		changed := c.changed
+		c.mu.Unlock()
+		if open == n {
+			return
+		}
+		select {
+		case <-changed:
+		case <-soon(t).Done():
+			require.Equal(t, n, open, "open connections")
+		}
+	}
+}
+
+// idle waits until no attempt and no rest of an answer is under way.
+func idle(t *testing.T, s *Sender) {
+	t.Helper()
+	busy := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		n := 0
+		for _, e := range s.endpoints {
+			n += e.inFlight
+		}
+		return n
+	}
+	require.Eventually(t, func() bool { return busy() == 0 }, 5*time.Second, time.Millisecond)
+}

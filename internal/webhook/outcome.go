@@ -1,0 +1,191 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// result begins a Result with everything that is known whatever the outcome.
+func (a *attempt) result(url string) notice.Result {
+	now := time.Now()
+	r := notice.Result{URL: url, Elapsed: now.Sub(a.start), EndedAt: now}
+	x := a.exchange.Load()
+	if x == nil {
+		return r
+	}
+	c := x.conn
+	r.TLS, r.Reused, r.LocalAddr, r.RemoteAddr = &c.facts, x.reused, c.local, c.remote
+	if !x.reused && !c.began.Before(a.start) {
+		r.Dialled, r.Handshaken = c.dialled.Sub(a.start), c.handshaken.Sub(a.start)
+	}
+	r.FirstByteOut, r.Answered = time.Duration(x.firstOut.Load()), time.Duration(x.firstIn.Load())
+	return r
+}
+
+// answered is the result when final headers came.
+func (a *attempt) answered(url string, resp *http.Response) notice.Result {
+	r := a.result(url)
+	r.HTTPStatus = resp.StatusCode
+	r.Echo = compareEcho(resp.Header[http.CanonicalHeaderKey(ofb.HeaderInteractionID)], a.notice.Interaction.String())
+	r.Outcome, r.Detail = judgeStatus(resp, r.Echo)
+	if resp.StatusCode == http.StatusBadRequest {
+		if x := a.exchange.Load(); x != nil && wantsCertificate(x.answer.start) {
+			r.Detail = "400: the receiver says that it got no client certificate it accepts; " +
+				"it finished the handshake all the same (as nginx does)"
+		}
+	}
+	return r
+}
+
+// compareEcho looks for our interaction id, and nothing beside it, in the answer.
+func compareEcho(values []string, sent string) notice.Echo {
+	echo := notice.EchoMissing
+	for _, v := range values {
+		switch v {
+		case "":
+		case sent:
+			if echo == notice.EchoMissing {
+				echo = notice.EchoMatch
+			}
+		default:
+			echo = notice.EchoDifferent
+		}
+	}
+	return echo
+}
+
+// judgeStatus is the table of webhook §3 with D-1: 202 is success; another 2xx, or an answer without our id, ends the
+// chain too but is noted; a redirection is an error and never followed.
+func judgeStatus(resp *http.Response, echo notice.Echo) (notice.Outcome, string) {
+	switch status := resp.StatusCode; {
+	case status == http.StatusAccepted && echo == notice.EchoMatch:
+		return notice.OutcomeDelivered, ""
+	case status == http.StatusAccepted:
+		return notice.OutcomeNonconformant, "202, interaction id " + string(echo)
+	case status >= 200 && status < 300:
+		return notice.OutcomeNonconformant, escape(fmt.Sprintf("%s instead of 202", resp.Status))
+	case status >= 300 && status < 400:
+		return notice.OutcomeRedirected, escape(fmt.Sprintf("%s, to %s", resp.Status, resp.Header.Get("Location")))
+	default:
+		return notice.OutcomeRefused, escape(resp.Status)
+	}
+}
+
+// wantsCertificate recognises what nginx answers when a client certificate is missing or not accepted and the check
+// was made optional in the handshake.
+func wantsCertificate(body []byte) bool {
+	return bytes.Contains(body, []byte("No required SSL certificate was sent")) ||
+		bytes.Contains(body, []byte("The SSL certificate error"))
+}
+
+// failed turns an error of the HTTP client into a result, or into an error when no attempt was made: the lease was
+// over, our own certificate had expired, or the caller gave up before anything was sent.
+func (a *attempt) failed(ctx context.Context, url string, err error) (notice.Result, error) {
+	if _, ok := errors.AsType[*dialError](err); ok {
+		a.exchange.Store(nil) // of a kept-alive connection that was dead and should have been replaced
+	}
+	r := a.result(url)
+	x := a.exchange.Load()
+	if errors.Is(err, mtls.ErrOwnExpired) || x.leaseOver() && !a.sent() {
+		return notice.Result{}, fmt.Errorf("send for %s: %w", a.notice.Notification, err)
+	}
+	switch {
+	case x.leaseOver():
+		r.Outcome, r.Detail = notice.OutcomeUnknown, "the lease ended in the middle of the request"
+	case x != nil && x.fault.Load() != nil:
+		r.Outcome, r.Detail = notice.OutcomeProtocol, escape(x.fault.Load().Error())
+	case gaveUp(ctx) && !a.sent():
+		return notice.Result{}, fmt.Errorf("send for %s: %w", a.notice.Notification, context.Cause(ctx))
+	case gaveUp(ctx):
+		r.Outcome, r.Detail = notice.OutcomeUnknown, "stopped while waiting for the answer"
+	case errors.Is(err, context.DeadlineExceeded) || !r.EndedAt.Before(a.deadline):
+		r.Outcome = notice.OutcomeTimeout
+		r.Detail = fmt.Sprintf("no final headers within %s; stage: %s", a.deadline.Sub(a.start).Round(10*time.Millisecond), a.reached())
+	case x == nil:
+		r.Outcome, r.Detail = classifyDial(err)
+	default:
+		r.Outcome, r.Detail = classifyExchange(x, err)
+	}
+	return r, nil
+}
+
+// gaveUp tells that the caller cancelled. A deadline of the caller's that passes first is a timeout like our own.
+func gaveUp(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
+// classifyDial names the outcome of an attempt that got no connection.
+func classifyDial(err error) (notice.Outcome, string) {
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		return notice.OutcomeBlocked, escape(refusal.Reason)
+	}
+	dial, ok := errors.AsType[*dialError](err)
+	if !ok {
+		return notice.OutcomeConnect, escape(err.Error())
+	}
+	if dial.at == stageTLS {
+		return notice.OutcomeTLS, escape("tls: " + handshakeFailure(dial.err))
+	}
+	return notice.OutcomeConnect, escape(dial.Error())
+}
+
+// handshakeFailure says in one line why a handshake failed.
+func handshakeFailure(err error) string {
+	var record tls.RecordHeaderError
+	var op *net.OpError
+	text := strings.TrimPrefix(err.Error(), "tls: ")
+	switch {
+	case errors.As(err, &record):
+		return fmt.Sprintf("the receiver does not speak TLS (%s)", text)
+	case errors.As(err, &op) && op.Op == "remote error":
+		return fmt.Sprintf("the receiver ended the handshake: %s", strings.TrimPrefix(op.Err.Error(), "tls: "))
+	case errors.Is(err, io.EOF):
+		return "the receiver closed the connection during the handshake"
+	}
+	return text
+}
+
+// classifyExchange names the outcome of an attempt that had a connection and got no answer.
+func classifyExchange(x *exchange, err error) (notice.Outcome, string) {
+	broken := x.conn.brokenBy()
+	switch {
+	case broken != nil && peerAlert(broken):
+		return notice.OutcomeTLS, escape("tls: after the handshake, " + handshakeFailure(broken))
+	case x.firstIn.Load() == 0 || broken != nil:
+		return notice.OutcomeConnect, escape(describeBreak(x, broken, err))
+	default:
+		return notice.OutcomeProtocol, escape(err.Error())
+	}
+}
+
+// describeBreak says how a connection ended before the answer was complete.
+func describeBreak(x *exchange, broken, err error) string {
+	if broken == nil {
+		broken = err
+	}
+	how := broken.Error()
+	switch {
+	case cut(broken):
+		how = "the receiver closed the connection"
+	case errors.Is(broken, syscall.ECONNRESET), errors.Is(broken, syscall.EPIPE):
+		how = "the receiver reset the connection"
+	}
+	switch {
+	case x.firstIn.Load() != 0:
+		return how + " in the middle of the headers"
+	case x.conn.facts.OwnSerial != "" && !x.reused && x.conn.facts.Version == tls.VersionName(tls.VersionTLS13):
+		return how + " before it answered; it may not have accepted our certificate"
+	}
+	return how + " before it answered"
+}

@@ -1,0 +1,247 @@
+package webhook
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// resolver finds the addresses of a name. *net.Resolver is the one of production.
+type resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// maxAddresses is how many addresses of one name are tried.
+const maxAddresses = 8
+
+// lookup turns the host of a target into addresses. An address stands for itself. A name with a dot is asked for as
+// absolute, so that no search list of this machine can complete it to another.
+func lookup(ctx context.Context, r resolver, host string) ([]netip.Addr, error) {
+	if addr, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return []netip.Addr{addr}, nil
+	}
+	if strings.Contains(host, ".") {
+		host += "."
+	}
+	addrs, err := r.LookupNetIP(ctx, "ip", host)
+	if err == nil && len(addrs) == 0 {
+		err = &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
+	}
+	return addrs[:min(len(addrs), maxAddresses)], err
+}
+
+// stubResolver asks one DNS server and nothing else: no hosts file, no search list, no system configuration. It exists
+// because the standard resolver always reads the hosts file first, and the setting webhook.resolver (development only)
+// promises that it is not consulted.
+type stubResolver struct {
+	server string // host:port
+}
+
+// resendAfter is how long one question waits for its answer before it is asked again. UDP may lose either.
+const resendAfter = time.Second
+
+// LookupNetIP asks for A and AAAA at the same time. One of the two failing is not an error while the other has
+// addresses.
+func (r stubResolver) LookupNetIP(ctx context.Context, _, host string) ([]netip.Addr, error) {
+	type reply struct {
+		addrs []netip.Addr
+		err   error
+	}
+	v4, v6 := make(chan reply, 1), make(chan reply, 1)
+	for kind, replies := range map[uint16]chan reply{typeA: v4, typeAAAA: v6} {
+		go func() {
+			addrs, err := r.ask(ctx, host, kind)
+			replies <- reply{addrs, err}
+		}()
+	}
+	first, second := <-v4, <-v6
+	addrs := append(first.addrs, second.addrs...)
+	if len(addrs) == 0 {
+		return nil, errors.Join(first.err, second.err)
+	}
+	return addrs, nil
+}
+
+// ask puts one question, by UDP until an answer comes, and once more by TCP when the answer was cut.
+func (r stubResolver) ask(ctx context.Context, host string, kind uint16) ([]netip.Addr, error) {
+	question, err := question(host, kind)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := r.overUDP(ctx, question)
+	if err == nil && len(reply) > 2 && reply[2]&flagTruncated != 0 {
+		reply, err = r.overTCP(ctx, question)
+	}
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := addresses(reply, kind)
+	if err != nil {
+		return nil, &net.DNSError{Err: err.Error(), Name: host, Server: r.server, IsNotFound: errors.Is(err, errNoSuchName)}
+	}
+	return addrs, nil
+}
+
+func (r stubResolver) overUDP(ctx context.Context, question []byte) ([]byte, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", r.server)
+	if err != nil {
+		return nil, err
+	}
+	defer closeWhenDone(ctx, conn)()
+	buf := make([]byte, 4096)
+	for {
+		if _, err := conn.Write(question); err != nil {
+			return nil, ctxOr(ctx, err)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(resendAfter))
+		for {
+			n, err := conn.Read(buf)
+			if err != nil {
+				var netErr net.Error
+				if ctx.Err() == nil && errors.As(err, &netErr) && netErr.Timeout() {
+					break // ask again
+				}
+				return nil, ctxOr(ctx, err)
+			}
+			if answers(buf[:n], question) {
+				return buf[:n], nil
+			}
+		}
+	}
+}
+
+func (r stubResolver) overTCP(ctx context.Context, question []byte) ([]byte, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.server)
+	if err != nil {
+		return nil, err
+	}
+	defer closeWhenDone(ctx, conn)()
+	framed := binary.BigEndian.AppendUint16(nil, uint16(len(question)))
+	if _, err := conn.Write(append(framed, question...)); err != nil {
+		return nil, ctxOr(ctx, err)
+	}
+	var size [2]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return nil, ctxOr(ctx, err)
+	}
+	reply := make([]byte, binary.BigEndian.Uint16(size[:]))
+	if _, err := io.ReadFull(conn, reply); err != nil {
+		return nil, ctxOr(ctx, err)
+	}
+	if !answers(reply, question) {
+		return nil, errBadReply
+	}
+	return reply, nil
+}
+
+// closeWhenDone closes the connection when the context ends, and returns what closes it in any case.
+func closeWhenDone(ctx context.Context, conn net.Conn) func() {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return func() {
+		stop()
+		_ = conn.Close()
+	}
+}
+
+func ctxOr(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// The part of the DNS message format (RFC 1035 §4) that a question for addresses needs.
+const (
+	typeA, typeAAAA = 1, 28
+	classIN         = 1
+	headerLen       = 12
+	flagResponse    = 0x80 // third byte of the header
+	flagTruncated   = 0x02
+)
+
+var (
+	errBadReply   = errors.New("malformed reply")
+	errNoSuchName = errors.New("no such name")
+)
+
+// question makes a message that asks, recursively, for the addresses of one kind.
+func question(host string, kind uint16) ([]byte, error) {
+	m := make([]byte, 2, 64)
+	_, _ = rand.Read(m)                               // never fails
+	m = append(m, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0) // recursion desired, one question
+	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
+		if label == "" || len(label) > 63 {
+			return nil, &net.DNSError{Err: "not a DNS name", Name: host}
+		}
+		m = append(append(m, byte(len(label))), label...)
+	}
+	m = append(m, 0)
+	m = binary.BigEndian.AppendUint16(m, kind)
+	return binary.BigEndian.AppendUint16(m, classIN), nil
+}
+
+// answers tells a reply to our question from a stray or forged message: same id, same question.
+func answers(reply, question []byte) bool {
+	return len(reply) >= len(question) && reply[0] == question[0] && reply[1] == question[1] &&
+		reply[2]&flagResponse != 0 && binary.BigEndian.Uint16(reply[4:]) == 1 &&
+		strings.EqualFold(string(reply[headerLen:len(question)]), string(question[headerLen:]))
+}
+
+// addresses reads the addresses of one kind from the answer section. Aliases (CNAME) are followed by the server, whose
+// answer holds the end of the chain.
+func addresses(reply []byte, kind uint16) ([]netip.Addr, error) {
+	switch code := reply[3] & 0x0f; code {
+	case 0:
+	case 3:
+		return nil, errNoSuchName
+	default:
+		return nil, fmt.Errorf("server failed with code %d", code)
+	}
+	at, err := skipName(reply, headerLen)
+	if err != nil {
+		return nil, err
+	}
+	at += 4 // type and class of the question
+	var addrs []netip.Addr
+	for range binary.BigEndian.Uint16(reply[6:]) {
+		if at, err = skipName(reply, at); err != nil {
+			return nil, err
+		}
+		if at+10 > len(reply) {
+			return nil, errBadReply
+		}
+		got, size := binary.BigEndian.Uint16(reply[at:]), int(binary.BigEndian.Uint16(reply[at+8:]))
+		if at += 10; at+size > len(reply) {
+			return nil, errBadReply
+		}
+		if addr, ok := netip.AddrFromSlice(reply[at : at+size]); ok && got == kind && addr.Is4() == (kind == typeA) {
+			addrs = append(addrs, addr)
+		}
+		at += size
+	}
+	return addrs, nil
+}
+
+// skipName finds the end of a name: labels up to an empty one, or up to a pointer.
+func skipName(m []byte, at int) (int, error) {
+	for at < len(m) {
+		switch n := int(m[at]); {
+		case n == 0:
+			return at + 1, nil
+		case n&0xc0 == 0xc0:
+			return at + 2, nil
+		case n > 63:
+			return 0, errBadReply
+		default:
+			at += 1 + n
+		}
+	}
+	return 0, errBadReply
+}

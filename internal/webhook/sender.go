@@ -1,0 +1,258 @@
+// Package webhook makes one attempt over the wire: one POST to an initiator, and what came of it.
+//
+// A Sender is handed a claimed notice.Attempt and gives back a notice.Result. Whatever the receiver or the network does
+// is a Result; an error means that no attempt was made. Between the two lies one deadline, from DNS to the final
+// headers, and a short path: the registered base is taken apart (target.go), its name resolved and the very address
+// judged that is dialled (guard.go, dial.go), the mTLS handshake made with the settings of package mtls, the request
+// written as the outside contract spells it (request.go), the answer's head read under strict limits (answer.go) and
+// given a name (outcome.go).
+//
+// What holds:
+//
+//   - A request is written at most once. A kept-alive connection that turns out dead before a byte was written to it is
+//     replaced by another within the same attempt; after the first byte there is no second try.
+//   - Nothing is written when the lease of the attempt is over, however late that turns out (conn.go): a replica that
+//     was paused and wakes sends nothing.
+//   - No connection is shared by two clients, and none outlives the certificate, the trust anchors or the registration
+//     it was made under (endpoint.go).
+//   - No byte is sent to an address outside the public internet, unless the development allow-list names it; no proxy
+//     is used and no redirection followed.
+//   - The result is decided by the final status line and headers. A slow or endless body delays nothing.
+//   - Text that came from the peer is kept escaped, on one line, at most 256 characters (escape.go).
+//
+// When to send, how often, and how many at a time is decided by package dispatch.
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// Reasons for not making an attempt.
+var (
+	// ErrLease says that the claim is too old: a whole attempt, or what is left of it, does not fit into its lease.
+	// Nothing was sent.
+	ErrLease = errors.New("the lease leaves no room for an attempt; nothing was sent")
+	// ErrClosed says that the Sender was closed.
+	ErrClosed = errors.New("the sender is closed")
+)
+
+// Observer is told what happens on the wire, for metrics. Its methods are called from many goroutines and must return
+// at once.
+type Observer interface {
+	// Attempted reports every attempt that was made.
+	Attempted(client notice.ClientID, result *notice.Result)
+	// Dialled reports a new connection, or one that failed, and how long it took since the attempt began.
+	Dialled(client notice.ClientID, took time.Duration, err error)
+	// Connections reports that the number of open connections changed by so many.
+	Connections(change int)
+}
+
+// Config is what a Sender needs. Zero values have the defaults named.
+type Config struct {
+	Identity *mtls.Identity // our BRCAC; required
+	Roots    *mtls.Anchors  // whom we trust as receivers; required
+	Checks   []mtls.Check   // revocation; none
+
+	Guard    *Guard // which addresses may be dialled; public addresses, port 443
+	Resolver string // host:port of the DNS server to ask instead of the system's, development only; ""
+
+	Timeout time.Duration // a whole attempt, from DNS to final headers (webhook §4.2); notice.Timeout
+	Lease   time.Duration // how long a claim is ours, longer than Timeout; Timeout + 5 s
+
+	Version string // for User-Agent: arauto/<version>; "dev"
+
+	// AuthorisationServerID is sent on enrolments in every header of ASHeaders (D-9; default: both spellings). Without
+	// it the headers are left out, which no receiver of the API 1.3.0 has to accept: configuration must insist on it.
+	AuthorisationServerID string
+	ASHeaders             []string
+
+	Observer Observer // nil: nobody
+}
+
+// Sender sends attempts. It is safe for concurrent use.
+type Sender struct {
+	identity *mtls.Identity
+	roots    *mtls.Anchors
+	checks   []mtls.Check
+	guard    *Guard
+	resolver resolver
+	observer Observer
+	timeout  time.Duration
+	lease    time.Duration
+
+	contentType, userAgent, asHeaders, asID []string
+
+	background *background
+
+	mu        sync.Mutex
+	closed    bool
+	endpoints map[endpointKey]*endpoint
+}
+
+// New makes a Sender and starts its housekeeping, which Close ends. It panics when identity or roots are missing, when
+// the lease is not longer than the timeout, or when a header cannot be sent: mistakes of the program that configures.
+func New(c Config) *Sender {
+	s := &Sender{
+		identity: c.Identity, roots: c.Roots, checks: c.Checks, observer: c.Observer,
+		guard: c.Guard, resolver: net.DefaultResolver,
+		timeout: c.Timeout, lease: c.Lease,
+		contentType: []string{"application/json"},
+		asHeaders:   c.ASHeaders,
+		background:  newBackground(),
+		endpoints:   map[endpointKey]*endpoint{},
+	}
+	if s.guard == nil {
+		s.guard = NewGuard(nil, nil)
+	}
+	if c.Resolver != "" {
+		s.resolver = stubResolver{server: c.Resolver}
+	}
+	if s.timeout == 0 {
+		s.timeout = notice.Timeout
+	}
+	if s.lease == 0 {
+		s.lease = s.timeout + 5*time.Second
+	}
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	s.userAgent = []string{"arauto/" + c.Version}
+	if s.asHeaders == nil {
+		s.asHeaders = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
+	}
+	s.asID = []string{c.AuthorisationServerID}
+	if c.AuthorisationServerID == "" {
+		s.asHeaders = nil
+	}
+	switch {
+	case s.identity == nil || s.roots == nil:
+		panic("webhook: no identity or no roots")
+	case s.timeout <= 0 || s.lease <= s.timeout:
+		panic(fmt.Sprintf("webhook: lease %s must exceed timeout %s", s.lease, s.timeout))
+	case !sendable(slices.Concat(s.userAgent, s.asHeaders, s.asID)):
+		panic("webhook: version, header name or authorisation server id cannot be sent in a header")
+	}
+	s.background.wait.Go(s.housekeeping)
+	return s
+}
+
+// sendable tells texts of visible ASCII.
+func sendable(texts []string) bool {
+	return !slices.ContainsFunc(texts, func(s string) bool {
+		return strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+	})
+}
+
+// Send makes one attempt and returns when its outcome is known, at the latest when the timeout is over. An error means
+// that no attempt was made and that not one byte of the request was sent: ErrLease, ErrClosed, mtls.ErrOwnExpired, or
+// the cause for which ctx was cancelled. When ctx is cancelled after something was sent, the result is "unknown". A
+// deadline of ctx only shortens the timeout.
+func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, error) {
+	a := &attempt{notice: n, start: time.Now()}
+	a.deadline, a.leaseEnd = a.start.Add(s.timeout), n.ClaimedAt.Add(s.lease)
+	if a.deadline.After(a.leaseEnd) {
+		return notice.Result{}, ErrLease
+	}
+	if d, ok := ctx.Deadline(); ok && d.Before(a.deadline) {
+		a.deadline = d
+	}
+	if own := s.identity.Current().Leaf; own != nil && a.start.After(own.NotAfter) {
+		return notice.Result{}, fmt.Errorf("send for %s: %w", n.Notification, mtls.ErrOwnExpired)
+	}
+	path := ofb.Path(n.Kind, n.APIVersion, n.ResourceID)
+	url := n.BaseURI + path
+	t, err := parseBase(n.BaseURI)
+	if err == nil {
+		err = s.guard.CheckHost(t.host, t.port)
+	}
+	if err != nil {
+		r := a.result(url)
+		r.Outcome, r.Detail = classifyDial(err)
+		s.attempted(n.Client, &r)
+		return r, nil
+	}
+	e, err := s.endpoint(n.Client, t, a.start)
+	if err != nil {
+		return notice.Result{}, err
+	}
+	r, err := s.exchange(ctx, e, a, t, url, t.path+path)
+	if err == nil {
+		s.attempted(n.Client, &r)
+	}
+	return r, err
+}
+
+// exchange makes the round trip, and sees to the rest of the answer after the result is known.
+func (s *Sender) exchange(ctx context.Context, e *endpoint, a *attempt, t target, url, path string) (notice.Result, error) {
+	roundTrip, cancel := a.context(ctx)
+	resp, err := e.transport.RoundTrip(s.request(roundTrip, a, t, path))
+	if err != nil {
+		r, err := a.failed(ctx, url, err)
+		cancel()
+		s.release(e)
+		return r, err
+	}
+	e.gate.alive()
+	r := a.answered(url, resp)
+	s.finish(resp, cancel, func() { s.release(e) })
+	return r, nil
+}
+
+// Forget closes what is open towards a client, because its registration changed. Attempts on their way end by
+// themselves.
+func (s *Sender) Forget(client notice.ClientID) {
+	s.retireIf(func(key endpointKey, _ *endpoint) bool { return key.client == client })
+}
+
+// Refresh closes the connections made under a certificate or trust anchors that were replaced since. The Sender looks
+// for itself every 5 s; whoever is told of a reload may call it at once.
+func (s *Sender) Refresh() { s.sweep(time.Now()) }
+
+// Close ends housekeeping and unfinished connections, closes the idle ones and refuses further attempts. Attempts on
+// their way end by themselves; call it when there are none.
+func (s *Sender) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.background.close()
+	s.retireIf(func(endpointKey, *endpoint) bool { return true })
+}
+
+func (s *Sender) housekeeping() {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.background.ctx.Done():
+			return
+		case now := <-ticker.C:
+			s.sweep(now)
+		}
+	}
+}
+
+// generation changes whenever certificate or trust anchors do: each of the two only ever grows.
+func (s *Sender) generation() uint64 { return s.identity.Generation() + s.roots.Generation() }
+
+func (s *Sender) attempted(client notice.ClientID, r *notice.Result) {
+	if s.observer != nil {
+		s.observer.Attempted(client, r)
+	}
+}
+
+func (s *Sender) connections(change int) {
+	if s.observer != nil {
+		s.observer.Connections(change)
+	}
+}
