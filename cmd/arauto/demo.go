@@ -15,7 +15,6 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/certs"
@@ -23,6 +22,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/stage"
+	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/openapi/openapitest"
 )
 
@@ -76,15 +76,24 @@ func (d *demo) run(ctx context.Context, keep bool) (err error) {
 	if err := d.open(limited, keep); err != nil {
 		return fmt.Errorf("setting up: %w", err)
 	}
-	defer func() { err = errors.Join(err, d.stage.Close()) }()
+	defer func() {
+		err = errors.Join(err, d.stage.Close())
+		if !keep {
+			err = errors.Join(err, os.RemoveAll(d.stage.Dir))
+		}
+	}()
 	alfa, beta, err := d.initiators(limited)
 	if err != nil {
 		return fmt.Errorf("setting up: %w", err)
 	}
 	defer alfa.Close()
 	defer beta.Close()
-	if err := d.play(limited, d.stories(alfa, beta)); err != nil {
+	stories := d.stories(alfa, beta)
+	if err := d.play(limited, stories); err != nil {
 		return err
+	}
+	if err := d.ask(limited, stories[0]); err != nil {
+		return fmt.Errorf("poll: %w", err)
 	}
 	if keep {
 		d.stay(ctx)
@@ -206,7 +215,7 @@ func (d *demo) play(ctx context.Context, stories []*story) error {
 
 // tell plays one story and checks it against the rules.
 func (d *demo) tell(ctx context.Context, s *story) error {
-	s.id = uuid.NewString()
+	s.id = newUUID()
 	if s.kind == ofb.PaymentConsent {
 		s.id = "urn:bancoex:" + s.id
 	}
@@ -242,6 +251,26 @@ func (d *demo) tell(ctx context.Context, s *story) error {
 	d.say("gateway", "notification of %s is %s after %d attempt(s)", short(s.id), s.result.State, len(s.result.Attempts))
 	return s.check(now)
 }
+
+// ask polls once for the resource of a story, as the initiator that owns it.
+func (d *demo) ask(ctx context.Context, s *story) error {
+	p, err := d.poller(certs.DefaultAlfa)
+	if err != nil {
+		return err
+	}
+	path := "/open-banking/payments/v5/pix/payments/" + s.id
+	status, err := p.poll(ctx, path)
+	if err != nil {
+		return err
+	}
+	if status != string(s.status) {
+		return fmt.Errorf("the poll shows %s, the notification was about %s", status, s.status)
+	}
+	d.say(s.who, "GET …%s shows %s; the signature verifies", path, status)
+	return nil
+}
+
+func newUUID() string { return store.NewID().String() }
 
 func short(id string) string { return id[strings.LastIndexByte(id, ':')+1:] }
 

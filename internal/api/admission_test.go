@@ -42,6 +42,7 @@ var matrix = map[string]string{
 	"GET /internal/v1/notifications/{id}":         "operator auditor",
 	"POST /internal/v1/notifications/{id}/resend": "operator",
 	"GET /internal/v1/resources/{kind}/{id}":      "operator auditor",
+	"GET /internal/v1/certificates":               "operator auditor",
 	"GET /internal/v1/quarantine":                 "operator auditor",
 	"GET /internal/v1/quarantine/{id}":            "operator auditor",
 	"POST /internal/v1/quarantine/{id}/apply":     "operator",

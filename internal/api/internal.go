@@ -66,6 +66,7 @@ type InternalConfig struct {
 	Quarantine Quarantine
 	Initiators Initiators
 
+	Calendar      Calendar     // of certificates; nil: there is none to show
 	ResendEnabled bool         // D-4: off by default
 	Observer      Observer     // nil allowed
 	Log           *slog.Logger // nil: discarded
@@ -129,6 +130,7 @@ func (in *Internal) routes() []route {
 		{http.MethodPost, "/internal/v1/notifications/{id}/resend", []string{roleOperator}, in.postResend},
 		{http.MethodGet, "/internal/v1/resources/{kind}/{id}", reading, in.getResource},
 
+		{http.MethodGet, "/internal/v1/certificates", reading, in.listCertificates},
 		{http.MethodGet, "/internal/v1/quarantine", reading, in.listCases},
 		{http.MethodGet, "/internal/v1/quarantine/{id}", reading, in.getCase},
 		{http.MethodPost, "/internal/v1/quarantine/{id}/apply", []string{roleOperator}, in.postApply},

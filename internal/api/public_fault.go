@@ -95,7 +95,7 @@ var (
 	}
 	refUnavailable = &refusal{
 		status: http.StatusServiceUnavailable, code: "SERVICE_UNAVAILABLE", title: "Serviço indisponível.",
-		detail: "A consulta não pode ser respondida neste momento; tente novamente em instantes.",
+		detail: "A consulta não pode ser respondida agora; tente novamente em instantes.",
 	}
 	refTimeout = &refusal{
 		status: http.StatusGatewayTimeout, code: "GATEWAY_TIMEOUT", title: "Tempo esgotado.",

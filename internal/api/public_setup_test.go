@@ -83,11 +83,7 @@ func (l *lines) String() string {
 type judged struct{ *openapi.Schemas }
 
 func (s judged) Check(kind ofb.Kind, version string, data map[string]any) []notice.Problem {
-	var out []notice.Problem
-	for _, p := range s.Schemas.Check(kind, version, data) {
-		out = append(out, notice.Problem(p))
-	}
-	return out
+	return s.Schemas.Check(kind, version, data)
 }
 
 // openDesk starts a listener; adjust may change its configuration.

@@ -10,33 +10,34 @@ import (
 // lane is one clientId as the loop sees it. It exists while it holds slots or is known to have work.
 type lane struct {
 	client   notice.ClientID
-	inFlight int       // slots held: claimed, and the outcome not stored yet
-	asked    int       // slots reserved by claims under way
-	room     int       // slots it may hold for now; it grows with what the receiver shows it can take
-	grown    time.Time // since when it has been held back, or when room was last doubled for that
-	credit   int       // saved up for the late, in parts of lateShare
-	ready    bool      // it has due work, as far as we know
-	dueAt    time.Time // since when, if ready; else when it will have, if place says so
-	place    int       // in lanes.later, or absent
-	ahead    *wheel    // when it has work later; nil: never yet
+	inFlight int           // slots held: claimed, and the outcome not stored yet
+	asked    int           // slots reserved by claims under way
+	room     int           // slots it may hold for now
+	pace     time.Duration // in which its receiver answers, of late; 0: not known
+	grown    time.Time     // when it was first held back since the last answer, or last doubled for that
+	credit   int           // saved up for the late, in parts of lateShare
+	ready    bool          // it has due work, as far as we know
+	dueAt    time.Time     // since when, if ready; else when it will have, if place says so
+	place    int           // in lanes.later, or absent
+	ahead    *wheel        // when it has work later; nil: never yet
 	suspect  suspect
 }
 
 const absent = -1
 
-// A lane begins with enough slots for the burst of one consent's sixty payments (webhook §5.7) and doubles them with
-// each round of answers, so that a larger burst for a receiver that answers goes over few connections, and is not held
-// by hundreds of attempts that wait for each other's handshakes. A receiver that does not answer gets the same by the
-// clock: doubled every growEvery, which comes to 512 in 3 s.
+// What a lane may hold. It begins with enough for the burst of one consent's sixty payments (webhook §5.7), and then has
+// what it needs to carry enough a second at the pace its receiver answers: more would only wait for each other's
+// connections, in memory instead of in the database. A receiver that does not answer gets twice as many each time it has
+// held the lane up for growEvery, which comes to 512 in 1.5 s.
 const (
 	firstRoom = 64
-	growEvery = time.Second
+	enough    = 2000 // a second
+	growEvery = time.Second / 2
 )
 
-// full tells whether the lane may hold no more for now. One that has been full for growEvery without an answer grows.
+// full tells whether the lane may hold no more for now. One that was full growEvery ago, without an answer since, grows.
 func (l *lane) full(now time.Time) bool {
 	if l.load() < l.room {
-		l.grown = time.Time{}
 		return false
 	}
 	if l.grown.IsZero() {
@@ -49,9 +50,21 @@ func (l *lane) full(now time.Time) bool {
 	return false
 }
 
-// ended notes that an attempt of the lane came to an end.
-func (l *lane) ended(perLane int) {
-	l.room, l.grown = min(perLane, l.room+1), time.Time{}
+// ended notes that an attempt of the lane came to an end, and how long the receiver took to answer; 0: it did not.
+func (l *lane) ended(perLane int, answer time.Duration) {
+	if answer <= 0 {
+		return
+	}
+	switch { // a busy moment of ours, which makes all answers look slow, counts little
+	case l.pace == 0:
+		l.pace = answer
+	case answer < l.pace:
+		l.pace = (3*l.pace + answer) / 4
+	default:
+		l.pace = (31*l.pace + answer) / 32
+	}
+	l.grown = time.Time{}
+	l.room = min(perLane, max(firstRoom, int(l.pace*enough/time.Second)))
 }
 
 // load is what the lane holds, or would hold if all it asked for came.

@@ -139,7 +139,7 @@ func (l *loop) noteSettle(a settleAnswer) {
 		l.inFlight--
 		lane := l.lanes.of(h.Attempt.Client)
 		lane.inFlight--
-		lane.ended(l.cfg.PerLane)
+		lane.ended(l.cfg.PerLane, h.Result.Answered-h.Result.FirstByteOut)
 		l.lanes.release(lane)
 	}
 	l.followUp(a.next, now)

@@ -10,13 +10,16 @@ import (
 // startChores begins what goes on in the background and needs no leader: each is harmless when several replicas do it.
 func (g *Gateway) startChores() {
 	g.run("files", func() {
-		mtls.Watch(g.chores, 0, g.onFile, g.trust.sources()...)
+		mtls.Watch(g.chores, g.watchEvery, g.onFile, g.trust.sources()...)
 	})
 	for _, set := range g.trust.keySets() {
 		g.run("keys", func() { set.Run(g.chores) })
 	}
-	if r := g.trust.revocation; r != nil {
-		g.run("revocation", func() { r.Run(g.chores) })
+	for _, d := range g.trust.directions() {
+		g.run("revocation", func() { d.Run(g.chores) })
+	}
+	if r := &g.cfg.Webhook.Revocation; r.OCSP {
+		g.run("renew", func() { g.renewConnections(r.OCSPTTL) })
 	}
 	g.every("cancel", time.Second, g.cancelEnded)
 	g.every("measure", 5*time.Second, g.measure)
@@ -69,9 +72,7 @@ func (g *Gateway) keepHistory(ctx context.Context) error {
 
 // measure updates the figures that are read rather than counted.
 func (g *Gateway) measure(ctx context.Context) error {
-	for _, e := range g.trust.expiries() {
-		g.metrics.expiry.WithLabelValues(e.Source + " " + e.Serial).Set(float64(e.NotAfter.Unix()))
-	}
+	g.measureTrust(time.Now())
 	for pool, n := range g.store.Pools() {
 		g.metrics.pool.WithLabelValues(pool).Set(float64(n[0]))
 	}

@@ -50,6 +50,9 @@ type Config struct {
 		TLSKey   string `yaml:"tls_key" env:"ARAUTO_PUBLIC_TLS_KEY"`
 		ClientCA string `yaml:"client_ca" env:"ARAUTO_PUBLIC_CLIENT_CA"`
 		MaxRate  int    `yaml:"max_rate" env:"ARAUTO_PUBLIC_MAX_RATE"`
+
+		Revocation `yaml:",inline" envPrefix:"ARAUTO_PUBLIC_"`
+		Proxy      `yaml:",inline" envPrefix:"ARAUTO_PUBLIC_PROXY_"`
 	} `yaml:"public"`
 	Internal struct {
 		Addr     string `yaml:"addr" env:"ARAUTO_INTERNAL_ADDR"`
@@ -86,13 +89,13 @@ type Config struct {
 		TLSCert       string        `yaml:"tls_cert" env:"ARAUTO_WEBHOOK_TLS_CERT"`
 		TLSKey        string        `yaml:"tls_key" env:"ARAUTO_WEBHOOK_TLS_KEY"`
 		RootCA        string        `yaml:"root_ca" env:"ARAUTO_WEBHOOK_ROOT_CA"`
-		CRL           []string      `yaml:"crl" env:"ARAUTO_WEBHOOK_CRL"`
-		OCSP          bool          `yaml:"ocsp" env:"ARAUTO_WEBHOOK_OCSP"`
 		AllowNetworks []string      `yaml:"allow_networks" env:"ARAUTO_WEBHOOK_ALLOW_NETWORKS"`
 		AllowPorts    []uint16      `yaml:"allow_ports" env:"ARAUTO_WEBHOOK_ALLOW_PORTS"`
 		Timeout       time.Duration `yaml:"timeout" env:"ARAUTO_WEBHOOK_TIMEOUT"`
 		Resolver      string        `yaml:"resolver" env:"ARAUTO_WEBHOOK_RESOLVER"`
 		ASHeaders     []string      `yaml:"as_headers" env:"ARAUTO_WEBHOOK_AS_HEADERS"`
+
+		Revocation `yaml:",inline" envPrefix:"ARAUTO_WEBHOOK_"`
 	} `yaml:"webhook"`
 	Dispatch struct {
 		Lease time.Duration `yaml:"lease" env:"ARAUTO_DISPATCH_LEASE"`
@@ -116,6 +119,11 @@ type Config struct {
 	History struct {
 		KeepYears int `yaml:"keep_years" env:"ARAUTO_HISTORY_KEEP_YEARS"`
 	} `yaml:"history"`
+	Log struct {
+		Key        string `yaml:"key" env:"ARAUTO_LOG_KEY"`
+		AnchorFile string `yaml:"anchor_file" env:"ARAUTO_LOG_ANCHOR_FILE"`
+		AnchorURL  string `yaml:"anchor_url" env:"ARAUTO_LOG_ANCHOR_URL"`
+	} `yaml:"log"`
 
 	origin map[string]string // by environment name: where a value came from
 }
@@ -134,6 +142,7 @@ func standard() *Config {
 	c.Tokens.GrantClaim = "grant_type"
 	c.Webhook.Timeout, c.Webhook.AllowPorts = notice.Timeout, []uint16{443}
 	c.Webhook.ASHeaders = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
+	c.Public.Revocation, c.Webhook.Revocation = standardRevocation(), standardRevocation()
 	c.Dispatch.Lease = 20 * time.Second
 	c.Ingest.MaxInFlight = 4096
 	c.Schema.UnknownMembers = "reject"
@@ -241,14 +250,20 @@ func (c *Config) settings() []setting {
 		}
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
-			key := f.Tag.Get("yaml")
-			if key == "" {
+			key, name := f.Tag.Get("yaml"), f.Tag.Get("env")
+			switch {
+			case key == "":
 				continue
-			}
-			if prefix != "" {
+			case key == ",inline":
+				walk(v.Field(i), prefix, f.Tag.Get("envPrefix"))
+				continue
+			case prefix != "":
 				key = prefix + "." + key
 			}
-			walk(v.Field(i), key, f.Tag.Get("env"))
+			if f.Type.Kind() != reflect.Struct && name != "-" {
+				name = environment + name
+			}
+			walk(v.Field(i), key, name)
 		}
 	}
 	walk(reflect.ValueOf(c).Elem(), "", "")
@@ -343,6 +358,7 @@ func (c *Config) Check() error {
 	c.checkRequired(p)
 	c.checkAddresses(p)
 	c.checkWebhook(p)
+	c.checkTrust(p)
 	c.checkLists(p)
 	return p.err()
 }
@@ -391,6 +407,9 @@ func (c *Config) checkRequired(p *problems) {
 	}
 	if c.Directory.JWKS == "" && c.Profile == Production {
 		p.add("directory.jwks", "is not set", "name the Directory's key set: statements cannot be checked without it")
+	}
+	if c.Log.Key == "" && c.Profile == Production {
+		p.add("log.key", "is not set", "name the file of the history's signing key; without it nothing proves the history")
 	}
 	slices.Sort(p.list)
 }
@@ -471,6 +490,9 @@ func (c *Config) checkWebhook(p *problems) {
 }
 
 func (c *Config) checkLists(p *problems) {
+	if u, err := url.Parse(c.Log.AnchorURL); c.Log.AnchorURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || c.Profile != Development)) {
+		p.add("log.anchor_url", "is not an https:// URL", "name where checkpoints are posted to")
+	}
 	if _, err := parseKinds(c.Announce.DirectAuthorised); err != nil {
 		p.add("announce.direct_authorised", "%v", "name kinds: payment-consent, recurring-consent", err)
 	}
@@ -536,3 +558,11 @@ func (c *Config) slots() int {
 
 // file is a path below the state directory.
 func (c *Config) file(name string) string { return filepath.Join(c.StateDir, name) }
+
+// anchorFile is where checkpoints are added to.
+func (c *Config) anchorFile() string {
+	if c.Log.AnchorFile != "" {
+		return c.Log.AnchorFile
+	}
+	return c.file("checkpoints.txt")
+}

@@ -5,28 +5,18 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/store"
 )
-
-// warnDays are the days before a certificate's end from which an operator is warned (cases I3).
-const warnDays = 30
 
 // Examine looks at everything serve would look at before it starts, changes nothing, and says what it found: findings
 // are lines for a person, the error is a *ConfigError with all that would keep serve from starting.
 func Examine(ctx context.Context, cfg *Config, now time.Time) (findings []string, err error) {
 	p := &problems{}
 	p.take(cfg.Check())
-	t, err := loadTrust(cfg, func(mtls.Event) {})
+	t, err := loadTrust(cfg, news{})
 	p.take(err)
 	if t != nil && err == nil {
-		for _, e := range t.expiries() {
-			line := fmt.Sprintf("certificate %s %s: %d days left (until %s)", e.Source, e.Subject, e.Days(now), e.NotAfter.UTC().Format(time.RFC3339))
-			if e.Days(now) < warnDays {
-				line = "WARNING " + line
-			}
-			findings = append(findings, line)
-		}
+		findings = append(findings, t.examine(ctx, now)...)
 		t.close()
 	}
 	if cfg.Database.URL != "" {

@@ -54,7 +54,11 @@ type Gateway struct {
 	internal  *api.Internal
 	polls     *spool.Spool
 	trust     *trust
+	sealer    *sealer // proves the history
+	seen      *receivers // certificates of initiators' endpoints
 	listeners []*listener
+
+	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery
 
 	work   context.Context // ends: no new work is taken
 	stop   context.CancelFunc
@@ -82,14 +86,14 @@ func New(ctx context.Context, cfg *Config, version string, log *slog.Logger) (*G
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, &ConfigError{[]string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; name a folder we may write to", err)}}
 	}
-	g := &Gateway{cfg: cfg, log: log, version: version, metrics: newMetrics(version), failed: make(chan error, 1)}
+	g := &Gateway{cfg: cfg, log: log, version: version, metrics: newMetrics(version), seen: newReceivers(maxReceivers), failed: make(chan error, 1)}
 	g.work, g.stop = context.WithCancel(context.WithoutCancel(ctx))
 	g.chores, g.end = context.WithCancel(context.WithoutCancel(ctx))
 	if cfg.Profile == Development {
 		log.Warn("profile development: inside addresses, shortened times and unsafe databases are allowed; not for production")
 	}
 	var err error
-	if g.trust, err = loadTrust(cfg, g.onFile); err != nil {
+	if g.trust, err = loadTrust(cfg, news{g.onFile, g.onKeys, g.onDecision}); err != nil {
 		return nil, err
 	}
 	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
@@ -114,7 +118,7 @@ func (g *Gateway) wire() error {
 	g.sender = webhook.New(webhook.Config{
 		Identity: g.trust.brcac, Roots: g.trust.receivers, Checks: g.trust.checks(), Guard: guard, Resolver: cfg.Webhook.Resolver,
 		Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, Version: g.version,
-		AuthorisationServerID: cfg.Holder.AuthorisationServerID, ASHeaders: cfg.Webhook.ASHeaders, Observer: g.metrics,
+		AuthorisationServerID: cfg.Holder.AuthorisationServerID, ASHeaders: cfg.Webhook.ASHeaders, Observer: wire{g.metrics, g.seen},
 	})
 	g.dispatcher, err = dispatch.New(g.store, g.sender, dispatch.Config{
 		Slots: cfg.slots(), Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, DrainTimeout: DrainTimeout - 2*time.Second,
@@ -137,7 +141,10 @@ func (g *Gateway) wire() error {
 	if g.registry, err = registry.New(registrations); err != nil {
 		return err
 	}
-	g.ready = &readiness{checks: g.checks()}
+	if g.sealer, err = newSealer(cfg, g.store, g.log, g.metrics); err != nil {
+		return err
+	}
+	g.ready = &readiness{checks: g.checks(), notes: func() []string { return g.trust.notes(time.Now()) }}
 	return g.listen()
 }
 
@@ -195,6 +202,10 @@ func (g *Gateway) Start(ctx context.Context) error {
 	if err := g.refuseDatabase(ctx); err != nil {
 		return err
 	}
+	if err := g.sealer.refuse(ctx); err != nil {
+		return err
+	}
+	g.fetchLists(ctx)
 	for _, l := range g.listeners {
 		n, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.server.Addr)
 		if err != nil {
@@ -212,6 +223,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.run("intake", func() { g.intake.Run(g.chores) })
 	g.run("polls", func() { g.polls.Run(g.chores) })
 	g.run("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) })
+	g.run("seal", func() { g.sealer.run(g.chores) })
 	g.startChores()
 	for _, l := range g.listeners {
 		g.serve(l)

@@ -2,10 +2,12 @@ package gateway
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
@@ -20,7 +22,7 @@ func (g *Gateway) listen() error {
 	cfg := g.cfg
 	g.internal = api.NewInternal(api.InternalConfig{
 		Tokens: g.trust.bearer(cfg), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
-		ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
+		Calendar: calendar{g.trust, g.seen}, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
 	})
 	var config *tls.Config
 	if g.trust.internal != nil {
@@ -29,7 +31,7 @@ func (g *Gateway) listen() error {
 	internal := api.NewServer(g.internal, config, g.log)
 	internal.Addr = cfg.Internal.Addr
 
-	polls, err := spool.Open(spool.Config{Store: g.store, Dir: cfg.file("spool"), Log: g.log, Observer: pollMetrics{g.metrics}})
+	polls, err := g.openSpool()
 	if err != nil {
 		return &ConfigError{[]string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
 	}
@@ -46,8 +48,9 @@ func (g *Gateway) listen() error {
 	if err != nil {
 		return err
 	}
-	public := status.Server(mtls.ServerConfig(g.trust.server, g.trust.clients))
+	public := status.Server(g.trust.callers.ServerConfig(g.trust.server))
 	public.Addr = cfg.Public.Addr
+	g.guard(public)
 
 	ops := api.NewServer(opsHandler(g.ready, g.metrics), nil, g.log)
 	ops.Addr = cfg.Ops.Addr
@@ -55,6 +58,24 @@ func (g *Gateway) listen() error {
 		{name: "public", server: public, wrap: g.shakeHands(public.TLSConfig)}, {name: "internal", server: internal}, {name: "ops", server: ops},
 	}
 	return nil
+}
+
+// spools is how many replicas may share one state folder.
+const spools = 64
+
+// openSpool takes the first spool below the state folder that no other replica holds: replicas on one machine need no
+// setting that tells them apart (contract, "Listeners").
+func (g *Gateway) openSpool() (*spool.Spool, error) {
+	for n := 1; ; n++ {
+		name := "spool"
+		if n > 1 {
+			name = fmt.Sprintf("spool-%d", n)
+		}
+		s, err := spool.Open(spool.Config{Store: g.store, Dir: g.cfg.file(name), Log: g.log, Observer: pollMetrics{g.metrics}})
+		if n == spools || !errors.Is(err, syscall.EWOULDBLOCK) {
+			return s, err
+		}
+	}
 }
 
 // shakeHands finishes the public listener's handshakes beside each other, and writes down those that are refused: who

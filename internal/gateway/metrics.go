@@ -49,6 +49,9 @@ type metrics struct {
 	requestSeconds *prometheus.HistogramVec
 	files          *prometheus.CounterVec
 	expiry         *prometheus.GaugeVec
+	daysLeft       *prometheus.GaugeVec
+	receivers      *prometheus.GaugeVec
+	lists          *prometheus.GaugeVec
 	revocation     *prometheus.CounterVec
 	pool           *prometheus.GaugeVec
 	skew           prometheus.Gauge
@@ -112,7 +115,10 @@ func newMetrics(version string) *metrics {
 	m.requestSeconds = histogram("http_request_seconds", "Duration of requests, by listener and route.", delays, "listener", "route")
 	m.files = counter("file_reloads_total", "Certificate, key and trust files taken into force or refused.", "result")
 	m.expiry = gauge("certificate_not_after_seconds", "End of each of our certificates, in seconds since 1970.", "what")
-	m.revocation = counter("revocation_decisions_total", "Judgements on peers' certificates, by verdict, evidence and whether a fallback was used.", "verdict", "evidence", "fallback")
+	m.daysLeft = gauge("certificate_days_left", "Whole days until the first of our certificates or authorities of a role ends.", "role")
+	m.receivers = gauge("receiver_certificates", "Certificates of initiators' endpoints, as last seen, that end within so many days.", "within")
+	m.lists = gauge("revocation_list_valid_until_seconds", "Until when a revocation list is evidence, in seconds since 1970; 0: it never came.", "direction", "source", "issuer")
+	m.revocation = counter("revocation_decisions_total", "Judgements on peers' certificates, by direction, verdict, evidence and whether a fallback was used.", "direction", "verdict", "evidence", "fallback")
 	m.pool = gauge("database_connections", "Connections in use, by pool.", "pool")
 	m.skew = gauge("clock_skew_seconds", "The database's clock minus ours.").WithLabelValues()
 	m.timers = counter("timers_fired_total", "Changes made by a deadline of the rules.").WithLabelValues()

@@ -21,6 +21,7 @@ type check struct {
 // readiness answers /readyz from named checks. Liveness never asks the database.
 type readiness struct {
 	checks []check
+	notes  func() []string // what an operator should see though it keeps nobody from working; nil: nothing
 
 	mu       sync.Mutex
 	draining bool
@@ -68,16 +69,24 @@ func opsHandler(r *readiness, m *metrics) http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) {
 		if reasons := r.ask(req.Context()); len(reasons) > 0 {
-			writeStatus(w, http.StatusServiceUnavailable, reasons)
+			writeStatus(w, http.StatusServiceUnavailable, reasons, r.noted()...)
 			return
 		}
-		writeStatus(w, http.StatusOK, nil)
+		writeStatus(w, http.StatusOK, nil, r.noted()...)
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	return mux
 }
 
-func writeStatus(w http.ResponseWriter, status int, reasons []string) {
+// noted are the notes, if there are any.
+func (r *readiness) noted() []string {
+	if r.notes == nil {
+		return nil
+	}
+	return r.notes()
+}
+
+func writeStatus(w http.ResponseWriter, status int, reasons []string, notes ...string) {
 	word := "ok"
 	if status != http.StatusOK {
 		word = "unavailable"
@@ -88,5 +97,6 @@ func writeStatus(w http.ResponseWriter, status int, reasons []string) {
 	_ = json.NewEncoder(w).Encode(struct {
 		Status  string   `json:"status"`
 		Reasons []string `json:"reasons,omitempty"`
-	}{word, reasons}) // the caller is gone if this fails
+		Notes   []string `json:"notes,omitempty"`
+	}{word, reasons, notes}) // the caller is gone if this fails
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/arauto/arauto/internal/jws"
@@ -18,7 +18,7 @@ type trust struct {
 	server    *mtls.Identity // public listener
 	internal  *mtls.Identity // internal listener; nil: plain HTTP on loopback
 	brcac     *mtls.Identity // towards receivers
-	clients   *mtls.Anchors  // authorities of initiators' certificates
+	callers   *mtls.Callers  // initiators that ask, and the bank's proxy
 	receivers *mtls.Anchors  // authorities of receivers' certificates
 
 	signers   *jws.Signers
@@ -26,13 +26,20 @@ type trust struct {
 	tokens    *jws.KeySet // initiators' tokens; nil with introspection
 	directory *jws.KeySet // software statements; nil in development without one
 
-	revocation *mtls.Revocation // of receivers; nil when no source is configured
+	revocation *mtls.Revocation // of receivers; nil when no source is configured. That of callers is in callers
 	fetcher    *http.Client     // reads key sets and revocation lists
 	asker      *http.Client     // asks the authorization server about tokens, as ourselves
 }
 
+// news is told what becomes of trust while we run.
+type news struct {
+	file func(mtls.Event)                               // a file or list took effect or was refused
+	keys func(jws.KeySetEvent)                          // the same of a key set
+	seen func(direction string, decision mtls.Decision) // a judgement on a certificate
+}
+
 // loadTrust reads every file, and says at once all that is wrong.
-func loadTrust(cfg *Config, onFile func(mtls.Event)) (*trust, error) {
+func loadTrust(cfg *Config, tell news) (*trust, error) {
 	p := &problems{}
 	t := &trust{fetcher: newFetcher(cfg)}
 	identity := func(key, cert, private string, purpose mtls.Purpose) *mtls.Identity {
@@ -46,23 +53,30 @@ func loadTrust(cfg *Config, onFile func(mtls.Event)) (*trust, error) {
 		t.internal = identity("internal.tls_cert", cfg.Internal.TLSCert, cfg.Internal.TLSKey, mtls.AsServer)
 	}
 	var err error
-	t.clients, err = mtls.LoadAnchors(cfg.Public.ClientCA)
+	t.callers = &mtls.Callers{}
+	t.callers.Authorities, err = mtls.LoadAnchors(cfg.Public.ClientCA)
 	p.file("public.client_ca", err)
+	if x := &cfg.Public.Proxy; x.ProxyCA != "" {
+		t.callers.Proxy, err = mtls.LoadProxy(mtls.ProxyOptions{
+			Authorities: []string{x.ProxyCA}, Fingerprints: x.ProxyFingerprints, Organisation: x.ProxySubjectOrg, Header: x.ProxyHeader,
+		})
+		p.file("public.proxy_ca", err)
+	}
 	t.receivers, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
 	p.file("webhook.root_ca", err)
 	t.signers, err = jws.OpenSigners(jws.SignersConfig{Keys: []jws.SigningKey{{KID: cfg.Signing.KID, File: cfg.Signing.Key}}})
 	p.file("signing.key", err)
-	t.bearers = t.keySet(p, "internal.jwks", cfg.Internal.JWKS, cfg)
-	t.tokens = t.keySet(p, "tokens.jwks", cfg.Tokens.JWKS, cfg)
-	t.directory = t.keySet(p, "directory.jwks", cfg.Directory.JWKS, cfg)
+	t.bearers = t.keySet(p, "internal.jwks", cfg.Internal.JWKS, tell)
+	t.tokens = t.keySet(p, "tokens.jwks", cfg.Tokens.JWKS, tell)
+	t.directory = t.keySet(p, "directory.jwks", cfg.Directory.JWKS, tell)
 	if cfg.Tokens.IntrospectionURL != "" && t.brcac != nil {
 		t.asker, err = t.newAsker(cfg)
 		p.file("tokens.introspection_ca", err)
 	}
-	if len(cfg.Webhook.CRL) > 0 || cfg.Webhook.OCSP {
-		t.revocation, err = newRevocation(cfg, t.fetcher, onFile)
-		p.file("webhook.crl", err)
-	}
+	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving, tell)
+	p.file("webhook.crl", err)
+	t.callers.Revocation, err = t.newRevocation(&cfg.Public.Revocation, calling, tell)
+	p.file("public.crl", err)
 	return t, p.err()
 }
 
@@ -73,11 +87,11 @@ func (p *problems) file(key string, err error) {
 	}
 }
 
-func (t *trust) keySet(p *problems, key, location string, _ *Config) *jws.KeySet {
+func (t *trust) keySet(p *problems, key, location string, tell news) *jws.KeySet {
 	if location == "" {
 		return nil
 	}
-	set, err := jws.OpenKeySet(jws.KeySetConfig{Location: location, Client: t.fetcher})
+	set, err := jws.OpenKeySet(jws.KeySetConfig{Location: location, Client: t.fetcher, Observe: tell.keys})
 	p.file(key, err)
 	return set
 }
@@ -87,7 +101,8 @@ func (t *trust) keySet(p *problems, key, location string, _ *Config) *jws.KeySet
 // development, and are files in production.
 func newFetcher(cfg *Config) *http.Client {
 	allow, _ := cfg.allowed() // judged by Check
-	guard := webhook.NewGuard(allow, cfg.Webhook.AllowPorts)
+	// Lists and responders are read over plain http as well: what they say is signed.
+	guard := webhook.NewGuard(allow, slices.Concat(cfg.Webhook.AllowPorts, []uint16{80, 443}))
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: guard.Control}
 	return &http.Client{
 		Timeout: 10 * time.Second,
@@ -119,26 +134,6 @@ func (t *trust) newAsker(cfg *Config) (*http.Client, error) {
 	}, nil
 }
 
-func newRevocation(cfg *Config, client *http.Client, onFile func(mtls.Event)) (*mtls.Revocation, error) {
-	o := mtls.RevocationOptions{OCSP: cfg.Webhook.OCSP, HTTP: client, Events: onFile}
-	for _, source := range cfg.Webhook.CRL {
-		if strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://") {
-			o.CRLURLs = append(o.CRLURLs, source)
-		} else {
-			o.CRLFiles = append(o.CRLFiles, source)
-		}
-	}
-	return mtls.NewRevocation(o)
-}
-
-// checks are what is asked of a receiver's certificate beyond its chain.
-func (t *trust) checks() []mtls.Check {
-	if t.revocation == nil {
-		return nil
-	}
-	return []mtls.Check{t.revocation.Check}
-}
-
 // statements verifies software statements; nil when no key set of the Directory is configured.
 func (t *trust) statements(cfg *Config) *jws.StatementVerifier {
 	if t.directory == nil {
@@ -165,12 +160,18 @@ func (t *trust) identities() []*mtls.Identity {
 
 // sources are the files that are read again when their content changes.
 func (t *trust) sources() []mtls.Source {
-	out := []mtls.Source{t.clients, t.receivers, t.signers}
+	out := []mtls.Source{t.callers.Authorities, t.receivers, t.signers}
+	if t.callers.Proxy != nil {
+		out = append(out, t.callers.Proxy.Authorities())
+	}
 	for _, id := range t.identities() {
 		out = append(out, id)
 	}
 	if t.revocation != nil {
-		out = append(out, t.revocation)
+		out = append(out, judged{t.revocation, t.receivers})
+	}
+	if t.callers.Revocation != nil {
+		out = append(out, t.callers.Revocation)
 	}
 	return out
 }
@@ -202,15 +203,6 @@ func (t *trust) keysReady() error {
 	}
 	_, err := t.signers.Active()
 	return errors.Join(append(wrong, err)...)
-}
-
-// expiries is the calendar of our own certificates and trust anchors.
-func (t *trust) expiries() []mtls.Expiry {
-	var out []mtls.Expiry
-	for _, id := range t.identities() {
-		out = append(out, id.Expiries()...)
-	}
-	return append(append(out, t.clients.Expiries()...), t.receivers.Expiries()...)
 }
 
 func (t *trust) close() { t.fetcher.CloseIdleConnections() }

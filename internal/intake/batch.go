@@ -43,9 +43,10 @@ func (in *Intake) Run(ctx context.Context) {
 // lingered. It holds at most one change of a resource; nil means that ctx ended and nothing is left.
 func (in *Intake) gather(ctx context.Context) []*Pending {
 	for {
+		ending := ctx.Err() != nil // asked once a turn: the context may end at any moment
 		in.mu.Lock()
-		batch, wait := in.take(ctx.Err() != nil)
-		if batch == nil && ctx.Err() != nil && len(in.waiting) == 0 {
+		batch, wait := in.take(ending)
+		if batch == nil && ending && len(in.waiting) == 0 {
 			in.closed = true
 			in.mu.Unlock()
 			return nil
@@ -59,7 +60,7 @@ func (in *Intake) gather(ctx context.Context) []*Pending {
 			lingered = time.After(wait)
 		}
 		stop := ctx.Done()
-		if ctx.Err() != nil {
+		if ending {
 			stop = nil // what is left waits only for its resources to be free
 		}
 		select {

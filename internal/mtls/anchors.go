@@ -115,6 +115,16 @@ func judgeAuthority(file string, n int, c *x509.Certificate) error {
 	return nil
 }
 
+// Renew raises the generation though the authorities stay the same: whoever pools connections closes them, and judges the
+// next ones anew. It serves those who learn that a certificate below these authorities may have been revoked.
+func (a *Anchors) Renew() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	next := *a.current.Load()
+	next.generation++
+	a.current.Store(&next)
+}
+
 // includes says whether the set in force holds exactly this authority.
 func (a *Anchors) includes(c *x509.Certificate) bool {
 	return slices.ContainsFunc(a.current.Load().certs, c.Equal)

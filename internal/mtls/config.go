@@ -42,23 +42,31 @@ func base() *tls.Config {
 // nothing above them), for the purpose clientAuth, with an RSA key of at least 2048 bits, and pass the checks.
 // Identity and anchors are read anew for every handshake, so a reload needs no restart.
 func ServerConfig(id *Identity, clientCAs *Anchors, checks ...Check) *tls.Config {
+	return serverConfig(id, func(cs tls.ConnectionState) error {
+		if err := judgePeer(cs, x509.ExtKeyUsageClientAuth, issuedDirectly); err != nil {
+			return err
+		}
+		return runChecks(cs, checks)
+	}, clientCAs)
+}
+
+// serverConfig demands a client certificate below one of the anchors that passes the judgement.
+func serverConfig(id *Identity, judge Check, anchors ...*Anchors) *tls.Config {
 	var cached atomic.Pointer[serverState]
 	config := base()
 	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
-		now := serverState{identity: id.current.Load(), trust: clientCAs.current.Load()}
+		now := serverState{identity: id.current.Load()}
+		for i, a := range anchors {
+			now.trust[i] = a.current.Load()
+		}
 		if old := cached.Load(); old != nil && old.identity == now.identity && old.trust == now.trust {
 			return old.config, nil
 		}
 		now.config = base()
 		now.config.Certificates = []tls.Certificate{now.identity.cert}
 		now.config.ClientAuth = tls.RequireAndVerifyClientCert
-		now.config.ClientCAs = now.trust.pool
-		now.config.VerifyConnection = func(cs tls.ConnectionState) error {
-			if err := judgePeer(cs, x509.ExtKeyUsageClientAuth, issuedDirectly); err != nil {
-				return err
-			}
-			return runChecks(cs, checks)
-		}
+		now.config.ClientCAs = now.pool()
+		now.config.VerifyConnection = judge
 		cached.Store(&now)
 		return now.config, nil
 	}
@@ -68,11 +76,26 @@ func ServerConfig(id *Identity, clientCAs *Anchors, checks ...Check) *tls.Config
 	return config
 }
 
-// serverState is what a server configuration was made from.
+// serverState is what a server configuration was made from: whose certificate, and the anchors of initiators and, if
+// there is one, of the proxy.
 type serverState struct {
 	identity *credential
-	trust    *trust
+	trust    [2]*trust
 	config   *tls.Config
+}
+
+// pool is one pool, since Go's server knows one.
+func (s *serverState) pool() *x509.CertPool {
+	if s.trust[1] == nil {
+		return s.trust[0].pool
+	}
+	pool := x509.NewCertPool()
+	for _, t := range s.trust {
+		for _, c := range t.certs {
+			pool.AddCert(c)
+		}
+	}
+	return pool
 }
 
 // InternalServerConfig is the listener for the bank's own systems: the same profile, without client certificates;

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,17 +17,10 @@ const crlFetchLimit = 30 * time.Second
 // refreshRetry is how soon a list is asked for again after a failure.
 const refreshRetry = time.Minute
 
-// Run keeps the lists fresh until ctx ends: files are looked at every WatchEvery, URLs fetched at once and then every
-// Refresh, or a minute after a failure. News go to Events: what took effect, what was refused, and that it ended.
+// Run keeps the lists of CRLURLs fresh until ctx ends: they are fetched at once and then every Refresh, or a minute after
+// a failure. News go to Events: what took effect, what was refused, and that it ended. Lists in files are a Source, which
+// Watch reads again.
 func (r *Revocation) Run(ctx context.Context) {
-	if len(r.opts.CRLFiles) > 0 {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			Watch(ctx, 0, r.tell, r)
-		}()
-		defer func() { <-done }()
-	}
 	refused := map[string]string{}
 	for len(r.opts.CRLURLs) > 0 && ctx.Err() == nil {
 		wait := r.opts.Refresh
@@ -138,12 +132,17 @@ func (r *Revocation) Reload() (changed bool, err error) {
 	return changed, errors.Join(errs...)
 }
 
+// Sources are all lists that were named, files before URLs: what Lists should show, and does not of those that were never
+// there.
+func (r *Revocation) Sources() []string { return slices.Concat(r.opts.CRLFiles, r.opts.CRLURLs) }
+
 // ListStatus is one revocation list in force, for the operators' page and for alarms.
 type ListStatus struct {
 	Source                 string
 	Issuer                 string // printed for people, see Subject
 	ThisUpdate, NextUpdate time.Time
 	ValidUntil             time.Time // NextUpdate, or earlier by CRLTTL
+	SoftFailUntil          time.Time // how long it serves beyond that when there is nothing newer
 	Entries                int
 	Proven                 bool // its signature was verified with its issuer's key, at a first handshake that needed it
 }
@@ -154,7 +153,7 @@ func (r *Revocation) Lists() []ListStatus {
 	for _, l := range r.lists.all() {
 		out = append(out, ListStatus{
 			Source: l.source, Issuer: nameText(l.list.Issuer.Names), ThisUpdate: l.thisUpdate, NextUpdate: l.nextUpdate,
-			ValidUntil: l.end(r.opts.CRLTTL), Entries: len(l.revoked), Proven: l.provenSigner() != nil,
+			ValidUntil: l.end(r.opts.CRLTTL), SoftFailUntil: l.end(r.opts.CRLTTL).Add(r.opts.SoftFail), Entries: len(l.revoked), Proven: l.provenSigner() != nil,
 		})
 	}
 	return out

@@ -30,7 +30,7 @@ const (
 // RevocationOptions say where evidence comes from. OCSP, when on, is the primary mechanism and the lists its
 // fallback; without OCSP the lists are the primary one. In both cases the soft-fail window is what remains.
 type RevocationOptions struct {
-	CRLFiles []string // lists in files, PEM or DER, kept fresh by somebody else; read again every few seconds
+	CRLFiles []string // lists in files, PEM or DER, kept fresh by somebody else; read again by Watch
 	CRLURLs  []string // lists to fetch, http or https (they are signed)
 
 	OCSP          bool   // ask responders
@@ -89,7 +89,8 @@ type Decision struct {
 // Revocation judges whether certificates that verify have been taken back since (security §4.5, webhook §7.4). One
 // serves one direction: receivers and initiators have different authorities. It is safe for concurrent use.
 //
-// It works without being Run, from files and questions asked in handshakes; Run keeps lists fresh.
+// It works without being Run, from files and questions asked in handshakes; Run keeps fetched lists fresh, and Watch those
+// in files.
 type Revocation struct {
 	opts  RevocationOptions
 	now   func() time.Time

@@ -140,13 +140,13 @@ const (
 
 // TLSFacts are what the handshake showed, kept as evidence.
 type TLSFacts struct {
-	Version         string // "TLS 1.3"
-	Cipher          string
-	PeerSubject     string // escaped, at most 256 characters
-	PeerFingerprint string // SHA-256 of the leaf, hex
-	PeerSerial      string // hex
-	PeerNotAfter    time.Time
-	OwnSerial       string // of the certificate we presented, hex; "" if the peer asked for none
+	Version         string    `json:"version"` // "TLS 1.3"
+	Cipher          string    `json:"cipher"`
+	PeerSubject     string    `json:"peerSubject"`     // escaped, at most 256 characters
+	PeerFingerprint string    `json:"peerFingerprint"` // SHA-256 of the leaf, hex
+	PeerSerial      string    `json:"peerSerial"`      // hex
+	PeerNotAfter    time.Time `json:"peerNotAfter"`
+	OwnSerial       string    `json:"ownSerial,omitempty"` // of the certificate we presented, hex; "" if the peer asked for none
 }
 
 // Result is what one attempt came to. Offsets count from the instant the attempt was handed to the sender, by the

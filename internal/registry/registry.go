@@ -7,12 +7,21 @@
 // switches push off whatever the statement lists; a statement that is present is checked in every profile. There is no
 // cache: a registration is in force when Put returns, since a claim reads the address from the same row.
 //
+// Put is the one way in, whoever calls it: the API for a registrar's own system, or a source that follows the
+// authorization server's table of clients, which would read its rows in order, make a Request of each with the statement
+// kept there, and call Put and Delete under an actor of its own. No such source exists yet; one needs nothing from here
+// that is not exported, and cannot store what Put would refuse.
+//
+// What was asked for and refused leaves a trace as well (cases K5): an entry of the history, committed before the refusal
+// is answered.
+//
 // Left to others: who may call this (package api), switching epochs and the log of registrations (package store), what
 // a name resolves to (package webhook).
 package registry
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +38,8 @@ import (
 type Store interface {
 	PutInitiator(ctx context.Context, in notice.Initiator, actor string) (stored notice.Initiator, created bool, err error)
 	DeleteInitiator(ctx context.Context, client notice.ClientID, actor string) error
+	// RefuseInitiator records what was asked for and refused, and changes nothing else.
+	RefuseInitiator(ctx context.Context, in notice.Initiator, actor, code string, problems []notice.Problem) error
 	Initiator(ctx context.Context, client notice.ClientID) (notice.Initiator, error)
 	Initiators(ctx context.Context) ([]notice.Initiator, error)
 }
@@ -106,19 +117,19 @@ const (
 )
 
 // Put judges a registration and stores it; created tells whether the client is new. The error is an *Invalid when the
-// request is to blame, an error that wraps jws.ErrUnavailable when the statement cannot be judged now, or the store's.
+// request is to blame, which is in the history by then; an error that wraps jws.ErrUnavailable when the statement cannot
+// be judged now; or the store's, also when a refusal could not be recorded.
 func (g *Registry) Put(ctx context.Context, client notice.ClientID, r Request, actor string) (in notice.Initiator, created bool, err error) {
-	if problems := judgeFields(client, r); len(problems) > 0 {
-		return notice.Initiator{}, false, &Invalid{Code: InvalidRequest, Description: "the registration is not well formed", Problems: problems}
+	digest, err := g.judge(client, r)
+	if invalid := (*Invalid)(nil); errors.As(err, &invalid) {
+		if err := g.refused(ctx, client, r, actor, invalid); err != nil {
+			return notice.Initiator{}, false, err
+		}
 	}
-	uris := r.uris()
-	if problems := g.addresses.judge(uris); len(problems) > 0 {
-		return notice.Initiator{}, false, &Invalid{Code: InvalidURIs, Description: "an address cannot be registered", Problems: problems}
-	}
-	digest, err := g.judgeStatement(r, uris)
 	if err != nil {
 		return notice.Initiator{}, false, err
 	}
+	uris := r.uris()
 	in, created, err = g.store.PutInitiator(ctx, notice.Initiator{
 		Client: client, OrganisationID: r.OrganisationID, SoftwareID: r.SoftwareID, Name: r.Name,
 		WebhookURIs: slices.Clone(uris), Push: len(uris) > 0, StatementDigest: digest,
@@ -130,6 +141,38 @@ func (g *Registry) Put(ctx context.Context, client notice.ClientID, r Request, a
 		g.log.WarnContext(ctx, "several webhook addresses registered: the first is used", "client", string(client), "addresses", len(uris))
 	}
 	return in, created, nil
+}
+
+// judge says what is wrong with a request, or gives the digest of its statement.
+func (g *Registry) judge(client notice.ClientID, r Request) (digest []byte, err error) {
+	if problems := judgeFields(client, r); len(problems) > 0 {
+		return nil, &Invalid{Code: InvalidRequest, Description: "the registration is not well formed", Problems: problems}
+	}
+	uris := r.uris()
+	if problems := g.addresses.judge(uris); len(problems) > 0 {
+		return nil, &Invalid{Code: InvalidURIs, Description: "an address cannot be registered", Problems: problems}
+	}
+	return g.judgeStatement(r, uris)
+}
+
+// refused records a refusal. A client id that is none cannot be written down as one.
+func (g *Registry) refused(ctx context.Context, client notice.ClientID, r Request, actor string, why *Invalid) error {
+	asked := notice.Initiator{OrganisationID: r.OrganisationID, SoftwareID: r.SoftwareID, WebhookURIs: r.uris()}
+	if notice.ValidClientID(string(client)) {
+		asked.Client = client
+	}
+	if r.SoftwareStatement != "" {
+		sum := sha256.Sum256([]byte(r.SoftwareStatement))
+		asked.StatementDigest = sum[:]
+	}
+	problems := make([]notice.Problem, len(why.Problems))
+	for i, p := range why.Problems {
+		problems[i] = notice.Problem{Pointer: p.Pointer, Code: p.Code, Detail: p.Detail}
+	}
+	if err := g.store.RefuseInitiator(ctx, asked, actor, string(why.Code), problems); err != nil {
+		return fmt.Errorf("a registration of %s is refused and that cannot be recorded: %w", asked.Client, err)
+	}
+	return nil
 }
 
 // Get reads one registration.

@@ -226,3 +226,25 @@ func keysOf(t *testing.T, key *rsa.PrivateKey) *jws.Keys {
 	require.NoError(t, err)
 	return keys
 }
+
+func TestARefusalThatCannotBeRecordedIsNotAnswered(t *testing.T) { // cases K5: 400 and audit, never one without the other
+	b := production(t)
+	b.store.down = errors.New("no database")
+	r := request(t, "https://127.0.0.1/x")
+	_, _, err := b.Put(t.Context(), "itp-1", r, "registrar")
+	require.ErrorIs(t, err, b.store.down)
+	var invalid *registry.Invalid
+	require.NotErrorAs(t, err, &invalid)
+}
+
+func TestARefusalKeepsWhatWasAskedForAndTheDigestOfItsStatement(t *testing.T) {
+	b := production(t)
+	r := request(t, "https://listed.example.com/a")
+	other := []string{"https://listed.example.com.evil.example/a"}
+	r.WebhookURIs = &other
+	require.Equal(t, registry.Differs, refused(t, b, r).Description)
+	trace := b.store.refusals[0]
+	require.Equal(t, notice.ClientID("itp-1"), trace.asked.Client)
+	require.Equal(t, other, trace.asked.WebhookURIs)
+	require.Len(t, trace.asked.StatementDigest, 32)
+}

@@ -44,6 +44,24 @@ type memory struct {
 	puts  int
 	actor string
 	down  error
+
+	refusals []refusal
+}
+
+// refusal is what was recorded of a registration that was not stored.
+type refusal struct {
+	asked    notice.Initiator
+	actor    string
+	code     string
+	problems []notice.Problem
+}
+
+func (m *memory) RefuseInitiator(_ context.Context, in notice.Initiator, actor, code string, problems []notice.Problem) error {
+	if m.down != nil {
+		return m.down
+	}
+	m.refusals = append(m.refusals, refusal{in, actor, code, problems})
+	return nil
 }
 
 func (m *memory) PutInitiator(_ context.Context, in notice.Initiator, actor string) (notice.Initiator, bool, error) {
@@ -146,10 +164,15 @@ func request(t testing.TB, uris ...string) registry.Request {
 // refused puts a request that must not be stored.
 func refused(t testing.TB, b bench, r registry.Request) *registry.Invalid {
 	t.Helper()
-	before := b.store.puts
+	before, recorded := b.store.puts, len(b.store.refusals)
 	_, _, err := b.Put(t.Context(), "itp-1", r, "registrar")
 	var invalid *registry.Invalid
 	require.ErrorAs(t, err, &invalid)
 	require.Equal(t, before, b.store.puts, "nothing is stored")
+	require.Len(t, b.store.refusals, recorded+1, "and the refusal is recorded, once")
+	trace := b.store.refusals[recorded]
+	require.Equal(t, string(invalid.Code), trace.code)
+	require.Equal(t, "registrar", trace.actor)
+	require.Len(t, trace.problems, len(invalid.Problems))
 	return invalid
 }

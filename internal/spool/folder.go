@@ -56,7 +56,7 @@ func openFolder(dir string) (*folder, error) {
 		return nil, fmt.Errorf("open the spool: %w", err)
 	}
 	if err := syscall.Flock(int(owner.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		owner.Close()
+		_ = owner.Close()
 		return nil, fmt.Errorf("spool %s belongs to another process; each replica needs a state folder of its own: %w", dir, err)
 	}
 	f := &folder{dir: dir, owner: owner, files: map[string]file{}}
@@ -64,7 +64,7 @@ func openFolder(dir string) (*folder, error) {
 		err = f.list()
 	}
 	if err != nil {
-		owner.Close()
+		_ = owner.Close()
 		return nil, err
 	}
 	return f, nil

@@ -20,7 +20,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -125,7 +124,7 @@ func Open(c Config) (*Spool, error) {
 		c.Commits = 2
 	}
 	if c.Log == nil {
-		c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Observer == nil {
 		c.Observer = silent{}
@@ -218,9 +217,10 @@ func (s *Spool) landed() {
 // When all commits hang for longer than the patience, what waits goes to the spool. Nil when ctx ended and none waits.
 func (s *Spool) gather(ctx context.Context) (batch []*waiter, spool bool) {
 	for {
+		ending := ctx.Err() != nil // asked once, or its end between two questions would be missed
 		s.mu.Lock()
-		batch, spool, wait := s.take(ctx.Err() != nil)
-		if batch == nil && ctx.Err() != nil && len(s.waiting) == 0 {
+		batch, spool, wait := s.take(ending)
+		if batch == nil && ending && len(s.waiting) == 0 {
 			s.closed = true
 			s.mu.Unlock()
 			return nil, false
@@ -234,7 +234,7 @@ func (s *Spool) gather(ctx context.Context) (batch []*waiter, spool bool) {
 			timer = time.After(wait)
 		}
 		ended := ctx.Done()
-		if ctx.Err() != nil {
+		if ending {
 			ended = nil
 		}
 		select {

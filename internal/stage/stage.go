@@ -39,7 +39,7 @@ const (
 
 // Options say how to set up. Command is required.
 type Options struct {
-	// Command starts the product's binary with the arguments of a subcommand.
+	// Command starts the product's binary with the arguments of a subcommand; its environment, if it sets one, is added to.
 	Command func(args ...string) *exec.Cmd
 	// Dir holds everything that is written; empty: a temporary folder that Close removes.
 	Dir string
@@ -47,6 +47,8 @@ type Options struct {
 	Keep bool
 	// Durable makes the database sync to disk.
 	Durable bool
+	// PKI is used instead of a new one, which takes a second or two to make.
+	PKI *certs.PKI
 	// Settings are added to the environment of every replica, "NAME=value".
 	Settings []string
 	// Output receives what replicas print beside their log files; nil: nobody.
@@ -64,6 +66,7 @@ type Stage struct {
 	owned   bool
 
 	mu       sync.Mutex
+	launched int
 	replicas []*Replica
 }
 
@@ -83,7 +86,10 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 	}()
 	made := make(chan error, 1)
 	go func() {
-		pki, err := certs.New(certs.Options{})
+		pki, err := o.PKI, error(nil)
+		if pki == nil {
+			pki, err = certs.New(certs.Options{})
+		}
 		if err == nil {
 			err = pki.Write(s.path("pki"), certs.Content{})
 		}
@@ -153,7 +159,8 @@ func (s *Stage) Start(ctx context.Context, settings ...string) (*Replica, error)
 // launch runs one replica and reads from its log which addresses it got.
 func (s *Stage) launch(ctx context.Context, settings []string) (*Replica, error) {
 	s.mu.Lock()
-	n := len(s.replicas) + 1
+	s.launched++
+	n := s.launched
 	s.mu.Unlock()
 	name := s.path(fmt.Sprintf("replica-%d.log", n))
 	file, err := os.Create(name)
@@ -161,7 +168,7 @@ func (s *Stage) launch(ctx context.Context, settings []string) (*Replica, error)
 		return nil, fmt.Errorf("make a replica's log: %w", err)
 	}
 	cmd := s.options.Command("serve")
-	cmd.Env = append(append(os.Environ(), s.Environment()...), settings...)
+	cmd.Env = append(append(cmd.Environ(), s.Environment()...), settings...)
 	cmd.Env = append(cmd.Env, fmt.Sprintf("ARAUTO_REPLICA=replica-%d", n))
 	var errors limited
 	cmd.Stderr = &errors
@@ -284,13 +291,30 @@ func (r *Replica) Kill() {
 	<-r.exited
 }
 
-// Stop asks the process to drain and waits until it is gone; the error says that it did not end well.
+// Exited is closed when the process is gone.
+func (r *Replica) Exited() <-chan struct{} { return r.exited }
+
+// Err says how a process that is gone ended: nil for exit code 0.
+func (r *Replica) Err() error { return r.err }
+
+// stopWithin is more than a replica may take to drain (contract, "Listeners": 20 s).
+const stopWithin = 30 * time.Second
+
+// Stop asks the process to drain, also one that was stopped by SIGSTOP, and waits until it is gone; the error says that
+// it did not end well. One that does not end is killed.
 func (r *Replica) Stop() error {
-	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return err
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT} {
+		if err := r.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return err
+		}
 	}
-	<-r.exited
-	return r.err
+	select {
+	case <-r.exited:
+		return r.err
+	case <-time.After(stopWithin):
+		r.Kill()
+		return fmt.Errorf("the replica had not ended %s after SIGTERM", stopWithin)
+	}
 }
 
 // Close stops the replicas and the database, and removes the folder unless it is to be kept.

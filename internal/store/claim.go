@@ -32,7 +32,8 @@ WITH want AS MATERIALIZED (
     ), more AS MATERIALIZED (
       SELECT q.id FROM queue q
       WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at <= now() - $5::interval
-      ORDER BY q.due_at, q.id OFFSET (SELECT count(*) FROM late)
+        AND q.id <> ALL (ARRAY(SELECT id FROM late)) -- no OFFSET: what this statement locked itself is skipped already
+      ORDER BY q.due_at, q.id
       LIMIT w.free - (SELECT count(*) FROM late) - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED
     )
     SELECT id FROM late UNION ALL SELECT id FROM fresh UNION ALL SELECT id FROM more

@@ -358,8 +358,12 @@ func endAttempt(a *notice.AttemptRecord, outcome notice.Outcome, at time.Time, f
 	}
 }
 
-// timelineMax bounds the entries of one timeline; the oldest are kept, since they explain the rest.
-const timelineMax = 5000
+// Bounds of one timeline: of changes and decisions the oldest are kept, since they explain the rest; of polls, which may
+// be many, the newest.
+const (
+	timelineMax      = 5000
+	timelinePollsMax = 1000
+)
 
 // Timeline reads everything about one resource; ErrNotFound when nothing is known of it.
 func (s *Store) Timeline(ctx context.Context, key notice.Key) (notice.Timeline, error) {
@@ -377,8 +381,13 @@ func (s *Store) Timeline(ctx context.Context, key notice.Key) (notice.Timeline, 
 		return t, unavailable("read the resource", err)
 	}
 	var rows []eventRow
-	err = db.Raw(`SELECT id, at, kind, client_id, revision, notification_id, change_id, outcome, facts FROM entry
-WHERE resource_id = ? AND resource_kind = ? AND number IS NULL ORDER BY at, id LIMIT ?`, key.ID, int16(key.Kind), timelineMax).Scan(&rows).Error
+	err = db.Raw(`SELECT * FROM (
+  (SELECT id, at, kind, client_id, revision, notification_id, change_id, outcome, facts FROM entry
+   WHERE resource_id = @id AND resource_kind = @kind AND number IS NULL AND kind <> 'poll' ORDER BY at, id LIMIT @most)
+  UNION ALL
+  (SELECT id, at, kind, client_id, revision, notification_id, change_id, outcome, facts FROM entry
+   WHERE resource_id = @id AND resource_kind = @kind AND number IS NULL AND kind = 'poll' ORDER BY at DESC, id DESC LIMIT @polls)
+) e ORDER BY at, id`, map[string]any{"id": key.ID, "kind": int16(key.Kind), "most": timelineMax, "polls": timelinePollsMax}).Scan(&rows).Error
 	if err != nil {
 		return t, unavailable("read the resource's history", err)
 	}

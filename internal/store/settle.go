@@ -53,8 +53,7 @@ SELECT client_id, next_at - now() FROM kept WHERE next_at IS NOT NULL`
 type resultFacts struct {
 	System       string           `json:"system"`
 	Number       int              `json:"number"`
-	Interaction  string           `json:"interactionId"`
-	Attempt      string           `json:"attempt"` // id of the attempt's entry
+	Attempt      string           `json:"attempt"` // id of the attempt's entry, which has the interaction id
 	URL          string           `json:"url,omitempty"`
 	HTTPStatus   int              `json:"httpStatus,omitempty"`
 	Echo         notice.Echo      `json:"echo,omitempty"`
@@ -123,7 +122,7 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) ([]notice.
 func (s *Store) resultFacts(d notice.Settlement) resultFacts {
 	a, r := d.Attempt, d.Result
 	return resultFacts{
-		System: s.system(), Number: a.Number, Interaction: a.Interaction.String(), Attempt: a.Token.String(), URL: r.URL, HTTPStatus: r.HTTPStatus,
+		System: s.system(), Number: a.Number, Attempt: a.Token.String(), URL: r.URL, HTTPStatus: r.HTTPStatus,
 		Echo: r.Echo, Detail: r.Detail, TLS: r.TLS, Reused: r.Reused, Local: r.LocalAddr, Remote: r.RemoteAddr,
 		WaitedUS:  r.EndedAt.Sub(a.ClaimedAt).Microseconds() - r.Elapsed.Microseconds(),
 		DialledUS: r.Dialled.Microseconds(), HandshakenUS: r.Handshaken.Microseconds(), FirstByteUS: r.FirstByteOut.Microseconds(),
@@ -149,7 +148,7 @@ WITH lost AS MATERIALIZED (
   INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, facts)
   SELECT gen_random_uuid(), 'result', l.client_id, l.kind, l.resource_id, l.id, l.attempts, 'unknown',
     CASE WHEN l.last THEN 'exhausted' WHEN l.ended THEN 'cancelled' END, CASE WHEN l.last OR l.ended THEN l.created_at END,
-    json_build_object('system', $5::text, 'number', l.attempts, 'interactionId', l.interaction_id, 'attempt', l.token,
+    json_build_object('system', $5::text, 'number', l.attempts, 'attempt', l.token,
       'detail', 'nobody saw the end of this attempt: its lease ran out', 'endedAt', l.ended_at, 'nextAt', a.due_at)
   FROM lost l LEFT JOIN again a ON a.id = l.id
 )

@@ -37,7 +37,7 @@ func (s *Store) system() string { return s.replica + " " + s.version }
 func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) error {
 	f := changeFacts{
 		System: w.store.system(), Source: c.Source, Actor: c.Actor, APIVersion: c.APIVersion, Status: c.State.Status, From: d.From,
-		Cause: c.Cause, OccurredAt: c.OccurredAt.UTC(), Original: c.Original, NotBefore: c.NotBefore.UTC(),
+		Cause: c.Cause, OccurredAt: c.OccurredAt.UTC(), Original: asSent(c), NotBefore: c.NotBefore.UTC(),
 		WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(), DataHash: hex.EncodeToString(c.State.Data[:]), Overruled: d.Overruled.UTC(),
 	}
 	if !c.Quarantine.IsZero() {
@@ -75,6 +75,14 @@ func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) er
 	e.facts = text
 	w.entries.add(e)
 	return nil
+}
+
+// asSent is occurredAt as it was written, where that says more than the instant in UTC does.
+func asSent(c *notice.Change) string {
+	if c.Original == c.OccurredAt.UTC().Format(time.RFC3339Nano) {
+		return ""
+	}
+	return c.Original
 }
 
 func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Decision, e *entryRow, f *changeFacts) {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -92,8 +93,7 @@ func (e *endpoint) connect(ctx context.Context, a *attempt, served <-chan struct
 		return nil, &dialError{stageTLS, ctxOr(ctx, err)}
 	}
 	e.sender.connections(+1)
-	e.gate.open.Add(1)
-	e.gate.alive()
+	e.gate.shaken(c.handshaken.Sub(c.began))
 	c.onClose = func() {
 		e.gate.open.Add(-1)
 		e.sender.connections(-1)
@@ -206,7 +206,7 @@ func (e *endpoint) handshake(ctx context.Context, c *conn, raw net.Conn, served 
 	c.facts = notice.TLSFacts{
 		Version:         tls.VersionName(state.Version),
 		Cipher:          tls.CipherSuiteName(state.CipherSuite),
-		PeerSubject:     escape(leaf.Subject.String()),
+		PeerSubject:     escape(mtls.Subject(leaf)), // names the organisation and leaves out its CNPJ
 		PeerFingerprint: hex.EncodeToString(fingerprint[:]),
 		PeerSerial:      leaf.SerialNumber.Text(16),
 		PeerNotAfter:    leaf.NotAfter.UTC(),

@@ -8,25 +8,26 @@ import (
 )
 
 // gate keeps a burst from becoming a storm of handshakes. The HTTP client dials for every request that finds no idle
-// connection, so that a burst for an initiator that answers in milliseconds would make hundreds of handshakes at once,
-// each of which costs more than all the requests that one kept-alive connection could carry meanwhile.
+// connection, so that a burst for an initiator that answers in milliseconds would make hundreds of handshakes, each of
+// which costs more than all the requests that one kept-alive connection could carry meanwhile.
 //
-// The first few connections of an endpoint are dialled at once. For a further one the request waits a moment, as
-// handshakes under way and answers on their way mostly give it a connection before its own handshake would begin; that
-// handshake is then not made. An endpoint that shows no life is dialled after patience all the same, and one that shows
-// life after limit: every attempt really tries, well within the time the rule allows.
+// The first few connections of an endpoint are dialled at once. A further one is dialled when the wait for an open one
+// would be longer than a handshake takes, both as measured of late, a few at a time. An endpoint that has shown no life
+// for patience is dialled all the same: every attempt really tries, well within the time the rule allows.
 type gate struct {
-	slots chan struct{} // handshakes under way
-	open  atomic.Int32  // connections
-	life  atomic.Int64  // last sign of it: a handshake or an answer, in nanoseconds since start
-	start time.Time
+	start   time.Time
+	slots   chan struct{} // handshakes under way
+	open    atomic.Int32  // connections
+	waiting atomic.Int32  // requests without a connection
+	life    atomic.Int64  // last handshake or answer, in nanoseconds since start
+	shake   average       // time of a handshake
+	answer  average       // time from the request's first byte to the answer
 }
 
 const (
 	eager    = 4 // connections dialled without waiting, and handshakes under way at once
-	reuse    = 20 * time.Millisecond
+	look     = 20 * time.Millisecond
 	patience = 700 * time.Millisecond
-	limit    = time.Second
 )
 
 func newGate() *gate { return &gate{slots: make(chan struct{}, eager), start: time.Now()} }
@@ -34,55 +35,75 @@ func newGate() *gate { return &gate{slots: make(chan struct{}, eager), start: ti
 // errNeedless ends a dial whose request found another connection; nobody is told.
 var errNeedless = errors.New("the request was served by another connection")
 
-// alive notes a sign of life.
+// shaken notes a handshake that succeeded.
+func (g *gate) shaken(took time.Duration) {
+	g.open.Add(1)
+	g.shake.add(took)
+	g.alive()
+}
+
+// answered notes an answer.
+func (g *gate) answered(took time.Duration) {
+	g.answer.add(took)
+	g.alive()
+}
+
 func (g *gate) alive() { g.life.Store(int64(time.Since(g.start))) }
+
+// worth tells whether a handshake would come sooner than an open connection comes free.
+func (g *gate) worth() bool {
+	open := g.open.Load()
+	return open < eager || time.Duration(g.waiting.Load())*g.answer.value()/time.Duration(open) > g.shake.value()
+}
+
+// dead tells whether the endpoint has shown no life for a while, counted from began at the earliest.
+func (g *gate) dead(began time.Time) bool {
+	quiet := min(time.Since(g.start)-time.Duration(g.life.Load()), time.Since(began))
+	return quiet > patience
+}
 
 // enter lets a dial begin; leave must be called when it has ended. served is closed when the request has found a
 // connection.
 func (g *gate) enter(ctx context.Context, served <-chan struct{}) (leave func(), err error) {
 	began := time.Now()
-	if g.open.Load() >= eager {
-		if err := wait(ctx, served, reuse); err != nil {
-			return nil, err
-		}
-	}
+	tick := time.NewTicker(look)
+	defer tick.Stop()
 	for {
 		select {
 		case <-served:
 			return nil, errNeedless
-		case g.slots <- struct{}{}:
-			return func() { <-g.slots }, nil
 		default:
 		}
-		timer := time.NewTimer(patience)
+		if g.worth() {
+			select {
+			case g.slots <- struct{}{}:
+				return func() { <-g.slots }, nil
+			default:
+			}
+		}
 		select {
 		case <-served:
+			return nil, errNeedless
 		case <-ctx.Done():
-			timer.Stop()
 			return nil, ctx.Err()
-		case g.slots <- struct{}{}:
-			timer.Stop()
-			return func() { <-g.slots }, nil
-		case <-timer.C:
-			quiet := time.Since(g.start) - time.Duration(g.life.Load())
-			if quiet > patience || time.Since(began) > limit {
+		case <-tick.C:
+			if g.dead(began) {
 				return func() {}, nil
 			}
 		}
-		timer.Stop()
 	}
 }
 
-// wait gives a request time to find another connection.
-func wait(ctx context.Context, served <-chan struct{}, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-served:
-		return errNeedless
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
+// average is a moving average of durations, safe for concurrent use; a lost update does not matter.
+type average struct{ nanos atomic.Int64 }
+
+func (a *average) add(d time.Duration) {
+	old := a.nanos.Load()
+	if old == 0 {
+		a.nanos.Store(int64(d))
+		return
 	}
+	a.nanos.Store(old + (int64(d)-old)/8)
 }
+
+func (a *average) value() time.Duration { return time.Duration(a.nanos.Load()) }

@@ -52,7 +52,13 @@ func TestABurstKeepsItsConnections(t *testing.T) {
 	first := i.Connections()
 	require.Greater(t, first, 2)
 	burst()
-	require.LessOrEqual(t, i.Connections(), n, "the second burst used the first one's connections")
+	made := 0
+	for _, h := range i.Handshakes() {
+		if h.Err == nil { // a handshake that became needless is given up
+			made++
+		}
+	}
+	require.LessOrEqual(t, made, n, "the second burst used the first one's connections")
 }
 
 func TestADeadKeptAliveConnectionIsReplacedWithinTheAttempt(t *testing.T) {
@@ -80,7 +86,7 @@ func TestAConnectionThatDiesBeforeTheFirstByteIsReplacedWithinTheAttempt(t *test
 	require.NoError(t, err)
 	a := &attempt{notice: newAttempt(i.BaseURI("")), start: time.Now()}
 	a.deadline, a.leaseEnd = a.start.Add(s.timeout), a.start.Add(s.lease)
-	ctx, cancel := a.context(t.Context())
+	ctx, cancel := a.context(t.Context(), e)
 	defer cancel()
 	var once sync.Once
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {

@@ -22,6 +22,8 @@ type attempt struct {
 	leaseEnd time.Time
 	stage    atomic.Int32
 	exchange atomic.Pointer[exchange]      // the latest; nil while there is no connection
+	waiting  *atomic.Int32                 // the endpoint's count of requests without a connection
+	seeking  atomic.Bool                   // this is one of them
 	served   atomic.Pointer[chan struct{}] // closed when the HTTP client has found a connection
 }
 
@@ -69,17 +71,30 @@ func (a *attempt) bind(info httptrace.GotConnInfo) {
 	if c, ok := info.Conn.(*conn); ok {
 		a.exchange.Store(c.begin(a))
 	}
-	close(*a.served.Load())
+	a.found()
+}
+
+// found notes that the HTTP client has a connection for the request.
+func (a *attempt) found() {
+	if a.seeking.CompareAndSwap(true, false) {
+		close(*a.served.Load())
+		a.waiting.Add(-1)
+	}
 }
 
 // seek is told that the HTTP client looks for a connection, for the first time or because one turned out dead.
 func (a *attempt) seek(string) {
+	a.found()
 	served := make(chan struct{})
 	a.served.Store(&served)
+	if a.seeking.CompareAndSwap(false, true) {
+		a.waiting.Add(1)
+	}
 }
 
 // context is what the HTTP client runs under. It carries the attempt to the dialer.
-func (a *attempt) context(parent context.Context) (context.Context, context.CancelFunc) {
+func (a *attempt) context(parent context.Context, e *endpoint) (context.Context, context.CancelFunc) {
+	a.waiting = &e.gate.waiting
 	ctx, cancel := context.WithDeadline(context.WithValue(parent, attemptKey{}, a), a.deadline)
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: a.seek, GotConn: a.bind}), cancel
 }

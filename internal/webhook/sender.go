@@ -195,16 +195,17 @@ func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, err
 
 // exchange makes the round trip, and sees to the rest of the answer after the result is known.
 func (s *Sender) exchange(ctx context.Context, e *endpoint, a *attempt, t target, url, path string) (notice.Result, error) {
-	roundTrip, cancel := a.context(ctx)
+	roundTrip, cancel := a.context(ctx, e)
 	resp, err := e.transport.RoundTrip(s.request(roundTrip, a, t, path))
+	a.found() // or it never will
 	if err != nil {
 		r, err := a.failed(ctx, url, err)
 		cancel()
 		s.release(e)
 		return r, err
 	}
-	e.gate.alive()
 	r := a.answered(url, resp)
+	e.gate.answered(r.Answered - r.FirstByteOut)
 	s.finish(resp, cancel, func() { s.release(e) })
 	return r, nil
 }

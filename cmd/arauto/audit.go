@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/gateway"
+	"github.com/arauto/arauto/internal/store"
+)
+
+func auditCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "audit", Short: "verify, export and prove the history",
+		Long: "Verify, export and prove the history without trusting the gateway or the database. docs/audit-format.md describes the formats.",
+	}
+	c.AddCommand(auditVerifyCommand(w), auditRegisterCommand(w))
+	return c
+}
+
+// databaseFlag gives a command the flag --database-url; the environment stands in for it.
+func databaseFlag(c *cobra.Command) *string {
+	return c.Flags().String("database-url", "", "the database to read, postgres://… (ARAUTO_DATABASE_URL)")
+}
+
+// databaseURL is the flag's value, or what the environment says.
+func databaseURL(w world, flag string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	cfg, err := gateway.ReadConfig("", w.environ)
+	if err != nil {
+		return "", err
+	}
+	if cfg.Database.URL == "" {
+		return "", wrongUse("--database-url (ARAUTO_DATABASE_URL): is not set; name the database")
+	}
+	return cfg.Database.URL, nil
+}
+
+// wrongUse ends a command with exit code 2.
+func wrongUse(format string, args ...any) error {
+	return &gateway.ConfigError{Problems: []string{fmt.Sprintf(format, args...)}}
+}
+
+func auditVerifyCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "verify [FILE] --key PUBLIC.pem", Short: "verify the history in a database, an export or a proof", Args: cobra.MaximumNArgs(1),
+		Long: "Verify a database, or FILE: a bundle (.zip), an export (JSON lines, with --anchors) or a proof, with nothing but the log's public key.\n" +
+			"Prints \"ok ENTRIES ROOT\", or \"BAD seq=N REASON\" and exits 1; N is the first position that is wrong, from 0.\n" +
+			"--anchors names checkpoints that were kept out of the database's reach: only they show that the end was cut off or all written anew.",
+	}
+	database, key, anchors := databaseFlag(c), c.Flags().String("key", "", "the log's public key, PEM (required)"), c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside; may be repeated")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		public, anchored, err := readTrust(*key, *anchors)
+		if err != nil {
+			return err
+		}
+		var verdict audit.Verdict
+		if len(args) == 1 {
+			if *database != "" {
+				return wrongUse("verify: name a FILE or --database-url, not both")
+			}
+			verdict, err = verifyFile(args[0], public, anchored)
+		} else {
+			verdict, err = verifyDatabase(cmd.Context(), w, *database, public, anchored)
+		}
+		return tellVerdict(w, verdict, err)
+	}
+	return c
+}
+
+// readTrust reads what a verification believes: the public key, and checkpoints from elsewhere.
+func readTrust(key string, anchors []string) (ed25519.PublicKey, []audit.Checkpoint, error) {
+	if key == "" {
+		return nil, nil, wrongUse("--key: is not set; name the file of the log's public key (log.pub.pem in the gateway's state folder)")
+	}
+	text, err := os.ReadFile(key)
+	if err != nil {
+		return nil, nil, wrongUse("--key: %v", err)
+	}
+	public, err := audit.ParsePublic(text)
+	if err != nil {
+		return nil, nil, wrongUse("--key: %s: %v", key, err)
+	}
+	var all []audit.Checkpoint
+	for _, name := range anchors {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return nil, nil, wrongUse("--anchors: %v", err)
+		}
+		some, err := audit.OpenCheckpoints(text, public)
+		if err != nil {
+			return nil, nil, wrongUse("--anchors: %s: %v", name, err)
+		}
+		all = append(all, some...)
+	}
+	return public, all, nil
+}
+
+func verifyDatabase(ctx context.Context, w world, flag string, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.Verdict, error) {
+	url, err := databaseURL(w, flag)
+	if err != nil {
+		return audit.Verdict{}, err
+	}
+	verdict, err := store.Verify(ctx, url, public, anchored)
+	if errors.Is(err, store.ErrURL) {
+		return verdict, wrongUse("--database-url: %v", err)
+	}
+	return verdict, err
+}
+
+// tellVerdict prints the one line that contract, "Demo and audit", promises; what else is worth knowing goes to stderr.
+func tellVerdict(w world, v audit.Verdict, err error) error {
+	var fault *audit.Fault
+	if errors.As(err, &fault) {
+		fmt.Fprintln(w.stdout, fault.Error())
+		return errFailed
+	}
+	if err != nil {
+		return err
+	}
+	if v.Removed > 0 {
+		fmt.Fprintf(w.stderr, "note: %d entries are older than the time for which they are kept and were removed, as the log itself records\n", v.Removed)
+	}
+	if v.Unsealed > 0 {
+		fmt.Fprintf(w.stderr, "note: %d entries are not sealed yet, the oldest since %s\n", v.Unsealed, v.Oldest)
+	}
+	fmt.Fprintln(w.stdout, "ok", v.Entries, v.Root)
+	return nil
+}
+
+func auditRegisterCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "register PUBLIC.pem", Short: "make a public key the key of the database's log, once and for good", Args: cobra.ExactArgs(1),
+		Long: "Register the public half of the log's key, as the owner of the database. Make the pair where the private half will stay:\n" +
+			"  openssl genpkey -algorithm ed25519 -out log.key; openssl pkey -in log.key -pubout -out log.pub.pem",
+	}
+	database := databaseFlag(c)
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		public, _, err := readTrust(args[0], nil)
+		if err != nil {
+			return err
+		}
+		url, err := databaseURL(w, *database)
+		if err != nil {
+			return err
+		}
+		if err := store.RegisterLogKey(cmd.Context(), url, public); err != nil {
+			return err
+		}
+		fmt.Fprintln(w.stdout, "register: the log of this database is", audit.Origin(public))
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/stage"
+)
+
+// TestAReplicaStoppedPastItsLeaseSendsNothingMoreForWhatItHeld is design "Lease, rescue, doubles": another replica
+// settles its attempts as unknown and goes on with the next number; what the first finds when it wakes is kept as late.
+func TestAReplicaStoppedPastItsLeaseSendsNothingMoreForWhatItHeld(t *testing.T) {
+	t.Parallel()
+	h := open(t, stage.Options{})
+	first := h.replica
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+
+	h.slow.Answer("/held-", itptest.Answer{Delay: 1500 * time.Millisecond}, itptest.Answer{Delay: 1500 * time.Millisecond},
+		itptest.Answer{Delay: 1500 * time.Millisecond}, itptest.Accept)
+	var held []string
+	for n := range 3 {
+		c := payment("slow", fmt.Sprintf("held-%d", n), 1, ofb.ACSC)
+		a, err := h.core.Load().Change(ctx, c)
+		require.NoError(t, err)
+		require.NoError(t, h.ledger.Note(c, a, err))
+		held = append(held, a.Notifications[0].ID)
+	}
+	_, err := h.slow.Wait(ctx, 3, itptest.For("/held-"))
+	require.NoError(t, err)
+	require.NoError(t, first.Signal(syscall.SIGSTOP))
+	h.start() // the second replica
+	for _, id := range held {
+		n := h.awaitOutcome(ctx, id)
+		require.Equal(t, "unknown", *n.Attempts[0].Outcome)
+		require.Equal(t, 2*time.Second, n.Attempts[0].EndedAt.Sub(n.Attempts[0].StartedAt), "startedAt + webhook.timeout (D-8)")
+		require.Equal(t, 10*time.Second, n.NextAttemptAt.Sub(*n.Attempts[0].EndedAt))
+	}
+	require.NoError(t, first.Signal(syscall.SIGCONT))
+	require.Equal(t, 3, h.awaitLateResults(ctx, 3))
+	for _, id := range held {
+		n, err := h.core.Load().WaitState(ctx, id)
+		require.NoError(t, err)
+		require.Equal(t, "delivered", n.State)
+		require.Len(t, n.Attempts, 2)
+		require.Equal(t, "unknown", *n.Attempts[0].Outcome, "a late result changes nothing")
+	}
+	h.stopAndGo(first)
+	h.reconcile()
+}
+
+// stopAndGo stops one of two replicas again and again under load, each time past its lease, wherever it happens to be.
+func (h *house) stopAndGo(r *stage.Replica) {
+	h.t.Helper()
+	stop := h.feed("two", 50*time.Millisecond)
+	defer stop()
+	times := 2
+	if long() {
+		times = 20
+	}
+	for range times {
+		pause(h.t, 500*time.Millisecond)
+		require.NoError(h.t, r.Signal(syscall.SIGSTOP))
+		pause(h.t, 4*time.Second)
+		require.NoError(h.t, r.Signal(syscall.SIGCONT))
+	}
+}
+
+// awaitOutcome waits until a notification's first attempt has one.
+func (h *house) awaitOutcome(ctx context.Context, id string) stage.Notification {
+	h.t.Helper()
+	for {
+		n, err := h.core.Load().Notification(ctx, id)
+		require.NoError(h.t, err)
+		if len(n.Attempts) > 0 && n.Attempts[0].Outcome != nil {
+			return n
+		}
+		pause(h.t, 100*time.Millisecond)
+	}
+}
+
+// awaitLateResults waits until n results that came too late are kept.
+func (h *house) awaitLateResults(ctx context.Context, n int) (have int) {
+	h.t.Helper()
+	conn, err := pgx.Connect(ctx, h.Database)
+	require.NoError(h.t, err)
+	defer conn.Close(context.Background())
+	for {
+		require.NoError(h.t, conn.QueryRow(ctx, "SELECT count(*) FROM arauto.entry WHERE kind = 'late-result'").Scan(&have))
+		if have >= n {
+			return have
+		}
+		pause(h.t, 100*time.Millisecond)
+	}
+}

@@ -1,0 +1,330 @@
+package audit
+
+import (
+	"archive/zip"
+	"bufio"
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Members of a bundle, a ZIP file without compression and without times, so that the same entries always give the same
+// bytes. Manifest comes last, as it has the sums of the others.
+const (
+	memberEntries     = "entries.jsonl"
+	memberProofs      = "proofs.jsonl"
+	memberCheckpoints = "checkpoints.txt"
+	memberKey         = "log.pub.pem"
+	memberManifest    = "manifest.json"
+)
+
+// Manifest says what is in a bundle. It is not signed itself: all of its entries are, by the checkpoint.
+type Manifest struct {
+	Format   string            `json:"format"` // "arauto-bundle/1"
+	Log      string            `json:"log"`    // origin
+	Size     int64             `json:"size"`   // of the log, by the checkpoint
+	Root     string            `json:"root"`
+	Filter   map[string]string `json:"filter"` // empty: the whole log
+	Entries  int64             `json:"entries"`
+	Verifier string            `json:"verifier"`
+	Files    []ManifestFile    `json:"files"`
+}
+
+// ManifestFile is one member of a bundle.
+type ManifestFile struct {
+	Name   string `json:"name"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+const bundleFormat = "arauto-bundle/1"
+
+// Complete tells whether the bundle has the whole log.
+func (m *Manifest) Complete() bool { return len(m.Filter) == 0 }
+
+// BundleWriter writes a bundle: first the entries, then (of a filtered one) their proofs, then Close.
+type BundleWriter struct {
+	zip      *zip.Writer
+	manifest Manifest
+	name     string
+	sum      *summed
+	public   ed25519.PublicKey
+}
+
+// summed counts and sums what passes.
+type summed struct {
+	w   io.Writer
+	n   int64
+	sum interface {
+		io.Writer
+		Sum(b []byte) []byte
+	}
+}
+
+func (s *summed) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	s.n += int64(n)
+	_, _ = s.sum.Write(p[:n]) // never fails
+	return n, err
+}
+
+// NewBundle begins a bundle of the log of a key as of a checkpoint; filter says which entries were asked for.
+func NewBundle(w io.Writer, public ed25519.PublicKey, c Checkpoint, filter map[string]string, version string) *BundleWriter {
+	if filter == nil {
+		filter = map[string]string{}
+	}
+	return &BundleWriter{zip: zip.NewWriter(w), public: public, manifest: Manifest{
+		Format: bundleFormat, Log: Origin(public), Size: c.Size, Root: c.Root.String(), Filter: filter, Verifier: "arauto " + version,
+	}}
+}
+
+// member begins the next file.
+func (b *BundleWriter) member(name string) error {
+	b.finish()
+	w, err := b.zip.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	b.name, b.sum = name, &summed{w: w, sum: sha256.New()}
+	return nil
+}
+
+func (b *BundleWriter) finish() {
+	if b.sum != nil {
+		b.manifest.Files = append(b.manifest.Files, ManifestFile{b.name, b.sum.n, hex.EncodeToString(b.sum.sum.Sum(nil))})
+	}
+	b.sum = nil
+}
+
+func (b *BundleWriter) line(name string, text []byte) error {
+	if b.sum == nil || b.name != name {
+		if err := b.member(name); err != nil {
+			return err
+		}
+	}
+	_, err := b.sum.Write(append(text, '\n'))
+	return err
+}
+
+// Entry writes one record, or the line of a removed entry.
+func (b *BundleWriter) Entry(record []byte) error {
+	b.manifest.Entries++
+	return b.line(memberEntries, record)
+}
+
+// proofLine is the path of one entry of a filtered bundle.
+type proofLine struct {
+	Seq  int64    `json:"seq"`
+	Path []string `json:"path"`
+}
+
+// Proof writes the path of an entry to the root, in the order of the entries.
+func (b *BundleWriter) Proof(seq int64, path []Hash) error {
+	p := proofLine{Seq: seq, Path: make([]string, len(path))}
+	for i, h := range path {
+		p.Path[i] = h.String()
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return b.line(memberProofs, text)
+}
+
+// Close writes checkpoints (signed notes; the last one is the bundle's), key and manifest.
+func (b *BundleWriter) Close(checkpoints [][]byte) error {
+	if b.manifest.Entries == 0 {
+		if err := b.member(memberEntries); err != nil {
+			return err
+		}
+	}
+	if err := b.member(memberCheckpoints); err != nil {
+		return err
+	}
+	for _, c := range checkpoints {
+		if _, err := b.sum.Write(append(bytes.Clone(c), '\n')); err != nil {
+			return err
+		}
+	}
+	key, err := MarshalPublic(b.public)
+	if err != nil {
+		return err
+	}
+	if err := b.line(memberKey, bytes.TrimRight(key, "\n")); err != nil {
+		return err
+	}
+	b.finish()
+	text, err := json.MarshalIndent(b.manifest, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := b.member(memberManifest); err != nil {
+		return err
+	}
+	if _, err := b.sum.Write(append(text, '\n')); err != nil {
+		return err
+	}
+	return b.zip.Close()
+}
+
+// bundle is one that is read.
+type bundle struct {
+	Manifest
+	files map[string]*zip.File
+}
+
+// VerifyBundle verifies a bundle with the log's public key, which must come from elsewhere than the bundle: its sums,
+// its checkpoints, and every entry, by the whole tree or by its proof. What is wrong is a *Fault. Anchored checkpoints
+// beyond a bundle's size are left out of account, since a bundle is of one moment.
+func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored []Checkpoint) (Verdict, error) {
+	archive, err := zip.NewReader(r, size)
+	if err != nil {
+		return Verdict{}, &Fault{0, "the bundle is not a ZIP file, or broken"}
+	}
+	b := &bundle{files: map[string]*zip.File{}}
+	for _, f := range archive.File {
+		b.files[f.Name] = f
+	}
+	text, err := b.read(memberManifest)
+	if err != nil || json.Unmarshal(text, &b.Manifest) != nil || b.Format != bundleFormat {
+		return Verdict{}, &Fault{0, "the bundle has no manifest of the format " + bundleFormat}
+	}
+	if err := b.checkSums(); err != nil {
+		return Verdict{}, &Fault{0, err.Error()}
+	}
+	text, err = b.read(memberCheckpoints)
+	if err != nil {
+		return Verdict{}, &Fault{0, err.Error()}
+	}
+	checkpoints, err := OpenCheckpoints(text, public)
+	if err != nil {
+		return Verdict{}, &Fault{0, err.Error()}
+	}
+	if n := len(checkpoints); b.Size == 0 || n == 0 || checkpoints[n-1].Size != b.Size || checkpoints[n-1].Root.String() != b.Root {
+		return Verdict{}, &Fault{0, "the manifest is not about the last checkpoint in the bundle"}
+	}
+	if b.Complete() {
+		return b.verifyAll(checkpoints, anchored)
+	}
+	return b.verifySome(checkpoints[len(checkpoints)-1])
+}
+
+func (b *bundle) open(name string) (io.ReadCloser, error) {
+	f := b.files[name]
+	if f == nil {
+		return nil, errors.New("the bundle lacks " + name)
+	}
+	return f.Open()
+}
+
+// read reads a small member.
+func (b *bundle) read(name string) ([]byte, error) {
+	r, err := b.open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(io.LimitReader(r, 1<<30))
+}
+
+func (b *bundle) checkSums() error {
+	known := map[string]bool{memberManifest: true}
+	for _, f := range b.Files {
+		known[f.Name] = true
+		r, err := b.open(f.Name)
+		if err != nil {
+			return err
+		}
+		sum := sha256.New()
+		n, err := io.Copy(sum, r)
+		if err = errors.Join(err, r.Close()); err != nil || n != f.Bytes || hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
+			return errors.New("the sum of " + f.Name + " is not the manifest's")
+		}
+	}
+	for name := range b.files {
+		if !known[name] {
+			return errors.New("the manifest does not know " + name)
+		}
+	}
+	return nil
+}
+
+func (b *bundle) verifyAll(checkpoints, anchored []Checkpoint) (Verdict, error) {
+	for _, c := range anchored {
+		if c.Size <= b.Size {
+			checkpoints = append(checkpoints, c)
+		}
+	}
+	r, err := b.open(memberEntries)
+	if err != nil {
+		return Verdict{}, &Fault{0, err.Error()}
+	}
+	defer r.Close()
+	return VerifyRecords(r, checkpoints)
+}
+
+// verifySome checks each entry by its own proof. That none was left out which the filter should have found is not
+// something a proof can show.
+func (b *bundle) verifySome(c Checkpoint) (Verdict, error) {
+	v := Verdict{Root: c.Root}
+	if b.Entries == 0 {
+		return v, nil
+	}
+	entries, err := b.open(memberEntries)
+	if err != nil {
+		return v, &Fault{0, err.Error()}
+	}
+	defer entries.Close()
+	proofs, err := b.open(memberProofs)
+	if err != nil {
+		return v, &Fault{0, err.Error()}
+	}
+	defer proofs.Close()
+	records, paths := bufio.NewScanner(entries), bufio.NewScanner(proofs)
+	records.Buffer(nil, maxRecord)
+	last := int64(-1)
+	for ; records.Scan(); v.Entries++ {
+		seq, err := Seq(records.Bytes())
+		if err != nil || seq <= last {
+			return v, &Fault{max(last, 0), "after it there is something that is not a record in order"}
+		}
+		last = seq
+		path, err := nextPath(paths, seq)
+		if err != nil {
+			return v, &Fault{seq, err.Error()}
+		}
+		if err := checkRecord(records.Bytes(), seq, path, c); err != nil {
+			return v, err
+		}
+	}
+	if err := errors.Join(records.Err(), paths.Err()); err != nil {
+		return v, &Fault{max(last, 0), "after it the bundle cannot be read"}
+	}
+	if v.Entries != b.Entries {
+		return v, &Fault{max(last, 0), fmt.Sprintf("the manifest speaks of %d entries, %d are here", b.Entries, v.Entries)}
+	}
+	return v, nil
+}
+
+func nextPath(paths *bufio.Scanner, seq int64) ([]Hash, error) {
+	var p proofLine
+	if !paths.Scan() || json.NewDecoder(strings.NewReader(paths.Text())).Decode(&p) != nil || p.Seq != seq {
+		return nil, errors.New("its proof is missing")
+	}
+	out := make([]Hash, len(p.Path))
+	for i, s := range p.Path {
+		var err error
+		if out[i], err = tlog.ParseHash(s); err != nil {
+			return nil, errors.New("its proof cannot be read")
+		}
+	}
+	return out, nil
+}

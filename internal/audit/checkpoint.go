@@ -1,0 +1,208 @@
+package audit
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Checkpoint is the head of the log at one moment.
+type Checkpoint struct {
+	Size int64
+	Root Hash
+	At   Instant       // by the database's clock
+	Skew time.Duration // the sealing machine's clock minus the database's, to the microsecond
+}
+
+// Origin names the log of a key: arauto/ and the first eight bytes of the SHA-256 of the public key, in hexadecimal. A
+// log has one key, so whoever has the public key knows the name.
+func Origin(public ed25519.PublicKey) string {
+	sum := sha256.Sum256(public)
+	return "arauto/" + hex.EncodeToString(sum[:8])
+}
+
+// text is what is signed: the three lines of a transparency log's checkpoint (C2SP tlog-checkpoint), and two of ours.
+func (c Checkpoint) text(origin string) string {
+	return fmt.Sprintf("%s\n%d\n%s\ntime %s\nskew %dus\n", origin, c.Size, c.Root, c.At, c.Skew.Microseconds())
+}
+
+// Signer signs checkpoints with the log's key.
+type Signer struct{ key ed25519.PrivateKey }
+
+// NewSigner makes a signer of a private key.
+func NewSigner(key ed25519.PrivateKey) *Signer { return &Signer{key} }
+
+// Public is the key that verifies what is signed.
+func (s *Signer) Public() ed25519.PublicKey { return s.key.Public().(ed25519.PublicKey) }
+
+// Sign makes the signed note of a checkpoint.
+func (s *Signer) Sign(c Checkpoint) ([]byte, error) {
+	signed, err := note.Sign(&note.Note{Text: c.text(Origin(s.Public()))}, noteSigner{s})
+	if err != nil {
+		return nil, fmt.Errorf("sign checkpoint of %d: %w", c.Size, err)
+	}
+	return signed, nil
+}
+
+// noteSigner shows a Signer to package note.
+type noteSigner struct{ s *Signer }
+
+func (n noteSigner) Name() string                    { return Origin(n.s.Public()) }
+func (n noteSigner) KeyHash() uint32                 { return keyHash(n.s.Public()) }
+func (n noteSigner) Sign(text []byte) ([]byte, error) { return ed25519.Sign(n.s.key, text), nil }
+
+// keyHash is the four bytes that name a key in a note: of SHA-256(name LF 0x01 key).
+func keyHash(public ed25519.PublicKey) uint32 {
+	sum := sha256.Sum256(append([]byte(Origin(public)+"\n\x01"), public...))
+	return binary.BigEndian.Uint32(sum[:])
+}
+
+// OpenCheckpoint verifies a signed note with the log's public key and reads it.
+func OpenCheckpoint(signed []byte, public ed25519.PublicKey) (Checkpoint, error) {
+	if len(public) != ed25519.PublicKeySize {
+		return Checkpoint{}, errors.New("the public key is not an Ed25519 key")
+	}
+	key, err := note.NewEd25519VerifierKey(Origin(public), public)
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("the public key: %w", err)
+	}
+	verifier, err := note.NewVerifier(key)
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("the public key: %w", err)
+	}
+	opened, err := note.Open(signed, note.VerifierList(verifier))
+	var unsigned *note.UnverifiedNoteError
+	switch {
+	case errors.As(err, &unsigned):
+		return Checkpoint{}, errors.New("the checkpoint is not signed with this key")
+	case err != nil:
+		return Checkpoint{}, fmt.Errorf("the checkpoint: %w", err)
+	}
+	return parseCheckpoint(opened.Text, Origin(public))
+}
+
+func parseCheckpoint(text, origin string) (c Checkpoint, err error) {
+	wrong := errors.New("the checkpoint is not one of this log: origin, size, root, time and skew are expected, a line each")
+	lines := strings.Split(text, "\n")
+	if len(lines) < 6 || lines[0] != origin {
+		return c, wrong
+	}
+	if c.Size, err = strconv.ParseInt(lines[1], 10, 64); err != nil || c.Size < 0 {
+		return c, wrong
+	}
+	if c.Root, err = tlog.ParseHash(lines[2]); err != nil {
+		return c, wrong
+	}
+	stamp, ok := strings.CutPrefix(lines[3], "time ")
+	if c.At, err = parseInstant(stamp); !ok || err != nil {
+		return c, wrong
+	}
+	skew, ok := strings.CutPrefix(lines[4], "skew ")
+	if c.Skew, err = time.ParseDuration(skew); !ok || err != nil {
+		return c, wrong
+	}
+	if c.text(origin) != text {
+		return c, wrong
+	}
+	return c, nil
+}
+
+// SplitCheckpoints cuts a file of signed notes, as anchors keep them, into the single notes. A note is its text, an empty
+// line, and the lines of signatures.
+func SplitCheckpoints(file []byte) ([][]byte, error) {
+	var out [][]byte
+	for rest := bytes.TrimLeft(file, "\n"); len(rest) > 0; rest = bytes.TrimLeft(rest, "\n") {
+		middle := bytes.Index(rest, []byte("\n\n— "))
+		if middle < 0 {
+			return nil, fmt.Errorf("after %d checkpoints there is something that is none", len(out))
+		}
+		end := middle + 2
+		for bytes.HasPrefix(rest[end:], []byte("— ")) {
+			line := bytes.IndexByte(rest[end:], '\n')
+			if line < 0 {
+				return nil, fmt.Errorf("after %d checkpoints the file breaks off", len(out))
+			}
+			end += line + 1
+		}
+		out = append(out, rest[:end])
+		rest = rest[end:]
+	}
+	return out, nil
+}
+
+// OpenCheckpoints verifies and reads a file of signed notes.
+func OpenCheckpoints(file []byte, public ed25519.PublicKey) ([]Checkpoint, error) {
+	notes, err := SplitCheckpoints(file)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Checkpoint, len(notes))
+	for i, n := range notes {
+		if out[i], err = OpenCheckpoint(n, public); err != nil {
+			return nil, fmt.Errorf("checkpoint %d of the file: %w", i+1, err)
+		}
+	}
+	return out, nil
+}
+
+// MarshalPrivate writes the log's key as PEM (PKCS #8), as openssl genpkey -algorithm ed25519 does.
+func MarshalPrivate(key ed25519.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode the log's key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// MarshalPublic writes the public half as PEM, as openssl pkey -pubout does.
+func MarshalPublic(key ed25519.PublicKey) ([]byte, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode the log's public key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+}
+
+// ParsePrivate reads the log's key from PEM.
+func ParsePrivate(text []byte) (ed25519.PrivateKey, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "PRIVATE KEY" {
+		return nil, errors.New("not an unencrypted PEM private key (PKCS #8): make one with openssl genpkey -algorithm ed25519")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("the PEM private key cannot be read")
+	}
+	if k, ok := key.(ed25519.PrivateKey); ok {
+		return k, nil
+	}
+	return nil, errors.New("the private key is not an Ed25519 key")
+}
+
+// ParsePublic reads the log's public key from PEM.
+func ParsePublic(text []byte) (ed25519.PublicKey, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "PUBLIC KEY" {
+		return nil, errors.New("not a PEM public key: the file must begin -----BEGIN PUBLIC KEY-----")
+	}
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("the PEM public key cannot be read")
+	}
+	if k, ok := key.(ed25519.PublicKey); ok {
+		return k, nil
+	}
+	return nil, errors.New("the public key is not an Ed25519 key")
+}

@@ -1,0 +1,182 @@
+package audit
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Fault is what a verification found to be wrong, at the first position where it shows.
+type Fault struct {
+	Seq    int64
+	Reason string
+}
+
+// Error is the line that audit verify prints.
+func (f *Fault) Error() string { return fmt.Sprintf("BAD seq=%d %s", f.Seq, f.Reason) }
+
+// Verdict is what a verification found to be right.
+type Verdict struct {
+	Entries  int64 // in the log, removed ones included
+	Root     Hash
+	Removed  int64 // entries whose time was over, proven by their hash and by the entry that records their removal
+	Unsealed int64 // entries that wait for the sealer, where that can be known
+	Oldest   Instant
+}
+
+// Verifier walks a log from its first entry to its last and compares it with signed checkpoints. The zero value is ready.
+type Verifier struct {
+	tree    Range
+	waiting []Checkpoint // ahead of the tree, the smallest first
+	good    int64        // size of the last checkpoint that agreed
+	scratch []byte
+
+	removed map[string]*removal // by month
+	dropped []Dropped           // as the last entry about removals says
+	total   int64
+}
+
+// removal is what was met of one month's removed entries.
+type removal struct{ first, last, count int64 }
+
+// Dropped is one month of the history that was removed, as an entry of kind retention tells it. Each such entry tells
+// all removals so far.
+type Dropped struct {
+	Partition string    `json:"partition"` // entry_ and the month, YYYYMM, in UTC
+	First     int64     `json:"first"`     // position of the first of its entries
+	Last      int64     `json:"last"`
+	Entries   int64     `json:"entries"`
+	DroppedAt time.Time `json:"droppedAt"`
+}
+
+// keepAtLeast is how many years after its end a month must be kept (the BCB's common period).
+const keepAtLeast = 5
+
+// Expect announces checkpoints whose signatures were verified. They may come in any order, but each before the walk has
+// passed its size.
+func (v *Verifier) Expect(checkpoints ...Checkpoint) error {
+	for _, c := range checkpoints {
+		if c.Size < v.tree.Size() {
+			return fmt.Errorf("checkpoint of %d announced after %d entries", c.Size, v.tree.Size())
+		}
+	}
+	v.waiting = append(v.waiting, checkpoints...)
+	slices.SortStableFunc(v.waiting, func(a, b Checkpoint) int { return int(min(1, max(-1, a.Size-b.Size))) })
+	return v.compare()
+}
+
+// Add takes the record at the next position.
+func (v *Verifier) Add(record []byte) error {
+	seq, err := Seq(record)
+	if err != nil {
+		return &Fault{v.tree.Size(), err.Error()}
+	}
+	if seq != v.tree.Size() {
+		return &Fault{v.tree.Size(), fmt.Sprintf("missing or out of order: the record found here says seq %d", seq)}
+	}
+	if bytes.Contains(record[:min(len(record), 256)], []byte(`,"kind":"retention",`)) {
+		var r struct {
+			Facts struct {
+				Dropped []Dropped `json:"dropped"`
+			} `json:"facts"`
+		}
+		if err := json.Unmarshal(record, &r); err != nil {
+			return &Fault{seq, "the entry about a removal cannot be read"}
+		}
+		v.dropped = r.Facts.Dropped
+	}
+	return v.grow(Leaf(record))
+}
+
+// AddEntry takes the entry at the next position and returns its leaf.
+func (v *Verifier) AddEntry(e *Entry) (Hash, error) {
+	v.scratch = e.AppendRecord(v.scratch[:0], v.tree.Size())
+	return Leaf(v.scratch), v.Add(v.scratch)
+}
+
+// AddRemoved takes the leaf of an entry that is no longer there, with the time it had. Finish asks for the entry that
+// records its removal.
+func (v *Verifier) AddRemoved(at Instant, leaf Hash) error {
+	month := "entry_" + at.Time().Format("200601")
+	if v.removed == nil {
+		v.removed = map[string]*removal{}
+	}
+	r := v.removed[month]
+	if r == nil {
+		r = &removal{first: v.tree.Size()}
+		v.removed[month] = r
+	}
+	r.last = v.tree.Size()
+	r.count++
+	v.total++
+	return v.grow(leaf)
+}
+
+// Size is how many positions were walked.
+func (v *Verifier) Size() int64 { return v.tree.Size() }
+
+func (v *Verifier) grow(leaf Hash) error {
+	v.tree.Append(leaf, nil)
+	return v.compare()
+}
+
+func (v *Verifier) compare() error {
+	for len(v.waiting) > 0 && v.waiting[0].Size == v.tree.Size() {
+		c := v.waiting[0]
+		v.waiting = v.waiting[1:]
+		if c.Root != v.tree.Root() {
+			return &Fault{v.good, fmt.Sprintf("the entries from %d to %d are not what was signed at %s", v.good, c.Size-1, c.At)}
+		}
+		v.good = c.Size
+	}
+	return nil
+}
+
+// Finish ends the walk: nothing signed may be missing, and nothing may be there that was not signed.
+func (v *Verifier) Finish() (Verdict, error) {
+	if err := v.checkRemoved(); err != nil {
+		return Verdict{}, err
+	}
+	size := v.tree.Size()
+	if len(v.waiting) > 0 {
+		c := v.waiting[len(v.waiting)-1]
+		return Verdict{}, &Fault{size, fmt.Sprintf("the end is cut off: %d entries were signed at %s, %d are here", c.Size, c.At, size)}
+	}
+	if v.good != size {
+		return Verdict{}, &Fault{v.good, fmt.Sprintf("no checkpoint covers the entries from %d to %d", v.good, size-1)}
+	}
+	return Verdict{Entries: size, Root: v.tree.Root(), Removed: v.total}, nil
+}
+
+// checkRemoved holds what is missing against what the log itself says was removed.
+func (v *Verifier) checkRemoved() error {
+	var worst *Fault
+	for month, r := range v.removed {
+		i := slices.IndexFunc(v.dropped, func(d Dropped) bool { return d.Partition == month })
+		var reason string
+		switch {
+		case i < 0:
+			reason = "missing, and no entry says that " + month + " was removed"
+		case v.dropped[i].First != r.first || v.dropped[i].Last != r.last || v.dropped[i].Entries != r.count:
+			reason = fmt.Sprintf("missing: %d entries of %s are not here, and the log says that %d were removed", r.count, month, v.dropped[i].Entries)
+		case v.dropped[i].tooEarly():
+			reason = "missing: " + month + " was removed before its time was over"
+		default:
+			continue
+		}
+		if worst == nil || r.first < worst.Seq {
+			worst = &Fault{r.first, reason}
+		}
+	}
+	if worst == nil {
+		return nil
+	}
+	return worst
+}
+
+func (d Dropped) tooEarly() bool {
+	month, err := time.Parse("entry_200601", d.Partition)
+	return err != nil || d.DroppedAt.Before(month.AddDate(keepAtLeast, 1, 0))
+}

@@ -1,0 +1,66 @@
+package bench
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// cpu is processor time by who used it: what stops the product from being faster.
+type cpu map[string]time.Duration
+
+// cpu reads the processor time used so far by gateway, database, receivers and driver (Linux; elsewhere empty).
+func (w *world) cpu() cpu {
+	out := cpu{}
+	add := func(who string, pid int) { out[who] += processTime(pid) }
+	add("gateway", w.replica.Pid())
+	add("receivers", w.farm.cmd.Process.Pid)
+	add("driver", os.Getpid())
+	folders, _ := os.ReadDir("/proc")
+	postmaster := w.stage.Server.Pid()
+	for _, f := range folders {
+		if pid, err := strconv.Atoi(f.Name()); err == nil && (pid == postmaster || parentOf(pid) == postmaster) {
+			add("postgres", pid)
+		}
+	}
+	return out
+}
+
+func stat(pid int) []string {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil
+	}
+	return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+}
+
+func parentOf(pid int) int {
+	f := stat(pid)
+	if len(f) < 2 {
+		return 0
+	}
+	n, _ := strconv.Atoi(f[1])
+	return n
+}
+
+// processTime is user and system time; the kernel counts in hundredths of a second.
+func processTime(pid int) time.Duration {
+	f := stat(pid)
+	if len(f) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// spent prints what each used for one of n.
+func spent(before, after cpu, n int) {
+	fmt.Print("processor time for each notification:")
+	for _, who := range []string{"postgres", "gateway", "receivers", "driver"} {
+		fmt.Printf(" %s %.0f µs", who, float64((after[who]-before[who]).Microseconds())/float64(n))
+	}
+	fmt.Println()
+}

@@ -1,0 +1,257 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// warnDays are the days before a certificate's end from which operators are warned, each time anew (cases I3).
+var warnDays = []int{30, 7, 1}
+
+// expiry is one line of the calendar with what it is for.
+type expiry struct {
+	mtls.Expiry
+	role string
+}
+
+// expiries is the calendar of our own certificates and trust anchors.
+func (t *trust) expiries() []expiry {
+	var out []expiry
+	add := func(role string, list []mtls.Expiry) {
+		for _, e := range list {
+			out = append(out, expiry{e, role})
+		}
+	}
+	add("public-server", t.server.Expiries())
+	if t.internal != nil {
+		add("internal-server", t.internal.Expiries())
+	}
+	add("webhook-client", t.brcac.Expiries())
+	add("caller-authority", t.callers.Authorities.Expiries())
+	add("receiver-authority", t.receivers.Expiries())
+	if t.callers.Proxy != nil {
+		add("proxy-authority", t.callers.Proxy.Authorities().Expiries())
+	}
+	return out
+}
+
+// lists are the revocation lists in force, and those that were named and never came.
+func (t *trust) lists() []api.RevocationList {
+	var out []api.RevocationList
+	for _, d := range t.directions() {
+		there := map[string]bool{}
+		for _, l := range d.Lists() {
+			there[l.Source] = true
+			out = append(out, api.RevocationList{
+				Direction: d.name, Source: l.Source, Issuer: l.Issuer, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, ValidUntil: l.ValidUntil,
+				SoftFailUntil: l.SoftFailUntil, Entries: l.Entries, Proven: l.Proven,
+			})
+		}
+		for _, source := range d.Sources() {
+			if !there[source] {
+				out = append(out, api.RevocationList{Direction: d.name, Source: source})
+			}
+		}
+	}
+	return out
+}
+
+// notes are what an operator should see at readiness though it is no reason to take the replica away: the others would be
+// in the same state, and an authority's outage is no excuse for ours (webhook §7.4).
+func (t *trust) notes(now time.Time) []string {
+	var out []string
+	for _, l := range t.lists() {
+		name := fmt.Sprintf("revocation list %s of %s", l.Source, l.Direction)
+		switch {
+		case l.ValidUntil.IsZero():
+			out = append(out, name+": it could not be had yet")
+		case now.After(l.SoftFailUntil):
+			out = append(out, fmt.Sprintf("%s: it ended at %s and the soft-fail window is over", name, l.ValidUntil.UTC().Format(time.RFC3339)))
+		case now.After(l.ValidUntil):
+			out = append(out, fmt.Sprintf("%s: it ended at %s and serves by soft-fail until %s", name, l.ValidUntil.UTC().Format(time.RFC3339), l.SoftFailUntil.UTC().Format(time.RFC3339)))
+		default:
+			out = append(out, fmt.Sprintf("%s: good until %s", name, l.ValidUntil.UTC().Format(time.RFC3339)))
+		}
+	}
+	for _, e := range t.expiries() {
+		if days := e.Days(now); days < warnDays[0] {
+			out = append(out, fmt.Sprintf("certificate %s (%s): %d days left", e.Source, e.role, days))
+		}
+	}
+	return out
+}
+
+// examine is what arauto check says of certificates and lists. Lists of URLs are fetched once.
+func (t *trust) examine(ctx context.Context, now time.Time) []string {
+	var out []string
+	for _, e := range t.expiries() {
+		line := fmt.Sprintf("certificate %s %s: %d days left (until %s)", e.Source, e.Subject, e.Days(now), e.NotAfter.UTC().Format(time.RFC3339))
+		if e.Days(now) < warnDays[0] {
+			line = "WARNING " + line
+		}
+		out = append(out, line)
+	}
+	ctx, cancel := context.WithTimeout(ctx, listsWithin)
+	defer cancel()
+	for _, d := range t.directions() {
+		if err := d.Refresh(ctx); err != nil {
+			out = append(out, fmt.Sprintf("WARNING revocation of %s: %v", d.name, err))
+		}
+	}
+	for _, l := range t.lists() {
+		line := fmt.Sprintf("revocation list %s of %s: evidence until %s, %d entries", l.Source, l.Direction, l.ValidUntil.UTC().Format(time.RFC3339), l.Entries)
+		if now.After(l.ValidUntil) {
+			line = "WARNING " + line
+		}
+		out = append(out, line)
+	}
+	return append(out, "receivers' certificates: known to running replicas, at GET /internal/v1/certificates")
+}
+
+// measureTrust sets the figures of the calendar and the lists. What was replaced disappears from them.
+func (g *Gateway) measureTrust(now time.Time) {
+	g.metrics.expiry.Reset()
+	least := map[string]int{}
+	for _, e := range g.trust.expiries() {
+		g.metrics.expiry.WithLabelValues(e.Source + " " + e.Serial).Set(float64(e.NotAfter.Unix()))
+		if days, there := least[e.role]; !there || e.Days(now) < days {
+			least[e.role] = e.Days(now)
+		}
+	}
+	for role, days := range least {
+		g.metrics.daysLeft.WithLabelValues(role).Set(float64(days))
+	}
+	for within, n := range g.seen.ending(now) {
+		g.metrics.receivers.WithLabelValues(within).Set(float64(n))
+	}
+	g.metrics.lists.Reset()
+	for _, l := range g.trust.lists() {
+		g.metrics.lists.WithLabelValues(l.Direction, l.Source, l.Issuer).Set(math.Max(0, float64(l.ValidUntil.Unix())))
+	}
+}
+
+// maxReceivers bounds the calendar of receivers: more clients than the ecosystem has.
+const maxReceivers = 10_000
+
+// receivers is the calendar of the certificates that initiators' endpoints showed, as this replica last saw them. A
+// certificate that cannot be verified any more is not seen; the line then stands until its client shows another.
+type receivers struct {
+	most int
+
+	mu    sync.Mutex
+	known map[notice.ClientID]*api.ReceiverCertificate
+}
+
+func newReceivers(most int) *receivers {
+	return &receivers{most: most, known: map[notice.ClientID]*api.ReceiverCertificate{}}
+}
+
+// see notes what a handshake showed. The same certificate again costs a comparison.
+func (r *receivers) see(client notice.ClientID, facts *notice.TLSFacts, at time.Time) {
+	if facts == nil || facts.PeerNotAfter.IsZero() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.known[client]; c != nil && c.Fingerprint == facts.PeerFingerprint {
+		c.SeenAt = at
+		return
+	}
+	if r.known[client] == nil && len(r.known) >= r.most {
+		r.forgetOldest()
+	}
+	r.known[client] = &api.ReceiverCertificate{
+		Client: client, Subject: facts.PeerSubject, Serial: facts.PeerSerial, Fingerprint: facts.PeerFingerprint, NotAfter: facts.PeerNotAfter, SeenAt: at,
+	}
+}
+
+// forgetOldest makes room for a tenth, so that a calendar that is full is not searched for every newcomer.
+func (r *receivers) forgetOldest() {
+	all := make([]*api.ReceiverCertificate, 0, len(r.known))
+	for _, c := range r.known {
+		all = append(all, c)
+	}
+	slices.SortFunc(all, func(a, b *api.ReceiverCertificate) int { return a.SeenAt.Compare(b.SeenAt) })
+	for _, c := range all[:len(all)/10+1] {
+		delete(r.known, c.Client)
+	}
+}
+
+// all lists the calendar, what ends first at the top.
+func (r *receivers) all() []api.ReceiverCertificate {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]api.ReceiverCertificate, 0, len(r.known))
+	for _, c := range r.known {
+		out = append(out, *c)
+	}
+	slices.SortFunc(out, func(a, b api.ReceiverCertificate) int {
+		return cmp.Or(a.NotAfter.Compare(b.NotAfter), cmp.Compare(a.Client, b.Client))
+	})
+	return out
+}
+
+// ending counts by days what ends within them, and under "0" what has ended.
+func (r *receivers) ending(now time.Time) map[string]int {
+	out := map[string]int{"0": 0}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, days := range warnDays {
+		within := strconv.Itoa(days)
+		out[within] = 0
+		for _, c := range r.known {
+			if c.NotAfter.Before(now.AddDate(0, 0, days)) {
+				out[within]++
+			}
+		}
+	}
+	for _, c := range r.known {
+		if !c.NotAfter.After(now) {
+			out["0"]++
+		}
+	}
+	return out
+}
+
+// wire is told what happens towards receivers: metrics count, the calendar remembers.
+type wire struct {
+	*metrics
+	seen *receivers
+}
+
+// Attempted implements webhook.Observer.
+func (w wire) Attempted(client notice.ClientID, r *notice.Result) {
+	w.metrics.Attempted(client, r)
+	w.seen.see(client, r.TLS, time.Now())
+}
+
+// calendar implements api.Calendar.
+type calendar struct {
+	trust *trust
+	seen  *receivers
+}
+
+// Certificates implements api.Calendar.
+func (c calendar) Certificates() []api.Certificate {
+	var out []api.Certificate
+	for _, e := range c.trust.expiries() {
+		out = append(out, api.Certificate{Role: e.role, Source: e.Source, Subject: e.Subject, Serial: e.Serial, NotAfter: e.NotAfter})
+	}
+	return out
+}
+
+// Receivers implements api.Calendar.
+func (c calendar) Receivers() []api.ReceiverCertificate { return c.seen.all() }
+
+// RevocationLists implements api.Calendar.
+func (c calendar) RevocationLists() []api.RevocationList { return c.trust.lists() }

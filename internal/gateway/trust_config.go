@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	"strings"
+	"time"
+
+	"github.com/arauto/arauto/internal/mtls"
+)
+
+// Revocation says how certificates of one direction are judged beyond their chain: public.… of initiators that ask,
+// webhook.… of receivers. OCSP, when on, comes first and the lists are its fallback; without it the lists are asked
+// alone; what remains is the soft-fail window (webhook §7.4). Without lists and OCSP nothing is judged.
+type Revocation struct {
+	CRL           []string      `yaml:"crl" env:"CRL"`                       // files and http(s) URLs
+	CRLTTL        time.Duration `yaml:"crl_ttl" env:"CRL_TTL"`               // a list serves this long after its source last offered it
+	CRLRefresh    time.Duration `yaml:"crl_refresh" env:"CRL_REFRESH"`       // URLs are fetched this often
+	OCSP          bool          `yaml:"ocsp" env:"OCSP"`                     // ask responders
+	OCSPResponder string        `yaml:"ocsp_responder" env:"OCSP_RESPONDER"` // this one, rather than the one the certificate names
+	OCSPTTL       time.Duration `yaml:"ocsp_ttl" env:"OCSP_TTL"`             // an answer serves this long
+	SoftFail      time.Duration `yaml:"soft_fail" env:"SOFT_FAIL"`           // evidence serves this long after its end
+}
+
+// Proxy names the bank's own proxy that ends the initiators' TLS before us (security §4.6). Without its CA there is none,
+// and no header says anything about certificates.
+type Proxy struct {
+	ProxyCA           string   `yaml:"proxy_ca" env:"CA"`                     // authorities that issue the proxy's client certificate themselves
+	ProxyFingerprints []string `yaml:"proxy_fingerprints" env:"FINGERPRINTS"` // SHA-256 of its certificate
+	ProxySubjectOrg   string   `yaml:"proxy_subject_org" env:"SUBJECT_ORG"`   // O of its subject
+	ProxyHeader       string   `yaml:"proxy_header" env:"HEADER"`             // RFC 9440, or PEM with percent escapes; default Client-Cert
+}
+
+func standardRevocation() Revocation {
+	return Revocation{CRLTTL: 24 * time.Hour, CRLRefresh: 15 * time.Minute, OCSPTTL: time.Hour, SoftFail: mtls.MinSoftFail}
+}
+
+// on says whether there is any source.
+func (r *Revocation) on() bool { return len(r.CRL) > 0 || r.OCSP }
+
+// options makes of the settings what package mtls takes.
+func (r *Revocation) options() mtls.RevocationOptions {
+	o := mtls.RevocationOptions{
+		OCSP: r.OCSP, OCSPResponder: r.OCSPResponder, OCSPTTL: r.OCSPTTL, CRLTTL: r.CRLTTL, Refresh: r.CRLRefresh, SoftFail: r.SoftFail,
+	}
+	for _, source := range r.CRL {
+		if strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://") {
+			o.CRLURLs = append(o.CRLURLs, source)
+		} else {
+			o.CRLFiles = append(o.CRLFiles, source)
+		}
+	}
+	return o
+}
+
+// checkTrust judges the settings of revocation and of the proxy.
+func (c *Config) checkTrust(p *problems) {
+	c.Public.Revocation.check(p, "public.")
+	c.Webhook.Revocation.check(p, "webhook.")
+	x := &c.Public.Proxy
+	switch {
+	case x.ProxyCA == "" && (len(x.ProxyFingerprints) > 0 || x.ProxySubjectOrg != "" || x.ProxyHeader != ""):
+		p.add("public.proxy_ca", "is not set, but another setting of the proxy is", "name the authorities of the proxy's own certificate, or leave all of them out")
+	case x.ProxyCA != "" && len(x.ProxyFingerprints) == 0 && x.ProxySubjectOrg == "":
+		p.add("public.proxy_fingerprints", "is not set, nor is public.proxy_subject_org", "say which certificate of public.proxy_ca is the proxy's")
+	}
+}
+
+func (r *Revocation) check(p *problems, prefix string) {
+	within := func(key string, value, least, most time.Duration, why string) {
+		if value < least || value > most {
+			p.add(prefix+key, "is %s", "it must be from "+least.String()+" to "+most.String()+why, value)
+		}
+	}
+	within("crl_ttl", r.CRLTTL, 5*time.Minute, 7*24*time.Hour, "")
+	within("crl_refresh", r.CRLRefresh, time.Minute, 24*time.Hour, "")
+	within("ocsp_ttl", r.OCSPTTL, time.Minute, 24*time.Hour, "")
+	within("soft_fail", r.SoftFail, mtls.MinSoftFail, mtls.MaxSoftFail, ": a limited window of at least an hour")
+	if r.CRLRefresh > r.CRLTTL {
+		p.add(prefix+"crl_refresh", "is longer than "+prefix+"crl_ttl", "lists must be fetched before they stop serving")
+	}
+	if r.OCSPResponder != "" && !r.OCSP {
+		p.add(prefix+"ocsp_responder", "is set and "+prefix+"ocsp is not", "switch it on, or leave the responder out")
+	}
+}

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/arauto/arauto/internal/mtls"
+)
+
+// door stands before the public listener's handler. It judges the certificate of a connection that lives on again, as
+// soon as authorities or lists change and every judgeEvery; it ends connections of an older state after the request they
+// are on; and it makes of what the bank's proxy hands on the initiator's own connection (security §4.6).
+type door struct {
+	next    http.Handler
+	callers *mtls.Callers
+	own     *mtls.Identity
+	log     *slog.Logger
+	refused func() // counts
+}
+
+// judgeEvery is how long a connection is used without another look at its certificate (cases H5: within 60 s).
+const judgeEvery = 30 * time.Second
+
+// stay is what is remembered of one connection.
+type stay struct {
+	generation atomic.Uint64 // under which it was judged; 0: not yet, outside its handshake
+	judged     atomic.Int64  // when, in nanoseconds since 1970
+}
+
+type stayKey struct{}
+
+// guard puts the door before a server's handler.
+func (g *Gateway) guard(server *http.Server) {
+	d := &door{next: server.Handler, callers: g.trust.callers, own: g.trust.server, log: g.log, refused: g.metrics.handshakes.Inc}
+	counted := server.ConnContext
+	server.Handler = d
+	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		secured, ok := conn.(*tls.Conn)
+		if ok && !d.callers.IsProxy(secured.ConnectionState()) {
+			ctx = counted(ctx, conn) // the proxy's carry many clients and are counted for none
+		}
+		return context.WithValue(ctx, stayKey{}, &stay{})
+	}
+}
+
+// ServeHTTP lets a request through or ends its connection without an answer, as a refused handshake does.
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s, _ := r.Context().Value(stayKey{}).(*stay)
+	if s == nil || r.TLS == nil {
+		panic(http.ErrAbortHandler) // not a connection of this listener
+	}
+	moved, err := d.look(s, r.TLS, time.Now())
+	if err != nil {
+		d.refused()
+		d.log.LogAttrs(r.Context(), slog.LevelInfo, "connection ended: its certificate is no longer accepted", slog.String("peer", r.RemoteAddr),
+			slog.String("reason", err.Error()), slog.String("fingerprint", mtls.Fingerprint(r.TLS.PeerCertificates[0])))
+		panic(http.ErrAbortHandler)
+	}
+	if moved {
+		w.Header().Set("Connection", "close") // the next request meets the state in force, in a handshake
+	}
+	state, err := d.callers.Unwrap(*r.TLS, r.Header)
+	if err != nil {
+		d.log.LogAttrs(r.Context(), slog.LevelInfo, "certificate from the proxy refused", slog.String("peer", r.RemoteAddr), slog.String("reason", err.Error()))
+	}
+	r.TLS = &state
+	d.next.ServeHTTP(w, r)
+}
+
+// look judges a connection once after its handshake, since authorities or lists may have changed during it, and again
+// when they do or some time has passed. moved tells that the connection was made under another state than the one in
+// force.
+func (d *door) look(s *stay, cs *tls.ConnectionState, now time.Time) (moved bool, err error) {
+	generation := d.callers.Generation() + d.own.Generation()
+	before := s.generation.Load()
+	if before == generation && now.UnixNano()-s.judged.Load() < int64(judgeEvery) {
+		return false, nil
+	}
+	if err := d.callers.Judge(*cs); err != nil {
+		return false, err
+	}
+	s.judged.Store(now.UnixNano())
+	if before == 0 {
+		s.generation.Store(generation)
+		return false, nil
+	}
+	return before != generation, nil
+}

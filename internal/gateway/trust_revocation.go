@@ -1,0 +1,129 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/arauto/arauto/internal/mtls"
+)
+
+// The two directions in which certificates are judged, as metrics and the calendar name them.
+const (
+	calling   = "callers"
+	receiving = "receivers"
+)
+
+// direction is one Revocation with its name.
+type direction struct {
+	*mtls.Revocation
+	name string
+}
+
+// directions are those that have a source of revocation.
+func (t *trust) directions() []direction {
+	var out []direction
+	if t.revocation != nil {
+		out = append(out, direction{t.revocation, receiving})
+	}
+	if t.callers.Revocation != nil {
+		out = append(out, direction{t.callers.Revocation, calling})
+	}
+	return out
+}
+
+// newRevocation makes the judge of one direction; nil when no source is configured.
+func (t *trust) newRevocation(settings *Revocation, name string, tell news) (*mtls.Revocation, error) {
+	if !settings.on() {
+		return nil, nil
+	}
+	o := settings.options()
+	o.HTTP = t.fetcher
+	if tell.seen != nil {
+		o.Observe = func(d mtls.Decision) { tell.seen(name, d) }
+	}
+	o.Events = func(e mtls.Event) {
+		if e.Err == nil && name == receiving {
+			t.receivers.Renew()
+		}
+		if tell.file != nil {
+			tell.file(e)
+		}
+	}
+	return mtls.NewRevocation(o)
+}
+
+// judged makes of a Revocation's files a source after whose change connections to receivers are judged anew: one that
+// stands open may lead to a receiver that was revoked by the new list.
+type judged struct {
+	*mtls.Revocation
+	receivers *mtls.Anchors
+}
+
+// Reload implements mtls.Source.
+func (j judged) Reload() (bool, error) {
+	changed, err := j.Revocation.Reload()
+	if changed {
+		j.receivers.Renew()
+	}
+	return changed, err
+}
+
+// checks are what is asked of a receiver's certificate beyond its chain.
+func (t *trust) checks() []mtls.Check {
+	if t.revocation == nil {
+		return nil
+	}
+	return []mtls.Check{t.revocation.Check}
+}
+
+// listsWithin is how long a start waits for revocation lists before it goes on without.
+const listsWithin = 10 * time.Second
+
+// fetchLists gets the lists before the first handshake needs them. One that cannot be had does not keep us from
+// starting: an authority's outage is no excuse for one of ours (webhook §7.4).
+func (g *Gateway) fetchLists(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, listsWithin)
+	defer cancel()
+	for _, d := range g.trust.directions() {
+		if err := d.Refresh(ctx); err != nil {
+			g.log.Error("a revocation list could not be fetched; starting without it", "direction", d.name, "error", err)
+		}
+	}
+}
+
+// renewConnections closes the connections to receivers as often as an OCSP answer may serve: an answer is sought in
+// handshakes only, and a busy connection would never ask again.
+func (g *Gateway) renewConnections(every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-g.chores.Done():
+			return
+		case <-tick.C:
+			g.trust.receivers.Renew()
+			g.sender.Refresh()
+		}
+	}
+}
+
+// onDecision counts every judgement, and writes down those that an auditor will ask about: fallbacks and refusals
+// (webhook §7.4).
+func (g *Gateway) onDecision(direction string, d mtls.Decision) {
+	g.metrics.revocation.WithLabelValues(direction, string(d.Verdict), string(d.Evidence), strconv.FormatBool(d.Fallback)).Inc()
+	if !d.Fallback && (d.Verdict == mtls.Good || d.Verdict == mtls.Unchecked) {
+		return
+	}
+	text := "revocation judged by a fallback"
+	switch d.Verdict {
+	case mtls.Revoked:
+		text = "certificate revoked"
+	case mtls.Refused:
+		text = "certificate refused: no valid evidence on its revocation"
+	}
+	g.log.LogAttrs(g.chores, slog.LevelWarn, text, slog.String("direction", direction), slog.String("subject", d.Subject), slog.String("serial", d.Serial),
+		slog.String("issuer", d.Issuer), slog.String("verdict", string(d.Verdict)), slog.String("evidence", string(d.Evidence)),
+		slog.String("source", d.Source), slog.String("reason", d.Reason), slog.Time("validUntil", d.ValidUntil), slog.Duration("took", d.Took))
+}

@@ -1,0 +1,114 @@
+package gateway
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// TestASlowResponderCostsAnAttemptLittleWhereAListIsInForce: a responder that never answers is waited for 200 ms by the
+// first handshake and by none of the following ones; every fallback is counted and written down (webhook §7.4, cases H3).
+func TestASlowResponderCostsAnAttemptLittleWhereAListIsInForce(t *testing.T) {
+	asked := make(chan struct{}, 100)
+	release := make(chan struct{})
+	responder := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		select {
+		case <-r.Context().Done():
+		case <-release:
+		}
+	}))
+	t.Cleanup(responder.Close)
+	t.Cleanup(func() { close(release) })
+	h := openAs(t, func(h *house) []string {
+		h.replace("crl/servers.crl", h.list(h.pki.ServerCA))
+		return []string{"ARAUTO_WEBHOOK_CRL=" + h.file("crl/servers.crl"), "ARAUTO_WEBHOOK_OCSP=true", "ARAUTO_WEBHOOK_OCSP_RESPONDER=" + responder.URL}
+	})
+	receiver := h.initiator(certs.DefaultAlfa)
+	attempt := func() time.Duration {
+		t.Helper()
+		_, a := h.change(certs.DefaultAlfa)
+		n := h.settled(a, 1)
+		require.Equal(t, "delivered", n.State, detail(n))
+		return n.Attempts[0].EndedAt.Sub(n.Attempts[0].StartedAt)
+	}
+	first := attempt()
+	<-asked
+	require.GreaterOrEqual(t, first, 200*time.Millisecond, "the responder is waited for")
+	require.Less(t, first, 700*time.Millisecond, "but not for long")
+	receiver.Disconnect()
+	require.NoError(t, receiver.WaitOpen(t.Context(), 0))
+	second := attempt()
+	require.Less(t, second, 200*time.Millisecond, "and by the first handshake only")
+	t.Logf("first attempt %s, with a new connection while the responder rests %s", first, second)
+	const counted = `arauto_revocation_decisions_total{direction="receivers",evidence="crl",fallback="true",verdict="good"}`
+	require.Equal(t, 2.0, h.metric(counted))
+	require.Len(t, h.log.lines("revocation judged by a fallback", "did not answer within 200ms", `"direction":"receivers"`), 1)
+	require.Len(t, h.log.lines("revocation judged by a fallback", "left alone"), 1)
+}
+
+// TestAListBeyondItsEndServesTheSoftFailWindowAndIsSeen: the list ended, so what it says is used by soft-fail, counted as
+// such, and shown where operators look.
+func TestAListBeyondItsEndServesTheSoftFailWindowAndIsSeen(t *testing.T) {
+	h := openAs(t, func(h *house) []string {
+		der, err := h.pki.CRL(h.pki.ServerCA, time.Now().Add(-2*time.Hour), time.Now().Add(-30*time.Minute))
+		require.NoError(t, err)
+		h.replace("crl/servers.crl", der)
+		return []string{"ARAUTO_WEBHOOK_CRL=" + h.file("crl/servers.crl") + ",https://127.0.0.1:1/none.crl"}
+	})
+	h.initiator(certs.DefaultAlfa)
+	_, a := h.change(certs.DefaultAlfa)
+	require.Equal(t, "delivered", h.settled(a, 1).State)
+	require.Equal(t, 1.0, h.metric(`arauto_revocation_decisions_total{direction="receivers",evidence="soft-fail-crl",fallback="true",verdict="good"}`))
+	require.NotEmpty(t, h.log.lines("revocation judged by a fallback", "soft-fail-crl"))
+	ready := h.ops("/readyz")
+	require.Contains(t, ready, `"status":"ok"`, "an authority's outage is no reason to take the replica away")
+	require.Contains(t, ready, "serves by soft-fail until")
+	require.Contains(t, ready, "none.crl of receivers: it could not be had yet")
+	require.NotEmpty(t, h.log.lines("a revocation list could not be fetched; starting without it"))
+
+	// The window over, nothing is sent any more.
+	der, err := h.pki.CRL(h.pki.ServerCA, time.Now().Add(-90*time.Minute), time.Now().Add(-61*time.Minute))
+	require.NoError(t, err)
+	h.replace("crl/servers.crl", der)
+	h.until("the list", func() bool { return h.g.trust.revocation.Generation() >= 2 })
+	_, a = h.change(certs.DefaultAlfa)
+	n := h.settled(a, 1)
+	require.Equal(t, "tls-error", *n.Attempts[0].Outcome)
+	require.Contains(t, detail(n), "no valid evidence")
+}
+
+func TestTheCalendarOfReceiversIsBoundedAndForgetsWhoWasNotSeenForLong(t *testing.T) {
+	r := newReceivers(20)
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	name := func(i int) notice.ClientID { return notice.ClientID(rune('a' + i)) }
+	see := func(i int, left time.Duration) {
+		r.see(name(i), &notice.TLSFacts{PeerFingerprint: string(name(i)), PeerNotAfter: now.Add(left)}, now.Add(time.Duration(i)*time.Second))
+	}
+	for i := range 20 {
+		see(i, 100*24*time.Hour)
+	}
+	see(0, 0)
+	require.Len(t, r.all(), 20)
+	r.see(name(0), &notice.TLSFacts{PeerFingerprint: string(name(0)), PeerNotAfter: now}, now.Add(time.Hour)) // seen again
+	see(20, 6*24*time.Hour)
+	require.LessOrEqual(t, len(r.all()), 20)
+	var kept []notice.ClientID
+	for _, c := range r.all() {
+		kept = append(kept, c.Client)
+	}
+	require.Equal(t, name(20), kept[0], "what ends first")
+	require.Contains(t, kept, name(0), "whoever was seen again stays")
+	require.NotContains(t, kept, name(1), "the one not seen for longest goes")
+	r.see("none", nil, now)
+	r.see("none", &notice.TLSFacts{}, now)
+	require.NotContains(t, r.known, notice.ClientID("none"))
+	require.Equal(t, map[string]int{"0": 0, "1": 0, "7": 1, "30": 1}, r.ending(now))
+	require.Equal(t, map[string]int{"0": 1, "1": 1, "7": 1, "30": 1}, r.ending(now.AddDate(0, 0, 6)))
+}

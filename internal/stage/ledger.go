@@ -1,0 +1,220 @@
+package stage
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Ledger is the core's own book of what it handed in, one line a change, synced to disk before the call that wrote it
+// returns. It is kept outside the product and believes nothing the product says later: whatever was acknowledged must
+// be found again, however often gateway and database were killed in between.
+type Ledger struct {
+	mu   sync.Mutex
+	file *os.File
+}
+
+// Fate is what the core knows of a change it handed in.
+type Fate string
+
+// The fates. Unknown covers no answer, and 503: the change may be stored or not.
+const (
+	Acknowledged Fate = "acknowledged"
+	Refused      Fate = "refused"
+	Unknown      Fate = "unknown"
+)
+
+// Line is one line of the book.
+type Line struct {
+	At     time.Time `json:"at"` // when the answer was there, or was given up
+	Fate   Fate      `json:"fate"`
+	Change Change    `json:"change"`
+	Answer Accepted  `json:"answer,omitzero"` // of an acknowledged change
+	Error  string    `json:"error,omitempty"`
+}
+
+// OpenLedger opens a book, new or to be continued.
+func OpenLedger(path string) (*Ledger, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the ledger: %w", err)
+	}
+	return &Ledger{file: file}, nil
+}
+
+// Note writes down what became of a change: err is what handing it in returned.
+func (l *Ledger) Note(c Change, a Accepted, err error) error {
+	line := Line{At: time.Now().UTC(), Fate: Acknowledged, Change: c, Answer: a}
+	var refusal *Refusal
+	switch {
+	case err == nil:
+	case errors.As(err, &refusal) && refusal.Status < 500:
+		line.Fate, line.Answer, line.Error = Refused, Accepted{}, err.Error()
+	default:
+		line.Fate, line.Answer, line.Error = Unknown, Accepted{}, err.Error()
+	}
+	text, err := json.Marshal(line)
+	if err != nil {
+		return fmt.Errorf("write the ledger: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, err := l.file.Write(append(text, '\n')); err != nil {
+		return fmt.Errorf("write the ledger: %w", err)
+	}
+	if err := l.file.Sync(); err != nil {
+		return fmt.Errorf("sync the ledger: %w", err)
+	}
+	return nil
+}
+
+// Close ends the book.
+func (l *Ledger) Close() error { return l.file.Close() }
+
+// ReadLedger reads a book: for each change, the last that is known of it, in the order in which changes were first
+// written down. What was once acknowledged stays so.
+func ReadLedger(path string) ([]Line, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	defer file.Close()
+	var out []Line
+	place := map[Revision]int{}
+	lines := json.NewDecoder(bufio.NewReader(file))
+	for lines.More() {
+		var line Line
+		if err := lines.Decode(&line); err != nil {
+			return nil, fmt.Errorf("read the ledger: %w", err)
+		}
+		key, err := line.Change.Key()
+		if err != nil {
+			return nil, fmt.Errorf("read the ledger: %w", err)
+		}
+		n, known := place[key]
+		switch {
+		case !known:
+			place[key] = len(out)
+			out = append(out, line)
+		case out[n].Fate != Acknowledged:
+			out[n] = line
+		}
+	}
+	return out, nil
+}
+
+// Revision names a change for good.
+type Revision struct {
+	Kind, ResourceID string
+	Number           int64
+}
+
+// idMembers are the members that hold a resource's id; a document has its own before those of others it refers to.
+var idMembers = map[string]string{
+	"payment-consent": "consentId", "pix-payment": "paymentId", "recurring-consent": "recurringConsentId",
+	"recurring-payment": "recurringPaymentId", "enrollment": "enrollmentId",
+}
+
+// Key names the change; the resource's id is read from its document.
+func (c Change) Key() (Revision, error) {
+	var data map[string]json.RawMessage
+	if err := json.Unmarshal(c.Data, &data); err != nil {
+		return Revision{}, fmt.Errorf("read a change's document: %w", err)
+	}
+	var id string
+	if err := json.Unmarshal(data[idMembers[c.Kind]], &id); err != nil {
+		return Revision{}, fmt.Errorf("read the id in a change's document: %w", err)
+	}
+	return Revision{c.Kind, id, c.Revision}, nil
+}
+
+// Feed hands in changes at a steady pace and writes each into the ledger. A change without an answer is written down as
+// unknown, and the feed goes on with the next: it is the core of a bank whose gateway is being killed.
+type Feed struct {
+	Ledger  *Ledger
+	Core    func() *Core         // whom to talk to at this moment; nil: nobody, and nothing is begun
+	Make    func(n int) []Change // the changes of the n-th resource, in order; called from several goroutines
+	Every   time.Duration        // distance between two resources
+	Workers int                  // resources handed in side by side
+	Within  time.Duration        // how long an answer is waited for; 0: 5 s
+
+	next atomic.Int64
+}
+
+// Run feeds until ctx ends; changes on their way then are still waited for. The error is one of the ledger.
+func (f *Feed) Run(ctx context.Context) error {
+	within := f.Within
+	if within == 0 {
+		within = 5 * time.Second
+	}
+	tick := time.NewTicker(f.Every)
+	defer tick.Stop()
+	var workers sync.WaitGroup
+	errs := make([]error, f.Workers)
+	for n := range f.Workers {
+		workers.Go(func() {
+			for errs[n] == nil {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+				}
+				if f.Core() == nil {
+					continue
+				}
+				for _, c := range f.Make(int(f.next.Add(1) - 1)) {
+					if errs[n] == nil {
+						errs[n] = f.hand(context.WithoutCancel(ctx), within, c)
+					}
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return errors.Join(errs...)
+}
+
+func (f *Feed) hand(ctx context.Context, within time.Duration, c Change) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	core := f.Core()
+	if core == nil {
+		return f.Ledger.Note(c, Accepted{}, errNobody)
+	}
+	a, err := core.Change(ctx, c)
+	return f.Ledger.Note(c, a, err)
+}
+
+// errNobody is why a change was not handed in: the gateway is known to be away.
+var errNobody = errors.New("nobody to talk to")
+
+// Repeat hands in again every change of which nothing is known, as a core does when its gateway is back, and writes the
+// answers down. It tells how many there were, and which outcomes came ("applied": the change had not been stored).
+func Repeat(ctx context.Context, core *Core, path string, l *Ledger) (outcomes map[string]int, err error) {
+	lines, err := ReadLedger(path)
+	if err != nil {
+		return nil, err
+	}
+	outcomes = map[string]int{}
+	for _, line := range lines {
+		if line.Fate != Unknown {
+			continue
+		}
+		a, err := core.Change(ctx, line.Change)
+		if err := l.Note(line.Change, a, err); err != nil {
+			return outcomes, err
+		}
+		if err != nil {
+			a.Outcome = strings.SplitN(err.Error(), ":", 2)[0]
+		}
+		outcomes[a.Outcome]++
+	}
+	return outcomes, nil
+}

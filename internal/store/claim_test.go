@@ -1,0 +1,183 @@
+package store_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
+)
+
+func TestCompetingClaimersNeverGetTheSameRow(t *testing.T) {
+	b := newBench(t)
+	lanes := []string{"a", "b", "c", "d"}
+	for _, lane := range lanes {
+		b.register(lane, "https://itp.example/hook")
+		b.fill(lane, 60, "1 second")
+	}
+	other := replicaOf(t, b.url)
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	seen, tokens, interactions := map[notice.ID]int{}, map[notice.ID]bool{}, map[notice.ID]bool{}
+	for n := range 6 {
+		s := []*store.Store{b.store, other.store}[n%2]
+		all.Go(func() {
+			for {
+				var want []notice.Want
+				for _, lane := range lanes {
+					want = append(want, notice.Want{Client: notice.ClientID(lane), Free: 7, Late: 2})
+				}
+				got, err := s.Claim(context.WithoutCancel(t.Context()), want, 20*time.Second, 15*time.Second)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				for _, a := range got {
+					seen[a.Notification]++
+					tokens[a.Token], interactions[a.Interaction] = true, true
+				}
+				left := len(seen) < 240
+				mu.Unlock()
+				if len(got) == 0 && !left {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	require.Len(t, seen, 240)
+	for id, n := range seen {
+		require.Equal(t, 1, n, "notification %s was claimed %d times", id, n)
+	}
+	require.Len(t, tokens, 240)
+	require.Len(t, interactions, 240)
+	require.Equal(t, 240, one[int](b, "SELECT count(*) FROM entry WHERE kind = 'attempt'"), "each claim is recorded before anything is sent")
+}
+
+// TestAClaimPreparedOnAnEmptyTableStaysQuickWithABacklog looks at what the server did, not only at what it says it would do.
+func TestAClaimPreparedOnAnEmptyTableStaysQuickWithABacklog(t *testing.T) {
+	b := newBench(t)
+	s, err := store.Open(t.Context(), store.Options{URL: b.url, Replica: "one", DispatchConns: 1})
+	require.NoError(t, err)
+	defer s.Close()
+	b.do("ALTER TABLE queue SET (autovacuum_enabled = off)") // nobody shall tell the planner
+	b.register("backlog", "https://itp.example/hook")
+	b.register("quiet", "https://itp.example/hook")
+	want := []notice.Want{{Client: "backlog", Free: 50, Late: 12}, {Client: "quiet", Free: 50, Late: 12}}
+	for range 12 { // past the five custom plans
+		got, err := s.Claim(t.Context(), want, 20*time.Second, 15*time.Second)
+		require.NoError(t, err)
+		require.Empty(t, got)
+	}
+	explain := b.prepareClaim(want)
+	scans := one[int64](b, "SELECT seq_scan FROM pg_stat_user_tables WHERE relid = 'queue'::regclass")
+	b.fill("backlog", 200_000, "1 hour")
+	b.fill("quiet", 3, "100 milliseconds")
+	scanned := one[int64](b, "SELECT seq_scan FROM pg_stat_user_tables WHERE relid = 'queue'::regclass")
+	require.Equal(t, scans, scanned)
+
+	var slowest time.Duration
+	for n := range 10 {
+		began := time.Now()
+		got, err := s.Claim(t.Context(), want, 20*time.Second, 15*time.Second)
+		slowest = max(slowest, time.Since(began))
+		require.NoError(t, err)
+		require.Len(t, got, 50+map[bool]int{true: 3}[n == 0])
+	}
+	t.Logf("slowest of 10 claims of 50 from 200,000 rows: %s", slowest)
+	require.Less(t, slowest, time.Second)
+	plan := explain()
+	require.Contains(t, plan, "queue_lane")
+	require.NotContains(t, plan, "Seq Scan on queue")
+	require.Eventually(t, func() bool {
+		return one[int64](b, "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'queue_lane'") > 0
+	}, 10*time.Second, 100*time.Millisecond)
+	require.Equal(t, scans, one[int64](b, "SELECT seq_scan FROM pg_stat_user_tables WHERE relid = 'queue'::regclass"))
+}
+
+// prepareClaim prepares the claim as the dispatch pool's sessions do and returns how to see its generic plan.
+func (b *bench) prepareClaim(want []notice.Want) (explain func() string) {
+	b.t.Helper()
+	conn, err := pgx.Connect(b.t.Context(), b.url)
+	require.NoError(b.t, err)
+	b.t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	do := func(text string) {
+		_, err := conn.Exec(b.t.Context(), text)
+		require.NoError(b.t, err, text)
+	}
+	for name, value := range store.HotSession {
+		do("SET " + name + " = " + value)
+	}
+	do("SET search_path = arauto; SET ROLE arauto_app; SET plan_cache_mode = force_generic_plan")
+	do("PREPARE claim (text[], int[], int[], interval, interval, text) AS " + store.ClaimSQL)
+	var clients []string
+	for _, w := range want {
+		clients = append(clients, string(w.Client))
+	}
+	execute := "EXPLAIN EXECUTE claim ('{" + strings.Join(clients, ",") + "}', '{50,50}', '{12,12}', '20 s', '1.5 s', 'test')"
+	do(execute) // now, while the table is empty, the plan is made
+	return func() string {
+		rows, err := conn.Query(b.t.Context(), execute)
+		require.NoError(b.t, err)
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		require.NoError(b.t, err)
+		return strings.Join(lines, "\n")
+	}
+}
+
+func TestAClaimTakesWhatCanBeOnTimeFirstAndAShareOfTheLate(t *testing.T) {
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	b.fill("itp", 5, "10 minutes")       // late
+	b.fill("itp", 6, "500 milliseconds") // can still be on time
+	claim := func(free, at int) (fresh, late int, oldest bool) {
+		got := b.claim("itp", free, at)
+		for _, a := range got {
+			if time.Since(a.ScheduledAt) > time.Minute {
+				late++
+			} else {
+				fresh++
+			}
+		}
+		left := one[*time.Time](b, "SELECT min(due_at) FROM queue WHERE token IS NULL AND due_at < now() - interval '1 minute'")
+		latest := slices.MaxFunc(got, func(x, y notice.Attempt) int {
+			if time.Since(x.ScheduledAt) < time.Minute || time.Since(y.ScheduledAt) < time.Minute {
+				return 0
+			}
+			return x.ScheduledAt.Compare(y.ScheduledAt)
+		})
+		return fresh, late, left == nil || late == 0 || time.Since(latest.ScheduledAt) < time.Minute || !latest.ScheduledAt.After(*left)
+	}
+	fresh, late, oldest := claim(4, 1)
+	require.Equal(t, []int{3, 1}, []int{fresh, late}, "one slot in four is for the late")
+	require.True(t, oldest, "the late are taken oldest first")
+	fresh, late, oldest = claim(4, 0)
+	require.Equal(t, []int{3, 1}, []int{fresh, late}, "what is left of the slots goes to the late")
+	require.True(t, oldest)
+	fresh, late, _ = claim(10, 2)
+	require.Equal(t, []int{0, 3}, []int{fresh, late})
+	fresh, late, _ = claim(10, 2)
+	require.Zero(t, fresh+late)
+}
+
+func TestAnAttemptIsLateWhenItStartsMoreThan1500MillisecondsAfterTheEvent(t *testing.T) {
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	c := payment("itp", "old", 1, "ACSC")
+	c.OccurredAt = time.Now().Add(-2 * time.Second)
+	b.accept(c)
+	b.accept(payment("itp", "new", 1, "ACSC"))
+	got := b.claim("itp", 10, 0)
+	require.Len(t, got, 2)
+	for _, a := range got {
+		require.Equal(t, a.ResourceID == "old", a.Late)
+	}
+}

@@ -1,0 +1,353 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arauto/arauto/internal/audit"
+)
+
+// SealBatch is how many entries one sealing transaction takes at most.
+const SealBatch = 20_000
+
+// sealTimeout bounds one sealing transaction. It is longer than other statements' time, since a backlog may have to be
+// sorted, and nobody waits for it.
+const sealTimeout = 60 * time.Second
+
+// ErrTampered means that what the log is built upon is no longer what was signed: sealing stops until a person has
+// looked, since a signature over it would ruin the log for good.
+var ErrTampered = errors.New("what the log is built upon is not what was signed; run arauto audit verify")
+
+// ErrWrongKey means that the key is not the one registered for the log of this database.
+var ErrWrongKey = errors.New("the key is not the registered key of this database's log")
+
+// Sealed tells what one sealing transaction did.
+type Sealed struct {
+	Busy       bool // another replica was at it: nothing was done
+	Entries    int  // that got their position
+	More       bool // entries are left that could be sealed at once
+	Size       int64
+	Checkpoint []byte // the newest signed note, nil before the first
+	SealedAt   time.Time
+
+	Horizon int64 // transactions below it have ended; entries of others wait
+	Newest  int64 // the next transaction to be
+}
+
+// cursor is a place in the order of sealing.
+type cursor struct {
+	xid int64
+	id  audit.UUID
+}
+
+// before is the cursor in front of everything.
+var before = cursor{xid: -1}
+
+func (c cursor) compare(d cursor) int {
+	if c.xid != d.xid {
+		if c.xid < d.xid {
+			return -1
+		}
+		return 1
+	}
+	return bytes.Compare(c.id[:], d.id[:])
+}
+
+// LogKey reads the registered public key of the log; nil when none is.
+func (s *Store) LogKey(ctx context.Context) (ed25519.PublicKey, error) {
+	var key []byte
+	err := s.query.QueryRow(ctx, "SELECT public FROM log_key").Scan(&key)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, unavailable("read the log's key", err)
+	}
+	return key, nil
+}
+
+// RegisterLogKey makes a key the log's key unless there is one, and returns the one that is registered then.
+func (s *Store) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error) {
+	var registered []byte
+	if err := s.query.QueryRow(ctx, "SELECT register_log_key($1)", []byte(key)).Scan(&registered); err != nil {
+		return nil, unavailable("register the log's key", err)
+	}
+	return registered, nil
+}
+
+// Seal is T4 of the design: it gives a batch of entries their positions, in one transaction with the tree and its
+// signed head. Only entries of transactions older than every running one are taken, in the order of (xid, id), so that
+// none can turn up later before one that has its position. One sealer is at it at a time; another finds it Busy.
+//
+// What the new head is built upon is read again and must give the root that was signed last; what was written is read
+// again and must give the new root. ErrTampered otherwise, and nothing is signed.
+func (s *Store) Seal(ctx context.Context, key *audit.Signer) (Sealed, error) {
+	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
+	defer cancel()
+	tx, err := s.query.Begin(ctx)
+	if err != nil {
+		return Sealed{}, unavailable("begin to seal", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
+	w := &sealing{tx: tx, key: key, stored: stored{ctx, tx}}
+	if err := w.run(ctx); err != nil {
+		return Sealed{}, unavailable("seal", err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		return Sealed{}, unavailable("commit what was sealed", err)
+	}
+	return w.out, nil
+}
+
+// sealing is one transaction of the sealer.
+type sealing struct {
+	tx     pgx.Tx
+	key    *audit.Signer
+	stored stored
+	out    Sealed
+
+	last audit.Checkpoint // the head so far
+	from cursor           // the last sealed entry
+	tree *audit.Range
+}
+
+func (w *sealing) run(ctx context.Context) error {
+	if _, err := w.tx.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d", sealTimeout.Milliseconds())); err != nil {
+		return err
+	}
+	var free bool
+	if err := w.tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock(hashtext('arauto.seal'))").Scan(&free); err != nil {
+		return err
+	}
+	if w.out.Busy = !free; w.out.Busy {
+		return nil
+	}
+	if err := w.checkKey(ctx); err != nil {
+		return err
+	}
+	if err := w.foundation(ctx); err != nil {
+		return err
+	}
+	entries, err := w.take(ctx)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	return w.append(ctx, entries)
+}
+
+func (w *sealing) checkKey(ctx context.Context) error {
+	var registered []byte
+	if err := w.tx.QueryRow(ctx, "SELECT public FROM log_key").Scan(&registered); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	if !bytes.Equal(registered, w.key.Public()) {
+		return ErrWrongKey
+	}
+	return nil
+}
+
+// foundation reads the last head, verifies its signature, and recomputes its root from what is stored.
+func (w *sealing) foundation(ctx context.Context) error {
+	w.from = before
+	var signed string
+	err := w.tx.QueryRow(ctx, "SELECT note FROM log_checkpoint ORDER BY size DESC LIMIT 1").Scan(&signed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		w.tree = &audit.Range{}
+		return w.nothingAfter(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	w.out.Checkpoint = []byte(signed)
+	if w.last, err = audit.OpenCheckpoint(w.out.Checkpoint, w.key.Public()); err != nil {
+		return fmt.Errorf("%w: %w", ErrTampered, err)
+	}
+	w.out.Size, w.out.SealedAt = w.last.Size, w.last.At.Time()
+	if w.tree, err = audit.ReadRange(w.stored, w.last.Size); err != nil {
+		return w.stored.judge(err)
+	}
+	if w.tree.Root() != w.last.Root {
+		return fmt.Errorf("%w: the tree of %d entries has another root", ErrTampered, w.last.Size)
+	}
+	err = w.tx.QueryRow(ctx, "SELECT xid, id FROM log_position WHERE seq = $1", w.last.Size-1).Scan(&w.from.xid, (*[16]byte)(&w.from.id))
+	if err != nil {
+		return err
+	}
+	if err := w.scrub(); err != nil {
+		return err
+	}
+	return w.nothingAfter(ctx)
+}
+
+// nothingAfter refuses positions that no checkpoint covers: ours are committed together with theirs.
+func (w *sealing) nothingAfter(ctx context.Context) error {
+	var more bool
+	if err := w.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM log_position WHERE seq >= $1)", w.last.Size).Scan(&more); err != nil {
+		return err
+	}
+	if more {
+		return fmt.Errorf("%w: there are positions from %d on that were never signed", ErrTampered, w.last.Size)
+	}
+	return nil
+}
+
+// scrub recomputes one stored subtree of each level, another at each sealing, so that damage is found which the new
+// head does not depend on.
+func (w *sealing) scrub() error {
+	for level := audit.TileLevels; w.last.Size>>level > 0; level += audit.TileLevels {
+		n := rand.Int64N(w.last.Size >> level)
+		want, err := audit.Parent(w.stored, level, n)
+		if err != nil {
+			return w.stored.judge(err)
+		}
+		have, err := audit.Node(w.stored, level, n)
+		if err != nil {
+			return w.stored.judge(err)
+		}
+		if have != want {
+			return fmt.Errorf("%w: the subtree of the entries from %d on has another root", ErrTampered, n<<level)
+		}
+	}
+	return nil
+}
+
+// take reads the entries whose turn it is. The horizon is read by a statement of its own, before the entries: what was
+// over then is visible now.
+func (w *sealing) take(ctx context.Context) ([]audit.Entry, error) {
+	err := w.tx.QueryRow(ctx, "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint FROM pg_current_snapshot() s").
+		Scan(&w.out.Horizon, &w.out.Newest)
+	if err != nil {
+		return nil, err
+	}
+	if w.out.Newest <= w.from.xid {
+		return nil, fmt.Errorf("the database's transactions are at %d and the log at %d: it was restored into a younger server, whose counter must be brought forward first (pg_resetwal -e and -x)", w.out.Newest, w.from.xid)
+	}
+	// The search goes forward by growing steps, so that a large backlog is not sorted again for each batch.
+	low := max(w.from.xid, 0)
+	for step := int64(SealBatch); ; step *= 8 {
+		to := min(low+step, w.out.Horizon)
+		entries, err := readEntries(ctx, w.tx, w.from, cursor{to, audit.UUID{}}, SealBatch)
+		if err != nil {
+			return nil, err
+		}
+		if w.out.More = len(entries) > 0 && (to < w.out.Horizon || len(entries) == SealBatch); len(entries) > 0 || to >= w.out.Horizon {
+			return entries, nil
+		}
+	}
+}
+
+// append writes positions, subtrees and the new head, reads them again, and signs.
+func (w *sealing) append(ctx context.Context, entries []audit.Entry) error {
+	leaves := make([]audit.Hash, len(entries))
+	var nodes [][]any
+	var record []byte
+	for i := range entries {
+		record = entries[i].AppendRecord(record[:0], w.tree.Size())
+		leaves[i] = audit.Leaf(record)
+		w.tree.Append(leaves[i], func(level int, n int64, h audit.Hash) {
+			if level > 0 && level%audit.TileLevels == 0 {
+				nodes = append(nodes, []any{int16(level), n, bytes.Clone(h[:])})
+			}
+		})
+	}
+	_, err := w.tx.CopyFrom(ctx, pgx.Identifier{"log_position"}, []string{"seq", "xid", "id", "at", "leaf"}, pgx.CopyFromSlice(len(entries), func(i int) ([]any, error) {
+		e := &entries[i]
+		return []any{w.last.Size + int64(i), e.XID, [16]byte(e.ID), e.At.Time(), leaves[i][:]}, nil
+	}))
+	if err != nil {
+		return err
+	}
+	if len(nodes) > 0 {
+		if _, err := w.tx.CopyFrom(ctx, pgx.Identifier{"log_node"}, []string{"level", "n", "hash"}, pgx.CopyFromRows(nodes)); err != nil {
+			return err
+		}
+	}
+	if err := w.readBack(entries); err != nil {
+		return err
+	}
+	return w.sign(ctx, len(entries))
+}
+
+// readBack computes the records a second time and compares them with the positions as they were stored, and the new
+// root with the one that the stored tree gives: a bit that fell over on the way is found before it is signed for good.
+func (w *sealing) readBack(entries []audit.Entry) error {
+	leaves, err := w.stored.Hashes(0, w.last.Size, w.tree.Size())
+	if err != nil {
+		return w.stored.judge(err)
+	}
+	if len(leaves) != len(entries) {
+		return fmt.Errorf("%w: of %d positions just written %d are there", ErrTampered, len(entries), len(leaves))
+	}
+	var record []byte
+	for i := range entries {
+		seq := w.last.Size + int64(i)
+		if record = entries[i].AppendRecord(record[:0], seq); audit.Leaf(record) != leaves[i] {
+			return fmt.Errorf("%w: position %d was not stored as computed", ErrTampered, seq)
+		}
+	}
+	again, err := audit.ReadRange(w.stored, w.tree.Size())
+	if err != nil {
+		return w.stored.judge(err)
+	}
+	if again.Root() != w.tree.Root() {
+		return fmt.Errorf("%w: the tree just written has another root", ErrTampered)
+	}
+	return nil
+}
+
+func (w *sealing) sign(ctx context.Context, n int) error {
+	var at time.Time
+	asked := time.Now()
+	if err := w.tx.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&at); err != nil {
+		return err
+	}
+	ours := asked.Add(time.Since(asked) / 2)
+	c := audit.Checkpoint{Size: w.tree.Size(), Root: w.tree.Root(), At: audit.At(at), Skew: ours.Sub(at).Truncate(time.Microsecond)}
+	signed, err := w.key.Sign(c)
+	if err != nil {
+		return err
+	}
+	if _, err := w.tx.Exec(ctx, "INSERT INTO log_checkpoint (size, at, note) VALUES ($1, $2, $3)", c.Size, at, string(signed)); err != nil {
+		return err
+	}
+	w.out.Entries, w.out.Size, w.out.Checkpoint, w.out.SealedAt = n, c.Size, signed, at.UTC()
+	return nil
+}
+
+// anchoredMargin is how much older than a checkpoint's time an entry may be that it does not cover yet: an entry's time
+// is its transaction's beginning. Ours last seconds at most; and a month is only dropped when all of it is sealed.
+const anchoredMargin = time.Hour
+
+// MarkAnchored notes that a checkpoint of that time is out of the database's reach; retention never passes it.
+func (s *Store) MarkAnchored(ctx context.Context, checkpoint time.Time) error {
+	_, err := s.query.Exec(ctx, "UPDATE seal_state SET anchored_through = greatest(anchored_through, $1)", checkpoint.Add(-anchoredMargin))
+	if err != nil {
+		return unavailable("note that the log is anchored", err)
+	}
+	return nil
+}
+
+// CheckAnchored compares a checkpoint that was kept outside with the log as it is: the log must be at least as long and
+// must have had the same root then. ErrTampered if not: the end was cut off, or the log was written anew.
+func (s *Store) CheckAnchored(ctx context.Context, c audit.Checkpoint) error {
+	tx, err := s.query.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return unavailable("compare with the anchored checkpoint", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	tree, err := audit.ReadRange(stored{ctx, tx}, c.Size)
+	if err != nil {
+		return unavailable("compare with the anchored checkpoint", stored{}.judge(err))
+	}
+	if tree.Root() != c.Root {
+		return fmt.Errorf("%w: the first %d entries are not those anchored at %s", ErrTampered, c.Size, c.At)
+	}
+	return nil
+}

@@ -1,0 +1,283 @@
+package store
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/audit"
+)
+
+// walkBatch is how many positions are held in memory at once while the log is walked.
+const walkBatch = 5000
+
+// position is one row of the positions.
+type position struct {
+	seq  int64
+	at   cursor
+	time audit.Instant
+	leaf audit.Hash
+}
+
+// Verify walks the whole log in a database with the public key of the log alone, as whatever user the URL names: it
+// needs nothing but SELECT. Anchored are checkpoints that were kept out of the database's reach. What is wrong with the
+// log is an *audit.Fault; any other error means that it could not be looked at.
+func Verify(ctx context.Context, url string, key ed25519.PublicKey, anchored []audit.Checkpoint) (audit.Verdict, error) {
+	conn, err := auditConn(ctx, url)
+	if err != nil {
+		return audit.Verdict{}, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return audit.Verdict{}, unavailable("begin to verify", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	w := &verification{tx: tx, key: key, last: before}
+	verdict, err := w.run(ctx, anchored)
+	var fault *audit.Fault
+	if err != nil && !errors.As(err, &fault) {
+		return audit.Verdict{}, unavailable("verify", err)
+	}
+	return verdict, err
+}
+
+// auditConn connects for reading the log as whoever the URL names.
+func auditConn(ctx context.Context, url string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, ErrURL
+	}
+	cfg.ConnectTimeout = 5 * time.Second
+	cfg.RuntimeParams["search_path"] = schema
+	cfg.RuntimeParams["timezone"] = "UTC"
+	cfg.RuntimeParams["application_name"] = "arauto audit"
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return nil, unavailable("connect", err)
+	}
+	return conn, nil
+}
+
+// verification is one walk through the log in the database.
+type verification struct {
+	tx   pgx.Tx
+	key  ed25519.PublicKey
+	v    audit.Verifier
+	last cursor // the last position walked
+}
+
+func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (audit.Verdict, error) {
+	if err := w.v.Expect(anchored...); err != nil {
+		return audit.Verdict{}, err
+	}
+	for {
+		positions, err := readPositions(ctx, w.tx, w.v.Size(), walkBatch)
+		if err != nil {
+			return audit.Verdict{}, err
+		}
+		if err := w.expect(ctx, int64(len(positions))); err != nil {
+			return audit.Verdict{}, err
+		}
+		if len(positions) == 0 {
+			break
+		}
+		if err := w.batch(ctx, positions); err != nil {
+			return audit.Verdict{}, err
+		}
+	}
+	verdict, err := w.v.Finish()
+	if err != nil {
+		return verdict, err
+	}
+	if err := w.excess(ctx); err != nil {
+		return verdict, err
+	}
+	return verdict, w.tail(ctx, &verdict)
+}
+
+// expect announces the checkpoints that the next positions reach; after the last position, all that are left.
+func (w *verification) expect(ctx context.Context, n int64) error {
+	sql, args := "SELECT size, note FROM log_checkpoint WHERE size > $1 ORDER BY size", []any{w.v.Size()}
+	if n > 0 {
+		sql, args = "SELECT size, note FROM log_checkpoint WHERE size > $1 AND size <= $2 ORDER BY size", append(args, w.v.Size()+n)
+	}
+	rows, err := w.tx.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var size int64
+		var signed string
+		if err := rows.Scan(&size, &signed); err != nil {
+			return err
+		}
+		c, err := audit.OpenCheckpoint([]byte(signed), w.key)
+		if err != nil {
+			return &audit.Fault{Seq: size - 1, Reason: fmt.Sprintf("the checkpoint of %d entries: %v", size, err)}
+		}
+		if c.Size != size {
+			return &audit.Fault{Seq: size - 1, Reason: fmt.Sprintf("the checkpoint stored for %d entries was signed for %d", size, c.Size)}
+		}
+		if err := w.v.Expect(c); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// batch compares positions with the entries between the last one and theirs: both are in the order of (xid, id).
+func (w *verification) batch(ctx context.Context, positions []position) error {
+	entries, err := readEntries(ctx, w.tx, w.last, positions[len(positions)-1].at, 2*walkBatch)
+	if err != nil {
+		return err
+	}
+	first := w.v.Size()
+	for i := range positions {
+		p := &positions[i]
+		if err := w.inOrder(p); err != nil {
+			return err
+		}
+		if len(entries) > 0 {
+			at := cursor{entries[0].XID, entries[0].ID}
+			switch c := at.compare(p.at); {
+			case c < 0:
+				return &audit.Fault{Seq: p.seq, Reason: fmt.Sprintf("the entry %s in front of it is not in the log: it was put in or altered", at.id)}
+			case c == 0:
+				if err := w.entry(&entries[0], p); err != nil {
+					return err
+				}
+				entries = entries[1:]
+				continue
+			}
+		}
+		if err := w.missing(p); err != nil {
+			return err
+		}
+	}
+	return w.nodes(ctx, first)
+}
+
+func (w *verification) inOrder(p *position) error {
+	if p.seq != w.v.Size() {
+		return &audit.Fault{Seq: w.v.Size(), Reason: fmt.Sprintf("its position is missing: the next one is %d", p.seq)}
+	}
+	if w.last.compare(p.at) >= 0 {
+		return &audit.Fault{Seq: p.seq, Reason: "its position is out of order"}
+	}
+	w.last = p.at
+	return nil
+}
+
+// entry compares an entry with its position. A wrong leaf is told at once: it names the very entry.
+func (w *verification) entry(e *audit.Entry, p *position) error {
+	leaf, err := w.v.AddEntry(e)
+	if leaf != p.leaf || e.At != p.time {
+		return &audit.Fault{Seq: p.seq, Reason: fmt.Sprintf("the entry %s is not what was sealed", e.ID)}
+	}
+	return err
+}
+
+// missing takes the position of an entry that is not there. Within the time for which everything is kept that is wrong
+// in itself; what is older is held against the log's own record of removals in the end.
+func (w *verification) missing(p *position) error {
+	if p.time.Time().After(time.Now().AddDate(-5, 0, 0)) {
+		return &audit.Fault{Seq: p.seq, Reason: fmt.Sprintf("the entry %s is missing", p.at.id)}
+	}
+	return w.v.AddRemoved(p.time, p.leaf)
+}
+
+// nodes compares the stored subtrees that became complete with what is stored below them.
+func (w *verification) nodes(ctx context.Context, first int64) error {
+	s := stored{ctx, w.tx}
+	for level := audit.TileLevels; w.v.Size()>>level > 0; level += audit.TileLevels {
+		for n := first >> level; n < w.v.Size()>>level; n++ {
+			have, err := audit.Node(s, level, n)
+			if errors.Is(err, errGap) {
+				return &audit.Fault{Seq: n << level, Reason: "the stored tree lacks the subtree that begins here"}
+			}
+			if err != nil {
+				return err
+			}
+			want, err := audit.Parent(s, level, n)
+			if err != nil {
+				return err
+			}
+			if have != want {
+				return &audit.Fault{Seq: n << level, Reason: "the stored tree has another hash for the subtree that begins here"}
+			}
+		}
+	}
+	return nil
+}
+
+// excess refuses subtrees that are not complete yet: the sealer would stumble over them.
+func (w *verification) excess(ctx context.Context) error {
+	var level int
+	var n int64
+	err := w.tx.QueryRow(ctx, "SELECT level, n FROM log_node WHERE n >= $1::bigint >> level LIMIT 1", w.v.Size()).Scan(&level, &n)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return &audit.Fault{Seq: min(n<<level, w.v.Size()), Reason: "the stored tree has a subtree that the log does not reach"}
+}
+
+// tail counts what waits for the sealer.
+func (w *verification) tail(ctx context.Context, verdict *audit.Verdict) error {
+	var oldest pgtype.Timestamptz
+	err := w.tx.QueryRow(ctx, "SELECT count(*), min(at) FROM entry WHERE xid >= $1 AND (xid, id) > ($1, $2)", w.last.xid, [16]byte(w.last.id)).
+		Scan(&verdict.Unsealed, &oldest)
+	if oldest.Valid {
+		verdict.Oldest = toInstant(oldest)
+	}
+	return err
+}
+
+// readPositions reads positions from one on.
+func readPositions(ctx context.Context, q querier, from int64, limit int) ([]position, error) {
+	rows, err := q.Query(ctx, "SELECT seq, xid, id, at, leaf FROM log_position WHERE seq >= $1 ORDER BY seq LIMIT $2", from, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := make([]position, 0, limit)
+	for rows.Next() {
+		var p position
+		var at pgtype.Timestamptz
+		var leaf []byte
+		if err := rows.Scan(&p.seq, &p.at.xid, (*[16]byte)(&p.at.id), &at, &leaf); err != nil {
+			return nil, err
+		}
+		p.time = toInstant(at)
+		copy(p.leaf[:], leaf)
+		out = append(out, p)
+	}
+	return out, rows.Err()
+}
+
+// RegisterLogKey makes a public key the key of a database's log, as whoever the URL names. ErrWrongKey when another one
+// is registered already.
+func RegisterLogKey(ctx context.Context, url string, key ed25519.PublicKey) error {
+	conn, err := auditConn(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var registered []byte
+	if err := conn.QueryRow(ctx, "SELECT register_log_key($1)", []byte(key)).Scan(&registered); err != nil {
+		return unavailable("register the log's key", err)
+	}
+	if !key.Equal(ed25519.PublicKey(registered)) {
+		return ErrWrongKey
+	}
+	return nil
+}
