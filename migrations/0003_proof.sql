@@ -82,7 +82,7 @@ DECLARE
   placed  record;
   gone    text[] := '{}';
 BEGIN
-  IF keep < interval '5 years' THEN
+  IF now() - keep > now() - interval '5 years' THEN -- not keep < …: there a year has 360 days
     RAISE EXCEPTION 'retention of % refused: the floor is 5 years', keep;
   END IF;
   SELECT anchored_through INTO anchors FROM seal_state;

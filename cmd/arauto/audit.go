@@ -19,7 +19,7 @@ func auditCommand(w world) *cobra.Command {
 		Use: "audit", Short: "verify, export and prove the history",
 		Long: "Verify, export and prove the history without trusting the gateway or the database. docs/audit-format.md describes the formats.",
 	}
-	c.AddCommand(auditVerifyCommand(w), auditRegisterCommand(w))
+	c.AddCommand(auditVerifyCommand(w), auditExportCommand(w), auditProofCommand(w), auditDossierCommand(w), auditRegisterCommand(w))
 	return c
 }
 

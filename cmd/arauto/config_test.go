@@ -16,13 +16,21 @@ import (
 // secret is the password in the database's URL; it must never be shown.
 const secret = "s3cr3t-w0rd"
 
-// settings are what product.md's table names, as a bank's development machine would set them, in a folder of its own.
-func settings(t *testing.T, database string) (env map[string]string, dir string) {
+// folder is a PKI on disk, as long as the test lasts.
+func folder(t *testing.T) string {
 	t.Helper()
 	made, err := pki()
 	require.NoError(t, err)
-	dir = t.TempDir()
+	dir := t.TempDir()
 	require.NoError(t, made.Write(dir, certs.Content{}))
+	return dir
+}
+
+// settings are what product.md's table names, as a bank's development machine would set them, with the PKI in a folder.
+func settings(t *testing.T, dir, database string) map[string]string {
+	t.Helper()
+	made, err := pki()
+	require.NoError(t, err)
 	at := func(name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
 	return map[string]string{
 		"ARAUTO_PROFILE": "development", "ARAUTO_DATABASE_URL": database,
@@ -36,7 +44,7 @@ func settings(t *testing.T, database string) (env map[string]string, dir string)
 		"ARAUTO_DIRECTORY_JWKS":   at("directory/jwks.json"),
 		"ARAUTO_WEBHOOK_TLS_CERT": at("holder/brcac.pem"), "ARAUTO_WEBHOOK_TLS_KEY": at("holder/brcac.key"), "ARAUTO_WEBHOOK_ROOT_CA": at("trust/roots.pem"),
 		"ARAUTO_WEBHOOK_ALLOW_NETWORKS": "127.0.0.0/8", "ARAUTO_WEBHOOK_TIMEOUT": "15s",
-	}, dir
+	}
 }
 
 func environ(env map[string]string) []string {
@@ -67,7 +75,7 @@ func variable(key string) string {
 	return "ARAUTO_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
-// brokenOnes are ways to get it wrong, in the order of the table of settings. DIR stands for the folder of the PKI.
+// brokenOnes are ways to get it wrong, in the order of the table of settings. DIR stands for the folder of the PKI, OWN for the case's.
 func brokenOnes() []broken {
 	var out []broken
 	for _, key := range []string{
@@ -84,8 +92,8 @@ func brokenOnes() []broken {
 	one("a database URL that is none", "database.url", "postgres://arauto:"+secret+"@127.0.0.1:port/x", "postgres://")
 	one("an address without a port", "public.addr", "127.0.0.1", "host:port")
 	one("an address that is none", "ops.addr", "nonsense", "host:port")
-	one("a port out of range", "ops.addr", "127.0.0.1:70000", "port")
-	one("a port with a name nobody knows", "public.addr", "127.0.0.1:arauto-port", "port")
+	one("a port out of range", "ops.addr", "127.0.0.1:70000", "65535")
+	one("a port with a name nobody knows", "public.addr", "127.0.0.1:arauto-port", "65535")
 	one("plain HTTP for everybody", "internal.addr", "0.0.0.0:0", "without a certificate")
 	one("plain HTTP on all addresses", "internal.addr", ":0", "without a certificate")
 	one("a base URL without TLS", "public.base_url", "http://api.banco.example.com", "https://")
@@ -94,11 +102,9 @@ func brokenOnes() []broken {
 	one("half a certificate", "internal.tls_cert", "DIR/holder/server.pem", "go together")
 	one("a certificate that is not there", "public.tls_cert", "DIR/absent.pem", "no such file")
 	one("a key where a certificate belongs", "public.tls_cert", "DIR/holder/server.key", "certificate")
-	one("a key of another certificate", "public.tls_key", "DIR/holder/brcac.key", "match")
 	one("authorities that are not there", "public.client_ca", "DIR/absent.pem", "no such file")
 	one("authorities that are a key", "public.client_ca", "DIR/holder/server.key", "certificate")
 	one("a receiver's root that is no authority", "webhook.root_ca", "DIR/holder/server.pem", "authority")
-	one("a webhook key of another certificate", "webhook.tls_key", "DIR/holder/server.key", "match")
 	one("keys that are not there", "internal.jwks", "DIR/absent.json", "no such file")
 	one("keys over plain http", "tokens.jwks", "http://auth.banco.example.com/jwks", "https://")
 	one("keys that are no key set", "tokens.jwks", "DIR/holder/server.pem", "key set")
@@ -137,8 +143,10 @@ func brokenOnes() []broken {
 	production("a shorter lease in production", "dispatch.lease", map[string]string{"ARAUTO_DISPATCH_LEASE": "16s"}, "development")
 	production("no directory in production", "directory.jwks", map[string]string{"ARAUTO_DIRECTORY_JWKS": ""}, "is not set")
 	return append(out,
-		broken{name: "a key file others can read", files: map[string]string{"open.key": "-"}, set: map[string]string{"ARAUTO_SIGNING_KEY": "DIR/open.key"}, key: "signing.key", why: "0600"},
-		broken{name: "an empty key file", files: map[string]string{"empty.key": ""}, set: map[string]string{"ARAUTO_WEBHOOK_TLS_KEY": "DIR/empty.key"}, key: "webhook.tls_key", why: "key"},
+		broken{name: "a key file others can read", files: map[string]string{"open.key": "-"}, set: map[string]string{"ARAUTO_SIGNING_KEY": "OWN/open.key"}, key: "signing.key", why: "chmod 600"},
+		broken{name: "an empty key file", files: map[string]string{"empty.key": ""}, set: map[string]string{"ARAUTO_WEBHOOK_TLS_KEY": "OWN/empty.key"}, key: "webhook.tls_cert", why: "empty.key"},
+		broken{name: "a key of another certificate", set: map[string]string{"ARAUTO_PUBLIC_TLS_KEY": "DIR/holder/brcac.key"}, key: "public.tls_cert", why: "brcac.key"},
+		broken{name: "a webhook key of another certificate", set: map[string]string{"ARAUTO_WEBHOOK_TLS_KEY": "DIR/holder/server.key"}, key: "webhook.tls_cert", why: "server.key"},
 		broken{name: "a setting nobody knows", yaml: "webhook:\n  insecure: true\n", key: "insecure", why: "not found"},
 		broken{name: "a group nobody knows", yaml: "kafka: {}\n", key: "kafka", why: "not found"},
 		broken{name: "a setting twice", yaml: "profile: development\nprofile: production\n", key: "profile", why: "already"},
@@ -149,13 +157,13 @@ func brokenOnes() []broken {
 }
 
 // write puts the case's files in place and returns environment and arguments.
-func (b broken) write(t *testing.T) (env []string, args []string, state string) {
+func (b broken) write(t *testing.T, pki string) (env []string, args []string, state string) {
 	t.Helper()
-	set, dir := settings(t, "postgres://arauto:"+secret+"@127.0.0.1:1/arauto")
+	set, dir := settings(t, pki, "postgres://arauto:"+secret+"@127.0.0.1:1/arauto"), t.TempDir()
 	for name, content := range b.files {
 		mode := os.FileMode(0o600)
 		if content == "-" { // a good key, with too many readers
-			good, err := os.ReadFile(filepath.Join(dir, "holder", "brseal.key"))
+			good, err := os.ReadFile(filepath.Join(pki, "holder", "brseal.key"))
 			require.NoError(t, err)
 			content, mode = string(good), 0o644
 		}
@@ -163,7 +171,7 @@ func (b broken) write(t *testing.T) (env []string, args []string, state string) 
 		require.NoError(t, os.Chmod(filepath.Join(dir, name), mode))
 	}
 	for name, value := range b.set {
-		set[name] = strings.ReplaceAll(value, "DIR", dir)
+		set[name] = strings.NewReplacer("DIR", pki, "OWN", dir).Replace(value)
 	}
 	state = filepath.Join(dir, "state")
 	set["ARAUTO_STATE_DIR"] = state
@@ -180,10 +188,10 @@ func (b broken) write(t *testing.T) (env []string, args []string, state string) 
 func TestABrokenConfigurationIsRefusedAtOnceInOneLine(t *testing.T) {
 	cases := brokenOnes()
 	require.GreaterOrEqual(t, len(cases), 50)
+	pki := folder(t)
 	for _, b := range cases {
 		t.Run(b.name, func(t *testing.T) {
-			t.Parallel()
-			env, args, state := b.write(t)
+			env, args, state := b.write(t, pki)
 			served := call(t, 4*time.Second, env, append([]string{"serve"}, args...)...)
 			require.Equal(t, usage, served.code, "%s%s", served.out, served.errors)
 			require.Less(t, served.took, 2*time.Second)

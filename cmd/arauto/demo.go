@@ -112,7 +112,7 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 		return err
 	}
 	d.say("demo", "everything is written below %s%s", dir, map[bool]string{false: " and removed at the end"}[keep])
-	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(self, args...) }})
+	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(self, args...) }}) //nolint:gosec // our own binary
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}

@@ -59,8 +59,8 @@ func (s *Signer) Sign(c Checkpoint) ([]byte, error) {
 // noteSigner shows a Signer to package note.
 type noteSigner struct{ s *Signer }
 
-func (n noteSigner) Name() string                    { return Origin(n.s.Public()) }
-func (n noteSigner) KeyHash() uint32                 { return keyHash(n.s.Public()) }
+func (n noteSigner) Name() string                     { return Origin(n.s.Public()) }
+func (n noteSigner) KeyHash() uint32                  { return keyHash(n.s.Public()) }
 func (n noteSigner) Sign(text []byte) ([]byte, error) { return ed25519.Sign(n.s.key, text), nil }
 
 // keyHash is the four bytes that name a key in a note: of SHA-256(name LF 0x01 key).

@@ -95,10 +95,55 @@ type Entry struct {
 // Columns names the columns of an entry in the order of the record, with the member each becomes.
 func Columns() [][2]string {
 	return [][2]string{
-		{"id", "id"}, {"at", "at"}, {"xid", "xid"}, {"kind", "kind"}, {"client_id", "clientId"}, {"resource_kind", "resourceKind"},
-		{"resource_id", "resourceId"}, {"revision", "revision"}, {"notification_id", "notificationId"}, {"change_id", "changeId"},
-		{"interaction_id", "interactionId"}, {"number", "number"}, {"outcome", "outcome"}, {"closes", "closes"},
-		{"created_at", "createdAt"}, {"facts", "facts"},
+		{"id", "id"},
+		{"at", "at"},
+		{"xid", "xid"},
+		{"kind", "kind"},
+		{"client_id", "clientId"},
+		{"resource_kind", "resourceKind"},
+		{"resource_id", "resourceId"},
+		{"revision", "revision"},
+		{"notification_id", "notificationId"},
+		{"change_id", "changeId"},
+		{"interaction_id", "interactionId"},
+		{"number", "number"},
+		{"outcome", "outcome"},
+		{"closes", "closes"},
+		{"created_at", "createdAt"},
+		{"facts", "facts"},
+	}
+}
+
+// Values lists the columns as text, in the order of Columns, for tables that people read; NULL is empty there.
+func (e *Entry) Values() []string {
+	text := func(s *string) string {
+		if s == nil {
+			return ""
+		}
+		return *s
+	}
+	number := func(n *int16) string {
+		if n == nil {
+			return ""
+		}
+		return strconv.Itoa(int(*n))
+	}
+	id := func(u *UUID) string {
+		if u == nil {
+			return ""
+		}
+		return u.String()
+	}
+	revision, created := "", ""
+	if e.Revision != nil {
+		revision = strconv.FormatInt(*e.Revision, 10)
+	}
+	if e.CreatedAt != nil {
+		created = e.CreatedAt.String()
+	}
+	return []string{
+		e.ID.String(), e.At.String(), strconv.FormatInt(e.XID, 10), e.Kind, text(e.ClientID), number(e.ResourceKind), text(e.ResourceID), revision,
+		id(e.NotificationID), id(e.ChangeID), id(e.InteractionID), number(e.Number), text(e.Outcome), text(e.Closes), created, e.Facts,
 	}
 }
 
@@ -175,7 +220,7 @@ func appendString(b []byte, s string) []byte {
 }
 
 // ErrRecord means that a line is not a record.
-var ErrRecord = errors.New(`not a record: it must begin {"v":1,"seq":`)
+var ErrRecord = errors.New(`not a record, which begins {"v":1,"seq": and a number`)
 
 // Seq reads the position from a record, or from the line that stands for a removed one.
 func Seq(record []byte) (int64, error) {

@@ -13,7 +13,7 @@ import (
 
 // The physical limit of sending: the same POSTs over mTLS from one process to the receivers' process, nothing durable.
 func BenchmarkLimitBarePOST(b *testing.B) {
-	machine()
+	machine(b)
 	w := open(b)
 	leaf, err := w.stage.PKI.Issue(w.stage.PKI.HolderBRCAC())
 	if err != nil {
@@ -52,7 +52,7 @@ func BenchmarkLimitBarePOST(b *testing.B) {
 // The limit of storing: the same changes for clients without an address, so that everything is judged and committed and
 // nothing is sent.
 func BenchmarkLimitStoredNotSent(b *testing.B) {
-	machine()
+	machine(b)
 	w := open(b)
 	const n = 30000
 	for b.Loop() {
@@ -64,12 +64,12 @@ func BenchmarkLimitStoredNotSent(b *testing.B) {
 
 // The main figure: changes in as NDJSON, notifications out over mTLS, durable at every step.
 func BenchmarkEndToEnd(b *testing.B) {
-	machine()
+	machine(b)
 	w := open(b)
 	clients := w.register("good", 20, w.farm.Good)
 	w.stream(clients, 2000, 2) // connections made, plans cached
 	w.farm.await(b, 2000, 10*time.Second)
-	const n = 20000
+	const n = 60000
 	for b.Loop() {
 		w.farm.reset(b)
 		from := w.wal()
@@ -77,7 +77,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 		intake := w.stream(clients, n, 2)
 		f := w.farm.await(b, n, 20*time.Second)
 		took := time.Since(began)
-		spent(before, w.cpu(), n)
+		w.spent(before, n)
 		b.ReportMetric(n/intake.Seconds(), "changes/s")
 		b.ReportMetric(n/took.Seconds(), "notifications/s")
 		b.ReportMetric(float64(f.P99.Milliseconds()), "p99-ms")
@@ -115,12 +115,12 @@ func (w *world) tables(n int) {
 	w.sql(fmt.Sprintf(`SELECT string_agg(format('  %%s %%s B', rpad(name, 28), bytes / %d), E'\n' ORDER BY bytes DESC) FROM (
   SELECT regexp_replace(c.relname, '_?[0-9]{6}|_[0-7](?=_|$)', '') AS name, sum(pg_relation_size(c.oid))::bigint AS bytes
   FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace WHERE s.nspname = 'arauto' AND c.relkind IN ('r', 'i') GROUP BY 1) t WHERE bytes / %d > 0`, n, n), &text)
-	fmt.Printf("bytes on disk for each notification, by table and index (queue rows are gone, their space is reused):\n%s\n", text)
+	w.b.Logf("bytes on disk for each notification, by table and index (queue rows are gone, their space is reused):\n%s", text)
 }
 
 // The delay of the first attempt at the regulator's floor of 300 a second.
 func BenchmarkFirstAttemptDelay(b *testing.B) {
-	machine()
+	machine(b)
 	w := open(b)
 	clients := w.register("good", 50, w.farm.Good)
 	w.pace(clients, 300, 2*time.Second)
@@ -138,7 +138,7 @@ func BenchmarkFirstAttemptDelay(b *testing.B) {
 
 // Isolation: 40 of 100 initiators accept the connection and never answer.
 func BenchmarkIsolation(b *testing.B) {
-	machine()
+	machine(b)
 	w := open(b)
 	good, dead := w.register("good", 60, w.farm.Good), w.register("dead", 40, w.farm.Hang)
 	all := append(good, dead...)
@@ -158,7 +158,7 @@ func BenchmarkIsolation(b *testing.B) {
 
 // Memory with a backlog of a million notifications for initiators that hang, every slot taken.
 func BenchmarkMemory(b *testing.B) {
-	machine()
+	machine(b)
 	w := open(b)
 	for b.Loop() {
 		idle := w.rss()
@@ -167,9 +167,12 @@ func BenchmarkMemory(b *testing.B) {
 		w.sql(`WITH made AS (INSERT INTO arauto.queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at)
 SELECT gen_random_uuid(), 'dead-' || n % 20, 1, 2, 'p' || n, 'v5', '', now(), now(), now() FROM generate_series(1, 1000000) n RETURNING 1) SELECT count(*) FROM made`, &n)
 		var most float64
-		for end := time.Now().Add(40 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+		tick := time.NewTicker(500 * time.Millisecond)
+		for range 80 {
+			<-tick.C
 			most = max(most, w.rss())
 		}
+		tick.Stop()
 		var flying int64
 		w.sql("SELECT count(*) FROM arauto.queue WHERE token IS NOT NULL", &flying)
 		b.ReportMetric(idle, "idle-MiB")

@@ -56,11 +56,12 @@ func processTime(pid int) time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
-// spent prints what each used for one of n.
-func spent(before, after cpu, n int) {
-	fmt.Print("processor time for each notification:")
+// spent logs what each used for one of n.
+func (w *world) spent(before cpu, n int) {
+	after := w.cpu()
+	text := "processor time for each notification:"
 	for _, who := range []string{"postgres", "gateway", "receivers", "driver"} {
-		fmt.Printf(" %s %.0f µs", who, float64((after[who]-before[who]).Microseconds())/float64(n))
+		text += fmt.Sprintf(" %s %.0f µs", who, float64((after[who]-before[who]).Microseconds())/float64(n))
 	}
-	fmt.Println()
+	w.b.Log(text)
 }

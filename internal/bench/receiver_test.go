@@ -129,8 +129,8 @@ func receive(folder string) error {
 		}
 		_ = json.NewEncoder(w).Encode(f)
 	})
-	fmt.Printf("%d %d %s\n", good.Port(), hang.Port(), control.Addr())
-	return http.Serve(control, mux) //nolint:gosec // ends with the process
+	fmt.Fprintf(os.Stdout, "%d %d %s\n", good.Port(), hang.Port(), control.Addr())
+	return http.Serve(control, mux)
 }
 
 func quantilesOf(d []time.Duration) quantiles {
@@ -172,7 +172,7 @@ func startFarm(b *testing.B, s *stage.Stage) *farm {
 
 func (f *farm) get(b *testing.B, path string) []byte {
 	b.Helper()
-	res, err := http.Get("http://" + f.ctl + path) //nolint:gosec // our own process
+	res, err := http.Get("http://" + f.ctl + path)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -199,7 +199,9 @@ func (f *farm) figures(b *testing.B) figures {
 func (f *farm) await(b *testing.B, n int64, patience time.Duration) figures {
 	b.Helper()
 	last, since := int64(-1), time.Now()
-	for {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
 		got := f.figures(b)
 		if got.Count >= n {
 			return got
@@ -210,7 +212,6 @@ func (f *farm) await(b *testing.B, n int64, patience time.Duration) figures {
 			b.Errorf("%d of %d notifications arrived", got.Count, n)
 			return got
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -190,8 +190,9 @@ func (w *world) rss() float64 {
 	return 0
 }
 
-// machine says once where the figures come from.
-var machine = sync.OnceFunc(func() {
+// machine logs where the figures come from.
+func machine(b *testing.B) {
+	b.Helper()
 	cpu := "unknown processor"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for l := range strings.Lines(string(text)) {
@@ -201,6 +202,6 @@ var machine = sync.OnceFunc(func() {
 			}
 		}
 	}
-	fmt.Printf("machine: %d cores, %s, %s; load driver, receivers, PostgreSQL (fsync on) and gateway share them\n",
+	b.Logf("machine: %d cores, %s, %s; load driver, receivers, PostgreSQL (fsync on) and gateway share them",
 		runtime.NumCPU(), cpu, runtime.Version())
-})
+}

@@ -67,6 +67,7 @@ func (l *loop) noteClaim(a claimAnswer) {
 	l.company.worked()
 	l.claimed = now
 
+	l.noteDelay(a.got)
 	got := make(map[notice.ClientID]int, len(a.want))
 	for i := range a.got {
 		a.got[i].ClaimedAt = a.asked // from before the claim was asked for: the lease is at least as young
@@ -85,6 +86,30 @@ func (l *loop) noteClaim(a claimAnswer) {
 		}
 		l.lanes.release(lane)
 	}
+}
+
+// recent is how long due a first attempt may be to count as a sign of present overload. What an outage left behind is
+// older, and must not keep the next payment out.
+const recent = 10 * time.Second
+
+// noteDelay keeps the average of how long the first attempts of a claim had been due.
+func (l *loop) noteDelay(got []notice.Attempt) {
+	var sum time.Duration
+	n := 0
+	for i := range got {
+		a := &got[i]
+		lane := l.lanes.of(a.Client)
+		delay := a.StartedAt.Sub(a.ScheduledAt)
+		if a.Number == 1 && !a.Manual && delay <= recent && !lane.held() {
+			sum, n = sum+delay, n+1
+		}
+	}
+	old := l.behind.Load()
+	if n == 0 {
+		l.behind.Store(old / 2)
+		return
+	}
+	l.behind.Store((3*old + int64(sum)/int64(n)) / 4)
 }
 
 // noteClaimFailed makes the lanes ask again. Whether the claim was committed is not known; if it was, a rescue finds out.

@@ -149,6 +149,7 @@ type Dispatcher struct {
 	observer Observer
 	wakes    wakes
 	ran      atomic.Bool
+	behind   atomic.Int64 // see Behind, in nanoseconds
 }
 
 // New makes a dispatcher. Fields of cfg that are zero take their defaults; the error says what is wrong with the others.
@@ -175,6 +176,11 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 	return newLoop(ctx, d).run(ctx)
 }
+
+// Behind is how long first attempts have lately waited for their claim in lanes that were not themselves held up: the
+// measure of our own overload. Whoever lets work in should let in less when it comes near notice.FirstWithin; a backlog
+// that is late already, or a receiver that hangs, does not raise it.
+func (d *Dispatcher) Behind() time.Duration { return time.Duration(d.behind.Load()) }
 
 // Wake tells that a lane has got work that is due now. It is cheap, never blocks, and may be called at any time from any
 // goroutine; wake-ups of one lane that come close together are one. It is a hint: a lost one costs a sweep's distance.

@@ -50,6 +50,9 @@ func (l *lane) full(now time.Time) bool {
 	return false
 }
 
+// held tells whether the lane waits for a receiver that does not answer.
+func (l *lane) held() bool { return !l.grown.IsZero() && l.load() >= l.room }
+
 // ended notes that an attempt of the lane came to an end, and how long the receiver took to answer; 0: it did not.
 func (l *lane) ended(perLane int, answer time.Duration) {
 	if answer <= 0 {
@@ -180,7 +183,7 @@ func (s *lanes) release(l *lane) {
 // growth asks for another look when a lane that is held back may grow.
 func (s *lanes) growth(next *alarm) {
 	for l := range s.ready {
-		if !l.grown.IsZero() && l.load() >= l.room {
+		if l.held() {
 			next.at(l.grown.Add(growEvery))
 		}
 	}

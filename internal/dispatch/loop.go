@@ -247,6 +247,9 @@ func (l *loop) noteSweep(a sweepAnswer) {
 			l.sweepAt = l.link.probeAt()
 		}
 		load.WaitingLanes = len(a.lanes)
+		if len(a.lanes) == 0 {
+			l.behind.Store(0)
+		}
 		for _, w := range a.lanes {
 			load.Oldest = max(load.Oldest, -w.DueIn)
 		}

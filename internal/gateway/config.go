@@ -50,6 +50,7 @@ type Config struct {
 		TLSKey   string `yaml:"tls_key" env:"ARAUTO_PUBLIC_TLS_KEY"`
 		ClientCA string `yaml:"client_ca" env:"ARAUTO_PUBLIC_CLIENT_CA"`
 		MaxRate  int    `yaml:"max_rate" env:"ARAUTO_PUBLIC_MAX_RATE"`
+		Validate bool   `yaml:"validate_outgoing" env:"ARAUTO_PUBLIC_VALIDATE_OUTGOING"`
 
 		Revocation `yaml:",inline" envPrefix:"ARAUTO_PUBLIC_"`
 		Proxy      `yaml:",inline" envPrefix:"ARAUTO_PUBLIC_PROXY_"`
@@ -72,6 +73,11 @@ type Config struct {
 	Signing struct {
 		Key string `yaml:"key" env:"ARAUTO_SIGNING_KEY"`
 		KID string `yaml:"kid" env:"ARAUTO_SIGNING_KID"`
+
+		// For a rollover: the next key signs as soon as Published has it; without Published at once.
+		NextKey   string `yaml:"next_key" env:"ARAUTO_SIGNING_NEXT_KEY"`
+		NextKID   string `yaml:"next_kid" env:"ARAUTO_SIGNING_NEXT_KID"`
+		Published string `yaml:"published" env:"ARAUTO_SIGNING_PUBLISHED"`
 	} `yaml:"signing"`
 	Tokens struct {
 		Issuer           string `yaml:"issuer" env:"ARAUTO_TOKENS_ISSUER"`
@@ -163,7 +169,7 @@ func ReadConfig(path string, environ []string) (*Config, error) {
 		d := yaml.NewDecoder(bytes.NewReader(text))
 		d.KnownFields(true)
 		if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-			return nil, &ConfigError{yamlProblems(path, err)}
+			return nil, &ConfigError{c.yamlProblems(path, text, err)}
 		}
 		c.markYAML(text)
 	}
@@ -174,7 +180,7 @@ func ReadConfig(path string, environ []string) (*Config, error) {
 		}
 	}
 	if err := env.ParseWithOptions(c, env.Options{Environment: values}); err != nil {
-		return nil, &ConfigError{envProblems(err)}
+		return nil, c.envProblems(values, err)
 	}
 	if list, ok := values[timersVariable]; ok {
 		names := splitList(list)
@@ -206,26 +212,14 @@ func splitList(s string) []string {
 	return out
 }
 
-func yamlProblems(path string, err error) []string {
+func (c *Config) yamlProblems(path string, text []byte, err error) []string {
 	var t *yaml.TypeError
 	if !errors.As(err, &t) {
 		return []string{fmt.Sprintf("%s: %v", path, err)}
 	}
 	out := make([]string, len(t.Errors))
 	for i, e := range t.Errors {
-		out[i] = fmt.Sprintf("%s: %s", path, strings.ReplaceAll(e, "in type gateway.Config", "among the settings"))
-	}
-	return out
-}
-
-func envProblems(err error) []string {
-	var all env.AggregateError
-	if !errors.As(err, &all) {
-		return []string{err.Error()}
-	}
-	out := make([]string, len(all.Errors))
-	for i, e := range all.Errors {
-		out[i] = e.Error()
+		out[i] = path + ": " + c.yamlProblem(text, e)
 	}
 	return out
 }
@@ -416,12 +410,16 @@ func (c *Config) checkRequired(p *problems) {
 
 func (c *Config) checkAddresses(p *problems) {
 	for key, value := range map[string]string{"public.addr": c.Public.Addr, "internal.addr": c.Internal.Addr, "ops.addr": c.Ops.Addr} {
-		if _, _, err := net.SplitHostPort(value); err != nil {
-			p.add(key, "is %q", "write host:port or :port", value)
+		_, port, err := net.SplitHostPort(value)
+		if _, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil {
+			p.add(key, "is %q", "write host:port or :port, with a port from 0 to 65535", value)
 		}
 	}
 	if c.Public.BaseURL != "" && !officialBase.MatchString(c.Public.BaseURL) {
 		p.add("public.base_url", "is %q", "write https:// and a host name with a dot and a top label of 2 to 6 letters, without a path, as links.self must match the official pattern", c.Public.BaseURL)
+	}
+	if (c.Signing.NextKey == "") != (c.Signing.NextKID == "") {
+		p.add("signing.next_key", "and signing.next_kid go together", "set both or neither")
 	}
 	if (c.Internal.TLSCert == "") != (c.Internal.TLSKey == "") {
 		p.add("internal.tls_cert", "and internal.tls_key go together", "set both or neither")
@@ -432,8 +430,10 @@ func (c *Config) checkAddresses(p *problems) {
 	if c.Public.MaxRate < 300 {
 		p.add("public.max_rate", "is %d", "the rules ask for at least 300 requests a second", c.Public.MaxRate)
 	}
-	if c.Internal.JWKS != "" && strings.HasPrefix(c.Internal.JWKS, "http://") || strings.HasPrefix(c.Tokens.JWKS, "http://") || strings.HasPrefix(c.Directory.JWKS, "http://") {
-		p.add("internal.jwks", "or another key set is read over plain http", "use an https:// URL or a path")
+	for key, location := range map[string]string{"internal.jwks": c.Internal.JWKS, "tokens.jwks": c.Tokens.JWKS, "directory.jwks": c.Directory.JWKS} {
+		if strings.HasPrefix(location, "http://") {
+			p.add(key, "is read over plain http", "use an https:// URL or a path")
+		}
 	}
 }
 

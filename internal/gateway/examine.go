@@ -52,6 +52,9 @@ func examineDatabase(ctx context.Context, cfg *Config) ([]string, error) {
 	if err != nil {
 		return nil, &ConfigError{[]string{key + err.Error()}}
 	}
+	if have < want {
+		return nil, &ConfigError{[]string{fmt.Sprintf("%sthe schema is at version %d and this binary needs %d; run arauto migrate", key, have, want)}}
+	}
 	f, err := s.ServerFacts(ctx)
 	if err != nil {
 		return nil, &ConfigError{[]string{key + err.Error()}}
@@ -61,9 +64,6 @@ func examineDatabase(ctx context.Context, cfg *Config) ([]string, error) {
 		fmt.Sprintf("clock: the database's is %s from ours", f.Skew.Round(time.Millisecond)),
 	}
 	p := &problems{}
-	if have < want {
-		p.list = append(p.list, fmt.Sprintf("%sthe schema is at version %d and this binary needs %d; run arauto migrate", key, have, want))
-	}
 	if f.ReadOnly {
 		p.list = append(p.list, key+"the server is a read-only standby; point it at the primary")
 	}

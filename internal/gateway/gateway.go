@@ -54,7 +54,7 @@ type Gateway struct {
 	internal  *api.Internal
 	polls     *spool.Spool
 	trust     *trust
-	sealer    *sealer // proves the history
+	sealer    *sealer    // proves the history
 	seen      *receivers // certificates of initiators' endpoints
 	listeners []*listener
 
@@ -130,22 +130,23 @@ func (g *Gateway) wire() error {
 	g.intake = intake.New(intake.Config{
 		Store: g.store, Schema: schemas, NewID: store.NewID, Observer: g.metrics, Log: g.log,
 		Wake:               func(client notice.ClientID, at time.Time) { g.dispatcher.WakeIn(client, time.Until(at)) },
+		Behind:             g.dispatcher.Behind,
 		OptionalAuthorised: optional, Timers: cfg.timed(), MaxInFlight: cfg.Ingest.MaxInFlight,
 	})
-	registrations := registry.Config{
-		Store: g.store, Log: g.log, AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == Development, AllowNetworks: allow,
+	register := registry.Config{
+		Store: registrations{g.store, g.sender}, Log: g.log, AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == Development, AllowNetworks: allow,
 	}
 	if v := g.trust.statements(cfg); v != nil {
-		registrations.Statements = v
+		register.Statements = v
 	}
-	if g.registry, err = registry.New(registrations); err != nil {
+	if g.registry, err = registry.New(register); err != nil {
 		return err
 	}
 	if g.sealer, err = newSealer(cfg, g.store, g.log, g.metrics); err != nil {
 		return err
 	}
 	g.ready = &readiness{checks: g.checks(), notes: func() []string { return g.trust.notes(time.Now()) }}
-	return g.listen()
+	return g.listen(schemas)
 }
 
 func schemaOptions(cfg *Config) []openapi.Option {
@@ -210,7 +211,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 		n, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.server.Addr)
 		if err != nil {
 			g.closeListeners()
-			return &ConfigError{[]string{fmt.Sprintf("%s.addr: %v", l.name, err)}}
+			return &ConfigError{[]string{fmt.Sprintf("%s.addr (%s): %v", l.name, envName(l.name+".addr"), err)}}
 		}
 		l.net = n
 		g.log.Info("listening", "listener", l.name, "address", n.Addr().String(), "tls", l.server.TLSConfig != nil)

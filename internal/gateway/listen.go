@@ -15,10 +15,11 @@ import (
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/spool"
+	"github.com/arauto/arauto/openapi"
 )
 
 // listen makes the handlers and servers of the three listeners; none is opened yet.
-func (g *Gateway) listen() error {
+func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	cfg := g.cfg
 	g.internal = api.NewInternal(api.InternalConfig{
 		Tokens: g.trust.bearer(cfg), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
@@ -28,7 +29,7 @@ func (g *Gateway) listen() error {
 	if g.trust.internal != nil {
 		config = mtls.InternalServerConfig(g.trust.internal)
 	}
-	internal := api.NewServer(g.internal, config, g.log)
+	internal := api.NewServer(withDocs(g.internal), config, g.log)
 	internal.Addr = cfg.Internal.Addr
 
 	polls, err := g.openSpool()
@@ -40,8 +41,13 @@ func (g *Gateway) listen() error {
 	if err != nil {
 		return err
 	}
+	var outgoing *openapi.Schemas
+	if cfg.Public.Validate {
+		outgoing = schemas
+	}
 	status, err := api.NewPublic(api.PublicConfig{
-		BaseURL: cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.signers, Resources: g.store, Polls: polls,
+		Outgoing: outgoing,
+		BaseURL:  cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.signers, Resources: g.store, Polls: polls,
 		Timers: cfg.timed(), Limits: api.Limits{Rate: cfg.Public.MaxRate},
 		Observer: httpMetrics{g.metrics}, PublicObserver: pollMetrics{g.metrics}, Log: g.log,
 	})

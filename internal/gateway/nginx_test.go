@@ -114,7 +114,9 @@ http {
 func TestNginxAsReceiverAcceptsUsAndItsComplaintsAreExplained(t *testing.T) {
 	program := nginxProgram(t)
 	h := open(t)
-	base := func(port int, is certs.Initiator) string { return fmt.Sprintf("https://localhost:%d/%s", port, is.Name) }
+	base := func(port int, is certs.Initiator) string {
+		return fmt.Sprintf("https://localhost:%d/%s", port, is.Name)
+	}
 	alfa, beta := certs.DefaultAlfa, certs.DefaultBeta
 	good := startNginx(t, program, h.leaf(h.pki.InitiatorServer(alfa)), h.pki.ClientCA, h.pki.Root)
 	require.NoError(t, h.register(alfa, base(good, alfa)))

@@ -109,7 +109,7 @@ func readLogKey(path string) (*audit.Signer, error) {
 }
 
 // errNoKey means that this replica cannot seal, which another can.
-var errNoKey = errors.New("this replica serves but does not seal the history: it does not have the key registered for the log of this database")
+var errNoKey = errors.New("it does not have the key that is registered for the log of this database")
 
 // refuse looks once, at start, whether production has the registered key. A database that does not answer is no reason
 // not to start; the same is asked again before anything is sealed.
@@ -139,7 +139,7 @@ func (w *sealer) run(ctx context.Context) {
 	for {
 		if err := w.round(ctx); err != nil && ctx.Err() == nil {
 			if errors.Is(err, errNoKey) {
-				w.log.Warn(errNoKey.Error())
+				w.log.Warn("this replica serves but does not seal the history", "error", err)
 				return
 			}
 			w.complain(err)
@@ -273,7 +273,7 @@ func (w *sealer) publish() error {
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, text) {
 		return nil
 	}
-	if err := os.WriteFile(path, text, 0o644); err != nil { //nolint:gosec // everybody may read a public key
+	if err := os.WriteFile(path, text, 0o644); err != nil { // everybody may read it
 		return fmt.Errorf("write the log's public key: %w", err)
 	}
 	return nil
@@ -293,7 +293,7 @@ func makeLogKey(path string) (*audit.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store the log's key: %w", err)
 	}
-	defer os.Remove(file.Name())
+	defer func() { _ = os.Remove(file.Name()) }()
 	_, errWrite := file.Write(text)
 	if err := errors.Join(errWrite, file.Sync(), file.Close()); err != nil {
 		return nil, fmt.Errorf("store the log's key: %w", err)

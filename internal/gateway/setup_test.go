@@ -78,7 +78,9 @@ func openAs(t *testing.T, make func(*house) []string) *house {
 }
 
 // file is one of the PKI's files.
-func (h *house) file(name string) string { return filepath.Join(h.dir, "pki", filepath.FromSlash(name)) }
+func (h *house) file(name string) string {
+	return filepath.Join(h.dir, "pki", filepath.FromSlash(name))
+}
 
 // replace puts other content into a file as a rotation does: beside it first, then by renaming.
 func (h *house) replace(name string, content []byte) {

@@ -22,6 +22,7 @@ type trust struct {
 	receivers *mtls.Anchors  // authorities of receivers' certificates
 
 	signers   *jws.Signers
+	published *jws.KeySet // our own set in the Directory; nil: every key of ours counts as published
 	bearers   *jws.KeySet // the bank's own tokens
 	tokens    *jws.KeySet // initiators' tokens; nil with introspection
 	directory *jws.KeySet // software statements; nil in development without one
@@ -64,7 +65,8 @@ func loadTrust(cfg *Config, tell news) (*trust, error) {
 	}
 	t.receivers, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
 	p.file("webhook.root_ca", err)
-	t.signers, err = jws.OpenSigners(jws.SignersConfig{Keys: []jws.SigningKey{{KID: cfg.Signing.KID, File: cfg.Signing.Key}}})
+	t.published = t.keySet(p, "signing.published", cfg.Signing.Published, tell)
+	t.signers, err = jws.OpenSigners(jws.SignersConfig{Keys: signingKeys(cfg), Published: t.published})
 	p.file("signing.key", err)
 	t.bearers = t.keySet(p, "internal.jwks", cfg.Internal.JWKS, tell)
 	t.tokens = t.keySet(p, "tokens.jwks", cfg.Tokens.JWKS, tell)
@@ -73,11 +75,20 @@ func loadTrust(cfg *Config, tell news) (*trust, error) {
 		t.asker, err = t.newAsker(cfg)
 		p.file("tokens.introspection_ca", err)
 	}
-	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving, tell)
+	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving, cfg.file("lists"), tell)
 	p.file("webhook.crl", err)
-	t.callers.Revocation, err = t.newRevocation(&cfg.Public.Revocation, calling, tell)
+	t.callers.Revocation, err = t.newRevocation(&cfg.Public.Revocation, calling, cfg.file("lists"), tell)
 	p.file("public.crl", err)
 	return t, p.err()
+}
+
+// signingKeys are ours, the next one first: it signs once it is published, and until then the old one does.
+func signingKeys(cfg *Config) []jws.SigningKey {
+	var keys []jws.SigningKey
+	if cfg.Signing.NextKey != "" {
+		keys = append(keys, jws.SigningKey{KID: cfg.Signing.NextKID, File: cfg.Signing.NextKey})
+	}
+	return append(keys, jws.SigningKey{KID: cfg.Signing.KID, File: cfg.Signing.Key})
 }
 
 // file adds a problem with a file that a key names.
@@ -178,7 +189,7 @@ func (t *trust) sources() []mtls.Source {
 
 func (t *trust) keySets() []*jws.KeySet {
 	var out []*jws.KeySet
-	for _, s := range []*jws.KeySet{t.bearers, t.tokens, t.directory} {
+	for _, s := range []*jws.KeySet{t.published, t.bearers, t.tokens, t.directory} {
 		if s != nil {
 			out = append(out, s)
 		}

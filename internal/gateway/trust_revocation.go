@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -34,20 +35,19 @@ func (t *trust) directions() []direction {
 }
 
 // newRevocation makes the judge of one direction; nil when no source is configured.
-func (t *trust) newRevocation(settings *Revocation, name string, tell news) (*mtls.Revocation, error) {
+func (t *trust) newRevocation(settings *Revocation, name, folder string, tell news) (*mtls.Revocation, error) {
 	if !settings.on() {
 		return nil, nil
 	}
 	o := settings.options()
 	o.HTTP = t.fetcher
-	if tell.seen != nil {
+	if tell.seen != nil { // not for arauto check, which changes nothing and runs no handshakes
+		o.Keep = filepath.Join(folder, name)
 		o.Observe = func(d mtls.Decision) { tell.seen(name, d) }
-	}
-	o.Events = func(e mtls.Event) {
-		if e.Err == nil && name == receiving {
-			t.receivers.Renew()
-		}
-		if tell.file != nil {
+		o.Events = func(e mtls.Event) {
+			if name == receiving {
+				t.receivers.Renew()
+			}
 			tell.file(e)
 		}
 	}
@@ -81,12 +81,19 @@ func (t *trust) checks() []mtls.Check {
 // listsWithin is how long a start waits for revocation lists before it goes on without.
 const listsWithin = 10 * time.Second
 
-// fetchLists gets the lists before the first handshake needs them. One that cannot be had does not keep us from
-// starting: an authority's outage is no excuse for one of ours (webhook §7.4).
+// fetchLists gets the lists before the first handshake needs them, unless what was kept of the last run still serves. One
+// that cannot be had does not keep us from starting: an authority's outage is no excuse for one of ours (webhook §7.4).
 func (g *Gateway) fetchLists(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, listsWithin)
 	defer cancel()
+	missing := map[string]bool{}
+	for _, l := range g.trust.lists() {
+		missing[l.Direction] = missing[l.Direction] || time.Now().After(l.ValidUntil)
+	}
 	for _, d := range g.trust.directions() {
+		if !missing[d.name] {
+			continue
+		}
 		if err := d.Refresh(ctx); err != nil {
 			g.log.Error("a revocation list could not be fetched; starting without it", "direction", d.name, "error", err)
 		}

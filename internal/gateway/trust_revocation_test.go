@@ -1,14 +1,17 @@
 package gateway
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/mtls/mtlstest"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -82,6 +85,62 @@ func TestAListBeyondItsEndServesTheSoftFailWindowAndIsSeen(t *testing.T) {
 	n := h.settled(a, 1)
 	require.Equal(t, "tls-error", *n.Attempts[0].Outcome)
 	require.Contains(t, detail(n), "no valid evidence")
+}
+
+// TestConnectionsUnderAnOCSPAnswerLiveNoLongerThanIt: an answer is sought in handshakes alone.
+func TestConnectionsUnderAnOCSPAnswerLiveNoLongerThanIt(t *testing.T) {
+	responder := httptest.NewServer(mtlstest.PKI(t).OCSPHandler())
+	t.Cleanup(responder.Close)
+	h := open(t, "ARAUTO_WEBHOOK_OCSP=true", "ARAUTO_WEBHOOK_OCSP_RESPONDER="+responder.URL)
+	receiver := h.initiator(certs.DefaultAlfa)
+	_, a := h.change(certs.DefaultAlfa)
+	require.Equal(t, "delivered", h.settled(a, 1).State)
+	require.Equal(t, 1.0, h.metric(`arauto_revocation_decisions_total{direction="receivers",evidence="ocsp",fallback="false",verdict="good"}`))
+	require.Equal(t, 1, receiver.Open())
+	h.g.run("renew", func() { h.g.renewConnections(20 * time.Millisecond) }) // production's distance is the answer's time
+	require.NoError(t, receiver.WaitOpen(t.Context(), 0))
+	_, a = h.change(certs.DefaultAlfa)
+	require.Equal(t, "delivered", h.settled(a, 1).State)
+}
+
+// TestFetchedListsAreThereBeforeTheFirstHandshakeAndAfterARestart also without their authority's server.
+func TestFetchedListsAreThereBeforeTheFirstHandshakeAndAfterARestart(t *testing.T) {
+	var h *house
+	authority := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(h.list(h.pki.ServerCA)) }))
+	defer authority.Close()
+	open := openAs(t, func(made *house) []string {
+		h = made
+		return []string{"ARAUTO_WEBHOOK_CRL=" + authority.URL + "/servers.crl"}
+	})
+	open.initiator(certs.DefaultAlfa)
+	_, a := open.change(certs.DefaultAlfa)
+	require.Equal(t, "delivered", open.settled(a, 1).State)
+	require.Equal(t, 1.0, open.metric(`arauto_revocation_decisions_total{direction="receivers",evidence="crl",fallback="false",verdict="good"}`))
+
+	authority.Close()
+	again, err := New(t.Context(), open.g.cfg, "test", slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	defer again.Stop()
+	require.Len(t, again.trust.lists(), 1)
+	require.True(t, again.trust.lists()[0].ValidUntil.After(time.Now()), "kept")
+}
+
+// TestCheckSaysWhatEndsAndChangesNothing is arauto check about trust.
+func TestCheckSaysWhatEndsAndChangesNothing(t *testing.T) {
+	h := openAs(t, func(h *house) []string {
+		soon := h.leaf(h.pki.ExpiringIn(h.pki.HolderBRCAC(), time.Since(h.pki.Now())+7*24*time.Hour+time.Hour))
+		h.replace("holder/brcac.pem", soon.CertPEM())
+		h.replace("holder/brcac.key", soon.KeyPEM())
+		return []string{"ARAUTO_WEBHOOK_CRL=" + h.file("crl/servers-stale.crl"), "ARAUTO_PUBLIC_CRL=" + h.file("crl/clients.crl")}
+	})
+	findings, err := Examine(t.Context(), h.g.cfg, time.Now())
+	require.NoError(t, err)
+	text := strings.Join(findings, "\n")
+	require.Regexp(t, `(?m)^WARNING certificate \S+brcac\.pem .*: 7 days left`, text)
+	require.Regexp(t, `(?m)^certificate \S+server\.pem .*: 36\d days left`, text)
+	require.Regexp(t, `(?m)^WARNING revocation list \S+servers-stale\.crl of receivers: evidence until`, text)
+	require.Regexp(t, `(?m)^revocation list \S+clients\.crl of callers: evidence until`, text)
+	require.NoDirExists(t, h.g.cfg.file("lists"))
 }
 
 func TestTheCalendarOfReceiversIsBoundedAndForgetsWhoWasNotSeenForLong(t *testing.T) {

@@ -133,19 +133,27 @@ func (in *Intake) storeBatch(batch []*Pending) {
 	if err == nil {
 		return
 	}
-	var t transient
-	if len(batch) > 1 && !(errors.As(err, &t) && t.Transient()) {
+	if len(batch) > 1 && !passes(err) {
 		in.log.Warn("shared commit failed, storing each change alone", "changes", len(batch), "error", err)
-		for _, p := range batch {
-			if err := in.storeTogether([]*Pending{p}); err != nil {
-				in.refuse(p, err)
+		for len(batch) > 0 {
+			if err = in.storeTogether(batch[:1]); passes(err) {
+				break // the database went away: the others would only wait for it in turn
 			}
+			if err != nil {
+				in.refuse(batch[0], err)
+			}
+			batch = batch[1:]
 		}
-		return
 	}
 	for _, p := range batch {
 		in.refuse(p, err)
 	}
+}
+
+// passes tells a failure of the database at large from one that belongs to a row.
+func passes(err error) bool {
+	var t transient
+	return errors.As(err, &t) && t.Transient()
 }
 
 func (in *Intake) refuse(p *Pending, err error) {
@@ -170,8 +178,7 @@ func (in *Intake) storeTogether(batch []*Pending) error {
 			in.conclude(batch, decisions)
 			return nil
 		}
-		var t transient
-		if !errors.As(err, &t) || !t.Transient() || time.Since(began)+pause > in.cfg.GiveUp {
+		if !passes(err) || time.Since(began)+pause > in.cfg.GiveUp {
 			return err
 		}
 		in.log.Warn("shared commit will be tried again", "changes", len(batch), "error", err)
@@ -205,19 +212,21 @@ func (in *Intake) conclude(batch []*Pending, decisions []notice.Decision) {
 	now := time.Now()
 	for i, p := range batch {
 		p.answer = answerOf(p.change, &decisions[i])
-		for _, a := range []*notice.Announcement{decisions[i].Announce, decisions[i].Again} {
-			if a == nil {
-				continue
-			}
+		if p.answer.Verdict != notice.Duplicate && len(p.answer.Notifications) > 0 {
 			due := now
-			if a.NotBefore.After(now) {
-				due = a.NotBefore
+			if p.change.NotBefore.After(now) {
+				due = p.change.NotBefore
 			}
-			in.wake(a.Client, due)
+			in.wake(p.change.Client, due)
+		}
+		if decisions[i].Again != nil {
+			in.wake(p.change.Client, now)
 		}
 	}
 }
 
+// answerOf tells what became of the change itself. The notification of another revision that it made a duty (Again) is
+// that revision's, so that a duplicate can repeat the first answer (contract "One object").
 func answerOf(c *notice.Change, d *notice.Decision) Answer {
 	a := Answer{Change: c, Verdict: d.Verdict, ChangeID: c.ID, Silence: d.Judged.Silence, Why: d.Why, Problems: d.Problems}
 	switch d.Verdict {
@@ -228,14 +237,15 @@ func answerOf(c *notice.Change, d *notice.Decision) Answer {
 		}
 		if d.Earlier.ChangeID == c.ID { // our own commit, whose answer was lost
 			a.Verdict = notice.Applied
+			if !d.Current {
+				a.Verdict = notice.Superseded
+			}
 		}
 	case notice.Quarantined:
 		a.QuarantineID = c.CaseID()
 	}
-	for _, n := range []*notice.Announcement{d.Announce, d.Again} {
-		if n != nil {
-			a.Notifications = append(a.Notifications, n.ID)
-		}
+	if d.Announce != nil {
+		a.Notifications = []notice.ID{d.Announce.ID}
 	}
 	return a
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -21,6 +22,9 @@ type Origin struct {
 	Actor      string    // who handed it in, such as a token's subject
 	Quarantine notice.ID // the case being applied, zero otherwise
 }
+
+// rfc3339 refuses what time.Parse takes beyond the RFC: an hour of one digit, a comma, offsets of a day.
+var rfc3339 = regexp.MustCompile(`^[^T]{10}T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
 
 // reader turns the members of a line into a change, gathering what is wrong with it.
 type reader struct {
@@ -56,7 +60,8 @@ func (r *reader) instant(name string, required bool) (t time.Time, original stri
 		return time.Time{}, "", false
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil || t.Year() < 1 || t.UTC().Year() > 9999 || len(s) > 64 {
+	// Our own zero, which means "none", lies in year 1.
+	if err != nil || !rfc3339.MatchString(s) || t.UTC().Year() < 2 || t.UTC().Year() > 9999 || len(s) > 64 {
 		r.wrong("/"+name, "format", name+" must be an instant as in RFC 3339, such as 2026-11-21T12:00:00.123Z",
 			name+" deve ser um instante conforme a RFC 3339, como 2026-11-21T12:00:00.123Z")
 		return time.Time{}, "", false
@@ -75,8 +80,9 @@ func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *not
 	r.revision(c)
 	r.times(c, now)
 	if s, ok := r.text("cause", false); ok {
-		switch c.Cause = ofb.Cause(s); c.Cause {
+		switch cause := ofb.Cause(s); cause {
 		case ofb.Holder, ofb.Initiator, ofb.FirstLoad:
+			c.Cause = cause
 		default:
 			r.wrong("/cause", "enum", "cause must be holder, initiator or snapshot", "cause deve ser holder, initiator ou snapshot")
 		}
@@ -97,7 +103,7 @@ func (r *reader) identity(c *notice.Change) {
 		c.Kind = kind
 	}
 	if s, ok := r.text("clientId", true); ok {
-		if !ValidClientID(s) {
+		if !notice.ValidClientID(s) {
 			r.wrong("/clientId", "format", "clientId must have 1 to 255 printable ASCII characters without spaces",
 				"clientId deve ter de 1 a 255 caracteres ASCII visíveis, sem espaços")
 		} else {
@@ -105,25 +111,13 @@ func (r *reader) identity(c *notice.Change) {
 		}
 	}
 	if s, ok := r.text("apiVersion", true); ok {
-		c.APIVersion = s
-		if c.Kind != 0 && !slices.Contains(c.Kind.Versions(), s) {
+		if slices.Contains(c.Kind.Versions(), s) {
+			c.APIVersion = s
+		} else if c.Kind != 0 {
 			r.wrong("/apiVersion", "enum", "this kind has no such API version: v4 or v5 for payments, v2 for the others",
 				"esta versão não existe para este kind: v4 ou v5 para pagamentos, v2 para os demais")
 		}
 	}
-}
-
-// ValidClientID tells whether a client id is one: 1 to 255 printable ASCII characters without spaces.
-func ValidClientID(s string) bool {
-	if s == "" || len(s) > 255 {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
 }
 
 func (r *reader) revision(c *notice.Change) {
@@ -183,7 +177,10 @@ func (in *Intake) readData(r *reader, c *notice.Change) {
 			c.ResourceID = id
 		}
 	}
-	schema := in.schema.Check(c.Kind, c.APIVersion, r.m.data)
+	var schema []notice.Problem
+	if c.APIVersion != "" { // else there is no schema to ask, and that is said already
+		schema = in.schema.Check(c.Kind, c.APIVersion, r.m.data)
+	}
 	r.problems = append(r.problems, schema...)
 	if c.ResourceID == "" && len(schema) == 0 {
 		r.wrong("/data/"+member, "pattern", member+" is missing or not an id of this kind", member+" está ausente ou não é um id deste kind")

@@ -50,6 +50,7 @@ type Config struct {
 	Schema   Schema
 	NewID    func() notice.ID                 // UUID v7
 	Wake     func(notice.ClientID, time.Time) // a notification of this client falls due then; a hint, nil allowed
+	Behind   func() time.Duration             // how late first attempts are for want of capacity; nil: never
 	Observer Observer                         // nil allowed
 	Log      *slog.Logger                     // nil: discarded
 
@@ -63,8 +64,17 @@ type Config struct {
 	GiveUp      time.Duration // how long the database may stay away before a caller is told (default 2.5 s)
 }
 
-// ErrBusy means that too many changes wait for their commit; the caller should come again shortly.
-var ErrBusy = errors.New("too many changes are waiting to be stored")
+// ErrBusy means that too many changes wait for their commit, or that more could not be told in time; the caller should
+// come again shortly.
+var ErrBusy = errors.New("too many changes are waiting to be stored or told")
+
+// What is let in must be told within 1.5 s, so intake slows down before the dispatcher is that late: streams are read no
+// further beyond slowAt, single changes are refused beyond refuseAt.
+const (
+	slowAt   = notice.FirstWithin / 6
+	refuseAt = notice.FirstWithin / 2
+	slowLook = 10 * time.Millisecond
+)
 
 // ErrUnavailable means that a change could not be stored. Nothing can be said about it; sending it again is safe.
 var ErrUnavailable = errors.New("the change could not be stored")
@@ -111,6 +121,9 @@ func New(c Config) *Intake {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Behind == nil {
+		c.Behind = func() time.Duration { return 0 }
 	}
 	if c.Wake == nil {
 		c.Wake = func(notice.ClientID, time.Time) {}
@@ -176,9 +189,17 @@ func (in *Intake) Accept(ctx context.Context, line []byte, from Origin) (Answer,
 	if err != nil {
 		return Answer{}, err
 	}
+	if in.cfg.Behind() > refuseAt {
+		in.observer.Refused("behind")
+		return Answer{}, ErrBusy
+	}
 	p, err := in.submit(c)
 	if err != nil {
-		in.observer.Refused("busy")
+		why := "unavailable" // Run has ended
+		if errors.Is(err, ErrBusy) {
+			why = "busy"
+		}
+		in.observer.Refused(why)
 		return Answer{}, err
 	}
 	return p.Wait(ctx)
@@ -190,6 +211,13 @@ func (in *Intake) Submit(ctx context.Context, line []byte, from Origin) (*Pendin
 	c, err := in.Read(line, from)
 	if err != nil {
 		return nil, err
+	}
+	for in.cfg.Behind() > slowAt {
+		select {
+		case <-time.After(slowLook):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	for {
 		in.mu.Lock()

@@ -24,7 +24,7 @@ func (in *Intake) judge(c *notice.Change, p *notice.Past) notice.Decision {
 	}
 	if s := p.Same; s != nil {
 		if s.State.Data == c.State.Data && s.Cause == c.Cause && s.OccurredAt.Equal(c.OccurredAt) {
-			return notice.Decision{Verdict: notice.Duplicate, Earlier: s}
+			return notice.Decision{Verdict: notice.Duplicate, Earlier: s, Current: s.Number >= p.Resource.Revision}
 		}
 		return notice.Decision{Verdict: notice.Conflicting, Why: "content"}
 	}
@@ -110,7 +110,7 @@ func (in *Intake) judgeNext(c *notice.Change, p *notice.Past, d *notice.Decision
 		return
 	}
 	switch next.Silence {
-	case ofb.NotATrigger, ofb.NoChange, ofb.OptionalOff:
+	case ofb.NotATrigger, ofb.NoChange, ofb.OptionalOff, ofb.AlreadyAnnounced:
 	default:
 		return
 	}

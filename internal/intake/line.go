@@ -110,6 +110,8 @@ func syntax(err error) error {
 	switch {
 	case errors.As(err, &s) && errors.Is(err, jsontext.ErrDuplicateName):
 		return lineError(jsonPointer(s.JSONPointer), "duplicate_member", "this member stands twice in its object")
+	case errors.As(err, &s) && strings.Count(string(s.JSONPointer), "/") > maxDepth: // the decoder has a bound of its own
+		return tooDeep("/" + strings.SplitN(string(s.JSONPointer), "/", 3)[1])
 	case errors.As(err, &s):
 		return lineError(jsonPointer(s.JSONPointer), "invalid_json", "not valid JSON in UTF-8, near byte %d", s.ByteOffset)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -118,11 +120,12 @@ func syntax(err error) error {
 	return lineError("", "invalid_json", "not valid JSON")
 }
 
+func tooDeep(at string) error {
+	return lineError(at, "too_deep", "nested more than %d levels deep", maxDepth)
+}
+
 func jsonPointer(p jsontext.Pointer) string {
-	if len(p) > 256 {
-		return string(p[:256])
-	}
-	return string(p)
+	return strings.ToValidUTF8(string(p[:min(len(p), 256)]), "")
 }
 
 // tree builds the value with its numbers as json.Number, counting the depth.
@@ -147,7 +150,7 @@ func branch(d *jsontext.Decoder, depth int, at string) (any, error) {
 		return number(token.String(), at)
 	}
 	if depth > maxDepth {
-		return nil, lineError(at, "too_deep", "nested more than %d levels deep", maxDepth)
+		return nil, tooDeep(at)
 	}
 	if token.Kind() == '[' {
 		list := []any{}

@@ -3,6 +3,8 @@ package intake
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/arauto/arauto/internal/notice"
@@ -66,7 +68,13 @@ func (in *Intake) fireDue(ctx context.Context, store TimerStore) (int, error) {
 }
 
 // fire makes the change of one timer: the document as the rule leaves it, judged like any other change.
-func (in *Intake) fire(r *notice.Ripe) notice.Fired {
+func (in *Intake) fire(r *notice.Ripe) (fired notice.Fired) {
+	defer func() {
+		if p := recover(); p != nil { // one poison document must not stop all timers, nor the process again and again
+			in.log.Error("panic while firing a timer", "kind", r.Kind, "resource", r.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			fired = notice.Fired{}
+		}
+	}()
 	value, err := tree(bytes.Clone(r.Document), 2, "/data")
 	data, ok := value.(map[string]any)
 	if err != nil || !ok || !in.timed[r.Kind] {

@@ -76,23 +76,23 @@ func (r *Revocation) fetchList(ctx context.Context, url string) (changed bool, e
 	if err != nil {
 		return false, fmt.Errorf("fetch the revocation list %s: %w", url, err)
 	}
-	changed, err = r.take(url, content)
+	changed, err = r.take(url, content, r.now())
 	if err != nil {
 		return false, fmt.Errorf("revocation list %s: %w", url, err)
 	}
-	return changed, nil
+	return changed, r.keep(url, content, changed)
 }
 
-// take puts what a source holds into force, unless it holds what is in force already.
-func (r *Revocation) take(source string, content []byte) (changed bool, err error) {
+// take puts what a source held at an instant into force, unless that is in force already.
+func (r *Revocation) take(source string, content []byte, at time.Time) (changed bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now, hash := r.now(), sha256.Sum256(content)
+	hash := sha256.Sum256(content)
 	if old, ok := r.taken[source]; ok && old == hash {
-		r.lists.offered(source, now)
+		r.lists.offered(source, at)
 		return false, nil
 	}
-	lists, err := parseCRLs(source, content, now)
+	lists, err := parseCRLs(source, content, at)
 	if err != nil {
 		return false, err
 	}
@@ -120,7 +120,7 @@ func (r *Revocation) Reload() (changed bool, err error) {
 			errs = append(errs, err)
 			continue
 		}
-		took, err := r.take(name, content)
+		took, err := r.take(name, content, r.now())
 		if err != nil {
 			errs = append(errs, &FileError{
 				File: name, Reason: "cannot be used as a revocation list", Err: err,

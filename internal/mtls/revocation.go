@@ -33,6 +33,8 @@ type RevocationOptions struct {
 	CRLFiles []string // lists in files, PEM or DER, kept fresh by somebody else; read again by Watch
 	CRLURLs  []string // lists to fetch, http or https (they are signed)
 
+	Keep string // folder in which fetched lists are kept for the next start; "": none
+
 	OCSP          bool   // ask responders
 	OCSPResponder string // this one rather than the one named in the certificate
 
@@ -134,6 +136,9 @@ func NewRevocation(opts RevocationOptions) (*Revocation, error) {
 	}
 	if _, err := r.Reload(); err != nil {
 		return nil, err
+	}
+	if opts.Keep != "" {
+		r.recallKept()
 	}
 	return r, nil
 }

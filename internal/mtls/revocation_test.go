@@ -23,6 +23,7 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/mtls/mtlstest"
 )
 
 // epoch is where synctest's clock begins, and so the PKI of these tests.
@@ -587,6 +588,37 @@ func TestListsNotOfferedForTooLongStopServing(t *testing.T) {
 		time.Sleep(time.Hour)
 		require.Equal(t, mtls.StaleCRL, last(t, r, connected(leaf, pki.ClientCA)).Evidence, "an explicit TTL (webhook §7.4)")
 	})
+}
+
+func TestFetchedListsOutliveARestartAndTheirTimeGoesOn(t *testing.T) { // webhook §7.4: an authority's outage is no excuse
+	pki := mtlstest.PKI(t)
+	leaf := mtlstest.Leaf(t, pki.InitiatorBRCAC(certs.DefaultAlfa))
+	der, err := pki.CRL(pki.ClientCA, time.Now().Add(-7*time.Hour), time.Now().Add(24*time.Hour))
+	require.NoError(t, err)
+	net := &network{}
+	net.set("crl.example.com", bytesHandler(der))
+	o := mtls.RevocationOptions{CRLURLs: []string{"http://crl.example.com/"}, HTTP: net.client(), CRLTTL: 6 * time.Hour, Keep: filepath.Join(t.TempDir(), "lists")}
+	start := func() *mtls.Revocation {
+		r, err := mtls.NewRevocation(o)
+		require.NoError(t, err)
+		return r
+	}
+	first := start()
+	require.Equal(t, mtls.Refused, last(t, first, connected(leaf, pki.ClientCA)).Verdict)
+	require.NoError(t, first.Refresh(t.Context()))
+	require.NoError(t, first.Refresh(t.Context()), "the same again")
+	net.set("crl.example.com", nil)
+	again := start()
+	require.Error(t, again.Refresh(t.Context()))
+	require.Equal(t, mtls.CRL, last(t, again, connected(leaf, pki.ClientCA)).Evidence)
+	files, err := filepath.Glob(filepath.Join(o.Keep, "*"))
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	before := time.Now().Add(-6*time.Hour - 30*time.Minute)
+	require.NoError(t, os.Chtimes(files[0], before, before))
+	require.Equal(t, mtls.StaleCRL, last(t, start(), connected(leaf, pki.ClientCA)).Evidence, "a restart does not make it younger")
+	require.NoError(t, os.WriteFile(files[0], []byte("half a li"), 0o600))
+	require.Equal(t, mtls.Refused, last(t, start(), connected(leaf, pki.ClientCA)).Verdict, "what is broken is nothing")
 }
 
 func TestRevocationOptionsAreJudgedAtStart(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,8 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/arauto/arauto/internal/jws"
 )
@@ -28,7 +27,7 @@ func (s *Stage) Token(subject string, roles ...string) (string, error) {
 // Statement makes a software statement as the Directory does, issued now.
 func (s *Stage) Statement(organisation, software string, uris []string) (string, error) {
 	return jws.Issue(s.PKI.Directory.Key, s.PKI.Directory.KID, map[string]any{
-		"iss": "Open Finance Brasil stage SSA issuer", "iat": time.Now().Unix(), "jti": uuid.NewString(), "org_id": organisation, "software_id": software,
+		"iss": "Open Finance Brasil stage SSA issuer", "iat": time.Now().Unix(), "jti": rand.Text(), "org_id": organisation, "software_id": software,
 		"software_api_webhook_uris": uris,
 	})
 }

@@ -32,8 +32,8 @@ const AuthorisationServerID = "c8f0bf49-4744-4933-8960-7add6e590841"
 const (
 	InternalIssuer   = "https://sso.banco.example.com"
 	InternalAudience = "arauto"
-	TokensIssuer     = "https://auth.banco.example.com"
-	TokensAudience   = "https://api.banco.example.com"
+	TokensIssuer     = "https://auth.banco.example.com" //nolint:gosec // the name of an issuer, no secret
+	TokensAudience   = "https://api.banco.example.com"  //nolint:gosec // the name of an audience, no secret
 	BaseURL          = "https://api.banco.example.com"
 )
 

@@ -196,6 +196,9 @@ func (s *Store) announcedBy(ctx context.Context, f notice.Filter, finders ...*go
 	if len(places) > f.Limit {
 		places = places[:f.Limit]
 	}
+	if len(places) == 0 {
+		return nil, nil
+	}
 	ids := make([]string, len(places))
 	order := make(map[string]int, len(places))
 	for i, p := range places {
@@ -203,7 +206,7 @@ func (s *Store) announcedBy(ctx context.Context, f notice.Filter, finders ...*go
 	}
 	var rows []announcedRow
 	err := s.orm.WithContext(ctx).Raw("SELECT "+announcedColumnsSQL+" FROM entry a WHERE a.notification_id IN ? AND a.kind IN ('change', 'decision', 'resend')",
-		append(ids, notice.ID{}.String())).Scan(&rows).Error
+		ids).Scan(&rows).Error
 	slices.SortFunc(rows, func(a, b announcedRow) int { return order[a.NotificationID] - order[b.NotificationID] })
 	return rows, err
 }

@@ -32,7 +32,7 @@ func Verify(ctx context.Context, url string, key ed25519.PublicKey, anchored []a
 	if err != nil {
 		return audit.Verdict{}, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return audit.Verdict{}, unavailable("begin to verify", err)
@@ -271,7 +271,7 @@ func RegisterLogKey(ctx context.Context, url string, key ed25519.PublicKey) erro
 	if err != nil {
 		return err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	var registered []byte
 	if err := conn.QueryRow(ctx, "SELECT register_log_key($1)", []byte(key)).Scan(&registered); err != nil {
 		return unavailable("register the log's key", err)

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/csv"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/storetest"
+)
+
+// proven is a database with a sealed history, and the public key in a file.
+type proven struct {
+	t     *testing.T
+	url   string
+	dir   string
+	key   *audit.Signer
+	store *store.Store
+	owner *pgx.Conn
+}
+
+func openProven(t *testing.T, entries int) *proven {
+	t.Helper()
+	p := &proven{t: t, url: storetest.Database(t), dir: t.TempDir()}
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	p.key = audit.NewSigner(private)
+	public, err := audit.MarshalPublic(p.key.Public())
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(p.file("log.pub.pem"), public, 0o600))
+	p.store, err = store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
+	require.NoError(t, err)
+	t.Cleanup(p.store.Close)
+	p.owner, err = pgx.Connect(t.Context(), p.url)
+	require.NoError(t, err)
+	t.Cleanup(func() { p.owner.Close(t.Context()) })
+	code, out := p.run("audit", "register", p.file("log.pub.pem"), "--database-url", p.url)
+	require.Equal(t, done, code, out)
+	p.exec(fmt.Sprintf(`INSERT INTO arauto.entry (id, kind, client_id, resource_kind, resource_id, facts)
+SELECT gen_random_uuid(), 'change', '=cmd|calc', 2, 'p-' || n %% 10, json_build_object('n', n) FROM generate_series(1, %d) n`, entries))
+	p.seal()
+	return p
+}
+
+func (p *proven) file(name string) string { return filepath.Join(p.dir, name) }
+
+func (p *proven) exec(sql string) {
+	p.t.Helper()
+	_, err := p.owner.Exec(p.t.Context(), sql)
+	require.NoError(p.t, err)
+}
+
+func (p *proven) seal() {
+	p.t.Helper()
+	var next int64
+	require.NoError(p.t, p.owner.QueryRow(p.t.Context(), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&next))
+	require.Eventually(p.t, func() bool { // the horizon is the server's, and others may be writing on it
+		out, err := p.store.Seal(p.t.Context(), p.key)
+		return err == nil && !out.More && out.Horizon >= next
+	}, 30*time.Second, time.Millisecond)
+}
+
+func (p *proven) run(args ...string) (code int, stdout string) {
+	p.t.Helper()
+	var out, errs bytes.Buffer
+	code = run(p.t.Context(), world{nil, &out, &errs}, args)
+	return code, out.String() + errs.String()
+}
+
+func (p *proven) verify(args ...string) (int, string) {
+	p.t.Helper()
+	return p.run(append([]string{"audit", "verify", "--key", p.file("log.pub.pem")}, args...)...)
+}
+
+func TestVerifyPrintsOneLineAndItsExitCodeTells(t *testing.T) {
+	p := openProven(t, 300)
+	code, out := p.verify("--database-url", p.url)
+	require.Equal(t, done, code, out)
+	require.Regexp(t, `^ok 300 [A-Za-z0-9+/]{43}=\n$`, out)
+	p.exec("SET session_replication_role = replica; UPDATE arauto.entry SET client_id = 'x' WHERE id = (SELECT id FROM arauto.log_position WHERE seq = 123)")
+	code, out = p.verify("--database-url", p.url)
+	require.Equal(t, failed, code)
+	require.Regexp(t, `^BAD seq=123 .*\n$`, out)
+	code, _ = p.run("audit", "verify", "--database-url", p.url)
+	require.Equal(t, usage, code, "without a key")
+}
+
+func TestABundleProvesItself(t *testing.T) {
+	p := openProven(t, 300)
+	for name, filters := range map[string][]string{"the whole log": nil, "one payment": {"--resource", "p-3"}, "a client": {"--client", "=cmd|calc"}, "nothing": {"--client", "nobody"}} {
+		t.Run(name, func(t *testing.T) {
+			first, second := p.file("one.zip"), p.file("two.zip")
+			for _, file := range []string{first, second} {
+				code, out := p.run(append([]string{"audit", "export", "--database-url", p.url, "--size", "300", "--out", file}, filters...)...)
+				require.Equal(t, done, code, out)
+				p.seal() // the export itself is in the log by now, which must not show
+			}
+			one, err := os.ReadFile(first)
+			require.NoError(t, err)
+			two, err := os.ReadFile(second)
+			require.NoError(t, err)
+			require.Equal(t, one, two, "the same query gives the same bytes")
+			code, out := p.verify(first)
+			require.Equal(t, done, code, out)
+			require.Contains(t, out, map[string]string{"the whole log": "ok 300 ", "one payment": "ok 30 ", "a client": "ok 300 ", "nothing": "ok 0 "}[name])
+			if name == "nothing" {
+				return
+			}
+			i := bytes.Index(one, []byte(`"kind":"change"`))
+			one[i+9] ^= 1
+			require.NoError(t, os.WriteFile(second, one, 0o600))
+			code, out = p.verify(second)
+			require.Equal(t, failed, code)
+			require.Contains(t, out, "BAD seq=")
+		})
+	}
+	var recorded int
+	require.NoError(t, p.owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE outcome = 'export' AND facts->>'sha256' <> '' AND facts->>'actor' <> ''").Scan(&recorded))
+	require.Equal(t, 8, recorded, "reading the log is logged")
+}
+
+func TestLinesVerifyAgainstAnchoredCheckpointsOnly(t *testing.T) {
+	p := openProven(t, 300)
+	code, out := p.run("audit", "export", "--database-url", p.url, "--format", "jsonl", "--out", p.file("log.jsonl"))
+	require.Equal(t, done, code, out)
+	code, _ = p.verify(p.file("log.jsonl"))
+	require.Equal(t, usage, code)
+	var note string
+	require.NoError(t, p.owner.QueryRow(t.Context(), "SELECT note FROM arauto.log_checkpoint").Scan(&note))
+	require.NoError(t, os.WriteFile(p.file("checkpoints.txt"), []byte(note+"\n"), 0o600))
+	code, out = p.verify(p.file("log.jsonl"), "--anchors", p.file("checkpoints.txt"))
+	require.Equal(t, done, code, out)
+	text, err := os.ReadFile(p.file("log.jsonl"))
+	require.NoError(t, err)
+	lines := strings.SplitAfter(string(text), "\n")
+	for name, broken := range map[string]string{
+		"BAD seq=299": strings.Join(lines[:299], ""),
+		"BAD seq=7":   strings.Join(lines[:7], "") + strings.Join(lines[8:], ""),
+		"BAD seq=0":   strings.Replace(string(text), "p-3", "p-4", 1),
+	} {
+		require.NoError(t, os.WriteFile(p.file("broken.jsonl"), []byte(broken), 0o600))
+		code, out = p.verify(p.file("broken.jsonl"), "--anchors", p.file("checkpoints.txt"))
+		require.Equal(t, failed, code)
+		require.Contains(t, out, name)
+	}
+}
+
+// TestACSVHasNoFormulas: what an initiator or the core named cannot become a formula in an auditor's spreadsheet.
+func TestACSVHasNoFormulas(t *testing.T) {
+	p := openProven(t, 3)
+	code, out := p.run("audit", "export", "--database-url", p.url, "--format", "csv", "--out", p.file("log.csv"))
+	require.Equal(t, done, code, out)
+	file, err := os.Open(p.file("log.csv"))
+	require.NoError(t, err)
+	defer file.Close()
+	rows, err := csv.NewReader(file).ReadAll()
+	require.NoError(t, err)
+	require.Len(t, rows, 4)
+	for _, row := range rows {
+		for _, cell := range row {
+			require.NotContains(t, "=+-@\t\r", (cell + " ")[:1])
+		}
+	}
+	require.Equal(t, "'=cmd|calc", rows[1][5])
+}
+
+func TestAProofVerifiesAndIsRecorded(t *testing.T) {
+	p := openProven(t, 300)
+	code, out := p.run("audit", "proof", "77", "--database-url", p.url)
+	require.Equal(t, done, code, out)
+	require.NoError(t, os.WriteFile(p.file("proof.txt"), []byte(out), 0o600))
+	code, told := p.verify(p.file("proof.txt"))
+	require.Equal(t, done, code, told)
+	require.Contains(t, told, "ok 1 ")
+	require.NoError(t, os.WriteFile(p.file("proof.txt"), []byte(strings.Replace(out, "index 77", "index 78", 1)), 0o600))
+	code, told = p.verify(p.file("proof.txt"))
+	require.Equal(t, failed, code)
+	require.Contains(t, told, "BAD seq=78 ")
+	code, _ = p.run("audit", "proof", "300", "--database-url", p.url)
+	require.Equal(t, failed, code)
+}
+
+// TestWhatCannotBeRecordedIsNotHandedOver: an export by a user who may only read leaves no file (D-3).
+func TestWhatCannotBeRecordedIsNotHandedOver(t *testing.T) {
+	p := openProven(t, 3)
+	role := "reader_" + strings.ReplaceAll(store.NewID().String(), "-", "")
+	cfg, err := pgx.ParseConfig(p.url)
+	require.NoError(t, err)
+	p.exec("CREATE ROLE " + role + " LOGIN PASSWORD 'reader'; GRANT USAGE ON SCHEMA arauto TO " + role + "; GRANT SELECT ON ALL TABLES IN SCHEMA arauto TO " + role)
+	defer p.exec("DROP OWNED BY " + role + "; DROP ROLE " + role)
+	url := fmt.Sprintf("postgres://%s:reader@%s/%s", role, net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port))), cfg.Database)
+	code, out := p.run("audit", "export", "--database-url", url, "--out", p.file("log.zip"))
+	require.Equal(t, failed, code, out)
+	require.Contains(t, out, "may not add to the history")
+	require.NoFileExists(t, p.file("log.zip"))
+	code, out = p.verify("--database-url", url)
+	require.Equal(t, done, code, "verifying needs no more than reading: %s", out)
+}
+
+// TestADossierTellsAboutOneResourceAndEscapesWhatOthersNamed: what an initiator or the core wrote stays text.
+func TestADossierTellsAboutOneResourceAndEscapesWhatOthersNamed(t *testing.T) {
+	p := openProven(t, 30)
+	notification := store.NewID().String()
+	p.exec(fmt.Sprintf(`INSERT INTO arauto.entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, facts)
+VALUES (gen_random_uuid(), 'result', '<script>', 2, 'p-3', '%s', 2, 'refused', '{"echo":"<img src=x>","httpStatus":503,"nested":{"a":1},"endedAt":"2026-11-21T12:00:00.123456-03:00"}')`, notification))
+	p.seal()
+	for _, id := range []string{"p-3", notification} {
+		code, out := p.run("audit", "dossier", id, "--database-url", p.url)
+		require.Equal(t, done, code, out)
+		require.Equal(t, 4, strings.Count(out, "<tr><td"), "three changes and one result")
+		for _, words := range []string{"tentativa encerrada 2", "recusada", "&lt;img src=x&gt;", "&lt;script&gt;", "2026-11-21 15:00:00.123", "p-3"} {
+			require.Contains(t, out, words)
+		}
+		require.NotContains(t, out, "<script>")
+		require.NotContains(t, out, "<img")
+	}
+	code, out := p.run("audit", "dossier", notification, "--database-url", p.url, "--lang", "en", "--format", "text", "--out", p.file("dossier.txt"))
+	require.Equal(t, done, code, out)
+	text, err := os.ReadFile(p.file("dossier.txt"))
+	require.NoError(t, err)
+	require.Contains(t, string(text), "attempt ended 2: refused")
+	code, out = p.run("audit", "dossier", "p-99", "--database-url", p.url)
+	require.Equal(t, failed, code)
+	require.Contains(t, out, "nothing about")
+	p.exec("SET session_replication_role = replica; UPDATE arauto.entry SET outcome = 'delivered' WHERE notification_id IS NOT NULL")
+	code, out = p.run("audit", "dossier", "p-3", "--database-url", p.url)
+	require.Equal(t, failed, code, "what was tampered with is not presented")
+	require.Contains(t, out, "BAD seq=30")
+}

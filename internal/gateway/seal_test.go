@@ -1,0 +1,218 @@
+package gateway
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/storetest"
+)
+
+// proof is a database and the sealers of the replicas that share it.
+type proof struct {
+	t     *testing.T
+	url   string
+	store *store.Store
+	owner *pgx.Conn
+}
+
+func openProof(t *testing.T) *proof {
+	t.Helper()
+	p := &proof{t: t, url: storetest.Database(t)}
+	var err error
+	p.store, err = store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
+	require.NoError(t, err)
+	t.Cleanup(p.store.Close)
+	p.owner, err = pgx.Connect(t.Context(), p.url)
+	require.NoError(t, err)
+	t.Cleanup(func() { p.owner.Close(t.Context()) })
+	return p
+}
+
+func (p *proof) sealer(profile, dir, key string, anchorURL string) (*sealer, error) {
+	cfg := standard()
+	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.AnchorURL = profile, dir, key, anchorURL
+	return newSealer(cfg, p.store, slog.New(slog.DiscardHandler), newMetrics("test"))
+}
+
+func (p *proof) must(s *sealer, err error) *sealer {
+	p.t.Helper()
+	require.NoError(p.t, err)
+	return s
+}
+
+// value reads a gauge.
+func value(g prometheus.Gauge) float64 {
+	var m dto.Metric
+	if err := g.Write(&m); err != nil {
+		panic(err)
+	}
+	return m.GetGauge().GetValue()
+}
+
+func (p *proof) write(n int) {
+	p.t.Helper()
+	_, err := p.owner.Exec(p.t.Context(), "INSERT INTO arauto.entry (id, kind, facts) SELECT gen_random_uuid(), 'change', '{}' FROM generate_series(1, $1)", n)
+	require.NoError(p.t, err)
+}
+
+// sealed runs rounds until the log has that many entries.
+func (p *proof) sealed(s *sealer, size int) {
+	p.t.Helper()
+	require.Eventually(p.t, func() bool {
+		if err := s.round(p.t.Context()); err != nil {
+			p.t.Error(err)
+			return true
+		}
+		return int(value(s.figures.size)) >= size
+	}, 30*time.Second, time.Millisecond)
+}
+
+func TestTheFirstReplicaMakesTheLogsKeyAndOthersWithoutItDoNotSeal(t *testing.T) {
+	p := openProof(t)
+	shared, apart := t.TempDir(), t.TempDir()
+	first := p.must(p.sealer(Development, shared, "", ""))
+	p.write(10)
+	p.sealed(first, 10)
+	info, err := os.Stat(filepath.Join(shared, "log.key"))
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	text, err := os.ReadFile(filepath.Join(shared, "log.pub.pem"))
+	require.NoError(t, err)
+	public, err := audit.ParsePublic(text)
+	require.NoError(t, err)
+	registered, err := p.store.LogKey(t.Context())
+	require.NoError(t, err)
+	require.True(t, public.Equal(registered))
+
+	neighbour := p.must(p.sealer(Development, shared, "", ""))
+	p.write(5)
+	p.sealed(neighbour, 15)
+
+	stranger := p.must(p.sealer(Development, apart, "", ""))
+	require.ErrorIs(t, stranger.round(t.Context()), errNoKey)
+	entries, err := os.ReadDir(apart)
+	require.NoError(t, err)
+	require.Empty(t, entries, "no second key")
+	verdict, err := store.Verify(t.Context(), p.url, public, nil)
+	require.NoError(t, err)
+	require.Equal(t, int64(15), verdict.Entries)
+}
+
+func TestProductionRefusesToStartWithoutTheRegisteredKey(t *testing.T) {
+	p := openProof(t)
+	dir := t.TempDir()
+	cfg := standard()
+	require.ErrorContains(t, cfg.Check(), "log.key (ARAUTO_LOG_KEY): is not set")
+	_, err := p.sealer(Production, dir, filepath.Join(dir, "absent.key"), "")
+	require.ErrorContains(t, err, "log.key (ARAUTO_LOG_KEY)")
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	text, err := audit.MarshalPrivate(key)
+	require.NoError(t, err)
+	name := filepath.Join(dir, "mine.key")
+	require.NoError(t, os.WriteFile(name, text, 0o600))
+	require.NoError(t, os.Chmod(name, 0o644))
+	_, err = p.sealer(Production, dir, name, "")
+	require.ErrorContains(t, err, "set it to 0600")
+	require.NoError(t, os.Chmod(name, 0o600))
+	s := p.must(p.sealer(Production, dir, name, ""))
+	require.ErrorContains(t, s.refuse(t.Context()), "no key is registered")
+	require.ErrorIs(t, s.round(t.Context()), store.ErrWrongKey, "and if the database was away at start, nothing is sealed later")
+	registered, err := p.store.LogKey(t.Context())
+	require.NoError(t, err)
+	require.Nil(t, registered, "no silent new log")
+	require.NoError(t, store.RegisterLogKey(t.Context(), p.url, key.Public().(ed25519.PublicKey)))
+	require.NoError(t, s.refuse(t.Context()))
+	p.write(3)
+	p.sealed(s, 3)
+
+	_, other, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	text, err = audit.MarshalPrivate(other)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(name, text, 0o600))
+	s = p.must(p.sealer(Production, dir, name, ""))
+	require.ErrorContains(t, s.refuse(t.Context()), "is not the registered key")
+	require.ErrorIs(t, s.round(t.Context()), store.ErrWrongKey)
+}
+
+func TestCheckpointsAreCarriedToEveryAnchor(t *testing.T) {
+	p := openProof(t)
+	up := false
+	var posted []byte
+	siem := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		posted, _ = io.ReadAll(r.Body)
+		if !up {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer siem.Close()
+	s := p.must(p.sealer(Development, t.TempDir(), "", siem.URL))
+	p.write(4)
+	require.Eventually(t, func() bool {
+		err := s.round(t.Context())
+		return err != nil && err.Error() == "anchor the checkpoint of 4 entries: log.anchor_url answered 503"
+	}, 30*time.Second, time.Millisecond)
+	var anchored bool
+	mark := "SELECT anchored_through > '-infinity' FROM arauto.seal_state"
+	require.NoError(t, p.owner.QueryRow(t.Context(), mark).Scan(&anchored))
+	require.False(t, anchored)
+	up = true
+	require.NoError(t, s.round(t.Context()), "tried again without anything new")
+	require.NoError(t, p.owner.QueryRow(t.Context(), mark).Scan(&anchored))
+	require.True(t, anchored)
+	c, err := audit.OpenCheckpoint(posted, s.key.Public())
+	require.NoError(t, err)
+	require.Equal(t, int64(4), c.Size)
+	last, err := fileAnchor(s.cfg.anchorFile()).last(s.key.Public())
+	require.NoError(t, err)
+	require.Equal(t, c, *last)
+}
+
+// TestALogThatIsNotTheAnchoredOneIsNotContinued: the database came back without its last entries.
+func TestALogThatIsNotTheAnchoredOneIsNotContinued(t *testing.T) {
+	p := openProof(t)
+	dir := t.TempDir()
+	first := p.must(p.sealer(Development, dir, "", ""))
+	p.write(10)
+	p.sealed(first, 10)
+	_, err := p.owner.Exec(t.Context(), "SET session_replication_role = replica; DELETE FROM arauto.log_position; DELETE FROM arauto.log_checkpoint; DELETE FROM arauto.entry")
+	require.NoError(t, err)
+	p.write(20)
+	again := p.must(p.sealer(Development, dir, "", ""))
+	err = again.round(t.Context())
+	require.ErrorIs(t, err, store.ErrTampered)
+	again.complain(err)
+	require.InDelta(t, 1, value(again.figures.stopped), 0)
+	var n int
+	require.NoError(t, p.owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.log_position").Scan(&n))
+	require.Zero(t, n)
+}
+
+func TestATransactionThatHoldsBackOthersRaisesTheAlarm(t *testing.T) {
+	p := openProof(t)
+	s := p.must(p.sealer(Development, t.TempDir(), "", ""))
+	s.watchHorizon(store.Sealed{Horizon: 7, Newest: 9})
+	require.Empty(t, s.said)
+	s.since = s.since.Add(-11 * time.Second)
+	s.watchHorizon(store.Sealed{Horizon: 7, Newest: 10})
+	require.Contains(t, s.said, "transaction 7 is still running; entries that are younger wait for it")
+	require.Greater(t, value(s.figures.horizon), 10.0)
+	s.watchHorizon(store.Sealed{Horizon: 12, Newest: 14})
+	require.Less(t, value(s.figures.horizon), 1.0)
+}

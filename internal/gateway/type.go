@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// wanted says what a setting's value looks like.
+func wanted(v reflect.Value) string {
+	switch v.Interface().(type) {
+	case int:
+		return "a whole number"
+	case bool:
+		return "true or false"
+	case time.Duration:
+		return "a duration such as 15s"
+	case []uint16:
+		return "a list of numbers from 0 to 65535"
+	case []string, *[]string:
+		return "a list of strings"
+	}
+	return "a string"
+}
+
+// readable tells whether a variable's text can be read as its setting.
+func readable(v reflect.Value, text string) bool {
+	var err error
+	switch v.Interface().(type) {
+	case int:
+		_, err = strconv.Atoi(text)
+	case bool:
+		_, err = strconv.ParseBool(text)
+	case time.Duration:
+		_, err = time.ParseDuration(text)
+	case []uint16:
+		for part := range strings.SplitSeq(text, ",") {
+			if _, err = strconv.ParseUint(part, 10, 16); err != nil {
+				break
+			}
+		}
+	}
+	return err == nil
+}
+
+// envProblems lists the variables whose text cannot be read. It never repeats the text: it may be a secret that went
+// into the wrong variable.
+func (c *Config) envProblems(values map[string]string, err error) error {
+	p := &problems{}
+	for _, s := range c.settings() {
+		if text, set := values[s.env]; set && !readable(s.value, text) {
+			p.add(s.key, "cannot be read", "write "+wanted(s.value))
+		}
+	}
+	if len(p.list) == 0 {
+		p.list = append(p.list, err.Error())
+	}
+	return p.err()
+}
+
+// yamlProblem names the setting on a line of the file that has a value of the wrong type, again without the value.
+func (c *Config) yamlProblem(text []byte, problem string) string {
+	var line int
+	if _, err := fmt.Sscanf(problem, "line %d: cannot unmarshal", &line); err != nil {
+		return strings.ReplaceAll(problem, "in type gateway.Config", "among the settings")
+	}
+	var document yaml.Node
+	if yaml.Unmarshal(text, &document) != nil || len(document.Content) == 0 {
+		return fmt.Sprintf("line %d: a value of the wrong type", line)
+	}
+	key := keyAt(document.Content[0], "", line)
+	for _, s := range c.settings() {
+		if s.key == key {
+			return fmt.Sprintf("line %d: %s (%s): cannot be read; write %s", line, s.key, s.env, wanted(s.value))
+		}
+	}
+	return fmt.Sprintf("line %d: %s: a value of the wrong type", line, key)
+}
+
+// keyAt is the last key that begins on a line or before it.
+func keyAt(node *yaml.Node, prefix string, line int) string {
+	found := prefix
+	for i := 0; i+1 < len(node.Content) && node.Kind == yaml.MappingNode; i += 2 {
+		if node.Content[i].Line <= line {
+			found = keyAt(node.Content[i+1], strings.TrimPrefix(prefix+"."+node.Content[i].Value, "."), line)
+		}
+	}
+	return found
+}

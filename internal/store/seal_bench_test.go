@@ -1,0 +1,84 @@
+package store_test
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/storetest"
+)
+
+// BenchmarkTheProof reports what sealing and verifying cost, for 100,000 entries as an attempt's end leaves them; with
+// ARAUTO_LONG=1 for the 1,000,000 of case M7.
+func BenchmarkTheProof(b *testing.B) {
+	n := 100_000
+	if os.Getenv("ARAUTO_LONG") == "1" {
+		n = 1_000_000
+	}
+	for b.Loop() {
+		proveMany(b, n)
+	}
+}
+
+func proveMany(b *testing.B, n int) {
+	url := storetest.Database(b)
+	s, err := store.Open(b.Context(), store.Options{URL: url, Replica: "bench", Version: "0"})
+	require.NoError(b, err)
+	defer s.Close()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(b, err)
+	key := audit.NewSigner(private)
+	_, err = s.RegisterLogKey(b.Context(), key.Public())
+	require.NoError(b, err)
+	owner, err := pgx.Connect(b.Context(), url)
+	require.NoError(b, err)
+	defer owner.Close(b.Context())
+	for range n / 500 { // transactions as large as a settlement's
+		_, err = owner.Exec(b.Context(), `
+INSERT INTO arauto.entry (id, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, outcome, facts)
+SELECT gen_random_uuid(), 'result', '3d5b1f0a-6c0c-4a36-9a0b-9d1f5a0c7c11', 2, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, 'delivered',
+  json_build_object('system', 'replica-1 1.0', 'httpStatus', 202, 'url', 'https://initiator.example.com/webhook/open-banking/webhook/v1/payments/v5/pix/payments/x',
+    'peer', 'CN=initiator.example.com', 'serial', '0123456789abcdef', 'dialled', 12, 'handshake', 4321, 'firstByte', 5432, 'answered', 8765, 'endedAt', now(), 'n', n)
+FROM generate_series(1, 500) n`)
+		require.NoError(b, err)
+	}
+	began := time.Now()
+	var sealed, batches int
+	for more := true; more; batches++ {
+		out, err := s.Seal(b.Context(), key)
+		require.NoError(b, err)
+		sealed, more = sealed+out.Entries, out.More || sealed+out.Entries < n
+	}
+	took := time.Since(began)
+	require.Equal(b, n, sealed)
+	b.ReportMetric(float64(took.Microseconds())/float64(n), "µs-seal/entry")
+	b.ReportMetric(float64(n)/took.Seconds(), "sealed/s")
+	began = time.Now()
+	verdict, err := store.Verify(b.Context(), url, key.Public(), nil)
+	require.NoError(b, err)
+	require.Equal(b, int64(n), verdict.Entries)
+	took = time.Since(began)
+	b.ReportMetric(float64(n)/took.Seconds(), "verified/s")
+	var entry, proof int64
+	require.NoError(b, owner.QueryRow(b.Context(), `SELECT pg_total_relation_size('arauto.log_position') + pg_total_relation_size('arauto.log_node') + pg_total_relation_size('arauto.log_checkpoint'),
+(SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'arauto.entry'::regclass)`).Scan(&proof, &entry))
+	b.ReportMetric(float64(proof)/float64(n), "proof-bytes/entry")
+	b.ReportMetric(float64(entry)/float64(n), "entry-bytes/entry")
+	x, err := store.OpenExport(b.Context(), url, 0)
+	require.NoError(b, err)
+	defer x.Close(b.Context())
+	began = time.Now()
+	const proofs = 100
+	for i := range int64(proofs) {
+		_, err := x.Prove(b.Context(), i*int64(n)/proofs)
+		require.NoError(b, err)
+	}
+	b.ReportMetric(float64(time.Since(began).Microseconds())/proofs/1000, "ms/proof")
+}
