@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/audit"
@@ -145,8 +144,8 @@ func about(ctx context.Context, x *store.Exporter, id string) ([]store.Exported,
 	if err != nil || len(found) > 0 {
 		return found, err
 	}
-	if _, err := uuid.Parse(id); err != nil {
-		return nil, nil //nolint:nilerr // not an id of ours either: nothing is found
+	if (store.ExportQuery{Notification: id}).Check() != nil {
+		return nil, nil // not an id of ours either
 	}
 	for _, q := range []store.ExportQuery{{Notification: id}, {Interaction: id}} {
 		some, err := find(q)

@@ -65,7 +65,7 @@ type broken struct {
 	why   string            // part of the reason
 }
 
-// env is the variable of a key, where it is not just its name in capitals.
+// variables are those whose names are not just their key's in capitals.
 var variables = map[string]string{"holder.organisation_id": "ARAUTO_ORGANISATION_ID", "holder.authorisation_server_id": "ARAUTO_AUTHORISATION_SERVER_ID"}
 
 func variable(key string) string {

@@ -59,6 +59,8 @@ type demo struct {
 	stage   *stage.Stage
 	replica *stage.Replica
 	core    *stage.Core
+	self    string // our own binary
+	told    []*story
 }
 
 // say prints one line of the live account.
@@ -89,11 +91,15 @@ func (d *demo) run(ctx context.Context, keep bool) (err error) {
 	defer alfa.Close()
 	defer beta.Close()
 	stories := d.stories(alfa, beta)
+	d.told = stories
 	if err := d.play(limited, stories); err != nil {
 		return err
 	}
 	if err := d.ask(limited, stories[0]); err != nil {
 		return fmt.Errorf("poll: %w", err)
+	}
+	if err := d.prove(limited); err != nil {
+		return fmt.Errorf("audit: %w", err)
 	}
 	if keep {
 		d.stay(ctx)
@@ -103,8 +109,7 @@ func (d *demo) run(ctx context.Context, keep bool) (err error) {
 
 // open sets the stage: database, PKI, gateway.
 func (d *demo) open(ctx context.Context, keep bool) (err error) {
-	self, err := os.Executable()
-	if err != nil {
+	if d.self, err = os.Executable(); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "arauto-demo-")
@@ -112,7 +117,7 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 		return err
 	}
 	d.say("demo", "everything is written below %s%s", dir, map[bool]string{false: " and removed at the end"}[keep])
-	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(self, args...) }}) //nolint:gosec // our own binary
+	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(d.self, args...) }}) //nolint:gosec // our own binary
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
@@ -268,6 +273,37 @@ func (d *demo) ask(ctx context.Context, s *story) error {
 	}
 	d.say(s.who, "GET …%s shows %s; the signature verifies", path, status)
 	return nil
+}
+
+// prove verifies the history of this very demo, with the command an auditor would use, once the sealer has signed it.
+func (d *demo) prove(ctx context.Context) error {
+	key := filepath.Join(d.stage.Dir, "state", "log.pub.pem")
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		verify := exec.CommandContext(ctx, d.self, "audit", "verify", "--database-url", d.stage.Database, "--key", key) //nolint:gosec // our own binary
+		out, err := verify.CombinedOutput()
+		var entries int
+		if _, scanned := fmt.Sscanf(string(out), "ok %d", &entries); err == nil && scanned == nil && entries >= d.facts() {
+			d.say("auditor", "arauto audit verify: %s", strings.TrimSpace(string(out)))
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the history does not verify: %s: %w", strings.TrimSpace(string(out)), errors.Join(err, ctx.Err()))
+		case <-tick.C:
+		}
+	}
+}
+
+// facts is the least number of entries the stories made: two registrations, and for each story its change and, for each
+// attempt, its start and its end; and the poll.
+func (d *demo) facts() int {
+	n := 3
+	for _, s := range d.told {
+		n += 1 + 2*len(s.outcomes)
+	}
+	return n
 }
 
 func newUUID() string { return store.NewID().String() }

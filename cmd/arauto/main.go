@@ -44,6 +44,7 @@ var errFailed = errors.New("failed")
 
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, w world, args []string) int {
+	cobra.EnableCommandSorting = false // commands has the order people meet them in
 	root := &cobra.Command{
 		Use: "arauto", Short: "the account holder's gateway for Open Finance Brasil payment notifications", SilenceUsage: true, SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},

@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
@@ -28,11 +26,13 @@ type proof struct {
 	url   string
 	store *store.Store
 	owner *pgx.Conn
+
+	metrics map[*sealer]*metrics
 }
 
 func openProof(t *testing.T) *proof {
 	t.Helper()
-	p := &proof{t: t, url: storetest.Database(t)}
+	p := &proof{t: t, url: storetest.Database(t), metrics: map[*sealer]*metrics{}}
 	var err error
 	p.store, err = store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
@@ -46,7 +46,10 @@ func openProof(t *testing.T) *proof {
 func (p *proof) sealer(profile, dir, key string, anchorURL string) (*sealer, error) {
 	cfg := standard()
 	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.AnchorURL = profile, dir, key, anchorURL
-	return newSealer(cfg, p.store, slog.New(slog.DiscardHandler), newMetrics("test"))
+	m := newMetrics("test")
+	s, err := newSealer(cfg, p.store, slog.New(slog.DiscardHandler), m)
+	p.metrics[s] = m
+	return s, err
 }
 
 func (p *proof) must(s *sealer, err error) *sealer {
@@ -55,13 +58,18 @@ func (p *proof) must(s *sealer, err error) *sealer {
 	return s
 }
 
-// value reads a gauge.
-func value(g prometheus.Gauge) float64 {
-	var m dto.Metric
-	if err := g.Write(&m); err != nil {
-		panic(err)
+// value reads a gauge of a sealer.
+func (p *proof) value(s *sealer, name string) float64 {
+	p.t.Helper()
+	families, err := p.metrics[s].registry.Gather()
+	require.NoError(p.t, err)
+	for _, f := range families {
+		if f.GetName() == "arauto_log_"+name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
 	}
-	return m.GetGauge().GetValue()
+	p.t.Fatal("there is no gauge ", name)
+	return 0
 }
 
 func (p *proof) write(n int) {
@@ -78,7 +86,7 @@ func (p *proof) sealed(s *sealer, size int) {
 			p.t.Error(err)
 			return true
 		}
-		return int(value(s.figures.size)) >= size
+		return int(p.value(s, "size")) >= size
 	}, 30*time.Second, time.Millisecond)
 }
 
@@ -198,7 +206,7 @@ func TestALogThatIsNotTheAnchoredOneIsNotContinued(t *testing.T) {
 	err = again.round(t.Context())
 	require.ErrorIs(t, err, store.ErrTampered)
 	again.complain(err)
-	require.InDelta(t, 1, value(again.figures.stopped), 0)
+	require.InDelta(t, 1, p.value(again, "sealing_stopped"), 0)
 	var n int
 	require.NoError(t, p.owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.log_position").Scan(&n))
 	require.Zero(t, n)
@@ -212,7 +220,7 @@ func TestATransactionThatHoldsBackOthersRaisesTheAlarm(t *testing.T) {
 	s.since = s.since.Add(-11 * time.Second)
 	s.watchHorizon(store.Sealed{Horizon: 7, Newest: 10})
 	require.Contains(t, s.said, "transaction 7 is still running; entries that are younger wait for it")
-	require.Greater(t, value(s.figures.horizon), 10.0)
+	require.Greater(t, p.value(s, "horizon_age_seconds"), 10.0)
 	s.watchHorizon(store.Sealed{Horizon: 12, Newest: 14})
-	require.Less(t, value(s.figures.horizon), 1.0)
+	require.Less(t, p.value(s, "horizon_age_seconds"), 1.0)
 }

@@ -484,6 +484,38 @@ func TestTooManyChangesAreRefusedByAcceptAndAwaitedBySubmit(t *testing.T) {
 	})
 }
 
+func TestAChangeThatCouldNotBeToldInTimeIsRefusedByAcceptAndHeldBackBySubmit(t *testing.T) {
+	var late atomic.Int64
+	bubble(t, Config{Behind: func() time.Duration { return time.Duration(late.Load()) }}, func(t *testing.T, d *desk) {
+		accept := func(n int) error {
+			_, err := d.in.Accept(t.Context(), d.change(n, 1, ofb.ACSC), Origin{})
+			return err
+		}
+		late.Store(int64(notice.FirstWithin / 2))
+		require.NoError(t, accept(1), "half the time is left")
+		late.Store(int64(notice.FirstWithin/2 + 1))
+		require.ErrorIs(t, accept(2), ErrBusy)
+		require.Equal(t, map[string]int{"behind": 1}, d.seen.refused)
+
+		began := time.Now()
+		time.AfterFunc(time.Second, func() { late.Store(int64(notice.FirstWithin / 6)) })
+		_, errs := d.wait(d.submit(d.change(3, 1, ofb.ACSC)))
+		require.NoError(t, errs[0])
+		require.InDelta(t, time.Second, time.Since(began), float64(slowLook))
+
+		late.Store(int64(notice.FirstWithin))
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		_, err := d.in.Submit(ctx, d.change(4, 1, ofb.ACSC), Origin{})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+
+		d.stop()
+		<-d.ended
+		_, err = d.in.Submit(t.Context(), d.change(5, 1, ofb.ACSC), Origin{})
+		require.ErrorIs(t, err, ErrUnavailable, "an intake that has ended keeps nobody waiting")
+	})
+}
+
 func TestACallerThatGivesUpLeavesItsChangeOnItsWay(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, d *desk) {
 		d.before = took(time.Second)

@@ -212,17 +212,18 @@ func (in *Intake) Submit(ctx context.Context, line []byte, from Origin) (*Pendin
 	if err != nil {
 		return nil, err
 	}
-	for in.cfg.Behind() > slowAt {
-		select {
-		case <-time.After(slowLook):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
 	for {
 		in.mu.Lock()
-		room := in.room
+		room, closed := in.room, in.closed
 		in.mu.Unlock()
+		if !closed && in.cfg.Behind() > slowAt { // once Run has ended nobody catches up
+			select {
+			case <-time.After(slowLook):
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
 		p, err := in.submit(c)
 		if !errors.Is(err, ErrBusy) {
 			return p, err

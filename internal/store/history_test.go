@@ -11,7 +11,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// as opens a session as serve's role.
+// app opens a session as serve's role.
 func (b *bench) app() *pgx.Conn {
 	b.t.Helper()
 	conn, err := pgx.Connect(b.t.Context(), b.url)

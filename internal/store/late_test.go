@@ -32,8 +32,10 @@ func (b *bench) acceptTogether(ids []string) []error {
 }
 
 func consent(id string, revision int, status string) change {
-	return change{Kind: "payment-consent", ClientID: "itp", APIVersion: "v5", Revision: revision, OccurredAt: time.Now(),
-		Data: map[string]any{"consentId": "urn:bancoex:" + id, "status": status}}
+	return change{
+		Kind: "payment-consent", ClientID: "itp", APIVersion: "v5", Revision: revision, OccurredAt: time.Now(),
+		Data: map[string]any{"consentId": "urn:bancoex:" + id, "status": status},
+	}
 }
 
 // TestALateRevisionMakesItsSuccessorBeJudgedAgain is contract "Late revisions": a silence that becomes a duty is announced
