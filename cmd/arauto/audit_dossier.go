@@ -145,7 +145,7 @@ func about(ctx context.Context, x *store.Exporter, id string) ([]store.Exported,
 		return found, err
 	}
 	if (store.ExportQuery{Notification: id}).Check() != nil {
-		return nil, nil // not an id of ours either
+		return nil, nil //nolint:nilerr // not an id of ours either: nothing is found
 	}
 	for _, q := range []store.ExportQuery{{Notification: id}, {Interaction: id}} {
 		some, err := find(q)

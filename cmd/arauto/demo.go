@@ -117,7 +117,7 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 		return err
 	}
 	d.say("demo", "everything is written below %s%s", dir, map[bool]string{false: " and removed at the end"}[keep])
-	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(d.self, args...) }}) //nolint:gosec // our own binary
+	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(d.self, args...) }}) //nolint:gosec,noctx // our own binary; the stage ends it
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}

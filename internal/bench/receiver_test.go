@@ -130,7 +130,7 @@ func receive(folder string) error {
 		_ = json.NewEncoder(w).Encode(f)
 	})
 	fmt.Fprintf(os.Stdout, "%d %d %s\n", good.Port(), hang.Port(), control.Addr())
-	return http.Serve(control, mux)
+	return (&http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}).Serve(control)
 }
 
 func quantilesOf(d []time.Duration) quantiles {

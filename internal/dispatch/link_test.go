@@ -40,10 +40,10 @@ func TestWhoFailsAloneIsPutAsideWhenOthersSucceedOrItGoesOnTooLong(t *testing.T)
 	s = suspect{}
 	s.failedAlone(now, now.Add(time.Hour))
 	require.False(t, s.aside, "once is not enough")
-	for _, want := range []time.Duration{1, 2, 4, 5, 5} {
+	for _, want := range []int{1, 2, 4, 5, 5} {
 		s.failedAlone(now.Add(time.Millisecond), now.Add(time.Microsecond))
 		require.True(t, s.aside)
-		require.Equal(t, want*time.Second, s.until.Sub(now.Add(time.Millisecond)))
+		require.Equal(t, time.Duration(want)*time.Second, s.until.Sub(now.Add(time.Millisecond)))
 	}
 }
 

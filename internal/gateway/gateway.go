@@ -121,7 +121,7 @@ func (g *Gateway) wire() error {
 		AuthorisationServerID: cfg.Holder.AuthorisationServerID, ASHeaders: cfg.Webhook.ASHeaders, Observer: wire{g.metrics, g.seen},
 	})
 	g.dispatcher, err = dispatch.New(g.store, g.sender, dispatch.Config{
-		Slots: cfg.slots(), Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, DrainTimeout: DrainTimeout - 2*time.Second,
+		Slots: cfg.slots(), Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, DrainTimeout: DrainTimeout - 3*time.Second,
 	}, g.log, g.metrics)
 	if err != nil {
 		return err

@@ -59,13 +59,13 @@ func open(t *testing.T, settings ...string) *house {
 	return openAs(t, func(*house) []string { return settings })
 }
 
-// openAs starts one whose settings depend on its files, which make may replace before the start.
-func openAs(t *testing.T, make func(*house) []string) *house {
+// openAs starts one whose settings depend on its files, which prepare may replace before the start.
+func openAs(t *testing.T, prepare func(*house) []string) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), url: storetest.Database(t), pki: mtlstest.PKI(t), log: newJournal()}
 	require.NoError(t, h.pki.Write(filepath.Join(h.dir, "pki"), certs.Content{}))
 	h.set = &stage.Stage{Dir: h.dir, PKI: h.pki, Database: h.url}
-	cfg, err := ReadConfig("", append(append(h.set.Environment(), "ARAUTO_REPLICA=test"), make(h)...))
+	cfg, err := ReadConfig("", append(append(h.set.Environment(), "ARAUTO_REPLICA=test"), prepare(h)...))
 	require.NoError(t, err)
 	h.g, err = New(t.Context(), cfg, "test", slog.New(slog.NewJSONHandler(h.log, nil)))
 	require.NoError(t, err)

@@ -123,14 +123,17 @@ func (g *Gateway) onDecision(direction string, d mtls.Decision) {
 	if !d.Fallback && (d.Verdict == mtls.Good || d.Verdict == mtls.Unchecked) {
 		return
 	}
-	text := "revocation judged by a fallback"
+	facts := []slog.Attr{
+		slog.String("direction", direction), slog.String("subject", d.Subject), slog.String("serial", d.Serial),
+		slog.String("issuer", d.Issuer), slog.String("verdict", string(d.Verdict)), slog.String("evidence", string(d.Evidence)),
+		slog.String("source", d.Source), slog.String("reason", d.Reason), slog.Time("valid_until", d.ValidUntil), slog.Duration("took", d.Took),
+	}
 	switch d.Verdict {
 	case mtls.Revoked:
-		text = "certificate revoked"
+		g.log.LogAttrs(g.chores, slog.LevelWarn, "certificate revoked", facts...)
 	case mtls.Refused:
-		text = "certificate refused: no valid evidence on its revocation"
+		g.log.LogAttrs(g.chores, slog.LevelWarn, "certificate refused: no valid evidence on its revocation", facts...)
+	default:
+		g.log.LogAttrs(g.chores, slog.LevelWarn, "revocation judged by a fallback", facts...)
 	}
-	g.log.LogAttrs(g.chores, slog.LevelWarn, text, slog.String("direction", direction), slog.String("subject", d.Subject), slog.String("serial", d.Serial),
-		slog.String("issuer", d.Issuer), slog.String("verdict", string(d.Verdict)), slog.String("evidence", string(d.Evidence)),
-		slog.String("source", d.Source), slog.String("reason", d.Reason), slog.Time("validUntil", d.ValidUntil), slog.Duration("took", d.Took))
 }

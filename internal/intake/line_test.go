@@ -3,7 +3,6 @@ package intake
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -163,7 +162,7 @@ func FuzzDecode(f *testing.F) {
 		require.Equal(t, given, text, "the line is not ours to change")
 		if err != nil {
 			var l *LineError
-			require.True(t, errors.As(err, &l))
+			require.ErrorAs(t, err, &l)
 			require.NotEmpty(t, l.Code)
 			require.True(t, utf8.ValidString(l.Pointer))
 			return

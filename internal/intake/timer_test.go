@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -76,6 +75,7 @@ func TestATimerFiresOnceAtItsDeadlineAndNotBefore(t *testing.T) {
 		require.Equal(t, deadline.UTC(), h.resource.TimerAt)
 
 		time.Sleep(24 * time.Hour)
+		synctest.Wait()
 		require.Len(t, d.notifications, 1)
 		require.Equal(t, 1, *fired)
 	})
@@ -127,6 +127,7 @@ func TestAnAuthorisationInTimeStopsTheTimerAndOneThatComesLateOverrulesIt(t *tes
 				openapitest.Document(ofb.PaymentConsent, "v5", ofb.Authorised, id, openapitest.Created(created), openapitest.Updated(at)))}
 		}
 		time.Sleep(6 * time.Minute)
+		synctest.Wait()
 		require.Equal(t, 1, *fired)
 		a := d.consent(1, created, authorised(created.Add(4*time.Minute)))
 		require.Equal(t, notice.Applied, a.Verdict)
@@ -241,7 +242,7 @@ func TestAPoisonTimerStopsNeitherTheOthersNorTheProcess(t *testing.T) {
 		d.mu.Lock()
 		d.in.newID = func() notice.ID {
 			if n++; n == 1 {
-				panic(fmt.Sprint("poison"))
+				panic("poison")
 			}
 			return ids()
 		}
