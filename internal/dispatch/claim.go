@@ -96,11 +96,12 @@ const recent = 10 * time.Second
 func (l *loop) noteDelay(got []notice.Attempt) {
 	var sum time.Duration
 	n := 0
+	limit := min(recent, time.Since(l.link.since)) // what fell due while the database was away does not count either
 	for i := range got {
 		a := &got[i]
 		lane := l.lanes.of(a.Client)
 		delay := a.StartedAt.Sub(a.ScheduledAt)
-		if a.Number == 1 && !a.Manual && delay <= recent && !lane.held() {
+		if a.Number == 1 && !a.Manual && delay <= limit && !lane.held() {
 			sum, n = sum+delay, n+1
 		}
 	}

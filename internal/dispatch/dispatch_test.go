@@ -90,7 +90,7 @@ func (s flawed) Send(ctx context.Context, a notice.Attempt) (notice.Result, erro
 		panic("token=s3cr3t")
 	case "nil":
 		var m map[string]int
-		m["x"] = 1 //nolint:govet // that it panics is what the sender is for
+		m["x"] = 1 //nolint:govet,staticcheck // that it panics is what the sender is for
 	case "unable":
 		return notice.Result{}, errors.New("own certificate expired\n\x1b[31m")
 	case "silent":

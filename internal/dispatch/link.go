@@ -5,6 +5,7 @@ import "time"
 // link is what is known of the database. The zero value is one that has not answered yet.
 type link struct {
 	answers  bool
+	since    time.Time // when it answered again
 	failed   time.Time // the last error
 	failures int       // errors since the last write that succeeded
 }
@@ -22,7 +23,7 @@ func (k *link) worked(asked time.Time) (again bool) {
 	if k.answers || !asked.After(k.failed) {
 		return false
 	}
-	k.answers = true
+	k.answers, k.since = true, asked
 	return true
 }
 

@@ -30,6 +30,15 @@ func (d *desk) consent(n int, created time.Time, override map[string]any) Answer
 	return a
 }
 
+// pass lets time go by until everybody waits again. The lock tells the race detector that what was looked at before was
+// looked at before: the passing of time alone does not.
+func (d *desk) pass(by time.Duration) {
+	d.mu.Lock()
+	d.mu.Unlock() //nolint:staticcheck // an order, not a section
+	time.Sleep(by)
+	synctest.Wait()
+}
+
 // timed is a bubble in which the timers run as well.
 func timed(t *testing.T, c Config, test func(t *testing.T, d *desk, fired *int)) {
 	t.Helper()
@@ -55,13 +64,11 @@ func TestATimerFiresOnceAtItsDeadlineAndNotBefore(t *testing.T) {
 		h := d.resources[a.Change.Key()]
 		require.Equal(t, deadline.UTC(), h.timer.Deadline)
 
-		time.Sleep(time.Until(deadline) - time.Millisecond)
-		synctest.Wait()
+		d.pass(time.Until(deadline) - time.Millisecond)
 		require.Empty(t, d.notifications)
 		require.Zero(t, *fired)
 
-		time.Sleep(time.Millisecond + timerEvery)
-		synctest.Wait()
+		d.pass(time.Millisecond + timerEvery)
 		require.Equal(t, 1, *fired)
 		require.Len(t, d.notifications, 1)
 		n := d.notifications[0]
@@ -74,8 +81,7 @@ func TestATimerFiresOnceAtItsDeadlineAndNotBefore(t *testing.T) {
 		require.Equal(t, int64(1), h.resource.Revision)
 		require.Equal(t, deadline.UTC(), h.resource.TimerAt)
 
-		time.Sleep(24 * time.Hour)
-		synctest.Wait()
+		d.pass(24 * time.Hour)
 		require.Len(t, d.notifications, 1)
 		require.Equal(t, 1, *fired)
 	})
@@ -86,8 +92,7 @@ func TestATimerLeavesTheDocumentAsItIsButForItsOwnMembers(t *testing.T) {
 		created := time.Now()
 		a := d.consent(1, created, nil)
 		before := string(a.Change.Document)
-		time.Sleep(5*time.Minute + timerEvery)
-		synctest.Wait()
+		d.pass(5*time.Minute + timerEvery)
 		h := d.resources[a.Change.Key()]
 		at := created.Add(5 * time.Minute).UTC().Format("2006-01-02T15:04:05Z")
 
@@ -108,8 +113,7 @@ func TestATimerThatHasRunOutOnArrivalFiresAtOnceAsASecondChange(t *testing.T) {
 	timed(t, Config{Timers: ofb.Kinds()}, func(t *testing.T, d *desk, fired *int) {
 		a := d.consent(1, time.Now().Add(-time.Hour), nil)
 		require.Equal(t, notice.Applied, a.Verdict)
-		time.Sleep(timerEvery)
-		synctest.Wait()
+		d.pass(timerEvery)
 		require.Equal(t, 1, *fired)
 		require.Len(t, d.order, 2)
 		require.NotEqual(t, d.order[0], d.order[1])
@@ -126,8 +130,7 @@ func TestAnAuthorisationInTimeStopsTheTimerAndOneThatComesLateOverrulesIt(t *tes
 			return map[string]any{"revision": 2, "occurredAt": at.UTC().Format(time.RFC3339), "data": json.RawMessage(
 				openapitest.Document(ofb.PaymentConsent, "v5", ofb.Authorised, id, openapitest.Created(created), openapitest.Updated(at)))}
 		}
-		time.Sleep(6 * time.Minute)
-		synctest.Wait()
+		d.pass(6 * time.Minute)
 		require.Equal(t, 1, *fired)
 		a := d.consent(1, created, authorised(created.Add(4*time.Minute)))
 		require.Equal(t, notice.Applied, a.Verdict)
@@ -136,8 +139,7 @@ func TestAnAuthorisationInTimeStopsTheTimerAndOneThatComesLateOverrulesIt(t *tes
 		require.Zero(t, h.resource.TimerAt)
 		require.Equal(t, created.Add(64*time.Minute).UTC(), h.timer.Deadline, "its own timer runs from its own instant")
 
-		time.Sleep(time.Until(created.Add(64*time.Minute)) + timerEvery)
-		synctest.Wait()
+		d.pass(time.Until(created.Add(64*time.Minute)) + timerEvery)
 		require.Equal(t, 2, *fired)
 		require.Equal(t, ofb.Rejected, h.resource.State.Status)
 	})
@@ -150,8 +152,7 @@ func TestTimersOfOtherKindsAreLeftAlone(t *testing.T) {
 		require.Nil(t, h.timer)
 		// A deadline that an earlier configuration left behind fires nothing either.
 		h.timer = &ofb.Timer{Deadline: time.Now().Add(-time.Minute)}
-		time.Sleep(timerEvery)
-		synctest.Wait()
+		d.pass(timerEvery)
 		require.Equal(t, ofb.AwaitingAuthorisation, h.resource.State.Status)
 		require.Len(t, d.order, 1)
 	})
@@ -191,8 +192,7 @@ func TestATimerForAClientWithoutAddressIsAppliedInSilence(t *testing.T) {
 	timed(t, Config{Timers: ofb.Kinds()}, func(t *testing.T, d *desk, fired *int) {
 		d.push = false
 		a := d.consent(1, time.Now().Add(-time.Hour), nil)
-		time.Sleep(timerEvery)
-		synctest.Wait()
+		d.pass(timerEvery)
 		require.Equal(t, 1, *fired)
 		require.Empty(t, d.notifications)
 		require.Empty(t, d.woken)
@@ -211,8 +211,7 @@ func TestManyTimersFireWithoutPausesAndAFailureIsTriedAgain(t *testing.T) {
 		began := time.Now()
 		var fired []int
 		go func() { defer close(ended); d.in.RunTimers(ctx, store, func(n int) { fired = append(fired, n) }) }()
-		time.Sleep(2 * timerEvery)
-		synctest.Wait()
+		d.pass(2 * timerEvery)
 		require.Equal(t, []int{100, 100, 50}, fired)
 		require.Equal(t, 2*timerEvery, time.Since(began))
 		require.Contains(t, d.logs.String(), "timers could not be fired")
@@ -247,8 +246,7 @@ func TestAPoisonTimerStopsNeitherTheOthersNorTheProcess(t *testing.T) {
 			return ids()
 		}
 		d.mu.Unlock()
-		time.Sleep(timerEvery)
-		synctest.Wait()
+		d.pass(timerEvery)
 		require.Len(t, d.notifications, 1)
 		require.Contains(t, d.logs.String(), "panic while firing a timer")
 	})
