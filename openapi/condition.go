@@ -66,8 +66,10 @@ var conditions = slices.Concat(
 func branch(kind ofb.Kind, accounts ...string) []condition {
 	rules := make([]condition, len(accounts))
 	for i, account := range accounts {
-		rules[i] = condition{kind: kind, at: account, member: "issuer", when: "accountType", among: []string{"CACC", "SVGS"},
-			clause: "status-apis §3.1, note on issuer"}
+		rules[i] = condition{
+			kind: kind, at: account, member: "issuer", when: "accountType", among: []string{"CACC", "SVGS"},
+			clause: "status-apis §3.1, note on issuer",
+		}
 	}
 	return rules
 }

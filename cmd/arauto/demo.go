@@ -187,12 +187,18 @@ type story struct {
 func (d *demo) stories(alfa, beta *itptest.Initiator) []*story {
 	refused := itptest.Refuse(http.StatusServiceUnavailable)
 	return []*story{
-		{name: "delivered", who: "alfa", endpoint: alfa, kind: ofb.PixPayment, status: ofb.ACSC, answers: []itptest.Answer{itptest.Accept},
-			state: "delivered", outcomes: []string{"delivered"}},
-		{name: "retried", who: "alfa", endpoint: alfa, kind: ofb.PaymentConsent, status: ofb.Consumed, answers: []itptest.Answer{refused, itptest.Accept},
-			state: "delivered", outcomes: []string{"refused", "delivered"}},
-		{name: "given-up", who: "beta", endpoint: beta, kind: ofb.PixPayment, status: ofb.RJCT, answers: []itptest.Answer{refused, refused, refused},
-			state: "exhausted", outcomes: []string{"refused", "refused", "refused"}},
+		{
+			name: "delivered", who: "alfa", endpoint: alfa, kind: ofb.PixPayment, status: ofb.ACSC, answers: []itptest.Answer{itptest.Accept},
+			state: "delivered", outcomes: []string{"delivered"},
+		},
+		{
+			name: "retried", who: "alfa", endpoint: alfa, kind: ofb.PaymentConsent, status: ofb.Consumed, answers: []itptest.Answer{refused, itptest.Accept},
+			state: "delivered", outcomes: []string{"refused", "delivered"},
+		},
+		{
+			name: "given-up", who: "beta", endpoint: beta, kind: ofb.PixPayment, status: ofb.RJCT, answers: []itptest.Answer{refused, refused, refused},
+			state: "exhausted", outcomes: []string{"refused", "refused", "refused"},
+		},
 	}
 }
 

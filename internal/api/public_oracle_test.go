@@ -204,8 +204,10 @@ func TestListsAreTheOwnersAndFiltered(t *testing.T) {
 	} {
 		require.Equal(t, want, list(d.alfa.get(v5+consent+"/pix/payments"+query), "paymentId"), query)
 	}
-	for _, bad := range []string{"?startDate=2026-9-1", "?startDate=2026-02-30", "?startDate=", "?endDate=x", "?startDate=2026-09-10&startDate=2026-09-11",
-		"?startDate=2026-09-11&endDate=2026-09-10", "?startDate=2026-09-10T00:00:00Z"} {
+	for _, bad := range []string{
+		"?startDate=2026-9-1", "?startDate=2026-02-30", "?startDate=", "?endDate=x", "?startDate=2026-09-10&startDate=2026-09-11",
+		"?startDate=2026-09-11&endDate=2026-09-10", "?startDate=2026-09-10T00:00:00Z",
+	} {
 		d.requireRefused(d.alfa.get(v5+consent+"/pix/payments"+bad), 400, "PARAMETRO_INVALIDO")
 	}
 	newer, document := sample(ofb.PaymentConsent, "v5", ofb.Rejected, 2)

@@ -85,8 +85,13 @@ func (c Config) check() error {
 		name  string
 		value time.Duration
 	}{
-		{"timeout", c.Timeout}, {"lease", c.Lease}, {"sweep", c.SweepEvery}, {"settle", c.SettleWithin},
-		{"rescue", c.RescueEvery}, {"call timeout", c.CallTimeout}, {"drain timeout", c.DrainTimeout},
+		{"timeout", c.Timeout},
+		{"lease", c.Lease},
+		{"sweep", c.SweepEvery},
+		{"settle", c.SettleWithin},
+		{"rescue", c.RescueEvery},
+		{"call timeout", c.CallTimeout},
+		{"drain timeout", c.DrainTimeout},
 	} {
 		if d.value <= 0 {
 			refuse("%s is %s, must be positive", d.name, d.value)

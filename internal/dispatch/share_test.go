@@ -41,27 +41,33 @@ func TestTheNextSlotGoesToTheLaneThatHoldsTheFewest(t *testing.T) {
 		want  map[notice.ClientID]int
 	}{
 		"the fewest first, up to the same level": {
-			[]int{5, 0, 2}, allowance{free: 7, perLane: 512, rows: 500, lanes: 500},
+			[]int{5, 0, 2},
+			allowance{free: 7, perLane: 512, rows: 500, lanes: 500},
 			map[notice.ClientID]int{"itp-0001": 5, "itp-0002": 2},
 		},
 		"of equals, who has waited longest": {
-			[]int{3, 3, 3}, allowance{free: 2, perLane: 512, rows: 500, lanes: 500},
+			[]int{3, 3, 3},
+			allowance{free: 2, perLane: 512, rows: 500, lanes: 500},
 			map[notice.ClientID]int{"itp-0000": 1, "itp-0001": 1},
 		},
 		"the last slots only to lanes with at most one": {
-			[]int{2, 1, 0}, allowance{free: 4, reserve: 4, perLane: 512, rows: 500, lanes: 500},
+			[]int{2, 1, 0},
+			allowance{free: 4, reserve: 4, perLane: 512, rows: 500, lanes: 500},
 			map[notice.ClientID]int{"itp-0001": 1, "itp-0002": 2},
 		},
 		"nobody beyond its limit": {
-			[]int{510, 512, 600}, allowance{free: 100, perLane: 512, rows: 500, lanes: 500},
+			[]int{510, 512, 600},
+			allowance{free: 100, perLane: 512, rows: 500, lanes: 500},
 			map[notice.ClientID]int{"itp-0000": 2},
 		},
 		"not more lanes than may share the call": {
-			[]int{4, 3, 2, 1}, allowance{free: 100, perLane: 10, rows: 500, lanes: 2},
+			[]int{4, 3, 2, 1},
+			allowance{free: 100, perLane: 10, rows: 500, lanes: 2},
 			map[notice.ClientID]int{"itp-0003": 9, "itp-0002": 8},
 		},
 		"not more rows than a claim may ask for": {
-			[]int{0}, allowance{free: 4096, perLane: 4096, rows: 500, lanes: 500},
+			[]int{0},
+			allowance{free: 4096, perLane: 4096, rows: 500, lanes: 500},
 			map[notice.ClientID]int{"itp-0000": 500},
 		},
 		"nothing without a free slot": {

@@ -394,7 +394,7 @@ func TestACommitWhoseAnswerWasLostIsRecognised(t *testing.T) {
 	})
 }
 
-func TestADuplicateRepeatsTheFirstAnswerAlsoWhenTheChangeMadeAnotherOneADuty(t *testing.T) {
+func TestALateChangeThatMakesTheNextOneADutyAnswersItsNotificationAndWakesItsLane(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, d *desk) {
 		consent := func(revision int, status ofb.Status) []byte {
 			return line(t, map[string]any{
@@ -414,14 +414,19 @@ func TestADuplicateRepeatsTheFirstAnswerAlsoWhenTheChangeMadeAnotherOneADuty(t *
 		require.Equal(t, notice.Superseded, two.Verdict)
 		require.Len(t, d.notifications, 1, "revision 3 is told after all")
 		require.Equal(t, int64(3), d.notifications[0].Revision)
+		require.Equal(t, []notice.ID{d.notifications[0].ID}, two.Notifications)
+		require.Equal(t, three.ChangeID, d.notifications[0].ChangeID)
 		require.Equal(t, []time.Time{time.Now()}, d.woken)
-		for text, first := range map[string]Answer{string(consent(2, ofb.PartiallyAccepted)): two, string(consent(3, ofb.Authorised)): three} {
-			again := accept([]byte(text))
-			require.Equal(t, notice.Duplicate, again.Verdict)
-			require.Equal(t, first.ChangeID, again.ChangeID)
-			require.Equal(t, first.Notifications, again.Notifications)
-			require.Equal(t, first.Silence, again.Silence)
-		}
+		again := accept(consent(3, ofb.Authorised))
+		require.Equal(t, notice.Duplicate, again.Verdict)
+		require.Equal(t, three.ChangeID, again.ChangeID)
+		require.Equal(t, three.Notifications, again.Notifications)
+		require.Equal(t, three.Silence, again.Silence)
+		again = accept(consent(2, ofb.PartiallyAccepted))
+		require.Equal(t, notice.Duplicate, again.Verdict)
+		require.Equal(t, two.ChangeID, again.ChangeID)
+		require.Len(t, d.notifications, 1)
+		require.Len(t, d.woken, 1)
 	})
 }
 

@@ -102,8 +102,10 @@ var profiles = [...]profile{
 		path:      webhookRoot + "/enrollments/%s/enrollments/%s",
 		eventType: true,
 		clause:    "webhook §5.5",
-		statuses: []Status{AwaitingRiskSignals, AwaitingAccountHolderValidation, AwaitingEnrollment,
-			Authorised, Rejected, Revoked},
+		statuses: []Status{
+			AwaitingRiskSignals, AwaitingAccountHolderValidation, AwaitingEnrollment,
+			Authorised, Rejected, Revoked,
+		},
 	},
 }
 

@@ -36,90 +36,150 @@ var timed = []struct {
 	deadline string
 	to       Status
 }{
-	{"payment consent waits 5 minutes from its creation", PaymentConsent,
+	{
+		"payment consent waits 5 minutes from its creation", PaymentConsent,
 		`{"status":"AWAITING_AUTHORISATION","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:00:00Z",` + immediate + `}`,
-		"payment-consent-authorisation", "2026-09-15T14:05:00Z", Rejected},
-	{"an initial state counts from creation whatever its statusUpdateDateTime says", PaymentConsent,
+		"payment-consent-authorisation", "2026-09-15T14:05:00Z", Rejected,
+	},
+	{
+		"an initial state counts from creation whatever its statusUpdateDateTime says", PaymentConsent,
 		`{"status":"AWAITING_AUTHORISATION","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T15:00:00Z"}`,
-		"payment-consent-authorisation", "2026-09-15T14:05:00Z", Rejected},
-	{"month and day may have one digit", PaymentConsent,
+		"payment-consent-authorisation", "2026-09-15T14:05:00Z", Rejected,
+	},
+	{
+		"month and day may have one digit", PaymentConsent,
 		`{"status":"AWAITING_AUTHORISATION","creationDateTime":"2026-9-5T14:00:00Z"}`,
-		"payment-consent-authorisation", "2026-09-05T14:05:00Z", Rejected},
-	{"immediate payment may be approved until 23:59 in Brasília", PaymentConsent,
+		"payment-consent-authorisation", "2026-09-05T14:05:00Z", Rejected,
+	},
+	{
+		"immediate payment may be approved until 23:59 in Brasília", PaymentConsent,
 		`{"status":"PARTIALLY_ACCEPTED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:03:00Z",` + immediate + `}`,
-		"payment-consent-approval", "2026-09-16T02:59:59Z", Rejected},
-	{"requested in the last second of the day in Brasília", PaymentConsent,
+		"payment-consent-approval", "2026-09-16T02:59:59Z", Rejected,
+	},
+	{
+		"requested in the last second of the day in Brasília", PaymentConsent,
 		`{"status":"PARTIALLY_ACCEPTED","creationDateTime":"2026-09-16T02:59:59Z","statusUpdateDateTime":"2026-09-16T02:59:59Z",` + immediate + `}`,
-		"payment-consent-approval", "2026-09-16T02:59:59Z", Rejected},
-	{"requested in the first second of the next day in Brasília", PaymentConsent,
+		"payment-consent-approval", "2026-09-16T02:59:59Z", Rejected,
+	},
+	{
+		"requested in the first second of the next day in Brasília", PaymentConsent,
 		`{"status":"PARTIALLY_ACCEPTED","creationDateTime":"2026-09-16T03:00:00Z","statusUpdateDateTime":"2026-09-16T03:00:00Z",` + immediate + `}`,
-		"payment-consent-approval", "2026-09-17T02:59:59Z", Rejected},
-	{"requested on the last day of a leap February", PaymentConsent,
+		"payment-consent-approval", "2026-09-17T02:59:59Z", Rejected,
+	},
+	{
+		"requested on the last day of a leap February", PaymentConsent,
 		`{"status":"PARTIALLY_ACCEPTED","creationDateTime":"2028-03-01T02:00:00Z","statusUpdateDateTime":"2028-03-01T02:01:00Z",` + immediate + `}`,
-		"payment-consent-approval", "2028-03-01T02:59:59Z", Rejected},
-	{"requested on New Year's Eve in Brasília", PaymentConsent,
+		"payment-consent-approval", "2028-03-01T02:59:59Z", Rejected,
+	},
+	{
+		"requested on New Year's Eve in Brasília", PaymentConsent,
 		`{"status":"PARTIALLY_ACCEPTED","creationDateTime":"2027-01-01T02:59:00Z","statusUpdateDateTime":"2027-01-01T02:59:30Z",` + immediate + `}`,
-		"payment-consent-approval", "2027-01-01T02:59:59Z", Rejected},
-	{"partially accepted after the cut-off of its day ends as it begins", PaymentConsent,
+		"payment-consent-approval", "2027-01-01T02:59:59Z", Rejected,
+	},
+	{
+		"partially accepted after the cut-off of its day ends as it begins", PaymentConsent,
 		`{"status":"PARTIALLY_ACCEPTED","creationDateTime":"2026-09-16T02:58:00Z","statusUpdateDateTime":"2026-09-16T03:01:00Z",` + immediate + `}`,
-		"payment-consent-approval", "2026-09-16T03:01:00Z", Rejected},
+		"payment-consent-approval", "2026-09-16T03:01:00Z", Rejected,
+	},
 	{"single schedule: the day before", PaymentConsent, partially(single), "payment-consent-approval", "2026-09-20T02:59:59Z", Rejected},
 	{"daily schedule: the day before its start", PaymentConsent, partially(daily), "payment-consent-approval", "2026-09-20T02:59:59Z", Rejected},
-	{"weekly schedule that starts on its weekday", PaymentConsent, partially(fmt.Sprintf(weekly, "DOMINGO")),
-		"payment-consent-approval", "2026-09-20T02:59:59Z", Rejected},
-	{"weekly schedule on the next day", PaymentConsent, partially(fmt.Sprintf(weekly, "SEGUNDA_FEIRA")),
-		"payment-consent-approval", "2026-09-21T02:59:59Z", Rejected},
-	{"weekly schedule six days on", PaymentConsent, partially(fmt.Sprintf(weekly, "SABADO")),
-		"payment-consent-approval", "2026-09-26T02:59:59Z", Rejected},
-	{"monthly schedule later in the month", PaymentConsent, partially(fmt.Sprintf(monthly, "25", "2026-09-20")),
-		"payment-consent-approval", "2026-09-25T02:59:59Z", Rejected},
-	{"monthly schedule on its first day", PaymentConsent, partially(fmt.Sprintf(monthly, "20", "2026-09-20")),
-		"payment-consent-approval", "2026-09-20T02:59:59Z", Rejected},
-	{"monthly schedule in the next month", PaymentConsent, partially(fmt.Sprintf(monthly, "19", "2026-09-20")),
-		"payment-consent-approval", "2026-10-19T02:59:59Z", Rejected},
-	{"monthly schedule in the next year", PaymentConsent, partially(fmt.Sprintf(monthly, "1e0", "2026-12-02")),
-		"payment-consent-approval", "2027-01-01T02:59:59Z", Rejected},
-	{"monthly schedule on a day that September lacks pays on the 1st", PaymentConsent, partially(fmt.Sprintf(monthly, "31", "2026-09-20")),
-		"payment-consent-approval", "2026-10-01T02:59:59Z", Rejected},
-	{"monthly schedule on a day that February lacks pays on the 1st", PaymentConsent, partially(fmt.Sprintf(monthly, "30", "2027-01-31")),
-		"payment-consent-approval", "2027-03-01T02:59:59Z", Rejected},
-	{"custom schedule: the earliest of its dates, in any order", PaymentConsent, partially(custom),
-		"payment-consent-approval", "2026-09-30T02:59:59Z", Rejected},
-	{"payment consent may be used for 60 minutes", PaymentConsent,
+	{
+		"weekly schedule that starts on its weekday", PaymentConsent, partially(fmt.Sprintf(weekly, "DOMINGO")),
+		"payment-consent-approval", "2026-09-20T02:59:59Z", Rejected,
+	},
+	{
+		"weekly schedule on the next day", PaymentConsent, partially(fmt.Sprintf(weekly, "SEGUNDA_FEIRA")),
+		"payment-consent-approval", "2026-09-21T02:59:59Z", Rejected,
+	},
+	{
+		"weekly schedule six days on", PaymentConsent, partially(fmt.Sprintf(weekly, "SABADO")),
+		"payment-consent-approval", "2026-09-26T02:59:59Z", Rejected,
+	},
+	{
+		"monthly schedule later in the month", PaymentConsent, partially(fmt.Sprintf(monthly, "25", "2026-09-20")),
+		"payment-consent-approval", "2026-09-25T02:59:59Z", Rejected,
+	},
+	{
+		"monthly schedule on its first day", PaymentConsent, partially(fmt.Sprintf(monthly, "20", "2026-09-20")),
+		"payment-consent-approval", "2026-09-20T02:59:59Z", Rejected,
+	},
+	{
+		"monthly schedule in the next month", PaymentConsent, partially(fmt.Sprintf(monthly, "19", "2026-09-20")),
+		"payment-consent-approval", "2026-10-19T02:59:59Z", Rejected,
+	},
+	{
+		"monthly schedule in the next year", PaymentConsent, partially(fmt.Sprintf(monthly, "1e0", "2026-12-02")),
+		"payment-consent-approval", "2027-01-01T02:59:59Z", Rejected,
+	},
+	{
+		"monthly schedule on a day that September lacks pays on the 1st", PaymentConsent, partially(fmt.Sprintf(monthly, "31", "2026-09-20")),
+		"payment-consent-approval", "2026-10-01T02:59:59Z", Rejected,
+	},
+	{
+		"monthly schedule on a day that February lacks pays on the 1st", PaymentConsent, partially(fmt.Sprintf(monthly, "30", "2027-01-31")),
+		"payment-consent-approval", "2027-03-01T02:59:59Z", Rejected,
+	},
+	{
+		"custom schedule: the earliest of its dates, in any order", PaymentConsent, partially(custom),
+		"payment-consent-approval", "2026-09-30T02:59:59Z", Rejected,
+	},
+	{
+		"payment consent may be used for 60 minutes", PaymentConsent,
 		`{"status":"AUTHORISED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:03:07Z",` + immediate + `}`,
-		"payment-consent-consumption", "2026-09-15T15:03:07Z", Rejected},
+		"payment-consent-consumption", "2026-09-15T15:03:07Z", Rejected,
+	},
 
-	{"recurring consent waits 60 minutes from its creation", RecurringConsent,
+	{
+		"recurring consent waits 60 minutes from its creation", RecurringConsent,
 		`{"status":"AWAITING_AUTHORISATION","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:00:00Z"}`,
-		"recurring-consent-authorisation", "2026-09-15T15:00:00Z", Rejected},
-	{"recurring approvals: 30 days at most", RecurringConsent,
+		"recurring-consent-authorisation", "2026-09-15T15:00:00Z", Rejected,
+	},
+	{
+		"recurring approvals: 30 days at most", RecurringConsent,
 		`{"status":"PARTIALLY_ACCEPTED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:10:00Z"}`,
-		"recurring-consent-approval", "2026-10-15T14:00:00Z", Rejected},
-	{"recurring approvals: the due date comes first", RecurringConsent,
+		"recurring-consent-approval", "2026-10-15T14:00:00Z", Rejected,
+	},
+	{
+		"recurring approvals: the due date comes first", RecurringConsent,
 		`{"status":"PARTIALLY_ACCEPTED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:10:00Z","approvalDueDate":"2026-09-18","expirationDateTime":"2026-09-19T00:00:00Z"}`,
-		"recurring-consent-approval", "2026-09-19T00:00:00Z", Rejected},
-	{"recurring approvals: until 23:59 of the due date", RecurringConsent,
+		"recurring-consent-approval", "2026-09-19T00:00:00Z", Rejected,
+	},
+	{
+		"recurring approvals: until 23:59 of the due date", RecurringConsent,
 		`{"status":"PARTIALLY_ACCEPTED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:10:00Z","approvalDueDate":"2026-09-18","expirationDateTime":"2026-09-19T23:59:59Z"}`,
-		"recurring-consent-approval", "2026-09-19T02:59:59Z", Rejected},
-	{"recurring approvals: a due date beyond 30 days does not count", RecurringConsent,
+		"recurring-consent-approval", "2026-09-19T02:59:59Z", Rejected,
+	},
+	{
+		"recurring approvals: a due date beyond 30 days does not count", RecurringConsent,
 		`{"status":"PARTIALLY_ACCEPTED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:10:00Z","approvalDueDate":"2026-12-31"}`,
-		"recurring-consent-approval", "2026-10-15T14:00:00Z", Rejected},
-	{"recurring consent is consumed by its end", RecurringConsent,
+		"recurring-consent-approval", "2026-10-15T14:00:00Z", Rejected,
+	},
+	{
+		"recurring consent is consumed by its end", RecurringConsent,
 		`{"status":"AUTHORISED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:10:00Z","expirationDateTime":"2027-09-15T23:59:59Z"}`,
-		"recurring-consent-expiry", "2027-09-15T23:59:59Z", Consumed},
-	{"recurring consent authorised after its end ends as it begins", RecurringConsent,
+		"recurring-consent-expiry", "2027-09-15T23:59:59Z", Consumed,
+	},
+	{
+		"recurring consent authorised after its end ends as it begins", RecurringConsent,
 		`{"status":"AUTHORISED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:10:00Z","expirationDateTime":"2026-09-15T14:09:00Z"}`,
-		"recurring-consent-expiry", "2026-09-15T14:10:00Z", Consumed},
+		"recurring-consent-expiry", "2026-09-15T14:10:00Z", Consumed,
+	},
 
-	{"enrolment waits 5 minutes for risk signals", Enrollment,
+	{
+		"enrolment waits 5 minutes for risk signals", Enrollment,
 		`{"status":"AWAITING_RISK_SIGNALS","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:00:00Z"}`,
-		"enrollment-risk-signals", "2026-09-15T14:05:00Z", Rejected},
-	{"enrolment waits 15 minutes for the account holder", Enrollment,
+		"enrollment-risk-signals", "2026-09-15T14:05:00Z", Rejected,
+	},
+	{
+		"enrolment waits 15 minutes for the account holder", Enrollment,
 		`{"status":"AWAITING_ACCOUNT_HOLDER_VALIDATION","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:02:00Z"}`,
-		"enrollment-account-holder-validation", "2026-09-15T14:17:00Z", Rejected},
-	{"enrolment waits 5 minutes for its credential", Enrollment,
+		"enrollment-account-holder-validation", "2026-09-15T14:17:00Z", Rejected,
+	},
+	{
+		"enrolment waits 5 minutes for its credential", Enrollment,
 		`{"status":"AWAITING_ENROLLMENT","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:10:00Z"}`,
-		"enrollment-credential", "2026-09-15T14:15:00Z", Rejected},
+		"enrollment-credential", "2026-09-15T14:15:00Z", Rejected,
+	},
 }
 
 // partially is a scheduled payment consent that waits for approvers.
@@ -227,36 +287,50 @@ func TestFiringSetsTheReasonOfTheKindAndNothingElse(t *testing.T) {
 		document string
 		want     string
 	}{
-		{"payment consent", PaymentConsent,
+		{
+			"payment consent", PaymentConsent,
 			`{ "consentId" : "urn:x:1", "status":"AWAITING_AUTHORISATION",` + times + `, "amount": 1.00 }`,
 			`{ "consentId" : "urn:x:1", "status":"REJECTED","creationDateTime":"2026-09-15T14:00:00Z",` +
 				`"statusUpdateDateTime":"2026-09-15T14:05:00Z", "amount": 1.00,"rejectionReason":{"code":"TEMPO_EXPIRADO_AUTORIZACAO",` +
-				`"detail":"O prazo para autorizar o consentimento terminou sem confirmação."} }`},
-		{"payment consent never used", PaymentConsent,
+				`"detail":"O prazo para autorizar o consentimento terminou sem confirmação."} }`,
+		},
+		{
+			"payment consent never used", PaymentConsent,
 			`{"status":"AUTHORISED",` + times + `}`,
 			`{"status":"REJECTED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T15:01:00Z",` +
-				`"rejectionReason":{"code":"TEMPO_EXPIRADO_CONSUMO","detail":"O prazo para usar o consentimento autorizado terminou sem pagamento."}}`},
-		{"recurring consent", RecurringConsent,
+				`"rejectionReason":{"code":"TEMPO_EXPIRADO_CONSUMO","detail":"O prazo para usar o consentimento autorizado terminou sem pagamento."}}`,
+		},
+		{
+			"recurring consent", RecurringConsent,
 			`{"status":"PARTIALLY_ACCEPTED",` + times + `,"approvalDueDate":"2026-09-15"}`,
 			`{"status":"REJECTED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-16T02:59:59Z","approvalDueDate":"2026-09-15",` +
 				`"rejection":{"rejectedBy":"DETENTORA","rejectedFrom":"DETENTORA","rejectedAt":"2026-09-16T02:59:59Z","reason":{"code":"TEMPO_EXPIRADO_AUTORIZACAO",` +
-				`"detail":"O prazo para as aprovações pendentes do consentimento terminou."}}}`},
-		{"recurring consent at its end", RecurringConsent,
+				`"detail":"O prazo para as aprovações pendentes do consentimento terminou."}}}`,
+		},
+		{
+			"recurring consent at its end", RecurringConsent,
 			`{"status":"AUTHORISED",` + times + `,"expirationDateTime":"2026-09-20T23:59:59Z"}`,
-			`{"status":"CONSUMED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-20T23:59:59Z","expirationDateTime":"2026-09-20T23:59:59Z"}`},
-		{"enrolment", Enrollment,
+			`{"status":"CONSUMED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-20T23:59:59Z","expirationDateTime":"2026-09-20T23:59:59Z"}`,
+		},
+		{
+			"enrolment", Enrollment,
 			`{"status":"AWAITING_ACCOUNT_HOLDER_VALIDATION",` + times + `}`,
 			`{"status":"REJECTED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:16:00Z",` +
-				`"cancellation":{"reason":{"rejectionReason":"REJEITADO_TEMPO_EXPIRADO_ACCOUNT_HOLDER_VALIDATION"},"cancelledFrom":"DETENTORA","rejectedAt":"2026-09-15T14:16:00Z"}}`},
-		{"a reason that stood there before is replaced in its place", Enrollment,
+				`"cancellation":{"reason":{"rejectionReason":"REJEITADO_TEMPO_EXPIRADO_ACCOUNT_HOLDER_VALIDATION"},"cancelledFrom":"DETENTORA","rejectedAt":"2026-09-15T14:16:00Z"}}`,
+		},
+		{
+			"a reason that stood there before is replaced in its place", Enrollment,
 			`{"cancellation":{"a":[1,{"b":"}"}]},"status":"AWAITING_RISK_SIGNALS",` + times + `}`,
 			`{"cancellation":{"reason":{"rejectionReason":"REJEITADO_TEMPO_EXPIRADO_RISK_SIGNALS"},"cancelledFrom":"DETENTORA","rejectedAt":"2026-09-15T14:05:00Z"},` +
-				`"status":"REJECTED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:05:00Z"}`},
-		{"escaped names, odd numbers and inner members of the same name stay", PaymentConsent,
+				`"status":"REJECTED","creationDateTime":"2026-09-15T14:00:00Z","statusUpdateDateTime":"2026-09-15T14:05:00Z"}`,
+		},
+		{
+			"escaped names, odd numbers and inner members of the same name stay", PaymentConsent,
 			"\n{\"st\\u0061tus\" :\t\"AUTHORISED\"\n," + times + ",\"inner\":{\"status\":\"AUTHORISED\"},\"n\":-1.50E+03}\n",
 			"\n{\"st\\u0061tus\" :\t\"REJECTED\"\n,\"creationDateTime\":\"2026-09-15T14:00:00Z\",\"statusUpdateDateTime\":\"2026-09-15T15:01:00Z\"," +
 				"\"inner\":{\"status\":\"AUTHORISED\"},\"n\":-1.50E+03,\"rejectionReason\":{\"code\":\"TEMPO_EXPIRADO_CONSUMO\"," +
-				"\"detail\":\"O prazo para usar o consentimento autorizado terminou sem pagamento.\"}}\n"},
+				"\"detail\":\"O prazo para usar o consentimento autorizado terminou sem pagamento.\"}}\n",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			timer, ok := NextTimer(c.kind, decode(t, c.document))

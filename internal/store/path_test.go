@@ -61,8 +61,10 @@ type change struct {
 }
 
 func payment(client, id string, revision int, status string) change {
-	return change{Kind: "pix-payment", ClientID: client, APIVersion: "v5", Revision: revision, OccurredAt: time.Now(),
-		Data: map[string]any{"paymentId": id, "status": status}}
+	return change{
+		Kind: "pix-payment", ClientID: client, APIVersion: "v5", Revision: revision, OccurredAt: time.Now(),
+		Data: map[string]any{"paymentId": id, "status": status},
+	}
 }
 
 func (w *world) accept(c change) intake.Answer {

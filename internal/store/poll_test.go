@@ -246,9 +246,11 @@ func TestMigratingFillsInTheConsentOfWhatIsStored(t *testing.T) {
 	c.Data["consentId"] = "urn:a:1"
 	w.accept(c)
 	w.accept(change{Kind: "recurring-payment", ClientID: "alfa", APIVersion: "v2", Revision: 1, OccurredAt: time.Now(), Data: map[string]any{
-		"recurringPaymentId": "r-1", "recurringConsentId": "urn:a:2", "status": "RCVD"}})
+		"recurringPaymentId": "r-1", "recurringConsentId": "urn:a:2", "status": "RCVD",
+	}})
 	w.accept(change{Kind: "payment-consent", ClientID: "alfa", APIVersion: "v4", Revision: 1, OccurredAt: time.Now(), Data: map[string]any{
-		"consentId": "urn:a:1", "status": "AUTHORISED"}})
+		"consentId": "urn:a:1", "status": "AUTHORISED",
+	}})
 	text, err := fs.ReadFile(migrations.Files, "0002_status.sql")
 	require.NoError(t, err)
 	_, statement, ok := strings.Cut(string(text), "\nUPDATE ")
