@@ -212,20 +212,21 @@ func (in *Intake) conclude(batch []*Pending, decisions []notice.Decision) {
 	now := time.Now()
 	for i, p := range batch {
 		p.answer = answerOf(p.change, &decisions[i])
-		if p.answer.Verdict == notice.Duplicate || len(p.answer.Notifications) == 0 {
+		again := decisions[i].Again != nil
+		if p.answer.Verdict == notice.Duplicate || len(p.answer.Notifications) == 0 && !again {
 			continue
 		}
 		due := now
-		if decisions[i].Again == nil && p.change.NotBefore.After(now) { // what is told again waits for nothing
+		if !again && p.change.NotBefore.After(now) { // what is told again waits for nothing
 			due = p.change.NotBefore
 		}
 		in.wake(p.change.Client, due)
 	}
 }
 
-// answerOf tells what became of a change. Known issue: the notification of the next revision that a late change made a
-// duty (Again) stands in the first answer only; a duplicate of the late change cannot repeat it, as the store keeps it
-// under the revision it is about (contract "One object").
+// answerOf tells what became of a change. The notification of the next revision that a late change made a duty (Again) is
+// not part of it: it is about another revision, and a duplicate of the late change repeats this answer (contract "One
+// object").
 func answerOf(c *notice.Change, d *notice.Decision) Answer {
 	a := Answer{Change: c, Verdict: d.Verdict, ChangeID: c.ID, Silence: d.Judged.Silence, Why: d.Why, Problems: d.Problems}
 	switch d.Verdict {
@@ -243,10 +244,8 @@ func answerOf(c *notice.Change, d *notice.Decision) Answer {
 	case notice.Quarantined:
 		a.QuarantineID = c.CaseID()
 	}
-	for _, n := range []*notice.Announcement{d.Announce, d.Again} {
-		if n != nil {
-			a.Notifications = append(a.Notifications, n.ID)
-		}
+	if d.Announce != nil {
+		a.Notifications = append(a.Notifications, d.Announce.ID)
 	}
 	return a
 }
