@@ -431,7 +431,7 @@ func TestTheFetcherUsesNoProxyOfTheEnvironment(t *testing.T) {
 	at := proxy.Listener.Addr().String()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	child := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1") //nolint:gosec // ourselves
+	child := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
 	child.Env = append(os.Environ(), proxied+"="+at, "NO_PROXY=", "no_proxy=")
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
 		child.Env = append(child.Env, name+"=http://"+at, strings.ToLower(name)+"=http://"+at)

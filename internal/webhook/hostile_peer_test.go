@@ -6,13 +6,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"fmt"
 	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,7 +108,7 @@ func TestNoFlawOfAServerCertificateIsOverlooked(t *testing.T) {
 				}
 				i, s := newInitiator(t), newSender(t)
 				i.Connect(itptest.Connection{Certificate: &shown, MaxVersion: version, Always: true})
-				r := send(t, s, fmt.Sprintf("https://%s:%d", c.host, i.Port()))
+				r := send(t, s, "https://"+net.JoinHostPort(c.host, strconv.Itoa(i.Port())))
 				if c.why == "" {
 					require.Equal(t, notice.OutcomeDelivered, r.Outcome, r.Detail)
 					return
@@ -191,7 +191,7 @@ func TestProxiesOfTheEnvironmentAreNotUsed(t *testing.T) {
 	at := canary.Addr().String()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	child := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1") //nolint:gosec // ourselves
+	child := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
 	child.Env = append(os.Environ(), proxied+"="+at, "NO_PROXY=", "no_proxy=")
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
 		child.Env = append(child.Env, name+"=http://"+at, strings.ToLower(name)+"=http://"+at)
@@ -212,7 +212,7 @@ func sendPastTheProxy(t *testing.T, proxy string) {
 	t.Cleanup(names.Close)
 	i := newInitiator(t, func(o *itptest.Options) { o.Certificate = serverCertificate(t, host).TLS() })
 	s := newSender(t, func(c *Config) { c.Resolver = names.Addr() })
-	base := fmt.Sprintf("https://%s:%d", host, i.Port())
+	base := "https://" + net.JoinHostPort(host, strconv.Itoa(i.Port()))
 
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base, nil)
 	require.NoError(t, err)
