@@ -35,7 +35,9 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	_ = os.Remove(binary()) // if it was built
+	os.Exit(code)
 }
 
 // farm is the process of receivers, seen from outside.

@@ -29,8 +29,11 @@ type world struct {
 	core    *stage.Core
 }
 
+// binary is where the product is built for this run; it is removed at the end.
+func binary() string { return filepath.Join(os.TempDir(), fmt.Sprintf("arauto-bench-%d", os.Getpid())) }
+
 var built = sync.OnceValues(func() (string, error) {
-	name := filepath.Join(os.TempDir(), fmt.Sprintf("arauto-bench-%d", os.Getpid()))
+	name := binary()
 	out, err := exec.Command("go", "build", "-o", name, "github.com/arauto/arauto/cmd/arauto").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build the product: %w: %s", err, out)
@@ -40,11 +43,11 @@ var built = sync.OnceValues(func() (string, error) {
 
 func open(b *testing.B, settings ...string) *world {
 	b.Helper()
-	binary, err := built()
+	product, err := built()
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := stage.Open(b.Context(), stage.Options{Durable: true, Settings: settings, Command: func(args ...string) *exec.Cmd { return exec.Command(binary, args...) }})
+	s, err := stage.Open(b.Context(), stage.Options{Durable: true, Settings: settings, Command: func(args ...string) *exec.Cmd { return exec.Command(product, args...) }})
 	if err != nil {
 		b.Fatal(err)
 	}
