@@ -30,6 +30,10 @@ help: ## print this list
 build: ## bin/arauto: static, reproducible, stamped with the version
 	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/arauto ./cmd/arauto
 
+.PHONY: release
+release: ## dist/: binaries for Linux, built twice and compared, checksums, SBOM, licences, deployment files
+	@.ci/release $(VERSION)
+
 .PHONY: demo
 demo: postgres build ## play the product's stories within two minutes; KEEP=1 leaves it running
 	@bin/arauto demo $(if $(KEEP),--keep)
@@ -67,6 +71,10 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 bench: postgres ## run every benchmark for BENCHTIME (1s)
 	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PKG)
 
+.PHONY: simulate
+simulate: ## the dispatcher in virtual time against model receivers; SIM=one SIM_RATE=… for one run, see docs/scaling.md
+	@SIM=$(or $(SIM),all) go test -count=1 -timeout 30m -run TestTheModelOfABusyDay -v ./internal/dispatch
+
 .PHONY: audit-deps
 audit-deps: ## look for known vulnerabilities in dependencies; needs the network
 	@go run $(GOVULNCHECK) ./...
@@ -95,4 +103,4 @@ $(GOTESTSUM):
 
 .PHONY: clean
 clean: ## remove what was built here
-	@rm -rf bin
+	@rm -rf bin dist

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+func listenCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "listen", Short: "receive notifications on this machine, for initiators' developers", Args: cobra.NoArgs,
+		Long: "A webhook endpoint with mutual TLS that prints each notification, says what is wrong with it by the webhook API 1.3.0, and answers\n" +
+			"202 with its interaction id, or the statuses of --answer in turn. Certificates are the receiver's own, or those of a development\n" +
+			"PKI (arauto certs FOLDER), of which the first initiator's are taken.",
+	}
+	l := &listen{out: w.stdout}
+	c.Flags().StringVar(&l.addr, "addr", "127.0.0.1:8444", "where to listen")
+	c.Flags().StringVar(&l.cert, "tls-cert", "", "the endpoint's certificate with its chain, PEM")
+	c.Flags().StringVar(&l.key, "tls-key", "", "its key")
+	c.Flags().StringVar(&l.ca, "client-ca", "", "the authorities that issue the holders' certificates")
+	pki := c.Flags().String("pki", "", "a development PKI instead of the three")
+	who := c.Flags().String("initiator", "alfa", "the initiator of the development PKI to be")
+	c.Flags().IntSliceVar(&l.answers, "answer", []int{http.StatusAccepted}, "statuses to answer in turn; the last one stays")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *pki != "" {
+			folder := filepath.Join(*pki, "initiators", *who)
+			l.cert, l.key = cmp.Or(l.cert, filepath.Join(folder, "server.pem")), cmp.Or(l.key, filepath.Join(folder, "server.key"))
+			l.ca = cmp.Or(l.ca, filepath.Join(*pki, "trust", "clients.pem"))
+		}
+		return l.run(cmd.Context())
+	}
+	return c
+}
+
+// listen is the endpoint.
+type listen struct {
+	out                 io.Writer
+	addr, cert, key, ca string
+	answers             []int
+	count               atomic.Int64
+}
+
+func (l *listen) run(ctx context.Context) error {
+	for flag, value := range map[string]string{"--tls-cert": l.cert, "--tls-key": l.key, "--client-ca": l.ca} {
+		if value == "" {
+			return wrongUse("listen: %s is not set; name it, or a development PKI with --pki", flag)
+		}
+	}
+	for _, status := range l.answers {
+		if status < 200 || status > 599 {
+			return wrongUse("listen: --answer %d is no final HTTP status", status)
+		}
+	}
+	identity, err := mtls.LoadIdentity(l.cert, l.key, mtls.AsServer)
+	if err != nil {
+		return wrongUse("--tls-cert: %v", err)
+	}
+	authorities, err := mtls.LoadAnchors(l.ca)
+	if err != nil {
+		return wrongUse("--client-ca: %v", err)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.addr)
+	if err != nil {
+		return wrongUse("--addr: %v", err)
+	}
+	server := &http.Server{
+		Handler: l, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 15 * time.Second, MaxHeaderBytes: 64 << 10,
+		TLSConfig: mtls.ServerConfig(identity, authorities), ErrorLog: nil,
+	}
+	fmt.Fprintf(l.out, "listen: https://%s; register it, and stop with Ctrl-C\n", listener.Addr())
+	defer context.AfterFunc(ctx, func() {
+		limited, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		_ = server.Shutdown(limited)
+	})()
+	refused := func(r mtls.Refusal) { fmt.Fprintf(l.out, "handshake refused: %v\n", r.Err) }
+	if err := server.Serve(mtls.Listen(listener, server.TLSConfig, refused)); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// ServeHTTP shows one notification and answers it.
+func (l *listen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<10))
+	n := l.count.Add(1)
+	var out strings.Builder
+	fmt.Fprintf(&out, "\n#%d %s  %s %s\n", n, time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), r.Method, r.URL.EscapedPath())
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		fmt.Fprintf(&out, "   from   %s (%s, %s)\n", mtls.Subject(r.TLS.PeerCertificates[0]), r.RemoteAddr, tls.VersionName(r.TLS.Version))
+	}
+	interaction := r.Header.Get("X-Webhook-Interaction-Id")
+	fmt.Fprintf(&out, "   id     %q\n   body   %q\n", interaction, body)
+	for _, wrong := range judgeNotification(r, body, err) {
+		fmt.Fprintf(&out, "   WRONG  %s\n", wrong)
+	}
+	status := l.answers[min(int(n), len(l.answers))-1]
+	fmt.Fprintf(&out, "   answer %d\n", status)
+	if interaction != "" {
+		w.Header().Set("X-Webhook-Interaction-Id", interaction)
+	}
+	_, _ = io.WriteString(l.out, out.String())
+	w.WriteHeader(status)
+}
+
+// kindOf tells which resource a path is about, 0 if none; what the initiator registered stands before (webhook §1.3).
+func kindOf(path string) ofb.Kind {
+	for _, kind := range ofb.Kinds() {
+		for _, version := range kind.Versions() {
+			before, _ := strings.CutSuffix(ofb.Path(kind, version, "x"), "x")
+			if _, id, found := strings.Cut(path, before); found && id != "" && !strings.Contains(id, "/") {
+				return kind
+			}
+		}
+	}
+	return 0
+}
+
+// judgeNotification says what of a request is not as the webhook API has it.
+func judgeNotification(r *http.Request, body []byte, errBody error) (wrong []string) {
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	if r.Method != http.MethodPost {
+		say("the method must be POST")
+	}
+	kind := kindOf(r.URL.EscapedPath())
+	if kind == 0 {
+		say("the path is none of the webhook API's after the registered base")
+	}
+	if r.URL.RawQuery != "" {
+		say("there is a query")
+	}
+	if content := r.Header.Get("Content-Type"); strings.TrimSpace(strings.SplitN(content, ";", 2)[0]) != "application/json" {
+		say("Content-Type is %q, must be application/json", content)
+	}
+	if _, err := notice.ParseID(r.Header.Get("X-Webhook-Interaction-Id")); err != nil {
+		say("x-webhook-interaction-id: %v", err)
+	}
+	if kind == ofb.Enrollment && r.Header.Get(ofb.HeaderAuthorizationServerID) == "" && r.Header.Get(ofb.HeaderAuthorisationServerID) == "" {
+		say("x-authorization-server-id is missing, which enrolments need")
+	}
+	if errBody != nil {
+		say("the body broke off: %v", errBody)
+		return wrong
+	}
+	return append(wrong, judgeNotificationBody(body)...)
+}
+
+func judgeNotificationBody(body []byte) (wrong []string) {
+	var envelope struct {
+		Data *struct {
+			Timestamp string  `json:"timestamp"`
+			EventType *string `json:"eventType"`
+		} `json:"data"`
+	}
+	d := json.NewDecoder(strings.NewReader(string(body)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&envelope); err != nil {
+		return []string{"the body is not {\"data\":{\"timestamp\",\"eventType\"}}: " + strconv.QuoteToASCII(err.Error())}
+	}
+	if envelope.Data == nil {
+		return []string{"the body has no data"}
+	}
+	const layout = "2006-01-02T15:04:05Z"
+	if _, err := time.Parse(layout, envelope.Data.Timestamp); err != nil || len(envelope.Data.Timestamp) != len(layout) {
+		wrong = append(wrong, "data.timestamp must be UTC to the second, as 2026-11-21T12:00:00Z")
+	}
+	if e := envelope.Data.EventType; e != nil && *e != string(ofb.StateChanged) && *e != string(ofb.DataChanged) {
+		wrong = append(wrong, "data.eventType must be STATE_CHANGED or DATA_CHANGED")
+	}
+	return wrong
+}

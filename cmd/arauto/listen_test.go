@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/webhook"
+)
+
+// loopback is where local receivers are.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
+// lines is an output that a test waits on.
+type lines struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	grown chan struct{} // capacity 1
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case l.grown <- struct{}{}:
+	default:
+	}
+	return l.text.Write(p)
+}
+
+// until waits for a text and returns what of it the first group matched.
+func (l *lines) until(t *testing.T, pattern string) string {
+	t.Helper()
+	for {
+		l.mu.Lock()
+		found := regexp.MustCompile(pattern).FindStringSubmatch(l.text.String())
+		l.mu.Unlock()
+		if found != nil {
+			return found[len(found)-1]
+		}
+		select {
+		case <-l.grown:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%q was not printed; there is:\n%s", pattern, l.text.String())
+		}
+	}
+}
+
+// localReceiver is `arauto listen` under a development PKI.
+type localReceiver struct {
+	out    *lines
+	addr   string
+	folder string
+	stop   context.CancelFunc
+	code   chan int
+}
+
+func listening(t *testing.T, args ...string) *localReceiver {
+	t.Helper()
+	p, err := pki()
+	require.NoError(t, err)
+	r := &localReceiver{out: &lines{grown: make(chan struct{}, 1)}, folder: t.TempDir(), code: make(chan int, 1)}
+	require.NoError(t, p.Write(r.folder, certs.Content{Overwrite: true}))
+	var ctx context.Context
+	ctx, r.stop = context.WithCancel(t.Context())
+	t.Cleanup(r.stop)
+	go func() {
+		r.code <- run(ctx, world{nil, r.out, r.out}, append([]string{"listen", "--pki", r.folder, "--addr", "127.0.0.1:0"}, args...))
+	}()
+	r.addr = r.out.until(t, `https://127\.0\.0\.1:(\d+);`)
+	return r
+}
+
+func (r *localReceiver) environ() []string {
+	return []string{
+		"ARAUTO_PROFILE=development", "ARAUTO_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8,::1/128",
+		"ARAUTO_WEBHOOK_TLS_CERT=" + filepath.Join(r.folder, "holder/brcac.pem"), "ARAUTO_WEBHOOK_TLS_KEY=" + filepath.Join(r.folder, "holder/brcac.key"),
+		"ARAUTO_WEBHOOK_ROOT_CA=" + filepath.Join(r.folder, "trust/roots.pem"),
+	}
+}
+
+func (r *localReceiver) sender(t *testing.T) (*mtls.Identity, *mtls.Anchors) {
+	t.Helper()
+	id, err := mtls.LoadIdentity(filepath.Join(r.folder, "holder/brcac.pem"), filepath.Join(r.folder, "holder/brcac.key"), mtls.AsClient)
+	require.NoError(t, err)
+	roots, err := mtls.LoadAnchors(filepath.Join(r.folder, "trust/roots.pem"))
+	require.NoError(t, err)
+	return id, roots
+}
+
+func TestTheLocalReceiverShowsWhatTheProductSendsAndFindsNothingWrong(t *testing.T) {
+	r := listening(t, "--answer", "503,202")
+	id, roots := r.sender(t)
+	s := webhook.New(webhook.Config{Identity: id, Roots: roots, Guard: webhook.NewGuard(loopback, nil), AuthorisationServerID: "c8f0bf49-4744-4933-8960-7add6e590841"})
+	defer s.Close()
+	for n, kind := range ofb.Kinds() {
+		got, err := s.Send(t.Context(), notice.Attempt{
+			Interaction: notice.ID{6: 0x40, 8: 0x80, 15: byte(n)}, Client: "itp", Kind: kind, ResourceID: "urn:banco:1", APIVersion: kind.Versions()[0],
+			EventAt: time.Now().UTC().Truncate(time.Second), Number: 1, BaseURI: "https://localhost:" + r.addr + "/hook", ClaimedAt: time.Now(),
+		})
+		require.NoError(t, err)
+		require.Equal(t, map[bool]int{true: 503, false: 202}[n == 0], got.HTTPStatus, got.Detail)
+		require.Equal(t, notice.EchoMatch, got.Echo)
+	}
+	shown := r.out.until(t, `(?s)^(.*#5.*answer 202\n)`)
+	require.NotContains(t, shown, "WRONG")
+	require.Contains(t, shown, "/hook/open-banking/webhook/v1/payments/v4/consents/urn:banco:1")
+	r.stop()
+	require.Equal(t, done, <-r.code)
+}
+
+func TestTheLocalReceiverNamesEveryMistakeOfARequest(t *testing.T) {
+	r := listening(t)
+	id, roots := r.sender(t)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: mtls.ClientConfig(id, roots, "localhost")}}
+	defer client.CloseIdleConnections()
+	ask := func(method, path, body string, header ...string) {
+		req, err := http.NewRequestWithContext(t.Context(), method, "https://localhost:"+r.addr+path, strings.NewReader(body))
+		require.NoError(t, err)
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		resp, err := client.Do(req)
+		require.NoError(t, err)
+		_, _ = io.Copy(io.Discard, resp.Body)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, http.StatusAccepted, resp.StatusCode)
+	}
+	const good = "/open-banking/webhook/v1/enrollments/v2/enrollments/urn:b:1"
+	ask("PUT", "/open-banking/webhook/v1/payments/v9/consents/x?a=b", `{"data":{"timestamp":"2026-11-21T12:00:00.5Z","eventType":"X"}}`, "Content-Type", "text/plain", "X-Webhook-Interaction-Id", "7")
+	ask("POST", good, `{}`, "Content-Type", "application/json; charset=utf-8")
+	ask("POST", good, `{"data":{"timestamp":"2026-11-21T12:00:00Z","status":"ACSC"}}`)
+	ask("POST", good+"/more", `no`)
+	shown := r.out.until(t, `(?s)^(.*#4.*answer 202\n)`)
+	for _, want := range []string{
+		"method must be POST", "path is none", "there is a query", `"text/plain"`, `"7" is not a UUID`, "data.timestamp must be", "data.eventType must be",
+		"x-authorization-server-id is missing", "the body has no data", `unknown field`, `invalid character`,
+	} {
+		require.Contains(t, shown, want)
+	}
+	_, err := tls.Dial("tcp", "localhost:"+r.addr, &tls.Config{RootCAs: roots.Pool(), MaxVersion: tls.VersionTLS12})
+	require.Error(t, err, "who shows no certificate")
+	r.out.until(t, "handshake refused")
+}
+
+func TestPreflightSaysReadyOrWhyNot(t *testing.T) {
+	r := listening(t)
+	got := call(t, time.Minute, r.environ(), "preflight", "https://localhost:"+r.addr+"/hook")
+	require.Equal(t, done, got.code, got.out+got.errors)
+	require.Contains(t, got.out, "preflight: ready")
+	require.Equal(t, 5, strings.Count(got.out, "  ok  "), got.out)
+
+	got = call(t, time.Minute, r.environ(), "preflight", "--lang", "pt", "https://localhost:1/hook")
+	require.Equal(t, failed, got.code)
+	require.Contains(t, got.out, "NÃO está pronto (conexão)")
+
+	got = call(t, time.Minute, nil, "preflight", "https://localhost:1/hook")
+	require.Equal(t, usage, got.code)
+	require.Contains(t, got.errors, "webhook.tls_cert (ARAUTO_WEBHOOK_TLS_CERT): is not set")
+	require.Equal(t, usage, call(t, time.Minute, r.environ(), "preflight", "--lang", "fr", "https://localhost").code)
+	require.Equal(t, usage, call(t, time.Minute, nil, "listen").code)
+	require.Equal(t, usage, call(t, time.Minute, nil, "listen", "--pki", r.folder, "--answer", "42").code)
+	require.NotContains(t, r.out.until(t, `(?s)^(.*)$`), "#1", "nothing was sent")
+}

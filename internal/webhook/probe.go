@@ -1,0 +1,110 @@
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// Step is one thing that must hold before a notification can reach an endpoint, and whether it does.
+type Step struct {
+	Name   StepName
+	Err    error  // nil: it holds
+	Detail string // what was seen
+}
+
+// StepName names a step, in the order they are taken.
+type StepName string
+
+// The steps of a probe.
+const (
+	StepAddress     StepName = "address"            // the URI is one we would dial
+	StepResolution  StepName = "name"               // it resolves
+	StepConnection  StepName = "connection"         // to an address that may be dialled, and that answers
+	StepCertificate StepName = "certificate"        // the handshake ends, under our profile, with a certificate we believe
+	StepOurs        StepName = "client certificate" // ours was asked for, and not refused
+)
+
+// alertWithin is how long a receiver may take to refuse our certificate after the handshake: in TLS 1.3 its verdict
+// comes only then.
+const alertWithin = time.Second
+
+// Probe goes the way of an attempt up to the handshake and says what it met, step by step; it ends at the first that
+// does not hold. No request is written. It takes the Sender's timeout at most.
+func (s *Sender) Probe(ctx context.Context, base string) []Step {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	var steps []Step
+	step := func(name StepName, err error, format string, args ...any) bool {
+		steps = append(steps, Step{name, err, fmt.Sprintf(format, args...)})
+		return err == nil
+	}
+	t, err := parseBase(base)
+	if err == nil {
+		err = s.guard.CheckHost(t.host, t.port)
+	}
+	if !step(StepAddress, err, "host %s, port %d, path %q", t.host, t.port, t.path) {
+		return steps
+	}
+	addrs, err := lookup(ctx, s.resolver, t.host)
+	list := make([]string, len(addrs))
+	for i, a := range addrs {
+		list[i] = a.String()
+	}
+	if !step(StepResolution, err, "%s", strings.Join(list, ", ")) {
+		return steps
+	}
+	began := time.Now()
+	raw, err := s.reach(ctx, addrs, t.port)
+	if err != nil {
+		step(StepConnection, err, "after %s", since(began))
+		return steps
+	}
+	defer raw.Close()
+	step(StepConnection, nil, "%s in %s", raw.RemoteAddr(), since(began))
+	began = time.Now()
+	c := &conn{}
+	err = s.newEndpoint("", t, s.generation()).handshake(ctx, c, raw, make(chan struct{}))
+	if err != nil {
+		step(StepCertificate, err, "after %s", since(began))
+		return steps
+	}
+	f := c.facts
+	step(StepCertificate, nil, "%s, %s in %s; %s, until %s", f.Version, f.Cipher, since(began), f.PeerSubject, f.PeerNotAfter.Format(time.DateOnly))
+	if f.OwnSerial == "" {
+		step(StepOurs, errors.New("it was not asked for; a webhook endpoint must demand mutual TLS (security §3)"), "")
+		return steps
+	}
+	err = refusedAfter(ctx, c.Conn)
+	step(StepOurs, err, "serial %s was asked for", f.OwnSerial)
+	return steps
+}
+
+// refusedAfter waits for the receiver's verdict on our certificate: silence is consent.
+func refusedAfter(ctx context.Context, c net.Conn) error {
+	if err := c.SetReadDeadline(time.Now().Add(alertWithin)); err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	_, err := c.Read(make([]byte, 1))
+	var alert tls.AlertError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil
+	case errors.As(err, &alert):
+		return fmt.Errorf("it was refused: %w", err)
+	case errors.Is(err, io.EOF):
+		return errors.New("the receiver closed the connection after the handshake; it may refuse our certificate")
+	case err != nil:
+		return fmt.Errorf("the connection broke after the handshake: %w", err)
+	}
+	return errors.New("the receiver spoke before it was asked; it does not speak HTTP")
+}
+
+func since(t time.Time) time.Duration { return time.Since(t).Round(100 * time.Microsecond) }

@@ -1,0 +1,99 @@
+package webhook
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/mtls/mtlstest"
+)
+
+// walk probes and tells the name of the last step, and what was wrong with it.
+func walk(t *testing.T, s *Sender, base string) (StepName, error) {
+	t.Helper()
+	steps := s.Probe(t.Context(), base)
+	for _, step := range steps[:len(steps)-1] {
+		require.NoError(t, step.Err, step.Name)
+		require.NotEmpty(t, step.Detail)
+	}
+	last := steps[len(steps)-1]
+	return last.Name, last.Err
+}
+
+func TestAReadyEndpointPassesEveryStepAndGetsNoRequest(t *testing.T) {
+	i := newInitiator(t)
+	steps := newSender(t).Probe(t.Context(), i.BaseURI("/hook"))
+	require.Len(t, steps, 5)
+	for _, step := range steps {
+		require.NoError(t, step.Err, step.Name)
+	}
+	require.Contains(t, steps[3].Detail, "TLS 1.3")
+	_, err := i.WaitHandshake(t.Context(), 1)
+	require.NoError(t, err)
+	require.Empty(t, i.Requests())
+	require.NoError(t, i.WaitOpen(t.Context(), 0), "nothing is left open")
+}
+
+func TestAProbeEndsAtTheFirstStepThatDoesNotHold(t *testing.T) {
+	i := newInitiator(t)
+	for base, want := range map[string]StepName{
+		"http://localhost:1/":     StepAddress,
+		"https://localhost":       StepConnection,
+		"https://no.such.invalid": StepResolution,
+		"https://10.0.0.1":        StepAddress,
+		"https://[::1]:0/":        StepAddress,
+		i.BaseURI("/trailing/"):   StepAddress,
+		strings.Replace(i.BaseURI(""), "localhost", "localhost.", 1): StepAddress,
+	} {
+		name, err := walk(t, newSender(t), base)
+		require.Equal(t, want, name, base)
+		require.Error(t, err, base)
+	}
+	require.Zero(t, i.Connections())
+}
+
+func TestAProbeNamesWhatIsWrongWithAHandshake(t *testing.T) {
+	pki := mtlstest.PKI(t)
+	t.Run("certificate", func(t *testing.T) {
+		i := newInitiator(t)
+		leaf := mtlstest.Leaf(t, pki.Spoil(pki.Server(certs.DefaultAlfa.Organisation), certs.Expired)).TLS()
+		i.Connect(itptest.Connection{Certificate: &leaf, Always: true})
+		name, err := walk(t, newSender(t), i.BaseURI(""))
+		require.Equal(t, StepCertificate, name)
+		require.ErrorContains(t, err, "expired")
+	})
+	t.Run("revoked", func(t *testing.T) {
+		s := newSender(t, func(c *Config) {
+			c.Checks = []mtls.Check{func(tls.ConnectionState) error { return fmt.Errorf("revoked: %w", mtls.ErrPeer) }}
+		})
+		name, err := walk(t, s, newInitiator(t).BaseURI(""))
+		require.Equal(t, StepCertificate, name)
+		require.ErrorIs(t, err, mtls.ErrPeer)
+	})
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		with := func(change func(*tls.Config)) string {
+			config := &tls.Config{
+				Certificates: []tls.Certificate{serverCertificate(t).TLS()}, MinVersion: version, MaxVersion: version, ClientAuth: tls.RequireAndVerifyClientCert,
+			}
+			change(config)
+			return newInitiator(t, func(o *itptest.Options) { o.TLS = config }).BaseURI("")
+		}
+		t.Run(tls.VersionName(version)+", ours is not asked for", func(t *testing.T) {
+			name, err := walk(t, newSender(t), with(func(c *tls.Config) { c.ClientAuth = tls.NoClientCert }))
+			require.Equal(t, StepOurs, name)
+			require.ErrorContains(t, err, "not asked for")
+		})
+		t.Run(tls.VersionName(version)+", ours is refused", func(t *testing.T) {
+			name, err := walk(t, newSender(t), with(func(c *tls.Config) { c.ClientCAs = x509.NewCertPool() }))
+			require.Contains(t, []StepName{StepOurs, StepCertificate}, name, "TLS 1.2 tells within the handshake")
+			require.Error(t, err)
+		})
+	}
+}
