@@ -20,6 +20,8 @@ KEEP      ?=
 PKG       ?= ./...
 FUZZTIME  ?= 5s
 BENCHTIME ?= 1s
+SEED      ?= 1
+MINUTES   ?= 10
 TESTFLAGS := -race -shuffle=on
 
 .PHONY: help
@@ -31,7 +33,7 @@ build: ## bin/arauto: static, reproducible, stamped with the version
 	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/arauto ./cmd/arauto
 
 .PHONY: release
-release: ## dist/: binaries for Linux, built twice and compared, checksums, SBOM, licences, deployment files
+release: ## dist/: binaries for Linux, one built twice and compared, checksums, SBOM, licences, deployment files
 	@.ci/release $(VERSION)
 
 .PHONY: demo
@@ -71,9 +73,24 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 bench: postgres ## run every benchmark for BENCHTIME (1s)
 	@go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(PKG)
 
+.PHONY: bench-search
+bench-search: postgres ## search 10,000,000 entries by each key; fails above 500 ms at p95; about a quarter of an hour
+	@ARAUTO_LONG=1 go test -run '^$$' -bench BenchmarkSearch -benchtime 1x -timeout 60m -v ./internal/store
+
 .PHONY: simulate
 simulate: ## the dispatcher in virtual time against model receivers; SIM=one SIM_RATE=… for one run, see docs/scaling.md
 	@SIM=$(or $(SIM),all) go test -count=1 -timeout 30m -run TestTheModelOfABusyDay -v ./internal/dispatch
+
+.PHONY: nemesis
+nemesis: postgres build faketime ## break the product on purpose for MINUTES (10) and reconcile everything; SEED (1) draws the faults
+	@go build -o bin/nemesis ./internal/nemesis
+	@bin/nemesis -seed $(SEED) -minutes $(MINUTES)
+
+# The nemesis moves PostgreSQL's clock with it. Where it cannot be had, that fault is left out, and the nemesis says so.
+.PHONY: faketime
+faketime:
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || apt-get install -qq -y faketime >/dev/null 2>&1 || \
+	{ apt-get -qq update && apt-get install -qq -y faketime; } >/dev/null 2>&1 || echo "libfaketime could not be installed" >&2
 
 .PHONY: audit-deps
 audit-deps: ## look for known vulnerabilities in dependencies; needs the network

@@ -53,10 +53,18 @@ var packages = map[string]place{
 	"internal/webhook":  {"2: one attempt over the wire", append(floor0, "internal/mtls")},
 	"internal/registry": {"2: who may be told, and where", append(floor0, "internal/jws")},
 	"internal/watch":    {"2: notices changes by itself", floor0},
+
+	"internal/watch/bus":      {"2: what the readers of buses have in common", []string{"internal/watch"}},
+	"internal/watch/kafka":    {"2: reads topics", []string{"internal/watch", "internal/watch/bus"}},
+	"internal/watch/nats":     {"2: reads a stream", []string{"internal/watch", "internal/watch/bus"}},
+	"internal/watch/rabbitmq": {"2: reads queues", []string{"internal/watch", "internal/watch/bus"}},
+	"internal/watch/postgres": {"2: reads a database's log", []string{"internal/watch"}},
+
+	"internal/evidence": {"2: exports, proofs and dossiers of the sealed log", floor0},
 	"internal/spool":    {"2: polls kept on disk while the database is slow", floor0},
 
 	"internal/api": {"3: faces for machines", append(floor0, "internal/intake", "internal/dispatch", "internal/webhook",
-		"internal/registry", "internal/watch", "internal/spool", "internal/mtls", "internal/jws", "openapi")},
+		"internal/registry", "internal/watch", "internal/spool", "internal/evidence", "internal/mtls", "internal/jws", "openapi")},
 	"internal/admin": {"3: faces for people", floor0},
 
 	"internal/gateway": {"4: configuration, wiring, life cycle", []string{"*"}},
@@ -73,25 +81,25 @@ var restricted = map[string]struct {
 	reason string
 }{
 	"internal/throwaway": {
-		[]string{"internal/store/storetest", "internal/stage", "internal/gateway", "cmd/arauto"},
+		[]string{"internal/store/storetest", "internal/stage", "internal/nemesis", "internal/gateway", "cmd/arauto"},
 		"a server that syncs nothing to disk must not come near production",
 	},
 	"internal/itptest": {
-		[]string{"internal/stage", "cmd/arauto"},
+		[]string{"internal/stage", "internal/nemesis", "cmd/arauto"},
 		"a stand-in initiator misbehaves on purpose: tests and `arauto demo` use it, no package that serves",
 	},
 	"openapi/openapitest": {
-		[]string{"internal/stage", "cmd/arauto", "internal/itptest"},
+		[]string{"internal/stage", "internal/nemesis", "cmd/arauto", "internal/itptest"},
 		"it makes up documents: tests and `arauto demo` use it, no package that serves",
 	},
 	"certs": {
-		[]string{"internal/mtls", "internal/mtls/mtlstest", "internal/itptest", "internal/stage", "cmd/arauto", "internal/gateway"},
+		[]string{"internal/mtls", "internal/mtls/mtlstest", "internal/itptest", "internal/stage", "internal/nemesis", "cmd/arauto", "internal/gateway"},
 		"production identities come from files; who makes certificates is a command of its own",
 	},
 }
 
-// isHelper tells a package that exists for tests: production never imports it.
-func isHelper(pkg string) bool { return strings.HasSuffix(pkg, "test") }
+// isHelper tells a package that exists for tests: production never imports it. The nemesis is a program of its own.
+func isHelper(pkg string) bool { return strings.HasSuffix(pkg, "test") || pkg == "internal/nemesis" }
 
 // library is a third-party module and the packages it is hidden in.
 type library struct {
@@ -106,24 +114,31 @@ var libraries = []library{
 	{"gorm.io", []string{"internal/store"}, "gorm stays in store: rows are not domain types"},
 	{
 		"github.com/jackc/pgx",
-		[]string{"internal/store", "internal/throwaway", "internal/watch"},
-		"SQL is store's; throwaway makes databases, watch reads the core's log",
+		[]string{"internal/store", "internal/throwaway", "internal/watch/postgres", "internal/stage"},
+		"SQL is store's; throwaway makes databases, watch reads the core's log, the stage counts what must not be there",
 	},
-	{"github.com/jackc/pglogrepl", []string{"internal/watch"}, "the core's database log is watch's"},
+	{"github.com/jackc/pglogrepl", []string{"internal/watch/postgres"}, "the core's database log is watch's"},
+	{"github.com/twmb/franz-go/pkg/kfake", nil, "a stand-in for Kafka: tests only"},
+	{"github.com/twmb/franz-go", []string{"internal/watch/kafka"}, "who acknowledges to a bus is its reader"},
+	{"github.com/nats-io/nats-server", nil, "a server in the process: tests only"},
+	{"github.com/nats-io/nats.go", []string{"internal/watch/nats"}, "who acknowledges to a bus is its reader"},
+	{"github.com/rabbitmq/amqp091-go", []string{"internal/watch/rabbitmq"}, "who acknowledges to a bus is its reader"},
 	{"github.com/pressly/goose", []string{"internal/store"}, "the schema is store's"},
 	{"github.com/golang-jwt/jwt", []string{"internal/jws"}, "one place decides which algorithms are accepted"},
 	{"github.com/lestrrat-go", []string{"internal/jws"}, "one place fetches and trusts keys"},
 	{"github.com/gorilla/mux", []string{"internal/api", "internal/admin"}, "routing belongs to the faces"},
 	{"github.com/getkin/kin-openapi", []string{"openapi"}, "the validator stays exchangeable behind our documents"},
 	{"github.com/dlclark/regexp2", []string{"openapi"}, "needed for the documents' patterns alone; it backtracks"},
-	{"github.com/go-json-experiment", []string{"internal/intake", "internal/api"}, "what comes in from machines is read strictly"},
+	{"github.com/go-json-experiment", []string{"internal/intake", "internal/api", "internal/watch/bus"}, "what comes in from machines is read strictly"},
 	{"github.com/swaggest/swgui", []string{"internal/gateway"}, "one page on the internal listener"},
 	{"github.com/prometheus", []string{"internal/gateway"}, "packages report to an observer of their own"},
-	{"go.yaml.in/yaml", []string{"internal/gateway"}, "configuration is read once and passed as values"},
+	{"go.yaml.in/yaml", []string{"internal/gateway", "internal/watch"}, "configuration is read once and passed as values; a mapping is configuration, and its errors name line and key"},
+	{"github.com/expr-lang/expr", []string{"internal/watch"}, "what a row means is said in mappings alone; who computes it stays exchangeable"},
 	{"github.com/caarlos0/env", []string{"internal/gateway"}, "configuration is read once and passed as values"},
 	{"github.com/spf13/cobra", []string{"cmd/arauto"}, "the command line is not the product"},
 	{"code.dny.dev/ssrf", []string{"internal/webhook"}, "one place judges the addresses that are dialled"},
 	{"golang.org/x/crypto", []string{"internal/mtls", "certs"}, "OCSP and PKCS#12 are about identities"},
+	{"github.com/parquet-go", []string{"internal/evidence"}, "one form of export among others"},
 	{"golang.org/x/mod", []string{"internal/audit"}, "the tree's hashes and notes"},
 	{
 		"github.com/google/uuid",

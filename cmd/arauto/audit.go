@@ -19,7 +19,8 @@ func auditCommand(w world) *cobra.Command {
 		Use: "audit", Short: "verify, export and prove the history",
 		Long: "Verify, export and prove the history without trusting the gateway or the database. docs/audit-format.md describes the formats.",
 	}
-	c.AddCommand(auditVerifyCommand(w), auditExportCommand(w), auditProofCommand(w), auditDossierCommand(w), auditRegisterCommand(w))
+	c.AddCommand(auditVerifyCommand(w), auditExportCommand(w), auditProofCommand(w), auditDossierCommand(w), auditRegisterCommand(w),
+		auditBreachesCommand(w), auditReconcileCommand(w), auditReportCommand(w))
 	return c
 }
 

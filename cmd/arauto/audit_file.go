@@ -32,6 +32,12 @@ func verifyFile(name string, public ed25519.PublicKey, anchored []audit.Checkpoi
 			return audit.Verdict{}, err
 		}
 		return audit.VerifyProof(text, public)
+	case audit.IsConsistency(start):
+		text, err := io.ReadAll(io.LimitReader(reader, 1<<20))
+		if err != nil {
+			return audit.Verdict{}, err
+		}
+		return audit.VerifyConsistency(text, public)
 	case len(anchored) == 0:
 		return audit.Verdict{}, wrongUse("FILE: records alone prove nothing; name checkpoints with --anchors, or export a bundle")
 	}

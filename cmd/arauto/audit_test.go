@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -146,10 +147,11 @@ func TestLinesVerifyAgainstAnchoredCheckpointsOnly(t *testing.T) {
 	text, err := os.ReadFile(p.file("log.jsonl"))
 	require.NoError(t, err)
 	lines := strings.SplitAfter(string(text), "\n")
+	changed := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, "p-3") })
 	for name, broken := range map[string]string{
-		"BAD seq=299": strings.Join(lines[:299], ""),
-		"BAD seq=7":   strings.Join(lines[:7], "") + strings.Join(lines[8:], ""),
-		"BAD seq=0":   strings.Replace(string(text), "p-3", "p-4", 1),
+		"BAD seq=299":                       strings.Join(lines[:299], ""),
+		"BAD seq=7":                         strings.Join(lines[:7], "") + strings.Join(lines[8:], ""),
+		fmt.Sprintf("BAD seq=%d ", changed): strings.Replace(string(text), "p-3", "p-4", 1),
 	} {
 		require.NoError(t, os.WriteFile(p.file("broken.jsonl"), []byte(broken), 0o600))
 		code, out = p.verify(p.file("broken.jsonl"), "--anchors", p.file("checkpoints.txt"))
@@ -215,12 +217,13 @@ func TestADossierTellsAboutOneResourceAndEscapesWhatOthersNamed(t *testing.T) {
 	p := openProven(t, 30)
 	notification := store.NewID().String()
 	p.exec(fmt.Sprintf(`INSERT INTO arauto.entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, facts)
-VALUES (gen_random_uuid(), 'result', '<script>', 2, 'p-3', '%s', 2, 'refused', '{"echo":"<img src=x>","httpStatus":503,"nested":{"a":1},"endedAt":"2026-11-21T12:00:00.123456-03:00"}')`, notification))
+VALUES (gen_random_uuid(), 'decision', '<script>', 2, 'p-3', '%[1]s', NULL, 'applied', '{}'),
+(gen_random_uuid(), 'result', '<script>', 2, 'p-3', '%[1]s', 2, 'refused', '{"echo":"<img src=x>","httpStatus":503,"nested":{"a":1},"endedAt":"2026-11-21T12:00:00.123456-03:00"}')`, notification))
 	p.seal()
 	for _, id := range []string{"p-3", notification} {
 		code, out := p.run("audit", "dossier", id, "--database-url", p.url)
 		require.Equal(t, done, code, out)
-		require.Equal(t, 4, strings.Count(out, "<tr><td"), "three changes and one result")
+		require.Equal(t, 5, strings.Count(out, "<tr><td"), "three changes, the decision to tell, and one result")
 		for _, words := range []string{"tentativa encerrada 2", "recusada", "&lt;img src=x&gt;", "&lt;script&gt;", "2026-11-21 15:00:00.123", "p-3"} {
 			require.Contains(t, out, words)
 		}

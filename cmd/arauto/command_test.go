@@ -20,7 +20,7 @@ func TestHelpListsEveryCommandAndVersionNamesTheProduct(t *testing.T) {
 	for _, args := range [][]string{{"help"}, {"--help"}, {}} {
 		got := call(t, time.Minute, nil, args...)
 		require.Equal(t, done, got.code, args)
-		for _, name := range []string{"serve", "migrate", "demo", "check", "certs", "version", "help"} {
+		for _, name := range []string{"serve", "migrate", "demo", "check", "explain", "certs", "version", "help"} {
 			require.Contains(t, got.out, "\n  "+name+" ", args)
 		}
 	}

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -96,7 +93,11 @@ func TestADatabaseThatDiesUnderLoadCostsNothingThatWasAcknowledged(t *testing.T)
 	if long() {
 		frozen = 30 * time.Second
 	}
-	thaw := freeze(t, h.Server.Pid())
+	thaw, err := h.FreezeServer()
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
 	defer thaw()
 	for began, n := time.Now(), 0; time.Since(began) < frozen; n++ {
 		h.refusedMeanwhile(fmt.Sprintf("frozen-%d", n))
@@ -124,31 +125,4 @@ func (h *house) terminateAll() {
 	tag, err := conn.Exec(h.t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 	require.NoError(h.t, err)
 	require.Positive(h.t, tag.RowsAffected())
-}
-
-// freeze stops a postmaster and all its children and returns how to let them go on; that may be called twice.
-func freeze(t *testing.T, postmaster int) (thaw func()) {
-	t.Helper()
-	children := func() []int {
-		pids := []int{postmaster}
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", postmaster, postmaster))
-		if err != nil {
-			t.Skip("this system does not tell a process's children: ", err)
-		}
-		for _, field := range strings.Fields(string(text)) {
-			pid, err := strconv.Atoi(field)
-			require.NoError(t, err)
-			pids = append(pids, pid)
-		}
-		return pids
-	}
-	require.NoError(t, syscall.Kill(postmaster, syscall.SIGSTOP)) // first: it makes no more children
-	for _, pid := range children() {
-		_ = syscall.Kill(pid, syscall.SIGSTOP)
-	}
-	return func() {
-		for _, pid := range children() {
-			_ = syscall.Kill(pid, syscall.SIGCONT)
-		}
-	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -265,12 +266,25 @@ func (d *demo) tell(ctx context.Context, s *story) error {
 
 // ask polls once for the resource of a story, as the initiator that owns it.
 func (d *demo) ask(ctx context.Context, s *story) error {
-	p, err := d.poller(certs.DefaultAlfa)
+	folder := filepath.Join(d.stage.Dir, "pki", "initiators", certs.DefaultAlfa.Name)
+	pair, err := tls.LoadX509KeyPair(filepath.Join(folder, "brcac.pem"), filepath.Join(folder, "brcac.key"))
 	if err != nil {
 		return err
 	}
+	asker, err := d.stage.Asker(certs.DefaultAlfa, pair)
+	if err != nil {
+		return err
+	}
+	defer asker.Close()
+	token, err := asker.Token(certs.DefaultAlfa.Name)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(folder, "token"), []byte(token), 0o600); err != nil { // for curl
+		return err
+	}
 	path := "/open-banking/payments/v5/pix/payments/" + s.id
-	status, err := p.poll(ctx, path)
+	status, err := asker.Ask(ctx, d.replica.Public, token, stage.NewInteraction(), path)
 	if err != nil {
 		return err
 	}
@@ -279,37 +293,6 @@ func (d *demo) ask(ctx context.Context, s *story) error {
 	}
 	d.say(s.who, "GET …%s shows %s; the signature verifies", path, status)
 	return nil
-}
-
-// prove verifies the history of this very demo, with the command an auditor would use, once the sealer has signed it.
-func (d *demo) prove(ctx context.Context) error {
-	key := filepath.Join(d.stage.Dir, "state", "log.pub.pem")
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		verify := exec.CommandContext(ctx, d.self, "audit", "verify", "--database-url", d.stage.Database, "--key", key) //nolint:gosec // our own binary
-		out, err := verify.CombinedOutput()
-		var entries int
-		if _, scanned := fmt.Sscanf(string(out), "ok %d", &entries); err == nil && scanned == nil && entries >= d.facts() {
-			d.say("auditor", "arauto audit verify: %s", strings.TrimSpace(string(out)))
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the history does not verify: %s: %w", strings.TrimSpace(string(out)), errors.Join(err, ctx.Err()))
-		case <-tick.C:
-		}
-	}
-}
-
-// facts is the least number of entries the stories made: two registrations, and for each story its change and, for each
-// attempt, its start and its end; and the poll.
-func (d *demo) facts() int {
-	n := 3
-	for _, s := range d.told {
-		n += 1 + 2*len(s.outcomes)
-	}
-	return n
 }
 
 func newUUID() string { return store.NewID().String() }

@@ -79,7 +79,7 @@ func run(ctx context.Context, w world, args []string) int {
 // commands lists the verbs in the order people meet them.
 func commands(w world) []*cobra.Command {
 	return []*cobra.Command{
-		demoCommand(w), serveCommand(w), migrateCommand(w), checkCommand(w), certsCommand(w), preflightCommand(w), listenCommand(w), auditCommand(w), versionCommand(w),
+		demoCommand(w), serveCommand(w), migrateCommand(w), checkCommand(w), explainCommand(w), certsCommand(w), preflightCommand(w), listenCommand(w), auditCommand(w), versionCommand(w),
 	}
 }
 

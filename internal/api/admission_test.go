@@ -42,11 +42,34 @@ var matrix = map[string]string{
 	"GET /internal/v1/notifications/{id}":         "operator auditor",
 	"POST /internal/v1/notifications/{id}/resend": "operator",
 	"GET /internal/v1/resources/{kind}/{id}":      "operator auditor",
+	"GET /internal/v1/notifications/{id}/timing":  "operator auditor",
+	"GET /internal/v1/audit/breaches":             "auditor",
+	"GET /internal/v1/audit/reconciliation":       "auditor",
 	"GET /internal/v1/certificates":               "operator auditor",
 	"GET /internal/v1/quarantine":                 "operator auditor",
 	"GET /internal/v1/quarantine/{id}":            "operator auditor",
 	"POST /internal/v1/quarantine/{id}/apply":     "operator",
 	"POST /internal/v1/quarantine/{id}/dismiss":   "operator",
+	"GET /internal/v1/audit/entries":              "auditor",
+	"GET /internal/v1/audit/entries/{seq}":        "auditor",
+	"GET /internal/v1/audit/entries/{seq}/proof":  "auditor",
+	"GET /internal/v1/audit/dossier/{id}":         "auditor",
+	"GET /internal/v1/audit/checkpoints":          "auditor",
+	"GET /internal/v1/audit/key":                  "auditor",
+	"POST /internal/v1/audit/exports":             "auditor",
+	"GET /internal/v1/audit/exports":              "auditor",
+	"GET /internal/v1/audit/exports/{id}":         "auditor",
+	"GET /internal/v1/audit/exports/{id}/file":    "auditor",
+	"DELETE /internal/v1/audit/exports/{id}":      "auditor",
+	"GET /internal/v1/audit/holds":                "auditor",
+	"GET /internal/v1/audit/holds/{name}":         "auditor",
+	"PUT /internal/v1/audit/holds/{name}":         "auditor",
+	"DELETE /internal/v1/audit/holds/{name}":      "auditor",
+	"GET /internal/v1/sources":                    "operator auditor",
+	"GET /internal/v1/sources/{name}":             "operator auditor",
+	"POST /internal/v1/sources/{name}/pause":      "operator",
+	"POST /internal/v1/sources/{name}/resume":     "operator",
+	"POST /internal/v1/sources/{name}/reapply":    "operator",
 }
 
 func TestEveryEndpointAdmitsExactlyTheRolesOfTheMatrix(t *testing.T) {
@@ -56,7 +79,7 @@ func TestEveryEndpointAdmitsExactlyTheRolesOfTheMatrix(t *testing.T) {
 	for _, r := range routes {
 		want, there := matrix[r.method+" "+r.path]
 		require.True(t, there, "%s %s is not in the matrix", r.method, r.path)
-		path := strings.NewReplacer("{clientId}", "itp", "{id}", someID, "{kind}", "pix-payment").Replace(r.path)
+		path := strings.NewReplacer("{clientId}", "itp", "{id}", someID, "{kind}", "pix-payment", "{name}", "core", "{seq}", "7").Replace(r.path)
 		ask := func(token string, headers ...string) reply { return w.ask(r.method, path, token, "", headers...) }
 
 		none := ask("")

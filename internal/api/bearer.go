@@ -1,12 +1,14 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // Verifier judges the bank's own bearer tokens; *jws.BearerVerifier is one. A *jws.Refusal says that the token is not
@@ -35,12 +37,16 @@ func (in *Internal) admit(x *exchange, roles []string) error {
 		}
 	}
 	x.who = who
-	if !slices.ContainsFunc(roles, who.Has) {
+	at := slices.IndexFunc(roles, who.Has)
+	if at < 0 {
 		return &fault{
 			status: http.StatusForbidden, code: "forbidden", text: "the token lacks the role this needs: " + strings.Join(roles, " or "),
 			challenge: challenge + `, error="insufficient_scope"`,
 		}
 	}
+	// Who acts, and from where, goes with the call to wherever its record is written.
+	caller := notice.Caller{Subject: who.Subject, Role: roles[at], Source: x.r.RemoteAddr}
+	x.r = x.r.WithContext(context.WithValue(x.r.Context(), notice.CallerKey{}, caller))
 	return nil
 }
 

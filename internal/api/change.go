@@ -31,6 +31,7 @@ func (in *Internal) postChanges(x *exchange) error {
 // accept hands one line to intake and answers what became of it. A caller that closed its side of the connection is
 // answered all the same: the change is on its way to its commit.
 func (in *Internal) accept(x *exchange, line []byte, from intake.Origin) error {
+	from.Address = x.r.RemoteAddr
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), acceptWithin)
 	defer cancel()
 	a, err := in.changes.Accept(ctx, line, from)

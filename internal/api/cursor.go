@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/arauto/arauto/internal/notice"
@@ -23,17 +24,27 @@ const (
 
 var errCursor = errors.New("not a cursor of this search")
 
-// sealCursor writes a position down.
+// sealCursor writes a position in a list of notifications down.
 func sealCursor(key []byte, f notice.Filter, at notice.Position) string {
+	return sealPosition(key, partsOf(f), at)
+}
+
+// sealPosition writes a position down that belongs to a search of these parts, and to no other.
+func sealPosition(key []byte, parts []string, at notice.Position) string {
 	b := make([]byte, 0, cursorSize)
 	b = append(b, cursorVersion)
 	b = binary.BigEndian.AppendUint64(b, uint64(at.At.UnixMicro()))
 	b = append(b, at.ID[:]...)
-	return base64.RawURLEncoding.EncodeToString(append(b, cursorMAC(key, f, b)...))
+	return base64.RawURLEncoding.EncodeToString(append(b, cursorMAC(key, parts, b)...))
 }
 
-// openCursor reads a position back; errCursor for whatever was not sealed with this key for this search.
+// openCursor reads a position in a list of notifications back.
 func openCursor(key []byte, f notice.Filter, cursor string) (notice.Position, error) {
+	return openPosition(key, partsOf(f), cursor)
+}
+
+// openPosition reads a position back; errCursor for whatever was not sealed with this key for this search.
+func openPosition(key []byte, parts []string, cursor string) (notice.Position, error) {
 	if len(cursor) != base64.RawURLEncoding.EncodedLen(cursorSize) {
 		return notice.Position{}, errCursor
 	}
@@ -42,18 +53,21 @@ func openCursor(key []byte, f notice.Filter, cursor string) (notice.Position, er
 		return notice.Position{}, errCursor
 	}
 	text, seal := b[:cursorSize-cursorSeal], b[cursorSize-cursorSeal:]
-	if !hmac.Equal(seal, cursorMAC(key, f, text)) {
+	if !hmac.Equal(seal, cursorMAC(key, parts, text)) {
 		return notice.Position{}, errCursor
 	}
 	return notice.Position{At: time.UnixMicro(int64(binary.BigEndian.Uint64(text[1:9]))).UTC(), ID: notice.ID(text[9:])}, nil
 }
 
-// cursorMAC binds a position to everything that selects, and not to how many are wanted at once.
-func cursorMAC(key []byte, f notice.Filter, text []byte) []byte {
+// partsOf is everything that selects, and not how many are wanted at once.
+func partsOf(f notice.Filter) []string {
+	return []string{string(f.Client), f.Kind.String(), f.ResourceID, f.Interaction.String(), string(f.State), micros(f.From), micros(f.To)}
+}
+
+// cursorMAC binds a position to the parts of its search.
+func cursorMAC(key []byte, parts []string, text []byte) []byte {
 	mac := hmac.New(sha256.New, key)
-	for _, part := range []string{
-		string(f.Client), f.Kind.String(), f.ResourceID, f.Interaction.String(), string(f.State), micros(f.From), micros(f.To), string(text),
-	} {
+	for _, part := range append(slices.Clone(parts), string(text)) {
 		_, _ = fmt.Fprintf(mac, "%d:", len(part)) // a hash never refuses
 		_, _ = io.WriteString(mac, part)
 	}

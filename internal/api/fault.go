@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/notice"
@@ -42,6 +43,10 @@ var (
 	errBusy = &fault{
 		status: http.StatusServiceUnavailable, code: "unavailable", text: "too many changes wait to be stored; ask again shortly",
 	}
+	errDamaged = &fault{
+		status: http.StatusInternalServerError, code: "log_damaged",
+		text: "what is stored is not what was sealed, and is not shown as if it were; run arauto audit verify",
+	}
 	errTooLarge = &fault{
 		status: http.StatusRequestEntityTooLarge, code: "too_large",
 		text: "at most " + strconv.Itoa(intake.MaxLine) + " bytes are taken",
@@ -67,6 +72,7 @@ func conflict(text string) *fault {
 func faultOf(err error) *fault {
 	var known *fault
 	var line *intake.LineError
+	var damage *audit.Fault
 	switch {
 	case errors.As(err, &known):
 		return known
@@ -75,6 +81,8 @@ func faultOf(err error) *fault {
 			return errTooLarge
 		}
 		return invalid(line.Pointer, line.Code, line.Detail, "")
+	case errors.As(err, &damage):
+		return errDamaged
 	case errors.Is(err, intake.ErrBusy):
 		return errBusy
 	case errors.Is(err, intake.ErrUnavailable), errors.Is(err, jws.ErrUnavailable), errors.Is(err, context.DeadlineExceeded),
@@ -103,7 +111,7 @@ func faultOf(err error) *fault {
 func refuse(x *exchange, err error) {
 	f := faultOf(err)
 	switch f {
-	case errInternal:
+	case errInternal, errDamaged:
 		x.log.Error("request failed", "route", x.route, "error", err)
 	case errUnavailable:
 		x.log.Warn("request cannot be served now", "route", x.route, "error", err)

@@ -62,7 +62,7 @@ func (in *Internal) listInitiators(x *exchange) error {
 	for i := range list {
 		out.Initiators[i] = initiatorOf(&list[i])
 	}
-	return x.answer(http.StatusOK, out)
+	return in.view(x, len(list), out)
 }
 
 func (in *Internal) getInitiator(x *exchange) error {
@@ -74,7 +74,7 @@ func (in *Internal) getInitiator(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.answer(http.StatusOK, initiatorOf(&found))
+	return in.view(x, 1, initiatorOf(&found))
 }
 
 func (in *Internal) putInitiator(x *exchange) error {

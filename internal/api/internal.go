@@ -65,7 +65,13 @@ type InternalConfig struct {
 	Resender   Resender
 	Quarantine Quarantine
 	Initiators Initiators
+	Audited    Audited
+	Exports    Exports
+	Holds      Holds
+	Readings   Readings
 
+	Sources       Sources      // what is followed; nil: nothing is
+	Clock         Clock        // nil: nothing is known of times
 	Calendar      Calendar     // of certificates; nil: there is none to show
 	ResendEnabled bool         // D-4: off by default
 	Observer      Observer     // nil allowed
@@ -87,6 +93,7 @@ type Internal struct {
 	cfg        InternalConfig
 	face       *face
 	handler    http.Handler
+	repeated   repeated // readings of the last minute
 
 	draining context.Context // ends when streams shall read no further line
 	drain    context.CancelFunc
@@ -107,6 +114,7 @@ func NewInternal(c InternalConfig) *Internal {
 		tokens: c.Tokens, changes: c.Changes, history: c.History, resender: c.Resender, quarantine: c.Quarantine,
 		initiators: c.Initiators, cfg: c, face: newFace("internal", c.Log, c.Observer),
 	}
+	in.repeated.seen = map[string]*repeat{}
 	in.draining, in.drain = context.WithCancel(context.Background())
 	in.face.admit, in.face.refuse = in.admit, refuse
 	in.handler = in.face.router(in.routes())
@@ -117,7 +125,7 @@ func NewInternal(c InternalConfig) *Internal {
 func (in *Internal) routes() []route {
 	reading := []string{roleOperator, roleAuditor}
 	registrations := []string{roleRegistrar, roleOperator, roleAuditor}
-	return []route{
+	return append(append(in.auditRoutes(), in.clockRoutes()...), []route{
 		{http.MethodPost, "/internal/v1/changes", []string{roleIngest}, in.postChanges},
 
 		{http.MethodGet, "/internal/v1/initiators", registrations, in.listInitiators},
@@ -135,7 +143,13 @@ func (in *Internal) routes() []route {
 		{http.MethodGet, "/internal/v1/quarantine/{id}", reading, in.getCase},
 		{http.MethodPost, "/internal/v1/quarantine/{id}/apply", []string{roleOperator}, in.postApply},
 		{http.MethodPost, "/internal/v1/quarantine/{id}/dismiss", []string{roleOperator}, in.postDismiss},
-	}
+
+		{http.MethodGet, "/internal/v1/sources", reading, in.listSources},
+		{http.MethodGet, "/internal/v1/sources/{name}", reading, in.getSource},
+		{http.MethodPost, "/internal/v1/sources/{name}/pause", []string{roleOperator}, in.postPause},
+		{http.MethodPost, "/internal/v1/sources/{name}/resume", []string{roleOperator}, in.postResume},
+		{http.MethodPost, "/internal/v1/sources/{name}/reapply", []string{roleOperator}, in.postReapply},
+	}...)
 }
 
 // ServeHTTP answers one request.

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -44,7 +41,7 @@ func (in *Internal) listNotifications(x *exchange) error {
 		sealed := sealCursor(key, f, next)
 		page.NextCursor = &sealed
 	}
-	return x.answer(http.StatusOK, page)
+	return in.view(x, len(records), page)
 }
 
 // tooWide tells a search that took too long from a database that does not answer at all (L6, F5).
@@ -70,7 +67,7 @@ func (in *Internal) getNotification(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.answer(http.StatusOK, notificationOf(&record))
+	return in.view(x, 1, notificationOf(&record))
 }
 
 // id16 is the UUID in the path. What is none names nothing.
@@ -93,12 +90,7 @@ func (x *exchange) reason() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	reason := strings.TrimSpace(body.Reason)
-	if n := utf8.RuneCountInString(reason); n == 0 || n > 500 || strings.ContainsFunc(reason, unicode.IsControl) {
-		return "", invalid("/reason", "format", "reason must have 1 to 500 characters, none of them a control character",
-			"reason deve ter de 1 a 500 caracteres, sem caracteres de controle")
-	}
-	return reason, nil
+	return reasonFrom(body.Reason)
 }
 
 // postResend asks for one more POST (D-4).

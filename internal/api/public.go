@@ -202,7 +202,7 @@ func (p *Public) routes() []route {
 	for _, op := range operations {
 		for _, version := range op.versions {
 			out = append(out, route{
-				method: http.MethodGet, path: "/open-banking/" + op.api + "/" + version + op.path, roles: op.scopes,
+				method: http.MethodGet, path: op.route(version, "{id}"), roles: op.scopes,
 				handle: func(x *exchange) error { return p.get(x, &op, version) },
 			})
 		}

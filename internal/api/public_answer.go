@@ -246,6 +246,12 @@ func (p *Public) keep(ctx context.Context, x *exchange, status int, body []byte)
 	q := queryOf(x)
 	f := &q.poll.Facts
 	f.HTTPStatus, f.DurationUS = status, time.Since(q.poll.At).Microseconds()
+	if f.Operation == "" { // refused before it was looked at
+		f.Operation, f.APIVersion = operationOf(x.route)
+	}
+	if m := knownMethod(x.r.Method); m != http.MethodGet {
+		f.Method = m
+	}
 	sum := sha256.Sum256(body)
 	f.Digest = hex.EncodeToString(sum[:])
 	return p.cfg.Polls.Record(ctx, q.poll)

@@ -94,7 +94,7 @@ func (in *Internal) listCases(x *exchange) error {
 	for i := range cases {
 		out.Quarantine[i] = caseOf(&cases[i], wantsPortuguese(x.r))
 	}
-	return x.answer(http.StatusOK, out)
+	return in.view(x, len(cases), out)
 }
 
 func (in *Internal) getCase(x *exchange) error {
@@ -102,7 +102,17 @@ func (in *Internal) getCase(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.showCase(x.r.Context(), x, id)
+	c, err := in.quarantine.Case(x.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return in.view(x, 1, shownCase(x, &c))
+}
+
+func shownCase(x *exchange, c *notice.Case) caseJSON {
+	out := caseOf(c, wantsPortuguese(x.r))
+	out.Change = raw(c.Line)
+	return out
 }
 
 func (in *Internal) showCase(ctx context.Context, x *exchange, id notice.ID) error {
@@ -110,14 +120,13 @@ func (in *Internal) showCase(ctx context.Context, x *exchange, id notice.ID) err
 	if err != nil {
 		return err
 	}
-	out := caseOf(&c, wantsPortuguese(x.r))
-	out.Change = raw(c.Line)
-	return x.answer(http.StatusOK, out)
+	return x.answer(http.StatusOK, shownCase(x, &c))
 }
 
 var errClosed = conflict("the case is closed already")
 
-// postApply hands a case's line to intake once more, as it is: what stood in its way may have changed. Once another
+// postApply hands a case's line to intake once more, as it is, or as the mapping of its source makes it of the record
+// that was kept: what stood in its way may have changed. Once another
 // change with its revision was accepted, it is a conflict (design, "Judging a change").
 func (in *Internal) postApply(x *exchange) error {
 	id, err := x.id16()
@@ -133,7 +142,18 @@ func (in *Internal) postApply(x *exchange) error {
 	if c.State != caseOpen || c.Line == nil {
 		return errClosed
 	}
-	return in.accept(x, c.Line, intake.Origin{Source: "quarantine", Actor: x.who.Subject, Quarantine: id})
+	line, from, err := in.remap(ctx, &c, x.who.Subject)
+	switch {
+	case err != nil:
+		return err
+	case from.registered:
+		return in.showCase(ctx, x, id)
+	case line == nil && from.problems == nil:
+		return conflict("the mapping passes over this record now; the case can only be dismissed")
+	case line == nil:
+		return refusalOf(intake.Answer{Verdict: notice.Quarantined, Problems: from.problems, QuarantineID: id}, from.Origin)
+	}
+	return in.accept(x, line, from.Origin)
 }
 
 // postDismiss closes a case without applying it.

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net/http"
 	"slices"
 	"time"
 
@@ -61,7 +60,7 @@ func (in *Internal) getResource(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.answer(http.StatusOK, resourceJSON{
+	return in.view(x, len(t.Events)+len(t.Notifications), resourceJSON{
 		Kind: kind.String(), ResourceID: id, ClientID: orNull(string(t.Client)), APIVersion: orNull(t.APIVersion),
 		Revision: orNull(t.Revision), Status: orNull(string(t.Status)), UpdatedAt: instantOrNull(t.UpdatedAt),
 		Document: raw(t.Document), Timeline: momentsOf(&t), Notifications: notificationsOf(t.Notifications),

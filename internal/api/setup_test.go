@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/notice"
@@ -137,6 +141,7 @@ var errMissing = missing{errors.New("no row")}
 
 // shelf is a history, a resender, a quarantine and a registry whose answers a test sets.
 type shelf struct {
+	mu            sync.Mutex
 	notifications func(context.Context, notice.Filter) ([]notice.Record, notice.Position, error)
 	notification  func(notice.ID) (notice.Record, error)
 	timeline      func(notice.Key) (notice.Timeline, error)
@@ -145,6 +150,8 @@ type shelf struct {
 	cases         func(state string, limit int) ([]notice.Case, error)
 	aCase         func(notice.ID) (notice.Case, error)
 	dismiss       func(id notice.ID, actor, reason string) (bool, error)
+	readings      []notice.LogReading
+	unrecorded    error // what RecordReading answers
 	put           func(notice.ClientID, registry.Request, string) (notice.Initiator, bool, error)
 	get           func(notice.ClientID) (notice.Initiator, error)
 	list          func() ([]notice.Initiator, error)
@@ -175,6 +182,25 @@ func (s *shelf) Timeline(_ context.Context, key notice.Key) (notice.Timeline, er
 func (s *shelf) CursorKey(context.Context) ([]byte, error) { return []byte("key of this test"), nil }
 func (s *shelf) Ping(context.Context) error                { return s.ping }
 
+func (s *shelf) RecordReading(ctx context.Context, r notice.LogReading) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unrecorded != nil {
+		return s.unrecorded
+	}
+	if r.Caller == (notice.Caller{}) {
+		r.Caller, _ = ctx.Value(notice.CallerKey{}).(notice.Caller)
+	}
+	s.readings = append(s.readings, r)
+	return nil
+}
+
+func (s *shelf) recorded() []notice.LogReading {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.readings)
+}
+
 func (s *shelf) Resend(_ context.Context, id notice.ID, actor, reason string) (notice.ID, error) {
 	if s.resend == nil {
 		return notice.ID{}, errMissing
@@ -201,6 +227,43 @@ func (s *shelf) Dismiss(_ context.Context, id notice.ID, actor, reason string) (
 		return false, nil
 	}
 	return s.dismiss(id, actor, reason)
+}
+
+// nothing is a log without entries, exports and holds; what auditors do is tested on a real one.
+type nothing struct{}
+
+func (nothing) Search(context.Context, notice.Search, notice.Position, int) (audit.Page, error) {
+	return audit.Page{}, errMissing
+}
+
+func (nothing) Checkpoint(context.Context, int64) (audit.SignedHead, error) {
+	return audit.SignedHead{}, errMissing
+}
+
+func (nothing) CheckpointAt(context.Context, time.Time) (audit.SignedHead, error) {
+	return audit.SignedHead{}, errMissing
+}
+func (nothing) LogKey(context.Context) (ed25519.PublicKey, error) { return nil, nil }
+func (nothing) Open(context.Context, int64) (evidence.Log, func(), error) {
+	return nil, nil, errMissing
+}
+
+func (nothing) RequestExport(context.Context, notice.Export) (notice.Export, error) {
+	return notice.Export{}, errMissing
+}
+func (nothing) Exports(context.Context) ([]notice.Export, error) { return nil, nil }
+func (nothing) Export(context.Context, notice.ID) (notice.Export, error) {
+	return notice.Export{}, errMissing
+}
+func (nothing) ExportPiece(context.Context, notice.ID, int) ([]byte, error) { return nil, nil }
+func (nothing) DeleteExport(context.Context, notice.ID) error               { return errMissing }
+func (nothing) PlaceHold(context.Context, notice.Hold) (notice.Hold, bool, error) {
+	return notice.Hold{}, false, errMissing
+}
+func (nothing) LiftHold(context.Context, string, string) error { return errMissing }
+func (nothing) Holds(context.Context) ([]notice.Hold, error)   { return nil, nil }
+func (nothing) Hold(context.Context, string) (notice.Hold, error) {
+	return notice.Hold{}, errMissing
 }
 
 // registrations are the shelf's other half: its methods have names of their own.
@@ -321,6 +384,7 @@ func newWorld(t testing.TB, change ...func(*InternalConfig)) *world {
 	log := slog.New(slog.NewJSONHandler(w.journal, nil))
 	cfg := InternalConfig{
 		Tokens: tokens{}, Changes: w.intake, History: w.shelf, Resender: w.shelf, Quarantine: w.shelf, Initiators: registrations{w.shelf},
+		Audited: nothing{}, Exports: nothing{}, Holds: nothing{}, Readings: w.shelf,
 		ResendEnabled: true, Observer: w.watcher, Log: log,
 	}
 	for _, c := range change {

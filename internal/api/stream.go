@@ -63,7 +63,7 @@ func (in *Internal) stream(x *exchange) error {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
 	defer cancel()
 	s := &stream{
-		in: in, x: x, rc: rc, ctx: ctx, cancel: cancel, from: intake.Origin{Source: "api", Actor: x.who.Subject},
+		in: in, x: x, rc: rc, ctx: ctx, cancel: cancel, from: intake.Origin{Source: "api", Actor: x.who.Subject, Address: x.r.RemoteAddr},
 		source: &source{body: x.r.Body, rc: rc, idle: in.cfg.Idle}, lines: make(chan line, in.cfg.ReadAhead), out: newOutbox(),
 		portuguese: wantsPortuguese(x.r),
 	}

@@ -114,10 +114,10 @@ func (b *BundleWriter) line(name string, text []byte) error {
 	return err
 }
 
-// Entry writes one record, or the line of a removed entry.
-func (b *BundleWriter) Entry(record []byte) error {
+// Entry writes one line of an export: of an entry (AppendLine), or of a removed one (AppendRemoved).
+func (b *BundleWriter) Entry(line []byte) error {
 	b.manifest.Entries++
-	return b.line(memberEntries, record)
+	return b.line(memberEntries, line)
 }
 
 // proofLine is the path of one entry of a filtered bundle.
@@ -197,24 +197,34 @@ func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored 
 	if err != nil || json.Unmarshal(text, &b.Manifest) != nil || b.Format != bundleFormat {
 		return Verdict{}, &Fault{0, "the bundle has no manifest of the format " + bundleFormat}
 	}
-	if err := b.checkSums(); err != nil {
-		return Verdict{}, &Fault{0, err.Error()}
-	}
 	text, err = b.read(memberCheckpoints)
 	if err != nil {
 		return Verdict{}, &Fault{0, err.Error()}
 	}
 	checkpoints, err := OpenCheckpoints(text, public)
 	if err != nil {
-		return Verdict{}, &Fault{0, err.Error()}
+		var until int64 // which good ones cover
+		if n := len(checkpoints); n > 0 {
+			until = checkpoints[n-1].Size
+		}
+		return Verdict{}, &Fault{until, err.Error()}
 	}
 	if n := len(checkpoints); b.Size == 0 || n == 0 || checkpoints[n-1].Size != b.Size || checkpoints[n-1].Root.String() != b.Root {
 		return Verdict{}, &Fault{0, "the manifest is not about the last checkpoint in the bundle"}
 	}
+	var verdict Verdict
 	if b.Complete() {
-		return b.verifyAll(checkpoints, anchored)
+		verdict, err = b.verifyAll(checkpoints, anchored)
+	} else {
+		verdict, err = b.verifySome(checkpoints[len(checkpoints)-1])
 	}
-	return b.verifySome(checkpoints[len(checkpoints)-1])
+	if err != nil {
+		return verdict, err // it names the entry, which a sum does not
+	}
+	if err := b.checkSums(); err != nil {
+		return Verdict{}, &Fault{0, err.Error()}
+	}
+	return verdict, nil
 }
 
 func (b *bundle) open(name string) (io.ReadCloser, error) {
@@ -288,12 +298,15 @@ func (b *bundle) verifySome(c Checkpoint) (Verdict, error) {
 		return v, &Fault{0, err.Error()}
 	}
 	defer proofs.Close()
-	records, paths := bufio.NewScanner(entries), bufio.NewScanner(proofs)
-	records.Buffer(nil, maxRecord)
+	lines, paths := bufio.NewScanner(entries), bufio.NewScanner(proofs)
+	lines.Buffer(nil, maxRecord)
 	last := int64(-1)
-	for ; records.Scan(); v.Entries++ {
-		seq, err := Seq(records.Bytes())
-		if err != nil || seq <= last {
+	var record []byte
+	for ; lines.Scan(); v.Entries++ {
+		var leaf Hash
+		record, leaf, err = cutLine(record[:0], lines.Bytes())
+		seq, errSeq := Seq(record)
+		if err != nil || errSeq != nil || seq <= last {
 			return v, &Fault{max(last, 0), "after it there is something that is not a record in order"}
 		}
 		last = seq
@@ -301,11 +314,14 @@ func (b *bundle) verifySome(c Checkpoint) (Verdict, error) {
 		if err != nil {
 			return v, &Fault{seq, err.Error()}
 		}
-		if err := checkRecord(records.Bytes(), seq, path, c); err != nil {
+		if err := checkRecord(record, seq, path, c); err != nil {
 			return v, err
 		}
+		if Leaf(record) != leaf {
+			return v, &Fault{seq, "the leaf that stands beside the entry is not the entry's"}
+		}
 	}
-	if err := errors.Join(records.Err(), paths.Err()); err != nil {
+	if err := errors.Join(lines.Err(), paths.Err()); err != nil {
 		return v, &Fault{max(last, 0), "after it the bundle cannot be read"}
 	}
 	if v.Entries != b.Entries {

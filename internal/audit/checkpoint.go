@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/x509"
@@ -38,18 +39,27 @@ func (c Checkpoint) text(origin string) string {
 	return fmt.Sprintf("%s\n%d\n%s\ntime %s\nskew %dus\n", origin, c.Size, c.Root, c.At, c.Skew.Microseconds())
 }
 
-// Signer signs checkpoints with the log's key.
-type Signer struct{ key ed25519.PrivateKey }
+// Signer signs checkpoints with the log's key, which may be anywhere: in memory, or in a device that signs.
+type Signer struct {
+	key    crypto.Signer
+	public ed25519.PublicKey
+}
 
-// NewSigner makes a signer of a private key.
-func NewSigner(key ed25519.PrivateKey) *Signer { return &Signer{key} }
+// NewSigner makes a signer of the log's private key, an Ed25519 key of any kind: an ed25519.PrivateKey is a
+// crypto.Signer, and so is the handle of a key in a security module. A key of another algorithm has no Public and Sign
+// refuses it.
+func NewSigner(key crypto.Signer) *Signer {
+	public, _ := key.Public().(ed25519.PublicKey)
+	return &Signer{key, public}
+}
 
 // Public is the key that verifies what is signed.
-func (s *Signer) Public() ed25519.PublicKey { return s.key.Public().(ed25519.PublicKey) }
+func (s *Signer) Public() ed25519.PublicKey { return s.public }
 
-// Sign makes the signed note of a checkpoint.
+// Sign makes the signed note of a checkpoint. What the key made is verified before it is believed: a device that signs
+// wrongly must not leave a checkpoint that nobody can open.
 func (s *Signer) Sign(c Checkpoint) ([]byte, error) {
-	signed, err := note.Sign(&note.Note{Text: c.text(Origin(s.Public()))}, noteSigner{s})
+	signed, err := note.Sign(&note.Note{Text: c.text(Origin(s.public))}, noteSigner{s})
 	if err != nil {
 		return nil, fmt.Errorf("sign checkpoint of %d: %w", c.Size, err)
 	}
@@ -59,9 +69,22 @@ func (s *Signer) Sign(c Checkpoint) ([]byte, error) {
 // noteSigner shows a Signer to package note.
 type noteSigner struct{ s *Signer }
 
-func (n noteSigner) Name() string                     { return Origin(n.s.Public()) }
-func (n noteSigner) KeyHash() uint32                  { return keyHash(n.s.Public()) }
-func (n noteSigner) Sign(text []byte) ([]byte, error) { return ed25519.Sign(n.s.key, text), nil }
+func (n noteSigner) Name() string    { return Origin(n.s.public) }
+func (n noteSigner) KeyHash() uint32 { return keyHash(n.s.public) }
+
+func (n noteSigner) Sign(text []byte) ([]byte, error) {
+	if len(n.s.public) != ed25519.PublicKeySize {
+		return nil, errors.New("the log's key is not an Ed25519 key")
+	}
+	signature, err := n.s.key.Sign(nil, text, crypto.Hash(0)) // Ed25519 needs no randomness, and the text itself
+	if err != nil {
+		return nil, err
+	}
+	if !ed25519.Verify(n.s.public, text, signature) {
+		return nil, errors.New("what the log's key signed does not verify with its public half")
+	}
+	return signature, nil
+}
 
 // keyHash is the four bytes that name a key in a note: of SHA-256(name LF 0x01 key).
 func keyHash(public ed25519.PublicKey) uint32 {
@@ -142,17 +165,19 @@ func SplitCheckpoints(file []byte) ([][]byte, error) {
 	return out, nil
 }
 
-// OpenCheckpoints verifies and reads a file of signed notes.
+// OpenCheckpoints verifies and reads a file of signed notes. With an error it returns those before the one that is wrong.
 func OpenCheckpoints(file []byte, public ed25519.PublicKey) ([]Checkpoint, error) {
 	notes, err := SplitCheckpoints(file)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Checkpoint, len(notes))
+	out := make([]Checkpoint, 0, len(notes))
 	for i, n := range notes {
-		if out[i], err = OpenCheckpoint(n, public); err != nil {
-			return nil, fmt.Errorf("checkpoint %d of the file: %w", i+1, err)
+		c, err := OpenCheckpoint(n, public)
+		if err != nil {
+			return out, fmt.Errorf("checkpoint %d of the file: %w", i+1, err)
 		}
+		out = append(out, c)
 	}
 	return out, nil
 }

@@ -2,32 +2,56 @@ package audit
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ed25519"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// removedLine stands in an export for an entry whose month was removed: its leaf, and the time it had.
-type removedLine struct {
-	V    int    `json:"v"`
-	Seq  int64  `json:"seq"`
-	At   string `json:"at"`
-	Leaf string `json:"leaf"`
+// A line of an export ends with the leaf of its entry, as the log has it. While an entry is what was sealed that is the
+// hash of its record; where it is not, the leaves, which the signed root covers, tell which entry it was.
+const (
+	leafStart = `,"leaf":"`
+	leafEnd   = `"}`
+	leafSize  = len(leafStart) + 44 + len(leafEnd)
+)
+
+// AppendLine writes the line of an export for an entry, without its line feed: its record, and as the last member the
+// leaf that the log has for it.
+func AppendLine(b, record []byte, leaf Hash) []byte {
+	b = append(b, bytes.TrimSuffix(record, []byte("}"))...)
+	return append(append(append(b, leafStart...), leaf.String()...), leafEnd...)
 }
 
 // AppendRemoved writes the line that stands for a removed entry, without its line feed.
 func AppendRemoved(b []byte, seq int64, at Instant, leaf Hash) []byte {
-	return fmt.Appendf(b, `%s%d,"at":"%s","leaf":"%s"}`, recordStart, seq, at, leaf)
+	return fmt.Appendf(b, `%s%d,"at":"%s"%s%s%s`, recordStart, seq, at, leafStart, leaf, leafEnd)
+}
+
+// errLine means that a line is not one of an export.
+var errLine = errors.New("not a line of an export: a record, with the leaf as its last member")
+
+// cutLine appends to b the record that a line was made of, and reads the leaf.
+func cutLine(b, line []byte) (record []byte, leaf Hash, err error) {
+	at := len(line) - leafSize
+	if at < 1 || !bytes.HasPrefix(line[at:], []byte(leafStart)) || !bytes.HasSuffix(line, []byte(leafEnd)) {
+		return nil, leaf, errLine
+	}
+	if leaf, err = tlog.ParseHash(string(line[at+len(leafStart) : len(line)-len(leafEnd)])); err != nil {
+		return nil, leaf, errLine
+	}
+	return append(append(b, line[:at]...), '}'), leaf, nil
 }
 
 // maxRecord bounds one line of an export; entries are a few hundred bytes.
 const maxRecord = 16 << 20
 
-// VerifyRecords walks a complete export, one record a line from position 0 on, and compares it with checkpoints whose
-// signatures were verified. What is wrong is a *Fault.
+// VerifyRecords walks a complete export, one record and its leaf a line from position 0 on, and compares it with
+// checkpoints whose signatures were verified. What is wrong is a *Fault. It names the first entry that is not what was
+// sealed; only where the leaf beside that entry was changed as well, the first of those between two checkpoints.
 func VerifyRecords(lines io.Reader, checkpoints []Checkpoint) (Verdict, error) {
 	var v Verifier
 	if err := v.Expect(checkpoints...); err != nil {
@@ -37,23 +61,27 @@ func VerifyRecords(lines io.Reader, checkpoints []Checkpoint) (Verdict, error) {
 	scanner.Buffer(make([]byte, 64<<10), maxRecord)
 	for scanner.Scan() {
 		if err := v.addLine(scanner.Bytes()); err != nil {
-			return Verdict{}, err
+			return Verdict{}, v.first(err)
 		}
 	}
 	if err := scanner.Err(); err != nil {
-		return Verdict{}, fmt.Errorf("read line %d: %w", v.Size()+1, err)
+		return Verdict{}, v.first(&Fault{v.Size(), "the file cannot be read from here on: " + err.Error()})
 	}
-	return v.Finish()
+	verdict, err := v.Finish()
+	return verdict, v.first(err)
 }
 
-func (v *Verifier) addLine(line []byte) error {
-	var r removedLine
-	if len(line) > 256 || json.Unmarshal(line, &r) != nil || r.Leaf == "" {
-		return v.Add(line)
+func (v *Verifier) addLine(line []byte) (err error) {
+	var leaf Hash
+	if v.scratch, leaf, err = cutLine(v.scratch[:0], line); err != nil {
+		return &Fault{v.Size(), err.Error()}
 	}
-	leaf, err := tlog.ParseHash(r.Leaf)
-	at, errAt := parseInstant(r.At)
-	if err != nil || errAt != nil || r.Seq != v.Size() || string(AppendRemoved(nil, r.Seq, at, leaf)) != string(line) {
+	stamp, removed := bytes.CutPrefix(v.scratch, fmt.Appendf(nil, `%s%d,"at":"`, recordStart, v.Size()))
+	if !removed {
+		return v.AddBeside(v.scratch, leaf)
+	}
+	at, err := parseInstant(string(bytes.TrimSuffix(stamp, []byte(`"}`))))
+	if err != nil || string(AppendRemoved(nil, v.Size(), at, leaf)) != string(line) {
 		return &Fault{v.Size(), "neither a record nor the line of a removed one"}
 	}
 	return v.AddRemoved(at, leaf)

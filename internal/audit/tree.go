@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -31,6 +32,8 @@ type Range struct {
 
 // Size is the number of leaves.
 func (r *Range) Size() int64 { return r.size }
+
+func (r *Range) clone() *Range { return &Range{r.size, slices.Clone(r.stack)} }
 
 // Append adds a leaf and tells emit, when not nil, every subtree that is complete by it, the leaf itself included, with
 // its level and its number in that level.

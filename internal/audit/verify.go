@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -32,6 +33,9 @@ type Verifier struct {
 	waiting []Checkpoint // ahead of the tree, the smallest first
 	good    int64        // size of the last checkpoint that agreed
 	scratch []byte
+
+	differs int64  // first position whose record is not the leaf beside it
+	beside  *Range // the tree of the leaves themselves from there on; nil while all agree
 
 	removed map[string]*removal // by month
 	dropped []Dropped           // as the last entry about removals says
@@ -90,6 +94,27 @@ func (v *Verifier) Add(record []byte) error {
 	return v.grow(Leaf(record))
 }
 
+// AddBeside takes the record at the next position together with the leaf that stands beside it, in an export. When
+// records turn out not to be what was signed while the leaves are, the fault names the very record.
+func (v *Verifier) AddBeside(record []byte, leaf Hash) error {
+	if v.beside == nil && Leaf(record) != leaf {
+		v.differs, v.beside = v.tree.Size(), v.tree.clone()
+	}
+	if v.beside != nil {
+		v.beside.Append(leaf, nil)
+	}
+	return v.Add(record)
+}
+
+// first prefers, of two faults, the one that shows earlier in the log.
+func (v *Verifier) first(err error) error {
+	var f *Fault
+	if v.beside != nil && errors.As(err, &f) && f.Seq > v.differs {
+		return &Fault{v.differs, "the entry is not the leaf that stands beside it; further on: " + f.Reason}
+	}
+	return err
+}
+
 // AddEntry takes the entry at the next position and returns its leaf.
 func (v *Verifier) AddEntry(e *Entry) (Hash, error) {
 	v.scratch = e.AppendRecord(v.scratch[:0], v.tree.Size())
@@ -111,6 +136,9 @@ func (v *Verifier) AddRemoved(at Instant, leaf Hash) error {
 	r.last = v.tree.Size()
 	r.count++
 	v.total++
+	if v.beside != nil {
+		v.beside.Append(leaf, nil)
+	}
 	return v.grow(leaf)
 }
 
@@ -126,7 +154,13 @@ func (v *Verifier) compare() error {
 	for len(v.waiting) > 0 && v.waiting[0].Size == v.tree.Size() {
 		c := v.waiting[0]
 		v.waiting = v.waiting[1:]
-		if c.Root != v.tree.Root() {
+		right, beside := c.Root == v.tree.Root(), v.beside != nil && c.Root == v.beside.Root()
+		switch {
+		case right && v.beside != nil:
+			return &Fault{v.differs, "the leaf that stands beside the entry is not the entry's; the entry is what was signed at " + c.At.String()}
+		case beside:
+			return &Fault{v.differs, "the entry is not what was signed at " + c.At.String()}
+		case !right:
 			return &Fault{v.good, fmt.Sprintf("the entries from %d to %d are not what was signed at %s", v.good, c.Size-1, c.At)}
 		}
 		v.good = c.Size

@@ -24,6 +24,9 @@ func (g *Gateway) startChores() {
 	g.every("cancel", time.Second, g.cancelEnded)
 	g.every("measure", 5*time.Second, g.measure)
 	g.every("history", time.Hour, g.keepHistory)
+	g.every("reconcile", reconcileTick, g.daily.tick)
+	g.every("exports", time.Second, g.makeExports)
+	g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) })
 }
 
 // every runs a chore at once and then at a distance, until the chores end.
@@ -67,7 +70,10 @@ func (g *Gateway) keepHistory(ctx context.Context) error {
 	for _, name := range gone {
 		g.log.Info("month of the history dropped: its time is over and it is proven and anchored", "partition", name)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return g.tellHeld(ctx)
 }
 
 // measure updates the figures that are read rather than counted.

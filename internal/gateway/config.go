@@ -113,6 +113,10 @@ type Config struct {
 	Announce struct {
 		DirectAuthorised []string `yaml:"direct_authorised" env:"ARAUTO_ANNOUNCE_DIRECT_AUTHORISED"`
 	} `yaml:"announce"`
+	Watch struct {
+		Sources   []string      `yaml:"sources" env:"ARAUTO_WATCH_SOURCES"`     // mapping files, one a source
+		Readiness time.Duration `yaml:"readiness" env:"ARAUTO_WATCH_READINESS"` // lag from which /readyz says no; 0: never
+	} `yaml:"watch"`
 	Timers struct {
 		Enabled *[]string `yaml:"enabled" env:"-"`
 	} `yaml:"timers"`
@@ -122,6 +126,10 @@ type Config struct {
 	Resend struct {
 		Enabled bool `yaml:"enabled" env:"ARAUTO_RESEND_ENABLED"`
 	} `yaml:"resend"`
+	Reconcile struct {
+		Enabled bool   `yaml:"enabled" env:"ARAUTO_RECONCILE_ENABLED"`
+		At      string `yaml:"at" env:"ARAUTO_RECONCILE_AT"` // hours and minutes, Brasília's time
+	} `yaml:"reconcile"`
 	History struct {
 		KeepYears int `yaml:"keep_years" env:"ARAUTO_HISTORY_KEEP_YEARS"`
 	} `yaml:"history"`
@@ -129,6 +137,8 @@ type Config struct {
 		Key        string `yaml:"key" env:"ARAUTO_LOG_KEY"`
 		AnchorFile string `yaml:"anchor_file" env:"ARAUTO_LOG_ANCHOR_FILE"`
 		AnchorURL  string `yaml:"anchor_url" env:"ARAUTO_LOG_ANCHOR_URL"`
+
+		S3 ObjectStore `yaml:"anchor_s3"`
 	} `yaml:"log"`
 
 	origin map[string]string // by environment name: where a value came from
@@ -153,6 +163,8 @@ func standard() *Config {
 	c.Ingest.MaxInFlight = 4096
 	c.Schema.UnknownMembers = "reject"
 	c.History.KeepYears = 5
+	c.Reconcile.Enabled, c.Reconcile.At = true, "03:30"
+	c.Log.S3 = standardObjectStore()
 	return c
 }
 
@@ -353,7 +365,10 @@ func (c *Config) Check() error {
 	c.checkAddresses(p)
 	c.checkWebhook(p)
 	c.checkTrust(p)
+	c.checkAnchors(p)
 	c.checkLists(p)
+	c.checkWatch(p)
+	c.checkReconcile(p)
 	return p.err()
 }
 
@@ -490,9 +505,6 @@ func (c *Config) checkWebhook(p *problems) {
 }
 
 func (c *Config) checkLists(p *problems) {
-	if u, err := url.Parse(c.Log.AnchorURL); c.Log.AnchorURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || c.Profile != Development)) {
-		p.add("log.anchor_url", "is not an https:// URL", "name where checkpoints are posted to")
-	}
 	if _, err := parseKinds(c.Announce.DirectAuthorised); err != nil {
 		p.add("announce.direct_authorised", "%v", "name kinds: payment-consent, recurring-consent", err)
 	}

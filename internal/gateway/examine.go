@@ -19,6 +19,9 @@ func Examine(ctx context.Context, cfg *Config, now time.Time) (findings []string
 		findings = append(findings, t.examine(ctx, now)...)
 		t.close()
 	}
+	more, err := examineSources(ctx, cfg)
+	findings = append(findings, more...)
+	p.take(err)
 	if cfg.Database.URL != "" {
 		more, err := examineDatabase(ctx, cfg)
 		findings = append(findings, more...)

@@ -50,6 +50,7 @@ type Gateway struct {
 	dispatcher *dispatch.Dispatcher
 	sender     *webhook.Sender
 	registry   *registry.Registry
+	sources    *sources // what is followed
 
 	internal  *api.Internal
 	polls     *spool.Spool
@@ -57,6 +58,8 @@ type Gateway struct {
 	sealer    *sealer    // proves the history
 	seen      *receivers // certificates of initiators' endpoints
 	listeners []*listener
+
+	daily *reconciler // looks whether the history is complete
 
 	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery
 
@@ -142,10 +145,14 @@ func (g *Gateway) wire() error {
 	if g.registry, err = registry.New(register); err != nil {
 		return err
 	}
+	if err := g.openSources(); err != nil {
+		return err
+	}
 	if g.sealer, err = newSealer(cfg, g.store, g.log, g.metrics); err != nil {
 		return err
 	}
-	g.ready = &readiness{checks: g.checks(), notes: func() []string { return g.trust.notes(time.Now()) }}
+	g.daily = newReconciler(cfg, g.store, g.log, g.metrics.registry)
+	g.ready = &readiness{checks: g.checks(), notes: func() []string { return append(g.trust.notes(time.Now()), g.sources.notes()...) }}
 	return g.listen(schemas)
 }
 
@@ -158,7 +165,7 @@ func schemaOptions(cfg *Config) []openapi.Option {
 
 // checks are what must be usable for readiness.
 func (g *Gateway) checks() []check {
-	return []check{
+	checks := []check{
 		{"database", g.checkDatabase},
 		{"certificates", func(context.Context) error { return g.trust.ready(time.Now()) }},
 		{"keys", func(context.Context) error { return g.trust.keysReady() }},
@@ -172,6 +179,10 @@ func (g *Gateway) checks() []check {
 			return nil
 		}},
 	}
+	if g.cfg.Watch.Readiness > 0 {
+		checks = append(checks, check{"sources", func(context.Context) error { return g.lagging() }})
+	}
+	return checks
 }
 
 func (g *Gateway) checkDatabase(ctx context.Context) error {
@@ -224,6 +235,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.run("intake", func() { g.intake.Run(g.chores) })
 	g.run("polls", func() { g.polls.Run(g.chores) })
 	g.run("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) })
+	g.runSources()
 	g.run("seal", func() { g.sealer.run(g.chores) })
 	g.startChores()
 	for _, l := range g.listeners {
@@ -316,6 +328,10 @@ func (g *Gateway) Stop() {
 		ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout-time.Second)
 		defer cancel()
 		g.stopListeners(ctx)
+		if err := g.internal.RecordRepeated(ctx, true); err != nil {
+			g.log.Error("how often some readings came again is lost", "error", err)
+		}
+		g.waitSources()
 		g.end() // intake stores what was accepted and ends; chores end
 		g.waitLoops(ctx)
 		g.sender.Close()

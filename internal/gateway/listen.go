@@ -23,7 +23,8 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	cfg := g.cfg
 	g.internal = api.NewInternal(api.InternalConfig{
 		Tokens: g.trust.bearer(cfg), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
-		Calendar: calendar{g.trust, g.seen}, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
+		Audited: audited{g.store}, Exports: g.store, Holds: g.store, Readings: g.store, Clock: g.store,
+		Sources: g.sources, Calendar: calendar{g.trust, g.seen}, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
 	})
 	var config *tls.Config
 	if g.trust.internal != nil {

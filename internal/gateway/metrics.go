@@ -62,6 +62,8 @@ type metrics struct {
 	pollCommit     prometheus.Histogram
 	pollsKept      *prometheus.CounterVec
 	shed           *prometheus.CounterVec
+	sources        *followed
+	heldMonths     prometheus.Gauge
 }
 
 func newMetrics(version string) *metrics {
@@ -127,6 +129,8 @@ func newMetrics(version string) *metrics {
 	m.polls = counter("polls_total", "Status queries answered, by kind, status and error code.", "kind", "status", "code")
 	m.pollCommit = one(histogram("poll_commit_seconds", "One shared commit of poll records.", delays))
 	m.pollsKept = counter("polls_kept_total", "Poll records that took another way than their commit.", "way")
+	m.heldMonths = gauge("history_months_held", "Months of the history that are older than they are kept and stay under a hold.").WithLabelValues()
+	m.sources = newFollowed(r)
 	m.shed = counter("polls_shed_total", "Status queries refused by a limit.", "limit")
 	gauge("build_info", "Always 1; the label says which version runs.", "version").WithLabelValues(version).Set(1)
 	return m

@@ -9,8 +9,11 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,31 +31,46 @@ const horizonLimit = 10 * time.Second
 // repeatAfter is how often an alarm that goes on is said again.
 const repeatAfter = time.Minute
 
-// sealer gives the history its proof, in the background: nothing that serves initiators or the bank waits for it.
+// sealing is what the sealer needs of the store.
+type sealing interface {
+	Seal(ctx context.Context, key *audit.Signer) (store.Sealed, error)
+	LogKey(ctx context.Context) (ed25519.PublicKey, error)
+	RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error)
+	CheckAnchored(ctx context.Context, c audit.Checkpoint) error
+	MarkAnchored(ctx context.Context, checkpoint time.Time) error
+}
+
+// sealer gives the history its proof, in the background: nothing that serves initiators or the bank waits for it. The
+// carriers bring what it signed to the anchors, and it does not wait for them either.
 type sealer struct {
-	cfg     *Config
-	store   *store.Store
-	log     *slog.Logger
-	key     *audit.Signer // nil until it is known
-	anchors []anchor
-	figures sealFigures
+	cfg      *Config
+	store    sealing
+	log      *slog.Logger
+	key      *audit.Signer // nil until it is known
+	carriers []*carrier
+	figures  sealFigures
 
-	anchored int64 // size of the checkpoint that every anchor has
-	compared bool  // the log was compared with what the file anchor holds
+	newest   atomic.Pointer[head] // the newest checkpoint
+	compared bool                 // the log was compared with what the file anchor holds
+	horizon  int64                // as it was seen first at since
+	since    time.Time
+
+	mu       sync.Mutex
+	taken    map[*carrier]head // the newest checkpoint that each anchor has
+	anchored int64             // size of the newest checkpoint that every anchor has or is past
 	said     map[string]time.Time
-
-	horizon int64 // as it was seen first at since
-	since   time.Time
 }
 
 type sealFigures struct {
-	sealed, failures                     prometheus.Counter
+	sealed                               prometheus.Counter
+	failures                             *prometheus.CounterVec
 	size, stopped, horizon, checkpointed prometheus.Gauge
+	anchored                             *prometheus.GaugeVec
 }
 
 // newSealer reads the key, where a setting names one, and prepares the anchors.
-func newSealer(cfg *Config, s *store.Store, log *slog.Logger, m *metrics) (*sealer, error) {
-	w := &sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, figures: sealMetrics(m.registry)}
+func newSealer(cfg *Config, s sealing, log *slog.Logger, m *metrics) (*sealer, error) {
+	w := &sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, figures: sealMetrics(m.registry)}
 	if cfg.Log.Key != "" {
 		key, err := readLogKey(cfg.Log.Key)
 		if err != nil {
@@ -60,9 +78,20 @@ func newSealer(cfg *Config, s *store.Store, log *slog.Logger, m *metrics) (*seal
 		}
 		w.key = key
 	}
-	w.anchors = []anchor{fileAnchor(cfg.anchorFile())}
+	w.carriers = []*carrier{newCarrier("file", fileAnchor(cfg.anchorFile()), 0)}
 	if cfg.Log.AnchorURL != "" {
-		w.anchors = append(w.anchors, newURLAnchor(cfg.Log.AnchorURL))
+		w.carriers = append(w.carriers, newCarrier("url", &urlAnchor{cfg.Log.AnchorURL, anchorClient(nil)}, 0))
+	}
+	object, err := cfg.objectAnchor()
+	if err != nil {
+		return nil, err
+	}
+	if object != nil {
+		w.carriers = append(w.carriers, newCarrier("object-store", object, objectEvery))
+	}
+	for _, c := range w.carriers {
+		w.figures.failures.WithLabelValues(c.name)
+		w.figures.anchored.WithLabelValues(c.name)
 	}
 	return w, nil
 }
@@ -78,9 +107,17 @@ func sealMetrics(r prometheus.Registerer) sealFigures {
 		r.MustRegister(c)
 		return c
 	}
+	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "arauto_log_anchor_failures_total", Help: "Checkpoints that an anchor did not take, by anchor; the next one covers them.",
+	}, []string{"anchor"})
+	anchored := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "arauto_log_anchored_time_seconds", Help: "When the newest checkpoint was signed that an anchor has from this replica, in seconds since 1970; 0: none yet.",
+	}, []string{"anchor"})
+	r.MustRegister(failures, anchored)
 	return sealFigures{
 		sealed:       counter("log_entries_sealed_total", "Entries of the history that this replica sealed."),
-		failures:     counter("log_anchor_failures_total", "Checkpoints that an anchor did not take; the next one covers them."),
+		failures:     failures,
+		anchored:     anchored,
 		size:         gauge("log_size", "Entries in the proven log."),
 		stopped:      gauge("log_sealing_stopped", "1 while sealing is refused: wrong key, or the log is not what was signed."),
 		horizon:      gauge("log_horizon_age_seconds", "How long one running transaction has kept younger entries from being sealed."),
@@ -90,14 +127,7 @@ func sealMetrics(r prometheus.Registerer) sealFigures {
 
 // readLogKey reads the private key from a file that only its owner can read.
 func readLogKey(path string) (*audit.Signer, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read by others than its owner (mode %04o): set it to 0600", path, info.Mode().Perm())
-	}
-	text, err := os.ReadFile(path)
+	text, err := readPrivate(path)
 	if err != nil {
 		return nil, err
 	}
@@ -134,6 +164,13 @@ func (w *sealer) refuse(ctx context.Context) error {
 
 // run seals until ctx ends, or for as long as this replica has the key.
 func (w *sealer) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	var carriers sync.WaitGroup
+	defer carriers.Wait()
+	defer cancel()
+	for _, c := range w.carriers {
+		carriers.Go(func() { w.carry(ctx, c) })
+	}
 	tick := time.NewTicker(sealEvery)
 	defer tick.Stop()
 	for {
@@ -152,46 +189,116 @@ func (w *sealer) run(ctx context.Context) {
 	}
 }
 
-// complain tells what went wrong, the same at most once a minute; some of it is an alarm.
-func (w *sealer) complain(err error) {
-	alarm := errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey)
-	if alarm {
-		w.figures.stopped.Set(1)
-	}
-	if now := time.Now(); now.Sub(w.said[err.Error()]) >= repeatAfter {
-		w.said = map[string]time.Time{err.Error(): now}
-		if alarm {
-			w.log.Error("the history is not sealed", "error", err)
-		} else {
-			w.log.Warn("the history could not be sealed, it will be tried again", "error", err)
+// carry brings checkpoints to one anchor until ctx ends. What fails is tried again, with a newer checkpoint if there is
+// one, which covers it.
+func (w *sealer) carry(ctx context.Context, c *carrier) {
+	tick := time.NewTicker(sealEvery)
+	defer tick.Stop()
+	for {
+		if err := w.deliver(ctx, c); err != nil && ctx.Err() == nil {
+			w.complain(err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+		case <-tick.C:
 		}
 	}
 }
 
-// round seals everything that can be sealed and anchors the newest checkpoint.
+// errAnchor means that an anchor did not take a checkpoint.
+var errAnchor = errors.New("a checkpoint is not anchored")
+
+// deliver brings the newest checkpoint to one anchor. Once all have one, the database is told how far that is.
+func (w *sealer) deliver(ctx context.Context, c *carrier) error {
+	more, err := c.carry(ctx, w.newest.Load())
+	if err != nil {
+		w.figures.failures.WithLabelValues(c.name).Inc()
+		return fmt.Errorf("%w: %w", errAnchor, err)
+	}
+	w.mu.Lock()
+	if more {
+		w.taken[c] = c.has
+		w.figures.anchored.WithLabelValues(c.name).Set(float64(c.has.at.Unix()))
+	}
+	least := c.has
+	for _, other := range w.carriers {
+		if h := w.taken[other]; h.size < least.size {
+			least = h
+		}
+	}
+	known := w.anchored
+	w.mu.Unlock()
+	if least.size <= known {
+		return nil
+	}
+	if err := w.store.MarkAnchored(ctx, least.at); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.anchored = max(w.anchored, least.size)
+	return nil
+}
+
+// complain tells what went wrong, the same at most once a minute; some of it is an alarm.
+func (w *sealer) complain(err error) {
+	stopped := errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey)
+	if stopped {
+		w.figures.stopped.Set(1)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(w.said, func(_ string, at time.Time) bool { return now.Sub(at) >= repeatAfter })
+	if _, lately := w.said[err.Error()]; lately {
+		return
+	}
+	w.said[err.Error()] = now
+	switch {
+	case stopped:
+		w.log.Error("the history is not sealed", "error", err)
+	case errors.Is(err, errAnchor):
+		w.log.Error("a checkpoint is not anchored, it will be tried again", "error", err)
+	default:
+		w.log.Warn("the history could not be sealed, it will be tried again", "error", err)
+	}
+}
+
+// round seals everything that can be sealed; each batch has its checkpoint, which the carriers take up at once.
 func (w *sealer) round(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
-	var out store.Sealed
-	for more := true; more; more = out.More {
-		var err error
-		if out, err = w.store.Seal(ctx, w.key); err != nil {
+	for more := true; more; {
+		out, err := w.store.Seal(ctx, w.key)
+		if err != nil {
 			return err
 		}
 		w.figures.sealed.Add(float64(out.Entries))
+		if out.Busy {
+			return nil
+		}
+		w.publish(out)
+		more = out.More
 	}
-	if out.Busy {
-		return nil
-	}
+	return nil
+}
+
+// publish makes known what one transaction sealed.
+func (w *sealer) publish(out store.Sealed) {
 	w.figures.stopped.Set(0)
 	w.figures.size.Set(float64(out.Size))
 	w.watchHorizon(out)
 	if out.Checkpoint == nil {
-		return nil
+		return
 	}
 	w.figures.checkpointed.Set(float64(out.SealedAt.Unix()))
-	return w.anchor(ctx, out)
+	w.newest.Store(&head{out.Size, out.SealedAt, out.Checkpoint})
+	for _, c := range w.carriers {
+		c.stir()
+	}
 }
 
 // watchHorizon raises the alarm when one transaction keeps the entries of all younger ones waiting.
@@ -254,7 +361,7 @@ func (w *sealer) ownKey(ctx context.Context) error {
 	}
 	switch {
 	case registered.Equal(w.key.Public()):
-		return w.publish()
+		return w.publishKey()
 	case w.cfg.Profile == Production:
 		return store.ErrWrongKey
 	case made:
@@ -263,8 +370,8 @@ func (w *sealer) ownKey(ctx context.Context) error {
 	return errNoKey
 }
 
-// publish leaves the public half where whoever verifies finds it.
-func (w *sealer) publish() error {
+// publishKey leaves the public half where whoever verifies finds it.
+func (w *sealer) publishKey() error {
 	text, err := audit.MarshalPublic(w.key.Public())
 	if err != nil {
 		return err
@@ -302,20 +409,4 @@ func makeLogKey(path string) (*audit.Signer, error) {
 		return nil, fmt.Errorf("store the log's key: %w", err)
 	}
 	return readLogKey(path)
-}
-
-// anchor carries the newest checkpoint out of the database's reach. What fails is tried again with the next one, which
-// covers it.
-func (w *sealer) anchor(ctx context.Context, out store.Sealed) error {
-	if out.Size <= w.anchored {
-		return nil
-	}
-	for _, a := range w.anchors {
-		if err := a.put(ctx, out.Checkpoint); err != nil {
-			w.figures.failures.Inc()
-			return fmt.Errorf("anchor the checkpoint of %d entries: %w", out.Size, err)
-		}
-	}
-	w.anchored = out.Size
-	return w.store.MarkAnchored(ctx, out.SealedAt)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -58,14 +59,20 @@ func (p *proof) must(s *sealer, err error) *sealer {
 	return s
 }
 
-// value reads a gauge of a sealer.
-func (p *proof) value(s *sealer, name string) float64 {
+// value reads a gauge of a sealer; labels are the values of its labels.
+func (p *proof) value(s *sealer, name string, labels ...string) float64 {
 	p.t.Helper()
 	families, err := p.metrics[s].registry.Gather()
 	require.NoError(p.t, err)
 	for _, f := range families {
-		if f.GetName() == "arauto_log_"+name {
-			return f.GetMetric()[0].GetGauge().GetValue()
+		for _, m := range f.GetMetric() {
+			var values []string
+			for _, l := range m.GetLabel() {
+				values = append(values, l.GetValue())
+			}
+			if f.GetName() == "arauto_log_"+name && slices.Equal(values, labels) {
+				return m.GetGauge().GetValue()
+			}
 		}
 	}
 	p.t.Fatal("there is no gauge ", name)
@@ -171,17 +178,19 @@ func TestCheckpointsAreCarriedToEveryAnchor(t *testing.T) {
 	}))
 	defer siem.Close()
 	s := p.must(p.sealer(Development, t.TempDir(), "", siem.URL))
+	file, post := s.carriers[0], s.carriers[1]
 	p.write(4)
-	require.Eventually(t, func() bool {
-		err := s.round(t.Context())
-		return err != nil && err.Error() == "anchor the checkpoint of 4 entries: log.anchor_url answered 503"
-	}, 30*time.Second, time.Millisecond)
+	p.sealed(s, 4)
+	require.EqualError(t, s.deliver(t.Context(), post), "a checkpoint is not anchored: anchor url: log.anchor_url answered 503")
+	require.NoError(t, s.deliver(t.Context(), file), "one that fails keeps no other from getting it")
 	var anchored bool
 	mark := "SELECT anchored_through > '-infinity' FROM arauto.seal_state"
 	require.NoError(t, p.owner.QueryRow(t.Context(), mark).Scan(&anchored))
 	require.False(t, anchored)
+	require.InDelta(t, 0, p.value(s, "anchored_time_seconds", "url"), 0)
+	require.InDelta(t, time.Now().Unix(), p.value(s, "anchored_time_seconds", "file"), 60)
 	up = true
-	require.NoError(t, s.round(t.Context()), "tried again without anything new")
+	require.NoError(t, s.deliver(t.Context(), post), "tried again without anything new")
 	require.NoError(t, p.owner.QueryRow(t.Context(), mark).Scan(&anchored))
 	require.True(t, anchored)
 	c, err := audit.OpenCheckpoint(posted, s.key.Public())
@@ -199,6 +208,7 @@ func TestALogThatIsNotTheAnchoredOneIsNotContinued(t *testing.T) {
 	first := p.must(p.sealer(Development, dir, "", ""))
 	p.write(10)
 	p.sealed(first, 10)
+	require.NoError(t, first.deliver(t.Context(), first.carriers[0]))
 	_, err := p.owner.Exec(t.Context(), "SET session_replication_role = replica; DELETE FROM arauto.log_position; DELETE FROM arauto.log_checkpoint; DELETE FROM arauto.entry")
 	require.NoError(t, err)
 	p.write(20)

@@ -20,7 +20,9 @@ const ahead = 60 * time.Second
 type Origin struct {
 	Source     string    // "api", or a source's name
 	Actor      string    // who handed it in, such as a token's subject
+	Address    string    // address and port it came from; "" where it came over no connection of ours
 	Quarantine notice.ID // the case being applied, zero otherwise
+	Keep       []byte    // what goes to quarantine instead of the line: the record a source made it from; nil: the line
 }
 
 // rfc3339 refuses what time.Parse takes beyond the RFC: an hour of one digit, a comma, offsets of a day.
@@ -72,8 +74,11 @@ func (r *reader) instant(name string, required bool) (t time.Time, original stri
 // read builds the change. What is wrong with it stands in Problems; only the wall clock of now is used.
 func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *notice.Change {
 	r := &reader{m: m}
+	if from.Keep != nil {
+		line = from.Keep
+	}
 	c := &notice.Change{
-		ID: in.newID(), Source: from.Source, Actor: from.Actor, Quarantine: from.Quarantine, Line: line, Document: m.raw, Cause: ofb.Holder,
+		ID: in.newID(), Source: from.Source, Actor: from.Actor, Address: from.Address, Quarantine: from.Quarantine, Line: line, Document: m.raw, Cause: ofb.Holder,
 		ReceivedAt: now,
 	}
 	r.identity(c)

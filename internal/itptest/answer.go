@@ -94,10 +94,34 @@ func (i *Initiator) Answer(match string, answers ...Answer) {
 	i.scripts = append(i.scripts, &script{match, answers})
 }
 
+// AnswerBy has a function give the answers that no script gives; nil: none. It is called from many goroutines.
+func (i *Initiator) AnswerBy(decide func(*Request) Answer) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.decide = decide
+}
+
+// Accepts tells whether this answer, read whole, tells the sender that it was accepted.
+func (a Answer) Accepts() bool {
+	return a.Raw == nil && a.Flood == nil && (a.Status == 0 || a.Status/100 == 2) && (a.Stall == Nowhere || a.Stall == AtBody) && a.End != HangUp && a.End != ResetUp
+}
+
 // next takes the answer for a request.
 func (i *Initiator) next(r *Request) Answer {
 	i.mu.Lock()
-	defer i.mu.Unlock()
+	best, decide := i.scripted(r), i.decide
+	i.mu.Unlock()
+	switch {
+	case best != nil:
+		return *best
+	case decide != nil:
+		return decide(r)
+	}
+	return Accept
+}
+
+// scripted takes the answer of the script for a request, if there is one. The caller holds mu.
+func (i *Initiator) scripted(r *Request) *Answer {
 	var best *script
 	for _, s := range i.scripts {
 		if strings.Contains(r.Target, s.match) && (best == nil || len(s.match) > len(best.match)) {
@@ -105,13 +129,13 @@ func (i *Initiator) next(r *Request) Answer {
 		}
 	}
 	if best == nil {
-		return Accept
+		return nil
 	}
 	answer := best.answers[0]
 	if len(best.answers) > 1 {
 		best.answers = best.answers[1:]
 	}
-	return answer
+	return &answer
 }
 
 // write gives the answer and says whether the connection goes on.

@@ -47,6 +47,7 @@ type Initiator struct {
 	open        map[net.Conn]struct{}
 	behaviours  []Connection // of the next connections
 	scripts     []*script
+	decide      func(*Request) Answer
 	requests    []Request
 	handshakes  []Handshake
 	connections int
@@ -228,6 +229,7 @@ func (i *Initiator) serve(raw net.Conn, number int, behaviour Connection) {
 		request.Connection, request.Remote = number, raw.RemoteAddr().String()
 		request.TLS, request.PeerSubject = facts, subject(facts)
 		answer := i.next(&request)
+		request.Given = answer
 		i.record(request)
 		if !answer.write(i, conn, raw, &request) {
 			return

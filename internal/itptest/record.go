@@ -26,6 +26,7 @@ type Request struct {
 	Header      []Field // in the order of arrival
 	Body        []byte
 	Interaction string // x-webhook-interaction-id
+	Given       Answer // what it is answered
 
 	At          time.Time // when its first byte was there; monotonic
 	Connection  int       // number of the connection, from 1

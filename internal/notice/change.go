@@ -27,6 +27,7 @@ type Change struct {
 
 	Source     string // "api", a source's name, or "quarantine"
 	Actor      string // who handed it in
+	Address    string // from which address and port; "" where it came over no connection of ours
 	Line       []byte // the whole line, kept only if it goes to quarantine
 	Problems   []Problem
 	ReceivedAt time.Time // monotonic, of this process

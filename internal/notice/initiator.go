@@ -12,4 +12,17 @@ type Initiator struct {
 	Push            bool     // there is at least one URI
 	StatementDigest []byte   // SHA-256 of the verified software statement; nil when none was given
 	UpdatedAt       time.Time
+
+	// Basis says in the history what a registration that was followed rests on; "" for one that was put with a fresh
+	// statement. It is not kept beside it.
+	Basis Basis
 }
+
+// Basis is what a registration rests on that was read from an authorization server's own table.
+type Basis string
+
+// The two bases of followed registrations.
+const (
+	StatementKept    Basis = "statement-kept"                  // verified as at registration, but for its age
+	StatementChecked Basis = "checked-by-authorization-server" // there is none any more; the mapping vouches for it
+)

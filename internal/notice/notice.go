@@ -53,6 +53,18 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
+// Time is when a version 7 id was made, to the millisecond; false for ids that do not tell.
+func (id ID) Time() (at time.Time, known bool) {
+	if id[6]>>4 != 7 {
+		return time.Time{}, false
+	}
+	var ms int64
+	for _, b := range id[:6] {
+		ms = ms<<8 | int64(b)
+	}
+	return time.UnixMilli(ms).UTC(), true
+}
+
 // ClientID is the client_id of an initiator's registration: the unit of ownership and of sharding, and the lane of the
 // dispatcher.
 type ClientID string

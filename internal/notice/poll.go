@@ -56,6 +56,7 @@ type PollFacts struct {
 	System       string     `json:"system"` // replica and version; filled in by the store
 	Operation    string     `json:"operation,omitempty"`
 	APIVersion   string     `json:"apiVersion,omitempty"` // asked for
+	Method       string     `json:"method,omitempty"`     // where it is not GET
 	Organisation string     `json:"organisationId,omitempty"`
 	Software     string     `json:"softwareId,omitempty"`
 	Certificate  string     `json:"certificateSerial,omitempty"` // hex

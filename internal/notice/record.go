@@ -17,6 +17,7 @@ type Record struct {
 	Manual        bool   // an operator's resend
 	Late          bool   // the first attempt started more than FirstWithin after occurredAt
 	NextAttemptAt time.Time
+	Arrival       Arrival
 	Attempts      []AttemptRecord // started ones only, by number
 }
 
@@ -34,6 +35,8 @@ type AttemptRecord struct {
 	URL         string
 	Detail      string
 	Offsets     Offsets
+	StoredAt    time.Time // when the outcome was committed
+	Rescued     bool      // nobody saw the end: the lease ran out
 }
 
 // Offsets are the instants of an attempt, counted from when it was handed to the sender.

@@ -7,10 +7,9 @@
 // switches push off whatever the statement lists; a statement that is present is checked in every profile. There is no
 // cache: a registration is in force when Put returns, since a claim reads the address from the same row.
 //
-// Put is the one way in, whoever calls it: the API for a registrar's own system, or a source that follows the
-// authorization server's table of clients, which would read its rows in order, make a Request of each with the statement
-// kept there, and call Put and Delete under an actor of its own. No such source exists yet; one needs nothing from here
-// that is not exported, and cannot store what Put would refuse.
+// Put is the way in for a registrar's own system, through the API. Follow is the one for a source that reads the
+// authorization server's own table of clients: all rules of Put hold but the age of the statement, which that server took
+// long ago.
 //
 // What was asked for and refused leaves a trace as well (cases K5): an entry of the history, committed before the refusal
 // is answered.
@@ -120,7 +119,7 @@ const (
 // request is to blame, which is in the history by then; an error that wraps jws.ErrUnavailable when the statement cannot
 // be judged now; or the store's, also when a refusal could not be recorded.
 func (g *Registry) Put(ctx context.Context, client notice.ClientID, r Request, actor string) (in notice.Initiator, created bool, err error) {
-	digest, err := g.judge(client, r)
+	digest, err := g.judge(client, r, g.judgeStatement)
 	if invalid := (*Invalid)(nil); errors.As(err, &invalid) {
 		if err := g.refused(ctx, client, r, actor, invalid); err != nil {
 			return notice.Initiator{}, false, err
@@ -144,7 +143,7 @@ func (g *Registry) Put(ctx context.Context, client notice.ClientID, r Request, a
 }
 
 // judge says what is wrong with a request, or gives the digest of its statement.
-func (g *Registry) judge(client notice.ClientID, r Request) (digest []byte, err error) {
+func (g *Registry) judge(client notice.ClientID, r Request, statement func(Request, []string) ([]byte, error)) (digest []byte, err error) {
 	if problems := judgeFields(client, r); len(problems) > 0 {
 		return nil, &Invalid{Code: InvalidRequest, Description: "the registration is not well formed", Problems: problems}
 	}
@@ -152,7 +151,7 @@ func (g *Registry) judge(client notice.ClientID, r Request) (digest []byte, err 
 	if problems := g.addresses.judge(uris); len(problems) > 0 {
 		return nil, &Invalid{Code: InvalidURIs, Description: "an address cannot be registered", Problems: problems}
 	}
-	return g.judgeStatement(r, uris)
+	return statement(r, uris)
 }
 
 // refused records a refusal. A client id that is none cannot be written down as one.

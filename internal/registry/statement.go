@@ -17,10 +17,15 @@ func (g *Registry) judgeStatement(r Request, uris []string) (digest []byte, err 
 		}
 		return nil, nil
 	}
+	return g.compare(r, uris, func(s Statements) (jws.Statement, error) { return s.Verify(r.SoftwareStatement) })
+}
+
+// compare verifies a statement and holds it against the request.
+func (g *Registry) compare(r Request, uris []string, verify func(Statements) (jws.Statement, error)) (digest []byte, err error) {
 	if g.statements == nil {
 		return nil, fmt.Errorf("no key set of the Directory is configured, so no software statement can be verified: %w", jws.ErrUnavailable)
 	}
-	statement, err := g.statements.Verify(r.SoftwareStatement)
+	statement, err := verify(g.statements)
 	if refusal := (*jws.Refusal)(nil); errors.As(err, &refusal) {
 		return nil, badStatement(refusal.Error())
 	}

@@ -21,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -162,8 +163,9 @@ func (s *Spool) Stat() (files int, bytes int64, age time.Duration) {
 	return s.folder.count(), bytes, age
 }
 
-// Record returns nil when the poll is committed or synced to the spool. When ctx ends first, the poll is recorded all
-// the same and its caller, who cannot answer any more, is told ctx.Err().
+// Record returns nil when the poll is committed or synced to the spool. When ctx ends first, a poll that still waits is
+// withdrawn, and ctx.Err() returned; one that is on its way is waited for, which takes little more than the patience. So
+// a caller that is told of an error may record something else under the same id, and there will be one record.
 func (s *Spool) Record(ctx context.Context, p notice.Poll) error {
 	if err := s.Ready(); err != nil {
 		return err
@@ -181,8 +183,24 @@ func (s *Spool) Record(ctx context.Context, p notice.Poll) error {
 	case <-w.done:
 		return w.err
 	case <-ctx.Done():
-		return ctx.Err()
+		if s.withdraw(w) {
+			return ctx.Err()
+		}
+		<-w.done
+		return w.err
 	}
+}
+
+// withdraw takes a poll back that nobody has taken up yet.
+func (s *Spool) withdraw(w *waiter) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := slices.Index(s.waiting, w)
+	if at < 0 {
+		return false
+	}
+	s.waiting = slices.Delete(slices.Clone(s.waiting), at, at+1)
+	return true
 }
 
 // Run commits and replays until ctx ends; then it records what still waits and returns. Whoever calls Record must have
@@ -196,7 +214,7 @@ func (s *Spool) Run(ctx context.Context) {
 		case batch == nil:
 			return
 		case spool:
-			s.running.Go(func() { s.toFile(batch, false) })
+			s.running.Go(func() { s.toFile(batch) })
 		default:
 			s.running.Go(func() {
 				defer s.landed()
@@ -292,36 +310,47 @@ func (s *Spool) commit(batch []*waiter) {
 			return
 		}
 		s.log.Warn("polls not committed, spooled", "polls", len(batch), "error", err)
-		s.toFile(batch, false)
+		s.toFile(batch)
 	case <-patience.C:
-		name := s.toFile(batch, true)
-		if err := <-result; err != nil || name == "" {
-			if err != nil {
-				s.log.Warn("polls not committed, left in the spool", "polls", len(batch), "error", err)
-			}
-			s.ripe(name)
-			return
+		name, failed := s.write(batch, true)
+		if failed == nil {
+			release(batch, nil)
 		}
-		s.folder.remove(name)
-		signal(s.left) // what was written after it need not wait any more
+		err := <-result
+		switch {
+		case failed != nil && err != nil:
+			release(batch, fmt.Errorf("%w: %w: %w", ErrFull, failed, err))
+		case failed != nil: // the commit saved them after all
+			release(batch, nil)
+		case err != nil:
+			s.log.Warn("polls not committed, left in the spool", "polls", len(batch), "error", err)
+			s.ripe(name)
+		default:
+			s.folder.remove(name)
+			signal(s.left) // what was written after it need not wait any more
+		}
 	}
 }
 
-// toFile writes and syncs a batch and lets its callers go. A file that is held back is not replayed until it is ripe,
-// since its commit is under way. It returns the name of the file, "" when it could not be written.
-func (s *Spool) toFile(batch []*waiter, held bool) string {
-	name, err := s.folder.write(pollsOf(batch, true), held)
-	if err != nil {
-		s.log.Error("polls cannot be spooled", "polls", len(batch), "error", err)
+// toFile writes and syncs a batch and lets its callers go.
+func (s *Spool) toFile(batch []*waiter) {
+	if _, err := s.write(batch, false); err != nil {
 		release(batch, fmt.Errorf("%w: %w", ErrFull, err))
-		return ""
+		return
+	}
+	release(batch, nil)
+	signal(s.left)
+}
+
+// write makes a batch durable in a file and returns its name. One that is held back is not replayed until it is ripe,
+// since its commit is under way.
+func (s *Spool) write(batch []*waiter, held bool) (name string, err error) {
+	if name, err = s.folder.write(pollsOf(batch, true), held); err != nil {
+		s.log.Error("polls cannot be spooled", "polls", len(batch), "error", err)
+		return "", err
 	}
 	s.observer.Spooled(len(batch))
-	release(batch, nil)
-	if !held {
-		signal(s.left)
-	}
-	return name
+	return name, nil
 }
 
 func (s *Spool) ripe(name string) {

@@ -350,17 +350,42 @@ func TestAtTheEndWhatWaitsIsRecorded(t *testing.T) {
 	})
 }
 
-func TestACallerWhoIsGoneIsRecordedAllTheSame(t *testing.T) {
+// TestACallerWhoIsGoneIsRecordedOnceOrNotAtAll: whoever is told of an error records a refusal instead, under the same id.
+func TestACallerWhoIsGoneIsRecordedOnceOrNotAtAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHistory()
 		h.hang = make(chan struct{})
-		s, stop := run(t, Config{Store: h})
+		s, stop := run(t, Config{Store: h, Commits: 1})
 		defer stop()
+		var under sync.WaitGroup
 		ctx, cancel := context.WithCancel(t.Context())
-		go cancel()
-		require.ErrorIs(t, s.Record(ctx, poll(1)), context.Canceled)
-		close(h.hang)
+		under.Go(func() { require.NoError(t, s.Record(ctx, poll(1)), "it is on its way, and is waited for") })
 		synctest.Wait()
+		under.Go(func() {
+			require.ErrorIs(t, s.Record(ctx, poll(2)), context.Canceled, "it waited, and is withdrawn")
+			require.NoError(t, s.Record(t.Context(), poll(2)))
+		})
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		close(h.hang)
+		under.Wait()
+		synctest.Wait()
+		require.Equal(t, 2, h.count())
+	})
+}
+
+// TestPollsThatCannotBeSpooledAreSavedByTheirCommit: the disk is full, and the database was slow and not away.
+func TestPollsThatCannotBeSpooledAreSavedByTheirCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHistory()
+		h.hang = make(chan struct{})
+		dir := t.TempDir()
+		s, stop := run(t, Config{Store: h, Dir: dir})
+		defer stop()
+		require.NoError(t, os.RemoveAll(dir)) // no file can be made there
+		time.AfterFunc(time.Second, func() { close(h.hang) })
+		require.NoError(t, s.Record(t.Context(), poll(1)))
 		require.Equal(t, 1, h.count())
 	})
 }

@@ -15,7 +15,9 @@ import (
 type Post struct {
 	Target      string // path as it stood in the request line
 	Interaction string
-	At          time.Time
+	At          time.Time     // on the receiver's clock
+	Held        time.Duration // how long the receiver then kept its answer back
+	Accepted    bool          // the answer given was an acceptance; whether it was read, the receiver does not know
 }
 
 // Books are the three accounts of one run that nobody forged together: what the core handed in, what the receivers got,
@@ -26,6 +28,16 @@ type Books struct {
 	Notifications []Notification
 	// Stored lists the revisions the gateway knows of each resource in the ledger, with the id of its change.
 	Stored map[Revision]string
+
+	// Disturbed tells whether something was broken on purpose between two instants, or shortly before. What is late, or of
+	// unknown end, while nothing was, is wrong. Nil: nothing is said about such things.
+	Disturbed func(from, to time.Time) bool
+	// Hostile names clients whose receivers misbehave before a request can be made: when a POST arrives there says nothing
+	// of us.
+	Hostile map[string]bool
+	// Ahead is by how much the database's clock was moved ahead of ours between two instants, at most; nil: not at all. A
+	// schedule kept by that clock is early by as much.
+	Ahead func(from, to time.Time) time.Duration
 }
 
 // Report is what comparing them showed. Wrong is empty when all is well.
@@ -36,6 +48,8 @@ type Report struct {
 	Posts                           int
 	UnknownSent, UnknownUnsent      int // attempts whose end nobody saw, by whether the receiver got them
 	Delivered, Exhausted, Cancelled int
+	AcceptedAgain                   int            // attempts after one the receiver had accepted, whose answer was lost
+	First, Second, Third            Waits          // from the try that was answered, and from the failure, to the POST; beyond what the rule says
 	Reasons                         map[string]int // what unknown attempts give as detail, and how often
 	Wrong                           []string
 }
@@ -45,6 +59,30 @@ func (r Report) String() string {
 	return fmt.Sprintf("changes: %d acknowledged, %d refused, %d unknown; notifications: %d (%d delivered, %d exhausted, %d cancelled, %d pending, %d late); "+
 		"attempts: %d (%d unknown: %d sent, %d not); posts: %d; wrong: %d; reasons for unknown: %v", r.Acknowledged, r.Refused, r.Unknown, r.Notifications, r.Delivered, r.Exhausted,
 		r.Cancelled, r.Pending, r.Late, r.Attempts, r.UnknownOutcomes, r.UnknownSent, r.UnknownUnsent, r.Posts, len(r.Wrong), r.Reasons)
+}
+
+// Waits are measured times.
+type Waits []time.Duration
+
+// String gives their number, median, 99th percentile and maximum.
+func (w Waits) String() string {
+	if len(w) == 0 {
+		return "none"
+	}
+	slices.Sort(w)
+	at := func(q float64) time.Duration { return w[int(q*float64(len(w)-1))].Round(time.Millisecond) }
+	return fmt.Sprintf("%d, median %s, p99 %s, most %s", len(w), at(.5), at(.99), at(1))
+}
+
+// Over counts the times longer than d.
+func (w Waits) Over(d time.Duration) int {
+	n := 0
+	for _, one := range w {
+		if one > d {
+			n++
+		}
+	}
+	return n
 }
 
 // Collect reads the gateway's account for a ledger.
@@ -103,6 +141,10 @@ func (c *Core) stored(ctx context.Context, key Revision, into map[Revision]strin
 // audit is one comparison under way.
 type audit struct {
 	Report
+	disturbed func(from, to time.Time) bool
+	ahead     func(from, to time.Time) time.Duration
+	hostile   map[string]bool
+
 	posts map[string][]Post   // by interaction id
 	byKey map[Revision]string // notification of a revision
 	byID  map[string]*Notification
@@ -119,10 +161,18 @@ func (a *audit) wrong(format string, args ...any) {
 //   - a revision has one notification at most, a notification three attempts at most, numbered without a gap, none before
 //     its time, none after a success;
 //   - every POST that arrived is one recorded attempt, and no attempt arrived twice;
-//   - what is recorded as answered was received, once.
+//   - what is recorded as answered was received, once;
+//   - by the receivers' clock, a second and a third POST come 10 s and 60 s after the failure, or later;
+//   - while nothing was broken, no first POST is late, no retry is late, and the end of every attempt is known.
 func (b Books) Check() Report {
 	a := &audit{posts: map[string][]Post{}, byKey: map[Revision]string{}, byID: map[string]*Notification{}, known: map[string]bool{}}
-	a.Reasons = map[string]int{}
+	a.Reasons, a.hostile = map[string]int{}, b.Hostile
+	if a.disturbed = b.Disturbed; a.disturbed == nil {
+		a.disturbed = func(_, _ time.Time) bool { return true }
+	}
+	if a.ahead = b.Ahead; a.ahead == nil {
+		a.ahead = func(_, _ time.Time) time.Duration { return 0 }
+	}
 	a.Posts, a.Notifications = len(b.Posts), len(b.Notifications)
 	for _, p := range b.Posts {
 		a.posts[p.Interaction] = append(a.posts[p.Interaction], p)
@@ -172,10 +222,39 @@ func (a *audit) line(line Line, stored map[Revision]string) {
 			a.wrong("%v was acknowledged with notification %s, which does not exist", key, n.ID)
 		} else if found.ResourceID != key.ResourceID || found.Kind != key.Kind {
 			a.wrong("notification %s of %v is about %s %s", n.ID, key, found.Kind, found.ResourceID)
+		} else {
+			a.first(line, found)
 		}
 	}
 	if id, told := a.byKey[key]; told && len(line.Answer.Notifications) == 0 {
 		a.wrong("%v was acknowledged as silent and has notification %s", key, id)
+	}
+}
+
+// firstWithin and retryWithin are how late a first attempt and a retry may be (contract "On time, late"; cases C2).
+const (
+	firstWithin = 1500 * time.Millisecond
+	retryWithin = time.Second
+)
+
+// first checks that the first POST about an acknowledged change was in time.
+func (a *audit) first(line Line, n *Notification) {
+	if line.Sent.IsZero() || len(n.Attempts) == 0 || line.Answer.Outcome == "duplicate" {
+		return
+	}
+	if began := n.Attempts[0].StartedAt; began.Sub(n.CreatedAt) > firstWithin && !a.disturbed(n.CreatedAt, began) {
+		a.wrong("notification %s: its first attempt began %s after it was made, and nothing was broken then", n.ID, began.Sub(n.CreatedAt).Round(time.Millisecond))
+	}
+	if a.hostile[n.ClientID] {
+		return
+	}
+	for _, p := range a.posts[n.Attempts[0].InteractionID] {
+		waited := p.At.Sub(line.Sent)
+		a.First = append(a.First, waited)
+		if waited > firstWithin && !a.disturbed(line.Sent, p.At) {
+			a.wrong("notification %s: its first POST came %s after the change was handed in at %s, and nothing was broken then",
+				n.ID, waited.Round(time.Millisecond), line.Sent.Format(time.TimeOnly))
+		}
 	}
 }
 
@@ -238,11 +317,15 @@ func (a *audit) attempt(n *Notification, i int) int {
 		if success(before) {
 			a.wrong("notification %s: attempt %d followed a success", n.ID, i+1)
 		}
+		a.retry(n, i)
 	}
 	switch {
 	case t.Outcome == nil:
 	case *t.Outcome == "unknown":
 		a.UnknownOutcomes++
+		if t.EndedAt != nil && !a.disturbed(t.StartedAt, *t.EndedAt) {
+			a.wrong("notification %s: the end of attempt %d at %s is unknown, and nothing was broken then", n.ID, i+1, t.StartedAt.Format(time.TimeOnly))
+		}
 		if t.Detail != nil {
 			a.Reasons[*t.Detail]++
 		}
@@ -255,6 +338,41 @@ func (a *audit) attempt(n *Notification, i int) int {
 		a.wrong("attempt %s is recorded as answered %d and never arrived", t.InteractionID, *t.HTTPStatus)
 	}
 	return len(posts)
+}
+
+// retry checks when the POST of a second or third attempt came: by the receivers' clock, which knows nothing of ours.
+func (a *audit) retry(n *Notification, i int) {
+	before, t := &n.Attempts[i-1], &n.Attempts[i]
+	if before.EndedAt == nil {
+		return // wrong already
+	}
+	if waited := t.StartedAt.Sub(*before.EndedAt) - gaps[i]; waited > retryWithin && !a.disturbed(*before.EndedAt, t.StartedAt) {
+		a.wrong("notification %s: attempt %d began %s late at %s, and nothing was broken then", n.ID, i+1, waited.Round(time.Millisecond), t.StartedAt.Format(time.TimeOnly))
+	}
+	earlier, later := a.posts[before.InteractionID], a.posts[t.InteractionID]
+	if len(earlier) == 0 || len(later) == 0 {
+		return
+	}
+	if earlier[0].Accepted {
+		a.AcceptedAgain++
+	}
+	failed := earlier[0].At
+	switch {
+	case before.HTTPStatus != nil:
+		failed = failed.Add(earlier[0].Held) // the answer was read, so it had been given
+	case before.EndedAt.Before(failed):
+		failed = *before.EndedAt // given up before the receiver, short of processor time, had come to read it
+	}
+	waited := later[0].At.Sub(failed)
+	if i == 1 {
+		a.Second = append(a.Second, waited-gaps[i])
+	} else {
+		a.Third = append(a.Third, waited-gaps[i])
+	}
+	if ahead := a.ahead(failed, later[0].At); waited+ahead < gaps[i] {
+		a.wrong("notification %s: POST %d arrived %s after POST %d had failed at %s; the rule says %s, and the database's clock was moved ahead by %s",
+			n.ID, i+1, waited.Round(time.Millisecond), i, failed.Format(time.TimeOnly), gaps[i], ahead)
+	}
 }
 
 func success(t Attempt) bool {

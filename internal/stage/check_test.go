@@ -41,12 +41,12 @@ func good() Books {
 	}{"n1"})
 	return Books{
 		Ledger: []Line{
-			{Fate: Acknowledged, Change: change("p1", 1), Answer: told},
+			{Sent: at(-0.1), Fate: Acknowledged, Change: change("p1", 1), Answer: told},
 			{Fate: Acknowledged, Change: change("p1", 2), Answer: Accepted{ChangeID: "c2", Outcome: "applied"}},
 			{Fate: Unknown, Change: change("p2", 1)},
 			{Fate: Refused, Change: change("p3", 1)},
 		},
-		Posts: []Post{{Target: "/x/pix/payments/p1", Interaction: "i1"}, {Target: "/x/pix/payments/p1", Interaction: "i2"}},
+		Posts: []Post{{Target: "/x/pix/payments/p1", Interaction: "i1", At: at(0.1), Held: 900 * time.Millisecond}, {Target: "/x/pix/payments/p1", Interaction: "i2", At: at(11.05)}},
 		Notifications: []Notification{{
 			ID: "n1", Kind: "pix-payment", ResourceID: "p1", Revision: &revision, State: "delivered",
 			Attempts: []Attempt{attempt(1, "i1", "refused", 0, 1), attempt(2, "i2", "delivered", 11, 12)},
@@ -61,6 +61,24 @@ func TestBooksOfARunThatWentWellAgree(t *testing.T) {
 	require.Equal(t, []int{2, 1, 1, 1, 2, 2}, []int{r.Acknowledged, r.Unknown, r.Refused, r.Notifications, r.Attempts, r.Posts})
 	require.Equal(t, 1, r.Delivered)
 	require.NotEmpty(t, r.String())
+}
+
+func never(_, _ time.Time) bool { return false }
+
+// TestWhatAFaultExplainsIsNotWrong cooks the books in ways that are wrong in calm times only.
+func TestWhatAFaultExplainsIsNotWrong(t *testing.T) {
+	b := good()
+	b.Disturbed = func(_, _ time.Time) bool { return true }
+	b.Posts[0].At, b.Posts[1].At = at(1.7), at(8.7)
+	b.Posts[0].Held = 0
+	b.Ahead = func(_, _ time.Time) time.Duration { return 3 * time.Second }
+	r := b.Check()
+	require.Empty(t, r.Wrong)
+	require.Equal(t, "1, median 1.8s, p99 1.8s, most 1.8s", r.First.String())
+	require.Equal(t, 1, r.First.Over(firstWithin))
+	require.Equal(t, "none", r.Third.String())
+	b.Ahead = func(_, _ time.Time) time.Duration { return 2 * time.Second }
+	require.Len(t, b.Check().Wrong, 1)
 }
 
 // TestWhatMustNotHappenIsFound cooks the books in each way the checker promises to see.
@@ -80,17 +98,26 @@ func TestWhatMustNotHappenIsFound(t *testing.T) {
 			n.ID, n.Attempts = "n2", nil
 			b.Notifications = append(b.Notifications, n)
 		}, "two notifications"},
-		"a POST nobody recorded":            {func(b *Books) { b.Posts = append(b.Posts, Post{Target: "/p1", Interaction: "i9"}) }, "never recorded"},
-		"an attempt sent twice":             {func(b *Books) { b.Posts = append(b.Posts, b.Posts[1]) }, "arrived 2 times"},
-		"an interaction id used twice":      {func(b *Books) { b.Notifications[0].Attempts[1].InteractionID = "i1" }, "used for two"},
-		"an attempt about another payment":  {func(b *Books) { b.Posts[0].Target = "/x/pix/payments/p7" }, "arrived at"},
-		"an answer nobody gave":             {func(b *Books) { b.Posts = b.Posts[:1] }, "never arrived"},
-		"a second attempt too early":        {func(b *Books) { b.Notifications[0].Attempts[1].StartedAt = at(10.9) }, "after the failure"},
-		"a second attempt beside the first": {func(b *Books) { b.Notifications[0].Attempts[0].EndedAt = nil }, "had not ended"},
-		"an attempt after a success":        {func(b *Books) { d := "delivered"; b.Notifications[0].Attempts[0].Outcome = &d }, "followed a success"},
-		"a number left out":                 {func(b *Books) { b.Notifications[0].Attempts[1].Number = 3 }, "stands in place"},
-		"a fourth attempt":                  {fourth, "has 4 attempts"},
-		"a state that does not follow":      {func(b *Books) { b.Notifications[0].State = "exhausted" }, "is exhausted after"},
+		"a POST nobody recorded":                          {func(b *Books) { b.Posts = append(b.Posts, Post{Target: "/p1", Interaction: "i9"}) }, "never recorded"},
+		"an attempt sent twice":                           {func(b *Books) { b.Posts = append(b.Posts, b.Posts[1]) }, "arrived 2 times"},
+		"an interaction id used twice":                    {func(b *Books) { b.Notifications[0].Attempts[1].InteractionID = "i1" }, "used for two"},
+		"an attempt about another payment":                {func(b *Books) { b.Posts[0].Target = "/x/pix/payments/p7" }, "arrived at"},
+		"an answer nobody gave":                           {func(b *Books) { b.Posts = b.Posts[:1] }, "never arrived"},
+		"a second attempt too early":                      {func(b *Books) { b.Notifications[0].Attempts[1].StartedAt = at(10.9) }, "after the failure"},
+		"a second attempt beside the first":               {func(b *Books) { b.Notifications[0].Attempts[0].EndedAt = nil }, "had not ended"},
+		"an attempt after a success":                      {func(b *Books) { d := "delivered"; b.Notifications[0].Attempts[0].Outcome = &d }, "followed a success"},
+		"a second POST too early by the receiver's clock": {func(b *Books) { b.Posts[1].At = at(10.9) }, "POST 2 arrived 9.9s after"},
+		"a first POST that is late in calm times":         {func(b *Books) { b.Posts[0].At, b.Disturbed = at(1.5), never }, "first POST came 1.6s after"},
+		"a retry that is late in calm times": {func(b *Books) {
+			b.Notifications[0].Attempts[1].StartedAt, b.Disturbed = at(12.1), never
+		}, "attempt 2 began 1.1s late"},
+		"an end nobody saw in calm times": {func(b *Books) {
+			u := "unknown"
+			b.Notifications[0].Attempts[0].Outcome, b.Notifications[0].Attempts[0].HTTPStatus, b.Disturbed = &u, nil, never
+		}, "the end of attempt 1"},
+		"a number left out":            {func(b *Books) { b.Notifications[0].Attempts[1].Number = 3 }, "stands in place"},
+		"a fourth attempt":             {fourth, "has 4 attempts"},
+		"a state that does not follow": {func(b *Books) { b.Notifications[0].State = "exhausted" }, "is exhausted after"},
 		"a failure that nothing follows": {func(b *Books) {
 			b.Notifications[0].State, b.Notifications[0].Attempts = "pending", b.Notifications[0].Attempts[:1]
 		}, "is pending after"},

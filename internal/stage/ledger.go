@@ -33,7 +33,8 @@ const (
 
 // Line is one line of the book.
 type Line struct {
-	At     time.Time `json:"at"` // when the answer was there, or was given up
+	Sent   time.Time `json:"sent,omitzero"` // when this try began
+	At     time.Time `json:"at"`            // when the answer was there, or was given up
 	Fate   Fate      `json:"fate"`
 	Change Change    `json:"change"`
 	Answer Accepted  `json:"answer,omitzero"` // of an acknowledged change
@@ -49,16 +50,25 @@ func OpenLedger(path string) (*Ledger, error) {
 	return &Ledger{file: file}, nil
 }
 
-// Note writes down what became of a change: err is what handing it in returned.
-func (l *Ledger) Note(c Change, a Accepted, err error) error {
-	line := Line{At: time.Now().UTC(), Fate: Acknowledged, Change: c, Answer: a}
+// FateOf tells what the core knows after handing in a change returned err.
+func FateOf(err error) Fate {
 	var refusal *Refusal
 	switch {
 	case err == nil:
+		return Acknowledged
 	case errors.As(err, &refusal) && refusal.Status < 500:
-		line.Fate, line.Answer, line.Error = Refused, Accepted{}, err.Error()
-	default:
-		line.Fate, line.Answer, line.Error = Unknown, Accepted{}, err.Error()
+		return Refused
+	}
+	return Unknown
+}
+
+// Note writes down what became of a change: err is what handing it in returned.
+func (l *Ledger) Note(c Change, a Accepted, err error) error { return l.note(time.Time{}, c, a, err) }
+
+func (l *Ledger) note(sent time.Time, c Change, a Accepted, err error) error {
+	line := Line{Sent: sent.UTC(), At: time.Now().UTC(), Fate: FateOf(err), Change: c, Answer: a}
+	if err != nil {
+		line.Answer, line.Error = Accepted{}, err.Error()
 	}
 	text, err := json.Marshal(line)
 	if err != nil {
@@ -135,8 +145,9 @@ func (c Change) Key() (Revision, error) {
 	return Revision{c.Kind, id, c.Revision}, nil
 }
 
-// Feed hands in changes at a steady pace and writes each into the ledger. A change without an answer is written down as
-// unknown, and the feed goes on with the next: it is the core of a bank whose gateway is being killed.
+// Feed hands in changes at a steady pace, whatever comes of them, and writes each try into the ledger: it is the core of a
+// bank whose gateway is being killed. A change without an answer is written down as unknown; then the feed goes on with
+// the next, or, with Again, hands in the same once more.
 type Feed struct {
 	Ledger  *Ledger
 	Core    func() *Core         // whom to talk to at this moment; nil: nobody, and nothing is begun
@@ -144,6 +155,12 @@ type Feed struct {
 	Every   time.Duration        // distance between two resources
 	Workers int                  // resources handed in side by side
 	Within  time.Duration        // how long an answer is waited for; 0: 5 s
+
+	// Again is the distance at which a change without an answer is handed in again until it has one, for at most a minute
+	// after the end of the feed; 0: it is not handed in again.
+	Again time.Duration
+	// Tried is told of each try, from several goroutines; nil: nobody.
+	Tried func(Change, Accepted, error)
 
 	next atomic.Int64
 }
@@ -156,6 +173,9 @@ func (f *Feed) Run(ctx context.Context) error {
 	}
 	tick := time.NewTicker(f.Every)
 	defer tick.Stop()
+	late, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(time.Minute, giveUp) })()
 	var workers sync.WaitGroup
 	errs := make([]error, f.Workers)
 	for n := range f.Workers {
@@ -171,7 +191,7 @@ func (f *Feed) Run(ctx context.Context) error {
 				}
 				for _, c := range f.Make(int(f.next.Add(1) - 1)) {
 					if errs[n] == nil {
-						errs[n] = f.hand(context.WithoutCancel(ctx), within, c)
+						errs[n] = f.hand(late, within, c)
 					}
 				}
 			}
@@ -181,15 +201,35 @@ func (f *Feed) Run(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (f *Feed) hand(ctx context.Context, within time.Duration, c Change) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	core := f.Core()
-	if core == nil {
-		return f.Ledger.Note(c, Accepted{}, errNobody)
+// hand hands in one change until it has an answer, or as often as the feed does.
+func (f *Feed) hand(late context.Context, within time.Duration, c Change) error {
+	for {
+		fate, err := f.try(within, c)
+		if err != nil || fate != Unknown || f.Again == 0 {
+			return err
+		}
+		again := time.NewTimer(f.Again)
+		select {
+		case <-again.C:
+		case <-late.Done():
+			again.Stop()
+			return nil
+		}
 	}
-	a, err := core.Change(ctx, c)
-	return f.Ledger.Note(c, a, err)
+}
+
+func (f *Feed) try(within time.Duration, c Change) (Fate, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), within) // an answer under way is always waited for
+	defer cancel()
+	sent := time.Now()
+	a, err := Accepted{}, errNobody
+	if core := f.Core(); core != nil {
+		a, err = core.Change(ctx, c)
+	}
+	if f.Tried != nil {
+		f.Tried(c, a, err)
+	}
+	return FateOf(err), f.Ledger.note(sent, c, a, err)
 }
 
 // errNobody is why a change was not handed in: the gateway is known to be away.

@@ -47,6 +47,8 @@ type Options struct {
 	Keep bool
 	// Durable makes the database sync to disk.
 	Durable bool
+	// Server says more of the database server: where its files are, its settings. Durable and Keep are added to it.
+	Server throwaway.Options
 	// PKI is used instead of a new one, which takes a second or two to make.
 	PKI *certs.PKI
 	// Settings are added to the environment of every replica, "NAME=value".
@@ -96,7 +98,9 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 		s.PKI = pki
 		made <- err
 	}()
-	s.Server, err = throwaway.Start(ctx, throwaway.Options{Durable: o.Durable, Keep: o.Keep})
+	server := o.Server
+	server.Durable, server.Keep = server.Durable || o.Durable, server.Keep || o.Keep
+	s.Server, err = throwaway.Start(ctx, server)
 	if err = errors.Join(err, <-made); err != nil {
 		return s, err
 	}
@@ -135,6 +139,7 @@ func (s *Stage) Environment() []string {
 
 // Replica is one running process of the gateway.
 type Replica struct {
+	Name                  string
 	Internal, Public, Ops string // addresses, host:port
 
 	cmd    *exec.Cmd
@@ -145,7 +150,7 @@ type Replica struct {
 
 // Start runs one more replica and returns when it has opened its listeners and says it is ready.
 func (s *Stage) Start(ctx context.Context, settings ...string) (*Replica, error) {
-	r, err := s.launch(ctx, settings)
+	r, err := s.Launch(ctx, settings...)
 	if err != nil {
 		return nil, err
 	}
@@ -156,27 +161,31 @@ func (s *Stage) Start(ctx context.Context, settings ...string) (*Replica, error)
 	return r, nil
 }
 
-// launch runs one replica and reads from its log which addresses it got.
-func (s *Stage) launch(ctx context.Context, settings []string) (*Replica, error) {
+// Launch runs one replica and returns when it has opened its listeners, whether the database is there or not. Its log is
+// in the stage's folder as NAME.log, what it says on stderr as NAME.err.
+func (s *Stage) Launch(ctx context.Context, settings ...string) (*Replica, error) {
 	s.mu.Lock()
 	s.launched++
-	n := s.launched
+	name := fmt.Sprintf("replica-%d", s.launched)
 	s.mu.Unlock()
-	name := s.path(fmt.Sprintf("replica-%d.log", n))
-	file, err := os.Create(name)
+	file, err := os.Create(s.path(name + ".log"))
 	if err != nil {
 		return nil, fmt.Errorf("make a replica's log: %w", err)
 	}
 	cmd := s.options.Command("serve")
 	cmd.Env = append(append(cmd.Environ(), s.Environment()...), settings...)
-	cmd.Env = append(cmd.Env, fmt.Sprintf("ARAUTO_REPLICA=replica-%d", n))
-	var errors limited
-	cmd.Stderr = &errors
+	cmd.Env = append(cmd.Env, "ARAUTO_REPLICA="+name)
+	complaints, err := os.Create(s.path(name + ".err"))
+	if err != nil {
+		return nil, fmt.Errorf("make a replica's log: %w", err)
+	}
+	defer complaints.Close() // the process has its own descriptor
+	cmd.Stderr = complaints
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	r := &Replica{cmd: cmd, log: file, exited: make(chan struct{})}
+	r := &Replica{Name: name, cmd: cmd, log: file, exited: make(chan struct{})}
 	if err := start(cmd, r.exited); err != nil {
 		return nil, fmt.Errorf("start a replica: %w", err)
 	}
@@ -189,7 +198,8 @@ func (s *Stage) launch(ctx context.Context, settings []string) (*Replica, error)
 	}
 	if err != nil {
 		r.Kill()
-		return nil, fmt.Errorf("replica %d did not come up: %w: %s", n, err, errors.String())
+		said, _ := os.ReadFile(complaints.Name())
+		return nil, fmt.Errorf("%s did not come up: %w: %.4096s", name, err, said)
 	}
 	s.mu.Lock()
 	s.replicas = append(s.replicas, r)
@@ -334,27 +344,4 @@ func (s *Stage) Close() error {
 		errs = append(errs, os.RemoveAll(s.Dir))
 	}
 	return errors.Join(errs...)
-}
-
-// limited keeps the first few kilobytes of what a process says.
-type limited struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-// Write never fails.
-func (l *limited) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if room := 4096 - len(l.text); room > 0 {
-		l.text = append(l.text, p[:min(room, len(p))]...)
-	}
-	return len(p), nil
-}
-
-// String is what was kept.
-func (l *limited) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return string(l.text)
 }

@@ -79,6 +79,8 @@ type changeFacts struct {
 	System     string        `json:"system"` // replica and version
 	Source     string        `json:"source"`
 	Actor      string        `json:"actor,omitempty"`
+	Role       string        `json:"role,omitempty"`   // of an operator's act
+	Remote     string        `json:"remote,omitempty"` // address and port it came from
 	APIVersion string        `json:"apiVersion,omitempty"`
 	Status     ofb.Status    `json:"status,omitempty"`
 	From       ofb.Status    `json:"from,omitempty"`
@@ -86,7 +88,8 @@ type changeFacts struct {
 	OccurredAt time.Time     `json:"occurredAt,omitzero"`
 	Original   string        `json:"occurredAtAsSent,omitempty"`
 	NotBefore  time.Time     `json:"notBefore,omitzero"`
-	WaitedUS   int64         `json:"waitedMicros,omitempty"` // from arrival to this transaction
+	BeganUS    int64         `json:"beganMicros,omitempty"`  // from arrival to the beginning of this transaction, whose instant "at" is
+	WaitedUS   int64         `json:"waitedMicros,omitempty"` // from arrival to the writing of this entry in it
 	DataHash   string        `json:"dataHash,omitempty"`     // SHA-256 of the canonical document, hex
 	StoredHash string        `json:"storedHash,omitempty"`   // of a conflict: what is stored
 	Fields     []string      `json:"fields,omitempty"`       // watched fields that differ, by pointer

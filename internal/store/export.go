@@ -2,202 +2,201 @@ package store
 
 import (
 	"context"
-	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
-	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/notice"
 )
 
-// ExportQuery says which sealed entries are wanted. What is empty does not restrict.
-type ExportQuery struct {
-	Client       string
-	Kind         string // of the resource, such as pix-payment
-	Resource     string // id of a payment, consent or enrolment
-	Notification string // UUID
-	Interaction  string // UUID
-	From, To     time.Time
-}
-
-// Filter is the query as a bundle's manifest has it; empty for the whole log.
-func (q ExportQuery) Filter() map[string]string {
-	out := map[string]string{
-		"clientId": q.Client, "kind": q.Kind, "resourceId": q.Resource, "notificationId": q.Notification, "interactionId": q.Interaction,
-	}
-	if !q.From.IsZero() {
-		out["from"] = audit.At(q.From).String()
-	}
-	if !q.To.IsZero() {
-		out["to"] = audit.At(q.To).String()
-	}
-	maps.DeleteFunc(out, func(_, v string) bool { return v == "" })
-	return out
-}
-
-// Check tells what is wrong with a query.
-func (q ExportQuery) Check() error {
-	if q.Kind != "" {
-		if _, err := ofb.ParseKind(q.Kind); err != nil {
-			return fmt.Errorf("kind: %w", err)
-		}
-	}
-	for name, id := range map[string]string{"notification": q.Notification, "interaction": q.Interaction} {
-		if _, err := uuid.Parse(id); id != "" && err != nil {
-			return fmt.Errorf("%s: %q is not a UUID", name, id)
-		}
-	}
-	return nil
-}
-
-// matches tells whether an entry is wanted: the time from From on, up to but without To.
-func (q ExportQuery) matches(e *audit.Entry) bool {
-	text := func(want string, have *string) bool { return want == "" || have != nil && *have == want }
-	id := func(want string, have *audit.UUID) bool {
-		return want == "" || have != nil && strings.EqualFold(have.String(), want)
-	}
-	kind := true
-	if q.Kind != "" {
-		k, _ := ofb.ParseKind(q.Kind) // judged by Check
-		kind = e.ResourceKind != nil && *e.ResourceKind == int16(k)
-	}
-	return kind && text(q.Client, e.ClientID) && text(q.Resource, e.ResourceID) && id(q.Notification, e.NotificationID) &&
-		id(q.Interaction, e.InteractionID) && (q.From.IsZero() || e.At >= audit.At(q.From)) && (q.To.IsZero() || e.At < audit.At(q.To))
-}
-
-// narrow is the index that finds what is wanted without walking the log, if there is one.
-func (q ExportQuery) narrow() (where string, arg any) {
-	switch {
-	case q.Interaction != "":
-		return "interaction_id = $1", q.Interaction
-	case q.Notification != "":
-		return "notification_id = $1", q.Notification
-	case q.Resource != "":
-		return "resource_id = $1", q.Resource
-	}
-	return "", nil
-}
-
-// Exporter reads the log as of one checkpoint, in one snapshot of the database.
+// Exporter reads the log as of one checkpoint. What is sealed never changes, so that a search as of a checkpoint always
+// finds the same, but for months that are removed when their time is over.
 type Exporter struct {
-	conn       *pgx.Conn
-	tx         pgx.Tx
-	Public     ed25519.PublicKey
-	Checkpoint audit.Checkpoint
-	Note       []byte // the checkpoint as signed
+	audit.SignedHead
+	q     querier
+	close func(context.Context)
+
+	// Progress, when set, is told how many positions were looked at so far.
+	Progress func(positions int64)
 }
 
 // ErrNoCheckpoint means that nothing is sealed yet, or that no checkpoint has the size asked for.
-var ErrNoCheckpoint = errors.New("there is no such checkpoint")
+var ErrNoCheckpoint error = absent("there is no such checkpoint")
 
-// OpenExport connects as whoever the URL names, who needs SELECT on the proof and the history. The log is read as of the
-// checkpoint of the given size; 0 is the newest. With the same size the same query always gives the same entries.
+// OpenExport connects as whoever the URL names, who needs SELECT on the proof and the history. The log is read in one
+// snapshot, as of the checkpoint of the given size; 0 is the newest.
 func OpenExport(ctx context.Context, url string, size int64) (*Exporter, error) {
 	conn, err := auditConn(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	x := &Exporter{conn: conn}
-	if err := x.open(ctx, size); err != nil {
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		_ = conn.Close(context.WithoutCancel(ctx))
+		return nil, unavailable("open the log", err)
+	}
+	return openExporter(ctx, tx, size, func(ctx context.Context) {
+		_ = tx.Rollback(ctx) // it only read
+		_ = conn.Close(ctx)
+	})
+}
+
+// OpenLog is OpenExport for serve: it takes one connection and no snapshot, which would keep the queue's dead rows from
+// being removed for as long as an export takes.
+func (s *Store) OpenLog(ctx context.Context, size int64) (*Exporter, error) {
+	conn, err := s.query.Acquire(ctx)
+	if err != nil {
+		return nil, unavailable("open the log", err)
+	}
+	return openExporter(ctx, conn, size, func(context.Context) { conn.Release() })
+}
+
+// OpenLogForLong is OpenLog for exports, whose single statements may take a minute.
+func (s *Store) OpenLogForLong(ctx context.Context, size int64) (*Exporter, error) {
+	conn, err := s.query.Acquire(ctx)
+	if err != nil {
+		return nil, unavailable("open the log", err)
+	}
+	if _, err := conn.Exec(ctx, "SET statement_timeout = '60s'"); err != nil {
+		conn.Release()
+		return nil, unavailable("open the log", err)
+	}
+	return openExporter(ctx, conn, size, func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		if _, err := conn.Exec(ctx, "RESET statement_timeout"); err != nil {
+			_ = conn.Conn().Close(ctx) // the pool makes another
+		}
+		conn.Release()
+	})
+}
+
+func openExporter(ctx context.Context, q querier, size int64, done func(context.Context)) (*Exporter, error) {
+	x := &Exporter{q: q, close: done}
+	var err error
+	if x.SignedHead, err = readHead(ctx, q, size); err != nil {
 		x.Close(ctx)
 		return nil, unavailable("open the log", err)
 	}
 	return x, nil
 }
 
-func (x *Exporter) open(ctx context.Context, size int64) (err error) {
-	if x.tx, err = x.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}); err != nil {
-		return err
-	}
+// readHead reads the checkpoint of a size, or the newest for 0, and opens it with the registered key.
+func readHead(ctx context.Context, q querier, size int64) (h audit.SignedHead, err error) {
 	var key []byte
 	var signed string
-	err = x.tx.QueryRow(ctx, `SELECT k.public, c.note FROM log_key k, log_checkpoint c WHERE $1 = 0 OR c.size = $1 ORDER BY c.size DESC LIMIT 1`, size).Scan(&key, &signed)
+	err = q.QueryRow(ctx, `SELECT k.public, c.note FROM log_key k, log_checkpoint c WHERE $1 = 0 OR c.size = $1 ORDER BY c.size DESC LIMIT 1`, size).Scan(&key, &signed)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrNoCheckpoint
+		return h, ErrNoCheckpoint
 	}
+	if err != nil {
+		return h, err
+	}
+	h.Public, h.Note = key, []byte(signed)
+	if h.Checkpoint, err = audit.OpenCheckpoint(h.Note, h.Public); err != nil {
+		return h, fmt.Errorf("%w: %w", ErrTampered, err)
+	}
+	return h, nil
+}
+
+// Head is the checkpoint that is read by.
+func (x *Exporter) Head() audit.SignedHead { return x.SignedHead }
+
+// Close ends the reading.
+func (x *Exporter) Close(ctx context.Context) { x.close(context.WithoutCancel(ctx)) }
+
+// Each hands over what a search finds, in the order of the log. Removed entries are part of the whole log only.
+func (x *Exporter) Each(ctx context.Context, s notice.Search, each func(*audit.Sealed) error) error {
+	clients, err := clientsOf(ctx, x.q, s, x.Checkpoint.Size)
 	if err != nil {
 		return err
 	}
-	x.Public, x.Note = key, []byte(signed)
-	x.Checkpoint, err = audit.OpenCheckpoint(x.Note, x.Public)
-	return err
-}
-
-// Close ends the reading.
-func (x *Exporter) Close(ctx context.Context) {
-	ctx = context.WithoutCancel(ctx)
-	if x.tx != nil {
-		_ = x.tx.Rollback(ctx) // it only read
+	if s.Narrow() {
+		return x.pick(ctx, s, clients, each)
 	}
-	_ = x.conn.Close(ctx)
-}
-
-// Exported is one line of an export: an entry, or what is left of one that was removed when its time was over.
-type Exported struct {
-	Seq   int64
-	Entry *audit.Entry  // nil: removed
-	At    audit.Instant // of the entry
-	Leaf  audit.Hash    // as stored
-}
-
-// Record is the line itself.
-func (e *Exported) Record(b []byte) []byte {
-	if e.Entry == nil {
-		return audit.AppendRemoved(b, e.Seq, e.At, e.Leaf)
+	seq, end, err := x.bounds(ctx, s)
+	if err != nil {
+		return err
 	}
-	return e.Entry.AppendRecord(b, e.Seq)
-}
-
-// Each hands over what the query finds, in the order of the log. Removed entries are part of the whole log only.
-func (x *Exporter) Each(ctx context.Context, q ExportQuery, each func(*Exported) error) error {
-	if where, arg := q.narrow(); where != "" {
-		return x.search(ctx, q, where, arg, each)
-	}
-	whole := len(q.Filter()) == 0
+	whole := len(s.Filter()) == 0
 	last := before
-	for seq := int64(0); seq < x.Checkpoint.Size; {
-		positions, err := readPositions(ctx, x.tx, seq, int(min(walkBatch, x.Checkpoint.Size-seq)))
+	if seq > 0 {
+		if last, err = x.placeOf(ctx, seq-1); err != nil {
+			return err
+		}
+	}
+	for seq < end {
+		positions, err := readPositions(ctx, x.q, seq, int(min(walkBatch, end-seq)))
 		if err != nil {
 			return unavailable("read positions", err)
 		}
 		if len(positions) == 0 {
 			return fmt.Errorf("%w: position %d is missing", ErrTampered, seq)
 		}
-		end := positions[len(positions)-1]
-		entries, err := readEntries(ctx, x.tx, last, end.at, 2*walkBatch)
+		upTo := positions[len(positions)-1]
+		entries, err := readEntries(ctx, x.q, last, upTo.at, 2*walkBatch)
 		if err != nil {
 			return unavailable("read entries", err)
 		}
-		if err := merge(positions, entries, q, whole, each); err != nil {
+		wanted := func(e *audit.Entry) bool { return matches(s, clients, e) }
+		if err := merge(positions, entries, whole, wanted, each); err != nil {
 			return err
 		}
-		last, seq = end.at, end.seq+1
+		last, seq = upTo.at, upTo.seq+1
+		if x.Progress != nil {
+			x.Progress(seq)
+		}
 	}
 	return nil
 }
 
+// bounds are the first position that a search's times can concern, and the one after the last.
+func (x *Exporter) bounds(ctx context.Context, s notice.Search) (first, end int64, err error) {
+	end = x.Checkpoint.Size
+	if s.From.IsZero() && s.To.IsZero() {
+		return 0, end, nil
+	}
+	var low, high pgtype.Int8
+	err = x.q.QueryRow(ctx, `SELECT min(seq), max(seq) FROM log_position WHERE at >= coalesce($1::timestamptz, '-infinity') AND at < coalesce($2::timestamptz, 'infinity') AND seq < $3`,
+		toTime(s.From), toTime(s.To), end).Scan(&low, &high)
+	if err != nil {
+		return 0, 0, unavailable("find the first and last position", err)
+	}
+	if !low.Valid {
+		return end, end, nil
+	}
+	return low.Int64, high.Int64 + 1, nil
+}
+
+// placeOf reads the place of a position in the order of sealing.
+func (x *Exporter) placeOf(ctx context.Context, seq int64) (cursor, error) {
+	positions, err := readPositions(ctx, x.q, seq, 1)
+	if err != nil {
+		return before, unavailable("read a position", err)
+	}
+	if len(positions) == 0 || positions[0].seq != seq {
+		return before, fmt.Errorf("%w: position %d is missing", ErrTampered, seq)
+	}
+	return positions[0].at, nil
+}
+
 // merge pairs positions with entries; both are in the order of (xid, id).
-func merge(positions []position, entries []audit.Entry, q ExportQuery, whole bool, each func(*Exported) error) error {
+func merge(positions []position, entries []audit.Entry, whole bool, wanted func(*audit.Entry) bool, each func(*audit.Sealed) error) error {
 	for i := range positions {
 		p := &positions[i]
-		out := Exported{Seq: p.seq, At: p.time, Leaf: p.leaf}
-		for len(entries) > 0 && (cursor{entries[0].XID, entries[0].ID}).compare(p.at) < 0 {
+		out := audit.Sealed{Seq: p.seq, At: p.time, Leaf: p.leaf}
+		for len(entries) > 0 && placed(&entries[0]).compare(p.at) < 0 {
 			entries = entries[1:]
 		}
-		if len(entries) > 0 && (cursor{entries[0].XID, entries[0].ID}) == p.at {
+		if len(entries) > 0 && placed(&entries[0]) == p.at {
 			out.Entry, entries = &entries[0], entries[1:]
 		}
-		if !whole && (out.Entry == nil || !q.matches(out.Entry)) {
+		if !whole && (out.Entry == nil || !wanted(out.Entry)) {
 			continue
 		}
 		if err := each(&out); err != nil {
@@ -207,9 +206,14 @@ func merge(positions []position, entries []audit.Entry, q ExportQuery, whole boo
 	return nil
 }
 
-// search finds a few entries by an index of the history, and their positions by their time.
-func (x *Exporter) search(ctx context.Context, q ExportQuery, where string, arg any, each func(*Exported) error) error {
-	rows, err := x.tx.Query(ctx, entrySelect+"WHERE "+where, arg)
+// placed is an entry's place in the order of sealing.
+func placed(e *audit.Entry) cursor { return cursor{e.XID, e.ID} }
+
+// pick finds a few entries by an index of the history, and their positions.
+func (x *Exporter) pick(ctx context.Context, s notice.Search, clients []string, each func(*audit.Sealed) error) error {
+	var where conditions
+	where.narrow(s)
+	rows, err := x.q.Query(ctx, where.selectAll(), where.args...)
 	if err != nil {
 		return unavailable("search the history", err)
 	}
@@ -217,24 +221,18 @@ func (x *Exporter) search(ctx context.Context, q ExportQuery, where string, arg 
 	if err != nil {
 		return unavailable("search the history", err)
 	}
-	slices.SortFunc(entries, func(a, b audit.Entry) int { return cursor{a.XID, a.ID}.compare(cursor{b.XID, b.ID}) })
+	entries = slices.DeleteFunc(entries, func(e audit.Entry) bool { return !matches(s, clients, &e) })
+	slices.SortFunc(entries, func(a, b audit.Entry) int { return placed(&a).compare(placed(&b)) })
+	positions, err := findPositions(ctx, x.q, entries, x.Checkpoint.Size)
+	if err != nil {
+		return unavailable("find positions", err)
+	}
 	for i := range entries {
-		e := &entries[i]
-		if !q.matches(e) {
-			continue
-		}
-		out := Exported{Entry: e, At: e.At}
-		var leaf []byte
-		err := x.tx.QueryRow(ctx, "SELECT seq, leaf FROM log_position WHERE at = $1 AND xid = $2 AND id = $3 AND seq < $4",
-			e.At.Time(), e.XID, [16]byte(e.ID), x.Checkpoint.Size).Scan(&out.Seq, &leaf)
-		if errors.Is(err, pgx.ErrNoRows) {
+		p := positions[i]
+		if p == nil {
 			continue // younger than the checkpoint, or tampered with, which verify tells
 		}
-		if err != nil {
-			return unavailable("find a position", err)
-		}
-		copy(out.Leaf[:], leaf)
-		if err := each(&out); err != nil {
+		if err := each(&audit.Sealed{Seq: p.seq, Entry: &entries[i], At: entries[i].At, Leaf: p.leaf}); err != nil {
 			return err
 		}
 	}
@@ -242,11 +240,11 @@ func (x *Exporter) search(ctx context.Context, q ExportQuery, where string, arg 
 }
 
 // At reads the entry at one position. ErrNotFound when the log is shorter or the entry was removed.
-func (x *Exporter) At(ctx context.Context, seq int64) (*Exported, error) {
+func (x *Exporter) At(ctx context.Context, seq int64) (*audit.Sealed, error) {
 	if seq < 0 || seq >= x.Checkpoint.Size {
 		return nil, ErrNotFound
 	}
-	positions, err := readPositions(ctx, x.tx, seq, 1)
+	positions, err := readPositions(ctx, x.q, seq, 1)
 	if err != nil {
 		return nil, unavailable("read a position", err)
 	}
@@ -254,7 +252,7 @@ func (x *Exporter) At(ctx context.Context, seq int64) (*Exported, error) {
 		return nil, fmt.Errorf("%w: position %d is missing", ErrTampered, seq)
 	}
 	p := positions[0]
-	rows, err := x.tx.Query(ctx, entrySelect+"WHERE xid = $1 AND id = $2 AND at = $3", p.at.xid, [16]byte(p.at.id), p.time.Time())
+	rows, err := x.q.Query(ctx, entrySelect+"WHERE xid = $1 AND id = $2 AND at = $3", p.at.xid, [16]byte(p.at.id), p.time.Time())
 	if err != nil {
 		return nil, unavailable("read an entry", err)
 	}
@@ -265,12 +263,12 @@ func (x *Exporter) At(ctx context.Context, seq int64) (*Exported, error) {
 	if len(entries) != 1 {
 		return nil, ErrNotFound
 	}
-	return &Exported{Seq: seq, Entry: &entries[0], At: p.time, Leaf: p.leaf}, nil
+	return &audit.Sealed{Seq: seq, Entry: &entries[0], At: p.time, Leaf: p.leaf}, nil
 }
 
 // Prove makes the proof that an entry is in the log as of the checkpoint.
 func (x *Exporter) Prove(ctx context.Context, seq int64) ([]audit.Hash, error) {
-	path, err := audit.ProveInclusion(stored{ctx, x.tx}, seq, x.Checkpoint.Size)
+	path, err := audit.ProveInclusion(stored{ctx, x.q}, seq, x.Checkpoint.Size)
 	if err != nil {
 		return nil, unavailable("prove", stored{}.judge(err))
 	}
@@ -279,7 +277,7 @@ func (x *Exporter) Prove(ctx context.Context, seq int64) ([]audit.Hash, error) {
 
 // Checkpoints reads all signed notes up to the checkpoint, that one last.
 func (x *Exporter) Checkpoints(ctx context.Context) ([][]byte, error) {
-	rows, err := x.tx.Query(ctx, "SELECT note FROM log_checkpoint WHERE size <= $1 ORDER BY size", x.Checkpoint.Size)
+	rows, err := x.q.Query(ctx, "SELECT note FROM log_checkpoint WHERE size <= $1 ORDER BY size", x.Checkpoint.Size)
 	if err != nil {
 		return nil, unavailable("read checkpoints", err)
 	}
@@ -290,45 +288,38 @@ func (x *Exporter) Checkpoints(ctx context.Context) ([][]byte, error) {
 	return notes, nil
 }
 
-// Reading is what the log keeps of somebody who read it (cases N3).
-type Reading struct {
-	Act    string // export, proof or dossier
-	Filter map[string]string
-	Size   int64 // of the log that was read
-	Rows   int64
-	SHA256 string // of what was handed over
+// CheckpointAt reads the newest checkpoint that was signed at or before a time; ErrNoCheckpoint when none was.
+func (s *Store) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead, error) {
+	// Sizes and times rise together, so the search is by halves over sizes that exist.
+	var low, high int64
+	if err := s.query.QueryRow(ctx, "SELECT coalesce(min(size), 0), coalesce(max(size), 0) FROM log_checkpoint").Scan(&low, &high); err != nil {
+		return audit.SignedHead{}, unavailable("find a checkpoint", err)
+	}
+	var found int64
+	for low > 0 && low <= high {
+		var size int64
+		var signed time.Time
+		err := s.query.QueryRow(ctx, "SELECT size, at FROM log_checkpoint WHERE size >= $1 ORDER BY size LIMIT 1", low+(high-low)/2).Scan(&size, &signed)
+		if err != nil {
+			return audit.SignedHead{}, unavailable("find a checkpoint", err)
+		}
+		if signed.After(at) {
+			high = low + (high-low)/2 - 1
+		} else {
+			found, low = size, size+1
+		}
+	}
+	if found == 0 {
+		return audit.SignedHead{}, ErrNoCheckpoint
+	}
+	return s.Checkpoint(ctx, found)
 }
 
-// RecordReading writes to the history that it was read: by whom, from where, what was asked for, how much was found and
-// what it was. It needs the rights of the application's role; what cannot be recorded must not be handed over (D-3).
-func RecordReading(ctx context.Context, url, version string, r Reading) error {
-	conn, err := auditConn(ctx, url)
+// Checkpoint reads the checkpoint of a size, 0 for the newest; ErrNoCheckpoint when there is none.
+func (s *Store) Checkpoint(ctx context.Context, size int64) (audit.SignedHead, error) {
+	h, err := readHead(ctx, s.query, size)
 	if err != nil {
-		return err
+		return h, unavailable("read a checkpoint", err)
 	}
-	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	var user string
-	var address pgtype.Text
-	var port pgtype.Int4
-	if err := conn.QueryRow(ctx, "SELECT session_user, host(inet_client_addr()), inet_client_port()").Scan(&user, &address, &port); err != nil {
-		return unavailable("record the reading", err)
-	}
-	from := "local"
-	if ip, err := netip.ParseAddr(address.String); err == nil {
-		from = netip.AddrPortFrom(ip, uint16(port.Int32)).String()
-	}
-	facts, err := json.Marshal(map[string]any{
-		"system": "arauto audit " + version, "actor": user, "role": "database", "source": from,
-		"filter": r.Filter, "size": r.Size, "rows": r.Rows, "sha256": r.SHA256,
-	})
-	if err != nil {
-		return fmt.Errorf("record the reading: %w", err)
-	}
-	if _, err := conn.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", NewID().String(), entryAdmin, r.Act, string(facts)); err != nil {
-		if isCode(err, "42501") {
-			return fmt.Errorf("record the reading: %s may not add to the history, and what is not recorded is not handed over; use a member of %s: %w", user, role, err)
-		}
-		return unavailable("record the reading", err)
-	}
-	return nil
+	return h, nil
 }

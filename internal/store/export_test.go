@@ -5,3 +5,8 @@ const ClaimSQL = claimSQL
 
 // HotSession are the settings of the pools that carry the product.
 var HotSession = hotSession
+
+// EntrySelect and ScanEntries read the history as the store does.
+const EntrySelect = entrySelect
+
+var ScanEntries = scanEntries

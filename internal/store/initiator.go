@@ -40,7 +40,9 @@ func (r initiatorRow) initiator() notice.Initiator {
 type registrationFacts struct {
 	System          string    `json:"system"`
 	Actor           string    `json:"actor"`
-	Act             string    `json:"act"` // "put" or "delete"
+	Role            string    `json:"role,omitempty"`
+	Source          string    `json:"source,omitempty"` // address and port it was asked from
+	Act             string    `json:"act"`              // "put" or "delete"
 	OrganisationID  string    `json:"organisationId,omitempty"`
 	SoftwareID      string    `json:"softwareId,omitempty"`
 	WebhookURIs     []string  `json:"webhookUris"`
@@ -48,6 +50,7 @@ type registrationFacts struct {
 	Push            bool      `json:"push"`
 	PushEpoch       int64     `json:"pushEpoch"`
 	StatementDigest string    `json:"statementDigest,omitempty"`
+	Basis           string    `json:"basis,omitempty"` // of one that was followed
 	EffectiveAt     time.Time `json:"effectiveAt"`
 }
 
@@ -68,6 +71,7 @@ func (s *Store) PutInitiator(ctx context.Context, in notice.Initiator, actor str
 		}
 		row.OrganisationID, row.SoftwareID, row.Name = in.OrganisationID, in.SoftwareID, in.Name
 		row.WebhookURIs, row.Push, row.Removed, row.StatementDigest = in.WebhookURIs, push, false, in.StatementDigest
+		stored.Basis = in.Basis
 		return s.saveInitiator(tx, &row, before, actor, "put", &stored)
 	})
 	if err != nil {
@@ -125,11 +129,13 @@ func (s *Store) saveInitiator(tx *gorm.DB, row *initiatorRow, before []string, a
 	if err != nil {
 		return err
 	}
+	basis := out.Basis
 	*out = row.initiator()
+	caller := callerOf(tx.Statement.Context)
 	text, err := facts(registrationFacts{
-		System: s.system(), Actor: actor, Act: act, OrganisationID: row.OrganisationID, SoftwareID: row.SoftwareID,
+		System: s.system(), Actor: actor, Role: caller.Role, Source: caller.Source, Act: act, OrganisationID: row.OrganisationID, SoftwareID: row.SoftwareID,
 		WebhookURIs: uris(row.WebhookURIs), Before: uris(before), Push: row.Push, PushEpoch: row.PushEpoch,
-		StatementDigest: fmt.Sprintf("%x", row.StatementDigest), EffectiveAt: row.UpdatedAt.UTC(),
+		StatementDigest: fmt.Sprintf("%x", row.StatementDigest), Basis: string(basis), EffectiveAt: row.UpdatedAt.UTC(),
 	})
 	if err != nil {
 		return err

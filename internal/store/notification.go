@@ -221,6 +221,10 @@ func compare(a, b string) int {
 	return 0
 }
 
+// clockBack is more than the database's clock may go back when another machine takes over: then what followed an entry is
+// dated before it. Instants only choose the months that are read; the order is that of numbers and kinds.
+const clockBack = 24 * time.Hour
+
 // assemble adds to announcements their attempts and their state.
 func (s *Store) assemble(ctx context.Context, rows []announcedRow) ([]notice.Record, error) {
 	if len(rows) == 0 {
@@ -241,7 +245,7 @@ func (s *Store) assemble(ctx context.Context, rows []announcedRow) ([]notice.Rec
 		return nil, err
 	}
 	err := s.orm.WithContext(ctx).Raw(`SELECT e.notification_id, e.kind, e.at, e.interaction_id, e.number, e.outcome, e.closes, e.facts FROM entry e
-WHERE e.notification_id IN ? AND e.at >= ? AND e.kind IN ('attempt', 'result', 'cancelled') ORDER BY e.number, e.at`, ids, since).Scan(&attempts).Error
+WHERE e.notification_id IN ? AND e.at >= ? AND e.kind IN ('attempt', 'result', 'cancelled') ORDER BY e.number, e.kind, e.at`, ids, since.Add(-clockBack)).Scan(&attempts).Error
 	if err != nil {
 		return nil, err
 	}
@@ -304,6 +308,10 @@ func recordOf(r announcedRow) (notice.Record, error) {
 			APIVersion: f.APIVersion, Status: f.Status, Event: f.Event, EventAt: f.EventAt.UTC(), PushEpoch: f.Epoch,
 		},
 		OccurredAt: f.OccurredAt.UTC(), CreatedAt: r.At.UTC(), Manual: r.Kind == entryResend,
+		Arrival: notice.Arrival{
+			Source: f.Source, Again: r.Kind == entryDecision, NotBefore: f.NotBefore.UTC(),
+			Began: time.Duration(f.BeganUS) * time.Microsecond, Waited: time.Duration(f.WaitedUS) * time.Microsecond,
+		},
 	}
 	if r.Revision != nil {
 		rec.Revision = *r.Revision
@@ -346,6 +354,7 @@ func addAttempt(r *notice.Record, a attemptRow) error {
 		for i := range r.Attempts {
 			if r.Attempts[i].Number == *a.Number {
 				endAttempt(&r.Attempts[i], notice.Outcome(*a.Outcome), f.EndedAt.UTC(), f.resultFacts)
+				r.Attempts[i].StoredAt, r.Attempts[i].Rescued = a.At.UTC(), f.Detail == lostDetail
 			}
 		}
 	}
@@ -482,7 +491,7 @@ func (s *Store) Resend(ctx context.Context, id notice.ID, actor, reason string) 
 		return notice.ID{}, fmt.Errorf("resend %s: %w", id, ErrNotOver)
 	}
 	text, err := facts(changeFacts{
-		System: s.system(), Source: "operator", Actor: actor, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
+		System: s.system(), Source: "operator", Actor: actor, Role: callerOf(ctx).Role, Remote: callerOf(ctx).Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
 		Event: old.Event, EventAt: old.EventAt, Clause: "D-4", Why: reason,
 	})
 	if err != nil {

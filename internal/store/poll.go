@@ -14,7 +14,8 @@ import (
 
 // Polls are written under an advisory lock of their replica: shared by ordinary commits, alone by a replay. So a replay
 // sees what became of every commit before it, also of one whose answer was lost; and what it replayed is named in
-// poll_replayed, so that a commit that was overtaken leaves those out. Both ends together make a poll appear once.
+// poll_replayed, so that a commit that was overtaken leaves those out. Both ends together make a poll appear once, and so
+// does DISTINCT where one batch names it twice: two rows of one id would have one place in the log.
 const (
 	lockPolls  = "SELECT pg_advisory_xact_lock_shared($1)"
 	lockReplay = "SELECT pg_advisory_xact_lock($1)"
@@ -25,19 +26,19 @@ FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::text[], $5::uuid[], $6::
 
 	insertPolls = `
 INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, interaction_id, outcome, facts)
-SELECT id, 'poll', client_id, resource_kind, resource_id, interaction_id, outcome, facts::json` + pollArrays + `
+SELECT DISTINCT ON (id) id, 'poll', client_id, resource_kind, resource_id, interaction_id, outcome, facts::json` + pollArrays + `
 WHERE NOT EXISTS (SELECT FROM poll_replayed p WHERE p.id = v.id)`
 
 	// What an ordinary commit stored is looked for where it can be: by interaction id, around the time of the request.
 	replayPolls = `
 WITH fresh AS (
-  INSERT INTO poll_replayed (id) SELECT v.id` + pollArrays + `
+  INSERT INTO poll_replayed (id) SELECT DISTINCT v.id` + pollArrays + `
   WHERE NOT EXISTS (SELECT FROM entry e WHERE e.interaction_id = v.interaction_id AND e.id = v.id
     AND e.at BETWEEN v.received_at - interval '1 day' AND v.received_at + interval '1 day')
   ON CONFLICT DO NOTHING RETURNING id
 )
 INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, interaction_id, outcome, facts)
-SELECT v.id, 'poll', client_id, resource_kind, resource_id, interaction_id, outcome, facts::json` + pollArrays + `
+SELECT DISTINCT ON (id) id, 'poll', client_id, resource_kind, resource_id, interaction_id, outcome, facts::json` + pollArrays + `
 JOIN fresh USING (id)`
 
 	forgetReplayed = "DELETE FROM poll_replayed WHERE at < now() - interval '1 day'"
@@ -105,9 +106,6 @@ func (s *Store) storePolls(ctx context.Context, fence int64, polls []notice.Poll
 	batch.Queue("commit")
 	if err := sendAll(ctx, conn, batch); err != nil {
 		rollback(conn)
-		if isCode(err, "55P03", "40001", "40P01") { // somebody holds a lock: passing, like the database's absence
-			return fmt.Errorf("record %d polls: %w: %w", len(polls), ErrUnavailable, err)
-		}
 		return unavailable(fmt.Sprintf("record %d polls", len(polls)), err)
 	}
 	return nil

@@ -282,3 +282,19 @@ func (h *history) consents() []string {
 	require.NoError(h.t, err)
 	return out
 }
+
+// TestAPollNamedTwiceInOneBatchIsRecordedOnce: two rows of one id in one transaction would have one place in the log, and
+// the log would never verify again.
+func TestAPollNamedTwiceInOneBatchIsRecordedOnce(t *testing.T) {
+	h := openHistory(t)
+	conn := h.connect()
+	for n, keep := range []func(context.Context, int64, []notice.Poll) error{h.store.RecordPolls, h.store.ReplayPolls} {
+		p := notice.Poll{ID: store.NewID(), Interaction: notice.ID(uuid.New()), At: time.Now(), Facts: notice.PollFacts{Source: "192.0.2.1:1", HTTPStatus: 200}}
+		again := p
+		again.Facts.HTTPStatus = 503
+		require.NoError(t, keep(t.Context(), fence, []notice.Poll{p, again}))
+		var rows int
+		require.NoError(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE kind = 'poll'").Scan(&rows))
+		require.Equal(t, n+1, rows)
+	}
+}

@@ -162,6 +162,8 @@ WHERE id = ? AND state = 'open'`, actor, reason, id.String())
 type adminFacts struct {
 	System string `json:"system"`
 	Actor  string `json:"actor"`
+	Role   string `json:"role,omitempty"`
+	Source string `json:"source,omitempty"` // address and port it was asked from
 	Act    string `json:"act"`
 	Object string `json:"object,omitempty"`
 	Reason string `json:"reason,omitempty"`
@@ -169,6 +171,8 @@ type adminFacts struct {
 
 // admin records an administrative act in the transaction that does it.
 func (s *Store) admin(tx *gorm.DB, f adminFacts) error {
+	caller := callerOf(tx.Statement.Context)
+	f.Role, f.Source = caller.Role, caller.Source
 	text, err := facts(f)
 	if err != nil {
 		return err

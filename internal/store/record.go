@@ -35,6 +35,9 @@ func (s *Store) Record(ctx context.Context, changes []*notice.Change, judge func
 		if isCode(err, "23505", "40001", "40P01") {
 			return fmt.Errorf("record %d changes: %w", len(changes), ErrRace)
 		}
+		if isCode(err, "55P03") { // of one row perhaps: the others must not be refused with it
+			return fmt.Errorf("record %d changes: %w", len(changes), err)
+		}
 		return unavailable(fmt.Sprintf("record %d changes", len(changes)), err)
 	}
 	return nil
@@ -50,6 +53,7 @@ func rollback(conn *pgxpool.Conn) {
 }
 
 func recordOn(ctx context.Context, conn *pgxpool.Conn, s *Store, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error {
+	began := time.Now()
 	pasts, err := lockPasts(ctx, conn, changes)
 	if err != nil {
 		return err
@@ -58,7 +62,7 @@ func recordOn(ctx context.Context, conn *pgxpool.Conn, s *Store, changes []*noti
 		return err
 	}
 	decisions := judge(pasts)
-	return s.write(ctx, conn, changes, pasts, decisions)
+	return s.write(ctx, conn, began, changes, pasts, decisions)
 }
 
 const lockResources = `
@@ -206,8 +210,8 @@ func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Ch
 }
 
 // write stores the decisions and commits, in one round trip.
-func (s *Store) write(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change, pasts []notice.Past, decisions []notice.Decision) error {
-	w := newWriter(s, time.Now())
+func (s *Store) write(ctx context.Context, conn *pgxpool.Conn, began time.Time, changes []*notice.Change, pasts []notice.Past, decisions []notice.Decision) error {
+	w := newWriter(s, began, time.Now())
 	for i, c := range changes {
 		if err := w.add(c, &pasts[i], &decisions[i]); err != nil {
 			return err

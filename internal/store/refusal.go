@@ -20,6 +20,8 @@ const (
 type refusalFacts struct {
 	System          string           `json:"system"`
 	Actor           string           `json:"actor"`
+	Role            string           `json:"role,omitempty"`
+	Source          string           `json:"source,omitempty"` // address and port it was asked from
 	OrganisationID  string           `json:"organisationId,omitempty"`
 	SoftwareID      string           `json:"softwareId,omitempty"`
 	WebhookURIs     []string         `json:"webhookUris"`
@@ -38,7 +40,7 @@ type refusalProblem struct {
 // left out.
 func (s *Store) RefuseInitiator(ctx context.Context, in notice.Initiator, actor, code string, problems []notice.Problem) error {
 	f := refusalFacts{
-		System: s.system(), Actor: actor, OrganisationID: cut(in.OrganisationID), SoftwareID: cut(in.SoftwareID), WebhookURIs: []string{},
+		System: s.system(), Actor: actor, Role: callerOf(ctx).Role, Source: callerOf(ctx).Source, OrganisationID: cut(in.OrganisationID), SoftwareID: cut(in.SoftwareID), WebhookURIs: []string{},
 		URICount: len(in.WebhookURIs), StatementDigest: fmt.Sprintf("%x", in.StatementDigest), Problems: []refusalProblem{},
 	}
 	for _, uri := range in.WebhookURIs[:min(len(in.WebhookURIs), refusedURIs)] {

@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -70,11 +72,17 @@ type verification struct {
 	key  ed25519.PublicKey
 	v    audit.Verifier
 	last cursor // the last position walked
+
+	elsewhere map[int64]bool // sizes of anchored checkpoints that were not met here yet
 }
 
 func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (audit.Verdict, error) {
 	if err := w.v.Expect(anchored...); err != nil {
 		return audit.Verdict{}, err
+	}
+	w.elsewhere = map[int64]bool{}
+	for _, c := range anchored {
+		w.elsewhere[c.Size] = true
 	}
 	for {
 		positions, err := readPositions(ctx, w.tx, w.v.Size(), walkBatch)
@@ -93,6 +101,9 @@ func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (au
 	}
 	verdict, err := w.v.Finish()
 	if err != nil {
+		return verdict, err
+	}
+	if err := w.kept(); err != nil {
 		return verdict, err
 	}
 	if err := w.excess(ctx); err != nil {
@@ -125,11 +136,21 @@ func (w *verification) expect(ctx context.Context, n int64) error {
 		if c.Size != size {
 			return &audit.Fault{Seq: size - 1, Reason: fmt.Sprintf("the checkpoint stored for %d entries was signed for %d", size, c.Size)}
 		}
+		delete(w.elsewhere, size)
 		if err := w.v.Expect(c); err != nil {
 			return err
 		}
 	}
 	return rows.Err()
+}
+
+// kept refuses a log that lacks a checkpoint which an anchor has: each is stored before it is carried anywhere.
+func (w *verification) kept() error {
+	if len(w.elsewhere) == 0 {
+		return nil
+	}
+	size := slices.Min(slices.Collect(maps.Keys(w.elsewhere)))
+	return &audit.Fault{Seq: size - 1, Reason: fmt.Sprintf("the checkpoint of %d entries was anchored and is not in the database", size)}
 }
 
 // batch compares positions with the entries between the last one and theirs: both are in the order of (xid, id).

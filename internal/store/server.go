@@ -58,16 +58,6 @@ func (s *Store) MakeHistory(ctx context.Context, monthsAhead int) (int, error) {
 	return made, nil
 }
 
-// DropHistory drops the months of the history that ended more than keepYears (5 or more) ago and are sealed and
-// anchored, and names them.
-func (s *Store) DropHistory(ctx context.Context, keepYears int) ([]string, error) {
-	var gone []string
-	if err := s.query.QueryRow(ctx, "SELECT drop_history(make_interval(years => $1))", keepYears).Scan(&gone); err != nil {
-		return nil, unavailable("drop old partitions of the history", err)
-	}
-	return gone, nil
-}
-
 // Backlog counts the queue by state, by estimate where it is large, and says how long its earliest due row has waited.
 type Backlog struct {
 	Waiting  int64

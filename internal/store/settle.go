@@ -130,6 +130,9 @@ func (s *Store) resultFacts(d notice.Settlement) resultFacts {
 	}
 }
 
+// lostDetail is how a result says that a rescue made it.
+const lostDetail = "nobody saw the end of this attempt: its lease ran out"
+
 // rescueSQL settles attempts whose lease ran out: nobody saw their end, so it is taken to be startedAt + timeout (D-8).
 //
 // $1 limit, $2 timeout, $3 second gap, $4 third gap, $5 system.
@@ -149,7 +152,7 @@ WITH lost AS MATERIALIZED (
   SELECT gen_random_uuid(), 'result', l.client_id, l.kind, l.resource_id, l.id, l.attempts, 'unknown',
     CASE WHEN l.last THEN 'exhausted' WHEN l.ended THEN 'cancelled' END, CASE WHEN l.last OR l.ended THEN l.created_at END,
     json_build_object('system', $5::text, 'number', l.attempts, 'attempt', l.token,
-      'detail', 'nobody saw the end of this attempt: its lease ran out', 'endedAt', l.ended_at, 'nextAt', a.due_at)
+      'detail', '` + lostDetail + `', 'endedAt', l.ended_at, 'nextAt', a.due_at)
   FROM lost l LEFT JOIN again a ON a.id = l.id
 )
 SELECT count(*) FROM lost`

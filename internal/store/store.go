@@ -194,9 +194,10 @@ func (s *Store) Pools() map[string][2]int32 {
 	return out
 }
 
-// unavailable marks errors of the connection, as opposed to errors of the statement.
+// unavailable marks errors that pass, as opposed to errors of the statement: those of the connection, and those of locks
+// that somebody else holds.
 func unavailable(doing string, err error) error {
-	if isConnection(err) {
+	if isConnection(err) || isCode(err, "55P03", "40001", "40P01") {
 		return fmt.Errorf("%s: %w: %w", doing, ErrUnavailable, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)

@@ -40,6 +40,7 @@ func (s *Store) FireTimers(ctx context.Context, limit int, judge func([]notice.R
 }
 
 func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge func([]notice.Ripe) []notice.Fired) (int, error) {
+	began := time.Now()
 	if _, err := conn.Exec(ctx, "begin"); err != nil {
 		return 0, err
 	}
@@ -50,7 +51,7 @@ func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge
 	if ripe, err = stillRipe(ctx, conn, ripe); err != nil {
 		return 0, err
 	}
-	w := newWriter(s, time.Now())
+	w := newWriter(s, began, time.Now())
 	for i, fired := range judge(ripe) {
 		if err := w.addFired(&ripe[i], &fired); err != nil {
 			return 0, err

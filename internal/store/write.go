@@ -16,6 +16,7 @@ import (
 // writer turns the decisions of one batch into a handful of statements, each storing all rows of its table.
 type writer struct {
 	store   *Store
+	began   time.Time // just before the transaction began
 	now     time.Time
 	entries entryColumns
 
@@ -29,16 +30,18 @@ type writer struct {
 	applied    appliedColumns
 }
 
-func newWriter(s *Store, now time.Time) *writer { return &writer{store: s, now: now} }
+func newWriter(s *Store, began, now time.Time) *writer {
+	return &writer{store: s, began: began, now: now}
+}
 
 // system names who wrote an entry.
 func (s *Store) system() string { return s.replica + " " + s.version }
 
 func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) error {
 	f := changeFacts{
-		System: w.store.system(), Source: c.Source, Actor: c.Actor, APIVersion: c.APIVersion, Status: c.State.Status, From: d.From,
+		System: w.store.system(), Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: c.APIVersion, Status: c.State.Status, From: d.From,
 		Cause: c.Cause, OccurredAt: c.OccurredAt.UTC(), Original: asSent(c), NotBefore: c.NotBefore.UTC(),
-		WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(), DataHash: hex.EncodeToString(c.State.Data[:]), Overruled: d.Overruled.UTC(),
+		BeganUS: w.began.Sub(c.ReceivedAt).Microseconds(), WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(), DataHash: hex.EncodeToString(c.State.Data[:]), Overruled: d.Overruled.UTC(),
 	}
 	if !c.Quarantine.IsZero() {
 		f.Quarantine = c.Quarantine.String()
@@ -125,8 +128,9 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 // addDecision records that a stored revision, judged again, must be told after all.
 func (w *writer) addDecision(c *notice.Change, again *notice.Announcement) {
 	text, _ := facts(changeFacts{
-		System: w.store.system(), Source: c.Source, Actor: c.Actor, APIVersion: again.APIVersion, Status: again.Status, From: c.State.Status,
+		System: w.store.system(), Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: again.APIVersion, Status: again.Status, From: c.State.Status,
 		OccurredAt: again.OccurredAt.UTC(), Event: again.Event, EventAt: again.EventAt, Clause: again.Clause, Epoch: again.PushEpoch,
+		BeganUS: w.began.Sub(c.ReceivedAt).Microseconds(), WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(),
 	})
 	w.entries.add(entryRow{
 		id: NewID(), kind: entryDecision, client: again.Client, resourceKind: again.Kind, resourceID: again.ResourceID,

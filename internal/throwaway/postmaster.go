@@ -84,12 +84,17 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 // initdb makes the cluster. The password is scram's: another server that happens to get our port cannot be mistaken for
 // ours, nor ours be used by another account of the machine.
 func (s *Server) initdb(ctx context.Context, password string) error {
+	elsewhere, err := s.placeCluster()
+	if err != nil {
+		return err
+	}
 	passwordFile := filepath.Join(s.folder, "password")
 	if err := s.account.writeFile(passwordFile, []byte(password)); err != nil {
 		return err
 	}
 	cmd := s.command(ctx, "initdb", "--pgdata="+s.DataDir(), "--username="+owner, "--pwfile="+passwordFile,
 		"--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+	cmd.Args = append(cmd.Args, elsewhere...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	c, err := startChild(cmd)
@@ -105,6 +110,31 @@ func (s *Server) initdb(ctx context.Context, password string) error {
 	return nil
 }
 
+// placeCluster prepares the folders that the options name, and returns what initdb must be told of them. The cluster's
+// is linked to from our folder, so that whoever looks for it there finds it.
+func (s *Server) placeCluster() (arguments []string, err error) {
+	for _, dir := range []string{s.options.DataDir, s.options.WALDir} {
+		if dir == "" {
+			continue
+		}
+		if closed := s.account.closedParent(filepath.Dir(dir)); closed != "" {
+			return nil, fmt.Errorf("user %s, as whom PostgreSQL must run, cannot enter %s", s.account.name, closed)
+		}
+		if err := s.account.give(dir); err != nil {
+			return nil, err
+		}
+	}
+	if dir := s.options.DataDir; dir != "" {
+		if err := os.Symlink(dir, s.DataDir()); err != nil {
+			return nil, fmt.Errorf("link to the folder of the cluster: %w", err)
+		}
+	}
+	if dir := s.options.WALDir; dir != "" {
+		arguments = append(arguments, "--waldir="+dir)
+	}
+	return arguments, nil
+}
+
 // startPostmaster executes postgres itself. There is no Unix socket: Debian's build would put it where only root may
 // write, and nobody here needs one.
 func (s *Server) startPostmaster(port string) (*child, error) {
@@ -117,6 +147,7 @@ func (s *Server) startPostmaster(port string) (*child, error) {
 	if !s.options.Durable {
 		settings = append(settings, "fsync=off", "full_page_writes=off")
 	}
+	settings = append(settings, s.options.Settings...)
 	args := []string{"-D", s.DataDir()}
 	for _, setting := range settings {
 		args = append(args, "-c", setting)
@@ -128,6 +159,7 @@ func (s *Server) startPostmaster(port string) (*child, error) {
 	defer log.Close() // the child has its own descriptor
 	// The server outlives the call that starts it: no context ends it, Stop does.
 	cmd := s.command(context.Background(), "postgres", args...)
+	cmd.Env = append(cmd.Env, s.environ...)
 	cmd.Stdout, cmd.Stderr = log, log
 	c, err := startChild(cmd)
 	if err != nil {

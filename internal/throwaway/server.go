@@ -59,6 +59,11 @@ type Options struct {
 	Private bool
 	// Keep leaves the folder where it is when the server ends.
 	Keep bool
+	// DataDir and WALDir are empty folders for the cluster and for its log, each on a volume of its own perhaps; they are
+	// given to the server's account and stay when the server ends. Empty: below the server's folder.
+	DataDir, WALDir string
+	// Settings are added to the server's own, "name=value"; the last of a name counts.
+	Settings []string
 }
 
 // Server is a PostgreSQL to be used and thrown away. Its methods may be called from any goroutine.
@@ -70,8 +75,9 @@ type Server struct {
 	options  Options
 	guard    *guard
 
-	mu    sync.Mutex // held while the postmaster is started or stopped
-	child *child     // the current or last postmaster, nil when the server is not ours
+	mu      sync.Mutex // held while the postmaster is started or stopped
+	child   *child     // the current or last postmaster, nil when the server is not ours
+	environ []string   // added to its environment
 }
 
 // Start finds a server or starts one, and returns when it answers queries. The error says in one sentence what to
@@ -258,13 +264,16 @@ func (s *Server) Kill() error {
 }
 
 // Restart brings a killed server back, or stops a running one in an orderly manner and starts it again, on the same
-// port and folder, so that every URL stays valid. It returns when the server answers, after crash recovery if need be.
-func (s *Server) Restart(ctx context.Context) error {
+// port and folder, so that every URL stays valid. environ ("NAME=value") is added to the environment of this postmaster
+// and so of all its processes, and not to the next one's. It returns when the server answers, after crash recovery if
+// need be.
+func (s *Server) Restart(ctx context.Context, environ ...string) error {
 	if s.External() {
 		return ErrNotOurs
 	}
 	s.mu.Lock()
 	err := s.end(syscall.SIGINT)
+	s.environ = environ
 	s.mu.Unlock()
 	if err != nil {
 		return fmt.Errorf("restart PostgreSQL: %w", err)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/arauto/arauto/internal/mtls"
@@ -76,15 +77,12 @@ func (e *endpoint) dial(ctx context.Context) (net.Conn, error) {
 
 func (e *endpoint) connect(ctx context.Context, a *attempt, served <-chan struct{}) (*conn, error) {
 	c := &conn{began: time.Now(), readEnded: make(chan struct{})}
-	a.enter(stageDNS)
-	addrs, err := lookup(ctx, e.sender.resolver, e.target.host)
-	if err != nil {
-		return nil, &dialError{stageDNS, ctxOr(ctx, err)}
+	raw, err := e.open(ctx, a)
+	for err != nil && ownWant(err) && bide(ctx) {
+		raw, err = e.open(ctx, a)
 	}
-	a.enter(stageConnect)
-	raw, err := e.sender.reach(ctx, addrs, e.target.port)
 	if err != nil {
-		return nil, &dialError{stageConnect, ctxOr(ctx, err)}
+		return nil, err
 	}
 	c.dialled = time.Now()
 	a.enter(stageTLS)
@@ -100,6 +98,37 @@ func (e *endpoint) connect(ctx context.Context, a *attempt, served <-chan struct
 	}
 	a.enter(stageRequest)
 	return c, nil
+}
+
+// open resolves the host and connects to it.
+func (e *endpoint) open(ctx context.Context, a *attempt) (net.Conn, error) {
+	a.enter(stageDNS)
+	addrs, err := lookup(ctx, e.sender.resolver, e.target.host)
+	if err != nil {
+		return nil, &dialError{stageDNS, ctxOr(ctx, err)}
+	}
+	a.enter(stageConnect)
+	raw, err := e.sender.reach(ctx, addrs, e.target.port)
+	if err != nil {
+		return nil, &dialError{stageConnect, ctxOr(ctx, err)}
+	}
+	return raw, nil
+}
+
+// ownWant tells an error that is none of the receiver's: we have no descriptor left. An attempt is not spent on it while
+// its time lasts (cases E7); nothing was sent yet, so trying again is the same attempt.
+func ownWant(err error) bool { return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) }
+
+// bide waits a moment; false when the attempt's time is over.
+func bide(ctx context.Context) bool {
+	pause := time.NewTimer(50 * time.Millisecond)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // reach connects to the first address that answers. Addresses that may not be dialled are left out, and when no other

@@ -107,10 +107,8 @@ func New(c Config) *Sender {
 		identity: c.Identity, roots: c.Roots, checks: c.Checks, observer: c.Observer,
 		guard: c.Guard, resolver: net.DefaultResolver,
 		timeout: c.Timeout, lease: c.Lease,
-		contentType: []string{"application/json"},
-		asHeaders:   c.ASHeaders,
-		background:  newBackground(),
-		endpoints:   map[endpointKey]*endpoint{},
+		background: newBackground(),
+		endpoints:  map[endpointKey]*endpoint{},
 	}
 	if s.guard == nil {
 		s.guard = NewGuard(nil, nil)
@@ -124,17 +122,7 @@ func New(c Config) *Sender {
 	if s.lease == 0 {
 		s.lease = s.timeout + 5*time.Second
 	}
-	if c.Version == "" {
-		c.Version = "dev"
-	}
-	s.userAgent = []string{"arauto/" + c.Version}
-	if s.asHeaders == nil {
-		s.asHeaders = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
-	}
-	s.asID = []string{c.AuthorisationServerID}
-	if c.AuthorisationServerID == "" {
-		s.asHeaders = nil
-	}
+	s.dress(c)
 	switch {
 	case s.identity == nil || s.roots == nil:
 		panic("webhook: no identity or no roots")
@@ -145,6 +133,21 @@ func New(c Config) *Sender {
 	}
 	s.background.wait.Go(s.housekeeping)
 	return s
+}
+
+// dress sets the headers that are the same on every request.
+func (s *Sender) dress(c Config) {
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	s.contentType, s.userAgent = []string{"application/json"}, []string{"arauto/" + c.Version}
+	s.asHeaders, s.asID = c.ASHeaders, []string{c.AuthorisationServerID}
+	if s.asHeaders == nil {
+		s.asHeaders = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
+	}
+	if c.AuthorisationServerID == "" {
+		s.asHeaders = nil
+	}
 }
 
 // sendable tells texts of visible ASCII.

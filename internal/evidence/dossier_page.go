@@ -1,4 +1,4 @@
-package main
+package evidence
 
 import (
 	"html/template"

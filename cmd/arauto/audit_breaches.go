@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
+)
+
+func auditBreachesCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "breaches --from TIME --to TIME", Short: "report which of the rule's times were not kept, and why", Args: cobra.NoArgs,
+		Long: "Judge every notification of a period by the clock: 1.5 s to the first attempt, 10 s and 60 s to the others. Prints those of which a\n" +
+			"time was not kept, each with its cause, and the account of the period: in all and by initiator. --format: text, csv (one line a\n" +
+			"breach), json (one line a notification, the account last). The report is recorded in the history.",
+	}
+	database, period := databaseFlag(c), periodFlags(c)
+	client := c.Flags().String("client", "", "only notifications of this clientId")
+	out, format, lang := c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "text", "text, csv or json"), c.Flags().String("lang", "pt", "pt or en, for text")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		from, to, err := period()
+		if err != nil {
+			return err
+		}
+		if from.IsZero() || to.IsZero() {
+			return wrongUse("breaches: --from and --to say which period is meant")
+		}
+		if !slices.Contains([]string{"text", "csv", "json"}, *format) || *lang != "pt" && *lang != "en" {
+			return wrongUse("breaches: --format is text, csv or json, and --lang is pt or en")
+		}
+		url, err := databaseURL(w, *database)
+		if err != nil {
+			return err
+		}
+		i, err := store.OpenInspector(cmd.Context(), url)
+		if err != nil {
+			return err
+		}
+		defer i.Close(cmd.Context())
+		p := notice.Period{From: from, To: to, Client: notice.ClientID(*client)}
+		filter := map[string]string{"from": utc(from), "to": utc(to)}
+		if *client != "" {
+			filter["clientId"] = *client
+		}
+		return handOver(cmd, w, url, *out, store.Reading{Act: "breaches", Filter: filter}, func(file io.Writer) (int64, error) {
+			b := breachWriter{file: file, lang: *lang, table: csv.NewWriter(file), lines: json.NewEncoder(file)}
+			write, end := b.formats(*format)
+			report, err := i.ClockReport(cmd.Context(), p, write)
+			if err != nil {
+				return 0, err
+			}
+			return b.rows, end(report)
+		})
+	}
+	return c
+}
+
+// periodFlags gives a command the flags --from and --to; an absent one is zero.
+func periodFlags(c *cobra.Command) func() (from, to time.Time, err error) {
+	texts := [2]*string{
+		c.Flags().String("from", "", "from this time on (RFC 3339)"), c.Flags().String("to", "", "up to this time, without it (RFC 3339)"),
+	}
+	return func() (from, to time.Time, err error) {
+		for n, at := range []*time.Time{&from, &to} {
+			if *texts[n] == "" {
+				continue
+			}
+			if *at, err = time.Parse(time.RFC3339Nano, *texts[n]); err != nil {
+				return from, to, wrongUse("--%s: %q is not a time; write it as 2026-11-21T12:00:00Z", [2]string{"from", "to"}[n], *texts[n])
+			}
+			*at = at.UTC()
+		}
+		if !from.IsZero() && !to.IsZero() && to.Before(from) {
+			return from, to, wrongUse("--to: must not lie before --from")
+		}
+		return from, to, nil
+	}
+}
+
+func utc(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// handOver writes to a file beside the one wanted, or to a temporary one, records that it was read, and only then gives
+// it its name or prints it: what cannot be recorded is not handed over (D-3).
+func handOver(cmd *cobra.Command, w world, url, name string, r store.Reading, write func(io.Writer) (rows int64, err error)) error {
+	dir := ""
+	if name != "" {
+		dir = filepath.Dir(name)
+	}
+	file, err := os.CreateTemp(dir, ".arauto-report-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close(); _ = os.Remove(file.Name()) }() // it has its own name by then if all went well
+	hash := sha256.New()
+	buffer := bufio.NewWriter(io.MultiWriter(file, hash))
+	if r.Rows, err = write(buffer); err != nil {
+		return err
+	}
+	if err := buffer.Flush(); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return err
+	}
+	r.SHA256 = hex.EncodeToString(hash.Sum(nil))
+	if err := store.RecordReading(cmd.Context(), url, version, r); err != nil {
+		return err
+	}
+	if name != "" {
+		return os.Rename(file.Name(), name)
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err = io.Copy(w.stdout, file)
+	return err
+}
+
+// breachWriter writes a report in one of three forms.
+type breachWriter struct {
+	file  io.Writer
+	lang  string
+	table *csv.Writer
+	lines *json.Encoder
+	rows  int64
+}
+
+func (b *breachWriter) formats(format string) (write func(*notice.Timing) error, end func(*notice.ClockReport) error) {
+	switch format {
+	case "csv":
+		_ = b.table.Write([]string{ // its error stays and is asked for in the end
+			"notificationId", "changeId", "clientId", "kind", "resourceId", "state", "occurredAt", "receivedAt", "decidedAt", "attempt", "interactionId", "startedAt",
+			"sinceEventMicros", "sinceReceiptMicros", "sinceFailureMicros", "fromEvent", "fromReceipt", "fromFailure", "cause",
+		})
+		return b.csv, func(*notice.ClockReport) error { b.table.Flush(); return b.table.Error() }
+	case "json":
+		return func(t *notice.Timing) error { b.rows++; return b.lines.Encode(map[string]any{"breach": t}) },
+			func(r *notice.ClockReport) error { return b.lines.Encode(map[string]any{"report": r}) }
+	}
+	return b.text, b.account
+}
+
+func (b *breachWriter) text(t *notice.Timing) error {
+	b.rows++
+	for _, line := range t.Lines(b.lang) {
+		if _, err := fmt.Fprintln(b.file, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// csv writes one row for each time that was not kept.
+func (b *breachWriter) csv(t *notice.Timing) error {
+	row := func(n int, since [3]string, verdicts [3]notice.Punctuality, cause notice.Delay) error {
+		b.rows++
+		var interaction, started string
+		if n <= len(t.Attempts) {
+			interaction, started = t.Attempts[n-1].Interaction.String(), moment(t.Attempts[n-1].StartedAt)
+		}
+		return b.table.Write([]string{
+			t.Notification.String(), t.ChangeID.String(), neutral(string(t.Client)), t.Kind.String(), neutral(t.ResourceID), string(t.State), moment(t.OccurredAt),
+			moment(t.ReceivedAt), moment(t.DecidedAt), strconv.Itoa(n), interaction, started, since[0], since[1], since[2],
+			string(verdicts[0]), string(verdicts[1]), string(verdicts[2]), string(cause),
+		})
+	}
+	micros := func(m notice.Micros) string { return strconv.FormatInt(int64(m), 10) }
+	if v := t.First; v.Late() {
+		err := row(1, [3]string{micros(v.SinceEvent), micros(v.SinceReceipt)}, [3]notice.Punctuality{v.FromEvent, v.FromReceipt}, v.Cause)
+		if err != nil {
+			return err
+		}
+	}
+	for i := 1; i < len(t.Attempts); i++ {
+		if a := &t.Attempts[i]; a.Gap == notice.TooLate || a.Gap == notice.TooEarly {
+			if err := row(i+1, [3]string{2: micros(a.Since)}, [3]notice.Punctuality{2: a.Gap}, a.Cause); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func moment(m notice.Moment) string {
+	if m.IsZero() {
+		return ""
+	}
+	return utc(m.Time)
+}
+
+// neutral keeps a spreadsheet from computing what others named.
+func neutral(cell string) string {
+	if cell != "" && (cell[0] == '=' || cell[0] == '+' || cell[0] == '-' || cell[0] == '@' || cell[0] < ' ') {
+		return "'" + cell
+	}
+	return cell
+}
+
+// accountWords are the words of the account.
+var accountWords = map[string][]string{
+	"pt": {
+		"Período", "iniciadora", "notificações", "no prazo", "atrasadas (evento)", "atrasadas (chegada)", "aguardando", "reenvios manuais", "após o evento", "após a chegada",
+		"tentativas 2 e 3", "no prazo", "atrasadas", "adiantadas", "causas de atraso", "causas de atraso das tentativas 2 e 3", "estados", "silêncios", "total",
+	},
+	"en": {
+		"Period", "initiator", "notifications", "on time", "late (event)", "late (arrival)", "waiting", "resent by hand", "after the event", "after arrival",
+		"attempts 2 and 3", "on time", "late", "early", "causes of lateness", "causes of lateness of attempts 2 and 3", "states", "silent", "total",
+	},
+}
+
+// account writes totals, by initiator, and the silent.
+func (b *breachWriter) account(r *notice.ClockReport) error {
+	w := accountWords[b.lang]
+	fmt.Fprintf(b.file, "\n%s: %s … %s\n", w[0], moment(r.From), moment(r.To))
+	b.tally(w[18], r.Total)
+	for _, client := range slices.Sorted(maps.Keys(r.ByClient)) {
+		b.tally(fmt.Sprintf("%s %q", w[1], client), r.ByClient[client])
+	}
+	fmt.Fprintf(b.file, "\n%s:%s\n", w[17], counts(r.Silent, func(s string) string { return s }))
+	return nil
+}
+
+func (b *breachWriter) tally(name string, t *notice.Tally) {
+	w := accountWords[b.lang]
+	cause := func(d notice.Delay) string { return d.Word(b.lang) }
+	fmt.Fprintf(b.file, "\n%s\n  %s %d: %d %s, %d %s, %d %s, %d %s, %d %s\n", name, w[2], t.Notifications, t.OnTime, w[3], t.Late, w[4], t.LateOurs, w[5], t.Waiting, w[6], t.Manual, w[7])
+	for n, s := range []*notice.Spread{&t.SinceEvent, &t.SinceReceipt} {
+		fmt.Fprintf(b.file, "  %s: p50 %s, p95 %s, p99 %s, max %s\n", w[8+n], s.Percentile(50).Duration(), s.Percentile(95).Duration(), s.Percentile(99).Duration(), s.Max().Duration())
+	}
+	fmt.Fprintf(b.file, "  %s %d: %d %s, %d %s, %d %s\n", w[10], t.Retries, t.RetriesOnTime, w[11], t.RetriesLate, w[12], t.RetriesEarly, w[13])
+	fmt.Fprintf(b.file, "  %s:%s\n  %s:%s\n", w[14], counts(t.LateBy, cause), w[15], counts(t.RetriesBy, cause))
+	fmt.Fprintf(b.file, "  %s:%s\n", w[16], counts(t.States, func(s notice.State) string { return string(s) }))
+}
+
+// counts lists how often what was seen, in the order of names.
+func counts[K ~string](m map[K]int64, name func(K) string) string {
+	if len(m) == 0 {
+		return " 0"
+	}
+	out := ""
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		out += fmt.Sprintf(" %d %s,", m[k], name(k))
+	}
+	return out[:len(out)-1]
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/store"
+)
+
+func auditProofCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "proof [SEQ]", Short: "prove that one entry is in the log, or that the log only grew between two moments", Args: cobra.MaximumNArgs(1),
+		Long: "Print a proof of the entry at a position, which arauto audit verify checks, and others' verifiers of transparency logs.\n" +
+			"Positions are the member seq of exported records.\n" +
+			"Without a position, print a proof that the log as of one checkpoint is the beginning of the log as of a later one:\n" +
+			"between two sizes (--from-size, --to-size), or between the newest checkpoints signed up to two moments (--from, --to).\n" +
+			"A date alone, such as 2026-11-21, means its end, in UTC.",
+	}
+	database := databaseFlag(c)
+	size := c.Flags().Int64("size", 0, "prove an entry by the checkpoint of this many entries; 0: the newest")
+	var b between
+	c.Flags().Int64Var(&b.fromSize, "from-size", 0, "the older checkpoint, by its number of entries")
+	c.Flags().Int64Var(&b.toSize, "to-size", 0, "the newer checkpoint, by its number of entries; 0: the newest")
+	c.Flags().StringVar(&b.from, "from", "", "the older checkpoint: the newest up to this date or time (RFC 3339)")
+	c.Flags().StringVar(&b.to, "to", "", "the newer checkpoint: the newest up to this date or time; empty: the newest of all")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := b.read(len(args) == 0); err != nil {
+			return err
+		}
+		seq := int64(-1)
+		if len(args) == 1 {
+			var err error
+			if seq, err = strconv.ParseInt(args[0], 10, 64); err != nil || seq < 0 {
+				return wrongUse("proof: %q is not a position; arauto audit export finds positions", args[0])
+			}
+		}
+		url, err := databaseURL(w, *database)
+		if err != nil {
+			return err
+		}
+		var text []byte
+		if seq >= 0 {
+			text, err = prove(cmd.Context(), url, seq, *size)
+		} else {
+			text, err = b.prove(cmd.Context(), url)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = w.stdout.Write(text)
+		return err
+	}
+	return c
+}
+
+// prove makes the proof of an entry, and records that it was handed over.
+func prove(ctx context.Context, url string, seq, size int64) ([]byte, error) {
+	x, err := store.OpenExport(ctx, url, size)
+	if err != nil {
+		return nil, err
+	}
+	defer x.Close(ctx)
+	text, err := evidence.Prove(ctx, x, seq)
+	if err != nil {
+		return nil, err
+	}
+	return text, recordProof(ctx, url, text, map[string]string{"seq": strconv.FormatInt(seq, 10)}, x.Checkpoint.Size, 1)
+}
+
+func recordProof(ctx context.Context, url string, text []byte, filter map[string]string, size, rows int64) error {
+	sum := sha256.Sum256(text)
+	return store.RecordReading(ctx, url, version, store.Reading{Act: "proof", Filter: filter, Size: size, Rows: rows, SHA256: hex.EncodeToString(sum[:])})
+}
+
+// between says which two checkpoints a proof of consistency joins: by sizes, or by moments.
+type between struct {
+	fromSize, toSize int64
+	from, to         string
+
+	since, until time.Time // what from and to say; zero: nothing
+}
+
+// read judges the flags.
+func (b *between) read(wanted bool) (err error) {
+	sizes, moments := b.fromSize != 0 || b.toSize != 0, b.from != "" || b.to != ""
+	switch {
+	case !wanted && (sizes || moments):
+		return wrongUse("proof: name a position, or what the log grew between, not both")
+	case !wanted:
+		return nil
+	case sizes && moments:
+		return wrongUse("proof: --from-size and --to-size do not go with --from and --to")
+	case b.fromSize < 1 && b.from == "":
+		return wrongUse("proof: name a position, or --from-size or --from for the older of two checkpoints")
+	}
+	if b.since, err = endOf("--from", b.from); err != nil {
+		return err
+	}
+	b.until, err = endOf("--to", b.to)
+	return err
+}
+
+// endOf reads a moment; a date alone is its end, in UTC.
+func endOf(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		return day.AddDate(0, 0, 1).Add(-time.Microsecond), nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return t, wrongUse("%s: %q is not a date or time; write it as 2026-11-21 or 2026-11-21T12:00:00Z", flag, text)
+	}
+	return t, nil
+}
+
+// prove makes the proof, verifies it, and records that it was handed over.
+func (b *between) prove(ctx context.Context, url string) ([]byte, error) {
+	size := b.toSize
+	if !b.until.IsZero() {
+		var err error
+		if size, err = sizeAt(ctx, url, b.until); err != nil {
+			return nil, err
+		}
+	}
+	x, err := store.OpenExport(ctx, url, size)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint of %d entries: %w", size, err)
+	}
+	defer x.Close(ctx)
+	old := b.fromSize
+	if old == 0 {
+		if old, err = x.SizeAt(ctx, b.since); err != nil {
+			return nil, upTo(b.since, err)
+		}
+	}
+	p, err := x.ProveSince(ctx, old)
+	if err != nil {
+		return nil, fmt.Errorf("from the checkpoint of %d entries to that of %d: %w", old, x.Checkpoint.Size, err)
+	}
+	if _, _, err := p.Check(x.Public); err != nil {
+		return nil, err
+	}
+	text := p.Marshal()
+	return text, recordProof(ctx, url, text, map[string]string{"fromSize": strconv.FormatInt(old, 10)}, x.Checkpoint.Size, 0)
+}
+
+// sizeAt finds the newest checkpoint up to a moment.
+func sizeAt(ctx context.Context, url string, at time.Time) (int64, error) {
+	x, err := store.OpenExport(ctx, url, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer x.Close(ctx)
+	size, err := x.SizeAt(ctx, at)
+	return size, upTo(at, err)
+}
+
+// upTo says of which moment there is no checkpoint.
+func upTo(at time.Time, err error) error {
+	if errors.Is(err, store.ErrNoCheckpoint) {
+		return fmt.Errorf("up to %s: %w; the log was first signed later", at.UTC().Format(time.RFC3339), err)
+	}
+	return err
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/gateway"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
+)
+
+func auditReconcileCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "reconcile", Short: "prove that the history is complete, or name each difference", Args: cobra.NoArgs,
+		Long: "Hold the history against itself and against what is derived from it: each change and its decision against the rules and its revision,\n" +
+			"each notification against its attempts, their results and the queue, documents, deadlines, quarantine and status queries against their\n" +
+			"entries. Without --from the whole history. It reads and does nothing else; SELECT is all it needs. Exits 0 when there is no\n" +
+			"difference, 1 when there is one, or when it could not look, 2 for wrong use. docs/operations/reconcile.md explains each finding.",
+	}
+	database, period := databaseFlag(c), periodFlags(c)
+	format, lang := c.Flags().String("format", "text", "text, or json: one line a difference, the account last"), c.Flags().String("lang", "pt", "pt or en, for text")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		from, to, err := period()
+		if err != nil {
+			return err
+		}
+		if *format != "text" && *format != "json" || *lang != "pt" && *lang != "en" {
+			return wrongUse("reconcile: --format is text or json, and --lang is pt or en")
+		}
+		url, err := databaseURL(w, *database)
+		if err != nil {
+			return err
+		}
+		i, err := store.OpenInspector(cmd.Context(), url)
+		if err != nil {
+			return err
+		}
+		defer i.Close(cmd.Context())
+		if to.IsZero() {
+			to = time.Now().Add(time.Minute) // whatever there is; clocks differ a little
+		}
+		tell := differenceWriter{w.stdout, *lang, json.NewEncoder(w.stdout)}
+		write, end := tell.text, tell.account
+		if *format == "json" {
+			write, end = tell.line, tell.last
+		}
+		r, err := i.Reconcile(cmd.Context(), from, to, write)
+		if err != nil {
+			return err
+		}
+		if err := end(r); err != nil {
+			return err
+		}
+		if r.Differences > 0 {
+			return errFailed
+		}
+		return nil
+	}
+	return c
+}
+
+// differenceWriter tells differences to a person, or to a program.
+type differenceWriter struct {
+	out   io.Writer
+	lang  string
+	lines *json.Encoder
+}
+
+func (d differenceWriter) line(x notice.Difference) error { return d.lines.Encode(x) }
+
+func (d differenceWriter) last(r *notice.Reconciliation) error {
+	return d.lines.Encode(map[string]*notice.Reconciliation{"reconciliation": r})
+}
+
+var differenceWords = map[string][]string{
+	"pt": {"desde", "recurso", "revisão", "notificação", "mudança", "interação", "iniciadora", "o que fazer", "registros examinados", "recursos", "na fila", "diferenças", "nenhuma diferença"},
+	"en": {"since", "resource", "revision", "notification", "change", "interaction", "initiator", "what to do", "entries looked at", "resources", "in the queue", "differences", "no difference"},
+}
+
+func (d differenceWriter) text(x notice.Difference) error {
+	w := differenceWords[d.lang]
+	what, do := x.What.Explain(d.lang)
+	lines := []string{fmt.Sprintf("%s: %s (%s)", x.What, what, x.Detail)}
+	add := func(name, value string, there bool) {
+		if there {
+			lines = append(lines, "  "+name+": "+value)
+		}
+	}
+	add(w[0], moment(x.Since), !x.Since.IsZero())
+	add(w[1], fmt.Sprintf("%s %q", x.Kind, x.ResourceID), x.ResourceID != "")
+	add(w[2], fmt.Sprint(x.Revision), x.Revision > 0)
+	add(w[3], x.Notification.String(), !x.Notification.IsZero())
+	add(w[4], x.Change.String(), !x.Change.IsZero())
+	add(w[5], x.Interaction.String(), !x.Interaction.IsZero())
+	add(w[6], fmt.Sprintf("%q", x.Client), x.Client != "")
+	add(w[7], do, true)
+	_, err := fmt.Fprintln(d.out, strings.Join(lines, "\n"))
+	return err
+}
+
+func (d differenceWriter) account(r *notice.Reconciliation) error {
+	w := differenceWords[d.lang]
+	var total int64
+	for n := range maps.Values(r.Entries) {
+		total += n
+	}
+	found := w[12]
+	if r.Differences > 0 {
+		found = fmt.Sprintf("%d %s:%s", r.Differences, w[11], counts(r.Found, func(f notice.Finding) string { return string(f) }))
+	}
+	_, err := fmt.Fprintf(d.out, "%s … %s: %d %s, %d %s, %d %s; %s\n", moment(r.From), moment(r.To), total, w[8], r.Resources, w[9], r.Queued, w[10], found)
+	return err
+}
+
+func auditReportCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "report --day YYYY-MM-DD", Short: "list the status queries of a day for the ecosystem's metrics platform", Args: cobra.NoArgs,
+		Long: "Write one line for each status query of a day in Brasília's time: time, endpoint, method, status, duration, x-fapi-interaction-id, who asked\n" +
+			"and who answered; and print how many there were by endpoint and status. --format: jsonl or csv. The report is recorded in the history.",
+	}
+	database := databaseFlag(c)
+	day, out, format := c.Flags().String("day", "", "the day (required)"), c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "jsonl", "jsonl or csv")
+	organisation := c.Flags().String("organisation", "", "the organisation that answered (ARAUTO_ORGANISATION_ID)")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if _, err := time.Parse(time.DateOnly, *day); err != nil {
+			return wrongUse("--day: %q is not a day; write it as 2026-11-21", *day)
+		}
+		if !slices.Contains([]string{"jsonl", "csv"}, *format) {
+			return wrongUse("report: --format is jsonl or csv")
+		}
+		url, err := databaseURL(w, *database)
+		if err != nil {
+			return err
+		}
+		if *organisation == "" {
+			cfg, err := gateway.ReadConfig("", w.environ)
+			if err != nil {
+				return err
+			}
+			*organisation = cfg.Holder.OrganisationID
+		}
+		i, err := store.OpenInspector(cmd.Context(), url)
+		if err != nil {
+			return err
+		}
+		defer i.Close(cmd.Context())
+		var calls *notice.CallReport
+		err = handOver(cmd, w, url, *out, store.Reading{Act: "calls", Filter: map[string]string{"day": *day}}, func(file io.Writer) (int64, error) {
+			if calls, err = gateway.WriteCalls(cmd.Context(), i, *day, *organisation, *format, file); err != nil {
+				return 0, err
+			}
+			return calls.Calls, nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, line := range gateway.CallSummary(calls) {
+			fmt.Fprintln(w.stderr, line)
+		}
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/gateway"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+func explainCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "explain (--change LINE | --source FILE [--table T] --row JSON)", Short: "say what would become of a change, or of a row of the core, and why",
+		Args: cobra.NoArgs,
+		Long: "Dry run of one change, or of one row of a source: the mapping's steps, the line, what is wrong with it, the verdict with its clause,\n" +
+			"and the exact request. Nothing is stored or sent. The gateway's database is read where it is configured and answers; else the\n" +
+			"change is judged as the first of its resource, by a client with an address. Exit code 1 when the change would be refused.",
+	}
+	config := configFlag(c)
+	change := c.Flags().String("change", "", "a change, as POST /internal/v1/changes takes it")
+	source := c.Flags().String("source", "", "mapping file of the source the row belongs to")
+	table := c.Flags().String("table", "", "the row's table, topic or queue; may be left out where the mapping has one")
+	row := c.Flags().String("row", "", "the row as a JSON object of its columns, or the message")
+	lang := c.Flags().String("lang", "en", "language of what is printed: en or pt")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		words, known := languages[*lang]
+		switch {
+		case !known:
+			return wrongUse("--lang: %q is not one of en, pt", *lang)
+		case (*change == "") == (*row == ""):
+			return wrongUse("explain: give --change, or --source and --row")
+		case (*row == "") != (*source == ""):
+			return wrongUse("explain: --row goes with --source")
+		}
+		cfg, err := gateway.ReadConfig(*config, w.environ)
+		if err != nil {
+			return err
+		}
+		var all []gateway.Explanation
+		if *change != "" {
+			all = make([]gateway.Explanation, 1)
+			all[0], err = gateway.Explain(cmd.Context(), cfg, version, []byte(*change))
+		} else {
+			all, err = gateway.ExplainRow(cmd.Context(), cfg, version, *source, *table, []byte(*row))
+		}
+		if err != nil {
+			return err
+		}
+		p, fine := &explaining{words: words, portuguese: *lang == "pt"}, true
+		for i := range all {
+			fine = p.tell(&all[i]) && fine
+		}
+		p.say("%s", p.dry)
+		fmt.Fprint(w.stdout, p.out.String())
+		if !fine {
+			return errFailed
+		}
+		return nil
+	}
+	return c
+}
+
+// words are the texts of one language.
+type words struct {
+	apart, steps, lookup, wrong, removed, registers, line, skipped, noChange, problems, applied, superseded, duplicate, conflict,
+	from, first, must, may, silent, overruled, again, client, noClient, noPush, unknownClient, request, placeholder, refusal, notBefore, dry string
+	reasons map[ofb.Silence]string
+}
+
+var languages = map[string]words{
+	"en": {
+		apart: "the gateway's database was not asked (%s): judged as the first change of the resource, by a client with an address",
+		steps: "the mapping's steps", lookup: "the core was not asked for the rows beside it (%s): they are taken from the row given", wrong: "FAILS:",
+		removed: "the registration of %s would end", registers: "registration of %s: %s, organisation %s, software %s, addresses [%s]", line: "the change", skipped: "the mapping passes over this row: %s", noChange: "this is no change: %s %s",
+		problems: "it cannot be applied, and would go to quarantine", applied: "it would be applied", superseded: "it would be recorded as an older revision that comes late",
+		duplicate: "it is stored already: this revision, with this content", conflict: "it contradicts what is stored (%s)",
+		from: "state: %s, from %s", first: "state: %s, the first that is known", must: "it must be announced (%s)", may: "it is announced, as configured (%s)",
+		silent: "it is not announced: %s (%s)", overruled: "it overrules a deadline that we fired", again: "the next stored revision would be announced after it",
+		client: "client: %s, registered with %s", noClient: "client: %s is not registered", noPush: "client: %s is registered without an address", unknownClient: "client: %s",
+		request: "the request; x-webhook-interaction-id is new for each attempt", placeholder: "the host stands for the registered address", refusal: "the address may not be dialled: %v",
+		notBefore: "the first attempt waits until %s", dry: "nothing was stored or sent",
+		reasons: map[ofb.Silence]string{
+			ofb.NotATrigger: "no rule asks for this step", ofb.InitiatorEdit: "the initiator made the edit and knows of it", ofb.NoChange: "state and document are what they were",
+			ofb.Snapshot: "a first load is never announced", ofb.OptionalOff: "the rules leave it to the holder, and announce.direct_authorised does not ask for it",
+			ofb.NoWebhook: "the client has no registered address", ofb.AlreadyAnnounced: "the same state was announced before",
+		},
+	},
+	"pt": {
+		apart: "o banco de dados do gateway não foi consultado (%s): avaliada como a primeira mudança do recurso, de um cliente com endereço",
+		steps: "os passos do mapeamento", lookup: "o core não foi consultado sobre as linhas ao lado (%s): são tomadas da linha dada", wrong: "FALHA:",
+		removed: "o registro de %s terminaria", registers: "registro de %s: %s, organização %s, software %s, endereços [%s]", line: "a mudança", skipped: "o mapeamento passa por cima desta linha: %s", noChange: "isto não é uma mudança: %s %s",
+		problems: "não pode ser aplicada, e iria para a quarentena", applied: "seria aplicada", superseded: "seria registrada como revisão antiga que chega tarde",
+		duplicate: "já está armazenada: esta revisão, com este conteúdo", conflict: "contradiz o que está armazenado (%s)",
+		from: "estado: %s, vindo de %s", first: "estado: %s, o primeiro conhecido", must: "deve ser anunciada (%s)", may: "é anunciada, conforme configurado (%s)",
+		silent: "não é anunciada: %s (%s)", overruled: "prevalece sobre um prazo que nós disparamos", again: "a próxima revisão armazenada seria anunciada depois dela",
+		client: "cliente: %s, registrado com %s", noClient: "cliente: %s não está registrado", noPush: "cliente: %s está registrado sem endereço", unknownClient: "cliente: %s",
+		request: "a requisição; x-webhook-interaction-id é novo a cada tentativa", placeholder: "o host está no lugar do endereço registrado", refusal: "o endereço não pode ser chamado: %v",
+		notBefore: "a primeira tentativa espera até %s", dry: "nada foi armazenado nem enviado",
+		reasons: map[ofb.Silence]string{
+			ofb.NotATrigger: "nenhuma regra pede este passo", ofb.InitiatorEdit: "a iniciadora fez a edição e sabe dela", ofb.NoChange: "estado e documento são os mesmos de antes",
+			ofb.Snapshot: "uma primeira carga nunca é anunciada", ofb.OptionalOff: "as regras deixam a critério da detentora, e announce.direct_authorised não o pede",
+			ofb.NoWebhook: "o cliente não tem endereço registrado", ofb.AlreadyAnnounced: "o mesmo estado já foi anunciado",
+		},
+	},
+}
+
+// explaining writes an explanation for a person.
+type explaining struct {
+	words
+	portuguese bool
+	out        strings.Builder
+}
+
+func (p *explaining) say(format string, args ...any) { fmt.Fprintf(&p.out, format+"\n", args...) }
+
+// block writes a heading and a text, indented.
+func (p *explaining) block(heading, text string) {
+	p.say("%s:", heading)
+	for line := range strings.SplitSeq(strings.TrimRight(strings.ReplaceAll(text, "\r\n", "\n"), "\n"), "\n") {
+		p.say("    %s", line)
+	}
+}
+
+// tell writes everything, and tells whether the change would be stored, or passed over for a reason.
+func (p *explaining) tell(e *gateway.Explanation) bool {
+	fine := p.mapped(e)
+	if e.Line != nil {
+		var pretty bytes.Buffer
+		if json.Indent(&pretty, e.Line, "", "  ") != nil {
+			pretty.Reset()
+			pretty.Write(e.Line)
+		}
+		p.block(p.line, pretty.String())
+		if e.Foresight != nil || e.LineError != nil {
+			fine = p.verdict(e) && fine
+		}
+	}
+	return fine
+}
+
+// mapped writes what the mapping made of a row, step by step.
+func (p *explaining) mapped(e *gateway.Explanation) bool {
+	m := e.Mapped
+	if m == nil {
+		return true
+	}
+	p.say("%s: %s", m.Key, m.Kind)
+	if e.Lookup != "" {
+		p.say(p.lookup, e.Lookup)
+	}
+	p.say("%s:", p.steps)
+	for _, s := range m.Steps {
+		result := s.Result
+		if s.Error != "" {
+			result = p.wrong + " " + s.Error
+		}
+		p.say("    %s: %s  =  %s", strings.TrimPrefix(s.Key, m.Key+"."), s.Expression, result)
+	}
+	switch {
+	case len(m.Problems) > 0:
+		p.problemsOf(m.Problems)
+		return false
+	case m.Skipped != "":
+		p.say(p.skipped, m.Skipped)
+	case m.Delete != "":
+		p.say(p.removed, m.Delete)
+	case m.Registration != nil:
+		r := m.Registration
+		p.say(p.registers, r.Client, r.Name, r.OrganisationID, r.SoftwareID, strings.Join(r.WebhookURIs, " "))
+	}
+	return true
+}
+
+func (p *explaining) verdict(e *gateway.Explanation) bool {
+	if e.LineError != nil {
+		p.say(p.noChange, e.LineError.Pointer, e.LineError.Detail)
+		return false
+	}
+	if e.Apart != "" {
+		p.say(p.apart, e.Apart)
+	}
+	f := e.Foresight
+	switch f.Verdict {
+	case notice.Quarantined:
+		p.problemsOf(f.Problems)
+		return false
+	case notice.Conflicting:
+		p.say(p.conflict, f.Why)
+		return false
+	case notice.Duplicate:
+		p.say("%s", p.duplicate)
+		return true
+	case notice.Superseded:
+		p.say("%s", p.superseded)
+	default:
+		p.say("%s", p.applied)
+	}
+	p.judged(e)
+	return true
+}
+
+func (p *explaining) problemsOf(problems []notice.Problem) {
+	p.say("%s:", p.problems)
+	for _, one := range problems {
+		detail := one.Detail
+		if p.portuguese && one.DetailPT != "" {
+			detail = one.DetailPT
+		}
+		p.say("    %s %s: %s", one.Pointer, one.Code, detail)
+	}
+}
+
+// judged writes what the rules say, to whom it goes, and the request.
+func (p *explaining) judged(e *gateway.Explanation) {
+	f, d := e.Foresight, &e.Foresight.Decision
+	if d.From == "" {
+		p.say(p.first, f.Change.State.Status)
+	} else {
+		p.say(p.from, f.Change.State.Status, d.From)
+	}
+	switch {
+	case !d.Overruled.IsZero():
+		p.say("%s", p.overruled)
+	case d.Again != nil:
+		p.say("%s", p.again)
+	}
+	switch d.Judged.Duty {
+	case ofb.Must:
+		p.say(p.must, d.Judged.Clause)
+	case ofb.May:
+		p.say(p.may, d.Judged.Clause)
+	default:
+		p.say(p.silent, p.reasons[d.Judged.Silence], d.Judged.Clause)
+	}
+	switch {
+	case e.Apart != "":
+		p.say(p.unknownClient, f.Change.Client)
+	case e.Registered == nil:
+		p.say(p.noClient, f.Change.Client)
+	case len(e.Registered.WebhookURIs) == 0:
+		p.say(p.noPush, f.Change.Client)
+	default:
+		p.say(p.client, f.Change.Client, e.Registered.WebhookURIs[0])
+	}
+	if d.Announce != nil && !d.Announce.NotBefore.IsZero() {
+		p.say(p.notBefore, d.Announce.NotBefore.Format("2006-01-02T15:04:05.000Z"))
+	}
+	switch {
+	case e.Refusal != nil:
+		p.say(p.refusal, e.Refusal)
+	case e.Request != nil:
+		p.block(p.request, e.URL+"\n\n"+string(e.Request))
+		if e.Apart != "" {
+			p.say("%s", p.placeholder)
+		}
+	}
+}

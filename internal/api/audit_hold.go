@@ -1,0 +1,190 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// Holds keeps entries beyond their time; *store.Store does, and writes down in the same transaction who placed or lifted
+// which (notice.Caller of the context). An error that knows Conflict() bool means that one of this name keeps something
+// else.
+type Holds interface {
+	PlaceHold(ctx context.Context, h notice.Hold) (stands notice.Hold, placed bool, err error)
+	LiftHold(ctx context.Context, name, reason string) error
+	Holds(ctx context.Context) ([]notice.Hold, error)
+	Hold(ctx context.Context, name string) (notice.Hold, error)
+}
+
+type holdJSON struct {
+	Name       string           `json:"name"`
+	All        bool             `json:"all"`
+	ClientID   *notice.ClientID `json:"clientId"`
+	Kind       *string          `json:"kind"`
+	ResourceID *string          `json:"resourceId"`
+	Reason     string           `json:"reason"`
+	PlacedBy   string           `json:"placedBy"`
+	PlacedAt   instant          `json:"placedAt"`
+	Months     []string         `json:"months"` // of the history that it keeps beyond their time, as retention found last
+}
+
+func holdOf(h *notice.Hold) holdJSON {
+	out := holdJSON{
+		Name: h.Name, All: h.SameScope(notice.Hold{}), ClientID: orNull(h.Client), ResourceID: orNull(h.ResourceID), Reason: h.Reason,
+		PlacedBy: h.PlacedBy, PlacedAt: instant(h.PlacedAt), Months: append([]string{}, h.Months...),
+	}
+	if h.Kind != 0 {
+		out.Kind = orNull(h.Kind.String())
+	}
+	return out
+}
+
+type holdRequest struct {
+	All        bool   `json:"all"`
+	ClientID   string `json:"clientId"`
+	Kind       string `json:"kind"`
+	ResourceID string `json:"resourceId"`
+	Reason     string `json:"reason"`
+}
+
+// holdNamed is the name in the path. What cannot be one names nothing.
+func (x *exchange) holdNamed() (string, error) {
+	name := x.segment("name")
+	if !notice.ValidHoldName(name) {
+		return "", errNotFound
+	}
+	return name, nil
+}
+
+// putHold places a hold: about everything, a client, or a resource.
+func (in *Internal) putHold(x *exchange) error {
+	name := x.segment("name")
+	if !notice.ValidHoldName(name) {
+		return wrong("name", "1 to 100 letters, digits, dots, low lines and hyphens, the first a letter or digit",
+			"1 a 100 letras, dígitos, pontos, sublinhados e hifens, começando por letra ou dígito")
+	}
+	body, err := decode[holdRequest](x)
+	if err != nil {
+		return err
+	}
+	h, err := body.hold(name)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := x.act()
+	defer cancel()
+	stands, placed, err := in.cfg.Holds.PlaceHold(ctx, h)
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if placed {
+		status = http.StatusCreated
+	}
+	return x.answer(status, holdOf(&stands))
+}
+
+func (b holdRequest) hold(name string) (h notice.Hold, err error) {
+	h.Name = name
+	if h.Reason, err = reasonFrom(b.Reason); err != nil {
+		return h, err
+	}
+	aboutClient, aboutResource := b.ClientID != "", b.Kind != "" || b.ResourceID != ""
+	if n := count(b.All, aboutClient, aboutResource); n != 1 {
+		return h, invalid("", "scope", "say what is held, by one of: all (true), clientId, or kind with resourceId",
+			"informe o que é retido, por um destes: all (true), clientId, ou kind com resourceId")
+	}
+	switch {
+	case aboutClient:
+		if !notice.ValidClientID(b.ClientID) {
+			return h, wrong("clientId", "1 to 255 printable ASCII characters without spaces", "1 a 255 caracteres ASCII visíveis, sem espaços")
+		}
+		h.Client = notice.ClientID(b.ClientID)
+	case aboutResource:
+		if h.Kind, err = ofb.ParseKind(b.Kind); err != nil {
+			return h, wrong("kind", "must be payment-consent, pix-payment, recurring-consent, recurring-payment or enrollment",
+				"deve ser payment-consent, pix-payment, recurring-consent, recurring-payment ou enrollment")
+		}
+		if h.Kind.CheckID(b.ResourceID) != nil {
+			return h, wrong("resourceId", "not an id of this kind", "não é um id deste kind")
+		}
+		h.ResourceID = b.ResourceID
+	}
+	return h, nil
+}
+
+func count(conditions ...bool) (n int) {
+	for _, c := range conditions {
+		if c {
+			n++
+		}
+	}
+	return n
+}
+
+// reasonFrom checks why somebody acts: it is required, and is kept for whoever asks later.
+func reasonFrom(text string) (string, error) {
+	reason := strings.TrimSpace(text)
+	if n := utf8.RuneCountInString(reason); n == 0 || n > 500 || strings.ContainsFunc(reason, unicode.IsControl) {
+		return "", invalid("/reason", "format", "reason must have 1 to 500 characters, none of them a control character",
+			"reason deve ter de 1 a 500 caracteres, sem caracteres de controle")
+	}
+	return reason, nil
+}
+
+func (in *Internal) listHolds(x *exchange) error {
+	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+		return err
+	}
+	list, err := in.cfg.Holds.Holds(x.r.Context())
+	if err != nil {
+		return err
+	}
+	out := struct {
+		Holds []holdJSON `json:"holds"`
+	}{make([]holdJSON, len(list))}
+	for i := range list {
+		out.Holds[i] = holdOf(&list[i])
+	}
+	return in.show(x, notice.LogReading{Act: "holds", Rows: int64(len(list))}, out)
+}
+
+func (in *Internal) getHold(x *exchange) error {
+	name, err := x.holdNamed()
+	if err != nil {
+		return err
+	}
+	h, err := in.cfg.Holds.Hold(x.r.Context(), name)
+	if err != nil {
+		return err
+	}
+	return in.show(x, notice.LogReading{Act: "holds", Filter: x.asked(), Rows: 1}, holdOf(&h))
+}
+
+// deleteHold lifts a hold; ?reason= says why.
+func (in *Internal) deleteHold(x *exchange) error {
+	name, err := x.holdNamed()
+	if err != nil {
+		return err
+	}
+	p, err := parameters(x.r.URL.RawQuery, "reason")
+	if err != nil {
+		return err
+	}
+	reason, err := reasonFrom(p["reason"])
+	if err != nil {
+		return err
+	}
+	ctx, cancel := x.act()
+	defer cancel()
+	if err := in.cfg.Holds.LiftHold(ctx, name, reason); err != nil {
+		return err
+	}
+	x.w.WriteHeader(http.StatusNoContent)
+	return nil
+}

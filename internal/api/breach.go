@@ -1,0 +1,185 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// Clock judges when attempts were made; *store.Store does. An error that knows NotFound() bool and answers true means that
+// there is no such thing.
+type Clock interface {
+	// Timing is the clock proof of one notification.
+	Timing(ctx context.Context, id notice.ID) (notice.Timing, error)
+	// Timings hands over the clock proof of each notification of a period, in the order of their decisions; an error of
+	// each ends it and is returned.
+	Timings(ctx context.Context, p notice.Period, each func(*notice.Timing) error) error
+	// ClockReport is the account of a period; those of which a time was not kept are handed over.
+	ClockReport(ctx context.Context, p notice.Period, breach func(*notice.Timing) error) (*notice.ClockReport, error)
+	// LatestReconciliation is what the newest reconciliation found, and when it was recorded.
+	LatestReconciliation(ctx context.Context) (notice.Reconciliation, time.Time, error)
+}
+
+// clockRoutes are what there is to know about times and completeness.
+func (in *Internal) clockRoutes() []route {
+	return []route{
+		{http.MethodGet, "/internal/v1/notifications/{id}/timing", []string{roleOperator, roleAuditor}, in.getTiming},
+		{http.MethodGet, "/internal/v1/audit/breaches", []string{roleAuditor}, in.traced(in.listBreaches)},
+		{http.MethodGet, "/internal/v1/audit/reconciliation", []string{roleAuditor}, in.traced(in.getReconciliation)},
+	}
+}
+
+// breachesWithin bounds one report of breaches. It walks through a whole period, so it may take longer than a search.
+const breachesWithin = 20 * time.Second
+
+// getTiming shows each instant between the event and the answer, with the verdicts and the cause when late.
+func (in *Internal) getTiming(x *exchange) error {
+	id, err := x.id16()
+	if err != nil {
+		return err
+	}
+	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+		return err
+	}
+	if in.cfg.Clock == nil {
+		return errNotFound
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), in.cfg.SearchLimit)
+	defer cancel()
+	t, err := in.cfg.Clock.Timing(ctx, id)
+	if err != nil {
+		return err
+	}
+	return in.view(x, 1, t)
+}
+
+type breachesJSON struct {
+	Report     *notice.ClockReport `json:"report"` // null on every page but the first
+	Breaches   []notice.Timing     `json:"breaches"`
+	NextCursor *string             `json:"nextCursor"`
+}
+
+// errEnough ends a walk through a period.
+var errEnough = errors.New("enough")
+
+// listBreaches is the account of a period, and the notifications of which a time was not kept, oldest first.
+func (in *Internal) listBreaches(x *exchange) error {
+	p, limit, cursor, err := breachesAsked(x.r.URL.RawQuery, x.began)
+	if err != nil {
+		return err
+	}
+	if in.cfg.Clock == nil {
+		return errNotFound
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), breachesWithin)
+	defer cancel()
+	key, err := in.history.CursorKey(ctx)
+	if err != nil {
+		return err
+	}
+	parts := []string{"breaches", string(p.Client), micros(p.From), micros(p.To)}
+	if cursor != "" {
+		if p.After, err = openPosition(key, parts, cursor); err != nil {
+			return wrong("cursor", "not a cursor of this very search; leave it out to begin anew", "não é um cursor desta mesma consulta; omita-o para recomeçar")
+		}
+	}
+	out := breachesJSON{Breaches: []notice.Timing{}}
+	more := false
+	keep := func(t *notice.Timing) error {
+		if more = len(out.Breaches) == limit; !more {
+			out.Breaches = append(out.Breaches, *t)
+		}
+		return nil
+	}
+	if cursor == "" {
+		out.Report, err = in.cfg.Clock.ClockReport(ctx, p, keep)
+	} else {
+		err = in.cfg.Clock.Timings(ctx, p, func(t *notice.Timing) error {
+			if len(t.Breaches()) == 0 {
+				return nil
+			}
+			if _ = keep(t); more {
+				return errEnough
+			}
+			return nil
+		})
+	}
+	if err != nil && !errors.Is(err, errEnough) {
+		return in.tooLong(ctx, x, err)
+	}
+	if more {
+		last := &out.Breaches[limit-1]
+		sealed := sealPosition(key, parts, notice.Position{At: last.DecidedAt.Time, ID: last.Notification})
+		out.NextCursor = &sealed
+	}
+	filter := map[string]string{"from": micros6(p.From), "to": micros6(p.To), "limit": strconv.Itoa(limit)}
+	if p.Client != "" {
+		filter["clientId"] = string(p.Client)
+	}
+	return in.show(x, notice.LogReading{Act: "breaches", Filter: filter, Rows: int64(len(out.Breaches))}, out)
+}
+
+// tooLong tells a period that is too long from a database that does not answer.
+func (in *Internal) tooLong(ctx context.Context, x *exchange, err error) error {
+	if told := in.tooWide(ctx, x, err); told == err { //nolint:errorlint // whether it is the very same
+		return err
+	}
+	return invalid("", "too_wide", "the period holds too much for one answer: ask for a shorter one, or run arauto audit breaches",
+		"o período contém dados demais para uma resposta: peça um período menor, ou execute arauto audit breaches")
+}
+
+// micros6 is an instant as this API writes it.
+func micros6(t time.Time) string {
+	text, _ := instant(t).MarshalText() // it never fails
+	return string(text)
+}
+
+// breachesAsked reads which period is wanted, 31 days at most.
+func breachesAsked(raw string, now time.Time) (out notice.Period, limit int, cursor string, err error) {
+	p, err := parameters(raw, "from", "to", "clientId", "limit", "cursor")
+	if err != nil {
+		return out, 0, "", err
+	}
+	if limit, err = limitOf(p); err != nil {
+		return out, 0, "", err
+	}
+	var f notice.Filter
+	if err = whatOf(&f, p); err == nil {
+		err = whenOf(&f, p, now)
+	}
+	if err != nil {
+		return out, 0, "", err
+	}
+	if f.From.IsZero() {
+		return out, 0, "", wrong("from", "the period must have a beginning", "o período deve ter um início")
+	}
+	if f.To.IsZero() {
+		return out, 0, "", wrong("to", "the period must have an end", "o período deve ter um fim")
+	}
+	if f.To.Sub(f.From) > rangeMax {
+		return out, 0, "", wrong("from", "at most 31 days at once", "no máximo 31 dias por vez")
+	}
+	return notice.Period{From: f.From, To: f.To, Client: f.Client}, limit, p["cursor"], nil
+}
+
+// getReconciliation shows what the newest reconciliation found.
+func (in *Internal) getReconciliation(x *exchange) error {
+	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+		return err
+	}
+	if in.cfg.Clock == nil {
+		return errNotFound
+	}
+	r, at, err := in.cfg.Clock.LatestReconciliation(x.r.Context())
+	if err != nil {
+		return err
+	}
+	return in.show(x, notice.LogReading{Act: "reconciliation", Filter: x.asked(), Rows: r.Differences}, struct {
+		RecordedAt     instant               `json:"recordedAt"`
+		Reconciliation notice.Reconciliation `json:"reconciliation"`
+	}{instant(at), r})
+}

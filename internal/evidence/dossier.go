@@ -1,0 +1,182 @@
+package evidence
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// ErrDossier means that a dossier was asked for in a form there is not.
+var ErrDossier = errors.New("a dossier is html or text, in pt or en")
+
+// Dossier writes down what the log has about one resource, for people: each change with its decision, each attempt, each
+// answer, each poll. id is the resource's, or that of a notification, a change or an interaction about it. format is "html" or
+// "text", lang "pt" or "en"; ErrDossier otherwise. Every entry is verified first. It returns how many there are; IsNothing
+// tells of the error that there is none.
+func Dossier(ctx context.Context, log Log, id, format, lang string) (text []byte, entries int64, err error) {
+	words, known := dossierWords[lang]
+	if !known || format != "html" && format != "text" {
+		return nil, 0, ErrDossier
+	}
+	d, err := collect(ctx, log, id, words)
+	if err != nil {
+		return nil, 0, err
+	}
+	var page bytes.Buffer
+	if format == "html" {
+		err = dossierPage.Execute(&page, d)
+	} else {
+		err = dossierText.Execute(&page, d)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("write the dossier: %w", err)
+	}
+	return page.Bytes(), int64(len(d.Events)), nil
+}
+
+// dossier is what the document shows.
+type dossier struct {
+	Words      map[string]string
+	ID         string
+	Kind       string
+	Clients    string
+	Log        string
+	Size       int64
+	Root       string
+	SealedAt   string
+	Events     []dossierEvent
+	Checkpoint string
+}
+
+// dossierEvent is one entry of the log.
+type dossierEvent struct {
+	Seq     int64
+	At      string // UTC, to the millisecond
+	Kind    string
+	Number  string // of an attempt
+	Outcome string
+	IDs     []dossierFact
+	Facts   []dossierFact
+}
+
+type dossierFact struct{ Name, Value string }
+
+// collect finds the entries and verifies each by its proof.
+func collect(ctx context.Context, log Log, id string, words map[string]string) (*dossier, error) {
+	head := log.Head()
+	found, err := about(ctx, log, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(found) == 0 {
+		return nil, errNothing(fmt.Sprintf("nothing about %q is in the sealed log of %d entries", id, head.Checkpoint.Size))
+	}
+	d := &dossier{
+		Words: words, ID: *found[0].Entry.ResourceID, Log: audit.Origin(head.Public), Size: head.Checkpoint.Size,
+		Root: head.Checkpoint.Root.String(), SealedAt: head.Checkpoint.At.String(), Checkpoint: string(head.Note),
+	}
+	var clients []string
+	for i := range found {
+		e := &found[i]
+		if _, err := proven(ctx, log, e); err != nil {
+			return nil, err
+		}
+		if k := e.Entry.ResourceKind; k != nil {
+			d.Kind = ofb.Kind(*k).String()
+		}
+		if c := e.Entry.ClientID; c != nil && !slices.Contains(clients, *c) {
+			clients = append(clients, *c)
+		}
+		d.Events = append(d.Events, event(e, words))
+	}
+	d.Clients = strings.Join(clients, ", ")
+	return d, nil
+}
+
+// about finds all entries of the resource that an id leads to.
+func about(ctx context.Context, log Log, id string) ([]audit.Sealed, error) {
+	find := func(s notice.Search) (out []audit.Sealed, err error) {
+		err = log.Each(ctx, s, func(e *audit.Sealed) error { out = append(out, *e); return nil })
+		return out, err
+	}
+	found, err := find(notice.Search{ResourceID: id})
+	if err != nil || len(found) > 0 {
+		return found, err
+	}
+	ours, err := notice.ParseID(id)
+	if err != nil {
+		return nil, nil //nolint:nilerr // not an id of ours either: nothing is found
+	}
+	for _, s := range []notice.Search{{Notification: ours}, {Interaction: ours}, {Change: ours}} {
+		some, err := find(s)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range some {
+			if e.Entry.ResourceID != nil {
+				return find(notice.Search{ResourceID: *e.Entry.ResourceID})
+			}
+		}
+	}
+	return nil, nil
+}
+
+func event(e *audit.Sealed, words map[string]string) dossierEvent {
+	word := func(s string) string {
+		if w := words[s]; w != "" {
+			return w
+		}
+		return s
+	}
+	out := dossierEvent{Seq: e.Seq, At: e.At.Time().Format("2006-01-02 15:04:05.000"), Kind: word(e.Entry.Kind)}
+	columns := audit.Columns()
+	for i, v := range e.Entry.Values() {
+		switch name := columns[i][1]; name {
+		case "number":
+			out.Number = v
+		case "outcome":
+			out.Outcome = word(v)
+		case "revision", "notificationId", "changeId", "interactionId", "closes":
+			if v != "" {
+				out.IDs = append(out.IDs, dossierFact{name, word(v)})
+			}
+		}
+	}
+	out.Facts = factsOf(e.Entry.Facts)
+	return out
+}
+
+// factsOf lists the members of a JSON object in their order; nested values stay JSON.
+func factsOf(text string) []dossierFact {
+	d := json.NewDecoder(strings.NewReader(text))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return []dossierFact{{"facts", text}}
+	}
+	var out []dossierFact
+	for d.More() {
+		name, err := d.Token()
+		var value json.RawMessage
+		if err = errors.Join(err, d.Decode(&value)); err != nil {
+			return []dossierFact{{"facts", text}}
+		}
+		shown := string(value)
+		var s string
+		if json.Unmarshal(value, &s) == nil && !strings.HasPrefix(shown, "null") {
+			shown = s
+		}
+		if t, err := time.Parse(time.RFC3339Nano, shown); err == nil {
+			shown = t.UTC().Format("2006-01-02 15:04:05.000")
+		}
+		out = append(out, dossierFact{fmt.Sprint(name), shown})
+	}
+	return out
+}

@@ -1,0 +1,70 @@
+// Package evidence writes down what is handed to whoever asks what happened: exports of the sealed history, the proof of
+// one entry, and the dossier of one resource, a document for people.
+//
+// All of it is made of a Log, the history as of one checkpoint, and of nothing else. So the same question about the same
+// checkpoint gives the same bytes, whoever asks and by whichever way, the command line or the API. What is handed over
+// alone, a proof or a dossier, was verified against the checkpoint first; what fails is not shown. To record that it was
+// read is the caller's: it knows who reads.
+package evidence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// Log is the sealed history as of one checkpoint; *store.Exporter is one.
+type Log interface {
+	Head() audit.SignedHead
+	// Each hands over what a search finds, in the order of the log. Removed entries are part of the whole log only.
+	Each(ctx context.Context, s notice.Search, each func(*audit.Sealed) error) error
+	// At reads one entry. An error that knows NotFound() bool and answers true means that there is none.
+	At(ctx context.Context, seq int64) (*audit.Sealed, error)
+	// Prove is the path from an entry to the checkpoint's root.
+	Prove(ctx context.Context, seq int64) ([]audit.Hash, error)
+	// Checkpoints are all signed notes up to the head's, that one last.
+	Checkpoints(ctx context.Context) ([][]byte, error)
+}
+
+// Prove writes the proof that the entry at a position is in the log (docs/audit-format.md, "Proof of one entry"), after
+// having verified it.
+func Prove(ctx context.Context, log Log, seq int64) ([]byte, error) {
+	e, err := log.At(ctx, seq)
+	if err != nil {
+		return nil, fmt.Errorf("entry at %d: %w", seq, err)
+	}
+	p, err := proven(ctx, log, e)
+	if err != nil {
+		return nil, err
+	}
+	return p.Marshal(), nil
+}
+
+// proven makes the proof of an entry and verifies it.
+func proven(ctx context.Context, log Log, e *audit.Sealed) (audit.Proof, error) {
+	path, err := log.Prove(ctx, e.Seq)
+	if err != nil {
+		return audit.Proof{}, err
+	}
+	p := audit.Proof{Record: e.Record(nil), Seq: e.Seq, Path: path, Checkpoint: log.Head().Note}
+	_, err = p.Check(log.Head().Public)
+	return p, err
+}
+
+// errNothing means that a dossier would be empty.
+type errNothing string
+
+// Error names what was asked for.
+func (e errNothing) Error() string { return string(e) }
+
+// NotFound tells callers that know no evidence.
+func (errNothing) NotFound() bool { return true }
+
+// IsNothing tells whether a dossier was asked for of which the log knows nothing.
+func IsNothing(err error) bool {
+	var nothing errNothing
+	return errors.As(err, &nothing)
+}

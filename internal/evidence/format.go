@@ -1,0 +1,132 @@
+package evidence
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// Format is one way to write an export down.
+type Format struct {
+	Name    string
+	Type    string // media type
+	Suffix  string // of a file
+	Version bool   // the writer's version is in it
+	// Write writes what the search finds and returns how many entries that were. It holds little in memory: at most the
+	// positions of what a filter found.
+	Write func(ctx context.Context, log Log, s notice.Search, version string, w io.Writer) (int64, error)
+}
+
+// Formats lists the ways to write an export, the default first.
+func Formats() []Format {
+	return []Format{
+		{Name: "bundle", Type: "application/zip", Suffix: ".zip", Version: true, Write: writeBundle},
+		{Name: "jsonl", Type: "application/x-ndjson", Suffix: ".jsonl", Write: writeLines},
+		{Name: "csv", Type: "text/csv; charset=utf-8", Suffix: ".csv", Write: writeCSV},
+		{Name: "parquet", Type: "application/vnd.apache.parquet", Suffix: ".parquet", Version: true, Write: writeParquet},
+	}
+}
+
+// FormatNamed finds a format.
+func FormatNamed(name string) (Format, bool) {
+	for _, f := range Formats() {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return Format{}, false
+}
+
+func writeLines(ctx context.Context, log Log, s notice.Search, _ string, w io.Writer) (n int64, err error) {
+	var line []byte
+	err = log.Each(ctx, s, func(e *audit.Sealed) error {
+		n++
+		line = append(e.Line(line[:0]), '\n')
+		_, err := w.Write(line)
+		return err
+	})
+	return n, err
+}
+
+// writeBundle walks twice when there is a filter: entries first, then their proofs.
+func writeBundle(ctx context.Context, log Log, s notice.Search, version string, w io.Writer) (n int64, err error) {
+	filter, head := s.Filter(), log.Head()
+	b := audit.NewBundle(w, head.Public, head.Checkpoint, filter, version)
+	var found []int64
+	var line []byte
+	err = log.Each(ctx, s, func(e *audit.Sealed) error {
+		n++
+		if len(filter) > 0 {
+			found = append(found, e.Seq)
+		}
+		line = e.Line(line[:0])
+		return b.Entry(line)
+	})
+	if err != nil {
+		return n, err
+	}
+	for _, seq := range found {
+		path, err := log.Prove(ctx, seq)
+		if err != nil {
+			return n, err
+		}
+		if err := b.Proof(seq, path); err != nil {
+			return n, err
+		}
+	}
+	checkpoints := [][]byte{head.Note}
+	if len(filter) == 0 {
+		if checkpoints, err = log.Checkpoints(ctx); err != nil {
+			return n, err
+		}
+	}
+	return n, b.Close(checkpoints)
+}
+
+// writeCSV is for reading in a spreadsheet; it is not verified by anything. A cell that a spreadsheet would take for a
+// formula gets an apostrophe in front.
+func writeCSV(ctx context.Context, log Log, s notice.Search, _ string, w io.Writer) (n int64, err error) {
+	table := csv.NewWriter(w)
+	head := []string{"seq"}
+	for _, c := range audit.Columns() {
+		head = append(head, c[1])
+	}
+	if err := table.Write(head); err != nil {
+		return 0, err
+	}
+	err = log.Each(ctx, s, func(e *audit.Sealed) error {
+		n++
+		row := []string{strconv.FormatInt(e.Seq, 10)}
+		if e.Entry == nil {
+			row = append(row, "", e.At.String(), "", "removed")
+		} else {
+			row = append(row, e.Entry.Values()...)
+		}
+		for len(row) < len(head) {
+			row = append(row, "")
+		}
+		for i, cell := range row {
+			row[i] = neutral(cell)
+		}
+		return table.Write(row)
+	})
+	table.Flush()
+	return n, errors.Join(err, table.Error())
+}
+
+// neutral keeps spreadsheets from computing a cell: those that begin with one of these are formulas to some of them.
+func neutral(cell string) string {
+	if cell == "" || !strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
+		return cell
+	}
+	if _, err := strconv.ParseInt(cell, 10, 64); err == nil {
+		return cell
+	}
+	return "'" + cell
+}

@@ -1,0 +1,58 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// audited is the store as auditors read it through the API.
+type audited struct{ *store.Store }
+
+// Open implements api.Audited.
+func (a audited) Open(ctx context.Context, size int64) (evidence.Log, func(), error) {
+	x, err := a.OpenLog(ctx, size)
+	if err != nil {
+		return nil, nil, err
+	}
+	return x, func() { x.Close(ctx) }, nil
+}
+
+// makeExports makes what was asked for, one after the other.
+func (g *Gateway) makeExports(ctx context.Context) error {
+	maker := evidence.Maker{
+		Jobs: g.store, Version: g.version,
+		Open: func(ctx context.Context, size int64, progress func(int64)) (evidence.Log, func(), error) {
+			x, err := g.store.OpenLogForLong(ctx, size)
+			if err != nil {
+				return nil, nil, err
+			}
+			x.Progress = progress
+			return x, func() { x.Close(ctx) }, nil
+		},
+	}
+	for {
+		made, err := maker.Make(ctx)
+		if err != nil || !made {
+			return err
+		}
+	}
+}
+
+// tellHeld says which months a hold keeps beyond their time, each hour: a hold that is forgotten keeps them for good.
+func (g *Gateway) tellHeld(ctx context.Context) error {
+	held, err := g.store.HeldMonths(ctx)
+	if err != nil {
+		return err
+	}
+	g.metrics.heldMonths.Set(float64(len(held)))
+	for _, month := range slices.Sorted(maps.Keys(held)) {
+		g.log.Warn("month of the history kept beyond its time by a hold", slog.String("partition", month), slog.String("holds", strings.Join(held[month], ", ")))
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/storetest"
+)
+
+// figure is what a gauge shows.
+func figure(t *testing.T, g prometheus.Gauge) float64 {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(g)
+	families, err := r.Gather()
+	require.NoError(t, err)
+	return families[0].GetMetric()[0].GetGauge().GetValue()
+}
+
+// newDaily is a replica's daily look, on a database that two of them may share.
+func newDaily(t *testing.T, url string) *reconciler {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	cfg := standard()
+	cfg.StateDir = t.TempDir()
+	return newReconciler(cfg, s, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+}
+
+func TestTheDailyLookIsDoneOnceByWhicheverReplicaIsFirst(t *testing.T) {
+	url := storetest.Database(t)
+	owner, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer owner.Close(t.Context())
+	count := func() (n int) {
+		require.NoError(t, owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE kind = 'reconciliation'").Scan(&n))
+		return n
+	}
+	replicas := []*reconciler{newDaily(t, url), newDaily(t, url), newDaily(t, url)}
+	for _, r := range replicas {
+		require.NoError(t, r.tick(t.Context()))
+	}
+	require.Zero(t, count(), "a new installation waits for its first time")
+	for _, r := range replicas {
+		r.begun = time.Now().AddDate(0, 0, -2) // they run since before it
+	}
+	off := newDaily(t, url)
+	off.begun, off.cfg.Reconcile.Enabled = replicas[0].begun, false
+	require.NoError(t, off.tick(t.Context()))
+	require.Zero(t, count(), "switched off")
+
+	_, err = owner.Exec(t.Context(), `INSERT INTO arauto.queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at)
+VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now())`)
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	for _, r := range replicas {
+		all.Go(func() {
+			if err := r.tick(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, 1, count())
+	lists := 0
+	for _, r := range replicas {
+		require.NoError(t, r.tick(t.Context()))
+		require.EqualValues(t, 1, figure(t, r.differences), "every replica shows what the newest found")
+		require.WithinDuration(t, time.Now(), time.Unix(int64(figure(t, r.finished)), 0), time.Minute)
+		files, err := filepath.Glob(filepath.Join(r.cfg.StateDir, "reports", "calls-*.jsonl"))
+		require.NoError(t, err)
+		for _, name := range files {
+			info, err := os.Stat(name)
+			require.NoError(t, err)
+			require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+			lists++
+		}
+	}
+	require.Equal(t, 1, count(), "once a day")
+	require.Equal(t, 1, lists)
+
+	_, err = owner.Exec(t.Context(), "SET session_replication_role = replica; UPDATE arauto.entry SET at = at - interval '1 day' WHERE kind = 'reconciliation'; DELETE FROM arauto.queue")
+	require.NoError(t, err)
+	late := newDaily(t, url)
+	require.NoError(t, late.tick(t.Context()))
+	require.Equal(t, 2, count(), "a time that was slept through is made up for")
+	require.Zero(t, figure(t, late.differences))
+}
+
+func TestTheSlotIsTheLastTimeOfTheSettingInBrasilia(t *testing.T) {
+	r := &reconciler{cfg: standard()}
+	for now, want := range map[string]string{
+		"2026-11-21T06:29:59Z": "2026-11-20T06:30:00Z",
+		"2026-11-21T06:30:00Z": "2026-11-21T06:30:00Z",
+		"2026-11-22T02:00:00Z": "2026-11-21T06:30:00Z",
+	} {
+		at, err := time.Parse(time.RFC3339, now)
+		require.NoError(t, err)
+		require.Equal(t, want, r.slot(at).UTC().Format(time.RFC3339))
+	}
+	p := &problems{}
+	cfg := standard()
+	cfg.Reconcile.At = "3h30"
+	cfg.checkReconcile(p)
+	require.Len(t, p.list, 1)
+}
+
+func TestOldListsOfCallsGo(t *testing.T) {
+	r := newDaily(t, storetest.Database(t))
+	dir := r.cfg.file("reports")
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	for n := range 40 {
+		day := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, n)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "calls-"+day.Format(time.DateOnly)+".jsonl"), nil, 0o600))
+	}
+	_, err := r.report(t.Context(), "2026-12-01")
+	require.NoError(t, err)
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	require.NoError(t, err)
+	require.Len(t, left, reportsKept)
+	require.FileExists(t, filepath.Join(dir, "calls-2026-12-01.jsonl"))
+	require.NoFileExists(t, filepath.Join(dir, "calls-2026-01-01.jsonl"))
+}

@@ -1,0 +1,135 @@
+package gateway
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/arauto/arauto/internal/mtls"
+)
+
+// ObjectStore is where checkpoints are put as objects that nobody can remove before their time, in any service that
+// speaks S3 with Object Lock. It is used when Endpoint is set.
+type ObjectStore struct {
+	Endpoint    string `yaml:"endpoint" env:"ARAUTO_LOG_ANCHOR_S3_ENDPOINT"`
+	CA          string `yaml:"ca" env:"ARAUTO_LOG_ANCHOR_S3_CA"` // empty: the system's trust store
+	Region      string `yaml:"region" env:"ARAUTO_LOG_ANCHOR_S3_REGION"`
+	Bucket      string `yaml:"bucket" env:"ARAUTO_LOG_ANCHOR_S3_BUCKET"`
+	Prefix      string `yaml:"prefix" env:"ARAUTO_LOG_ANCHOR_S3_PREFIX"`
+	AccessKeyID string `yaml:"access_key_id" env:"ARAUTO_LOG_ANCHOR_S3_ACCESS_KEY_ID"`
+	SecretKey   string `yaml:"secret_key_file" env:"ARAUTO_LOG_ANCHOR_S3_SECRET_KEY_FILE"`
+	Mode        string `yaml:"mode" env:"ARAUTO_LOG_ANCHOR_S3_MODE"`
+	RetainDays  int    `yaml:"retain_days" env:"ARAUTO_LOG_ANCHOR_S3_RETAIN_DAYS"`
+}
+
+// The two modes of Object Lock. What is under compliance nobody removes, not even the account's owner.
+const (
+	modeCompliance = "COMPLIANCE"
+	modeGovernance = "GOVERNANCE"
+)
+
+// fiveYears in days, the BCB's common period.
+const fiveYears = 5*365 + 1
+
+func standardObjectStore() ObjectStore {
+	return ObjectStore{Region: "us-east-1", Prefix: "arauto", Mode: modeCompliance, RetainDays: fiveYears}
+}
+
+var (
+	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	prefixName = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$`)
+	plainWord  = regexp.MustCompile(`^[A-Za-z0-9_.+=@-]+$`)
+)
+
+// checkAnchors judges where checkpoints are carried to.
+func (c *Config) checkAnchors(p *problems) {
+	if c.Log.AnchorURL != "" && !c.mayPost(c.Log.AnchorURL) {
+		p.add("log.anchor_url", "is not an https:// URL", "name where checkpoints are posted to")
+	}
+	s := &c.Log.S3
+	if s.Endpoint == "" {
+		return
+	}
+	u, err := url.Parse(s.Endpoint)
+	if !c.mayPost(s.Endpoint) || err != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		p.add("log.anchor_s3.endpoint", "is not https:// and a host", "name the service without bucket or path, such as https://s3.sa-east-1.amazonaws.com")
+	}
+	for _, named := range []struct {
+		key  string
+		good bool
+	}{
+		{"bucket", bucketName.MatchString(s.Bucket)},
+		{"prefix", prefixName.MatchString(s.Prefix)},
+		{"region", plainWord.MatchString(s.Region)},
+		{"access_key_id", plainWord.MatchString(s.AccessKeyID)},
+	} {
+		if !named.good {
+			p.add("log.anchor_s3."+named.key, "is not set, or has characters it may not have", "copy it from the service's console")
+		}
+	}
+	if s.SecretKey == "" {
+		p.add("log.anchor_s3.secret_key_file", "is not set", "name the file of the secret access key")
+	}
+	if s.Mode != modeCompliance && s.Mode != modeGovernance {
+		p.add("log.anchor_s3.mode", "is %q", "use COMPLIANCE or GOVERNANCE", s.Mode)
+	}
+	if s.RetainDays < fiveYears && c.Profile == Production || s.RetainDays < 1 || s.RetainDays > 36500 {
+		p.add("log.anchor_s3.retain_days", "is %d", "what proves the history is kept as long as the history: 1826 days or more, at most 36500", s.RetainDays)
+	}
+}
+
+// mayPost tells whether checkpoints may go to a URL: over TLS, or in development without.
+func (c *Config) mayPost(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && c.Profile == Development)
+}
+
+// objectAnchor prepares the object store; nil when none is set.
+func (c *Config) objectAnchor() (*objectAnchor, error) {
+	s := c.Log.S3
+	if s.Endpoint == "" {
+		return nil, nil
+	}
+	p := &problems{}
+	secret, err := readSecret(s.SecretKey)
+	if err != nil {
+		p.add("log.anchor_s3.secret_key_file", "%v", "name a file that holds the secret access key alone, with mode 0600", err)
+	}
+	var roots *mtls.Anchors
+	if s.CA != "" {
+		if roots, err = mtls.LoadAnchors(s.CA); err != nil {
+			p.add("log.anchor_s3.ca", "%v", "name a PEM file of the authority of the service's certificate", err)
+		}
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return newObjectAnchor(s, secret, anchorClient(roots)), nil
+}
+
+// readSecret reads a file that only its owner can read, without the line feed that editors add.
+func readSecret(path string) (string, error) {
+	text, err := readPrivate(path)
+	if err != nil {
+		return "", err
+	}
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	return secret, nil
+}
+
+// readPrivate reads a file that only its owner may be able to read.
+func readPrivate(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s can be read by others than its owner (mode %04o): set it to 0600", path, info.Mode().Perm())
+	}
+	return os.ReadFile(path)
+}

@@ -1,0 +1,136 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5" //nolint:gosec // Content-MD5 is what the protocol asks for; it guards against damage, not against people
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// objectAnchor puts each checkpoint into an object of its own, under Object Lock, named by its size. Keys sort as sizes
+// do, and the objects of a folder one after the other are a file of checkpoints.
+type objectAnchor struct {
+	store  ObjectStore
+	signer signer
+	client *http.Client
+	now    func() time.Time
+
+	proven bool // the store was seen to keep an object under lock
+}
+
+func newObjectAnchor(s ObjectStore, secret string, client *http.Client) *objectAnchor {
+	return &objectAnchor{store: s, signer: signer{s.AccessKeyID, secret, s.Region}, client: client, now: time.Now}
+}
+
+// errOther means that the store holds something else under a checkpoint's name: of a log that was written anew, or of
+// another log that shares bucket and prefix.
+var errOther = errors.New("the object store holds another checkpoint of that size: the log was written anew, or two logs share a prefix")
+
+// errUnlocked means that whoever may write to the store may remove the checkpoint too.
+var errUnlocked = errors.New("the object store did not keep the checkpoint under Object Lock as asked")
+
+// put writes the object unless it is there, and never over another. One that is there must be the same, which happens
+// whenever several replicas put the newest checkpoint.
+func (o *objectAnchor) put(ctx context.Context, h head) error {
+	sum := md5.Sum(h.note) //nolint:gosec // as above
+	until := h.at.UTC().AddDate(0, 0, o.store.RetainDays)
+	response, err := o.do(ctx, http.MethodPut, h, http.Header{
+		"Content-Type":                        {"text/plain; charset=utf-8"},
+		"Content-Md5":                         {base64.StdEncoding.EncodeToString(sum[:])},
+		"If-None-Match":                       {"*"},
+		"X-Amz-Object-Lock-Mode":              {o.store.Mode},
+		"X-Amz-Object-Lock-Retain-Until-Date": {until.Format("2006-01-02T15:04:05Z")},
+	})
+	if err != nil {
+		return err
+	}
+	if response.status/100 == 2 && o.proven {
+		return nil
+	}
+	if response.status/100 != 2 && response.status != http.StatusPreconditionFailed {
+		return response.error()
+	}
+	return o.compare(ctx, h)
+}
+
+// compare reads an object again: it must be the checkpoint, and locked.
+func (o *objectAnchor) compare(ctx context.Context, h head) error {
+	response, err := o.do(ctx, http.MethodGet, h, http.Header{})
+	if err != nil {
+		return err
+	}
+	if response.status != http.StatusOK {
+		return response.error()
+	}
+	if !bytes.Equal(response.body, h.note) {
+		return errOther
+	}
+	until, err := time.Parse(time.RFC3339Nano, response.header.Get("X-Amz-Object-Lock-Retain-Until-Date"))
+	if mode := response.header.Get("X-Amz-Object-Lock-Mode"); err != nil || mode != o.store.Mode || !until.After(o.now()) {
+		return errUnlocked
+	}
+	o.proven = true
+	return nil
+}
+
+// reply is an answer of the store, read whole.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// maxReply bounds what is read of an answer; a checkpoint has some 300 bytes.
+const maxReply = 64 << 10
+
+func (o *objectAnchor) do(ctx context.Context, method string, h head, header http.Header) (*reply, error) {
+	path := escapePath(fmt.Sprintf("/%s/%s/%020d", o.store.Bucket, o.store.Prefix, h.size))
+	r, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(o.store.Endpoint, "/")+path, nil)
+	if err != nil {
+		return nil, errors.New("log.anchor_s3.endpoint is not a URL")
+	}
+	var body []byte
+	if method == http.MethodPut {
+		body = h.note
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	}
+	r.Header = header
+	o.signer.sign(r, body, o.now())
+	response, err := o.client.Do(r)
+	if err != nil {
+		return nil, withoutURL(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxReply))
+	if err != nil {
+		return nil, fmt.Errorf("read the object store's answer: %w", err)
+	}
+	return &reply{response.StatusCode, response.Header, text}, nil
+}
+
+// code finds the store's own word for what is wrong, such as AccessDenied.
+var code = regexp.MustCompile(`<Code>([A-Za-z0-9]{1,64})</Code>`)
+
+func (r *reply) error() error {
+	if m := code.FindSubmatch(r.body); m != nil {
+		return fmt.Errorf("the object store answered %d %s", r.status, m[1])
+	}
+	return fmt.Errorf("the object store answered %d", r.status)
+}
+
+// withoutURL leaves out the address, which every error of package http repeats.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}

@@ -1,0 +1,311 @@
+package gateway
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/md5" //nolint:gosec // the protocol's
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestASignatureIsTheOneTheProtocolsAuthorsPublished uses the three requests with their signatures from the description of
+// Signature Version 4 for the Authorization header, with the credentials printed there.
+func TestASignatureIsTheOneTheProtocolsAuthorsPublished(t *testing.T) {
+	s := signer{"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1"}
+	now := time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		method, path, query, body, signature string
+		header                               http.Header
+	}{
+		{
+			method: "GET", path: "/test.txt", header: http.Header{"Range": {"bytes=0-9"}},
+			signature: "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+		},
+		{
+			method: "PUT", path: "/test$file.text", body: "Welcome to Amazon S3.",
+			header:    http.Header{"Date": {"Fri, 24 May 2013 00:00:00 GMT"}, "X-Amz-Storage-Class": {"REDUCED_REDUNDANCY"}},
+			signature: "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
+		},
+		{
+			method: "GET", path: "/", query: "max-keys=2&prefix=J", header: http.Header{},
+			signature: "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+		},
+	} {
+		r, err := http.NewRequest(c.method, "https://examplebucket.s3.amazonaws.com"+escapePath(c.path)+"?"+c.query, nil)
+		require.NoError(t, err)
+		r.Header = c.header
+		s.sign(r, []byte(c.body), now)
+		require.True(t, strings.HasSuffix(r.Header.Get("Authorization"), "Signature="+c.signature), "%s %s: %s", c.method, c.path, r.Header.Get("Authorization"))
+	}
+}
+
+// bucket is a store with Object Lock, as far as its protocol is described: it verifies signatures with its own hand,
+// refuses what lacks a sum or a lock, and never writes over an object when asked not to.
+type bucket struct {
+	t       *testing.T
+	mu      sync.Mutex
+	objects map[string]*object
+	puts    int
+
+	refuse   int  // a status to answer instead
+	lockless bool // takes objects and forgets the lock
+}
+
+type object struct {
+	body        []byte
+	mode, until string
+}
+
+const (
+	testKeyID  = "AKIATEST"
+	testSecret = "secret/with+signs="
+	testRegion = "sa-east-1"
+)
+
+func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	fail := func(status int, code string) {
+		w.WriteHeader(status)
+		fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>%s</Code><Message>no</Message></Error>`, code)
+	}
+	if b.refuse == http.StatusTemporaryRedirect {
+		w.Header().Set("Location", "https://elsewhere.example.com/")
+	}
+	switch {
+	case b.refuse != 0:
+		fail(b.refuse, "SlowDown")
+		return
+	case !b.genuine(r, body):
+		fail(http.StatusForbidden, "SignatureDoesNotMatch")
+		return
+	}
+	key, have := r.URL.Path, b.objects[r.URL.Path]
+	if r.Method == http.MethodGet {
+		if have == nil {
+			fail(http.StatusNotFound, "NoSuchKey")
+			return
+		}
+		w.Header().Set("x-amz-object-lock-mode", have.mode)
+		w.Header().Set("x-amz-object-lock-retain-until-date", have.until)
+		_, _ = w.Write(have.body)
+		return
+	}
+	sum := md5.Sum(body) //nolint:gosec // the protocol's
+	mode, until := r.Header.Get("x-amz-object-lock-mode"), r.Header.Get("x-amz-object-lock-retain-until-date")
+	switch date, err := time.Parse(time.RFC3339, until); {
+	case r.Method != http.MethodPut:
+		fail(http.StatusMethodNotAllowed, "MethodNotAllowed")
+	case r.Header.Get("Content-MD5") != base64.StdEncoding.EncodeToString(sum[:]):
+		fail(http.StatusBadRequest, "InvalidRequest") // Object Lock asks for a sum
+	case err != nil || date.Before(time.Now()) || mode != "COMPLIANCE" && mode != "GOVERNANCE":
+		fail(http.StatusBadRequest, "InvalidRequest")
+	case have != nil && r.Header.Get("If-None-Match") == "*":
+		fail(http.StatusPreconditionFailed, "PreconditionFailed")
+	default:
+		if b.lockless {
+			mode, until = "", ""
+		}
+		b.puts++
+		b.objects[key] = &object{body, mode, until}
+	}
+}
+
+// genuine verifies the signature with another hand than the product's: from the description, starting at what the request
+// itself says was signed.
+func (b *bucket) genuine(r *http.Request, body []byte) bool {
+	fields := map[string]string{}
+	scheme, rest, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	for part := range strings.SplitSeq(rest, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		fields[name] = value
+	}
+	date := r.Header.Get("X-Amz-Date")
+	sent, err := time.Parse("20060102T150405Z", date)
+	if err != nil || scheme != "AWS4-HMAC-SHA256" || time.Since(sent).Abs() > 15*time.Minute {
+		return false
+	}
+	scope := strings.Join([]string{date[:8], testRegion, "s3", "aws4_request"}, "/")
+	digest := sha256.Sum256(body)
+	if fields["Credential"] != testKeyID+"/"+scope || r.Header.Get("X-Amz-Content-Sha256") != hex.EncodeToString(digest[:]) {
+		return false
+	}
+	canonical := r.Method + "\n" + r.RequestURI + "\n\n"
+	names := map[string]bool{}
+	for name := range strings.SplitSeq(fields["SignedHeaders"], ";") {
+		names[name] = true
+		value := r.Header.Get(name)
+		if name == "host" {
+			value = r.Host
+		}
+		canonical += name + ":" + value + "\n"
+	}
+	for _, must := range []string{"host", "x-amz-date", "x-amz-content-sha256"} {
+		if !names[must] {
+			return false
+		}
+	}
+	for name := range r.Header {
+		if strings.HasPrefix(strings.ToLower(name), "x-amz-") && !names[strings.ToLower(name)] {
+			return false // each of these must be signed
+		}
+	}
+	canonical += "\n" + fields["SignedHeaders"] + "\n" + hex.EncodeToString(digest[:])
+	hashed := sha256.Sum256([]byte(canonical))
+	mac := func(key []byte, text string) []byte {
+		m := hmac.New(sha256.New, key)
+		_, _ = m.Write([]byte(text))
+		return m.Sum(nil)
+	}
+	key := mac(mac(mac(mac([]byte("AWS4"+testSecret), date[:8]), testRegion), "s3"), "aws4_request")
+	return fields["Signature"] == hex.EncodeToString(mac(key, "AWS4-HMAC-SHA256\n"+date+"\n"+scope+"\n"+hex.EncodeToString(hashed[:])))
+}
+
+// openBucket starts a bucket over TLS and the settings that name it.
+func openBucket(t *testing.T) (*bucket, *Config) {
+	t.Helper()
+	b := &bucket{t: t, objects: map[string]*object{}}
+	server := httptest.NewTLSServer(b)
+	t.Cleanup(server.Close)
+	dir := t.TempDir()
+	ca, secret := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "secret")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	require.NoError(t, os.WriteFile(secret, []byte(testSecret+"\n"), 0o600))
+	cfg := standard()
+	s := &cfg.Log.S3
+	s.Endpoint, s.CA, s.Region, s.Bucket, s.AccessKeyID, s.SecretKey = server.URL, ca, testRegion, "proofs", testKeyID, secret
+	return b, cfg
+}
+
+func anchorOf(t *testing.T, cfg *Config) *objectAnchor {
+	t.Helper()
+	o, err := cfg.objectAnchor()
+	require.NoError(t, err)
+	return o
+}
+
+func TestACheckpointBecomesAnObjectThatNobodyCanRemove(t *testing.T) {
+	b, cfg := openBucket(t)
+	o := anchorOf(t, cfg)
+	at := time.Date(2026, 11, 21, 12, 0, 5, 0, time.UTC)
+	o.now = time.Now
+	h := head{size: 42, at: time.Now().Add(-time.Minute), note: []byte("note of 42\n")}
+	require.NoError(t, o.put(t.Context(), h))
+	kept := b.objects["/proofs/arauto/00000000000000000042"]
+	require.NotNil(t, kept, "%v", b.objects)
+	require.Equal(t, h.note, kept.body)
+	require.Equal(t, "COMPLIANCE", kept.mode)
+	until, err := time.Parse(time.RFC3339, kept.until)
+	require.NoError(t, err)
+	require.WithinDuration(t, h.at.AddDate(5, 0, 0), until, 3*24*time.Hour)
+
+	require.NoError(t, o.put(t.Context(), h), "the same again does no harm")
+	require.Equal(t, 1, b.puts)
+	require.NoError(t, anchorOf(t, cfg).put(t.Context(), h), "nor does another replica")
+	h.note = []byte("note of another log\n")
+	require.ErrorIs(t, o.put(t.Context(), h), errOther)
+	require.Equal(t, "note of 42\n", string(kept.body))
+	require.NoError(t, o.put(t.Context(), head{43, at.AddDate(1, 0, 0), []byte("note of 43\n")}))
+	require.Equal(t, 2, b.puts)
+}
+
+func TestAnObjectStoreThatFailsOrDeceivesIsToldFrom(t *testing.T) {
+	h := head{size: 1, at: time.Now(), note: []byte("note\n")}
+	for name, c := range map[string]struct {
+		change func(*bucket, *Config)
+		want   string
+	}{
+		"busy":             {func(b *bucket, _ *Config) { b.refuse = 503 }, "the object store answered 503 SlowDown"},
+		"redirects":        {func(b *bucket, _ *Config) { b.refuse = 307 }, "the object store answered 307 SlowDown"},
+		"forgets the lock": {func(b *bucket, _ *Config) { b.lockless = true }, errUnlocked.Error()},
+		"another secret": {func(_ *bucket, c *Config) {
+			require.NoError(t, os.WriteFile(c.Log.S3.SecretKey, []byte("other"), 0o600))
+		}, "the object store answered 403 SignatureDoesNotMatch"},
+		"another region":       {func(_ *bucket, c *Config) { c.Log.S3.Region = "us-east-1" }, "the object store answered 403 SignatureDoesNotMatch"},
+		"an unknown authority": {func(_ *bucket, c *Config) { c.Log.S3.CA = "" }, "certificate"},
+		"nobody there":         {func(_ *bucket, c *Config) { c.Log.S3.Endpoint = "https://127.0.0.1:1" }, "connect"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, cfg := openBucket(t)
+			c.change(b, cfg)
+			err := anchorOf(t, cfg).put(t.Context(), h)
+			require.ErrorContains(t, err, c.want)
+			require.NotContains(t, err.Error(), testSecret)
+		})
+	}
+}
+
+// TestAnObjectStoreThatHangsIsGivenUp within the anchor's own patience, here shortened by the caller's.
+func TestAnObjectStoreThatHangsIsGivenUp(t *testing.T) {
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		<-release
+	}))
+	defer server.Close()
+	defer close(release)
+	_, cfg := openBucket(t)
+	cfg.Profile, cfg.Log.S3.Endpoint = Development, server.URL
+	require.NoError(t, os.Chmod(cfg.Log.S3.SecretKey, 0o600))
+	o := anchorOf(t, cfg)
+	require.Equal(t, anchorTimeout, o.client.Timeout)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, o.put(ctx, head{1, time.Now(), []byte("x")}), context.DeadlineExceeded)
+}
+
+func TestTheObjectStoresSettingsAreJudged(t *testing.T) {
+	problems := func(change func(*ObjectStore)) string {
+		cfg := standard()
+		s := &cfg.Log.S3
+		s.Endpoint, s.Bucket, s.AccessKeyID, s.SecretKey = "https://s3.sa-east-1.amazonaws.com", "proofs", "AKIA", "/x"
+		change(s)
+		p := &problems{}
+		cfg.checkAnchors(p)
+		return strings.Join(p.list, "\n")
+	}
+	require.Empty(t, problems(func(*ObjectStore) {}))
+	for key, change := range map[string]func(*ObjectStore){
+		"log.anchor_s3.endpoint":        func(s *ObjectStore) { s.Endpoint = "http://s3.example.com" },
+		"log.anchor_s3.bucket":          func(s *ObjectStore) { s.Bucket = "A/b" },
+		"log.anchor_s3.prefix":          func(s *ObjectStore) { s.Prefix = "../x y" },
+		"log.anchor_s3.region":          func(s *ObjectStore) { s.Region = "" },
+		"log.anchor_s3.access_key_id":   func(s *ObjectStore) { s.AccessKeyID = "" },
+		"log.anchor_s3.secret_key_file": func(s *ObjectStore) { s.SecretKey = "" },
+		"log.anchor_s3.mode":            func(s *ObjectStore) { s.Mode = "NONE" },
+		"log.anchor_s3.retain_days":     func(s *ObjectStore) { s.RetainDays = 30 },
+	} {
+		require.Contains(t, problems(change), key+" (ARAUTO_LOG_ANCHOR_S3_", key)
+	}
+	_, cfg := openBucket(t)
+	require.NoError(t, os.Chmod(cfg.Log.S3.SecretKey, 0o644))
+	_, err := cfg.objectAnchor()
+	require.ErrorContains(t, err, "log.anchor_s3.secret_key_file (ARAUTO_LOG_ANCHOR_S3_SECRET_KEY_FILE): ")
+	require.ErrorContains(t, err, "set it to 0600")
+}
+
+// TestTheAddressOfAnAnchorIsNotRepeatedInErrors: it may hold a token.
+func TestTheAddressOfAnAnchorIsNotRepeatedInErrors(t *testing.T) {
+	u := &urlAnchor{"https://127.0.0.1:1/hook?token=sesame", anchorClient(nil)}
+	err := u.put(t.Context(), head{1, time.Now(), []byte("x")})
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "sesame")
+}

@@ -1,0 +1,392 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/registry"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/watch"
+	"github.com/arauto/arauto/internal/watch/kafka"
+	"github.com/arauto/arauto/internal/watch/nats"
+	"github.com/arauto/arauto/internal/watch/postgres"
+	"github.com/arauto/arauto/internal/watch/rabbitmq"
+)
+
+// sources are what this replica follows, or would, while another one does.
+type sources struct {
+	store    *store.Store
+	registry *registry.Registry
+	all      []*source // by name
+	upTo     map[string]*progress
+	loops    sync.WaitGroup
+}
+
+// source is one of them.
+type source struct {
+	*watch.Source
+	mapping *watch.Mapping
+	reader  watch.Reader
+}
+
+// loadMappings reads the mapping files and says all that is wrong with them.
+func loadMappings(cfg *Config) ([]*watch.Mapping, error) {
+	p := &problems{}
+	var all []*watch.Mapping
+	names := map[string]string{}
+	for _, file := range cfg.Watch.Sources {
+		m, err := watch.ReadMapping(file)
+		if err != nil {
+			p.takeMapping(err)
+			continue
+		}
+		if other, twice := names[m.Source]; twice {
+			p.add("watch.sources", "%s and %s are both named %q", "give each source a name of its own", other, file, m.Source)
+		}
+		names[m.Source] = file
+		all = append(all, m)
+	}
+	slices.SortFunc(all, func(a, b *watch.Mapping) int { return cmp.Compare(a.Source, b.Source) })
+	return all, p.err()
+}
+
+// takeMapping adds the flaws of a mapping, or why its file cannot be read.
+func (p *problems) takeMapping(err error) {
+	var wrong *watch.MappingError
+	if !errors.As(err, &wrong) {
+		p.add("watch.sources", "%v", "name a mapping file that can be read", err)
+		return
+	}
+	for _, f := range wrong.Flaws {
+		p.list = append(p.list, f.String())
+	}
+}
+
+// openReader makes the reader of a mapping; it connects to nothing yet. s keeps what the reader must find again; nil: nothing
+// does.
+func openReader(m *watch.Mapping, production bool, s *store.Store, log *slog.Logger) (watch.Reader, error) {
+	switch m.Type {
+	case "postgres":
+		var c postgres.Config
+		if err := m.Settings(&c); err != nil {
+			return nil, err
+		}
+		o := postgres.Options{Tables: m.Tables(), Generation: m.Generation, Logger: log}
+		if s != nil {
+			o.Memory = memory{s, m.Source}
+		}
+		return reader(postgres.New(c, o))
+	case "kafka":
+		var c kafka.Settings
+		if err := errors.Join(m.Settings(&c), errors.Join(c.Problems(production)...)); err != nil {
+			return nil, err
+		}
+		return reader(kafka.Open(c, m.Tables(), log))
+	case "nats":
+		var c nats.Settings
+		if err := errors.Join(m.Settings(&c), errors.Join(c.Problems(production)...)); err != nil {
+			return nil, err
+		}
+		return reader(nats.Open(c, m.Tables(), log))
+	case "rabbitmq":
+		var c rabbitmq.Settings
+		if err := errors.Join(m.Settings(&c), errors.Join(c.Problems(production)...)); err != nil {
+			return nil, err
+		}
+		return reader(rabbitmq.Open(c, m.Tables(), log))
+	}
+	return nil, fmt.Errorf("type %q is none of postgres, kafka, nats, rabbitmq", m.Type)
+}
+
+// reader keeps a nil pointer from becoming a Reader.
+func reader[R watch.Reader](r R, err error) (watch.Reader, error) {
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// takeReader adds what is wrong with the settings of a source's origin.
+func (p *problems) takeReader(m *watch.Mapping, err error) {
+	var wrong *watch.MappingError
+	if errors.As(err, &wrong) {
+		p.takeMapping(wrong)
+		return
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		p.list = append(p.list, fmt.Sprintf("%s: %s: %s", m.File, m.Type, line))
+	}
+}
+
+// openSources makes the sources of the settings. None is read yet.
+func (g *Gateway) openSources() error {
+	mappings, err := loadMappings(g.cfg)
+	if err != nil {
+		return err
+	}
+	g.sources = &sources{store: g.store, registry: g.registry, upTo: map[string]*progress{}}
+	p := &problems{}
+	for _, m := range mappings {
+		r, err := openReader(m, g.cfg.Profile == Production, g.store, g.log.With("source", m.Source))
+		if err != nil {
+			p.takeReader(m, err)
+			continue
+		}
+		c := watch.Config{
+			Mapping: m, Reader: r, Sink: sink{g.intake}, Control: control{g.store}, Observer: g.sources.progress(m.Source, sourceMetrics{g.metrics.sources}), Log: g.log,
+		}
+		if m.Registers() {
+			c.Registrar = registrar{g.registry}
+		}
+		s, err := watch.New(c)
+		if err != nil {
+			p.takeReader(m, err)
+			continue
+		}
+		g.sources.all = append(g.sources.all, &source{s, m, r})
+	}
+	return p.err()
+}
+
+// runSources follows what is configured until no new work is taken. It returns when what was read is committed, or will
+// be told again.
+func (g *Gateway) runSources() {
+	for _, s := range g.sources.all {
+		g.sources.loops.Go(func() {
+			s.Run(g.work)
+			s.reader.Close()
+		})
+	}
+}
+
+// sourcesEndWithin is how long the drain waits for sources before intake ends: what they handed over is then committed
+// and acknowledged. What is not is told again.
+const sourcesEndWithin = 5 * time.Second
+
+// waitSources waits until no source hands over anything any more.
+func (g *Gateway) waitSources() {
+	done := make(chan struct{})
+	go func() { g.sources.loops.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(sourcesEndWithin):
+		g.log.Warn("sources did not end in time; what they read last will be read again")
+	}
+}
+
+// progress is how far a source was read, for readiness: also while nothing is read any more.
+type progress struct {
+	sourceMetrics
+	mu   sync.Mutex
+	upTo time.Time // what the core committed until then was read
+}
+
+// progress notes a source's lag on its way to the metrics. Until it is told first, the source is as far as it was when this
+// replica began.
+func (s *sources) progress(name string, m sourceMetrics) *progress {
+	p := &progress{sourceMetrics: m, upTo: time.Now()}
+	s.upTo[name] = p
+	return p
+}
+
+// Lag implements watch.Observer.
+func (p *progress) Lag(source string, bytes int64, behind time.Duration) {
+	p.mu.Lock()
+	p.upTo = time.Now().Add(-behind)
+	p.mu.Unlock()
+	p.sourceMetrics.Lag(source, bytes, behind)
+}
+
+// lagging says which source is further behind than readiness allows. One that is read elsewhere is that replica's to
+// tell; one that was paused on purpose keeps nobody from working.
+func (g *Gateway) lagging() error {
+	for _, s := range g.sources.all {
+		if state := s.Status().State; state == watch.Standby || state == watch.Paused {
+			continue
+		}
+		p := g.sources.upTo[s.mapping.Source]
+		p.mu.Lock()
+		behind := time.Since(p.upTo)
+		p.mu.Unlock()
+		if behind > g.cfg.Watch.Readiness+reportsEvery {
+			return fmt.Errorf("%s is %s behind", s.mapping.Source, behind.Round(time.Second))
+		}
+	}
+	return nil
+}
+
+// reportsEvery is how old a reader's word on its lag may be.
+const reportsEvery = 2 * time.Second
+
+// examineSources looks at everything sources need: their files, their origins' rights and places, and whether the mappings
+// fit the schemas as they are.
+func examineSources(ctx context.Context, cfg *Config) ([]string, error) {
+	p := &problems{}
+	mappings, err := loadMappings(cfg)
+	p.take(err)
+	var findings []string
+	for _, m := range mappings {
+		r, err := openReader(m, cfg.Profile == Production, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			p.takeReader(m, err)
+			continue
+		}
+		if examineSource(ctx, p, m, r) {
+			findings = append(findings, fmt.Sprintf("source %s: %s, %s", m.Source, m.Type, strings.Join(m.Tables(), ", ")))
+		}
+		r.Close()
+	}
+	return findings, p.err()
+}
+
+// examineWithin is how long an origin may take to answer arauto check.
+const examineWithin = 15 * time.Second
+
+func examineSource(ctx context.Context, p *problems, m *watch.Mapping, r watch.Reader) bool {
+	ctx, cancel := context.WithTimeout(ctx, examineWithin)
+	defer cancel()
+	before := len(p.list)
+	for _, err := range r.Check(ctx) {
+		p.takeReader(m, err)
+	}
+	columns, err := r.Describe(ctx, slices.Concat(m.Tables(), m.Joined()))
+	switch {
+	case err != nil && len(p.list) == before: // else that says why already
+		p.takeReader(m, err)
+	case err == nil && columns != nil:
+		for _, f := range m.Check(columns) {
+			p.list = append(p.list, f.String())
+		}
+	}
+	return len(p.list) == before
+}
+
+// notes are what readers think an operator should see.
+func (s *sources) notes() (all []string) {
+	for _, one := range s.all {
+		if r, tells := one.reader.(interface{ Health() []string }); tells {
+			for _, note := range r.Health() {
+				all = append(all, "source "+one.mapping.Source+": "+note)
+			}
+		}
+	}
+	return all
+}
+
+// sink hands what sources read to intake.
+type sink struct{ intake *intake.Intake }
+
+// pending is a change of a source on its way to its commit.
+type pending struct{ *intake.Pending }
+
+// Wait implements watch.Pending.
+func (p pending) Wait(ctx context.Context) (notice.Verdict, error) {
+	a, err := p.Pending.Wait(ctx)
+	return a.Verdict, err
+}
+
+// Submit implements watch.Sink.
+func (s sink) Submit(ctx context.Context, line, record []byte, source string) (watch.Pending, error) {
+	p, err := s.intake.Submit(ctx, line, intake.Origin{Source: source, Actor: actorOf(source), Keep: record})
+	if wrong := (*intake.LineError)(nil); errors.As(err, &wrong) {
+		return nil, &watch.Refused{Problems: []notice.Problem{{Pointer: wrong.Pointer, Code: wrong.Code, Detail: wrong.Detail}}}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return pending{p}, nil
+}
+
+// Reject implements watch.Sink.
+func (s sink) Reject(ctx context.Context, r watch.Rejected) (watch.Pending, error) {
+	kind, _ := ofb.ParseKind(r.Kind) // of a registration there is none
+	p, err := s.intake.Reject(ctx, notice.Change{
+		Kind: kind, ResourceID: r.ResourceID, Client: r.Client, Revision: r.Revision, Source: r.Source, Actor: actorOf(r.Source), Line: r.Line,
+		Problems: r.Problems,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return pending{p}, nil
+}
+
+// actorOf is who acts in the history when a source does.
+func actorOf(source string) string { return "source:" + source }
+
+// registrar keeps the registrations that sources read.
+type registrar struct{ registry *registry.Registry }
+
+// Put implements watch.Registrar.
+func (r registrar) Put(ctx context.Context, source string, in watch.Registration) error {
+	err := r.registry.Follow(ctx, in.Client, registry.Request{
+		OrganisationID: in.OrganisationID, SoftwareID: in.SoftwareID, Name: in.Name, WebhookURIs: &in.WebhookURIs, SoftwareStatement: in.Statement,
+	}, in.Checked, actorOf(source))
+	invalid := (*registry.Invalid)(nil)
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	refused := &watch.Refused{}
+	for _, p := range invalid.Problems {
+		refused.Problems = append(refused.Problems, notice.Problem{Pointer: p.Pointer, Code: p.Code, Detail: p.Detail})
+	}
+	if len(refused.Problems) == 0 {
+		refused.Problems = []notice.Problem{{Pointer: "/webhookUris", Code: string(invalid.Code), Detail: invalid.Description}}
+	}
+	return refused
+}
+
+// Delete implements watch.Registrar.
+func (r registrar) Delete(ctx context.Context, source string, client notice.ClientID) error {
+	err := r.registry.Delete(ctx, client, actorOf(source))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// control tells sources whether they are paused, and keeps what they tell.
+type control struct{ store *store.Store }
+
+// Paused implements watch.Control.
+func (c control) Paused(ctx context.Context, source string) (bool, error) {
+	return c.store.SourcePaused(ctx, source)
+}
+
+// Report implements watch.Control.
+func (c control) Report(ctx context.Context, s watch.Status) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode a source's status: %w", err)
+	}
+	return c.store.ReportSource(ctx, s.Source, s.Reading(), text)
+}
+
+// memory is what one source's reader remembers.
+type memory struct {
+	store  *store.Store
+	source string
+}
+
+// Recall implements postgres.Memory.
+func (m memory) Recall(ctx context.Context) ([]byte, error) {
+	return m.store.Recall(ctx, m.source, "reader")
+}
+
+// Remember implements postgres.Memory.
+func (m memory) Remember(ctx context.Context, note []byte) error {
+	return m.store.Remember(ctx, m.source, "reader", note)
+}
+
+var _ api.Sources = (*sources)(nil)

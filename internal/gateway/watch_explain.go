@@ -1,0 +1,206 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/watch"
+	"github.com/arauto/arauto/internal/webhook"
+	"github.com/arauto/arauto/openapi"
+)
+
+// Explanation is what would become of one change, and why. Nothing of it was stored or sent.
+type Explanation struct {
+	Mapped *watch.Explanation // what the mapping made of the row; nil: the change was given
+	Lookup string             // why the core's database was not asked for rows beside it; "": it was, or there are none
+
+	Apart     string            // why the gateway's database was not asked, or could not be; "": it was
+	Line      []byte            // the change; nil: there is none
+	LineError *intake.LineError // it is no change at all
+	Foresight *intake.Foresight // nil with LineError, or without a line
+
+	Registered *notice.Initiator // nil: there is none, or the database was not asked
+	URL        string            // of the request; "": none would be made
+	Request    []byte            // byte for byte, with an interaction id of zeros: each attempt has one of its own
+	Refusal    error             // the registered address may not be dialled
+}
+
+// noAddress stands for the registered address where the database was not asked.
+const noAddress = "https://registered-address.invalid"
+
+// explainWithin is how long a database may take to answer.
+const explainWithin = 5 * time.Second
+
+// Explain says what would become of a change handed in as this line. The settings need not be complete: without a
+// database it is judged as the first change of its resource, by a client with an address.
+func Explain(ctx context.Context, cfg *Config, version string, line []byte) (Explanation, error) {
+	e := Explanation{Line: line}
+	return e, e.foresee(ctx, cfg, version)
+}
+
+// explainRevision is the revision of a row that is explained: no position in a log is as high, so that it is newer than
+// all that is stored of the mapping's generation.
+const explainRevision = 1<<48 - 1
+
+// ExplainRow says what would become of a row of a source, a JSON object of its columns, or of a message: one explanation
+// for each mapping of its table. The core's database is asked for the rows that the mapping looks up, where it answers;
+// else they are taken from the row, as members of the names the mapping gives them.
+func ExplainRow(ctx context.Context, cfg *Config, version, file, table string, row []byte) ([]Explanation, error) {
+	m, err := watch.ReadMapping(file)
+	if err != nil {
+		p := &problems{}
+		p.takeMapping(err)
+		return nil, p.err()
+	}
+	if table, err = tableOf(m, table); err != nil {
+		return nil, err
+	}
+	r := watch.Record{Table: table, Op: watch.Update, Revision: explainRevision, Position: "explain", CommittedAt: time.Now().UTC()}
+	d := json.NewDecoder(bytes.NewReader(row))
+	d.UseNumber()
+	if err := d.Decode(&r.Values); err != nil || r.Values == nil || d.More() {
+		return nil, &ConfigError{[]string{"--row: is not one JSON object of the row's columns"}}
+	}
+	made, why, err := explainMapping(ctx, cfg, m, r)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Explanation, len(made))
+	for i := range made {
+		out[i] = Explanation{Mapped: &made[i], Lookup: why, Line: made[i].Line}
+		if made[i].Line == nil {
+			continue
+		}
+		if err := out[i].foresee(ctx, cfg, version); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// tableOf is the table that was named, or the only one there is.
+func tableOf(m *watch.Mapping, table string) (string, error) {
+	all := m.Tables()
+	switch {
+	case table == "" && len(all) == 1:
+		return all[0], nil
+	case !slices.Contains(all, table):
+		return "", &ConfigError{[]string{fmt.Sprintf("--table: %q is not in the mapping; name one of %s", table, strings.Join(all, ", "))}}
+	}
+	return table, nil
+}
+
+// explainMapping maps the row, with the core's help where it can be had.
+func explainMapping(ctx context.Context, cfg *Config, m *watch.Mapping, r watch.Record) (made []watch.Explanation, why string, err error) {
+	if len(m.Joined()) == 0 {
+		made, err = m.Explain(ctx, nil, r)
+		return made, "", err
+	}
+	reader, err := openReader(m, cfg.Profile == Production, nil, slog.New(slog.DiscardHandler))
+	if err == nil {
+		defer reader.Close()
+		asking, cancel := context.WithTimeout(ctx, explainWithin)
+		defer cancel()
+		if made, err = m.Explain(asking, reader.Find, r); err == nil {
+			return made, "", nil
+		}
+	}
+	why = err.Error()
+	made, err = m.Explain(ctx, nil, r)
+	return made, why, err
+}
+
+func (e *Explanation) foresee(ctx context.Context, cfg *Config, version string) error {
+	schemas, err := openapi.Load(schemaOptions(cfg)...)
+	if err != nil {
+		return fmt.Errorf("load our own API documents: %w", err)
+	}
+	optional, err := parseKinds(cfg.Announce.DirectAuthorised)
+	if err != nil {
+		return &ConfigError{[]string{"announce.direct_authorised (" + envName("announce.direct_authorised") + "): " + err.Error()}}
+	}
+	judge := intake.New(intake.Config{Schema: schemas, NewID: store.NewID, OptionalAuthorised: optional, Timers: cfg.timed()})
+	ctx, cancel := context.WithTimeout(ctx, explainWithin)
+	defer cancel()
+	s, err := e.open(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	var pasts intake.Pasts
+	if s != nil {
+		defer s.Close()
+		pasts = s
+	}
+	f, err := judge.Foresee(ctx, e.Line, intake.Origin{Source: "explain"}, pasts)
+	switch {
+	case errors.As(err, &e.LineError):
+		return nil
+	case err != nil:
+		return err
+	}
+	e.Foresight = &f
+	return e.preview(ctx, cfg, version, s)
+}
+
+// open connects to the gateway's database where that is possible, and says why not where it is not.
+func (e *Explanation) open(ctx context.Context, cfg *Config) (*store.Store, error) {
+	if cfg.Database.URL == "" {
+		e.Apart = "database.url is not set"
+		return nil, nil
+	}
+	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, Replica: "explain"})
+	if err != nil {
+		return nil, &ConfigError{[]string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
+	}
+	have, want, err := s.SchemaVersions(ctx)
+	switch {
+	case err != nil:
+		e.Apart = "the database does not answer"
+	case have < want:
+		e.Apart = fmt.Sprintf("the schema is at version %d and this binary needs %d", have, want)
+	default:
+		return s, nil
+	}
+	s.Close()
+	return nil, nil
+}
+
+// preview writes the request that would be made, if one would.
+func (e *Explanation) preview(ctx context.Context, cfg *Config, version string, s *store.Store) error {
+	c := e.Foresight.Change
+	base := noAddress
+	if s != nil && c.Client != "" {
+		found, err := s.Initiator(ctx, c.Client)
+		switch {
+		case err == nil:
+			e.Registered = &found
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+	}
+	a := e.Foresight.Decision.Announce
+	if a == nil {
+		return nil
+	}
+	if e.Registered != nil && len(e.Registered.WebhookURIs) > 0 {
+		base = e.Registered.WebhookURIs[0]
+	}
+	allow, _ := cfg.allowed()
+	e.URL, e.Request, e.Refusal = webhook.Preview(webhook.Config{
+		Guard: webhook.NewGuard(allow, cfg.Webhook.AllowPorts), Version: version, AuthorisationServerID: cfg.Holder.AuthorisationServerID,
+		ASHeaders: cfg.Webhook.ASHeaders,
+	}, notice.Attempt{
+		Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID, APIVersion: a.APIVersion, Event: a.Event, EventAt: a.EventAt, Number: 1, BaseURI: base,
+	})
+	return nil
+}

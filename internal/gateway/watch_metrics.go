@@ -1,0 +1,94 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/arauto/arauto/internal/watch"
+)
+
+// followed are the figures of sources. Their labels are names of the settings.
+type followed struct {
+	records     *prometheus.CounterVec
+	commit      *prometheus.HistogramVec
+	lagSeconds  *prometheus.GaugeVec
+	lagBytes    *prometheus.GaugeVec
+	state       *prometheus.GaugeVec
+	reading     *prometheus.GaugeVec
+	tablesStood *prometheus.GaugeVec
+}
+
+// sourceStates are the values of the label state.
+var sourceStates = []watch.State{watch.Connecting, watch.Running, watch.Standby, watch.Paused, watch.Waiting}
+
+func newFollowed(r *prometheus.Registry) *followed {
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "arauto_source_" + name, Help: help}, labels)
+		r.MustRegister(v)
+		return v
+	}
+	f := &followed{
+		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_source_records_total", Help: "Rows and messages read, by what became of them."},
+			[]string{"source", "table", "fate"}),
+		commit: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "arauto_source_commit_seconds", Help: "From a change's commit in the core, by the core's clock, to its commit here.", Buckets: delays,
+		}, []string{"source"}),
+		lagSeconds:  gauge("lag_seconds", "How far behind the origin's newest commit the source is.", "source"),
+		lagBytes:    gauge("lag_bytes", "How much of the origin's log is not acknowledged yet.", "source"),
+		state:       gauge("state", "1 for the state the source is in at this replica.", "source", "state"),
+		reading:     gauge("reading", "1 while this replica reads the source.", "source"),
+		tablesStood: gauge("tables_stopped", "Tables whose rows are put aside because they no longer fit the mapping.", "source"),
+	}
+	r.MustRegister(f.records, f.commit)
+	return f
+}
+
+// sourceMetrics implements watch.Observer.
+type sourceMetrics struct{ f *followed }
+
+// Outcome counts a record.
+func (s sourceMetrics) Outcome(source, table string, o watch.Outcome) {
+	s.f.records.WithLabelValues(source, table, string(o)).Inc()
+}
+
+// Lag shows how far behind a source is.
+func (s sourceMetrics) Lag(source string, bytes int64, behind time.Duration) {
+	s.f.lagSeconds.WithLabelValues(source).Set(max(0, behind.Seconds()))
+	if bytes >= 0 {
+		s.f.lagBytes.WithLabelValues(source).Set(float64(bytes))
+	}
+}
+
+// State shows the state a source is in.
+func (s sourceMetrics) State(source string, now watch.State) {
+	for _, one := range sourceStates {
+		s.f.state.WithLabelValues(source, string(one)).Set(truth(one == now))
+	}
+	s.f.reading.WithLabelValues(source).Set(truth(now == watch.Running))
+	if now != watch.Running { // what a replica that does not read knew of the lag is no figure
+		s.f.lagSeconds.DeleteLabelValues(source)
+		s.f.lagBytes.DeleteLabelValues(source)
+	}
+}
+
+// Stopped shows tables that no longer fit.
+func (s sourceMetrics) Stopped(source, _ string, stopped bool) {
+	if stopped {
+		s.f.tablesStood.WithLabelValues(source).Inc()
+	} else {
+		s.f.tablesStood.WithLabelValues(source).Dec()
+	}
+}
+
+// Committed observes how long a change took from the core's commit to ours.
+func (s sourceMetrics) Committed(source string, after time.Duration) {
+	s.f.commit.WithLabelValues(source).Observe(max(0, after.Seconds()))
+}
+
+func truth(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,38 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// Pasts reads what is stored of a change's resource, without a lock.
+type Pasts interface {
+	Past(ctx context.Context, c *notice.Change) (notice.Past, error)
+}
+
+// Foresight is what would become of a change.
+type Foresight struct {
+	Answer
+	Past     notice.Past
+	Decision notice.Decision
+}
+
+// Foresee says what Accept would answer to a line now, and stores nothing. pasts is where it looks; nil: the change is
+// judged as the first of its resource, by a client with an address. The error is a *LineError, or that of pasts.
+func (in *Intake) Foresee(ctx context.Context, line []byte, from Origin, pasts Pasts) (Foresight, error) {
+	c, err := in.Read(line, from)
+	if err != nil {
+		return Foresight{}, err
+	}
+	f := Foresight{Past: notice.Past{Push: true, Epoch: 1}}
+	if pasts != nil {
+		if f.Past, err = pasts.Past(ctx, c); err != nil {
+			return Foresight{}, fmt.Errorf("foresee a change: %w", err)
+		}
+	}
+	f.Decision = in.judge(c, &f.Past)
+	f.Answer = answerOf(c, &f.Decision)
+	return f, nil
+}

@@ -1,0 +1,370 @@
+package notice
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// The clock proof: for one notification, each instant between the event and the answer, what took how long, and the
+// verdicts on the 1.5 s, 10 s and 60 s of webhook §4.1.
+//
+// All instants are on the database's clock, or are durations of one replica's monotonic clock added to one of them.
+// Where that leaves a doubt of a network's delay, it counts against us: an attempt seems to start a little later than it
+// did where late is asked, and a little earlier where early is.
+
+// GapTolerance is how much later than its 10 s or 60 s a retry may start (cases C2). It is ours: the rule gives the
+// distance alone.
+const GapTolerance = time.Second
+
+// Punctuality is the verdict on the start of one attempt.
+type Punctuality string
+
+// The verdicts. The empty one means that there is nothing to judge: an operator's resend, or one cancelled before its
+// first attempt.
+const (
+	OnTime   Punctuality = "on-time"
+	TooLate  Punctuality = "late"
+	TooEarly Punctuality = "early"   // a retry before its distance was over; it never happens
+	NotYet   Punctuality = "waiting" // it has not started, and may still be on time
+)
+
+// Delay names what took the time of an attempt that was late. It is a closed list.
+type Delay string
+
+// What can take the time. The first three are not ours to mend.
+const (
+	DelayCore       Delay = "core-late"  // the change, or the late revision that made it a duty, was over 1.5 s old when it came
+	DelayHeld       Delay = "held-back"  // the core asked to wait (notBefore)
+	DelayConnect    Delay = "connecting" // DNS, TCP, TLS with the receiver, up to the first byte
+	DelayTimer      Delay = "timer-late" // a deadline of the rules was fired late
+	DelayIntake     Delay = "intake"     // from arrival to the writing of the decision
+	DelayQueue      Delay = "queue"      // from due to claimed: the commit, the lane, the slots
+	DelayStandstill Delay = "standstill" // for most of that time nobody committed anything: the database was away, or no replica ran
+	DelayRescued    Delay = "rescued"    // the attempt before was lost with its replica, and its lease had to run out
+	DelaySettling   Delay = "settling"   // the failure before was stored late
+	DelaySending    Delay = "sending"    // from claimed to handed to the sender: this process was busy
+)
+
+// Delays lists the causes, in the order in which they can occur.
+func Delays() []Delay {
+	return []Delay{
+		DelayCore, DelayTimer, DelayIntake, DelayHeld, DelayRescued, DelaySettling, DelayQueue, DelayStandstill, DelaySending, DelayConnect,
+	}
+}
+
+// Moment is an instant as evidence is written: UTC with six digits of a second, null when it is not known.
+type Moment struct{ time.Time }
+
+// MarshalJSON writes the instant, or null.
+func (m Moment) MarshalJSON() ([]byte, error) {
+	if m.IsZero() {
+		return []byte("null"), nil
+	}
+	return m.UTC().AppendFormat(nil, `"2006-01-02T15:04:05.000000Z"`), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (m *Moment) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		m.Time = time.Time{}
+		return nil
+	}
+	return json.Unmarshal(b, &m.Time)
+}
+
+// Micros is a duration in whole microseconds, which is what the history keeps.
+type Micros int64
+
+func micros(d time.Duration) Micros { return Micros(d.Microseconds()) }
+
+// Duration is the same as a time.Duration.
+func (m Micros) Duration() time.Duration { return time.Duration(m) * time.Microsecond }
+
+// Arrival is what a notification's entry keeps of how its change came in.
+type Arrival struct {
+	Source    string        // of the change: "api", "timer", a source's name
+	Again     bool          // a stored revision was judged again after a late one
+	Began     time.Duration // from arrival to the transaction whose instant CreatedAt is; 0: not kept
+	Waited    time.Duration // from arrival to the writing of the decision in it
+	NotBefore time.Time     // zero: none
+}
+
+// Quiet is a stretch of time in which nobody committed anything.
+type Quiet struct{ From, To time.Time }
+
+// Timing is the clock proof of one notification.
+type Timing struct {
+	Notification ID       `json:"notificationId"`
+	ChangeID     ID       `json:"changeId"`
+	Client       ClientID `json:"clientId"`
+	Kind         ofb.Kind `json:"kind"`
+	ResourceID   string   `json:"resourceId"`
+	State        State    `json:"state"`
+	Manual       bool     `json:"manual"`
+
+	OccurredAt Moment          `json:"occurredAt"` // the core's clock, or a timer's deadline
+	ReceivedAt Moment          `json:"receivedAt"` // the last byte of the change was read
+	DecidedAt  Moment          `json:"decidedAt"`  // the transaction of the decision: createdAt
+	WrittenAt  Moment          `json:"writtenAt"`  // the decision was written in it; its commit follows
+	NotBefore  Moment          `json:"notBefore"`
+	DueAt      Moment          `json:"dueAt"` // of the first attempt
+	Attempts   []AttemptTiming `json:"attempts"`
+
+	First Start `json:"first"` // on the first attempt, also while it has not started
+}
+
+// Start is the judgement on when a first attempt started.
+type Start struct {
+	FromEvent    Punctuality `json:"fromEvent"`   // the rule: within 1.5 s of the event
+	FromReceipt  Punctuality `json:"fromReceipt"` // our part of it: within 1.5 s of the change's arrival
+	SinceEvent   Micros      `json:"sinceEventMicros"`
+	SinceReceipt Micros      `json:"sinceReceiptMicros"`
+	Cause        Delay       `json:"cause,omitzero"` // when either is late
+}
+
+// Late tells whether either verdict is.
+func (v Start) Late() bool { return v.FromEvent == TooLate || v.FromReceipt == TooLate }
+
+// AttemptTiming is the chain of instants of one attempt.
+type AttemptTiming struct {
+	Number       int     `json:"number"`
+	Interaction  ID      `json:"interactionId"`
+	Outcome      Outcome `json:"outcome,omitzero"`
+	DueAt        Moment  `json:"dueAt"`
+	ClaimedAt    Moment  `json:"claimedAt"` // recorded as started, before anything is sent
+	HandedOverAt Moment  `json:"handedOverAt"`
+	DialledAt    Moment  `json:"dialledAt"`
+	HandshakenAt Moment  `json:"handshakenAt"`
+	FirstByteAt  Moment  `json:"firstByteOutAt"`
+	AnsweredAt   Moment  `json:"answeredAt"`
+	EndedAt      Moment  `json:"endedAt"`
+	StoredAt     Moment  `json:"storedAt"`
+	StartedAt    Moment  `json:"startedAt"` // what the verdict counts: first byte out, or claimed where nobody knows of one
+
+	Gap   Punctuality `json:"gap,omitzero"` // of a retry: the distance from the failure before
+	Since Micros      `json:"sinceFailureMicros,omitzero"`
+	Cause Delay       `json:"cause,omitzero"` // when it was late
+	Took  []Stage     `json:"took"`
+}
+
+// Stage is how long something took, as far as it is known.
+type Stage struct {
+	What Delay  `json:"what"`
+	Took Micros `json:"micros"`
+}
+
+// TimingOf judges a notification by its entries. quiet are the stretches in which nobody committed anything, as far as
+// they are known; now is the database's clock and matters only while the first attempt has not started.
+func TimingOf(r *Record, quiet []Quiet, now time.Time) Timing {
+	t := Timing{
+		Notification: r.ID, ChangeID: r.ChangeID, Client: r.Client, Kind: r.Kind, ResourceID: r.ResourceID, State: r.State, Manual: r.Manual,
+		OccurredAt: Moment{r.OccurredAt}, DecidedAt: Moment{r.CreatedAt}, NotBefore: Moment{r.Arrival.NotBefore}, DueAt: Moment{r.CreatedAt},
+		Attempts: make([]AttemptTiming, 0, len(r.Attempts)),
+	}
+	began := r.Arrival.Began
+	if began == 0 {
+		began = r.Arrival.Waited // older entries: too early by the time within the transaction
+	}
+	t.ReceivedAt = Moment{r.CreatedAt.Add(-began)}
+	t.WrittenAt = Moment{t.ReceivedAt.Add(r.Arrival.Waited)}
+	if r.Arrival.NotBefore.After(r.CreatedAt) {
+		t.DueAt = t.NotBefore
+	}
+	for i := range r.Attempts {
+		t.Attempts = append(t.Attempts, t.attempt(r, i, quiet))
+	}
+	t.judgeFirst(r, quiet, now)
+	return t
+}
+
+// judgeFirst gives the verdicts on the first attempt, and the cause when it is late.
+func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
+	started := now
+	var stages []Stage
+	switch {
+	case r.Manual:
+		return
+	case len(t.Attempts) > 0:
+		started, stages = t.Attempts[0].StartedAt.Time, t.Attempts[0].Took
+	case r.State != Pending:
+		return // cancelled before it began
+	default:
+		stages = t.before(now)
+	}
+	v := &t.First
+	v.SinceEvent, v.SinceReceipt = micros(started.Sub(r.OccurredAt)), micros(started.Sub(t.ReceivedAt.Time))
+	judge := func(since Micros) Punctuality {
+		switch {
+		case since.Duration() > FirstWithin:
+			return TooLate
+		case len(t.Attempts) == 0:
+			return NotYet
+		}
+		return OnTime
+	}
+	v.FromEvent, v.FromReceipt = judge(v.SinceEvent), judge(v.SinceReceipt)
+	if !v.Late() {
+		return
+	}
+	v.Cause = t.cause(stages, quiet)
+	age := t.ReceivedAt.Sub(r.OccurredAt)
+	switch {
+	case r.Arrival.Source == timerSource && age > FirstWithin:
+		v.Cause = DelayTimer
+	case v.FromReceipt != TooLate && (age > FirstWithin || r.Arrival.Again):
+		v.Cause = DelayCore
+	}
+	if len(t.Attempts) > 0 {
+		t.Attempts[0].Cause = v.Cause
+	}
+}
+
+// timerSource is the source of changes that a deadline makes.
+const timerSource = "timer"
+
+// before is what took time between the arrival and the claim of the first attempt.
+func (t *Timing) before(claimed time.Time) []Stage {
+	due := later(t.DueAt.Time, t.WrittenAt.Time)
+	return stages(
+		Stage{DelayIntake, micros(t.WrittenAt.Sub(t.ReceivedAt.Time))},
+		Stage{DelayHeld, micros(due.Sub(t.WrittenAt.Time))},
+		Stage{DelayQueue, micros(claimed.Sub(due))},
+	)
+}
+
+func (t *Timing) attempt(r *Record, i int, quiet []Quiet) AttemptTiming {
+	a := &r.Attempts[i]
+	out := AttemptTiming{
+		Number: a.Number, Interaction: a.Interaction, Outcome: a.Outcome, DueAt: Moment{a.ScheduledAt}, ClaimedAt: Moment{a.StartedAt},
+		EndedAt: Moment{a.EndedAt}, StoredAt: Moment{a.StoredAt}, StartedAt: Moment{a.StartedAt},
+	}
+	o := a.Offsets
+	if o.Elapsed > 0 || o.FirstByteOut > 0 {
+		handed := a.StartedAt.Add(o.ClaimToSend)
+		out.HandedOverAt = Moment{handed}
+		for _, stage := range []struct {
+			to  *Moment
+			off time.Duration
+		}{{&out.DialledAt, o.Dialled}, {&out.HandshakenAt, o.Handshaken}, {&out.FirstByteAt, o.FirstByteOut}, {&out.AnsweredAt, o.Answered}} {
+			if stage.off > 0 {
+				*stage.to = Moment{handed.Add(stage.off)}
+			}
+		}
+	}
+	var sending []Stage
+	if o.FirstByteOut > 0 {
+		out.StartedAt = out.FirstByteAt
+		sending = []Stage{{DelaySending, micros(o.ClaimToSend)}, {DelayConnect, micros(o.FirstByteOut)}}
+	}
+	if i == 0 || r.Manual {
+		out.Took = stages(append(t.before(a.StartedAt), sending...)...)
+		return out
+	}
+	t.judgeGap(&out, &r.Attempts[i-1], a, sending, quiet)
+	return out
+}
+
+// judgeGap gives the verdict on the distance from the failure before (webhook §4.1).
+func (t *Timing) judgeGap(out *AttemptTiming, before, a *AttemptRecord, sending []Stage, quiet []Quiet) {
+	settling := DelaySettling
+	if before.Rescued {
+		settling = DelayRescued
+	}
+	ready := a.ScheduledAt
+	var late time.Duration // how long after the due time the failure was known
+	if before.StoredAt.After(ready) {
+		late, ready = before.StoredAt.Sub(ready), before.StoredAt
+	}
+	out.Took = stages(append([]Stage{{settling, micros(late)}, {DelayQueue, micros(a.StartedAt.Sub(ready))}}, sending...)...)
+	gap, due := Next(before.Number, false)
+	if !due || before.EndedAt.IsZero() {
+		return
+	}
+	out.Since = micros(out.StartedAt.Sub(before.EndedAt))
+	switch {
+	case a.StartedAt.Sub(before.EndedAt) < gap:
+		out.Gap = TooEarly
+	case out.Since.Duration() > gap+GapTolerance:
+		out.Gap, out.Cause = TooLate, t.causeOfGap(out, quiet)
+	default:
+		out.Gap = OnTime
+	}
+}
+
+func (t *Timing) causeOfGap(out *AttemptTiming, quiet []Quiet) Delay {
+	cause := longest(out.Took)
+	if (cause == DelayQueue || cause == DelaySettling) && stoodStill(quiet, out.DueAt.Time, out.ClaimedAt.Time) {
+		return DelayStandstill
+	}
+	return cause
+}
+
+// cause is the stage that took longest; where nobody committed anything for most of it, that is the cause.
+func (t *Timing) cause(all []Stage, quiet []Quiet) Delay {
+	due := later(t.DueAt.Time, t.WrittenAt.Time)
+	for _, s := range all {
+		if s.What != longest(all) {
+			continue
+		}
+		if s.What == DelayIntake && stoodStill(quiet, t.ReceivedAt.Time, t.WrittenAt.Time) ||
+			s.What == DelayQueue && stoodStill(quiet, due, due.Add(s.Took.Duration())) {
+			return DelayStandstill
+		}
+		return s.What
+	}
+	return ""
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// stages leaves out what took no time.
+func stages(all ...Stage) []Stage {
+	return slices.DeleteFunc(all, func(s Stage) bool { return s.Took <= 0 })
+}
+
+func longest(all []Stage) Delay {
+	var cause Delay
+	var most Micros
+	for _, s := range all {
+		if s.Took > most {
+			cause, most = s.What, s.Took
+		}
+	}
+	return cause
+}
+
+// stoodStill tells whether quiet covers at least half of a stretch.
+func stoodStill(quiet []Quiet, from, to time.Time) bool {
+	var covered time.Duration
+	for _, q := range quiet {
+		if a, b := later(q.From, from), q.To; b.After(a) {
+			if b.After(to) {
+				b = to
+			}
+			covered += max(0, b.Sub(a))
+		}
+	}
+	return covered > 0 && covered >= to.Sub(from)/2
+}
+
+// Breaches lists what of the rule's times was not kept, "first", "second" or "third"; none for an operator's resend.
+func (t *Timing) Breaches() []string {
+	var out []string
+	if t.First.Late() {
+		out = append(out, "first")
+	}
+	for i := 1; i < len(t.Attempts); i++ {
+		if g := t.Attempts[i].Gap; g == TooLate || g == TooEarly {
+			out = append(out, [...]string{"second", "third"}[min(i-1, 1)])
+		}
+	}
+	return out
+}

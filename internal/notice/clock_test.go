@@ -1,0 +1,211 @@
+package notice
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// noon is when the change of these tests happened.
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+func sec(s float64) time.Time { return noon.Add(time.Duration(s * float64(time.Second))) }
+
+func lasting(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// prompt is a notification of which everything was on time: received 0.1 s after the event, refused, sent again after
+// 10 s and after 60 s, and delivered.
+func prompt() *Record {
+	sent := Offsets{ClaimToSend: lasting(.002), Dialled: lasting(.01), Handshaken: lasting(.02), FirstByteOut: lasting(.021), Answered: lasting(.05), Elapsed: lasting(.05)}
+	tried := func(n int, at float64) AttemptRecord {
+		return AttemptRecord{
+			Number: n, ScheduledAt: sec(at), StartedAt: sec(at + .01), EndedAt: sec(at + .062), StoredAt: sec(at + .07), Outcome: OutcomeRefused, Offsets: sent,
+		}
+	}
+	return &Record{
+		OccurredAt: noon, CreatedAt: sec(.11), State: Delivered, Arrival: Arrival{Source: "api", Began: lasting(.01), Waited: lasting(.012)},
+		Attempts: []AttemptRecord{tried(1, .11), tried(2, 10.172), tried(3, 70.234)},
+	}
+}
+
+func TestTheChainOfInstantsIsAddedUpFromWhatTheEntriesKeep(t *testing.T) {
+	p := TimingOf(prompt(), nil, noon)
+	require.Equal(t, sec(.1), p.ReceivedAt.Time)
+	require.Equal(t, sec(.11), p.DecidedAt.Time)
+	require.Equal(t, sec(.112), p.WrittenAt.Time)
+	require.Equal(t, Start{FromEvent: OnTime, FromReceipt: OnTime, SinceEvent: 143000, SinceReceipt: 43000}, p.First)
+	a := p.Attempts[0]
+	for _, step := range []struct {
+		want float64
+		have Moment
+	}{
+		{.12, a.ClaimedAt},
+		{.122, a.HandedOverAt},
+		{.132, a.DialledAt},
+		{.142, a.HandshakenAt},
+		{.143, a.FirstByteAt},
+		{.172, a.AnsweredAt},
+		{.172, a.EndedAt},
+		{.18, a.StoredAt},
+		{.143, a.StartedAt},
+	} {
+		require.Equal(t, sec(step.want), step.have.Time)
+	}
+	require.Equal(t, []Stage{{DelayIntake, 12000}, {DelayQueue, 8000}, {DelaySending, 2000}, {DelayConnect, 21000}}, a.Took)
+	require.Equal(t, OnTime, p.Attempts[1].Gap)
+	require.EqualValues(t, 10033000, p.Attempts[1].Since)
+	require.Equal(t, OnTime, p.Attempts[2].Gap)
+	require.EqualValues(t, 60033000, p.Attempts[2].Since)
+	require.Empty(t, p.Breaches())
+}
+
+func TestEveryCauseOfALateStartIsTold(t *testing.T) {
+	first := func(r *Record) *AttemptRecord { return &r.Attempts[0] }
+	// shift moves all that follows the decision.
+	shift := func(r *Record, by time.Duration) {
+		for i := range r.Attempts {
+			a := &r.Attempts[i]
+			a.ScheduledAt, a.StartedAt, a.EndedAt, a.StoredAt = a.ScheduledAt.Add(by), a.StartedAt.Add(by), a.EndedAt.Add(by), a.StoredAt.Add(by)
+		}
+	}
+	claimLate := func(r *Record) { first(r).StartedAt = sec(3) }
+	for name, c := range map[string]struct {
+		spoil       func(*Record)
+		quiet       []Quiet
+		event, ours Punctuality
+		cause       Delay
+	}{
+		"the core sent it late":         {func(r *Record) { r.OccurredAt = sec(-2) }, nil, TooLate, OnTime, DelayCore},
+		"a late revision":               {func(r *Record) { r.OccurredAt, r.Arrival.Again = sec(-1.4), true }, nil, TooLate, OnTime, DelayCore},
+		"both late: ours is told":       {func(r *Record) { r.OccurredAt = sec(-20); claimLate(r) }, nil, TooLate, TooLate, DelayQueue},
+		"a deadline fired late":         {func(r *Record) { r.OccurredAt, r.Arrival.Source = sec(-2), "timer" }, nil, TooLate, OnTime, DelayTimer},
+		"the core's wish":               {func(r *Record) { r.OccurredAt, r.Arrival.NotBefore = sec(5), sec(5); shift(r, 5*time.Second) }, nil, OnTime, TooLate, DelayHeld},
+		"intake":                        {func(r *Record) { r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002) }, nil, TooLate, TooLate, DelayIntake},
+		"a lock within the transaction": {func(r *Record) { r.Arrival.Waited = lasting(2); shift(r, 2*time.Second) }, nil, TooLate, TooLate, DelayIntake},
+		"the queue":                     {claimLate, nil, TooLate, TooLate, DelayQueue},
+		"a standstill":                  {claimLate, []Quiet{{sec(.5), sec(2.5)}}, TooLate, TooLate, DelayStandstill},
+		"a short standstill":            {claimLate, []Quiet{{sec(.5), sec(1)}}, TooLate, TooLate, DelayQueue},
+		"a standstill at another time":  {claimLate, []Quiet{{sec(-60), sec(0)}, {sec(3), sec(60)}}, TooLate, TooLate, DelayQueue},
+		"a standstill before it was stored": {func(r *Record) {
+			r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002)
+		}, []Quiet{{sec(-1.8), sec(0)}}, TooLate, TooLate, DelayStandstill},
+		"this process":                  {func(r *Record) { first(r).Offsets.ClaimToSend = lasting(2) }, nil, TooLate, TooLate, DelaySending},
+		"the connection":                {func(r *Record) { first(r).Offsets.FirstByteOut = lasting(2) }, nil, TooLate, TooLate, DelayConnect},
+		"a little of everything":        {func(r *Record) { r.OccurredAt = sec(-1.38); first(r).Offsets.FirstByteOut = lasting(.1) }, nil, TooLate, OnTime, DelayConnect},
+		"its end unknown, in time":      {func(r *Record) { first(r).Offsets, first(r).Outcome = Offsets{}, OutcomeUnknown }, nil, OnTime, OnTime, ""},
+		"its end unknown, claimed late": {func(r *Record) { claimLate(r); first(r).Offsets = Offsets{} }, nil, TooLate, TooLate, DelayQueue},
+		"not begun, and time is left":   {func(r *Record) { r.Attempts, r.State = nil, Pending }, nil, NotYet, NotYet, ""},
+		"an entry without beganMicros":  {func(r *Record) { r.Arrival.Began = 0 }, nil, OnTime, OnTime, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := prompt()
+			c.spoil(r)
+			p := TimingOf(r, c.quiet, sec(1))
+			require.Equal(t, c.event, p.First.FromEvent)
+			require.Equal(t, c.ours, p.First.FromReceipt)
+			require.Equal(t, c.cause, p.First.Cause)
+			require.Equal(t, c.cause != "", p.First.Late())
+		})
+	}
+}
+
+func TestANotificationThatNobodyBeganIsLateWhenItsTimeIsOver(t *testing.T) {
+	r := prompt()
+	r.Attempts, r.State = nil, Pending
+	p := TimingOf(r, nil, sec(1.55))
+	require.Equal(t, Start{FromEvent: TooLate, FromReceipt: NotYet, SinceEvent: 1550000, SinceReceipt: 1450000, Cause: DelayQueue}, p.First)
+	p = TimingOf(r, nil, sec(60))
+	require.Equal(t, TooLate, p.First.FromReceipt)
+	r.State = Cancelled
+	require.Zero(t, TimingOf(r, nil, sec(60)).First, "its registration ended first: there is nothing to judge")
+}
+
+func TestAnOperatorsResendHasNoSchedule(t *testing.T) {
+	r := prompt()
+	r.Manual, r.OccurredAt, r.Attempts = true, sec(-3600), r.Attempts[:1]
+	p := TimingOf(r, nil, noon)
+	require.Zero(t, p.First)
+	require.Empty(t, p.Breaches())
+}
+
+func TestEveryCauseOfALateRetryIsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(before, retry *AttemptRecord)
+		quiet []Quiet
+		gap   Punctuality
+		cause Delay
+	}{
+		"on time at the limit":        {func(_, a *AttemptRecord) { a.StartedAt = sec(11.149) }, nil, OnTime, ""},
+		"the queue":                   {func(_, a *AttemptRecord) { a.StartedAt = sec(11.2) }, nil, TooLate, DelayQueue},
+		"a standstill":                {func(_, a *AttemptRecord) { a.StartedAt = sec(15) }, []Quiet{{sec(9), sec(14)}}, TooLate, DelayStandstill},
+		"the failure was stored late": {func(b, a *AttemptRecord) { b.StoredAt, a.StartedAt = sec(13), sec(13.1) }, nil, TooLate, DelaySettling},
+		"the attempt before was lost": {func(b, a *AttemptRecord) { b.Rescued, b.StoredAt, a.StartedAt = true, sec(13), sec(13.1) }, nil, TooLate, DelayRescued},
+		"the connection":              {func(_, a *AttemptRecord) { a.Offsets.FirstByteOut = lasting(3) }, nil, TooLate, DelayConnect},
+		"too early by a microsecond":  {func(b, a *AttemptRecord) { a.StartedAt = b.EndedAt.Add(10*time.Second - time.Microsecond) }, nil, TooEarly, ""},
+		"not a microsecond too early": {func(b, a *AttemptRecord) { a.StartedAt = b.EndedAt.Add(10 * time.Second) }, nil, OnTime, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := prompt()
+			r.Attempts = r.Attempts[:2]
+			c.spoil(&r.Attempts[0], &r.Attempts[1])
+			p := TimingOf(r, c.quiet, noon)
+			require.Equal(t, c.gap, p.Attempts[1].Gap)
+			require.Equal(t, c.cause, p.Attempts[1].Cause)
+			require.Equal(t, c.gap != OnTime, len(p.Breaches()) == 1)
+		})
+	}
+}
+
+func TestATallyAddsUp(t *testing.T) {
+	total := NewTally()
+	late := prompt()
+	late.Attempts[0].StartedAt = sec(3)
+	late.Attempts[2].StartedAt = sec(75)
+	manual := prompt()
+	manual.Manual = true
+	for _, r := range []*Record{prompt(), prompt(), late, manual} {
+		p := TimingOf(r, nil, noon)
+		total.Add(&p)
+	}
+	require.Equal(t, []int64{4, 1, 2, 1, 1, 0}, []int64{total.Notifications, total.Manual, total.OnTime, total.Late, total.LateOurs, total.Waiting})
+	require.Equal(t, []int64{6, 5, 1, 0}, []int64{total.Retries, total.RetriesOnTime, total.RetriesLate, total.RetriesEarly})
+	require.Equal(t, map[Delay]int64{DelayQueue: 1}, total.LateBy)
+	require.Equal(t, map[Delay]int64{DelayQueue: 1}, total.RetriesBy)
+	text, err := json.Marshal(total)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"sinceEvent":{"count":3,"p50Micros":14`)
+}
+
+// TestPercentilesAreRightWithinTwoPercent compares with sorting.
+func TestPercentilesAreRightWithinTwoPercent(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		values := rapid.SliceOfN(rapid.Int64Range(1, 1e12), 1, 200).Draw(t, "values")
+		p := rapid.Float64Range(1, 100).Draw(t, "p")
+		var s Spread
+		for _, v := range values {
+			s.Add(Micros(v))
+		}
+		below := 0
+		got := float64(s.Percentile(p))
+		for _, v := range values {
+			if float64(v) <= got*1.001+1 {
+				below++
+			}
+		}
+		if float64(below) < float64(len(values))*p/100-1e-9 {
+			t.Fatalf("%v of %d values are at most %v, wanted %v%%", below, len(values), got, p)
+		}
+		under := 0
+		for _, v := range values {
+			if float64(v) < got/1.021-1 {
+				under++
+			}
+		}
+		if float64(under) >= float64(len(values))*p/100+1e-9 {
+			t.Fatalf("%d of %d values are clearly below %v, the %v%% percentile", under, len(values), got, p)
+		}
+	})
+}

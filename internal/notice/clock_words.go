@@ -1,0 +1,111 @@
+package notice
+
+import (
+	"fmt"
+	"time"
+)
+
+// clockWords are the words of a clock proof for people.
+var clockWords = map[string]map[string]string{
+	"pt": {
+		"notification": "notificação", "event": "evento", "received": "recebida", "decided": "decidida", "due": "devida", "attempt": "tentativa", "claimed": "registrada",
+		"handed": "entregue ao envio", "dialled": "conectada (TCP)", "handshake": "aperto de mãos TLS", "firstbyte": "primeiro byte enviado", "answered": "respondida",
+		"ended": "encerrada", "stored": "resultado gravado", "first": "primeira tentativa", "second": "segunda tentativa", "third": "terceira tentativa",
+		"afterEvent": "após o evento", "afterReceipt": "após a chegada", "afterFailure": "após a falha", "cause": "causa", "notStarted": "não iniciada",
+		string(OnTime): "no prazo", string(TooLate): "atrasada", string(TooEarly): "adiantada", string(NotYet): "aguardando", "manual": "reenvio manual, sem prazo",
+		string(DelayCore): "o núcleo avisou tarde", string(DelayHeld): "o núcleo pediu espera", string(DelayConnect): "conexão com a iniciadora", string(DelayTimer): "prazo disparado tarde",
+		string(DelayIntake): "entrada", string(DelayQueue): "fila", string(DelayStandstill): "paralisação (banco de dados ou réplicas)", string(DelayRescued): "réplica perdida",
+		string(DelaySettling): "gravação do resultado", string(DelaySending): "processo ocupado",
+	},
+	"en": {
+		"notification": "notification", "event": "event", "received": "received", "decided": "decided", "due": "due", "attempt": "attempt", "claimed": "recorded",
+		"handed": "handed to the sender", "dialled": "connected (TCP)", "handshake": "TLS handshake", "firstbyte": "first byte out", "answered": "answered",
+		"ended": "ended", "stored": "outcome stored", "first": "first attempt", "second": "second attempt", "third": "third attempt",
+		"afterEvent": "after the event", "afterReceipt": "after arrival", "afterFailure": "after the failure", "cause": "cause", "notStarted": "not started",
+		string(OnTime): "on time", string(TooLate): "late", string(TooEarly): "early", string(NotYet): "waiting", "manual": "resent by hand, without a schedule",
+		string(DelayCore): "the core told late", string(DelayHeld): "the core asked to wait", string(DelayConnect): "connecting to the initiator", string(DelayTimer): "deadline fired late",
+		string(DelayIntake): "intake", string(DelayQueue): "queue", string(DelayStandstill): "standstill (database or replicas)", string(DelayRescued): "replica lost",
+		string(DelaySettling): "storing the outcome", string(DelaySending): "process busy",
+	},
+}
+
+// Word is the name of a cause in Portuguese (pt) or English.
+func (d Delay) Word(lang string) string { return wordsOf(lang)[string(d)] }
+
+func wordsOf(lang string) map[string]string {
+	if w := clockWords[lang]; w != nil {
+		return w
+	}
+	return clockWords["en"]
+}
+
+// Lines puts a clock proof into words, in Portuguese (pt) or English: the verdicts first, then each instant with its
+// distance from the event.
+func (t *Timing) Lines(lang string) []string {
+	w := wordsOf(lang)
+	out := []string{fmt.Sprintf("%s %s  %s %q  %q  %s", w["notification"], t.Notification, t.Kind, t.ResourceID, t.Client, t.State)}
+	out = append(out, t.verdicts(w)...)
+	instant := func(indent, name string, m Moment) {
+		if !m.IsZero() {
+			out = append(out, fmt.Sprintf("%s%s  %12s  %s", indent, m.UTC().Format("2006-01-02 15:04:05.000000"), distance(m.Sub(t.OccurredAt.Time)), w[name]))
+		}
+	}
+	instant("  ", "event", t.OccurredAt)
+	instant("  ", "received", t.ReceivedAt)
+	instant("  ", "decided", t.DecidedAt)
+	for i := range t.Attempts {
+		a := &t.Attempts[i]
+		out = append(out, fmt.Sprintf("  %s %d  %s  %s", w["attempt"], a.Number, a.Interaction, a.Outcome))
+		for _, step := range []struct {
+			name string
+			at   Moment
+		}{
+			{"due", a.DueAt},
+			{"claimed", a.ClaimedAt},
+			{"handed", a.HandedOverAt},
+			{"dialled", a.DialledAt},
+			{"handshake", a.HandshakenAt},
+			{"firstbyte", a.FirstByteAt},
+			{"answered", a.AnsweredAt},
+			{"ended", a.EndedAt},
+			{"stored", a.StoredAt},
+		} {
+			instant("    ", step.name, step.at)
+		}
+	}
+	return out
+}
+
+// verdicts are one line for the first attempt and one for each retry.
+func (t *Timing) verdicts(w map[string]string) []string {
+	if t.Manual {
+		return []string{"  " + w["manual"]}
+	}
+	var out []string
+	if v := t.First; v.FromEvent != "" {
+		line := fmt.Sprintf("  %s: %s, %s %s; %s, %s %s", w["first"], w[string(v.FromEvent)], seconds(v.SinceEvent), w["afterEvent"],
+			w[string(v.FromReceipt)], seconds(v.SinceReceipt), w["afterReceipt"])
+		if len(t.Attempts) == 0 {
+			line += " (" + w["notStarted"] + ")"
+		}
+		out = append(out, line+because(w, v.Cause))
+	}
+	for i := 1; i < len(t.Attempts); i++ {
+		if a := &t.Attempts[i]; a.Gap != "" {
+			out = append(out, fmt.Sprintf("  %s: %s, %s %s", w[[...]string{"second", "third"}[min(i-1, 1)]], w[string(a.Gap)], seconds(a.Since), w["afterFailure"])+because(w, a.Cause))
+		}
+	}
+	return out
+}
+
+func because(w map[string]string, cause Delay) string {
+	if cause == "" {
+		return ""
+	}
+	return fmt.Sprintf("; %s: %s", w["cause"], w[string(cause)])
+}
+
+func seconds(m Micros) string { return fmt.Sprintf("%.3f s", m.Duration().Seconds()) }
+
+// distance is a signed duration to the microsecond.
+func distance(d time.Duration) string { return fmt.Sprintf("%+.6f s", d.Seconds()) }

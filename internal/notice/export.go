@@ -1,0 +1,32 @@
+package notice
+
+import "time"
+
+// States of an export.
+const (
+	ExportWaiting = "waiting"
+	ExportRunning = "running"
+	ExportDone    = "done"
+	ExportFailed  = "failed"
+)
+
+// Export is one that was asked for and is made in the background.
+type Export struct {
+	ID          ID
+	State       string
+	Search      Search
+	Format      string
+	Size        int64 // of the log, by its checkpoint: fixed when it was asked for
+	Caller      Caller
+	RequestedAt time.Time
+	Starts      int   // how often a replica began it
+	Walked      int64 // positions of the log that were looked at
+	Entries     int64 // in the file; once it is done
+	Bytes       int64
+	SHA256      string // of the file, hexadecimal; once it is done
+	Problem     string // why it failed
+	EndedAt     time.Time
+	ExpiresAt   time.Time // when the file goes
+
+	Token ID // of the maker; zero where it is only read
+}

@@ -1,0 +1,386 @@
+package notice
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// Story is everything that is kept about how one resource changed, read at one instant: the revisions, the entries that
+// decided about them, and the current document.
+type Story struct {
+	Key
+	Client    ClientID
+	Revisions []Revision
+	Decided   []Decided // entries "change" and "decision", in any order
+	Current   *Document // nil: there is none
+
+	HistoryFrom time.Time // what is older may have been removed
+	// Registered tells whether the client had an address at an instant, as far as that is known; nil: it is not.
+	Registered func(at time.Time) (push, known bool)
+}
+
+// Decided is an entry that accepts a change, or judges a stored revision again.
+type Decided struct {
+	ID           ID // of the entry; of an accepted change it is the change's id
+	At           time.Time
+	System       string // the replica: two changes of one resource at one replica never overlap
+	Again        bool   // a stored revision was judged again
+	Revision     int64  // 0: a timer's change
+	Verdict      Verdict
+	State        ofb.State // without watched fields, which no entry has
+	Cause        ofb.Cause
+	OccurredAt   time.Time
+	Notification ID
+	Event        ofb.EventType
+	Silence      ofb.Silence
+	Quarantine   ID // the case that was applied
+}
+
+// Document is what is current of a resource.
+type Document struct {
+	Resource
+	ChangeID ID
+	Hash     [32]byte // of the document as it is stored, computed anew
+}
+
+// sameTime is how far the instants of two transactions may lie apart while it is unknown which one saw the other.
+const sameTime = 10 * time.Second
+
+// surelyBefore tells whether o was committed when d was judged.
+func (d *Decided) surelyBefore(o *Decided) bool {
+	if o.System == d.System && o.Revision > 0 && d.Revision > 0 {
+		return !o.At.After(d.At)
+	}
+	return o.At.Before(d.At.Add(-sameTime))
+}
+
+// maybeBefore tells whether o may have been.
+func (d *Decided) maybeBefore(o *Decided) bool {
+	if o.System == d.System && o.Revision > 0 && d.Revision > 0 {
+		return !o.At.After(d.At)
+	}
+	return !o.At.After(d.At.Add(sameTime))
+}
+
+// Differences holds a resource's story together: each accepted change has its revision and one decision, the same that
+// the rules give when they are asked again; nothing is told twice; and the current document is the newest.
+func (s *Story) Differences() []Difference {
+	f := storyFindings{s: s, stored: map[int64]*Revision{}, told: map[int64]int{}}
+	for i := range s.Revisions {
+		f.stored[s.Revisions[i].Number] = &s.Revisions[i]
+	}
+	slices.SortFunc(s.Decided, func(a, b Decided) int { return a.At.Compare(b.At) })
+	accepted := map[int64]bool{}
+	for i := range s.Decided {
+		d := &s.Decided[i]
+		if !d.Again && d.Revision > 0 {
+			if accepted[d.Revision] {
+				f.add(ChangeTwice, d, "revision %d was accepted before", d.Revision)
+			}
+			accepted[d.Revision] = true
+			f.revision(d)
+		}
+		f.decision(d)
+	}
+	for i := range s.Revisions {
+		r := &s.Revisions[i]
+		if made, known := r.ChangeID.Time(); !accepted[r.Number] && (!known || !made.Before(s.HistoryFrom)) {
+			f.out = append(f.out, Difference{
+				What: RevisionWithoutChange, Since: Moment{r.OccurredAt}, Client: s.Client, Kind: s.Kind.String(), ResourceID: s.ID, Revision: r.Number,
+				Change: r.ChangeID, Notification: r.Notification, Detail: "no entry accepts it",
+			})
+		}
+	}
+	f.owed()
+	f.current()
+	return f.out
+}
+
+// storyFindings gathers what is wrong with one resource.
+type storyFindings struct {
+	s      *Story
+	stored map[int64]*Revision
+	told   map[int64]int // notifications of a revision
+	out    []Difference
+}
+
+func (f *storyFindings) add(what Finding, d *Decided, format string, args ...any) {
+	f.out = append(f.out, Difference{
+		What: what, Since: Moment{d.At}, Client: f.s.Client, Kind: f.s.Kind.String(), ResourceID: f.s.ID, Revision: d.Revision, Change: d.ID,
+		Notification: d.Notification, Detail: fmt.Sprintf(format, args...),
+	})
+}
+
+// revision compares an accepted change with what is stored of it.
+func (f *storyFindings) revision(d *Decided) {
+	r := f.stored[d.Revision]
+	if r == nil {
+		f.add(ChangeWithoutRevision, d, "revision %d is not stored", d.Revision)
+		return
+	}
+	for _, m := range []struct {
+		what string
+		same bool
+	}{
+		{"change", r.ChangeID == d.ID},
+		{"document's hash", r.State.Data == d.State.Data},
+		{"state", r.State.Status == d.State.Status},
+		{"cause", r.Cause == d.Cause},
+		{"time of the event", r.OccurredAt.Equal(d.OccurredAt)},
+		{"notification", r.Notification == d.Notification},
+		{"reason for silence", r.Silence == d.Silence},
+	} {
+		if !m.same {
+			f.add(RevisionDiffers, d, "the revision has another %s than its entry", m.what)
+		}
+	}
+}
+
+// decision checks that there is one, and that the rules, asked again, give the same.
+func (f *storyFindings) decision(d *Decided) {
+	if d.Notification.IsZero() == (d.Silence == "") {
+		f.add(DecisionMissing, d, "it must be told or be silent for a reason")
+		return
+	}
+	if !d.Notification.IsZero() && d.Revision > 0 {
+		if f.told[d.Revision]++; f.told[d.Revision] == 2 {
+			f.add(ToldTwice, d, "revision %d has more than one notification", d.Revision)
+		}
+	}
+	f.silence(d)
+	state, cause := d.State, d.Cause
+	if r := f.stored[d.Revision]; r != nil {
+		state = r.State
+		if d.Again { // its entry is about the decision alone
+			cause = r.Cause
+		}
+	}
+	var verdicts []ofb.Verdict
+	for _, from := range f.predecessors(d) {
+		v := ofb.Judge(f.s.Kind, from, state, cause)
+		if agrees(v, d) {
+			return
+		}
+		verdicts = append(verdicts, v)
+	}
+	v := verdicts[0]
+	f.add(DecisionDiffers, d, "the rules say %s %s %s, the entry %s %s", v.Duty, v.Event, v.Silence, d.Event, d.Silence)
+}
+
+// owed finds silences that a late revision before them turned into a duty, and that were never told.
+func (f *storyFindings) owed() {
+	for i := range f.s.Revisions {
+		r := &f.s.Revisions[i]
+		switch r.Silence {
+		case ofb.NotATrigger, ofb.NoChange, ofb.OptionalOff:
+		default:
+			continue
+		}
+		var before *Revision
+		for j := range f.s.Revisions {
+			if b := &f.s.Revisions[j]; b.Number < r.Number && (before == nil || b.Number > before.Number) {
+				before = b
+			}
+		}
+		mine := f.accepted(r.Number)
+		if before == nil || mine == nil || f.told[r.Number] > 0 {
+			continue
+		}
+		late := f.accepted(before.Number)
+		if late == nil || !late.At.After(mine.At.Add(sameTime)) && (late.System != mine.System || !late.At.After(mine.At)) {
+			continue // not late
+		}
+		v := ofb.Judge(f.s.Kind, &before.State, r.State, r.Cause)
+		if v.Duty == ofb.Must && f.addressed(late.At) && (before.State.Status == r.State.Status || !f.announced(r.State.Status)) {
+			f.add(DecisionMissing, mine, "revision %d came late and made it a duty (%s)", before.Number, v.Clause)
+		}
+	}
+}
+
+// accepted is the entry that accepted a revision; nil: there is none.
+func (f *storyFindings) accepted(revision int64) *Decided {
+	n := slices.IndexFunc(f.s.Decided, func(d Decided) bool { return !d.Again && d.Revision == revision })
+	if n < 0 {
+		return nil
+	}
+	return &f.s.Decided[n]
+}
+
+// addressed tells that the client surely had an address around an instant.
+func (f *storyFindings) addressed(at time.Time) bool {
+	if f.s.Registered == nil {
+		return false
+	}
+	before, one := f.s.Registered(at.Add(-sameTime))
+	after, two := f.s.Registered(at.Add(sameTime))
+	return one && two && before && after
+}
+
+// announced tells whether any notification told a state.
+func (f *storyFindings) announced(status ofb.Status) bool {
+	return slices.ContainsFunc(f.s.Decided, func(o Decided) bool { return !o.Notification.IsZero() && o.State.Status == status })
+}
+
+// agrees tells whether a decision follows from a verdict of the rules. What depends on settings and registrations, and
+// not on the rules, is looked at by silence.
+func agrees(v ofb.Verdict, d *Decided) bool {
+	if !d.Notification.IsZero() {
+		return v.Duty != ofb.MustNot && v.Event == d.Event
+	}
+	switch d.Silence {
+	case ofb.NoWebhook, ofb.AlreadyAnnounced:
+		return v.Duty != ofb.MustNot
+	case ofb.OptionalOff:
+		return v.Duty == ofb.May
+	}
+	return v.Duty == ofb.MustNot && v.Silence == d.Silence
+}
+
+// silence checks reasons that rest on something else than the rules.
+func (f *storyFindings) silence(d *Decided) {
+	switch d.Silence {
+	case ofb.AlreadyAnnounced:
+		told := slices.ContainsFunc(f.s.Decided, func(o Decided) bool {
+			return !o.Notification.IsZero() && o.State.Status == d.State.Status && o.At.Before(d.At.Add(sameTime))
+		})
+		if !told && f.whole() {
+			f.add(SilenceUnfounded, d, "%s was not announced before", d.State.Status)
+		}
+	case ofb.NoWebhook:
+		if f.addressed(d.At) {
+			f.add(SilenceUnfounded, d, "the client had a registered address")
+		}
+	}
+}
+
+// whole tells that no part of the resource's history was removed.
+func (f *storyFindings) whole() bool {
+	for i := range f.s.Revisions {
+		if made, known := f.s.Revisions[i].ChangeID.Time(); known && made.Before(f.s.HistoryFrom) {
+			return false
+		}
+	}
+	return true
+}
+
+// predecessors are the states a change can have been judged from (design, "Judging a change"). There is one, unless two
+// transactions ran at the same time; nil stands for a first change.
+func (f *storyFindings) predecessors(d *Decided) []*ofb.State {
+	if d.Revision == 0 {
+		return f.found(d)
+	}
+	out, sure := f.timerBefore(d)
+	if sure {
+		return out
+	}
+	below := slices.DeleteFunc(slices.Clone(f.s.Decided), func(o Decided) bool { return o.Again || o.Revision == 0 || o.Revision >= d.Revision })
+	slices.SortFunc(below, func(a, b Decided) int { return cmp.Compare(b.Revision, a.Revision) })
+	for i := range below {
+		o := &below[i]
+		if d.Again && o.At.After(d.At) || !d.maybeBefore(o) {
+			continue
+		}
+		state := o.State
+		if r := f.stored[o.Revision]; r != nil {
+			state = r.State
+		}
+		if out = append(out, &state); d.Again || d.surelyBefore(o) {
+			return out
+		}
+	}
+	return append(f.removed(out, d.Revision), nil)
+}
+
+// removed adds the revisions whose entries are older than the history.
+func (f *storyFindings) removed(out []*ofb.State, below int64) []*ofb.State {
+	var last *Revision
+	for i := range f.s.Revisions {
+		r := &f.s.Revisions[i]
+		if made, known := r.ChangeID.Time(); known && made.Before(f.s.HistoryFrom) && r.Number < below && (last == nil || r.Number > last.Number) {
+			last = r
+		}
+	}
+	if last != nil {
+		out = append(out, &last.State)
+	}
+	return out
+}
+
+// timerBefore is the state that a timer had made when d was judged, where the core's word is younger than the deadline;
+// sure: d was judged from that and nothing else.
+func (f *storyFindings) timerBefore(d *Decided) (out []*ofb.State, sure bool) {
+	if d.Again || d.Verdict != Applied {
+		return nil, false
+	}
+	for i := len(f.s.Decided) - 1; i >= 0; i-- {
+		o := &f.s.Decided[i]
+		switch {
+		case o.ID == d.ID || o.Again || o.Verdict != Applied || !d.maybeBefore(o):
+		case o.Revision > 0 && d.surelyBefore(o):
+			return out, false
+		case o.Revision == 0 && d.OccurredAt.After(o.OccurredAt):
+			if out = append(out, &o.State); d.surelyBefore(o) {
+				return out, len(out) == 1
+			}
+		}
+	}
+	return out, false
+}
+
+// found are the states that a timer can have found.
+func (f *storyFindings) found(d *Decided) []*ofb.State {
+	var out []*ofb.State
+	for i := len(f.s.Decided) - 1; i >= 0; i-- {
+		o := &f.s.Decided[i]
+		if o.ID == d.ID || o.Again || o.Verdict != Applied || !d.maybeBefore(o) {
+			continue
+		}
+		if out = append(out, &o.State); d.surelyBefore(o) {
+			return out
+		}
+	}
+	return append(f.removed(out, math.MaxInt64), nil)
+}
+
+// current checks that the document is that of the newest change.
+func (f *storyFindings) current() {
+	var newest *Revision
+	for i := range f.s.Revisions {
+		if r := &f.s.Revisions[i]; newest == nil || r.Number > newest.Number {
+			newest = r
+		}
+	}
+	c := f.s.Current
+	wrong := func(detail string) {
+		d := Difference{What: DocumentDiffers, Client: f.s.Client, Kind: f.s.Kind.String(), ResourceID: f.s.ID, Detail: detail}
+		if newest != nil {
+			d.Since, d.Revision, d.Change = Moment{newest.OccurredAt}, newest.Number, newest.ChangeID
+		}
+		f.out = append(f.out, d)
+	}
+	switch {
+	case c == nil && newest != nil:
+		wrong("there is no current document")
+	case c == nil:
+	case newest == nil:
+		wrong("there is a current document and no revision")
+	case c.Hash != c.State.Data:
+		wrong("the document is not what its hash says")
+	case c.Revision != newest.Number:
+		wrong("the current document is of another revision than the newest")
+	case !c.TimerAt.IsZero():
+		timer := func(d Decided) bool {
+			return d.ID == c.ChangeID && d.Revision == 0 && d.State.Data == c.State.Data && d.State.Status == c.State.Status
+		}
+		if !slices.ContainsFunc(f.s.Decided, timer) {
+			wrong("no timer's change made the current document")
+		}
+	case c.ChangeID != newest.ChangeID || c.State.Data != newest.State.Data || c.State.Status != newest.State.Status:
+		wrong("the current document is not that of the newest revision")
+	}
+}

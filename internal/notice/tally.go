@@ -1,0 +1,148 @@
+package notice
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"time"
+)
+
+// Period says which notifications are wanted: From ≤ decision < To, and those after a position, oldest first.
+type Period struct {
+	From, To time.Time
+	Client   ClientID // "": all
+	After    Position
+}
+
+// ClockReport is the account of a period: totals, by initiator, and why changes were not told.
+type ClockReport struct {
+	From     Moment              `json:"from"`
+	To       Moment              `json:"to"`
+	Total    *Tally              `json:"total"`
+	ByClient map[ClientID]*Tally `json:"byClient"`
+	Silent   map[string]int64    `json:"silent"` // changes that were not told, by reason
+}
+
+// Tally adds up the clock proofs of a period. Its size does not grow with their number.
+type Tally struct {
+	Notifications int64           `json:"notifications"`
+	Manual        int64           `json:"manual"` // operators' resends, which have no schedule
+	States        map[State]int64 `json:"states"`
+
+	OnTime       int64           `json:"onTime"`       // first attempts within 1.5 s of the event
+	Late         int64           `json:"late"`         // first attempts later than that, or overdue and not started
+	LateOurs     int64           `json:"lateOurs"`     // those later than 1.5 s from the change's arrival, whatever its age was
+	Waiting      int64           `json:"waiting"`      // not started, and still in time
+	LateBy       map[Delay]int64 `json:"lateBy"`       // by cause, of either kind of late
+	SinceEvent   Spread          `json:"sinceEvent"`   // how soon first attempts started
+	SinceReceipt Spread          `json:"sinceReceipt"` // the same from the change's arrival
+
+	Retries       int64           `json:"retries"` // second and third attempts
+	RetriesOnTime int64           `json:"retriesOnTime"`
+	RetriesLate   int64           `json:"retriesLate"`
+	RetriesEarly  int64           `json:"retriesEarly"`
+	RetriesBy     map[Delay]int64 `json:"retriesLateBy"`
+}
+
+// NewTally starts at nothing.
+func NewTally() *Tally {
+	return &Tally{States: map[State]int64{}, LateBy: map[Delay]int64{}, RetriesBy: map[Delay]int64{}}
+}
+
+// Add counts one notification.
+func (t *Tally) Add(p *Timing) {
+	t.Notifications++
+	t.States[p.State]++
+	if p.Manual {
+		t.Manual++
+		return
+	}
+	switch p.First.FromEvent {
+	case OnTime:
+		t.OnTime++
+	case TooLate:
+		t.Late++
+	case NotYet:
+		t.Waiting++
+	}
+	if p.First.FromReceipt == TooLate {
+		t.LateOurs++
+	}
+	if p.First.Late() {
+		t.LateBy[p.First.Cause]++
+	}
+	if len(p.Attempts) > 0 {
+		t.SinceEvent.Add(p.First.SinceEvent)
+		t.SinceReceipt.Add(p.First.SinceReceipt)
+	}
+	for i := 1; i < len(p.Attempts); i++ {
+		t.retry(&p.Attempts[i])
+	}
+}
+
+func (t *Tally) retry(a *AttemptTiming) {
+	t.Retries++
+	switch a.Gap {
+	case OnTime:
+		t.RetriesOnTime++
+	case TooLate:
+		t.RetriesLate++
+		t.RetriesBy[a.Cause]++
+	case TooEarly:
+		t.RetriesEarly++
+	}
+}
+
+// Spread is a distribution of durations in bounded memory: percentiles are right within 2 %, the maximum exactly.
+type Spread struct {
+	count   int64
+	most    Micros
+	buckets map[int]int64
+}
+
+// growth is the ratio of a bucket's bounds.
+const growth = 1.02
+
+// Add counts a duration; what is not above 0 counts as 1 µs.
+func (s *Spread) Add(d Micros) {
+	if s.buckets == nil {
+		s.buckets = map[int]int64{}
+		s.most = d
+	}
+	s.count++
+	s.most = max(s.most, d)
+	s.buckets[int(math.Ceil(math.Log(float64(max(1, d)))/math.Log(growth)))]++
+}
+
+// Percentile is the duration that so many per cent do not exceed; 0 when there is none.
+func (s *Spread) Percentile(p float64) Micros {
+	if s.count == 0 {
+		return 0
+	}
+	keys := make([]int, 0, len(s.buckets))
+	for k := range s.buckets {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	left := int64(math.Ceil(float64(s.count) * p / 100))
+	for _, k := range keys {
+		if left -= s.buckets[k]; left <= 0 {
+			return min(s.most, Micros(math.Pow(growth, float64(k))))
+		}
+	}
+	return s.most
+}
+
+// Max is the longest.
+func (s *Spread) Max() Micros { return s.most }
+
+// MarshalJSON writes count, percentiles and maximum, in microseconds.
+func (s Spread) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Count int64  `json:"count"`
+		P50   Micros `json:"p50Micros"`
+		P95   Micros `json:"p95Micros"`
+		P99   Micros `json:"p99Micros"`
+		Max   Micros `json:"maxMicros"`
+	}{s.count, s.Percentile(50), s.Percentile(95), s.Percentile(99), s.most})
+}

@@ -1,0 +1,76 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// KeptStatements verifies statements that an authorization server took and kept: as Verify, without their age.
+// *jws.StatementVerifier does.
+type KeptStatements interface {
+	VerifyKept(statement string) (jws.Statement, error)
+}
+
+// Follow stores what the authorization server's own table says of a client. Everything Put judges is judged, but the age
+// of the statement: at registration that server judged it. Where the server keeps none, checked says that whoever wrote
+// the source's mapping vouches for that server having verified one; without it such a registration is refused as by Put.
+// What the registration rests on goes into its entry. One that changes nothing is not written again: a table tells the
+// same row for many reasons. Errors are those of Put.
+func (g *Registry) Follow(ctx context.Context, client notice.ClientID, r Request, checked bool, actor string) error {
+	basis := notice.StatementKept
+	digest, err := g.judge(client, r, func(r Request, uris []string) ([]byte, error) {
+		if r.SoftwareStatement == "" && checked {
+			basis = notice.StatementChecked
+			return nil, nil
+		}
+		return g.judgeKept(r, uris)
+	})
+	if invalid := (*Invalid)(nil); errors.As(err, &invalid) {
+		if err := g.refused(ctx, client, r, actor, invalid); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if r.SoftwareStatement == "" && !checked {
+		basis = "" // push is off, or development lets it be left out: it rests on nothing
+	}
+	in := notice.Initiator{
+		Client: client, OrganisationID: r.OrganisationID, SoftwareID: r.SoftwareID, Name: r.Name,
+		WebhookURIs: slices.Clone(r.uris()), Push: len(r.uris()) > 0, StatementDigest: digest, Basis: basis,
+	}
+	if now, err := g.store.Initiator(ctx, client); err == nil && same(now, in) {
+		return nil
+	}
+	if _, _, err := g.store.PutInitiator(ctx, in, actor); err != nil {
+		return fmt.Errorf("follow the registration of %s: %w", client, err)
+	}
+	return nil
+}
+
+// judgeKept is judgeStatement for a statement whose age counts no more.
+func (g *Registry) judgeKept(r Request, uris []string) (digest []byte, err error) {
+	if r.SoftwareStatement == "" {
+		return g.judgeStatement(r, uris)
+	}
+	return g.compare(r, uris, func(s Statements) (jws.Statement, error) {
+		kept, ok := s.(KeptStatements)
+		if !ok {
+			return jws.Statement{}, errors.New("this verifier judges fresh statements alone")
+		}
+		return kept.VerifyKept(r.SoftwareStatement)
+	})
+}
+
+// same tells whether a registration says what is stored.
+func same(stored, in notice.Initiator) bool {
+	return stored.OrganisationID == in.OrganisationID && stored.SoftwareID == in.SoftwareID && stored.Name == in.Name &&
+		slices.Equal(stored.WebhookURIs, in.WebhookURIs) && bytes.Equal(stored.StatementDigest, in.StatementDigest)
+}

@@ -1,0 +1,322 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// Inspector reads the history in order to judge it: the clock proof, the reconciliation, the list of calls. It needs
+// nothing but SELECT. Everything is read in short statements, each piece in a snapshot of its own, so that neither
+// vacuum nor the sealer waits for it and the product does not slow down.
+type Inspector struct {
+	db     reader
+	pages  int64 // pages of the history looked at in one piece; 0: the usual
+	gentle bool
+	close  func(context.Context)
+}
+
+// Gently makes a walk through the history rest after each piece for as long as the piece took.
+func (i *Inspector) Gently() *Inspector {
+	i.gentle = true
+	return i
+}
+
+// reader is a connection, or a pool of them.
+type reader interface {
+	querier
+	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
+}
+
+// OpenInspector connects as whoever the URL names.
+func OpenInspector(ctx context.Context, url string) (*Inspector, error) {
+	conn, err := auditConn(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	return &Inspector{db: conn, close: func(ctx context.Context) { _ = conn.Close(context.WithoutCancel(ctx)) }}, nil
+}
+
+// Inspector judges over the pool that reads.
+func (s *Store) Inspector() *Inspector {
+	return &Inspector{db: s.query, close: func(context.Context) {}}
+}
+
+// Close ends the connection.
+func (i *Inspector) Close(ctx context.Context) { i.close(ctx) }
+
+// ClockReport judges every notification of a period and hands those over of which a time was not kept. Memory grows
+// with the number of initiators, not of notifications.
+func (i *Inspector) ClockReport(ctx context.Context, p notice.Period, breach func(*notice.Timing) error) (*notice.ClockReport, error) {
+	out := &notice.ClockReport{
+		From: notice.Moment{Time: p.From}, To: notice.Moment{Time: p.To}, Total: notice.NewTally(), ByClient: map[notice.ClientID]*notice.Tally{},
+	}
+	err := i.Timings(ctx, p, func(t *notice.Timing) error {
+		out.Total.Add(t)
+		if out.ByClient[t.Client] == nil {
+			out.ByClient[t.Client] = notice.NewTally()
+		}
+		out.ByClient[t.Client].Add(t)
+		if len(t.Breaches()) == 0 {
+			return nil
+		}
+		return breach(t)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.Silent, err = i.silent(ctx, p)
+	return out, err
+}
+
+// timingPage is how many notifications are judged at a time.
+const timingPage = 1000
+
+const timingAnnounced = `
+SELECT a.notification_id::text, a.id::text, a.change_id::text, a.kind, a.at, a.client_id, a.resource_kind, a.resource_id, a.revision, a.facts::text
+FROM entry a WHERE a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend') AND a.at < $2 AND `
+
+const timingAttempts = `
+SELECT e.notification_id::text, e.kind, e.at, e.interaction_id::text, e.number, e.outcome, e.closes, e.facts::text
+FROM entry e WHERE e.notification_id = ANY($1::uuid[]) AND e.at >= $2 AND e.kind IN ('attempt', 'result', 'cancelled') ORDER BY e.number, e.at`
+
+// Timings hands over the clock proof of each notification of a period, in the order of their decisions. An error of
+// each ends it and is returned.
+func (i *Inspector) Timings(ctx context.Context, p notice.Period, each func(*notice.Timing) error) error {
+	still := &stillness{db: i.db}
+	for {
+		rows, now, err := i.announced(ctx, p)
+		if err != nil {
+			return unavailable("read notifications", err)
+		}
+		records, err := i.records(ctx, rows)
+		if err != nil {
+			return unavailable("read attempts", err)
+		}
+		timings, err := still.judge(ctx, records, now)
+		if err != nil {
+			return unavailable("look for standstills", err)
+		}
+		for n := range timings {
+			if err := each(&timings[n]); err != nil {
+				return err
+			}
+		}
+		if len(records) < timingPage {
+			return nil
+		}
+		last := &records[len(records)-1]
+		p.After = notice.Position{At: last.CreatedAt, ID: last.ID}
+	}
+}
+
+// announced reads one page of the entries that made notifications, and the database's clock.
+func (i *Inspector) announced(ctx context.Context, p notice.Period) ([]announcedRow, time.Time, error) {
+	var now time.Time
+	if err := i.db.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
+		return nil, now, err
+	}
+	sql, args := timingAnnounced+"a.at >= $1", []any{p.From, p.To}
+	if !p.After.At.IsZero() {
+		sql, args = timingAnnounced+"(a.at, a.notification_id) > ($1, $3)", []any{p.After.At, p.To, toUUID(p.After.ID)}
+	}
+	if p.Client != "" {
+		args = append(args, string(p.Client))
+		sql += fmt.Sprintf(" AND a.client_id = $%d", len(args))
+	}
+	rows, err := i.db.Query(ctx, fmt.Sprintf("%s ORDER BY a.at, a.notification_id LIMIT %d", sql, timingPage), args...)
+	if err != nil {
+		return nil, now, err
+	}
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r announcedRow, err error) {
+		err = row.Scan(&r.NotificationID, &r.ID, &r.ChangeID, &r.Kind, &r.At, &r.ClientID, &r.ResourceKind, &r.ResourceID, &r.Revision, &r.Facts)
+		return r, err
+	})
+	return out, now, err
+}
+
+// records adds attempts and state to announcements.
+func (i *Inspector) records(ctx context.Context, rows []announcedRow) ([]notice.Record, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(rows))
+	out := make([]notice.Record, len(rows))
+	index := make(map[string]*notice.Record, len(rows))
+	for n, r := range rows {
+		var err error
+		if out[n], err = recordOf(r); err != nil {
+			return nil, err
+		}
+		ids[n], index[r.NotificationID] = r.NotificationID, &out[n]
+	}
+	found, err := i.db.Query(ctx, timingAttempts, ids, rows[0].At)
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	for found.Next() {
+		var a attemptRow
+		if err := found.Scan(&a.NotificationID, &a.Kind, &a.At, &a.InteractionID, &a.Number, &a.Outcome, &a.Closes, &a.Facts); err != nil {
+			return nil, err
+		}
+		if err := addAttempt(index[a.NotificationID], a); err != nil {
+			return nil, err
+		}
+	}
+	for n := range out {
+		if out[n].State == "" {
+			out[n].State = notice.Pending // or cancelled a moment ago: no entry says so yet
+		}
+	}
+	return out, found.Err()
+}
+
+// Timing is the clock proof of one notification; ErrNotFound when there is none.
+func (s *Store) Timing(ctx context.Context, id notice.ID) (notice.Timing, error) {
+	r, err := s.Notification(ctx, id)
+	if err != nil {
+		return notice.Timing{}, err
+	}
+	var now time.Time
+	if err := s.query.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
+		return notice.Timing{}, unavailable("read the clock", err)
+	}
+	still := &stillness{db: s.query}
+	timings, err := still.judge(ctx, []notice.Record{r}, now)
+	if err != nil {
+		return notice.Timing{}, unavailable("look for standstills", err)
+	}
+	return timings[0], nil
+}
+
+// Timings is Inspector.Timings over the pool that reads.
+func (s *Store) Timings(ctx context.Context, p notice.Period, each func(*notice.Timing) error) error {
+	return s.Inspector().Timings(ctx, p, each)
+}
+
+// ClockReport is Inspector.ClockReport over the pool that reads.
+func (s *Store) ClockReport(ctx context.Context, p notice.Period, breach func(*notice.Timing) error) (*notice.ClockReport, error) {
+	return s.Inspector().ClockReport(ctx, p, breach)
+}
+
+// stillness finds the stretches in which nobody committed anything, looking at each instant once at most.
+type stillness struct {
+	db       querier
+	from, to time.Time // looked at
+	quiet    []notice.Quiet
+}
+
+const (
+	quietAfter = 500 * time.Millisecond // a shorter stretch explains nothing
+	quietSlice = 5 * time.Minute        // of the history is looked at in one statement
+	quietMost  = 6 * time.Hour          // of the history is looked at for one page; a longer wait is a standstill or a backlog, and its beginning tells which
+)
+
+// judge gives the clock proofs of records, which are in the order of time. Only lateness needs a cause, and only a cause
+// needs to know of standstills.
+func (s *stillness) judge(ctx context.Context, records []notice.Record, now time.Time) ([]notice.Timing, error) {
+	out := make([]notice.Timing, len(records))
+	var from, to time.Time
+	for n := range records {
+		out[n] = notice.TimingOf(&records[n], nil, now)
+		if len(out[n].Breaches()) == 0 {
+			continue
+		}
+		begin, end := span(&out[n], now)
+		if from.IsZero() || begin.Before(from) {
+			from = begin
+		}
+		if end.After(to) {
+			to = end
+		}
+	}
+	if from.IsZero() {
+		return out, nil
+	}
+	if limit := from.Add(quietMost); to.After(limit) {
+		to = limit
+	}
+	if err := s.look(ctx, from, to, now); err != nil {
+		return nil, err
+	}
+	for n := range records {
+		if len(out[n].Breaches()) > 0 {
+			out[n] = notice.TimingOf(&records[n], s.quiet, now)
+		}
+	}
+	return out, nil
+}
+
+// span is the time in which a late notification was late.
+func span(t *notice.Timing, now time.Time) (from, to time.Time) {
+	from, to = t.ReceivedAt.Time, now
+	for n := range t.Attempts {
+		a := &t.Attempts[n]
+		if n == 0 {
+			to = a.ClaimedAt.Time
+			if !t.First.Late() {
+				from = a.EndedAt.Time
+			}
+		}
+		if a.Gap == notice.TooLate {
+			to = a.ClaimedAt.Time
+		}
+	}
+	return from, to
+}
+
+// look makes known what was quiet between two instants. It looks a whole slice ahead, since the next page will ask.
+func (s *stillness) look(ctx context.Context, from, to, now time.Time) error {
+	if from.Before(s.from) || from.After(s.to) {
+		s.from, s.to, s.quiet = from, from, nil
+	}
+	s.from = from
+	s.quiet = slices.DeleteFunc(s.quiet, func(q notice.Quiet) bool { return !q.To.After(from) })
+	for s.to.Before(to) {
+		end := s.to.Add(quietSlice)
+		if end.After(now) {
+			end = to // what is not over yet is looked at again
+		}
+		if err := s.slice(ctx, end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// slice looks at the history from where the last look ended.
+func (s *stillness) slice(ctx context.Context, end time.Time) error {
+	rows, err := s.db.Query(ctx, "SELECT at FROM entry WHERE at > $1 AND at < $2 ORDER BY at", s.to, end)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	last := s.to
+	note := func(at time.Time) {
+		n := len(s.quiet)
+		switch long := at.Sub(last) >= quietAfter; {
+		case last.Equal(s.to) && n > 0 && s.quiet[n-1].To.Equal(last): // a stretch across the edge of two slices
+			s.quiet[n-1].To = at
+		case long || at.Equal(end) && at.After(last):
+			s.quiet = append(s.quiet, notice.Quiet{From: last, To: at})
+		}
+		last = at
+	}
+	for rows.Next() {
+		var at pgtype.Timestamptz
+		if err := rows.Scan(&at); err != nil {
+			return err
+		}
+		note(at.Time)
+	}
+	note(end)
+	s.to = end
+	return rows.Err()
+}

@@ -1,0 +1,171 @@
+package store_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// punctuality judges all there is, as an auditor would.
+func (b *bench) punctuality(p notice.Period) (*notice.ClockReport, map[string]notice.Timing) {
+	b.t.Helper()
+	i, err := store.OpenInspector(b.t.Context(), b.url)
+	require.NoError(b.t, err)
+	defer i.Close(b.t.Context())
+	if p.To.IsZero() {
+		p.To = soon()
+	}
+	breaches := map[string]notice.Timing{}
+	r, err := i.ClockReport(b.t.Context(), p, func(t *notice.Timing) error { breaches[t.ResourceID] = *t; return nil })
+	require.NoError(b.t, err)
+	return r, breaches
+}
+
+// sent settles attempts with the offsets a sender reports.
+func (b *bench) sent(outcome notice.Outcome, connect, ago time.Duration, attempts ...notice.Attempt) {
+	b.t.Helper()
+	for _, a := range attempts {
+		_, err := b.store.Settle(b.t.Context(), []notice.Settlement{{Attempt: a, Result: notice.Result{
+			Outcome: outcome, EndedAt: time.Now().Add(connect - ago), Dialled: connect / 2, FirstByteOut: connect, Answered: connect, Elapsed: connect,
+		}}})
+		require.NoError(b.t, err)
+	}
+}
+
+func TestTheReportOfBreachesFindsTheCauseOfEach(t *testing.T) {
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	b.register("other", "https://other.example/hook")
+	b.accept(payment("itp", "silent", 1, "RCVD"))
+	b.accept(payment("other", "prompt", 1, "ACSC"))
+	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("other", 10, 0)...)
+	old := payment("itp", "old", 1, "ACSC")
+	old.OccurredAt = time.Now().Add(-time.Hour)
+	b.accept(old)
+	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+	b.accept(payment("itp", "slow", 1, "ACSC"))
+	b.sent(notice.OutcomeDelivered, 2*time.Second, 0, b.claim("itp", 10, 10)...)
+	b.accept(payment("itp", "retried", 1, "ACSC"))
+	b.sent(notice.OutcomeRefused, time.Millisecond, 20*time.Second, b.claim("itp", 10, 10)...)
+	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+	future := payment("itp", "held", 1, "ACSC")
+	future.OccurredAt = time.Now().Add(50 * time.Second)
+	later := future.OccurredAt
+	future.NotBefore = &later
+	b.accept(future)
+	b.accept(payment("itp", "lost", 1, "ACSC"))
+	b.claimFor("itp", time.Microsecond)
+	require.Equal(t, 1, b.rescue())
+
+	// What the dispatcher did late is made late afterwards, as no test waits for it: "stuck" was claimed two seconds
+	// after it was due, beside others; "still" while nobody committed anything.
+	for _, id := range []string{"stuck", "still"} {
+		b.accept(payment("itp", id, 1, "ACSC"))
+		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+	}
+	b.do("SET session_replication_role = replica")
+	b.do("UPDATE entry SET at = at + interval '5 minutes' WHERE resource_id = 'stuck'")
+	b.do("UPDATE entry SET at = at + interval '8 minutes' WHERE resource_id = 'still'")
+	b.do("UPDATE entry SET at = at + interval '2 seconds' WHERE resource_id IN ('stuck', 'still') AND kind IN ('attempt', 'result')")
+	b.do(`INSERT INTO entry (id, at, kind, facts) SELECT gen_random_uuid(), e.at + n * interval '100 milliseconds', 'poll', '{}'
+FROM entry e, generate_series(-20, 40) n WHERE e.resource_id = 'stuck' AND e.kind = 'change'`)
+
+	b.do(`INSERT INTO entry (id, at, kind, facts) SELECT gen_random_uuid(), now() - n * interval '100 milliseconds', 'poll', '{}' FROM generate_series(0, 600) n`)
+
+	r, breaches := b.punctuality(notice.Period{To: time.Now().Add(time.Hour)})
+	for id, want := range map[string]notice.Delay{
+		"old": notice.DelayCore, "slow": notice.DelayConnect, "stuck": notice.DelayQueue, "still": notice.DelayStandstill,
+	} {
+		p := breaches[id]
+		require.Equal(t, []string{"first"}, p.Breaches(), id)
+		require.Equal(t, want, p.First.Cause, "%s: %+v", id, p)
+	}
+	retried := breaches["retried"]
+	require.Equal(t, []string{"second"}, retried.Breaches())
+	require.Equal(t, notice.DelaySettling, retried.Attempts[1].Cause)
+	require.Len(t, breaches, 5)
+	require.EqualValues(t, 8, r.Total.Notifications)
+	require.EqualValues(t, 4, r.Total.Late)
+	require.EqualValues(t, 3, r.Total.LateOurs)
+	require.EqualValues(t, 1, r.Total.Waiting, "held back")
+	require.EqualValues(t, 3, r.Total.OnTime)
+	require.Equal(t, map[string]int64{string(ofb.NotATrigger): 1}, r.Silent)
+	require.Equal(t, []int64{1, 7}, []int64{r.ByClient["other"].Notifications, r.ByClient["itp"].Notifications})
+
+	only, breaches := b.punctuality(notice.Period{Client: "other", To: time.Now().Add(time.Hour)})
+	require.EqualValues(t, 1, only.Total.Notifications)
+	require.Empty(t, breaches)
+	require.Empty(t, only.Silent)
+	none, _ := b.punctuality(notice.Period{From: time.Now().Add(30 * time.Minute), To: time.Now().Add(time.Hour)})
+	require.Zero(t, none.Total.Notifications)
+
+	alone, err := b.store.Timing(t.Context(), b.notificationOf("still"))
+	require.NoError(t, err)
+	require.Equal(t, notice.DelayStandstill, alone.First.Cause, "the same verdict, asked for alone")
+	_, err = b.store.Timing(t.Context(), store.NewID())
+	require.ErrorIs(t, err, store.ErrNotFound)
+}
+
+// notificationOf is the notification of a resource.
+func (b *bench) notificationOf(resource string) notice.ID {
+	b.t.Helper()
+	id, err := notice.ParseID(one[string](b, "SELECT notification_id::text FROM entry WHERE resource_id = $1 AND kind = 'change'", resource))
+	require.NoError(b.t, err)
+	return id
+}
+
+// TestTheRecordOfAChangeSaysWhenItCame holds receipt against the clock of the test.
+func TestTheRecordOfAChangeSaysWhenItCame(t *testing.T) {
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	before := time.Now()
+	a := b.accept(payment("itp", "p", 1, "ACSC"))
+	after := time.Now()
+	p, err := b.store.Timing(t.Context(), a.Notifications[0])
+	require.NoError(t, err)
+	require.WithinRange(t, p.ReceivedAt.Time, before.Add(-50*time.Millisecond), after)
+	require.False(t, p.DecidedAt.Before(p.ReceivedAt.Time))
+	require.False(t, p.WrittenAt.Before(p.DecidedAt.Time))
+	require.WithinRange(t, p.WrittenAt.Time, before, after.Add(50*time.Millisecond))
+}
+
+func TestTheListOfCallsHasOneLineForEachQueryOfTheDay(t *testing.T) {
+	b := newBench(t)
+	b.poll(5)
+	i := b.store.Inspector()
+	var all []notice.Poll
+	require.NoError(t, i.Calls(t.Context(), time.Now().Add(-time.Minute), soon(), func(p *notice.Poll) error { all = append(all, *p); return nil }))
+	require.Len(t, all, 5)
+	require.Equal(t, "payment", all[0].Facts.Operation)
+	require.Equal(t, 404, all[1].Facts.HTTPStatus)
+	require.NotEqual(t, all[0].Interaction, all[1].Interaction)
+	none := 0
+	for _, day := range []time.Time{time.Now().Add(-24 * time.Hour), time.Now().Add(24 * time.Hour)} {
+		require.NoError(t, i.Calls(t.Context(), day, day.Add(time.Hour), func(*notice.Poll) error { none++; return nil }))
+	}
+	require.Zero(t, none)
+}
+
+func TestOneReplicaAtATimeTakesItsTurn(t *testing.T) {
+	b := newBench(t)
+	other := replicaOf(t, b.url)
+	inside := false
+	taken, err := b.store.InTurn(t.Context(), "test", func(ctx context.Context) error {
+		inside = true
+		second, err := other.store.InTurn(ctx, "test", func(context.Context) error { t.Error("two at once"); return nil })
+		require.NoError(t, err)
+		require.False(t, second)
+		return nil
+	})
+	require.NoError(t, err)
+	require.True(t, taken && inside)
+	taken, err = other.store.InTurn(t.Context(), "test", func(context.Context) error { return nil })
+	require.NoError(t, err)
+	require.True(t, taken, "the turn is over")
+}

@@ -1,0 +1,44 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arauto/arauto/internal/audit"
+)
+
+// SizeAt is how many entries the newest checkpoint had that was signed up to a moment, that one included. ErrNoCheckpoint
+// when there was none yet.
+func (x *Exporter) SizeAt(ctx context.Context, at time.Time) (size int64, err error) {
+	err = x.q.QueryRow(ctx, "SELECT size FROM log_checkpoint WHERE at <= $1 ORDER BY size DESC LIMIT 1", at).Scan(&size)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, ErrNoCheckpoint
+	}
+	if err != nil {
+		return 0, unavailable("find a checkpoint", err)
+	}
+	return size, nil
+}
+
+// ProveSince makes the proof that the log as of an older checkpoint is the beginning of the log as of this one.
+// ErrNoCheckpoint when none has that size.
+func (x *Exporter) ProveSince(ctx context.Context, size int64) (p audit.Consistency, err error) {
+	if size > x.Checkpoint.Size {
+		return p, ErrNoCheckpoint
+	}
+	err = x.q.QueryRow(ctx, "SELECT note FROM log_checkpoint WHERE size = $1", size).Scan(&p.Old)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return p, ErrNoCheckpoint
+	}
+	if err != nil {
+		return p, unavailable("read a checkpoint", err)
+	}
+	p.New = x.Note
+	if p.Path, err = audit.ProveConsistency(stored{ctx, x.q}, size, x.Checkpoint.Size); err != nil {
+		return p, unavailable("prove", stored{}.judge(err))
+	}
+	return p, nil
+}

@@ -1,0 +1,302 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// Bounds of exports. Files lie in the database, which is not there to hold many of them: what is larger is written by
+// arauto audit export, to a disk.
+const (
+	exportMost     = 1 << 30 // bytes of one file
+	exportsMost    = 4 << 30 // bytes of all files together
+	exportsWaiting = 20      // that wait or are made
+	exportStarts   = 3       // after so many makers died over one it is given up
+	exportLease    = "30 seconds"
+	exportKept     = "24 hours" // after its end
+)
+
+// Why an export is refused, or ends without a file.
+var (
+	ErrExports     error = refusal("20 exports wait or are being made; ask again when one has ended, or delete one")
+	ErrExportLarge       = errors.New("the file would be larger than 1 GiB: narrow the filter, or use arauto audit export")
+	ErrExportSpace       = errors.New("exports take 4 GiB together: delete one, or use arauto audit export")
+	// ErrExportLost means that the export was deleted, or that another replica makes it by now.
+	ErrExportLost = errors.New("the export was deleted, or taken over by another replica")
+)
+
+// RequestExport puts an export into the queue and writes into the history that it was asked for. A size of 0 becomes that of
+// the newest checkpoint. Errors: ErrNoCheckpoint, ErrExports.
+func (s *Store) RequestExport(ctx context.Context, e notice.Export) (notice.Export, error) {
+	head, err := s.Checkpoint(ctx, e.Size)
+	if err != nil {
+		return notice.Export{}, err
+	}
+	e.ID, e.Size, e.Caller = NewID(), head.Checkpoint.Size, callerOf(ctx)
+	filter, err := facts(e.Search.Filter())
+	if err != nil {
+		return notice.Export{}, err
+	}
+	text, err := s.exportFacts(&e)
+	if err != nil {
+		return notice.Export{}, err
+	}
+	err = pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+		var many int
+		if err := tx.QueryRow(ctx, "SELECT count(*) FROM export_job WHERE state IN ('waiting', 'running')").Scan(&many); err != nil {
+			return err
+		}
+		if many >= exportsWaiting {
+			return ErrExports
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO export_job (id, filter, format, size, requested_by, role, source) VALUES ($1, $2::jsonb, $3, $4, $5, $6, $7)`,
+			toUUID(e.ID), filter, e.Format, e.Size, e.Caller.Subject, e.Caller.Role, e.Caller.Source)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, "export-requested", text)
+		return err
+	})
+	if err != nil {
+		return notice.Export{}, unavailable("ask for an export", err)
+	}
+	return s.Export(ctx, e.ID)
+}
+
+// exportFacts are what an entry keeps of an export: of who asked for it, whoever makes it.
+func (s *Store) exportFacts(e *notice.Export) (string, error) {
+	return facts(struct {
+		readingFacts
+		Format string `json:"format"`
+		Export string `json:"export"`
+	}{
+		readingFacts{s.system(), e.Caller.Subject, e.Caller.Role, e.Caller.Source, e.Search.Filter(), e.Size, e.Entries, e.SHA256, 0},
+		e.Format, e.ID.String(),
+	})
+}
+
+const exportColumns = `id, state, filter, format, size, requested_by, role, source, requested_at, starts, walked, coalesce(entries, 0), bytes,
+  coalesce(sha256, ''), coalesce(problem, ''), ended_at, expires_at, token`
+
+func scanExport(row pgx.CollectableRow) (e notice.Export, err error) {
+	var id, token pgtype.UUID
+	var filter []byte
+	var requested, ended, expires pgtype.Timestamptz
+	err = row.Scan(&id, &e.State, &filter, &e.Format, &e.Size, &e.Caller.Subject, &e.Caller.Role, &e.Caller.Source, &requested, &e.Starts, &e.Walked,
+		&e.Entries, &e.Bytes, &e.SHA256, &e.Problem, &ended, &expires, &token)
+	if err != nil {
+		return e, err
+	}
+	e.ID, e.Token, e.RequestedAt, e.EndedAt, e.ExpiresAt = fromUUID(id), fromUUID(token), fromTime(requested), fromTime(ended), fromTime(expires)
+	members := map[string]string{}
+	if err := json.Unmarshal(filter, &members); err != nil {
+		return e, fmt.Errorf("filter of export %s: %w", e.ID, err)
+	}
+	if e.Search, err = notice.ParseSearch(members); err != nil {
+		return e, fmt.Errorf("filter of export %s: %w", e.ID, err)
+	}
+	return e, nil
+}
+
+// Exports lists what was asked for and has not expired, the newest first.
+func (s *Store) Exports(ctx context.Context) ([]notice.Export, error) {
+	rows, err := s.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job ORDER BY requested_at DESC, id DESC")
+	if err != nil {
+		return nil, unavailable("list exports", err)
+	}
+	out, err := pgx.CollectRows(rows, scanExport)
+	if err != nil {
+		return nil, unavailable("list exports", err)
+	}
+	return out, nil
+}
+
+// Export reads one; ErrNotFound when there is none, or it has expired.
+func (s *Store) Export(ctx context.Context, id notice.ID) (notice.Export, error) {
+	rows, err := s.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job WHERE id = $1", toUUID(id))
+	if err != nil {
+		return notice.Export{}, unavailable("read an export", err)
+	}
+	out, err := pgx.CollectRows(rows, scanExport)
+	if err != nil {
+		return notice.Export{}, unavailable("read an export", err)
+	}
+	if len(out) == 0 {
+		return notice.Export{}, fmt.Errorf("export %s: %w", id, ErrNotFound)
+	}
+	return out[0], nil
+}
+
+// ExportPiece reads the piece with a number, from 0, of a finished file; nil after the last.
+func (s *Store) ExportPiece(ctx context.Context, id notice.ID, n int) (data []byte, err error) {
+	err = s.query.QueryRow(ctx, "SELECT data FROM export_piece p JOIN export_job j ON j.id = p.job WHERE p.job = $1 AND p.n = $2 AND j.state = 'done'", toUUID(id), n).Scan(&data)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, unavailable("read a piece of an export", err)
+	}
+	return data, nil
+}
+
+// DeleteExport removes an export and its file, also one that is being made, and writes that down; ErrNotFound when there
+// is none.
+func (s *Store) DeleteExport(ctx context.Context, id notice.ID) error {
+	e, err := s.Export(ctx, id)
+	if err != nil {
+		return err
+	}
+	e.Caller = callerOf(ctx)
+	text, err := s.exportFacts(&e)
+	if err != nil {
+		return err
+	}
+	err = pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+		gone, err := tx.Exec(ctx, "DELETE FROM export_job WHERE id = $1", toUUID(id))
+		if err != nil {
+			return err
+		}
+		if gone.RowsAffected() == 0 {
+			return ErrNotFound
+		}
+		_, err = tx.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, "export-deleted", text)
+		return err
+	})
+	if err != nil {
+		return unavailable("delete an export", err)
+	}
+	return nil
+}
+
+// claimExportSQL takes the export that has waited longest, or one whose maker died, and throws away what that one made.
+const claimExportSQL = `
+WITH next AS MATERIALIZED (
+  SELECT id FROM export_job WHERE (state = 'waiting' OR (state = 'running' AND lease_until < now())) AND starts < $1
+  ORDER BY requested_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
+), cleared AS (
+  DELETE FROM export_piece p USING next WHERE p.job = next.id
+)
+UPDATE export_job j SET state = 'running', token = gen_random_uuid(), lease_until = now() + interval '` + exportLease + `', starts = starts + 1, walked = 0, bytes = 0
+FROM next WHERE j.id = next.id RETURNING j.id`
+
+// giveUpSQL ends the exports over which makers died again and again, and removes those whose time is over.
+const giveUpSQL = `
+WITH gone AS (
+  DELETE FROM export_job WHERE expires_at < now()
+)
+UPDATE export_job SET state = 'failed', token = NULL, problem = 'given up: it was begun ' || starts || ' times and never ended', ended_at = now(),
+  expires_at = now() + interval '` + exportKept + `'
+WHERE state = 'running' AND lease_until < now() AND starts >= $1`
+
+// ClaimExport takes an export to be made, under a lease of 30 s that AddPiece and KeepExport renew; nil when there is
+// none. It also removes what has expired.
+func (s *Store) ClaimExport(ctx context.Context) (*notice.Export, error) {
+	if _, err := s.query.Exec(ctx, giveUpSQL, exportStarts); err != nil {
+		return nil, unavailable("remove old exports", err)
+	}
+	var id pgtype.UUID
+	err := s.query.QueryRow(ctx, claimExportSQL, exportStarts).Scan(&id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil //nolint:nilnil // nothing to do is no error
+	}
+	if err != nil {
+		return nil, unavailable("take up an export", err)
+	}
+	e, err := s.Export(ctx, fromUUID(id))
+	return &e, err
+}
+
+// holdExport renews the lease of an export and adds so many bytes; it locks the row, so that what follows in the same
+// transaction is the maker's alone.
+const holdExport = `UPDATE export_job SET lease_until = now() + interval '` + exportLease + `', walked = greatest(walked, $3), bytes = bytes + $4
+WHERE id = $1 AND token = $2 AND state = 'running' RETURNING bytes, (SELECT coalesce(sum(o.bytes), 0) FROM export_job o WHERE o.id <> $1)`
+
+// AddPiece appends a piece of the file of an export that was claimed. Errors: ErrExportLost, ErrExportLarge, ErrExportSpace.
+func (s *Store) AddPiece(ctx context.Context, e *notice.Export, n int, data []byte) error {
+	err := pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+		var mine, others int64
+		err := tx.QueryRow(ctx, holdExport, toUUID(e.ID), toUUID(e.Token), e.Walked, len(data)).Scan(&mine, &others)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return ErrExportLost
+		case err != nil:
+			return err
+		case mine > exportMost:
+			return ErrExportLarge
+		case mine+others > exportsMost:
+			return ErrExportSpace
+		}
+		_, err = tx.Exec(ctx, "INSERT INTO export_piece (job, n, data) VALUES ($1, $2, $3)", toUUID(e.ID), n, data)
+		return err
+	})
+	if err != nil {
+		return unavailable("store a piece of an export", err)
+	}
+	return nil
+}
+
+// KeepExport renews the lease and tells how far the export is. ErrExportLost when it is not the caller's any more.
+func (s *Store) KeepExport(ctx context.Context, e *notice.Export, walked int64) error {
+	var mine, others int64
+	err := s.query.QueryRow(ctx, holdExport, toUUID(e.ID), toUUID(e.Token), walked, 0).Scan(&mine, &others)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrExportLost
+	}
+	if err != nil {
+		return unavailable("keep an export", err)
+	}
+	return nil
+}
+
+// FinishExport makes an export's file available, and writes down in the same transaction who was given what. It lasts 24 h.
+func (s *Store) FinishExport(ctx context.Context, e *notice.Export, entries int64, sha256 string) error {
+	e.Entries, e.SHA256 = entries, sha256
+	text, err := s.exportFacts(e)
+	if err != nil {
+		return err
+	}
+	return s.endExport(ctx, "done", func(tx pgx.Tx) (pgconn.CommandTag, error) {
+		if _, err := tx.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, "export", text); err != nil {
+			return pgconn.CommandTag{}, err
+		}
+		return tx.Exec(ctx, `UPDATE export_job SET state = 'done', token = NULL, entries = $3, sha256 = $4, walked = size, ended_at = now(),
+  expires_at = now() + interval '`+exportKept+`' WHERE id = $1 AND token = $2`, toUUID(e.ID), toUUID(e.Token), entries, sha256)
+	})
+}
+
+// FailExport ends an export without a file.
+func (s *Store) FailExport(ctx context.Context, e *notice.Export, why string) error {
+	return s.endExport(ctx, "failed", func(tx pgx.Tx) (pgconn.CommandTag, error) {
+		if _, err := tx.Exec(ctx, "DELETE FROM export_piece WHERE job = $1 AND EXISTS (SELECT FROM export_job WHERE id = $1 AND token = $2)", toUUID(e.ID), toUUID(e.Token)); err != nil {
+			return pgconn.CommandTag{}, err
+		}
+		return tx.Exec(ctx, `UPDATE export_job SET state = 'failed', token = NULL, bytes = 0, problem = $3, ended_at = now(), expires_at = now() + interval '`+exportKept+`'
+WHERE id = $1 AND token = $2`, toUUID(e.ID), toUUID(e.Token), why)
+	})
+}
+
+// ReleaseExport gives an export back that its maker cannot end, so that another takes it up at once.
+func (s *Store) ReleaseExport(ctx context.Context, e *notice.Export) error {
+	return s.endExport(ctx, "waiting", func(tx pgx.Tx) (pgconn.CommandTag, error) {
+		return tx.Exec(ctx, "UPDATE export_job SET state = 'waiting', token = NULL, starts = starts - 1 WHERE id = $1 AND token = $2", toUUID(e.ID), toUUID(e.Token))
+	})
+}
+
+func (s *Store) endExport(ctx context.Context, how string, end func(pgx.Tx) (pgconn.CommandTag, error)) error {
+	err := pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+		tag, err := end(tx)
+		if err == nil && tag.RowsAffected() == 0 {
+			return ErrExportLost
+		}
+		return err
+	})
+	if err != nil {
+		return unavailable("make an export "+how, err)
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// ErrOtherHold means that a hold of this name keeps something else.
+var ErrOtherHold error = refusal("there is a hold of this name, and it keeps something else")
+
+type holdFacts struct {
+	System string `json:"system"`
+	Actor  string `json:"actor"`
+	Role   string `json:"role"`
+	Source string `json:"source"`
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+func (s *Store) holdFacts(ctx context.Context, name, reason string) (string, error) {
+	c := callerOf(ctx)
+	return facts(holdFacts{s.system(), c.Subject, c.Role, c.Source, name, reason})
+}
+
+// PlaceHold keeps what a hold names from being dropped, from its commit on, and writes that down in the same transaction.
+// It answers the hold as it stands, and false when it stood already. ErrOtherHold when one of this name keeps something
+// else.
+func (s *Store) PlaceHold(ctx context.Context, h notice.Hold) (notice.Hold, bool, error) {
+	text, err := s.holdFacts(ctx, h.Name, h.Reason)
+	if err != nil {
+		return notice.Hold{}, false, err
+	}
+	var placed bool
+	err = s.query.QueryRow(ctx, "SELECT place_hold($1, $2, $3, $4, $5, $6, $7::json)", h.Name, toText(string(h.Client)),
+		pgtype.Int2{Int16: int16(h.Kind), Valid: h.Kind != 0}, toText(h.ResourceID), h.Reason, callerOf(ctx).Subject, text).Scan(&placed)
+	if isCode(err, "55P03") { // retention is at work
+		return notice.Hold{}, false, fmt.Errorf("place a hold: %w: %w", ErrUnavailable, err)
+	}
+	if err != nil {
+		return notice.Hold{}, false, unavailable("place a hold", err)
+	}
+	stands, err := s.Hold(ctx, h.Name)
+	if err != nil {
+		return notice.Hold{}, false, err
+	}
+	if !stands.SameScope(h) {
+		return notice.Hold{}, false, ErrOtherHold
+	}
+	return stands, placed, nil
+}
+
+// LiftHold ends a hold and writes that down in the same transaction; ErrNotFound when there is none.
+func (s *Store) LiftHold(ctx context.Context, name, reason string) error {
+	text, err := s.holdFacts(ctx, name, reason)
+	if err != nil {
+		return err
+	}
+	var lifted bool
+	if err := s.query.QueryRow(ctx, "SELECT lift_hold($1, $2::json)", name, text).Scan(&lifted); isCode(err, "55P03") {
+		return fmt.Errorf("lift a hold: %w: %w", ErrUnavailable, err)
+	} else if err != nil {
+		return unavailable("lift a hold", err)
+	}
+	if !lifted {
+		return fmt.Errorf("hold %s: %w", name, ErrNotFound)
+	}
+	return nil
+}
+
+const holdsSQL = `SELECT h.name, coalesce(h.client_id, ''), coalesce(h.resource_kind, 0), coalesce(h.resource_id, ''), h.reason, h.placed_by, h.placed_at,
+  ARRAY(SELECT m.partition FROM history_held m WHERE h.name = ANY (m.holds) ORDER BY 1) FROM hold h `
+
+// Holds lists what stands, by name.
+func (s *Store) Holds(ctx context.Context) ([]notice.Hold, error) {
+	rows, err := s.query.Query(ctx, holdsSQL+"ORDER BY h.name")
+	if err != nil {
+		return nil, unavailable("list holds", err)
+	}
+	out, err := pgx.CollectRows(rows, scanHold)
+	if err != nil {
+		return nil, unavailable("list holds", err)
+	}
+	return out, nil
+}
+
+// Hold reads one; ErrNotFound when there is none.
+func (s *Store) Hold(ctx context.Context, name string) (notice.Hold, error) {
+	rows, err := s.query.Query(ctx, holdsSQL+"WHERE h.name = $1", name)
+	if err != nil {
+		return notice.Hold{}, unavailable("read a hold", err)
+	}
+	out, err := pgx.CollectRows(rows, scanHold)
+	if err != nil {
+		return notice.Hold{}, unavailable("read a hold", err)
+	}
+	if len(out) == 0 {
+		return notice.Hold{}, fmt.Errorf("hold %s: %w", name, ErrNotFound)
+	}
+	return out[0], nil
+}
+
+func scanHold(row pgx.CollectableRow) (h notice.Hold, err error) {
+	var kind int16
+	err = row.Scan(&h.Name, &h.Client, &kind, &h.ResourceID, &h.Reason, &h.PlacedBy, &h.PlacedAt, &h.Months)
+	h.Kind, h.PlacedAt = ofb.Kind(kind), h.PlacedAt.UTC()
+	return h, err
+}
+
+// HeldMonths lists the months of the history that would have been dropped and were kept, since holds concern them.
+func (s *Store) HeldMonths(ctx context.Context) (map[string][]string, error) {
+	rows, err := s.query.Query(ctx, "SELECT partition, holds FROM history_held")
+	if err != nil {
+		return nil, unavailable("list held months", err)
+	}
+	out := map[string][]string{}
+	var month string
+	var holds []string
+	if _, err := pgx.ForEachRow(rows, []any{&month, &holds}, func() error { out[month] = holds; return nil }); err != nil {
+		return nil, unavailable("list held months", err)
+	}
+	return out, nil
+}
+
+// retentionTimeout bounds one run of retention: it counts whole months before it drops them, and nobody waits for it.
+const retentionTimeout = 10 * time.Minute
+
+// DropHistory drops the months of the history that ended more than keepYears (5 or more) ago, are sealed and anchored,
+// and have nothing in them that a hold keeps; it names them.
+func (s *Store) DropHistory(ctx context.Context, keepYears int) (gone []string, err error) {
+	err = pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d", retentionTimeout.Milliseconds())); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, "SELECT drop_history(make_interval(years => $1))", keepYears).Scan(&gone)
+	})
+	if err != nil {
+		return nil, unavailable("drop old partitions of the history", err)
+	}
+	return gone, nil
+}

@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// Reading is what the log keeps of somebody who read it (cases N3).
+type Reading = notice.LogReading
+
+// readingFacts are what an entry keeps of a reading. Its outcome is the act.
+type readingFacts struct {
+	System string            `json:"system"`
+	Actor  string            `json:"actor"`
+	Role   string            `json:"role"`
+	Source string            `json:"source"` // address and port
+	Filter map[string]string `json:"filter"`
+	Size   int64             `json:"size"`
+	Rows   int64             `json:"rows"`
+	SHA256 string            `json:"sha256,omitempty"`
+	Again  int64             `json:"again,omitempty"` // the same reading that often more, within a minute
+}
+
+const insertAdmin = "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)"
+
+// RecordReading writes to the history that it was read by somebody who called us, whom the context names
+// (notice.Caller). What cannot be recorded must not be handed over (D-3).
+func (s *Store) RecordReading(ctx context.Context, r Reading) error {
+	c := callerOf(ctx)
+	if r.Caller != (notice.Caller{}) {
+		c = r.Caller
+	}
+	text, err := facts(readingFacts{s.system(), c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Again})
+	if err != nil {
+		return err
+	}
+	if _, err := s.query.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, r.Act, text); err != nil {
+		return unavailable("record the reading", err)
+	}
+	return nil
+}
+
+// filled makes an absent filter an empty one.
+func filled(filter map[string]string) map[string]string {
+	if filter == nil {
+		return map[string]string{}
+	}
+	return filter
+}
+
+// callerOf is who calls us, where somebody does.
+func callerOf(ctx context.Context) notice.Caller {
+	c, _ := ctx.Value(notice.CallerKey{}).(notice.Caller)
+	return c
+}
+
+// RecordReading writes to the history that it was read as whoever the URL names: by whom, from where, what was asked for,
+// how much was found and what it was. It needs the rights of the application's role; what cannot be recorded must not be
+// handed over (D-3).
+func RecordReading(ctx context.Context, url, version string, r Reading) error {
+	conn, err := auditConn(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var user string
+	var address pgtype.Text
+	var port pgtype.Int4
+	if err := conn.QueryRow(ctx, "SELECT session_user, host(inet_client_addr()), inet_client_port()").Scan(&user, &address, &port); err != nil {
+		return unavailable("record the reading", err)
+	}
+	from := "local"
+	if ip, err := netip.ParseAddr(address.String); err == nil {
+		from = netip.AddrPortFrom(ip, uint16(port.Int32)).String()
+	}
+	text, err := facts(readingFacts{"arauto audit " + version, user, "database", from, filled(r.Filter), r.Size, r.Rows, r.SHA256, 0})
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, r.Act, text); err != nil {
+		if isCode(err, "42501") {
+			return fmt.Errorf("record the reading: %s may not add to the history, and what is not recorded is not handed over; use a member of %s: %w", user, role, err)
+		}
+		return unavailable("record the reading", err)
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// entryReconciliation is the kind of an entry about a reconciliation.
+const entryReconciliation = "reconciliation"
+
+// InTurn runs something that one replica at a time shall do, and answers false when another one is at it. The lock ends
+// with its connection, whatever becomes of us.
+func (s *Store) InTurn(ctx context.Context, name string, do func(context.Context) error) (bool, error) {
+	conn, err := s.query.Acquire(ctx)
+	if err != nil {
+		return false, unavailable("take a connection", err)
+	}
+	defer conn.Release()
+	var free bool
+	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtext($1))", "arauto."+name).Scan(&free); err != nil {
+		return false, unavailable("lock "+name, err)
+	}
+	if !free {
+		return false, nil
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if _, err := conn.Exec(ctx, "SELECT pg_advisory_unlock(hashtext($1))", "arauto."+name); err != nil {
+			_ = conn.Conn().Close(ctx) // the lock must not stay in the pool
+		}
+	}()
+	return true, do(ctx)
+}
+
+type reconciliationFacts struct {
+	System string `json:"system"`
+	notice.Reconciliation
+}
+
+// RecordReconciliation writes to the history what a reconciliation found.
+func (s *Store) RecordReconciliation(ctx context.Context, r *notice.Reconciliation) error {
+	text, err := facts(reconciliationFacts{s.system(), *r})
+	if err != nil {
+		return err
+	}
+	outcome := "clean"
+	if r.Differences > 0 {
+		outcome = "differences"
+	}
+	if _, err := s.query.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", NewID().String(), entryReconciliation, outcome, text); err != nil {
+		return unavailable("record the reconciliation", err)
+	}
+	return nil
+}
+
+// LatestReconciliation reads what the newest reconciliation found, and when it was recorded; ErrNotFound before the
+// first.
+func (s *Store) LatestReconciliation(ctx context.Context) (r notice.Reconciliation, at time.Time, err error) {
+	var text string
+	err = s.query.QueryRow(ctx, "SELECT at, facts::text FROM entry WHERE kind = 'reconciliation' ORDER BY at DESC LIMIT 1").Scan(&at, &text)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return r, at, fmt.Errorf("reconciliation: %w", ErrNotFound)
+	}
+	if err != nil {
+		return r, at, unavailable("read the newest reconciliation", err)
+	}
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		return r, at, fmt.Errorf("facts of the newest reconciliation: %w", err)
+	}
+	return r, at.UTC(), nil
+}

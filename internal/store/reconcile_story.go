@@ -1,0 +1,360 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+const chainEntries = `
+SELECT e.notification_id, e.id, e.kind, e.at, e.client_id, e.resource_kind, e.resource_id, coalesce(e.number, 0), coalesce(e.outcome, ''), coalesce(e.closes, ''),
+  coalesce(e.facts->>'attempt', ''), (e.facts->>'endedAt')::timestamptz, coalesce((e.facts->>'pushEpoch')::bigint, 0)
+FROM entry e WHERE e.notification_id = ANY($1) AND e.kind IN ('change', 'decision', 'resend', 'attempt', 'result', 'late-result', 'cancelled')
+ORDER BY e.at`
+
+const chainQueue = `SELECT q.id, q.token, q.attempts, q.due_at FROM queue q WHERE q.id = ANY($1)`
+
+const chainClients = `SELECT client_id, push, push_epoch FROM initiator WHERE client_id = ANY($1)`
+
+// chains holds notifications against their attempts, results and places in the queue.
+func (r *reconciling) chains(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	chains := map[notice.ID]*notice.Chain{}
+	for _, id := range ids {
+		chains[fromUUID(id)] = &notice.Chain{ID: fromUUID(id)}
+	}
+	rows, err := tx.Query(ctx, chainEntries, ids)
+	if err != nil {
+		return err
+	}
+	if err := scanChains(rows, chains); err != nil {
+		return err
+	}
+	if rows, err = tx.Query(ctx, chainQueue, ids); err != nil {
+		return err
+	}
+	var id, token pgtype.UUID
+	var attempts int
+	var due pgtype.Timestamptz
+	_, err = pgx.ForEachRow(rows, []any{&id, &token, &attempts, &due}, func() error {
+		chains[fromUUID(id)].Queued = &notice.Queued{Token: fromUUID(token), Attempts: attempts, DueAt: fromTime(due)}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := chainPeriods(ctx, tx, chains); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if c := chains[fromUUID(id)]; c != nil {
+			delete(chains, c.ID) // one that was announced twice is looked at once
+			if err := r.found(c.Differences()...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func scanChains(rows pgx.Rows, chains map[notice.ID]*notice.Chain) error {
+	var notification, id pgtype.UUID
+	var kind, client, resource, outcome, closes, attempt string
+	var resourceKind int16
+	var number int
+	var at, ended pgtype.Timestamptz
+	var epoch int64
+	_, err := pgx.ForEachRow(rows, []any{&notification, &id, &kind, &at, &client, &resourceKind, &resource, &number, &outcome, &closes, &attempt, &ended, &epoch}, func() error {
+		c := chains[fromUUID(notification)]
+		switch kind {
+		case entryAttempt:
+			c.Attempts = append(c.Attempts, notice.Tried{ID: fromUUID(id), Number: number, At: fromTime(at)})
+		case entryResult, entryLateResult:
+			token, _ := notice.ParseID(attempt) // a malformed one is no attempt of ours, which will be said
+			c.Ends = append(c.Ends, notice.Ended{
+				Attempt: token, Number: number, Late: kind == entryLateResult, Outcome: notice.Outcome(outcome), Closes: notice.State(closes),
+				At: fromTime(at), EndedAt: fromTime(ended),
+			})
+		case entryCancelled:
+			c.Cancelled = append(c.Cancelled, fromTime(at))
+		default:
+			c.Made = append(c.Made, fromTime(at))
+			c.Manual = c.Manual || kind == entryResend
+			c.Client, c.Kind, c.ResourceID, c.Epoch = notice.ClientID(client), ofb.Kind(resourceKind), resource, epoch
+		}
+		return nil
+	})
+	return err
+}
+
+// chainPeriods adds whether each client has an address now, and in which period.
+func chainPeriods(ctx context.Context, tx pgx.Tx, chains map[notice.ID]*notice.Chain) error {
+	seen := map[notice.ClientID]bool{}
+	var clients []string
+	for _, c := range chains {
+		if !seen[c.Client] {
+			seen[c.Client] = true
+			clients = append(clients, string(c.Client))
+		}
+	}
+	rows, err := tx.Query(ctx, chainClients, clients)
+	if err != nil {
+		return err
+	}
+	type period struct {
+		push  bool
+		epoch int64
+	}
+	now := map[notice.ClientID]period{}
+	var client notice.ClientID
+	var p period
+	if _, err := pgx.ForEachRow(rows, []any{&client, &p.push, &p.epoch}, func() error { now[client] = p; return nil }); err != nil {
+		return err
+	}
+	for _, c := range chains {
+		c.Push, c.PushEpoch = now[c.Client].push, now[c.Client].epoch
+	}
+	return nil
+}
+
+// stories holds resources together of which the newest change within the period is in this piece: so each is looked at
+// once.
+func (r *reconciling) stories(ctx context.Context, tx pgx.Tx, changed map[notice.Key]map[notice.ID]bool) error {
+	keys := slices.SortedFunc(maps.Keys(changed), func(a, b notice.Key) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
+	})
+	for some := range slices.Chunk(keys, storiesAtOnce) {
+		stories, err := readStories(ctx, tx, some, func(key notice.Key, decided []notice.Decided) bool {
+			return changed[key][newestBefore(decided, r.to)]
+		})
+		if err != nil {
+			return err
+		}
+		for _, key := range some {
+			s := stories[key]
+			if s == nil {
+				continue
+			}
+			r.out.Resources++
+			s.HistoryFrom, s.Registered = r.history, r.hadAddress(s.Client)
+			if err := r.found(s.Differences()...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// newestBefore is the id of the last change before an instant.
+func newestBefore(decided []notice.Decided, to time.Time) (id notice.ID) {
+	var at time.Time
+	for _, d := range decided {
+		if !d.Again && d.At.Before(to) && !d.At.Before(at) {
+			if d.At.After(at) || bytes.Compare(d.ID[:], id[:]) > 0 {
+				at, id = d.At, d.ID
+			}
+		}
+	}
+	return id
+}
+
+const storyEntries = `
+SELECT e.resource_kind, e.resource_id, e.id, e.at, e.kind, e.client_id, coalesce(e.revision, 0), e.notification_id, coalesce(e.outcome, ''), e.facts::text
+FROM unnest($1::smallint[], $2::text[]) AS k(kind, id)
+JOIN entry e ON e.resource_id = k.id AND e.resource_kind = k.kind AND e.number IS NULL AND e.kind IN ('change', 'decision') ORDER BY e.at, e.id`
+
+const storyRevisions = `
+SELECT v.kind, v.resource_id, v.revision, v.change_id, v.data_hash, v.status, v.watched, v.cause, v.occurred_at, v.notification_id, coalesce(v.reason, '')
+FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN revision v ON v.kind = k.kind AND v.resource_id = k.id`
+
+const storyDocuments = `
+SELECT r.kind, r.id, r.client_id, r.revision, r.change_id, r.status, r.data_hash, r.timer_at, r.document
+FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN resource r ON r.kind = k.kind AND r.id = k.id`
+
+// readStories reads what is kept of resources, of those that are wanted once their entries are known.
+func readStories(ctx context.Context, tx pgx.Tx, keys []notice.Key, wanted func(notice.Key, []notice.Decided) bool) (map[notice.Key]*notice.Story, error) {
+	stories := map[notice.Key]*notice.Story{}
+	for _, k := range keys {
+		stories[k] = &notice.Story{Key: k}
+	}
+	if err := readDecided(ctx, tx, stories); err != nil {
+		return nil, err
+	}
+	for k, s := range stories {
+		if !wanted(k, s.Decided) {
+			delete(stories, k)
+		}
+	}
+	if len(stories) == 0 {
+		return nil, nil
+	}
+	if err := readStored(ctx, tx, stories); err != nil {
+		return nil, err
+	}
+	return stories, readDocuments(ctx, tx, stories)
+}
+
+func arraysOf(stories map[notice.Key]*notice.Story) (kinds []int16, ids []string) {
+	for k := range stories {
+		kinds, ids = append(kinds, int16(k.Kind)), append(ids, k.ID)
+	}
+	return kinds, ids
+}
+
+func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notice.Story) error {
+	kinds, ids := arraysOf(stories)
+	rows, err := tx.Query(ctx, storyEntries, kinds, ids)
+	if err != nil {
+		return err
+	}
+	var kind int16
+	var resource, entry, client, outcome, text string
+	var id, notification pgtype.UUID
+	var at pgtype.Timestamptz
+	var revision int64
+	_, err = pgx.ForEachRow(rows, []any{&kind, &resource, &id, &at, &entry, &client, &revision, &notification, &outcome, &text}, func() error {
+		var f changeFacts
+		if err := json.Unmarshal([]byte(text), &f); err != nil {
+			return fmt.Errorf("facts of entry %s: %w", fromUUID(id), err)
+		}
+		s := stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
+		d := notice.Decided{
+			ID: fromUUID(id), At: fromTime(at), System: f.System, Again: entry == entryDecision, Revision: revision, Verdict: notice.Verdict(outcome),
+			State: ofb.State{Status: f.Status}, Cause: f.Cause, OccurredAt: f.OccurredAt.UTC(), Notification: fromUUID(notification), Event: f.Event, Silence: f.Reason,
+		}
+		if hash, err := hex.DecodeString(f.DataHash); err == nil {
+			copy(d.State.Data[:], hash)
+		}
+		if d.Quarantine, err = notice.ParseID(f.Quarantine); f.Quarantine == "" {
+			err = nil
+		}
+		s.Client = notice.ClientID(client)
+		s.Decided = append(s.Decided, d)
+		return err
+	})
+	return err
+}
+
+func readStored(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notice.Story) error {
+	kinds, ids := arraysOf(stories)
+	rows, err := tx.Query(ctx, storyRevisions, kinds, ids)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var kind int16
+		var resource, status, cause, reason string
+		var v notice.Revision
+		var change, notification pgtype.UUID
+		var hash []byte
+		var at pgtype.Timestamptz
+		if err := rows.Scan(&kind, &resource, &v.Number, &change, &hash, &status, &v.State.Watched, &cause, &at, &notification, &reason); err != nil {
+			return err
+		}
+		v.ChangeID, v.Notification, v.OccurredAt = fromUUID(change), fromUUID(notification), fromTime(at)
+		v.State.Status, v.Cause, v.Silence = ofb.Status(status), ofb.Cause(cause), ofb.Silence(reason)
+		copy(v.State.Data[:], hash)
+		s := stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
+		s.Revisions = append(s.Revisions, v)
+	}
+	return rows.Err()
+}
+
+func readDocuments(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notice.Story) error {
+	kinds, ids := arraysOf(stories)
+	rows, err := tx.Query(ctx, storyDocuments, kinds, ids)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var kind int16
+		var resource, client, status string
+		var d notice.Document
+		var change pgtype.UUID
+		var hash, document []byte
+		var timer pgtype.Timestamptz
+		if err := rows.Scan(&kind, &resource, &client, &d.Revision, &change, &status, &hash, &timer, &document); err != nil {
+			return err
+		}
+		d.Client, d.ChangeID, d.State.Status, d.TimerAt = notice.ClientID(client), fromUUID(change), ofb.Status(status), fromTime(timer)
+		copy(d.State.Data[:], hash)
+		d.Hash = hashOf(document)
+		stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}].Current = &d
+	}
+	return rows.Err()
+}
+
+// hashOf computes a stored document's hash anew; zero for what is no JSON object.
+func hashOf(document []byte) [32]byte {
+	d := json.NewDecoder(bytes.NewReader(document))
+	d.UseNumber()
+	var data map[string]any
+	if d.Decode(&data) != nil || data == nil {
+		return [32]byte{}
+	}
+	return ofb.Hash(data)
+}
+
+// unknown finds resources and revisions of which the history has no change at all.
+func (r *reconciling) unknown(ctx context.Context) error {
+	const resources = `SELECT r.kind, r.id, 0::bigint, r.updated_at, r.client_id, r.change_id,
+  EXISTS (SELECT FROM entry e WHERE e.resource_id = r.id AND e.resource_kind = r.kind AND e.number IS NULL AND e.kind = 'change')
+FROM (SELECT * FROM resource WHERE (kind, id) > ($1, $2) AND $3 >= 0 ORDER BY kind, id LIMIT $4) r ORDER BY r.kind, r.id`
+	const revisions = `SELECT v.kind, v.resource_id, v.revision, v.occurred_at, '', v.change_id,
+  EXISTS (SELECT FROM entry e WHERE e.resource_id = v.resource_id AND e.resource_kind = v.kind AND e.number IS NULL AND e.kind = 'change')
+FROM (SELECT * FROM revision WHERE (kind, resource_id, revision) > ($1, $2, $3) ORDER BY kind, resource_id, revision LIMIT $4) v ORDER BY v.kind, v.resource_id, v.revision`
+	err := r.walk(ctx, resources, notice.Difference{What: notice.DocumentDiffers, Detail: "there is a current document, and no change of it in the history"})
+	if err != nil {
+		return err
+	}
+	return r.walk(ctx, revisions, notice.Difference{What: notice.RevisionWithoutChange, Detail: "the history has no change of this resource"})
+}
+
+// walk goes through a table in the order of its key.
+func (r *reconciling) walk(ctx context.Context, sql string, what notice.Difference) error {
+	var kind int16
+	var id, client string
+	var revision int64
+	for {
+		rows, err := r.i.db.Query(ctx, sql, kind, id, revision, keysAtOnce)
+		if err != nil {
+			return err
+		}
+		n := 0
+		var all []notice.Difference
+		var at pgtype.Timestamptz
+		var change pgtype.UUID
+		var known bool
+		_, err = pgx.ForEachRow(rows, []any{&kind, &id, &revision, &at, &client, &change, &known}, func() error {
+			n++
+			d := what
+			d.Kind, d.ResourceID, d.Revision, d.Since, d.Client, d.Change = ofb.Kind(kind).String(), id, revision, notice.Moment{Time: fromTime(at)}, notice.ClientID(client), fromUUID(change)
+			if made, ok := d.Change.Time(); !known && (!ok || !made.Before(r.history)) {
+				all = append(all, d)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := r.found(all...); err != nil || n < keysAtOnce {
+			return err
+		}
+	}
+}

@@ -1,0 +1,525 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// walkBack is how far back in time one search without an id goes (L6: 31 days). It begins with a short window, and the
+// next is as long as the page should need by what was found so far, at most four times as long, so that a page of what is
+// frequent costs little more than reading that page.
+const (
+	walkBack   = 31 * 24 * time.Hour
+	firstStep  = time.Minute
+	stepGrowth = 4
+)
+
+// tooWide is the error of a search that took longer than it may.
+type tooWide struct{ error }
+
+// TooWide tells callers that know no store.
+func (tooWide) TooWide() bool { return true }
+
+// Unwrap is the error of the database.
+func (t tooWide) Unwrap() error { return t.error }
+
+// Search lists what s selects of the whole history, what is not sealed yet included, newest first: at most limit entries
+// after the given position. It returns the position to continue after, zero at the end, and the newest checkpoint, of size
+// 0 when there is none. Without an id (notice.Search.Narrow) one call looks back 31 days at most: it may find fewer than
+// limit and still return a position to go on from.
+//
+// All is read in one snapshot, within the time the context leaves; an error that knows TooWide() bool means that it did
+// not suffice.
+func (s *Store) Search(ctx context.Context, q notice.Search, after notice.Position, limit int) (audit.Page, error) {
+	tx, err := s.query.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return audit.Page{}, unavailable("begin to search", err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	w := &walk{tx: tx, search: q, after: after, limit: limit}
+	if err := w.run(ctx); err != nil {
+		if isCode(err, "57014") {
+			return audit.Page{}, tooWide{fmt.Errorf("search the history: %w", err)}
+		}
+		return audit.Page{}, unavailable("search the history", err)
+	}
+	return w.page, nil
+}
+
+// walk is one search.
+type walk struct {
+	tx     pgx.Tx
+	search notice.Search
+	after  notice.Position
+	limit  int
+
+	clients []string
+	now     time.Time
+	page    audit.Page
+}
+
+// searchSession keeps a search from taking what the product needs: plans by indexes alone, made for the very values, on
+// one core.
+const searchSession = `SELECT set_config('statement_timeout', $1, true), set_config('enable_seqscan', 'off', true), set_config('jit', 'off', true),
+  set_config('max_parallel_workers_per_gather', '0', true), set_config('plan_cache_mode', 'force_custom_plan', true), set_config('work_mem', '16MB', true)`
+
+func (w *walk) run(ctx context.Context) error {
+	left := 5 * time.Second
+	if deadline, bounded := ctx.Deadline(); bounded {
+		left = max(time.Until(deadline)-50*time.Millisecond, time.Millisecond) // the database ends it first, and the connection lives on
+	}
+	if _, err := w.tx.Exec(ctx, searchSession, strconv.FormatInt(left.Milliseconds(), 10)); err != nil {
+		return err
+	}
+	if err := w.tx.QueryRow(ctx, "SELECT now()").Scan(&w.now); err != nil {
+		return err
+	}
+	var err error
+	if w.page.Head, err = readHead(ctx, w.tx, 0); err != nil && err != ErrNoCheckpoint { //nolint:errorlint // as it is returned
+		return err
+	}
+	if w.clients, err = clientsOf(ctx, w.tx, w.search, 0); err != nil {
+		return err
+	}
+	var entries []audit.Entry
+	if w.search.Narrow() {
+		entries, err = w.find(ctx, w.search.From, w.search.To)
+		if len(entries) == w.limit {
+			w.page.Next = markOf(&entries[len(entries)-1])
+		}
+	} else {
+		entries, err = w.back(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return w.place(ctx, entries)
+}
+
+func markOf(e *audit.Entry) audit.Mark { return audit.Mark{At: e.At, ID: e.ID} }
+
+// back goes back through time, window by window.
+func (w *walk) back(ctx context.Context) (out []audit.Entry, err error) {
+	high := w.search.To
+	start := w.now
+	if !high.IsZero() && high.Before(start) {
+		start = high
+	}
+	if !w.after.At.IsZero() && w.after.At.Before(start) {
+		start = w.after.At
+	}
+	floor := start.Add(-walkBack)
+	if w.search.From.After(floor) {
+		floor = w.search.From
+	}
+	for step, low := firstStep, start; ; {
+		if low = low.Add(-step); !low.After(floor) {
+			low = floor
+		}
+		some, err := w.find(ctx, low, high)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, some...)
+		if len(out) >= w.limit {
+			out = out[:w.limit]
+			w.page.Next = markOf(&out[w.limit-1])
+			return out, nil
+		}
+		if high = low; low.Equal(floor) {
+			break
+		}
+		if step *= stepGrowth; len(out) > 0 {
+			missing := float64(w.limit-len(out)) / float64(len(out))
+			step = min(step, max(firstStep, time.Duration(missing*1.2*float64(start.Sub(low)))))
+		}
+	}
+	if floor.After(w.search.From) {
+		var older bool
+		if err := w.tx.QueryRow(ctx, olderSQL, floor).Scan(&older); err != nil {
+			return nil, err
+		}
+		if older {
+			w.page.Next = audit.Mark{At: audit.At(floor)}
+		}
+	}
+	return out, nil
+}
+
+// olderSQL tells whether there are months that began before a time.
+const olderSQL = `SELECT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'entry'::regclass
+  AND c.relname ~ '^entry_[0-9]{6}$' AND to_date(substr(c.relname, 7), 'YYYYMM')::timestamp AT TIME ZONE 'UTC' < $1)`
+
+// find reads what the search selects from one time up to another, the newest first, zero times being open ends.
+func (w *walk) find(ctx context.Context, from, to time.Time) ([]audit.Entry, error) {
+	var c conditions
+	c.narrow(w.search)
+	c.rest(w.search, w.clients)
+	if !from.IsZero() {
+		c.and("at >= " + c.arg(from))
+	}
+	if !to.IsZero() {
+		c.and("at < " + c.arg(to))
+	}
+	if !w.after.At.IsZero() {
+		at := c.arg(w.after.At)
+		c.and("at <= " + at + " AND (at, id) < (" + at + ", " + c.arg([16]byte(w.after.ID)) + ")")
+	}
+	rows, err := w.tx.Query(ctx, c.selectNewest(w.limit), c.args...)
+	if err != nil {
+		return nil, err
+	}
+	return scanEntries(rows)
+}
+
+// place gives entries their positions.
+func (w *walk) place(ctx context.Context, entries []audit.Entry) error {
+	ordered := slices.Clone(entries)
+	slices.SortFunc(ordered, func(a, b audit.Entry) int { return placed(&a).compare(placed(&b)) })
+	positions, err := findPositions(ctx, w.tx, ordered, w.page.Head.Checkpoint.Size)
+	if err != nil {
+		return err
+	}
+	seqs := make(map[cursor]int64, len(ordered))
+	for i := range ordered {
+		if p := positions[i]; p != nil {
+			seqs[placed(&ordered[i])] = p.seq
+		}
+	}
+	w.page.Entries = make([]audit.Placed, len(entries))
+	for i := range entries {
+		w.page.Entries[i].Entry = entries[i]
+		if seq, there := seqs[placed(&entries[i])]; there {
+			w.page.Entries[i].Seq = &seq
+		}
+	}
+	return nil
+}
+
+// findPositions finds the positions of entries, which are in the order of sealing, among the first size of the log; nil
+// for an entry that has none. Positions are in that order too, so that all are searched for together, each where it should
+// be by its transaction's number, until what is left between them is read at once.
+func findPositions(ctx context.Context, q querier, entries []audit.Entry, size int64) ([]*position, error) {
+	out := make([]*position, len(entries))
+	if len(entries) == 0 || size == 0 {
+		return out, nil
+	}
+	ends, err := positionsAt(ctx, q, []int64{0, size - 1})
+	if err != nil {
+		return nil, err
+	}
+	all := gap{0, size, weight(ends[0].at), weight(ends[size-1].at)}
+	left := slices.Repeat([]gap{all}, len(entries))
+	for round := 0; ; round++ {
+		if from, to := left[0].low, left[len(left)-1].high; from < to && to-from <= walkBatch {
+			return out, pairPositions(ctx, q, entries, from, to, out)
+		}
+		guesses := make([]int64, 0, len(entries))
+		for i := range entries {
+			if left[i].low < left[i].high {
+				guesses = append(guesses, left[i].guess(placed(&entries[i]), round))
+			}
+		}
+		slices.Sort(guesses)
+		if guesses = slices.Compact(guesses); len(guesses) == 0 {
+			return out, nil
+		}
+		found, err := positionsAt(ctx, q, guesses)
+		if err != nil {
+			return nil, err
+		}
+		for i := range entries {
+			if left[i].low >= left[i].high {
+				continue
+			}
+			p, there := found[left[i].guess(placed(&entries[i]), round)]
+			if !there {
+				return nil, fmt.Errorf("%w: a position before %d is missing", ErrTampered, left[i].high)
+			}
+			if left[i].narrow(&p, placed(&entries[i])) {
+				out[i] = &p
+			}
+		}
+	}
+}
+
+// gap is where an entry's position must be, if it has one: low ≤ seq < high; and how much the places at its ends weigh.
+type gap struct {
+	low, high      int64
+	lightest, most float64
+}
+
+// weight is a place in the order of sealing as a number: the transaction, and how far the id is among all ids.
+func weight(c cursor) float64 {
+	return float64(c.xid) + float64(binary.BigEndian.Uint32(c.id[:4]))/(1<<32)
+}
+
+// guess is where to look next: where the place should be between the ends, and each third time in the middle, in case the
+// transactions are spread unevenly.
+func (s *gap) guess(c cursor, round int) int64 {
+	middle := s.low + (s.high-s.low)/2
+	if round%3 == 2 || s.most <= s.lightest {
+		return middle
+	}
+	share := (weight(c) - s.lightest) / (s.most - s.lightest)
+	return min(max(s.low+int64(share*float64(s.high-s.low)), s.low), s.high-1)
+}
+
+// narrow takes into account what was found at a position; true: it is the one.
+func (s *gap) narrow(p *position, c cursor) bool {
+	switch d := p.at.compare(c); {
+	case d == 0:
+		s.low, s.high = p.seq, p.seq
+		return true
+	case d < 0:
+		s.low, s.lightest = p.seq+1, weight(p.at)
+	default:
+		s.high, s.most = p.seq, weight(p.at)
+	}
+	return false
+}
+
+// pairPositions reads a short piece of the log and pairs it with entries, of which some have their position already.
+func pairPositions(ctx context.Context, q querier, entries []audit.Entry, from, to int64, out []*position) error {
+	positions, err := readPositions(ctx, q, from, int(to-from))
+	if err != nil {
+		return err
+	}
+	for i := range entries {
+		if n, there := slices.BinarySearchFunc(positions, placed(&entries[i]), func(p position, c cursor) int { return p.at.compare(c) }); there {
+			out[i] = &positions[n]
+		}
+	}
+	return nil
+}
+
+func positionsAt(ctx context.Context, q querier, seqs []int64) (map[int64]position, error) {
+	rows, err := q.Query(ctx, "SELECT seq, xid, id, leaf FROM log_position WHERE seq = ANY($1)", seqs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := make(map[int64]position, len(seqs))
+	for rows.Next() {
+		var p position
+		var leaf []byte
+		if err := rows.Scan(&p.seq, &p.at.xid, (*[16]byte)(&p.at.id), &leaf); err != nil {
+			return nil, err
+		}
+		copy(p.leaf[:], leaf)
+		out[p.seq] = p
+	}
+	return out, rows.Err()
+}
+
+// conditions is the WHERE of a search: branches, of which an entry belongs to one, and what holds for all.
+type conditions struct {
+	branches []string
+	all      []string
+	args     []any
+}
+
+// arg adds a value and returns what stands for it.
+func (c *conditions) arg(v any) string {
+	c.args = append(c.args, v)
+	return "$" + strconv.Itoa(len(c.args))
+}
+
+func (c *conditions) and(text string) { c.all = append(c.all, text) }
+
+// madeWithin is how long after an id of version 7 was made its entry's transaction may have begun, or before, by another
+// clock.
+const madeWithin = time.Hour
+
+// narrow makes branches of the first id that is given, each found by an index. Attempts of a resource are found through
+// its notifications, which saves the path of an attempt two index entries.
+func (c *conditions) narrow(s notice.Search) {
+	switch {
+	case !s.Interaction.IsZero():
+		c.branches = []string{"interaction_id = " + c.arg([16]byte(s.Interaction))}
+	case !s.Notification.IsZero():
+		c.branches = []string{"notification_id = " + c.arg([16]byte(s.Notification))}
+	case !s.Change.IsZero():
+		id := c.arg([16]byte(s.Change))
+		c.branches = []string{"change_id = " + id}
+		if s.Change[6]>>4 == 7 { // a change is the id of its own entry
+			var ms int64
+			for _, b := range s.Change[:6] {
+				ms = ms<<8 | int64(b)
+			}
+			made := time.UnixMilli(ms).UTC()
+			c.branches = append(c.branches, "id = "+id+" AND change_id IS DISTINCT FROM "+id+" AND at >= "+c.arg(made.Add(-madeWithin))+" AND at < "+c.arg(made.Add(madeWithin)))
+		}
+	case s.ResourceID != "":
+		id := c.arg(s.ResourceID)
+		c.branches = []string{
+			"resource_id = " + id + " AND number IS NULL",
+			"resource_id = " + id + " AND number IS NOT NULL AND notification_id = ANY (ARRAY(SELECT notification_id FROM entry WHERE resource_id = " +
+				id + " AND number IS NULL AND notification_id IS NOT NULL))",
+		}
+	default:
+		c.branches = []string{"true"}
+	}
+}
+
+// rest adds what the branches leave open. Times are the caller's.
+func (c *conditions) rest(s notice.Search, clients []string) {
+	if clients != nil {
+		c.and(c.anyOf("client_id", clients))
+	}
+	if s.Kind != 0 {
+		c.and("resource_kind = " + c.arg(int16(s.Kind)))
+	}
+	if s.ResourceID != "" {
+		c.and("resource_id = " + c.arg(s.ResourceID))
+	}
+	if !s.Notification.IsZero() {
+		c.and("notification_id = " + c.arg([16]byte(s.Notification)))
+	}
+	if !s.Interaction.IsZero() {
+		c.and("interaction_id = " + c.arg([16]byte(s.Interaction)))
+	}
+	if !s.Change.IsZero() {
+		id := c.arg([16]byte(s.Change))
+		c.and("(id = " + id + " OR change_id = " + id + ")")
+	}
+	if len(s.Entries) > 0 {
+		c.and(c.anyOf("kind", s.Entries))
+		if !slices.ContainsFunc(s.Entries, func(k string) bool { return slices.Contains(frequent, k) }) {
+			c.and(rareSQL)
+		}
+	}
+	if s.Outcome != "" {
+		c.and("outcome = " + c.arg(s.Outcome))
+		if !slices.Contains(plain, s.Outcome) {
+			c.and(unusualSQL)
+		}
+	}
+	if s.Late {
+		c.and("kind = 'attempt' AND facts->>'late' = 'true'")
+	}
+}
+
+// What the partial indexes of migration 0005 leave out, and the conditions that let them be used.
+var (
+	frequent = []string{entryChange, entryAttempt, entryResult, "poll"}
+	plain    = []string{"applied", "delivered", "200"}
+)
+
+const (
+	rareSQL    = "kind NOT IN ('change', 'attempt', 'result', 'poll')"
+	unusualSQL = "outcome NOT IN ('applied', 'delivered', '200')"
+)
+
+// orMost is up to how many values are written as a chain of OR, which a summary index can use and an array cannot.
+const orMost = 16
+
+func (c *conditions) anyOf(column string, values []string) string {
+	switch {
+	case len(values) == 0:
+		return "false"
+	case len(values) > orMost:
+		return column + " = ANY(" + c.arg(values) + ")"
+	}
+	each := make([]string, len(values))
+	for i, v := range values {
+		each[i] = column + " = " + c.arg(v)
+	}
+	return "(" + strings.Join(each, " OR ") + ")"
+}
+
+// selectAll reads everything the branches find.
+func (c *conditions) selectAll() string {
+	parts := make([]string, len(c.branches))
+	for i, branch := range c.branches {
+		parts[i] = entrySelect + "WHERE " + strings.Join(append([]string{branch}, c.all...), " AND ")
+	}
+	return strings.Join(parts, " UNION ALL ")
+}
+
+// selectNewest reads the newest of them.
+func (c *conditions) selectNewest(limit int) string {
+	order := " ORDER BY at DESC, id DESC LIMIT " + strconv.Itoa(limit)
+	parts := make([]string, len(c.branches))
+	for i, branch := range c.branches {
+		parts[i] = "(" + entrySelect + "WHERE " + strings.Join(append([]string{branch}, c.all...), " AND ") + order + ")"
+	}
+	return "SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") e" + order
+}
+
+// clientsOf are the clients a search restricts to; nil: it does not. Those of an organisation are all that were ever
+// registered under it, as of a checkpoint's size (0: by now), so that the same search as of it gives the same.
+func clientsOf(ctx context.Context, q querier, s notice.Search, size int64) ([]string, error) {
+	if s.Organisation == "" {
+		if s.Client == "" {
+			return nil, nil
+		}
+		return []string{string(s.Client)}, nil
+	}
+	end := cursor{xid: 1<<63 - 1}
+	if size > 0 {
+		positions, err := readPositions(ctx, q, size-1, 1)
+		if err != nil {
+			return nil, unavailable("find an organisation's clients", err)
+		}
+		if len(positions) == 1 {
+			end = positions[0].at
+		}
+	}
+	rows, err := q.Query(ctx, organisationSQL, s.Organisation, end.xid, [16]byte(end.id))
+	if err != nil {
+		return nil, unavailable("find an organisation's clients", err)
+	}
+	clients, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, unavailable("find an organisation's clients", err)
+	}
+	if s.Client != "" {
+		clients = slices.DeleteFunc(clients, func(c string) bool { return c != string(s.Client) })
+	}
+	return append([]string{}, clients...), nil
+}
+
+// A registration that is older than what is kept of the history is known by the table alone.
+const organisationSQL = `
+SELECT client_id FROM entry WHERE kind = 'registered' AND ` + rareSQL + ` AND facts->>'organisationId' = $1 AND client_id IS NOT NULL AND (xid, id) <= ($2, $3)
+UNION
+SELECT client_id FROM initiator i WHERE organisation_id = $1
+  AND NOT EXISTS (SELECT FROM entry e WHERE e.kind = 'registered' AND e.` + rareSQL + ` AND e.client_id = i.client_id)
+ORDER BY 1`
+
+// matches tells whether an entry is wanted. clients is what clientsOf gave.
+func matches(s notice.Search, clients []string, e *audit.Entry) bool {
+	text := func(want string, have *string) bool { return want == "" || have != nil && *have == want }
+	id := func(want notice.ID, have *audit.UUID) bool {
+		return want.IsZero() || have != nil && notice.ID(*have) == want
+	}
+	switch {
+	case clients != nil && (e.ClientID == nil || !slices.Contains(clients, *e.ClientID)),
+		s.Kind != 0 && (e.ResourceKind == nil || *e.ResourceKind != int16(s.Kind)),
+		!text(s.ResourceID, e.ResourceID), !id(s.Notification, e.NotificationID), !id(s.Interaction, e.InteractionID),
+		!id(s.Change, e.ChangeID) && notice.ID(e.ID) != s.Change,
+		len(s.Entries) > 0 && !slices.Contains(s.Entries, e.Kind), !text(s.Outcome, e.Outcome),
+		!s.From.IsZero() && e.At < audit.At(s.From), !s.To.IsZero() && e.At >= audit.At(s.To):
+		return false
+	}
+	return !s.Late || e.Kind == entryAttempt && isLate(e.Facts)
+}
+
+func isLate(facts string) bool {
+	var f struct {
+		Late bool `json:"late"`
+	}
+	return json.Unmarshal([]byte(facts), &f) == nil && f.Late
+}

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+	"gorm.io/gorm"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// reportStands is how long a report of a replica that reads a source stands against reports of those that do not: they
+// see nothing of what it sees.
+const reportStands = 15 * time.Second
+
+const sourceColumns = `name, paused, coalesce(paused_by, ''), coalesce(paused_why, ''), paused_at, status, reading, coalesce(replica, ''), reported_at,
+  coalesce(extract(epoch FROM clock_timestamp() - reported_at), 0)::float8`
+
+func scanSource(row pgx.CollectableRow) (notice.Source, error) {
+	var s notice.Source
+	var paused, reported pgtype.Timestamptz
+	var age float64
+	err := row.Scan(&s.Name, &s.Paused, &s.PausedBy, &s.PausedWhy, &paused, &s.Status, &s.Reading, &s.Replica, &reported, &age)
+	s.PausedAt, s.ReportedAt, s.Age = fromTime(paused), fromTime(reported), time.Duration(age*float64(time.Second))
+	return s, err
+}
+
+// Sources lists what is kept of sources, by name. One that never ran and was never paused is not among them.
+func (s *Store) Sources(ctx context.Context) ([]notice.Source, error) {
+	rows, err := s.query.Query(ctx, "SELECT "+sourceColumns+" FROM source ORDER BY name")
+	if err != nil {
+		return nil, unavailable("list the sources", err)
+	}
+	out, err := pgx.CollectRows(rows, scanSource)
+	if err != nil {
+		return nil, unavailable("list the sources", err)
+	}
+	return out, nil
+}
+
+// Source reads what is kept of one source; ErrNotFound when nothing is.
+func (s *Store) Source(ctx context.Context, name string) (notice.Source, error) {
+	rows, err := s.query.Query(ctx, "SELECT "+sourceColumns+" FROM source WHERE name = $1", name)
+	if err != nil {
+		return notice.Source{}, unavailable("read the source", err)
+	}
+	found, err := pgx.CollectExactlyOneRow(rows, scanSource)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return notice.Source{}, fmt.Errorf("source %s: %w", name, ErrNotFound)
+	}
+	if err != nil {
+		return notice.Source{}, unavailable("read the source", err)
+	}
+	return found, nil
+}
+
+// PauseSource pauses a source or lets it go on, for every replica, and records who did it and why. It answers false, and
+// records nothing, when that is how it stands already.
+func (s *Store) PauseSource(ctx context.Context, name string, paused bool, actor, reason string) (changed bool, err error) {
+	act := "source-resumed"
+	if paused {
+		act = "source-paused"
+	}
+	err = s.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := tx.Exec("INSERT INTO source (name) VALUES (?) ON CONFLICT DO NOTHING", name).Error; err != nil {
+			return err
+		}
+		done := tx.Exec(`UPDATE source SET paused = ?, paused_by = ?, paused_why = ?, paused_at = now() WHERE name = ? AND paused <> ?`,
+			paused, actor, reason, name, paused)
+		if done.Error != nil || done.RowsAffected == 0 {
+			return done.Error
+		}
+		changed = true
+		return s.admin(tx, adminFacts{System: s.system(), Actor: actor, Act: act, Object: name, Reason: reason})
+	})
+	if err != nil {
+		return false, unavailable("pause or resume a source", err)
+	}
+	return changed, nil
+}
+
+// SourcePaused tells whether an operator paused a source.
+func (s *Store) SourcePaused(ctx context.Context, name string) (paused bool, err error) {
+	err = s.query.QueryRow(ctx, "SELECT coalesce((SELECT paused FROM source WHERE name = $1), false)", name).Scan(&paused)
+	if err != nil {
+		return false, unavailable("ask whether a source is paused", err)
+	}
+	return paused, nil
+}
+
+// ReportSource keeps what this replica tells of a source: a JSON object. What a replica that does not read it tells is
+// dropped while the word of one that does is fresh.
+func (s *Store) ReportSource(ctx context.Context, name string, reading bool, status []byte) error {
+	_, err := s.query.Exec(ctx, `INSERT INTO source AS s (name, status, reading, replica, reported_at) VALUES ($1, $2::jsonb, $3, $4, now())
+ON CONFLICT (name) DO UPDATE SET status = excluded.status, reading = excluded.reading, replica = excluded.replica, reported_at = excluded.reported_at
+WHERE excluded.reading OR NOT s.reading OR s.replica = excluded.replica OR s.reported_at IS NULL OR s.reported_at < now() - make_interval(secs => $5)`,
+		name, string(status), reading, s.replica, reportStands.Seconds())
+	if err != nil {
+		return unavailable("report of a source", err)
+	}
+	return nil
+}
+
+// OpenCases lists open cases of one source with their lines, oldest revision first, at most limit, after the revision
+// and id given (zero for the first).
+func (s *Store) OpenCases(ctx context.Context, source string, revision int64, after notice.ID, limit int) ([]notice.Case, error) {
+	var rows []caseRow
+	err := s.orm.WithContext(ctx).Where("source = ? AND state = 'open' AND (revision, id) > (?, ?::uuid)", source, revision, after.String()).
+		Order("revision, id").Limit(limit).Find(&rows).Error
+	if err != nil {
+		return nil, unavailable("list the cases of a source", err)
+	}
+	out := make([]notice.Case, len(rows))
+	for i, r := range rows {
+		out[i] = r.toCase()
+	}
+	return out, nil
+}
+
+// RegisteredSince tells whether something newer is known of a client than a case about its registration: the registration
+// changed since the case was last seen, or a younger case waits.
+func (s *Store) RegisteredSince(ctx context.Context, c notice.Case, client notice.ClientID) (newer bool, err error) {
+	err = s.query.QueryRow(ctx, `SELECT EXISTS (SELECT FROM initiator WHERE client_id = $1 AND updated_at > $2)
+  OR EXISTS (SELECT FROM quarantine WHERE state = 'open' AND source = $3 AND client_id = $1 AND kind = '' AND revision > $4)`,
+		string(client), c.LastAt, c.Source, c.Revision).Scan(&newer)
+	if err != nil {
+		return false, unavailable("look for newer registrations", err)
+	}
+	return newer, nil
+}
+
+// Recall reads what a source's reader remembered under a key; nil when there is nothing.
+func (s *Store) Recall(ctx context.Context, source, key string) (value []byte, err error) {
+	err = s.query.QueryRow(ctx, "SELECT value FROM source_memory WHERE source = $1 AND key = $2", source, key).Scan(&value)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, unavailable("recall for a source", err)
+	}
+	return value, nil
+}
+
+// Remember keeps a value of a source's reader under a key, instead of what was there; nil forgets it.
+func (s *Store) Remember(ctx context.Context, source, key string, value []byte) error {
+	statement, args := "DELETE FROM source_memory WHERE source = $1 AND key = $2", []any{source, key}
+	if value != nil {
+		statement, args = `INSERT INTO source_memory (source, key, value) VALUES ($1, $2, $3)
+ON CONFLICT (source, key) DO UPDATE SET value = excluded.value`, append(args, value)
+	}
+	if _, err := s.query.Exec(ctx, statement, args...); err != nil {
+		return unavailable("remember for a source", err)
+	}
+	return nil
+}

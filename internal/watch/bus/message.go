@@ -1,0 +1,235 @@
+// Package bus is what the readers of message buses have in common: how a message becomes a watch.Record, what is in hand
+// and not committed yet, and how a bus is believed and logged in to.
+//
+// A message is untrusted. Its body is read as strictly as a change the core would have sent: one JSON object in UTF-8,
+// no member twice, at most 64 KiB and 32 levels. What is anything else is handed over all the same, as a record that
+// says why, so that it ends in quarantine: it holds up nothing and is not lost.
+//
+// An acknowledgement follows a commit on our side and never comes before it. Ledger keeps that order: what was handed
+// over leaves it from the front, and only once it is done.
+package bus
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/arauto/arauto/internal/watch"
+)
+
+// Bounds of a message.
+const (
+	MaxBody    = 64 << 10 // bytes of a body that is read
+	MaxDepth   = 32       // nesting, the body's own object included
+	MaxHeaders = 16 << 10 // bytes of all headers, names included
+	maxKept    = 48 << 10 // bytes kept of a body that is not read; as base64 they are 64 KiB
+	MaxKey     = 1 << 10  // bytes of a key
+	maxNumber  = 64       // digits and signs of a number
+	maxShown   = 200      // bytes of a key as people see it
+)
+
+// Members of a record's values that the bus gives and not the body. A body that has one of its own is refused: nobody
+// could tell them apart.
+const (
+	MemberKey     = "_key"     // the message's key or subject; null: it has none, or it is not text
+	MemberHeaders = "_headers" // an object of text; a header that is not text is null
+	MemberInvalid = "_invalid" // why the body could not be read
+	MemberBody    = "_body"    // its first 48 KiB as base64, beside MemberInvalid
+)
+
+// Header is one header of a message. Of two with the same name the later counts.
+type Header struct {
+	Name  string
+	Value []byte
+}
+
+// Message is what a bus delivered.
+type Message struct {
+	Table     string // as the mapping names the topic, subject or queue
+	Key       []byte // nil: none
+	Headers   []Header
+	Body      []byte
+	Tombstone bool // the bus says that the key's resource is gone; Body means nothing
+
+	Revision    int64     // 0: the bus has none
+	Position    string    // where it stands, for people
+	CommittedAt time.Time // zero: unknown
+}
+
+// Record makes a message a record. It always can: a body that is not readable becomes a record that says so.
+func (m Message) Record() watch.Record {
+	r := watch.Record{
+		Table: m.Table, Op: watch.Insert, Key: m.shownKey(),
+		Revision: m.Revision, Position: m.Position, CommittedAt: m.CommittedAt,
+	}
+	headers, err := m.headers()
+	if len(m.Key) > MaxKey {
+		err = fmt.Errorf("the key has more than %d bytes", MaxKey)
+	}
+	if err == nil && !m.Tombstone {
+		r.Values, err = object(m.Body)
+	}
+	switch {
+	case err != nil:
+		r.Values = map[string]any{
+			MemberInvalid: err.Error(),
+			MemberBody:    base64.StdEncoding.EncodeToString(m.Body[:min(len(m.Body), maxKept)]),
+		}
+	case m.Tombstone:
+		r.Op, r.Values = watch.Delete, map[string]any{}
+	}
+	r.Values[MemberHeaders] = headers
+	r.Values[MemberKey] = nil
+	if m.Key != nil && len(m.Key) <= MaxKey && utf8.Valid(m.Key) {
+		r.Values[MemberKey] = string(m.Key)
+	}
+	return r
+}
+
+// shownKey is the key for people: bounded, and without characters that a terminal or a log would obey.
+func (m Message) shownKey() string {
+	if m.Key == nil {
+		return m.Table + " at " + m.Position
+	}
+	key := m.Key
+	if len(key) > maxShown {
+		key = key[:maxShown]
+	}
+	quoted := strconv.QuoteToGraphic(strings.ToValidUTF8(string(key), "\uFFFD"))
+	return m.Table + " key=" + quoted[1:len(quoted)-1]
+}
+
+func (m Message) headers() (map[string]any, error) {
+	size := 0
+	all := make(map[string]any, len(m.Headers))
+	for _, h := range m.Headers {
+		if size += len(h.Name) + len(h.Value); size > MaxHeaders {
+			return map[string]any{}, fmt.Errorf("the headers have more than %d bytes", MaxHeaders)
+		}
+		name := strings.ToValidUTF8(h.Name, "\uFFFD")
+		if all[name] = nil; utf8.Valid(h.Value) {
+			all[name] = string(h.Value)
+		}
+	}
+	return all, nil
+}
+
+// object reads a body. Errors tell where, never what stands there.
+func object(body []byte) (map[string]any, error) {
+	switch {
+	case len(body) == 0:
+		return nil, errors.New("the body is empty; it must be one JSON object")
+	case len(body) > MaxBody:
+		return nil, fmt.Errorf("the body has %d bytes; %d are read at most", len(body), MaxBody)
+	}
+	d := jsontext.NewDecoder(bytes.NewBuffer(body))
+	if kind := d.PeekKind(); kind != '{' && kind != 0 { // 0: the error comes with the token
+		return nil, errors.New("the body is not a JSON object")
+	}
+	value, err := branch(d, 1)
+	if err != nil {
+		return nil, syntax(err)
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is something after the JSON object; one message holds one")
+	}
+	members, _ := value.(map[string]any)
+	for _, reserved := range []string{MemberKey, MemberHeaders, MemberInvalid, MemberBody} {
+		if _, has := members[reserved]; has {
+			return nil, fmt.Errorf("the body has a member %q, which is the bus's own", reserved)
+		}
+	}
+	return members, nil
+}
+
+// refusal is a rule of ours that a well-formed body breaks.
+type refusal string
+
+// Error says which.
+func (r refusal) Error() string { return string(r) }
+
+func syntax(err error) error {
+	var ours refusal
+	var s *jsontext.SyntacticError
+	switch {
+	case errors.As(err, &ours):
+		return ours
+	case errors.As(err, &s) && errors.Is(err, jsontext.ErrDuplicateName):
+		return fmt.Errorf("a member stands twice in its object, near byte %d of the body", s.ByteOffset)
+	case errors.As(err, &s):
+		return fmt.Errorf("the body is not valid JSON in UTF-8, near byte %d", s.ByteOffset)
+	}
+	return errors.New("the body is not valid JSON in UTF-8: it ends too early")
+}
+
+// branch reads the next value; depth is that of an object or array that would begin here.
+func branch(d *jsontext.Decoder, depth int) (any, error) {
+	token, err := d.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch token.Kind() {
+	case 'n':
+		return nil, nil
+	case 't', 'f':
+		return token.Bool(), nil
+	case '"':
+		return token.String(), nil
+	case '0':
+		if text := token.String(); len(text) <= maxNumber {
+			return json.Number(text), nil
+		}
+		return nil, refusal(fmt.Sprintf("a number has more than %d characters", maxNumber))
+	}
+	if depth > MaxDepth {
+		return nil, refusal(fmt.Sprintf("the body is nested more than %d levels deep", MaxDepth))
+	}
+	if token.Kind() == '[' {
+		list := []any{}
+		for d.PeekKind() != ']' {
+			value, err := branch(d, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, value)
+		}
+		_, err = d.ReadToken()
+		return list, err
+	}
+	members := map[string]any{}
+	for d.PeekKind() != '}' {
+		token, err := d.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		name := token.String()
+		if members[name], err = branch(d, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	_, err = d.ReadToken()
+	return members, err
+}
+
+// Schemaless answers for a bus what only a database can tell.
+type Schemaless struct{}
+
+// Describe answers that there is no schema.
+func (Schemaless) Describe(context.Context, []string) (map[string][]watch.Column, error) {
+	return nil, nil
+}
+
+// Find answers with an error: a bus cannot be asked for rows.
+func (Schemaless) Find(context.Context, watch.Lookup) (map[string]map[string]any, error) {
+	return nil, errors.New("a bus has no tables to look up: take the lookup out of the mapping, and have the core put what it answers into the message")
+}

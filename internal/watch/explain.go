@@ -1,0 +1,61 @@
+package watch
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Explanation tells step by step what one mapping makes of a record.
+type Explanation struct {
+	Table string
+	Key   string // of the mapping in its file, as "tables.payments"
+	Kind  string // of the resource, or "initiator"
+	Steps []Step // in the order they were taken
+	Mapped
+}
+
+// Step is one expression and what it gave, or why it gave nothing. Unlike the problems of a record, it shows values: it is
+// for whoever holds the row in hands.
+type Step struct {
+	Key        string
+	Expression string
+	Result     string // as JSON
+	Error      string
+}
+
+// Explain maps one record by each mapping of its table and tells every step. Rows beside it are looked up by find; with
+// nil they are taken from the record's own values, by the name of the lookup. An error means that there is no such table,
+// or that nothing could be looked up.
+func (m *Mapping) Explain(ctx context.Context, find Find, rec Record) ([]Explanation, error) {
+	rules := m.rules[rec.Table]
+	if len(rules) == 0 {
+		return nil, fmt.Errorf("the mapping has no table %q; it has %s", rec.Table, strings.Join(m.tables, ", "))
+	}
+	var all []Explanation
+	for _, r := range rules {
+		x := Explanation{Table: rec.Table, Key: r.key, Kind: r.kindName()}
+		maker := &mapper{find: find}
+		maker.look = func(e *expression, v any, err error) {
+			if e.program == nil && e.text == "" {
+				return
+			}
+			step := Step{Key: e.key, Expression: e.text}
+			if err != nil {
+				step.Error = err.Error()
+			} else if text, err := appendJSON(nil, v, maxDepth); err != nil {
+				step.Error = err.Error()
+			} else {
+				step.Result = string(text)
+			}
+			x.Steps = append(x.Steps, step)
+		}
+		w := &work{rule: r, rec: &rec}
+		if err := maker.all(ctx, []*work{w}); err != nil {
+			return nil, err
+		}
+		x.Mapped = w.Mapped
+		all = append(all, x)
+	}
+	return all, nil
+}

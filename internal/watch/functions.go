@@ -1,0 +1,323 @@
+package watch
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr"
+)
+
+// badValue is what a function says of a value it cannot take. It never repeats the value.
+type badValue string
+
+// Error says what would be right.
+func (e badValue) Error() string { return string(e) }
+
+const errMissing = badValue("the origin did not tell this value, and it could not be fetched any more")
+
+// plusName is the function that + becomes; no expression can name it.
+const plusName = "$plus"
+
+// function is one that expressions may call. All are pure: the same row told again gives the same bytes. A null as first
+// argument gives null, so that a member of the document is left out where its column is null.
+type function struct {
+	do    func(args []any) (any, error)
+	types []any // for the check alone
+}
+
+var functions = map[string]function{
+	"string":     {onFirst(toText), []any{new(func(any) string)}},
+	"instant":    {onFirst(instantOf), []any{new(func(any) string)}},
+	"date":       {dateOf, []any{new(func(any) string), new(func(any, string) string)}},
+	"fromUnix":   {onFirst(fromUnix(time.Second)), []any{new(func(any) string)}},
+	"fromUnixMs": {onFirst(fromUnix(time.Millisecond)), []any{new(func(any) string)}},
+	"amount":     {onFirst(amountOf), []any{new(func(any) string)}},
+	"cents":      {onFirst(centsOf), []any{new(func(any) string)}},
+	"lower":      {onText(strings.ToLower), []any{new(func(string) string)}},
+	"upper":      {onText(strings.ToUpper), []any{new(func(string) string)}},
+	"trim":       {onText(strings.TrimSpace), []any{new(func(string) string)}},
+	"digits":     {onText(digitsOf), []any{new(func(string) string)}},
+	"padLeft":    {padLeft, []any{new(func(any, int, string) string)}},
+	"replace":    {replaceIn, []any{new(func(string, string, string) string)}},
+	"split":      {splitAt, []any{new(func(string, string) []any)}},
+	"join":       {joinWith, []any{new(func(any, string) string)}},
+	"oneOf":      {oneOf, []any{new(func(any, ...any) bool)}},
+	"fromJSON":   {onFirst(fromJSON), []any{new(func(string) any)}},
+}
+
+// builtins are the library's own that stay: they read no clock and make little out of little.
+var builtins = []string{
+	"all", "none", "any", "one", "filter", "map", "find", "count", "sum", "len", "abs", "round", "floor", "ceil", "int", "float", "max", "min",
+	"first", "last", "concat",
+}
+
+var functionNames = func() []string {
+	var names []string
+	for name := range functions {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return append(names, builtins...)
+}()
+
+// typedFunctions are for the checks, untypedFunctions for what runs.
+const (
+	typedFunctions   = true
+	untypedFunctions = false
+)
+
+// options is the language: our functions, the builtins that stay, the bounds.
+func options(typed bool) []expr.Option {
+	all := []expr.Option{expr.MaxNodes(maxNodes), expr.DisableAllBuiltins()}
+	for _, name := range builtins {
+		all = append(all, expr.EnableBuiltin(name))
+	}
+	for name, f := range functions {
+		types := f.types
+		if !typed {
+			types = nil
+		}
+		all = append(all, expr.Function(name, func(args ...any) (any, error) { return f.do(args) }, types...))
+	}
+	return append(all, expr.Function(plusName, func(args ...any) (any, error) { return plus(args[0], args[1]) }))
+}
+
+// onFirst makes a function of one argument; null gives null.
+func onFirst(do func(any) (any, error)) func([]any) (any, error) {
+	return func(args []any) (any, error) {
+		if err := arity(args, 1, 1); err != nil || args[0] == nil {
+			return nil, err
+		}
+		return do(args[0])
+	}
+}
+
+func onText(do func(string) string) func([]any) (any, error) {
+	return onFirst(func(v any) (any, error) {
+		s, ok := v.(string)
+		if !ok {
+			return nil, badValue("the function takes text")
+		}
+		return do(s), nil
+	})
+}
+
+func arity(args []any, least, most int) error {
+	if len(args) < least || len(args) > most {
+		return badValue("a function has the wrong number of arguments")
+	}
+	return nil
+}
+
+// texts takes arguments that must be text.
+func texts(args []any) ([]string, error) {
+	out := make([]string, len(args))
+	for i, a := range args {
+		s, ok := a.(string)
+		if !ok {
+			return nil, badValue("the function takes text")
+		}
+		out[i] = s
+	}
+	return out, nil
+}
+
+func toText(v any) (any, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case int:
+		return strconv.Itoa(v), nil
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), nil
+	}
+	return nil, badValue("string() takes text, a number or a truth, not a list or an object")
+}
+
+// plus adds numbers and joins texts. What would be half a text, as an id made of null, is refused.
+func plus(a, b any) (any, error) {
+	switch x := a.(type) {
+	case string:
+		if y, ok := b.(string); ok {
+			if len(x)+len(y) > maxText {
+				return nil, badValue(fmt.Sprintf("a text grows beyond %d bytes", maxText))
+			}
+			return x + y, nil
+		}
+	case int:
+		switch y := b.(type) {
+		case int:
+			if sum := x + y; (sum > x) == (y > 0) {
+				return sum, nil
+			}
+			return nil, badValue("a sum is out of range")
+		case float64:
+			return float64(x) + y, nil
+		}
+	case float64:
+		switch y := b.(type) {
+		case int:
+			return x + float64(y), nil
+		case float64:
+			return x + y, nil
+		}
+	}
+	if a == nil || b == nil {
+		return nil, errNull
+	}
+	return nil, badValue("+ takes two texts or two numbers; string() makes text of a number")
+}
+
+const errNull = badValue("a value is null; say with ?? what stands for it")
+
+// amountOf writes money as the APIs do: digits, a point, two decimals. It rounds nothing.
+func amountOf(v any) (any, error) {
+	t, err := toText(v)
+	if err != nil {
+		return nil, badValue("amount() takes text or a number")
+	}
+	whole, decimals, _ := strings.Cut(t.(string), ".")
+	decimals = strings.TrimRight(decimals, "0")
+	if whole == "" || len(whole) > 16 || len(decimals) > 2 || !isDigits(whole) || !isDigits(decimals) {
+		return nil, badValue("amount() takes a sum such as 1500 or 1500.10: at most 16 digits and two decimals, no sign")
+	}
+	return whole + "." + decimals + "00"[len(decimals):], nil
+}
+
+// centsOf writes a number of cents as amountOf does.
+func centsOf(v any) (any, error) {
+	t, err := toText(v)
+	if err != nil {
+		return nil, badValue("cents() takes a number of cents")
+	}
+	s := t.(string)
+	if s == "" || len(s) > 18 || !isDigits(s) {
+		return nil, badValue("cents() takes a whole number of cents without sign")
+	}
+	s = strings.Repeat("0", max(0, 3-len(s))) + s
+	return s[:len(s)-2] + "." + s[len(s)-2:], nil
+}
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func digitsOf(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// maxPad bounds padLeft.
+const maxPad = 256
+
+// padLeft fills a text or number up from the left: an ISPB that is kept as a number is padLeft(ispb, 8, "0").
+func padLeft(args []any) (any, error) {
+	if err := arity(args, 3, 3); err != nil || args[0] == nil {
+		return nil, err
+	}
+	t, err := toText(args[0])
+	if err != nil {
+		return nil, err
+	}
+	n, ok := args[1].(int)
+	pad, ok2 := args[2].(string)
+	if !ok || !ok2 || len(pad) != 1 || n < 0 || n > maxPad {
+		return nil, badValue("padLeft() takes a value, a length up to 256, and one character")
+	}
+	return strings.Repeat(pad, max(0, n-len(t.(string)))) + t.(string), nil
+}
+
+func replaceIn(args []any) (any, error) {
+	if err := arity(args, 3, 3); err != nil || args[0] == nil {
+		return nil, err
+	}
+	s, err := texts(args)
+	if err != nil {
+		return nil, err
+	}
+	if s[1] == "" || len(s[0])+strings.Count(s[0], s[1])*len(s[2]) > maxText {
+		return nil, badValue(fmt.Sprintf("replace() replaces a text that is not empty, and makes at most %d bytes", maxText))
+	}
+	return strings.ReplaceAll(s[0], s[1], s[2]), nil
+}
+
+func splitAt(args []any) (any, error) {
+	if err := arity(args, 2, 2); err != nil || args[0] == nil {
+		return nil, err
+	}
+	s, err := texts(args)
+	if err != nil {
+		return nil, err
+	}
+	if s[1] == "" || strings.Count(s[0], s[1]) > maxNodesOfValue {
+		return nil, badValue("split() takes a separator that is not empty, and makes a list of reasonable length")
+	}
+	list := []any{}
+	for part := range strings.SplitSeq(s[0], s[1]) {
+		list = append(list, part)
+	}
+	return list, nil
+}
+
+func joinWith(args []any) (any, error) {
+	if err := arity(args, 2, 2); err != nil || args[0] == nil {
+		return nil, err
+	}
+	list, ok := args[0].([]any)
+	between, ok2 := args[1].(string)
+	if !ok || !ok2 {
+		return nil, badValue("join() takes a list of texts and what stands between them")
+	}
+	parts, err := texts(list)
+	if err != nil {
+		return nil, err
+	}
+	size := len(between) * len(parts)
+	for _, p := range parts {
+		size += len(p)
+	}
+	if size > maxText {
+		return nil, badValue(fmt.Sprintf("join() makes at most %d bytes", maxText))
+	}
+	return strings.Join(parts, between), nil
+}
+
+// oneOf tells whether the first argument equals one of the others; null is none of them.
+func oneOf(args []any) (any, error) {
+	if len(args) == 0 {
+		return nil, badValue("a function has the wrong number of arguments")
+	}
+	switch args[0].(type) {
+	case string, bool, int, float64:
+		return slices.Contains(args[1:], args[0]), nil
+	case nil:
+		return false, nil
+	}
+	return nil, badValue("oneOf() compares texts, numbers and truths")
+}
+
+func fromJSON(v any) (any, error) {
+	s, ok := v.(string)
+	if !ok {
+		return nil, badValue("fromJSON() takes text")
+	}
+	parsed, err := decodeJSON([]byte(s))
+	if err != nil {
+		return nil, badValue("fromJSON() takes the text of one JSON value")
+	}
+	return plain(parsed)
+}

@@ -1,0 +1,183 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/arauto/arauto/internal/watch"
+)
+
+// patience is how long the server waits for a sign of life of a reader before it frees slot and lease. With a second
+// until the next replica asks, and the time to connect, a replica that died is replaced within 5 s.
+const patience = 3 * time.Second
+
+// settings make values print the same, whatever the server's defaults are, and what the bank sets for its own
+// applications does not end a stream or a snapshot.
+func settings(application string) map[string]string {
+	return map[string]string{
+		"application_name": application, "TimeZone": "UTC", "DateStyle": "ISO, YMD", "IntervalStyle": "iso_8601",
+		"extra_float_digits": "1", "bytea_output": "hex", "client_encoding": "UTF8",
+		"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "lock_timeout": "0",
+	}
+}
+
+// dial opens a connection of its own, with our settings and those given.
+func (r *Reader) dial(ctx context.Context, purpose string, more map[string]string) (*pgconn.PgConn, error) {
+	config, err := r.config.connection()
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range settings("arauto " + r.config.Slot + " " + purpose) {
+		config.RuntimeParams[name] = value
+	}
+	for name, value := range more {
+		config.RuntimeParams[name] = value
+	}
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	connection, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connect for the %s: %w", purpose, err)
+	}
+	return connection, nil
+}
+
+// replication opens a connection that can follow a slot. It answers plain SQL as well.
+func (r *Reader) replication(ctx context.Context) (*pgconn.PgConn, error) {
+	connection, err := r.dial(ctx, "stream", map[string]string{
+		"replication": "database", "wal_sender_timeout": milliseconds(patience),
+	})
+	if code(err) == "42501" || code(err) == "28000" {
+		return nil, fmt.Errorf("%w (the role needs: ALTER ROLE … REPLICATION, and a line of pg_hba.conf that lets it in)", err)
+	}
+	return connection, err
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// code is the server's SQLSTATE of an error, "" when it is not the server's.
+func code(err error) string {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code
+	}
+	return ""
+}
+
+// closeConnection ends a connection in an orderly way, if that is possible within a second.
+func closeConnection(c *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.Close(ctx)
+}
+
+// pool returns the connections for queries: the catalog, rows beside the changed one, our health. They cannot write.
+func (r *Reader) pool(ctx context.Context) (*pgxpool.Pool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.queries != nil {
+		return r.queries, nil
+	}
+	config, err := pgxpool.ParseConfig("")
+	if err != nil {
+		return nil, err
+	}
+	config.MaxConns, config.MinConns, config.MaxConnIdleTime = 4, 0, time.Minute
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec // tables change under us: no statement is kept
+	config.BeforeConnect = func(_ context.Context, c *pgx.ConnConfig) error {
+		fresh, err := r.config.connection()
+		if err != nil {
+			return err
+		}
+		c.Config = *fresh
+		for name, value := range settings("arauto " + r.config.Slot + " queries") {
+			c.RuntimeParams[name] = value
+		}
+		c.RuntimeParams["default_transaction_read_only"] = "on"
+		c.RuntimeParams["statement_timeout"] = milliseconds(soon)
+		c.ConnectTimeout = soon
+		return nil
+	}
+	r.queries, err = pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
+	return r.queries, err
+}
+
+// lease is the right to read this slot: an advisory lock, on a connection that the server ends when it is silent for
+// longer than our patience. A slot in use refuses a second reader by itself; the lease covers the moments when nobody
+// uses it: the snapshot, and the time between two streams.
+type lease struct {
+	connection *pgconn.PgConn
+	stop       context.CancelFunc
+	stopped    chan struct{}
+}
+
+// leaseKey is the lock's key, which all replicas of this product derive alike.
+func leaseKey(slot string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte("arauto logical slot " + slot))
+	return strconv.FormatInt(int64(h.Sum64()), 10)
+}
+
+// lease takes the lease or returns watch.ErrElsewhere. When it is lost later, fail is called.
+func (r *Reader) lease(ctx context.Context, fail context.CancelCauseFunc) (*lease, error) {
+	connection, err := r.dial(ctx, "lease", map[string]string{"idle_session_timeout": milliseconds(patience)})
+	if err != nil {
+		return nil, err
+	}
+	var free bool
+	bounded, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	result := connection.ExecParams(bounded, "SELECT pg_try_advisory_lock($1)", [][]byte{[]byte(leaseKey(r.config.Slot))}, nil, nil, nil).Read()
+	if err = result.Err; err == nil {
+		free = string(result.Rows[0][0]) == "t"
+	}
+	if err == nil && !free {
+		err = watch.ErrElsewhere
+	}
+	if err != nil {
+		closeConnection(connection)
+		return nil, fmt.Errorf("take the lease of slot %s: %w", r.config.Slot, err)
+	}
+	l := &lease{connection: connection, stopped: make(chan struct{})}
+	ctx, l.stop = context.WithCancel(ctx)
+	go l.keep(ctx, fail)
+	return l, nil
+}
+
+// keep shows signs of life until ctx ends.
+func (l *lease) keep(ctx context.Context, fail context.CancelCauseFunc) {
+	defer close(l.stopped)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		bounded, done := context.WithTimeout(ctx, patience)
+		_, err := l.connection.Exec(bounded, "SELECT 1").ReadAll()
+		done()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			fail(fmt.Errorf("keep the lease: %w", err))
+			return
+		}
+	}
+}
+
+// end gives the lease back.
+func (l *lease) end() {
+	l.stop()
+	<-l.stopped
+	closeConnection(l.connection)
+}

@@ -1,0 +1,416 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/throwaway"
+	"github.com/arauto/arauto/internal/watch"
+)
+
+// server is shared by the tests of this process; those that kill it start their own.
+var server = sync.OnceValues(func() (*throwaway.Server, error) {
+	return throwaway.Start(context.Background(), throwaway.Options{Private: true})
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if s, err := server(); err == nil {
+		_ = s.Stop()
+	}
+	os.Exit(code)
+}
+
+var databases atomic.Int64
+
+// core is a bank's database for one test.
+type core struct {
+	t      testing.TB
+	server *throwaway.Server
+	url    string
+	slot   string
+	conn   *pgx.Conn
+}
+
+// newCore makes a database with a table of payments.
+func newCore(t testing.TB, s *throwaway.Server, ddl ...string) *core {
+	t.Helper()
+	if s == nil {
+		shared, err := server()
+		require.NoError(t, err)
+		s = shared
+	}
+	name := fmt.Sprintf("core_%d", databases.Add(1))
+	url, err := s.CreateDatabase(t.Context(), name, "")
+	require.NoError(t, err)
+	c := &core{t: t, server: s, url: url, slot: name}
+	c.conn = c.connect()
+	c.exec("CREATE TABLE payments (id bigint PRIMARY KEY, status text NOT NULL, note text)")
+	for _, statement := range ddl {
+		c.exec(statement)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 20*time.Second)
+		defer cancel()
+		conn, err := pgx.Connect(ctx, s.URL("postgres"))
+		if err != nil {
+			return // a server of the test's own is gone by now
+		}
+		defer conn.Close(ctx)
+		for {
+			var left int
+			_, _ = conn.Exec(ctx, `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = $1 AND active`, name)
+			_, _ = conn.Exec(ctx, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = $1 AND NOT active`, name)
+			if err := conn.QueryRow(ctx, `SELECT count(*) FROM pg_replication_slots WHERE database = $1`, name).Scan(&left); err != nil || left == 0 {
+				break
+			}
+		}
+		if err := s.DropDatabase(ctx, name); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func (c *core) connect() *pgx.Conn {
+	c.t.Helper()
+	conn, err := pgx.Connect(c.t.Context(), c.url)
+	require.NoError(c.t, err)
+	c.t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(c.t.Context())) })
+	return conn
+}
+
+func (c *core) exec(sql string, args ...any) {
+	c.t.Helper()
+	_, err := c.conn.Exec(c.t.Context(), sql, args...)
+	require.NoError(c.t, err, sql)
+}
+
+// ask runs a query of one value.
+func ask[T any](c *core, sql string, args ...any) (value T) {
+	c.t.Helper()
+	require.NoError(c.t, c.conn.QueryRow(c.t.Context(), sql, args...).Scan(&value), sql)
+	return value
+}
+
+// eventually awaits what the server comes to say.
+func (c *core) eventually(sql string, args ...any) {
+	c.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ask[bool](c, sql, args...) {
+		require.True(c.t, time.Now().Before(deadline), "never true: %s", sql)
+	}
+}
+
+func (c *core) lsn() pglogrepl.LSN {
+	c.t.Helper()
+	at, err := pglogrepl.ParseLSN(ask[string](c, "SELECT pg_current_wal_lsn()::text"))
+	require.NoError(c.t, err)
+	return at
+}
+
+// caughtUp awaits that everything committed so far is acknowledged.
+func (c *core) caughtUp() {
+	c.t.Helper()
+	c.eventually("SELECT confirmed_flush_lsn >= $2::pg_lsn FROM pg_replication_slots WHERE slot_name = $1", c.slot, c.lsn().String())
+}
+
+func (c *core) config() Config {
+	return Config{URL: c.url, Slot: c.slot, Publication: c.slot, Create: true, StatusInterval: 100 * time.Millisecond}
+}
+
+// reader makes a Reader of the tables named, payments if none.
+func (c *core) reader(change func(*Config, *Options), tables ...string) *Reader {
+	c.t.Helper()
+	if len(tables) == 0 {
+		tables = []string{"payments"}
+	}
+	config, options := c.config(), Options{Tables: tables, Logger: slog.New(slog.NewTextHandler(c.t.Output(), nil))}
+	if change != nil {
+		change(&config, &options)
+	}
+	r, err := New(config, options)
+	require.NoError(c.t, err)
+	c.t.Cleanup(r.Close)
+	return r
+}
+
+// hand keeps what it is handed. Its zero value is done at once with everything.
+type hand struct {
+	mu      sync.Mutex
+	records []watch.Record
+	largest int
+	schemas map[string][]watch.Column
+	told    int
+	lag     int64
+	behind  time.Duration
+	waiting []func() // done of what is not done, while holding
+	holding bool
+	refuse  error
+	news    chan struct{}
+	each    func(watch.Record)
+}
+
+func newHand() *hand {
+	return &hand{schemas: map[string][]watch.Column{}, news: make(chan struct{}, 1)}
+}
+
+func (h *hand) Take(_ context.Context, records []watch.Record, done func()) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.refuse != nil {
+		return h.refuse
+	}
+	h.records, h.largest = append(h.records, records...), max(h.largest, len(records))
+	if h.each != nil {
+		for _, r := range records {
+			h.each(r)
+		}
+	}
+	if h.holding {
+		h.waiting = append(h.waiting, done)
+	} else {
+		done()
+	}
+	h.tell()
+	return nil
+}
+
+func (h *hand) tell() {
+	select {
+	case h.news <- struct{}{}:
+	default:
+	}
+}
+
+func (h *hand) Schema(table string, columns []watch.Column) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.schemas[table], h.told = columns, h.told+1
+	h.tell()
+}
+
+func (h *hand) Lag(bytes int64, behind time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lag, h.behind = bytes, behind
+	h.tell()
+}
+
+// hold keeps what comes from being done until the returned function is called.
+func (h *hand) hold() (release func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.holding = true
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, done := range h.waiting {
+			done()
+		}
+		h.holding, h.waiting = false, nil
+	}
+}
+
+// await waits until the hand is as wanted.
+func (h *hand) await(t testing.TB, what string, wanted func(h *hand) bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for {
+		h.mu.Lock()
+		ok := wanted(h)
+		h.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-h.news:
+		case <-deadline:
+			h.mu.Lock()
+			last := len(h.records)
+			seen := h.records[max(0, last-5):]
+			h.mu.Unlock()
+			t.Fatalf("not seen: %s; %d records, the last: %v", what, last, seen)
+		}
+	}
+}
+
+// take waits for n records and takes them.
+func (h *hand) take(t testing.TB, n int) []watch.Record {
+	t.Helper()
+	h.await(t, fmt.Sprintf("%d records", n), func(h *hand) bool { return len(h.records) >= n })
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	require.Len(t, h.records, n)
+	taken := h.records
+	h.records = nil
+	return taken
+}
+
+// running is a Read on its way.
+type running struct {
+	t    testing.TB
+	r    *Reader
+	stop context.CancelFunc
+	done chan struct{}
+	err  error
+}
+
+// read starts Read; it is stopped with the test.
+func read(t testing.TB, r *Reader, h watch.Hand) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	run := &running{t: t, r: r, stop: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(run.done)
+		for {
+			if run.err = r.Read(ctx, h); run.err != nil {
+				r.log.Info("Read ended", "error", run.err)
+			}
+			if !errors.Is(run.err, watch.ErrElsewhere) || ctx.Err() != nil {
+				return
+			}
+			<-time.After(20 * time.Millisecond) // as a Source does, oftener
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-run.done })
+	return run
+}
+
+// end stops Read, awaits that the server has noticed, and returns Read's error.
+func (r *running) end() error {
+	r.t.Helper()
+	r.stop()
+	err := r.wait()
+	pool, failed := r.r.pool(r.t.Context())
+	require.NoError(r.t, failed)
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		slot, failed := findSlot(r.t.Context(), pool, r.r.config.Slot)
+		require.NoError(r.t, failed)
+		if slot == nil || !slot.active {
+			return err
+		}
+		require.True(r.t, time.Now().Before(deadline), "the slot stays in use")
+	}
+}
+
+// wait awaits that Read ends by itself.
+func (r *running) wait() error {
+	r.t.Helper()
+	select {
+	case <-r.done:
+		return r.err
+	case <-time.After(30 * time.Second):
+		r.t.Fatal("Read does not return")
+		return nil
+	}
+}
+
+// reading awaits that the slot is followed.
+func (c *core) reading() {
+	c.t.Helper()
+	c.eventually(`SELECT EXISTS (SELECT FROM pg_replication_slots s JOIN pg_stat_replication r ON r.pid = s.active_pid AND r.state = 'streaming'
+		WHERE slot_name = $1)`, c.slot)
+}
+
+// memory keeps a note for a test.
+type memory struct {
+	mu   sync.Mutex
+	note []byte
+}
+
+func (m *memory) Recall(context.Context) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.note), nil
+}
+
+func (m *memory) Remember(_ context.Context, note []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.note = slices.Clone(note)
+	return nil
+}
+
+// brief writes a record as a test wants to see it: operation, table, values in the order of their names.
+func brief(r watch.Record) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", r.Op, r.Table)
+	for _, name := range slices.Sorted(maps.Keys(r.Values)) {
+		fmt.Fprintf(&b, " %s=%v", name, r.Values[name])
+	}
+	return b.String()
+}
+
+func briefs(records []watch.Record) []string {
+	var all []string
+	for _, r := range records {
+		all = append(all, brief(r))
+	}
+	return all
+}
+
+func TestRowsAreReadOnceAndThenFollowed(t *testing.T) {
+	c := newCore(t, nil)
+	c.exec("INSERT INTO payments VALUES (2, 'PDNG', NULL), (1, 'RCVD', 'é')")
+	h := newHand()
+	r := c.reader(nil)
+	run := read(t, r, h)
+	rows := h.take(t, 2)
+	require.Equal(t, []string{"snapshot payments id=1 note=é status=RCVD", "snapshot payments id=2 note=<nil> status=PDNG"}, briefs(rows))
+	require.Equal(t, "payments id=1", rows[0].Key)
+	c.reading()
+
+	c.exec("INSERT INTO payments VALUES (3, 'RCVD', '')")
+	c.exec("UPDATE payments SET status = 'ACSC' WHERE id IN (1, 2)")
+	c.exec("DELETE FROM payments WHERE id = 3")
+	changes := h.take(t, 4)
+	require.Equal(t, []string{
+		"insert payments id=3 note= status=RCVD",
+		"update payments id=2 note=<nil> status=ACSC", "update payments id=1 note=é status=ACSC",
+		"delete payments id=3",
+	}, briefs(changes))
+	for i, change := range changes {
+		require.Greater(t, change.Revision, rows[0].Revision)
+		require.WithinDuration(t, time.Now(), change.CommittedAt, time.Minute)
+		require.Equal(t, position(pglogrepl.LSN(change.Revision)), change.Position)
+		if i > 0 {
+			require.Greater(t, change.Revision, changes[i-1].Revision)
+		}
+	}
+	c.caughtUp()
+	require.NoError(t, run.end())
+	require.Equal(t, int64(6), r.Counts().Rows)
+
+	c.exec("INSERT INTO payments VALUES (4, 'RCVD', 'while we were away')")
+	h = newHand()
+	run = read(t, c.reader(nil), h)
+	require.Equal(t, []string{"insert payments id=4 note=while we were away status=RCVD"}, briefs(h.take(t, 1)))
+	require.NoError(t, run.end())
+	require.False(t, ask[bool](c, "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)", loading(c.slot)))
+}
+
+var errHand = errors.New("the hand is full")
+
+// ownServer starts a server for one test.
+func ownServer(t testing.TB) *throwaway.Server {
+	t.Helper()
+	own, err := throwaway.Start(t.Context(), throwaway.Options{Private: true, Durable: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, own.Stop()) })
+	return own
+}

@@ -1,0 +1,266 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+)
+
+// state is what Health tells, and what a session knows of the core's clock.
+type state struct {
+	mu       sync.Mutex
+	doing    string // what takes its time before the stream begins
+	problems []string
+	offset   time.Duration // the core's clock minus ours
+}
+
+func (s *state) phase(doing string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doing = doing
+}
+
+// coreNow is the time by the core's clock.
+func (s *state) coreNow() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Add(s.offset)
+}
+
+// Health lists what an operator should see, though Read goes on: log that is held back, a slot without a bound, a
+// snapshot on its way. Empty: all is well.
+func (r *Reader) Health() []string {
+	r.state.mu.Lock()
+	defer r.state.mu.Unlock()
+	var found []string
+	if r.state.doing != "" {
+		found = append(found, r.state.doing)
+	}
+	return append(found, r.state.problems...)
+}
+
+// vital is what one look at the server tells.
+type vital struct {
+	now       time.Time
+	end       pglogrepl.LSN // of the log
+	confirmed pglogrepl.LSN
+	status    string
+	safe      *int64 // bytes that may still be written before the slot is lost; nil: no bound
+	keep      int64  // max_slot_wal_keep_size in MB; -1: no bound
+}
+
+func (r *Reader) look(ctx context.Context, slot string) (vital, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	pool, err := r.pool(ctx)
+	if err != nil {
+		return vital{}, err
+	}
+	var v vital
+	var end, confirmed string
+	err = pool.QueryRow(ctx, `
+		SELECT clock_timestamp(), CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
+		       coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.wal_status, ''), s.safe_wal_size,
+		       (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
+		FROM (VALUES (1)) one LEFT JOIN pg_replication_slots s ON slot_name = $1`, slot).
+		Scan(&v.now, &end, &confirmed, &v.status, &v.safe, &v.keep)
+	if err == nil {
+		v.end, err = pglogrepl.ParseLSN(end)
+	}
+	if err == nil {
+		v.confirmed, err = pglogrepl.ParseLSN(confirmed)
+	}
+	return v, err
+}
+
+// watchOver looks at the server every second: it reports the lag, what is wrong, and remembers the position. l is nil
+// while the snapshot is read.
+func (s *session) watchOver(ctx context.Context, slot string, l *lane) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	failing := false
+	for {
+		asked := time.Now()
+		v, err := s.look(ctx, slot)
+		if err == nil {
+			s.report(slot, v, asked, l)
+			if l != nil {
+				err = s.remember(ctx, l.position())
+			}
+		}
+		if err != nil && ctx.Err() == nil && !failing {
+			s.log.WarnContext(ctx, "cannot look after the slot", "error", err)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			s.farewell(l)
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// farewell remembers the last position, also when everything is ending.
+func (s *session) farewell(l *lane) {
+	if l == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if err := s.remember(ctx, l.position()); err != nil {
+		s.log.WarnContext(ctx, "the last position is not remembered", "error", err)
+	}
+}
+
+// report tells the Hand the lag, and keeps what Health tells.
+func (s *session) report(slot string, v vital, asked time.Time, l *lane) {
+	acked, behind := v.confirmed, time.Duration(0)
+	if l != nil {
+		var oldest time.Time
+		acked = max(acked, l.position())
+		if _, oldest = l.progress.state(); !oldest.IsZero() {
+			behind = max(0, v.now.Sub(oldest))
+		}
+	}
+	lag := int64(0)
+	if v.end > acked {
+		lag = int64(v.end - acked)
+	}
+	dangers := s.config.dangers(slot, v, lag)
+	s.state.mu.Lock()
+	worse := len(dangers) > len(s.state.problems)
+	s.state.offset = v.now.Sub(asked.Add(time.Since(asked) / 2))
+	s.state.problems = dangers
+	s.state.mu.Unlock()
+	if worse {
+		s.log.Warn("the core's log is in danger", "dangers", dangers)
+	}
+	s.to.Lag(lag, behind)
+}
+
+// dangers says what is wrong with a slot.
+func (c *Config) dangers(slot string, v vital, lag int64) []string {
+	var found []string
+	if lag > int64(c.MaxLag) {
+		found = append(found, fmt.Sprintf("slot %s holds back %s of the database's log, more than max_lag (%s)", slot, Size(lag), c.MaxLag))
+	}
+	switch v.status {
+	case "":
+		found = append(found, fmt.Sprintf("slot %s does not exist", slot))
+	case "unreserved":
+		found = append(found, fmt.Sprintf("slot %s is about to be lost: the server may throw its log away at the next checkpoint", slot))
+	case "lost":
+		found = append(found, fmt.Sprintf("slot %s is lost: the server threw its log away", slot))
+	}
+	if v.keep < 0 {
+		found = append(found, "the server sets no bound to what a slot holds back: set max_slot_wal_keep_size, or a reader that stays away fills its disk")
+	} else if bound := v.keep << 20; v.safe != nil && bound > 0 && *v.safe < bound/4 {
+		found = append(found, fmt.Sprintf("slot %s will be lost after %s more of log (max_slot_wal_keep_size is %s)", slot, Size(max(0, *v.safe)), Size(bound)))
+	}
+	return found
+}
+
+// Check implements watch.Reader: rights, wal_level, publication, tables, slot, and room for what is to be made.
+func (r *Reader) Check(ctx context.Context) []error {
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	pool, err := r.pool(ctx)
+	if err != nil {
+		return []error{err}
+	}
+	found, err := r.checkServer(ctx, pool)
+	if err != nil {
+		return []error{fmt.Errorf("reach the database: %w", err)}
+	}
+	connection, err := r.replication(ctx)
+	if err != nil {
+		found = append(found, err)
+	} else {
+		s := &session{Reader: r}
+		if err := s.identify(ctx, connection); err != nil {
+			found = append(found, err)
+		}
+		closeConnection(connection)
+		found = append(found, s.checkSlot(ctx, pool)...)
+	}
+	return append(found, r.checkTables(ctx, pool)...)
+}
+
+func (r *Reader) checkServer(ctx context.Context, q querier) (found []error, err error) {
+	var version, senders, slots, used int
+	var level string
+	err = q.QueryRow(ctx, `
+		SELECT current_setting('server_version_num')::int, current_setting('wal_level'), current_setting('max_wal_senders')::int,
+		       current_setting('max_replication_slots')::int, (SELECT count(*) FROM pg_replication_slots)`).
+		Scan(&version, &level, &senders, &slots, &used)
+	if err != nil {
+		return nil, err
+	}
+	refuse := func(wrong bool, err error) {
+		if wrong {
+			found = append(found, err)
+		}
+	}
+	refuse(version < 140000, fmt.Errorf("the server is of version %d.%d: at least 14 is needed", version/10000, version%10000))
+	refuse(level != "logical", fmt.Errorf("wal_level is %s: set it to logical and restart the server", level))
+	refuse(senders < 2, errors.New("max_wal_senders: "+strconv.Itoa(senders)+" is too few: the stream needs one, and a second for its fast lane"))
+	refuse(slots < used+1 && r.config.Create, fmt.Errorf("max_replication_slots: all %d are taken: we need one, and two for moments", slots))
+	return found, nil
+}
+
+// checkSlot tells what of the slot would keep Read from working.
+func (s *session) checkSlot(ctx context.Context, q querier) []error {
+	slot, err := findSlot(ctx, q, s.config.Slot)
+	if err != nil {
+		return []error{err}
+	}
+	if slot != nil && slot.lost() && s.config.Snapshot == Again {
+		return nil // Read may begin anew; Check changes nothing
+	}
+	if _, err := s.usable(ctx, nil, slot); err != nil {
+		return []error{err}
+	}
+	return nil
+}
+
+func (r *Reader) checkTables(ctx context.Context, q querier) []error {
+	tables, err := r.tables(ctx)
+	if err != nil {
+		return []error{err}
+	}
+	exists, found, err := r.publication(ctx, q)
+	if err != nil {
+		return []error{err}
+	}
+	var missing []*table
+	for _, name := range r.options.Tables {
+		t := tables[name]
+		if t == nil {
+			found = append(found, fmt.Errorf("table %s does not exist, or is no table", name))
+			continue
+		}
+		if !t.readable {
+			found = append(found, fmt.Errorf("the role may not read %s: GRANT SELECT ON %s TO it", name, t.sql()))
+		}
+		if !t.hasIdentity() {
+			found = append(found, noIdentity(t))
+		}
+		if !t.listed {
+			missing = append(missing, t)
+		}
+	}
+	if (len(missing) > 0 || !exists) && !r.config.Create {
+		found = append(found, fmt.Errorf("publication %s does not carry all tables: let their owner run: %s",
+			r.config.Publication, sqlPublication(r.config.Publication, exists, missing)))
+	}
+	return found
+}
+
+var _ querier = pgx.Tx(nil)

@@ -1,0 +1,211 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/arauto/arauto/internal/watch"
+)
+
+// Bounds of what is handed over at once.
+const (
+	mostRecords = 200     // intake's largest shared commit
+	mostBytes   = 1 << 20 // of their text
+)
+
+// snapshot reads the rows that are there, as of the very point from which the slot streams, and makes the slot when all
+// of them are committed on our side. Whoever dies on the way begins again: what is told twice differs in nothing that
+// anybody is told of.
+//
+// The rows' revision is the position from which the slot reads the log. Every change the slot will ever tell lies above
+// it: the decoder has read nothing from before. Every change that was told by an earlier slot lies below it.
+func (s *session) snapshot(ctx context.Context, connection *pgconn.PgConn, tables map[string]*table) error {
+	slot := loading(s.config.Slot)
+	if err := dropSlot(ctx, connection, slot); err != nil {
+		return err
+	}
+	s.state.phase("waiting for the transactions that are open to end, to create the slot")
+	made, err := pglogrepl.CreateReplicationSlot(ctx, connection, slot, "pgoutput", pglogrepl.CreateReplicationSlotOptions{SnapshotAction: "EXPORT_SNAPSHOT"})
+	s.state.phase("")
+	if err != nil {
+		return s.explain(fmt.Errorf("create slot %s: %w", slot, err))
+	}
+	reader, err := s.dial(ctx, "snapshot", map[string]string{"cursor_tuple_fraction": "0.001"})
+	if err != nil {
+		return err
+	}
+	defer closeConnection(reader)
+	_, err = reader.Exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '"+made.SnapshotName+"'").ReadAll()
+	if err != nil {
+		return fmt.Errorf("enter the snapshot: %w", err)
+	}
+	pool, err := s.pool(ctx)
+	if err != nil {
+		return err
+	}
+	state, err := findSlot(ctx, pool, slot)
+	if err != nil {
+		return err
+	}
+	if state == nil {
+		return fmt.Errorf("slot %s went away", slot)
+	}
+	s.log.InfoContext(ctx, "reading the rows that are there", "tables", len(tables))
+	s.state.phase("reading the rows that are there")
+	defer s.state.phase("")
+	load := &loader{session: s, reader: reader, revision: state.restart}
+	for _, name := range s.options.Tables {
+		if t := tables[name]; t != nil {
+			if err := load.read(ctx, t); err != nil {
+				return fmt.Errorf("read the rows of %s: %w", name, err)
+			}
+		}
+	}
+	if err := load.wait(ctx); err != nil {
+		return err
+	}
+	_, err = connection.Exec(ctx, "SELECT pg_copy_logical_replication_slot('"+slot+"', '"+s.config.Slot+"')").ReadAll()
+	if err != nil {
+		return s.explain(fmt.Errorf("make slot %s of %s: %w", s.config.Slot, slot, err))
+	}
+	s.log.InfoContext(ctx, "the rows that were there are read", "rows", load.rows)
+	return dropSlot(ctx, connection, slot)
+}
+
+// loader reads tables within the snapshot.
+type loader struct {
+	*session
+	reader   *pgconn.PgConn
+	revision pglogrepl.LSN
+	rows     int
+	open     sync.WaitGroup // batches that are not done
+}
+
+// read hands over the rows of a table in the order of the primary key, through a cursor.
+func (l *loader) read(ctx context.Context, t *table) error {
+	var columns, order []string
+	for _, c := range t.columns {
+		columns = append(columns, pgx.Identifier{c.Name}.Sanitize())
+	}
+	for _, name := range t.primary {
+		order = append(order, pgx.Identifier{name}.Sanitize())
+	}
+	query := "DECLARE arauto NO SCROLL CURSOR FOR SELECT " + strings.Join(columns, ", ") + " FROM " + t.sql()
+	if len(order) > 0 {
+		query += " ORDER BY " + strings.Join(order, ", ")
+	}
+	if _, err := l.reader.Exec(ctx, query).ReadAll(); err != nil {
+		return err
+	}
+	for {
+		n, err := l.fetch(ctx, t)
+		if err != nil {
+			return err
+		}
+		if l.rows += n; n == 0 {
+			_, err := l.reader.Exec(ctx, "CLOSE arauto").ReadAll()
+			return err
+		}
+	}
+}
+
+// fetch hands over the cursor's next rows. The server waits with what does not fit the connection's buffers.
+func (l *loader) fetch(ctx context.Context, t *table) (n int, err error) {
+	rows := l.reader.ExecParams(ctx, "FETCH 2000 FROM arauto", nil, nil, nil, nil)
+	defer func() {
+		if _, closed := rows.Close(); err == nil {
+			err = closed
+		}
+	}()
+	s, err := l.shape(ctx, t, rows.FieldDescriptions())
+	if err != nil {
+		return 0, err
+	}
+	var batch []watch.Record
+	size := 0
+	for rows.NextRow() {
+		row := rows.Values()
+		batch = append(batch, watch.Record{
+			Table: t.name, Op: watch.Snapshot, Values: s.values(row), Key: s.key(row),
+			Revision: int64(l.revision), Position: "snapshot " + position(l.revision),
+		})
+		for _, text := range row {
+			size += len(text)
+		}
+		n++
+		if len(batch) == mostRecords || size >= mostBytes {
+			if err := l.take(ctx, batch); err != nil {
+				return n, err
+			}
+			batch, size = nil, 0
+		}
+	}
+	if len(batch) > 0 {
+		return n, l.take(ctx, batch)
+	}
+	return n, nil
+}
+
+func (l *loader) shape(ctx context.Context, t *table, fields []pgconn.FieldDescription) (*shape, error) {
+	s := &shape{table: t.name}
+	for i, field := range fields {
+		f, err := l.form(ctx, field.DataTypeOID)
+		if err != nil {
+			return nil, err
+		}
+		s.names, s.forms = append(s.names, field.Name), append(s.forms, f)
+		if slices.Contains(t.primary, field.Name) {
+			s.keys = append(s.keys, i)
+		}
+	}
+	return s, nil
+}
+
+func (l *loader) take(ctx context.Context, batch []watch.Record) error {
+	l.open.Add(1)
+	l.Reader.rows.Add(int64(len(batch)))
+	if err := l.to.Take(ctx, batch, l.open.Done); err != nil {
+		return fmt.Errorf("hand over %d rows: %w", len(batch), err)
+	}
+	return nil
+}
+
+// wait returns when all that was handed over is done.
+func (l *loader) wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { l.open.Wait(); close(done) }()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-done:
+		return nil
+	}
+}
+
+// position writes a place in the log as PostgreSQL does.
+func position(at pglogrepl.LSN) string {
+	const digits = "0123456789ABCDEF"
+	var b [17]byte
+	i := len(b)
+	put := func(n uint32) {
+		for {
+			i--
+			b[i] = digits[n&15]
+			if n >>= 4; n == 0 {
+				return
+			}
+		}
+	}
+	put(uint32(at))
+	i--
+	b[i] = '/'
+	put(uint32(at >> 32))
+	return string(b[i:])
+}

@@ -1,0 +1,153 @@
+package postgres
+
+import (
+	"encoding/json"
+	"log/slog"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/watch"
+)
+
+func TestEveryTypeComesInItsFormBySnapshotStreamAndLookup(t *testing.T) {
+	cases := []struct {
+		declared, literal string
+		want              any
+		kind              watch.Type
+	}{
+		{"boolean", "true", true, watch.Boolean},
+		{"boolean", "false", false, watch.Boolean},
+		{"smallint", "-3", json.Number("-3"), watch.Number},
+		{"integer", "7", json.Number("7"), watch.Number},
+		{"bigint", "9223372036854775807", json.Number("9223372036854775807"), watch.Number},
+		{"real", "0.1", json.Number("0.1"), watch.Number},
+		{"double precision", "1e300", json.Number("1e+300"), watch.Number},
+		{"double precision", "'NaN'", "NaN", watch.Number},
+		{"double precision", "'-Infinity'", "-Infinity", watch.Number},
+		{"numeric(17,2)", "1500.50", "1500.50", watch.Text},
+		{"numeric", "'NaN'", "NaN", watch.Text},
+		{"money", "'12.34'", "$12.34", watch.Text},
+		{"uuid", "'6F9619FF-8B86-D011-B42D-00CF4FC964FF'", "6f9619ff-8b86-d011-b42d-00cf4fc964ff", watch.Text},
+		{"text", `E'a\nb "c" \\'`, "a\nb \"c\" \\", watch.Text},
+		{"varchar(9)", "'ção'", "ção", watch.Text},
+		{"char(4)", "'ab'", "ab  ", watch.Text},
+		{"mood", "'it''s'", "it's", watch.Text},
+		{"json", `'{"a": 1.50, "b": [null, true]}'`, map[string]any{"a": json.Number("1.50"), "b": []any{nil, true}}, watch.JSON},
+		{"jsonb", `'{"n": 12345678901234567890}'`, map[string]any{"n": json.Number("12345678901234567890")}, watch.JSON},
+		{"jsonb", `'null'`, nil, watch.JSON},
+		{"timestamptz", "'2026-11-22 00:30:01.123456-03'", "2026-11-22T03:30:01.123456Z", watch.Instant},
+		{"timestamptz", "'2026-11-22 03:30:01+00'", "2026-11-22T03:30:01Z", watch.Instant},
+		{"timestamptz", "'0001-01-01 00:00:00+00'", "0001-01-01T00:00:00Z", watch.Instant},
+		{"timestamptz", "'infinity'", "", watch.Instant},
+		{"timestamptz", "'-infinity'", "", watch.Instant},
+		{"timestamptz", "'0044-03-15 00:00:00+00 BC'", "0044-03-15 00:00:00+00 BC", watch.Instant},
+		{"timestamptz", "'12026-03-15 00:00:00+00'", "12026-03-15 00:00:00+00", watch.Instant},
+		{"timestamp", "'2026-11-22 03:30:01.5'", "2026-11-22T03:30:01.5Z", watch.Instant},
+		{"timestamp", "'infinity'", "", watch.Instant},
+		{"date", "'2026-11-22'", "2026-11-22T00:00:00Z", watch.Instant},
+		{"date", "'-infinity'", "", watch.Instant},
+		{"time", "'03:30:01'", "03:30:01", watch.Text},
+		{"interval", "'1 day 2 hours'", "P1DT2H", watch.Text},
+		{"bytea", `'\x00ff10'`, "AP8Q", watch.Text},
+		{"integer[]", "'{1,NULL,3}'", []any{json.Number("1"), nil, json.Number("3")}, watch.JSON},
+		{"text[]", `ARRAY['a', 'NULL', 'x,"y\z', '', '{}', NULL]`, []any{"a", "NULL", `x,"y\z`, "", "{}", nil}, watch.JSON},
+		{"text[]", "'{}'", []any{}, watch.JSON},
+		{"integer[]", "'[0:1]={7,8}'", []any{json.Number("7"), json.Number("8")}, watch.JSON},
+		{"integer[]", "'{{1,2},{3,4}}'", []any{[]any{json.Number("1"), json.Number("2")}, []any{json.Number("3"), json.Number("4")}}, watch.JSON},
+		{"timestamptz[]", `'{"2026-11-22 03:30:01+00"}'`, []any{"2026-11-22T03:30:01Z"}, watch.JSON},
+		{"mood[]", "ARRAY['it''s']::mood[]", []any{"it's"}, watch.JSON},
+		{"jsonb[]", `ARRAY['{"a": 1}'::jsonb]`, []any{map[string]any{"a": json.Number("1")}}, watch.JSON},
+		{"cents", "5", json.Number("5"), watch.Number},
+		{"cents[]", "ARRAY[5]::cents[]", []any{json.Number("5")}, watch.JSON},
+		{"point", "'(1,2)'", "(1,2)", watch.Text},
+		{"box[]", "'{(1,1),(0,0);(3,3),(2,2)}'", []any{"(1,1),(0,0)", "(3,3),(2,2)"}, watch.JSON},
+		{"int2vector", "'1 2'", "1 2", watch.Text},
+		{"inet", "'10.0.0.1'", "10.0.0.1", watch.Text},
+		{"text", "NULL", nil, watch.Text},
+	}
+	c := newCore(t, nil, "CREATE TYPE mood AS ENUM ('it''s')", "CREATE DOMAIN cents AS bigint CHECK (value > 0)", "SET timezone = 'America/Sao_Paulo'")
+	for _, test := range cases {
+		t.Run(test.declared+" "+test.literal, func(t *testing.T) {
+			c.exec("DROP PUBLICATION IF EXISTS " + c.slot)
+			c.exec("DROP TABLE payments")
+			c.exec("CREATE TABLE payments (id bigint PRIMARY KEY, v " + test.declared + ")")
+			c.exec("INSERT INTO payments VALUES (1, " + test.literal + ")")
+			r := c.reader(nil)
+			h := newHand()
+			run := read(t, r, h)
+			require.Equal(t, test.want, h.take(t, 1)[0].Values["v"], "snapshot")
+			c.reading()
+			c.exec("INSERT INTO payments VALUES (2, " + test.literal + ")")
+			require.Equal(t, test.want, h.take(t, 1)[0].Values["v"], "stream")
+			found, err := r.Find(t.Context(), watch.Lookup{Table: "payments", Column: "id", Keys: []string{"2"}})
+			require.NoError(t, err)
+			require.Equal(t, map[string]map[string]any{"2": {"id": json.Number("2"), "v": test.want}}, found)
+			described, err := r.Describe(t.Context(), []string{"payments", "nowhere"})
+			require.NoError(t, err)
+			want := map[string][]watch.Column{"payments": {{Name: "id", Type: watch.Number, Key: true}, {Name: "v", Type: test.kind}}}
+			require.Equal(t, want, described)
+			h.await(t, "the schema", func(h *hand) bool { return h.told == 1 && len(h.schemas["payments"]) == 2 })
+			require.Equal(t, want["payments"], h.schemas["payments"], "the stream describes the table as the catalog does")
+			require.NoError(t, run.end())
+			c.exec("SELECT pg_drop_replication_slot($1)", c.slot)
+		})
+	}
+}
+
+func TestTextThatIsNotOfItsTypeStaysText(t *testing.T) {
+	for _, broken := range []string{"", "{", "{1", `{"a`, `{"a\`, "{1}}", "{,}", "[0:1]", "[0:1]={", "{{{{{{{1}}}}}}}", "x"} {
+		f := &form{kind: array, comma: ',', element: &form{kind: numeral}}
+		require.Equal(t, broken, f.value([]byte(broken)))
+	}
+	require.Equal(t, "{oh", (&form{kind: document}).value([]byte("{oh")))
+	require.Equal(t, `\xzz`, (&form{kind: binary}).value([]byte(`\xzz`)))
+	require.Equal(t, "2026-11-22 03:30:01-03", (&form{kind: instant}).value([]byte("2026-11-22 03:30:01-03")))
+	require.Equal(t, "12", (&form{kind: day}).value([]byte("12")))
+}
+
+func TestLongKeysAreCutForPeople(t *testing.T) {
+	require.Equal(t, "short", printable([]byte("short")))
+	long := printable([]byte("ééééééééééééééééééééééééééééééééxééééééééééé"))
+	require.Len(t, []rune(long), 33)
+	require.Equal(t, "a?b", printable([]byte("a\xffb")))
+}
+
+func FuzzValuesNeverPanic(f *testing.F) {
+	for _, seed := range []string{"{1,NULL}", `{"a\"b",{x}}`, "[0:1]={1,2}", "2026-11-22 03:25:01.5+00", "infinity", `\x00`, "1e5", "t", `{"a":1}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for k := textual; k <= binary; k++ {
+			(&form{kind: k}).value(text)
+			v := (&form{kind: array, comma: ',', element: &form{kind: k}}).value(text)
+			if _, isText := v.(string); !isText && (len(text) < 2 || text[len(text)-1] != '}') {
+				t.Fatalf("%q was taken for an array", text)
+			}
+		}
+		if n, ok := (&form{kind: numeral}).value(text).(json.Number); ok && !json.Valid([]byte(n)) {
+			t.Fatalf("%q is no JSON number", n)
+		}
+	})
+}
+
+func FuzzMessagesNeverPanic(f *testing.F) {
+	f.Add([]byte("I\x00\x00\x00\x01N\x00\x02t\x00\x00\x00\x011n"))
+	f.Add([]byte("U\x00\x00\x00\x01K\x00\x02t\x00\x00\x00\x011nN\x00\x02t\x00\x00\x00\x011u"))
+	f.Add([]byte("D\x00\x00\x00\x01O\x00\x02t\x00\x00\x00\x011n"))
+	f.Add([]byte("B\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01"))
+	f.Add([]byte("R\x00\x00\x00\x01public\x00payments\x00d\x00\x01\x01id\x00\x00\x00\x00\x14\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		l := newLane(&Reader{log: slog.New(slog.DiscardHandler)}, map[string]*table{})
+		known := &relation{ours: true, shape: shape{table: "payments", names: []string{"id", "note"}, forms: []*form{{kind: numeral}, {}}, keys: []int{0}}}
+		l.relations[1] = known
+		if err := l.message(t.Context(), 7, &cursor{rest: message}); err != nil || l.filling == nil {
+			return
+		}
+		for _, r := range l.filling.records {
+			if r.Table != "payments" || r.Revision != 7 {
+				t.Fatalf("%v", r)
+			}
+		}
+	})
+}

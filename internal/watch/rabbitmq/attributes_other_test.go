@@ -1,0 +1,8 @@
+//go:build !linux
+
+package rabbitmq
+
+import "syscall"
+
+// processAttributes sets a child apart from our terminal's signals.
+func processAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,0 +1,74 @@
+package rabbitmq
+
+import (
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/arauto/arauto/internal/watch/bus"
+	"github.com/arauto/arauto/internal/watch/bus/bustest"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.node != nil {
+		shared.node.stop()
+	}
+	if err := goleak.Find(); err != nil && code == 0 {
+		os.Stderr.WriteString(err.Error() + "\n")
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func (q *queueOf) settings() Settings {
+	return Settings{
+		URLs: []string{"amqp://" + q.gate.Addr + "/"}, Login: bus.Login{User: user, PasswordFile: q.password},
+		Queues: bus.Tables{q.name: bustest.Table},
+	}
+}
+
+func (q *queueOf) Reader(t *testing.T, inFlight int) bustest.Reader {
+	settings := q.settings()
+	settings.Prefetch = inFlight
+	return reader(t, settings)
+}
+
+func tables(settings Settings) []string {
+	var names []string
+	for _, name := range settings.Queues.Names() {
+		names = append(names, settings.Queues.Table(name))
+	}
+	return names
+}
+
+func reader(t *testing.T, settings Settings) *Reader {
+	t.Helper()
+	r, err := Open(settings, tables(settings), slog.New(slog.NewTextHandler(t.Output(), nil)))
+	require.NoError(t, err)
+	r.pace.lag, r.pace.count = 20*time.Millisecond, 50*time.Millisecond
+	t.Cleanup(r.Close)
+	return r
+}
+
+func TestAReaderOfRabbitMQKeepsThePromises(t *testing.T) {
+	server(t)
+	for name, kind := range map[string]struct {
+		arguments amqp.Table
+		traits    bustest.Traits
+	}{
+		"a classic queue":                       {nil, bustest.Traits{}},
+		"a quorum queue":                        {amqp.Table{"x-queue-type": "quorum"}, bustest.Traits{Lasting: true}}, // alone, it takes minutes to come back
+		"a queue with a single active consumer": {amqp.Table{"x-single-active-consumer": true}, bustest.Traits{Lasting: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bustest.Promises(t, func(t *testing.T) bustest.Bus { return newQueue(t, kind.arguments) }, kind.traits)
+		})
+	}
+}

@@ -1,0 +1,204 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// How often and how soon a source acts.
+const (
+	controlEvery = time.Second            // operators' wishes are looked at, and the status is told
+	standbyEvery = time.Second            // an origin that another replica reads is tried again: it is taken over within 5 s
+	firstPause   = 200 * time.Millisecond // after a failure
+	longestPause = 5 * time.Second
+)
+
+// Config of a Source. Mapping, Reader and Sink are required, and a Registrar where the mapping has initiators.
+type Config struct {
+	Mapping   *Mapping
+	Reader    Reader
+	Sink      Sink
+	Registrar Registrar
+	Control   Control      // nil: never paused
+	Observer  Observer     // nil allowed
+	Log       *slog.Logger // names the source already; nil: discarded
+}
+
+// Source reads one origin, maps what it tells and hands it on. Make it with New; the Reader stays its maker's to close.
+type Source struct {
+	mapping   *Mapping
+	reader    Reader
+	sink      Sink
+	registrar Registrar
+	control   Control
+	observer  Observer
+	log       *slog.Logger
+
+	mu      sync.Mutex
+	status  Status
+	stopped map[string][]string // tables, and why
+	columns map[string][]Column // as they were told last
+	paused  bool
+	turned  chan struct{} // closed and replaced when paused changes
+}
+
+// New makes a Source; Run starts it.
+func New(c Config) (*Source, error) {
+	switch {
+	case c.Mapping == nil || c.Reader == nil || c.Sink == nil:
+		return nil, errors.New("watch: a mapping, a reader and a sink are needed")
+	case c.Mapping.Registers() && c.Registrar == nil:
+		return nil, fmt.Errorf("watch: source %s has a table of initiators, and there is nobody to keep registrations", c.Mapping.Source)
+	}
+	s := &Source{
+		mapping: c.Mapping, reader: c.Reader, sink: c.Sink, registrar: c.Registrar, control: c.Control, observer: c.Observer, log: c.Log,
+		stopped: map[string][]string{}, columns: map[string][]Column{}, turned: make(chan struct{}),
+		status: Status{Source: c.Mapping.Source, Type: c.Mapping.Type, State: Connecting, LagBytes: -1},
+	}
+	if s.control == nil {
+		s.control = nobody{}
+	}
+	if s.observer == nil {
+		s.observer = nobody{}
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s, nil
+}
+
+// Name of the source.
+func (s *Source) Name() string { return s.mapping.Source }
+
+// Mapping of the source.
+func (s *Source) Mapping() *Mapping { return s.mapping }
+
+// Run reads until ctx ends. Whatever fails is tried again, after 0.2 s at first and 5 s at most.
+func (s *Source) Run(ctx context.Context) {
+	var control sync.WaitGroup
+	defer control.Wait()
+	if !s.ask(ctx) {
+		return
+	}
+	control.Go(func() { s.obey(ctx) })
+	pause := firstPause
+	for ctx.Err() == nil {
+		if paused, turned := s.isPaused(); paused {
+			s.become(Paused)
+			wait(ctx, turned, 0)
+			continue
+		}
+		progress, err := s.session(ctx)
+		if progress {
+			pause = firstPause
+		}
+		paused, turned := s.isPaused()
+		switch {
+		case ctx.Err() != nil || paused:
+		case errors.Is(err, ErrElsewhere):
+			s.become(Standby)
+			pause = firstPause
+			wait(ctx, turned, standbyEvery)
+		default:
+			if err == nil {
+				err = errors.New("the reader stopped by itself")
+			}
+			s.become(Waiting)
+			s.failed(err)
+			s.log.WarnContext(ctx, "a source is lost and will be read again", "error", err, "in", pause)
+			wait(ctx, turned, pause)
+			pause = min(2*pause, longestPause)
+		}
+	}
+}
+
+// wait returns after d (0: never), when something turned, or when ctx ends.
+func wait(ctx context.Context, turned <-chan struct{}, d time.Duration) {
+	var over <-chan time.Time
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-over:
+	case <-turned:
+	case <-ctx.Done():
+	}
+}
+
+// ask waits for the first answer to whether the source is paused: nothing is read against an operator's wish.
+func (s *Source) ask(ctx context.Context) bool {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		paused, err := s.control.Paused(ctx, s.mapping.Source)
+		if err == nil {
+			s.pauseOrResume(paused)
+			return ctx.Err() == nil
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		s.become(Waiting)
+		s.failed(fmt.Errorf("ask whether the source is paused: %w", err))
+		wait(ctx, nil, pause)
+	}
+}
+
+// obey looks every second whether an operator paused or resumed the source, and tells how it stands. While nobody can be
+// asked, what was said last holds.
+func (s *Source) obey(ctx context.Context) {
+	tick := time.NewTicker(controlEvery)
+	defer tick.Stop()
+	for {
+		if paused, err := s.control.Paused(ctx, s.mapping.Source); err == nil {
+			s.pauseOrResume(paused)
+		}
+		if err := s.control.Report(ctx, s.Status()); err != nil && ctx.Err() == nil {
+			s.log.DebugContext(ctx, "the status of a source could not be kept", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Source) isPaused() (bool, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.paused, s.turned
+}
+
+func (s *Source) pauseOrResume(paused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.paused == paused {
+		return
+	}
+	s.paused = paused
+	close(s.turned)
+	s.turned = make(chan struct{})
+}
+
+// Map maps a record that quarantine kept with the mapping as it is now. An error means that a row beside it could not be
+// looked up now.
+func (s *Source) Map(ctx context.Context, e Envelope) (Mapped, error) {
+	if e.Cut {
+		return Mapped{Problems: s.cut()}, nil
+	}
+	rules := s.mapping.rules[e.Record.Table]
+	if e.Part < 0 || e.Part >= len(rules) {
+		return Mapped{Skipped: "the mapping has no such table or part any more"}, nil
+	}
+	w := &work{rule: rules[e.Part], rec: &e.Record}
+	m := &mapper{find: s.reader.Find}
+	if err := m.all(ctx, []*work{w}); err != nil {
+		return Mapped{}, err
+	}
+	return w.Mapped, nil
+}

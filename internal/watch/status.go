@@ -1,0 +1,150 @@
+package watch
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+)
+
+// State is how a source stands at this replica.
+type State string
+
+// The states of a source.
+const (
+	Connecting State = "connecting" // nothing was read yet
+	Running    State = "running"
+	Standby    State = "standby" // another replica reads it
+	Paused     State = "paused"  // by an operator
+	Waiting    State = "waiting" // the origin is lost, or something failed; it is tried again
+)
+
+// Outcome is what became of a record.
+type Outcome string
+
+// The outcomes of records.
+const (
+	Stored      Outcome = "stored"
+	Silent      Outcome = "duplicate" // told before
+	Conflict    Outcome = "conflict"  // told before with other content
+	Skipped     Outcome = "skipped"   // the mapping passes over it
+	Quarantined Outcome = "quarantined"
+	Registered  Outcome = "registered" // of an initiator, stored or deleted
+)
+
+// Status is how a source stands at this replica, for people.
+type Status struct {
+	Source       string    `json:"source"`
+	Type         string    `json:"type"`
+	State        State     `json:"state"`
+	Position     string    `json:"position"` // of the newest record that is committed here
+	LagBytes     int64     `json:"lagBytes"` // -1: the origin does not tell
+	LagSeconds   float64   `json:"lagSeconds"`
+	LastCommitAt time.Time `json:"lastCommitAt,omitzero"`
+	Counts       Counts    `json:"counts"` // since this replica began
+	Stopped      []Stopped `json:"stopped"`
+	LastError    string    `json:"lastError"`
+	LastErrorAt  time.Time `json:"lastErrorAt,omitzero"`
+	UpdatedAt    time.Time `json:"updatedAt"`
+}
+
+// Counts of records. Read counts records; the others what their mappings made of them.
+type Counts struct {
+	Read          int64 `json:"read"`
+	Stored        int64 `json:"stored"`
+	Duplicates    int64 `json:"duplicates"`
+	Conflicts     int64 `json:"conflicts"`
+	Skipped       int64 `json:"skipped"`
+	Quarantined   int64 `json:"quarantined"`
+	Registrations int64 `json:"registrations"`
+}
+
+// Stopped is a table whose rows go to quarantine, because a mapping does not fit it.
+type Stopped struct {
+	Table string   `json:"table"`
+	Why   []string `json:"why"`
+}
+
+// Reading tells whether this replica reads the source.
+func (s Status) Reading() bool { return s.State == Running }
+
+// Control is how the replicas agree on what operators want. Package store is behind it.
+type Control interface {
+	// Paused tells whether an operator paused the source.
+	Paused(ctx context.Context, source string) (bool, error)
+	// Report keeps how the source stands here. Every replica reports; the word of the one that reads it counts.
+	Report(ctx context.Context, s Status) error
+}
+
+// Observer is told what a source does, for metrics. Its methods must be quick and safe for concurrent use.
+type Observer interface {
+	Outcome(source, table string, o Outcome)
+	// Committed reports how long after the core's commit ours was; only where the origin tells its own.
+	Committed(source string, after time.Duration)
+	Lag(source string, bytes int64, behind time.Duration)
+	State(source string, s State)
+	Stopped(source, table string, stopped bool)
+}
+
+type nobody struct{}
+
+func (nobody) Outcome(string, string, Outcome)              {}
+func (nobody) Committed(string, time.Duration)              {}
+func (nobody) Lag(string, int64, time.Duration)             {}
+func (nobody) State(string, State)                          {}
+func (nobody) Stopped(string, string, bool)                 {}
+func (nobody) Paused(context.Context, string) (bool, error) { return false, nil }
+func (nobody) Report(context.Context, Status) error         { return nil }
+
+// Status may be asked for at any time.
+func (s *Source) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.status
+	out.Stopped = []Stopped{}
+	for _, table := range slices.Sorted(maps.Keys(s.stopped)) {
+		out.Stopped = append(out.Stopped, Stopped{table, slices.Clone(s.stopped[table])})
+	}
+	out.UpdatedAt = time.Now()
+	return out
+}
+
+// become changes the state.
+func (s *Source) become(state State) {
+	s.mu.Lock()
+	same := s.status.State == state
+	s.status.State = state
+	s.mu.Unlock()
+	if !same {
+		s.observer.State(s.mapping.Source, state)
+	}
+}
+
+// failed remembers an error.
+func (s *Source) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.LastError, s.status.LastErrorAt = err.Error(), time.Now()
+}
+
+// count counts an outcome.
+func (s *Source) count(table string, o Outcome) {
+	s.mu.Lock()
+	c := &s.status.Counts
+	switch o {
+	case Stored:
+		c.Stored++
+	case Silent:
+		c.Duplicates++
+	case Conflict:
+		c.Conflicts++
+	case Skipped:
+		c.Skipped++
+	case Quarantined:
+		c.Quarantined++
+	case Registered:
+		c.Registrations++
+	}
+	s.mu.Unlock()
+	s.observer.Outcome(s.mapping.Source, table, o)
+}

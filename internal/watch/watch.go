@@ -1,0 +1,163 @@
+// Package watch notices changes by itself: it reads the core's own database log, or consumes its bus, and hands what it
+// sees to intake as the very lines the core could have sent. So a holder gets correct webhooks without touching the code
+// that moves money.
+//
+// The path is one way. A Reader (packages postgres, kafka, nats, rabbitmq below this one) knows an origin: how to
+// connect, where we were, how to acknowledge. It hands Records, rows or messages, to the Source that owns it. The Source
+// applies the Mapping, a file of small expressions that says what a row means, and gives the resulting line to the Sink,
+// which is intake. Only when that is committed on our side does the Reader acknowledge.
+//
+// What stays true: nothing is acknowledged that is not committed, so whatever dies, the origin tells it again; what is
+// told again has the same revision, so it is stored once; a row that cannot be mapped goes to quarantine with its key
+// and stops nothing; a table whose schema no longer fits stops alone, its rows kept in quarantine.
+package watch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// Op says what happened to a row. Messages of a bus are Insert.
+type Op string
+
+// What can happen to a row.
+const (
+	Insert   Op = "insert"
+	Update   Op = "update"
+	Delete   Op = "delete"   // only the key's columns are known
+	Snapshot Op = "snapshot" // read when the source was first connected
+)
+
+// Record is one thing an origin told us: a row as it is after a change, or a message.
+type Record struct {
+	Table  string         // as the mapping names it: "payments" or "app.payments"; a bus: topic, subject or queue
+	Op     Op             //
+	Values map[string]any // columns or members: nil, bool, string, json.Number, []any, map[string]any; instants as RFC 3339 text in UTC
+	Key    string         // for people: "payments id=4711", never a value beside the key
+
+	Revision    int64     // strictly increasing per row, the same when told again; 0: the origin has none, the mapping must
+	Position    string    // where in the origin's log, for people
+	CommittedAt time.Time // when the core committed it, by the origin's clock; zero: unknown
+}
+
+// Column is a column of a table, as a Reader describes it so that expressions can be checked.
+type Column struct {
+	Name string
+	Type Type
+	Key  bool // part of the primary key or replica identity
+}
+
+// Type is what a column's values are in a Record.
+type Type string
+
+// The types of values.
+const (
+	Text    Type = "text" // also uuid, enums, bytea as base64, and numeric, which stays the text the database prints
+	Number  Type = "number"
+	Boolean Type = "boolean"
+	Instant Type = "instant" // RFC 3339 text, or "" for an infinity
+	JSON    Type = "json"    // any JSON value
+)
+
+// Lookup asks for rows beside the one that changed: those of Table whose Column has one of Keys. It reads what is
+// committed now.
+type Lookup struct {
+	Table, Column string
+	Keys          []string
+}
+
+// ErrElsewhere says that another replica reads the origin. It is no fault: the Reader is called again within a second, so
+// that it takes over soon when the other one dies.
+var ErrElsewhere = errors.New("another replica reads this origin")
+
+// Missing stands in Record.Values for a value that the row has, but that the origin did not tell and that could not be
+// fetched any more. It is not null: a record with one where the mapping looks goes to quarantine.
+type Missing struct{}
+
+// Reader reads one origin. Its methods are called by one goroutine, except Describe and Find, which may be called at
+// any time.
+type Reader interface {
+	// Read connects, hands over everything from where the origin remembers us, and goes on until ctx ends (nil) or the
+	// origin is lost (an error; it will be called again). ErrElsewhere: another replica reads this origin.
+	Read(ctx context.Context, to Hand) error
+	// Describe lists the columns of the tables named; a table that is not there is missing from the map. nil: the origin
+	// has no schema.
+	Describe(ctx context.Context, tables []string) (map[string][]Column, error)
+	// Find answers a Lookup: rows by the text of the key. An origin without tables answers with an error.
+	Find(ctx context.Context, l Lookup) (map[string]map[string]any, error)
+	// Check tells what would keep Read from working: rights, publication, slot, topic. It changes nothing.
+	Check(ctx context.Context) []error
+	Close()
+}
+
+// Hand takes what a Reader reads.
+type Hand interface {
+	// Take takes records in order and waits while too many are uncommitted. done is called once, in the order of the
+	// calls of Take, after all of them are committed or in quarantine; it must be quick, and may be called until shortly
+	// after Read returned. An error ends Read. The records may be used again when Take returns.
+	Take(ctx context.Context, records []Record, done func()) error
+	// Schema says that a table now has these columns. Tables whose mapping does not fit stop alone.
+	Schema(table string, columns []Column)
+	// Lag says how far behind the origin's newest commit we are: bytes (-1: does not apply) and time.
+	Lag(bytes int64, behind time.Duration)
+}
+
+// Pending is a change on its way to its commit.
+type Pending interface {
+	// Wait answers when it is committed or could not be. An error means that nothing can be said; telling it again is safe.
+	Wait(ctx context.Context) (notice.Verdict, error)
+}
+
+// Refused is the error of a Sink or a Registrar that judged what it was given and will never take it: the record goes to
+// quarantine with these problems. Every other error means that the same may be handed over again.
+type Refused struct{ Problems []notice.Problem }
+
+// Error names the first problem.
+func (r *Refused) Error() string {
+	if len(r.Problems) == 0 {
+		return "refused"
+	}
+	return "refused: " + r.Problems[0].Detail
+}
+
+// Sink takes lines; intake is behind it.
+type Sink interface {
+	// Submit hands over one change as the line the core could have sent, and the record it was made from, as an Envelope:
+	// what goes to quarantine if the change does, so that it can be mapped again. It waits for room. A *Refused says that
+	// the line is no change at all; nothing of it is stored.
+	Submit(ctx context.Context, line, record []byte, source string) (Pending, error)
+	// Reject puts a record aside that could not be made a change: it goes to quarantine with its key and problems.
+	Reject(ctx context.Context, r Rejected) (Pending, error)
+}
+
+// Rejected is a record that could not be mapped.
+type Rejected struct {
+	Source     string
+	Kind       string // of the resource, as far as known
+	ResourceID string // the resource's id where it could be told, else the row's key
+	Client     notice.ClientID
+	Revision   int64
+	Line       []byte // the record as an Envelope, so that it can be mapped again
+	Problems   []notice.Problem
+}
+
+// Registration is what a row of the authorization server's table of clients says.
+type Registration struct {
+	Client         notice.ClientID
+	OrganisationID string
+	SoftwareID     string
+	Name           string
+	WebhookURIs    []string // nil or empty: push is off
+	Statement      string   // the software statement as received at registration; "": the server does not keep it
+	Checked        bool     // whoever wrote the mapping vouches that the server verified a statement it did not keep
+}
+
+// Registrar keeps registrations; package registry is behind it. A *Refused says that the registration itself is at fault.
+// To delete a client that is not there is no error.
+type Registrar interface {
+	Put(ctx context.Context, source string, r Registration) error
+	Delete(ctx context.Context, source string, client notice.ClientID) error
+}
