@@ -1,6 +1,7 @@
 package notice
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -61,7 +62,9 @@ func (c *Chain) Differences() []Difference {
 	if len(c.Made) > 1 {
 		f.add(ToldTwice, c.Made[1], "announced by %d entries", len(c.Made))
 	}
-	slices.SortFunc(c.Attempts, func(a, b Tried) int { return a.At.Compare(b.At) })
+	slices.SortFunc(c.Attempts, func(a, b Tried) int { // not by instants: the database's clock may have been set back
+		return cmp.Or(cmp.Compare(a.Number, b.Number), a.At.Compare(b.At))
+	})
 	f.numbers()
 	f.results()
 	f.end()
@@ -199,10 +202,18 @@ func (f *chainFindings) end() {
 		f.add(ChainWentOn, over[0].at, "%s, and still in the queue", over[0].state)
 	}
 	last := over[0]
-	if n := len(c.Attempts); n > 0 && c.Attempts[n-1].At.After(last.at) {
+	if n := len(c.Attempts); n > 0 && last.before(c.Attempts[n-1]) {
 		f.add(ChainWentOn, c.Attempts[n-1].At, "attempt %d after it was %s", c.Attempts[n-1].Number, last.state)
 	}
 	f.reason(last)
+}
+
+// before tells that an attempt began after the end: by its number where an attempt made the end.
+func (c closing) before(t Tried) bool {
+	if c.end != nil {
+		return t.Number > c.end.Number
+	}
+	return t.At.After(c.at)
 }
 
 // reason checks that what ended a chain may end one.

@@ -84,7 +84,7 @@ FROM entry a WHERE a.notification_id IS NOT NULL AND a.kind IN ('change', 'decis
 
 const timingAttempts = `
 SELECT e.notification_id::text, e.kind, e.at, e.interaction_id::text, e.number, e.outcome, e.closes, e.facts::text
-FROM entry e WHERE e.notification_id = ANY($1::uuid[]) AND e.at >= $2 AND e.kind IN ('attempt', 'result', 'cancelled') ORDER BY e.number, e.at`
+FROM entry e WHERE e.notification_id = ANY($1::uuid[]) AND e.at >= $2 AND e.kind IN ('attempt', 'result', 'cancelled') ORDER BY e.number, e.kind, e.at`
 
 // Timings hands over the clock proof of each notification of a period, in the order of their decisions. An error of
 // each ends it and is returned.
@@ -156,7 +156,7 @@ func (i *Inspector) records(ctx context.Context, rows []announcedRow) ([]notice.
 		}
 		ids[n], index[r.NotificationID] = r.NotificationID, &out[n]
 	}
-	found, err := i.db.Query(ctx, timingAttempts, ids, rows[0].At)
+	found, err := i.db.Query(ctx, timingAttempts, ids, rows[0].At.Add(-clockBack))
 	if err != nil {
 		return nil, err
 	}

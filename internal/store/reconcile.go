@@ -120,6 +120,10 @@ func (r *reconciling) registrations(ctx context.Context) error {
 	return err
 }
 
+// turning is how near to a registration's beginning or end nothing is sure: a decision reads it before its entry has its
+// instant, and the database's clock may have been set.
+const turning = 20 * time.Second
+
 // hadAddress tells whether a client had an address at an instant, as far as the history knows.
 func (r *reconciling) hadAddress(client notice.ClientID) func(time.Time) (bool, bool) {
 	periods := r.registered[client]
@@ -128,7 +132,8 @@ func (r *reconciling) hadAddress(client notice.ClientID) func(time.Time) (bool, 
 		if n == 0 {
 			return false, r.history.IsZero()
 		}
-		return periods[n-1].push, true
+		near := at.Sub(periods[n-1].at) < turning || n < len(periods) && periods[n].at.Sub(at) < turning
+		return periods[n-1].push, !near
 	}
 }
 
