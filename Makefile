@@ -43,7 +43,7 @@ demo: postgres build ## play the product's stories within two minutes; KEEP=1 le
 .PHONY: test
 test: lint postgres ## everything CI checks: vet, linters, format, race-enabled tests; changes nothing; PKG=./internal/x/...
 	@$(MAKE) $(GOTESTSUM)
-	@$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- $(TESTFLAGS) -timeout 7m $(PKG)
+	@$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- $(TESTFLAGS) -timeout 20m $(PKG)
 
 .PHONY: test-long
 test-long: postgres $(GOTESTSUM) ## the tests with ARAUTO_LONG=1, nothing from the cache, up to an hour
