@@ -25,7 +25,7 @@ func (f *foreign) act(what string, out any) {
 
 func (f *foreign) arrives(i *itptest.Initiator, id string) {
 	f.t.Helper()
-	soon, cancel := context.WithTimeout(f.t.Context(), 15*time.Second)
+	soon, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 	defer cancel()
 	_, err := i.Wait(soon, 1, itptest.For(id))
 	require.NoError(f.t, err)

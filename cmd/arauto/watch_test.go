@@ -69,10 +69,16 @@ func prepareForeign(t *testing.T, o stage.Options) *foreign {
 	return f
 }
 
-// begins starts the first replica and waits until it has read the client.
+// begins starts the first replica and waits until it has read the client, and all else that is there: what is committed
+// later is news, and told.
 func (f *foreign) begins() {
 	f.start()
 	f.awaitInitiator("alfa", f.alfa.BaseURI("/alfa"))
+	f.until("the log is followed", time.Minute, func() (following bool) {
+		const slot = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = 'arauto_mockbank' AND active)"
+		require.NoError(f.t, f.bank.Pool().QueryRow(f.t.Context(), slot).Scan(&following))
+		return following
+	})
 }
 
 // startBank puts up the bank's own database server, with the tables, rights and publications of the sample.
