@@ -139,7 +139,7 @@ func TestTheCeilingOfAllClientsHolds(t *testing.T) {
 		}
 		ask(400)
 		require.Equal(t, map[int]int{404: 300, 529: 100}, statuses)
-		time.Sleep(time.Second) // virtual
+		<-time.After(time.Second) // virtual
 		ask(400)
 		require.Equal(t, map[int]int{404: 600, 529: 200}, statuses)
 	})

@@ -7,10 +7,10 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -278,7 +278,11 @@ func TestAFileOfCheckpointsIsReadWhole(t *testing.T) {
 func TestKeysAreReadAsOpenSSLWritesThem(t *testing.T) {
 	private, err := audit.MarshalPrivate(key())
 	require.NoError(t, err)
-	require.True(t, strings.HasPrefix(string(private), "-----BEGIN PRIVATE KEY-----\n"))
+	block, rest := pem.Decode(private)
+	require.NotNil(t, block)
+	require.Equal(t, "PRIVATE KEY", block.Type)
+	require.Empty(t, rest)
+	require.Equal(t, pem.EncodeToMemory(block), private)
 	again, err := audit.ParsePrivate(private)
 	require.NoError(t, err)
 	require.True(t, again.Equal(key()))

@@ -110,7 +110,7 @@ func TestADrainSurvivesAShortOutage(t *testing.T) {
 type stubborn struct{ lasting time.Duration }
 
 func (s stubborn) Send(context.Context, notice.Attempt) (notice.Result, error) {
-	time.Sleep(s.lasting)
+	<-time.After(s.lasting)
 	return notice.Result{Outcome: notice.OutcomeTimeout}, nil
 }
 

@@ -131,13 +131,13 @@ func (w *world) end() {
 
 // pass lets virtual time pass and everybody act on it, so that what they wrote may be read.
 func pass(d time.Duration) {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 
 // every calls do at a steady pace for a time.
 func every(distance, lasting time.Duration, do func()) {
-	for begin := time.Now(); time.Since(begin) < lasting; time.Sleep(distance) {
+	for begin := time.Now(); time.Since(begin) < lasting; <-time.After(distance) {
 		do()
 	}
 }

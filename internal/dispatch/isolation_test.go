@@ -61,7 +61,7 @@ func TestLanesThatHangDoNotHurtTheOthers(t *testing.T) {
 						client = notice.ClientID(fmt.Sprint("dead-", i))
 					}
 					go func() {
-						time.Sleep(time.Duration(i) * 5 * time.Millisecond)
+						<-time.After(time.Duration(i) * 5 * time.Millisecond)
 						every(500*time.Millisecond, test.lasting, func() { w.event(client) })
 					}()
 				}

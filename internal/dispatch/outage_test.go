@@ -282,7 +282,7 @@ type deaf struct {
 
 func (q *deaf) Claim(ctx context.Context, want []notice.Want, lease, timeout time.Duration) ([]notice.Attempt, error) {
 	got, err := q.memory.Claim(ctx, want, lease, timeout)
-	time.Sleep(time.Duration(q.late.Load()))
+	<-time.After(time.Duration(q.late.Load()))
 	return got, err
 }
 

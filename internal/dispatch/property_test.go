@@ -87,7 +87,7 @@ func (h history) play(t *testing.T) (faults []string) {
 	}
 	for i, at := range h.events {
 		go func() {
-			time.Sleep(at)
+			<-time.After(at)
 			client := notice.ClientID(fmt.Sprint("itp-", h.lanes[i]))
 			c := w.queue.add(client, 0, 0)
 			w.queue.mu.Lock()

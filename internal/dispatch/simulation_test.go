@@ -173,7 +173,7 @@ func feed(p plan, worlds []*world) {
 	at := func(n int) time.Duration { return time.Duration(n) * time.Second / time.Duration(p.rate) }
 	for n, begin := 0, time.Now(); at(n) < p.lasting; {
 		if ahead := at(n) - time.Since(begin); ahead > 0 {
-			time.Sleep(ahead)
+			<-time.After(ahead)
 		}
 		i := draw(p.clients)
 		w := worlds[i%len(worlds)]

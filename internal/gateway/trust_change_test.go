@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"net/http"
 	"os"
 	"strings"
@@ -143,7 +144,7 @@ func TestSetsThatAreBrokenAreRefusedTheOldOnesKeptAndItIsSaid(t *testing.T) {
 	for name, content := range map[string][]byte{
 		"holder/server.pem": []byte("-----BEGIN CERTIFICATE-----\nnot yet\n"),
 		"holder/brcac.pem":  expired.CertPEM(),
-		"holder/brseal.key": []byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+		"holder/brseal.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: make([]byte, 3)}),
 		"trust/clients.pem": h.leaf(h.pki.HolderServer()).CertPEM(),
 		"trust/roots.pem":   nil,
 	} {

@@ -162,7 +162,7 @@ func TestSigningKeysAreReadFromFilesNobodyElseCanRead(t *testing.T) {
 		"DER":                  {x509.MarshalPKCS1PrivateKey(keyOne()), 0o600, "no PEM key"},
 		"public":               {pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte{1}}), 0o600, "not a private RSA key"},
 		"encrypted":            {pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{1}}), 0o600, "encrypted"},
-		"encrypted, old style": {[]byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"), 0o600, "encrypted"},
+		"encrypted, old style": {pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED"}, Bytes: []byte{1}}), 0o600, "encrypted"},
 		"broken":               {pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("geheim")}), 0o600, "cannot be parsed"},
 		"elliptic curve":       {pkcs8(t, curve), 0o600, "not RSA"},
 		"1024 bits":            {pkcs8(t, weak()), 0o600, "1024 bits"},

@@ -54,7 +54,7 @@ func TestIdentityIsRefusedWithFileReasonAndCure(t *testing.T) {
 		"key readable by all":       {cert, key, 0o644, "chmod 600"},
 		"key writable twice":        {cert, key, 0o700, "mode 0700"},
 		"encrypted key":             {cert, block("ENCRYPTED PRIVATE KEY", []byte("x")), 0o600, "encrypted"},
-		"encrypted the old way":     {cert, []byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n"), 0o600, "encrypted"},
+		"encrypted the old way":     {cert, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-128-CBC,00"}, Bytes: []byte{1}}), 0o600, "encrypted"},
 		"two keys":                  {cert, append(bytes.Clone(key), key...), 0o600, "more than one key"},
 		"no key":                    {cert, []byte("hello"), 0o600, "no PEM key"},
 		"a certificate as key":      {cert, cert[:bytes.Index(cert, []byte("-----END"))+len("-----END CERTIFICATE-----\n")], 0o600, "PEM block"},
