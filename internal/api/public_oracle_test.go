@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,10 +36,13 @@ func oracle(t *testing.T, name string) *openapi3.T {
 		}
 		t.Skip("the official files are not here")
 	}
-	document, err := openapi3.NewLoader().LoadFromFile(file)
+	read, _ := officials.LoadOrStore(file, sync.OnceValues(func() (*openapi3.T, error) { return openapi3.NewLoader().LoadFromFile(file) }))
+	document, err := read.(func() (*openapi3.T, error))()
 	require.NoError(t, err)
 	return document
 }
+
+var officials sync.Map // what each file holds: to read one takes long
 
 // patterns compiles the official patterns, some of which Go's own engine does not know.
 func patterns(text string) (openapi3.RegexMatcher, error) {
