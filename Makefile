@@ -77,6 +77,10 @@ bench: postgres ## run every benchmark for BENCHTIME (1s)
 bench-search: postgres ## search 10,000,000 entries by each key; fails above 500 ms at p95; about a quarter of an hour
 	@ARAUTO_LONG=1 go test -run '^$$' -bench BenchmarkSearch -benchtime 1x -timeout 60m -v ./internal/store
 
+.PHONY: bench-mixed
+bench-mixed: postgres ## ten minutes (MINUTES) of changes, queries, searches and hostile receivers at once: delays, memory, descriptors
+	@ARAUTO_BENCH_MINUTES=$(MINUTES) go test -run '^$$' -bench BenchmarkMixedLoad -benchtime 1x -timeout 60m -v ./internal/bench
+
 .PHONY: simulate
 simulate: ## the dispatcher in virtual time against model receivers; SIM=one SIM_RATE=… for one run, see docs/scaling.md
 	@SIM=$(or $(SIM),all) go test -count=1 -timeout 30m -run TestTheModelOfABusyDay -v ./internal/dispatch

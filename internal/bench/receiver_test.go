@@ -44,6 +44,7 @@ func TestMain(m *testing.M) {
 type farm struct {
 	Good int // port that accepts at once
 	Hang int // port that finishes the handshake and never answers
+	Evil int // port where each connection and each answer is wrong in another way, see mixed_test.go
 	ctl  string
 	cmd  *exec.Cmd
 }
@@ -101,6 +102,10 @@ func receive(folder string) error {
 		return err
 	}
 	hang.Answer("/", itptest.Answer{Stall: itptest.AtStatusLine})
+	evil, err := startEvil(itptest.Options{Certificate: cert, ClientCAs: clients})
+	if err != nil {
+		return err
+	}
 	control, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -130,7 +135,7 @@ func receive(folder string) error {
 		}
 		_ = json.NewEncoder(w).Encode(f)
 	})
-	fmt.Fprintf(os.Stdout, "%d %d %s\n", good.Port(), hang.Port(), control.Addr())
+	fmt.Fprintf(os.Stdout, "%d %d %d %s\n", good.Port(), hang.Port(), evil.Port(), control.Addr())
 	return (&http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}).Serve(control)
 }
 
@@ -165,7 +170,7 @@ func startFarm(b *testing.B, s *stage.Stage) *farm {
 	if err != nil {
 		b.Fatal("the receivers did not start: ", err)
 	}
-	if _, err := fmt.Sscan(line, &f.Good, &f.Hang, &f.ctl); err != nil {
+	if _, err := fmt.Sscan(line, &f.Good, &f.Hang, &f.Evil, &f.ctl); err != nil {
 		b.Fatal(err)
 	}
 	return f

@@ -74,7 +74,7 @@ func (i *Initiator) Connections() int {
 	return i.connections
 }
 
-// Wait waits until n requests that match have arrived, since the beginning or the last Forget, and returns them all.
+// Wait waits until n requests that match have arrived since the beginning, and returns them all.
 // A nil match takes every request.
 func (i *Initiator) Wait(ctx context.Context, n int, match func(*Request) bool) ([]Request, error) {
 	var found []Request
