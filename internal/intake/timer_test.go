@@ -51,6 +51,7 @@ func timed(t *testing.T, c Config, test func(t *testing.T, d *desk, fired *int))
 		ended := make(chan struct{})
 		go func() { defer close(ended); d.in.RunTimers(ctx, d.memory, func(n int) { fired += n }) }()
 		defer func() { stop(); <-ended }()
+		synctest.Wait() // the first look is over
 		test(t, d, &fired)
 	})
 }
