@@ -89,7 +89,7 @@ func TestTheTableOfSettingsSuffices(t *testing.T) {
 			line = nil
 		}
 	}()
-	require.Eventually(t, func() bool { return status(t, "http://"+ops+"/readyz") == http.StatusOK }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return status(t, "http://"+ops+"/readyz") == http.StatusOK }, time.Minute, 20*time.Millisecond)
 	require.Equal(t, http.StatusOK, status(t, "http://"+ops+"/healthz"))
 	require.DirExists(t, filepath.Join(cmd.Dir, "state"), "the default state folder is ./state")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))

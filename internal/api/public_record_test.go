@@ -126,7 +126,7 @@ func TestPollsAreSpooledWhileTheHistoryHangs(t *testing.T) {
 	require.Empty(t, d.entries())
 
 	release()
-	require.Eventually(t, func() bool { files, _, _ := d.spool.Stat(); return files == 0 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { files, _, _ := d.spool.Stat(); return files == 0 }, time.Minute, 10*time.Millisecond)
 	require.Equal(t, want, d.outcomes(), "each once")
 	d.open(d.alfa.get(path))
 	require.Len(t, d.entries(), len(want)+1)
@@ -141,12 +141,12 @@ func TestAnOldSpoolClosesTheDesk(t *testing.T) {
 	release := d.holdHistory()
 	defer release()
 	d.open(d.alfa.get(path))
-	require.Eventually(t, func() bool { return d.spool.Ready() != nil }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return d.spool.Ready() != nil }, time.Minute, 5*time.Millisecond)
 	a := d.alfa.get(path)
 	d.requireRefused(a, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE", id)
 	d.requireRefused(d.alfa.get("/nowhere"), http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE")
 	release()
-	require.Eventually(t, func() bool { return d.alfa.get(path).status == http.StatusOK }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return d.alfa.get(path).status == http.StatusOK }, time.Minute, 20*time.Millisecond)
 }
 
 // TestWithoutTheDatabaseAQueryIs503AndIsRecordedAfterwards kills the database under the listener.
@@ -164,8 +164,8 @@ func TestWithoutTheDatabaseAQueryIs503AndIsRecordedAfterwards(t *testing.T) {
 	require.NotEmpty(t, a.header.Get("Retry-After"))
 	d.requireRefused(d.alfa.get("/nowhere", with("x-fapi-interaction-id", unknown)), http.StatusNotFound, "NOT_FOUND")
 	require.NoError(t, server.Restart(t.Context()))
-	require.Eventually(t, func() bool { return d.alfa.get(path).status == http.StatusOK }, 20*time.Second, 20*time.Millisecond)
-	require.Eventually(t, func() bool { files, _, _ := d.spool.Stat(); return files == 0 }, 20*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return d.alfa.get(path).status == http.StatusOK }, time.Minute, 20*time.Millisecond)
+	require.Eventually(t, func() bool { files, _, _ := d.spool.Stat(); return files == 0 }, time.Minute, 10*time.Millisecond)
 	outcomes := d.outcomes()
 	require.Equal(t, "503", outcomes[away])
 	require.Equal(t, "404", outcomes[unknown])
@@ -228,7 +228,7 @@ func TestAClientHasSoManyConnections(t *testing.T) {
 	d.requireRefused(a, 529, "SITE_IS_OVERLOADED")
 	d.requireRefused(d.beta.get(path), 400, "PARAMETRO_INVALIDO") // another client has its own
 	more[0].http.CloseIdleConnections()
-	require.Eventually(t, func() bool { return more[2].get(path).status == http.StatusOK }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return more[2].get(path).status == http.StatusOK }, time.Minute, 10*time.Millisecond)
 }
 
 func TestLimitsBelowTheRegulatorsFloorAreRefused(t *testing.T) {

@@ -402,7 +402,7 @@ func newWorld(t testing.TB, change ...func(*InternalConfig)) *world {
 	t.Cleanup(func() {
 		w.client.CloseIdleConnections()
 		w.api.Drain()
-		end, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		end, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := server.Shutdown(end); err != nil {
 			_ = server.Close()

@@ -105,7 +105,7 @@ http {
 			return false
 		}
 		return errors.Join(c.Close()) == nil
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	return port
 }
 

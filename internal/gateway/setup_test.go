@@ -168,7 +168,7 @@ func (h *house) settled(answer stage.Accepted, attempts int) stage.Notification 
 // until asks again and again until something holds that nothing announces.
 func (h *house) until(what string, holds func() bool) {
 	h.t.Helper()
-	require.Eventually(h.t, holds, 30*time.Second, 20*time.Millisecond, what)
+	require.Eventually(h.t, holds, time.Minute, 20*time.Millisecond, what)
 }
 
 // metric reads one line of the metrics page; -1 when it is not there.

@@ -441,7 +441,7 @@ func TestPublicConfigBelievesItsRootsOnly(t *testing.T) {
 	leaf := mtlstest.Leaf(t, pki.InitiatorServer(certs.DefaultAlfa))
 	addr := mtlstest.Serve(t, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{leaf.TLS()}}, http.NotFoundHandler())
 	dial := func(c *tls.Config) error {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		conn, err := (&tls.Dialer{NetDialer: &net.Dialer{}, Config: c}).DialContext(ctx, "tcp", addr)
 		if err == nil {

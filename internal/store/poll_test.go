@@ -85,7 +85,7 @@ func (h *history) waiting(kind string, n int) {
 		require.NoError(h.t, conn.QueryRow(h.t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = $1
 AND (database IS NULL OR database = (SELECT oid FROM pg_database WHERE datname = current_database()))`, kind).Scan(&found))
 		return found >= n
-	}, 10*time.Second, 2*time.Millisecond)
+	}, time.Minute, 2*time.Millisecond)
 }
 
 func aPoll() notice.Poll {

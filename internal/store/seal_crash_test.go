@@ -53,7 +53,7 @@ func TestASealerKilledAtAnyPointLeavesNothingBehind(t *testing.T) {
 				err := killer.QueryRow(t.Context(), `SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE NOT l.granted AND l.relation = $1::regclass
 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1`, "arauto."+table).Scan(&killed)
 				return err == nil && killed
-			}, 20*time.Second, 5*time.Millisecond)
+			}, time.Minute, 5*time.Millisecond)
 			require.Error(t, <-failed)
 			_, err = s.owner.Exec(t.Context(), "ROLLBACK")
 			require.NoError(t, err)
@@ -93,7 +93,7 @@ CREATE TRIGGER flip BEFORE INSERT ON arauto.` + c[0] + ` FOR EACH ROW EXECUTE FU
 				}
 				require.ErrorIs(t, err, store.ErrTampered)
 				return true
-			}, 30*time.Second, time.Millisecond)
+			}, time.Minute, time.Millisecond)
 			require.Equal(t, before, s.last())
 			s.exec("DROP TRIGGER flip ON arauto." + c[0])
 			require.Equal(t, 400, s.seal().Entries, "the log is not ruined")

@@ -73,5 +73,5 @@ func idle(t *testing.T, s *Sender) {
 		}
 		return n
 	}
-	require.Eventually(t, func() bool { return busy() == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return busy() == 0 }, time.Minute, time.Millisecond)
 }

@@ -90,7 +90,7 @@ func TestTheResultCarriesTheEvidence(t *testing.T) {
 	require.False(t, first.Reused)
 	require.True(t, 0 < first.Dialled && first.Dialled < first.Handshaken && first.Handshaken < first.FirstByteOut, "%+v", first)
 	require.True(t, first.FirstByteOut < first.Answered && first.Answered <= first.Elapsed, "%+v", first)
-	require.WithinDuration(t, time.Now(), first.EndedAt, 5*time.Second)
+	require.WithinDuration(t, time.Now(), first.EndedAt, time.Minute)
 
 	require.True(t, second.Reused)
 	require.Zero(t, second.Dialled)
