@@ -218,14 +218,12 @@ func TestARevokedCallersOpenConnectionIsEndedAndItsNextHandshakeRefused(t *testi
 }
 
 func TestReadinessEndsBeforeOurCertificateDoes(t *testing.T) { // cases I4
-	h := openAs(t, func(h *house) []string {
-		soon := h.leaf(h.pki.ExpiringIn(h.pki.HolderBRCAC(), time.Since(h.pki.Now())+mtls.ReadyMargin+2*time.Second))
-		h.replace("holder/brcac.pem", soon.CertPEM())
-		h.replace("holder/brcac.key", soon.KeyPEM())
-		return nil
-	})
+	h := open(t)
 	require.Contains(t, h.ops("/readyz"), `"status":"ok"`)
-	require.Contains(t, h.ops("/readyz"), "webhook-client): 0 days left")
+	soon := h.leaf(h.pki.ExpiringIn(h.pki.HolderBRCAC(), time.Since(h.pki.Now())+mtls.ReadyMargin+2*time.Second))
+	h.replace("holder/brcac.key", soon.KeyPEM())
+	h.replace("holder/brcac.pem", soon.CertPEM())
+	h.until("the note", func() bool { return strings.Contains(h.ops("/readyz"), "webhook-client): 0 days left") })
 	h.until("readiness to end", func() bool { return strings.Contains(h.ops("/readyz"), "certificates: ") })
 	require.Contains(t, h.ops("/readyz"), `"status":"unavailable"`)
 	h.until("the figure", func() bool { return h.metric(`arauto_certificate_days_left{role="webhook-client"}`) == 0 })
