@@ -90,7 +90,7 @@ func (a *archive) seal() {
 	require.Eventually(a.t, func() bool { // the horizon is the server's, and others may be writing on it
 		out, err := a.store.Seal(a.t.Context(), a.key)
 		return err == nil && !out.More && out.Horizon >= next
-	}, time.Minute, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 }
 
 // raw asks as an auditor for what need not be JSON.

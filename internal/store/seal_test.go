@@ -66,7 +66,7 @@ func (s *sealedHistory) seal() (total store.Sealed) {
 		out.Entries += total.Entries
 		total = out
 		return !out.More && !out.Busy && out.Horizon >= next
-	}, time.Minute, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 	return total
 }
 
