@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
@@ -230,7 +231,7 @@ func (b *breachWriter) account(r *notice.ClockReport) error {
 	for _, client := range slices.Sorted(maps.Keys(r.ByClient)) {
 		b.tally(fmt.Sprintf("%s %q", w[1], client), r.ByClient[client])
 	}
-	fmt.Fprintf(b.file, "\n%s:%s\n", w[17], counts(r.Silent, func(s string) string { return s }))
+	fmt.Fprintf(b.file, "\n%s:%s\n", w[17], counts(r.Silent, nil, func(s string) string { return s }))
 	return nil
 }
 
@@ -242,17 +243,19 @@ func (b *breachWriter) tally(name string, t *notice.Tally) {
 		fmt.Fprintf(b.file, "  %s: p50 %s, p95 %s, p99 %s, max %s\n", w[8+n], s.Percentile(50).Duration(), s.Percentile(95).Duration(), s.Percentile(99).Duration(), s.Max().Duration())
 	}
 	fmt.Fprintf(b.file, "  %s %d: %d %s, %d %s, %d %s\n", w[10], t.Retries, t.RetriesOnTime, w[11], t.RetriesLate, w[12], t.RetriesEarly, w[13])
-	fmt.Fprintf(b.file, "  %s:%s\n  %s:%s\n", w[14], counts(t.LateBy, cause), w[15], counts(t.RetriesBy, cause))
-	fmt.Fprintf(b.file, "  %s:%s\n", w[16], counts(t.States, func(s notice.State) string { return string(s) }))
+	fmt.Fprintf(b.file, "  %s:%s\n  %s:%s\n", w[14], counts(t.LateBy, notice.Delays(), cause), w[15], counts(t.RetriesBy, notice.Delays(), cause))
+	fmt.Fprintf(b.file, "  %s:%s\n", w[16], counts(t.States, nil, func(s notice.State) string { return string(s) }))
 }
 
-// counts lists how often what was seen, in the order of names.
-func counts[K ~string](m map[K]int64, name func(K) string) string {
+// counts lists how often what was seen, in a given order; what that does not have comes first, in the order of names.
+func counts[K ~string](m map[K]int64, order []K, name func(K) string) string {
 	if len(m) == 0 {
 		return " 0"
 	}
 	out := ""
-	for _, k := range slices.Sorted(maps.Keys(m)) {
+	for _, k := range slices.SortedFunc(maps.Keys(m), func(a, b K) int {
+		return cmp.Or(cmp.Compare(slices.Index(order, a), slices.Index(order, b)), cmp.Compare(a, b))
+	}) {
 		out += fmt.Sprintf(" %d %s,", m[k], name(k))
 	}
 	return out[:len(out)-1]

@@ -113,7 +113,7 @@ func (d differenceWriter) account(r *notice.Reconciliation) error {
 	}
 	found := w[12]
 	if r.Differences > 0 {
-		found = fmt.Sprintf("%d %s:%s", r.Differences, w[11], counts(r.Found, func(f notice.Finding) string { return string(f) }))
+		found = fmt.Sprintf("%d %s:%s", r.Differences, w[11], counts(r.Found, notice.Findings(), func(f notice.Finding) string { return string(f) }))
 	}
 	_, err := fmt.Fprintf(d.out, "%s … %s: %d %s, %d %s, %d %s; %s\n", moment(r.From), moment(r.To), total, w[8], r.Resources, w[9], r.Queued, w[10], found)
 	return err

@@ -155,7 +155,7 @@ func (in *Internal) listEntries(x *exchange) error {
 	var after notice.Position
 	if cursor, there := p["cursor"]; there {
 		if after, err = openPosition(key, parts, cursor); err != nil {
-			return wrong("cursor", "not a cursor of this very search; leave it out to begin anew", "não é um cursor desta mesma consulta; omita-o para recomeçar")
+			return wrongCursor()
 		}
 	}
 	page, err := in.cfg.Audited.Search(ctx, s, after, limit)
@@ -282,16 +282,21 @@ func (x *exchange) sized(known ...string) (int64, map[string]string, error) {
 	return n, p, nil
 }
 
-func (in *Internal) getEntry(x *exchange) error {
-	seq, err := x.seq()
-	if err != nil {
-		return err
+// logAt opens the log for one entry of it, whose position the path has.
+func (in *Internal) logAt(x *exchange) (log evidence.Log, seq int64, done func(), err error) {
+	if seq, err = x.seq(); err != nil {
+		return nil, 0, nil, err
 	}
 	size, _, err := x.sized()
 	if err != nil {
-		return err
+		return nil, 0, nil, err
 	}
-	log, done, err := in.cfg.Audited.Open(x.r.Context(), size)
+	log, done, err = in.cfg.Audited.Open(x.r.Context(), size)
+	return log, seq, done, err
+}
+
+func (in *Internal) getEntry(x *exchange) error {
+	log, seq, done, err := in.logAt(x)
 	if err != nil {
 		return err
 	}
@@ -310,15 +315,7 @@ func (in *Internal) getEntry(x *exchange) error {
 }
 
 func (in *Internal) getProof(x *exchange) error {
-	seq, err := x.seq()
-	if err != nil {
-		return err
-	}
-	size, _, err := x.sized()
-	if err != nil {
-		return err
-	}
-	log, done, err := in.cfg.Audited.Open(x.r.Context(), size)
+	log, seq, done, err := in.logAt(x)
 	if err != nil {
 		return err
 	}

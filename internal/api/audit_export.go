@@ -108,13 +108,18 @@ func (in *Internal) listExports(x *exchange) error {
 	return in.view(x, len(list), out)
 }
 
-// getExport tells how far an export is. Whoever waits for it asks often, so that the same question is counted.
-func (in *Internal) getExport(x *exchange) error {
+// export reads the export that the path names.
+func (in *Internal) export(x *exchange) (notice.Export, error) {
 	id, err := x.id16()
 	if err != nil {
-		return err
+		return notice.Export{}, err
 	}
-	e, err := in.cfg.Exports.Export(x.r.Context(), id)
+	return in.cfg.Exports.Export(x.r.Context(), id)
+}
+
+// getExport tells how far an export is. Whoever waits for it asks often, so that the same question is counted.
+func (in *Internal) getExport(x *exchange) error {
+	e, err := in.export(x)
 	if err != nil {
 		return err
 	}
@@ -126,11 +131,7 @@ const pieceWithin = 30 * time.Second
 
 // getExportFile hands over the file, piece by piece, after it is recorded who gets it.
 func (in *Internal) getExportFile(x *exchange) error {
-	id, err := x.id16()
-	if err != nil {
-		return err
-	}
-	e, err := in.cfg.Exports.Export(x.r.Context(), id)
+	e, err := in.export(x)
 	if err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (in *Internal) getExportFile(x *exchange) error {
 	if !known {
 		return conflict("the file is of a format that this version does not know")
 	}
-	first, err := in.cfg.Exports.ExportPiece(x.r.Context(), id, 0)
+	first, err := in.cfg.Exports.ExportPiece(x.r.Context(), e.ID, 0)
 	if err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (in *Internal) getExportFile(x *exchange) error {
 		if _, err := x.w.Write(piece); err != nil {
 			return nil //nolint:nilerr // a reader who is gone is no concern of ours
 		}
-		if piece, err = in.cfg.Exports.ExportPiece(x.r.Context(), id, n); err != nil {
+		if piece, err = in.cfg.Exports.ExportPiece(x.r.Context(), e.ID, n); err != nil {
 			return err // the connection ends, so that half a file does not look like a whole one
 		}
 	}

@@ -85,12 +85,7 @@ func (a *archive) exec(sql string) {
 
 func (a *archive) seal() {
 	a.t.Helper()
-	var next int64
-	require.NoError(a.t, a.owner.QueryRow(a.t.Context(), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&next))
-	require.Eventually(a.t, func() bool { // the horizon is the server's, and others may be writing on it
-		out, err := a.store.Seal(a.t.Context(), a.key)
-		return err == nil && !out.More && out.Horizon >= next
-	}, 30*time.Second, time.Millisecond)
+	storetest.Seal(a.t, a.store, a.owner, a.key)
 }
 
 // raw asks as an auditor for what need not be JSON.

@@ -43,6 +43,11 @@ func openCursor(key []byte, f notice.Filter, cursor string) (notice.Position, er
 	return openPosition(key, partsOf(f), cursor)
 }
 
+// wrongCursor is the answer to a cursor that cannot be opened.
+func wrongCursor() error {
+	return wrong("cursor", "not a cursor of this very search; leave it out to begin anew", "não é um cursor desta mesma consulta; omita-o para recomeçar")
+}
+
 // openPosition reads a position back; errCursor for whatever was not sealed with this key for this search.
 func openPosition(key []byte, parts []string, cursor string) (notice.Position, error) {
 	if len(cursor) != base64.RawURLEncoding.EncodedLen(cursorSize) {

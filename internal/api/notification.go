@@ -28,8 +28,7 @@ func (in *Internal) listNotifications(x *exchange) error {
 	}
 	if cursor != "" {
 		if f.After, err = openCursor(key, f, cursor); err != nil {
-			return wrong("cursor", "not a cursor of this very search; leave it out to begin anew",
-				"não é um cursor desta mesma consulta; omita-o para recomeçar")
+			return wrongCursor()
 		}
 	}
 	records, next, err := in.history.Notifications(ctx, f)

@@ -92,6 +92,15 @@ type Entry struct {
 	Facts          string // JSON, exactly as stored
 }
 
+// Value is what a column has, zero for NULL.
+func Value[T any](column *T) T {
+	if column == nil {
+		var null T
+		return null
+	}
+	return *column
+}
+
 // Columns names the columns of an entry in the order of the record, with the member each becomes.
 func Columns() [][2]string {
 	return [][2]string{

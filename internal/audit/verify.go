@@ -29,6 +29,10 @@ type Verdict struct {
 
 // Verifier walks a log from its first entry to its last and compares it with signed checkpoints. The zero value is ready.
 type Verifier struct {
+	// Complete, when set, is told every subtree of the records, or of what is left of them, that becomes complete: its
+	// level, its number in that level and its hash. Level 0 are the leaves.
+	Complete func(level int, n int64, h Hash)
+
 	tree    Range
 	waiting []Checkpoint // ahead of the tree, the smallest first
 	good    int64        // size of the last checkpoint that agreed
@@ -72,7 +76,9 @@ func (v *Verifier) Expect(checkpoints ...Checkpoint) error {
 }
 
 // Add takes the record at the next position.
-func (v *Verifier) Add(record []byte) error {
+func (v *Verifier) Add(record []byte) error { return v.add(record, Leaf(record)) }
+
+func (v *Verifier) add(record []byte, leaf Hash) error {
 	seq, err := Seq(record)
 	if err != nil {
 		return &Fault{v.tree.Size(), err.Error()}
@@ -91,19 +97,20 @@ func (v *Verifier) Add(record []byte) error {
 		}
 		v.dropped = r.Facts.Dropped
 	}
-	return v.grow(Leaf(record))
+	return v.grow(leaf)
 }
 
 // AddBeside takes the record at the next position together with the leaf that stands beside it, in an export. When
 // records turn out not to be what was signed while the leaves are, the fault names the very record.
-func (v *Verifier) AddBeside(record []byte, leaf Hash) error {
-	if v.beside == nil && Leaf(record) != leaf {
+func (v *Verifier) AddBeside(record []byte, beside Hash) error {
+	leaf := Leaf(record)
+	if v.beside == nil && leaf != beside {
 		v.differs, v.beside = v.tree.Size(), v.tree.clone()
 	}
 	if v.beside != nil {
-		v.beside.Append(leaf, nil)
+		v.beside.Append(beside, nil)
 	}
-	return v.Add(record)
+	return v.add(record, leaf)
 }
 
 // first prefers, of two faults, the one that shows earlier in the log.
@@ -118,7 +125,8 @@ func (v *Verifier) first(err error) error {
 // AddEntry takes the entry at the next position and returns its leaf.
 func (v *Verifier) AddEntry(e *Entry) (Hash, error) {
 	v.scratch = e.AppendRecord(v.scratch[:0], v.tree.Size())
-	return Leaf(v.scratch), v.Add(v.scratch)
+	leaf := Leaf(v.scratch)
+	return leaf, v.add(v.scratch, leaf)
 }
 
 // AddRemoved takes the leaf of an entry that is no longer there, with the time it had. Finish asks for the entry that
@@ -146,7 +154,7 @@ func (v *Verifier) AddRemoved(at Instant, leaf Hash) error {
 func (v *Verifier) Size() int64 { return v.tree.Size() }
 
 func (v *Verifier) grow(leaf Hash) error {
-	v.tree.Append(leaf, nil)
+	v.tree.Append(leaf, v.Complete)
 	return v.compare()
 }
 

@@ -18,10 +18,10 @@ import (
 // ErrDossier means that a dossier was asked for in a form there is not.
 var ErrDossier = errors.New("a dossier is html or text, in pt or en")
 
-// Dossier writes down what the log has about one resource, for people: each change with its decision, each attempt, each
-// answer, each poll. id is the resource's, or that of a notification, a change or an interaction about it. format is "html" or
-// "text", lang "pt" or "en"; ErrDossier otherwise. Every entry is verified first. It returns how many there are; IsNothing
-// tells of the error that there is none.
+// Dossier writes down what the log has about one resource, for people: the clock proof of each notification, and each
+// change with its decision, each attempt, each answer, each poll. id is the resource's, or that of a notification, a change
+// or an interaction about it. format is "html" or "text", lang "pt" or "en"; ErrDossier otherwise. Every entry is verified
+// first. It returns how many there are; an error that knows NotFound() bool and answers true means that there is none.
 func Dossier(ctx context.Context, log Log, id, format, lang string) (text []byte, entries int64, err error) {
 	words, known := dossierWords[lang]
 	if !known || format != "html" && format != "text" {
@@ -53,6 +53,7 @@ type dossier struct {
 	Size       int64
 	Root       string
 	SealedAt   string
+	Clock      []notice.ClockWords
 	Events     []dossierEvent
 	Checkpoint string
 }
@@ -99,7 +100,43 @@ func collect(ctx context.Context, log Log, id string, words map[string]string) (
 		d.Events = append(d.Events, event(e, words))
 	}
 	d.Clients = strings.Join(clients, ", ")
-	return d, nil
+	d.Clock, err = clock(ctx, log, found, words["clock"])
+	return d, err
+}
+
+// clock judges each notification by the entries of the resource. What the log does not know yet has not happened: a
+// notification that waits is judged as of the checkpoint. The instants of other entries, by which a standstill is told, are
+// taken as they stand.
+func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]notice.ClockWords, error) {
+	facts := make([]notice.Fact, len(found))
+	for i := range found {
+		facts[i] = fact(found[i].Entry)
+	}
+	records, err := notice.RecordsOf(facts)
+	if err != nil {
+		return nil, err
+	}
+	timings, err := notice.TimingsOf(records, log.Head().Checkpoint.At.Time(), func(from, to time.Time) ([]notice.Quiet, error) {
+		return log.Quiet(ctx, from, to)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []notice.ClockWords
+	for i := range timings {
+		out = append(out, timings[i].Words(lang))
+	}
+	return out, nil
+}
+
+// fact is an entry in the words of the rules.
+func fact(e *audit.Entry) notice.Fact {
+	return notice.Fact{
+		ID: notice.ID(e.ID), At: e.At.Time(), Kind: e.Kind, Client: notice.ClientID(audit.Value(e.ClientID)), ResourceKind: ofb.Kind(audit.Value(e.ResourceKind)),
+		ResourceID: audit.Value(e.ResourceID), Revision: audit.Value(e.Revision), Notification: notice.ID(audit.Value(e.NotificationID)), Change: notice.ID(audit.Value(e.ChangeID)),
+		Interaction: notice.ID(audit.Value(e.InteractionID)), Number: int(audit.Value(e.Number)), Outcome: notice.Outcome(audit.Value(e.Outcome)),
+		Closes: notice.State(audit.Value(e.Closes)), Facts: []byte(e.Facts),
+	}
 }
 
 // about finds all entries of the resource that an id leads to.

@@ -9,8 +9,8 @@ package evidence
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"time"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/notice"
@@ -25,6 +25,8 @@ type Log interface {
 	At(ctx context.Context, seq int64) (*audit.Sealed, error)
 	// Prove is the path from an entry to the checkpoint's root.
 	Prove(ctx context.Context, seq int64) ([]audit.Hash, error)
+	// Quiet lists stretches between two instants in which nothing was committed that is in the log.
+	Quiet(ctx context.Context, from, to time.Time) ([]notice.Quiet, error)
 	// Checkpoints are all signed notes up to the head's, that one last.
 	Checkpoints(ctx context.Context) ([][]byte, error)
 }
@@ -62,9 +64,3 @@ func (e errNothing) Error() string { return string(e) }
 
 // NotFound tells callers that know no evidence.
 func (errNothing) NotFound() bool { return true }
-
-// IsNothing tells whether a dossier was asked for of which the log knows nothing.
-func IsNothing(err error) bool {
-	var nothing errNothing
-	return errors.As(err, &nothing)
-}

@@ -180,6 +180,63 @@ func TimingOf(r *Record, quiet []Quiet, now time.Time) Timing {
 	return t
 }
 
+// quietMost is how much of the history is looked at for one call of TimingsOf; a longer wait is a standstill or a
+// backlog, and its beginning tells which.
+const quietMost = 6 * time.Hour
+
+// TimingsOf judges notifications, which are in the order of time. Only lateness needs a cause, and only a cause needs to
+// know of standstills: quiet is asked at most once for the stretches in which nobody committed anything, and need not
+// leave out shorter ones or those around. Its error is returned.
+func TimingsOf(records []Record, now time.Time, quiet func(from, to time.Time) ([]Quiet, error)) ([]Timing, error) {
+	out := make([]Timing, len(records))
+	var from, to time.Time
+	for n := range records {
+		out[n] = TimingOf(&records[n], nil, now)
+		if len(out[n].Breaches()) == 0 {
+			continue
+		}
+		begin, end := out[n].late(now)
+		if from.IsZero() || begin.Before(from) {
+			from = begin
+		}
+		to = later(to, end)
+	}
+	if from.IsZero() {
+		return out, nil
+	}
+	if limit := from.Add(quietMost); to.After(limit) {
+		to = limit
+	}
+	still, err := quiet(from, to)
+	if err != nil {
+		return nil, err
+	}
+	for n := range records {
+		if len(out[n].Breaches()) > 0 {
+			out[n] = TimingOf(&records[n], still, now)
+		}
+	}
+	return out, nil
+}
+
+// late is the time in which a late notification was late.
+func (t *Timing) late(now time.Time) (from, to time.Time) {
+	from, to = t.ReceivedAt.Time, now
+	for n := range t.Attempts {
+		a := &t.Attempts[n]
+		if n == 0 {
+			to = a.ClaimedAt.Time
+			if !t.First.Late() {
+				from = a.EndedAt.Time
+			}
+		}
+		if a.Gap == TooLate {
+			to = a.ClaimedAt.Time
+		}
+	}
+	return from, to
+}
+
 // judgeFirst gives the verdicts on the first attempt, and the cause when it is late.
 func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 	started := now

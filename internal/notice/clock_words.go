@@ -11,6 +11,7 @@ var clockWords = map[string]map[string]string{
 		"notification": "notificação", "event": "evento", "received": "recebida", "decided": "decidida", "due": "devida", "attempt": "tentativa", "claimed": "registrada",
 		"handed": "entregue ao envio", "dialled": "conectada (TCP)", "handshake": "aperto de mãos TLS", "firstbyte": "primeiro byte enviado", "answered": "respondida",
 		"ended": "encerrada", "stored": "resultado gravado", "first": "primeira tentativa", "second": "segunda tentativa", "third": "terceira tentativa",
+		string(Pending): "pendente", string(Delivered): "entregue", string(Exhausted): "desistência, tentativas esgotadas", string(Cancelled): "cancelada",
 		"afterEvent": "após o evento", "afterReceipt": "após a chegada", "afterFailure": "após a falha", "cause": "causa", "notStarted": "não iniciada",
 		string(OnTime): "no prazo", string(TooLate): "atrasada", string(TooEarly): "adiantada", string(NotYet): "aguardando", "manual": "reenvio manual, sem prazo",
 		string(DelayCore): "o núcleo avisou tarde", string(DelayHeld): "o núcleo pediu espera", string(DelayConnect): "conexão com a iniciadora", string(DelayTimer): "prazo disparado tarde",
@@ -21,6 +22,7 @@ var clockWords = map[string]map[string]string{
 		"notification": "notification", "event": "event", "received": "received", "decided": "decided", "due": "due", "attempt": "attempt", "claimed": "recorded",
 		"handed": "handed to the sender", "dialled": "connected (TCP)", "handshake": "TLS handshake", "firstbyte": "first byte out", "answered": "answered",
 		"ended": "ended", "stored": "outcome stored", "first": "first attempt", "second": "second attempt", "third": "third attempt",
+		string(Pending): "pending", string(Delivered): "delivered", string(Exhausted): "given up, attempts exhausted", string(Cancelled): "cancelled",
 		"afterEvent": "after the event", "afterReceipt": "after arrival", "afterFailure": "after the failure", "cause": "cause", "notStarted": "not started",
 		string(OnTime): "on time", string(TooLate): "late", string(TooEarly): "early", string(NotYet): "waiting", "manual": "resent by hand, without a schedule",
 		string(DelayCore): "the core told late", string(DelayHeld): "the core asked to wait", string(DelayConnect): "connecting to the initiator", string(DelayTimer): "deadline fired late",
@@ -39,23 +41,42 @@ func wordsOf(lang string) map[string]string {
 	return clockWords["en"]
 }
 
-// Lines puts a clock proof into words, in Portuguese (pt) or English: the verdicts first, then each instant with its
-// distance from the event.
-func (t *Timing) Lines(lang string) []string {
+// ClockWords is a clock proof for people.
+type ClockWords struct {
+	Heading  string
+	Verdicts []string // on the first attempt, and on each retry
+	Steps    []ClockStep
+}
+
+// ClockStep is one instant of a clock proof, or the beginning of an attempt, which has no instant of its own.
+type ClockStep struct {
+	Attempt  bool   // What names an attempt, whose instants follow
+	Within   bool   // it belongs to the attempt before
+	At       string // UTC, to the microsecond
+	Distance string // from the event
+	What     string
+}
+
+// Words puts a clock proof into words, in Portuguese (pt) or English.
+func (t *Timing) Words(lang string) ClockWords {
 	w := wordsOf(lang)
-	out := []string{fmt.Sprintf("%s %s  %s %q  %q  %s", w["notification"], t.Notification, t.Kind, t.ResourceID, t.Client, t.State)}
-	out = append(out, t.verdicts(w)...)
-	instant := func(indent, name string, m Moment) {
+	out := ClockWords{
+		Heading:  fmt.Sprintf("%s %s  %s %q  %q  %s", w["notification"], t.Notification, t.Kind, t.ResourceID, t.Client, w[string(t.State)]),
+		Verdicts: t.verdicts(w),
+	}
+	instant := func(within bool, name string, m Moment) {
 		if !m.IsZero() {
-			out = append(out, fmt.Sprintf("%s%s  %12s  %s", indent, m.UTC().Format("2006-01-02 15:04:05.000000"), distance(m.Sub(t.OccurredAt.Time)), w[name]))
+			out.Steps = append(out.Steps, ClockStep{
+				Within: within, At: m.UTC().Format("2006-01-02 15:04:05.000000"), Distance: distance(m.Sub(t.OccurredAt.Time)), What: w[name],
+			})
 		}
 	}
-	instant("  ", "event", t.OccurredAt)
-	instant("  ", "received", t.ReceivedAt)
-	instant("  ", "decided", t.DecidedAt)
+	instant(false, "event", t.OccurredAt)
+	instant(false, "received", t.ReceivedAt)
+	instant(false, "decided", t.DecidedAt)
 	for i := range t.Attempts {
 		a := &t.Attempts[i]
-		out = append(out, fmt.Sprintf("  %s %d  %s  %s", w["attempt"], a.Number, a.Interaction, a.Outcome))
+		out.Steps = append(out.Steps, ClockStep{Attempt: true, What: fmt.Sprintf("%s %d  %s  %s", w["attempt"], a.Number, a.Interaction, a.Outcome)})
 		for _, step := range []struct {
 			name string
 			at   Moment
@@ -70,7 +91,28 @@ func (t *Timing) Lines(lang string) []string {
 			{"ended", a.EndedAt},
 			{"stored", a.StoredAt},
 		} {
-			instant("    ", step.name, step.at)
+			instant(true, step.name, step.at)
+		}
+	}
+	return out
+}
+
+// Lines are the words of a clock proof as plain text: the verdicts first, then each instant with its distance from the
+// event.
+func (t *Timing) Lines(lang string) []string {
+	words := t.Words(lang)
+	out := []string{words.Heading}
+	for _, v := range words.Verdicts {
+		out = append(out, "  "+v)
+	}
+	for _, s := range words.Steps {
+		switch {
+		case s.Attempt:
+			out = append(out, "  "+s.What)
+		case s.Within:
+			out = append(out, fmt.Sprintf("    %s  %12s  %s", s.At, s.Distance, s.What))
+		default:
+			out = append(out, fmt.Sprintf("  %s  %12s  %s", s.At, s.Distance, s.What))
 		}
 	}
 	return out
@@ -79,11 +121,11 @@ func (t *Timing) Lines(lang string) []string {
 // verdicts are one line for the first attempt and one for each retry.
 func (t *Timing) verdicts(w map[string]string) []string {
 	if t.Manual {
-		return []string{"  " + w["manual"]}
+		return []string{w["manual"]}
 	}
 	var out []string
 	if v := t.First; v.FromEvent != "" {
-		line := fmt.Sprintf("  %s: %s, %s %s; %s, %s %s", w["first"], w[string(v.FromEvent)], seconds(v.SinceEvent), w["afterEvent"],
+		line := fmt.Sprintf("%s: %s, %s %s; %s, %s %s", w["first"], w[string(v.FromEvent)], seconds(v.SinceEvent), w["afterEvent"],
 			w[string(v.FromReceipt)], seconds(v.SinceReceipt), w["afterReceipt"])
 		if len(t.Attempts) == 0 {
 			line += " (" + w["notStarted"] + ")"
@@ -92,7 +134,7 @@ func (t *Timing) verdicts(w map[string]string) []string {
 	}
 	for i := 1; i < len(t.Attempts); i++ {
 		if a := &t.Attempts[i]; a.Gap != "" {
-			out = append(out, fmt.Sprintf("  %s: %s, %s %s", w[[...]string{"second", "third"}[min(i-1, 1)]], w[string(a.Gap)], seconds(a.Since), w["afterFailure"])+because(w, a.Cause))
+			out = append(out, fmt.Sprintf("%s: %s, %s %s", w[[...]string{"second", "third"}[min(i-1, 1)]], w[string(a.Gap)], seconds(a.Since), w["afterFailure"])+because(w, a.Cause))
 		}
 	}
 	return out

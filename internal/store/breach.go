@@ -83,13 +83,13 @@ SELECT a.notification_id::text, a.id::text, a.change_id::text, a.kind, a.at, a.c
 FROM entry a WHERE a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend') AND a.at < $2 AND `
 
 const timingAttempts = `
-SELECT e.notification_id::text, e.kind, e.at, e.interaction_id::text, e.number, e.outcome, e.closes, e.facts::text
+SELECT e.notification_id::text, e.id::text, e.kind, e.at, e.interaction_id::text, e.number, e.outcome, e.closes, e.facts::text
 FROM entry e WHERE e.notification_id = ANY($1::uuid[]) AND e.at >= $2 AND e.kind IN ('attempt', 'result', 'cancelled') ORDER BY e.number, e.kind, e.at`
 
 // Timings hands over the clock proof of each notification of a period, in the order of their decisions. An error of
 // each ends it and is returned.
 func (i *Inspector) Timings(ctx context.Context, p notice.Period, each func(*notice.Timing) error) error {
-	still := &stillness{db: i.db}
+	still := stillnessOf(i.db)
 	for {
 		rows, now, err := i.announced(ctx, p)
 		if err != nil {
@@ -99,7 +99,7 @@ func (i *Inspector) Timings(ctx context.Context, p notice.Period, each func(*not
 		if err != nil {
 			return unavailable("read attempts", err)
 		}
-		timings, err := still.judge(ctx, records, now)
+		timings, err := notice.TimingsOf(records, now, still.within(ctx, now))
 		if err != nil {
 			return unavailable("look for standstills", err)
 		}
@@ -117,7 +117,7 @@ func (i *Inspector) Timings(ctx context.Context, p notice.Period, each func(*not
 }
 
 // announced reads one page of the entries that made notifications, and the database's clock.
-func (i *Inspector) announced(ctx context.Context, p notice.Period) ([]announcedRow, time.Time, error) {
+func (i *Inspector) announced(ctx context.Context, p notice.Period) ([]factRow, time.Time, error) {
 	var now time.Time
 	if err := i.db.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
 		return nil, now, err
@@ -134,7 +134,7 @@ func (i *Inspector) announced(ctx context.Context, p notice.Period) ([]announced
 	if err != nil {
 		return nil, now, err
 	}
-	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r announcedRow, err error) {
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r factRow, err error) {
 		err = row.Scan(&r.NotificationID, &r.ID, &r.ChangeID, &r.Kind, &r.At, &r.ClientID, &r.ResourceKind, &r.ResourceID, &r.Revision, &r.Facts)
 		return r, err
 	})
@@ -142,19 +142,17 @@ func (i *Inspector) announced(ctx context.Context, p notice.Period) ([]announced
 }
 
 // records adds attempts and state to announcements.
-func (i *Inspector) records(ctx context.Context, rows []announcedRow) ([]notice.Record, error) {
+func (i *Inspector) records(ctx context.Context, rows []factRow) ([]notice.Record, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
+	out, index, err := begun(rows)
+	if err != nil {
+		return nil, err
+	}
 	ids := make([]string, len(rows))
-	out := make([]notice.Record, len(rows))
-	index := make(map[string]*notice.Record, len(rows))
-	for n, r := range rows {
-		var err error
-		if out[n], err = recordOf(r); err != nil {
-			return nil, err
-		}
-		ids[n], index[r.NotificationID] = r.NotificationID, &out[n]
+	for n := range rows {
+		ids[n] = rows[n].NotificationID
 	}
 	found, err := i.db.Query(ctx, timingAttempts, ids, rows[0].At.Add(-clockBack))
 	if err != nil {
@@ -162,11 +160,11 @@ func (i *Inspector) records(ctx context.Context, rows []announcedRow) ([]notice.
 	}
 	defer found.Close()
 	for found.Next() {
-		var a attemptRow
-		if err := found.Scan(&a.NotificationID, &a.Kind, &a.At, &a.InteractionID, &a.Number, &a.Outcome, &a.Closes, &a.Facts); err != nil {
+		var a factRow
+		if err := found.Scan(&a.NotificationID, &a.ID, &a.Kind, &a.At, &a.InteractionID, &a.Number, &a.Outcome, &a.Closes, &a.Facts); err != nil {
 			return nil, err
 		}
-		if err := addAttempt(index[a.NotificationID], a); err != nil {
+		if err := tell(index, &a); err != nil {
 			return nil, err
 		}
 	}
@@ -188,8 +186,8 @@ func (s *Store) Timing(ctx context.Context, id notice.ID) (notice.Timing, error)
 	if err := s.query.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
 		return notice.Timing{}, unavailable("read the clock", err)
 	}
-	still := &stillness{db: s.query}
-	timings, err := still.judge(ctx, []notice.Record{r}, now)
+	still := stillnessOf(s.query)
+	timings, err := notice.TimingsOf([]notice.Record{r}, now, still.within(ctx, now))
 	if err != nil {
 		return notice.Timing{}, unavailable("look for standstills", err)
 	}
@@ -208,68 +206,30 @@ func (s *Store) ClockReport(ctx context.Context, p notice.Period, breach func(*n
 
 // stillness finds the stretches in which nobody committed anything, looking at each instant once at most.
 type stillness struct {
-	db       querier
+	// instants reads when something was committed between two instants, those left out, in order.
+	instants func(ctx context.Context, from, to time.Time) (pgx.Rows, error)
 	from, to time.Time // looked at
 	quiet    []notice.Quiet
+}
+
+// stillnessOf looks at the history itself, what is not sealed yet included.
+func stillnessOf(db querier) *stillness {
+	return &stillness{instants: func(ctx context.Context, from, to time.Time) (pgx.Rows, error) {
+		return db.Query(ctx, "SELECT at FROM entry WHERE at > $1 AND at < $2 ORDER BY at", from, to)
+	}}
 }
 
 const (
 	quietAfter = 500 * time.Millisecond // a shorter stretch explains nothing
 	quietSlice = 5 * time.Minute        // of the history is looked at in one statement
-	quietMost  = 6 * time.Hour          // of the history is looked at for one page; a longer wait is a standstill or a backlog, and its beginning tells which
 )
 
-// judge gives the clock proofs of records, which are in the order of time. Only lateness needs a cause, and only a cause
-// needs to know of standstills.
-func (s *stillness) judge(ctx context.Context, records []notice.Record, now time.Time) ([]notice.Timing, error) {
-	out := make([]notice.Timing, len(records))
-	var from, to time.Time
-	for n := range records {
-		out[n] = notice.TimingOf(&records[n], nil, now)
-		if len(out[n].Breaches()) == 0 {
-			continue
-		}
-		begin, end := span(&out[n], now)
-		if from.IsZero() || begin.Before(from) {
-			from = begin
-		}
-		if end.After(to) {
-			to = end
-		}
+// within answers what was quiet between two instants, as notice.TimingsOf asks.
+func (s *stillness) within(ctx context.Context, now time.Time) func(from, to time.Time) ([]notice.Quiet, error) {
+	return func(from, to time.Time) ([]notice.Quiet, error) {
+		err := s.look(ctx, from, to, now)
+		return s.quiet, err
 	}
-	if from.IsZero() {
-		return out, nil
-	}
-	if limit := from.Add(quietMost); to.After(limit) {
-		to = limit
-	}
-	if err := s.look(ctx, from, to, now); err != nil {
-		return nil, err
-	}
-	for n := range records {
-		if len(out[n].Breaches()) > 0 {
-			out[n] = notice.TimingOf(&records[n], s.quiet, now)
-		}
-	}
-	return out, nil
-}
-
-// span is the time in which a late notification was late.
-func span(t *notice.Timing, now time.Time) (from, to time.Time) {
-	from, to = t.ReceivedAt.Time, now
-	for n := range t.Attempts {
-		a := &t.Attempts[n]
-		if n == 0 {
-			to = a.ClaimedAt.Time
-			if !t.First.Late() {
-				from = a.EndedAt.Time
-			}
-		}
-		if a.Gap == notice.TooLate {
-			to = a.ClaimedAt.Time
-		}
-	}
-	return from, to
 }
 
 // look makes known what was quiet between two instants. It looks a whole slice ahead, since the next page will ask.
@@ -293,7 +253,7 @@ func (s *stillness) look(ctx context.Context, from, to, now time.Time) error {
 
 // slice looks at the history from where the last look ended.
 func (s *stillness) slice(ctx context.Context, end time.Time) error {
-	rows, err := s.db.Query(ctx, "SELECT at FROM entry WHERE at > $1 AND at < $2 ORDER BY at", s.to, end)
+	rows, err := s.instants(ctx, s.to, end)
 	if err != nil {
 		return err
 	}

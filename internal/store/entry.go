@@ -1,8 +1,6 @@
 package store
 
 import (
-	"time"
-
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -12,18 +10,18 @@ import (
 
 // Kinds of entries. They are part of the audit format and are never renamed.
 const (
-	entryChange      = "change"      // a change became current, or was stored as superseded, with its decision
-	entryDecision    = "decision"    // a stored change was judged again after a late revision
-	entryDuplicate   = "duplicate"   // the same change came again
-	entryConflict    = "conflict"    // a change contradicts what is stored
-	entryQuarantined = "quarantined" // a change that cannot be applied was put aside
-	entryAttempt     = "attempt"     // an attempt was recorded, before it was sent
-	entryResult      = "result"      // an attempt ended
-	entryLateResult  = "late-result" // an attempt's end came after its rescue
-	entryCancelled   = "cancelled"   // a waiting notification was cancelled
-	entryResend      = "resend"      // an operator asked for one more POST
-	entryRegistered  = "registered"  // a registration was put or removed
-	entryAdmin       = "admin"       // an administrative act
+	entryChange      = notice.FactChange    // a change became current, or was stored as superseded, with its decision
+	entryDecision    = notice.FactDecision  // a stored change was judged again after a late revision
+	entryDuplicate   = "duplicate"          // the same change came again
+	entryConflict    = "conflict"           // a change contradicts what is stored
+	entryQuarantined = "quarantined"        // a change that cannot be applied was put aside
+	entryAttempt     = notice.FactAttempt   // an attempt was recorded, before it was sent
+	entryResult      = notice.FactResult    // an attempt ended
+	entryLateResult  = "late-result"        // an attempt's end came after its rescue
+	entryCancelled   = notice.FactCancelled // a waiting notification was cancelled
+	entryResend      = notice.FactResend    // an operator asked for one more POST
+	entryRegistered  = "registered"         // a registration was put or removed
+	entryAdmin       = "admin"              // an administrative act
 )
 
 // entryRow is one fact before it gets its time and transaction from the database.
@@ -72,34 +70,4 @@ func (c *entryColumns) queue(b *pgx.Batch) {
 	if len(c.id) > 0 {
 		b.Queue(insertEntries, c.id, c.kind, c.client, c.resourceKind, c.resourceID, c.revision, c.notification, c.change, c.outcome, c.facts)
 	}
-}
-
-// changeFacts are what an entry keeps of a change beside its columns: never the document, never a value from it.
-type changeFacts struct {
-	System     string        `json:"system"` // replica and version
-	Source     string        `json:"source"`
-	Actor      string        `json:"actor,omitempty"`
-	Role       string        `json:"role,omitempty"`   // of an operator's act
-	Remote     string        `json:"remote,omitempty"` // address and port it came from
-	APIVersion string        `json:"apiVersion,omitempty"`
-	Status     ofb.Status    `json:"status,omitempty"`
-	From       ofb.Status    `json:"from,omitempty"`
-	Cause      ofb.Cause     `json:"cause,omitempty"`
-	OccurredAt time.Time     `json:"occurredAt,omitzero"`
-	Original   string        `json:"occurredAtAsSent,omitempty"`
-	NotBefore  time.Time     `json:"notBefore,omitzero"`
-	BeganUS    int64         `json:"beganMicros,omitempty"`  // from arrival to the beginning of this transaction, whose instant "at" is
-	WaitedUS   int64         `json:"waitedMicros,omitempty"` // from arrival to the writing of this entry in it
-	DataHash   string        `json:"dataHash,omitempty"`     // SHA-256 of the canonical document, hex
-	StoredHash string        `json:"storedHash,omitempty"`   // of a conflict: what is stored
-	Fields     []string      `json:"fields,omitempty"`       // watched fields that differ, by pointer
-	Event      ofb.EventType `json:"event,omitempty"`
-	EventAt    time.Time     `json:"eventAt,omitzero"`
-	Clause     string        `json:"clause,omitempty"` // by which it is announced
-	Reason     ofb.Silence   `json:"reason,omitempty"` // why it is not
-	Epoch      int64         `json:"pushEpoch,omitempty"`
-	Why        string        `json:"why,omitempty"` // of a conflict
-	Quarantine string        `json:"quarantine,omitempty"`
-	Overruled  time.Time     `json:"overruledTimer,omitzero"`
-	Codes      []string      `json:"problems,omitempty"` // codes and pointers of a quarantined change
 }

@@ -288,6 +288,19 @@ func (x *Exporter) Checkpoints(ctx context.Context) ([][]byte, error) {
 	return notes, nil
 }
 
+// Quiet lists stretches between two instants in which nothing was committed that is in the log as of the checkpoint; short
+// ones may be missing, and those around may be among them.
+func (x *Exporter) Quiet(ctx context.Context, from, to time.Time) ([]notice.Quiet, error) {
+	still := &stillness{instants: func(ctx context.Context, from, to time.Time) (pgx.Rows, error) {
+		return x.q.Query(ctx, "SELECT at FROM log_position WHERE at > $1 AND at < $2 AND seq < $3 ORDER BY at", from, to, x.Checkpoint.Size)
+	}}
+	quiet, err := still.within(ctx, x.Checkpoint.At.Time())(from, to)
+	if err != nil {
+		return nil, unavailable("look for standstills", err)
+	}
+	return quiet, nil
+}
+
 // CheckpointAt reads the newest checkpoint that was signed at or before a time; ErrNoCheckpoint when none was.
 func (s *Store) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead, error) {
 	// Sizes and times rise together, so the search is by halves over sizes that exist.

@@ -9,34 +9,48 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// announcedRow is the entry that made a notification.
-type announcedRow struct {
+// factRow is an entry that made a notification, tells of an attempt of it, or ended it.
+type factRow struct {
 	NotificationID string
 	ID             string
 	ChangeID       *string
 	Kind           string
 	At             time.Time
-	ClientID       string
-	ResourceKind   int16
-	ResourceID     string
+	ClientID       *string
+	ResourceKind   *int16
+	ResourceID     *string
 	Revision       *int64
-	Facts          string
-}
-
-// attemptRow is an entry about an attempt, or one that ended a notification.
-type attemptRow struct {
-	NotificationID string
-	Kind           string
-	At             time.Time
 	InteractionID  *string
 	Number         *int
 	Outcome        *string
 	Closes         *string
 	Facts          string
+}
+
+// fact is the same in the words of the rules.
+func (r *factRow) fact() (notice.Fact, error) {
+	f := notice.Fact{
+		At: r.At, Kind: r.Kind, Client: notice.ClientID(audit.Value(r.ClientID)), ResourceKind: ofb.Kind(audit.Value(r.ResourceKind)), ResourceID: audit.Value(r.ResourceID),
+		Revision: audit.Value(r.Revision), Number: audit.Value(r.Number), Outcome: notice.Outcome(audit.Value(r.Outcome)), Closes: notice.State(audit.Value(r.Closes)), Facts: []byte(r.Facts),
+	}
+	for _, id := range []struct {
+		to   *notice.ID
+		text string
+	}{{&f.ID, r.ID}, {&f.Notification, r.NotificationID}, {&f.Change, audit.Value(r.ChangeID)}, {&f.Interaction, audit.Value(r.InteractionID)}} {
+		if id.text == "" {
+			continue
+		}
+		var err error
+		if *id.to, err = notice.ParseID(id.text); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
 }
 
 // waitingRow is the queue's row of a notification that is alive.
@@ -86,7 +100,7 @@ func (s *Store) Notifications(ctx context.Context, f notice.Filter) ([]notice.Re
 
 // Notification reads one; ErrNotFound when there is none.
 func (s *Store) Notification(ctx context.Context, id notice.ID) (notice.Record, error) {
-	var rows []announcedRow
+	var rows []factRow
 	err := s.orm.WithContext(ctx).Raw("SELECT "+announcedColumnsSQL+" FROM entry a WHERE a.notification_id = ? AND a.kind IN ('change', 'decision', 'resend')",
 		id.String()).Scan(&rows).Error
 	if err != nil {
@@ -103,7 +117,7 @@ func (s *Store) Notification(ctx context.Context, id notice.ID) (notice.Record, 
 }
 
 // announced reads one page of the entries that made notifications.
-func (s *Store) announced(ctx context.Context, f notice.Filter) ([]announcedRow, error) {
+func (s *Store) announced(ctx context.Context, f notice.Filter) ([]factRow, error) {
 	switch f.State {
 	case notice.Exhausted:
 		return s.announcedBy(ctx, f, s.closed(ctx, f))
@@ -120,7 +134,7 @@ func (s *Store) announced(ctx context.Context, f notice.Filter) ([]announcedRow,
 	if f.ResourceID != "" {
 		q = q.Where("a.resource_id = ? AND a.number IS NULL", f.ResourceID)
 	}
-	var rows []announcedRow
+	var rows []factRow
 	err := narrow(q, f, "a.at", "a.notification_id", "a.client_id", "a.resource_kind").Limit(f.Limit).Scan(&rows).Error
 	return rows, err
 }
@@ -177,7 +191,7 @@ func (s *Store) alive(ctx context.Context, f notice.Filter, stale bool) *gorm.DB
 }
 
 // announcedBy merges what the finders found and reads their announcements.
-func (s *Store) announcedBy(ctx context.Context, f notice.Filter, finders ...*gorm.DB) ([]announcedRow, error) {
+func (s *Store) announcedBy(ctx context.Context, f notice.Filter, finders ...*gorm.DB) ([]factRow, error) {
 	var places []place
 	for _, find := range finders {
 		var some []place
@@ -204,10 +218,10 @@ func (s *Store) announcedBy(ctx context.Context, f notice.Filter, finders ...*go
 	for i, p := range places {
 		ids[i], order[p.ID] = p.ID, i
 	}
-	var rows []announcedRow
+	var rows []factRow
 	err := s.orm.WithContext(ctx).Raw("SELECT "+announcedColumnsSQL+" FROM entry a WHERE a.notification_id IN ? AND a.kind IN ('change', 'decision', 'resend')",
 		ids).Scan(&rows).Error
-	slices.SortFunc(rows, func(a, b announcedRow) int { return order[a.NotificationID] - order[b.NotificationID] })
+	slices.SortFunc(rows, func(a, b factRow) int { return order[a.NotificationID] - order[b.NotificationID] })
 	return rows, err
 }
 
@@ -226,7 +240,7 @@ func compare(a, b string) int {
 const clockBack = 24 * time.Hour
 
 // assemble adds to announcements their attempts and their state.
-func (s *Store) assemble(ctx context.Context, rows []announcedRow) ([]notice.Record, error) {
+func (s *Store) assemble(ctx context.Context, rows []factRow) ([]notice.Record, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -239,26 +253,22 @@ func (s *Store) assemble(ctx context.Context, rows []announcedRow) ([]notice.Rec
 		}
 	}
 	var waits []waitingRow
-	var attempts []attemptRow
+	var attempts []factRow
 	// The queue is read first: a notification that leaves it in between has its closing entry by then.
 	if err := s.orm.WithContext(ctx).Raw(queueRows+"WHERE q.id IN ?", ids).Scan(&waits).Error; err != nil {
 		return nil, err
 	}
-	err := s.orm.WithContext(ctx).Raw(`SELECT e.notification_id, e.kind, e.at, e.interaction_id, e.number, e.outcome, e.closes, e.facts FROM entry e
+	err := s.orm.WithContext(ctx).Raw(`SELECT e.notification_id, e.id, e.kind, e.at, e.interaction_id, e.number, e.outcome, e.closes, e.facts FROM entry e
 WHERE e.notification_id IN ? AND e.at >= ? AND e.kind IN ('attempt', 'result', 'cancelled') ORDER BY e.number, e.kind, e.at`, ids, since.Add(-clockBack)).Scan(&attempts).Error
 	if err != nil {
 		return nil, err
 	}
-	out := make([]notice.Record, len(rows))
-	index := make(map[string]*notice.Record, len(rows))
-	for i, r := range rows {
-		if out[i], err = recordOf(r); err != nil {
-			return nil, err
-		}
-		index[r.NotificationID] = &out[i]
+	out, index, err := begun(rows)
+	if err != nil {
+		return nil, err
 	}
-	for _, a := range attempts {
-		if err := addAttempt(index[a.NotificationID], a); err != nil {
+	for i := range attempts {
+		if err := tell(index, &attempts[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -267,7 +277,7 @@ WHERE e.notification_id IN ? AND e.at >= ? AND e.kind IN ('attempt', 'result', '
 		switch {
 		case r.State != "": // closed meanwhile
 		case w.Stale && !w.InFlight:
-			r.State, r.CancelReason = notice.Cancelled, registrationEnded
+			r.State, r.CancelReason = notice.Cancelled, notice.RegistrationEnded
 		default:
 			r.State = notice.Pending
 			if !w.InFlight {
@@ -283,91 +293,30 @@ WHERE e.notification_id IN ? AND e.at >= ? AND e.kind IN ('attempt', 'result', '
 	return out, nil
 }
 
-// registrationEnded is why a waiting notification is cancelled.
-const registrationEnded = "registration-ended"
-
-func recordOf(r announcedRow) (notice.Record, error) {
-	var f changeFacts
-	if err := json.Unmarshal([]byte(r.Facts), &f); err != nil {
-		return notice.Record{}, fmt.Errorf("facts of entry %s: %w", r.ID, err)
-	}
-	id, err := notice.ParseID(r.NotificationID)
-	if err != nil {
-		return notice.Record{}, err
-	}
-	change, err := notice.ParseID(r.ID)
-	if err == nil && r.ChangeID != nil {
-		change, err = notice.ParseID(*r.ChangeID)
-	}
-	if err != nil {
-		return notice.Record{}, err
-	}
-	rec := notice.Record{
-		Notification: notice.Notification{
-			ID: id, ChangeID: change, Client: notice.ClientID(r.ClientID), Kind: ofb.Kind(r.ResourceKind), ResourceID: r.ResourceID,
-			APIVersion: f.APIVersion, Status: f.Status, Event: f.Event, EventAt: f.EventAt.UTC(), PushEpoch: f.Epoch,
-		},
-		OccurredAt: f.OccurredAt.UTC(), CreatedAt: r.At.UTC(), Manual: r.Kind == entryResend,
-		Arrival: notice.Arrival{
-			Source: f.Source, Again: r.Kind == entryDecision, NotBefore: f.NotBefore.UTC(),
-			Began: time.Duration(f.BeganUS) * time.Microsecond, Waited: time.Duration(f.WaitedUS) * time.Microsecond,
-		},
-	}
-	if r.Revision != nil {
-		rec.Revision = *r.Revision
-	}
-	return rec, nil
-}
-
-func addAttempt(r *notice.Record, a attemptRow) error {
-	if a.Closes != nil {
-		r.State = notice.State(*a.Closes)
-		if r.State == notice.Cancelled {
-			r.CancelReason = registrationEnded
+// begun begins the story of each notification with the entry that made it.
+func begun(rows []factRow) ([]notice.Record, map[string]*notice.Record, error) {
+	out := make([]notice.Record, len(rows))
+	index := make(map[string]*notice.Record, len(rows))
+	for i := range rows {
+		f, err := rows[i].fact()
+		if err == nil {
+			out[i], err = notice.RecordOf(&f)
 		}
-	}
-	switch a.Kind {
-	case entryAttempt:
-		var f struct {
-			ScheduledAt time.Time `json:"scheduledAt"`
-			Late        bool      `json:"late"`
-		}
-		if err := json.Unmarshal([]byte(a.Facts), &f); err != nil {
-			return fmt.Errorf("facts of an attempt of %s: %w", r.ID, err)
-		}
-		interaction, err := notice.ParseID(*a.InteractionID)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		r.Late = r.Late || f.Late
-		r.Attempts = append(r.Attempts, notice.AttemptRecord{
-			Number: *a.Number, Interaction: interaction, ScheduledAt: f.ScheduledAt.UTC(), StartedAt: a.At.UTC(),
-		})
-	case entryResult:
-		var f struct {
-			resultFacts
-			EndedAt time.Time `json:"endedAt"`
-		}
-		if err := json.Unmarshal([]byte(a.Facts), &f); err != nil {
-			return fmt.Errorf("facts of a result of %s: %w", r.ID, err)
-		}
-		for i := range r.Attempts {
-			if r.Attempts[i].Number == *a.Number {
-				endAttempt(&r.Attempts[i], notice.Outcome(*a.Outcome), f.EndedAt.UTC(), f.resultFacts)
-				r.Attempts[i].StoredAt, r.Attempts[i].Rescued = a.At.UTC(), f.Detail == lostDetail
-			}
-		}
+		index[rows[i].NotificationID] = &out[i]
 	}
-	return nil
+	return out, index, nil
 }
 
-func endAttempt(a *notice.AttemptRecord, outcome notice.Outcome, at time.Time, f resultFacts) {
-	us := func(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
-	a.Outcome, a.EndedAt, a.HTTPStatus, a.Echo, a.TLS, a.URL, a.Detail = outcome, at, f.HTTPStatus, f.Echo, f.TLS, f.URL, f.Detail
-	a.Offsets = notice.Offsets{
-		ClaimToSend: us(f.WaitedUS), Dialled: us(f.DialledUS), Handshaken: us(f.HandshakenUS), FirstByteOut: us(f.FirstByteUS),
-		Answered: us(f.AnsweredUS), Elapsed: us(f.ElapsedUS),
+// tell continues the story of the notification that an entry is about.
+func tell(index map[string]*notice.Record, row *factRow) error {
+	f, err := row.fact()
+	if err != nil {
+		return err
 	}
+	return index[row.NotificationID].Add(&f)
 }
 
 // Bounds of one timeline: of changes and decisions the oldest are kept, since they explain the rest; of polls, which may
@@ -490,7 +439,7 @@ func (s *Store) Resend(ctx context.Context, id notice.ID, actor, reason string) 
 	if old.State != notice.Exhausted && old.State != notice.Cancelled {
 		return notice.ID{}, fmt.Errorf("resend %s: %w", id, ErrNotOver)
 	}
-	text, err := facts(changeFacts{
+	text, err := facts(notice.ChangeFacts{
 		System: s.system(), Source: "operator", Actor: actor, Role: callerOf(ctx).Role, Remote: callerOf(ctx).Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
 		Event: old.Event, EventAt: old.EventAt, Clause: "D-4", Why: reason,
 	})

@@ -227,7 +227,7 @@ func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notice.
 	var at pgtype.Timestamptz
 	var revision int64
 	_, err = pgx.ForEachRow(rows, []any{&kind, &resource, &id, &at, &entry, &client, &revision, &notification, &outcome, &text}, func() error {
-		var f changeFacts
+		var f notice.ChangeFacts
 		if err := json.Unmarshal([]byte(text), &f); err != nil {
 			return fmt.Errorf("facts of entry %s: %w", fromUUID(id), err)
 		}
@@ -258,19 +258,13 @@ func readStored(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notice.S
 	defer rows.Close()
 	for rows.Next() {
 		var kind int16
-		var resource, status, cause, reason string
-		var v notice.Revision
-		var change, notification pgtype.UUID
-		var hash []byte
-		var at pgtype.Timestamptz
-		if err := rows.Scan(&kind, &resource, &v.Number, &change, &hash, &status, &v.State.Watched, &cause, &at, &notification, &reason); err != nil {
+		var resource string
+		var row revisionRow
+		if err := rows.Scan(append([]any{&kind, &resource}, row.columns()...)...); err != nil {
 			return err
 		}
-		v.ChangeID, v.Notification, v.OccurredAt = fromUUID(change), fromUUID(notification), fromTime(at)
-		v.State.Status, v.Cause, v.Silence = ofb.Status(status), ofb.Cause(cause), ofb.Silence(reason)
-		copy(v.State.Data[:], hash)
 		s := stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
-		s.Revisions = append(s.Revisions, v)
+		s.Revisions = append(s.Revisions, row.revision())
 	}
 	return rows.Err()
 }

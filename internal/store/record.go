@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -184,18 +185,13 @@ func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Ch
 	defer rows.Close()
 	for rows.Next() {
 		var n int64
-		var which, status, cause, reason string
-		var v notice.Revision
-		var change, notification pgtype.UUID
-		var hash []byte
-		var at pgtype.Timestamptz
+		var which string
+		var row revisionRow
 		var spoken bool
-		if err := rows.Scan(&n, &which, &v.Number, &change, &hash, &status, &v.State.Watched, &cause, &at, &notification, &reason, &spoken); err != nil {
+		if err := rows.Scan(slices.Concat([]any{&n, &which}, row.columns(), []any{&spoken})...); err != nil {
 			return err
 		}
-		v.ChangeID, v.Notification, v.OccurredAt = fromUUID(change), fromUUID(notification), fromTime(at)
-		v.State.Status, v.Cause, v.Silence = ofb.Status(status), ofb.Cause(cause), ofb.Silence(reason)
-		copy(v.State.Data[:], hash)
+		v := row.revision()
 		past := &pasts[index[n-1]]
 		switch which {
 		case "same":
@@ -207,6 +203,30 @@ func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Ch
 		}
 	}
 	return rows.Err()
+}
+
+// revisionRow is a stored revision on its way in.
+type revisionRow struct {
+	number                int64
+	change, notification  pgtype.UUID
+	hash                  []byte
+	status, cause, reason string
+	watched               map[string]string
+	at                    pgtype.Timestamptz
+}
+
+// columns are where to scan revision, change_id, data_hash, status, watched, cause, occurred_at, notification_id and reason.
+func (r *revisionRow) columns() []any {
+	return []any{&r.number, &r.change, &r.hash, &r.status, &r.watched, &r.cause, &r.at, &r.notification, &r.reason}
+}
+
+func (r *revisionRow) revision() notice.Revision {
+	v := notice.Revision{
+		Number: r.number, ChangeID: fromUUID(r.change), Notification: fromUUID(r.notification), OccurredAt: fromTime(r.at),
+		State: ofb.State{Status: ofb.Status(r.status), Watched: r.watched}, Cause: ofb.Cause(r.cause), Silence: ofb.Silence(r.reason),
+	}
+	copy(v.State.Data[:], r.hash)
+	return v
 }
 
 // write stores the decisions and commits, in one round trip.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/storetest"
 )
 
 // sealed is a history with its log's key.
@@ -51,23 +52,10 @@ SELECT gen_random_uuid(), 'result', 'client-' || n, 2, 'p-' || n, n, gen_random_
 	require.NoError(s.t, err)
 }
 
-// seal seals everything that is committed by now. Transactions of other tests on the same server are waited for, as the
-// horizon is the server's.
-func (s *sealedHistory) seal() (total store.Sealed) {
+// seal seals everything that is committed by now.
+func (s *sealedHistory) seal() store.Sealed {
 	s.t.Helper()
-	var next int64
-	require.NoError(s.t, s.owner.QueryRow(s.t.Context(), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&next))
-	require.Eventually(s.t, func() bool {
-		out, err := s.store.Seal(s.t.Context(), s.key)
-		if err != nil {
-			s.t.Error(err)
-			return true
-		}
-		out.Entries += total.Entries
-		total = out
-		return !out.More && !out.Busy && out.Horizon >= next
-	}, 30*time.Second, time.Millisecond)
-	return total
+	return storetest.Seal(s.t, s.store, s.owner, s.key)
 }
 
 func (s *sealedHistory) verify(anchored ...audit.Checkpoint) (audit.Verdict, error) {

@@ -41,6 +41,7 @@ func Verify(ctx context.Context, url string, key ed25519.PublicKey, anchored []a
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	w := &verification{tx: tx, key: key, last: before}
+	w.v.Complete = w.completed
 	verdict, err := w.run(ctx, anchored)
 	var fault *audit.Fault
 	if err != nil && !errors.As(err, &fault) {
@@ -73,7 +74,15 @@ type verification struct {
 	v    audit.Verifier
 	last cursor // the last position walked
 
+	complete []made // not compared with the stored ones yet
+
 	elsewhere map[int64]bool // sizes of anchored checkpoints that were not met here yet
+}
+
+// made is a subtree as the entries make it.
+type made struct {
+	subtree
+	hash audit.Hash
 }
 
 func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (audit.Verdict, error) {
@@ -84,20 +93,8 @@ func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (au
 	for _, c := range anchored {
 		w.elsewhere[c.Size] = true
 	}
-	for {
-		positions, err := readPositions(ctx, w.tx, w.v.Size(), walkBatch)
-		if err != nil {
-			return audit.Verdict{}, err
-		}
-		if err := w.expect(ctx, int64(len(positions))); err != nil {
-			return audit.Verdict{}, err
-		}
-		if len(positions) == 0 {
-			break
-		}
-		if err := w.batch(ctx, positions); err != nil {
-			return audit.Verdict{}, err
-		}
+	if err := w.walk(ctx); err != nil {
+		return audit.Verdict{}, err
 	}
 	verdict, err := w.v.Finish()
 	if err != nil {
@@ -112,36 +109,142 @@ func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (au
 	return verdict, w.tail(ctx, &verdict)
 }
 
-// expect announces the checkpoints that the next positions reach; after the last position, all that are left.
-func (w *verification) expect(ctx context.Context, n int64) error {
-	sql, args := "SELECT size, note FROM log_checkpoint WHERE size > $1 ORDER BY size", []any{w.v.Size()}
-	if n > 0 {
-		sql, args = "SELECT size, note FROM log_checkpoint WHERE size > $1 AND size <= $2 ORDER BY size", append(args, w.v.Size()+n)
-	}
-	rows, err := w.tx.Query(ctx, sql, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var size int64
-		var signed string
-		if err := rows.Scan(&size, &signed); err != nil {
+// stretch is what the database has of some positions. The last one has none, and the checkpoints that are left.
+type stretch struct {
+	positions   []position
+	entries     []audit.Entry
+	checkpoints []storedNote
+	nodes       map[subtree]audit.Hash // that these positions complete
+	err         error
+}
+
+// storedNote is a checkpoint as it is stored.
+type storedNote struct {
+	size   int64
+	signed string
+}
+
+// subtree is a place of a stored level of the tree.
+type subtree struct {
+	level int
+	n     int64
+}
+
+// walk compares stretch by stretch. The next one is read while one is hashed, which takes the two about as long.
+func (w *verification) walk(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	stretches := make(chan *stretch)
+	defer func() { // the connection is ours again once the reader has ended
+		cancel()
+		for range stretches { // what was read ahead is not needed
+		}
+	}()
+	go func() {
+		defer close(stretches)
+		w.read(ctx, stretches)
+	}()
+	for p := range stretches {
+		if p.err != nil {
+			return p.err
+		}
+		if err := w.expect(p.checkpoints); err != nil {
 			return err
 		}
-		c, err := audit.OpenCheckpoint([]byte(signed), w.key)
+		if err := w.batch(p); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// read hands over the log stretch by stretch until its end, an error, or the end of ctx.
+func (w *verification) read(ctx context.Context, stretches chan<- *stretch) {
+	var seq int64
+	last := before
+	for more := true; more; {
+		p := &stretch{}
+		p.err = p.fill(ctx, w.tx, seq, last)
+		if more = p.err == nil && len(p.positions) > 0; more {
+			seq, last = seq+int64(len(p.positions)), p.positions[len(p.positions)-1].at
+		}
+		select {
+		case stretches <- p:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// fill reads what there is from a position on, and after the place of the one before.
+func (p *stretch) fill(ctx context.Context, q querier, seq int64, last cursor) (err error) {
+	if p.positions, err = readPositions(ctx, q, seq, walkBatch); err != nil {
+		return err
+	}
+	n := int64(len(p.positions))
+	if p.checkpoints, err = readNotes(ctx, q, seq, n); err != nil || n == 0 {
+		return err
+	}
+	if p.entries, err = readEntries(ctx, q, last, p.positions[n-1].at, 2*walkBatch); err != nil {
+		return err
+	}
+	p.nodes, err = readNodes(ctx, q, seq, seq+n)
+	return err
+}
+
+// readNotes reads the checkpoints that n positions after a size reach; where n is 0, all that are left.
+func readNotes(ctx context.Context, q querier, size, n int64) ([]storedNote, error) {
+	rows, err := q.Query(ctx, "SELECT size, note FROM log_checkpoint WHERE size > $1 AND ($2 = 0 OR size <= $1 + $2) ORDER BY size", size, n)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c storedNote, err error) {
+		err = row.Scan(&c.size, &c.signed)
+		return c, err
+	})
+}
+
+// readNodes reads the stored subtrees that become complete as the tree grows from one size to another.
+func readNodes(ctx context.Context, q querier, from, to int64) (map[subtree]audit.Hash, error) {
+	var levels []int16
+	var numbers []int64
+	for level := audit.TileLevels; to>>level > 0; level += audit.TileLevels {
+		for n := from >> level; n < to>>level; n++ {
+			levels, numbers = append(levels, int16(level)), append(numbers, n)
+		}
+	}
+	rows, err := q.Query(ctx, "SELECT level, n, hash FROM log_node JOIN unnest($1::smallint[], $2::bigint[]) AS k(level, n) USING (level, n)", levels, numbers)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[subtree]audit.Hash, len(levels))
+	var s subtree
+	var h []byte
+	_, err = pgx.ForEachRow(rows, []any{&s.level, &s.n, &h}, func() error {
+		out[s] = audit.Hash{}
+		if len(h) == len(audit.Hash{}) { // no other is the hash of anything
+			out[s] = audit.Hash(h)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// expect announces the checkpoints that the next positions reach; after the last position, all that are left.
+func (w *verification) expect(notes []storedNote) error {
+	for _, stored := range notes {
+		c, err := audit.OpenCheckpoint([]byte(stored.signed), w.key)
 		if err != nil {
-			return &audit.Fault{Seq: size - 1, Reason: fmt.Sprintf("the checkpoint of %d entries: %v", size, err)}
+			return &audit.Fault{Seq: stored.size - 1, Reason: fmt.Sprintf("the checkpoint of %d entries: %v", stored.size, err)}
 		}
-		if c.Size != size {
-			return &audit.Fault{Seq: size - 1, Reason: fmt.Sprintf("the checkpoint stored for %d entries was signed for %d", size, c.Size)}
+		if c.Size != stored.size {
+			return &audit.Fault{Seq: stored.size - 1, Reason: fmt.Sprintf("the checkpoint stored for %d entries was signed for %d", stored.size, c.Size)}
 		}
-		delete(w.elsewhere, size)
+		delete(w.elsewhere, stored.size)
 		if err := w.v.Expect(c); err != nil {
 			return err
 		}
 	}
-	return rows.Err()
+	return nil
 }
 
 // kept refuses a log that lacks a checkpoint which an anchor has: each is stored before it is carried anywhere.
@@ -154,14 +257,10 @@ func (w *verification) kept() error {
 }
 
 // batch compares positions with the entries between the last one and theirs: both are in the order of (xid, id).
-func (w *verification) batch(ctx context.Context, positions []position) error {
-	entries, err := readEntries(ctx, w.tx, w.last, positions[len(positions)-1].at, 2*walkBatch)
-	if err != nil {
-		return err
-	}
-	first := w.v.Size()
-	for i := range positions {
-		p := &positions[i]
+func (w *verification) batch(read *stretch) error {
+	entries := read.entries
+	for i := range read.positions {
+		p := &read.positions[i]
 		if err := w.inOrder(p); err != nil {
 			return err
 		}
@@ -182,7 +281,7 @@ func (w *verification) batch(ctx context.Context, positions []position) error {
 			return err
 		}
 	}
-	return w.nodes(ctx, first)
+	return w.nodes(read.nodes)
 }
 
 func (w *verification) inOrder(p *position) error {
@@ -214,27 +313,25 @@ func (w *verification) missing(p *position) error {
 	return w.v.AddRemoved(p.time, p.leaf)
 }
 
-// nodes compares the stored subtrees that became complete with what is stored below them.
-func (w *verification) nodes(ctx context.Context, first int64) error {
-	s := stored{ctx, w.tx}
-	for level := audit.TileLevels; w.v.Size()>>level > 0; level += audit.TileLevels {
-		for n := first >> level; n < w.v.Size()>>level; n++ {
-			have, err := audit.Node(s, level, n)
-			if errors.Is(err, errGap) {
-				return &audit.Fault{Seq: n << level, Reason: "the stored tree lacks the subtree that begins here"}
-			}
-			if err != nil {
-				return err
-			}
-			want, err := audit.Parent(s, level, n)
-			if err != nil {
-				return err
-			}
-			if have != want {
-				return &audit.Fault{Seq: n << level, Reason: "the stored tree has another hash for the subtree that begins here"}
-			}
+// completed keeps the subtrees that the entries complete, where the log stores that level.
+func (w *verification) completed(level int, n int64, h audit.Hash) {
+	if level > 0 && level%audit.TileLevels == 0 {
+		w.complete = append(w.complete, made{subtree{level, n}, h})
+	}
+}
+
+// nodes compares the stored subtrees that became complete with what the entries make of them; leaves were compared one by
+// one.
+func (w *verification) nodes(stored map[subtree]audit.Hash) error {
+	for _, s := range w.complete {
+		switch have, there := stored[s.subtree]; {
+		case !there:
+			return &audit.Fault{Seq: s.n << s.level, Reason: "the stored tree lacks the subtree that begins here"}
+		case have != s.hash:
+			return &audit.Fault{Seq: s.n << s.level, Reason: "the stored tree has another hash for the subtree that begins here"}
 		}
 	}
+	w.complete = w.complete[:0]
 	return nil
 }
 

@@ -48,28 +48,6 @@ WITH done AS MATERIALIZED (
 )
 SELECT client_id, next_at - now() FROM kept WHERE next_at IS NOT NULL`
 
-// resultFacts are what an entry keeps of an attempt's end beside its columns. Times are microseconds from the instant
-// the attempt was handed to the sender; endedAt and nextAt are added by the database, whose clock they are on.
-type resultFacts struct {
-	System       string           `json:"system"`
-	Number       int              `json:"number"`
-	Attempt      string           `json:"attempt"` // id of the attempt's entry, which has the interaction id
-	URL          string           `json:"url,omitempty"`
-	HTTPStatus   int              `json:"httpStatus,omitempty"`
-	Echo         notice.Echo      `json:"echo,omitempty"`
-	Detail       string           `json:"detail,omitempty"`
-	TLS          *notice.TLSFacts `json:"tls,omitempty"`
-	Reused       bool             `json:"reused,omitempty"`
-	Local        string           `json:"local,omitempty"`
-	Remote       string           `json:"remote,omitempty"`
-	WaitedUS     int64            `json:"claimToSendMicros"`
-	DialledUS    int64            `json:"dialledMicros,omitempty"`
-	HandshakenUS int64            `json:"handshakenMicros,omitempty"`
-	FirstByteUS  int64            `json:"firstByteOutMicros,omitempty"`
-	AnsweredUS   int64            `json:"answeredMicros,omitempty"`
-	ElapsedUS    int64            `json:"elapsedMicros"`
-}
-
 // Settle stores outcomes and what follows from them, for those whose lease is still ours; the others are kept as late
 // entries. It answers the lanes that have a follow-up, and in how long it falls due.
 func (s *Store) Settle(ctx context.Context, done []notice.Settlement) ([]notice.Lane, error) {
@@ -119,9 +97,9 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) ([]notice.
 	return lanes, nil
 }
 
-func (s *Store) resultFacts(d notice.Settlement) resultFacts {
+func (s *Store) resultFacts(d notice.Settlement) notice.ResultFacts {
 	a, r := d.Attempt, d.Result
-	return resultFacts{
+	return notice.ResultFacts{
 		System: s.system(), Number: a.Number, Attempt: a.Token.String(), URL: r.URL, HTTPStatus: r.HTTPStatus,
 		Echo: r.Echo, Detail: r.Detail, TLS: r.TLS, Reused: r.Reused, Local: r.LocalAddr, Remote: r.RemoteAddr,
 		WaitedUS:  r.EndedAt.Sub(a.ClaimedAt).Microseconds() - r.Elapsed.Microseconds(),
@@ -129,9 +107,6 @@ func (s *Store) resultFacts(d notice.Settlement) resultFacts {
 		AnsweredUS: r.Answered.Microseconds(), ElapsedUS: r.Elapsed.Microseconds(),
 	}
 }
-
-// lostDetail is how a result says that a rescue made it.
-const lostDetail = "nobody saw the end of this attempt: its lease ran out"
 
 // rescueSQL settles attempts whose lease ran out: nobody saw their end, so it is taken to be startedAt + timeout (D-8).
 //
@@ -152,7 +127,7 @@ WITH lost AS MATERIALIZED (
   SELECT gen_random_uuid(), 'result', l.client_id, l.kind, l.resource_id, l.id, l.attempts, 'unknown',
     CASE WHEN l.last THEN 'exhausted' WHEN l.ended THEN 'cancelled' END, CASE WHEN l.last OR l.ended THEN l.created_at END,
     json_build_object('system', $5::text, 'number', l.attempts, 'attempt', l.token,
-      'detail', '` + lostDetail + `', 'endedAt', l.ended_at, 'nextAt', a.due_at)
+      'detail', '` + notice.LostDetail + `', 'endedAt', l.ended_at, 'nextAt', a.due_at)
   FROM lost l LEFT JOIN again a ON a.id = l.id
 )
 SELECT count(*) FROM lost`

@@ -155,11 +155,24 @@ func pool(ctx context.Context, o Options, name string, size, standard int32, ses
 	for k, v := range session {
 		cfg.ConnConfig.RuntimeParams[k] = v
 	}
+	if severalHosts(cfg.ConnConfig) && cfg.ConnConfig.ValidateConnect == nil {
+		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // a standby is passed over (cases F3)
+	}
 	p, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open pool %s: %w", name, err)
 	}
 	return p, nil
+}
+
+// severalHosts tells whether a URL names more than one server; the same one without TLS is no other.
+func severalHosts(c *pgx.ConnConfig) bool {
+	for _, f := range c.Fallbacks {
+		if f.Host != c.Host || f.Port != c.Port {
+			return true
+		}
+	}
+	return false
 }
 
 // Close ends the pools; it waits for what is running.

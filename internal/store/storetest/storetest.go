@@ -24,6 +24,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/throwaway"
 )
@@ -33,6 +34,34 @@ import (
 func Database(t testing.TB) string {
 	t.Helper()
 	return database(t, true)
+}
+
+// Seal seals all that is committed by now, and answers the last that was sealed with the number of all. owner is a
+// connection to the database of s. Transactions of other tests on the same server are waited for, as the horizon is the
+// server's.
+func Seal(t testing.TB, s *store.Store, owner *pgx.Conn, key *audit.Signer) store.Sealed {
+	t.Helper()
+	var next int64
+	if err := owner.QueryRow(t.Context(), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&next); err != nil {
+		t.Fatal("read the horizon: ", err)
+	}
+	pause := time.NewTicker(time.Millisecond)
+	defer pause.Stop()
+	entries := 0
+	for end := time.Now().Add(time.Minute); ; <-pause.C {
+		out, err := s.Seal(t.Context(), key)
+		if err != nil {
+			t.Fatal("seal: ", err)
+		}
+		entries += out.Entries
+		if !out.More && !out.Busy && out.Horizon >= next {
+			out.Entries = entries
+			return out
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not everything is sealed: %+v", out)
+		}
+	}
 }
 
 // Empty returns the URL of a database of the test's own in which nothing has been migrated.

@@ -1,0 +1,225 @@
+package notice
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// Kinds of the entries that tell the story of a notification. They are part of the audit format and are never renamed.
+const (
+	FactChange    = "change"    // a change, with the decision to tell of it
+	FactDecision  = "decision"  // a stored change was judged again
+	FactResend    = "resend"    // an operator asked for one more POST
+	FactAttempt   = "attempt"   // an attempt was recorded, before it was sent
+	FactResult    = "result"    // an attempt ended
+	FactCancelled = "cancelled" // a waiting notification was cancelled
+)
+
+// Fact is one entry of the history, as far as it tells of a notification. A zero member is NULL.
+type Fact struct {
+	ID           ID
+	At           time.Time
+	Kind         string
+	Client       ClientID
+	ResourceKind ofb.Kind
+	ResourceID   string
+	Revision     int64
+	Notification ID
+	Change       ID // where it is not the entry itself
+	Interaction  ID
+	Number       int
+	Outcome      Outcome
+	Closes       State
+	Facts        []byte // JSON
+}
+
+// ChangeFacts are what an entry keeps of a change beside its columns: never the document, never a value from it.
+type ChangeFacts struct {
+	System     string        `json:"system"` // replica and version
+	Source     string        `json:"source"`
+	Actor      string        `json:"actor,omitempty"`
+	Role       string        `json:"role,omitempty"`   // of an operator's act
+	Remote     string        `json:"remote,omitempty"` // address and port it came from
+	APIVersion string        `json:"apiVersion,omitempty"`
+	Status     ofb.Status    `json:"status,omitempty"`
+	From       ofb.Status    `json:"from,omitempty"`
+	Cause      ofb.Cause     `json:"cause,omitempty"`
+	OccurredAt time.Time     `json:"occurredAt,omitzero"`
+	Original   string        `json:"occurredAtAsSent,omitempty"`
+	NotBefore  time.Time     `json:"notBefore,omitzero"`
+	BeganUS    int64         `json:"beganMicros,omitempty"`  // from arrival to the beginning of this transaction, whose instant "at" is
+	WaitedUS   int64         `json:"waitedMicros,omitempty"` // from arrival to the writing of this entry in it
+	DataHash   string        `json:"dataHash,omitempty"`     // SHA-256 of the canonical document, hex
+	StoredHash string        `json:"storedHash,omitempty"`   // of a conflict: what is stored
+	Fields     []string      `json:"fields,omitempty"`       // watched fields that differ, by pointer
+	Event      ofb.EventType `json:"event,omitempty"`
+	EventAt    time.Time     `json:"eventAt,omitzero"`
+	Clause     string        `json:"clause,omitempty"` // by which it is announced
+	Reason     ofb.Silence   `json:"reason,omitempty"` // why it is not
+	Epoch      int64         `json:"pushEpoch,omitempty"`
+	Why        string        `json:"why,omitempty"` // of a conflict
+	Quarantine string        `json:"quarantine,omitempty"`
+	Overruled  time.Time     `json:"overruledTimer,omitzero"`
+	Codes      []string      `json:"problems,omitempty"` // codes and pointers of a quarantined change
+}
+
+// ResultFacts are what an entry keeps of an attempt's end beside its columns. Times are microseconds from the instant
+// the attempt was handed to the sender; endedAt and nextAt are added by the database, whose clock they are on.
+type ResultFacts struct {
+	System       string    `json:"system"`
+	Number       int       `json:"number"`
+	Attempt      string    `json:"attempt"` // id of the attempt's entry, which has the interaction id
+	URL          string    `json:"url,omitempty"`
+	HTTPStatus   int       `json:"httpStatus,omitempty"`
+	Echo         Echo      `json:"echo,omitempty"`
+	Detail       string    `json:"detail,omitempty"`
+	TLS          *TLSFacts `json:"tls,omitempty"`
+	Reused       bool      `json:"reused,omitempty"`
+	Local        string    `json:"local,omitempty"`
+	Remote       string    `json:"remote,omitempty"`
+	WaitedUS     int64     `json:"claimToSendMicros"`
+	DialledUS    int64     `json:"dialledMicros,omitempty"`
+	HandshakenUS int64     `json:"handshakenMicros,omitempty"`
+	FirstByteUS  int64     `json:"firstByteOutMicros,omitempty"`
+	AnsweredUS   int64     `json:"answeredMicros,omitempty"`
+	ElapsedUS    int64     `json:"elapsedMicros"`
+}
+
+// AttemptFacts are what an entry keeps of an attempt's beginning and is read again.
+type AttemptFacts struct {
+	ScheduledAt time.Time `json:"scheduledAt"`
+	Late        bool      `json:"late"`
+}
+
+// LostDetail is how a result says that a rescue made it.
+const LostDetail = "nobody saw the end of this attempt: its lease ran out"
+
+// RegistrationEnded is why a waiting notification is cancelled.
+const RegistrationEnded = "registration-ended"
+
+// RecordsOf tells the stories of all notifications that facts, in any order, speak of, oldest first. A notification of
+// which nobody knows the end is pending. Facts of other kinds, and those whose notification was made by none of them, are
+// left out.
+func RecordsOf(facts []Fact) ([]Record, error) {
+	facts = slices.Clone(facts)
+	slices.SortStableFunc(facts, func(a, b Fact) int {
+		last := func(f Fact) int { // what has no number ends the story
+			if f.Number == 0 {
+				return MaxAttempts + 1
+			}
+			return f.Number
+		}
+		return cmp.Or(cmp.Compare(last(a), last(b)), cmp.Compare(a.Kind, b.Kind), a.At.Compare(b.At))
+	})
+	var out []Record
+	for i := range facts {
+		if !facts[i].announces() {
+			continue
+		}
+		r, err := RecordOf(&facts[i])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	index := make(map[ID]*Record, len(out))
+	for i := range out {
+		index[out[i].ID] = &out[i]
+	}
+	for i := range facts {
+		if r := index[facts[i].Notification]; r != nil {
+			if err := r.Add(&facts[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for i := range out {
+		if out[i].State == "" {
+			out[i].State = Pending
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Record) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	return out, nil
+}
+
+// announces tells whether an entry made a notification.
+func (f *Fact) announces() bool {
+	return !f.Notification.IsZero() && (f.Kind == FactChange || f.Kind == FactDecision || f.Kind == FactResend)
+}
+
+// RecordOf begins the story of a notification with the entry that made it. Its state is not known yet.
+func RecordOf(f *Fact) (Record, error) {
+	var c ChangeFacts
+	if err := f.open(&c); err != nil {
+		return Record{}, err
+	}
+	change := f.Change
+	if change.IsZero() {
+		change = f.ID
+	}
+	return Record{
+		Notification: Notification{
+			ID: f.Notification, ChangeID: change, Client: f.Client, Kind: f.ResourceKind, ResourceID: f.ResourceID, Revision: f.Revision,
+			APIVersion: c.APIVersion, Status: c.Status, Event: c.Event, EventAt: c.EventAt.UTC(), PushEpoch: c.Epoch,
+		},
+		OccurredAt: c.OccurredAt.UTC(), CreatedAt: f.At.UTC(), Manual: f.Kind == FactResend,
+		Arrival: Arrival{
+			Source: c.Source, Again: f.Kind == FactDecision, NotBefore: c.NotBefore.UTC(),
+			Began: Micros(c.BeganUS).Duration(), Waited: Micros(c.WaitedUS).Duration(),
+		},
+	}, nil
+}
+
+// Add continues a story. Facts come by number, and an attempt before its result; those that tell nothing of it change
+// nothing.
+func (r *Record) Add(f *Fact) error {
+	if f.Closes != "" {
+		r.State = f.Closes
+		if r.State == Cancelled {
+			r.CancelReason = RegistrationEnded
+		}
+	}
+	switch f.Kind {
+	case FactAttempt:
+		var a AttemptFacts
+		if err := f.open(&a); err != nil {
+			return err
+		}
+		r.Late = r.Late || a.Late
+		r.Attempts = append(r.Attempts, AttemptRecord{Number: f.Number, Interaction: f.Interaction, ScheduledAt: a.ScheduledAt.UTC(), StartedAt: f.At.UTC()})
+	case FactResult:
+		var e struct {
+			ResultFacts
+			EndedAt time.Time `json:"endedAt"`
+		}
+		if err := f.open(&e); err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(r.Attempts, func(a AttemptRecord) bool { return a.Number == f.Number }); i >= 0 {
+			r.Attempts[i].end(f, &e.ResultFacts, e.EndedAt.UTC())
+		}
+	}
+	return nil
+}
+
+func (a *AttemptRecord) end(f *Fact, e *ResultFacts, at time.Time) {
+	a.Outcome, a.EndedAt, a.HTTPStatus, a.Echo, a.TLS, a.URL, a.Detail = f.Outcome, at, e.HTTPStatus, e.Echo, e.TLS, e.URL, e.Detail
+	a.StoredAt, a.Rescued = f.At.UTC(), e.Detail == LostDetail
+	us := func(n int64) time.Duration { return Micros(n).Duration() }
+	a.Offsets = Offsets{
+		ClaimToSend: us(e.WaitedUS), Dialled: us(e.DialledUS), Handshaken: us(e.HandshakenUS), FirstByteOut: us(e.FirstByteUS),
+		Answered: us(e.AnsweredUS), Elapsed: us(e.ElapsedUS),
+	}
+}
+
+func (f *Fact) open(into any) error {
+	if err := json.Unmarshal(f.Facts, into); err != nil {
+		return fmt.Errorf("facts of entry %s: %w", f.ID, err)
+	}
+	return nil
+}
