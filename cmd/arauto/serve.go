@@ -2,11 +2,17 @@ package main
 
 import (
 	"log/slog"
+	"os/signal"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/gateway"
 )
+
+// lastLines is how long the end waits for whoever takes the log.
+const lastLines = time.Second
 
 func serveCommand(w world) *cobra.Command {
 	c := &cobra.Command{
@@ -19,11 +25,14 @@ func serveCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		log := slog.New(slog.NewJSONHandler(w.stdout, nil))
-		g, err := gateway.New(cmd.Context(), cfg, version, log)
+		signal.Ignore(syscall.SIGPIPE) // whoever took our log may go away, and be replaced
+		out := gateway.NewOutlet(w.stdout)
+		defer out.Close(lastLines)
+		g, err := gateway.New(cmd.Context(), cfg, version, slog.New(slog.NewJSONHandler(out, nil)))
 		if err != nil {
 			return err
 		}
+		g.CountLost(out)
 		return g.Run(cmd.Context())
 	}
 	return c

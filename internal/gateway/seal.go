@@ -55,6 +55,9 @@ type sealer struct {
 	horizon  int64                // as it was seen first at since
 	since    time.Time
 
+	object       *objectAnchor // with which the log is not compared yet; nil: none
+	askedObjects time.Time     // when that failed last
+
 	mu       sync.Mutex
 	taken    map[*carrier]head // the newest checkpoint that each anchor has
 	anchored int64             // size of the newest checkpoint that every anchor has or is past
@@ -88,6 +91,7 @@ func newSealer(cfg *Config, s sealing, log *slog.Logger, m *metrics) (*sealer, e
 	}
 	if object != nil {
 		w.carriers = append(w.carriers, newCarrier("object-store", object, objectEvery))
+		w.object = object
 	}
 	for _, c := range w.carriers {
 		w.figures.failures.WithLabelValues(c.name)
@@ -259,6 +263,8 @@ func (w *sealer) complain(err error) {
 	switch {
 	case stopped:
 		w.log.Error("the history is not sealed", "error", err)
+	case errors.Is(err, errUnseen):
+		w.log.Warn("a checkpoint could not be read", "error", err)
 	case errors.Is(err, errAnchor):
 		w.log.Error("a checkpoint is not anchored, it will be tried again", "error", err)
 	default:
@@ -316,7 +322,7 @@ func (w *sealer) watchHorizon(out store.Sealed) {
 // prepare finds out, until it is known, whether the key is the log's, and compares the log with what was anchored.
 func (w *sealer) prepare(ctx context.Context) error {
 	if w.compared {
-		return nil
+		return w.compareObjects(ctx)
 	}
 	if err := w.ownKey(ctx); err != nil {
 		return err
@@ -331,7 +337,7 @@ func (w *sealer) prepare(ctx context.Context) error {
 		}
 	}
 	w.compared = true
-	return nil
+	return w.compareObjects(ctx)
 }
 
 // ownKey makes sure that our key is the registered one. In development the first replica makes the key and registers it.

@@ -42,7 +42,7 @@ var errUnlocked = errors.New("the object store did not keep the checkpoint under
 func (o *objectAnchor) put(ctx context.Context, h head) error {
 	sum := md5.Sum(h.note) //nolint:gosec // as above
 	until := h.at.UTC().AddDate(0, 0, o.store.RetainDays)
-	response, err := o.do(ctx, http.MethodPut, h, http.Header{
+	response, err := o.do(ctx, http.MethodPut, o.path(h.size), nil, h.note, http.Header{
 		"Content-Type":                        {"text/plain; charset=utf-8"},
 		"Content-Md5":                         {base64.StdEncoding.EncodeToString(sum[:])},
 		"If-None-Match":                       {"*"},
@@ -63,7 +63,7 @@ func (o *objectAnchor) put(ctx context.Context, h head) error {
 
 // compare reads an object again: it must be the checkpoint, and locked.
 func (o *objectAnchor) compare(ctx context.Context, h head) error {
-	response, err := o.do(ctx, http.MethodGet, h, http.Header{})
+	response, err := o.do(ctx, http.MethodGet, o.path(h.size), nil, nil, http.Header{})
 	if err != nil {
 		return err
 	}
@@ -91,15 +91,19 @@ type reply struct {
 // maxReply bounds what is read of an answer; a checkpoint has some 300 bytes.
 const maxReply = 64 << 10
 
-func (o *objectAnchor) do(ctx context.Context, method string, h head, header http.Header) (*reply, error) {
-	path := escapePath(fmt.Sprintf("/%s/%s/%020d", o.store.Bucket, o.store.Prefix, h.size))
-	r, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(o.store.Endpoint, "/")+path, nil)
+// path is where the checkpoint of a size is.
+func (o *objectAnchor) path(size int64) string {
+	return fmt.Sprintf("/%s/%s/%020d", o.store.Bucket, o.store.Prefix, size)
+}
+
+// do asks for a path, with a query or a body where there is one.
+func (o *objectAnchor) do(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header) (*reply, error) {
+	r, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(o.store.Endpoint, "/")+escapePath(path), nil)
 	if err != nil {
 		return nil, errors.New("log.anchor_s3.endpoint is not a URL")
 	}
-	var body []byte
-	if method == http.MethodPut {
-		body = h.note
+	r.URL.RawQuery = query.Encode() // sorted, as the signature wants it
+	if body != nil {
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	}
 	r.Header = header

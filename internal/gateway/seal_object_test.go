@@ -10,10 +10,14 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -60,6 +64,7 @@ type bucket struct {
 	mu      sync.Mutex
 	objects map[string]*object
 	puts    int
+	lists   int
 
 	refuse   int  // a status to answer instead
 	lockless bool // takes objects and forgets the lock
@@ -99,6 +104,10 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	key, have := r.URL.Path, b.objects[r.URL.Path]
+	if q := r.URL.Query(); q.Get("list-type") == "2" {
+		b.list(w, key+"/", q)
+		return
+	}
 	if r.Method == http.MethodGet {
 		if have == nil {
 			fail(http.StatusNotFound, "NoSuchKey")
@@ -129,6 +138,22 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// list answers the first keys of a prefix after one, in the order of their bytes.
+func (b *bucket) list(w http.ResponseWriter, bucket string, q url.Values) {
+	b.lists++
+	most, err := strconv.Atoi(q.Get("max-keys"))
+	require.NoError(b.t, err)
+	fmt.Fprint(w, `<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>proofs</Name>`)
+	for _, path := range slices.Sorted(maps.Keys(b.objects)) {
+		key, inside := strings.CutPrefix(path, bucket)
+		if inside && strings.HasPrefix(key, q.Get("prefix")) && key > q.Get("start-after") && most > 0 {
+			most--
+			fmt.Fprintf(w, "<Contents><Key>%s</Key></Contents>", key)
+		}
+	}
+	fmt.Fprint(w, `</ListBucketResult>`)
+}
+
 // genuine verifies the signature with another hand than the product's: from the description, starting at what the request
 // itself says was signed.
 func (b *bucket) genuine(r *http.Request, body []byte) bool {
@@ -148,7 +173,8 @@ func (b *bucket) genuine(r *http.Request, body []byte) bool {
 	if fields["Credential"] != testKeyID+"/"+scope || r.Header.Get("X-Amz-Content-Sha256") != hex.EncodeToString(digest[:]) {
 		return false
 	}
-	canonical := r.Method + "\n" + r.RequestURI + "\n\n"
+	path, query, _ := strings.Cut(r.RequestURI, "?")
+	canonical := r.Method + "\n" + path + "\n" + query + "\n"
 	names := map[string]bool{}
 	for name := range strings.SplitSeq(fields["SignedHeaders"], ";") {
 		names[name] = true

@@ -20,7 +20,7 @@ type signer struct {
 // stamp is how the signature writes time.
 const stamp = "20060102T150405Z"
 
-// sign signs a request without query as of now. The URL's path must be written as escapePath writes it.
+// sign signs a request as of now. The URL's path must be written as escapePath writes it, and its query sorted by name.
 func (s signer) sign(r *http.Request, body []byte, now time.Time) {
 	now = now.UTC()
 	r.Header.Set("X-Amz-Date", now.Format(stamp))

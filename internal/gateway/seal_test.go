@@ -3,8 +3,10 @@ package gateway
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -51,6 +53,17 @@ func (p *proof) sealer(profile, dir, key string, anchorURL string) (*sealer, err
 	s, err := newSealer(cfg, p.store, slog.New(slog.DiscardHandler), m)
 	p.metrics[s] = m
 	return s, err
+}
+
+// withObjects is the sealer of a replica with a state folder of its own, so no file tells it of the past, and a bucket.
+func (p *proof) withObjects(key string, objects ObjectStore) *sealer {
+	p.t.Helper()
+	cfg := standard()
+	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.S3 = Development, p.t.TempDir(), key, objects
+	m := newMetrics("test")
+	s, err := newSealer(cfg, p.store, slog.New(slog.DiscardHandler), m)
+	p.metrics[s] = m
+	return p.must(s, err)
 }
 
 func (p *proof) must(s *sealer, err error) *sealer {
@@ -220,6 +233,78 @@ func TestALogThatIsNotTheAnchoredOneIsNotContinued(t *testing.T) {
 	var n int
 	require.NoError(t, p.owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.log_position").Scan(&n))
 	require.Zero(t, n)
+}
+
+// TestALogThatIsNotTheOneInTheObjectStoreIsNotContinued: the same, of a replica whose file is gone.
+func TestALogThatIsNotTheOneInTheObjectStoreIsNotContinued(t *testing.T) {
+	p := openProof(t)
+	b, settings := openBucket(t)
+	dir := t.TempDir()
+	p.write(10)
+	maker := p.must(p.sealer(Development, dir, "", "")) // makes the key
+	p.sealed(maker, 10)
+	key := filepath.Join(dir, "log.key")
+	first := p.withObjects(key, settings.Log.S3)
+	for size := 15; size <= 40; size += 5 {
+		p.write(5)
+		p.sealed(first, size)
+		object := first.carriers[len(first.carriers)-1]
+		object.at = time.Time{} // the distance between objects is not what this is about
+		require.NoError(t, first.deliver(t.Context(), object))
+	}
+	require.Equal(t, 6, b.puts)
+	asked := b.lists
+	p.write(1)
+	p.sealed(first, 41)
+	require.Equal(t, asked, b.lists, "the bucket is searched at the start alone")
+
+	b.refuse = http.StatusServiceUnavailable
+	away := p.withObjects(key, settings.Log.S3)
+	p.write(1)
+	p.sealed(away, 42)
+	require.Contains(t, slices.Collect(maps.Keys(away.said)), "the log is not compared with the object store yet, it will be tried again: the object store answered 503 SlowDown")
+
+	_, err := p.owner.Exec(t.Context(), "SET session_replication_role = replica; DELETE FROM arauto.log_position WHERE seq >= 38; DELETE FROM arauto.log_checkpoint WHERE size > 35; DELETE FROM arauto.entry e WHERE NOT EXISTS (SELECT FROM arauto.log_position p WHERE p.id = e.id)")
+	require.NoError(t, err)
+	require.NoError(t, away.compareObjects(t.Context()), "a minute is not over")
+	away.askedObjects = time.Now().Add(-repeatAfter)
+	require.NoError(t, away.compareObjects(t.Context()), "it is still away")
+	b.refuse = 0
+	away.askedObjects = time.Now().Add(-repeatAfter)
+	for name, s := range map[string]*sealer{"it came back": away, "a start": p.withObjects(key, settings.Log.S3)} {
+		err = s.round(t.Context())
+		require.ErrorIs(t, err, store.ErrTampered, name)
+		require.ErrorContains(t, err, "number 38", name)
+		s.complain(err)
+		require.InDelta(t, 1, p.value(s, "sealing_stopped"), 0, name)
+	}
+
+	for path := range b.objects {
+		b.objects[path].body = []byte("arauto/0123456789abcdef\n1\n")
+	}
+	other := p.withObjects(key, settings.Log.S3)
+	require.NoError(t, other.compareObjects(t.Context()), "what another log left binds nobody")
+}
+
+// TestTheLargestObjectIsFoundAmongMillions, of whatever sizes, and beside objects of other kinds.
+func TestTheLargestObjectIsFoundAmongMillions(t *testing.T) {
+	b, cfg := openBucket(t)
+	o := anchorOf(t, cfg)
+	for _, sizes := range [][]int64{{}, {1}, {2}, {1, 2, 3}, {7, 1 << 20, 1<<20 + 1}, {5_000_000_000}, {1, 999_999_999_999}} {
+		clear(b.objects)
+		b.objects["/proofs/arauto/readme"] = &object{}
+		b.objects["/proofs/other/00000000000000000099"] = &object{}
+		var want int64
+		for _, size := range sizes {
+			b.objects[fmt.Sprintf("/proofs/arauto/%020d", size)] = &object{}
+			want = size
+		}
+		b.lists = 0
+		found, err := o.largest(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, found)
+		require.Less(t, b.lists, 100)
+	}
 }
 
 func TestATransactionThatHoldsBackOthersRaisesTheAlarm(t *testing.T) {

@@ -1,0 +1,118 @@
+package gateway
+
+import (
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// outletRoom is how much of the log waits for whoever reads it: some ten thousand lines.
+const outletRoom = 4 << 20
+
+// Outlet is where the log leaves the process. Nobody who logs waits for the reader: lines go into a bounded buffer, and
+// what does not fit, or cannot be written, is lost and counted (cases S7). Once lines go through again, one says how many
+// were lost. The history is not written here, and loses nothing.
+type Outlet struct {
+	to   io.Writer
+	room int
+	more chan struct{} // there is something to write, or Close was called
+	done chan struct{}
+
+	mu     sync.Mutex
+	text   []byte // whole lines
+	lines  int    // in it
+	lost   int    // since the last line that told
+	total  int    // lost in all
+	closed bool
+}
+
+// NewOutlet writes to where the log goes until Close.
+func NewOutlet(to io.Writer) *Outlet { return newOutlet(to, outletRoom) }
+
+func newOutlet(to io.Writer, room int) *Outlet {
+	o := &Outlet{to: to, room: room, more: make(chan struct{}, 1), done: make(chan struct{})}
+	go o.run()
+	return o
+}
+
+// Write takes one line, or loses it. It never waits and never fails.
+func (o *Outlet) Write(line []byte) (int, error) {
+	o.mu.Lock()
+	if o.closed || len(o.text)+len(line) > o.room {
+		o.lost, o.total = o.lost+1, o.total+1
+	} else {
+		o.text = append(o.text, line...)
+		o.lines++
+	}
+	o.mu.Unlock()
+	o.stir()
+	return len(line), nil
+}
+
+func (o *Outlet) stir() {
+	select {
+	case o.more <- struct{}{}:
+	default:
+	}
+}
+
+// Lost is how many lines were lost so far.
+func (o *Outlet) Lost() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.total
+}
+
+// Close writes what waits, for as long as patience allows, and takes no more.
+func (o *Outlet) Close(patience time.Duration) {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	o.stir()
+	select {
+	case <-o.done:
+	case <-time.After(patience):
+	}
+}
+
+// run is the only one that waits for the reader.
+func (o *Outlet) run() {
+	defer close(o.done)
+	news := slog.New(slog.NewJSONHandler(o.to, nil))
+	var text []byte
+	torn := false // a failed write may have ended within a line
+	for range o.more {
+		o.mu.Lock()
+		text, o.text = o.text, text[:0]
+		lines, lost, closed := o.lines, o.lost, o.closed
+		o.lines, o.lost = 0, 0
+		o.mu.Unlock()
+		if torn && lines > 0 {
+			text = append([]byte("\n"), text...)
+		}
+		if _, err := o.to.Write(text); err != nil { // nobody can be told by a log
+			torn = true
+			o.mu.Lock()
+			o.lost, o.total = o.lost+lost+lines, o.total+lines
+			o.mu.Unlock()
+		} else if lines > 0 {
+			torn = false
+			if lost > 0 {
+				news.Warn("lines of this log were lost: whoever takes it did not take them in time, or refused them", "lost", lost)
+			}
+		}
+		if closed {
+			return
+		}
+	}
+}
+
+// CountLost makes the lines that an outlet loses a metric.
+func (g *Gateway) CountLost(o *Outlet) {
+	g.metrics.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "arauto_log_lines_lost_total", Help: "Lines of the process's own log that nobody took in time, or that could not be written.",
+	}, func() float64 { return float64(o.Lost()) }))
+}
