@@ -110,11 +110,7 @@ func (w *world) stream(clients []string, n, streams int) time.Duration {
 			}
 		})
 		all.Go(func() {
-			err := w.core.Stream(w.b.Context(), lines, func(a stage.Accepted) {
-				if a.Outcome != "applied" {
-					w.b.Errorf("a change was answered %+v", a)
-				}
-			})
+			err := w.core.Stream(w.b.Context(), lines, w.applied())
 			if err != nil {
 				w.b.Error(err)
 			}
@@ -124,17 +120,39 @@ func (w *world) stream(clients []string, n, streams int) time.Duration {
 	return time.Since(began)
 }
 
+// applied fails the benchmark with the first answer that is another one, and with what the replica says to it: a stream
+// answers all that follow a 503 the same.
+func (w *world) applied() func(stage.Accepted) {
+	var once sync.Once
+	return func(a stage.Accepted) {
+		if a.Outcome != "applied" {
+			once.Do(func() { w.b.Errorf("a change was answered %+v; the replica: %s", a, w.complaints()) })
+		}
+	}
+}
+
+// complaints are the last lines of the replica's log that are not information.
+func (w *world) complaints() string {
+	text, err := os.ReadFile(filepath.Join(w.stage.Dir, w.replica.Name+".log"))
+	if err != nil {
+		return err.Error()
+	}
+	var out []string
+	for l := range strings.Lines(string(text)) {
+		if !strings.Contains(l, `"level":"INFO"`) {
+			out = append(out, l)
+		}
+	}
+	return strings.Join(out[max(0, len(out)-10):], "")
+}
+
 // pace hands in single changes at a fixed rate, open loop: a slow answer delays no later change.
 func (w *world) pace(clients []string, perSecond int, d time.Duration) int {
 	w.b.Helper()
 	lines := make(chan []byte, 4096)
 	var all sync.WaitGroup
 	all.Go(func() {
-		err := w.core.Stream(w.b.Context(), lines, func(a stage.Accepted) {
-			if a.Outcome != "applied" {
-				w.b.Errorf("a change was answered %+v", a)
-			}
-		})
+		err := w.core.Stream(w.b.Context(), lines, w.applied())
 		if err != nil {
 			w.b.Error(err)
 		}

@@ -69,9 +69,13 @@ func (l *loop) noteClaim(a claimAnswer) {
 
 	l.noteDelay(a.got)
 	got := make(map[notice.ClientID]int, len(a.want))
+	first := make(map[notice.ClientID]int, len(a.want))
 	for i := range a.got {
 		a.got[i].ClaimedAt = a.asked // from before the claim was asked for: the lease is at least as young
 		got[a.got[i].Client]++
+		if a.got[i].Number == 1 {
+			first[a.got[i].Client]++
+		}
 		l.lanes.of(a.got[i].Client).inFlight++
 		l.inFlight++
 		go l.attempt(a.got[i])
@@ -81,6 +85,7 @@ func (l *loop) noteClaim(a claimAnswer) {
 		lane.asked -= w.Free
 		l.asked -= w.Free
 		lane.suspect = suspect{}
+		lane.served(first[w.Client], got[w.Client] < w.Free)
 		if got[w.Client] >= w.Free {
 			l.lanes.due(w.Client, now, now) // it came back full: there may be more
 		}

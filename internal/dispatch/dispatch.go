@@ -149,7 +149,8 @@ type Dispatcher struct {
 	observer Observer
 	wakes    wakes
 	ran      atomic.Bool
-	behind   atomic.Int64 // see Behind, in nanoseconds
+	behind   atomic.Int64                                      // how late claims have been, see Behind, in nanoseconds
+	foreseen atomic.Pointer[map[notice.ClientID]time.Duration] // how late the next one would be, see pressure
 }
 
 // New makes a dispatcher. Fields of cfg that are zero take their defaults; the error says what is wrong with the others.
@@ -164,7 +165,7 @@ func New(queue Queue, sender Sender, cfg Config, log *slog.Logger, observer Obse
 	}
 	return &Dispatcher{
 		queue: queue, sender: sender, cfg: cfg, log: log, observer: observer,
-		wakes: wakes{at: make(map[notice.ClientID]time.Time), signal: make(chan struct{}, 1)},
+		wakes: wakes{at: make(map[notice.ClientID]wake), signal: make(chan struct{}, 1)},
 	}, nil
 }
 
@@ -177,18 +178,29 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return newLoop(ctx, d).run(ctx)
 }
 
-// Behind is how long first attempts have lately waited for their claim in lanes that were not themselves held up: the
-// measure of our own overload. Whoever lets work in should let in less when it comes near notice.FirstWithin; a backlog
+// Behind is how long a first attempt of a client must wait for its claim, unless its own receiver holds it up: as the last
+// ones of all clients have waited, or as this one would by what is before it, whichever is longer. It is the measure of
+// our own overload. Whoever lets work in should let in less when it comes near notice.FirstWithin; a backlog
 // that is late already, or a receiver that hangs, does not raise it.
-func (d *Dispatcher) Behind() time.Duration { return time.Duration(d.behind.Load()) }
+func (d *Dispatcher) Behind(client notice.ClientID) time.Duration {
+	behind := time.Duration(d.behind.Load())
+	if waits := d.foreseen.Load(); waits != nil {
+		behind = max(behind, (*waits)[client])
+	}
+	return behind
+}
 
 // Wake tells that a lane has got work that is due now. It is cheap, never blocks, and may be called at any time from any
 // goroutine; wake-ups of one lane that come close together are one. It is a hint: a lost one costs a sweep's distance.
-func (d *Dispatcher) Wake(client notice.ClientID) { d.wakes.add(client, time.Now()) }
+func (d *Dispatcher) Wake(client notice.ClientID) { d.wakes.add(client, time.Now(), 1) }
 
 // WakeIn is Wake for work that falls due only after in (contract, notBefore).
 func (d *Dispatcher) WakeIn(client notice.ClientID, in time.Duration) {
-	d.wakes.add(client, time.Now().Add(in))
+	due := 1
+	if in > 0 {
+		due = 0
+	}
+	d.wakes.add(client, time.Now().Add(in), due)
 }
 
 // silent is the observer of those who have none.

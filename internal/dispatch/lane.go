@@ -10,8 +10,12 @@ import (
 // lane is one clientId as the loop sees it. It exists while it holds slots or is known to have work.
 type lane struct {
 	client   notice.ClientID
-	inFlight int           // slots held: claimed, and the outcome not stored yet
-	asked    int           // slots reserved by claims under way
+	inFlight int // slots held: claimed, and the outcome not stored yet
+	asked    int // slots reserved by claims under way
+	waiting  int // first attempts we were told of and did not get yet; others may have
+	woken    int // of these, those that came since the last claim was asked for
+	taken    int // first attempts claimed since the last look at pressure
+	pressure pressure
 	room     int           // slots it may hold for now
 	pace     time.Duration // in which its receiver answers, of late; 0: not known
 	grown    time.Time     // when it was first held back since the last answer, or last doubled for that
@@ -68,6 +72,12 @@ func (l *lane) ended(perLane int, answer time.Duration) {
 	}
 	l.grown = time.Time{}
 	l.room = min(perLane, max(firstRoom, int(l.pace*enough/time.Second)))
+}
+
+// add notes so many first attempts that are due.
+func (l *lane) add(n int) {
+	l.waiting += n
+	l.woken += n
 }
 
 // load is what the lane holds, or would hold if all it asked for came.
@@ -166,7 +176,7 @@ func (s *lanes) promote(now time.Time) {
 // committed after the claim's snapshot comes with a wake-up of its own.
 func (s *lanes) asking(l *lane, now time.Time) {
 	delete(s.ready, l)
-	l.ready = false
+	l.ready, l.woken = false, 0
 	if l.ahead != nil {
 		l.ahead.clear(ticksDown(now.Sub(s.begin)))
 		s.schedule(l)

@@ -32,6 +32,7 @@ type loop struct {
 	claims   int // claims under way
 	company  crowd
 	claimed  time.Time // when a claim last succeeded
+	looked   time.Time // when foresee last did
 	results  results
 	link     link
 
@@ -130,7 +131,10 @@ func (l *loop) run(ctx context.Context) error {
 // act starts whatever may be started now and says when to look again if nothing happens before.
 func (l *loop) act(now time.Time) alarm {
 	var next alarm
-	l.wakes.take(func(client notice.ClientID, at time.Time) { l.lanes.due(client, at, now) })
+	l.wakes.take(func(client notice.ClientID, w wake) {
+		l.lanes.due(client, w.at, now)
+		l.lanes.of(client).add(w.due)
+	})
 	l.settle(now, &next)
 	l.sweep(now, &next)
 	if l.draining {
@@ -138,6 +142,7 @@ func (l *loop) act(now time.Time) alarm {
 		return next
 	}
 	l.claim(now, &next)
+	l.foresee(now)
 	l.rescue(now, &next)
 	return next
 }
@@ -247,11 +252,13 @@ func (l *loop) noteSweep(a sweepAnswer) {
 			l.sweepAt = l.link.probeAt()
 		}
 		load.WaitingLanes = len(a.lanes)
-		if len(a.lanes) == 0 {
-			l.behind.Store(0)
-		}
+		pressing := false
 		for _, w := range a.lanes {
 			load.Oldest = max(load.Oldest, -w.DueIn)
+			pressing = pressing || w.DueIn <= 0 && !l.lanes.of(w.Client).held()
+		}
+		if !pressing { // a retry whose time has not come is no overload, and while it waits no claim says that there is none
+			l.behind.Store(0)
 		}
 		l.followUp(a.lanes, now)
 	}

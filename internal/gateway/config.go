@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -557,15 +556,11 @@ func (c *Config) slots() int {
 	if c.Dispatch.Slots > 0 {
 		return c.Dispatch.Slots
 	}
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
-		limit.Cur = 1024
-	}
 	budget := debug.SetMemoryLimit(-1) // GOMEMLIMIT, or as good as none
 	if budget > 1<<40 {
 		budget = 512 << 20
 	}
-	return dispatch.Slots(limit.Cur, budget)
+	return dispatch.Slots(openFiles(), budget)
 }
 
 // file is a path below the state directory.

@@ -58,6 +58,7 @@ type Gateway struct {
 	sealer    *sealer    // proves the history
 	seen      *receivers // certificates of initiators' endpoints
 	listeners []*listener
+	files     descriptors
 
 	daily *reconciler // looks whether the history is complete
 
@@ -77,6 +78,7 @@ type listener struct {
 	name   string
 	server *http.Server
 	wrap   func(net.Listener) net.Listener // TLS of its own; nil: the server's, if any
+	limit  limited                         // of connections; its listener and figures come with the start
 	net    net.Listener
 }
 
@@ -96,6 +98,9 @@ func New(ctx context.Context, cfg *Config, version string, log *slog.Logger) (*G
 		log.Warn("profile development: inside addresses, shortened times and unsafe databases are allowed; not for production")
 	}
 	var err error
+	if g.files, err = share(openFiles(), cfg.slots()); err != nil {
+		return nil, err
+	}
 	if g.trust, err = loadTrust(cfg, news{g.onFile, g.onKeys, g.onDecision}); err != nil {
 		return nil, err
 	}
@@ -120,7 +125,7 @@ func (g *Gateway) wire() error {
 	guard := webhook.NewGuard(allow, cfg.Webhook.AllowPorts)
 	g.sender = webhook.New(webhook.Config{
 		Identity: g.trust.brcac, Roots: g.trust.receivers, Checks: g.trust.checks(), Guard: guard, Resolver: cfg.Webhook.Resolver,
-		Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, Version: g.version,
+		Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, Version: g.version, Connections: g.files.outbound,
 		AuthorisationServerID: cfg.Holder.AuthorisationServerID, ASHeaders: cfg.Webhook.ASHeaders, Observer: wire{g.metrics, g.seen},
 	})
 	g.dispatcher, err = dispatch.New(g.store, g.sender, dispatch.Config{
@@ -224,7 +229,9 @@ func (g *Gateway) Start(ctx context.Context) error {
 			g.closeListeners()
 			return &ConfigError{[]string{fmt.Sprintf("%s.addr (%s): %v", l.name, envName(l.name+".addr"), err)}}
 		}
-		l.net = n
+		l.limit.Listener, l.net = n, &l.limit
+		open := g.metrics.accepted.WithLabelValues(l.name)
+		l.limit.open, l.limit.turned = func(n int) { open.Set(float64(n)) }, g.metrics.turned.WithLabelValues(l.name).Inc
 		g.log.Info("listening", "listener", l.name, "address", n.Addr().String(), "tls", l.server.TLSConfig != nil)
 	}
 	g.run("dispatch", func() {
@@ -241,7 +248,11 @@ func (g *Gateway) Start(ctx context.Context) error {
 	for _, l := range g.listeners {
 		g.serve(l)
 	}
-	g.log.Info("started", "version", g.version, "replica", g.cfg.Replica, "profile", g.cfg.Profile, "slots", g.cfg.slots())
+	if g.files.small() {
+		g.log.Warn("few files may be open at once: a burst will make attempts late and turn callers away; raise the limit (ulimit -n, LimitNOFILE=)", "limit", g.files.limit)
+	}
+	g.log.Info("started", "version", g.version, "replica", g.cfg.Replica, "profile", g.cfg.Profile, "slots", g.cfg.slots(), "open_files", g.files.limit,
+		"connections_public", g.files.public, "connections_internal", g.files.internal)
 	return nil
 }
 

@@ -32,6 +32,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	}
 	internal := api.NewServer(withDocs(g.internal), config, g.log)
 	internal.Addr = cfg.Internal.Addr
+	turnAway(internal)
 
 	polls, err := g.openSpool()
 	if err != nil {
@@ -62,7 +63,9 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	ops := api.NewServer(opsHandler(g.ready, g.metrics), nil, g.log)
 	ops.Addr = cfg.Ops.Addr
 	g.listeners = []*listener{
-		{name: "public", server: public, wrap: g.shakeHands(public.TLSConfig)}, {name: "internal", server: internal}, {name: "ops", server: ops},
+		{name: "public", server: public, wrap: g.shakeHands(public.TLSConfig), limit: limited{most: g.files.public}},
+		{name: "internal", server: internal, limit: limited{most: g.files.internal, porch: porch}},
+		{name: "ops", server: ops, limit: limited{most: opsConnections, evict: true}},
 	}
 	return nil
 }

@@ -58,6 +58,8 @@ type metrics struct {
 	timers         prometheus.Counter
 	streams        prometheus.Gauge
 	handshakes     prometheus.Counter
+	accepted       *prometheus.GaugeVec
+	turned         *prometheus.CounterVec
 	polls          *prometheus.CounterVec
 	pollCommit     prometheus.Histogram
 	pollsKept      *prometheus.CounterVec
@@ -126,6 +128,8 @@ func newMetrics(version string) *metrics {
 	m.timers = counter("timers_fired_total", "Changes made by a deadline of the rules.").WithLabelValues()
 	m.streams = gauge("streams_open", "Streams of changes that are open.").WithLabelValues()
 	m.handshakes = counter("handshakes_refused_total", "Handshakes refused on the public listener.").WithLabelValues()
+	m.accepted = gauge("connections", "Connections that are open, by listener.", "listener")
+	m.turned = counter("connections_refused_total", "Connections turned away because a listener had as many as open files allow.", "listener")
 	m.polls = counter("polls_total", "Status queries answered, by kind, status and error code.", "kind", "status", "code")
 	m.pollCommit = one(histogram("poll_commit_seconds", "One shared commit of poll records.", delays))
 	m.pollsKept = counter("polls_kept_total", "Poll records that took another way than their commit.", "way")

@@ -83,7 +83,7 @@ func openReader(m *watch.Mapping, production bool, s *store.Store, log *slog.Log
 		if err := m.Settings(&c); err != nil {
 			return nil, err
 		}
-		o := postgres.Options{Tables: m.Tables(), Generation: m.Generation, Logger: log}
+		o := postgres.Options{Tables: m.Tables(), Joined: m.Joined(), Generation: m.Generation, Logger: log}
 		if s != nil {
 			o.Memory = memory{s, m.Source}
 		}
@@ -294,11 +294,14 @@ type pending struct{ *intake.Pending }
 // Wait implements watch.Pending.
 func (p pending) Wait(ctx context.Context) (notice.Verdict, error) {
 	a, err := p.Pending.Wait(ctx)
+	if errors.Is(err, intake.ErrAlone) {
+		err = fmt.Errorf("%w: %w", watch.ErrAlone, err)
+	}
 	return a.Verdict, err
 }
 
 // Submit implements watch.Sink.
-func (s sink) Submit(ctx context.Context, line, record []byte, source string) (watch.Pending, error) {
+func (s sink) Submit(ctx context.Context, line []byte, record func() []byte, source string) (watch.Pending, error) {
 	p, err := s.intake.Submit(ctx, line, intake.Origin{Source: source, Actor: actorOf(source), Keep: record})
 	if wrong := (*intake.LineError)(nil); errors.As(err, &wrong) {
 		return nil, &watch.Refused{Problems: []notice.Problem{{Pointer: wrong.Pointer, Code: wrong.Code, Detail: wrong.Detail}}}

@@ -11,6 +11,7 @@ import (
 // followed are the figures of sources. Their labels are names of the settings.
 type followed struct {
 	records     *prometheus.CounterVec
+	failures    *prometheus.CounterVec
 	commit      *prometheus.HistogramVec
 	lagSeconds  *prometheus.GaugeVec
 	lagBytes    *prometheus.GaugeVec
@@ -31,6 +32,9 @@ func newFollowed(r *prometheus.Registry) *followed {
 	f := &followed{
 		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_source_records_total", Help: "Rows and messages read, by what became of them."},
 			[]string{"source", "table", "fate"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_source_failures_total", Help: "Failures of records by themselves, each of which ended a session; after three a record is put aside.",
+		}, []string{"source", "table"}),
 		commit: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "arauto_source_commit_seconds", Help: "From a change's commit in the core, by the core's clock, to its commit here.", Buckets: delays,
 		}, []string{"source"}),
@@ -40,7 +44,7 @@ func newFollowed(r *prometheus.Registry) *followed {
 		reading:     gauge("reading", "1 while this replica reads the source.", "source"),
 		tablesStood: gauge("tables_stopped", "Tables whose rows are put aside because they no longer fit the mapping.", "source"),
 	}
-	r.MustRegister(f.records, f.commit)
+	r.MustRegister(f.records, f.failures, f.commit)
 	return f
 }
 
@@ -50,6 +54,11 @@ type sourceMetrics struct{ f *followed }
 // Outcome counts a record.
 func (s sourceMetrics) Outcome(source, table string, o watch.Outcome) {
 	s.f.records.WithLabelValues(source, table, string(o)).Inc()
+}
+
+// Failed counts a failure of a record.
+func (s sourceMetrics) Failed(source, table string) {
+	s.f.failures.WithLabelValues(source, table).Inc()
 }
 
 // Lag shows how far behind a source is.

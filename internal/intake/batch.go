@@ -159,6 +159,9 @@ func passes(err error) bool {
 func (in *Intake) refuse(p *Pending, err error) {
 	in.log.Error("change not stored", "kind", p.change.Kind, "resource", p.change.ResourceID, "revision", p.change.Revision, "error", err)
 	p.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if !passes(err) {
+		p.err = fmt.Errorf("%w: %w", ErrAlone, p.err)
+	}
 }
 
 // storeTogether runs the one transaction of a batch, again while the database is away, until GiveUp. A commit whose
@@ -172,7 +175,7 @@ func (in *Intake) storeTogether(batch []*Pending) error {
 		changes[i] = p.change
 	}
 	for pause := 20 * time.Millisecond; ; pause *= 2 {
-		decisions, err := in.record(ctx, changes)
+		decisions, err := in.record(ctx, batch, changes)
 		in.observer.Committed(len(batch), time.Since(began), err)
 		if err == nil {
 			in.conclude(batch, decisions)
@@ -190,7 +193,7 @@ func (in *Intake) storeTogether(batch []*Pending) error {
 	}
 }
 
-func (in *Intake) record(ctx context.Context, changes []*notice.Change) (decisions []notice.Decision, err error) {
+func (in *Intake) record(ctx context.Context, batch []*Pending, changes []*notice.Change) (decisions []notice.Decision, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			in.log.Error("panic while judging", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
@@ -201,6 +204,9 @@ func (in *Intake) record(ctx context.Context, changes []*notice.Change) (decisio
 		decisions = make([]notice.Decision, len(pasts))
 		for i := range pasts {
 			decisions[i] = in.judge(changes[i], &pasts[i])
+			if keep := batch[i].keep; keep != nil && decisions[i].Verdict == notice.Quarantined && changes[i].Line == nil {
+				changes[i].Line = keep()
+			}
 		}
 		return decisions
 	})

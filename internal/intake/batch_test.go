@@ -243,6 +243,7 @@ func TestASharedCommitThatFailsIsStoredOneByOneAndOnlyThePoisonIsRefused(t *test
 		for i, err := range errs {
 			if i == 2 {
 				require.ErrorIs(t, err, ErrUnavailable)
+				require.ErrorIs(t, err, ErrAlone)
 				require.ErrorIs(t, err, errRow)
 				continue
 			}
@@ -492,7 +493,7 @@ func TestTooManyChangesAreRefusedByAcceptAndAwaitedBySubmit(t *testing.T) {
 
 func TestAChangeThatCouldNotBeToldInTimeIsRefusedByAcceptAndHeldBackBySubmit(t *testing.T) {
 	var late atomic.Int64
-	bubble(t, Config{Behind: func() time.Duration { return time.Duration(late.Load()) }}, func(t *testing.T, d *desk) {
+	bubble(t, Config{Behind: func(notice.ClientID) time.Duration { return time.Duration(late.Load()) }}, func(t *testing.T, d *desk) {
 		accept := func(n int) error {
 			_, err := d.in.Accept(t.Context(), d.change(n, 1, ofb.ACSC), Origin{})
 			return err

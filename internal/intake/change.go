@@ -22,7 +22,9 @@ type Origin struct {
 	Actor      string    // who handed it in, such as a token's subject
 	Address    string    // address and port it came from; "" where it came over no connection of ours
 	Quarantine notice.ID // the case being applied, zero otherwise
-	Keep       []byte    // what goes to quarantine instead of the line: the record a source made it from; nil: the line
+	// Keep gives what goes to quarantine instead of the line: the record a source made it from. It is asked for only if the
+	// change goes there, and gives the same bytes whenever it is asked; nil: the line.
+	Keep func() []byte
 }
 
 // rfc3339 refuses what time.Parse takes beyond the RFC: an hour of one digit, a comma, offsets of a day.
@@ -75,7 +77,7 @@ func (r *reader) instant(name string, required bool) (t time.Time, original stri
 func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *notice.Change {
 	r := &reader{m: m}
 	if from.Keep != nil {
-		line = from.Keep
+		line = nil
 	}
 	c := &notice.Change{
 		ID: in.newID(), Source: from.Source, Actor: from.Actor, Address: from.Address, Quarantine: from.Quarantine, Line: line, Document: m.raw, Cause: ofb.Holder,
@@ -94,6 +96,9 @@ func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *not
 	}
 	in.readData(r, c)
 	c.Problems = r.problems
+	if len(c.Problems) > 0 && from.Keep != nil {
+		c.Line = from.Keep()
+	}
 	return c
 }
 

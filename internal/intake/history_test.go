@@ -54,7 +54,7 @@ func shuffled(t *rapid.T, changes []*notice.Change) []*notice.Change {
 func deliver(t *rapid.T, in *Intake, changes ...*notice.Change) []notice.Decision {
 	var all []notice.Decision
 	for _, c := range changes {
-		d, err := in.record(t.Context(), []*notice.Change{c})
+		d, err := in.record(t.Context(), []*Pending{{change: c}}, []*notice.Change{c})
 		require.NoError(t, err)
 		all = append(all, d...)
 	}

@@ -48,11 +48,11 @@ type Observer interface {
 type Config struct {
 	Store    Store
 	Schema   Schema
-	NewID    func() notice.ID                 // UUID v7
-	Wake     func(notice.ClientID, time.Time) // a notification of this client falls due then; a hint, nil allowed
-	Behind   func() time.Duration             // how late first attempts are for want of capacity; nil: never
-	Observer Observer                         // nil allowed
-	Log      *slog.Logger                     // nil: discarded
+	NewID    func() notice.ID                    // UUID v7
+	Wake     func(notice.ClientID, time.Time)    // a notification of this client falls due then; a hint, nil allowed
+	Behind   func(notice.ClientID) time.Duration // how late a client's first attempts are for want of capacity; nil: never
+	Observer Observer                            // nil allowed
+	Log      *slog.Logger                        // nil: discarded
 
 	OptionalAuthorised []ofb.Kind // kinds whose direct AUTHORISED is announced (D-6); none by default
 	Timers             []ofb.Kind // kinds whose timers we fire (D-10)
@@ -78,6 +78,10 @@ const (
 
 // ErrUnavailable means that a change could not be stored. Nothing can be said about it; sending it again is safe.
 var ErrUnavailable = errors.New("the change could not be stored")
+
+// ErrAlone comes with ErrUnavailable when it is this change that cannot be stored: it failed by itself, in a database that
+// answers.
+var ErrAlone = errors.New("it fails by itself")
 
 // Intake accepts changes. Make it with New, start Run, then call Accept or Submit.
 type Intake struct {
@@ -123,7 +127,7 @@ func New(c Config) *Intake {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Behind == nil {
-		c.Behind = func() time.Duration { return 0 }
+		c.Behind = func(notice.ClientID) time.Duration { return 0 }
 	}
 	if c.Wake == nil {
 		c.Wake = func(notice.ClientID, time.Time) {}
@@ -166,6 +170,7 @@ type Answer struct {
 // Pending is a change on its way to its commit.
 type Pending struct {
 	change *notice.Change
+	keep   func() []byte // see Origin
 	answer Answer
 	err    error
 	done   chan struct{}
@@ -189,11 +194,11 @@ func (in *Intake) Accept(ctx context.Context, line []byte, from Origin) (Answer,
 	if err != nil {
 		return Answer{}, err
 	}
-	if in.cfg.Behind() > refuseAt {
+	if in.cfg.Behind(c.Client) > refuseAt {
 		in.observer.Refused("behind")
 		return Answer{}, ErrBusy
 	}
-	p, err := in.submit(c)
+	p, err := in.submit(c, from.Keep)
 	if err != nil {
 		why := "unavailable" // Run has ended
 		if errors.Is(err, ErrBusy) {
@@ -216,7 +221,7 @@ func (in *Intake) Submit(ctx context.Context, line []byte, from Origin) (*Pendin
 		in.mu.Lock()
 		room, closed := in.room, in.closed
 		in.mu.Unlock()
-		if !closed && in.cfg.Behind() > slowAt { // once Run has ended nobody catches up
+		if !closed && in.cfg.Behind(c.Client) > slowAt { // once Run has ended nobody catches up
 			select {
 			case <-time.After(slowLook):
 				continue
@@ -224,7 +229,7 @@ func (in *Intake) Submit(ctx context.Context, line []byte, from Origin) (*Pendin
 				return nil, ctx.Err()
 			}
 		}
-		p, err := in.submit(c)
+		p, err := in.submit(c, from.Keep)
 		if !errors.Is(err, ErrBusy) {
 			return p, err
 		}
@@ -236,7 +241,8 @@ func (in *Intake) Submit(ctx context.Context, line []byte, from Origin) (*Pendin
 	}
 }
 
-// Read decodes and checks a line without storing anything: what Accept would judge, or a *LineError.
+// Read decodes and checks a line without storing anything: what Accept would judge, or a *LineError. With Origin.Keep the
+// change has no Line unless something is wrong with it.
 func (in *Intake) Read(line []byte, from Origin) (*notice.Change, error) {
 	m, err := decode(line)
 	if err != nil {
@@ -245,8 +251,8 @@ func (in *Intake) Read(line []byte, from Origin) (*notice.Change, error) {
 	return in.read(line, m, from, time.Now()), nil
 }
 
-func (in *Intake) submit(c *notice.Change) (*Pending, error) {
-	p := &Pending{change: c, done: make(chan struct{})}
+func (in *Intake) submit(c *notice.Change, keep func() []byte) (*Pending, error) {
+	p := &Pending{change: c, keep: keep, done: make(chan struct{})}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {

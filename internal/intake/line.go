@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/arauto/arauto/internal/strict"
 )
 
 // Bounds of one line (contract "Sizes").
@@ -72,17 +74,14 @@ func decode(line []byte) (*members, error) {
 		if !known[member] {
 			return nil, lineError("/"+jsontextEscape(member), "unknown_member", "this member is not part of a change; its members are %s", memberList)
 		}
-		raw, err := d.ReadValue()
-		if err != nil {
-			return nil, syntax(err)
-		}
-		value, err := tree(raw, 2, "/"+member)
+		before := d.InputOffset()
+		value, err := reading(d, "/"+member)
 		if err != nil {
 			return nil, err
 		}
 		m.values[member] = value
 		if object, ok := value.(map[string]any); ok && member == "data" {
-			m.data, m.raw = object, bytes.Clone(raw)
+			m.data, m.raw = object, bytes.Clone(bytes.TrimLeft(line[before:d.InputOffset()], ": \t\r\n"))
 		}
 	}
 	if _, err := d.ReadToken(); err != nil {
@@ -128,57 +127,20 @@ func jsonPointer(p jsontext.Pointer) string {
 	return strings.ToValidUTF8(string(p[:min(len(p), 256)]), "")
 }
 
-// tree builds the value with its numbers as json.Number, counting the depth.
-func tree(raw jsontext.Value, depth int, at string) (any, error) {
-	d := jsontext.NewDecoder(bytes.NewBuffer(raw))
-	return branch(d, depth, at)
-}
-
-func branch(d *jsontext.Decoder, depth int, at string) (any, error) {
-	token, err := d.ReadToken()
-	if err != nil {
+// reading reads values of a line's member, whose name stands in errors. The line's own object has depth 1.
+func reading(d *jsontext.Decoder, at string) (any, error) {
+	r := strict.Reader{Depth: maxDepth, Number: func(text string) (any, error) { return number(text, at) }}
+	v, err := r.Value(d, 2)
+	if line := (*LineError)(nil); errors.As(err, &line) {
+		return nil, line
+	}
+	switch {
+	case errors.Is(err, strict.ErrDeep):
+		return nil, tooDeep(at)
+	case err != nil:
 		return nil, syntax(err)
 	}
-	switch token.Kind() {
-	case 'n':
-		return nil, nil
-	case 't', 'f':
-		return token.Bool(), nil
-	case '"':
-		return token.String(), nil
-	case '0':
-		return number(token.String(), at)
-	}
-	if depth > maxDepth {
-		return nil, tooDeep(at)
-	}
-	if token.Kind() == '[' {
-		list := []any{}
-		for d.PeekKind() != ']' {
-			v, err := branch(d, depth+1, at)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-		}
-		_, err = d.ReadToken()
-		return list, err
-	}
-	object := map[string]any{}
-	for d.PeekKind() != '}' {
-		name, err := d.ReadToken()
-		if err != nil {
-			return nil, syntax(err)
-		}
-		key := name.String()
-		v, err := branch(d, depth+1, at)
-		if err != nil {
-			return nil, err
-		}
-		object[key] = v
-	}
-	_, err = d.ReadToken()
-	return object, err
+	return v, nil
 }
 
 // number keeps a number as written, and refuses one no field of these APIs could mean.

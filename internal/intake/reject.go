@@ -21,7 +21,7 @@ func (in *Intake) Reject(ctx context.Context, c notice.Change) (*Pending, error)
 		in.mu.Lock()
 		room := in.room
 		in.mu.Unlock()
-		p, err := in.submit(&c)
+		p, err := in.submit(&c, nil)
 		if !errors.Is(err, ErrBusy) {
 			return p, err
 		}

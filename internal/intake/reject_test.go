@@ -17,7 +17,8 @@ func TestWhatGoesToQuarantineForASourceIsItsRecord(t *testing.T) {
 	in := New(Config{Store: newMemory(), Schema: anySchema{}, NewID: counter()})
 	line := []byte(`{"kind":"pix-payment","clientId":"itp","apiVersion":"v5","revision":7,"occurredAt":"2026-11-21T12:00:00Z","data":{"paymentId":"p1","status":"NEW"}}`)
 	record := []byte(`{"record":1}`)
-	kept, err := in.Read(line, Origin{Source: "core", Keep: record})
+	keep := func() []byte { return record }
+	kept, err := in.Read(line, Origin{Source: "core", Keep: keep})
 	require.NoError(t, err)
 	require.Equal(t, record, kept.Line)
 	require.NotEmpty(t, kept.Problems)
@@ -25,7 +26,7 @@ func TestWhatGoesToQuarantineForASourceIsItsRecord(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, line, plain.Line)
 	require.NotEqual(t, plain.CaseID(), kept.CaseID())
-	again, err := in.Read(append([]byte(" "), line...), Origin{Source: "core", Keep: record})
+	again, err := in.Read(append([]byte(" "), line...), Origin{Source: "core", Keep: keep})
 	require.NoError(t, err)
 	require.Equal(t, kept.CaseID(), again.CaseID())
 }

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -75,7 +77,7 @@ func (in *Intake) fire(r *notice.Ripe) (fired notice.Fired) {
 			fired = notice.Fired{}
 		}
 	}()
-	value, err := tree(bytes.Clone(r.Document), 2, "/data")
+	value, err := reading(jsontext.NewDecoder(bytes.NewReader(r.Document)), "/data")
 	data, ok := value.(map[string]any)
 	if err != nil || !ok || !in.timed[r.Kind] {
 		return notice.Fired{}

@@ -1,7 +1,6 @@
 package itptest
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -77,11 +76,4 @@ func (l *Load) BaseURI(path string) string {
 func (l *Load) Close() {
 	_ = l.server.Close()
 	<-l.done
-}
-
-// Shutdown lets requests on their way end first.
-func (l *Load) Shutdown(ctx context.Context) error {
-	err := l.server.Shutdown(ctx)
-	<-l.done
-	return err
 }

@@ -8,9 +8,6 @@ func (id *Identity) SetClock(now func() time.Time) { id.now = now }
 // SetClock lets a test be at another instant than the machine.
 func (a *Anchors) SetClock(now func() time.Time) { a.now = now }
 
-// SetClock lets a test be at another instant than the machine.
-func (r *Revocation) SetClock(now func() time.Time) { r.now = now }
-
 // ParseCRLs counts the lists in a file.
 func ParseCRLs(content []byte) (int, error) {
 	lists, err := parseCRLs("fuzz", content, time.Now())

@@ -22,7 +22,7 @@ func Hash(value any) [32]byte { return sha256.Sum256(Canonical(value)) }
 //
 // The value is what encoding/json decodes with UseNumber into an any; a float64 is taken as its shortest decimal. Any
 // other type is a programmer's mistake and panics.
-func Canonical(value any) []byte { return appendCanonical(nil, value) }
+func Canonical(value any) []byte { return appendCanonical(make([]byte, 0, 1024), value) }
 
 func appendCanonical(b []byte, value any) []byte {
 	switch v := value.(type) {
@@ -47,7 +47,10 @@ func appendCanonical(b []byte, value any) []byte {
 		return append(b, ']')
 	case map[string]any:
 		b = append(b, '{')
-		for i, name := range slices.Sorted(maps.Keys(v)) {
+		var room [24]string // members of most objects
+		names := slices.AppendSeq(room[:0], maps.Keys(v))
+		slices.Sort(names)
+		for i, name := range names {
 			if i > 0 {
 				b = append(b, ',')
 			}

@@ -87,7 +87,7 @@ func (a *Asker) Ask(ctx context.Context, address, token, interaction, path strin
 	}
 	switch {
 	case res.StatusCode != http.StatusOK:
-		return "", &Refusal{res.StatusCode, string(body)}
+		return "", &Refusal{Status: res.StatusCode, Body: string(body)}
 	case !strings.HasPrefix(res.Header.Get("Content-Type"), "application/jwt"):
 		return "", fmt.Errorf("%w: of type %s", ErrAnswer, res.Header.Get("Content-Type"))
 	case res.Header.Get("x-fapi-interaction-id") != interaction:

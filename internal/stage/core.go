@@ -46,8 +46,9 @@ func (s *Stage) Core(r *Replica) (*Core, error) {
 
 // Refusal is an answer that is not 2xx.
 type Refusal struct {
-	Status int
-	Body   string
+	Status     int
+	Body       string
+	RetryAfter string // the header
 }
 
 // Error shows status and body.
@@ -81,7 +82,7 @@ func (c *Core) Call(ctx context.Context, method, path string, in, out any) error
 		return err
 	}
 	if res.StatusCode > 299 {
-		return &Refusal{res.StatusCode, string(text)}
+		return &Refusal{res.StatusCode, string(text), res.Header.Get("Retry-After")}
 	}
 	if out == nil {
 		return nil
@@ -244,7 +245,7 @@ func (c *Core) Stream(ctx context.Context, lines <-chan []byte, answered func(Ac
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-		return &Refusal{res.StatusCode, string(text)}
+		return &Refusal{res.StatusCode, string(text), res.Header.Get("Retry-After")}
 	}
 	d := json.NewDecoder(bufio.NewReaderSize(res.Body, 64<<10))
 	for {

@@ -77,6 +77,7 @@ func (e *endpoint) dial(ctx context.Context) (net.Conn, error) {
 
 func (e *endpoint) connect(ctx context.Context, a *attempt, served <-chan struct{}) (*conn, error) {
 	c := &conn{began: time.Now(), readEnded: make(chan struct{})}
+	e.sender.makeRoom()
 	raw, err := e.open(ctx, a)
 	for err != nil && ownWant(err) && bide(ctx) {
 		raw, err = e.open(ctx, a)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,6 +134,34 @@ func (s *Sender) sweep(now time.Time) {
 	s.retireIf(func(_ endpointKey, e *endpoint) bool {
 		return e.generation != generation || e.inFlight == 0 && now.Sub(e.lastUsed) >= dropUnused
 	})
+}
+
+// makeRoom closes idle connections before another is dialled when there are as many as may be: of the endpoints that
+// nobody uses, the longest unused first, and an eighth of all at once, so that this is rarely done.
+func (s *Sender) makeRoom() {
+	over := int(s.open.Load()) - s.most
+	if s.most == 0 || over < 0 {
+		return
+	}
+	var gone []*endpoint
+	s.mu.Lock()
+	var unused []endpointKey
+	for key, e := range s.endpoints {
+		if e.inFlight == 0 {
+			unused = append(unused, key)
+		}
+	}
+	slices.SortFunc(unused, func(a, b endpointKey) int { return s.endpoints[a].lastUsed.Compare(s.endpoints[b].lastUsed) })
+	for need := over + max(1, s.most/8); need > 0 && len(unused) > 0; unused = unused[1:] {
+		e := s.endpoints[unused[0]]
+		delete(s.endpoints, unused[0])
+		gone = append(gone, e)
+		need -= int(e.gate.open.Load())
+	}
+	s.mu.Unlock()
+	for _, e := range gone {
+		e.retire()
+	}
 }
 
 // background counts what a Sender has running beside its callers, so that Close can end and await it.

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"fmt"
 	"net/http/httptrace"
 	"path/filepath"
 	"sync"
@@ -190,4 +191,23 @@ func TestWhatNobodyUsesIsDropped(t *testing.T) {
 	s.sweep(time.Now().Add(dropUnused + time.Second))
 	require.Empty(t, s.endpoints)
 	require.NoError(t, i.WaitOpen(soon(t), 0))
+}
+
+func TestConnectionsThatNobodyUsesMakeRoomForOthers(t *testing.T) {
+	i, o := newInitiator(t), new(counter)
+	s := newSender(t, func(c *Config) { c.Observer, c.Connections = o, 8 })
+	for n := range 40 { // forty initiators, each told once: idle connections would be forty
+		a := newAttempt(i.BaseURI(""))
+		a.Client = notice.ClientID(fmt.Sprintf("client-%d", n))
+		r, err := s.Send(t.Context(), a)
+		require.NoError(t, err)
+		require.Equal(t, notice.OutcomeDelivered, r.Outcome, r.Detail)
+		require.LessOrEqual(t, s.open.Load(), int64(9), "closing takes a moment, and one is being added")
+	}
+	require.Len(t, i.Requests(), 40)
+	a := newAttempt(i.BaseURI(""))
+	a.Client = "client-39"
+	r, err := s.Send(t.Context(), a)
+	require.NoError(t, err)
+	require.True(t, r.Reused, "the one used last stays open")
 }

@@ -31,6 +31,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arauto/arauto/internal/mtls"
@@ -70,6 +71,10 @@ type Config struct {
 	Timeout time.Duration // a whole attempt, from DNS to final headers (webhook §4.2); notice.Timeout
 	Lease   time.Duration // how long a claim is ours, longer than Timeout; Timeout + 5 s
 
+	// Connections is how many may be open at once, idle ones included; beyond it those of endpoints that nobody uses are
+	// closed, the longest unused first. 0: no bound.
+	Connections int
+
 	Version string // for User-Agent: arauto/<version>; "dev"
 
 	// AuthorisationServerID is sent on enrolments in every header of ASHeaders (D-9; default: both spellings). Without
@@ -90,6 +95,8 @@ type Sender struct {
 	observer Observer
 	timeout  time.Duration
 	lease    time.Duration
+	most     int          // connections; 0: no bound
+	open     atomic.Int64 // connections
 
 	contentType, userAgent, asHeaders, asID []string
 
@@ -106,7 +113,7 @@ func New(c Config) *Sender {
 	s := &Sender{
 		identity: c.Identity, roots: c.Roots, checks: c.Checks, observer: c.Observer,
 		guard: c.Guard, resolver: net.DefaultResolver,
-		timeout: c.Timeout, lease: c.Lease,
+		timeout: c.Timeout, lease: c.Lease, most: c.Connections,
 		background: newBackground(),
 		endpoints:  map[endpointKey]*endpoint{},
 	}
@@ -256,6 +263,7 @@ func (s *Sender) attempted(client notice.ClientID, r *notice.Result) {
 }
 
 func (s *Sender) connections(change int) {
+	s.open.Add(int64(change))
 	if s.observer != nil {
 		s.observer.Connections(change)
 	}

@@ -308,7 +308,7 @@ func TestADeadlineOfTheCallersIsATimeout(t *testing.T) {
 			r, err := s.Send(ctx, newAttempt(i.BaseURI("")))
 			require.NoError(t, err)
 			require.Equal(t, notice.OutcomeTimeout, r.Outcome, r.Detail)
-			require.Contains(t, r.Detail, "within 300ms")
+			require.Regexp(t, `within \d+ms`, r.Detail) // of the 300 some may be gone before the wire
 		})
 	}
 }

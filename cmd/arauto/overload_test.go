@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/stage"
+)
+
+// What the gateway can take is made small, so that three times as much is little for any machine: so many attempts at a
+// time, each of which the receivers answer after a while. That is 80 a second.
+const (
+	overloadSlots = 16
+	overloadDelay = 200 * time.Millisecond
+	overloadRate  = 3 * overloadSlots * int(time.Second/overloadDelay)
+)
+
+// TestWhatCannotBeToldInTimeIsRefusedAtOnceAndServiceIsBackSoon is case A8: three times what can be told is offered,
+// whatever comes of it. That what is accepted is told in time is shown in virtual time by package dispatch; a test on a
+// busy machine can only log it.
+func TestWhatCannotBeToldInTimeIsRefusedAtOnceAndServiceIsBackSoon(t *testing.T) {
+	t.Parallel()
+	h := open(t, stage.Options{Settings: append([]string{fmt.Sprintf("ARAUTO_DISPATCH_SLOTS=%d", overloadSlots)}, unhurried...)})
+	for _, i := range []*itptest.Initiator{h.good, h.flaky, h.slow} {
+		i.Answer("/webhook/v1/", itptest.Answer{Delay: overloadDelay})
+	}
+	during := 8 * time.Second
+	if long() {
+		during = time.Minute
+	}
+	before := h.memory()
+	o := &overload{house: h, sent: map[string]time.Time{}}
+	o.offer(during)
+	after := h.memory()
+
+	began := time.Now()
+	require.Eventually(t, func() bool { return o.try("back-"+strconv.Itoa(int(time.Since(began)))) == http.StatusOK }, patience, 20*time.Millisecond)
+	back := time.Since(began)
+
+	o.awaitTold()
+	waits := o.waits()
+	t.Logf("%d accepted, %d refused (slowest answer %s); accepted again %s after the load; memory %d MiB before, %d MiB after; from sent to received: %s, %d over 1.5 s",
+		len(o.sent), o.refused, o.slowest, back, before>>20, after>>20, waits, waits.Over(1500*time.Millisecond))
+	require.Greater(t, o.refused, len(o.sent)/4, "it was no overload")
+	require.Empty(t, o.wrong)
+	require.Less(t, after, int64(256<<20))
+	figures, err := h.replica.Metrics(t.Context())
+	require.NoError(t, err)
+	require.Regexp(t, `(?m)^arauto_changes_refused_total\{why="behind"\} [1-9]`, figures)
+}
+
+// overload is a core that hands in changes at its own pace.
+type overload struct {
+	*house
+	mu      sync.Mutex
+	sent    map[string]time.Time // resource of an accepted change, and when it was sent
+	refused int
+	slowest time.Duration
+	wrong   []string
+}
+
+// offer hands in changes at the rate, each beside all others, and waits for the answers.
+func (o *overload) offer(during time.Duration) {
+	tick := time.NewTicker(time.Second / time.Duration(overloadRate))
+	defer tick.Stop()
+	end := time.After(during)
+	var all sync.WaitGroup
+	defer all.Wait()
+	for n := 0; ; n++ {
+		select {
+		case <-tick.C:
+			all.Go(func() { o.try(fmt.Sprintf("over-%06d", n)) })
+		case <-end:
+			return
+		}
+	}
+}
+
+// try hands in one change and notes what came of it.
+func (o *overload) try(id string) (status int) {
+	client := []string{"good", "flaky", "slow"}[int(id[len(id)-1])%3]
+	ctx, cancel := context.WithTimeout(o.t.Context(), patience)
+	defer cancel()
+	sent := time.Now()
+	_, err := o.core.Load().Change(ctx, payment(client, id, 1, ofb.ACSC))
+	took := time.Since(sent)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var refusal *stage.Refusal
+	switch {
+	case err == nil:
+		o.sent[id] = sent
+		return http.StatusOK
+	case !errors.As(err, &refusal) || refusal.Status != http.StatusServiceUnavailable || refusal.RetryAfter == "":
+		o.wrong = append(o.wrong, err.Error())
+		return 0
+	}
+	o.refused++
+	o.slowest = max(o.slowest, took)
+	return refusal.Status
+}
+
+// awaitTold waits until every accepted change was received.
+func (o *overload) awaitTold() {
+	o.t.Helper()
+	require.Eventually(o.t, func() bool {
+		got := o.received()
+		for id := range o.sent {
+			if got[id].IsZero() {
+				return false
+			}
+		}
+		return true
+	}, patience, 100*time.Millisecond, "what was accepted is told")
+}
+
+// received tells when each resource's POST came.
+func (o *overload) received() map[string]time.Time {
+	out := map[string]time.Time{}
+	for _, p := range o.posts() {
+		id := p.Target[strings.LastIndexByte(p.Target, '/')+1:]
+		out[id] = p.At
+	}
+	return out
+}
+
+// waits are the times from sending a change to receiving its notification.
+func (o *overload) waits() stage.Waits {
+	var out stage.Waits
+	got := o.received()
+	for id, sent := range o.sent {
+		out = append(out, got[id].Sub(sent))
+	}
+	slices.Sort(out)
+	return out
+}
+
+// memory is what the replica holds of it, in bytes.
+func (h *house) memory() int64 {
+	h.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", h.replica.Pid()))
+	require.NoError(h.t, err)
+	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
+	require.NoError(h.t, err)
+	return pages * int64(os.Getpagesize())
+}

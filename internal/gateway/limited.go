@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// limited is a listener that lets in so many connections at a time (cases E7). What becomes of those beyond is the
+// listener's own manner: the internal one serves a few more, to say 503; the public one closes them before a handshake,
+// so that there is no query and nothing to record; the ops one closes its oldest, and so can always be reached.
+// Connections beyond are accepted all the same, never left in the kernel's queue: nobody waits for an answer that will
+// not come, and Accept does not spin.
+type limited struct {
+	net.Listener
+	most   int         // connections served
+	porch  int         // connections more that are answered 503
+	evict  bool        // the oldest makes room for the newest
+	open   func(n int) // told how many there are
+	turned func()      // told of each that is over the limit
+
+	mu     sync.Mutex
+	inside map[*guest]struct{}
+	count  uint64 // guests so far
+}
+
+// guest is one connection of a limited listener.
+type guest struct {
+	net.Conn
+	of     *limited
+	number uint64 // in order of arrival
+	beyond bool   // it is over the limit
+	leave  sync.Once
+}
+
+// Accept returns the next connection that is let in, or the listener's own error.
+func (c *limited) Accept() (net.Conn, error) {
+	for {
+		conn, err := c.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		g, gone := c.admit(conn)
+		if gone != nil {
+			c.turned()
+			cut(gone)
+		}
+		if g != nil {
+			return g, nil
+		}
+	}
+}
+
+// admit makes a connection a guest, unless there is no room, and tells which connection is to be closed, if one is.
+func (c *limited) admit(conn net.Conn) (in *guest, gone net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.inside)
+	c.count++
+	g := &guest{Conn: conn, of: c, number: c.count, beyond: n >= c.most}
+	switch {
+	case c.evict && g.beyond:
+		gone, g.beyond = c.first(), false
+	case n >= c.most+c.porch:
+		return nil, conn
+	case g.beyond:
+		c.turned()
+	}
+	if c.inside == nil {
+		c.inside = map[*guest]struct{}{}
+	}
+	c.inside[g] = struct{}{}
+	c.open(len(c.inside))
+	return g, gone
+}
+
+// first takes the oldest connection out; c.mu is held, and somebody is inside.
+func (c *limited) first() net.Conn {
+	var oldest *guest
+	for g := range c.inside {
+		if oldest == nil || g.number < oldest.number {
+			oldest = g
+		}
+	}
+	delete(c.inside, oldest)
+	return oldest
+}
+
+// cut ends a connection at once and leaves nothing of it in the kernel.
+func cut(conn net.Conn) {
+	inner := conn
+	if g, ok := conn.(*guest); ok {
+		inner = g.Conn
+	}
+	if tcp, ok := inner.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close() // it is turned away; nobody is told how that went
+}
+
+// Close leaves the count.
+func (g *guest) Close() error {
+	err := g.Conn.Close()
+	g.leave.Do(func() {
+		c := g.of
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.inside, g)
+		c.open(len(c.inside))
+	})
+	return err
+}
+
+type beyondKey struct{}
+
+// turnAway makes a server answer 503 on connections beyond its limit, before anything is asked of them.
+func turnAway(server *http.Server) {
+	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		if secured, ok := conn.(*tls.Conn); ok {
+			conn = secured.NetConn()
+		}
+		if g, ok := conn.(*guest); ok && g.beyond {
+			return context.WithValue(ctx, beyondKey{}, true)
+		}
+		return ctx
+	}
+	next := server.Handler
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(beyondKey{}) == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h := w.Header()
+		h.Set("Content-Type", "application/json")
+		h.Set("Retry-After", "1")
+		h.Set("Connection", "close")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(`{"error":"unavailable","error_description":"too many connections are open; ask again shortly"}`)) // a caller who is gone is no concern of ours
+	})
+}

@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/api"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 30 * time.Second
+
+// crowd is a limited listener and what it tells.
+type crowd struct {
+	*limited
+	open, turned atomic.Int64
+}
+
+// untilOpen waits until so many connections are counted.
+func (l *crowd) untilOpen(t *testing.T, n int64) {
+	t.Helper()
+	require.Eventually(t, func() bool { return l.open.Load() == n }, patience, time.Millisecond)
+}
+
+// crowded serves "hello" behind a limited listener.
+func crowded(t *testing.T, l *limited) *crowd {
+	t.Helper()
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	l.Listener = inner
+	c := &crowd{limited: l}
+	l.open, l.turned = func(n int) { c.open.Store(int64(n)) }, func() { c.turned.Add(1) }
+	server := api.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }), nil, slog.New(slog.DiscardHandler))
+	turnAway(server)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close(); <-ended })
+	return c
+}
+
+// visitor is one connection that asks and stays.
+type visitor struct {
+	t *testing.T
+	net.Conn
+	answers *bufio.Reader
+}
+
+func (l *crowd) visit(t *testing.T) *visitor {
+	t.Helper()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	t.Cleanup(func() { _ = conn.Close() })
+	return &visitor{t, conn, bufio.NewReader(conn)}
+}
+
+// ask makes one request; an error is a connection that was ended.
+func (v *visitor) ask() (*http.Response, error) {
+	v.t.Helper()
+	if _, err := io.WriteString(v.Conn, "GET / HTTP/1.1\r\nHost: here\r\n\r\n"); err != nil {
+		return nil, err
+	}
+	r, err := http.ReadResponse(v.answers, nil)
+	if err == nil {
+		_, err = io.Copy(io.Discard, r.Body)
+	}
+	return r, err
+}
+
+// served asks and expects to be served.
+func (v *visitor) served() {
+	v.t.Helper()
+	r, err := v.ask()
+	require.NoError(v.t, err)
+	require.Equal(v.t, http.StatusOK, r.StatusCode)
+}
+
+// ended waits until the other side has closed the connection.
+func (v *visitor) ended() {
+	v.t.Helper()
+	_, err := v.answers.ReadByte()
+	require.Error(v.t, err)
+	var late net.Error
+	require.False(v.t, errors.As(err, &late) && late.Timeout(), "the connection stays open: %v", err)
+}
+
+func TestBeyondItsLimitAListenerAnswers503AndServesAgainWhenThereIsRoom(t *testing.T) {
+	l := crowded(t, &limited{most: 3, porch: 2})
+	var inside []*visitor
+	for range 3 {
+		v := l.visit(t)
+		v.served()
+		inside = append(inside, v)
+	}
+	var porch []*visitor
+	for range 2 {
+		porch = append(porch, l.visit(t))
+	}
+	l.untilOpen(t, 5)
+	l.visit(t).ended()
+	for _, v := range porch {
+		r, err := v.ask()
+		require.NoError(t, err)
+		require.Equal(t, http.StatusServiceUnavailable, r.StatusCode)
+		require.Equal(t, "1", r.Header.Get("Retry-After"))
+		v.ended()
+	}
+	require.EqualValues(t, 3, l.turned.Load())
+	inside[1].served()
+	require.NoError(t, inside[0].Close())
+	l.untilOpen(t, 2)
+	l.visit(t).served()
+}
+
+func TestTheOpsListenerMakesRoomForWhoeverComes(t *testing.T) {
+	l := crowded(t, &limited{most: 4, evict: true})
+	var holders []*visitor
+	for range 4 {
+		holders = append(holders, l.visit(t)) // silent
+	}
+	l.untilOpen(t, 4)
+	for _, h := range holders {
+		l.visit(t).served()
+		h.ended() // the oldest each time
+	}
+	require.EqualValues(t, 4, l.turned.Load())
+	require.EqualValues(t, 4, l.open.Load())
+}
+
+func TestOpenFilesAreSharedSoThatNobodyTakesWhatAnotherNeeds(t *testing.T) {
+	for limit := uint64(fewest); limit < 1<<17; limit += 97 {
+		d, err := share(limit, 0)
+		require.NoError(t, err)
+		require.LessOrEqual(t, uint64(base+d.outbound+d.public+d.internal), limit)
+		require.Positive(t, d.internal)
+		require.Greater(t, d.public, d.internal)
+	}
+	for _, c := range []struct {
+		limit uint64
+		slots int
+		wrong string
+	}{
+		{fewest - 1, 1, "open files: the limit is 191; raise it"},
+		{256, 64, ""},
+		{256, 65, "is 65, and a limit of 256 open files affords 64; raise the limit (ulimit -n, LimitNOFILE=) to 258, or lower the slots"},
+		{1 << 62, 4096, ""},
+	} {
+		d, err := share(c.limit, c.slots)
+		if c.wrong == "" {
+			require.NoError(t, err)
+			require.Equal(t, c.limit < comfortable, d.small())
+			continue
+		}
+		require.ErrorContains(t, err, c.wrong)
+	}
+}

@@ -1,0 +1,54 @@
+package strict
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/stretchr/testify/require"
+)
+
+func value(r *Reader, text string) (any, error) {
+	return r.Value(jsontext.NewDecoder(strings.NewReader(text)), 1)
+}
+
+func TestAValueIsReadAsItIsWritten(t *testing.T) {
+	got, err := value(&Reader{Depth: 3}, ` {"a":[null,true,"é\n",1.50,[]],"b":{},"c":123456789012345678901234567890} rest`)
+	require.NoError(t, err)
+	require.Equal(t, map[string]any{
+		"a": []any{nil, true, "é\n", json.Number("1.50"), []any{}}, "b": map[string]any{}, "c": json.Number("123456789012345678901234567890"),
+	}, got)
+}
+
+func TestWhatIsTooDeepTwiceThereOrNoJSONIsRefused(t *testing.T) {
+	deep := &Reader{Depth: 2}
+	_, err := value(deep, `{"a":[]}`)
+	require.NoError(t, err)
+	for _, text := range []string{`{"a":[[]]}`, `[[{}]]`} {
+		_, err = value(deep, text)
+		require.ErrorIs(t, err, ErrDeep)
+	}
+	_, err = value(deep, `{"a":1,"a":2}`)
+	require.ErrorIs(t, err, jsontext.ErrDuplicateName)
+	for _, text := range []string{"", "[1", `{"a"`, `{"a":}`, "[1 2]", "\"\xff\"", "nul"} {
+		_, err = value(deep, text)
+		require.Error(t, err, text)
+	}
+}
+
+func TestANumberIsTheReadersToJudge(t *testing.T) {
+	large := errors.New("large")
+	r := &Reader{Depth: 9, Number: func(text string) (any, error) {
+		if len(text) > 3 {
+			return nil, large
+		}
+		return len(text), nil
+	}}
+	got, err := value(r, `[12,{"a":345}]`)
+	require.NoError(t, err)
+	require.Equal(t, []any{2, map[string]any{"a": 3}}, got)
+	_, err = value(r, `{"a":[1234]}`)
+	require.ErrorIs(t, err, large)
+}
