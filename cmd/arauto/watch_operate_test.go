@@ -31,6 +31,15 @@ func (f *foreign) arrives(i *itptest.Initiator, id string) {
 	require.NoError(f.t, err)
 }
 
+// reports waits until the replica has told how the source stands that many times more: it has looked around as often.
+func (f *foreign) reports(times int) {
+	f.t.Helper()
+	for range times {
+		before := f.source("mockbank").Status["updatedAt"]
+		f.until("the source reports", time.Minute, func() bool { return f.source("mockbank").Status["updatedAt"] != before })
+	}
+}
+
 // exec changes the bank's database.
 func (f *foreign) exec(statement string) {
 	f.t.Helper()
@@ -46,7 +55,7 @@ func TestAPausedSourceReadsNothingAndGoesOnWhereItStopped(t *testing.T) {
 	require.False(t, f.source("mockbank").Running)
 	id := f.begin(ofb.PixPayment, 1)[0]
 	require.NoError(t, f.bank.Move(t.Context(), ofb.PixPayment, id, ofb.RJCT))
-	pause(t, 2*time.Second) // twice as long as a source takes to look
+	f.reports(2)
 	require.Empty(t, told(f.alfa)[id])
 	require.Zero(t, f.count("SELECT count(*) FROM arauto.resource"))
 	f.act("resume", nil)
@@ -190,7 +199,7 @@ func TestWrongSettingsOfSourcesNameFileLineAndKey(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 		return file
 	}
-	const table = "tables: {payments: {kind: pix-payment, id: id, client: client, version: v5, status: status, data: {}}}\n"
+	const table = "tables: {payments: {kind: pix-payment, id: id, client: client, version: v5, revision: seq, status: status, data: {}}}\n"
 	good := write("good.yaml", "source: core\ntype: kafka\nkafka: {brokers: ['127.0.0.1:1'], group: g, topics: {payments: ''}}\n"+table)
 	same := write("same.yaml", "source: core\ntype: kafka\nkafka: {brokers: ['127.0.0.1:1'], group: g, topics: {payments: ''}}\n"+table)
 	for name, c := range map[string]struct {
@@ -205,7 +214,11 @@ func TestWrongSettingsOfSourcesNameFileLineAndKey(t *testing.T) {
 		"an unknown setting":              {[]string{"ARAUTO_WATCH_SOURCES=" + write("slot.yaml", "source: core\ntype: postgres\npostgres: {url: 'postgres://h/d', slots: 3}\n"+table)}, "slot.yaml:3: postgres.slots"},
 		"a setting that cannot be":        {[]string{"ARAUTO_WATCH_SOURCES=" + write("lag.yaml", "source: core\ntype: postgres\npostgres: {url: 'postgres://h/d', status_interval: 1h}\n"+table)}, "status_interval"},
 		"a bus without TLS in production": {[]string{"ARAUTO_PROFILE=production", "ARAUTO_WATCH_SOURCES=" + good}, "good.yaml: kafka:"},
-		"readiness under a second":        {[]string{"ARAUTO_WATCH_READINESS=10ms"}, "watch.readiness (ARAUTO_WATCH_READINESS)"},
+		"a queue that numbers nothing": {
+			[]string{"ARAUTO_WATCH_SOURCES=" + write("queue.yaml", strings.Replace("source: core\ntype: rabbitmq\nrabbitmq: {urls: ['amqp://h'], queues: {payments: ''}}\n"+table, "revision: seq, ", "", 1))},
+			"queue.yaml:4: tables.payments.revision: is missing, and a queue numbers nothing; name the member",
+		},
+		"readiness under a second": {[]string{"ARAUTO_WATCH_READINESS=10ms"}, "watch.readiness (ARAUTO_WATCH_READINESS)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := call(t, time.Minute, append([]string{"PATH=" + os.Getenv("PATH")}, c.set...), "check")

@@ -272,6 +272,7 @@ func (in *Internal) remap(ctx context.Context, c *notice.Case, actor string) ([]
 	case m.Line == nil:
 		return c.Line, from, nil
 	}
-	from.Source, from.Keep = c.Source, c.Line
+	record := c.Line
+	from.Source, from.Keep = c.Source, func() []byte { return record }
 	return m.Line, from, nil
 }

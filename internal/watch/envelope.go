@@ -106,14 +106,13 @@ func ParseEnvelope(line []byte) (Envelope, error) {
 }
 
 // rejected is what quarantine keeps of a record that made nothing.
-func (w *work) rejected(source string) Rejected {
-	e := Envelope{Source: source, Part: w.rule.part, Record: *w.rec}
+func (w *work) rejected(e *Envelope) Rejected {
 	id := w.rec.Key
 	if w.rule.kind != 0 && w.rule.kind.CheckID(w.id) == nil {
 		id = w.id
 	}
 	out := Rejected{
-		Source: source, Kind: w.rule.kindName(), ResourceID: shortened(id), Revision: w.revision, Line: e.Encode(), Problems: w.Problems,
+		Source: e.Source, Kind: w.rule.kindName(), ResourceID: shortened(id), Revision: w.revision, Line: e.Encode(), Problems: w.Problems,
 	}
 	if w.rule.kind == 0 {
 		out.Kind = ""

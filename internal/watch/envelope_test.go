@@ -47,7 +47,7 @@ func TestARejectedRecordNamesItsResourceOrItsKey(t *testing.T) {
 		w := &work{rule: m.rules["payments"][0], rec: &rec}
 		require.NoError(t, (&mapper{find: rows}).all(t.Context(), []*work{w}))
 		require.NotEmpty(t, w.Problems)
-		return w.rejected("core")
+		return w.rejected(&Envelope{Source: "core", Record: *w.rec})
 	}
 	r := reject(map[string]any{"status": "?"})
 	require.Equal(t, "p-4711", r.ResourceID)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -12,8 +11,9 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// window is how many records may be on their way to their commit.
-const window = 2000
+// window is how many records may be on their way to their commit: as many as intake stores at once, and some to follow. A
+// fresh change waits behind all of them.
+const window = 1000
 
 // chunk is how many records are mapped, and looked up for, at a time.
 const chunk = 200
@@ -37,21 +37,11 @@ type session struct {
 
 // flight is something on its way to its commit, or the mark behind all that one Take took.
 type flight struct {
-	pending    Pending
-	table, key string
-	committed  time.Time // by the core; zero: unknown, or of no interest
-	reject     bool
-	done       func()
-	last       string // position of the newest record before a mark
-}
-
-// flightOf is about a record. It keeps nothing of it: the Reader may use it again.
-func flightOf(p Pending, rec *Record) flight {
-	f := flight{pending: p, table: rec.Table, key: rec.Key}
-	if rec.Op != Snapshot {
-		f.committed = rec.CommittedAt
-	}
-	return f
+	pending Pending
+	record  *Envelope
+	reject  bool
+	done    func()
+	last    string // position of the newest record before a mark
 }
 
 // session reads once. progress tells whether anything was committed.
@@ -94,14 +84,7 @@ func (x *session) mind(turned <-chan struct{}) {
 }
 
 // Take implements Hand.
-func (x *session) Take(ctx context.Context, records []Record, done func()) (err error) {
-	defer func() {
-		if p := recover(); p != nil { // one poison record must not take the process along
-			x.log.ErrorContext(ctx, "panic while mapping", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = fmt.Errorf("panic while mapping: %v", p)
-			x.fail(err)
-		}
-	}()
+func (x *session) Take(ctx context.Context, records []Record, done func()) error {
 	x.become(Running)
 	last := ""
 	for part := range slices.Chunk(records, chunk) {
@@ -119,7 +102,7 @@ func (x *session) take(ctx context.Context, records []Record) error {
 	x.Source.mu.Lock()
 	x.status.Counts.Read += int64(len(records))
 	x.Source.mu.Unlock()
-	works := make([]*work, 0, len(records))
+	works, suspect := make([]*work, 0, len(records)), !x.faultless()
 	for i := range records {
 		rec := &records[i]
 		stopped, rules := x.isStopped(rec.Table), x.mapping.rules[rec.Table]
@@ -129,12 +112,21 @@ func (x *session) take(ctx context.Context, records []Record) error {
 		for _, r := range rules {
 			w := &work{rule: r, rec: rec}
 			if stopped {
-				w.Problems, w.finished = stoppedProblem(rec.Table), true
+				w.Problems = stoppedProblem(rec.Table)
+			} else if suspect {
+				w.Problems = x.failures(x.envelope(w)).problem()
 			}
+			w.finished = len(w.Problems) > 0
 			works = append(works, w)
 		}
 	}
-	if err := x.mapper.all(ctx, works); err != nil {
+	culprit := func() *Envelope {
+		if x.mapper.now == nil {
+			return nil
+		}
+		return x.envelope(x.mapper.now)
+	}
+	if err := x.guarded(ctx, mapping, culprit, func() error { return x.mapper.all(ctx, works) }); err != nil {
 		return err
 	}
 	for _, w := range works {
@@ -145,8 +137,14 @@ func (x *session) take(ctx context.Context, records []Record) error {
 	return nil
 }
 
+// envelope is what a record is known by, and kept as.
+func (x *session) envelope(w *work) *Envelope {
+	return &Envelope{Source: x.Source.mapping.Source, Part: w.rule.part, Record: *w.rec}
+}
+
 // all takes works through all steps.
 func (m *mapper) all(ctx context.Context, works []*work) error {
+	m.now = nil
 	joins := false
 	for _, w := range works {
 		if !w.finished {
@@ -170,16 +168,16 @@ func (x *session) hand(ctx context.Context, w *work) error {
 	if err := context.Cause(x.ctx); err != nil {
 		return err
 	}
+	e := x.envelope(w)
 	switch {
 	case len(w.Problems) > 0:
 	case w.Skipped != "":
 		x.count(w.rec.Table, Skipped)
 		return nil
 	case w.rule.registration != nil:
-		return x.register(ctx, w)
+		return x.register(ctx, w, e)
 	default:
-		record := Envelope{Source: x.mapping.Source, Part: w.rule.part, Record: *w.rec}.Encode()
-		p, err := x.sink.Submit(ctx, w.Line, record, x.mapping.Source)
+		p, err := x.submit(ctx, w, e)
 		if refused := (*Refused)(nil); errors.As(err, &refused) {
 			w.Problems = refused.Problems
 			break
@@ -187,22 +185,34 @@ func (x *session) hand(ctx context.Context, w *work) error {
 		if err != nil {
 			return fmt.Errorf("hand on %s: %w", w.rec.Key, err)
 		}
-		return x.fly(ctx, flightOf(p, w.rec))
+		return x.fly(ctx, flight{pending: p, record: e})
 	}
-	return x.reject(ctx, w)
+	return x.reject(ctx, w, e)
+}
+
+// submit hands on a change.
+func (x *session) submit(ctx context.Context, w *work, e *Envelope) (p Pending, err error) {
+	err = x.guarded(ctx, storing, func() *Envelope { return e }, func() error {
+		p, err = x.sink.Submit(ctx, w.Line, e.Encode, e.Source)
+		if errors.Is(err, ErrAlone) {
+			x.fails(e, storing)
+		}
+		return err
+	})
+	return p, err
 }
 
 // register keeps or deletes a registration at once: what follows it is told under it.
-func (x *session) register(ctx context.Context, w *work) error {
-	var err error
-	if w.Delete != "" {
-		err = x.registrar.Delete(ctx, x.mapping.Source, w.Delete)
-	} else {
-		err = x.registrar.Put(ctx, x.mapping.Source, *w.Registration)
-	}
+func (x *session) register(ctx context.Context, w *work, e *Envelope) error {
+	err := x.guarded(ctx, storing, func() *Envelope { return e }, func() error {
+		if w.Delete != "" {
+			return x.registrar.Delete(ctx, e.Source, w.Delete)
+		}
+		return x.registrar.Put(ctx, e.Source, *w.Registration)
+	})
 	if refused := (*Refused)(nil); errors.As(err, &refused) {
 		w.Problems = refused.Problems
-		return x.reject(ctx, w)
+		return x.reject(ctx, w, e)
 	}
 	if err != nil {
 		return fmt.Errorf("keep the registration of %s: %w", w.rec.Key, err)
@@ -211,21 +221,24 @@ func (x *session) register(ctx context.Context, w *work) error {
 	return nil
 }
 
-func (x *session) reject(ctx context.Context, w *work) error {
+func (x *session) reject(ctx context.Context, w *work, e *Envelope) error {
 	if len(w.Problems) == 0 {
 		w.Problems = []notice.Problem{problem("", codeExpression, "the record was refused without a reason", "o registro foi recusado sem motivo")}
 	}
-	r := w.rejected(x.mapping.Source)
+	e.Cut = x.failures(e).times >= 2*mostTries
+	r := w.rejected(e)
 	if notice.ValidClientID(string(w.client)) {
 		r.Client = w.client
 	}
-	p, err := x.sink.Reject(ctx, r)
+	var p Pending
+	err := x.guarded(ctx, storing, func() *Envelope { return e }, func() (err error) {
+		p, err = x.sink.Reject(ctx, r)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("put %s aside: %w", w.rec.Key, err)
 	}
-	f := flightOf(p, w.rec)
-	f.reject = true
-	return x.fly(ctx, f)
+	return x.fly(ctx, flight{pending: p, record: e, reject: true})
 }
 
 // fly lines something up behind what is on its way, and waits while too much is.
@@ -253,7 +266,10 @@ func (x *session) land() {
 			}
 			verdict, err := f.pending.Wait(x.ctx)
 			if err != nil {
-				x.fail(fmt.Errorf("commit of %s: %w", f.key, err))
+				if errors.Is(err, ErrAlone) {
+					x.fails(f.record, storing)
+				}
+				x.fail(fmt.Errorf("commit of %s: %w", f.record.Record.Key, err))
 				return
 			}
 			x.landed(f, verdict)
@@ -287,13 +303,14 @@ func (x *session) landed(f flight, verdict notice.Verdict) {
 	case verdict == notice.Conflicting:
 		outcome = Conflict
 	}
-	x.count(f.table, outcome)
+	x.forgive(f.record)
+	x.count(f.record.Record.Table, outcome)
 	now := time.Now()
 	x.Source.mu.Lock()
 	x.status.LastCommitAt = now
 	x.Source.mu.Unlock()
-	if outcome == Stored && !f.committed.IsZero() {
-		x.observer.Committed(x.mapping.Source, max(0, now.Sub(f.committed)))
+	if committed := f.record.Record.CommittedAt; outcome == Stored && !committed.IsZero() && f.record.Record.Op != Snapshot {
+		x.observer.Committed(f.record.Source, max(0, now.Sub(committed)))
 	}
 }
 

@@ -314,8 +314,14 @@ func (m *mapper) revision(w *work) int64 {
 	r := w.rule
 	if r.revision == nil {
 		n := w.rec.Revision
-		if n > 0 && (r.generation == 0 || n < 1<<generationBits) {
+		switch {
+		case n > 0 && (r.generation == 0 || n < 1<<generationBits):
 			return n + r.generation<<generationBits
+		case n > 0: // shifted, it would be a number of another generation
+			w.Problems = append(w.Problems, problem("/revision", codeRevision,
+				fmt.Sprintf("the origin's revision needs more than the %d bits that generation %d leaves it; name a column that grows with each change of the row", generationBits, r.generation),
+				fmt.Sprintf("a revisão da origem precisa de mais que os %d bits que a geração %d lhe deixa; indique uma coluna que cresça a cada mudança da linha", generationBits, r.generation)))
+			return 0
 		}
 		w.Problems = append(w.Problems, problem("/revision", codeRevision, "the origin tells no revision that can be used; name a column that grows with each change of the row",
 			"a origem não informa uma revisão utilizável; indique uma coluna que cresça a cada mudança da linha"))

@@ -91,6 +91,7 @@ func (m *mapper) ask(ctx context.Context, at place, wants []want) error {
 			seen[one.key], l.Keys = true, append(l.Keys, one.key)
 		}
 	}
+	m.now = nil // what fails now is no record's fault
 	rows, err := m.find(ctx, l)
 	if err != nil {
 		return fmt.Errorf("look up %d rows of %s by %s: %w", len(l.Keys), at.table, at.column, err)

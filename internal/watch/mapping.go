@@ -1,7 +1,9 @@
 package watch
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -110,6 +112,9 @@ func (m *Mapping) readTables(p *parser, tables section) {
 				at = fmt.Sprintf("%s[%d]", key, i)
 			}
 			if r := p.rule(part, at); r != nil {
+				if wrong, cure := m.unnumbered(table); wrong != "" && r.kind != 0 && r.revision == nil {
+					p.add(part, join(at, "revision"), wrong, cure)
+				}
 				r.source, r.table, r.part, r.schema, r.generation = m.Source, table, i, m.Type == "postgres", m.Generation
 				m.rules[table] = append(m.rules[table], r)
 				for _, j := range r.joins {
@@ -126,6 +131,31 @@ func (m *Mapping) readTables(p *parser, tables section) {
 	}
 	slices.Sort(m.tables)
 	slices.Sort(m.joined)
+}
+
+// unnumbered says why a table's changes have no revision unless the mapping names one; "" where the origin tells it.
+// Without one each of its records would go to quarantine.
+func (m *Mapping) unnumbered(table string) (wrong, cure string) {
+	const name = "name the member that holds the core's own revision, a whole number that grows with each change of the resource"
+	switch m.Type {
+	case "rabbitmq":
+		return "is missing, and a queue numbers nothing", name
+	case "kafka":
+		var c struct {
+			Topics  map[string]string `yaml:"topics"`
+			Offsets map[string]int    `yaml:"offset_revisions"`
+		}
+		if m.settings == nil || m.settings.Decode(&c) != nil {
+			return "", "" // that is said by who reads the settings
+		}
+		for _, topic := range slices.Sorted(maps.Keys(c.Topics)) {
+			if into := cmp.Or(c.Topics[topic], topic); into == table && c.Offsets[topic] == 0 {
+				return fmt.Sprintf("is missing, and nothing permits the offset of topic %q to stand in", topic),
+					name + ", or put the topic into offset_revisions with its number of partitions"
+			}
+		}
+	}
+	return "", ""
 }
 
 // Tables lists the tables to read as the file names them, sorted.

@@ -174,6 +174,28 @@ func TestAMappingIsBoundToABusOnlyWithoutLookups(t *testing.T) {
 	require.Contains(t, strings.Join(flawsOf(t, text), "\n"), "a source of type kafka has no tables to ask")
 }
 
+func TestATableWhoseOriginNumbersNothingNeedsARevision(t *testing.T) {
+	const name = "name the member that holds the core's own revision, a whole number that grows with each change of the resource"
+	settings := func(kind, block string) string {
+		return strings.Replace(flawed, "type: postgres", "type: "+kind+"\n"+kind+": "+block, 1)
+	}
+	own := func(text string) string { return strings.Replace(text, "id: id", "id: id\n    revision: seq", 1) }
+	client := "  clients:\n    kind: initiator\n    client: _key\n    organisationId: o\n    softwareId: s\n    webhookUris: uris\n"
+
+	queue := settings("rabbitmq", "{queues: {payments: ''}}")
+	require.Equal(t, []string{"core.yaml:6: tables.payments.revision: is missing, and a queue numbers nothing; " + name}, flawsOf(t, queue+client))
+	require.Nil(t, flawsOf(t, own(queue)+client))
+
+	topic := settings("kafka", "{topics: {core.payments: payments, other: clients}}")
+	require.Equal(t, []string{`core.yaml:6: tables.payments.revision: is missing, and nothing permits the offset of topic "core.payments" to stand in; ` +
+		name + ", or put the topic into offset_revisions with its number of partitions"}, flawsOf(t, topic+client))
+	require.Nil(t, flawsOf(t, own(topic)))
+	require.Nil(t, flawsOf(t, settings("kafka", "{topics: {core.payments: payments}, offset_revisions: {core.payments: 12}}")))
+	require.Nil(t, flawsOf(t, settings("kafka", "{topics: {payments: ''}, offset_revisions: {payments: 1}}")))
+	require.Len(t, flawsOf(t, settings("kafka", "{topics: {a: payments, b: payments}, offset_revisions: {a: 1}}")), 1, "one topic has no number")
+	require.Nil(t, flawsOf(t, settings("nats", "{subjects: {payments: ''}}")), "a stream numbers its messages")
+}
+
 func TestSettingsAreReadStrictlyByWhoeverOwnsThem(t *testing.T) {
 	type inner struct {
 		CA string `yaml:"ca"`

@@ -177,7 +177,7 @@ func (v *vault) promise(id string, aside bool) Pending {
 	return &promise{v, id, aside, time.Now().Add(v.takes)}
 }
 
-func (v *vault) Submit(_ context.Context, line, record []byte, _ string) (Pending, error) {
+func (v *vault) Submit(_ context.Context, line []byte, record func() []byte, _ string) (Pending, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var c struct {
@@ -186,7 +186,7 @@ func (v *vault) Submit(_ context.Context, line, record []byte, _ string) (Pendin
 	if err := json.Unmarshal(line, &c); err != nil {
 		return nil, err
 	}
-	v.lines, v.records = append(v.lines, line), append(v.records, record)
+	v.lines, v.records = append(v.lines, line), append(v.records, record())
 	id := c.Data.PaymentID
 	if v.submit != nil {
 		if err := v.submit(id); err != nil {
@@ -283,6 +283,7 @@ func (w *witness) Committed(_ string, after time.Duration) {
 	w.after = append(w.after, after)
 }
 func (w *witness) Lag(string, int64, time.Duration)      {}
+func (w *witness) Failed(_, table string)                { w.note("%s failed", table) }
 func (w *witness) State(_ string, s State)               { w.note("%s", s) }
 func (w *witness) Stopped(_, table string, stopped bool) { w.note("%s stopped=%t", table, stopped) }
 

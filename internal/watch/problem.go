@@ -21,6 +21,7 @@ const (
 	codeInstant    = "impossible-instant" // nothing tells when it happened
 	codeRevision   = "no-revision"        // no revision, or an impossible one
 	codeLarge      = "too-large"          // beyond our bounds
+	codeFailed     = "failed"             // it failed by itself, again and again
 )
 
 // reason says why an expression cannot be computed, without a value.

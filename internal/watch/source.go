@@ -42,6 +42,7 @@ type Source struct {
 	status  Status
 	stopped map[string][]string // tables, and why
 	columns map[string][]Column // as they were told last
+	faults  map[fault]failing   // records that failed by themselves
 	paused  bool
 	turned  chan struct{} // closed and replaced when paused changes
 }
@@ -197,7 +198,13 @@ func (s *Source) Map(ctx context.Context, e Envelope) (Mapped, error) {
 	}
 	w := &work{rule: rules[e.Part], rec: &e.Record}
 	m := &mapper{find: s.reader.Find}
-	if err := m.all(ctx, []*work{w}); err != nil {
+	x := &session{Source: s}
+	panicked := false
+	err := x.guarded(ctx, mapping, func() *Envelope { panicked = true; return nil }, func() error { return m.all(ctx, []*work{w}) })
+	if panicked {
+		return Mapped{Problems: failing{mostTries, mapping}.problem()}, nil
+	}
+	if err != nil {
 		return Mapped{}, err
 	}
 	return w.Mapped, nil

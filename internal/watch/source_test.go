@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -339,7 +340,114 @@ func TestAPanicCostsOneSession(t *testing.T) {
 		time.Sleep(time.Second)
 		stop()
 		require.Equal(t, 2, o.ackedNow())
-		require.Contains(t, s.Status().LastError, "panic while mapping: poison")
+		require.Contains(t, s.Status().LastError, "panic while storing: poison")
+	})
+}
+
+// poisoned runs a source of five payments until all are acknowledged.
+func poisoned(t *testing.T, m *Mapping, v *vault) (*Source, *witness) {
+	o, w := &origin{records: numbered(5), batch: 5}, &witness{}
+	s, stop := follow(t.Context(), t, Config{Mapping: m, Reader: o, Sink: v, Registrar: v, Observer: w})
+	time.Sleep(time.Minute)
+	stop()
+	require.Empty(t, o.faults)
+	require.Equal(t, 5, o.ackedNow(), "what is behind it goes on")
+	return s, w
+}
+
+func TestARecordThatPanicsWhileItIsMappedIsPutAsideAfterThreeTries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, v := mustParse(t, bank), newVault()
+		broken := *m.rules["payments"][0]
+		alone := mustParse(t, strings.Replace(bank, `when: 'kind != "TED"'`, `when: 'external_id == "p-2"'`, 1)).rules["payments"][0]
+		broken.when, broken.uses, broken.joins, broken.id, broken.part = alone.when, alone.when.uses, nil, nil, 1
+		m.rules["payments"] = append(m.rules["payments"], &broken)
+		s, w := poisoned(t, m, v)
+		require.Equal(t, map[string]int{"payments id=2": 1}, v.rejected)
+		require.Equal(t, "failed", v.last[0].Problems[0].Code)
+		require.Contains(t, v.last[0].Problems[0].Detail, "mapping it failed 3 times")
+		require.Equal(t, 3, strings.Count(w.story(), "payments failed"))
+		require.EqualValues(t, 1, s.Status().Counts.Quarantined)
+		require.Empty(t, s.faults, "it is forgotten")
+		e, err := ParseEnvelope(v.last[0].Line)
+		require.NoError(t, err)
+		require.Equal(t, "payments id=2", e.Record.Key)
+		again, err := s.Map(t.Context(), e)
+		require.NoError(t, err)
+		require.Equal(t, "failed", again.Problems[0].Code, "while the defect is there it is not mapped again, and nobody panics")
+	})
+}
+
+func TestARecordThatIsNeverStoredIsPutAsideAfterThreeTries(t *testing.T) {
+	refuse := func(id string) error {
+		if id == "p-2" {
+			return fmt.Errorf("store: %w", ErrAlone)
+		}
+		return nil
+	}
+	for name, poison := range map[string]func(v *vault){
+		"the commit fails": func(v *vault) { v.commit = func(id string) error { return refuse(id) } },
+		"intake panics": func(v *vault) {
+			v.submit = func(id string) error {
+				if refuse(id) != nil {
+					panic("poison")
+				}
+				return nil
+			}
+		},
+		"intake refuses": func(v *vault) { v.submit = refuse },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				v := newVault()
+				if poison(v); v.commit != nil { // what is put aside has the id as well
+					tries := 0
+					v.commit = func(id string) error {
+						if tries++; refuse(id) != nil && !strings.Contains(fmt.Sprint(v.last), "failed") {
+							return refuse(id)
+						}
+						return nil
+					}
+				}
+				s, w := poisoned(t, mustParse(t, bank), v)
+				require.Len(t, v.rejected, 1)
+				require.Equal(t, "failed", v.last[0].Problems[0].Code)
+				require.Contains(t, v.last[0].Problems[0].Detail, "storing it failed 3 times")
+				require.Equal(t, 3, strings.Count(w.story(), "payments failed"))
+				require.EqualValues(t, 1, s.Status().Counts.Quarantined)
+				require.Zero(t, v.committed["p-2"])
+			})
+		})
+	}
+}
+
+func TestAFailureOfTheDatabasePutsNothingAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, times := newVault(), 0
+		v.commit = func(id string) error {
+			if times++; id == "p-2" && times < 30 {
+				return errors.New("the database is away")
+			}
+			return nil
+		}
+		_, w := poisoned(t, mustParse(t, bank), v)
+		require.Empty(t, v.rejected)
+		require.NotContains(t, w.story(), "failed")
+	})
+}
+
+func TestARecordThatCannotEvenBePutAsideIsKeptWithoutItsValues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVault()
+		v.commit = func(id string) error {
+			if n := len(v.last); id == "payments id=2" && !strings.Contains(string(v.last[n-1].Line), `"cut":true`) || id == "p-2" {
+				return ErrAlone
+			}
+			return nil
+		}
+		_, w := poisoned(t, mustParse(t, bank), v)
+		require.Equal(t, map[string]int{"payments id=2": 1}, v.rejected)
+		require.Equal(t, 6, strings.Count(w.story(), "payments failed"))
 	})
 }
 

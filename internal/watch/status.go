@@ -82,6 +82,8 @@ type Observer interface {
 	// Committed reports how long after the core's commit ours was; only where the origin tells its own.
 	Committed(source string, after time.Duration)
 	Lag(source string, bytes int64, behind time.Duration)
+	// Failed reports that a record failed by itself, which ended the session; after three times it is put aside.
+	Failed(source, table string)
 	State(source string, s State)
 	Stopped(source, table string, stopped bool)
 }
@@ -91,6 +93,7 @@ type nobody struct{}
 func (nobody) Outcome(string, string, Outcome)              {}
 func (nobody) Committed(string, time.Duration)              {}
 func (nobody) Lag(string, int64, time.Duration)             {}
+func (nobody) Failed(string, string)                        {}
 func (nobody) State(string, State)                          {}
 func (nobody) Stopped(string, string, bool)                 {}
 func (nobody) Paused(context.Context, string) (bool, error) { return false, nil }

@@ -121,7 +121,10 @@ func appendJSON(b []byte, v any, depth int) ([]byte, error) {
 		return append(b, ']'), nil
 	case map[string]any:
 		b = append(b, '{')
-		for i, name := range slices.Sorted(maps.Keys(v)) {
+		var room [24]string // members of most objects
+		names := slices.AppendSeq(room[:0], maps.Keys(v))
+		slices.Sort(names)
+		for i, name := range names {
 			if i > 0 {
 				b = append(b, ',')
 			}

@@ -8,8 +8,8 @@
 // which is intake. Only when that is committed on our side does the Reader acknowledge.
 //
 // What stays true: nothing is acknowledged that is not committed, so whatever dies, the origin tells it again; what is
-// told again has the same revision, so it is stored once; a row that cannot be mapped goes to quarantine with its key
-// and stops nothing; a table whose schema no longer fits stops alone, its rows kept in quarantine.
+// told again has the same revision, so it is stored once; a row that cannot be mapped, or that fails by itself three
+// times, goes to quarantine with its key and stops nothing; a table whose schema no longer fits stops alone, its rows kept in quarantine.
 package watch
 
 import (
@@ -97,7 +97,7 @@ type Reader interface {
 type Hand interface {
 	// Take takes records in order and waits while too many are uncommitted. done is called once, in the order of the
 	// calls of Take, after all of them are committed or in quarantine; it must be quick, and may be called until shortly
-	// after Read returned. An error ends Read. The records may be used again when Take returns.
+	// after Read returned. An error ends Read. The slice may be used again when Take returns, the records' Values not.
 	Take(ctx context.Context, records []Record, done func()) error
 	// Schema says that a table now has these columns. Tables whose mapping does not fit stop alone.
 	Schema(table string, columns []Column)
@@ -108,6 +108,7 @@ type Hand interface {
 // Pending is a change on its way to its commit.
 type Pending interface {
 	// Wait answers when it is committed or could not be. An error means that nothing can be said; telling it again is safe.
+	// With ErrAlone it would fail again.
 	Wait(ctx context.Context) (notice.Verdict, error)
 }
 
@@ -125,10 +126,10 @@ func (r *Refused) Error() string {
 
 // Sink takes lines; intake is behind it.
 type Sink interface {
-	// Submit hands over one change as the line the core could have sent, and the record it was made from, as an Envelope:
-	// what goes to quarantine if the change does, so that it can be mapped again. It waits for room. A *Refused says that
-	// the line is no change at all; nothing of it is stored.
-	Submit(ctx context.Context, line, record []byte, source string) (Pending, error)
+	// Submit hands over one change as the line the core could have sent. record gives what it was made from, as an Envelope:
+	// what goes to quarantine if the change does, so that it can be mapped again; it may be called until the commit. Submit
+	// waits for room. A *Refused says that the line is no change at all; nothing of it is stored. ErrAlone: see there.
+	Submit(ctx context.Context, line []byte, record func() []byte, source string) (Pending, error)
 	// Reject puts a record aside that could not be made a change: it goes to quarantine with its key and problems.
 	Reject(ctx context.Context, r Rejected) (Pending, error)
 }

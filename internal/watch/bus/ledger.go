@@ -128,3 +128,17 @@ func Behind(now time.Time, oldest ...time.Time) time.Duration {
 	}
 	return behind
 }
+
+// Every calls f again and again, first after a pause, until ctx ends.
+func Every(ctx context.Context, pause time.Duration, f func()) {
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			f()
+		}
+	}
+}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/arauto/arauto/internal/strict"
 	"github.com/arauto/arauto/internal/watch"
 )
 
@@ -136,7 +137,7 @@ func object(body []byte) (map[string]any, error) {
 	if kind := d.PeekKind(); kind != '{' && kind != 0 { // 0: the error comes with the token
 		return nil, errors.New("the body is not a JSON object")
 	}
-	value, err := branch(d, 1)
+	value, err := strictly.Value(d, 1)
 	if err != nil {
 		return nil, syntax(err)
 	}
@@ -164,6 +165,8 @@ func syntax(err error) error {
 	switch {
 	case errors.As(err, &ours):
 		return ours
+	case errors.Is(err, strict.ErrDeep):
+		return refusal(fmt.Sprintf("the body is nested more than %d levels deep", MaxDepth))
 	case errors.As(err, &s) && errors.Is(err, jsontext.ErrDuplicateName):
 		return fmt.Errorf("a member stands twice in its object, near byte %d of the body", s.ByteOffset)
 	case errors.As(err, &s):
@@ -172,54 +175,13 @@ func syntax(err error) error {
 	return errors.New("the body is not valid JSON in UTF-8: it ends too early")
 }
 
-// branch reads the next value; depth is that of an object or array that would begin here.
-func branch(d *jsontext.Decoder, depth int) (any, error) {
-	token, err := d.ReadToken()
-	if err != nil {
-		return nil, err
-	}
-	switch token.Kind() {
-	case 'n':
-		return nil, nil
-	case 't', 'f':
-		return token.Bool(), nil
-	case '"':
-		return token.String(), nil
-	case '0':
-		if text := token.String(); len(text) <= maxNumber {
-			return json.Number(text), nil
-		}
+// strictly is how a body is read.
+var strictly = strict.Reader{Depth: MaxDepth, Number: func(text string) (any, error) {
+	if len(text) > maxNumber {
 		return nil, refusal(fmt.Sprintf("a number has more than %d characters", maxNumber))
 	}
-	if depth > MaxDepth {
-		return nil, refusal(fmt.Sprintf("the body is nested more than %d levels deep", MaxDepth))
-	}
-	if token.Kind() == '[' {
-		list := []any{}
-		for d.PeekKind() != ']' {
-			value, err := branch(d, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, value)
-		}
-		_, err = d.ReadToken()
-		return list, err
-	}
-	members := map[string]any{}
-	for d.PeekKind() != '}' {
-		token, err := d.ReadToken()
-		if err != nil {
-			return nil, err
-		}
-		name := token.String()
-		if members[name], err = branch(d, depth+1); err != nil {
-			return nil, err
-		}
-	}
-	_, err = d.ReadToken()
-	return members, err
-}
+	return json.Number(text), nil
+}}
 
 // Schemaless answers for a bus what only a database can tell.
 type Schemaless struct{}

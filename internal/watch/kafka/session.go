@@ -91,27 +91,13 @@ func (s *session) open(ctx context.Context) error {
 func (s *session) run(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	var beside sync.WaitGroup
-	beside.Go(func() { every(ctx, s.pace.commit, func() { s.commit(ctx, fail) }) })
-	beside.Go(func() { every(ctx, s.pace.lag, s.report) })
+	beside.Go(func() { bus.Every(ctx, s.pace.commit, func() { s.commit(ctx, fail) }) })
+	beside.Go(func() { bus.Every(ctx, s.pace.lag, s.report) })
 	beside.Go(func() { s.look(ctx, fail) })
 	fail(s.poll(ctx))
 	beside.Wait()
 	s.leave()
 	return context.Cause(ctx)
-}
-
-// every calls f again and again until ctx ends.
-func every(ctx context.Context, pause time.Duration, f func()) {
-	ticker := time.NewTicker(pause)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			f()
-		}
-	}
 }
 
 func (s *session) poll(ctx context.Context) error {
@@ -365,7 +351,7 @@ func (s *session) report() {
 // not what they were.
 func (s *session) look(ctx context.Context, fail func(error)) {
 	silent := 0
-	every(ctx, s.pace.look, func() {
+	bus.Every(ctx, s.pace.look, func() {
 		ask, cancel := context.WithTimeout(ctx, s.pace.look)
 		defer cancel()
 		found := s.topics(ask, s.client)

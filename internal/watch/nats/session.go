@@ -48,27 +48,13 @@ func (s *session) run(ctx context.Context, fail func(error)) error {
 	}
 	var beside sync.WaitGroup
 	beside.Go(func() { s.acknowledge(ctx, fail) })
-	beside.Go(func() { every(ctx, s.keep, s.alive) })
-	beside.Go(func() { every(ctx, s.pace.lag, s.report) })
-	beside.Go(func() { s.count(ctx); every(ctx, s.pace.count, func() { s.count(ctx) }) })
+	beside.Go(func() { bus.Every(ctx, s.keep, s.alive) })
+	beside.Go(func() { bus.Every(ctx, s.pace.lag, s.report) })
+	beside.Go(func() { s.count(ctx); bus.Every(ctx, s.pace.count, func() { s.count(ctx) }) })
 	fail(s.pull(ctx, messages))
 	beside.Wait()
 	s.giveBack(messages)
 	return context.Cause(ctx)
-}
-
-// every calls f again and again until ctx ends.
-func every(ctx context.Context, pause time.Duration, f func()) {
-	ticker := time.NewTicker(pause)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			f()
-		}
-	}
 }
 
 func (s *session) pull(ctx context.Context, messages jetstream.MessagesContext) error {

@@ -1,7 +1,6 @@
 package nats
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +42,7 @@ func TestSettingsAreRefusedWithTheirKey(t *testing.T) {
 		Subjects: bus.Tables{"core.payments.*": "payments", "core.consents.*": "consents"},
 	}
 	require.Empty(t, good.Problems(true))
-	for key, spoil := range map[string]func(*Settings){
+	bustest.Spoilt(t, good, (*Settings).Problems, map[string]func(*Settings){
 		"urls":                     func(s *Settings) { s.URLs = nil },
 		"tls: is missing":          func(s *Settings) { s.TLS = nil },
 		"stream":                   func(s *Settings) { s.Stream = "a.b" },
@@ -54,15 +53,7 @@ func TestSettingsAreRefusedWithTheirKey(t *testing.T) {
 		"in_flight":                func(s *Settings) { s.InFlight = maxInFlight + 1 },
 		"credentials_file, user":   func(s *Settings) { s.CredentialsFile, s.User, s.PasswordFile = "c", "u", "p" },
 		"user, password_file: one": func(s *Settings) { s.PasswordFile = "p" },
-	} {
-		s := good
-		spoil(&s)
-		var text []string
-		for _, err := range s.Problems(true) {
-			text = append(text, err.Error())
-		}
-		require.Contains(t, strings.Join(text, "\n"), key)
-	}
+	})
 	_, err := Open(Settings{}, nil, nil)
 	require.Error(t, err)
 }

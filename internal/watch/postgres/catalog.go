@@ -22,6 +22,7 @@ type table struct {
 	columns  []watch.Column // those the stream carries
 	parts    []uint32       // partitions, and the table itself
 	readable bool           // we may SELECT
+	owned    bool           // we have its owner's rights
 	listed   bool           // in the publication
 }
 
@@ -65,7 +66,7 @@ func (r *Reader) lookUp(ctx context.Context, names []string) (map[string]*table,
 			schema, name string
 			identity     string
 		)
-		if err := rows.Scan(&at, &t.id, &schema, &name, &identity, &t.primary, &t.parts, &t.readable, &t.listed); err != nil {
+		if err := rows.Scan(&at, &t.id, &schema, &name, &identity, &t.primary, &t.parts, &t.readable, &t.owned, &t.listed); err != nil {
 			return nil, fmt.Errorf("look up the tables: %w", err)
 		}
 		t.name, t.path, t.identity = names[at-1], pgx.Identifier{schema, name}, identity[0]
@@ -89,7 +90,7 @@ SELECT asked.at, c.oid, n.nspname, c.relname, c.relreplident::text,
              JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
              WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.at),
        parts.ids,
-       has_table_privilege(c.oid, 'SELECT'),
+       has_table_privilege(c.oid, 'SELECT'), pg_has_role(c.relowner, 'USAGE'),
        coalesce((SELECT c.oid = ANY(p.ids) OR c.relkind = 'p' AND NOT EXISTS (
                    SELECT FROM pg_partition_tree(c.oid) t WHERE t.isleaf AND NOT t.relid = ANY(p.ids))
                  FROM (SELECT coalesce(array_agg(to_regclass(format('%I.%I', schemaname, tablename))::oid), '{}') AS ids

@@ -13,7 +13,8 @@ import (
 //	fast                 ├───────────────────┤
 //
 // from is where the fast lane's slot begins. until is decided when main, which passes over what lies between, meets a
-// transaction that fast has not begun: from there on main tells again, and fast ends.
+// transaction that fast has not begun, and nothing that main told is on its way any more: from there on main tells again,
+// and fast ends. Before, the end of the backlog would still stand between a fresh change and its commit.
 type cut struct {
 	mu          sync.Mutex
 	from, until pglogrepl.LSN // 0: no fast lane; not decided
@@ -36,28 +37,31 @@ func (c *cut) open(from pglogrepl.LSN, p *progress, stop func()) bool {
 	return true
 }
 
-// mainBegins tells whether a transaction is main's to tell.
-func (c *cut) mainBegins(final pglogrepl.LSN) bool {
+// mainBegins tells whether a transaction is main's to tell. done says that nothing main told is on its way. decided is
+// false when main would take over and that is not so: ask again, while fast may begin the transaction itself.
+func (c *cut) mainBegins(final pglogrepl.LSN, done bool) (mains, decided bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.main = final
 	switch {
 	case c.from == 0 || final < c.from:
-		return true
+		return true, true
 	case c.until != 0:
-		return final >= c.until
+		return final >= c.until, true
 	case final <= c.fast:
-		return false
+		return false, true
+	case !done:
+		return false, false
 	}
 	c.decide(final)
-	return true
+	return true, true
 }
 
-// mainIdle says that main has passed everything before a position.
-func (c *cut) mainIdle(at pglogrepl.LSN) {
+// mainIdle says that main has passed everything before a position, and done as for mainBegins.
+func (c *cut) mainIdle(at pglogrepl.LSN, done bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.from != 0 && c.until == 0 && at >= c.from && at > c.fast {
+	if c.from != 0 && c.until == 0 && done && at >= c.from && at > c.fast {
 		c.decide(max(c.from, c.fast+1))
 	}
 }

@@ -160,7 +160,8 @@ func (r *Reader) query(ctx context.Context, batch *pgconn.Batch, xids []uint32) 
 }
 
 // visible tells whether all the transactions are committed in the eyes of others. The log names a transaction by the
-// lower half of its number; the upper one is that of the newest transaction, or the one before.
+// lower half of its number; the upper one is that of the newest transaction, or the one before or after, whichever is
+// nearer: a transaction that cannot be seen yet may well have a higher number than all that can.
 func (r *Reader) visible(ctx context.Context, connection *pgconn.PgConn, xids []uint32) (bool, error) {
 	var list strings.Builder
 	for i, xid := range xids {
@@ -173,7 +174,8 @@ func (r *Reader) visible(ctx context.Context, connection *pgconn.PgConn, xids []
 		WITH now AS MATERIALIZED (SELECT pg_current_snapshot() AS s),
 		top AS MATERIALIZED (SELECT pg_snapshot_xmax(s)::text::bigint AS x FROM now)
 		SELECT coalesce(bool_and(pg_visible_in_snapshot(
-			(((x >> 32) - CASE WHEN xid > (x & 4294967295) THEN 1 ELSE 0 END << 32) + xid)::text::xid8, s)), true)
+			(((x >> 32) + CASE WHEN xid - (x & 4294967295) > 2147483648 THEN -1 WHEN xid - (x & 4294967295) < -2147483648 THEN 1 ELSE 0 END << 32)
+				+ xid)::text::xid8, s)), true)
 		FROM now, top, unnest(string_to_array($1, ',')::bigint[]) AS xid`, [][]byte{[]byte(list.String())}, nil, nil, nil).Read()
 	if result.Err != nil {
 		return false, fmt.Errorf("ask whether a transaction can be seen: %w", result.Err)

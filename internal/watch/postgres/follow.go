@@ -19,7 +19,7 @@ func (s *session) follow(ctx context.Context) error {
 			return err
 		}
 		if from == s.main {
-			s.hurry(ctx, c.commit)
+			s.hurry(ctx)
 		}
 	}
 	return ctx.Err()
@@ -128,16 +128,18 @@ func (s *session) schema(c *chunk) {
 	}
 }
 
-// hurry opens a fast lane when main is late.
-func (s *session) hurry(ctx context.Context, commit time.Time) {
+// hurry opens a fast lane when main is late: when the oldest change that it read and that is not done is too old. A fresh
+// one would wait as long.
+func (s *session) hurry(ctx context.Context) {
 	if s.config.FastLane < 0 || s.fast != nil || s.opened != nil || time.Now().Before(s.notBefore) || !s.main.cut.free() {
 		return
 	}
-	late := s.state.coreNow().Sub(commit)
-	if late <= s.config.FastLane {
+	_, oldest := s.main.progress.state()
+	now, known := s.state.coreNow()
+	if oldest.IsZero() || !known || now.Sub(oldest) <= s.config.FastLane {
 		return
 	}
-	s.log.InfoContext(ctx, "the stream is late: opening a fast lane at the present", "late", late.Round(time.Second).String())
+	s.log.InfoContext(ctx, "the stream is late: opening a fast lane at the present", "late", now.Sub(oldest).Round(10*time.Millisecond).String())
 	s.opened = make(chan opening, 1)
 	opened := s.opened
 	s.beside.Go(func() { opened <- s.openFast(ctx) })
@@ -153,7 +155,7 @@ func (s *session) takeLane(ctx context.Context, o opening) {
 			s.log.WarnContext(ctx, "no fast lane: fresh changes wait behind the backlog", "error", o.err)
 		}
 	case o.lane == nil:
-		s.notBefore = time.Now().Add(afterNeedless)
+		s.notBefore = time.Now().Add(s.config.FastLane)
 	default:
 		s.fast = o.lane
 		s.launch(ctx, s.fast)
@@ -162,8 +164,9 @@ func (s *session) takeLane(ctx context.Context, o opening) {
 }
 
 // endFast forgets the fast lane: it has handed over all that was its part. What of that is not done yet keeps main from
-// acknowledging it, in cut.
+// acknowledging it, in cut. Main is at the present now, so it cannot be late again before as much time has passed; that is
+// the shortest time between two lanes, and costs nobody anything.
 func (s *session) endFast(ctx context.Context) {
-	s.fast, s.notBefore = nil, time.Now().Add(afterNeedless)
+	s.fast, s.notBefore = nil, time.Now().Add(s.config.FastLane)
 	s.log.InfoContext(ctx, "caught up: the fast lane is closed")
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type state struct {
 	doing    string // what takes its time before the stream begins
 	problems []string
 	offset   time.Duration // the core's clock minus ours
+	known    bool          // the offset was measured
 }
 
 func (s *state) phase(doing string) {
@@ -26,11 +28,11 @@ func (s *state) phase(doing string) {
 	s.doing = doing
 }
 
-// coreNow is the time by the core's clock.
-func (s *state) coreNow() time.Time {
+// coreNow is the time by the core's clock, once that is known.
+func (s *state) coreNow() (now time.Time, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Now().Add(s.offset)
+	return time.Now().Add(s.offset), s.known
 }
 
 // Health lists what an operator should see, though Read goes on: log that is held back, a slot without a bound, a
@@ -136,7 +138,7 @@ func (s *session) report(slot string, v vital, asked time.Time, l *lane) {
 	dangers := s.config.dangers(slot, v, lag)
 	s.state.mu.Lock()
 	worse := len(dangers) > len(s.state.problems)
-	s.state.offset = v.now.Sub(asked.Add(time.Since(asked) / 2))
+	s.state.offset, s.state.known = v.now.Sub(asked.Add(time.Since(asked)/2)), true
 	s.state.problems = dangers
 	s.state.mu.Unlock()
 	if worse {
@@ -247,7 +249,7 @@ func (r *Reader) checkTables(ctx context.Context, q querier) []error {
 			continue
 		}
 		if !t.readable {
-			found = append(found, fmt.Errorf("the role may not read %s: GRANT SELECT ON %s TO it", name, t.sql()))
+			found = append(found, unreadable(t))
 		}
 		if !t.hasIdentity() {
 			found = append(found, noIdentity(t))
@@ -256,9 +258,53 @@ func (r *Reader) checkTables(ctx context.Context, q querier) []error {
 			missing = append(missing, t)
 		}
 	}
-	if (len(missing) > 0 || !exists) && !r.config.Create {
-		found = append(found, fmt.Errorf("publication %s does not carry all tables: let their owner run: %s",
-			r.config.Publication, sqlPublication(r.config.Publication, exists, missing)))
+	if len(missing) > 0 || !exists && len(tables) > 0 {
+		found = append(found, r.checkPublication(ctx, q, exists, missing)...)
+	}
+	return append(found, r.checkJoined(ctx)...)
+}
+
+func unreadable(t *table) error {
+	return fmt.Errorf("the role may not read %s: GRANT SELECT ON %s TO it", t.name, t.sql())
+}
+
+// checkPublication tells what keeps a publication that is not there, or lacks tables, from being made so.
+func (r *Reader) checkPublication(ctx context.Context, q querier, exists bool, missing []*table) (found []error) {
+	statement := sqlPublication(r.config.Publication, exists, missing)
+	if !r.config.Create {
+		return []error{fmt.Errorf("publication %s does not carry all tables: let their owner run: %s", r.config.Publication, statement)}
+	}
+	right := "has_database_privilege(current_database(), 'CREATE')"
+	lacks := "make publication %s: GRANT CREATE ON DATABASE to it, or let the tables' owner run: %s"
+	if exists {
+		right = "(SELECT pg_has_role(pubowner, 'USAGE') FROM pg_publication WHERE pubname = $1)"
+		lacks = "change publication %s, which is another's: let its owner run: %s"
+	}
+	var may bool
+	if err := q.QueryRow(ctx, "SELECT "+right+" WHERE $1 <> ''", r.config.Publication).Scan(&may); err != nil {
+		return []error{fmt.Errorf("ask for the right to make publication %s: %w", r.config.Publication, err)}
+	}
+	if !may {
+		found = append(found, fmt.Errorf("the role may not "+lacks, r.config.Publication, statement))
+	}
+	for _, t := range missing {
+		if !t.owned {
+			found = append(found, fmt.Errorf("the role may not publish %s, which is another's: let its owner run: %s", t.name, statement))
+		}
+	}
+	return found
+}
+
+// checkJoined tells in which tables no rows can be looked up. One that is not there is the mapping's to name, with its line.
+func (r *Reader) checkJoined(ctx context.Context) (found []error) {
+	tables, err := r.lookUp(ctx, r.options.Joined)
+	if err != nil {
+		return []error{err}
+	}
+	for _, name := range r.options.Joined {
+		if t := tables[name]; t != nil && !t.readable && !slices.Contains(r.options.Tables, name) {
+			found = append(found, unreadable(t))
+		}
 	}
 	return found
 }

@@ -233,7 +233,7 @@ func (l *lane) data(ctx context.Context, data []byte) error {
 		if !l.inside {
 			l.progress.reach(at)
 			if !l.isFast {
-				l.cut.mainIdle(at)
+				l.cut.mainIdle(at, l.progress.idle())
 			}
 		}
 		return nil
@@ -253,7 +253,9 @@ func (l *lane) message(ctx context.Context, at pglogrepl.LSN, c *cursor) error {
 	case 'B':
 		if l.now, err = readBegin(c); err == nil {
 			l.inside = true
-			l.skip = !l.mine(l.now.final)
+			var mine bool
+			mine, err = l.mine(ctx, l.now.final)
+			l.skip = !mine
 		}
 	case 'C':
 		var end pglogrepl.LSN
@@ -285,13 +287,27 @@ func (l *lane) message(ctx context.Context, at pglogrepl.LSN, c *cursor) error {
 	return nil
 }
 
-// mine tells whether a transaction is this lane's to hand over.
-func (l *lane) mine(final pglogrepl.LSN) bool {
+// mine tells whether a transaction is this lane's to hand over. Main waits before it takes over from fast, which goes on
+// meanwhile.
+func (l *lane) mine(ctx context.Context, final pglogrepl.LSN) (bool, error) {
 	if l.isFast {
-		return l.cut.fastBegins(final)
+		return l.cut.fastBegins(final), nil
 	}
-	return l.cut.mainBegins(final)
+	defer l.stuck.Store(false)
+	for {
+		mine, decided := l.cut.mainBegins(final, l.progress.idle())
+		if decided {
+			return mine, nil
+		}
+		l.stuck.Store(true)
+		if err := pause(ctx, beforeTakingOver); err != nil {
+			return false, err
+		}
+	}
 }
+
+// beforeTakingOver is how often main looks whether what it told is done.
+const beforeTakingOver = 5 * time.Millisecond
 
 // commit hands the rest of a transaction over.
 func (l *lane) commit(ctx context.Context, end pglogrepl.LSN) error {

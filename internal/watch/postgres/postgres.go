@@ -59,6 +59,8 @@ type Options struct {
 	// Tables are the mapping's: "payments", found as the connection's search_path finds it, or "app.payments". Letters
 	// count as they stand.
 	Tables []string
+	// Joined are the tables in which the mapping looks up rows, named likewise. Only Check asks for them.
+	Joined []string
 	// Generation is the mapping's: a higher one accepts another database.
 	Generation int64
 	// Memory may be nil, in tests.

@@ -19,7 +19,7 @@ func TestSettingsAreRefusedByKeyAndReason(t *testing.T) {
 	good := Config{URL: "postgres://a@b/c"}
 	require.NoError(t, good.complete())
 	require.Equal(t, Config{
-		URL: "postgres://a@b/c", Publication: "arauto", Slot: "arauto", Snapshot: Never, MaxLag: 1 << 30, StatusInterval: time.Second, FastLane: 10 * time.Second,
+		URL: "postgres://a@b/c", Publication: "arauto", Slot: "arauto", Snapshot: Never, MaxLag: 1 << 30, StatusInterval: time.Second, FastLane: 750 * time.Millisecond,
 	}, good)
 	for want, change := range map[string]func(*Config){
 		"url, url_file":       func(c *Config) { c.URLFile = "x" },
@@ -108,18 +108,57 @@ func TestATableThatIsNotThereKeepsNoOtherFromBeingRead(t *testing.T) {
 	require.NoError(t, run.end())
 }
 
+// role makes a role without rights, and a reader of its own.
+func (c *core) role() (name string, as func(*Config, *Options)) {
+	c.t.Helper()
+	name = c.slot + "_reader"
+	c.exec("CREATE ROLE " + name + " LOGIN PASSWORD 'x'")
+	c.t.Cleanup(func() {
+		_, err := c.conn.Exec(context.WithoutCancel(c.t.Context()), "DROP OWNED BY "+name+"; DROP ROLE "+name)
+		require.NoError(c.t, err)
+	})
+	return name, func(o *Config, _ *Options) {
+		parsed := strings.SplitN(c.url, "@", 2)
+		o.URL = "postgres://" + name + ":x@" + parsed[1]
+	}
+}
+
+func TestTheRightsToPublishAndToLookUpAreChecked(t *testing.T) {
+	c := newCore(t, nil, "CREATE TABLE owners (id int PRIMARY KEY)")
+	role, as := c.role()
+	c.exec("ALTER ROLE " + role + " REPLICATION; GRANT SELECT ON payments TO " + role)
+	r := c.reader(func(o *Config, p *Options) { as(o, p); p.Joined = []string{"owners", "payments", "nowhere"} })
+	lacks := func() (all []string) {
+		for _, err := range r.Check(t.Context()) {
+			before, after, _ := strings.Cut(err.Error(), ": ")
+			require.NotEmpty(t, after, "each says what would be right")
+			all = append(all, strings.ReplaceAll(before, c.slot, "P"))
+		}
+		return all
+	}
+	const lookUp = `the role may not read owners`
+	const publish = "the role may not publish payments, which is another's"
+	require.Equal(t, []string{"the role may not make publication P", publish, lookUp}, lacks())
+	require.Error(t, r.Read(t.Context(), newHand()), "the test needs a Read that cannot do without")
+	c.exec("GRANT SELECT ON owners TO " + role)
+	c.exec("GRANT CREATE ON DATABASE " + c.slot + " TO " + role)
+	require.Equal(t, []string{publish}, lacks())
+	c.exec("CREATE PUBLICATION " + c.slot)
+	require.Equal(t, []string{"the role may not change publication P, which is another's", publish}, lacks())
+	c.exec("ALTER PUBLICATION " + c.slot + " OWNER TO " + role)
+	require.Equal(t, []string{publish}, lacks())
+	c.exec("ALTER TABLE payments OWNER TO " + role)
+	require.Empty(t, lacks())
+	run := read(t, r, newHand())
+	c.reading()
+	require.NoError(t, run.end())
+	c.exec("ALTER TABLE payments OWNER TO CURRENT_USER; ALTER PUBLICATION " + c.slot + " OWNER TO CURRENT_USER")
+}
+
 func TestRightsThatAreMissingAreNamed(t *testing.T) {
 	c := newCore(t, nil)
-	role := c.slot + "_reader"
-	c.exec("CREATE ROLE " + role + " LOGIN PASSWORD 'x'")
-	t.Cleanup(func() {
-		_, err := c.conn.Exec(context.WithoutCancel(t.Context()), "DROP OWNED BY "+role+"; DROP ROLE "+role)
-		require.NoError(t, err)
-	})
-	r := c.reader(func(o *Config, _ *Options) {
-		parsed := strings.SplitN(c.url, "@", 2)
-		o.URL = "postgres://" + role + ":x@" + parsed[1]
-	})
+	role, as := c.role()
+	r := c.reader(as)
 	var all []string
 	for _, err := range r.Check(t.Context()) {
 		all = append(all, err.Error())

@@ -50,6 +50,13 @@ func (p *progress) done(n int) {
 	}
 }
 
+// idle tells whether everything that was added is done.
+func (p *progress) idle() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.open) == 0
+}
+
 // state returns what may be acknowledged, and when the oldest change that is not done was committed; zero: none is open.
 func (p *progress) state() (acked pglogrepl.LSN, oldest time.Time) {
 	p.mu.Lock()

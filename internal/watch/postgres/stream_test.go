@@ -329,12 +329,14 @@ func TestALookupSeesWhatTheRecordSaw(t *testing.T) {
 		}
 		found <- rows
 	}()
-	c.eventually("SELECT count(*) > 0 FROM pg_stat_activity WHERE application_name = $1", "arauto "+c.slot+" queries")
-	select {
-	case rows := <-found:
-		t.Fatal("Find read the time before its record: ", rows)
-	case <-time.After(300 * time.Millisecond):
+	// It asks whether the commit can be seen, and asks again, as it cannot.
+	const asking = "SELECT max(query_start) FROM pg_stat_activity WHERE application_name = $1 AND query LIKE '%pg_visible_in_snapshot%'"
+	queries := "arauto " + c.slot + " queries"
+	c.eventually("SELECT EXISTS ("+asking+" HAVING max(query_start) IS NOT NULL)", queries)
+	for range 2 {
+		c.eventually("SELECT ("+asking+") > $2", queries, ask[time.Time](c, asking, queries))
 	}
+	require.Empty(t, found, "Find read the time before its record")
 	c.exec("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'waits'")
 	<-committed
 	require.Equal(t, map[string]map[string]any{id: {"id": id, "client": "itp"}}, <-found)

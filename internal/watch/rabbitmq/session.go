@@ -58,7 +58,7 @@ func (s *session) run(ctx context.Context) error {
 			break
 		}
 	}
-	beside.Go(func() { every(ctx, s.pace.lag, s.report) })
+	beside.Go(func() { bus.Every(ctx, s.pace.lag, s.report) })
 	beside.Go(func() { s.count(ctx, fail) })
 	fail(s.hand(ctx))
 	for _, q := range s.queues {
@@ -75,20 +75,6 @@ func gone(what string, err *amqp.Error) error {
 		return errors.New(what)
 	}
 	return fmt.Errorf("%s: %w", what, err)
-}
-
-// every calls f again and again until ctx ends.
-func every(ctx context.Context, pause time.Duration, f func()) {
-	ticker := time.NewTicker(pause)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			f()
-		}
-	}
 }
 
 // consume begins to read a queue.
@@ -199,5 +185,5 @@ func (s *session) count(ctx context.Context, fail func(error)) {
 		s.behind.Store(messages)
 	}
 	ask()
-	every(ctx, s.pace.count, ask)
+	bus.Every(ctx, s.pace.count, ask)
 }

@@ -1,6 +1,7 @@
 package bustest
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,4 +24,15 @@ tables:
 `))
 	require.NoError(t, err)
 	return m.Settings(into)
+}
+
+// Spoilt spoils good settings in one way after the other, and expects that what is wrong then names the text of the case.
+// problems is the settings' own judgement for production.
+func Spoilt[S any](t *testing.T, good S, problems func(s *S, production bool) []error, cases map[string]func(*S)) {
+	t.Helper()
+	for names, spoil := range cases {
+		s := good
+		spoil(&s)
+		require.ErrorContains(t, errors.Join(problems(&s, true)...), names)
+	}
 }
