@@ -41,12 +41,12 @@ var packages = map[string]place{
 	"internal/notice": {"0: our words, the schedule as data, pure", []string{"internal/ofb"}},
 	"internal/audit":  {"0: entries, tree, proofs, pure", nil},
 
-	"certs":          {"1: identities, how they are made and read", nil},
-	"openapi":        {"1: the documents of what we serve and send", floor0},
-	"migrations":     {"1: the schema, as SQL", nil},
-	"internal/mtls":  {"1: who we are and whom we trust", nil},
-	"internal/jws":   {"1: signs and verifies; hides the JOSE libraries", nil},
-	"internal/store": {"1: the only package that knows SQL", append(floor0, "migrations")},
+	"certs":           {"1: identities, how they are made and read", nil},
+	"openapi":         {"1: the documents of what we serve and send", floor0},
+	"migrations":      {"1: the schema, as SQL", nil},
+	"internal/mtls":   {"1: who we are and whom we trust", nil},
+	"internal/jws":    {"1: signs and verifies; hides the JOSE libraries", nil},
+	"internal/store":  {"1: the only package that knows SQL", append(floor0, "migrations")},
 	"internal/strict": {"1: reads JSON that others wrote, for intake and buses", nil},
 
 	"internal/intake":   {"2: accepts a change or says why not", append(floor0, "internal/strict")},

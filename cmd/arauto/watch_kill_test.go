@@ -182,7 +182,7 @@ func TestAFollowedCoreLosesAndDoublesNothingWhateverIsKilled(t *testing.T) {
 		require.NoError(t, err)
 	}
 	t.Logf("ARAUTO_SEED=%d", seed)
-	s := &siege{foreign: openForeign(t, stage.Options{Settings: quick}), replicas: map[string]*stage.Replica{}, started: 1, rng: rand.New(rand.NewPCG(seed, 1))}
+	s := &siege{foreign: openForeign(t, stage.Options{Settings: unhurried}), replicas: map[string]*stage.Replica{}, started: 1, rng: rand.New(rand.NewPCG(seed, 1))}
 	s.replicas["replica-1"] = s.replica
 	s.replicaStarts()
 	stop := s.load(3)
