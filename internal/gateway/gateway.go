@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
@@ -79,6 +80,7 @@ type listener struct {
 	server *http.Server
 	wrap   func(net.Listener) net.Listener // TLS of its own; nil: the server's, if any
 	limit  limited                         // of connections; its listener and figures come with the start
+	leave  atomic.Bool                     // each answer is its connection's last
 	net    net.Listener
 }
 
@@ -230,6 +232,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 			return &ConfigError{[]string{fmt.Sprintf("%s.addr (%s): %v", l.name, envName(l.name+".addr"), err)}}
 		}
 		l.limit.Listener, l.net = n, &l.limit
+		l.server.Handler = l.farewell(l.server.Handler)
 		open := g.metrics.accepted.WithLabelValues(l.name)
 		l.limit.open, l.limit.turned = func(n int) { open.Set(float64(n)) }, g.metrics.turned.WithLabelValues(l.name).Inc
 		g.log.Info("listening", "listener", l.name, "address", n.Addr().String(), "tls", l.server.TLSConfig != nil)
@@ -355,6 +358,20 @@ func (g *Gateway) Stop() {
 	})
 }
 
+// goodbye is how long initiators' kept connections have for one more query, which is told that it was the last: one that
+// is closed while a query is on its way costs its sender a repetition (cases R5).
+const goodbye = time.Second
+
+// farewell makes each answer its connection's last while the listener is being left.
+func (l *listener) farewell(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if l.leave.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // stopListeners ends the public ones in order: what is being answered is answered. The ops listener goes last, so that
 // readiness can be seen to be false.
 func (g *Gateway) stopListeners(ctx context.Context) {
@@ -363,6 +380,12 @@ func (g *Gateway) stopListeners(ctx context.Context) {
 		closing.Go(func() {
 			if l.name == "ops" {
 				return
+			}
+			if l.name == "public" {
+				l.leave.Store(true)
+				leaving, cancel := context.WithTimeout(ctx, goodbye)
+				l.limit.wait(leaving)
+				cancel()
 			}
 			if err := l.server.Shutdown(ctx); err != nil {
 				_ = l.server.Close()

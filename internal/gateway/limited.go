@@ -21,6 +21,8 @@ type limited struct {
 	open   func(n int) // told how many there are
 	turned func()      // told of each that is over the limit
 
+	last chan struct{} // capacity 1: told when the last guest has left; nil: nobody asks
+
 	mu     sync.Mutex
 	inside map[*guest]struct{}
 	count  uint64 // guests so far
@@ -109,8 +111,31 @@ func (g *guest) Close() error {
 		defer c.mu.Unlock()
 		delete(c.inside, g)
 		c.open(len(c.inside))
+		if len(c.inside) == 0 {
+			select {
+			case c.last <- struct{}{}:
+			default:
+			}
+		}
 	})
 	return err
+}
+
+// wait returns when nobody is inside, or when ctx ends.
+func (c *limited) wait(ctx context.Context) {
+	for {
+		c.mu.Lock()
+		n := len(c.inside)
+		c.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-c.last:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 type beyondKey struct{}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/api"
 )
 
@@ -162,4 +163,26 @@ func TestOpenFilesAreSharedSoThatNobodyTakesWhatAnotherNeeds(t *testing.T) {
 		}
 		require.ErrorContains(t, err, c.wrong)
 	}
+}
+
+func TestAKeptConnectionIsToldThatAnAnswerWasItsLast(t *testing.T) { // cases R5
+	h := open(t)
+	p := h.poller(certs.DefaultAlfa)
+	ask := func() *http.Response {
+		res, err := p.client.Get("https://" + h.g.Addr("public") + "/nowhere")
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, res.Body)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		return res
+	}
+	require.False(t, ask().Close)
+	public := h.g.listeners[0]
+	ended := make(chan struct{})
+	go func() { defer close(ended); h.g.Stop() }()
+	require.Eventually(t, public.leave.Load, patience, time.Millisecond)
+	require.True(t, ask().Close, "answered, on the connection that was open, and the last")
+	<-ended
+	_, err := p.client.Get("https://" + h.g.Addr("public") + "/nowhere")
+	require.Error(t, err)
 }

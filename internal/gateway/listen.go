@@ -63,7 +63,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	ops := api.NewServer(opsHandler(g.ready, g.metrics), nil, g.log)
 	ops.Addr = cfg.Ops.Addr
 	g.listeners = []*listener{
-		{name: "public", server: public, wrap: g.shakeHands(public.TLSConfig), limit: limited{most: g.files.public}},
+		{name: "public", server: public, wrap: g.shakeHands(public.TLSConfig), limit: limited{most: g.files.public, last: make(chan struct{}, 1)}},
 		{name: "internal", server: internal, limit: limited{most: g.files.internal, porch: porch}},
 		{name: "ops", server: ops, limit: limited{most: opsConnections, evict: true}},
 	}
