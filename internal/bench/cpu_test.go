@@ -19,10 +19,15 @@ func (w *world) cpu() cpu {
 	add("receivers", w.farm.cmd.Process.Pid)
 	add("driver", os.Getpid())
 	folders, _ := os.ReadDir("/proc")
-	postmaster := w.stage.Server.Pid()
+	servers := map[int]string{w.stage.Server.Pid(): "postgres"}
+	if w.followed != nil {
+		servers[w.followed.Pid()] = "core"
+	}
 	for _, f := range folders {
-		if pid, err := strconv.Atoi(f.Name()); err == nil && (pid == postmaster || parentOf(pid) == postmaster) {
-			add("postgres", pid)
+		if pid, err := strconv.Atoi(f.Name()); err == nil {
+			if who := servers[pid] + servers[parentOf(pid)]; who != "" {
+				add(who, pid)
+			}
 		}
 	}
 	return out
@@ -60,7 +65,10 @@ func processTime(pid int) time.Duration {
 func (w *world) spent(before cpu, n int) {
 	after := w.cpu()
 	text := "processor time for each notification:"
-	for _, who := range []string{"postgres", "gateway", "receivers", "driver"} {
+	for _, who := range []string{"postgres", "gateway", "receivers", "driver", "core"} {
+		if after[who] == 0 {
+			continue
+		}
 		text += fmt.Sprintf(" %s %.0f µs", who, float64((after[who]-before[who]).Microseconds())/float64(n))
 	}
 	w.b.Log(text)

@@ -17,6 +17,7 @@ import (
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/stage"
+	"github.com/arauto/arauto/internal/throwaway"
 	"github.com/arauto/arauto/openapi/openapitest"
 )
 
@@ -27,6 +28,8 @@ type world struct {
 	replica *stage.Replica
 	farm    *farm
 	core    *stage.Core
+
+	followed *throwaway.Server // of a core that is followed; nil: none is
 }
 
 // binary is where the product is built for this run; it is removed at the end.
