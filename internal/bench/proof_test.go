@@ -226,6 +226,9 @@ func (w *world) costs(sealing bool) {
 		took := time.Since(began)
 		w.spent(before, n)
 		w.b.ReportMetric(n/took.Seconds(), "notifications/s")
+		if sealing {
+			w.awaitSealed() // what the flood left is no part of the steady state
+		}
 		gets, f := w.pollsBeside(p, clients, 20*time.Second)
 		w.b.ReportMetric(float64(len(gets))/20, "GET/s")
 		w.b.ReportMetric(ms(gets[len(gets)/2]), "GET-p50-ms")
@@ -240,4 +243,19 @@ func (w *world) costs(sealing bool) {
 		}
 	}
 	w.b.ReportMetric(0, "ns/op")
+}
+
+// awaitSealed waits until all entries there are now have their position.
+func (w *world) awaitSealed() {
+	w.b.Helper()
+	var sealed, entries int
+	w.sql("SELECT count(*) FROM arauto.entry", &entries)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(2 * time.Minute); sealed < entries; <-tick.C {
+		if time.Now().After(end) {
+			w.b.Fatalf("%d of %d entries are sealed", sealed, entries)
+		}
+		w.sql("SELECT count(*) FROM arauto.log_position", &sealed)
+	}
 }
