@@ -58,7 +58,7 @@ func (h *house) refusedMeanwhile(name string) {
 	status, took, err := h.probe(name)
 	require.NoError(h.t, err)
 	require.Equal(h.t, http.StatusServiceUnavailable, status)
-	require.Less(h.t, took, 9*time.Second, "a change that cannot be stored is refused, in 3 s where nothing else runs")
+	require.Less(h.t, took, 3500*time.Millisecond, "a change that cannot be stored is refused within 3 s")
 }
 
 // TestADatabaseThatDiesUnderLoadCostsNothingThatWasAcknowledged is cases F1, F2 and F5 one after another, on one gateway
@@ -80,14 +80,14 @@ func TestADatabaseThatDiesUnderLoadCostsNothingThatWasAcknowledged(t *testing.T)
 		require.NoError(t, h.Server.Restart(t.Context()))
 		back := h.untilStored(fmt.Sprintf("back-%d", n))
 		t.Logf("first commit %s after PostgreSQL was ready", back.Round(time.Millisecond))
-		require.Less(t, back, 20*time.Second)
+		require.Less(t, back, 5*time.Second)
 	}
 	for n := range 5 {
 		pause(t, 300*time.Millisecond)
 		h.terminateAll()
 		back := h.untilStored(fmt.Sprintf("refilled-%d", n))
 		t.Logf("first commit %s after all sessions were ended", back.Round(time.Millisecond))
-		require.Less(t, back, 20*time.Second)
+		require.Less(t, back, 2*time.Second)
 	}
 	frozen := 5 * time.Second
 	if long() {
@@ -105,7 +105,7 @@ func TestADatabaseThatDiesUnderLoadCostsNothingThatWasAcknowledged(t *testing.T)
 	thaw()
 	back := h.untilStored("thawed")
 	t.Logf("first commit %s after PostgreSQL went on", back.Round(time.Millisecond))
-	require.Less(t, back, 20*time.Second)
+	require.Less(t, back, 5*time.Second)
 	stop()
 	h.reconcile()
 	select {

@@ -157,11 +157,11 @@ func TestSlowClientsAreLetGoWithinTenSecondsAndHinderNobody(t *testing.T) {
 	}
 	slices.Sort(took)
 	p95 := took[len(took)*95/100]
-	require.Less(t, p95, 5*time.Second) // 1.5 s where nothing else runs
+	require.Less(t, p95, 1500*time.Millisecond)
 	require.Len(t, stayed, 4)
 	for name, times := range stayed {
 		require.Len(t, times, each)
-		require.Less(t, slices.Max(times), limit+10*time.Second, name)
+		require.Less(t, slices.Max(times), limit+time.Second, name)
 		t.Logf("%s: let go after %s to %s", name, slices.Min(times), slices.Max(times))
 	}
 	t.Logf("%d good queries meanwhile, p95 %s", len(took), p95)
@@ -282,7 +282,7 @@ func TestAFloodOfKeyUpdatesIsLetGo(t *testing.T) {
 			}
 			require.Error(t, err, "the server goes on reading them")
 			require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection stays open")
-			require.Less(t, time.Since(began), 30*time.Second)
+			require.Less(t, time.Since(began), 5*time.Second)
 			t.Logf("ended after %d updates were handed over, %s", sent, time.Since(began))
 			status, _, body, err := good.get(id)
 			require.NoError(t, err)

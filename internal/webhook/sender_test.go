@@ -90,7 +90,7 @@ func TestTheResultCarriesTheEvidence(t *testing.T) {
 	require.False(t, first.Reused)
 	require.True(t, 0 < first.Dialled && first.Dialled < first.Handshaken && first.Handshaken < first.FirstByteOut, "%+v", first)
 	require.True(t, first.FirstByteOut < first.Answered && first.Answered <= first.Elapsed, "%+v", first)
-	require.WithinDuration(t, time.Now(), first.EndedAt, time.Minute)
+	require.WithinDuration(t, time.Now(), first.EndedAt, 5*time.Second)
 
 	require.True(t, second.Reused)
 	require.Zero(t, second.Dialled)
@@ -303,12 +303,13 @@ func TestADeadlineOfTheCallersIsATimeout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			i, s := newInitiator(t), newSender(t)
 			script(i)
+			a := newAttempt(i.BaseURI(""))
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
-			r, err := s.Send(ctx, newAttempt(i.BaseURI("")))
+			r, err := s.Send(ctx, a)
 			require.NoError(t, err)
 			require.Equal(t, notice.OutcomeTimeout, r.Outcome, r.Detail)
-			require.Regexp(t, `within \d+ms`, r.Detail) // of the 300 some may be gone before the wire
+			require.Contains(t, r.Detail, "within 300ms")
 		})
 	}
 }

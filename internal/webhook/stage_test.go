@@ -23,8 +23,7 @@ func TestATimeoutNamesItsStage(t *testing.T) {
 		t.Helper()
 		require.Equal(t, notice.OutcomeTimeout, r.Outcome, r.Detail)
 		require.Equal(t, "no final headers within 1s; stage: "+stage, r.Detail)
-		require.GreaterOrEqual(t, r.Elapsed, timeout)
-		require.Less(t, r.Elapsed, 10*timeout)
+		require.InDelta(t, timeout.Seconds(), r.Elapsed.Seconds(), 0.5)
 		require.Equal(t, sent, r.FirstByteOut != 0)
 		require.Zero(t, r.HTTPStatus)
 		require.Equal(t, notice.NoEcho, r.Echo)
@@ -100,7 +99,7 @@ func TestAHungConnectionIsNobodyElsesWithinTheClient(t *testing.T) {
 		r, err := s.Send(t.Context(), a)
 		require.NoError(t, err)
 		require.Equal(t, notice.OutcomeDelivered, r.Outcome)
-		require.Less(t, r.Elapsed, 10*time.Second)
+		require.Less(t, r.Elapsed, 2*time.Second)
 	}
 	require.Equal(t, 2, i.Connections())
 	i.Disconnect()
