@@ -54,8 +54,7 @@ func rollback(conn *pgxpool.Conn) {
 }
 
 func recordOn(ctx context.Context, conn *pgxpool.Conn, s *Store, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error {
-	began := time.Now()
-	pasts, err := lockPasts(ctx, conn, changes)
+	pasts, began, err := lockPasts(ctx, conn, changes)
 	if err != nil {
 		return err
 	}
@@ -73,9 +72,12 @@ CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.
 
 const readPush = `SELECT i.client_id, i.push, i.push_epoch FROM unnest($1::text[]) AS k(client_id) JOIN initiator i USING (client_id)`
 
+const sinceBegin = "SELECT (extract(epoch FROM clock_timestamp() - now()) * 1000000)::bigint"
+
 // lockPasts begins the transaction, locks the resources one by one in the order given, and reads the registrations, in
-// one round trip.
-func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change) ([]notice.Past, error) {
+// one round trip. began is when the transaction did, by our clock: the wait for locks, which the database knows, is taken
+// off, and the way of the answer is not. So it is never too early, and a change never seems to have come later than it did.
+func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change) (pasts []notice.Past, began time.Time, err error) {
 	kinds, ids := make([]int16, len(changes)), make([]string, len(changes))
 	clients := map[notice.ClientID]bool{}
 	for i, c := range changes {
@@ -90,16 +92,17 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 	batch.Queue("begin")
 	batch.Queue(lockResources, kinds, ids)
 	batch.Queue(readPush, names)
+	batch.Queue(sinceBegin)
 	results := conn.SendBatch(ctx, batch)
 	defer results.Close()
 
-	pasts := make([]notice.Past, len(changes))
+	pasts = make([]notice.Past, len(changes))
 	if _, err := results.Exec(); err != nil {
-		return nil, err
+		return nil, began, err
 	}
 	rows, err := results.Query()
 	if err != nil {
-		return nil, err
+		return nil, began, err
 	}
 	for rows.Next() {
 		var n int64
@@ -109,7 +112,7 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 		var announced int64
 		var at, timer pgtype.Timestamptz
 		if err := rows.Scan(&n, &r.Client, &r.APIVersion, &r.Revision, &status, &r.State.Watched, &hash, &announced, &at, &timer); err != nil {
-			return nil, err
+			return nil, began, err
 		}
 		r.State.Status, r.Announced = ofb.Status(status), uint64(announced)
 		r.OccurredAt, r.TimerAt = fromTime(at), fromTime(timer)
@@ -117,7 +120,7 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 		pasts[n-1].Resource = &r
 	}
 	if err := rows.Err(); err != nil {
-		return nil, err
+		return nil, began, err
 	}
 	type push struct {
 		on    bool
@@ -126,23 +129,28 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 	registered := map[notice.ClientID]push{}
 	rows, err = results.Query()
 	if err != nil {
-		return nil, err
+		return nil, began, err
 	}
 	for rows.Next() {
 		var client notice.ClientID
 		var p push
 		if err := rows.Scan(&client, &p.on, &p.epoch); err != nil {
-			return nil, err
+			return nil, began, err
 		}
 		registered[client] = p
 	}
 	if err := rows.Err(); err != nil {
-		return nil, err
+		return nil, began, err
 	}
 	for i, c := range changes {
 		pasts[i].Push, pasts[i].Epoch = registered[c.Client].on, registered[c.Client].epoch
 	}
-	return pasts, results.Close()
+	var micros int64
+	if err := results.QueryRow().Scan(&micros); err != nil {
+		return nil, began, err
+	}
+	began = time.Now().Add(-time.Duration(micros) * time.Microsecond)
+	return pasts, began, results.Close()
 }
 
 const readRevision = `

@@ -40,10 +40,10 @@ func (s *Store) FireTimers(ctx context.Context, limit int, judge func([]notice.R
 }
 
 func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge func([]notice.Ripe) []notice.Fired) (int, error) {
-	began := time.Now()
 	if _, err := conn.Exec(ctx, "begin"); err != nil {
 		return 0, err
 	}
+	began := time.Now()
 	ripe, err := readRipe(ctx, conn, limit)
 	if err != nil {
 		return 0, err

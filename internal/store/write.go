@@ -16,7 +16,7 @@ import (
 // writer turns the decisions of one batch into a handful of statements, each storing all rows of its table.
 type writer struct {
 	store   *Store
-	began   time.Time // just before the transaction began
+	began   time.Time // when the transaction did, by our clock; never too early
 	now     time.Time
 	entries entryColumns
 
