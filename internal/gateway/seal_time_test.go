@@ -37,7 +37,7 @@ func newHistory(takes time.Duration) *history {
 
 func (h *history) Seal(_ context.Context, key *audit.Signer) (store.Sealed, error) {
 	horizon := time.Now()
-	time.Sleep(h.takes)
+	<-time.After(h.takes)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.failing {
@@ -141,12 +141,12 @@ func TestACheckpointIsSignedWithinTenSecondsAndAnchoredWithinSixty(t *testing.T)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { s.run(ctx); close(done) }()
-		time.Sleep(5 * time.Minute)
+		<-time.After(5 * time.Minute)
 		synctest.Wait()
 		require.Zero(t, h.anchored, "not before all have it")
 		require.Empty(t, bad.took)
 		bad.hang(false)
-		time.Sleep(5 * time.Minute)
+		<-time.After(5 * time.Minute)
 		cancel()
 		<-done
 
@@ -174,14 +174,14 @@ func TestTheLastCheckpointIsAnchoredAlthoughNothingFollows(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { s.run(ctx); close(done) }()
-		time.Sleep(12 * time.Second)
+		<-time.After(12 * time.Second)
 		synctest.Wait()
 		h.mu.Lock()
 		h.failing = true // no newer checkpoint
 		last := h.size
 		h.mu.Unlock()
 		require.Less(t, object.newest(), last)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		synctest.Wait()
 		require.Equal(t, last, object.newest())
 		cancel()
@@ -200,7 +200,7 @@ func TestAFileThatCannotBeWrittenIsToldOnceAMinute(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { s.run(ctx); close(done) }()
-		time.Sleep(52 * time.Second)
+		<-time.After(52 * time.Second)
 		cancel()
 		<-done
 		require.Len(t, h.signed, 10)

@@ -118,7 +118,7 @@ func (d *desk) wait(all []*Pending) (answers []Answer, errs []error) {
 
 // took makes every transaction take this long.
 func took(d time.Duration) func([]*notice.Change) error {
-	return func([]*notice.Change) error { time.Sleep(d); return nil }
+	return func([]*notice.Change) error { <-time.After(d); return nil }
 }
 
 func TestAnIdleIntakeCommitsAtOnce(t *testing.T) {
@@ -144,7 +144,7 @@ func TestWhileACommitIsUnderWayChangesGatherForTwoMilliseconds(t *testing.T) {
 		var rest []*Pending
 		for n := range 150 {
 			rest = append(rest, d.submit(d.change(n+1, 1, ofb.ACSC))...)
-			time.Sleep(10 * time.Microsecond)
+			<-time.After(10 * time.Microsecond)
 		}
 		d.wait(first)
 		require.Equal(t, 50*time.Millisecond, time.Since(began))
@@ -180,7 +180,7 @@ func TestNoMoreCommitsThanWorkersAreUnderWay(t *testing.T) {
 			flying++
 			most = max(most, flying)
 			mu.Unlock()
-			time.Sleep(20 * time.Millisecond)
+			<-time.After(20 * time.Millisecond)
 			mu.Lock()
 			flying--
 			mu.Unlock()
@@ -227,7 +227,7 @@ func TestASharedCommitThatFailsIsStoredOneByOneAndOnlyThePoisonIsRefused(t *test
 			for _, c := range changes {
 				switch c.ResourceID {
 				case "p-000":
-					time.Sleep(10 * time.Millisecond)
+					<-time.After(10 * time.Millisecond)
 				case "p-003":
 					return errRow
 				}
@@ -262,7 +262,7 @@ func TestWhenTheDatabaseGoesAwayWhileMembersAreStoredAloneNobodyWaitsForTheOther
 		d.before = func(changes []*notice.Change) error {
 			switch {
 			case changes[0].ResourceID == "p-000":
-				time.Sleep(10 * time.Millisecond)
+				<-time.After(10 * time.Millisecond)
 				return nil
 			case len(changes) > 1:
 				gone = true
@@ -553,7 +553,7 @@ func TestAPanicInJudgingRefusesThatChangeAlone(t *testing.T) {
 			for _, c := range changes {
 				switch c.ResourceID {
 				case "p-000":
-					time.Sleep(10 * time.Millisecond)
+					<-time.After(10 * time.Millisecond)
 				case "p-002":
 					poison.Store(true)
 				}
@@ -617,7 +617,7 @@ func TestRunEndsAfterStoringWhatIsLeft(t *testing.T) {
 						a, err := p.Wait(t.Context())
 						require.NoError(t, err)
 						require.NotEqual(t, notice.Quarantined, a.Verdict)
-						time.Sleep(pause)
+						<-time.After(pause)
 					}
 				})
 			}

@@ -167,7 +167,7 @@ func TestFilesAreReadAgainAndABadOneKeepsTheOldKeys(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go keys.Run(ctx)
 		look := func(d time.Duration) []jws.KeySetEvent {
-			time.Sleep(d) // virtual
+			<-time.After(d)
 			synctest.Wait()
 			return events.take()
 		}
@@ -355,21 +355,21 @@ func TestKeysServeThroughAnOutageUntilTheirLimit(t *testing.T) {
 		require.Len(t, events.take(), 1)
 
 		from.set(func() { from.down = true })
-		time.Sleep(time.Hour) // virtual
+		<-time.After(time.Hour)
 		synctest.Wait()
 		require.NoError(t, verifyNow(keys, token))
 		told := events.take()
 		require.Len(t, told, 1, "one report for one reason")
 		require.ErrorContains(t, told[0].Err, "connection refused")
 		require.Equal(t, 1, told[0].Keys)
-		time.Sleep(22*time.Hour + 55*time.Minute) // virtual
+		<-time.After(22*time.Hour + 55*time.Minute)
 		require.NoError(t, verifyNow(keys, token))
-		time.Sleep(10 * time.Minute) // virtual
+		<-time.After(10 * time.Minute)
 		require.ErrorIs(t, verifyNow(keys, token), jws.ErrUnavailable)
 		require.ErrorContains(t, keys.Usable(), "could not be confirmed")
 
 		from.set(func() { from.down = false })
-		time.Sleep(5 * time.Minute) // virtual
+		<-time.After(5 * time.Minute)
 		synctest.Wait()
 		require.NoError(t, verifyNow(keys, token))
 		cancel()
@@ -382,7 +382,7 @@ func TestFailedFetchesAreRepeatedAtGrowingDistances(t *testing.T) {
 		keys := from.open(t, time.Minute, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		go keys.Run(ctx)
-		time.Sleep(5 * time.Minute) // virtual
+		<-time.After(5 * time.Minute)
 		synctest.Wait()
 		var gaps []time.Duration
 		times := from.times()
@@ -416,19 +416,19 @@ func TestAnUnknownKidIsLookedForOnceAMinuteAndNobodyWaits(t *testing.T) {
 		}
 		flood()
 		require.Len(t, from.times(), 2)
-		time.Sleep(59 * time.Second) // virtual
+		<-time.After(59 * time.Second)
 		flood()
 		require.Len(t, from.times(), 2)
 
 		from.set(func() { from.content = both })
-		time.Sleep(2 * time.Second) // virtual
+		<-time.After(2 * time.Second)
 		refusedFor(t, verifyNow(keys, token), jws.UnknownKey, "kid", token)
 		synctest.Wait()
 		require.NoError(t, verifyNow(keys, token), "the new key is found")
 		require.Len(t, from.times(), 3)
 
 		from.set(func() { from.slow = true })
-		time.Sleep(2 * time.Minute) // virtual
+		<-time.After(2 * time.Minute)
 		stranger := strings.Replace(token, token[:strings.Index(token, ".")], base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"PS256","kid":"c"}`)), 1)
 		refusedFor(t, verifyNow(keys, stranger), jws.UnknownKey, "kid", token)
 		synctest.Wait()
@@ -436,7 +436,7 @@ func TestAnUnknownKidIsLookedForOnceAMinuteAndNobodyWaits(t *testing.T) {
 		before := time.Now()
 		require.NoError(t, verifyNow(keys, token), "while a fetch is under way")
 		require.Zero(t, time.Since(before))
-		time.Sleep(5 * time.Second) // virtual
+		<-time.After(5 * time.Second)
 		synctest.Wait()
 		told := events.take()
 		require.ErrorIs(t, told[len(told)-1].Err, context.DeadlineExceeded, "a byte a second ends after 5 s")

@@ -165,23 +165,23 @@ func TestResponderDownThenListExpiredThenBothBack(t *testing.T) { // cases H3
 		require.Equal(t, mtls.Revoked, d.Verdict)
 		require.ErrorIs(t, r.Check(revoked), mtls.ErrRevoked)
 
-		time.Sleep(2 * time.Hour) // the list ends: the window opens
+		<-time.After(2 * time.Hour) // the list ends: the window opens
 		d = last(t, r, good)
 		require.Equal(t, mtls.StaleCRL, d.Evidence)
 		require.Equal(t, mtls.Good, d.Verdict)
 		require.True(t, d.Fallback)
 		require.Equal(t, mtls.Revoked, last(t, r, revoked).Verdict)
 
-		time.Sleep(mtls.MinSoftFail - time.Nanosecond)
+		<-time.After(mtls.MinSoftFail - time.Nanosecond)
 		require.Equal(t, mtls.Good, last(t, r, good).Verdict, "the whole window")
-		time.Sleep(time.Nanosecond)
+		<-time.After(time.Nanosecond)
 		d = last(t, r, good)
 		require.Equal(t, mtls.Refused, d.Verdict)
 		require.Equal(t, mtls.NoEvidence, d.Evidence)
 		require.ErrorIs(t, r.Check(good), mtls.ErrNoEvidence)
 
 		net.set("ocsp.example.com", pki.OCSPHandler())
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		d = last(t, r, good)
 		require.Equal(t, mtls.OCSPFetch, d.Evidence)
 		require.False(t, d.Fallback)
@@ -190,7 +190,7 @@ func TestResponderDownThenListExpiredThenBothBack(t *testing.T) { // cases H3
 		require.NoError(t, err)
 		require.True(t, changed)
 		net.set("ocsp.example.com", nil)
-		time.Sleep(2 * time.Hour)
+		<-time.After(2 * time.Hour)
 		require.Equal(t, mtls.CRL, last(t, r, good).Evidence)
 	})
 }
@@ -213,7 +213,7 @@ func TestASlowResponderAddsTwoHundredMillisecondsAtMostOnceAndItsAnswerIsStillUs
 		require.Equal(t, mtls.CRL, d.Evidence)
 		require.Zero(t, d.Took, "a responder that failed a moment ago is not waited for")
 
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		d = last(t, r, connected(leaf, pki.ClientCA))
 		require.Equal(t, mtls.OCSPCache, d.Evidence, "the answer that nobody waited for")
 		require.Zero(t, d.Took)
@@ -238,7 +238,7 @@ func TestWithoutListsTheResponderIsWaitedForAndItsSilenceRefuses(t *testing.T) {
 		require.Equal(t, mtls.Refused, d.Verdict)
 		require.Equal(t, 3*time.Second, d.Took)
 		require.Contains(t, d.Reason, "did not answer")
-		time.Sleep(10 * time.Second) // the question that goes on has its own end
+		<-time.After(10 * time.Second) // the question that goes on has its own end
 
 		net.set("ocsp.example.com", slow(2*time.Second, pki.OCSPHandler()))
 		require.Equal(t, mtls.OCSPFetch, last(t, r, state).Evidence)
@@ -273,20 +273,20 @@ func TestAnswersAreRememberedRenewedAndForgotten(t *testing.T) {
 		}
 		require.Equal(t, 1, net.asked())
 
-		time.Sleep(11 * time.Minute) // past half of its life: it is renewed behind the handshake's back
+		<-time.After(11 * time.Minute) // past half of its life: it is renewed behind the handshake's back
 		require.Equal(t, mtls.OCSPCache, last(t, r, state).Evidence)
 		synctest.Wait()
 		require.Equal(t, 2, net.asked())
-		time.Sleep(19 * time.Minute)
+		<-time.After(19 * time.Minute)
 		require.Equal(t, mtls.OCSPCache, last(t, r, state).Evidence)
 		synctest.Wait()
 
 		net.set("ocsp.example.com", nil)
-		time.Sleep(20 * time.Minute) // the TTL, though the answer itself is good for an hour
+		<-time.After(20 * time.Minute) // the TTL, though the answer itself is good for an hour
 		d := last(t, r, state)
 		require.Equal(t, mtls.StaleOCSP, d.Evidence)
 		require.True(t, d.Fallback)
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		require.Equal(t, mtls.Refused, last(t, r, state).Verdict)
 	})
 }
@@ -380,7 +380,7 @@ func TestStaplesServeUntilSomethingNewerIsKnown(t *testing.T) {
 		require.Equal(t, mtls.Stapled, last(t, r, state).Evidence)
 		require.Equal(t, 1, net.asked(), "a good one spares the question")
 
-		time.Sleep(90 * time.Minute)
+		<-time.After(90 * time.Minute)
 		net.set("ocsp.example.com", bytesHandler(revoked))
 		state.OCSPResponse = nil
 		require.Equal(t, mtls.Revoked, last(t, r, state).Verdict)
@@ -402,7 +402,7 @@ func TestAListThatKnowsMoreThanAnOlderAnswerDecides(t *testing.T) {
 		require.Equal(t, mtls.OCSPFetch, last(t, r, state).Evidence)
 		pki.Revoke(leaf.Certificate)
 		require.Equal(t, mtls.Good, last(t, r, state).Verdict, "the remembered answer still serves")
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		require.NoError(t, os.WriteFile(file, crl(t, pki, pki.ClientCA, time.Minute, 24*time.Hour), 0o600))
 		_, err := r.Reload()
 		require.NoError(t, err)
@@ -529,7 +529,7 @@ func TestIntermediatesAreJudgedOnceTheirIssuersListIsKnown(t *testing.T) {
 		d, err = r.Judge(state)
 		require.NoError(t, err)
 		require.Equal(t, mtls.CRL, d[1].Evidence)
-		time.Sleep(3*time.Hour + time.Minute)
+		<-time.After(3*time.Hour + time.Minute)
 		require.ErrorIs(t, r.Check(state), mtls.ErrNoEvidence, "a root's list that ended long ago does not switch the check off")
 		require.NoError(t, os.WriteFile(roots, revoking, 0o600))
 		r = newRevocation(t, mtls.RevocationOptions{CRLFiles: []string{servers, roots}, SoftFail: 2 * time.Hour})
@@ -581,11 +581,11 @@ func TestListsNotOfferedForTooLongStopServing(t *testing.T) {
 		net.set("crl.example.com", bytesHandler(der))
 		r := newRevocation(t, mtls.RevocationOptions{CRLURLs: []string{"http://crl.example.com/"}, HTTP: net.client(), CRLTTL: 6 * time.Hour})
 		require.NoError(t, r.Refresh(t.Context()))
-		time.Sleep(5 * time.Hour)
+		<-time.After(5 * time.Hour)
 		require.NoError(t, r.Refresh(t.Context()))
-		time.Sleep(5 * time.Hour)
+		<-time.After(5 * time.Hour)
 		require.Equal(t, mtls.CRL, last(t, r, connected(leaf, pki.ClientCA)).Evidence)
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		require.Equal(t, mtls.StaleCRL, last(t, r, connected(leaf, pki.ClientCA)).Evidence, "an explicit TTL (webhook §7.4)")
 	})
 }

@@ -29,7 +29,7 @@ func (j *journal) note(e mtls.Event) {
 
 // after lets (virtual) time pass and returns what was noted since the last call.
 func (j *journal) after(d time.Duration) []mtls.Event {
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -198,7 +198,7 @@ func TestASlowCommitIsOvertakenByTheSpool(t *testing.T) {
 		require.Len(t, files(t, dir, "*.polls"), 2)
 		h.set(func() { close(h.hang); h.hang = nil })
 		synctest.Wait()
-		time.Sleep(time.Second) // virtual
+		<-time.After(time.Second)
 		require.Equal(t, 30, h.count())
 		require.Empty(t, files(t, dir, "*.polls"))
 	})
@@ -212,11 +212,11 @@ func TestWhatFailedIsReplayedOnceAndInOrder(t *testing.T) {
 		defer stop()
 		for n := range 10 {
 			require.NoError(t, s.Record(t.Context(), poll(n)))
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 		require.Zero(t, h.count())
 		h.set(func() { h.failing = nil; h.lost = true }) // the first replay commits and its answer is lost
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		require.Equal(t, 10, h.count())
 		for n, id := range h.order {
 			require.Equal(t, poll(n).ID, id)
@@ -234,12 +234,12 @@ func TestAnOldOrFullSpoolRefuses(t *testing.T) {
 		s, stop := run(t, Config{Store: h})
 		defer stop()
 		require.NoError(t, s.Record(t.Context(), poll(1)))
-		time.Sleep(59 * time.Second)
+		<-time.After(59 * time.Second)
 		require.NoError(t, s.Record(t.Context(), poll(2)))
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		require.ErrorIs(t, s.Record(t.Context(), poll(3)), ErrFull)
 		h.set(func() { h.failing = nil })
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		require.NoError(t, s.Record(t.Context(), poll(4)))
 		require.Equal(t, 3, h.count())
 	})
@@ -308,7 +308,7 @@ func TestARecordTheDatabaseRefusesForGoodHoldsUpNobody(t *testing.T) {
 		}
 		callers.Wait()
 		h.set(func() { close(h.hang); h.hang = nil })
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		require.Equal(t, 4, h.count())
 		require.NoError(t, s.Ready())
 		aside, err := os.ReadFile(filepath.Join(dir, "refused.jsonl"))

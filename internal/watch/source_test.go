@@ -39,7 +39,7 @@ func TestALostOriginIsReadAgainLaterAndLater(t *testing.T) {
 		o := &origin{before: func(int) error { return errLost }}
 		w := &witness{}
 		s, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: newVault(), Registrar: newVault(), Observer: w})
-		time.Sleep(20 * time.Second)
+		<-time.After(20 * time.Second)
 		stop()
 		var at []time.Duration
 		for _, r := range o.readTimes() {
@@ -65,13 +65,13 @@ func TestABackOffBeginsAnewAfterACommit(t *testing.T) {
 		}
 		o.during = func(read, told int) error {
 			if told == 2 && read < 7 {
-				time.Sleep(time.Second) // what was told before is committed meanwhile
+				<-time.After(time.Second) // what was told before is committed meanwhile
 				return errLost
 			}
 			return nil
 		}
 		_, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: newVault(), Registrar: newVault()})
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		stop()
 		reads := o.readTimes()
 		require.Equal(t, 3*time.Second, reads[4].Sub(began))
@@ -94,11 +94,11 @@ func TestAStandbyTakesOverSoon(t *testing.T) {
 		}
 		w := &witness{}
 		s, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: newVault(), Registrar: newVault(), Observer: w})
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		require.Equal(t, Standby, s.Status().State)
 		require.False(t, s.Status().Reading())
 		require.Empty(t, s.Status().LastError, "it is no fault")
-		time.Sleep(31500 * time.Millisecond)
+		<-time.After(31500 * time.Millisecond)
 		require.Equal(t, 1, o.ackedNow())
 		require.Equal(t, "standby, running", w.story())
 		stop()
@@ -110,22 +110,22 @@ func TestAnOperatorPausesAndResumesASource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, who, w := &origin{records: numbered(2)}, &operator{}, &witness{}
 		s, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: newVault(), Registrar: newVault(), Control: who, Observer: w})
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		require.Equal(t, Running, s.Status().State)
 		who.set(true, nil)
-		time.Sleep(controlEvery + time.Millisecond)
+		<-time.After(controlEvery + time.Millisecond)
 		synctest.Wait()
 		require.Equal(t, Paused, s.Status().State)
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		require.Len(t, o.readTimes(), 1)
 		who.set(false, nil)
-		time.Sleep(controlEvery + time.Millisecond)
+		<-time.After(controlEvery + time.Millisecond)
 		synctest.Wait()
 		require.Equal(t, Running, s.Status().State)
 		require.Len(t, o.readTimes(), 2)
 		require.Empty(t, s.Status().LastError)
 		who.set(true, errors.New("the database is away"))
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		require.Equal(t, Running, s.Status().State, "while nobody can be asked, what was said last holds")
 		stop()
 		require.Equal(t, "running, paused, running", w.story())
@@ -137,16 +137,16 @@ func TestNothingIsReadBeforeItIsKnownWhetherItMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, who := &origin{}, &operator{paused: true, err: errors.New("away")}
 		s, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: newVault(), Registrar: newVault(), Control: who})
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		require.Empty(t, o.readTimes())
 		require.Equal(t, Waiting, s.Status().State)
 		require.Contains(t, s.Status().LastError, "ask whether the source is paused: away")
 		who.set(true, nil)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		require.Empty(t, o.readTimes())
 		require.Equal(t, Paused, s.Status().State)
 		who.set(false, nil)
-		time.Sleep(controlEvery)
+		<-time.After(controlEvery)
 		synctest.Wait()
 		require.Len(t, o.readTimes(), 1)
 		stop()
@@ -173,7 +173,7 @@ func TestNothingIsAcknowledgedPastAFailure(t *testing.T) {
 			return nil
 		}
 		s, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: v, Registrar: v})
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		stop()
 		require.Empty(t, o.faults)
 		require.Equal(t, 4, acked, "p-4 was committed, but not with p-5, which was taken together with it")
@@ -195,7 +195,7 @@ func TestOnlySoMuchIsUncommittedAtATime(t *testing.T) {
 		o, v := &origin{records: numbered(5000), batch: 500}, newVault()
 		v.stuck = true
 		_, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: v, Registrar: v})
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		require.Zero(t, o.ackedNow())
 		require.InDelta(t, window, v.most(), 5)
 		require.LessOrEqual(t, v.most(), window)
@@ -267,7 +267,7 @@ func TestALineThatIsNoChangeIsPutAsideWithItsRecord(t *testing.T) {
 			return nil
 		}
 		s, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: v, Registrar: v})
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		stop()
 		require.Equal(t, 3, o.ackedNow())
 		require.Equal(t, map[string]int{"p-1": 1}, v.rejected)
@@ -302,7 +302,7 @@ func TestRegistrationsAreKeptBeforeWhatFollowsThem(t *testing.T) {
 			return nil
 		}
 		s, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: v, Registrar: v})
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		stop()
 		require.Equal(t, 7, o.ackedNow())
 		first := []string{"client a", "p-0", "clients client_id=bad"}
@@ -318,7 +318,7 @@ func TestWhatIsPassedOverIsCounted(t *testing.T) {
 		o.records[0].Values["kind"] = "TED"
 		o.records = append(o.records, Record{Table: "elsewhere", Op: Insert})
 		s, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: v, Registrar: v, Observer: w})
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		stop()
 		require.Equal(t, Counts{Read: 3, Stored: 1, Skipped: 2}, s.Status().Counts)
 		require.Equal(t, map[Outcome]int{Skipped: 2, Stored: 1}, w.counts)
@@ -337,7 +337,7 @@ func TestAPanicCostsOneSession(t *testing.T) {
 			return nil
 		}
 		s, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: v, Registrar: v})
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		stop()
 		require.Equal(t, 2, o.ackedNow())
 		require.Contains(t, s.Status().LastError, "panic while storing: poison")
@@ -348,7 +348,7 @@ func TestAPanicCostsOneSession(t *testing.T) {
 func poisoned(t *testing.T, m *Mapping, v *vault) (*Source, *witness) {
 	o, w := &origin{records: numbered(5), batch: 5}, &witness{}
 	s, stop := follow(t.Context(), t, Config{Mapping: m, Reader: o, Sink: v, Registrar: v, Observer: w})
-	time.Sleep(time.Minute)
+	<-time.After(time.Minute)
 	stop()
 	require.Empty(t, o.faults)
 	require.Equal(t, 5, o.ackedNow(), "what is behind it goes on")
@@ -462,7 +462,7 @@ func TestALookupThatFailsIsAskedAgain(t *testing.T) {
 			return rows(t.Context(), l)
 		}
 		s, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: v, Registrar: v})
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		stop()
 		require.Equal(t, 4, o.ackedNow())
 		require.Empty(t, v.rejected, "the rows are not at fault")
@@ -549,7 +549,7 @@ func TestWhateverFailsEveryRecordIsCommittedAndNoneAcknowledgedBefore(t *testing
 			pauses := rapid.SliceOfN(rapid.IntRange(0, 3000), 0, 6).Draw(r, "pauses")
 			_, stop := follow(t.Context(), r, Config{Mapping: mapping, Reader: o, Sink: v, Registrar: v, Control: who})
 			for i, ms := range pauses {
-				time.Sleep(time.Duration(ms) * time.Millisecond)
+				<-time.After(time.Duration(ms) * time.Millisecond)
 				who.set(i%2 == 0, nil)
 			}
 			who.set(false, nil)
@@ -564,7 +564,7 @@ func TestWhateverFailsEveryRecordIsCommittedAndNoneAcknowledgedBefore(t *testing
 				if acked == n {
 					break
 				}
-				time.Sleep(100 * time.Millisecond)
+				<-time.After(100 * time.Millisecond)
 			}
 			stop()
 			require.Empty(r, o.faults)

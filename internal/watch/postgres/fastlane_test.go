@@ -216,13 +216,13 @@ func TestMainTakesOverWhenWhatItToldIsDone(t *testing.T) {
 			answers <- mine
 		}
 		go meets(30)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		require.True(t, c.fastBegins(30), "fast goes on while main waits")
 		require.False(t, <-answers, "and then main passes over it")
 		require.False(t, c.fastEnds())
 		c.mainIdle(35, main.progress.idle())
 		go meets(40)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		main.progress.done(1)
 		require.True(t, <-answers)
 		require.False(t, c.fastBegins(40))
