@@ -130,22 +130,12 @@ func TestThreeReplicasSealOneLog(t *testing.T) {
 	sealed, busy := make([]int, len(replicas)), make([]int, len(replicas))
 	for i, replica := range replicas {
 		sealing.Go(func() {
-			for {
-				out, err := replica.Seal(context.WithoutCancel(t.Context()), s.key)
-				if err != nil {
-					t.Error(err)
-					return
-				}
+			s.sealsUntil(done, replica, func(out store.Sealed) {
 				sealed[i] += out.Entries
 				if out.Busy {
 					busy[i]++
 				}
-				select {
-				case <-done:
-					return
-				default:
-				}
-			}
+			})
 		})
 	}
 	writing.Wait()

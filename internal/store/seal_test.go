@@ -320,6 +320,23 @@ func TestTheApplicationCannotChangeTheProof(t *testing.T) {
 	}
 }
 
+// sealsUntil has a replica seal again and again until done is closed, and tells what came of it each time.
+func (s *sealedHistory) sealsUntil(done <-chan struct{}, replica *store.Store, tell func(store.Sealed)) {
+	for {
+		out, err := replica.Seal(context.Background(), s.key)
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		tell(out)
+		select {
+		case <-done:
+			return
+		default:
+		}
+	}
+}
+
 // TestWritersThatFinishOutOfOrderLoseNothing: many writers at once, some of which roll back, some of which dawdle, and
 // two sealers against them.
 func TestWritersThatFinishOutOfOrderLoseNothing(t *testing.T) {
@@ -351,19 +368,7 @@ SELECT pg_sleep(%f); INSERT INTO arauto.entry (id, kind, facts) VALUES (gen_rand
 		})
 	}
 	for range 2 {
-		sealing.Go(func() {
-			for {
-				if _, err := s.store.Seal(context.Background(), s.key); err != nil {
-					t.Error(err)
-					return
-				}
-				select {
-				case <-done:
-					return
-				default:
-				}
-			}
-		})
+		sealing.Go(func() { s.sealsUntil(done, s.store, func(store.Sealed) {}) })
 	}
 	writing.Wait()
 	close(done)

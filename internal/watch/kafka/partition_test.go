@@ -236,7 +236,7 @@ func TestMessagesThatRetentionTookAreReported(t *testing.T) {
 	b := start(t)
 	var log lines
 	settings := b.settings()
-	r, err := Open(settings, tables(settings), slog.New(slog.NewTextHandler(&log, nil)))
+	r, err := Open(settings, bustest.Of(settings.Topics), slog.New(slog.NewTextHandler(&log, nil)))
 	require.NoError(t, err)
 	for n := range 10 {
 		b.Send(t, "k", numbered(n), "", "")

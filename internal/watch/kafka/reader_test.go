@@ -113,17 +113,9 @@ func (b *broker) Reader(t *testing.T, inFlight int) bustest.Reader {
 	return reader(t, settings)
 }
 
-func tables(settings Settings) []string {
-	var names []string
-	for _, name := range settings.Topics.Names() {
-		names = append(names, settings.Topics.Table(name))
-	}
-	return names
-}
-
 func reader(t *testing.T, settings Settings) *Reader {
 	t.Helper()
-	r, err := Open(settings, tables(settings), slog.New(slog.NewTextHandler(t.Output(), nil)))
+	r, err := Open(settings, bustest.Of(settings.Topics), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	require.NoError(t, err)
 	r.pace.commit, r.pace.lag, r.pace.look, r.pace.handover = 20*time.Millisecond, 20*time.Millisecond, 300*time.Millisecond, 5*time.Second
 	r.pace.ask, r.pace.session = 2*time.Second, time.Second

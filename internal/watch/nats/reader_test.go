@@ -95,17 +95,9 @@ func (b *broker) Reader(t *testing.T, inFlight int) bustest.Reader {
 	return reader(t, settings)
 }
 
-func tables(settings Settings) []string {
-	var names []string
-	for _, name := range settings.Subjects.Names() {
-		names = append(names, settings.Subjects.Table(name))
-	}
-	return names
-}
-
 func reader(t *testing.T, settings Settings) *Reader {
 	t.Helper()
-	r, err := Open(settings, tables(settings), slog.New(slog.NewTextHandler(t.Output(), nil)))
+	r, err := Open(settings, bustest.Of(settings.Subjects), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	require.NoError(t, err)
 	r.settings.AckWait = time.Second
 	r.pace = pace{lag: 20 * time.Millisecond, count: 50 * time.Millisecond}

@@ -40,17 +40,9 @@ func (q *queueOf) Reader(t *testing.T, inFlight int) bustest.Reader {
 	return reader(t, settings)
 }
 
-func tables(settings Settings) []string {
-	var names []string
-	for _, name := range settings.Queues.Names() {
-		names = append(names, settings.Queues.Table(name))
-	}
-	return names
-}
-
 func reader(t *testing.T, settings Settings) *Reader {
 	t.Helper()
-	r, err := Open(settings, tables(settings), slog.New(slog.NewTextHandler(t.Output(), nil)))
+	r, err := Open(settings, bustest.Of(settings.Queues), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	require.NoError(t, err)
 	r.pace.lag, r.pace.count = 20*time.Millisecond, 50*time.Millisecond
 	t.Cleanup(r.Close)

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/watch"
+	"github.com/arauto/arauto/internal/watch/bus"
 )
 
 // Decode reads settings from a mapping file of a type, as production does: block is what stands below the type's name.
@@ -24,6 +25,15 @@ tables:
 `))
 	require.NoError(t, err)
 	return m.Settings(into)
+}
+
+// Of lists the mapping's tables that a bus's names fill.
+func Of(names bus.Tables) []string {
+	var tables []string
+	for _, name := range names.Names() {
+		tables = append(tables, names.Table(name))
+	}
+	return tables
 }
 
 // Spoilt spoils good settings in one way after the other, and expects that what is wrong then names the text of the case.
