@@ -75,9 +75,7 @@ func (v *Verifier) Expect(checkpoints ...Checkpoint) error {
 	return v.compare()
 }
 
-// Add takes the record at the next position.
-func (v *Verifier) Add(record []byte) error { return v.add(record, Leaf(record)) }
-
+// add takes the record at the next position; leaf is its hash.
 func (v *Verifier) add(record []byte, leaf Hash) error {
 	seq, err := Seq(record)
 	if err != nil {
