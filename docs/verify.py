@@ -4,7 +4,9 @@
     verify.py --key log.pub.pem [--anchors checkpoints.txt ...] FILE
 
 FILE is a bundle, an export as JSON lines (with --anchors), a proof of one entry, or a proof of consistency. It prints
-"ok ENTRIES ROOT", or "BAD seq=N REASON" and exits 1. It needs Python 3.8 or newer, and no package beyond it.
+"ok ENTRIES ROOT", or "BAD seq=N REASON" and exits 1. A bundle of a filtered export that is genuine prints
+"genuine ENTRIES of SIZE ROOT; completeness not shown" (exit 1 with --require-complete). It needs Python 3.8 or newer,
+and no package beyond it.
 """
 import argparse
 import base64
@@ -279,6 +281,8 @@ def verify_lines(lines, checkpoints):
         raise fault(tree.size, "the end is cut off: %d entries were signed" % waiting[-1].size)
     if good != tree.size:
         raise fault(good, "no checkpoint covers the entries from %d on" % good)
+    if tree.size == 0:
+        raise Bad(0, "the log is empty: nothing is sealed, so nothing is proven")
     return tree.size, tree.root()
 
 
@@ -322,7 +326,7 @@ def verify_some(archive, manifest, head):
                     raise Bad(seq, "the record is not what was signed at " + head.at)
     if n != manifest["entries"]:
         raise Bad(max(last, 0), "the manifest speaks of %d entries, %d are here" % (manifest["entries"], n))
-    return n, head.root
+    return n, head.root, head.size
 
 
 def verify_proof(text, public):
@@ -350,6 +354,7 @@ def main():
     p.add_argument("file")
     p.add_argument("--key", required=True)
     p.add_argument("--anchors", action="append", default=[])
+    p.add_argument("--require-complete", action="store_true", help="exit 1 unless a filtered bundle is proven to be complete")
     o = p.parse_args()
     public = read_key(o.key)
     try:
@@ -373,7 +378,12 @@ def main():
     except (ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as why:
         print("BAD seq=0 the file cannot be read: %r" % why)
         sys.exit(1)
-    print("ok", verdict[0], base64.b64encode(verdict[1]).decode())
+    root = base64.b64encode(verdict[1]).decode()
+    if len(verdict) == 2:
+        print("ok", verdict[0], root)
+        return
+    print("genuine %d of %d %s; completeness not shown" % (verdict[0], verdict[2], root))
+    sys.exit(1 if o.require_complete else 0)
 
 
 if __name__ == "__main__":

@@ -54,9 +54,12 @@ func auditVerifyCommand(w world) *cobra.Command {
 		Use: "verify [FILE] --key PUBLIC.pem", Short: "verify the history in a database, an export or a proof", Args: cobra.MaximumNArgs(1),
 		Long: "Verify a database, or FILE: a bundle (.zip), an export (JSON lines, with --anchors) or a proof, with nothing but the log's public key.\n" +
 			"Prints \"ok ENTRIES ROOT\", or \"BAD seq=N REASON\" and exits 1; N is the first position that is wrong, from 0.\n" +
+			"An empty log and a key that is not the registered one are BAD. A bundle of a filtered export prints\n" +
+			"\"genuine ENTRIES of SIZE ROOT; completeness not shown\", or \"ok ENTRIES ROOT; complete\" where nothing can be missing.\n" +
 			"--anchors names checkpoints that were kept out of the database's reach: only they show that the end was cut off or all written anew.",
 	}
 	database, key, anchors := databaseFlag(c), c.Flags().String("key", "", "the log's public key, PEM (required)"), c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside; may be repeated")
+	complete := c.Flags().Bool("require-complete", false, "exit 1 unless a filtered bundle is proven to be complete")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		public, anchored, err := readTrust(*key, *anchors)
 		if err != nil {
@@ -71,7 +74,7 @@ func auditVerifyCommand(w world) *cobra.Command {
 		} else {
 			verdict, err = verifyDatabase(cmd.Context(), w, *database, public, anchored)
 		}
-		return tellVerdict(w, verdict, err)
+		return tellVerdict(w, verdict, *complete, err)
 	}
 	return c
 }
@@ -116,8 +119,8 @@ func verifyDatabase(ctx context.Context, w world, flag string, public ed25519.Pu
 	return verdict, err
 }
 
-// tellVerdict prints the one line that contract, "Demo and audit", promises; what else is worth knowing goes to stderr.
-func tellVerdict(w world, v audit.Verdict, err error) error {
+// tellVerdict prints the one line that contract, "Demo and audit", promises. Notes go to stderr before it.
+func tellVerdict(w world, v audit.Verdict, requireComplete bool, err error) error {
 	var fault *audit.Fault
 	if errors.As(err, &fault) {
 		fmt.Fprintln(w.stdout, fault.Error())
@@ -132,7 +135,13 @@ func tellVerdict(w world, v audit.Verdict, err error) error {
 	if v.Unsealed > 0 {
 		fmt.Fprintf(w.stderr, "note: %d entries are not sealed yet, the oldest since %s\n", v.Unsealed, v.Oldest)
 	}
-	fmt.Fprintln(w.stdout, "ok", v.Entries, v.Root)
+	for _, n := range v.Notes {
+		fmt.Fprintln(w.stderr, "note:", n)
+	}
+	fmt.Fprintln(w.stdout, v)
+	if requireComplete && v.Filtered && !v.Complete {
+		return errFailed
+	}
 	return nil
 }
 

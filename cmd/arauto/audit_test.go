@@ -93,6 +93,34 @@ func TestVerifyPrintsOneLineAndItsExitCodeTells(t *testing.T) {
 	require.Equal(t, usage, code, "without a key")
 }
 
+// TestAnEmptyLogIsNotOK: neither is a log whose registered key is missing or another one (found F25).
+func TestAnEmptyLogIsNotOK(t *testing.T) {
+	p := openProven(t, 0)
+	code, out := p.verify("--database-url", p.url)
+	require.Equal(t, failed, code)
+	require.Regexp(t, `^BAD seq=0 the log is empty: .*\n$`, out)
+	p.exec("INSERT INTO arauto.entry (id, kind, facts) VALUES (gen_random_uuid(), 'admin', '{}')")
+	code, out = p.verify("--database-url", p.url)
+	require.Equal(t, failed, code)
+	require.Regexp(t, `^BAD seq=0 the log is empty: .*\n$`, out)
+	p.seal()
+	code, out = p.verify("--database-url", p.url)
+	require.Equal(t, done, code, out)
+
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	other, err := audit.MarshalPublic(public)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(p.file("log.pub.pem"), other, 0o600))
+	code, out = p.verify("--database-url", p.url)
+	require.Equal(t, failed, code)
+	require.Regexp(t, `^BAD seq=0 the key given is of the log arauto/[0-9a-f]{16}, and the registered key .* is of the log `+audit.Origin(p.key.Public())+`\n$`, out)
+	p.asOwner("DELETE FROM log_key")
+	code, out = p.verify("--database-url", p.url)
+	require.Equal(t, failed, code)
+	require.Regexp(t, `^BAD seq=0 no key is registered .*\n$`, out)
+}
+
 func TestABundleProvesItself(t *testing.T) {
 	p := openProven(t, 300)
 	for name, filters := range map[string][]string{"the whole log": nil, "one payment": {"--resource", "p-3"}, "a client": {"--client", "=cmd|calc"}, "nothing": {"--client", "nobody"}} {
@@ -110,7 +138,13 @@ func TestABundleProvesItself(t *testing.T) {
 			require.Equal(t, one, two, "the same query gives the same bytes")
 			code, out := p.verify(first)
 			require.Equal(t, done, code, out)
-			require.Contains(t, out, map[string]string{"the whole log": "ok 300 ", "one payment": "ok 30 ", "a client": "ok 300 ", "nothing": "ok 0 "}[name])
+			require.Contains(t, out, map[string]string{"the whole log": "ok 300 ", "one payment": "genuine 30 of 300 ", "a client": "genuine 300 of 300 ", "nothing": "genuine 0 of 300 "}[name])
+			if filters != nil {
+				require.Contains(t, out, "; completeness not shown\n")
+				code, again := p.verify(first, "--require-complete")
+				require.Equal(t, failed, code)
+				require.Equal(t, out, again)
+			}
 			if name == "nothing" {
 				return
 			}

@@ -284,7 +284,7 @@ func (b *bundle) verifyAll(checkpoints, anchored []Checkpoint) (Verdict, error) 
 // verifySome checks each entry by its own proof. That none was left out which the filter should have found is not
 // something a proof can show.
 func (b *bundle) verifySome(c Checkpoint) (Verdict, error) {
-	v := Verdict{Root: c.Root}
+	v := Verdict{Size: c.Size, Root: c.Root, Filtered: true}
 	if b.Entries == 0 {
 		return v, nil
 	}

@@ -86,5 +86,5 @@ func VerifyConsistency(text []byte, public ed25519.PublicKey) (Verdict, error) {
 		return Verdict{}, &Fault{0, err.Error()}
 	}
 	_, later, err := p.Check(public)
-	return Verdict{Entries: later.Size, Root: later.Root}, err
+	return Verdict{Entries: later.Size, Size: later.Size, Root: later.Root}, err
 }

@@ -94,5 +94,5 @@ func VerifyProof(text []byte, public ed25519.PublicKey) (Verdict, error) {
 		return Verdict{}, &Fault{0, err.Error()}
 	}
 	c, err := p.Check(public)
-	return Verdict{Entries: 1, Root: c.Root}, err
+	return Verdict{Entries: 1, Size: c.Size, Root: c.Root}, err
 }

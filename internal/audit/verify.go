@@ -20,11 +20,27 @@ func (f *Fault) Error() string { return fmt.Sprintf("BAD seq=%d %s", f.Seq, f.Re
 
 // Verdict is what a verification found to be right.
 type Verdict struct {
-	Entries  int64 // in the log, removed ones included
+	Entries  int64 // that were verified: of a whole log all of it, removed ones included; of a filtered bundle what is in it
+	Size     int64 // of the log that Root is of
 	Root     Hash
 	Removed  int64 // entries whose time was over, proven by their hash and by the entry that records their removal
 	Unsealed int64 // entries that wait for the sealer, where that can be known
 	Oldest   Instant
+
+	Filtered bool     // a filter chose the entries
+	Complete bool     // with Filtered: it is proven that nothing the filter should find is missing
+	Notes    []string // what else a reader should know, one sentence each
+}
+
+// String is the line that audit verify prints for the verdict (contract, "Demo and audit").
+func (v Verdict) String() string {
+	switch {
+	case !v.Filtered:
+		return fmt.Sprintf("ok %d %s", v.Entries, v.Root)
+	case v.Complete:
+		return fmt.Sprintf("ok %d %s; complete", v.Entries, v.Root)
+	}
+	return fmt.Sprintf("genuine %d of %d %s; completeness not shown", v.Entries, v.Size, v.Root)
 }
 
 // Verifier walks a log from its first entry to its last and compares it with signed checkpoints. The zero value is ready.
@@ -187,7 +203,10 @@ func (v *Verifier) Finish() (Verdict, error) {
 	if v.good != size {
 		return Verdict{}, &Fault{v.good, fmt.Sprintf("no checkpoint covers the entries from %d to %d", v.good, size-1)}
 	}
-	return Verdict{Entries: size, Root: v.tree.Root(), Removed: v.total}, nil
+	if size == 0 {
+		return Verdict{}, &Fault{0, "the log is empty: nothing is sealed, so nothing is proven"}
+	}
+	return Verdict{Entries: size, Size: size, Root: v.tree.Root(), Removed: v.total}, nil
 }
 
 // checkRemoved holds what is missing against what the log itself says was removed.

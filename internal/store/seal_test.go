@@ -97,7 +97,7 @@ const at = "(SELECT id FROM log_position WHERE seq = $1)"
 
 func TestASealedHistoryVerifies(t *testing.T) {
 	s := openSealed(t)
-	s.ok(0)
+	s.bad(0, "the log is empty")
 	for i, n := range []int{1, 255, 1, 0, 300, 511} {
 		s.full(n)
 		out := s.seal()

@@ -86,6 +86,9 @@ type made struct {
 }
 
 func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (audit.Verdict, error) {
+	if err := w.registered(ctx); err != nil {
+		return audit.Verdict{}, err
+	}
 	if err := w.v.Expect(anchored...); err != nil {
 		return audit.Verdict{}, err
 	}
@@ -107,6 +110,22 @@ func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (au
 		return verdict, err
 	}
 	return verdict, w.tail(ctx, &verdict)
+}
+
+// registered refuses a log without a registered key, and one whose registered key is not the verifier's.
+func (w *verification) registered(ctx context.Context) error {
+	var key []byte
+	err := w.tx.QueryRow(ctx, "SELECT public FROM log_key").Scan(&key)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return &audit.Fault{Reason: "no key is registered for the log of this database, so nothing was sealed; register one with arauto audit register"}
+	}
+	if err != nil {
+		return err
+	}
+	if !w.key.Equal(ed25519.PublicKey(key)) {
+		return &audit.Fault{Reason: fmt.Sprintf("the key given is of the log %s, and the registered key of this database is of the log %s", audit.Origin(w.key), audit.Origin(key))}
+	}
+	return nil
 }
 
 // stretch is what the database has of some positions. The last one has none, and the checkpoints that are left.
