@@ -43,6 +43,26 @@ type lane struct {
 	skip      bool // it is not ours to tell
 	filling   *chunk
 	change    change
+	nth       nth
+}
+
+// nth counts the rows of one log record. A statement that writes many rows (COPY, INSERT of many rows) writes them in one
+// record, at one position.
+type nth struct {
+	at   pglogrepl.LSN
+	rows int64 // of the record, before the present one
+}
+
+// revision returns the revision of the next row of the record at a position: the position, plus the row's place in the
+// record. Invariant: a record occupies more bytes of the log than it has rows (a row of XLOG_HEAP2_MULTI_INSERT takes at
+// least 7, SizeOfMultiInsertTuple), so the revision lies below the position of the next record. A record is always decoded
+// as a whole and in order, so the same row has the same revision each time it is told.
+func (n *nth) revision(at pglogrepl.LSN) int64 {
+	if n.at != at {
+		*n = nth{at: at}
+	}
+	n.rows++
+	return int64(at) + n.rows - 1
 }
 
 // chunk is a piece of one transaction.
@@ -252,7 +272,7 @@ func (l *lane) message(ctx context.Context, at pglogrepl.LSN, c *cursor) error {
 	switch kind := c.uint8(); kind {
 	case 'B':
 		if l.now, err = readBegin(c); err == nil {
-			l.inside = true
+			l.inside, l.nth = true, nth{}
 			var mine bool
 			mine, err = l.mine(ctx, l.now.final)
 			l.skip = !mine
@@ -391,6 +411,7 @@ func (l *lane) row(ctx context.Context, at pglogrepl.LSN, kind byte) error {
 			return fmt.Errorf("a row of %s with %d columns instead of %d", rel.table, len(t.what), len(rel.names))
 		}
 	}
+	revision := l.nth.revision(at)
 	op := watch.Update
 	switch {
 	case kind == 'I':
@@ -399,7 +420,9 @@ func (l *lane) row(ctx context.Context, at pglogrepl.LSN, kind byte) error {
 		op = watch.Delete
 	}
 	if op == watch.Delete || rel.moved(ch) {
-		if err := l.put(ctx, at, rel, watch.Delete, rel.before(ch), rel.key(ch.old.text), 0); err != nil {
+		gone := l.record(at, rel, watch.Delete, rel.key(ch.old.text))
+		gone.Values, gone.Revision = rel.before(ch), revision
+		if err := l.put(ctx, rel, gone, 0); err != nil {
 			return err
 		}
 	}
@@ -415,7 +438,9 @@ func (l *lane) row(ctx context.Context, at pglogrepl.LSN, kind byte) error {
 	for _, text := range ch.new.text {
 		size += len(text)
 	}
-	if err := l.put(ctx, at, rel, op, values, rel.key(ch.new.text), size); err != nil {
+	written := l.record(at, rel, op, rel.key(ch.new.text))
+	written.Values, written.Revision = values, revision
+	if err := l.put(ctx, rel, written, size); err != nil {
 		return err
 	}
 	if len(missing) > 0 {
@@ -424,8 +449,13 @@ func (l *lane) row(ctx context.Context, at pglogrepl.LSN, kind byte) error {
 	return nil
 }
 
-// put adds a record to the chunk, after handing over a full one.
-func (l *lane) put(ctx context.Context, at pglogrepl.LSN, rel *relation, op watch.Op, values map[string]any, key string, size int) error {
+// record begins the record of a row of the transaction that is read; values and revision are the caller's to add.
+func (l *lane) record(at pglogrepl.LSN, rel *relation, op watch.Op, key string) watch.Record {
+	return watch.Record{Table: rel.table, Op: op, Key: key, Position: position(at), CommittedAt: l.now.commit}
+}
+
+// put adds a record to the chunk, after handing over a full one. size is the length of its text in bytes.
+func (l *lane) put(ctx context.Context, rel *relation, record watch.Record, size int) error {
 	if c := l.filling; c != nil && (len(c.records) == mostRecords || c.size >= mostBytes || c.clashes(rel)) {
 		l.progress.add(c.commit)
 		l.filling = nil
@@ -441,10 +471,7 @@ func (l *lane) put(ctx context.Context, at pglogrepl.LSN, rel *relation, op watc
 		c.shapes = append(c.shapes, rel)
 	}
 	c.size += size
-	c.records = append(c.records, watch.Record{
-		Table: rel.table, Op: op, Values: values, Key: key,
-		Revision: int64(at), Position: position(at), CommittedAt: l.now.commit,
-	})
+	c.records = append(c.records, record)
 	return nil
 }
 

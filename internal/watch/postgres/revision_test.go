@@ -227,3 +227,45 @@ func TestRevisionsGrowWithEveryChangeOfARowFromTheSnapshotOn(t *testing.T) {
 		})
 	}
 }
+
+func TestRowsThatOneStatementWritesHaveGrowingRevisions(t *testing.T) {
+	c := newCore(t, nil, "CREATE TABLE events (seq bigint PRIMARY KEY, payment text, state text)", "CREATE TABLE narrow (yes boolean)",
+		"ALTER TABLE narrow REPLICA IDENTITY FULL")
+	_, h, run := c.follow("events", "narrow")
+	_, err := c.conn.CopyFrom(t.Context(), pgx.Identifier{"events"}, []string{"seq", "payment", "state"},
+		pgx.CopyFromRows([][]any{{1, "p", "RCVD"}, {2, "p", "ACSC"}, {3, "q", "RCVD"}}))
+	require.NoError(t, err)
+	c.exec("INSERT INTO events VALUES (4, 'p', 'a'), (5, 'p', 'b')")
+	c.exec("INSERT INTO events SELECT 5 + i, 'p', 's' FROM generate_series(1, 3) i")
+	const narrow = 5000 // the smallest rows there are: the most of them in one record of the log
+	_, err = c.conn.CopyFrom(t.Context(), pgx.Identifier{"narrow"}, []string{"yes"},
+		pgx.CopyFromSlice(narrow, func(i int) ([]any, error) { return []any{i%2 == 0}, nil }))
+	require.NoError(t, err)
+	c.exec("UPDATE events SET state = 'last' WHERE seq = 8")
+
+	rows := h.take(t, 3+2+3+narrow+1)
+	last := int64(0)
+	for _, rec := range rows {
+		require.Greater(t, rec.Revision, last, "%s has no revision of its own", brief(rec))
+		last = rec.Revision
+	}
+	require.Equal(t, "update events payment=p seq=8 state=last", brief(rows[len(rows)-1]))
+	require.LessOrEqual(t, last, int64(c.lsn()), "no revision lies beyond the log")
+	require.NoError(t, run.end())
+}
+
+func TestRowsOfOneStatementHaveTheSameRevisionWhenTheyAreToldAgain(t *testing.T) {
+	c := newCore(t, nil, "CREATE TABLE events (seq bigint PRIMARY KEY, payment text, state text)")
+	_, h, run := c.follow("events")
+	release := h.hold()
+	_, err := c.conn.CopyFrom(t.Context(), pgx.Identifier{"events"}, []string{"seq", "payment", "state"},
+		pgx.CopyFromRows([][]any{{1, "p-1", "RCVD"}, {2, "p-1", "ACSC"}, {3, "p-2", "RCVD"}}))
+	require.NoError(t, err)
+	first := h.take(t, 3)
+	require.NoError(t, run.end()) // before anything was done: it is told again
+	release()
+	h = newHand()
+	again := read(t, c.reader(nil, "events"), h)
+	require.Equal(t, first, h.take(t, 3))
+	require.NoError(t, again.end())
+}
