@@ -99,8 +99,11 @@ var restricted = map[string]struct {
 	},
 }
 
-// isHelper tells a package that exists for tests: production never imports it. The nemesis is a program of its own.
-func isHelper(pkg string) bool { return strings.HasSuffix(pkg, "test") || pkg == "internal/nemesis" }
+// isHelper tells a package that exists for tests: production never imports it. The nemesis is a program of its own; what
+// stands below internal/lab are the instruments.
+func isHelper(pkg string) bool {
+	return strings.HasSuffix(pkg, "test") || pkg == "internal/nemesis" || strings.HasPrefix(pkg, "internal/lab/")
+}
 
 // library is a third-party module and the packages it is hidden in.
 type library struct {

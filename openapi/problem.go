@@ -3,7 +3,9 @@ package openapi
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,18 +58,12 @@ func unknownVersion(kind ofb.Kind) Problem {
 		"apiVersion of kind %s must be one of: %s", "apiVersion do kind %s deve ser um destes valores: %s", kind, versions))
 }
 
-// addFailure translates one failure of the validator. Its own words are not used: they are made for the authors of
-// schemas, and some of them repeat the value.
-func (r *report) addFailure(e *openapi3.SchemaError) {
-	if e.Value == nil {
-		return // addNulls tells it, also where no schema looks
-	}
-	path := e.JSONPointer()
+// addFailure translates one failure of the validator at a path. Its own words are not used: they are made for the
+// authors of schemas, and some of them repeat the value.
+func (r *report) addFailure(e *openapi3.SchemaError, path []string) {
 	pointer := "/data" + joinPointer(path)
 	name := lastName(path)
 	switch {
-	case e.SchemaField == "properties":
-		r.addUnknown(pointer, e)
 	case e.SchemaField == "required":
 		r.add(problem(pointer, CodeRequired, both("%s is required and missing", "%s é obrigatório e não foi informado", name)))
 	case !fits(e.Schema, e.Value):
@@ -109,22 +105,20 @@ func failureText(name string, e *openapi3.SchemaError) (code string, t text) {
 	}
 }
 
-// addUnknown adds the members that an object must not have. The validator reports the object once for each of them.
-func (r *report) addUnknown(pointer string, e *openapi3.SchemaError) {
-	object, _ := e.Value.(map[string]any)
-	for name := range object {
-		if e.Schema.Properties[name] != nil {
-			continue
-		}
-		if !plainName.MatchString(name) {
-			r.add(problem(pointer, CodeUnknown, text{
-				"there is a member here that this version of the API does not have",
-				"há um membro aqui que não existe nesta versão da API",
-			}))
-			continue
-		}
+// addUnknown adds a member that the object at a path must not have.
+func (r *report) addUnknown(path []string, name string) {
+	pointer := "/data" + joinPointer(path)
+	if plainName.MatchString(name) {
 		r.add(problem(pointer+"/"+name, CodeUnknown, both(
 			"this version of the API has no member %s here", "esta versão da API não tem o membro %s aqui", name)))
+		return
+	}
+	nameless := problem(pointer, CodeUnknown, text{
+		"there is a member here that this version of the API does not have",
+		"há um membro aqui que não existe nesta versão da API",
+	})
+	if !slices.Contains(r.problems, nameless) {
+		r.add(nameless)
 	}
 }
 
@@ -132,24 +126,33 @@ func (r *report) addUnknown(pointer string, e *openapi3.SchemaError) {
 // for example, and is not repeated.
 var plainName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z]{0,63}$`)
 
-// addNulls adds the members and items that are null: no member of these APIs may be (status-apis §7 item 5).
-func (r *report) addNulls(pointer string, value any) {
+// addNulls adds the members and items that are null, in the value at a path: no member of these APIs may be
+// (status-apis §7 item 5).
+func (r *report) addNulls(path []string, value any) {
+	if r.nulls >= MaxProblems {
+		return
+	}
 	switch v := value.(type) {
 	case nil:
+		r.nulls++
+		pointer := "/data" + joinPointer(path)
 		name := pointer[strings.LastIndexByte(pointer, '/')+1:]
 		r.add(problem(pointer, CodeNull, both(
 			"%s is null; leave it out when there is no value", "%s é null; omita-o quando não houver valor", name)))
 	case map[string]any:
-		for name, member := range v {
-			inner := pointer
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			inner := path
 			if plainName.MatchString(name) {
-				inner = pointer + "/" + name
+				inner = append(path, name)
 			}
-			r.addNulls(inner, member)
+			r.addNulls(inner, v[name])
 		}
 	case []any:
 		for i, item := range v {
-			r.addNulls(pointer+"/"+strconv.Itoa(i), item)
+			switch item.(type) {
+			case nil, map[string]any, []any: // a scalar costs nothing here
+				r.addNulls(append(path, strconv.Itoa(i)), item)
+			}
 		}
 	}
 }
@@ -159,10 +162,12 @@ func joinPointer(path []string) string {
 	var b strings.Builder
 	for _, token := range path {
 		b.WriteByte('/')
-		b.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
+		b.WriteString(pointerEscapes.Replace(token))
 	}
 	return b.String()
 }
+
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // lastName is how a message calls the member at a path: its name, or the list's name and the index.
 func lastName(path []string) string {

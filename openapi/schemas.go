@@ -126,13 +126,13 @@ func (s *Schemas) Check(kind ofb.Kind, version string, data map[string]any) []Pr
 	}
 	r := &report{}
 	if schema.VisitJSON(data, s.judge...) != nil {
-		r.addSchemaError(schema.VisitJSON(data, s.explain...))
-		r.addNulls("/data", data)
+		explainer{r, s.explain}.value(schema, data, nil)
+		r.addNulls(nil, data)
 		if len(r.problems) == 0 { // what was refused must not pass for want of words
 			r.add(problem("/data", CodeType, text{"data does not fit its schema", "data não atende ao esquema"}))
 		}
 	} else if s.keep {
-		r.addNulls("/data", data)
+		r.addNulls(nil, data)
 	}
 	for i := range conditions {
 		if conditions[i].kind == kind {
@@ -145,6 +145,7 @@ func (s *Schemas) Check(kind ofb.Kind, version string, data map[string]any) []Pr
 // report gathers problems; it exists so that a document without problems costs nothing.
 type report struct {
 	problems []Problem
+	nulls    int // how many of them tell of a null
 }
 
 func (r *report) add(p Problem) { r.problems = append(r.problems, p) }
@@ -175,17 +176,17 @@ func (r *report) list() []Problem {
 	return problems
 }
 
-// addSchemaError adds every failure that the validator found.
-func (r *report) addSchemaError(err error) {
+// addSchemaError adds every failure that the validator found in the value at a path.
+func (r *report) addSchemaError(err error, path []string) {
 	//nolint:errorlint // the validator returns these types bare, and what they wrap says something else
 	switch e := err.(type) {
 	case nil:
 	case openapi3.MultiError:
 		for _, one := range e {
-			r.addSchemaError(one)
+			r.addSchemaError(one, path)
 		}
 	case *openapi3.SchemaError:
-		r.addFailure(e)
+		r.addFailure(e, slices.Concat(path, e.JSONPointer()))
 	default: // the validator could not even compare; its words may repeat a value, so they are not passed on
 		r.add(problem("/data", CodeType, text{"data cannot be compared with its schema", "data não pode ser comparado com o esquema"}))
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/openapi"
 	"github.com/arauto/arauto/openapi/openapitest"
@@ -270,6 +271,7 @@ func FuzzCheckNeverPanics(f *testing.F) {
 		var data map[string]any
 		if decoder.Decode(&data) == nil {
 			for _, schemas := range []*openapi.Schemas{strict, lenient} {
+				require.Empty(t, cost.Parser.Within(len(document), func() { schemas.Check(ofb.Kind(kind), version, data) }))
 				problems := schemas.Check(ofb.Kind(kind), version, data)
 				if len(problems) > openapi.MaxProblems {
 					t.Errorf("%d problems", len(problems))

@@ -24,6 +24,7 @@ import (
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/mtls/mtlstest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -166,6 +167,7 @@ func FuzzStatusQuery(f *testing.F) {
 		header := goodHeader()
 		header["Accept"], header["Accept-Charset"] = []string{accept}, []string{charset}
 		for _, path := range []string{"/open-banking/payments/v4/consents/urn:a:b/pix/payments", "/open-banking/automatic-payments/v2/pix/recurring-payments"} {
+			require.Empty(t, cost.Parser.Within(len(query)+len(accept)+len(charset), func() { try(public, state, http.MethodGet, path+"?"+query, header) }))
 			if w, ok := try(public, state, http.MethodGet, path+"?"+query, header); ok {
 				require.Empty(t, judge(w, http.MethodGet))
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -156,6 +157,9 @@ func FuzzCursor(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		if over := cost.Parser.Within(len(s), func() { _, _ = openCursor(key, notice.Filter{}, s) }); over != "" {
+			t.Fatal(over)
+		}
 		at, err := openCursor(key, notice.Filter{}, s)
 		if err == nil && sealCursor(key, notice.Filter{}, at) != s {
 			t.Fatalf("%q was not made by us and opens as %v", s, at)
@@ -171,6 +175,9 @@ func FuzzSearch(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		if over := cost.Parser.Within(len(s), func() { _, _, _ = searchOf(s, now) }); over != "" {
+			t.Fatal(over)
+		}
 		filter, _, err := searchOf(s, now)
 		if err != nil {
 			var known *fault

@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/lab/cost"
 )
 
 // key is the same in every run, so that the vectors below are too. It is worth nothing.
@@ -315,6 +316,8 @@ func FuzzFiles(f *testing.F) {
 	f.Add(audit.Consistency{Old: signed, New: signed}.Marshal())
 	f.Add([]byte(`{"v":1,"seq":0,"at":"2026-01-01T00:00:00.000000Z","leaf":"` + base64.StdEncoding.EncodeToString(make([]byte, 32)) + `"}` + "\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
+		require.Empty(t, cost.Parser.Within(len(file), func() { _, _ = audit.VerifyBundle(bytes.NewReader(file), int64(len(file)), signer.Public(), nil) }))
+		require.Empty(t, cost.Parser.Within(len(file), func() { _, _ = audit.VerifyProof(file, signer.Public()) }))
 		_, err := audit.VerifyBundle(bytes.NewReader(file), int64(len(file)), signer.Public(), nil)
 		require.Error(t, err)
 		_, err = audit.VerifyProof(file, signer.Public())

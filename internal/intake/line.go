@@ -129,7 +129,7 @@ func jsonPointer(p jsontext.Pointer) string {
 
 // reading reads values of a line's member, whose name stands in errors. The line's own object has depth 1.
 func reading(d *jsontext.Decoder, at string) (any, error) {
-	r := strict.Reader{Depth: maxDepth, Number: func(text string) (any, error) { return number(text, at) }}
+	r := strict.Reader{Depth: maxDepth, Memory: strict.MaxMemory, Number: func(text string) (any, error) { return number(text, at) }}
 	v, err := r.Value(d, 2)
 	if line := (*LineError)(nil); errors.As(err, &line) {
 		return nil, line
@@ -137,6 +137,8 @@ func reading(d *jsontext.Decoder, at string) (any, error) {
 	switch {
 	case errors.Is(err, strict.ErrDeep):
 		return nil, tooDeep(at)
+	case errors.Is(err, strict.ErrMany):
+		return nil, lineError(at, "too_many_values", "holds too many values: they would take more than %d KiB of memory; send what the API's schema knows and nothing else", strict.MaxMemory>>10)
 	case err != nil:
 		return nil, syntax(err)
 	}
@@ -145,8 +147,10 @@ func reading(d *jsontext.Decoder, at string) (any, error) {
 
 // number keeps a number as written, and refuses one no field of these APIs could mean.
 func number(text, at string) (any, error) {
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsInf(f, 0) || len(text) > 64 {
+	if len(text) > 64 {
+		return nil, lineError(at, "number_range", "a number is out of range")
+	}
+	if f, err := strconv.ParseFloat(text, 64); err != nil || math.IsInf(f, 0) {
 		return nil, lineError(at, "number_range", "a number is out of range")
 	}
 	return json.Number(text), nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/openapi/openapitest"
 )
@@ -158,6 +159,7 @@ func FuzzDecode(f *testing.F) {
 	in := New(Config{Schema: anySchema{}, NewID: counter(), Timers: ofb.Kinds()})
 	f.Fuzz(func(t *testing.T, text []byte) {
 		given := bytes.Clone(text)
+		require.Empty(t, cost.Parser.Within(len(text), func() { _, _ = in.Read(text, Origin{}) }))
 		c, err := in.Read(text, Origin{})
 		require.Equal(t, given, text, "the line is not ours to change")
 		if err != nil {

@@ -28,6 +28,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/lab/cost"
 )
 
 // jwk writes one RSA key of a set with members of its own.
@@ -139,6 +140,7 @@ func FuzzParseKeySet(f *testing.F) {
 	f.Add([]byte(set(jwk(keyOne(), `"kid":"a","use":"enc"`), jwk(keyTwo(), `"kid":"b","alg":"RS256"`))))
 	f.Add([]byte(`{"keys":[{"kty":"RSA","kid":"x","x5c":["AA"],"x5u":"https://127.0.0.1/","use":"sig"},{}]}`))
 	f.Fuzz(func(t *testing.T, content []byte) {
+		require.Empty(t, cost.Parser.Within(len(content), func() { _, _ = jws.ParseKeySet(content) }))
 		keys, err := jws.ParseKeySet(content)
 		if err == nil && len(keys.KIDs()) == 0 {
 			t.Fatal("a set without usable keys is accepted")

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/mtls/mtlstest"
 )
@@ -644,6 +645,7 @@ func FuzzRevocationList(f *testing.F) {
 	f.Add(der)
 	f.Add([]byte("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
+		require.Empty(t, cost.Parser.Within(len(content), func() { _, _ = mtls.ParseCRLs(content) }))
 		n, err := mtls.ParseCRLs(content)
 		if err == nil && n == 0 {
 			t.Fatal("neither a list nor an error")

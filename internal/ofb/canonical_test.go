@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/arauto/arauto/internal/lab/cost"
 )
 
 // value decodes any JSON text as the product does: numbers keep their text.
@@ -143,6 +145,7 @@ func FuzzCanonical(f *testing.F) {
 		if err != nil {
 			t.Skip()
 		}
+		require.Empty(t, cost.Parser.Within(len(text), func() { Canonical(v) }))
 		once := Canonical(v)
 		require.True(t, json.Valid(once), "%q", once)
 		require.LessOrEqual(t, len(once), 24*len(text)+24)

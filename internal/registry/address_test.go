@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/registry"
 )
 
@@ -173,6 +174,9 @@ func FuzzAddress(f *testing.F) {
 		f.Add(address)
 	}
 	f.Fuzz(func(t *testing.T, address string) {
+		if over := cost.Parser.Within(len(address), func() { registry.Judge(address) }); over != "" {
+			t.Fatal(over)
+		}
 		problem := registry.Judge(address)
 		if problem != "" {
 			return

@@ -14,18 +14,48 @@ import (
 // ErrDeep is the error about a value that is nested deeper than it may be.
 var ErrDeep = errors.New("nested too deep")
 
-// Reader reads values. It keeps nothing between them.
+// MaxMemory is how many bytes of memory the values of one line or message of 64 KiB may take: ten times its size. Documents
+// of these APIs take less than three times theirs; what takes more is made of very many very small values.
+const MaxMemory = 10 * 64 << 10
+
+// What values take in memory, in bytes, beside the bytes of texts and numbers; measured with Go 1.26 on 64 bits and rounded
+// up. A list or an object counts as a value, too.
+const (
+	valueTakes  = 56
+	memberTakes = 36  // its place in an object that has more than a few
+	objectTakes = 280 // the places that an object makes for its first members
+)
+
+// ErrMany is the error about a value that holds so many values that it takes more memory than it may.
+var ErrMany = errors.New("too many values")
+
+// Reader reads values. It keeps nothing between them and may be used by many goroutines.
 type Reader struct {
 	Depth  int                            // of objects and lists within each other
+	Memory int                            // bytes that one value may take, about; see MaxMemory
 	Number func(text string) (any, error) // what becomes of a number; nil: a json.Number
 }
 
 // Value reads the decoder's next value: nil, bool, string, what Number makes, []any or map[string]any. depth is that of an
-// object or list that would begin here; the outermost has 1. Errors are the decoder's, Number's, or ErrDeep.
+// object or list that would begin here; the outermost has 1. Errors are the decoder's, Number's, ErrDeep, or ErrMany.
 func (r *Reader) Value(d *jsontext.Decoder, depth int) (any, error) {
-	token, err := d.ReadToken()
+	return (&reading{Reader: r, decoder: d, left: r.Memory}).value(depth)
+}
+
+// reading is one call of Value.
+type reading struct {
+	*Reader
+	decoder *jsontext.Decoder
+	left    int // bytes of memory
+}
+
+func (r *reading) value(depth int) (any, error) {
+	token, err := r.decoder.ReadToken()
 	if err != nil {
 		return nil, err
+	}
+	if !r.take(valueTakes) {
+		return nil, ErrMany
 	}
 	switch token.Kind() {
 	case 'n':
@@ -44,36 +74,49 @@ func (r *Reader) Value(d *jsontext.Decoder, depth int) (any, error) {
 		return nil, ErrDeep
 	}
 	if token.Kind() == '[' {
-		return r.list(d, depth)
+		return r.list(depth)
 	}
-	return r.object(d, depth)
+	return r.object(depth)
 }
 
-func (r *Reader) list(d *jsontext.Decoder, depth int) (any, error) {
+// take counts memory and reports whether there was that much.
+func (r *reading) take(bytes int) bool {
+	r.left -= bytes
+	return r.left >= 0
+}
+
+func (r *reading) list(depth int) (any, error) {
 	list := []any{}
-	for d.PeekKind() != ']' {
-		v, err := r.Value(d, depth+1)
+	for r.decoder.PeekKind() != ']' {
+		v, err := r.value(depth + 1)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, v)
 	}
-	_, err := d.ReadToken()
+	_, err := r.decoder.ReadToken()
 	return list, err
 }
 
-func (r *Reader) object(d *jsontext.Decoder, depth int) (any, error) {
+func (r *reading) object(depth int) (any, error) {
 	members := map[string]any{}
-	for d.PeekKind() != '}' {
-		token, err := d.ReadToken()
+	for r.decoder.PeekKind() != '}' {
+		token, err := r.decoder.ReadToken()
 		if err != nil {
 			return nil, err
 		}
+		takes := memberTakes
+		if len(members) == 0 {
+			takes = objectTakes
+		}
+		if !r.take(takes) {
+			return nil, ErrMany
+		}
 		name := token.String()
-		if members[name], err = r.Value(d, depth+1); err != nil {
+		if members[name], err = r.value(depth + 1); err != nil {
 			return nil, err
 		}
 	}
-	_, err := d.ReadToken()
+	_, err := r.decoder.ReadToken()
 	return members, err
 }

@@ -15,7 +15,7 @@ func value(r *Reader, text string) (any, error) {
 }
 
 func TestAValueIsReadAsItIsWritten(t *testing.T) {
-	got, err := value(&Reader{Depth: 3}, ` {"a":[null,true,"é\n",1.50,[]],"b":{},"c":123456789012345678901234567890} rest`)
+	got, err := value(&Reader{Depth: 3, Memory: 9999}, ` {"a":[null,true,"é\n",1.50,[]],"b":{},"c":123456789012345678901234567890} rest`)
 	require.NoError(t, err)
 	require.Equal(t, map[string]any{
 		"a": []any{nil, true, "é\n", json.Number("1.50"), []any{}}, "b": map[string]any{}, "c": json.Number("123456789012345678901234567890"),
@@ -23,7 +23,7 @@ func TestAValueIsReadAsItIsWritten(t *testing.T) {
 }
 
 func TestWhatIsTooDeepTwiceThereOrNoJSONIsRefused(t *testing.T) {
-	deep := &Reader{Depth: 2}
+	deep := &Reader{Depth: 2, Memory: 9999}
 	_, err := value(deep, `{"a":[]}`)
 	require.NoError(t, err)
 	for _, text := range []string{`{"a":[[]]}`, `[[{}]]`} {
@@ -40,7 +40,7 @@ func TestWhatIsTooDeepTwiceThereOrNoJSONIsRefused(t *testing.T) {
 
 func TestANumberIsTheReadersToJudge(t *testing.T) {
 	large := errors.New("large")
-	r := &Reader{Depth: 9, Number: func(text string) (any, error) {
+	r := &Reader{Depth: 9, Memory: 9999, Number: func(text string) (any, error) {
 		if len(text) > 3 {
 			return nil, large
 		}
@@ -51,4 +51,25 @@ func TestANumberIsTheReadersToJudge(t *testing.T) {
 	require.Equal(t, []any{2, map[string]any{"a": 3}}, got)
 	_, err = value(r, `{"a":[1234]}`)
 	require.ErrorIs(t, err, large)
+}
+
+func TestAValueTakesNoMoreMemoryThanItMay(t *testing.T) {
+	lists := &Reader{Depth: 9, Memory: 4 * valueTakes}
+	for _, text := range []string{`[1,2,3]`, `[[]] [1]`, `[[[1]]]`, `"x"`, `{}`} {
+		for range 2 { // nothing is kept from the value before
+			_, err := value(lists, text)
+			require.NoError(t, err, text)
+		}
+	}
+	for _, text := range []string{`[1,2,3,4]`, `[[[[1]]]]`, `[{},{},{},{}]`, `{"a":1}`} {
+		_, err := value(lists, text)
+		require.ErrorIs(t, err, ErrMany, text)
+	}
+	object := &Reader{Depth: 9, Memory: 3*valueTakes + objectTakes + memberTakes}
+	_, err := value(object, `{"a":1,"b":2}`)
+	require.NoError(t, err)
+	for _, text := range []string{`{"a":1,"b":2,"c":3}`, `{"a":{"b":2}}`} {
+		_, err := value(object, text)
+		require.ErrorIs(t, err, ErrMany, text)
+	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -65,6 +66,7 @@ func FuzzParseEnvelope(f *testing.F) {
 	f.Add(Envelope{Source: "core", Record: payment(nil)}.Encode())
 	f.Add([]byte(`{"source":"\u0000","table":"t","op":"x","key":"","revision":-1,"position":"","missing":["a","a"],"values":{"a":1e999,"b":[[]]}}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
+		require.Empty(t, cost.Parser.Within(len(line), func() { _, _ = ParseEnvelope(line) }))
 		e, err := ParseEnvelope(line)
 		if err != nil {
 			return

@@ -87,8 +87,9 @@ func (a *answer) head(p []byte) (int, error) {
 		return 0, fault("header limit: more than 64 KiB before the end of the headers")
 	}
 	if end < 0 {
+		checked := len(a.partial)
 		a.partial = append(a.partial, p...)
-		return used, a.checkPartial()
+		return used, a.checkPartial(checked)
 	}
 	line := p[:end]
 	if len(a.partial) > 0 {
@@ -100,8 +101,10 @@ func (a *answer) head(p []byte) (int, error) {
 	return used, err
 }
 
-// checkPartial refuses at once what can no longer become a line, rather than wait for a line end that may never come.
-func (a *answer) checkPartial() error {
+// checkPartial refuses at once what can no longer become a line, rather than wait for a line end that may never come. The
+// first checked bytes were looked at before, except that a CR at their end may have turned out to stand alone: each byte is
+// looked at twice at most, however small the pieces are in which the receiver sends.
+func (a *answer) checkPartial(checked int) error {
 	if a.status == 0 {
 		want := []byte("HTTP/1.")
 		n := min(len(want), len(a.partial))
@@ -109,7 +112,7 @@ func (a *answer) checkPartial() error {
 			return fault("the answer is not HTTP/1.x")
 		}
 	}
-	return checkText(bytes.TrimSuffix(a.partial, []byte("\r")))
+	return checkText(bytes.TrimSuffix(a.partial[max(0, checked-1):], []byte("\r")))
 }
 
 // checkText refuses controls other than tab, a bare CR among them.

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/lab/cost"
 )
 
 // reading is what an answer made of some bytes.
@@ -54,6 +56,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(s), 3)
 	}
 	f.Fuzz(func(t *testing.T, input []byte, piece int) {
+		require.Empty(t, cost.Parser.Within(len(input), func() { read(input, 1) }), "one byte at a time")
 		whole := read(input, len(input)+1)
 		if piece > 0 && piece < len(input) {
 			split := read(input, piece)

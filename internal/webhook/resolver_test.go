@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -175,6 +176,7 @@ func FuzzDNSReply(f *testing.F) {
 		if len(reply) < len(question) || !answers(reply, question) {
 			return
 		}
+		require.Empty(t, cost.Parser.Within(len(reply), func() { _, _ = addresses(reply, kind) }))
 		list, err := addresses(reply, kind)
 		if err == nil {
 			for _, addr := range list {

@@ -167,6 +167,8 @@ func syntax(err error) error {
 		return ours
 	case errors.Is(err, strict.ErrDeep):
 		return refusal(fmt.Sprintf("the body is nested more than %d levels deep", MaxDepth))
+	case errors.Is(err, strict.ErrMany):
+		return refusal(fmt.Sprintf("the body holds too many values: they would take more than %d KiB of memory", strict.MaxMemory>>10))
 	case errors.As(err, &s) && errors.Is(err, jsontext.ErrDuplicateName):
 		return fmt.Errorf("a member stands twice in its object, near byte %d of the body", s.ByteOffset)
 	case errors.As(err, &s):
@@ -176,7 +178,7 @@ func syntax(err error) error {
 }
 
 // strictly is how a body is read.
-var strictly = strict.Reader{Depth: MaxDepth, Number: func(text string) (any, error) {
+var strictly = strict.Reader{Depth: MaxDepth, Memory: strict.MaxMemory, Number: func(text string) (any, error) {
 	if len(text) > maxNumber {
 		return nil, refusal(fmt.Sprintf("a number has more than %d characters", maxNumber))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/watch"
 )
 
@@ -97,6 +98,8 @@ func FuzzRecord(f *testing.F) {
 		f.Add([]byte(seed), []byte("k"), []byte("h"))
 	}
 	f.Fuzz(func(t *testing.T, body, key, header []byte) {
+		m := Message{Table: "t", Key: key, Body: body, Headers: []Header{{string(header), header}}}
+		require.Empty(t, cost.Parser.Within(len(body)+len(key)+len(header), func() { m.Record() }))
 		r := Message{Table: "t", Key: key, Body: body, Headers: []Header{{string(header), header}}}.Record()
 		_, err := json.Marshal(r.Values)
 		require.NoError(t, err)

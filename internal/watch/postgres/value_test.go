@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/watch"
 )
 
@@ -119,7 +120,9 @@ func FuzzValuesNeverPanic(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for k := textual; k <= binary; k++ {
-			(&form{kind: k}).value(text)
+			if over := cost.Parser.Within(len(text), func() { (&form{kind: k}).value(text) }); over != "" {
+				t.Fatalf("form %d: %s", k, over)
+			}
 			v := (&form{kind: array, comma: ',', element: &form{kind: k}}).value(text)
 			if _, isText := v.(string); !isText && (len(text) < 2 || text[len(text)-1] != '}') {
 				t.Fatalf("%q was taken for an array", text)
