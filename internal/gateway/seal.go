@@ -65,7 +65,7 @@ type sealer struct {
 }
 
 type sealFigures struct {
-	sealed                               prometheus.Counter
+	sealed, strays                       prometheus.Counter
 	failures                             *prometheus.CounterVec
 	size, stopped, horizon, checkpointed prometheus.Gauge
 	anchored                             *prometheus.GaugeVec
@@ -120,6 +120,7 @@ func sealMetrics(r prometheus.Registerer) sealFigures {
 	r.MustRegister(failures, anchored)
 	return sealFigures{
 		sealed:       counter("log_entries_sealed_total", "Entries of the history that this replica sealed."),
+		strays:       counter("log_strays_total", "Recent entries that stand at or before the end of the log and have no position of their own, counted at each sealing that sees them."),
 		failures:     failures,
 		anchored:     anchored,
 		size:         gauge("log_size", "Entries in the proven log."),
@@ -246,6 +247,9 @@ func (w *sealer) deliver(ctx context.Context, c *carrier) error {
 	return nil
 }
 
+// errStrays means that somebody put entries behind the end of the log.
+var errStrays = errors.New("entries stand behind the end of the log and have no position of their own")
+
 // complain tells what went wrong, the same at most once a minute; some of it is an alarm.
 func (w *sealer) complain(err error) {
 	stopped := errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey)
@@ -263,6 +267,8 @@ func (w *sealer) complain(err error) {
 	switch {
 	case stopped:
 		w.log.Error("the history is not sealed", "error", err)
+	case errors.Is(err, errStrays):
+		w.log.Error("the history was tampered with", "error", err)
 	case errors.Is(err, errUnseen):
 		w.log.Warn("a checkpoint could not be read", "error", err)
 	case errors.Is(err, errAnchor):
@@ -287,6 +293,10 @@ func (w *sealer) round(ctx context.Context) error {
 			return nil
 		}
 		w.publish(out)
+		if out.Strays > 0 {
+			w.figures.strays.Add(float64(out.Strays))
+			w.complain(fmt.Errorf("%w: %d in the last seconds; run arauto audit verify", errStrays, out.Strays))
+		}
 		more = out.More
 	}
 	return nil

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
@@ -72,7 +73,7 @@ func (p *proof) must(s *sealer, err error) *sealer {
 	return s
 }
 
-// value reads a gauge of a sealer; labels are the values of its labels.
+// value reads a gauge or a counter of a sealer; labels are the values of its labels.
 func (p *proof) value(s *sealer, name string, labels ...string) float64 {
 	p.t.Helper()
 	families, err := p.metrics[s].registry.Gather()
@@ -84,11 +85,11 @@ func (p *proof) value(s *sealer, name string, labels ...string) float64 {
 				values = append(values, l.GetValue())
 			}
 			if f.GetName() == "arauto_log_"+name && slices.Equal(values, labels) {
-				return m.GetGauge().GetValue()
+				return m.GetGauge().GetValue() + m.GetCounter().GetValue()
 			}
 		}
 	}
-	p.t.Fatal("there is no gauge ", name)
+	p.t.Fatal("there is no figure ", name)
 	return 0
 }
 
@@ -318,4 +319,23 @@ func TestATransactionThatHoldsBackOthersRaisesTheAlarm(t *testing.T) {
 	require.Greater(t, p.value(s, "horizon_age_seconds"), 10.0)
 	s.watchHorizon(store.Sealed{Horizon: 12, Newest: 14})
 	require.Less(t, p.value(s, "horizon_age_seconds"), 1.0)
+}
+
+// TestEntriesThatCannotBeSealedRaiseTheAlarm: the owner of the tables puts a row behind the end of the log.
+func TestEntriesThatCannotBeSealedRaiseTheAlarm(t *testing.T) {
+	p := openProof(t)
+	s := p.must(p.sealer(Development, t.TempDir(), "", ""))
+	var log bytes.Buffer
+	s.log = slog.New(slog.NewTextHandler(&log, nil))
+	require.Zero(t, p.value(s, "strays_total"), "an alarm needs the series before the first event")
+	p.write(3)
+	p.sealed(s, 3)
+	require.Zero(t, p.value(s, "strays_total"))
+	_, err := p.owner.Exec(t.Context(), "INSERT INTO arauto.entry (id, xid, kind, facts) SELECT id, xid, 'change', '{}' FROM arauto.log_position WHERE seq = 1")
+	require.NoError(t, err)
+	require.NoError(t, s.round(t.Context()))
+	require.Positive(t, p.value(s, "strays_total"))
+	require.Contains(t, log.String(), `level=ERROR msg="the history was tampered with"`)
+	p.write(1)
+	p.sealed(s, 4)
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -39,6 +40,10 @@ type Sealed struct {
 
 	Horizon int64 // transactions below it have ended; entries of others wait
 	Newest  int64 // the next transaction to be
+
+	// Strays counts entries of the last seconds that stand at or before the end of the log and have no position of their
+	// own. They are never sealed: whoever wrote them chose their transaction, or used one id twice.
+	Strays int64
 }
 
 // cursor is a place in the order of sealing.
@@ -47,8 +52,8 @@ type cursor struct {
 	id  audit.UUID
 }
 
-// before is the cursor in front of everything.
-var before = cursor{xid: -1}
+// before is the cursor in front of everything, rows that no transaction of PostgreSQL can have written included.
+var before = cursor{xid: math.MinInt64}
 
 func (c cursor) compare(d cursor) int {
 	if c.xid != d.xid {
@@ -135,9 +140,15 @@ func (w *sealing) run(ctx context.Context) error {
 	if err := w.foundation(ctx); err != nil {
 		return err
 	}
-	entries, err := w.take(ctx)
-	if err != nil || len(entries) == 0 {
+	if err := w.strays(ctx); err != nil {
 		return err
+	}
+	entries, err := w.take(ctx)
+	if err != nil {
+		return err
+	}
+	if entries = w.distinct(entries); len(entries) == 0 {
+		return nil
 	}
 	return w.append(ctx, entries)
 }

@@ -300,6 +300,10 @@ func (w *verification) batch(read *stretch) error {
 			return err
 		}
 	}
+	if len(entries) > 0 { // all that was read stands at or before the last position
+		last := &read.positions[len(read.positions)-1]
+		return &audit.Fault{Seq: last.seq, Reason: fmt.Sprintf("a second entry %s stands in its place: it was put in", entries[0].ID)}
+	}
 	return w.nodes(read.nodes)
 }
 
@@ -368,15 +372,23 @@ func (w *verification) excess(ctx context.Context) error {
 	return &audit.Fault{Seq: min(n<<level, w.v.Size()), Reason: "the stored tree has a subtree that the log does not reach"}
 }
 
-// tail counts what waits for the sealer.
+// tail counts what waits for the sealer, and refuses entries of transactions that have not begun: the sealer would not
+// reach them for years.
 func (w *verification) tail(ctx context.Context, verdict *audit.Verdict) error {
 	var oldest pgtype.Timestamptz
-	err := w.tx.QueryRow(ctx, "SELECT count(*), min(at) FROM entry WHERE xid >= $1 AND (xid, id) > ($1, $2)", w.last.xid, [16]byte(w.last.id)).
-		Scan(&verdict.Unsealed, &oldest)
+	var ahead int64
+	err := w.tx.QueryRow(ctx, `SELECT count(*), min(at), count(*) FILTER (WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
+FROM entry WHERE xid >= $1 AND (xid, id) > ($1, $2)`, w.last.xid, [16]byte(w.last.id)).Scan(&verdict.Unsealed, &oldest, &ahead)
+	if err != nil {
+		return err
+	}
 	if oldest.Valid {
 		verdict.Oldest = toInstant(oldest)
 	}
-	return err
+	if ahead > 0 {
+		return &audit.Fault{Seq: w.v.Size(), Reason: fmt.Sprintf("%d entries claim transactions that have not begun: they were put in or altered", ahead)}
+	}
+	return nil
 }
 
 // readPositions reads positions from one on.
