@@ -19,10 +19,10 @@ func (w *sealing) strays(ctx context.Context) error {
 	if w.last.Size == 0 {
 		return nil
 	}
-	err := w.tx.QueryRow(ctx, fmt.Sprintf(`WITH since AS MATERIALIZED (SELECT now() - interval '%d milliseconds' AS at)
+	err := w.tx.QueryRow(ctx, `WITH since AS MATERIALIZED (SELECT now() - $4::interval AS at)
 SELECT greatest(0, (SELECT count(*) FROM entry WHERE at >= (SELECT at FROM since) AND (xid, id) <= ($1, $2))
-  - (SELECT count(*) FROM log_position WHERE at >= (SELECT at FROM since) AND seq < $3))`, strayWindow.Milliseconds()),
-		w.from.xid, [16]byte(w.from.id), w.last.Size).Scan(&w.out.Strays)
+  - (SELECT count(*) FROM log_position WHERE at >= (SELECT at FROM since) AND seq < $3))`,
+		w.from.xid, [16]byte(w.from.id), w.last.Size, strayWindow).Scan(&w.out.Strays)
 	if err != nil {
 		return fmt.Errorf("look for strays: %w", err)
 	}
