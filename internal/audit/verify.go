@@ -63,7 +63,44 @@ type Verifier struct {
 }
 
 // removal is what was met of one month's removed entries.
-type removal struct{ first, last, count int64 }
+type removal struct {
+	First   int64 `json:"first"`
+	Last    int64 `json:"last"`
+	Entries int64 `json:"entries"`
+}
+
+// Progress is how far a walk has come, at a checkpoint: what a Verifier must know of the entries behind it. Its JSON is
+// what is stored, so that a walk over a long log can go on after a restart. The zero value is the beginning of the log.
+type Progress struct {
+	Size    int64               `json:"size"`              // entries walked: the size of a checkpoint that agreed, or 0
+	Removed map[string]*removal `json:"removed,omitempty"` // by month: entries that are not there any more
+	Dropped []Dropped           `json:"dropped,omitempty"` // as the last entry about removals says
+}
+
+// Resume continues a walk behind p.Size entries. tree is the tree of these entries; the caller has compared its root with
+// the signed checkpoint of that size.
+func Resume(p Progress, tree *Range) *Verifier {
+	v := &Verifier{tree: *tree.clone(), good: p.Size, removed: map[string]*removal{}, dropped: slices.Clone(p.Dropped)}
+	for month, r := range p.Removed {
+		own := *r
+		v.removed[month] = &own
+		v.total += r.Entries
+	}
+	return v
+}
+
+// Progress tells how far the walk has come. It stands at a checkpoint when FinishPart found nothing wrong.
+func (v *Verifier) Progress() Progress {
+	p := Progress{Size: v.tree.Size(), Dropped: slices.Clone(v.dropped)}
+	if len(v.removed) > 0 {
+		p.Removed = map[string]*removal{}
+	}
+	for month, r := range v.removed {
+		own := *r
+		p.Removed[month] = &own
+	}
+	return p
+}
 
 // Dropped is one month of the history that was removed, as an entry of kind retention tells it. Each such entry tells
 // all removals so far.
@@ -152,11 +189,11 @@ func (v *Verifier) AddRemoved(at Instant, leaf Hash) error {
 	}
 	r := v.removed[month]
 	if r == nil {
-		r = &removal{first: v.tree.Size()}
+		r = &removal{First: v.tree.Size()}
 		v.removed[month] = r
 	}
-	r.last = v.tree.Size()
-	r.count++
+	r.Last = v.tree.Size()
+	r.Entries++
 	v.total++
 	if v.beside != nil {
 		v.beside.Append(leaf, nil)
@@ -195,6 +232,12 @@ func (v *Verifier) Finish() (Verdict, error) {
 	if err := v.checkRemoved(); err != nil {
 		return Verdict{}, err
 	}
+	return v.FinishPart()
+}
+
+// FinishPart ends the walk through a part of the log: as Finish, but whether the log records the removal of what is
+// missing is not judged, since the entry about it may stand further on.
+func (v *Verifier) FinishPart() (Verdict, error) {
 	size := v.tree.Size()
 	if len(v.waiting) > 0 {
 		c := v.waiting[len(v.waiting)-1]
@@ -218,15 +261,15 @@ func (v *Verifier) checkRemoved() error {
 		switch {
 		case i < 0:
 			reason = "missing, and no entry says that " + month + " was removed"
-		case v.dropped[i].First != r.first || v.dropped[i].Last != r.last || v.dropped[i].Entries != r.count:
-			reason = fmt.Sprintf("missing: %d entries of %s are not here, and the log says that %d were removed", r.count, month, v.dropped[i].Entries)
+		case v.dropped[i].First != r.First || v.dropped[i].Last != r.Last || v.dropped[i].Entries != r.Entries:
+			reason = fmt.Sprintf("missing: %d entries of %s are not here, and the log says that %d were removed", r.Entries, month, v.dropped[i].Entries)
 		case v.dropped[i].tooEarly():
 			reason = "missing: " + month + " was removed before its time was over"
 		default:
 			continue
 		}
-		if worst == nil || r.first < worst.Seq {
-			worst = &Fault{r.first, reason}
+		if worst == nil || r.First < worst.Seq {
+			worst = &Fault{r.First, reason}
 		}
 	}
 	if worst == nil {

@@ -28,26 +28,18 @@ type Exporter struct {
 // ErrNoCheckpoint means that nothing is sealed yet, or that no checkpoint has the size asked for.
 var ErrNoCheckpoint error = absent("there is no such checkpoint")
 
-// OpenExport connects as whoever the URL names, who needs SELECT on the proof and the history. The log is read in one
-// snapshot, as of the checkpoint of the given size; 0 is the newest.
+// OpenExport connects as whoever the URL names, who needs SELECT on the proof and the history. The log is read as of the
+// checkpoint of the given size; 0 is the newest. Each statement has a snapshot of its own: what is sealed never changes,
+// and a snapshot over all of it would keep the queue's dead rows from being removed for as long as an export takes.
 func OpenExport(ctx context.Context, url string, size int64) (*Exporter, error) {
 	conn, err := auditConn(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		_ = conn.Close(context.WithoutCancel(ctx))
-		return nil, unavailable("open the log", err)
-	}
-	return openExporter(ctx, tx, size, func(ctx context.Context) {
-		_ = tx.Rollback(ctx) // it only read
-		_ = conn.Close(ctx)
-	})
+	return openExporter(ctx, conn, size, func(ctx context.Context) { _ = conn.Close(ctx) })
 }
 
-// OpenLog is OpenExport for serve: it takes one connection and no snapshot, which would keep the queue's dead rows from
-// being removed for as long as an export takes.
+// OpenLog is OpenExport for serve, over a connection of the pool.
 func (s *Store) OpenLog(ctx context.Context, size int64) (*Exporter, error) {
 	conn, err := s.query.Acquire(ctx)
 	if err != nil {

@@ -110,6 +110,11 @@ func (i *Inspector) rest(ctx context.Context, d time.Duration) error {
 	if !i.gentle {
 		return nil
 	}
+	return rest(ctx, d)
+}
+
+// rest waits so long, or until ctx ends, whose error it returns then.
+func rest(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -27,7 +27,8 @@ type position struct {
 }
 
 // Verify walks the whole log in a database with the public key of the log alone, as whatever user the URL names: it
-// needs nothing but SELECT. Anchored are checkpoints that were kept out of the database's reach. What is wrong with the
+// needs nothing but SELECT. It holds no snapshot for longer than one window takes, and ends with what is sealed when it
+// arrives there. Anchored are checkpoints that were kept out of the database's reach. What is wrong with the
 // log is an *audit.Fault; any other error means that it could not be looked at.
 func Verify(ctx context.Context, url string, key ed25519.PublicKey, anchored []audit.Checkpoint) (audit.Verdict, error) {
 	conn, err := auditConn(ctx, url)
@@ -35,13 +36,7 @@ func Verify(ctx context.Context, url string, key ed25519.PublicKey, anchored []a
 		return audit.Verdict{}, err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return audit.Verdict{}, unavailable("begin to verify", err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	w := &verification{tx: tx, key: key, last: before}
-	w.v.Complete = w.completed
+	w := &verification{db: conn, key: key, v: &audit.Verifier{}, last: before}
 	verdict, err := w.run(ctx, anchored)
 	var fault *audit.Fault
 	if err != nil && !errors.As(err, &fault) {
@@ -67,14 +62,20 @@ func auditConn(ctx context.Context, url string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// verification is one walk through the log in the database.
+// verification is one walk through the log in the database, or through a part of it. It reads window by window, each in a
+// short snapshot of its own: what is sealed never changes, so windows fit together, and vacuum and the sealer wait for
+// none of them longer than for one window.
 type verification struct {
-	tx   pgx.Tx
-	key  ed25519.PublicKey
-	v    audit.Verifier
-	last cursor // the last position walked
+	db     reader
+	key    ed25519.PublicKey
+	v      *audit.Verifier
+	last   cursor // the last position walked
+	end    int64  // the walk ends before this position; 0: with the last one there is
+	gentle bool   // rest after each window for as long as it took
 
-	complete []made // not compared with the stored ones yet
+	sealed   func(e *audit.Entry, leaf audit.Hash) // is told each entry that is what was sealed; nil: nobody
+	complete []made                                // not compared with the stored ones yet
+	ahead    leftovers                             // what the last window found behind the last position
 
 	elsewhere map[int64]bool // sizes of anchored checkpoints that were not met here yet
 }
@@ -106,16 +107,20 @@ func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (au
 	if err := w.kept(); err != nil {
 		return verdict, err
 	}
-	if err := w.excess(ctx); err != nil {
+	if err := w.excess(); err != nil {
 		return verdict, err
 	}
-	return verdict, w.tail(ctx, &verdict)
+	verdict.Unsealed, verdict.Oldest = w.ahead.unsealed, w.ahead.oldest
+	if n := w.ahead.unbegun; n > 0 {
+		return verdict, &audit.Fault{Seq: w.v.Size(), Reason: fmt.Sprintf("%d entries claim transactions that have not begun: they were put in or altered", n)}
+	}
+	return verdict, nil
 }
 
 // registered refuses a log without a registered key, and one whose registered key is not the verifier's.
 func (w *verification) registered(ctx context.Context) error {
 	var key []byte
-	err := w.tx.QueryRow(ctx, "SELECT public FROM log_key").Scan(&key)
+	err := w.db.QueryRow(ctx, "SELECT public FROM log_key").Scan(&key)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return &audit.Fault{Reason: "no key is registered for the log of this database, so nothing was sealed; register one with arauto audit register"}
 	}
@@ -128,13 +133,23 @@ func (w *verification) registered(ctx context.Context) error {
 	return nil
 }
 
-// stretch is what the database has of some positions. The last one has none, and the checkpoints that are left.
+// stretch is what one window shows of the log.
 type stretch struct {
 	positions   []position
 	entries     []audit.Entry
 	checkpoints []storedNote
 	nodes       map[subtree]audit.Hash // that these positions complete
+	last        bool                   // there are no further positions
+	ahead       leftovers              // of the last one
 	err         error
+}
+
+// leftovers are what lies behind the last position.
+type leftovers struct {
+	unsealed int64 // entries
+	oldest   audit.Instant
+	unbegun  int64 // of them, entries of transactions that have not begun: the sealer would not reach them for years
+	excess   *subtree // a stored subtree that the positions do not fill; nil: none
 }
 
 // storedNote is a checkpoint as it is stored.
@@ -151,6 +166,7 @@ type subtree struct {
 
 // walk compares stretch by stretch. The next one is read while one is hashed, which takes the two about as long.
 func (w *verification) walk(ctx context.Context) error {
+	w.v.Complete = w.completed
 	ctx, cancel := context.WithCancel(ctx)
 	stretches := make(chan *stretch)
 	defer func() { // the connection is ours again once the reader has ended
@@ -172,41 +188,96 @@ func (w *verification) walk(ctx context.Context) error {
 		if err := w.batch(p); err != nil {
 			return err
 		}
+		w.ahead = p.ahead
 	}
 	return ctx.Err()
 }
 
 // read hands over the log stretch by stretch until its end, an error, or the end of ctx.
 func (w *verification) read(ctx context.Context, stretches chan<- *stretch) {
-	var seq int64
-	last := before
+	seq, last := w.v.Size(), w.last
 	for more := true; more; {
-		p := &stretch{}
-		p.err = p.fill(ctx, w.tx, seq, last)
-		if more = p.err == nil && len(p.positions) > 0; more {
-			seq, last = seq+int64(len(p.positions)), p.positions[len(p.positions)-1].at
+		limit := walkBatch
+		if w.end > 0 {
+			limit = int(min(walkBatch, w.end-seq))
 		}
+		began := time.Now()
+		p := &stretch{}
+		p.err = w.window(ctx, func(q querier) error { return p.fill(ctx, q, seq, last, limit) })
+		if n := len(p.positions); p.err == nil && n > 0 {
+			seq, last = seq+int64(n), p.positions[n-1].at
+		}
+		more = p.err == nil && !p.last && seq != w.end
 		select {
 		case stretches <- p:
 		case <-ctx.Done():
 			return
 		}
+		if more && w.gentle && rest(ctx, time.Since(began)) != nil {
+			return
+		}
 	}
 }
 
-// fill reads what there is from a position on, and after the place of the one before.
-func (p *stretch) fill(ctx context.Context, q querier, seq int64, last cursor) (err error) {
-	if p.positions, err = readPositions(ctx, q, seq, walkBatch); err != nil {
+// window reads something in one short snapshot.
+func (w *verification) window(ctx context.Context, read func(querier) error) error {
+	tx, err := w.db.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // it only read
+	if _, err := tx.Exec(ctx, windowTimeout); err != nil {
+		return err
+	}
+	return read(tx)
+}
+
+// windowTimeout bounds one statement of a window, which takes some milliseconds unless the machine is very busy.
+const windowTimeout = "SET LOCAL statement_timeout = '60s'"
+
+// fill reads what there is from a position on, and after the place of the one before; of the last positions there are,
+// also what lies behind them.
+func (p *stretch) fill(ctx context.Context, q querier, seq int64, last cursor, limit int) (err error) {
+	if p.positions, err = readPositions(ctx, q, seq, limit); err != nil {
 		return err
 	}
 	n := int64(len(p.positions))
-	if p.checkpoints, err = readNotes(ctx, q, seq, n); err != nil || n == 0 {
+	p.last = len(p.positions) < limit
+	if n > 0 {
+		if p.entries, err = readEntries(ctx, q, last, p.positions[n-1].at, 2*walkBatch); err != nil {
+			return err
+		}
+		if p.nodes, err = readNodes(ctx, q, seq, seq+n); err != nil {
+			return err
+		}
+		last = p.positions[n-1].at
+	}
+	if !p.last {
+		p.checkpoints, err = readNotes(ctx, q, seq, n)
 		return err
 	}
-	if p.entries, err = readEntries(ctx, q, last, p.positions[n-1].at, 2*walkBatch); err != nil {
+	if p.checkpoints, err = readNotes(ctx, q, seq, 0); err != nil {
 		return err
 	}
-	p.nodes, err = readNodes(ctx, q, seq, seq+n)
+	return p.ahead.read(ctx, q, seq+n, last)
+}
+
+// read looks behind the positions of a log of a size, the last of which is given.
+func (l *leftovers) read(ctx context.Context, q querier, size int64, last cursor) error {
+	var s subtree
+	err := q.QueryRow(ctx, "SELECT level, n FROM log_node WHERE n >= $1::bigint >> level LIMIT 1", size).Scan(&s.level, &s.n)
+	switch {
+	case err == nil:
+		l.excess = &s
+	case !errors.Is(err, pgx.ErrNoRows):
+		return err
+	}
+	var oldest pgtype.Timestamptz
+	err = q.QueryRow(ctx, `SELECT count(*), min(at), count(*) FILTER (WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
+FROM entry WHERE xid >= $1 AND (xid, id) > ($1, $2)`, last.xid, [16]byte(last.id)).Scan(&l.unsealed, &oldest, &l.unbegun)
+	if oldest.Valid {
+		l.oldest = toInstant(oldest)
+	}
 	return err
 }
 
@@ -324,6 +395,9 @@ func (w *verification) entry(e *audit.Entry, p *position) error {
 	if leaf != p.leaf || e.At != p.time {
 		return &audit.Fault{Seq: p.seq, Reason: fmt.Sprintf("the entry %s is not what was sealed", e.ID)}
 	}
+	if err == nil && w.sealed != nil {
+		w.sealed(e, leaf)
+	}
 	return err
 }
 
@@ -359,36 +433,12 @@ func (w *verification) nodes(stored map[subtree]audit.Hash) error {
 }
 
 // excess refuses subtrees that are not complete yet: the sealer would stumble over them.
-func (w *verification) excess(ctx context.Context) error {
-	var level int
-	var n int64
-	err := w.tx.QueryRow(ctx, "SELECT level, n FROM log_node WHERE n >= $1::bigint >> level LIMIT 1", w.v.Size()).Scan(&level, &n)
-	if errors.Is(err, pgx.ErrNoRows) {
+func (w *verification) excess() error {
+	s := w.ahead.excess
+	if s == nil {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	return &audit.Fault{Seq: min(n<<level, w.v.Size()), Reason: "the stored tree has a subtree that the log does not reach"}
-}
-
-// tail counts what waits for the sealer, and refuses entries of transactions that have not begun: the sealer would not
-// reach them for years.
-func (w *verification) tail(ctx context.Context, verdict *audit.Verdict) error {
-	var oldest pgtype.Timestamptz
-	var ahead int64
-	err := w.tx.QueryRow(ctx, `SELECT count(*), min(at), count(*) FILTER (WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
-FROM entry WHERE xid >= $1 AND (xid, id) > ($1, $2)`, w.last.xid, [16]byte(w.last.id)).Scan(&verdict.Unsealed, &oldest, &ahead)
-	if err != nil {
-		return err
-	}
-	if oldest.Valid {
-		verdict.Oldest = toInstant(oldest)
-	}
-	if ahead > 0 {
-		return &audit.Fault{Seq: w.v.Size(), Reason: fmt.Sprintf("%d entries claim transactions that have not begun: they were put in or altered", ahead)}
-	}
-	return nil
+	return &audit.Fault{Seq: min(s.n<<s.level, w.v.Size()), Reason: "the stored tree has a subtree that the log does not reach"}
 }
 
 // readPositions reads positions from one on.
