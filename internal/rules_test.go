@@ -171,6 +171,7 @@ var panics = map[string]string{
 // guessable lists the files that may use math/rand, and for what.
 var guessable = map[string]string{
 	"internal/store/seal.go":       "draws which stored hashes are looked at again before the next are built upon them",
+	"internal/webhook/keep.go":     "draws how old a kept connection becomes, so that those of one burst do not end together",
 	"internal/webhook/resolver.go": "numbers DNS queries; version 2 draws from ChaCha8, seeded by the system",
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/webhook"
 )
 
 // delays are the bounds of histograms of lateness, in seconds: fine around what is usual, exact at the rule's 1.5 s.
@@ -44,6 +45,7 @@ type metrics struct {
 	interrupted    prometheus.Gauge
 	connections    prometheus.Gauge
 	dials          *prometheus.CounterVec
+	closed         *prometheus.CounterVec
 
 	requests       *prometheus.CounterVec
 	requestSeconds *prometheus.HistogramVec
@@ -115,6 +117,10 @@ func newMetrics(version string) *metrics {
 	m.interrupted = gauge("dispatch_interrupted", "1 while the database does not answer the dispatcher.").WithLabelValues()
 	m.connections = gauge("webhook_connections", "Open connections to initiators.").WithLabelValues()
 	m.dials = counter("webhook_dials_total", "Connections opened to initiators, or not.", "result")
+	m.closed = counter("webhook_connections_closed_total", "Connections to initiators that were closed, by reason.", "reason")
+	for _, why := range webhook.CloseReasons() {
+		m.closed.WithLabelValues(string(why))
+	}
 	m.requests = counter("http_requests_total", "Requests, by listener, route and status.", "listener", "route", "status")
 	m.requestSeconds = histogram("http_request_seconds", "Duration of requests, by listener and route.", delays, "listener", "route")
 	m.files = counter("file_reloads_total", "Certificate, key and trust files taken into force or refused.", "result")
@@ -231,3 +237,8 @@ func (m *metrics) Dialled(_ notice.ClientID, _ time.Duration, err error) {
 
 // Connections implements webhook.Observer.
 func (m *metrics) Connections(change int) { m.connections.Add(float64(change)) }
+
+// Closed implements webhook.Observer.
+func (m *metrics) Closed(_ notice.ClientID, why webhook.CloseReason) {
+	m.closed.WithLabelValues(string(why)).Inc()
+}

@@ -35,6 +35,7 @@ type answer struct {
 	http10  bool // HTTP/1.0
 	length  int64
 	chunked bool
+	keep    keepAlive // what the final answer announced
 
 	left  int64 // body bytes still to come, when the length is known
 	body  int   // body bytes seen
@@ -188,6 +189,8 @@ func (a *answer) header(line []byte) error {
 			return fault("unsupported Transfer-Encoding")
 		}
 		a.chunked = true
+	case len(name) == len("Keep-Alive") && strings.EqualFold(string(name), "Keep-Alive"):
+		a.keep.parse(string(value))
 	}
 	return nil
 }
@@ -222,7 +225,7 @@ func (a *answer) endOfHead() error {
 		if a.interim++; a.interim > maxInterim {
 			return fault("header limit: more than 5 interim answers")
 		}
-		a.status, a.lines, a.length, a.chunked = 0, 0, noLength, false
+		a.status, a.lines, a.length, a.chunked, a.keep = 0, 0, noLength, false, keepAlive{}
 	case a.status == 204 || a.status == 304 || a.length == 0:
 		a.phase = over
 	case a.length > 0:

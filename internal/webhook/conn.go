@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,18 +19,25 @@ import (
 // spent: both directions fail before a byte moves, and the HTTP client takes another.
 type conn struct {
 	net.Conn // TLS
+	socket   *socket
 
+	endpoint      *endpoint
 	facts         notice.TLSFacts // of the handshake; read-only
 	local, remote string
-	began         time.Time // when it was asked for
+	addr          netip.Addr // the remote one
+	began         time.Time  // when it was asked for
 	dialled       time.Time
 	handshaken    time.Time
-	onClose       func()
 	closing       sync.Once
 
 	uses    atomic.Int64
 	spent   atomic.Bool
 	current atomic.Pointer[exchange]
+
+	mu     sync.Mutex // guards what follows, and the decision that the first byte of an exchange goes out
+	kept   kept
+	busy   bool        // an exchange is bound and has not ended well
+	expiry *time.Timer // closes it when it may be used no longer; nil before the first use
 
 	readEnded chan struct{} // closed when reading failed for good
 	readErr   error         // valid once readEnded is closed
@@ -41,11 +49,13 @@ type exchange struct {
 	attempt  *attempt
 	conn     *conn
 	reused   bool
+	kept     bool         // the HTTP client took it from those that were open
 	firstOut atomic.Int64 // offset from the attempt's start in nanoseconds; 0: nothing written
 	firstIn  atomic.Int64
 	refused  atomic.Pointer[error] // why nothing may be written any more
 	fault    atomic.Pointer[fault] // what was wrong with the answer
 	answer   answer                // owned by the reading side until the HTTP client has answered
+	told     bool                  // the end of the answer's headers was noted; owned like answer
 }
 
 // leaseOver tells that a write was refused because the attempt no longer belongs to us.
@@ -62,11 +72,152 @@ var (
 	errBodyLimit = errors.New("the body is longer than what is read of it")
 )
 
-// begin binds the connection to an attempt, before the HTTP client writes.
-func (c *conn) begin(a *attempt) *exchange {
-	x := &exchange{attempt: a, conn: c, reused: c.uses.Add(1) > 1}
+// begin binds the connection to an attempt, before the HTTP client writes. kept says that it was open before.
+func (c *conn) begin(a *attempt, kept bool) *exchange {
+	x := &exchange{attempt: a, conn: c, reused: c.uses.Add(1) > 1, kept: kept}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.current.Store(x)
+	c.busy = true
 	return x
+}
+
+// rest notes that the exchange has ended well and that the HTTP client keeps the connection.
+func (c *conn) rest(x *exchange) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.current.Load() != x {
+		return
+	}
+	c.busy = false
+	if c.kept.ended == "" {
+		c.watch()
+	} else { // dismissed during the exchange
+		c.spent.Store(true)
+		c.closeSoon()
+	}
+}
+
+// closeSoon closes the connection beside the caller, who holds c.mu.
+func (c *conn) closeSoon() {
+	if c.expiry != nil {
+		c.expiry.Stop()
+	}
+	time.AfterFunc(0, func() { _ = c.Close() })
+}
+
+// watch sets the time at which the connection is closed unless it is busy then. c.mu is held.
+func (c *conn) watch() {
+	now := time.Now()
+	end, _ := c.kept.until(c.endpoint.habits.idleLimit(now))
+	if c.expiry == nil {
+		c.expiry = time.AfterFunc(end.Sub(now), c.expire)
+		return
+	}
+	c.expiry.Reset(end.Sub(now))
+}
+
+// expire closes an idle connection that may carry no request any more.
+func (c *conn) expire() {
+	now := time.Now()
+	c.mu.Lock()
+	why := c.kept.unfit(now, c.endpoint.habits.idleLimit(now))
+	idle := !c.busy
+	if idle && why == "" { // it was used meanwhile
+		c.watch()
+	}
+	c.mu.Unlock()
+	if idle && why != "" {
+		c.dismiss(why)
+	}
+}
+
+// dismiss ends the use of a connection: an idle one is closed, one in use is not used again. A request that was bound to
+// it and not begun takes another.
+func (c *conn) dismiss(why CloseReason) {
+	c.mu.Lock()
+	if c.kept.ended == "" {
+		c.kept.ended = why
+	}
+	if !c.busy && !c.spent.Swap(true) {
+		c.closeSoon()
+	}
+	c.mu.Unlock()
+}
+
+// unproven tells a connection that has not answered the request it is bound to, if it is bound to any: idle, or chosen by
+// a request that has not begun.
+func (c *conn) unproven() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.current.Load()
+	return !c.busy || x.kept && x.firstOut.Load() == 0
+}
+
+// claim decides that the first byte of the exchange goes out now. On a connection that was kept open it asks once more
+// whether it may be used; gone says that the receiver has ended it. If it may not, the connection is spent, nothing was
+// written, and the request takes another connection.
+func (c *conn) claim(x *exchange, now time.Time, gone bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.spent.Load() {
+		return errSpent
+	}
+	if x.kept {
+		why := c.kept.unfit(now, c.endpoint.habits.idleLimit(now))
+		switch {
+		case c.endpoint.habits.lacks(c.addr, now, c.kept.limits.resolve):
+			why = ClosedMoved
+		case gone:
+			why = ClosedReceiver
+			x.attempt.replaced.Store(true)
+		}
+		if why != "" {
+			c.kept.ended, c.busy = why, false
+			c.spent.Store(true)
+			return errSpent
+		}
+	}
+	x.firstOut.Store(max(1, int64(now.Sub(x.attempt.start))))
+	return nil
+}
+
+// gone tells whether the receiver has ended the connection while it was idle. Bytes that the reader has not taken yet
+// may be a harmless message of TLS 1.3 (tickets, a new key) or the alert that ends the connection: the reader tells.
+func (c *conn) gone(deadline time.Time) bool {
+	until := time.Now().Add(lastWords)
+	if deadline.Before(until) {
+		until = deadline
+	}
+	for {
+		if c.brokenBy() != nil {
+			return true
+		}
+		switch c.socket.peek() {
+		case peekedEnd:
+			return true
+		case peekedNothing:
+			return c.brokenBy() != nil
+		}
+		if c.spent.Load() || !time.Now().Before(until) {
+			return true // it says something that nobody asked for, or the reader does not come to it
+		}
+		timer := time.NewTimer(time.Millisecond)
+		select {
+		case <-c.readEnded:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// abandon ends the connection for good. It tells whether not one byte of the exchange went out on it, and why its use had
+// ended already, if it had. After true, nothing goes out.
+func (c *conn) abandon(x *exchange) (unwritten bool, why CloseReason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spent.Store(true)
+	return x.firstOut.Load() == 0, c.kept.ended
 }
 
 // Write sends the request. It is the last place where a replica that was paused can notice that its lease is over:
@@ -76,18 +227,32 @@ func (c *conn) Write(p []byte) (int, error) {
 	if x == nil || c.spent.Load() {
 		return 0, errSpent
 	}
+	first := x.firstOut.Load() == 0
+	gone := first && x.kept && c.gone(x.attempt.deadline)
 	now := time.Now()
 	if err := x.attempt.mayWrite(now); err != nil {
 		x.refused.CompareAndSwap(nil, &err)
 		c.spent.Store(true)
 		return 0, err
 	}
-	x.firstOut.CompareAndSwap(0, max(1, int64(now.Sub(x.attempt.start))))
+	if first {
+		if err := c.claim(x, now, gone); err != nil {
+			return 0, err
+		}
+	}
+	out := c.socket.out.Load()
 	n, err := c.Conn.Write(p)
 	if err != nil {
 		c.spent.Store(true)
-		if n == 0 {
-			x.firstOut.Store(0) // no whole TLS record left, so the receiver has nothing it could read
+		switch {
+		case n > 0:
+		case c.socket.out.Load() == out:
+			x.firstOut.Store(0)
+			if x.kept {
+				x.attempt.replaced.Store(true)
+			}
+		default:
+			n = 1 // a part of a TLS record left: the HTTP client must not take this for nothing
 		}
 		c.awaitReason()
 	}
@@ -126,8 +291,10 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.spent.Store(true) // bytes nobody asked for
 		return 0, errSpent
 	}
-	x.firstIn.CompareAndSwap(0, max(1, int64(time.Since(x.attempt.start))))
+	now := time.Now()
+	x.firstIn.CompareAndSwap(0, max(1, int64(now.Sub(x.attempt.start))))
 	used, wrong := x.answer.feed(p[:n])
+	c.noteAnswer(x, now)
 	if f, ok := errors.AsType[fault](wrong); ok {
 		c.spent.Store(true)
 		x.fault.CompareAndSwap(nil, &f)
@@ -143,10 +310,30 @@ func (c *conn) Read(p []byte) (int, error) {
 	return used, err
 }
 
+// noteAnswer notes a sign of life, and once what the headers announced.
+func (c *conn) noteAnswer(x *exchange, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.kept.quiet = now
+	if x.answer.phase != inHead && !x.told {
+		x.told = true
+		c.kept.answered(x.answer.keep)
+	}
+}
+
+// noteReadError notes why reading ended. When the receiver ended an idle connection, its endpoint learns after how long.
 func (c *conn) noteReadError(err error) {
 	c.ended.Do(func() {
 		c.readErr = err
 		close(c.readEnded)
+		now := time.Now()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.busy || c.kept.ended != "" || errors.Is(err, net.ErrClosed) { // ours
+			return
+		}
+		c.kept.ended = ClosedReceiver
+		c.endpoint.habits.endedAfter(now, now.Sub(c.kept.quiet))
 	})
 }
 
@@ -164,10 +351,31 @@ func (c *conn) brokenBy() error {
 func (c *conn) Close() error {
 	err := net.ErrClosed
 	c.closing.Do(func() {
+		c.mu.Lock()
+		why := c.whyClosed(time.Now())
+		if c.expiry != nil {
+			c.expiry.Stop()
+		}
+		c.mu.Unlock()
 		err = c.Conn.Close()
-		c.onClose()
+		c.endpoint.closed(c, why)
 	})
 	return err
+}
+
+// whyClosed finds the reason for a Close that may be the HTTP client's own. c.mu is held.
+func (c *conn) whyClosed(now time.Time) CloseReason {
+	switch why := c.kept.unfit(now, 0); {
+	case c.busy:
+		return ClosedExchange
+	case c.kept.ended != "":
+		return c.kept.ended
+	case c.endpoint.retired.Load():
+		return ClosedRetired
+	case why != "":
+		return why
+	}
+	return ClosedExchange
 }
 
 // peerAlert tells an alert that the peer sent, or a record that we could not read: TLS failures after the handshake.

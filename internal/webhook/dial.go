@@ -7,8 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
@@ -76,7 +78,7 @@ func (e *endpoint) dial(ctx context.Context) (net.Conn, error) {
 }
 
 func (e *endpoint) connect(ctx context.Context, a *attempt, served <-chan struct{}) (*conn, error) {
-	c := &conn{began: time.Now(), readEnded: make(chan struct{})}
+	c := &conn{endpoint: e, began: time.Now(), readEnded: make(chan struct{})}
 	e.sender.makeRoom()
 	raw, err := e.open(ctx, a)
 	for err != nil && ownWant(err) && bide(ctx) {
@@ -89,16 +91,92 @@ func (e *endpoint) connect(ctx context.Context, a *attempt, served <-chan struct
 	a.enter(stageTLS)
 	if err := e.handshake(ctx, c, raw, served); err != nil {
 		_ = raw.Close()
+		if !errors.Is(err, errNeedless) {
+			e.habits.failed(time.Now(), remoteAddr(raw))
+		}
 		return nil, &dialError{stageTLS, ctxOr(ctx, err)}
 	}
-	e.sender.connections(+1)
-	e.gate.shaken(c.handshaken.Sub(c.began))
-	c.onClose = func() {
-		e.gate.open.Add(-1)
-		e.sender.connections(-1)
-	}
+	e.opened(c)
 	a.enter(stageRequest)
 	return c, nil
+}
+
+// opened makes a connection one of the endpoint's.
+func (e *endpoint) opened(c *conn) {
+	e.sender.connections(+1)
+	e.gate.shaken(c.handshaken.Sub(c.began))
+	e.mu.Lock()
+	e.conns[c] = true
+	e.mu.Unlock()
+	c.mu.Lock()
+	c.kept = newKept(c.handshaken, e.sender.keep)
+	c.watch()
+	c.mu.Unlock()
+}
+
+// closed is told of a connection's end.
+func (e *endpoint) closed(c *conn, why CloseReason) {
+	e.mu.Lock()
+	delete(e.conns, c)
+	e.mu.Unlock()
+	e.gate.open.Add(-1)
+	e.sender.connections(-1)
+	if observer := e.sender.observer; observer != nil {
+		observer.Closed(e.client, why)
+	}
+}
+
+// doubt is told that an attempt failed on a connection after something was sent. Whatever broke it has probably broken
+// the idle ones too, and an attempt would be spent on each: they are closed. The address is tried after the others of
+// its name for a while.
+func (e *endpoint) doubt(broken *conn) {
+	e.habits.failed(time.Now(), broken.addr)
+	for _, c := range e.connections() {
+		if c != broken && c.unproven() {
+			c.dismiss(ClosedFault)
+		}
+	}
+}
+
+// connections lists those that are open.
+func (e *endpoint) connections() []*conn {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Keys(e.conns))
+}
+
+// resolveAgain resolves the name beside the attempts when that was not done for a while, and ends the use of connections
+// to addresses that the name no longer has. A question that fails changes nothing.
+func (e *endpoint) resolveAgain() {
+	s := e.sender
+	if !e.habits.askAgain(time.Now(), s.keep.resolve) || !s.background.begin() {
+		return
+	}
+	go func() {
+		defer s.background.end()
+		ctx, cancel := context.WithTimeout(s.background.ctx, s.timeout)
+		defer cancel()
+		if addrs, err := lookup(ctx, s.resolver, e.target.host); err == nil {
+			e.moved(addrs)
+		}
+	}()
+}
+
+// moved takes the addresses of the name as an answer has them.
+func (e *endpoint) moved(addrs []netip.Addr) {
+	now := time.Now()
+	e.habits.answered(now, addrs)
+	for _, c := range e.connections() {
+		if e.habits.lacks(c.addr, now, e.sender.keep.resolve) {
+			c.dismiss(ClosedMoved)
+		}
+	}
+}
+
+// remoteAddr is the address a connection leads to.
+func remoteAddr(c net.Conn) netip.Addr {
+	at, _ := netip.ParseAddrPort(c.RemoteAddr().String()) // the zero value for what is no TCP: no list has it
+	return at.Addr().Unmap()
 }
 
 // open resolves the host and connects to it.
@@ -108,8 +186,9 @@ func (e *endpoint) open(ctx context.Context, a *attempt) (net.Conn, error) {
 	if err != nil {
 		return nil, &dialError{stageDNS, ctxOr(ctx, err)}
 	}
+	e.moved(addrs)
 	a.enter(stageConnect)
-	raw, err := e.sender.reach(ctx, addrs, e.target.port)
+	raw, err := e.sender.reach(ctx, addrs, e.target.port, e.habits)
 	if err != nil {
 		return nil, &dialError{stageConnect, ctxOr(ctx, err)}
 	}
@@ -134,7 +213,7 @@ func bide(ctx context.Context) bool {
 
 // reach connects to the first address that answers. Addresses that may not be dialled are left out, and when no other
 // is there the refusal is the error. The guard judges once more inside the dialer, on the address really used.
-func (s *Sender) reach(ctx context.Context, addrs []netip.Addr, port uint16) (net.Conn, error) {
+func (s *Sender) reach(ctx context.Context, addrs []netip.Addr, port uint16, habits *peerHabits) (net.Conn, error) {
 	var open []netip.AddrPort
 	var refusal error
 	for _, addr := range addrs {
@@ -145,22 +224,34 @@ func (s *Sender) reach(ctx context.Context, addrs []netip.Addr, port uint16) (ne
 		}
 		open = append(open, at)
 	}
-	dialer := &net.Dialer{Control: s.guard.Control}
+	dialer := &net.Dialer{Control: s.guard.Control, KeepAliveConfig: probes}
+	open = habits.order(time.Now(), open)
 	switch len(open) {
 	case 0:
 		return nil, refusal
 	case 1:
 		return dialer.DialContext(ctx, "tcp", open[0].String())
 	}
-	return race(ctx, dialer, open)
+	return race(ctx, dialer, open, habits)
 }
 
-// race tries the addresses in order, each as soon as the one before has failed or has been silent for headStart. The
-// first connection wins and the others are closed.
-func race(ctx context.Context, dialer *net.Dialer, addrs []netip.AddrPort) (net.Conn, error) {
+// probes finds an idle connection whose packets are dropped after 11 s, by the kernel's own probes, so that no attempt is
+// spent on finding out. They also keep the connection known to firewalls on the way.
+var probes = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
+
+// race tries the addresses in order, each as soon as the one before has failed or has been silent for headStart; less
+// when the time left would not suffice for all of them. The first connection wins and the others are closed. Addresses
+// that failed, or were silent while another answered, are noted.
+func race(ctx context.Context, dialer *net.Dialer, addrs []netip.AddrPort, habits *peerHabits) (net.Conn, error) {
 	type attempt struct {
 		conn net.Conn
 		err  error
+		at   netip.AddrPort
+		lost bool // another had its connection first, within headStart
+	}
+	step := headStart
+	if deadline, ok := ctx.Deadline(); ok {
+		step = min(step, time.Until(deadline)/time.Duration(2*len(addrs)))
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -176,18 +267,22 @@ func race(ctx context.Context, dialer *net.Dialer, addrs []netip.AddrPort) (net.
 			if len(addrs) == 0 || won != nil {
 				continue
 			}
-			addr := addrs[0].String()
+			at := addrs[0]
 			addrs = addrs[1:]
 			pending++
 			go func() {
-				conn, err := dialer.DialContext(ctx, "tcp", addr)
-				results <- attempt{conn, err}
+				began := time.Now()
+				conn, err := dialer.DialContext(ctx, "tcp", at.String())
+				results <- attempt{conn, err, at, ctx.Err() != nil && time.Since(began) < step}
 			}()
-			next.Reset(headStart)
+			next.Reset(step)
 		case r := <-results:
 			pending--
 			switch {
 			case r.err != nil:
+				if !r.lost {
+					habits.failed(time.Now(), r.at.Addr())
+				}
 				errs = append(errs, r.err)
 				next.Reset(0)
 			case won == nil:
@@ -220,12 +315,13 @@ func (e *endpoint) handshake(ctx context.Context, c *conn, raw net.Conn, served 
 		}
 		return own, err
 	}
-	secured := tls.Client(raw, config)
+	c.socket = &socket{Conn: raw}
+	secured := tls.Client(c.socket, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return err
 	}
 	c.Conn, c.handshaken = secured, time.Now()
-	c.local, c.remote = raw.LocalAddr().String(), raw.RemoteAddr().String()
+	c.local, c.remote, c.addr = raw.LocalAddr().String(), raw.RemoteAddr().String(), remoteAddr(raw)
 	state := secured.ConnectionState()
 	if len(state.PeerCertificates) == 0 {
 		return fmt.Errorf("the receiver showed no certificate")

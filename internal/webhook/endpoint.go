@@ -26,6 +26,9 @@ type endpoint struct {
 	generation uint64
 
 	gate     *gate
+	habits   *peerHabits
+	mu       sync.Mutex
+	conns    map[*conn]bool // those that are open; guarded by mu
 	retired  atomic.Bool
 	inFlight int       // guarded by Sender.mu
 	lastUsed time.Time // guarded by Sender.mu
@@ -41,10 +44,6 @@ const (
 	// perLane is how many connections one client may hold (design, Lanes). As many may stay open while idle: the usual
 	// two would cost a handshake for most attempts of a burst.
 	perLane = 512
-	// keepIdle is how long a connection stays open without a request. It is below the minute that receivers commonly
-	// keep, so that we rarely write to one they are just closing, and below the 60 s after which nothing may stand on a
-	// replaced certificate.
-	keepIdle = 50 * time.Second
 	// dropUnused is when an endpoint nobody sent to is forgotten altogether.
 	dropUnused = 2 * time.Minute
 	// sweepEvery is how often replaced certificates and unused endpoints are looked for.
@@ -52,7 +51,7 @@ const (
 )
 
 func (s *Sender) newEndpoint(client notice.ClientID, t target, generation uint64) *endpoint {
-	e := &endpoint{sender: s, client: client, target: t, generation: generation, gate: newGate()}
+	e := &endpoint{sender: s, client: client, target: t, generation: generation, gate: newGate(), habits: new(peerHabits), conns: map[*conn]bool{}}
 	e.tls = mtls.ClientConfig(s.identity, s.roots, t.host, s.checks...)
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -64,8 +63,8 @@ func (s *Sender) newEndpoint(client notice.ClientID, t target, generation uint64
 		MaxResponseHeaderBytes: maxHead + 1, // one more than ours, so that ours is the one that speaks
 		MaxConnsPerHost:        perLane,
 		MaxIdleConnsPerHost:    perLane,
-		IdleConnTimeout:        keepIdle,
-		WriteBufferSize:        2 << 10, // a request fits, and so leaves in one write and one TLS record
+		IdleConnTimeout:        s.keep.idle + time.Second, // connections end themselves (keep.go) before that
+		WriteBufferSize:        2 << 10,                   // a request fits, and so leaves in one write and one TLS record
 		ReadBufferSize:         2 << 10,
 	}
 	return e

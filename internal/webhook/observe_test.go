@@ -16,6 +16,7 @@ type counter struct {
 	open     int
 	dialled  []error
 	outcomes []notice.Outcome
+	closed   []CloseReason
 	changed  chan struct{}
 }
 
@@ -28,6 +29,10 @@ func (c *counter) Dialled(_ notice.ClientID, _ time.Duration, err error) {
 }
 
 func (c *counter) Connections(n int) { c.change(func() { c.open += n }) }
+
+func (c *counter) Closed(_ notice.ClientID, why CloseReason) {
+	c.change(func() { c.closed = append(c.closed, why) })
+}
 
 func (c *counter) change(f func()) {
 	c.mu.Lock()
@@ -74,4 +79,17 @@ func idle(t *testing.T, s *Sender) {
 		return n
 	}
 	require.Eventually(t, func() bool { return busy() == 0 }, time.Minute, time.Millisecond)
+}
+
+// count says how many connections were closed for a reason.
+func (c *counter) count(why CloseReason) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, w := range c.closed {
+		if w == why {
+			n++
+		}
+	}
+	return n
 }

@@ -35,6 +35,26 @@ func (a *attempt) result(url string) notice.Result {
 	return r
 }
 
+// withReplaced adds to the detail that a dead connection was replaced before anything was written to it.
+func (a *attempt) withReplaced(detail string) string {
+	const replaced = "the receiver had ended a kept connection; another took its place before anything was sent"
+	switch {
+	case !a.replaced.Load():
+		return detail
+	case detail == "":
+		return replaced
+	}
+	return escape(detail + "; " + replaced)
+}
+
+// broke tells that an attempt failed because of its connection, after something was sent.
+func (x *exchange) broke(outcome notice.Outcome) bool {
+	if x.firstOut.Load() == 0 {
+		return false
+	}
+	return outcome == notice.OutcomeConnect || outcome == notice.OutcomeTimeout || outcome == notice.OutcomeTLS
+}
+
 // answered is the result when final headers came.
 func (a *attempt) answered(url string, resp *http.Response) notice.Result {
 	r := a.result(url)
@@ -47,6 +67,7 @@ func (a *attempt) answered(url string, resp *http.Response) notice.Result {
 				"it finished the handshake all the same (as nginx does)"
 		}
 	}
+	r.Detail = a.withReplaced(r.Detail)
 	return r
 }
 
@@ -119,6 +140,7 @@ func (a *attempt) failed(ctx context.Context, url string, err error) (notice.Res
 	default:
 		r.Outcome, r.Detail = classifyExchange(x, err)
 	}
+	r.Detail = a.withReplaced(r.Detail)
 	return r, nil
 }
 

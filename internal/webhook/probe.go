@@ -61,7 +61,7 @@ func (s *Sender) Probe(ctx context.Context, base string) []Step {
 		return steps
 	}
 	began := time.Now()
-	raw, err := s.reach(ctx, addrs, t.port)
+	raw, err := s.reach(ctx, addrs, t.port, new(peerHabits))
 	if err != nil {
 		step(StepConnection, err, "after %s", since(began))
 		return steps

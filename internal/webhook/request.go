@@ -3,6 +3,7 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -25,6 +26,7 @@ type attempt struct {
 	waiting  *atomic.Int32                 // the endpoint's count of requests without a connection
 	seeking  atomic.Bool                   // this is one of them
 	served   atomic.Pointer[chan struct{}] // closed when the HTTP client has found a connection
+	replaced atomic.Bool                   // a kept connection had ended, and another took its place before the first byte
 }
 
 type attemptKey struct{}
@@ -69,9 +71,37 @@ func (a *attempt) mayWrite(now time.Time) error {
 // bind learns which connection the HTTP client took.
 func (a *attempt) bind(info httptrace.GotConnInfo) {
 	if c, ok := info.Conn.(*conn); ok {
-		a.exchange.Store(c.begin(a))
+		a.exchange.Store(c.begin(a, info.Reused))
 	}
 	a.found()
+}
+
+// rest learns that the HTTP client keeps the connection of the exchange.
+func (a *attempt) rest(err error) {
+	if x := a.exchange.Load(); x != nil && err == nil {
+		x.conn.rest(x)
+	}
+}
+
+// again tells, after the HTTP client failed, whether the attempt may take another connection: not one byte of the request
+// was written, and it was the connection that failed. net/http does this by itself in most cases, and not when the
+// receiver ends a kept connection in the moment in which it is chosen.
+func (a *attempt) again(ctx context.Context, err error) bool {
+	x := a.exchange.Load()
+	_, dialled := errors.AsType[*dialError](err)
+	if dialled || x == nil || x.fault.Load() != nil || ctx.Err() != nil || a.mayWrite(time.Now()) != nil {
+		return false
+	}
+	unwritten, why := x.conn.abandon(x)
+	byReceiver := why == "" || why == ClosedReceiver
+	if !unwritten || byReceiver && !x.kept { // who refuses a new connection would refuse the next
+		return false
+	}
+	a.exchange.Store(nil)
+	if byReceiver {
+		a.replaced.Store(true)
+	}
+	return true
 }
 
 // found notes that the HTTP client has a connection for the request.
@@ -96,7 +126,7 @@ func (a *attempt) seek(string) {
 func (a *attempt) context(parent context.Context, e *endpoint) (context.Context, context.CancelFunc) {
 	a.waiting = &e.gate.waiting
 	ctx, cancel := context.WithDeadline(context.WithValue(parent, attemptKey{}, a), a.deadline)
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: a.seek, GotConn: a.bind}), cancel
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: a.seek, GotConn: a.bind, PutIdleConn: a.rest}), cancel
 }
 
 // request makes exactly what contract.md, "The outgoing request and its answer", allows. Header names are written as

@@ -18,9 +18,6 @@ type resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// maxAddresses is how many addresses of one name are tried.
-const maxAddresses = 8
-
 // lookup turns the host of a target into addresses. An address stands for itself. A name with a dot is asked for as
 // absolute, so that no search list of this machine can complete it to another.
 func lookup(ctx context.Context, r resolver, host string) ([]netip.Addr, error) {
@@ -34,7 +31,7 @@ func lookup(ctx context.Context, r resolver, host string) ([]netip.Addr, error) 
 	if err == nil && len(addrs) == 0 {
 		err = &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
 	}
-	return addrs[:min(len(addrs), maxAddresses)], err
+	return addrs, err
 }
 
 // stubResolver asks one DNS server and nothing else: no hosts file, no search list, no system configuration. It exists

@@ -11,6 +11,9 @@
 //
 //   - A request is written at most once. A kept-alive connection that turns out dead before a byte was written to it is
 //     replaced by another within the same attempt; after the first byte there is no second try.
+//   - A kept-alive connection is used within the limits of keep.go only: its age, the time it was idle, what the receiver
+//     announced or was seen to do, and the addresses its name has now. A failure on one ends the idle ones of its
+//     endpoint.
 //   - Nothing is written when the lease of the attempt is over, however late that turns out (conn.go): a replica that
 //     was paused and wakes sends nothing.
 //   - No connection is shared by two clients, and none outlives the certificate, the trust anchors or the registration
@@ -57,6 +60,8 @@ type Observer interface {
 	Dialled(client notice.ClientID, took time.Duration, err error)
 	// Connections reports that the number of open connections changed by so many.
 	Connections(change int)
+	// Closed reports that a connection was closed, and why.
+	Closed(client notice.ClientID, why CloseReason)
 }
 
 // Config is what a Sender needs. Zero values have the defaults named.
@@ -95,6 +100,7 @@ type Sender struct {
 	observer Observer
 	timeout  time.Duration
 	lease    time.Duration
+	keep     keepLimits
 	most     int          // connections; 0: no bound
 	open     atomic.Int64 // connections
 
@@ -113,7 +119,7 @@ func New(c Config) *Sender {
 	s := &Sender{
 		identity: c.Identity, roots: c.Roots, checks: c.Checks, observer: c.Observer,
 		guard: c.Guard, resolver: net.DefaultResolver,
-		timeout: c.Timeout, lease: c.Lease, most: c.Connections,
+		timeout: c.Timeout, lease: c.Lease, keep: defaultKeepLimits, most: c.Connections,
 		background: newBackground(),
 		endpoints:  map[endpointKey]*endpoint{},
 	}
@@ -205,11 +211,18 @@ func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, err
 
 // exchange makes the round trip, and sees to the rest of the answer after the result is known.
 func (s *Sender) exchange(ctx context.Context, e *endpoint, a *attempt, t target, url, path string) (notice.Result, error) {
+	e.resolveAgain()
 	roundTrip, cancel := a.context(ctx, e)
 	resp, err := e.transport.RoundTrip(s.request(roundTrip, a, t, path))
+	for err != nil && a.again(roundTrip, err) {
+		resp, err = e.transport.RoundTrip(s.request(roundTrip, a, t, path))
+	}
 	a.found() // or it never will
 	if err != nil {
 		r, err := a.failed(ctx, url, err)
+		if x := a.exchange.Load(); x != nil && x.broke(r.Outcome) {
+			e.doubt(x.conn)
+		}
 		cancel()
 		s.release(e)
 		return r, err
