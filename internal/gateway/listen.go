@@ -155,7 +155,7 @@ func (p pollMetrics) PutAside(n int) { p.m.pollsKept.WithLabelValues("put-aside"
 
 // Polled counts an answered status query.
 func (p pollMetrics) Polled(kind ofb.Kind, status int, code string) {
-	name := "none"
+	name := kindNone
 	if kind != 0 {
 		name = kind.String()
 	}

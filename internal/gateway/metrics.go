@@ -143,12 +143,13 @@ func newMetrics(version string) *metrics {
 	m.sources = newFollowed(r)
 	m.shed = counter("polls_shed_total", "Status queries refused by a limit.", "limit")
 	gauge("build_info", "Always 1; the label says which version runs.", "version").WithLabelValues(version).Set(1)
+	m.bear()
 	return m
 }
 
 // Accepted implements intake.Observer.
 func (m *metrics) Accepted(kind ofb.Kind, verdict notice.Verdict, silence ofb.Silence, waited time.Duration) {
-	name := "none"
+	name := kindNone
 	if kind != 0 {
 		name = kind.String()
 	}

@@ -155,6 +155,7 @@ func (g *Gateway) openSources() error {
 			p.takeReader(m, err)
 			continue
 		}
+		g.metrics.sources.bear(m.Source, m.Tables())
 		g.sources.all = append(g.sources.all, &source{s, m, r})
 	}
 	return p.err()

@@ -1,0 +1,62 @@
+package gateway
+
+import (
+	"strconv"
+
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/watch"
+)
+
+// bear makes the series of counters with labels exist at 0 before anything is counted. A series that begins at 1 shows no
+// increase, so an alarm on it would stay silent the first time. Labels that an alarm selects must be complete here; a test
+// holds the rules file against it.
+func (m *metrics) bear() {
+	for _, kind := range append(ofb.Kinds(), 0) {
+		name := kindNone
+		if kind != 0 {
+			name = kind.String()
+		}
+		for _, verdict := range []notice.Verdict{notice.Conflicting, notice.Quarantined} {
+			m.changes.WithLabelValues(name, string(verdict), "")
+		}
+	}
+	for _, why := range []string{"busy", "unavailable"} {
+		m.refused.WithLabelValues(why)
+	}
+	for _, result := range []string{"in-force", "refused"} {
+		m.files.WithLabelValues(result)
+	}
+	for _, result := range []string{"open", "failed"} {
+		m.dials.WithLabelValues(result)
+	}
+	for _, way := range []string{"spooled", "replayed", "put-aside", "unrecorded"} {
+		m.pollsKept.WithLabelValues(way)
+	}
+	for _, limit := range []string{"connections", "client-rate", "client-in-flight", "rate", "in-flight"} {
+		m.shed.WithLabelValues(limit)
+	}
+	for _, direction := range []string{"callers", "receivers"} {
+		for _, verdict := range []mtls.Verdict{mtls.Good, mtls.Revoked, mtls.Refused} {
+			for _, evidence := range []mtls.Evidence{mtls.Stapled, mtls.OCSPFetch, mtls.OCSPCache, mtls.CRL, mtls.StaleOCSP, mtls.StaleCRL, mtls.NoEvidence} {
+				m.revocation.WithLabelValues(direction, string(verdict), string(evidence), strconv.FormatBool(true))
+			}
+		}
+	}
+}
+
+// kindNone is the label of a change that does not tell its kind.
+const kindNone = "none"
+
+// bear does the same for a source and its tables.
+func (f *followed) bear(source string, tables []string) {
+	f.reading.WithLabelValues(source)
+	f.tablesStood.WithLabelValues(source)
+	for _, table := range tables {
+		f.failures.WithLabelValues(source, table)
+		for _, fate := range []watch.Outcome{watch.Stored, watch.Silent, watch.Conflict, watch.Skipped, watch.Quarantined, watch.Registered} {
+			f.records.WithLabelValues(source, table, string(fate))
+		}
+	}
+}
