@@ -77,6 +77,14 @@ type Progress struct {
 	Dropped []Dropped           `json:"dropped,omitempty"` // as the last entry about removals says
 }
 
+// Removals is how many entries were passed that are not there any more.
+func (p Progress) Removals() (n int64) {
+	for _, r := range p.Removed {
+		n += r.Entries
+	}
+	return n
+}
+
 // Resume continues a walk behind p.Size entries. tree is the tree of these entries; the caller has compared its root with
 // the signed checkpoint of that size.
 func Resume(p Progress, tree *Range) *Verifier {

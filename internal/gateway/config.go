@@ -137,6 +137,8 @@ type Config struct {
 		AnchorFile string `yaml:"anchor_file" env:"ARAUTO_LOG_ANCHOR_FILE"`
 		AnchorURL  string `yaml:"anchor_url" env:"ARAUTO_LOG_ANCHOR_URL"`
 
+		VerifyEvery time.Duration `yaml:"verify_every" env:"ARAUTO_LOG_VERIFY_EVERY"` // what was sealed since the last time
+
 		S3 ObjectStore `yaml:"anchor_s3"`
 	} `yaml:"log"`
 
@@ -164,6 +166,7 @@ func standard() *Config {
 	c.History.KeepYears = 5
 	c.Reconcile.Enabled, c.Reconcile.At = true, "03:30"
 	c.Log.S3 = standardObjectStore()
+	c.Log.VerifyEvery = time.Hour
 	return c
 }
 
@@ -368,6 +371,7 @@ func (c *Config) Check() error {
 	c.checkLists(p)
 	c.checkWatch(p)
 	c.checkReconcile(p)
+	c.checkVerify(p)
 	return p.err()
 }
 

@@ -12,12 +12,14 @@ package gateway
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,7 +63,8 @@ type Gateway struct {
 	listeners []*listener
 	files     descriptors
 
-	daily *reconciler // looks whether the history is complete
+	daily    *reconciler // looks whether the history is complete
+	verifier *verifier   // looks whether the log is what was signed
 
 	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery
 
@@ -159,8 +162,18 @@ func (g *Gateway) wire() error {
 		return err
 	}
 	g.daily = newReconciler(cfg, g.store, g.log, g.metrics.registry)
-	g.ready = &readiness{checks: g.checks(), notes: func() []string { return append(g.trust.notes(time.Now()), g.sources.notes()...) }}
+	g.verifier = newVerifier(cfg, g.store, g.log, g.metrics.registry)
+	if cfg.Log.Key != "" {
+		own := g.sealer.key.Public()
+		g.verifier.key = func(context.Context) (ed25519.PublicKey, error) { return own, nil }
+	}
+	g.ready = &readiness{checks: g.checks(), notes: g.notes}
 	return g.listen(schemas)
+}
+
+// notes are what /readyz tells operators though it keeps nobody from working.
+func (g *Gateway) notes() []string {
+	return slices.Concat(g.trust.notes(time.Now()), g.sources.notes(), g.verifier.notes())
 }
 
 func schemaOptions(cfg *Config) []openapi.Option {

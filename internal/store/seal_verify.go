@@ -148,7 +148,7 @@ type stretch struct {
 type leftovers struct {
 	unsealed int64 // entries
 	oldest   audit.Instant
-	unbegun  int64 // of them, entries of transactions that have not begun: the sealer would not reach them for years
+	unbegun  int64    // of them, entries of transactions that have not begun: the sealer would not reach them for years
 	excess   *subtree // a stored subtree that the positions do not fill; nil: none
 }
 

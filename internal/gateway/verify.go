@@ -1,0 +1,178 @@
+package gateway
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/arauto/arauto/internal/store"
+)
+
+// How often the log is verified without anybody's asking.
+const (
+	verifyTick       = time.Minute // the longest time between two looks whether it is due
+	verifyWholeEvery = 7 * 24 * time.Hour
+	verifyDoubtEvery = 24 * time.Hour // the whole log, while something bad is not superseded
+	verifySinceMost  = 1_000_000      // entries in one verification of what is new; as many that are new are verified at once
+	verifyWholePart  = 200_000        // entries of the whole log between two records of progress
+)
+
+// verifier verifies the log by itself: what was sealed since the last time, and once a week all of it. Any replica may do
+// it and one at a time does. What it found is an entry of the history; every replica shows it in its metrics and in the
+// notes of /readyz. It does not replace verification from outside: whoever can change the database and this process can
+// change both.
+type verifier struct {
+	cfg   *Config
+	store *store.Store
+	log   *slog.Logger
+	key   func(context.Context) (ed25519.PublicKey, error)
+	begun time.Time
+
+	bad atomic.Pointer[string] // note for /readyz; nil: none
+
+	okTime   *prometheus.GaugeVec
+	failures *prometheus.CounterVec
+	verified prometheus.Gauge
+	badNow   prometheus.Gauge
+}
+
+// newVerifier prepares verification with the log's key: our own where a setting names it, else the registered one.
+func newVerifier(cfg *Config, s *store.Store, log *slog.Logger, r prometheus.Registerer) *verifier {
+	w := &verifier{
+		cfg: cfg, store: s, log: log, begun: time.Now(), key: s.LogKey,
+		okTime: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "arauto_log_verification_ok_time_seconds",
+			Help: "When the last verification ended that found nothing wrong, by scope (since, whole), in seconds since 1970; before the first, when this replica started.",
+		}, []string{"scope"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "arauto_log_verification_failures_total", Help: "Verifications by this replica that found something wrong, by scope (since, whole).",
+		}, []string{"scope"}),
+		verified: prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_log_verified_size", Help: "Entries of the log that were looked at by a verification since they were sealed."}),
+		badNow:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_log_verification_bad", Help: "1 while a verification found something wrong and no later one of the whole log found nothing."}),
+	}
+	r.MustRegister(w.okTime, w.failures, w.verified, w.badNow)
+	for _, scope := range []string{store.ScopeSince, store.ScopeWhole} {
+		w.failures.WithLabelValues(scope)
+		w.okTime.WithLabelValues(scope).Set(float64(w.begun.Unix()))
+	}
+	return w
+}
+
+// checkVerify judges the settings of verification.
+func (c *Config) checkVerify(p *problems) {
+	least := time.Minute
+	if c.Profile == Development {
+		least = time.Second
+	}
+	if c.Log.VerifyEvery < least || c.Log.VerifyEvery > 24*time.Hour {
+		p.add("log.verify_every", "is %v", "use "+least.String()+" to 24h", c.Log.VerifyEvery)
+	}
+}
+
+// every is the time between two looks.
+func (w *verifier) every() time.Duration { return min(verifyTick, w.cfg.Log.VerifyEvery) }
+
+// tick publishes what the verifications have come to, and goes on with what is due.
+func (w *verifier) tick(ctx context.Context) error {
+	state, err := w.publish(ctx)
+	if err != nil || !w.sinceDue(&state) && !w.wholeDue(&state) {
+		return err
+	}
+	_, err = w.store.InTurn(ctx, "verify", w.run)
+	return err
+}
+
+// sinceDue tells whether what was sealed since the last time is to be verified.
+func (w *verifier) sinceDue(v *store.LogVerification) bool {
+	return v.Size-v.Since.Verified >= verifySinceMost || v.Now.Sub(v.Since.EndedAt) >= w.cfg.Log.VerifyEvery
+}
+
+// wholeDue tells whether the whole log is to be verified, or being verified.
+func (w *verifier) wholeDue(v *store.LogVerification) bool {
+	every := verifyWholeEvery
+	if v.Bad() {
+		every = verifyDoubtEvery
+	}
+	return !v.Whole.BeganAt.IsZero() || v.Size > 0 && v.Now.Sub(v.Whole.EndedAt) >= every
+}
+
+// run verifies part by part for as long as something is due. What is new comes first.
+func (w *verifier) run(ctx context.Context) error {
+	key, err := w.key(ctx)
+	if err != nil || key == nil {
+		return err // nothing was ever sealed without a registered key
+	}
+	for more := true; more; {
+		state, err := w.publish(ctx)
+		if err != nil {
+			return err
+		}
+		var r *store.VerificationRecord
+		switch {
+		case w.sinceDue(&state):
+			r, err = w.store.VerifySince(ctx, key, verifySinceMost)
+		case w.wholeDue(&state):
+			r, more, err = w.store.VerifyWhole(ctx, key, verifyWholePart)
+		default:
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		w.tell(r)
+	}
+	_, err = w.publish(ctx)
+	return err
+}
+
+// tell says what a verification found; nil: it found nothing to record.
+func (w *verifier) tell(r *store.VerificationRecord) {
+	switch {
+	case r == nil:
+	case r.Found != nil:
+		w.failures.WithLabelValues(r.Scope).Inc()
+		w.log.Error("the log is not what was signed", "scope", r.Scope, "seq", r.Found.Seq, "reason", r.Found.Reason, "from", r.From, "to", r.To)
+	default:
+		w.log.Info("log verified", "scope", r.Scope, "from", r.From, "to", r.To, "root", r.Root, "took_ms", r.TookMillis)
+	}
+}
+
+// publish shows what all replicas know.
+func (w *verifier) publish(ctx context.Context) (store.LogVerification, error) {
+	v, err := w.store.LogVerification(ctx)
+	if err != nil {
+		return v, err
+	}
+	for scope, s := range map[string]*store.ScopeState{store.ScopeSince: &v.Since, store.ScopeWhole: &v.Whole} {
+		if !s.OKAt.IsZero() {
+			w.okTime.WithLabelValues(scope).Set(float64(s.OKAt.Unix()))
+		}
+	}
+	w.verified.Set(float64(v.Since.Verified))
+	w.badNow.Set(0)
+	var note *string
+	for _, s := range []*store.ScopeState{&v.Whole, &v.Since} {
+		if s.Fault == nil {
+			continue
+		}
+		w.badNow.Set(1)
+		text := fmt.Sprintf("log: the verification of %s found that it is not what was signed, first at position %d: %s; run arauto audit verify",
+			s.FaultAt.Format(time.RFC3339), s.Fault.Seq, s.Fault.Reason)
+		note = &text
+	}
+	w.bad.Store(note)
+	return v, nil
+}
+
+// notes are what /readyz adds while something bad is not superseded.
+func (w *verifier) notes() []string {
+	if text := w.bad.Load(); text != nil {
+		return []string{*text}
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/lab/alarms"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// verifying is one replica's verification of a log, with its metrics and its own log.
+type verifying struct {
+	*verifier
+	metrics *metrics
+	lines   *bytes.Buffer
+}
+
+func (p *proof) verifying() *verifying {
+	p.t.Helper()
+	s, err := store.Open(p.t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
+	require.NoError(p.t, err)
+	p.t.Cleanup(s.Close)
+	m, lines := newMetrics("test"), &bytes.Buffer{}
+	return &verifying{newVerifier(standard(), s, slog.New(slog.NewTextHandler(lines, nil)), m.registry), m, lines}
+}
+
+// asked is what /readyz answers.
+func (v *verifying) asked() (int, string) {
+	w := httptest.NewRecorder()
+	opsHandler(&readiness{notes: v.notes}, v.metrics).ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+	return w.Code, w.Body.String()
+}
+
+// series are the lines of /metrics about verification.
+func (v *verifying) series() string {
+	w := httptest.NewRecorder()
+	opsHandler(&readiness{}, v.metrics).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	return w.Body.String()
+}
+
+// passes makes as much time pass for the verifications of a scope as an interval says.
+func (p *proof) passes(scope, interval string) {
+	p.t.Helper()
+	_, err := p.owner.Exec(p.t.Context(), "UPDATE arauto.log_verification SET ended_at = ended_at - $2::text::interval, fault_at = fault_at - $2::text::interval WHERE scope = $1", scope, interval)
+	require.NoError(p.t, err)
+}
+
+func (p *proof) count(outcome string) (n int) {
+	p.t.Helper()
+	require.NoError(p.t, p.owner.QueryRow(p.t.Context(), "SELECT count(*) FROM arauto.entry WHERE kind = 'verification' AND outcome = $1", outcome).Scan(&n))
+	return n
+}
+
+// TestAnAlteredEntryRaisesTheAlarmByItself is found F23: nobody has to ask whether the log is still what was signed.
+func TestAnAlteredEntryRaisesTheAlarmByItself(t *testing.T) {
+	p := openProof(t)
+	s := p.must(p.sealer(Development, t.TempDir(), "", ""))
+	replicas := []*verifying{p.verifying(), p.verifying()}
+	first := replicas[0]
+	for _, zero := range []string{
+		`arauto_log_verification_failures_total{scope="since"} 0`, `arauto_log_verification_failures_total{scope="whole"} 0`, "arauto_log_verification_bad 0", "arauto_log_verified_size 0",
+	} {
+		require.Contains(t, first.series(), zero, "series are there from the start")
+	}
+	_, err := p.owner.Exec(t.Context(), `INSERT INTO arauto.entry (id, kind, client_id, facts)
+SELECT gen_random_uuid(), 'change', 'itp', '{"occurredAt":"2026-11-28T12:00:00.000000Z"}' FROM generate_series(1, 20)`)
+	require.NoError(t, err)
+	p.sealed(s, 20)
+	require.NoError(t, first.tick(t.Context()))
+	require.Zero(t, p.count("ok"), "it is not due yet")
+	p.passes("since", "1 hour")
+	all := sync.WaitGroup{}
+	for _, r := range replicas {
+		all.Go(func() {
+			if err := r.tick(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, 1, p.count("ok"), "one replica does it")
+	require.Contains(t, first.series(), "arauto_log_verified_size 20")
+
+	p.write(10)
+	p.sealed(s, 31)
+	alter := func(before, after string) {
+		_, err := p.owner.Exec(t.Context(), "SET session_replication_role = replica")
+		require.NoError(t, err)
+		_, err = p.owner.Exec(t.Context(), `UPDATE arauto.entry SET facts = replace(facts::text, $1, $2)::json WHERE id = (SELECT id FROM arauto.log_position WHERE seq = 7)`, before, after)
+		require.NoError(t, err)
+	}
+	alter("12:00:00", "12:00:02")
+	p.passes("since", "1 hour")
+	require.NoError(t, first.tick(t.Context()))
+	require.Equal(t, 2, p.count("ok"), "what is new is right")
+	bench, before := alarms.New(t, rulesFile), gathered(t, first.metrics.registry)
+	p.passes("whole", "7 days")
+	require.NoError(t, first.tick(t.Context()))
+	bench.Rings(t, "ArautoLogVerificationBad", nil, before, gathered(t, first.metrics.registry))
+	require.Equal(t, 1, p.count("bad"))
+	require.NoError(t, replicas[1].tick(t.Context()))
+	for _, r := range replicas {
+		code, body := r.asked()
+		require.Equal(t, 200, code, "the product serves")
+		require.Contains(t, body, "first at position 7")
+		require.Contains(t, r.series(), "arauto_log_verification_bad 1")
+	}
+	require.Contains(t, first.series(), `arauto_log_verification_failures_total{scope="whole"} 1`)
+	require.Contains(t, first.lines.String(), "level=ERROR msg=\"the log is not what was signed\" scope=whole seq=7")
+
+	alter("12:00:02", "12:00:00")
+	require.NoError(t, first.tick(t.Context()))
+	_, body := first.asked()
+	require.Contains(t, body, "position 7", "only a verification takes it back")
+	p.passes("whole", "1 day")
+	require.NoError(t, first.tick(t.Context()))
+	_, body = first.asked()
+	require.NotContains(t, body, "notes")
+	require.Contains(t, first.series(), "arauto_log_verification_bad 0")
+	state, err := first.store.LogVerification(t.Context())
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), state.Whole.OKAt, time.Minute)
+}
+
+// TestAVerificationThatDoesNotComeToAnEndRaisesTheAlarm: of what is new after three hours, of the whole log after two weeks.
+func TestAVerificationThatDoesNotComeToAnEndRaisesTheAlarm(t *testing.T) {
+	bench := alarms.New(t, rulesFile)
+	for scope, ago := range map[string]string{store.ScopeSince: "4 hours", store.ScopeWhole: "15 days"} {
+		p := openProof(t)
+		v := p.verifying()
+		require.NoError(t, v.tick(t.Context()))
+		before := gathered(t, v.metrics.registry)
+		_, err := p.owner.Exec(t.Context(), "UPDATE arauto.log_verification SET ok_at = now() - $2::text::interval WHERE scope = $1", scope, ago)
+		require.NoError(t, err)
+		require.NoError(t, v.tick(t.Context()))
+		bench.Rings(t, "ArautoLogNotVerified", nil, before, gathered(t, v.metrics.registry))
+	}
+}
+
+// TestANewInstallationWaitsForItsFirstVerification: and a log without a key has nothing to verify.
+func TestANewInstallationWaitsForItsFirstVerification(t *testing.T) {
+	p := openProof(t)
+	v := p.verifying()
+	p.passes("since", "1 hour")
+	p.passes("whole", "8 days")
+	p.write(3)
+	require.NoError(t, v.tick(t.Context()))
+	require.Zero(t, p.count("ok"))
+	require.Zero(t, p.count("bad"))
+}
+
+func TestHowOftenTheLogIsVerifiedHasBounds(t *testing.T) {
+	for profile, wrong := range map[string][]time.Duration{Production: {0, time.Second, 25 * time.Hour}, Development: {0, time.Millisecond, 25 * time.Hour}} {
+		for _, every := range append(wrong, time.Minute, 24*time.Hour) {
+			cfg := standard()
+			cfg.Profile, cfg.Log.VerifyEvery = profile, every
+			p := &problems{}
+			cfg.checkVerify(p)
+			require.Equal(t, every < time.Minute || every > 24*time.Hour, len(p.list) > 0, "%s %v", profile, every)
+		}
+	}
+}

@@ -1,0 +1,390 @@
+package store
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/audit"
+)
+
+// entryVerification is the kind of an entry about a verification.
+const entryVerification = "verification"
+
+// Scopes of a verification that the product does by itself.
+const (
+	ScopeSince = "since" // what was sealed since the last one
+	ScopeWhole = "whole" // the log from its beginning
+)
+
+// removalGrace is how long the entry about a removal may take to be sealed: before that, entries that are missing are not
+// told to be missing.
+const removalGrace = 2 * time.Minute
+
+// LogVerification is what the verifications have come to.
+type LogVerification struct {
+	Size         int64     // of the newest checkpoint; 0: none
+	Now          time.Time // by the database
+	Since, Whole ScopeState
+}
+
+// ScopeState is what the verifications of one scope have come to.
+type ScopeState struct {
+	Verified int64     // ScopeSince: positions below are verified or told to be bad. ScopeWhole: size of the log at the last one
+	EndedAt  time.Time // of the last one; before the first, when the database was made ready for it
+	OKAt     time.Time // of the last one that found nothing wrong; zero: none yet
+	BeganAt  time.Time // of the one under way; zero: none
+	Fault    *audit.Fault
+	FaultAt  time.Time // when Fault was found
+
+	walk walkState
+}
+
+// walkState is the progress of a verification of ScopeWhole as it is stored.
+type walkState struct {
+	audit.Progress
+	MissingAt time.Time `json:"missingAt"` // when the last entry that is not there any more was passed
+}
+
+// Bad tells whether something was found that no later verification has superseded.
+func (v LogVerification) Bad() bool { return v.Since.Fault != nil || v.Whole.Fault != nil }
+
+// VerificationRecord is what a verification found. Its JSON is the facts of its entry, and part of the audit format.
+type VerificationRecord struct {
+	System     string            `json:"system"`
+	Scope      string            `json:"scope"`
+	From       int64             `json:"from"`
+	To         int64             `json:"to"`             // positions From ≤ seq < To
+	Root       string            `json:"root,omitempty"` // of the log of To entries, where nothing is wrong
+	Removed    int64             `json:"removed"`        // of them, removed since their time was over
+	TookMillis int64             `json:"tookMillis"`
+	Found      *VerificationFind `json:"found,omitempty"`  // the first thing that is wrong
+	Counts     *audit.Commitment `json:"counts,omitempty"` // ScopeSince, where nothing is wrong
+}
+
+// VerificationFind is the first thing that is wrong, and where.
+type VerificationFind struct {
+	Seq    int64  `json:"seq"`
+	Reason string `json:"reason"`
+}
+
+// LogVerification reads what the verifications have come to.
+func (s *Store) LogVerification(ctx context.Context) (v LogVerification, err error) {
+	rows, err := s.query.Query(ctx, `
+SELECT scope, verified, coalesce(progress::text, '{}'), began_at, ended_at, ok_at, fault_seq, fault_reason, fault_at, now(), (SELECT coalesce(max(size), 0) FROM log_checkpoint)
+FROM log_verification`)
+	if err != nil {
+		return v, unavailable("read the state of verification", err)
+	}
+	var scope, progress string
+	var began, ended, ok, faultAt pgtype.Timestamptz
+	var seq *int64
+	var reason *string
+	var verified int64
+	_, err = pgx.ForEachRow(rows, []any{&scope, &verified, &progress, &began, &ended, &ok, &seq, &reason, &faultAt, &v.Now, &v.Size}, func() error {
+		state := &v.Since
+		if scope == ScopeWhole {
+			state = &v.Whole
+		}
+		*state = ScopeState{Verified: verified, EndedAt: fromTime(ended), OKAt: fromTime(ok), BeganAt: fromTime(began), FaultAt: fromTime(faultAt)}
+		if seq != nil && reason != nil {
+			state.Fault = &audit.Fault{Seq: *seq, Reason: *reason}
+		}
+		return json.Unmarshal([]byte(progress), &state.walk)
+	})
+	if err != nil {
+		return v, unavailable("read the state of verification", err)
+	}
+	return v, nil
+}
+
+// VerifySince verifies what was sealed since it did so last, up to so many entries, and records what it found in the
+// history, together with the counts of each client. It answers nil when nothing was sealed, or nothing but entries about
+// verifications: those are left for the next time, and nothing is written. Only one replica at a time may be at it
+// (InTurn). An error means that the log could not be looked at.
+func (s *Store) VerifySince(ctx context.Context, key ed25519.PublicKey, most int64) (*VerificationRecord, error) {
+	began := time.Now()
+	state, err := s.LogVerification(ctx)
+	if err != nil {
+		return nil, err
+	}
+	from := state.Since.Verified
+	to, err := s.checkpointAfter(ctx, from, most)
+	if err != nil {
+		return nil, err
+	}
+	if to == 0 {
+		return nil, s.verifiedNothing(ctx)
+	}
+	var counter audit.Counter
+	others := 0
+	p := partOfLog{key: key, from: audit.Progress{Size: from}, to: to, sealed: func(e *audit.Entry, leaf audit.Hash) {
+		if e.ClientID != nil {
+			counter.Add(*e.ClientID, leaf)
+		}
+		if e.Kind != entryVerification {
+			others++
+		}
+	}}
+	r := &VerificationRecord{System: s.system(), Scope: ScopeSince, From: from, To: to}
+	verdict, _, err := s.verifyPart(ctx, p)
+	if err := r.judge(verdict, err); err != nil {
+		return nil, unavailable("verify the log", err)
+	}
+	if r.Found == nil && others == 0 && r.Removed == 0 {
+		return nil, s.verifiedNothing(ctx)
+	}
+	r.TookMillis = time.Since(began).Milliseconds()
+	if err := s.recordSince(ctx, r, counter.Counts()); err != nil {
+		return nil, unavailable("record the verification", err)
+	}
+	return r, nil
+}
+
+// judge takes what a verification came to. An error that is no fault is returned.
+func (r *VerificationRecord) judge(v audit.Verdict, err error) error {
+	var fault *audit.Fault
+	switch {
+	case errors.As(err, &fault):
+		r.Found = &VerificationFind{fault.Seq, fault.Reason}
+	case err != nil:
+		return err
+	default:
+		r.Root, r.Removed = v.Root.String(), v.Removed
+	}
+	return nil
+}
+
+// verifiedNothing notes that there was nothing to verify.
+func (s *Store) verifiedNothing(ctx context.Context) error {
+	if _, err := s.query.Exec(ctx, "UPDATE log_verification SET ended_at = now(), ok_at = now() WHERE scope = 'since'"); err != nil {
+		return unavailable("note the verification", err)
+	}
+	return nil
+}
+
+// recordSince writes entry, counts and state in one transaction.
+func (s *Store) recordSince(ctx context.Context, r *VerificationRecord, counts audit.Counts) error {
+	return pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+		id := NewID().String()
+		if r.Found == nil {
+			previous, err := previousCounts(ctx, tx)
+			if err != nil {
+				return err
+			}
+			r.Counts = &audit.Commitment{From: r.From, To: r.To, Clients: int64(len(counts)), Root: counts.Root().String(), Previous: previous}
+			_, err = tx.Exec(ctx, "INSERT INTO log_count (to_seq, from_seq, entry, clients) VALUES ($1, $2, $3, $4)", r.To, r.From, id, counts.Marshal())
+			if err != nil {
+				return err
+			}
+		}
+		if err := insertVerification(ctx, tx, id, r); err != nil {
+			return err
+		}
+		if r.Found == nil {
+			_, err := tx.Exec(ctx, "UPDATE log_verification SET verified = $1, ended_at = now(), ok_at = now() WHERE scope = 'since'", r.To)
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE log_verification SET verified = $1, ended_at = now(), fault_seq = $2, fault_reason = $3, fault_at = now() WHERE scope = 'since'`,
+			r.To, r.Found.Seq, r.Found.Reason)
+		return err
+	})
+}
+
+func insertVerification(ctx context.Context, tx pgx.Tx, id string, r *VerificationRecord) error {
+	text, err := facts(r)
+	if err != nil {
+		return err
+	}
+	outcome := "ok"
+	if r.Found != nil {
+		outcome = "bad"
+	}
+	_, err = tx.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", id, entryVerification, outcome, text)
+	return err
+}
+
+// previousCounts is the position of the newest entry with counts; nil when there is none, or it is not sealed yet.
+func previousCounts(ctx context.Context, q querier) (*int64, error) {
+	var at cursor
+	err := q.QueryRow(ctx, "SELECT xid, entry FROM log_count ORDER BY to_seq DESC LIMIT 1").Scan(&at.xid, (*[16]byte)(&at.id))
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var size int64
+	if err := q.QueryRow(ctx, "SELECT coalesce(max(size), 0) FROM log_checkpoint").Scan(&size); err != nil {
+		return nil, err
+	}
+	found, err := findPositions(ctx, q, []audit.Entry{{XID: at.xid, ID: at.id}}, size)
+	if err != nil || found[0] == nil {
+		return nil, err
+	}
+	return &found[0].seq, nil
+}
+
+// VerifyWhole goes on with the verification of the whole log, or begins one, by one part of so many entries; it answers what it found once
+// the end is reached, and records it in the history. more tells that another part can be verified at once. Progress is
+// kept in the database, so that a restart costs one part at most. Only one replica at a time may be at it (InTurn).
+func (s *Store) VerifyWhole(ctx context.Context, key ed25519.PublicKey, part int64) (r *VerificationRecord, more bool, err error) {
+	state, err := s.LogVerification(ctx)
+	if err != nil || state.Size == 0 {
+		return nil, false, err
+	}
+	walk := state.Whole.walk
+	if state.Whole.BeganAt.IsZero() {
+		walk = walkState{}
+		if err := s.keepWalk(ctx, &walk); err != nil {
+			return nil, false, err
+		}
+		state.Whole.BeganAt = state.Now
+	}
+	r = &VerificationRecord{System: s.system(), Scope: ScopeWhole, To: state.Size}
+	to, err := s.checkpointAfter(ctx, walk.Size, part)
+	if err != nil {
+		return nil, false, err
+	}
+	verdict, v, err := s.verifyPart(ctx, partOfLog{key: key, from: walk.Progress, to: max(to, walk.Size)})
+	if err == nil {
+		if verdict.Removed > walk.Removals() {
+			walk.MissingAt = state.Now
+		}
+		walk.Progress = v.Progress()
+		if walk.Size < state.Size {
+			return nil, true, s.keepWalk(ctx, &walk)
+		}
+		if verdict, err = v.Finish(); err != nil && state.Now.Sub(walk.MissingAt) < removalGrace {
+			return nil, false, s.keepWalk(ctx, &walk) // the entry about the removal may not be sealed yet
+		}
+		r.To = walk.Size
+	}
+	if err := r.judge(verdict, err); err != nil {
+		return nil, false, unavailable("verify the log", err)
+	}
+	r.TookMillis = state.Now.Sub(state.Whole.BeganAt).Milliseconds()
+	if err := s.recordWhole(ctx, r); err != nil {
+		return nil, false, unavailable("record the verification", err)
+	}
+	return r, false, nil
+}
+
+// keepWalk stores how far the walk has come.
+func (s *Store) keepWalk(ctx context.Context, walk *walkState) error {
+	text, err := facts(walk)
+	if err != nil {
+		return err
+	}
+	_, err = s.query.Exec(ctx, "UPDATE log_verification SET progress = $1::jsonb, began_at = coalesce(began_at, now()) WHERE scope = 'whole'", text)
+	if err != nil {
+		return unavailable("keep the progress of the verification", err)
+	}
+	return nil
+}
+
+// recordWhole writes entry and state in one transaction. One that finds nothing wrong supersedes what was found before it
+// began.
+func (s *Store) recordWhole(ctx context.Context, r *VerificationRecord) error {
+	return pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+		if err := insertVerification(ctx, tx, NewID().String(), r); err != nil {
+			return err
+		}
+		const ended = "UPDATE log_verification SET verified = $1, progress = NULL, began_at = NULL, ended_at = now(), "
+		if r.Found != nil {
+			_, err := tx.Exec(ctx, ended+"fault_seq = $2, fault_reason = $3, fault_at = now() WHERE scope = 'whole'", r.To, r.Found.Seq, r.Found.Reason)
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE log_verification SET fault_seq = NULL, fault_reason = NULL, fault_at = NULL
+WHERE fault_at < (SELECT began_at FROM log_verification WHERE scope = 'whole')`)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, ended+"ok_at = now() WHERE scope = 'whole'", r.To)
+		return err
+	})
+}
+
+// checkpointAfter is the size of the largest checkpoint that covers at most so many entries more than a size, or of the
+// next one where that covers more already; 0: there is none.
+func (s *Store) checkpointAfter(ctx context.Context, size, most int64) (next int64, err error) {
+	err = s.query.QueryRow(ctx, `SELECT coalesce((SELECT max(size) FROM log_checkpoint WHERE size > $1 AND size <= $1 + $2), (SELECT min(size) FROM log_checkpoint WHERE size > $1), 0)`,
+		size, most).Scan(&next)
+	if err != nil {
+		return 0, unavailable("find the next checkpoint", err)
+	}
+	return next, nil
+}
+
+// partOfLog is the part of the log that one walk verifies: from one checkpoint to another.
+type partOfLog struct {
+	key    ed25519.PublicKey
+	from   audit.Progress
+	to     int64
+	sealed func(e *audit.Entry, leaf audit.Hash)
+}
+
+// verifyPart walks through a part of the log, in short windows with a rest after each. The tree at its beginning is made
+// of what is stored and must have the root that was signed. What is wrong is an *audit.Fault.
+func (s *Store) verifyPart(ctx context.Context, p partOfLog) (verdict audit.Verdict, v *audit.Verifier, err error) {
+	w := &verification{db: s.query, key: p.key, last: before, end: p.to, gentle: true, sealed: p.sealed, v: audit.Resume(p.from, &audit.Range{})}
+	if err := w.registered(ctx); err != nil {
+		return verdict, nil, err
+	}
+	if p.from.Size > 0 {
+		if err := w.window(ctx, func(q querier) error { return w.resume(ctx, q, p.from) }); err != nil {
+			return verdict, nil, err
+		}
+	}
+	if p.to > p.from.Size {
+		if err := w.walk(ctx); err != nil {
+			return verdict, nil, err
+		}
+	}
+	verdict, err = w.v.FinishPart()
+	return verdict, w.v, err
+}
+
+// resume rebuilds the tree at the beginning of a part, and compares it with the checkpoint there.
+func (w *verification) resume(ctx context.Context, q querier, from audit.Progress) error {
+	fault := func(reason string, args ...any) error {
+		return &audit.Fault{Seq: from.Size - 1, Reason: fmt.Sprintf(reason, args...)}
+	}
+	var signed string
+	err := q.QueryRow(ctx, "SELECT note FROM log_checkpoint WHERE size = $1", from.Size).Scan(&signed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fault("the checkpoint of %d entries is not in the database any more", from.Size)
+	}
+	if err != nil {
+		return err
+	}
+	c, err := audit.OpenCheckpoint([]byte(signed), w.key)
+	if err != nil {
+		return fault("the checkpoint of %d entries: %v", from.Size, err)
+	}
+	tree, err := audit.ReadRange(stored{ctx, q}, from.Size)
+	if errors.Is(err, errGap) {
+		return fault("the stored tree of %d entries has gaps: %v", from.Size, err)
+	}
+	if err != nil {
+		return err
+	}
+	if c.Size != from.Size || tree.Root() != c.Root {
+		return fault("the stored tree of %d entries is not what was signed at %s", from.Size, c.At)
+	}
+	positions, err := readPositions(ctx, q, from.Size-1, 1)
+	if err != nil {
+		return err
+	}
+	if len(positions) != 1 || positions[0].seq != from.Size-1 {
+		return fault("its position is missing")
+	}
+	w.last, w.v = positions[0].at, audit.Resume(from, tree)
+	return nil
+}
