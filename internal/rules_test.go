@@ -63,6 +63,7 @@ var packages = map[string]place{
 
 	"internal/evidence": {"2: exports, proofs and dossiers of the sealed log", floor0},
 	"internal/spool":    {"2: polls kept on disk while the database is slow", floor0},
+	"internal/receipt":  {"2: first receipts of refused changes, kept until the history has them", floor0},
 
 	"internal/api": {"3: faces for machines", append(floor0, "internal/intake", "internal/dispatch", "internal/webhook",
 		"internal/registry", "internal/watch", "internal/spool", "internal/evidence", "internal/mtls", "internal/jws", "openapi")},

@@ -146,6 +146,7 @@ func (b *breachWriter) formats(format string) (write func(*notice.Timing) error,
 		_ = b.table.Write([]string{ // its error stays and is asked for in the end
 			"notificationId", "changeId", "clientId", "kind", "resourceId", "state", "occurredAt", "receivedAt", "decidedAt", "attempt", "interactionId", "startedAt",
 			"sinceEventMicros", "sinceReceiptMicros", "sinceFailureMicros", "fromEvent", "fromReceipt", "fromFailure", "cause",
+			"firstReceivedAt", "refusals", "refusedFor",
 		})
 		return b.csv, func(*notice.ClockReport) error { b.table.Flush(); return b.table.Error() }
 	case "json":
@@ -177,6 +178,7 @@ func (b *breachWriter) csv(t *notice.Timing) error {
 			t.Notification.String(), t.ChangeID.String(), neutral(string(t.Client)), t.Kind.String(), neutral(t.ResourceID), string(t.State), moment(t.OccurredAt),
 			moment(t.ReceivedAt), moment(t.DecidedAt), strconv.Itoa(n), interaction, started, since[0], since[1], since[2],
 			string(verdicts[0]), string(verdicts[1]), string(verdicts[2]), string(cause),
+			moment(t.FirstAt), strconv.FormatInt(t.Refusals, 10), t.RefusedFor,
 		})
 	}
 	micros := func(m notice.Micros) string { return strconv.FormatInt(int64(m), 10) }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/stage"
 )
@@ -85,6 +86,7 @@ func TestWhatAMappingCouldNotMapIsToldOnceItIsCorrected(t *testing.T) {
 	for _, c := range f.openCases() {
 		require.Equal(t, []string{"mockbank", id}, []string{c.Source, c.ResourceID}, "a case has the resource's id where that can be told")
 	}
+	putAside := time.Now()
 	require.Empty(t, told(f.alfa)[id])
 	var counts map[string]any
 	f.act("reapply", &counts)
@@ -93,9 +95,14 @@ func TestWhatAMappingCouldNotMapIsToldOnceItIsCorrected(t *testing.T) {
 	require.NoError(t, os.WriteFile(f.mapping, good, 0o600))
 	require.NoError(t, f.replica.Stop())
 	f.start()
+	f.until("the rule's 1.5 s are over", 10*time.Second, func() bool { return time.Since(putAside) > 2*notice.FirstWithin })
 	f.act("reapply", &counts)
 	require.EqualValues(t, 4, counts["applied"], counts)
 	f.compare(nil)
+	total, breaches := f.account()
+	require.Positive(t, total.Late)
+	require.Equal(t, map[notice.Delay]int64{notice.DelayQuarantine: total.Late}, total.LateBy, "our mapping was wrong, and the core in time: %+v", breaches)
+	require.Equal(t, total.Late, total.LateOurs)
 }
 
 // TestATableThatNoLongerFitsStopsAlone renames a column of the core's payments under our feet.

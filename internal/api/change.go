@@ -12,6 +12,28 @@ import (
 // acceptWithin bounds how long one change may wait for its commit; intake gives up on its own well before.
 const acceptWithin = 10 * time.Second
 
+// changesPath is where changes come in.
+const changesPath = "/internal/v1/changes"
+
+// TakesChanges tells whether a request brings changes.
+func TakesChanges(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.URL.Path == changesPath
+}
+
+// refuse answers with an error. When a request with changes is refused by our fault before any of it was handed to
+// intake, nobody will know which changes came: that is remembered.
+func (in *Internal) refuse(x *exchange, err error) {
+	if in.cfg.Unread != nil && !x.heard && TakesChanges(x.r) {
+		switch f := faultOf(err); {
+		case in.draining.Err() != nil && f.status >= http.StatusInternalServerError:
+			in.cfg.Unread("draining")
+		case f.status >= http.StatusInternalServerError:
+			in.cfg.Unread("unread")
+		}
+	}
+	refuse(x, err)
+}
+
 // postChanges takes one change, or a stream of them (contract, "Changes in").
 func (in *Internal) postChanges(x *exchange) error {
 	media, err := x.mediaType(typeJSON, typeNDJSON)
@@ -34,6 +56,7 @@ func (in *Internal) accept(x *exchange, line []byte, from intake.Origin) error {
 	from.Address = x.r.RemoteAddr
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), acceptWithin)
 	defer cancel()
+	x.heard = true
 	a, err := in.changes.Accept(ctx, line, from)
 	if err != nil {
 		return err

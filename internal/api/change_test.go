@@ -14,8 +14,6 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-const changesPath = "/internal/v1/changes"
-
 func TestOneChangeIsAnsweredAfterItsCommit(t *testing.T) {
 	w := newWorld(t)
 	told := w.ask("POST", changesPath, "ingest", payment("p1", 1, "ACSC"), "Content-Type: application/json; charset=UTF-8")

@@ -46,6 +46,7 @@ type exchange struct {
 	who   jws.Principal
 	began time.Time
 	read  bool        // the body, to its end
+	heard bool        // changes in it were handed to intake
 	notes []slog.Attr // what a handler adds to the access log
 }
 

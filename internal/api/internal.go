@@ -35,6 +35,8 @@ type Changes interface {
 	Accept(ctx context.Context, line []byte, from intake.Origin) (intake.Answer, error)
 	// Submit is Accept for streams: it waits for room and not for the commit.
 	Submit(ctx context.Context, line []byte, from intake.Origin) (*intake.Pending, error)
+	// Unstored leaves a trace of a line that was read and is answered 503 without being submitted.
+	Unstored(line []byte, from intake.Origin)
 }
 
 // History reads what happened; *store.Store does. An error that knows NotFound() bool and answers true means that there is no such thing.
@@ -70,12 +72,14 @@ type InternalConfig struct {
 	Holds      Holds
 	Readings   Readings
 
-	Sources       Sources      // what is followed; nil: nothing is
-	Clock         Clock        // nil: nothing is known of times
-	Calendar      Calendar     // of certificates; nil: there is none to show
-	ResendEnabled bool         // D-4: off by default
-	Observer      Observer     // nil allowed
-	Log           *slog.Logger // nil: discarded
+	Sources       Sources  // what is followed; nil: nothing is
+	Clock         Clock    // nil: nothing is known of times
+	Calendar      Calendar // of certificates; nil: there is none to show
+	ResendEnabled bool     // D-4: off by default
+
+	Unread   func(why string) // told of each request with changes that is refused before it is read; nil: nobody
+	Observer Observer         // nil allowed
+	Log      *slog.Logger     // nil: discarded
 
 	Idle        time.Duration // how long a stream may stand still, in either direction (default 60 s)
 	SearchLimit time.Duration // how long one search may take (default 2 s)
@@ -116,7 +120,7 @@ func NewInternal(c InternalConfig) *Internal {
 	}
 	in.repeated.seen = map[string]*repeat{}
 	in.draining, in.drain = context.WithCancel(context.Background())
-	in.face.admit, in.face.refuse = in.admit, refuse
+	in.face.admit, in.face.refuse = in.admit, in.refuse
 	in.handler = in.face.router(in.routes())
 	return in
 }
@@ -126,7 +130,7 @@ func (in *Internal) routes() []route {
 	reading := []string{roleOperator, roleAuditor}
 	registrations := []string{roleRegistrar, roleOperator, roleAuditor}
 	return append(append(in.auditRoutes(), in.clockRoutes()...), []route{
-		{http.MethodPost, "/internal/v1/changes", []string{roleIngest}, in.postChanges},
+		{http.MethodPost, changesPath, []string{roleIngest}, in.postChanges},
 
 		{http.MethodGet, "/internal/v1/initiators", registrations, in.listInitiators},
 		{http.MethodPut, "/internal/v1/initiators/{clientId}", []string{roleRegistrar}, in.putInitiator},

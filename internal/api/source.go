@@ -254,7 +254,7 @@ const whyRegistered = "mapped again and registered"
 // remap gives the line of a case: the one kept, or what the mapping makes of the record kept. No line: it is registered
 // now, cannot be mapped, or is passed over where nothing is wrong with it.
 func (in *Internal) remap(ctx context.Context, c *notice.Case, actor string) ([]byte, remapped, error) {
-	from := remapped{Origin: intake.Origin{Source: "quarantine", Actor: actor, Quarantine: c.ID}}
+	from := remapped{Origin: intake.Origin{Source: "quarantine", Actor: actor, Quarantine: c.ID, FirstAt: c.FirstAt}}
 	if in.cfg.Sources == nil {
 		return c.Line, from, nil
 	}

@@ -55,6 +55,7 @@ func (in *Internal) stream(x *exchange) error {
 	if in.draining.Err() != nil {
 		return errUnavailable
 	}
+	x.heard = true
 	rc := http.NewResponseController(x.w)
 	if err := rc.EnableFullDuplex(); err != nil {
 		return err
@@ -177,6 +178,7 @@ func (s *stream) submit(number int, text []byte, over bool) bool {
 		return true
 	case s.refusing.Load():
 		l.err = errUnavailable
+		s.in.changes.Unstored(bytes.Clone(text), s.from)
 	default:
 		l.pending, l.err = s.in.changes.Submit(s.ctx, bytes.Clone(text), s.from)
 		if s.ctx.Err() != nil {

@@ -112,7 +112,11 @@ func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]n
 	for i := range found {
 		facts[i] = fact(found[i].Entry)
 	}
-	records, err := notice.RecordsOf(facts)
+	unheard, err := log.Unheard(ctx, facts[0].At.Add(-unheardAround), facts[len(facts)-1].At.Add(unheardAround))
+	if err != nil {
+		return nil, err
+	}
+	records, err := notice.RecordsOf(append(facts, unheard...))
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +132,10 @@ func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]n
 	}
 	return out, nil
 }
+
+// unheardAround is how far from a resource's entries periods without receipts are looked for: one is recorded after it is
+// over, when the database is back.
+const unheardAround = 31 * 24 * time.Hour
 
 // fact is an entry in the words of the rules.
 func fact(e *audit.Entry) notice.Fact {

@@ -13,6 +13,7 @@ var dossierWords = map[string]map[string]string{
 		"root": "Raiz", "position": "Posição", "time": "Instante (UTC)", "event": "Evento", "outcome": "Resultado", "details": "Detalhes", "checkpoint": "Ponto de verificação assinado",
 		"proof":  "Cada linha foi conferida com o ponto de verificação abaixo. A posição permite prová-la a terceiros: arauto audit proof POSIÇÃO.",
 		"change": "mudança", "decision": "nova decisão", "duplicate": "mudança repetida", "conflict": "mudança conflitante", "quarantined": "mudança em quarentena",
+		"unavailable": "indisponíveis", "busy": "ocupados", "behind": "fila atrasada",
 		"attempt": "tentativa iniciada", "result": "tentativa encerrada", "late-result": "fim tardio de tentativa", "cancelled": "cancelada", "resend": "reenvio manual",
 		"poll": "consulta da iniciadora", "applied": "aplicada", "superseded": "substituída", "delivered": "entregue", "delivered-nonconformant": "entregue, resposta fora do padrão",
 		"refused": "recusada", "redirected": "redirecionada", "timeout": "tempo esgotado", "connect-error": "falha de conexão", "tls-error": "falha de TLS",

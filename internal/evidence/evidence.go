@@ -27,6 +27,8 @@ type Log interface {
 	Prove(ctx context.Context, seq int64) ([]audit.Hash, error)
 	// Quiet lists stretches between two instants in which nothing was committed that is in the log.
 	Quiet(ctx context.Context, from, to time.Time) ([]notice.Quiet, error)
+	// Unheard are the entries in the log, between two instants, that name periods of which receipts are unknown.
+	Unheard(ctx context.Context, from, to time.Time) ([]notice.Fact, error)
 	// Checkpoints are all signed notes up to the head's, that one last.
 	Checkpoints(ctx context.Context) ([][]byte, error)
 }

@@ -83,6 +83,7 @@ func (g *Gateway) measure(ctx context.Context) error {
 	for pool, n := range g.store.Pools() {
 		g.metrics.pool.WithLabelValues(pool).Set(float64(n[0]))
 	}
+	g.metrics.receipts.Set(float64(g.receipts.Waiting()))
 	b, err := g.store.Backlog(ctx)
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ import (
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/receipt"
 	"github.com/arauto/arauto/internal/registry"
 	"github.com/arauto/arauto/internal/spool"
 	"github.com/arauto/arauto/internal/store"
@@ -57,6 +58,7 @@ type Gateway struct {
 
 	internal  *api.Internal
 	polls     *spool.Spool
+	receipts  *receipt.Book // changes that came and were not stored
 	trust     *trust
 	sealer    *sealer    // proves the history
 	seen      *receivers // certificates of initiators' endpoints
@@ -113,6 +115,9 @@ func New(ctx context.Context, cfg *Config, version string, log *slog.Logger) (*G
 		return nil, &ConfigError{[]string{fmt.Sprintf("database.url (ARAUTO_DATABASE_URL): %v", err)}}
 	}
 	if err := g.wire(); err != nil {
+		if g.receipts != nil {
+			_ = g.receipts.Close() // what it holds is in its file
+		}
 		g.store.Close()
 		return nil, err
 	}
@@ -139,9 +144,12 @@ func (g *Gateway) wire() error {
 	if err != nil {
 		return err
 	}
+	if g.receipts, err = g.openReceipts(); err != nil {
+		return &ConfigError{[]string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
+	}
 	optional, _ := parseKinds(cfg.Announce.DirectAuthorised) // judged by Check
 	g.intake = intake.New(intake.Config{
-		Store: g.store, Schema: schemas, NewID: store.NewID, Observer: g.metrics, Log: g.log,
+		Store: g.store, Schema: schemas, NewID: store.NewID, Observer: g.metrics, Traces: g.receipts, Log: g.log,
 		Wake:               func(client notice.ClientID, at time.Time) { g.dispatcher.WakeIn(client, time.Until(at)) },
 		Behind:             g.dispatcher.Behind,
 		OptionalAuthorised: optional, Timers: cfg.timed(), MaxInFlight: cfg.Ingest.MaxInFlight,
@@ -248,6 +256,9 @@ func (g *Gateway) Start(ctx context.Context) error {
 		l.server.Handler = l.farewell(l.server.Handler)
 		open := g.metrics.accepted.WithLabelValues(l.name)
 		l.limit.open, l.limit.turned = func(n int) { open.Set(float64(n)) }, g.metrics.turned.WithLabelValues(l.name).Inc
+		if l.name == "internal" {
+			l.limit.cut = func() { g.receipts.Unread("connections") }
+		}
 		g.log.Info("listening", "listener", l.name, "address", n.Addr().String(), "tls", l.server.TLSConfig != nil)
 	}
 	g.run("dispatch", func() {
@@ -257,6 +268,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	})
 	g.run("intake", func() { g.intake.Run(g.chores) })
 	g.run("polls", func() { g.polls.Run(g.chores) })
+	g.run("receipts", func() { g.receipts.Run(g.chores) })
 	g.run("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) })
 	g.runSources()
 	g.run("seal", func() { g.sealer.run(g.chores) })
@@ -362,6 +374,9 @@ func (g *Gateway) Stop() {
 		g.end() // intake stores what was accepted and ends; chores end
 		g.waitLoops(ctx)
 		g.sender.Close()
+		if err := g.receipts.Close(); err != nil {
+			g.log.Error("refused changes that are not recorded yet were not kept well", "error", err)
+		}
 		if err := g.polls.Close(); err != nil {
 			g.log.Error("the spool of polls did not close well", "error", err)
 		}

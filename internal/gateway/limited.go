@@ -20,6 +20,7 @@ type limited struct {
 	evict  bool        // the oldest makes room for the newest
 	open   func(n int) // told how many there are
 	turned func()      // told of each that is over the limit
+	cut    func()      // told of each that is closed before anything was read of it; nil: nobody
 
 	last chan struct{} // capacity 1: told when the last guest has left; nil: nobody asks
 
@@ -47,6 +48,9 @@ func (c *limited) Accept() (net.Conn, error) {
 		g, gone := c.admit(conn)
 		if gone != nil {
 			c.turned()
+			if c.cut != nil {
+				c.cut()
+			}
 			cut(gone)
 		}
 		if g != nil {
@@ -140,8 +144,9 @@ func (c *limited) wait(ctx context.Context) {
 
 type beyondKey struct{}
 
-// turnAway makes a server answer 503 on connections beyond its limit, before anything is asked of them.
-func turnAway(server *http.Server) {
+// turnAway makes a server answer 503 on connections beyond its limit, before anything is asked of them. each is told of
+// every such request.
+func turnAway(server *http.Server, each func(*http.Request)) {
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		if secured, ok := conn.(*tls.Conn); ok {
 			conn = secured.NetConn()
@@ -157,6 +162,7 @@ func turnAway(server *http.Server) {
 			next.ServeHTTP(w, r)
 			return
 		}
+		each(r)
 		h := w.Header()
 		h.Set("Content-Type", "application/json")
 		h.Set("Retry-After", "1")

@@ -41,7 +41,7 @@ func crowded(t *testing.T, l *limited) *crowd {
 	c := &crowd{limited: l}
 	l.open, l.turned = func(n int) { c.open.Store(int64(n)) }, func() { c.turned.Add(1) }
 	server := api.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }), nil, slog.New(slog.DiscardHandler))
-	turnAway(server)
+	turnAway(server, func(*http.Request) {})
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close(); <-ended })

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"strconv"
 	"syscall"
 	"time"
@@ -14,7 +15,9 @@ import (
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/receipt"
 	"github.com/arauto/arauto/internal/spool"
+	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/openapi"
 )
 
@@ -25,6 +28,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		Tokens: g.trust.bearer(cfg), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
 		Audited: audited{g.store}, Exports: g.store, Holds: g.store, Readings: g.store, Clock: g.store,
 		Sources: g.sources, Calendar: calendar{g.trust, g.seen}, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
+		Unread: g.receipts.Unread,
 	})
 	var config *tls.Config
 	if g.trust.internal != nil {
@@ -32,7 +36,11 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	}
 	internal := api.NewServer(withDocs(g.internal), config, g.log)
 	internal.Addr = cfg.Internal.Addr
-	turnAway(internal)
+	turnAway(internal, func(r *http.Request) {
+		if api.TakesChanges(r) {
+			g.receipts.Unread("connections")
+		}
+	})
 
 	polls, err := g.openSpool()
 	if err != nil {
@@ -73,17 +81,31 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 // spools is how many replicas may share one state folder.
 const spools = 64
 
-// openSpool takes the first spool below the state folder that no other replica holds: replicas on one machine need no
-// setting that tells them apart (contract, "Listeners").
+// openSpool takes the first spool below the state folder that no other replica holds.
 func (g *Gateway) openSpool() (*spool.Spool, error) {
+	return firstFree("spool", func(name string) (*spool.Spool, error) {
+		return spool.Open(spool.Config{Store: g.store, Dir: g.cfg.file(name), Log: g.log, Observer: pollMetrics{g.metrics}})
+	})
+}
+
+// openReceipts does the same for what is remembered of refused changes.
+func (g *Gateway) openReceipts() (*receipt.Book, error) {
+	return firstFree("receipts", func(name string) (*receipt.Book, error) {
+		return receipt.Open(receipt.Config{Store: g.store, Dir: g.cfg.file(name), NewID: store.NewID, Log: g.log, Observer: g.metrics})
+	})
+}
+
+// firstFree opens the first of the folders name, name-2, … that no other replica holds: replicas on one machine need no
+// setting that tells them apart (contract, "Listeners").
+func firstFree[T any](name string, open func(name string) (T, error)) (T, error) {
 	for n := 1; ; n++ {
-		name := "spool"
+		folder := name
 		if n > 1 {
-			name = fmt.Sprintf("spool-%d", n)
+			folder = fmt.Sprintf("%s-%d", name, n)
 		}
-		s, err := spool.Open(spool.Config{Store: g.store, Dir: g.cfg.file(name), Log: g.log, Observer: pollMetrics{g.metrics}})
+		taken, err := open(folder)
 		if n == spools || !errors.Is(err, syscall.EWOULDBLOCK) {
-			return s, err
+			return taken, err
 		}
 	}
 }

@@ -25,6 +25,8 @@ type metrics struct {
 	commitSeconds prometheus.Histogram
 	commitSize    prometheus.Histogram
 	refused       *prometheus.CounterVec
+	unheard       *prometheus.CounterVec
+	receipts      prometheus.Gauge
 
 	attempts       *prometheus.CounterVec
 	attemptSeconds *prometheus.HistogramVec
@@ -98,6 +100,8 @@ func newMetrics(version string) *metrics {
 	m.commitSeconds = one(histogram("intake_commit_seconds", "One shared commit of changes.", delays))
 	m.commitSize = one(histogram("intake_commit_changes", "Changes in one shared commit.", []float64{1, 2, 5, 10, 20, 50, 100, 200}))
 	m.refused = counter("changes_refused_total", "Changes answered 503.", "why")
+	m.unheard = counter("receipts_unknown_total", "Requests with changes that were refused before they were read, or whose receipt could not be remembered.", "why")
+	m.receipts = gauge("refused_changes_waiting", "Refused changes of this replica whose first receipt is not in the history yet.").WithLabelValues()
 	m.attempts = counter("attempts_total", "Attempts ended, by number, outcome and class of the answer.", "number", "outcome", "status")
 	m.attemptSeconds = histogram("attempt_seconds", "Duration of an attempt, by outcome.", delays, "outcome")
 	m.firstDelay = one(histogram("first_attempt_delay_seconds", "From the instant a first attempt was due to its claim, by the database's clock.", delays))
@@ -167,6 +171,9 @@ func (m *metrics) Committed(changes int, took time.Duration, err error) {
 
 // Refused implements intake.Observer.
 func (m *metrics) Refused(why string) { m.refused.WithLabelValues(why).Inc() }
+
+// Unheard implements receipt.Observer.
+func (m *metrics) Unheard(why string) { m.unheard.WithLabelValues(why).Inc() }
 
 // Claimed implements dispatch.Observer.
 func (m *metrics) Claimed(took time.Duration, _, _ int, got []notice.Attempt, err error) {

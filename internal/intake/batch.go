@@ -158,6 +158,7 @@ func passes(err error) bool {
 
 func (in *Intake) refuse(p *Pending, err error) {
 	in.log.Error("change not stored", "kind", p.change.Kind, "resource", p.change.ResourceID, "revision", p.change.Revision, "error", err)
+	in.refused(p.change, notice.RefusedUnavailable)
 	p.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	if !passes(err) {
 		p.err = fmt.Errorf("%w: %w", ErrAlone, p.err)

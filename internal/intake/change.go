@@ -22,6 +22,9 @@ type Origin struct {
 	Actor      string    // who handed it in, such as a token's subject
 	Address    string    // address and port it came from; "" where it came over no connection of ours
 	Quarantine notice.ID // the case being applied, zero otherwise
+	FirstAt    time.Time // the first receipt of that case, by the database's clock; zero otherwise
+	// CommittedAt is when the origin of a followed source committed it, by the origin's clock; zero: unknown, or it is no source.
+	CommittedAt time.Time
 	// Keep gives what goes to quarantine instead of the line: the record a source made it from. It is asked for only if the
 	// change goes there, and gives the same bytes whenever it is asked; nil: the line.
 	Keep func() []byte
@@ -81,7 +84,7 @@ func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *not
 	}
 	c := &notice.Change{
 		ID: in.newID(), Source: from.Source, Actor: from.Actor, Address: from.Address, Quarantine: from.Quarantine, Line: line, Document: m.raw, Cause: ofb.Holder,
-		ReceivedAt: now,
+		ReceivedAt: now, FirstAt: from.FirstAt, CommittedAt: from.CommittedAt,
 	}
 	r.identity(c)
 	r.revision(c)

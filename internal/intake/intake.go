@@ -44,6 +44,13 @@ type Observer interface {
 	Refused(why string)
 }
 
+// Traces remembers changes that reached us and were not stored: the rule's clock runs from their first receipt. Refused must
+// be quick, safe for concurrent use, and must not keep c.
+type Traces interface {
+	// Refused reports a change that was not stored, and why: one of notice.RefusedUnavailable, RefusedBusy, RefusedBehind.
+	Refused(c *notice.Change, why string)
+}
+
 // Config of an Intake. Store and Schema are required.
 type Config struct {
 	Store    Store
@@ -52,6 +59,7 @@ type Config struct {
 	Wake     func(notice.ClientID, time.Time)    // a notification of this client falls due then; a hint, nil allowed
 	Behind   func(notice.ClientID) time.Duration // how late a client's first attempts are for want of capacity; nil: never
 	Observer Observer                            // nil allowed
+	Traces   Traces                              // told of each change that was not stored; nil: nobody
 	Log      *slog.Logger                        // nil: discarded
 
 	OptionalAuthorised []ofb.Kind // kinds whose direct AUTHORISED is announced (D-6); none by default
@@ -90,6 +98,7 @@ type Intake struct {
 	newID    func() notice.ID
 	wake     func(notice.ClientID, time.Time)
 	observer Observer
+	traces   Traces
 	log      *slog.Logger
 	optional map[ofb.Kind]bool
 	timed    map[ofb.Kind]bool
@@ -133,7 +142,7 @@ func New(c Config) *Intake {
 		c.Wake = func(notice.ClientID, time.Time) {}
 	}
 	in := &Intake{
-		store: c.Store, schema: c.Schema, newID: c.NewID, wake: c.Wake, observer: c.Observer, log: c.Log, cfg: c,
+		store: c.Store, schema: c.Schema, newID: c.NewID, wake: c.Wake, observer: c.Observer, traces: c.Traces, log: c.Log, cfg: c,
 		optional: map[ofb.Kind]bool{}, timed: map[ofb.Kind]bool{}, busy: map[notice.Key]bool{},
 		room: make(chan struct{}), arrived: make(chan struct{}, 1), released: make(chan struct{}, 1),
 	}
@@ -196,15 +205,17 @@ func (in *Intake) Accept(ctx context.Context, line []byte, from Origin) (Answer,
 	}
 	if in.cfg.Behind(c.Client) > refuseAt {
 		in.observer.Refused("behind")
+		in.refused(c, notice.RefusedBehind)
 		return Answer{}, ErrBusy
 	}
 	p, err := in.submit(c, from.Keep)
 	if err != nil {
-		why := "unavailable" // Run has ended
+		why := notice.RefusedUnavailable // Run has ended
 		if errors.Is(err, ErrBusy) {
-			why = "busy"
+			why = notice.RefusedBusy
 		}
 		in.observer.Refused(why)
+		in.refused(c, why)
 		return Answer{}, err
 	}
 	return p.Wait(ctx)
@@ -226,18 +237,39 @@ func (in *Intake) Submit(ctx context.Context, line []byte, from Origin) (*Pendin
 			case <-time.After(slowLook):
 				continue
 			case <-ctx.Done():
+				in.refused(c, notice.RefusedBehind)
 				return nil, ctx.Err()
 			}
 		}
 		p, err := in.submit(c, from.Keep)
 		if !errors.Is(err, ErrBusy) {
+			if err != nil {
+				in.refused(c, notice.RefusedUnavailable)
+			}
 			return p, err
 		}
 		select {
 		case <-room:
 		case <-ctx.Done():
+			in.refused(c, notice.RefusedBusy)
 			return nil, ctx.Err()
 		}
+	}
+}
+
+// Unstored leaves a trace of a line that was read and is answered 503 without being submitted. A line that is no change
+// leaves none: it would not be accepted as it is.
+func (in *Intake) Unstored(line []byte, from Origin) {
+	if c, err := in.Read(line, from); err == nil {
+		in.refused(c, notice.RefusedUnavailable)
+	}
+}
+
+// refused leaves a trace of a change that was not stored. Changes of a first load are never announced and leave none, nor
+// do those whose resource or revision cannot be told.
+func (in *Intake) refused(c *notice.Change, why string) {
+	if in.traces != nil && c.Kind != 0 && c.ResourceID != "" && c.Revision > 0 && c.Cause != ofb.FirstLoad {
+		in.traces.Refused(c, why)
 	}
 }
 

@@ -94,6 +94,10 @@ func (in *Intake) fire(r *notice.Ripe) (fired notice.Fired) {
 	c := &notice.Change{
 		ID: in.newID(), Kind: r.Kind, ResourceID: r.ID, Client: r.Client, APIVersion: r.APIVersion, OccurredAt: timer.Deadline, Cause: ofb.Clock,
 		State: ofb.StateOf(r.Kind, timer.Apply(data)), Document: document, ConsentID: r.ConsentID, Source: "timer", Actor: timer.Rule, ReceivedAt: time.Now(),
+		FirstAt: timer.Deadline,
+	}
+	if r.Since.After(c.FirstAt) { // the deadline was over before we knew it
+		c.FirstAt = r.Since
 	}
 	c.State.Watched = digests(c, c.State.Watched)
 	past := notice.Past{Resource: &r.Resource, Push: r.Push, Epoch: r.Epoch}

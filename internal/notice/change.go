@@ -32,7 +32,9 @@ type Change struct {
 	Problems   []Problem
 	ReceivedAt time.Time // monotonic, of this process
 
-	Quarantine ID // the case being applied, zero otherwise
+	Quarantine  ID        // the case being applied, zero otherwise
+	FirstAt     time.Time // database clock: since when this change was ours to announce: of a case, its first receipt; of a timer's, its deadline; zero otherwise
+	CommittedAt time.Time // by the clock of the followed origin; zero: it came by itself, or the origin does not tell
 }
 
 // Key names the resource of a change.

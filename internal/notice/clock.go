@@ -46,12 +46,17 @@ const (
 	DelayRescued    Delay = "rescued"    // the attempt before was lost with its replica, and its lease had to run out
 	DelaySettling   Delay = "settling"   // the failure before was stored late
 	DelaySending    Delay = "sending"    // from claimed to handed to the sender: this process was busy
+
+	DelayUnavailable Delay = "unavailable" // from a receipt that we refused (503) to the next receipt
+	DelayQuarantine  Delay = "quarantine"  // from a receipt that we put aside to its application
+	DelaySource      Delay = "source-lag"  // from the origin's commit to our reading of it
+	DelayUnknown     Delay = "unknown"     // old on arrival, and it is not known whether it came before and was refused
 )
 
 // Delays lists the causes, in the order in which they can occur.
 func Delays() []Delay {
 	return []Delay{
-		DelayCore, DelayTimer, DelayIntake, DelayHeld, DelayRescued, DelaySettling, DelayQueue, DelayStandstill, DelaySending, DelayConnect,
+		DelayCore, DelayUnknown, DelaySource, DelayUnavailable, DelayQuarantine, DelayTimer, DelayIntake, DelayHeld, DelayRescued, DelaySettling, DelayQueue, DelayStandstill, DelaySending, DelayConnect,
 	}
 }
 
@@ -87,9 +92,14 @@ func (m Micros) Duration() time.Duration { return time.Duration(m) * time.Micros
 type Arrival struct {
 	Source    string        // of the change: "api", "timer", a source's name
 	Again     bool          // a stored revision was judged again after a late one
+	Because   int64         // that late revision; 0: not kept
 	Began     time.Duration // from arrival to the transaction whose instant CreatedAt is; 0: not kept
 	Waited    time.Duration // from arrival to the writing of the decision in it
 	NotBefore time.Time     // zero: none
+
+	Earlier []Receipt // receipts before the one that was accepted, and other instants from which on it was ours, by time
+	Unknown bool      // it may have come before, and nobody knows
+	content content
 }
 
 // Quiet is a stretch of time in which nobody committed anything.
@@ -105,10 +115,13 @@ type Timing struct {
 	State        State    `json:"state"`
 	Manual       bool     `json:"manual"`
 
-	OccurredAt Moment          `json:"occurredAt"` // the core's clock, or a timer's deadline
-	ReceivedAt Moment          `json:"receivedAt"` // the last byte of the change was read
-	DecidedAt  Moment          `json:"decidedAt"`  // the transaction of the decision: createdAt
-	WrittenAt  Moment          `json:"writtenAt"`  // the decision was written in it; its commit follows
+	OccurredAt Moment          `json:"occurredAt"`           // the core's clock, or a timer's deadline
+	ReceivedAt Moment          `json:"receivedAt"`           // the last byte of the change that was accepted was read
+	FirstAt    Moment          `json:"firstReceivedAt"`      // the earliest receipt of this change, whatever was answered then
+	Refusals   int64           `json:"refusals"`             // how often it came before and was not accepted, as far as is known
+	RefusedFor string          `json:"refusedFor,omitempty"` // why it was not accepted first: unavailable, busy, behind, quarantine
+	DecidedAt  Moment          `json:"decidedAt"`            // the transaction of the decision: createdAt
+	WrittenAt  Moment          `json:"writtenAt"`            // the decision was written in it; its commit follows
 	NotBefore  Moment          `json:"notBefore"`
 	DueAt      Moment          `json:"dueAt"` // of the first attempt
 	Attempts   []AttemptTiming `json:"attempts"`
@@ -119,7 +132,7 @@ type Timing struct {
 // Start is the judgement on when a first attempt started.
 type Start struct {
 	FromEvent    Punctuality `json:"fromEvent"`   // the rule: within 1.5 s of the event
-	FromReceipt  Punctuality `json:"fromReceipt"` // our part of it: within 1.5 s of the change's arrival
+	FromReceipt  Punctuality `json:"fromReceipt"` // our part of it: within 1.5 s of the change's first receipt
 	SinceEvent   Micros      `json:"sinceEventMicros"`
 	SinceReceipt Micros      `json:"sinceReceiptMicros"`
 	Cause        Delay       `json:"cause,omitzero"` // when either is late
@@ -164,11 +177,16 @@ func TimingOf(r *Record, quiet []Quiet, now time.Time) Timing {
 		OccurredAt: Moment{r.OccurredAt}, DecidedAt: Moment{r.CreatedAt}, NotBefore: Moment{r.Arrival.NotBefore}, DueAt: Moment{r.CreatedAt},
 		Attempts: make([]AttemptTiming, 0, len(r.Attempts)),
 	}
-	began := r.Arrival.Began
-	if began == 0 {
-		began = r.Arrival.Waited // older entries: too early by the time within the transaction
+	t.ReceivedAt = Moment{r.receivedAt()}
+	t.FirstAt = t.ReceivedAt
+	for _, e := range r.Arrival.Earlier {
+		if e.At.Before(t.FirstAt.Time) {
+			t.FirstAt = Moment{e.At}
+		}
+		if t.Refusals += e.Times; t.RefusedFor == "" {
+			t.RefusedFor = e.For
+		}
 	}
-	t.ReceivedAt = Moment{r.CreatedAt.Add(-began)}
 	t.WrittenAt = Moment{t.ReceivedAt.Add(r.Arrival.Waited)}
 	if r.Arrival.NotBefore.After(r.CreatedAt) {
 		t.DueAt = t.NotBefore
@@ -249,10 +267,10 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 	case r.State != Pending:
 		return // cancelled before it began
 	default:
-		stages = t.before(now)
+		stages = t.before(r, now)
 	}
 	v := &t.First
-	v.SinceEvent, v.SinceReceipt = micros(started.Sub(r.OccurredAt)), micros(started.Sub(t.ReceivedAt.Time))
+	v.SinceEvent, v.SinceReceipt = micros(started.Sub(r.OccurredAt)), micros(started.Sub(t.FirstAt.Time))
 	judge := func(since Micros) Punctuality {
 		switch {
 		case since.Duration() > FirstWithin:
@@ -267,12 +285,10 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 		return
 	}
 	v.Cause = t.cause(stages, quiet)
-	age := t.ReceivedAt.Sub(r.OccurredAt)
-	switch {
-	case r.Arrival.Source == timerSource && age > FirstWithin:
-		v.Cause = DelayTimer
-	case v.FromReceipt != TooLate && (age > FirstWithin || r.Arrival.Again):
-		v.Cause = DelayCore
+	if v.FromReceipt != TooLate && (t.FirstAt.Sub(r.OccurredAt) > FirstWithin || r.Arrival.Again) {
+		if v.Cause = DelayCore; r.Arrival.Unknown {
+			v.Cause = DelayUnknown
+		}
 	}
 	if len(t.Attempts) > 0 {
 		t.Attempts[0].Cause = v.Cause
@@ -282,14 +298,33 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 // timerSource is the source of changes that a deadline makes.
 const timerSource = "timer"
 
-// before is what took time between the arrival and the claim of the first attempt.
-func (t *Timing) before(claimed time.Time) []Stage {
+// before is what took time between the first receipt and the claim of the first attempt.
+func (t *Timing) before(r *Record, claimed time.Time) []Stage {
 	due := later(t.DueAt.Time, t.WrittenAt.Time)
-	return stages(
+	return stages(append(t.refused(r),
 		Stage{DelayIntake, micros(t.WrittenAt.Sub(t.ReceivedAt.Time))},
 		Stage{DelayHeld, micros(due.Sub(t.WrittenAt.Time))},
 		Stage{DelayQueue, micros(claimed.Sub(due))},
-	)
+	)...)
+}
+
+// refused is what took time between the first receipt and the one that was accepted, added up by cause.
+func (t *Timing) refused(r *Record) []Stage {
+	var out []Stage
+	earlier := r.Arrival.Earlier
+	for i, e := range earlier {
+		next := t.ReceivedAt.Time
+		if i+1 < len(earlier) && earlier[i+1].At.Before(next) {
+			next = earlier[i+1].At
+		}
+		took := micros(next.Sub(e.At))
+		if n := slices.IndexFunc(out, func(s Stage) bool { return s.What == e.What }); n >= 0 {
+			out[n].Took += max(0, took)
+		} else {
+			out = append(out, Stage{e.What, max(0, took)})
+		}
+	}
+	return out
 }
 
 func (t *Timing) attempt(r *Record, i int, quiet []Quiet) AttemptTiming {
@@ -317,7 +352,7 @@ func (t *Timing) attempt(r *Record, i int, quiet []Quiet) AttemptTiming {
 		sending = []Stage{{DelaySending, micros(o.ClaimToSend)}, {DelayConnect, micros(o.FirstByteOut)}}
 	}
 	if i == 0 || r.Manual {
-		out.Took = stages(append(t.before(a.StartedAt), sending...)...)
+		out.Took = stages(append(t.before(r, a.StartedAt), sending...)...)
 		return out
 	}
 	t.judgeGap(&out, &r.Attempts[i-1], a, sending, quiet)

@@ -78,17 +78,36 @@ func TestEveryCauseOfALateStartIsTold(t *testing.T) {
 		event, ours Punctuality
 		cause       Delay
 	}{
-		"the core sent it late":         {func(r *Record) { r.OccurredAt = sec(-2) }, nil, TooLate, OnTime, DelayCore},
-		"a late revision":               {func(r *Record) { r.OccurredAt, r.Arrival.Again = sec(-1.4), true }, nil, TooLate, OnTime, DelayCore},
-		"both late: ours is told":       {func(r *Record) { r.OccurredAt = sec(-20); claimLate(r) }, nil, TooLate, TooLate, DelayQueue},
-		"a deadline fired late":         {func(r *Record) { r.OccurredAt, r.Arrival.Source = sec(-2), "timer" }, nil, TooLate, OnTime, DelayTimer},
-		"the core's wish":               {func(r *Record) { r.OccurredAt, r.Arrival.NotBefore = sec(5), sec(5); shift(r, 5*time.Second) }, nil, OnTime, TooLate, DelayHeld},
-		"intake":                        {func(r *Record) { r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002) }, nil, TooLate, TooLate, DelayIntake},
-		"a lock within the transaction": {func(r *Record) { r.Arrival.Waited = lasting(2); shift(r, 2*time.Second) }, nil, TooLate, TooLate, DelayIntake},
-		"the queue":                     {claimLate, nil, TooLate, TooLate, DelayQueue},
-		"a standstill":                  {claimLate, []Quiet{{sec(.5), sec(2.5)}}, TooLate, TooLate, DelayStandstill},
-		"a short standstill":            {claimLate, []Quiet{{sec(.5), sec(1)}}, TooLate, TooLate, DelayQueue},
-		"a standstill at another time":  {claimLate, []Quiet{{sec(-60), sec(0)}, {sec(3), sec(60)}}, TooLate, TooLate, DelayQueue},
+		"the core sent it late":   {func(r *Record) { r.OccurredAt = sec(-2) }, nil, TooLate, OnTime, DelayCore},
+		"a late revision":         {func(r *Record) { r.OccurredAt, r.Arrival.Again = sec(-1.4), true }, nil, TooLate, OnTime, DelayCore},
+		"both late: ours is told": {func(r *Record) { r.OccurredAt = sec(-20); claimLate(r) }, nil, TooLate, TooLate, DelayQueue},
+		"a deadline fired late": {func(r *Record) {
+			r.OccurredAt, r.Arrival.Source, r.Arrival.Earlier = sec(-2), "timer", []Receipt{{At: sec(-2), What: DelayTimer}}
+		}, nil, TooLate, TooLate, DelayTimer},
+		"a deadline that was over when it became known": {func(r *Record) {
+			r.OccurredAt, r.Arrival.Source, r.Arrival.Earlier = sec(-2), "timer", []Receipt{{At: sec(-.1), What: DelayTimer}}
+		}, nil, TooLate, OnTime, DelayCore},
+		"we refused it for most of the time": {func(r *Record) {
+			r.OccurredAt, r.Arrival.Earlier = sec(-33), []Receipt{{At: sec(-32.9), What: DelayUnavailable, For: RefusedUnavailable, Times: 3}}
+		}, nil, TooLate, TooLate, DelayUnavailable},
+		"it lay in quarantine longer than it was refused": {func(r *Record) {
+			r.OccurredAt, r.Arrival.Earlier = sec(-33), []Receipt{{At: sec(-32.9), What: DelayUnavailable, Times: 1}, {At: sec(-30), What: DelayQuarantine, Times: 1}}
+		}, nil, TooLate, TooLate, DelayQuarantine},
+		"we refused it, and it was late already": {func(r *Record) {
+			r.OccurredAt, r.Arrival.Earlier = sec(-60), []Receipt{{At: sec(-.5), What: DelayUnavailable, Times: 1}}
+		}, nil, TooLate, OnTime, DelayCore},
+		"the source was read late": {func(r *Record) {
+			r.OccurredAt, r.Arrival.Earlier = sec(-9), []Receipt{{At: sec(-8), What: DelaySource}}
+		}, nil, TooLate, TooLate, DelaySource},
+		"it may have come before":        {func(r *Record) { r.OccurredAt, r.Arrival.Unknown = sec(-2), true }, nil, TooLate, OnTime, DelayUnknown},
+		"unknown, and ours all the same": {func(r *Record) { r.Arrival.Unknown = true; claimLate(r) }, nil, TooLate, TooLate, DelayQueue},
+		"the core's wish":                {func(r *Record) { r.OccurredAt, r.Arrival.NotBefore = sec(5), sec(5); shift(r, 5*time.Second) }, nil, OnTime, TooLate, DelayHeld},
+		"intake":                         {func(r *Record) { r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002) }, nil, TooLate, TooLate, DelayIntake},
+		"a lock within the transaction":  {func(r *Record) { r.Arrival.Waited = lasting(2); shift(r, 2*time.Second) }, nil, TooLate, TooLate, DelayIntake},
+		"the queue":                      {claimLate, nil, TooLate, TooLate, DelayQueue},
+		"a standstill":                   {claimLate, []Quiet{{sec(.5), sec(2.5)}}, TooLate, TooLate, DelayStandstill},
+		"a short standstill":             {claimLate, []Quiet{{sec(.5), sec(1)}}, TooLate, TooLate, DelayQueue},
+		"a standstill at another time":   {claimLate, []Quiet{{sec(-60), sec(0)}, {sec(3), sec(60)}}, TooLate, TooLate, DelayQueue},
 		"a standstill before it was stored": {func(r *Record) {
 			r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002)
 		}, []Quiet{{sec(-1.8), sec(0)}}, TooLate, TooLate, DelayStandstill},

@@ -17,6 +17,8 @@ var clockWords = map[string]map[string]string{
 		string(DelayCore): "o núcleo avisou tarde", string(DelayHeld): "o núcleo pediu espera", string(DelayConnect): "conexão com a iniciadora", string(DelayTimer): "prazo disparado tarde",
 		string(DelayIntake): "entrada", string(DelayQueue): "fila", string(DelayStandstill): "paralisação (banco de dados ou réplicas)", string(DelayRescued): "réplica perdida",
 		string(DelaySettling): "gravação do resultado", string(DelaySending): "processo ocupado",
+		string(DelayUnavailable): "recusada por nós (503) na primeira chegada", string(DelayQuarantine): "retida em nossa quarentena", string(DelaySource): "leitura da fonte atrasada",
+		string(DelayUnknown): "desconhecida: não se sabe se chegou antes e foi recusada", "firstReceived": "primeira chegada, não aceita",
 	},
 	"en": {
 		"notification": "notification", "event": "event", "received": "received", "decided": "decided", "due": "due", "attempt": "attempt", "claimed": "recorded",
@@ -28,6 +30,8 @@ var clockWords = map[string]map[string]string{
 		string(DelayCore): "the core told late", string(DelayHeld): "the core asked to wait", string(DelayConnect): "connecting to the initiator", string(DelayTimer): "deadline fired late",
 		string(DelayIntake): "intake", string(DelayQueue): "queue", string(DelayStandstill): "standstill (database or replicas)", string(DelayRescued): "replica lost",
 		string(DelaySettling): "storing the outcome", string(DelaySending): "process busy",
+		string(DelayUnavailable): "refused by us (503) when it first came", string(DelayQuarantine): "held in our quarantine", string(DelaySource): "the source was read late",
+		string(DelayUnknown): "unknown: it may have come before and been refused", "firstReceived": "first receipt, not accepted",
 	},
 }
 
@@ -72,6 +76,9 @@ func (t *Timing) Words(lang string) ClockWords {
 		}
 	}
 	instant(false, "event", t.OccurredAt)
+	if t.RefusedFor != "" {
+		instant(false, "firstReceived", t.FirstAt)
+	}
 	instant(false, "received", t.ReceivedAt)
 	instant(false, "decided", t.DecidedAt)
 	for i := range t.Attempts {

@@ -64,8 +64,16 @@ type ChangeFacts struct {
 	Epoch      int64         `json:"pushEpoch,omitempty"`
 	Why        string        `json:"why,omitempty"` // of a conflict
 	Quarantine string        `json:"quarantine,omitempty"`
-	Overruled  time.Time     `json:"overruledTimer,omitzero"`
-	Codes      []string      `json:"problems,omitempty"` // codes and pointers of a quarantined change
+
+	FirstReceivedAt time.Time `json:"firstReceivedAt,omitzero"`  // of a change that lay in quarantine: when it came; of a timer's: when its deadline was over and known
+	CommittedAt     time.Time `json:"committedAt,omitzero"`      // of a followed source: when the origin committed it, by the origin's clock
+	Because         int64     `json:"becauseRevision,omitempty"` // of a decision: the late revision that made it; dataHash is then that revision's
+	RefusedFor      string    `json:"refusedFor,omitempty"`      // of a refusal: why
+	Refusals        int64     `json:"refusals,omitempty"`        // of a refusal: how often
+	WallClock       bool      `json:"wallClock,omitempty"`       // of a refusal: beganMicros is the difference of a wall clock, across a restart
+
+	Overruled time.Time `json:"overruledTimer,omitzero"`
+	Codes     []string  `json:"problems,omitempty"` // codes and pointers of a quarantined change
 }
 
 // ResultFacts are what an entry keeps of an attempt's end beside its columns. Times are microseconds from the instant
@@ -103,8 +111,8 @@ const LostDetail = "nobody saw the end of this attempt: its lease ran out"
 const RegistrationEnded = "registration-ended"
 
 // RecordsOf tells the stories of all notifications that facts, in any order, speak of, oldest first. A notification of
-// which nobody knows the end is pending. Facts of other kinds, and those whose notification was made by none of them, are
-// left out.
+// which nobody knows the end is pending. Refused and quarantined receipts among the facts are joined to the changes that
+// were accepted later. Facts of other kinds, and those whose notification was made by none of them, are left out.
 func RecordsOf(facts []Fact) ([]Record, error) {
 	facts = slices.Clone(facts)
 	slices.SortStableFunc(facts, func(a, b Fact) int {
@@ -117,7 +125,11 @@ func RecordsOf(facts []Fact) ([]Record, error) {
 		return cmp.Or(cmp.Compare(last(a), last(b)), cmp.Compare(a.Kind, b.Kind), a.At.Compare(b.At))
 	})
 	var out []Record
+	var receipts Receipts
 	for i := range facts {
+		if err := receipts.Add(&facts[i]); err != nil {
+			return nil, err
+		}
 		if !facts[i].announces() {
 			continue
 		}
@@ -142,6 +154,7 @@ func RecordsOf(facts []Fact) ([]Record, error) {
 		if out[i].State == "" {
 			out[i].State = Pending
 		}
+		receipts.Join(&out[i])
 	}
 	slices.SortStableFunc(out, func(a, b Record) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	return out, nil
@@ -169,8 +182,9 @@ func RecordOf(f *Fact) (Record, error) {
 		},
 		OccurredAt: c.OccurredAt.UTC(), CreatedAt: f.At.UTC(), Manual: f.Kind == FactResend,
 		Arrival: Arrival{
-			Source: c.Source, Again: f.Kind == FactDecision, NotBefore: c.NotBefore.UTC(),
+			Source: c.Source, Again: f.Kind == FactDecision, Because: c.Because, NotBefore: c.NotBefore.UTC(),
 			Began: Micros(c.BeganUS).Duration(), Waited: Micros(c.WaitedUS).Duration(),
+			Earlier: earlierOf(f, &c), content: contentOf(f.Client, &c),
 		},
 	}, nil
 }

@@ -13,6 +13,7 @@ type Ripe struct {
 	Push       bool
 	Epoch      int64
 	Now        time.Time // database clock
+	Since      time.Time // database clock: when Document became the current one
 }
 
 // Fired is what becomes of a ripe resource: a change of its own, or nothing when the deadline has moved meanwhile.

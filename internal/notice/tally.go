@@ -31,11 +31,11 @@ type Tally struct {
 
 	OnTime       int64           `json:"onTime"`       // first attempts within 1.5 s of the event
 	Late         int64           `json:"late"`         // first attempts later than that, or overdue and not started
-	LateOurs     int64           `json:"lateOurs"`     // those later than 1.5 s from the change's arrival, whatever its age was
+	LateOurs     int64           `json:"lateOurs"`     // those later than 1.5 s from the change's first receipt, whatever we answered then
 	Waiting      int64           `json:"waiting"`      // not started, and still in time
 	LateBy       map[Delay]int64 `json:"lateBy"`       // by cause, of either kind of late
 	SinceEvent   Spread          `json:"sinceEvent"`   // how soon first attempts started
-	SinceReceipt Spread          `json:"sinceReceipt"` // the same from the change's arrival
+	SinceReceipt Spread          `json:"sinceReceipt"` // the same from the change's first receipt
 
 	Retries       int64           `json:"retries"` // second and third attempts
 	RetriesOnTime int64           `json:"retriesOnTime"`

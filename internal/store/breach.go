@@ -173,7 +173,11 @@ func (i *Inspector) records(ctx context.Context, rows []factRow) ([]notice.Recor
 			out[n].State = notice.Pending // or cancelled a moment ago: no entry says so yet
 		}
 	}
-	return out, found.Err()
+	if err := found.Err(); err != nil {
+		return nil, err
+	}
+	found.Close() // the connection is needed
+	return out, joinReceipts(ctx, i.db, out)
 }
 
 // Timing is the clock proof of one notification; ErrNotFound when there is none.
@@ -186,8 +190,12 @@ func (s *Store) Timing(ctx context.Context, id notice.ID) (notice.Timing, error)
 	if err := s.query.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
 		return notice.Timing{}, unavailable("read the clock", err)
 	}
+	records := []notice.Record{r}
+	if err := joinReceipts(ctx, s.query, records); err != nil {
+		return notice.Timing{}, unavailable("read earlier receipts", err)
+	}
 	still := stillnessOf(s.query)
-	timings, err := notice.TimingsOf([]notice.Record{r}, now, still.within(ctx, now))
+	timings, err := notice.TimingsOf(records, now, still.within(ctx, now))
 	if err != nil {
 		return notice.Timing{}, unavailable("look for standstills", err)
 	}

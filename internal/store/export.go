@@ -293,6 +293,25 @@ func (x *Exporter) Quiet(ctx context.Context, from, to time.Time) ([]notice.Quie
 	return quiet, nil
 }
 
+// Unheard lists the entries in the log, between two instants, that name periods of which receipts are unknown.
+func (x *Exporter) Unheard(ctx context.Context, from, to time.Time) ([]notice.Fact, error) {
+	rows, err := x.q.Query(ctx, unheardSQL+" AND EXISTS (SELECT FROM log_position p WHERE p.xid = e.xid AND p.id = e.id AND p.at = e.at AND p.seq < $3)", from, to, x.Checkpoint.Size)
+	if err != nil {
+		return nil, unavailable("read periods without receipts", err)
+	}
+	facts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f notice.Fact, err error) {
+		var r factRow
+		if err = row.Scan(&r.ID, &r.Kind, &r.At, &r.Facts); err != nil {
+			return f, err
+		}
+		return r.fact()
+	})
+	if err != nil {
+		return nil, unavailable("read periods without receipts", err)
+	}
+	return facts, nil
+}
+
 // CheckpointAt reads the newest checkpoint that was signed at or before a time; ErrNoCheckpoint when none was.
 func (s *Store) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead, error) {
 	// Sizes and times rise together, so the search is by halves over sizes that exist.

@@ -18,7 +18,7 @@ import (
 // lock, that nobody fired it before.
 const ripeSQL = `
 SELECT r.kind, r.id, r.client_id, r.api_version, r.revision, r.status, r.watched, r.data_hash, r.announced, r.occurred_at, r.document,
-  coalesce(i.push, false), coalesce(i.push_epoch, 0), now()
+  coalesce(i.push, false), coalesce(i.push_epoch, 0), now(), r.updated_at
 FROM (SELECT kind, resource_id FROM timer WHERE deadline <= now() ORDER BY deadline LIMIT $1) t
 CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = t.kind AND r.id = t.resource_id FOR UPDATE SKIP LOCKED) r
 LEFT JOIN initiator i ON i.client_id = r.client_id`
@@ -81,11 +81,11 @@ func readRipe(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice.Ripe
 		var status string
 		var hash []byte
 		var announced int64
-		var at, now pgtype.Timestamptz
+		var at, now, since pgtype.Timestamptz
 		err := row.Scan(&kind, &r.ID, &r.Client, &r.APIVersion, &r.Resource.Revision, &status, &r.Resource.State.Watched, &hash, &announced, &at,
-			&r.Document, &r.Push, &r.Epoch, &now)
+			&r.Document, &r.Push, &r.Epoch, &now, &since)
 		r.Kind, r.Resource.State.Status, r.Resource.Announced = ofb.Kind(kind), ofb.Status(status), uint64(announced)
-		r.Resource.Client, r.Resource.APIVersion, r.Resource.OccurredAt, r.Now = r.Client, r.APIVersion, fromTime(at), fromTime(now)
+		r.Resource.Client, r.Resource.APIVersion, r.Resource.OccurredAt, r.Now, r.Since = r.Client, r.APIVersion, fromTime(at), fromTime(now), fromTime(since)
 		copy(r.Resource.State.Data[:], hash)
 		return r, err
 	})

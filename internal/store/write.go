@@ -42,6 +42,7 @@ func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) er
 		System: w.store.system(), Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: c.APIVersion, Status: c.State.Status, From: d.From,
 		Cause: c.Cause, OccurredAt: c.OccurredAt.UTC(), Original: asSent(c), NotBefore: c.NotBefore.UTC(),
 		BeganUS: w.began.Sub(c.ReceivedAt).Microseconds(), WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(), DataHash: hex.EncodeToString(c.State.Data[:]), Overruled: d.Overruled.UTC(),
+		FirstReceivedAt: c.FirstAt.UTC(), CommittedAt: c.CommittedAt.UTC(),
 	}
 	if !c.Quarantine.IsZero() {
 		f.Quarantine = c.Quarantine.String()
@@ -131,6 +132,7 @@ func (w *writer) addDecision(c *notice.Change, again *notice.Announcement) {
 		System: w.store.system(), Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: again.APIVersion, Status: again.Status, From: c.State.Status,
 		OccurredAt: again.OccurredAt.UTC(), Event: again.Event, EventAt: again.EventAt, Clause: again.Clause, Epoch: again.PushEpoch,
 		BeganUS: w.began.Sub(c.ReceivedAt).Microseconds(), WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(),
+		Because: c.Revision, DataHash: hex.EncodeToString(c.State.Data[:]), FirstReceivedAt: c.FirstAt.UTC(), CommittedAt: c.CommittedAt.UTC(),
 	})
 	w.entries.add(entryRow{
 		id: NewID(), kind: entryDecision, client: again.Client, resourceKind: again.Kind, resourceID: again.ResourceID,

@@ -1,0 +1,179 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// wallDoubt is added to what a wall clock measured across a restart: it counts against us. A replica whose clock is more
+// than a second wrong is alarmed about (docs/operations/alarm-clock-skew.md).
+const wallDoubt = time.Second
+
+// RecordRefusals stores traces of changes that reached this replica and were not stored, and periods in which such traces
+// may be missing, as entries. They keep durations from the receipt to this transaction, whose instant is the database's;
+// where a network's delay leaves a doubt, the receipt seems earlier. After an error nobody knows whether they are stored;
+// storing them again is safe, as an entry's id stays the same.
+func (s *Store) RecordRefusals(ctx context.Context, refusals []notice.Refusal, unheard []notice.Unheard) error {
+	conn, err := s.query.Acquire(ctx)
+	if err != nil {
+		return unavailable("take a connection", err)
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, "begin"); err != nil {
+		return unavailable("record refused changes", err)
+	}
+	columns, err := s.refusalEntries(time.Now(), refusals, unheard)
+	if err == nil {
+		batch := &pgx.Batch{}
+		columns.queue(batch)
+		batch.Queue("commit")
+		err = sendAll(ctx, conn, batch)
+	}
+	if err != nil {
+		rollback(conn)
+		return unavailable(fmt.Sprintf("record %d refused changes", len(refusals)), err)
+	}
+	return nil
+}
+
+// refusalEntries are the entries of refusals; began is not before the transaction's instant, by our clock.
+func (s *Store) refusalEntries(began time.Time, refusals []notice.Refusal, unheard []notice.Unheard) (*entryColumns, error) {
+	ago := func(at time.Time, wall bool) int64 {
+		d := began.Sub(at)
+		if wall {
+			d += wallDoubt
+		}
+		return max(0, d.Microseconds())
+	}
+	columns := &entryColumns{}
+	for i := range refusals {
+		r := &refusals[i]
+		f := r.Facts
+		f.System, f.BeganUS = s.system(), ago(r.First, f.WallClock)
+		text, err := facts(f)
+		if err != nil {
+			return nil, err
+		}
+		columns.add(entryRow{
+			id: r.ID, kind: notice.FactRefused, client: r.Client, resourceKind: r.Kind, resourceID: r.ResourceID, revision: r.Revision, outcome: f.RefusedFor, facts: text,
+		})
+	}
+	for _, u := range unheard {
+		text, err := facts(notice.UnheardFacts{
+			System: s.system(), Why: u.Why, Requests: u.Requests, FromUS: ago(u.From, u.Wall), ToUS: max(0, began.Sub(u.To).Microseconds()), WallClock: u.Wall,
+		})
+		if err != nil {
+			return nil, err
+		}
+		columns.add(entryRow{id: NewID(), kind: notice.FactUnheard, outcome: u.Why, facts: text})
+	}
+	return columns, nil
+}
+
+// Traces of refused receipts are looked for around the notifications they may be about. They are stored when the database
+// is back, which is before the core's next call or up to lateTraces after it: a replica that ended during an outage keeps
+// them on its disk until it runs again.
+const lateTraces = 31 * 24 * time.Hour
+
+// earlyTraces bounds how long before its acceptance a change may have come first.
+const earlyTraces = 366 * 24 * time.Hour
+
+// unheardSQL reads the periods of which receipts are unknown; the index entry_rare finds them.
+const unheardSQL = `
+SELECT e.id::text, e.kind, e.at, e.facts::text FROM entry e WHERE e.kind = 'receipts-unknown' AND e.at >= $1 AND e.at < $2`
+
+// tracesSQL reads the traces of some resources; the index entry_resource finds them.
+const tracesSQL = `
+SELECT e.id::text, e.kind, e.at, e.client_id, e.resource_kind, e.resource_id, e.revision, e.facts::text
+FROM unnest($1::text[]) AS k(id)
+CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.resource_id = k.id AND e.number IS NULL AND e.kind IN ('refused', 'quarantined') AND e.at >= $2 AND e.at < $3) e`
+
+// joinReceipts adds to notifications the earlier receipts of their changes, so that the rule's clock runs from the first.
+// It costs two looks at an index unless something was refused or quarantined around that time.
+func joinReceipts(ctx context.Context, db querier, records []notice.Record) error {
+	if len(records) == 0 {
+		return nil
+	}
+	from, to := records[0].CreatedAt, records[0].CreatedAt
+	seen := map[string]bool{}
+	var ids []string
+	for i := range records {
+		r := &records[i]
+		if r.Manual {
+			continue
+		}
+		for _, at := range []time.Time{r.CreatedAt, r.OccurredAt} {
+			if at.Before(from) && at.After(r.CreatedAt.Add(-earlyTraces)) {
+				from = at
+			}
+		}
+		to = laterOf(to, r.CreatedAt)
+		if !seen[r.ResourceID] {
+			seen[r.ResourceID] = true
+			ids = append(ids, r.ResourceID)
+		}
+	}
+	from, to = from.Add(-clockBack), to.Add(lateTraces)
+	var there bool
+	err := db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM entry e WHERE e.kind IN ('refused', 'quarantined') AND e.at >= $1 AND e.at < $2)", from, to).Scan(&there)
+	if err != nil {
+		return err
+	}
+	var receipts notice.Receipts
+	if there {
+		rows, err := db.Query(ctx, tracesSQL, ids, from, to)
+		if err != nil {
+			return err
+		}
+		err = addReceipts(&receipts, rows, func(r *factRow) []any {
+			return []any{&r.ID, &r.Kind, &r.At, &r.ClientID, &r.ResourceKind, &r.ResourceID, &r.Revision, &r.Facts}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	rows, err := db.Query(ctx, unheardSQL, from, to)
+	if err != nil {
+		return err
+	}
+	if err := addReceipts(&receipts, rows, func(r *factRow) []any { return []any{&r.ID, &r.Kind, &r.At, &r.Facts} }); err != nil {
+		return err
+	}
+	if receipts.Empty() {
+		return nil
+	}
+	for i := range records {
+		receipts.Join(&records[i])
+	}
+	return nil
+}
+
+func addReceipts(to *notice.Receipts, rows pgx.Rows, columns func(*factRow) []any) error {
+	defer rows.Close()
+	for rows.Next() {
+		var r factRow
+		if err := rows.Scan(columns(&r)...); err != nil {
+			return err
+		}
+		f, err := r.fact()
+		if err == nil {
+			err = to.Add(&f)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func laterOf(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
