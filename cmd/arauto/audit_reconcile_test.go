@@ -137,7 +137,8 @@ func TestTheReportOfBreachesIsForPeopleSpreadsheetsAndPrograms(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, rows, 3)
 	require.Equal(t, []string{"'@itp", "pix-payment", "'=p"}, rows[1][2:5])
-	require.Equal(t, []string{"late", "late", "", "standstill"}, rows[1][15:])
+	require.Equal(t, []string{"late", "late", "", "standstill"}, rows[1][15:19])
+	require.Equal(t, []string{rows[1][7], "0", ""}, rows[1][19:], "received once")
 
 	code, out, _ = j.run(append(period, "--format", "json")...)
 	require.Equal(t, done, code)

@@ -74,7 +74,8 @@ func (m made) Each(_ context.Context, _ notice.Search, each func(*audit.Sealed) 
 func (m made) Prove(context.Context, int64) ([]audit.Hash, error) { return nil, nil }
 
 func (m made) Unheard(context.Context, time.Time, time.Time) ([]notice.Fact, error) { return nil, nil }
-func (m made) Quiet(context.Context, time.Time, time.Time) ([]notice.Quiet, error)  { return nil, nil }
+
+func (m made) Quiet(context.Context, time.Time, time.Time) ([]notice.Quiet, error) { return nil, nil }
 
 func (m made) Checkpoints(context.Context) ([][]byte, error) { return nil, nil }
 

@@ -36,38 +36,47 @@ func TestWhateverIsReadAndNotStoredLeavesATraceOfItsReceipt(t *testing.T) {
 		want   []string
 	}{
 		"the database is away": {
-			Config{}, func(d *desk) { d.before = func([]*notice.Change) error { return away{} } },
+			Config{},
+			func(d *desk) { d.before = func([]*notice.Change) error { return away{} } },
 			func(d *desk) error {
 				_, err := d.in.Accept(d.t.Context(), d.change(1, 4, ofb.ACSC), Origin{})
 				return err
-			}, []string{"p-001 4 unavailable"},
+			},
+			[]string{"p-001 4 unavailable"},
 		},
 		"it fails by itself": {
-			Config{}, func(d *desk) { d.before = func([]*notice.Change) error { return errRow } },
+			Config{},
+			func(d *desk) { d.before = func([]*notice.Change) error { return errRow } },
 			func(d *desk) error {
 				_, err := d.in.Accept(d.t.Context(), d.change(1, 4, ofb.ACSC), Origin{})
 				return err
-			}, []string{"p-001 4 unavailable"},
+			},
+			[]string{"p-001 4 unavailable"},
 		},
 		"the dispatcher is behind": {
-			Config{Behind: func(notice.ClientID) time.Duration { return time.Minute }}, func(*desk) {},
+			Config{Behind: func(notice.ClientID) time.Duration { return time.Minute }},
+			func(*desk) {},
 			func(d *desk) error {
 				_, err := d.in.Accept(d.t.Context(), d.change(1, 4, ofb.ACSC), Origin{})
 				return err
-			}, []string{"p-001 4 behind"},
+			},
+			[]string{"p-001 4 behind"},
 		},
 		"too many are waiting": {
-			Config{MaxInFlight: 1}, func(d *desk) {
+			Config{MaxInFlight: 1},
+			func(d *desk) {
 				d.before = func([]*notice.Change) error { <-time.After(time.Second); return nil }
 				d.submit(d.change(0, 1, ofb.ACSC))
 			},
 			func(d *desk) error {
 				_, err := d.in.Accept(d.t.Context(), d.change(1, 4, ofb.ACSC), Origin{})
 				return err
-			}, []string{"p-001 4 busy"},
+			},
+			[]string{"p-001 4 busy"},
 		},
 		"a stream's caller left while it waited for room": {
-			Config{MaxInFlight: 1}, func(d *desk) {
+			Config{MaxInFlight: 1},
+			func(d *desk) {
 				d.before = func([]*notice.Change) error { <-time.After(time.Second); return nil }
 				d.submit(d.change(0, 1, ofb.ACSC))
 			},
@@ -76,26 +85,32 @@ func TestWhateverIsReadAndNotStoredLeavesATraceOfItsReceipt(t *testing.T) {
 				defer cancel()
 				_, err := d.in.Submit(ctx, d.change(1, 4, ofb.ACSC), Origin{})
 				return err
-			}, []string{"p-001 4 busy"},
+			},
+			[]string{"p-001 4 busy"},
 		},
 		"a stream's caller left while the dispatcher was behind": {
-			Config{Behind: func(notice.ClientID) time.Duration { return time.Minute }}, func(*desk) {},
+			Config{Behind: func(notice.ClientID) time.Duration { return time.Minute }},
+			func(*desk) {},
 			func(d *desk) error {
 				ctx, cancel := context.WithTimeout(d.t.Context(), 100*time.Millisecond)
 				defer cancel()
 				_, err := d.in.Submit(ctx, d.change(1, 4, ofb.ACSC), Origin{})
 				return err
-			}, []string{"p-001 4 behind"},
+			},
+			[]string{"p-001 4 behind"},
 		},
 		"a line that was not submitted": {
-			Config{}, func(*desk) {},
-			func(d *desk) error { d.in.Unstored(d.change(1, 4, ofb.ACSC), Origin{}); return ErrUnavailable }, []string{"p-001 4 unavailable"},
+			Config{},
+			func(*desk) {},
+			func(d *desk) error { d.in.Unstored(d.change(1, 4, ofb.ACSC), Origin{}); return ErrUnavailable },
+			[]string{"p-001 4 unavailable"},
 		},
 		"a line that is no change": {
 			Config{}, func(*desk) {}, func(d *desk) error { d.in.Unstored([]byte("{broken"), Origin{}); return ErrUnavailable }, nil,
 		},
 		"a first load is never announced": {
-			Config{Behind: func(notice.ClientID) time.Duration { return time.Minute }}, func(*desk) {},
+			Config{Behind: func(notice.ClientID) time.Duration { return time.Minute }},
+			func(*desk) {},
 			func(d *desk) error {
 				_, err := d.in.Accept(d.t.Context(), line(d.t, map[string]any{"cause": "snapshot"}), Origin{})
 				return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -50,6 +51,13 @@ func (h *history) back() {
 	h.away = false
 }
 
+// meanwhile lets something happen during the next call, which is the first that succeeds.
+func (h *history) meanwhile(do func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.before = func() { h.before, h.away = nil, false; do() }
+}
+
 // desk is a book under test; its methods are called within a bubble of virtual time.
 type desk struct {
 	*history
@@ -70,10 +78,10 @@ func openDesk(t *testing.T, dir string, c Config) *desk {
 
 func (d *desk) open() {
 	d.t.Helper()
-	n := 0
+	var ids atomic.Uint32
 	c := d.cfg
 	c.Store, c.Dir = d.history, d.dir
-	c.NewID = func() notice.ID { n++; return notice.ID{byte(n), byte(n >> 8)} }
+	c.NewID = func() notice.ID { n := ids.Add(1); return notice.ID{byte(n), byte(n >> 8)} }
 	var err error
 	d.Book, err = Open(c)
 	require.NoError(d.t, err)
