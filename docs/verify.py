@@ -23,6 +23,7 @@ class Bad(Exception):
 
     def __init__(self, seq, reason):
         super().__init__("BAD seq=%d %s" % (seq, reason))
+        self.seq = seq
 
 
 # --- Ed25519 (RFC 8032 §5.1.7): verification of one signature, in whole numbers.
@@ -97,21 +98,24 @@ def origin(public):
     return "arauto/" + hashlib.sha256(public).hexdigest()[:16]
 
 
+def signed_text(note, public):
+    """The text of a signed note, once its signature is verified."""
+    text, _, signatures = note.partition("\n\n")
+    text += "\n"
+    name = origin(public)
+    key_id = hashlib.sha256(name.encode() + b"\n\x01" + public).digest()[:4]
+    for line in signatures.splitlines():
+        mark, who, sig = (line.split(" ") + ["", ""])[:3]
+        if mark == "—" and who == name:
+            raw = base64.b64decode(sig)
+            if raw[:4] == key_id and signed_by(public, text.encode(), raw[4:]):
+                return text
+    raise ValueError("not signed with this key")
+
+
 class Checkpoint:
     def __init__(self, note, public):
-        text, _, signatures = note.partition("\n\n")
-        text += "\n"
-        name = origin(public)
-        key_id = hashlib.sha256(name.encode() + b"\n\x01" + public).digest()[:4]
-        for line in signatures.splitlines():
-            mark, who, sig = (line.split(" ") + ["", ""])[:3]
-            if mark == "—" and who == name:
-                raw = base64.b64decode(sig)
-                if raw[:4] == key_id and signed_by(public, text.encode(), raw[4:]):
-                    break
-        else:
-            raise ValueError("not signed with this key")
-        lines = text.split("\n")
+        lines, name = signed_text(note, public).split("\n"), origin(public)
         if len(lines) != 6 or lines[0] != name or not re.fullmatch(r"time \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", lines[3]) or not re.fullmatch(r"skew -?\d+us", lines[4]):
             raise ValueError("not a checkpoint of this log")
         self.size, self.root, self.at = int(lines[1]), base64.b64decode(lines[2]), lines[3][5:]
@@ -218,7 +222,8 @@ def consistent(path, first, first_root, second, second_root):
 # --- Lines, proofs, bundles.
 
 LINE = re.compile(rb'(\{"v":1,"seq":(0|[1-9]\d*),.*),"leaf":"([A-Za-z0-9+/]{43}=)"\}', re.S)
-REMOVED = re.compile(rb'\{"v":1,"seq":\d+,"at":"(\d{4})-(\d\d)-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"')
+REMOVED = re.compile(rb'\{"v":1,"seq":\d+,"at":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z)"')
+RECORD_MONTH = re.compile(rb',"at":"(.{7})')
 
 
 def read_line(line, seq):
@@ -228,25 +233,160 @@ def read_line(line, seq):
     return int(m.group(2)), m.group(1) + b"}", base64.b64decode(m.group(3)), REMOVED.fullmatch(m.group(1))
 
 
-def verify_lines(lines, checkpoints):
+def parse_time(stamp):
+    return datetime.datetime.strptime(stamp, "%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def five_years_after(t):
+    try:
+        return t.replace(year=t.year + 5)
+    except ValueError:  # 29 February
+        return t.replace(year=t.year + 5, month=3, day=1)
+
+
+class Removal:
+    """What an entry of kind retention says in its facts."""
+
+    def __init__(self, facts):
+        self.partition, self.first, self.last, self.entries = facts["partition"], facts["first"], facts["last"], facts["entries"]
+        self.digest = base64.b64decode(facts["digest"], validate=True)
+        m = re.fullmatch(r"entry_(\d{4})(0[1-9]|1[0-2])", self.partition)
+        numbers = (self.first, self.last, self.entries)
+        if not m or len(self.digest) != 32 or not all(type(n) is int for n in numbers) or not 0 <= self.first <= self.last or not 1 <= self.entries <= self.last - self.first + 1:
+            raise ValueError("not a removal")
+        self.month = "%s-%s" % m.groups()
+        year, month = int(m.group(1)), int(m.group(2))
+        self.ends = datetime.datetime(year + month // 12, month % 12 + 1, 1)
+        self.key = (self.partition, self.first, self.last, self.entries, self.digest)
+
+
+class Loss:
+    """A statement that published entries are lost, signed with the log's key."""
+
+    def __init__(self, note, public):
+        text, name = signed_text(note, public), origin(public)
+        lines = text.split("\n")[:-1]
+        if len(lines) < 7 or lines[0] != name or lines[1] != "loss":
+            raise ValueError("not a statement of loss")
+        kept = re.fullmatch(r"kept (\d+) (\S+)", lines[2])
+        lost = [re.fullmatch(r"published (\d+) (\S+) (\S+)", line) for line in lines[3:-3]]
+        end = [line.split(" ", 1) for line in lines[-3:]]
+        if not kept or not all(lost) or [e[0] for e in end] != ["time", "by", "reason"]:
+            raise ValueError("not a statement of loss")
+        self.kept = int(kept.group(1))
+        self.lost = [(int(m.group(1)), base64.b64decode(m.group(2)), parse_time(m.group(3))) for m in lost]
+        self.note = "the positions %d to %d as they were published are lost: %s (stated by %s at %s)" % (
+            self.kept, max(size for size, _, _ in self.lost) - 1, end[2][1], end[1][1], end[0][1])
+
+    def admits(self, c):
+        return any(c.size > self.kept and parse_time(c.at) <= at and (c.size < size or c.size == size and c.root == root) for size, root, at in self.lost)
+
+
+HOUR = datetime.timedelta(hours=1)
+
+
+class Missing:
+    """What is missing of one month."""
+
+    def __init__(self, first):
+        self.first, self.last, self.count, self.tree = first, first, 0, Tree()
+        self.covered, self.waiting, self.odd = None, [], None
+
+
+def verify_lines(lines, public, checkpoints):
     waiting = sorted(checkpoints, key=lambda c: c.size)
     tree, beside, differs, good = Tree(), None, None, 0
-    removed, dropped = {}, []
+    missing, announced, present, losses, forks = {}, {}, {}, [], []
+    before = newest = None
+
+    def admitted(c):
+        return any(loss.admits(c) for loss in losses)
 
     def fault(seq, reason):
+        for c, bad in forks:
+            if not admitted(c) and bad.seq <= seq:
+                return bad
         return Bad(differs, "the entry is not the leaf beside it") if differs is not None and differs < seq else Bad(seq, reason)
 
+    def cover(at):
+        nonlocal before, newest
+        began = None if before is None else min(before, at)
+        newest, before = at if newest is None else max(newest, at), at
+        for a in announced.values():
+            if a.covered is None:
+                a.covered = at
+        for m in missing.values():
+            if m.waiting:
+                m.covered = newest
+                for seq, claimed in m.waiting:
+                    if m.odd is None and (claimed > newest + HOUR or began is not None and claimed < began - HOUR):
+                        m.odd = (seq, "missing, and the time of its position, %sZ, cannot be: it was sealed between %s and %s" % (claimed.isoformat(timespec="microseconds"), began, newest))
+                m.waiting = []
+
     def compare():
-        nonlocal good, waiting
+        nonlocal good
+        times = []
         while waiting and waiting[0].size == tree.size:
             c = waiting.pop(0)
             if c.root != tree.root():
                 if beside is not None and beside.root() == c.root:
-                    raise Bad(differs, "the entry is not what was signed at " + c.at)
-                raise Bad(good, "the entries from %d to %d are not what was signed at %s" % (good, c.size - 1, c.at))
+                    raise fault(differs, "the entry is not what was signed at " + c.at)
+                forks.append((c, Bad(good, "the entries from %d to %d are not what was signed at %s" % (good, c.size - 1, c.at))))
+                continue
             if beside is not None:
-                raise Bad(differs, "the leaf beside the entry is not the entry's")
-            good = c.size
+                raise fault(differs, "the leaf beside the entry is not the entry's")
+            times.append(parse_time(c.at))
+        if times:
+            good = tree.size
+            cover(max(times))
+
+    def about_the_log(seq, e):
+        if e["kind"] == "loss":
+            try:
+                losses.append(Loss(e["facts"]["statement"], public))
+            except (ValueError, KeyError, TypeError):
+                raise fault(seq, "an entry of kind loss holds a signed statement of loss")
+            if losses[-1].kept > seq:
+                raise fault(seq, "the statement of loss stands before the last entry it keeps")
+        if e["kind"] != "retention":
+            return
+        try:
+            r = Removal(e["facts"])
+        except (ValueError, KeyError, TypeError):
+            raise fault(seq, "an entry of kind retention announces or records one removal: partition, first, last, entries and digest")
+        known = announced.get(r.partition)
+        if e.get("outcome") == "announced":
+            if known or r.last >= seq:
+                raise fault(seq, "the removal of %s is announced twice, or before its last entry" % r.partition)
+            r.covered = None
+            announced[r.partition] = r
+        elif e.get("outcome") != "dropped":
+            raise fault(seq, "an entry of kind retention has an outcome that is not known")
+        elif not known:
+            raise fault(seq, "the removal of %s is recorded, and no entry announced it" % r.partition)
+        elif known.key != r.key:
+            raise fault(seq, "the removal of %s is recorded otherwise than it was announced" % r.partition)
+        elif known.covered is None:
+            raise fault(seq, "the removal of %s is recorded, and no checkpoint covers its announcement before" % r.partition)
+
+    def check_month(month, m):
+        a = announced.get(month)
+        if m.odd:
+            return m.odd
+        if a is None:
+            return m.first, "missing: no entry announces the removal of " + month
+        if (a.first, a.last, a.entries) != (m.first, m.last, m.count):
+            return m.first, "missing: %d entries of %s from %d to %d are not here; the removal of %d from %d to %d was announced" % (m.count, month, m.first, m.last, a.entries, a.first, a.last)
+        if a.digest != m.tree.root():
+            return m.first, "missing: the entries of %s that are not here are not those whose removal was announced" % month
+        if m.waiting or a.covered is None:
+            return m.first, "missing: no checkpoint covers it, or the announcement of its removal"
+        if a.covered < max(five_years_after(m.covered), five_years_after(a.ends)):
+            return m.first, "missing: the removal of %s was announced by %s, before five years were over" % (month, a.covered)
+        if a.covered > datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None) + HOUR:
+            return m.first, "missing: its removal was announced by a checkpoint that is dated %s, which is yet to come" % a.covered
+        if a.month in present:
+            return present[a.month], "the entry is of %s, which was removed" % month
 
     compare()
     for line in lines:
@@ -255,34 +395,38 @@ def verify_lines(lines, checkpoints):
         if seq != tree.size:
             raise fault(tree.size, "missing or out of order")
         if gone:
-            month = "entry_%s%s" % (gone.group(1).decode(), gone.group(2).decode())
-            first, _, count = removed.get(month, (seq, seq, 0))
-            removed[month] = (first, seq, count + 1)
+            claimed = parse_time(gone.group(1).decode())
+            m = missing.setdefault("entry_" + claimed.strftime("%Y%m"), Missing(seq))
+            m.last, m.count = seq, m.count + 1
+            m.tree.append(leaf)
+            m.waiting.append((seq, claimed))
             mine = leaf
         else:
             mine = leaf_of(record)
-            if b',"kind":"retention",' in record[:256]:
-                dropped = json.loads(record)["facts"].get("dropped") or []
+            present.setdefault(RECORD_MONTH.search(record).group(1).decode(), seq)
+            if b',"kind":"retention"' in record[:256] or b',"kind":"loss"' in record[:256]:
+                about_the_log(seq, json.loads(record))
         if beside is None and mine != leaf:
             differs, beside = seq, tree.copy()
         if beside is not None:
             beside.append(leaf)
         tree.append(mine)
         compare()
-    for month, (first, last, count) in sorted(removed.items(), key=lambda r: r[1]):
-        told = [d for d in dropped if d["partition"] == month]
-        if not told or (told[0]["first"], told[0]["last"], told[0]["entries"]) != (first, last, count):
-            raise fault(first, "missing, and the log does not say that %s was removed so" % month)
-        year, number = int(month[6:10]), int(month[10:12])
-        end = datetime.datetime(year + 5 + number // 12, number % 12 + 1, 1)
-        if datetime.datetime.strptime(told[0]["droppedAt"][:19], "%Y-%m-%dT%H:%M:%S") < end:
-            raise fault(first, "missing: %s was removed before its time was over" % month)
-    if waiting:
-        raise fault(tree.size, "the end is cut off: %d entries were signed" % waiting[-1].size)
+    found = [f for f in (check_month(month, m) for month, m in missing.items()) if f]
+    if found:
+        raise fault(*min(found))
+    for c in reversed(waiting):
+        if not admitted(c):
+            raise fault(tree.size, "the end is cut off: %d entries were signed" % c.size)
     if good != tree.size:
         raise fault(good, "no checkpoint covers the entries from %d on" % good)
+    for c, bad in forks:
+        if not admitted(c):
+            raise bad
     if tree.size == 0:
         raise Bad(0, "the log is empty: nothing is sealed, so nothing is proven")
+    for loss in losses:
+        print("note: " + loss.note, file=sys.stderr)
     return tree.size, tree.root()
 
 
@@ -297,7 +441,7 @@ def verify_bundle(path, public, anchors):
         raise Bad(0, "the manifest is not about the last checkpoint")
     if not manifest["filter"]:
         with archive.open("entries.jsonl") as lines:
-            verdict = verify_lines(lines, checkpoints + [a for a in anchors if a.size <= head.size])
+            verdict = verify_lines(lines, public, checkpoints + [a for a in anchors if a.size <= head.size])
     else:
         verdict = verify_some(archive, manifest, head)
     known = {"manifest.json"}
@@ -371,7 +515,7 @@ def main():
             sys.exit("records alone prove nothing; name checkpoints with --anchors")
         else:
             with open(o.file, "rb") as lines:
-                verdict = verify_lines(lines, anchors)
+                verdict = verify_lines(lines, public, anchors)
     except Bad as bad:
         print(bad)
         sys.exit(1)

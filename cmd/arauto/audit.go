@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -121,6 +122,9 @@ func verifyDatabase(ctx context.Context, w world, flag string, public ed25519.Pu
 
 // tellVerdict prints the one line that contract, "Demo and audit", promises. Notes go to stderr before it.
 func tellVerdict(w world, v audit.Verdict, requireComplete bool, err error) error {
+	if err == nil {
+		err = v.AsOf(time.Now())
+	}
 	var fault *audit.Fault
 	if errors.As(err, &fault) {
 		fmt.Fprintln(w.stdout, fault.Error())

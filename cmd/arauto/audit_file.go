@@ -41,5 +41,5 @@ func verifyFile(name string, public ed25519.PublicKey, anchored []audit.Checkpoi
 	case len(anchored) == 0:
 		return audit.Verdict{}, wrongUse("FILE: records alone prove nothing; name checkpoints with --anchors, or export a bundle")
 	}
-	return audit.VerifyRecords(reader, anchored)
+	return audit.VerifyRecords(reader, public, anchored)
 }

@@ -49,6 +49,13 @@ func samples() []audit.Entry {
 	}
 }
 
+// branded is an entry of a deployment that serves several brands.
+func branded() audit.Entry {
+	e := samples()[1]
+	e.Brand = ptr("Banco Exemplo")
+	return e
+}
+
 type vector struct {
 	Record string `json:"record"`
 	Leaf   string `json:"leafHex"`
@@ -63,6 +70,10 @@ type vectors struct {
 	Proof        string   `json:"proofOfEntry1"`
 	Line         string   `json:"lineOfEntry1InAnExport"`
 	Consistency  string   `json:"proofFromCheckpoint3"`
+
+	Branded  vector `json:"entry1WithABrand"` // as the only entry of a log, at position 5 of it by its record
+	Removed  string `json:"factsOfAnAnnouncedRemoval"`
+	LostNote string `json:"statementOfLoss"`
 }
 
 // TestTheFormatsAreTheOnesWrittenDown holds what we make against testdata/vectors.json, which a second implementation
@@ -93,6 +104,16 @@ func TestTheFormatsAreTheOnesWrittenDown(t *testing.T) {
 	path, err = audit.ProveConsistency(leaves, 3, tree.Size())
 	require.NoError(t, err)
 	got.Consistency = string(audit.Consistency{Path: path, Old: older, New: signed}.Marshal())
+	brand := branded()
+	record := brand.AppendRecord(nil, 5)
+	leaf := audit.Leaf(record)
+	got.Branded = vector{string(record), hex.EncodeToString(leaf[:]), hex.EncodeToString(leaf[:])}
+	got.Removed = `{"system":"a 1","partition":"entry_202001","first":0,"last":3,"entries":3,"digest":"` + tree.Root().String() + `"}`
+	_, err = audit.ParseRemoval(got.Removed)
+	require.NoError(t, err)
+	lost, err := signer.SignLoss(statement(audit.Tree{Size: 3, Root: audit.Hash(root3)}, audit.Checkpoint{Size: tree.Size(), Root: tree.Root(), At: audit.At(time.Date(2026, 11, 21, 12, 0, 5, 0, time.UTC))}))
+	require.NoError(t, err)
+	got.LostNote = string(lost)
 	text, err := json.MarshalIndent(got, "", "  ")
 	require.NoError(t, err)
 	if os.Getenv("ARAUTO_UPDATE") == "1" {
@@ -194,9 +215,10 @@ func TestNoTwoEntriesHaveOneRecord(t *testing.T) {
 	}
 	for i, e := range samples() {
 		require.True(t, json.Valid(e.AppendRecord(nil, 5)), "sample %d", i)
-		note(fmt.Sprint("sample ", i), e, 5)
+		note(fmt.Sprint("sample ", i), e, 4)
 	}
-	base := samples()[1]
+	base := branded()
+	note("branded", base, 5)
 	note("another position", base, 6)
 	for i := range reflect.TypeFor[audit.Entry]().NumField() {
 		e := base
@@ -327,7 +349,7 @@ func FuzzFiles(f *testing.F) {
 			require.NoError(t, err)
 			require.LessOrEqual(t, old.Size, later.Size)
 		}
-		_, err = audit.VerifyRecords(bytes.NewReader(file), []audit.Checkpoint{{Size: 1, Root: audit.Leaf([]byte("x"))}})
+		_, err = audit.VerifyRecords(bytes.NewReader(file), signer.Public(), []audit.Checkpoint{{Size: 1, Root: audit.Leaf([]byte("x"))}})
 		require.Error(t, err)
 	})
 }

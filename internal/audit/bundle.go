@@ -214,7 +214,7 @@ func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored 
 	}
 	var verdict Verdict
 	if b.Complete() {
-		verdict, err = b.verifyAll(checkpoints, anchored)
+		verdict, err = b.verifyAll(public, checkpoints, anchored)
 	} else {
 		verdict, err = b.verifySome(checkpoints[len(checkpoints)-1])
 	}
@@ -267,7 +267,7 @@ func (b *bundle) checkSums() error {
 	return nil
 }
 
-func (b *bundle) verifyAll(checkpoints, anchored []Checkpoint) (Verdict, error) {
+func (b *bundle) verifyAll(public ed25519.PublicKey, checkpoints, anchored []Checkpoint) (Verdict, error) {
 	for _, c := range anchored {
 		if c.Size <= b.Size {
 			checkpoints = append(checkpoints, c)
@@ -278,7 +278,7 @@ func (b *bundle) verifyAll(checkpoints, anchored []Checkpoint) (Verdict, error) 
 		return Verdict{}, &Fault{0, err.Error()}
 	}
 	defer r.Close()
-	return VerifyRecords(r, checkpoints)
+	return VerifyRecords(r, public, checkpoints)
 }
 
 // verifySome checks each entry by its own proof. That none was left out which the filter should have found is not

@@ -94,26 +94,35 @@ func keyHash(public ed25519.PublicKey) uint32 {
 
 // OpenCheckpoint verifies a signed note with the log's public key and reads it.
 func OpenCheckpoint(signed []byte, public ed25519.PublicKey) (Checkpoint, error) {
+	text, err := openNote(signed, public, "the checkpoint")
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	return parseCheckpoint(text, Origin(public))
+}
+
+// openNote verifies a signed note with the log's public key and returns its text; errors begin with what the note is.
+func openNote(signed []byte, public ed25519.PublicKey, what string) (string, error) {
 	if len(public) != ed25519.PublicKeySize {
-		return Checkpoint{}, errors.New("the public key is not an Ed25519 key")
+		return "", errors.New("the public key is not an Ed25519 key")
 	}
 	key, err := note.NewEd25519VerifierKey(Origin(public), public)
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("the public key: %w", err)
+		return "", fmt.Errorf("the public key: %w", err)
 	}
 	verifier, err := note.NewVerifier(key)
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("the public key: %w", err)
+		return "", fmt.Errorf("the public key: %w", err)
 	}
 	opened, err := note.Open(signed, note.VerifierList(verifier))
 	var unsigned *note.UnverifiedNoteError
 	switch {
 	case errors.As(err, &unsigned):
-		return Checkpoint{}, errors.New("the checkpoint is not signed with this key")
+		return "", fmt.Errorf("%s is not signed with this key", what)
 	case err != nil:
-		return Checkpoint{}, fmt.Errorf("the checkpoint: %w", err)
+		return "", fmt.Errorf("%s: %w", what, err)
 	}
-	return parseCheckpoint(opened.Text, Origin(public))
+	return opened.Text, nil
 }
 
 func parseCheckpoint(text, origin string) (c Checkpoint, err error) {

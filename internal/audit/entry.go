@@ -89,7 +89,8 @@ type Entry struct {
 	Outcome        *string
 	Closes         *string
 	CreatedAt      *Instant
-	Facts          string // JSON, exactly as stored
+	Brand          *string // reserved: NULL until one deployment serves several brands
+	Facts          string  // JSON, exactly as stored
 }
 
 // Value is what a column has, zero for NULL.
@@ -119,6 +120,7 @@ func Columns() [][2]string {
 		{"outcome", "outcome"},
 		{"closes", "closes"},
 		{"created_at", "createdAt"},
+		{"brand", "brand"},
 		{"facts", "facts"},
 	}
 }
@@ -152,7 +154,7 @@ func (e *Entry) Values() []string {
 	}
 	return []string{
 		e.ID.String(), e.At.String(), strconv.FormatInt(e.XID, 10), e.Kind, text(e.ClientID), number(e.ResourceKind), text(e.ResourceID), revision,
-		id(e.NotificationID), id(e.ChangeID), id(e.InteractionID), number(e.Number), text(e.Outcome), text(e.Closes), created, e.Facts,
+		id(e.NotificationID), id(e.ChangeID), id(e.InteractionID), number(e.Number), text(e.Outcome), text(e.Closes), created, text(e.Brand), e.Facts,
 	}
 }
 
@@ -181,6 +183,7 @@ func (e *Entry) AppendRecord(b []byte, seq int64) []byte {
 	if e.CreatedAt != nil {
 		b = append(e.CreatedAt.append(append(b, `,"createdAt":"`...)), '"')
 	}
+	b = appendText(b, `,"brand":`, e.Brand)
 	b = append(b, `,"facts":`...)
 	if strings.HasPrefix(e.Facts, "{") && !strings.ContainsAny(e.Facts, "\r\n") {
 		b = append(b, e.Facts...)

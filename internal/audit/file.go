@@ -52,8 +52,8 @@ const maxRecord = 16 << 20
 // VerifyRecords walks a complete export, one record and its leaf a line from position 0 on, and compares it with
 // checkpoints whose signatures were verified. What is wrong is a *Fault. It names the first entry that is not what was
 // sealed; only where the leaf beside that entry was changed as well, the first of those between two checkpoints.
-func VerifyRecords(lines io.Reader, checkpoints []Checkpoint) (Verdict, error) {
-	var v Verifier
+func VerifyRecords(lines io.Reader, public ed25519.PublicKey, checkpoints []Checkpoint) (Verdict, error) {
+	v := Verifier{Public: public}
 	if err := v.Expect(checkpoints...); err != nil {
 		return Verdict{}, err
 	}

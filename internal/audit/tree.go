@@ -2,6 +2,7 @@ package audit
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -34,6 +35,28 @@ type Range struct {
 func (r *Range) Size() int64 { return r.size }
 
 func (r *Range) clone() *Range { return &Range{r.size, slices.Clone(r.stack)} }
+
+// rangeState is a range as it is stored.
+type rangeState struct {
+	Size  int64  `json:"size"`
+	Stack []Hash `json:"stack"`
+}
+
+// MarshalJSON writes the range so that UnmarshalJSON reads it back.
+func (r Range) MarshalJSON() ([]byte, error) { return json.Marshal(rangeState{r.size, r.stack}) }
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (r *Range) UnmarshalJSON(text []byte) error {
+	var s rangeState
+	if err := json.Unmarshal(text, &s); err != nil {
+		return err
+	}
+	if s.Size < 0 || bits.OnesCount64(uint64(s.Size)) != len(s.Stack) {
+		return errors.New("a range of a tree has a hash for each bit set in its size")
+	}
+	r.size, r.stack = s.Size, s.Stack
+	return nil
+}
 
 // Append adds a leaf and tells emit, when not nil, every subtree that is complete by it, the leaf itself included, with
 // its level and its number in that level.

@@ -2,9 +2,11 @@ package audit
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -20,12 +22,15 @@ func (f *Fault) Error() string { return fmt.Sprintf("BAD seq=%d %s", f.Seq, f.Re
 
 // Verdict is what a verification found to be right.
 type Verdict struct {
-	Entries  int64 // that were verified: of a whole log all of it, removed ones included; of a filtered bundle what is in it
-	Size     int64 // of the log that Root is of
-	Root     Hash
-	Removed  int64 // entries whose time was over, proven by their hash and by the entry that records their removal
-	Unsealed int64 // entries that wait for the sealer, where that can be known
-	Oldest   Instant
+	Entries int64 // that were verified: of a whole log all of it, removed ones included; of a filtered bundle what is in it
+	Size    int64 // of the log that Root is of
+	Root    Hash
+	Removed int64 // entries whose time was over, proven by their hash and by the entry that announced their removal
+	// RemovedAsOf is the latest signed time on which a removal rests; see AsOf.
+	RemovedAsOf  Instant
+	removedFirst int64
+	Unsealed     int64 // entries that wait for the sealer, where that can be known
+	Oldest       Instant
 
 	Filtered bool     // a filter chose the entries
 	Complete bool     // with Filtered: it is proven that nothing the filter should find is missing
@@ -43,11 +48,23 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("genuine %d of %d %s; completeness not shown", v.Entries, v.Size, v.Root)
 }
 
+// AsOf refuses a verdict that rests on a checkpoint which is dated after now: with it entries could be passed off as old
+// enough to be removed by whoever has the log's key. What is wrong is a *Fault.
+func (v Verdict) AsOf(now time.Time) error {
+	if v.RemovedAsOf > At(now)+clockMargin {
+		return &Fault{v.removedFirst, fmt.Sprintf("missing: its removal was announced by a checkpoint that is dated %s, which is yet to come", v.RemovedAsOf)}
+	}
+	return nil
+}
+
 // Verifier walks a log from its first entry to its last and compares it with signed checkpoints. The zero value is ready.
 type Verifier struct {
 	// Complete, when set, is told every subtree of the records, or of what is left of them, that becomes complete: its
 	// level, its number in that level and its hash. Level 0 are the leaves.
 	Complete func(level int, n int64, h Hash)
+
+	// Public is the log's public key, which statements of loss are signed with. Without it none is accepted.
+	Public ed25519.PublicKey
 
 	tree    Range
 	waiting []Checkpoint // ahead of the tree, the smallest first
@@ -57,24 +74,47 @@ type Verifier struct {
 	differs int64  // first position whose record is not the leaf beside it
 	beside  *Range // the tree of the leaves themselves from there on; nil while all agree
 
-	removed map[string]*removal // by month
-	dropped []Dropped           // as the last entry about removals says
-	total   int64
-}
+	announced map[string]*announcement // removals, by month
+	missing   map[string]*missingMonth // by month
+	present   map[string]int64         // position of the first entry of each month that is here
+	month     string                   // of the last entry
+	total     int64                    // of what is missing
 
-// removal is what was met of one month's removed entries.
-type removal struct {
-	First   int64 `json:"first"`
-	Last    int64 `json:"last"`
-	Entries int64 `json:"entries"`
+	newest, before Instant // the latest signed time so far, and that of the last checkpoint that agreed
+	covers         bool    // one did
+	removedAsOf    Instant
+	removedFirst   int64 // position of the first entry whose removal rests on it
+
+	losses []Loss
+	forks  []fork
 }
 
 // Progress is how far a walk has come, at a checkpoint: what a Verifier must know of the entries behind it. Its JSON is
 // what is stored, so that a walk over a long log can go on after a restart. The zero value is the beginning of the log.
 type Progress struct {
-	Size    int64               `json:"size"`              // entries walked: the size of a checkpoint that agreed, or 0
-	Removed map[string]*removal `json:"removed,omitempty"` // by month: entries that are not there any more
-	Dropped []Dropped           `json:"dropped,omitempty"` // as the last entry about removals says
+	Size      int64                    `json:"size"`                // entries walked: the size of a checkpoint that agreed, or 0
+	Announced map[string]*announcement `json:"announced,omitempty"` // removals, by month
+	Missing   map[string]*missingMonth `json:"missing,omitempty"`   // by month: entries that are not there any more
+	Present   map[string]int64         `json:"present,omitempty"`   // by month: the position of the first entry that is there
+	Losses    []Loss                   `json:"losses,omitempty"`    // that the log states
+	Newest    Instant                  `json:"newest,omitempty"`    // the latest signed time
+	Before    Instant                  `json:"before,omitempty"`    // the signed time of the last checkpoint
+	Covers    bool                     `json:"covers,omitempty"`    // there was one
+}
+
+// clone copies what a walk goes on to change.
+func (p Progress) clone() Progress {
+	p.Announced, p.Missing, p.Present, p.Losses = maps.Clone(p.Announced), maps.Clone(p.Missing), maps.Clone(p.Present), slices.Clone(p.Losses)
+	for month, a := range p.Announced {
+		own := *a
+		p.Announced[month] = &own
+	}
+	for month, m := range p.Missing {
+		own := *m
+		own.Leaves = *m.Leaves.clone()
+		p.Missing[month] = &own
+	}
+	return p
 }
 
 // Removals is how many entries were passed that are not there any more.
@@ -86,42 +126,22 @@ func (p Progress) Removals() (n int64) {
 }
 
 // Resume continues a walk behind p.Size entries. tree is the tree of these entries; the caller has compared its root with
-// the signed checkpoint of that size.
+// the signed checkpoint of that size. Public is to be set, as for a new Verifier.
 func Resume(p Progress, tree *Range) *Verifier {
-	v := &Verifier{tree: *tree.clone(), good: p.Size, removed: map[string]*removal{}, dropped: slices.Clone(p.Dropped)}
-	for month, r := range p.Removed {
-		own := *r
-		v.removed[month] = &own
-		v.total += r.Entries
+	p = p.clone()
+	v := &Verifier{tree: *tree.clone(), good: p.Size, announced: p.Announced, missing: p.Missing, present: p.Present, losses: p.Losses,
+		newest: p.Newest, before: p.Before, covers: p.Covers}
+	for _, m := range p.Missing {
+		v.total += m.Count
 	}
 	return v
 }
 
 // Progress tells how far the walk has come. It stands at a checkpoint when FinishPart found nothing wrong.
 func (v *Verifier) Progress() Progress {
-	p := Progress{Size: v.tree.Size(), Dropped: slices.Clone(v.dropped)}
-	if len(v.removed) > 0 {
-		p.Removed = map[string]*removal{}
-	}
-	for month, r := range v.removed {
-		own := *r
-		p.Removed[month] = &own
-	}
-	return p
+	return Progress{Size: v.tree.Size(), Announced: v.announced, Missing: v.missing, Present: v.present, Losses: v.losses,
+		Newest: v.newest, Before: v.before, Covers: v.covers}.clone()
 }
-
-// Dropped is one month of the history that was removed, as an entry of kind retention tells it. Each such entry tells
-// all removals so far.
-type Dropped struct {
-	Partition string    `json:"partition"` // entry_ and the month, YYYYMM, in UTC
-	First     int64     `json:"first"`     // position of the first of its entries
-	Last      int64     `json:"last"`
-	Entries   int64     `json:"entries"`
-	DroppedAt time.Time `json:"droppedAt"`
-}
-
-// keepAtLeast is how many years after its end a month must be kept (the BCB's common period).
-const keepAtLeast = 5
 
 // Expect announces checkpoints whose signatures were verified. They may come in any order, but each before the walk has
 // passed its size.
@@ -145,18 +165,41 @@ func (v *Verifier) add(record []byte, leaf Hash) error {
 	if seq != v.tree.Size() {
 		return &Fault{v.tree.Size(), fmt.Sprintf("missing or out of order: the record found here says seq %d", seq)}
 	}
-	if bytes.Contains(record[:min(len(record), 256)], []byte(`,"kind":"retention",`)) {
-		var r struct {
-			Facts struct {
-				Dropped []Dropped `json:"dropped"`
-			} `json:"facts"`
+	if month := recordMonth(record); string(month) != v.month {
+		if v.month = string(month); v.present == nil {
+			v.present = map[string]int64{}
 		}
-		if err := json.Unmarshal(record, &r); err != nil {
-			return &Fault{seq, "the entry about a removal cannot be read"}
+		if _, known := v.present[v.month]; !known {
+			v.present[v.month] = seq
 		}
-		v.dropped = r.Facts.Dropped
+	}
+	if err := v.ofTheLog(seq, record); err != nil {
+		return err
 	}
 	return v.grow(leaf)
+}
+
+// ofTheLog takes an entry into account that is about the log itself.
+func (v *Verifier) ofTheLog(seq int64, record []byte) error {
+	start := record[:min(len(record), 256)]
+	if !bytes.Contains(start, []byte(`,"kind":"`+KindRetention+`"`)) && !bytes.Contains(start, []byte(`,"kind":"`+KindLoss+`"`)) {
+		return nil
+	}
+	var e struct {
+		Kind    string          `json:"kind"`
+		Outcome string          `json:"outcome"`
+		Facts   json.RawMessage `json:"facts"`
+	}
+	if err := json.Unmarshal(record, &e); err != nil {
+		return &Fault{seq, "the entry about the log itself cannot be read"}
+	}
+	switch e.Kind {
+	case KindRetention:
+		return v.retention(seq, e.Outcome, string(e.Facts))
+	case KindLoss:
+		return v.loss(seq, string(e.Facts))
+	}
+	return nil // the facts of another entry look like one
 }
 
 // AddBeside takes the record at the next position together with the leaf that stands beside it, in an export. When
@@ -188,21 +231,10 @@ func (v *Verifier) AddEntry(e *Entry) (Hash, error) {
 	return leaf, v.add(v.scratch, leaf)
 }
 
-// AddRemoved takes the leaf of an entry that is no longer there, with the time it had. Finish asks for the entry that
-// records its removal.
+// AddRemoved takes the leaf of an entry that is no longer there, with the time its position claims. Finish asks for
+// the entry that announced its removal, and compares that time with the signed ones around it.
 func (v *Verifier) AddRemoved(at Instant, leaf Hash) error {
-	month := "entry_" + at.Time().Format("200601")
-	if v.removed == nil {
-		v.removed = map[string]*removal{}
-	}
-	r := v.removed[month]
-	if r == nil {
-		r = &removal{First: v.tree.Size()}
-		v.removed[month] = r
-	}
-	r.Last = v.tree.Size()
-	r.Entries++
-	v.total++
+	v.miss(at, leaf)
 	if v.beside != nil {
 		v.beside.Append(leaf, nil)
 	}
@@ -218,7 +250,8 @@ func (v *Verifier) grow(leaf Hash) error {
 }
 
 func (v *Verifier) compare() error {
-	for len(v.waiting) > 0 && v.waiting[0].Size == v.tree.Size() {
+	size, agreed, at := v.tree.Size(), false, MinusInfinity
+	for len(v.waiting) > 0 && v.waiting[0].Size == size {
 		c := v.waiting[0]
 		v.waiting = v.waiting[1:]
 		right, beside := c.Root == v.tree.Root(), v.beside != nil && c.Root == v.beside.Root()
@@ -227,10 +260,15 @@ func (v *Verifier) compare() error {
 			return &Fault{v.differs, "the leaf that stands beside the entry is not the entry's; the entry is what was signed at " + c.At.String()}
 		case beside:
 			return &Fault{v.differs, "the entry is not what was signed at " + c.At.String()}
-		case !right:
-			return &Fault{v.good, fmt.Sprintf("the entries from %d to %d are not what was signed at %s", v.good, c.Size-1, c.At)}
+		case !right: // a fault, unless the log states further on that this was lost
+			v.forks = append(v.forks, fork{c, &Fault{v.good, fmt.Sprintf("the entries from %d to %d are not what was signed at %s", v.good, c.Size-1, c.At)}})
+			continue
 		}
-		v.good = c.Size
+		agreed, at = true, max(at, c.At)
+	}
+	if agreed {
+		v.good = size
+		v.cover(at)
 	}
 	return nil
 }
@@ -238,18 +276,27 @@ func (v *Verifier) compare() error {
 // Finish ends the walk: nothing signed may be missing, and nothing may be there that was not signed.
 func (v *Verifier) Finish() (Verdict, error) {
 	if err := v.checkRemoved(); err != nil {
-		return Verdict{}, err
+		return Verdict{}, v.Earliest(err)
 	}
 	return v.FinishPart()
 }
 
-// FinishPart ends the walk through a part of the log: as Finish, but whether the log records the removal of what is
+// FinishPart ends the walk through a part of the log: as Finish, but whether the log announced the removal of what is
 // missing is not judged, since the entry about it may stand further on.
 func (v *Verifier) FinishPart() (Verdict, error) {
+	verdict, err := v.finishPart()
+	if err = v.Earliest(err); err != nil {
+		return Verdict{}, err
+	}
+	return verdict, nil
+}
+
+func (v *Verifier) finishPart() (Verdict, error) {
 	size := v.tree.Size()
-	if len(v.waiting) > 0 {
-		c := v.waiting[len(v.waiting)-1]
-		return Verdict{}, &Fault{size, fmt.Sprintf("the end is cut off: %d entries were signed at %s, %d are here", c.Size, c.At, size)}
+	for _, c := range slices.Backward(v.waiting) {
+		if !v.Admitted(c) {
+			return Verdict{}, &Fault{size, fmt.Sprintf("the end is cut off: %d entries were signed at %s, %d are here", c.Size, c.At, size)}
+		}
 	}
 	if v.good != size {
 		return Verdict{}, &Fault{v.good, fmt.Sprintf("no checkpoint covers the entries from %d to %d", v.good, size-1)}
@@ -257,36 +304,9 @@ func (v *Verifier) FinishPart() (Verdict, error) {
 	if size == 0 {
 		return Verdict{}, &Fault{0, "the log is empty: nothing is sealed, so nothing is proven"}
 	}
-	return Verdict{Entries: size, Size: size, Root: v.tree.Root(), Removed: v.total}, nil
-}
-
-// checkRemoved holds what is missing against what the log itself says was removed.
-func (v *Verifier) checkRemoved() error {
-	var worst *Fault
-	for month, r := range v.removed {
-		i := slices.IndexFunc(v.dropped, func(d Dropped) bool { return d.Partition == month })
-		var reason string
-		switch {
-		case i < 0:
-			reason = "missing, and no entry says that " + month + " was removed"
-		case v.dropped[i].First != r.First || v.dropped[i].Last != r.Last || v.dropped[i].Entries != r.Entries:
-			reason = fmt.Sprintf("missing: %d entries of %s are not here, and the log says that %d were removed", r.Entries, month, v.dropped[i].Entries)
-		case v.dropped[i].tooEarly():
-			reason = "missing: " + month + " was removed before its time was over"
-		default:
-			continue
-		}
-		if worst == nil || r.First < worst.Seq {
-			worst = &Fault{r.First, reason}
-		}
+	verdict := Verdict{Entries: size, Size: size, Root: v.tree.Root(), Removed: v.total, RemovedAsOf: v.removedAsOf, removedFirst: v.removedFirst}
+	for _, l := range v.losses {
+		verdict.Notes = append(verdict.Notes, l.String())
 	}
-	if worst == nil {
-		return nil
-	}
-	return worst
-}
-
-func (d Dropped) tooEarly() bool {
-	month, err := time.Parse("entry_200601", d.Partition)
-	return err != nil || d.DroppedAt.Before(month.AddDate(keepAtLeast, 1, 0))
+	return verdict, nil
 }

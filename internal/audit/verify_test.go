@@ -197,7 +197,7 @@ func verifyText(l *log, file []byte) (audit.Verdict, error) {
 	case audit.IsConsistency(file):
 		return audit.VerifyConsistency(file, public)
 	}
-	return audit.VerifyRecords(bytes.NewReader(file), l.heads)
+	return audit.VerifyRecords(bytes.NewReader(file), public, l.heads)
 }
 
 // TestAFaultInAFileNamesTheFirstEntryThatIsWrong: and the verdict stands when everything is right.
@@ -218,7 +218,7 @@ func TestAFaultInAFileNamesTheFirstEntryThatIsWrong(t *testing.T) {
 // TestAnEmptyLogProvesNothing: not even with a checkpoint over nothing.
 func TestAnEmptyLogProvesNothing(t *testing.T) {
 	for _, signed := range [][]audit.Checkpoint{nil, {{Root: audit.EmptyRoot()}}} {
-		_, err := audit.VerifyRecords(strings.NewReader(""), signed)
+		_, err := audit.VerifyRecords(strings.NewReader(""), nil, signed)
 		require.ErrorContains(t, err, "BAD seq=0 the log is empty")
 	}
 }

@@ -33,6 +33,7 @@ type columns struct {
 	Outcome        string   `parquet:"outcome,dict,optional"`
 	Closes         string   `parquet:"closes,dict,optional"`
 	CreatedAt      int64    `parquet:"createdAt,timestamp(microsecond:utc),optional"`
+	Brand          string   `parquet:"brand,dict,optional"`
 	Facts          string   `parquet:"facts,json,optional"`
 }
 
@@ -102,6 +103,7 @@ func (c *cells) fill(s *audit.Sealed) {
 	c.text(e.Outcome)
 	c.text(e.Closes)
 	c.long((*int64)(e.CreatedAt))
+	c.text(e.Brand)
 	c.text(facts)
 }
 

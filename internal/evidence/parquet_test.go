@@ -44,6 +44,8 @@ func entry(seq int64) *audit.Entry {
 	}
 	kind, number, revision, created := int16(2), int16(seq%3), seq*7, instant(seq)-5
 	client, resource, outcome, closes := fmt.Sprint("client-", seq%5), fmt.Sprintf("urn:bancoex:%x", sha256.Sum256(id[:])), "refused", ""
+	brand := fmt.Sprint("brand-", seq%2)
+	e.Brand = &brand
 	other := uuid(id[:])
 	e.Kind, e.ClientID, e.ResourceKind, e.ResourceID, e.Revision = "result", &client, &kind, &resource, &revision
 	e.NotificationID, e.ChangeID, e.InteractionID, e.Number, e.Outcome, e.Closes, e.CreatedAt = &other, &id, &other, &number, &outcome, &closes, &created

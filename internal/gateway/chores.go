@@ -67,9 +67,16 @@ func (g *Gateway) keepHistory(ctx context.Context) error {
 	if _, err := g.store.MakeHistory(ctx, monthsAhead); err != nil {
 		return err
 	}
+	told, err := g.store.AnnounceRemovals(ctx, g.cfg.History.KeepYears)
+	for _, name := range told {
+		g.log.Info("removal of a month of the history announced: its time is over", "partition", name)
+	}
+	if err != nil {
+		return err
+	}
 	gone, err := g.store.DropHistory(ctx, g.cfg.History.KeepYears)
 	for _, name := range gone {
-		g.log.Info("month of the history dropped: its time is over and it is proven and anchored", "partition", name)
+		g.log.Info("month of the history dropped: its removal was announced, sealed and anchored", "partition", name)
 	}
 	if err != nil {
 		return err

@@ -85,32 +85,68 @@ func (b *bench) old(month string) {
 	b.do("INSERT INTO entry (id, at, kind, facts) VALUES (gen_random_uuid(), $1::timestamptz, 'admin', '{}')", month[:4]+"-"+month[4:]+"-02T00:00:00Z")
 }
 
+// place gives all entries a position in the log, and covers them with a checkpoint of a time; what is hashed and signed does
+// not matter here.
+func (b *bench) place(at string) {
+	b.t.Helper()
+	b.do("INSERT INTO log_position (seq, xid, id, at, leaf) SELECT (SELECT count(*) FROM log_position) + row_number() OVER (ORDER BY xid, id) - 1, xid, id, at, sha256('') FROM entry e WHERE NOT EXISTS (SELECT FROM log_position p WHERE p.id = e.id)")
+	b.do("INSERT INTO log_checkpoint (size, at, note) SELECT count(*), $1::timestamptz, '' FROM log_position", at)
+}
+
+// announce announces removals and lets the announcement be sealed and anchored.
+func (b *bench) announce(months ...string) {
+	b.t.Helper()
+	told, err := b.store.AnnounceRemovals(b.t.Context(), 5)
+	require.NoError(b.t, err)
+	require.Equal(b.t, months, told)
+	b.place(one[string](b, "SELECT now()::text"))
+	b.do("UPDATE seal_state SET anchored_through = now()")
+}
+
 func TestRetentionDropsOnlyWhatIsOldEnoughAndProven(t *testing.T) {
 	b := newBench(t)
 	b.old("201001")
-	b.old("201002")
 	for _, keep := range []string{"4 years 364 days", "59 months", "0", "-10 years"} {
 		_, err := b.app().Exec(t.Context(), "SELECT drop_history($1::text::interval)", keep)
 		require.ErrorContains(t, err, "the floor is 5 years", keep)
+		_, err = b.app().Exec(t.Context(), "SELECT announce_removal('entry_201001', 0, 0, 1, sha256(''), $1::text::interval)", keep)
+		require.ErrorContains(t, err, "the floor is 5 years", keep)
 	}
-	gone, err := b.store.DropHistory(t.Context(), 5)
-	require.NoError(t, err)
-	require.Empty(t, gone, "nothing is sealed yet")
-	b.do("UPDATE seal_state SET anchored_through = '2010-02-15'") // January is anchored, February half
-	gone, err = b.store.DropHistory(t.Context(), 5)
-	require.NoError(t, err)
-	require.Empty(t, gone, "an entry without a position in the log is not proven")
-	b.do("INSERT INTO log_position (seq, xid, id, at, leaf) SELECT row_number() OVER (ORDER BY at) - 1, xid, id, at, sha256('') FROM entry WHERE at < '2011-01-01'")
-	gone, err = b.store.DropHistory(t.Context(), 5)
-	require.NoError(t, err)
-	require.Equal(t, []string{"entry_201001"}, gone)
+	told := func() []string {
+		months, err := b.store.AnnounceRemovals(t.Context(), 5)
+		require.NoError(t, err)
+		return months
+	}
+	drop := func(years int) []string {
+		gone, err := b.store.DropHistory(t.Context(), years)
+		require.NoError(t, err)
+		return gone
+	}
+	require.Empty(t, told(), "no position")
+	require.Empty(t, drop(5))
 	b.do("UPDATE seal_state SET anchored_through = now()")
-	gone, err = b.store.DropHistory(t.Context(), 50)
-	require.NoError(t, err)
-	require.Empty(t, gone, "not old enough for who keeps 50 years")
-	gone, err = b.store.DropHistory(t.Context(), 5)
-	require.NoError(t, err)
-	require.Equal(t, []string{"entry_201002"}, gone, "the present months stay")
+	require.Empty(t, drop(5))
+	b.place("2015-01-01T00:00:00Z")
+	b.old("201002")
+	_, err := b.app().Exec(t.Context(), "SELECT announce_removal('entry_201001', 0, 1, 2, sha256(''), '5 years')")
+	require.ErrorContains(t, err, "the log has 1 entries of it from 0 to 0")
+	_, err = b.app().Exec(t.Context(), "SELECT announce_removal('entry', 0, 0, 1, sha256(''), '5 years')")
+	require.ErrorContains(t, err, "not a month of the history")
+	require.Equal(t, []string{"entry_201001"}, told())
+	b.place(one[string](b, "SELECT (now() - interval '1 minute')::text"))
+	b.do("UPDATE seal_state SET anchored_through = '2010-01-15'")
+	require.Empty(t, drop(5), "half of the month is anchored")
+	b.do("UPDATE seal_state SET anchored_through = now() - interval '2 minutes'")
+	require.Empty(t, drop(5), "the announcement is not anchored")
+	b.do("UPDATE seal_state SET anchored_through = now()")
+	require.Empty(t, drop(50), "not old enough for 50 years")
+	b.do("INSERT INTO entry (id, at, kind, facts) VALUES (gen_random_uuid(), '2010-01-03', 'admin', '{}')")
+	require.Empty(t, drop(5), "an entry without a position in the log is not proven")
+	b.do("SET session_replication_role = replica")
+	b.do("DELETE FROM entry_201001 WHERE at = '2010-01-03'")
+	b.do("SET session_replication_role = origin")
+	require.Equal(t, []string{"entry_201001"}, drop(5), "of February nothing was announced, the present months stay")
+	require.Equal(t, 1, one[int](b, "SELECT count(*) FROM entry WHERE kind = 'retention' AND outcome = 'dropped' AND facts->>'partition' = 'entry_201001'"))
 	b.accept(payment("itp", "p1", 1, "ACSC"))
 }
 

@@ -131,8 +131,9 @@ func (s *Store) HeldMonths(ctx context.Context) (map[string][]string, error) {
 // retentionTimeout bounds one run of retention: it counts whole months before it drops them, and nobody waits for it.
 const retentionTimeout = 10 * time.Minute
 
-// DropHistory drops the months of the history that ended more than keepYears (5 or more) ago, are sealed and anchored,
-// and have nothing in them that a hold keeps; it names them.
+// DropHistory drops the months of the history that ended more than keepYears (5 or more) ago, whose removal was announced by
+// an entry that is sealed, covered by a checkpoint and anchored, and that have nothing in them that a hold keeps; and months
+// without entries. It names them.
 func (s *Store) DropHistory(ctx context.Context, keepYears int) (gone []string, err error) {
 	err = pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d", retentionTimeout.Milliseconds())); err != nil {

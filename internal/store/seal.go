@@ -18,8 +18,8 @@ import (
 // SealBatch is how many entries one sealing transaction takes at most.
 const SealBatch = 20_000
 
-// sealTimeout bounds one sealing transaction. It is longer than other statements' time, since a backlog may have to be
-// sorted, and nobody waits for it.
+// sealTimeout bounds each statement of a sealing transaction, and each of its steps but the check of what entries claim about
+// the log itself. It is longer than other statements' time, since a backlog may have to be sorted, and nobody waits for it.
 const sealTimeout = 60 * time.Second
 
 // ErrTampered means that what the log is built upon is no longer what was signed: sealing stops until a person has
@@ -92,20 +92,19 @@ func (s *Store) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25
 // none can turn up later before one that has its position. One sealer is at it at a time; another finds it Busy.
 //
 // What the new head is built upon is read again and must give the root that was signed last; what was written is read
-// again and must give the new root. ErrTampered otherwise, and nothing is signed.
+// again and must give the new root; and what the entries claim about the log itself must be so. ErrTampered otherwise, and
+// nothing is signed.
 func (s *Store) Seal(ctx context.Context, key *audit.Signer) (Sealed, error) {
-	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
-	defer cancel()
 	tx, err := s.query.Begin(ctx)
 	if err != nil {
 		return Sealed{}, unavailable("begin to seal", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
-	w := &sealing{tx: tx, key: key, stored: stored{ctx, tx}}
+	w := &sealing{tx: tx, key: key}
 	if err := w.run(ctx); err != nil {
 		return Sealed{}, unavailable("seal", err)
 	}
-	if err := tx.Commit(ctx); err != nil {
+	if err := w.within(ctx, sealTimeout, tx.Commit); err != nil {
 		return Sealed{}, unavailable("commit what was sealed", err)
 	}
 	return w.out, nil
@@ -123,34 +122,58 @@ type sealing struct {
 	tree *audit.Range
 }
 
+// within runs a step of the transaction under a deadline of its own.
+func (w *sealing) within(ctx context.Context, limit time.Duration, step func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	w.stored = stored{ctx, w.tx}
+	return step(ctx)
+}
+
 func (w *sealing) run(ctx context.Context) error {
-	if _, err := w.tx.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d", sealTimeout.Milliseconds())); err != nil {
+	var entries []audit.Entry
+	err := w.within(ctx, sealTimeout, func(ctx context.Context) (err error) {
+		entries, err = w.begin(ctx)
 		return err
+	})
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	if err := w.within(ctx, claimsTimeout, func(ctx context.Context) error { return w.claims(ctx, entries) }); err != nil {
+		return err
+	}
+	return w.within(ctx, sealTimeout, func(ctx context.Context) error { return w.append(ctx, entries) })
+}
+
+// setSealTimeout bounds each statement of the transaction.
+var setSealTimeout = fmt.Sprintf("SET LOCAL statement_timeout = %d", sealTimeout.Milliseconds())
+
+// begin looks whether anything may be sealed now, and takes the entries whose turn it is.
+func (w *sealing) begin(ctx context.Context) ([]audit.Entry, error) {
+	if _, err := w.tx.Exec(ctx, setSealTimeout); err != nil {
+		return nil, err
 	}
 	var free bool
 	if err := w.tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock(hashtext('arauto.seal'))").Scan(&free); err != nil {
-		return err
+		return nil, err
 	}
 	if w.out.Busy = !free; w.out.Busy {
-		return nil
+		return nil, nil
 	}
 	if err := w.checkKey(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if err := w.foundation(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if err := w.strays(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	entries, err := w.take(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if entries = w.distinct(entries); len(entries) == 0 {
-		return nil
-	}
-	return w.append(ctx, entries)
+	return w.distinct(entries), nil
 }
 
 func (w *sealing) checkKey(ctx context.Context) error {

@@ -77,7 +77,7 @@ type verification struct {
 	complete []made                                // not compared with the stored ones yet
 	ahead    leftovers                             // what the last window found behind the last position
 
-	elsewhere map[int64]bool // sizes of anchored checkpoints that were not met here yet
+	elsewhere map[int64]audit.Checkpoint // that are anchored and were not met here yet, by size
 }
 
 // made is a subtree as the entries make it.
@@ -93,12 +93,12 @@ func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (au
 	if err := w.v.Expect(anchored...); err != nil {
 		return audit.Verdict{}, err
 	}
-	w.elsewhere = map[int64]bool{}
+	w.elsewhere = map[int64]audit.Checkpoint{}
 	for _, c := range anchored {
-		w.elsewhere[c.Size] = true
+		w.elsewhere[c.Size] = c
 	}
 	if err := w.walk(ctx); err != nil {
-		return audit.Verdict{}, err
+		return audit.Verdict{}, w.v.Earliest(err)
 	}
 	verdict, err := w.v.Finish()
 	if err != nil {
@@ -108,6 +108,9 @@ func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (au
 		return verdict, err
 	}
 	if err := w.excess(); err != nil {
+		return verdict, err
+	}
+	if err := verdict.AsOf(time.Now()); err != nil {
 		return verdict, err
 	}
 	verdict.Unsealed, verdict.Oldest = w.ahead.unsealed, w.ahead.oldest
@@ -166,7 +169,7 @@ type subtree struct {
 
 // walk compares stretch by stretch. The next one is read while one is hashed, which takes the two about as long.
 func (w *verification) walk(ctx context.Context) error {
-	w.v.Complete = w.completed
+	w.v.Complete, w.v.Public = w.completed, w.key
 	ctx, cancel := context.WithCancel(ctx)
 	stretches := make(chan *stretch)
 	defer func() { // the connection is ours again once the reader has ended
@@ -339,6 +342,7 @@ func (w *verification) expect(notes []storedNote) error {
 
 // kept refuses a log that lacks a checkpoint which an anchor has: each is stored before it is carried anywhere.
 func (w *verification) kept() error {
+	maps.DeleteFunc(w.elsewhere, func(_ int64, c audit.Checkpoint) bool { return w.v.Admitted(c) })
 	if len(w.elsewhere) == 0 {
 		return nil
 	}
