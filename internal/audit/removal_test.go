@@ -122,3 +122,15 @@ func TestAWalkThatIsResumedAtEachCheckpointKnowsWhatAWholeOneKnows(t *testing.T)
 	_, err = missing(t, true, day(2020, 1, 20), day(2020, 3, 1), day(2025, 2, 1))
 	require.ErrorContains(t, err, "before 5 years were over")
 }
+
+// TestAWalkThatBeginsInTheMiddleDoesNotMissTheAnnouncementBeforeIt: the whole walk compares them.
+func TestAWalkThatBeginsInTheMiddleDoesNotMissTheAnnouncementBeforeIt(t *testing.T) {
+	e := audit.Entry{ID: uuid(9), At: samples()[0].At, XID: 9, Kind: audit.KindRetention, Outcome: ptr(audit.RemovalDropped),
+		Facts: `{"partition":"entry_202001","first":0,"last":2,"entries":3,"digest":"` + audit.EmptyRoot().String() + `"}`}
+	var tree audit.Range
+	tree.Append(audit.Leaf([]byte("a")), nil)
+	_, err := audit.Resume(audit.Progress{Size: 1}, &tree).AddEntry(&e)
+	require.NoError(t, err)
+	_, err = (&audit.Verifier{}).AddEntry(&e)
+	require.ErrorContains(t, err, "no entry announced it")
+}

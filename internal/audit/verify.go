@@ -82,6 +82,7 @@ type Verifier struct {
 
 	newest, before Instant // the latest signed time so far, and that of the last checkpoint that agreed
 	covers         bool    // one did
+	blind          bool    // nothing is known of the entries in front of the walk
 	removedAsOf    Instant
 	removedFirst   int64 // position of the first entry whose removal rests on it
 
@@ -90,7 +91,9 @@ type Verifier struct {
 }
 
 // Progress is how far a walk has come, at a checkpoint: what a Verifier must know of the entries behind it. Its JSON is
-// what is stored, so that a walk over a long log can go on after a restart. The zero value is the beginning of the log.
+// what is stored, so that a walk over a long log can go on after a restart. The zero value is the beginning of the log; one
+// that has a Size alone begins there and knows nothing of what is behind, so a recorded removal is not compared with its
+// announcement.
 type Progress struct {
 	Size      int64                    `json:"size"`                // entries walked: the size of a checkpoint that agreed, or 0
 	Announced map[string]*announcement `json:"announced,omitempty"` // removals, by month
@@ -119,8 +122,8 @@ func (p Progress) clone() Progress {
 
 // Removals is how many entries were passed that are not there any more.
 func (p Progress) Removals() (n int64) {
-	for _, r := range p.Removed {
-		n += r.Entries
+	for _, m := range p.Missing {
+		n += m.Count
 	}
 	return n
 }
@@ -130,7 +133,7 @@ func (p Progress) Removals() (n int64) {
 func Resume(p Progress, tree *Range) *Verifier {
 	p = p.clone()
 	v := &Verifier{tree: *tree.clone(), good: p.Size, announced: p.Announced, missing: p.Missing, present: p.Present, losses: p.Losses,
-		newest: p.Newest, before: p.Before, covers: p.Covers}
+		newest: p.Newest, before: p.Before, covers: p.Covers, blind: p.Size > 0 && !p.Covers}
 	for _, m := range p.Missing {
 		v.total += m.Count
 	}
