@@ -243,7 +243,6 @@ func (c *conn) Write(p []byte) (int, error) {
 	out := c.socket.out.Load()
 	n, err := c.Conn.Write(p)
 	if err != nil {
-		c.spent.Store(true)
 		switch {
 		case n > 0:
 		case c.socket.out.Load() == out:
@@ -255,6 +254,7 @@ func (c *conn) Write(p []byte) (int, error) {
 			n = 1 // a part of a TLS record left: the HTTP client must not take this for nothing
 		}
 		c.awaitReason()
+		c.spent.Store(true) // not before: a reader that comes late would not look for the reason
 	}
 	return n, err
 }
@@ -318,6 +318,9 @@ func (c *conn) noteAnswer(x *exchange, now time.Time) {
 	if x.answer.phase != inHead && !x.told {
 		x.told = true
 		c.kept.answered(x.answer.keep)
+		if x.reused {
+			c.endpoint.habits.reused()
+		}
 	}
 }
 
@@ -329,11 +332,18 @@ func (c *conn) noteReadError(err error) {
 		now := time.Now()
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.busy || c.kept.ended != "" || errors.Is(err, net.ErrClosed) { // ours
+		if c.kept.ended != "" || errors.Is(err, net.ErrClosed) { // ours
 			return
 		}
-		c.kept.ended = ClosedReceiver
-		c.endpoint.habits.endedAfter(now, now.Sub(c.kept.quiet))
+		idle := now.Sub(c.kept.quiet)
+		x := c.current.Load()
+		if idle < shortestHabit && (c.busy && c.uses.Load() == 2 && x.firstIn.Load() == 0 || !c.busy && c.uses.Load() == 1) {
+			c.endpoint.habits.endedAtOnce(now)
+		}
+		if !c.busy {
+			c.kept.ended = ClosedReceiver
+			c.endpoint.habits.endedAfter(now, idle)
+		}
 	})
 }
 

@@ -80,6 +80,10 @@ func usable(limit time.Duration) time.Duration {
 	return max(0, limit-margin)
 }
 
+// countsWhole is taken off an idle limit that was seen: servers that count whole seconds (lighttpd) end one connection up to
+// a second later than another.
+const countsWhole = time.Second
+
 // kept holds what decides whether one connection may carry another request. It does no I/O and knows no clock: every
 // instant is handed in. The connection that owns it guards it.
 type kept struct {
@@ -123,7 +127,7 @@ func (k *kept) until(seen time.Duration) (time.Time, CloseReason) {
 	}
 	earlier(k.quiet.Add(k.limits.idle), ClosedIdle)
 	if seen > 0 {
-		earlier(k.quiet.Add(usable(seen)), ClosedKeepAlive)
+		earlier(k.quiet.Add(usable(seen-countsWhole)), ClosedKeepAlive)
 	}
 	if k.told.hasTimeout {
 		earlier(k.quiet.Add(usable(k.told.timeout)), ClosedKeepAlive)

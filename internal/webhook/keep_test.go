@@ -58,7 +58,7 @@ func TestAKeptConnectionIsUsedWithinItsNarrowestLimit(t *testing.T) {
 		"announced 0 s":                {func(k *kept) { k.answered(told(0)) }, 0, 0, ClosedKeepAlive},
 		"announced more than ours":     {func(k *kept) { k.answered(told(75)) }, 0, 15 * time.Second, ClosedIdle},
 		"the last announcement counts": {func(k *kept) { k.answered(told(2)); k.answered(told(10)) }, 0, 8 * time.Second, ClosedKeepAlive},
-		"learned":                      {func(*kept) {}, 5 * time.Second, 4 * time.Second, ClosedKeepAlive},
+		"learned":                      {func(*kept) {}, 6 * time.Second, 4 * time.Second, ClosedKeepAlive},
 		"learned and announced":        {func(k *kept) { k.answered(told(2)) }, 5 * time.Second, 1500 * time.Millisecond, ClosedKeepAlive},
 		"one request left":             {func(k *kept) { k.answered(keepAlive{max: 1, hasMax: true}) }, 0, 15 * time.Second, ClosedIdle},
 		"no request left":              {func(k *kept) { k.answered(keepAlive{hasMax: true}) }, 0, 0, ClosedKeepAlive},
@@ -166,4 +166,17 @@ func TestAReceiversIdleLimitIsLearnedAndForgotten(t *testing.T) {
 	require.Zero(t, h.idleLimit(now.Add(forgetHabit)))
 	h.endedAfter(now.Add(forgetHabit), 6*time.Second)
 	require.Equal(t, 6*time.Second, h.idleLimit(now.Add(forgetHabit)))
+}
+
+func TestAReceiverThatEndsEveryConnectionAfterOneAnswerIsLearned(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	h := new(peerHabits)
+	h.endedAtOnce(now)
+	h.reused()
+	h.endedAtOnce(now)
+	require.Zero(t, h.idleLimit(now), "a second answer shows that it keeps connections")
+	h.endedAtOnce(now)
+	k := newKept(now, defaultKeepLimits)
+	require.Equal(t, ClosedKeepAlive, k.unfit(now, h.idleLimit(now)))
+	require.Zero(t, h.idleLimit(now.Add(hastyFor)))
 }

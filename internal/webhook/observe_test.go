@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -47,21 +48,27 @@ func (c *counter) change(f func()) {
 // waitOpen waits until that many connections are open.
 func (c *counter) waitOpen(t *testing.T, n int) {
 	t.Helper()
+	c.wait(t, fmt.Sprintf("%d open connections", n), func() bool { return c.open == n })
+}
+
+// wait waits until the condition, which is asked under the lock, holds.
+func (c *counter) wait(t *testing.T, what string, condition func() bool) {
+	t.Helper()
 	for {
 		c.mu.Lock()
-		open := c.open
+		holds := condition()
 		if c.changed == nil {
 			c.changed = make(chan struct{})
 		}
 		changed := c.changed
 		c.mu.Unlock()
-		if open == n {
+		if holds {
 			return
 		}
 		select {
 		case <-changed:
 		case <-soon(t).Done():
-			require.Equal(t, n, open, "open connections")
+			require.Fail(t, "no "+what)
 		}
 	}
 }

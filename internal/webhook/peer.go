@@ -19,6 +19,8 @@ type peerHabits struct {
 	troubled map[netip.Addr]time.Time
 	idle     time.Duration // the receiver's idle limit, as seen; 0: not seen
 	seen     time.Time
+	hasty    int       // connections in a row that ended right after their first answer
+	noReuse  time.Time // when the receiver was found to end every connection so
 }
 
 const (
@@ -32,6 +34,10 @@ const (
 	// shortestHabit is the shortest idle time that counts as a receiver's limit; below it, it ended the connection for
 	// another reason.
 	shortestHabit = 500 * time.Millisecond
+	// hastyAfter is how many connections in a row must end right after their first answer, and none after a later one,
+	// before none is kept open for hastyFor. Such a receiver does not announce the end, as it should (RFC 9112 §9.6).
+	hastyAfter = 2
+	hastyFor   = time.Minute
 )
 
 // askAgain tells whether the name should be resolved now, and notes that it is.
@@ -130,10 +136,30 @@ func (h *peerHabits) endedAfter(now time.Time, idle time.Duration) {
 	}
 }
 
-// idleLimit is the receiver's idle limit as it was seen of late; 0: none was.
+// endedAtOnce notes that the receiver ended a connection right after its first answer.
+func (h *peerHabits) endedAtOnce(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.hasty++; h.hasty >= hastyAfter {
+		h.noReuse = now
+	}
+}
+
+// reused notes that a connection brought a second answer.
+func (h *peerHabits) reused() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hasty = 0
+}
+
+// idleLimit is the receiver's idle limit as it was seen of late; 0: none was. A nanosecond stands for a receiver that
+// ends every connection after one answer.
 func (h *peerHabits) idleLimit(now time.Time) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.hasty >= hastyAfter && now.Sub(h.noReuse) < hastyFor {
+		return time.Nanosecond
+	}
 	if h.idle == 0 || now.Sub(h.seen) >= forgetHabit {
 		return 0
 	}

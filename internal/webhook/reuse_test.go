@@ -11,7 +11,6 @@ import (
 	"net/http/httptrace"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -19,90 +18,21 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/zoo"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
 const movedName = "itp.example.com"
 
-// relay forwards connections to a receiver with a delay in each direction. Frozen it accepts and forwards nothing any
-// more, as a machine does whose address was taken over, or a balancer that forgot its connections.
-type relay struct {
-	listener net.Listener
-	frozen   atomic.Bool
-	mu       sync.Mutex
-	open     []net.Conn
-}
+func movedBase(port int) string { return "https://" + net.JoinHostPort(movedName, fmt.Sprint(port)) }
 
-func newRelay(t *testing.T, addr, to string, delay time.Duration) *relay {
+func newRelay(t *testing.T, addr, to string, delay time.Duration) *zoo.Relay {
 	t.Helper()
-	listener, err := net.Listen("tcp", addr)
+	r, err := zoo.StartRelay(t.Context(), addr, to, delay)
 	require.NoError(t, err)
-	r := &relay{listener: listener}
-	var all sync.WaitGroup
-	t.Cleanup(func() {
-		_ = listener.Close()
-		r.mu.Lock()
-		for _, c := range r.open {
-			_ = c.Close()
-		}
-		r.mu.Unlock()
-		all.Wait()
-	})
-	all.Go(func() {
-		for {
-			in, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			out, err := net.Dial("tcp", to)
-			if err != nil {
-				_ = in.Close()
-				continue
-			}
-			r.mu.Lock()
-			r.open = append(r.open, in, out)
-			r.mu.Unlock()
-			all.Go(func() { r.forward(in, out, delay) })
-			all.Go(func() { r.forward(out, in, delay) })
-		}
-	})
+	t.Cleanup(r.Stop)
 	return r
-}
-
-func (r *relay) port() int { return r.listener.Addr().(*net.TCPAddr).Port }
-
-// forward moves bytes, and the end of the connection, each so much later.
-func (r *relay) forward(from, to net.Conn, delay time.Duration) {
-	type parcel struct {
-		bytes []byte
-		at    time.Time
-	}
-	parcels := make(chan parcel, 100)
-	var sender sync.WaitGroup
-	sender.Go(func() {
-		for p := range parcels {
-			<-time.After(time.Until(p.at)) // the delay is what this is for
-			switch {
-			case r.frozen.Load():
-			case p.bytes == nil:
-				_ = to.Close()
-			default:
-				_, _ = to.Write(p.bytes)
-			}
-		}
-	})
-	defer sender.Wait()
-	defer close(parcels)
-	for {
-		buf := make([]byte, 16<<10)
-		n, err := from.Read(buf)
-		if err != nil {
-			parcels <- parcel{nil, time.Now().Add(delay)}
-			return
-		}
-		parcels <- parcel{buf[:n], time.Now().Add(delay)}
-	}
 }
 
 // named makes a stand-in that shows a certificate for movedName and listens on another loopback address.
@@ -135,13 +65,13 @@ func TestAFaultEndsTheIdleConnectionsOfItsEndpoint(t *testing.T) {
 	t.Parallel()
 	old := newInitiator(t, named(t, "127.0.0.11:0"))
 	r := newRelay(t, "127.0.0.12:0", old.Addr(), 0)
-	healthy := newInitiator(t, named(t, fmt.Sprintf("127.0.0.13:%d", r.port())))
+	healthy := newInitiator(t, named(t, fmt.Sprintf("127.0.0.13:%d", r.Port())))
 	dns := newDNS(t, map[string][]netip.Addr{movedName: addrs("127.0.0.12")})
 	o := new(counter)
 	s := newSender(t, within(2*time.Second), func(c *Config) { c.Resolver, c.Observer = dns.Addr(), o })
-	base := fmt.Sprintf("https://%s:%d", movedName, r.port())
+	base := movedBase(r.Port())
 	burst(t, s, old, base, 12)
-	r.frozen.Store(true)
+	r.Freeze()
 	dns.Set(movedName, addrs("127.0.0.13")...)
 
 	first := send(t, s, base)
@@ -162,9 +92,11 @@ func TestAnAddressThatFailedIsTriedAfterTheOthers(t *testing.T) {
 	silent.Connect(itptest.Connection{StallHello: true})
 	healthy := newInitiator(t, named(t, fmt.Sprintf("127.0.0.15:%d", silent.Port())))
 	dns := newDNS(t, map[string][]netip.Addr{movedName: addrs("127.0.0.14", "127.0.0.15")})
-	s := newSender(t, within(2*time.Second), func(c *Config) { c.Resolver = dns.Addr() })
-	base := fmt.Sprintf("https://%s:%d", movedName, silent.Port())
+	o := new(counter)
+	s := newSender(t, within(2*time.Second), func(c *Config) { c.Resolver, c.Observer = dns.Addr(), o })
+	base := movedBase(silent.Port())
 	require.Equal(t, notice.OutcomeTimeout, send(t, s, base).Outcome)
+	o.wait(t, "a dial that failed", func() bool { return len(o.dialled) > 0 }) // the attempt does not wait for its end
 	r := send(t, s, base)
 	require.Equal(t, notice.OutcomeDelivered, r.Outcome, r.Detail)
 	require.Len(t, healthy.Requests(), 1)
@@ -179,7 +111,7 @@ func TestAConnectionToAnAddressThatTheNameLeftIsNotUsed(t *testing.T) {
 	o := new(counter)
 	s := newSender(t, func(c *Config) { c.Resolver, c.Observer = dns.Addr(), o })
 	s.keep.resolve = 300 * time.Millisecond
-	base := fmt.Sprintf("https://%s:%d", movedName, old.Port())
+	base := movedBase(old.Port())
 	require.Equal(t, notice.OutcomeDelivered, send(t, s, base).Outcome)
 	dns.Set(movedName, addrs("127.0.0.17")...)
 	moved := time.Now()
@@ -249,7 +181,7 @@ func TestNoAttemptIsSpentOnAConnectionThatItsReceiverIsAboutToEnd(t *testing.T) 
 			r := newRelay(t, "127.0.0.1:0", idleServer(t, limit, header), delay)
 			o := new(counter)
 			s := newSender(t, func(c *Config) { c.Observer = o })
-			base := fmt.Sprintf("https://localhost:%d", r.port())
+			base := fmt.Sprintf("https://localhost:%d", r.Port())
 			require.Equal(t, notice.OutcomeDelivered, send(t, s, base).Outcome)
 			if header == "" {
 				o.waitOpen(t, 0) // the first time nobody knows when the receiver ends it
@@ -277,7 +209,7 @@ func (l addressList) LookupNetIP(context.Context, string, string) ([]netip.Addr,
 func TestALiveAddressAmongManyDeadOnesIsReached(t *testing.T) {
 	t.Parallel()
 	live := newInitiator(t, named(t, "127.0.0.9:0"))
-	base := fmt.Sprintf("https://%s:%d", movedName, live.Port())
+	base := movedBase(live.Port())
 	var refusing, private, silent []netip.Addr
 	for n := range 8 {
 		refusing = append(refusing, netip.AddrFrom4([4]byte{127, 0, 0, byte(21 + n)}))

@@ -31,6 +31,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -213,10 +214,7 @@ func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, err
 func (s *Sender) exchange(ctx context.Context, e *endpoint, a *attempt, t target, url, path string) (notice.Result, error) {
 	e.resolveAgain()
 	roundTrip, cancel := a.context(ctx, e)
-	resp, err := e.transport.RoundTrip(s.request(roundTrip, a, t, path))
-	for err != nil && a.again(roundTrip, err) {
-		resp, err = e.transport.RoundTrip(s.request(roundTrip, a, t, path))
-	}
+	resp, err := s.roundTrip(roundTrip, e, a, t, path)
 	a.found() // or it never will
 	if err != nil {
 		r, err := a.failed(ctx, url, err)
@@ -231,6 +229,16 @@ func (s *Sender) exchange(ctx context.Context, e *endpoint, a *attempt, t target
 	e.gate.answered(r.Answered - r.FirstByteOut)
 	s.finish(resp, cancel, func() { s.release(e) })
 	return r, nil
+}
+
+// roundTrip sends the request on the connections that the HTTP client finds, until one of them carried it.
+func (s *Sender) roundTrip(ctx context.Context, e *endpoint, a *attempt, t target, path string) (*http.Response, error) {
+	for {
+		resp, err := e.transport.RoundTrip(s.request(ctx, a, t, path))
+		if err == nil || !a.again(ctx, err) {
+			return resp, err
+		}
+	}
 }
 
 // Forget closes what is open towards a client, because its registration changed. Attempts on their way end by
