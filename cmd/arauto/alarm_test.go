@@ -14,7 +14,7 @@ import (
 )
 
 // TestTheAlarmsOfASourceRingTheFirstTime causes what they tell of in a core's database that a gateway follows: a column is
-// renamed, nothing can be stored here, the core's database is gone.
+// renamed, nothing can be stored here, the core's database is gone, a table is taken out of the publication.
 func TestTheAlarmsOfASourceRingTheFirstTime(t *testing.T) {
 	t.Parallel()
 	bench := alarms.New(t, "../../docs/operations/deploy/arauto.rules.yaml")
@@ -61,4 +61,9 @@ func TestTheAlarmsOfASourceRingTheFirstTime(t *testing.T) {
 	f.until("nobody reads", 30*time.Second, func() bool { return figure("arauto_source_reading") == 0 })
 	bench.Rings(t, "ArautoSourceStopped", of, well, scrape())
 	require.NoError(t, f.server.Restart(t.Context()))
+	f.until("it is read again", 30*time.Second, func() bool { return figure("arauto_source_reading") == 1 })
+	require.Zero(t, figure("arauto_source_halted"))
+	f.exec("ALTER PUBLICATION arauto DROP TABLE enrollments") // rows of it never come any more
+	f.until("the source stops", 30*time.Second, func() bool { return figure("arauto_source_halted") == 1 })
+	bench.Rings(t, "ArautoSourceHalted", of, well, scrape())
 }

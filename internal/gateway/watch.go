@@ -83,7 +83,7 @@ func openReader(m *watch.Mapping, production bool, s *store.Store, log *slog.Log
 		if err := m.Settings(&c); err != nil {
 			return nil, err
 		}
-		o := postgres.Options{Tables: m.Tables(), Joined: m.Joined(), Generation: m.Generation, Logger: log}
+		o := postgres.Options{Tables: m.Tables(), Joined: m.Joined(), Erasing: m.Erasing(), Generation: m.Generation, Logger: log}
 		if s != nil {
 			o.Memory = memory{s, m.Source}
 		}
@@ -158,6 +158,7 @@ func (g *Gateway) openSources() error {
 		g.metrics.sources.bear(m.Source, m.Tables())
 		g.sources.all = append(g.sources.all, &source{s, m, r})
 	}
+	g.metrics.registry.MustRegister(newPassedOver(g.sources))
 	return p.err()
 }
 
@@ -234,12 +235,16 @@ const reportsEvery = 2 * time.Second
 // examineSources looks at everything sources need: their files, their origins' rights and places, and whether the mappings
 // fit the schemas as they are.
 func examineSources(ctx context.Context, cfg *Config) ([]string, error) {
+	s := rememberedBy(ctx, cfg)
+	if s != nil {
+		defer s.Close()
+	}
 	p := &problems{}
 	mappings, err := loadMappings(cfg)
 	p.take(err)
 	var findings []string
 	for _, m := range mappings {
-		r, err := openReader(m, cfg.Profile == Production, nil, slog.New(slog.DiscardHandler))
+		r, err := openReader(m, cfg.Profile == Production, s, slog.New(slog.DiscardHandler))
 		if err != nil {
 			p.takeReader(m, err)
 			continue
@@ -250,6 +255,25 @@ func examineSources(ctx context.Context, cfg *Config) ([]string, error) {
 		r.Close()
 	}
 	return findings, p.err()
+}
+
+// rememberedBy opens the database in which readers remember where they are, so that check can tell what changed since; nil
+// where it does not answer, which examineDatabase tells.
+func rememberedBy(ctx context.Context, cfg *Config) *store.Store {
+	if cfg.Database.URL == "" || len(cfg.Watch.Sources) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, explainWithin)
+	defer cancel()
+	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, Replica: "check"})
+	if err != nil {
+		return nil
+	}
+	if have, want, err := s.SchemaVersions(ctx); err != nil || have < want {
+		s.Close()
+		return nil
+	}
+	return s
 }
 
 // examineWithin is how long an origin may take to answer arauto check.

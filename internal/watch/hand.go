@@ -107,7 +107,7 @@ func (x *session) take(ctx context.Context, records []Record) error {
 		rec := &records[i]
 		stopped, rules := x.isStopped(rec.Table), x.mapping.rules[rec.Table]
 		if len(rules) == 0 { // the reader tells more than it was asked for
-			x.count(rec.Table, Skipped)
+			x.skip(rec.Table, skipUnmapped)
 		}
 		for _, r := range rules {
 			w := &work{rule: r, rec: rec}
@@ -172,7 +172,7 @@ func (x *session) hand(ctx context.Context, w *work) error {
 	switch {
 	case len(w.Problems) > 0:
 	case w.Skipped != "":
-		x.count(w.rec.Table, Skipped)
+		x.skip(w.rec.Table, w.by)
 		return nil
 	case w.rule.registration != nil:
 		return x.register(ctx, w, e)

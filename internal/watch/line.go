@@ -26,7 +26,8 @@ type Mapped struct {
 	Skipped      string           // why nothing is made of it, "" otherwise: its own `when`, or a deleted row
 	Problems     []notice.Problem // why nothing can be made of it
 
-	id       string // as far as it is known
+	by       skipRule // with Skipped
+	id       string   // as far as it is known
 	client   notice.ClientID
 	revision int64
 }
@@ -82,7 +83,7 @@ func (m *mapper) prepare(w *work) {
 	}
 	m.on(w)
 	if w.rec.Op == Delete && w.rule.registration == nil {
-		w.Skipped, w.finished = "the row was deleted, and no state follows from that", true
+		w.Skipped, w.by, w.finished = "the row was deleted, and no state follows from that", skipDeleted, true
 		return
 	}
 	if why, is := w.rec.Values[memberInvalid].(string); is && !w.rule.schema {
@@ -109,7 +110,7 @@ func (m *mapper) when(w *work) {
 		m.failed(w.rule.when, errNull)
 		w.finished = true
 	case !b:
-		w.Skipped, w.finished = w.rule.when.key+" is false", true
+		w.Skipped, w.by, w.finished = w.rule.when.key+" is false", skipWhen, true
 	}
 	w.known = true
 }

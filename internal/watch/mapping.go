@@ -188,6 +188,16 @@ func (m *Mapping) Registers() bool {
 	return false
 }
 
+// Erasing lists the tables, sorted, of which a deleted row means something: it deletes a registration.
+func (m *Mapping) Erasing() (all []string) {
+	for _, table := range m.tables {
+		if slices.ContainsFunc(m.rules[table], func(r *rule) bool { return r.registration != nil }) {
+			all = append(all, table)
+		}
+	}
+	return all
+}
+
 // Settings decodes the block of the origin's settings into a pointer to a struct with yaml tags, which has its defaults
 // already. Members that the struct does not know are refused. The error is a *MappingError.
 func (m *Mapping) Settings(into any) error {

@@ -43,6 +43,7 @@ type Source struct {
 	stopped map[string][]string // tables, and why
 	columns map[string][]Column // as they were told last
 	faults  map[fault]failing   // records that failed by themselves
+	skips   map[skipRule]int64  // records passed over
 	paused  bool
 	turned  chan struct{} // closed and replaced when paused changes
 }

@@ -130,6 +130,38 @@ func (s *Source) failed(err error) {
 	s.status.LastError, s.status.LastErrorAt = err.Error(), time.Now()
 }
 
+// skipRule is a rule by which a record is passed over: what is acknowledged and makes nothing is counted by it.
+type skipRule string
+
+// The rules. A reader may have more of its own.
+const (
+	skipWhen     skipRule = "when"       // the mapping's `when` is false
+	skipDeleted  skipRule = "deleted"    // the row is gone, and no state follows from that
+	skipUnmapped skipRule = "not-mapped" // the origin tells of a table that the mapping has not
+)
+
+// Skips is how many records were passed over since the Source was made, by rule; every rule is there.
+func (s *Source) Skips() map[string]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]int64{}
+	for _, rule := range []skipRule{skipWhen, skipDeleted, skipUnmapped} {
+		all[string(rule)] = s.skips[rule]
+	}
+	return all
+}
+
+// skip counts a record that is passed over.
+func (s *Source) skip(table string, by skipRule) {
+	s.mu.Lock()
+	if s.skips == nil {
+		s.skips = map[skipRule]int64{}
+	}
+	s.skips[by]++
+	s.mu.Unlock()
+	s.count(table, Skipped)
+}
+
 // count counts an outcome.
 func (s *Source) count(table string, o Outcome) {
 	s.mu.Lock()

@@ -4,4 +4,5 @@
 
 CREATE ROLE arauto_reader LOGIN REPLICATION;
 GRANT SELECT ON oauth_clients, accounts, payment_consents, payments, recurring_payment_consents, recurring_payments, enrollments TO arauto_reader;
-CREATE PUBLICATION arauto FOR TABLE oauth_clients, payment_consents, payments, recurring_payment_consents, recurring_payments, enrollments;
+CREATE PUBLICATION arauto FOR TABLE oauth_clients, payment_consents, payments, recurring_payment_consents, recurring_payments, enrollments
+  WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);

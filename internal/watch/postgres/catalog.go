@@ -24,6 +24,8 @@ type table struct {
 	readable bool           // we may SELECT
 	owned    bool           // we have its owner's rights
 	listed   bool           // in the publication
+
+	partitioned bool
 }
 
 // sql is the table's name for statements.
@@ -66,7 +68,7 @@ func (r *Reader) lookUp(ctx context.Context, names []string) (map[string]*table,
 			schema, name string
 			identity     string
 		)
-		if err := rows.Scan(&at, &t.id, &schema, &name, &identity, &t.primary, &t.parts, &t.readable, &t.owned, &t.listed); err != nil {
+		if err := rows.Scan(&at, &t.id, &schema, &name, &identity, &t.primary, &t.parts, &t.readable, &t.owned, &t.listed, &t.partitioned); err != nil {
 			return nil, fmt.Errorf("look up the tables: %w", err)
 		}
 		t.name, t.path, t.identity = names[at-1], pgx.Identifier{schema, name}, identity[0]
@@ -94,7 +96,8 @@ SELECT asked.at, c.oid, n.nspname, c.relname, c.relreplident::text,
        coalesce((SELECT c.oid = ANY(p.ids) OR c.relkind = 'p' AND NOT EXISTS (
                    SELECT FROM pg_partition_tree(c.oid) t WHERE t.isleaf AND NOT t.relid = ANY(p.ids))
                  FROM (SELECT coalesce(array_agg(to_regclass(format('%I.%I', schemaname, tablename))::oid), '{}') AS ids
-                       FROM pg_publication_tables WHERE pubname = $2) p), false)
+                       FROM pg_publication_tables WHERE pubname = $2) p), false),
+       c.relkind = 'p'
 FROM unnest($1::text[]) WITH ORDINALITY AS asked(name, at)
 JOIN pg_class c ON c.oid = to_regclass(asked.name)
 JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -46,6 +46,8 @@ type Config struct {
 	// the present, so that fresh changes do not wait behind a backlog. Default 750 ms, half of what the rule leaves for the
 	// first attempt (webhook §4.1); at least 100 ms; negative: never.
 	FastLane time.Duration `yaml:"fast_lane"`
+	// Accept are the words by which an ErrGap named its findings: a person has judged them. Each fits one finding only.
+	Accept []string `yaml:"accept"`
 }
 
 // Size is a number of bytes, written as "512MiB", "1GiB", "500MB" or plain.
@@ -92,6 +94,7 @@ func (s Size) String() string {
 
 var (
 	slotNames = regexp.MustCompile(`^[a-z0-9_]{1,48}$`) // leaves room for our suffixes in the server's 63
+	accepted  = regexp.MustCompile(`^[0-9a-f]{8}$`)
 	pubNames  = regexp.MustCompile(`^[^"'\\,\x00-\x1f]{1,63}$`)
 )
 
@@ -136,6 +139,9 @@ func (c *Config) problems() []error {
 	refuse(c.MaxLag < 1<<20, "max_lag: %s: at least 1MiB", c.MaxLag)
 	refuse(c.StatusInterval < 100*time.Millisecond || c.StatusInterval > time.Second, "status_interval: %s: 100ms to 1s", c.StatusInterval)
 	refuse(c.FastLane > 0 && c.FastLane < 100*time.Millisecond, "fast_lane: %s: at least 100ms, or negative for never", c.FastLane)
+	for _, word := range c.Accept {
+		refuse(!accepted.MatchString(word), "accept: %q: the 8 characters that the error names", word)
+	}
 	return found
 }
 

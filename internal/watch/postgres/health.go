@@ -16,10 +16,46 @@ import (
 // state is what Health tells, and what a session knows of the core's clock.
 type state struct {
 	mu       sync.Mutex
-	doing    string // what takes its time before the stream begins
+	doing    string        // what takes its time before the stream begins
+	halted   string        // why Read stopped until a person decides; "": it did not
+	until    pglogrepl.LSN // where; 0: before the stream began
+	notes    []string
 	problems []string
 	offset   time.Duration // the core's clock minus ours
 	known    bool          // the offset was measured
+}
+
+// halt keeps why Read stopped, where that is for a person to decide.
+func (s *state) halt(err error) {
+	if !errors.Is(err, ErrGap) && !errors.Is(err, ErrLost) && !errors.Is(err, ErrOther) {
+		return
+	}
+	at := pglogrepl.LSN(0)
+	if stopped, is := errors.AsType[*stop](err); is {
+		at = stopped.at
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halted, s.until = err.Error(), at
+}
+
+// steady says that a comparison passed, and how far the stream was done with: what stopped Read before is over once the
+// stream is past it.
+func (s *state) steady(done pglogrepl.LSN, notes []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.notes = notes
+	if done > s.until {
+		s.halted = ""
+	}
+}
+
+// Halted tells whether Read stopped until a person decides (ErrGap, ErrLost, ErrOther), and goes on telling it until a
+// later Read has passed what stopped it. It may be asked at any time.
+func (r *Reader) Halted() bool {
+	r.state.mu.Lock()
+	defer r.state.mu.Unlock()
+	return r.state.halted != ""
 }
 
 func (s *state) phase(doing string) {
@@ -41,10 +77,13 @@ func (r *Reader) Health() []string {
 	r.state.mu.Lock()
 	defer r.state.mu.Unlock()
 	var found []string
+	if r.state.halted != "" {
+		found = append(found, "stopped until a person decides: "+r.state.halted)
+	}
 	if r.state.doing != "" {
 		found = append(found, r.state.doing)
 	}
-	return append(found, r.state.problems...)
+	return slices.Concat(found, r.state.notes, r.state.problems)
 }
 
 // vital is what one look at the server tells.
@@ -81,8 +120,8 @@ func (r *Reader) look(ctx context.Context, slot string) (vital, error) {
 	return v, err
 }
 
-// watchOver looks at the server every second: it reports the lag, what is wrong, and remembers the position. l is nil
-// while the snapshot is read.
+// watchOver looks at the server every second: it reports the lag, what is wrong, compares the membership of the followed
+// tables, and remembers the position.
 func (s *session) watchOver(ctx context.Context, slot string, l *lane) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -92,9 +131,13 @@ func (s *session) watchOver(ctx context.Context, slot string, l *lane) {
 		v, err := s.look(ctx, slot)
 		if err == nil {
 			s.report(slot, v, asked, l)
-			if l != nil {
-				err = s.remember(ctx, l.position())
-			}
+			err = s.steady(ctx, v.end)
+		}
+		if errors.Is(err, ErrGap) || errors.Is(err, errChanged) {
+			s.fail(err)
+		}
+		if err == nil {
+			err = s.remember(ctx, l.position())
 		}
 		if err != nil && ctx.Err() == nil && !failing {
 			s.log.WarnContext(ctx, "cannot look after the slot", "error", err)
@@ -111,9 +154,6 @@ func (s *session) watchOver(ctx context.Context, slot string, l *lane) {
 
 // farewell remembers the last position, also when everything is ending.
 func (s *session) farewell(l *lane) {
-	if l == nil {
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if err := s.remember(ctx, l.position()); err != nil {
@@ -123,13 +163,9 @@ func (s *session) farewell(l *lane) {
 
 // report tells the Hand the lag, and keeps what Health tells.
 func (s *session) report(slot string, v vital, asked time.Time, l *lane) {
-	acked, behind := v.confirmed, time.Duration(0)
-	if l != nil {
-		var oldest time.Time
-		acked = max(acked, l.position())
-		if _, oldest = l.progress.state(); !oldest.IsZero() {
-			behind = max(0, v.now.Sub(oldest))
-		}
+	acked, behind := max(v.confirmed, l.done()), time.Duration(0)
+	if _, oldest := l.progress.state(); !oldest.IsZero() {
+		behind = max(0, v.now.Sub(oldest))
 	}
 	lag := int64(0)
 	if v.end > acked {
@@ -169,6 +205,36 @@ func (c *Config) dangers(slot string, v vital, lag int64) []string {
 	return found
 }
 
+// checkMembership tells what would stop Read for fear of lost rows.
+func (s *session) checkMembership(ctx context.Context, q querier) []error {
+	defer s.closeCatalogue()
+	var before *watermark
+	if slot, err := findSlot(ctx, q, s.config.Slot); err != nil {
+		return []error{err}
+	} else if slot != nil && !slot.lost() {
+		before = s.remembered()
+	}
+	m, err := s.lookAtMembership(ctx, before)
+	if err != nil {
+		return []error{err}
+	}
+	found, err := s.gaps(ctx, before, m)
+	if err != nil {
+		return []error{err}
+	}
+	var all []error
+	for _, f := range s.unaccepted(append(found, s.hidden(m)...)) {
+		all = append(all, s.gapError([]finding{f}))
+	}
+	for _, text := range s.renamed(m) {
+		all = append(all, fmt.Errorf("%w: %s", ErrGap, text))
+	}
+	for _, one := range m.bare() {
+		all = append(all, noIdentityOf(one))
+	}
+	return all
+}
+
 // Check implements watch.Reader: rights, wal_level, publication, tables, slot, and room for what is to be made.
 func (r *Reader) Check(ctx context.Context) []error {
 	ctx, cancel := context.WithTimeout(ctx, soon)
@@ -191,6 +257,7 @@ func (r *Reader) Check(ctx context.Context) []error {
 		}
 		closeConnection(connection)
 		found = append(found, s.checkSlot(ctx, pool)...)
+		found = append(found, s.checkMembership(ctx, pool)...)
 	}
 	return append(found, r.checkTables(ctx, pool)...)
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	stdbinary "encoding/binary"
 	"errors"
@@ -22,7 +23,8 @@ import (
 // while nobody takes the chunks.
 type lane struct {
 	*Reader
-	tables map[uint32]*table // by the object id of a table or partition
+	parts *parts
+	limit *limit // of what may be confirmed; nil: none
 
 	wire     net.Conn
 	frontend *pgproto3.Frontend
@@ -88,19 +90,14 @@ type relation struct {
 const depth = 16
 
 func newLane(r *Reader, tables map[string]*table) *lane {
-	l := &lane{Reader: r, tables: map[uint32]*table{}, cut: &cut{}}
-	for _, t := range tables {
-		for _, id := range t.parts {
-			l.tables[id] = t
-		}
-	}
+	l := &lane{Reader: r, parts: newParts(tables), cut: &cut{}}
 	l.open()
 	return l
 }
 
 // newFast makes the fast lane beside a main one.
 func newFast(main *lane) *lane {
-	l := &lane{Reader: main.Reader, tables: main.tables, cut: main.cut, isFast: true}
+	l := &lane{Reader: main.Reader, parts: main.parts, cut: main.cut, isFast: true}
 	l.open()
 	return l
 }
@@ -183,7 +180,10 @@ func (l *lane) report(ctx context.Context) error {
 }
 
 // position is what may be acknowledged.
-func (l *lane) position() pglogrepl.LSN {
+func (l *lane) position() pglogrepl.LSN { return l.limit.of(l.done()) }
+
+// done is the position before which everything was taken and done.
+func (l *lane) done() pglogrepl.LSN {
 	acked, _ := l.progress.state()
 	if !l.isFast {
 		acked = l.cut.limit(acked)
@@ -296,13 +296,15 @@ func (l *lane) message(ctx context.Context, at pglogrepl.LSN, c *cursor) error {
 		}
 	case 'T':
 		if !l.skip {
-			l.truncates.Add(1)
-			l.log.WarnContext(ctx, "a table was truncated: nothing follows from it", "position", position(at))
+			err = l.truncated(ctx, at, c)
 		}
 	default: // types, origins, logical messages
 	}
+	if errors.Is(err, ErrGap) {
+		err = &stop{l.now.final, err}
+	}
 	if err != nil {
-		return fmt.Errorf("at %s of the log: %w", at, err)
+		return fmt.Errorf("at %s of the log: %w", cmp.Or(at, l.now.final), err)
 	}
 	return nil
 }
@@ -373,9 +375,9 @@ func (l *lane) send(ctx context.Context, c *chunk) error {
 func (l *lane) describe(ctx context.Context, d described) error {
 	rel := &relation{id: d.id}
 	l.relations[d.id] = rel
-	t := l.tables[d.id]
-	if t == nil {
-		return nil
+	t, err := l.tableOf(ctx, d)
+	if err != nil || t == nil {
+		return err
 	}
 	if d.name != t.path[1] && d.id == t.id {
 		l.log.WarnContext(ctx, "a table has another name now: the mapping must follow before the next start", "table", t.name, "now", d.name)

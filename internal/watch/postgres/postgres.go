@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/arauto/arauto/internal/watch"
@@ -63,6 +64,8 @@ type Options struct {
 	Joined []string
 	// Generation is the mapping's: a higher one accepts another database.
 	Generation int64
+	// Erasing are those of Tables of which a deleted row means something, so that a TRUNCATE, which tells no row, stops Read.
+	Erasing []string
 	// Memory may be nil, in tests.
 	Memory Memory
 	Logger *slog.Logger
@@ -77,9 +80,10 @@ type Reader struct {
 	mu      sync.Mutex
 	queries *pgxpool.Pool // made at first use
 
-	unseen unseen  // transactions handed over of late, for Find
-	types  catalog // forms of types
-	state  state   // what Health tells
+	unseen unseen      // transactions handed over of late, for Find
+	types  catalog     // forms of types
+	state  state       // what Health tells
+	old    atomic.Bool // the server is a PostgreSQL 14: it publishes no schemas
 
 	truncates, rows, unlisted atomic.Int64
 }
@@ -150,6 +154,8 @@ func (r *Reader) read(ctx context.Context, to watch.Hand) error {
 	}
 	fail(errEnded)
 	s.beside.Wait()
+	s.closeCatalogue()
+	r.state.halt(err)
 	s.abandon()
 	lease.end()
 	return err
@@ -163,7 +169,13 @@ type session struct {
 	beside sync.WaitGroup          // goroutines of the session
 	known  *note                   // what we remember of this database; goes to Memory
 	system pglogrepl.IdentifySystemResult
+	noted  string                    // what of it went to Memory last
 	told   map[string][]watch.Column // to the Hand, of each table
+
+	catalogue *pgconn.PgConn // for comparisons of the membership; nil: made when needed
+	followed  *watermark     // of the comparison that passed last
+	compared  pglogrepl.LSN  // a position that the server had reached before that comparison
+	limit     limit          // of what may be confirmed
 
 	main, fast *lane
 	opened     chan opening // a fast lane is on its way
@@ -183,6 +195,22 @@ func (s *session) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.prepare(ctx, connection, tables); err != nil {
+		return err
+	}
+	s.main = newLane(s.Reader, tables)
+	s.main.limit = &s.limit
+	s.main.parts.adopt(s.followed)
+	if err := s.main.start(ctx, connection, s.config.Slot, s.resume()); err != nil {
+		return fmt.Errorf("follow slot %s: %w", s.config.Slot, err)
+	}
+	s.beside.Go(func() { s.watchOver(ctx, s.config.Slot, s.main) })
+	s.log.InfoContext(ctx, "reading the database's log", "publication", s.config.Publication, "tables", len(tables))
+	return s.follow(ctx)
+}
+
+// describe tells the Hand how the tables look.
+func (s *session) describe(ctx context.Context, tables map[string]*table) {
 	for _, name := range s.options.Tables {
 		if t := tables[name]; t != nil {
 			s.told[name] = t.columns
@@ -191,16 +219,6 @@ func (s *session) run(ctx context.Context) error {
 		}
 		s.to.Schema(name, s.told[name])
 	}
-	if err := s.prepare(ctx, connection, tables); err != nil {
-		return err
-	}
-	s.main = newLane(s.Reader, tables)
-	if err := s.main.start(ctx, connection, s.config.Slot, s.resume()); err != nil {
-		return fmt.Errorf("follow slot %s: %w", s.config.Slot, err)
-	}
-	s.beside.Go(func() { s.watchOver(ctx, s.config.Slot, s.main) })
-	s.log.InfoContext(ctx, "reading the database's log", "publication", s.config.Publication, "tables", len(tables))
-	return s.follow(ctx)
 }
 
 // abandon closes a fast lane that came too late.

@@ -25,6 +25,8 @@ type note struct {
 	Slot       string `json:"slot"`
 	Generation int64  `json:"generation"`
 	Position   string `json:"position"` // acknowledged
+
+	Followed *watermark `json:"followed,omitempty"` // of the tables, at the position or after it
 }
 
 // identify compares the database with the one remembered. Revisions are positions, so it must be the same log, further on.
@@ -54,10 +56,10 @@ func (s *session) identify(ctx context.Context, connection *pgconn.PgConn) error
 		s.known = nil
 		return nil
 	}
-	return s.compare(bounded, connection)
+	return s.sameLog(bounded, connection)
 }
 
-func (s *session) compare(ctx context.Context, connection *pgconn.PgConn) error {
+func (s *session) sameLog(ctx context.Context, connection *pgconn.PgConn) error {
 	const cure = "if that is meant, drop the slot if it is there, raise the mapping's generation and set snapshot: again"
 	k := s.known
 	if k.System != s.system.SystemID || k.Database != s.system.DBName {
@@ -107,19 +109,19 @@ func (s *session) remember(ctx context.Context, position pglogrepl.LSN) error {
 	}
 	n := note{
 		System: s.system.SystemID, Timeline: s.system.Timeline, Database: s.system.DBName, Slot: s.config.Slot,
-		Generation: s.options.Generation, Position: position.String(),
-	}
-	if s.known != nil && *s.known == n {
-		return nil
+		Generation: s.options.Generation, Position: position.String(), Followed: s.followed,
 	}
 	text, err := json.Marshal(n)
 	if err != nil {
 		return err
 	}
+	if string(text) == s.noted {
+		return nil
+	}
 	if err := s.options.Memory.Remember(ctx, text); err != nil {
 		return fmt.Errorf("remember the position: %w", err)
 	}
-	s.known = &n
+	s.known, s.noted = &n, string(text)
 	return nil
 }
 
@@ -141,9 +143,6 @@ func loading(slot string) string { return slot + "_loading" }
 
 // prepare sees to publication and slot, and reads the snapshot if this is the first time.
 func (s *session) prepare(ctx context.Context, connection *pgconn.PgConn, tables map[string]*table) error {
-	if err := s.publish(ctx, connection, tables); err != nil {
-		return err
-	}
 	pool, err := s.pool(ctx)
 	if err != nil {
 		return err
@@ -155,11 +154,28 @@ func (s *session) prepare(ctx context.Context, connection *pgconn.PgConn, tables
 	if slot, err = s.usable(ctx, connection, slot); err != nil {
 		return err
 	}
+	var before *watermark // a new slot has nothing to go on from
+	if slot != nil {
+		before = s.remembered()
+		if _, err := s.compare(ctx, before); err != nil { // before a table is put into the publication again
+			return err
+		}
+	}
+	if err := s.publish(ctx, connection, tables); err != nil {
+		return err
+	}
+	missed, err := s.begin(ctx, before, tables)
+	if err != nil {
+		return err
+	}
 	if slot != nil {
 		if err := s.release(ctx, slot); err != nil {
 			return err
 		}
 		if err := dropSlot(ctx, connection, loading(s.config.Slot)); err != nil {
+			return err
+		}
+		if err := s.readAgain(ctx, connection, tables, missed); err != nil {
 			return err
 		}
 		return s.remember(ctx, max(slot.confirmed, s.resume()))
@@ -383,7 +399,7 @@ func sqlPublication(name string, exists bool, missing []*table) string {
 	if exists {
 		return "ALTER PUBLICATION " + quoted + " ADD TABLE " + strings.Join(names, ", ")
 	}
-	return "CREATE PUBLICATION " + quoted + " FOR TABLE " + strings.Join(names, ", ") + " WITH (publish = 'insert, update, delete', publish_via_partition_root = true)"
+	return "CREATE PUBLICATION " + quoted + " FOR TABLE " + strings.Join(names, ", ") + " WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)"
 }
 
 func sqlSlot(name string) string {

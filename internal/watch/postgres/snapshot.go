@@ -27,8 +27,26 @@ const (
 // The rows' revision is the position from which the slot reads the log. Every change the slot will ever tell lies above
 // it: the decoder has read nothing from before. Every change that was told by an earlier slot lies below it.
 func (s *session) snapshot(ctx context.Context, connection *pgconn.PgConn, tables map[string]*table) error {
+	if err := s.load(ctx, connection, tables, s.options.Tables); err != nil {
+		return err
+	}
+	slot := loading(s.config.Slot)
+	_, err := connection.Exec(ctx, "SELECT pg_copy_logical_replication_slot('"+slot+"', '"+s.config.Slot+"')").ReadAll()
+	if err != nil {
+		return s.explain(fmt.Errorf("make slot %s of %s: %w", s.config.Slot, slot, err))
+	}
+	return dropSlot(ctx, connection, slot)
+}
+
+// load makes the slot that loading names, and hands over the rows of the tables named, in the snapshot that fits it. When
+// it returns, all of them are committed on our side, and no table was changed meanwhile so that rows were passed over.
+func (s *session) load(ctx context.Context, connection *pgconn.PgConn, tables map[string]*table, names []string) error {
 	slot := loading(s.config.Slot)
 	if err := dropSlot(ctx, connection, slot); err != nil {
+		return err
+	}
+	before, err := s.lookAtMembership(ctx, s.followed)
+	if err != nil {
 		return err
 	}
 	s.state.phase("waiting for the transactions that are open to end, to create the slot")
@@ -46,6 +64,9 @@ func (s *session) snapshot(ctx context.Context, connection *pgconn.PgConn, table
 	if err != nil {
 		return fmt.Errorf("enter the snapshot: %w", err)
 	}
+	if err := s.hold(ctx, reader, before, tables, names); err != nil {
+		return err
+	}
 	pool, err := s.pool(ctx)
 	if err != nil {
 		return err
@@ -57,11 +78,11 @@ func (s *session) snapshot(ctx context.Context, connection *pgconn.PgConn, table
 	if state == nil {
 		return fmt.Errorf("slot %s went away", slot)
 	}
-	s.log.InfoContext(ctx, "reading the rows that are there", "tables", len(tables))
+	s.log.InfoContext(ctx, "reading the rows that are there", "tables", names)
 	s.state.phase("reading the rows that are there")
 	defer s.state.phase("")
 	load := &loader{session: s, reader: reader, revision: state.restart}
-	for _, name := range s.options.Tables {
+	for _, name := range names {
 		if t := tables[name]; t != nil {
 			if err := load.read(ctx, t); err != nil {
 				return fmt.Errorf("read the rows of %s: %w", name, err)
@@ -71,12 +92,35 @@ func (s *session) snapshot(ctx context.Context, connection *pgconn.PgConn, table
 	if err := load.wait(ctx); err != nil {
 		return err
 	}
-	_, err = connection.Exec(ctx, "SELECT pg_copy_logical_replication_slot('"+slot+"', '"+s.config.Slot+"')").ReadAll()
-	if err != nil {
-		return s.explain(fmt.Errorf("make slot %s of %s: %w", s.config.Slot, slot, err))
+	if now, err := s.lookAtMembership(ctx, s.followed); err != nil {
+		return err
+	} else if found, err := s.gaps(ctx, s.followed, now); err != nil {
+		return err
+	} else if len(found) > 0 {
+		return fmt.Errorf("%s: %w", found[0].text, errChanged)
 	}
 	s.log.InfoContext(ctx, "the rows that were there are read", "rows", load.rows)
-	return dropSlot(ctx, connection, slot)
+	return nil
+}
+
+// hold keeps the tables from being rewritten, truncated or dropped while they are read: a snapshot does not protect from
+// that, the table would be read as empty. It refuses tables to which that happened before the lock.
+func (s *session) hold(ctx context.Context, reader *pgconn.PgConn, before *membership, tables map[string]*table, names []string) error {
+	for _, name := range names {
+		if t := tables[name]; t != nil {
+			if _, err := reader.Exec(ctx, "LOCK TABLE "+t.sql()+" IN ACCESS SHARE MODE").ReadAll(); err != nil {
+				return fmt.Errorf("keep %s as it is while it is read: %w", name, err)
+			}
+		}
+	}
+	now, err := s.lookAtMembership(ctx, s.followed)
+	if err != nil {
+		return err
+	}
+	if !s.unmoved(before, now, names) {
+		return errChanged
+	}
+	return nil
 }
 
 // loader reads tables within the snapshot.

@@ -1,0 +1,206 @@
+package postgres
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestRowsOfARelationThatIsGoneAreNotConfirmedWhenItMayHaveBeenAPartition(t *testing.T) {
+	c := newCore(t, nil, partitioned, january)
+	c.exec("CREATE PUBLICATION " + c.slot + " FOR ALL TABLES")
+	m := &memory{}
+	_, _, run := c.tracked(m, nil, "pay")
+	c.reading()
+	c.caughtUp()
+	require.NoError(t, run.end())
+
+	c.exec("CREATE TABLE draft (id int PRIMARY KEY)")
+	c.exec("INSERT INTO draft VALUES (1)")
+	c.exec("DROP TABLE draft") // has not the columns: it cannot have been a partition
+	c.exec(february)
+	before := c.lsn()
+	c.exec("INSERT INTO pay VALUES (2, '2027-02-05', 'ACSC')")
+	c.exec("DROP TABLE pay_2")
+	c.exec("INSERT INTO pay VALUES (1, '2027-01-05', 'ACSC')")
+	r, _, run := c.tracked(m, nil, "pay")
+	err := run.wait()
+	require.ErrorIs(t, err, ErrGap)
+	require.ErrorContains(t, err, `rows came of "public"."pay_2"`)
+	require.LessOrEqual(t, c.confirmed(), before)
+	require.True(t, r.Halted())
+	require.Equal(t, int64(1), r.Counts().Unlisted, "the row of draft")
+
+	r, h, run := c.tracked(m, func(o *Config, _ *Options) { o.Accept = words(err) }, "pay")
+	require.Equal(t, []string{"insert pay day=2027-01-05T00:00:00Z id=1 state=ACSC"}, briefs(h.take(t, 1)))
+	c.caughtUp()
+	require.NoError(t, run.end())
+	require.Equal(t, int64(1), r.Counts().Unlisted, "the row that was accepted; draft's is confirmed")
+}
+
+func TestATruncateOfTheTableOfClientsStopsTheSource(t *testing.T) {
+	c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'A', '')")
+	m := &memory{}
+	erasing := func(_ *Config, o *Options) { o.Erasing = []string{"payments"} }
+	_, h, run := c.tracked(m, erasing)
+	h.take(t, 1)
+	c.reading()
+	before := c.lsn()
+	c.exec("TRUNCATE payments") // the publication that we make tells it
+	err := run.wait()
+	require.ErrorIs(t, err, ErrGap)
+	require.ErrorContains(t, err, "table payments was truncated")
+	require.LessOrEqual(t, c.confirmed(), before)
+	_, h, run = c.tracked(m, func(o *Config, p *Options) { erasing(o, p); o.Accept = words(err) })
+	c.reading()
+	c.exec("INSERT INTO payments VALUES (2, 'B', '')")
+	require.Equal(t, []string{"insert payments id=2 note= status=B"}, briefs(h.take(t, 1)))
+	require.NoError(t, run.end())
+}
+
+func TestAPublicationWithoutDeletesWillNotDoForTheTableOfClients(t *testing.T) {
+	c := newCore(t, nil)
+	c.exec("CREATE PUBLICATION " + c.slot + " FOR TABLE payments WITH (publish = 'insert, update')")
+	plain := c.reader(nil)
+	require.Empty(t, plain.Check(t.Context()), "of other tables a deleted row means nothing")
+	m := &memory{}
+	erasing := func(_ *Config, o *Options) { o.Erasing = []string{"payments"} }
+	r, _, run := c.tracked(m, erasing)
+	require.ErrorContains(t, run.wait(), "does not publish deletes")
+	require.Contains(t, r.Check(t.Context())[0].Error(), "does not publish deletes")
+	c.exec("ALTER PUBLICATION " + c.slot + " SET (publish = 'insert, update, delete')")
+	r, h, run := c.tracked(m, erasing)
+	c.reading()
+	c.caughtUp()
+	h.await(t, "the note", func(*hand) bool {
+		return strings.Contains(strings.Join(r.Health(), "\n"), "does not publish truncates")
+	})
+	c.exec("INSERT INTO payments VALUES (1, 'A', '')")
+	h.take(t, 1)
+	before := c.lsn()
+	c.exec("ALTER PUBLICATION " + c.slot + " SET (publish = 'delete')") // while it is read
+	err := run.wait()
+	require.ErrorIs(t, err, ErrGap)
+	require.ErrorContains(t, err, "does not publish inserts and updates")
+	require.LessOrEqual(t, c.confirmed(), before)
+	c.exec("INSERT INTO payments VALUES (2, 'A', '')")
+	c.exec("ALTER PUBLICATION " + c.slot + " SET (publish = 'insert, update, delete, truncate')")
+	_, _, run = c.tracked(m, erasing)
+	err = run.wait()
+	require.ErrorIs(t, err, ErrGap, "the row that was not published is not forgotten because the publication is well again")
+	_, h, run = c.tracked(m, func(o *Config, p *Options) { erasing(o, p); o.Accept = words(err) })
+	require.Len(t, h.take(t, 2), 2)
+	c.reading()
+	require.NoError(t, run.end())
+	_, _, run = c.tracked(m, erasing)
+	c.reading()
+	require.NoError(t, run.end())
+}
+
+func TestARenamedTableIsReadOnAndTheNextStartWantsItsName(t *testing.T) {
+	c := newCore(t, nil)
+	m := &memory{}
+	r, h, run := c.tracked(m, nil)
+	c.reading()
+	c.exec("ALTER TABLE payments RENAME TO payments_2027")
+	c.exec("INSERT INTO payments_2027 VALUES (1, 'A', '')")
+	h.take(t, 1)
+	c.caughtUp()
+	h.await(t, "the note", func(*hand) bool {
+		return strings.Contains(strings.Join(r.Health(), "\n"), `table payments is named "public"."payments_2027" now`)
+	})
+	require.NoError(t, run.end())
+
+	c.exec("INSERT INTO payments_2027 VALUES (2, 'A', '')")
+	_, _, run = c.tracked(m, nil)
+	err := run.wait()
+	require.ErrorIs(t, err, ErrGap)
+	require.ErrorContains(t, err, `is named "public"."payments_2027" now`)
+	_, h, run = c.tracked(m, nil, "payments_2027")
+	require.Equal(t, []string{"insert payments_2027 id=2 note= status=A"}, briefs(h.take(t, 1)))
+	require.NoError(t, run.end())
+}
+
+func TestATableThatComesIsReadFromItsFirstRow(t *testing.T) {
+	c := newCore(t, nil)
+	c.exec("CREATE PUBLICATION " + c.slot + " FOR ALL TABLES")
+	m := &memory{}
+	_, _, run := c.tracked(m, nil, "payments", "later")
+	c.reading()
+	c.exec("CREATE TABLE later (id int PRIMARY KEY)")
+	c.exec("INSERT INTO later VALUES (1)")
+	require.ErrorIs(t, run.wait(), errChanged)
+	_, h, run := c.tracked(m, nil, "payments", "later")
+	require.Equal(t, []string{"insert later id=1"}, briefs(h.take(t, 1)))
+	require.NoError(t, run.end())
+}
+
+func TestASnapshotIsNotReadOfATableThatWasRewrittenAfterItBegan(t *testing.T) {
+	for name, statement := range map[string]string{
+		"truncated": "TRUNCATE payments", "rewritten": "ALTER TABLE payments ALTER id TYPE int",
+		"made again": "DROP TABLE payments; CREATE TABLE payments (id int PRIMARY KEY)", "taken out": "ALTER PUBLICATION $ DROP TABLE payments",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'A', '')")
+			c.exec("CREATE PUBLICATION " + c.slot + " FOR TABLE payments")
+			r := c.reader(nil)
+			s := &session{Reader: r}
+			defer s.closeCatalogue()
+			tables, err := r.tables(t.Context())
+			require.NoError(t, err)
+			before, err := s.lookAtMembership(t.Context(), nil)
+			require.NoError(t, err)
+			enter := func() error {
+				reader, err := s.dial(t.Context(), "snapshot", nil)
+				require.NoError(t, err)
+				defer closeConnection(reader)
+				_, err = reader.Exec(t.Context(), "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").ReadAll()
+				require.NoError(t, err)
+				return s.hold(t.Context(), reader, before, tables, []string{"payments"})
+			}
+			require.NoError(t, enter())
+			c.exec(strings.ReplaceAll(statement, "$", c.slot))
+			require.ErrorIs(t, enter(), errChanged)
+		})
+	}
+}
+
+func TestAPartitionThatIsAttachedWhileTheSnapshotIsReadIsReadAsWell(t *testing.T) {
+	c := newCore(t, nil, partitioned, january, "INSERT INTO pay SELECT i, '2027-01-05', 'RCVD' FROM generate_series(1, 10) i",
+		"CREATE TABLE pay_3 (id int NOT NULL, day date NOT NULL, state text)", "INSERT INTO pay_3 VALUES (30, '2027-03-05', 'RCVD')")
+	m := &memory{}
+	_, h, run := c.tracked(m, nil, "pay")
+	release := h.hold()
+	h.await(t, "the snapshot", func(h *hand) bool { return len(h.records) == 10 })
+	_, err := c.conn.Exec(t.Context(), "SET lock_timeout = '100ms'; ALTER TABLE pay ALTER state TYPE varchar(9)")
+	require.Equal(t, "55P03", code(err), "nothing is rewritten meanwhile")
+	c.exec("RESET lock_timeout")
+	c.exec("ALTER TABLE pay ATTACH PARTITION pay_3 FOR VALUES FROM ('2027-03-01') TO ('2027-04-01')")
+	release()
+	require.ErrorIs(t, run.wait(), errChanged)
+	require.False(t, ask[bool](c, "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)", c.slot))
+	_, h, run = c.tracked(m, nil, "pay")
+	require.Len(t, h.take(t, 11), 11)
+	c.reading()
+	require.NoError(t, run.end())
+}
+
+// The comparison must not wait for the core's own locks, nor keep anybody waiting.
+func TestTheComparisonTakesNoLockOnTheTables(t *testing.T) {
+	c := newCore(t, nil, partitioned, january)
+	r := c.reader(nil, "payments", "pay")
+	s := &session{Reader: r}
+	defer s.closeCatalogue()
+	other := c.connect()
+	_, err := other.Exec(t.Context(), "BEGIN; LOCK TABLE payments, pay IN ACCESS EXCLUSIVE MODE")
+	require.NoError(t, err)
+	began := time.Now()
+	m, err := s.lookAtMembership(t.Context(), nil)
+	require.NoError(t, err)
+	require.Len(t, m.Members, 3)
+	require.Less(t, time.Since(began), soon, "it would have waited for the lock until it gave up")
+	_, err = other.Exec(t.Context(), "ROLLBACK")
+	require.NoError(t, err)
+}
