@@ -7,6 +7,7 @@ import (
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -40,8 +41,11 @@ func auditBreachesCommand(w world) *cobra.Command {
 		if from.IsZero() || to.IsZero() {
 			return wrongUse("breaches: --from and --to say which period is meant")
 		}
-		if !slices.Contains([]string{"text", "csv", "json"}, *format) || *lang != "pt" && *lang != "en" {
-			return wrongUse("breaches: --format is text, csv or json, and --lang is pt or en")
+		if err := errors.Join(oneOf("--format", *format, "text", "csv", "json"), oneOf("--lang", *lang, "pt", "en")); err != nil {
+			return err
+		}
+		if *client != "" && !notice.ValidClientID(*client) {
+			return wrongUse("--client: must have 1 to 255 printable ASCII characters without spaces")
 		}
 		url, err := databaseURL(w, *database)
 		if err != nil {
@@ -73,17 +77,14 @@ func auditBreachesCommand(w world) *cobra.Command {
 // periodFlags gives a command the flags --from and --to; an absent one is zero.
 func periodFlags(c *cobra.Command) func() (from, to time.Time, err error) {
 	texts := [2]*string{
-		c.Flags().String("from", "", "from this time on (RFC 3339)"), c.Flags().String("to", "", "up to this time, without it (RFC 3339)"),
+		c.Flags().String("from", "", "from this date or time on (RFC 3339; a date begins at 00:00 UTC)"),
+		c.Flags().String("to", "", "up to this time, without it (RFC 3339), or through this date (UTC)"),
 	}
 	return func() (from, to time.Time, err error) {
 		for n, at := range []*time.Time{&from, &to} {
-			if *texts[n] == "" {
-				continue
+			if *at, err = timeFlag([2]string{"--from", "--to"}[n], *texts[n], n == 1); err != nil {
+				return from, to, err
 			}
-			if *at, err = time.Parse(time.RFC3339Nano, *texts[n]); err != nil {
-				return from, to, wrongUse("--%s: %q is not a time; write it as 2026-11-21T12:00:00Z", [2]string{"from", "to"}[n], *texts[n])
-			}
-			*at = at.UTC()
 		}
 		if !from.IsZero() && !to.IsZero() && to.Before(from) {
 			return from, to, wrongUse("--to: must not lie before --from")

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,8 +31,8 @@ func searchFlags(c *cobra.Command) func() (notice.Search, error) {
 		{"interaction", "interactionId", "only entries with this interaction id, of a notification or a status query"},
 		{"entry", "entry", "only entries of these kinds, such as attempt,result"},
 		{"outcome", "outcome", "only entries with this outcome, such as refused"},
-		{"from", "from", "only entries from this time on (RFC 3339)"},
-		{"to", "to", "only entries before this time (RFC 3339)"},
+		{"from", "from", "only entries from this date or time on (RFC 3339; a date begins at 00:00 UTC)"},
+		{"to", "to", "only entries before this time (RFC 3339), or through this date (UTC)"},
 	}
 	values := make([]*string, len(flags))
 	for i, f := range flags {
@@ -41,8 +42,18 @@ func searchFlags(c *cobra.Command) func() (notice.Search, error) {
 	return func() (notice.Search, error) {
 		filter := map[string]string{}
 		for i, f := range flags {
-			if *values[i] != "" {
-				filter[f[1]] = *values[i]
+			text := *values[i]
+			if f[0] == "from" || f[0] == "to" {
+				at, err := timeFlag("--"+f[0], text, f[0] == "to")
+				if err != nil {
+					return notice.Search{}, err
+				}
+				if text != "" {
+					text = at.Format(time.RFC3339Nano)
+				}
+			}
+			if text != "" {
+				filter[f[1]] = text
 			}
 		}
 		if *late {
@@ -80,9 +91,12 @@ func auditExportCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		f, known := evidence.FormatNamed(*format)
-		if !known || *out == "" {
-			return wrongUse("export: --out names the file and --format is one of %s", strings.Join(names, ", "))
+		if err := oneOf("--format", *format, names...); err != nil {
+			return err
+		}
+		f, _ := evidence.FormatNamed(*format) // it is one of them
+		if *out == "" {
+			return wrongUse("--out: is not set; name the file to write")
 		}
 		url, err := databaseURL(w, *database)
 		if err != nil {

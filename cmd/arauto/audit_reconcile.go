@@ -2,10 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -31,8 +31,8 @@ func auditReconcileCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if *format != "text" && *format != "json" || *lang != "pt" && *lang != "en" {
-			return wrongUse("reconcile: --format is text or json, and --lang is pt or en")
+		if err := errors.Join(oneOf("--format", *format, "text", "json"), oneOf("--lang", *lang, "pt", "en")); err != nil {
+			return err
 		}
 		url, err := databaseURL(w, *database)
 		if err != nil {
@@ -132,8 +132,8 @@ func auditReportCommand(w world) *cobra.Command {
 		if _, err := time.Parse(time.DateOnly, *day); err != nil {
 			return wrongUse("--day: %q is not a day; write it as 2026-11-21", *day)
 		}
-		if !slices.Contains([]string{"jsonl", "csv"}, *format) {
-			return wrongUse("report: --format is jsonl or csv")
+		if err := oneOf("--format", *format, "jsonl", "csv"); err != nil {
+			return err
 		}
 		url, err := databaseURL(w, *database)
 		if err != nil {

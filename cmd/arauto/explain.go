@@ -31,7 +31,7 @@ func explainCommand(w world) *cobra.Command {
 		words, known := languages[*lang]
 		switch {
 		case !known:
-			return wrongUse("--lang: %q is not one of en, pt", *lang)
+			return oneOf("--lang", *lang, "pt", "en")
 		case (*change == "") == (*row == ""):
 			return wrongUse("explain: give --change, or --source and --row")
 		case (*row == "") != (*source == ""):

@@ -44,15 +44,7 @@ var errFailed = errors.New("failed")
 
 // run executes one command line and returns its exit code.
 func run(ctx context.Context, w world, args []string) int {
-	cobra.EnableCommandSorting = false // commands has the order people meet them in
-	root := &cobra.Command{
-		Use: "arauto", Short: "the account holder's gateway for Open Finance Brasil payment notifications", SilenceUsage: true, SilenceErrors: true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-	}
-	root.SetArgs(args)
-	root.SetOut(w.stdout)
-	root.SetErr(w.stderr)
-	root.AddCommand(commands(w)...)
+	root := rootCommand(w, args)
 	ran := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { ran = true }
 	err := root.ExecuteContext(ctx)
@@ -74,6 +66,24 @@ func run(ctx context.Context, w world, args []string) int {
 		return usage
 	}
 	return failed
+}
+
+// rootCommand is the whole command line.
+func rootCommand(w world, args []string) *cobra.Command {
+	cobra.EnableCommandSorting = false // commands has the order people meet them in
+	root := &cobra.Command{
+		Use: "arauto", Short: "the account holder's gateway for Open Finance Brasil payment notifications", SilenceUsage: true, SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetArgs(args)
+	root.SetOut(w.stdout)
+	root.SetErr(w.stderr)
+	root.AddCommand(commands(w)...)
+	root.SetHelpCommand(helpCommand())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd(args...)
+	strict(root)
+	return root
 }
 
 // commands lists the verbs in the order people meet them.

@@ -30,7 +30,7 @@ func preflightCommand(w world) *cobra.Command {
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		words, known := preflightWords[*lang]
 		if !known {
-			return wrongUse("preflight: --lang is pt or en")
+			return oneOf("--lang", *lang, "pt", "en")
 		}
 		cfg, err := gateway.ReadConfig(*config, w.environ)
 		if err != nil {

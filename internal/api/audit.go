@@ -48,12 +48,12 @@ func (in *Internal) auditRoutes() []route {
 
 		{http.MethodPost, "/internal/v1/audit/exports", auditor, in.postExport},
 		{http.MethodGet, "/internal/v1/audit/exports", auditor, in.traced(in.listExports)},
-		{http.MethodGet, "/internal/v1/audit/exports/{id}", auditor, in.traced(in.getExport)},
-		{http.MethodGet, "/internal/v1/audit/exports/{id}/file", auditor, in.traced(in.getExportFile)},
+		{http.MethodGet, "/internal/v1/audit/exports/{id}", auditor, in.traced(plain(in.getExport))},
+		{http.MethodGet, "/internal/v1/audit/exports/{id}/file", auditor, in.traced(plain(in.getExportFile))},
 		{http.MethodDelete, "/internal/v1/audit/exports/{id}", auditor, in.deleteExport},
 
 		{http.MethodGet, "/internal/v1/audit/holds", auditor, in.traced(in.listHolds)},
-		{http.MethodGet, "/internal/v1/audit/holds/{name}", auditor, in.traced(in.getHold)},
+		{http.MethodGet, "/internal/v1/audit/holds/{name}", auditor, in.traced(plain(in.getHold))},
 		{http.MethodPut, "/internal/v1/audit/holds/{name}", auditor, in.putHold},
 		{http.MethodDelete, "/internal/v1/audit/holds/{name}", auditor, in.deleteHold},
 	}

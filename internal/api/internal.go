@@ -134,17 +134,17 @@ func (in *Internal) routes() []route {
 
 		{http.MethodGet, "/internal/v1/initiators", registrations, in.listInitiators},
 		{http.MethodPut, "/internal/v1/initiators/{clientId}", []string{roleRegistrar}, in.putInitiator},
-		{http.MethodGet, "/internal/v1/initiators/{clientId}", registrations, in.getInitiator},
+		{http.MethodGet, "/internal/v1/initiators/{clientId}", registrations, plain(in.getInitiator)},
 		{http.MethodDelete, "/internal/v1/initiators/{clientId}", []string{roleRegistrar}, in.deleteInitiator},
 
 		{http.MethodGet, "/internal/v1/notifications", reading, in.listNotifications},
-		{http.MethodGet, "/internal/v1/notifications/{id}", reading, in.getNotification},
+		{http.MethodGet, "/internal/v1/notifications/{id}", reading, plain(in.getNotification)},
 		{http.MethodPost, "/internal/v1/notifications/{id}/resend", []string{roleOperator}, in.postResend},
-		{http.MethodGet, "/internal/v1/resources/{kind}/{id}", reading, in.getResource},
+		{http.MethodGet, "/internal/v1/resources/{kind}/{id}", reading, plain(in.getResource)},
 
 		{http.MethodGet, "/internal/v1/certificates", reading, in.listCertificates},
 		{http.MethodGet, "/internal/v1/quarantine", reading, in.listCases},
-		{http.MethodGet, "/internal/v1/quarantine/{id}", reading, in.getCase},
+		{http.MethodGet, "/internal/v1/quarantine/{id}", reading, plain(in.getCase)},
 		{http.MethodPost, "/internal/v1/quarantine/{id}/apply", []string{roleOperator}, in.postApply},
 		{http.MethodPost, "/internal/v1/quarantine/{id}/dismiss", []string{roleOperator}, in.postDismiss},
 

@@ -30,14 +30,36 @@ func parameters(raw string, known ...string) (map[string]string, error) {
 	for name, v := range values {
 		switch {
 		case !slices.Contains(known, name):
-			return nil, invalid("", "unknown_parameter", "only these parameters are known here: "+strings.Join(known, ", "),
-				"só estes parâmetros são conhecidos aqui: "+strings.Join(known, ", "))
+			return nil, unknownParameter(name, known)
 		case len(v) != 1 || v[0] == "":
 			return nil, wrong(name, "must be given once, with a value", "deve ser informado uma vez, com um valor")
 		}
 		out[name] = v[0]
 	}
 	return out, nil
+}
+
+// unknownParameter is a 400 that names what is not known, and what is.
+func unknownParameter(name string, known []string) *fault {
+	name = strconv.QuoteToASCII(cutText(name))
+	if len(known) == 0 {
+		return invalid("", "unknown_parameter", "parameter "+name+" is not known here; this path takes none",
+			"o parâmetro "+name+" não é conhecido aqui; este caminho não aceita parâmetros")
+	}
+	return invalid("", "unknown_parameter", "parameter "+name+" is not known here; only these are: "+strings.Join(known, ", "),
+		"o parâmetro "+name+" não é conhecido aqui; só estes são: "+strings.Join(known, ", "))
+}
+
+// plain refuses every query parameter: there is none to be known.
+func plain(handle func(*exchange) error) func(*exchange) error {
+	return func(x *exchange) error {
+		if x.r.URL.RawQuery != "" {
+			if _, err := parameters(x.r.URL.RawQuery); err != nil {
+				return err
+			}
+		}
+		return handle(x)
+	}
 }
 
 // wrong is a 400 about a query parameter.

@@ -62,6 +62,43 @@ var word = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 // maxEntries is how many kinds of entries one search may name.
 const maxEntries = 16
 
+// EntryKinds lists every kind of entry that this version writes, by name.
+func EntryKinds() []string {
+	return []string{
+		"admin", FactAttempt, FactCancelled, FactChange, "conflict", FactDecision, "duplicate", "hold", "late-result", "poll", FactQuarantined,
+		FactUnheard, "reconciliation", FactRefused, "registered", "registration-refused", FactResend, FactResult, "retention", "verification",
+	}
+}
+
+// outcomes lists the outcomes of entries about changes, attempts, polls and what became of them. Those of other kinds, acts
+// and codes, are not listed: a search for one of them names the kind as well.
+func outcomes() []string {
+	return []string{
+		string(Applied), string(Superseded), string(Duplicate), string(Conflicting), string(Quarantined),
+		string(OutcomeDelivered), string(OutcomeNonconformant), string(OutcomeRefused), string(OutcomeRedirected), string(OutcomeTimeout), string(OutcomeConnect),
+		string(OutcomeTLS), string(OutcomeBlocked), string(OutcomeProtocol), string(OutcomeUnknown), RefusedUnavailable, RefusedBusy, RefusedBehind,
+	}
+}
+
+// openOutcomes are the kinds of entries whose outcomes are acts or codes.
+var openOutcomes = []string{"admin", FactCancelled, "hold", FactUnheard, "reconciliation", "registered", "registration-refused", FactResend, "retention", "verification"}
+
+// judgeOutcome refuses an outcome that no entry of the kinds wanted can have.
+func (s *Search) judgeOutcome() *Problem {
+	if s.Outcome == "" || slices.Contains(outcomes(), s.Outcome) || httpStatus.MatchString(s.Outcome) ||
+		slices.ContainsFunc(s.Entries, func(k string) bool { return slices.Contains(openOutcomes, k) }) {
+		return nil
+	}
+	all := strings.Join(outcomes(), ", ")
+	return &Problem{
+		Detail:   "must be an outcome of a change, an attempt or a poll, which are " + all + " and HTTP statuses such as 404; for outcomes of other entries, name their kind as well (entry)",
+		DetailPT: "deve ser um resultado de mudança, tentativa ou consulta, que são " + all + " e status HTTP como 404; para resultados de outros registros, informe também o tipo (entry)",
+	}
+}
+
+// httpStatus is the outcome of a poll.
+var httpStatus = regexp.MustCompile(`^[1-5]\d\d$`)
+
 // ParseSearch reads a search from its members as text, as Filter writes them. The error is an *InvalidSearch.
 func ParseSearch(filter map[string]string) (Search, error) {
 	var s Search
@@ -71,6 +108,10 @@ func ParseSearch(filter map[string]string) (Search, error) {
 			problem.Pointer, problem.Code = "/"+name, "invalid_parameter"
 			return Search{}, &InvalidSearch{*problem}
 		}
+	}
+	if problem := s.judgeOutcome(); problem != nil {
+		problem.Pointer, problem.Code = "/"+bySearchOutcome, "invalid_parameter"
+		return Search{}, &InvalidSearch{*problem}
 	}
 	if s.Kind != 0 && s.ResourceID != "" && s.Kind.CheckID(s.ResourceID) != nil {
 		return Search{}, &InvalidSearch{Problem{"/" + bySearchID, "invalid_parameter", "not an id of this kind", "não é um id deste kind"}}
@@ -133,6 +174,12 @@ func (s *Search) setWord(name, text string) *Problem {
 			return &Problem{
 				Detail:   fmt.Sprintf("must be kinds of entries such as change, attempt, result, poll, with commas between, at most %d", maxEntries),
 				DetailPT: fmt.Sprintf("devem ser tipos de registro como change, attempt, result, poll, separados por vírgulas, no máximo %d", maxEntries),
+			}
+		}
+		for _, k := range kinds {
+			if !slices.Contains(EntryKinds(), k) {
+				all := strings.Join(EntryKinds(), ", ")
+				return &Problem{Detail: "must be kinds of entries, which are " + all, DetailPT: "devem ser tipos de registro, que são " + all}
 			}
 		}
 		slices.Sort(kinds)

@@ -156,11 +156,7 @@ func TestAChangeThatIsRefusedWhileItIsRecordedLosesNoCount(t *testing.T) {
 		d := openDesk(t, dir, Config{})
 		began := time.Now()
 		d.Refused(changed("a", began), notice.RefusedBusy)
-		d.before = func() {
-			d.before, d.away = nil, false
-			d.Refused(changed("a", began), notice.RefusedBusy)
-			d.Unread("draining")
-		}
+		d.meanwhile(func() { d.Refused(changed("a", began), notice.RefusedBusy); d.Unread("draining") })
 		<-time.After(5 * time.Second)
 		d.end()
 		require.Len(t, d.taken.refusals, 2)

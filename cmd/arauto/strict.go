@@ -1,0 +1,111 @@
+package main
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// strict makes a command and all below it refuse what they do not know, with exit code 2 and the nearest name: a
+// misspelled command must not look like one that was carried out. A command that only holds others prints its help when it
+// stands alone.
+func strict(c *cobra.Command) {
+	if c.HasSubCommands() && !c.Runnable() {
+		c.Args = cobra.ArbitraryArgs
+		c.RunE = func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return notACommand(c, args[0])
+			}
+			return c.Help()
+		}
+	}
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if args := c.Flags().Args(); c.HasSubCommands() && len(args) > 0 { // the flag belongs to the command that was meant
+			return notACommand(c, args[0])
+		}
+		name, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
+		if !unknown {
+			return wrongUse("%s: %v; see arauto help", c.CommandPath(), err)
+		}
+		flags := &cobra.Command{}
+		for _, m := range flagName.FindAllStringSubmatch(c.Flags().FlagUsages(), -1) {
+			flags.AddCommand(&cobra.Command{Use: m[1], Run: func(*cobra.Command, []string) {}})
+		}
+		meant := nearest(flags, name)
+		if meant != "" {
+			meant = strings.Replace(meant, "mean ", "mean --", 1)
+		}
+		return wrongUse("%s: --%s is not a flag of it%s; see arauto help", c.CommandPath(), name, meant)
+	})
+	for _, sub := range c.Commands() {
+		strict(sub)
+	}
+}
+
+func notACommand(c *cobra.Command, typed string) error {
+	return wrongUse("%q is not a command of %q%s; see arauto help", typed, c.CommandPath(), nearest(c, typed))
+}
+
+// flagName finds the flags in a usage text.
+var flagName = regexp.MustCompile(`--([a-z][a-z-]*)`)
+
+// nearest asks whether the name of a command below c was meant; "" where none is near.
+func nearest(c *cobra.Command, typed string) string {
+	c.SuggestionsMinimumDistance = 2
+	if found := c.SuggestionsFor(typed); len(found) > 0 {
+		return ", did you mean " + found[0] + "?"
+	}
+	return ""
+}
+
+// helpCommand prints what a command is for; a command that is not there is wrong use.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "help about any command",
+		RunE: func(c *cobra.Command, args []string) error {
+			found, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				wrong := args[0]
+				if err == nil {
+					wrong = rest[0]
+				}
+				if found == nil {
+					found = c.Root()
+				}
+				return notACommand(found, wrong)
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
+	}
+}
+
+// timeFlag reads a flag that holds an instant, or a date alone, which is a whole day in UTC: its beginning, or with end the
+// beginning of the next day. "" is a zero time.
+func timeFlag(flag, text string, end bool) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		if end {
+			day = day.AddDate(0, 0, 1)
+		}
+		return day, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return t, wrongUse("%s: %q is not a date or time; write it as 2026-11-21 or 2026-11-21T12:00:00Z", flag, text)
+	}
+	return t.UTC(), nil
+}
+
+// oneOf checks a flag of a closed list.
+func oneOf(flag, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return wrongUse("%s: %q is not one of %s", flag, value, strings.Join(allowed, ", "))
+}
