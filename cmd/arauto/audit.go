@@ -20,7 +20,7 @@ func auditCommand(w world) *cobra.Command {
 		Use: "audit", Short: "verify, export and prove the history",
 		Long: "Verify, export and prove the history without trusting the gateway or the database. docs/audit-format.md describes the formats.",
 	}
-	c.AddCommand(auditVerifyCommand(w), auditExportCommand(w), auditProofCommand(w), auditDossierCommand(w), auditRegisterCommand(w),
+	c.AddCommand(auditVerifyCommand(w), auditExportCommand(w), auditProofCommand(w), auditDossierCommand(w), auditRegisterCommand(w), auditLossCommand(w),
 		auditBreachesCommand(w), auditReconcileCommand(w), auditReportCommand(w))
 	return c
 }
@@ -93,19 +93,24 @@ func readTrust(key string, anchors []string) (ed25519.PublicKey, []audit.Checkpo
 	if err != nil {
 		return nil, nil, wrongUse("--key: %s: %v", key, err)
 	}
-	var all []audit.Checkpoint
-	for _, name := range anchors {
+	all, err := readAnchors(public, anchors)
+	return public, all, err
+}
+
+// readAnchors reads files of checkpoints that were kept outside of the database.
+func readAnchors(public ed25519.PublicKey, names []string) (all []audit.Checkpoint, err error) {
+	for _, name := range names {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return nil, nil, wrongUse("--anchors: %v", err)
+			return nil, wrongUse("--anchors: %v", err)
 		}
 		some, err := audit.OpenCheckpoints(text, public)
 		if err != nil {
-			return nil, nil, wrongUse("--anchors: %s: %v", name, err)
+			return nil, wrongUse("--anchors: %s: %v", name, err)
 		}
 		all = append(all, some...)
 	}
-	return public, all, nil
+	return all, nil
 }
 
 func verifyDatabase(ctx context.Context, w world, flag string, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.Verdict, error) {

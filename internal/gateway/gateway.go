@@ -181,7 +181,7 @@ func (g *Gateway) wire() error {
 
 // notes are what /readyz tells operators though it keeps nobody from working.
 func (g *Gateway) notes() []string {
-	return slices.Concat(g.trust.notes(time.Now()), g.sources.notes(), g.verifier.notes())
+	return slices.Concat(g.trust.notes(time.Now()), g.sources.notes(), g.sealer.notes(), g.verifier.notes())
 }
 
 func schemaOptions(cfg *Config) []openapi.Option {

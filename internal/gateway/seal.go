@@ -33,10 +33,10 @@ const repeatAfter = time.Minute
 
 // sealing is what the sealer needs of the store.
 type sealing interface {
-	Seal(ctx context.Context, key *audit.Signer) (store.Sealed, error)
+	Seal(ctx context.Context, key *audit.Signer, published ...store.PublishedHead) (store.Sealed, error)
 	LogKey(ctx context.Context) (ed25519.PublicKey, error)
 	RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error)
-	CheckAnchored(ctx context.Context, c audit.Checkpoint) error
+	Extends(ctx context.Context, public ed25519.PublicKey, published ...store.PublishedHead) error
 	MarkAnchored(ctx context.Context, checkpoint time.Time) error
 }
 
@@ -51,12 +51,13 @@ type sealer struct {
 	figures  sealFigures
 
 	newest   atomic.Pointer[head] // the newest checkpoint
-	compared bool                 // the log was compared with what the file anchor holds
+	keyKnown bool                 // our key is the registered one
 	horizon  int64                // as it was seen first at since
 	since    time.Time
 
-	object       *objectAnchor // with which the log is not compared yet; nil: none
-	askedObjects time.Time     // when that failed last
+	remembered atomic.Pointer[audit.Checkpoint] // the newest that this process has seen
+	places     []namedPublisher                 // that know published checkpoints; witnesses are to be added here
+	halted     atomic.Pointer[string]           // why sealing is stopped; nil: it is not
 
 	mu       sync.Mutex
 	taken    map[*carrier]head // the newest checkpoint that each anchor has
@@ -81,7 +82,9 @@ func newSealer(cfg *Config, s sealing, log *slog.Logger, m *metrics) (*sealer, e
 		}
 		w.key = key
 	}
-	w.carriers = []*carrier{newCarrier("file", fileAnchor(cfg.anchorFile()), 0)}
+	file := fileAnchor(cfg.anchorFile())
+	w.carriers = []*carrier{newCarrier("file", file, 0)}
+	w.places = []namedPublisher{{"file", file}}
 	if cfg.Log.AnchorURL != "" {
 		w.carriers = append(w.carriers, newCarrier("url", &urlAnchor{cfg.Log.AnchorURL, anchorClient(nil)}, 0))
 	}
@@ -91,7 +94,7 @@ func newSealer(cfg *Config, s sealing, log *slog.Logger, m *metrics) (*sealer, e
 	}
 	if object != nil {
 		w.carriers = append(w.carriers, newCarrier("object-store", object, objectEvery))
-		w.object = object
+		w.places = append(w.places, namedPublisher{"object-store", &objectPlace{anchor: object}})
 	}
 	for _, c := range w.carriers {
 		w.figures.failures.WithLabelValues(c.name)
@@ -112,7 +115,7 @@ func sealMetrics(r prometheus.Registerer) sealFigures {
 		return c
 	}
 	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "arauto_log_anchor_failures_total", Help: "Checkpoints that an anchor did not take, by anchor; the next one covers them.",
+		Name: "arauto_log_anchor_failures_total", Help: "Checkpoints that an anchor did not take, and looks that found something in it that is no checkpoint of this log, by anchor.",
 	}, []string{"anchor"})
 	anchored := prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "arauto_log_anchored_time_seconds", Help: "When the newest checkpoint was signed that an anchor has from this replica, in seconds since 1970; 0: none yet.",
@@ -124,7 +127,7 @@ func sealMetrics(r prometheus.Registerer) sealFigures {
 		failures:     failures,
 		anchored:     anchored,
 		size:         gauge("log_size", "Entries in the proven log."),
-		stopped:      gauge("log_sealing_stopped", "1 while sealing is refused: wrong key, or the log is not what was signed."),
+		stopped:      gauge("log_sealing_stopped", "1 while sealing is refused: wrong key, the log is not what was signed, or it does not extend what was published."),
 		horizon:      gauge("log_horizon_age_seconds", "How long one running transaction has kept younger entries from being sealed."),
 		checkpointed: gauge("log_checkpoint_time_seconds", "When the newest checkpoint was signed, in seconds since 1970."),
 	}
@@ -217,7 +220,14 @@ var errAnchor = errors.New("a checkpoint is not anchored")
 
 // deliver brings the newest checkpoint to one anchor. Once all have one, the database is told how far that is.
 func (w *sealer) deliver(ctx context.Context, c *carrier) error {
-	more, err := c.carry(ctx, w.newest.Load())
+	newest := w.newest.Load()
+	if c.due(newest) {
+		if err := w.extendsAnchor(ctx, c.name); err != nil {
+			w.figures.failures.WithLabelValues(c.name).Inc()
+			return fmt.Errorf("%w: anchor %s: %w", errAnchor, c.name, err)
+		}
+	}
+	more, err := c.carry(ctx, newest)
 	if err != nil {
 		w.figures.failures.WithLabelValues(c.name).Inc()
 		return fmt.Errorf("%w: %w", errAnchor, err)
@@ -252,9 +262,11 @@ var errStrays = errors.New("entries stand behind the end of the log and have no 
 
 // complain tells what went wrong, the same at most once a minute; some of it is an alarm.
 func (w *sealer) complain(err error) {
-	stopped := errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey)
+	stopped := (errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey) || errors.Is(err, store.ErrSetBack)) && !errors.Is(err, errAnchor)
 	if stopped {
+		why := err.Error()
 		w.figures.stopped.Set(1)
+		w.halted.Store(&why)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -269,7 +281,9 @@ func (w *sealer) complain(err error) {
 		w.log.Error("the history is not sealed", "error", err)
 	case errors.Is(err, errStrays):
 		w.log.Error("the history was tampered with", "error", err)
-	case errors.Is(err, errUnseen):
+	case errors.Is(err, errForeign):
+		w.log.Error("an anchor holds what is no checkpoint of this log", "error", err)
+	case errors.Is(err, errUnseen), errors.Is(err, errUnread):
 		w.log.Warn("a checkpoint could not be read", "error", err)
 	case errors.Is(err, errAnchor):
 		w.log.Error("a checkpoint is not anchored, it will be tried again", "error", err)
@@ -284,7 +298,7 @@ func (w *sealer) round(ctx context.Context) error {
 		return err
 	}
 	for more := true; more; {
-		out, err := w.store.Seal(ctx, w.key)
+		out, err := w.store.Seal(ctx, w.key, w.published(ctx)...)
 		if err != nil {
 			return err
 		}
@@ -305,12 +319,14 @@ func (w *sealer) round(ctx context.Context) error {
 // publish makes known what one transaction sealed.
 func (w *sealer) publish(out store.Sealed) {
 	w.figures.stopped.Set(0)
+	w.halted.Store(nil)
 	w.figures.size.Set(float64(out.Size))
 	w.watchHorizon(out)
 	if out.Checkpoint == nil {
 		return
 	}
 	w.figures.checkpointed.Set(float64(out.SealedAt.Unix()))
+	w.remember(out.Checkpoint)
 	w.newest.Store(&head{out.Size, out.SealedAt, out.Checkpoint})
 	for _, c := range w.carriers {
 		c.stir()
@@ -329,25 +345,16 @@ func (w *sealer) watchHorizon(out store.Sealed) {
 	}
 }
 
-// prepare finds out, until it is known, whether the key is the log's, and compares the log with what was anchored.
+// prepare finds out, until it is known, whether the key is the log's.
 func (w *sealer) prepare(ctx context.Context) error {
-	if w.compared {
-		return w.compareObjects(ctx)
+	if w.keyKnown {
+		return nil
 	}
 	if err := w.ownKey(ctx); err != nil {
 		return err
 	}
-	last, err := fileAnchor(w.cfg.anchorFile()).last(w.key.Public())
-	if err != nil {
-		return err
-	}
-	if last != nil {
-		if err := w.store.CheckAnchored(ctx, *last); err != nil {
-			return err
-		}
-	}
-	w.compared = true
-	return w.compareObjects(ctx)
+	w.keyKnown = true
+	return nil
 }
 
 // ownKey makes sure that our key is the registered one. In development the first replica makes the key and registers it.

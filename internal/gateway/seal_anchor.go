@@ -61,9 +61,16 @@ func (c *carrier) stir() {
 	}
 }
 
+// due tells whether the anchor is to be given a checkpoint now. After a stated loss the newest one is smaller than the one the
+// anchor has, and later.
+func (c *carrier) due(newest *head) bool {
+	return newest != nil && newest.size != c.has.size && (newest.size > c.has.size || newest.at.After(c.has.at)) &&
+		(c.has.size == 0 || time.Since(c.at) >= c.every)
+}
+
 // carry brings the newest checkpoint, if it is due. It answers whether the anchor has one more now.
 func (c *carrier) carry(ctx context.Context, newest *head) (bool, error) {
-	if newest == nil || newest.size <= c.has.size || c.has.size > 0 && time.Since(c.at) < c.every {
+	if !c.due(newest) {
 		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, anchorTimeout)
@@ -79,44 +86,70 @@ func (c *carrier) carry(ctx context.Context, newest *head) (bool, error) {
 type fileAnchor string
 
 func (f fileAnchor) put(_ context.Context, h head) error {
-	file, err := os.OpenFile(string(f), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644) //nolint:gosec // checkpoints are for everybody
+	file, err := os.OpenFile(string(f), os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o644) //nolint:gosec // checkpoints are for everybody
 	if err != nil {
 		return err
 	}
-	_, errWrite := file.Write(append(bytes.Clone(h.note), '\n'))
+	text := append(bytes.Clone(h.note), '\n')
+	if info, err := file.Stat(); err == nil && info.Size() > 0 {
+		var end [1]byte
+		if _, err := file.ReadAt(end[:], info.Size()-1); err == nil && end[0] != '\n' { // torn: ours begins a line of its own
+			text = append([]byte("\n"), text...)
+		}
+	}
+	_, errWrite := file.Write(text)
 	return errors.Join(errWrite, file.Sync(), file.Close())
 }
 
-// last reads the newest checkpoint that was put; nil before the first.
-func (f fileAnchor) last(key ed25519.PublicKey) (*audit.Checkpoint, error) {
+// maxTail bounds how much of the file's end is searched for a checkpoint.
+const maxTail = 64 << 20
+
+// tail reads the checkpoints of this log at the end of the file, a few of them, in their order, and how many bytes of something
+// else follow the last one. When none is found in the last 64 MiB, all of it is something else.
+func (f fileAnchor) tail(key ed25519.PublicKey) (all []audit.Checkpoint, rest int64, err error) {
 	file, err := os.Open(string(f))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read anchored checkpoints: %w", err)
+		return nil, 0, fmt.Errorf("read anchored checkpoints: %w", err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("read anchored checkpoints: %w", err)
+		return nil, 0, fmt.Errorf("read anchored checkpoints: %w", err)
 	}
-	const enough = 4096 // several checkpoints
-	tail := make([]byte, min(info.Size(), enough))
-	if _, err := file.ReadAt(tail, info.Size()-int64(len(tail))); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read anchored checkpoints: %w", err)
-	}
-	for at := 0; at >= 0; { // from the first line that may begin a checkpoint
-		if at = bytes.Index(tail, []byte(audit.Origin(key)+"\n")); at < 0 {
-			return nil, nil // of another log, or torn: nothing that binds this one
+	for n := int64(4096); ; n *= 8 { // 4096 bytes are several checkpoints
+		text := make([]byte, min(info.Size(), n))
+		if _, err := file.ReadAt(text, info.Size()-int64(len(text))); err != nil && !errors.Is(err, io.EOF) {
+			return nil, 0, fmt.Errorf("read anchored checkpoints: %w", err)
 		}
-		tail = tail[at:]
-		if all, err := audit.OpenCheckpoints(tail, key); err == nil && len(all) > 0 {
-			return &all[len(all)-1], nil
+		all, rest = checkpointsIn(text, key)
+		if len(all) > 0 || n >= info.Size() || n >= maxTail {
+			return all, rest, nil
 		}
-		tail = tail[1:]
 	}
-	return nil, nil
+}
+
+// checkpointsIn finds the checkpoints of a log in a text, and how many bytes of something else follow the last one.
+func checkpointsIn(text []byte, key ed25519.PublicKey) (all []audit.Checkpoint, rest int64) {
+	name := []byte(audit.Origin(key) + "\n")
+	end := 0
+	for at := 0; ; {
+		next := bytes.Index(text[at:], name)
+		if next < 0 {
+			break
+		}
+		at += next
+		note := noteIn(text[at:])
+		if c, err := audit.OpenCheckpoint(note, key); err == nil {
+			all, end = append(all, c), at+len(note)
+			at = end
+			continue
+		}
+		at += len(name)
+	}
+	return all, int64(len(bytes.TrimSpace(text[end:])))
 }
 
 // urlAnchor posts checkpoints to the bank's SIEM, or to anything else that keeps them.

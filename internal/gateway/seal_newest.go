@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/xml"
@@ -9,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,56 +22,105 @@ const newestTimeout = 20 * time.Second
 // errUnseen means that the log could not be compared with the object store yet.
 var errUnseen = errors.New("the log is not compared with the object store yet, it will be tried again")
 
-// compareObjects compares the log with the newest checkpoint in the object store, once. A store that does not answer is
-// no reason not to seal: it is asked again, at most once a minute, since sealing waits meanwhile.
-func (w *sealer) compareObjects(ctx context.Context) error {
-	if w.object == nil || time.Since(w.askedObjects) < repeatAfter && !w.askedObjects.IsZero() {
-		return nil
-	}
-	last, err := w.object.last(ctx, w.key.Public())
-	if err != nil {
-		w.askedObjects = time.Now()
-		w.complain(fmt.Errorf("%w: %w", errUnseen, err))
-		return nil
-	}
-	if last != nil {
-		if err := w.store.CheckAnchored(ctx, *last); err != nil {
-			return err
-		}
-	}
-	w.object = nil
-	return nil
-}
+// maxForeign is how many objects that are no checkpoints of this log one look passes over. The next look goes on below them.
+const maxForeign = 16
 
-// last reads the checkpoint with the largest size; nil when there is none of this log.
+// last reads the newest checkpoint of this log: the valid one with the largest number. What is no checkpoint of this log is
+// passed over and told as errForeign, together with what was found below it; nil without one.
 func (o *objectAnchor) last(ctx context.Context, key ed25519.PublicKey) (*audit.Checkpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, newestTimeout)
 	defer cancel()
-	size, err := o.largest(ctx)
-	if err != nil || size == 0 {
-		return nil, err
-	}
-	response, err := o.do(ctx, http.MethodGet, o.path(size), nil, nil, http.Header{})
+	o.odd = nil
+	size, err := o.largest(ctx, o.own)
 	if err != nil {
 		return nil, err
 	}
-	if response.status != http.StatusOK {
-		return nil, response.error()
+	passed, below := 0, size
+	for ; size > 0; size, err = o.before(ctx, size) {
+		if err != nil {
+			return nil, err
+		}
+		below = size
+		if o.foreign[size] {
+			continue
+		}
+		if passed == maxForeign {
+			break
+		}
+		response, err := o.do(ctx, http.MethodGet, o.path(size), nil, nil, http.Header{})
+		if err != nil {
+			return nil, err
+		}
+		if response.status != http.StatusOK {
+			return nil, response.error()
+		}
+		if c, err := audit.OpenCheckpoint(response.body, key); err == nil && c.Size == size {
+			o.own = size
+			return &c, o.tellForeign()
+		}
+		if o.foreign == nil {
+			o.foreign = map[int64]bool{}
+		}
+		o.foreign[size] = true
+		passed++
 	}
-	if !bytes.HasPrefix(response.body, []byte(audit.Origin(key)+"\n")) {
-		return nil, nil // of another log: nothing that binds this one
-	}
-	c, err := audit.OpenCheckpoint(response.body, key)
 	if err != nil {
-		return nil, fmt.Errorf("the checkpoint of %d entries in the object store: %w", size, err)
+		return nil, err
 	}
-	return &c, nil
+	if below > 0 && size > 0 {
+		return nil, fmt.Errorf("%w: the object store has %d objects or more under this log's prefix, the newest one of this log is looked for below %d", errForeign, len(o.foreign)+len(o.odd), below)
+	}
+	return nil, o.tellForeign()
+}
+
+// tellForeign is errForeign when objects were met that are no checkpoints of this log; else nil.
+func (o *objectAnchor) tellForeign() error {
+	names := slices.Clone(o.odd)
+	for size := range o.foreign {
+		names = append(names, fmt.Sprintf("%020d", size))
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	return fmt.Errorf("%w: the object store has %d such objects under this log's prefix, one is %q", errForeign, len(names), names[0])
+}
+
+// before is the largest size that is smaller than one and that an object is named by; 0: there is none. Sizes lie close
+// together as a rule, so it looks back by steps that double.
+func (o *objectAnchor) before(ctx context.Context, size int64) (int64, error) {
+	for step := int64(1); ; step *= 2 {
+		from := max(0, size-1-step)
+		next, err := o.after(ctx, from)
+		if err != nil {
+			return 0, err
+		}
+		if next > 0 && next < size {
+			low, high := next, size-1 // low is there
+			for low < high {
+				middle := low + (high-low+1)/2
+				if next, err = o.after(ctx, middle-1); err != nil {
+					return 0, err
+				}
+				if next == 0 || next >= size {
+					high = middle - 1
+				} else {
+					low = next
+				}
+			}
+			return low, nil
+		}
+		if from == 0 {
+			return 0, nil
+		}
+	}
 }
 
 // largest finds the largest size that an object is named by; 0: there is none. Stores list upwards only, and there may be
-// millions of objects, so they are asked for the next one after a size, with steps that double, and then by halves.
-func (o *objectAnchor) largest(ctx context.Context) (int64, error) {
-	var low, high int64 // low is there, and none is greater than high
+// millions of objects, so they are asked for the next one after a size that is known, with steps that double, and then by
+// halves.
+func (o *objectAnchor) largest(ctx context.Context, known int64) (int64, error) {
+	low, high := known, int64(0) // low is there, or 0; none is greater than high
 	for step := int64(1); ; step *= 2 {
 		next, err := o.after(ctx, low+step-1)
 		if err != nil {
@@ -98,32 +147,52 @@ func (o *objectAnchor) largest(ctx context.Context) (int64, error) {
 	return low, nil
 }
 
-// after is the smallest size greater than one; 0: there is none.
+// maxOdd is how many names that are no sizes one question passes over.
+const maxOdd = 100
+
+// after is the smallest size greater than one; 0: there is none. Names between them that are no sizes are kept in mind.
 func (o *objectAnchor) after(ctx context.Context, size int64) (int64, error) {
-	query := url.Values{
-		"list-type": {"2"}, "max-keys": {"1"}, "prefix": {o.store.Prefix + "/"}, "start-after": {fmt.Sprintf("%s/%020d", o.store.Prefix, size)},
+	start := fmt.Sprintf("%020d", size)
+	for range maxOdd {
+		name, err := o.next(ctx, start)
+		if err != nil || name == "" || name[0] > '9' { // what does not begin with a digit sorts behind all sizes
+			return 0, err
+		}
+		next, err := strconv.ParseInt(name, 10, 64)
+		if err == nil && len(name) == len(start) && next > size {
+			return next, nil
+		}
+		if !slices.Contains(o.odd, name) {
+			o.odd = append(o.odd, name)
+		}
+		start = name
 	}
+	return 0, fmt.Errorf("%w: the object store has more than %d objects under this log's prefix that are not named as checkpoints, one is %q", errForeign, maxOdd, o.odd[0])
+}
+
+// next is the name of the first object after one; empty: there is none.
+func (o *objectAnchor) next(ctx context.Context, name string) (string, error) {
+	query := url.Values{"list-type": {"2"}, "max-keys": {"1"}, "prefix": {o.store.Prefix + "/"}, "start-after": {o.store.Prefix + "/" + name}}
 	response, err := o.do(ctx, http.MethodGet, "/"+o.store.Bucket, query, nil, http.Header{})
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	if response.status != http.StatusOK {
-		return 0, response.error()
+		return "", response.error()
 	}
 	var list struct {
 		XMLName  xml.Name `xml:"ListBucketResult"`
 		Contents []struct{ Key string }
 	}
 	if err := xml.Unmarshal(response.body, &list); err != nil {
-		return 0, errors.New("the object store answered no list of objects")
+		return "", errors.New("the object store answered no list of objects")
 	}
 	if len(list.Contents) == 0 {
-		return 0, nil
+		return "", nil
 	}
-	name, _ := strings.CutPrefix(list.Contents[0].Key, o.store.Prefix+"/")
-	next, err := strconv.ParseInt(name, 10, 64)
-	if err != nil || len(name) != 20 || next <= size { // not one of ours, which all sort before it
-		return 0, nil //nolint:nilerr // as said
+	found, inside := strings.CutPrefix(list.Contents[0].Key, o.store.Prefix+"/")
+	if !inside || found <= name {
+		return "", errors.New("the object store answered a list that does not fit the question")
 	}
-	return next, nil
+	return found, nil
 }

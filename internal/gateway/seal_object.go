@@ -24,6 +24,10 @@ type objectAnchor struct {
 	now    func() time.Time
 
 	proven bool // the store was seen to keep an object under lock
+
+	own     int64          // the largest size that was found to be a checkpoint of this log
+	foreign map[int64]bool // sizes of objects that are none
+	odd     []string       // names that are no sizes
 }
 
 func newObjectAnchor(s ObjectStore, secret string, client *http.Client) *objectAnchor {

@@ -35,7 +35,7 @@ func newHistory(takes time.Duration) *history {
 	return &history{key: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), began: time.Now(), takes: takes}
 }
 
-func (h *history) Seal(_ context.Context, key *audit.Signer) (store.Sealed, error) {
+func (h *history) Seal(_ context.Context, key *audit.Signer, _ ...store.PublishedHead) (store.Sealed, error) {
 	horizon := time.Now()
 	<-time.After(h.takes)
 	h.mu.Lock()
@@ -62,7 +62,9 @@ func (h *history) RegisterLogKey(_ context.Context, key ed25519.PublicKey) (ed25
 	return key, nil
 }
 
-func (h *history) CheckAnchored(context.Context, audit.Checkpoint) error { return nil }
+func (h *history) Extends(context.Context, ed25519.PublicKey, ...store.PublishedHead) error {
+	return nil
+}
 
 func (h *history) MarkAnchored(_ context.Context, at time.Time) error {
 	h.mu.Lock()

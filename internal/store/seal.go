@@ -94,13 +94,16 @@ func (s *Store) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25
 // What the new head is built upon is read again and must give the root that was signed last; what was written is read
 // again and must give the new root; and what the entries claim about the log itself must be so. ErrTampered otherwise, and
 // nothing is signed.
-func (s *Store) Seal(ctx context.Context, key *audit.Signer) (Sealed, error) {
+//
+// Published are the newest checkpoints of this log that are known outside of the database. The log must extend every one of
+// them, or state its loss; ErrSetBack otherwise, and nothing is signed.
+func (s *Store) Seal(ctx context.Context, key *audit.Signer, published ...PublishedHead) (Sealed, error) {
 	tx, err := s.query.Begin(ctx)
 	if err != nil {
 		return Sealed{}, unavailable("begin to seal", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
-	w := &sealing{tx: tx, key: key}
+	w := &sealing{tx: tx, key: key, published: published}
 	if err := w.run(ctx); err != nil {
 		return Sealed{}, unavailable("seal", err)
 	}
@@ -116,6 +119,8 @@ type sealing struct {
 	key    *audit.Signer
 	stored stored
 	out    Sealed
+
+	published []PublishedHead
 
 	last audit.Checkpoint // the head so far
 	from cursor           // the last sealed entry
@@ -164,6 +169,9 @@ func (w *sealing) begin(ctx context.Context) ([]audit.Entry, error) {
 		return nil, err
 	}
 	if err := w.foundation(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.extend().check(ctx, w.published); err != nil {
 		return nil, err
 	}
 	if err := w.strays(ctx); err != nil {
@@ -364,24 +372,6 @@ func (s *Store) MarkAnchored(ctx context.Context, checkpoint time.Time) error {
 	_, err := s.query.Exec(ctx, "UPDATE seal_state SET anchored_through = greatest(anchored_through, $1)", checkpoint.Add(-anchoredMargin))
 	if err != nil {
 		return unavailable("note that the log is anchored", err)
-	}
-	return nil
-}
-
-// CheckAnchored compares a checkpoint that was kept outside with the log as it is: the log must be at least as long and
-// must have had the same root then. ErrTampered if not: the end was cut off, or the log was written anew.
-func (s *Store) CheckAnchored(ctx context.Context, c audit.Checkpoint) error {
-	tx, err := s.query.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
-	if err != nil {
-		return unavailable("compare with the anchored checkpoint", err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	tree, err := audit.ReadRange(stored{ctx, tx}, c.Size)
-	if err != nil {
-		return unavailable("compare with the anchored checkpoint", stored{}.judge(err))
-	}
-	if tree.Root() != c.Root {
-		return fmt.Errorf("%w: the first %d entries are not those anchored at %s", ErrTampered, c.Size, c.At)
 	}
 	return nil
 }

@@ -237,13 +237,13 @@ func TestOnlyAnAnchorShowsThatTheEndWasCutOffOrWrittenAnew(t *testing.T) {
 	s.tamper("DELETE FROM entry WHERE xid > (SELECT max(xid) FROM log_position)")
 	s.ok(300)
 	s.bad(300, "cut off", anchored)
-	require.ErrorIs(t, s.store.CheckAnchored(t.Context(), anchored), store.ErrTampered)
+	require.ErrorIs(t, s.store.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: anchored}), store.ErrSetBack)
 	s.full(400)
 	s.seal()
 	s.ok(700)
 	s.bad(300, "from 300 to 599 are not what was signed", anchored)
-	require.ErrorIs(t, s.store.CheckAnchored(t.Context(), anchored), store.ErrTampered)
-	require.NoError(t, s.store.CheckAnchored(t.Context(), s.last()))
+	require.ErrorIs(t, s.store.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: anchored}), store.ErrSetBack)
+	require.NoError(t, s.store.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: s.last()}))
 }
 
 // TestDamageIsFoundBeforeTheNextSignature is case M8.

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// auditLossCommand states that published entries are lost.
+func auditLossCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "loss --key PRIVATE.pem --anchors FILE --by NAME --reason TEXT", Short: "state that published entries are lost, so that the log of a database that was set back goes on", Args: cobra.NoArgs,
+		Long: "State, signed with the log's key and as the owner of the database, that entries which were published are lost: the database was set back to an older state.\n" +
+			"--anchors names every file of checkpoints there is; those that contradict the log are what is lost. The statement is an entry of the log, and every\n" +
+			"verification prints it. docs/operations/log.md says what to do first.",
+	}
+	database, key := databaseFlag(c), c.Flags().String("key", "", "the log's private key, PEM (required)")
+	anchors := c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside (required); may be repeated")
+	by, reason := c.Flags().String("by", "", "who states it, in one line (required)"), c.Flags().String("reason", "", "what happened, in one line (required)")
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *key == "" || len(*anchors) == 0 || *by == "" || *reason == "" {
+			return wrongUse("audit loss: --key, --anchors, --by and --reason are required")
+		}
+		text, err := os.ReadFile(*key)
+		if err != nil {
+			return wrongUse("--key: %v", err)
+		}
+		private, err := audit.ParsePrivate(text)
+		if err != nil {
+			return wrongUse("--key: %s: %v", *key, err)
+		}
+		signer := audit.NewSigner(private)
+		published, err := readAnchors(signer.Public(), *anchors)
+		if err != nil {
+			return err
+		}
+		url, err := databaseURL(w, *database)
+		if err != nil {
+			return err
+		}
+		said, err := store.StateLoss(cmd.Context(), url, signer, published, *by, *reason)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(w.stdout, "loss:", said)
+		return nil
+	}
+	return c
+}

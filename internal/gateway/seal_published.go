@@ -1,0 +1,160 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// publisher knows the newest checkpoints of this log that are outside of the database at one place. Published returns them
+// with errForeign when the place also holds what is no checkpoint of this log; another error means that it could not be
+// asked, and the checkpoints returned are those known before.
+type publisher interface {
+	published(ctx context.Context, key *audit.Signer) ([]store.PublishedHead, error)
+}
+
+// errForeign means that an anchor holds something that is no checkpoint of this log.
+var errForeign = errors.New("an anchor holds what is no checkpoint of this log; it is left out of account")
+
+// errUnread means that the log could not be compared with an anchor.
+var errUnread = errors.New("the log is not compared with an anchor, it will be tried again")
+
+// published asks every place for its newest checkpoints. A place that does not answer, or that holds something else as well,
+// is complained about and does not stop sealing.
+func (w *sealer) published(ctx context.Context) []store.PublishedHead {
+	var all []store.PublishedHead
+	if h := w.remembered.Load(); h != nil {
+		all = append(all, store.PublishedHead{Checkpoint: *h, Where: "this process"})
+	}
+	for _, p := range w.places {
+		heads, err := p.published(ctx, w.key)
+		if err != nil {
+			if errors.Is(err, errForeign) {
+				w.figures.failures.WithLabelValues(p.name).Inc()
+			}
+			w.complain(err)
+		}
+		all = append(all, heads...)
+	}
+	return all
+}
+
+// namedPublisher is a publisher and its name, a label of metrics.
+type namedPublisher struct {
+	name string
+	publisher
+}
+
+// remember keeps the newest checkpoint this process has seen sealed, by itself or by another replica. The log was compared
+// with the one before in the same transaction, so it may also be smaller: after a stated loss.
+func (w *sealer) remember(note []byte) {
+	c, err := audit.OpenCheckpoint(note, w.key.Public())
+	if err != nil {
+		w.complain(fmt.Errorf("%w: %w", store.ErrTampered, err))
+		return
+	}
+	w.remembered.Store(&c)
+}
+
+// extendsAnchor compares the log with what one anchor has, before something is added to it.
+func (w *sealer) extendsAnchor(ctx context.Context, name string) error {
+	for _, p := range w.places {
+		if p.name != name {
+			continue
+		}
+		heads, err := p.published(ctx, w.key)
+		if err != nil && !errors.Is(err, errForeign) {
+			return err
+		}
+		return w.store.Extends(ctx, w.key.Public(), heads...)
+	}
+	return nil
+}
+
+// notes are what /readyz tells operators about sealing, which nothing that serves waits for.
+func (w *sealer) notes() []string {
+	if why := w.halted.Load(); why != nil {
+		return []string{"the history is not sealed: " + *why}
+	}
+	return nil
+}
+
+// published reads the checkpoints at the end of the file.
+func (f fileAnchor) published(_ context.Context, key *audit.Signer) ([]store.PublishedHead, error) {
+	all, rest, err := f.tail(key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnread, err)
+	}
+	var out []store.PublishedHead
+	if n := len(all); n > 0 { // the last, and the largest of the last few: replicas may share the file
+		out = append(out, store.PublishedHead{Checkpoint: all[n-1], Where: "the anchor file"})
+		largest := all[n-1]
+		for _, c := range all {
+			if c.Size > largest.Size {
+				largest = c
+			}
+		}
+		if largest != all[n-1] {
+			out = append(out, store.PublishedHead{Checkpoint: largest, Where: "the anchor file"})
+		}
+	}
+	if rest > 0 {
+		return out, fmt.Errorf("%w: the anchor file ends with %d bytes of it", errForeign, rest)
+	}
+	return out, nil
+}
+
+// noteIn cuts the first signed note out of a text that begins with a log's name; nil when there is none.
+func noteIn(text []byte) []byte {
+	middle := bytes.Index(text, []byte("\n\n— "))
+	if middle < 0 {
+		return nil
+	}
+	end := middle + 2
+	for bytes.HasPrefix(text[end:], []byte("— ")) {
+		line := bytes.IndexByte(text[end:], '\n')
+		if line < 0 {
+			break
+		}
+		end += line + 1
+	}
+	if end == middle+2 {
+		return nil
+	}
+	return text[:end]
+}
+
+// objectPlace remembers the newest checkpoint of this log in the object store, and looks for newer ones once a minute at most,
+// since sealing waits meanwhile.
+type objectPlace struct {
+	mu     sync.Mutex // the sealer and the carrier ask
+	anchor *objectAnchor
+	asked  time.Time
+	known  *audit.Checkpoint
+}
+
+func (o *objectPlace) published(ctx context.Context, key *audit.Signer) (heads []store.PublishedHead, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.asked.IsZero() || time.Since(o.asked) >= repeatAfter {
+		o.asked = time.Now()
+		var newest *audit.Checkpoint
+		newest, err = o.anchor.last(ctx, key.Public())
+		if newest != nil {
+			o.known = newest
+		}
+		if err != nil && !errors.Is(err, errForeign) {
+			err = fmt.Errorf("%w: %w", errUnseen, err)
+		}
+	}
+	if o.known != nil {
+		heads = []store.PublishedHead{{Checkpoint: *o.known, Where: "the object store"}}
+	}
+	return heads, err
+}
