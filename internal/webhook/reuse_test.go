@@ -317,3 +317,4 @@ func fullListener(t *testing.T, at string) netip.Addr {
 	}
 	return where.Addr()
 }
+
