@@ -94,7 +94,7 @@ func (a *attempt) again(ctx context.Context, err error) bool {
 	}
 	unwritten, why := x.conn.abandon(x)
 	byReceiver := why == "" || why == ClosedReceiver
-	if !unwritten || byReceiver && !x.kept { // who refuses a new connection would refuse the next
+	if !unwritten || byReceiver && !x.kept { // a receiver that refuses a new connection would refuse the next
 		return false
 	}
 	a.exchange.Store(nil)

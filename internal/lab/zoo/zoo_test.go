@@ -233,8 +233,8 @@ func compare(t *testing.T, rows map[string]string) {
 	require.NoError(t, os.WriteFile(page, []byte(before+begin+text.String()+end+after), 0o600))
 }
 
-// A receiver that ends its connections after each answer and does not announce it cannot be told from a good one at first:
-// a request that is sent at once meets the end. It is known after two of them.
+// A receiver that ends its connections after each answer without an announcement looks like a good one at first: a request
+// that is sent at once meets the end. After two such ends the sender keeps no connection to it.
 func TestAReceiverThatEndsEachConnectionSilentlyCostsTwoAttemptsAtMost(t *testing.T) {
 	backend := startBackend(t)
 	for _, name := range []zoo.Receiver{zoo.Node, zoo.Python} {
