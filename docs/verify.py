@@ -5,7 +5,8 @@
 
 FILE is a bundle, an export as JSON lines (with --anchors), a proof of one entry, or a proof of consistency. It prints
 "ok ENTRIES ROOT", or "BAD seq=N REASON" and exits 1. A bundle of a filtered export that is genuine prints
-"genuine ENTRIES of SIZE ROOT; completeness not shown" (exit 1 with --require-complete). It needs Python 3.8 or newer,
+"genuine ENTRIES of SIZE ROOT; completeness not shown" (exit 1 with --require-complete), or "ok ENTRIES ROOT; complete"
+where it has everything of its clients in its period. Notes stand before that, on standard error. It needs Python 3.8 or newer,
 and no package beyond it.
 """
 import argparse
@@ -433,7 +434,7 @@ def verify_lines(lines, public, checkpoints):
 def verify_bundle(path, public, anchors):
     archive = zipfile.ZipFile(path)
     manifest = json.loads(archive.read("manifest.json"))
-    if manifest.get("format") != "arauto-bundle/1" or manifest["log"] != origin(public):
+    if manifest.get("format") not in ("arauto-bundle/1", "arauto-bundle/2") or manifest["log"] != origin(public):
         raise Bad(0, "not a bundle of this log")
     checkpoints = read_checkpoints(archive.read("checkpoints.txt").decode(), public)
     head = checkpoints[-1] if checkpoints else None
@@ -444,6 +445,10 @@ def verify_bundle(path, public, anchors):
             verdict = verify_lines(lines, public, checkpoints + [a for a in anchors if a.size <= head.size])
     else:
         verdict = verify_some(archive, manifest, head)
+        if manifest["format"] == "arauto-bundle/2":
+            verdict += (verify_counts(archive, manifest, checkpoints),)
+        else:
+            note("the bundle has no counts: an export can be shown to be complete when its filter names a client and the end of a period that is counted, and no single resource")
     known = {"manifest.json"}
     for f in manifest["files"]:
         known.add(f["name"])
@@ -471,6 +476,148 @@ def verify_some(archive, manifest, head):
     if n != manifest["entries"]:
         raise Bad(max(last, 0), "the manifest speaks of %d entries, %d are here" % (manifest["entries"], n))
     return n, head.root, head.size
+
+
+# --- Completeness of a bundle (section "Completeness").
+
+KINDS = {"payment-consent": 1, "pix-payment": 2, "recurring-consent": 3, "recurring-payment": 4, "enrollment": 5}
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+def unb64(text):
+    return base64.b64decode(text, validate=True)
+
+
+def note(text):
+    print("note: " + text, file=sys.stderr)
+
+
+def finds(filters, record):
+    """Whether a filter finds a record; the client is judged elsewhere."""
+    for name, value in filters.items():
+        if name == "kind" and record.get("resourceKind") != KINDS.get(value, 0):
+            return False
+        if name == "entry" and record["kind"] not in value.split(","):
+            return False
+        if name == "outcome" and record.get("outcome") != value:
+            return False
+        if name == "late" and not (record["kind"] == "attempt" and isinstance(record["facts"], dict) and record["facts"].get("late") is True):
+            return False
+        if name == "from" and record["at"] < value or name == "to" and record["at"] >= value:
+            return False
+    return True
+
+
+def unjudged(filters, clients):
+    """Why it cannot be said whether the filter left something out; None when it can."""
+    if filters.get("clientId") and clients not in ([], [filters["clientId"]]):
+        return "the manifest names other clients than its filter"
+    for name, value in filters.items():
+        if name not in ("clientId", "organisationId", "kind", "entry", "outcome", "late", "from", "to"):
+            return "the filter's member %s is not one whose completeness can be shown" % name
+        if name in ("from", "to") and not TIME.fullmatch(value):
+            return "the filter's member %s is not a time" % name
+    return None
+
+
+def client_key(client):
+    return hashlib.sha256(b"arauto client\n" + client.encode()).digest()
+
+
+def inner_hash(count, root):
+    return hashlib.sha256(count.to_bytes(8, "big") + root).digest()
+
+
+def in_counts(counts, index, key, inner, path):
+    return 0 <= index < counts["clients"] and root_by_path(leaf_of(key + inner), index, counts["clients"], [unb64(h) for h in path]) == unb64(counts["root"])
+
+
+def place_of(client, said, counts, seq):
+    """How many entries a client has in a window, and their root."""
+    key, beside = client_key(client), said.get("beside") or []
+    wrong = Bad(seq, "what is said of client %r is not in the counts" % client)
+    if not beside and said["count"] > 0:
+        root = unb64(said["root"])
+        if not in_counts(counts, said["index"], key, inner_hash(said["count"], root), said.get("path") or []):
+            raise wrong
+        return said["count"], root
+    empty = hashlib.sha256(b"").digest()
+    if not all(in_counts(counts, n["index"], unb64(n["key"]), unb64(n["inner"]), n["path"] or []) for n in beside):
+        raise wrong
+    at, keys = [n["index"] for n in beside], [unb64(n["key"]) for n in beside]
+    if len(at) == 2 and at[1] == at[0] + 1 and keys[0] < key < keys[1] or at == [0] and key < keys[0] or len(at) == 1 and at[0] == counts["clients"] - 1 and keys[0] < key:
+        return 0, empty
+    if not at and counts["clients"] == 0 and unb64(counts["root"]) == empty:
+        return 0, empty
+    raise wrong
+
+
+def verify_counts(archive, manifest, checkpoints):
+    """Raises Bad when the counts do not fit; else tells whether everything of the clients in the period is there."""
+    clients, filters, head = manifest.get("clients") or [], manifest["filter"], checkpoints[-1]
+    why = unjudged(filters, clients)
+    if why:
+        note(why)
+    have, written = {c: [] for c in clients}, []
+    for member, count, wanted in (("entries.jsonl", manifest["entries"], True), ("context.jsonl", manifest.get("context", 0), False)):
+        last, n = -1, 0
+        for line in archive.open(member) if count else []:
+            seq, text, leaf, _ = read_line(line.rstrip(b"\n"), max(last, 0))
+            if seq <= last:
+                raise Bad(last, "after it %s has something that is not a record in order" % member)
+            last, n = seq, n + 1
+            record = json.loads(text)
+            if leaf_of(text) != leaf or not TIME.fullmatch(record["at"]):
+                raise Bad(seq, "the leaf beside the entry is not the entry's")
+            if record.get("clientId") not in have:
+                raise Bad(seq, "the entry is of another client than the manifest names")
+            if not why and finds(filters, record) != wanted:
+                raise Bad(seq, "the entry does not belong into %s by the filter" % member)
+            have[record["clientId"]].append((seq, leaf))
+            written.append((seq, record["at"]))
+        if n != count:
+            raise Bad(max(last, 0), "the manifest speaks of %d entries in %s, %d are here" % (count, member, n))
+    begin = end = n = 0
+    for line in archive.open("counts.jsonl") if manifest.get("windows") else []:
+        w = json.loads(line)
+        text, seq = unb64(w["record"]), w["seq"]
+        if not re.match(rb'\{"v":\d+,"seq":%d,' % seq, text) or root_by_path(leaf_of(text), seq, head.size, [unb64(h) for h in w["path"]]) != head.root:
+            raise Bad(seq, "the record is not what was signed at " + head.at)
+        record = json.loads(text)
+        counts = record["facts"].get("counts") if isinstance(record["facts"], dict) else None
+        if record["kind"] != "verification" or record.get("outcome") != "ok" or not counts or not 0 <= counts["from"] < counts["to"] or counts["clients"] < 0:
+            raise Bad(seq, "the entry is not one about a verification that counted")
+        if n and counts["from"] != end:
+            raise Bad(end, "the windows have a gap: the next one begins at %d" % counts["from"])
+        if len(w["clients"]) != len(clients):
+            raise Bad(seq, "the window does not speak of each client of the manifest")
+        begin, end, n = begin if n else counts["from"], counts["to"], n + 1
+        written.append((seq, record["at"]))
+        for client, said in zip(clients, w["clients"]):
+            count, root = place_of(client, said, counts, seq)
+            tree = Tree()
+            for _, leaf in sorted(e for e in have[client] if counts["from"] <= e[0] < counts["to"]):
+                tree.append(leaf)
+            if (tree.size, tree.root()) != (count, root):
+                raise Bad(counts["from"], "the log has %d entries of client %r up to %d, and the bundle has %d, or others" % (count, client, counts["to"] - 1, tree.size))
+    if n != manifest.get("windows", 0):
+        raise Bad(end, "the manifest speaks of %d windows, %d are here" % (manifest.get("windows", 0), n))
+    if not n:
+        note("the log's counts of clients are not in the bundle")
+        return False
+    starts = begin == 0 or any(c.size >= begin and c.at <= filters.get("from", "") for c in checkpoints[:-1])
+    if not starts:
+        note("entries before position %d are not counted: begin the period later" % begin)
+    if not filters.get("to"):
+        note("the period has no end, and what is new is not counted yet: name one with to")
+        return False
+    behind = False
+    if TIME.fullmatch(filters["to"]):
+        limit = datetime.datetime.strptime(filters["to"], "%Y-%m-%dT%H:%M:%S.%fZ") + datetime.timedelta(hours=1)
+        behind = any(seq < end and at >= limit.strftime("%Y-%m-%dT%H:%M:%S.%fZ") for seq, at in written)
+    if not behind:
+        note("entries from position %d on are not counted yet, and the period may reach beyond it" % end)
+    return bool(starts and behind and not why and clients)
 
 
 def verify_proof(text, public):
@@ -525,6 +672,9 @@ def main():
     root = base64.b64encode(verdict[1]).decode()
     if len(verdict) == 2:
         print("ok", verdict[0], root)
+        return
+    if verdict[3:] == (True,):
+        print("ok %d %s; complete" % (verdict[0], root))
         return
     print("genuine %d of %d %s; completeness not shown" % (verdict[0], verdict[2], root))
     sys.exit(1 if o.require_complete else 0)

@@ -74,6 +74,9 @@ type vectors struct {
 	Branded  vector `json:"entry1WithABrand"` // as the only entry of a log, at position 5 of it by its record
 	Removed  string `json:"factsOfAnAnnouncedRemoval"`
 	LostNote string `json:"statementOfLoss"`
+
+	Counts     string `json:"countsOfTheseEntriesHex"`
+	CountsRoot string `json:"rootHexOfTheCounts"`
 }
 
 // TestTheFormatsAreTheOnesWrittenDown holds what we make against testdata/vectors.json, which a second implementation
@@ -114,6 +117,14 @@ func TestTheFormatsAreTheOnesWrittenDown(t *testing.T) {
 	lost, err := signer.SignLoss(statement(audit.Tree{Size: 3, Root: audit.Hash(root3)}, audit.Checkpoint{Size: tree.Size(), Root: tree.Root(), At: audit.At(time.Date(2026, 11, 21, 12, 0, 5, 0, time.UTC))}))
 	require.NoError(t, err)
 	got.LostNote = string(lost)
+	var counter audit.Counter
+	for i, e := range samples() {
+		if e.ClientID != nil {
+			counter.Add(*e.ClientID, audit.Leaf([]byte(got.Entries[i].Record)))
+		}
+	}
+	countsRoot := counter.Counts().Root()
+	got.Counts, got.CountsRoot = hex.EncodeToString(counter.Counts().Marshal()), hex.EncodeToString(countsRoot[:])
 	text, err := json.MarshalIndent(got, "", "  ")
 	require.NoError(t, err)
 	if os.Getenv("ARAUTO_UPDATE") == "1" {

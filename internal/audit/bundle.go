@@ -21,6 +21,8 @@ import (
 const (
 	memberEntries     = "entries.jsonl"
 	memberProofs      = "proofs.jsonl"
+	memberContext     = "context.jsonl"
+	memberCounts      = "counts.jsonl"
 	memberCheckpoints = "checkpoints.txt"
 	memberKey         = "log.pub.pem"
 	memberManifest    = "manifest.json"
@@ -28,12 +30,15 @@ const (
 
 // Manifest says what is in a bundle. It is not signed itself: all of its entries are, by the checkpoint.
 type Manifest struct {
-	Format   string            `json:"format"` // "arauto-bundle/1"
+	Format   string            `json:"format"` // "arauto-bundle/1", or /2 where completeness can be shown
 	Log      string            `json:"log"`    // origin
 	Size     int64             `json:"size"`   // of the log, by the checkpoint
 	Root     string            `json:"root"`
 	Filter   map[string]string `json:"filter"` // empty: the whole log
 	Entries  int64             `json:"entries"`
+	Clients  []string          `json:"clients,omitempty"` // of format 2: those that the filter names
+	Context  int64             `json:"context,omitempty"` // of format 2: further entries of these clients
+	Windows  int64             `json:"windows,omitempty"` // of format 2
 	Verifier string            `json:"verifier"`
 	Files    []ManifestFile    `json:"files"`
 }
@@ -45,7 +50,11 @@ type ManifestFile struct {
 	SHA256 string `json:"sha256"`
 }
 
-const bundleFormat = "arauto-bundle/1"
+// Formats of bundles.
+const (
+	bundleFormat  = "arauto-bundle/1"
+	bundleCounted = "arauto-bundle/2"
+)
 
 // Complete tells whether the bundle has the whole log.
 func (m *Manifest) Complete() bool { return len(m.Filter) == 0 }
@@ -194,8 +203,8 @@ func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored 
 		b.files[f.Name] = f
 	}
 	text, err := b.read(memberManifest)
-	if err != nil || json.Unmarshal(text, &b.Manifest) != nil || b.Format != bundleFormat {
-		return Verdict{}, &Fault{0, "the bundle has no manifest of the format " + bundleFormat}
+	if err != nil || json.Unmarshal(text, &b.Manifest) != nil || b.Format != bundleFormat && b.Format != bundleCounted {
+		return Verdict{}, &Fault{0, "the bundle has no manifest of the format " + bundleFormat + " or " + bundleCounted}
 	}
 	text, err = b.read(memberCheckpoints)
 	if err != nil {
@@ -217,6 +226,13 @@ func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored 
 		verdict, err = b.verifyAll(public, checkpoints, anchored)
 	} else {
 		verdict, err = b.verifySome(checkpoints[len(checkpoints)-1])
+		switch {
+		case err != nil:
+		case b.Format == bundleCounted:
+			err = b.verifyCounts(checkpoints, &verdict)
+		default:
+			verdict.Notes = append(verdict.Notes, "the bundle has no counts: an export can be shown to be complete when its filter names a client and the end of a period that is counted, and no single resource")
+		}
 	}
 	if err != nil {
 		return verdict, err // it names the entry, which a sum does not

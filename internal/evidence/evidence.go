@@ -31,6 +31,12 @@ type Log interface {
 	Unheard(ctx context.Context, from, to time.Time) ([]notice.Fact, error)
 	// Checkpoints are all signed notes up to the head's, that one last.
 	Checkpoints(ctx context.Context) ([][]byte, error)
+	// Counted finds the windows in which verifications counted the clients of a search; nil: there are none.
+	Counted(ctx context.Context, s notice.Search) (*audit.CountedPeriod, error)
+	// Context hands over the entries of the clients of a period that a search does not find, in the order of the log.
+	Context(ctx context.Context, p *audit.CountedPeriod, s notice.Search, each func(*audit.Sealed) error) error
+	// Windows hands over the windows of a period, in the order of the log.
+	Windows(ctx context.Context, p *audit.CountedPeriod, each func(*audit.CountedWindow) error) error
 }
 
 // Prove writes the proof that the entry at a position is in the log (docs/audit-format.md, "Proof of one entry"), after

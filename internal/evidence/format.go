@@ -54,7 +54,8 @@ func writeLines(ctx context.Context, log Log, s notice.Search, _ string, w io.Wr
 	return n, err
 }
 
-// writeBundle walks twice when there is a filter: entries first, then their proofs.
+// writeBundle walks twice when there is a filter: entries first, then their proofs. Where the filter names clients and
+// verifications counted their entries, a third time: what shows that nothing is missing.
 func writeBundle(ctx context.Context, log Log, s notice.Search, version string, w io.Writer) (n int64, err error) {
 	filter, head := s.Filter(), log.Head()
 	b := audit.NewBundle(w, head.Public, head.Checkpoint, filter, version)
@@ -80,13 +81,42 @@ func writeBundle(ctx context.Context, log Log, s notice.Search, version string, 
 			return n, err
 		}
 	}
-	checkpoints := [][]byte{head.Note}
+	checkpoints, err := writeCounts(ctx, log, s, b)
+	if err != nil {
+		return n, err
+	}
+	checkpoints = append(checkpoints, head.Note)
 	if len(filter) == 0 {
 		if checkpoints, err = log.Checkpoints(ctx); err != nil {
 			return n, err
 		}
 	}
 	return n, b.Close(checkpoints)
+}
+
+// writeCounts adds to a bundle what shows its completeness, where that can be shown at all, and returns the checkpoint at
+// which it begins.
+func writeCounts(ctx context.Context, log Log, s notice.Search, b *audit.BundleWriter) (start [][]byte, err error) {
+	p, err := log.Counted(ctx, s)
+	if err != nil || p == nil {
+		return nil, err
+	}
+	b.Counted(p.Clients)
+	var line []byte
+	err = log.Context(ctx, p, s, func(e *audit.Sealed) error {
+		line = e.Line(line[:0])
+		return b.Context(line)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := log.Windows(ctx, p, b.Window); err != nil {
+		return nil, err
+	}
+	if p.Start != nil {
+		start = append(start, p.Start)
+	}
+	return start, nil
 }
 
 // writeCSV is for reading in a spreadsheet; it is not verified by anything. A cell that a spreadsheet would take for a

@@ -90,6 +90,16 @@ func (m made) Head() audit.SignedHead {
 	return audit.SignedHead{Public: key.Public().(ed25519.PublicKey), Note: []byte("note\n")}
 }
 
+func (made) Counted(context.Context, notice.Search) (*audit.CountedPeriod, error) { return nil, nil }
+
+func (made) Context(context.Context, *audit.CountedPeriod, notice.Search, func(*audit.Sealed) error) error {
+	return nil
+}
+
+func (made) Windows(context.Context, *audit.CountedPeriod, func(*audit.CountedWindow) error) error {
+	return nil
+}
+
 // filter has several members, whose order in a file must not be left to chance.
 func filter() notice.Search {
 	return notice.Search{ResourceID: "p-1", From: time.Unix(1, 0), To: time.Unix(1<<33, 0)}

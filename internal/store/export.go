@@ -115,15 +115,30 @@ func (x *Exporter) Each(ctx context.Context, s notice.Search, each func(*audit.S
 	if err != nil {
 		return err
 	}
-	whole := len(s.Filter()) == 0
-	last := before
+	return x.walk(ctx, walkRange{
+		from: seq, end: end, whole: len(s.Filter()) == 0,
+		wanted: func(e *audit.Entry) bool { return matches(s, clients, e) },
+	}, each)
+}
+
+// walkRange is a stretch of the log that is read, and what of it is wanted.
+type walkRange struct {
+	from, end int64
+	whole     bool // removed entries too
+	wanted    func(*audit.Entry) bool
+}
+
+// walk hands over what is wanted of a stretch, in the order of the log.
+func (x *Exporter) walk(ctx context.Context, r walkRange, each func(*audit.Sealed) error) error {
+	last, seq := before, r.from
 	if seq > 0 {
+		var err error
 		if last, err = x.placeOf(ctx, seq-1); err != nil {
 			return err
 		}
 	}
-	for seq < end {
-		positions, err := readPositions(ctx, x.q, seq, int(min(walkBatch, end-seq)))
+	for seq < r.end {
+		positions, err := readPositions(ctx, x.q, seq, int(min(walkBatch, r.end-seq)))
 		if err != nil {
 			return unavailable("read positions", err)
 		}
@@ -135,8 +150,7 @@ func (x *Exporter) Each(ctx context.Context, s notice.Search, each func(*audit.S
 		if err != nil {
 			return unavailable("read entries", err)
 		}
-		wanted := func(e *audit.Entry) bool { return matches(s, clients, e) }
-		if err := merge(positions, entries, whole, wanted, each); err != nil {
+		if err := merge(positions, entries, r.whole, r.wanted, each); err != nil {
 			return err
 		}
 		last, seq = upTo.at, upTo.seq+1

@@ -264,6 +264,9 @@ func (s *Store) VerifyWhole(ctx context.Context, key ed25519.PublicKey, part int
 		if verdict, err = v.Finish(); err != nil && state.Now.Sub(walk.MissingAt) < removalGrace {
 			return nil, false, s.keepWalk(ctx, &walk) // the entry about the removal may not be sealed yet
 		}
+		if err == nil {
+			err = verdict.AsOf(state.Now)
+		}
 		r.To = walk.Size
 	}
 	if err := r.judge(verdict, err); err != nil {
