@@ -67,7 +67,7 @@ func explainCommand(w world) *cobra.Command {
 
 // words are the texts of one language.
 type words struct {
-	apart, steps, lookup, wrong, removed, registers, line, skipped, noChange, problems, applied, superseded, duplicate, conflict,
+	apart, steps, given, lookup, wrong, removed, registers, line, skipped, noChange, problems, applied, superseded, duplicate, conflict,
 	from, first, must, may, silent, overruled, again, client, noClient, noPush, unknownClient, request, placeholder, refusal, notBefore, dry string
 	reasons map[ofb.Silence]string
 }
@@ -75,7 +75,7 @@ type words struct {
 var languages = map[string]words{
 	"en": {
 		apart: "the gateway's database was not asked (%s): judged as the first change of the resource, by a client with an address",
-		steps: "the mapping's steps", lookup: "the core was not asked for the rows beside it (%s): they are taken from the row given", wrong: "FAILS:",
+		steps: "the mapping's steps", given: "the core's database was not asked how it tells this row (%s): its values are taken as they were given, and may come otherwise", lookup: "the core was not asked for the rows beside it (%s): they are taken from the row given", wrong: "FAILS:",
 		removed: "the registration of %s would end", registers: "registration of %s: %s, organisation %s, software %s, addresses [%s]", line: "the change", skipped: "the mapping passes over this row: %s", noChange: "this is no change: %s %s",
 		problems: "it cannot be applied, and would go to quarantine", applied: "it would be applied", superseded: "it would be recorded as an older revision that comes late",
 		duplicate: "it is stored already: this revision, with this content", conflict: "it contradicts what is stored (%s)",
@@ -92,7 +92,7 @@ var languages = map[string]words{
 	},
 	"pt": {
 		apart: "o banco de dados do gateway não foi consultado (%s): avaliada como a primeira mudança do recurso, de um cliente com endereço",
-		steps: "os passos do mapeamento", lookup: "o core não foi consultado sobre as linhas ao lado (%s): são tomadas da linha dada", wrong: "FALHA:",
+		steps: "os passos do mapeamento", given: "o banco de dados do core não foi consultado sobre como informa esta linha (%s): os valores são tomados como foram dados, e podem vir de outra forma", lookup: "o core não foi consultado sobre as linhas ao lado (%s): são tomadas da linha dada", wrong: "FALHA:",
 		removed: "o registro de %s terminaria", registers: "registro de %s: %s, organização %s, software %s, endereços [%s]", line: "a mudança", skipped: "o mapeamento passa por cima desta linha: %s", noChange: "isto não é uma mudança: %s %s",
 		problems: "não pode ser aplicada, e iria para a quarentena", applied: "seria aplicada", superseded: "seria registrada como revisão antiga que chega tarde",
 		duplicate: "já está armazenada: esta revisão, com este conteúdo", conflict: "contradiz o que está armazenado (%s)",
@@ -150,6 +150,9 @@ func (p *explaining) mapped(e *gateway.Explanation) bool {
 		return true
 	}
 	p.say("%s: %s", m.Key, m.Kind)
+	if e.Given != "" {
+		p.say(p.given, e.Given)
+	}
 	if e.Lookup != "" {
 		p.say(p.lookup, e.Lookup)
 	}

@@ -116,6 +116,8 @@ func TestExplainTakesARowOfTheForeignCoreApart(t *testing.T) {
 	} {
 		require.Contains(t, got.out, want)
 	}
+	const given = "the core's database was not asked how it tells this row"
+	require.NotContains(t, got.out, given)
 
 	require.NoError(t, os.WriteFile(filepath.Join(f.Dir, "core.url"), []byte("postgres://nobody@127.0.0.1:1/bank"), 0o600))
 	var values map[string]any
@@ -126,6 +128,7 @@ func TestExplainTakesARowOfTheForeignCoreApart(t *testing.T) {
 	got = explain(nil, "--table", "payments", "--row", string(text))
 	require.Equal(t, done, got.code, got.out+got.errors)
 	require.Contains(t, got.out, "the core was not asked for the rows beside it")
+	require.Contains(t, got.out, given)
 	require.Contains(t, got.out, `"number": "7"`)
 	require.Contains(t, got.out, "it must be announced (webhook §5.2)")
 

@@ -22,6 +22,7 @@ import (
 // Explanation is what would become of one change, and why. Nothing of it was stored or sent.
 type Explanation struct {
 	Mapped *watch.Explanation // what the mapping made of the row; nil: the change was given
+	Given  string             // why the row was not read as the core's database would tell it; "": it was, or there is none
 	Lookup string             // why the core's database was not asked for rows beside it; "": it was, or there are none
 
 	Apart     string            // why the gateway's database was not asked, or could not be; "": it was
@@ -71,13 +72,20 @@ func ExplainRow(ctx context.Context, cfg *Config, version, file, table string, r
 	if err := d.Decode(&r.Values); err != nil || r.Values == nil || d.More() {
 		return nil, &ConfigError{[]string{"--row: is not one JSON object of the row's columns"}}
 	}
-	made, why, err := explainMapping(ctx, cfg, m, r)
+	reader, err := openReader(m, cfg.Profile == Production, nil, slog.New(slog.DiscardHandler))
+	if err == nil {
+		defer reader.Close()
+	} else {
+		reader = unopened{err: err}
+	}
+	given := readAsTold(ctx, reader, &r)
+	made, why, err := explainMapping(ctx, reader, m, r)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]Explanation, len(made))
 	for i := range made {
-		out[i] = Explanation{Mapped: &made[i], Lookup: why, Line: made[i].Line}
+		out[i] = Explanation{Mapped: &made[i], Given: given, Lookup: why, Line: made[i].Line}
 		if made[i].Line == nil {
 			continue
 		}
@@ -100,20 +108,51 @@ func tableOf(m *watch.Mapping, table string) (string, error) {
 	return table, nil
 }
 
+// unopened is the reader of an origin whose settings are wrong.
+type unopened struct {
+	watch.Reader
+	err error
+}
+
+// Find tells why nothing is found.
+func (u unopened) Find(context.Context, watch.Lookup) (map[string]map[string]any, error) {
+	return nil, u.err
+}
+
+// Convert tells why nothing is read.
+func (u unopened) Convert(context.Context, string, map[string]any) (map[string]any, error) {
+	return nil, u.err
+}
+
+// readAsTold makes of the row given what the origin would tell of it, so that what is explained is what would happen. It
+// returns why that was not possible. Messages of a bus are what they are.
+func readAsTold(ctx context.Context, reader watch.Reader, r *watch.Record) (why string) {
+	c, converts := reader.(interface {
+		Convert(ctx context.Context, table string, row map[string]any) (map[string]any, error)
+	})
+	if !converts {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, explainWithin)
+	defer cancel()
+	values, err := c.Convert(ctx, r.Table, r.Values)
+	if err != nil {
+		return err.Error()
+	}
+	r.Values = values
+	return ""
+}
+
 // explainMapping maps the row, with the core's help where it can be had.
-func explainMapping(ctx context.Context, cfg *Config, m *watch.Mapping, r watch.Record) (made []watch.Explanation, why string, err error) {
+func explainMapping(ctx context.Context, reader watch.Reader, m *watch.Mapping, r watch.Record) (made []watch.Explanation, why string, err error) {
 	if len(m.Joined()) == 0 {
 		made, err = m.Explain(ctx, nil, r)
 		return made, "", err
 	}
-	reader, err := openReader(m, cfg.Profile == Production, nil, slog.New(slog.DiscardHandler))
-	if err == nil {
-		defer reader.Close()
-		asking, cancel := context.WithTimeout(ctx, explainWithin)
-		defer cancel()
-		if made, err = m.Explain(asking, reader.Find, r); err == nil {
-			return made, "", nil
-		}
+	asking, cancel := context.WithTimeout(ctx, explainWithin)
+	defer cancel()
+	if made, err = m.Explain(asking, reader.Find, r); err == nil {
+		return made, "", nil
 	}
 	why = err.Error()
 	made, err = m.Explain(ctx, nil, r)

@@ -226,6 +226,11 @@ func (l *looker) Visit(node *ast.Node) {
 			l.callees = map[*ast.IdentifierNode]bool{}
 		}
 		l.callees[callee] = true
+		if zone, is := secondText(n); is && callee.Value == "instant" {
+			if _, err := zoneOf(zone); err != nil {
+				l.refuse(n, fmt.Sprintf("%.40q names no zone", zone), `write an IANA name, such as "America/Sao_Paulo", or "UTC"`)
+			}
+		}
 		if _, known := functions[callee.Value]; !known {
 			l.refuse(n, "there is no function "+callee.Value, "there are "+strings.Join(functionNames, ", "))
 		}
@@ -257,6 +262,18 @@ func (l *looker) Visit(node *ast.Node) {
 			l.refuse(n, "goes through a list for each element of a list", "do it in one pass, so that no row can take long")
 		}
 	}
+}
+
+// secondText is a call's second argument where that is a constant text.
+func secondText(n *ast.CallNode) (string, bool) {
+	if len(n.Arguments) != 2 {
+		return "", false
+	}
+	text, is := n.Arguments[1].(*ast.StringNode)
+	if !is {
+		return "", false
+	}
+	return text.Value, true
 }
 
 type predicates struct{ found bool }

@@ -70,6 +70,11 @@ func (r *rule) fit(file string, columns map[string][]Column, all bool) []Flaw {
 	for _, e := range r.expressions() {
 		if err := e.fit(env); err != nil {
 			found = append(found, r.misfit(file, e, err, columns))
+		} else if column := r.zoneless(e, columns); column != "" {
+			found = append(found, Flaw{
+				file, e.line, e.key, "takes " + column + " for an instant, and the column has no zone: what moment it means is not known",
+				`write instant(` + column + `, "America/Sao_Paulo") with the zone that the core's clock shows, "UTC" if it is that; or make the column timestamptz`,
+			})
 		}
 	}
 	return append(found, r.keyless(file, own)...)
@@ -129,7 +134,7 @@ func columnNames(columns []Column) string {
 // typeOf is what an expression may take a column for. A null is of every type.
 func typeOf(t Type) types.Type {
 	switch t {
-	case Text, Instant:
+	case Text, Instant, Local, Day:
 		return types.String
 	case Number:
 		return types.Int

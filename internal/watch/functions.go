@@ -30,7 +30,7 @@ type function struct {
 
 var functions = map[string]function{
 	"string":     {onFirst(toText), []any{new(func(any) string)}},
-	"instant":    {onFirst(instantOf), []any{new(func(any) string)}},
+	"instant":    {instantOf, []any{new(func(any) string), new(func(any, string) string)}},
 	"date":       {dateOf, []any{new(func(any) string), new(func(any, string) string)}},
 	"fromUnix":   {onFirst(fromUnix(time.Second)), []any{new(func(any) string)}},
 	"fromUnixMs": {onFirst(fromUnix(time.Millisecond)), []any{new(func(any) string)}},

@@ -13,14 +13,24 @@ const (
 	ahead  = 60 * time.Second
 )
 
-// layouts of what counts as an instant: RFC 3339, and what databases print. Without an offset it is UTC.
-var layouts = []string{
-	time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999Z07", "2006-01-02T15:04:05.999999999",
-	"2006-01-02 15:04:05.999999999", time.DateOnly,
+// layouts of what counts as an instant: RFC 3339, and what databases print.
+var layouts = []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999Z07"}
+
+// localLayouts are those of a time without zone, which is an instant only together with one.
+var localLayouts = []string{"2006-01-02T15:04:05.999999999", "2006-01-02 15:04:05.999999999", time.DateOnly}
+
+// parseInstant reads an instant. A time without zone is none: errZoneless.
+func parseInstant(v any) (time.Time, error) {
+	t, err := parseTime(v, layouts)
+	if err != nil {
+		if _, local := parseTime(v, localLayouts); local == nil {
+			return t, errZoneless
+		}
+	}
+	return t, err
 }
 
-// parseInstant reads an instant.
-func parseInstant(v any) (time.Time, error) {
+func parseTime(v any, layouts []string) (time.Time, error) {
 	s, ok := v.(string)
 	if !ok || len(s) > 64 {
 		return time.Time{}, errInstant
@@ -38,31 +48,56 @@ func parseInstant(v any) (time.Time, error) {
 
 const errInstant = badValue("an instant is RFC 3339 text, such as 2026-11-21T12:00:00Z")
 
-// instantOf writes an instant as the APIs do: UTC, to the second.
-func instantOf(v any) (any, error) {
-	t, err := parseInstant(v)
+// instantOf writes an instant as the APIs do: UTC, to the second. A time without zone takes one, as second argument; an
+// instant that tells its own offset needs none, and none changes it.
+func instantOf(args []any) (any, error) {
+	if err := arity(args, 1, 2); err != nil || args[0] == nil {
+		return nil, err
+	}
+	t, err := parseInstant(args[0])
+	if len(args) == 2 {
+		name, _ := args[1].(string)
+		zone, wrong := zoneOf(name)
+		if wrong != nil {
+			return nil, wrong
+		}
+		if shown, local := parseTime(args[0], localLayouts); local == nil {
+			t, err = inZone(shown, zone)
+		}
+	}
 	if err != nil {
 		return nil, err
+	}
+	if t.Year() < 1 || t.Year() > 9999 {
+		return nil, errInstant
 	}
 	return t.Format("2006-01-02T15:04:05Z"), nil
 }
 
-// dateOf writes the day of an instant, in UTC or at the offset given, such as "-03:00".
+// dateOf writes the day of an instant, in UTC, or in a zone or at an offset such as "-03:00". Of a time without zone it
+// writes the day it shows.
 func dateOf(args []any) (any, error) {
 	if err := arity(args, 1, 2); err != nil || args[0] == nil {
 		return nil, err
+	}
+	if shown, local := parseTime(args[0], localLayouts); local == nil && len(args) == 1 {
+		return shown.Format(time.DateOnly), nil
 	}
 	t, err := parseInstant(args[0])
 	if err != nil {
 		return nil, err
 	}
 	if len(args) == 2 {
-		offset, _ := args[1].(string)
-		zone, err := time.Parse("Z07:00", offset)
+		name, _ := args[1].(string)
+		zone, err := zoneOf(name)
 		if err != nil {
-			return nil, badValue(`date() takes an offset such as "-03:00"`)
+			at, wrong := time.Parse("Z07:00", name)
+			if wrong != nil {
+				return nil, badValue(`date() takes a zone such as "America/Sao_Paulo", or an offset such as "-03:00"`)
+			}
+			zone = at.Location()
 		}
-		if t = t.In(zone.Location()); t.Year() < 1 || t.Year() > 9999 {
+		if t = t.In(zone); t.Year() < 1 || t.Year() > 9999 {
 			return nil, errInstant
 		}
 	}

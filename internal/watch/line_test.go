@@ -298,7 +298,13 @@ func TestFunctionsGiveWhatTheAPIsTake(t *testing.T) {
 		`amount("0")`: "0.00", `amount("1500.1")`: "1500.10", `amount(1500)`: "1500.00", `amount(f)`: "1500.10", `amount("1.2300")`: "1.23", `amount(null)`: nil,
 		`cents(5)`: "0.05", `cents("123456")`: "1234.56", `cents(null)`: nil,
 		`instant("2026-11-21T09:00:00.999-03:00")`: "2026-11-21T12:00:00Z", `instant("2026-11-21 12:00:00+00")`: "2026-11-21T12:00:00Z",
-		`instant("2026-11-21 12:00:00.5")`: "2026-11-21T12:00:00Z", `instant(null)`: nil,
+		`instant("2026-11-21 12:00:00.5", "UTC")`: "2026-11-21T12:00:00Z", `instant(null)`: nil, `instant(null, "UTC")`: nil,
+		`instant("2026-11-21T09:00:00", "America/Sao_Paulo")`: "2026-11-21T12:00:00Z", `instant("2026-11-21", "America/Sao_Paulo")`: "2026-11-21T03:00:00Z",
+		`instant("2026-11-21T09:00:00-05:00", "America/Sao_Paulo")`: "2026-11-21T14:00:00Z", // it tells its own offset
+		`instant("2018-02-17T23:30:00", "America/Sao_Paulo")`:       "2018-02-18T01:30:00Z", // shown twice: the first counts
+		`instant("2018-02-17T22:30:00", "America/Sao_Paulo")`:       "2018-02-18T00:30:00Z", `instant("2018-02-18T00:30:00", "America/Sao_Paulo")`: "2018-02-18T03:30:00Z",
+		`instant("2018-11-04T01:30:00", "America/Sao_Paulo")`: "2018-11-04T03:30:00Z",
+		`date("2026-11-21T23:00:00")`:                         "2026-11-21", `date("2026-11-22T01:00:00Z", "America/Sao_Paulo")`: "2026-11-21",
 		`date("2026-11-22T01:00:00Z")`: "2026-11-22", `date("2026-11-22T01:00:00Z", "-03:00")`: "2026-11-21", `date("2026-11-22")`: "2026-11-22", `date(null)`: nil,
 		`fromUnix(1763726400)`: "2025-11-21T12:00:00Z", `fromUnixMs("1763726400123")`: "2025-11-21T12:00:00.123Z", `fromUnix(null)`: nil,
 		`lower("ÀB")`: "àb", `upper(null)`: nil, `trim(" a ")`: "a", `digits("123.456-7")`: "1234567", `padLeft(n, 8, "0")`: "00000042", `padLeft("123", 2, "0")`: "123",
@@ -316,7 +322,9 @@ func TestFunctionsGiveWhatTheAPIsTake(t *testing.T) {
 	}
 	for _, text := range []string{
 		`amount("1.005")`, `amount("-1")`, `amount("")`, `amount("12345678901234567")`, `amount("1e3")`, `amount(o)`, `cents("1.5")`, `cents(-1)`, `instant("yesterday")`,
-		`instant(n)`, `date("x")`, `date("2026-11-22", "Sao Paulo")`, `fromUnix(-1)`, `fromUnix("99999999999999")`, `lower(n)`, `padLeft("a", 300, "0")`, `padLeft("a", 3, "00")`,
+		`instant(n)`, `instant("2026-11-21 12:00:00.5")`, `instant("2026-11-21")`, `instant("2018-11-04T00:30:00", "America/Sao_Paulo")`,
+		`instant("2026-11-21T12:00:00", lower("Local"))`, `instant("2026-11-21T12:00:00", lower("A/B"))`, `instant("0001-01-01T00:00:00", "Asia/Tokyo")`,
+		`date("2026-11-21T23:00:00", "-03:00")`, `date("x")`, `date("2026-11-22", "Sao Paulo")`, `fromUnix(-1)`, `fromUnix("99999999999999")`, `lower(n)`, `padLeft("a", 300, "0")`, `padLeft("a", 3, "00")`,
 		`replace("a", "", "b")`, `split("a", "")`, `join(list, n)`, `join([1], "")`, `"a" + null`, `null + null`, `"a" + n`, `fromJSON("{")`, `fromJSON("1 2")`, `oneOf(list, 1)`,
 		`null.a`, `n.a`, `len(null)`, `all(null, true)`, `not null`, `string(o)`, `9223372036854775807 + 1`, `map(1..1000000, #)`, `int(big)`, `list[5]`,
 		`"a" > null`, `null > 1`,

@@ -35,7 +35,7 @@ const (
 type Record struct {
 	Table  string         // as the mapping names it: "payments" or "app.payments"; a bus: topic, subject or queue
 	Op     Op             //
-	Values map[string]any // columns or members: nil, bool, string, json.Number, []any, map[string]any; instants as RFC 3339 text in UTC
+	Values map[string]any // columns or members: nil, bool, string, json.Number, []any, map[string]any; instants as RFC 3339 text in UTC, local times without an offset
 	Key    string         // for people: "payments id=4711", never a value beside the key
 
 	Revision    int64     // strictly increasing per row, the same when told again; 0: the origin has none, the mapping must
@@ -59,6 +59,8 @@ const (
 	Number  Type = "number"
 	Boolean Type = "boolean"
 	Instant Type = "instant" // RFC 3339 text, or "" for an infinity
+	Local   Type = "local"   // a day and time of an unknown zone, such as 2026-11-21T12:00:00; "" for an infinity
+	Day     Type = "day"     // such as 2026-11-21; "" for an infinity
 	JSON    Type = "json"    // any JSON value
 )
 

@@ -173,7 +173,7 @@ func (r *Reader) columnList(ctx context.Context, t *table) ([]string, error) {
 	return only, nil
 }
 
-// Describe implements watch.Reader. Instants include dates and timestamps without zone, which are taken as UTC.
+// Describe implements watch.Reader.
 func (r *Reader) Describe(ctx context.Context, names []string) (map[string][]watch.Column, error) {
 	found, err := r.lookUp(ctx, names)
 	if err != nil {

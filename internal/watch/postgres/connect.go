@@ -24,7 +24,7 @@ const patience = 3 * time.Second
 func settings(application string) map[string]string {
 	return map[string]string{
 		"application_name": application, "TimeZone": "UTC", "DateStyle": "ISO, YMD", "IntervalStyle": "iso_8601",
-		"extra_float_digits": "1", "bytea_output": "hex", "client_encoding": "UTF8",
+		"extra_float_digits": "1", "bytea_output": "hex", "lc_monetary": "C", "client_encoding": "UTF8",
 		"statement_timeout": "0", "idle_in_transaction_session_timeout": "0", "lock_timeout": "0",
 	}
 }

@@ -26,7 +26,7 @@ const (
 	numeral
 	truth
 	instant // with an offset, which is +00 in our sessions
-	local   // without one: taken as UTC
+	local   // without one, and of an unknown zone
 	day
 	document
 	binary
@@ -48,8 +48,12 @@ func (f *form) column() watch.Type {
 		return watch.Number
 	case truth:
 		return watch.Boolean
-	case instant, local, day:
+	case instant:
 		return watch.Instant
+	case local:
+		return watch.Local
+	case day:
+		return watch.Day
 	case document, array:
 		return watch.JSON
 	default:
@@ -117,18 +121,15 @@ func jsonValue(text []byte) (any, error) {
 	return v, nil
 }
 
-// moment makes RFC 3339 text of "2026-11-22 03:25:01.5+00", of the same without offset, and of a date. An infinity is
-// empty. A year that RFC 3339 cannot write, before 1 or after 9999, stays as the database prints it.
+// moment makes RFC 3339 text of "2026-11-22 03:25:01.5+00", and of the same without offset text that has none either; a
+// date is as it should be. An infinity is empty. A year that RFC 3339 cannot write, before 1 or after 9999, stays as the database prints it.
 func moment(text []byte, k kind) string {
 	if string(text) == "infinity" || string(text) == "-infinity" {
 		return ""
 	}
 	const date, second = len("2006-01-02"), len("2006-01-02 15:04:05")
 	if k == day {
-		if len(text) != date {
-			return string(text)
-		}
-		return string(text) + "T00:00:00Z"
+		return string(text)
 	}
 	rest := text
 	if k == instant {
@@ -141,7 +142,10 @@ func moment(text []byte, k kind) string {
 		return string(text)
 	}
 	made := make([]byte, 0, len(rest)+1)
-	made = append(append(made, rest...), 'Z')
+	made = append(made, rest...)
+	if k == instant {
+		made = append(made, 'Z')
+	}
 	made[date] = 'T'
 	return string(made)
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,10 +45,10 @@ func TestEveryTypeComesInItsFormBySnapshotStreamAndLookup(t *testing.T) {
 		{"timestamptz", "'-infinity'", "", watch.Instant},
 		{"timestamptz", "'0044-03-15 00:00:00+00 BC'", "0044-03-15 00:00:00+00 BC", watch.Instant},
 		{"timestamptz", "'12026-03-15 00:00:00+00'", "12026-03-15 00:00:00+00", watch.Instant},
-		{"timestamp", "'2026-11-22 03:30:01.5'", "2026-11-22T03:30:01.5Z", watch.Instant},
-		{"timestamp", "'infinity'", "", watch.Instant},
-		{"date", "'2026-11-22'", "2026-11-22T00:00:00Z", watch.Instant},
-		{"date", "'-infinity'", "", watch.Instant},
+		{"timestamp", "'2026-11-22 03:30:01.5'", "2026-11-22T03:30:01.5", watch.Local},
+		{"timestamp", "'infinity'", "", watch.Local},
+		{"date", "'2026-11-22'", "2026-11-22", watch.Day},
+		{"date", "'-infinity'", "", watch.Day},
 		{"time", "'03:30:01'", "03:30:01", watch.Text},
 		{"interval", "'1 day 2 hours'", "P1DT2H", watch.Text},
 		{"bytea", `'\x00ff10'`, "AP8Q", watch.Text},
@@ -66,8 +67,19 @@ func TestEveryTypeComesInItsFormBySnapshotStreamAndLookup(t *testing.T) {
 		{"int2vector", "'1 2'", "1 2", watch.Text},
 		{"inet", "'10.0.0.1'", "10.0.0.1", watch.Text},
 		{"text", "NULL", nil, watch.Text},
+		{"pair", "ROW(1, 'b c')::pair", `(1,"b c")`, watch.Text},
+		{"timestamp[]", `'{"2026-11-22 03:30:01"}'`, []any{"2026-11-22T03:30:01"}, watch.JSON},
+		{"numeric", "1500", "1500", watch.Text},
+		{"int4range", "'[1,5)'", "[1,5)", watch.Text},
+		{"xml", "'<a/>'", "<a/>", watch.Text},
+		{"timetz", "'03:30:01-03'", "03:30:01-03", watch.Text},
 	}
-	c := newCore(t, nil, "CREATE TYPE mood AS ENUM ('it''s')", "CREATE DOMAIN cents AS bigint CHECK (value > 0)", "SET timezone = 'America/Sao_Paulo'")
+	c := newCore(t, nil, "CREATE TYPE mood AS ENUM ('it''s')", "CREATE DOMAIN cents AS bigint CHECK (value > 0)", "CREATE TYPE pair AS (a int, b text)", "SET timezone = 'America/Sao_Paulo'",
+		"SET datestyle = 'SQL, DMY'", "SET intervalstyle = 'sql_standard'", "SET bytea_output = 'escape'")
+	// What the bank sets for its own programs changes nothing of what we read.
+	for _, setting := range []string{"timezone = 'America/Sao_Paulo'", "datestyle = 'SQL, DMY'", "intervalstyle = 'postgres_verbose'", "bytea_output = 'escape'", "extra_float_digits = '-3'"} {
+		c.exec("ALTER DATABASE " + c.slot + " SET " + setting)
+	}
 	for _, test := range cases {
 		t.Run(test.declared+" "+test.literal, func(t *testing.T) {
 			c.exec("DROP PUBLICATION IF EXISTS " + c.slot)
@@ -84,6 +96,15 @@ func TestEveryTypeComesInItsFormBySnapshotStreamAndLookup(t *testing.T) {
 			found, err := r.Find(t.Context(), watch.Lookup{Table: "payments", Column: "id", Keys: []string{"2"}})
 			require.NoError(t, err)
 			require.Equal(t, map[string]map[string]any{"2": {"id": json.Number("2"), "v": test.want}}, found)
+			// What explain makes of the row's JSON, as psql prints it, is what the stream tells.
+			var given map[string]any
+			decoder := json.NewDecoder(strings.NewReader(ask[string](c, "SELECT to_jsonb(p)::text FROM payments p WHERE id = 2")))
+			decoder.UseNumber()
+			require.NoError(t, decoder.Decode(&given))
+			given["account"] = map[string]any{"number": "1"} // no column: a row beside it
+			converted, err := r.Convert(t.Context(), "payments", given)
+			require.NoError(t, err)
+			require.Equal(t, map[string]any{"id": json.Number("2"), "v": test.want, "account": given["account"]}, converted, "explain")
 			described, err := r.Describe(t.Context(), []string{"payments", "nowhere"})
 			require.NoError(t, err)
 			want := map[string][]watch.Column{"payments": {{Name: "id", Type: watch.Number, Key: true}, {Name: "v", Type: test.kind}}}
