@@ -21,6 +21,7 @@ PKG       ?= ./...
 FUZZTIME  ?= 5s
 BENCHTIME ?= 1s
 SEED      ?= 1
+SEEDS     ?= 1 2 3 4 5 6 7 8 9 10 11 4711
 MINUTES   ?= 10
 TESTFLAGS := -race -shuffle=on
 
@@ -89,6 +90,15 @@ simulate: ## the dispatcher in virtual time against model receivers; SIM=one SIM
 nemesis: postgres build faketime ## break the product on purpose for MINUTES (10) and reconcile everything; SEED (1) draws the faults
 	@go build -o bin/nemesis ./internal/nemesis
 	@bin/nemesis -seed $(SEED) -minutes $(MINUTES)
+
+.PHONY: nemesis-seeds
+nemesis-seeds: postgres build faketime ## the nemesis with twelve seeds (SEEDS) of two minutes of faults each; about an hour
+	@go build -o bin/nemesis ./internal/nemesis
+	@failed=""; for seed in $(SEEDS); do \
+		echo "nemesis-seeds: seed $$seed"; \
+		bin/nemesis -seed $$seed -minutes 2 || failed="$$failed $$seed"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "nemesis-seeds: FAILED seeds$$failed"; exit 1; fi; echo "nemesis-seeds: ok $(SEEDS)"
 
 # The nemesis moves PostgreSQL's clock with it. Where it cannot be had, that fault is left out, and the nemesis says so.
 .PHONY: faketime

@@ -205,6 +205,12 @@ func (n *nemesis) examineStories(ctx context.Context) error {
 	found, expired := 0, 0
 	_, err = pgx.ForEachRow(rows, []any{&id, &status, &revision, &timers}, func() error {
 		found++
+		if h := n.load.hot[id]; h != nil {
+			if status != string(ofb.RCVD) || int64(revision) < h.acknowledged.Load() || int64(revision) > h.given.Load() {
+				n.fail("%s ended as %s at revision %d, and %d of %d revisions were acknowledged", id, status, revision, h.acknowledged.Load(), h.given.Load())
+			}
+			return nil
+		}
 		v := n.load.known[id]
 		if v == nil {
 			n.fail("resource %s is not one of ours", id)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -32,7 +33,12 @@ const (
 	onTrust     = "trust"
 	onReceivers = "receivers"
 	onClients   = "clients"
+	onTraffic   = "traffic"
 )
+
+// errNothing says that a fault found nothing to strike: other faults, or chance, had left nothing of its kind. The fault is
+// skipped and counted.
+var errNothing = errors.New("there was nothing to strike")
 
 // faults lists every kind. Each is struck once before any is struck again.
 var faults = []*fault{
@@ -59,6 +65,8 @@ var faults = []*fault{
 
 	{name: "failing-statement", group: onTables, strike: failStatement},
 	{name: "locked-table", group: onTables, strike: lockTable},
+	{name: "revoked-right", group: onTables, strike: revokeRight},
+	{name: "held-snapshot", group: onTables, gentle: true, strike: holdSnapshot},
 
 	{name: "rotate-certificates", group: onTrust, gentle: true, strike: rotateCertificates},
 	{name: "revoke-certificates", group: onTrust, gentle: true, strike: revokeCertificates},
@@ -66,6 +74,10 @@ var faults = []*fault{
 	{name: "receiver-away", group: onReceivers, gentle: true, strike: receiverAway},
 	{name: "move-registrations", group: onClients, gentle: true, strike: moveRegistrations},
 	{name: "end-registrations", group: onClients, gentle: true, strike: endRegistrations},
+
+	{name: "hanging-initiator", group: onTraffic, gentle: true, strike: hangInitiator},
+	{name: "hot-resource", group: onTraffic, gentle: true, strike: heatResource},
+	{name: "member-bomb", group: onTraffic, gentle: true, strike: bombMembers},
 }
 
 // certificateFaults explain that an initiator is not let in.
@@ -77,11 +89,14 @@ type schedule struct {
 	all    []*fault
 	left   []*fault // of this round
 	struck map[string]int
+
+	mu      sync.Mutex
+	skipped map[string]int // how often a fault found nothing to strike
 }
 
 // openSchedule lists what is possible here; the rest is said.
 func (n *nemesis) openSchedule(r *rand.Rand) (*schedule, error) {
-	s := &schedule{random: r, struck: map[string]int{}}
+	s := &schedule{random: r, struck: map[string]int{}, skipped: map[string]int{}}
 	for _, name := range n.only {
 		if !slices.ContainsFunc(faults, func(f *fault) bool { return f.name == name }) {
 			return nil, fmt.Errorf("there is no fault %q; there are %s", name, names(faults))
@@ -142,10 +157,11 @@ const (
 	strikeWithin = 10 * time.Second
 )
 
-// trouble lets the faults loose, period after period, until the time is over and each has struck at least once.
+// trouble lets the faults loose, period after period, until the time is over. Ten minutes are enough for each to strike once;
+// the account lists those that did not.
 func (n *nemesis) trouble(ctx context.Context, s *schedule) error {
 	over := time.Now().Add(time.Duration(n.minutes * float64(time.Minute)))
-	for number := 1; ctx.Err() == nil && (time.Now().Before(over) || len(s.struck) < len(s.all)); number++ {
+	for number := 1; ctx.Err() == nil && time.Now().Before(over); number++ {
 		drawn := s.draw()
 		n.say("period", "%d: %s; so far %d changes acknowledged, %d of %d tries without an answer, %d of %d polls refused or unanswered",
 			number, names(drawn), n.account.acknowledged.Load(), n.unanswered.Load(), n.tries.Load(), n.unasked.Load(), n.asked.Load())
@@ -157,10 +173,15 @@ func (n *nemesis) trouble(ctx context.Context, s *schedule) error {
 			wait := time.Duration(r.Int64N(int64(strikeWithin)))
 			striking.Go(func() {
 				rest(ctx, wait)
-				if ctx.Err() == nil {
-					if err := f.strike(ctx, n, f, r); err != nil {
-						errs[i] = fmt.Errorf("%s could not be carried out: %w", f.name, err)
-					}
+				if ctx.Err() != nil {
+					return
+				}
+				switch err := f.strike(ctx, n, f, r); {
+				case errors.Is(err, errNothing):
+					s.skip(f)
+					n.say("skipped", "%s: %v", f.name, err)
+				case err != nil:
+					errs[i] = fmt.Errorf("%s could not be carried out: %w", f.name, err)
 				}
 			})
 		}
@@ -173,6 +194,13 @@ func (n *nemesis) trouble(ctx context.Context, s *schedule) error {
 		rest(ctx, max(period-time.Since(began), 5*time.Second))
 	}
 	return ctx.Err()
+}
+
+// skip counts a fault that found nothing to strike.
+func (s *schedule) skip(f *fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.skipped[f.name]++
 }
 
 // between draws a duration.

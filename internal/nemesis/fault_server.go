@@ -72,16 +72,17 @@ func (w *world) owner(ctx context.Context) (*pgx.Conn, error) {
 // leave ends a connection; what it did is done.
 func leave(ctx context.Context, conn *pgx.Conn) { _ = conn.Close(context.WithoutCancel(ctx)) }
 
-// backend draws one of the product's sessions, a busy one if it can.
+// backend draws one of the product's sessions, a busy one if it can. While another fault keeps every session away it waits;
+// errNothing after 15 s.
 func (n *nemesis) backend(ctx context.Context, r *rand.Rand) (pid int, what string, err error) {
 	conn, err := n.owner(ctx)
 	if err != nil {
 		return 0, "", err
 	}
 	defer leave(ctx, conn)
-	for try := range 200 {
+	for began := time.Now(); time.Since(began) < 15*time.Second && ctx.Err() == nil; rest(ctx, 20*time.Millisecond) {
 		rows, err := conn.Query(ctx, `SELECT pid, application_name || ', ' || coalesce(state, '?') FROM pg_stat_activity
-			WHERE datname = current_database() AND application_name LIKE 'arauto%' AND (state <> 'idle' OR $1) ORDER BY pid`, try > 100)
+			WHERE datname = current_database() AND application_name LIKE 'arauto%' AND (state <> 'idle' OR $1) ORDER BY pid`, time.Since(began) > time.Second)
 		if err != nil {
 			return 0, "", err
 		}
@@ -98,7 +99,7 @@ func (n *nemesis) backend(ctx context.Context, r *rand.Rand) (pid int, what stri
 			return one.PID, one.What, nil
 		}
 	}
-	return 0, "", errors.New("the product has no session")
+	return 0, "", fmt.Errorf("%w: the product has no session", errNothing)
 }
 
 // killBackend crashes one session's process; the server then ends all of them and recovers.

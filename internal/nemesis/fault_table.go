@@ -57,6 +57,46 @@ func lockTable(ctx context.Context, n *nemesis, f *fault, r *rand.Rand) error {
 	return nil
 }
 
+// revokeRight takes a right away from the product's role for some seconds, as an administrator's mistake does. It is an outage
+// for everybody: nothing is quarantined for it, and nothing is lost.
+func revokeRight(ctx context.Context, n *nemesis, f *fault, r *rand.Rand) error {
+	one := [][2]string{{"INSERT", "queue"}, {"UPDATE", "resource"}, {"INSERT", "revision"}, {"UPDATE", "queue"}}[r.IntN(4)]
+	pause := between(r, 3*time.Second, 9*time.Second)
+	conn, err := n.owner(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { leave(ctx, conn) }()
+	w := n.begin(f, "%s on %s is revoked from arauto_app for %.1f s", one[0], one[1], pause.Seconds())
+	if err := n.insist(ctx, &conn, "REVOKE "+one[0]+" ON arauto."+one[1]+" FROM arauto_app"); err != nil {
+		return err
+	}
+	rest(ctx, pause)
+	if err := n.insist(ctx, &conn, "GRANT "+one[0]+" ON arauto."+one[1]+" TO arauto_app"); err != nil {
+		return err
+	}
+	n.end(w, "")
+	return nil
+}
+
+// holdSnapshot keeps a snapshot open, as somebody who reads at length does. Nothing may become late for it.
+func holdSnapshot(ctx context.Context, n *nemesis, f *fault, r *rand.Rand) error {
+	pause := between(r, 15*time.Second, 30*time.Second)
+	conn, err := n.owner(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { leave(ctx, conn) }()
+	w := n.begin(f, "a REPEATABLE READ transaction stays open for %.1f s", pause.Seconds())
+	if err := n.insist(ctx, &conn, "ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM arauto.queue"); err != nil {
+		return err
+	}
+	rest(ctx, pause)
+	_, _ = conn.Exec(ctx, "ROLLBACK") // another fault may have ended this session, and the snapshot with it
+	n.end(w, "")
+	return nil
+}
+
 // insist runs a statement until it succeeds, on new connections if need be, for at most a minute.
 func (n *nemesis) insist(ctx context.Context, conn **pgx.Conn, statement string) error {
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)

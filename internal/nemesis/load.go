@@ -106,6 +106,22 @@ type load struct {
 	known map[string]*resource // by id
 	shelf []shelved            // acknowledged lately: what initiators ask for
 	next  int
+	hangs *client         // gets half of the new resources and answers none of them; nil: nobody
+	hot   map[string]*hot // resources outside of the stories, by id
+}
+
+// favour gives half of the new resources to a client whose receiver does not answer about them; nil ends it.
+func (l *load) favour(c *client) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hangs = c
+}
+
+// heat makes known a resource that is outside of the stories.
+func (l *load) heat(h *hot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hot[h.id] = h
 }
 
 // shelved is a resource with the least rank a status query must show.
@@ -116,11 +132,18 @@ type shelved struct {
 
 const shelfSize = 2000
 
-// changes makes those of the n-th resource, always the same for a seed but for the time.
+// changes makes those of the n-th resource, always the same for a seed but for the time and for what the fault
+// hanging-initiator makes of half of them.
 func (l *load) changes(n int) []stage.Change {
 	r := rand.New(rand.NewPCG(l.seed, uint64(n)))
 	v := &resource{story: drawStory(r), client: l.clients[r.IntN(len(l.clients))]}
-	v.id = fmt.Sprintf("nemesis-%06d-%s", n, drawCode(r))
+	code, half := drawCode(r), r.IntN(2) == 0
+	l.mu.Lock()
+	if l.hangs != nil && half {
+		v.client, code = l.hangs, "e"
+	}
+	l.mu.Unlock()
+	v.id = fmt.Sprintf("nemesis-%06d-%s", n, code)
 	if v.story.kind == ofb.PaymentConsent || v.story.kind == ofb.RecurringConsent || v.story.kind == ofb.Enrollment {
 		v.id = "urn:bancoarauto:" + v.id
 	}
@@ -141,6 +164,18 @@ func (l *load) changes(n int) []stage.Change {
 	}
 	return out
 }
+
+// consent is the first change of a consent outside of the stories, which nobody must be told of.
+func (l *load) consent(c *client, id string) stage.Change {
+	now := time.Now().UTC()
+	return stage.Change{
+		Kind: ofb.PaymentConsent.String(), ClientID: c.id, APIVersion: "v5", Revision: 1, OccurredAt: now,
+		Data: openapitest.Document(ofb.PaymentConsent, "v5", ofb.AwaitingAuthorisation, id, openapitest.Created(now)),
+	}
+}
+
+// random draws what is drawn after the load.
+func (l *load) random() *rand.Rand { return rand.New(rand.NewPCG(l.seed, 1<<40)) }
 
 // acknowledged puts a resource on the shelf.
 func (l *load) acknowledged(c stage.Change) {

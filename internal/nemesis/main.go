@@ -47,6 +47,7 @@ func main() {
 	err := play(ctx, out, o)
 	stop()
 	if err != nil {
+		fmt.Fprintf(out, "nemesis: the same faults again: SEED=%d MINUTES=%g make nemesis\n", o.seed, o.minutes)
 		fmt.Fprintln(out, "nemesis: FAILED", err)
 		os.Exit(1)
 	}

@@ -79,7 +79,7 @@ func (n *nemesis) prepare(ctx context.Context) (err error) {
 	if err := n.openClients(ctx); err != nil {
 		return err
 	}
-	n.load = &load{seed: n.seed, clients: n.clients, known: map[string]*resource{}}
+	n.load = &load{seed: n.seed, clients: n.clients, known: map[string]*resource{}, hot: map[string]*hot{}}
 	for which := range n.polls.askers {
 		if err := n.openAsker(which); err != nil {
 			return err
@@ -134,6 +134,11 @@ func (n *nemesis) reckon(ctx context.Context, s *schedule) error {
 		return fmt.Errorf("the reckoning could not be made: %w", err)
 	}
 	n.faultTable(s)
+	if len(n.faults()) == 0 {
+		if err := n.setBack(limited); err != nil {
+			return fmt.Errorf("the database could not be set back: %w", err)
+		}
+	}
 	wrong := n.faults()
 	if err := n.keepTimeline(wrong); err != nil {
 		return err
@@ -163,6 +168,14 @@ func (n *nemesis) faultTable(s *schedule) {
 	}
 	if busy, all := n.neighbours.times(); busy > 0 {
 		n.print("    other processes took the machine for %.0f of %.0f s; what was late then is not held against the product\n", busy.Seconds(), all.Seconds())
+	}
+	for _, f := range s.all {
+		switch skipped := s.skipped[f.name]; {
+		case s.struck[f.name] == 0:
+			n.print("    NOT STRUCK in this time: %s\n", f.name)
+		case skipped > 0:
+			n.print("    %s found nothing to strike %d times\n", f.name, skipped)
+		}
 	}
 	for _, name := range n.impossible {
 		n.print("    NOT POSSIBLE ON THIS MACHINE: %s\n", name)
