@@ -82,6 +82,10 @@ bench-search: postgres ## search 10,000,000 entries by each key; fails above 500
 bench-mixed: postgres ## ten minutes (MINUTES) of changes, queries, searches and hostile receivers at once: delays, memory, descriptors
 	@ARAUTO_BENCH_MINUTES=$(MINUTES) go test -run '^$$' -bench BenchmarkMixedLoad -benchtime 1x -timeout 60m -v ./internal/bench
 
+.PHONY: bench-snapshot
+bench-snapshot: postgres ## 300 changes a second while somebody holds a snapshot for MINUTES (10): first attempts, claims, sealing
+	@ARAUTO_BENCH_MINUTES=$(MINUTES) go test -run '^$$' -bench BenchmarkHeldSnapshot -benchtime 1x -timeout 60m -v ./internal/bench
+
 .PHONY: simulate
 simulate: ## the dispatcher in virtual time against model receivers; SIM=one SIM_RATE=… for one run, see docs/scaling.md
 	@SIM=$(or $(SIM),all) go test -count=1 -timeout 30m -run TestTheModelOfABusyDay -v ./internal/dispatch
