@@ -70,26 +70,22 @@ func (d *Decided) maybeBefore(o *Decided) bool {
 // Differences holds a resource's story together: each accepted change has its revision and one decision, the same that
 // the rules give when they are asked again; nothing is told twice; and the current document is the newest.
 func (s *Story) Differences() []Difference {
-	f := storyFindings{s: s, stored: map[int64]*Revision{}, told: map[int64]int{}}
-	for i := range s.Revisions {
-		f.stored[s.Revisions[i].Number] = &s.Revisions[i]
-	}
-	slices.SortFunc(s.Decided, func(a, b Decided) int { return a.At.Compare(b.At) })
-	accepted := map[int64]bool{}
+	f := newStoryFindings(s)
+	seen := map[int64]bool{}
 	for i := range s.Decided {
 		d := &s.Decided[i]
 		if !d.Again && d.Revision > 0 {
-			if accepted[d.Revision] {
+			if seen[d.Revision] {
 				f.add(ChangeTwice, d, "revision %d was accepted before", d.Revision)
 			}
-			accepted[d.Revision] = true
+			seen[d.Revision] = true
 			f.revision(d)
 		}
 		f.decision(d)
 	}
 	for i := range s.Revisions {
 		r := &s.Revisions[i]
-		if made, known := r.ChangeID.Time(); !accepted[r.Number] && (!known || !made.Before(s.HistoryFrom)) {
+		if made, known := r.ChangeID.Time(); f.accepted[r.Number] == nil && (!known || !made.Before(s.HistoryFrom)) {
 			f.out = append(f.out, Difference{
 				What: RevisionWithoutChange, Since: Moment{r.OccurredAt}, Client: s.Client, Kind: s.Kind.String(), ResourceID: s.ID, Revision: r.Number,
 				Change: r.ChangeID, Notification: r.Notification, Detail: "no entry accepts it",
@@ -103,10 +99,44 @@ func (s *Story) Differences() []Difference {
 
 // storyFindings gathers what is wrong with one resource.
 type storyFindings struct {
-	s      *Story
-	stored map[int64]*Revision
-	told   map[int64]int // notifications of a revision
-	out    []Difference
+	s        *Story
+	stored   map[int64]*Revision
+	accepted map[int64]*Decided       // the first entry that accepted each revision
+	rising   []*Decided               // all entries that accepted a revision, by revision
+	told     map[int64]int            // notifications of a revision
+	first    map[ofb.Status]time.Time // when a notification first told a state
+	whole    bool                     // no part of the resource's history was removed
+	out      []Difference
+}
+
+// newStoryFindings sorts what is known of a resource once. Its revisions are sorted by number and its decisions by time, so
+// that no question asked of one of many changes has to look at all the others.
+func newStoryFindings(s *Story) *storyFindings {
+	f := &storyFindings{s: s, stored: map[int64]*Revision{}, accepted: map[int64]*Decided{}, told: map[int64]int{}, first: map[ofb.Status]time.Time{}, whole: true}
+	slices.SortFunc(s.Revisions, func(a, b Revision) int { return cmp.Compare(a.Number, b.Number) })
+	for i := range s.Revisions {
+		r := &s.Revisions[i]
+		f.stored[r.Number] = r
+		if made, known := r.ChangeID.Time(); known && made.Before(s.HistoryFrom) {
+			f.whole = false
+		}
+	}
+	slices.SortStableFunc(s.Decided, func(a, b Decided) int { return a.At.Compare(b.At) })
+	for i := range s.Decided {
+		d := &s.Decided[i]
+		if _, told := f.first[d.State.Status]; !told && !d.Notification.IsZero() {
+			f.first[d.State.Status] = d.At
+		}
+		if d.Again || d.Revision == 0 {
+			continue
+		}
+		f.rising = append(f.rising, d)
+		if f.accepted[d.Revision] == nil {
+			f.accepted[d.Revision] = d
+		}
+	}
+	slices.SortStableFunc(f.rising, func(a, b *Decided) int { return cmp.Compare(a.Revision, b.Revision) })
+	return f
 }
 
 func (f *storyFindings) add(what Finding, d *Decided, format string, args ...any) {
@@ -181,34 +211,21 @@ func (f *storyFindings) owed() {
 		default:
 			continue
 		}
-		var before *Revision
-		for j := range f.s.Revisions {
-			if b := &f.s.Revisions[j]; b.Number < r.Number && (before == nil || b.Number > before.Number) {
-				before = b
-			}
-		}
-		mine := f.accepted(r.Number)
-		if before == nil || mine == nil || f.told[r.Number] > 0 {
+		mine := f.accepted[r.Number]
+		if i == 0 || mine == nil || f.told[r.Number] > 0 {
 			continue
 		}
-		late := f.accepted(before.Number)
+		before := &f.s.Revisions[i-1]
+		late := f.accepted[before.Number]
 		if late == nil || !late.At.After(mine.At.Add(sameTime)) && (late.System != mine.System || !late.At.After(mine.At)) {
 			continue // not late
 		}
 		v := ofb.Judge(f.s.Kind, &before.State, r.State, r.Cause)
-		if v.Duty == ofb.Must && f.addressed(late.At) && (before.State.Status == r.State.Status || !f.announced(r.State.Status)) {
+		_, announced := f.first[r.State.Status]
+		if v.Duty == ofb.Must && f.addressed(late.At) && (before.State.Status == r.State.Status || !announced) {
 			f.add(DecisionMissing, mine, "revision %d came late and made it a duty (%s)", before.Number, v.Clause)
 		}
 	}
-}
-
-// accepted is the entry that accepted a revision; nil: there is none.
-func (f *storyFindings) accepted(revision int64) *Decided {
-	n := slices.IndexFunc(f.s.Decided, func(d Decided) bool { return !d.Again && d.Revision == revision })
-	if n < 0 {
-		return nil
-	}
-	return &f.s.Decided[n]
 }
 
 // addressed tells that the client surely had an address around an instant.
@@ -219,11 +236,6 @@ func (f *storyFindings) addressed(at time.Time) bool {
 	before, one := f.s.Registered(at.Add(-sameTime))
 	after, two := f.s.Registered(at.Add(sameTime))
 	return one && two && before && after
-}
-
-// announced tells whether any notification told a state.
-func (f *storyFindings) announced(status ofb.Status) bool {
-	return slices.ContainsFunc(f.s.Decided, func(o Decided) bool { return !o.Notification.IsZero() && o.State.Status == status })
 }
 
 // agrees tells whether a decision follows from a verdict of the rules. What depends on settings and registrations, and
@@ -245,10 +257,8 @@ func agrees(v ofb.Verdict, d *Decided) bool {
 func (f *storyFindings) silence(d *Decided) {
 	switch d.Silence {
 	case ofb.AlreadyAnnounced:
-		told := slices.ContainsFunc(f.s.Decided, func(o Decided) bool {
-			return !o.Notification.IsZero() && o.State.Status == d.State.Status && o.At.Before(d.At.Add(sameTime))
-		})
-		if !told && f.whole() {
+		at, told := f.first[d.State.Status]
+		if told = told && at.Before(d.At.Add(sameTime)); !told && f.whole {
 			f.add(SilenceUnfounded, d, "%s was not announced before", d.State.Status)
 		}
 	case ofb.NoWebhook:
@@ -256,16 +266,6 @@ func (f *storyFindings) silence(d *Decided) {
 			f.add(SilenceUnfounded, d, "the client had a registered address")
 		}
 	}
-}
-
-// whole tells that no part of the resource's history was removed.
-func (f *storyFindings) whole() bool {
-	for i := range f.s.Revisions {
-		if made, known := f.s.Revisions[i].ChangeID.Time(); known && made.Before(f.s.HistoryFrom) {
-			return false
-		}
-	}
-	return true
 }
 
 // predecessors are the states a change can have been judged from (design, "Judging a change"). There is one, unless two
@@ -278,10 +278,8 @@ func (f *storyFindings) predecessors(d *Decided) []*ofb.State {
 	if sure {
 		return out
 	}
-	below := slices.DeleteFunc(slices.Clone(f.s.Decided), func(o Decided) bool { return o.Again || o.Revision == 0 || o.Revision >= d.Revision })
-	slices.SortFunc(below, func(a, b Decided) int { return cmp.Compare(b.Revision, a.Revision) })
-	for i := range below {
-		o := &below[i]
+	end, _ := slices.BinarySearchFunc(f.rising, d.Revision, func(o *Decided, revision int64) int { return cmp.Compare(o.Revision, revision) })
+	for _, o := range slices.Backward(f.rising[:end]) {
 		if d.Again && o.At.After(d.At) || !d.maybeBefore(o) {
 			continue
 		}
@@ -317,7 +315,7 @@ func (f *storyFindings) timerBefore(d *Decided) (out []*ofb.State, sure bool) {
 	if d.Again || d.Verdict != Applied {
 		return nil, false
 	}
-	for i := len(f.s.Decided) - 1; i >= 0; i-- {
+	for i := f.before(d) - 1; i >= 0; i-- {
 		o := &f.s.Decided[i]
 		switch {
 		case o.ID == d.ID || o.Again || o.Verdict != Applied || !d.maybeBefore(o):
@@ -332,10 +330,22 @@ func (f *storyFindings) timerBefore(d *Decided) (out []*ofb.State, sure bool) {
 	return out, false
 }
 
+// before is the number of decisions that may have been committed when d was judged; they are the first ones.
+func (f *storyFindings) before(d *Decided) int {
+	end := d.At.Add(sameTime)
+	n, _ := slices.BinarySearchFunc(f.s.Decided, end, func(o Decided, end time.Time) int {
+		if o.At.After(end) {
+			return 1
+		}
+		return -1
+	})
+	return n
+}
+
 // found are the states that a timer can have found.
 func (f *storyFindings) found(d *Decided) []*ofb.State {
 	var out []*ofb.State
-	for i := len(f.s.Decided) - 1; i >= 0; i-- {
+	for i := f.before(d) - 1; i >= 0; i-- {
 		o := &f.s.Decided[i]
 		if o.ID == d.ID || o.Again || o.Verdict != Applied || !d.maybeBefore(o) {
 			continue
@@ -350,10 +360,8 @@ func (f *storyFindings) found(d *Decided) []*ofb.State {
 // current checks that the document is that of the newest change.
 func (f *storyFindings) current() {
 	var newest *Revision
-	for i := range f.s.Revisions {
-		if r := &f.s.Revisions[i]; newest == nil || r.Number > newest.Number {
-			newest = r
-		}
+	if n := len(f.s.Revisions); n > 0 {
+		newest = &f.s.Revisions[n-1]
 	}
 	c := f.s.Current
 	wrong := func(detail string) {

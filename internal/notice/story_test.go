@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
@@ -153,4 +154,20 @@ func TestWhatWasRemovedWithItsMonthIsNotMissed(t *testing.T) {
 	require.Equal(t, []Finding{RevisionWithoutChange}, b.finds())
 	b.HistoryFrom = noon
 	require.Empty(t, b.finds())
+}
+
+// TestAResourceThatIsChangedAllTheTimeIsLookedAtInLinearTime: the core decides how often a resource changes.
+func TestAResourceThatIsChangedAllTheTimeIsLookedAtInLinearTime(t *testing.T) {
+	for name, silence := range map[string]ofb.Silence{"the same state again": ofb.NoChange, "announced before": ofb.AlreadyAnnounced} {
+		t.Run(name, func(t *testing.T) {
+			cost.Linear(t, 1000, func(n int) *tale {
+				b := newTale(ofb.PixPayment)
+				b.step(1, 0, ofb.RCVD, false, ofb.NotATrigger)
+				for i := range n {
+					b.step(int64(i+2), float64(i)/100, ofb.RCVD, false, silence)
+				}
+				return b
+			}, func(b *tale) { b.Differences() })
+		})
+	}
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -138,17 +137,16 @@ func (r *reconciling) stories(ctx context.Context, tx pgx.Tx, changed map[notice
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
 	})
 	for some := range slices.Chunk(keys, storiesAtOnce) {
-		stories, err := readStories(ctx, tx, some, func(key notice.Key, decided []notice.Decided) bool {
-			return changed[key][newestBefore(decided, r.to)]
-		})
+		due, err := r.due(ctx, tx, some, changed)
 		if err != nil {
 			return err
 		}
-		for _, key := range some {
+		stories, err := readStories(ctx, tx, due)
+		if err != nil {
+			return err
+		}
+		for _, key := range due {
 			s := stories[key]
-			if s == nil {
-				continue
-			}
 			r.out.Resources++
 			s.HistoryFrom, s.Registered = r.history, r.hadAddress(s.Client)
 			if err := r.found(s.Differences()...); err != nil {
@@ -159,17 +157,34 @@ func (r *reconciling) stories(ctx context.Context, tx pgx.Tx, changed map[notice
 	return nil
 }
 
-// newestBefore is the id of the last change before an instant.
-func newestBefore(decided []notice.Decided, to time.Time) (id notice.ID) {
-	var at time.Time
-	for _, d := range decided {
-		if !d.Again && d.At.Before(to) && !d.At.Before(at) {
-			if d.At.After(at) || bytes.Compare(d.ID[:], id[:]) > 0 {
-				at, id = d.At, d.ID
-			}
-		}
+const storyNewest = `
+SELECT k.kind, k.id, n.id FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) CROSS JOIN LATERAL (
+  SELECT e.id FROM entry e
+  WHERE e.resource_id = k.id AND e.resource_kind = k.kind AND e.number IS NULL AND e.kind = 'change' AND e.at < $3
+  ORDER BY e.at DESC, e.id DESC LIMIT 1) n`
+
+// due are the resources whose newest change within the period is in this piece. A resource that is changed all the time is
+// in every piece, and read in one.
+func (r *reconciling) due(ctx context.Context, tx pgx.Tx, keys []notice.Key, changed map[notice.Key]map[notice.ID]bool) ([]notice.Key, error) {
+	kinds, ids := make([]int16, len(keys)), make([]string, len(keys))
+	for i, k := range keys {
+		kinds[i], ids[i] = int16(k.Kind), k.ID
 	}
-	return id
+	rows, err := tx.Query(ctx, storyNewest, kinds, ids, r.to)
+	if err != nil {
+		return nil, err
+	}
+	var kind int16
+	var id string
+	var newest pgtype.UUID
+	var due []notice.Key
+	_, err = pgx.ForEachRow(rows, []any{&kind, &id, &newest}, func() error {
+		if key := (notice.Key{Kind: ofb.Kind(kind), ID: id}); changed[key][fromUUID(newest)] {
+			due = append(due, key)
+		}
+		return nil
+	})
+	return due, err
 }
 
 const storyEntries = `
@@ -185,22 +200,17 @@ const storyDocuments = `
 SELECT r.kind, r.id, r.client_id, r.revision, r.change_id, r.status, r.data_hash, r.timer_at, r.document
 FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN resource r ON r.kind = k.kind AND r.id = k.id`
 
-// readStories reads what is kept of resources, of those that are wanted once their entries are known.
-func readStories(ctx context.Context, tx pgx.Tx, keys []notice.Key, wanted func(notice.Key, []notice.Decided) bool) (map[notice.Key]*notice.Story, error) {
+// readStories reads what is kept of resources.
+func readStories(ctx context.Context, tx pgx.Tx, keys []notice.Key) (map[notice.Key]*notice.Story, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
 	stories := map[notice.Key]*notice.Story{}
 	for _, k := range keys {
 		stories[k] = &notice.Story{Key: k}
 	}
 	if err := readDecided(ctx, tx, stories); err != nil {
 		return nil, err
-	}
-	for k, s := range stories {
-		if !wanted(k, s.Decided) {
-			delete(stories, k)
-		}
-	}
-	if len(stories) == 0 {
-		return nil, nil
 	}
 	if err := readStored(ctx, tx, stories); err != nil {
 		return nil, err
