@@ -42,7 +42,11 @@ func databaseURL(w world, flag string) (string, error) {
 	if cfg.Database.URL == "" {
 		return "", wrongUse("--database-url (ARAUTO_DATABASE_URL): is not set; name the database")
 	}
-	return cfg.Database.URL, nil
+	url, err := store.WithPassword(cfg.Database.URL, cfg.Database.PasswordFile)
+	if err != nil {
+		return "", wrongUse("database.password_file (ARAUTO_DATABASE_PASSWORD_FILE): %v", err)
+	}
+	return url, nil
 }
 
 // wrongUse ends a command with exit code 2.

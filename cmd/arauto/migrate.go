@@ -24,7 +24,11 @@ func migrateCommand(w world) *cobra.Command {
 		if cfg.Database.URL == "" {
 			return &gateway.ConfigError{Problems: []string{"database.url (ARAUTO_DATABASE_URL): is not set; set it in the file or the environment"}}
 		}
-		if err := store.Migrate(cmd.Context(), cfg.Database.URL); err != nil {
+		url, err := store.WithPassword(cfg.Database.URL, cfg.Database.PasswordFile)
+		if err != nil {
+			return &gateway.ConfigError{Problems: []string{"database.password_file (ARAUTO_DATABASE_PASSWORD_FILE): " + err.Error()}}
+		}
+		if err := store.Migrate(cmd.Context(), url); err != nil {
 			if errors.Is(err, store.ErrURL) {
 				return &gateway.ConfigError{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
 			}

@@ -128,7 +128,7 @@ func (l *loop) noteClaimFailed(a claimAnswer, now time.Time) {
 		l.asked -= w.Free
 		if alone {
 			wasAside = lane.suspect.aside
-			lane.suspect.failedAlone(now, l.claimed)
+			lane.suspect.failedAlone(now, l.claimed, a.err)
 			if lane.suspect.aside && !wasAside {
 				l.log.Error("lane put aside: claims for it alone fail", "client", w.Client, "error", a.err)
 			}

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -28,20 +29,22 @@ func TestProbesComeAtDoublingDistancesUpToASecond(t *testing.T) {
 	}
 }
 
+var errAlone = errors.New("it fails")
+
 func TestWhoFailsAloneIsPutAsideWhenOthersSucceedOrItGoesOnTooLong(t *testing.T) {
 	now := time.Now()
 	var s suspect
-	s.failedAlone(now, now.Add(-time.Minute))
-	s.failedAlone(now.Add(2900*time.Millisecond), now.Add(-time.Minute))
+	s.failedAlone(now, now.Add(-time.Minute), errAlone)
+	s.failedAlone(now.Add(2900*time.Millisecond), now.Add(-time.Minute), errAlone)
 	require.False(t, s.aside, "it may still be the database")
-	s.failedAlone(now.Add(3*time.Second), now.Add(-time.Minute))
+	s.failedAlone(now.Add(3*time.Second), now.Add(-time.Minute), errAlone)
 	require.True(t, s.aside)
 
 	s = suspect{}
-	s.failedAlone(now, now.Add(time.Hour))
+	s.failedAlone(now, now.Add(time.Hour), errAlone)
 	require.False(t, s.aside, "once is not enough")
 	for _, want := range []int{1, 2, 4, 5, 5} {
-		s.failedAlone(now.Add(time.Millisecond), now.Add(time.Microsecond))
+		s.failedAlone(now.Add(time.Millisecond), now.Add(time.Microsecond), errAlone)
 		require.True(t, s.aside)
 		require.Equal(t, time.Duration(want)*time.Second, s.until.Sub(now.Add(time.Millisecond)))
 	}

@@ -157,7 +157,7 @@ func (l *loop) noteSettleFailed(a settleAnswer, now time.Time) {
 	}
 	h := a.batch[0]
 	known := h.suspect.aside
-	h.suspect.failedAlone(now, r.stored)
+	h.suspect.failedAlone(now, r.stored, a.err)
 	if !h.suspect.aside {
 		h.heldSince = now
 		r.waiting = append(r.waiting, h)

@@ -1,6 +1,9 @@
 package dispatch
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // crowd says how many may share one call of the queue. A call that fails is tried again with fewer, until the one that
 // is to blame stands alone; success brings the number back.
@@ -25,14 +28,22 @@ type suspect struct {
 }
 
 // failedAlone notes one more failure. The suspect is put aside when others succeeded since its first one (at the instant
-// others), or when it goes on for so long on a database that answers.
-func (s *suspect) failedAlone(now, others time.Time) {
+// others), or when it goes on for so long on a database that answers. The second does not hold when the database itself is
+// to blame for err, as after a REVOKE: then nobody is.
+func (s *suspect) failedAlone(now, others time.Time, err error) {
 	s.failures++
 	if s.failures == 1 {
 		s.since = now
 	}
-	if s.failures > 1 && (others.After(s.since) || now.Sub(s.since) >= quiet) {
+	if s.failures > 1 && (others.After(s.since) || !ofDatabase(err) && now.Sub(s.since) >= quiet) {
 		s.aside = true
 		s.until = now.Add(min(time.Second<<min(s.failures-2, 4), 5*time.Second))
 	}
+}
+
+// ofDatabase tells whether the queue says of a failure that no row is to blame for it. A held lock may be of one row.
+func ofDatabase(err error) bool {
+	var passing interface{ Transient() bool }
+	var held interface{ Contended() bool }
+	return errors.As(err, &passing) && passing.Transient() && !(errors.As(err, &held) && held.Contended())
 }

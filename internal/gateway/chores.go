@@ -35,8 +35,13 @@ func (g *Gateway) every(name string, distance time.Duration, chore func(context.
 	g.run(name, func() {
 		tick := time.NewTicker(distance)
 		defer tick.Stop()
+		var told time.Time // when the log named a failure that goes on
 		for {
-			if err := chore(g.chores); err != nil && g.chores.Err() == nil {
+			switch err := chore(g.chores); {
+			case err == nil:
+				told = time.Time{}
+			case g.chores.Err() == nil && time.Since(told) >= faultNamedEvery:
+				told = time.Now()
 				g.log.Warn("chore failed, it will be tried again", "chore", name, "error", err)
 			}
 			select {
@@ -91,6 +96,7 @@ func (g *Gateway) measure(ctx context.Context) error {
 		g.metrics.pool.WithLabelValues(pool).Set(float64(n[0]))
 	}
 	g.metrics.receipts.Set(float64(g.receipts.Waiting()))
+	g.measureFaults(ctx)
 	b, err := g.store.Backlog(ctx)
 	if err != nil {
 		return err

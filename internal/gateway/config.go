@@ -40,7 +40,8 @@ type Config struct {
 	Replica  string `yaml:"replica" env:"ARAUTO_REPLICA"`
 
 	Database struct {
-		URL string `yaml:"url" env:"ARAUTO_DATABASE_URL"`
+		URL          string `yaml:"url" env:"ARAUTO_DATABASE_URL"`
+		PasswordFile string `yaml:"password_file" env:"ARAUTO_DATABASE_PASSWORD_FILE"`
 	} `yaml:"database"`
 	Public struct {
 		Addr     string `yaml:"addr" env:"ARAUTO_PUBLIC_ADDR"`

@@ -46,7 +46,7 @@ func examineDatabase(ctx context.Context, cfg *Config) ([]string, error) {
 	const key = "database.url (ARAUTO_DATABASE_URL): "
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, Replica: "check"})
+	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: "check"})
 	if err != nil {
 		return nil, &ConfigError{[]string{key + err.Error()}}
 	}

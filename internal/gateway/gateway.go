@@ -67,6 +67,7 @@ type Gateway struct {
 
 	daily    *reconciler // looks whether the history is complete
 	verifier *verifier   // looks whether the log is what was signed
+	named    time.Time   // when the log named a fault of the database last; the chore measure's alone
 
 	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery
 
@@ -111,7 +112,7 @@ func New(ctx context.Context, cfg *Config, version string, log *slog.Logger) (*G
 	if g.trust, err = loadTrust(cfg, news{g.onFile, g.onKeys, g.onDecision}); err != nil {
 		return nil, err
 	}
-	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
+	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
 		return nil, &ConfigError{[]string{fmt.Sprintf("database.url (ARAUTO_DATABASE_URL): %v", err)}}
 	}
 	if err := g.wire(); err != nil {
@@ -181,7 +182,7 @@ func (g *Gateway) wire() error {
 
 // notes are what /readyz tells operators though it keeps nobody from working.
 func (g *Gateway) notes() []string {
-	return slices.Concat(g.trust.notes(time.Now()), g.sources.notes(), g.sealer.notes(), g.verifier.notes())
+	return slices.Concat(g.trust.notes(time.Now()), g.faultNotes(), g.sources.notes(), g.sealer.notes(), g.verifier.notes())
 }
 
 func schemaOptions(cfg *Config) []openapi.Option {
@@ -233,7 +234,7 @@ func (g *Gateway) checkDatabase(ctx context.Context) error {
 		return fmt.Errorf("it would lose what was acknowledged: %v", f.Unsafe)
 	}
 	g.metrics.skew.Set(f.Skew.Seconds())
-	return nil
+	return g.store.Writable(ctx)
 }
 
 // Start opens the listeners and begins to work. It fails when an address cannot be opened, or when the database

@@ -45,6 +45,7 @@ type metrics struct {
 	queueAge       prometheus.Gauge
 	backlog        *prometheus.GaugeVec
 	interrupted    prometheus.Gauge
+	dbFault        *prometheus.GaugeVec
 	connections    prometheus.Gauge
 	dials          *prometheus.CounterVec
 	closed         *prometheus.CounterVec
@@ -119,6 +120,7 @@ func newMetrics(version string) *metrics {
 	m.queueAge = gauge("queue_age_seconds", "How long the longest overdue notification has waited.").WithLabelValues()
 	m.backlog = gauge("notifications_queued", "Notifications in the queue of the whole system, by state (counted up to 100,000).", "state")
 	m.interrupted = gauge("dispatch_interrupted", "1 while the database does not answer the dispatcher.").WithLabelValues()
+	m.dbFault = gauge("database_fault", "1 while this replica's last write of a kind failed, by cause; the cause record does not count.", "cause")
 	m.connections = gauge("webhook_connections", "Open connections to initiators.").WithLabelValues()
 	m.dials = counter("webhook_dials_total", "Connections opened to initiators, or not.", "result")
 	m.closed = counter("webhook_connections_closed_total", "Connections to initiators that were closed, by reason.", "reason")

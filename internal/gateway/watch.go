@@ -145,10 +145,10 @@ func (g *Gateway) openSources() error {
 			continue
 		}
 		c := watch.Config{
-			Mapping: m, Reader: r, Sink: sink{g.intake}, Control: control{g.store}, Observer: g.sources.progress(m.Source, sourceMetrics{g.metrics.sources}), Log: g.log,
+			Mapping: m, Reader: r, Sink: sink{g.intake}, Storable: g.storable, Control: control{g.store}, Observer: g.sources.progress(m.Source, sourceMetrics{g.metrics.sources}), Log: g.log,
 		}
 		if m.Registers() {
-			c.Registrar = registrar{g.registry}
+			c.Registrar = registrar{g.registry, g.store}
 		}
 		s, err := watch.New(c)
 		if err != nil {
@@ -301,6 +301,9 @@ func examineSource(ctx context.Context, p *problems, m *watch.Mapping, r watch.R
 // notes are what readers think an operator should see.
 func (s *sources) notes() (all []string) {
 	for _, one := range s.all {
+		if st := one.Status(); st.State == watch.Waiting {
+			all = append(all, fmt.Sprintf("source %s: waits, and nothing is acknowledged: %s", st.Source, st.LastError))
+		}
 		if r, tells := one.reader.(interface{ Health() []string }); tells {
 			for _, note := range r.Health() {
 				all = append(all, "source "+one.mapping.Source+": "+note)
@@ -354,7 +357,10 @@ func (s sink) Reject(ctx context.Context, r watch.Rejected) (watch.Pending, erro
 func actorOf(source string) string { return "source:" + source }
 
 // registrar keeps the registrations that sources read.
-type registrar struct{ registry *registry.Registry }
+type registrar struct {
+	registry *registry.Registry
+	store    *store.Store
+}
 
 // Put implements watch.Registrar.
 func (r registrar) Put(ctx context.Context, source string, in watch.Registration) error {
@@ -363,7 +369,7 @@ func (r registrar) Put(ctx context.Context, source string, in watch.Registration
 	}, in.Checked, actorOf(source))
 	invalid := (*registry.Invalid)(nil)
 	if !errors.As(err, &invalid) {
-		return err
+		return ownFault(ctx, r.store, err)
 	}
 	refused := &watch.Refused{}
 	for _, p := range invalid.Problems {
@@ -381,7 +387,7 @@ func (r registrar) Delete(ctx context.Context, source string, client notice.Clie
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
-	return err
+	return ownFault(ctx, r.store, err)
 }
 
 // control tells sources whether they are paused, and keeps what they tell.

@@ -197,7 +197,7 @@ func (e *Explanation) open(ctx context.Context, cfg *Config) (*store.Store, erro
 		e.Apart = "database.url is not set"
 		return nil, nil
 	}
-	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, Replica: "explain"})
+	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: "explain"})
 	if err != nil {
 		return nil, &ConfigError{[]string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
 	}

@@ -133,7 +133,7 @@ func (s *sources) register(ctx context.Context, c notice.Case, m watch.Mapped) (
 			DetailPT: "já se conhece algo mais novo deste cliente; descarte o caso",
 		}}}, nil
 	}
-	to, name := registrar{s.registry}, c.Source
+	to, name := registrar{s.registry, s.store}, c.Source
 	if m.Registration != nil {
 		err = to.Put(ctx, name, *m.Registration)
 	} else {

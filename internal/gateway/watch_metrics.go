@@ -33,7 +33,7 @@ func newFollowed(r *prometheus.Registry) *followed {
 		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_source_records_total", Help: "Rows and messages read, by what became of them."},
 			[]string{"source", "table", "fate"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "arauto_source_failures_total", Help: "Failures of records by themselves, each of which ended a session; after three a record is put aside.",
+			Name: "arauto_source_failures_total", Help: "Failures of records by themselves, while others were stored; after three a record is put aside.",
 		}, []string{"source", "table"}),
 		commit: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "arauto_source_commit_seconds", Help: "From a change's commit in the core, by the core's clock, to its commit here.", Buckets: delays,

@@ -136,7 +136,7 @@ func (in *Intake) storeBatch(batch []*Pending) {
 	if len(batch) > 1 && !passes(err) {
 		in.log.Warn("shared commit failed, storing each change alone", "changes", len(batch), "error", err)
 		for len(batch) > 0 {
-			if err = in.storeTogether(batch[:1]); passes(err) {
+			if err = in.storeTogether(batch[:1]); passes(err) && !contended(err) {
 				break // the database went away: the others would only wait for it in turn
 			}
 			if err != nil {
@@ -154,6 +154,13 @@ func (in *Intake) storeBatch(batch []*Pending) {
 func passes(err error) bool {
 	var t transient
 	return errors.As(err, &t) && t.Transient()
+}
+
+// contended tells a lock that another session holds, of one row perhaps, from a database that is away. It passes by itself,
+// so nobody is put aside for it, and it says nothing about the other changes of a batch.
+func contended(err error) bool {
+	var c interface{ Contended() bool }
+	return errors.As(err, &c) && c.Contended()
 }
 
 func (in *Intake) refuse(p *Pending, err error) {
@@ -182,7 +189,7 @@ func (in *Intake) storeTogether(batch []*Pending) error {
 			in.conclude(batch, decisions)
 			return nil
 		}
-		if !passes(err) || time.Since(began)+pause > in.cfg.GiveUp {
+		if !passes(err) || contended(err) || time.Since(began)+pause > in.cfg.GiveUp {
 			return err
 		}
 		in.log.Warn("shared commit will be tried again", "changes", len(batch), "error", err)

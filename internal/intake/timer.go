@@ -30,9 +30,14 @@ const timerBatch = 100
 func (in *Intake) RunTimers(ctx context.Context, store TimerStore, fired func(int)) {
 	tick := time.NewTicker(timerEvery)
 	defer tick.Stop()
+	var told time.Time // when the log named a failure that goes on
 	for {
 		n, err := in.fireDue(ctx, store)
-		if err != nil && ctx.Err() == nil {
+		switch {
+		case err == nil:
+			told = time.Time{}
+		case ctx.Err() == nil && time.Since(told) >= time.Minute:
+			told = time.Now()
 			in.log.Warn("timers could not be fired", "error", err)
 		}
 		if n > 0 {

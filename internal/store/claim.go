@@ -53,7 +53,8 @@ SELECT id, token, interaction_id, client_id, kind, resource_id, api_version, eve
 
 // Claim leases due attempts of the lanes asked for and records them as started, committed before it returns. Nothing
 // has been sent yet.
-func (s *Store) Claim(ctx context.Context, want []notice.Want, lease, _ time.Duration) ([]notice.Attempt, error) {
+func (s *Store) Claim(ctx context.Context, want []notice.Want, lease, _ time.Duration) (out []notice.Attempt, err error) {
+	defer func() { _ = s.noteFault(actClaim, err) }()
 	clients, free, late := make([]string, len(want)), make([]int32, len(want)), make([]int32, len(want))
 	for i, w := range want {
 		clients[i], free[i], late[i] = string(w.Client), int32(w.Free), int32(w.Late)
@@ -64,7 +65,6 @@ func (s *Store) Claim(ctx context.Context, want []notice.Want, lease, _ time.Dur
 		return nil, unavailable("claim", err)
 	}
 	defer rows.Close()
-	var out []notice.Attempt
 	for rows.Next() {
 		a := notice.Attempt{ClaimedAt: asked}
 		var id, token, interaction pgtype.UUID

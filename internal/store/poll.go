@@ -93,7 +93,7 @@ func (s *Store) storePolls(ctx context.Context, fence int64, polls []notice.Poll
 	}
 	conn, err := s.status.Acquire(ctx)
 	if err != nil {
-		return unavailable("take a status connection", err)
+		return s.noteFault(actPoll, unavailable("take a status connection", err))
 	}
 	defer conn.Release()
 	batch := &pgx.Batch{}
@@ -106,9 +106,9 @@ func (s *Store) storePolls(ctx context.Context, fence int64, polls []notice.Poll
 	batch.Queue("commit")
 	if err := sendAll(ctx, conn, batch); err != nil {
 		rollback(conn)
-		return unavailable(fmt.Sprintf("record %d polls", len(polls)), err)
+		return s.noteFault(actPoll, s.blame(conn, fmt.Sprintf("record %d polls", len(polls)), len(polls), err))
 	}
-	return nil
+	return s.noteFault(actPoll, nil)
 }
 
 // sendAll runs a batch of statements that yield nothing of interest.

@@ -24,24 +24,26 @@ var ErrRace error = passing("another replica stored the same resource first")
 // resources and sorted by (kind, id), so that two batches never wait for each other in a circle; judge answers one
 // decision for each, in order. A nil error means that everything is committed.
 //
-// Errors: ErrUnavailable (nothing is known), ErrRace (try the batch again), or the statement's own.
+// Errors: ErrUnavailable (nothing is known, and no change is to blame), ErrRace (try the batch again), or another one: then
+// a change of the batch is to blame, and each must be tried alone. Of a single change it is proven: see blame.
 func (s *Store) Record(ctx context.Context, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error {
 	conn, err := s.intake.Acquire(ctx)
 	if err != nil {
-		return unavailable("take an intake connection", err)
+		return s.noteFault(actRecord, unavailable("take an intake connection", err))
 	}
 	defer conn.Release()
 	if err := recordOn(ctx, conn, s, changes, judge); err != nil {
 		rollback(conn)
-		if isCode(err, "23505", "40001", "40P01") {
-			return fmt.Errorf("record %d changes: %w", len(changes), ErrRace)
+		doing := fmt.Sprintf("record %d changes", len(changes))
+		if isRace(err) {
+			return fmt.Errorf("%s: %w", doing, ErrRace)
 		}
-		if isCode(err, "55P03") { // of one row perhaps: the others must not be refused with it
-			return fmt.Errorf("record %d changes: %w", len(changes), err)
+		if len(changes) > 1 && isCode(err, "55P03") { // of one row perhaps: the others must not be refused with it
+			return fmt.Errorf("%s: %w", doing, err)
 		}
-		return unavailable(fmt.Sprintf("record %d changes", len(changes)), err)
+		return s.noteFault(actRecord, s.blame(conn, doing, len(changes), err))
 	}
-	return nil
+	return s.noteFault(actRecord, nil)
 }
 
 // rollback ends a transaction that failed; a connection that cannot even do that is dropped by the pool.

@@ -50,7 +50,8 @@ SELECT client_id, next_at - now() FROM kept WHERE next_at IS NOT NULL`
 
 // Settle stores outcomes and what follows from them, for those whose lease is still ours; the others are kept as late
 // entries. It answers the lanes that have a follow-up, and in how long it falls due.
-func (s *Store) Settle(ctx context.Context, done []notice.Settlement) ([]notice.Lane, error) {
+func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []notice.Lane, err error) {
+	defer func() { _ = s.noteFault(actSettle, err) }()
 	n := len(done)
 	ids, tokens := make([]pgtype.UUID, n), make([]pgtype.UUID, n)
 	outcomes, texts, clients, resources := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
@@ -83,7 +84,6 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) ([]notice.
 		return nil, unavailable("settle", err)
 	}
 	defer rows.Close()
-	var lanes []notice.Lane
 	for rows.Next() {
 		var l notice.Lane
 		if err := rows.Scan(&l.Client, &l.DueIn); err != nil {

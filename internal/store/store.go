@@ -11,9 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -38,9 +36,12 @@ const role = "arauto_app"
 
 // Options say how to reach the database. Only URL is required.
 type Options struct {
-	URL     string // postgres://…
-	Replica string // name of this process in the history's entries and in pg_stat_activity
-	Version string // of the binary, for the entries
+	URL string // postgres://…
+	// PasswordFile names the file of the password, which is read at each new session; "": the URL, or the passfile it or the
+	// environment names, read again at each new session as well.
+	PasswordFile string
+	Replica      string // name of this process in the history's entries and in pg_stat_activity
+	Version      string // of the binary, for the entries
 
 	IntakeConns   int32 // connections for accepting changes (default 4)
 	DispatchConns int32 // for claiming and settling (default 6)
@@ -61,9 +62,11 @@ type Store struct {
 	replica  string
 	version  string
 	cursor   atomic.Pointer[[]byte]
+	faults   faults
 }
 
 // ErrUnavailable means that the database could not be asked or did not answer; nothing is known to be stored.
+// Every outage, whatever its cause, is one; see Cause.
 var ErrUnavailable error = passing("the database is not available")
 
 // passing is an error that may be gone when the same is tried again.
@@ -158,6 +161,7 @@ func pool(ctx context.Context, o Options, name string, size, standard int32, ses
 	if severalHosts(cfg.ConnConfig) && cfg.ConnConfig.ValidateConnect == nil {
 		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // a standby is passed over (cases F3)
 	}
+	cfg.BeforeConnect = freshPassword(o)
 	p, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open pool %s: %w", name, err)
@@ -205,47 +209,6 @@ func (s *Store) Pools() map[string][2]int32 {
 		out[name] = [2]int32{stat.AcquiredConns(), stat.MaxConns()}
 	}
 	return out
-}
-
-// unavailable marks errors that pass, as opposed to errors of the statement: those of the connection, and those of locks
-// that somebody else holds.
-func unavailable(doing string, err error) error {
-	if isConnection(err) || isCode(err, "55P03", "40001", "40P01") {
-		return fmt.Errorf("%s: %w: %w", doing, ErrUnavailable, err)
-	}
-	return fmt.Errorf("%s: %w", doing, err)
-}
-
-// isConnection tells whether the database was not there, or broke off: a network error, or a server error of the
-// classes 08 (connection), 53 (resources), 57 (shut down, killed, timed out), 58 (system) and 25006 (read-only standby).
-func isConnection(err error) bool {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		switch pg.Code[:2] {
-		case "08", "53", "57", "58":
-			return true
-		}
-		return pg.Code == "25006" || pg.Code == "28000" || pg.Code == "3D000"
-	}
-	var network net.Error
-	var connect *pgconn.ConnectError
-	return errors.As(err, &network) || errors.As(err, &connect) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) ||
-		errors.Is(err, pgx.ErrTxClosed)
-}
-
-// isCode tells whether the server refused with this SQLSTATE.
-func isCode(err error, codes ...string) bool {
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return false
-	}
-	for _, c := range codes {
-		if pg.Code == c {
-			return true
-		}
-	}
-	return false
 }
 
 // NewID makes an id for one of our rows: UUID v7, so that rows sort by time.

@@ -10,10 +10,11 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// A failure usually belongs to the world: a database is away, an origin is lost. Then the session ends, and the same is told
-// again until it is taken. A record may also fail by itself: a panic while it is mapped, say, or a value that no database
-// stores. Told again it fails again and ends each session, and all that is behind it would wait for ever. So its failures
-// are counted, and after three of them it is put aside like any record that cannot be mapped.
+// A failure usually belongs to the world. When the origin is lost the session ends, and the same is told again. When our
+// own database cannot store, the session holds what it was told (see hold). A record may also fail by itself: a panic
+// while it is mapped, or a value that no database stores, while others are stored. Then its failures are counted, and
+// after three of them it is put aside like any record that cannot be mapped. Only what is proven to be the record's own
+// counts: the Sink says so with ErrAlone.
 
 // ErrAlone is the error of a Sink or a Pending whose record fails by itself, while others are taken.
 var ErrAlone = errors.New("the record fails by itself")
@@ -96,6 +97,9 @@ func (f failing) problem() []notice.Problem {
 		fmt.Sprintf("%s falhou %d vezes, enquanto outros foram aceitos; o log diz por quê, nesta chave", pt, f.times))}
 }
 
+// errPanic is a panic over a record.
+var errPanic = errors.New("panic")
+
 // guarded does something with a record. A panic is that record's failure.
 func (x *session) guarded(ctx context.Context, doing string, record func() *Envelope, step func() error) (err error) {
 	defer func() {
@@ -103,7 +107,7 @@ func (x *session) guarded(ctx context.Context, doing string, record func() *Enve
 		if p == nil {
 			return
 		}
-		err = fmt.Errorf("panic while %s: %v", doing, p)
+		err = fmt.Errorf("%w while %s: %v", errPanic, doing, p)
 		key := ""
 		if e := record(); e != nil {
 			x.fails(e, doing)

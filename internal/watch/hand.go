@@ -22,7 +22,8 @@ const chunk = 200
 var errPaused = errors.New("the source was paused")
 
 // session is one Read, and the Hand it is given. What it takes is committed in order by another goroutine; the first
-// failure ends both, so that nothing after it is acknowledged and the Reader begins again from there.
+// failure of the origin ends both, so that nothing after it is acknowledged and the Reader begins again from there. What
+// our own side cannot store ends nothing: see hold.
 type session struct {
 	*Source
 	ctx    context.Context //nolint:containedctx // it is the session's life
@@ -31,6 +32,7 @@ type session struct {
 	mapper mapper
 
 	mu        sync.Mutex
+	hold      hold
 	progress  bool
 	described bool
 }
@@ -38,8 +40,10 @@ type session struct {
 // flight is something on its way to its commit, or the mark behind all that one Take took.
 type flight struct {
 	pending Pending
+	work    *work // what is handed on again when it could not be stored
 	record  *Envelope
 	reject  bool
+	handed  time.Time
 	done    func()
 	last    string // position of the newest record before a mark
 }
@@ -85,7 +89,7 @@ func (x *session) mind(turned <-chan struct{}) {
 
 // Take implements Hand.
 func (x *session) Take(ctx context.Context, records []Record, done func()) error {
-	x.become(Running)
+	x.running()
 	last := ""
 	for part := range slices.Chunk(records, chunk) {
 		if err := x.take(ctx, part); err != nil {
@@ -102,14 +106,35 @@ func (x *session) take(ctx context.Context, records []Record) error {
 	x.Source.mu.Lock()
 	x.status.Counts.Read += int64(len(records))
 	x.Source.mu.Unlock()
+	works, err := x.mapped(ctx, records)
+	for errors.Is(err, errPanic) && x.mapper.now != nil { // its failures are counted: after three it is put aside
+		x.failed(err)
+		x.mapper = mapper{find: x.reader.Find}
+		works, err = x.mapped(ctx, records)
+	}
+	if err != nil {
+		return err
+	}
+	for i := range records {
+		if len(x.mapping.rules[records[i].Table]) == 0 { // the reader tells more than it was asked for
+			x.skip(records[i].Table, skipUnmapped)
+		}
+	}
+	for _, w := range works {
+		if err := x.hand(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mapped maps records, except those that failed too often or whose table is stopped.
+func (x *session) mapped(ctx context.Context, records []Record) ([]*work, error) {
 	works, suspect := make([]*work, 0, len(records)), !x.faultless()
 	for i := range records {
 		rec := &records[i]
-		stopped, rules := x.isStopped(rec.Table), x.mapping.rules[rec.Table]
-		if len(rules) == 0 { // the reader tells more than it was asked for
-			x.skip(rec.Table, skipUnmapped)
-		}
-		for _, r := range rules {
+		stopped := x.isStopped(rec.Table)
+		for _, r := range x.mapping.rules[rec.Table] {
 			w := &work{rule: r, rec: rec}
 			if stopped {
 				w.Problems = stoppedProblem(rec.Table)
@@ -126,15 +151,7 @@ func (x *session) take(ctx context.Context, records []Record) error {
 		}
 		return x.envelope(x.mapper.now)
 	}
-	if err := x.guarded(ctx, mapping, culprit, func() error { return x.mapper.all(ctx, works) }); err != nil {
-		return err
-	}
-	for _, w := range works {
-		if err := x.hand(ctx, w); err != nil {
-			return err
-		}
-	}
-	return nil
+	return works, x.guarded(ctx, mapping, culprit, func() error { return x.mapper.all(ctx, works) })
 }
 
 // envelope is what a record is known by, and kept as.
@@ -168,35 +185,76 @@ func (x *session) hand(ctx context.Context, w *work) error {
 	if err := context.Cause(x.ctx); err != nil {
 		return err
 	}
-	e := x.envelope(w)
-	switch {
-	case len(w.Problems) > 0:
-	case w.Skipped != "":
+	if len(w.Problems) == 0 && w.Skipped != "" {
 		x.skip(w.rec.Table, w.by)
 		return nil
-	case w.rule.registration != nil:
-		return x.register(ctx, w, e)
-	default:
-		p, err := x.submit(ctx, w, e)
-		if refused := (*Refused)(nil); errors.As(err, &refused) {
-			w.Problems = refused.Problems
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("hand on %s: %w", w.rec.Key, err)
-		}
-		return x.fly(ctx, flight{pending: p, record: e})
 	}
-	return x.reject(ctx, w, e)
+	e := x.envelope(w)
+	kept := &work{rule: w.rule, rec: &e.Record, Mapped: w.Mapped} // the reader may use its records again
+	if err := x.begin(ctx); err != nil {
+		return err
+	}
+	f := flight{work: kept, record: e}
+	if err := x.offerUntil(ctx, &f); err != nil {
+		return err
+	}
+	if f.pending == nil { // a registration, which is kept by now
+		x.forgive(e)
+		x.count(e.Record.Table, Registered)
+		x.end(true)
+		return nil
+	}
+	return x.fly(ctx, f)
+}
+
+// offerUntil hands a record on until it is taken, put aside or on its way; an error: the session is over.
+func (x *session) offerUntil(ctx context.Context, f *flight) error {
+	for {
+		f.handed = time.Now()
+		err := x.offer(ctx, f)
+		if err == nil {
+			return nil
+		}
+		if ended := x.trouble(ctx, f.record, f.handed, err); ended != nil {
+			return ended
+		}
+	}
+}
+
+// offer hands a record on once. The flight says on its return what is on its way: a change, a case of the quarantine, or
+// nothing when a registration is kept. A failure that is the record's own is counted.
+func (x *session) offer(ctx context.Context, f *flight) error {
+	w, e := f.work, f.record
+	f.pending, f.reject = nil, false
+	if len(w.Problems) == 0 {
+		w.Problems = x.failures(e).problem()
+	}
+	if len(w.Problems) == 0 {
+		var err error
+		if w.rule.registration != nil {
+			err = x.register(ctx, w, e)
+		} else {
+			f.pending, err = x.submit(ctx, w, e)
+		}
+		refused := (*Refused)(nil)
+		if !errors.As(err, &refused) {
+			return err
+		}
+		w.Problems = refused.Problems
+		if len(w.Problems) == 0 {
+			w.Problems = []notice.Problem{problem("", codeExpression, "the record was refused without a reason", "o registro foi recusado sem motivo")}
+		}
+	}
+	var err error
+	f.reject = true
+	f.pending, err = x.reject(ctx, w, e)
+	return err
 }
 
 // submit hands on a change.
 func (x *session) submit(ctx context.Context, w *work, e *Envelope) (p Pending, err error) {
-	err = x.guarded(ctx, storing, func() *Envelope { return e }, func() error {
+	err = x.storing(ctx, e, "hand on", func() error {
 		p, err = x.sink.Submit(ctx, w.Line, e.Encode, e.Source)
-		if errors.Is(err, ErrAlone) {
-			x.fails(e, storing)
-		}
 		return err
 	})
 	return p, err
@@ -204,41 +262,38 @@ func (x *session) submit(ctx context.Context, w *work, e *Envelope) (p Pending, 
 
 // register keeps or deletes a registration at once: what follows it is told under it.
 func (x *session) register(ctx context.Context, w *work, e *Envelope) error {
-	err := x.guarded(ctx, storing, func() *Envelope { return e }, func() error {
+	return x.storing(ctx, e, "keep the registration of", func() error {
 		if w.Delete != "" {
 			return x.registrar.Delete(ctx, e.Source, w.Delete)
 		}
 		return x.registrar.Put(ctx, e.Source, *w.Registration)
 	})
-	if refused := (*Refused)(nil); errors.As(err, &refused) {
-		w.Problems = refused.Problems
-		return x.reject(ctx, w, e)
-	}
-	if err != nil {
-		return fmt.Errorf("keep the registration of %s: %w", w.rec.Key, err)
-	}
-	x.count(w.rec.Table, Registered)
-	return nil
 }
 
-func (x *session) reject(ctx context.Context, w *work, e *Envelope) error {
-	if len(w.Problems) == 0 {
-		w.Problems = []notice.Problem{problem("", codeExpression, "the record was refused without a reason", "o registro foi recusado sem motivo")}
-	}
+// reject puts a record aside.
+func (x *session) reject(ctx context.Context, w *work, e *Envelope) (p Pending, err error) {
 	e.Cut = x.failures(e).times >= 2*mostTries
 	r := w.rejected(e)
 	if notice.ValidClientID(string(w.client)) {
 		r.Client = w.client
 	}
-	var p Pending
-	err := x.guarded(ctx, storing, func() *Envelope { return e }, func() (err error) {
+	err = x.storing(ctx, e, "put aside", func() error {
 		p, err = x.sink.Reject(ctx, r)
 		return err
 	})
-	if err != nil {
-		return fmt.Errorf("put %s aside: %w", w.rec.Key, err)
+	return p, err
+}
+
+// storing does a step that stores a record, and counts what is the record's own failure.
+func (x *session) storing(ctx context.Context, e *Envelope, doing string, step func() error) error {
+	err := x.guarded(ctx, storing, func() *Envelope { return e }, step)
+	if errors.Is(err, ErrAlone) {
+		x.fails(e, storing)
 	}
-	return x.fly(ctx, flight{pending: p, record: e, reject: true})
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", doing, e.Record.Key, err)
+	}
+	return nil
 }
 
 // fly lines something up behind what is on its way, and waits while too much is.
@@ -265,12 +320,21 @@ func (x *session) land() {
 				continue
 			}
 			verdict, err := f.pending.Wait(x.ctx)
-			if err != nil {
+			for err != nil {
 				if errors.Is(err, ErrAlone) {
 					x.fails(f.record, storing)
 				}
-				x.fail(fmt.Errorf("commit of %s: %w", f.record.Record.Key, err))
-				return
+				err = fmt.Errorf("commit of %s: %w", f.record.Record.Key, err)
+				if ended := x.trouble(x.ctx, f.record, f.handed, err); ended != nil {
+					return
+				}
+				if x.offerUntil(x.ctx, &f) != nil {
+					return
+				}
+				if f.pending == nil {
+					break
+				}
+				verdict, err = f.pending.Wait(x.ctx)
 			}
 			x.landed(f, verdict)
 		}
@@ -304,6 +368,7 @@ func (x *session) landed(f flight, verdict notice.Verdict) {
 		outcome = Conflict
 	}
 	x.forgive(f.record)
+	x.end(true)
 	x.count(f.record.Record.Table, outcome)
 	now := time.Now()
 	x.Source.mu.Lock()
@@ -316,7 +381,7 @@ func (x *session) landed(f flight, verdict notice.Verdict) {
 
 // Lag implements Hand.
 func (x *session) Lag(bytes int64, behind time.Duration) {
-	x.become(Running)
+	x.running()
 	x.Source.mu.Lock()
 	x.status.LagBytes, x.status.LagSeconds = bytes, behind.Seconds()
 	x.Source.mu.Unlock()

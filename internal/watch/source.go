@@ -26,6 +26,10 @@ type Config struct {
 	Control   Control      // nil: never paused
 	Observer  Observer     // nil allowed
 	Log       *slog.Logger // names the source already; nil: discarded
+
+	// Storable tells whether our database can store changes now; the error says what is to blame. The origin is read only
+	// while it can. nil: it always can.
+	Storable func(ctx context.Context) error
 }
 
 // Source reads one origin, maps what it tells and hands it on. Make it with New; the Reader stays its maker's to close.
@@ -37,6 +41,7 @@ type Source struct {
 	control   Control
 	observer  Observer
 	log       *slog.Logger
+	canStore  func(ctx context.Context) error // nil: always
 
 	mu      sync.Mutex
 	status  Status
@@ -46,6 +51,8 @@ type Source struct {
 	skips   map[skipRule]int64  // records passed over
 	paused  bool
 	turned  chan struct{} // closed and replaced when paused changes
+
+	complaints map[string]time.Time // troubles that go on, and when the log named them last
 }
 
 // New makes a Source; Run starts it.
@@ -58,6 +65,7 @@ func New(c Config) (*Source, error) {
 	}
 	s := &Source{
 		mapping: c.Mapping, reader: c.Reader, sink: c.Sink, registrar: c.Registrar, control: c.Control, observer: c.Observer, log: c.Log,
+		canStore: c.Storable, complaints: map[string]time.Time{},
 		stopped: map[string][]string{}, columns: map[string][]Column{}, turned: make(chan struct{}),
 		status: Status{Source: c.Mapping.Source, Type: c.Mapping.Type, State: Connecting, LagBytes: -1},
 	}
@@ -94,9 +102,14 @@ func (s *Source) Run(ctx context.Context) {
 			wait(ctx, turned, 0)
 			continue
 		}
+		s.awaitStorable(ctx)
+		if paused, _ := s.isPaused(); paused || ctx.Err() != nil {
+			continue
+		}
 		progress, err := s.session(ctx)
 		if progress {
 			pause = firstPause
+			s.complained(complaintLost)
 		}
 		paused, turned := s.isPaused()
 		switch {
@@ -111,7 +124,7 @@ func (s *Source) Run(ctx context.Context) {
 			}
 			s.become(Waiting)
 			s.failed(err)
-			s.log.WarnContext(ctx, "a source is lost and will be read again", "error", err, "in", pause)
+			s.complain(ctx, complaintLost, "a source is lost and will be read again", err, "in", pause)
 			wait(ctx, turned, pause)
 			pause = min(2*pause, longestPause)
 		}

@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/watch"
+)
+
+// faultNamedEvery is how often the log names a fault of our database that goes on.
+const faultNamedEvery = time.Minute
+
+// measureFaults shows what keeps this replica from writing, and looks again whether it still does. The chore measure calls
+// it.
+func (g *Gateway) measureFaults(ctx context.Context) {
+	if len(g.store.Faults()) > 0 {
+		within, cancel := context.WithTimeout(ctx, storableWithin)
+		_ = g.store.Writable(within) // the faults know how it ended
+		cancel()
+	}
+	all := g.store.Faults()
+	now := map[store.Cause]bool{}
+	for _, f := range all {
+		now[f.Cause] = true
+	}
+	for _, cause := range store.Causes() {
+		g.metrics.dbFault.WithLabelValues(string(cause)).Set(truth(now[cause]))
+	}
+	if len(all) == 0 {
+		if !g.named.IsZero() {
+			g.log.Info("our database lets us write again")
+		}
+		g.named = time.Time{}
+		return
+	}
+	if time.Since(g.named) < faultNamedEvery {
+		return
+	}
+	g.named = time.Now()
+	for _, act := range slices.Sorted(maps.Keys(all)) {
+		f := all[act]
+		g.log.ErrorContext(ctx, "our database does not let us write", "act", act, "cause", string(f.Cause), "since", f.Since.UTC(), "cure", f.Cause.Cure(), "error", f.Text)
+	}
+}
+
+// faultNotes names for /readyz what keeps this replica from writing.
+func (g *Gateway) faultNotes() (notes []string) {
+	all := g.store.Faults()
+	for _, act := range slices.Sorted(maps.Keys(all)) {
+		f := all[act]
+		notes = append(notes, fmt.Sprintf("database: %s fails since %s, cause %s: %s", act, f.Since.UTC().Format(time.RFC3339), f.Cause, f.Cause.Cure()))
+	}
+	return notes
+}
+
+// storableWithin bounds the question whether our database can store.
+const storableWithin = 5 * time.Second
+
+// storable tells whether our database can store what sources read: sources read nothing while it cannot.
+func (g *Gateway) storable(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storableWithin)
+	defer cancel()
+	return g.checkDatabase(ctx)
+}
+
+// ownFault says whose fault a registration is that was not stored. It is the record's own only when a write of ours to the
+// same tables succeeds right after it.
+func ownFault(ctx context.Context, s *store.Store, err error) error {
+	var passing interface{ Transient() bool }
+	if err == nil || ctx.Err() != nil || errors.Is(err, jws.ErrUnavailable) || errors.As(err, &passing) && passing.Transient() {
+		return err
+	}
+	if failed := s.Probe(ctx); failed != nil {
+		return fmt.Errorf("%w, after %v", failed, err) //nolint:errorlint // the first failure is not the cause
+	}
+	return fmt.Errorf("%w: %w", watch.ErrAlone, err)
+}

@@ -1,0 +1,179 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Cause says what a failure of our database is about. Only CauseRecord may put a record aside; every other cause is an
+// outage for everybody: nothing is acknowledged, and the same is tried again. docs/operations/database-faults.md lists
+// the SQLSTATEs of each.
+type Cause string
+
+// The causes of failures.
+const (
+	CauseRecord      Cause = "record"      // the row's own data, or how large it is
+	CauseConnection  Cause = "connection"  // the server is away, starts, stops, or ended the session
+	CauseCredentials Cause = "credentials" // the server refuses our login
+	CauseRights      Cause = "rights"      // our role lacks a right, or there is no such role
+	CauseSchema      Cause = "schema"      // a table, column or function is not what this binary needs
+	CauseResources   Cause = "resources"   // disk, memory, connections, I/O of the server
+	CauseReadOnly    Cause = "read-only"   // the server is a standby, or set to read only
+	CauseContention  Cause = "contention"  // a lock, a time limit, a deadlock, a serialization failure
+	CauseDamage      Cause = "damage"      // the server found its own data or an index damaged
+	CauseUnknown     Cause = "unknown"     // anything else: it is the record's only when that is proven
+)
+
+// Causes lists all causes that are outages, for metrics.
+func Causes() []Cause {
+	return []Cause{
+		CauseConnection, CauseCredentials, CauseRights, CauseSchema, CauseResources, CauseReadOnly, CauseContention, CauseDamage, CauseUnknown,
+	}
+}
+
+// Cure says in one sentence what is wrong and what would be right.
+func (c Cause) Cure() string {
+	switch c {
+	case CauseRecord:
+		return "the database refuses this record"
+	case CauseConnection:
+		return "the database is not available"
+	case CauseCredentials:
+		return "the database refuses our login; correct database.url or the file of database.password_file, which is read at each new session"
+	case CauseRights:
+		return "our database role lacks a right; run arauto migrate as the owner, or grant the right again"
+	case CauseSchema:
+		return "the schema is not the one this binary needs; run arauto migrate, or undo the change of the schema"
+	case CauseResources:
+		return "the database is out of disk, memory or connections"
+	case CauseReadOnly:
+		return "the database is read-only; point database.url at the primary"
+	case CauseContention:
+		return "another session of the database holds us up"
+	case CauseDamage:
+		return "the database reports damaged data; a database administrator must look at it"
+	}
+	return "the database failed, and it is not proven that a record is to blame"
+}
+
+// outage is a failure of our database that is not about a record.
+type outage struct {
+	cause Cause
+	lock  bool // another session holds a lock that we waited for
+}
+
+// Error says the cause and the cure.
+func (o outage) Error() string { return o.cause.Cure() }
+
+// Is makes every outage an ErrUnavailable.
+func (o outage) Is(target error) bool { return target == ErrUnavailable }
+
+// Transient tells callers that know no database that the same may be tried again.
+func (outage) Transient() bool { return true }
+
+// Contended tells callers that know no database that a lock is to blame, of one row perhaps: others may be stored.
+func (o outage) Contended() bool { return o.lock }
+
+// CauseOf says what a failure is about. An error without SQLSTATE is of the connection where the network, a deadline or
+// the client library says so, else unknown. It is a function of the error alone and proves nothing: see Store.blame.
+func CauseOf(err error) Cause {
+	var known outage
+	var connect *pgconn.ConnectError
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &known):
+		return known.cause
+	case errors.As(err, &connect):
+		if errors.As(err, &pg) {
+			return causeAtConnect(pg.Code)
+		}
+		return CauseConnection
+	case errors.As(err, &pg):
+		return causeOfCode(pg.Code)
+	}
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err) || pgconn.Timeout(err) || errors.Is(err, pgx.ErrTxClosed) {
+		return CauseConnection
+	}
+	return CauseUnknown
+}
+
+// causeAtConnect is about a session that did not begin: no record is to blame for that.
+func causeAtConnect(code string) Cause {
+	switch c := causeOfCode(code); {
+	case code == "22023": // role "arauto_app" does not exist
+		return CauseRights
+	case c == CauseRecord || c == CauseUnknown || c == CauseSchema:
+		return CauseConnection
+	default:
+		return c
+	}
+}
+
+// causeOfCode sorts a SQLSTATE (PostgreSQL documentation, appendix A).
+func causeOfCode(code string) Cause {
+	if len(code) != 5 {
+		return CauseUnknown
+	}
+	switch code {
+	case "25006":
+		return CauseReadOnly
+	case "42501", "0P000":
+		return CauseRights
+	case "25P03", "3D000", "26000", "42P05": // the last two: a pooler gave us another's session
+		return CauseConnection
+	case "25P04", "55P03", "55006", "57014":
+		return CauseContention
+	case "3F000", "0A000":
+		return CauseSchema
+	case "XX001", "XX002":
+		return CauseDamage
+	}
+	switch code[:2] {
+	case "08", "57":
+		return CauseConnection
+	case "21", "22", "23", "54":
+		return CauseRecord
+	case "28":
+		return CauseCredentials
+	case "40":
+		return CauseContention
+	case "42":
+		return CauseSchema
+	case "53", "58":
+		return CauseResources
+	}
+	return CauseUnknown
+}
+
+// unavailable marks the failures that pass, as opposed to those of a record or of a statement of ours: the result is an
+// ErrUnavailable and says what is to blame. A cancelled context is the caller's and stays as it is; so does a failure whose
+// cause is unknown, of which only blame can say more.
+func unavailable(doing string, err error) error {
+	cause := CauseOf(err)
+	if cause == CauseRecord || cause == CauseUnknown {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return fmt.Errorf("%s: %w: %w", doing, outage{cause, isCode(err, "55P03")}, err)
+}
+
+// isCode tells whether the server refused with this SQLSTATE.
+func isCode(err error, codes ...string) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	for _, c := range codes {
+		if pg.Code == c {
+			return true
+		}
+	}
+	return false
+}
