@@ -188,7 +188,7 @@ func (s *Store) Writable(ctx context.Context) error {
 		}
 	}
 	rows, err := s.query.Query(ctx, `SELECT v.t, v.p, to_regclass(v.t) IS NULL FROM unnest($1::text[], $2::text[]) AS v(t, p)
-WHERE to_regclass(v.t) IS NULL OR NOT has_table_privilege(to_regclass(v.t), v.p)`, tables, rights)
+WHERE to_regclass(v.t) IS NULL OR NOT (has_table_privilege(to_regclass(v.t), v.p) OR v.p <> 'DELETE' AND has_any_column_privilege(to_regclass(v.t), v.p))`, tables, rights)
 	if err != nil {
 		return unavailable("ask for our rights", err)
 	}

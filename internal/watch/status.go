@@ -82,7 +82,7 @@ type Observer interface {
 	// Committed reports how long after the core's commit ours was; only where the origin tells its own.
 	Committed(source string, after time.Duration)
 	Lag(source string, bytes int64, behind time.Duration)
-	// Failed reports that a record failed by itself, which ended the session; after three times it is put aside.
+	// Failed reports that a record failed by itself, while others were stored; after three times it is put aside.
 	Failed(source, table string)
 	State(source string, s State)
 	Stopped(source, table string, stopped bool)

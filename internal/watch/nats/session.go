@@ -30,12 +30,20 @@ type session struct {
 	consumer jetstream.Consumer
 	ledger   *bus.Ledger[jetstream.Msg]
 	keep     time.Duration // how often messages in hand are kept alive
+	arrivals chan arrival  // pulled and not handed over yet
+}
+
+// arrival is a message that was pulled.
+type arrival struct {
+	record watch.Record
+	done   func()
 }
 
 func newSession(r *Reader, to watch.Hand, conn *nats.Conn, consumer jetstream.Consumer) *session {
 	return &session{
 		Reader: r, to: to, conn: conn, consumer: consumer, ledger: bus.NewLedger[jetstream.Msg](),
-		keep: consumer.CachedInfo().Config.AckWait / 3,
+		keep:     consumer.CachedInfo().Config.AckWait / 3,
+		arrivals: make(chan arrival, consumer.CachedInfo().Config.MaxAckPending),
 	}
 }
 
@@ -51,12 +59,15 @@ func (s *session) run(ctx context.Context, fail func(error)) error {
 	beside.Go(func() { bus.Every(ctx, s.keep, s.alive) })
 	beside.Go(func() { bus.Every(ctx, s.pace.lag, s.report) })
 	beside.Go(func() { s.count(ctx); bus.Every(ctx, s.pace.count, func() { s.count(ctx) }) })
-	fail(s.pull(ctx, messages))
+	beside.Go(func() { fail(s.pull(ctx, messages)) })
+	fail(s.hand(ctx))
 	beside.Wait()
 	s.giveBack(messages)
 	return context.Cause(ctx)
 }
 
+// pull writes down what the server delivers as soon as it is here: while the Hand takes nothing, because our database is
+// away, it is kept alive like what is in hand, and not told again. The server bounds how much that is.
 func (s *session) pull(ctx context.Context, messages jetstream.MessagesContext) error {
 	for {
 		msg, err := messages.Next(jetstream.NextContext(ctx))
@@ -67,8 +78,24 @@ func (s *session) pull(ctx context.Context, messages jetstream.MessagesContext) 
 		if err != nil {
 			return fmt.Errorf("a message without a place in its stream: %w", err)
 		}
-		if err := s.to.Take(ctx, []watch.Record{s.record(msg, meta)}, s.ledger.Add(msg, meta.Timestamp)); err != nil {
-			return err
+		select {
+		case s.arrivals <- arrival{s.record(msg, meta), s.ledger.Add(msg, meta.Timestamp)}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// hand hands over what was pulled, in order.
+func (s *session) hand(ctx context.Context) error {
+	for {
+		select {
+		case a := <-s.arrivals:
+			if err := s.to.Take(ctx, []watch.Record{a.record}, a.done); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
