@@ -116,6 +116,15 @@ func ringing() []alarm {
 			h.run(conn, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
 			h.above("arauto_dispatch_interrupted", 0)
 		}},
+		{name: "ArautoDatabaseRefuses", cause: func(h *house) {
+			h.run(h.owner(), "REVOKE INSERT ON entry FROM arauto_app")
+			_, err := h.core.Change(h.t.Context(), stage.Change{
+				Kind: ofb.PixPayment.String(), ClientID: certs.DefaultAlfa.Name, APIVersion: "v5", Revision: 1, OccurredAt: time.Now().UTC(),
+				Data: openapitest.Document(ofb.PixPayment, "v5", ofb.ACSC, uuid.NewString()),
+			})
+			require.ErrorContains(h.t, err, "503")
+			h.above(`arauto_database_fault{cause="rights"}`, 0)
+		}},
 		{name: "ArautoFileRefused", cause: func(h *house) {
 			h.replace("holder/server.pem", []byte("-----BEGIN CERTIFICATE-----\nnot yet\n"))
 			h.above(`arauto_file_reloads_total{result="refused"}`, 0)
