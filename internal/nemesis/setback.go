@@ -155,7 +155,7 @@ func replaceContent(ctx context.Context, from, to string) error {
 			return err
 		}
 	}
-	out, err := exec.CommandContext(ctx, "cp", "-a", from+"/.", to).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "cp", "-a", from+"/.", to).CombinedOutput() //nolint:gosec // folders of ours
 	if err != nil {
 		return fmt.Errorf("copy %s: %w: %s", from, err, out)
 	}

@@ -78,7 +78,7 @@ func New(t testing.TB, file string) *Bench {
 	for _, r := range Read(t, file) {
 		b.rules[r.Alert] = r
 	}
-	out, err := exec.CommandContext(t.Context(), b.promtool, "check", "rules", file).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), b.promtool, "check", "rules", file).CombinedOutput() //nolint:gosec // found by find
 	require.NoError(t, err, "%s", out)
 	return b
 }
@@ -95,7 +95,7 @@ func find(t testing.TB) string {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	run := func(name string, args ...string) {
-		cmd := exec.CommandContext(ctx, name, args...)
+		cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // the calls below
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s %v: %s", name, args, out)
@@ -150,7 +150,7 @@ func (b *Bench) Rings(t testing.TB, alert string, labels map[string]string, befo
 	require.NoError(t, err)
 	file := filepath.Join(t.TempDir(), alert+".yaml")
 	require.NoError(t, os.WriteFile(file, text, 0o600))
-	out, err := exec.CommandContext(t.Context(), b.promtool, "test", "rules", file).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), b.promtool, "test", "rules", file).CombinedOutput() //nolint:gosec // found by find
 	require.NoError(t, err, "%s\n%s", out, text)
 }
 
