@@ -28,7 +28,9 @@ func auditBreachesCommand(w world) *cobra.Command {
 		Use: "breaches --from TIME --to TIME", Short: "report which of the rule's times were not kept, and why", Args: cobra.NoArgs,
 		Long: "Judge every notification of a period by the clock: 1.5 s to the first attempt, 10 s and 60 s to the others. Prints those of which a\n" +
 			"time was not kept, each with its cause, and the account of the period: in all and by initiator. --format: text, csv (one line a\n" +
-			"breach), json (one line a notification, the account last). The report is recorded in the history.",
+			"breach), json (one line a notification, the account last). The report is recorded in the history.\n" +
+			"Every entry that a verdict rests on is compared with the sealed log; the account says how many are what was sealed, how many are not\n" +
+			"sealed yet, and which were tampered with. Those have no verdict, and the command exits 1.",
 	}
 	database, period := databaseFlag(c), periodFlags(c)
 	client := c.Flags().String("client", "", "only notifications of this clientId")
@@ -61,17 +63,35 @@ func auditBreachesCommand(w world) *cobra.Command {
 		if *client != "" {
 			filter["clientId"] = *client
 		}
-		return handOver(cmd, w, url, *out, store.Reading{Act: "breaches", Filter: filter}, func(file io.Writer) (int64, error) {
+		var found notice.Integrity
+		err = handOver(cmd, w, url, *out, store.Reading{Act: "breaches", Filter: filter}, func(file io.Writer) (int64, error) {
 			b := breachWriter{file: file, lang: *lang, table: csv.NewWriter(file), lines: json.NewEncoder(file)}
 			write, end := b.formats(*format)
 			report, err := i.ClockReport(cmd.Context(), p, write)
 			if err != nil {
 				return 0, err
 			}
+			found = report.Integrity
 			return b.rows, end(report)
 		})
+		if err != nil {
+			return err
+		}
+		return tellIntegrity(w, found, *lang)
 	}
 	return c
+}
+
+// tellIntegrity says on standard error what of a report is proven, and fails when anything was tampered with: whoever runs
+// it by a timer must see that.
+func tellIntegrity(w world, found notice.Integrity, lang string) error {
+	for _, line := range found.Lines(lang) {
+		fmt.Fprintln(w.stderr, line)
+	}
+	if found.Tampered() {
+		return errFailed
+	}
+	return nil
 }
 
 // periodFlags gives a command the flags --from and --to; an absent one is zero.
@@ -147,7 +167,7 @@ func (b *breachWriter) formats(format string) (write func(*notice.Timing) error,
 		_ = b.table.Write([]string{ // its error stays and is asked for in the end
 			"notificationId", "changeId", "clientId", "kind", "resourceId", "state", "occurredAt", "receivedAt", "decidedAt", "attempt", "interactionId", "startedAt",
 			"sinceEventMicros", "sinceReceiptMicros", "sinceFailureMicros", "fromEvent", "fromReceipt", "fromFailure", "cause",
-			"firstReceivedAt", "refusals", "refusedFor",
+			"firstReceivedAt", "refusals", "refusedFor", "integrity",
 		})
 		return b.csv, func(*notice.ClockReport) error { b.table.Flush(); return b.table.Error() }
 	case "json":
@@ -159,7 +179,13 @@ func (b *breachWriter) formats(format string) (write func(*notice.Timing) error,
 
 func (b *breachWriter) text(t *notice.Timing) error {
 	b.rows++
-	for _, line := range t.Lines(b.lang) {
+	lines := t.Lines(b.lang)
+	if t.Integrity.Tampered() {
+		for _, line := range t.Integrity.Lines(b.lang) {
+			lines = append(lines, "  "+line)
+		}
+	}
+	for _, line := range lines {
 		if _, err := fmt.Fprintln(b.file, line); err != nil {
 			return err
 		}
@@ -179,8 +205,11 @@ func (b *breachWriter) csv(t *notice.Timing) error {
 			t.Notification.String(), t.ChangeID.String(), neutral(string(t.Client)), t.Kind.String(), neutral(t.ResourceID), string(t.State), moment(t.OccurredAt),
 			moment(t.ReceivedAt), moment(t.DecidedAt), strconv.Itoa(n), interaction, started, since[0], since[1], since[2],
 			string(verdicts[0]), string(verdicts[1]), string(verdicts[2]), string(cause),
-			moment(t.FirstAt), strconv.FormatInt(t.Refusals, 10), t.RefusedFor,
+			moment(t.FirstAt), strconv.FormatInt(t.Refusals, 10), t.RefusedFor, integrityOf(t),
 		})
+	}
+	if t.Tampered { // one row, without verdicts that are not known
+		return row(1, [3]string{}, [3]notice.Punctuality{notice.Unknown, notice.Unknown}, notice.DelayTampered)
 	}
 	micros := func(m notice.Micros) string { return strconv.FormatInt(int64(m), 10) }
 	if v := t.First; v.Late() {
@@ -197,6 +226,17 @@ func (b *breachWriter) csv(t *notice.Timing) error {
 		}
 	}
 	return nil
+}
+
+// integrityOf is what of a notification is proven, in one word.
+func integrityOf(t *notice.Timing) string {
+	switch {
+	case t.Tampered || t.Integrity.Tampered():
+		return "tampered"
+	case t.Integrity.Unsealed > 0:
+		return "unsealed"
+	}
+	return "verified"
 }
 
 func moment(m notice.Moment) string {
@@ -218,11 +258,11 @@ func neutral(cell string) string {
 var accountWords = map[string][]string{
 	"pt": {
 		"Período", "iniciadora", "notificações", "no prazo", "atrasadas (evento)", "atrasadas (chegada)", "aguardando", "reenvios manuais", "após o evento", "após a chegada",
-		"tentativas 2 e 3", "no prazo", "atrasadas", "adiantadas", "causas de atraso", "causas de atraso das tentativas 2 e 3", "estados", "silêncios", "total",
+		"tentativas 2 e 3", "no prazo", "atrasadas", "adiantadas", "causas de atraso", "causas de atraso das tentativas 2 e 3", "estados", "silêncios", "total", "sem veredito (adulteradas)",
 	},
 	"en": {
 		"Period", "initiator", "notifications", "on time", "late (event)", "late (arrival)", "waiting", "resent by hand", "after the event", "after arrival",
-		"attempts 2 and 3", "on time", "late", "early", "causes of lateness", "causes of lateness of attempts 2 and 3", "states", "silent", "total",
+		"attempts 2 and 3", "on time", "late", "early", "causes of lateness", "causes of lateness of attempts 2 and 3", "states", "silent", "total", "without a verdict (tampered with)",
 	},
 }
 
@@ -230,6 +270,9 @@ var accountWords = map[string][]string{
 func (b *breachWriter) account(r *notice.ClockReport) error {
 	w := accountWords[b.lang]
 	fmt.Fprintf(b.file, "\n%s: %s … %s\n", w[0], moment(r.From), moment(r.To))
+	for _, line := range r.Integrity.Lines(b.lang) {
+		fmt.Fprintln(b.file, line)
+	}
 	b.tally(w[18], r.Total)
 	for _, client := range slices.Sorted(maps.Keys(r.ByClient)) {
 		b.tally(fmt.Sprintf("%s %q", w[1], client), r.ByClient[client])
@@ -242,6 +285,9 @@ func (b *breachWriter) tally(name string, t *notice.Tally) {
 	w := accountWords[b.lang]
 	cause := func(d notice.Delay) string { return d.Word(b.lang) }
 	fmt.Fprintf(b.file, "\n%s\n  %s %d: %d %s, %d %s, %d %s, %d %s, %d %s\n", name, w[2], t.Notifications, t.OnTime, w[3], t.Late, w[4], t.LateOurs, w[5], t.Waiting, w[6], t.Manual, w[7])
+	if t.Unknown > 0 {
+		fmt.Fprintf(b.file, "  %d %s\n", t.Unknown, w[19])
+	}
 	for n, s := range []*notice.Spread{&t.SinceEvent, &t.SinceReceipt} {
 		fmt.Fprintf(b.file, "  %s: p50 %s, p95 %s, p99 %s, max %s\n", w[8+n], s.Percentile(50).Duration(), s.Percentile(95).Duration(), s.Percentile(99).Duration(), s.Max().Duration())
 	}

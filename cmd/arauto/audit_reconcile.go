@@ -58,12 +58,19 @@ func auditReconcileCommand(w world) *cobra.Command {
 		if err := end(r); err != nil {
 			return err
 		}
+		fmt.Fprintln(w.stderr, notCompared[*lang])
 		if r.Differences > 0 {
 			return errFailed
 		}
 		return nil
 	}
 	return c
+}
+
+// notCompared says what these commands do not do.
+var notCompared = map[string]string{
+	"pt": "nota: os registros não foram comparados com o log selado; arauto audit verify o faz",
+	"en": "note: the entries were not compared with the sealed log; arauto audit verify does that",
 }
 
 // differenceWriter tells differences to a person, or to a program.
@@ -164,6 +171,7 @@ func auditReportCommand(w world) *cobra.Command {
 		for _, line := range gateway.CallSummary(calls) {
 			fmt.Fprintln(w.stderr, line)
 		}
+		fmt.Fprintln(w.stderr, notCompared["en"])
 		return nil
 	}
 	return c

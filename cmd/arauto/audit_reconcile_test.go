@@ -138,7 +138,7 @@ func TestTheReportOfBreachesIsForPeopleSpreadsheetsAndPrograms(t *testing.T) {
 	require.Len(t, rows, 3)
 	require.Equal(t, []string{"'@itp", "pix-payment", "'=p"}, rows[1][2:5])
 	require.Equal(t, []string{"late", "late", "", "standstill"}, rows[1][15:19])
-	require.Equal(t, []string{rows[1][7], "0", ""}, rows[1][19:], "received once")
+	require.Equal(t, []string{rows[1][7], "0", "", "unsealed"}, rows[1][19:], "received once")
 
 	code, out, _ = j.run(append(period, "--format", "json")...)
 	require.Equal(t, done, code)
@@ -151,6 +151,38 @@ func TestTheReportOfBreachesIsForPeopleSpreadsheetsAndPrograms(t *testing.T) {
 	require.Equal(t, 2, last.Report.Total.Late)
 	code, _, _ = j.run("breaches")
 	require.Equal(t, usage, code)
+}
+
+// TestTheReportOfBreachesSaysWhatWasTamperedWith: in each form and language, and by its exit code (found F23).
+func TestTheReportOfBreachesSaysWhatWasTamperedWith(t *testing.T) {
+	p := openProven(t, 0)
+	j := &judged{t: t, url: p.url, owner: p.owner}
+	j.late("itp")
+	p.seal()
+	period := []string{"breaches", "--from", time.Now().Add(-time.Hour).Format(time.RFC3339), "--to", time.Now().Add(time.Hour).Format(time.RFC3339)}
+	code, out, errs := j.run(period...)
+	require.Equal(t, done, code, errs)
+	require.Contains(t, out, "integridade: 3 registros conferem com o log selado (3 até a raiz assinada), 0 ainda não selados, 0 ADULTERADOS")
+	p.asOwner("UPDATE entry SET facts = (facts::jsonb || jsonb_build_object('occurredAt', at + interval '3 seconds'))::json WHERE kind = 'change'")
+	code, out, errs = j.run(period...)
+	require.Equal(t, failed, code)
+	for _, words := range []string{"primeira tentativa: desconhecido; causa: ADULTERADO", "2 registros conferem", "1 ADULTERADOS", "ADULTERADO posição ", "1 sem veredito (adulteradas)"} {
+		require.Contains(t, out, words)
+	}
+	require.Contains(t, errs, "1 ADULTERADOS")
+	code, out, _ = j.run(append(period, "--lang", "en")...)
+	require.Equal(t, failed, code)
+	for _, words := range []string{"first attempt: not known; cause: TAMPERED", "1 TAMPERED WITH", "it is not what was sealed", "0 on time, 0 late (event)"} {
+		require.Contains(t, out, words)
+	}
+	code, out, _ = j.run(append(period, "--format", "csv")...)
+	require.Equal(t, failed, code)
+	require.Contains(t, out, "unknown,unknown,,tampered,")
+	require.Contains(t, out, ",tampered\n")
+	code, out, _ = j.run(append(period, "--format", "json")...)
+	require.Equal(t, failed, code)
+	require.Contains(t, out, `"tampered":true`)
+	require.Contains(t, out, `"failedCount":1`)
 }
 
 func TestTheListOfADaysCallsHasOneLineACall(t *testing.T) {

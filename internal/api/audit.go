@@ -96,9 +96,11 @@ type entryJSON struct {
 	Outcome        *string        `json:"outcome"`
 	Closes         *string        `json:"closes"`
 	CreatedAt      *string        `json:"createdAt"`
-	Facts          jsontext.Value `json:"facts"`           // as stored; a string where that is not JSON as we write it
-	Record         *string        `json:"record,omitzero"` // the proven bytes, in the single reading alone
-	Leaf           *string        `json:"leaf,omitzero"`
+	Facts          jsontext.Value `json:"facts"`             // as stored; a string where that is not JSON as we write it
+	Integrity      string         `json:"integrity"`         // proven, verified, unsealed or tampered
+	Tampered       *string        `json:"tampered,omitzero"` // why it is not what was sealed
+	Record         *string        `json:"record,omitzero"`   // the bytes of the entry as it is stored, in the single reading alone
+	Leaf           *string        `json:"leaf,omitzero"`     // the sealed one
 }
 
 func entryOf(e *audit.Entry, seq *int64) entryJSON {
@@ -121,6 +123,40 @@ func entryOf(e *audit.Entry, seq *int64) entryJSON {
 	return out
 }
 
+// compared says how the entry stands to the log, and counts it.
+func (e *entryJSON) compared(p *audit.Placed, all *notice.Integrity) {
+	switch {
+	case p.Tampered != "":
+		id := notice.ID(p.ID)
+		e.Integrity, e.Tampered = "tampered", &p.Tampered
+		all.Fail(notice.FailedEntry{Seq: p.Seq, EntryID: &id, Reason: p.Tampered})
+	case p.Proven:
+		e.Integrity = "proven"
+		all.Verified++
+		all.Proven++
+	case p.Verified:
+		e.Integrity = "verified"
+		all.Verified++
+	default:
+		e.Integrity = "unsealed"
+		all.Unsealed++
+	}
+}
+
+// met tells the log and the metrics of what a read met that is not what was sealed, and returns it as JSON has it.
+func (in *Internal) met(x *exchange, found notice.Integrity) notice.Integrity {
+	found = found.Listed()
+	if !found.Tampered() {
+		return found
+	}
+	first := &found.Failed[0]
+	x.log.Error("a read met entries that are not what was sealed", "route", x.route, "entries", found.FailedCount, "entryId", first.EntryID, "seq", first.Seq, "reason", first.Reason)
+	if in.cfg.Tampered != nil {
+		in.cfg.Tampered(x.route, found)
+	}
+	return found
+}
+
 func uuidOf(u *audit.UUID) *string {
 	if u == nil {
 		return nil
@@ -132,7 +168,9 @@ func uuidOf(u *audit.UUID) *string {
 type entriesJSON struct {
 	Entries    []entryJSON     `json:"entries"`
 	NextCursor *string         `json:"nextCursor"`
-	Checkpoint *checkpointJSON `json:"checkpoint"` // the newest; null: nothing is sealed yet
+	Checkpoint *checkpointJSON `json:"checkpoint"` // the newest; null: nothing is sealed yet, or it is damaged
+
+	Integrity notice.Integrity `json:"integrity"`
 }
 
 // listEntries searches the whole history, newest first (cases L4, L6).
@@ -163,9 +201,16 @@ func (in *Internal) listEntries(x *exchange) error {
 		return in.widest(ctx, x, err)
 	}
 	out := entriesJSON{Entries: make([]entryJSON, len(page.Entries)), Checkpoint: checkpointOf(page.Head)}
+	out.Integrity = notice.Integrity{Checkpoint: page.Size}
 	for i := range page.Entries {
-		out.Entries[i] = entryOf(&page.Entries[i].Entry, page.Entries[i].Seq)
+		e := &page.Entries[i]
+		out.Entries[i] = entryOf(&e.Entry, e.Seq)
+		out.Entries[i].compared(e, &out.Integrity)
 	}
+	for _, why := range page.Damage {
+		out.Integrity.Fail(notice.FailedEntry{Reason: why})
+	}
+	out.Integrity = in.met(x, out.Integrity)
 	if page.Next != (audit.Mark{}) {
 		sealed := sealPosition(key, parts, notice.Position{At: page.Next.At.Time(), ID: notice.ID(page.Next.ID)})
 		out.NextCursor = &sealed
@@ -305,13 +350,21 @@ func (in *Internal) getEntry(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	found, err := evidence.Compare(x.r.Context(), log, e)
+	if err != nil {
+		return err
+	}
 	out := entryOf(e.Entry, &e.Seq)
 	record, leaf := string(e.Record(nil)), e.Leaf.String()
-	out.Record, out.Leaf = &record, &leaf
+	out.Record, out.Leaf, out.Integrity = &record, &leaf, "proven"
+	if found.Tampered() {
+		out.Integrity, out.Tampered = "tampered", &found.Failed[0].Reason
+	}
 	return in.show(x, notice.LogReading{Act: "entry", Filter: x.asked(), Size: log.Head().Checkpoint.Size, Rows: 1}, struct {
-		Entry      entryJSON       `json:"entry"`
-		Checkpoint *checkpointJSON `json:"checkpoint"`
-	}{out, checkpointOf(log.Head())})
+		Entry      entryJSON        `json:"entry"`
+		Checkpoint *checkpointJSON  `json:"checkpoint"`
+		Integrity  notice.Integrity `json:"integrity"`
+	}{out, checkpointOf(log.Head()), in.met(x, found)})
 }
 
 func (in *Internal) getProof(x *exchange) error {

@@ -146,7 +146,8 @@ func TestAnAuditorSearchesByEachKeyAndThatIsRecorded(t *testing.T) {
 			} else {
 				require.Nil(t, e["seq"], "what is not sealed has no position")
 			}
-			require.Len(t, e, 17)
+			require.Equal(t, map[bool]string{true: "unsealed", false: "proven"}[e["seq"] == nil], e["integrity"])
+			require.Len(t, e, 18)
 		}
 		require.Len(t, have, len(strings.Fields(kinds)), query)
 		for _, k := range strings.Fields(kinds) {

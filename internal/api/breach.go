@@ -54,6 +54,7 @@ func (in *Internal) getTiming(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	t.Integrity = in.met(x, t.Integrity)
 	return in.view(x, 1, t)
 }
 
@@ -99,7 +100,7 @@ func (in *Internal) listBreaches(x *exchange) error {
 		out.Report, err = in.cfg.Clock.ClockReport(ctx, p, keep)
 	} else {
 		err = in.cfg.Clock.Timings(ctx, p, func(t *notice.Timing) error {
-			if len(t.Breaches()) == 0 {
+			if !t.Reported() {
 				return nil
 			}
 			if _ = keep(t); more {
@@ -110,6 +111,15 @@ func (in *Internal) listBreaches(x *exchange) error {
 	}
 	if err != nil && !errors.Is(err, errEnough) {
 		return in.tooLong(ctx, x, err)
+	}
+	if out.Report != nil {
+		out.Report.Integrity = in.met(x, out.Report.Integrity)
+	} else {
+		var found notice.Integrity
+		for i := range out.Breaches {
+			found.Add(out.Breaches[i].Integrity)
+		}
+		in.met(x, found)
 	}
 	if more {
 		last := &out.Breaches[limit-1]

@@ -79,7 +79,9 @@ type InternalConfig struct {
 
 	Unread   func(why string) // told of each request with changes that is refused before it is read; nil: nobody
 	Observer Observer         // nil allowed
-	Log      *slog.Logger     // nil: discarded
+	// Tampered is told of each read that met entries which are not what was sealed; nil: nobody.
+	Tampered func(read string, found notice.Integrity)
+	Log      *slog.Logger // nil: discarded
 
 	Idle        time.Duration // how long a stream may stand still, in either direction (default 60 s)
 	SearchLimit time.Duration // how long one search may take (default 2 s)

@@ -12,6 +12,7 @@ import (
 type notificationsJSON struct {
 	Notifications []notificationJSON `json:"notifications"`
 	NextCursor    *string            `json:"nextCursor"`
+	Integrity     notice.Integrity   `json:"integrity"`
 }
 
 // listNotifications searches, newest first (product, "Reading what happened").
@@ -35,7 +36,7 @@ func (in *Internal) listNotifications(x *exchange) error {
 	if err != nil {
 		return in.tooWide(ctx, x, err)
 	}
-	page := notificationsJSON{Notifications: notificationsOf(records)}
+	page := notificationsJSON{Notifications: notificationsOf(records), Integrity: in.met(x, integrityOf(records))}
 	if !next.At.IsZero() {
 		sealed := sealCursor(key, f, next)
 		page.NextCursor = &sealed
@@ -66,7 +67,10 @@ func (in *Internal) getNotification(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.view(x, 1, notificationOf(&record))
+	return in.view(x, 1, struct {
+		notificationJSON
+		Integrity notice.Integrity `json:"integrity"`
+	}{notificationOf(&record), in.met(x, record.Integrity)})
 }
 
 // id16 is the UUID in the path. What is none names nothing.

@@ -19,6 +19,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/gorilla/mux"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -65,10 +66,17 @@ func (in *Internal) record(x *exchange, r notice.LogReading) error {
 	return nil
 }
 
-// traced records as well that an auditor asked for what is not there (cases N6).
+// traced records as well that an auditor asked for what is not there (cases N6), and tells of damage that kept an answer
+// back.
 func (in *Internal) traced(handle func(*exchange) error) func(*exchange) error {
 	return func(x *exchange) error {
 		err := handle(x)
+		var damage *audit.Fault
+		if errors.As(err, &damage) {
+			found := notice.Integrity{}
+			found.Fail(notice.FailedEntry{Seq: &damage.Seq, Reason: damage.Reason})
+			in.met(x, found)
+		}
 		if err != nil && faultOf(err).status == http.StatusNotFound && x.w.status == 0 {
 			if err := in.record(x, notice.LogReading{Act: "not-found", Filter: x.asked()}); err != nil {
 				return err

@@ -48,7 +48,8 @@ type notificationJSON struct {
 	CancelReason  *string         `json:"cancelReason"`
 	Late          bool            `json:"late"`
 	NextAttemptAt *instant        `json:"nextAttemptAt"`
-	Manual        bool            `json:"manual,omitzero"` // only on a resend (D-4)
+	Manual        bool            `json:"manual,omitzero"`   // only on a resend (D-4)
+	Tampered      bool            `json:"tampered,omitzero"` // an entry it is told by is not what was sealed
 	Attempts      []attemptJSON   `json:"attempts"`
 }
 
@@ -79,12 +80,20 @@ func notificationOf(r *notice.Record) notificationJSON {
 		ID: r.ID, ChangeID: r.ChangeID, ClientID: r.Client, Kind: r.Kind.String(), ResourceID: r.ResourceID, APIVersion: r.APIVersion,
 		Revision: orNull(r.Revision), Status: string(r.Status), EventType: orNull(string(r.Event)), EventAt: instant(r.EventAt),
 		CreatedAt: instant(r.CreatedAt), State: r.State, CancelReason: orNull(r.CancelReason), Late: r.Late,
-		NextAttemptAt: instantOrNull(r.NextAttemptAt), Manual: r.Manual, Attempts: make([]attemptJSON, len(r.Attempts)),
+		NextAttemptAt: instantOrNull(r.NextAttemptAt), Manual: r.Manual, Tampered: r.Tampered, Attempts: make([]attemptJSON, len(r.Attempts)),
 	}
 	for i := range r.Attempts {
 		n.Attempts[i] = attemptOf(&r.Attempts[i])
 	}
 	return n
+}
+
+// integrityOf sums up what the log says of several notifications.
+func integrityOf(records []notice.Record) (out notice.Integrity) {
+	for i := range records {
+		out.Add(records[i].Integrity)
+	}
+	return out
 }
 
 func notificationsOf(records []notice.Record) []notificationJSON {

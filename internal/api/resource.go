@@ -22,6 +22,7 @@ type resourceJSON struct {
 	Document      jsontext.Value     `json:"document"` // null: nothing was ever applied
 	Timeline      []momentJSON       `json:"timeline"` // oldest first
 	Notifications []notificationJSON `json:"notifications"`
+	Integrity     notice.Integrity   `json:"integrity"` // of the timeline and the notifications; the document is not in the log, its hash is
 }
 
 // momentJSON is one thing that happened: an entry of the log, or an attempt. All members are always there.
@@ -37,6 +38,7 @@ type momentJSON struct {
 	Facts          jsontext.Value   `json:"facts"`
 	Attempt        *attemptJSON     `json:"attempt"`
 	Offsets        *offsetsJSON     `json:"offsetsMicros"` // of an attempt that ended, from its hand-over to the sender
+	Tampered       bool             `json:"tampered,omitzero"`
 }
 
 // offsetsJSON are the stages of an attempt in microseconds; 0: not reached, or a kept-alive connection.
@@ -64,6 +66,7 @@ func (in *Internal) getResource(x *exchange) error {
 		Kind: kind.String(), ResourceID: id, ClientID: orNull(string(t.Client)), APIVersion: orNull(t.APIVersion),
 		Revision: orNull(t.Revision), Status: orNull(string(t.Status)), UpdatedAt: instantOrNull(t.UpdatedAt),
 		Document: raw(t.Document), Timeline: momentsOf(&t), Notifications: notificationsOf(t.Notifications),
+		Integrity: in.met(x, t.Integrity),
 	})
 }
 
@@ -74,7 +77,7 @@ func momentsOf(t *notice.Timeline) []momentJSON {
 		e := &t.Events[i]
 		out = append(out, momentJSON{
 			At: instant(e.At), Kind: e.Kind, ID: orNull(e.ID), ClientID: orNull(e.Client), Revision: orNull(e.Revision),
-			ChangeID: orNull(e.ChangeID), NotificationID: orNull(e.Notification), Outcome: orNull(e.Outcome), Facts: raw(e.Facts),
+			ChangeID: orNull(e.ChangeID), NotificationID: orNull(e.Notification), Outcome: orNull(e.Outcome), Facts: raw(e.Facts), Tampered: e.Tampered,
 		})
 	}
 	for i := range t.Notifications {
@@ -83,7 +86,7 @@ func momentsOf(t *notice.Timeline) []momentJSON {
 			a := attemptOf(&n.Attempts[j])
 			m := momentJSON{
 				At: a.StartedAt, Kind: "attempt", ClientID: orNull(n.Client), Revision: orNull(n.Revision), ChangeID: orNull(n.ChangeID),
-				NotificationID: orNull(n.ID), Outcome: a.Outcome, Attempt: &a,
+				NotificationID: orNull(n.ID), Outcome: a.Outcome, Attempt: &a, Tampered: n.Tampered,
 			}
 			if a.EndedAt != nil {
 				m.Offsets = offsetsOf(n.Attempts[j].Offsets)

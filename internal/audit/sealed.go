@@ -16,7 +16,12 @@ type Sealed struct {
 	Entry *Entry  // nil: removed
 	At    Instant // of the entry
 	Leaf  Hash    // as the log has it
+
+	Others int // other rows that claim the same place and time; they are not in the log
 }
+
+// Genuine tells whether the entry is what was sealed: its hash is the leaf. Of a removed entry nobody can tell: true.
+func (s *Sealed) Genuine() bool { return s.Entry == nil || Leaf(s.Record(nil)) == s.Leaf }
 
 // Record appends the record of the entry, without its line feed. There must be an entry.
 func (s *Sealed) Record(b []byte) []byte { return s.Entry.AppendRecord(b, s.Seq) }
@@ -29,10 +34,13 @@ func (s *Sealed) Line(b []byte) []byte {
 	return AppendLine(b, s.Record(nil), s.Leaf)
 }
 
-// Placed is an entry with its position in the log; Seq is nil while it is not sealed.
+// Placed is an entry with its position in the log, compared with what was sealed there.
 type Placed struct {
 	Entry
-	Seq *int64
+	Seq      *int64 // nil: it has no position, since it is not sealed yet or since it was put in (Tampered)
+	Verified bool   // its hash is the leaf of its position
+	Proven   bool   // and that leaf was followed up to the signed root of the page's head
+	Tampered string // why it is not what was sealed; "": it is, or it is not sealed yet
 }
 
 // Mark is a place in a list that is ordered by time and id, newest first; zero: none.
@@ -45,5 +53,7 @@ type Mark struct {
 type Page struct {
 	Entries []Placed
 	Next    Mark       // to continue after; zero at the end
-	Head    SignedHead // the newest checkpoint, of size 0 when nothing is sealed yet
+	Head    SignedHead // the newest checkpoint, of size 0 when nothing is sealed yet, or when it is damaged
+	Size    int64      // of the log the entries were compared with
+	Damage  []string   // what is wrong with the log's own tables, as far as this page met it
 }

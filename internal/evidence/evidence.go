@@ -9,6 +9,7 @@ package evidence
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -51,6 +52,28 @@ func Prove(ctx context.Context, log Log, seq int64) ([]byte, error) {
 		return nil, err
 	}
 	return p.Marshal(), nil
+}
+
+// Compare follows one entry up to the root of the checkpoint and says whether it is what was sealed. Unlike Prove it is no
+// error when it is not: an auditor must see what is stored.
+func Compare(ctx context.Context, log Log, e *audit.Sealed) (notice.Integrity, error) {
+	found := notice.Integrity{Checkpoint: log.Head().Checkpoint.Size}
+	_, err := proven(ctx, log, e)
+	var fault *audit.Fault
+	switch {
+	case errors.As(err, &fault):
+		id := notice.ID(e.Entry.ID)
+		found.Fail(notice.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: fault.Reason})
+	case err != nil:
+		return found, err
+	default:
+		found.Verified, found.Proven = 1, 1
+	}
+	if e.Others > 0 {
+		id := notice.ID(e.Entry.ID)
+		found.Fail(notice.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: fmt.Sprintf("%d other rows claim its place: they were put in", e.Others)})
+	}
+	return found, nil
 }
 
 // proven makes the proof of an entry and verifies it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -119,7 +120,15 @@ func writeCounts(ctx context.Context, log Log, s notice.Search, b *audit.BundleW
 	return start, nil
 }
 
-// writeCSV is for reading in a spreadsheet; it is not verified by anything. A cell that a spreadsheet would take for a
+// genuine refuses an entry that is not what was sealed, in a format that cannot prove itself.
+func genuine(e *audit.Sealed) error {
+	if e.Genuine() {
+		return nil
+	}
+	return &audit.Fault{Seq: e.Seq, Reason: fmt.Sprintf("the entry %s is not what was sealed; export as bundle or jsonl, whose verification shows it", e.Entry.ID)}
+}
+
+// writeCSV is for reading in a spreadsheet; the file proves nothing, so each entry is compared with its leaf first. A cell that a spreadsheet would take for a
 // formula gets an apostrophe in front.
 func writeCSV(ctx context.Context, log Log, s notice.Search, _ string, w io.Writer) (n int64, err error) {
 	table := csv.NewWriter(w)
@@ -131,6 +140,9 @@ func writeCSV(ctx context.Context, log Log, s notice.Search, _ string, w io.Writ
 		return 0, err
 	}
 	err = log.Each(ctx, s, func(e *audit.Sealed) error {
+		if err := genuine(e); err != nil {
+			return err
+		}
 		n++
 		row := []string{strconv.FormatInt(e.Seq, 10)}
 		if e.Entry == nil {

@@ -110,7 +110,7 @@ func (c *cells) fill(s *audit.Sealed) {
 // rowGroup is how many rows a row group has, which is what is held in memory: some 60 MB of usual entries at most.
 const rowGroup = 50_000
 
-// writeParquet is for analysis by columns; like CSV it is not verified by anything. The log's name, the checkpoint and the
+// writeParquet is for analysis by columns; like CSV it proves nothing, so each entry is compared with its leaf first. The log's name, the checkpoint and the
 // filter stand in the file's metadata.
 func writeParquet(ctx context.Context, log Log, s notice.Search, version string, w io.Writer) (n int64, err error) {
 	head := log.Head()
@@ -120,6 +120,9 @@ func writeParquet(ctx context.Context, log Log, s notice.Search, version string,
 		parquet.KeyValueMetadata("arauto.checkpoint", string(head.Note)), parquet.KeyValueMetadata("arauto.filter", filterText(s.Filter())))
 	var c cells
 	err = log.Each(ctx, s, func(e *audit.Sealed) error {
+		if err := genuine(e); err != nil {
+			return err
+		}
 		n++
 		c.fill(e)
 		_, err := file.WriteRows([]parquet.Row{c.row})

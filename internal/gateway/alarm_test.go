@@ -184,6 +184,11 @@ func ringing() []alarm {
 			h.initiator(certs.DefaultAlfa)
 			h.above("arauto_log_strays_total", 0)
 		}},
+		{name: "ArautoTamperedRead", sealed: true, cause: func(h *house) { // a sealed entry is altered, and somebody reads it
+			h.run(h.owner(), "UPDATE entry SET outcome = 'altered' WHERE id = (SELECT id FROM log_position ORDER BY seq LIMIT 1)")
+			require.NoError(h.t, h.core.Call(h.t.Context(), http.MethodGet, "/internal/v1/audit/entries", nil, nil))
+			h.above("arauto_tampered_reads_total", 0)
+		}},
 		{name: "ArautoLogHorizonStuck", cause: func(h *house) {
 			owner := h.owner()
 			h.run(owner, "BEGIN")

@@ -14,6 +14,7 @@ import (
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/receipt"
 	"github.com/arauto/arauto/internal/spool"
@@ -28,7 +29,8 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		Tokens: g.trust.bearer(cfg), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
 		Audited: audited{g.store}, Exports: g.store, Holds: g.store, Readings: g.store, Clock: g.store,
 		Sources: g.sources, Calendar: calendar{g.trust, g.seen}, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
-		Unread: g.receipts.Unread,
+		Unread:   g.receipts.Unread,
+		Tampered: func(string, notice.Integrity) { g.metrics.tampered.Inc() },
 	})
 	var config *tls.Config
 	if g.trust.internal != nil {

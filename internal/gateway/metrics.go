@@ -71,6 +71,7 @@ type metrics struct {
 	shed           *prometheus.CounterVec
 	sources        *followed
 	heldMonths     prometheus.Gauge
+	tampered       prometheus.Counter
 }
 
 func newMetrics(version string) *metrics {
@@ -146,6 +147,7 @@ func newMetrics(version string) *metrics {
 	m.pollCommit = one(histogram("poll_commit_seconds", "One shared commit of poll records.", delays))
 	m.pollsKept = counter("polls_kept_total", "Poll records that took another way than their commit.", "way")
 	m.heldMonths = gauge("history_months_held", "Months of the history that are older than they are kept and stay under a hold.").WithLabelValues()
+	m.tampered = counter("tampered_reads_total", "Reads of the internal API that met entries which are not what was sealed.").WithLabelValues()
 	m.sources = newFollowed(r)
 	m.shed = counter("polls_shed_total", "Status queries refused by a limit.", "limit")
 	gauge("build_info", "Always 1; the label says which version runs.", "version").WithLabelValues(version).Set(1)

@@ -29,6 +29,7 @@ const (
 	TooLate  Punctuality = "late"
 	TooEarly Punctuality = "early"   // a retry before its distance was over; it never happens
 	NotYet   Punctuality = "waiting" // it has not started, and may still be on time
+	Unknown  Punctuality = "unknown" // an entry that the verdict rests on is not what was sealed
 )
 
 // Delay names what took the time of an attempt that was late. It is a closed list.
@@ -51,12 +52,15 @@ const (
 	DelayQuarantine  Delay = "quarantine"  // from a receipt that we put aside to its application
 	DelaySource      Delay = "source-lag"  // from the origin's commit to our reading of it
 	DelayUnknown     Delay = "unknown"     // old on arrival, and it is not known whether it came before and was refused
+
+	DelayTampered Delay = "tampered" // not known: what is stored is not what was sealed; its verdict is Unknown
 )
 
 // Delays lists the causes, in the order in which they can occur.
 func Delays() []Delay {
 	return []Delay{
 		DelayCore, DelayUnknown, DelaySource, DelayUnavailable, DelayQuarantine, DelayTimer, DelayIntake, DelayHeld, DelayRescued, DelaySettling, DelayQueue, DelayStandstill, DelaySending, DelayConnect,
+		DelayTampered,
 	}
 }
 
@@ -127,6 +131,9 @@ type Timing struct {
 	Attempts   []AttemptTiming `json:"attempts"`
 
 	First Start `json:"first"` // on the first attempt, also while it has not started
+
+	Tampered  bool      `json:"tampered"`  // an entry it rests on is not what was sealed: the verdicts are Unknown, and the instants are as stored
+	Integrity Integrity `json:"integrity"` // of the entries it rests on
 }
 
 // Start is the judgement on when a first attempt started.
@@ -195,7 +202,27 @@ func TimingOf(r *Record, quiet []Quiet, now time.Time) Timing {
 		t.Attempts = append(t.Attempts, t.attempt(r, i, quiet))
 	}
 	t.judgeFirst(r, quiet, now)
+	if t.Tampered = r.Tampered; t.Tampered {
+		t.forgetVerdicts()
+	}
+	t.Integrity = r.Integrity.Listed()
 	return t
+}
+
+// forgetVerdicts makes every verdict unknown.
+func (t *Timing) forgetVerdicts() {
+	if t.First.FromEvent != "" {
+		t.First.FromEvent, t.First.FromReceipt, t.First.Cause = Unknown, Unknown, DelayTampered
+	}
+	for i := range t.Attempts {
+		a := &t.Attempts[i]
+		if a.Cause = ""; a.Gap != "" || i == 0 && t.First.FromEvent != "" {
+			a.Cause = DelayTampered
+		}
+		if a.Gap != "" {
+			a.Gap = Unknown
+		}
+	}
 }
 
 // quietMost is how much of the history is looked at for one call of TimingsOf; a longer wait is a standstill or a
@@ -447,7 +474,11 @@ func stoodStill(quiet []Quiet, from, to time.Time) bool {
 	return covered > 0 && covered >= to.Sub(from)/2
 }
 
-// Breaches lists what of the rule's times was not kept, "first", "second" or "third"; none for an operator's resend.
+// Reported tells whether a report on a period lists it: a time was not kept, or nobody knows.
+func (t *Timing) Reported() bool { return t.Tampered || len(t.Breaches()) > 0 }
+
+// Breaches lists what of the rule's times was not kept, "first", "second" or "third"; none for an operator's resend, and
+// none where that is not known.
 func (t *Timing) Breaches() []string {
 	var out []string
 	if t.First.Late() {

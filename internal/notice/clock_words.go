@@ -19,6 +19,7 @@ var clockWords = map[string]map[string]string{
 		string(DelaySettling): "gravação do resultado", string(DelaySending): "processo ocupado",
 		string(DelayUnavailable): "recusada por nós (503) na primeira chegada", string(DelayQuarantine): "retida em nossa quarentena", string(DelaySource): "leitura da fonte atrasada",
 		string(DelayUnknown): "desconhecida: não se sabe se chegou antes e foi recusada", "firstReceived": "primeira chegada, não aceita",
+		"notKnown": "desconhecido", string(DelayTampered): "ADULTERADO: o que está armazenado não é o que foi selado",
 	},
 	"en": {
 		"notification": "notification", "event": "event", "received": "received", "decided": "decided", "due": "due", "attempt": "attempt", "claimed": "recorded",
@@ -32,6 +33,7 @@ var clockWords = map[string]map[string]string{
 		string(DelaySettling): "storing the outcome", string(DelaySending): "process busy",
 		string(DelayUnavailable): "refused by us (503) when it first came", string(DelayQuarantine): "held in our quarantine", string(DelaySource): "the source was read late",
 		string(DelayUnknown): "unknown: it may have come before and been refused", "firstReceived": "first receipt, not accepted",
+		"notKnown": "not known", string(DelayTampered): "TAMPERED: what is stored is not what was sealed",
 	},
 }
 
@@ -127,6 +129,9 @@ func (t *Timing) Lines(lang string) []string {
 
 // verdicts are one line for the first attempt and one for each retry.
 func (t *Timing) verdicts(w map[string]string) []string {
+	if t.Tampered {
+		return []string{w["first"] + ": " + w["notKnown"] + because(w, DelayTampered)}
+	}
 	if t.Manual {
 		return []string{w["manual"]}
 	}

@@ -19,6 +19,9 @@ type Record struct {
 	NextAttemptAt time.Time
 	Arrival       Arrival
 	Attempts      []AttemptRecord // started ones only, by number
+
+	Integrity Integrity // of the entries it is told by
+	Tampered  bool      // one of the entries it rests on is not what was sealed: no verdict on it is known
 }
 
 // AttemptRecord is an attempt as it is read. While it is in flight EndedAt is zero and Outcome empty.
@@ -78,6 +81,7 @@ type Event struct {
 	ChangeID     ID
 	Outcome      string
 	Facts        json.RawMessage
+	Tampered     bool // it is not what was sealed
 }
 
 // Timeline is everything that is known about one resource, oldest first.
@@ -92,4 +96,5 @@ type Timeline struct {
 	Document      json.RawMessage
 	Events        []Event
 	Notifications []Record
+	Integrity     Integrity // of all entries in it
 }

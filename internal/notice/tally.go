@@ -21,6 +21,8 @@ type ClockReport struct {
 	Total    *Tally              `json:"total"`
 	ByClient map[ClientID]*Tally `json:"byClient"`
 	Silent   map[string]int64    `json:"silent"` // changes that were not told, by reason
+
+	Integrity Integrity `json:"integrity"` // of the entries that the notifications rest on; those of silent changes are not compared
 }
 
 // Tally adds up the clock proofs of a period. Its size does not grow with their number.
@@ -33,6 +35,7 @@ type Tally struct {
 	Late         int64           `json:"late"`         // first attempts later than that, or overdue and not started
 	LateOurs     int64           `json:"lateOurs"`     // those later than 1.5 s from the change's first receipt, whatever we answered then
 	Waiting      int64           `json:"waiting"`      // not started, and still in time
+	Unknown      int64           `json:"unknown"`      // an entry they rest on is not what was sealed: counted neither on time nor late
 	LateBy       map[Delay]int64 `json:"lateBy"`       // by cause, of either kind of late
 	SinceEvent   Spread          `json:"sinceEvent"`   // how soon first attempts started
 	SinceReceipt Spread          `json:"sinceReceipt"` // the same from the change's first receipt
@@ -55,6 +58,10 @@ func (t *Tally) Add(p *Timing) {
 	t.States[p.State]++
 	if p.Manual {
 		t.Manual++
+		return
+	}
+	if p.Tampered {
+		t.Unknown++
 		return
 	}
 	switch p.First.FromEvent {

@@ -63,7 +63,8 @@ func (i *Inspector) ClockReport(ctx context.Context, p notice.Period, breach fun
 			out.ByClient[t.Client] = notice.NewTally()
 		}
 		out.ByClient[t.Client].Add(t)
-		if len(t.Breaches()) == 0 {
+		out.Integrity.Add(t.Integrity)
+		if !t.Reported() {
 			return nil
 		}
 		return breach(t)
@@ -71,6 +72,7 @@ func (i *Inspector) ClockReport(ctx context.Context, p notice.Period, breach fun
 	if err != nil {
 		return nil, err
 	}
+	out.Integrity = out.Integrity.Listed()
 	out.Silent, err = i.silent(ctx, p)
 	return out, err
 }
@@ -78,13 +80,18 @@ func (i *Inspector) ClockReport(ctx context.Context, p notice.Period, breach fun
 // timingPage is how many notifications are judged at a time.
 const timingPage = 1000
 
-const timingAnnounced = `
-SELECT a.notification_id::text, a.id::text, a.change_id::text, a.kind, a.at, a.client_id, a.resource_kind, a.resource_id, a.revision, a.facts::text
+const timingAnnounced = "SELECT " + factColumnsSQL + `
 FROM entry a WHERE a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend') AND a.at < $2 AND `
 
-const timingAttempts = `
-SELECT e.notification_id::text, e.id::text, e.kind, e.at, e.interaction_id::text, e.number, e.outcome, e.closes, e.facts::text
-FROM entry e WHERE e.notification_id = ANY($1::uuid[]) AND e.at >= $2 AND e.kind IN ('attempt', 'result', 'cancelled') ORDER BY e.number, e.kind, e.at`
+const timingAttempts = "SELECT " + factColumnsSQL + `
+FROM entry a WHERE a.notification_id = ANY($1::uuid[]) AND a.at >= $2 AND a.kind IN ('attempt', 'result', 'cancelled') ORDER BY a.number, a.kind, a.at`
+
+// scanFact reads a row of factColumnsSQL.
+func scanFact(row pgx.CollectableRow) (r factRow, err error) {
+	err = row.Scan(&r.NotificationID, &r.ID, &r.ChangeID, &r.Kind, &r.At, &r.XID, &r.CreatedAt, &r.ClientID, &r.ResourceKind, &r.ResourceID, &r.Revision,
+		&r.InteractionID, &r.Number, &r.Outcome, &r.Closes, &r.Facts)
+	return r, err
+}
 
 // Timings hands over the clock proof of each notification of a period, in the order of their decisions. An error of
 // each ends it and is returned.
@@ -108,11 +115,14 @@ func (i *Inspector) Timings(ctx context.Context, p notice.Period, each func(*not
 				return err
 			}
 		}
-		if len(records) < timingPage {
+		if len(rows) < timingPage {
 			return nil
 		}
-		last := &records[len(records)-1]
-		p.After = notice.Position{At: last.CreatedAt, ID: last.ID}
+		last, err := rows[len(rows)-1].fact()
+		if err != nil {
+			return err
+		}
+		p.After = notice.Position{At: last.At.UTC(), ID: last.Notification}
 	}
 }
 
@@ -134,10 +144,7 @@ func (i *Inspector) announced(ctx context.Context, p notice.Period) ([]factRow, 
 	if err != nil {
 		return nil, now, err
 	}
-	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r factRow, err error) {
-		err = row.Scan(&r.NotificationID, &r.ID, &r.ChangeID, &r.Kind, &r.At, &r.ClientID, &r.ResourceKind, &r.ResourceID, &r.Revision, &r.Facts)
-		return r, err
-	})
+	out, err := pgx.CollectRows(rows, scanFact)
 	return out, now, err
 }
 
@@ -145,10 +152,6 @@ func (i *Inspector) announced(ctx context.Context, p notice.Period) ([]factRow, 
 func (i *Inspector) records(ctx context.Context, rows []factRow) ([]notice.Record, error) {
 	if len(rows) == 0 {
 		return nil, nil
-	}
-	out, index, err := begun(rows)
-	if err != nil {
-		return nil, err
 	}
 	ids := make([]string, len(rows))
 	for n := range rows {
@@ -158,25 +161,19 @@ func (i *Inspector) records(ctx context.Context, rows []factRow) ([]notice.Recor
 	if err != nil {
 		return nil, err
 	}
-	defer found.Close()
-	for found.Next() {
-		var a factRow
-		if err := found.Scan(&a.NotificationID, &a.ID, &a.Kind, &a.At, &a.InteractionID, &a.Number, &a.Outcome, &a.Closes, &a.Facts); err != nil {
-			return nil, err
-		}
-		if err := tell(index, &a); err != nil {
-			return nil, err
-		}
+	followed, err := pgx.CollectRows(found, scanFact)
+	if err != nil {
+		return nil, err
+	}
+	out, _, err := told(ctx, i.db, rows, followed)
+	if err != nil {
+		return nil, err
 	}
 	for n := range out {
 		if out[n].State == "" {
 			out[n].State = notice.Pending // or cancelled a moment ago: no entry says so yet
 		}
 	}
-	if err := found.Err(); err != nil {
-		return nil, err
-	}
-	found.Close() // the connection is needed
 	return out, joinReceipts(ctx, i.db, out)
 }
 

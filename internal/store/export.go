@@ -18,8 +18,9 @@ import (
 // finds the same, but for months that are removed when their time is over.
 type Exporter struct {
 	audit.SignedHead
-	q     querier
-	close func(context.Context)
+	q      querier
+	close  func(context.Context)
+	strays []audit.Fault
 
 	// Progress, when set, is told how many positions were looked at so far.
 	Progress func(positions int64)
@@ -199,8 +200,11 @@ func merge(positions []position, entries []audit.Entry, whole bool, wanted func(
 		for len(entries) > 0 && placed(&entries[0]).compare(p.at) < 0 {
 			entries = entries[1:]
 		}
-		if len(entries) > 0 && placed(&entries[0]) == p.at {
-			out.Entry, entries = &entries[0], entries[1:]
+		for len(entries) > 0 && placed(&entries[0]) == p.at {
+			if out.Entry == nil || !out.Genuine() { // of several rows in one place, the one that was sealed
+				out.Entry = &entries[0]
+			}
+			entries = entries[1:]
 		}
 		if !whole && (out.Entry == nil || !wanted(out.Entry)) {
 			continue
@@ -233,19 +237,59 @@ func (x *Exporter) pick(ctx context.Context, s notice.Search, clients []string, 
 	if err != nil {
 		return unavailable("find positions", err)
 	}
-	for i := range entries {
-		p := positions[i]
-		if p == nil {
-			continue // younger than the checkpoint, or tampered with, which verify tells
-		}
-		if err := each(&audit.Sealed{Seq: p.seq, Entry: &entries[i], At: entries[i].At, Leaf: p.leaf}); err != nil {
+	found, err := x.sealed(ctx, entries, positions)
+	if err != nil {
+		return unavailable("find positions", err)
+	}
+	for i := range found {
+		if err := each(&found[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// At reads the entry at one position. ErrNotFound when the log is shorter or the entry was removed.
+// sealed pairs entries, in the order of sealing, with their positions. Younger ones than the checkpoint are left out. Rows
+// that were put in are left out and kept as strays: those without a position, and all but one that claim the same place.
+func (x *Exporter) sealed(ctx context.Context, entries []audit.Entry, positions []*position) ([]audit.Sealed, error) {
+	var out []audit.Sealed
+	var unplaced []audit.Entry
+	for i := range entries {
+		p := positions[i]
+		if p == nil {
+			unplaced = append(unplaced, entries[i])
+			continue
+		}
+		s := audit.Sealed{Seq: p.seq, Entry: &entries[i], At: entries[i].At, Leaf: p.leaf}
+		if n := len(out); n > 0 && out[n-1].Seq == s.Seq {
+			x.strays = append(x.strays, audit.Fault{Seq: s.Seq, Reason: fmt.Sprintf("a second entry %s stands in its place: it was put in", s.Entry.ID)})
+			if !out[n-1].Genuine() {
+				out[n-1] = s
+			}
+			continue
+		}
+		out = append(out, s)
+	}
+	if len(unplaced) == 0 {
+		return out, nil
+	}
+	last, err := x.placeOf(ctx, x.Checkpoint.Size-1)
+	if err != nil {
+		return nil, err
+	}
+	for i := range unplaced {
+		if placed(&unplaced[i]).compare(last) <= 0 {
+			x.strays = append(x.strays, audit.Fault{Seq: x.Checkpoint.Size - 1, Reason: fmt.Sprintf("the entry %s stands in front of it and is not in the log: it was put in or altered", unplaced[i].ID)})
+		}
+	}
+	return out, nil
+}
+
+// Strays are entries that searches by an id met and that are not in the log, although they stand before its end.
+func (x *Exporter) Strays() []audit.Fault { return x.strays }
+
+// At reads the entry at one position; it does not compare it. ErrNotFound when the log is shorter or the entry may have
+// been removed when its time was over; an *audit.Fault when it is missing before that.
 func (x *Exporter) At(ctx context.Context, seq int64) (*audit.Sealed, error) {
 	if seq < 0 || seq >= x.Checkpoint.Size {
 		return nil, ErrNotFound
@@ -266,10 +310,24 @@ func (x *Exporter) At(ctx context.Context, seq int64) (*audit.Sealed, error) {
 	if err != nil {
 		return nil, unavailable("read an entry", err)
 	}
-	if len(entries) != 1 {
-		return nil, ErrNotFound
+	if len(entries) == 0 {
+		return nil, absentAt(&p)
 	}
-	return &audit.Sealed{Seq: seq, Entry: &entries[0], At: p.time, Leaf: p.leaf}, nil
+	out := &audit.Sealed{Seq: seq, At: p.time, Leaf: p.leaf, Others: len(entries) - 1}
+	for i := range entries { // of several rows in one place, the one that was sealed
+		if out.Entry == nil || !out.Genuine() {
+			out.Entry = &entries[i]
+		}
+	}
+	return out, nil
+}
+
+// absentAt judges a position without an entry. What is older than everything must be kept may have been removed.
+func absentAt(p *position) error {
+	if p.time.Time().After(time.Now().AddDate(-5, 0, 0)) {
+		return &audit.Fault{Seq: p.seq, Reason: fmt.Sprintf("the entry %s is missing, or its time was altered", p.at.id)}
+	}
+	return ErrNotFound
 }
 
 // Prove makes the proof that an entry is in the log as of the checkpoint.
@@ -309,19 +367,30 @@ func (x *Exporter) Quiet(ctx context.Context, from, to time.Time) ([]notice.Quie
 
 // Unheard lists the entries in the log, between two instants, that name periods of which receipts are unknown.
 func (x *Exporter) Unheard(ctx context.Context, from, to time.Time) ([]notice.Fact, error) {
-	rows, err := x.q.Query(ctx, unheardSQL+" AND EXISTS (SELECT FROM log_position p WHERE p.xid = e.xid AND p.id = e.id AND p.at = e.at AND p.seq < $3)", from, to, x.Checkpoint.Size)
+	rows, err := x.q.Query(ctx, entrySelect+"e WHERE "+unheardWhere, from, to)
 	if err != nil {
 		return nil, unavailable("read periods without receipts", err)
 	}
-	facts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (f notice.Fact, err error) {
-		var r factRow
-		if err = row.Scan(&r.ID, &r.Kind, &r.At, &r.Facts); err != nil {
-			return f, err
-		}
-		return r.fact()
-	})
+	entries, err := scanEntries(rows)
 	if err != nil {
 		return nil, unavailable("read periods without receipts", err)
+	}
+	slices.SortFunc(entries, func(a, b audit.Entry) int { return placed(&a).compare(placed(&b)) })
+	positions, err := findPositions(ctx, x.q, entries, x.Checkpoint.Size)
+	if err != nil {
+		return nil, unavailable("find positions", err)
+	}
+	found, err := x.sealed(ctx, entries, positions)
+	if err != nil {
+		return nil, unavailable("find positions", err)
+	}
+	facts := make([]notice.Fact, len(found))
+	for i := range found {
+		e := found[i].Entry
+		if !found[i].Genuine() {
+			return nil, &audit.Fault{Seq: found[i].Seq, Reason: fmt.Sprintf("the entry %s is not what was sealed", e.ID)}
+		}
+		facts[i] = notice.Fact{ID: notice.ID(e.ID), Kind: e.Kind, At: e.At.Time(), Facts: []byte(e.Facts)}
 	}
 	return facts, nil
 }

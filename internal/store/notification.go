@@ -2,11 +2,11 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
 	"gorm.io/gorm"
 
 	"github.com/arauto/arauto/internal/audit"
@@ -14,13 +14,16 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// factRow is an entry that made a notification, tells of an attempt of it, or ended it.
+// factRow is an entry that made a notification, tells of an attempt of it, or ended it: all its columns, since it is held
+// against its leaf.
 type factRow struct {
 	NotificationID string
 	ID             string
 	ChangeID       *string
 	Kind           string
 	At             time.Time
+	XID            int64 `gorm:"column:xid"`
+	CreatedAt      pgtype.Timestamptz
 	ClientID       *string
 	ResourceKind   *int16
 	ResourceID     *string
@@ -62,7 +65,9 @@ type waitingRow struct {
 	Stale     bool // its registration has ended: it reads as cancelled at once
 }
 
-const announcedColumnsSQL = "a.notification_id, a.id, a.change_id, a.kind, a.at, a.client_id, a.resource_kind, a.resource_id, a.revision, a.facts"
+// factColumnsSQL are the columns of a factRow, of the entry that is called a.
+const factColumnsSQL = "coalesce(a.notification_id::text, '') AS notification_id, a.id::text, a.change_id::text, a.kind, a.at, a.xid, a.created_at, a.client_id, a.resource_kind, a.resource_id, a.revision, " +
+	"a.interaction_id::text, a.number, a.outcome, a.closes, a.facts::text"
 
 // queueRows reads the queue with whether the registration a row was made under still lasts.
 const queueRows = "SELECT q.id, q.created_at, q.due_at, q.token IS NOT NULL AS in_flight, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS stale " +
@@ -101,7 +106,7 @@ func (s *Store) Notifications(ctx context.Context, f notice.Filter) ([]notice.Re
 // Notification reads one; ErrNotFound when there is none.
 func (s *Store) Notification(ctx context.Context, id notice.ID) (notice.Record, error) {
 	var rows []factRow
-	err := s.orm.WithContext(ctx).Raw("SELECT "+announcedColumnsSQL+" FROM entry a WHERE a.notification_id = ? AND a.kind IN ('change', 'decision', 'resend')",
+	err := s.orm.WithContext(ctx).Raw("SELECT "+factColumnsSQL+" FROM entry a WHERE a.notification_id = ? AND a.kind IN ('change', 'decision', 'resend')",
 		id.String()).Scan(&rows).Error
 	if err != nil {
 		return notice.Record{}, unavailable("read the notification", err)
@@ -126,7 +131,7 @@ func (s *Store) announced(ctx context.Context, f notice.Filter) ([]factRow, erro
 	case notice.Cancelled:
 		return s.announcedBy(ctx, f, s.closed(ctx, f), s.alive(ctx, f, true))
 	}
-	q := s.orm.WithContext(ctx).Table("entry AS a").Select(announcedColumnsSQL).
+	q := s.orm.WithContext(ctx).Table("entry AS a").Select(factColumnsSQL).
 		Where("a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend')")
 	if !f.Interaction.IsZero() {
 		q = q.Where("a.notification_id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = ?)", f.Interaction.String())
@@ -219,7 +224,7 @@ func (s *Store) announcedBy(ctx context.Context, f notice.Filter, finders ...*go
 		ids[i], order[p.ID] = p.ID, i
 	}
 	var rows []factRow
-	err := s.orm.WithContext(ctx).Raw("SELECT "+announcedColumnsSQL+" FROM entry a WHERE a.notification_id IN ? AND a.kind IN ('change', 'decision', 'resend')",
+	err := s.orm.WithContext(ctx).Raw("SELECT "+factColumnsSQL+" FROM entry a WHERE a.notification_id IN ? AND a.kind IN ('change', 'decision', 'resend')",
 		ids).Scan(&rows).Error
 	slices.SortFunc(rows, func(a, b factRow) int { return order[a.NotificationID] - order[b.NotificationID] })
 	return rows, err
@@ -258,22 +263,20 @@ func (s *Store) assemble(ctx context.Context, rows []factRow) ([]notice.Record, 
 	if err := s.orm.WithContext(ctx).Raw(queueRows+"WHERE q.id IN ?", ids).Scan(&waits).Error; err != nil {
 		return nil, err
 	}
-	err := s.orm.WithContext(ctx).Raw(`SELECT e.notification_id, e.id, e.kind, e.at, e.interaction_id, e.number, e.outcome, e.closes, e.facts FROM entry e
-WHERE e.notification_id IN ? AND e.at >= ? AND e.kind IN ('attempt', 'result', 'cancelled') ORDER BY e.number, e.kind, e.at`, ids, since.Add(-clockBack)).Scan(&attempts).Error
+	err := s.orm.WithContext(ctx).Raw("SELECT "+factColumnsSQL+` FROM entry a
+WHERE a.notification_id IN ? AND a.at >= ? AND a.kind IN ('attempt', 'result', 'cancelled') ORDER BY a.number, a.kind, a.at`, ids, since.Add(-clockBack)).Scan(&attempts).Error
 	if err != nil {
 		return nil, err
 	}
-	out, index, err := begun(rows)
+	out, index, err := told(ctx, s.query, rows, attempts)
 	if err != nil {
 		return nil, err
-	}
-	for i := range attempts {
-		if err := tell(index, &attempts[i]); err != nil {
-			return nil, err
-		}
 	}
 	for _, w := range waits {
 		r := index[w.ID]
+		if r == nil {
+			continue
+		}
 		switch {
 		case r.State != "": // closed meanwhile
 		case w.Stale && !w.InFlight:
@@ -291,32 +294,6 @@ WHERE e.notification_id IN ? AND e.at >= ? AND e.kind IN ('attempt', 'result', '
 		}
 	}
 	return out, nil
-}
-
-// begun begins the story of each notification with the entry that made it.
-func begun(rows []factRow) ([]notice.Record, map[string]*notice.Record, error) {
-	out := make([]notice.Record, len(rows))
-	index := make(map[string]*notice.Record, len(rows))
-	for i := range rows {
-		f, err := rows[i].fact()
-		if err == nil {
-			out[i], err = notice.RecordOf(&f)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		index[rows[i].NotificationID] = &out[i]
-	}
-	return out, index, nil
-}
-
-// tell continues the story of the notification that an entry is about.
-func tell(index map[string]*notice.Record, row *factRow) error {
-	f, err := row.fact()
-	if err != nil {
-		return err
-	}
-	return index[row.NotificationID].Add(&f)
 }
 
 // Bounds of one timeline: of changes and decisions the oldest are kept, since they explain the rest; of polls, which may
@@ -341,13 +318,12 @@ func (s *Store) Timeline(ctx context.Context, key notice.Key) (notice.Timeline, 
 	if err != nil {
 		return t, unavailable("read the resource", err)
 	}
-	var rows []eventRow
-	err = db.Raw(`SELECT * FROM (
-  (SELECT id, at, kind, client_id, revision, notification_id, change_id, outcome, facts FROM entry
-   WHERE resource_id = @id AND resource_kind = @kind AND number IS NULL AND kind <> 'poll' ORDER BY at, id LIMIT @most)
+	var rows []factRow
+	err = db.Raw("SELECT * FROM ((SELECT "+factColumnsSQL+` FROM entry a
+   WHERE a.resource_id = @id AND a.resource_kind = @kind AND a.number IS NULL AND a.kind <> 'poll' ORDER BY a.at, a.id LIMIT @most)
   UNION ALL
-  (SELECT id, at, kind, client_id, revision, notification_id, change_id, outcome, facts FROM entry
-   WHERE resource_id = @id AND resource_kind = @kind AND number IS NULL AND kind = 'poll' ORDER BY at DESC, id DESC LIMIT @polls)
+  (SELECT `+factColumnsSQL+` FROM entry a
+   WHERE a.resource_id = @id AND a.resource_kind = @kind AND a.number IS NULL AND a.kind = 'poll' ORDER BY a.at DESC, a.id DESC LIMIT @polls)
 ) e ORDER BY at, id`, map[string]any{"id": key.ID, "kind": int16(key.Kind), "most": timelineMax, "polls": timelinePollsMax}).Scan(&rows).Error
 	if err != nil {
 		return t, unavailable("read the resource's history", err)
@@ -360,46 +336,16 @@ func (s *Store) Timeline(ctx context.Context, key notice.Key) (notice.Timeline, 
 		t.Client, t.APIVersion, t.Status, t.Revision = notice.ClientID(c.ClientID), c.APIVersion, ofb.Status(c.Status), c.Revision
 		t.UpdatedAt, t.Document = c.UpdatedAt.UTC(), c.Document
 	}
-	for _, r := range rows {
-		t.Events = append(t.Events, r.event())
+	if err := s.happened(ctx, &t, rows); err != nil {
+		return t, unavailable("compare the resource's history with the log", err)
 	}
 	t.Notifications, _, err = s.Notifications(ctx, notice.Filter{Kind: key.Kind, ResourceID: key.ID, Limit: 1000})
 	slices.Reverse(t.Notifications)
+	for i := range t.Notifications {
+		t.Integrity.Add(t.Notifications[i].Integrity)
+	}
+	t.Integrity = t.Integrity.Listed()
 	return t, err
-}
-
-// eventRow is an entry of a timeline.
-type eventRow struct {
-	ID             string
-	At             time.Time
-	Kind           string
-	ClientID       *string
-	Revision       *int64
-	NotificationID *string
-	ChangeID       *string
-	Outcome        *string
-	Facts          string
-}
-
-func (r eventRow) event() notice.Event {
-	e := notice.Event{At: r.At.UTC(), Kind: r.Kind, Facts: json.RawMessage(r.Facts)}
-	e.ID, _ = notice.ParseID(r.ID)
-	if r.ClientID != nil {
-		e.Client = notice.ClientID(*r.ClientID)
-	}
-	if r.Revision != nil {
-		e.Revision = *r.Revision
-	}
-	if r.NotificationID != nil {
-		e.Notification, _ = notice.ParseID(*r.NotificationID)
-	}
-	if r.ChangeID != nil {
-		e.ChangeID, _ = notice.ParseID(*r.ChangeID)
-	}
-	if r.Outcome != nil {
-		e.Outcome = *r.Outcome
-	}
-	return e
 }
 
 // refusal is an act that what is stored forbids.

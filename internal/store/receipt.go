@@ -83,15 +83,15 @@ const lateTraces = 31 * 24 * time.Hour
 // earlyTraces bounds how long before its acceptance a change may have come first.
 const earlyTraces = 366 * 24 * time.Hour
 
-// unheardSQL reads the periods of which receipts are unknown; the index entry_rare finds them.
-const unheardSQL = `
-SELECT e.id::text, e.kind, e.at, e.facts::text FROM entry e WHERE e.kind = 'receipts-unknown' AND e.at >= $1 AND e.at < $2`
+// unheardWhere selects the periods of which receipts are unknown; the index entry_rare finds them.
+const unheardWhere = "e.kind = 'receipts-unknown' AND e.at >= $1 AND e.at < $2"
+
+const unheardSQL = "SELECT " + factColumnsSQL + " FROM (SELECT * FROM entry e WHERE " + unheardWhere + ") a"
 
 // tracesSQL reads the traces of some resources; the index entry_resource finds them.
-const tracesSQL = `
-SELECT e.id::text, e.kind, e.at, e.client_id, e.resource_kind, e.resource_id, e.revision, e.facts::text
+const tracesSQL = "SELECT " + factColumnsSQL + `
 FROM unnest($1::text[]) AS k(id)
-CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.resource_id = k.id AND e.number IS NULL AND e.kind IN ('refused', 'quarantined') AND e.at >= $2 AND e.at < $3) e`
+CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.resource_id = k.id AND e.number IS NULL AND e.kind IN ('refused', 'quarantined') AND e.at >= $2 AND e.at < $3) a`
 
 // joinReceipts adds to notifications the earlier receipts of their changes, so that the rule's clock runs from the first.
 // It costs two looks at an index unless something was refused or quarantined around that time.
@@ -124,28 +124,19 @@ func joinReceipts(ctx context.Context, db querier, records []notice.Record) erro
 	if err != nil {
 		return err
 	}
-	var receipts notice.Receipts
+	var traces []factRow
 	if there {
-		rows, err := db.Query(ctx, tracesSQL, ids, from, to)
-		if err != nil {
-			return err
-		}
-		err = addReceipts(&receipts, rows, func(r *factRow) []any {
-			return []any{&r.ID, &r.Kind, &r.At, &r.ClientID, &r.ResourceKind, &r.ResourceID, &r.Revision, &r.Facts}
-		})
-		if err != nil {
+		if traces, err = readFacts(ctx, db, tracesSQL, ids, from, to); err != nil {
 			return err
 		}
 	}
-	rows, err := db.Query(ctx, unheardSQL, from, to)
+	unheard, err := readFacts(ctx, db, unheardSQL, from, to)
 	if err != nil {
 		return err
 	}
-	if err := addReceipts(&receipts, rows, func(r *factRow) []any { return []any{&r.ID, &r.Kind, &r.At, &r.Facts} }); err != nil {
+	receipts, err := compareReceipts(ctx, db, append(traces, unheard...), records)
+	if err != nil || receipts.Empty() {
 		return err
-	}
-	if receipts.Empty() {
-		return nil
 	}
 	for i := range records {
 		receipts.Join(&records[i])
@@ -153,22 +144,50 @@ func joinReceipts(ctx context.Context, db querier, records []notice.Record) erro
 	return nil
 }
 
-func addReceipts(to *notice.Receipts, rows pgx.Rows, columns func(*factRow) []any) error {
-	defer rows.Close()
-	for rows.Next() {
-		var r factRow
-		if err := rows.Scan(columns(&r)...); err != nil {
-			return err
-		}
-		f, err := r.fact()
-		if err == nil {
-			err = to.Add(&f)
-		}
+func readFacts(ctx context.Context, db querier, sql string, args ...any) ([]factRow, error) {
+	rows, err := db.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanFact)
+}
+
+// compareReceipts gathers traces, each held against its leaf. One that is not what was sealed counts for nothing, and marks
+// the notifications of its resource as tampered with.
+func compareReceipts(ctx context.Context, db querier, rows []factRow, records []notice.Record) (*notice.Receipts, error) {
+	receipts := &notice.Receipts{}
+	entries, err := entriesOf(rows)
+	if err != nil {
+		return nil, err
+	}
+	c, err := compareNow(ctx, db, entries, tilesOfPage)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		f, err := rows[i].fact()
 		if err != nil {
-			return err
+			return nil, err
+		}
+		said := false
+		for n := range records {
+			if r := &records[n]; f.ResourceID != "" && r.ResourceID == f.ResourceID && r.Kind == f.ResourceKind {
+				r.Integrity.Add(c.account(entries, i))
+				r.Tampered = r.Tampered || c.states[i].failed != "" && !c.states[i].extra
+				said = true
+			}
+		}
+		if !said {
+			records[0].Integrity.Add(c.account(entries, i))
+		}
+		if c.states[i].failed != "" {
+			continue
+		}
+		if err := receipts.Add(&f); err != nil {
+			return nil, err
 		}
 	}
-	return rows.Err()
+	return receipts, nil
 }
 
 func laterOf(a, b time.Time) time.Time {

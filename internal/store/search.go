@@ -36,7 +36,7 @@ func (t tooWide) Unwrap() error { return t.error }
 
 // Search lists what s selects of the whole history, what is not sealed yet included, newest first: at most limit entries
 // after the given position. It returns the position to continue after, zero at the end, and the newest checkpoint, of size
-// 0 when there is none. Without an id (notice.Search.Narrow) one call looks back 31 days at most: it may find fewer than
+// 0 when there is none. Each entry is compared with its leaf; what is not what was sealed is listed and marked. Without an id (notice.Search.Narrow) one call looks back 31 days at most: it may find fewer than
 // limit and still return a position to go on from.
 //
 // All is read in one snapshot, within the time the context leaves; an error that knows TooWide() bool means that it did
@@ -66,6 +66,7 @@ type walk struct {
 
 	clients []string
 	now     time.Time
+	end     *logEnd
 	page    audit.Page
 }
 
@@ -86,9 +87,10 @@ func (w *walk) run(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if w.page.Head, err = readHead(ctx, w.tx, 0); err != nil && err != ErrNoCheckpoint { //nolint:errorlint // as it is returned
+	if w.end, err = readEnd(ctx, w.tx); err != nil {
 		return err
 	}
+	w.page.Head = w.end.SignedHead
 	if w.clients, err = clientsOf(ctx, w.tx, w.search, 0); err != nil {
 		return err
 	}
@@ -183,26 +185,17 @@ func (w *walk) find(ctx context.Context, from, to time.Time) ([]audit.Entry, err
 	return scanEntries(rows)
 }
 
-// place gives entries their positions.
+// place compares the entries with the log, which gives them their positions.
 func (w *walk) place(ctx context.Context, entries []audit.Entry) error {
-	ordered := slices.Clone(entries)
-	slices.SortFunc(ordered, func(a, b audit.Entry) int { return placed(&a).compare(placed(&b)) })
-	positions, err := findPositions(ctx, w.tx, ordered, w.page.Head.Checkpoint.Size)
+	c, err := compareWithLog(ctx, w.tx, w.end, entries, tilesOfPage)
 	if err != nil {
 		return err
 	}
-	seqs := make(map[cursor]int64, len(ordered))
-	for i := range ordered {
-		if p := positions[i]; p != nil {
-			seqs[placed(&ordered[i])] = p.seq
-		}
-	}
+	w.page.Size, w.page.Damage = c.size, c.faults
 	w.page.Entries = make([]audit.Placed, len(entries))
 	for i := range entries {
-		w.page.Entries[i].Entry = entries[i]
-		if seq, there := seqs[placed(&entries[i])]; there {
-			w.page.Entries[i].Seq = &seq
-		}
+		s := &c.states[i]
+		w.page.Entries[i] = audit.Placed{Entry: entries[i], Seq: s.seq, Verified: s.verified, Proven: s.proven, Tampered: s.failed}
 	}
 	return nil
 }
@@ -211,14 +204,19 @@ func (w *walk) place(ctx context.Context, entries []audit.Entry) error {
 // for an entry that has none. Positions are in that order too, so that all are searched for together, each where it should
 // be by its transaction's number, until what is left between them is read at once.
 func findPositions(ctx context.Context, q querier, entries []audit.Entry, size int64) ([]*position, error) {
-	out := make([]*position, len(entries))
 	if len(entries) == 0 || size == 0 {
-		return out, nil
+		return make([]*position, len(entries)), nil
 	}
 	ends, err := positionsAt(ctx, q, []int64{0, size - 1})
 	if err != nil {
 		return nil, err
 	}
+	return findBetween(ctx, q, entries, size, ends)
+}
+
+// findBetween is findPositions with the first and the last position at hand.
+func findBetween(ctx context.Context, q querier, entries []audit.Entry, size int64, ends map[int64]position) ([]*position, error) {
+	out := make([]*position, len(entries))
 	all := gap{0, size, weight(ends[0].at), weight(ends[size-1].at)}
 	left := slices.Repeat([]gap{all}, len(entries))
 	for round := 0; ; round++ {

@@ -1,0 +1,157 @@
+package store
+
+import (
+	"context"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// entry is the row as the log's entries are, so that its leaf can be computed.
+func (r *factRow) entry() (audit.Entry, error) {
+	f, err := r.fact()
+	if err != nil {
+		return audit.Entry{}, err
+	}
+	e := audit.Entry{
+		ID: audit.UUID(f.ID), At: audit.At(r.At), XID: r.XID, Kind: r.Kind, ClientID: r.ClientID, ResourceKind: r.ResourceKind, ResourceID: r.ResourceID,
+		Revision: r.Revision, Outcome: r.Outcome, Closes: r.Closes, Facts: r.Facts,
+	}
+	for _, id := range []struct {
+		to     **audit.UUID
+		text   *string
+		parsed notice.ID
+	}{{&e.NotificationID, &r.NotificationID, f.Notification}, {&e.ChangeID, r.ChangeID, f.Change}, {&e.InteractionID, r.InteractionID, f.Interaction}} {
+		if id.text != nil && *id.text != "" {
+			u := audit.UUID(id.parsed)
+			*id.to = &u
+		}
+	}
+	if r.Number != nil {
+		n := int16(*r.Number)
+		e.Number = &n
+	}
+	if r.CreatedAt.Valid {
+		at := toInstant(r.CreatedAt)
+		e.CreatedAt = &at
+	}
+	return e, nil
+}
+
+// told tells the story of each notification by the entry that made it and by those that followed, in the order given, and
+// holds every one of them against its leaf. An entry that is not what was sealed is told as it is stored, and marks its
+// notification as tampered with; only a row in the place of a sealed entry that is there as well is left out.
+func told(ctx context.Context, q querier, made, followed []factRow) ([]notice.Record, map[string]*notice.Record, error) {
+	rows := append(append(make([]factRow, 0, len(made)+len(followed)), made...), followed...)
+	entries, err := entriesOf(rows)
+	if err != nil {
+		return nil, nil, err
+	}
+	tiles := tilesOfPage
+	if len(made) == 1 {
+		tiles = tilesOfOne
+	}
+	c, err := compareNow(ctx, q, entries, tiles)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := make([]notice.Record, 0, len(made))
+	index := make(map[string]*notice.Record, len(made))
+	order := make([]int, 0, len(rows))
+	for i := range made {
+		if !c.states[i].extra {
+			order = append(order, i)
+		}
+	}
+	for i := range rows { // what was sealed begins a story, not a row that was put in its place
+		if i >= len(made) || c.states[i].extra {
+			order = append(order, i)
+		}
+	}
+	for _, i := range order {
+		r, err := tell(&out, index, &rows[i], &c.states[i])
+		if err != nil {
+			return nil, nil, err
+		}
+		if r != nil {
+			r.Integrity.Add(c.account(entries, i))
+		}
+	}
+	if len(out) > 0 {
+		out[0].Integrity.Add(c.damage()) // once
+	}
+	return out, index, nil
+}
+
+// tell begins or continues a story, and returns it; nil when the entry belongs to none.
+func tell(out *[]notice.Record, index map[string]*notice.Record, row *factRow, s *entryState) (*notice.Record, error) {
+	f, err := row.fact()
+	if err != nil {
+		return nil, err
+	}
+	r, begun := index[row.NotificationID]
+	if s.extra && begun {
+		return r, nil
+	}
+	if f.Kind == notice.FactChange || f.Kind == notice.FactDecision || f.Kind == notice.FactResend {
+		fresh, err := notice.RecordOf(&f)
+		if err != nil && s.failed == "" {
+			return nil, err
+		}
+		if err != nil { // what is stored cannot be read: its columns are all there is
+			fresh.Notification = notice.Notification{
+				ID: f.Notification, ChangeID: f.Change, Client: f.Client, Kind: f.ResourceKind, ResourceID: f.ResourceID, Revision: f.Revision,
+			}
+			fresh.CreatedAt = f.At.UTC()
+		}
+		if begun { // a second entry that claims to have made it
+			r.Tampered = r.Tampered || s.failed != ""
+			return r, nil
+		}
+		*out = append(*out, fresh)
+		r = &(*out)[len(*out)-1]
+		index[row.NotificationID] = r
+	} else if !begun {
+		return nil, nil
+	} else if err := r.Add(&f); err != nil && s.failed == "" {
+		return nil, err
+	}
+	r.Tampered = r.Tampered || s.failed != ""
+	return r, nil
+}
+
+// happened tells a resource's entries, each held against its leaf.
+func (s *Store) happened(ctx context.Context, t *notice.Timeline, rows []factRow) error {
+	entries, err := entriesOf(rows)
+	if err != nil {
+		return err
+	}
+	c, err := compareNow(ctx, s.query, entries, tilesOfPage)
+	if err != nil {
+		return err
+	}
+	t.Integrity.Add(c.damage())
+	for i := range rows {
+		f, err := rows[i].fact()
+		if err != nil {
+			return err
+		}
+		t.Events = append(t.Events, notice.Event{
+			ID: f.ID, At: f.At.UTC(), Kind: f.Kind, Client: f.Client, Revision: f.Revision, Notification: f.Notification, ChangeID: f.Change,
+			Outcome: string(f.Outcome), Facts: f.Facts, Tampered: c.states[i].failed != "",
+		})
+		t.Integrity.Add(c.account(entries, i))
+	}
+	return nil
+}
+
+func entriesOf(rows []factRow) ([]audit.Entry, error) {
+	out := make([]audit.Entry, len(rows))
+	for i := range rows {
+		var err error
+		if out[i], err = rows[i].entry(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
