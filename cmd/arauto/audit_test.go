@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -159,6 +160,30 @@ func TestABundleProvesItself(t *testing.T) {
 	var recorded int
 	require.NoError(t, p.owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE outcome = 'export' AND facts->>'sha256' <> '' AND facts->>'actor' <> ''").Scan(&recorded))
 	require.Equal(t, 8, recorded, "reading the log is logged")
+}
+
+// TestACompleteBundleSaysSoAndOneWithARecordTakenOutDoesNotVerify is found F25 through the commands.
+func TestACompleteBundleSaysSoAndOneWithARecordTakenOutDoesNotVerify(t *testing.T) {
+	p := openProven(t, 30)
+	p.exec("INSERT INTO arauto.entry (id, at, kind, client_id, facts) VALUES (gen_random_uuid(), now() + interval '3 hours', 'poll', '=cmd|calc', '{}')")
+	p.seal()
+	_, err := p.store.VerifySince(t.Context(), p.key.Public(), 1000)
+	require.NoError(t, err)
+	p.seal()
+	filters := []string{"audit", "export", "--database-url", p.url, "--client", "=cmd|calc", "--to", time.Now().Add(time.Minute).UTC().Format(time.RFC3339)}
+	code, out := p.run(append(filters, "--out", p.file("all.zip"))...)
+	require.Equal(t, done, code, out)
+	code, out = p.verify(p.file("all.zip"), "--require-complete")
+	require.Equal(t, done, code, out)
+	require.Regexp(t, `(?m)^ok 30 [A-Za-z0-9+/]{43}=; complete$`, out)
+	require.Contains(t, out, "note: the bundle has every entry of =cmd|calc")
+
+	p.asOwner("DELETE FROM entry WHERE id = (SELECT id FROM log_position WHERE seq = 7)") // and its proof and the sums are made anew
+	code, out = p.run(append(filters, "--out", p.file("fewer.zip"))...)
+	require.Equal(t, done, code, out)
+	code, out = p.verify(p.file("fewer.zip"))
+	require.Equal(t, failed, code)
+	require.Regexp(t, `^BAD seq=0 .* the log has 31 entries of client "=cmd\|calc", and the bundle has 30\n$`, out)
 }
 
 func TestLinesVerifyAgainstAnchoredCheckpointsOnly(t *testing.T) {
