@@ -65,7 +65,7 @@ const maxEntries = 16
 // EntryKinds lists every kind of entry that this version writes, by name.
 func EntryKinds() []string {
 	return []string{
-		"admin", FactAttempt, FactCancelled, FactChange, "conflict", FactDecision, "duplicate", "hold", "late-result", "poll", FactQuarantined,
+		"admin", FactAttempt, FactCancelled, FactChange, "conflict", FactDecision, "duplicate", "hold", "late-result", "loss", "poll", FactQuarantined,
 		FactUnheard, "reconciliation", FactRefused, "registered", "registration-refused", FactResend, FactResult, "retention", "verification",
 	}
 }
@@ -81,7 +81,7 @@ func outcomes() []string {
 }
 
 // openOutcomes are the kinds of entries whose outcomes are acts or codes.
-var openOutcomes = []string{"admin", FactCancelled, "hold", FactUnheard, "reconciliation", "registered", "registration-refused", FactResend, "retention", "verification"}
+var openOutcomes = []string{"admin", FactCancelled, "hold", "loss", FactUnheard, "reconciliation", "registered", "registration-refused", FactResend, "retention", "verification"}
 
 // judgeOutcome refuses an outcome that no entry of the kinds wanted can have.
 func (s *Search) judgeOutcome() *Problem {

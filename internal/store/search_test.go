@@ -156,7 +156,7 @@ func TestASearchFindsExactlyWhatItSays(t *testing.T) {
 		"resourceId": {"p-1", "p-5", "p-99"}, "notificationId": {"00000000-0000-4000-8000-000000000011", "00000000-0000-4000-8000-000000000099"},
 		"changeId":      {"00000000-0000-4000-8000-00000000abcd", s.all[17].ID.String(), s.all[500].ID.String()},
 		"interactionId": {"00000000-0000-4000-9000-000000000041", "00000000-0000-4000-9000-000000000403"},
-		"entry":         {"change", "attempt,result", "poll", "admin,duplicate", "admin", "duplicate,poll"}, "outcome": {"delivered", "refused", "404", "200", "applied", "none"},
+		"entry":         {"change", "attempt,result", "poll", "admin,duplicate", "admin", "duplicate,poll"}, "outcome": {"delivered", "refused", "404", "200", "applied", "timeout"},
 		"late": {"true"},
 		"from": {s.all[300].At.String(), s.all[700].At.String()}, "to": {s.all[40].At.String(), s.all[200].At.String(), "2099-01-01T00:00:00.000000Z"},
 	}
