@@ -329,8 +329,8 @@ func (p pending) Wait(ctx context.Context) (notice.Verdict, error) {
 }
 
 // Submit implements watch.Sink.
-func (s sink) Submit(ctx context.Context, line []byte, record func() []byte, source string) (watch.Pending, error) {
-	p, err := s.intake.Submit(ctx, line, intake.Origin{Source: source, Actor: actorOf(source), Keep: record})
+func (s sink) Submit(ctx context.Context, line []byte, from watch.Told) (watch.Pending, error) {
+	p, err := s.intake.Submit(ctx, line, intake.Origin{Source: from.Source, Actor: actorOf(from.Source), Keep: from.Record, CommittedAt: from.CommittedAt})
 	if wrong := (*intake.LineError)(nil); errors.As(err, &wrong) {
 		return nil, &watch.Refused{Problems: []notice.Problem{{Pointer: wrong.Pointer, Code: wrong.Code, Detail: wrong.Detail}}}
 	}

@@ -122,6 +122,24 @@ func TestWhatLayInQuarantineIsOurs(t *testing.T) {
 	require.WithinDuration(t, first, breaches["held"].FirstAt.Time, time.Microsecond)
 }
 
+// TestWhatAFollowedSourceToldLateIsOurs: from its commit in the origin on, a change was ours to read.
+func TestWhatAFollowedSourceToldLateIsOurs(t *testing.T) {
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	for id, committed := range map[string]time.Duration{"behind": 29 * time.Second, "late": 0} {
+		line, err := json.Marshal(lateBy(id, 30*time.Second))
+		require.NoError(t, err)
+		_, err = b.intake.Accept(t.Context(), line, intake.Origin{Source: "core", Actor: "source:core", CommittedAt: time.Now().Add(-committed)})
+		require.NoError(t, err)
+		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+	}
+	r, breaches := b.punctuality(notice.Period{})
+	require.Equal(t, notice.DelaySource, breaches["behind"].First.Cause)
+	require.Equal(t, notice.DelayCore, breaches["late"].First.Cause, "the core committed it half a minute after it happened")
+	require.EqualValues(t, 1, r.Total.LateOurs)
+	require.Zero(t, breaches["behind"].Refusals)
+}
+
 // TestADeadlineFiredLateIsOurs: it was known before, so the time since then is not the core's; one that was over when the
 // core told of it is.
 func TestADeadlineFiredLateIsOurs(t *testing.T) {

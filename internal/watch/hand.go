@@ -253,8 +253,12 @@ func (x *session) offer(ctx context.Context, f *flight) error {
 
 // submit hands on a change.
 func (x *session) submit(ctx context.Context, w *work, e *Envelope) (p Pending, err error) {
+	told := Told{Source: e.Source, Record: e.Encode}
+	if e.Record.Op != Snapshot {
+		told.CommittedAt = e.Record.CommittedAt
+	}
 	err = x.storing(ctx, e, "hand on", func() error {
-		p, err = x.sink.Submit(ctx, w.Line, e.Encode, e.Source)
+		p, err = x.sink.Submit(ctx, w.Line, told)
 		return err
 	})
 	return p, err

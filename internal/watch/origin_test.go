@@ -110,6 +110,7 @@ type vault struct {
 	mostOpen  int
 	lines     [][]byte
 	records   [][]byte
+	told      []Told
 
 	takes   time.Duration         // until a commit
 	stuck   bool                  // nothing is committed
@@ -177,7 +178,7 @@ func (v *vault) promise(id string, aside bool) Pending {
 	return &promise{v, id, aside, time.Now().Add(v.takes)}
 }
 
-func (v *vault) Submit(_ context.Context, line []byte, record func() []byte, _ string) (Pending, error) {
+func (v *vault) Submit(_ context.Context, line []byte, from Told) (Pending, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var c struct {
@@ -186,7 +187,8 @@ func (v *vault) Submit(_ context.Context, line []byte, record func() []byte, _ s
 	if err := json.Unmarshal(line, &c); err != nil {
 		return nil, err
 	}
-	v.lines, v.records = append(v.lines, line), append(v.records, record())
+	v.lines, v.records = append(v.lines, line), append(v.records, from.Record())
+	v.told = append(v.told, from)
 	id := c.Data.PaymentID
 	if v.submit != nil {
 		if err := v.submit(id); err != nil {

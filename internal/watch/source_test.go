@@ -244,6 +244,24 @@ func TestATableThatDoesNotFitStopsAlone(t *testing.T) {
 	})
 }
 
+// TestTheSinkIsToldWhenTheOriginCommitted: from then on the change was ours. A first load says nothing of when.
+func TestTheSinkIsToldWhenTheOriginCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, v := &origin{schemas: bankColumns()}, newVault()
+		_, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: v, Registrar: v})
+		synctest.Wait()
+		records := numbered(2) // committed at noon
+		records[1].Op = Snapshot
+		done := make(chan struct{})
+		require.NoError(t, o.hand.Take(t.Context(), records, func() { close(done) }))
+		<-done
+		require.Len(t, v.told, 2)
+		require.Equal(t, noon, v.told[0].CommittedAt)
+		require.Zero(t, v.told[1].CommittedAt)
+		stop()
+	})
+}
+
 func TestATableWithoutItsLookupsTableStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, v := &origin{schemas: bankColumns()}, newVault()

@@ -126,12 +126,19 @@ func (r *Refused) Error() string {
 	return "refused: " + r.Problems[0].Detail
 }
 
+// Told says where a line comes from.
+type Told struct {
+	Source string
+	// Record gives what the line was made from, as an Envelope: what goes to quarantine if the change does, so that it can be
+	// mapped again. It may be called until the commit.
+	Record      func() []byte
+	CommittedAt time.Time // by the origin's clock: from then on the change was ours to announce; zero: unknown, or a first load
+}
+
 // Sink takes lines; intake is behind it.
 type Sink interface {
-	// Submit hands over one change as the line the core could have sent. record gives what it was made from, as an Envelope:
-	// what goes to quarantine if the change does, so that it can be mapped again; it may be called until the commit. Submit
-	// waits for room. A *Refused says that the line is no change at all; nothing of it is stored. ErrAlone: see there.
-	Submit(ctx context.Context, line []byte, record func() []byte, source string) (Pending, error)
+	// Submit hands over one change as the line the core could have sent. It waits for room. A *Refused says that the line is no change at all; nothing of it is stored. ErrAlone: see there.
+	Submit(ctx context.Context, line []byte, from Told) (Pending, error)
 	// Reject puts a record aside that could not be made a change: it goes to quarantine with its key and problems.
 	Reject(ctx context.Context, r Rejected) (Pending, error)
 }
