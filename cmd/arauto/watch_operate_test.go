@@ -92,6 +92,8 @@ func TestWhatAMappingCouldNotMapIsToldOnceItIsCorrected(t *testing.T) {
 	f.act("reapply", &counts)
 	require.EqualValues(t, 4, counts["unmapped"], counts)
 
+	// What is not confirmed yet is told again after the restart, and then nothing is left to apply.
+	f.until("what was put aside is confirmed to the core's log", 15*time.Second, f.confirmed(f.logEnd()))
 	require.NoError(t, os.WriteFile(f.mapping, good, 0o600))
 	require.NoError(t, f.replica.Stop())
 	f.start()
@@ -103,6 +105,22 @@ func TestWhatAMappingCouldNotMapIsToldOnceItIsCorrected(t *testing.T) {
 	require.Positive(t, total.Late)
 	require.Equal(t, map[notice.Delay]int64{notice.DelayQuarantine: total.Late}, total.LateBy, "our mapping was wrong, and the core in time: %+v", breaches)
 	require.Equal(t, total.Late, total.LateOurs)
+}
+
+// logEnd is the end of the core's log.
+func (f *foreign) logEnd() (lsn string) {
+	f.t.Helper()
+	require.NoError(f.t, f.bank.Pool().QueryRow(f.t.Context(), "SELECT pg_current_wal_insert_lsn()::text").Scan(&lsn))
+	return lsn
+}
+
+// confirmed asks whether the slot has confirmed the core's log up to there.
+func (f *foreign) confirmed(lsn string) func() bool {
+	return func() (up bool) {
+		require.NoError(f.t, f.bank.Pool().QueryRow(f.t.Context(),
+			"SELECT coalesce(bool_and(confirmed_flush_lsn >= $1::pg_lsn), false) FROM pg_replication_slots", lsn).Scan(&up))
+		return up
+	}
 }
 
 // TestATableThatNoLongerFitsStopsAlone renames a column of the core's payments under our feet.

@@ -96,7 +96,7 @@ func (p *pending) Wait(context.Context) (v notice.Verdict, err error) {
 }
 
 // Submit implements watch.Sink.
-func (d *database) Submit(_ context.Context, line []byte, _ func() []byte, _ string) (watch.Pending, error) {
+func (d *database) Submit(_ context.Context, line []byte, _ watch.Told) (watch.Pending, error) {
 	var read struct {
 		Revision int64
 		Data     struct{ PaymentID string }
