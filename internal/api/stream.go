@@ -32,6 +32,7 @@ type stream struct {
 	from   intake.Origin
 	source *source
 	lines  chan line
+	ahead  *budget
 	out    *outbox
 
 	refusing   atomic.Bool // a line was answered 503: so are all later ones
@@ -43,6 +44,7 @@ type stream struct {
 // line is one line on its way to its answer.
 type line struct {
 	number  int
+	size    int // in bytes
 	pending *intake.Pending
 	err     error // instead of pending
 }
@@ -65,7 +67,7 @@ func (in *Internal) stream(x *exchange) error {
 	defer cancel()
 	s := &stream{
 		in: in, x: x, rc: rc, ctx: ctx, cancel: cancel, from: intake.Origin{Source: "api", Actor: x.who.Subject, Address: x.r.RemoteAddr},
-		source: &source{body: x.r.Body, rc: rc, idle: in.cfg.Idle}, lines: make(chan line, in.cfg.ReadAhead), out: newOutbox(),
+		source: &source{body: x.r.Body, rc: rc, idle: in.cfg.Idle}, lines: make(chan line, in.cfg.ReadAhead), ahead: newBudget(aheadMax), out: newOutbox(),
 		portuguese: wantsPortuguese(x.r),
 	}
 	defer context.AfterFunc(in.draining, s.source.stop)()
@@ -128,6 +130,7 @@ func (s *stream) abandon() {
 	s.gone.Store(true)
 	s.cancel()
 	s.source.stop()
+	s.ahead.end()
 	s.out.abandon()
 }
 
@@ -180,6 +183,8 @@ func (s *stream) submit(number int, text []byte, over bool) bool {
 		l.err = errUnavailable
 		s.in.changes.Unstored(bytes.Clone(text), s.from)
 	default:
+		l.size = len(text)
+		s.ahead.take(l.size)
 		l.pending, l.err = s.in.changes.Submit(s.ctx, bytes.Clone(text), s.from)
 		if s.ctx.Err() != nil {
 			return false
@@ -222,6 +227,7 @@ func (s *stream) encode() {
 		s.answered++
 		s.in.face.observer.Line(status)
 		s.out.add(append(buf, '\n'))
+		s.ahead.give(l.size)
 	}
 }
 
@@ -328,6 +334,50 @@ func (s *source) ended() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.why
+}
+
+// aheadMax bounds what the lines of one stream have in bytes that were read and are not answered.
+const aheadMax = 4 << 20
+
+// budget is how much may be under way at once.
+type budget struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	most    int
+	used    int
+	over    bool // nobody waits any more
+}
+
+func newBudget(most int) *budget {
+	b := &budget{most: most}
+	b.changed = sync.NewCond(&b.mu)
+	return b
+}
+
+// take waits until there is room for n, or nothing else is under way.
+func (b *budget) take(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.used > 0 && b.used+n > b.most && !b.over {
+		b.changed.Wait()
+	}
+	b.used += n
+}
+
+// give gives n back.
+func (b *budget) give(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used -= n
+	b.changed.Broadcast()
+}
+
+// end lets everybody who waits go on.
+func (b *budget) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+	b.changed.Broadcast()
 }
 
 // outbox holds encoded answers between the goroutine that makes them and the one that writes.

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/arauto/arauto/internal/notice"
@@ -13,35 +14,28 @@ func (l *loop) claim(now time.Time, next *alarm) {
 	if len(l.lanes.later) > 0 {
 		next.at(l.lanes.later[0].dueAt)
 	}
-	for l.claims < claimCalls && l.sound() && len(l.lanes.ready) > 0 {
-		grants := l.lanes.share(allowance{
-			free:    l.cfg.Slots - l.inFlight - l.asked,
-			reserve: l.cfg.reserve(),
-			perLane: l.cfg.PerLane,
-			rows:    claimRows,
-			lanes:   l.company.size,
-			now:     now,
-		})
+	l.lanes.measure(now)
+	for len(l.asked) < claimCalls && l.sound() && len(l.lanes.ready) > 0 {
+		grants := l.lanes.share(allowance{slots: l.cfg.Slots, perLane: l.cfg.PerLane, rows: claimRows, lanes: l.company.size, now: now})
 		if len(grants) == 0 {
-			l.lanes.growth(next)
 			return
 		}
 		want := make([]notice.Want, len(grants))
 		for i, g := range grants {
 			l.lanes.asking(g.lane, now)
-			want[i] = g.lane.want(g.free)
-			l.asked += g.free
+			want[i] = g.lane.want(g.free, now)
+			l.lanes.book(g.lane, 0, g.free)
 		}
-		l.claims++
-		l.callClaim(want)
+		l.asked = append(l.asked, l.callClaim(want))
+		l.tellBehind(now)
 	}
 }
 
-func (l *loop) callClaim(want []notice.Want) {
+func (l *loop) callClaim(want []notice.Want) time.Time {
 	var got []notice.Attempt
 	// A claim older than Lease − Timeout leaves no room for an attempt, so there is no use in waiting for it longer.
 	limit := min(l.cfg.CallTimeout, l.cfg.Lease-l.cfg.Timeout)
-	l.call(limit, "claim", func(ctx context.Context) (err error) {
+	return l.call(limit, "claim", func(ctx context.Context) (err error) {
 		got, err = l.queue.Claim(ctx, want, l.cfg.Lease, l.cfg.Timeout)
 		return err
 	}, func(asked time.Time, err error) {
@@ -57,7 +51,8 @@ func (l *loop) callClaim(want []notice.Want) {
 // noteClaim gives back what was not filled and starts what was.
 func (l *loop) noteClaim(a claimAnswer) {
 	now := time.Now()
-	l.claims--
+	l.asked = slices.DeleteFunc(l.asked, a.asked.Equal)
+	defer func() { l.tellBehind(now) }()
 	if a.err != nil {
 		l.noteClaimFailed(a, now)
 		return
@@ -67,27 +62,23 @@ func (l *loop) noteClaim(a claimAnswer) {
 	l.company.worked()
 	l.claimed = now
 
-	l.noteDelay(a.got)
+	l.noteDelay(a)
 	got := make(map[notice.ClientID]int, len(a.want))
-	first := make(map[notice.ClientID]int, len(a.want))
 	for i := range a.got {
 		a.got[i].ClaimedAt = a.asked // from before the claim was asked for: the lease is at least as young
 		got[a.got[i].Client]++
-		if a.got[i].Number == 1 {
-			first[a.got[i].Client]++
-		}
-		l.lanes.of(a.got[i].Client).inFlight++
-		l.inFlight++
 		go l.attempt(a.got[i])
 	}
+	l.inFlight += len(a.got)
 	for _, w := range a.want {
-		lane := l.lanes.of(w.Client)
-		lane.asked -= w.Free
-		l.asked -= w.Free
+		lane, n := l.lanes.of(w.Client), got[w.Client]
+		l.lanes.book(lane, n, -w.Free)
+		lane.started(n, now)
 		lane.suspect = suspect{}
-		lane.served(first[w.Client], got[w.Client] < w.Free)
-		if got[w.Client] >= w.Free {
+		if n >= w.Free {
 			l.lanes.due(w.Client, now, now) // it came back full: there may be more
+		} else {
+			lane.stopped = time.Time{}
 		}
 		l.lanes.release(lane)
 	}
@@ -97,25 +88,29 @@ func (l *loop) noteClaim(a claimAnswer) {
 // older, and must not keep the next payment out.
 const recent = 10 * time.Second
 
-// noteDelay keeps the average of how long the first attempts of a claim had been due.
-func (l *loop) noteDelay(got []notice.Attempt) {
+// noteDelay keeps the average of how long the first attempts of a claim had been due, of lanes that waited for no slot.
+func (l *loop) noteDelay(a claimAnswer) {
+	held := make(map[notice.ClientID]bool)
+	for _, w := range a.want {
+		if !l.lanes.of(w.Client).stopped.IsZero() {
+			held[w.Client] = true
+		}
+	}
 	var sum time.Duration
 	n := 0
 	limit := min(recent, time.Since(l.link.since)) // what fell due while the database was away does not count either
-	for i := range got {
-		a := &got[i]
-		lane := l.lanes.of(a.Client)
-		delay := a.StartedAt.Sub(a.ScheduledAt)
-		if a.Number == 1 && !a.Manual && delay <= limit && !lane.held() {
+	for i := range a.got {
+		one := &a.got[i]
+		if delay := one.StartedAt.Sub(one.ScheduledAt); one.Number == 1 && !one.Manual && delay <= limit && !held[one.Client] {
 			sum, n = sum+delay, n+1
 		}
 	}
-	old := l.behind.Load()
+	old := l.delay
 	if n == 0 {
-		l.behind.Store(old / 2)
-		return
+		l.delay = old / 2
+	} else {
+		l.delay = (3*old + sum/time.Duration(n)) / 4
 	}
-	l.behind.Store((3*old + int64(sum)/int64(n)) / 4)
 }
 
 // noteClaimFailed makes the lanes ask again. Whether the claim was committed is not known; if it was, a rescue finds out.
@@ -124,8 +119,7 @@ func (l *loop) noteClaimFailed(a claimAnswer, now time.Time) {
 	wasAside := false
 	for _, w := range a.want {
 		lane := l.lanes.of(w.Client)
-		lane.asked -= w.Free
-		l.asked -= w.Free
+		l.lanes.book(lane, 0, -w.Free)
 		if alone {
 			wasAside = lane.suspect.aside
 			lane.suspect.failedAlone(now, l.claimed, a.err)

@@ -33,17 +33,16 @@ type Config struct {
 }
 
 const (
-	maxSlots      = 4096
-	claimCalls    = 2               // claims under way at once
-	claimRows     = 500             // attempts asked for by one claim
-	settleCalls   = 2               // settlements under way at once
-	settleRows    = 500             // outcomes in one settlement (design, Transactions: T3)
-	rescueRows    = 500             // attempts in one rescue
-	quiet         = 3 * time.Second // no rescue so soon after the database answers again (design, Lease)
-	reservedShare = 16              // one slot in so many is for lanes that hold at most one
-	lateShare     = 4               // one slot in so many is for late notifications (design, Lanes)
-	leaveGrace    = time.Second / 2 // before the end of the drain: calls of the queue are cancelled
-	cutGrace      = 3 * leaveGrace  // before the end of the drain: attempts are cut off
+	maxSlots    = 4096
+	claimCalls  = 2               // claims under way at once
+	claimRows   = 500             // attempts asked for by one claim
+	settleCalls = 2               // settlements under way at once
+	settleRows  = 500             // outcomes in one settlement (design, Transactions: T3)
+	rescueRows  = 500             // attempts in one rescue
+	quiet       = 3 * time.Second // no rescue so soon after the database answers again (design, Lease)
+	lateShare   = 4               // one slot in so many is for late notifications (design, Lanes)
+	leaveGrace  = time.Second / 2 // before the end of the drain: calls of the queue are cancelled
+	cutGrace    = 3 * leaveGrace  // before the end of the drain: attempts are cut off
 )
 
 func (c Config) withDefaults() Config {
@@ -105,9 +104,6 @@ func (c Config) check() error {
 	}
 	return errors.Join(wrong...)
 }
-
-// reserve is how many slots are for lanes that hold at most one.
-func (c Config) reserve() int { return max(1, c.Slots/reservedShare) }
 
 // Slots says how many attempts a process can afford: two descriptors each beyond a base of 128, 64 KiB of memory each,
 // and never more than 4,096 (design, Lanes) nor fewer than 1. memory ≤ 0 means that no budget is known.

@@ -10,8 +10,11 @@
 //
 //   - A slot is the right to have one attempt under way. Slots are few, work is in the database: nothing in memory
 //     grows with the backlog.
-//   - A lane is a clientId. The next free slot goes to the lane that holds the fewest; who answers holds few, and so
-//     goes first. The last sixteenth of the slots is for lanes that hold at most one; no lane holds more than PerLane.
+//   - A lane is a clientId. Lanes are quick, slow or silent, by how long they keep a slot (class.go). Silent lanes, which
+//     do not answer or are not known to, together leave room for all that answer; slow and silent lanes together leave
+//     room for the quick. What is left grows with what those lanes have needed of late. Every lane may hold one slot.
+//   - The next free slot goes to a lane that holds none, then to the lane that holds the fewest, first of those that
+//     answer. No lane holds more than PerLane, nor all that its class may have.
 //   - Inside a lane the queue gives first what can still be on time and then what is late, with at least one slot in
 //     four for the late (Want.Late), so that a backlog delays nobody and still shrinks.
 //
@@ -22,6 +25,9 @@
 // The loop asks only for lanes that it knows to have due work: a wake-up after a commit (Wake), a due time the database
 // told (Settle, Waiting; a lane keeps them as one bit per 20 ms), or a lane whose last claim came back full. A sweep of all lanes every 300 ms is the truth that
 // covers a lost wake-up. Otherwise it sleeps until the earliest due time it knows.
+//
+// Nothing here slows or refuses what is let in, except Behind: how late first attempts are for want of database or
+// processor. A lane that gets no slot waits in the database, and its next attempt records why and for how long.
 //
 // # The life of an attempt
 //
@@ -149,8 +155,7 @@ type Dispatcher struct {
 	observer Observer
 	wakes    wakes
 	ran      atomic.Bool
-	behind   atomic.Int64                                      // how late claims have been, see Behind, in nanoseconds
-	foreseen atomic.Pointer[map[notice.ClientID]time.Duration] // how late the next one would be, see pressure
+	behind   atomic.Pointer[behind]
 }
 
 // New makes a dispatcher. Fields of cfg that are zero take their defaults; the error says what is wrong with the others.
@@ -161,11 +166,11 @@ func New(queue Queue, sender Sender, cfg Config, log *slog.Logger, observer Obse
 		return nil, err
 	}
 	if observer == nil {
-		observer = silent{}
+		observer = noObserver{}
 	}
 	return &Dispatcher{
 		queue: queue, sender: sender, cfg: cfg, log: log, observer: observer,
-		wakes: wakes{at: make(map[notice.ClientID]wake), signal: make(chan struct{}, 1)},
+		wakes: wakes{at: make(map[notice.ClientID]time.Time), signal: make(chan struct{}, 1)},
 	}, nil
 }
 
@@ -178,36 +183,20 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return newLoop(ctx, d).run(ctx)
 }
 
-// Behind is how long a first attempt of a client must wait for its claim, unless its own receiver holds it up: as the last
-// ones of all clients have waited, or as this one would by what is before it, whichever is longer. It is the measure of
-// our own overload. Whoever lets work in should let in less when it comes near notice.FirstWithin; a backlog
-// that is late already, or a receiver that hangs, does not raise it.
-func (d *Dispatcher) Behind(client notice.ClientID) time.Duration {
-	behind := time.Duration(d.behind.Load())
-	if waits := d.foreseen.Load(); waits != nil {
-		behind = max(behind, (*waits)[client])
-	}
-	return behind
-}
-
 // Wake tells that a lane has got work that is due now. It is cheap, never blocks, and may be called at any time from any
 // goroutine; wake-ups of one lane that come close together are one. It is a hint: a lost one costs a sweep's distance.
-func (d *Dispatcher) Wake(client notice.ClientID) { d.wakes.add(client, time.Now(), 1) }
+func (d *Dispatcher) Wake(client notice.ClientID) { d.wakes.add(client, time.Now()) }
 
 // WakeIn is Wake for work that falls due only after in (contract, notBefore).
 func (d *Dispatcher) WakeIn(client notice.ClientID, in time.Duration) {
-	due := 1
-	if in > 0 {
-		due = 0
-	}
-	d.wakes.add(client, time.Now().Add(in), due)
+	d.wakes.add(client, time.Now().Add(in))
 }
 
-// silent is the observer of those who have none.
-type silent struct{}
+// noObserver is told nothing.
+type noObserver struct{}
 
-func (silent) Claimed(time.Duration, int, int, []notice.Attempt, error) {}
-func (silent) Settled(time.Duration, []notice.Settlement, error)        {}
-func (silent) Rescued(int)                                              {}
-func (silent) Panicked()                                                {}
-func (silent) Swept(Load)                                               {}
+func (noObserver) Claimed(time.Duration, int, int, []notice.Attempt, error) {}
+func (noObserver) Settled(time.Duration, []notice.Settlement, error)        {}
+func (noObserver) Rescued(int)                                              {}
+func (noObserver) Panicked()                                                {}
+func (noObserver) Swept(Load)                                               {}

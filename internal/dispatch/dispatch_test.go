@@ -101,7 +101,7 @@ func (s flawed) Send(ctx context.Context, a notice.Attempt) (notice.Result, erro
 
 // counter is an observer that counts.
 type counter struct {
-	silent
+	noObserver
 	mu     sync.Mutex
 	panics int
 	loads  []Load

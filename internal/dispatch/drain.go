@@ -17,7 +17,7 @@ func (l *loop) drain(now time.Time) {
 }
 
 // idle tells that nothing is owed to anybody any more.
-func (l *loop) idle() bool { return l.inFlight == 0 && l.claims == 0 }
+func (l *loop) idle() bool { return l.inFlight == 0 && len(l.asked) == 0 }
 
 // cutOff ends attempts that are still under way when only the time to store their outcome is left. With the usual
 // limits there are none: an attempt takes less than the drain.
@@ -54,8 +54,8 @@ func (l *loop) end() error {
 		return fmt.Errorf("drain: %d attempts ended without a stored outcome, %d of them with an outcome that could not be stored",
 			l.inFlight, l.results.len())
 	}
-	if l.claims > 0 {
-		return fmt.Errorf("drain: %d claims did not answer", l.claims)
+	if n := len(l.asked); n > 0 {
+		return fmt.Errorf("drain: %d claims did not answer", n)
 	}
 	return nil
 }

@@ -60,9 +60,9 @@ func (f *farm) Send(ctx context.Context, a notice.Attempt) (notice.Result, error
 	r := notice.Result{Outcome: todo.outcome, EndedAt: p.ended, Elapsed: p.ended.Sub(p.at)}
 	switch todo.outcome {
 	case notice.OutcomeDelivered:
-		r.HTTPStatus = 202
+		r.HTTPStatus, r.Answered = 202, r.Elapsed
 	case notice.OutcomeRefused:
-		r.HTTPStatus = 503
+		r.HTTPStatus, r.Answered = 503, r.Elapsed
 	}
 	return r, nil
 }

@@ -134,7 +134,7 @@ func TestABacklogDelaysNoFreshNotification(t *testing.T) {
 }
 
 func TestTheLateGetOneSlotInFourWhateverTheLoad(t *testing.T) {
-	for slots, usable := range map[int]int{1: 1, 3: 2, 64: 60} { // the rest is for lanes that hold less
+	for slots, usable := range map[int]int{1: 1, 3: 2, 64: 56} { // the rest is for lanes that are quick, or hold less
 		t.Run(fmt.Sprint(slots, " slots"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, always(answer{time.Second, notice.OutcomeDelivered}))

@@ -9,108 +9,70 @@ import (
 
 // lane is one clientId as the loop sees it. It exists while it holds slots or is known to have work.
 type lane struct {
+	habit
 	client   notice.ClientID
-	inFlight int // slots held: claimed, and the outcome not stored yet
-	asked    int // slots reserved by claims under way
-	waiting  int // first attempts we were told of and did not get yet; others may have
-	woken    int // of these, those that came since the last claim was asked for
-	taken    int // first attempts claimed since the last look at pressure
-	pressure pressure
-	room     int           // slots it may hold for now
-	pace     time.Duration // in which its receiver answers, of late; 0: not known
-	grown    time.Time     // when it was first held back since the last answer, or last doubled for that
-	credit   int           // saved up for the late, in parts of lateShare
-	ready    bool          // it has due work, as far as we know
-	dueAt    time.Time     // since when, if ready; else when it will have, if place says so
-	place    int           // in lanes.later, or absent
-	ahead    *wheel        // when it has work later; nil: never yet
+	class    class
+	inFlight int          // slots held: claimed, and the outcome not stored yet
+	asked    int          // slots reserved by claims under way
+	sending  int          // attempts whose end has not been seen
+	heard    time.Time    // when its receiver last answered, or when sending last began to be more than 0
+	proven   int          // how many slots its answers have shown to be safe; forgotten when nothing is under way for growEvery
+	stopped  time.Time    // since when its work waits for a slot; zero: it does not
+	why      notice.Delay // what it waits for, if stopped
+	credit   int          // saved up for the late, in parts of lateShare
+	ready    bool         // it has due work, as far as we know
+	dueAt    time.Time    // since when, if ready; else when it will have, if place says so
+	place    int          // in lanes.later, or absent
+	ahead    *wheel       // when it has work later; nil: never yet
 	suspect  suspect
 }
 
 const absent = -1
 
-// What a lane may hold. It begins with enough for the burst of one consent's sixty payments (webhook §5.7), and then has
-// what it needs to carry enough a second at the pace its receiver answers: more would only wait for each other's
-// connections, in memory instead of in the database. A receiver that does not answer gets twice as many each time it has
-// held the lane up for growEvery, which comes to 512 in 1.5 s.
-const (
-	firstRoom = 64
-	enough    = 2000 // a second
-	growEvery = time.Second / 2
-)
-
-// full tells whether the lane may hold no more for now. One that was full growEvery ago, without an answer since, grows.
-func (l *lane) full(now time.Time) bool {
-	if l.load() < l.room {
-		return false
-	}
-	if l.grown.IsZero() {
-		l.grown = now
-	}
-	if now.Sub(l.grown) < growEvery {
-		return true
-	}
-	l.room, l.grown = 2*l.room, now
-	return false
-}
-
-// held tells whether the lane waits for a receiver that does not answer.
-func (l *lane) held() bool { return !l.grown.IsZero() && l.load() >= l.room }
-
-// ended notes that an attempt of the lane came to an end, and how long the receiver took to answer; 0: it did not.
-func (l *lane) ended(perLane int, answer time.Duration) {
-	if answer <= 0 {
-		return
-	}
-	switch { // a busy moment of ours, which makes all answers look slow, counts little
-	case l.pace == 0:
-		l.pace = answer
-	case answer < l.pace:
-		l.pace = (3*l.pace + answer) / 4
-	default:
-		l.pace = (31*l.pace + answer) / 32
-	}
-	l.grown = time.Time{}
-	l.room = min(perLane, max(firstRoom, int(l.pace*enough/time.Second)))
-}
-
-// add notes so many first attempts that are due.
-func (l *lane) add(n int) {
-	l.waiting += n
-	l.woken += n
-}
+// heldFrom is from when on it is recorded that a lane was held.
+const heldFrom = 100 * time.Millisecond
 
 // load is what the lane holds, or would hold if all it asked for came.
 func (l *lane) load() int { return l.inFlight + l.asked }
 
-// want makes the lane ask for n slots and gives the late their share. It counts what is asked, not what comes: when less
+// want is the lane's part of a claim for n slots. The late get their share of what is asked, not of what comes: when less
 // comes, nothing due was left behind.
-func (l *lane) want(n int) notice.Want {
-	l.asked += n
+func (l *lane) want(n int, now time.Time) notice.Want {
 	l.credit += n
 	late := l.credit / lateShare
 	l.credit %= lateShare
-	return notice.Want{Client: l.client, Free: n, Late: late}
+	w := notice.Want{Client: l.client, Free: n, Late: late}
+	if held := now.Sub(l.stopped); !l.stopped.IsZero() && held >= heldFrom {
+		w.Held, w.HeldFor = l.why, held
+	}
+	return w
 }
 
 // lanes are all lanes the loop knows, by the state of their work: ready, later, or none.
 type lanes struct {
-	begin time.Time // tick 0 of the wheels
-	all   map[notice.ClientID]*lane
-	ready map[*lane]struct{}
-	later laterHeap
-	pool  candidates // reused by share
+	begin  time.Time // tick 0 of the wheels
+	all    map[notice.ClientID]*lane
+	habits map[notice.ClientID]habit // of lanes that are not in all; at most one for each registration
+	ready  map[*lane]struct{}
+	later  laterHeap
+	pool   candidates // reused by share
+	usage  usage
+	dry    time.Time // when ready lanes last found no slot free
 }
 
 func newLanes(begin time.Time) *lanes {
-	return &lanes{begin: begin, all: make(map[notice.ClientID]*lane), ready: make(map[*lane]struct{})}
+	return &lanes{
+		begin: begin, all: make(map[notice.ClientID]*lane), habits: make(map[notice.ClientID]habit), ready: make(map[*lane]struct{}),
+	}
 }
 
 // of finds or makes a client's lane.
 func (s *lanes) of(client notice.ClientID) *lane {
 	l := s.all[client]
 	if l == nil {
-		l = &lane{client: client, place: absent, room: firstRoom}
+		l = &lane{client: client, place: absent, habit: s.habits[client]}
+		l.class = l.classAt(time.Time{})
+		delete(s.habits, client)
 		s.all[client] = l
 	}
 	return l
@@ -175,26 +137,23 @@ func (s *lanes) promote(now time.Time) {
 // asking takes a ready lane's due mark away: the claim that is now made will find all work due by now. Whatever is
 // committed after the claim's snapshot comes with a wake-up of its own.
 func (s *lanes) asking(l *lane, now time.Time) {
+	if s.dry.After(l.dueAt) {
+		l.stop(notice.DelaySlots, l.dueAt)
+	}
 	delete(s.ready, l)
-	l.ready, l.woken = false, 0
+	l.ready = false
 	if l.ahead != nil {
 		l.ahead.clear(ticksDown(now.Sub(s.begin)))
 		s.schedule(l)
 	}
 }
 
-// release forgets a lane that holds nothing and is not known to have work.
+// release forgets a lane that holds nothing and is not known to have work, except how its receiver answers.
 func (s *lanes) release(l *lane) {
 	if l.load() == 0 && !l.ready && l.place == absent {
 		delete(s.all, l.client)
-	}
-}
-
-// growth asks for another look when a lane that is held back may grow.
-func (s *lanes) growth(next *alarm) {
-	for l := range s.ready {
-		if l.held() {
-			next.at(l.grown.Add(growEvery))
+		if l.habit != (habit{}) {
+			s.habits[l.client] = l.habit
 		}
 	}
 }

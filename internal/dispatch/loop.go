@@ -27,12 +27,11 @@ type loop struct {
 	running  sync.WaitGroup          // queue calls under way
 
 	lanes    *lanes
-	inFlight int // slots held by lanes
-	asked    int // slots reserved by claims under way
-	claims   int // claims under way
+	inFlight int         // slots held by lanes
+	asked    []time.Time // when each of the claims under way was asked for
 	company  crowd
-	claimed  time.Time // when a claim last succeeded
-	looked   time.Time // when foresee last did
+	claimed  time.Time     // when a claim last succeeded
+	delay    time.Duration // of first attempts up to their claim, of late; of lanes that waited for no slot
 	results  results
 	link     link
 
@@ -131,10 +130,7 @@ func (l *loop) run(ctx context.Context) error {
 // act starts whatever may be started now and says when to look again if nothing happens before.
 func (l *loop) act(now time.Time) alarm {
 	var next alarm
-	l.wakes.take(func(client notice.ClientID, w wake) {
-		l.lanes.due(client, w.at, now)
-		l.lanes.of(client).add(w.due)
-	})
+	l.wakes.take(func(client notice.ClientID, at time.Time) { l.lanes.due(client, at, now) })
 	l.settle(now, &next)
 	l.sweep(now, &next)
 	if l.draining {
@@ -142,7 +138,6 @@ func (l *loop) act(now time.Time) alarm {
 		return next
 	}
 	l.claim(now, &next)
-	l.foresee(now)
 	l.rescue(now, &next)
 	return next
 }
@@ -164,9 +159,9 @@ func (a alarm) after(now time.Time) time.Duration {
 }
 
 // call runs one call of the queue in its own goroutine, bounded in time, and turns a panic into an error. answer must
-// not block.
-func (l *loop) call(limit time.Duration, what string, do func(context.Context) error, answer func(asked time.Time, err error)) {
-	asked := time.Now()
+// not block. It returns when it began.
+func (l *loop) call(limit time.Duration, what string, do func(context.Context) error, answer func(asked time.Time, err error)) (asked time.Time) {
+	asked = time.Now()
 	l.running.Go(func() {
 		ctx, cancel := context.WithTimeout(l.calls, limit)
 		defer cancel()
@@ -180,6 +175,7 @@ func (l *loop) call(limit time.Duration, what string, do func(context.Context) e
 		}()
 		err = do(ctx)
 	})
+	return asked
 }
 
 // panicked tells of a panic. Only the runtime's own errors are quoted: another value may carry anything.
@@ -252,13 +248,8 @@ func (l *loop) noteSweep(a sweepAnswer) {
 			l.sweepAt = l.link.probeAt()
 		}
 		load.WaitingLanes = len(a.lanes)
-		pressing := false
 		for _, w := range a.lanes {
 			load.Oldest = max(load.Oldest, -w.DueIn)
-			pressing = pressing || w.DueIn <= 0 && !l.lanes.of(w.Client).held()
-		}
-		if !pressing { // a retry whose time has not come is no overload, and while it waits no claim says that there is none
-			l.behind.Store(0)
 		}
 		l.followUp(a.lanes, now)
 	}

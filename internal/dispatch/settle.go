@@ -78,6 +78,7 @@ func (r *results) take(now time.Time, within time.Duration, next *alarm) []*resu
 func (l *loop) hold(s notice.Settlement) {
 	now := time.Now()
 	for {
+		l.lanes.of(s.Attempt.Client).ended(&s.Result, now)
 		h := &result{Settlement: s, heldSince: now}
 		l.results.held[h] = struct{}{}
 		l.results.waiting = append(l.results.waiting, h)
@@ -138,8 +139,7 @@ func (l *loop) noteSettle(a settleAnswer) {
 		delete(l.results.held, h)
 		l.inFlight--
 		lane := l.lanes.of(h.Attempt.Client)
-		lane.inFlight--
-		lane.ended(l.cfg.PerLane, h.Result.Answered-h.Result.FirstByteOut)
+		l.lanes.book(lane, -1, 0)
 		l.lanes.release(lane)
 	}
 	l.followUp(a.next, now)

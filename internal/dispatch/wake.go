@@ -10,32 +10,24 @@ import (
 // wakes collects wake-ups for the loop. It holds one line per lane, so it cannot outgrow the registrations.
 type wakes struct {
 	mu     sync.Mutex
-	at     map[notice.ClientID]wake // nil once the loop has stopped listening
-	signal chan struct{}            // capacity 1: any number of wake-ups is one signal
-}
-
-// wake is what is known of a lane's new work: when the first of it falls due, and how much is due at once.
-type wake struct {
-	at  time.Time
-	due int
+	at     map[notice.ClientID]time.Time // when the first of a lane's new work falls due; nil once the loop has stopped listening
+	signal chan struct{}                 // capacity 1: any number of wake-ups is one signal
 }
 
 // add notes that client has work due at the instant given; the earlier of two wins.
-func (w *wakes) add(client notice.ClientID, at time.Time, due int) {
+func (w *wakes) add(client notice.ClientID, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.at == nil {
 		return
 	}
 	if known, ok := w.at[client]; ok {
-		if at.Before(known.at) {
-			known.at = at
+		if at.Before(known) {
+			w.at[client] = at
 		}
-		known.due += due
-		w.at[client] = known
-		return // whoever came first gave the signal
+		return // the first of them gave the signal
 	}
-	w.at[client] = wake{at, due}
+	w.at[client] = at
 	select {
 	case w.signal <- struct{}{}:
 	default:
@@ -43,7 +35,7 @@ func (w *wakes) add(client notice.ClientID, at time.Time, due int) {
 }
 
 // take hands over what was collected.
-func (w *wakes) take(into func(client notice.ClientID, w wake)) {
+func (w *wakes) take(into func(client notice.ClientID, at time.Time)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for client, one := range w.at {

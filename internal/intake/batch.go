@@ -46,7 +46,7 @@ func (in *Intake) gather(ctx context.Context) []*Pending {
 		ending := ctx.Err() != nil // asked once a turn: the context may end at any moment
 		in.mu.Lock()
 		batch, wait := in.take(ending)
-		if batch == nil && ending && len(in.waiting) == 0 {
+		if batch == nil && ending && in.held.changes == 0 {
 			in.closed = true
 			in.mu.Unlock()
 			return nil
@@ -74,29 +74,17 @@ func (in *Intake) gather(ctx context.Context) []*Pending {
 
 // take picks a batch, or says how long to wait for company; in.mu is held.
 func (in *Intake) take(now bool) (batch []*Pending, wait time.Duration) {
-	if len(in.waiting) == 0 {
-		return nil, 0
+	if len(in.ready) == 0 {
+		return nil, 0 // or all wait for a resource that is being stored
 	}
-	if in.flying > 0 && len(in.waiting) < in.cfg.MaxBatch && !now {
-		if wait = in.cfg.Linger - time.Since(in.waiting[0].change.ReceivedAt); wait > 0 {
+	if in.flying > 0 && len(in.ready) < in.cfg.MaxBatch && !now {
+		if wait = in.cfg.Linger - time.Since(in.ready[0].since); wait > 0 {
 			return nil, wait
 		}
 	}
-	left := in.waiting[:0]
-	for _, p := range in.waiting {
-		key := p.change.Key()
-		if len(batch) == in.cfg.MaxBatch || in.busy[key] {
-			left = append(left, p)
-			continue
-		}
-		in.busy[key] = true
-		batch = append(batch, p)
-	}
-	clear(in.waiting[len(left):])
-	in.waiting = left
-	if batch == nil {
-		return nil, 0 // all wait for a resource that is being stored
-	}
+	n := min(len(in.ready), in.cfg.MaxBatch)
+	batch = slices.Clone(in.ready[:n])
+	in.ready = slices.Delete(in.ready, 0, n)
 	in.flying++
 	slices.SortFunc(batch, func(a, b *Pending) int {
 		return cmp.Or(cmp.Compare(a.change.Kind, b.change.Kind), cmp.Compare(a.change.ResourceID, b.change.ResourceID))
@@ -108,10 +96,22 @@ func (in *Intake) take(now bool) (batch []*Pending, wait time.Duration) {
 func (in *Intake) release(batch []*Pending) {
 	in.mu.Lock()
 	for _, p := range batch {
-		delete(in.busy, p.change.Key())
+		key, client := p.change.Key(), p.change.Client
+		if after := in.busy[key]; len(after) == 0 {
+			delete(in.busy, key)
+		} else {
+			in.makeReady(after[0])
+			in.busy[key] = slices.Delete(after, 0, 1)
+		}
+		in.held.add(p.size, -1)
+		if of := in.clients[client]; of.changes == 1 {
+			delete(in.clients, client)
+		} else {
+			of.add(p.size, -1)
+			in.clients[client] = of
+		}
 	}
 	in.flying--
-	in.held -= len(batch)
 	close(in.room)
 	in.room = make(chan struct{})
 	in.mu.Unlock()

@@ -55,29 +55,31 @@ type Traces interface {
 type Config struct {
 	Store    Store
 	Schema   Schema
-	NewID    func() notice.ID                    // UUID v7
-	Wake     func(notice.ClientID, time.Time)    // a notification of this client falls due then; a hint, nil allowed
-	Behind   func(notice.ClientID) time.Duration // how late a client's first attempts are for want of capacity; nil: never
-	Observer Observer                            // nil allowed
-	Traces   Traces                              // told of each change that was not stored; nil: nobody
-	Log      *slog.Logger                        // nil: discarded
+	NewID    func() notice.ID                 // UUID v7
+	Wake     func(notice.ClientID, time.Time) // a notification of this client falls due then; a hint, nil allowed
+	Behind   func() time.Duration             // how late first attempts are for want of database or processor; nil: never
+	Observer Observer                         // nil allowed
+	Traces   Traces                           // told of each change that was not stored; nil: nobody
+	Log      *slog.Logger                     // nil: discarded
 
 	OptionalAuthorised []ofb.Kind // kinds whose direct AUTHORISED is announced (D-6); none by default
 	Timers             []ofb.Kind // kinds whose timers we fire (D-10)
 
 	Workers     int           // commits under way at once (default 4)
-	MaxInFlight int           // uncommitted changes held at most (default 4096)
+	MaxInFlight int           // uncommitted changes held at most (default 4096); one client has at most as many as are free
+	MaxBytes    int           // what they may have together (default 64 MiB); one client has at most as many as are free
+	MaxWaiting  int           // changes of one resource held at most (default 64)
 	MaxBatch    int           // changes in one commit (default 200)
 	Linger      time.Duration // how long a change may wait for company while others commit (default 2 ms)
 	GiveUp      time.Duration // how long the database may stay away before a caller is told (default 2.5 s)
 }
 
-// ErrBusy means that too many changes wait for their commit, or that more could not be told in time; the caller should
-// come again shortly.
-var ErrBusy = errors.New("too many changes are waiting to be stored or told")
+// ErrBusy means that too many changes wait for their commit, in all, of this client or of this resource, or that the
+// database or the processor is too slow to send more in time. Send the change again shortly.
+var ErrBusy = errors.New("too many changes are waiting to be stored")
 
-// What is let in must be told within 1.5 s, so intake slows down before the dispatcher is that late: streams are read no
-// further beyond slowAt, single changes are refused beyond refuseAt.
+// When the database or the processor is so slow that first attempts are late by that much, streams wait beyond slowAt and
+// single changes are refused beyond refuseAt. What receivers do never counts: no client waits for another's receiver.
 const (
 	slowAt   = notice.FirstWithin / 6
 	refuseAt = notice.FirstWithin / 2
@@ -105,10 +107,11 @@ type Intake struct {
 	cfg      Config
 
 	mu       sync.Mutex
-	waiting  []*Pending // in order of arrival
-	busy     map[notice.Key]bool
-	flying   int           // batches being stored
-	held     int           // submitted, not answered
+	ready    []*Pending                // the first of each resource that is not being stored, in the order they became so
+	busy     map[notice.Key][]*Pending // for each resource with a change that is ready or being stored: those behind it, in order
+	flying   int                       // batches being stored
+	held     weight                    // submitted, not answered
+	clients  map[notice.ClientID]weight
 	room     chan struct{} // closed and replaced whenever held shrinks
 	arrived  chan struct{} // capacity 1
 	released chan struct{} // capacity 1: a batch ended, its keys are free
@@ -129,6 +132,12 @@ func New(c Config) *Intake {
 	if c.Linger <= 0 {
 		c.Linger = 2 * time.Millisecond
 	}
+	if c.MaxBytes <= 0 {
+		c.MaxBytes = 64 << 20
+	}
+	if c.MaxWaiting <= 0 {
+		c.MaxWaiting = 64
+	}
 	if c.GiveUp <= 0 {
 		c.GiveUp = 2500 * time.Millisecond
 	}
@@ -136,14 +145,14 @@ func New(c Config) *Intake {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.Behind == nil {
-		c.Behind = func(notice.ClientID) time.Duration { return 0 }
+		c.Behind = func() time.Duration { return 0 }
 	}
 	if c.Wake == nil {
 		c.Wake = func(notice.ClientID, time.Time) {}
 	}
 	in := &Intake{
 		store: c.Store, schema: c.Schema, newID: c.NewID, wake: c.Wake, observer: c.Observer, traces: c.Traces, log: c.Log, cfg: c,
-		optional: map[ofb.Kind]bool{}, timed: map[ofb.Kind]bool{}, busy: map[notice.Key]bool{},
+		optional: map[ofb.Kind]bool{}, timed: map[ofb.Kind]bool{}, busy: map[notice.Key][]*Pending{}, clients: map[notice.ClientID]weight{},
 		room: make(chan struct{}), arrived: make(chan struct{}, 1), released: make(chan struct{}, 1),
 	}
 	for _, k := range c.OptionalAuthorised {
@@ -179,6 +188,8 @@ type Answer struct {
 // Pending is a change on its way to its commit.
 type Pending struct {
 	change *notice.Change
+	size   weight
+	since  time.Time     // when it became ready
 	keep   func() []byte // see Origin
 	answer Answer
 	err    error
@@ -203,7 +214,7 @@ func (in *Intake) Accept(ctx context.Context, line []byte, from Origin) (Answer,
 	if err != nil {
 		return Answer{}, err
 	}
-	if in.cfg.Behind(c.Client) > refuseAt {
+	if in.cfg.Behind() > refuseAt {
 		in.observer.Refused("behind")
 		in.refused(c, notice.RefusedBehind)
 		return Answer{}, ErrBusy
@@ -228,31 +239,35 @@ func (in *Intake) Submit(ctx context.Context, line []byte, from Origin) (*Pendin
 	if err != nil {
 		return nil, err
 	}
+	p, why, err := in.await(ctx, c, from.Keep)
+	if err != nil {
+		in.refused(c, why)
+	}
+	return p, err
+}
+
+// await submits a change as soon as there is room for it and first attempts are not late for want of our own means. why
+// belongs to the error: what it waited for when ctx ended, or RefusedUnavailable.
+func (in *Intake) await(ctx context.Context, c *notice.Change, keep func() []byte) (p *Pending, why string, err error) {
 	for {
 		in.mu.Lock()
 		room, closed := in.room, in.closed
 		in.mu.Unlock()
-		if !closed && in.cfg.Behind(c.Client) > slowAt { // once Run has ended nobody catches up
+		if !closed && in.cfg.Behind() > slowAt { // once Run has ended nobody catches up
 			select {
 			case <-time.After(slowLook):
 				continue
 			case <-ctx.Done():
-				in.refused(c, notice.RefusedBehind)
-				return nil, ctx.Err()
+				return nil, notice.RefusedBehind, ctx.Err()
 			}
 		}
-		p, err := in.submit(c, from.Keep)
-		if !errors.Is(err, ErrBusy) {
-			if err != nil {
-				in.refused(c, notice.RefusedUnavailable)
-			}
-			return p, err
+		if p, err = in.submit(c, keep); !errors.Is(err, ErrBusy) {
+			return p, notice.RefusedUnavailable, err
 		}
 		select {
 		case <-room:
 		case <-ctx.Done():
-			in.refused(c, notice.RefusedBusy)
-			return nil, ctx.Err()
+			return nil, notice.RefusedBusy, ctx.Err()
 		}
 	}
 }
@@ -284,26 +299,64 @@ func (in *Intake) Read(line []byte, from Origin) (*notice.Change, error) {
 }
 
 func (in *Intake) submit(c *notice.Change, keep func() []byte) (*Pending, error) {
-	p := &Pending{change: c, keep: keep, done: make(chan struct{})}
+	p := &Pending{change: c, keep: keep, size: weight{1, len(c.Line) + len(c.Document)}, done: make(chan struct{})}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {
 		return nil, ErrUnavailable
 	}
-	if in.held >= in.cfg.MaxInFlight {
+	key := c.Key()
+	after, busy := in.busy[key]
+	if len(after)+1 >= in.cfg.MaxWaiting || !in.fits(p) {
 		return nil, ErrBusy
 	}
-	in.held++
-	in.waiting = append(in.waiting, p)
-	signal(in.arrived)
+	in.held.add(p.size, 1)
+	of := in.clients[c.Client]
+	of.add(p.size, 1)
+	in.clients[c.Client] = of
+	if busy {
+		in.busy[key] = append(after, p)
+		return p, nil
+	}
+	in.busy[key] = nil
+	in.makeReady(p)
 	return p, nil
+}
+
+// weight is a number of changes, and what they have in bytes.
+type weight struct{ changes, bytes int }
+
+func (w *weight) add(o weight, sign int) {
+	w.changes += sign * o.changes
+	w.bytes += sign * o.bytes
+}
+
+// fits tells whether there is room for one more: in all, and for its client, who may hold as much as is left to the
+// others. So one that has much to say leaves half, two leave a third. The first of all, and of a client, is never too
+// large.
+func (in *Intake) fits(p *Pending) bool {
+	left := weight{in.cfg.MaxInFlight - in.held.changes, in.cfg.MaxBytes - in.held.bytes}
+	of := in.clients[p.change.Client]
+	switch {
+	case left.changes < 1 || left.bytes < p.size.bytes && in.held.changes > 0:
+		return false
+	default:
+		return of.changes == 0 || of.changes < left.changes && of.bytes+p.size.bytes <= left.bytes
+	}
+}
+
+// makeReady lines a change up for the next batch; nothing of its resource is being stored. in.mu is held.
+func (in *Intake) makeReady(p *Pending) {
+	p.since = time.Now()
+	in.ready = append(in.ready, p)
+	signal(in.arrived)
 }
 
 // Held is how many changes are on their way to their commit.
 func (in *Intake) Held() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.held
+	return in.held.changes
 }
 
 func signal(c chan struct{}) {

@@ -17,18 +17,6 @@ func (in *Intake) Reject(ctx context.Context, c notice.Change) (*Pending, error)
 		return nil, errors.New("reject a record: no problem is named")
 	}
 	c.ID, c.Cause, c.ReceivedAt = in.newID(), ofb.Holder, time.Now()
-	for {
-		in.mu.Lock()
-		room := in.room
-		in.mu.Unlock()
-		p, err := in.submit(&c, nil)
-		if !errors.Is(err, ErrBusy) {
-			return p, err
-		}
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+	p, _, err := in.await(ctx, &c, nil)
+	return p, err
 }

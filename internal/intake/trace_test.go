@@ -54,7 +54,7 @@ func TestWhateverIsReadAndNotStoredLeavesATraceOfItsReceipt(t *testing.T) {
 			[]string{"p-001 4 unavailable"},
 		},
 		"the dispatcher is behind": {
-			Config{Behind: func(notice.ClientID) time.Duration { return time.Minute }},
+			Config{Behind: func() time.Duration { return time.Minute }},
 			func(*desk) {},
 			func(d *desk) error {
 				_, err := d.in.Accept(d.t.Context(), d.change(1, 4, ofb.ACSC), Origin{})
@@ -89,7 +89,7 @@ func TestWhateverIsReadAndNotStoredLeavesATraceOfItsReceipt(t *testing.T) {
 			[]string{"p-001 4 busy"},
 		},
 		"a stream's caller left while the dispatcher was behind": {
-			Config{Behind: func(notice.ClientID) time.Duration { return time.Minute }},
+			Config{Behind: func() time.Duration { return time.Minute }},
 			func(*desk) {},
 			func(d *desk) error {
 				ctx, cancel := context.WithTimeout(d.t.Context(), 100*time.Millisecond)
@@ -109,7 +109,7 @@ func TestWhateverIsReadAndNotStoredLeavesATraceOfItsReceipt(t *testing.T) {
 			Config{}, func(*desk) {}, func(d *desk) error { d.in.Unstored([]byte("{broken"), Origin{}); return ErrUnavailable }, nil,
 		},
 		"a first load is never announced": {
-			Config{Behind: func(notice.ClientID) time.Duration { return time.Minute }},
+			Config{Behind: func() time.Duration { return time.Minute }},
 			func(*desk) {},
 			func(d *desk) error {
 				_, err := d.in.Accept(d.t.Context(), line(d.t, map[string]any{"cause": "snapshot"}), Origin{})

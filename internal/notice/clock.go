@@ -35,14 +35,16 @@ const (
 // Delay names what took the time of an attempt that was late. It is a closed list.
 type Delay string
 
-// What can take the time. The first three are not ours to mend.
+// What can take the time. The first three and DelayReceiver are not ours to mend.
 const (
 	DelayCore       Delay = "core-late"  // the change, or the late revision that made it a duty, was over 1.5 s old when it came
 	DelayHeld       Delay = "held-back"  // the core asked to wait (notBefore)
 	DelayConnect    Delay = "connecting" // DNS, TCP, TLS with the receiver, up to the first byte
 	DelayTimer      Delay = "timer-late" // a deadline of the rules was fired late
 	DelayIntake     Delay = "intake"     // from arrival to the writing of the decision
-	DelayQueue      Delay = "queue"      // from due to claimed: the commit, the lane, the slots
+	DelayReceiver   Delay = "receiver"   // due, and held: its receiver did not answer the attempts that were under way
+	DelaySlots      Delay = "slots"      // due, and held: no slot was free for it
+	DelayQueue      Delay = "queue"      // the rest from due to claimed: the commit, the claim
 	DelayStandstill Delay = "standstill" // for most of that time nobody committed anything: the database was away, or no replica ran
 	DelayRescued    Delay = "rescued"    // the attempt before was lost with its replica, and its lease had to run out
 	DelaySettling   Delay = "settling"   // the failure before was stored late
@@ -59,7 +61,7 @@ const (
 // Delays lists the causes, in the order in which they can occur.
 func Delays() []Delay {
 	return []Delay{
-		DelayCore, DelayUnknown, DelaySource, DelayUnavailable, DelayQuarantine, DelayTimer, DelayIntake, DelayHeld, DelayRescued, DelaySettling, DelayQueue, DelayStandstill, DelaySending, DelayConnect,
+		DelayCore, DelayUnknown, DelaySource, DelayUnavailable, DelayQuarantine, DelayTimer, DelayIntake, DelayHeld, DelayRescued, DelaySettling, DelayReceiver, DelaySlots, DelayQueue, DelayStandstill, DelaySending, DelayConnect,
 		DelayTampered,
 	}
 }
@@ -294,7 +296,7 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 	case r.State != Pending:
 		return // cancelled before it began
 	default:
-		stages = t.before(r, now)
+		stages = t.before(r, now, &AttemptRecord{})
 	}
 	v := &t.First
 	v.SinceEvent, v.SinceReceipt = micros(started.Sub(r.OccurredAt)), micros(started.Sub(t.FirstAt.Time))
@@ -325,14 +327,20 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 // timerSource is the source of changes that a deadline makes.
 const timerSource = "timer"
 
-// before is what took time between the first receipt and the claim of the first attempt.
-func (t *Timing) before(r *Record, claimed time.Time) []Stage {
+// before is what took time between the first receipt and the claim of the first attempt, which is a.
+func (t *Timing) before(r *Record, claimed time.Time, a *AttemptRecord) []Stage {
 	due := later(t.DueAt.Time, t.WrittenAt.Time)
-	return stages(append(t.refused(r),
+	before := append(t.refused(r),
 		Stage{DelayIntake, micros(t.WrittenAt.Sub(t.ReceivedAt.Time))},
 		Stage{DelayHeld, micros(due.Sub(t.WrittenAt.Time))},
-		Stage{DelayQueue, micros(claimed.Sub(due))},
-	)...)
+	)
+	return stages(append(before, a.waited(claimed.Sub(due))...)...)
+}
+
+// waited splits the time from due to claimed into what the lane was held for a slot, and the rest.
+func (a *AttemptRecord) waited(took time.Duration) []Stage {
+	held := max(0, min(a.HeldFor, took))
+	return []Stage{{a.Held, micros(held)}, {DelayQueue, micros(took - held)}}
 }
 
 // refused is what took time between the first receipt and the one that was accepted, added up by cause.
@@ -379,7 +387,7 @@ func (t *Timing) attempt(r *Record, i int, quiet []Quiet) AttemptTiming {
 		sending = []Stage{{DelaySending, micros(o.ClaimToSend)}, {DelayConnect, micros(o.FirstByteOut)}}
 	}
 	if i == 0 || r.Manual {
-		out.Took = stages(append(t.before(r, a.StartedAt), sending...)...)
+		out.Took = stages(append(t.before(r, a.StartedAt, a), sending...)...)
 		return out
 	}
 	t.judgeGap(&out, &r.Attempts[i-1], a, sending, quiet)
@@ -397,7 +405,7 @@ func (t *Timing) judgeGap(out *AttemptTiming, before, a *AttemptRecord, sending 
 	if before.StoredAt.After(ready) {
 		late, ready = before.StoredAt.Sub(ready), before.StoredAt
 	}
-	out.Took = stages(append([]Stage{{settling, micros(late)}, {DelayQueue, micros(a.StartedAt.Sub(ready))}}, sending...)...)
+	out.Took = stages(append(append([]Stage{{settling, micros(late)}}, a.waited(a.StartedAt.Sub(ready))...), sending...)...)
 	gap, due := Next(before.Number, false)
 	if !due || before.EndedAt.IsZero() {
 		return

@@ -105,6 +105,9 @@ func TestEveryCauseOfALateStartIsTold(t *testing.T) {
 		"intake":                         {func(r *Record) { r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002) }, nil, TooLate, TooLate, DelayIntake},
 		"a lock within the transaction":  {func(r *Record) { r.Arrival.Waited = lasting(2); shift(r, 2*time.Second) }, nil, TooLate, TooLate, DelayIntake},
 		"the queue":                      {claimLate, nil, TooLate, TooLate, DelayQueue},
+		"its receiver":                   {func(r *Record) { claimLate(r); first(r).Held, first(r).HeldFor = DelayReceiver, lasting(1.6) }, nil, TooLate, TooLate, DelayReceiver},
+		"the slots":                      {func(r *Record) { claimLate(r); first(r).Held, first(r).HeldFor = DelaySlots, lasting(9) }, []Quiet{{sec(.5), sec(2.5)}}, TooLate, TooLate, DelaySlots},
+		"held for a small part of it":    {func(r *Record) { claimLate(r); first(r).Held, first(r).HeldFor = DelaySlots, lasting(.5) }, nil, TooLate, TooLate, DelayQueue},
 		"a standstill":                   {claimLate, []Quiet{{sec(.5), sec(2.5)}}, TooLate, TooLate, DelayStandstill},
 		"a short standstill":             {claimLate, []Quiet{{sec(.5), sec(1)}}, TooLate, TooLate, DelayQueue},
 		"a standstill at another time":   {claimLate, []Quiet{{sec(-60), sec(0)}, {sec(3), sec(60)}}, TooLate, TooLate, DelayQueue},
@@ -159,6 +162,7 @@ func TestEveryCauseOfALateRetryIsTold(t *testing.T) {
 	}{
 		"on time at the limit":        {func(_, a *AttemptRecord) { a.StartedAt = sec(11.149) }, nil, OnTime, ""},
 		"the queue":                   {func(_, a *AttemptRecord) { a.StartedAt = sec(11.2) }, nil, TooLate, DelayQueue},
+		"its receiver":                {func(_, a *AttemptRecord) { a.StartedAt, a.Held, a.HeldFor = sec(15), DelayReceiver, lasting(5) }, nil, TooLate, DelayReceiver},
 		"a standstill":                {func(_, a *AttemptRecord) { a.StartedAt = sec(15) }, []Quiet{{sec(9), sec(14)}}, TooLate, DelayStandstill},
 		"the failure was stored late": {func(b, a *AttemptRecord) { b.StoredAt, a.StartedAt = sec(13), sec(13.1) }, nil, TooLate, DelaySettling},
 		"the attempt before was lost": {func(b, a *AttemptRecord) { b.Rescued, b.StoredAt, a.StartedAt = true, sec(13), sec(13.1) }, nil, TooLate, DelayRescued},

@@ -98,10 +98,13 @@ type ResultFacts struct {
 	ElapsedUS    int64     `json:"elapsedMicros"`
 }
 
-// AttemptFacts are what an entry keeps of an attempt's beginning and is read again.
+// AttemptFacts are what an entry keeps of an attempt's beginning and is read again. Held and HeldUS tell why and for how
+// long the lane had waited for a slot when it was claimed; absent: it had not.
 type AttemptFacts struct {
 	ScheduledAt time.Time `json:"scheduledAt"`
 	Late        bool      `json:"late"`
+	Held        Delay     `json:"held,omitzero"`
+	HeldUS      int64     `json:"heldMicros,omitzero"`
 }
 
 // LostDetail is how a result says that a rescue made it.
@@ -205,7 +208,7 @@ func (r *Record) Add(f *Fact) error {
 			return err
 		}
 		r.Late = r.Late || a.Late
-		r.Attempts = append(r.Attempts, AttemptRecord{Number: f.Number, Interaction: f.Interaction, ScheduledAt: a.ScheduledAt.UTC(), StartedAt: f.At.UTC()})
+		r.Attempts = append(r.Attempts, AttemptRecord{Number: f.Number, Interaction: f.Interaction, ScheduledAt: a.ScheduledAt.UTC(), StartedAt: f.At.UTC(), Held: a.Held, HeldFor: Micros(a.HeldUS).Duration()})
 	case FactResult:
 		var e struct {
 			ResultFacts

@@ -154,7 +154,7 @@ func TestEveryCauseHasItsWordsInBothLanguages(t *testing.T) {
 			require.NotEmpty(t, d.Word(lang), "%s in %s", d, lang)
 		}
 	}
-	require.Len(t, Delays(), 15)
+	require.Len(t, Delays(), 17)
 	p := TimingOf(&Record{OccurredAt: noon, CreatedAt: noon.Add(time.Minute), State: Pending, Arrival: Arrival{
 		Source: "api", Began: time.Second, Earlier: []Receipt{{At: sec(1), What: DelayUnavailable, For: RefusedBusy, Times: 1}},
 	}}, nil, noon.Add(time.Minute))

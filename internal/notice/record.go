@@ -40,6 +40,8 @@ type AttemptRecord struct {
 	Offsets     Offsets
 	StoredAt    time.Time // when the outcome was committed
 	Rescued     bool      // nobody saw the end: the lease ran out
+	Held        Delay     // why its lane had waited for a slot: DelayReceiver, DelaySlots, or ""
+	HeldFor     time.Duration
 }
 
 // Offsets are the instants of an attempt, counted from when it was handed to the sender.

@@ -14,13 +14,14 @@ import (
 // then more of the late; each oldest first. A row of another registration period is never even looked at. What it took
 // is leased, numbered and recorded in the same statement.
 //
-// $1 lanes, $2 free, $3 late, $4 lease, $5 on-time window, $6 facts that are the same for all.
+// $1 lanes, $2 free, $3 late, $4 lease, $5 on-time window, $6 facts that are the same for all, $7 and $8 why and for how
+// many microseconds the lanes waited for a slot, "" and 0 when they did not.
 const claimSQL = `
 WITH want AS MATERIALIZED (
-  SELECT w.client_id, w.free, w.late, i.push_epoch, i.webhook_uris->>0 AS uri
-  FROM unnest($1::text[], $2::int[], $3::int[]) AS w(client_id, free, late) JOIN initiator i ON i.client_id = w.client_id AND i.push
+  SELECT w.client_id, w.free, w.late, w.held, w.held_us, i.push_epoch, i.webhook_uris->>0 AS uri
+  FROM unnest($1::text[], $2::int[], $3::int[], $7::text[], $8::bigint[]) AS w(client_id, free, late, held, held_us) JOIN initiator i ON i.client_id = w.client_id AND i.push
 ), picked AS MATERIALIZED (
-  SELECT p.id, w.uri FROM want w CROSS JOIN LATERAL (
+  SELECT p.id, w.uri, w.held, w.held_us FROM want w CROSS JOIN LATERAL (
     WITH late AS MATERIALIZED (
       SELECT q.id FROM queue q
       WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at <= now() - $5::interval
@@ -42,11 +43,12 @@ WITH want AS MATERIALIZED (
   UPDATE queue q SET token = gen_random_uuid(), interaction_id = gen_random_uuid(), started_at = now(), lease_until = now() + $4::interval,
     attempts = q.attempts + 1, late = CASE WHEN q.attempts = 0 THEN now() > q.occurred_at + $5::interval ELSE q.late END
   FROM picked p WHERE q.id = p.id AND q.token IS NULL
-  RETURNING q.*, p.uri
+  RETURNING q.*, p.uri, p.held, p.held_us
 ), noted AS (
   INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, facts)
   SELECT token, 'attempt', client_id, kind, resource_id, id, interaction_id, attempts,
-    json_build_object('system', $6::text, 'scheduledAt', due_at, 'late', late, 'base', uri, 'manual', manual)
+    json_strip_nulls(json_build_object('system', $6::text, 'scheduledAt', due_at, 'late', late, 'base', uri, 'manual', manual,
+      'held', nullif(held, ''), 'heldMicros', nullif(held_us, 0)))
   FROM claimed
 )
 SELECT id, token, interaction_id, client_id, kind, resource_id, api_version, event, event_at, attempts, manual, uri, due_at, started_at, late FROM claimed`
@@ -56,11 +58,13 @@ SELECT id, token, interaction_id, client_id, kind, resource_id, api_version, eve
 func (s *Store) Claim(ctx context.Context, want []notice.Want, lease, _ time.Duration) (out []notice.Attempt, err error) {
 	defer func() { _ = s.noteFault(actClaim, err) }()
 	clients, free, late := make([]string, len(want)), make([]int32, len(want)), make([]int32, len(want))
+	held, heldUS := make([]string, len(want)), make([]int64, len(want))
 	for i, w := range want {
 		clients[i], free[i], late[i] = string(w.Client), int32(w.Free), int32(w.Late)
+		held[i], heldUS[i] = string(w.Held), w.HeldFor.Microseconds()
 	}
 	asked := time.Now()
-	rows, err := s.dispatch.Query(ctx, claimSQL, clients, free, late, lease, notice.FirstWithin, s.system())
+	rows, err := s.dispatch.Query(ctx, claimSQL, clients, free, late, lease, notice.FirstWithin, s.system(), held, heldUS)
 	if err != nil {
 		return nil, unavailable("claim", err)
 	}

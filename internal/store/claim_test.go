@@ -117,12 +117,12 @@ func (b *bench) prepareClaim(want []notice.Want) (explain func() string) {
 		do("SET " + name + " = " + value)
 	}
 	do("SET search_path = arauto; SET ROLE arauto_app; SET plan_cache_mode = force_generic_plan")
-	do("PREPARE claim (text[], int[], int[], interval, interval, text) AS " + store.ClaimSQL)
+	do("PREPARE claim (text[], int[], int[], interval, interval, text, text[], bigint[]) AS " + store.ClaimSQL)
 	var clients []string
 	for _, w := range want {
 		clients = append(clients, string(w.Client))
 	}
-	execute := "EXPLAIN EXECUTE claim ('{" + strings.Join(clients, ",") + "}', '{50,50}', '{12,12}', '20 s', '1.5 s', 'test')"
+	execute := "EXPLAIN EXECUTE claim ('{" + strings.Join(clients, ",") + "}', '{50,50}', '{12,12}', '20 s', '1.5 s', 'test', '{\"\",\"\"}', '{0,0}')"
 	do(execute) // now, while the table is empty, the plan is made
 	return func() string {
 		rows, err := conn.Query(b.t.Context(), execute)
@@ -169,6 +169,24 @@ func TestAClaimTakesWhatCanBeOnTimeFirstAndAShareOfTheLate(t *testing.T) {
 	require.Equal(t, []int{0, 3}, []int{fresh, late})
 	fresh, late, _ = claim(10, 2)
 	require.Zero(t, fresh+late)
+}
+
+func TestAnAttemptKeepsWhyItsLaneWasHeld(t *testing.T) {
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	b.register("other", "https://other.example/hook")
+	b.fill("itp", 1, "10 seconds")
+	b.fill("other", 1, "10 seconds")
+	got, err := b.store.Claim(t.Context(), []notice.Want{
+		{Client: "itp", Free: 10, Held: notice.DelaySlots, HeldFor: 9 * time.Second}, {Client: "other", Free: 10},
+	}, 20*time.Second, 15*time.Second)
+	require.NoError(t, err)
+	require.Len(t, got, 2)
+	facts := func(client string) string {
+		return one[string](b, "SELECT facts::text FROM entry WHERE kind = 'attempt' AND client_id = $1", client)
+	}
+	require.Contains(t, facts("itp"), `"held":"slots","heldMicros":9000000`)
+	require.NotContains(t, facts("other"), "held")
 }
 
 func TestAnAttemptIsLateWhenItStartsMoreThan1500MillisecondsAfterTheEvent(t *testing.T) {
