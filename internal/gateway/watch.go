@@ -265,7 +265,7 @@ func rememberedBy(ctx context.Context, cfg *Config) *store.Store {
 	}
 	ctx, cancel := context.WithTimeout(ctx, explainWithin)
 	defer cancel()
-	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, Replica: "check"})
+	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: "check"})
 	if err != nil {
 		return nil
 	}

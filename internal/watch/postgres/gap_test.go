@@ -204,3 +204,15 @@ func TestTheComparisonTakesNoLockOnTheTables(t *testing.T) {
 	_, err = other.Exec(t.Context(), "ROLLBACK")
 	require.NoError(t, err)
 }
+
+func TestAGrantOnColumnsSufficesForTheFirstSnapshot(t *testing.T) {
+	c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'A', 'secret')")
+	role, as := c.role()
+	c.exec("ALTER ROLE " + role + " REPLICATION; GRANT SELECT (id, status) ON payments TO " + role)
+	c.exec("CREATE PUBLICATION " + c.slot + " FOR TABLE payments (id, status)")
+	m := &memory{}
+	_, h, run := c.tracked(m, as)
+	require.Equal(t, []string{"snapshot payments id=1 status=A"}, briefs(h.take(t, 1)))
+	c.reading()
+	require.NoError(t, run.end())
+}

@@ -15,6 +15,8 @@
 //     position from which the slot reads, which lies below all that the slot will ever tell and above what was written
 //     before (docs/decisions/0012).
 //   - A slot that was lost is not made anew in silence: what changed meanwhile cannot be known, and somebody must decide.
+//   - A position is confirmed only when the catalogue, compared each second with what is remembered, shows that the stream
+//     carries all rows of the followed tables up to it. Otherwise Read ends with ErrGap, and a person decides.
 //   - Memory is bounded: by batches, not by transactions.
 //
 // When the stream is late by more than Config.FastLane, a second stream from a temporary slot begins at the present and

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
@@ -268,4 +269,35 @@ func TestRowsOfOneStatementHaveTheSameRevisionWhenTheyAreToldAgain(t *testing.T)
 	again := read(t, c.reader(nil, "events"), h)
 	require.Equal(t, first, h.take(t, 3))
 	require.NoError(t, again.end())
+}
+
+func TestEachRowOfAFirstSnapshotHasARevisionOfItsOwn(t *testing.T) {
+	c := newCore(t, nil, "CREATE TABLE events (seq bigint PRIMARY KEY, payment text, state text)",
+		"INSERT INTO events VALUES (2, 'p', 'ACSC'), (1, 'p', 'RCVD')", "INSERT INTO events SELECT i, 'q', 's' FROM generate_series(3, 5000) i",
+		"INSERT INTO payments VALUES (1, 'A', '')")
+	m := &memory{}
+	_, h, run := c.tracked(m, nil, "events", "payments")
+	rows := h.take(t, 5001)
+	require.Equal(t, []string{"snapshot events payment=p seq=1 state=RCVD", "snapshot events payment=p seq=2 state=ACSC"}, briefs(rows[:2]))
+	last := int64(0)
+	for _, rec := range rows {
+		require.Greater(t, rec.Revision, last, "%s has no revision of its own", brief(rec))
+		last = rec.Revision
+	}
+	require.Equal(t, "snapshot "+position(pglogrepl.LSN(last)), rows[0].Position, "they end where the slot begins")
+	c.reading()
+	c.exec("INSERT INTO events VALUES (6000, 'p', 'RJCT')")
+	require.Greater(t, h.take(t, 1)[0].Revision, last)
+	c.caughtUp()
+	require.NoError(t, run.end())
+
+	// Begun anew, nothing may count as older than what was told.
+	c.exec("SELECT pg_drop_replication_slot($1)", c.slot)
+	newest := int64(c.lsn())
+	_, h, run = c.tracked(m, func(o *Config, _ *Options) { o.Snapshot = Again }, "events", "payments")
+	for _, rec := range h.take(t, 5002) {
+		require.GreaterOrEqual(t, rec.Revision, newest, brief(rec))
+	}
+	c.reading()
+	require.NoError(t, run.end())
 }

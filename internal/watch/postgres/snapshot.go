@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -24,8 +25,9 @@ const (
 // of them are committed on our side. Whoever dies on the way begins again: what is told twice differs in nothing that
 // anybody is told of.
 //
-// The rows' revision is the position from which the slot reads the log. Every change the slot will ever tell lies above
-// it: the decoder has read nothing from before. Every change that was told by an earlier slot lies below it.
+// The last row's revision is the position from which the slot reads the log. Every change the slot will ever tell lies above
+// it: the decoder has read nothing from before. Every change that was told by an earlier slot lies below it. See loader.number
+// for the other rows'.
 func (s *session) snapshot(ctx context.Context, connection *pgconn.PgConn, tables map[string]*table) error {
 	if err := s.load(ctx, connection, tables, s.options.Tables); err != nil {
 		return err
@@ -82,6 +84,9 @@ func (s *session) load(ctx context.Context, connection *pgconn.PgConn, tables ma
 	s.state.phase("reading the rows that are there")
 	defer s.state.phase("")
 	load := &loader{session: s, reader: reader, revision: state.restart}
+	if err := load.number(ctx, tables, names); err != nil {
+		return err
+	}
 	for _, name := range names {
 		if t := tables[name]; t != nil {
 			if err := load.read(ctx, t); err != nil {
@@ -108,7 +113,10 @@ func (s *session) load(ctx context.Context, connection *pgconn.PgConn, tables ma
 func (s *session) hold(ctx context.Context, reader *pgconn.PgConn, before *membership, tables map[string]*table, names []string) error {
 	for _, name := range names {
 		if t := tables[name]; t != nil {
-			if _, err := reader.Exec(ctx, "LOCK TABLE "+t.sql()+" IN ACCESS SHARE MODE").ReadAll(); err != nil {
+			// Not LOCK TABLE, for which a grant on columns would not do.
+			if _, err := reader.Exec(ctx, "SELECT "+t.selected()+" FROM "+t.sql()+" LIMIT 0").ReadAll(); code(err) == "42703" || code(err) == "42P01" {
+				return fmt.Errorf("%s: %w: %w", name, errChanged, err)
+			} else if err != nil {
 				return fmt.Errorf("keep %s as it is while it is read: %w", name, err)
 			}
 		}
@@ -127,21 +135,60 @@ func (s *session) hold(ctx context.Context, reader *pgconn.PgConn, before *membe
 type loader struct {
 	*session
 	reader   *pgconn.PgConn
-	revision pglogrepl.LSN
+	revision pglogrepl.LSN // from which the slot reads the log
+	before   int64         // the revision below the first row's, where each row has its own; 0: all have the slot's
 	rows     int
 	open     sync.WaitGroup // batches that are not done
 }
 
+// number gives each row a revision of its own, in the order in which rows are read: two rows of one table may be two states
+// of one payment. They count up to the position from which the slot reads, so the first one's is lower by the number of
+// rows; a log is longer in bytes than its database has rows. Where an earlier slot told changes, that might lie below what
+// is stored, and a row would count as old: then all rows have the slot's position, and a table with several rows of one
+// resource needs `revision` in its mapping.
+func (l *loader) number(ctx context.Context, tables map[string]*table, names []string) error {
+	if l.known != nil {
+		l.log.WarnContext(ctx, "rows that are read again share one revision: a table with several rows of one resource needs `revision` in its mapping")
+		return nil
+	}
+	total := int64(0)
+	for _, name := range names {
+		t := tables[name]
+		if t == nil {
+			continue
+		}
+		counted, err := l.reader.Exec(ctx, "SELECT count(*) FROM "+t.sql()).ReadAll()
+		if err != nil {
+			return fmt.Errorf("count the rows of %s: %w", name, err)
+		}
+		n, err := strconv.ParseInt(string(counted[0].Rows[0][0]), 10, 64)
+		if err != nil {
+			return fmt.Errorf("count the rows of %s: %w", name, err)
+		}
+		total += n
+	}
+	if l.before = int64(l.revision) - total; l.before < 1 {
+		l.log.WarnContext(ctx, "the database has more rows than its log has bytes, so rows share one revision: a table with several rows of one resource needs `revision` in its mapping")
+		l.before = 0
+	}
+	return nil
+}
+
+// next is the revision of the row that is read as the nth of its table, from 0.
+func (l *loader) next(n int) int64 {
+	if l.before == 0 {
+		return int64(l.revision)
+	}
+	return min(l.before+int64(l.rows)+int64(n)+1, int64(l.revision))
+}
+
 // read hands over the rows of a table in the order of the primary key, through a cursor.
 func (l *loader) read(ctx context.Context, t *table) error {
-	var columns, order []string
-	for _, c := range t.columns {
-		columns = append(columns, pgx.Identifier{c.Name}.Sanitize())
-	}
+	var order []string
 	for _, name := range t.primary {
 		order = append(order, pgx.Identifier{name}.Sanitize())
 	}
-	query := "DECLARE arauto NO SCROLL CURSOR FOR SELECT " + strings.Join(columns, ", ") + " FROM " + t.sql()
+	query := "DECLARE arauto NO SCROLL CURSOR FOR SELECT " + t.selected() + " FROM " + t.sql()
 	if len(order) > 0 {
 		query += " ORDER BY " + strings.Join(order, ", ")
 	}
@@ -158,6 +205,15 @@ func (l *loader) read(ctx context.Context, t *table) error {
 			return err
 		}
 	}
+}
+
+// selected lists the table's columns for a SELECT.
+func (t *table) selected() string {
+	var columns []string
+	for _, c := range t.columns {
+		columns = append(columns, pgx.Identifier{c.Name}.Sanitize())
+	}
+	return strings.Join(columns, ", ")
 }
 
 // fetch hands over the cursor's next rows. The server waits with what does not fit the connection's buffers.
@@ -178,7 +234,7 @@ func (l *loader) fetch(ctx context.Context, t *table) (n int, err error) {
 		row := rows.Values()
 		batch = append(batch, watch.Record{
 			Table: t.name, Op: watch.Snapshot, Values: s.values(row), Key: s.key(row),
-			Revision: int64(l.revision), Position: "snapshot " + position(l.revision),
+			Revision: l.next(n), Position: "snapshot " + position(l.revision),
 		})
 		for _, text := range row {
 			size += len(text)
