@@ -25,6 +25,9 @@ const quietWithin = 3 * time.Minute
 
 // examine waits for quiet and holds everything against everything else.
 func (n *nemesis) examine(ctx context.Context) error {
+	if err := n.awaitBank(ctx); err != nil {
+		return err
+	}
 	if err := n.settle(ctx); err != nil {
 		return err
 	}
@@ -56,6 +59,9 @@ func (n *nemesis) examine(ctx context.Context) error {
 	}
 	n.examineLedger(lines, books.Notifications)
 	n.examineAddresses(books.Posts)
+	if err := n.examineBank(ctx, books.Notifications); err != nil {
+		return err
+	}
 	for _, step := range []func(context.Context) error{n.examineRows, n.examineStories, n.examinePolls, n.examineProof, n.examineReconciliation, n.examineProcesses} {
 		if err := step(ctx); err != nil {
 			return err
@@ -151,6 +157,9 @@ func (n *nemesis) examineLedger(lines []stage.Line, all []stage.Notification) {
 	for _, c := range n.clients {
 		clients[c.id] = c
 	}
+	if n.bank != nil {
+		clients[n.bank.client.id] = n.bank.client
+	}
 	for i := range all {
 		if v := &all[i]; v.State == "cancelled" && !clients[v.ClientID].away(v.CreatedAt, v.CreatedAt.Add(2*time.Minute)) {
 			n.fail("notification %s for %s, made %s, was cancelled, and the client was registered all the time", v.ID, v.ClientID, n.when(v.CreatedAt))
@@ -204,6 +213,9 @@ func (n *nemesis) examineStories(ctx context.Context) error {
 	var revision, timers int
 	found, expired := 0, 0
 	_, err = pgx.ForEachRow(rows, []any{&id, &status, &revision, &timers}, func() error {
+		if n.bank.of(id) != nil {
+			return nil // see examineBank
+		}
 		found++
 		if h := n.load.hot[id]; h != nil {
 			if status != string(ofb.RCVD) || int64(revision) < h.acknowledged.Load() || int64(revision) > h.given.Load() {

@@ -34,6 +34,7 @@ const (
 	onReceivers = "receivers"
 	onClients   = "clients"
 	onTraffic   = "traffic"
+	onSource    = "source"
 )
 
 // errNothing says that a fault found nothing to strike: other faults, or chance, had left nothing of its kind. The fault is
@@ -53,6 +54,7 @@ var faults = []*fault{
 	{name: "stop-backend", group: onServer, strike: stopBackend},
 	{name: "end-sessions", group: onServer, strike: endSessions},
 	{name: "no-sessions-left", group: onServer, strike: takeSessions},
+	{name: "rotate-password", group: onServer, strike: rotatePassword},
 	{name: "data-full", group: onServer, possible: canFill, strike: fillData},
 	{name: "wal-full", group: onServer, possible: canFill, strike: fillWAL},
 	{name: "clock-jump", group: onServer, possible: canMoveClock, strike: jumpClock},
@@ -78,6 +80,8 @@ var faults = []*fault{
 	{name: "hanging-initiator", group: onTraffic, gentle: true, strike: hangInitiator},
 	{name: "hot-resource", group: onTraffic, gentle: true, strike: heatResource},
 	{name: "member-bomb", group: onTraffic, gentle: true, strike: bombMembers},
+
+	{name: "new-partition", group: onSource, gentle: true, possible: canFollow, strike: newPartition},
 }
 
 // certificateFaults explain that an initiator is not let in.

@@ -12,6 +12,7 @@
 //	world.go           stage, volumes, replicas, proxies, clock
 //	receiver.go        receivers and their scripts; clients and their registrations
 //	load.go, poll.go   changes in; status queries
+//	bank.go            a core whose database log the replicas follow
 //	fault*.go          the faults, and the schedule that draws them
 //	examine*.go        the reckoning
 //

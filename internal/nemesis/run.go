@@ -79,6 +79,9 @@ func (n *nemesis) prepare(ctx context.Context) (err error) {
 	if err := n.openClients(ctx); err != nil {
 		return err
 	}
+	if err := n.openBankClient(ctx); err != nil {
+		return err
+	}
 	n.load = &load{seed: n.seed, clients: n.clients, known: map[string]*resource{}, hot: map[string]*hot{}}
 	for which := range n.polls.askers {
 		if err := n.openAsker(which); err != nil {
@@ -96,8 +99,11 @@ func (n *nemesis) unleash(ctx context.Context, s *schedule) error {
 	loading, endLoad := context.WithCancel(ctx)
 	defer endLoad()
 	var all sync.WaitGroup
-	var fed, misbehaved error
+	var fed, misbehaved, worked error
 	all.Go(func() { fed = n.feed(loading) })
+	if n.bank != nil {
+		all.Go(func() { worked = n.bank.work(loading, rand.New(rand.NewPCG(n.seed, 4))) })
+	}
 	all.Go(func() { n.ask(loading, rand.New(rand.NewPCG(n.seed, 2))) })
 	all.Go(func() {
 		misbehaved = n.misbehave(loading, n.receivers[receiverCount-1], rand.New(rand.NewPCG(n.seed, 3)))
@@ -118,7 +124,7 @@ func (n *nemesis) unleash(ctx context.Context, s *schedule) error {
 	endLoad()
 	n.say("nemesis", "no more faults and no more load; changes without an answer are handed in until they have one")
 	all.Wait()
-	if err := errors.Join(troubled, fed, misbehaved); err != nil {
+	if err := errors.Join(troubled, fed, misbehaved, worked); err != nil {
 		return err
 	}
 	n.say("nemesis", "%d changes acknowledged; %d of %d tries had no answer; %d of %d polls were refused or not answered",

@@ -30,15 +30,17 @@ const replicaCount = 3
 // world is all that can be broken.
 type world struct {
 	*account
-	dir      string
-	stage    *stage.Stage
-	data     *volume // nil: the disk cannot be filled on this machine, and full says why
-	wal      *volume
-	full     error
-	clock    *clock // nil: the clock cannot be moved on this machine, and still says why
-	still    error
-	replicas [replicaCount]*replica
-	pki      sync.Mutex // the files of the PKI are being changed
+	dir        string
+	stage      *stage.Stage
+	data       *volume // nil: the disk cannot be filled on this machine, and full says why
+	wal        *volume
+	full       error
+	clock      *clock // nil: the clock cannot be moved on this machine, and still says why
+	still      error
+	bank       *bank // nil: there is no second PostgreSQL on this machine, and unfollowed says why
+	unfollowed error
+	replicas   [replicaCount]*replica
+	pki        sync.Mutex // the files of the PKI are being changed
 }
 
 // openWorld sets everything up. What this machine cannot do is said, and left out.
@@ -63,13 +65,28 @@ func openWorld(ctx context.Context, a *account, o options) (w *world, err error)
 	if err != nil {
 		return w, err
 	}
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		b, err := openBank(ctx, w.dir)
+		if w.unfollowed = err; err == nil {
+			w.bank = b
+		}
+	}()
 	w.stage, err = stage.Open(ctx, stage.Options{
 		Dir: w.dir, Keep: true, Server: server, // close removes the folder
 		Command: func(args ...string) *exec.Cmd { return exec.Command(binary, args...) }, //nolint:gosec,noctx // the product; the stage ends it
 		Settings: append(hurried, "ARAUTO_PUBLIC_CRL="+filepath.Join(w.dir, "pki", "crl", "clients.crl"),
 			"ARAUTO_WEBHOOK_CRL="+filepath.Join(w.dir, "pki", "crl", "servers.crl")),
 	})
+	<-opened
 	if err != nil {
+		return w, err
+	}
+	if w.unfollowed != nil {
+		w.say("nemesis", "NOT POSSIBLE HERE: a core that is followed, since %v", w.unfollowed)
+	}
+	if err := w.openLogin(ctx); err != nil {
 		return w, err
 	}
 	for i := range w.replicas {
@@ -90,6 +107,9 @@ func (w *world) close(keep bool) error {
 	}
 	if w.stage != nil {
 		errs = append(errs, w.stage.Close())
+	}
+	if w.bank != nil {
+		errs = append(errs, w.bank.server.Stop())
 	}
 	for _, r := range w.replicas {
 		if r != nil && r.way != nil {
@@ -258,8 +278,10 @@ func (w *world) openReplica(ctx context.Context, index int) (*replica, error) {
 	if r.way, err = openWay(fmt.Sprintf("replica %d", index+1), database.Host); err != nil {
 		return nil, err
 	}
-	database.Host = r.way.Listen
-	r.settings = []string{"ARAUTO_DATABASE_URL=" + database.String()}
+	r.settings = w.login(database, r.way.Listen)
+	if w.bank != nil {
+		r.settings = append(r.settings, "ARAUTO_WATCH_SOURCES="+w.bank.mapping)
+	}
 	return r, r.start(ctx)
 }
 
