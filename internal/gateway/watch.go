@@ -252,6 +252,7 @@ func examineSources(ctx context.Context, cfg *Config) ([]string, error) {
 		if examineSource(ctx, p, m, r) {
 			findings = append(findings, fmt.Sprintf("source %s: %s, %s", m.Source, m.Type, strings.Join(m.Tables(), ", ")))
 		}
+		findings = append(findings, remarks(ctx, m, r)...)
 		r.Close()
 	}
 	return findings, p.err()
@@ -296,6 +297,24 @@ func examineSource(ctx context.Context, p *problems, m *watch.Mapping, r watch.R
 		}
 	}
 	return len(p.list) == before
+}
+
+// remarks asks a source's origin for its properties and returns what they mean, as lines. None of them is a reason not to start.
+func remarks(ctx context.Context, m *watch.Mapping, r watch.Reader) (lines []string) {
+	remarker, tells := r.(watch.Remarker)
+	if !tells {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, examineWithin)
+	defer cancel()
+	for _, remark := range remarker.Remarks(ctx) {
+		line := fmt.Sprintf("source %s: %s", m.Source, remark.Text)
+		if remark.Warning {
+			line = "WARNING " + line
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // notes are what readers think an operator should see.

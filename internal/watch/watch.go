@@ -95,6 +95,18 @@ type Reader interface {
 	Close()
 }
 
+// Remark is a fact about an origin that an operator should know. It does not keep a Reader from working.
+type Remark struct {
+	Text    string // what the fact is, where, and what would be right
+	Warning bool   // the origin may lose records; else the remark is a note
+}
+
+// Remarker is a Reader that also reports remarks. arauto check prints them.
+type Remarker interface {
+	// Remarks asks the origin for its properties and changes nothing. A property that cannot be read is reported as unknown.
+	Remarks(ctx context.Context) []Remark
+}
+
 // Hand takes what a Reader reads.
 type Hand interface {
 	// Take takes records in order and waits while too many are uncommitted. done is called once, in the order of the

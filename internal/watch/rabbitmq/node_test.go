@@ -36,6 +36,10 @@ type node struct {
 	password string
 	port     string
 	tlsPort  string
+
+	management    string // port of the management API in plain text
+	managementTLS string // and with TLS
+
 	env      []string
 	children []*child
 
@@ -93,13 +97,13 @@ func newNode() (*node, error) {
 		return nil, err
 	}
 	n := &node{dir: dir, program: program, mapper: mapper, password: rand.Text()}
-	ports := make([]string, 4)
+	ports := make([]string, 6)
 	for i := range ports {
 		if ports[i], err = freePort(); err != nil {
 			return nil, err
 		}
 	}
-	n.port, n.tlsPort = ports[0], ports[1]
+	n.port, n.tlsPort, n.management, n.managementTLS = ports[0], ports[1], ports[4], ports[5]
 	n.env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "LANG=C.UTF-8",
 		"ERL_EPMD_PORT=" + ports[2], "ERL_EPMD_ADDRESS=127.0.0.1", "ERL_EPMD_RELAXED_COMMAND_CHECK=1",
@@ -134,10 +138,13 @@ func (n *node) configure() error {
 		"listeners.ssl.1 = 127.0.0.1:" + n.tlsPort,
 		"ssl_options.cacertfile = " + n.authority.CA, "ssl_options.certfile = " + certificate, "ssl_options.keyfile = " + key,
 		"ssl_options.verify = verify_peer", "ssl_options.fail_if_no_peer_cert = true",
+		"management.tcp.ip = 127.0.0.1", "management.tcp.port = " + n.management,
+		"management.ssl.ip = 127.0.0.1", "management.ssl.port = " + n.managementTLS,
+		"management.ssl.cacertfile = " + n.authority.CA, "management.ssl.certfile = " + certificate, "management.ssl.keyfile = " + key,
 	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(n.dir, "rabbitmq.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600),
-		os.WriteFile(filepath.Join(n.dir, "plugins"), []byte("[].\n"), 0o600))
+		os.WriteFile(filepath.Join(n.dir, "plugins"), []byte("[rabbitmq_management].\n"), 0o600))
 }
 
 func freePort() (string, error) {

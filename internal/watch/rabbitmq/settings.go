@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -30,6 +31,10 @@ type Settings struct {
 
 	Queues   bus.Tables `yaml:"queues"`   // queue: table of the mapping; empty: the queue's name
 	Prefetch int        `yaml:"prefetch"` // messages of a queue delivered and not acknowledged; 0: 100
+
+	// Management is the address of the management API, such as https://rabbit.bank.example:15671. Only Remarks reads it, with
+	// User, PasswordFile and TLS. Empty: the properties of the queues stay unknown.
+	Management string `yaml:"management"`
 }
 
 // Problems lists what is wrong with the settings, each with its key, the reason and the cure.
@@ -44,7 +49,61 @@ func (s *Settings) Problems(production bool) []error {
 	if s.Prefetch < 0 || s.Prefetch > maxPrefetch {
 		found = append(found, fmt.Errorf("prefetch: is %d; use 1 to %d, or 0 for %d", s.Prefetch, maxPrefetch, defaultPrefetch))
 	}
+	return append(found, s.managementProblems()...)
+}
+
+// managementProblems lists what is wrong with Management.
+func (s *Settings) managementProblems() []error {
+	if s.Management == "" {
+		return nil
+	}
+	scheme, is := "http", "not set"
+	if s.TLS != nil {
+		scheme, is = "https", "set"
+	}
+	var found []error
+	u, err := url.Parse(s.Management)
+	switch {
+	case err != nil || u.Hostname() == "": // the parser's error would show the text, and a password in it
+		return []error{fmt.Errorf("management: is not a URL with a host, such as %s://rabbit.bank.example:15671", scheme)}
+	case u.User != nil:
+		found = append(found, errors.New("management: holds a user or password; they belong into user and password_file"))
+	case u.Scheme != scheme:
+		found = append(found, fmt.Errorf("management: its scheme must be %s, as tls is %s", scheme, is))
+	case u.RawQuery != "" || u.Fragment != "":
+		found = append(found, errors.New("management: has a query; give the address alone, without /api"))
+	case scheme == "http" && !loopback(u.Hostname()):
+		found = append(found, fmt.Errorf("management: http sends the password in plain text to %s; set tls and use https, or use a loopback address", u.Hostname()))
+	}
+	if s.User == "" {
+		found = append(found, errors.New("management: needs user and password_file; the management API takes no certificate as a login"))
+	}
+	if _, err := s.virtualHost(); err != nil {
+		found = append(found, err)
+	}
 	return found
+}
+
+// virtualHost is the one that the addresses name.
+func (s *Settings) virtualHost() (string, error) {
+	var names []string
+	for _, address := range s.URLs {
+		if u, err := amqp.ParseURI(address); err == nil && !slices.Contains(names, u.Vhost) {
+			names = append(names, u.Vhost)
+		}
+	}
+	if len(names) > 1 {
+		return "", fmt.Errorf("management: urls name %d virtual hosts, and a queue is asked for in one; let all urls name the same", len(names))
+	}
+	if len(names) == 0 {
+		return "", errors.New("management: urls names no virtual host that can be read; correct urls")
+	}
+	return names[0], nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // dial connects to the first server that takes us.
