@@ -37,8 +37,10 @@ func missing(t *testing.T, resumed bool, claimed, covered, announced time.Time) 
 		gone.Append(leaf, nil)
 	}
 	w.sign(covered)
-	e := audit.Entry{ID: uuid(9), At: audit.At(announced), XID: 9, Kind: audit.KindRetention, Outcome: ptr(audit.RemovalAnnounced),
-		Facts: fmt.Sprintf(`{"partition":"entry_202001","first":0,"last":2,"entries":3,"digest":"%s"}`, gone.Root())}
+	e := audit.Entry{
+		ID: uuid(9), At: audit.At(announced), XID: 9, Kind: audit.KindRetention, Outcome: ptr(audit.RemovalAnnounced),
+		Facts: fmt.Sprintf(`{"partition":"entry_202001","first":0,"last":2,"entries":3,"digest":"%s"}`, gone.Root()),
+	}
 	w.tree.Append(audit.Leaf(e.AppendRecord(nil, 3)), nil)
 	w.sign(announced)
 	require.NoError(t, w.v.Expect(w.heads...))
@@ -99,8 +101,17 @@ func TestTheFactsOfARemovalAreReadByTheirExactNames(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, audit.Removal{Partition: "entry_202001", First: 2, Last: 5, Entries: 3, Digest: audit.EmptyRoot()}, r)
 	for _, change := range [][2]string{
-		{`"first"`, `"First"`}, {`"partition":"entry_202001",`, ""}, {`202001`, `202013`}, {`202001`, `2020`}, {`"first":2`, `"first":6`}, {`"first":2`, `"first":-1`},
-		{`"entries":3`, `"entries":5`}, {`"entries":3`, `"entries":0`}, {`"entries":3`, `"entries":"3"`}, {`"digest":"`, `"digest":"x`}, {`{`, `[`},
+		{`"first"`, `"First"`},
+		{`"partition":"entry_202001",`, ""},
+		{`202001`, `202013`},
+		{`202001`, `2020`},
+		{`"first":2`, `"first":6`},
+		{`"first":2`, `"first":-1`},
+		{`"entries":3`, `"entries":5`},
+		{`"entries":3`, `"entries":0`},
+		{`"entries":3`, `"entries":"3"`},
+		{`"digest":"`, `"digest":"x`},
+		{`{`, `[`},
 	} {
 		bad := strings.Replace(good, change[0], change[1], 1)
 		require.NotEqual(t, good, bad)
@@ -125,8 +136,10 @@ func TestAWalkThatIsResumedAtEachCheckpointKnowsWhatAWholeOneKnows(t *testing.T)
 
 // TestAWalkThatBeginsInTheMiddleDoesNotMissTheAnnouncementBeforeIt: the whole walk compares them.
 func TestAWalkThatBeginsInTheMiddleDoesNotMissTheAnnouncementBeforeIt(t *testing.T) {
-	e := audit.Entry{ID: uuid(9), At: samples()[0].At, XID: 9, Kind: audit.KindRetention, Outcome: ptr(audit.RemovalDropped),
-		Facts: `{"partition":"entry_202001","first":0,"last":2,"entries":3,"digest":"` + audit.EmptyRoot().String() + `"}`}
+	e := audit.Entry{
+		ID: uuid(9), At: samples()[0].At, XID: 9, Kind: audit.KindRetention, Outcome: ptr(audit.RemovalDropped),
+		Facts: `{"partition":"entry_202001","first":0,"last":2,"entries":3,"digest":"` + audit.EmptyRoot().String() + `"}`,
+	}
 	var tree audit.Range
 	tree.Append(audit.Leaf([]byte("a")), nil)
 	_, err := audit.Resume(audit.Progress{Size: 1}, &tree).AddEntry(&e)

@@ -132,8 +132,10 @@ func (p Progress) Removals() (n int64) {
 // the signed checkpoint of that size. Public is to be set, as for a new Verifier.
 func Resume(p Progress, tree *Range) *Verifier {
 	p = p.clone()
-	v := &Verifier{tree: *tree.clone(), good: p.Size, announced: p.Announced, missing: p.Missing, present: p.Present, losses: p.Losses,
-		newest: p.Newest, before: p.Before, covers: p.Covers, blind: p.Size > 0 && !p.Covers}
+	v := &Verifier{
+		tree: *tree.clone(), good: p.Size, announced: p.Announced, missing: p.Missing, present: p.Present, losses: p.Losses,
+		newest: p.Newest, before: p.Before, covers: p.Covers, blind: p.Size > 0 && !p.Covers,
+	}
 	for _, m := range p.Missing {
 		v.total += m.Count
 	}
@@ -142,8 +144,10 @@ func Resume(p Progress, tree *Range) *Verifier {
 
 // Progress tells how far the walk has come. It stands at a checkpoint when FinishPart found nothing wrong.
 func (v *Verifier) Progress() Progress {
-	return Progress{Size: v.tree.Size(), Announced: v.announced, Missing: v.missing, Present: v.present, Losses: v.losses,
-		Newest: v.newest, Before: v.before, Covers: v.covers}.clone()
+	return Progress{
+		Size: v.tree.Size(), Announced: v.announced, Missing: v.missing, Present: v.present, Losses: v.losses,
+		Newest: v.newest, Before: v.before, Covers: v.covers,
+	}.clone()
 }
 
 // Expect announces checkpoints whose signatures were verified. They may come in any order, but each before the walk has

@@ -111,9 +111,9 @@ func collect(ctx context.Context, log Log, id string, words map[string]string) (
 // notification that waits is judged as of the checkpoint. The instants of other entries, by which a standstill is told, are
 // taken as they stand.
 func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]notice.ClockWords, error) {
-	facts := make([]notice.Fact, len(found))
+	facts := make([]notice.Fact, 0, len(found))
 	for i := range found {
-		facts[i] = fact(found[i].Entry)
+		facts = append(facts, fact(found[i].Entry))
 	}
 	unheard, err := log.Unheard(ctx, facts[0].At.Add(-unheardAround), facts[len(facts)-1].At.Add(unheardAround))
 	if err != nil {

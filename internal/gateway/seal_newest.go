@@ -120,7 +120,8 @@ func (o *objectAnchor) before(ctx context.Context, size int64) (int64, error) {
 // millions of objects, so they are asked for the next one after a size that is known, with steps that double, and then by
 // halves.
 func (o *objectAnchor) largest(ctx context.Context, known int64) (int64, error) {
-	low, high := known, int64(0) // low is there, or 0; none is greater than high
+	low := known   // it is there, or 0
+	var high int64 // none is greater
 	for step := int64(1); ; step *= 2 {
 		next, err := o.after(ctx, low+step-1)
 		if err != nil {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"sync"
 	"testing"
@@ -33,14 +34,14 @@ func (p *proof) verifying() *verifying {
 // asked is what /readyz answers.
 func (v *verifying) asked() (int, string) {
 	w := httptest.NewRecorder()
-	opsHandler(&readiness{notes: v.notes}, v.metrics).ServeHTTP(w, httptest.NewRequest("GET", "/readyz", nil))
+	opsHandler(&readiness{notes: v.notes}, v.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 	return w.Code, w.Body.String()
 }
 
 // series are the lines of /metrics about verification.
 func (v *verifying) series() string {
 	w := httptest.NewRecorder()
-	opsHandler(&readiness{}, v.metrics).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	opsHandler(&readiness{}, v.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	return w.Body.String()
 }
 

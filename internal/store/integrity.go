@@ -189,10 +189,11 @@ func (c *comparison) twins(sorted []audit.Entry, order []int) {
 func (c *comparison) root(ctx context.Context, q querier, head audit.Checkpoint, leaves []*audit.Hash, most int) error {
 	var want []audit.Tile
 	for i, s := range c.states {
-		if t := (audit.Tile{}); s.verified && leaves[i] != nil && len(want) < most {
-			if t = audit.LeafTile(*s.seq); !slices.Contains(want, t) {
-				want = append(want, t)
-			}
+		if !s.verified || leaves[i] == nil || len(want) == most {
+			continue
+		}
+		if t := audit.LeafTile(*s.seq); !slices.Contains(want, t) {
+			want = append(want, t)
 		}
 	}
 	if len(want) == 0 {

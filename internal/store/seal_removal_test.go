@@ -86,12 +86,12 @@ func TestAMonthIsRemovedAfterItsAnnouncementIsSealedAndAnchored(t *testing.T) {
 	require.Equal(t, int64(20), v.Removed)
 	require.Greater(t, v.RemovedAsOf, audit.At(time.Now().Add(-time.Hour)))
 
-	t.Run("a position of it that moves to another month is found", func(t *testing.T) {
+	t.Run("a position of it that moves to another month is found", func(*testing.T) {
 		s.tamper("UPDATE log_position SET at = '2020-02-01T00:00:01Z' WHERE seq = 3")
 		s.bad(0, "the removal of 20 from 0 to 19 was announced")
 		s.tamper("UPDATE log_position SET at = '2020-01-31T23:59:59Z' WHERE seq = 3")
 	})
-	t.Run("so is one more that is missing", func(t *testing.T) {
+	t.Run("so is one more that is missing", func(*testing.T) {
 		s.tamper("DELETE FROM entry WHERE id = (SELECT id FROM log_position WHERE seq = 21)")
 		s.tamper("UPDATE log_position SET at = '2020-01-31T23:59:59Z' WHERE seq = 21")
 		s.bad(0, "20 from 0 to 19 was announced")

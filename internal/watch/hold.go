@@ -185,7 +185,7 @@ func (s *Source) complain(ctx context.Context, trouble, message string, err erro
 	}
 	s.mu.Unlock()
 	if !told {
-		s.log.WarnContext(ctx, message, append([]any{"error", err}, attrs...)...)
+		s.log.WarnContext(ctx, message, append([]any{"error", err}, attrs...)...) //nolint:sloglint // a constant of the caller
 	}
 }
 

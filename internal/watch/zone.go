@@ -43,7 +43,7 @@ func inZone(shown time.Time, zone *time.Location) (time.Time, error) {
 	for _, near := range []time.Duration{-26 * time.Hour, 0, 26 * time.Hour} { // no zone changes twice within a day
 		_, offset := shown.Add(near).In(zone).Zone()
 		at := shown.Add(-time.Duration(offset) * time.Second)
-		if _, real := at.In(zone).Zone(); real == offset && (found.IsZero() || at.Before(found)) {
+		if _, there := at.In(zone).Zone(); there == offset && (found.IsZero() || at.Before(found)) {
 			found = at
 		}
 	}

@@ -317,4 +317,3 @@ func fullListener(t *testing.T, at string) netip.Addr {
 	}
 	return where.Addr()
 }
-

@@ -143,7 +143,7 @@ func (h *house) await(t *testing.T, what string, wanted func(d *database) bool) 
 		case <-changed:
 		case <-limit:
 			h.d.mu.Lock()
-			defer h.d.mu.Unlock()
+			defer h.d.mu.Unlock() //nolint:revive // Fatalf ends the loop
 			t.Fatalf("waited in vain for %s: %d changes stored of %d, %d refused, state %s, put aside %v, told %v", what, len(h.d.stored), len(h.written), h.d.refused,
 				h.d.state, h.d.aside, h.d.told)
 		}

@@ -186,7 +186,7 @@ func TestRowsThatWouldNeverComeStopTheSourceAndAreReadAgainWhenThatIsAccepted(t 
 				}
 				run("CREATE PUBLICATION $ " + g.publication)
 				m := &memory{}
-				r, h, running := c.tracked(m, nil, g.table)
+				r, _, running := c.tracked(m, nil, g.table)
 				c.reading()
 				c.caughtUp()
 				if away {
@@ -196,7 +196,7 @@ func TestRowsThatWouldNeverComeStopTheSourceAndAreReadAgainWhenThatIsAccepted(t 
 				run(g.change...)
 				run(g.row)
 				if away {
-					r, h, running = c.tracked(m, nil, g.table)
+					r, _, running = c.tracked(m, nil, g.table)
 				}
 				err := running.wait()
 				want := g.want
@@ -204,7 +204,7 @@ func TestRowsThatWouldNeverComeStopTheSourceAndAreReadAgainWhenThatIsAccepted(t 
 					want = g.away
 				}
 				for errors.Is(err, errChanged) { // as a Source does
-					r, h, running = c.tracked(m, nil, g.table)
+					r, _, running = c.tracked(m, nil, g.table)
 					err = running.wait()
 				}
 				require.ErrorIs(t, err, ErrGap)
@@ -227,7 +227,7 @@ func TestRowsThatWouldNeverComeStopTheSourceAndAreReadAgainWhenThatIsAccepted(t 
 					err = stopped.wait()
 					require.ErrorIs(t, err, ErrGap)
 				}
-				r, h, running = c.tracked(m, func(o *Config, _ *Options) { o.Accept = words(err) }, g.table)
+				r, h, running := c.tracked(m, func(o *Config, _ *Options) { o.Accept = words(err) }, g.table)
 				h.await(t, "the rows, read again", func(h *hand) bool {
 					for _, rec := range h.records {
 						if rec.Op == "snapshot" && strings.Contains(rec.Key, g.again) {
