@@ -308,13 +308,13 @@ func TestAnAnswerIsBoundedInSizeAndFollowsNoRedirect(t *testing.T) {
 		require.Len(t, warnings, 1)
 		require.Contains(t, warnings[0], want)
 	}
-	answer = func(w http.ResponseWriter, r *http.Request) { w.Write(bytes.Repeat([]byte(" "), maxAnswer+1)) }
+	answer = func(w http.ResponseWriter, _ *http.Request) { w.Write(bytes.Repeat([]byte(" "), maxAnswer+1)) }
 	ask("longer than 1024 KiB")
 	answer = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) }
 	ask("a redirect (302)")
-	answer = func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
+	answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
 	ask("the status 503")
-	answer = func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("<html>")) }
+	answer = func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>")) }
 	ask("is the address right?")
 	var paths []string
 	answer = func(w http.ResponseWriter, r *http.Request) {
@@ -347,7 +347,7 @@ func TestAQuestionIsBoundedInTime(t *testing.T) {
 		_, err = m.queue(t.Context(), "q")
 		require.Error(t, err)
 		require.Equal(t, answerTimeout, time.Since(began))
-		require.False(t, errors.As(err, new(*url.Error)), "the address is named once")
+		require.NotErrorAs(t, err, new(*url.Error), "the address is named once")
 	})
 }
 
