@@ -82,7 +82,7 @@ func auditBreachesCommand(w world) *cobra.Command {
 	return c
 }
 
-// tellIntegrity says on standard error what of a report is proven, and fails when anything was tampered with: whoever runs
+// tellIntegrity says on standard error what of a report is proven, and fails when anything was tampered with: anybody who runs
 // it by a timer must see that.
 func tellIntegrity(w world, found notice.Integrity, lang string) error {
 	for _, line := range found.Lines(lang) {

@@ -49,7 +49,7 @@ func (v Verdict) String() string {
 }
 
 // AsOf refuses a verdict that rests on a checkpoint which is dated after now: with it entries could be passed off as old
-// enough to be removed by whoever has the log's key. What is wrong is a *Fault.
+// enough to be removed by anybody who has the log's key. What is wrong is a *Fault.
 func (v Verdict) AsOf(now time.Time) error {
 	if v.RemovedAsOf > At(now)+clockMargin {
 		return &Fault{v.removedFirst, fmt.Sprintf("missing: its removal was announced by a checkpoint that is dated %s, which is yet to come", v.RemovedAsOf)}

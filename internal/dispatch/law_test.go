@@ -97,7 +97,7 @@ func (m mix) String() string {
 	return b.String()
 }
 
-// lived is what came of a mix.
+// lived is the result of a mix.
 type lived struct {
 	waits  []time.Duration // of first attempts of those that answer, sorted
 	late   []string        // of these, those over 1.5 s

@@ -24,7 +24,7 @@ const (
 
 // verifier verifies the log by itself: what was sealed since the last time, and once a week all of it. Any replica may do
 // it and one at a time does. What it found is an entry of the history; every replica shows it in its metrics and in the
-// notes of /readyz. It does not replace verification from outside: whoever can change the database and this process can
+// notes of /readyz. It does not replace verification from outside: anybody who can change the database and this process can
 // change both.
 type verifier struct {
 	cfg   *Config

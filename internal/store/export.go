@@ -29,7 +29,7 @@ type Exporter struct {
 // ErrNoCheckpoint means that nothing is sealed yet, or that no checkpoint has the size asked for.
 var ErrNoCheckpoint error = absent("there is no such checkpoint")
 
-// OpenExport connects as whoever the URL names, who needs SELECT on the proof and the history. The log is read as of the
+// OpenExport connects as the user of the URL, who needs SELECT on the proof and the history. The log is read as of the
 // checkpoint of the given size; 0 is the newest. Each statement has a snapshot of its own: what is sealed never changes,
 // and a snapshot over all of it would keep the queue's dead rows from being removed for as long as an export takes.
 func OpenExport(ctx context.Context, url string, size int64) (*Exporter, error) {

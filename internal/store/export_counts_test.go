@@ -50,7 +50,7 @@ func openCounted(t *testing.T) (s *sealedHistory, from, to time.Time) {
 	return s, from, to
 }
 
-// TestEverythingOfAClientInAPeriodIsShownToBeComplete is found F25: an auditor who is handed it needs no trust in whoever
+// TestEverythingOfAClientInAPeriodIsShownToBeComplete is found F25: an auditor who is handed it needs no trust in anybody who
 // filtered.
 func TestEverythingOfAClientInAPeriodIsShownToBeComplete(t *testing.T) {
 	s, from, to := openCounted(t)

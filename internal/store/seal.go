@@ -42,7 +42,7 @@ type Sealed struct {
 	Newest  int64 // the next transaction to be
 
 	// Strays counts entries of the last seconds that stand at or before the end of the log and have no position of their
-	// own. They are never sealed: whoever wrote them chose their transaction, or used one id twice.
+	// own. They are never sealed: anybody who wrote them chose their transaction, or used one id twice.
 	Strays int64
 }
 

@@ -1,4 +1,4 @@
-// Package cost tests that reading foreign bytes costs no more than their number allows. Whoever sends the bytes chooses
+// Package cost tests that reading foreign bytes costs no more than their number allows. Anybody who sends the bytes chooses
 // them, so a parser whose time or memory grows faster than its input can be stopped by one small message.
 //
 // Two tests are offered. Linear doubles an input and compares: it finds superlinear cost by its growth. Within measures

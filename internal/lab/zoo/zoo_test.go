@@ -172,7 +172,7 @@ func TestEveryReceiverOfTheZooIsToldAsTheTableSays(t *testing.T) {
 	compare(t, rows)
 }
 
-// twice sends two attempts and tells what came of the first, and whether the second used its connection. The time between
+// twice sends two attempts and tells the result of the first, and whether the second used its connection. The time between
 // them suffices for the rest of an answer (250 ms at most), and for a connection that ends without announcement.
 func twice(t *testing.T, base string) string {
 	t.Helper()
