@@ -587,6 +587,8 @@ def verify_counts(archive, manifest, checkpoints):
         counts = record["facts"].get("counts") if isinstance(record["facts"], dict) else None
         if record["kind"] != "verification" or record.get("outcome") != "ok" or not counts or not 0 <= counts["from"] < counts["to"] or counts["clients"] < 0:
             raise Bad(seq, "the entry is not one about a verification that counted")
+        if counts["to"] > seq:
+            raise Bad(seq, "the entry counts positions that were not there when it was written")
         if n and counts["from"] != end:
             raise Bad(end, "the windows have a gap: the next one begins at %d" % counts["from"])
         if len(w["clients"]) != len(clients):
@@ -649,7 +651,12 @@ def main():
     o = p.parse_args()
     public = read_key(o.key)
     try:
-        anchors = [c for a in o.anchors for c in read_checkpoints(open(a, encoding="utf-8").read(), public)]
+        anchors = []
+        for a in o.anchors:
+            some = read_checkpoints(open(a, encoding="utf-8").read(), public)
+            if not some:
+                sys.exit("--anchors: %s: it has no checkpoint, so nothing is compared" % a)
+            anchors += some
         with open(o.file, "rb") as f:
             start = f.read(64)
         if start.startswith(b"PK"):

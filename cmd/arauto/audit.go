@@ -112,6 +112,9 @@ func readAnchors(public ed25519.PublicKey, names []string) (all []audit.Checkpoi
 		if err != nil {
 			return nil, wrongUse("--anchors: %s: %v", name, err)
 		}
+		if len(some) == 0 {
+			return nil, wrongUse("--anchors: %s: it has no checkpoint, so nothing is compared; name a file that an anchor kept, or leave --anchors out", name)
+		}
 		all = append(all, some...)
 	}
 	return all, nil

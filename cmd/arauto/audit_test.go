@@ -122,6 +122,18 @@ func TestAnEmptyLogIsNotOK(t *testing.T) {
 	require.Regexp(t, `^BAD seq=0 no key is registered .*\n$`, out)
 }
 
+// TestAnchorsWithoutACheckpointAreRefused: an empty file of anchors was compared with nothing, and the log was ok.
+func TestAnchorsWithoutACheckpointAreRefused(t *testing.T) {
+	p := openProven(t, 3)
+	empty := p.file("anchors.txt")
+	require.NoError(t, os.WriteFile(empty, nil, 0o600))
+	code, out := p.verify("--database-url", p.url)
+	require.Equal(t, done, code, out)
+	code, out = p.verify("--database-url", p.url, "--anchors", empty)
+	require.Equal(t, usage, code, out)
+	require.NotContains(t, out, "ok ")
+}
+
 func TestABundleProvesItself(t *testing.T) {
 	p := openProven(t, 300)
 	for name, filters := range map[string][]string{"the whole log": nil, "one payment": {"--resource", "p-3"}, "a client": {"--client", "=cmd|calc"}, "nothing": {"--client", "nobody"}} {

@@ -341,6 +341,9 @@ func (c *completeness) window(w *windowLine) (of Commitment, err error) {
 	if of, err = commitmentOf(w.Record); err != nil {
 		return of, &Fault{w.Seq, err.Error()}
 	}
+	if of.To > w.Seq {
+		return of, &Fault{w.Seq, "the entry counts positions that were not there when it was written"}
+	}
 	if len(w.Clients) != len(c.b.Clients) {
 		return of, &Fault{w.Seq, "the window does not speak of each client of the manifest"}
 	}

@@ -29,6 +29,7 @@ type counted struct {
 	*log
 	entries []audit.Entry
 	windows []audit.CountedWindow
+	early   audit.CountedWindow // an untrue one at 67, from 60 on, which counts what is not there yet
 }
 
 var countedFrom = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
@@ -52,6 +53,11 @@ func makeCounted(t *testing.T) *counted {
 			require.NoError(t, err)
 			e.Kind, e.Outcome, e.Facts = "verification", ptr("ok"), string(facts)
 			c.windows = append(c.windows, w)
+		case i == 67:
+			c.early = audit.CountedWindow{Seq: 67, Counts: c.count(60, 67)}
+			facts, err := json.Marshal(map[string]any{"scope": "since", "counts": audit.Commitment{From: 60, To: 1000, Clients: int64(len(c.early.Counts)), Root: c.early.Counts.Root().String()}})
+			require.NoError(t, err)
+			e.Kind, e.Outcome, e.Facts = "verification", ptr("ok"), string(facts)
 		case i%3 == 0:
 			e.ClientID = ptr("alfa")
 		case i%3 == 1:
@@ -67,8 +73,11 @@ func makeCounted(t *testing.T) *counted {
 			c.notes, c.heads = append(c.notes, signed), append(c.heads, head)
 		}
 	}
-	for i := range c.windows {
-		w := &c.windows[i]
+	for i := range len(c.windows) + 1 {
+		w := &c.early
+		if i < len(c.windows) {
+			w = &c.windows[i]
+		}
 		w.Record = c.records[w.Seq]
 		var err error
 		w.Path, err = audit.ProveInclusion(c.kept, w.Seq, 70)
@@ -111,7 +120,7 @@ func (c *counted) bundle(filter map[string]string, clients []string, from, to in
 		require.NoError(c.t, b.Proof(int64(i), path))
 	}
 	b.Counted(clients)
-	for i := from * 20; i < to*20; i++ {
+	for i := from * 20; i < min(to*20, 69); i++ { // 69 is what an untrue window leaves out
 		if ours(i) && !wanted(&c.entries[i]) {
 			require.NoError(c.t, b.Context(c.lines[i]))
 		}
@@ -310,6 +319,10 @@ func completenessCases() []struct {
 				w["seq"], w["record"], w["path"] = 30, c.records[30], texts
 			})
 		}), "BAD seq=30 "},
+		{"the counts were written before what they count", func(c *counted) members {
+			c.windows = append(c.windows, c.early)
+			return c.of("alfa", 210, 550, 1, 4)
+		}, "BAD seq=67 "},
 		{"the manifest names another client", change(usual, filter(func(_, m map[string]any) { m["clients"] = []string{"alfa", "client-1"} })), "BAD seq="},
 	}
 }

@@ -153,6 +153,9 @@ func (w *verifier) publish(ctx context.Context) (store.LogVerification, error) {
 			w.okTime.WithLabelValues(scope).Set(float64(s.OKAt.Unix()))
 		}
 	}
+	if v.Impossible != "" {
+		w.log.Error("the state of verification is not believed", "reason", v.Impossible)
+	}
 	w.verified.Set(float64(v.Since.Verified))
 	w.badNow.Set(0)
 	var note *string

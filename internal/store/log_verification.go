@@ -32,6 +32,10 @@ type LogVerification struct {
 	Size         int64     // of the newest checkpoint; 0: none
 	Now          time.Time // by the database
 	Since, Whole ScopeState
+
+	// Impossible says what the stored state claims that cannot be, such as a verification in the future; empty: nothing. The
+	// role of serve may write that state, so such a claim is not believed: what it speaks of is verified again.
+	Impossible string
 }
 
 // ScopeState is what the verifications of one scope have come to.
@@ -77,8 +81,10 @@ type VerificationFind struct {
 // LogVerification reads what the verifications have come to.
 func (s *Store) LogVerification(ctx context.Context) (v LogVerification, err error) {
 	rows, err := s.query.Query(ctx, `
-SELECT scope, verified, coalesce(progress::text, '{}'), began_at, ended_at, ok_at, fault_seq, fault_reason, fault_at, now(), (SELECT coalesce(max(size), 0) FROM log_checkpoint)
-FROM log_verification`)
+WITH log AS (SELECT coalesce(max(size), 0) AS size FROM log_checkpoint)
+SELECT scope, verified, coalesce(progress::text, '{}'), began_at, ended_at, ok_at, fault_seq, fault_reason, fault_at, now(), log.size,
+  (SELECT coalesce(max(to_seq), 0) FROM log_count WHERE to_seq <= log.size)
+FROM log_verification, log`)
 	if err != nil {
 		return v, unavailable("read the state of verification", err)
 	}
@@ -86,8 +92,8 @@ FROM log_verification`)
 	var began, ended, ok, faultAt pgtype.Timestamptz
 	var seq *int64
 	var reason *string
-	var verified int64
-	_, err = pgx.ForEachRow(rows, []any{&scope, &verified, &progress, &began, &ended, &ok, &seq, &reason, &faultAt, &v.Now, &v.Size}, func() error {
+	var verified, counted int64
+	_, err = pgx.ForEachRow(rows, []any{&scope, &verified, &progress, &began, &ended, &ok, &seq, &reason, &faultAt, &v.Now, &v.Size, &counted}, func() error {
 		state := &v.Since
 		if scope == ScopeWhole {
 			state = &v.Whole
@@ -101,7 +107,26 @@ FROM log_verification`)
 	if err != nil {
 		return v, unavailable("read the state of verification", err)
 	}
+	v.doubt(counted)
 	return v, nil
+}
+
+// doubt takes back what the stored state claims and cannot be. counted is where the counts of clients end.
+func (v *LogVerification) doubt(counted int64) {
+	for _, s := range []*ScopeState{&v.Since, &v.Whole} {
+		if s.EndedAt.After(v.Now) || s.OKAt.After(v.Now) || s.BeganAt.After(v.Now) {
+			v.Impossible = "the stored state of the log's verification has a time in the future"
+			*s = ScopeState{Verified: s.Verified, Fault: s.Fault, FaultAt: s.FaultAt}
+		}
+	}
+	if v.Since.Verified > v.Size {
+		v.Impossible = fmt.Sprintf("the stored state of the log's verification says that %d entries are verified, and the log has %d", v.Since.Verified, v.Size)
+		v.Since = ScopeState{Verified: counted, Fault: v.Since.Fault, FaultAt: v.Since.FaultAt}
+	}
+	if v.Whole.walk.Size > v.Size {
+		v.Impossible = fmt.Sprintf("the stored state of the log's verification has come to entry %d, and the log has %d", v.Whole.walk.Size, v.Size)
+		v.Whole = ScopeState{Verified: v.Whole.Verified, Fault: v.Whole.Fault, FaultAt: v.Whole.FaultAt}
+	}
 }
 
 // VerifySince verifies what was sealed since it did so last, up to so many entries, and records what it found in the
@@ -169,6 +194,9 @@ func (s *Store) verifiedNothing(ctx context.Context) error {
 	return nil
 }
 
+// okNotAhead takes a time in the future out of the state (see LogVerification.Impossible).
+const okNotAhead = "ok_at = CASE WHEN ok_at <= now() THEN ok_at END, "
+
 // recordSince writes entry, counts and state in one transaction.
 func (s *Store) recordSince(ctx context.Context, r *VerificationRecord, counts audit.Counts) error {
 	return pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
@@ -191,7 +219,7 @@ func (s *Store) recordSince(ctx context.Context, r *VerificationRecord, counts a
 			_, err := tx.Exec(ctx, "UPDATE log_verification SET verified = $1, ended_at = now(), ok_at = now() WHERE scope = 'since'", r.To)
 			return err
 		}
-		_, err := tx.Exec(ctx, `UPDATE log_verification SET verified = $1, ended_at = now(), fault_seq = $2, fault_reason = $3, fault_at = now() WHERE scope = 'since'`,
+		_, err := tx.Exec(ctx, `UPDATE log_verification SET verified = $1, ended_at = now(), `+okNotAhead+`fault_seq = $2, fault_reason = $3, fault_at = now() WHERE scope = 'since'`,
 			r.To, r.Found.Seq, r.Found.Reason)
 		return err
 	})
@@ -301,7 +329,7 @@ func (s *Store) recordWhole(ctx context.Context, r *VerificationRecord) error {
 		}
 		const ended = "UPDATE log_verification SET verified = $1, progress = NULL, began_at = NULL, ended_at = now(), "
 		if r.Found != nil {
-			_, err := tx.Exec(ctx, ended+"fault_seq = $2, fault_reason = $3, fault_at = now() WHERE scope = 'whole'", r.To, r.Found.Seq, r.Found.Reason)
+			_, err := tx.Exec(ctx, ended+okNotAhead+"fault_seq = $2, fault_reason = $3, fault_at = now() WHERE scope = 'whole'", r.To, r.Found.Seq, r.Found.Reason)
 			return err
 		}
 		_, err := tx.Exec(ctx, `UPDATE log_verification SET fault_seq = NULL, fault_reason = NULL, fault_at = NULL

@@ -173,6 +173,41 @@ func TestTheWholeLogIsVerifiedInPartsThatSurviveARestart(t *testing.T) {
 	require.EqualValues(t, 250, s.whole(200).Found.Seq, "the next one finds it")
 }
 
+// TestAStateOfVerificationThatCannotBeIsNotBelieved: the role of serve may write the state. One statement made every later
+// verification look at nothing and say that nothing was wrong.
+func TestAStateOfVerificationThatCannotBeIsNotBelieved(t *testing.T) {
+	for name, c := range map[string]struct{ sql, reason string }{
+		"more is verified than there is": {"UPDATE log_verification SET verified = 1000000000", "says that 1000000000 entries are verified, and the log has 301"},
+		"it ended in the future":         {"UPDATE log_verification SET verified = 100, ended_at = now() + interval '1 year'", "has a time in the future"},
+		"it was right in the future":     {"UPDATE log_verification SET verified = 100, ok_at = now() + interval '1 year'", "has a time in the future"},
+		"a walk is past the end": {
+			`UPDATE log_verification SET verified = 100, began_at = now(), progress = coalesce(progress, '{}') || '{"size": 1000000000}'`, "has come to entry 1000000000, and the log has 301",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openSealed(t)
+			s.full(100)
+			s.seal()
+			require.Nil(t, s.since(1000).Found)
+			require.Empty(t, s.state().Impossible)
+			s.full(200)
+			s.seal()
+			s.tamper("UPDATE entry SET outcome = 'x' WHERE id = "+at, 250)
+			_, err := s.owner.Exec(t.Context(), "SET ROLE arauto_app; "+c.sql+"; RESET ROLE")
+			require.NoError(t, err)
+			require.Contains(t, s.state().Impossible, c.reason)
+			since := s.since(1000)
+			require.NotNil(t, since)
+			require.EqualValues(t, 100, since.From, "where the counts end")
+			require.EqualValues(t, 250, since.Found.Seq)
+			require.EqualValues(t, 250, s.whole(1000).Found.Seq)
+			require.True(t, s.state().Bad())
+			require.Empty(t, s.state().Impossible, "it was written anew")
+		})
+	}
+}
+
 // TestAWalkThatGoesOnBelievesOnlyWhatWasSigned: the tree where a part begins is compared with the checkpoint there.
 func TestAWalkThatGoesOnBelievesOnlyWhatWasSigned(t *testing.T) {
 	for name, c := range map[string]struct {
