@@ -54,30 +54,36 @@ func (s *siege) reader() string {
 // meanwhile is told in the end.
 func (s *siege) killReader() {
 	s.t.Helper()
-	name := s.reader()
-	gone := s.replicas[name]
-	delete(s.replicas, name)
-	var next *stage.Replica
-	for _, next = range s.replicas {
-		s.talkTo(next)
+	var gone, next *stage.Replica
+	shows := func(r *stage.Replica, metric string) bool {
+		text, err := r.Metrics(s.t.Context())
+		return err == nil && strings.Contains(text, metric)
 	}
-	shows := func(metric string) func() bool {
-		return func() bool {
-			text, err := next.Metrics(s.t.Context())
-			return err == nil && strings.Contains(text, metric)
+	// Who reads may change until then: a blow before this one may have ended the reader's sessions.
+	s.until("one replica reads and the other waits for its turn", time.Minute, func() bool {
+		gone, next = nil, nil
+		for _, r := range s.replicas {
+			switch {
+			case shows(r, `arauto_source_reading{source="mockbank"} 1`):
+				gone = r
+			case shows(r, `arauto_source_state{source="mockbank",state="standby"} 1`):
+				next = r
+			}
 		}
-	}
-	s.until("the other replica waits for its turn", time.Minute, shows(`arauto_source_state{source="mockbank",state="standby"} 1`))
+		return gone != nil && next != nil
+	})
+	delete(s.replicas, gone.Name)
+	s.talkTo(next)
 	gone.Kill()
 	began := time.Now()
 	id := s.rejectedPayment()
-	s.until("the other replica takes over", time.Minute, shows(`arauto_source_reading{source="mockbank"} 1`))
+	s.until("the other replica takes over", time.Minute, func() bool { return shows(next, `arauto_source_reading{source="mockbank"} 1`) })
 	took := time.Since(began)
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	_, err := s.alfa.Wait(ctx, 1, itptest.For(id))
 	require.NoError(s.t, err)
-	s.t.Logf("%s was killed: another reads after %s, a payment of that moment was told after %s", name, took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+	s.t.Logf("%s was killed: another reads after %s, a payment of that moment was told after %s", gone.Name, took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	s.worst = max(s.worst, took)
 	s.replicaStarts()
 }
