@@ -64,6 +64,7 @@ func auditBreachesCommand(w world) *cobra.Command {
 			filter["clientId"] = *client
 		}
 		var found notice.Integrity
+		var unknown int64
 		err = handOver(cmd, w, url, *out, store.Reading{Act: "breaches", Filter: filter}, func(file io.Writer) (int64, error) {
 			b := breachWriter{file: file, lang: *lang, table: csv.NewWriter(file), lines: json.NewEncoder(file)}
 			write, end := b.formats(*format)
@@ -71,24 +72,31 @@ func auditBreachesCommand(w world) *cobra.Command {
 			if err != nil {
 				return 0, err
 			}
-			found = report.Integrity
+			found, unknown = report.Integrity, report.Total.Unknown
 			return b.rows, end(report)
 		})
 		if err != nil {
 			return err
 		}
-		return tellIntegrity(w, found, *lang)
+		return tellIntegrity(w, found, unknown, *lang)
 	}
 	return c
 }
 
-// tellIntegrity says on standard error what of a report is proven, and fails when anything was tampered with: anybody who runs
-// it by a timer must see that.
-func tellIntegrity(w world, found notice.Integrity, lang string) error {
+// tellIntegrity says on standard error what of a report is proven, and fails when anything was tampered with, or when
+// verdicts are unknown because entries are missing: anybody who runs it by a timer must see that.
+func tellIntegrity(w world, found notice.Integrity, unknown int64, lang string) error {
 	for _, line := range found.Lines(lang) {
 		fmt.Fprintln(w.stderr, line)
 	}
-	if found.Tampered() {
+	if unknown > 0 {
+		text := "%d notifications have no verdict: entries they rest on are missing, or are not what was sealed\n"
+		if lang == "pt" {
+			text = "%d notificações não têm veredito: entradas em que se apoiam faltam, ou não são as que foram seladas\n"
+		}
+		fmt.Fprintf(w.stderr, text, unknown)
+	}
+	if found.Tampered() || unknown > 0 {
 		return errFailed
 	}
 	return nil

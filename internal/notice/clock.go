@@ -29,7 +29,7 @@ const (
 	TooLate  Punctuality = "late"
 	TooEarly Punctuality = "early"   // a retry before its distance was over; it never happens
 	NotYet   Punctuality = "waiting" // it has not started, and may still be on time
-	Unknown  Punctuality = "unknown" // an entry that the verdict rests on is not what was sealed
+	Unknown  Punctuality = "unknown" // an entry that the verdict rests on is not what was sealed, or is missing
 )
 
 // Delay names what took the time of an attempt that was late. It is a closed list.
@@ -134,7 +134,7 @@ type Timing struct {
 
 	First Start `json:"first"` // on the first attempt, also while it has not started
 
-	Tampered  bool      `json:"tampered"`  // an entry it rests on is not what was sealed: the verdicts are Unknown, and the instants are as stored
+	Tampered  bool      `json:"tampered"`  // an entry it rests on is not what was sealed, or is missing: the verdicts are Unknown, and the instants are as stored
 	Integrity Integrity `json:"integrity"` // of the entries it rests on
 }
 
@@ -204,16 +204,32 @@ func TimingOf(r *Record, quiet []Quiet, now time.Time) Timing {
 		t.Attempts = append(t.Attempts, t.attempt(r, i, quiet))
 	}
 	t.judgeFirst(r, quiet, now)
-	if t.Tampered = r.Tampered; t.Tampered {
-		t.forgetVerdicts()
+	if t.Tampered = r.Tampered || r.incomplete(); t.Tampered {
+		t.forgetVerdicts(r)
 	}
 	t.Integrity = r.Integrity.Listed()
 	return t
 }
 
+// incomplete tells that an attempt is missing that the notification must have had: its entry was removed.
+func (r *Record) incomplete() bool {
+	for i := range r.Attempts {
+		if r.Attempts[i].Number != i+1 {
+			return true
+		}
+	}
+	switch {
+	case r.State == Delivered:
+		return len(r.Attempts) == 0
+	case r.State == Exhausted && !r.Manual:
+		return len(r.Attempts) < MaxAttempts
+	}
+	return false
+}
+
 // forgetVerdicts makes every verdict unknown.
-func (t *Timing) forgetVerdicts() {
-	if t.First.FromEvent != "" {
+func (t *Timing) forgetVerdicts(r *Record) {
+	if t.First.FromEvent != "" || !r.Manual && r.incomplete() {
 		t.First.FromEvent, t.First.FromReceipt, t.First.Cause = Unknown, Unknown, DelayTampered
 	}
 	for i := range t.Attempts {

@@ -232,3 +232,39 @@ func TestPercentilesAreRightWithinTwoPercent(t *testing.T) {
 		}
 	})
 }
+
+// TestAnAttemptThatIsMissingLeavesNoVerdict: a superuser deletes the entry of an attempt that was late.
+func TestAnAttemptThatIsMissingLeavesNoVerdict(t *testing.T) {
+	late := func() *Record {
+		r := prompt()
+		for i := range r.Attempts {
+			r.Attempts[i].StartedAt = r.Attempts[i].StartedAt.Add(5 * time.Second)
+		}
+		return r
+	}
+	p := TimingOf(late(), nil, noon)
+	require.Equal(t, TooLate, p.First.FromEvent)
+	for name, spoil := range map[string]func(r *Record){
+		"the first of three":       func(r *Record) { r.Attempts = r.Attempts[1:] },
+		"the second of three":      func(r *Record) { r.Attempts = append(r.Attempts[:1], r.Attempts[2]) },
+		"all of a delivered one":   func(r *Record) { r.Attempts = nil },
+		"the last of one given up": func(r *Record) { r.State, r.Attempts = Exhausted, r.Attempts[:2] },
+		"all of one given up":      func(r *Record) { r.State, r.Attempts = Exhausted, nil },
+	} {
+		r := late()
+		spoil(r)
+		p := TimingOf(r, nil, noon.Add(time.Hour))
+		require.Equal(t, Unknown, p.First.FromEvent, name)
+		require.Equal(t, DelayTampered, p.First.Cause, name)
+		require.True(t, p.Tampered && p.Reported(), name)
+		tally := NewTally()
+		tally.Add(&p)
+		require.EqualValues(t, 1, tally.Unknown, name)
+		require.Zero(t, tally.OnTime+tally.Late+tally.Waiting, name)
+	}
+	cancelled := late()
+	cancelled.State, cancelled.Attempts = Cancelled, nil
+	p = TimingOf(cancelled, nil, noon)
+	require.Empty(t, p.First.FromEvent, "what was cancelled before it began has no verdict")
+	require.False(t, p.Tampered)
+}

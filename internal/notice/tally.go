@@ -35,7 +35,7 @@ type Tally struct {
 	Late         int64           `json:"late"`         // first attempts later than that, or overdue and not started
 	LateOurs     int64           `json:"lateOurs"`     // those later than 1.5 s from the change's first receipt, whatever we answered then
 	Waiting      int64           `json:"waiting"`      // not started, and still in time
-	Unknown      int64           `json:"unknown"`      // an entry they rest on is not what was sealed: counted neither on time nor late
+	Unknown      int64           `json:"unknown"`      // an entry they rest on is not what was sealed, or is missing: counted neither on time nor late
 	LateBy       map[Delay]int64 `json:"lateBy"`       // by cause, of either kind of late
 	SinceEvent   Spread          `json:"sinceEvent"`   // how soon first attempts started
 	SinceReceipt Spread          `json:"sinceReceipt"` // the same from the change's first receipt
