@@ -164,7 +164,7 @@ func TestAResourceThatIsChangedAllTheTimeIsLookedAtInLinearTime(t *testing.T) {
 				b := newTale(ofb.PixPayment)
 				b.step(1, 0, ofb.RCVD, false, ofb.NotATrigger)
 				for i := range n {
-					b.step(int64(i+2), float64(i)/100, ofb.RCVD, false, silence)
+					b.step(int64(i+2), float64(i), ofb.RCVD, false, silence)
 				}
 				return b
 			}, func(b *tale) { b.Differences() })
