@@ -136,6 +136,66 @@ def read_checkpoints(text, public):
     return out
 
 
+# --- Anchor files: what is no checkpoint of this log is passed over and told.
+
+NOTE_START = re.compile(rb"arauto/[0-9a-f]{16}\n")
+SIGNATURES = re.compile(rb"(?:\xe2\x80\x94 [^\n]*\n)*")
+BLANKS = b" \t\r\n"
+
+
+def note_length(text):
+    """How long the signed note is that a text begins with; 0 when its signatures are missing or break off."""
+    middle = text.find(b"\n\n\xe2\x80\x94 ")
+    end = SIGNATURES.match(text, middle + 2).end() if middle >= 0 else 0
+    return end if end > middle + 2 else 0
+
+
+def read_anchor_file(name, public):
+    """The checkpoints of a log in a file that an anchor kept."""
+    with open(name, "rb") as f:
+        text = f.read()
+    own, good, foreign = origin(public).encode() + b"\n", [], []
+
+    def passed(start, end, taken):
+        piece = text[start:end].lstrip(BLANKS)
+        start, piece = end - len(piece), piece.rstrip(BLANKS)
+        if not piece:
+            return
+        if foreign and foreign[-1][2] == taken and not text[foreign[-1][1]:start].strip(BLANKS):
+            foreign[-1][1] = start + len(piece)
+        else:
+            foreign.append([start, start + len(piece), taken])
+
+    begins = [(m.start(), m.end()) for m in NOTE_START.finditer(text)]
+    passed(0, begins[0][0] if begins else len(text), "it is no checkpoint")
+    for i, (start, after) in enumerate(begins):
+        end = begins[i + 1][0] if i + 1 < len(begins) else len(text)
+        signed = start + note_length(text[start:end])
+        if text[start:after] != own:
+            signed = max(signed, after)
+            passed(start, signed, "a checkpoint of another log, " + text[start:after - 1].decode())
+        elif signed == start:
+            passed(start, end, "a checkpoint of this log that breaks off")
+            continue
+        else:
+            try:
+                good.append(Checkpoint(text[start:signed].decode(), public))
+            except ValueError:
+                passed(start, signed, "a note in the name of this log that is not signed with its key, or that is no checkpoint")
+        passed(signed, end, "it is no checkpoint")
+    line, at = 1, 0
+    for n, (start, end, taken) in enumerate(foreign):
+        line, at = line + text.count(b"\n", at, start), start
+        if n < 20:
+            note("--anchors: %s: line %d: %d bytes in %d lines are passed over: %s" % (name, line, end - start, 1 + text.count(b"\n", start, end), taken))
+    if len(foreign) > 20:
+        note("--anchors: %s: and %d more pieces, the last at line %d, are passed over" % (name, len(foreign) - 20, line))
+    if not good:
+        print("--anchors: %s: it has no checkpoint of this log, so nothing is compared" % name, file=sys.stderr)
+        sys.exit(2)
+    return good
+
+
 # --- Tree (RFC 6962 §2.1).
 
 
@@ -653,10 +713,7 @@ def main():
     try:
         anchors = []
         for a in o.anchors:
-            some = read_checkpoints(open(a, encoding="utf-8").read(), public)
-            if not some:
-                sys.exit("--anchors: %s: it has no checkpoint, so nothing is compared" % a)
-            anchors += some
+            anchors += read_anchor_file(a, public)
         with open(o.file, "rb") as f:
             start = f.read(64)
         if start.startswith(b"PK"):

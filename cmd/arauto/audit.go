@@ -66,7 +66,7 @@ func auditVerifyCommand(w world) *cobra.Command {
 	database, key, anchors := databaseFlag(c), c.Flags().String("key", "", "the log's public key, PEM (required)"), c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside; may be repeated")
 	complete := c.Flags().Bool("require-complete", false, "exit 1 unless a filtered bundle is proven to be complete")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		public, anchored, err := readTrust(*key, *anchors)
+		public, anchored, err := readTrust(w, *key, *anchors)
 		if err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func auditVerifyCommand(w world) *cobra.Command {
 }
 
 // readTrust reads what a verification believes: the public key, and checkpoints from elsewhere.
-func readTrust(key string, anchors []string) (ed25519.PublicKey, []audit.Checkpoint, error) {
+func readTrust(w world, key string, anchors []string) (ed25519.PublicKey, []audit.Checkpoint, error) {
 	if key == "" {
 		return nil, nil, wrongUse("--key: is not set; name the file of the log's public key (log.pub.pem in the gateway's state folder)")
 	}
@@ -97,25 +97,26 @@ func readTrust(key string, anchors []string) (ed25519.PublicKey, []audit.Checkpo
 	if err != nil {
 		return nil, nil, wrongUse("--key: %s: %v", key, err)
 	}
-	all, err := readAnchors(public, anchors)
+	all, err := readAnchors(w, public, anchors)
 	return public, all, err
 }
 
-// readAnchors reads files of checkpoints that were kept outside of the database.
-func readAnchors(public ed25519.PublicKey, names []string) (all []audit.Checkpoint, err error) {
+// readAnchors reads files of checkpoints that were kept outside of the database. What is no checkpoint of the log is told on
+// stderr and passed over; a file without any checkpoint of it is wrong use.
+func readAnchors(w world, public ed25519.PublicKey, names []string) (all []audit.Checkpoint, err error) {
 	for _, name := range names {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			return nil, wrongUse("--anchors: %v", err)
 		}
-		some, err := audit.OpenCheckpoints(text, public)
-		if err != nil {
-			return nil, wrongUse("--anchors: %s: %v", name, err)
+		file := audit.ReadAnchorFile(text, public)
+		for _, note := range file.Notes() {
+			fmt.Fprintf(w.stderr, "note: --anchors: %s: %s\n", name, note)
 		}
-		if len(some) == 0 {
-			return nil, wrongUse("--anchors: %s: it has no checkpoint, so nothing is compared; name a file that an anchor kept, or leave --anchors out", name)
+		if len(file.Checkpoints) == 0 {
+			return nil, wrongUse("--anchors: %s: it has no checkpoint of this log, so nothing is compared; name a file that an anchor kept, or leave --anchors out", name)
 		}
-		all = append(all, some...)
+		all = append(all, file.Checkpoints...)
 	}
 	return all, nil
 }
@@ -169,7 +170,7 @@ func auditRegisterCommand(w world) *cobra.Command {
 	}
 	database := databaseFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		public, _, err := readTrust(args[0], nil)
+		public, _, err := readTrust(w, args[0], nil)
 		if err != nil {
 			return err
 		}

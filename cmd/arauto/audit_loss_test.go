@@ -48,12 +48,17 @@ func TestALogThatWasSetBackGoesOnByASignedStatementAndEveryVerifierTellsIt(t *te
 	require.Equal(t, failed, code)
 	require.Contains(t, out, "BAD seq=30 the end is cut off: 60 entries were signed")
 
+	// Somebody added to the anchor file: the runbook goes on, and tells it.
+	require.NoError(t, os.WriteFile(anchors, append(head, "garbage\nmore"...), 0o600))
+	const passed = "checkpoints.txt: line 17: 12 bytes in 2 lines are passed over: it is no checkpoint\n"
+
 	loss := []string{"audit", "loss", "--database-url", p.url, "--key", p.file("log.key"), "--anchors", anchors, "--by", "Ana", "--reason", "restored to 12:00"}
 	code, out = p.run(loss[:len(loss)-2]...)
 	require.Equal(t, usage, code, out)
 	code, out = p.run(loss...)
 	require.Equal(t, done, code, out)
 	require.Contains(t, out, "loss: the positions 30 to 59 as they were published are lost: restored to 12:00 (stated by Ana at ")
+	require.Contains(t, out, passed)
 	code, out = p.run(loss...)
 	require.Equal(t, failed, code)
 	require.Contains(t, out, "there is no loss to state")
@@ -64,6 +69,7 @@ func TestALogThatWasSetBackGoesOnByASignedStatementAndEveryVerifierTellsIt(t *te
 	code, out = p.verify("--database-url", p.url, "--anchors", anchors)
 	require.Equal(t, done, code, out)
 	require.Contains(t, out, "note: the positions 30 to 59 as they were published are lost: restored to 12:00")
+	require.Contains(t, out, passed)
 	require.Contains(t, out, "ok 86 ")
 	code, out = p.run("audit", "export", "--database-url", p.url, "--format", "bundle", "--out", p.file("log.zip"))
 	require.Equal(t, done, code, out)
@@ -74,5 +80,6 @@ func TestALogThatWasSetBackGoesOnByASignedStatementAndEveryVerifierTellsIt(t *te
 		text, err := exec.CommandContext(t.Context(), python, "../../docs/verify.py", "--key", p.file("log.pub.pem"), "--anchors", anchors, p.file("log.zip")).CombinedOutput()
 		require.NoError(t, err, string(text))
 		require.Contains(t, string(text), "note: the positions 30 to 59")
+		require.Contains(t, string(text), passed)
 	}
 }

@@ -124,32 +124,11 @@ func (f fileAnchor) tail(key ed25519.PublicKey) (all []audit.Checkpoint, rest in
 		if _, err := file.ReadAt(text, info.Size()-int64(len(text))); err != nil && !errors.Is(err, io.EOF) {
 			return nil, 0, fmt.Errorf("read anchored checkpoints: %w", err)
 		}
-		all, rest = checkpointsIn(text, key)
-		if len(all) > 0 || n >= info.Size() || n >= maxTail {
-			return all, rest, nil
+		found := audit.ReadAnchorFile(text, key)
+		if len(found.Checkpoints) > 0 || n >= info.Size() || n >= maxTail {
+			return found.Checkpoints, found.Tail, nil
 		}
 	}
-}
-
-// checkpointsIn finds the checkpoints of a log in a text, and how many bytes of something else follow the last one.
-func checkpointsIn(text []byte, key ed25519.PublicKey) (all []audit.Checkpoint, rest int64) {
-	name := []byte(audit.Origin(key) + "\n")
-	end := 0
-	for at := 0; ; {
-		next := bytes.Index(text[at:], name)
-		if next < 0 {
-			break
-		}
-		at += next
-		note := noteIn(text[at:])
-		if c, err := audit.OpenCheckpoint(note, key); err == nil {
-			all, end = append(all, c), at+len(note)
-			at = end
-			continue
-		}
-		at += len(name)
-	}
-	return all, int64(len(bytes.TrimSpace(text[end:])))
 }
 
 // urlAnchor posts checkpoints to the bank's SIEM, or to anything else that keeps them.

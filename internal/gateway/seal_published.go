@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -108,26 +107,6 @@ func (f fileAnchor) published(_ context.Context, key *audit.Signer) ([]store.Pub
 		return out, fmt.Errorf("%w: the anchor file ends with %d bytes of it", errForeign, rest)
 	}
 	return out, nil
-}
-
-// noteIn cuts the first signed note out of a text that begins with a log's name; nil when there is none.
-func noteIn(text []byte) []byte {
-	middle := bytes.Index(text, []byte("\n\n— "))
-	if middle < 0 {
-		return nil
-	}
-	end := middle + 2
-	for bytes.HasPrefix(text[end:], []byte("— ")) {
-		line := bytes.IndexByte(text[end:], '\n')
-		if line < 0 {
-			break
-		}
-		end += line + 1
-	}
-	if end == middle+2 {
-		return nil
-	}
-	return text[:end]
 }
 
 // objectPlace remembers the newest checkpoint of this log in the object store, and looks for newer ones once a minute at most,
