@@ -23,14 +23,14 @@ func auditDossierCommand(w world) *cobra.Command {
 	out, format, lang := c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "html", "html or text"), c.Flags().String("lang", "pt", "pt or en")
 	size := c.Flags().Int64("size", 0, "read the log as of the checkpoint of this many entries; 0: the newest")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := errors.Join(oneOf("--format", *format, "html", "text"), oneOf("--lang", *lang, "pt", "en")); err != nil {
+		if err := errors.Join(checkSize("--size", *size), oneOf("--format", *format, "html", "text"), oneOf("--lang", *lang, "pt", "en")); err != nil {
 			return err
 		}
 		url, err := databaseURL(w, *database)
 		if err != nil {
 			return err
 		}
-		x, err := store.OpenExport(cmd.Context(), url, *size)
+		x, err := openLog(cmd.Context(), url, "--size", *size)
 		if err != nil {
 			return err
 		}

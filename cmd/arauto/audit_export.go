@@ -91,6 +91,9 @@ func auditExportCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := checkSize("--size", *size); err != nil {
+			return err
+		}
 		if err := oneOf("--format", *format, names...); err != nil {
 			return err
 		}
@@ -114,7 +117,7 @@ func auditExportCommand(w world) *cobra.Command {
 
 // exportTo writes to a file beside the one wanted, records the export, and only then gives the file its name.
 func exportTo(ctx context.Context, url string, size int64, s notice.Search, name string, f evidence.Format) (n int64, sum string, at int64, err error) {
-	x, err := store.OpenExport(ctx, url, size)
+	x, err := openLog(ctx, url, "--size", size)
 	if err != nil {
 		return 0, "", 0, err
 	}

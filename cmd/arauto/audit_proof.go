@@ -32,6 +32,9 @@ func auditProofCommand(w world) *cobra.Command {
 	c.Flags().StringVar(&b.from, "from", "", "the older checkpoint: the newest up to this date or time (RFC 3339)")
 	c.Flags().StringVar(&b.to, "to", "", "the newer checkpoint: the newest up to this date or time; empty: the newest of all")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := errors.Join(checkSize("--size", *size), checkSize("--from-size", b.fromSize), checkSize("--to-size", b.toSize)); err != nil {
+			return err
+		}
 		if err := b.read(len(args) == 0); err != nil {
 			return err
 		}
@@ -63,7 +66,7 @@ func auditProofCommand(w world) *cobra.Command {
 
 // prove makes the proof of an entry, and records that it was handed over.
 func prove(ctx context.Context, url string, seq, size int64) ([]byte, error) {
-	x, err := store.OpenExport(ctx, url, size)
+	x, err := openLog(ctx, url, "--size", size)
 	if err != nil {
 		return nil, err
 	}
@@ -132,9 +135,9 @@ func (b *between) prove(ctx context.Context, url string) ([]byte, error) {
 			return nil, err
 		}
 	}
-	x, err := store.OpenExport(ctx, url, size)
+	x, err := openLog(ctx, url, "--to-size", size)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint of %d entries: %w", size, err)
+		return nil, err
 	}
 	defer x.Close(ctx)
 	old := b.fromSize
@@ -145,7 +148,7 @@ func (b *between) prove(ctx context.Context, url string) ([]byte, error) {
 	}
 	p, err := x.ProveSince(ctx, old)
 	if err != nil {
-		return nil, fmt.Errorf("from the checkpoint of %d entries to that of %d: %w", old, x.Checkpoint.Size, err)
+		return nil, noSize("--from-size", err)
 	}
 	if _, _, err := p.Check(x.Public); err != nil {
 		return nil, err

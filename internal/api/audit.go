@@ -457,6 +457,9 @@ func (in *Internal) getLogKey(x *exchange) error {
 		return err
 	}
 	if key == nil {
+		if _, err := in.cfg.Audited.Checkpoint(x.r.Context(), 0); err != nil { // a signed log without a key is damage
+			return err
+		}
 		return errNotFound
 	}
 	text, err := audit.MarshalPublic(key)

@@ -94,9 +94,15 @@ func faultOf(err error) *fault {
 		error
 		Conflict() bool
 	}
+	var damaged interface {
+		error
+		Damaged() bool
+	}
 	var missing interface{ NotFound() bool }
 	var passing interface{ Transient() bool }
 	switch {
+	case errors.As(err, &damaged) && damaged.Damaged():
+		return errDamaged
 	case errors.As(err, &contradicts) && contradicts.Conflict():
 		return conflict(contradicts.Error())
 	case errors.As(err, &missing) && missing.NotFound():

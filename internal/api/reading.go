@@ -76,6 +76,10 @@ func (in *Internal) traced(handle func(*exchange) error) func(*exchange) error {
 			found := notice.Integrity{}
 			found.Fail(notice.FailedEntry{Seq: &damage.Seq, Reason: damage.Reason})
 			in.met(x, found)
+		} else if err != nil && faultOf(err) == errDamaged { // the log's own tables
+			found := notice.Integrity{}
+			found.Fail(notice.FailedEntry{Reason: err.Error()})
+			in.met(x, found)
 		}
 		if err != nil && faultOf(err).status == http.StatusNotFound && x.w.status == 0 {
 			if err := in.record(x, notice.LogReading{Act: "not-found", Filter: x.asked()}); err != nil {

@@ -1,6 +1,10 @@
 package notice
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Integrity says how the entries that a read shows, or judges by, stand to the sealed log. A read shows what is stored;
 // this tells what of it is proven.
@@ -18,6 +22,16 @@ type FailedEntry struct {
 	Seq     *int64 `json:"seq"`     // position in the log; null where the entry has none
 	EntryID *ID    `json:"entryId"` // null where it is the log's own tables that are damaged
 	Reason  string `json:"reason"`
+
+	At time.Time `json:"-"` // the time that the entry claims: with its id it names one row
+}
+
+// same tells whether two failures are about one row, or about the same damage of the log's tables.
+func (f *FailedEntry) same(o *FailedEntry) bool {
+	if f.EntryID == nil || o.EntryID == nil {
+		return f.EntryID == o.EntryID && f.Reason == o.Reason
+	}
+	return *f.EntryID == *o.EntryID && f.At.Equal(o.At)
 }
 
 // failedMost is how many failed entries are listed one by one.
@@ -31,13 +45,21 @@ func (i *Integrity) Fail(f FailedEntry) {
 	}
 }
 
-// Add adds the account of another part of the same read.
+// Add adds the account of another part of the same read. A failed entry that is listed already counts once.
 func (i *Integrity) Add(o Integrity) {
 	i.Verified += o.Verified
 	i.Proven += o.Proven
 	i.Unsealed += o.Unsealed
 	i.FailedCount += o.FailedCount
-	i.Failed = append(i.Failed, o.Failed[:min(len(o.Failed), failedMost-len(i.Failed))]...)
+	before := i.Failed
+	for n := range o.Failed {
+		switch f := &o.Failed[n]; {
+		case slices.ContainsFunc(before, func(known FailedEntry) bool { return known.same(f) }):
+			i.FailedCount--
+		case len(i.Failed) < failedMost:
+			i.Failed = append(i.Failed, *f)
+		}
+	}
 	i.Checkpoint = max(i.Checkpoint, o.Checkpoint)
 }
 

@@ -29,6 +29,41 @@ type Exporter struct {
 // ErrNoCheckpoint means that nothing is sealed yet, or that no checkpoint has the size asked for.
 var ErrNoCheckpoint error = absent("there is no such checkpoint")
 
+// NoCheckpoint means that no checkpoint has the size asked for. It is an ErrNoCheckpoint.
+type NoCheckpoint struct {
+	Size         int64 // in entries
+	Below, Above int64 // the nearest sizes of checkpoints, in entries; 0: there is none on that side
+}
+
+// Error names the nearest sizes.
+func (e *NoCheckpoint) Error() string {
+	nearest := "nothing is sealed yet"
+	switch {
+	case e.Below > 0 && e.Above > 0:
+		nearest = fmt.Sprintf("the nearest checkpoints have %d and %d entries", e.Below, e.Above)
+	case e.Below+e.Above > 0:
+		nearest = fmt.Sprintf("the nearest checkpoint has %d entries", e.Below+e.Above)
+	}
+	return fmt.Sprintf("no checkpoint has %d entries; %s", e.Size, nearest)
+}
+
+// Unwrap tells what kind of error it is.
+func (*NoCheckpoint) Unwrap() error { return ErrNoCheckpoint }
+
+// noCheckpoint is the error for a size that no checkpoint has; 0 stands for the newest.
+func noCheckpoint(ctx context.Context, q querier, size int64) error {
+	if size == 0 {
+		return ErrNoCheckpoint
+	}
+	e := &NoCheckpoint{Size: size}
+	err := q.QueryRow(ctx, "SELECT coalesce((SELECT max(size) FROM log_checkpoint WHERE size < $1), 0), coalesce((SELECT min(size) FROM log_checkpoint WHERE size > $1), 0)", size).
+		Scan(&e.Below, &e.Above)
+	if err != nil {
+		return err
+	}
+	return e
+}
+
 // OpenExport connects as the user of the URL, who needs SELECT on the proof and the history. The log is read as of the
 // checkpoint of the given size; 0 is the newest. Each statement has a snapshot of its own: what is sealed never changes,
 // and a snapshot over all of it would keep the queue's dead rows from being removed for as long as an export takes.
@@ -83,16 +118,21 @@ func openExporter(ctx context.Context, q querier, size int64, done func(context.
 func readHead(ctx context.Context, q querier, size int64) (h audit.SignedHead, err error) {
 	var key []byte
 	var signed string
-	err = q.QueryRow(ctx, `SELECT k.public, c.note FROM log_key k, log_checkpoint c WHERE $1 = 0 OR c.size = $1 ORDER BY c.size DESC LIMIT 1`, size).Scan(&key, &signed)
+	var claimed int64
+	err = q.QueryRow(ctx, `SELECT k.public, c.size, c.note FROM log_checkpoint c LEFT JOIN log_key k ON true WHERE $1 = 0 OR c.size = $1 ORDER BY c.size DESC LIMIT 1`, size).
+		Scan(&key, &claimed, &signed)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return h, ErrNoCheckpoint
+		return h, noCheckpoint(ctx, q, size)
 	}
 	if err != nil {
 		return h, err
 	}
 	h.Public, h.Note = key, []byte(signed)
 	if h.Checkpoint, err = audit.OpenCheckpoint(h.Note, h.Public); err != nil {
-		return h, fmt.Errorf("%w: %w", ErrTampered, err)
+		return h, fmt.Errorf("%w: the checkpoint of %d entries: %w", ErrTampered, claimed, err)
+	}
+	if h.Checkpoint.Size != claimed {
+		return h, fmt.Errorf("%w: the checkpoint of %d entries was signed for %d", ErrTampered, claimed, h.Checkpoint.Size)
 	}
 	return h, nil
 }
@@ -405,12 +445,12 @@ func (s *Store) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHea
 	var found int64
 	for low > 0 && low <= high {
 		var size int64
-		var signed time.Time
+		var signed pgtype.Timestamptz // which may be infinite in a row that was put in
 		err := s.query.QueryRow(ctx, "SELECT size, at FROM log_checkpoint WHERE size >= $1 ORDER BY size LIMIT 1", low+(high-low)/2).Scan(&size, &signed)
 		if err != nil {
 			return audit.SignedHead{}, unavailable("find a checkpoint", err)
 		}
-		if signed.After(at) {
+		if toInstant(signed) > audit.At(at) {
 			high = low + (high-low)/2 - 1
 		} else {
 			found, low = size, size+1

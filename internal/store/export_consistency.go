@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,15 +27,15 @@ func (x *Exporter) SizeAt(ctx context.Context, at time.Time) (size int64, err er
 // ProveSince makes the proof that the log as of an older checkpoint is the beginning of the log as of this one.
 // ErrNoCheckpoint when none has that size.
 func (x *Exporter) ProveSince(ctx context.Context, size int64) (p audit.Consistency, err error) {
-	if size > x.Checkpoint.Size {
-		return p, ErrNoCheckpoint
-	}
 	err = x.q.QueryRow(ctx, "SELECT note FROM log_checkpoint WHERE size = $1", size).Scan(&p.Old)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return p, ErrNoCheckpoint
+		err = noCheckpoint(ctx, x.q, size)
 	}
 	if err != nil {
 		return p, unavailable("read a checkpoint", err)
+	}
+	if size > x.Checkpoint.Size {
+		return p, fmt.Errorf("the checkpoint of %d entries is younger than that of %d; name the older one first: %w", size, x.Checkpoint.Size, ErrNoCheckpoint)
 	}
 	p.New = x.Note
 	if p.Path, err = audit.ProveConsistency(stored{ctx, x.q}, size, x.Checkpoint.Size); err != nil {

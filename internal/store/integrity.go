@@ -118,7 +118,7 @@ FROM log_checkpoint c LEFT JOIN log_key k ON true ORDER BY c.size DESC LIMIT 1`)
 	end.fault = fmt.Sprintf("the newest checkpoint, of %d entries, is no proof: %v", end.size, err)
 	// A checkpoint that was put in may claim any size; the positions say how far the log goes.
 	var size pgtype.Int8
-	if err := q.QueryRow(ctx, "SELECT max(seq) + 1 FROM log_position").Scan(&size); err != nil {
+	if err := q.QueryRow(ctx, "SELECT least(max(seq), 9223372036854775806) + 1 FROM log_position").Scan(&size); err != nil {
 		return nil, err
 	}
 	end.size = size.Int64
@@ -261,7 +261,7 @@ func (c *comparison) account(entries []audit.Entry, which ...int) notice.Integri
 		switch {
 		case s.failed != "":
 			id := notice.ID(entries[n].ID)
-			out.Fail(notice.FailedEntry{Seq: s.seq, EntryID: &id, Reason: s.failed})
+			out.Fail(notice.FailedEntry{Seq: s.seq, EntryID: &id, At: entries[n].At.Time(), Reason: s.failed})
 		case s.verified:
 			out.Verified++
 			if s.proven {

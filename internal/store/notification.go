@@ -336,16 +336,19 @@ func (s *Store) Timeline(ctx context.Context, key notice.Key) (notice.Timeline, 
 		t.Client, t.APIVersion, t.Status, t.Revision = notice.ClientID(c.ClientID), c.APIVersion, ofb.Status(c.Status), c.Revision
 		t.UpdatedAt, t.Document = c.UpdatedAt.UTC(), c.Document
 	}
-	if err := s.happened(ctx, &t, rows); err != nil {
-		return t, unavailable("compare the resource's history with the log", err)
-	}
 	t.Notifications, _, err = s.Notifications(ctx, notice.Filter{Kind: key.Kind, ResourceID: key.ID, Limit: 1000})
+	if err != nil {
+		return t, err
+	}
 	slices.Reverse(t.Notifications)
 	for i := range t.Notifications {
 		t.Integrity.Add(t.Notifications[i].Integrity)
 	}
+	if err := s.happened(ctx, &t, rows); err != nil {
+		return t, unavailable("compare the resource's history with the log", err)
+	}
 	t.Integrity = t.Integrity.Listed()
-	return t, err
+	return t, nil
 }
 
 // refusal is an act that what is stored forbids.

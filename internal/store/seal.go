@@ -24,7 +24,16 @@ const sealTimeout = 60 * time.Second
 
 // ErrTampered means that what the log is built upon is no longer what was signed: sealing stops until a person has
 // looked, since a signature over it would ruin the log for good.
-var ErrTampered = errors.New("what the log is built upon is not what was signed; run arauto audit verify")
+var ErrTampered error = damage("what the log is built upon is not what was signed; run arauto audit verify")
+
+// damage is an error that means that the log's own tables are not what was signed.
+type damage string
+
+// Error is the text itself.
+func (d damage) Error() string { return string(d) }
+
+// Damaged tells callers that know no store.
+func (damage) Damaged() bool { return true }
 
 // ErrWrongKey means that the key is not the one registered for the log of this database.
 var ErrWrongKey = errors.New("the key is not the registered key of this database's log")

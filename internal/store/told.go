@@ -120,7 +120,8 @@ func tell(out *[]notice.Record, index map[string]*notice.Record, row *factRow, s
 	return r, nil
 }
 
-// happened tells a resource's entries, each held against its leaf.
+// happened tells a resource's entries, each held against its leaf. It comes after the notifications were read, which count the
+// entries that they are told by.
 func (s *Store) happened(ctx context.Context, t *notice.Timeline, rows []factRow) error {
 	entries, err := entriesOf(rows)
 	if err != nil {
@@ -131,6 +132,10 @@ func (s *Store) happened(ctx context.Context, t *notice.Timeline, rows []factRow
 		return err
 	}
 	t.Integrity.Add(c.damage())
+	counted := make(map[notice.ID]bool, len(t.Notifications))
+	for i := range t.Notifications {
+		counted[t.Notifications[i].ID] = true
+	}
 	for i := range rows {
 		f, err := rows[i].fact()
 		if err != nil {
@@ -140,6 +145,12 @@ func (s *Store) happened(ctx context.Context, t *notice.Timeline, rows []factRow
 			ID: f.ID, At: f.At.UTC(), Kind: f.Kind, Client: f.Client, Revision: f.Revision, Notification: f.Notification, ChangeID: f.Change,
 			Outcome: string(f.Outcome), Facts: f.Facts, Tampered: c.states[i].failed != "",
 		})
+		switch f.Kind {
+		case notice.FactChange, notice.FactDecision, notice.FactResend, notice.FactCancelled:
+			if counted[f.Notification] && c.states[i].failed == "" { // Add knows the failed ones
+				continue
+			}
+		}
 		t.Integrity.Add(c.account(entries, i))
 	}
 	return nil

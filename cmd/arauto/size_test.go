@@ -1,0 +1,50 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestASizeThatIsNoCheckpointsIsToldByItsFlag: what is no size is wrong use; a size that no checkpoint has fails, and the
+// nearest sizes are named. Nothing is written.
+func TestASizeThatIsNoCheckpointsIsToldByItsFlag(t *testing.T) {
+	p := openProven(t, 300)
+	p.exec("INSERT INTO arauto.entry (id, kind, facts) SELECT gen_random_uuid(), 'change', '{}' FROM generate_series(1, 10)")
+	p.seal()
+	commands := map[string][]string{
+		"export --size":     {"audit", "export", "--out", p.file("out"), "--size"},
+		"dossier --size":    {"audit", "dossier", "p-1", "--out", p.file("out"), "--size"},
+		"proof --size":      {"audit", "proof", "3", "--size"},
+		"proof --from-size": {"audit", "proof", "--from-size"},
+		"proof --to-size":   {"audit", "proof", "--from-size", "300", "--to-size"},
+	}
+	for name, command := range commands {
+		flag := name[strings.Index(name, "--"):]
+		for size, want := range map[string]struct {
+			code int
+			text string
+		}{
+			"-4":     {usage, flag + ": -4 is not a number of entries; write the size of a checkpoint, 1 or more, or leave it out for the newest"},
+			"999999": {failed, flag + ": no checkpoint has 999999 entries; the nearest checkpoint has 310 entries"},
+			"305":    {failed, flag + ": no checkpoint has 305 entries; the nearest checkpoints have 300 and 310 entries"},
+			"2":      {failed, flag + ": no checkpoint has 2 entries; the nearest checkpoint has 300 entries"},
+		} {
+			args := append(append([]string{}, command...), size, "--database-url", p.url)
+			code, out := p.run(args...)
+			require.Equal(t, want.code, code, "%s %s: %s", name, size, out)
+			require.Equal(t, "arauto: "+want.text+"\n", out, "%s %s", name, size)
+			require.NoFileExists(t, p.file("out"))
+		}
+	}
+	code, out := p.run("audit", "proof", "--from-size", "310", "--to-size", "300", "--database-url", p.url)
+	require.Equal(t, failed, code)
+	require.Contains(t, out, "the checkpoint of 310 entries is younger than that of 300; name the older one first")
+	for name, command := range commands {
+		if name != "proof --from-size" {
+			code, out := p.run(append(append([]string{}, command...), "310", "--database-url", p.url)...)
+			require.Equal(t, done, code, out)
+		}
+	}
+}
