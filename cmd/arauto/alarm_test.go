@@ -66,4 +66,10 @@ func TestTheAlarmsOfASourceRingTheFirstTime(t *testing.T) {
 	f.exec("ALTER PUBLICATION arauto DROP TABLE enrollments") // rows of it never come any more
 	f.until("the source stops", 30*time.Second, func() bool { return figure("arauto_source_halted") == 1 })
 	bench.Rings(t, "ArautoSourceHalted", of, well, scrape())
+	f.until("it is told as halted, and its lag as unknown", 30*time.Second, func() bool {
+		_, figured := scrape().Value(`arauto_source_lag_seconds{source="mockbank"}`)
+		st := f.source("mockbank").Status
+		seconds, there := st["lagSeconds"]
+		return !figured && st["halted"] == true && st["state"] == "waiting" && there && seconds == nil
+	})
 }

@@ -13,7 +13,7 @@ import (
 
 func checkCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "check", Short: "say all that is wrong with settings, certificates and database, at once", Args: cobra.NoArgs,
+		Use: "check", Short: "validate settings, certificates and database, and report every problem", Args: cobra.NoArgs,
 		Long: "Print the effective settings with their origin and secrets masked, then look at files, certificates, database and clock.\nNothing is changed. Exit code 2 when serve would refuse to start.",
 	}
 	config := configFlag(c)

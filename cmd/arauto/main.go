@@ -47,7 +47,10 @@ func run(ctx context.Context, w world, args []string) int {
 	root := rootCommand(w, args)
 	ran := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { ran = true }
-	err := root.ExecuteContext(ctx)
+	err := helpForNothing(root, args)
+	if err == nil {
+		err = root.ExecuteContext(ctx)
+	}
 	var wrong *gateway.ConfigError
 	switch {
 	case err == nil:

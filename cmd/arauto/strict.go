@@ -49,6 +49,39 @@ func notACommand(c *cobra.Command, typed string) error {
 	return wrongUse("%q is not a command of %q%s; see arauto help", typed, c.CommandPath(), nearest(c, typed))
 }
 
+// helpForNothing refuses --help after a name that is no command: cobra answers --help before it looks at the names, with the
+// help of the command above and exit code 0.
+func helpForNothing(root *cobra.Command, args []string) error {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	if !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
+		return nil
+	}
+	at, rest, err := root.Find(args)
+	if err != nil {
+		return nil //nolint:nilerr // cobra tells it when the command line is executed
+	}
+	if help, _, err := root.Find([]string{"help"}); err == nil && at == help {
+		at = root
+	}
+	for _, word := range rest {
+		if strings.HasPrefix(word, "-") {
+			continue
+		}
+		if !at.HasSubCommands() || strings.HasPrefix(word, cobra.ShellCompRequestCmd) {
+			return nil
+		}
+		below := at.Commands()
+		next := slices.IndexFunc(below, func(c *cobra.Command) bool { return c.Name() == word || c.HasAlias(word) })
+		if next < 0 {
+			return notACommand(at, word)
+		}
+		at = below[next]
+	}
+	return nil
+}
+
 // flagName finds the flags in a usage text.
 var flagName = regexp.MustCompile(`--([a-z][a-z-]*)`)
 

@@ -45,6 +45,19 @@ func TestNoCommandTakesWhatItDoesNotKnow(t *testing.T) {
 				require.Empty(t, got.out, line)
 				require.NotEmpty(t, got.errors, line)
 			}
+			if c.HasSubCommands() || path == "help" {
+				for _, flag := range []string{"--help", "-h"} {
+					for _, line := range [][]string{append(args[:len(args):len(args)], "nonsense", flag), append(args[:len(args):len(args)], flag, "nonsense")} {
+						got := call(t, time.Minute, nil, line...)
+						require.Equal(t, usage, got.code, "%q: %s%s", line, got.out, got.errors)
+						require.Empty(t, got.out, line)
+						require.Contains(t, got.errors, `"nonsense" is not a command`, line)
+					}
+				}
+			}
+			helped := call(t, time.Minute, nil, append(args[:len(args):len(args)], "--help")...)
+			require.Equal(t, done, helped.code, "%q: %s", path, helped.errors)
+			require.NotEmpty(t, helped.out)
 		})
 	}
 }
@@ -54,6 +67,12 @@ func TestAMisspelledNameIsToldTheNearest(t *testing.T) {
 		"audit verfy":               `"verfy" is not a command of "arauto audit", did you mean verify?`,
 		"audit verfy --key k":       "did you mean verify?",
 		"audti verify":              "audit",
+		"audit verfy --help":        `"verfy" is not a command of "arauto audit", did you mean verify?`,
+		"audit -h verfy":            "did you mean verify?",
+		"--help audit verfy":        "did you mean verify?",
+		"help audit verfy --help":   "did you mean verify?",
+		"watch --help":              `"watch" is not a command of "arauto"`,
+		"chek --help":               "did you mean check?",
 		"help verfy":                `"verfy" is not a command of "arauto"`,
 		"help audit verfy":          `"verfy" is not a command of "arauto audit", did you mean verify?`,
 		"completion bsh":            "did you mean bash?",
@@ -65,7 +84,7 @@ func TestAMisspelledNameIsToldTheNearest(t *testing.T) {
 		require.Equal(t, usage, got.code, line)
 		require.Contains(t, got.errors, near, line)
 	}
-	for _, line := range []string{"help audit", "help audit verify", "audit", "audit --help", "completion bash"} {
+	for _, line := range []string{"help audit", "help audit verify", "audit", "audit --help", "audit --help verify", "--help audit verify", "help audit --help", "--config x check --help", "check --config x --help", "completion bash"} {
 		require.Equal(t, done, call(t, time.Minute, nil, strings.Fields(line)...).code, line)
 	}
 }

@@ -284,8 +284,8 @@ func searchParts(s notice.Search) []string {
 
 func tooWideSearch() *fault {
 	return invalid("", "too_wide",
-		"too much for one search: narrow it by an id, or to at most 31 days and what is rare in them, or ask for an export (POST /internal/v1/audit/exports)",
-		"demais para uma consulta: restrinja por um id, ou a no máximo 31 dias e ao que é raro neles, ou peça uma exportação (POST /internal/v1/audit/exports)")
+		"too much for one search: add an id, or limit the search to 31 days, or ask for an export (POST /internal/v1/audit/exports)",
+		"demais para uma consulta: acrescente um id, ou limite a busca a 31 dias, ou peça uma exportação (POST /internal/v1/audit/exports)")
 }
 
 // widest tells a search that took too long from a database that does not answer at all.

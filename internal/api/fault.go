@@ -31,14 +31,14 @@ func (f *fault) Error() string { return f.code + ": " + f.text }
 
 var (
 	errNoPath   = &fault{status: http.StatusNotFound, code: "not_found", text: "there is nothing under this path"}
-	errNotFound = &fault{status: http.StatusNotFound, code: "not_found", text: "there is no such thing"}
+	errNotFound = &fault{status: http.StatusNotFound, code: "not_found", text: "resource not found"}
 	errInternal = &fault{
 		status: http.StatusInternalServerError, code: "internal",
 		text: "something went wrong here; the log tells more under the id in x-request-id",
 	}
 	errUnavailable = &fault{
 		status: http.StatusServiceUnavailable, code: "unavailable",
-		text: "this cannot be done now; nothing is certain about it, and asking again is safe",
+		text: "temporarily unavailable; the outcome is unknown and a retry is safe",
 	}
 	errBusy = &fault{
 		status: http.StatusServiceUnavailable, code: "unavailable", text: "too many changes wait to be stored; ask again shortly",

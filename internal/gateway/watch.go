@@ -205,9 +205,11 @@ func (s *sources) progress(name string, m sourceMetrics) *progress {
 
 // Lag implements watch.Observer.
 func (p *progress) Lag(source string, bytes int64, behind time.Duration) {
-	p.mu.Lock()
-	p.upTo = time.Now().Add(-behind)
-	p.mu.Unlock()
+	if behind >= 0 {
+		p.mu.Lock()
+		p.upTo = time.Now().Add(-behind)
+		p.mu.Unlock()
+	}
 	p.sourceMetrics.Lag(source, bytes, behind)
 }
 

@@ -38,7 +38,7 @@ func newFollowed(r *prometheus.Registry) *followed {
 		commit: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "arauto_source_commit_seconds", Help: "From a change's commit in the core, by the core's clock, to its commit here.", Buckets: delays,
 		}, []string{"source"}),
-		lagSeconds:  gauge("lag_seconds", "How far behind the origin's newest commit the source is.", "source"),
+		lagSeconds:  gauge("lag_seconds", "How far behind the origin's newest commit the source is; absent while that is unknown.", "source"),
 		lagBytes:    gauge("lag_bytes", "How much of the origin's log is not acknowledged yet.", "source"),
 		state:       gauge("state", "1 for the state the source is in at this replica.", "source", "state"),
 		reading:     gauge("reading", "1 while this replica reads the source.", "source"),
@@ -61,11 +61,17 @@ func (s sourceMetrics) Failed(source, table string) {
 	s.f.failures.WithLabelValues(source, table).Inc()
 }
 
-// Lag shows how far behind a source is.
+// Lag shows how far behind a source is. What is unknown has no figure.
 func (s sourceMetrics) Lag(source string, bytes int64, behind time.Duration) {
-	s.f.lagSeconds.WithLabelValues(source).Set(max(0, behind.Seconds()))
+	if behind >= 0 {
+		s.f.lagSeconds.WithLabelValues(source).Set(behind.Seconds())
+	} else {
+		s.f.lagSeconds.DeleteLabelValues(source)
+	}
 	if bytes >= 0 {
 		s.f.lagBytes.WithLabelValues(source).Set(float64(bytes))
+	} else {
+		s.f.lagBytes.DeleteLabelValues(source)
 	}
 }
 

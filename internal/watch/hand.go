@@ -386,8 +386,5 @@ func (x *session) landed(f flight, verdict notice.Verdict) {
 // Lag implements Hand.
 func (x *session) Lag(bytes int64, behind time.Duration) {
 	x.running()
-	x.Source.mu.Lock()
-	x.status.LagBytes, x.status.LagSeconds = bytes, behind.Seconds()
-	x.Source.mu.Unlock()
-	x.observer.Lag(x.mapping.Source, bytes, behind)
+	x.lag(bytes, behind)
 }

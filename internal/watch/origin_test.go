@@ -261,6 +261,7 @@ type witness struct {
 	mu     sync.Mutex
 	seen   []string
 	counts map[Outcome]int
+	behind []time.Duration
 	after  []time.Duration
 }
 
@@ -284,7 +285,20 @@ func (w *witness) Committed(_ string, after time.Duration) {
 	defer w.mu.Unlock()
 	w.after = append(w.after, after)
 }
-func (w *witness) Lag(string, int64, time.Duration)      {}
+
+func (w *witness) Lag(_ string, _ int64, behind time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.behind = append(w.behind, behind)
+}
+
+// lags are the lags in time that were reported.
+func (w *witness) lags() []time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.behind)
+}
+
 func (w *witness) Failed(_, table string)                { w.note("%s failed", table) }
 func (w *witness) State(_ string, s State)               { w.note("%s", s) }
 func (w *witness) Stopped(_, table string, stopped bool) { w.note("%s stopped=%t", table, stopped) }

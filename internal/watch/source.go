@@ -107,6 +107,7 @@ func (s *Source) Run(ctx context.Context) {
 			continue
 		}
 		progress, err := s.session(ctx)
+		s.lag(-1, unknownTime) // the origin goes on, and nothing measures it
 		if progress {
 			pause = firstPause
 			s.complained(complaintLost)

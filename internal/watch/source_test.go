@@ -513,6 +513,52 @@ func TestARecordIsMappedAgainByTheMappingAsItIs(t *testing.T) {
 	require.Equal(t, "unmapped-status", got.Problems[0].Code)
 }
 
+// halting is an origin that stops until a person decides.
+type halting struct{ origin }
+
+func (h *halting) Halted() bool { return true }
+
+// TestWhatNobodyMeasuresIsNoLagOfZero: a source that is not read has no lag that anybody knows, neither in its status nor
+// in what observers are told; a halted one is told from one that only waits.
+func TestWhatNobodyMeasuresIsNoLagOfZero(t *testing.T) {
+	mapping := mustParse(t, bank)
+	synctest.Test(t, func(t *testing.T) {
+		o := &halting{origin{records: numbered(1)}}
+		o.during = func(read, _ int) error {
+			if read == 1 {
+				return errLost
+			}
+			return nil
+		}
+		w := &witness{}
+		s, err := New(Config{Mapping: mapping, Reader: o, Sink: newVault(), Registrar: newVault(), Observer: w})
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); s.Run(ctx) }()
+		synctest.Wait()
+		st := s.Status() // the reader told a lag of 0 before it stopped
+		require.Equal(t, Waiting, st.State)
+		require.True(t, st.Halted)
+		require.Nil(t, st.LagSeconds)
+		require.EqualValues(t, -1, st.LagBytes)
+		require.Equal(t, []time.Duration{0, unknownTime}, w.lags())
+
+		time.Sleep(firstPause)
+		synctest.Wait()
+		st = s.Status()
+		require.Equal(t, Running, st.State)
+		require.NotNil(t, st.LagSeconds)
+		require.Zero(t, *st.LagSeconds, "now it is known")
+		o.hand.Lag(23936, -1)
+		st = s.Status()
+		require.Nil(t, st.LagSeconds)
+		require.EqualValues(t, 23936, st.LagBytes)
+		cancel()
+		<-ended
+	})
+}
+
 func TestTheStatusIsToldAsJSON(t *testing.T) {
 	s, err := New(Config{Mapping: mustParse(t, bank), Reader: &origin{}, Sink: newVault(), Registrar: newVault()})
 	require.NoError(t, err)
@@ -520,7 +566,7 @@ func TestTheStatusIsToldAsJSON(t *testing.T) {
 	st.UpdatedAt = noon
 	text, err := json.Marshal(st)
 	require.NoError(t, err)
-	require.JSONEq(t, `{"source":"core","type":"postgres","state":"connecting","position":"","lagBytes":-1,"lagSeconds":0,"stopped":[],"lastError":"",
+	require.JSONEq(t, `{"source":"core","type":"postgres","state":"connecting","position":"","halted":false,"lagBytes":-1,"lagSeconds":null,"stopped":[],"lastError":"",
 		"counts":{"read":0,"stored":0,"duplicates":0,"conflicts":0,"skipped":0,"quarantined":0,"registrations":0},"updatedAt":"2026-11-21T12:00:00Z"}`, string(text))
 }
 

@@ -37,9 +37,10 @@ type Status struct {
 	Source       string    `json:"source"`
 	Type         string    `json:"type"`
 	State        State     `json:"state"`
-	Position     string    `json:"position"` // of the newest record that is committed here
-	LagBytes     int64     `json:"lagBytes"` // -1: the origin does not tell
-	LagSeconds   float64   `json:"lagSeconds"`
+	Position     string    `json:"position"`   // of the newest record that is committed here
+	Halted       bool      `json:"halted"`     // it is not read until a person decides how it goes on
+	LagBytes     int64     `json:"lagBytes"`   // -1: unknown, or the origin does not tell
+	LagSeconds   *float64  `json:"lagSeconds"` // nil: unknown, as it is while nothing is read
 	LastCommitAt time.Time `json:"lastCommitAt,omitzero"`
 	Counts       Counts    `json:"counts"` // since this replica began
 	Stopped      []Stopped `json:"stopped"`
@@ -81,6 +82,8 @@ type Observer interface {
 	Outcome(source, table string, o Outcome)
 	// Committed reports how long after the core's commit ours was; only where the origin tells its own.
 	Committed(source string, after time.Duration)
+	// Lag reports how far behind the origin a source is: bytes (-1: unknown, or the origin does not tell) and time (negative:
+	// unknown).
 	Lag(source string, bytes int64, behind time.Duration)
 	// Failed reports that a record failed by itself, while others were stored; after three times it is put aside.
 	Failed(source, table string)
@@ -108,6 +111,9 @@ func (s *Source) Status() Status {
 	for _, table := range slices.Sorted(maps.Keys(s.stopped)) {
 		out.Stopped = append(out.Stopped, Stopped{table, slices.Clone(s.stopped[table])})
 	}
+	if r, tells := s.reader.(interface{ Halted() bool }); tells {
+		out.Halted = r.Halted()
+	}
 	out.UpdatedAt = time.Now()
 	return out
 }
@@ -121,6 +127,21 @@ func (s *Source) become(state State) {
 	if !same {
 		s.observer.State(s.mapping.Source, state)
 	}
+}
+
+// unknownTime is a lag in time that is not known.
+const unknownTime = -time.Second
+
+// lag keeps and reports how far behind the origin the source is: bytes -1 and a negative time are unknown.
+func (s *Source) lag(bytes int64, behind time.Duration) {
+	s.mu.Lock()
+	s.status.LagBytes, s.status.LagSeconds = bytes, nil
+	if behind >= 0 {
+		seconds := behind.Seconds()
+		s.status.LagSeconds = &seconds
+	}
+	s.mu.Unlock()
+	s.observer.Lag(s.mapping.Source, bytes, behind)
 }
 
 // failed remembers an error.

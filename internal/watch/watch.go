@@ -115,7 +115,8 @@ type Hand interface {
 	Take(ctx context.Context, records []Record, done func()) error
 	// Schema says that a table now has these columns. Tables whose mapping does not fit stop alone.
 	Schema(table string, columns []Column)
-	// Lag says how far behind the origin's newest commit we are: bytes (-1: does not apply) and time.
+	// Lag says how far behind the origin's newest commit we are: bytes (-1: unknown, or does not apply) and time (negative:
+	// unknown).
 	Lag(bytes int64, behind time.Duration)
 }
 

@@ -31,6 +31,15 @@ func (r *Reader) unaccepted(found []finding) []finding {
 	return slices.DeleteFunc(slices.Clone(found), func(f finding) bool { return slices.Contains(r.config.Accept, f.token()) })
 }
 
+// gap is an ErrGap with its findings.
+type gap struct {
+	found []finding
+	error
+}
+
+// Unwrap is the ErrGap.
+func (g *gap) Unwrap() error { return g.error }
+
 // gapError is ErrGap with all findings; nil when there are none.
 func (r *Reader) gapError(found []finding) error {
 	if len(found) == 0 {
@@ -46,8 +55,8 @@ func (r *Reader) gapError(found []finding) error {
 	if r.config.Snapshot == Never {
 		again = "The tables are not read again (snapshot: never): what was missed stays unknown"
 	}
-	return fmt.Errorf("%w: %s. Mend the cause, then set accept: [%s] in the source's postgres settings and restart the replicas. %s",
-		ErrGap, strings.Join(texts, "; "), strings.Join(tokens, ", "), again)
+	return &gap{found, fmt.Errorf("%w: %s. Mend the cause, then set accept: [%s] in the source's postgres settings and restart the replicas. %s",
+		ErrGap, strings.Join(texts, "; "), strings.Join(tokens, ", "), again)}
 }
 
 // limit is how far the log may be confirmed: to where the membership was last known to be as it should.
@@ -88,7 +97,9 @@ func (r *Reader) gaps(ctx context.Context, before *watermark, m *membership) ([]
 	found, fresh := r.lost(before, m)
 	if before != nil {
 		for _, f := range before.Missed {
-			found = append(found, finding{table: f.Table, id: f.ID, text: f.Text, again: true})
+			if !m.hasPart(f.ID) {
+				found = append(found, finding{table: f.Table, id: f.ID, text: f.Text, again: true})
+			}
 		}
 	}
 	for _, one := range fresh {
@@ -193,6 +204,21 @@ func (s *session) refuse(ctx context.Context, before *watermark, position pglogr
 		}
 	}
 	return s.gapError(open)
+}
+
+// keepGap remembers the findings that ended a session. Those that the stream told are in no catalogue: without the note,
+// Check could not name them. It is called when the goroutines of the session have ended.
+func (s *session) keepGap(err error) {
+	of, is := errors.AsType[*gap](err)
+	if !is || s.main == nil || s.followed == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	defer cancel()
+	s.followed = s.followed.missing(of.found)
+	if err := s.remember(ctx, s.main.position()); err != nil {
+		s.log.WarnContext(ctx, "what stopped the source is not remembered yet, and arauto check does not list it", "error", err)
+	}
 }
 
 // begin compares once more, now that the publication is as it should be, and takes the membership as the one that the

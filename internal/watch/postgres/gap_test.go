@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -34,10 +35,104 @@ func TestRowsOfARelationThatIsGoneAreNotConfirmedWhenItMayHaveBeenAPartition(t *
 	require.Equal(t, int64(1), r.Counts().Unlisted, "the row of draft")
 
 	r, h, run := c.tracked(m, func(o *Config, _ *Options) { o.Accept = words(err) }, "pay")
-	require.Equal(t, []string{"insert pay day=2027-01-05 id=1 state=ACSC"}, briefs(h.take(t, 1)))
+	require.Equal(t, []string{"snapshot pay day=2027-01-05 id=1 state=ACSC", "insert pay day=2027-01-05 id=1 state=ACSC"}, briefs(h.take(t, 2)),
+		"the table is read again, as the error promises, and the stream goes on")
 	c.caughtUp()
 	require.NoError(t, run.end())
 	require.Equal(t, int64(1), r.Counts().Unlisted, "the row that was accepted; draft's is confirmed")
+}
+
+// What stopped the source is in no catalogue any more: the check knows it of the note alone.
+func TestTheCheckListsWhatOnlyTheStreamTold(t *testing.T) {
+	c := newCore(t, nil, partitioned, january)
+	m := &memory{}
+	_, _, run := c.tracked(m, nil, "pay")
+	c.reading()
+	c.caughtUp()
+	require.NoError(t, run.end())
+	c.exec(february)
+	c.exec("INSERT INTO pay VALUES (2, '2027-02-05', 'ACSC')")
+	c.exec("ALTER TABLE pay DETACH PARTITION pay_2")
+	c.exec("DROP TABLE pay_2")
+	fresh := func(change func(*Config, *Options)) *Reader {
+		return c.reader(func(o *Config, p *Options) {
+			p.Memory = m
+			if change != nil {
+				change(o, p)
+			}
+		}, "pay")
+	}
+	require.Empty(t, fresh(nil).Check(t.Context()), "nobody knows yet")
+	r, h, run := c.tracked(m, nil, "pay")
+	err := run.wait()
+	require.ErrorIs(t, err, ErrGap)
+	require.True(t, r.Halted())
+	for _, one := range []*Reader{r, fresh(nil)} {
+		found := one.Check(t.Context())
+		require.Len(t, found, 1)
+		require.ErrorIs(t, found[0], ErrGap)
+		require.Equal(t, words(err), words(found[0]))
+		require.ErrorContains(t, found[0], `rows came of "public"."pay_2"`)
+		require.ErrorContains(t, found[0], "Mend the cause, then set accept: [")
+	}
+	require.Empty(t, h.records)
+	_, _, run = c.tracked(m, nil, "pay")
+	again := run.wait()
+	require.ErrorIs(t, again, ErrGap, "it stays stopped")
+	require.Equal(t, words(err), words(again))
+	accept := func(o *Config, _ *Options) { o.Accept = words(err) }
+	require.Empty(t, fresh(accept).Check(t.Context()))
+	_, _, run = c.tracked(m, accept, "pay")
+	c.reading()
+	c.caughtUp()
+	require.NoError(t, run.end())
+	_, _, run = c.tracked(m, nil, "pay")
+	c.reading()
+	require.NoError(t, run.end())
+	require.Empty(t, fresh(nil).Check(t.Context()), "what was accepted and passed is over")
+}
+
+// While a reader is halted, what waits was handed to nobody: how old it is must not be told as 0.
+func TestTheAgeOfWhatWaitsIsUnknownWhileHalted(t *testing.T) {
+	r, err := New(Config{URL: "postgres://127.0.0.1:1/x", Slot: "s", Publication: "s"}, Options{Tables: []string{"pay"}, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	h := newHand()
+	s := &session{Reader: r, to: h}
+	l := newLane(r, nil)
+	told := func() (int64, time.Duration) {
+		s.report("s", vital{now: time.Now(), end: 24000, confirmed: 64}, time.Now(), l)
+		return h.lag, h.behind
+	}
+	r.state.halt(&stop{500, ErrGap})
+	lag, behind := told()
+	require.EqualValues(t, 23936, lag)
+	require.Negative(t, behind)
+	r.state.steady(501, nil)
+	_, behind = told()
+	require.Zero(t, behind)
+}
+
+// A partition that was taken off and comes back explains what the stream told: nobody is asked.
+func TestARelationThatIsAPartAgainIsNoGap(t *testing.T) {
+	c := newCore(t, nil, partitioned, january)
+	m := &memory{}
+	_, _, run := c.tracked(m, nil, "pay")
+	c.reading()
+	c.caughtUp()
+	require.NoError(t, run.end())
+	c.exec(february)
+	c.exec("INSERT INTO pay VALUES (2, '2027-02-05', 'ACSC')")
+	c.exec("ALTER TABLE pay DETACH PARTITION pay_2")
+	_, _, run = c.tracked(m, nil, "pay")
+	require.ErrorContains(t, run.wait(), `rows came of "public"."pay_2"`)
+	require.Len(t, c.reader(func(_ *Config, o *Options) { o.Memory = m }, "pay").Check(t.Context()), 1)
+	c.exec("DELETE FROM pay_2") // what it has now would be rows from before it was a part
+	c.exec("ALTER TABLE pay ATTACH PARTITION pay_2 FOR VALUES FROM ('2027-02-01') TO ('2027-03-01')")
+	require.Empty(t, c.reader(func(_ *Config, o *Options) { o.Memory = m }, "pay").Check(t.Context()))
+	_, h, run := c.tracked(m, nil, "pay")
+	require.Equal(t, "insert pay day=2027-02-05 id=2 state=ACSC", briefs(h.take(t, 1))[0])
+	c.reading()
+	require.NoError(t, run.end())
 }
 
 func TestATruncateOfTheTableOfClientsStopsTheSource(t *testing.T) {
@@ -53,6 +148,9 @@ func TestATruncateOfTheTableOfClientsStopsTheSource(t *testing.T) {
 	require.ErrorIs(t, err, ErrGap)
 	require.ErrorContains(t, err, "table payments was truncated")
 	require.LessOrEqual(t, c.confirmed(), before)
+	found := c.reader(func(o *Config, p *Options) { erasing(o, p); p.Memory = m }).Check(t.Context())
+	require.Len(t, found, 1, "it is listed, though the catalogue does not tell it")
+	require.ErrorContains(t, found[0], "table payments was truncated")
 	_, h, run = c.tracked(m, func(o *Config, p *Options) { erasing(o, p); o.Accept = words(err) })
 	c.reading()
 	c.exec("INSERT INTO payments VALUES (2, 'B', '')")

@@ -180,6 +180,9 @@ func (s *session) report(slot string, v vital, asked time.Time, l *lane) {
 	if worse {
 		s.log.Warn("the core's log is in danger", "dangers", dangers)
 	}
+	if s.Halted() { // what waits was not handed over, so no commit time tells how old it is
+		behind = -1
+	}
 	s.to.Lag(lag, behind)
 }
 

@@ -195,6 +195,15 @@ func (m *membership) filter(one *member) string {
 	return as.Filter
 }
 
+// hasPart tells whether the relation that a finding calls unknown (see unknownID) is a part of a followed table, as after
+// ATTACH PARTITION: then the stream tells its rows, and none are missing.
+func (m *membership) hasPart(finding string) bool {
+	return slices.ContainsFunc(m.Members, func(one *member) bool { return one.holdsRows() && unknownID(one.ID) == finding })
+}
+
+// unknownID is the id of a finding about a relation that the stream told of and the catalogue does not explain.
+func unknownID(relation uint32) string { return fmt.Sprint("unknown ", relation) }
+
 // finding is one reason why rows of a followed table may be lost.
 type finding struct {
 	table string

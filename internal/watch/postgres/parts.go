@@ -100,7 +100,7 @@ func (l *lane) tableOf(ctx context.Context, d described) (*table, error) {
 	}
 	for _, t := range l.parts.alike(d) {
 		f := finding{
-			table: t.name, id: fmt.Sprint("unknown ", d.id), again: true,
+			table: t.name, id: unknownID(d.id), again: true,
 			text: fmt.Sprintf("rows came of %s (object id %d), which is not there now or not published any more, and may have been a partition of table %s", name, d.id, t.name),
 		}
 		if open := l.unaccepted([]finding{f}); len(open) > 0 {

@@ -157,6 +157,7 @@ func (r *Reader) read(ctx context.Context, to watch.Hand) error {
 	fail(errEnded)
 	s.beside.Wait()
 	s.closeCatalogue()
+	s.keepGap(err)
 	r.state.halt(err)
 	s.abandon()
 	lease.end()
