@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"sync/atomic"
 	"testing"
@@ -86,12 +87,12 @@ func TestEveryAuditEndpointNamesDamageOfTheLog(t *testing.T) {
 					path += fmt.Sprintf("?from=%s&to=%s", time.Now().UTC().AddDate(0, 0, -1).Format(time.RFC3339), time.Now().UTC().AddDate(0, 0, 1).Format(time.RFC3339))
 				case dossier:
 					got, text := a.raw("/internal/v1/audit/" + path)
-					if got.StatusCode == 200 {
+					if got.StatusCode == http.StatusOK {
 						return reply{status: 200, text: string(text)}
 					}
 				case proof, laterProof:
 					got, text := a.raw("/internal/v1/audit/" + path)
-					if got.StatusCode == 200 {
+					if got.StatusCode == http.StatusOK {
 						return reply{status: 200, text: string(text)}
 					}
 				}
@@ -140,11 +141,11 @@ VALUES (gen_random_uuid(), 'cancelled', 'itp', 2, 'p-1', '` + paidNotice + `', '
 		return i["verified"].(float64), i["proven"].(float64), i["failedCount"].(float64), i["failed"].([]any)
 	}
 	verified, proven, failed, _ := account()
-	require.EqualValues(t, []float64{5, 5, 0}, []float64{verified, proven, failed}, "change, attempt, result, poll, cancelled")
+	require.Equal(t, []float64{5, 5, 0}, []float64{verified, proven, failed}, "change, attempt, result, poll, cancelled")
 	for n, kind := range []string{"change", "cancelled", "poll", "attempt"} {
 		a.exec("SET session_replication_role = replica; UPDATE entry SET facts = '{\"altered\":1}' WHERE resource_id = 'p-1' AND kind = '" + kind + "'; SET session_replication_role = origin")
 		verified, proven, failed, list := account()
-		require.EqualValues(t, []float64{float64(4 - n), float64(4 - n), float64(n + 1)}, []float64{verified, proven, failed}, kind)
+		require.Equal(t, []float64{float64(4 - n), float64(4 - n), float64(n + 1)}, []float64{verified, proven, failed}, kind)
 		require.Len(t, list, n+1)
 	}
 	a.exec("SET session_replication_role = replica; DELETE FROM log_position WHERE seq = 0; SET session_replication_role = origin")
