@@ -252,10 +252,17 @@ func TestAProofShowsThatTheLogOnlyGrewBetweenTwoDates(t *testing.T) {
 		code, out := p.run(append([]string{"audit", "proof", "--database-url", p.url}, wrong...)...)
 		require.Equal(t, usage, code, "%v: %s", wrong, out)
 	}
-	for _, none := range [][]string{{"--from-size", "299"}, {"--from", "2001-01-01"}, {"--from-size", "600", "--to-size", "300"}} {
-		code, out := p.run(append([]string{"audit", "proof", "--database-url", p.url}, none...)...)
-		require.Equal(t, failed, code, "%v: %s", none, out)
-		require.Contains(t, out, "there is no such checkpoint")
+	for _, none := range []struct {
+		args []string
+		told string
+	}{
+		{[]string{"--from-size", "299"}, "--from-size: no checkpoint has 299 entries; the nearest checkpoint has 300 entries"},
+		{[]string{"--from", "2001-01-01"}, "up to 2001-01-01T23:59:59Z: there is no such checkpoint; the log was first signed later"},
+		{[]string{"--from-size", "600", "--to-size", "300"}, "the checkpoint of 600 entries is younger than that of 300; name the older one first"},
+	} {
+		code, out := p.run(append([]string{"audit", "proof", "--database-url", p.url}, none.args...)...)
+		require.Equal(t, failed, code, "%v: %s", none.args, out)
+		require.Contains(t, out, none.told)
 	}
 	var recorded int
 	require.NoError(t, p.owner.QueryRow(t.Context(), "SELECT count(*) FROM entry WHERE outcome = 'proof' AND facts->'filter'->>'fromSize' IS NOT NULL").Scan(&recorded))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -71,9 +72,12 @@ func run(ctx context.Context, w world, args []string) int {
 	return failed
 }
 
+// keepOrder makes help list commands in the order in which people meet them. The library knows this for the whole process only.
+var keepOrder = sync.OnceFunc(func() { cobra.EnableCommandSorting = false })
+
 // rootCommand is the whole command line.
 func rootCommand(w world, args []string) *cobra.Command {
-	cobra.EnableCommandSorting = false // commands has the order people meet them in
+	keepOrder()
 	root := &cobra.Command{
 		Use: "arauto", Short: "the account holder's gateway for Open Finance Brasil payment notifications", SilenceUsage: true, SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
