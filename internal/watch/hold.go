@@ -17,7 +17,8 @@ const complainEvery = time.Minute
 // alonePause is the longest pause between two tries of a record that fails by itself.
 const alonePause = 5 * time.Second
 
-// hold is what a session knows of an outage of ours.
+// hold is what a session knows of an outage of ours. The state of the source follows it under the same lock: a hold that
+// begins as another one ends must not be shown as running.
 type hold struct {
 	over   chan struct{} // closed when it is over; nil: there is none
 	since  time.Time
@@ -60,21 +61,20 @@ func (x *session) end(stored bool) {
 	if over {
 		close(x.hold.over)
 		x.hold.over = nil
+		x.complained(complaintHeld)
+		x.become(Running)
 	}
 	x.mu.Unlock()
 	if over {
-		x.complained(complaintHeld)
 		x.log.Info("source goes on", "held_for", time.Since(since).Round(time.Millisecond).String())
-		x.become(Running)
 	}
 }
 
 // running says that the source is read, unless the session holds.
 func (x *session) running() {
 	x.mu.Lock()
-	holding := x.hold.over != nil
-	x.mu.Unlock()
-	if !holding {
+	defer x.mu.Unlock()
+	if x.hold.over == nil {
 		x.become(Running)
 	}
 }
@@ -96,8 +96,8 @@ func (x *session) trouble(ctx context.Context, e *Envelope, handed time.Time, er
 		x.hold.over, x.hold.since = make(chan struct{}), time.Now()
 	}
 	stale := handed.Before(x.hold.landed) // it failed before others were stored: the outage may be over
-	x.mu.Unlock()
 	x.become(Waiting)
+	x.mu.Unlock()
 	x.failed(err)
 	x.complain(ctx, complaintHeld, "source holds: nothing is taken or acknowledged until our database stores again", err)
 	for !stale {

@@ -9,7 +9,7 @@ import (
 
 // Schema implements Hand: a table whose mappings do not fit its columns stops, and goes on when they fit again.
 func (x *session) Schema(table string, columns []Column) {
-	x.become(Running)
+	x.running()
 	x.describe()
 	x.Source.mu.Lock()
 	if len(columns) > 0 {
