@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,6 +60,22 @@ func (l *crowd) visit(t *testing.T) *visitor {
 	t.Helper()
 	conn, err := net.Dial("tcp", l.Addr().String())
 	require.NoError(t, err)
+	return l.welcome(t, conn)
+}
+
+// refused comes and is closed at once, which the kernel may tell as early as in the dial.
+func (l *crowd) refused(t *testing.T) {
+	t.Helper()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+		return
+	}
+	l.welcome(t, conn).ended()
+}
+
+func (l *crowd) welcome(t *testing.T, conn net.Conn) *visitor {
+	t.Helper()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	t.Cleanup(func() { _ = conn.Close() })
 	return &visitor{t, conn, bufio.NewReader(conn)}
@@ -107,7 +124,7 @@ func TestBeyondItsLimitAListenerAnswers503AndServesAgainWhenThereIsRoom(t *testi
 		porch = append(porch, l.visit(t))
 	}
 	l.untilOpen(t, 5)
-	l.visit(t).ended()
+	l.refused(t)
 	for _, v := range porch {
 		r, err := v.ask()
 		require.NoError(t, err)

@@ -114,14 +114,26 @@ func (r *Reader) membership(ctx context.Context, connection *pgconn.PgConn, befo
 	}
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
-	result := connection.ExecParams(ctx, fmt.Sprintf(selectMembership, schemas),
-		[][]byte{arrayOf(names), arrayOf(ids), []byte(r.config.Publication)}, nil, nil, nil).Read()
-	if result.Err != nil {
-		return nil, fmt.Errorf("look at the publication and the followed tables: %w", result.Err)
+	look := func() (*membership, error) {
+		result := connection.ExecParams(ctx, fmt.Sprintf(selectMembership, schemas),
+			[][]byte{arrayOf(names), arrayOf(ids), []byte(r.config.Publication)}, nil, nil, nil).Read()
+		if result.Err != nil {
+			return nil, fmt.Errorf("look at the publication and the followed tables: %w", result.Err)
+		}
+		m := &membership{byID: map[uint32]*member{}}
+		if err := json.Unmarshal(result.Rows[0][0], m); err != nil {
+			return nil, fmt.Errorf("look at the publication and the followed tables: %w", err)
+		}
+		return m, nil
 	}
-	m := &membership{byID: map[uint32]*member{}}
-	if err := json.Unmarshal(result.Rows[0][0], m); err != nil {
-		return nil, fmt.Errorf("look at the publication and the followed tables: %w", err)
+	m, err := look()
+	if err == nil && m.absent(len(names)) {
+		// A name is resolved after the query's snapshot was taken: one that a transaction gave to a new table in between has
+		// no row there yet. The next look has it.
+		m, err = look()
+	}
+	if err != nil {
+		return nil, err
 	}
 	for _, one := range m.Members {
 		if m.byID[one.ID] == nil || !one.Above {
@@ -129,6 +141,20 @@ func (r *Reader) membership(ctx context.Context, connection *pgconn.PgConn, befo
 		}
 	}
 	return m, nil
+}
+
+// absent tells whether one of the followed tables, 1 to n, was not found.
+func (m *membership) absent(n int) bool {
+	found := map[int]bool{}
+	for _, one := range m.Members {
+		found[one.Table] = found[one.Table] || one.Root
+	}
+	for at := range n {
+		if !found[at+1] {
+			return true
+		}
+	}
+	return false
 }
 
 // of lists the members of a followed table, itself first.
