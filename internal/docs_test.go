@@ -1,0 +1,234 @@
+package internal_test
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	entrance   = "README.md"
+	portuguese = "docs/leiame.md"
+)
+
+// pages lists the Markdown pages of docs/ and the pages of packages that they lead to.
+func pages(t *testing.T) []string {
+	t.Helper()
+	found := slices.DeleteFunc(files(t), func(name string) bool {
+		return path.Ext(name) != ".md" || name == entrance || strings.Contains(name, "testdata/")
+	})
+	require.Contains(t, found, portuguese)
+	return found
+}
+
+// links are the targets inside the repository to which a page links, in order, as paths from the root with their anchors.
+func links(t *testing.T, page string) []string {
+	t.Helper()
+	var found []string
+	for _, m := range link.FindAllStringSubmatch(fenced.ReplaceAllString(read(t, page), ""), -1) {
+		if strings.Contains(m[1], ":") {
+			continue // elsewhere
+		}
+		name, anchor, anchored := strings.Cut(m[1], "#")
+		target := page
+		if name != "" {
+			target = path.Join(path.Dir(page), name)
+		}
+		if anchored {
+			target += "#" + anchor
+		}
+		found = append(found, target)
+	}
+	return found
+}
+
+func TestEveryPageIsAtMostTwoLinksFromTheREADME(t *testing.T) {
+	distance := map[string]int{entrance: 0}
+	for frontier := []string{entrance}; len(frontier) > 0; frontier = frontier[1:] {
+		page := frontier[0]
+		for _, target := range links(t, page) {
+			target, _, _ = strings.Cut(target, "#")
+			if _, known := distance[target]; path.Ext(target) != ".md" || known {
+				continue
+			}
+			distance[target] = distance[page] + 1
+			frontier = append(frontier, target)
+		}
+	}
+	for _, page := range pages(t) {
+		if d, reached := distance[page]; !reached || d > 2 {
+			t.Errorf("%s is %d links away from %s (0: no link leads there); link it from docs/README.md", page, d, entrance)
+		}
+	}
+}
+
+func TestEveryAlarmPageIsInTheListOfAllPages(t *testing.T) {
+	listed := links(t, "docs/README.md")
+	alarms := 0
+	for _, page := range pages(t) {
+		if strings.HasPrefix(page, "docs/operations/alarm-") {
+			alarms++
+			require.Contains(t, listed, page)
+		}
+	}
+	require.NotZero(t, alarms)
+}
+
+func TestTheREADMEIsReadInAMinute(t *testing.T) {
+	for _, page := range []string{entrance, portuguese} {
+		text := read(t, page)
+		require.LessOrEqual(t, strings.Count(text, "\n"), 150, page)
+		for _, block := range blocks(text) {
+			if strings.Contains(block, "curl") || strings.Contains(block, "source:") {
+				require.LessOrEqual(t, strings.Count(block, "\n"), 10, "%s: a way to connect a core has ten lines at most:\n%s", page, block)
+			}
+		}
+	}
+}
+
+var block = regexp.MustCompile("(?ms)^```[a-z]*\n(.*?)^```$")
+
+// blocks are the texts of a page's fenced blocks.
+func blocks(page string) []string {
+	var found []string
+	for _, m := range block.FindAllStringSubmatch(page, -1) {
+		found = append(found, m[1])
+	}
+	return found
+}
+
+// levels are the levels of a page's headings, in order.
+func levels(page string) []int {
+	var found []int
+	for _, m := range regexp.MustCompile(`(?m)^(#+)\s`).FindAllStringSubmatch(block.ReplaceAllString(page, ""), -1) {
+		found = append(found, len(m[1]))
+	}
+	return found
+}
+
+func TestTheREADMEInPortugueseSaysTheSame(t *testing.T) {
+	english, translation := read(t, entrance), read(t, portuguese)
+	require.Equal(t, levels(english), levels(translation), "headings")
+
+	here, there := links(t, entrance), links(t, portuguese)
+	require.Contains(t, here, portuguese)
+	require.Contains(t, there, entrance)
+	here[slices.Index(here, portuguese)], there[slices.Index(there, entrance)] = "the other", "the other"
+	require.Equal(t, here, there, "links")
+
+	comment := regexp.MustCompile(`(?m)\s+# .*$`)
+	code := blocks(english)
+	for i, text := range blocks(translation) {
+		require.Less(t, i, len(code))
+		require.Equal(t, comment.ReplaceAllString(code[i], ""), comment.ReplaceAllString(text, ""), "block %d", i)
+	}
+	require.Len(t, blocks(translation), len(code))
+
+	swapped := strings.NewReplacer(",", ".", ".", ",")
+	require.Equal(t, figures(english, "## Figures"), figures(swapped.Replace(translation), "## Números"), "figures")
+}
+
+// figures are the numbers in the list below a heading.
+func figures(page, heading string) []string {
+	_, section, _ := strings.Cut(page, heading+"\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var found []string
+	for line := range strings.Lines(section) {
+		if strings.HasPrefix(line, "- ") {
+			found = append(found, regexp.MustCompile(`\d[\d.,]*\d|\d`).FindAllString(line, -1)...)
+		}
+	}
+	return found
+}
+
+func TestTheFiguresOfTheREADMEAreMeasuredOnes(t *testing.T) {
+	measured := regexp.MustCompile(`\d[\d.,]*\d|\d`).FindAllString(read(t, "docs/benchmarks.md"), -1)
+	found := figures(read(t, entrance), "## Figures")
+	require.Greater(t, len(found), 10)
+	for _, figure := range found {
+		require.Contains(t, measured, figure, "the figure stands in README.md and not in docs/benchmarks.md")
+	}
+}
+
+func TestTheBadgesAreTrue(t *testing.T) {
+	version := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, "go.mod"))
+	require.NotNil(t, version)
+	require.Regexp(t, `(?s)^\s*Apache License\s+Version 2\.0`, read(t, "LICENSE"))
+	require.FileExists(t, filepath.Join(root(t), ".ci/run"))
+	for name, text := range map[string]string{"ci": "CI: .ci/run", "go": "Go: " + version[1], "licence": "licence: Apache-2.0"} {
+		require.Contains(t, read(t, "docs/images/badge-"+name+".svg"), "<title>"+text+"</title>")
+		require.Contains(t, strings.ToLower(read(t, entrance)), "[!["+strings.ToLower(text)+"](docs/images/badge-"+name+".svg)]")
+	}
+}
+
+func TestTheImagesAreTextAndReadableInTheDark(t *testing.T) {
+	for _, file := range files(t) {
+		if !strings.HasPrefix(file, "docs/images/") {
+			continue
+		}
+		text := read(t, file)
+		require.Equal(t, ".svg", path.Ext(file), file)
+		require.Less(t, len(text), 8<<10, file)
+		require.Contains(t, text, "<title", file)
+		require.NotRegexp(t, `https?://`, strings.ReplaceAll(text, "http://www.w3.org/2000/svg", ""), "%s loads something from elsewhere", file)
+		for d := xml.NewDecoder(strings.NewReader(text)); ; {
+			if _, err := d.Token(); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+		}
+	}
+	diagram := read(t, "docs/images/flow.svg")
+	require.Contains(t, diagram, "<desc")
+	require.Contains(t, diagram, "prefers-color-scheme: dark")
+}
+
+func TestTheGlossaryDefinesEachTermInTwoLanguages(t *testing.T) {
+	terms := []string{
+		"anchor", "attempt", "brand", "change", "checkpoint", "claim", "dossier", "entry", "holder", "initiator", "lane", "lease", "mapping", "notification", "outcome",
+		"poll", "proof", "quarantine", "rescue", "resource", "revision", "seal", "settle", "slot", "source", "spool", "witness",
+	}
+	_, glossary, found := strings.Cut(read(t, "docs/ARCHITECTURE.md"), "\n## Glossary\n")
+	require.True(t, found)
+	glossary, _, _ = strings.Cut(glossary, "\n## ")
+	defined := map[string]bool{}
+	for line := range strings.Lines(glossary) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		if len(cells) != 4 || strings.HasPrefix(line, "| term |") || strings.HasPrefix(line, "|---") {
+			continue
+		}
+		for i, cell := range cells {
+			require.NotEmpty(t, strings.TrimSpace(cell), "column %d of %s", i, line)
+		}
+		defined[strings.TrimSpace(cells[0])] = true
+	}
+	require.Equal(t, terms, slices.Sorted(maps.Keys(defined)))
+}
+
+func TestTheEntranceNamesWhatExists(t *testing.T) {
+	targets := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^([a-z-]+):`).FindAllStringSubmatch(read(t, "Makefile"), -1) {
+		targets[m[1]] = true
+	}
+	for _, page := range []string{entrance, portuguese, "docs/CONTRIBUTING.md"} {
+		text := read(t, page)
+		for _, m := range regexp.MustCompile("(?m)(?:^|`)make ([a-z-]+)").FindAllStringSubmatch(text, -1) {
+			require.True(t, targets[m[1]], "%s: there is no target %s", page, m[1])
+		}
+		for _, m := range regexp.MustCompile("`((?:internal|cmd|docs|certs|openapi|migrations)(?:/[A-Za-z0-9_./-]+)?)`").FindAllStringSubmatch(text, -1) {
+			_, err := os.Stat(filepath.Join(root(t), m[1]))
+			require.NoError(t, err, "%s names %s", page, m[1])
+		}
+	}
+}
