@@ -194,6 +194,33 @@ func TestTheImagesAreTextAndReadableInTheDark(t *testing.T) {
 	require.Contains(t, diagram, "prefers-color-scheme: dark")
 }
 
+// readers are the words by which the first paragraph of a page names its reader.
+var readers = []string{"core engineer", "operator", "compliance", "auditor", "developer", "platform engineer", "contributor", "administrator", "security engineer", "every reader"}
+
+func TestEveryPageSaysForWhomItIs(t *testing.T) {
+	for _, page := range pages(t) {
+		first := opening(read(t, page))
+		if page == portuguese {
+			require.True(t, strings.HasPrefix(first, "Para "), page)
+			continue
+		}
+		named := slices.ContainsFunc(readers, func(reader string) bool { return strings.Contains(first, reader) })
+		if !strings.HasPrefix(first, "For ") || !named {
+			t.Errorf("%s begins %.80q; begin its first paragraph with `For …` and one of %v", page, first, readers)
+		}
+	}
+}
+
+// opening is the first line of a page's first paragraph that is no picture.
+func opening(page string) string {
+	for line := range strings.Lines(page) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "# ") && !strings.HasPrefix(line, "[![") {
+			return line
+		}
+	}
+	return ""
+}
+
 func TestTheGlossaryDefinesEachTermInTwoLanguages(t *testing.T) {
 	terms := []string{
 		"anchor", "attempt", "brand", "change", "checkpoint", "claim", "dossier", "entry", "holder", "initiator", "lane", "lease", "mapping", "notification", "outcome",
