@@ -20,6 +20,7 @@ func auditProofCommand(w world) *cobra.Command {
 		Use: "proof [SEQ]", Short: "prove that one entry is in the log, or that the log only grew between two moments", Args: cobra.MaximumNArgs(1),
 		Long: "Print a proof of the entry at a position, which arauto audit verify checks, and others' verifiers of transparency logs.\n" +
 			"Positions are the member seq of exported records.\n" +
+			"A proof of an attempt or of its end may be handed to the initiator that owns the resource; proofs of other entries are for the bank.\n" +
 			"Without a position, print a proof that the log as of one checkpoint is the beginning of the log as of a later one:\n" +
 			"between two sizes (--from-size, --to-size), or between the newest checkpoints signed up to two moments (--from, --to).\n" +
 			"A date alone, such as 2026-11-21, means its end, in UTC.",

@@ -71,9 +71,10 @@ func openTwice(t *testing.T) *proven {
 	t.Helper()
 	p := openProven(t, 0)
 	for range 2 {
-		p.exec(`INSERT INTO arauto.entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, closes, created_at, brand, facts)
+		p.exec(`INSERT INTO arauto.entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, closes, created_at, brand, facts, private)
 SELECT gen_random_uuid(), 'result', 'client-' || n, 2, 'p-' || n, n, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 3, 'refused', 'exhausted',
-  '2026-01-02T03:04:05.678901Z', 'brand-' || n % 2, ('{"system" : "test 0", "n":' || n || '}')::json FROM generate_series(1, 300) n`)
+  '2026-01-02T03:04:05.678901Z', 'brand-' || n % 2, ('{"system" : "test 0", "private":"' || rtrim(encode(sha256(p.private::bytea), 'base64'), '=') || '", "n":' || n || '}')::json, p.private::json
+FROM generate_series(1, 300) n CROSS JOIN LATERAL (SELECT '{"salt":"' || n || '","local":"10.0.0.9:51234"}' AS private) p`)
 		p.seal()
 	}
 	return p
@@ -96,6 +97,7 @@ func columnsAltered() []tampering {
 		"id": "'ffffffff-ffff-ffff-ffff-ffffffffffff'", "at": "at + interval '40 days'", "xid": "xid + 1000000", "kind": "'change'", "client_id": "'client-0'", "resource_kind": "3",
 		"resource_id": "resource_id || ' '", "revision": "revision + 1", "notification_id": "gen_random_uuid()", "change_id": "NULL", "interaction_id": "gen_random_uuid()",
 		"number": "2", "outcome": "'delivered'", "closes": "''", "created_at": "created_at + interval '1 microsecond'", "brand": "NULL", "facts": "replace(facts::text, 'test 0', 'test 1')::json",
+		"private": "replace(private::text, '10.0.0.9', '10.0.0.8')::json",
 	}
 	var out []tampering
 	for _, c := range audit.Columns() {
@@ -107,6 +109,8 @@ func columnsAltered() []tampering {
 func tamperings() []tampering {
 	const flip = "UPDATE %s SET %[2]s = set_byte(%[2]s, 3, get_byte(%[2]s, 3) # 1) WHERE %[3]s"
 	return append(columnsAltered(), []tampering{
+		{name: "a private text removed", sql: []string{"UPDATE entry SET private = NULL WHERE id = " + entryAt}, want: "BAD seq=450 the entry "},
+		{name: "a private text put in", sql: []string{"UPDATE entry SET kind = 'change', private = '{}' WHERE id = " + entryAt}, want: "BAD seq=450 the entry "},
 		{name: "an entry deleted from the middle", sql: []string{"DELETE FROM entry WHERE id = " + entryAt}, want: "BAD seq=450 the entry "},
 		{name: "two entries swapped", sql: []string{`UPDATE entry e SET facts = o.facts FROM entry o
 WHERE (e.id, o.id) IN (SELECT a.id, b.id FROM log_position a, log_position b WHERE (a.seq, b.seq) IN ((450, 451), (451, 450)))`}, want: "BAD seq=450 the entry "},

@@ -97,6 +97,7 @@ type entryJSON struct {
 	Closes         *string        `json:"closes"`
 	CreatedAt      *string        `json:"createdAt"`
 	Facts          jsontext.Value `json:"facts"`             // as stored; a string where that is not JSON as we write it
+	Private        jsontext.Value `json:"private,omitzero"`  // as stored: what the bank alone may see; absent where there is none
 	Integrity      string         `json:"integrity"`         // proven, verified, unsealed or tampered
 	Tampered       *string        `json:"tampered,omitzero"` // why it is not what was sealed
 	Record         *string        `json:"record,omitzero"`   // the bytes of the entry as it is stored, in the single reading alone
@@ -116,6 +117,9 @@ func entryOf(e *audit.Entry, seq *int64) entryJSON {
 	if e.CreatedAt != nil {
 		at := e.CreatedAt.String()
 		out.CreatedAt = &at
+	}
+	if e.Private != nil {
+		out.Private = jsontext.Value(*e.Private)
 	}
 	if !out.Facts.IsValid() { // somebody else wrote it: it is shown all the same
 		out.Facts, _ = jsontext.AppendQuote(nil, e.Facts) // its error says that something was replaced

@@ -235,6 +235,12 @@ func TestNoTwoEntriesHaveOneRecord(t *testing.T) {
 		e := base
 		field := reflect.ValueOf(&e).Elem().Field(i)
 		name := reflect.TypeFor[audit.Entry]().Field(i).Name
+		if name == "Private" { // the one column beside the record: TestThePrivateTextIsTheOneThatTheFactsCommitTo
+			e.Private = ptr("{}")
+			require.Equal(t, base.AppendRecord(nil, 5), e.AppendRecord(nil, 5))
+			require.NotEmpty(t, e.PrivateFault())
+			continue
+		}
 		if field.Kind() == reflect.Pointer {
 			value := field.Elem()
 			field.Set(reflect.Zero(field.Type()))

@@ -91,6 +91,7 @@ type Entry struct {
 	CreatedAt      *Instant
 	Brand          *string // reserved: NULL until one deployment serves several brands
 	Facts          string  // JSON, exactly as stored
+	Private        *string // JSON, exactly as stored; not in the record: the facts commit to it (PrivateFault)
 }
 
 // Value is what a column has, zero for NULL.
@@ -102,7 +103,8 @@ func Value[T any](column *T) T {
 	return *column
 }
 
-// Columns names the columns of an entry in the order of the record, with the member each becomes.
+// Columns names the columns of an entry in the order of the record, with the member each becomes. The last one, private, is
+// no member of the record: the facts commit to it.
 func Columns() [][2]string {
 	return [][2]string{
 		{"id", "id"},
@@ -122,6 +124,7 @@ func Columns() [][2]string {
 		{"created_at", "createdAt"},
 		{"brand", "brand"},
 		{"facts", "facts"},
+		{"private", "private"},
 	}
 }
 
@@ -154,7 +157,7 @@ func (e *Entry) Values() []string {
 	}
 	return []string{
 		e.ID.String(), e.At.String(), strconv.FormatInt(e.XID, 10), e.Kind, text(e.ClientID), number(e.ResourceKind), text(e.ResourceID), revision,
-		id(e.NotificationID), id(e.ChangeID), id(e.InteractionID), number(e.Number), text(e.Outcome), text(e.Closes), created, text(e.Brand), e.Facts,
+		id(e.NotificationID), id(e.ChangeID), id(e.InteractionID), number(e.Number), text(e.Outcome), text(e.Closes), created, text(e.Brand), e.Facts, text(e.Private),
 	}
 }
 

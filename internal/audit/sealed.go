@@ -20,8 +20,23 @@ type Sealed struct {
 	Others int // other rows that claim the same place and time; they are not in the log
 }
 
-// Genuine tells whether the entry is what was sealed: its hash is the leaf. Of a removed entry nobody can tell: true.
-func (s *Sealed) Genuine() bool { return s.Entry == nil || Leaf(s.Record(nil)) == s.Leaf }
+// Genuine tells whether the entry is what was sealed: its hash is the leaf, and its private text is the one that it commits
+// to. Of a removed entry nobody can tell: true.
+func (s *Sealed) Genuine() bool { return s.Reason() == "" }
+
+// Reason says why the entry is not what was sealed; "" when it is, and of a removed entry.
+func (s *Sealed) Reason() string {
+	switch {
+	case s.Entry == nil:
+		return ""
+	case Leaf(s.Record(nil)) != s.Leaf:
+		return "the entry " + s.Entry.ID.String() + " is not what was sealed"
+	}
+	if reason := s.Entry.PrivateFault(); reason != "" {
+		return "the entry " + s.Entry.ID.String() + ": " + reason
+	}
+	return ""
+}
 
 // Record appends the record of the entry, without its line feed. There must be an entry.
 func (s *Sealed) Record(b []byte) []byte { return s.Entry.AppendRecord(b, s.Seq) }

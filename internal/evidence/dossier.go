@@ -94,6 +94,9 @@ func collect(ctx context.Context, log Log, id string, words map[string]string) (
 		if _, err := proven(ctx, log, e); err != nil {
 			return nil, err
 		}
+		if reason := e.Reason(); reason != "" {
+			return nil, &audit.Fault{Seq: e.Seq, Reason: reason}
+		}
 		if k := e.Entry.ResourceKind; k != nil {
 			d.Kind = ofb.Kind(*k).String()
 		}
@@ -146,7 +149,7 @@ func fact(e *audit.Entry) notice.Fact {
 		ID: notice.ID(e.ID), At: e.At.Time(), Kind: e.Kind, Client: notice.ClientID(audit.Value(e.ClientID)), ResourceKind: ofb.Kind(audit.Value(e.ResourceKind)),
 		ResourceID: audit.Value(e.ResourceID), Revision: audit.Value(e.Revision), Notification: notice.ID(audit.Value(e.NotificationID)), Change: notice.ID(audit.Value(e.ChangeID)),
 		Interaction: notice.ID(audit.Value(e.InteractionID)), Number: int(audit.Value(e.Number)), Outcome: notice.Outcome(audit.Value(e.Outcome)),
-		Closes: notice.State(audit.Value(e.Closes)), Facts: []byte(e.Facts),
+		Closes: notice.State(audit.Value(e.Closes)), Facts: []byte(e.Facts), Private: []byte(audit.Value(e.Private)),
 	}
 }
 
@@ -199,8 +202,20 @@ func event(e *audit.Sealed, words map[string]string) dossierEvent {
 			}
 		}
 	}
-	out.Facts = factsOf(e.Entry.Facts)
+	out.Facts = append(factsOf(e.Entry.Facts), privateOf(e.Entry)...)
 	return out
+}
+
+// privateOf lists what the bank alone may see of an entry, under names that say so. The salt is left out: it tells nothing.
+func privateOf(e *audit.Entry) []dossierFact {
+	if e.Private == nil {
+		return nil
+	}
+	facts := slices.DeleteFunc(factsOf(*e.Private), func(f dossierFact) bool { return f.Name == "salt" })
+	for i := range facts {
+		facts[i].Name = "private." + facts[i].Name
+	}
+	return facts
 }
 
 // factsOf lists the members of a JSON object in their order; nested values stay JSON.

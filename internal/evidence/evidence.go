@@ -66,9 +66,12 @@ func Compare(ctx context.Context, log Log, e *audit.Sealed) (notice.Integrity, e
 		found.Fail(notice.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: fault.Reason})
 	case err != nil:
 		return found, err
-	case !e.Genuine(): // the record leads to the signed root, the leaf stored for it does not
+	case audit.Leaf(e.Record(nil)) != e.Leaf: // the record leads to the signed root, the leaf stored for it does not
 		id := notice.ID(e.Entry.ID)
 		found.Fail(notice.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: "the leaf that is stored at its position was altered; the entry itself is what was sealed"})
+	case !e.Genuine():
+		id := notice.ID(e.Entry.ID)
+		found.Fail(notice.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: e.Entry.PrivateFault()})
 	default:
 		found.Verified, found.Proven = 1, 1
 	}

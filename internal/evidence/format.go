@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/csv"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -122,10 +121,11 @@ func writeCounts(ctx context.Context, log Log, s notice.Search, b *audit.BundleW
 
 // genuine refuses an entry that is not what was sealed, in a format that cannot prove itself.
 func genuine(e *audit.Sealed) error {
-	if e.Genuine() {
+	reason := e.Reason()
+	if reason == "" {
 		return nil
 	}
-	return &audit.Fault{Seq: e.Seq, Reason: fmt.Sprintf("the entry %s is not what was sealed; export as bundle or jsonl, whose verification shows it", e.Entry.ID)}
+	return &audit.Fault{Seq: e.Seq, Reason: reason + "; export as bundle or jsonl, whose verification shows it"}
 }
 
 // writeCSV is for reading in a spreadsheet; the file proves nothing, so each entry is compared with its leaf first. A cell that a spreadsheet would take for a

@@ -35,6 +35,7 @@ type columns struct {
 	CreatedAt      int64    `parquet:"createdAt,timestamp(microsecond:utc),optional"`
 	Brand          string   `parquet:"brand,dict,optional"`
 	Facts          string   `parquet:"facts,json,optional"`
+	Private        string   `parquet:"private,json,optional"`
 }
 
 // cells is one row on its way to the file.
@@ -105,6 +106,7 @@ func (c *cells) fill(s *audit.Sealed) {
 	c.long((*int64)(e.CreatedAt))
 	c.text(e.Brand)
 	c.text(facts)
+	c.text(e.Private)
 }
 
 // rowGroup is how many rows a row group has, which is what is held in memory: some 60 MB of usual entries at most.

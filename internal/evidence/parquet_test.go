@@ -46,6 +46,8 @@ func entry(seq int64) *audit.Entry {
 	client, resource, outcome, closes := fmt.Sprint("client-", seq%5), fmt.Sprintf("urn:bancoex:%x", sha256.Sum256(id[:])), "refused", ""
 	brand := fmt.Sprint("brand-", seq%2)
 	e.Brand = &brand
+	private := fmt.Sprintf(`{"salt":"%x","system":"test 1"}`, id)
+	e.Private, e.Facts = &private, fmt.Sprintf(`{"private":"%s","n":%d}`, audit.Commit(private), seq)
 	other := uuid(id[:])
 	e.Kind, e.ClientID, e.ResourceKind, e.ResourceID, e.Revision = "result", &client, &kind, &resource, &revision
 	e.NotificationID, e.ChangeID, e.InteractionID, e.Number, e.Outcome, e.Closes, e.CreatedAt = &other, &id, &other, &number, &outcome, &closes, &created

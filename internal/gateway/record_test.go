@@ -117,14 +117,15 @@ func (h *house) requireFields() {
 	conn, err := pgx.Connect(h.t.Context(), h.url)
 	require.NoError(h.t, err)
 	defer conn.Close(context.WithoutCancel(h.t.Context()))
-	rows, err := conn.Query(h.t.Context(), "SELECT to_jsonb(e) - 'facts', facts FROM arauto.entry e")
+	rows, err := conn.Query(h.t.Context(), "SELECT to_jsonb(e) - 'facts', facts, coalesce(private, '{}') FROM arauto.entry e")
 	require.NoError(h.t, err)
 	seen := map[string]int{}
-	var columns, text []byte
-	_, err = pgx.ForEachRow(rows, []any{&columns, &text}, func() error {
+	var columns, text, private []byte
+	_, err = pgx.ForEachRow(rows, []any{&columns, &text, &private}, func() error {
 		var column, facts map[string]any
 		require.NoError(h.t, json.Unmarshal(columns, &column))
 		require.NoError(h.t, json.Unmarshal(text, &facts))
+		require.NoError(h.t, json.Unmarshal(private, &facts), "what the bank alone may see stands beside the facts")
 		kind := column["kind"].(string)
 		seen[kind]++
 		names, known := required[kind]

@@ -36,6 +36,7 @@ type Fact struct {
 	Outcome      Outcome
 	Closes       State
 	Facts        []byte // JSON
+	Private      []byte // JSON: PrivateFacts; empty: none
 }
 
 // ChangeFacts are what an entry keeps of a change beside its columns: never the document, never a value from it.
@@ -76,10 +77,23 @@ type ChangeFacts struct {
 	Codes     []string  `json:"problems,omitempty"` // codes and pointers of a quarantined change
 }
 
+// PrivateFacts are what an entry of an attempt or of its end keeps for the bank alone. They stand beside the entry, which
+// commits to them: the initiator may see the entry.
+type PrivateFacts struct {
+	Salt   string `json:"salt"`             // 16 random bytes, base64 without padding
+	System string `json:"system"`           // replica and version
+	Local  string `json:"local,omitempty"`  // address inside the bank, with its port
+	Detail string `json:"detail,omitempty"` // why it failed, or what was odd; may name that address
+}
+
 // ResultFacts are what an entry keeps of an attempt's end beside its columns. Times are microseconds from the instant
 // the attempt was handed to the sender; endedAt and nextAt are added by the database, whose clock they are on.
+//
+// System, Detail and Local are of entries from before migration 9; later ones have them in PrivateFacts. Detail is LostDetail
+// in every entry that a rescue made.
 type ResultFacts struct {
-	System       string    `json:"system"`
+	Private      string    `json:"private,omitempty"` // commitment to PrivateFacts
+	System       string    `json:"system,omitempty"`
 	Number       int       `json:"number"`
 	Attempt      string    `json:"attempt"` // id of the attempt's entry, which has the interaction id
 	URL          string    `json:"url,omitempty"`
@@ -107,7 +121,7 @@ type AttemptFacts struct {
 	HeldUS      int64     `json:"heldMicros,omitzero"`
 }
 
-// LostDetail is how a result says that a rescue made it.
+// LostDetail is how a result says that a rescue made it. It is the one detail that everybody may see.
 const LostDetail = "nobody saw the end of this attempt: its lease ran out"
 
 // RegistrationEnded is why a waiting notification is cancelled.
@@ -219,6 +233,7 @@ func (r *Record) Add(f *Fact) error {
 		}
 		if i := slices.IndexFunc(r.Attempts, func(a AttemptRecord) bool { return a.Number == f.Number }); i >= 0 {
 			r.Attempts[i].end(f, &e.ResultFacts, e.EndedAt.UTC())
+			return r.Attempts[i].private(f)
 		}
 	}
 	return nil
@@ -232,6 +247,19 @@ func (a *AttemptRecord) end(f *Fact, e *ResultFacts, at time.Time) {
 		ClaimToSend: us(e.WaitedUS), Dialled: us(e.DialledUS), Handshaken: us(e.HandshakenUS), FirstByteOut: us(e.FirstByteUS),
 		Answered: us(e.AnsweredUS), Elapsed: us(e.ElapsedUS),
 	}
+}
+
+// private takes over what stands beside the entry, for the bank alone.
+func (a *AttemptRecord) private(f *Fact) error {
+	if len(f.Private) == 0 {
+		return nil
+	}
+	var p PrivateFacts
+	if err := json.Unmarshal(f.Private, &p); err != nil {
+		return fmt.Errorf("private text of entry %s: %w", f.ID, err)
+	}
+	a.Detail = cmp.Or(a.Detail, p.Detail)
+	return nil
 }
 
 func (f *Fact) open(into any) error {

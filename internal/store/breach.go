@@ -89,7 +89,7 @@ FROM entry a WHERE a.notification_id = ANY($1::uuid[]) AND a.at >= $2 AND a.kind
 // scanFact reads a row of factColumnsSQL.
 func scanFact(row pgx.CollectableRow) (r factRow, err error) {
 	err = row.Scan(&r.NotificationID, &r.ID, &r.ChangeID, &r.Kind, &r.At, &r.XID, &r.CreatedAt, &r.ClientID, &r.ResourceKind, &r.ResourceID, &r.Revision,
-		&r.InteractionID, &r.Number, &r.Outcome, &r.Closes, &r.Facts)
+		&r.InteractionID, &r.Number, &r.Outcome, &r.Closes, &r.Facts, &r.Private)
 	return r, err
 }
 

@@ -14,7 +14,7 @@ import (
 // then more of the late; each oldest first. A row of another registration period is never even looked at. What it took
 // is leased, numbered and recorded in the same statement.
 //
-// $1 lanes, $2 free, $3 late, $4 lease, $5 on-time window, $6 facts that are the same for all, $7 and $8 why and for how
+// $1 lanes, $2 free, $3 late, $4 lease, $5 on-time window, $6 system, $7 and $8 why and for how
 // many microseconds the lanes waited for a slot, "" and 0 when they did not.
 const claimSQL = `
 WITH want AS MATERIALIZED (
@@ -43,11 +43,11 @@ WITH want AS MATERIALIZED (
   UPDATE queue q SET token = gen_random_uuid(), interaction_id = gen_random_uuid(), started_at = now(), lease_until = now() + $4::interval,
     attempts = q.attempts + 1, late = CASE WHEN q.attempts = 0 THEN now() > q.occurred_at + $5::interval ELSE q.late END
   FROM picked p WHERE q.id = p.id AND q.token IS NULL
-  RETURNING q.*, p.uri, p.held, p.held_us
+  RETURNING q.*, p.uri, p.held, p.held_us, ` + privateStart + `$6` + privateEnd + `
 ), noted AS (
-  INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, facts)
-  SELECT token, 'attempt', client_id, kind, resource_id, id, interaction_id, attempts,
-    json_strip_nulls(json_build_object('system', $6::text, 'scheduledAt', due_at, 'late', late, 'base', uri, 'manual', manual,
+  INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, private, facts)
+  SELECT token, 'attempt', client_id, kind, resource_id, id, interaction_id, attempts, private::json,
+    json_strip_nulls(json_build_object('private', ` + commitSQL + `, 'scheduledAt', due_at, 'late', late, 'base', uri, 'manual', manual,
       'held', nullif(held, ''), 'heldMicros', nullif(held_us, 0)))
   FROM claimed
 )

@@ -427,8 +427,8 @@ func (x *Exporter) Unheard(ctx context.Context, from, to time.Time) ([]notice.Fa
 	facts := make([]notice.Fact, len(found))
 	for i := range found {
 		e := found[i].Entry
-		if !found[i].Genuine() {
-			return nil, &audit.Fault{Seq: found[i].Seq, Reason: fmt.Sprintf("the entry %s is not what was sealed", e.ID)}
+		if reason := found[i].Reason(); reason != "" {
+			return nil, &audit.Fault{Seq: found[i].Seq, Reason: reason}
 		}
 		facts[i] = notice.Fact{ID: notice.ID(e.ID), Kind: e.Kind, At: e.At.Time(), Facts: []byte(e.Facts)}
 	}

@@ -150,15 +150,21 @@ func (s *entryState) judge(e *audit.Entry, p *position, last cursor, next int64)
 	switch {
 	case p != nil:
 		s.seq = &p.seq
-		if leaf := audit.Leaf(e.AppendRecord(nil, p.seq)); leaf == p.leaf {
+		leaf := audit.Leaf(e.AppendRecord(nil, p.seq))
+		if leaf != p.leaf {
+			s.failed = "it is not what was sealed"
+			break
+		}
+		if s.failed = e.PrivateFault(); s.failed == "" {
 			s.verified = true
 			return &leaf
 		}
-		s.failed = "it is not what was sealed"
 	case placed(e).compare(last) <= 0:
 		s.failed = "it has no position in the log, and younger entries have: it was put in, or its position was removed"
 	case e.XID >= next:
 		s.failed = "it claims a transaction that has not begun: it was put in or altered"
+	default:
+		s.failed = e.PrivateFault()
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ type factRow struct {
 	Outcome        *string
 	Closes         *string
 	Facts          string
+	Private        *string
 }
 
 // fact is the same in the words of the rules.
@@ -40,6 +41,7 @@ func (r *factRow) fact() (notice.Fact, error) {
 	f := notice.Fact{
 		At: r.At, Kind: r.Kind, Client: notice.ClientID(audit.Value(r.ClientID)), ResourceKind: ofb.Kind(audit.Value(r.ResourceKind)), ResourceID: audit.Value(r.ResourceID),
 		Revision: audit.Value(r.Revision), Number: audit.Value(r.Number), Outcome: notice.Outcome(audit.Value(r.Outcome)), Closes: notice.State(audit.Value(r.Closes)), Facts: []byte(r.Facts),
+		Private: []byte(audit.Value(r.Private)),
 	}
 	for _, id := range []struct {
 		to   *notice.ID
@@ -67,7 +69,7 @@ type waitingRow struct {
 
 // factColumnsSQL are the columns of a factRow, of the entry that is called a.
 const factColumnsSQL = "coalesce(a.notification_id::text, '') AS notification_id, a.id::text, a.change_id::text, a.kind, a.at, a.xid, a.created_at, a.client_id, a.resource_kind, a.resource_id, a.revision, " +
-	"a.interaction_id::text, a.number, a.outcome, a.closes, a.facts::text"
+	"a.interaction_id::text, a.number, a.outcome, a.closes, a.facts::text, a.private::text"
 
 // queueRows reads the queue with whether the registration a row was made under still lasts.
 const queueRows = "SELECT q.id, q.created_at, q.due_at, q.token IS NOT NULL AS in_flight, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS stale " +

@@ -68,7 +68,7 @@ func (stored) judge(err error) error {
 
 // entrySelect reads every column of the history, in the order of audit.Columns.
 const entrySelect = `
-SELECT id, at, xid, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, closes, created_at, brand, facts::text
+SELECT id, at, xid, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, closes, created_at, brand, facts::text, private::text
 FROM entry `
 
 // readEntries reads the entries after one place up to another, that one included, in the order of sealing.
@@ -90,7 +90,7 @@ func scanEntries(rows pgx.Rows) ([]audit.Entry, error) {
 		var at, created pgtype.Timestamptz
 		var notification, change, interaction pgtype.UUID
 		err := rows.Scan((*[16]byte)(&e.ID), &at, &e.XID, &e.Kind, &e.ClientID, &e.ResourceKind, &e.ResourceID, &e.Revision, &notification, &change,
-			&interaction, &e.Number, &e.Outcome, &e.Closes, &created, &e.Brand, &e.Facts)
+			&interaction, &e.Number, &e.Outcome, &e.Closes, &created, &e.Brand, &e.Facts, &e.Private)
 		if err != nil {
 			return nil, err
 		}

@@ -45,9 +45,10 @@ func openSealed(t *testing.T) *sealedHistory {
 func (s *sealedHistory) full(n int) {
 	s.t.Helper()
 	_, err := s.owner.Exec(s.t.Context(), `
-INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, closes, created_at, brand, facts)
+INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, closes, created_at, brand, facts, private)
 SELECT gen_random_uuid(), 'result', 'client-' || n, 2, 'p-' || n, n, gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 3, 'refused', 'exhausted',
-  '2026-01-02T03:04:05.678901Z', 'brand-' || n % 2, ('{"system" : "test 0", "n":' || n || '}')::json FROM generate_series(1, $1) n`, n)
+  '2026-01-02T03:04:05.678901Z', 'brand-' || n % 2, ('{"system" : "test 0", "private":"' || rtrim(encode(sha256(p.private::bytea), 'base64'), '=') || '", "n":' || n || '}')::json, p.private::json
+FROM generate_series(1, $1) n CROSS JOIN LATERAL (SELECT '{"salt":"' || n || '","local":"10.0.0.9:51234"}' AS private) p`, n)
 	require.NoError(s.t, err)
 }
 

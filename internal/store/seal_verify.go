@@ -399,10 +399,16 @@ func (w *verification) entry(e *audit.Entry, p *position) error {
 	if leaf != p.leaf || e.At != p.time {
 		return &audit.Fault{Seq: p.seq, Reason: fmt.Sprintf("the entry %s is not what was sealed", e.ID)}
 	}
-	if err == nil && w.sealed != nil {
+	if err != nil {
+		return err
+	}
+	if reason := e.PrivateFault(); reason != "" {
+		return &audit.Fault{Seq: p.seq, Reason: fmt.Sprintf("the entry %s: %s", e.ID, reason)}
+	}
+	if w.sealed != nil {
 		w.sealed(e, leaf)
 	}
-	return err
+	return nil
 }
 
 // missing takes the position of an entry that is not there. Within the time for which everything is kept that is wrong

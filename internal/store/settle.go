@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -16,12 +17,12 @@ import (
 // Storing the same settlement twice changes nothing.
 //
 // $1 notification, $2 token, $3 outcome, $4 delivered, $5 microseconds since the end, $6 gap in microseconds after which
-// another attempt follows or -1, $7 facts, $8 client, $9 kind, $10 resource, $11 number.
+// another attempt follows or -1, $7 facts, $8 client, $9 kind, $10 resource, $11 number, $12 private text.
 const settleSQL = `
 WITH done AS MATERIALIZED (
   SELECT d.*, now() - d.ago * interval '1 microsecond' AS ended_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::smallint[], $10::text[], $11::smallint[])
-    AS d(id, token, outcome, delivered, ago, gap, facts, client_id, kind, resource_id, number)
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::smallint[], $10::text[], $11::smallint[], $12::text[])
+    AS d(id, token, outcome, delivered, ago, gap, facts, client_id, kind, resource_id, number, private)
 ), held AS MATERIALIZED (
   SELECT d.id, d.token, d.ended_at, d.gap, d.delivered, q.client_id,
     d.delivered OR d.gap < 0 OR coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS over,
@@ -38,9 +39,9 @@ WITH done AS MATERIALIZED (
   UNION ALL
   SELECT a.id, a.client_id, a.created_at, a.due_at FROM again a
 ), noted AS (
-  INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, facts)
+  INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, private, facts)
   SELECT gen_random_uuid(), CASE WHEN k.id IS NULL THEN 'late-result' ELSE 'result' END, d.client_id, d.kind, d.resource_id, d.id, d.number,
-    d.outcome, CASE WHEN h.over THEN h.closes END, CASE WHEN h.over AND NOT h.delivered THEN k.created_at END,
+    d.outcome, CASE WHEN h.over THEN h.closes END, CASE WHEN h.over AND NOT h.delivered THEN k.created_at END, d.private::json,
     (rtrim(d.facts, '}') || ',"endedAt":' || to_json(d.ended_at)::text || CASE WHEN k.next_at IS NULL THEN '' ELSE ',"nextAt":' || to_json(k.next_at)::text END || '}')::json
   FROM done d LEFT JOIN held h ON h.id = d.id LEFT JOIN kept k ON k.id = d.id
   WHERE k.id IS NOT NULL OR NOT EXISTS (
@@ -55,14 +56,20 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 	n := len(done)
 	ids, tokens := make([]pgtype.UUID, n), make([]pgtype.UUID, n)
 	outcomes, texts, clients, resources := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	privates := make([]string, n)
 	kinds, numbers := make([]int16, n), make([]int16, n)
 	delivered := make([]bool, n)
 	agos, gaps := make([]int64, n), make([]int64, n)
 	for i, d := range done {
-		text, err := facts(s.resultFacts(d))
+		private, err := s.privateFacts(d.Result)
 		if err != nil {
 			return nil, err
 		}
+		text, err := facts(resultFacts(d, audit.Commit(private)))
+		if err != nil {
+			return nil, err
+		}
+		privates[i] = private
 		ids[i], tokens[i], outcomes[i], texts[i] = toUUID(d.Attempt.Notification), toUUID(d.Attempt.Token), string(d.Result.Outcome), text
 		clients[i], kinds[i], resources[i], numbers[i] = string(d.Attempt.Client), int16(d.Attempt.Kind), d.Attempt.ResourceID, int16(d.Attempt.Number)
 		delivered[i], gaps[i] = d.Result.Outcome.Success(), -1
@@ -79,7 +86,7 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 	for i, d := range done {
 		agos[i] = now.Sub(d.Result.EndedAt).Microseconds()
 	}
-	rows, err := conn.Query(ctx, settleSQL, ids, tokens, outcomes, delivered, agos, gaps, texts, clients, kinds, resources, numbers)
+	rows, err := conn.Query(ctx, settleSQL, ids, tokens, outcomes, delivered, agos, gaps, texts, clients, kinds, resources, numbers, privates)
 	if err != nil {
 		return nil, unavailable("settle", err)
 	}
@@ -97,11 +104,12 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 	return lanes, nil
 }
 
-func (s *Store) resultFacts(d notice.Settlement) notice.ResultFacts {
+// resultFacts are the facts of an attempt's end, with the commitment to what the bank alone may see of it.
+func resultFacts(d notice.Settlement, commitment string) notice.ResultFacts {
 	a, r := d.Attempt, d.Result
 	return notice.ResultFacts{
-		System: s.system(), Number: a.Number, Attempt: a.Token.String(), URL: r.URL, HTTPStatus: r.HTTPStatus,
-		Echo: r.Echo, Detail: r.Detail, TLS: r.TLS, Reused: r.Reused, Local: r.LocalAddr, Remote: r.RemoteAddr,
+		Private: commitment, Number: a.Number, Attempt: a.Token.String(), URL: r.URL, HTTPStatus: r.HTTPStatus,
+		Echo: r.Echo, TLS: r.TLS, Reused: r.Reused, Remote: r.RemoteAddr,
 		WaitedUS:  r.EndedAt.Sub(a.ClaimedAt).Microseconds() - r.Elapsed.Microseconds(),
 		DialledUS: r.Dialled.Microseconds(), HandshakenUS: r.Handshaken.Microseconds(), FirstByteUS: r.FirstByteOut.Microseconds(),
 		AnsweredUS: r.Answered.Microseconds(), ElapsedUS: r.Elapsed.Microseconds(),
@@ -114,7 +122,7 @@ func (s *Store) resultFacts(d notice.Settlement) notice.ResultFacts {
 const rescueSQL = `
 WITH lost AS MATERIALIZED (
   SELECT q.*, q.started_at + $2::interval AS ended_at, q.manual OR q.attempts >= 3 AS last,
-    coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS ended
+    coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS ended, ` + privateStart + `$5` + privateEnd + `
   FROM (SELECT * FROM queue WHERE token IS NOT NULL AND lease_until < now() ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED) q
   LEFT JOIN initiator i ON i.client_id = q.client_id
 ), gone AS (
@@ -123,10 +131,10 @@ WITH lost AS MATERIALIZED (
   UPDATE queue q SET token = NULL, interaction_id = NULL, lease_until = NULL, due_at = l.ended_at + CASE q.attempts WHEN 1 THEN $3::interval ELSE $4::interval END
   FROM lost l WHERE q.id = l.id AND NOT (l.last OR l.ended) RETURNING q.id, q.due_at
 ), noted AS (
-  INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, facts)
+  INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, private, facts)
   SELECT gen_random_uuid(), 'result', l.client_id, l.kind, l.resource_id, l.id, l.attempts, 'unknown',
-    CASE WHEN l.last THEN 'exhausted' WHEN l.ended THEN 'cancelled' END, CASE WHEN l.last OR l.ended THEN l.created_at END,
-    json_build_object('system', $5::text, 'number', l.attempts, 'attempt', l.token,
+    CASE WHEN l.last THEN 'exhausted' WHEN l.ended THEN 'cancelled' END, CASE WHEN l.last OR l.ended THEN l.created_at END, private::json,
+    json_build_object('private', ` + commitSQL + `, 'number', l.attempts, 'attempt', l.token,
       'detail', '` + notice.LostDetail + `', 'endedAt', l.ended_at, 'nextAt', a.due_at)
   FROM lost l LEFT JOIN again a ON a.id = l.id
 )

@@ -15,7 +15,7 @@ func (r *factRow) entry() (audit.Entry, error) {
 	}
 	e := audit.Entry{
 		ID: audit.UUID(f.ID), At: audit.At(r.At), XID: r.XID, Kind: r.Kind, ClientID: r.ClientID, ResourceKind: r.ResourceKind, ResourceID: r.ResourceID,
-		Revision: r.Revision, Outcome: r.Outcome, Closes: r.Closes, Facts: r.Facts,
+		Revision: r.Revision, Outcome: r.Outcome, Closes: r.Closes, Facts: r.Facts, Private: r.Private,
 	}
 	for _, id := range []struct {
 		to     **audit.UUID
