@@ -11,6 +11,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/arauto/arauto/internal/lab/rabbit"
 	"github.com/arauto/arauto/internal/watch/bus"
 	"github.com/arauto/arauto/internal/watch/bus/bustest"
 )
@@ -18,7 +19,7 @@ import (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if shared.node != nil {
-		shared.node.stop()
+		shared.node.Stop()
 	}
 	if err := goleak.Find(); err != nil && code == 0 {
 		os.Stderr.WriteString(err.Error() + "\n")
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 
 func (q *queueOf) settings() Settings {
 	return Settings{
-		URLs: []string{"amqp://" + q.gate.Addr + "/"}, Login: bus.Login{User: user, PasswordFile: q.password},
+		URLs: []string{"amqp://" + q.gate.Addr + "/"}, Login: bus.Login{User: rabbit.User, PasswordFile: q.password},
 		Queues: bus.Tables{q.name: bustest.Table},
 	}
 }

@@ -16,18 +16,19 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/rabbit"
 	"github.com/arauto/arauto/internal/watch/bus"
 	"github.com/arauto/arauto/internal/watch/bus/bustest"
 )
 
 // manage asks the management API of the node, as its administrator.
-func (n *node) manage(t *testing.T, method, path string, body any) (code int, answer []byte) {
+func (q *queueOf) manage(t *testing.T, method, path string, body any) (code int, answer []byte) {
 	t.Helper()
 	text, err := json.Marshal(body)
 	require.NoError(t, err)
-	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, "http://127.0.0.1:"+n.management+path, bytes.NewReader(text))
+	request, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), method, "http://127.0.0.1:"+q.Management+path, bytes.NewReader(text))
 	require.NoError(t, err)
-	request.SetBasicAuth(user, n.password)
+	request.SetBasicAuth(rabbit.User, q.Password)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	require.NoError(t, err)
@@ -70,7 +71,7 @@ func (q *queueOf) await(t *testing.T, rules int) {
 
 func (q *queueOf) managed() Settings {
 	s := q.settings()
-	s.Management = "http://127.0.0.1:" + q.management
+	s.Management = "http://127.0.0.1:" + q.Management
 	return s
 }
 
@@ -200,9 +201,9 @@ func TestManagementIsAskedThroughTLSAndItsAuthorityAloneIsBelieved(t *testing.T)
 	q := newQueue(t, amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int32(9)})
 	q.await(t, 0)
 	s := q.settings()
-	s.URLs = []string{"amqps://127.0.0.1:" + q.tlsPort + "/"}
-	s.TLS = q.authority.Client(t, "checker")
-	s.Management = "https://127.0.0.1:" + q.managementTLS + "/"
+	s.URLs = []string{"amqps://127.0.0.1:" + q.TLSPort + "/"}
+	s.TLS = q.Authority.Client(t, "checker")
+	s.Management = "https://127.0.0.1:" + q.ManagementTLS + "/"
 	require.Empty(t, s.Problems(true))
 	_, warnings := remarksOf(t, s)
 	require.Len(t, warnings, 1)
@@ -299,7 +300,7 @@ func TestAnAnswerIsBoundedInSizeAndFollowsNoRedirect(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, r) }))
 	defer s.Close()
 	settings := Settings{
-		URLs: []string{"amqp://127.0.0.1:1/a%2Fb"}, Login: bus.Login{User: user, PasswordFile: bustest.Password(t, "p")}, Queues: bus.Tables{"q/1 ?": bustest.Table},
+		URLs: []string{"amqp://127.0.0.1:1/a%2Fb"}, Login: bus.Login{User: rabbit.User, PasswordFile: bustest.Password(t, "p")}, Queues: bus.Tables{"q/1 ?": bustest.Table},
 		Management: s.URL + "/behind/",
 	}
 	ask := func(want string) {
@@ -339,7 +340,7 @@ func (silent) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestAQuestionIsBoundedInTime(t *testing.T) {
 	file := bustest.Password(t, "p")
 	synctest.Test(t, func(t *testing.T) {
-		s := Settings{URLs: []string{"amqp://h/"}, Login: bus.Login{User: user, PasswordFile: file}, Management: "http://127.0.0.1:1"}
+		s := Settings{URLs: []string{"amqp://h/"}, Login: bus.Login{User: rabbit.User, PasswordFile: file}, Management: "http://127.0.0.1:1"}
 		m, err := s.openManagement()
 		require.NoError(t, err)
 		m.client.Transport = silent{}

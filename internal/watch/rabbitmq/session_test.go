@@ -78,8 +78,8 @@ func TestTheNextServerIsTriedWhenOneIsAway(t *testing.T) {
 func TestAReaderConnectsThroughTLSAndBelievesItsAuthorityAlone(t *testing.T) {
 	q := newQueue(t, nil)
 	settings := q.settings()
-	settings.URLs = []string{"amqps://127.0.0.1:" + q.tlsPort + "/"}
-	settings.TLS = q.authority.Client(t, "reader-"+rand.Text())
+	settings.URLs = []string{"amqps://127.0.0.1:" + q.TLSPort + "/"}
+	settings.TLS = q.Authority.Client(t, "reader-"+rand.Text())
 	require.Empty(t, settings.Problems(true))
 	q.Send(t, "k", numbered(1), "", "")
 	bustest.Begin(t, reader(t, settings)).Taken(t, 1)
@@ -91,7 +91,7 @@ func TestAReaderConnectsThroughTLSAndBelievesItsAuthorityAlone(t *testing.T) {
 	require.ErrorContains(t, reader(t, stranger).Read(t.Context(), bustest.NewHand()), "certificate")
 
 	bare := settings
-	bare.TLS = &bus.TLS{CA: q.authority.CA}
+	bare.TLS = &bus.TLS{CA: q.Authority.CA}
 	require.Error(t, reader(t, bare).Read(t.Context(), bustest.NewHand()), "the server asks for a certificate")
 }
 

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package rabbitmq
+package rabbit
 
 import "syscall"
 
