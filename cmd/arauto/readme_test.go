@@ -25,7 +25,6 @@ import (
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/itptest"
 	"github.com/arauto/arauto/internal/stage"
-	"github.com/arauto/arauto/internal/throwaway"
 )
 
 // snippet is the fenced block of README.md that holds a text.
@@ -110,12 +109,9 @@ type pagamentos struct {
 
 func openPagamentos(t *testing.T) *pagamentos {
 	t.Helper()
-	server, err := throwaway.Start(t.Context(), throwaway.Options{Private: true, Settings: []string{"wal_level=logical"}})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Stop()) })
-	address, err := server.CreateDatabase(t.Context(), "core", "")
-	require.NoError(t, err)
+	_, address := startCore(t, "core")
 	p := &pagamentos{t: t}
+	var err error
 	p.conn, err = pgx.Connect(t.Context(), address)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = p.conn.Close(context.Background()) })
@@ -124,12 +120,9 @@ func openPagamentos(t *testing.T) *pagamentos {
 	p.exec(`CREATE ROLE arauto_reader LOGIN REPLICATION PASSWORD 'reader'`)
 	p.exec(`GRANT SELECT ON pagamentos TO arauto_reader`)
 	p.exec(`CREATE PUBLICATION arauto FOR TABLE pagamentos WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true)`)
-	reader, err := url.Parse(address)
-	require.NoError(t, err)
-	reader.User = url.UserPassword("arauto_reader", "reader")
 	dir := t.TempDir()
 	file := filepath.Join(dir, "core.url")
-	require.NoError(t, os.WriteFile(file, []byte(reader.String()), 0o600))
+	writeReaderURL(t, file, address, url.UserPassword("arauto_reader", "reader"))
 	p.mapping = inFolder(t, dir, snippet(t, "type: postgres"), "/etc/arauto/core.url", file)
 	return p
 }

@@ -85,11 +85,7 @@ func (f *foreign) begins() {
 func (f *foreign) startBank(dir string) {
 	t := f.t
 	t.Helper()
-	server, err := throwaway.Start(t.Context(), throwaway.Options{Durable: true, Private: true, Settings: []string{"wal_level=logical"}})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Stop()) })
-	address, err := server.CreateDatabase(t.Context(), "bank", "")
-	require.NoError(t, err)
+	server, address := startCore(t, "bank")
 	var statements []string
 	for _, name := range []string{"schema.sql", "access.sql"} {
 		text, err := os.ReadFile(filepath.Join(samples, name))
@@ -98,14 +94,32 @@ func (f *foreign) startBank(dir string) {
 	}
 	statements = append(statements, "ALTER ROLE arauto_reader PASSWORD 'reader'")
 	f.server = server
+	var err error
 	f.bank, err = mockbanktest.Open(t.Context(), address, statements...)
 	require.NoError(t, err)
 	t.Cleanup(f.bank.Close)
 	f.bank.KeepLedger()
-	reader, err := url.Parse(address)
+	writeReaderURL(t, filepath.Join(dir, "core.url"), address, url.UserPassword("arauto_reader", "reader"))
+}
+
+// startCore puts up a core's own database server, whose log can be followed, with one empty database.
+func startCore(t *testing.T, database string) (server *throwaway.Server, address string) {
+	t.Helper()
+	server, err := throwaway.Start(t.Context(), throwaway.Options{Durable: true, Private: true, Settings: []string{"wal_level=logical"}})
 	require.NoError(t, err)
-	reader.User = url.UserPassword("arauto_reader", "reader")
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "core.url"), []byte(reader.String()+"\n"), 0o600))
+	t.Cleanup(func() { require.NoError(t, server.Stop()) })
+	address, err = server.CreateDatabase(t.Context(), database, "")
+	require.NoError(t, err)
+	return server, address
+}
+
+// writeReaderURL writes the address of a core as the role sees it that reads it.
+func writeReaderURL(t *testing.T, file, address string, reader *url.Userinfo) {
+	t.Helper()
+	u, err := url.Parse(address)
+	require.NoError(t, err)
+	u.User = reader
+	require.NoError(t, os.WriteFile(file, []byte(u.String()+"\n"), 0o600))
 }
 
 // receiver starts an initiator's endpoint.
