@@ -42,7 +42,7 @@ WITH want AS MATERIALIZED (
 ), claimed AS (
   UPDATE queue q SET token = gen_random_uuid(), interaction_id = gen_random_uuid(), started_at = now(), lease_until = now() + $4::interval,
     attempts = q.attempts + 1, late = CASE WHEN q.attempts = 0 THEN now() > q.occurred_at + $5::interval ELSE q.late END
-  FROM picked p WHERE q.id = p.id AND q.token IS NULL
+  FROM picked p WHERE q.id = p.id -- and nothing else: picked has locked it without a token, and a word about tokens would invite a walk over queue_lane
   RETURNING q.*, p.uri, p.held, p.held_us, ` + privateStart + `$6` + privateEnd + `
 ), noted AS (
   INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, private, facts)

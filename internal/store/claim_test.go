@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -130,6 +131,66 @@ func (b *bench) prepareClaim(want []notice.Want) (explain func() string) {
 		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
 		require.NoError(b.t, err)
 		return strings.Join(lines, "\n")
+	}
+}
+
+// TestNeitherClaimNorSettlementComparesEachRowWithEachOther looks at plans made from figures that a flood has overtaken: a
+// few rows when the table was analysed, thousands when the statement runs.
+func TestNeitherClaimNorSettlementComparesEachRowWithEachOther(t *testing.T) {
+	b := newBench(t)
+	b.do("ALTER TABLE queue SET (autovacuum_enabled = off)")
+	lanes := make([]string, 10)
+	for i := range lanes {
+		lanes[i] = fmt.Sprint("lane-", i)
+		b.register(lanes[i], "https://itp.example/hook")
+		b.fill(lanes[i], 3, "1 hour")
+	}
+	b.do("ANALYZE queue")
+	conn, err := pgx.Connect(t.Context(), b.url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	do := func(text string) {
+		_, err := conn.Exec(t.Context(), text)
+		require.NoError(t, err, text)
+	}
+	for name, value := range store.HotSession {
+		do("SET " + name + " = " + value)
+	}
+	do("SET search_path = arauto; SET ROLE arauto_app")
+	do("PREPARE claim (text[], int[], int[], interval, interval, text, text[], bigint[]) AS " + store.ClaimSQL)
+	do("PREPARE settle (uuid[], uuid[], text[], boolean[], bigint[], bigint[], text[], text[], smallint[], text[], smallint[], text[]) AS " + store.SettleSQL)
+	for _, lane := range lanes {
+		b.fill(lane, 2000, "1 hour")
+	}
+	every := func(value string) string {
+		return "'{" + strings.TrimSuffix(strings.Repeat(value+",", len(lanes)), ",") + "}'"
+	}
+	claim := "EXECUTE claim ('{" + strings.Join(lanes, ",") + "}', " + every("40") + ", " + every("10") + ", '20 s', '1.5 s', 'test', " + every(`""`) + ", " + every("0") + ")"
+	for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
+		do("SET plan_cache_mode = " + mode)
+		for what, execute := range map[string]string{
+			"claim": claim,
+			"settle": `EXECUTE settle ('$1', '$2',
+ array_fill('delivered'::text, '{300}'), array_fill(true, '{300}'), array_fill(0::bigint, '{300}'), array_fill(-1::bigint, '{300}'), array_fill('{"attempt":"x","private":"RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o"}'::text, '{300}'),
+ array_fill('lane-0'::text, '{300}'), array_fill(2::smallint, '{300}'), array_fill('r'::text, '{300}'), array_fill(1::smallint, '{300}'), array_fill('{}'::text, '{300}'))`,
+		} {
+			t.Run(what+" "+mode, func(t *testing.T) {
+				if what == "settle" {
+					do(claim)
+					const leased = "::text FROM (SELECT * FROM queue WHERE token IS NOT NULL ORDER BY id LIMIT 300) q"
+					execute = strings.NewReplacer("$1", one[string](b, "SELECT array_agg(id)"+leased), "$2", one[string](b, "SELECT array_agg(token)"+leased)).Replace(execute)
+				}
+				rows, err := conn.Query(t.Context(), "EXPLAIN (ANALYZE, TIMING OFF) "+execute)
+				require.NoError(t, err)
+				lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+				require.NoError(t, err)
+				plan := strings.Join(lines, "\n")
+				require.Contains(t, plan, "Index Scan using queue_pkey")
+				require.NotContains(t, plan, "Rows Removed by Join Filter")
+				require.NotContains(t, plan, "Bitmap Heap Scan on queue")
+				require.NotContains(t, plan, "Materialize")
+			})
+		}
 	}
 }
 

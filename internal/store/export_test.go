@@ -1,7 +1,10 @@
 package store
 
-// ClaimSQL and HotSession let a test look at the plan of the claim as the pools make it.
-const ClaimSQL = claimSQL
+// ClaimSQL, SettleSQL and HotSession let a test look at the plans of claim and settlement as the pools make them.
+const (
+	ClaimSQL  = claimSQL
+	SettleSQL = settleSQL
+)
 
 // HotSession are the settings of the pools that carry the product.
 var HotSession = hotSession

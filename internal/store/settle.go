@@ -14,7 +14,8 @@ import (
 // last failure, and a failure under a registration that has ended leave the queue; another failure falls due its gap
 // after the failure. A settlement whose lease is gone only adds to the history.
 //
-// Storing the same settlement twice changes nothing.
+// Storing the same settlement twice changes nothing. seen locks the rows whose token is the current one, so what follows
+// needs no second look at the token, and no join but by primary key: its cost is linear in the settlements.
 //
 // $1 notification, $2 token, $3 outcome, $4 delivered, $5 microseconds since the end, $6 gap in microseconds after which
 // another attempt follows or -1, $7 facts, $8 client, $9 kind, $10 resource, $11 number, $12 private text.
@@ -23,31 +24,27 @@ WITH done AS MATERIALIZED (
   SELECT d.*, now() - d.ago * interval '1 microsecond' AS ended_at
   FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::smallint[], $10::text[], $11::smallint[], $12::text[])
     AS d(id, token, outcome, delivered, ago, gap, facts, client_id, kind, resource_id, number, private)
-), held AS MATERIALIZED (
-  SELECT d.id, d.token, d.ended_at, d.gap, d.delivered, q.client_id,
+), seen AS MATERIALIZED (
+  SELECT d.*, q.id IS NOT NULL AS ours, q.created_at, d.ended_at + d.gap * interval '1 microsecond' AS next_at,
     d.delivered OR d.gap < 0 OR coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS over,
     CASE WHEN d.delivered THEN 'delivered' WHEN d.gap < 0 THEN 'exhausted' ELSE 'cancelled' END AS closes
-  FROM done d CROSS JOIN LATERAL (SELECT * FROM queue q WHERE q.id = d.id AND q.token = d.token FOR UPDATE) q
+  FROM done d LEFT JOIN LATERAL (SELECT * FROM queue q WHERE q.id = d.id AND q.token = d.token FOR UPDATE) q ON true
   LEFT JOIN initiator i ON i.client_id = q.client_id
 ), gone AS (
-  DELETE FROM queue q USING held h WHERE h.over AND q.id = h.id AND q.token = h.token RETURNING q.*
+  DELETE FROM queue q USING seen s WHERE s.ours AND s.over AND q.id = s.id
 ), again AS (
-  UPDATE queue q SET token = NULL, interaction_id = NULL, lease_until = NULL, due_at = h.ended_at + h.gap * interval '1 microsecond'
-  FROM held h WHERE NOT h.over AND q.id = h.id AND q.token = h.token RETURNING q.*
-), kept AS (
-  SELECT g.id, g.client_id, g.created_at, NULL::timestamptz AS next_at FROM gone g
-  UNION ALL
-  SELECT a.id, a.client_id, a.created_at, a.due_at FROM again a
+  UPDATE queue q SET token = NULL, interaction_id = NULL, lease_until = NULL, due_at = s.next_at
+  FROM seen s WHERE s.ours AND NOT s.over AND q.id = s.id
 ), noted AS (
   INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, private, facts)
-  SELECT gen_random_uuid(), CASE WHEN k.id IS NULL THEN 'late-result' ELSE 'result' END, d.client_id, d.kind, d.resource_id, d.id, d.number,
-    d.outcome, CASE WHEN h.over THEN h.closes END, CASE WHEN h.over AND NOT h.delivered THEN k.created_at END, d.private::json,
-    (rtrim(d.facts, '}') || ',"endedAt":' || to_json(d.ended_at)::text || CASE WHEN k.next_at IS NULL THEN '' ELSE ',"nextAt":' || to_json(k.next_at)::text END || '}')::json
-  FROM done d LEFT JOIN held h ON h.id = d.id LEFT JOIN kept k ON k.id = d.id
-  WHERE k.id IS NOT NULL OR NOT EXISTS (
-    SELECT FROM entry e WHERE e.notification_id = d.id AND e.number = d.number AND e.outcome = d.outcome AND e.facts->>'attempt' = d.token::text)
+  SELECT gen_random_uuid(), CASE WHEN s.ours THEN 'result' ELSE 'late-result' END, s.client_id, s.kind, s.resource_id, s.id, s.number,
+    s.outcome, CASE WHEN s.ours AND s.over THEN s.closes END, CASE WHEN s.ours AND s.over AND NOT s.delivered THEN s.created_at END, s.private::json,
+    (rtrim(s.facts, '}') || ',"endedAt":' || to_json(s.ended_at)::text || CASE WHEN s.ours AND NOT s.over THEN ',"nextAt":' || to_json(s.next_at)::text ELSE '' END || '}')::json
+  FROM seen s
+  WHERE s.ours OR NOT EXISTS (
+    SELECT FROM entry e WHERE e.notification_id = s.id AND e.number = s.number AND e.outcome = s.outcome AND e.facts->>'attempt' = s.token::text)
 )
-SELECT client_id, next_at - now() FROM kept WHERE next_at IS NOT NULL`
+SELECT client_id, next_at - now() FROM seen WHERE ours AND NOT over`
 
 // Settle stores outcomes and what follows from them, for those whose lease is still ours; the others are kept as late
 // entries. It answers the lanes that have a follow-up, and in how long it falls due.

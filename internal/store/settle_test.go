@@ -95,6 +95,23 @@ func TestASettlementWhoseLeaseIsGoneIsKeptAsLateAndChangesNothing(t *testing.T) 
 	require.Equal(t, notice.Delivered, b.record(id).State)
 }
 
+func TestALateResultInTheBatchOfTheAttemptAfterItIsToldApart(t *testing.T) {
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	id := b.accept(payment("itp", "p1", 1, "ACSC")).Notifications[0]
+	first := b.claimFor("itp", time.Microsecond)
+	require.Equal(t, 1, b.rescue())
+	b.dueNow()
+	second := b.claimFor("itp", 20*time.Second)
+	require.Len(t, second, 1)
+	require.Empty(t, b.settle(notice.OutcomeDelivered, first[0], second[0]))
+	require.Equal(t, 1, b.entries("late-result", "p1"))
+	require.Equal(t, notice.Delivered, b.record(id).State)
+	require.Equal(t, "1", one[string](b, "SELECT string_agg(number::text, ',') FROM entry WHERE kind = 'late-result'"))
+	require.Equal(t, "2", one[string](b, "SELECT string_agg(number::text, ',') FROM entry WHERE kind = 'result' AND closes = 'delivered'"))
+	require.Zero(t, one[int](b, "SELECT count(*) FROM entry WHERE kind = 'late-result' AND closes IS NOT NULL"))
+}
+
 // TestALeaseThatRanOutUnnoticedIsStillOurs: a settlement is valid while its token is the current one, whatever the clock
 // says.
 func TestALeaseThatRanOutUnnoticedIsStillOurs(t *testing.T) {

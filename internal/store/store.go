@@ -127,10 +127,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // hotSession pins the plans of the few statements that carry the product: each is a handful of index probes, and a
 // plan made while a table was empty must not survive into a backlog of a million rows.
 var hotSession = map[string]string{
-	"enable_seqscan":   "off",
-	"enable_hashjoin":  "off",
-	"enable_mergejoin": "off",
-	"jit":              "off",
+	"enable_seqscan":    "off",
+	"enable_bitmapscan": "off",
+	"enable_hashjoin":   "off",
+	"enable_mergejoin":  "off",
+	"jit":               "off",
 }
 
 func pool(ctx context.Context, o Options, name string, size, standard int32, session map[string]string) (*pgxpool.Pool, error) {
