@@ -509,6 +509,8 @@ def verify_bundle(path, public, anchors):
             verdict += (verify_counts(archive, manifest, checkpoints),)
         else:
             note("the bundle has no counts: an export can be shown to be complete when its filter names a client and the end of a period that is counted, and no single resource")
+    if "private.jsonl" in archive.namelist():
+        verify_private(archive)
     known = {"manifest.json"}
     for f in manifest["files"]:
         known.add(f["name"])
@@ -536,6 +538,51 @@ def verify_some(archive, manifest, head):
     if n != manifest["entries"]:
         raise Bad(max(last, 0), "the manifest speaks of %d entries, %d are here" % (manifest["entries"], n))
     return n, head.root, head.size
+
+
+# --- Private texts (section "Private text"). The entries are verified before.
+
+
+def commitment_of(record):
+    """What an entry commits to; None when it commits to nothing."""
+    e = json.loads(record)
+    if e.get("kind") not in ("attempt", "result", "late-result"):
+        return None
+    facts = e["facts"]
+    if isinstance(facts, str):
+        try:
+            facts = json.loads(facts)
+        except ValueError:
+            return None
+    return facts.get("private") if isinstance(facts, dict) else None
+
+
+def verify_private(archive):
+    last, here, record = -1, -1, b""
+    with archive.open("entries.jsonl") as entries, archive.open("private.jsonl") as texts:
+        for line in texts:
+            try:
+                line = json.loads(line)
+                seq, text = line["seq"], line.get("private")
+            except (ValueError, KeyError, TypeError, AttributeError):
+                seq = None
+            if type(seq) is not int or seq <= last or not isinstance(text, (str, type(None))):
+                raise Bad(max(last, 0), "after it private.jsonl has something that is not a private text in order")
+            last = seq
+            while here < seq:
+                entry = entries.readline().rstrip(b"\n")
+                if not entry:
+                    break
+                here, record, _, _ = read_line(entry, seq)
+            if here != seq:
+                raise Bad(seq, "private.jsonl has a text of an entry that is not in the bundle")
+            commitment = commitment_of(record)
+            if commitment is None:
+                raise Bad(seq, "its facts commit to no private text, and private.jsonl has one")
+            if text is None:
+                raise Bad(seq, "its private text is missing, and its facts commit to one")
+            if base64.b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=") != commitment:
+                raise Bad(seq, "its private text is not the one that its facts commit to")
 
 
 # --- Completeness of a bundle (section "Completeness").

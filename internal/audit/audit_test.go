@@ -62,6 +62,14 @@ type vector struct {
 	Root   string `json:"rootHexOfTheLogSoFar"`
 }
 
+// private is an entry that commits to a text beside its record.
+type private struct {
+	Record  string `json:"record"`
+	Leaf    string `json:"leafHex"`
+	Private string `json:"private"`
+	Line    string `json:"lineOfPrivateJSONL"`
+}
+
 type vectors struct {
 	PublicKeyHex string   `json:"publicKeyHex"`
 	Origin       string   `json:"origin"`
@@ -71,9 +79,10 @@ type vectors struct {
 	Line         string   `json:"lineOfEntry1InAnExport"`
 	Consistency  string   `json:"proofFromCheckpoint3"`
 
-	Branded  vector `json:"entry1WithABrand"` // as the only entry of a log, at position 5 of it by its record
-	Removed  string `json:"factsOfAnAnnouncedRemoval"`
-	LostNote string `json:"statementOfLoss"`
+	Branded  vector  `json:"entry1WithABrand"` // as the only entry of a log, at position 5 of it by its record
+	Private  private `json:"entryWithAPrivateText"`
+	Removed  string  `json:"factsOfAnAnnouncedRemoval"`
+	LostNote string  `json:"statementOfLoss"`
 
 	Counts     string `json:"countsOfTheseEntriesHex"`
 	CountsRoot string `json:"rootHexOfTheCounts"`
@@ -111,6 +120,7 @@ func TestTheFormatsAreTheOnesWrittenDown(t *testing.T) {
 	record := brand.AppendRecord(nil, 5)
 	leaf := audit.Leaf(record)
 	got.Branded = vector{string(record), hex.EncodeToString(leaf[:]), hex.EncodeToString(leaf[:])}
+	got.Private = privateVector(t)
 	got.Removed = `{"system":"a 1","partition":"entry_202001","first":0,"last":3,"entries":3,"digest":"` + tree.Root().String() + `"}`
 	_, err = audit.ParseRemoval(got.Removed)
 	require.NoError(t, err)
@@ -133,6 +143,20 @@ func TestTheFormatsAreTheOnesWrittenDown(t *testing.T) {
 	want, err := os.ReadFile("testdata/vectors.json")
 	require.NoError(t, err)
 	require.JSONEq(t, string(want), string(text))
+}
+
+// privateVector is an attempt that failed, at position 5.
+func privateVector(t *testing.T) private {
+	t.Helper()
+	const text = `{"salt":"AAECAwQFBgcICQoLDA0ODw","system":"replica 1.0","local":"10.0.0.9:51234","detail":"dial tcp 10.0.0.9:51234-\u003e203.0.113.9:443: connection refused"}`
+	e := samples()[1]
+	e.Facts, e.Private = `{"private":"`+audit.Commit(text)+`","number":3}`, ptr(text)
+	require.Empty(t, e.PrivateFault())
+	record := e.AppendRecord(nil, 5)
+	leaf := audit.Leaf(record)
+	line, err := json.Marshal(text)
+	require.NoError(t, err)
+	return private{string(record), hex.EncodeToString(leaf[:]), text, fmt.Sprintf(`{"seq":5,"private":%s}`, line)}
 }
 
 // TestTheTreeIsTheOneOfRFC6962 uses the leaves and roots that Certificate Transparency's implementations share.

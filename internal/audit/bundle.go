@@ -21,6 +21,7 @@ import (
 const (
 	memberEntries     = "entries.jsonl"
 	memberProofs      = "proofs.jsonl"
+	memberPrivate     = "private.jsonl"
 	memberContext     = "context.jsonl"
 	memberCounts      = "counts.jsonl"
 	memberCheckpoints = "checkpoints.txt"
@@ -59,7 +60,8 @@ const (
 // Complete tells whether the bundle has the whole log.
 func (m *Manifest) Complete() bool { return len(m.Filter) == 0 }
 
-// BundleWriter writes a bundle: first the entries, then (of a filtered one) their proofs, then Close.
+// BundleWriter writes a bundle: first the entries, then (of a filtered one) their proofs, then the private texts that are
+// handed over, then Close.
 type BundleWriter struct {
 	zip      *zip.Writer
 	manifest Manifest
@@ -236,6 +238,9 @@ func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored 
 	}
 	if err != nil {
 		return verdict, err // it names the entry, which a sum does not
+	}
+	if err := b.verifyPrivate(); err != nil {
+		return verdict, err
 	}
 	if err := b.checkSums(); err != nil {
 		return Verdict{}, &Fault{0, err.Error()}

@@ -17,8 +17,10 @@ func Commit(private string) string {
 	return base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
-// commits tells whether the facts of a kind of entry commit to a private text. In other kinds a member "private" has no
+// PrivateKinds are the kinds of entries whose facts commit to a private text. In other kinds a member "private" has no
 // meaning.
+func PrivateKinds() []string { return []string{"attempt", "result", "late-result"} }
+
 func commits(kind string) bool {
 	return kind == "attempt" || kind == "result" || kind == "late-result"
 }

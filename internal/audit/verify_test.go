@@ -6,6 +6,9 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -26,9 +29,12 @@ type log struct {
 	signer  *audit.Signer
 	lines   [][]byte
 	records [][]byte
+	entries []audit.Entry // their private texts are handed over where it is asked for
 	kept    memory
 	notes   [][]byte
 	heads   []audit.Checkpoint
+
+	secret bool // bundles have private texts
 }
 
 // makeLog makes a log of n entries, signed after each step.
@@ -39,6 +45,14 @@ func makeLog(t *testing.T, n, step int) *log {
 	for i := range n {
 		e := samples()[i%2]
 		e.ID, e.Facts = uuid(byte(i)), fmt.Sprintf(`{"n":%d}`, i)
+		if e.Kind == "result" && i < 30 { // the others are from before there were private texts
+			e.Private = ptr(fmt.Sprintf(`{"salt":"%022d","system":"a 1","detail":"é"}`, i))
+			e.Facts = fmt.Sprintf(`{"private":"%s","n":%d}`, audit.Commit(*e.Private), i)
+			if i%4 == 1 { // such facts are a string in the record
+				e.Facts = fmt.Sprintf("{\n\"n\":%d,\"\\u0070rivate\":\"%s\"}", i, audit.Commit(*e.Private))
+			}
+		}
+		l.entries = append(l.entries, e)
 		record := e.AppendRecord(nil, int64(i))
 		l.kept.add(&tree, audit.Leaf(record))
 		l.records, l.lines = append(l.records, record), append(l.lines, audit.AppendLine(nil, record, audit.Leaf(record)))
@@ -66,6 +80,9 @@ func (l *log) bundle(picked ...int) []byte {
 		for _, line := range l.lines {
 			require.NoError(l.t, b.Entry(line))
 		}
+		for i := range l.entries {
+			l.private(b, i)
+		}
 		require.NoError(l.t, b.Close(l.notes))
 		return out.Bytes()
 	}
@@ -77,8 +94,19 @@ func (l *log) bundle(picked ...int) []byte {
 		require.NoError(l.t, err)
 		require.NoError(l.t, b.Proof(int64(i), path))
 	}
+	for _, i := range picked {
+		l.private(b, i)
+	}
 	require.NoError(l.t, b.Close(l.notes[len(l.notes)-1:]))
 	return out.Bytes()
+}
+
+// private hands over the private text of an entry.
+func (l *log) private(b *audit.BundleWriter, i int) {
+	l.t.Helper()
+	if l.secret {
+		require.NoError(l.t, b.Private(int64(i), &l.entries[i]))
+	}
 }
 
 func (l *log) text() []byte { return append(bytes.Join(l.lines, []byte("\n")), '\n') }
@@ -110,6 +138,12 @@ func stranger() []files {
 		return func(l *log) []byte { change(l); return l.bundle() }
 	}
 	nothing := func(*log) {}
+	private := func(change func(l *log), picked ...int) func(*log) []byte {
+		return func(l *log) []byte { l.secret = true; change(l); return l.bundle(picked...) }
+	}
+	texts := func(change func(lines []string) []string) func(*log) []byte { // what private.jsonl has
+		return func(l *log) []byte { l.secret = true; return rewritePrivate(l.t, l.bundle(), change) }
+	}
 	return []files{
 		{"the lines", lines(nothing), "ok 100 "},
 		{"a bundle", whole(nothing), "ok 100 "},
@@ -146,6 +180,27 @@ func stranger() []files {
 			l.lines[51] = audit.AppendLine(nil, l.records[51], audit.Leaf(nil))
 			return l.bundle(3, 51, 99)
 		}, "BAD seq=51 "},
+		{"a bundle with private texts", private(nothing), "ok 100 "},
+		{"a filtered bundle with private texts", private(nothing, 3, 9, 50, 99), "genuine 4 of 100 "},
+		{"a filtered bundle of entries that have none", private(nothing, 2, 50, 99), "genuine 3 of 100 "},
+		{"a private text is changed", private(func(l *log) { l.entries[9].Private = ptr(*l.entries[9].Private + " ") }), "BAD seq=9 "},
+		{"a private text of a filtered bundle is changed", private(func(l *log) { l.entries[9].Private = ptr("{}") }, 3, 9, 50), "BAD seq=9 "},
+		{"two private texts are exchanged", private(func(l *log) { l.entries[3].Private, l.entries[7].Private = l.entries[7].Private, l.entries[3].Private }), "BAD seq=3 "},
+		{"a private text is lost", private(func(l *log) { l.entries[9].Private = nil }), "BAD seq=9 "},
+		{"a private text is put in", private(func(l *log) { l.entries[50].Private = ptr("{}") }), "BAD seq=50 "},
+		{"a private text is put beside an entry from before", private(func(l *log) { l.entries[51].Private = ptr("{}") }), "BAD seq=51 "},
+		{"an entry is changed, and its private text too", private(func(l *log) {
+			l.entries[11].Private = ptr("{}")
+			l.change(11, `"n":11`, `"n":12`, false)
+		}), "BAD seq=11 the entry is not "},
+		{"a private text was not handed over", texts(func(lines []string) []string { return lines[1:] }), "ok 100 "},
+		{"no private text was handed over", texts(func([]string) []string { return nil }), "ok 100 "},
+		{"a private text is there twice", texts(func(lines []string) []string { return append(lines[:2:2], lines[1:]...) }), "BAD seq=3 "},
+		{"private texts are out of order", texts(func(lines []string) []string { lines[0], lines[1] = lines[1], lines[0]; return lines }), "BAD seq=3 "},
+		{"a private text of no entry", texts(func(lines []string) []string { return append(lines, `{"seq":100,"private":"{}"}`) }), "BAD seq=100 "},
+		{"a private text that is no text", texts(func(lines []string) []string { lines[1] = `{"seq":3,"private":5}`; return lines }), "BAD seq=1 "},
+		{"a private text that is none and is null", texts(func(lines []string) []string { return append(lines, `{"seq":50,"private":null}`) }), "BAD seq=50 "},
+		{"a line of private texts that is no JSON", texts(func(lines []string) []string { lines[1] = "x"; return lines }), "BAD seq=1 "},
 		{"a proof", func(l *log) []byte { return l.proof(57).Marshal() }, "ok 1 "},
 		{"a proof of another record", func(l *log) []byte {
 			p := l.proof(57)
@@ -169,6 +224,48 @@ func stranger() []files {
 			return p.Marshal()
 		}, "BAD seq=0 "},
 	}
+}
+
+// rewritePrivate changes the private texts of a bundle, and its manifest to match.
+func rewritePrivate(t *testing.T, bundle []byte, change func(lines []string) []string) []byte {
+	t.Helper()
+	from, err := zip.NewReader(bytes.NewReader(bundle), int64(len(bundle)))
+	require.NoError(t, err)
+	var out bytes.Buffer
+	to := zip.NewWriter(&out)
+	var manifest audit.Manifest
+	var private []byte
+	for _, f := range from.File {
+		r, err := f.Open()
+		require.NoError(t, err)
+		text, err := io.ReadAll(r)
+		require.NoError(t, err)
+		switch f.Name {
+		case "private.jsonl":
+			private = []byte{}
+			for _, line := range change(strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")) {
+				private = append(private, line+"\n"...)
+			}
+			text = private
+		case "manifest.json":
+			require.NoError(t, json.Unmarshal(text, &manifest))
+			for i := range manifest.Files {
+				if manifest.Files[i].Name == "private.jsonl" {
+					sum := sha256.Sum256(private)
+					manifest.Files[i].Bytes, manifest.Files[i].SHA256 = int64(len(private)), hex.EncodeToString(sum[:])
+				}
+			}
+			text, err = json.Marshal(manifest)
+			require.NoError(t, err)
+		}
+		w, err := to.Create(f.Name)
+		require.NoError(t, err)
+		_, err = w.Write(text)
+		require.NoError(t, err)
+	}
+	require.NotNil(t, manifest.Files)
+	require.NoError(t, to.Close())
+	return out.Bytes()
 }
 
 func (l *log) proof(seq int64) audit.Proof {

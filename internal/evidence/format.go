@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -54,8 +55,8 @@ func writeLines(ctx context.Context, log Log, s notice.Search, _ string, w io.Wr
 	return n, err
 }
 
-// writeBundle walks twice when there is a filter: entries first, then their proofs. Where the filter names clients and
-// verifications counted their entries, a third time: what shows that nothing is missing.
+// writeBundle walks several times: for the entries; with a filter, for their proofs; for the private texts; and where the
+// filter names clients and verifications counted their entries, for what shows that nothing is missing.
 func writeBundle(ctx context.Context, log Log, s notice.Search, version string, w io.Writer) (n int64, err error) {
 	filter, head := s.Filter(), log.Head()
 	b := audit.NewBundle(w, head.Public, head.Checkpoint, filter, version)
@@ -81,6 +82,9 @@ func writeBundle(ctx context.Context, log Log, s notice.Search, version string, 
 			return n, err
 		}
 	}
+	if err := writePrivate(ctx, log, s, b); err != nil {
+		return n, err
+	}
 	checkpoints, err := writeCounts(ctx, log, s, b)
 	if err != nil {
 		return n, err
@@ -92,6 +96,24 @@ func writeBundle(ctx context.Context, log Log, s notice.Search, version string, 
 		}
 	}
 	return n, b.Close(checkpoints)
+}
+
+// writePrivate adds the private texts of what the search finds, and looks at no entries of kinds that have none.
+func writePrivate(ctx context.Context, log Log, s notice.Search, b *audit.BundleWriter) error {
+	kinds := audit.PrivateKinds()
+	if len(s.Entries) > 0 {
+		kinds = slices.DeleteFunc(kinds, func(kind string) bool { return !slices.Contains(s.Entries, kind) })
+	}
+	if len(kinds) == 0 {
+		return nil
+	}
+	s.Entries = kinds
+	return log.Each(ctx, s, func(e *audit.Sealed) error {
+		if e.Entry == nil {
+			return nil // its time is over
+		}
+		return b.Private(e.Seq, e.Entry)
+	})
 }
 
 // writeCounts adds to a bundle what shows its completeness, where that can be shown at all, and returns the checkpoint at

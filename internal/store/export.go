@@ -22,8 +22,9 @@ type Exporter struct {
 	close  func(context.Context)
 	strays []audit.Fault
 
-	// Progress, when set, is told how many positions were looked at so far.
+	// Progress, when set, is told how many positions were looked at so far. A second walk is told of where it goes further.
 	Progress func(positions int64)
+	walked   int64
 }
 
 // ErrNoCheckpoint means that nothing is sealed yet, or that no checkpoint has the size asked for.
@@ -195,7 +196,8 @@ func (x *Exporter) walk(ctx context.Context, r walkRange, each func(*audit.Seale
 			return err
 		}
 		last, seq = upTo.at, upTo.seq+1
-		if x.Progress != nil {
+		if x.Progress != nil && seq > x.walked {
+			x.walked = seq
 			x.Progress(seq)
 		}
 	}

@@ -1,5 +1,7 @@
 package store
 
+import "github.com/arauto/arauto/internal/notice"
+
 // ClaimSQL, SettleSQL and HotSession let a test look at the plans of claim and settlement as the pools make them.
 const (
 	ClaimSQL  = claimSQL
@@ -13,3 +15,6 @@ var HotSession = hotSession
 const EntrySelect = entrySelect
 
 var ScanEntries = scanEntries
+
+// PrivateFacts is the private text of an attempt's end.
+func (s *Store) PrivateFacts(r notice.Result) (string, error) { return s.privateFacts(r) }

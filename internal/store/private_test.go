@@ -1,8 +1,11 @@
 package store_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -227,6 +230,81 @@ func TestServeCannotWriteAPrivateTextThatTheFactsDoNotCommitTo(t *testing.T) {
 	require.Len(t, page.Entries, 10)
 	for i := range page.Entries {
 		require.Empty(t, page.Entries[i].PrivateFault(), page.Entries[i].Facts)
+	}
+}
+
+// bundle exports as an auditor does, and unpacks it.
+func (b *sealedBench) bundle(s notice.Search) (file []byte, members map[string]string) {
+	b.t.Helper()
+	x, err := store.OpenExport(b.t.Context(), b.url, 0)
+	require.NoError(b.t, err)
+	defer x.Close(b.t.Context())
+	format, _ := evidence.FormatNamed("bundle")
+	var out bytes.Buffer
+	_, err = format.Write(b.t.Context(), x, s, "1", &out)
+	require.NoError(b.t, err)
+	archive, err := zip.NewReader(bytes.NewReader(out.Bytes()), int64(out.Len()))
+	require.NoError(b.t, err)
+	members = map[string]string{}
+	for _, f := range archive.File {
+		r, err := f.Open()
+		require.NoError(b.t, err)
+		text, err := io.ReadAll(r)
+		require.NoError(b.t, err)
+		members[f.Name] = string(text)
+	}
+	return out.Bytes(), members
+}
+
+// TestABundleHasThePrivateTextsOfItsEntriesAndShowsThatTheyAreGenuine: whole and filtered, and as the database has them.
+func TestABundleHasThePrivateTextsOfItsEntriesAndShowsThatTheyAreGenuine(t *testing.T) {
+	b := failedAttempt(t)
+	verify := func(file []byte) error {
+		_, err := audit.VerifyBundle(bytes.NewReader(file), int64(len(file)), b.key.Public(), nil)
+		return err
+	}
+	for _, c := range []struct {
+		search notice.Search
+		texts  int
+	}{
+		{notice.Search{}, 3*2 + 5},
+		{notice.Search{ResourceID: "failed"}, 5},
+		{notice.Search{Entries: []string{"result", "change"}}, 3 + 2},
+		{notice.Search{Entries: []string{"change"}}, 0},
+		{notice.Search{Client: "itp", To: soon()}, 3*2 + 5},
+		{notice.Search{Outcome: "connect-error"}, 2},
+	} {
+		file, members := b.bundle(c.search)
+		require.NoError(t, verify(file))
+		require.Equal(t, c.texts, strings.Count(members["private.jsonl"], "\n"), "%+v: %s", c.search, members["private.jsonl"])
+		require.NotContains(t, members["entries.jsonl"], "10.77.0.9")
+	}
+	file, members := b.bundle(notice.Search{Outcome: "connect-error"})
+	require.Contains(t, members["private.jsonl"], itsLocal)
+	require.NotContains(t, string(file[:bytes.Index(file, []byte("private.jsonl"))]), itsLocal)
+
+	const result = "resource_id = 'failed' AND kind = 'result' AND outcome = 'connect-error'"
+	seq := one[int64](b.bench, "SELECT p.seq FROM log_position p JOIN entry e USING (id) WHERE "+result)
+	for _, tampering := range []string{"private = NULL", `private = '{"salt":"x"}'`} {
+		b.forge("UPDATE entry SET " + tampering + " WHERE " + result)
+		for _, s := range []notice.Search{{}, {ResourceID: "failed"}} {
+			file, _ := b.bundle(s)
+			var fault *audit.Fault
+			require.ErrorAs(t, verify(file), &fault, tampering)
+			require.Equal(t, seq, fault.Seq)
+			require.Contains(t, fault.Reason, "private text")
+		}
+	}
+}
+
+// BenchmarkPrivateFacts is what the end of an attempt costs more: its salt, its private text and the commitment to it.
+func BenchmarkPrivateFacts(b *testing.B) {
+	s := &store.Store{}
+	r := notice.Result{Outcome: notice.OutcomeConnect, LocalAddr: itsLocal, Detail: itsDetail}
+	for b.Loop() {
+		text, err := s.PrivateFacts(r)
+		require.NoError(b, err)
+		_ = audit.Commit(text)
 	}
 }
 
