@@ -1,7 +1,6 @@
 package notice
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -31,82 +30,6 @@ const (
 	NotYet   Punctuality = "waiting" // it has not started, and may still be on time
 	Unknown  Punctuality = "unknown" // an entry that the verdict rests on is not what was sealed, or is missing
 )
-
-// Delay names what took the time of an attempt that was late. It is a closed list.
-type Delay string
-
-// What can take the time. The first three and DelayReceiver are not ours to mend.
-const (
-	DelayCore       Delay = "core-late"  // the change, or the late revision that made it a duty, was over 1.5 s old when it came
-	DelayHeld       Delay = "held-back"  // the core asked to wait (notBefore)
-	DelayConnect    Delay = "connecting" // DNS, TCP, TLS with the receiver, up to the first byte
-	DelayTimer      Delay = "timer-late" // a deadline of the rules was fired late
-	DelayIntake     Delay = "intake"     // from arrival to the writing of the decision
-	DelayReceiver   Delay = "receiver"   // due, and held: its receiver did not answer the attempts that were under way
-	DelaySlots      Delay = "slots"      // due, and held: no slot was free for it
-	DelayQueue      Delay = "queue"      // the rest from due to claimed: the commit, the claim
-	DelayStandstill Delay = "standstill" // for most of that time nobody committed anything: the database was away, or no replica ran
-	DelayRescued    Delay = "rescued"    // the attempt before was lost with its replica, and its lease had to run out
-	DelaySettling   Delay = "settling"   // the failure before was stored late
-	DelaySending    Delay = "sending"    // from claimed to handed to the sender: this process was busy
-
-	DelayUnavailable Delay = "unavailable" // from a receipt that we refused (503) to the next receipt
-	DelayQuarantine  Delay = "quarantine"  // from a receipt that we put aside to its application
-	DelaySource      Delay = "source-lag"  // from the origin's commit to our reading of it
-	DelayUnknown     Delay = "unknown"     // old on arrival, and it is not known whether it came before and was refused
-
-	DelayTampered Delay = "tampered" // not known: what is stored is not what was sealed; its verdict is Unknown
-)
-
-// Delays lists the causes, in the order in which they can occur.
-func Delays() []Delay {
-	return []Delay{
-		DelayCore, DelayUnknown, DelaySource, DelayUnavailable, DelayQuarantine, DelayTimer, DelayIntake, DelayHeld, DelayRescued, DelaySettling, DelayReceiver, DelaySlots, DelayQueue, DelayStandstill, DelaySending, DelayConnect,
-		DelayTampered,
-	}
-}
-
-// Moment is an instant as evidence is written: UTC with six digits of a second, null when it is not known.
-type Moment struct{ time.Time }
-
-// MarshalJSON writes the instant, or null.
-func (m Moment) MarshalJSON() ([]byte, error) {
-	if m.IsZero() {
-		return []byte("null"), nil
-	}
-	return m.UTC().AppendFormat(nil, `"2006-01-02T15:04:05.000000Z"`), nil
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (m *Moment) UnmarshalJSON(b []byte) error {
-	if string(b) == "null" {
-		m.Time = time.Time{}
-		return nil
-	}
-	return json.Unmarshal(b, &m.Time)
-}
-
-// Micros is a duration in whole microseconds, which is what the history keeps.
-type Micros int64
-
-func micros(d time.Duration) Micros { return Micros(d.Microseconds()) }
-
-// Duration is the same as a time.Duration.
-func (m Micros) Duration() time.Duration { return time.Duration(m) * time.Microsecond }
-
-// Arrival is what a notification's entry keeps of how its change came in.
-type Arrival struct {
-	Source    string        // of the change: "api", "timer", a source's name
-	Again     bool          // a stored revision was judged again after a late one
-	Because   int64         // that late revision; 0: not kept
-	Began     time.Duration // from arrival to the transaction whose instant CreatedAt is; 0: not kept
-	Waited    time.Duration // from arrival to the writing of the decision in it
-	NotBefore time.Time     // zero: none
-
-	Earlier []Receipt // receipts before the one that was accepted, and other instants from which on it was ours, by time
-	Unknown bool      // it may have come before, and nobody knows
-	content content
-}
 
 // Quiet is a stretch of time in which nobody committed anything.
 type Quiet struct{ From, To time.Time }
@@ -186,7 +109,7 @@ func TimingOf(r *Record, quiet []Quiet, now time.Time) Timing {
 		OccurredAt: Moment{r.OccurredAt}, DecidedAt: Moment{r.CreatedAt}, NotBefore: Moment{r.Arrival.NotBefore}, DueAt: Moment{r.CreatedAt},
 		Attempts: make([]AttemptTiming, 0, len(r.Attempts)),
 	}
-	t.ReceivedAt = Moment{r.receivedAt()}
+	t.ReceivedAt = Moment{r.ReceivedAt()}
 	t.FirstAt = t.ReceivedAt
 	for _, e := range r.Arrival.Earlier {
 		if e.At.Before(t.FirstAt.Time) {
@@ -204,7 +127,7 @@ func TimingOf(r *Record, quiet []Quiet, now time.Time) Timing {
 		t.Attempts = append(t.Attempts, t.attempt(r, i, quiet))
 	}
 	t.judgeFirst(r, quiet, now)
-	if t.Tampered = r.Tampered || r.incomplete(); t.Tampered {
+	if t.Tampered = r.Tampered || incomplete(r); t.Tampered {
 		t.forgetVerdicts(r)
 	}
 	t.Integrity = r.Integrity.Listed()
@@ -212,7 +135,7 @@ func TimingOf(r *Record, quiet []Quiet, now time.Time) Timing {
 }
 
 // incomplete tells that an attempt is missing that the notification must have had: its entry was removed.
-func (r *Record) incomplete() bool {
+func incomplete(r *Record) bool {
 	for i := range r.Attempts {
 		if r.Attempts[i].Number != i+1 {
 			return true
@@ -229,7 +152,7 @@ func (r *Record) incomplete() bool {
 
 // forgetVerdicts makes every verdict unknown.
 func (t *Timing) forgetVerdicts(r *Record) {
-	if t.First.FromEvent != "" || !r.Manual && r.incomplete() {
+	if t.First.FromEvent != "" || !r.Manual && incomplete(r) {
 		t.First.FromEvent, t.First.FromReceipt, t.First.Cause = Unknown, Unknown, DelayTampered
 	}
 	for i := range t.Attempts {
@@ -340,9 +263,6 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 	}
 }
 
-// timerSource is the source of changes that a deadline makes.
-const timerSource = "timer"
-
 // before is what took time between the first receipt and the claim of the first attempt, which is a.
 func (t *Timing) before(r *Record, claimed time.Time, a *AttemptRecord) []Stage {
 	due := later(t.DueAt.Time, t.WrittenAt.Time)
@@ -350,11 +270,11 @@ func (t *Timing) before(r *Record, claimed time.Time, a *AttemptRecord) []Stage 
 		Stage{DelayIntake, micros(t.WrittenAt.Sub(t.ReceivedAt.Time))},
 		Stage{DelayHeld, micros(due.Sub(t.WrittenAt.Time))},
 	)
-	return stages(append(before, a.waited(claimed.Sub(due))...)...)
+	return stages(append(before, waited(a, claimed.Sub(due))...)...)
 }
 
 // waited splits the time from due to claimed into what the lane was held for a slot, and the rest.
-func (a *AttemptRecord) waited(took time.Duration) []Stage {
+func waited(a *AttemptRecord, took time.Duration) []Stage {
 	held := max(0, min(a.HeldFor, took))
 	return []Stage{{a.Held, micros(held)}, {DelayQueue, micros(took - held)}}
 }
@@ -421,7 +341,7 @@ func (t *Timing) judgeGap(out *AttemptTiming, before, a *AttemptRecord, sending 
 	if before.StoredAt.After(ready) {
 		late, ready = before.StoredAt.Sub(ready), before.StoredAt
 	}
-	out.Took = stages(append(append([]Stage{{settling, micros(late)}}, a.waited(a.StartedAt.Sub(ready))...), sending...)...)
+	out.Took = stages(append(append([]Stage{{settling, micros(late)}}, waited(a, a.StartedAt.Sub(ready))...), sending...)...)
 	gap, due := Next(before.Number, false)
 	if !due || before.EndedAt.IsZero() {
 		return
@@ -467,6 +387,8 @@ func later(a, b time.Time) time.Time {
 	}
 	return b
 }
+
+func micros(d time.Duration) Micros { return Micros(d.Microseconds()) }
 
 // stages leaves out what took no time.
 func stages(all ...Stage) []Stage {

@@ -158,7 +158,7 @@ func (r *Receipts) Join(to *Record) {
 	if to.Manual || a.Source == timerSource {
 		return
 	}
-	received := to.receivedAt()
+	received := to.ReceivedAt()
 	for i := range r.traces {
 		t := &r.traces[i]
 		if t.kind != to.Kind || t.resource != to.ResourceID || !t.receipt.At.Before(received) {
@@ -198,8 +198,8 @@ func (r *Receipts) Join(to *Record) {
 // apiSource is the source of changes that the core sends itself.
 const apiSource = "api"
 
-// receivedAt is the receipt of the change that was accepted.
-func (r *Record) receivedAt() time.Time {
+// ReceivedAt is the receipt of the change that was accepted, by the database's clock.
+func (r *Record) ReceivedAt() time.Time {
 	began := r.Arrival.Began
 	if began == 0 {
 		began = r.Arrival.Waited // older entries: too early by the time within the transaction
