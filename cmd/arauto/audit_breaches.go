@@ -291,7 +291,7 @@ func (b *breachWriter) account(r *notice.ClockReport) error {
 
 func (b *breachWriter) tally(name string, t *notice.Tally) {
 	w := accountWords[b.lang]
-	cause := func(d notice.Delay) string { return d.Word(b.lang) }
+	cause := func(d notice.Delay) string { return notice.CauseWord(d, b.lang) }
 	fmt.Fprintf(b.file, "\n%s\n  %s %d: %d %s, %d %s, %d %s, %d %s, %d %s\n", name, w[2], t.Notifications, t.OnTime, w[3], t.Late, w[4], t.LateOurs, w[5], t.Waiting, w[6], t.Manual, w[7])
 	if t.Unknown > 0 {
 		fmt.Fprintf(b.file, "  %d %s\n", t.Unknown, w[19])

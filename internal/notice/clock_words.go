@@ -37,8 +37,8 @@ var clockWords = map[string]map[string]string{
 	},
 }
 
-// Word is the name of a cause in Portuguese (pt) or English.
-func (d Delay) Word(lang string) string { return wordsOf(lang)[string(d)] }
+// CauseWord is the name of a cause in Portuguese (pt) or English.
+func CauseWord(cause Delay, lang string) string { return wordsOf(lang)[string(cause)] }
 
 func wordsOf(lang string) map[string]string {
 	if w := clockWords[lang]; w != nil {

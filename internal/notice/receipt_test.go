@@ -151,7 +151,7 @@ func TestAnOperatorsResendIsNotJoinedToEarlierReceipts(t *testing.T) {
 func TestEveryCauseHasItsWordsInBothLanguages(t *testing.T) {
 	for _, d := range Delays() {
 		for _, lang := range []string{"pt", "en"} {
-			require.NotEmpty(t, d.Word(lang), "%s in %s", d, lang)
+			require.NotEmpty(t, CauseWord(d, lang), "%s in %s", d, lang)
 		}
 	}
 	require.Len(t, Delays(), 17)
