@@ -37,11 +37,11 @@ var floor0 = []string{"internal/ofb", "internal/notice", "internal/history", "in
 // packages lists every package of ours. A package that is not here fails the test: none is added before it has two
 // reasons to exist.
 var packages = map[string]place{
-	"internal/ofb":    {"0: the ecosystem's words and rules, pure", nil},
-	"internal/notice": {"0: our words, the schedule as data, pure", []string{"internal/ofb"}},
+	"internal/ofb":     {"0: the ecosystem's words and rules, pure", nil},
+	"internal/notice":  {"0: our words, the schedule as data, pure", []string{"internal/ofb"}},
 	"internal/history": {"0: what an entry of the log says: kinds, facts, filters, a resource's history, pure", []string{"internal/ofb", "internal/notice"}},
-	"internal/timing": {"0: was it on time, and if not, why; pure", []string{"internal/ofb", "internal/notice", "internal/history"}},
-	"internal/audit":  {"0: entries, tree, proofs, pure", nil},
+	"internal/timing":  {"0: was it on time, and if not, why; pure", []string{"internal/ofb", "internal/notice", "internal/history"}},
+	"internal/audit":   {"0: entries, tree, proofs, pure", nil},
 
 	"certs":           {"1: identities, how they are made and read", nil},
 	"openapi":         {"1: the documents of what we serve and send", floor0},

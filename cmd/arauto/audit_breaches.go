@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 )
@@ -58,12 +59,12 @@ func auditBreachesCommand(w world) *cobra.Command {
 			return err
 		}
 		defer i.Close(cmd.Context())
-		p := notice.Period{From: from, To: to, Client: notice.ClientID(*client)}
+		p := history.Period{From: from, To: to, Client: notice.ClientID(*client)}
 		filter := map[string]string{"from": utc(from), "to": utc(to)}
 		if *client != "" {
 			filter["clientId"] = *client
 		}
-		var found notice.Integrity
+		var found history.Integrity
 		var unknown int64
 		err = handOver(cmd, w, url, *out, store.Reading{Act: "breaches", Filter: filter}, func(file io.Writer) (int64, error) {
 			b := breachWriter{file: file, lang: *lang, table: csv.NewWriter(file), lines: json.NewEncoder(file)}
@@ -85,7 +86,7 @@ func auditBreachesCommand(w world) *cobra.Command {
 
 // tellIntegrity says on standard error what of a report is proven, and fails when anything was tampered with, or when
 // verdicts are unknown because entries are missing: anybody who runs it by a timer must see that.
-func tellIntegrity(w world, found notice.Integrity, unknown int64, lang string) error {
+func tellIntegrity(w world, found history.Integrity, unknown int64, lang string) error {
 	for _, line := range found.Lines(lang) {
 		fmt.Fprintln(w.stderr, line)
 	}
@@ -169,7 +170,7 @@ type breachWriter struct {
 	rows  int64
 }
 
-func (b *breachWriter) formats(format string) (write func(*notice.Timing) error, end func(*notice.ClockReport) error) {
+func (b *breachWriter) formats(format string) (write func(*history.Timing) error, end func(*history.ClockReport) error) {
 	switch format {
 	case "csv":
 		_ = b.table.Write([]string{ // its error stays and is asked for in the end
@@ -177,15 +178,15 @@ func (b *breachWriter) formats(format string) (write func(*notice.Timing) error,
 			"sinceEventMicros", "sinceReceiptMicros", "sinceFailureMicros", "fromEvent", "fromReceipt", "fromFailure", "cause",
 			"firstReceivedAt", "refusals", "refusedFor", "integrity",
 		})
-		return b.csv, func(*notice.ClockReport) error { b.table.Flush(); return b.table.Error() }
+		return b.csv, func(*history.ClockReport) error { b.table.Flush(); return b.table.Error() }
 	case "json":
-		return func(t *notice.Timing) error { b.rows++; return b.lines.Encode(map[string]any{"breach": t}) },
-			func(r *notice.ClockReport) error { return b.lines.Encode(map[string]any{"report": r}) }
+		return func(t *history.Timing) error { b.rows++; return b.lines.Encode(map[string]any{"breach": t}) },
+			func(r *history.ClockReport) error { return b.lines.Encode(map[string]any{"report": r}) }
 	}
 	return b.text, b.account
 }
 
-func (b *breachWriter) text(t *notice.Timing) error {
+func (b *breachWriter) text(t *history.Timing) error {
 	b.rows++
 	lines := t.Lines(b.lang)
 	if t.Integrity.Tampered() {
@@ -202,8 +203,8 @@ func (b *breachWriter) text(t *notice.Timing) error {
 }
 
 // csv writes one row for each time that was not kept.
-func (b *breachWriter) csv(t *notice.Timing) error {
-	row := func(n int, since [3]string, verdicts [3]notice.Punctuality, cause notice.Delay) error {
+func (b *breachWriter) csv(t *history.Timing) error {
+	row := func(n int, since [3]string, verdicts [3]history.Punctuality, cause notice.Delay) error {
 		b.rows++
 		var interaction, started string
 		if n <= len(t.Attempts) {
@@ -217,18 +218,18 @@ func (b *breachWriter) csv(t *notice.Timing) error {
 		})
 	}
 	if t.Tampered { // one row, without verdicts that are not known
-		return row(1, [3]string{}, [3]notice.Punctuality{notice.Unknown, notice.Unknown}, notice.DelayTampered)
+		return row(1, [3]string{}, [3]history.Punctuality{history.Unknown, history.Unknown}, notice.DelayTampered)
 	}
-	micros := func(m notice.Micros) string { return strconv.FormatInt(int64(m), 10) }
+	micros := func(m history.Micros) string { return strconv.FormatInt(int64(m), 10) }
 	if v := t.First; v.Late() {
-		err := row(1, [3]string{micros(v.SinceEvent), micros(v.SinceReceipt)}, [3]notice.Punctuality{v.FromEvent, v.FromReceipt}, v.Cause)
+		err := row(1, [3]string{micros(v.SinceEvent), micros(v.SinceReceipt)}, [3]history.Punctuality{v.FromEvent, v.FromReceipt}, v.Cause)
 		if err != nil {
 			return err
 		}
 	}
 	for i := 1; i < len(t.Attempts); i++ {
-		if a := &t.Attempts[i]; a.Gap == notice.TooLate || a.Gap == notice.TooEarly {
-			if err := row(i+1, [3]string{2: micros(a.Since)}, [3]notice.Punctuality{2: a.Gap}, a.Cause); err != nil {
+		if a := &t.Attempts[i]; a.Gap == history.TooLate || a.Gap == history.TooEarly {
+			if err := row(i+1, [3]string{2: micros(a.Since)}, [3]history.Punctuality{2: a.Gap}, a.Cause); err != nil {
 				return err
 			}
 		}
@@ -237,7 +238,7 @@ func (b *breachWriter) csv(t *notice.Timing) error {
 }
 
 // integrityOf is what of a notification is proven, in one word.
-func integrityOf(t *notice.Timing) string {
+func integrityOf(t *history.Timing) string {
 	switch {
 	case t.Tampered || t.Integrity.Tampered():
 		return "tampered"
@@ -247,7 +248,7 @@ func integrityOf(t *notice.Timing) string {
 	return "verified"
 }
 
-func moment(m notice.Moment) string {
+func moment(m history.Moment) string {
 	if m.IsZero() {
 		return ""
 	}
@@ -275,7 +276,7 @@ var accountWords = map[string][]string{
 }
 
 // account writes totals, by initiator, and the silent.
-func (b *breachWriter) account(r *notice.ClockReport) error {
+func (b *breachWriter) account(r *history.ClockReport) error {
 	w := accountWords[b.lang]
 	fmt.Fprintf(b.file, "\n%s: %s … %s\n", w[0], moment(r.From), moment(r.To))
 	for _, line := range r.Integrity.Lines(b.lang) {
@@ -289,14 +290,14 @@ func (b *breachWriter) account(r *notice.ClockReport) error {
 	return nil
 }
 
-func (b *breachWriter) tally(name string, t *notice.Tally) {
+func (b *breachWriter) tally(name string, t *history.Tally) {
 	w := accountWords[b.lang]
-	cause := func(d notice.Delay) string { return notice.CauseWord(d, b.lang) }
+	cause := func(d notice.Delay) string { return history.CauseWord(d, b.lang) }
 	fmt.Fprintf(b.file, "\n%s\n  %s %d: %d %s, %d %s, %d %s, %d %s, %d %s\n", name, w[2], t.Notifications, t.OnTime, w[3], t.Late, w[4], t.LateOurs, w[5], t.Waiting, w[6], t.Manual, w[7])
 	if t.Unknown > 0 {
 		fmt.Fprintf(b.file, "  %d %s\n", t.Unknown, w[19])
 	}
-	for n, s := range []*notice.Spread{&t.SinceEvent, &t.SinceReceipt} {
+	for n, s := range []*history.Spread{&t.SinceEvent, &t.SinceReceipt} {
 		fmt.Fprintf(b.file, "  %s: p50 %s, p95 %s, p99 %s, max %s\n", w[8+n], s.Percentile(50).Duration(), s.Percentile(95).Duration(), s.Percentile(99).Duration(), s.Max().Duration())
 	}
 	fmt.Fprintf(b.file, "  %s %d: %d %s, %d %s, %d %s\n", w[10], t.Retries, t.RetriesOnTime, w[11], t.RetriesLate, w[12], t.RetriesEarly, w[13])

@@ -15,12 +15,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/evidence"
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
 )
 
 // searchFlags gives a command the flags that say which entries are wanted; each is a member of a search in the API too.
-func searchFlags(c *cobra.Command) func() (notice.Search, error) {
+func searchFlags(c *cobra.Command) func() (history.Search, error) {
 	flags := [][3]string{
 		{"client", "clientId", "only entries of this clientId"},
 		{"organisation", "organisationId", "only entries of clients that were ever registered under this organisation"},
@@ -39,14 +39,14 @@ func searchFlags(c *cobra.Command) func() (notice.Search, error) {
 		values[i] = c.Flags().String(f[0], "", f[2])
 	}
 	late := c.Flags().Bool("late", false, "only attempts of notifications that started late")
-	return func() (notice.Search, error) {
+	return func() (history.Search, error) {
 		filter := map[string]string{}
 		for i, f := range flags {
 			text := *values[i]
 			if f[0] == "from" || f[0] == "to" {
 				at, err := timeFlag("--"+f[0], text, f[0] == "to")
 				if err != nil {
-					return notice.Search{}, err
+					return history.Search{}, err
 				}
 				if text != "" {
 					text = at.Format(time.RFC3339Nano)
@@ -59,8 +59,8 @@ func searchFlags(c *cobra.Command) func() (notice.Search, error) {
 		if *late {
 			filter["late"] = "true"
 		}
-		s, err := notice.ParseSearch(filter)
-		if invalid := (*notice.InvalidSearch)(nil); errors.As(err, &invalid) {
+		s, err := history.ParseSearch(filter)
+		if invalid := (*history.InvalidSearch)(nil); errors.As(err, &invalid) {
 			for _, f := range flags {
 				if invalid.Pointer == "/"+f[1] {
 					return s, wrongUse("--%s: %s", f[0], invalid.Detail)
@@ -116,7 +116,7 @@ func auditExportCommand(w world) *cobra.Command {
 }
 
 // exportTo writes to a file beside the one wanted, records the export, and only then gives the file its name.
-func exportTo(ctx context.Context, url string, size int64, s notice.Search, name string, f evidence.Format) (n int64, sum string, at int64, err error) {
+func exportTo(ctx context.Context, url string, size int64, s history.Search, name string, f evidence.Format) (n int64, sum string, at int64, err error) {
 	x, err := openLog(ctx, url, "--size", size)
 	if err != nil {
 		return 0, "", 0, err

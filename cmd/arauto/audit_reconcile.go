@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/gateway"
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -80,10 +80,10 @@ type differenceWriter struct {
 	lines *json.Encoder
 }
 
-func (d differenceWriter) line(x notice.Difference) error { return d.lines.Encode(x) }
+func (d differenceWriter) line(x history.Difference) error { return d.lines.Encode(x) }
 
-func (d differenceWriter) last(r *notice.Reconciliation) error {
-	return d.lines.Encode(map[string]*notice.Reconciliation{"reconciliation": r})
+func (d differenceWriter) last(r *history.Reconciliation) error {
+	return d.lines.Encode(map[string]*history.Reconciliation{"reconciliation": r})
 }
 
 var differenceWords = map[string][]string{
@@ -91,7 +91,7 @@ var differenceWords = map[string][]string{
 	"en": {"since", "resource", "revision", "notification", "change", "interaction", "initiator", "what to do", "entries looked at", "resources", "in the queue", "differences", "no difference"},
 }
 
-func (d differenceWriter) text(x notice.Difference) error {
+func (d differenceWriter) text(x history.Difference) error {
 	w := differenceWords[d.lang]
 	what, do := x.What.Explain(d.lang)
 	lines := []string{fmt.Sprintf("%s: %s (%s)", x.What, what, x.Detail)}
@@ -112,7 +112,7 @@ func (d differenceWriter) text(x notice.Difference) error {
 	return err
 }
 
-func (d differenceWriter) account(r *notice.Reconciliation) error {
+func (d differenceWriter) account(r *history.Reconciliation) error {
 	w := differenceWords[d.lang]
 	var total int64
 	for n := range maps.Values(r.Entries) {
@@ -120,7 +120,7 @@ func (d differenceWriter) account(r *notice.Reconciliation) error {
 	}
 	found := w[12]
 	if r.Differences > 0 {
-		found = fmt.Sprintf("%d %s:%s", r.Differences, w[11], counts(r.Found, notice.Findings(), func(f notice.Finding) string { return string(f) }))
+		found = fmt.Sprintf("%d %s:%s", r.Differences, w[11], counts(r.Found, history.Findings(), func(f history.Finding) string { return string(f) }))
 	}
 	_, err := fmt.Fprintf(d.out, "%s … %s: %d %s, %d %s, %d %s; %s\n", moment(r.From), moment(r.To), total, w[8], r.Resources, w[9], r.Queued, w[10], found)
 	return err
@@ -158,7 +158,7 @@ func auditReportCommand(w world) *cobra.Command {
 			return err
 		}
 		defer i.Close(cmd.Context())
-		var calls *notice.CallReport
+		var calls *history.CallReport
 		err = handOver(cmd, w, url, *out, store.Reading{Act: "calls", Filter: map[string]string{"day": *day}}, func(file io.Writer) (int64, error) {
 			if calls, err = gateway.WriteCalls(cmd.Context(), i, *day, *organisation, *format, file); err != nil {
 				return 0, err

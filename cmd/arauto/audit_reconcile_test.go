@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
@@ -72,10 +73,10 @@ VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now() -
 	require.Equal(t, failed, code)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	require.Len(t, lines, 3)
-	var first notice.Difference
+	var first history.Difference
 	require.NoError(t, json.Unmarshal([]byte(lines[0]), &first))
 	require.Equal(t, "stray", first.ResourceID)
-	var last struct{ Reconciliation notice.Reconciliation }
+	var last struct{ Reconciliation history.Reconciliation }
 	require.NoError(t, json.Unmarshal([]byte(lines[2]), &last))
 	require.EqualValues(t, 2, last.Reconciliation.Differences)
 	for _, wrong := range [][]string{{"--format", "xml"}, {"--lang", "fr"}, {"--from", "today"}, {"--from", "2026-11-22T00:00:00Z", "--to", "2026-11-21T00:00:00Z"}} {
@@ -87,7 +88,7 @@ VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now() -
 }
 
 func TestEveryFindingIsExplainedInBothLanguages(t *testing.T) {
-	for _, f := range notice.Findings() {
+	for _, f := range history.Findings() {
 		for _, lang := range []string{"pt", "en"} {
 			what, do := f.Explain(lang)
 			require.NotEmpty(t, what, f)
@@ -95,8 +96,8 @@ func TestEveryFindingIsExplainedInBothLanguages(t *testing.T) {
 		}
 	}
 	for _, d := range notice.Delays() {
-		require.NotEmpty(t, d.Word("pt"))
-		require.NotEmpty(t, d.Word("en"))
+		require.NotEmpty(t, history.CauseWord(d, "pt"))
+		require.NotEmpty(t, history.CauseWord(d, "en"))
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/itptest"
-	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/stage"
 	"github.com/arauto/arauto/internal/store"
@@ -242,7 +242,7 @@ func (h *house) oneRowAFact() {
 	i, err := store.OpenInspector(ctx, h.Database)
 	require.NoError(h.t, err)
 	defer i.Close(ctx)
-	r, err := i.Reconcile(ctx, time.Time{}, time.Now().Add(time.Minute), func(d notice.Difference) error {
+	r, err := i.Reconcile(ctx, time.Time{}, time.Now().Add(time.Minute), func(d history.Difference) error {
 		h.t.Errorf("%+v", d)
 		return nil
 	})

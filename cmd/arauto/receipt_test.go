@@ -9,22 +9,23 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/stage"
 )
 
 // account is what `arauto audit breaches` says of all there is: the account, and each breach by its resource.
-func (h *house) account() (notice.Tally, map[string]notice.Timing) {
+func (h *house) account() (history.Tally, map[string]history.Timing) {
 	h.t.Helper()
 	got := call(h.t, time.Minute, nil, "audit", "breaches", "--database-url", h.Database, "--format", "json",
 		"--from", time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), "--to", time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 	require.Zero(h.t, got.code, got.errors)
-	breaches := map[string]notice.Timing{}
-	var total notice.Tally
+	breaches := map[string]history.Timing{}
+	var total history.Tally
 	for _, text := range strings.Split(strings.TrimSpace(got.out), "\n") {
 		var line struct {
-			Breach *notice.Timing `json:"breach"`
+			Breach *history.Timing `json:"breach"`
 			Report *struct {
 				Total struct {
 					Late     int64                  `json:"late"`
@@ -73,8 +74,8 @@ func TestWhatWeRefusedIsNotCalledTheCoresFault(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "applied", a.Outcome)
 	}
-	var total notice.Tally
-	var breaches map[string]notice.Timing
+	var total history.Tally
+	var breaches map[string]history.Timing
 	require.Eventually(t, func() bool { // the traces are recorded within a second of the database's return
 		total, breaches = h.account()
 		return total.LateBy[notice.DelayUnavailable] == 2
@@ -85,7 +86,7 @@ func TestWhatWeRefusedIsNotCalledTheCoresFault(t *testing.T) {
 	for id, c := range map[string]stage.Change{"first": first, "second": second} {
 		p := breaches[idOf(c)]
 		require.Equal(t, notice.DelayUnavailable, p.First.Cause, id)
-		require.Equal(t, notice.RefusedUnavailable, p.RefusedFor, id)
+		require.Equal(t, history.RefusedUnavailable, p.RefusedFor, id)
 		require.WithinRange(t, p.FirstAt.Time, c.OccurredAt.Add(-5*time.Second), c.OccurredAt.Add(1500*time.Millisecond), id)
 	}
 	require.EqualValues(t, refusals, breaches[idOf(first)].Refusals)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -24,7 +25,7 @@ import (
 // knows TooWide() bool and answers true means that a search took too long.
 type Audited interface {
 	// Search lists at most limit entries of the history, newest first, after a position, and the one to continue after.
-	Search(ctx context.Context, s notice.Search, after notice.Position, limit int) (audit.Page, error)
+	Search(ctx context.Context, s history.Search, after history.Position, limit int) (audit.Page, error)
 	// Checkpoint is the signed head of a size, 0 for the newest.
 	Checkpoint(ctx context.Context, size int64) (audit.SignedHead, error)
 	// CheckpointAt is the newest that was signed up to a time.
@@ -128,12 +129,12 @@ func entryOf(e *audit.Entry, seq *int64) entryJSON {
 }
 
 // compared says how the entry stands to the log, and counts it.
-func (e *entryJSON) compared(p *audit.Placed, all *notice.Integrity) {
+func (e *entryJSON) compared(p *audit.Placed, all *history.Integrity) {
 	switch {
 	case p.Tampered != "":
 		id := notice.ID(p.ID)
 		e.Integrity, e.Tampered = "tampered", &p.Tampered
-		all.Fail(notice.FailedEntry{Seq: p.Seq, EntryID: &id, Reason: p.Tampered})
+		all.Fail(history.FailedEntry{Seq: p.Seq, EntryID: &id, Reason: p.Tampered})
 	case p.Proven:
 		e.Integrity = "proven"
 		all.Verified++
@@ -148,7 +149,7 @@ func (e *entryJSON) compared(p *audit.Placed, all *notice.Integrity) {
 }
 
 // met tells the log and the metrics of what a read met that is not what was sealed, and returns it as JSON has it.
-func (in *Internal) met(x *exchange, found notice.Integrity) notice.Integrity {
+func (in *Internal) met(x *exchange, found history.Integrity) history.Integrity {
 	found = found.Listed()
 	if !found.Tampered() {
 		return found
@@ -174,7 +175,7 @@ type entriesJSON struct {
 	NextCursor *string         `json:"nextCursor"`
 	Checkpoint *checkpointJSON `json:"checkpoint"` // the newest; null: nothing is sealed yet, or it is damaged
 
-	Integrity notice.Integrity `json:"integrity"`
+	Integrity history.Integrity `json:"integrity"`
 }
 
 // listEntries searches the whole history, newest first (cases L4, L6).
@@ -194,7 +195,7 @@ func (in *Internal) listEntries(x *exchange) error {
 		return err
 	}
 	parts := searchParts(s)
-	var after notice.Position
+	var after history.Position
 	if cursor, there := p["cursor"]; there {
 		if after, err = openPosition(key, parts, cursor); err != nil {
 			return wrongCursor()
@@ -205,18 +206,18 @@ func (in *Internal) listEntries(x *exchange) error {
 		return in.widest(ctx, x, err)
 	}
 	out := entriesJSON{Entries: make([]entryJSON, len(page.Entries)), Checkpoint: checkpointOf(page.Head)}
-	out.Integrity = notice.Integrity{Checkpoint: page.Size}
+	out.Integrity = history.Integrity{Checkpoint: page.Size}
 	for i := range page.Entries {
 		e := &page.Entries[i]
 		out.Entries[i] = entryOf(&e.Entry, e.Seq)
 		out.Entries[i].compared(e, &out.Integrity)
 	}
 	for _, why := range page.Damage {
-		out.Integrity.Fail(notice.FailedEntry{Reason: why})
+		out.Integrity.Fail(history.FailedEntry{Reason: why})
 	}
 	out.Integrity = in.met(x, out.Integrity)
 	if page.Next != (audit.Mark{}) {
-		sealed := sealPosition(key, parts, notice.Position{At: page.Next.At.Time(), ID: notice.ID(page.Next.ID)})
+		sealed := sealPosition(key, parts, history.Position{At: page.Next.At.Time(), ID: notice.ID(page.Next.ID)})
 		out.NextCursor = &sealed
 	}
 	filter := s.Filter()
@@ -224,16 +225,16 @@ func (in *Internal) listEntries(x *exchange) error {
 	if !after.At.IsZero() {
 		filter["after"] = audit.At(after.At).String()
 	}
-	return in.show(x, notice.LogReading{Act: "search", Filter: filter, Rows: int64(len(out.Entries))}, out)
+	return in.show(x, history.LogReading{Act: "search", Filter: filter, Rows: int64(len(out.Entries))}, out)
 }
 
 // entriesAsked reads the query of a search; what is neither limit nor cursor selects.
-func entriesAsked(raw string, now time.Time) (s notice.Search, rest map[string]string, err error) {
+func entriesAsked(raw string, now time.Time) (s history.Search, rest map[string]string, err error) {
 	joined, err := joinEntries(raw)
 	if err != nil {
 		return s, nil, err
 	}
-	p, err := parameters(joined, append(notice.SearchNames(), "limit", "cursor")...)
+	p, err := parameters(joined, append(history.SearchNames(), "limit", "cursor")...)
 	if err != nil {
 		return s, nil, err
 	}
@@ -267,9 +268,9 @@ func joinEntries(raw string) (string, error) {
 }
 
 // searchFrom turns what is wrong with a search into a 400.
-func searchFrom(filter map[string]string) (notice.Search, error) {
-	s, err := notice.ParseSearch(filter)
-	var invalid *notice.InvalidSearch
+func searchFrom(filter map[string]string) (history.Search, error) {
+	s, err := history.ParseSearch(filter)
+	var invalid *history.InvalidSearch
 	if errors.As(err, &invalid) {
 		return s, wrong(strings.TrimPrefix(invalid.Pointer, "/"), invalid.Detail, invalid.DetailPT)
 	}
@@ -277,7 +278,7 @@ func searchFrom(filter map[string]string) (notice.Search, error) {
 }
 
 // searchParts is what a cursor is bound to.
-func searchParts(s notice.Search) []string {
+func searchParts(s history.Search) []string {
 	filter := s.Filter()
 	parts := []string{"audit entries"}
 	for _, name := range slices.Sorted(maps.Keys(filter)) {
@@ -364,10 +365,10 @@ func (in *Internal) getEntry(x *exchange) error {
 	if found.Tampered() {
 		out.Integrity, out.Tampered = "tampered", &found.Failed[0].Reason
 	}
-	return in.show(x, notice.LogReading{Act: "entry", Filter: x.asked(), Size: log.Head().Checkpoint.Size, Rows: 1}, struct {
-		Entry      entryJSON        `json:"entry"`
-		Checkpoint *checkpointJSON  `json:"checkpoint"`
-		Integrity  notice.Integrity `json:"integrity"`
+	return in.show(x, history.LogReading{Act: "entry", Filter: x.asked(), Size: log.Head().Checkpoint.Size, Rows: 1}, struct {
+		Entry      entryJSON         `json:"entry"`
+		Checkpoint *checkpointJSON   `json:"checkpoint"`
+		Integrity  history.Integrity `json:"integrity"`
 	}{out, checkpointOf(log.Head()), in.met(x, found)})
 }
 
@@ -381,7 +382,7 @@ func (in *Internal) getProof(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.hand(x, notice.LogReading{Act: "proof", Filter: x.asked(), Size: log.Head().Checkpoint.Size, Rows: 1}, "text/plain; charset=utf-8", text)
+	return in.hand(x, history.LogReading{Act: "proof", Filter: x.asked(), Size: log.Head().Checkpoint.Size, Rows: 1}, "text/plain; charset=utf-8", text)
 }
 
 // documentPolicy lets a document for people load and run nothing.
@@ -423,7 +424,7 @@ func (in *Internal) getDossier(x *exchange) error {
 		return err
 	}
 	x.w.Header().Set("Content-Security-Policy", documentPolicy)
-	return in.hand(x, notice.LogReading{Act: "dossier", Filter: x.asked(), Size: log.Head().Checkpoint.Size, Rows: entries}, media, text)
+	return in.hand(x, history.LogReading{Act: "dossier", Filter: x.asked(), Size: log.Head().Checkpoint.Size, Rows: entries}, media, text)
 }
 
 // getCheckpoint shows the newest signed head, the one of ?size=, or the newest up to ?at=.
@@ -448,7 +449,7 @@ func (in *Internal) getCheckpoint(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.show(x, notice.LogReading{Act: "checkpoint", Filter: x.asked(), Size: head.Checkpoint.Size, Rows: 1}, checkpointOf(head))
+	return in.show(x, history.LogReading{Act: "checkpoint", Filter: x.asked(), Size: head.Checkpoint.Size, Rows: 1}, checkpointOf(head))
 }
 
 // getLogKey shows the log's public key. Whoever verifies should have it by another way as well.
@@ -470,7 +471,7 @@ func (in *Internal) getLogKey(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.show(x, notice.LogReading{Act: "key", Rows: 1}, struct {
+	return in.show(x, history.LogReading{Act: "key", Rows: 1}, struct {
 		Log       string `json:"log"`
 		Algorithm string `json:"algorithm"`
 		PEM       string `json:"pem"`

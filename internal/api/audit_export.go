@@ -9,15 +9,16 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
 // Exports keeps what is exported in the background; *store.Store does. An error that knows Conflict() bool and answers true
 // means that there are too many.
 type Exports interface {
-	RequestExport(ctx context.Context, e notice.Export) (notice.Export, error)
-	Exports(ctx context.Context) ([]notice.Export, error)
-	Export(ctx context.Context, id notice.ID) (notice.Export, error)
+	RequestExport(ctx context.Context, e history.Export) (history.Export, error)
+	Exports(ctx context.Context) ([]history.Export, error)
+	Export(ctx context.Context, id notice.ID) (history.Export, error)
 	// ExportPiece reads the piece with a number, from 0, of a finished file; nil after the last.
 	ExportPiece(ctx context.Context, id notice.ID, n int) ([]byte, error)
 	DeleteExport(ctx context.Context, id notice.ID) error
@@ -40,13 +41,13 @@ type exportJSON struct {
 	ExpiresAt   *instant          `json:"expiresAt"`
 }
 
-func exportOf(e *notice.Export) exportJSON {
+func exportOf(e *history.Export) exportJSON {
 	out := exportJSON{
 		ID: e.ID, State: e.State, Filter: e.Search.Filter(), Format: e.Format, Size: e.Size, RequestedBy: e.Caller.Subject,
 		RequestedAt: instant(e.RequestedAt), Walked: e.Walked, Bytes: e.Bytes, SHA256: orNull(e.SHA256), Problem: orNull(e.Problem),
 		EndedAt: instantOrNull(e.EndedAt), ExpiresAt: instantOrNull(e.ExpiresAt),
 	}
-	if e.State == notice.ExportDone {
+	if e.State == history.ExportDone {
 		out.Entries = &e.Entries
 	}
 	return out
@@ -83,7 +84,7 @@ func (in *Internal) postExport(x *exchange) error {
 	}
 	ctx, cancel := x.act()
 	defer cancel()
-	e, err := in.cfg.Exports.RequestExport(ctx, notice.Export{Search: s, Format: body.Format, Size: body.Size})
+	e, err := in.cfg.Exports.RequestExport(ctx, history.Export{Search: s, Format: body.Format, Size: body.Size})
 	if err != nil {
 		return err
 	}
@@ -109,10 +110,10 @@ func (in *Internal) listExports(x *exchange) error {
 }
 
 // export reads the export that the path names.
-func (in *Internal) export(x *exchange) (notice.Export, error) {
+func (in *Internal) export(x *exchange) (history.Export, error) {
 	id, err := x.id16()
 	if err != nil {
-		return notice.Export{}, err
+		return history.Export{}, err
 	}
 	return in.cfg.Exports.Export(x.r.Context(), id)
 }
@@ -135,7 +136,7 @@ func (in *Internal) getExportFile(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if e.State != notice.ExportDone {
+	if e.State != history.ExportDone {
 		return conflict("there is no file: the export is " + e.State)
 	}
 	format, known := evidence.FormatNamed(e.Format)
@@ -146,7 +147,7 @@ func (in *Internal) getExportFile(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := in.record(x, notice.LogReading{Act: "export-file", Filter: x.asked(), Size: e.Size, Rows: e.Entries, SHA256: e.SHA256}); err != nil {
+	if err := in.record(x, history.LogReading{Act: "export-file", Filter: x.asked(), Size: e.Size, Rows: e.Entries, SHA256: e.SHA256}); err != nil {
 		return err
 	}
 	h := x.w.Header()

@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -15,10 +16,10 @@ import (
 // which (notice.Caller of the context). An error that knows Conflict() bool means that one of this name keeps something
 // else.
 type Holds interface {
-	PlaceHold(ctx context.Context, h notice.Hold) (stands notice.Hold, placed bool, err error)
+	PlaceHold(ctx context.Context, h history.Hold) (stands history.Hold, placed bool, err error)
 	LiftHold(ctx context.Context, name, reason string) error
-	Holds(ctx context.Context) ([]notice.Hold, error)
-	Hold(ctx context.Context, name string) (notice.Hold, error)
+	Holds(ctx context.Context) ([]history.Hold, error)
+	Hold(ctx context.Context, name string) (history.Hold, error)
 }
 
 type holdJSON struct {
@@ -33,9 +34,9 @@ type holdJSON struct {
 	Months     []string         `json:"months"` // of the history that it keeps beyond their time, as retention found last
 }
 
-func holdOf(h *notice.Hold) holdJSON {
+func holdOf(h *history.Hold) holdJSON {
 	out := holdJSON{
-		Name: h.Name, All: h.SameScope(notice.Hold{}), ClientID: orNull(h.Client), ResourceID: orNull(h.ResourceID), Reason: h.Reason,
+		Name: h.Name, All: h.SameScope(history.Hold{}), ClientID: orNull(h.Client), ResourceID: orNull(h.ResourceID), Reason: h.Reason,
 		PlacedBy: h.PlacedBy, PlacedAt: instant(h.PlacedAt), Months: append([]string{}, h.Months...),
 	}
 	if h.Kind != 0 {
@@ -55,7 +56,7 @@ type holdRequest struct {
 // holdNamed is the name in the path. What cannot be one names nothing.
 func (x *exchange) holdNamed() (string, error) {
 	name := x.segment("name")
-	if !notice.ValidHoldName(name) {
+	if !history.ValidHoldName(name) {
 		return "", errNotFound
 	}
 	return name, nil
@@ -64,7 +65,7 @@ func (x *exchange) holdNamed() (string, error) {
 // putHold places a hold: about everything, a client, or a resource.
 func (in *Internal) putHold(x *exchange) error {
 	name := x.segment("name")
-	if !notice.ValidHoldName(name) {
+	if !history.ValidHoldName(name) {
 		return wrong("name", "1 to 100 letters, digits, dots, low lines and hyphens, the first a letter or digit",
 			"1 a 100 letras, dígitos, pontos, sublinhados e hifens, começando por letra ou dígito")
 	}
@@ -89,7 +90,7 @@ func (in *Internal) putHold(x *exchange) error {
 	return x.answer(status, holdOf(&stands))
 }
 
-func (b holdRequest) hold(name string) (h notice.Hold, err error) {
+func (b holdRequest) hold(name string) (h history.Hold, err error) {
 	h.Name = name
 	if h.Reason, err = reasonFrom(b.Reason); err != nil {
 		return h, err
@@ -151,7 +152,7 @@ func (in *Internal) listHolds(x *exchange) error {
 	for i := range list {
 		out.Holds[i] = holdOf(&list[i])
 	}
-	return in.show(x, notice.LogReading{Act: "holds", Rows: int64(len(list))}, out)
+	return in.show(x, history.LogReading{Act: "holds", Rows: int64(len(list))}, out)
 }
 
 func (in *Internal) getHold(x *exchange) error {
@@ -163,7 +164,7 @@ func (in *Internal) getHold(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.show(x, notice.LogReading{Act: "holds", Filter: x.asked(), Rows: 1}, holdOf(&h))
+	return in.show(x, history.LogReading{Act: "holds", Filter: x.asked(), Rows: 1}, holdOf(&h))
 }
 
 // deleteHold lifts a hold; ?reason= says why.

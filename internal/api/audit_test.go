@@ -22,7 +22,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/storetest"
 )
@@ -278,7 +278,7 @@ func TestWhatAnAuditorIsGivenVerifies(t *testing.T) {
 func TestWhatCannotBeRecordedIsNotShown(t *testing.T) {
 	broken := errors.New("the disk is full")
 	a := openArchive(t, func(c *InternalConfig) { c.Readings = &shelf{unrecorded: broken} })
-	_, err := a.store.RequestExport(t.Context(), notice.Export{Format: "jsonl"})
+	_, err := a.store.RequestExport(t.Context(), history.Export{Format: "jsonl"})
 	require.NoError(t, err)
 	for _, path := range []string{
 		"/internal/v1/audit/entries?resourceId=p-1", "/internal/v1/audit/entries/0", "/internal/v1/audit/entries/0/proof", "/internal/v1/audit/dossier/p-1",
@@ -402,7 +402,7 @@ func TestAPageThatRefreshesItselfIsCountedAndNotRepeated(t *testing.T) {
 func TestAMinuteThatIsOverIsRecordedWithTheNextReading(t *testing.T) {
 	p := repeated{seen: map[string]*repeat{}}
 	now := time.Now()
-	r := notice.LogReading{Caller: notice.Caller{Subject: "a", Source: "192.0.2.1:1"}, Filter: map[string]string{"x": "1"}}
+	r := history.LogReading{Caller: history.Caller{Subject: "a", Source: "192.0.2.1:1"}, Filter: map[string]string{"x": "1"}}
 	require.False(t, p.count(r, now))
 	require.Nil(t, p.add(r, now))
 	r.Caller.Source = "192.0.2.1:2"

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/jws"
-	"github.com/arauto/arauto/internal/notice"
 )
 
 // Verifier judges the bank's own bearer tokens; *jws.BearerVerifier is one. A *jws.Refusal says that the token is not
@@ -45,8 +45,8 @@ func (in *Internal) admit(x *exchange, roles []string) error {
 		}
 	}
 	// Who acts, and from where, goes with the call to wherever its record is written.
-	caller := notice.Caller{Subject: who.Subject, Role: roles[at], Source: x.r.RemoteAddr}
-	x.r = x.r.WithContext(context.WithValue(x.r.Context(), notice.CallerKey{}, caller))
+	caller := history.Caller{Subject: who.Subject, Role: roles[at], Source: x.r.RemoteAddr}
+	x.r = x.r.WithContext(context.WithValue(x.r.Context(), history.CallerKey{}, caller))
 	return nil
 }
 

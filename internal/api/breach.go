@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -14,14 +15,14 @@ import (
 // there is no such thing.
 type Clock interface {
 	// Timing is the clock proof of one notification.
-	Timing(ctx context.Context, id notice.ID) (notice.Timing, error)
+	Timing(ctx context.Context, id notice.ID) (history.Timing, error)
 	// Timings hands over the clock proof of each notification of a period, in the order of their decisions; an error of
 	// each ends it and is returned.
-	Timings(ctx context.Context, p notice.Period, each func(*notice.Timing) error) error
+	Timings(ctx context.Context, p history.Period, each func(*history.Timing) error) error
 	// ClockReport is the account of a period; those of which a time was not kept are handed over.
-	ClockReport(ctx context.Context, p notice.Period, breach func(*notice.Timing) error) (*notice.ClockReport, error)
+	ClockReport(ctx context.Context, p history.Period, breach func(*history.Timing) error) (*history.ClockReport, error)
 	// LatestReconciliation is what the newest reconciliation found, and when it was recorded.
-	LatestReconciliation(ctx context.Context) (notice.Reconciliation, time.Time, error)
+	LatestReconciliation(ctx context.Context) (history.Reconciliation, time.Time, error)
 }
 
 // clockRoutes are what there is to know about times and completeness.
@@ -59,9 +60,9 @@ func (in *Internal) getTiming(x *exchange) error {
 }
 
 type breachesJSON struct {
-	Report     *notice.ClockReport `json:"report"` // null on every page but the first
-	Breaches   []notice.Timing     `json:"breaches"`
-	NextCursor *string             `json:"nextCursor"`
+	Report     *history.ClockReport `json:"report"` // null on every page but the first
+	Breaches   []history.Timing     `json:"breaches"`
+	NextCursor *string              `json:"nextCursor"`
 }
 
 // errEnough ends a walk through a period.
@@ -88,9 +89,9 @@ func (in *Internal) listBreaches(x *exchange) error {
 			return wrong("cursor", "not a cursor of this very search; leave it out to begin anew", "não é um cursor desta mesma consulta; omita-o para recomeçar")
 		}
 	}
-	out := breachesJSON{Breaches: []notice.Timing{}}
+	out := breachesJSON{Breaches: []history.Timing{}}
 	more := false
-	keep := func(t *notice.Timing) error {
+	keep := func(t *history.Timing) error {
 		if more = len(out.Breaches) == limit; !more {
 			out.Breaches = append(out.Breaches, *t)
 		}
@@ -99,7 +100,7 @@ func (in *Internal) listBreaches(x *exchange) error {
 	if cursor == "" {
 		out.Report, err = in.cfg.Clock.ClockReport(ctx, p, keep)
 	} else {
-		err = in.cfg.Clock.Timings(ctx, p, func(t *notice.Timing) error {
+		err = in.cfg.Clock.Timings(ctx, p, func(t *history.Timing) error {
 			if !t.Reported() {
 				return nil
 			}
@@ -115,7 +116,7 @@ func (in *Internal) listBreaches(x *exchange) error {
 	if out.Report != nil {
 		out.Report.Integrity = in.met(x, out.Report.Integrity)
 	} else {
-		var found notice.Integrity
+		var found history.Integrity
 		for i := range out.Breaches {
 			found.Add(out.Breaches[i].Integrity)
 		}
@@ -123,14 +124,14 @@ func (in *Internal) listBreaches(x *exchange) error {
 	}
 	if more {
 		last := &out.Breaches[limit-1]
-		sealed := sealPosition(key, parts, notice.Position{At: last.DecidedAt.Time, ID: last.Notification})
+		sealed := sealPosition(key, parts, history.Position{At: last.DecidedAt.Time, ID: last.Notification})
 		out.NextCursor = &sealed
 	}
 	filter := map[string]string{"from": micros6(p.From), "to": micros6(p.To), "limit": strconv.Itoa(limit)}
 	if p.Client != "" {
 		filter["clientId"] = string(p.Client)
 	}
-	return in.show(x, notice.LogReading{Act: "breaches", Filter: filter, Rows: int64(len(out.Breaches))}, out)
+	return in.show(x, history.LogReading{Act: "breaches", Filter: filter, Rows: int64(len(out.Breaches))}, out)
 }
 
 // tooLong tells a period that is too long from a database that does not answer.
@@ -149,7 +150,7 @@ func micros6(t time.Time) string {
 }
 
 // breachesAsked reads which period is wanted, 31 days at most.
-func breachesAsked(raw string, now time.Time) (out notice.Period, limit int, cursor string, err error) {
+func breachesAsked(raw string, now time.Time) (out history.Period, limit int, cursor string, err error) {
 	p, err := parameters(raw, "from", "to", "clientId", "limit", "cursor")
 	if err != nil {
 		return out, 0, "", err
@@ -157,7 +158,7 @@ func breachesAsked(raw string, now time.Time) (out notice.Period, limit int, cur
 	if limit, err = limitOf(p); err != nil {
 		return out, 0, "", err
 	}
-	var f notice.Filter
+	var f history.Filter
 	if err = whatOf(&f, p); err == nil {
 		err = whenOf(&f, p, now)
 	}
@@ -173,7 +174,7 @@ func breachesAsked(raw string, now time.Time) (out notice.Period, limit int, cur
 	if f.To.Sub(f.From) > rangeMax {
 		return out, 0, "", wrong("from", "at most 31 days at once", "no máximo 31 dias por vez")
 	}
-	return notice.Period{From: f.From, To: f.To, Client: f.Client}, limit, p["cursor"], nil
+	return history.Period{From: f.From, To: f.To, Client: f.Client}, limit, p["cursor"], nil
 }
 
 // getReconciliation shows what the newest reconciliation found.
@@ -188,8 +189,8 @@ func (in *Internal) getReconciliation(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.show(x, notice.LogReading{Act: "reconciliation", Filter: x.asked(), Rows: r.Differences}, struct {
-		RecordedAt     instant               `json:"recordedAt"`
-		Reconciliation notice.Reconciliation `json:"reconciliation"`
+	return in.show(x, history.LogReading{Act: "reconciliation", Filter: x.asked(), Rows: r.Differences}, struct {
+		RecordedAt     instant                `json:"recordedAt"`
+		Reconciliation history.Reconciliation `json:"reconciliation"`
 	}{instant(at), r})
 }

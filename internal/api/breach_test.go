@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -21,31 +22,31 @@ type almanac struct {
 	refuse   bool
 
 	mu    sync.Mutex
-	asked []notice.Period
-	read  []notice.LogReading
+	asked []history.Period
+	read  []history.LogReading
 }
 
-func (a *almanac) at(n int) notice.Timing {
-	late := notice.Start{FromEvent: notice.TooLate, FromReceipt: notice.OnTime, SinceEvent: 2_000_000, Cause: notice.DelayCore}
+func (a *almanac) at(n int) history.Timing {
+	late := history.Start{FromEvent: history.TooLate, FromReceipt: history.OnTime, SinceEvent: 2_000_000, Cause: notice.DelayCore}
 	if n%2 == 1 {
-		late = notice.Start{FromEvent: notice.OnTime, FromReceipt: notice.OnTime}
+		late = history.Start{FromEvent: history.OnTime, FromReceipt: history.OnTime}
 	}
-	return notice.Timing{
+	return history.Timing{
 		Notification: notice.ID{15: byte(n)}, Client: "itp", Kind: 2, ResourceID: fmt.Sprint("p", n), State: notice.Delivered,
-		DecidedAt: notice.Moment{Time: time.Date(2026, 11, 21, 12, 0, n, 0, time.UTC)}, First: late, Attempts: []notice.AttemptTiming{},
+		DecidedAt: history.Moment{Time: time.Date(2026, 11, 21, 12, 0, n, 0, time.UTC)}, First: late, Attempts: []history.AttemptTiming{},
 	}
 }
 
-func (a *almanac) Timing(_ context.Context, id notice.ID) (notice.Timing, error) {
+func (a *almanac) Timing(_ context.Context, id notice.ID) (history.Timing, error) {
 	if a.missing {
-		return notice.Timing{}, errMissing
+		return history.Timing{}, errMissing
 	}
 	t := a.at(int(id[15]))
 	t.Notification = id
 	return t, nil
 }
 
-func (a *almanac) Timings(_ context.Context, p notice.Period, each func(*notice.Timing) error) error {
+func (a *almanac) Timings(_ context.Context, p history.Period, each func(*history.Timing) error) error {
 	a.mu.Lock()
 	a.asked = append(a.asked, p)
 	a.mu.Unlock()
@@ -61,9 +62,9 @@ func (a *almanac) Timings(_ context.Context, p notice.Period, each func(*notice.
 	return nil
 }
 
-func (a *almanac) ClockReport(ctx context.Context, p notice.Period, breach func(*notice.Timing) error) (*notice.ClockReport, error) {
-	r := &notice.ClockReport{Total: notice.NewTally(), ByClient: map[notice.ClientID]*notice.Tally{}, Silent: map[string]int64{"no-webhook": 3}}
-	err := a.Timings(ctx, p, func(t *notice.Timing) error {
+func (a *almanac) ClockReport(ctx context.Context, p history.Period, breach func(*history.Timing) error) (*history.ClockReport, error) {
+	r := &history.ClockReport{Total: history.NewTally(), ByClient: map[notice.ClientID]*history.Tally{}, Silent: map[string]int64{"no-webhook": 3}}
+	err := a.Timings(ctx, p, func(t *history.Timing) error {
 		r.Total.Add(t)
 		if len(t.Breaches()) == 0 {
 			return nil
@@ -73,15 +74,15 @@ func (a *almanac) ClockReport(ctx context.Context, p notice.Period, breach func(
 	return r, err
 }
 
-func (a *almanac) LatestReconciliation(context.Context) (notice.Reconciliation, time.Time, error) {
+func (a *almanac) LatestReconciliation(context.Context) (history.Reconciliation, time.Time, error) {
 	if a.missing {
-		return notice.Reconciliation{}, time.Time{}, errMissing
+		return history.Reconciliation{}, time.Time{}, errMissing
 	}
-	return notice.Reconciliation{Differences: 1, Found: map[notice.Finding]int64{notice.ChainForgotten: 1}, First: []notice.Difference{{What: notice.ChainForgotten}}},
+	return history.Reconciliation{Differences: 1, Found: map[history.Finding]int64{history.ChainForgotten: 1}, First: []history.Difference{{What: history.ChainForgotten}}},
 		time.Date(2026, 11, 21, 6, 30, 0, 0, time.UTC), nil
 }
 
-func (a *almanac) RecordReading(_ context.Context, r notice.LogReading) error {
+func (a *almanac) RecordReading(_ context.Context, r history.LogReading) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.refuse {

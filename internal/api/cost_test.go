@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/lab/cost"
-	"github.com/arauto/arauto/internal/notice"
 )
 
 func TestASearchCostsNoMoreThanItsSizeAllows(t *testing.T) {
@@ -22,7 +22,7 @@ func TestASearchCostsNoMoreThanItsSizeAllows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cost.Linear(t, 1000, query, func(q string) {
 				_, _, _ = searchOf(q, now)
-				_, _ = openCursor([]byte("key"), notice.Filter{}, q)
+				_, _ = openCursor([]byte("key"), history.Filter{}, q)
 			})
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -25,12 +26,12 @@ const (
 var errCursor = errors.New("not a cursor of this search")
 
 // sealCursor writes a position in a list of notifications down.
-func sealCursor(key []byte, f notice.Filter, at notice.Position) string {
+func sealCursor(key []byte, f history.Filter, at history.Position) string {
 	return sealPosition(key, partsOf(f), at)
 }
 
 // sealPosition writes a position down that belongs to a search of these parts, and to no other.
-func sealPosition(key []byte, parts []string, at notice.Position) string {
+func sealPosition(key []byte, parts []string, at history.Position) string {
 	b := make([]byte, 0, cursorSize)
 	b = append(b, cursorVersion)
 	b = binary.BigEndian.AppendUint64(b, uint64(at.At.UnixMicro()))
@@ -39,7 +40,7 @@ func sealPosition(key []byte, parts []string, at notice.Position) string {
 }
 
 // openCursor reads a position in a list of notifications back.
-func openCursor(key []byte, f notice.Filter, cursor string) (notice.Position, error) {
+func openCursor(key []byte, f history.Filter, cursor string) (history.Position, error) {
 	return openPosition(key, partsOf(f), cursor)
 }
 
@@ -49,23 +50,23 @@ func wrongCursor() error {
 }
 
 // openPosition reads a position back; errCursor for whatever was not sealed with this key for this search.
-func openPosition(key []byte, parts []string, cursor string) (notice.Position, error) {
+func openPosition(key []byte, parts []string, cursor string) (history.Position, error) {
 	if len(cursor) != base64.RawURLEncoding.EncodedLen(cursorSize) {
-		return notice.Position{}, errCursor
+		return history.Position{}, errCursor
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || len(b) != cursorSize || b[0] != cursorVersion {
-		return notice.Position{}, errCursor
+		return history.Position{}, errCursor
 	}
 	text, seal := b[:cursorSize-cursorSeal], b[cursorSize-cursorSeal:]
 	if !hmac.Equal(seal, cursorMAC(key, parts, text)) {
-		return notice.Position{}, errCursor
+		return history.Position{}, errCursor
 	}
-	return notice.Position{At: time.UnixMicro(int64(binary.BigEndian.Uint64(text[1:9]))).UTC(), ID: notice.ID(text[9:])}, nil
+	return history.Position{At: time.UnixMicro(int64(binary.BigEndian.Uint64(text[1:9]))).UTC(), ID: notice.ID(text[9:])}, nil
 }
 
 // partsOf is everything that selects, and not how many are wanted at once.
-func partsOf(f notice.Filter) []string {
+func partsOf(f history.Filter) []string {
 	return []string{string(f.Client), f.Kind.String(), f.ResourceID, f.Interaction.String(), string(f.State), micros(f.From), micros(f.To)}
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 )
 
 // TestEveryAuditEndpointNamesDamageOfTheLog: rows of the log's own tables that were put in, altered or removed. An answer
@@ -73,7 +73,7 @@ func TestEveryAuditEndpointNamesDamageOfTheLog(t *testing.T) {
 			var told atomic.Int64
 			a := openArchive(t, func(c *InternalConfig) {
 				c.Clock = c.History.(Clock)
-				c.Tampered = func(_ string, found notice.Integrity) { told.Add(found.FailedCount) }
+				c.Tampered = func(_ string, found history.Integrity) { told.Add(found.FailedCount) }
 			})
 			a.exec("INSERT INTO entry (id, kind, facts) SELECT gen_random_uuid(), 'poll', '{}' FROM generate_series(1, 300)")
 			a.seal()

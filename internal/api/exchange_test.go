@@ -8,16 +8,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
-func notificationFails(err error) func(notice.ID) (notice.Record, error) {
-	return func(notice.ID) (notice.Record, error) { return notice.Record{}, err }
+func notificationFails(err error) func(notice.ID) (history.Record, error) {
+	return func(notice.ID) (history.Record, error) { return history.Record{}, err }
 }
 
 func TestAPanicIsA500AndTheServerLivesOn(t *testing.T) {
 	w := newWorld(t)
-	w.shelf.notification = func(notice.ID) (notice.Record, error) {
+	w.shelf.notification = func(notice.ID) (history.Record, error) {
 		panic("CPF 76109277673")
 	}
 	got := w.ask("GET", "/internal/v1/notifications/"+someID, "auditor", "")

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 )
 
 // TestEveryAnswerShowsTamperingAndTellsOfIt: what was changed is shown as it is stored and marked, the reader is told, and so
@@ -22,7 +22,7 @@ func TestEveryAnswerShowsTamperingAndTellsOfIt(t *testing.T) {
 	a := openArchive(t, func(c *InternalConfig) {
 		c.Clock = c.History.(Clock)
 		c.Log = slog.New(slog.NewTextHandler(&lines, nil))
-		c.Tampered = func(read string, found notice.Integrity) {
+		c.Tampered = func(read string, found history.Integrity) {
 			mu.Lock()
 			defer mu.Unlock()
 			told[read] += found.FailedCount

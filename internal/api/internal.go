@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -42,11 +43,11 @@ type Changes interface {
 // History reads what happened; *store.Store does. An error that knows NotFound() bool and answers true means that there is no such thing.
 type History interface {
 	// Notifications lists at most f.Limit, newest first, and the position to continue after, zero at the end.
-	Notifications(ctx context.Context, f notice.Filter) ([]notice.Record, notice.Position, error)
+	Notifications(ctx context.Context, f history.Filter) ([]history.Record, history.Position, error)
 	// Notification reads one.
-	Notification(ctx context.Context, id notice.ID) (notice.Record, error)
+	Notification(ctx context.Context, id notice.ID) (history.Record, error)
 	// Timeline reads everything about one resource.
-	Timeline(ctx context.Context, key notice.Key) (notice.Timeline, error)
+	Timeline(ctx context.Context, key notice.Key) (history.Timeline, error)
 	// CursorKey is the secret that authenticates cursors, the same in every replica.
 	CursorKey(ctx context.Context) ([]byte, error)
 	// Ping tells whether the database answers: a search that took too long was then too wide.
@@ -80,7 +81,7 @@ type InternalConfig struct {
 	Unread   func(why string) // told of each request with changes that is refused before it is read; nil: nobody
 	Observer Observer         // nil allowed
 	// Tampered is told of each read that met entries which are not what was sealed; nil: nobody.
-	Tampered func(read string, found notice.Integrity)
+	Tampered func(read string, found history.Integrity)
 	Log      *slog.Logger // nil: discarded
 
 	Idle        time.Duration // how long a stream may stand still, in either direction (default 60 s)

@@ -6,13 +6,14 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
 type notificationsJSON struct {
 	Notifications []notificationJSON `json:"notifications"`
 	NextCursor    *string            `json:"nextCursor"`
-	Integrity     notice.Integrity   `json:"integrity"`
+	Integrity     history.Integrity  `json:"integrity"`
 }
 
 // listNotifications searches, newest first (product, "Reading what happened").
@@ -69,7 +70,7 @@ func (in *Internal) getNotification(x *exchange) error {
 	}
 	return in.view(x, 1, struct {
 		notificationJSON
-		Integrity notice.Integrity `json:"integrity"`
+		Integrity history.Integrity `json:"integrity"`
 	}{notificationOf(&record), in.met(x, record.Integrity)})
 }
 

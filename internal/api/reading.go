@@ -20,20 +20,20 @@ import (
 	"github.com/gorilla/mux"
 
 	"github.com/arauto/arauto/internal/audit"
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 )
 
 // Readings keeps that the history was read; *store.Store does. It finds who reads in the context (notice.Caller), unless
 // the reading names somebody.
 type Readings interface {
-	RecordReading(ctx context.Context, r notice.LogReading) error
+	RecordReading(ctx context.Context, r history.LogReading) error
 }
 
 // recordWithin bounds how long the record of a reading may take.
 const recordWithin = 5 * time.Second
 
 // show answers with a value once it is recorded who reads it (cases N3). What cannot be recorded is not shown (D-3).
-func (in *Internal) show(x *exchange, r notice.LogReading, v any) error {
+func (in *Internal) show(x *exchange, r history.LogReading, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func (in *Internal) show(x *exchange, r notice.LogReading, v any) error {
 }
 
 // hand is show for what is written already.
-func (in *Internal) hand(x *exchange, r notice.LogReading, media string, body []byte) error {
+func (in *Internal) hand(x *exchange, r history.LogReading, media string, body []byte) error {
 	sum := sha256.Sum256(body)
 	r.SHA256 = hex.EncodeToString(sum[:])
 	if err := in.record(x, r); err != nil {
@@ -56,7 +56,7 @@ func (in *Internal) hand(x *exchange, r notice.LogReading, media string, body []
 	return nil
 }
 
-func (in *Internal) record(x *exchange, r notice.LogReading) error {
+func (in *Internal) record(x *exchange, r history.LogReading) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), recordWithin)
 	defer cancel()
 	if err := in.cfg.Readings.RecordReading(ctx, r); err != nil {
@@ -73,16 +73,16 @@ func (in *Internal) traced(handle func(*exchange) error) func(*exchange) error {
 		err := handle(x)
 		var damage *audit.Fault
 		if errors.As(err, &damage) {
-			found := notice.Integrity{}
-			found.Fail(notice.FailedEntry{Seq: &damage.Seq, Reason: damage.Reason})
+			found := history.Integrity{}
+			found.Fail(history.FailedEntry{Seq: &damage.Seq, Reason: damage.Reason})
 			in.met(x, found)
 		} else if err != nil && faultOf(err) == errDamaged { // the log's own tables
-			found := notice.Integrity{}
-			found.Fail(notice.FailedEntry{Reason: err.Error()})
+			found := history.Integrity{}
+			found.Fail(history.FailedEntry{Reason: err.Error()})
 			in.met(x, found)
 		}
 		if err != nil && faultOf(err).status == http.StatusNotFound && x.w.status == 0 {
-			if err := in.record(x, notice.LogReading{Act: "not-found", Filter: x.asked()}); err != nil {
+			if err := in.record(x, history.LogReading{Act: "not-found", Filter: x.asked()}); err != nil {
 				return err
 			}
 		}
@@ -130,7 +130,7 @@ type repeated struct {
 
 type repeat struct {
 	since time.Time
-	last  notice.LogReading // with its caller, and how often it came again
+	last  history.LogReading // with its caller, and how often it came again
 }
 
 // view is show for what operators look at all day: the first reading is recorded before it is answered, the same within a
@@ -141,8 +141,8 @@ func (in *Internal) view(x *exchange, rows int, v any) error {
 		return err
 	}
 	sum := sha256.Sum256(body)
-	caller, _ := x.r.Context().Value(notice.CallerKey{}).(notice.Caller)
-	r := notice.LogReading{Caller: caller, Act: "read", Filter: x.asked(), Rows: int64(rows), SHA256: hex.EncodeToString(sum[:])}
+	caller, _ := x.r.Context().Value(history.CallerKey{}).(history.Caller)
+	r := history.LogReading{Caller: caller, Act: "read", Filter: x.asked(), Rows: int64(rows), SHA256: hex.EncodeToString(sum[:])}
 	if !in.repeated.count(r, x.began) {
 		if err := in.record(x, r); err != nil {
 			return err
@@ -156,7 +156,7 @@ func (in *Internal) view(x *exchange, rows int, v any) error {
 	return x.send(http.StatusOK, body)
 }
 
-func repeatKey(r notice.LogReading) string {
+func repeatKey(r history.LogReading) string {
 	host, _, err := net.SplitHostPort(r.Caller.Source)
 	if err != nil {
 		host = r.Caller.Source
@@ -172,7 +172,7 @@ func repeatKey(r notice.LogReading) string {
 }
 
 // count tells whether the same was recorded less than a minute ago, and counts it then.
-func (p *repeated) count(r notice.LogReading, now time.Time) bool {
+func (p *repeated) count(r history.LogReading, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s, there := p.seen[repeatKey(r)]
@@ -185,7 +185,7 @@ func (p *repeated) count(r notice.LogReading, now time.Time) bool {
 }
 
 // add remembers a reading that was recorded, and returns the count that it replaces, if there is one to be recorded.
-func (p *repeated) add(r notice.LogReading, now time.Time) (over *notice.LogReading) {
+func (p *repeated) add(r history.LogReading, now time.Time) (over *history.LogReading) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := repeatKey(r)
@@ -199,10 +199,10 @@ func (p *repeated) add(r notice.LogReading, now time.Time) (over *notice.LogRead
 }
 
 // take removes what is older than a minute, or all, and returns what is to be recorded of it.
-func (p *repeated) take(now time.Time, all bool) []notice.LogReading {
+func (p *repeated) take(now time.Time, all bool) []history.LogReading {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var out []notice.LogReading
+	var out []history.LogReading
 	for key, s := range p.seen {
 		if !all && now.Sub(s.since) < again {
 			continue
@@ -216,7 +216,7 @@ func (p *repeated) take(now time.Time, all bool) []notice.LogReading {
 }
 
 // giveBack keeps counts that could not be recorded, to be tried again.
-func (p *repeated) giveBack(list []notice.LogReading) {
+func (p *repeated) giveBack(list []history.LogReading) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range list {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -19,19 +20,19 @@ import (
 func id(n byte) notice.ID { return notice.ID{0: 1, 15: n} }
 
 // record is a notification with one attempt that ended and one in flight.
-func record() notice.Record {
-	return notice.Record{
+func record() history.Record {
+	return history.Record{
 		Notification: notice.Notification{
 			ID: id(1), ChangeID: id(2), Client: "itp", Kind: ofb.Enrollment, ResourceID: "urn:bank:1", APIVersion: "v2", Revision: 7,
 			Status: "AUTHORISED", Event: ofb.StateChanged, EventAt: now,
 		},
 		CreatedAt: now.Add(123400 * time.Microsecond), State: notice.Pending, Late: true,
-		Attempts: []notice.AttemptRecord{
+		Attempts: []history.AttemptRecord{
 			{
 				Number: 1, Interaction: id(3), ScheduledAt: now, StartedAt: now.Add(time.Second), EndedAt: now.Add(2 * time.Second),
 				Outcome: notice.OutcomeRefused, HTTPStatus: 503, Echo: notice.EchoMissing, URL: "https://itp.example/x", Detail: "503",
 				TLS:     &notice.TLSFacts{Version: "TLS 1.3", Cipher: "c", PeerSubject: "CN=<x>", PeerFingerprint: "ab", PeerSerial: "1"},
-				Offsets: notice.Offsets{Answered: 5 * time.Millisecond},
+				Offsets: history.Offsets{Answered: 5 * time.Millisecond},
 			},
 			{Number: 2, Interaction: id(4), ScheduledAt: now.Add(12 * time.Second), StartedAt: now.Add(12 * time.Second)},
 		},
@@ -53,12 +54,12 @@ const nothingCompared = `{"verified":0,"proven":0,"unsealed":0,"failedCount":0,"
 
 func TestANotificationReadsTheSameAloneAndInAList(t *testing.T) {
 	w := newWorld(t)
-	w.shelf.notification = func(got notice.ID) (notice.Record, error) {
+	w.shelf.notification = func(got notice.ID) (history.Record, error) {
 		require.Equal(t, id(1), got)
 		return record(), nil
 	}
-	w.shelf.notifications = func(context.Context, notice.Filter) ([]notice.Record, notice.Position, error) {
-		return []notice.Record{record()}, notice.Position{}, nil
+	w.shelf.notifications = func(context.Context, history.Filter) ([]history.Record, history.Position, error) {
+		return []history.Record{record()}, history.Position{}, nil
 	}
 	one := w.ask("GET", listPath+"/01000000-0000-0000-0000-000000000001", "auditor", "")
 	require.Equal(t, 200, one.status)
@@ -88,17 +89,17 @@ func TestASilentNotificationHasNullsAndNoAttempts(t *testing.T) {
 
 func TestAResourceIsReadAsOneTimeline(t *testing.T) {
 	w := newWorld(t)
-	w.shelf.timeline = func(key notice.Key) (notice.Timeline, error) {
+	w.shelf.timeline = func(key notice.Key) (history.Timeline, error) {
 		require.Equal(t, notice.Key{Kind: ofb.PaymentConsent, ID: "urn:bank:a/b%2F=1"}, key)
 		r := record()
-		return notice.Timeline{
+		return history.Timeline{
 			Kind: key.Kind, ResourceID: key.ID, Client: "itp", APIVersion: "v5", Revision: 2, Status: "CONSUMED", UpdatedAt: now,
 			Document: []byte("{ \"amount\": 1.00, \"n\":12345678901234567890 }"),
-			Events: []notice.Event{
+			Events: []history.Event{
 				{ID: id(8), At: now, Kind: "change", Client: "itp", Revision: 1, ChangeID: id(2), Notification: id(1), Outcome: "applied", Facts: []byte(`{"cause":"holder"}`)},
 				{ID: id(9), At: now.Add(time.Hour), Kind: "poll", Client: "itp", Facts: []byte(`{}`)},
 			},
-			Notifications: []notice.Record{r},
+			Notifications: []history.Record{r},
 		}, nil
 	}
 	got := w.ask("GET", "/internal/v1/resources/payment-consent/urn:bank:a%2Fb%252F=1", "auditor", "")

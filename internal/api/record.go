@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -75,7 +76,7 @@ type tlsJSON struct {
 	PeerFingerprint string `json:"peerFingerprint"`
 }
 
-func notificationOf(r *notice.Record) notificationJSON {
+func notificationOf(r *history.Record) notificationJSON {
 	n := notificationJSON{
 		ID: r.ID, ChangeID: r.ChangeID, ClientID: r.Client, Kind: r.Kind.String(), ResourceID: r.ResourceID, APIVersion: r.APIVersion,
 		Revision: orNull(r.Revision), Status: string(r.Status), EventType: orNull(string(r.Event)), EventAt: instant(r.EventAt),
@@ -89,14 +90,14 @@ func notificationOf(r *notice.Record) notificationJSON {
 }
 
 // integrityOf sums up what the log says of several notifications.
-func integrityOf(records []notice.Record) (out notice.Integrity) {
+func integrityOf(records []history.Record) (out history.Integrity) {
 	for i := range records {
 		out.Add(records[i].Integrity)
 	}
 	return out
 }
 
-func notificationsOf(records []notice.Record) []notificationJSON {
+func notificationsOf(records []history.Record) []notificationJSON {
 	out := make([]notificationJSON, len(records))
 	for i := range records {
 		out[i] = notificationOf(&records[i])
@@ -104,7 +105,7 @@ func notificationsOf(records []notice.Record) []notificationJSON {
 	return out
 }
 
-func attemptOf(a *notice.AttemptRecord) attemptJSON {
+func attemptOf(a *history.AttemptRecord) attemptJSON {
 	out := attemptJSON{
 		Number: a.Number, InteractionID: a.Interaction, ScheduledAt: instantOrNull(a.ScheduledAt), StartedAt: instant(a.StartedAt),
 		EndedAt: instantOrNull(a.EndedAt), Outcome: orNull(string(a.Outcome)), HTTPStatus: orNull(a.HTTPStatus),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -22,7 +23,7 @@ type resourceJSON struct {
 	Document      jsontext.Value     `json:"document"` // null: nothing was ever applied
 	Timeline      []momentJSON       `json:"timeline"` // oldest first
 	Notifications []notificationJSON `json:"notifications"`
-	Integrity     notice.Integrity   `json:"integrity"` // of the timeline and the notifications; the document is not in the log, its hash is
+	Integrity     history.Integrity  `json:"integrity"` // of the timeline and the notifications; the document is not in the log, its hash is
 }
 
 // momentJSON is one thing that happened: an entry of the log, or an attempt. All members are always there.
@@ -71,7 +72,7 @@ func (in *Internal) getResource(x *exchange) error {
 }
 
 // momentsOf puts entries and attempts into one order of time.
-func momentsOf(t *notice.Timeline) []momentJSON {
+func momentsOf(t *history.Timeline) []momentJSON {
 	out := make([]momentJSON, 0, len(t.Events))
 	for i := range t.Events {
 		e := &t.Events[i]
@@ -98,7 +99,7 @@ func momentsOf(t *notice.Timeline) []momentJSON {
 	return out
 }
 
-func offsetsOf(o notice.Offsets) *offsetsJSON {
+func offsetsOf(o history.Offsets) *offsetsJSON {
 	return &offsetsJSON{
 		ClaimToSend: o.ClaimToSend.Microseconds(), Dialled: o.Dialled.Microseconds(), Handshaken: o.Handshaken.Microseconds(),
 		FirstByteOut: o.FirstByteOut.Microseconds(), Answered: o.Answered.Microseconds(), Elapsed: o.Elapsed.Microseconds(),

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -70,7 +71,7 @@ func wrong(name, en, pt string) *fault {
 var notificationParameters = []string{"clientId", "kind", "resourceId", "interactionId", "state", "from", "to", "limit", "cursor"}
 
 // searchOf reads what to search for; the cursor is left to openCursor.
-func searchOf(raw string, now time.Time) (f notice.Filter, cursor string, err error) {
+func searchOf(raw string, now time.Time) (f history.Filter, cursor string, err error) {
 	p, err := parameters(raw, notificationParameters...)
 	if err != nil {
 		return f, "", err
@@ -101,7 +102,7 @@ func limitOf(p map[string]string) (int, error) {
 }
 
 // whatOf reads whose, which and in which state.
-func whatOf(f *notice.Filter, p map[string]string) error {
+func whatOf(f *history.Filter, p map[string]string) error {
 	if s, there := p["clientId"]; there {
 		if !notice.ValidClientID(s) {
 			return wrong("clientId", "1 to 255 printable ASCII characters without spaces", "1 a 255 caracteres ASCII visíveis, sem espaços")
@@ -139,7 +140,7 @@ func whatOf(f *notice.Filter, p map[string]string) error {
 }
 
 // whenOf reads the range of time. One that is too wide is refused unless something else narrows the search (L6).
-func whenOf(f *notice.Filter, p map[string]string, now time.Time) (err error) {
+func whenOf(f *history.Filter, p map[string]string, now time.Time) (err error) {
 	if f.From, err = instantOf(p, "from"); err != nil {
 		return err
 	}

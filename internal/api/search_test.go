@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -25,7 +26,7 @@ var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 func TestASearchIsReadIntoAFilter(t *testing.T) {
 	f, cursor, err := searchOf("", now)
 	require.NoError(t, err)
-	require.Equal(t, notice.Filter{Limit: 100}, f)
+	require.Equal(t, history.Filter{Limit: 100}, f)
 	require.Empty(t, cursor)
 
 	f, cursor, err = searchOf("clientId=itp&kind=payment-consent&resourceId=urn:bank:1&interactionId="+someID+
@@ -33,7 +34,7 @@ func TestASearchIsReadIntoAFilter(t *testing.T) {
 	require.NoError(t, err)
 	id, err := notice.ParseID(someID)
 	require.NoError(t, err)
-	require.Equal(t, notice.Filter{
+	require.Equal(t, history.Filter{
 		Client: "itp", Kind: ofb.PaymentConsent, ResourceID: "urn:bank:1", Interaction: id, State: notice.Exhausted, Limit: 1000,
 		From: time.Date(2020, 1, 1, 3, 0, 0, 0, time.UTC), To: now.Add(time.Microsecond),
 	}, f, "finer parts than microseconds are rounded up, so that comparisons stay exact")
@@ -42,9 +43,9 @@ func TestASearchIsReadIntoAFilter(t *testing.T) {
 
 func TestABadSearchIs400(t *testing.T) {
 	w := newWorld(t)
-	w.shelf.notifications = func(context.Context, notice.Filter) ([]notice.Record, notice.Position, error) {
+	w.shelf.notifications = func(context.Context, history.Filter) ([]history.Record, history.Position, error) {
 		t.Error("a bad search reached the store")
-		return nil, notice.Position{}, nil
+		return nil, history.Position{}, nil
 	}
 	for _, q := range []string{
 		"limit=0", "limit=1001", "limit=1000000000", "limit=-1", "limit=+1", "limit=1e2", "limit=", "limit=01", "limit=99999999999999999999",
@@ -62,9 +63,9 @@ func TestABadSearchIs400(t *testing.T) {
 
 func TestASearchThatTakesTooLongIsTheCallersToNarrow(t *testing.T) {
 	w := newWorld(t, func(c *InternalConfig) { c.SearchLimit = 20 * time.Millisecond })
-	w.shelf.notifications = func(ctx context.Context, _ notice.Filter) ([]notice.Record, notice.Position, error) {
+	w.shelf.notifications = func(ctx context.Context, _ history.Filter) ([]history.Record, history.Position, error) {
 		<-ctx.Done()
-		return nil, notice.Position{}, passing{ctx.Err()}
+		return nil, history.Position{}, passing{ctx.Err()}
 	}
 	got := w.ask("GET", listPath, "operator", "")
 	got.refused(t, 400, "invalid_request")
@@ -75,14 +76,14 @@ func TestASearchThatTakesTooLongIsTheCallersToNarrow(t *testing.T) {
 
 func TestAListIsContinuedByItsCursorAndByNoOther(t *testing.T) {
 	w := newWorld(t)
-	last := notice.Position{At: now.Add(123456 * time.Microsecond), ID: notice.ID{1, 2, 3}}
-	var asked []notice.Filter
-	w.shelf.notifications = func(_ context.Context, f notice.Filter) ([]notice.Record, notice.Position, error) {
+	last := history.Position{At: now.Add(123456 * time.Microsecond), ID: notice.ID{1, 2, 3}}
+	var asked []history.Filter
+	w.shelf.notifications = func(_ context.Context, f history.Filter) ([]history.Record, history.Position, error) {
 		asked = append(asked, f)
 		if f.After.At.IsZero() {
-			return []notice.Record{record()}, last, nil
+			return []history.Record{record()}, last, nil
 		}
-		return nil, notice.Position{}, nil
+		return nil, history.Position{}, nil
 	}
 	first := w.ask("GET", listPath+"?clientId=itp&limit=1", "operator", "")
 	require.Equal(t, 200, first.status)
@@ -104,8 +105,8 @@ func TestAListIsContinuedByItsCursorAndByNoOther(t *testing.T) {
 
 func TestAForgedCursorIsNone(t *testing.T) {
 	key := []byte("key")
-	f := notice.Filter{Client: "itp"}
-	at := notice.Position{At: now, ID: notice.ID{9}}
+	f := history.Filter{Client: "itp"}
+	at := history.Position{At: now, ID: notice.ID{9}}
 	good := sealCursor(key, f, at)
 	back, err := openCursor(key, f, good)
 	require.NoError(t, err)
@@ -131,14 +132,14 @@ func TestAForgedCursorIsNone(t *testing.T) {
 
 func TestACursorBelongsToOneSearchAlone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		filter := rapid.Custom(func(t *rapid.T) notice.Filter {
-			return notice.Filter{
+		filter := rapid.Custom(func(t *rapid.T) history.Filter {
+			return history.Filter{
 				Client: notice.ClientID(rapid.StringN(0, 3, -1).Draw(t, "client")), ResourceID: rapid.StringN(0, 3, -1).Draw(t, "resource"),
 				Kind: ofb.Kind(rapid.IntRange(0, 2).Draw(t, "kind")), State: notice.State(rapid.StringN(0, 2, -1).Draw(t, "state")),
 			}
 		})
 		a, b := filter.Draw(t, "a"), filter.Draw(t, "b")
-		at := notice.Position{At: time.UnixMicro(rapid.Int64().Draw(t, "at")).UTC(), ID: notice.ID{1}}
+		at := history.Position{At: time.UnixMicro(rapid.Int64().Draw(t, "at")).UTC(), ID: notice.ID{1}}
 		back, err := openCursor([]byte("k"), b, sealCursor([]byte("k"), a, at))
 		if a == b {
 			if err != nil || back != at {
@@ -152,16 +153,16 @@ func TestACursorBelongsToOneSearchAlone(t *testing.T) {
 
 func FuzzCursor(f *testing.F) {
 	key := []byte("key")
-	good := sealCursor(key, notice.Filter{}, notice.Position{At: now, ID: notice.ID{1}})
+	good := sealCursor(key, history.Filter{}, history.Position{At: now, ID: notice.ID{1}})
 	for _, s := range []string{"", good, good[:10], "\x00", strings.Repeat("A", len(good)), good + "\n"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if over := cost.Parser.Within(len(s), func() { _, _ = openCursor(key, notice.Filter{}, s) }); over != "" {
+		if over := cost.Parser.Within(len(s), func() { _, _ = openCursor(key, history.Filter{}, s) }); over != "" {
 			t.Fatal(over)
 		}
-		at, err := openCursor(key, notice.Filter{}, s)
-		if err == nil && sealCursor(key, notice.Filter{}, at) != s {
+		at, err := openCursor(key, history.Filter{}, s)
+		if err == nil && sealCursor(key, history.Filter{}, at) != s {
 			t.Fatalf("%q was not made by us and opens as %v", s, at)
 		}
 	})

@@ -23,6 +23,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/notice"
@@ -142,15 +143,15 @@ var errMissing = missing{errors.New("no row")}
 // shelf is a history, a resender, a quarantine and a registry whose answers a test sets.
 type shelf struct {
 	mu            sync.Mutex
-	notifications func(context.Context, notice.Filter) ([]notice.Record, notice.Position, error)
-	notification  func(notice.ID) (notice.Record, error)
-	timeline      func(notice.Key) (notice.Timeline, error)
+	notifications func(context.Context, history.Filter) ([]history.Record, history.Position, error)
+	notification  func(notice.ID) (history.Record, error)
+	timeline      func(notice.Key) (history.Timeline, error)
 	ping          error
 	resend        func(id notice.ID, actor, reason string) (notice.ID, error)
 	cases         func(state string, limit int) ([]notice.Case, error)
 	aCase         func(notice.ID) (notice.Case, error)
 	dismiss       func(id notice.ID, actor, reason string) (bool, error)
-	readings      []notice.LogReading
+	readings      []history.LogReading
 	unrecorded    error // what RecordReading answers
 	put           func(notice.ClientID, registry.Request, string) (notice.Initiator, bool, error)
 	get           func(notice.ClientID) (notice.Initiator, error)
@@ -158,23 +159,23 @@ type shelf struct {
 	remove        func(notice.ClientID, string) error
 }
 
-func (s *shelf) Notifications(ctx context.Context, f notice.Filter) ([]notice.Record, notice.Position, error) {
+func (s *shelf) Notifications(ctx context.Context, f history.Filter) ([]history.Record, history.Position, error) {
 	if s.notifications == nil {
-		return nil, notice.Position{}, nil
+		return nil, history.Position{}, nil
 	}
 	return s.notifications(ctx, f)
 }
 
-func (s *shelf) Notification(_ context.Context, id notice.ID) (notice.Record, error) {
+func (s *shelf) Notification(_ context.Context, id notice.ID) (history.Record, error) {
 	if s.notification == nil {
-		return notice.Record{}, errMissing
+		return history.Record{}, errMissing
 	}
 	return s.notification(id)
 }
 
-func (s *shelf) Timeline(_ context.Context, key notice.Key) (notice.Timeline, error) {
+func (s *shelf) Timeline(_ context.Context, key notice.Key) (history.Timeline, error) {
 	if s.timeline == nil {
-		return notice.Timeline{}, errMissing
+		return history.Timeline{}, errMissing
 	}
 	return s.timeline(key)
 }
@@ -182,20 +183,20 @@ func (s *shelf) Timeline(_ context.Context, key notice.Key) (notice.Timeline, er
 func (s *shelf) CursorKey(context.Context) ([]byte, error) { return []byte("key of this test"), nil }
 func (s *shelf) Ping(context.Context) error                { return s.ping }
 
-func (s *shelf) RecordReading(ctx context.Context, r notice.LogReading) error {
+func (s *shelf) RecordReading(ctx context.Context, r history.LogReading) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.unrecorded != nil {
 		return s.unrecorded
 	}
-	if r.Caller == (notice.Caller{}) {
-		r.Caller, _ = ctx.Value(notice.CallerKey{}).(notice.Caller)
+	if r.Caller == (history.Caller{}) {
+		r.Caller, _ = ctx.Value(history.CallerKey{}).(history.Caller)
 	}
 	s.readings = append(s.readings, r)
 	return nil
 }
 
-func (s *shelf) recorded() []notice.LogReading {
+func (s *shelf) recorded() []history.LogReading {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.readings)
@@ -232,7 +233,7 @@ func (s *shelf) Dismiss(_ context.Context, id notice.ID, actor, reason string) (
 // nothing is a log without entries, exports and holds; what auditors do is tested on a real one.
 type nothing struct{}
 
-func (nothing) Search(context.Context, notice.Search, notice.Position, int) (audit.Page, error) {
+func (nothing) Search(context.Context, history.Search, history.Position, int) (audit.Page, error) {
 	return audit.Page{}, errMissing
 }
 
@@ -248,22 +249,22 @@ func (nothing) Open(context.Context, int64) (evidence.Log, func(), error) {
 	return nil, nil, errMissing
 }
 
-func (nothing) RequestExport(context.Context, notice.Export) (notice.Export, error) {
-	return notice.Export{}, errMissing
+func (nothing) RequestExport(context.Context, history.Export) (history.Export, error) {
+	return history.Export{}, errMissing
 }
-func (nothing) Exports(context.Context) ([]notice.Export, error) { return nil, nil }
-func (nothing) Export(context.Context, notice.ID) (notice.Export, error) {
-	return notice.Export{}, errMissing
+func (nothing) Exports(context.Context) ([]history.Export, error) { return nil, nil }
+func (nothing) Export(context.Context, notice.ID) (history.Export, error) {
+	return history.Export{}, errMissing
 }
 func (nothing) ExportPiece(context.Context, notice.ID, int) ([]byte, error) { return nil, nil }
 func (nothing) DeleteExport(context.Context, notice.ID) error               { return errMissing }
-func (nothing) PlaceHold(context.Context, notice.Hold) (notice.Hold, bool, error) {
-	return notice.Hold{}, false, errMissing
+func (nothing) PlaceHold(context.Context, history.Hold) (history.Hold, bool, error) {
+	return history.Hold{}, false, errMissing
 }
 func (nothing) LiftHold(context.Context, string, string) error { return errMissing }
-func (nothing) Holds(context.Context) ([]notice.Hold, error)   { return nil, nil }
-func (nothing) Hold(context.Context, string) (notice.Hold, error) {
-	return notice.Hold{}, errMissing
+func (nothing) Holds(context.Context) ([]history.Hold, error)  { return nil, nil }
+func (nothing) Hold(context.Context, string) (history.Hold, error) {
+	return history.Hold{}, errMissing
 }
 
 // registrations are the shelf's other half: its methods have names of their own.

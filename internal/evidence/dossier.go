@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -53,7 +54,7 @@ type dossier struct {
 	Size       int64
 	Root       string
 	SealedAt   string
-	Clock      []notice.ClockWords
+	Clock      []history.ClockWords
 	Events     []dossierEvent
 	Checkpoint string
 }
@@ -113,8 +114,8 @@ func collect(ctx context.Context, log Log, id string, words map[string]string) (
 // clock judges each notification by the entries of the resource. What the log does not know yet has not happened: a
 // notification that waits is judged as of the checkpoint. The instants of other entries, by which a standstill is told, are
 // taken as they stand.
-func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]notice.ClockWords, error) {
-	facts := make([]notice.Fact, 0, len(found))
+func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]history.ClockWords, error) {
+	facts := make([]history.Fact, 0, len(found))
 	for i := range found {
 		facts = append(facts, fact(found[i].Entry))
 	}
@@ -122,17 +123,17 @@ func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]n
 	if err != nil {
 		return nil, err
 	}
-	records, err := notice.RecordsOf(append(facts, unheard...))
+	records, err := history.RecordsOf(append(facts, unheard...))
 	if err != nil {
 		return nil, err
 	}
-	timings, err := notice.TimingsOf(records, log.Head().Checkpoint.At.Time(), func(from, to time.Time) ([]notice.Quiet, error) {
+	timings, err := history.TimingsOf(records, log.Head().Checkpoint.At.Time(), func(from, to time.Time) ([]history.Quiet, error) {
 		return log.Quiet(ctx, from, to)
 	})
 	if err != nil {
 		return nil, err
 	}
-	var out []notice.ClockWords
+	var out []history.ClockWords
 	for i := range timings {
 		out = append(out, timings[i].Words(lang))
 	}
@@ -144,8 +145,8 @@ func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]n
 const unheardAround = 31 * 24 * time.Hour
 
 // fact is an entry in the words of the rules.
-func fact(e *audit.Entry) notice.Fact {
-	return notice.Fact{
+func fact(e *audit.Entry) history.Fact {
+	return history.Fact{
 		ID: notice.ID(e.ID), At: e.At.Time(), Kind: e.Kind, Client: notice.ClientID(audit.Value(e.ClientID)), ResourceKind: ofb.Kind(audit.Value(e.ResourceKind)),
 		ResourceID: audit.Value(e.ResourceID), Revision: audit.Value(e.Revision), Notification: notice.ID(audit.Value(e.NotificationID)), Change: notice.ID(audit.Value(e.ChangeID)),
 		Interaction: notice.ID(audit.Value(e.InteractionID)), Number: int(audit.Value(e.Number)), Outcome: notice.Outcome(audit.Value(e.Outcome)),
@@ -155,11 +156,11 @@ func fact(e *audit.Entry) notice.Fact {
 
 // about finds all entries of the resource that an id leads to.
 func about(ctx context.Context, log Log, id string) ([]audit.Sealed, error) {
-	find := func(s notice.Search) (out []audit.Sealed, err error) {
+	find := func(s history.Search) (out []audit.Sealed, err error) {
 		err = log.Each(ctx, s, func(e *audit.Sealed) error { out = append(out, *e); return nil })
 		return out, err
 	}
-	found, err := find(notice.Search{ResourceID: id})
+	found, err := find(history.Search{ResourceID: id})
 	if err != nil || len(found) > 0 {
 		return found, err
 	}
@@ -167,14 +168,14 @@ func about(ctx context.Context, log Log, id string) ([]audit.Sealed, error) {
 	if err != nil {
 		return nil, nil //nolint:nilerr // not an id of ours either: nothing is found
 	}
-	for _, s := range []notice.Search{{Notification: ours}, {Interaction: ours}, {Change: ours}} {
+	for _, s := range []history.Search{{Notification: ours}, {Interaction: ours}, {Change: ours}} {
 		some, err := find(s)
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range some {
 			if e.Entry.ResourceID != nil {
-				return find(notice.Search{ResourceID: *e.Entry.ResourceID})
+				return find(history.Search{ResourceID: *e.Entry.ResourceID})
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -21,21 +22,21 @@ import (
 type Log interface {
 	Head() audit.SignedHead
 	// Each hands over what a search finds, in the order of the log. Removed entries are part of the whole log only.
-	Each(ctx context.Context, s notice.Search, each func(*audit.Sealed) error) error
+	Each(ctx context.Context, s history.Search, each func(*audit.Sealed) error) error
 	// At reads one entry. An error that knows NotFound() bool and answers true means that there is none.
 	At(ctx context.Context, seq int64) (*audit.Sealed, error)
 	// Prove is the path from an entry to the checkpoint's root.
 	Prove(ctx context.Context, seq int64) ([]audit.Hash, error)
 	// Quiet lists stretches between two instants in which nothing was committed that is in the log.
-	Quiet(ctx context.Context, from, to time.Time) ([]notice.Quiet, error)
+	Quiet(ctx context.Context, from, to time.Time) ([]history.Quiet, error)
 	// Unheard are the entries in the log, between two instants, that name periods of which receipts are unknown.
-	Unheard(ctx context.Context, from, to time.Time) ([]notice.Fact, error)
+	Unheard(ctx context.Context, from, to time.Time) ([]history.Fact, error)
 	// Checkpoints are all signed notes up to the head's, that one last.
 	Checkpoints(ctx context.Context) ([][]byte, error)
 	// Counted finds the windows in which verifications counted the clients of a search; nil: there are none.
-	Counted(ctx context.Context, s notice.Search) (*audit.CountedPeriod, error)
+	Counted(ctx context.Context, s history.Search) (*audit.CountedPeriod, error)
 	// Context hands over the entries of the clients of a period that a search does not find, in the order of the log.
-	Context(ctx context.Context, p *audit.CountedPeriod, s notice.Search, each func(*audit.Sealed) error) error
+	Context(ctx context.Context, p *audit.CountedPeriod, s history.Search, each func(*audit.Sealed) error) error
 	// Windows hands over the windows of a period, in the order of the log.
 	Windows(ctx context.Context, p *audit.CountedPeriod, each func(*audit.CountedWindow) error) error
 }
@@ -56,28 +57,28 @@ func Prove(ctx context.Context, log Log, seq int64) ([]byte, error) {
 
 // Compare follows one entry up to the root of the checkpoint and says whether it is what was sealed. Unlike Prove it is no
 // error when it is not: an auditor must see what is stored.
-func Compare(ctx context.Context, log Log, e *audit.Sealed) (notice.Integrity, error) {
-	found := notice.Integrity{Checkpoint: log.Head().Checkpoint.Size}
+func Compare(ctx context.Context, log Log, e *audit.Sealed) (history.Integrity, error) {
+	found := history.Integrity{Checkpoint: log.Head().Checkpoint.Size}
 	_, err := proven(ctx, log, e)
 	var fault *audit.Fault
 	switch {
 	case errors.As(err, &fault):
 		id := notice.ID(e.Entry.ID)
-		found.Fail(notice.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: fault.Reason})
+		found.Fail(history.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: fault.Reason})
 	case err != nil:
 		return found, err
 	case audit.Leaf(e.Record(nil)) != e.Leaf: // the record leads to the signed root, the leaf stored for it does not
 		id := notice.ID(e.Entry.ID)
-		found.Fail(notice.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: "the leaf that is stored at its position was altered; the entry itself is what was sealed"})
+		found.Fail(history.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: "the leaf that is stored at its position was altered; the entry itself is what was sealed"})
 	case !e.Genuine():
 		id := notice.ID(e.Entry.ID)
-		found.Fail(notice.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: e.Entry.PrivateFault()})
+		found.Fail(history.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: e.Entry.PrivateFault()})
 	default:
 		found.Verified, found.Proven = 1, 1
 	}
 	if e.Others > 0 {
 		id := notice.ID(e.Entry.ID)
-		found.Fail(notice.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: fmt.Sprintf("%d other rows claim its place: they were put in", e.Others)})
+		found.Fail(history.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: fmt.Sprintf("%d other rows claim its place: they were put in", e.Others)})
 	}
 	return found, nil
 }

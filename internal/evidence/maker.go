@@ -10,21 +10,21 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 )
 
 // Jobs are the exports that were asked for; *store.Store has them. A maker that does not give a sign of life for 30 s loses
 // its export to another one.
 type Jobs interface {
 	// ClaimExport takes one up; nil when there is nothing to do.
-	ClaimExport(ctx context.Context) (*notice.Export, error)
+	ClaimExport(ctx context.Context) (*history.Export, error)
 	// AddPiece appends at most 1 MiB to the file, in the order of n, from 0.
-	AddPiece(ctx context.Context, e *notice.Export, n int, data []byte) error
+	AddPiece(ctx context.Context, e *history.Export, n int, data []byte) error
 	// KeepExport is a sign of life; an error means that the export is not ours any more, or that nothing is known.
-	KeepExport(ctx context.Context, e *notice.Export, walked int64) error
-	FinishExport(ctx context.Context, e *notice.Export, entries int64, sha256 string) error
-	FailExport(ctx context.Context, e *notice.Export, why string) error
-	ReleaseExport(ctx context.Context, e *notice.Export) error
+	KeepExport(ctx context.Context, e *history.Export, walked int64) error
+	FinishExport(ctx context.Context, e *history.Export, entries int64, sha256 string) error
+	FailExport(ctx context.Context, e *history.Export, why string) error
+	ReleaseExport(ctx context.Context, e *history.Export) error
 }
 
 // Maker makes exports in the background, one at a time.
@@ -76,7 +76,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-func (m Maker) make(ctx context.Context, e *notice.Export) error {
+func (m Maker) make(ctx context.Context, e *history.Export) error {
 	format, known := FormatNamed(e.Format)
 	if !known {
 		return errors.New("this version of the product does not know the format " + e.Format)
@@ -106,7 +106,7 @@ func (m Maker) make(ctx context.Context, e *notice.Export) error {
 }
 
 // live gives signs of life until ctx ends, and ends it when the export is lost.
-func (m Maker) live(ctx context.Context, e *notice.Export, walked *atomic.Int64, end context.CancelCauseFunc) <-chan struct{} {
+func (m Maker) live(ctx context.Context, e *history.Export, walked *atomic.Int64, end context.CancelCauseFunc) <-chan struct{} {
 	stopped := make(chan struct{})
 	own := *e
 	go func() {
@@ -136,7 +136,7 @@ func (m Maker) live(ctx context.Context, e *notice.Export, walked *atomic.Int64,
 type pieces struct {
 	ctx    context.Context //nolint:containedctx // io.Writer has none
 	jobs   Jobs
-	export *notice.Export
+	export *history.Export
 	walked *atomic.Int64
 	n      int
 	buffer []byte

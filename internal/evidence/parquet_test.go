@@ -22,7 +22,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 )
 
 // made is a log of made-up entries: of all columns, of hardly any, and removed ones.
@@ -58,7 +58,7 @@ func instant(seq int64) audit.Instant {
 	return audit.At(time.Date(2026, 11, 21, 12, 0, 0, 123456000, time.UTC)) + audit.Instant(seq*1000003)
 }
 
-func (m made) Each(_ context.Context, _ notice.Search, each func(*audit.Sealed) error) error {
+func (m made) Each(_ context.Context, _ history.Search, each func(*audit.Sealed) error) error {
 	for seq := range m.n {
 		r := audit.Sealed{Seq: seq, At: instant(seq)}
 		if seq%10 != 9 {
@@ -77,9 +77,9 @@ func (m made) Each(_ context.Context, _ notice.Search, each func(*audit.Sealed) 
 
 func (m made) Prove(context.Context, int64) ([]audit.Hash, error) { return nil, nil }
 
-func (m made) Unheard(context.Context, time.Time, time.Time) ([]notice.Fact, error) { return nil, nil }
+func (m made) Unheard(context.Context, time.Time, time.Time) ([]history.Fact, error) { return nil, nil }
 
-func (m made) Quiet(context.Context, time.Time, time.Time) ([]notice.Quiet, error) { return nil, nil }
+func (m made) Quiet(context.Context, time.Time, time.Time) ([]history.Quiet, error) { return nil, nil }
 
 func (m made) Checkpoints(context.Context) ([][]byte, error) { return nil, nil }
 
@@ -92,9 +92,9 @@ func (m made) Head() audit.SignedHead {
 	return audit.SignedHead{Public: key.Public().(ed25519.PublicKey), Note: []byte("note\n")}
 }
 
-func (made) Counted(context.Context, notice.Search) (*audit.CountedPeriod, error) { return nil, nil }
+func (made) Counted(context.Context, history.Search) (*audit.CountedPeriod, error) { return nil, nil }
 
-func (made) Context(context.Context, *audit.CountedPeriod, notice.Search, func(*audit.Sealed) error) error {
+func (made) Context(context.Context, *audit.CountedPeriod, history.Search, func(*audit.Sealed) error) error {
 	return nil
 }
 
@@ -103,8 +103,8 @@ func (made) Windows(context.Context, *audit.CountedPeriod, func(*audit.CountedWi
 }
 
 // filter has several members, whose order in a file must not be left to chance.
-func filter() notice.Search {
-	return notice.Search{ResourceID: "p-1", From: time.Unix(1, 0), To: time.Unix(1<<33, 0)}
+func filter() history.Search {
+	return history.Search{ResourceID: "p-1", From: time.Unix(1, 0), To: time.Unix(1<<33, 0)}
 }
 
 func write(t *testing.T, format string, m made) []byte {

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/receipt"
 	"github.com/arauto/arauto/internal/spool"
@@ -30,7 +30,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		Audited: audited{g.store}, Exports: g.store, Holds: g.store, Readings: g.store, Clock: g.store,
 		Sources: g.sources, Calendar: calendar{g.trust, g.seen}, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
 		Unread:   g.receipts.Unread,
-		Tampered: func(string, notice.Integrity) { g.metrics.tampered.Inc() },
+		Tampered: func(string, history.Integrity) { g.metrics.tampered.Inc() },
 	})
 	var config *tls.Config
 	if g.trust.internal != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 )
@@ -120,7 +121,7 @@ func (w *reconciler) run(ctx context.Context, slot, last time.Time) error {
 		from = again
 	}
 	told := 0
-	r, err := w.store.Inspector().Gently().Reconcile(ctx, from, slot, func(d notice.Difference) error {
+	r, err := w.store.Inspector().Gently().Reconcile(ctx, from, slot, func(d history.Difference) error {
 		if told++; told <= 10 {
 			w.log.Error("the history has a difference", "what", d.What, "kind", d.Kind, "resource", d.ResourceID, "notification", d.Notification.String(), "detail", d.Detail)
 		}
@@ -142,7 +143,7 @@ func (w *reconciler) run(ctx context.Context, slot, last time.Time) error {
 }
 
 // report writes the list of a day's calls below the state folder, readable by nobody else.
-func (w *reconciler) report(ctx context.Context, day string) (*notice.CallReport, error) {
+func (w *reconciler) report(ctx context.Context, day string) (*history.CallReport, error) {
 	dir := w.cfg.file("reports")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of reports: %w", err)
@@ -177,15 +178,15 @@ func (w *reconciler) forget(dir string) {
 
 // call is one line of the list of calls.
 type call struct {
-	Timestamp   notice.Moment `json:"timestamp"`
-	Endpoint    string        `json:"endpoint"` // "": no operation of ours was named
-	Method      string        `json:"method"`
-	Status      int           `json:"statusCode"`
-	Millis      float64       `json:"durationMillis"`
-	Interaction string        `json:"x-fapi-interaction-id"`
-	ClientOrg   string        `json:"clientOrganisationId"`
-	ServerOrg   string        `json:"serverOrganisationId"`
-	Suppressed  int64         `json:"suppressed,omitempty"` // further refusals of this caller by a limit, which have no line
+	Timestamp   history.Moment `json:"timestamp"`
+	Endpoint    string         `json:"endpoint"` // "": no operation of ours was named
+	Method      string         `json:"method"`
+	Status      int            `json:"statusCode"`
+	Millis      float64        `json:"durationMillis"`
+	Interaction string         `json:"x-fapi-interaction-id"`
+	ClientOrg   string         `json:"clientOrganisationId"`
+	ServerOrg   string         `json:"serverOrganisationId"`
+	Suppressed  int64          `json:"suppressed,omitempty"` // further refusals of this caller by a limit, which have no line
 }
 
 func (c *call) row() []string {
@@ -209,13 +210,13 @@ var callHeader = []string{
 
 // WriteCalls writes one line for each status query of a day in Brasília's time (2006-01-02), in format jsonl or csv, as
 // the ecosystem's metrics platform wants them from the holder. Notifications are not reported (webhook §8.3).
-func WriteCalls(ctx context.Context, i *store.Inspector, day, organisation, format string, w io.Writer) (*notice.CallReport, error) {
+func WriteCalls(ctx context.Context, i *store.Inspector, day, organisation, format string, w io.Writer) (*history.CallReport, error) {
 	from, err := time.ParseInLocation(time.DateOnly, day, brasilia)
 	if err != nil {
 		return nil, fmt.Errorf("the day %q: %w", day, err)
 	}
 	hash := sha256.New()
-	out := &notice.CallReport{Day: day, ByEndpoint: map[string]int64{}}
+	out := &history.CallReport{Day: day, ByEndpoint: map[string]int64{}}
 	both := io.MultiWriter(w, hash)
 	table, lines := csv.NewWriter(both), json.NewEncoder(both)
 	write := func(c *call) error { return lines.Encode(c) }
@@ -242,7 +243,7 @@ func WriteCalls(ctx context.Context, i *store.Inspector, day, organisation, form
 
 func callOf(p *notice.Poll, organisation string) *call {
 	c := &call{
-		Timestamp: notice.Moment{Time: p.Facts.ReceivedAt}, Endpoint: api.Endpoint(p.Facts.Operation, p.Facts.APIVersion), Method: p.Facts.Method,
+		Timestamp: history.Moment{Time: p.Facts.ReceivedAt}, Endpoint: api.Endpoint(p.Facts.Operation, p.Facts.APIVersion), Method: p.Facts.Method,
 		Status: p.Facts.HTTPStatus, Millis: float64(p.Facts.DurationUS) / 1000, Interaction: p.Interaction.String(), ClientOrg: p.Facts.Organisation,
 		ServerOrg: organisation, Suppressed: p.Facts.Suppressed,
 	}
@@ -253,7 +254,7 @@ func callOf(p *notice.Poll, organisation string) *call {
 }
 
 // CallSummary puts the counts of a list of calls into words, one line each.
-func CallSummary(r *notice.CallReport) []string {
+func CallSummary(r *history.CallReport) []string {
 	out := []string{fmt.Sprintf("%s: %d calls, %d more refused by limits, sha256 %s", r.Day, r.Calls, r.Suppressed, r.SHA256)}
 	for _, name := range slices.Sorted(maps.Keys(r.ByEndpoint)) {
 		out = append(out, fmt.Sprintf("%8d  %s", r.ByEndpoint[name], name))

@@ -19,8 +19,8 @@ import (
 	"github.com/arauto/arauto/internal/store"
 )
 
-// history is a log in virtual time into which an entry is written every 100 ms.
-type history struct {
+// virtualLog is a log in virtual time into which an entry is written every 100 ms.
+type virtualLog struct {
 	mu       sync.Mutex
 	key      ed25519.PrivateKey
 	began    time.Time
@@ -31,11 +31,11 @@ type history struct {
 	anchored time.Time
 }
 
-func newHistory(takes time.Duration) *history {
-	return &history{key: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), began: time.Now(), takes: takes}
+func newHistory(takes time.Duration) *virtualLog {
+	return &virtualLog{key: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), began: time.Now(), takes: takes}
 }
 
-func (h *history) Seal(_ context.Context, key *audit.Signer, _ ...store.PublishedHead) (store.Sealed, error) {
+func (h *virtualLog) Seal(_ context.Context, key *audit.Signer, _ ...store.PublishedHead) (store.Sealed, error) {
 	horizon := time.Now()
 	<-time.After(h.takes)
 	h.mu.Lock()
@@ -54,19 +54,19 @@ func (h *history) Seal(_ context.Context, key *audit.Signer, _ ...store.Publishe
 	return out, err
 }
 
-func (h *history) LogKey(context.Context) (ed25519.PublicKey, error) {
+func (h *virtualLog) LogKey(context.Context) (ed25519.PublicKey, error) {
 	return h.key.Public().(ed25519.PublicKey), nil
 }
 
-func (h *history) RegisterLogKey(_ context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error) {
+func (h *virtualLog) RegisterLogKey(_ context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error) {
 	return key, nil
 }
 
-func (h *history) Extends(context.Context, ed25519.PublicKey, ...store.PublishedHead) error {
+func (h *virtualLog) Extends(context.Context, ed25519.PublicKey, ...store.PublishedHead) error {
 	return nil
 }
 
-func (h *history) MarkAnchored(_ context.Context, at time.Time) error {
+func (h *virtualLog) MarkAnchored(_ context.Context, at time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.anchored = at
@@ -116,7 +116,7 @@ func longest(from, to time.Time, at []time.Time) (most time.Duration) {
 	return most
 }
 
-func sealerOf(t *testing.T, h *history, places map[string]*place) *sealer {
+func sealerOf(t *testing.T, h *virtualLog, places map[string]*place) *sealer {
 	t.Helper()
 	cfg := standard()
 	cfg.Profile, cfg.StateDir = Development, t.TempDir()

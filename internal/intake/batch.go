@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -165,7 +166,7 @@ func contended(err error) bool {
 
 func (in *Intake) refuse(p *Pending, err error) {
 	in.log.Error("change not stored", "kind", p.change.Kind, "resource", p.change.ResourceID, "revision", p.change.Revision, "error", err)
-	in.refused(p.change, notice.RefusedUnavailable)
+	in.refused(p.change, history.RefusedUnavailable)
 	p.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	if !passes(err) {
 		p.err = fmt.Errorf("%w: %w", ErrAlone, p.err)

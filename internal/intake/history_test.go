@@ -12,9 +12,9 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// history draws the revisions of one resource in the order they happened: legal steps, no state entered twice, edits
+// drawHistory draws the revisions of one resource in the order they happened: legal steps, no state entered twice, edits
 // in between, gaps in the numbers.
-func history(t *rapid.T, kind ofb.Kind, causes ...ofb.Cause) []*notice.Change {
+func drawHistory(t *rapid.T, kind ofb.Kind, causes ...ofb.Cause) []*notice.Change {
 	var out []*notice.Change
 	seen := map[ofb.Status]bool{}
 	revision := int64(0)
@@ -83,7 +83,7 @@ func TestInWhateverOrderAHistoryArrivesEachStateIsToldOnceAndTheNewestIsCurrent(
 	rapid.Check(t, func(t *rapid.T) {
 		kind := rapid.SampledFrom(ofb.Kinds()).Draw(t, "kind")
 		optional := rapid.Bool().Draw(t, "optional")
-		changes := history(t, kind, ofb.Holder, ofb.Holder, ofb.Initiator)
+		changes := drawHistory(t, kind, ofb.Holder, ofb.Holder, ofb.Initiator)
 		m := newMemory()
 		in := New(Config{Store: m, NewID: counter()})
 		in.optional[kind] = optional
@@ -124,7 +124,7 @@ func TestInWhateverOrderAHistoryArrivesEachStateIsToldOnceAndTheNewestIsCurrent(
 func TestInOrderEverythingIsToldExactlyAsTheRulesSay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		kind := rapid.SampledFrom(ofb.Kinds()).Draw(t, "kind")
-		changes := history(t, kind, ofb.Holder, ofb.Initiator, ofb.FirstLoad)
+		changes := drawHistory(t, kind, ofb.Holder, ofb.Initiator, ofb.FirstLoad)
 		m := newMemory()
 		deliver(t, New(Config{Store: m, NewID: counter()}), changes...)
 		states, edits := owed(kind, changes, false)
@@ -138,7 +138,7 @@ func TestInOrderEverythingIsToldExactlyAsTheRulesSay(t *testing.T) {
 func TestNothingIsToldTwiceWhateverHappensToTheRegistration(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		kind := rapid.SampledFrom(ofb.Kinds()).Draw(t, "kind")
-		changes := history(t, kind, ofb.Holder, ofb.Initiator, ofb.FirstLoad)
+		changes := drawHistory(t, kind, ofb.Holder, ofb.Initiator, ofb.FirstLoad)
 		m := newMemory()
 		in := New(Config{Store: m, NewID: counter(), OptionalAuthorised: ofb.Kinds()})
 		for _, c := range shuffled(t, changes) {

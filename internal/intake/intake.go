@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -216,14 +217,14 @@ func (in *Intake) Accept(ctx context.Context, line []byte, from Origin) (Answer,
 	}
 	if in.cfg.Behind() > refuseAt {
 		in.observer.Refused("behind")
-		in.refused(c, notice.RefusedBehind)
+		in.refused(c, history.RefusedBehind)
 		return Answer{}, ErrBusy
 	}
 	p, err := in.submit(c, from.Keep)
 	if err != nil {
-		why := notice.RefusedUnavailable // Run has ended
+		why := history.RefusedUnavailable // Run has ended
 		if errors.Is(err, ErrBusy) {
-			why = notice.RefusedBusy
+			why = history.RefusedBusy
 		}
 		in.observer.Refused(why)
 		in.refused(c, why)
@@ -258,16 +259,16 @@ func (in *Intake) await(ctx context.Context, c *notice.Change, keep func() []byt
 			case <-time.After(slowLook):
 				continue
 			case <-ctx.Done():
-				return nil, notice.RefusedBehind, ctx.Err()
+				return nil, history.RefusedBehind, ctx.Err()
 			}
 		}
 		if p, err = in.submit(c, keep); !errors.Is(err, ErrBusy) {
-			return p, notice.RefusedUnavailable, err
+			return p, history.RefusedUnavailable, err
 		}
 		select {
 		case <-room:
 		case <-ctx.Done():
-			return nil, notice.RefusedBusy, ctx.Err()
+			return nil, history.RefusedBusy, ctx.Err()
 		}
 	}
 }
@@ -276,7 +277,7 @@ func (in *Intake) await(ctx context.Context, c *notice.Change, keep func() []byt
 // leaves none: it would not be accepted as it is.
 func (in *Intake) Unstored(line []byte, from Origin) {
 	if c, err := in.Read(line, from); err == nil {
-		in.refused(c, notice.RefusedUnavailable)
+		in.refused(c, history.RefusedUnavailable)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 )
 
 // file is the book on disk: one line a trace, a later line of the same trace replaces an earlier one. A line that is not
@@ -33,8 +33,8 @@ const maxLine = 64 << 10
 
 // line is one line of the file; exactly one member is set. Instants are wall clocks'.
 type line struct {
-	Refusal *notice.Refusal `json:"refusal,omitempty"`
-	Unheard *notice.Unheard `json:"unheard,omitempty"`
+	Refusal *history.Refusal `json:"refusal,omitempty"`
+	Unheard *history.Unheard `json:"unheard,omitempty"`
 }
 
 // running is what the owner's file says while a process lives, or after it died.
@@ -42,8 +42,8 @@ const running = "running\n"
 
 // leftover is what a process before left.
 type leftover struct {
-	refusals []notice.Refusal
-	unheard  []notice.Unheard
+	refusals []history.Refusal
+	unheard  []history.Unheard
 	died     bool      // it did not end in order, or its file is damaged
 	alive    time.Time // when it was last known to have everything in the file
 }

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -26,7 +27,7 @@ import (
 // Store takes traces into the history; *store.Store is one.
 type Store interface {
 	// RecordRefusals stores both, or fails; storing the same again is safe.
-	RecordRefusals(ctx context.Context, refusals []notice.Refusal, unheard []notice.Unheard) error
+	RecordRefusals(ctx context.Context, refusals []history.Refusal, unheard []history.Unheard) error
 }
 
 // Observer is told figures; its method must be quick.
@@ -82,8 +83,8 @@ type Book struct {
 	traces  map[key]*trace
 	order   []key // by first receipt
 	bytes   int
-	unheard map[string]*notice.Unheard // by why
-	dirty   bool                       // something is not in the file yet
+	unheard map[string]*history.Unheard // by why
+	dirty   bool                        // something is not in the file yet
 }
 
 // key is what two refusals of the same change have in common. Facts hold the content's digest.
@@ -100,16 +101,16 @@ type key struct {
 }
 
 type trace struct {
-	refusal notice.Refusal
+	refusal history.Refusal
 	dirty   bool // newer than in the file
 }
 
-func keyOf(r *notice.Refusal) key {
+func keyOf(r *history.Refusal) key {
 	return key{uint8(r.Kind), r.ResourceID, r.Revision, r.Client, r.Facts.DataHash, r.Facts.APIVersion, r.Facts.Cause, r.Facts.OccurredAt.UnixMicro(), r.Facts.NotBefore.UnixMicro()}
 }
 
 // size is about how many bytes a trace takes, in memory as in the file.
-func size(r *notice.Refusal) int {
+func size(r *history.Refusal) int {
 	return 512 + 2*len(r.ResourceID) + 2*len(r.Client) + len(r.Facts.Actor) + len(r.Facts.Remote)
 }
 
@@ -128,7 +129,7 @@ func Open(c Config) (*Book, error) {
 	if c.Observer == nil {
 		c.Observer = silent{}
 	}
-	b := &Book{cfg: c, log: c.Log, traces: map[key]*trace{}, unheard: map[string]*notice.Unheard{}}
+	b := &Book{cfg: c, log: c.Log, traces: map[key]*trace{}, unheard: map[string]*history.Unheard{}}
 	var left leftover
 	var err error
 	if b.file, left, err = openFile(c.Dir); err != nil {
@@ -142,7 +143,7 @@ func Open(c Config) (*Book, error) {
 		b.unheard[u.Why] = &u
 	}
 	if left.died {
-		b.unheard[whyRestart] = &notice.Unheard{From: left.alive.Add(-heldFor), To: left.alive.Add(deadWithin), Why: whyRestart, Wall: true}
+		b.unheard[whyRestart] = &history.Unheard{From: left.alive.Add(-heldFor), To: left.alive.Add(deadWithin), Why: whyRestart, Wall: true}
 		b.dirty = true
 	}
 	return b, nil
@@ -150,7 +151,7 @@ func Open(c Config) (*Book, error) {
 
 // Refused remembers a change that came and was not stored. It implements intake.Traces.
 func (b *Book) Refused(c *notice.Change, why string) {
-	r := notice.RefusalOf(b.cfg.NewID(), c, why)
+	r := history.RefusalOf(b.cfg.NewID(), c, why)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t := b.traces[keyOf(&r)]; t != nil {
@@ -167,7 +168,7 @@ func (b *Book) Refused(c *notice.Change, why string) {
 }
 
 // keep adds a trace; b.mu is held, or nobody else knows b.
-func (b *Book) keep(r notice.Refusal) *trace {
+func (b *Book) keep(r history.Refusal) *trace {
 	k, t := keyOf(&r), &trace{refusal: r}
 	if b.traces[k] == nil {
 		b.order = append(b.order, k)
@@ -189,7 +190,7 @@ func (b *Book) miss(why string, at time.Time) {
 	b.cfg.Observer.Unheard(why)
 	u := b.unheard[why]
 	if u == nil {
-		u = &notice.Unheard{From: at, Why: why}
+		u = &history.Unheard{From: at, Why: why}
 		b.unheard[why] = u
 	}
 	u.To, u.Requests, b.dirty = at, u.Requests+1, true
@@ -263,7 +264,7 @@ func (b *Book) store(ctx context.Context) error {
 }
 
 // batch copies what is stored next.
-func (b *Book) batch() (refusals []notice.Refusal, unheard []notice.Unheard) {
+func (b *Book) batch() (refusals []history.Refusal, unheard []history.Unheard) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, k := range b.order[:min(len(b.order), storeBatch)] {
@@ -276,7 +277,7 @@ func (b *Book) batch() (refusals []notice.Refusal, unheard []notice.Unheard) {
 }
 
 // forget takes out what is stored. What was refused again meanwhile stays, with what is new of it, under a new id.
-func (b *Book) forget(refusals []notice.Refusal, unheard []notice.Unheard) {
+func (b *Book) forget(refusals []history.Refusal, unheard []history.Unheard) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.order = b.order[len(refusals):] // only Refused adds, and at the end

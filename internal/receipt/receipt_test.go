@@ -15,23 +15,24 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// history takes traces, or does not.
-type history struct {
+// taker takes traces, or does not.
+type taker struct {
 	mu    sync.Mutex
 	away  bool
 	taken struct {
-		refusals []notice.Refusal
-		unheard  []notice.Unheard
+		refusals []history.Refusal
+		unheard  []history.Unheard
 	}
 	calls  int
 	before func()
 }
 
-func (h *history) RecordRefusals(_ context.Context, refusals []notice.Refusal, unheard []notice.Unheard) error {
+func (h *taker) RecordRefusals(_ context.Context, refusals []history.Refusal, unheard []history.Unheard) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls++
@@ -45,14 +46,14 @@ func (h *history) RecordRefusals(_ context.Context, refusals []notice.Refusal, u
 	return nil
 }
 
-func (h *history) back() {
+func (h *taker) back() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.away = false
 }
 
 // meanwhile lets something happen during the next call, which is the first that succeeds.
-func (h *history) meanwhile(do func()) {
+func (h *taker) meanwhile(do func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.before = func() { h.before, h.away = nil, false; do() }
@@ -60,7 +61,7 @@ func (h *history) meanwhile(do func()) {
 
 // desk is a book under test; its methods are called within a bubble of virtual time.
 type desk struct {
-	*history
+	*taker
 	*Book
 	t     *testing.T
 	dir   string
@@ -71,7 +72,7 @@ type desk struct {
 
 func openDesk(t *testing.T, dir string, c Config) *desk {
 	t.Helper()
-	d := &desk{history: &history{away: true}, t: t, dir: dir, cfg: c}
+	d := &desk{taker: &taker{away: true}, t: t, dir: dir, cfg: c}
 	d.open()
 	return d
 }
@@ -80,7 +81,7 @@ func (d *desk) open() {
 	d.t.Helper()
 	var ids atomic.Uint32
 	c := d.cfg
-	c.Store, c.Dir = d.history, d.dir
+	c.Store, c.Dir = d.taker, d.dir
 	c.NewID = func() notice.ID { n := ids.Add(1); return notice.ID{byte(n), byte(n >> 8)} }
 	var err error
 	d.Book, err = Open(c)
@@ -119,9 +120,9 @@ func TestWhatWasRefusedIsRecordedOnceWithItsFirstReceiptWhenTheDatabaseIsBack(t 
 		d := openDesk(t, dir, Config{})
 		began := time.Now()
 		for n := range 3 {
-			d.Refused(changed("a", began), notice.RefusedUnavailable)
+			d.Refused(changed("a", began), history.RefusedUnavailable)
 			if n == 0 {
-				d.Refused(changed("b", began), notice.RefusedBusy)
+				d.Refused(changed("b", began), history.RefusedBusy)
 			}
 			<-time.After(10 * time.Second)
 		}
@@ -132,7 +133,7 @@ func TestWhatWasRefusedIsRecordedOnceWithItsFirstReceiptWhenTheDatabaseIsBack(t 
 		require.Len(t, d.taken.refusals, 2)
 		require.Equal(t, began, d.taken.refusals[0].First)
 		require.EqualValues(t, 3, d.taken.refusals[0].Facts.Refusals)
-		require.Equal(t, notice.RefusedBusy, d.taken.refusals[1].Facts.RefusedFor)
+		require.Equal(t, history.RefusedBusy, d.taken.refusals[1].Facts.RefusedFor)
 		require.False(t, d.taken.refusals[0].Facts.WallClock)
 		require.Empty(t, d.taken.unheard)
 		calls := d.calls
@@ -155,8 +156,8 @@ func TestAChangeThatIsRefusedWhileItIsRecordedLosesNoCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := openDesk(t, dir, Config{})
 		began := time.Now()
-		d.Refused(changed("a", began), notice.RefusedBusy)
-		d.meanwhile(func() { d.Refused(changed("a", began), notice.RefusedBusy); d.Unread("draining") })
+		d.Refused(changed("a", began), history.RefusedBusy)
+		d.meanwhile(func() { d.Refused(changed("a", began), history.RefusedBusy); d.Unread("draining") })
 		<-time.After(5 * time.Second)
 		d.end()
 		require.Len(t, d.taken.refusals, 2)
@@ -175,14 +176,14 @@ func TestARestartForgetsNothingThatWasRefused(t *testing.T) {
 				d := openDesk(t, dir, Config{})
 				began := time.Now()
 				for n := range 100 {
-					d.Refused(changed(fmt.Sprint(n%50), began), notice.RefusedUnavailable)
+					d.Refused(changed(fmt.Sprint(n%50), began), history.RefusedUnavailable)
 				}
 				d.Unread("connections")
 				<-time.After(time.Second)
 				end(d)
 				d.open()
 				require.Equal(t, 50, d.Waiting())
-				d.Refused(changed("0", began), notice.RefusedUnavailable)
+				d.Refused(changed("0", began), history.RefusedUnavailable)
 				d.back()
 				<-time.After(2 * storeEvery)
 				d.end()
@@ -192,7 +193,7 @@ func TestARestartForgetsNothingThatWasRefused(t *testing.T) {
 					require.True(t, r.Facts.WallClock, "a monotonic clock does not outlive its process")
 				}
 				require.EqualValues(t, 3, d.taken.refusals[0].Facts.Refusals)
-				whys := map[string]notice.Unheard{}
+				whys := map[string]history.Unheard{}
 				for _, u := range d.taken.unheard {
 					whys[u.Why] = u
 				}
@@ -236,7 +237,7 @@ func TestWhatIsTooMuchIsSaidToBeUnknown(t *testing.T) {
 				d := openDesk(t, dir, c)
 				began := time.Now()
 				for n := range 30 {
-					d.Refused(changed(fmt.Sprint(n), began), notice.RefusedUnavailable)
+					d.Refused(changed(fmt.Sprint(n), began), history.RefusedUnavailable)
 					<-time.After(time.Second)
 				}
 				require.LessOrEqual(t, d.Waiting(), 10)
@@ -259,7 +260,7 @@ func TestADamagedFileLosesNoOtherLineAndIsSaidToBeDamaged(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		d := openDesk(t, dir, Config{})
-		d.Refused(changed("a", time.Now()), notice.RefusedUnavailable)
+		d.Refused(changed("a", time.Now()), history.RefusedUnavailable)
 		d.end()
 		out, err := os.OpenFile(filepath.Join(dir, name), os.O_WRONLY|os.O_APPEND, 0)
 		require.NoError(t, err)
@@ -267,7 +268,7 @@ func TestADamagedFileLosesNoOtherLineAndIsSaidToBeDamaged(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, out.Close())
 		d.open()
-		d.Refused(changed("b", time.Now()), notice.RefusedUnavailable)
+		d.Refused(changed("b", time.Now()), history.RefusedUnavailable)
 		d.end()
 		d.open()
 		require.Equal(t, 2, d.Waiting())

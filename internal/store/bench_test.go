@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -78,7 +79,7 @@ FROM generate_series(1, $2::int) AS n`, client, n, due)
 }
 
 // record reads a notification.
-func (b *bench) record(id notice.ID) notice.Record {
+func (b *bench) record(id notice.ID) history.Record {
 	b.t.Helper()
 	r, err := b.store.Notification(b.t.Context(), id)
 	require.NoError(b.t, err)

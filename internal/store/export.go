@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -145,7 +146,7 @@ func (x *Exporter) Head() audit.SignedHead { return x.SignedHead }
 func (x *Exporter) Close(ctx context.Context) { x.close(context.WithoutCancel(ctx)) }
 
 // Each hands over what a search finds, in the order of the log. Removed entries are part of the whole log only.
-func (x *Exporter) Each(ctx context.Context, s notice.Search, each func(*audit.Sealed) error) error {
+func (x *Exporter) Each(ctx context.Context, s history.Search, each func(*audit.Sealed) error) error {
 	clients, err := clientsOf(ctx, x.q, s, x.Checkpoint.Size)
 	if err != nil {
 		return err
@@ -205,7 +206,7 @@ func (x *Exporter) walk(ctx context.Context, r walkRange, each func(*audit.Seale
 }
 
 // bounds are the first position that a search's times can concern, and the one after the last.
-func (x *Exporter) bounds(ctx context.Context, s notice.Search) (first, end int64, err error) {
+func (x *Exporter) bounds(ctx context.Context, s history.Search) (first, end int64, err error) {
 	end = x.Checkpoint.Size
 	if s.From.IsZero() && s.To.IsZero() {
 		return 0, end, nil
@@ -262,7 +263,7 @@ func merge(positions []position, entries []audit.Entry, whole bool, wanted func(
 func placed(e *audit.Entry) cursor { return cursor{e.XID, e.ID} }
 
 // pick finds a few entries by an index of the history, and their positions.
-func (x *Exporter) pick(ctx context.Context, s notice.Search, clients []string, each func(*audit.Sealed) error) error {
+func (x *Exporter) pick(ctx context.Context, s history.Search, clients []string, each func(*audit.Sealed) error) error {
 	var where conditions
 	where.narrow(s)
 	rows, err := x.q.Query(ctx, where.selectAll(), where.args...)
@@ -396,7 +397,7 @@ func (x *Exporter) Checkpoints(ctx context.Context) ([][]byte, error) {
 
 // Quiet lists stretches between two instants in which nothing was committed that is in the log as of the checkpoint; short
 // ones may be missing, and those around may be among them.
-func (x *Exporter) Quiet(ctx context.Context, from, to time.Time) ([]notice.Quiet, error) {
+func (x *Exporter) Quiet(ctx context.Context, from, to time.Time) ([]history.Quiet, error) {
 	still := &stillness{instants: func(ctx context.Context, from, to time.Time) (pgx.Rows, error) {
 		return x.q.Query(ctx, "SELECT at FROM log_position WHERE at > $1 AND at < $2 AND seq < $3 ORDER BY at", from, to, x.Checkpoint.Size)
 	}}
@@ -408,7 +409,7 @@ func (x *Exporter) Quiet(ctx context.Context, from, to time.Time) ([]notice.Quie
 }
 
 // Unheard lists the entries in the log, between two instants, that name periods of which receipts are unknown.
-func (x *Exporter) Unheard(ctx context.Context, from, to time.Time) ([]notice.Fact, error) {
+func (x *Exporter) Unheard(ctx context.Context, from, to time.Time) ([]history.Fact, error) {
 	rows, err := x.q.Query(ctx, entrySelect+"e WHERE "+unheardWhere, from, to)
 	if err != nil {
 		return nil, unavailable("read periods without receipts", err)
@@ -426,13 +427,13 @@ func (x *Exporter) Unheard(ctx context.Context, from, to time.Time) ([]notice.Fa
 	if err != nil {
 		return nil, unavailable("find positions", err)
 	}
-	facts := make([]notice.Fact, len(found))
+	facts := make([]history.Fact, len(found))
 	for i := range found {
 		e := found[i].Entry
 		if reason := found[i].Reason(); reason != "" {
 			return nil, &audit.Fault{Seq: found[i].Seq, Reason: reason}
 		}
-		facts[i] = notice.Fact{ID: notice.ID(e.ID), Kind: e.Kind, At: e.At.Time(), Facts: []byte(e.Facts)}
+		facts[i] = history.Fact{ID: notice.ID(e.ID), Kind: e.Kind, At: e.At.Time(), Facts: []byte(e.Facts)}
 	}
 	return facts, nil
 }

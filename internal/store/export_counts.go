@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 )
 
 // periodMargin is how much younger than a period's end an entry in the last window must be (docs/audit-format.md).
@@ -27,7 +27,7 @@ type countedRow struct {
 // Counted finds the windows in which verifications counted the clients of a search, as of the checkpoint: contiguous, from
 // the last one that begins before the search's period to the first that is surely behind it. nil when the search names no
 // client, names single resources, has no end, or when there are no such windows.
-func (x *Exporter) Counted(ctx context.Context, s notice.Search) (*audit.CountedPeriod, error) {
+func (x *Exporter) Counted(ctx context.Context, s history.Search) (*audit.CountedPeriod, error) {
 	if s.Narrow() || s.To.IsZero() {
 		return nil, nil //nolint:nilnil // nothing to show is no error
 	}
@@ -155,9 +155,9 @@ func (x *Exporter) Windows(ctx context.Context, p *audit.CountedPeriod, each fun
 }
 
 // Context hands over the entries of a period's clients that a search does not find, in the order of the log.
-func (x *Exporter) Context(ctx context.Context, p *audit.CountedPeriod, s notice.Search, each func(*audit.Sealed) error) error {
+func (x *Exporter) Context(ctx context.Context, p *audit.CountedPeriod, s history.Search, each func(*audit.Sealed) error) error {
 	wanted := func(e *audit.Entry) bool {
-		return matches(notice.Search{}, p.Clients, e) && !matches(s, p.Clients, e)
+		return matches(history.Search{}, p.Clients, e) && !matches(s, p.Clients, e)
 	}
 	return x.walk(ctx, walkRange{from: p.From, end: p.To, wanted: wanted}, each)
 }

@@ -10,12 +10,12 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
 )
 
 // bundle exports as of a size what a search finds, and verifies it.
-func (s *sealedHistory) bundle(search notice.Search, size int64) (audit.Verdict, error) {
+func (s *sealedHistory) bundle(search history.Search, size int64) (audit.Verdict, error) {
 	s.t.Helper()
 	x, err := store.OpenExport(s.t.Context(), s.url, size)
 	require.NoError(s.t, err)
@@ -54,7 +54,7 @@ func openCounted(t *testing.T) (s *sealedHistory, from, to time.Time) {
 // filtered.
 func TestEverythingOfAClientInAPeriodIsShownToBeComplete(t *testing.T) {
 	s, from, to := openCounted(t)
-	search := notice.Search{Client: "client-7", From: from, To: to}
+	search := history.Search{Client: "client-7", From: from, To: to}
 	v, err := s.bundle(search, 0)
 	require.NoError(t, err)
 	require.False(t, v.Complete, "the period is not counted yet")
@@ -64,19 +64,19 @@ func TestEverythingOfAClientInAPeriodIsShownToBeComplete(t *testing.T) {
 	s.seal()
 	size := s.last().Size
 	for _, c := range []struct {
-		search   notice.Search
+		search   history.Search
 		entries  int64
 		complete bool
 	}{
 		{search, 2, true},
-		{notice.Search{Client: "client-7", From: from, To: to, Entries: []string{"attempt"}}, 0, true},
-		{notice.Search{Client: "client-7", From: from, To: to, Outcome: "refused"}, 2, true},
-		{notice.Search{Client: "nobody", From: from, To: to}, 0, false}, // nothing of its own shows where the period ends
-		{notice.Search{Client: "client-7", To: to}, 3, true},
-		{notice.Search{Client: "client-7", From: from}, 3, false},
-		{notice.Search{Client: "client-7", From: from, To: to.Add(5 * time.Hour)}, 3, false},
-		{notice.Search{Client: "client-7", From: from, To: to, ResourceID: "p-7"}, 0, false},
-		{notice.Search{From: from, To: to, Outcome: "refused"}, 200, false},
+		{history.Search{Client: "client-7", From: from, To: to, Entries: []string{"attempt"}}, 0, true},
+		{history.Search{Client: "client-7", From: from, To: to, Outcome: "refused"}, 2, true},
+		{history.Search{Client: "nobody", From: from, To: to}, 0, false}, // nothing of its own shows where the period ends
+		{history.Search{Client: "client-7", To: to}, 3, true},
+		{history.Search{Client: "client-7", From: from}, 3, false},
+		{history.Search{Client: "client-7", From: from, To: to.Add(5 * time.Hour)}, 3, false},
+		{history.Search{Client: "client-7", From: from, To: to, ResourceID: "p-7"}, 0, false},
+		{history.Search{From: from, To: to, Outcome: "refused"}, 200, false},
 	} {
 		v, err := s.bundle(c.search, size)
 		require.NoError(t, err)
@@ -99,6 +99,6 @@ func TestCountsThatWereAlteredAreNotHandedOut(t *testing.T) {
 	require.NotNil(t, s.since(1000))
 	s.seal()
 	s.tamper("UPDATE log_count SET clients = set_byte(clients, 39, 1) WHERE from_seq > 0")
-	_, err := s.bundle(notice.Search{Client: "client-7", From: from, To: to}, 0)
+	_, err := s.bundle(history.Search{Client: "client-7", From: from, To: to}, 0)
 	require.ErrorIs(t, err, store.ErrTampered)
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -35,19 +36,19 @@ var (
 
 // RequestExport puts an export into the queue and writes into the history that it was asked for. A size of 0 becomes that of
 // the newest checkpoint. Errors: ErrNoCheckpoint, ErrExports.
-func (s *Store) RequestExport(ctx context.Context, e notice.Export) (notice.Export, error) {
+func (s *Store) RequestExport(ctx context.Context, e history.Export) (history.Export, error) {
 	head, err := s.Checkpoint(ctx, e.Size)
 	if err != nil {
-		return notice.Export{}, err
+		return history.Export{}, err
 	}
 	e.ID, e.Size, e.Caller = NewID(), head.Checkpoint.Size, callerOf(ctx)
 	filter, err := facts(e.Search.Filter())
 	if err != nil {
-		return notice.Export{}, err
+		return history.Export{}, err
 	}
 	text, err := s.exportFacts(&e)
 	if err != nil {
-		return notice.Export{}, err
+		return history.Export{}, err
 	}
 	err = pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
 		var many int
@@ -66,13 +67,13 @@ func (s *Store) RequestExport(ctx context.Context, e notice.Export) (notice.Expo
 		return err
 	})
 	if err != nil {
-		return notice.Export{}, unavailable("ask for an export", err)
+		return history.Export{}, unavailable("ask for an export", err)
 	}
 	return s.Export(ctx, e.ID)
 }
 
 // exportFacts are what an entry keeps of an export: of who asked for it, whoever makes it.
-func (s *Store) exportFacts(e *notice.Export) (string, error) {
+func (s *Store) exportFacts(e *history.Export) (string, error) {
 	return facts(struct {
 		readingFacts
 		Format string `json:"format"`
@@ -86,7 +87,7 @@ func (s *Store) exportFacts(e *notice.Export) (string, error) {
 const exportColumns = `id, state, filter, format, size, requested_by, role, source, requested_at, starts, walked, coalesce(entries, 0), bytes,
   coalesce(sha256, ''), coalesce(problem, ''), ended_at, expires_at, token`
 
-func scanExport(row pgx.CollectableRow) (e notice.Export, err error) {
+func scanExport(row pgx.CollectableRow) (e history.Export, err error) {
 	var id, token pgtype.UUID
 	var filter []byte
 	var requested, ended, expires pgtype.Timestamptz
@@ -100,14 +101,14 @@ func scanExport(row pgx.CollectableRow) (e notice.Export, err error) {
 	if err := json.Unmarshal(filter, &members); err != nil {
 		return e, fmt.Errorf("filter of export %s: %w", e.ID, err)
 	}
-	if e.Search, err = notice.ParseSearch(members); err != nil {
+	if e.Search, err = history.ParseSearch(members); err != nil {
 		return e, fmt.Errorf("filter of export %s: %w", e.ID, err)
 	}
 	return e, nil
 }
 
 // Exports lists what was asked for and has not expired, the newest first.
-func (s *Store) Exports(ctx context.Context) ([]notice.Export, error) {
+func (s *Store) Exports(ctx context.Context) ([]history.Export, error) {
 	rows, err := s.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job ORDER BY requested_at DESC, id DESC")
 	if err != nil {
 		return nil, unavailable("list exports", err)
@@ -120,17 +121,17 @@ func (s *Store) Exports(ctx context.Context) ([]notice.Export, error) {
 }
 
 // Export reads one; ErrNotFound when there is none, or it has expired.
-func (s *Store) Export(ctx context.Context, id notice.ID) (notice.Export, error) {
+func (s *Store) Export(ctx context.Context, id notice.ID) (history.Export, error) {
 	rows, err := s.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job WHERE id = $1", toUUID(id))
 	if err != nil {
-		return notice.Export{}, unavailable("read an export", err)
+		return history.Export{}, unavailable("read an export", err)
 	}
 	out, err := pgx.CollectRows(rows, scanExport)
 	if err != nil {
-		return notice.Export{}, unavailable("read an export", err)
+		return history.Export{}, unavailable("read an export", err)
 	}
 	if len(out) == 0 {
-		return notice.Export{}, fmt.Errorf("export %s: %w", id, ErrNotFound)
+		return history.Export{}, fmt.Errorf("export %s: %w", id, ErrNotFound)
 	}
 	return out[0], nil
 }
@@ -195,7 +196,7 @@ WHERE state = 'running' AND lease_until < now() AND starts >= $1`
 
 // ClaimExport takes an export to be made, under a lease of 30 s that AddPiece and KeepExport renew; nil when there is
 // none. It also removes what has expired.
-func (s *Store) ClaimExport(ctx context.Context) (*notice.Export, error) {
+func (s *Store) ClaimExport(ctx context.Context) (*history.Export, error) {
 	if _, err := s.query.Exec(ctx, giveUpSQL, exportStarts); err != nil {
 		return nil, unavailable("remove old exports", err)
 	}
@@ -217,7 +218,7 @@ const holdExport = `UPDATE export_job SET lease_until = now() + interval '` + ex
 WHERE id = $1 AND token = $2 AND state = 'running' RETURNING bytes, (SELECT coalesce(sum(o.bytes), 0) FROM export_job o WHERE o.id <> $1)`
 
 // AddPiece appends a piece of the file of an export that was claimed. Errors: ErrExportLost, ErrExportLarge, ErrExportSpace.
-func (s *Store) AddPiece(ctx context.Context, e *notice.Export, n int, data []byte) error {
+func (s *Store) AddPiece(ctx context.Context, e *history.Export, n int, data []byte) error {
 	err := pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
 		var mine, others int64
 		err := tx.QueryRow(ctx, holdExport, toUUID(e.ID), toUUID(e.Token), e.Walked, len(data)).Scan(&mine, &others)
@@ -241,7 +242,7 @@ func (s *Store) AddPiece(ctx context.Context, e *notice.Export, n int, data []by
 }
 
 // KeepExport renews the lease and tells how far the export is. ErrExportLost when it is not the caller's any more.
-func (s *Store) KeepExport(ctx context.Context, e *notice.Export, walked int64) error {
+func (s *Store) KeepExport(ctx context.Context, e *history.Export, walked int64) error {
 	var mine, others int64
 	err := s.query.QueryRow(ctx, holdExport, toUUID(e.ID), toUUID(e.Token), walked, 0).Scan(&mine, &others)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -254,7 +255,7 @@ func (s *Store) KeepExport(ctx context.Context, e *notice.Export, walked int64) 
 }
 
 // FinishExport makes an export's file available, and writes down in the same transaction who was given what. It lasts 24 h.
-func (s *Store) FinishExport(ctx context.Context, e *notice.Export, entries int64, sha256 string) error {
+func (s *Store) FinishExport(ctx context.Context, e *history.Export, entries int64, sha256 string) error {
 	e.Entries, e.SHA256 = entries, sha256
 	text, err := s.exportFacts(e)
 	if err != nil {
@@ -270,7 +271,7 @@ func (s *Store) FinishExport(ctx context.Context, e *notice.Export, entries int6
 }
 
 // FailExport ends an export without a file.
-func (s *Store) FailExport(ctx context.Context, e *notice.Export, why string) error {
+func (s *Store) FailExport(ctx context.Context, e *history.Export, why string) error {
 	return s.endExport(ctx, "failed", func(tx pgx.Tx) (pgconn.CommandTag, error) {
 		if _, err := tx.Exec(ctx, "DELETE FROM export_piece WHERE job = $1 AND EXISTS (SELECT FROM export_job WHERE id = $1 AND token = $2)", toUUID(e.ID), toUUID(e.Token)); err != nil {
 			return pgconn.CommandTag{}, err
@@ -281,7 +282,7 @@ WHERE id = $1 AND token = $2`, toUUID(e.ID), toUUID(e.Token), why)
 }
 
 // ReleaseExport gives an export back that its maker cannot end, so that another takes it up at once.
-func (s *Store) ReleaseExport(ctx context.Context, e *notice.Export) error {
+func (s *Store) ReleaseExport(ctx context.Context, e *history.Export) error {
 	return s.endExport(ctx, "waiting", func(tx pgx.Tx) (pgconn.CommandTag, error) {
 		return tx.Exec(ctx, "UPDATE export_job SET state = 'waiting', token = NULL, starts = starts - 1 WHERE id = $1 AND token = $2", toUUID(e.ID), toUUID(e.Token))
 	})

@@ -13,7 +13,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -29,15 +29,15 @@ func (s *sealedHistory) maker() evidence.Maker {
 	}}
 }
 
-func (s *sealedHistory) request(search notice.Search, format string) notice.Export {
+func (s *sealedHistory) request(search history.Search, format string) history.Export {
 	s.t.Helper()
-	e, err := s.store.RequestExport(asAuditor(s.t), notice.Export{Search: search, Format: format})
+	e, err := s.store.RequestExport(asAuditor(s.t), history.Export{Search: search, Format: format})
 	require.NoError(s.t, err)
-	require.Equal(s.t, notice.ExportWaiting, e.State)
+	require.Equal(s.t, history.ExportWaiting, e.State)
 	return e
 }
 
-func (s *sealedHistory) file(e notice.Export) []byte {
+func (s *sealedHistory) file(e history.Export) []byte {
 	s.t.Helper()
 	var out bytes.Buffer
 	for n := 0; ; n++ {
@@ -50,7 +50,7 @@ func (s *sealedHistory) file(e notice.Export) []byte {
 	}
 }
 
-func (s *sealedHistory) exportNow(e notice.Export) notice.Export {
+func (s *sealedHistory) exportNow(e history.Export) history.Export {
 	s.t.Helper()
 	now, err := s.store.Export(s.t.Context(), e.ID)
 	require.NoError(s.t, err)
@@ -58,7 +58,7 @@ func (s *sealedHistory) exportNow(e notice.Export) notice.Export {
 }
 
 // direct is the same export as the command line makes it.
-func (s *sealedHistory) direct(e notice.Export) []byte {
+func (s *sealedHistory) direct(e history.Export) []byte {
 	s.t.Helper()
 	x, err := store.OpenExport(s.t.Context(), s.url, e.Size)
 	require.NoError(s.t, err)
@@ -76,7 +76,7 @@ func TestABackgroundExportHasTheBytesOfTheCommandLine(t *testing.T) {
 	s.full(9000) // some pieces of 1 MiB
 	s.seal()
 	for _, f := range evidence.Formats() {
-		for _, search := range []notice.Search{{}, {ResourceID: "p-7"}, {Client: "client-8999"}, {Client: "nobody"}} {
+		for _, search := range []history.Search{{}, {ResourceID: "p-7"}, {Client: "client-8999"}, {Client: "nobody"}} {
 			e := s.request(search, f.Name)
 			s.full(1)
 			s.seal() // a newer checkpoint must not show
@@ -84,7 +84,7 @@ func TestABackgroundExportHasTheBytesOfTheCommandLine(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, made)
 			done := s.exportNow(e)
-			require.Equal(t, notice.ExportDone, done.State, done.Problem)
+			require.Equal(t, history.ExportDone, done.State, done.Problem)
 			text := s.file(e)
 			require.Equal(t, s.direct(e), text, "%s %v", f.Name, search.Filter())
 			sum := sha256.Sum256(text)
@@ -123,7 +123,7 @@ type killed string
 func (k killed) Error() string { return string(k) }
 func (killed) Transient() bool { return true }
 
-func (d *dying) AddPiece(ctx context.Context, e *notice.Export, n int, data []byte) error {
+func (d *dying) AddPiece(ctx context.Context, e *history.Export, n int, data []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if n >= d.after {
@@ -136,14 +136,14 @@ func TestAnotherReplicaTakesOverAnExportWhoseMakerDied(t *testing.T) {
 	s := openSealed(t)
 	s.full(9000)
 	s.seal()
-	e := s.request(notice.Search{}, "jsonl")
+	e := s.request(history.Search{}, "jsonl")
 	first := s.maker()
 	first.Jobs = &dying{Store: s.store, after: 2}
 	made, err := first.Make(t.Context())
 	require.True(t, made)
 	require.ErrorIs(t, err, errKilled)
 	half := s.exportNow(e)
-	require.Equal(t, notice.ExportRunning, half.State)
+	require.Equal(t, history.ExportRunning, half.State)
 	require.EqualValues(t, 2<<20, half.Bytes)
 	require.Empty(t, s.file(e), "half a file is nobody's")
 
@@ -166,7 +166,7 @@ func TestAnotherReplicaTakesOverAnExportWhoseMakerDied(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, made)
 	done := s.exportNow(e)
-	require.Equal(t, notice.ExportDone, done.State)
+	require.Equal(t, history.ExportDone, done.State)
 	require.Equal(t, 2, done.Starts)
 	require.Equal(t, s.direct(e), s.file(e), "begun anew, not gone on with")
 	require.ErrorIs(t, s.store.AddPiece(t.Context(), &half, 2, []byte("x")), store.ErrExportLost, "who was believed dead and is not can do no harm")
@@ -178,7 +178,7 @@ func TestAnExportOverWhichMakersDieIsGivenUp(t *testing.T) {
 	s := openSealed(t)
 	s.full(10)
 	s.seal()
-	e := s.request(notice.Search{}, "jsonl")
+	e := s.request(history.Search{}, "jsonl")
 	maker := s.maker()
 	maker.Jobs = &dying{Store: s.store}
 	for range 3 {
@@ -191,7 +191,7 @@ func TestAnExportOverWhichMakersDieIsGivenUp(t *testing.T) {
 	made, err := maker.Make(t.Context())
 	require.NoError(t, err)
 	require.False(t, made)
-	require.Equal(t, notice.ExportFailed, s.exportNow(e).State)
+	require.Equal(t, history.ExportFailed, s.exportNow(e).State)
 	require.Contains(t, s.exportNow(e).Problem, "begun 3 times")
 }
 
@@ -200,7 +200,7 @@ func TestADeletedExportIsNotGoneOnWith(t *testing.T) {
 	s := openSealed(t)
 	s.full(10)
 	s.seal()
-	e := s.request(notice.Search{}, "jsonl")
+	e := s.request(history.Search{}, "jsonl")
 	maker := s.maker()
 	maker.Alive = time.Millisecond
 	open := maker.Open
@@ -220,7 +220,7 @@ func TestAnExportThatIsGivenBackIsTakenUpAtOnce(t *testing.T) {
 	s := openSealed(t)
 	s.full(10)
 	s.seal()
-	e := s.request(notice.Search{}, "jsonl")
+	e := s.request(history.Search{}, "jsonl")
 	ctx, cancel := context.WithCancel(t.Context())
 	maker := s.maker()
 	open := maker.Open
@@ -230,20 +230,20 @@ func TestAnExportThatIsGivenBackIsTakenUpAtOnce(t *testing.T) {
 	}
 	_, err := maker.Make(ctx)
 	require.ErrorIs(t, err, context.Canceled)
-	require.Equal(t, notice.ExportWaiting, s.exportNow(e).State)
+	require.Equal(t, history.ExportWaiting, s.exportNow(e).State)
 	made, err := s.maker().Make(t.Context())
 	require.NoError(t, err)
 	require.True(t, made)
-	require.Equal(t, notice.ExportDone, s.exportNow(e).State)
+	require.Equal(t, history.ExportDone, s.exportNow(e).State)
 }
 
 func TestExportsAreBounded(t *testing.T) {
 	s := openSealed(t)
 	s.full(10)
-	_, err := s.store.RequestExport(asAuditor(t), notice.Export{Format: "jsonl"})
+	_, err := s.store.RequestExport(asAuditor(t), history.Export{Format: "jsonl"})
 	require.ErrorIs(t, err, store.ErrNoCheckpoint, "nothing is sealed yet")
 	s.seal()
-	e := s.request(notice.Search{}, "jsonl")
+	e := s.request(history.Search{}, "jsonl")
 	_, err = s.owner.Exec(t.Context(), "UPDATE export_job SET bytes = 1073741824 - 100")
 	require.NoError(t, err)
 	claimed, err := s.store.ClaimExport(t.Context())
@@ -259,9 +259,9 @@ func TestExportsAreBounded(t *testing.T) {
 	_, err = s.owner.Exec(t.Context(), "DELETE FROM export_job WHERE id <> $1", [16]byte(e.ID))
 	require.NoError(t, err)
 	for range 19 {
-		s.request(notice.Search{}, "jsonl")
+		s.request(history.Search{}, "jsonl")
 	}
-	_, err = s.store.RequestExport(asAuditor(t), notice.Export{Format: "jsonl"})
+	_, err = s.store.RequestExport(asAuditor(t), history.Export{Format: "jsonl"})
 	require.ErrorIs(t, err, store.ErrExports)
 	_, err = s.owner.Exec(t.Context(), "UPDATE export_job SET state = 'done', expires_at = now() - interval '1 second'")
 	require.NoError(t, err)

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
@@ -32,26 +32,26 @@ func (s *Store) holdFacts(ctx context.Context, name, reason string) (string, err
 // PlaceHold keeps what a hold names from being dropped, from its commit on, and writes that down in the same transaction.
 // It answers the hold as it stands, and false when it stood already. ErrOtherHold when one of this name keeps something
 // else.
-func (s *Store) PlaceHold(ctx context.Context, h notice.Hold) (notice.Hold, bool, error) {
+func (s *Store) PlaceHold(ctx context.Context, h history.Hold) (history.Hold, bool, error) {
 	text, err := s.holdFacts(ctx, h.Name, h.Reason)
 	if err != nil {
-		return notice.Hold{}, false, err
+		return history.Hold{}, false, err
 	}
 	var placed bool
 	err = s.query.QueryRow(ctx, "SELECT place_hold($1, $2, $3, $4, $5, $6, $7::json)", h.Name, toText(string(h.Client)),
 		pgtype.Int2{Int16: int16(h.Kind), Valid: h.Kind != 0}, toText(h.ResourceID), h.Reason, callerOf(ctx).Subject, text).Scan(&placed)
 	if isCode(err, "55P03") { // retention is at work
-		return notice.Hold{}, false, fmt.Errorf("place a hold: %w: %w", ErrUnavailable, err)
+		return history.Hold{}, false, fmt.Errorf("place a hold: %w: %w", ErrUnavailable, err)
 	}
 	if err != nil {
-		return notice.Hold{}, false, unavailable("place a hold", err)
+		return history.Hold{}, false, unavailable("place a hold", err)
 	}
 	stands, err := s.Hold(ctx, h.Name)
 	if err != nil {
-		return notice.Hold{}, false, err
+		return history.Hold{}, false, err
 	}
 	if !stands.SameScope(h) {
-		return notice.Hold{}, false, ErrOtherHold
+		return history.Hold{}, false, ErrOtherHold
 	}
 	return stands, placed, nil
 }
@@ -78,7 +78,7 @@ const holdsSQL = `SELECT h.name, coalesce(h.client_id, ''), coalesce(h.resource_
   ARRAY(SELECT m.partition FROM history_held m WHERE h.name = ANY (m.holds) ORDER BY 1) FROM hold h `
 
 // Holds lists what stands, by name.
-func (s *Store) Holds(ctx context.Context) ([]notice.Hold, error) {
+func (s *Store) Holds(ctx context.Context) ([]history.Hold, error) {
 	rows, err := s.query.Query(ctx, holdsSQL+"ORDER BY h.name")
 	if err != nil {
 		return nil, unavailable("list holds", err)
@@ -91,22 +91,22 @@ func (s *Store) Holds(ctx context.Context) ([]notice.Hold, error) {
 }
 
 // Hold reads one; ErrNotFound when there is none.
-func (s *Store) Hold(ctx context.Context, name string) (notice.Hold, error) {
+func (s *Store) Hold(ctx context.Context, name string) (history.Hold, error) {
 	rows, err := s.query.Query(ctx, holdsSQL+"WHERE h.name = $1", name)
 	if err != nil {
-		return notice.Hold{}, unavailable("read a hold", err)
+		return history.Hold{}, unavailable("read a hold", err)
 	}
 	out, err := pgx.CollectRows(rows, scanHold)
 	if err != nil {
-		return notice.Hold{}, unavailable("read a hold", err)
+		return history.Hold{}, unavailable("read a hold", err)
 	}
 	if len(out) == 0 {
-		return notice.Hold{}, fmt.Errorf("hold %s: %w", name, ErrNotFound)
+		return history.Hold{}, fmt.Errorf("hold %s: %w", name, ErrNotFound)
 	}
 	return out[0], nil
 }
 
-func scanHold(row pgx.CollectableRow) (h notice.Hold, err error) {
+func scanHold(row pgx.CollectableRow) (h history.Hold, err error) {
 	var kind int16
 	err = row.Scan(&h.Name, &h.Client, &kind, &h.ResourceID, &h.Reason, &h.PlacedBy, &h.PlacedAt, &h.Months)
 	h.Kind, h.PlacedAt = ofb.Kind(kind), h.PlacedAt.UTC()

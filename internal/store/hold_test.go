@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 )
@@ -14,7 +14,7 @@ import (
 // asAuditor is the context of a call by an auditor.
 func asAuditor(t *testing.T) context.Context {
 	t.Helper()
-	return context.WithValue(t.Context(), notice.CallerKey{}, notice.Caller{Subject: "ana", Role: "auditor", Source: "192.0.2.7:4711"})
+	return context.WithValue(t.Context(), history.CallerKey{}, history.Caller{Subject: "ana", Role: "auditor", Source: "192.0.2.7:4711"})
 }
 
 // oldEntry makes a month of long ago with one entry in it, proven and anchored.
@@ -30,7 +30,7 @@ VALUES (gen_random_uuid(), $1::timestamptz, 'change', nullif($2, ''), nullif($3:
 // TestRetentionKeepsWhatIsHeld is case T3: whoever calls the function, a month with entries under a hold stays, months
 // around it go, and a lifted hold lets it go too.
 func TestRetentionKeepsWhatIsHeld(t *testing.T) {
-	for name, hold := range map[string]notice.Hold{
+	for name, hold := range map[string]history.Hold{
 		"a client":   {Name: "case-1", Client: "held", Reason: "court"},
 		"a resource": {Name: "case-1", Kind: ofb.PixPayment, ResourceID: "p-held", Reason: "court"},
 	} {
@@ -69,7 +69,7 @@ func TestRetentionKeepsWhatIsHeld(t *testing.T) {
 	t.Run("everything", func(t *testing.T) {
 		b := newBench(t)
 		b.oldEntry("201001", "", 0, "")
-		_, _, err := b.store.PlaceHold(asAuditor(t), notice.Hold{Name: "all", Reason: "court"})
+		_, _, err := b.store.PlaceHold(asAuditor(t), history.Hold{Name: "all", Reason: "court"})
 		require.NoError(t, err)
 		b.announce("entry_201001")
 		gone, err := b.store.DropHistory(t.Context(), 5)
@@ -80,16 +80,16 @@ func TestRetentionKeepsWhatIsHeld(t *testing.T) {
 
 func TestEachHoldStandsForItselfAndIsWrittenDown(t *testing.T) {
 	b := newBench(t)
-	first := notice.Hold{Name: "case-1", Client: "itp", Reason: "court"}
+	first := history.Hold{Name: "case-1", Client: "itp", Reason: "court"}
 	_, placed, err := b.store.PlaceHold(asAuditor(t), first)
 	require.NoError(t, err)
 	require.True(t, placed)
 	_, placed, err = b.store.PlaceHold(asAuditor(t), first)
 	require.NoError(t, err)
 	require.False(t, placed, "it stands already")
-	_, _, err = b.store.PlaceHold(asAuditor(t), notice.Hold{Name: "case-1", Client: "other", Reason: "court"})
+	_, _, err = b.store.PlaceHold(asAuditor(t), history.Hold{Name: "case-1", Client: "other", Reason: "court"})
 	require.ErrorIs(t, err, store.ErrOtherHold)
-	_, _, err = b.store.PlaceHold(asAuditor(t), notice.Hold{Name: "case-2", Client: "itp", Reason: "another court"})
+	_, _, err = b.store.PlaceHold(asAuditor(t), history.Hold{Name: "case-2", Client: "itp", Reason: "another court"})
 	require.NoError(t, err)
 	require.NoError(t, b.store.LiftHold(asAuditor(t), "case-1", "settled"))
 	require.ErrorIs(t, b.store.LiftHold(asAuditor(t), "case-1", "settled"), store.ErrNotFound)
@@ -104,7 +104,7 @@ func TestEachHoldStandsForItselfAndIsWrittenDown(t *testing.T) {
 // TestNobodyLiftsAHoldPastTheFunctionThatWritesItDown: serve's role can place and lift by them alone.
 func TestNobodyLiftsAHoldPastTheFunctionThatWritesItDown(t *testing.T) {
 	b := newBench(t)
-	_, _, err := b.store.PlaceHold(asAuditor(t), notice.Hold{Name: "case-1", Client: "itp", Reason: "court"})
+	_, _, err := b.store.PlaceHold(asAuditor(t), history.Hold{Name: "case-1", Client: "itp", Reason: "court"})
 	require.NoError(t, err)
 	app := b.app()
 	for _, act := range []string{

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -260,14 +261,14 @@ FROM unnest($3::smallint[], $4::bigint[]) AS t(level, n)`, leaves, size, levels,
 }
 
 // account is what the comparison says of some entries, by their numbers.
-func (c *comparison) account(entries []audit.Entry, which ...int) notice.Integrity {
-	out := notice.Integrity{Checkpoint: c.size}
+func (c *comparison) account(entries []audit.Entry, which ...int) history.Integrity {
+	out := history.Integrity{Checkpoint: c.size}
 	for _, n := range which {
 		s := &c.states[n]
 		switch {
 		case s.failed != "":
 			id := notice.ID(entries[n].ID)
-			out.Fail(notice.FailedEntry{Seq: s.seq, EntryID: &id, At: entries[n].At.Time(), Reason: s.failed})
+			out.Fail(history.FailedEntry{Seq: s.seq, EntryID: &id, At: entries[n].At.Time(), Reason: s.failed})
 		case s.verified:
 			out.Verified++
 			if s.proven {
@@ -281,10 +282,10 @@ func (c *comparison) account(entries []audit.Entry, which ...int) notice.Integri
 }
 
 // damage is what the comparison says of the log's own tables.
-func (c *comparison) damage() notice.Integrity {
-	out := notice.Integrity{Checkpoint: c.size}
+func (c *comparison) damage() history.Integrity {
+	out := history.Integrity{Checkpoint: c.size}
 	for _, why := range c.faults {
-		out.Fail(notice.FailedEntry{Reason: why})
+		out.Fail(history.FailedEntry{Reason: why})
 	}
 	return out
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
@@ -59,7 +60,7 @@ func (b *sealedBench) forge(sql string, args ...any) {
 // about finds the entries of a resource.
 func (b *sealedBench) about(resource string) audit.Page {
 	b.t.Helper()
-	page, err := b.store.Search(b.t.Context(), notice.Search{ResourceID: resource}, notice.Position{}, 100)
+	page, err := b.store.Search(b.t.Context(), history.Search{ResourceID: resource}, history.Position{}, 100)
 	require.NoError(b.t, err)
 	return page
 }
@@ -79,19 +80,19 @@ func (b *sealedBench) forgeLeaf(resource, kind string) {
 
 // readings is what every read says of one notification.
 type readings struct {
-	searched, one, listed, timed, reported, timeline notice.Integrity
+	searched, one, listed, timed, reported, timeline history.Integrity
 
-	record notice.Record
-	timing notice.Timing
-	report *notice.ClockReport
-	breach map[string]notice.Timing
+	record history.Record
+	timing history.Timing
+	report *history.ClockReport
+	breach map[string]history.Timing
 }
 
 func (b *sealedBench) readAll(resource string, id notice.ID) (r readings) {
 	b.t.Helper()
 	for _, e := range b.about(resource).Entries {
 		if e.Tampered != "" {
-			r.searched.Fail(notice.FailedEntry{Reason: e.Tampered})
+			r.searched.Fail(history.FailedEntry{Reason: e.Tampered})
 		}
 		if e.Verified {
 			r.searched.Verified++
@@ -107,7 +108,7 @@ func (b *sealedBench) readAll(resource string, id notice.ID) (r readings) {
 	r.record, err = b.store.Notification(b.t.Context(), id)
 	require.NoError(b.t, err)
 	r.one = r.record.Integrity
-	list, _, err := b.store.Notifications(b.t.Context(), notice.Filter{ResourceID: resource, Limit: 10})
+	list, _, err := b.store.Notifications(b.t.Context(), history.Filter{ResourceID: resource, Limit: 10})
 	require.NoError(b.t, err)
 	for i := range list {
 		r.listed.Add(list[i].Integrity)
@@ -119,13 +120,13 @@ func (b *sealedBench) readAll(resource string, id notice.ID) (r readings) {
 	timeline, err := b.store.Timeline(b.t.Context(), notice.Key{Kind: ofb.PixPayment, ID: resource})
 	require.NoError(b.t, err)
 	r.timeline = timeline.Integrity
-	r.report, r.breach = b.punctuality(notice.Period{To: soon()})
+	r.report, r.breach = b.punctuality(history.Period{To: soon()})
 	r.reported = r.report.Integrity
 	return r
 }
 
-func (r *readings) each() map[string]notice.Integrity {
-	return map[string]notice.Integrity{
+func (r *readings) each() map[string]history.Integrity {
+	return map[string]history.Integrity{
 		"search": r.searched, "notification": r.one, "list": r.listed, "timing": r.timed, "breaches": r.reported, "resource": r.timeline,
 	}
 }
@@ -137,7 +138,7 @@ func TestEveryReadSaysWhatIsSealedAndWhatIsNotYet(t *testing.T) {
 		require.Zero(t, i.Verified+i.FailedCount, name)
 		require.NotZero(t, i.Unsealed, name)
 	}
-	require.Equal(t, notice.OnTime, r.timing.First.FromEvent, "what is not sealed yet is judged")
+	require.Equal(t, history.OnTime, r.timing.First.FromEvent, "what is not sealed yet is judged")
 	b.seal()
 	r = b.readAll("prompt", b.notificationOf("prompt"))
 	for name, i := range r.each() {
@@ -145,7 +146,7 @@ func TestEveryReadSaysWhatIsSealedAndWhatIsNotYet(t *testing.T) {
 		require.NotZero(t, i.Verified, name)
 		require.Equal(t, i.Verified, i.Proven, name)
 	}
-	require.Equal(t, notice.OnTime, r.timing.First.FromEvent)
+	require.Equal(t, history.OnTime, r.timing.First.FromEvent)
 	require.Contains(t, r.breach, "late")
 	require.EqualValues(t, 9, r.reported.Verified, "change, attempt and result of three")
 	require.Equal(t, one[int64](b.bench, "SELECT max(size) FROM log_checkpoint"), r.reported.Checkpoint)
@@ -161,9 +162,9 @@ func TestEveryReadTellsOfEveryTampering(t *testing.T) {
 		sql      []string
 		leaf     string // the kind of entry whose leaf is made to fit again
 		reason   string
-		verdict  notice.Punctuality // of "late"; "": unknown
-		unharmed bool               // the notification itself rests on what was sealed
-		spreads  bool               // its neighbours in the log cannot be judged either
+		verdict  history.Punctuality // of "late"; "": unknown
+		unharmed bool                // the notification itself rests on what was sealed
+		spreads  bool                // its neighbours in the log cannot be judged either
 	}{
 		"the event is dated later":                  {sql: []string{onTime}, reason: "not what was sealed"},
 		"and its leaf is made to fit":               {sql: []string{onTime}, leaf: "change", reason: "does not lead to the root", spreads: true},
@@ -177,12 +178,12 @@ func TestEveryReadTellsOfEveryTampering(t *testing.T) {
 		"a position is gone":                        {sql: []string{"DELETE FROM log_position WHERE id = " + attempt}, reason: "position", spreads: true},
 		"all positions are gone":                    {sql: []string{"DELETE FROM log_position"}, reason: "position of the log is missing", spreads: true},
 		"an attempt is put in":                      {sql: []string{"INSERT INTO entry (id, xid, kind, client_id, resource_kind, resource_id, notification_id, number, facts) SELECT gen_random_uuid(), xid, kind, client_id, resource_kind, resource_id, notification_id, 2, facts FROM entry WHERE id = " + attempt}, reason: "it has no position"},
-		"a second row in the place of the attempt":  {sql: []string{"INSERT INTO entry (id, at, xid, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, facts) SELECT id, at - interval '1 hour', xid, kind, client_id, resource_kind, resource_id, notification_id, gen_random_uuid(), number, facts FROM entry WHERE id = " + attempt}, reason: "a second row", verdict: notice.TooLate, unharmed: true},
-		"a copy of the attempt":                     {sql: []string{"INSERT INTO entry SELECT * FROM entry WHERE id = " + attempt}, reason: "a second row", verdict: notice.TooLate, unharmed: true},
-		"the newest checkpoint is not signed by us": {sql: []string{"UPDATE log_checkpoint SET note = replace(note, 'skew ', 'skew 1') WHERE size = (SELECT max(size) FROM log_checkpoint)"}, reason: "the newest checkpoint", verdict: notice.TooLate, unharmed: true},
-		"a checkpoint is put in":                    {sql: []string{"INSERT INTO log_checkpoint (size, at, note) VALUES (1000000, now(), 'x')"}, reason: "the newest checkpoint", verdict: notice.TooLate, unharmed: true},
-		"another key is registered":                 {sql: []string{"UPDATE log_key SET public = sha256('')"}, reason: "the newest checkpoint", verdict: notice.TooLate, unharmed: true},
-		"the second row in the place of the change": {sql: []string{"INSERT INTO entry SELECT id, at, xid, kind, client_id, resource_kind, resource_id, 7, notification_id, change_id, interaction_id, number, outcome, closes, created_at, facts FROM entry WHERE id = " + change}, reason: "a second row", verdict: notice.TooLate, unharmed: true},
+		"a second row in the place of the attempt":  {sql: []string{"INSERT INTO entry (id, at, xid, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, facts) SELECT id, at - interval '1 hour', xid, kind, client_id, resource_kind, resource_id, notification_id, gen_random_uuid(), number, facts FROM entry WHERE id = " + attempt}, reason: "a second row", verdict: history.TooLate, unharmed: true},
+		"a copy of the attempt":                     {sql: []string{"INSERT INTO entry SELECT * FROM entry WHERE id = " + attempt}, reason: "a second row", verdict: history.TooLate, unharmed: true},
+		"the newest checkpoint is not signed by us": {sql: []string{"UPDATE log_checkpoint SET note = replace(note, 'skew ', 'skew 1') WHERE size = (SELECT max(size) FROM log_checkpoint)"}, reason: "the newest checkpoint", verdict: history.TooLate, unharmed: true},
+		"a checkpoint is put in":                    {sql: []string{"INSERT INTO log_checkpoint (size, at, note) VALUES (1000000, now(), 'x')"}, reason: "the newest checkpoint", verdict: history.TooLate, unharmed: true},
+		"another key is registered":                 {sql: []string{"UPDATE log_key SET public = sha256('')"}, reason: "the newest checkpoint", verdict: history.TooLate, unharmed: true},
+		"the second row in the place of the change": {sql: []string{"INSERT INTO entry SELECT id, at, xid, kind, client_id, resource_kind, resource_id, 7, notification_id, change_id, interaction_id, number, outcome, closes, created_at, facts FROM entry WHERE id = " + change}, reason: "a second row", verdict: history.TooLate, unharmed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -202,12 +203,12 @@ func TestEveryReadTellsOfEveryTampering(t *testing.T) {
 					continue
 				}
 				require.NotZero(t, i.FailedCount, "%s: %+v", name, i)
-				require.True(t, slices.ContainsFunc(i.Failed, func(f notice.FailedEntry) bool { return strings.Contains(f.Reason, c.reason) }), "%s: %+v", name, i)
+				require.True(t, slices.ContainsFunc(i.Failed, func(f history.FailedEntry) bool { return strings.Contains(f.Reason, c.reason) }), "%s: %+v", name, i)
 			}
 			require.Equal(t, !c.unharmed, r.record.Tampered)
 			want := c.verdict
 			if want == "" {
-				want = notice.Unknown
+				want = history.Unknown
 				require.Equal(t, notice.DelayTampered, r.timing.First.Cause)
 				require.NotZero(t, r.report.Total.Unknown)
 			}
@@ -235,7 +236,7 @@ FROM entry WHERE resource_id = 'late' AND kind = 'result'`)
 	require.Equal(t, "delivered", *e.Entry.Outcome)
 	require.True(t, e.Genuine())
 	require.Equal(t, 1, e.Others)
-	for _, s := range []notice.Search{{}, {ResourceID: "late"}} {
+	for _, s := range []history.Search{{}, {ResourceID: "late"}} {
 		var outcomes []string
 		require.NoError(t, x.Each(t.Context(), s, func(e *audit.Sealed) error {
 			if e.Seq == seq {
@@ -265,7 +266,7 @@ FROM entry WHERE resource_id = 'late' AND kind = 'result'`)
 func TestAnAlteredTraceOfARefusalJudgesNobody(t *testing.T) {
 	b := newSealedBench(t)
 	c := lateBy("refused", 33*time.Second)
-	require.NoError(t, b.store.RecordRefusals(t.Context(), []notice.Refusal{b.refusal(c, 32*time.Second)}, nil))
+	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.Refusal{b.refusal(c, 32*time.Second)}, nil))
 	b.accept(c)
 	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
 	b.seal()
@@ -278,8 +279,8 @@ func TestAnAlteredTraceOfARefusalJudgesNobody(t *testing.T) {
 	timing, err = b.store.Timing(t.Context(), id)
 	require.NoError(t, err)
 	require.True(t, timing.Tampered)
-	require.Equal(t, notice.Unknown, timing.First.FromReceipt)
-	_, breaches := b.punctuality(notice.Period{})
+	require.Equal(t, history.Unknown, timing.First.FromReceipt)
+	_, breaches := b.punctuality(history.Period{})
 	tampered := breaches["refused"]
 	require.Equal(t, notice.DelayTampered, tampered.First.Cause)
 }

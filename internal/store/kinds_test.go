@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/migrations"
 )
 
@@ -51,7 +51,7 @@ func TestEveryKindOfEntryThatIsWrittenCanBeSearchedFor(t *testing.T) {
 		all = append(all, kind)
 	}
 	slices.Sort(all)
-	known := notice.EntryKinds()
+	known := history.EntryKinds()
 	slices.Sort(known)
 	require.Equal(t, known, all)
 }

@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -37,8 +38,8 @@ type factRow struct {
 }
 
 // fact is the same in the words of the rules.
-func (r *factRow) fact() (notice.Fact, error) {
-	f := notice.Fact{
+func (r *factRow) fact() (history.Fact, error) {
+	f := history.Fact{
 		At: r.At, Kind: r.Kind, Client: notice.ClientID(audit.Value(r.ClientID)), ResourceKind: ofb.Kind(audit.Value(r.ResourceKind)), ResourceID: audit.Value(r.ResourceID),
 		Revision: audit.Value(r.Revision), Number: audit.Value(r.Number), Outcome: notice.Outcome(audit.Value(r.Outcome)), Closes: notice.State(audit.Value(r.Closes)), Facts: []byte(r.Facts),
 		Private: []byte(audit.Value(r.Private)),
@@ -78,19 +79,19 @@ const queueRows = "SELECT q.id, q.created_at, q.due_at, q.token IS NOT NULL AS i
 // Notifications lists what f selects, newest first, at most f.Limit of them, and the position to continue after, or a
 // zero one at the end. A state that is rare is found by its own index; the work for one call is bounded by the caller's
 // context.
-func (s *Store) Notifications(ctx context.Context, f notice.Filter) ([]notice.Record, notice.Position, error) {
-	var out []notice.Record
+func (s *Store) Notifications(ctx context.Context, f history.Filter) ([]history.Record, history.Position, error) {
+	var out []history.Record
 	for {
 		page, err := s.announced(ctx, f)
 		if err != nil {
-			return nil, notice.Position{}, unavailable("list notifications", err)
+			return nil, history.Position{}, unavailable("list notifications", err)
 		}
 		records, err := s.assemble(ctx, page)
 		if err != nil {
-			return nil, notice.Position{}, unavailable("read attempts", err)
+			return nil, history.Position{}, unavailable("read attempts", err)
 		}
 		for _, r := range records {
-			f.After = notice.Position{At: r.CreatedAt, ID: r.ID}
+			f.After = history.Position{At: r.CreatedAt, ID: r.ID}
 			if f.State != "" && r.State != f.State {
 				continue
 			}
@@ -100,31 +101,31 @@ func (s *Store) Notifications(ctx context.Context, f notice.Filter) ([]notice.Re
 			}
 		}
 		if len(page) < f.Limit {
-			return out, notice.Position{}, nil
+			return out, history.Position{}, nil
 		}
 	}
 }
 
 // Notification reads one; ErrNotFound when there is none.
-func (s *Store) Notification(ctx context.Context, id notice.ID) (notice.Record, error) {
+func (s *Store) Notification(ctx context.Context, id notice.ID) (history.Record, error) {
 	var rows []factRow
 	err := s.orm.WithContext(ctx).Raw("SELECT "+factColumnsSQL+" FROM entry a WHERE a.notification_id = ? AND a.kind IN ('change', 'decision', 'resend')",
 		id.String()).Scan(&rows).Error
 	if err != nil {
-		return notice.Record{}, unavailable("read the notification", err)
+		return history.Record{}, unavailable("read the notification", err)
 	}
 	if len(rows) == 0 {
-		return notice.Record{}, fmt.Errorf("notification %s: %w", id, ErrNotFound)
+		return history.Record{}, fmt.Errorf("notification %s: %w", id, ErrNotFound)
 	}
 	records, err := s.assemble(ctx, rows)
 	if err != nil {
-		return notice.Record{}, unavailable("read attempts", err)
+		return history.Record{}, unavailable("read attempts", err)
 	}
 	return records[0], nil
 }
 
 // announced reads one page of the entries that made notifications.
-func (s *Store) announced(ctx context.Context, f notice.Filter) ([]factRow, error) {
+func (s *Store) announced(ctx context.Context, f history.Filter) ([]factRow, error) {
 	switch f.State {
 	case notice.Exhausted:
 		return s.announcedBy(ctx, f, s.closed(ctx, f))
@@ -147,7 +148,7 @@ func (s *Store) announced(ctx context.Context, f notice.Filter) ([]factRow, erro
 }
 
 // narrow adds what every way of finding notifications can filter by, and their order.
-func narrow(q *gorm.DB, f notice.Filter, at, id, client, kind string) *gorm.DB {
+func narrow(q *gorm.DB, f history.Filter, at, id, client, kind string) *gorm.DB {
 	if f.Client != "" {
 		q = q.Where(client+" = ?", string(f.Client))
 	}
@@ -173,7 +174,7 @@ type place struct {
 }
 
 // closed finds notifications that left the queue undelivered.
-func (s *Store) closed(ctx context.Context, f notice.Filter) *gorm.DB {
+func (s *Store) closed(ctx context.Context, f history.Filter) *gorm.DB {
 	q := s.orm.WithContext(ctx).Table("entry AS u").Select("u.notification_id AS id, u.created_at AS at").Where("u.closes = ?", string(f.State))
 	if f.ResourceID != "" {
 		q = q.Where("u.resource_id = ?", f.ResourceID)
@@ -185,7 +186,7 @@ func (s *Store) closed(ctx context.Context, f notice.Filter) *gorm.DB {
 }
 
 // alive finds notifications in the queue, those of ended registrations or the others.
-func (s *Store) alive(ctx context.Context, f notice.Filter, stale bool) *gorm.DB {
+func (s *Store) alive(ctx context.Context, f history.Filter, stale bool) *gorm.DB {
 	q := s.orm.WithContext(ctx).Table("queue AS q").Select("q.id, q.created_at AS at").Joins("LEFT JOIN initiator i ON i.client_id = q.client_id").
 		Where("(q.token IS NULL AND coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)) = ?", stale)
 	if f.ResourceID != "" {
@@ -198,7 +199,7 @@ func (s *Store) alive(ctx context.Context, f notice.Filter, stale bool) *gorm.DB
 }
 
 // announcedBy merges what the finders found and reads their announcements.
-func (s *Store) announcedBy(ctx context.Context, f notice.Filter, finders ...*gorm.DB) ([]factRow, error) {
+func (s *Store) announcedBy(ctx context.Context, f history.Filter, finders ...*gorm.DB) ([]factRow, error) {
 	var places []place
 	for _, find := range finders {
 		var some []place
@@ -247,7 +248,7 @@ func compare(a, b string) int {
 const clockBack = 24 * time.Hour
 
 // assemble adds to announcements their attempts and their state.
-func (s *Store) assemble(ctx context.Context, rows []factRow) ([]notice.Record, error) {
+func (s *Store) assemble(ctx context.Context, rows []factRow) ([]history.Record, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -282,7 +283,7 @@ WHERE a.notification_id IN ? AND a.at >= ? AND a.kind IN ('attempt', 'result', '
 		switch {
 		case r.State != "": // closed meanwhile
 		case w.Stale && !w.InFlight:
-			r.State, r.CancelReason = notice.Cancelled, notice.RegistrationEnded
+			r.State, r.CancelReason = notice.Cancelled, history.RegistrationEnded
 		default:
 			r.State = notice.Pending
 			if !w.InFlight {
@@ -306,8 +307,8 @@ const (
 )
 
 // Timeline reads everything about one resource; ErrNotFound when nothing is known of it.
-func (s *Store) Timeline(ctx context.Context, key notice.Key) (notice.Timeline, error) {
-	t := notice.Timeline{Kind: key.Kind, ResourceID: key.ID}
+func (s *Store) Timeline(ctx context.Context, key notice.Key) (history.Timeline, error) {
+	t := history.Timeline{Kind: key.Kind, ResourceID: key.ID}
 	var current []struct {
 		ClientID, APIVersion, Status string
 		Revision                     int64
@@ -338,7 +339,7 @@ func (s *Store) Timeline(ctx context.Context, key notice.Key) (notice.Timeline, 
 		t.Client, t.APIVersion, t.Status, t.Revision = notice.ClientID(c.ClientID), c.APIVersion, ofb.Status(c.Status), c.Revision
 		t.UpdatedAt, t.Document = c.UpdatedAt.UTC(), c.Document
 	}
-	t.Notifications, _, err = s.Notifications(ctx, notice.Filter{Kind: key.Kind, ResourceID: key.ID, Limit: 1000})
+	t.Notifications, _, err = s.Notifications(ctx, history.Filter{Kind: key.Kind, ResourceID: key.ID, Limit: 1000})
 	if err != nil {
 		return t, err
 	}
@@ -390,7 +391,7 @@ func (s *Store) Resend(ctx context.Context, id notice.ID, actor, reason string) 
 	if old.State != notice.Exhausted && old.State != notice.Cancelled {
 		return notice.ID{}, fmt.Errorf("resend %s: %w", id, ErrNotOver)
 	}
-	text, err := facts(notice.ChangeFacts{
+	text, err := facts(history.ChangeFacts{
 		System: s.system(), Source: "operator", Actor: actor, Role: callerOf(ctx).Role, Remote: callerOf(ctx).Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
 		Event: old.Event, EventAt: old.EventAt, Clause: "D-4", Why: reason,
 	})

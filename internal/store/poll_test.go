@@ -24,24 +24,24 @@ import (
 // fence is the number of this test's replica.
 const fence = 0x6172_6175_746f
 
-// history is a store with a connection of the owner's beside it.
-type history struct {
+// openStore is a store with a connection of the owner's beside it.
+type openStore struct {
 	t     *testing.T
 	store *store.Store
 	url   string
 }
 
-func openHistory(t *testing.T) *history {
+func openHistory(t *testing.T) *openStore {
 	t.Helper()
 	url := storetest.Database(t)
 	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
-	return &history{t, s, url}
+	return &openStore{t, s, url}
 }
 
 // world is an intake before the same store.
-func (h *history) world() *world {
+func (h *openStore) world() *world {
 	h.t.Helper()
 	in := intake.New(intake.Config{Store: h.store, Schema: anySchema{}, NewID: store.NewID})
 	ctx, stop := context.WithCancel(context.Background())
@@ -51,7 +51,7 @@ func (h *history) world() *world {
 	return &world{t: h.t, store: h.store, intake: in}
 }
 
-func (h *history) connect() *pgx.Conn {
+func (h *openStore) connect() *pgx.Conn {
 	h.t.Helper()
 	conn, err := pgx.Connect(h.t.Context(), h.url)
 	require.NoError(h.t, err)
@@ -60,7 +60,7 @@ func (h *history) connect() *pgx.Conn {
 }
 
 // count tells how often a poll is in the history.
-func (h *history) count(p notice.Poll) int {
+func (h *openStore) count(p notice.Poll) int {
 	h.t.Helper()
 	var n int
 	require.NoError(h.t, h.connect().QueryRow(h.t.Context(), "SELECT count(*) FROM arauto.entry WHERE id = $1", p.ID.String()).Scan(&n))
@@ -68,7 +68,7 @@ func (h *history) count(p notice.Poll) int {
 }
 
 // hold keeps others from writing to the history until the function it returns is called.
-func (h *history) hold() (release func()) {
+func (h *openStore) hold() (release func()) {
 	h.t.Helper()
 	conn := h.connect()
 	_, err := conn.Exec(h.t.Context(), "BEGIN; LOCK TABLE arauto.entry IN SHARE ROW EXCLUSIVE MODE")
@@ -77,7 +77,7 @@ func (h *history) hold() (release func()) {
 }
 
 // waiting returns once n sessions wait for locks of a kind.
-func (h *history) waiting(kind string, n int) {
+func (h *openStore) waiting(kind string, n int) {
 	h.t.Helper()
 	conn := h.connect()
 	require.Eventually(h.t, func() bool {
@@ -262,14 +262,14 @@ func TestMigratingFillsInTheConsentOfWhatIsStored(t *testing.T) {
 }
 
 // exec runs statements as the owner of the database.
-func (h *history) exec(statements string) {
+func (h *openStore) exec(statements string) {
 	h.t.Helper()
 	_, err := h.connect().Exec(h.t.Context(), statements)
 	require.NoError(h.t, err)
 }
 
 // consents lists kind and consent of every resource.
-func (h *history) consents() []string {
+func (h *openStore) consents() []string {
 	h.t.Helper()
 	rows, err := h.connect().Query(h.t.Context(), "SELECT kind, coalesce(consent_id, '') FROM arauto.resource ORDER BY kind")
 	require.NoError(h.t, err)

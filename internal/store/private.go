@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -20,7 +21,7 @@ const (
 func (s *Store) privateFacts(r notice.Result) (string, error) {
 	var salt [16]byte
 	_, _ = rand.Read(salt[:]) // it never fails: the process ends instead
-	return facts(notice.PrivateFacts{
+	return facts(history.PrivateFacts{
 		Salt: base64.RawStdEncoding.EncodeToString(salt[:]), System: s.system(), Local: r.LocalAddr, Detail: r.Detail,
 	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
@@ -73,9 +74,9 @@ func TestTheProofOfAnAttemptTellsTheInitiatorNothingOfTheBank(t *testing.T) {
 		require.NotNil(t, e.Private)
 		require.Equal(t, audit.Commit(*e.Private), facts.Private)
 		if facts.Detail != "" {
-			require.Equal(t, notice.LostDetail, facts.Detail)
+			require.Equal(t, history.LostDetail, facts.Detail)
 		}
-		var private notice.PrivateFacts
+		var private history.PrivateFacts
 		require.NoError(t, json.Unmarshal([]byte(*e.Private), &private))
 		require.Equal(t, "test 0", private.System)
 		salt, err := base64.RawStdEncoding.DecodeString(private.Salt)
@@ -98,7 +99,7 @@ func TestTheBankReadsWhatTheInitiatorMayNotSee(t *testing.T) {
 	require.Len(t, r.Attempts, 2)
 	require.Equal(t, itsDetail, r.Attempts[0].Detail)
 	require.False(t, r.Attempts[0].Rescued)
-	require.Equal(t, notice.LostDetail, r.Attempts[1].Detail)
+	require.Equal(t, history.LostDetail, r.Attempts[1].Detail)
 	require.True(t, r.Attempts[1].Rescued)
 	require.Zero(t, r.Integrity.FailedCount)
 	x, err := store.OpenExport(t.Context(), b.url, 0)
@@ -112,7 +113,7 @@ func TestTheBankReadsWhatTheInitiatorMayNotSee(t *testing.T) {
 	require.NotContains(t, string(page), "salt")
 	var table strings.Builder
 	csv, _ := evidence.FormatNamed("csv")
-	_, err = csv.Write(t.Context(), x, notice.Search{ResourceID: "failed"}, "1", &table)
+	_, err = csv.Write(t.Context(), x, history.Search{ResourceID: "failed"}, "1", &table)
 	require.NoError(t, err)
 	require.Contains(t, table.String(), "203.0.113.9:443: connection refused", "of the detail; a table has the text as it is stored, with > escaped")
 }
@@ -122,7 +123,7 @@ func TestAnAttemptFromBeforePrivateTextsReadsAsBefore(t *testing.T) {
 	b := newSealedBench(t)
 	id := b.accept(payment("itp", "old", 1, "ACSC")).Notifications[0]
 	b.do("DELETE FROM queue WHERE id = $1", [16]byte(id))
-	for number, detail := range []string{itsDetail, notice.LostDetail} {
+	for number, detail := range []string{itsDetail, history.LostDetail} {
 		b.do(`INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, facts)
 VALUES (gen_random_uuid(), 'attempt', 'itp', 2, 'old', $1, gen_random_uuid(), $2, '{"system":"test 0","scheduledAt":"2026-11-21T12:00:00Z","late":false}')`, [16]byte(id), number+1)
 		b.do(`INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, facts)
@@ -134,7 +135,7 @@ VALUES (gen_random_uuid(), 'result', 'itp', 2, 'old', $1, $2::smallint, 'unknown
 	require.False(t, r.Tampered)
 	require.Equal(t, itsDetail, r.Attempts[0].Detail)
 	require.False(t, r.Attempts[0].Rescued)
-	require.Equal(t, notice.LostDetail, r.Attempts[1].Detail)
+	require.Equal(t, history.LostDetail, r.Attempts[1].Detail)
 	require.True(t, r.Attempts[1].Rescued)
 	x, err := store.OpenExport(t.Context(), b.url, 0)
 	require.NoError(t, err)
@@ -194,7 +195,7 @@ func TestATamperedPrivateTextIsNoticedByReadsAndByVerification(t *testing.T) {
 			require.ErrorAs(t, err, &fault)
 			require.Equal(t, seq, fault.Seq)
 			csv, _ := evidence.FormatNamed("csv")
-			_, err = csv.Write(t.Context(), x, notice.Search{Kind: ofb.PixPayment}, "1", &strings.Builder{})
+			_, err = csv.Write(t.Context(), x, history.Search{Kind: ofb.PixPayment}, "1", &strings.Builder{})
 			require.ErrorAs(t, err, &fault)
 			require.Equal(t, seq, fault.Seq)
 		})
@@ -225,7 +226,7 @@ func TestServeCannotWriteAPrivateTextThatTheFactsDoNotCommitTo(t *testing.T) {
 	require.NoError(t, insert("change", `{"private":"x"}`, nil), "the facts of other kinds commit to nothing")
 	require.ErrorContains(t, insert("change", good, private), "23514")
 	// What the database took, no verifier refuses.
-	page, err := b.store.Search(t.Context(), notice.Search{}, notice.Position{}, 100)
+	page, err := b.store.Search(t.Context(), history.Search{}, history.Position{}, 100)
 	require.NoError(t, err)
 	require.Len(t, page.Entries, 10)
 	for i := range page.Entries {

@@ -7,11 +7,11 @@ import (
 
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 )
 
 // Reading is what the log keeps of somebody who read it (cases N3).
-type Reading = notice.LogReading
+type Reading = history.LogReading
 
 // readingFacts are what an entry keeps of a reading. Its outcome is the act.
 type readingFacts struct {
@@ -32,7 +32,7 @@ const insertAdmin = "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2
 // (notice.Caller). What cannot be recorded must not be handed over (D-3).
 func (s *Store) RecordReading(ctx context.Context, r Reading) error {
 	c := callerOf(ctx)
-	if r.Caller != (notice.Caller{}) {
+	if r.Caller != (history.Caller{}) {
 		c = r.Caller
 	}
 	text, err := facts(readingFacts{s.system(), c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Again})
@@ -54,8 +54,8 @@ func filled(filter map[string]string) map[string]string {
 }
 
 // callerOf is who calls us, where somebody does.
-func callerOf(ctx context.Context) notice.Caller {
-	c, _ := ctx.Value(notice.CallerKey{}).(notice.Caller)
+func callerOf(ctx context.Context) history.Caller {
+	c, _ := ctx.Value(history.CallerKey{}).(history.Caller)
 	return c
 }
 

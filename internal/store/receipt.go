@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 )
 
 // wallDoubt is added to what a wall clock measured across a restart: it counts against us. A replica whose clock is more
@@ -18,7 +18,7 @@ const wallDoubt = time.Second
 // may be missing, as entries. They keep durations from the receipt to this transaction, whose instant is the database's;
 // where a network's delay leaves a doubt, the receipt seems earlier. After an error nobody knows whether they are stored;
 // storing them again is safe, as an entry's id stays the same.
-func (s *Store) RecordRefusals(ctx context.Context, refusals []notice.Refusal, unheard []notice.Unheard) error {
+func (s *Store) RecordRefusals(ctx context.Context, refusals []history.Refusal, unheard []history.Unheard) error {
 	conn, err := s.query.Acquire(ctx)
 	if err != nil {
 		return unavailable("take a connection", err)
@@ -42,7 +42,7 @@ func (s *Store) RecordRefusals(ctx context.Context, refusals []notice.Refusal, u
 }
 
 // refusalEntries are the entries of refusals; began is not before the transaction's instant, by our clock.
-func (s *Store) refusalEntries(began time.Time, refusals []notice.Refusal, unheard []notice.Unheard) (*entryColumns, error) {
+func (s *Store) refusalEntries(began time.Time, refusals []history.Refusal, unheard []history.Unheard) (*entryColumns, error) {
 	ago := func(at time.Time, wall bool) int64 {
 		d := began.Sub(at)
 		if wall {
@@ -60,17 +60,17 @@ func (s *Store) refusalEntries(began time.Time, refusals []notice.Refusal, unhea
 			return nil, err
 		}
 		columns.add(entryRow{
-			id: r.ID, kind: notice.FactRefused, client: r.Client, resourceKind: r.Kind, resourceID: r.ResourceID, revision: r.Revision, outcome: f.RefusedFor, facts: text,
+			id: r.ID, kind: history.FactRefused, client: r.Client, resourceKind: r.Kind, resourceID: r.ResourceID, revision: r.Revision, outcome: f.RefusedFor, facts: text,
 		})
 	}
 	for _, u := range unheard {
-		text, err := facts(notice.UnheardFacts{
+		text, err := facts(history.UnheardFacts{
 			System: s.system(), Why: u.Why, Requests: u.Requests, FromUS: ago(u.From, u.Wall), ToUS: max(0, began.Sub(u.To).Microseconds()), WallClock: u.Wall,
 		})
 		if err != nil {
 			return nil, err
 		}
-		columns.add(entryRow{id: NewID(), kind: notice.FactUnheard, outcome: u.Why, facts: text})
+		columns.add(entryRow{id: NewID(), kind: history.FactUnheard, outcome: u.Why, facts: text})
 	}
 	return columns, nil
 }
@@ -95,7 +95,7 @@ CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.resource_id = k.id AND e.numbe
 
 // joinReceipts adds to notifications the earlier receipts of their changes, so that the rule's clock runs from the first.
 // It costs two looks at an index unless something was refused or quarantined around that time.
-func joinReceipts(ctx context.Context, db querier, records []notice.Record) error {
+func joinReceipts(ctx context.Context, db querier, records []history.Record) error {
 	if len(records) == 0 {
 		return nil
 	}
@@ -154,8 +154,8 @@ func readFacts(ctx context.Context, db querier, sql string, args ...any) ([]fact
 
 // compareReceipts gathers traces, each held against its leaf. One that is not what was sealed counts for nothing, and marks
 // the notifications of its resource as tampered with.
-func compareReceipts(ctx context.Context, db querier, rows []factRow, records []notice.Record) (*notice.Receipts, error) {
-	receipts := &notice.Receipts{}
+func compareReceipts(ctx context.Context, db querier, rows []factRow, records []history.Record) (*history.Receipts, error) {
+	receipts := &history.Receipts{}
 	entries, err := entriesOf(rows)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -14,14 +15,14 @@ import (
 )
 
 // refusal is the trace of a change that came so long ago and was refused three times.
-func (b *bench) refusal(c change, ago time.Duration) notice.Refusal {
+func (b *bench) refusal(c change, ago time.Duration) history.Refusal {
 	b.t.Helper()
 	line, err := json.Marshal(c)
 	require.NoError(b.t, err)
 	read, err := b.intake.Read(line, intake.Origin{Source: "api", Actor: "core"})
 	require.NoError(b.t, err)
 	read.ReceivedAt = time.Now().Add(-ago)
-	r := notice.RefusalOf(store.NewID(), read, notice.RefusedUnavailable)
+	r := history.RefusalOf(store.NewID(), read, history.RefusedUnavailable)
 	r.Facts.Refusals = 3
 	return r
 }
@@ -44,7 +45,7 @@ func TestTheReportJudgesFromTheFirstReceipt(t *testing.T) {
 	came := map[string]time.Time{"restarted": restarted.First}
 	first := b.refusal(before, 32*time.Second)
 	came["before"] = first.First
-	require.NoError(t, b.store.RecordRefusals(t.Context(), []notice.Refusal{first, b.refusal(lateBy("other", time.Minute), 32*time.Second), restarted}, nil))
+	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.Refusal{first, b.refusal(lateBy("other", time.Minute), 32*time.Second), restarted}, nil))
 	again := lateBy("restarted", 0)
 	again.OccurredAt = restarted.Facts.OccurredAt
 	for _, c := range []change{before, after, late, other, again} {
@@ -53,10 +54,10 @@ func TestTheReportJudgesFromTheFirstReceipt(t *testing.T) {
 	}
 	twice := b.refusal(after, 32*time.Second)
 	came["after"] = twice.First
-	require.NoError(t, b.store.RecordRefusals(t.Context(), []notice.Refusal{twice}, nil), "by another replica, later")
-	require.NoError(t, b.store.RecordRefusals(t.Context(), []notice.Refusal{twice}, nil), "and once more, as the answer was lost")
+	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.Refusal{twice}, nil), "by another replica, later")
+	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.Refusal{twice}, nil), "and once more, as the answer was lost")
 
-	r, breaches := b.punctuality(notice.Period{})
+	r, breaches := b.punctuality(history.Period{})
 	require.Len(t, breaches, 5)
 	for id, want := range map[string]notice.Delay{
 		"before": notice.DelayUnavailable, "after": notice.DelayUnavailable, "restarted": notice.DelayUnavailable, "late": notice.DelayCore, "other": notice.DelayUnknown,
@@ -69,7 +70,7 @@ func TestTheReportJudgesFromTheFirstReceipt(t *testing.T) {
 			continue
 		}
 		require.EqualValues(t, 3, p.Refusals, id)
-		require.Equal(t, notice.RefusedUnavailable, p.RefusedFor)
+		require.Equal(t, history.RefusedUnavailable, p.RefusedFor)
 		require.WithinRange(t, p.FirstAt.Time, came[id].Add(-5*time.Second), came[id], "%s: a doubt counts against us", id)
 	}
 	require.EqualValues(t, 5, r.Total.Late)
@@ -85,7 +86,7 @@ func TestWhenReceiptsAreUnknownTheCoreIsNotBlamed(t *testing.T) {
 	b := newBench(t)
 	b.register("itp", "https://itp.example/hook")
 	now := time.Now()
-	require.NoError(t, b.store.RecordRefusals(t.Context(), nil, []notice.Unheard{
+	require.NoError(t, b.store.RecordRefusals(t.Context(), nil, []history.Unheard{
 		{From: now.Add(-30 * time.Second), To: now.Add(-20 * time.Second), Requests: 9, Why: "full"},
 		{From: now.Add(-20 * time.Minute).Round(0), To: now.Add(-19 * time.Minute).Round(0), Why: "restart", Wall: true},
 	}))
@@ -93,7 +94,7 @@ func TestWhenReceiptsAreUnknownTheCoreIsNotBlamed(t *testing.T) {
 		b.accept(c)
 		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
 	}
-	_, breaches := b.punctuality(notice.Period{})
+	_, breaches := b.punctuality(history.Period{})
 	require.Equal(t, notice.DelayUnknown, breaches["within"].First.Cause)
 	require.Equal(t, notice.DelayUnknown, breaches["before"].First.Cause)
 	require.Equal(t, notice.DelayCore, breaches["since"].First.Cause)
@@ -116,7 +117,7 @@ func TestWhatLayInQuarantineIsOurs(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, notice.Applied, a.Verdict)
 	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
-	r, breaches := b.punctuality(notice.Period{})
+	r, breaches := b.punctuality(history.Period{})
 	require.Equal(t, notice.DelayQuarantine, breaches["held"].First.Cause)
 	require.EqualValues(t, 1, r.Total.LateOurs)
 	require.WithinDuration(t, first, breaches["held"].FirstAt.Time, time.Microsecond)
@@ -133,7 +134,7 @@ func TestWhatAFollowedSourceToldLateIsOurs(t *testing.T) {
 		require.NoError(t, err)
 		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
 	}
-	r, breaches := b.punctuality(notice.Period{})
+	r, breaches := b.punctuality(history.Period{})
 	require.Equal(t, notice.DelaySource, breaches["behind"].First.Cause)
 	require.Equal(t, notice.DelayCore, breaches["late"].First.Cause, "the core committed it half a minute after it happened")
 	require.EqualValues(t, 1, r.Total.LateOurs)
@@ -150,10 +151,10 @@ func TestADeadlineFiredLateIsOurs(t *testing.T) {
 	b.accept(timed("over", 1, "AWAITING_AUTHORISATION", 10*time.Minute))
 	require.EqualValues(t, 2, runTimers(t, 2, b.world))
 	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
-	r, breaches := b.punctuality(notice.Period{})
+	r, breaches := b.punctuality(history.Period{})
 	known, over := breaches["urn:bancoex:known"], breaches["urn:bancoex:over"]
 	require.Equal(t, notice.DelayTimer, known.First.Cause)
-	require.Equal(t, notice.TooLate, known.First.FromReceipt)
+	require.Equal(t, history.TooLate, known.First.FromReceipt)
 	require.Equal(t, known.OccurredAt, known.FirstAt, "the deadline")
 	require.Equal(t, notice.DelayCore, over.First.Cause)
 	require.EqualValues(t, 1, r.Total.LateOurs)

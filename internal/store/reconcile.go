@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -33,11 +34,11 @@ const (
 // A zero from means the whole history, and then resources and revisions without any entry are found as well; otherwise
 // those are looked at that changed within the period. Differences are handed over as they are found; an error of each
 // ends it and is returned.
-func (i *Inspector) Reconcile(ctx context.Context, from, to time.Time, each func(notice.Difference) error) (*notice.Reconciliation, error) {
+func (i *Inspector) Reconcile(ctx context.Context, from, to time.Time, each func(history.Difference) error) (*history.Reconciliation, error) {
 	began := time.Now()
-	r := &reconciling{i: i, from: from, to: to, each: each, digest: sha256.New(), out: notice.Reconciliation{
-		From: notice.Moment{Time: from}, To: notice.Moment{Time: to}, Began: notice.Moment{Time: began.Truncate(time.Microsecond)}, Entries: map[string]int64{},
-		Found: map[notice.Finding]int64{}, First: []notice.Difference{},
+	r := &reconciling{i: i, from: from, to: to, each: each, digest: sha256.New(), out: history.Reconciliation{
+		From: history.Moment{Time: from}, To: history.Moment{Time: to}, Began: history.Moment{Time: began.Truncate(time.Microsecond)}, Entries: map[string]int64{},
+		Found: map[history.Finding]int64{}, First: []history.Difference{},
 	}}
 	if err := r.run(ctx); err != nil {
 		return nil, unavailable("reconcile", err)
@@ -51,9 +52,9 @@ func (i *Inspector) Reconcile(ctx context.Context, from, to time.Time, each func
 type reconciling struct {
 	i          *Inspector
 	from, to   time.Time
-	each       func(notice.Difference) error
+	each       func(history.Difference) error
 	digest     hash.Hash
-	out        notice.Reconciliation
+	out        history.Reconciliation
 	history    time.Time // where it begins
 	registered map[notice.ClientID][]registeredAt
 }
@@ -85,7 +86,7 @@ func (r *reconciling) run(ctx context.Context) (err error) {
 }
 
 // found hands a difference over and keeps account of it.
-func (r *reconciling) found(all ...notice.Difference) error {
+func (r *reconciling) found(all ...history.Difference) error {
 	for _, d := range all {
 		r.out.Differences++
 		r.out.Found[d.What]++
@@ -188,25 +189,25 @@ func (r *reconciling) strays(ctx context.Context, tx pgx.Tx, p piece) error {
 	undecided := `SELECT p.notification_id, min(p.at), min(p.client_id), min(p.resource_kind), min(p.resource_id) FROM entry p WHERE p.notification_id IS NOT NULL
 AND p.kind NOT IN ('change', 'decision', 'resend') AND NOT EXISTS (
   SELECT FROM entry a WHERE a.notification_id = p.notification_id AND a.kind IN ('change', 'decision', 'resend')) AND ` + p.where() + " GROUP BY 1 ORDER BY 2, 1"
-	err := r.gather(ctx, tx, undecided, p, func(row pgx.CollectableRow) (notice.Difference, error) {
-		return scanDifference(row, notice.Difference{What: notice.ChainUndecided, Detail: "attempts or results of a notification that no change made"}, notificationID)
+	err := r.gather(ctx, tx, undecided, p, func(row pgx.CollectableRow) (history.Difference, error) {
+		return scanDifference(row, history.Difference{What: history.ChainUndecided, Detail: "attempts or results of a notification that no change made"}, notificationID)
 	})
 	if err != nil {
 		return err
 	}
 	for _, t := range []struct {
 		kind, by string
-		twice    notice.Difference
+		twice    history.Difference
 	}{
-		{"'attempt'", "", notice.Difference{What: notice.InteractionTwice, Detail: "two attempts with one interaction id"}},
-		{"'poll'", ", e.id", notice.Difference{What: notice.PollTwice, Detail: "one status query recorded twice"}},
+		{"'attempt'", "", history.Difference{What: history.InteractionTwice, Detail: "two attempts with one interaction id"}},
+		{"'poll'", ", e.id", history.Difference{What: history.PollTwice, Detail: "one status query recorded twice"}},
 	} {
 		// An initiator may use one interaction id for all its queries: the limit keeps that from costing more and more.
 		sql := `SELECT e.interaction_id, min(e.at), min(e.client_id), min(e.resource_kind), min(e.resource_id)
 FROM (SELECT DISTINCT p.interaction_id FROM entry p WHERE p.kind = ` + t.kind + ` AND p.interaction_id IS NOT NULL AND ` + p.where() + `) x
 CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.interaction_id = x.interaction_id AND e.kind = ` + t.kind + ` LIMIT 1000) e
 GROUP BY e.interaction_id` + t.by + ` HAVING count(*) > 1 ORDER BY 2, 1`
-		err := r.gather(ctx, tx, sql, p, func(row pgx.CollectableRow) (notice.Difference, error) {
+		err := r.gather(ctx, tx, sql, p, func(row pgx.CollectableRow) (history.Difference, error) {
 			return scanDifference(row, t.twice, interactionID)
 		})
 		if err != nil {
@@ -224,13 +225,13 @@ func (r *reconciling) uncased(ctx context.Context, tx pgx.Tx, p piece) error {
 	}
 	sql := `SELECT p.id, p.at, p.client_id, p.resource_kind, p.resource_id FROM entry p WHERE p.kind = 'quarantined' AND NOT EXISTS (
   SELECT FROM quarantine q WHERE q.kind = ` + kinds + ` ELSE '' END AND q.resource_id = coalesce(p.resource_id, '') AND q.revision = coalesce(p.revision, 0)) AND ` + p.where()
-	return r.gather(ctx, tx, sql, p, func(row pgx.CollectableRow) (notice.Difference, error) {
-		return scanDifference(row, notice.Difference{What: notice.CaseMissing, Detail: "a change was put aside, and no case of it is in quarantine"}, changeID)
+	return r.gather(ctx, tx, sql, p, func(row pgx.CollectableRow) (history.Difference, error) {
+		return scanDifference(row, history.Difference{What: history.CaseMissing, Detail: "a change was put aside, and no case of it is in quarantine"}, changeID)
 	})
 }
 
 // gather runs a query about a piece and hands its rows over as differences.
-func (r *reconciling) gather(ctx context.Context, tx pgx.Tx, sql string, p piece, scan pgx.RowToFunc[notice.Difference]) error {
+func (r *reconciling) gather(ctx context.Context, tx pgx.Tx, sql string, p piece, scan pgx.RowToFunc[history.Difference]) error {
 	rows, err := tx.Query(ctx, sql, p.from, p.to)
 	if err != nil {
 		return err
@@ -239,23 +240,23 @@ func (r *reconciling) gather(ctx context.Context, tx pgx.Tx, sql string, p piece
 	if err != nil {
 		return err
 	}
-	return r.found(slices.DeleteFunc(all, func(d notice.Difference) bool { return d.Since.Before(r.history.Add(removedNear)) })...)
+	return r.found(slices.DeleteFunc(all, func(d history.Difference) bool { return d.Since.Before(r.history.Add(removedNear)) })...)
 }
 
 // what a difference's first column is.
-func notificationID(d *notice.Difference) *notice.ID { return &d.Notification }
-func interactionID(d *notice.Difference) *notice.ID  { return &d.Interaction }
-func changeID(d *notice.Difference) *notice.ID       { return &d.Change }
+func notificationID(d *history.Difference) *notice.ID { return &d.Notification }
+func interactionID(d *history.Difference) *notice.ID  { return &d.Interaction }
+func changeID(d *history.Difference) *notice.ID       { return &d.Change }
 
 // scanDifference reads an id, a time, a client and a resource into a difference.
-func scanDifference(row pgx.CollectableRow, d notice.Difference, which func(*notice.Difference) *notice.ID) (notice.Difference, error) {
+func scanDifference(row pgx.CollectableRow, d history.Difference, which func(*history.Difference) *notice.ID) (history.Difference, error) {
 	var id pgtype.UUID
 	var client, resource pgtype.Text
 	var kind pgtype.Int2
 	var at pgtype.Timestamptz
 	err := row.Scan(&id, &at, &client, &kind, &resource)
 	*which(&d) = fromUUID(id)
-	d.Since, d.Client, d.Kind, d.ResourceID = notice.Moment{Time: fromTime(at)}, notice.ClientID(client.String), ofb.Kind(kind.Int16).String(), resource.String
+	d.Since, d.Client, d.Kind, d.ResourceID = history.Moment{Time: fromTime(at)}, notice.ClientID(client.String), ofb.Kind(kind.Int16).String(), resource.String
 	return d, err
 }
 
@@ -271,7 +272,7 @@ FROM queue q WHERE q.id > $1 ORDER BY q.id LIMIT $3`
 		if err != nil {
 			return err
 		}
-		var all []notice.Difference
+		var all []history.Difference
 		n := 0
 		var kind int16
 		var client, resource string
@@ -279,11 +280,11 @@ FROM queue q WHERE q.id > $1 ORDER BY q.id LIMIT $3`
 		var decided, overdue bool
 		_, err = pgx.ForEachRow(rows, []any{&last, &at, &client, &kind, &resource, &decided, &overdue}, func() error {
 			n++
-			d := notice.Difference{Since: notice.Moment{Time: fromTime(at)}, Client: notice.ClientID(client), Kind: ofb.Kind(kind).String(), ResourceID: resource, Notification: fromUUID(last)}
-			if d.What, d.Detail = notice.ChainUndecided, "it is in the queue, and no change made it"; !decided {
+			d := history.Difference{Since: history.Moment{Time: fromTime(at)}, Client: notice.ClientID(client), Kind: ofb.Kind(kind).String(), ResourceID: resource, Notification: fromUUID(last)}
+			if d.What, d.Detail = history.ChainUndecided, "it is in the queue, and no change made it"; !decided {
 				all = append(all, d)
 			}
-			if d.What, d.Detail = notice.ChainOverdue, "it is in the queue, and due for over an hour"; overdue {
+			if d.What, d.Detail = history.ChainOverdue, "it is in the queue, and due for over an hour"; overdue {
 				all = append(all, d)
 			}
 			return nil
@@ -304,13 +305,13 @@ func (r *reconciling) timers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (notice.Difference, error) {
-		d := notice.Difference{What: notice.TimerOverdue}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (history.Difference, error) {
+		d := history.Difference{What: history.TimerOverdue}
 		var kind int16
 		var rule string
 		var at pgtype.Timestamptz
 		err := row.Scan(&kind, &d.ResourceID, &rule, &at)
-		d.Kind, d.Since, d.Detail = ofb.Kind(kind).String(), notice.Moment{Time: fromTime(at)}, "the deadline of "+rule+" has passed"
+		d.Kind, d.Since, d.Detail = ofb.Kind(kind).String(), history.Moment{Time: fromTime(at)}, "the deadline of "+rule+" has passed"
 		return d, err
 	})
 	if err != nil {
@@ -328,13 +329,13 @@ func (r *reconciling) cases(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (notice.Difference, error) {
-		d := notice.Difference{What: notice.CaseUndecided}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (history.Difference, error) {
+		d := history.Difference{What: history.CaseUndecided}
 		var id pgtype.UUID
 		var client, state string
 		var at pgtype.Timestamptz
 		err := row.Scan(&id, &at, &client, &d.Kind, &d.ResourceID, &d.Revision, &state)
-		d.Since, d.Client = notice.Moment{Time: fromTime(at)}, notice.ClientID(client)
+		d.Since, d.Client = history.Moment{Time: fromTime(at)}, notice.ClientID(client)
 		d.Detail = fmt.Sprintf("case %s is %s, and the history does not say so", fromUUID(id), state)
 		return d, err
 	})

@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 )
 
 // entryReconciliation is the kind of an entry about a reconciliation.
@@ -42,11 +42,11 @@ func (s *Store) InTurn(ctx context.Context, name string, do func(context.Context
 
 type reconciliationFacts struct {
 	System string `json:"system"`
-	notice.Reconciliation
+	history.Reconciliation
 }
 
 // RecordReconciliation writes to the history what a reconciliation found.
-func (s *Store) RecordReconciliation(ctx context.Context, r *notice.Reconciliation) error {
+func (s *Store) RecordReconciliation(ctx context.Context, r *history.Reconciliation) error {
 	text, err := facts(reconciliationFacts{s.system(), *r})
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s *Store) RecordReconciliation(ctx context.Context, r *notice.Reconciliati
 
 // LatestReconciliation reads what the newest reconciliation found, and when it was recorded; ErrNotFound before the
 // first.
-func (s *Store) LatestReconciliation(ctx context.Context) (r notice.Reconciliation, at time.Time, err error) {
+func (s *Store) LatestReconciliation(ctx context.Context) (r history.Reconciliation, at time.Time, err error) {
 	var text string
 	err = s.query.QueryRow(ctx, "SELECT at, facts::text FROM entry WHERE kind = 'reconciliation' ORDER BY at DESC LIMIT 1").Scan(&at, &text)
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -32,9 +33,9 @@ func (r *reconciling) chains(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) 
 	if len(ids) == 0 {
 		return nil
 	}
-	chains := map[notice.ID]*notice.Chain{}
+	chains := map[notice.ID]*history.Chain{}
 	for _, id := range ids {
-		chains[fromUUID(id)] = &notice.Chain{ID: fromUUID(id)}
+		chains[fromUUID(id)] = &history.Chain{ID: fromUUID(id)}
 	}
 	rows, err := tx.Query(ctx, chainEntries, ids)
 	if err != nil {
@@ -50,7 +51,7 @@ func (r *reconciling) chains(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) 
 	var attempts int
 	var due pgtype.Timestamptz
 	_, err = pgx.ForEachRow(rows, []any{&id, &token, &attempts, &due}, func() error {
-		chains[fromUUID(id)].Queued = &notice.Queued{Token: fromUUID(token), Attempts: attempts, DueAt: fromTime(due)}
+		chains[fromUUID(id)].Queued = &history.Queued{Token: fromUUID(token), Attempts: attempts, DueAt: fromTime(due)}
 		return nil
 	})
 	if err != nil {
@@ -70,7 +71,7 @@ func (r *reconciling) chains(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) 
 	return nil
 }
 
-func scanChains(rows pgx.Rows, chains map[notice.ID]*notice.Chain) error {
+func scanChains(rows pgx.Rows, chains map[notice.ID]*history.Chain) error {
 	var notification, id pgtype.UUID
 	var kind, client, resource, outcome, closes, attempt string
 	var resourceKind int16
@@ -81,10 +82,10 @@ func scanChains(rows pgx.Rows, chains map[notice.ID]*notice.Chain) error {
 		c := chains[fromUUID(notification)]
 		switch kind {
 		case entryAttempt:
-			c.Attempts = append(c.Attempts, notice.Tried{ID: fromUUID(id), Number: number, At: fromTime(at)})
+			c.Attempts = append(c.Attempts, history.Tried{ID: fromUUID(id), Number: number, At: fromTime(at)})
 		case entryResult, entryLateResult:
 			token, _ := notice.ParseID(attempt) // a malformed one is no attempt of ours, which will be said
-			c.Ends = append(c.Ends, notice.Ended{
+			c.Ends = append(c.Ends, history.Ended{
 				Attempt: token, Number: number, Late: kind == entryLateResult, Outcome: notice.Outcome(outcome), Closes: notice.State(closes),
 				At: fromTime(at), EndedAt: fromTime(ended),
 			})
@@ -101,7 +102,7 @@ func scanChains(rows pgx.Rows, chains map[notice.ID]*notice.Chain) error {
 }
 
 // chainPeriods adds whether each client has an address now, and in which period.
-func chainPeriods(ctx context.Context, tx pgx.Tx, chains map[notice.ID]*notice.Chain) error {
+func chainPeriods(ctx context.Context, tx pgx.Tx, chains map[notice.ID]*history.Chain) error {
 	seen := map[notice.ClientID]bool{}
 	var clients []string
 	for _, c := range chains {
@@ -201,13 +202,13 @@ SELECT r.kind, r.id, r.client_id, r.revision, r.change_id, r.status, r.data_hash
 FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN resource r ON r.kind = k.kind AND r.id = k.id`
 
 // readStories reads what is kept of resources.
-func readStories(ctx context.Context, tx pgx.Tx, keys []notice.Key) (map[notice.Key]*notice.Story, error) {
+func readStories(ctx context.Context, tx pgx.Tx, keys []notice.Key) (map[notice.Key]*history.Story, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	stories := map[notice.Key]*notice.Story{}
+	stories := map[notice.Key]*history.Story{}
 	for _, k := range keys {
-		stories[k] = &notice.Story{Key: k}
+		stories[k] = &history.Story{Key: k}
 	}
 	if err := readDecided(ctx, tx, stories); err != nil {
 		return nil, err
@@ -218,14 +219,14 @@ func readStories(ctx context.Context, tx pgx.Tx, keys []notice.Key) (map[notice.
 	return stories, readDocuments(ctx, tx, stories)
 }
 
-func arraysOf(stories map[notice.Key]*notice.Story) (kinds []int16, ids []string) {
+func arraysOf(stories map[notice.Key]*history.Story) (kinds []int16, ids []string) {
 	for k := range stories {
 		kinds, ids = append(kinds, int16(k.Kind)), append(ids, k.ID)
 	}
 	return kinds, ids
 }
 
-func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notice.Story) error {
+func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.Story) error {
 	kinds, ids := arraysOf(stories)
 	rows, err := tx.Query(ctx, storyEntries, kinds, ids)
 	if err != nil {
@@ -237,12 +238,12 @@ func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notice.
 	var at pgtype.Timestamptz
 	var revision int64
 	_, err = pgx.ForEachRow(rows, []any{&kind, &resource, &id, &at, &entry, &client, &revision, &notification, &outcome, &text}, func() error {
-		var f notice.ChangeFacts
+		var f history.ChangeFacts
 		if err := json.Unmarshal([]byte(text), &f); err != nil {
 			return fmt.Errorf("facts of entry %s: %w", fromUUID(id), err)
 		}
 		s := stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
-		d := notice.Decided{
+		d := history.Decided{
 			ID: fromUUID(id), At: fromTime(at), System: f.System, Again: entry == entryDecision, Revision: revision, Verdict: notice.Verdict(outcome),
 			State: ofb.State{Status: f.Status}, Cause: f.Cause, OccurredAt: f.OccurredAt.UTC(), Notification: fromUUID(notification), Event: f.Event, Silence: f.Reason,
 		}
@@ -259,7 +260,7 @@ func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notice.
 	return err
 }
 
-func readStored(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notice.Story) error {
+func readStored(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.Story) error {
 	kinds, ids := arraysOf(stories)
 	rows, err := tx.Query(ctx, storyRevisions, kinds, ids)
 	if err != nil {
@@ -279,7 +280,7 @@ func readStored(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notice.S
 	return rows.Err()
 }
 
-func readDocuments(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notice.Story) error {
+func readDocuments(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.Story) error {
 	kinds, ids := arraysOf(stories)
 	rows, err := tx.Query(ctx, storyDocuments, kinds, ids)
 	if err != nil {
@@ -289,7 +290,7 @@ func readDocuments(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*notic
 	for rows.Next() {
 		var kind int16
 		var resource, client, status string
-		var d notice.Document
+		var d history.Document
 		var change pgtype.UUID
 		var hash, document []byte
 		var timer pgtype.Timestamptz
@@ -323,15 +324,15 @@ FROM (SELECT * FROM resource WHERE (kind, id) > ($1, $2) AND $3 >= 0 ORDER BY ki
 	const revisions = `SELECT v.kind, v.resource_id, v.revision, v.occurred_at, '', v.change_id,
   EXISTS (SELECT FROM entry e WHERE e.resource_id = v.resource_id AND e.resource_kind = v.kind AND e.number IS NULL AND e.kind = 'change')
 FROM (SELECT * FROM revision WHERE (kind, resource_id, revision) > ($1, $2, $3) ORDER BY kind, resource_id, revision LIMIT $4) v ORDER BY v.kind, v.resource_id, v.revision`
-	err := r.walk(ctx, resources, notice.Difference{What: notice.DocumentDiffers, Detail: "there is a current document, and no change of it in the history"})
+	err := r.walk(ctx, resources, history.Difference{What: history.DocumentDiffers, Detail: "there is a current document, and no change of it in the history"})
 	if err != nil {
 		return err
 	}
-	return r.walk(ctx, revisions, notice.Difference{What: notice.RevisionWithoutChange, Detail: "the history has no change of this resource"})
+	return r.walk(ctx, revisions, history.Difference{What: history.RevisionWithoutChange, Detail: "the history has no change of this resource"})
 }
 
 // walk goes through a table in the order of its key.
-func (r *reconciling) walk(ctx context.Context, sql string, what notice.Difference) error {
+func (r *reconciling) walk(ctx context.Context, sql string, what history.Difference) error {
 	var kind int16
 	var id, client string
 	var revision int64
@@ -341,14 +342,14 @@ func (r *reconciling) walk(ctx context.Context, sql string, what notice.Differen
 			return err
 		}
 		n := 0
-		var all []notice.Difference
+		var all []history.Difference
 		var at pgtype.Timestamptz
 		var change pgtype.UUID
 		var known bool
 		_, err = pgx.ForEachRow(rows, []any{&kind, &id, &revision, &at, &client, &change, &known}, func() error {
 			n++
 			d := what
-			d.Kind, d.ResourceID, d.Revision, d.Since, d.Client, d.Change = ofb.Kind(kind).String(), id, revision, notice.Moment{Time: fromTime(at)}, notice.ClientID(client), fromUUID(change)
+			d.Kind, d.ResourceID, d.Revision, d.Since, d.Client, d.Change = ofb.Kind(kind).String(), id, revision, history.Moment{Time: fromTime(at)}, notice.ClientID(client), fromUUID(change)
 			if made, ok := d.Change.Time(); !known && (!ok || !made.Before(r.history)) {
 				all = append(all, d)
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -139,10 +140,10 @@ func (b *bench) poll(n int) {
 }
 
 // inspect reconciles as an auditor would, and gathers what was found.
-func inspect(t *testing.T, i *store.Inspector, from, to time.Time) (*notice.Reconciliation, []notice.Difference) {
+func inspect(t *testing.T, i *store.Inspector, from, to time.Time) (*history.Reconciliation, []history.Difference) {
 	t.Helper()
-	var all []notice.Difference
-	r, err := i.Reconcile(t.Context(), from, to, func(d notice.Difference) error { all = append(all, d); return nil })
+	var all []history.Difference
+	r, err := i.Reconcile(t.Context(), from, to, func(d history.Difference) error { all = append(all, d); return nil })
 	require.NoError(t, err)
 	require.EqualValues(t, len(all), r.Differences)
 	return r, all
@@ -195,58 +196,58 @@ func TestEachDifferenceIsNamed(t *testing.T) {
 	}
 	cases := []struct {
 		name, sql string
-		want      notice.Finding
+		want      history.Finding
 		resource  string
 	}{
-		{"a revision nobody accepted", "INSERT INTO revision SELECT kind, resource_id, 77, '" + store.NewID().String() + "', data_hash, status, watched, cause, occurred_at, NULL, 'no-change' FROM revision WHERE resource_id = 'told' AND revision = 1", notice.RevisionWithoutChange, "told"},
-		{"a revision of nothing", "INSERT INTO revision SELECT kind, 'ghost', 1, '" + store.NewID().String() + "', data_hash, status, watched, cause, occurred_at, NULL, 'no-change' FROM revision WHERE resource_id = 'told' AND revision = 1", notice.RevisionWithoutChange, "ghost"},
-		{"a revision lost", "DELETE FROM revision WHERE resource_id = 'told' AND revision = 1", notice.ChangeWithoutRevision, "told"},
-		{"a revision altered", "UPDATE revision SET data_hash = sha256('x') WHERE resource_id = 'told' AND revision = 1", notice.RevisionDiffers, "told"},
-		{"a change lost", "DELETE FROM entry WHERE kind = 'change' AND resource_id = 'told' AND revision = 1", notice.RevisionWithoutChange, "told"},
-		{"a change accepted twice", copyEntry("kind = 'change' AND resource_id = 'told' AND revision = 1", "{}"), notice.ChangeTwice, "told"},
-		{"no decision", "UPDATE entry SET facts = (facts::jsonb - 'reason')::json WHERE kind = 'change' AND resource_id = 'told' AND revision = 1", notice.DecisionMissing, "told"},
-		{"a duty silenced", "UPDATE entry SET notification_id = NULL, facts = (facts::jsonb || '{\"reason\":\"not-a-trigger\"}')::json WHERE kind = 'change' AND resource_id = 'waiting'", notice.DecisionDiffers, "waiting"},
-		{"something told that must not be", "UPDATE entry SET notification_id = '" + store.NewID().String() + "', facts = (facts::jsonb - 'reason')::json WHERE kind = 'change' AND resource_id = 'told' AND revision = 1", notice.DecisionDiffers, "told"},
-		{"the wrong kind of silence", "UPDATE entry SET facts = (facts::jsonb || '{\"reason\":\"no-change\"}')::json WHERE kind = 'change' AND resource_id = 'told' AND revision = 1", notice.DecisionDiffers, "told"},
-		{"an edit taken for nothing", "UPDATE entry SET notification_id = NULL, facts = (facts::jsonb || '{\"reason\":\"no-change\"}')::json WHERE kind = 'change' AND resource_id = 'urn:bank:rc' AND revision = 2", notice.DecisionDiffers, "urn:bank:rc"},
-		{"silent for want of an address that was there", "UPDATE entry SET at = at + interval '1 hour', notification_id = NULL, facts = (facts::jsonb || '{\"reason\":\"no-webhook\"}')::json WHERE kind = 'change' AND resource_id = 'waiting'", notice.SilenceUnfounded, "waiting"},
-		{"announced before, and was not", "UPDATE entry SET notification_id = NULL, facts = (facts::jsonb || '{\"reason\":\"already-announced\"}')::json WHERE kind = 'change' AND resource_id = 'waiting'", notice.SilenceUnfounded, "waiting"},
-		{"a late duty never told", "DELETE FROM entry WHERE notification_id IN (SELECT notification_id FROM entry WHERE kind = 'decision'); UPDATE entry SET at = at - interval '1 minute' WHERE kind = 'registered'; UPDATE entry SET at = at + interval '1 minute' WHERE resource_id = 'urn:bancoex:joint' AND revision = 5", notice.DecisionMissing, "urn:bancoex:joint"},
-		{"told twice", copyEntry("kind = 'change' AND resource_id = 'told' AND revision = 2", `{"kind":"decision","notification_id":"`+store.NewID().String()+`"}`), notice.ToldTwice, "told"},
-		{"a document altered", "UPDATE resource SET document = '{\"status\":\"ACSC\"}' WHERE id = 'told'", notice.DocumentDiffers, "told"},
-		{"an old document", "UPDATE resource SET revision = 2 WHERE id = 'told'", notice.DocumentDiffers, "told"},
-		{"a document of no timer", "UPDATE resource SET timer_at = now() WHERE id = 'told'", notice.DocumentDiffers, "told"},
-		{"no document", "DELETE FROM resource WHERE id = 'told'", notice.DocumentDiffers, "told"},
-		{"a document of nothing", "INSERT INTO resource SELECT kind, 'ghost', client_id, api_version, revision, change_id, status, watched, data_hash, announced, occurred_at, updated_at, timer_at, document, consent_id FROM resource WHERE id = 'told'", notice.DocumentDiffers, "ghost"},
-		{"a deadline nobody fired", "INSERT INTO timer (kind, resource_id, rule, deadline) VALUES (1, 'stuck', 'r', now() - interval '2 minutes')", notice.TimerOverdue, "stuck"},
-		{"attempts of a notification nobody decided", "UPDATE entry SET notification_id = gen_random_uuid() WHERE kind = 'attempt' AND resource_id = 'told'", notice.ChainUndecided, "told"},
-		{"a place in the queue nobody decided", "UPDATE queue SET id = gen_random_uuid() WHERE resource_id = 'waiting'", notice.ChainUndecided, "waiting"},
-		{"forgotten", "DELETE FROM queue WHERE resource_id = 'waiting'", notice.ChainForgotten, "waiting"},
-		{"the third attempt never comes", "DELETE FROM queue WHERE resource_id = 'lost'", notice.ChainForgotten, "lost"},
-		{"overdue", "UPDATE queue SET due_at = now() - interval '2 hours' WHERE resource_id = 'waiting'", notice.ChainOverdue, "waiting"},
-		{"a lease overdue", "UPDATE queue SET lease_until = now() - interval '2 hours' WHERE resource_id = 'flying'", notice.ChainOverdue, "flying"},
-		{"given up after the second", "DELETE FROM entry WHERE resource_id = 'refused' AND number = 3; UPDATE entry SET closes = 'exhausted' WHERE " + result("refused", 2), notice.ChainEndedEarly, "refused"},
-		{"delivered without a success", "UPDATE entry SET outcome = 'refused' WHERE " + result("told", 1), notice.ChainEndedEarly, "told"},
-		{"cancelled for no reason", "UPDATE initiator SET push = true, push_epoch = 1 WHERE client_id = 'gone'", notice.ChainEndedEarly, "cancelled"},
-		{"delivered, and still in the queue", "INSERT INTO queue SELECT e.notification_id, q.client_id, q.push_epoch, q.kind, 'told', q.api_version, q.event, q.event_at, q.occurred_at, q.created_at, q.manual, 1, q.late, q.due_at FROM queue q, entry e WHERE q.resource_id = 'waiting' AND e.kind = 'change' AND e.resource_id = 'told' AND e.revision = 2", notice.ChainWentOn, "told"},
-		{"an attempt after the success", copyEntry("kind = 'attempt' AND resource_id = 'told' AND notification_id = (SELECT notification_id FROM entry WHERE kind = 'change' AND resource_id = 'told' AND revision = 2)", `{"number":2,"at":"`+time.Now().Add(time.Hour).Format(time.RFC3339)+`","interaction_id":"`+store.NewID().String()+`"}`), notice.ChainWentOn, "told"},
-		{"a number left out", "UPDATE entry SET number = 3 WHERE resource_id = 'refused' AND number = 2 AND kind = 'attempt'; DELETE FROM entry WHERE resource_id = 'refused' AND number = 3 AND kind = 'attempt' AND closes IS NULL AND id = (SELECT max(id::text)::uuid FROM entry WHERE resource_id = 'refused' AND number = 3 AND kind = 'attempt')", notice.NumberMissing, "refused"},
-		{"the queue counts more than the history", "UPDATE queue SET attempts = 2 WHERE resource_id = 'lost'", notice.NumberMissing, "lost"},
-		{"a number twice", copyEntry("kind = 'attempt' AND resource_id = 'refused' AND number = 2", `{"interaction_id":"`+store.NewID().String()+`"}`), notice.NumberTwice, "refused"},
-		{"a fourth attempt", copyEntry("kind = 'attempt' AND resource_id = 'refused' AND number = 3", `{"number":4,"interaction_id":"`+store.NewID().String()+`"}`), notice.TooManyAttempts, "refused"},
-		{"an attempt too early", "UPDATE entry SET at = at - interval '2 seconds' WHERE kind = 'attempt' AND resource_id = 'refused' AND number = 2", notice.AttemptEarly, "refused"},
-		{"an attempt nobody ended", "DELETE FROM entry WHERE " + result("refused", 2), notice.AttemptWithoutResult, "refused"},
-		{"two results", copyEntry(result("refused", 2), "{}"), notice.ResultTwice, "refused"},
-		{"a result of nothing", "DELETE FROM entry WHERE kind = 'attempt' AND resource_id = 'refused' AND number = 2", notice.ResultUnfounded, "refused"},
-		{"a late result of an attempt that had one", "UPDATE entry SET outcome = 'refused' WHERE " + result("lost", 1), notice.ResultUnfounded, "lost"},
-		{"an interaction id used twice", "UPDATE entry SET interaction_id = (SELECT interaction_id FROM entry WHERE kind = 'attempt' AND resource_id = 'flying') WHERE kind = 'attempt' AND resource_id = 'lost'", notice.InteractionTwice, ""},
-		{"a poll recorded twice", "INSERT INTO entry SELECT * FROM entry WHERE kind = 'poll' LIMIT 1", notice.PollTwice, "told"},
-		{"a case lost", "DELETE FROM quarantine WHERE revision = 4", notice.CaseMissing, "odd"},
-		{"a case nobody recorded", "UPDATE quarantine SET last_at = last_at + interval '1 second' WHERE revision = 4", notice.CaseUndecided, "odd"},
-		{"a case applied and not stored", "UPDATE quarantine SET state = 'applied' WHERE revision = 4", notice.CaseUndecided, "odd"},
-		{"a case dismissed by nobody", "UPDATE quarantine SET state = 'dismissed' WHERE revision = 4", notice.CaseUndecided, "odd"},
+		{"a revision nobody accepted", "INSERT INTO revision SELECT kind, resource_id, 77, '" + store.NewID().String() + "', data_hash, status, watched, cause, occurred_at, NULL, 'no-change' FROM revision WHERE resource_id = 'told' AND revision = 1", history.RevisionWithoutChange, "told"},
+		{"a revision of nothing", "INSERT INTO revision SELECT kind, 'ghost', 1, '" + store.NewID().String() + "', data_hash, status, watched, cause, occurred_at, NULL, 'no-change' FROM revision WHERE resource_id = 'told' AND revision = 1", history.RevisionWithoutChange, "ghost"},
+		{"a revision lost", "DELETE FROM revision WHERE resource_id = 'told' AND revision = 1", history.ChangeWithoutRevision, "told"},
+		{"a revision altered", "UPDATE revision SET data_hash = sha256('x') WHERE resource_id = 'told' AND revision = 1", history.RevisionDiffers, "told"},
+		{"a change lost", "DELETE FROM entry WHERE kind = 'change' AND resource_id = 'told' AND revision = 1", history.RevisionWithoutChange, "told"},
+		{"a change accepted twice", copyEntry("kind = 'change' AND resource_id = 'told' AND revision = 1", "{}"), history.ChangeTwice, "told"},
+		{"no decision", "UPDATE entry SET facts = (facts::jsonb - 'reason')::json WHERE kind = 'change' AND resource_id = 'told' AND revision = 1", history.DecisionMissing, "told"},
+		{"a duty silenced", "UPDATE entry SET notification_id = NULL, facts = (facts::jsonb || '{\"reason\":\"not-a-trigger\"}')::json WHERE kind = 'change' AND resource_id = 'waiting'", history.DecisionDiffers, "waiting"},
+		{"something told that must not be", "UPDATE entry SET notification_id = '" + store.NewID().String() + "', facts = (facts::jsonb - 'reason')::json WHERE kind = 'change' AND resource_id = 'told' AND revision = 1", history.DecisionDiffers, "told"},
+		{"the wrong kind of silence", "UPDATE entry SET facts = (facts::jsonb || '{\"reason\":\"no-change\"}')::json WHERE kind = 'change' AND resource_id = 'told' AND revision = 1", history.DecisionDiffers, "told"},
+		{"an edit taken for nothing", "UPDATE entry SET notification_id = NULL, facts = (facts::jsonb || '{\"reason\":\"no-change\"}')::json WHERE kind = 'change' AND resource_id = 'urn:bank:rc' AND revision = 2", history.DecisionDiffers, "urn:bank:rc"},
+		{"silent for want of an address that was there", "UPDATE entry SET at = at + interval '1 hour', notification_id = NULL, facts = (facts::jsonb || '{\"reason\":\"no-webhook\"}')::json WHERE kind = 'change' AND resource_id = 'waiting'", history.SilenceUnfounded, "waiting"},
+		{"announced before, and was not", "UPDATE entry SET notification_id = NULL, facts = (facts::jsonb || '{\"reason\":\"already-announced\"}')::json WHERE kind = 'change' AND resource_id = 'waiting'", history.SilenceUnfounded, "waiting"},
+		{"a late duty never told", "DELETE FROM entry WHERE notification_id IN (SELECT notification_id FROM entry WHERE kind = 'decision'); UPDATE entry SET at = at - interval '1 minute' WHERE kind = 'registered'; UPDATE entry SET at = at + interval '1 minute' WHERE resource_id = 'urn:bancoex:joint' AND revision = 5", history.DecisionMissing, "urn:bancoex:joint"},
+		{"told twice", copyEntry("kind = 'change' AND resource_id = 'told' AND revision = 2", `{"kind":"decision","notification_id":"`+store.NewID().String()+`"}`), history.ToldTwice, "told"},
+		{"a document altered", "UPDATE resource SET document = '{\"status\":\"ACSC\"}' WHERE id = 'told'", history.DocumentDiffers, "told"},
+		{"an old document", "UPDATE resource SET revision = 2 WHERE id = 'told'", history.DocumentDiffers, "told"},
+		{"a document of no timer", "UPDATE resource SET timer_at = now() WHERE id = 'told'", history.DocumentDiffers, "told"},
+		{"no document", "DELETE FROM resource WHERE id = 'told'", history.DocumentDiffers, "told"},
+		{"a document of nothing", "INSERT INTO resource SELECT kind, 'ghost', client_id, api_version, revision, change_id, status, watched, data_hash, announced, occurred_at, updated_at, timer_at, document, consent_id FROM resource WHERE id = 'told'", history.DocumentDiffers, "ghost"},
+		{"a deadline nobody fired", "INSERT INTO timer (kind, resource_id, rule, deadline) VALUES (1, 'stuck', 'r', now() - interval '2 minutes')", history.TimerOverdue, "stuck"},
+		{"attempts of a notification nobody decided", "UPDATE entry SET notification_id = gen_random_uuid() WHERE kind = 'attempt' AND resource_id = 'told'", history.ChainUndecided, "told"},
+		{"a place in the queue nobody decided", "UPDATE queue SET id = gen_random_uuid() WHERE resource_id = 'waiting'", history.ChainUndecided, "waiting"},
+		{"forgotten", "DELETE FROM queue WHERE resource_id = 'waiting'", history.ChainForgotten, "waiting"},
+		{"the third attempt never comes", "DELETE FROM queue WHERE resource_id = 'lost'", history.ChainForgotten, "lost"},
+		{"overdue", "UPDATE queue SET due_at = now() - interval '2 hours' WHERE resource_id = 'waiting'", history.ChainOverdue, "waiting"},
+		{"a lease overdue", "UPDATE queue SET lease_until = now() - interval '2 hours' WHERE resource_id = 'flying'", history.ChainOverdue, "flying"},
+		{"given up after the second", "DELETE FROM entry WHERE resource_id = 'refused' AND number = 3; UPDATE entry SET closes = 'exhausted' WHERE " + result("refused", 2), history.ChainEndedEarly, "refused"},
+		{"delivered without a success", "UPDATE entry SET outcome = 'refused' WHERE " + result("told", 1), history.ChainEndedEarly, "told"},
+		{"cancelled for no reason", "UPDATE initiator SET push = true, push_epoch = 1 WHERE client_id = 'gone'", history.ChainEndedEarly, "cancelled"},
+		{"delivered, and still in the queue", "INSERT INTO queue SELECT e.notification_id, q.client_id, q.push_epoch, q.kind, 'told', q.api_version, q.event, q.event_at, q.occurred_at, q.created_at, q.manual, 1, q.late, q.due_at FROM queue q, entry e WHERE q.resource_id = 'waiting' AND e.kind = 'change' AND e.resource_id = 'told' AND e.revision = 2", history.ChainWentOn, "told"},
+		{"an attempt after the success", copyEntry("kind = 'attempt' AND resource_id = 'told' AND notification_id = (SELECT notification_id FROM entry WHERE kind = 'change' AND resource_id = 'told' AND revision = 2)", `{"number":2,"at":"`+time.Now().Add(time.Hour).Format(time.RFC3339)+`","interaction_id":"`+store.NewID().String()+`"}`), history.ChainWentOn, "told"},
+		{"a number left out", "UPDATE entry SET number = 3 WHERE resource_id = 'refused' AND number = 2 AND kind = 'attempt'; DELETE FROM entry WHERE resource_id = 'refused' AND number = 3 AND kind = 'attempt' AND closes IS NULL AND id = (SELECT max(id::text)::uuid FROM entry WHERE resource_id = 'refused' AND number = 3 AND kind = 'attempt')", history.NumberMissing, "refused"},
+		{"the queue counts more than the history", "UPDATE queue SET attempts = 2 WHERE resource_id = 'lost'", history.NumberMissing, "lost"},
+		{"a number twice", copyEntry("kind = 'attempt' AND resource_id = 'refused' AND number = 2", `{"interaction_id":"`+store.NewID().String()+`"}`), history.NumberTwice, "refused"},
+		{"a fourth attempt", copyEntry("kind = 'attempt' AND resource_id = 'refused' AND number = 3", `{"number":4,"interaction_id":"`+store.NewID().String()+`"}`), history.TooManyAttempts, "refused"},
+		{"an attempt too early", "UPDATE entry SET at = at - interval '2 seconds' WHERE kind = 'attempt' AND resource_id = 'refused' AND number = 2", history.AttemptEarly, "refused"},
+		{"an attempt nobody ended", "DELETE FROM entry WHERE " + result("refused", 2), history.AttemptWithoutResult, "refused"},
+		{"two results", copyEntry(result("refused", 2), "{}"), history.ResultTwice, "refused"},
+		{"a result of nothing", "DELETE FROM entry WHERE kind = 'attempt' AND resource_id = 'refused' AND number = 2", history.ResultUnfounded, "refused"},
+		{"a late result of an attempt that had one", "UPDATE entry SET outcome = 'refused' WHERE " + result("lost", 1), history.ResultUnfounded, "lost"},
+		{"an interaction id used twice", "UPDATE entry SET interaction_id = (SELECT interaction_id FROM entry WHERE kind = 'attempt' AND resource_id = 'flying') WHERE kind = 'attempt' AND resource_id = 'lost'", history.InteractionTwice, ""},
+		{"a poll recorded twice", "INSERT INTO entry SELECT * FROM entry WHERE kind = 'poll' LIMIT 1", history.PollTwice, "told"},
+		{"a case lost", "DELETE FROM quarantine WHERE revision = 4", history.CaseMissing, "odd"},
+		{"a case nobody recorded", "UPDATE quarantine SET last_at = last_at + interval '1 second' WHERE revision = 4", history.CaseUndecided, "odd"},
+		{"a case applied and not stored", "UPDATE quarantine SET state = 'applied' WHERE revision = 4", history.CaseUndecided, "odd"},
+		{"a case dismissed by nobody", "UPDATE quarantine SET state = 'dismissed' WHERE revision = 4", history.CaseUndecided, "odd"},
 	}
-	named := map[notice.Finding]bool{}
+	named := map[history.Finding]bool{}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			tx, err := b.owner.Begin(t.Context())
@@ -258,7 +259,7 @@ func TestEachDifferenceIsNamed(t *testing.T) {
 			require.NoError(t, err)
 			r, found := inspect(t, store.InspectorWithin(tx), time.Time{}, time.Now().Add(2*time.Hour))
 			require.Positive(t, r.Found[c.want], "%+v", found)
-			n := slices.IndexFunc(found, func(d notice.Difference) bool { return d.What == c.want })
+			n := slices.IndexFunc(found, func(d history.Difference) bool { return d.What == c.want })
 			if c.resource != "" {
 				require.Equal(t, c.resource, found[n].ResourceID)
 			}
@@ -267,7 +268,7 @@ func TestEachDifferenceIsNamed(t *testing.T) {
 			named[c.want] = true
 		})
 	}
-	for _, f := range notice.Findings() {
+	for _, f := range history.Findings() {
 		require.True(t, named[f], "%s was never seen", f)
 	}
 }

@@ -20,7 +20,7 @@ import (
 
 // sealed is a history with its log's key.
 type sealedHistory struct {
-	*history
+	*openStore
 	key    *audit.Signer
 	owner  *pgx.Conn
 	public ed25519.PublicKey
@@ -31,7 +31,7 @@ func openSealed(t *testing.T) *sealedHistory {
 	h := openHistory(t)
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
-	s := &sealedHistory{history: h, key: audit.NewSigner(private), owner: h.connect()}
+	s := &sealedHistory{openStore: h, key: audit.NewSigner(private), owner: h.connect()}
 	s.public = s.key.Public()
 	_, err = s.owner.Exec(t.Context(), "SET search_path = arauto; SET timezone = 'UTC'")
 	require.NoError(t, err)

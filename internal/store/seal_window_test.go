@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
-	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -35,7 +35,7 @@ func TestAnExportHoldsNoSnapshot(t *testing.T) {
 	require.NoError(t, err)
 	defer x.Close(t.Context())
 	n := 0
-	require.NoError(t, x.Each(t.Context(), notice.Search{}, func(*audit.Sealed) error {
+	require.NoError(t, x.Each(t.Context(), history.Search{}, func(*audit.Sealed) error {
 		if n++; n%3000 != 0 {
 			return nil
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -41,7 +42,7 @@ func (t tooWide) Unwrap() error { return t.error }
 //
 // All is read in one snapshot, within the time the context leaves; an error that knows TooWide() bool means that it did
 // not suffice.
-func (s *Store) Search(ctx context.Context, q notice.Search, after notice.Position, limit int) (audit.Page, error) {
+func (s *Store) Search(ctx context.Context, q history.Search, after history.Position, limit int) (audit.Page, error) {
 	tx, err := s.query.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return audit.Page{}, unavailable("begin to search", err)
@@ -60,8 +61,8 @@ func (s *Store) Search(ctx context.Context, q notice.Search, after notice.Positi
 // walk is one search.
 type walk struct {
 	tx     pgx.Tx
-	search notice.Search
-	after  notice.Position
+	search history.Search
+	after  history.Position
 	limit  int
 
 	clients []string
@@ -342,7 +343,7 @@ const madeWithin = time.Hour
 
 // narrow makes branches of the first id that is given, each found by an index. Attempts of a resource are found through
 // its notifications, which saves the path of an attempt two index entries.
-func (c *conditions) narrow(s notice.Search) {
+func (c *conditions) narrow(s history.Search) {
 	switch {
 	case !s.Interaction.IsZero():
 		c.branches = []string{"interaction_id = " + c.arg([16]byte(s.Interaction))}
@@ -372,7 +373,7 @@ func (c *conditions) narrow(s notice.Search) {
 }
 
 // rest adds what the branches leave open. Times are the caller's.
-func (c *conditions) rest(s notice.Search, clients []string) {
+func (c *conditions) rest(s history.Search, clients []string) {
 	if clients != nil {
 		c.and(c.anyOf("client_id", clients))
 	}
@@ -458,7 +459,7 @@ func (c *conditions) selectNewest(limit int) string {
 
 // clientsOf are the clients a search restricts to; nil: it does not. Those of an organisation are all that were ever
 // registered under it, as of a checkpoint's size (0: by now), so that the same search as of it gives the same.
-func clientsOf(ctx context.Context, q querier, s notice.Search, size int64) ([]string, error) {
+func clientsOf(ctx context.Context, q querier, s history.Search, size int64) ([]string, error) {
 	if s.Organisation == "" {
 		if s.Client == "" {
 			return nil, nil
@@ -498,7 +499,7 @@ SELECT client_id FROM initiator i WHERE organisation_id = $1
 ORDER BY 1`
 
 // matches tells whether an entry is wanted. clients is what clientsOf gave.
-func matches(s notice.Search, clients []string, e *audit.Entry) bool {
+func matches(s history.Search, clients []string, e *audit.Entry) bool {
 	text := func(want string, have *string) bool { return want == "" || have != nil && *have == want }
 	id := func(want notice.ID, have *audit.UUID) bool {
 		return want.IsZero() || have != nil && notice.ID(*have) == want

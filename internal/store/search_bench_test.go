@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/storetest"
@@ -108,7 +109,7 @@ func searchMany(b *testing.B, notifications int) {
 		for range 2 {
 			for _, one := range samples {
 				began := time.Now()
-				page, err := s.Search(b.Context(), k.search(one), notice.Position{}, k.limit)
+				page, err := s.Search(b.Context(), k.search(one), history.Position{}, k.limit)
 				require.NoError(b, err, k.name)
 				took = append(took, time.Since(began))
 				found += len(page.Entries)
@@ -130,7 +131,7 @@ type sample struct {
 }
 
 // within is a random piece of the month.
-func within(s notice.Search, d time.Duration) notice.Search {
+func within(s history.Search, d time.Duration) history.Search {
 	s.From = time.Now().Add(-30 * 24 * time.Hour).Add(time.Duration(mathrand.Float64() * 29 * 24 * float64(time.Hour)))
 	s.To = s.From.Add(d)
 	return s
@@ -139,32 +140,32 @@ func within(s notice.Search, d time.Duration) notice.Search {
 var searchKeys = []struct {
 	name, unit string
 	limit      int
-	search     func(sample) notice.Search
+	search     func(sample) history.Search
 }{
-	{"resource", "resource", 1000, func(s sample) notice.Search { return notice.Search{ResourceID: s.resource} }},
-	{"notification", "notification", 1000, func(s sample) notice.Search { return notice.Search{Notification: s.notification} }},
-	{"change", "change", 1000, func(s sample) notice.Search { return notice.Search{Change: s.change} }},
-	{"x-webhook-interaction-id", "webhook-id", 1000, func(s sample) notice.Search { return notice.Search{Interaction: s.webhook} }},
-	{"x-fapi-interaction-id", "fapi-id", 1000, func(s sample) notice.Search { return notice.Search{Interaction: s.fapi} }},
-	{"everything, newest", "newest", 1000, func(sample) notice.Search { return notice.Search{} }},
-	{"an hour of the month", "hour", 1000, func(sample) notice.Search { return within(notice.Search{}, time.Hour) }},
-	{"initiator, 100 a page", "client-100", 100, func(s sample) notice.Search { return notice.Search{Client: notice.ClientID(s.client)} }},
-	{"initiator, 1000 a page", "client-1000", 1000, func(s sample) notice.Search { return notice.Search{Client: notice.ClientID(s.client)} }},
-	{"initiator with 10 notifications a month", "client-rare", 1000, func(sample) notice.Search { return notice.Search{Client: "client-rare"} }},
-	{"initiator nobody knows", "client-none", 1000, func(sample) notice.Search { return notice.Search{Client: "nobody"} }},
-	{"organisation of 5 initiators", "organisation", 100, func(sample) notice.Search {
-		return notice.Search{Organisation: fmt.Sprintf("org-%d", mathrand.IntN(20))}
+	{"resource", "resource", 1000, func(s sample) history.Search { return history.Search{ResourceID: s.resource} }},
+	{"notification", "notification", 1000, func(s sample) history.Search { return history.Search{Notification: s.notification} }},
+	{"change", "change", 1000, func(s sample) history.Search { return history.Search{Change: s.change} }},
+	{"x-webhook-interaction-id", "webhook-id", 1000, func(s sample) history.Search { return history.Search{Interaction: s.webhook} }},
+	{"x-fapi-interaction-id", "fapi-id", 1000, func(s sample) history.Search { return history.Search{Interaction: s.fapi} }},
+	{"everything, newest", "newest", 1000, func(sample) history.Search { return history.Search{} }},
+	{"an hour of the month", "hour", 1000, func(sample) history.Search { return within(history.Search{}, time.Hour) }},
+	{"initiator, 100 a page", "client-100", 100, func(s sample) history.Search { return history.Search{Client: notice.ClientID(s.client)} }},
+	{"initiator, 1000 a page", "client-1000", 1000, func(s sample) history.Search { return history.Search{Client: notice.ClientID(s.client)} }},
+	{"initiator with 10 notifications a month", "client-rare", 1000, func(sample) history.Search { return history.Search{Client: "client-rare"} }},
+	{"initiator nobody knows", "client-none", 1000, func(sample) history.Search { return history.Search{Client: "nobody"} }},
+	{"organisation of 5 initiators", "organisation", 100, func(sample) history.Search {
+		return history.Search{Organisation: fmt.Sprintf("org-%d", mathrand.IntN(20))}
 	}},
-	{"outcome refused", "refused", 1000, func(sample) notice.Search { return notice.Search{Outcome: "refused"} }},
-	{"outcome delivered", "delivered", 1000, func(sample) notice.Search { return notice.Search{Outcome: "delivered"} }},
-	{"outcome nobody had", "outcome-none", 1000, func(sample) notice.Search { return notice.Search{Outcome: "blocked-address"} }},
-	{"late", "late", 1000, func(sample) notice.Search { return notice.Search{Late: true} }},
-	{"registrations", "registered", 1000, func(sample) notice.Search { return notice.Search{Entries: []string{"registered"}} }},
-	{"polls of an initiator in a day", "polls", 1000, func(s sample) notice.Search {
-		return within(notice.Search{Client: notice.ClientID(s.client), Entries: []string{"poll"}}, 24*time.Hour)
+	{"outcome refused", "refused", 1000, func(sample) history.Search { return history.Search{Outcome: "refused"} }},
+	{"outcome delivered", "delivered", 1000, func(sample) history.Search { return history.Search{Outcome: "delivered"} }},
+	{"outcome nobody had", "outcome-none", 1000, func(sample) history.Search { return history.Search{Outcome: "blocked-address"} }},
+	{"late", "late", 1000, func(sample) history.Search { return history.Search{Late: true} }},
+	{"registrations", "registered", 1000, func(sample) history.Search { return history.Search{Entries: []string{"registered"}} }},
+	{"polls of an initiator in a day", "polls", 1000, func(s sample) history.Search {
+		return within(history.Search{Client: notice.ClientID(s.client), Entries: []string{"poll"}}, 24*time.Hour)
 	}},
-	{"initiator, outcome and a week", "combined", 1000, func(s sample) notice.Search {
-		return within(notice.Search{Client: notice.ClientID(s.client), Outcome: "timeout"}, 7*24*time.Hour)
+	{"initiator, outcome and a week", "combined", 1000, func(s sample) history.Search {
+		return within(history.Search{Client: notice.ClientID(s.client), Outcome: "timeout"}, 7*24*time.Hour)
 	}},
-	{"late attempts of an initiator", "client-late", 1000, func(s sample) notice.Search { return notice.Search{Client: notice.ClientID(s.client), Late: true} }},
+	{"late attempts of an initiator", "client-late", 1000, func(s sample) history.Search { return history.Search{Client: notice.ClientID(s.client), Late: true} }},
 }

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
@@ -68,7 +69,7 @@ func openSearched(t *testing.T) *searched {
 // everything reads the history in the plainest way.
 func (s *searched) everything() []audit.Entry {
 	s.t.Helper()
-	page, err := s.store.Search(s.t.Context(), notice.Search{From: time.Now().AddDate(0, 0, -200)}, notice.Position{}, 10)
+	page, err := s.store.Search(s.t.Context(), history.Search{From: time.Now().AddDate(0, 0, -200)}, history.Position{}, 10)
 	require.NoError(s.t, err)
 	require.Len(s.t, page.Entries, 10)
 	rows, err := s.owner.Query(s.t.Context(), store.EntrySelect+"ORDER BY at DESC, id DESC")
@@ -79,9 +80,9 @@ func (s *searched) everything() []audit.Entry {
 }
 
 // pages reads a search to its end.
-func (s *searched) pages(q notice.Search, limit int) (out []audit.Placed, pages int) {
+func (s *searched) pages(q history.Search, limit int) (out []audit.Placed, pages int) {
 	s.t.Helper()
-	var after notice.Position
+	var after history.Position
 	for {
 		page, err := s.store.Search(s.t.Context(), q, after, limit)
 		require.NoError(s.t, err, "%v", q.Filter())
@@ -91,7 +92,7 @@ func (s *searched) pages(q notice.Search, limit int) (out []audit.Placed, pages 
 			return out, pages
 		}
 		require.Less(s.t, pages, 2000, "it has no end: %v", q.Filter())
-		after = notice.Position{At: page.Next.At.Time(), ID: notice.ID(page.Next.ID)}
+		after = history.Position{At: page.Next.At.Time(), ID: notice.ID(page.Next.ID)}
 	}
 }
 
@@ -165,7 +166,7 @@ func TestASearchFindsExactlyWhatItSays(t *testing.T) {
 	defer x.Close(t.Context())
 	found := 0
 	check := func(filter map[string]string, limit int) {
-		q, err := notice.ParseSearch(filter)
+		q, err := history.ParseSearch(filter)
 		require.NoError(t, err)
 		require.Equal(t, filter, q.Filter(), "a search is its filter")
 		var want, wantSealed []string
@@ -219,7 +220,7 @@ func TestASearchFindsExactlyWhatItSays(t *testing.T) {
 
 func TestAPositionIsThereExactlyWhenAnEntryIsSealed(t *testing.T) {
 	s := openSearched(t)
-	got, pages := s.pages(notice.Search{}, 1000)
+	got, pages := s.pages(history.Search{}, 1000)
 	require.Len(t, got, len(s.all))
 	require.Greater(t, pages, 2, "one call goes back 31 days at most, and the history is longer")
 	seen := map[int64]bool{}
@@ -234,7 +235,7 @@ func TestAPositionIsThereExactlyWhenAnEntryIsSealed(t *testing.T) {
 	}
 	require.Len(t, seen, 804)
 	require.Equal(t, 904, len(got))
-	page, err := s.store.Search(t.Context(), notice.Search{}, notice.Position{}, 5)
+	page, err := s.store.Search(t.Context(), history.Search{}, history.Position{}, 5)
 	require.NoError(t, err)
 	require.EqualValues(t, 804, page.Head.Checkpoint.Size)
 }
@@ -248,7 +249,7 @@ func TestASearchThatTakesTooLongSaysSo(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	_, err = s.store.Search(ctx, notice.Search{Organisation: "org-a"}, notice.Position{}, 5)
+	_, err = s.store.Search(ctx, history.Search{Organisation: "org-a"}, history.Position{}, 5)
 	var wide interface{ TooWide() bool }
 	require.ErrorAs(t, err, &wide)
 	require.True(t, wide.TooWide())
@@ -258,7 +259,7 @@ func TestASearchThatTakesTooLongSaysSo(t *testing.T) {
 func TestAnOrganisationIsKnownByTheTableAloneOnceItsEntriesAreGone(t *testing.T) {
 	s := openSearched(t)
 	s.tamper("DELETE FROM entry WHERE kind = 'registered' AND client_id = 'c-3'")
-	got, _ := s.pages(notice.Search{Organisation: "org-b"}, 1000)
+	got, _ := s.pages(history.Search{Organisation: "org-b"}, 1000)
 	clients := map[string]bool{}
 	for _, e := range got {
 		clients[*e.ClientID] = true
@@ -274,7 +275,7 @@ func TestAnExportOfAnOrganisationStaysTheSame(t *testing.T) {
 		require.NoError(t, err)
 		defer x.Close(t.Context())
 		out := map[string]int{}
-		require.NoError(t, x.Each(t.Context(), notice.Search{Organisation: "org-b"}, func(e *audit.Sealed) error { out[*e.Entry.ClientID]++; return nil }))
+		require.NoError(t, x.Each(t.Context(), history.Search{Organisation: "org-b"}, func(e *audit.Sealed) error { out[*e.Entry.ClientID]++; return nil }))
 		return out
 	}
 	before := clients(804)

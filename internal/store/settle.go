@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -104,9 +105,9 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 }
 
 // resultFacts are the facts of an attempt's end, with the commitment to what the bank alone may see of it.
-func resultFacts(d notice.Settlement, commitment string) notice.ResultFacts {
+func resultFacts(d notice.Settlement, commitment string) history.ResultFacts {
 	a, r := d.Attempt, d.Result
-	return notice.ResultFacts{
+	return history.ResultFacts{
 		Private: commitment, Number: a.Number, Attempt: a.Token.String(), URL: r.URL, HTTPStatus: r.HTTPStatus,
 		Echo: r.Echo, TLS: r.TLS, Reused: r.Reused, Remote: r.RemoteAddr,
 		WaitedUS:  r.EndedAt.Sub(a.ClaimedAt).Microseconds() - r.Elapsed.Microseconds(),
@@ -134,7 +135,7 @@ WITH lost AS MATERIALIZED (
   SELECT gen_random_uuid(), 'result', l.client_id, l.kind, l.resource_id, l.id, l.attempts, 'unknown',
     CASE WHEN l.last THEN 'exhausted' WHEN l.ended THEN 'cancelled' END, CASE WHEN l.last OR l.ended THEN l.created_at END, private::json,
     json_build_object('private', ` + commitSQL + `, 'number', l.attempts, 'attempt', l.token,
-      'detail', '` + notice.LostDetail + `', 'endedAt', l.ended_at, 'nextAt', a.due_at)
+      'detail', '` + history.LostDetail + `', 'endedAt', l.ended_at, 'nextAt', a.due_at)
   FROM lost l LEFT JOIN again a ON a.id = l.id
 )
 SELECT count(*) FROM lost`

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -41,7 +42,7 @@ func (r *factRow) entry() (audit.Entry, error) {
 // told tells the story of each notification by the entry that made it and by those that followed, in the order given, and
 // holds every one of them against its leaf. An entry that is not what was sealed is told as it is stored, and marks its
 // notification as tampered with; only a row in the place of a sealed entry that is there as well is left out.
-func told(ctx context.Context, q querier, made, followed []factRow) ([]notice.Record, map[string]*notice.Record, error) {
+func told(ctx context.Context, q querier, made, followed []factRow) ([]history.Record, map[string]*history.Record, error) {
 	rows := append(append(make([]factRow, 0, len(made)+len(followed)), made...), followed...)
 	entries, err := entriesOf(rows)
 	if err != nil {
@@ -55,8 +56,8 @@ func told(ctx context.Context, q querier, made, followed []factRow) ([]notice.Re
 	if err != nil {
 		return nil, nil, err
 	}
-	out := make([]notice.Record, 0, len(made))
-	index := make(map[string]*notice.Record, len(made))
+	out := make([]history.Record, 0, len(made))
+	index := make(map[string]*history.Record, len(made))
 	order := make([]int, 0, len(rows))
 	for i := range made {
 		if !c.states[i].extra {
@@ -84,7 +85,7 @@ func told(ctx context.Context, q querier, made, followed []factRow) ([]notice.Re
 }
 
 // tell begins or continues a story, and returns it; nil when the entry belongs to none.
-func tell(out *[]notice.Record, index map[string]*notice.Record, row *factRow, s *entryState) (*notice.Record, error) {
+func tell(out *[]history.Record, index map[string]*history.Record, row *factRow, s *entryState) (*history.Record, error) {
 	f, err := row.fact()
 	if err != nil {
 		return nil, err
@@ -93,8 +94,8 @@ func tell(out *[]notice.Record, index map[string]*notice.Record, row *factRow, s
 	if s.extra && begun {
 		return r, nil
 	}
-	if f.Kind == notice.FactChange || f.Kind == notice.FactDecision || f.Kind == notice.FactResend {
-		fresh, err := notice.RecordOf(&f)
+	if f.Kind == history.FactChange || f.Kind == history.FactDecision || f.Kind == history.FactResend {
+		fresh, err := history.RecordOf(&f)
 		if err != nil && s.failed == "" {
 			return nil, err
 		}
@@ -122,7 +123,7 @@ func tell(out *[]notice.Record, index map[string]*notice.Record, row *factRow, s
 
 // happened tells a resource's entries, each held against its leaf. It comes after the notifications were read, which count the
 // entries that they are told by.
-func (s *Store) happened(ctx context.Context, t *notice.Timeline, rows []factRow) error {
+func (s *Store) happened(ctx context.Context, t *history.Timeline, rows []factRow) error {
 	entries, err := entriesOf(rows)
 	if err != nil {
 		return err
@@ -141,12 +142,12 @@ func (s *Store) happened(ctx context.Context, t *notice.Timeline, rows []factRow
 		if err != nil {
 			return err
 		}
-		t.Events = append(t.Events, notice.Event{
+		t.Events = append(t.Events, history.Event{
 			ID: f.ID, At: f.At.UTC(), Kind: f.Kind, Client: f.Client, Revision: f.Revision, Notification: f.Notification, ChangeID: f.Change,
 			Outcome: string(f.Outcome), Facts: f.Facts, Tampered: c.states[i].failed != "",
 		})
 		switch f.Kind {
-		case notice.FactChange, notice.FactDecision, notice.FactResend, notice.FactCancelled:
+		case history.FactChange, history.FactDecision, history.FactResend, history.FactCancelled:
 			if counted[f.Notification] && c.states[i].failed == "" { // Add knows the failed ones
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -38,7 +39,7 @@ func newWriter(s *Store, began, now time.Time) *writer {
 func (s *Store) system() string { return s.replica + " " + s.version }
 
 func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) error {
-	f := notice.ChangeFacts{
+	f := history.ChangeFacts{
 		System: w.store.system(), Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: c.APIVersion, Status: c.State.Status, From: d.From,
 		Cause: c.Cause, OccurredAt: c.OccurredAt.UTC(), Original: asSent(c), NotBefore: c.NotBefore.UTC(),
 		BeganUS: w.began.Sub(c.ReceivedAt).Microseconds(), WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(), DataHash: hex.EncodeToString(c.State.Data[:]), Overruled: d.Overruled.UTC(),
@@ -89,7 +90,7 @@ func asSent(c *notice.Change) string {
 	return c.Original
 }
 
-func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Decision, e *entryRow, f *notice.ChangeFacts) {
+func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Decision, e *entryRow, f *history.ChangeFacts) {
 	f.Fields = d.Fields
 	var notification notice.ID
 	if d.Announce != nil {
@@ -128,7 +129,7 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 
 // addDecision records that a stored revision, judged again, must be told after all.
 func (w *writer) addDecision(c *notice.Change, again *notice.Announcement) {
-	text, _ := facts(notice.ChangeFacts{
+	text, _ := facts(history.ChangeFacts{
 		System: w.store.system(), Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: again.APIVersion, Status: again.Status, From: c.State.Status,
 		OccurredAt: again.OccurredAt.UTC(), Event: again.Event, EventAt: again.EventAt, Clause: again.Clause, Epoch: again.PushEpoch,
 		BeganUS: w.began.Sub(c.ReceivedAt).Microseconds(), WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(),

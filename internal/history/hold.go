@@ -1,17 +1,18 @@
-package notice
+package history
 
 import (
 	"regexp"
 	"time"
 
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
 // Hold keeps entries of the history beyond their time, for as long as it stands: those of a client, those of a resource,
 // or all. Several may concern the same; each is lifted by itself.
 type Hold struct {
-	Name       string   // the bank's own reference, such as the number of a lawsuit
-	Client     ClientID // "" and no resource: everything
+	Name       string          // the bank's own reference, such as the number of a lawsuit
+	Client     notice.ClientID // "" and no resource: everything
 	Kind       ofb.Kind
 	ResourceID string
 	Reason     string

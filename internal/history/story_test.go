@@ -1,4 +1,4 @@
-package notice
+package history
 
 import (
 	"testing"
@@ -7,13 +7,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/lab/cost"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
 // idAt is a version 7 id made at an instant.
-func idAt(at time.Time, n byte) ID {
+var midday = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+func secondsOn(s float64) time.Time { return midday.Add(time.Duration(s * float64(time.Second))) }
+
+func idAt(at time.Time, n byte) notice.ID {
 	ms := at.UnixMilli()
-	id := ID{15: n, 6: 0x70}
+	id := notice.ID{15: n, 6: 0x70}
 	for i := range 6 {
 		id[i] = byte(ms >> (40 - 8*i))
 	}
@@ -24,27 +29,27 @@ func idAt(at time.Time, n byte) ID {
 type tale struct{ Story }
 
 func newTale(kind ofb.Kind) *tale {
-	return &tale{Story{Key: Key{kind, "r"}, Client: "itp"}}
+	return &tale{Story{Key: notice.Key{Kind: kind, ID: "r"}, Client: "itp"}}
 }
 
 func (b *tale) step(revision int64, at float64, status ofb.Status, told bool, silence ofb.Silence) *Decided {
 	n := byte(len(b.Decided) + 1)
 	d := Decided{
-		ID: idAt(sec(at), n), At: sec(at), System: "one", Revision: revision, Verdict: Applied, Cause: ofb.Holder, OccurredAt: sec(at), Silence: silence,
+		ID: idAt(secondsOn(at), n), At: secondsOn(at), System: "one", Revision: revision, Verdict: notice.Applied, Cause: ofb.Holder, OccurredAt: secondsOn(at), Silence: silence,
 		State: ofb.State{Status: status, Data: [32]byte{byte(revision), n}},
 	}
 	if told {
-		d.Notification = ID{0: 9, 15: n}
+		d.Notification = notice.ID{0: 9, 15: n}
 	}
 	if revision == 0 {
 		d.Cause = ofb.Clock
 	} else {
-		b.Revisions = append(b.Revisions, Revision{
+		b.Revisions = append(b.Revisions, notice.Revision{
 			Number: revision, ChangeID: d.ID, State: d.State, Cause: d.Cause, OccurredAt: d.OccurredAt, Notification: d.Notification, Silence: silence,
 		})
 	}
 	b.Decided = append(b.Decided, d)
-	b.Current = &Document{Resource: Resource{Revision: max(revision, 1), State: d.State}, ChangeID: d.ID, Hash: d.State.Data}
+	b.Current = &Document{Resource: notice.Resource{Revision: max(revision, 1), State: d.State}, ChangeID: d.ID, Hash: d.State.Data}
 	return &b.Decided[len(b.Decided)-1]
 }
 
@@ -82,9 +87,9 @@ func TestAChangeAfterATimerIsJudgedFromWhatTheTimerMade(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newTale(ofb.PaymentConsent)
 			b.step(1, 0, ofb.AwaitingAuthorisation, false, ofb.NotATrigger)
-			b.step(0, 301, ofb.Rejected, true, "").OccurredAt = sec(300)
+			b.step(0, 301, ofb.Rejected, true, "").OccurredAt = secondsOn(300)
 			d := b.step(2, c.at, ofb.Rejected, c.told, c.silence)
-			d.OccurredAt = sec(c.occurred)
+			d.OccurredAt = secondsOn(c.occurred)
 			b.Revisions[1].OccurredAt = d.OccurredAt
 			require.Equal(t, c.want, b.finds())
 		})
@@ -95,7 +100,7 @@ func TestATimersOwnDecisionIsJudgedAsWell(t *testing.T) {
 	b := newTale(ofb.PaymentConsent)
 	b.step(1, 0, ofb.AwaitingAuthorisation, false, ofb.NotATrigger)
 	b.step(0, 300, ofb.Rejected, false, ofb.NotATrigger)
-	b.Current.TimerAt = sec(300)
+	b.Current.TimerAt = secondsOn(300)
 	require.Equal(t, []Finding{DecisionDiffers}, b.finds())
 }
 
@@ -129,9 +134,9 @@ func TestADutyThatALateRevisionMadeMustHaveBeenTold(t *testing.T) {
 		b.step(9, 20, ofb.Authorised, false, ofb.OptionalOff)
 		current := *b.Current
 		late := b.step(5, 40, ofb.PartiallyAccepted, false, ofb.NotATrigger)
-		late.Verdict = Superseded
+		late.Verdict = notice.Superseded
 		if again {
-			d := Decided{ID: idAt(sec(40), 99), At: sec(40), System: "one", Again: true, Revision: 9, Verdict: Applied, State: ofb.State{Status: ofb.Authorised}, Notification: ID{1}}
+			d := Decided{ID: idAt(secondsOn(40), 99), At: secondsOn(40), System: "one", Again: true, Revision: 9, Verdict: notice.Applied, State: ofb.State{Status: ofb.Authorised}, Notification: notice.ID{1}}
 			b.Decided = append(b.Decided, d)
 		}
 		b.Current = &current
@@ -152,7 +157,7 @@ func TestWhatWasRemovedWithItsMonthIsNotMissed(t *testing.T) {
 	b.step(2, 100, ofb.ACSC, true, "")
 	b.Decided = b.Decided[1:]
 	require.Equal(t, []Finding{RevisionWithoutChange}, b.finds())
-	b.HistoryFrom = noon
+	b.HistoryFrom = midday
 	require.Empty(t, b.finds())
 }
 

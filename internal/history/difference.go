@@ -1,4 +1,6 @@
-package notice
+package history
+
+import "github.com/arauto/arauto/internal/notice"
 
 // Finding names a difference between what should be in the history and what is. It is a closed list; what each means and
 // what to do about it stands in docs/operations/reconcile.md.
@@ -45,16 +47,16 @@ func Findings() []Finding {
 
 // Difference is one finding: what, about which, and since when.
 type Difference struct {
-	What         Finding  `json:"what"`
-	Since        Moment   `json:"since"`
-	Client       ClientID `json:"clientId,omitzero"`
-	Kind         string   `json:"kind,omitzero"`
-	ResourceID   string   `json:"resourceId,omitzero"`
-	Revision     int64    `json:"revision,omitzero"`
-	Notification ID       `json:"notificationId,omitzero"`
-	Change       ID       `json:"changeId,omitzero"`
-	Interaction  ID       `json:"interactionId,omitzero"`
-	Detail       string   `json:"detail"` // English; ids, states and counts, never a value of a document
+	What         Finding         `json:"what"`
+	Since        Moment          `json:"since"`
+	Client       notice.ClientID `json:"clientId,omitzero"`
+	Kind         string          `json:"kind,omitzero"`
+	ResourceID   string          `json:"resourceId,omitzero"`
+	Revision     int64           `json:"revision,omitzero"`
+	Notification notice.ID       `json:"notificationId,omitzero"`
+	Change       notice.ID       `json:"changeId,omitzero"`
+	Interaction  notice.ID       `json:"interactionId,omitzero"`
+	Detail       string          `json:"detail"` // English; ids, states and counts, never a value of a document
 }
 
 // Reconciliation is what one reconciliation looked at and found. Its JSON is part of the audit format.

@@ -1,9 +1,11 @@
-package notice
+package history
 
 import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // Integrity says how the entries that a read shows, or judges by, stand to the sealed log. A read shows what is stored;
@@ -19,9 +21,9 @@ type Integrity struct {
 
 // FailedEntry is one entry that is not what was sealed.
 type FailedEntry struct {
-	Seq     *int64 `json:"seq"`     // position in the log; null where the entry has none
-	EntryID *ID    `json:"entryId"` // null where it is the log's own tables that are damaged
-	Reason  string `json:"reason"`
+	Seq     *int64     `json:"seq"`     // position in the log; null where the entry has none
+	EntryID *notice.ID `json:"entryId"` // null where it is the log's own tables that are damaged
+	Reason  string     `json:"reason"`
 
 	At time.Time `json:"-"` // the time that the entry claims: with its id it names one row
 }

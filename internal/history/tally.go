@@ -1,55 +1,57 @@
-package notice
+package history
 
 import (
 	"encoding/json"
 	"math"
 	"slices"
 	"time"
+
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // Period says which notifications are wanted: From ≤ decision < To, and those after a position, oldest first.
 type Period struct {
 	From, To time.Time
-	Client   ClientID // "": all
+	Client   notice.ClientID // "": all
 	After    Position
 }
 
 // ClockReport is the account of a period: totals, by initiator, and why changes were not told.
 type ClockReport struct {
-	From     Moment              `json:"from"`
-	To       Moment              `json:"to"`
-	Total    *Tally              `json:"total"`
-	ByClient map[ClientID]*Tally `json:"byClient"`
-	Silent   map[string]int64    `json:"silent"` // changes that were not told, by reason
+	From     Moment                     `json:"from"`
+	To       Moment                     `json:"to"`
+	Total    *Tally                     `json:"total"`
+	ByClient map[notice.ClientID]*Tally `json:"byClient"`
+	Silent   map[string]int64           `json:"silent"` // changes that were not told, by reason
 
 	Integrity Integrity `json:"integrity"` // of the entries that the notifications rest on; those of silent changes are not compared
 }
 
 // Tally adds up the clock proofs of a period. Its size does not grow with their number.
 type Tally struct {
-	Notifications int64           `json:"notifications"`
-	Manual        int64           `json:"manual"` // operators' resends, which have no schedule
-	States        map[State]int64 `json:"states"`
+	Notifications int64                  `json:"notifications"`
+	Manual        int64                  `json:"manual"` // operators' resends, which have no schedule
+	States        map[notice.State]int64 `json:"states"`
 
-	OnTime       int64           `json:"onTime"`       // first attempts within 1.5 s of the event
-	Late         int64           `json:"late"`         // first attempts later than that, or overdue and not started
-	LateOurs     int64           `json:"lateOurs"`     // those later than 1.5 s from the change's first receipt, whatever we answered then
-	Waiting      int64           `json:"waiting"`      // not started, and still in time
-	Unknown      int64           `json:"unknown"`      // an entry they rest on is not what was sealed, or is missing: counted neither on time nor late
-	LateBy       map[Delay]int64 `json:"lateBy"`       // by cause, of either kind of late
-	SinceEvent   Spread          `json:"sinceEvent"`   // how soon first attempts started
-	SinceReceipt Spread          `json:"sinceReceipt"` // the same from the change's first receipt
+	OnTime       int64                  `json:"onTime"`       // first attempts within 1.5 s of the event
+	Late         int64                  `json:"late"`         // first attempts later than that, or overdue and not started
+	LateOurs     int64                  `json:"lateOurs"`     // those later than 1.5 s from the change's first receipt, whatever we answered then
+	Waiting      int64                  `json:"waiting"`      // not started, and still in time
+	Unknown      int64                  `json:"unknown"`      // an entry they rest on is not what was sealed, or is missing: counted neither on time nor late
+	LateBy       map[notice.Delay]int64 `json:"lateBy"`       // by cause, of either kind of late
+	SinceEvent   Spread                 `json:"sinceEvent"`   // how soon first attempts started
+	SinceReceipt Spread                 `json:"sinceReceipt"` // the same from the change's first receipt
 
-	Retries       int64           `json:"retries"` // second and third attempts
-	RetriesOnTime int64           `json:"retriesOnTime"`
-	RetriesLate   int64           `json:"retriesLate"`
-	RetriesEarly  int64           `json:"retriesEarly"`
-	RetriesBy     map[Delay]int64 `json:"retriesLateBy"`
+	Retries       int64                  `json:"retries"` // second and third attempts
+	RetriesOnTime int64                  `json:"retriesOnTime"`
+	RetriesLate   int64                  `json:"retriesLate"`
+	RetriesEarly  int64                  `json:"retriesEarly"`
+	RetriesBy     map[notice.Delay]int64 `json:"retriesLateBy"`
 }
 
 // NewTally starts at nothing.
 func NewTally() *Tally {
-	return &Tally{States: map[State]int64{}, LateBy: map[Delay]int64{}, RetriesBy: map[Delay]int64{}}
+	return &Tally{States: map[notice.State]int64{}, LateBy: map[notice.Delay]int64{}, RetriesBy: map[notice.Delay]int64{}}
 }
 
 // Add counts one notification.

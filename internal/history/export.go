@@ -1,6 +1,10 @@
-package notice
+package history
 
-import "time"
+import (
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+)
 
 // States of an export.
 const (
@@ -12,7 +16,7 @@ const (
 
 // Export is one that was asked for and is made in the background.
 type Export struct {
-	ID          ID
+	ID          notice.ID
 	State       string
 	Search      Search
 	Format      string
@@ -28,5 +32,5 @@ type Export struct {
 	EndedAt     time.Time
 	ExpiresAt   time.Time // when the file goes
 
-	Token ID // of the maker; zero where it is only read
+	Token notice.ID // of the maker; zero where it is only read
 }

@@ -1,4 +1,4 @@
-package notice
+package history
 
 import (
 	"fmt"
@@ -8,19 +8,20 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
 // Search says which entries of the history are wanted. Zero members restrict nothing.
 type Search struct {
-	Client       ClientID
+	Client       notice.ClientID
 	Organisation string   // of every client that was ever registered under it
 	Kind         ofb.Kind // of the resource
 	ResourceID   string
-	Notification ID
-	Change       ID
-	Interaction  ID       // of either kind: an attempt's, or a status query's
-	Entries      []string // kinds of entries, such as "attempt"; any of them
+	Notification notice.ID
+	Change       notice.ID
+	Interaction  notice.ID // of either kind: an attempt's, or a status query's
+	Entries      []string  // kinds of entries, such as "attempt"; any of them
 	Outcome      string
 	Late         bool      // attempts of notifications whose first attempt started late
 	From, To     time.Time // From ≤ at < To
@@ -51,7 +52,7 @@ func SearchNames() []string {
 }
 
 // InvalidSearch says which member of a search is wrong and what would be right. Detail repeats no value.
-type InvalidSearch struct{ Problem }
+type InvalidSearch struct{ notice.Problem }
 
 // Error is for the command line; callers with another tongue read Problem.
 func (i *InvalidSearch) Error() string { return strings.TrimPrefix(i.Pointer, "/") + ": " + i.Detail }
@@ -74,9 +75,9 @@ func EntryKinds() []string {
 // and codes, are not listed: a search for one of them names the kind as well.
 func outcomes() []string {
 	return []string{
-		string(Applied), string(Superseded), string(Duplicate), string(Conflicting), string(Quarantined),
-		string(OutcomeDelivered), string(OutcomeNonconformant), string(OutcomeRefused), string(OutcomeRedirected), string(OutcomeTimeout), string(OutcomeConnect),
-		string(OutcomeTLS), string(OutcomeBlocked), string(OutcomeProtocol), string(OutcomeUnknown), RefusedUnavailable, RefusedBusy, RefusedBehind,
+		string(notice.Applied), string(notice.Superseded), string(notice.Duplicate), string(notice.Conflicting), string(notice.Quarantined),
+		string(notice.OutcomeDelivered), string(notice.OutcomeNonconformant), string(notice.OutcomeRefused), string(notice.OutcomeRedirected), string(notice.OutcomeTimeout), string(notice.OutcomeConnect),
+		string(notice.OutcomeTLS), string(notice.OutcomeBlocked), string(notice.OutcomeProtocol), string(notice.OutcomeUnknown), RefusedUnavailable, RefusedBusy, RefusedBehind,
 	}
 }
 
@@ -84,13 +85,13 @@ func outcomes() []string {
 var openOutcomes = []string{"admin", FactCancelled, "hold", "loss", FactUnheard, "reconciliation", "registered", "registration-refused", FactResend, "retention", "verification"}
 
 // judgeOutcome refuses an outcome that no entry of the kinds wanted can have.
-func (s *Search) judgeOutcome() *Problem {
+func (s *Search) judgeOutcome() *notice.Problem {
 	if s.Outcome == "" || slices.Contains(outcomes(), s.Outcome) || httpStatus.MatchString(s.Outcome) ||
 		slices.ContainsFunc(s.Entries, func(k string) bool { return slices.Contains(openOutcomes, k) }) {
 		return nil
 	}
 	all := strings.Join(outcomes(), ", ")
-	return &Problem{
+	return &notice.Problem{
 		Detail:   "must be an outcome of a change, an attempt or a poll, which are " + all + " and HTTP statuses such as 404; for outcomes of other entries, name their kind as well (entry)",
 		DetailPT: "deve ser um resultado de mudança, tentativa ou consulta, que são " + all + " e status HTTP como 404; para resultados de outros registros, informe também o tipo (entry)",
 	}
@@ -114,30 +115,30 @@ func ParseSearch(filter map[string]string) (Search, error) {
 		return Search{}, &InvalidSearch{*problem}
 	}
 	if s.Kind != 0 && s.ResourceID != "" && s.Kind.CheckID(s.ResourceID) != nil {
-		return Search{}, &InvalidSearch{Problem{"/" + bySearchID, "invalid_parameter", "not an id of this kind", "não é um id deste kind"}}
+		return Search{}, &InvalidSearch{notice.Problem{Pointer: "/" + bySearchID, Code: "invalid_parameter", Detail: "not an id of this kind", DetailPT: "não é um id deste kind"}}
 	}
 	if !s.From.IsZero() && !s.To.IsZero() && s.To.Before(s.From) {
-		return Search{}, &InvalidSearch{Problem{"/" + bySearchTo, "invalid_parameter", "must not lie before from", "não pode ser anterior a from"}}
+		return Search{}, &InvalidSearch{notice.Problem{Pointer: "/" + bySearchTo, Code: "invalid_parameter", Detail: "must not lie before from", DetailPT: "não pode ser anterior a from"}}
 	}
 	return s, nil
 }
 
 // set reads one member; the problem lacks its pointer.
-func (s *Search) set(name, text string) *Problem {
+func (s *Search) set(name, text string) *notice.Problem {
 	switch name {
 	case bySearchClient, bySearchOrg:
-		if !ValidClientID(text) {
-			return &Problem{Detail: "1 to 255 printable ASCII characters without spaces", DetailPT: "1 a 255 caracteres ASCII visíveis, sem espaços"}
+		if !notice.ValidClientID(text) {
+			return &notice.Problem{Detail: "1 to 255 printable ASCII characters without spaces", DetailPT: "1 a 255 caracteres ASCII visíveis, sem espaços"}
 		}
 		if name == bySearchOrg {
 			s.Organisation = text
 		} else {
-			s.Client = ClientID(text)
+			s.Client = notice.ClientID(text)
 		}
 	case bySearchKind:
 		kind, err := ofb.ParseKind(text)
 		if err != nil {
-			return &Problem{
+			return &notice.Problem{
 				Detail:   "must be payment-consent, pix-payment, recurring-consent, recurring-payment or enrollment",
 				DetailPT: "deve ser payment-consent, pix-payment, recurring-consent, recurring-payment ou enrollment",
 			}
@@ -145,15 +146,15 @@ func (s *Search) set(name, text string) *Problem {
 		s.Kind = kind
 	case bySearchID:
 		if !slices.ContainsFunc(ofb.Kinds(), func(k ofb.Kind) bool { return k.CheckID(text) == nil }) {
-			return &Problem{Detail: "not an id of a payment, consent or enrolment", DetailPT: "não é um id de pagamento, consentimento ou vínculo"}
+			return &notice.Problem{Detail: "not an id of a payment, consent or enrolment", DetailPT: "não é um id de pagamento, consentimento ou vínculo"}
 		}
 		s.ResourceID = text
 	case bySearchNotice, bySearchChange, bySearchInter:
-		id, err := ParseID(text)
+		id, err := notice.ParseID(text)
 		if err != nil || id.IsZero() {
-			return &Problem{Detail: "must be a UUID", DetailPT: "deve ser um UUID"}
+			return &notice.Problem{Detail: "must be a UUID", DetailPT: "deve ser um UUID"}
 		}
-		*map[string]*ID{bySearchNotice: &s.Notification, bySearchChange: &s.Change, bySearchInter: &s.Interaction}[name] = id
+		*map[string]*notice.ID{bySearchNotice: &s.Notification, bySearchChange: &s.Change, bySearchInter: &s.Interaction}[name] = id
 	case bySearchFrom, bySearchTo:
 		t, problem := searchTime(text)
 		if problem != nil {
@@ -166,12 +167,12 @@ func (s *Search) set(name, text string) *Problem {
 	return nil
 }
 
-func (s *Search) setWord(name, text string) *Problem {
+func (s *Search) setWord(name, text string) *notice.Problem {
 	switch name {
 	case bySearchEntries:
 		kinds := strings.Split(text, ",")
 		if len(kinds) > maxEntries || slices.ContainsFunc(kinds, func(k string) bool { return !word.MatchString(k) }) {
-			return &Problem{
+			return &notice.Problem{
 				Detail:   fmt.Sprintf("must be kinds of entries such as change, attempt, result, poll, with commas between, at most %d", maxEntries),
 				DetailPT: fmt.Sprintf("devem ser tipos de registro como change, attempt, result, poll, separados por vírgulas, no máximo %d", maxEntries),
 			}
@@ -179,32 +180,32 @@ func (s *Search) setWord(name, text string) *Problem {
 		for _, k := range kinds {
 			if !slices.Contains(EntryKinds(), k) {
 				all := strings.Join(EntryKinds(), ", ")
-				return &Problem{Detail: "must be kinds of entries, which are " + all, DetailPT: "devem ser tipos de registro, que são " + all}
+				return &notice.Problem{Detail: "must be kinds of entries, which are " + all, DetailPT: "devem ser tipos de registro, que são " + all}
 			}
 		}
 		slices.Sort(kinds)
 		s.Entries = slices.Compact(kinds)
 	case bySearchOutcome:
 		if !word.MatchString(text) {
-			return &Problem{Detail: "must be an outcome such as delivered, refused, applied or 404", DetailPT: "deve ser um resultado como delivered, refused, applied ou 404"}
+			return &notice.Problem{Detail: "must be an outcome such as delivered, refused, applied or 404", DetailPT: "deve ser um resultado como delivered, refused, applied ou 404"}
 		}
 		s.Outcome = text
 	case bySearchLate:
 		if text != "true" {
-			return &Problem{Detail: "must be true, or left out", DetailPT: "deve ser true, ou omitido"}
+			return &notice.Problem{Detail: "must be true, or left out", DetailPT: "deve ser true, ou omitido"}
 		}
 		s.Late = true
 	default:
-		return &Problem{Detail: "is not known here", DetailPT: "não é conhecido aqui"}
+		return &notice.Problem{Detail: "is not known here", DetailPT: "não é conhecido aqui"}
 	}
 	return nil
 }
 
 // searchTime reads an instant, rounded up to the microsecond: entries have no finer parts, so comparisons stay exact.
-func searchTime(text string) (time.Time, *Problem) {
+func searchTime(text string) (time.Time, *notice.Problem) {
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil || len(text) > 64 || t.UTC().Year() < 1970 || t.UTC().Year() > 9999 {
-		return time.Time{}, &Problem{
+		return time.Time{}, &notice.Problem{
 			Detail:   "must be an instant as in RFC 3339, such as 2026-11-21T12:00:00Z; in a query a + is written %2B",
 			DetailPT: "deve ser um instante conforme a RFC 3339, como 2026-11-21T12:00:00Z; na query um + é escrito %2B",
 		}
@@ -214,7 +215,7 @@ func searchTime(text string) (time.Time, *Problem) {
 
 // Filter is the search as text by member, which ParseSearch reads; empty for the whole log.
 func (s Search) Filter() map[string]string {
-	id := func(i ID) string {
+	id := func(i notice.ID) string {
 		if i.IsZero() {
 			return ""
 		}

@@ -1,4 +1,4 @@
-package notice
+package history
 
 import (
 	"encoding/json"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
@@ -15,9 +16,9 @@ func entryOf(t *testing.T, kind string, at float64, c ChangeFacts) Fact {
 	t.Helper()
 	text, err := json.Marshal(c)
 	require.NoError(t, err)
-	f := Fact{ID: ID{byte(at * 10), kind[0]}, At: sec(at), Kind: kind, Client: "itp", ResourceKind: ofb.PixPayment, ResourceID: "p", Revision: 3, Facts: text}
+	f := Fact{ID: notice.ID{byte(at * 10), kind[0]}, At: sec(at), Kind: kind, Client: "itp", ResourceKind: ofb.PixPayment, ResourceID: "p", Revision: 3, Facts: text}
 	if kind == FactChange || kind == FactDecision {
-		f.Notification = ID{1}
+		f.Notification = notice.ID{1}
 	}
 	return f
 }
@@ -45,7 +46,7 @@ func TestAChangeIsJudgedFromItsFirstReceiptWhateverWasAnsweredThen(t *testing.T)
 	unheard := func(from, to int64) Fact {
 		text, err := json.Marshal(UnheardFacts{Why: "full", Requests: 7, FromUS: from * 1_000_000, ToUS: to * 1_000_000})
 		require.NoError(t, err)
-		return Fact{ID: ID{9}, At: sec(40), Kind: FactUnheard, Facts: text}
+		return Fact{ID: notice.ID{9}, At: sec(40), Kind: FactUnheard, Facts: text}
 	}
 	// decision is revision 5, told late because revision 3 came late.
 	decision := func(because int64) Fact {
@@ -57,68 +58,68 @@ func TestAChangeIsJudgedFromItsFirstReceiptWhateverWasAnsweredThen(t *testing.T)
 	for name, c := range map[string]struct {
 		facts    []Fact
 		ours     Punctuality
-		cause    Delay
+		cause    notice.Delay
 		refusals int64
 		first    float64
 	}{
-		"nothing is known of an earlier receipt": {[]Fact{accepted(nil)}, OnTime, DelayCore, 0, 32.9},
+		"nothing is known of an earlier receipt": {[]Fact{accepted(nil)}, OnTime, notice.DelayCore, 0, 32.9},
 		"refused": {
-			[]Fact{accepted(nil), entryOf(t, FactRefused, 30, refusedTold(nil))}, TooLate, DelayUnavailable, 3, .5,
+			[]Fact{accepted(nil), entryOf(t, FactRefused, 30, refusedTold(nil))}, TooLate, notice.DelayUnavailable, 3, .5,
 		},
 		"refused, and the trace was stored after the acceptance by another replica": {
-			[]Fact{accepted(nil), entryOf(t, FactRefused, 50, refusedTold(func(c *ChangeFacts) { c.BeganUS = 49_500_000 }))}, TooLate, DelayUnavailable, 3, .5,
+			[]Fact{accepted(nil), entryOf(t, FactRefused, 50, refusedTold(func(c *ChangeFacts) { c.BeganUS = 49_500_000 }))}, TooLate, notice.DelayUnavailable, 3, .5,
 		},
 		"refused by two replicas": {
 			[]Fact{accepted(nil), entryOf(t, FactRefused, 30, refusedTold(nil)), entryOf(t, FactRefused, 31, refusedTold(func(c *ChangeFacts) { c.BeganUS = 10_000_000 }))},
-			TooLate, DelayUnavailable, 6, .5,
+			TooLate, notice.DelayUnavailable, 6, .5,
 		},
 		"stored twice, as the answer to the first commit was lost": {
-			[]Fact{accepted(nil), entryOf(t, FactRefused, 30, refusedTold(nil)), entryOf(t, FactRefused, 30, refusedTold(nil))}, TooLate, DelayUnavailable, 3, .5,
+			[]Fact{accepted(nil), entryOf(t, FactRefused, 30, refusedTold(nil)), entryOf(t, FactRefused, 30, refusedTold(nil))}, TooLate, notice.DelayUnavailable, 3, .5,
 		},
 		"a repetition after the acceptance was refused": {
-			[]Fact{accepted(nil), entryOf(t, FactRefused, 50, refusedTold(func(c *ChangeFacts) { c.BeganUS = 5_000_000 }))}, OnTime, DelayCore, 0, 32.9,
+			[]Fact{accepted(nil), entryOf(t, FactRefused, 50, refusedTold(func(c *ChangeFacts) { c.BeganUS = 5_000_000 }))}, OnTime, notice.DelayCore, 0, 32.9,
 		},
 		"another revision was refused": {
-			[]Fact{accepted(nil), func() Fact { f := entryOf(t, FactRefused, 30, refusedTold(nil)); f.Revision = 2; return f }()}, OnTime, DelayCore, 0, 32.9,
+			[]Fact{accepted(nil), func() Fact { f := entryOf(t, FactRefused, 30, refusedTold(nil)); f.Revision = 2; return f }()}, OnTime, notice.DelayCore, 0, 32.9,
 		},
 		"other content was refused, so nobody knows": {
-			[]Fact{accepted(nil), entryOf(t, FactRefused, 30, refusedTold(other))}, OnTime, DelayUnknown, 0, 32.9,
+			[]Fact{accepted(nil), entryOf(t, FactRefused, 30, refusedTold(other))}, OnTime, notice.DelayUnknown, 0, 32.9,
 		},
 		"quarantined, and applied as it was": {
-			[]Fact{accepted(nil), entryOf(t, FactQuarantined, 1, told(nil))}, TooLate, DelayQuarantine, 1, .9,
+			[]Fact{accepted(nil), entryOf(t, FactQuarantined, 1, told(nil))}, TooLate, notice.DelayQuarantine, 1, .9,
 		},
 		"quarantined, and corrected by the core": {
-			[]Fact{accepted(nil), entryOf(t, FactQuarantined, 1, told(other))}, OnTime, DelayCore, 0, 32.9,
+			[]Fact{accepted(nil), entryOf(t, FactQuarantined, 1, told(other))}, OnTime, notice.DelayCore, 0, 32.9,
 		},
 		"quarantined for its client, and corrected by the core": {
-			[]Fact{accepted(nil), func() Fact { f := entryOf(t, FactQuarantined, 1, told(nil)); f.Client = ""; return f }()}, OnTime, DelayCore, 0, 32.9,
+			[]Fact{accepted(nil), func() Fact { f := entryOf(t, FactQuarantined, 1, told(nil)); f.Client = ""; return f }()}, OnTime, notice.DelayCore, 0, 32.9,
 		},
 		"quarantined for a mapping of ours, told again by its source": {
 			[]Fact{
 				accepted(func(c *ChangeFacts) { c.Source = "core" }),
 				entryOf(t, FactQuarantined, 1, told(func(c *ChangeFacts) { c.Source, c.DataHash = "core", "" })),
-			}, TooLate, DelayQuarantine, 1, .9,
+			}, TooLate, notice.DelayQuarantine, 1, .9,
 		},
 		"quarantined under a key that nobody knew, and applied": {
-			[]Fact{accepted(func(c *ChangeFacts) { c.Quarantine, c.FirstReceivedAt = "case", sec(1) })}, TooLate, DelayQuarantine, 1, 1,
+			[]Fact{accepted(func(c *ChangeFacts) { c.Quarantine, c.FirstReceivedAt = "case", sec(1) })}, TooLate, notice.DelayQuarantine, 1, 1,
 		},
 		"quarantined and applied, told by both entries": {
 			[]Fact{accepted(func(c *ChangeFacts) { c.Quarantine, c.FirstReceivedAt = "case", sec(1) }), entryOf(t, FactQuarantined, 1, told(nil))},
-			TooLate, DelayQuarantine, 1, .9,
+			TooLate, notice.DelayQuarantine, 1, .9,
 		},
 		"refused, then quarantined for longer": {
 			[]Fact{accepted(nil), entryOf(t, FactRefused, 3, refusedTold(func(c *ChangeFacts) { c.BeganUS = 2_500_000 })), entryOf(t, FactQuarantined, 4, told(nil))},
-			TooLate, DelayQuarantine, 4, .5,
+			TooLate, notice.DelayQuarantine, 4, .5,
 		},
-		"receipts of that time are unknown":        {[]Fact{accepted(nil), unheard(30, 20)}, OnTime, DelayUnknown, 0, 32.9},
-		"receipts of an earlier time are unknown":  {[]Fact{accepted(nil), unheard(60, 41)}, OnTime, DelayCore, 0, 32.9},
-		"receipts of a later time are unknown":     {[]Fact{accepted(nil), unheard(7, 2)}, OnTime, DelayCore, 0, 32.9},
-		"receipts are unknown, and one is known":   {[]Fact{accepted(nil), unheard(30, 20), entryOf(t, FactRefused, 30, refusedTold(nil))}, TooLate, DelayUnavailable, 3, .5},
-		"a source was read late":                   {[]Fact{accepted(func(c *ChangeFacts) { c.Source, c.CommittedAt = "core", sec(.2) })}, TooLate, DelaySource, 0, .2},
-		"a late revision made it a duty":           {[]Fact{decision(3)}, OnTime, DelayCore, 0, 32.9},
-		"the late revision was refused before":     {[]Fact{decision(3), entryOf(t, FactRefused, 30, refusedTold(nil))}, TooLate, DelayUnavailable, 3, .5},
-		"nobody kept which late revision it was":   {[]Fact{decision(0), entryOf(t, FactRefused, 30, refusedTold(nil))}, OnTime, DelayUnknown, 0, 32.9},
-		"a timer's, and something else is refused": {[]Fact{accepted(func(c *ChangeFacts) { c.Source, c.FirstReceivedAt = "timer", noon }), entryOf(t, FactRefused, 30, refusedTold(nil))}, TooLate, DelayTimer, 0, 0},
+		"receipts of that time are unknown":        {[]Fact{accepted(nil), unheard(30, 20)}, OnTime, notice.DelayUnknown, 0, 32.9},
+		"receipts of an earlier time are unknown":  {[]Fact{accepted(nil), unheard(60, 41)}, OnTime, notice.DelayCore, 0, 32.9},
+		"receipts of a later time are unknown":     {[]Fact{accepted(nil), unheard(7, 2)}, OnTime, notice.DelayCore, 0, 32.9},
+		"receipts are unknown, and one is known":   {[]Fact{accepted(nil), unheard(30, 20), entryOf(t, FactRefused, 30, refusedTold(nil))}, TooLate, notice.DelayUnavailable, 3, .5},
+		"a source was read late":                   {[]Fact{accepted(func(c *ChangeFacts) { c.Source, c.CommittedAt = "core", sec(.2) })}, TooLate, notice.DelaySource, 0, .2},
+		"a late revision made it a duty":           {[]Fact{decision(3)}, OnTime, notice.DelayCore, 0, 32.9},
+		"the late revision was refused before":     {[]Fact{decision(3), entryOf(t, FactRefused, 30, refusedTold(nil))}, TooLate, notice.DelayUnavailable, 3, .5},
+		"nobody kept which late revision it was":   {[]Fact{decision(0), entryOf(t, FactRefused, 30, refusedTold(nil))}, OnTime, notice.DelayUnknown, 0, 32.9},
+		"a timer's, and something else is refused": {[]Fact{accepted(func(c *ChangeFacts) { c.Source, c.FirstReceivedAt = "timer", noon }), entryOf(t, FactRefused, 30, refusedTold(nil))}, TooLate, notice.DelayTimer, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			records, err := RecordsOf(c.facts)
@@ -141,7 +142,7 @@ func TestAChangeIsJudgedFromItsFirstReceiptWhateverWasAnsweredThen(t *testing.T)
 
 func TestAnOperatorsResendIsNotJoinedToEarlierReceipts(t *testing.T) {
 	resend := entryOf(t, FactResend, 33, told(func(c *ChangeFacts) { c.CommittedAt = noon }))
-	resend.Notification = ID{1}
+	resend.Notification = notice.ID{1}
 	records, err := RecordsOf([]Fact{resend, entryOf(t, FactRefused, 30, refusedTold(nil))})
 	require.NoError(t, err)
 	require.Empty(t, records[0].Arrival.Earlier)
@@ -149,14 +150,14 @@ func TestAnOperatorsResendIsNotJoinedToEarlierReceipts(t *testing.T) {
 
 // TestEveryCauseHasItsWordsInBothLanguages: a cause without a word would be an empty space in a report.
 func TestEveryCauseHasItsWordsInBothLanguages(t *testing.T) {
-	for _, d := range Delays() {
+	for _, d := range notice.Delays() {
 		for _, lang := range []string{"pt", "en"} {
 			require.NotEmpty(t, CauseWord(d, lang), "%s in %s", d, lang)
 		}
 	}
-	require.Len(t, Delays(), 17)
-	p := TimingOf(&Record{OccurredAt: noon, CreatedAt: noon.Add(time.Minute), State: Pending, Arrival: Arrival{
-		Source: "api", Began: time.Second, Earlier: []Receipt{{At: sec(1), What: DelayUnavailable, For: RefusedBusy, Times: 1}},
+	require.Len(t, notice.Delays(), 17)
+	p := TimingOf(&Record{OccurredAt: noon, CreatedAt: noon.Add(time.Minute), State: notice.Pending, Arrival: Arrival{
+		Source: "api", Began: time.Second, Earlier: []Receipt{{At: sec(1), What: notice.DelayUnavailable, For: RefusedBusy, Times: 1}},
 	}}, nil, noon.Add(time.Minute))
 	require.Contains(t, p.Lines("en")[1], "cause: refused by us (503) when it first came")
 	require.Contains(t, p.Lines("en")[3], "first receipt, not accepted")

@@ -1,4 +1,4 @@
-package notice
+package history
 
 // explanation is a finding in words: what it means, and what to do about it.
 type explanation struct{ en, doEN, pt, doPT string }

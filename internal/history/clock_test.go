@@ -1,4 +1,4 @@
-package notice
+package history
 
 import (
 	"encoding/json"
@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // noon is when the change of these tests happened.
@@ -22,11 +24,11 @@ func prompt() *Record {
 	sent := Offsets{ClaimToSend: lasting(.002), Dialled: lasting(.01), Handshaken: lasting(.02), FirstByteOut: lasting(.021), Answered: lasting(.05), Elapsed: lasting(.05)}
 	tried := func(n int, at float64) AttemptRecord {
 		return AttemptRecord{
-			Number: n, ScheduledAt: sec(at), StartedAt: sec(at + .01), EndedAt: sec(at + .062), StoredAt: sec(at + .07), Outcome: OutcomeRefused, Offsets: sent,
+			Number: n, ScheduledAt: sec(at), StartedAt: sec(at + .01), EndedAt: sec(at + .062), StoredAt: sec(at + .07), Outcome: notice.OutcomeRefused, Offsets: sent,
 		}
 	}
 	return &Record{
-		OccurredAt: noon, CreatedAt: sec(.11), State: Delivered, Arrival: Arrival{Source: "api", Began: lasting(.01), Waited: lasting(.012)},
+		OccurredAt: noon, CreatedAt: sec(.11), State: notice.Delivered, Arrival: Arrival{Source: "api", Began: lasting(.01), Waited: lasting(.012)},
 		Attempts: []AttemptRecord{tried(1, .11), tried(2, 10.172), tried(3, 70.234)},
 	}
 }
@@ -54,7 +56,7 @@ func TestTheChainOfInstantsIsAddedUpFromWhatTheEntriesKeep(t *testing.T) {
 	} {
 		require.Equal(t, sec(step.want), step.have.Time)
 	}
-	require.Equal(t, []Stage{{DelayIntake, 12000}, {DelayQueue, 8000}, {DelaySending, 2000}, {DelayConnect, 21000}}, a.Took)
+	require.Equal(t, []Stage{{notice.DelayIntake, 12000}, {notice.DelayQueue, 8000}, {notice.DelaySending, 2000}, {notice.DelayConnect, 21000}}, a.Took)
 	require.Equal(t, OnTime, p.Attempts[1].Gap)
 	require.EqualValues(t, 10033000, p.Attempts[1].Since)
 	require.Equal(t, OnTime, p.Attempts[2].Gap)
@@ -76,50 +78,50 @@ func TestEveryCauseOfALateStartIsTold(t *testing.T) {
 		spoil       func(*Record)
 		quiet       []Quiet
 		event, ours Punctuality
-		cause       Delay
+		cause       notice.Delay
 	}{
-		"the core sent it late":   {func(r *Record) { r.OccurredAt = sec(-2) }, nil, TooLate, OnTime, DelayCore},
-		"a late revision":         {func(r *Record) { r.OccurredAt, r.Arrival.Again = sec(-1.4), true }, nil, TooLate, OnTime, DelayCore},
-		"both late: ours is told": {func(r *Record) { r.OccurredAt = sec(-20); claimLate(r) }, nil, TooLate, TooLate, DelayQueue},
+		"the core sent it late":   {func(r *Record) { r.OccurredAt = sec(-2) }, nil, TooLate, OnTime, notice.DelayCore},
+		"a late revision":         {func(r *Record) { r.OccurredAt, r.Arrival.Again = sec(-1.4), true }, nil, TooLate, OnTime, notice.DelayCore},
+		"both late: ours is told": {func(r *Record) { r.OccurredAt = sec(-20); claimLate(r) }, nil, TooLate, TooLate, notice.DelayQueue},
 		"a deadline fired late": {func(r *Record) {
-			r.OccurredAt, r.Arrival.Source, r.Arrival.Earlier = sec(-2), "timer", []Receipt{{At: sec(-2), What: DelayTimer}}
-		}, nil, TooLate, TooLate, DelayTimer},
+			r.OccurredAt, r.Arrival.Source, r.Arrival.Earlier = sec(-2), "timer", []Receipt{{At: sec(-2), What: notice.DelayTimer}}
+		}, nil, TooLate, TooLate, notice.DelayTimer},
 		"a deadline that was over when it became known": {func(r *Record) {
-			r.OccurredAt, r.Arrival.Source, r.Arrival.Earlier = sec(-2), "timer", []Receipt{{At: sec(-.1), What: DelayTimer}}
-		}, nil, TooLate, OnTime, DelayCore},
+			r.OccurredAt, r.Arrival.Source, r.Arrival.Earlier = sec(-2), "timer", []Receipt{{At: sec(-.1), What: notice.DelayTimer}}
+		}, nil, TooLate, OnTime, notice.DelayCore},
 		"we refused it for most of the time": {func(r *Record) {
-			r.OccurredAt, r.Arrival.Earlier = sec(-33), []Receipt{{At: sec(-32.9), What: DelayUnavailable, For: RefusedUnavailable, Times: 3}}
-		}, nil, TooLate, TooLate, DelayUnavailable},
+			r.OccurredAt, r.Arrival.Earlier = sec(-33), []Receipt{{At: sec(-32.9), What: notice.DelayUnavailable, For: RefusedUnavailable, Times: 3}}
+		}, nil, TooLate, TooLate, notice.DelayUnavailable},
 		"it lay in quarantine longer than it was refused": {func(r *Record) {
-			r.OccurredAt, r.Arrival.Earlier = sec(-33), []Receipt{{At: sec(-32.9), What: DelayUnavailable, Times: 1}, {At: sec(-30), What: DelayQuarantine, Times: 1}}
-		}, nil, TooLate, TooLate, DelayQuarantine},
+			r.OccurredAt, r.Arrival.Earlier = sec(-33), []Receipt{{At: sec(-32.9), What: notice.DelayUnavailable, Times: 1}, {At: sec(-30), What: notice.DelayQuarantine, Times: 1}}
+		}, nil, TooLate, TooLate, notice.DelayQuarantine},
 		"we refused it, and it was late already": {func(r *Record) {
-			r.OccurredAt, r.Arrival.Earlier = sec(-60), []Receipt{{At: sec(-.5), What: DelayUnavailable, Times: 1}}
-		}, nil, TooLate, OnTime, DelayCore},
+			r.OccurredAt, r.Arrival.Earlier = sec(-60), []Receipt{{At: sec(-.5), What: notice.DelayUnavailable, Times: 1}}
+		}, nil, TooLate, OnTime, notice.DelayCore},
 		"the source was read late": {func(r *Record) {
-			r.OccurredAt, r.Arrival.Earlier = sec(-9), []Receipt{{At: sec(-8), What: DelaySource}}
-		}, nil, TooLate, TooLate, DelaySource},
-		"it may have come before":        {func(r *Record) { r.OccurredAt, r.Arrival.Unknown = sec(-2), true }, nil, TooLate, OnTime, DelayUnknown},
-		"unknown, and ours all the same": {func(r *Record) { r.Arrival.Unknown = true; claimLate(r) }, nil, TooLate, TooLate, DelayQueue},
-		"the core's wish":                {func(r *Record) { r.OccurredAt, r.Arrival.NotBefore = sec(5), sec(5); shift(r, 5*time.Second) }, nil, OnTime, TooLate, DelayHeld},
-		"intake":                         {func(r *Record) { r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002) }, nil, TooLate, TooLate, DelayIntake},
-		"a lock within the transaction":  {func(r *Record) { r.Arrival.Waited = lasting(2); shift(r, 2*time.Second) }, nil, TooLate, TooLate, DelayIntake},
-		"the queue":                      {claimLate, nil, TooLate, TooLate, DelayQueue},
-		"its receiver":                   {func(r *Record) { claimLate(r); first(r).Held, first(r).HeldFor = DelayReceiver, lasting(1.6) }, nil, TooLate, TooLate, DelayReceiver},
-		"the slots":                      {func(r *Record) { claimLate(r); first(r).Held, first(r).HeldFor = DelaySlots, lasting(9) }, []Quiet{{sec(.5), sec(2.5)}}, TooLate, TooLate, DelaySlots},
-		"held for a small part of it":    {func(r *Record) { claimLate(r); first(r).Held, first(r).HeldFor = DelaySlots, lasting(.5) }, nil, TooLate, TooLate, DelayQueue},
-		"a standstill":                   {claimLate, []Quiet{{sec(.5), sec(2.5)}}, TooLate, TooLate, DelayStandstill},
-		"a short standstill":             {claimLate, []Quiet{{sec(.5), sec(1)}}, TooLate, TooLate, DelayQueue},
-		"a standstill at another time":   {claimLate, []Quiet{{sec(-60), sec(0)}, {sec(3), sec(60)}}, TooLate, TooLate, DelayQueue},
+			r.OccurredAt, r.Arrival.Earlier = sec(-9), []Receipt{{At: sec(-8), What: notice.DelaySource}}
+		}, nil, TooLate, TooLate, notice.DelaySource},
+		"it may have come before":        {func(r *Record) { r.OccurredAt, r.Arrival.Unknown = sec(-2), true }, nil, TooLate, OnTime, notice.DelayUnknown},
+		"unknown, and ours all the same": {func(r *Record) { r.Arrival.Unknown = true; claimLate(r) }, nil, TooLate, TooLate, notice.DelayQueue},
+		"the core's wish":                {func(r *Record) { r.OccurredAt, r.Arrival.NotBefore = sec(5), sec(5); shift(r, 5*time.Second) }, nil, OnTime, TooLate, notice.DelayHeld},
+		"intake":                         {func(r *Record) { r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002) }, nil, TooLate, TooLate, notice.DelayIntake},
+		"a lock within the transaction":  {func(r *Record) { r.Arrival.Waited = lasting(2); shift(r, 2*time.Second) }, nil, TooLate, TooLate, notice.DelayIntake},
+		"the queue":                      {claimLate, nil, TooLate, TooLate, notice.DelayQueue},
+		"its receiver":                   {func(r *Record) { claimLate(r); first(r).Held, first(r).HeldFor = notice.DelayReceiver, lasting(1.6) }, nil, TooLate, TooLate, notice.DelayReceiver},
+		"the slots":                      {func(r *Record) { claimLate(r); first(r).Held, first(r).HeldFor = notice.DelaySlots, lasting(9) }, []Quiet{{sec(.5), sec(2.5)}}, TooLate, TooLate, notice.DelaySlots},
+		"held for a small part of it":    {func(r *Record) { claimLate(r); first(r).Held, first(r).HeldFor = notice.DelaySlots, lasting(.5) }, nil, TooLate, TooLate, notice.DelayQueue},
+		"a standstill":                   {claimLate, []Quiet{{sec(.5), sec(2.5)}}, TooLate, TooLate, notice.DelayStandstill},
+		"a short standstill":             {claimLate, []Quiet{{sec(.5), sec(1)}}, TooLate, TooLate, notice.DelayQueue},
+		"a standstill at another time":   {claimLate, []Quiet{{sec(-60), sec(0)}, {sec(3), sec(60)}}, TooLate, TooLate, notice.DelayQueue},
 		"a standstill before it was stored": {func(r *Record) {
 			r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002)
-		}, []Quiet{{sec(-1.8), sec(0)}}, TooLate, TooLate, DelayStandstill},
-		"this process":                  {func(r *Record) { first(r).Offsets.ClaimToSend = lasting(2) }, nil, TooLate, TooLate, DelaySending},
-		"the connection":                {func(r *Record) { first(r).Offsets.FirstByteOut = lasting(2) }, nil, TooLate, TooLate, DelayConnect},
-		"a little of everything":        {func(r *Record) { r.OccurredAt = sec(-1.38); first(r).Offsets.FirstByteOut = lasting(.1) }, nil, TooLate, OnTime, DelayConnect},
-		"its end unknown, in time":      {func(r *Record) { first(r).Offsets, first(r).Outcome = Offsets{}, OutcomeUnknown }, nil, OnTime, OnTime, ""},
-		"its end unknown, claimed late": {func(r *Record) { claimLate(r); first(r).Offsets = Offsets{} }, nil, TooLate, TooLate, DelayQueue},
-		"not begun, and time is left":   {func(r *Record) { r.Attempts, r.State = nil, Pending }, nil, NotYet, NotYet, ""},
+		}, []Quiet{{sec(-1.8), sec(0)}}, TooLate, TooLate, notice.DelayStandstill},
+		"this process":                  {func(r *Record) { first(r).Offsets.ClaimToSend = lasting(2) }, nil, TooLate, TooLate, notice.DelaySending},
+		"the connection":                {func(r *Record) { first(r).Offsets.FirstByteOut = lasting(2) }, nil, TooLate, TooLate, notice.DelayConnect},
+		"a little of everything":        {func(r *Record) { r.OccurredAt = sec(-1.38); first(r).Offsets.FirstByteOut = lasting(.1) }, nil, TooLate, OnTime, notice.DelayConnect},
+		"its end unknown, in time":      {func(r *Record) { first(r).Offsets, first(r).Outcome = Offsets{}, notice.OutcomeUnknown }, nil, OnTime, OnTime, ""},
+		"its end unknown, claimed late": {func(r *Record) { claimLate(r); first(r).Offsets = Offsets{} }, nil, TooLate, TooLate, notice.DelayQueue},
+		"not begun, and time is left":   {func(r *Record) { r.Attempts, r.State = nil, notice.Pending }, nil, NotYet, NotYet, ""},
 		"an entry without beganMicros":  {func(r *Record) { r.Arrival.Began = 0 }, nil, OnTime, OnTime, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -136,12 +138,12 @@ func TestEveryCauseOfALateStartIsTold(t *testing.T) {
 
 func TestANotificationThatNobodyBeganIsLateWhenItsTimeIsOver(t *testing.T) {
 	r := prompt()
-	r.Attempts, r.State = nil, Pending
+	r.Attempts, r.State = nil, notice.Pending
 	p := TimingOf(r, nil, sec(1.55))
-	require.Equal(t, Start{FromEvent: TooLate, FromReceipt: NotYet, SinceEvent: 1550000, SinceReceipt: 1450000, Cause: DelayQueue}, p.First)
+	require.Equal(t, Start{FromEvent: TooLate, FromReceipt: NotYet, SinceEvent: 1550000, SinceReceipt: 1450000, Cause: notice.DelayQueue}, p.First)
 	p = TimingOf(r, nil, sec(60))
 	require.Equal(t, TooLate, p.First.FromReceipt)
-	r.State = Cancelled
+	r.State = notice.Cancelled
 	require.Zero(t, TimingOf(r, nil, sec(60)).First, "its registration ended first: there is nothing to judge")
 }
 
@@ -158,15 +160,15 @@ func TestEveryCauseOfALateRetryIsTold(t *testing.T) {
 		spoil func(before, retry *AttemptRecord)
 		quiet []Quiet
 		gap   Punctuality
-		cause Delay
+		cause notice.Delay
 	}{
 		"on time at the limit":        {func(_, a *AttemptRecord) { a.StartedAt = sec(11.149) }, nil, OnTime, ""},
-		"the queue":                   {func(_, a *AttemptRecord) { a.StartedAt = sec(11.2) }, nil, TooLate, DelayQueue},
-		"its receiver":                {func(_, a *AttemptRecord) { a.StartedAt, a.Held, a.HeldFor = sec(15), DelayReceiver, lasting(5) }, nil, TooLate, DelayReceiver},
-		"a standstill":                {func(_, a *AttemptRecord) { a.StartedAt = sec(15) }, []Quiet{{sec(9), sec(14)}}, TooLate, DelayStandstill},
-		"the failure was stored late": {func(b, a *AttemptRecord) { b.StoredAt, a.StartedAt = sec(13), sec(13.1) }, nil, TooLate, DelaySettling},
-		"the attempt before was lost": {func(b, a *AttemptRecord) { b.Rescued, b.StoredAt, a.StartedAt = true, sec(13), sec(13.1) }, nil, TooLate, DelayRescued},
-		"the connection":              {func(_, a *AttemptRecord) { a.Offsets.FirstByteOut = lasting(3) }, nil, TooLate, DelayConnect},
+		"the queue":                   {func(_, a *AttemptRecord) { a.StartedAt = sec(11.2) }, nil, TooLate, notice.DelayQueue},
+		"its receiver":                {func(_, a *AttemptRecord) { a.StartedAt, a.Held, a.HeldFor = sec(15), notice.DelayReceiver, lasting(5) }, nil, TooLate, notice.DelayReceiver},
+		"a standstill":                {func(_, a *AttemptRecord) { a.StartedAt = sec(15) }, []Quiet{{sec(9), sec(14)}}, TooLate, notice.DelayStandstill},
+		"the failure was stored late": {func(b, a *AttemptRecord) { b.StoredAt, a.StartedAt = sec(13), sec(13.1) }, nil, TooLate, notice.DelaySettling},
+		"the attempt before was lost": {func(b, a *AttemptRecord) { b.Rescued, b.StoredAt, a.StartedAt = true, sec(13), sec(13.1) }, nil, TooLate, notice.DelayRescued},
+		"the connection":              {func(_, a *AttemptRecord) { a.Offsets.FirstByteOut = lasting(3) }, nil, TooLate, notice.DelayConnect},
 		"too early by a microsecond":  {func(b, a *AttemptRecord) { a.StartedAt = b.EndedAt.Add(10*time.Second - time.Microsecond) }, nil, TooEarly, ""},
 		"not a microsecond too early": {func(b, a *AttemptRecord) { a.StartedAt = b.EndedAt.Add(10 * time.Second) }, nil, OnTime, ""},
 	} {
@@ -195,8 +197,8 @@ func TestATallyAddsUp(t *testing.T) {
 	}
 	require.Equal(t, []int64{4, 1, 2, 1, 1, 0}, []int64{total.Notifications, total.Manual, total.OnTime, total.Late, total.LateOurs, total.Waiting})
 	require.Equal(t, []int64{6, 5, 1, 0}, []int64{total.Retries, total.RetriesOnTime, total.RetriesLate, total.RetriesEarly})
-	require.Equal(t, map[Delay]int64{DelayQueue: 1}, total.LateBy)
-	require.Equal(t, map[Delay]int64{DelayQueue: 1}, total.RetriesBy)
+	require.Equal(t, map[notice.Delay]int64{notice.DelayQueue: 1}, total.LateBy)
+	require.Equal(t, map[notice.Delay]int64{notice.DelayQueue: 1}, total.RetriesBy)
 	text, err := json.Marshal(total)
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"sinceEvent":{"count":3,"p50Micros":14`)
@@ -248,14 +250,14 @@ func TestAnAttemptThatIsMissingLeavesNoVerdict(t *testing.T) {
 		"the first of three":       func(r *Record) { r.Attempts = r.Attempts[1:] },
 		"the second of three":      func(r *Record) { r.Attempts = append(r.Attempts[:1], r.Attempts[2]) },
 		"all of a delivered one":   func(r *Record) { r.Attempts = nil },
-		"the last of one given up": func(r *Record) { r.State, r.Attempts = Exhausted, r.Attempts[:2] },
-		"all of one given up":      func(r *Record) { r.State, r.Attempts = Exhausted, nil },
+		"the last of one given up": func(r *Record) { r.State, r.Attempts = notice.Exhausted, r.Attempts[:2] },
+		"all of one given up":      func(r *Record) { r.State, r.Attempts = notice.Exhausted, nil },
 	} {
 		r := late()
 		spoil(r)
 		p := TimingOf(r, nil, noon.Add(time.Hour))
 		require.Equal(t, Unknown, p.First.FromEvent, name)
-		require.Equal(t, DelayTampered, p.First.Cause, name)
+		require.Equal(t, notice.DelayTampered, p.First.Cause, name)
 		require.True(t, p.Tampered && p.Reported(), name)
 		tally := NewTally()
 		tally.Add(&p)
@@ -263,7 +265,7 @@ func TestAnAttemptThatIsMissingLeavesNoVerdict(t *testing.T) {
 		require.Zero(t, tally.OnTime+tally.Late+tally.Waiting, name)
 	}
 	cancelled := late()
-	cancelled.State, cancelled.Attempts = Cancelled, nil
+	cancelled.State, cancelled.Attempts = notice.Cancelled, nil
 	p = TimingOf(cancelled, nil, noon)
 	require.Empty(t, p.First.FromEvent, "what was cancelled before it began has no verdict")
 	require.False(t, p.Tampered)

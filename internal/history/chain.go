@@ -1,4 +1,4 @@
-package notice
+package history
 
 import (
 	"cmp"
@@ -6,13 +6,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
 // Chain is everything that history and queue hold about one notification, read at one instant.
 type Chain struct {
-	ID         ID
-	Client     ClientID
+	ID         notice.ID
+	Client     notice.ClientID
 	Kind       ofb.Kind
 	ResourceID string
 	Made       []time.Time // entries that announce it
@@ -28,25 +29,25 @@ type Chain struct {
 
 // Tried is an attempt's entry.
 type Tried struct {
-	ID     ID // of the entry, which is the lease's token
+	ID     notice.ID // of the entry, which is the lease's token
 	Number int
 	At     time.Time
 }
 
 // Ended is an entry about an attempt's end.
 type Ended struct {
-	Attempt ID
+	Attempt notice.ID
 	Number  int
 	Late    bool // it came after the attempt's rescue
-	Outcome Outcome
-	Closes  State
+	Outcome notice.Outcome
+	Closes  notice.State
 	At      time.Time
 	EndedAt time.Time
 }
 
 // Queued is a notification's row in the queue.
 type Queued struct {
-	Token    ID // of the attempt in flight; zero: it waits
+	Token    notice.ID // of the attempt in flight; zero: it waits
 	Attempts int
 	DueAt    time.Time
 }
@@ -101,7 +102,7 @@ func (c *Chain) most() int {
 	if c.Manual {
 		return 1
 	}
-	return MaxAttempts
+	return notice.MaxAttempts
 }
 
 // numbers checks that attempts are 1, 2, 3, each once and none before its time.
@@ -128,7 +129,7 @@ func (f *chainFindings) numbers() {
 
 // distance checks the gap from the failure before (webhook §4.1).
 func (f *chainFindings) distance(a Tried) {
-	gap, due := Next(a.Number-1, f.c.Manual)
+	gap, due := notice.Next(a.Number-1, f.c.Manual)
 	if !due {
 		return
 	}
@@ -141,14 +142,14 @@ func (f *chainFindings) distance(a Tried) {
 
 // results checks that each attempt has one result, but for the one in flight.
 func (f *chainFindings) results() {
-	ends := map[ID]int{}
+	ends := map[notice.ID]int{}
 	for _, e := range f.c.Ends {
 		tried := slices.ContainsFunc(f.c.Attempts, func(a Tried) bool { return a.ID == e.Attempt && a.Number == e.Number })
 		switch {
 		case !tried:
 			f.add(ResultUnfounded, e.At, "an end of attempt %d, which was never recorded", e.Number)
 		case e.Late:
-			if !slices.ContainsFunc(f.c.Ends, func(o Ended) bool { return !o.Late && o.Attempt == e.Attempt && o.Outcome == OutcomeUnknown }) {
+			if !slices.ContainsFunc(f.c.Ends, func(o Ended) bool { return !o.Late && o.Attempt == e.Attempt && o.Outcome == notice.OutcomeUnknown }) {
 				f.add(ResultUnfounded, e.At, "a late end of attempt %d, which was not settled as unknown", e.Number)
 			}
 		default:
@@ -167,7 +168,7 @@ func (f *chainFindings) results() {
 
 // closing is an entry that ends a notification.
 type closing struct {
-	state State
+	state notice.State
 	at    time.Time
 	end   *Ended // nil: it was cancelled while it waited
 }
@@ -180,7 +181,7 @@ func (c *Chain) closings() []closing {
 		}
 	}
 	for _, at := range c.Cancelled {
-		out = append(out, closing{Cancelled, at, nil})
+		out = append(out, closing{notice.Cancelled, at, nil})
 	}
 	return out
 }
@@ -220,15 +221,15 @@ func (c closing) before(t Tried) bool {
 func (f *chainFindings) reason(last closing) {
 	c, e := f.c, last.end
 	switch last.state {
-	case Delivered:
+	case notice.Delivered:
 		if e == nil || !e.Outcome.Success() {
 			f.add(ChainEndedEarly, last.at, "delivered without a success")
 		}
-	case Exhausted:
+	case notice.Exhausted:
 		if e == nil || e.Number < c.most() || e.Outcome.Success() {
 			f.add(ChainEndedEarly, last.at, "given up after attempt %d of %d", numberOf(e), c.most())
 		}
-	case Cancelled:
+	case notice.Cancelled:
 		if c.Epoch > 0 && c.Push && c.PushEpoch <= c.Epoch {
 			f.add(ChainEndedEarly, last.at, "cancelled, and its registration has not ended")
 		}

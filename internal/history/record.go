@@ -1,18 +1,19 @@
-package notice
+package history
 
 import (
 	"encoding/json"
 	"time"
 
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
 // Record is a notification as it is read: what is owed and what came of it.
 type Record struct {
-	Notification
+	notice.Notification
 	OccurredAt    time.Time
 	CreatedAt     time.Time // commit of the decision, database clock
-	State         State
+	State         notice.State
 	CancelReason  string // why it was cancelled, "" otherwise
 	Manual        bool   // an operator's resend
 	Late          bool   // the first attempt started more than FirstWithin after occurredAt
@@ -27,20 +28,20 @@ type Record struct {
 // AttemptRecord is an attempt as it is read. While it is in flight EndedAt is zero and Outcome empty.
 type AttemptRecord struct {
 	Number      int
-	Interaction ID
+	Interaction notice.ID
 	ScheduledAt time.Time
 	StartedAt   time.Time
 	EndedAt     time.Time
-	Outcome     Outcome
+	Outcome     notice.Outcome
 	HTTPStatus  int
-	Echo        Echo
-	TLS         *TLSFacts
+	Echo        notice.Echo
+	TLS         *notice.TLSFacts
 	URL         string
 	Detail      string
 	Offsets     Offsets
-	StoredAt    time.Time // when the outcome was committed
-	Rescued     bool      // nobody saw the end: the lease ran out
-	Held        Delay     // why its lane had waited for a slot: DelayReceiver, DelaySlots, or ""
+	StoredAt    time.Time    // when the outcome was committed
+	Rescued     bool         // nobody saw the end: the lease ran out
+	Held        notice.Delay // why its lane had waited for a slot: DelayReceiver, DelaySlots, or ""
 	HeldFor     time.Duration
 }
 
@@ -56,11 +57,11 @@ type Offsets struct {
 
 // Filter selects notifications. Zero members select nothing away.
 type Filter struct {
-	Client      ClientID
+	Client      notice.ClientID
 	Kind        ofb.Kind
 	ResourceID  string
-	Interaction ID
-	State       State
+	Interaction notice.ID
+	State       notice.State
 	From, To    time.Time // From ≤ createdAt < To
 	Limit       int
 	After       Position // continue after this one, newest first
@@ -69,18 +70,18 @@ type Filter struct {
 // Position is a place in a list that is ordered by time and id, newest first.
 type Position struct {
 	At time.Time
-	ID ID
+	ID notice.ID
 }
 
 // Event is one entry of a resource's timeline.
 type Event struct {
-	ID           ID
+	ID           notice.ID
 	At           time.Time
 	Kind         string // of the entry: change, decision, duplicate, conflict, quarantined, poll, …
-	Client       ClientID
+	Client       notice.ClientID
 	Revision     int64
-	Notification ID
-	ChangeID     ID
+	Notification notice.ID
+	ChangeID     notice.ID
 	Outcome      string
 	Facts        json.RawMessage
 	Tampered     bool // it is not what was sealed
@@ -90,7 +91,7 @@ type Event struct {
 type Timeline struct {
 	Kind          ofb.Kind
 	ResourceID    string
-	Client        ClientID
+	Client        notice.ClientID
 	APIVersion    string
 	Revision      int64
 	Status        ofb.Status

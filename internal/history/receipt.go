@@ -1,10 +1,11 @@
-package notice
+package history
 
 import (
 	"encoding/hex"
 	"slices"
 	"time"
 
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
@@ -28,20 +29,20 @@ const (
 
 // Refusal is a change that reached this replica and was not stored, with how often that happened.
 type Refusal struct {
-	ID         ID        // of the entry it becomes; it stays the same when storing is tried again
-	Kind       ofb.Kind  //
-	ResourceID string    //
-	Client     ClientID  //
-	Revision   int64     //
-	Facts      Refused   // what else the entry keeps
-	First      time.Time // receipt; monotonic of this process, or a wall clock's where Facts.WallClock says so
+	ID         notice.ID       // of the entry it becomes; it stays the same when storing is tried again
+	Kind       ofb.Kind        //
+	ResourceID string          //
+	Client     notice.ClientID //
+	Revision   int64           //
+	Facts      Refused         // what else the entry keeps
+	First      time.Time       // receipt; monotonic of this process, or a wall clock's where Facts.WallClock says so
 }
 
 // Refused is what an entry keeps of a refusal beside its columns, apart from BeganUS, which is known when it is written.
 type Refused = ChangeFacts
 
 // RefusalOf begins the trace of a change.
-func RefusalOf(id ID, c *Change, why string) Refusal {
+func RefusalOf(id notice.ID, c *notice.Change, why string) Refusal {
 	return Refusal{
 		ID: id, Kind: c.Kind, ResourceID: c.ResourceID, Client: c.Client, Revision: c.Revision, First: c.ReceivedAt,
 		Facts: ChangeFacts{
@@ -72,7 +73,7 @@ type UnheardFacts struct {
 // Receipt is an earlier receipt of a change, or an instant from which on the change was ours to announce.
 type Receipt struct {
 	At    time.Time
-	What  Delay // names the time from then to the next receipt
+	What  notice.Delay // names the time from then to the next receipt
 	For   string
 	Times int64 // how often the change came
 	own   bool  // told by the entry of the change itself
@@ -86,7 +87,7 @@ type Receipts struct {
 
 // trace is one entry that tells of a receipt.
 type trace struct {
-	entry    ID
+	entry    notice.ID
 	kind     ofb.Kind
 	resource string
 	revision int64
@@ -99,14 +100,14 @@ type trace struct {
 // content is what two lines must have in common to be the same change. Entries keep no more of a line.
 type content struct {
 	hash    string
-	client  ClientID
+	client  notice.ClientID
 	version string
 	cause   ofb.Cause
 	at      time.Time
 	hold    time.Time
 }
 
-func contentOf(client ClientID, c *ChangeFacts) content {
+func contentOf(client notice.ClientID, c *ChangeFacts) content {
 	return content{c.DataHash, client, c.APIVersion, c.Cause, c.OccurredAt.UTC(), c.NotBefore.UTC()}
 }
 
@@ -123,10 +124,10 @@ func (r *Receipts) Add(f *Fact) error {
 		}
 		t := trace{
 			entry: f.ID, kind: f.ResourceKind, resource: f.ResourceID, revision: f.Revision, content: contentOf(f.Client, &c), source: c.Source,
-			receipt: Receipt{At: f.At.UTC().Add(-Micros(c.BeganUS).Duration()), What: DelayQuarantine, For: string(DelayQuarantine), Times: 1},
+			receipt: Receipt{At: f.At.UTC().Add(-Micros(c.BeganUS).Duration()), What: notice.DelayQuarantine, For: string(notice.DelayQuarantine), Times: 1},
 		}
 		if f.Kind == FactRefused {
-			t.refused, t.receipt.What, t.receipt.For, t.receipt.Times = true, DelayUnavailable, c.RefusedFor, max(1, c.Refusals)
+			t.refused, t.receipt.What, t.receipt.For, t.receipt.Times = true, notice.DelayUnavailable, c.RefusedFor, max(1, c.Refusals)
 		}
 		for i := range r.traces {
 			if r.traces[i].entry == t.entry { // stored twice: the answer to the first commit was lost
@@ -185,7 +186,7 @@ func (r *Receipts) Join(to *Record) {
 			a.Unknown = true
 		}
 	}
-	if joined := slices.ContainsFunc(a.Earlier, func(e Receipt) bool { return e.What == DelayQuarantine && !e.own }); joined {
+	if joined := slices.ContainsFunc(a.Earlier, func(e Receipt) bool { return e.What == notice.DelayQuarantine && !e.own }); joined {
 		for i := range a.Earlier {
 			if a.Earlier[i].own {
 				a.Earlier[i].Times = 0 // the same receipt, as its own entry tells of it
@@ -216,12 +217,12 @@ func earlierOf(f *Fact, c *ChangeFacts) (out []Receipt) {
 		if at.IsZero() { // older entries do not tell when the deadline became known
 			at = c.OccurredAt
 		}
-		out = append(out, Receipt{At: at.UTC(), What: DelayTimer})
+		out = append(out, Receipt{At: at.UTC(), What: notice.DelayTimer})
 	case !c.FirstReceivedAt.IsZero():
-		out = append(out, Receipt{At: c.FirstReceivedAt.UTC(), What: DelayQuarantine, For: string(DelayQuarantine), Times: 1, own: true})
+		out = append(out, Receipt{At: c.FirstReceivedAt.UTC(), What: notice.DelayQuarantine, For: string(notice.DelayQuarantine), Times: 1, own: true})
 	}
 	if !c.CommittedAt.IsZero() && f.Kind != FactResend {
-		out = append(out, Receipt{At: c.CommittedAt.UTC(), What: DelaySource})
+		out = append(out, Receipt{At: c.CommittedAt.UTC(), What: notice.DelaySource})
 	}
 	return out
 }

@@ -1,9 +1,10 @@
-package notice
+package history
 
 import (
 	"slices"
 	"time"
 
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
@@ -36,13 +37,13 @@ type Quiet struct{ From, To time.Time }
 
 // Timing is the clock proof of one notification.
 type Timing struct {
-	Notification ID       `json:"notificationId"`
-	ChangeID     ID       `json:"changeId"`
-	Client       ClientID `json:"clientId"`
-	Kind         ofb.Kind `json:"kind"`
-	ResourceID   string   `json:"resourceId"`
-	State        State    `json:"state"`
-	Manual       bool     `json:"manual"`
+	Notification notice.ID       `json:"notificationId"`
+	ChangeID     notice.ID       `json:"changeId"`
+	Client       notice.ClientID `json:"clientId"`
+	Kind         ofb.Kind        `json:"kind"`
+	ResourceID   string          `json:"resourceId"`
+	State        notice.State    `json:"state"`
+	Manual       bool            `json:"manual"`
 
 	OccurredAt Moment          `json:"occurredAt"`           // the core's clock, or a timer's deadline
 	ReceivedAt Moment          `json:"receivedAt"`           // the last byte of the change that was accepted was read
@@ -63,11 +64,11 @@ type Timing struct {
 
 // Start is the judgement on when a first attempt started.
 type Start struct {
-	FromEvent    Punctuality `json:"fromEvent"`   // the rule: within 1.5 s of the event
-	FromReceipt  Punctuality `json:"fromReceipt"` // our part of it: within 1.5 s of the change's first receipt
-	SinceEvent   Micros      `json:"sinceEventMicros"`
-	SinceReceipt Micros      `json:"sinceReceiptMicros"`
-	Cause        Delay       `json:"cause,omitzero"` // when either is late
+	FromEvent    Punctuality  `json:"fromEvent"`   // the rule: within 1.5 s of the event
+	FromReceipt  Punctuality  `json:"fromReceipt"` // our part of it: within 1.5 s of the change's first receipt
+	SinceEvent   Micros       `json:"sinceEventMicros"`
+	SinceReceipt Micros       `json:"sinceReceiptMicros"`
+	Cause        notice.Delay `json:"cause,omitzero"` // when either is late
 }
 
 // Late tells whether either verdict is.
@@ -75,30 +76,30 @@ func (v Start) Late() bool { return v.FromEvent == TooLate || v.FromReceipt == T
 
 // AttemptTiming is the chain of instants of one attempt.
 type AttemptTiming struct {
-	Number       int     `json:"number"`
-	Interaction  ID      `json:"interactionId"`
-	Outcome      Outcome `json:"outcome,omitzero"`
-	DueAt        Moment  `json:"dueAt"`
-	ClaimedAt    Moment  `json:"claimedAt"` // recorded as started, before anything is sent
-	HandedOverAt Moment  `json:"handedOverAt"`
-	DialledAt    Moment  `json:"dialledAt"`
-	HandshakenAt Moment  `json:"handshakenAt"`
-	FirstByteAt  Moment  `json:"firstByteOutAt"`
-	AnsweredAt   Moment  `json:"answeredAt"`
-	EndedAt      Moment  `json:"endedAt"`
-	StoredAt     Moment  `json:"storedAt"`
-	StartedAt    Moment  `json:"startedAt"` // what the verdict counts: first byte out, or claimed where nobody knows of one
+	Number       int            `json:"number"`
+	Interaction  notice.ID      `json:"interactionId"`
+	Outcome      notice.Outcome `json:"outcome,omitzero"`
+	DueAt        Moment         `json:"dueAt"`
+	ClaimedAt    Moment         `json:"claimedAt"` // recorded as started, before anything is sent
+	HandedOverAt Moment         `json:"handedOverAt"`
+	DialledAt    Moment         `json:"dialledAt"`
+	HandshakenAt Moment         `json:"handshakenAt"`
+	FirstByteAt  Moment         `json:"firstByteOutAt"`
+	AnsweredAt   Moment         `json:"answeredAt"`
+	EndedAt      Moment         `json:"endedAt"`
+	StoredAt     Moment         `json:"storedAt"`
+	StartedAt    Moment         `json:"startedAt"` // what the verdict counts: first byte out, or claimed where nobody knows of one
 
-	Gap   Punctuality `json:"gap,omitzero"` // of a retry: the distance from the failure before
-	Since Micros      `json:"sinceFailureMicros,omitzero"`
-	Cause Delay       `json:"cause,omitzero"` // when it was late
-	Took  []Stage     `json:"took"`
+	Gap   Punctuality  `json:"gap,omitzero"` // of a retry: the distance from the failure before
+	Since Micros       `json:"sinceFailureMicros,omitzero"`
+	Cause notice.Delay `json:"cause,omitzero"` // when it was late
+	Took  []Stage      `json:"took"`
 }
 
 // Stage is how long something took, as far as it is known.
 type Stage struct {
-	What Delay  `json:"what"`
-	Took Micros `json:"micros"`
+	What notice.Delay `json:"what"`
+	Took Micros       `json:"micros"`
 }
 
 // TimingOf judges a notification by its entries. quiet are the stretches in which nobody committed anything, as far as
@@ -142,10 +143,10 @@ func incomplete(r *Record) bool {
 		}
 	}
 	switch {
-	case r.State == Delivered:
+	case r.State == notice.Delivered:
 		return len(r.Attempts) == 0
-	case r.State == Exhausted && !r.Manual:
-		return len(r.Attempts) < MaxAttempts
+	case r.State == notice.Exhausted && !r.Manual:
+		return len(r.Attempts) < notice.MaxAttempts
 	}
 	return false
 }
@@ -153,12 +154,12 @@ func incomplete(r *Record) bool {
 // forgetVerdicts makes every verdict unknown.
 func (t *Timing) forgetVerdicts(r *Record) {
 	if t.First.FromEvent != "" || !r.Manual && incomplete(r) {
-		t.First.FromEvent, t.First.FromReceipt, t.First.Cause = Unknown, Unknown, DelayTampered
+		t.First.FromEvent, t.First.FromReceipt, t.First.Cause = Unknown, Unknown, notice.DelayTampered
 	}
 	for i := range t.Attempts {
 		a := &t.Attempts[i]
 		if a.Cause = ""; a.Gap != "" || i == 0 && t.First.FromEvent != "" {
-			a.Cause = DelayTampered
+			a.Cause = notice.DelayTampered
 		}
 		if a.Gap != "" {
 			a.Gap = Unknown
@@ -232,7 +233,7 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 		return
 	case len(t.Attempts) > 0:
 		started, stages = t.Attempts[0].StartedAt.Time, t.Attempts[0].Took
-	case r.State != Pending:
+	case r.State != notice.Pending:
 		return // cancelled before it began
 	default:
 		stages = t.before(r, now, &AttemptRecord{})
@@ -241,7 +242,7 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 	v.SinceEvent, v.SinceReceipt = micros(started.Sub(r.OccurredAt)), micros(started.Sub(t.FirstAt.Time))
 	judge := func(since Micros) Punctuality {
 		switch {
-		case since.Duration() > FirstWithin:
+		case since.Duration() > notice.FirstWithin:
 			return TooLate
 		case len(t.Attempts) == 0:
 			return NotYet
@@ -253,9 +254,9 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 		return
 	}
 	v.Cause = t.cause(stages, quiet)
-	if v.FromReceipt != TooLate && (t.FirstAt.Sub(r.OccurredAt) > FirstWithin || r.Arrival.Again) {
-		if v.Cause = DelayCore; r.Arrival.Unknown {
-			v.Cause = DelayUnknown
+	if v.FromReceipt != TooLate && (t.FirstAt.Sub(r.OccurredAt) > notice.FirstWithin || r.Arrival.Again) {
+		if v.Cause = notice.DelayCore; r.Arrival.Unknown {
+			v.Cause = notice.DelayUnknown
 		}
 	}
 	if len(t.Attempts) > 0 {
@@ -267,8 +268,8 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 func (t *Timing) before(r *Record, claimed time.Time, a *AttemptRecord) []Stage {
 	due := later(t.DueAt.Time, t.WrittenAt.Time)
 	before := append(t.refused(r),
-		Stage{DelayIntake, micros(t.WrittenAt.Sub(t.ReceivedAt.Time))},
-		Stage{DelayHeld, micros(due.Sub(t.WrittenAt.Time))},
+		Stage{notice.DelayIntake, micros(t.WrittenAt.Sub(t.ReceivedAt.Time))},
+		Stage{notice.DelayHeld, micros(due.Sub(t.WrittenAt.Time))},
 	)
 	return stages(append(before, waited(a, claimed.Sub(due))...)...)
 }
@@ -276,7 +277,7 @@ func (t *Timing) before(r *Record, claimed time.Time, a *AttemptRecord) []Stage 
 // waited splits the time from due to claimed into what the lane was held for a slot, and the rest.
 func waited(a *AttemptRecord, took time.Duration) []Stage {
 	held := max(0, min(a.HeldFor, took))
-	return []Stage{{a.Held, micros(held)}, {DelayQueue, micros(took - held)}}
+	return []Stage{{a.Held, micros(held)}, {notice.DelayQueue, micros(took - held)}}
 }
 
 // refused is what took time between the first receipt and the one that was accepted, added up by cause.
@@ -320,7 +321,7 @@ func (t *Timing) attempt(r *Record, i int, quiet []Quiet) AttemptTiming {
 	var sending []Stage
 	if o.FirstByteOut > 0 {
 		out.StartedAt = out.FirstByteAt
-		sending = []Stage{{DelaySending, micros(o.ClaimToSend)}, {DelayConnect, micros(o.FirstByteOut)}}
+		sending = []Stage{{notice.DelaySending, micros(o.ClaimToSend)}, {notice.DelayConnect, micros(o.FirstByteOut)}}
 	}
 	if i == 0 || r.Manual {
 		out.Took = stages(append(t.before(r, a.StartedAt, a), sending...)...)
@@ -332,9 +333,9 @@ func (t *Timing) attempt(r *Record, i int, quiet []Quiet) AttemptTiming {
 
 // judgeGap gives the verdict on the distance from the failure before (webhook §4.1).
 func (t *Timing) judgeGap(out *AttemptTiming, before, a *AttemptRecord, sending []Stage, quiet []Quiet) {
-	settling := DelaySettling
+	settling := notice.DelaySettling
 	if before.Rescued {
-		settling = DelayRescued
+		settling = notice.DelayRescued
 	}
 	ready := a.ScheduledAt
 	var late time.Duration // how long after the due time the failure was known
@@ -342,7 +343,7 @@ func (t *Timing) judgeGap(out *AttemptTiming, before, a *AttemptRecord, sending 
 		late, ready = before.StoredAt.Sub(ready), before.StoredAt
 	}
 	out.Took = stages(append(append([]Stage{{settling, micros(late)}}, waited(a, a.StartedAt.Sub(ready))...), sending...)...)
-	gap, due := Next(before.Number, false)
+	gap, due := notice.Next(before.Number, false)
 	if !due || before.EndedAt.IsZero() {
 		return
 	}
@@ -357,24 +358,24 @@ func (t *Timing) judgeGap(out *AttemptTiming, before, a *AttemptRecord, sending 
 	}
 }
 
-func (t *Timing) causeOfGap(out *AttemptTiming, quiet []Quiet) Delay {
+func (t *Timing) causeOfGap(out *AttemptTiming, quiet []Quiet) notice.Delay {
 	cause := longest(out.Took)
-	if (cause == DelayQueue || cause == DelaySettling) && stoodStill(quiet, out.DueAt.Time, out.ClaimedAt.Time) {
-		return DelayStandstill
+	if (cause == notice.DelayQueue || cause == notice.DelaySettling) && stoodStill(quiet, out.DueAt.Time, out.ClaimedAt.Time) {
+		return notice.DelayStandstill
 	}
 	return cause
 }
 
 // cause is the stage that took longest; where nobody committed anything for most of it, that is the cause.
-func (t *Timing) cause(all []Stage, quiet []Quiet) Delay {
+func (t *Timing) cause(all []Stage, quiet []Quiet) notice.Delay {
 	due := later(t.DueAt.Time, t.WrittenAt.Time)
 	for _, s := range all {
 		if s.What != longest(all) {
 			continue
 		}
-		if s.What == DelayIntake && stoodStill(quiet, t.ReceivedAt.Time, t.WrittenAt.Time) ||
-			s.What == DelayQueue && stoodStill(quiet, due, due.Add(s.Took.Duration())) {
-			return DelayStandstill
+		if s.What == notice.DelayIntake && stoodStill(quiet, t.ReceivedAt.Time, t.WrittenAt.Time) ||
+			s.What == notice.DelayQueue && stoodStill(quiet, due, due.Add(s.Took.Duration())) {
+			return notice.DelayStandstill
 		}
 		return s.What
 	}
@@ -395,8 +396,8 @@ func stages(all ...Stage) []Stage {
 	return slices.DeleteFunc(all, func(s Stage) bool { return s.Took <= 0 })
 }
 
-func longest(all []Stage) Delay {
-	var cause Delay
+func longest(all []Stage) notice.Delay {
+	var cause notice.Delay
 	var most Micros
 	for _, s := range all {
 		if s.Took > most {

@@ -1,4 +1,4 @@
-package notice
+package history
 
 import (
 	"fmt"
@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // TestPartsOfAReadCountAFailedRowOnce: and rows that only look alike each for itself.
 func TestPartsOfAReadCountAFailedRowOnce(t *testing.T) {
 	row := func(n byte, at int64) (i Integrity) {
-		id := ID{n}
+		id := notice.ID{n}
 		i.Fail(FailedEntry{EntryID: &id, At: time.Unix(at, 0), Reason: fmt.Sprint("reason ", at)})
 		return i
 	}
@@ -29,7 +31,7 @@ func TestPartsOfAReadCountAFailedRowOnce(t *testing.T) {
 
 	var twins Integrity // within one part nothing is taken for the same
 	for range 2 {
-		id := ID{3}
+		id := notice.ID{3}
 		twins.Fail(FailedEntry{EntryID: &id, Reason: "two rows have the same place"})
 	}
 	all.Add(twins)

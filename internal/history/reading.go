@@ -1,4 +1,4 @@
-package notice
+package history
 
 // Caller is who calls us, and from where: what the record of an act keeps of it.
 type Caller struct {

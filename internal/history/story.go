@@ -1,4 +1,4 @@
-package notice
+package history
 
 import (
 	"cmp"
@@ -7,15 +7,16 @@ import (
 	"slices"
 	"time"
 
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
 // Story is everything that is kept about how one resource changed, read at one instant: the revisions, the entries that
 // decided about them, and the current document.
 type Story struct {
-	Key
-	Client    ClientID
-	Revisions []Revision
+	notice.Key
+	Client    notice.ClientID
+	Revisions []notice.Revision
 	Decided   []Decided // entries "change" and "decision", in any order
 	Current   *Document // nil: there is none
 
@@ -26,25 +27,25 @@ type Story struct {
 
 // Decided is an entry that accepts a change, or judges a stored revision again.
 type Decided struct {
-	ID           ID // of the entry; of an accepted change it is the change's id
+	ID           notice.ID // of the entry; of an accepted change it is the change's id
 	At           time.Time
 	System       string // the replica: two changes of one resource at one replica never overlap
 	Again        bool   // a stored revision was judged again
 	Revision     int64  // 0: a timer's change
-	Verdict      Verdict
+	Verdict      notice.Verdict
 	State        ofb.State // without watched fields, which no entry has
 	Cause        ofb.Cause
 	OccurredAt   time.Time
-	Notification ID
+	Notification notice.ID
 	Event        ofb.EventType
 	Silence      ofb.Silence
-	Quarantine   ID // the case that was applied
+	Quarantine   notice.ID // the case that was applied
 }
 
 // Document is what is current of a resource.
 type Document struct {
-	Resource
-	ChangeID ID
+	notice.Resource
+	ChangeID notice.ID
 	Hash     [32]byte // of the document as it is stored, computed anew
 }
 
@@ -100,7 +101,7 @@ func (s *Story) Differences() []Difference {
 // storyFindings gathers what is wrong with one resource.
 type storyFindings struct {
 	s        *Story
-	stored   map[int64]*Revision
+	stored   map[int64]*notice.Revision
 	accepted map[int64]*Decided       // the first entry that accepted each revision
 	rising   []*Decided               // all entries that accepted a revision, by revision
 	told     map[int64]int            // notifications of a revision
@@ -112,8 +113,8 @@ type storyFindings struct {
 // newStoryFindings sorts what is known of a resource once. Its revisions are sorted by number and its decisions by time, so
 // that no question asked of one of many changes has to look at all the others.
 func newStoryFindings(s *Story) *storyFindings {
-	f := &storyFindings{s: s, stored: map[int64]*Revision{}, accepted: map[int64]*Decided{}, told: map[int64]int{}, first: map[ofb.Status]time.Time{}, whole: true}
-	slices.SortFunc(s.Revisions, func(a, b Revision) int { return cmp.Compare(a.Number, b.Number) })
+	f := &storyFindings{s: s, stored: map[int64]*notice.Revision{}, accepted: map[int64]*Decided{}, told: map[int64]int{}, first: map[ofb.Status]time.Time{}, whole: true}
+	slices.SortFunc(s.Revisions, func(a, b notice.Revision) int { return cmp.Compare(a.Number, b.Number) })
 	for i := range s.Revisions {
 		r := &s.Revisions[i]
 		f.stored[r.Number] = r
@@ -296,7 +297,7 @@ func (f *storyFindings) predecessors(d *Decided) []*ofb.State {
 
 // removed adds the revisions whose entries are older than the history.
 func (f *storyFindings) removed(out []*ofb.State, below int64) []*ofb.State {
-	var last *Revision
+	var last *notice.Revision
 	for i := range f.s.Revisions {
 		r := &f.s.Revisions[i]
 		if made, known := r.ChangeID.Time(); known && made.Before(f.s.HistoryFrom) && r.Number < below && (last == nil || r.Number > last.Number) {
@@ -312,13 +313,13 @@ func (f *storyFindings) removed(out []*ofb.State, below int64) []*ofb.State {
 // timerBefore is the state that a timer had made when d was judged, where the core's word is younger than the deadline;
 // sure: d was judged from that and nothing else.
 func (f *storyFindings) timerBefore(d *Decided) (out []*ofb.State, sure bool) {
-	if d.Again || d.Verdict != Applied {
+	if d.Again || d.Verdict != notice.Applied {
 		return nil, false
 	}
 	for i := f.before(d) - 1; i >= 0; i-- {
 		o := &f.s.Decided[i]
 		switch {
-		case o.ID == d.ID || o.Again || o.Verdict != Applied || !d.maybeBefore(o):
+		case o.ID == d.ID || o.Again || o.Verdict != notice.Applied || !d.maybeBefore(o):
 		case o.Revision > 0 && d.surelyBefore(o):
 			return out, false
 		case o.Revision == 0 && d.OccurredAt.After(o.OccurredAt):
@@ -347,7 +348,7 @@ func (f *storyFindings) found(d *Decided) []*ofb.State {
 	var out []*ofb.State
 	for i := f.before(d) - 1; i >= 0; i-- {
 		o := &f.s.Decided[i]
-		if o.ID == d.ID || o.Again || o.Verdict != Applied || !d.maybeBefore(o) {
+		if o.ID == d.ID || o.Again || o.Verdict != notice.Applied || !d.maybeBefore(o) {
 			continue
 		}
 		if out = append(out, &o.State); d.surelyBefore(o) {
@@ -359,7 +360,7 @@ func (f *storyFindings) found(d *Decided) []*ofb.State {
 
 // current checks that the document is that of the newest change.
 func (f *storyFindings) current() {
-	var newest *Revision
+	var newest *notice.Revision
 	if n := len(f.s.Revisions); n > 0 {
 		newest = &f.s.Revisions[n-1]
 	}

@@ -1,4 +1,4 @@
-package notice
+package history
 
 import (
 	"encoding/json"

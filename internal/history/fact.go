@@ -1,4 +1,10 @@
-package notice
+// Package history says what the entries of the log mean: their kinds and facts, the filters of a search, and what they
+// tell together of one notification or one resource. It turns facts into a Record (one notification with its attempts), a
+// Timeline (everything about one resource) and the differences that the reconciliation looks for.
+//
+// It has no clock, no context and no I/O. It guarantees that the same entries give the same answer. It does not say
+// whether something was on time: that is package timing.
+package history
 
 import (
 	"cmp"
@@ -7,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
@@ -22,19 +29,19 @@ const (
 
 // Fact is one entry of the history, as far as it tells of a notification. A zero member is NULL.
 type Fact struct {
-	ID           ID
+	ID           notice.ID
 	At           time.Time
 	Kind         string
-	Client       ClientID
+	Client       notice.ClientID
 	ResourceKind ofb.Kind
 	ResourceID   string
 	Revision     int64
-	Notification ID
-	Change       ID // where it is not the entry itself
-	Interaction  ID
+	Notification notice.ID
+	Change       notice.ID // where it is not the entry itself
+	Interaction  notice.ID
 	Number       int
-	Outcome      Outcome
-	Closes       State
+	Outcome      notice.Outcome
+	Closes       notice.State
 	Facts        []byte // JSON
 	Private      []byte // JSON: PrivateFacts; empty: none
 }
@@ -92,33 +99,33 @@ type PrivateFacts struct {
 // System, Detail and Local are of entries from before migration 9; later ones have them in PrivateFacts. Detail is LostDetail
 // in every entry that a rescue made.
 type ResultFacts struct {
-	Private      string    `json:"private,omitempty"` // commitment to PrivateFacts
-	System       string    `json:"system,omitempty"`
-	Number       int       `json:"number"`
-	Attempt      string    `json:"attempt"` // id of the attempt's entry, which has the interaction id
-	URL          string    `json:"url,omitempty"`
-	HTTPStatus   int       `json:"httpStatus,omitempty"`
-	Echo         Echo      `json:"echo,omitempty"`
-	Detail       string    `json:"detail,omitempty"`
-	TLS          *TLSFacts `json:"tls,omitempty"`
-	Reused       bool      `json:"reused,omitempty"`
-	Local        string    `json:"local,omitempty"`
-	Remote       string    `json:"remote,omitempty"`
-	WaitedUS     int64     `json:"claimToSendMicros"`
-	DialledUS    int64     `json:"dialledMicros,omitempty"`
-	HandshakenUS int64     `json:"handshakenMicros,omitempty"`
-	FirstByteUS  int64     `json:"firstByteOutMicros,omitempty"`
-	AnsweredUS   int64     `json:"answeredMicros,omitempty"`
-	ElapsedUS    int64     `json:"elapsedMicros"`
+	Private      string           `json:"private,omitempty"` // commitment to PrivateFacts
+	System       string           `json:"system,omitempty"`
+	Number       int              `json:"number"`
+	Attempt      string           `json:"attempt"` // id of the attempt's entry, which has the interaction id
+	URL          string           `json:"url,omitempty"`
+	HTTPStatus   int              `json:"httpStatus,omitempty"`
+	Echo         notice.Echo      `json:"echo,omitempty"`
+	Detail       string           `json:"detail,omitempty"`
+	TLS          *notice.TLSFacts `json:"tls,omitempty"`
+	Reused       bool             `json:"reused,omitempty"`
+	Local        string           `json:"local,omitempty"`
+	Remote       string           `json:"remote,omitempty"`
+	WaitedUS     int64            `json:"claimToSendMicros"`
+	DialledUS    int64            `json:"dialledMicros,omitempty"`
+	HandshakenUS int64            `json:"handshakenMicros,omitempty"`
+	FirstByteUS  int64            `json:"firstByteOutMicros,omitempty"`
+	AnsweredUS   int64            `json:"answeredMicros,omitempty"`
+	ElapsedUS    int64            `json:"elapsedMicros"`
 }
 
 // AttemptFacts are what an entry keeps of an attempt's beginning and is read again. Held and HeldUS tell why and for how
 // long the lane had waited for a slot when it was claimed; absent: it had not.
 type AttemptFacts struct {
-	ScheduledAt time.Time `json:"scheduledAt"`
-	Late        bool      `json:"late"`
-	Held        Delay     `json:"held,omitzero"`
-	HeldUS      int64     `json:"heldMicros,omitzero"`
+	ScheduledAt time.Time    `json:"scheduledAt"`
+	Late        bool         `json:"late"`
+	Held        notice.Delay `json:"held,omitzero"`
+	HeldUS      int64        `json:"heldMicros,omitzero"`
 }
 
 // LostDetail is how a result says that a rescue made it. It is the one detail that everybody may see.
@@ -135,7 +142,7 @@ func RecordsOf(facts []Fact) ([]Record, error) {
 	slices.SortStableFunc(facts, func(a, b Fact) int {
 		last := func(f Fact) int { // what has no number ends the story
 			if f.Number == 0 {
-				return MaxAttempts + 1
+				return notice.MaxAttempts + 1
 			}
 			return f.Number
 		}
@@ -156,7 +163,7 @@ func RecordsOf(facts []Fact) ([]Record, error) {
 		}
 		out = append(out, r)
 	}
-	index := make(map[ID]*Record, len(out))
+	index := make(map[notice.ID]*Record, len(out))
 	for i := range out {
 		index[out[i].ID] = &out[i]
 	}
@@ -169,7 +176,7 @@ func RecordsOf(facts []Fact) ([]Record, error) {
 	}
 	for i := range out {
 		if out[i].State == "" {
-			out[i].State = Pending
+			out[i].State = notice.Pending
 		}
 		receipts.Join(&out[i])
 	}
@@ -193,7 +200,7 @@ func RecordOf(f *Fact) (Record, error) {
 		change = f.ID
 	}
 	return Record{
-		Notification: Notification{
+		Notification: notice.Notification{
 			ID: f.Notification, ChangeID: change, Client: f.Client, Kind: f.ResourceKind, ResourceID: f.ResourceID, Revision: f.Revision,
 			APIVersion: c.APIVersion, Status: c.Status, Event: c.Event, EventAt: c.EventAt.UTC(), PushEpoch: c.Epoch,
 		},
@@ -211,7 +218,7 @@ func RecordOf(f *Fact) (Record, error) {
 func (r *Record) Add(f *Fact) error {
 	if f.Closes != "" {
 		r.State = f.Closes
-		if r.State == Cancelled {
+		if r.State == notice.Cancelled {
 			r.CancelReason = RegistrationEnded
 		}
 	}

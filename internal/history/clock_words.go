@@ -1,8 +1,10 @@
-package notice
+package history
 
 import (
 	"fmt"
 	"time"
+
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // clockWords are the words of a clock proof for people.
@@ -11,34 +13,34 @@ var clockWords = map[string]map[string]string{
 		"notification": "notificação", "event": "evento", "received": "recebida", "decided": "decidida", "due": "devida", "attempt": "tentativa", "claimed": "registrada",
 		"handed": "entregue ao envio", "dialled": "conectada (TCP)", "handshake": "aperto de mãos TLS", "firstbyte": "primeiro byte enviado", "answered": "respondida",
 		"ended": "encerrada", "stored": "resultado gravado", "first": "primeira tentativa", "second": "segunda tentativa", "third": "terceira tentativa",
-		string(Pending): "pendente", string(Delivered): "entregue", string(Exhausted): "desistência, tentativas esgotadas", string(Cancelled): "cancelada",
+		string(notice.Pending): "pendente", string(notice.Delivered): "entregue", string(notice.Exhausted): "desistência, tentativas esgotadas", string(notice.Cancelled): "cancelada",
 		"afterEvent": "após o evento", "afterReceipt": "após a chegada", "afterFailure": "após a falha", "cause": "causa", "notStarted": "não iniciada",
 		string(OnTime): "no prazo", string(TooLate): "atrasada", string(TooEarly): "adiantada", string(NotYet): "aguardando", "manual": "reenvio manual, sem prazo",
-		string(DelayCore): "o núcleo avisou tarde", string(DelayHeld): "o núcleo pediu espera", string(DelayConnect): "conexão com a iniciadora", string(DelayTimer): "prazo disparado tarde",
-		string(DelayIntake): "entrada", string(DelayQueue): "fila", string(DelayReceiver): "a iniciadora não respondia às tentativas em curso", string(DelaySlots): "falta de vagas de envio", string(DelayStandstill): "paralisação (banco de dados ou réplicas)", string(DelayRescued): "réplica perdida",
-		string(DelaySettling): "gravação do resultado", string(DelaySending): "processo ocupado",
-		string(DelayUnavailable): "recusada por nós (503) na primeira chegada", string(DelayQuarantine): "retida em nossa quarentena", string(DelaySource): "leitura da fonte atrasada",
-		string(DelayUnknown): "desconhecida: não se sabe se chegou antes e foi recusada", "firstReceived": "primeira chegada, não aceita",
-		"notKnown": "desconhecido", string(DelayTampered): "ADULTERADO: o que está armazenado não é o que foi selado",
+		string(notice.DelayCore): "o núcleo avisou tarde", string(notice.DelayHeld): "o núcleo pediu espera", string(notice.DelayConnect): "conexão com a iniciadora", string(notice.DelayTimer): "prazo disparado tarde",
+		string(notice.DelayIntake): "entrada", string(notice.DelayQueue): "fila", string(notice.DelayReceiver): "a iniciadora não respondia às tentativas em curso", string(notice.DelaySlots): "falta de vagas de envio", string(notice.DelayStandstill): "paralisação (banco de dados ou réplicas)", string(notice.DelayRescued): "réplica perdida",
+		string(notice.DelaySettling): "gravação do resultado", string(notice.DelaySending): "processo ocupado",
+		string(notice.DelayUnavailable): "recusada por nós (503) na primeira chegada", string(notice.DelayQuarantine): "retida em nossa quarentena", string(notice.DelaySource): "leitura da fonte atrasada",
+		string(notice.DelayUnknown): "desconhecida: não se sabe se chegou antes e foi recusada", "firstReceived": "primeira chegada, não aceita",
+		"notKnown": "desconhecido", string(notice.DelayTampered): "ADULTERADO: o que está armazenado não é o que foi selado",
 	},
 	"en": {
 		"notification": "notification", "event": "event", "received": "received", "decided": "decided", "due": "due", "attempt": "attempt", "claimed": "recorded",
 		"handed": "handed to the sender", "dialled": "connected (TCP)", "handshake": "TLS handshake", "firstbyte": "first byte out", "answered": "answered",
 		"ended": "ended", "stored": "outcome stored", "first": "first attempt", "second": "second attempt", "third": "third attempt",
-		string(Pending): "pending", string(Delivered): "delivered", string(Exhausted): "given up, attempts exhausted", string(Cancelled): "cancelled",
+		string(notice.Pending): "pending", string(notice.Delivered): "delivered", string(notice.Exhausted): "given up, attempts exhausted", string(notice.Cancelled): "cancelled",
 		"afterEvent": "after the event", "afterReceipt": "after arrival", "afterFailure": "after the failure", "cause": "cause", "notStarted": "not started",
 		string(OnTime): "on time", string(TooLate): "late", string(TooEarly): "early", string(NotYet): "waiting", "manual": "resent by hand, without a schedule",
-		string(DelayCore): "the core told late", string(DelayHeld): "the core asked to wait", string(DelayConnect): "connecting to the initiator", string(DelayTimer): "deadline fired late",
-		string(DelayIntake): "intake", string(DelayQueue): "queue", string(DelayReceiver): "the initiator did not answer the attempts under way", string(DelaySlots): "no free slot", string(DelayStandstill): "standstill (database or replicas)", string(DelayRescued): "replica lost",
-		string(DelaySettling): "storing the outcome", string(DelaySending): "process busy",
-		string(DelayUnavailable): "refused by us (503) when it first came", string(DelayQuarantine): "held in our quarantine", string(DelaySource): "the source was read late",
-		string(DelayUnknown): "unknown: it may have come before and been refused", "firstReceived": "first receipt, not accepted",
-		"notKnown": "not known", string(DelayTampered): "TAMPERED: what is stored is not what was sealed",
+		string(notice.DelayCore): "the core told late", string(notice.DelayHeld): "the core asked to wait", string(notice.DelayConnect): "connecting to the initiator", string(notice.DelayTimer): "deadline fired late",
+		string(notice.DelayIntake): "intake", string(notice.DelayQueue): "queue", string(notice.DelayReceiver): "the initiator did not answer the attempts under way", string(notice.DelaySlots): "no free slot", string(notice.DelayStandstill): "standstill (database or replicas)", string(notice.DelayRescued): "replica lost",
+		string(notice.DelaySettling): "storing the outcome", string(notice.DelaySending): "process busy",
+		string(notice.DelayUnavailable): "refused by us (503) when it first came", string(notice.DelayQuarantine): "held in our quarantine", string(notice.DelaySource): "the source was read late",
+		string(notice.DelayUnknown): "unknown: it may have come before and been refused", "firstReceived": "first receipt, not accepted",
+		"notKnown": "not known", string(notice.DelayTampered): "TAMPERED: what is stored is not what was sealed",
 	},
 }
 
 // CauseWord is the name of a cause in Portuguese (pt) or English.
-func CauseWord(cause Delay, lang string) string { return wordsOf(lang)[string(cause)] }
+func CauseWord(cause notice.Delay, lang string) string { return wordsOf(lang)[string(cause)] }
 
 func wordsOf(lang string) map[string]string {
 	if w := clockWords[lang]; w != nil {
@@ -130,7 +132,7 @@ func (t *Timing) Lines(lang string) []string {
 // verdicts are one line for the first attempt and one for each retry.
 func (t *Timing) verdicts(w map[string]string) []string {
 	if t.Tampered {
-		return []string{w["first"] + ": " + w["notKnown"] + because(w, DelayTampered)}
+		return []string{w["first"] + ": " + w["notKnown"] + because(w, notice.DelayTampered)}
 	}
 	if t.Manual {
 		return []string{w["manual"]}
@@ -152,7 +154,7 @@ func (t *Timing) verdicts(w map[string]string) []string {
 	return out
 }
 
-func because(w map[string]string, cause Delay) string {
+func because(w map[string]string, cause notice.Delay) string {
 	if cause == "" {
 		return ""
 	}
