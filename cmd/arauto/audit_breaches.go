@@ -22,6 +22,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 func auditBreachesCommand(w world) *cobra.Command {
@@ -59,7 +60,7 @@ func auditBreachesCommand(w world) *cobra.Command {
 			return err
 		}
 		defer i.Close(cmd.Context())
-		p := history.Period{From: from, To: to, Client: notice.ClientID(*client)}
+		p := timing.Period{From: from, To: to, Client: notice.ClientID(*client)}
 		filter := map[string]string{"from": utc(from), "to": utc(to)}
 		if *client != "" {
 			filter["clientId"] = *client
@@ -170,7 +171,7 @@ type breachWriter struct {
 	rows  int64
 }
 
-func (b *breachWriter) formats(format string) (write func(*history.Timing) error, end func(*history.ClockReport) error) {
+func (b *breachWriter) formats(format string) (write func(*timing.Timing) error, end func(*timing.ClockReport) error) {
 	switch format {
 	case "csv":
 		_ = b.table.Write([]string{ // its error stays and is asked for in the end
@@ -178,15 +179,15 @@ func (b *breachWriter) formats(format string) (write func(*history.Timing) error
 			"sinceEventMicros", "sinceReceiptMicros", "sinceFailureMicros", "fromEvent", "fromReceipt", "fromFailure", "cause",
 			"firstReceivedAt", "refusals", "refusedFor", "integrity",
 		})
-		return b.csv, func(*history.ClockReport) error { b.table.Flush(); return b.table.Error() }
+		return b.csv, func(*timing.ClockReport) error { b.table.Flush(); return b.table.Error() }
 	case "json":
-		return func(t *history.Timing) error { b.rows++; return b.lines.Encode(map[string]any{"breach": t}) },
-			func(r *history.ClockReport) error { return b.lines.Encode(map[string]any{"report": r}) }
+		return func(t *timing.Timing) error { b.rows++; return b.lines.Encode(map[string]any{"breach": t}) },
+			func(r *timing.ClockReport) error { return b.lines.Encode(map[string]any{"report": r}) }
 	}
 	return b.text, b.account
 }
 
-func (b *breachWriter) text(t *history.Timing) error {
+func (b *breachWriter) text(t *timing.Timing) error {
 	b.rows++
 	lines := t.Lines(b.lang)
 	if t.Integrity.Tampered() {
@@ -203,8 +204,8 @@ func (b *breachWriter) text(t *history.Timing) error {
 }
 
 // csv writes one row for each time that was not kept.
-func (b *breachWriter) csv(t *history.Timing) error {
-	row := func(n int, since [3]string, verdicts [3]history.Punctuality, cause notice.Delay) error {
+func (b *breachWriter) csv(t *timing.Timing) error {
+	row := func(n int, since [3]string, verdicts [3]timing.Punctuality, cause notice.Delay) error {
 		b.rows++
 		var interaction, started string
 		if n <= len(t.Attempts) {
@@ -218,18 +219,18 @@ func (b *breachWriter) csv(t *history.Timing) error {
 		})
 	}
 	if t.Tampered { // one row, without verdicts that are not known
-		return row(1, [3]string{}, [3]history.Punctuality{history.Unknown, history.Unknown}, notice.DelayTampered)
+		return row(1, [3]string{}, [3]timing.Punctuality{timing.Unknown, timing.Unknown}, notice.DelayTampered)
 	}
 	micros := func(m history.Micros) string { return strconv.FormatInt(int64(m), 10) }
 	if v := t.First; v.Late() {
-		err := row(1, [3]string{micros(v.SinceEvent), micros(v.SinceReceipt)}, [3]history.Punctuality{v.FromEvent, v.FromReceipt}, v.Cause)
+		err := row(1, [3]string{micros(v.SinceEvent), micros(v.SinceReceipt)}, [3]timing.Punctuality{v.FromEvent, v.FromReceipt}, v.Cause)
 		if err != nil {
 			return err
 		}
 	}
 	for i := 1; i < len(t.Attempts); i++ {
-		if a := &t.Attempts[i]; a.Gap == history.TooLate || a.Gap == history.TooEarly {
-			if err := row(i+1, [3]string{2: micros(a.Since)}, [3]history.Punctuality{2: a.Gap}, a.Cause); err != nil {
+		if a := &t.Attempts[i]; a.Gap == timing.TooLate || a.Gap == timing.TooEarly {
+			if err := row(i+1, [3]string{2: micros(a.Since)}, [3]timing.Punctuality{2: a.Gap}, a.Cause); err != nil {
 				return err
 			}
 		}
@@ -238,7 +239,7 @@ func (b *breachWriter) csv(t *history.Timing) error {
 }
 
 // integrityOf is what of a notification is proven, in one word.
-func integrityOf(t *history.Timing) string {
+func integrityOf(t *timing.Timing) string {
 	switch {
 	case t.Tampered || t.Integrity.Tampered():
 		return "tampered"
@@ -276,7 +277,7 @@ var accountWords = map[string][]string{
 }
 
 // account writes totals, by initiator, and the silent.
-func (b *breachWriter) account(r *history.ClockReport) error {
+func (b *breachWriter) account(r *timing.ClockReport) error {
 	w := accountWords[b.lang]
 	fmt.Fprintf(b.file, "\n%s: %s … %s\n", w[0], moment(r.From), moment(r.To))
 	for _, line := range r.Integrity.Lines(b.lang) {
@@ -290,14 +291,14 @@ func (b *breachWriter) account(r *history.ClockReport) error {
 	return nil
 }
 
-func (b *breachWriter) tally(name string, t *history.Tally) {
+func (b *breachWriter) tally(name string, t *timing.Tally) {
 	w := accountWords[b.lang]
-	cause := func(d notice.Delay) string { return history.CauseWord(d, b.lang) }
+	cause := func(d notice.Delay) string { return timing.CauseWord(d, b.lang) }
 	fmt.Fprintf(b.file, "\n%s\n  %s %d: %d %s, %d %s, %d %s, %d %s, %d %s\n", name, w[2], t.Notifications, t.OnTime, w[3], t.Late, w[4], t.LateOurs, w[5], t.Waiting, w[6], t.Manual, w[7])
 	if t.Unknown > 0 {
 		fmt.Fprintf(b.file, "  %d %s\n", t.Unknown, w[19])
 	}
-	for n, s := range []*history.Spread{&t.SinceEvent, &t.SinceReceipt} {
+	for n, s := range []*timing.Spread{&t.SinceEvent, &t.SinceReceipt} {
 		fmt.Fprintf(b.file, "  %s: p50 %s, p95 %s, p99 %s, max %s\n", w[8+n], s.Percentile(50).Duration(), s.Percentile(95).Duration(), s.Percentile(99).Duration(), s.Max().Duration())
 	}
 	fmt.Fprintf(b.file, "  %s %d: %d %s, %d %s, %d %s\n", w[10], t.Retries, t.RetriesOnTime, w[11], t.RetriesLate, w[12], t.RetriesEarly, w[13])

@@ -19,6 +19,7 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/storetest"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // judged is a database that commands judge.
@@ -96,8 +97,8 @@ func TestEveryFindingIsExplainedInBothLanguages(t *testing.T) {
 		}
 	}
 	for _, d := range notice.Delays() {
-		require.NotEmpty(t, history.CauseWord(d, "pt"))
-		require.NotEmpty(t, history.CauseWord(d, "en"))
+		require.NotEmpty(t, timing.CauseWord(d, "pt"))
+		require.NotEmpty(t, timing.CauseWord(d, "en"))
 	}
 }
 

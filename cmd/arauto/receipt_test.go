@@ -13,19 +13,20 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/stage"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // account is what `arauto audit breaches` says of all there is: the account, and each breach by its resource.
-func (h *house) account() (history.Tally, map[string]history.Timing) {
+func (h *house) account() (timing.Tally, map[string]timing.Timing) {
 	h.t.Helper()
 	got := call(h.t, time.Minute, nil, "audit", "breaches", "--database-url", h.Database, "--format", "json",
 		"--from", time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), "--to", time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 	require.Zero(h.t, got.code, got.errors)
-	breaches := map[string]history.Timing{}
-	var total history.Tally
+	breaches := map[string]timing.Timing{}
+	var total timing.Tally
 	for _, text := range strings.Split(strings.TrimSpace(got.out), "\n") {
 		var line struct {
-			Breach *history.Timing `json:"breach"`
+			Breach *timing.Timing `json:"breach"`
 			Report *struct {
 				Total struct {
 					Late     int64                  `json:"late"`
@@ -74,8 +75,8 @@ func TestWhatWeRefusedIsNotCalledTheCoresFault(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "applied", a.Outcome)
 	}
-	var total history.Tally
-	var breaches map[string]history.Timing
+	var total timing.Tally
+	var breaches map[string]timing.Timing
 	require.Eventually(t, func() bool { // the traces are recorded within a second of the database's return
 		total, breaches = h.account()
 		return total.LateBy[notice.DelayUnavailable] == 2

@@ -9,18 +9,19 @@ import (
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // Clock judges when attempts were made; *store.Store does. An error that knows NotFound() bool and answers true means that
 // there is no such thing.
 type Clock interface {
 	// Timing is the clock proof of one notification.
-	Timing(ctx context.Context, id notice.ID) (history.Timing, error)
+	Timing(ctx context.Context, id notice.ID) (timing.Timing, error)
 	// Timings hands over the clock proof of each notification of a period, in the order of their decisions; an error of
 	// each ends it and is returned.
-	Timings(ctx context.Context, p history.Period, each func(*history.Timing) error) error
+	Timings(ctx context.Context, p timing.Period, each func(*timing.Timing) error) error
 	// ClockReport is the account of a period; those of which a time was not kept are handed over.
-	ClockReport(ctx context.Context, p history.Period, breach func(*history.Timing) error) (*history.ClockReport, error)
+	ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error)
 	// LatestReconciliation is what the newest reconciliation found, and when it was recorded.
 	LatestReconciliation(ctx context.Context) (history.Reconciliation, time.Time, error)
 }
@@ -60,9 +61,9 @@ func (in *Internal) getTiming(x *exchange) error {
 }
 
 type breachesJSON struct {
-	Report     *history.ClockReport `json:"report"` // null on every page but the first
-	Breaches   []history.Timing     `json:"breaches"`
-	NextCursor *string              `json:"nextCursor"`
+	Report     *timing.ClockReport `json:"report"` // null on every page but the first
+	Breaches   []timing.Timing     `json:"breaches"`
+	NextCursor *string             `json:"nextCursor"`
 }
 
 // errEnough ends a walk through a period.
@@ -89,9 +90,9 @@ func (in *Internal) listBreaches(x *exchange) error {
 			return wrong("cursor", "not a cursor of this very search; leave it out to begin anew", "não é um cursor desta mesma consulta; omita-o para recomeçar")
 		}
 	}
-	out := breachesJSON{Breaches: []history.Timing{}}
+	out := breachesJSON{Breaches: []timing.Timing{}}
 	more := false
-	keep := func(t *history.Timing) error {
+	keep := func(t *timing.Timing) error {
 		if more = len(out.Breaches) == limit; !more {
 			out.Breaches = append(out.Breaches, *t)
 		}
@@ -100,7 +101,7 @@ func (in *Internal) listBreaches(x *exchange) error {
 	if cursor == "" {
 		out.Report, err = in.cfg.Clock.ClockReport(ctx, p, keep)
 	} else {
-		err = in.cfg.Clock.Timings(ctx, p, func(t *history.Timing) error {
+		err = in.cfg.Clock.Timings(ctx, p, func(t *timing.Timing) error {
 			if !t.Reported() {
 				return nil
 			}
@@ -150,7 +151,7 @@ func micros6(t time.Time) string {
 }
 
 // breachesAsked reads which period is wanted, 31 days at most.
-func breachesAsked(raw string, now time.Time) (out history.Period, limit int, cursor string, err error) {
+func breachesAsked(raw string, now time.Time) (out timing.Period, limit int, cursor string, err error) {
 	p, err := parameters(raw, "from", "to", "clientId", "limit", "cursor")
 	if err != nil {
 		return out, 0, "", err
@@ -174,7 +175,7 @@ func breachesAsked(raw string, now time.Time) (out history.Period, limit int, cu
 	if f.To.Sub(f.From) > rangeMax {
 		return out, 0, "", wrong("from", "at most 31 days at once", "no máximo 31 dias por vez")
 	}
-	return history.Period{From: f.From, To: f.To, Client: f.Client}, limit, p["cursor"], nil
+	return timing.Period{From: f.From, To: f.To, Client: f.Client}, limit, p["cursor"], nil
 }
 
 // getReconciliation shows what the newest reconciliation found.

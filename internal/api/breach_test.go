@@ -13,6 +13,7 @@ import (
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // almanac is a Clock with as many breaches as a test sets, and a keeper of readings.
@@ -22,31 +23,31 @@ type almanac struct {
 	refuse   bool
 
 	mu    sync.Mutex
-	asked []history.Period
+	asked []timing.Period
 	read  []history.LogReading
 }
 
-func (a *almanac) at(n int) history.Timing {
-	late := history.Start{FromEvent: history.TooLate, FromReceipt: history.OnTime, SinceEvent: 2_000_000, Cause: notice.DelayCore}
+func (a *almanac) at(n int) timing.Timing {
+	late := timing.Start{FromEvent: timing.TooLate, FromReceipt: timing.OnTime, SinceEvent: 2_000_000, Cause: notice.DelayCore}
 	if n%2 == 1 {
-		late = history.Start{FromEvent: history.OnTime, FromReceipt: history.OnTime}
+		late = timing.Start{FromEvent: timing.OnTime, FromReceipt: timing.OnTime}
 	}
-	return history.Timing{
+	return timing.Timing{
 		Notification: notice.ID{15: byte(n)}, Client: "itp", Kind: 2, ResourceID: fmt.Sprint("p", n), State: notice.Delivered,
-		DecidedAt: history.Moment{Time: time.Date(2026, 11, 21, 12, 0, n, 0, time.UTC)}, First: late, Attempts: []history.AttemptTiming{},
+		DecidedAt: history.Moment{Time: time.Date(2026, 11, 21, 12, 0, n, 0, time.UTC)}, First: late, Attempts: []timing.AttemptTiming{},
 	}
 }
 
-func (a *almanac) Timing(_ context.Context, id notice.ID) (history.Timing, error) {
+func (a *almanac) Timing(_ context.Context, id notice.ID) (timing.Timing, error) {
 	if a.missing {
-		return history.Timing{}, errMissing
+		return timing.Timing{}, errMissing
 	}
 	t := a.at(int(id[15]))
 	t.Notification = id
 	return t, nil
 }
 
-func (a *almanac) Timings(_ context.Context, p history.Period, each func(*history.Timing) error) error {
+func (a *almanac) Timings(_ context.Context, p timing.Period, each func(*timing.Timing) error) error {
 	a.mu.Lock()
 	a.asked = append(a.asked, p)
 	a.mu.Unlock()
@@ -62,9 +63,9 @@ func (a *almanac) Timings(_ context.Context, p history.Period, each func(*histor
 	return nil
 }
 
-func (a *almanac) ClockReport(ctx context.Context, p history.Period, breach func(*history.Timing) error) (*history.ClockReport, error) {
-	r := &history.ClockReport{Total: history.NewTally(), ByClient: map[notice.ClientID]*history.Tally{}, Silent: map[string]int64{"no-webhook": 3}}
-	err := a.Timings(ctx, p, func(t *history.Timing) error {
+func (a *almanac) ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error) {
+	r := &timing.ClockReport{Total: timing.NewTally(), ByClient: map[notice.ClientID]*timing.Tally{}, Silent: map[string]int64{"no-webhook": 3}}
+	err := a.Timings(ctx, p, func(t *timing.Timing) error {
 		r.Total.Add(t)
 		if len(t.Breaches()) == 0 {
 			return nil

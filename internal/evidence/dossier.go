@@ -14,6 +14,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // ErrDossier means that a dossier was asked for in a form there is not.
@@ -54,7 +55,7 @@ type dossier struct {
 	Size       int64
 	Root       string
 	SealedAt   string
-	Clock      []history.ClockWords
+	Clock      []timing.ClockWords
 	Events     []dossierEvent
 	Checkpoint string
 }
@@ -114,7 +115,7 @@ func collect(ctx context.Context, log Log, id string, words map[string]string) (
 // clock judges each notification by the entries of the resource. What the log does not know yet has not happened: a
 // notification that waits is judged as of the checkpoint. The instants of other entries, by which a standstill is told, are
 // taken as they stand.
-func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]history.ClockWords, error) {
+func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]timing.ClockWords, error) {
 	facts := make([]history.Fact, 0, len(found))
 	for i := range found {
 		facts = append(facts, fact(found[i].Entry))
@@ -127,13 +128,13 @@ func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]h
 	if err != nil {
 		return nil, err
 	}
-	timings, err := history.TimingsOf(records, log.Head().Checkpoint.At.Time(), func(from, to time.Time) ([]history.Quiet, error) {
+	timings, err := timing.TimingsOf(records, log.Head().Checkpoint.At.Time(), func(from, to time.Time) ([]timing.Quiet, error) {
 		return log.Quiet(ctx, from, to)
 	})
 	if err != nil {
 		return nil, err
 	}
-	var out []history.ClockWords
+	var out []timing.ClockWords
 	for i := range timings {
 		out = append(out, timings[i].Words(lang))
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // Log is the sealed history as of one checkpoint; *store.Exporter is one.
@@ -28,7 +29,7 @@ type Log interface {
 	// Prove is the path from an entry to the checkpoint's root.
 	Prove(ctx context.Context, seq int64) ([]audit.Hash, error)
 	// Quiet lists stretches between two instants in which nothing was committed that is in the log.
-	Quiet(ctx context.Context, from, to time.Time) ([]history.Quiet, error)
+	Quiet(ctx context.Context, from, to time.Time) ([]timing.Quiet, error)
 	// Unheard are the entries in the log, between two instants, that name periods of which receipts are unknown.
 	Unheard(ctx context.Context, from, to time.Time) ([]history.Fact, error)
 	// Checkpoints are all signed notes up to the head's, that one last.

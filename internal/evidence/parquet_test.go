@@ -23,6 +23,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // made is a log of made-up entries: of all columns, of hardly any, and removed ones.
@@ -79,7 +80,7 @@ func (m made) Prove(context.Context, int64) ([]audit.Hash, error) { return nil, 
 
 func (m made) Unheard(context.Context, time.Time, time.Time) ([]history.Fact, error) { return nil, nil }
 
-func (m made) Quiet(context.Context, time.Time, time.Time) ([]history.Quiet, error) { return nil, nil }
+func (m made) Quiet(context.Context, time.Time, time.Time) ([]timing.Quiet, error) { return nil, nil }
 
 func (m made) Checkpoints(context.Context) ([][]byte, error) { return nil, nil }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // Inspector reads the history in order to judge it: the clock proof, the reconciliation, the list of calls. It needs
@@ -54,14 +55,14 @@ func (i *Inspector) Close(ctx context.Context) { i.close(ctx) }
 
 // ClockReport judges every notification of a period and hands those over of which a time was not kept. Memory grows
 // with the number of initiators, not of notifications.
-func (i *Inspector) ClockReport(ctx context.Context, p history.Period, breach func(*history.Timing) error) (*history.ClockReport, error) {
-	out := &history.ClockReport{
-		From: history.Moment{Time: p.From}, To: history.Moment{Time: p.To}, Total: history.NewTally(), ByClient: map[notice.ClientID]*history.Tally{},
+func (i *Inspector) ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error) {
+	out := &timing.ClockReport{
+		From: history.Moment{Time: p.From}, To: history.Moment{Time: p.To}, Total: timing.NewTally(), ByClient: map[notice.ClientID]*timing.Tally{},
 	}
-	err := i.Timings(ctx, p, func(t *history.Timing) error {
+	err := i.Timings(ctx, p, func(t *timing.Timing) error {
 		out.Total.Add(t)
 		if out.ByClient[t.Client] == nil {
-			out.ByClient[t.Client] = history.NewTally()
+			out.ByClient[t.Client] = timing.NewTally()
 		}
 		out.ByClient[t.Client].Add(t)
 		out.Integrity.Add(t.Integrity)
@@ -96,7 +97,7 @@ func scanFact(row pgx.CollectableRow) (r factRow, err error) {
 
 // Timings hands over the clock proof of each notification of a period, in the order of their decisions. An error of
 // each ends it and is returned.
-func (i *Inspector) Timings(ctx context.Context, p history.Period, each func(*history.Timing) error) error {
+func (i *Inspector) Timings(ctx context.Context, p timing.Period, each func(*timing.Timing) error) error {
 	still := stillnessOf(i.db)
 	for {
 		rows, now, err := i.announced(ctx, p)
@@ -107,7 +108,7 @@ func (i *Inspector) Timings(ctx context.Context, p history.Period, each func(*hi
 		if err != nil {
 			return unavailable("read attempts", err)
 		}
-		timings, err := history.TimingsOf(records, now, still.within(ctx, now))
+		timings, err := timing.TimingsOf(records, now, still.within(ctx, now))
 		if err != nil {
 			return unavailable("look for standstills", err)
 		}
@@ -128,7 +129,7 @@ func (i *Inspector) Timings(ctx context.Context, p history.Period, each func(*hi
 }
 
 // announced reads one page of the entries that made notifications, and the database's clock.
-func (i *Inspector) announced(ctx context.Context, p history.Period) ([]factRow, time.Time, error) {
+func (i *Inspector) announced(ctx context.Context, p timing.Period) ([]factRow, time.Time, error) {
 	var now time.Time
 	if err := i.db.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
 		return nil, now, err
@@ -179,34 +180,34 @@ func (i *Inspector) records(ctx context.Context, rows []factRow) ([]history.Reco
 }
 
 // Timing is the clock proof of one notification; ErrNotFound when there is none.
-func (s *Store) Timing(ctx context.Context, id notice.ID) (history.Timing, error) {
+func (s *Store) Timing(ctx context.Context, id notice.ID) (timing.Timing, error) {
 	r, err := s.Notification(ctx, id)
 	if err != nil {
-		return history.Timing{}, err
+		return timing.Timing{}, err
 	}
 	var now time.Time
 	if err := s.query.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
-		return history.Timing{}, unavailable("read the clock", err)
+		return timing.Timing{}, unavailable("read the clock", err)
 	}
 	records := []history.Record{r}
 	if err := joinReceipts(ctx, s.query, records); err != nil {
-		return history.Timing{}, unavailable("read earlier receipts", err)
+		return timing.Timing{}, unavailable("read earlier receipts", err)
 	}
 	still := stillnessOf(s.query)
-	timings, err := history.TimingsOf(records, now, still.within(ctx, now))
+	timings, err := timing.TimingsOf(records, now, still.within(ctx, now))
 	if err != nil {
-		return history.Timing{}, unavailable("look for standstills", err)
+		return timing.Timing{}, unavailable("look for standstills", err)
 	}
 	return timings[0], nil
 }
 
 // Timings is Inspector.Timings over the pool that reads.
-func (s *Store) Timings(ctx context.Context, p history.Period, each func(*history.Timing) error) error {
+func (s *Store) Timings(ctx context.Context, p timing.Period, each func(*timing.Timing) error) error {
 	return s.Inspector().Timings(ctx, p, each)
 }
 
 // ClockReport is Inspector.ClockReport over the pool that reads.
-func (s *Store) ClockReport(ctx context.Context, p history.Period, breach func(*history.Timing) error) (*history.ClockReport, error) {
+func (s *Store) ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error) {
 	return s.Inspector().ClockReport(ctx, p, breach)
 }
 
@@ -215,7 +216,7 @@ type stillness struct {
 	// instants reads when something was committed between two instants, those left out, in order.
 	instants func(ctx context.Context, from, to time.Time) (pgx.Rows, error)
 	from, to time.Time // looked at
-	quiet    []history.Quiet
+	quiet    []timing.Quiet
 }
 
 // stillnessOf looks at the history itself, what is not sealed yet included.
@@ -231,8 +232,8 @@ const (
 )
 
 // within answers what was quiet between two instants, as notice.TimingsOf asks.
-func (s *stillness) within(ctx context.Context, now time.Time) func(from, to time.Time) ([]history.Quiet, error) {
-	return func(from, to time.Time) ([]history.Quiet, error) {
+func (s *stillness) within(ctx context.Context, now time.Time) func(from, to time.Time) ([]timing.Quiet, error) {
+	return func(from, to time.Time) ([]timing.Quiet, error) {
 		err := s.look(ctx, from, to, now)
 		return s.quiet, err
 	}
@@ -244,7 +245,7 @@ func (s *stillness) look(ctx context.Context, from, to, now time.Time) error {
 		s.from, s.to, s.quiet = from, from, nil
 	}
 	s.from = from
-	s.quiet = slices.DeleteFunc(s.quiet, func(q history.Quiet) bool { return !q.To.After(from) })
+	s.quiet = slices.DeleteFunc(s.quiet, func(q timing.Quiet) bool { return !q.To.After(from) })
 	for s.to.Before(to) {
 		end := s.to.Add(quietSlice)
 		if end.After(now) {
@@ -271,7 +272,7 @@ func (s *stillness) slice(ctx context.Context, end time.Time) error {
 		case last.Equal(s.to) && n > 0 && s.quiet[n-1].To.Equal(last): // a stretch across the edge of two slices
 			s.quiet[n-1].To = at
 		case long || at.Equal(end) && at.After(last):
-			s.quiet = append(s.quiet, history.Quiet{From: last, To: at})
+			s.quiet = append(s.quiet, timing.Quiet{From: last, To: at})
 		}
 		last = at
 	}

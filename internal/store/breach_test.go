@@ -8,14 +8,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // punctuality judges all there is, as an auditor would.
-func (b *bench) punctuality(p history.Period) (*history.ClockReport, map[string]history.Timing) {
+func (b *bench) punctuality(p timing.Period) (*timing.ClockReport, map[string]timing.Timing) {
 	b.t.Helper()
 	i, err := store.OpenInspector(b.t.Context(), b.url)
 	require.NoError(b.t, err)
@@ -23,8 +23,8 @@ func (b *bench) punctuality(p history.Period) (*history.ClockReport, map[string]
 	if p.To.IsZero() {
 		p.To = soon()
 	}
-	breaches := map[string]history.Timing{}
-	r, err := i.ClockReport(b.t.Context(), p, func(t *history.Timing) error { breaches[t.ResourceID] = *t; return nil })
+	breaches := map[string]timing.Timing{}
+	r, err := i.ClockReport(b.t.Context(), p, func(t *timing.Timing) error { breaches[t.ResourceID] = *t; return nil })
 	require.NoError(b.t, err)
 	return r, breaches
 }
@@ -80,7 +80,7 @@ FROM entry e, generate_series(-20, 40) n WHERE e.resource_id = 'stuck' AND e.kin
 
 	b.do(`INSERT INTO entry (id, at, kind, facts) SELECT gen_random_uuid(), now() - n * interval '100 milliseconds', 'poll', '{}' FROM generate_series(0, 600) n`)
 
-	r, breaches := b.punctuality(history.Period{To: time.Now().Add(time.Hour)})
+	r, breaches := b.punctuality(timing.Period{To: time.Now().Add(time.Hour)})
 	for id, want := range map[string]notice.Delay{
 		"old": notice.DelayCore, "slow": notice.DelayConnect, "stuck": notice.DelayQueue, "still": notice.DelayStandstill,
 	} {
@@ -100,11 +100,11 @@ FROM entry e, generate_series(-20, 40) n WHERE e.resource_id = 'stuck' AND e.kin
 	require.Equal(t, map[string]int64{string(ofb.NotATrigger): 1}, r.Silent)
 	require.Equal(t, []int64{1, 7}, []int64{r.ByClient["other"].Notifications, r.ByClient["itp"].Notifications})
 
-	only, breaches := b.punctuality(history.Period{Client: "other", To: time.Now().Add(time.Hour)})
+	only, breaches := b.punctuality(timing.Period{Client: "other", To: time.Now().Add(time.Hour)})
 	require.EqualValues(t, 1, only.Total.Notifications)
 	require.Empty(t, breaches)
 	require.Empty(t, only.Silent)
-	none, _ := b.punctuality(history.Period{From: time.Now().Add(30 * time.Minute), To: time.Now().Add(time.Hour)})
+	none, _ := b.punctuality(timing.Period{From: time.Now().Add(30 * time.Minute), To: time.Now().Add(time.Hour)})
 	require.Zero(t, none.Total.Notifications)
 
 	alone, err := b.store.Timing(t.Context(), b.notificationOf("still"))

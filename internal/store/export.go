@@ -13,6 +13,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // Exporter reads the log as of one checkpoint. What is sealed never changes, so that a search as of a checkpoint always
@@ -397,7 +398,7 @@ func (x *Exporter) Checkpoints(ctx context.Context) ([][]byte, error) {
 
 // Quiet lists stretches between two instants in which nothing was committed that is in the log as of the checkpoint; short
 // ones may be missing, and those around may be among them.
-func (x *Exporter) Quiet(ctx context.Context, from, to time.Time) ([]history.Quiet, error) {
+func (x *Exporter) Quiet(ctx context.Context, from, to time.Time) ([]timing.Quiet, error) {
 	still := &stillness{instants: func(ctx context.Context, from, to time.Time) (pgx.Rows, error) {
 		return x.q.Query(ctx, "SELECT at FROM log_position WHERE at > $1 AND at < $2 AND seq < $3 ORDER BY at", from, to, x.Checkpoint.Size)
 	}}

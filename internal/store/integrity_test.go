@@ -16,6 +16,7 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/storetest"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // sealedBench is a bench whose history is sealed.
@@ -83,9 +84,9 @@ type readings struct {
 	searched, one, listed, timed, reported, timeline history.Integrity
 
 	record history.Record
-	timing history.Timing
-	report *history.ClockReport
-	breach map[string]history.Timing
+	timing timing.Timing
+	report *timing.ClockReport
+	breach map[string]timing.Timing
 }
 
 func (b *sealedBench) readAll(resource string, id notice.ID) (r readings) {
@@ -120,7 +121,7 @@ func (b *sealedBench) readAll(resource string, id notice.ID) (r readings) {
 	timeline, err := b.store.Timeline(b.t.Context(), notice.Key{Kind: ofb.PixPayment, ID: resource})
 	require.NoError(b.t, err)
 	r.timeline = timeline.Integrity
-	r.report, r.breach = b.punctuality(history.Period{To: soon()})
+	r.report, r.breach = b.punctuality(timing.Period{To: soon()})
 	r.reported = r.report.Integrity
 	return r
 }
@@ -138,7 +139,7 @@ func TestEveryReadSaysWhatIsSealedAndWhatIsNotYet(t *testing.T) {
 		require.Zero(t, i.Verified+i.FailedCount, name)
 		require.NotZero(t, i.Unsealed, name)
 	}
-	require.Equal(t, history.OnTime, r.timing.First.FromEvent, "what is not sealed yet is judged")
+	require.Equal(t, timing.OnTime, r.timing.First.FromEvent, "what is not sealed yet is judged")
 	b.seal()
 	r = b.readAll("prompt", b.notificationOf("prompt"))
 	for name, i := range r.each() {
@@ -146,7 +147,7 @@ func TestEveryReadSaysWhatIsSealedAndWhatIsNotYet(t *testing.T) {
 		require.NotZero(t, i.Verified, name)
 		require.Equal(t, i.Verified, i.Proven, name)
 	}
-	require.Equal(t, history.OnTime, r.timing.First.FromEvent)
+	require.Equal(t, timing.OnTime, r.timing.First.FromEvent)
 	require.Contains(t, r.breach, "late")
 	require.EqualValues(t, 9, r.reported.Verified, "change, attempt and result of three")
 	require.Equal(t, one[int64](b.bench, "SELECT max(size) FROM log_checkpoint"), r.reported.Checkpoint)
@@ -162,9 +163,9 @@ func TestEveryReadTellsOfEveryTampering(t *testing.T) {
 		sql      []string
 		leaf     string // the kind of entry whose leaf is made to fit again
 		reason   string
-		verdict  history.Punctuality // of "late"; "": unknown
-		unharmed bool                // the notification itself rests on what was sealed
-		spreads  bool                // its neighbours in the log cannot be judged either
+		verdict  timing.Punctuality // of "late"; "": unknown
+		unharmed bool               // the notification itself rests on what was sealed
+		spreads  bool               // its neighbours in the log cannot be judged either
 	}{
 		"the event is dated later":                  {sql: []string{onTime}, reason: "not what was sealed"},
 		"and its leaf is made to fit":               {sql: []string{onTime}, leaf: "change", reason: "does not lead to the root", spreads: true},
@@ -178,12 +179,12 @@ func TestEveryReadTellsOfEveryTampering(t *testing.T) {
 		"a position is gone":                        {sql: []string{"DELETE FROM log_position WHERE id = " + attempt}, reason: "position", spreads: true},
 		"all positions are gone":                    {sql: []string{"DELETE FROM log_position"}, reason: "position of the log is missing", spreads: true},
 		"an attempt is put in":                      {sql: []string{"INSERT INTO entry (id, xid, kind, client_id, resource_kind, resource_id, notification_id, number, facts) SELECT gen_random_uuid(), xid, kind, client_id, resource_kind, resource_id, notification_id, 2, facts FROM entry WHERE id = " + attempt}, reason: "it has no position"},
-		"a second row in the place of the attempt":  {sql: []string{"INSERT INTO entry (id, at, xid, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, facts) SELECT id, at - interval '1 hour', xid, kind, client_id, resource_kind, resource_id, notification_id, gen_random_uuid(), number, facts FROM entry WHERE id = " + attempt}, reason: "a second row", verdict: history.TooLate, unharmed: true},
-		"a copy of the attempt":                     {sql: []string{"INSERT INTO entry SELECT * FROM entry WHERE id = " + attempt}, reason: "a second row", verdict: history.TooLate, unharmed: true},
-		"the newest checkpoint is not signed by us": {sql: []string{"UPDATE log_checkpoint SET note = replace(note, 'skew ', 'skew 1') WHERE size = (SELECT max(size) FROM log_checkpoint)"}, reason: "the newest checkpoint", verdict: history.TooLate, unharmed: true},
-		"a checkpoint is put in":                    {sql: []string{"INSERT INTO log_checkpoint (size, at, note) VALUES (1000000, now(), 'x')"}, reason: "the newest checkpoint", verdict: history.TooLate, unharmed: true},
-		"another key is registered":                 {sql: []string{"UPDATE log_key SET public = sha256('')"}, reason: "the newest checkpoint", verdict: history.TooLate, unharmed: true},
-		"the second row in the place of the change": {sql: []string{"INSERT INTO entry SELECT id, at, xid, kind, client_id, resource_kind, resource_id, 7, notification_id, change_id, interaction_id, number, outcome, closes, created_at, facts FROM entry WHERE id = " + change}, reason: "a second row", verdict: history.TooLate, unharmed: true},
+		"a second row in the place of the attempt":  {sql: []string{"INSERT INTO entry (id, at, xid, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, facts) SELECT id, at - interval '1 hour', xid, kind, client_id, resource_kind, resource_id, notification_id, gen_random_uuid(), number, facts FROM entry WHERE id = " + attempt}, reason: "a second row", verdict: timing.TooLate, unharmed: true},
+		"a copy of the attempt":                     {sql: []string{"INSERT INTO entry SELECT * FROM entry WHERE id = " + attempt}, reason: "a second row", verdict: timing.TooLate, unharmed: true},
+		"the newest checkpoint is not signed by us": {sql: []string{"UPDATE log_checkpoint SET note = replace(note, 'skew ', 'skew 1') WHERE size = (SELECT max(size) FROM log_checkpoint)"}, reason: "the newest checkpoint", verdict: timing.TooLate, unharmed: true},
+		"a checkpoint is put in":                    {sql: []string{"INSERT INTO log_checkpoint (size, at, note) VALUES (1000000, now(), 'x')"}, reason: "the newest checkpoint", verdict: timing.TooLate, unharmed: true},
+		"another key is registered":                 {sql: []string{"UPDATE log_key SET public = sha256('')"}, reason: "the newest checkpoint", verdict: timing.TooLate, unharmed: true},
+		"the second row in the place of the change": {sql: []string{"INSERT INTO entry SELECT id, at, xid, kind, client_id, resource_kind, resource_id, 7, notification_id, change_id, interaction_id, number, outcome, closes, created_at, facts FROM entry WHERE id = " + change}, reason: "a second row", verdict: timing.TooLate, unharmed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -208,7 +209,7 @@ func TestEveryReadTellsOfEveryTampering(t *testing.T) {
 			require.Equal(t, !c.unharmed, r.record.Tampered)
 			want := c.verdict
 			if want == "" {
-				want = history.Unknown
+				want = timing.Unknown
 				require.Equal(t, notice.DelayTampered, r.timing.First.Cause)
 				require.NotZero(t, r.report.Total.Unknown)
 			}
@@ -271,16 +272,16 @@ func TestAnAlteredTraceOfARefusalJudgesNobody(t *testing.T) {
 	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
 	b.seal()
 	id := b.notificationOf("refused")
-	timing, err := b.store.Timing(t.Context(), id)
+	proof, err := b.store.Timing(t.Context(), id)
 	require.NoError(t, err)
-	require.Equal(t, notice.DelayUnavailable, timing.First.Cause)
-	require.EqualValues(t, 4, timing.Integrity.Proven, "refusal, change, attempt and result")
+	require.Equal(t, notice.DelayUnavailable, proof.First.Cause)
+	require.EqualValues(t, 4, proof.Integrity.Proven, "refusal, change, attempt and result")
 	b.forge("UPDATE entry SET revision = 77 WHERE kind = 'refused'")
-	timing, err = b.store.Timing(t.Context(), id)
+	proof, err = b.store.Timing(t.Context(), id)
 	require.NoError(t, err)
-	require.True(t, timing.Tampered)
-	require.Equal(t, history.Unknown, timing.First.FromReceipt)
-	_, breaches := b.punctuality(history.Period{})
+	require.True(t, proof.Tampered)
+	require.Equal(t, timing.Unknown, proof.First.FromReceipt)
+	_, breaches := b.punctuality(timing.Period{})
 	tampered := breaches["refused"]
 	require.Equal(t, notice.DelayTampered, tampered.First.Cause)
 }

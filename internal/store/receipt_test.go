@@ -12,6 +12,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // refusal is the trace of a change that came so long ago and was refused three times.
@@ -57,7 +58,7 @@ func TestTheReportJudgesFromTheFirstReceipt(t *testing.T) {
 	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.Refusal{twice}, nil), "by another replica, later")
 	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.Refusal{twice}, nil), "and once more, as the answer was lost")
 
-	r, breaches := b.punctuality(history.Period{})
+	r, breaches := b.punctuality(timing.Period{})
 	require.Len(t, breaches, 5)
 	for id, want := range map[string]notice.Delay{
 		"before": notice.DelayUnavailable, "after": notice.DelayUnavailable, "restarted": notice.DelayUnavailable, "late": notice.DelayCore, "other": notice.DelayUnknown,
@@ -94,7 +95,7 @@ func TestWhenReceiptsAreUnknownTheCoreIsNotBlamed(t *testing.T) {
 		b.accept(c)
 		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
 	}
-	_, breaches := b.punctuality(history.Period{})
+	_, breaches := b.punctuality(timing.Period{})
 	require.Equal(t, notice.DelayUnknown, breaches["within"].First.Cause)
 	require.Equal(t, notice.DelayUnknown, breaches["before"].First.Cause)
 	require.Equal(t, notice.DelayCore, breaches["since"].First.Cause)
@@ -117,7 +118,7 @@ func TestWhatLayInQuarantineIsOurs(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, notice.Applied, a.Verdict)
 	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
-	r, breaches := b.punctuality(history.Period{})
+	r, breaches := b.punctuality(timing.Period{})
 	require.Equal(t, notice.DelayQuarantine, breaches["held"].First.Cause)
 	require.EqualValues(t, 1, r.Total.LateOurs)
 	require.WithinDuration(t, first, breaches["held"].FirstAt.Time, time.Microsecond)
@@ -134,7 +135,7 @@ func TestWhatAFollowedSourceToldLateIsOurs(t *testing.T) {
 		require.NoError(t, err)
 		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
 	}
-	r, breaches := b.punctuality(history.Period{})
+	r, breaches := b.punctuality(timing.Period{})
 	require.Equal(t, notice.DelaySource, breaches["behind"].First.Cause)
 	require.Equal(t, notice.DelayCore, breaches["late"].First.Cause, "the core committed it half a minute after it happened")
 	require.EqualValues(t, 1, r.Total.LateOurs)
@@ -151,10 +152,10 @@ func TestADeadlineFiredLateIsOurs(t *testing.T) {
 	b.accept(timed("over", 1, "AWAITING_AUTHORISATION", 10*time.Minute))
 	require.EqualValues(t, 2, runTimers(t, 2, b.world))
 	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
-	r, breaches := b.punctuality(history.Period{})
+	r, breaches := b.punctuality(timing.Period{})
 	known, over := breaches["urn:bancoex:known"], breaches["urn:bancoex:over"]
 	require.Equal(t, notice.DelayTimer, known.First.Cause)
-	require.Equal(t, history.TooLate, known.First.FromReceipt)
+	require.Equal(t, timing.TooLate, known.First.FromReceipt)
 	require.Equal(t, known.OccurredAt, known.FirstAt, "the deadline")
 	require.Equal(t, notice.DelayCore, over.First.Cause)
 	require.EqualValues(t, 1, r.Total.LateOurs)

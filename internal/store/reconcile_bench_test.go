@@ -13,8 +13,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // TestAMillionEntriesAreJudgedInBoundedMemory measures what docs/operations/reconcile.md says. ARAUTO_ENTRIES names how
@@ -47,7 +47,7 @@ AND p.at >= '`+month+`T00:00:00Z'::timestamptz AND p.at < '`+month+`T00:00:00Z':
 
 	began = time.Now()
 	late := 0
-	report, err := i.ClockReport(t.Context(), history.Period{From: time.Now().AddDate(0, -2, 0), To: to}, func(*history.Timing) error { late++; return nil })
+	report, err := i.ClockReport(t.Context(), timing.Period{From: time.Now().AddDate(0, -2, 0), To: to}, func(*timing.Timing) error { late++; return nil })
 	require.NoError(t, err)
 	t.Logf("judged the times of %d notifications in %s", report.Total.Notifications, time.Since(began).Round(time.Millisecond))
 	require.EqualValues(t, entries/4, report.Total.Notifications)

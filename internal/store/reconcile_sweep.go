@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // The sweep walks the history page by page of the table itself: it needs no index, its statements are short however
@@ -168,7 +168,7 @@ func (i *Inspector) begin(ctx context.Context, m piece) (int64, error) {
 }
 
 // silent counts the changes of a period that were not told, by reason.
-func (i *Inspector) silent(ctx context.Context, p history.Period) (map[string]int64, error) {
+func (i *Inspector) silent(ctx context.Context, p timing.Period) (map[string]int64, error) {
 	out := map[string]int64{}
 	err := i.sweep(ctx, p.From, p.To, func(tx pgx.Tx, at piece) error {
 		rows, err := tx.Query(ctx, `SELECT coalesce(p.facts->>'reason', ''), count(*) FROM entry p WHERE p.kind = 'change' AND p.notification_id IS NULL

@@ -1,9 +1,10 @@
-package history
+package timing
 
 import (
 	"fmt"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -72,7 +73,7 @@ func (t *Timing) Words(lang string) ClockWords {
 		Heading:  fmt.Sprintf("%s %s  %s %q  %q  %s", w["notification"], t.Notification, t.Kind, t.ResourceID, t.Client, w[string(t.State)]),
 		Verdicts: t.verdicts(w),
 	}
-	instant := func(within bool, name string, m Moment) {
+	instant := func(within bool, name string, m history.Moment) {
 		if !m.IsZero() {
 			out.Steps = append(out.Steps, ClockStep{
 				Within: within, At: m.UTC().Format("2006-01-02 15:04:05.000000"), Distance: distance(m.Sub(t.OccurredAt.Time)), What: w[name],
@@ -90,7 +91,7 @@ func (t *Timing) Words(lang string) ClockWords {
 		out.Steps = append(out.Steps, ClockStep{Attempt: true, What: fmt.Sprintf("%s %d  %s  %s", w["attempt"], a.Number, a.Interaction, a.Outcome)})
 		for _, step := range []struct {
 			name string
-			at   Moment
+			at   history.Moment
 		}{
 			{"due", a.DueAt},
 			{"claimed", a.ClaimedAt},
@@ -161,7 +162,7 @@ func because(w map[string]string, cause notice.Delay) string {
 	return fmt.Sprintf("; %s: %s", w["cause"], w[string(cause)])
 }
 
-func seconds(m Micros) string { return fmt.Sprintf("%.3f s", m.Duration().Seconds()) }
+func seconds(m history.Micros) string { return fmt.Sprintf("%.3f s", m.Duration().Seconds()) }
 
 // distance is a signed duration to the microsecond.
 func distance(d time.Duration) string { return fmt.Sprintf("%+.6f s", d.Seconds()) }

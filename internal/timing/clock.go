@@ -1,9 +1,16 @@
-package history
+// Package timing says whether a notification was told on time, and if not, why. From a history.Record it makes the clock
+// proof of that notification: each instant between the event and the answer, what took how long, and the verdicts on the
+// 1.5 s, 10 s and 60 s of webhook §4.1. It adds proofs up to the Tally of a period, and puts them into words.
+//
+// It has no clock, no context and no I/O. It guarantees that the same record gives the same verdict, and that a record with
+// entries that are missing or changed gives none.
+package timing
 
 import (
 	"slices"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -45,30 +52,30 @@ type Timing struct {
 	State        notice.State    `json:"state"`
 	Manual       bool            `json:"manual"`
 
-	OccurredAt Moment          `json:"occurredAt"`           // the core's clock, or a timer's deadline
-	ReceivedAt Moment          `json:"receivedAt"`           // the last byte of the change that was accepted was read
-	FirstAt    Moment          `json:"firstReceivedAt"`      // the earliest receipt of this change, whatever was answered then
+	OccurredAt history.Moment  `json:"occurredAt"`           // the core's clock, or a timer's deadline
+	ReceivedAt history.Moment  `json:"receivedAt"`           // the last byte of the change that was accepted was read
+	FirstAt    history.Moment  `json:"firstReceivedAt"`      // the earliest receipt of this change, whatever was answered then
 	Refusals   int64           `json:"refusals"`             // how often it came before and was not accepted, as far as is known
 	RefusedFor string          `json:"refusedFor,omitempty"` // why it was not accepted first: unavailable, busy, behind, quarantine
-	DecidedAt  Moment          `json:"decidedAt"`            // the transaction of the decision: createdAt
-	WrittenAt  Moment          `json:"writtenAt"`            // the decision was written in it; its commit follows
-	NotBefore  Moment          `json:"notBefore"`
-	DueAt      Moment          `json:"dueAt"` // of the first attempt
+	DecidedAt  history.Moment  `json:"decidedAt"`            // the transaction of the decision: createdAt
+	WrittenAt  history.Moment  `json:"writtenAt"`            // the decision was written in it; its commit follows
+	NotBefore  history.Moment  `json:"notBefore"`
+	DueAt      history.Moment  `json:"dueAt"` // of the first attempt
 	Attempts   []AttemptTiming `json:"attempts"`
 
 	First Start `json:"first"` // on the first attempt, also while it has not started
 
-	Tampered  bool      `json:"tampered"`  // an entry it rests on is not what was sealed, or is missing: the verdicts are Unknown, and the instants are as stored
-	Integrity Integrity `json:"integrity"` // of the entries it rests on
+	Tampered  bool              `json:"tampered"`  // an entry it rests on is not what was sealed, or is missing: the verdicts are Unknown, and the instants are as stored
+	Integrity history.Integrity `json:"integrity"` // of the entries it rests on
 }
 
 // Start is the judgement on when a first attempt started.
 type Start struct {
-	FromEvent    Punctuality  `json:"fromEvent"`   // the rule: within 1.5 s of the event
-	FromReceipt  Punctuality  `json:"fromReceipt"` // our part of it: within 1.5 s of the change's first receipt
-	SinceEvent   Micros       `json:"sinceEventMicros"`
-	SinceReceipt Micros       `json:"sinceReceiptMicros"`
-	Cause        notice.Delay `json:"cause,omitzero"` // when either is late
+	FromEvent    Punctuality    `json:"fromEvent"`   // the rule: within 1.5 s of the event
+	FromReceipt  Punctuality    `json:"fromReceipt"` // our part of it: within 1.5 s of the change's first receipt
+	SinceEvent   history.Micros `json:"sinceEventMicros"`
+	SinceReceipt history.Micros `json:"sinceReceiptMicros"`
+	Cause        notice.Delay   `json:"cause,omitzero"` // when either is late
 }
 
 // Late tells whether either verdict is.
@@ -79,48 +86,48 @@ type AttemptTiming struct {
 	Number       int            `json:"number"`
 	Interaction  notice.ID      `json:"interactionId"`
 	Outcome      notice.Outcome `json:"outcome,omitzero"`
-	DueAt        Moment         `json:"dueAt"`
-	ClaimedAt    Moment         `json:"claimedAt"` // recorded as started, before anything is sent
-	HandedOverAt Moment         `json:"handedOverAt"`
-	DialledAt    Moment         `json:"dialledAt"`
-	HandshakenAt Moment         `json:"handshakenAt"`
-	FirstByteAt  Moment         `json:"firstByteOutAt"`
-	AnsweredAt   Moment         `json:"answeredAt"`
-	EndedAt      Moment         `json:"endedAt"`
-	StoredAt     Moment         `json:"storedAt"`
-	StartedAt    Moment         `json:"startedAt"` // what the verdict counts: first byte out, or claimed where nobody knows of one
+	DueAt        history.Moment `json:"dueAt"`
+	ClaimedAt    history.Moment `json:"claimedAt"` // recorded as started, before anything is sent
+	HandedOverAt history.Moment `json:"handedOverAt"`
+	DialledAt    history.Moment `json:"dialledAt"`
+	HandshakenAt history.Moment `json:"handshakenAt"`
+	FirstByteAt  history.Moment `json:"firstByteOutAt"`
+	AnsweredAt   history.Moment `json:"answeredAt"`
+	EndedAt      history.Moment `json:"endedAt"`
+	StoredAt     history.Moment `json:"storedAt"`
+	StartedAt    history.Moment `json:"startedAt"` // what the verdict counts: first byte out, or claimed where nobody knows of one
 
-	Gap   Punctuality  `json:"gap,omitzero"` // of a retry: the distance from the failure before
-	Since Micros       `json:"sinceFailureMicros,omitzero"`
-	Cause notice.Delay `json:"cause,omitzero"` // when it was late
-	Took  []Stage      `json:"took"`
+	Gap   Punctuality    `json:"gap,omitzero"` // of a retry: the distance from the failure before
+	Since history.Micros `json:"sinceFailureMicros,omitzero"`
+	Cause notice.Delay   `json:"cause,omitzero"` // when it was late
+	Took  []Stage        `json:"took"`
 }
 
 // Stage is how long something took, as far as it is known.
 type Stage struct {
-	What notice.Delay `json:"what"`
-	Took Micros       `json:"micros"`
+	What notice.Delay   `json:"what"`
+	Took history.Micros `json:"micros"`
 }
 
 // TimingOf judges a notification by its entries. quiet are the stretches in which nobody committed anything, as far as
 // they are known; now is the database's clock and matters only while the first attempt has not started.
-func TimingOf(r *Record, quiet []Quiet, now time.Time) Timing {
+func TimingOf(r *history.Record, quiet []Quiet, now time.Time) Timing {
 	t := Timing{
 		Notification: r.ID, ChangeID: r.ChangeID, Client: r.Client, Kind: r.Kind, ResourceID: r.ResourceID, State: r.State, Manual: r.Manual,
-		OccurredAt: Moment{r.OccurredAt}, DecidedAt: Moment{r.CreatedAt}, NotBefore: Moment{r.Arrival.NotBefore}, DueAt: Moment{r.CreatedAt},
+		OccurredAt: moment(r.OccurredAt), DecidedAt: moment(r.CreatedAt), NotBefore: moment(r.Arrival.NotBefore), DueAt: moment(r.CreatedAt),
 		Attempts: make([]AttemptTiming, 0, len(r.Attempts)),
 	}
-	t.ReceivedAt = Moment{r.ReceivedAt()}
+	t.ReceivedAt = moment(r.ReceivedAt())
 	t.FirstAt = t.ReceivedAt
 	for _, e := range r.Arrival.Earlier {
 		if e.At.Before(t.FirstAt.Time) {
-			t.FirstAt = Moment{e.At}
+			t.FirstAt = moment(e.At)
 		}
 		if t.Refusals += e.Times; t.RefusedFor == "" {
 			t.RefusedFor = e.For
 		}
 	}
-	t.WrittenAt = Moment{t.ReceivedAt.Add(r.Arrival.Waited)}
+	t.WrittenAt = moment(t.ReceivedAt.Add(r.Arrival.Waited))
 	if r.Arrival.NotBefore.After(r.CreatedAt) {
 		t.DueAt = t.NotBefore
 	}
@@ -136,7 +143,7 @@ func TimingOf(r *Record, quiet []Quiet, now time.Time) Timing {
 }
 
 // incomplete tells that an attempt is missing that the notification must have had: its entry was removed.
-func incomplete(r *Record) bool {
+func incomplete(r *history.Record) bool {
 	for i := range r.Attempts {
 		if r.Attempts[i].Number != i+1 {
 			return true
@@ -152,7 +159,7 @@ func incomplete(r *Record) bool {
 }
 
 // forgetVerdicts makes every verdict unknown.
-func (t *Timing) forgetVerdicts(r *Record) {
+func (t *Timing) forgetVerdicts(r *history.Record) {
 	if t.First.FromEvent != "" || !r.Manual && incomplete(r) {
 		t.First.FromEvent, t.First.FromReceipt, t.First.Cause = Unknown, Unknown, notice.DelayTampered
 	}
@@ -174,7 +181,7 @@ const quietMost = 6 * time.Hour
 // TimingsOf judges notifications, which are in the order of time. Only lateness needs a cause, and only a cause needs to
 // know of standstills: quiet is asked at most once for the stretches in which nobody committed anything, and need not
 // leave out shorter ones or those around. Its error is returned.
-func TimingsOf(records []Record, now time.Time, quiet func(from, to time.Time) ([]Quiet, error)) ([]Timing, error) {
+func TimingsOf(records []history.Record, now time.Time, quiet func(from, to time.Time) ([]Quiet, error)) ([]Timing, error) {
 	out := make([]Timing, len(records))
 	var from, to time.Time
 	for n := range records {
@@ -225,7 +232,7 @@ func (t *Timing) late(now time.Time) (from, to time.Time) {
 }
 
 // judgeFirst gives the verdicts on the first attempt, and the cause when it is late.
-func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
+func (t *Timing) judgeFirst(r *history.Record, quiet []Quiet, now time.Time) {
 	started := now
 	var stages []Stage
 	switch {
@@ -236,11 +243,11 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 	case r.State != notice.Pending:
 		return // cancelled before it began
 	default:
-		stages = t.before(r, now, &AttemptRecord{})
+		stages = t.before(r, now, &history.AttemptRecord{})
 	}
 	v := &t.First
 	v.SinceEvent, v.SinceReceipt = micros(started.Sub(r.OccurredAt)), micros(started.Sub(t.FirstAt.Time))
-	judge := func(since Micros) Punctuality {
+	judge := func(since history.Micros) Punctuality {
 		switch {
 		case since.Duration() > notice.FirstWithin:
 			return TooLate
@@ -265,7 +272,7 @@ func (t *Timing) judgeFirst(r *Record, quiet []Quiet, now time.Time) {
 }
 
 // before is what took time between the first receipt and the claim of the first attempt, which is a.
-func (t *Timing) before(r *Record, claimed time.Time, a *AttemptRecord) []Stage {
+func (t *Timing) before(r *history.Record, claimed time.Time, a *history.AttemptRecord) []Stage {
 	due := later(t.DueAt.Time, t.WrittenAt.Time)
 	before := append(t.refused(r),
 		Stage{notice.DelayIntake, micros(t.WrittenAt.Sub(t.ReceivedAt.Time))},
@@ -275,13 +282,13 @@ func (t *Timing) before(r *Record, claimed time.Time, a *AttemptRecord) []Stage 
 }
 
 // waited splits the time from due to claimed into what the lane was held for a slot, and the rest.
-func waited(a *AttemptRecord, took time.Duration) []Stage {
+func waited(a *history.AttemptRecord, took time.Duration) []Stage {
 	held := max(0, min(a.HeldFor, took))
 	return []Stage{{a.Held, micros(held)}, {notice.DelayQueue, micros(took - held)}}
 }
 
 // refused is what took time between the first receipt and the one that was accepted, added up by cause.
-func (t *Timing) refused(r *Record) []Stage {
+func (t *Timing) refused(r *history.Record) []Stage {
 	var out []Stage
 	earlier := r.Arrival.Earlier
 	for i, e := range earlier {
@@ -299,22 +306,22 @@ func (t *Timing) refused(r *Record) []Stage {
 	return out
 }
 
-func (t *Timing) attempt(r *Record, i int, quiet []Quiet) AttemptTiming {
+func (t *Timing) attempt(r *history.Record, i int, quiet []Quiet) AttemptTiming {
 	a := &r.Attempts[i]
 	out := AttemptTiming{
-		Number: a.Number, Interaction: a.Interaction, Outcome: a.Outcome, DueAt: Moment{a.ScheduledAt}, ClaimedAt: Moment{a.StartedAt},
-		EndedAt: Moment{a.EndedAt}, StoredAt: Moment{a.StoredAt}, StartedAt: Moment{a.StartedAt},
+		Number: a.Number, Interaction: a.Interaction, Outcome: a.Outcome, DueAt: moment(a.ScheduledAt), ClaimedAt: moment(a.StartedAt),
+		EndedAt: moment(a.EndedAt), StoredAt: moment(a.StoredAt), StartedAt: moment(a.StartedAt),
 	}
 	o := a.Offsets
 	if o.Elapsed > 0 || o.FirstByteOut > 0 {
 		handed := a.StartedAt.Add(o.ClaimToSend)
-		out.HandedOverAt = Moment{handed}
+		out.HandedOverAt = moment(handed)
 		for _, stage := range []struct {
-			to  *Moment
+			to  *history.Moment
 			off time.Duration
 		}{{&out.DialledAt, o.Dialled}, {&out.HandshakenAt, o.Handshaken}, {&out.FirstByteAt, o.FirstByteOut}, {&out.AnsweredAt, o.Answered}} {
 			if stage.off > 0 {
-				*stage.to = Moment{handed.Add(stage.off)}
+				*stage.to = moment(handed.Add(stage.off))
 			}
 		}
 	}
@@ -332,7 +339,7 @@ func (t *Timing) attempt(r *Record, i int, quiet []Quiet) AttemptTiming {
 }
 
 // judgeGap gives the verdict on the distance from the failure before (webhook §4.1).
-func (t *Timing) judgeGap(out *AttemptTiming, before, a *AttemptRecord, sending []Stage, quiet []Quiet) {
+func (t *Timing) judgeGap(out *AttemptTiming, before, a *history.AttemptRecord, sending []Stage, quiet []Quiet) {
 	settling := notice.DelaySettling
 	if before.Rescued {
 		settling = notice.DelayRescued
@@ -389,7 +396,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func micros(d time.Duration) Micros { return Micros(d.Microseconds()) }
+func moment(at time.Time) history.Moment { return history.Moment{Time: at} }
+
+func micros(d time.Duration) history.Micros { return history.Micros(d.Microseconds()) }
 
 // stages leaves out what took no time.
 func stages(all ...Stage) []Stage {
@@ -398,7 +407,7 @@ func stages(all ...Stage) []Stage {
 
 func longest(all []Stage) notice.Delay {
 	var cause notice.Delay
-	var most Micros
+	var most history.Micros
 	for _, s := range all {
 		if s.Took > most {
 			cause, most = s.What, s.Took

@@ -1,4 +1,4 @@
-package history
+package timing
 
 import (
 	"encoding/json"
@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -13,18 +14,18 @@ import (
 type Period struct {
 	From, To time.Time
 	Client   notice.ClientID // "": all
-	After    Position
+	After    history.Position
 }
 
 // ClockReport is the account of a period: totals, by initiator, and why changes were not told.
 type ClockReport struct {
-	From     Moment                     `json:"from"`
-	To       Moment                     `json:"to"`
+	From     history.Moment             `json:"from"`
+	To       history.Moment             `json:"to"`
 	Total    *Tally                     `json:"total"`
 	ByClient map[notice.ClientID]*Tally `json:"byClient"`
 	Silent   map[string]int64           `json:"silent"` // changes that were not told, by reason
 
-	Integrity Integrity `json:"integrity"` // of the entries that the notifications rest on; those of silent changes are not compared
+	Integrity history.Integrity `json:"integrity"` // of the entries that the notifications rest on; those of silent changes are not compared
 }
 
 // Tally adds up the clock proofs of a period. Its size does not grow with their number.
@@ -105,7 +106,7 @@ func (t *Tally) retry(a *AttemptTiming) {
 // Spread is a distribution of durations in bounded memory: percentiles are right within 2 %, the maximum exactly.
 type Spread struct {
 	count   int64
-	most    Micros
+	most    history.Micros
 	buckets map[int]int64
 }
 
@@ -113,7 +114,7 @@ type Spread struct {
 const growth = 1.02
 
 // Add counts a duration; what is not above 0 counts as 1 µs.
-func (s *Spread) Add(d Micros) {
+func (s *Spread) Add(d history.Micros) {
 	if s.buckets == nil {
 		s.buckets = map[int]int64{}
 		s.most = d
@@ -124,7 +125,7 @@ func (s *Spread) Add(d Micros) {
 }
 
 // Percentile is the duration that so many per cent do not exceed; 0 when there is none.
-func (s *Spread) Percentile(p float64) Micros {
+func (s *Spread) Percentile(p float64) history.Micros {
 	if s.count == 0 {
 		return 0
 	}
@@ -136,22 +137,22 @@ func (s *Spread) Percentile(p float64) Micros {
 	left := int64(math.Ceil(float64(s.count) * p / 100))
 	for _, k := range keys {
 		if left -= s.buckets[k]; left <= 0 {
-			return min(s.most, Micros(math.Pow(growth, float64(k))))
+			return min(s.most, history.Micros(math.Pow(growth, float64(k))))
 		}
 	}
 	return s.most
 }
 
 // Max is the longest.
-func (s *Spread) Max() Micros { return s.most }
+func (s *Spread) Max() history.Micros { return s.most }
 
 // MarshalJSON writes count, percentiles and maximum, in microseconds.
 func (s Spread) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
-		Count int64  `json:"count"`
-		P50   Micros `json:"p50Micros"`
-		P95   Micros `json:"p95Micros"`
-		P99   Micros `json:"p99Micros"`
-		Max   Micros `json:"maxMicros"`
+		Count int64          `json:"count"`
+		P50   history.Micros `json:"p50Micros"`
+		P95   history.Micros `json:"p95Micros"`
+		P99   history.Micros `json:"p99Micros"`
+		Max   history.Micros `json:"maxMicros"`
 	}{s.count, s.Percentile(50), s.Percentile(95), s.Percentile(99), s.most})
 }
