@@ -235,7 +235,7 @@ func TestServeCannotWriteAPrivateTextThatTheFactsDoNotCommitTo(t *testing.T) {
 }
 
 // bundle exports as an auditor does, and unpacks it.
-func (b *sealedBench) bundle(s notice.Search) (file []byte, members map[string]string) {
+func (b *sealedBench) bundle(s history.Search) (file []byte, members map[string]string) {
 	b.t.Helper()
 	x, err := store.OpenExport(b.t.Context(), b.url, 0)
 	require.NoError(b.t, err)
@@ -265,22 +265,22 @@ func TestABundleHasThePrivateTextsOfItsEntriesAndShowsThatTheyAreGenuine(t *test
 		return err
 	}
 	for _, c := range []struct {
-		search notice.Search
+		search history.Search
 		texts  int
 	}{
-		{notice.Search{}, 3*2 + 5},
-		{notice.Search{ResourceID: "failed"}, 5},
-		{notice.Search{Entries: []string{"result", "change"}}, 3 + 2},
-		{notice.Search{Entries: []string{"change"}}, 0},
-		{notice.Search{Client: "itp", To: soon()}, 3*2 + 5},
-		{notice.Search{Outcome: "connect-error"}, 2},
+		{history.Search{}, 3*2 + 5},
+		{history.Search{ResourceID: "failed"}, 5},
+		{history.Search{Entries: []string{"result", "change"}}, 3 + 2},
+		{history.Search{Entries: []string{"change"}}, 0},
+		{history.Search{Client: "itp", To: soon()}, 3*2 + 5},
+		{history.Search{Outcome: "connect-error"}, 2},
 	} {
 		file, members := b.bundle(c.search)
 		require.NoError(t, verify(file))
 		require.Equal(t, c.texts, strings.Count(members["private.jsonl"], "\n"), "%+v: %s", c.search, members["private.jsonl"])
 		require.NotContains(t, members["entries.jsonl"], "10.77.0.9")
 	}
-	file, members := b.bundle(notice.Search{Outcome: "connect-error"})
+	file, members := b.bundle(history.Search{Outcome: "connect-error"})
 	require.Contains(t, members["private.jsonl"], itsLocal)
 	require.NotContains(t, string(file[:bytes.Index(file, []byte("private.jsonl"))]), itsLocal)
 
@@ -288,7 +288,7 @@ func TestABundleHasThePrivateTextsOfItsEntriesAndShowsThatTheyAreGenuine(t *test
 	seq := one[int64](b.bench, "SELECT p.seq FROM log_position p JOIN entry e USING (id) WHERE "+result)
 	for _, tampering := range []string{"private = NULL", `private = '{"salt":"x"}'`} {
 		b.forge("UPDATE entry SET " + tampering + " WHERE " + result)
-		for _, s := range []notice.Search{{}, {ResourceID: "failed"}} {
+		for _, s := range []history.Search{{}, {ResourceID: "failed"}} {
 			file, _ := b.bundle(s)
 			var fault *audit.Fault
 			require.ErrorAs(t, verify(file), &fault, tampering)
