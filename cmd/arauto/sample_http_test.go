@@ -73,6 +73,11 @@ func TestTheHTTPSampleConnectsACore(t *testing.T) {
 	again, complaints, err := runSample(t, environ...)
 	require.NoError(t, err, again+complaints)
 	require.NotContains(t, again, n.ResourceID, "each run has a payment of its own")
+
+	receiver := listening(t) // as the page has it: the initiator is arauto listen
+	shown, complaints, err := runSample(t, append(slices.Clone(environ), "WEBHOOK_URI=https://localhost:"+receiver.addr+"/sample")...)
+	require.NoError(t, err, shown+complaints)
+	require.NotContains(t, receiver.out.until(t, `(?s)(POST /sample/open-banking/webhook/v1/payments/v5/pix/payments/curl-sample-.*answer 202)`), "WRONG")
 }
 
 func TestTheHTTPSampleSaysWhatIsWrong(t *testing.T) {
