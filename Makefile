@@ -80,11 +80,11 @@ bench-search: postgres ## search 10,000,000 entries by each key; fails above 500
 
 .PHONY: bench-mixed
 bench-mixed: postgres ## ten minutes (MINUTES) of changes, queries, searches and hostile receivers at once: delays, memory, descriptors
-	@ARAUTO_BENCH_MINUTES=$(MINUTES) go test -run '^$$' -bench BenchmarkMixedLoad -benchtime 1x -timeout 60m -v ./internal/bench
+	@ARAUTO_BENCH_MINUTES=$(MINUTES) go test -run '^$$' -bench BenchmarkMixedLoad -benchtime 1x -timeout 60m -v ./internal/lab/bench
 
 .PHONY: bench-snapshot
 bench-snapshot: postgres ## 300 changes a second while somebody holds a snapshot for MINUTES (10): first attempts, claims, sealing
-	@ARAUTO_BENCH_MINUTES=$(MINUTES) go test -run '^$$' -bench BenchmarkHeldSnapshot -benchtime 1x -timeout 60m -v ./internal/bench
+	@ARAUTO_BENCH_MINUTES=$(MINUTES) go test -run '^$$' -bench BenchmarkHeldSnapshot -benchtime 1x -timeout 60m -v ./internal/lab/bench
 
 .PHONY: simulate
 simulate: ## the dispatcher in virtual time against model receivers; SIM=one SIM_RATE=… for one run, see docs/scaling.md
@@ -92,12 +92,12 @@ simulate: ## the dispatcher in virtual time against model receivers; SIM=one SIM
 
 .PHONY: nemesis
 nemesis: postgres build faketime ## break the product on purpose for MINUTES (10) and reconcile everything; SEED (1) draws the faults
-	@go build -o bin/nemesis ./internal/nemesis
+	@go build -o bin/nemesis ./internal/lab/nemesis
 	@bin/nemesis -seed $(SEED) -minutes $(MINUTES)
 
 .PHONY: nemesis-seeds
 nemesis-seeds: postgres build faketime ## the nemesis with twelve seeds (SEEDS) of two minutes of faults each; about an hour
-	@go build -o bin/nemesis ./internal/nemesis
+	@go build -o bin/nemesis ./internal/lab/nemesis
 	@failed=""; for seed in $(SEEDS); do \
 		echo "nemesis-seeds: seed $$seed"; \
 		bin/nemesis -seed $$seed -minutes 2 || failed="$$failed $$seed"; \
@@ -116,7 +116,7 @@ audit-deps: ## look for known vulnerabilities in dependencies; needs the network
 
 .PHONY: postgres
 postgres: ## find PostgreSQL for tests and demo, or install it
-	@go run internal/throwaway/where.go 2>/dev/null || { .ci/install-postgres && go run internal/throwaway/where.go; }
+	@go run internal/lab/temppostgres/where.go 2>/dev/null || { .ci/install-postgres && go run internal/lab/temppostgres/where.go; }
 
 .PHONY: tools
 tools: $(GOLANGCI) $(GOFUMPT) $(GOTESTSUM) ## build the pinned linters and test runner

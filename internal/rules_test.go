@@ -69,14 +69,9 @@ var packages = map[string]place{
 
 	"internal/api": {"3: faces for machines", append(floor0, "internal/intake", "internal/dispatch", "internal/webhook",
 		"internal/registry", "internal/watch", "internal/spool", "internal/evidence", "internal/mtls", "internal/jws", "openapi")},
-	"internal/admin": {"3: faces for people", floor0},
 
 	"internal/gateway": {"4: configuration, wiring, life cycle", []string{"*"}},
-	"internal/stage":   {"4: the whole product on one machine, for the demo and for tests that break it", []string{"*"}},
-	"internal/bench":   {"4: the product's figures; test code alone", []string{"*"}},
 	"cmd/arauto":       {"4: the command line", []string{"*"}},
-
-	"internal/throwaway": {"tool: a PostgreSQL for a while", nil},
 }
 
 // restricted packages may be imported, in code that is not a test, by those named only, even where "*" is allowed.
@@ -84,29 +79,30 @@ var restricted = map[string]struct {
 	by     []string
 	reason string
 }{
-	"internal/throwaway": {
-		[]string{"internal/store/storetest", "internal/stage", "internal/nemesis", "internal/gateway", "cmd/arauto"},
+	"internal/lab/temppostgres": {
+		[]string{"internal/lab/storetest", "internal/lab/stage", "internal/lab/nemesis", "internal/gateway", "cmd/arauto"},
 		"a server that syncs nothing to disk must not come near production",
 	},
-	"internal/itptest": {
-		[]string{"internal/stage", "internal/nemesis", "cmd/arauto"},
+	"internal/lab/stage": {
+		[]string{"internal/lab/nemesis", "cmd/arauto"},
+		"the whole product on one machine: tests and `arauto demo` use it, no package that serves",
+	},
+	"internal/lab/standin": {
+		[]string{"internal/lab/stage", "internal/lab/nemesis", "cmd/arauto"},
 		"a stand-in initiator misbehaves on purpose: tests and `arauto demo` use it, no package that serves",
 	},
-	"openapi/openapitest": {
-		[]string{"internal/stage", "internal/nemesis", "cmd/arauto", "internal/itptest"},
+	"internal/lab/openapitest": {
+		[]string{"internal/lab/stage", "internal/lab/nemesis", "cmd/arauto", "internal/lab/standin"},
 		"it makes up documents: tests and `arauto demo` use it, no package that serves",
 	},
 	"certs": {
-		[]string{"internal/mtls", "internal/mtls/mtlstest", "internal/itptest", "internal/stage", "internal/nemesis", "cmd/arauto", "internal/gateway"},
+		[]string{"internal/mtls", "internal/lab/mtlstest", "internal/lab/standin", "internal/lab/stage", "internal/lab/nemesis", "cmd/arauto", "internal/gateway"},
 		"production identities come from files; who makes certificates is a command of its own",
 	},
 }
 
-// isHelper tells a package that exists for tests: production never imports it. The nemesis is a program of its own; what
-// stands below internal/lab are the instruments.
-func isHelper(pkg string) bool {
-	return strings.HasSuffix(pkg, "test") || pkg == "internal/nemesis" || strings.HasPrefix(pkg, "internal/lab/")
-}
+// isHelper tells an instrument, which tests, benchmarks, the demo and the nemesis use and production never imports.
+func isHelper(pkg string) bool { return strings.HasPrefix(pkg, "internal/lab/") }
 
 // library is a third-party module and the packages it is hidden in.
 type library struct {
@@ -121,8 +117,8 @@ var libraries = []library{
 	{"gorm.io", []string{"internal/store"}, "gorm stays in store: rows are not domain types"},
 	{
 		"github.com/jackc/pgx",
-		[]string{"internal/store", "internal/throwaway", "internal/watch/postgres", "internal/stage"},
-		"SQL is store's; throwaway makes databases, watch reads the core's log, the stage counts what must not be there",
+		[]string{"internal/store", "internal/lab/temppostgres", "internal/watch/postgres", "internal/lab/stage"},
+		"SQL is store's; temppostgres makes databases, watch reads the core's log, the stage counts what must not be there",
 	},
 	{"github.com/jackc/pglogrepl", []string{"internal/watch/postgres"}, "the core's database log is watch's"},
 	{"github.com/twmb/franz-go/pkg/kfake", nil, "a stand-in for Kafka: tests only"},
@@ -133,7 +129,7 @@ var libraries = []library{
 	{"github.com/pressly/goose", []string{"internal/store"}, "the schema is store's"},
 	{"github.com/golang-jwt/jwt", []string{"internal/jws"}, "one place decides which algorithms are accepted"},
 	{"github.com/lestrrat-go", []string{"internal/jws"}, "one place fetches and trusts keys"},
-	{"github.com/gorilla/mux", []string{"internal/api", "internal/admin"}, "routing belongs to the faces"},
+	{"github.com/gorilla/mux", []string{"internal/api"}, "routing belongs to the faces"},
 	{"github.com/getkin/kin-openapi", []string{"openapi"}, "the validator stays exchangeable behind our documents"},
 	{"github.com/dlclark/regexp2", []string{"openapi"}, "needed for the documents' patterns alone; it backtracks"},
 	{"github.com/go-json-experiment", []string{"internal/strict", "internal/intake", "internal/api", "internal/watch/bus"}, "what comes in from machines is read strictly"},
@@ -149,12 +145,12 @@ var libraries = []library{
 	{"golang.org/x/mod", []string{"internal/audit"}, "the tree's hashes and notes"},
 	{
 		"github.com/google/uuid",
-		[]string{"internal/store", "internal/intake", "internal/dispatch", "internal/api", "internal/webhook", "internal/gateway", "internal/stage", "internal/itptest"},
+		[]string{"internal/store", "internal/intake", "internal/dispatch", "internal/api", "internal/webhook", "internal/gateway", "internal/lab/stage", "internal/lab/standin"},
 		"ids are random: floor 0 takes them as values",
 	},
 	{
 		"golang.org/x/sync",
-		[]string{"internal/store", "internal/dispatch", "internal/webhook", "internal/intake", "internal/api", "internal/gateway", "internal/mtls", "internal/jws", "internal/registry", "internal/watch", "internal/stage", "cmd/arauto"},
+		[]string{"internal/store", "internal/dispatch", "internal/webhook", "internal/intake", "internal/api", "internal/gateway", "internal/mtls", "internal/jws", "internal/registry", "internal/watch", "internal/lab/stage", "cmd/arauto"},
 		"goroutines are no business of floor 0",
 	},
 }
@@ -332,7 +328,7 @@ func TestTheGatewayIsImportedFromAboveOnly(t *testing.T) {
 	_, all := sources(t)
 	for _, s := range all {
 		for _, name := range imports(s) {
-			if name == module+"/internal/gateway" && !slices.Contains([]string{"internal/gateway", "internal/stage", "cmd/arauto"}, s.pkg) {
+			if name == module+"/internal/gateway" && !slices.Contains([]string{"internal/gateway", "internal/lab/stage", "cmd/arauto"}, s.pkg) {
 				t.Errorf("%s imports the gateway: it is the whole, and its parts and their tests must stand without it", s.file)
 			}
 		}

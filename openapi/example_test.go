@@ -3,9 +3,9 @@ package openapi_test
 import (
 	"fmt"
 
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/openapi"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // A document of a payment is checked before it is stored. Every problem has its place, and no text repeats a value of the document.

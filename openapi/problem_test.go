@@ -10,9 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/openapi"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew; review their diff")

@@ -14,9 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/lab/cost"
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/openapi"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // sample is one document: a kind in a version and a state, plain or with every optional member, of one product.

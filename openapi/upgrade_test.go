@@ -7,9 +7,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/openapi"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 func TestAV4ConsentIsFilledUpToV5(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/store/storetest"
+	"github.com/arauto/arauto/internal/lab/storetest"
 )
 
 func TestHelpListsEveryCommandAndVersionNamesTheProduct(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/stage"
+	"github.com/arauto/arauto/internal/lab/stage"
 )
 
 // secret is the password in the database's URL; it must never be shown.

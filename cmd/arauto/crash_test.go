@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/stage"
+	"github.com/arauto/arauto/internal/lab/stage"
 )
 
 // pause waits for a time at which a test means to strike; there is no event to await, that is the point.

@@ -19,12 +19,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 func demoCommand(w world) *cobra.Command {
@@ -132,7 +132,7 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 }
 
 // initiators starts alfa and beta and registers them with software statements signed by the directory's key.
-func (d *demo) initiators(ctx context.Context) (alfa, beta *itptest.Initiator, err error) {
+func (d *demo) initiators(ctx context.Context) (alfa, beta *standin.Initiator, err error) {
 	for i, facts := range []certs.Initiator{certs.DefaultAlfa, certs.DefaultBeta} {
 		endpoint, err := d.initiator(facts)
 		if err != nil {
@@ -159,45 +159,45 @@ func (d *demo) initiators(ctx context.Context) (alfa, beta *itptest.Initiator, e
 	return alfa, beta, nil
 }
 
-func (d *demo) initiator(facts certs.Initiator) (*itptest.Initiator, error) {
+func (d *demo) initiator(facts certs.Initiator) (*standin.Initiator, error) {
 	leaf, err := d.stage.PKI.Issue(d.stage.PKI.InitiatorServer(facts))
 	if err != nil {
 		return nil, err
 	}
 	clients := x509.NewCertPool()
 	clients.AddCert(d.stage.PKI.ClientCA.Certificate)
-	return itptest.Start(itptest.Options{Certificate: leaf.TLS(), ClientCAs: clients})
+	return standin.Start(standin.Options{Certificate: leaf.TLS(), ClientCAs: clients})
 }
 
 // story is one notification and what must come of it.
 type story struct {
 	name     string
 	who      string
-	endpoint *itptest.Initiator
+	endpoint *standin.Initiator
 	kind     ofb.Kind
 	status   ofb.Status
-	answers  []itptest.Answer
+	answers  []standin.Answer
 	state    string
 	outcomes []string // of the attempts
 
 	id     string // of the resource
 	result stage.Notification
-	seen   []itptest.Request
+	seen   []standin.Request
 }
 
-func (d *demo) stories(alfa, beta *itptest.Initiator) []*story {
-	refused := itptest.Refuse(http.StatusServiceUnavailable)
+func (d *demo) stories(alfa, beta *standin.Initiator) []*story {
+	refused := standin.Refuse(http.StatusServiceUnavailable)
 	return []*story{
 		{
-			name: "delivered", who: "alfa", endpoint: alfa, kind: ofb.PixPayment, status: ofb.ACSC, answers: []itptest.Answer{itptest.Accept},
+			name: "delivered", who: "alfa", endpoint: alfa, kind: ofb.PixPayment, status: ofb.ACSC, answers: []standin.Answer{standin.Accept},
 			state: "delivered", outcomes: []string{"delivered"},
 		},
 		{
-			name: "retried", who: "alfa", endpoint: alfa, kind: ofb.PaymentConsent, status: ofb.Consumed, answers: []itptest.Answer{refused, itptest.Accept},
+			name: "retried", who: "alfa", endpoint: alfa, kind: ofb.PaymentConsent, status: ofb.Consumed, answers: []standin.Answer{refused, standin.Accept},
 			state: "delivered", outcomes: []string{"refused", "delivered"},
 		},
 		{
-			name: "given-up", who: "beta", endpoint: beta, kind: ofb.PixPayment, status: ofb.RJCT, answers: []itptest.Answer{refused, refused, refused},
+			name: "given-up", who: "beta", endpoint: beta, kind: ofb.PixPayment, status: ofb.RJCT, answers: []standin.Answer{refused, refused, refused},
 			state: "exhausted", outcomes: []string{"refused", "refused", "refused"},
 		},
 	}
@@ -245,7 +245,7 @@ func (d *demo) tell(ctx context.Context, s *story) error {
 	}
 	d.say("core", "%s %s is now %s; committed, answered %q", s.kind, short(s.id), s.status, a.Outcome)
 	for n := range s.outcomes {
-		requests, err := s.endpoint.Wait(ctx, n+1, itptest.For(short(s.id)))
+		requests, err := s.endpoint.Wait(ctx, n+1, standin.For(short(s.id)))
 		if err != nil {
 			return fmt.Errorf("attempt %d did not arrive: %w", n+1, err)
 		}
@@ -259,7 +259,7 @@ func (d *demo) tell(ctx context.Context, s *story) error {
 	if s.result, err = d.core.WaitState(ctx, a.Notifications[0].ID); err != nil {
 		return err
 	}
-	s.seen, _ = s.endpoint.Wait(ctx, len(s.outcomes), itptest.For(short(s.id)))
+	s.seen, _ = s.endpoint.Wait(ctx, len(s.outcomes), standin.For(short(s.id)))
 	d.say("gateway", "notification of %s is %s after %d attempt(s)", short(s.id), s.result.State, len(s.result.Attempts))
 	return s.check(now)
 }

@@ -16,8 +16,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 )
 
 // patience is how long a test waits for what must come.

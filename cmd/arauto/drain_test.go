@@ -10,9 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 )
 
 // drained waits for the end of a replica that was asked to go away and tells how long it took.
@@ -124,12 +124,12 @@ func TestSIGTERMWhileTheDatabaseIsAwayEndsInTime(t *testing.T) {
 	h := open(t, stage.Options{Durable: true})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	h.slow.Answer("/away-", itptest.Answer{Delay: time.Second})
+	h.slow.Answer("/away-", standin.Answer{Delay: time.Second})
 	c := payment("slow", "away-1", 1, ofb.ACSC)
 	a, err := h.core.Load().Change(ctx, c)
 	require.NoError(t, err)
 	require.NoError(t, h.ledger.Note(c, a, err))
-	_, err = h.slow.Wait(ctx, 1, itptest.For("/away-"))
+	_, err = h.slow.Wait(ctx, 1, standin.For("/away-"))
 	require.NoError(t, err)
 	require.NoError(t, h.Server.Kill())
 	asked := time.Now()

@@ -11,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
-	"github.com/arauto/arauto/internal/stage"
-	"github.com/arauto/arauto/internal/throwaway"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
+	"github.com/arauto/arauto/internal/lab/temppostgres"
 )
 
 // TestAFailoverToTheStandbyLosesNothingThatWasAcknowledged is case F3: a synchronous streaming standby stands beside the
@@ -22,7 +22,7 @@ import (
 // restarted.
 func TestAFailoverToTheStandbyLosesNothingThatWasAcknowledged(t *testing.T) {
 	t.Parallel()
-	h := open(t, stage.Options{Durable: true, Server: throwaway.Options{Private: true}})
+	h := open(t, stage.Options{Durable: true, Server: temppostgres.Options{Private: true}})
 	standby, err := h.Server.Standby(t.Context(), "second", "wal_retrieve_retry_interval=100ms", "hot_standby_feedback=on")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, standby.Stop()) })
@@ -31,8 +31,8 @@ func TestAFailoverToTheStandbyLosesNothingThatWasAcknowledged(t *testing.T) {
 	require.NoError(t, h.replica.Stop())
 	h.Database = bothHosts(t, standby.URL(databaseOf(t, h.Database)), h.Database)
 	h.start()
-	for _, i := range []*itptest.Initiator{h.flaky, h.slow} {
-		i.Answer("/webhook/v1/", itptest.Accept) // nobody fails: the test is over when all is told
+	for _, i := range []*standin.Initiator{h.flaky, h.slow} {
+		i.Answer("/webhook/v1/", standin.Accept) // nobody fails: the test is over when all is told
 	}
 	stop := h.feed("failover", 50*time.Millisecond)
 	defer stop()

@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 )
 
 // TestFiveInitiatorsThatHangHoldUpNobodyElse is found.md F12 with real sockets: ten initiators of which five accept each
@@ -27,10 +27,10 @@ import (
 func TestFiveInitiatorsThatHangHoldUpNobodyElse(t *testing.T) {
 	const rate, during = 80, 12 * time.Second
 	h := open(t, stage.Options{Settings: append([]string{"ARAUTO_DISPATCH_SLOTS=256"}, unhurried...)})
-	h.slow.Answer("/dead-", itptest.Answer{Delay: time.Hour})
+	h.slow.Answer("/dead-", standin.Answer{Delay: time.Hour})
 	var clients []string
 	for n := range 5 {
-		for name, at := range map[string]*itptest.Initiator{"well-": h.good, "dead-": h.slow} {
+		for name, at := range map[string]*standin.Initiator{"well-": h.good, "dead-": h.slow} {
 			client := fmt.Sprint(name, n)
 			require.NoError(t, h.core.Load().Register(t.Context(), client, stage.Registration{
 				OrganisationID: certs.DefaultAlfa.Organisation.ID, SoftwareID: certs.DefaultAlfa.SoftwareID, Name: client, WebhookURIs: []string{at.BaseURI("/" + client)},
@@ -40,7 +40,7 @@ func TestFiveInitiatorsThatHangHoldUpNobodyElse(t *testing.T) {
 	}
 	slices.Sort(clients)
 	for n, client := range clients { // each answers once, so that it is known; a day like any other
-		h.slow.Answer(fmt.Sprintf("first-%03d", n), itptest.Accept)
+		h.slow.Answer(fmt.Sprintf("first-%03d", n), standin.Accept)
 		_, err := h.core.Load().Change(t.Context(), payment(client, fmt.Sprintf("first-%03d", n), 1, ofb.ACSC))
 		require.NoError(t, err)
 	}

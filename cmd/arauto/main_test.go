@@ -19,11 +19,11 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/history"
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // envMain makes this test binary the product: tests start replicas as processes of their own, and kill them.
@@ -84,7 +84,7 @@ type house struct {
 	replica *stage.Replica
 	core    atomic.Pointer[stage.Core]
 
-	good, flaky, slow *itptest.Initiator
+	good, flaky, slow *standin.Initiator
 	ledger            *stage.Ledger
 	book              string
 }
@@ -114,7 +114,7 @@ func open(t *testing.T, o stage.Options) *house {
 	t.Cleanup(func() { _ = h.ledger.Close() })
 	h.start()
 	h.good, h.flaky, h.slow = h.initiator("good"), h.initiator("flaky"), h.initiator("slow")
-	h.slow.Answer("/slow/", itptest.Answer{Delay: 700 * time.Millisecond})
+	h.slow.Answer("/slow/", standin.Answer{Delay: 700 * time.Millisecond})
 	return h
 }
 
@@ -150,13 +150,13 @@ func (h *house) talkTo(r *stage.Replica) {
 }
 
 // initiator starts an endpoint and registers it under its name.
-func (h *house) initiator(name string) *itptest.Initiator {
+func (h *house) initiator(name string) *standin.Initiator {
 	h.t.Helper()
 	leaf, err := h.PKI.Issue(h.PKI.InitiatorServer(certs.DefaultAlfa))
 	require.NoError(h.t, err)
 	clients := x509.NewCertPool()
 	clients.AddCert(h.PKI.ClientCA.Certificate)
-	i, err := itptest.Start(itptest.Options{Certificate: leaf.TLS(), ClientCAs: clients})
+	i, err := standin.Start(standin.Options{Certificate: leaf.TLS(), ClientCAs: clients})
 	require.NoError(h.t, err)
 	h.t.Cleanup(i.Close)
 	require.NoError(h.t, h.core.Load().Register(h.t.Context(), name, stage.Registration{
@@ -180,7 +180,7 @@ func (h *house) payments(prefix string) func(int) []stage.Change {
 	return func(n int) []stage.Change {
 		client, id := clients[n%len(clients)], fmt.Sprintf("%s-%05d", prefix, n)
 		if n%4 == 0 && client == "flaky" {
-			h.flaky.Answer(id, itptest.Refuse(503), itptest.Accept)
+			h.flaky.Answer(id, standin.Refuse(503), standin.Accept)
 		}
 		return []stage.Change{payment(client, id, 1, ofb.RCVD), payment(client, id, 5, ofb.PDNG), payment(client, id, 6, ofb.ACSC)}
 	}
@@ -201,7 +201,7 @@ func (h *house) feed(prefix string, every time.Duration) (stop func()) {
 // posts is all that reached any initiator.
 func (h *house) posts() []stage.Post {
 	var out []stage.Post
-	for _, i := range []*itptest.Initiator{h.good, h.flaky, h.slow} {
+	for _, i := range []*standin.Initiator{h.good, h.flaky, h.slow} {
 		for _, r := range i.Requests() {
 			out = append(out, stage.Post{Target: r.Target, Interaction: r.Interaction, At: r.At})
 		}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 )
 
 // TestServiceGoesOnWhileNobodyTakesTheLog is case S7 with a real process: its log goes into a pipe that is full, and then

@@ -15,9 +15,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 )
 
 // What the gateway can take is made small, so that three times as much is little for any machine: so many attempts at a
@@ -33,8 +33,8 @@ const (
 func TestWhatSlotsCannotCarryIsAcceptedToldLaterAndSaysWhy(t *testing.T) {
 	t.Parallel()
 	h := open(t, stage.Options{Settings: append([]string{fmt.Sprintf("ARAUTO_DISPATCH_SLOTS=%d", overloadSlots)}, unhurried...)})
-	for _, i := range []*itptest.Initiator{h.good, h.flaky, h.slow} {
-		i.Answer("/webhook/v1/", itptest.Answer{Delay: overloadDelay})
+	for _, i := range []*standin.Initiator{h.good, h.flaky, h.slow} {
+		i.Answer("/webhook/v1/", standin.Answer{Delay: overloadDelay})
 	}
 	during := 6 * time.Second
 	if long() {

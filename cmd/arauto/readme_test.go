@@ -23,8 +23,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/itptest"
-	"github.com/arauto/arauto/internal/stage"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 )
 
 // snippet is the fenced block of README.md that holds a text.
@@ -62,7 +62,7 @@ func TestTheThreeWaysOfTheREADMEConnectACore(t *testing.T) {
 	arrives := func(id string) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err := alfa.Wait(ctx, 1, itptest.For(id))
+		_, err := alfa.Wait(ctx, 1, standin.For(id))
 		require.NoError(t, err)
 	}
 

@@ -10,9 +10,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 )
 
 // TestAReplicaStoppedPastItsLeaseSendsNothingMoreForWhatItHeld is design "Lease, rescue, doubles": another replica
@@ -24,8 +24,8 @@ func TestAReplicaStoppedPastItsLeaseSendsNothingMoreForWhatItHeld(t *testing.T) 
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 
-	h.slow.Answer("/held-", itptest.Answer{Delay: 1500 * time.Millisecond}, itptest.Answer{Delay: 1500 * time.Millisecond},
-		itptest.Answer{Delay: 1500 * time.Millisecond}, itptest.Accept)
+	h.slow.Answer("/held-", standin.Answer{Delay: 1500 * time.Millisecond}, standin.Answer{Delay: 1500 * time.Millisecond},
+		standin.Answer{Delay: 1500 * time.Millisecond}, standin.Accept)
 	var held []string
 	for n := range 3 {
 		c := payment("slow", fmt.Sprintf("held-%d", n), 1, ofb.ACSC)
@@ -34,7 +34,7 @@ func TestAReplicaStoppedPastItsLeaseSendsNothingMoreForWhatItHeld(t *testing.T) 
 		require.NoError(t, h.ledger.Note(c, a, err))
 		held = append(held, a.Notifications[0].ID)
 	}
-	_, err := h.slow.Wait(ctx, 3, itptest.For("/held-"))
+	_, err := h.slow.Wait(ctx, 3, standin.For("/held-"))
 	require.NoError(t, err)
 	require.NoError(t, first.Signal(syscall.SIGSTOP))
 	h.start() // the second replica

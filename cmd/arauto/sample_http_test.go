@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
-	"github.com/arauto/arauto/internal/stage"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 )
 
 // sampleFile is a file of docs/samples.
@@ -61,7 +61,7 @@ func TestTheHTTPSampleConnectsACore(t *testing.T) {
 	require.Equal(t, []string{"stranger", "pix-payment", "ACSC", "delivered"}, []string{n.ClientID, n.Kind, n.Status, n.State})
 	require.Len(t, n.Attempts, 1)
 	require.Contains(t, out, n.ResourceID)
-	arrived := slices.DeleteFunc(h.good.Requests(), func(r itptest.Request) bool { return !itptest.For(n.ResourceID)(&r) })
+	arrived := slices.DeleteFunc(h.good.Requests(), func(r standin.Request) bool { return !standin.For(n.ResourceID)(&r) })
 	require.Len(t, arrived, 1, "told once")
 	require.Equal(t, "/sample/open-banking/webhook/v1/payments/v5/pix/payments/"+n.ResourceID, arrived[0].Target)
 	require.Equal(t, n.Attempts[0].InteractionID, arrived[0].Interaction)

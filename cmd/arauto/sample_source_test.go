@@ -20,8 +20,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/arauto/arauto/internal/lab/rabbit"
+	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 	"github.com/arauto/arauto/internal/watch"
 	"github.com/arauto/arauto/internal/watch/kafka"
 	"github.com/arauto/arauto/internal/watch/nats"

@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/stage"
+	"github.com/arauto/arauto/internal/lab/stage"
 )
 
 // previous builds the version before this one out of the repository's history: the one that ARAUTO_PREVIOUS names, or else

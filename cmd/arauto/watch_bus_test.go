@@ -17,10 +17,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // bus is a NATS server in this process, with a stream of a core's messages.
@@ -111,7 +111,7 @@ func TestACoreThatSpeaksOverABusIsFollowedThroughAKill(t *testing.T) {
 	arrives := func(id string) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err := f.good.Wait(ctx, 1, itptest.For(id))
+		_, err := f.good.Wait(ctx, 1, standin.For(id))
 		require.NoError(t, err)
 	}
 	consent := openapitest.SampleID(ofb.PaymentConsent, 1)

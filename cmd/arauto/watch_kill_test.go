@@ -13,10 +13,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/mockbank"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
-	"github.com/arauto/arauto/internal/stage/mockbanktest"
 )
 
 // siege is a foreign core under load, with two replicas that follow it, of which one reads.
@@ -81,7 +81,7 @@ func (s *siege) killReader() {
 	took := time.Since(began)
 	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
-	_, err := s.alfa.Wait(ctx, 1, itptest.For(id))
+	_, err := s.alfa.Wait(ctx, 1, standin.For(id))
 	require.NoError(s.t, err)
 	s.t.Logf("%s was killed: another reads after %s, a payment of that moment was told after %s", gone.Name, took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	s.worst = max(s.worst, took)
@@ -123,7 +123,7 @@ func (s *siege) patiently(act func(context.Context) (string, error)) string {
 func (s *siege) moves(kind ofb.Kind, id string, to ofb.Status) {
 	s.patiently(func(ctx context.Context) (string, error) {
 		var now ofb.Status
-		err := s.bank.Pool().QueryRow(ctx, "SELECT status FROM "+mockbanktest.Table(kind)+" WHERE id = $1", id).Scan(&now)
+		err := s.bank.Pool().QueryRow(ctx, "SELECT status FROM "+mockbank.Table(kind)+" WHERE id = $1", id).Scan(&now)
 		if err != nil || now == to {
 			return id, err
 		}

@@ -12,10 +12,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 )
 
 // act asks the gateway to do something with the bank's source.
@@ -24,11 +24,11 @@ func (f *foreign) act(what string, out any) {
 	require.NoError(f.t, f.core.Load().Call(f.t.Context(), http.MethodPost, "/internal/v1/sources/mockbank/"+what, map[string]string{"reason": "a test"}, out))
 }
 
-func (f *foreign) arrives(i *itptest.Initiator, id string) {
+func (f *foreign) arrives(i *standin.Initiator, id string) {
 	f.t.Helper()
 	soon, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 	defer cancel()
-	_, err := i.Wait(soon, 1, itptest.For(id))
+	_, err := i.Wait(soon, 1, standin.For(id))
 	require.NoError(f.t, err)
 }
 

@@ -15,9 +15,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 )
 
 // barred is a house whose gateway follows a bus, as a database role of its own whose password stands in a file.
@@ -69,7 +69,7 @@ func (x *barred) arrive(ids []string) {
 	ctx, cancel := context.WithTimeout(x.t.Context(), time.Minute)
 	defer cancel()
 	for _, id := range ids {
-		_, err := x.good.Wait(ctx, 1, itptest.For(id))
+		_, err := x.good.Wait(ctx, 1, standin.For(id))
 		require.NoError(x.t, err, id)
 	}
 }

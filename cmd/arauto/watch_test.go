@@ -17,12 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/mockbank"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
+	"github.com/arauto/arauto/internal/lab/temppostgres"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
-	"github.com/arauto/arauto/internal/stage/mockbanktest"
-	"github.com/arauto/arauto/internal/throwaway"
 )
 
 // samples is the folder of the sample that the documentation works through: the tests run what is written there.
@@ -31,9 +31,9 @@ var samples = filepath.Join("..", "..", "docs", "samples", "mockbank")
 // foreign is a stage whose gateway follows a core that was not made for it: another PostgreSQL with tables of its own.
 type foreign struct {
 	*house
-	bank   *mockbanktest.Bank
-	server *throwaway.Server // the bank's
-	alfa   *itptest.Initiator
+	bank   *mockbank.Bank
+	server *temppostgres.Server // the bank's
+	alfa   *standin.Initiator
 
 	mapping string // file
 }
@@ -95,7 +95,7 @@ func (f *foreign) startBank(dir string) {
 	statements = append(statements, "ALTER ROLE arauto_reader PASSWORD 'reader'")
 	f.server = server
 	var err error
-	f.bank, err = mockbanktest.Open(t.Context(), address, statements...)
+	f.bank, err = mockbank.Open(t.Context(), address, statements...)
 	require.NoError(t, err)
 	t.Cleanup(f.bank.Close)
 	f.bank.KeepLedger()
@@ -103,9 +103,9 @@ func (f *foreign) startBank(dir string) {
 }
 
 // startCore puts up a core's own database server, whose log can be followed, with one empty database.
-func startCore(t *testing.T, database string) (server *throwaway.Server, address string) {
+func startCore(t *testing.T, database string) (server *temppostgres.Server, address string) {
 	t.Helper()
-	server, err := throwaway.Start(t.Context(), throwaway.Options{Durable: true, Private: true, Settings: []string{"wal_level=logical"}})
+	server, err := temppostgres.Start(t.Context(), temppostgres.Options{Durable: true, Private: true, Settings: []string{"wal_level=logical"}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, server.Stop()) })
 	address, err = server.CreateDatabase(t.Context(), database, "")
@@ -123,13 +123,13 @@ func writeReaderURL(t *testing.T, file, address string, reader *url.Userinfo) {
 }
 
 // receiver starts an initiator's endpoint.
-func (f *foreign) receiver() *itptest.Initiator {
+func (f *foreign) receiver() *standin.Initiator {
 	f.t.Helper()
 	leaf, err := f.PKI.Issue(f.PKI.InitiatorServer(certs.DefaultAlfa))
 	require.NoError(f.t, err)
 	clients := x509.NewCertPool()
 	clients.AddCert(f.PKI.ClientCA.Certificate)
-	i, err := itptest.Start(itptest.Options{Certificate: leaf.TLS(), ClientCAs: clients})
+	i, err := standin.Start(standin.Options{Certificate: leaf.TLS(), ClientCAs: clients})
 	require.NoError(f.t, err)
 	f.t.Cleanup(i.Close)
 	return i
@@ -225,7 +225,7 @@ func (f *foreign) openCases() []struct{ ID, ResourceID, Source string } {
 }
 
 // told is what a receiver was told about each resource: the event types, by the end of the path.
-func told(i *itptest.Initiator) map[string][]string {
+func told(i *standin.Initiator) map[string][]string {
 	out := map[string][]string{}
 	for _, r := range i.Requests() {
 		id, _ := url.PathUnescape(r.Target[strings.LastIndexByte(r.Target, '/')+1:])
@@ -443,14 +443,14 @@ func TestEditsOfLimitsInAForeignCoreAreToldAsDataChanged(t *testing.T) {
 	consent := f.begin(ofb.RecurringConsent, 1)[0]
 	require.NoError(t, f.bank.Move(ctx, ofb.RecurringConsent, consent, ofb.Authorised))
 	for _, limit := range []string{"2000.00", "2500.00"} {
-		require.NoError(t, f.bank.Save(ctx, "enrollments", enrollment, func(r mockbanktest.Row) { r["daily_limit"] = limit }))
+		require.NoError(t, f.bank.Save(ctx, "enrollments", enrollment, func(r mockbank.Row) { r["daily_limit"] = limit }))
 	}
-	require.NoError(t, f.bank.Save(ctx, "recurring_payment_consents", consent, func(r mockbanktest.Row) {
+	require.NoError(t, f.bank.Save(ctx, "recurring_payment_consents", consent, func(r mockbank.Row) {
 		r["configuration"].(map[string]any)["automatic"].(map[string]any)["maximumVariableAmount"] = "700.00"
 	}))
 	f.compare(map[string][]string{
-		mockbanktest.ResourceID(ofb.Enrollment, enrollment):    {"DATA_CHANGED", "DATA_CHANGED"},
-		mockbanktest.ResourceID(ofb.RecurringConsent, consent): {"DATA_CHANGED"},
+		mockbank.ResourceID(ofb.Enrollment, enrollment):    {"DATA_CHANGED", "DATA_CHANGED"},
+		mockbank.ResourceID(ofb.RecurringConsent, consent): {"DATA_CHANGED"},
 	})
 }
 
@@ -460,13 +460,13 @@ func TestADeadlineThatAForeignCoreLeavesUnreadIsToldOnce(t *testing.T) {
 	f := openForeign(t, stage.Options{})
 	ctx := t.Context()
 	const left = 3 * time.Second
-	consent, err := f.bank.New(ctx, ofb.PaymentConsent, "alfa", func(r mockbanktest.Row) {
+	consent, err := f.bank.New(ctx, ofb.PaymentConsent, "alfa", func(r mockbank.Row) {
 		r["created_at"], r["status_updated_at"] = time.Now().Add(left-5*time.Minute).UTC(), time.Now().Add(left-5*time.Minute).UTC()
 		r["expires_at"] = time.Now().Add(left).UTC()
 	})
 	require.NoError(t, err)
 	deadline := time.Now().Add(left)
-	enrollment, err := f.bank.New(ctx, ofb.Enrollment, "alfa", func(r mockbanktest.Row) {
+	enrollment, err := f.bank.New(ctx, ofb.Enrollment, "alfa", func(r mockbank.Row) {
 		r["created_at"] = time.Now().Add(left - 5*time.Minute).UTC()
 	})
 	require.NoError(t, err)
@@ -480,14 +480,14 @@ func TestADeadlineThatAForeignCoreLeavesUnreadIsToldOnce(t *testing.T) {
 	require.NoError(t, f.bank.Touch(ctx, ofb.Enrollment, enrollment)) // the core still says that it waits for signals
 	f.until("the core's late word is put aside", time.Minute, func() bool { return len(f.openCases()) == 1 })
 	require.NoError(t, f.bank.Read(ctx, consent)) // now the core notices as well
-	f.caughtUp(map[ofb.Kind]map[string][]ofb.Status{ofb.PaymentConsent: {mockbanktest.ResourceID(ofb.PaymentConsent, consent): {ofb.Rejected}}})
+	f.caughtUp(map[ofb.Kind]map[string][]ofb.Status{ofb.PaymentConsent: {mockbank.ResourceID(ofb.PaymentConsent, consent): {ofb.Rejected}}})
 	marker := f.begin(ofb.PixPayment, 1)[0]
 	require.NoError(t, f.bank.Move(ctx, ofb.PixPayment, marker, ofb.RJCT))
-	_, err = f.alfa.Wait(soon, 1, itptest.For(marker))
+	_, err = f.alfa.Wait(soon, 1, standin.For(marker))
 	require.NoError(t, err)
 	events := told(f.alfa)
-	require.Equal(t, []string{""}, events[mockbanktest.ResourceID(ofb.PaymentConsent, consent)], "what the core noticed later is no news")
-	require.Equal(t, []string{"STATE_CHANGED"}, events[mockbanktest.ResourceID(ofb.Enrollment, enrollment)])
+	require.Equal(t, []string{""}, events[mockbank.ResourceID(ofb.PaymentConsent, consent)], "what the core noticed later is no news")
+	require.Equal(t, []string{"STATE_CHANGED"}, events[mockbank.ResourceID(ofb.Enrollment, enrollment)])
 }
 
 // TestAChangedRegistrationInTheAuthorizationServerIsInForceWithinSeconds follows its table of clients.

@@ -23,8 +23,8 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/internal/store/storetest"
 )
 
 // archive is a world whose history is a real one.

@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/spool"
-	"github.com/arauto/arauto/internal/store/storetest"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 func shown(t *testing.T, s signed) ofb.Status {

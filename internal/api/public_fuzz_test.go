@@ -25,10 +25,10 @@ import (
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/lab/cost"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // stub answers for token, database and record, so that the handler alone is tried.

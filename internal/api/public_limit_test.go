@@ -13,11 +13,11 @@ import (
 
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/jws"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/spool"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // slow stands for a part of ours that answers when it is told to, or not at all.

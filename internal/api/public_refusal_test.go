@@ -19,10 +19,10 @@ import (
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/jws"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/spool"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // withToken asks with another token.

@@ -26,15 +26,15 @@ import (
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/spool"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/internal/store/storetest"
 	"github.com/arauto/arauto/openapi"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 const (

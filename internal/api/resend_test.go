@@ -12,10 +12,10 @@ import (
 
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/registry"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/internal/store/storetest"
 )
 
 func TestAResendIsOffByDefault(t *testing.T) {

@@ -33,7 +33,7 @@ import (
 
 // The database that tests share ends with the process.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/arauto/arauto/internal/throwaway.startChild.func1"))
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/arauto/arauto/internal/lab/temppostgres.startChild.func1"))
 }
 
 // tokens knows tokens by name: the roles of a good one are its text, joined by a plus sign.

@@ -32,7 +32,7 @@ type plan struct {
 }
 
 // The database as a model: a statement takes one core for a fixed time and one for each row. Both are what
-// internal/bench measured on this product: 280 µs of PostgreSQL's processor time a notification, of which a claim and a
+// internal/lab/bench measured on this product: 280 µs of PostgreSQL's processor time a notification, of which a claim and a
 // settlement are about the half that dispatch causes.
 const (
 	statementCost = 300 * time.Microsecond

@@ -21,12 +21,12 @@ import (
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/lab/alarms"
+	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/internal/store/storetest"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // rulesFile are the alarms that operators load.

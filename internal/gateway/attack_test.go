@@ -32,8 +32,8 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
 )
 
 // attacker opens connections to the public listener and gives them up with the test. Nothing it reads or writes lasts

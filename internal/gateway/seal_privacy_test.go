@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // personal is what the documents below have of persons, companies, accounts and free text.

@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/internal/store/storetest"
 )
 
 // proof is a database and the sealers of the replicas that share it.

@@ -22,19 +22,19 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/itptest"
 	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/stage"
-	"github.com/arauto/arauto/internal/store/storetest"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // The database that tests share ends with the process.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/arauto/arauto/internal/throwaway.startChild.func1"),
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/arauto/arauto/internal/lab/temppostgres.startChild.func1"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
 }
 
@@ -106,14 +106,14 @@ func (h *house) list(ca *certs.CA) []byte {
 }
 
 // initiator starts an endpoint with the certificate of an initiator and registers it.
-func (h *house) initiator(is certs.Initiator) *itptest.Initiator {
+func (h *house) initiator(is certs.Initiator) *standin.Initiator {
 	h.t.Helper()
 	return h.initiatorWith(is, h.leaf(h.pki.InitiatorServer(is)))
 }
 
-func (h *house) initiatorWith(is certs.Initiator, leaf certs.Leaf) *itptest.Initiator {
+func (h *house) initiatorWith(is certs.Initiator, leaf certs.Leaf) *standin.Initiator {
 	h.t.Helper()
-	i, err := itptest.Start(itptest.Options{Certificate: leaf.TLS(), ClientCAs: mtlstest.ClientCAs(h.t).Pool()})
+	i, err := standin.Start(standin.Options{Certificate: leaf.TLS(), ClientCAs: mtlstest.ClientCAs(h.t).Pool()})
 	require.NoError(h.t, err)
 	h.t.Cleanup(i.Close)
 	require.NoError(h.t, h.register(is, i.BaseURI("/"+is.Name)))

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/mtls"
 )
 
@@ -38,7 +38,7 @@ func TestCertificatesChangeUnderLoadAndNothingFails(t *testing.T) {
 	poll := h.poller(certs.DefaultAlfa)
 	load := h.load(certs.DefaultAlfa, poll, id)
 	serial := func(state *tls.ConnectionState) string { return state.PeerCertificates[0].SerialNumber.Text(16) }
-	arrived := func(what string, match func(*itptest.Request) bool) itptest.Request {
+	arrived := func(what string, match func(*standin.Request) bool) standin.Request {
 		t.Helper()
 		found, err := receiver.Wait(t.Context(), 1, match)
 		require.NoError(t, err, what)
@@ -65,7 +65,7 @@ func TestCertificatesChangeUnderLoadAndNothingFails(t *testing.T) {
 	began = time.Now()
 	own := h.leaf(h.pki.HolderBRCAC())
 	h.replace("holder/brcac.pem", own.CertPEM())
-	now := arrived("a notification under the new BRCAC", func(r *itptest.Request) bool { return serial(r.TLS) == own.Certificate.SerialNumber.Text(16) })
+	now := arrived("a notification under the new BRCAC", func(r *standin.Request) bool { return serial(r.TLS) == own.Certificate.SerialNumber.Text(16) })
 	took("BRCAC", began)
 	for _, r := range receiver.Requests() {
 		require.False(t, r.At.After(now.At.Add(time.Second)) && r.Connection < now.Connection, "an old connection went on being used")

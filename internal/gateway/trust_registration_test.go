@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/registry"
-	"github.com/arauto/arauto/internal/stage"
 )
 
 // TestRemovingTheAddressStopsEverythingWithinSeconds plays the part of dcr_api_dcm-pagto-remove-webhook that concerns us
@@ -27,7 +27,7 @@ func TestRemovingTheAddressStopsEverythingWithinSeconds(t *testing.T) {
 	id, a := h.change(alfa)
 	n := h.settled(a, 1)
 	require.Equal(t, "delivered", n.State)
-	receiver.Answer("", itptest.Refuse(http.StatusServiceUnavailable))
+	receiver.Answer("", standin.Refuse(http.StatusServiceUnavailable))
 	waiting, b := h.change(alfa)
 	require.Equal(t, "pending", h.settled(b, 1).State, "a retry is due in ten seconds")
 	poll := h.poller(alfa)
@@ -56,7 +56,7 @@ func TestRemovingTheAddressStopsEverythingWithinSeconds(t *testing.T) {
 	require.Equal(t, "no-webhook", *c.Reason)
 
 	// Registered again, at once: what was cancelled does not rise, what happens from now on is told.
-	receiver.Answer("", itptest.Accept)
+	receiver.Answer("", standin.Accept)
 	require.NoError(t, h.register(alfa, uri))
 	anew, d := h.change(alfa)
 	require.Equal(t, "delivered", h.settled(d, 1).State)

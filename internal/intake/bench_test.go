@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // BenchmarkRead is what a change costs before its commit: decoding, schema, digests.

@@ -8,9 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // withSchemas is an intake with the API's own schemas and all timers.

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/lab/cost"
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // nested is a line whose data is nested so that the whole has this depth.

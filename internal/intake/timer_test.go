@@ -11,9 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/openapi/openapitest"
 )
 
 // consent hands in a payment consent that waits for its authorisation since created.

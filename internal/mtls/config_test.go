@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
 )
 
 // gate is a public listener that counts the requests which got through.

@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
 )
 
 func write(t *testing.T, file string, mode fs.FileMode, contents ...[]byte) {

@@ -23,8 +23,8 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/lab/cost"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
 )
 
 // epoch is where synctest's clock begins, and so the PKI of these tests.

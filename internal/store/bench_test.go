@@ -9,10 +9,10 @@ import (
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/internal/store/storetest"
 )
 
 // bench is a world whose database can be looked into, and shared with further replicas.

@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/internal/store/storetest"
 )
 
 // migrated checks that a database is at this binary's version and can be used.

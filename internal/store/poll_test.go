@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/internal/store/storetest"
 	"github.com/arauto/arauto/migrations"
 )
 

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/internal/store/storetest"
 )
 
 // BenchmarkTheProof reports what sealing and verifying cost, for 100,000 entries as an attempt's end leaves them; with

@@ -18,9 +18,9 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/internal/store/storetest"
 )
 
 //go:embed testdata/entries.sql

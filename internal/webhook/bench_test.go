@@ -8,14 +8,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/notice"
 )
 
 // BenchmarkSend sends over kept-alive mTLS connections to an endpoint in the same process, 64 at a time, over 8
 // clients. Sender and receiver share the processors, so the figure is a lower bound for the sender.
 func BenchmarkSend(b *testing.B) {
-	load, err := itptest.StartLoad(receiver(b), nil)
+	load, err := standin.StartLoad(receiver(b), nil)
 	require.NoError(b, err)
 	defer load.Close()
 	s := newSender(b)

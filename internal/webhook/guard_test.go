@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -104,7 +104,7 @@ var forbidden = strings.Fields(`
 
 func TestForbiddenAddressesAreRefusedWhereverTheyComeFrom(t *testing.T) {
 	canary := newInitiator(t)
-	dns, err := itptest.StartDNS(nil)
+	dns, err := standin.StartDNS(nil)
 	require.NoError(t, err)
 	t.Cleanup(dns.Close)
 	// Were it not for the address, this guard would let the canary's port through.

@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/itptest"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -107,7 +107,7 @@ func TestNoFlawOfAServerCertificateIsOverlooked(t *testing.T) {
 					shown.Certificate = [][]byte{forge(t, c.ca, c.key, c.spoil).Raw, c.ca.Certificate.Raw}
 				}
 				i, s := newInitiator(t), newSender(t)
-				i.Connect(itptest.Connection{Certificate: &shown, MaxVersion: version, Always: true})
+				i.Connect(standin.Connection{Certificate: &shown, MaxVersion: version, Always: true})
 				r := send(t, s, "https://"+net.JoinHostPort(c.host, strconv.Itoa(i.Port())))
 				if c.why == "" {
 					require.Equal(t, notice.OutcomeDelivered, r.Outcome, r.Detail)
@@ -130,7 +130,7 @@ func TestNoFlawOfAServerCertificateIsOverlooked(t *testing.T) {
 func TestHTTP2IsNeitherOfferedNorSpoken(t *testing.T) {
 	t.Run("a receiver of h2 alone", func(t *testing.T) {
 		offered := make(chan []string, 1)
-		i := newInitiator(t, func(o *itptest.Options) {
+		i := newInitiator(t, func(o *standin.Options) {
 			o.TLS = &tls.Config{
 				MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{o.Certificate},
 				// Given "h2", package tls would fall back to HTTP/1.1; under another name it refuses as such receivers do.
@@ -154,11 +154,11 @@ func TestHTTP2IsNeitherOfferedNorSpoken(t *testing.T) {
 		reset    = "\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x08"
 		more     = "\x00\x00\x04\x09\x00\x00\x00\x00\x01abcd" // CONTINUATION without an end
 	)
-	for name, answer := range map[string]itptest.Answer{
+	for name, answer := range map[string]standin.Answer{
 		"its settings unasked":     {Raw: []byte(settings)},
-		"endless GOAWAY":           {Flood: itptest.Repeat(settings, goAway, 1<<20)},
-		"endless RST_STREAM":       {Flood: itptest.Repeat(settings, reset, 1<<20)},
-		"endless CONTINUATION":     {Flood: itptest.Repeat(settings, more, 1<<20)},
+		"endless GOAWAY":           {Flood: standin.Repeat(settings, goAway, 1<<20)},
+		"endless RST_STREAM":       {Flood: standin.Repeat(settings, reset, 1<<20)},
+		"endless CONTINUATION":     {Flood: standin.Repeat(settings, more, 1<<20)},
 		"a preface, and an answer": {Raw: []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + ok202 + echo + empty + "\r\n")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,10 +207,10 @@ func TestProxiesOfTheEnvironmentAreNotUsed(t *testing.T) {
 func sendPastTheProxy(t *testing.T, proxy string) {
 	t.Helper()
 	const host = "webhook.alfa.example.com" // a name: proxies are never used for this machine's own
-	names, err := itptest.StartDNS(map[string][]netip.Addr{host: {netip.MustParseAddr("127.0.0.1")}})
+	names, err := standin.StartDNS(map[string][]netip.Addr{host: {netip.MustParseAddr("127.0.0.1")}})
 	require.NoError(t, err)
 	t.Cleanup(names.Close)
-	i := newInitiator(t, func(o *itptest.Options) { o.Certificate = serverCertificate(t, host).TLS() })
+	i := newInitiator(t, func(o *standin.Options) { o.Certificate = serverCertificate(t, host).TLS() })
 	s := newSender(t, func(c *Config) { c.Resolver = names.Addr() })
 	base := "https://" + net.JoinHostPort(host, strconv.Itoa(i.Port()))
 

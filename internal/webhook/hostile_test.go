@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -68,7 +68,7 @@ func TestGarbageIsAProtocolErrorAndCostsTheConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			i, s := newInitiator(t), newSender(t)
-			i.Answer("", itptest.Answer{Raw: []byte(raw)}, itptest.Accept)
+			i.Answer("", standin.Answer{Raw: []byte(raw)}, standin.Accept)
 			r := send(t, s, i.BaseURI(""))
 			require.Equal(t, notice.OutcomeProtocol, r.Outcome, r.Detail)
 			requireShowable(t, r.Detail)
@@ -101,7 +101,7 @@ func TestOddButLawfulAnswersAreUnderstood(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			i, s := newInitiator(t), newSender(t)
-			i.Answer("", itptest.Answer{Raw: []byte(raw)})
+			i.Answer("", standin.Answer{Raw: []byte(raw)})
 			r := send(t, s, i.BaseURI(""))
 			require.Equal(t, notice.OutcomeDelivered, r.Outcome, r.Detail)
 		})
@@ -109,15 +109,15 @@ func TestOddButLawfulAnswersAreUnderstood(t *testing.T) {
 }
 
 func TestHeaderBombsEndEarlyAndInLittleMemory(t *testing.T) {
-	for name, flood := range map[string]itptest.Answer{
-		"16 MiB header":            {Flood: itptest.Repeat(ok202+"X-A: ", "a", 16<<20)},
-		"100 000 header lines":     {Flood: itptest.Repeat(ok202, "X-A: b\r\n", 100_000)},
-		"10 000 interim answers":   {Flood: itptest.Repeat("", "HTTP/1.1 100 Continue\r\n\r\n", 10_000)},
-		"one line of 8 MiB":        {Flood: itptest.Repeat("HTTP/1.1 202 ", "a", 8<<20)},
+	for name, flood := range map[string]standin.Answer{
+		"16 MiB header":            {Flood: standin.Repeat(ok202+"X-A: ", "a", 16<<20)},
+		"100 000 header lines":     {Flood: standin.Repeat(ok202, "X-A: b\r\n", 100_000)},
+		"10 000 interim answers":   {Flood: standin.Repeat("", "HTTP/1.1 100 Continue\r\n\r\n", 10_000)},
+		"one line of 8 MiB":        {Flood: standin.Repeat("HTTP/1.1 202 ", "a", 8<<20)},
 		"101 header lines":         {Raw: []byte(ok202 + echo + empty + strings.Repeat("X-A: b\r\n", 99) + "\r\n")},
 		"64 KiB and one byte":      {Raw: []byte(ok202 + echo + empty + "X: " + strings.Repeat("a", 64<<10-len(ok202+echo+empty+"X: \r\n\r\n")+1) + "\r\n\r\n")},
 		"64 KiB over two answers":  {Raw: []byte("HTTP/1.1 103 Early\r\nX: " + strings.Repeat("a", 40<<10) + "\r\n\r\n" + ok202 + echo + empty + "X: " + strings.Repeat("a", 30<<10) + "\r\n\r\n")},
-		"names without end":        {Flood: itptest.Repeat(ok202, "a", 16<<20)},
+		"names without end":        {Flood: standin.Repeat(ok202, "a", 16<<20)},
 		"six interim, then silent": {Raw: []byte(strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 6))},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,35 +135,35 @@ func TestHeaderBombsEndEarlyAndInLittleMemory(t *testing.T) {
 func TestAnAnswerIsDeliveredAtItsHeaders(t *testing.T) {
 	big := strings.Repeat("x", 16<<10)
 	for name, c := range map[string]struct {
-		answer itptest.Answer
+		answer standin.Answer
 		kept   bool
 	}{
-		"no body":                    {itptest.Answer{}, true},
-		"a small body":               {itptest.Answer{Body: `{"ok":true}`}, true},
-		"16 KiB of body":             {itptest.Answer{Body: big}, true},
-		"more than 16 KiB":           {itptest.Answer{Body: big + "x"}, false},
-		"a body that never comes":    {itptest.Answer{Body: "never", Stall: itptest.AtBody}, false},
-		"a body of 1 B/s":            {itptest.Answer{Body: "slowly", TrickleBody: time.Second}, false},
-		"a body without end":         {itptest.Answer{Flood: itptest.Repeat(ok202+echo+"\r\n", "x", 1<<30)}, false},
-		"chunks":                     {itptest.Answer{Raw: []byte(ok202 + echo + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")}, true},
-		"chunks without end":         {itptest.Answer{Flood: itptest.Repeat(ok202+echo+"Transfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n", 1<<30)}, false},
-		"broken chunks":              {itptest.Answer{Raw: []byte(ok202 + echo + "Transfer-Encoding: chunked\r\n\r\nzz\r\n")}, false},
-		"a chunk of 2⁶³ bytes":       {itptest.Answer{Raw: []byte(ok202 + echo + "Transfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n")}, false},
-		"more than its length":       {itptest.Answer{Raw: []byte(ok202 + echo + "Content-Length: 3\r\n\r\nabcd")}, false},
-		"a second answer":            {itptest.Answer{Raw: []byte(ok202 + echo + empty + "\r\n" + ok202 + echo + empty + "\r\n")}, false},
-		"a second answer in chunks":  {itptest.Answer{Raw: []byte(ok202 + echo + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + ok202)}, false},
-		"close asked for":            {itptest.Answer{Header: []string{"Connection: close"}}, false},
-		"closed":                     {itptest.Answer{End: itptest.Close}, false},
-		"HTTP/1.0":                   {itptest.Answer{Raw: []byte("HTTP/1.0 202 Accepted\r\n" + echo + empty + "\r\n")}, false},
-		"a body until the end":       {itptest.Answer{Raw: []byte(ok202 + echo + "\r\nabc"), End: itptest.Close}, false},
-		"length longer than we read": {itptest.Answer{Raw: []byte(ok202 + echo + "Content-Length: 999999999\r\n\r\nabc")}, false},
+		"no body":                    {standin.Answer{}, true},
+		"a small body":               {standin.Answer{Body: `{"ok":true}`}, true},
+		"16 KiB of body":             {standin.Answer{Body: big}, true},
+		"more than 16 KiB":           {standin.Answer{Body: big + "x"}, false},
+		"a body that never comes":    {standin.Answer{Body: "never", Stall: standin.AtBody}, false},
+		"a body of 1 B/s":            {standin.Answer{Body: "slowly", TrickleBody: time.Second}, false},
+		"a body without end":         {standin.Answer{Flood: standin.Repeat(ok202+echo+"\r\n", "x", 1<<30)}, false},
+		"chunks":                     {standin.Answer{Raw: []byte(ok202 + echo + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")}, true},
+		"chunks without end":         {standin.Answer{Flood: standin.Repeat(ok202+echo+"Transfer-Encoding: chunked\r\n\r\n", "1\r\na\r\n", 1<<30)}, false},
+		"broken chunks":              {standin.Answer{Raw: []byte(ok202 + echo + "Transfer-Encoding: chunked\r\n\r\nzz\r\n")}, false},
+		"a chunk of 2⁶³ bytes":       {standin.Answer{Raw: []byte(ok202 + echo + "Transfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n")}, false},
+		"more than its length":       {standin.Answer{Raw: []byte(ok202 + echo + "Content-Length: 3\r\n\r\nabcd")}, false},
+		"a second answer":            {standin.Answer{Raw: []byte(ok202 + echo + empty + "\r\n" + ok202 + echo + empty + "\r\n")}, false},
+		"a second answer in chunks":  {standin.Answer{Raw: []byte(ok202 + echo + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + ok202)}, false},
+		"close asked for":            {standin.Answer{Header: []string{"Connection: close"}}, false},
+		"closed":                     {standin.Answer{End: standin.Close}, false},
+		"HTTP/1.0":                   {standin.Answer{Raw: []byte("HTTP/1.0 202 Accepted\r\n" + echo + empty + "\r\n")}, false},
+		"a body until the end":       {standin.Answer{Raw: []byte(ok202 + echo + "\r\nabc"), End: standin.Close}, false},
+		"length longer than we read": {standin.Answer{Raw: []byte(ok202 + echo + "Content-Length: 999999999\r\n\r\nabc")}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			i := newInitiator(t)
 			o := new(counter)
 			s := newSender(t, func(c *Config) { c.Observer = o })
-			i.Answer("", c.answer, itptest.Accept)
+			i.Answer("", c.answer, standin.Accept)
 			r := send(t, s, i.BaseURI(""))
 			require.Equal(t, notice.OutcomeDelivered, r.Outcome, r.Detail)
 			require.Less(t, r.Elapsed, 2*time.Second)
@@ -185,11 +185,11 @@ func TestHostileTextsAreKeptOnOneSafeLine(t *testing.T) {
 	for _, text := range []string{
 		"<script>alert(1)</script>", "\u202egnihton", "caf\xe9", "tab\tand\u00a0space", strings.Repeat("long ", 200), `back\slash`, "\u200b\ufeff", "日本語",
 	} {
-		i.Answer("", itptest.Answer{Status: 503, Reason: text})
+		i.Answer("", standin.Answer{Status: 503, Reason: text})
 		r := send(t, s, i.BaseURI(""))
 		require.Equal(t, notice.OutcomeRefused, r.Outcome, r.Detail)
 		requireShowable(t, r.Detail)
-		i.Answer("", itptest.Answer{Status: 302, Header: []string{"Location: " + text}})
+		i.Answer("", standin.Answer{Status: 302, Header: []string{"Location: " + text}})
 		r = send(t, s, i.BaseURI(""))
 		require.Equal(t, notice.OutcomeRedirected, r.Outcome, r.Detail)
 		requireShowable(t, r.Detail)

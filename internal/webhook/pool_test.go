@@ -10,9 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -37,7 +37,7 @@ func TestABurstKeepsItsConnections(t *testing.T) {
 	i, s := newInitiator(t), newSender(t)
 	const n = 40
 	burst := func() {
-		i.Answer("", itptest.Answer{Delay: 300 * time.Millisecond})
+		i.Answer("", standin.Answer{Delay: 300 * time.Millisecond})
 		var all sync.WaitGroup
 		for range n {
 			all.Go(func() {
@@ -120,7 +120,7 @@ func TestForgetClosesOneClientsConnections(t *testing.T) {
 
 func TestForgetLetsAnAttemptOnItsWayEnd(t *testing.T) {
 	i, s := newInitiator(t), newSender(t)
-	i.Answer("", itptest.Answer{Delay: 300 * time.Millisecond})
+	i.Answer("", standin.Answer{Delay: 300 * time.Millisecond})
 	done := make(chan notice.Result)
 	go func() {
 		r, _ := s.Send(t.Context(), newAttempt(i.BaseURI("")))

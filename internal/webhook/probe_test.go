@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
 )
 
 // walk probes and tells the name of the last step, and what was wrong with it.
@@ -64,7 +64,7 @@ func TestAProbeNamesWhatIsWrongWithAHandshake(t *testing.T) {
 	t.Run("certificate", func(t *testing.T) {
 		i := newInitiator(t)
 		leaf := mtlstest.Leaf(t, pki.Spoil(pki.Server(certs.DefaultAlfa.Organisation), certs.Expired)).TLS()
-		i.Connect(itptest.Connection{Certificate: &leaf, Always: true})
+		i.Connect(standin.Connection{Certificate: &leaf, Always: true})
 		name, err := walk(t, newSender(t), i.BaseURI(""))
 		require.Equal(t, StepCertificate, name)
 		require.ErrorContains(t, err, "expired")
@@ -83,7 +83,7 @@ func TestAProbeNamesWhatIsWrongWithAHandshake(t *testing.T) {
 				Certificates: []tls.Certificate{serverCertificate(t).TLS()}, MinVersion: version, MaxVersion: version, ClientAuth: tls.RequireAndVerifyClientCert,
 			}
 			change(config)
-			return newInitiator(t, func(o *itptest.Options) { o.TLS = config }).BaseURI("")
+			return newInitiator(t, func(o *standin.Options) { o.TLS = config }).BaseURI("")
 		}
 		t.Run(tls.VersionName(version)+", ours is not asked for", func(t *testing.T) {
 			name, err := walk(t, newSender(t), with(func(c *tls.Config) { c.ClientAuth = tls.NoClientCert }))

@@ -12,14 +12,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
 	"github.com/arauto/arauto/internal/lab/cost"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/notice"
 )
 
-func newDNS(t *testing.T, names map[string][]netip.Addr) *itptest.DNS {
+func newDNS(t *testing.T, names map[string][]netip.Addr) *standin.DNS {
 	t.Helper()
-	dns, err := itptest.StartDNS(names)
+	dns, err := standin.StartDNS(names)
 	require.NoError(t, err)
 	t.Cleanup(dns.Close)
 	return dns
@@ -53,7 +53,7 @@ func TestTheConfiguredResolverIsTheOnlyOneAsked(t *testing.T) {
 }
 
 func TestANameIsLookedUpForEveryConnection(t *testing.T) {
-	i, other := newInitiator(t), newInitiator(t, func(o *itptest.Options) { o.Certificate = serverCertificate(t, "itp.example.com").TLS() })
+	i, other := newInitiator(t), newInitiator(t, func(o *standin.Options) { o.Certificate = serverCertificate(t, "itp.example.com").TLS() })
 	i.Close()
 	dns := newDNS(t, map[string][]netip.Addr{"itp.example.com": addrs("127.0.0.1")})
 	s := newSender(t, func(c *Config) { c.Resolver = dns.Addr() })
@@ -67,7 +67,7 @@ func TestANameIsLookedUpForEveryConnection(t *testing.T) {
 }
 
 func TestEveryAddressOfANameIsTried(t *testing.T) {
-	i := newInitiator(t, func(o *itptest.Options) { o.Certificate = serverCertificate(t, "itp.example.com").TLS() })
+	i := newInitiator(t, func(o *standin.Options) { o.Certificate = serverCertificate(t, "itp.example.com").TLS() })
 	base := strings.Replace(i.BaseURI(""), "localhost", "itp.example.com", 1)
 	for name, list := range map[string][]netip.Addr{
 		"one that refuses, then the right one":  addrs("127.0.0.77", "127.0.0.1"),

@@ -17,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/lab/zoo"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -36,16 +36,16 @@ func newRelay(t *testing.T, addr, to string, delay time.Duration) *zoo.Relay {
 }
 
 // named makes a stand-in that shows a certificate for movedName and listens on another loopback address.
-func named(t *testing.T, addr string) func(*itptest.Options) {
-	return func(o *itptest.Options) {
+func named(t *testing.T, addr string) func(*standin.Options) {
+	return func(o *standin.Options) {
 		o.Addr, o.Certificate = addr, serverCertificate(t, movedName).TLS()
 	}
 }
 
 // burst makes the sender open about so many connections at once.
-func burst(t *testing.T, s *Sender, i *itptest.Initiator, base string, n int) {
+func burst(t *testing.T, s *Sender, i *standin.Initiator, base string, n int) {
 	t.Helper()
-	i.Answer("", itptest.Answer{Delay: 300 * time.Millisecond})
+	i.Answer("", standin.Answer{Delay: 300 * time.Millisecond})
 	var all sync.WaitGroup
 	for range n {
 		all.Go(func() {
@@ -56,7 +56,7 @@ func burst(t *testing.T, s *Sender, i *itptest.Initiator, base string, n int) {
 		})
 	}
 	all.Wait()
-	i.Answer("", itptest.Accept)
+	i.Answer("", standin.Accept)
 	require.Greater(t, i.Open(), 1)
 }
 
@@ -89,7 +89,7 @@ func TestAFaultEndsTheIdleConnectionsOfItsEndpoint(t *testing.T) {
 func TestAnAddressThatFailedIsTriedAfterTheOthers(t *testing.T) {
 	t.Parallel()
 	silent := newInitiator(t, named(t, "127.0.0.14:0"))
-	silent.Connect(itptest.Connection{StallHello: true})
+	silent.Connect(standin.Connection{StallHello: true})
 	healthy := newInitiator(t, named(t, fmt.Sprintf("127.0.0.15:%d", silent.Port())))
 	dns := newDNS(t, map[string][]netip.Addr{movedName: addrs("127.0.0.14", "127.0.0.15")})
 	o := new(counter)
@@ -286,10 +286,10 @@ func TestAPeekSeesTheEndAndTakesNothing(t *testing.T) {
 // After a byte of the request was written there is no second try, whatever the connection.
 func TestAnAttemptIsNotRepeatedAfterItsFirstByte(t *testing.T) {
 	t.Parallel()
-	for _, end := range []itptest.End{itptest.HangUp, itptest.ResetUp} {
+	for _, end := range []standin.End{standin.HangUp, standin.ResetUp} {
 		i, s := newInitiator(t), newSender(t)
 		send(t, s, i.BaseURI(""))
-		i.Answer("", itptest.Answer{End: end}, itptest.Accept)
+		i.Answer("", standin.Answer{End: end}, standin.Accept)
 		r := send(t, s, i.BaseURI(""))
 		require.Equal(t, notice.OutcomeConnect, r.Outcome)
 		require.True(t, r.Reused)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -111,7 +111,7 @@ func TestEveryStatusHasItsOutcome(t *testing.T) {
 		case status < 400:
 			want = notice.OutcomeRedirected
 		}
-		i.Answer("", itptest.Refuse(status))
+		i.Answer("", standin.Refuse(status))
 		r := send(t, s, i.BaseURI(""))
 		require.Equal(t, want, r.Outcome, "status %d: %s", status, r.Detail)
 		require.Equal(t, status, r.HTTPStatus)
@@ -130,7 +130,7 @@ func TestInterimAnswersAreSkippedUpToFive(t *testing.T) {
 			if status == 101 {
 				want = notice.OutcomeProtocol
 			}
-			i.Answer("", itptest.Answer{Raw: []byte(strings.Repeat(interim, n) + final)})
+			i.Answer("", standin.Answer{Raw: []byte(strings.Repeat(interim, n) + final)})
 			r := send(t, s, i.BaseURI(""))
 			require.Equal(t, want, r.Outcome, "%d × %d: %s", n, status, r.Detail)
 		}
@@ -141,18 +141,18 @@ func TestTheEchoIsComparedAndNeverDecidesARetry(t *testing.T) {
 	i, s := newInitiator(t), newSender(t)
 	const id = "x-webhook-interaction-id: 3f0b0c6e-3d6b-4d3e-9a43-0c0f6f6f3a11"
 	for _, c := range []struct {
-		answer  itptest.Answer
+		answer  standin.Answer
 		echo    notice.Echo
 		outcome notice.Outcome
 	}{
-		{itptest.Answer{}, notice.EchoMatch, notice.OutcomeDelivered},
-		{itptest.Answer{Echo: itptest.NotEchoed}, notice.EchoMissing, notice.OutcomeNonconformant},
-		{itptest.Answer{Echo: itptest.WrongEcho}, notice.EchoDifferent, notice.OutcomeNonconformant},
-		{itptest.Answer{Echo: itptest.NotEchoed, Header: []string{"x-webhook-interaction-id:"}}, notice.EchoMissing, notice.OutcomeNonconformant},
-		{itptest.Answer{Header: []string{id}}, notice.EchoMatch, notice.OutcomeDelivered},
-		{itptest.Answer{Header: []string{id + "x"}}, notice.EchoDifferent, notice.OutcomeNonconformant},
-		{itptest.Answer{Status: 503, Echo: itptest.NotEchoed}, notice.EchoMissing, notice.OutcomeRefused},
-		{itptest.Answer{Status: 301, Echo: itptest.WrongEcho}, notice.EchoDifferent, notice.OutcomeRedirected},
+		{standin.Answer{}, notice.EchoMatch, notice.OutcomeDelivered},
+		{standin.Answer{Echo: standin.NotEchoed}, notice.EchoMissing, notice.OutcomeNonconformant},
+		{standin.Answer{Echo: standin.WrongEcho}, notice.EchoDifferent, notice.OutcomeNonconformant},
+		{standin.Answer{Echo: standin.NotEchoed, Header: []string{"x-webhook-interaction-id:"}}, notice.EchoMissing, notice.OutcomeNonconformant},
+		{standin.Answer{Header: []string{id}}, notice.EchoMatch, notice.OutcomeDelivered},
+		{standin.Answer{Header: []string{id + "x"}}, notice.EchoDifferent, notice.OutcomeNonconformant},
+		{standin.Answer{Status: 503, Echo: standin.NotEchoed}, notice.EchoMissing, notice.OutcomeRefused},
+		{standin.Answer{Status: 301, Echo: standin.WrongEcho}, notice.EchoDifferent, notice.OutcomeRedirected},
 	} {
 		i.Answer("", c.answer)
 		r := send(t, s, i.BaseURI(""))
@@ -164,7 +164,7 @@ func TestTheEchoIsComparedAndNeverDecidesARetry(t *testing.T) {
 func TestARedirectionIsNamedAndNotFollowed(t *testing.T) {
 	i, canary, s := newInitiator(t), newInitiator(t), newSender(t)
 	for _, status := range []int{301, 302, 303, 307, 308} {
-		i.Answer("", itptest.Answer{Status: status, Header: []string{"Location: " + canary.BaseURI("/x")}})
+		i.Answer("", standin.Answer{Status: status, Header: []string{"Location: " + canary.BaseURI("/x")}})
 		r := send(t, s, i.BaseURI(""))
 		require.Equal(t, notice.OutcomeRedirected, r.Outcome)
 		require.Contains(t, r.Detail, canary.BaseURI("/x"))
@@ -174,11 +174,11 @@ func TestARedirectionIsNamedAndNotFollowed(t *testing.T) {
 
 func TestAReceiverThatMissesOurCertificateIsExplained(t *testing.T) {
 	i, s := newInitiator(t), newSender(t)
-	i.Answer("", itptest.Answer{Status: 400, Body: "<html>\r\n<head><title>400 No required SSL certificate was sent</title></head>"})
+	i.Answer("", standin.Answer{Status: 400, Body: "<html>\r\n<head><title>400 No required SSL certificate was sent</title></head>"})
 	r := send(t, s, i.BaseURI(""))
 	require.Equal(t, notice.OutcomeRefused, r.Outcome)
 	require.Contains(t, r.Detail, "no client certificate")
-	i.Answer("", itptest.Answer{Status: 400, Body: `{"error":"other"}`})
+	i.Answer("", standin.Answer{Status: 400, Body: `{"error":"other"}`})
 	require.Equal(t, "400 Bad Request", send(t, s, i.BaseURI("")).Detail)
 }
 
@@ -196,17 +196,17 @@ func TestNothingListeningIsAConnectError(t *testing.T) {
 }
 
 func TestABrokenConnectionIsAConnectErrorAndNeverTriedAgain(t *testing.T) {
-	for name, answer := range map[string]itptest.Answer{
-		"closed before the answer": {End: itptest.HangUp},
-		"reset before the answer":  {End: itptest.ResetUp},
-		"closed in the headers":    {Raw: []byte("HTTP/1.1 202 Accepted\r\nX-Some: thing\r\n"), End: itptest.Close},
-		"reset in the headers":     {Raw: []byte("HTTP/1.1 202 Accepted\r\nX-Some"), End: itptest.Reset},
+	for name, answer := range map[string]standin.Answer{
+		"closed before the answer": {End: standin.HangUp},
+		"reset before the answer":  {End: standin.ResetUp},
+		"closed in the headers":    {Raw: []byte("HTTP/1.1 202 Accepted\r\nX-Some: thing\r\n"), End: standin.Close},
+		"reset in the headers":     {Raw: []byte("HTTP/1.1 202 Accepted\r\nX-Some"), End: standin.Reset},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i, s := newInitiator(t), newSender(t)
 			for warm := range 2 { // on a fresh connection, and on a kept-alive one
 				if warm == 1 {
-					i.Answer("", itptest.Accept)
+					i.Answer("", standin.Accept)
 					send(t, s, i.BaseURI(""))
 				}
 				before := len(i.Requests())
@@ -225,7 +225,7 @@ func TestABrokenConnectionIsAConnectErrorAndNeverTriedAgain(t *testing.T) {
 func TestTheCallerMayGiveUp(t *testing.T) {
 	t.Run("before anything was sent no attempt was made", func(t *testing.T) {
 		i, s := newInitiator(t), newSender(t)
-		i.Connect(itptest.Connection{StallHello: true})
+		i.Connect(standin.Connection{StallHello: true})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			_ = i.WaitOpen(soon(t), 1)
@@ -237,7 +237,7 @@ func TestTheCallerMayGiveUp(t *testing.T) {
 	})
 	t.Run("afterwards the end is unknown", func(t *testing.T) {
 		i, s := newInitiator(t), newSender(t)
-		i.Answer("", itptest.Answer{Stall: itptest.AtStatusLine})
+		i.Answer("", standin.Answer{Stall: standin.AtStatusLine})
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
 			_, _ = i.Wait(soon(t), 1, nil)
@@ -274,7 +274,7 @@ func TestIPv6LiteralsWorkWhereTheyAreAllowed(t *testing.T) {
 	}
 	addr := listener.Addr().String()
 	require.NoError(t, listener.Close())
-	i := newInitiator(t, func(o *itptest.Options) { o.Addr = addr })
+	i := newInitiator(t, func(o *standin.Options) { o.Addr = addr })
 	r := send(t, newSender(t), "https://"+i.Addr())
 	require.Equal(t, notice.OutcomeDelivered, r.Outcome, r.Detail)
 	require.Equal(t, i.Addr(), i.Requests()[0].Get("Host"))
@@ -296,9 +296,9 @@ func TestTheTransportIsTheOneOfTheDesign(t *testing.T) {
 }
 
 func TestADeadlineOfTheCallersIsATimeout(t *testing.T) {
-	for name, script := range map[string]func(*itptest.Initiator){
-		"in the handshake":       func(i *itptest.Initiator) { i.Connect(itptest.Connection{StallHello: true}) },
-		"waiting for the answer": func(i *itptest.Initiator) { i.Answer("", itptest.Answer{Stall: itptest.AtStatusLine}) },
+	for name, script := range map[string]func(*standin.Initiator){
+		"in the handshake":       func(i *standin.Initiator) { i.Connect(standin.Connection{StallHello: true}) },
+		"waiting for the answer": func(i *standin.Initiator) { i.Answer("", standin.Answer{Stall: standin.AtStatusLine}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			i, s := newInitiator(t), newSender(t)

@@ -14,8 +14,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/itptest"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -62,21 +62,21 @@ func newSender(tb testing.TB, change ...func(*Config)) *Sender {
 func within(d time.Duration) func(*Config) { return func(c *Config) { c.Timeout = d } }
 
 // newInitiator starts a stand-in with the certificate of the initiator "alfa", and closes it with the test.
-func newInitiator(tb testing.TB, change ...func(*itptest.Options)) *itptest.Initiator {
+func newInitiator(tb testing.TB, change ...func(*standin.Options)) *standin.Initiator {
 	tb.Helper()
 	o := receiver(tb)
 	for _, f := range change {
 		f(&o)
 	}
-	i, err := itptest.Start(o)
+	i, err := standin.Start(o)
 	require.NoError(tb, err)
 	tb.Cleanup(i.Close)
 	return i
 }
 
-func receiver(tb testing.TB) itptest.Options {
+func receiver(tb testing.TB) standin.Options {
 	tb.Helper()
-	return itptest.Options{
+	return standin.Options{
 		Certificate: serverCertificate(tb).TLS(),
 		ClientCAs:   mtlstest.ClientCAs(tb).Pool(),
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -30,7 +30,7 @@ func TestATimeoutNamesItsStage(t *testing.T) {
 	}
 	t.Run("dns", func(t *testing.T) {
 		t.Parallel()
-		dns, err := itptest.StartDNS(nil)
+		dns, err := standin.StartDNS(nil)
 		require.NoError(t, err)
 		t.Cleanup(dns.Close)
 		dns.Silence(true)
@@ -43,7 +43,7 @@ func TestATimeoutNamesItsStage(t *testing.T) {
 		s := newSender(t, within(timeout))
 		check(t, send(t, s, fmt.Sprintf("https://localhost:%d", fullBacklog(t))), "connect", false)
 	})
-	for name, behaviour := range map[string]itptest.Connection{
+	for name, behaviour := range map[string]standin.Connection{
 		"not a word":       {StallHello: true},
 		"half a handshake": {StallFinish: true},
 	} {
@@ -55,17 +55,17 @@ func TestATimeoutNamesItsStage(t *testing.T) {
 			require.Empty(t, i.Requests())
 		})
 	}
-	for name, answer := range map[string]itptest.Answer{
-		"no answer":            {Stall: itptest.AtStatusLine},
-		"half a status line":   {Stall: itptest.InStatusLine},
-		"half of the headers":  {Stall: itptest.InHeaders},
+	for name, answer := range map[string]standin.Answer{
+		"no answer":            {Stall: standin.AtStatusLine},
+		"half a status line":   {Stall: standin.InStatusLine},
+		"half of the headers":  {Stall: standin.InHeaders},
 		"headers of 10 B/s":    {Trickle: 100 * time.Millisecond},
 		"interim answers only": {Raw: []byte("HTTP/1.1 102 Processing\r\n\r\n")},
 	} {
 		t.Run("response-headers, "+name, func(t *testing.T) {
 			t.Parallel()
 			i, s := newInitiator(t), newSender(t, within(timeout))
-			i.Answer("", answer, itptest.Accept)
+			i.Answer("", answer, standin.Accept)
 			check(t, send(t, s, i.BaseURI("")), "response-headers", true)
 			require.NoError(t, i.WaitOpen(soon(t), 0), "the connection is closed")
 			require.Equal(t, notice.OutcomeDelivered, send(t, s, i.BaseURI("")).Outcome)
@@ -75,7 +75,7 @@ func TestATimeoutNamesItsStage(t *testing.T) {
 	t.Run("a body of 1 B/s is not waited for", func(t *testing.T) {
 		t.Parallel()
 		i, s := newInitiator(t), newSender(t, within(timeout))
-		i.Answer("", itptest.Answer{Body: "slowly", TrickleBody: time.Second})
+		i.Answer("", standin.Answer{Body: "slowly", TrickleBody: time.Second})
 		r := send(t, s, i.BaseURI(""))
 		require.Equal(t, notice.OutcomeDelivered, r.Outcome)
 		require.Less(t, r.Elapsed, timeout)
@@ -85,13 +85,13 @@ func TestATimeoutNamesItsStage(t *testing.T) {
 
 func TestAHungConnectionIsNobodyElsesWithinTheClient(t *testing.T) {
 	i, s := newInitiator(t), newSender(t)
-	i.Answer("pay-1", itptest.Answer{Stall: itptest.AtStatusLine})
+	i.Answer("pay-1", standin.Answer{Stall: standin.AtStatusLine})
 	hung := make(chan notice.Result)
 	go func() {
 		r, _ := s.Send(t.Context(), newAttempt(i.BaseURI("")))
 		hung <- r
 	}()
-	_, err := i.Wait(soon(t), 1, itptest.For("pay-1"))
+	_, err := i.Wait(soon(t), 1, standin.For("pay-1"))
 	require.NoError(t, err)
 	for range 5 {
 		a := newAttempt(i.BaseURI(""))

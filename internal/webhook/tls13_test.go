@@ -14,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/notice"
 )
 

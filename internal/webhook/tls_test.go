@@ -11,9 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/itptest"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -26,7 +26,7 @@ func TestABadServerCertificateGetsNoByteOfTheRequest(t *testing.T) {
 		t.Run(string(defect), func(t *testing.T) {
 			i, s := newInitiator(t), newSender(t)
 			leaf := mtlstest.Leaf(t, pki.Spoil(good, defect)).TLS()
-			i.Connect(itptest.Connection{Certificate: &leaf, Always: true})
+			i.Connect(standin.Connection{Certificate: &leaf, Always: true})
 			base := i.BaseURI("")
 			if defect == certs.WrongName || defect == certs.CommonNameOnly {
 				base = strings.Replace(base, "localhost", "127.0.0.1", 1)
@@ -46,7 +46,7 @@ func TestABadServerCertificateGetsNoByteOfTheRequest(t *testing.T) {
 		profile := good
 		profile.DNSNames, profile.IPs = []string{"other.example.com"}, []net.IP{net.IPv4(127, 0, 0, 1)}
 		leaf := mtlstest.Leaf(t, profile).TLS()
-		i.Connect(itptest.Connection{Certificate: &leaf, Always: true})
+		i.Connect(standin.Connection{Certificate: &leaf, Always: true})
 		r := send(t, s, i.BaseURI(""))
 		require.Equal(t, notice.OutcomeTLS, r.Outcome, r.Detail)
 		require.Empty(t, i.Requests())
@@ -74,7 +74,7 @@ func TestOurCertificateIsShownWithItsChain(t *testing.T) {
 }
 
 func TestAReceiverThatAsksForNoCertificateSeesNone(t *testing.T) {
-	i := newInitiator(t, func(o *itptest.Options) {
+	i := newInitiator(t, func(o *standin.Options) {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{o.Certificate}}
 	})
 	r := send(t, newSender(t), i.BaseURI(""))
@@ -86,10 +86,10 @@ func TestAReceiverThatAsksForNoCertificateSeesNone(t *testing.T) {
 func TestAReceiverThatRefusesOurCertificateIsATLSError(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
-			i := newInitiator(t, func(o *itptest.Options) {
+			i := newInitiator(t, func(o *standin.Options) {
 				o.ClientCAs = mtlstest.Anchors(t, mtlstest.PKI(t).SealCA).Pool() // another authority
 			})
-			i.Connect(itptest.Connection{MaxVersion: version, Always: true})
+			i.Connect(standin.Connection{MaxVersion: version, Always: true})
 			s := newSender(t)
 			for range 40 { // in TLS 1.3 the refusal races with our request
 				r := send(t, s, i.BaseURI(""))
@@ -102,7 +102,7 @@ func TestAReceiverThatRefusesOurCertificateIsATLSError(t *testing.T) {
 }
 
 func TestOnlyTLSOfTheProfileIsSpoken(t *testing.T) {
-	for name, behaviour := range map[string]itptest.Connection{
+	for name, behaviour := range map[string]standin.Connection{
 		"TLS 1.0":                     {MaxVersion: tls.VersionTLS10},
 		"TLS 1.1":                     {MaxVersion: tls.VersionTLS11},
 		"another protocol only":       {NextProtos: []string{"spdy/3"}},
@@ -124,14 +124,14 @@ func TestOnlyTLSOfTheProfileIsSpoken(t *testing.T) {
 	}
 	t.Run("reset", func(t *testing.T) {
 		i, s := newInitiator(t), newSender(t)
-		i.Connect(itptest.Connection{Reset: true, Always: true})
+		i.Connect(standin.Connection{Reset: true, Always: true})
 		r := send(t, s, i.BaseURI(""))
 		// The reset may come before the connection was seen to be there.
 		require.Contains(t, []notice.Outcome{notice.OutcomeTLS, notice.OutcomeConnect}, r.Outcome, r.Detail)
 		require.Zero(t, r.FirstByteOut)
 	})
 	t.Run("plain HTTP", func(t *testing.T) {
-		i := newInitiator(t, func(o *itptest.Options) { o.Plain = true })
+		i := newInitiator(t, func(o *standin.Options) { o.Plain = true })
 		r := send(t, newSender(t, within(time.Second)), i.BaseURI(""))
 		require.Contains(t, []notice.Outcome{notice.OutcomeTLS, notice.OutcomeTimeout}, r.Outcome, r.Detail)
 		require.Zero(t, r.FirstByteOut)
@@ -145,7 +145,7 @@ func TestAHostileSubjectIsStoredEscaped(t *testing.T) {
 		ID: certs.DefaultAlfa.Organisation.ID, Name: "Alfa\r\n\x1b[31m<script>alert(1)</script>\u202e", CNPJ: certs.DefaultAlfa.Organisation.CNPJ,
 	})
 	leaf := mtlstest.Leaf(t, profile).TLS()
-	i.Connect(itptest.Connection{Certificate: &leaf})
+	i.Connect(standin.Connection{Certificate: &leaf})
 	r := send(t, s, i.BaseURI(""))
 	require.Equal(t, notice.OutcomeDelivered, r.Outcome, r.Detail)
 	requireShowable(t, r.TLS.PeerSubject)

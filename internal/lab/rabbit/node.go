@@ -18,7 +18,7 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/arauto/arauto/internal/watch/bus/bustest"
+	"github.com/arauto/arauto/internal/lab/bustest"
 )
 
 // Require is the environment variable that makes the absence of the server a failure of the tests that need it.

@@ -19,8 +19,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/zoo"
-	"github.com/arauto/arauto/internal/mtls/mtlstest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/webhook"

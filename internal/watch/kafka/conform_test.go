@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/arauto/arauto/internal/lab/bustest"
 	"github.com/arauto/arauto/internal/lab/sourcetest"
 	"github.com/arauto/arauto/internal/watch"
-	"github.com/arauto/arauto/internal/watch/bus/bustest"
 )
 
 // followed is a topic that a source follows.

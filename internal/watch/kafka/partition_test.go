@@ -14,9 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/arauto/arauto/internal/lab/bustest"
 	"github.com/arauto/arauto/internal/watch"
 	"github.com/arauto/arauto/internal/watch/bus"
-	"github.com/arauto/arauto/internal/watch/bus/bustest"
 )
 
 func numbered(n int) []byte { return fmt.Appendf(nil, `{"id":"m%d","n":%d}`, n, n) }

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/arauto/arauto/internal/lab/bustest"
 	"github.com/arauto/arauto/internal/watch/bus"
-	"github.com/arauto/arauto/internal/watch/bus/bustest"
 )
 
 func TestMain(m *testing.M) {

@@ -18,13 +18,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/throwaway"
+	"github.com/arauto/arauto/internal/lab/temppostgres"
 	"github.com/arauto/arauto/internal/watch"
 )
 
 // server is shared by the tests of this process; those that kill it start their own.
-var server = sync.OnceValues(func() (*throwaway.Server, error) {
-	return throwaway.Start(context.Background(), throwaway.Options{Private: true})
+var server = sync.OnceValues(func() (*temppostgres.Server, error) {
+	return temppostgres.Start(context.Background(), temppostgres.Options{Private: true})
 })
 
 func TestMain(m *testing.M) {
@@ -40,14 +40,14 @@ var databases atomic.Int64
 // core is a bank's database for one test.
 type core struct {
 	t      testing.TB
-	server *throwaway.Server
+	server *temppostgres.Server
 	url    string
 	slot   string
 	conn   *pgx.Conn
 }
 
 // newCore makes a database with a table of payments.
-func newCore(t testing.TB, s *throwaway.Server, ddl ...string) *core {
+func newCore(t testing.TB, s *temppostgres.Server, ddl ...string) *core {
 	t.Helper()
 	if s == nil {
 		shared, err := server()
@@ -407,9 +407,9 @@ func TestRowsAreReadOnceAndThenFollowed(t *testing.T) {
 var errHand = errors.New("the hand is full")
 
 // ownServer starts a server for one test.
-func ownServer(t testing.TB) *throwaway.Server {
+func ownServer(t testing.TB) *temppostgres.Server {
 	t.Helper()
-	own, err := throwaway.Start(t.Context(), throwaway.Options{Private: true, Durable: true})
+	own, err := temppostgres.Start(t.Context(), temppostgres.Options{Private: true, Durable: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, own.Stop()) })
 	return own

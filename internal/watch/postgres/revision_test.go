@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/throwaway"
+	"github.com/arauto/arauto/internal/lab/temppostgres"
 	"github.com/arauto/arauto/internal/watch"
 )
 
@@ -187,7 +187,7 @@ func writeOnce(ctx context.Context, conn *pgx.Conn, random *rand.Rand, rows int,
 }
 
 // counted makes a core whose payments count their changes.
-func counted(t testing.TB, s *throwaway.Server, rows int) *core {
+func counted(t testing.TB, s *temppostgres.Server, rows int) *core {
 	c := newCore(t, s)
 	c.exec("ALTER TABLE payments ADD n int NOT NULL DEFAULT 0")
 	c.exec("INSERT INTO payments (id, status) SELECT i, 'RCVD' FROM generate_series(0, $1 - 1) i", rows)

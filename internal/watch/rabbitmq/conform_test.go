@@ -6,9 +6,9 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/arauto/arauto/internal/lab/bustest"
 	"github.com/arauto/arauto/internal/lab/sourcetest"
 	"github.com/arauto/arauto/internal/watch"
-	"github.com/arauto/arauto/internal/watch/bus/bustest"
 )
 
 // followed is a queue that a source follows.

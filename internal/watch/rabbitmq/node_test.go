@@ -11,8 +11,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/bustest"
 	"github.com/arauto/arauto/internal/lab/rabbit"
-	"github.com/arauto/arauto/internal/watch/bus/bustest"
 )
 
 var shared struct {

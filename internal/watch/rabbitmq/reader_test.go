@@ -11,9 +11,9 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
+	"github.com/arauto/arauto/internal/lab/bustest"
 	"github.com/arauto/arauto/internal/lab/rabbit"
 	"github.com/arauto/arauto/internal/watch/bus"
-	"github.com/arauto/arauto/internal/watch/bus/bustest"
 )
 
 func TestMain(m *testing.M) {

@@ -16,9 +16,9 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/bustest"
 	"github.com/arauto/arauto/internal/lab/rabbit"
 	"github.com/arauto/arauto/internal/watch/bus"
-	"github.com/arauto/arauto/internal/watch/bus/bustest"
 )
 
 // manage asks the management API of the node, as its administrator.

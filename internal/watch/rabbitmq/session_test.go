@@ -8,8 +8,8 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/bustest"
 	"github.com/arauto/arauto/internal/watch/bus"
-	"github.com/arauto/arauto/internal/watch/bus/bustest"
 )
 
 func numbered(n int) []byte { return fmt.Appendf(nil, `{"id":"m%d","n":%d}`, n, n) }

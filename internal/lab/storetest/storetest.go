@@ -1,0 +1,241 @@
+// Package storetest gives tests databases with the product's schema, on a real PostgreSQL.
+//
+// Each test process, which means each package under test, has one server, found or started by package temppostgres when
+// the first test asks for a database. The schema is migrated once, into a template; a database is a copy of it and is
+// gone when its test ends. Nobody has to stop anything: the server ends with the process, whichever way that ends.
+//
+// On a server that ARAUTO_TEST_DATABASE_URL names, and which outlives us, the databases of one process share a prefix,
+// and the process holds an advisory lock in its name. What a killed process left behind is found by its free lock and
+// dropped by the next process that comes along.
+package storetest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/lab/temppostgres"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// Database returns the URL of a database of the test's own, migrated and otherwise empty. Its user is the owner of the
+// schema and a superuser. The database is dropped when the test and its subtests have ended.
+func Database(t testing.TB) string {
+	t.Helper()
+	return database(t, true)
+}
+
+// Seal seals all that is committed by now, and answers the last that was sealed with the number of all. owner is a
+// connection to the database of s. Transactions of other tests on the same server are waited for, as the horizon is the
+// server's.
+func Seal(t testing.TB, s *store.Store, owner *pgx.Conn, key *audit.Signer) store.Sealed {
+	t.Helper()
+	var next int64
+	if err := owner.QueryRow(t.Context(), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&next); err != nil {
+		t.Fatal("read the horizon: ", err)
+	}
+	pause := time.NewTicker(time.Millisecond)
+	defer pause.Stop()
+	entries := 0
+	for end := time.Now().Add(time.Minute); ; <-pause.C {
+		out, err := s.Seal(t.Context(), key)
+		if err != nil {
+			t.Fatal("seal: ", err)
+		}
+		entries += out.Entries
+		if !out.More && !out.Busy && out.Horizon >= next {
+			out.Entries = entries
+			return out
+		}
+		if time.Now().After(end) {
+			t.Fatalf("not everything is sealed: %+v", out)
+		}
+	}
+}
+
+// Empty returns the URL of a database of the test's own in which nothing has been migrated.
+func Empty(t testing.TB) string {
+	t.Helper()
+	return database(t, false)
+}
+
+// Own starts a server for this test alone and returns it with the URL of a migrated database on it: for tests that kill
+// or restart the database. Unlike the shared one it syncs to disk, so what was committed must survive. It costs about
+// two seconds.
+func Own(t testing.TB) (*temppostgres.Server, string) {
+	t.Helper()
+	server, err := temppostgres.Start(t.Context(), temppostgres.Options{Durable: true, Private: true})
+	if errors.Is(err, temppostgres.ErrNone) && os.Getenv(temppostgres.EnvURL) != "" {
+		t.Skip("only a server elsewhere is at hand, and tests do not kill that one: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := server.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	url, err := server.CreateDatabase(t.Context(), "arauto", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Migrate(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	return server, url
+}
+
+func database(t testing.TB, migrated bool) string {
+	t.Helper()
+	source, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := ""
+	if migrated {
+		if template, err = source.template(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := fmt.Sprintf("%s%d", source.prefix, source.count.Add(1))
+	url, err := source.server.CreateDatabase(t.Context(), name, template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
+		defer cancel()
+		if err := source.server.DropDatabase(ctx, name); err != nil {
+			t.Error(err)
+		}
+	})
+	return url
+}
+
+// source is where the databases of this process come from.
+type source struct {
+	server   *temppostgres.Server
+	prefix   string    // of the names of all our databases
+	claim    *pgx.Conn // holds the lock of the prefix, for as long as the process lives; nil when the server is ours
+	count    atomic.Int64
+	template func() (string, error) // the name of the migrated database that is copied; made at the first call
+}
+
+// shared starts the one source of this process, once.
+var shared = sync.OnceValues(func() (*source, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	server, err := temppostgres.Start(ctx, temppostgres.Options{})
+	if err != nil {
+		return nil, err
+	}
+	s := &source{server: server, prefix: "arauto_test_"}
+	if server.External() {
+		if s.claim, s.prefix, err = claimPrefix(ctx, server.URL("postgres")); err != nil {
+			return nil, fmt.Errorf("share the server of %s: %w", temppostgres.EnvURL, err)
+		}
+	}
+	s.template = sync.OnceValues(s.migrate)
+	return s, nil
+})
+
+// migrate makes the template.
+func (s *source) migrate() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	name := s.prefix + "template"
+	url, err := s.server.CreateDatabase(ctx, name, "")
+	if err != nil {
+		return "", err
+	}
+	unlock, err := lockRoles(ctx, s.server.URL("postgres"))
+	if err != nil {
+		return "", err
+	}
+	return name, errors.Join(store.Migrate(ctx, url), unlock(ctx))
+}
+
+// rolesLock is the key under which one process at a time migrates on a shared server: roles belong to the server and
+// not to the database, and two processes would create the product's role at once.
+const rolesLock = 0x6172_6175_0000_0000
+
+// lockRoles waits for the lock and returns how to give it back.
+func lockRoles(ctx context.Context, url string) (func(context.Context) error, error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return nil, fmt.Errorf("connect for the lock on roles: %w", err)
+	}
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(rolesLock)); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock roles: %w", err), conn.Close(ctx))
+	}
+	return conn.Close, nil // the lock ends with its connection
+}
+
+// prefixed is what a process's databases on a shared server are called: the key of its lock in eight hexadecimal digits,
+// and a number or "template".
+const prefixed = "arauto_test_%08x_"
+
+// claimPrefix takes a prefix for this process's databases and drops those whose process is gone. The connection it
+// returns holds the lock and is never closed by us: it ends with the process, which is the sign.
+func claimPrefix(ctx context.Context, url string) (*pgx.Conn, string, error) {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return nil, "", err
+	}
+	var random [4]byte
+	_, _ = rand.Read(random[:]) // never fails
+	key := binary.BigEndian.Uint32(random[:])
+	if _, err := conn.Exec(ctx, "SELECT pg_advisory_lock($1)", lockOf(key)); err != nil {
+		return nil, "", errors.Join(err, conn.Close(ctx))
+	}
+	if err := sweep(ctx, conn); err != nil {
+		return nil, "", errors.Join(err, conn.Close(ctx))
+	}
+	return conn, fmt.Sprintf(prefixed, key), nil
+}
+
+// lockOf keeps the keys of prefixes apart from the lock on roles and from other users' advisory locks.
+func lockOf(key uint32) int64 { return 0x6172_6176<<32 | int64(key) }
+
+// sweep drops the databases whose process no longer holds its lock.
+func sweep(ctx context.Context, conn *pgx.Conn) error {
+	rows, err := conn.Query(ctx, `SELECT datname FROM pg_database WHERE datname ~ '^arauto_test_[0-9a-f]{8}_'`)
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var key uint32
+		if _, err := fmt.Sscanf(name[:strings.LastIndexByte(name, '_')+1], prefixed, &key); err != nil {
+			continue
+		}
+		var free bool
+		if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lockOf(key)).Scan(&free); err != nil {
+			return err
+		}
+		if !free {
+			continue
+		}
+		_, err := conn.Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+		_, errUnlock := conn.Exec(ctx, "SELECT pg_advisory_unlock($1)", lockOf(key))
+		if err := errors.Join(err, errUnlock); err != nil {
+			return err
+		}
+	}
+	return nil
+}

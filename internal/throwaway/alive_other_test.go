@@ -1,8 +1,0 @@
-//go:build unix && !linux
-
-package throwaway
-
-import "syscall"
-
-// alive tells whether a process runs.
-func alive(pid int) bool { return syscall.Kill(pid, 0) == nil }
