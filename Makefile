@@ -121,7 +121,7 @@ postgres: ## find PostgreSQL for tests and demo, or install it
 .PHONY: tools
 tools: $(GOLANGCI) $(GOFUMPT) $(GOTESTSUM) ## build the pinned linters and test runner
 
-# Built outside any module, without the caller's flags: nothing of ours shall shape them, nor their modules ours.
+# Built outside any module, without the caller's flags: our settings must not change them, nor their modules ours.
 define install-tool
 	@echo "building $(@F) into $(@D)"
 	@cd / && GOBIN=$(@D) GOFLAGS= GOWORK=off CGO_ENABLED=0 go install -trimpath $(1)

@@ -159,7 +159,7 @@ var libraries = []library{
 var pureImports = regexp.MustCompile(`^(context|database/.*|io/fs|log|net|net/http.*|os|os/.*|runtime|syscall|testing|crypto/rand|math/rand.*)$`)
 
 // panics lists the packages in which a panic may stand, and what programmer's mistake it reports. Its text begins with
-// the package's name, so that whoever reads the trace knows whose rule was broken.
+// the package's name, so that a reader of the trace knows whose rule was broken.
 var panics = map[string]string{
 	"certs":            "an identity of ours that cannot be encoded, a defect nobody defined",
 	"openapi":          "a string that cannot be written as JSON",
@@ -461,7 +461,7 @@ func forbiddenNode(s source, n ast.Node) string {
 	switch n := n.(type) {
 	case *ast.Ident:
 		if n.Name == "InsecureSkipVerify" {
-			return "InsecureSkipVerify: there is no switch that turns certificate checks off; development has a throwaway CA"
+			return "InsecureSkipVerify: there is no switch that turns certificate checks off; development has a CA of its own"
 		}
 	case *ast.SelectorExpr:
 		switch n.Sel.Name {
@@ -584,7 +584,7 @@ func TestNoPrivateKeyIsCommitted(t *testing.T) {
 	key := regexp.MustCompile(`BEGIN ([A-Z]+ )*PRIVATE` + ` KEY-----\s*[A-Za-z0-9+/=]{20}`)
 	for _, file := range files(t) {
 		if key.MatchString(read(t, file)) {
-			t.Errorf("%s holds a private key: keys are made at run time, even for tests; whoever clones us would own them", file)
+			t.Errorf("%s holds a private key: keys are made at run time, even for tests; every clone would hold them", file)
 		}
 	}
 }

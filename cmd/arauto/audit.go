@@ -164,7 +164,7 @@ func tellVerdict(w world, v audit.Verdict, requireComplete bool, err error) erro
 
 func auditRegisterCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "register PUBLIC.pem", Short: "make a public key the key of the database's log, once and for good", Args: cobra.ExactArgs(1),
+		Use: "register PUBLIC.pem", Short: "register the public key of the database's log; it cannot be replaced", Args: cobra.ExactArgs(1),
 		Long: "Register the public half of the log's key, as the owner of the database. Make the pair where the private half will stay:\n" +
 			"  openssl genpkey -algorithm ed25519 -out log.key; openssl pkey -in log.key -pubout -out log.pub.pem",
 	}

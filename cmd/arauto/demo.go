@@ -30,7 +30,7 @@ import (
 func demoCommand(w world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "demo", Short: "play the product's stories on this machine, with nothing but a PostgreSQL to be found", Args: cobra.NoArgs,
-		Long: "Start a throwaway PostgreSQL and PKI, the gateway, two stand-in initiators and a stand-in core, and play what happens to\n" +
+		Long: "Start a temporary PostgreSQL and PKI, the gateway, two stand-in initiators and a stand-in core, and play what happens to\n" +
 			"payment changes: told at once; refused and told on the second attempt; given up after the third. It ends within two\n" +
 			"minutes, with \"demo: ok\" only if everything happened as the rules say.",
 	}

@@ -18,7 +18,7 @@ import (
 
 // TestAFailoverToTheStandbyLosesNothingThatWasAcknowledged is case F3: a synchronous streaming standby stands beside the
 // primary, and the URL names both, the standby first. Under load the primary is restarted in an orderly manner, then dies
-// for good; the standby is not written to before it is promoted, and is used from then on, by a gateway that is never
+// permanently; the standby is not written to before it is promoted, and is used from then on, by a gateway that is never
 // restarted.
 func TestAFailoverToTheStandbyLosesNothingThatWasAcknowledged(t *testing.T) {
 	t.Parallel()

@@ -93,7 +93,7 @@ func (o *overload) offer(during time.Duration) {
 	}
 }
 
-// try hands in one change and notes what came of it.
+// try hands in one change and notes its outcome.
 func (o *overload) try(id string) (status int) {
 	client := []string{"good", "flaky", "slow"}[int(id[len(id)-1])%3]
 	ctx, cancel := context.WithTimeout(o.t.Context(), patience)

@@ -57,7 +57,7 @@ func TestAReplicaStoppedPastItsLeaseSendsNothingMoreForWhatItHeld(t *testing.T) 
 	h.reconcile()
 }
 
-// stopAndGo stops one of two replicas again and again under load, each time past its lease, wherever it happens to be.
+// stopAndGo stops one of two replicas again and again under load, each time past its lease, at any point of its work.
 func (h *house) stopAndGo(r *stage.Replica) {
 	h.t.Helper()
 	stop := h.feed("two", 50*time.Millisecond)

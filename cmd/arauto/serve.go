@@ -11,7 +11,7 @@ import (
 	"github.com/arauto/arauto/internal/gateway"
 )
 
-// lastLines is how long the end waits for whoever takes the log.
+// lastLines limits how long the end waits for the reader of the log.
 const lastLines = time.Second
 
 func serveCommand(w world) *cobra.Command {
@@ -25,7 +25,7 @@ func serveCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		signal.Ignore(syscall.SIGPIPE) // whoever took our log may go away, and be replaced
+		signal.Ignore(syscall.SIGPIPE) // the reader of our log may go away, and be replaced
 		out := gateway.NewOutlet(w.stdout)
 		defer out.Close(lastLines)
 		g, err := gateway.New(cmd.Context(), cfg, version, slog.New(slog.NewJSONHandler(out, nil)))

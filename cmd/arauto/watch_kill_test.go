@@ -208,13 +208,13 @@ func TestAFollowedCoreLosesAndDoublesNothingWhateverIsKilled(t *testing.T) {
 	}
 	s.reader()
 	stop()
-	s.reckon()
+	s.verify()
 	t.Logf("a replica that read was replaced within %s", s.worst)
 	require.Less(t, s.worst, 5*time.Second)
 }
 
-// reckon compares the ledger with what the gateway did, and with what arrived.
-func (s *siege) reckon() {
+// verify compares the ledger with what the gateway did, and with what arrived.
+func (s *siege) verify() {
 	t := s.t
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)

@@ -171,7 +171,7 @@ func TestReadinessCanFollowTheLagOfASource(t *testing.T) {
 	f.until("the gateway is not ready", 15*time.Second, func() bool { return !ready() })
 	thaw()
 	f.until("the gateway is ready again", 30*time.Second, ready)
-	require.NoError(t, f.server.Kill()) // and when it is gone for good
+	require.NoError(t, f.server.Kill()) // and when it never comes back
 	f.until("the gateway is not ready", 15*time.Second, func() bool { return !ready() })
 	require.NoError(t, f.server.Restart(t.Context()))
 	f.until("the gateway is ready again", 30*time.Second, ready)

@@ -452,7 +452,7 @@ func (in *Internal) getCheckpoint(x *exchange) error {
 	return in.show(x, history.LogReading{Act: "checkpoint", Filter: x.asked(), Size: head.Checkpoint.Size, Rows: 1}, checkpointOf(head))
 }
 
-// getLogKey shows the log's public key. Whoever verifies should have it by another way as well.
+// getLogKey shows the log's public key. A verifier should obtain it by another way as well.
 func (in *Internal) getLogKey(x *exchange) error {
 	if _, err := parameters(x.r.URL.RawQuery); err != nil {
 		return err

@@ -118,7 +118,7 @@ func (in *Internal) export(x *exchange) (history.Export, error) {
 	return in.cfg.Exports.Export(x.r.Context(), id)
 }
 
-// getExport tells how far an export is. Whoever waits for it asks often, so that the same question is counted.
+// getExport tells how far an export is. A client that waits asks often, so equal questions are counted, not recorded each.
 func (in *Internal) getExport(x *exchange) error {
 	e, err := in.export(x)
 	if err != nil {

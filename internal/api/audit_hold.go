@@ -128,7 +128,7 @@ func count(conditions ...bool) (n int) {
 	return n
 }
 
-// reasonFrom checks why somebody acts: it is required, and is kept for whoever asks later.
+// reasonFrom checks the reason of an act: it is required, and kept in the history.
 func reasonFrom(text string) (string, error) {
 	reason := strings.TrimSpace(text)
 	if n := utf8.RuneCountInString(reason); n == 0 || n > 500 || strings.ContainsFunc(reason, unicode.IsControl) {

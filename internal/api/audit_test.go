@@ -422,7 +422,7 @@ func TestAMinuteThatIsOverIsRecordedWithTheNextReading(t *testing.T) {
 	require.Empty(t, p.seen)
 }
 
-// TestNothingBelowAuditIsReadWithoutATrace: whoever adds a route there records its reading as well.
+// TestNothingBelowAuditIsReadWithoutATrace: a new route there must record its reading as well.
 func TestNothingBelowAuditIsReadWithoutATrace(t *testing.T) {
 	w := newWorld(t)
 	n := 0

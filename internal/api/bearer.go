@@ -44,7 +44,7 @@ func (in *Internal) admit(x *exchange, roles []string) error {
 			challenge: challenge + `, error="insufficient_scope"`,
 		}
 	}
-	// Who acts, and from where, goes with the call to wherever its record is written.
+	// Who acts, and from where, goes with the call to the place that writes its record.
 	caller := history.Caller{Subject: who.Subject, Role: roles[at], Source: x.r.RemoteAddr}
 	x.r = x.r.WithContext(context.WithValue(x.r.Context(), history.CallerKey{}, caller))
 	return nil

@@ -13,7 +13,7 @@ import (
 )
 
 // Clock judges when attempts were made; *store.Store does. An error that knows NotFound() bool and answers true means that
-// there is no such thing.
+// the resource does not exist.
 type Clock interface {
 	// Timing is the clock proof of one notification.
 	Timing(ctx context.Context, id notice.ID) (timing.Timing, error)

@@ -40,7 +40,7 @@ type Changes interface {
 	Unstored(line []byte, from intake.Origin)
 }
 
-// History reads what happened; *store.Store does. An error that knows NotFound() bool and answers true means that there is no such thing.
+// History reads what happened; *store.Store does. An error whose NotFound() bool answers true means that the resource does not exist.
 type History interface {
 	// Notifications lists at most f.Limit, newest first, and the position to continue after, zero at the end.
 	Notifications(ctx context.Context, f history.Filter) ([]history.Record, history.Position, error)
@@ -102,7 +102,7 @@ type Internal struct {
 	handler    http.Handler
 	repeated   repeated // readings of the last minute
 
-	draining context.Context // ends when streams shall read no further line
+	draining context.Context // ends when streams must read no further line
 	drain    context.CancelFunc
 }
 

@@ -88,7 +88,7 @@ type reasonJSON struct {
 	Reason string `json:"reason"`
 }
 
-// reason reads why an operator acts: it is required, and is kept for whoever asks later.
+// reason reads the reason of an operator's act: it is required, and kept in the history.
 func (x *exchange) reason() (string, error) {
 	body, err := decode[reasonJSON](x)
 	if err != nil {

@@ -49,7 +49,7 @@ func (d *desk) outcomes() map[string]string {
 	return found
 }
 
-// TestEveryAnswerIsRecordedBeforeItIsSeen asks for good and bad things at once and looks for the record with the answer
+// TestEveryAnswerIsRecordedBeforeItIsSeen asks for right and wrong things at once and looks for the record with the answer
 // in hand.
 func TestEveryAnswerIsRecordedBeforeItIsSeen(t *testing.T) {
 	d := openDesk(t, func(_ *api.PublicConfig, s *spool.Config) { s.Patience = time.Minute }).both() // no spool

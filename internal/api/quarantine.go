@@ -17,7 +17,7 @@ type Quarantine interface {
 	Cases(ctx context.Context, state string, limit int) ([]notice.Case, error)
 	// Case reads one with its line.
 	Case(ctx context.Context, id notice.ID) (notice.Case, error)
-	// Dismiss closes a case for good; false when it is closed already, or there is none.
+	// Dismiss closes a case permanently; false when it is closed already, or there is none.
 	Dismiss(ctx context.Context, id notice.ID, actor, reason string) (bool, error)
 }
 

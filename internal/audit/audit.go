@@ -3,8 +3,8 @@
 //
 // An entry is written as one line of JSON, its record (Entry.AppendRecord); every column of the entry is in it. Records
 // are the leaves of the tree of RFC 6962, in the order of their sequence numbers, which start at 0 and have no gaps. The
-// head of the tree is signed now and then: a checkpoint, a signed note in the format other transparency logs use. Whoever
-// kept one old checkpoint can tell whether anything before it was changed, removed, swapped or put in.
+// head of the tree is signed now and then: a checkpoint, a signed note in the format other transparency logs use. With
+// one old checkpoint an auditor can tell whether anything before it was changed, removed, swapped or put in.
 //
 //	columns of an entry ──AppendRecord──▶ record ──RFC 6962──▶ leaf ──Range──▶ root ──Signer──▶ checkpoint ──▶ anchors
 //

@@ -28,7 +28,7 @@ type Checkpoint struct {
 }
 
 // Origin names the log of a key: arauto/ and the first eight bytes of the SHA-256 of the public key, in hexadecimal. A
-// log has one key, so whoever has the public key knows the name.
+// log has one key, so the public key tells the name.
 func Origin(public ed25519.PublicKey) string {
 	sum := sha256.Sum256(public)
 	return "arauto/" + hex.EncodeToString(sum[:8])

@@ -73,7 +73,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// check says all that is wrong at once.
+// check reports every invalid member of the configuration in one error.
 func (c Config) check() error {
 	var wrong []error
 	refuse := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf("dispatch: "+format, args...)) }

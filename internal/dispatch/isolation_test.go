@@ -31,7 +31,7 @@ func (w *world) punctual(lane func(notice.ClientID) bool, since time.Time) float
 	return float64(good) / float64(all)
 }
 
-// A hundred endpoints with 2 events/s each; then 40 hang, one of them with 100 events/s. Whoever answers is told in
+// A hundred endpoints with 2 events/s each; then 40 hang, one of them with 100 events/s. Those that answer are told in
 // time, and with enough slots so is every other that hangs.
 func TestLanesThatHangDoNotHurtTheOthers(t *testing.T) {
 	for _, test := range []struct {

@@ -1,8 +1,8 @@
-// Package evidence writes down what is handed to whoever asks what happened: exports of the sealed history, the proof of
+// Package evidence writes the documents that answer questions about the past: exports of the sealed history, the proof of
 // one entry, and the dossier of one resource, a document for people.
 //
 // All of it is made of a Log, the history as of one checkpoint, and of nothing else. So the same question about the same
-// checkpoint gives the same bytes, whoever asks and by whichever way, the command line or the API. What is handed over
+// checkpoint gives the same bytes, for every caller, through the command line or the API. What is handed over
 // alone, a proof or a dossier, was verified against the checkpoint first; what fails is not shown. To record that it was
 // read is the caller's: it knows who reads.
 package evidence

@@ -43,7 +43,7 @@ const pieceSize = 1 << 20
 
 // Make makes one export, if any is asked for, and tells whether there was one. What is wrong with the export itself, such
 // as that it is too large, ends it and is no error; an error means that it could not be tried, or not be ended: it is made
-// again, by whichever replica.
+// again, by any replica.
 func (m Maker) Make(ctx context.Context) (bool, error) {
 	e, err := m.Jobs.ClaimExport(ctx)
 	if err != nil || e == nil {

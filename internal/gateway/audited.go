@@ -44,7 +44,7 @@ func (g *Gateway) makeExports(ctx context.Context) error {
 	}
 }
 
-// tellHeld says which months a hold keeps beyond their time, each hour: a hold that is forgotten keeps them for good.
+// tellHeld says which months a hold keeps beyond their time, each hour: a forgotten hold keeps them forever.
 func (g *Gateway) tellHeld(ctx context.Context) error {
 	held, err := g.store.HeldMonths(ctx)
 	if err != nil {

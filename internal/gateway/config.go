@@ -358,7 +358,7 @@ func kindNames() []string {
 // officialBase is the pattern that links.self must match (status-apis §1.9, LINK), for the host part.
 var officialBase = regexp.MustCompile(`^https://[-a-zA-Z0-9@:%._+~#=]{2,256}\.[a-z]{2,6}(:[0-9]+)?$`)
 
-// Check judges the settings of serve by themselves, without touching files or network, and says all that is wrong.
+// Check judges the settings of serve by themselves, without touching files or network, and reports every problem.
 func (c *Config) Check() error {
 	p := &problems{}
 	if c.Profile != Production && c.Profile != Development {

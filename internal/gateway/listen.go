@@ -174,7 +174,7 @@ func (p pollMetrics) Spooled(n int) { p.m.pollsKept.WithLabelValues("spooled").A
 // Replayed counts polls that reached the history from a file.
 func (p pollMetrics) Replayed(n int) { p.m.pollsKept.WithLabelValues("replayed").Add(float64(n)) }
 
-// PutAside counts polls the database refuses for good.
+// PutAside counts polls that the database refuses permanently.
 func (p pollMetrics) PutAside(n int) { p.m.pollsKept.WithLabelValues("put-aside").Add(float64(n)) }
 
 // Polled counts an answered status query.

@@ -110,7 +110,7 @@ http {
 }
 
 // TestNginxAsReceiverAcceptsUsAndItsComplaintsAreExplained: with ssl_verify_client on, nginx finishes the handshake with
-// whoever comes, and complains with a 400 afterwards; the attempt says what that means.
+// every client, and complains with a 400 afterwards; the attempt says what that means.
 func TestNginxAsReceiverAcceptsUsAndItsComplaintsAreExplained(t *testing.T) {
 	program := nginxProgram(t)
 	h := open(t)

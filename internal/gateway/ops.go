@@ -27,7 +27,7 @@ type readiness struct {
 	draining bool
 }
 
-// drain makes readiness false for good: no load balancer should send anything any more.
+// drain makes readiness false until the process ends: no load balancer should send anything any more.
 func (r *readiness) drain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

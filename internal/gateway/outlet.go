@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// outletRoom is how much of the log waits for whoever reads it: some ten thousand lines.
+// outletRoom limits, in bytes, how much of the log waits for its reader: some ten thousand lines.
 const outletRoom = 4 << 20
 
 // Outlet is where the log leaves the process. Nobody who logs waits for the reader: lines go into a bounded buffer, and
@@ -101,7 +101,7 @@ func (o *Outlet) run() {
 		} else if lines > 0 {
 			torn = false
 			if lost > 0 {
-				news.Warn("lines of this log were lost: whoever takes it did not take them in time, or refused them", "lost", lost)
+				news.Warn("log lines lost: the reader of this log was too slow, or refused them", "lost", lost)
 			}
 		}
 		if closed {

@@ -393,7 +393,7 @@ func (w *sealer) ownKey(ctx context.Context) error {
 	return errNoKey
 }
 
-// publishKey leaves the public half where whoever verifies finds it.
+// publishKey leaves the public half where a verifier finds it.
 func (w *sealer) publishKey() error {
 	text, err := audit.MarshalPublic(w.key.Public())
 	if err != nil {

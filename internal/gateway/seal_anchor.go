@@ -24,7 +24,7 @@ type head struct {
 	note []byte
 }
 
-// anchor is a place for checkpoints out of reach of whoever owns the database. Putting the same one twice does no harm.
+// anchor is a place for checkpoints out of reach of the database's owner. Putting the same one twice does no harm.
 // It gives up by itself, within seconds.
 type anchor interface {
 	put(ctx context.Context, h head) error
@@ -37,8 +37,8 @@ const anchorTimeout = 5 * time.Second
 // for years, so there should not be one every few seconds; and it must be there within 60 s.
 const objectEvery = 30 * time.Second
 
-// carrier brings the newest checkpoint to one anchor, beside the sealer and beside the other carriers: whoever hangs
-// holds up nobody else.
+// carrier brings the newest checkpoint to one anchor, beside the sealer and beside the other carriers: one that
+// hangs does not delay the others.
 type carrier struct {
 	name   string // file, url or object-store: a label of metrics
 	anchor anchor

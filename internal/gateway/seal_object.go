@@ -38,7 +38,7 @@ func newObjectAnchor(s ObjectStore, secret string, client *http.Client) *objectA
 // another log that shares bucket and prefix.
 var errOther = errors.New("the object store holds another checkpoint of that size: the log was written anew, or two logs share a prefix")
 
-// errUnlocked means that whoever may write to the store may remove the checkpoint too.
+// errUnlocked means that a user who may write to the store may remove the checkpoint too.
 var errUnlocked = errors.New("the object store did not keep the checkpoint under Object Lock as asked")
 
 // put writes the object unless it is there, and never over another. One that is there must be the same, which happens

@@ -39,7 +39,7 @@ type news struct {
 	seen func(direction string, decision mtls.Decision) // a judgement on a certificate
 }
 
-// loadTrust reads every file, and says at once all that is wrong.
+// loadTrust reads every file, and reports every problem in one error.
 func loadTrust(cfg *Config, tell news) (*trust, error) {
 	p := &problems{}
 	t := &trust{fetcher: newFetcher(cfg)}

@@ -164,7 +164,7 @@ func TestTheCalendarOfReceiversIsBoundedAndForgetsWhoWasNotSeenForLong(t *testin
 		kept = append(kept, c.Client)
 	}
 	require.Equal(t, name(20), kept[0], "what ends first")
-	require.Contains(t, kept, name(0), "whoever was seen again stays")
+	require.Contains(t, kept, name(0), "a certificate that was seen again stays")
 	require.NotContains(t, kept, name(1), "the one not seen for longest goes")
 	r.see("none", nil, now)
 	r.see("none", &notice.TLSFacts{}, now)

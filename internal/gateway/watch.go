@@ -41,7 +41,7 @@ type source struct {
 	reader  watch.Reader
 }
 
-// loadMappings reads the mapping files and says all that is wrong with them.
+// loadMappings reads the mapping files and reports every problem in them.
 func loadMappings(cfg *Config) ([]*watch.Mapping, error) {
 	p := &problems{}
 	var all []*watch.Mapping

@@ -8,7 +8,7 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// Record is a notification as it is read: what is owed and what came of it.
+// Record is a notification as it is read: what is owed, and its attempts and outcome.
 type Record struct {
 	notice.Notification
 	OccurredAt    time.Time

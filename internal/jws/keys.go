@@ -80,7 +80,7 @@ func ParseKeySet(content []byte) (*Keys, error) {
 		case "":
 			keys.byKID[kid] = key
 		case isPrivate:
-			return nil, fmt.Errorf("key %d of the set %s: whoever can read the set could sign; publish public keys only", i+1, isPrivate)
+			return nil, fmt.Errorf("key %d of the set %s: each reader of the set could sign; publish public keys only", i+1, isPrivate)
 		default:
 			keys.skipped = append(keys.skipped, fmt.Sprintf("key %d %s", i+1, why))
 		}

@@ -64,7 +64,7 @@ func (s *Signer) Sign(claims any) ([]byte, error) {
 	return []byte(compact), nil
 }
 
-// Issue signs claims as a token, for whoever plays the authorisation server, the bank's identity provider or the
+// Issue signs claims as a token, for stand-ins of the authorisation server, the bank's identity provider and the
 // Directory in development.
 func Issue(key *rsa.PrivateKey, kid string, claims map[string]any) (string, error) {
 	token := jwt.NewWithClaims(jwt.SigningMethodPS256, jwt.MapClaims(claims))

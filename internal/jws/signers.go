@@ -31,7 +31,7 @@ type SignersConfig struct {
 
 // Signers signs with the first of our keys that others can verify: with Published set, never under a kid that is not
 // in it with this very key (security §6, S8; case J5). It is safe for concurrent use. Name, Generation and Reload let
-// whoever watches files watch it.
+// a watcher of files watch it.
 type Signers struct {
 	cfg     SignersConfig
 	mu      sync.Mutex // one reload at a time

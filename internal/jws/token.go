@@ -82,7 +82,7 @@ func judgeHeader(header map[string]any) (kid string, err error) {
 }
 
 // Verify checks that a compact JWS is signed with PS256 by a key of the set, and returns its claims. It judges none of
-// them: it is for whoever reads one of our own answers.
+// them: it is for readers of our own answers.
 func Verify(compact string, keys *KeySet) (map[string]any, error) {
 	return open(compact, math.MaxInt32, keys, algPS256)
 }

@@ -48,7 +48,7 @@ func (a *Anchors) Pool() *x509.CertPool { return a.current.Load().pool }
 func (a *Anchors) Certificates() []*x509.Certificate { return slices.Clone(a.current.Load().certs) }
 
 // Generation begins at 1 and grows by one whenever other content takes effect. Connections judged under an older one
-// may have lost their anchor: whoever pools connections closes them when it changes.
+// may have lost their anchor: the owner of a pool of connections closes them when it changes.
 func (a *Anchors) Generation() uint64 { return a.current.Load().generation }
 
 // Name is the files' names, for alarms.
@@ -115,8 +115,8 @@ func judgeAuthority(file string, n int, c *x509.Certificate) error {
 	return nil
 }
 
-// Renew raises the generation though the authorities stay the same: whoever pools connections closes them, and judges the
-// next ones anew. It serves those who learn that a certificate below these authorities may have been revoked.
+// Renew raises the generation though the authorities stay the same: an owner of a pool closes its connections, and judges
+// the next ones anew. It serves those who learn that a certificate below these authorities may have been revoked.
 func (a *Anchors) Renew() {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -58,7 +58,7 @@ func TestOnlyTheProxySpeaksForAnotherAndOnlyWithACertificateThatWouldPassItself(
 	ask := func(peer certs.Leaf, values ...string) (tls.ConnectionState, http.Header, error) {
 		h := http.Header{"Client-Cert": values, "Accept": {"*/*"}}
 		cs, err := callers.Unwrap(shaken(t, peer), h)
-		require.NotContains(t, h, "Client-Cert", "whoever sent it: nothing behind may read it")
+		require.NotContains(t, h, "Client-Cert", "nothing behind may read it, regardless of its sender")
 		require.Contains(t, h, "Accept")
 		return cs, h, err
 	}

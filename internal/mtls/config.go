@@ -70,7 +70,7 @@ func serverConfig(id *Identity, judge Check, anchors ...*Anchors) *tls.Config {
 		cached.Store(&now)
 		return now.config, nil
 	}
-	// Whoever uses the outer configuration's own fields must not find a server that asks for nothing.
+	// A caller that uses the outer configuration's own fields must not find a server that asks for no certificate.
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.ClientCAs = x509.NewCertPool()
 	return config

@@ -76,7 +76,7 @@ func LoadIdentity(certFile, keyFile string, purposes ...Purpose) (*Identity, err
 func (id *Identity) Current() *tls.Certificate { return &id.current.Load().cert }
 
 // Generation begins at 1 and grows by one whenever new content takes effect. Connections made under an older one
-// show the older certificate: whoever pools connections closes them when it changes.
+// show the older certificate: the owner of a pool of connections closes them when it changes.
 func (id *Identity) Generation() uint64 { return id.current.Load().generation }
 
 // Name is the certificate's file, for alarms.

@@ -76,7 +76,7 @@ func (l *listener) accept() {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
-			// Whoever accepts decides whether to go on, as http.Server does after a passing error.
+			// The caller of Accept decides whether to go on, as http.Server does after a passing error.
 			if !l.hand(accepted{err: err}) || errors.Is(err, net.ErrClosed) {
 				return
 			}
@@ -86,7 +86,7 @@ func (l *listener) accept() {
 	}
 }
 
-// hand gives a connection or an error to whoever accepts; false when the listener is closed.
+// hand gives a connection or an error to the caller of Accept; false when the listener is closed.
 func (l *listener) hand(a accepted) bool {
 	select {
 	case l.conns <- a:

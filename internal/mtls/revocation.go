@@ -65,7 +65,7 @@ const (
 	NoEvidence Evidence = "none"
 )
 
-// Verdict is what came of it.
+// Verdict is the result of a judgement on revocation.
 type Verdict string
 
 // The verdicts. Unchecked is given to intermediates whose issuer publishes no list that we were told of.

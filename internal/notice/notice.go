@@ -1,7 +1,7 @@
 // Package notice holds our own words, as package ofb holds the ecosystem's: the notification that is owed to an
 // initiator, the attempt made to deliver it, the outcome of that attempt, and the schedule of attempts as data.
 //
-// It has no clock, no context and no I/O: whoever needs "now" is handed it. The story it tells is short. A change that
+// It has no clock, no context and no I/O: a function that needs "now" takes it as a parameter. A change that
 // must be announced makes one Notification. A replica claims it, which makes an Attempt, recorded before anything is
 // sent. What the receiver did is a Result, never an error. A Settlement carries the Result back to the store, and
 // After says what follows: delivered, again at a known distance, or given up.

@@ -35,7 +35,7 @@ type span struct {
 var errNotObject = errors.New("document is not one JSON object")
 
 // setMembers gives members of a JSON object new values. A member that exists keeps its place; a new one comes last.
-// Everything else stays byte for byte, white space included, since whoever wrote the document may have signed or
+// Everything else stays byte for byte, white space included, since the author of the document may have signed or
 // hashed it and numbers must not be rewritten.
 func setMembers(document []byte, set []member) ([]byte, error) {
 	spans, err := members(document)

@@ -2,7 +2,7 @@
 // functions: the kinds of resource, their identifiers and states, the legal steps between states, which step must be
 // announced to the initiator and on which path, and what the passing of time does to a resource.
 //
-// It has no clock, no context and no I/O: whoever needs "now" hands it in. Every row of every table names the clause
+// It has no clock, no context and no I/O: a caller passes "now" in. Every row of every table names the clause
 // it comes from. "webhook" and "status-apis" are the two dossiers of official rules, "contract" and "product" are this
 // product's outside contract; a paragraph sign points into the former, a quoted heading or D-number into the latter.
 //

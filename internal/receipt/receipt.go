@@ -3,7 +3,7 @@
 //
 // What it guarantees: a change that intake refused is kept with the instant of its first receipt and the number of
 // refusals, in memory at once and in a file within 0.2 s; once the database answers it becomes an entry of the history
-// ("refused"), one for each change and outage, which readers join to the change that is accepted later, by whichever
+// ("refused"), one for each change and outage, which readers join to the change that is accepted later, by any
 // replica. A restart forgets nothing that is in the file. What may have been forgotten is said: a period, as an entry
 // ("receipts-unknown"), when there were too many, when a request was refused before it was read, or when the process died
 // without a drain.

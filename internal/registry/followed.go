@@ -18,8 +18,8 @@ type KeptStatements interface {
 }
 
 // Follow stores what the authorization server's own table says of a client. Everything Put judges is judged, but the age
-// of the statement: at registration that server judged it. Where the server keeps none, checked says that whoever wrote
-// the source's mapping vouches for that server having verified one; without it such a registration is refused as by Put.
+// of the statement: at registration that server judged it. Where the server keeps none, checked says that the author
+// of the source's mapping vouches for that server having verified one; without it such a registration is refused as by Put.
 // What the registration rests on goes into its entry. One that changes nothing is not written again: a table tells the
 // same row for many reasons. Errors are those of Put.
 func (g *Registry) Follow(ctx context.Context, client notice.ClientID, r Request, checked bool, actor string) error {

@@ -58,7 +58,7 @@ func passing(err error) bool {
 	return errors.As(err, &t) && t.Transient() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// replayFile stores the polls of one file. When the database refuses them for good, each is tried alone, and those that
+// replayFile stores the polls of one file. When the database refuses them permanently, each is tried alone, and those that
 // fail alone are put aside: one bad record must not hold up all queries.
 func (s *Spool) replayFile(ctx context.Context, polls []notice.Poll) error {
 	err := s.replayTogether(ctx, polls)

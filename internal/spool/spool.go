@@ -11,7 +11,7 @@
 //   - Nobody is answered before the poll is either committed or synced.
 //   - A poll appears once in the history, however often it is handed to the store: its id is its identity there.
 //   - Files are replayed in the order they were written, also those of the process before this one.
-//   - A record that the database refuses for good, alone, is put aside in a file that nothing deletes, and reported.
+//   - A record that the database refuses permanently, alone, is put aside in a file that nothing deletes, and reported.
 //
 // Package spool knows no HTTP and no SQL. One process owns a folder; two replicas on one machine have two.
 package spool
@@ -44,7 +44,7 @@ type Observer interface {
 	Spooled(polls int)
 	// Replayed reports polls of a file that reached the history.
 	Replayed(polls int)
-	// PutAside reports polls that the database refuses for good.
+	// PutAside reports polls that the database refuses permanently.
 	PutAside(polls int)
 }
 
@@ -203,7 +203,7 @@ func (s *Spool) withdraw(w *waiter) bool {
 	return true
 }
 
-// Run commits and replays until ctx ends; then it records what still waits and returns. Whoever calls Record must have
+// Run commits and replays until ctx ends; then it records what still waits and returns. All calls of Record must have
 // ended before.
 func (s *Spool) Run(ctx context.Context) {
 	defer s.running.Wait()

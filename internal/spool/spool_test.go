@@ -350,7 +350,7 @@ func TestAtTheEndWhatWaitsIsRecorded(t *testing.T) {
 	})
 }
 
-// TestACallerWhoIsGoneIsRecordedOnceOrNotAtAll: whoever is told of an error records a refusal instead, under the same id.
+// TestACallerWhoIsGoneIsRecordedOnceOrNotAtAll: a caller that gets an error records a refusal instead, under the same id.
 func TestACallerWhoIsGoneIsRecordedOnceOrNotAtAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHistory()

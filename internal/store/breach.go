@@ -36,7 +36,7 @@ type reader interface {
 	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
 }
 
-// OpenInspector connects as whoever the URL names.
+// OpenInspector connects as the user that the URL names.
 func OpenInspector(ctx context.Context, url string) (*Inspector, error) {
 	conn, err := auditConn(ctx, url)
 	if err != nil {

@@ -123,7 +123,7 @@ func (b *bench) notificationOf(resource string) notice.ID {
 }
 
 // TestTheRecordOfAChangeSaysWhenItCame holds receipt against the clock of the test: it may seem earlier by the way of one
-// answer, and never later, however busy the machine is, and whoever held the resource meanwhile.
+// answer, and never later, however busy the machine is, and also when another session held the resource meanwhile.
 func TestTheRecordOfAChangeSaysWhenItCame(t *testing.T) {
 	b := newBench(t)
 	b.register("itp", "https://itp.example/hook")

@@ -69,7 +69,7 @@ func TestAClaimPreparedOnAnEmptyTableStaysQuickWithABacklog(t *testing.T) {
 	s, err := store.Open(t.Context(), store.Options{URL: b.url, Replica: "one", DispatchConns: 1})
 	require.NoError(t, err)
 	defer s.Close()
-	b.do("ALTER TABLE queue SET (autovacuum_enabled = off)") // nobody shall tell the planner
+	b.do("ALTER TABLE queue SET (autovacuum_enabled = off)") // nothing may tell the planner
 	b.register("backlog", "https://itp.example/hook")
 	b.register("quiet", "https://itp.example/hook")
 	want := []notice.Want{{Client: "backlog", Free: 50, Late: 12}, {Client: "quiet", Free: 50, Late: 12}}

@@ -72,7 +72,7 @@ func (s *Store) RequestExport(ctx context.Context, e history.Export) (history.Ex
 	return s.Export(ctx, e.ID)
 }
 
-// exportFacts are what an entry keeps of an export: of who asked for it, whoever makes it.
+// exportFacts returns the private facts of an export's entry: of the caller that asked for it, not of the replica that makes it.
 func (s *Store) exportFacts(e *history.Export) (string, error) {
 	return facts(struct {
 		readingFacts

@@ -55,7 +55,7 @@ func (c Cause) Cure() string {
 	case CauseReadOnly:
 		return "the database is read-only; point database.url at the primary"
 	case CauseContention:
-		return "another session of the database holds us up"
+		return "another session of the database blocks us"
 	case CauseDamage:
 		return "the database reports damaged data; a database administrator must look at it"
 	}

@@ -27,7 +27,7 @@ VALUES (gen_random_uuid(), $1::timestamptz, 'change', nullif($2, ''), nullif($3:
 	b.place("2015-01-01T00:00:00Z")
 }
 
-// TestRetentionKeepsWhatIsHeld is case T3: whoever calls the function, a month with entries under a hold stays, months
+// TestRetentionKeepsWhatIsHeld is case T3: for every caller of the function, a month with entries under a hold stays, months
 // around it go, and a lifted hold lets it go too.
 func TestRetentionKeepsWhatIsHeld(t *testing.T) {
 	for name, hold := range map[string]history.Hold{

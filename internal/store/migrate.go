@@ -33,7 +33,7 @@ func Migrate(ctx context.Context, url string) error {
 	return nil
 }
 
-// ownerDB connects as whoever the URL names, with the product's schema made and in the search path.
+// ownerDB connects as the user that the URL names, with the product's schema made and in the search path.
 func ownerDB(ctx context.Context, url string) (*sql.DB, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {

@@ -154,7 +154,7 @@ CREATE TRIGGER dawdle BEFORE INSERT ON arauto.entry FOR EACH ROW EXECUTE FUNCTIO
 	require.Equal(t, 1, h.count(p))
 }
 
-// TestAHangingHistoryIsUnavailableAndNotRefused: whoever is kept waiting must try again, not put the poll aside.
+// TestAHangingHistoryIsUnavailableAndNotRefused: a caller that is kept waiting must try again, not put the poll aside.
 func TestAHangingHistoryIsUnavailableAndNotRefused(t *testing.T) {
 	h := openHistory(t)
 	p := aPoll()

@@ -59,7 +59,7 @@ func callerOf(ctx context.Context) history.Caller {
 	return c
 }
 
-// RecordReading writes to the history that it was read as whoever the URL names: by whom, from where, what was asked for,
+// RecordReading writes to the history that it was read as the user that the URL names: by whom, from where, what was asked for,
 // how much was found and what it was. It needs the rights of the application's role; what cannot be recorded must not be
 // handed over (D-3).
 func RecordReading(ctx context.Context, url, version string, r Reading) error {

@@ -15,7 +15,7 @@ import (
 // entryReconciliation is the kind of an entry about a reconciliation.
 const entryReconciliation = "reconciliation"
 
-// InTurn runs something that one replica at a time shall do, and answers false when another one is at it. The lock ends
+// InTurn runs a task that one replica at a time may do, and answers false when another one is at it. The lock ends
 // with its connection, whatever becomes of us.
 func (s *Store) InTurn(ctx context.Context, name string, do func(context.Context) error) (bool, error) {
 	conn, err := s.query.Acquire(ctx)

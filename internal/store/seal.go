@@ -23,7 +23,7 @@ const SealBatch = 20_000
 const sealTimeout = 60 * time.Second
 
 // ErrTampered means that what the log is built upon is no longer what was signed: sealing stops until a person has
-// looked, since a signature over it would ruin the log for good.
+// looked, since a signature over it would ruin the log irreparably.
 var ErrTampered error = damage("what the log is built upon is not what was signed; run arauto audit verify")
 
 // damage is an error that means that the log's own tables are not what was signed.
@@ -327,7 +327,7 @@ func (w *sealing) append(ctx context.Context, entries []audit.Entry) error {
 }
 
 // readBack computes the records a second time and compares them with the positions as they were stored, and the new
-// root with the one that the stored tree gives: a bit that fell over on the way is found before it is signed for good.
+// root with the one that the stored tree gives: a flipped bit is found before it is signed.
 func (w *sealing) readBack(entries []audit.Entry) error {
 	leaves, err := w.stored.Hashes(0, w.last.Size, w.tree.Size())
 	if err != nil {

@@ -30,7 +30,7 @@ SELECT greatest(0, (SELECT count(*) FROM entry WHERE at >= (SELECT at FROM since
 }
 
 // distinct keeps one of several entries that claim the same place, and counts the others as strays. Two positions in one
-// place would break the order of the log for good.
+// place would break the order of the log irreparably.
 func (w *sealing) distinct(entries []audit.Entry) []audit.Entry {
 	n := len(entries)
 	entries = slices.CompactFunc(entries, func(a, b audit.Entry) bool { return placed(&a) == placed(&b) })

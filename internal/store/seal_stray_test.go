@@ -30,7 +30,7 @@ func TestServeCannotChooseTheTransactionOrTheTimeOfAnEntry(t *testing.T) {
 }
 
 // TestAnEntryWithoutAPositionOfItsOwnIsAFault: a row that stands at or before the end of the log and was never sealed is
-// found wherever it stands, also behind the last position of what is read at once (found F22).
+// found at every position, also behind the last position of what is read at once (found F22).
 func TestAnEntryWithoutAPositionOfItsOwnIsAFault(t *testing.T) {
 	for name, sql := range map[string]string{
 		"a copy of the last entry":                 "INSERT INTO entry SELECT * FROM entry WHERE id = (SELECT id FROM log_position WHERE seq = 599)",

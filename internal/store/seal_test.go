@@ -320,7 +320,7 @@ func TestTheApplicationCannotChangeTheProof(t *testing.T) {
 	}
 }
 
-// sealsUntil has a replica seal again and again until done is closed, and tells what came of it each time.
+// sealsUntil has a replica seal again and again until done is closed, and tells the result each time.
 func (s *sealedHistory) sealsUntil(done <-chan struct{}, replica *store.Store, tell func(store.Sealed)) {
 	for {
 		out, err := replica.Seal(context.Background(), s.key)

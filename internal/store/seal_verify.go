@@ -45,7 +45,7 @@ func Verify(ctx context.Context, url string, key ed25519.PublicKey, anchored []a
 	return verdict, err
 }
 
-// auditConn connects for reading the log as whoever the URL names.
+// auditConn connects for reading the log as the user that the URL names.
 func auditConn(ctx context.Context, url string) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -473,7 +473,7 @@ func readPositions(ctx context.Context, q querier, from int64, limit int) ([]pos
 	return out, rows.Err()
 }
 
-// RegisterLogKey makes a public key the key of a database's log, as whoever the URL names. ErrWrongKey when another one
+// RegisterLogKey makes a public key the key of a database's log, as the user that the URL names. ErrWrongKey when another one
 // is registered already.
 func RegisterLogKey(ctx context.Context, url string, key ed25519.PublicKey) error {
 	conn, err := auditConn(ctx, url)

@@ -15,8 +15,8 @@ type Explanation struct {
 	Mapped
 }
 
-// Step is one expression and what it gave, or why it gave nothing. Unlike the problems of a record, it shows values: it is
-// for whoever holds the row in hands.
+// Step is one expression and what it gave, or why it gave nothing. Unlike the problems of a record, it shows values: its
+// reader has the row anyway.
 type Step struct {
 	Key        string
 	Expression string

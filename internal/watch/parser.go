@@ -245,7 +245,7 @@ func (p *parser) fold(n *yaml.Node, e *expression) {
 	e.program, e.constant = nil, v
 }
 
-// gives judges a computed value. null is judged by whoever asks for the value.
+// gives judges a computed value. null is judged by the caller that asks for the value.
 func (e *expression) gives(v any) bool {
 	switch v.(type) {
 	case nil:

@@ -175,7 +175,7 @@ type Registration struct {
 	Name           string
 	WebhookURIs    []string // nil or empty: push is off
 	Statement      string   // the software statement as received at registration; "": the server does not keep it
-	Checked        bool     // whoever wrote the mapping vouches that the server verified a statement it did not keep
+	Checked        bool     // the mapping's author vouches that the server verified a statement it did not keep
 }
 
 // Registrar keeps registrations; package registry is behind it. A *Refused says that the registration itself is at fault.

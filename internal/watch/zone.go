@@ -5,7 +5,7 @@ import (
 	"strings"
 	"sync"
 	"time"
-	_ "time/tzdata" // the zones are known wherever the program runs
+	_ "time/tzdata" // the zones are known on every machine
 
 	"github.com/expr-lang/expr/ast"
 )

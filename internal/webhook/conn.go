@@ -39,7 +39,7 @@ type conn struct {
 	busy   bool        // an exchange is bound and has not ended well
 	expiry *time.Timer // closes it when it may be used no longer; nil before the first use
 
-	readEnded chan struct{} // closed when reading failed for good
+	readEnded chan struct{} // closed when reading has failed
 	readErr   error         // valid once readEnded is closed
 	ended     sync.Once
 }
@@ -211,7 +211,7 @@ func (c *conn) gone(deadline time.Time) bool {
 	}
 }
 
-// abandon ends the connection for good. It tells whether not one byte of the exchange went out on it, and why its use had
+// abandon ends the connection. It tells whether not one byte of the exchange went out on it, and why its use had
 // ended already, if it had. After true, nothing goes out.
 func (c *conn) abandon(x *exchange) (unwritten bool, why CloseReason) {
 	c.mu.Lock()

@@ -18,7 +18,7 @@ type Refusal struct {
 	Reason string
 }
 
-// Error is the reason alone: whoever shows it knows the context.
+// Error is the reason alone: the caller that shows it knows the context.
 func (r *Refusal) Error() string { return r.Reason }
 
 // Guard decides which addresses we may connect to. Receivers' addresses come from outside, so that without it an

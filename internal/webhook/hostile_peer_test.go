@@ -218,7 +218,7 @@ func sendPastTheProxy(t *testing.T, proxy string) {
 	require.NoError(t, err)
 	would, err := http.ProxyFromEnvironment(r)
 	require.NoError(t, err)
-	require.Equal(t, proxy, would.Host, "whoever asks the environment would go there")
+	require.Equal(t, proxy, would.Host, "a client that asks the environment would go there")
 
 	result := send(t, s, base)
 	require.Equal(t, notice.OutcomeDelivered, result.Outcome, result.Detail)

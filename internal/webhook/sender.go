@@ -1,4 +1,4 @@
-// Package webhook makes one attempt over the wire: one POST to an initiator, and what came of it.
+// Package webhook makes one attempt over the wire: one POST to an initiator, and its result.
 //
 // A Sender is handed a claimed notice.Attempt and gives back a notice.Result. Whatever the receiver or the network does
 // is a Result; an error means that no attempt was made. Between the two lies one deadline, from DNS to the final
@@ -248,7 +248,7 @@ func (s *Sender) Forget(client notice.ClientID) {
 }
 
 // Refresh closes the connections made under a certificate or trust anchors that were replaced since. The Sender looks
-// for itself every 5 s; whoever is told of a reload may call it at once.
+// for itself every 5 s; a caller that knows of a reload may call it immediately.
 func (s *Sender) Refresh() { s.sweep(time.Now()) }
 
 // Close ends housekeeping and unfinished connections, closes the idle ones and refuses further attempts. Attempts on

@@ -30,7 +30,7 @@ type window struct {
 	detail   string
 	from, to time.Time // to is zero while it lasts
 
-	// How much of the load felt it: the sums of the account at its beginning, and then what came until its end.
+	// How much of the load felt it: the sums of the account at its beginning, and then the growth until its end.
 	tries, unanswered, asked, unasked int64
 }
 

@@ -91,7 +91,7 @@ func (h *hot) stream(ctx context.Context, core *stage.Core, client string) {
 	}
 }
 
-// bombMembers sends changes with thousands of members that no schema knows. Each is refused, quickly and for good.
+// bombMembers sends changes with thousands of members that no schema knows. Each is refused quickly and permanently.
 func bombMembers(ctx context.Context, n *nemesis, f *fault, r *rand.Rand) error {
 	const bombs = 40
 	w := n.begin(f, "%d changes with 4,000 unknown members each", bombs)

@@ -1,4 +1,4 @@
-// Command nemesis breaks the product on purpose and then looks what came of it.
+// Command nemesis breaks the product on purpose and then verifies its results.
 //
 // It puts the whole product up on this machine (package stage): three replicas, each with its own way to the database that
 // can be cut or slowed, a PostgreSQL whose disk can fill up and whose clock can be moved, and receivers of which some
@@ -14,7 +14,7 @@
 //	load.go, poll.go   changes in; status queries
 //	bank.go            a core whose database log the replicas follow
 //	fault*.go          the faults, and the schedule that draws them
-//	examine*.go        the reckoning
+//	examine*.go        the verification
 //
 // What makes one wrong result is printed with its ids and the faults around it, and the folder stays. `make nemesis` runs
 // it; it is no part of the product and nothing of the product imports it.

@@ -65,7 +65,7 @@ func play(ctx context.Context, out io.Writer, o options) (err error) {
 	if err := n.unleash(ctx, s); err != nil {
 		return err
 	}
-	return n.reckon(ctx, s)
+	return n.verify(ctx, s)
 }
 
 // prepare makes everything that is not the product: ledger, receivers, clients, those who ask.
@@ -132,12 +132,12 @@ func (n *nemesis) unleash(ctx context.Context, s *schedule) error {
 	return nil
 }
 
-// reckon waits for quiet and examines everything.
-func (n *nemesis) reckon(ctx context.Context, s *schedule) error {
+// verify waits for quiet and examines everything.
+func (n *nemesis) verify(ctx context.Context, s *schedule) error {
 	limited, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	if err := n.examine(limited); err != nil {
-		return fmt.Errorf("the reckoning could not be made: %w", err)
+		return fmt.Errorf("the verification could not be made: %w", err)
 	}
 	n.faultTable(s)
 	if len(n.faults()) == 0 {

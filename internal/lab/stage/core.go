@@ -32,7 +32,7 @@ func (s *Stage) Statement(organisation, software string, uris []string) (string,
 	})
 }
 
-// Core is the bank's own system: it registers initiators, hands in changes and reads what came of them, at one replica.
+// Core is the bank's own system: it registers initiators, hands in changes and reads their outcome, at one replica.
 type Core struct {
 	base  string
 	token string

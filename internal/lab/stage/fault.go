@@ -63,7 +63,7 @@ var oneRowAFact = map[string]string{
 	"changes recorded twice":                     "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE kind = 'change' AND revision IS NOT NULL GROUP BY resource_kind, resource_id, revision HAVING count(*) > 1) x",
 	"revisions without an entry":                 "SELECT count(*) FROM arauto.revision v WHERE NOT EXISTS (SELECT FROM arauto.entry e WHERE e.id = v.change_id AND e.kind = 'change')",
 	"notifications in the queue from nowhere":    "SELECT count(*) FROM arauto.queue q WHERE NOT EXISTS (SELECT FROM arauto.entry e WHERE e.notification_id = q.id AND e.kind IN ('change', 'decision'))",
-	"notifications that left for good twice":     "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE closes IS NOT NULL GROUP BY notification_id HAVING count(*) > 1) x",
+	"notifications that were closed twice":       "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE closes IS NOT NULL GROUP BY notification_id HAVING count(*) > 1) x",
 	"notifications neither queued nor ended":     "SELECT count(*) FROM (SELECT DISTINCT notification_id FROM arauto.entry WHERE kind IN ('change', 'decision') AND notification_id IS NOT NULL) n WHERE NOT EXISTS (SELECT FROM arauto.queue q WHERE q.id = n.notification_id) AND NOT EXISTS (SELECT FROM arauto.entry e WHERE e.notification_id = n.notification_id AND e.closes IS NOT NULL)",
 	"polls recorded twice":                       "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE kind = 'poll' GROUP BY id HAVING count(*) > 1) x",
 	"current documents of a revision not stored": "SELECT count(*) FROM arauto.resource c WHERE revision > 0 AND NOT EXISTS (SELECT FROM arauto.revision v WHERE v.kind = c.kind AND v.resource_id = c.id AND v.revision = c.revision)",

@@ -120,7 +120,7 @@ func ReadLedger(path string) ([]Line, error) {
 	return out, nil
 }
 
-// Revision names a change for good.
+// Revision names a change; it is never given again.
 type Revision struct {
 	Kind, ResourceID string
 	Number           int64

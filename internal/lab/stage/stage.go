@@ -1,6 +1,6 @@
 // Package stage puts the whole product up on one machine, for people who want to see it and for tests that want to
-// break it: a throwaway PostgreSQL, a development PKI, replicas of the gateway as processes of their own that can be
-// killed, and a stand-in for the bank's core that registers initiators, hands in changes and reads what came of them.
+// break it: a temporary PostgreSQL, a development PKI, replicas of the gateway as processes of their own that can be
+// killed, and a stand-in for the bank's core that registers initiators, hands in changes and reads their outcome.
 //
 // Initiators are not made here: package standin has them. Nothing here is reachable from serve.
 package stage

@@ -20,7 +20,7 @@ const (
 	WrongEcho
 )
 
-// Point is where an answer stops for good.
+// Point is where an answer stops.
 type Point uint8
 
 // The points; the zero value stops nowhere.

@@ -111,7 +111,7 @@ func (s *Server) initdb(ctx context.Context, password string) error {
 }
 
 // placeCluster prepares the folders that the options name, and returns what initdb must be told of them. The cluster's
-// is linked to from our folder, so that whoever looks for it there finds it.
+// is linked to from our folder, so that a reader of the folder finds it.
 func (s *Server) placeCluster() (arguments []string, err error) {
 	for _, dir := range []string{s.options.DataDir, s.options.WALDir} {
 		if dir == "" {

@@ -92,7 +92,7 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	}
 	s := &Server{binaries: binaries, options: options}
 	if err := s.create(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("start a throwaway PostgreSQL from %s: %w", binaries.Dir, err), s.Stop())
+		return nil, errors.Join(fmt.Errorf("start a temporary PostgreSQL from %s: %w", binaries.Dir, err), s.Stop())
 	}
 	return s, nil
 }
@@ -246,7 +246,7 @@ func (s *Server) Stop() error {
 		errs = append(errs, s.guard.release())
 	}
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("stop the throwaway PostgreSQL in %s: %w", s.folder, err)
+		return fmt.Errorf("stop the temporary PostgreSQL in %s: %w", s.folder, err)
 	}
 	return nil
 }

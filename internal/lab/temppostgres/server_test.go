@@ -146,7 +146,7 @@ func TestAKeptFolderStaysAfterTheStop(t *testing.T) {
 // enterable makes a folder that the server's account can enter; the one of t.TempDir need not be.
 func enterable(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "throwaway-test-") //nolint:usetesting // see above
+	dir, err := os.MkdirTemp("", "temporary-test-") //nolint:usetesting // see above
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
 	require.NoError(t, os.Chmod(dir, 0o711))

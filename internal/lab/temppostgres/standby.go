@@ -35,7 +35,7 @@ func (s *Server) follow(ctx context.Context, primary *Server, name string) error
 	}
 	from := *primary.base
 	from.RawQuery = url.Values{"sslmode": {"disable"}, "application_name": {name}}.Encode()
-	// The URL shows the password to whoever lists processes: it is a throwaway's, and of this machine.
+	// A list of processes shows the password in the URL: it opens a temporary server of this machine only.
 	cmd := s.command(ctx, "pg_basebackup", "--pgdata="+s.DataDir(), "--dbname="+from.String(), "--wal-method=stream", "--checkpoint=fast",
 		"--write-recovery-conf", "--no-sync")
 	var output bytes.Buffer

@@ -1,6 +1,6 @@
 //go:build ignore
 
-// Prints where the throwaway server's programs are found, for the Makefile: one search, written once.
+// Prints where the temporary server's programs are found, for the Makefile: one search, written once.
 package main
 
 import (

@@ -48,7 +48,7 @@ func StartRelay(ctx context.Context, addr, to string, delay time.Duration) (*Rel
 // Port is where the relay listens.
 func (r *Relay) Port() int { return r.listener.Addr().(*net.TCPAddr).Port }
 
-// Freeze ends all forwarding for good; connections stay open.
+// Freeze ends all forwarding; it cannot be undone. Connections stay open.
 func (r *Relay) Freeze() { r.frozen.Store(true) }
 
 // Stop closes everything and returns when nothing of it runs.

@@ -139,8 +139,8 @@ func send(t *testing.T, s *webhook.Sender, base string) notice.Result {
 	return r
 }
 
-// TestEveryReceiverOfTheZooIsToldAsTheTableSays sends two attempts to every receiver in every behaviour and compares what
-// came of them with the table in docs/testing.md.
+// TestEveryReceiverOfTheZooIsToldAsTheTableSays sends two attempts to every receiver in every behaviour and compares the
+// results with the table in docs/testing.md.
 func TestEveryReceiverOfTheZooIsToldAsTheTableSays(t *testing.T) {
 	backend := startBackend(t)
 	other, err := certs.New(certs.Options{SharedLeafKey: true})

@@ -1,7 +1,7 @@
 // Package kafka reads a core's changes from topics of Kafka, as a member of a consumer group.
 //
 // An offset is committed when every record before it in its partition is committed on our side, and never before; so
-// whoever dies, the next owner of the partition reads again what was not. Records of a partition are handed over in
+// when a reader dies, the next owner of the partition reads again what was not committed. Records of a partition are handed over in
 // their order. Before a partition goes to another member we stop handing over its records, wait for those in hand, and
 // commit; should the wait be too long, they are told twice, and their revision says so.
 //

@@ -94,7 +94,7 @@ func (r *Reader) fill(ctx context.Context, c *chunk) error {
 }
 
 // unseen are the transactions handed over of late. The log tells of a transaction when its commit is written, a moment
-// before others can see its rows, and longer where the commit waits for a standby. Whoever reads rows because of a
+// before others can see its rows, and longer where the commit waits for a standby. A reader that fetches rows because of a
 // record must not read the time before it.
 type unseen struct {
 	mu   sync.Mutex

@@ -484,7 +484,7 @@ func (c *chunk) clashes(rel *relation) bool {
 	})
 }
 
-// moved tells whether an update changed the row's key: for whoever knows the row by its key, the old one is gone.
+// moved tells whether an update changed the row's key: under its old key the row is gone.
 func (rel *relation) moved(ch *change) bool {
 	if ch.before == 0 || !ch.after {
 		return false

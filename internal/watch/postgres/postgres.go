@@ -11,7 +11,7 @@
 //   - The server is told a position only after everything before it was taken and done. So whatever dies, the server
 //     tells the rest again.
 //   - A row's revision is the position of its own change in the log. It is the same when told again, and grows with each
-//     change of the row, because whoever changes a row holds its lock until the commit. A row of a snapshot carries the
+//     change of the row, because a transaction that changes a row holds its lock until the commit. A row of a snapshot carries the
 //     position from which the slot reads, which lies below all that the slot will ever tell and above what was written
 //     before (docs/decisions/0012).
 //   - A slot that was lost is not made anew in silence: what changed meanwhile cannot be known, and somebody must decide.

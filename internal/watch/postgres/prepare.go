@@ -138,7 +138,7 @@ func (s *session) resume() pglogrepl.LSN {
 }
 
 // loading is the name of the slot while its snapshot is read. The slot proper is a copy of it, made when the snapshot is
-// wholly ours: so it exists exactly when the snapshot is complete, whoever died meanwhile.
+// wholly ours: so it exists exactly when the snapshot is complete, even when a replica died meanwhile.
 func loading(slot string) string { return slot + "_loading" }
 
 // prepare sees to publication and slot, and reads the snapshot if this is the first time.

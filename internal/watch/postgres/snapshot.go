@@ -22,7 +22,7 @@ const (
 )
 
 // snapshot reads the rows that are there, as of the very point from which the slot streams, and makes the slot when all
-// of them are committed on our side. Whoever dies on the way begins again: what is told twice differs in nothing that
+// of them are committed on our side. A replica that dies before begins again: what is told twice differs in nothing that
 // anybody is told of.
 //
 // The last row's revision is the position from which the slot reads the log. Every change the slot will ever tell lies above

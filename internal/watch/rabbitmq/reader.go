@@ -1,7 +1,7 @@
 // Package rabbitmq reads a core's changes from queues of RabbitMQ.
 //
 // Deliveries are acknowledged by hand, once they are committed on our side and never before; one acknowledgement covers
-// all up to the last that is. At most a prefetch of a queue is in hand. When the connection ends, whoever ended it, the
+// all up to the last that is. At most a prefetch of a queue is in hand. When the connection ends, for any reason, the
 // server queues again what was not acknowledged, and tells it to the next consumer. A message that nothing can be made
 // of goes to our quarantine and is acknowledged, so it neither comes back nor stands in the way.
 //
