@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
@@ -68,7 +68,7 @@ func auditBreachesCommand(w world) *cobra.Command {
 		var found history.Integrity
 		var unknown int64
 		err = handOver(cmd, w, url, *out, store.Reading{Act: "breaches", Filter: filter}, func(file io.Writer) (int64, error) {
-			b := breachWriter{file: file, lang: *lang, table: csv.NewWriter(file), lines: json.NewEncoder(file)}
+			b := breachWriter{file: file, lang: *lang, lines: json.NewEncoder(file)}
 			write, end := b.formats(*format)
 			report, err := i.ClockReport(cmd.Context(), p, write)
 			if err != nil {
@@ -166,7 +166,6 @@ func handOver(cmd *cobra.Command, w world, url, name string, r store.Reading, wr
 type breachWriter struct {
 	file  io.Writer
 	lang  string
-	table *csv.Writer
 	lines *json.Encoder
 	rows  int64
 }
@@ -174,12 +173,12 @@ type breachWriter struct {
 func (b *breachWriter) formats(format string) (write func(*timing.Timing) error, end func(*timing.ClockReport) error) {
 	switch format {
 	case "csv":
-		_ = b.table.Write([]string{ // its error stays and is asked for in the end
+		table := evidence.NewTable(b.file,
 			"notificationId", "changeId", "clientId", "kind", "resourceId", "state", "occurredAt", "receivedAt", "decidedAt", "attempt", "interactionId", "startedAt",
 			"sinceEventMicros", "sinceReceiptMicros", "sinceFailureMicros", "fromEvent", "fromReceipt", "fromFailure", "cause",
 			"firstReceivedAt", "refusals", "refusedFor", "integrity",
-		})
-		return b.csv, func(*timing.ClockReport) error { b.table.Flush(); return b.table.Error() }
+		)
+		return func(t *timing.Timing) error { return b.csv(table, t) }, func(*timing.ClockReport) error { return table.Flush() }
 	case "json":
 		return func(t *timing.Timing) error { b.rows++; return b.lines.Encode(map[string]any{"breach": t}) },
 			func(r *timing.ClockReport) error { return b.lines.Encode(map[string]any{"report": r}) }
@@ -204,15 +203,15 @@ func (b *breachWriter) text(t *timing.Timing) error {
 }
 
 // csv writes one row for each time that was not kept.
-func (b *breachWriter) csv(t *timing.Timing) error {
+func (b *breachWriter) csv(table *evidence.Table, t *timing.Timing) error {
 	row := func(n int, since [3]string, verdicts [3]timing.Punctuality, cause notice.Delay) error {
 		b.rows++
 		var interaction, started string
 		if n <= len(t.Attempts) {
 			interaction, started = t.Attempts[n-1].Interaction.String(), moment(t.Attempts[n-1].StartedAt)
 		}
-		return b.table.Write([]string{
-			t.Notification.String(), t.ChangeID.String(), neutral(string(t.Client)), t.Kind.String(), neutral(t.ResourceID), string(t.State), moment(t.OccurredAt),
+		return table.Row([]string{
+			t.Notification.String(), t.ChangeID.String(), string(t.Client), t.Kind.String(), t.ResourceID, string(t.State), moment(t.OccurredAt),
 			moment(t.ReceivedAt), moment(t.DecidedAt), strconv.Itoa(n), interaction, started, since[0], since[1], since[2],
 			string(verdicts[0]), string(verdicts[1]), string(verdicts[2]), string(cause),
 			moment(t.FirstAt), strconv.FormatInt(t.Refusals, 10), t.RefusedFor, integrityOf(t),
@@ -254,14 +253,6 @@ func moment(m history.Moment) string {
 		return ""
 	}
 	return utc(m.Time)
-}
-
-// neutral keeps a spreadsheet from computing what others named.
-func neutral(cell string) string {
-	if cell != "" && (cell[0] == '=' || cell[0] == '+' || cell[0] == '-' || cell[0] == '@' || cell[0] < ' ') {
-		return "'" + cell
-	}
-	return cell
 }
 
 // accountWords are the words of the account.

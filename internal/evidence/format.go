@@ -2,12 +2,10 @@ package evidence
 
 import (
 	"context"
-	"encoding/csv"
 	"errors"
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
@@ -150,17 +148,13 @@ func genuine(e *audit.Sealed) error {
 	return &audit.Fault{Seq: e.Seq, Reason: reason + "; export as bundle or jsonl, whose verification shows it"}
 }
 
-// writeCSV is for reading in a spreadsheet; the file proves nothing, so each entry is compared with its leaf first. A cell that a spreadsheet would take for a
-// formula gets an apostrophe in front.
+// writeCSV is for reading in a spreadsheet; the file proves nothing, so each entry is compared with its leaf first.
 func writeCSV(ctx context.Context, log Log, s history.Search, _ string, w io.Writer) (n int64, err error) {
-	table := csv.NewWriter(w)
 	head := []string{"seq"}
 	for _, c := range audit.Columns() {
 		head = append(head, c[1])
 	}
-	if err := table.Write(head); err != nil {
-		return 0, err
-	}
+	table := NewTable(w, head...)
 	err = log.Each(ctx, s, func(e *audit.Sealed) error {
 		if err := genuine(e); err != nil {
 			return err
@@ -175,22 +169,7 @@ func writeCSV(ctx context.Context, log Log, s history.Search, _ string, w io.Wri
 		for len(row) < len(head) {
 			row = append(row, "")
 		}
-		for i, cell := range row {
-			row[i] = neutral(cell)
-		}
-		return table.Write(row)
+		return table.Row(row)
 	})
-	table.Flush()
-	return n, errors.Join(err, table.Error())
-}
-
-// neutral keeps spreadsheets from computing a cell: those that begin with one of these are formulas to some of them.
-func neutral(cell string) string {
-	if cell == "" || !strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
-		return cell
-	}
-	if _, err := strconv.ParseInt(cell, 10, 64); err == nil {
-		return cell
-	}
-	return "'" + cell
+	return n, errors.Join(err, table.Flush())
 }

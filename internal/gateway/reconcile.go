@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -21,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
@@ -192,16 +192,8 @@ type call struct {
 func (c *call) row() []string {
 	return []string{
 		c.Timestamp.UTC().Format("2006-01-02T15:04:05.000000Z"), c.Endpoint, c.Method, strconv.Itoa(c.Status), strconv.FormatFloat(c.Millis, 'f', 3, 64),
-		c.Interaction, neutral(c.ClientOrg), neutral(c.ServerOrg), strconv.FormatInt(c.Suppressed, 10),
+		c.Interaction, c.ClientOrg, c.ServerOrg, strconv.FormatInt(c.Suppressed, 10),
 	}
-}
-
-// neutral keeps a spreadsheet from computing a cell.
-func neutral(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
-		return "'" + cell
-	}
-	return cell
 }
 
 var callHeader = []string{
@@ -218,13 +210,11 @@ func WriteCalls(ctx context.Context, i *store.Inspector, day, organisation, form
 	hash := sha256.New()
 	out := &history.CallReport{Day: day, ByEndpoint: map[string]int64{}}
 	both := io.MultiWriter(w, hash)
-	table, lines := csv.NewWriter(both), json.NewEncoder(both)
-	write := func(c *call) error { return lines.Encode(c) }
+	lines := json.NewEncoder(both)
+	write, end := func(c *call) error { return lines.Encode(c) }, func() error { return nil }
 	if format == "csv" {
-		write = func(c *call) error { return table.Write(c.row()) }
-		if err := table.Write(callHeader); err != nil {
-			return nil, err
-		}
+		table := evidence.NewTable(both, callHeader...)
+		write, end = func(c *call) error { return table.Row(c.row()) }, table.Flush
 	}
 	err = i.Calls(ctx, from, from.AddDate(0, 0, 1), func(p *notice.Poll) error {
 		c := callOf(p, organisation)
@@ -233,8 +223,7 @@ func WriteCalls(ctx context.Context, i *store.Inspector, day, organisation, form
 		out.ByEndpoint[strings.TrimSpace(c.Endpoint+" "+strconv.Itoa(c.Status))]++
 		return write(c)
 	})
-	table.Flush()
-	if err = errors.Join(err, table.Error()); err != nil {
+	if err = errors.Join(err, end()); err != nil {
 		return nil, err
 	}
 	out.SHA256 = hex.EncodeToString(hash.Sum(nil))
