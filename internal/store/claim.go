@@ -15,16 +15,16 @@ import (
 // is leased, numbered and recorded in the same statement.
 //
 // $1 lanes, $2 free, $3 late, $4 lease, $5 on-time window, $6 system, $7 and $8 why and for how
-// many microseconds the lanes waited for a slot, "" and 0 when they did not.
+// many microseconds the lanes waited for a slot, "" and 0 when they did not, $9 how many microseconds back to look (looks).
 const claimSQL = `
 WITH want AS MATERIALIZED (
-  SELECT w.client_id, w.free, w.late, w.held, w.held_us, i.push_epoch, i.webhook_uris->>0 AS uri
-  FROM unnest($1::text[], $2::int[], $3::int[], $7::text[], $8::bigint[]) AS w(client_id, free, late, held, held_us) JOIN initiator i ON i.client_id = w.client_id AND i.push
+  SELECT w.client_id, w.free, w.late, w.held, w.held_us, now() - w.back_us * interval '1 microsecond' AS since, i.push_epoch, i.webhook_uris->>0 AS uri
+  FROM unnest($1::text[], $2::int[], $3::int[], $7::text[], $8::bigint[], $9::bigint[]) AS w(client_id, free, late, held, held_us, back_us) JOIN initiator i ON i.client_id = w.client_id AND i.push
 ), picked AS MATERIALIZED (
   SELECT p.id, w.uri, w.held, w.held_us FROM want w CROSS JOIN LATERAL (
     WITH late AS MATERIALIZED (
       SELECT q.id FROM queue q
-      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at <= now() - $5::interval
+      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at >= w.since AND q.due_at <= now() - $5::interval
       ORDER BY q.due_at, q.id LIMIT least(w.late, w.free) FOR UPDATE SKIP LOCKED
     ), fresh AS MATERIALIZED (
       SELECT q.id FROM queue q
@@ -32,7 +32,7 @@ WITH want AS MATERIALIZED (
       ORDER BY q.due_at, q.id LIMIT w.free - (SELECT count(*) FROM late) FOR UPDATE SKIP LOCKED
     ), more AS MATERIALIZED (
       SELECT q.id FROM queue q
-      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at <= now() - $5::interval
+      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at >= w.since AND q.due_at <= now() - $5::interval
         AND q.id <> ALL (ARRAY(SELECT id FROM late)) -- no OFFSET: what this statement locked itself is skipped already
       ORDER BY q.due_at, q.id
       LIMIT w.free - (SELECT count(*) FROM late) - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED
@@ -58,13 +58,13 @@ SELECT id, token, interaction_id, client_id, kind, resource_id, api_version, eve
 func (s *Store) Claim(ctx context.Context, want []notice.Want, lease, _ time.Duration) (out []notice.Attempt, err error) {
 	defer func() { _ = s.noteFault(actClaim, err) }()
 	clients, free, late := make([]string, len(want)), make([]int32, len(want)), make([]int32, len(want))
-	held, heldUS := make([]string, len(want)), make([]int64, len(want))
+	held, heldUS, back := make([]string, len(want)), make([]int64, len(want)), make([]int64, len(want))
+	asked := time.Now()
 	for i, w := range want {
 		clients[i], free[i], late[i] = string(w.Client), int32(w.Free), int32(w.Late)
-		held[i], heldUS[i] = string(w.Held), w.HeldFor.Microseconds()
+		held[i], heldUS[i], back[i] = string(w.Held), w.HeldFor.Microseconds(), s.looks.of(w.Client, asked).Microseconds()
 	}
-	asked := time.Now()
-	rows, err := s.dispatch.Query(ctx, claimSQL, clients, free, late, lease, notice.FirstWithin, s.system(), held, heldUS)
+	rows, err := s.dispatch.Query(ctx, claimSQL, clients, free, late, lease, notice.FirstWithin, s.system(), held, heldUS, back)
 	if err != nil {
 		return nil, unavailable("claim", err)
 	}
@@ -91,21 +91,41 @@ func (s *Store) Claim(ctx context.Context, want []notice.Want, lease, _ time.Dur
 }
 
 // waitingSQL asks each registered lane for its earliest row: one index probe a lane.
+//
+// $1 how many microseconds back to look, except $2 in these lanes $3.
 const waitingSQL = `
-SELECT i.client_id, q.due_at - now() FROM initiator i
+SELECT i.client_id, q.due_at - now() FROM initiator i LEFT JOIN unnest($2::text[], $3::bigint[]) AS o(client_id, back_us) ON o.client_id = i.client_id
 CROSS JOIN LATERAL (
-  SELECT due_at FROM queue WHERE client_id = i.client_id AND push_epoch = i.push_epoch AND token IS NULL ORDER BY due_at, id LIMIT 1
+  SELECT due_at FROM queue WHERE client_id = i.client_id AND push_epoch = i.push_epoch AND token IS NULL
+    AND due_at >= now() - coalesce(o.back_us, $1::bigint) * interval '1 microsecond' ORDER BY due_at, id LIMIT 1
 ) q WHERE i.push`
 
 // Waiting lists the lanes with unleased work under their present registration, and how long until the earliest of it
-// falls due, by the database's clock; 0 or less means now.
-func (s *Store) Waiting(ctx context.Context) ([]notice.Lane, error) {
-	rows, err := s.dispatch.Query(ctx, waitingSQL)
+// falls due, by the database's clock; 0 or less means now. Work that appeared long after it fell due may be missing for
+// some seconds (looks).
+func (s *Store) Waiting(ctx context.Context) (out []notice.Lane, err error) {
+	asked := time.Now()
+	full := s.looks.full(asked)
+	defer func() {
+		switch {
+		case err != nil:
+			s.looks.forget()
+		case full:
+			s.looks.done(asked, time.Now(), out)
+		}
+	}()
+	usual := everything
+	var clients []string
+	var back []int64
+	if !full {
+		usual = s.looks.usual(asked)
+		clients, back = s.looks.lanes(asked)
+	}
+	rows, err := s.dispatch.Query(ctx, waitingSQL, usual.Microseconds(), clients, back)
 	if err != nil {
 		return nil, unavailable("list waiting lanes", err)
 	}
 	defer rows.Close()
-	var out []notice.Lane
 	for rows.Next() {
 		var l notice.Lane
 		if err := rows.Scan(&l.Client, &l.DueIn); err != nil {

@@ -118,12 +118,12 @@ func (b *bench) prepareClaim(want []notice.Want) (explain func() string) {
 		do("SET " + name + " = " + value)
 	}
 	do("SET search_path = arauto; SET ROLE arauto_app; SET plan_cache_mode = force_generic_plan")
-	do("PREPARE claim (text[], int[], int[], interval, interval, text, text[], bigint[]) AS " + store.ClaimSQL)
+	do("PREPARE claim (text[], int[], int[], interval, interval, text, text[], bigint[], bigint[]) AS " + store.ClaimSQL)
 	var clients []string
 	for _, w := range want {
 		clients = append(clients, string(w.Client))
 	}
-	execute := "EXPLAIN EXECUTE claim ('{" + strings.Join(clients, ",") + "}', '{50,50}', '{12,12}', '20 s', '1.5 s', 'test', '{\"\",\"\"}', '{0,0}')"
+	execute := "EXPLAIN EXECUTE claim ('{" + strings.Join(clients, ",") + "}', '{50,50}', '{12,12}', '20 s', '1.5 s', 'test', '{\"\",\"\"}', '{0,0}', '{3600000000,3600000000}')"
 	do(execute) // now, while the table is empty, the plan is made
 	return func() string {
 		rows, err := conn.Query(b.t.Context(), execute)
@@ -157,7 +157,7 @@ func TestNeitherClaimNorSettlementComparesEachRowWithEachOther(t *testing.T) {
 		do("SET " + name + " = " + value)
 	}
 	do("SET search_path = arauto; SET ROLE arauto_app")
-	do("PREPARE claim (text[], int[], int[], interval, interval, text, text[], bigint[]) AS " + store.ClaimSQL)
+	do("PREPARE claim (text[], int[], int[], interval, interval, text, text[], bigint[], bigint[]) AS " + store.ClaimSQL)
 	do("PREPARE settle (uuid[], uuid[], text[], boolean[], bigint[], bigint[], text[], text[], smallint[], text[], smallint[], text[]) AS " + store.SettleSQL)
 	for _, lane := range lanes {
 		b.fill(lane, 2000, "1 hour")
@@ -165,7 +165,7 @@ func TestNeitherClaimNorSettlementComparesEachRowWithEachOther(t *testing.T) {
 	every := func(value string) string {
 		return "'{" + strings.TrimSuffix(strings.Repeat(value+",", len(lanes)), ",") + "}'"
 	}
-	claim := "EXECUTE claim ('{" + strings.Join(lanes, ",") + "}', " + every("40") + ", " + every("10") + ", '20 s', '1.5 s', 'test', " + every(`""`) + ", " + every("0") + ")"
+	claim := "EXECUTE claim ('{" + strings.Join(lanes, ",") + "}', " + every("40") + ", " + every("10") + ", '20 s', '1.5 s', 'test', " + every(`""`) + ", " + every("0") + ", " + every("7200000000") + ")"
 	for _, mode := range []string{"force_custom_plan", "force_generic_plan"} {
 		do("SET plan_cache_mode = " + mode)
 		for what, execute := range map[string]string{

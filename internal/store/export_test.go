@@ -1,5 +1,7 @@
 package store
 
+import "time"
+
 import "github.com/arauto/arauto/internal/notice"
 
 // ClaimSQL, SettleSQL and HotSession let a test look at the plans of claim and settlement as the pools make them.
@@ -18,3 +20,12 @@ var ScanEntries = scanEntries
 
 // PrivateFacts is the private text of an attempt's end.
 func (s *Store) PrivateFacts(r notice.Result) (string, error) { return s.privateFacts(r) }
+
+// LookAgain makes the next looks of a store full ones, as time does.
+func LookAgain(s *Store) {
+	for _, k := range []*looks{&s.looks, &s.lost} {
+		k.mu.Lock()
+		k.next = time.Time{}
+		k.mu.Unlock()
+	}
+}

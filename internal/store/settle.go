@@ -96,6 +96,9 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 		if err := rows.Scan(&l.Client, &l.DueIn); err != nil {
 			return nil, unavailable("read what follows", err)
 		}
+		if l.DueIn < 0 {
+			s.looks.found(l.Client, -l.DueIn)
+		}
 		lanes = append(lanes, l)
 	}
 	if err := rows.Err(); err != nil {
@@ -118,12 +121,12 @@ func resultFacts(d notice.Settlement, commitment string) history.ResultFacts {
 
 // rescueSQL settles attempts whose lease ran out: nobody saw their end, so it is taken to be startedAt + timeout (D-8).
 //
-// $1 limit, $2 timeout, $3 second gap, $4 third gap, $5 system.
+// $1 limit, $2 timeout, $3 second gap, $4 third gap, $5 system, $6 how many microseconds back to look (looks).
 const rescueSQL = `
 WITH lost AS MATERIALIZED (
   SELECT q.*, q.started_at + $2::interval AS ended_at, q.manual OR q.attempts >= 3 AS last,
     coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS ended, ` + privateStart + `$5` + privateEnd + `
-  FROM (SELECT * FROM queue WHERE token IS NOT NULL AND lease_until < now() ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED) q
+  FROM (SELECT * FROM queue WHERE token IS NOT NULL AND lease_until < now() AND lease_until >= now() - $6::bigint * interval '1 microsecond' ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED) q
   LEFT JOIN initiator i ON i.client_id = q.client_id
 ), gone AS (
   DELETE FROM queue q USING lost l WHERE q.id = l.id AND (l.last OR l.ended)
@@ -144,9 +147,21 @@ SELECT count(*) FROM lost`
 func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (int, error) {
 	second, _ := notice.Next(1, false)
 	third, _ := notice.Next(2, false)
+	asked := time.Now()
+	full, back := s.lost.full(asked), s.lost.usual(asked)
+	if full {
+		back = everything
+	}
 	var n int
-	if err := s.dispatch.QueryRow(ctx, rescueSQL, limit, timeout, second, third, s.system()).Scan(&n); err != nil {
+	if err := s.dispatch.QueryRow(ctx, rescueSQL, limit, timeout, second, third, s.system(), back.Microseconds()).Scan(&n); err != nil {
+		s.lost.forget()
 		return 0, unavailable("rescue", err)
+	}
+	if full && n < limit { // or some are left
+		s.lost.done(asked, time.Now(), nil)
+	}
+	if n > 0 { // what follows them may have fallen due long ago
+		s.looks.forget()
 	}
 	return n, nil
 }

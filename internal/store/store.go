@@ -63,6 +63,8 @@ type Store struct {
 	version  string
 	cursor   atomic.Pointer[[]byte]
 	faults   faults
+	looks    looks // of claims and sweeps
+	lost     looks // of rescues
 }
 
 // ErrUnavailable means that the database could not be asked or did not answer; nothing is known to be stored.

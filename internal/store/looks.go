@@ -1,0 +1,108 @@
+package store
+
+import (
+	"sync"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+const (
+	// lookBack is how much further back than the last full look a claim or a sweep looks: for transactions that had begun
+	// before it and committed after it, and for a statement that waited for its connection.
+	lookBack = 30 * time.Second
+	// fullLookEvery is the least distance between two full looks; lookShare is the part of the time they may take.
+	fullLookEvery = 10 * time.Second
+	lookShare     = 20
+	// everything is further back than any row.
+	everything = 100 * 365 * 24 * time.Hour
+)
+
+// looks says how far back in the queue a claim, a sweep or a rescue has to look. A row that leaves the queue, and each
+// change of one, leaves dead entries in the indexes until PostgreSQL can remove them, which it cannot while somebody holds a
+// snapshot. A full look passes over all of them and finds the earliest row of each lane. Until the next full look, other
+// looks begin lookBack before that, so what they cost does not grow with the age of the snapshot.
+//
+// It guarantees that a row is found lookShare times the duration of a full look, or fullLookEvery, after it appeared
+// further back. That happens when a lock on it held the full look off, or when a failure is stored long after its end.
+type looks struct {
+	every time.Duration // for tests; 0: fullLookEvery
+	back  time.Duration // for tests; 0: lookBack
+
+	mu    sync.Mutex
+	asked time.Time // when the last full look was asked for; zero: there was none
+	next  time.Time // when the next one is due
+	older map[notice.ClientID]time.Duration
+}
+
+// full tells whether the look that is made now is to be a full one.
+func (k *looks) full(now time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.asked.IsZero() || !now.Before(k.next)
+}
+
+// done notes that a full look, asked for at an instant, found these lanes to have waiting rows.
+func (k *looks) done(asked, now time.Time, lanes []notice.Lane) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	every := k.every
+	if every == 0 {
+		every = fullLookEvery
+	}
+	k.asked, k.next, k.older = asked, now.Add(max(every, lookShare*now.Sub(asked))), nil
+	for _, l := range lanes {
+		if l.DueIn < 0 {
+			k.mark(l.Client, -l.DueIn)
+		}
+	}
+}
+
+// found notes that a lane has a row that has been due for so long.
+func (k *looks) found(client notice.ClientID, due time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mark(client, due)
+}
+
+func (k *looks) mark(client notice.ClientID, due time.Duration) {
+	if k.older == nil {
+		k.older = map[notice.ClientID]time.Duration{}
+	}
+	k.older[client] = max(k.older[client], due)
+}
+
+// forget makes the next looks full ones: the database was away, or somebody else changed it.
+func (k *looks) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked, k.older = time.Time{}, nil
+}
+
+// usual is how far back to look in lanes that had no waiting row.
+func (k *looks) usual(now time.Time) time.Duration { return k.of("", now) }
+
+// of is how far back to look in one lane.
+func (k *looks) of(client notice.ClientID, now time.Time) time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.asked.IsZero() {
+		return everything
+	}
+	back := k.back
+	if back == 0 {
+		back = lookBack
+	}
+	return now.Sub(k.asked) + back + k.older[client]
+}
+
+// lanes are those in which to look further back than usual, and how far, in microseconds.
+func (k *looks) lanes(now time.Time) (clients []string, back []int64) {
+	usual := k.usual(now)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for client, older := range k.older {
+		clients, back = append(clients, string(client)), append(back, (usual+older).Microseconds())
+	}
+	return clients, back
+}
