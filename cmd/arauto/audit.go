@@ -18,7 +18,7 @@ import (
 func auditCommand(w world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "audit", Short: "verify, export and prove the history",
-		Long: "Verify, export and prove the history without trusting the gateway or the database. docs/audit-format.md describes the formats.",
+		Long: "Verify, export and prove the history, independently of the gateway and the database. docs/audit-format.md describes the formats.",
 	}
 	c.AddCommand(auditVerifyCommand(w), auditExportCommand(w), auditProofCommand(w), auditDossierCommand(w), auditRegisterCommand(w), auditLossCommand(w),
 		auditBreachesCommand(w), auditReconcileCommand(w), auditReportCommand(w))
@@ -40,7 +40,7 @@ func databaseURL(w world, flag string) (string, error) {
 		return "", err
 	}
 	if cfg.Database.URL == "" {
-		return "", wrongUse("--database-url (ARAUTO_DATABASE_URL): is not set; name the database")
+		return "", wrongUse("--database-url (ARAUTO_DATABASE_URL): is not set; set it to the database's URL, postgres://…")
 	}
 	url, err := store.WithPassword(cfg.Database.URL, cfg.Database.PasswordFile)
 	if err != nil {
@@ -57,13 +57,13 @@ func wrongUse(format string, args ...any) error {
 func auditVerifyCommand(w world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "verify [FILE] --key PUBLIC.pem", Short: "verify the history in a database, an export or a proof", Args: cobra.MaximumNArgs(1),
-		Long: "Verify a database, or FILE: a bundle (.zip), an export (JSON lines, with --anchors) or a proof, with nothing but the log's public key.\n" +
+		Long: "Verify a database, or FILE: a bundle (.zip), an export (JSON lines, with --anchors) or a proof. Only the log's public key is needed.\n" +
 			"Prints \"ok ENTRIES ROOT\", or \"BAD seq=N REASON\" and exits 1; N is the first position that is wrong, from 0.\n" +
 			"An empty log and a key that is not the registered one are BAD. A bundle of a filtered export prints\n" +
 			"\"genuine ENTRIES of SIZE ROOT; completeness not shown\", or \"ok ENTRIES ROOT; complete\" where nothing can be missing.\n" +
-			"--anchors names checkpoints that were kept out of the database's reach: only they show that the end was cut off or all written anew.",
+			"--anchors names checkpoints that were kept outside of the database: only they reveal a cut end or a rewritten log.",
 	}
-	database, key, anchors := databaseFlag(c), c.Flags().String("key", "", "the log's public key, PEM (required)"), c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside; may be repeated")
+	database, key, anchors := databaseFlag(c), c.Flags().String("key", "", "the log's public key, PEM (required)"), c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside of the database; may be repeated")
 	complete := c.Flags().Bool("require-complete", false, "exit 1 unless a filtered bundle is proven to be complete")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		public, anchored, err := readTrust(w, *key, *anchors)
@@ -73,7 +73,7 @@ func auditVerifyCommand(w world) *cobra.Command {
 		var verdict audit.Verdict
 		if len(args) == 1 {
 			if *database != "" {
-				return wrongUse("verify: name a FILE or --database-url, not both")
+				return wrongUse("verify: FILE and --database-url are both given; name one of them")
 			}
 			verdict, err = verifyFile(args[0], public, anchored)
 		} else {
@@ -114,7 +114,7 @@ func readAnchors(w world, public ed25519.PublicKey, names []string) (all []audit
 			fmt.Fprintf(w.stderr, "note: --anchors: %s: %s\n", name, note)
 		}
 		if len(file.Checkpoints) == 0 {
-			return nil, wrongUse("--anchors: %s: it has no checkpoint of this log, so nothing is compared; name a file that an anchor kept, or leave --anchors out", name)
+			return nil, wrongUse("--anchors: %s: it has no checkpoint of this log, so nothing is compared; name a file that an anchor kept, or omit --anchors", name)
 		}
 		all = append(all, file.Checkpoints...)
 	}
@@ -147,7 +147,7 @@ func tellVerdict(w world, v audit.Verdict, requireComplete bool, err error) erro
 		return err
 	}
 	if v.Removed > 0 {
-		fmt.Fprintf(w.stderr, "note: %d entries are older than the time for which they are kept and were removed, as the log itself records\n", v.Removed)
+		fmt.Fprintf(w.stderr, "note: %d entries were removed after their retention time, as the log itself records\n", v.Removed)
 	}
 	if v.Unsealed > 0 {
 		fmt.Fprintf(w.stderr, "note: %d entries are not sealed yet, the oldest since %s\n", v.Unsealed, v.Oldest)
@@ -165,7 +165,7 @@ func tellVerdict(w world, v audit.Verdict, requireComplete bool, err error) erro
 func auditRegisterCommand(w world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "register PUBLIC.pem", Short: "register the public key of the database's log; it cannot be replaced", Args: cobra.ExactArgs(1),
-		Long: "Register the public half of the log's key, as the owner of the database. Make the pair where the private half will stay:\n" +
+		Long: "Register the public half of the log's key, as the owner of the database. Make the pair on the machine that keeps the private half:\n" +
 			"  openssl genpkey -algorithm ed25519 -out log.key; openssl pkey -in log.key -pubout -out log.pub.pem",
 	}
 	database := databaseFlag(c)

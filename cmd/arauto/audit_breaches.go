@@ -27,12 +27,12 @@ import (
 
 func auditBreachesCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "breaches --from TIME --to TIME", Short: "report which of the rule's times were not kept, and why", Args: cobra.NoArgs,
-		Long: "Judge every notification of a period by the clock: 1.5 s to the first attempt, 10 s and 60 s to the others. Prints those of which a\n" +
-			"time was not kept, each with its cause, and the account of the period: in all and by initiator. --format: text, csv (one line a\n" +
-			"breach), json (one line a notification, the account last). The report is recorded in the history.\n" +
-			"Every entry that a verdict rests on is compared with the sealed log; the account says how many are what was sealed, how many are not\n" +
-			"sealed yet, and which were tampered with. Those have no verdict, and the command exits 1.",
+		Use: "breaches --from TIME --to TIME", Short: "report late attempts of a period, with their causes", Args: cobra.NoArgs,
+		Long: "Compare the attempts of every notification of a period with the rule: 1.5 s to the first, 10 s and 60 s to the others. Prints each\n" +
+			"notification with a late or early attempt and its cause, then the totals, overall and by initiator. --format: text, csv (one line\n" +
+			"a breach), json (one line a notification, the totals last). The report is recorded in the history.\n" +
+			"Every entry behind a verdict is compared with the sealed log. The totals count verified, unsealed and tampered entries.\n" +
+			"A notification with a tampered entry has no verdict, and the command exits 1.",
 	}
 	database, period := databaseFlag(c), periodFlags(c)
 	client := c.Flags().String("client", "", "only notifications of this clientId")
@@ -43,13 +43,13 @@ func auditBreachesCommand(w world) *cobra.Command {
 			return err
 		}
 		if from.IsZero() || to.IsZero() {
-			return wrongUse("breaches: --from and --to say which period is meant")
+			return wrongUse("breaches: the period is not set; give --from and --to")
 		}
 		if err := errors.Join(oneOf("--format", *format, "text", "csv", "json"), oneOf("--lang", *lang, "pt", "en")); err != nil {
 			return err
 		}
 		if *client != "" && !notice.ValidClientID(*client) {
-			return wrongUse("--client: must have 1 to 255 printable ASCII characters without spaces")
+			return wrongUse("--client: is not a clientId; it must have 1 to 255 printable ASCII characters without spaces")
 		}
 		url, err := databaseURL(w, *database)
 		if err != nil {
@@ -92,7 +92,7 @@ func tellIntegrity(w world, found history.Integrity, unknown int64, lang string)
 		fmt.Fprintln(w.stderr, line)
 	}
 	if unknown > 0 {
-		text := "%d notifications have no verdict: entries they rest on are missing, or are not what was sealed\n"
+		text := "%d notifications have no verdict: entries behind them are missing or differ from the sealed log\n"
 		if lang == "pt" {
 			text = "%d notificações não têm veredito: entradas em que se apoiam faltam, ou não são as que foram seladas\n"
 		}
@@ -107,8 +107,8 @@ func tellIntegrity(w world, found history.Integrity, unknown int64, lang string)
 // periodFlags gives a command the flags --from and --to; an absent one is zero.
 func periodFlags(c *cobra.Command) func() (from, to time.Time, err error) {
 	texts := [2]*string{
-		c.Flags().String("from", "", "from this date or time on (RFC 3339; a date begins at 00:00 UTC)"),
-		c.Flags().String("to", "", "up to this time, without it (RFC 3339), or through this date (UTC)"),
+		c.Flags().String("from", "", "from this date or time on, inclusive (RFC 3339; a date begins at 00:00 UTC)"),
+		c.Flags().String("to", "", "up to this time, exclusive (RFC 3339), or through this date (UTC)"),
 	}
 	return func() (from, to time.Time, err error) {
 		for n, at := range []*time.Time{&from, &to} {
@@ -117,7 +117,7 @@ func periodFlags(c *cobra.Command) func() (from, to time.Time, err error) {
 			}
 		}
 		if !from.IsZero() && !to.IsZero() && to.Before(from) {
-			return from, to, wrongUse("--to: must not lie before --from")
+			return from, to, wrongUse("--to: is before --from; it must be the same or later")
 		}
 		return from, to, nil
 	}

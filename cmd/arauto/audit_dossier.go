@@ -14,10 +14,10 @@ import (
 
 func auditDossierCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "dossier ID --out FILE", Short: "write down everything about one payment, consent or enrolment", Args: cobra.ExactArgs(1),
-		Long: "Collect what the sealed history has about one resource, in one document for people: each change with its decision, each attempt,\n" +
-			"each answer, each poll. ID is the resource's, or that of a notification, a change or an interaction about it. Every entry in it is\n" +
-			"verified against the log's checkpoint first, and carries its position. The dossier itself is recorded in the history.",
+		Use: "dossier ID --out FILE", Short: "write a document with everything about one payment, consent or enrolment", Args: cobra.ExactArgs(1),
+		Long: "Write one document for people about one resource, from the sealed history: each change with its decision, each attempt, each answer,\n" +
+			"each poll. ID is the id of the resource, or of a notification, a change or an interaction about it. Every entry is verified\n" +
+			"against the log's checkpoint first, and shows its position. The dossier itself is recorded in the history.",
 	}
 	database := databaseFlag(c)
 	out, format, lang := c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "html", "html or text"), c.Flags().String("lang", "pt", "pt or en")
@@ -37,7 +37,7 @@ func auditDossierCommand(w world) *cobra.Command {
 		defer x.Close(cmd.Context())
 		page, entries, err := evidence.Dossier(cmd.Context(), x, args[0], *format, *lang)
 		if errors.Is(err, evidence.ErrDossier) {
-			return wrongUse("dossier: --lang is pt or en, and --format is html or text")
+			return wrongUse("dossier: --lang or --format is not allowed; use pt or en, and html or text")
 		}
 		if err != nil {
 			return err

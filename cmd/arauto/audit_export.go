@@ -73,11 +73,11 @@ func searchFlags(c *cobra.Command) func() (history.Search, error) {
 
 func auditExportCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "export --out FILE", Short: "export the history as JSON lines, CSV, Parquet or a bundle that proves itself", Args: cobra.NoArgs,
-		Long: "Write what the filters find of the sealed history. --format: jsonl (records), csv (for spreadsheets, with formulas neutralised),\n" +
-			"parquet (columns with their types, for analysis), bundle (a ZIP with records, their proofs, checkpoints and a manifest;\n" +
-			"arauto audit verify checks it, and with --client, --from and --to that nothing is missing).\n" +
-			"The same filters with the same --size give the same bytes. The export itself is recorded in the history.",
+		Use: "export --out FILE", Short: "export the history as JSON lines, CSV, Parquet or a verifiable bundle", Args: cobra.NoArgs,
+		Long: "Write the entries of the sealed history that match the filters. --format: jsonl (records), csv (for spreadsheets, with formulas neutralised),\n" +
+			"parquet (typed columns, for analysis), bundle (a ZIP with records, their proofs, checkpoints and a manifest).\n" +
+			"arauto audit verify checks a bundle; for the filters --client, --from and --to it also proves that nothing is missing.\n" +
+			"The same filters and the same --size give the same bytes. The export itself is recorded in the history.",
 	}
 	var names []string
 	for _, f := range evidence.Formats() {

@@ -13,14 +13,14 @@ import (
 // auditLossCommand states that published entries are lost.
 func auditLossCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "loss --key PRIVATE.pem --anchors FILE --by NAME --reason TEXT", Short: "state that published entries are lost, so that the log of a database that was set back goes on", Args: cobra.NoArgs,
-		Long: "State, signed with the log's key and as the owner of the database, that entries which were published are lost: the database was set back to an older state.\n" +
-			"--anchors names every file of checkpoints there is; those that contradict the log are what is lost. The statement is an entry of the log, and every\n" +
-			"verification prints it. docs/operations/log.md says what to do first.",
+		Use: "loss --key PRIVATE.pem --anchors FILE --by NAME --reason TEXT", Short: "declare that published entries are lost, after the database was restored to an older state", Args: cobra.NoArgs,
+		Long: "Declare that published entries are lost, because the database was restored to an older state. The log then continues. Needs the log's private key and the\n" +
+			"owner of the database. --anchors names every file of checkpoints; the ones that contradict the log are lost. The declaration is an entry of the log, and\n" +
+			"every verification prints it. docs/operations/log.md describes the steps before it.",
 	}
 	database, key := databaseFlag(c), c.Flags().String("key", "", "the log's private key, PEM (required)")
-	anchors := c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside (required); may be repeated")
-	by, reason := c.Flags().String("by", "", "who states it, in one line (required)"), c.Flags().String("reason", "", "what happened, in one line (required)")
+	anchors := c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside of the database (required); may be repeated")
+	by, reason := c.Flags().String("by", "", "who declares it, in one line (required)"), c.Flags().String("reason", "", "what happened, in one line (required)")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *key == "" || len(*anchors) == 0 || *by == "" || *reason == "" {
 			return wrongUse("audit loss: --key, --anchors, --by and --reason are required")

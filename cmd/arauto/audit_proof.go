@@ -17,11 +17,11 @@ import (
 
 func auditProofCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "proof [SEQ]", Short: "prove that one entry is in the log, or that the log only grew between two moments", Args: cobra.MaximumNArgs(1),
-		Long: "Print a proof of the entry at a position, which arauto audit verify checks, and others' verifiers of transparency logs.\n" +
+		Use: "proof [SEQ]", Short: "prove that one entry is in the log, or that the log only grew between two checkpoints", Args: cobra.MaximumNArgs(1),
+		Long: "Print a proof of the entry at position SEQ. arauto audit verify checks it, and so do other verifiers of transparency logs.\n" +
 			"Positions are the member seq of exported records.\n" +
-			"A proof of an attempt or of its end may be handed to the initiator that owns the resource; proofs of other entries are for the bank.\n" +
-			"Without a position, print a proof that the log as of one checkpoint is the beginning of the log as of a later one:\n" +
+			"You may give a proof of an attempt or of its result to the initiator that owns the resource. Proofs of other entries are for the bank.\n" +
+			"Without SEQ, print a proof that the log of one checkpoint is the beginning of the log of a later one:\n" +
 			"between two sizes (--from-size, --to-size), or between the newest checkpoints signed up to two moments (--from, --to).\n" +
 			"A date alone, such as 2026-11-21, means its end, in UTC.",
 	}
@@ -43,7 +43,7 @@ func auditProofCommand(w world) *cobra.Command {
 		if len(args) == 1 {
 			var err error
 			if seq, err = strconv.ParseInt(args[0], 10, 64); err != nil || seq < 0 {
-				return wrongUse("proof: %q is not a position; arauto audit export finds positions", args[0])
+				return wrongUse("proof: %q is not a position; give the member seq of an exported record", args[0])
 			}
 		}
 		url, err := databaseURL(w, *database)
@@ -97,13 +97,13 @@ func (b *between) read(wanted bool) (err error) {
 	sizes, moments := b.fromSize != 0 || b.toSize != 0, b.from != "" || b.to != ""
 	switch {
 	case !wanted && (sizes || moments):
-		return wrongUse("proof: name a position, or what the log grew between, not both")
+		return wrongUse("proof: a position and two checkpoints are both given; name one of them")
 	case !wanted:
 		return nil
 	case sizes && moments:
-		return wrongUse("proof: --from-size and --to-size do not go with --from and --to")
+		return wrongUse("proof: sizes and times are both given; use --from-size and --to-size, or --from and --to")
 	case b.fromSize < 1 && b.from == "":
-		return wrongUse("proof: name a position, or --from-size or --from for the older of two checkpoints")
+		return wrongUse("proof: nothing to prove; give a position, or the older checkpoint with --from-size or --from")
 	}
 	if b.since, err = endOf("--from", b.from); err != nil {
 		return err
@@ -172,7 +172,7 @@ func sizeAt(ctx context.Context, url string, at time.Time) (int64, error) {
 // upTo says of which moment there is no checkpoint.
 func upTo(at time.Time, err error) error {
 	if errors.Is(err, store.ErrNoCheckpoint) {
-		return fmt.Errorf("up to %s: %w; the log was first signed later", at.UTC().Format(time.RFC3339), err)
+		return fmt.Errorf("up to %s: %w; use a later time, because the log was first signed after it", at.UTC().Format(time.RFC3339), err)
 	}
 	return err
 }

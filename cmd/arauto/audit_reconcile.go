@@ -18,11 +18,11 @@ import (
 
 func auditReconcileCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "reconcile", Short: "prove that the history is complete, or name each difference", Args: cobra.NoArgs,
-		Long: "Hold the history against itself and against what is derived from it: each change and its decision against the rules and its revision,\n" +
-			"each notification against its attempts, their results and the queue, documents, deadlines, quarantine and status queries against their\n" +
-			"entries. Without --from the whole history. It reads and does nothing else; SELECT is all it needs. Exits 0 when there is no\n" +
-			"difference, 1 when there is one, or when it could not look, 2 for wrong use. docs/operations/reconcile.md explains each finding.",
+		Use: "reconcile", Short: "compare the history with itself and with the queue, and report each difference", Args: cobra.NoArgs,
+		Long: "Compare the history with itself and with the tables derived from it: each change and its decision with the rules and its revision,\n" +
+			"each notification with its attempts, their results and the queue; documents, deadlines, quarantine and status queries with their\n" +
+			"entries. Without --from it covers the whole history. It needs SELECT only and changes nothing. Exit code 0: no difference;\n" +
+			"1: a difference, or the comparison failed; 2: wrong use. docs/operations/reconcile.md explains each finding.",
 	}
 	database, period := databaseFlag(c), periodFlags(c)
 	format, lang := c.Flags().String("format", "text", "text, or json: one line a difference, the account last"), c.Flags().String("lang", "pt", "pt or en, for text")
@@ -70,7 +70,7 @@ func auditReconcileCommand(w world) *cobra.Command {
 // notCompared says what these commands do not do.
 var notCompared = map[string]string{
 	"pt": "nota: os registros não foram comparados com o log selado; arauto audit verify o faz",
-	"en": "note: the entries were not compared with the sealed log; arauto audit verify does that",
+	"en": "note: the entries were not compared with the sealed log; run arauto audit verify to compare them",
 }
 
 // differenceWriter tells differences to a person, or to a program.
@@ -129,11 +129,11 @@ func (d differenceWriter) account(r *history.Reconciliation) error {
 func auditReportCommand(w world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "report --day YYYY-MM-DD", Short: "list the status queries of a day for the ecosystem's metrics platform", Args: cobra.NoArgs,
-		Long: "Write one line for each status query of a day in Brasília's time: time, endpoint, method, status, duration, x-fapi-interaction-id, who asked\n" +
-			"and who answered; and print how many there were by endpoint and status. --format: jsonl or csv. The report is recorded in the history.",
+		Long: "Write one line for each status query of a day in Brasília time: time, endpoint, method, status, duration, x-fapi-interaction-id, caller\n" +
+			"and responder. Then print their number by endpoint and status. --format: jsonl or csv. The report is recorded in the history.",
 	}
 	database := databaseFlag(c)
-	day, out, format := c.Flags().String("day", "", "the day (required)"), c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "jsonl", "jsonl or csv")
+	day, out, format := c.Flags().String("day", "", "the day in Brasília time, as 2026-11-21 (required)"), c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "jsonl", "jsonl or csv")
 	organisation := c.Flags().String("organisation", "", "the organisation that answered (ARAUTO_ORGANISATION_ID)")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if _, err := time.Parse(time.DateOnly, *day); err != nil {

@@ -261,7 +261,7 @@ func TestAProofShowsThatTheLogOnlyGrewBetweenTwoDates(t *testing.T) {
 		told string
 	}{
 		{[]string{"--from-size", "299"}, "--from-size: no checkpoint has 299 entries; the nearest checkpoint has 300 entries"},
-		{[]string{"--from", "2001-01-01"}, "up to 2001-01-01T23:59:59Z: there is no such checkpoint; the log was first signed later"},
+		{[]string{"--from", "2001-01-01"}, "up to 2001-01-01T23:59:59Z: there is no such checkpoint; use a later time, because the log was first signed after it"},
 		{[]string{"--from-size", "600", "--to-size", "300"}, "the checkpoint of 600 entries is younger than that of 300; name the older one first"},
 	} {
 		code, out := p.run(append([]string{"audit", "proof", "--database-url", p.url}, none.args...)...)

@@ -14,7 +14,7 @@ import (
 func checkCommand(w world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "check", Short: "validate settings, certificates and database, and report every problem", Args: cobra.NoArgs,
-		Long: "Print the effective settings with their origin and secrets masked, then look at files, certificates, database and clock.\nNothing is changed. Exit code 2 when serve would refuse to start.",
+		Long: "Print the effective settings with their origin, secrets masked. Then check files, certificates, database and clock.\nNothing is changed. Exit code 2: serve would refuse to start.",
 	}
 	config := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -29,10 +29,10 @@ import (
 
 func demoCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "demo", Short: "play the product's stories on this machine, with nothing but a PostgreSQL to be found", Args: cobra.NoArgs,
-		Long: "Start a temporary PostgreSQL and PKI, the gateway, two stand-in initiators and a stand-in core, and play what happens to\n" +
-			"payment changes: told at once; refused and told on the second attempt; given up after the third. It ends within two\n" +
-			"minutes, with \"demo: ok\" only if everything happened as the rules say.",
+		Use: "demo", Short: "play three deliveries on this machine; needs PostgreSQL's programs only", Args: cobra.NoArgs,
+		Long: "Start a temporary PostgreSQL and PKI, the gateway, two stand-in initiators and a stand-in core. Then play three payment\n" +
+			"changes: delivered at the first attempt; refused, then delivered at the second; given up after the third. The demo ends\n" +
+			"within two minutes. It prints \"demo: ok\" only if everything happened as the rules say.",
 	}
 	keep := c.Flags().Bool("keep", false, "leave everything running until interrupted, with the addresses printed")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -117,12 +117,12 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 	if err != nil {
 		return err
 	}
-	d.say("demo", "everything is written below %s%s", dir, map[bool]string{false: " and removed at the end"}[keep])
+	d.say("demo", "files are written below %s%s", dir, map[bool]string{false: " and removed at the end"}[keep])
 	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(d.self, args...) }}) //nolint:gosec,noctx // our own binary; the stage ends it
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
-	d.say("demo", "PostgreSQL is up, the schema is made, a development PKI with the real certificate profiles too")
+	d.say("demo", "PostgreSQL runs, the schema is made, and so is a development PKI with the real certificate profiles")
 	if d.replica, err = d.stage.Start(ctx); err != nil {
 		return errors.Join(err, d.stage.Close(), os.RemoveAll(dir))
 	}
@@ -211,7 +211,7 @@ func (d *demo) play(ctx context.Context, stories []*story) error {
 		all.Go(func() {
 			if err := d.tell(ctx, s); err != nil {
 				errs[i] = fmt.Errorf("%s: %w", s.name, err)
-				d.say("demo", "story %s went wrong: %v", s.name, err)
+				d.say("demo", "story %s failed: %v", s.name, err)
 			}
 		})
 	}
@@ -319,13 +319,13 @@ func (s *story) check(event time.Time) error {
 		a := s.result.Attempts[n]
 		switch {
 		case a.Outcome == nil || *a.Outcome != s.outcomes[n]:
-			return fmt.Errorf("attempt %d ended otherwise than %s", n+1, s.outcomes[n])
+			return fmt.Errorf("attempt %d did not end as %s", n+1, s.outcomes[n])
 		case a.InteractionID != r.Interaction || ids[r.Interaction]:
-			return fmt.Errorf("attempt %d: interaction id %s is not a new one of ours", n+1, r.Interaction)
+			return fmt.Errorf("attempt %d: interaction id %s is not a new one of the gateway", n+1, r.Interaction)
 		case r.PeerSubject == "":
 			return fmt.Errorf("attempt %d came without our client certificate", n+1)
 		case !strings.Contains(string(r.Body), event.Truncate(time.Second).Format(time.RFC3339)):
-			return fmt.Errorf("attempt %d does not carry the event's own second: %s", n+1, r.Body)
+			return fmt.Errorf("attempt %d does not carry the second of the event: %s", n+1, r.Body)
 		}
 		ids[r.Interaction] = true
 		if gap, again := notice.Next(n, false); n > 0 && again {
@@ -371,7 +371,7 @@ func (d *demo) stay(ctx context.Context) {
 	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
 		d.say("demo", "the token could not be written: %v", err)
 	}
-	fmt.Fprintf(d.out, `Left running; end it with Ctrl-C.
+	fmt.Fprintf(d.out, `Everything keeps running; press Ctrl-C to end it.
 
   the bank's side      http://%s      token (1 h) in %s
   initiators' side     https://%s

@@ -15,27 +15,27 @@ import (
 
 func explainCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "explain (--change LINE | --source FILE [--table T] --row JSON)", Short: "say what would become of a change, or of a row of the core, and why",
+		Use: "explain (--change LINE | --source FILE [--table T] --row JSON)", Short: "show the verdict on a change or on a row of the core, without applying it",
 		Args: cobra.NoArgs,
-		Long: "Dry run of one change, or of one row of a source: the mapping's steps, the line, what is wrong with it, the verdict with its clause,\n" +
-			"and the exact request. Nothing is stored or sent. The gateway's database is read where it is configured and answers; else the\n" +
-			"change is judged as the first of its resource, by a client with an address. Exit code 1 when the change would be refused.",
+		Long: "Dry run of one change, or of one row of a source. It prints the mapping's steps, the change, its problems, the verdict with its\n" +
+			"clause, and the exact request. Nothing is stored or sent. If the gateway's database is configured and answers, it is read;\n" +
+			"else the change is judged as the first of its resource, of a client with an address. Exit code 1: the change would be refused.",
 	}
 	config := configFlag(c)
 	change := c.Flags().String("change", "", "a change, as POST /internal/v1/changes takes it")
 	source := c.Flags().String("source", "", "mapping file of the source the row belongs to")
-	table := c.Flags().String("table", "", "the row's table, topic or queue; may be left out where the mapping has one")
+	table := c.Flags().String("table", "", "the row's table, topic or queue; optional if the mapping has one only")
 	row := c.Flags().String("row", "", "the row as a JSON object of its columns, or the message")
-	lang := c.Flags().String("lang", "en", "language of what is printed: en or pt")
+	lang := c.Flags().String("lang", "en", "language of the output: en or pt")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		words, known := languages[*lang]
 		switch {
 		case !known:
 			return oneOf("--lang", *lang, "pt", "en")
 		case (*change == "") == (*row == ""):
-			return wrongUse("explain: give --change, or --source and --row")
+			return wrongUse("explain: nothing to explain, or two things; give either --change, or --source and --row")
 		case (*row == "") != (*source == ""):
-			return wrongUse("explain: --row goes with --source")
+			return wrongUse("explain: --row and --source go together; give both")
 		}
 		cfg, err := gateway.ReadConfig(*config, w.environ)
 		if err != nil {
@@ -74,19 +74,19 @@ type words struct {
 
 var languages = map[string]words{
 	"en": {
-		apart: "the gateway's database was not asked (%s): judged as the first change of the resource, by a client with an address",
-		steps: "the mapping's steps", given: "the core's database was not asked how it tells this row (%s): its values are taken as they were given, and may come otherwise", lookup: "the core was not asked for the rows beside it (%s): they are taken from the row given", wrong: "FAILS:",
-		removed: "the registration of %s would end", registers: "registration of %s: %s, organisation %s, software %s, addresses [%s]", line: "the change", skipped: "the mapping passes over this row: %s", noChange: "this is no change: %s %s",
-		problems: "it cannot be applied, and would go to quarantine", applied: "it would be applied", superseded: "it would be recorded as an older revision that comes late",
-		duplicate: "it is stored already: this revision, with this content", conflict: "it contradicts what is stored (%s)",
-		from: "state: %s, from %s", first: "state: %s, the first that is known", must: "it must be announced (%s)", may: "it is announced, as configured (%s)",
-		silent: "it is not announced: %s (%s)", overruled: "it overrules a deadline that we fired", again: "the next stored revision would be announced after it",
+		apart: "the gateway's database was not read (%s): judged as the first change of the resource, of a client with an address",
+		steps: "the mapping's steps", given: "the core's database was not asked for its form of this row (%s): the values are taken as given, and may differ from the core's", lookup: "the core was not asked for related rows (%s): they are taken from the given row", wrong: "FAILS:",
+		removed: "the registration of %s would end", registers: "registration of %s: %s, organisation %s, software %s, addresses [%s]", line: "the change", skipped: "the mapping skips this row: %s", noChange: "this is no change: %s %s",
+		problems: "it cannot be applied, and would go to quarantine", applied: "it would be applied", superseded: "it would be recorded as an older revision that arrived late",
+		duplicate: "this revision is already stored with the same content", conflict: "it contradicts what is stored (%s)",
+		from: "state: %s, from %s", first: "state: %s, the first known state", must: "it must be announced (%s)", may: "it is announced, as configured (%s)",
+		silent: "it is not announced: %s (%s)", overruled: "it overrules a deadline that the gateway applied", again: "the next stored revision would then be announced",
 		client: "client: %s, registered with %s", noClient: "client: %s is not registered", noPush: "client: %s is registered without an address", unknownClient: "client: %s",
-		request: "the request; x-webhook-interaction-id is new for each attempt", placeholder: "the host stands for the registered address", refusal: "the address may not be dialled: %v",
+		request: "the request; x-webhook-interaction-id is new for each attempt", placeholder: "the host is a placeholder for the registered address", refusal: "the address must not be dialled: %v",
 		notBefore: "the first attempt waits until %s", dry: "nothing was stored or sent",
 		reasons: map[ofb.Silence]string{
-			ofb.NotATrigger: "no rule asks for this step", ofb.InitiatorEdit: "the initiator made the edit and knows of it", ofb.NoChange: "state and document are what they were",
-			ofb.Snapshot: "a first load is never announced", ofb.OptionalOff: "the rules leave it to the holder, and announce.direct_authorised does not ask for it",
+			ofb.NotATrigger: "no rule asks for this step", ofb.InitiatorEdit: "the initiator made the edit itself", ofb.NoChange: "state and document are unchanged",
+			ofb.Snapshot: "a first load is never announced", ofb.OptionalOff: "the rules leave it to the holder, and announce.direct_authorised does not list it",
 			ofb.NoWebhook: "the client has no registered address", ofb.AlreadyAnnounced: "the same state was announced before",
 		},
 	},

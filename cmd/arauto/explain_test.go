@@ -72,7 +72,7 @@ func TestExplainSaysWhyNothingWouldBeToldAndChangesNothing(t *testing.T) {
 	require.Contains(t, got.out, "client: nobody is not registered")
 	_, _, err = s.PutInitiator(t.Context(), notice.Initiator{Client: "alfa", OrganisationID: "o", SoftwareID: "s", Name: "Alfa", WebhookURIs: []string{"https://10.0.0.1/hook"}}, "test")
 	require.NoError(t, err)
-	require.Contains(t, explain("alfa").out, "the address may not be dialled")
+	require.Contains(t, explain("alfa").out, "the address must not be dialled")
 	require.Contains(t, explain("alfa", "ARAUTO_PROFILE=development", "ARAUTO_WEBHOOK_ALLOW_NETWORKS=10.0.0.0/8").out, "Host: 10.0.0.1")
 }
 
@@ -116,7 +116,7 @@ func TestExplainTakesARowOfTheForeignCoreApart(t *testing.T) {
 	} {
 		require.Contains(t, got.out, want)
 	}
-	const given = "the core's database was not asked how it tells this row"
+	const given = "the core's database was not asked for its form of this row"
 	require.NotContains(t, got.out, given)
 
 	require.NoError(t, os.WriteFile(filepath.Join(f.Dir, "core.url"), []byte("postgres://nobody@127.0.0.1:1/bank"), 0o600))
@@ -127,7 +127,7 @@ func TestExplainTakesARowOfTheForeignCoreApart(t *testing.T) {
 	require.NoError(t, err)
 	got = explain(nil, "--table", "payments", "--row", string(text))
 	require.Equal(t, done, got.code, got.out+got.errors)
-	require.Contains(t, got.out, "the core was not asked for the rows beside it")
+	require.Contains(t, got.out, "the core was not asked for related rows")
 	require.Contains(t, got.out, given)
 	require.Contains(t, got.out, `"number": "7"`)
 	require.Contains(t, got.out, "it must be announced (webhook §5.2)")

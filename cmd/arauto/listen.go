@@ -26,18 +26,18 @@ import (
 func listenCommand(w world) *cobra.Command {
 	c := &cobra.Command{
 		Use: "listen", Short: "receive notifications on this machine, for initiators' developers", Args: cobra.NoArgs,
-		Long: "A webhook endpoint with mutual TLS that prints each notification, says what is wrong with it by the webhook API 1.3.0, and answers\n" +
-			"202 with its interaction id, or the statuses of --answer in turn. Certificates are the receiver's own, or those of a development\n" +
-			"PKI (arauto certs FOLDER), of which the first initiator's are taken.",
+		Long: "Run a webhook endpoint with mutual TLS. It prints each notification and every violation of the webhook API 1.3.0, and answers 202\n" +
+			"with the notification's interaction id, or the statuses of --answer in turn. Give the endpoint's own certificates, or with --pki\n" +
+			"those of a development PKI (arauto certs FOLDER).",
 	}
 	l := &listen{out: w.stdout}
-	c.Flags().StringVar(&l.addr, "addr", "127.0.0.1:8444", "where to listen")
+	c.Flags().StringVar(&l.addr, "addr", "127.0.0.1:8444", "the address to listen on, host:port")
 	c.Flags().StringVar(&l.cert, "tls-cert", "", "the endpoint's certificate with its chain, PEM")
-	c.Flags().StringVar(&l.key, "tls-key", "", "its key")
-	c.Flags().StringVar(&l.ca, "client-ca", "", "the authorities that issue the holders' certificates")
-	pki := c.Flags().String("pki", "", "a development PKI instead of the three")
-	who := c.Flags().String("initiator", "alfa", "the initiator of the development PKI to be")
-	c.Flags().IntSliceVar(&l.answers, "answer", []int{http.StatusAccepted}, "statuses to answer in turn; the last one stays")
+	c.Flags().StringVar(&l.key, "tls-key", "", "the certificate's private key, PEM")
+	c.Flags().StringVar(&l.ca, "client-ca", "", "the authorities that issue the holders' certificates, PEM")
+	pki := c.Flags().String("pki", "", "the folder of a development PKI; it replaces the three files")
+	who := c.Flags().String("initiator", "alfa", "which initiator of the development PKI to use")
+	c.Flags().IntSliceVar(&l.answers, "answer", []int{http.StatusAccepted}, "HTTP statuses to answer in turn; the last one repeats")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *pki != "" {
 			folder := filepath.Join(*pki, "initiators", *who)
@@ -60,12 +60,12 @@ type listen struct {
 func (l *listen) run(ctx context.Context) error {
 	for flag, value := range map[string]string{"--tls-cert": l.cert, "--tls-key": l.key, "--client-ca": l.ca} {
 		if value == "" {
-			return wrongUse("listen: %s is not set; name it, or a development PKI with --pki", flag)
+			return wrongUse("listen: %s is not set; name the file, or a development PKI with --pki", flag)
 		}
 	}
 	for _, status := range l.answers {
 		if status < 200 || status > 599 {
-			return wrongUse("listen: --answer %d is no final HTTP status", status)
+			return wrongUse("listen: --answer %d is not a final HTTP status; use 200 to 599", status)
 		}
 	}
 	identity, err := mtls.LoadIdentity(l.cert, l.key, mtls.AsServer)
@@ -141,10 +141,10 @@ func judgeNotification(r *http.Request, body []byte, errBody error) (wrong []str
 	}
 	kind := kindOf(r.URL.EscapedPath())
 	if kind == 0 {
-		say("the path is none of the webhook API's after the registered base")
+		say("the path is not one of the webhook API's; after the registered base it must be a resource's")
 	}
 	if r.URL.RawQuery != "" {
-		say("there is a query")
+		say("the URL has a query; it must have none")
 	}
 	if content := r.Header.Get("Content-Type"); strings.TrimSpace(strings.SplitN(content, ";", 2)[0]) != "application/json" {
 		say("Content-Type is %q, must be application/json", content)
@@ -153,10 +153,10 @@ func judgeNotification(r *http.Request, body []byte, errBody error) (wrong []str
 		say("x-webhook-interaction-id: %v", err)
 	}
 	if kind == ofb.Enrollment && r.Header.Get(ofb.HeaderAuthorizationServerID) == "" && r.Header.Get(ofb.HeaderAuthorisationServerID) == "" {
-		say("x-authorization-server-id is missing, which enrolments need")
+		say("x-authorization-server-id is missing; a notification of an enrolment must have it")
 	}
 	if errBody != nil {
-		say("the body broke off: %v", errBody)
+		say("the body ended early: %v", errBody)
 		return wrong
 	}
 	return append(wrong, judgeNotificationBody(body)...)
@@ -175,7 +175,7 @@ func judgeNotificationBody(body []byte) (wrong []string) {
 		return []string{"the body is not {\"data\":{\"timestamp\",\"eventType\"}}: " + strconv.QuoteToASCII(err.Error())}
 	}
 	if envelope.Data == nil {
-		return []string{"the body has no data"}
+		return []string{"the body has no member data; it must be {\"data\":{…}}"}
 	}
 	const layout = "2006-01-02T15:04:05Z"
 	if _, err := time.Parse(layout, envelope.Data.Timestamp); err != nil || len(envelope.Data.Timestamp) != len(layout) {

@@ -148,7 +148,7 @@ func TestTheLocalReceiverNamesEveryMistakeOfARequest(t *testing.T) {
 	ask("POST", good+"/more", `no`)
 	shown := r.out.until(t, `(?s)^(.*#4.*answer 202\n)`)
 	for _, want := range []string{
-		"method must be POST", "path is none", "there is a query", `"text/plain"`, `"7" is not a UUID`, "data.timestamp must be", "data.eventType must be",
+		"method must be POST", "the path is not one of the webhook API's", "the URL has a query", `"text/plain"`, `"7" is not a UUID`, "data.timestamp must be", "data.eventType must be",
 		"x-authorization-server-id is missing", "the body has no data", `unknown field`, `invalid character`,
 	} {
 		require.Contains(t, shown, want)

@@ -12,8 +12,8 @@ import (
 
 func migrateCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "migrate", Short: "bring the database's schema forward", Args: cobra.NoArgs,
-		Long: "Bring the schema forward as the owner of the database. It may be run twice, and while replicas are serving.",
+		Use: "migrate", Short: "upgrade the database's schema", Args: cobra.NoArgs,
+		Long: "Upgrade the schema as the owner of the database. A second run changes nothing. Replicas may serve meanwhile.",
 	}
 	config := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

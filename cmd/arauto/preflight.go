@@ -21,10 +21,10 @@ var preflightWords = map[string]map[webhook.StepName]string{
 
 func preflightCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "preflight URL", Short: "tell whether an initiator's endpoint is ready", Args: cobra.ExactArgs(1),
-		Long: "Go the way of a notification to the address an initiator registered, as far as the end of the mutual TLS handshake: is it an address\n" +
-			"that may be dialled, does it resolve and answer, is its certificate one we believe, does it ask for ours and take it.\n" +
-			"Nothing is sent. Only the settings webhook.… and profile are needed. Exit code 1 when it is not ready.",
+		Use: "preflight URL", Short: "check whether an initiator's endpoint is ready", Args: cobra.ExactArgs(1),
+		Long: "Connect to the address that an initiator registered, as a notification does, up to the end of the mutual TLS handshake. The steps:\n" +
+			"the address may be dialled, its name resolves, it answers, its certificate is trusted, it asks for ours and accepts it.\n" +
+			"Nothing is sent. Only the settings webhook.… and profile are needed. Exit code 1: the endpoint is not ready.",
 	}
 	config, lang := configFlag(c), c.Flags().String("lang", "en", "pt or en")
 	c.RunE = func(cmd *cobra.Command, args []string) error {

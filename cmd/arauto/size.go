@@ -11,7 +11,7 @@ import (
 // checkSize refuses a flag that cannot be the number of entries of a checkpoint; 0 stands for the newest.
 func checkSize(flag string, size int64) error {
 	if size < 0 {
-		return wrongUse("%s: %d is not a number of entries; write the size of a checkpoint, 1 or more, or leave it out for the newest", flag, size)
+		return wrongUse("%s: %d is not a number of entries; use the size of a checkpoint, 1 or more, or omit the flag for the newest", flag, size)
 	}
 	return nil
 }

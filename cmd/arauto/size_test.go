@@ -26,7 +26,7 @@ func TestASizeThatIsNoCheckpointsIsToldByItsFlag(t *testing.T) {
 			code int
 			text string
 		}{
-			"-4":     {usage, flag + ": -4 is not a number of entries; write the size of a checkpoint, 1 or more, or leave it out for the newest"},
+			"-4":     {usage, flag + ": -4 is not a number of entries; use the size of a checkpoint, 1 or more, or omit the flag for the newest"},
 			"999999": {failed, flag + ": no checkpoint has 999999 entries; the nearest checkpoint has 310 entries"},
 			"305":    {failed, flag + ": no checkpoint has 305 entries; the nearest checkpoints have 300 and 310 entries"},
 			"2":      {failed, flag + ": no checkpoint has 2 entries; the nearest checkpoint has 300 entries"},

@@ -38,7 +38,7 @@ func strict(c *cobra.Command) {
 		if meant != "" {
 			meant = strings.Replace(meant, "mean ", "mean --", 1)
 		}
-		return wrongUse("%s: --%s is not a flag of it%s; see arauto help", c.CommandPath(), name, meant)
+		return wrongUse("%s: --%s is not a flag of this command%s; see arauto help", c.CommandPath(), name, meant)
 	})
 	for _, sub := range c.Commands() {
 		strict(sub)
@@ -140,5 +140,5 @@ func oneOf(flag, value string, allowed ...string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return wrongUse("%s: %q is not one of %s", flag, value, strings.Join(allowed, ", "))
+	return wrongUse("%s: %q is not allowed; use one of %s", flag, value, strings.Join(allowed, ", "))
 }

@@ -76,9 +76,9 @@ func TestAMisspelledNameIsToldTheNearest(t *testing.T) {
 		"help verfy":                `"verfy" is not a command of "arauto"`,
 		"help audit verfy":          `"verfy" is not a command of "arauto audit", did you mean verify?`,
 		"completion bsh":            "did you mean bash?",
-		"audit breaches --form x":   "--form is not a flag of it, did you mean --format?",
+		"audit breaches --form x":   "--form is not a flag of this command, did you mean --format?",
 		"audit verify --anchor x":   "did you mean --anchors?",
-		"audit breaches --nonsense": "arauto audit breaches: --nonsense is not a flag of it; see arauto help",
+		"audit breaches --nonsense": "arauto audit breaches: --nonsense is not a flag of this command; see arauto help",
 	} {
 		got := call(t, time.Minute, nil, strings.Fields(line)...)
 		require.Equal(t, usage, got.code, line)
