@@ -440,7 +440,7 @@ func (in *Internal) getCheckpoint(x *exchange) error {
 	var head audit.SignedHead
 	switch {
 	case !at.IsZero() && size > 0:
-		return wrong("at", "give size or at, not both", "informe size ou at, não ambos")
+		return wrong("at", "size and at are both given; give one of them", "size e at foram informados; informe só um deles")
 	case !at.IsZero():
 		head, err = in.cfg.Audited.CheckpointAt(x.r.Context(), at)
 	default:

@@ -137,11 +137,11 @@ func (in *Internal) getExportFile(x *exchange) error {
 		return err
 	}
 	if e.State != history.ExportDone {
-		return conflict("there is no file: the export is " + e.State)
+		return conflict("the export has no file: it is " + e.State)
 	}
 	format, known := evidence.FormatNamed(e.Format)
 	if !known {
-		return conflict("the file is of a format that this version does not know")
+		return conflict("this version does not know the file's format; ask for a new export")
 	}
 	first, err := in.cfg.Exports.ExportPiece(x.r.Context(), e.ID, 0)
 	if err != nil {

@@ -66,8 +66,8 @@ func (x *exchange) holdNamed() (string, error) {
 func (in *Internal) putHold(x *exchange) error {
 	name := x.segment("name")
 	if !history.ValidHoldName(name) {
-		return wrong("name", "1 to 100 letters, digits, dots, low lines and hyphens, the first a letter or digit",
-			"1 a 100 letras, dígitos, pontos, sublinhados e hifens, começando por letra ou dígito")
+		return wrong("name", "must have 1 to 100 letters, digits, dots, underscores and hyphens, the first a letter or digit",
+			"deve ter 1 a 100 letras, dígitos, pontos, sublinhados e hifens, começando por letra ou dígito")
 	}
 	body, err := decode[holdRequest](x)
 	if err != nil {
@@ -97,13 +97,13 @@ func (b holdRequest) hold(name string) (h history.Hold, err error) {
 	}
 	aboutClient, aboutResource := b.ClientID != "", b.Kind != "" || b.ResourceID != ""
 	if n := count(b.All, aboutClient, aboutResource); n != 1 {
-		return h, invalid("", "scope", "say what is held, by one of: all (true), clientId, or kind with resourceId",
-			"informe o que é retido, por um destes: all (true), clientId, ou kind com resourceId")
+		return h, invalid("", "scope", "the scope of the hold must be one of: all (true), clientId, or kind with resourceId",
+			"o escopo da retenção deve ser um destes: all (true), clientId, ou kind com resourceId")
 	}
 	switch {
 	case aboutClient:
 		if !notice.ValidClientID(b.ClientID) {
-			return h, wrong("clientId", "1 to 255 printable ASCII characters without spaces", "1 a 255 caracteres ASCII visíveis, sem espaços")
+			return h, wrong("clientId", "must have 1 to 255 printable ASCII characters without spaces", "deve ter 1 a 255 caracteres ASCII visíveis, sem espaços")
 		}
 		h.Client = notice.ClientID(b.ClientID)
 	case aboutResource:
@@ -112,7 +112,7 @@ func (b holdRequest) hold(name string) (h history.Hold, err error) {
 				"deve ser payment-consent, pix-payment, recurring-consent, recurring-payment ou enrollment")
 		}
 		if h.Kind.CheckID(b.ResourceID) != nil {
-			return h, wrong("resourceId", "not an id of this kind", "não é um id deste kind")
+			return h, wrong("resourceId", "must be an id of this kind", "deve ser um id deste kind")
 		}
 		h.ResourceID = b.ResourceID
 	}

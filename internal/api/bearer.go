@@ -40,7 +40,7 @@ func (in *Internal) admit(x *exchange, roles []string) error {
 	at := slices.IndexFunc(roles, who.Has)
 	if at < 0 {
 		return &fault{
-			status: http.StatusForbidden, code: "forbidden", text: "the token lacks the role this needs: " + strings.Join(roles, " or "),
+			status: http.StatusForbidden, code: "forbidden", text: "the token lacks the required role: " + strings.Join(roles, " or "),
 			challenge: challenge + `, error="insufficient_scope"`,
 		}
 	}
@@ -60,7 +60,7 @@ func bearer(r *http.Request) (string, error) {
 		}
 	}
 	return "", &fault{
-		status: http.StatusUnauthorized, code: "unauthorized", text: "one header is required: Authorization: Bearer <token>",
+		status: http.StatusUnauthorized, code: "unauthorized", text: "the bearer token is missing or given twice; send one header Authorization: Bearer <token>",
 		challenge: challenge,
 	}
 }

@@ -87,7 +87,7 @@ func (in *Internal) listBreaches(x *exchange) error {
 	parts := []string{"breaches", string(p.Client), micros(p.From), micros(p.To)}
 	if cursor != "" {
 		if p.After, err = openPosition(key, parts, cursor); err != nil {
-			return wrong("cursor", "not a cursor of this very search; leave it out to begin anew", "não é um cursor desta mesma consulta; omita-o para recomeçar")
+			return wrong("cursor", "is not a cursor of this search; omit it to start again", "não é um cursor desta mesma consulta; omita-o para recomeçar")
 		}
 	}
 	out := breachesJSON{Breaches: []timing.Timing{}}
@@ -167,13 +167,13 @@ func breachesAsked(raw string, now time.Time) (out timing.Period, limit int, cur
 		return out, 0, "", err
 	}
 	if f.From.IsZero() {
-		return out, 0, "", wrong("from", "the period must have a beginning", "o período deve ter um início")
+		return out, 0, "", wrong("from", "is missing; give the start of the period", "não foi informado; informe o início do período")
 	}
 	if f.To.IsZero() {
-		return out, 0, "", wrong("to", "the period must have an end", "o período deve ter um fim")
+		return out, 0, "", wrong("to", "is missing; give the end of the period", "não foi informado; informe o fim do período")
 	}
 	if f.To.Sub(f.From) > rangeMax {
-		return out, 0, "", wrong("from", "at most 31 days at once", "no máximo 31 dias por vez")
+		return out, 0, "", wrong("from", "the period is longer than 31 days; ask for at most 31 days", "o período tem mais de 31 dias; consulte no máximo 31 dias por vez")
 	}
 	return timing.Period{From: f.From, To: f.To, Client: f.Client}, limit, p["cursor"], nil
 }

@@ -69,7 +69,7 @@ func (in *Internal) accept(x *exchange, line []byte, from intake.Origin) error {
 
 // contradictions says in words why a change conflicts with what is stored.
 var contradictions = map[string]string{
-	"content": "this revision is stored already, with other content",
+	"content": "this revision is already stored with other content",
 	"owner":   "the resource belongs to another client",
 	"version": "the resource was created under another API version",
 }
@@ -90,7 +90,7 @@ func refusalOf(a intake.Answer, from intake.Origin) *fault {
 		return conflict(text)
 	case notice.Duplicate:
 		if !from.Quarantine.IsZero() { // the revision has been taken since by the same content: nothing is left to apply
-			return conflict("the same change was accepted since; the case can only be dismissed")
+			return conflict("the same change was accepted meanwhile; dismiss the case")
 		}
 	}
 	return nil

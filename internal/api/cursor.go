@@ -46,7 +46,7 @@ func openCursor(key []byte, f history.Filter, cursor string) (history.Position, 
 
 // wrongCursor is the answer to a cursor that cannot be opened.
 func wrongCursor() error {
-	return wrong("cursor", "not a cursor of this very search; leave it out to begin anew", "não é um cursor desta mesma consulta; omita-o para recomeçar")
+	return wrong("cursor", "is not a cursor of this search; omit it to start again", "não é um cursor desta mesma consulta; omita-o para recomeçar")
 }
 
 // openPosition reads a position back; errCursor for whatever was not sealed with this key for this search.

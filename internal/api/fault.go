@@ -30,26 +30,26 @@ type fault struct {
 func (f *fault) Error() string { return f.code + ": " + f.text }
 
 var (
-	errNoPath   = &fault{status: http.StatusNotFound, code: "not_found", text: "there is nothing under this path"}
+	errNoPath   = &fault{status: http.StatusNotFound, code: "not_found", text: "unknown path"}
 	errNotFound = &fault{status: http.StatusNotFound, code: "not_found", text: "resource not found"}
 	errInternal = &fault{
 		status: http.StatusInternalServerError, code: "internal",
-		text: "something went wrong here; the log tells more under the id in x-request-id",
+		text: "internal error; the gateway's log has the cause under the id in x-request-id",
 	}
 	errUnavailable = &fault{
 		status: http.StatusServiceUnavailable, code: "unavailable",
 		text: "temporarily unavailable; the outcome is unknown and a retry is safe",
 	}
 	errBusy = &fault{
-		status: http.StatusServiceUnavailable, code: "unavailable", text: "too many changes wait to be stored; ask again shortly",
+		status: http.StatusServiceUnavailable, code: "unavailable", text: "too many changes wait to be stored; retry in a second",
 	}
 	errDamaged = &fault{
 		status: http.StatusInternalServerError, code: "log_damaged",
-		text: "what is stored is not what was sealed, and is not shown as if it were; run arauto audit verify",
+		text: "a stored entry differs from the sealed log and is not shown; run arauto audit verify",
 	}
 	errTooLarge = &fault{
 		status: http.StatusRequestEntityTooLarge, code: "too_large",
-		text: "at most " + strconv.Itoa(intake.MaxLine) + " bytes are taken",
+		text: "the body or line is too large; send at most " + strconv.Itoa(intake.MaxLine) + " bytes",
 	}
 )
 

@@ -102,7 +102,7 @@ func (in *Internal) postResend(x *exchange) error {
 	if !in.cfg.ResendEnabled {
 		return &fault{
 			status: http.StatusForbidden, code: "resend_disabled",
-			text: "the rule allows three attempts; another one must be switched on (resend.enabled)",
+			text: "a fourth attempt is switched off, because the rule allows three; resend.enabled switches it on",
 		}
 	}
 	id, err := x.id16()

@@ -74,7 +74,7 @@ func newLimiter(l Limits) (*limiter, error) {
 	defaults(&l.ClientInFlight, 256)
 	defaults(&l.ClientConnections, 512)
 	if l.Rate < floorRate {
-		return nil, errors.New("the ceiling of status queries must be at least 300 a second")
+		return nil, errors.New("public.max_rate must be at least 300 status queries a second")
 	}
 	if l.InFlight < 1 || l.ClientRate < 1 || l.ClientInFlight < 1 || l.ClientConnections < 1 {
 		return nil, errors.New("limits of status queries must be positive")

@@ -123,7 +123,7 @@ func (in *Internal) showCase(ctx context.Context, x *exchange, id notice.ID) err
 	return x.answer(http.StatusOK, shownCase(x, &c))
 }
 
-var errClosed = conflict("the case is closed already")
+var errClosed = conflict("the case is already closed")
 
 // postApply hands a case's line to intake once more, as it is, or as the mapping of its source makes it of the record
 // that was kept: what stood in its way may have changed. Once another
@@ -149,7 +149,7 @@ func (in *Internal) postApply(x *exchange) error {
 	case from.registered:
 		return in.showCase(ctx, x, id)
 	case line == nil && from.problems == nil:
-		return conflict("the mapping passes over this record now; the case can only be dismissed")
+		return conflict("the mapping now skips this record; dismiss the case")
 	case line == nil:
 		return refusalOf(intake.Answer{Verdict: notice.Quarantined, Problems: from.problems, QuarantineID: id}, from.Origin)
 	}

@@ -94,7 +94,7 @@ func notAllowed(methods map[string]route) *fault {
 	}
 	slices.Sort(allow)
 	return &fault{
-		status: http.StatusMethodNotAllowed, code: "method_not_allowed", text: "this path does not know this method",
+		status: http.StatusMethodNotAllowed, code: "method_not_allowed", text: "this path does not support this method; the header Allow lists the methods",
 		allow: strings.Join(allow, ", "),
 	}
 }

@@ -105,7 +105,7 @@ func limitOf(p map[string]string) (int, error) {
 func whatOf(f *history.Filter, p map[string]string) error {
 	if s, there := p["clientId"]; there {
 		if !notice.ValidClientID(s) {
-			return wrong("clientId", "1 to 255 printable ASCII characters without spaces", "1 a 255 caracteres ASCII visíveis, sem espaços")
+			return wrong("clientId", "must have 1 to 255 printable ASCII characters without spaces", "deve ter 1 a 255 caracteres ASCII visíveis, sem espaços")
 		}
 		f.Client = notice.ClientID(s)
 	}
@@ -119,7 +119,7 @@ func whatOf(f *history.Filter, p map[string]string) error {
 	}
 	if s, there := p["resourceId"]; there {
 		if !slices.ContainsFunc(ofb.Kinds(), func(k ofb.Kind) bool { return (f.Kind == 0 || f.Kind == k) && k.CheckID(s) == nil }) {
-			return wrong("resourceId", "not an id of this kind", "não é um id deste kind")
+			return wrong("resourceId", "must be an id of this kind", "deve ser um id deste kind")
 		}
 		f.ResourceID = s
 	}
@@ -154,11 +154,11 @@ func whenOf(f *history.Filter, p map[string]string, now time.Time) (err error) {
 	if until.IsZero() {
 		until = now
 	} else if until.Before(f.From) {
-		return wrong("to", "must not lie before from", "não pode ser anterior a from")
+		return wrong("to", "must not be before from", "não pode ser anterior a from")
 	}
 	if f.Client == "" && f.ResourceID == "" && f.Interaction.IsZero() && until.Sub(f.From) > rangeMax {
-		return wrong("from", "more than 31 days need clientId, resourceId or interactionId; or ask month by month",
-			"mais de 31 dias exigem clientId, resourceId ou interactionId; ou consulte mês a mês")
+		return wrong("from", "a period longer than 31 days needs clientId, resourceId or interactionId; add one, or ask month by month",
+			"um período com mais de 31 dias exige clientId, resourceId ou interactionId; informe um deles, ou consulte mês a mês")
 	}
 	return nil
 }

@@ -416,13 +416,13 @@ func (c *Config) checkRequired(p *problems) {
 		p.add("tokens.jwks", "is not set, nor is tokens.introspection_url", "name the keys of the authorization server, or its introspection endpoint")
 	}
 	if c.Tokens.JWKS != "" && (c.Tokens.Issuer == "" || c.Tokens.Audience == "") {
-		p.add("tokens.issuer", "and tokens.audience must be set together with tokens.jwks", "say which tokens are ours")
+		p.add("tokens.issuer", "and tokens.audience must be set together with tokens.jwks", "set both to what the authorization server writes into its tokens")
 	}
 	if c.Directory.JWKS == "" && c.Profile == Production {
-		p.add("directory.jwks", "is not set", "name the Directory's key set: statements cannot be checked without it")
+		p.add("directory.jwks", "is not set", "name the Directory's key set; software statements are verified with it")
 	}
 	if c.Log.Key == "" && c.Profile == Production {
-		p.add("log.key", "is not set", "name the file of the history's signing key; without it nothing proves the history")
+		p.add("log.key", "is not set", "name the file of the history's signing key; it seals the history")
 	}
 	slices.Sort(p.list)
 }
@@ -447,7 +447,7 @@ func (c *Config) checkAddresses(p *problems) {
 		p.add("internal.addr", "is %q without a certificate", "listen on 127.0.0.1, or set internal.tls_cert and internal.tls_key", c.Internal.Addr)
 	}
 	if c.Public.MaxRate < 300 {
-		p.add("public.max_rate", "is %d", "the rules ask for at least 300 requests a second", c.Public.MaxRate)
+		p.add("public.max_rate", "is %d", "use 300 or more: the rules demand 300 requests a second", c.Public.MaxRate)
 	}
 	for key, location := range map[string]string{"internal.jwks": c.Internal.JWKS, "tokens.jwks": c.Tokens.JWKS, "directory.jwks": c.Directory.JWKS} {
 		if strings.HasPrefix(location, "http://") {
@@ -470,10 +470,10 @@ func (c *Config) checkWebhook(p *problems) {
 		p.add("webhook.allow_networks", "%v", "write CIDRs, such as 127.0.0.0/8", err)
 	}
 	if len(c.Webhook.AllowNetworks) > 0 && !dev {
-		p.add("webhook.allow_networks", "is set", "inside addresses may be dialled with profile: development only; remove it")
+		p.add("webhook.allow_networks", "is set", "remove it: only profile: development may dial private addresses")
 	}
 	if c.Webhook.Resolver != "" && !dev {
-		p.add("webhook.resolver", "is set", "it is for profile: development only; remove it")
+		p.add("webhook.resolver", "is set", "remove it: it is for profile: development only")
 	}
 	if c.Webhook.Resolver != "" {
 		if _, _, err := net.SplitHostPort(c.Webhook.Resolver); err != nil {
@@ -482,29 +482,29 @@ func (c *Config) checkWebhook(p *problems) {
 	}
 	switch {
 	case c.Webhook.Timeout < time.Second || c.Webhook.Timeout > notice.Timeout:
-		p.add("webhook.timeout", "is %s", "it must be from 1s to 15s", c.Webhook.Timeout)
+		p.add("webhook.timeout", "is %s", "use 1s to 15s", c.Webhook.Timeout)
 	case c.Webhook.Timeout != notice.Timeout && !dev:
-		p.add("webhook.timeout", "is %s", "the rule's 15s may be shortened with profile: development only", c.Webhook.Timeout)
+		p.add("webhook.timeout", "is %s", "use 15s, the rule's timeout; only profile: development may shorten it", c.Webhook.Timeout)
 	}
 	switch {
 	case c.Dispatch.Lease <= c.Webhook.Timeout:
-		p.add("dispatch.lease", "is %s", "it must exceed webhook.timeout ("+c.Webhook.Timeout.String()+")", c.Dispatch.Lease)
+		p.add("dispatch.lease", "is %s", "use a lease that exceeds webhook.timeout ("+c.Webhook.Timeout.String()+")", c.Dispatch.Lease)
 	case c.Dispatch.Lease < 20*time.Second && !dev:
-		p.add("dispatch.lease", "is %s", "it may be under 20s with profile: development only", c.Dispatch.Lease)
+		p.add("dispatch.lease", "is %s", "use 20s or more; only profile: development may use less", c.Dispatch.Lease)
 	case c.Dispatch.Lease > 10*time.Minute:
-		p.add("dispatch.lease", "is %s", "a lease over 10m would leave lost attempts unrescued for as long", c.Dispatch.Lease)
+		p.add("dispatch.lease", "is %s", "use 10m or less: a lost attempt is rescued after its lease", c.Dispatch.Lease)
 	}
 	if len(c.Webhook.AllowPorts) == 0 || slices.Contains(c.Webhook.AllowPorts, 0) {
 		p.add("webhook.allow_ports", "is %v", "name ports from 1 to 65535; the default is 443", c.Webhook.AllowPorts)
 	}
 	if c.Dispatch.Slots < 0 || c.Dispatch.Slots > 4096 {
-		p.add("dispatch.slots", "is %d", "use 1 to 4096, or 0 for what the machine affords", c.Dispatch.Slots)
+		p.add("dispatch.slots", "is %d", "use 1 to 4096, or 0 to derive it from memory and open files", c.Dispatch.Slots)
 	}
 	if c.Ingest.MaxInFlight < 1 || c.Ingest.MaxInFlight > 1<<16 {
 		p.add("ingest.max_in_flight", "is %d", "use 1 to 65536", c.Ingest.MaxInFlight)
 	}
 	if c.History.KeepYears < 5 || c.History.KeepYears > 50 {
-		p.add("history.keep_years", "is %d", "history is kept for at least 5 years", c.History.KeepYears)
+		p.add("history.keep_years", "is %d", "use 5 to 50: the history is kept for at least 5 years", c.History.KeepYears)
 	}
 }
 

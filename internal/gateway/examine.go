@@ -72,9 +72,9 @@ func examineDatabase(ctx context.Context, cfg *Config) ([]string, error) {
 	}
 	for _, unsafe := range f.Unsafe {
 		if cfg.Profile == Production {
-			p.list = append(p.list, key+"it would lose what was acknowledged: "+unsafe)
+			p.list = append(p.list, key+"acknowledged changes could be lost: "+unsafe)
 		} else {
-			findings = append(findings, "WARNING database: it may lose what was acknowledged: "+unsafe)
+			findings = append(findings, "WARNING database: acknowledged changes may be lost: "+unsafe)
 		}
 	}
 	if f.Skew > time.Second || f.Skew < -time.Second {

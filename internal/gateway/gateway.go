@@ -231,7 +231,7 @@ func (g *Gateway) checkDatabase(ctx context.Context) error {
 	case f.Version < 140000:
 		return fmt.Errorf("PostgreSQL 14 or later is needed, this is %d", f.Version)
 	case len(f.Unsafe) > 0 && g.cfg.Profile == Production:
-		return fmt.Errorf("it would lose what was acknowledged: %v", f.Unsafe)
+		return fmt.Errorf("acknowledged changes could be lost: %v", f.Unsafe)
 	}
 	g.metrics.skew.Set(f.Skew.Seconds())
 	return g.store.Writable(ctx)

@@ -113,6 +113,6 @@ func (o *Outlet) run() {
 // CountLost makes the lines that an outlet loses a metric.
 func (g *Gateway) CountLost(o *Outlet) {
 	g.metrics.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "arauto_log_lines_lost_total", Help: "Lines of the process's own log that nobody took in time, or that could not be written.",
+		Name: "arauto_log_lines_lost_total", Help: "Lines of the process's log that were lost: the reader was too slow, or refused them.",
 	}, func() float64 { return float64(o.Lost()) }))
 }

@@ -55,9 +55,9 @@ func newReconciler(cfg *Config, s *store.Store, log *slog.Logger, r prometheus.R
 	}
 	w := &reconciler{
 		cfg: cfg, store: s, log: log, begun: time.Now(),
-		differences: gauge("differences", "Differences that the newest reconciliation found."),
-		finished:    gauge("time_seconds", "When the newest reconciliation was recorded, in seconds since 1970; before the first, when this replica started."),
-		took:        gauge("seconds", "How long the newest reconciliation took."),
+		differences: gauge("differences", "Differences found by the newest reconciliation."),
+		finished:    gauge("time_seconds", "Time of the newest recorded reconciliation, in seconds since 1970; before the first: the start of this replica."),
+		took:        gauge("seconds", "Duration of the newest reconciliation, in seconds."),
 	}
 	w.finished.Set(float64(w.begun.Unix()))
 	return w

@@ -115,21 +115,21 @@ func sealMetrics(r prometheus.Registerer) sealFigures {
 		return c
 	}
 	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "arauto_log_anchor_failures_total", Help: "Checkpoints that an anchor did not take, and looks that found something in it that is no checkpoint of this log, by anchor.",
+		Name: "arauto_log_anchor_failures_total", Help: "Checkpoints that an anchor refused, and checks that found something in it that is not a checkpoint of this log, by anchor.",
 	}, []string{"anchor"})
 	anchored := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "arauto_log_anchored_time_seconds", Help: "When the newest checkpoint was signed that an anchor has from this replica, in seconds since 1970; 0: none yet.",
+		Name: "arauto_log_anchored_time_seconds", Help: "Signing time of the newest checkpoint that an anchor has from this replica, in seconds since 1970; 0: none yet.",
 	}, []string{"anchor"})
 	r.MustRegister(failures, anchored)
 	return sealFigures{
 		sealed:       counter("log_entries_sealed_total", "Entries of the history that this replica sealed."),
-		strays:       counter("log_strays_total", "Recent entries that stand at or before the end of the log and have no position of their own, counted at each sealing that sees them."),
+		strays:       counter("log_strays_total", "Recent entries at or before the end of the log that have no position of their own, counted at each sealing that sees them."),
 		failures:     failures,
 		anchored:     anchored,
-		size:         gauge("log_size", "Entries in the proven log."),
-		stopped:      gauge("log_sealing_stopped", "1 while sealing is refused: wrong key, the log is not what was signed, or it does not extend what was published."),
-		horizon:      gauge("log_horizon_age_seconds", "How long one running transaction has kept younger entries from being sealed."),
-		checkpointed: gauge("log_checkpoint_time_seconds", "When the newest checkpoint was signed, in seconds since 1970."),
+		size:         gauge("log_size", "Entries in the sealed log."),
+		stopped:      gauge("log_sealing_stopped", "1 while sealing is stopped: wrong key, the log differs from what was signed, or it does not extend a published checkpoint."),
+		horizon:      gauge("log_horizon_age_seconds", "Time for which one running transaction has delayed the sealing of younger entries, in seconds."),
+		checkpointed: gauge("log_checkpoint_time_seconds", "Signing time of the newest checkpoint, in seconds since 1970."),
 	}
 }
 

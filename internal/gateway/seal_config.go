@@ -46,7 +46,7 @@ var (
 // checkAnchors judges where checkpoints are carried to.
 func (c *Config) checkAnchors(p *problems) {
 	if c.Log.AnchorURL != "" && !c.mayPost(c.Log.AnchorURL) {
-		p.add("log.anchor_url", "is not an https:// URL", "name where checkpoints are posted to")
+		p.add("log.anchor_url", "is not an https:// URL", "use the https:// URL to which checkpoints are posted")
 	}
 	s := &c.Log.S3
 	if s.Endpoint == "" {
@@ -76,7 +76,7 @@ func (c *Config) checkAnchors(p *problems) {
 		p.add("log.anchor_s3.mode", "is %q", "use COMPLIANCE or GOVERNANCE", s.Mode)
 	}
 	if s.RetainDays < fiveYears && c.Profile == Production || s.RetainDays < 1 || s.RetainDays > 36500 {
-		p.add("log.anchor_s3.retain_days", "is %d", "what proves the history is kept as long as the history: 1826 days or more, at most 36500", s.RetainDays)
+		p.add("log.anchor_s3.retain_days", "is %d", "use 1826 to 36500: proofs are kept as long as the history", s.RetainDays)
 	}
 }
 

@@ -58,9 +58,9 @@ func (c *Config) checkTrust(p *problems) {
 	x := &c.Public.Proxy
 	switch {
 	case x.ProxyCA == "" && (len(x.ProxyFingerprints) > 0 || x.ProxySubjectOrg != "" || x.ProxyHeader != ""):
-		p.add("public.proxy_ca", "is not set, but another setting of the proxy is", "name the authorities of the proxy's own certificate, or leave all of them out")
+		p.add("public.proxy_ca", "is not set, but another setting of the proxy is", "name the authorities of the proxy's own certificate, or omit all settings of the proxy")
 	case x.ProxyCA != "" && len(x.ProxyFingerprints) == 0 && x.ProxySubjectOrg == "":
-		p.add("public.proxy_fingerprints", "is not set, nor is public.proxy_subject_org", "say which certificate of public.proxy_ca is the proxy's")
+		p.add("public.proxy_fingerprints", "is not set, nor is public.proxy_subject_org", "set one of them: it names the proxy's certificate among those of public.proxy_ca")
 	}
 }
 
@@ -75,9 +75,9 @@ func (r *Revocation) check(p *problems, prefix string) {
 	within("ocsp_ttl", r.OCSPTTL, time.Minute, 24*time.Hour, "")
 	within("soft_fail", r.SoftFail, mtls.MinSoftFail, mtls.MaxSoftFail, ": a limited window of at least an hour")
 	if r.CRLRefresh > r.CRLTTL {
-		p.add(prefix+"crl_refresh", "is longer than "+prefix+"crl_ttl", "lists must be fetched before they stop serving")
+		p.add(prefix+"crl_refresh", "is longer than "+prefix+"crl_ttl", "use a shorter one: a list must be fetched before it expires")
 	}
 	if r.OCSPResponder != "" && !r.OCSP {
-		p.add(prefix+"ocsp_responder", "is set and "+prefix+"ocsp is not", "switch it on, or leave the responder out")
+		p.add(prefix+"ocsp_responder", "is set and "+prefix+"ocsp is not", "switch it on, or omit the responder")
 	}
 }

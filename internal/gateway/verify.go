@@ -47,13 +47,13 @@ func newVerifier(cfg *Config, s *store.Store, log *slog.Logger, r prometheus.Reg
 		cfg: cfg, store: s, log: log, begun: time.Now(), key: s.LogKey,
 		okTime: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "arauto_log_verification_ok_time_seconds",
-			Help: "When the last verification ended that found nothing wrong, by scope (since, whole), in seconds since 1970; before the first, when this replica started.",
+			Help: "End of the last verification without a finding, by scope (since, whole), in seconds since 1970; before the first: the start of this replica.",
 		}, []string{"scope"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "arauto_log_verification_failures_total", Help: "Verifications by this replica that found something wrong, by scope (since, whole).",
+			Name: "arauto_log_verification_failures_total", Help: "Verifications by this replica with a finding, by scope (since, whole).",
 		}, []string{"scope"}),
-		verified: prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_log_verified_size", Help: "Entries of the log that were looked at by a verification since they were sealed."}),
-		badNow:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_log_verification_bad", Help: "1 while a verification found something wrong and no later one of the whole log found nothing."}),
+		verified: prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_log_verified_size", Help: "Entries of the log that a verification has checked since they were sealed."}),
+		badNow:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_log_verification_bad", Help: "1 from a verification with a finding until one of the whole log without any."}),
 	}
 	r.MustRegister(w.okTime, w.failures, w.verified, w.badNow)
 	for _, scope := range []string{store.ScopeSince, store.ScopeWhole} {

@@ -13,7 +13,7 @@ func (c *Config) checkWatch(p *problems) {
 	sorted := slices.Sorted(slices.Values(c.Watch.Sources))
 	for n, file := range sorted {
 		if file == "" || n > 0 && sorted[n-1] == file {
-			p.add("watch.sources", "names %q twice, or nothing", "name each mapping file once", file)
+			p.add("watch.sources", "names %q twice, or has an empty entry", "name each mapping file once", file)
 		}
 	}
 }

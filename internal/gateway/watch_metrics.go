@@ -30,17 +30,17 @@ func newFollowed(r *prometheus.Registry) *followed {
 		return v
 	}
 	f := &followed{
-		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_source_records_total", Help: "Rows and messages read, by what became of them."},
+		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_source_records_total", Help: "Rows and messages read, by fate."},
 			[]string{"source", "table", "fate"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "arauto_source_failures_total", Help: "Failures of records by themselves, while others were stored; after three a record is put aside.",
+			Name: "arauto_source_failures_total", Help: "Failures of single records while others were stored; after three a record is put aside.",
 		}, []string{"source", "table"}),
 		commit: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "arauto_source_commit_seconds", Help: "From a change's commit in the core, by the core's clock, to its commit here.", Buckets: delays,
+			Name: "arauto_source_commit_seconds", Help: "Time from the commit of a change in the core, by the core's clock, to its commit here, in seconds.", Buckets: delays,
 		}, []string{"source"}),
-		lagSeconds:  gauge("lag_seconds", "How far behind the origin's newest commit the source is; absent while that is unknown.", "source"),
-		lagBytes:    gauge("lag_bytes", "How much of the origin's log is not acknowledged yet.", "source"),
-		state:       gauge("state", "1 for the state the source is in at this replica.", "source", "state"),
+		lagSeconds:  gauge("lag_seconds", "How far the source is behind the origin's newest commit, in seconds; absent while unknown.", "source"),
+		lagBytes:    gauge("lag_bytes", "Bytes of the origin's log that are not acknowledged yet.", "source"),
+		state:       gauge("state", "1 for the present state of the source at this replica.", "source", "state"),
 		reading:     gauge("reading", "1 while this replica reads the source.", "source"),
 		tablesStood: gauge("tables_stopped", "Tables whose rows are put aside because they no longer fit the mapping.", "source"),
 	}

@@ -20,8 +20,8 @@ type passedOver struct {
 func newPassedOver(s *sources) *passedOver {
 	return &passedOver{
 		sources: s,
-		skipped: prometheus.NewDesc("arauto_source_skipped_total", "Records that were read and passed over, by the rule that says so.", []string{"source", "rule"}, nil),
-		halted: prometheus.NewDesc("arauto_source_halted", "1 while this replica has stopped reading the source, and a person must decide how it goes on.",
+		skipped: prometheus.NewDesc("arauto_source_skipped_total", "Records that were read and skipped, by the rule that skips them.", []string{"source", "rule"}, nil),
+		halted: prometheus.NewDesc("arauto_source_halted", "1 while this replica has stopped reading the source and a person must decide how to continue.",
 			[]string{"source"}, nil),
 	}
 }
