@@ -155,7 +155,7 @@ func (in *Internal) met(x *exchange, found history.Integrity) history.Integrity 
 		return found
 	}
 	first := &found.Failed[0]
-	x.log.Error("a read met entries that are not what was sealed", "route", x.route, "entries", found.FailedCount, "entry_id", first.EntryID, "seq", first.Seq, "reason", first.Reason)
+	x.log.Error("tampered entries read", "route", x.route, "entries", found.FailedCount, "entry_id", first.EntryID, "seq", first.Seq, "reason", first.Reason)
 	if in.cfg.Tampered != nil {
 		in.cfg.Tampered(x.route, found)
 	}

@@ -142,7 +142,7 @@ func (x *exchange) unread() {
 // cut ends the connection, so that half an answer does not look like a whole one.
 func (x *exchange) cut() {
 	if err := http.NewResponseController(x.w).SetWriteDeadline(time.Unix(1, 0)); err != nil {
-		x.log.Warn("cannot end the connection", "error", err)
+		x.log.Warn("connection not ended", "error", err)
 	}
 }
 

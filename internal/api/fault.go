@@ -120,7 +120,7 @@ func refuse(x *exchange, err error) {
 	case errInternal, errDamaged:
 		x.log.Error("request failed", "route", x.route, "error", err)
 	case errUnavailable:
-		x.log.Warn("request cannot be served now", "route", x.route, "error", err)
+		x.log.Warn("request refused: temporarily unavailable", "route", x.route, "error", err)
 	}
 	if x.w.status != 0 {
 		x.cut()

@@ -79,7 +79,7 @@ func TestEveryAnswerShowsTamperingAndTellsOfIt(t *testing.T) {
 			require.NotEmpty(t, i["failed"].([]any)[0].(map[string]any)["reason"], path)
 		}
 		require.NotZero(t, told[route], path)
-		require.Contains(t, lines.String(), "level=ERROR msg=\"a read met entries that are not what was sealed\"", path)
+		require.Contains(t, lines.String(), "level=ERROR msg=\"tampered entries read\"", path)
 	}
 
 	list := a.ask("GET", "/internal/v1/notifications", "auditor", "")

@@ -274,7 +274,7 @@ func (p *Public) keepRefusal(x *exchange, r *refusal, reason string, body []byte
 	defer cancel()
 	if err := p.keep(ctx, x, r.status, body); err != nil {
 		p.observer.Unrecorded(r.status)
-		x.log.Warn("a refused query is not recorded", "status", r.status, "error", err)
+		x.log.Warn("refused query not recorded", "status", r.status, "error", err)
 		return false
 	}
 	return true

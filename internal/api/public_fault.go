@@ -144,7 +144,7 @@ func (p *Public) refuse(x *exchange, err error) {
 	case refInternal:
 		x.log.Error("query failed", "route", x.route, "error", err)
 	case refUnavailable, refTimeout:
-		x.log.Warn("query cannot be answered now", "route", x.route, "error", err)
+		x.log.Warn("query refused: temporarily unavailable", "route", x.route, "error", err)
 	}
 	if x.w.status != 0 {
 		x.cut()

@@ -60,7 +60,7 @@ func (in *Internal) record(x *exchange, r history.LogReading) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), recordWithin)
 	defer cancel()
 	if err := in.cfg.Readings.RecordReading(ctx, r); err != nil {
-		x.log.Error("a reading could not be recorded and is refused", "route", x.route, "error", err)
+		x.log.Error("read refused: its record could not be stored", "route", x.route, "error", err)
 		return errUnavailable
 	}
 	return nil

@@ -239,7 +239,7 @@ func (s *stream) faultIn(a intake.Answer, err error) *fault {
 	}
 	f := faultOf(err)
 	if f == errInternal {
-		s.x.log.Error("line failed", "error", err)
+		s.x.log.Error("line of a stream failed", "error", err)
 		return errUnavailable
 	}
 	return f

@@ -13,7 +13,7 @@ func (l *loop) drain(now time.Time) {
 	l.leave = now.Add(l.cfg.DrainTimeout - leaveGrace)
 	l.cutAt = now.Add(l.cfg.DrainTimeout - cutGrace)
 	l.sweepAt = later(now, l.link.probeAt())
-	l.log.Info("draining: no new claims", "in_flight", l.inFlight, "unsettled", l.results.len())
+	l.log.Info("drain started: no new claims", "in_flight", l.inFlight, "unsettled", l.results.len())
 }
 
 // idle tells that nothing is owed to anybody any more.

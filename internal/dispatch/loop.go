@@ -294,7 +294,7 @@ func (l *loop) noteRescue(a rescueAnswer) {
 	}
 	if a.count > 0 {
 		l.observer.Rescued(a.count)
-		l.log.Warn("attempts rescued: their lease ran out and nobody saw their end", "count", a.count)
+		l.log.Warn("attempts rescued after their lease expired", "count", a.count)
 		l.sweepAt = now // the next attempt may be due already
 	}
 }

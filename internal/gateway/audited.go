@@ -52,7 +52,7 @@ func (g *Gateway) tellHeld(ctx context.Context) error {
 	}
 	g.metrics.heldMonths.Set(float64(len(held)))
 	for _, month := range slices.Sorted(maps.Keys(held)) {
-		g.log.Warn("month of the history kept beyond its time by a hold", slog.String("partition", month), slog.String("holds", strings.Join(held[month], ", ")))
+		g.log.Warn("month of the history kept beyond its retention time by a hold", slog.String("partition", month), slog.String("holds", strings.Join(held[month], ", ")))
 	}
 	return nil
 }

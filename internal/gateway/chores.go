@@ -42,7 +42,7 @@ func (g *Gateway) every(name string, distance time.Duration, chore func(context.
 				told = time.Time{}
 			case g.chores.Err() == nil && time.Since(told) >= faultNamedEvery:
 				told = time.Now()
-				g.log.Warn("chore failed, it will be tried again", "chore", name, "error", err)
+				g.log.Warn("background task failed, will be retried", "chore", name, "error", err)
 			}
 			select {
 			case <-g.chores.Done():
@@ -74,7 +74,7 @@ func (g *Gateway) keepHistory(ctx context.Context) error {
 	}
 	told, err := g.store.AnnounceRemovals(ctx, g.cfg.History.KeepYears)
 	for _, name := range told {
-		g.log.Info("removal of a month of the history announced: its time is over", "partition", name)
+		g.log.Info("removal of a month of the history announced after its retention time", "partition", name)
 	}
 	if err != nil {
 		return err

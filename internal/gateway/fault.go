@@ -34,7 +34,7 @@ func (g *Gateway) measureFaults(ctx context.Context) {
 	}
 	if len(all) == 0 {
 		if !g.named.IsZero() {
-			g.log.Info("our database lets us write again")
+			g.log.Info("database accepts writes again")
 		}
 		g.named = time.Time{}
 		return

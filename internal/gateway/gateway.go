@@ -278,7 +278,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 		g.serve(l)
 	}
 	if g.files.small() {
-		g.log.Warn("few files may be open at once: a burst will make attempts late and turn callers away; raise the limit (ulimit -n, LimitNOFILE=)", "limit", g.files.limit)
+		g.log.Warn("limit of open files is low: a burst will delay attempts and refuse callers; raise it (ulimit -n, LimitNOFILE=)", "limit", g.files.limit)
 	}
 	g.log.Info("started", "version", g.version, "replica", g.cfg.Replica, "profile", g.cfg.Profile, "slots", g.cfg.slots(), "open_files", g.files.limit,
 		"connections_public", g.files.public, "connections_internal", g.files.internal)
@@ -295,7 +295,7 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 		return nil
 	}
 	if errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
-		g.log.Error("the database does not answer; starting without it", "error", err)
+		g.log.Error("database does not answer, starting without it", "error", err)
 		return nil
 	}
 	return &ConfigError{[]string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
@@ -369,17 +369,17 @@ func (g *Gateway) Stop() {
 		defer cancel()
 		g.stopListeners(ctx)
 		if err := g.internal.RecordRepeated(ctx, true); err != nil {
-			g.log.Error("how often some readings came again is lost", "error", err)
+			g.log.Error("counts of repeated reads lost", "error", err)
 		}
 		g.waitSources()
 		g.end() // intake stores what was accepted and ends; chores end
 		g.waitLoops(ctx)
 		g.sender.Close()
 		if err := g.receipts.Close(); err != nil {
-			g.log.Error("refused changes that are not recorded yet were not kept well", "error", err)
+			g.log.Error("unrecorded refused changes not saved completely", "error", err)
 		}
 		if err := g.polls.Close(); err != nil {
-			g.log.Error("the spool of polls did not close well", "error", err)
+			g.log.Error("spool of polls not closed cleanly", "error", err)
 		}
 		g.trust.close()
 		g.store.Close()
@@ -430,7 +430,7 @@ func (g *Gateway) waitLoops(ctx context.Context) {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		g.log.Error("the drain took too long; some work was cut off")
+		g.log.Error("drain timed out, unfinished work was ended")
 	}
 	for _, l := range g.listeners {
 		_ = l.server.Close()
@@ -441,11 +441,11 @@ func (g *Gateway) waitLoops(ctx context.Context) {
 func (g *Gateway) onFile(e mtls.Event) {
 	if e.Err != nil {
 		g.metrics.files.WithLabelValues("refused").Inc()
-		g.log.Error("file refused, the old one stays in force", "file", e.Source, "error", e.Err)
+		g.log.Error("file refused, the previous one stays in force", "file", e.Source, "error", e.Err)
 		return
 	}
 	g.metrics.files.WithLabelValues("in-force").Inc()
-	g.log.Info("file taken into force", "file", e.Source, "generation", e.Generation)
+	g.log.Info("file reloaded", "file", e.Source, "generation", e.Generation)
 	if g.sender != nil {
 		g.sender.Refresh() // connections under what was replaced are closed
 	}
@@ -455,9 +455,9 @@ func (g *Gateway) onFile(e mtls.Event) {
 func (g *Gateway) onKeys(e jws.KeySetEvent) {
 	if e.Err != nil {
 		g.metrics.files.WithLabelValues("refused").Inc()
-		g.log.Error("key set refused, the old one stays in force", "source", e.Source, "error", e.Err)
+		g.log.Error("key set refused, the previous one stays in force", "source", e.Source, "error", e.Err)
 		return
 	}
 	g.metrics.files.WithLabelValues("in-force").Inc()
-	g.log.Info("key set taken into force", "source", e.Source, "keys", e.Keys)
+	g.log.Info("key set reloaded", "source", e.Source, "keys", e.Keys)
 }

@@ -123,7 +123,7 @@ func (w *reconciler) run(ctx context.Context, slot, last time.Time) error {
 	told := 0
 	r, err := w.store.Inspector().Gently().Reconcile(ctx, from, slot, func(d history.Difference) error {
 		if told++; told <= 10 {
-			w.log.Error("the history has a difference", "what", d.What, "kind", d.Kind, "resource", d.ResourceID, "notification", d.Notification.String(), "detail", d.Detail)
+			w.log.Error("difference found in the history", "what", d.What, "kind", d.Kind, "resource", d.ResourceID, "notification", d.Notification.String(), "detail", d.Detail)
 		}
 		return nil
 	})
@@ -171,7 +171,7 @@ func (w *reconciler) forget(dir string) {
 	slices.Sort(lists)
 	for _, name := range lists[:max(0, len(lists)-reportsKept)] {
 		if err := os.Remove(name); err != nil {
-			w.log.Warn("an old list of calls could not be removed", "error", err)
+			w.log.Warn("old list of calls not removed", "error", err)
 		}
 	}
 }

@@ -160,7 +160,7 @@ func (w *sealer) refuse(ctx context.Context) error {
 	registered, err := w.store.LogKey(ctx)
 	switch {
 	case err != nil:
-		w.log.Error("the log's key could not be compared with the registered one yet", "error", err)
+		w.log.Error("log key not compared with the registered one yet", "error", err)
 		return nil
 	case registered == nil:
 		return &ConfigError{[]string{"log.key (ARAUTO_LOG_KEY): no key is registered for the log of this database; run arauto audit register PUBLIC.pem once, as its owner"}}
@@ -284,11 +284,11 @@ func (w *sealer) complain(err error) {
 	case errors.Is(err, errForeign):
 		w.log.Error("an anchor holds what is no checkpoint of this log", "error", err)
 	case errors.Is(err, errUnseen), errors.Is(err, errUnread):
-		w.log.Warn("a checkpoint could not be read", "error", err)
+		w.log.Warn("checkpoint not read", "error", err)
 	case errors.Is(err, errAnchor):
-		w.log.Error("a checkpoint is not anchored, it will be tried again", "error", err)
+		w.log.Error("checkpoint not anchored, will be retried", "error", err)
 	default:
-		w.log.Warn("the history could not be sealed, it will be tried again", "error", err)
+		w.log.Warn("history not sealed, will be retried", "error", err)
 	}
 }
 

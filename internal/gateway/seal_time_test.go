@@ -206,7 +206,7 @@ func TestAFileThatCannotBeWrittenIsToldOnceAMinute(t *testing.T) {
 		cancel()
 		<-done
 		require.Len(t, h.signed, 10)
-		require.Equal(t, 1, strings.Count(log.String(), "level=ERROR msg=\"a checkpoint is not anchored, it will be tried again\""))
+		require.Equal(t, 1, strings.Count(log.String(), "level=ERROR msg=\"checkpoint not anchored, will be retried\""))
 		require.Equal(t, 1, strings.Count(log.String(), "\n"))
 	})
 }

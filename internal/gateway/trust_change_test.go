@@ -156,7 +156,7 @@ func TestSetsThatAreBrokenAreRefusedTheOldOnesKeptAndItIsSaid(t *testing.T) {
 		require.NotEmpty(t, h.log.lines(`"level":"ERROR"`, "the old one stays in force", name), name)
 		works(name)
 		h.replace(name, good)
-		h.until(name+" to be in order again", func() bool { return len(h.log.lines("file taken into force", name)) > 0 })
+		h.until(name+" to be in order again", func() bool { return len(h.log.lines("file reloaded", name)) > 0 })
 	}
 	works("afterwards")
 	require.NotContains(t, strings.Join(h.log.lines(), ""), "AAAA", "no content of a key file is logged")

@@ -95,7 +95,7 @@ func (g *Gateway) fetchLists(ctx context.Context) {
 			continue
 		}
 		if err := d.Refresh(ctx); err != nil {
-			g.log.Error("a revocation list could not be fetched; starting without it", "direction", d.name, "error", err)
+			g.log.Error("revocation list not fetched, starting without it", "direction", d.name, "error", err)
 		}
 	}
 }

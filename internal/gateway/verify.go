@@ -154,7 +154,7 @@ func (w *verifier) publish(ctx context.Context) (store.LogVerification, error) {
 		}
 	}
 	if v.Impossible != "" {
-		w.log.Error("the state of verification is not believed", "reason", v.Impossible)
+		w.log.Error("stored state of verification refused", "reason", v.Impossible)
 	}
 	w.verified.Set(float64(v.Since.Verified))
 	w.badNow.Set(0)

@@ -184,7 +184,7 @@ func (g *Gateway) waitSources() {
 	select {
 	case <-done:
 	case <-time.After(sourcesEndWithin):
-		g.log.Warn("sources did not end in time; what they read last will be read again")
+		g.log.Warn("sources did not stop in time, their last records will be read again")
 	}
 }
 

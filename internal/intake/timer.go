@@ -38,7 +38,7 @@ func (in *Intake) RunTimers(ctx context.Context, store TimerStore, fired func(in
 			told = time.Time{}
 		case ctx.Err() == nil && time.Since(told) >= time.Minute:
 			told = time.Now()
-			in.log.Warn("timers could not be fired", "error", err)
+			in.log.Warn("timers not fired", "error", err)
 		}
 		if n > 0 {
 			fired(n)
@@ -93,7 +93,7 @@ func (in *Intake) fire(r *notice.Ripe) (fired notice.Fired) {
 	}
 	document, err := timer.Fire(r.Document)
 	if err != nil {
-		in.log.Error("a timer could not change its document", "kind", r.Kind, "resource", r.ID, "rule", timer.Rule, "error", err)
+		in.log.Error("timer not applied to its document", "kind", r.Kind, "resource", r.ID, "rule", timer.Rule, "error", err)
 		return notice.Fired{}
 	}
 	c := &notice.Change{

@@ -215,7 +215,7 @@ func TestManyTimersFireWithoutPausesAndAFailureIsTriedAgain(t *testing.T) {
 		d.pass(2 * timerEvery)
 		require.Equal(t, []int{100, 100, 50}, fired)
 		require.Equal(t, 2*timerEvery, time.Since(began))
-		require.Contains(t, d.logs.String(), "timers could not be fired")
+		require.Contains(t, d.logs.String(), "timers not fired")
 		stop()
 		<-ended
 	})

@@ -234,7 +234,7 @@ func (b *Book) Run(ctx context.Context) {
 		case err == nil && failing:
 			b.log.Info("refused changes recorded")
 		case err != nil && !failing && ctx.Err() == nil:
-			b.log.Warn("refused changes not recorded yet; they are kept until the database answers", "changes", b.Waiting(), "error", err)
+			b.log.Warn("refused changes not recorded yet, kept until the database answers", "changes", b.Waiting(), "error", err)
 		}
 		failing = err != nil
 	}
@@ -330,7 +330,7 @@ func (b *Book) spool() bool {
 	b.mu.Unlock()
 	err := b.file.write(lines, whole)
 	if err != nil {
-		b.log.Error("refused changes not kept in the file; a restart before they are recorded would forget them", "error", err)
+		b.log.Error("refused changes not kept in the file, a restart before they are recorded loses them", "error", err)
 		b.mu.Lock()
 		for _, l := range lines {
 			if l.Refusal == nil {

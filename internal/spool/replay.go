@@ -36,7 +36,7 @@ func (s *Spool) replayAll(ctx context.Context) bool {
 		}
 		polls, err := s.folder.read(name)
 		if err != nil {
-			s.log.Error("a file of the spool cannot be read and is put aside", "file", name, "error", err)
+			s.log.Error("unreadable file of the spool put aside", "file", name, "error", err)
 			s.observer.PutAside(1)
 			s.folder.setAside(name)
 			continue
@@ -72,7 +72,7 @@ func (s *Spool) replayFile(ctx context.Context, polls []notice.Poll) error {
 			return err
 		}
 		if err != nil {
-			s.log.Error("a spooled poll is refused by the database and put aside", "poll", polls[i].ID.String(), "error", err)
+			s.log.Error("spooled poll refused by the database and put aside", "poll", polls[i].ID.String(), "error", err)
 			bad = append(bad, polls[i])
 		}
 	}

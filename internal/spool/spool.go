@@ -346,7 +346,7 @@ func (s *Spool) toFile(batch []*waiter) {
 // since its commit is under way.
 func (s *Spool) write(batch []*waiter, held bool) (name string, err error) {
 	if name, err = s.folder.write(pollsOf(batch, true), held); err != nil {
-		s.log.Error("polls cannot be spooled", "polls", len(batch), "error", err)
+		s.log.Error("polls not spooled", "polls", len(batch), "error", err)
 		return "", err
 	}
 	s.observer.Spooled(len(batch))

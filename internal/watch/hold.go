@@ -66,7 +66,7 @@ func (x *session) end(stored bool) {
 	}
 	x.mu.Unlock()
 	if over {
-		x.log.Info("source goes on", "held_for", time.Since(since).Round(time.Millisecond).String())
+		x.log.Info("source resumed", "held_for", time.Since(since).Round(time.Millisecond).String())
 	}
 }
 
@@ -99,7 +99,7 @@ func (x *session) trouble(ctx context.Context, e *Envelope, handed time.Time, er
 	x.become(Waiting)
 	x.mu.Unlock()
 	x.failed(err)
-	x.complain(ctx, complaintHeld, "source holds: nothing is taken or acknowledged until our database stores again", err)
+	x.complain(ctx, complaintHeld, "source on hold: nothing is taken or acknowledged until our database stores again", err)
 	for !stale {
 		x.mu.Lock()
 		x.hold.pause = min(max(2*x.hold.pause, firstPause), longestPause)
@@ -112,7 +112,7 @@ func (x *session) trouble(ctx context.Context, e *Envelope, handed time.Time, er
 			break
 		}
 		x.failed(err)
-		x.complain(ctx, complaintHeld, "source holds: nothing is taken or acknowledged until our database stores again", err)
+		x.complain(ctx, complaintHeld, "source on hold: nothing is taken or acknowledged until our database stores again", err)
 	}
 	return x.ended(ctx)
 }
@@ -162,7 +162,7 @@ func (s *Source) awaitStorable(ctx context.Context) {
 		}
 		s.become(Waiting)
 		s.failed(err)
-		s.complain(ctx, complaintGate, "source waits: it is not read until our database can store", err)
+		s.complain(ctx, complaintGate, "source waits until our database can store", err)
 		wait(ctx, turned, pause)
 	}
 }

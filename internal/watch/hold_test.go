@@ -106,7 +106,7 @@ func TestAnOutageOfOursSpendsNoDelivery(t *testing.T) {
 				require.Equal(t, "running, waiting, running", w.story())
 				require.LessOrEqual(t, log.count("source holds"), int(lasts/time.Minute)+1)
 				require.Positive(t, log.count("source holds"))
-				require.Equal(t, 1, log.count("source goes on"))
+				require.Equal(t, 1, log.count("source resumed"))
 				require.LessOrEqual(t, database.asked, int(lasts/longestPause)+10, "no spinning")
 				require.LessOrEqual(t, len(v.order), 300+200+int(lasts/longestPause), "nor with the records")
 			})

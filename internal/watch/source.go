@@ -125,7 +125,7 @@ func (s *Source) Run(ctx context.Context) {
 			}
 			s.become(Waiting)
 			s.failed(err)
-			s.complain(ctx, complaintLost, "a source is lost and will be read again", err, "in", pause)
+			s.complain(ctx, complaintLost, "source lost, will be read again", err, "in", pause)
 			wait(ctx, turned, pause)
 			pause = min(2*pause, longestPause)
 		}

@@ -109,7 +109,7 @@ func (s *session) poll(ctx context.Context) error {
 		var failed error
 		fetches.EachError(func(topic string, partition int32, err error) {
 			if loss := (*kgo.ErrDataLoss)(nil); errors.As(err, &loss) {
-				s.log.Error("kafka lost messages that were there before", "topic", topic, "partition", partition,
+				s.log.Error("kafka lost messages", "topic", topic, "partition", partition,
 					"read_to", loss.ConsumedTo, "goes_on_at", loss.ResetTo)
 				return
 			}
@@ -238,7 +238,7 @@ func (s *session) await(ctx context.Context, stopped []*partition) {
 	defer cancel()
 	for _, p := range stopped {
 		if p.ledger.Wait(ctx) != nil {
-			s.log.Warn("records in hand were not committed before their partition went; they will be told again", "in_hand", p.ledger.Len())
+			s.log.Warn("partition lost before its records were committed, they will be read again", "in_hand", p.ledger.Len())
 			return
 		}
 	}

@@ -177,7 +177,7 @@ func (s *Settings) options(log *slog.Logger, lost func(error)) ([]nats.Option, e
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { lost(err) }),
 		nats.ClosedHandler(func(c *nats.Conn) { lost(c.LastError()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if log.Warn("nats", "error", err); errors.Is(err, nats.ErrPermissionViolation) {
+			if log.Warn("nats connection failed", "error", err); errors.Is(err, nats.ErrPermissionViolation) {
 				lost(err)
 			}
 		}),

@@ -178,7 +178,7 @@ func (s *session) report(slot string, v vital, asked time.Time, l *lane) {
 	s.state.problems = dangers
 	s.state.mu.Unlock()
 	if worse {
-		s.log.Warn("the core's log is in danger", "dangers", dangers)
+		s.log.Warn("core's log at risk", "dangers", dangers)
 	}
 	if s.Halted() { // what waits was not handed over, so no commit time tells how old it is
 		behind = -1
