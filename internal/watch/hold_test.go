@@ -104,8 +104,8 @@ func TestAnOutageOfOursSpendsNoDelivery(t *testing.T) {
 					require.Equal(t, 1, v.committed[fmt.Sprint("p-", i)])
 				}
 				require.Equal(t, "running, waiting, running", w.story())
-				require.LessOrEqual(t, log.count("source holds"), int(lasts/time.Minute)+1)
-				require.Positive(t, log.count("source holds"))
+				require.LessOrEqual(t, log.count("source on hold"), int(lasts/time.Minute)+1)
+				require.Positive(t, log.count("source on hold"))
 				require.Equal(t, 1, log.count("source resumed"))
 				require.LessOrEqual(t, database.asked, int(lasts/longestPause)+10, "no spinning")
 				require.LessOrEqual(t, len(v.order), 300+200+int(lasts/longestPause), "nor with the records")
