@@ -218,9 +218,6 @@ func filter(op *operation, values url.Values) (func([]byte) bool, error) {
 	}, nil
 }
 
-// brasilia is the calendar of dates without a time of day (status-apis §1.8).
-var brasilia = time.FixedZone("-03", -3*60*60)
-
 // day is the date that startDate and endDate are compared with: a recurring payment's own, or the day in Brasília of the
 // settlement instant inside endToEndId, characters 10 to 21, in UTC (status-apis §3.3).
 func (d listed) day(kind ofb.Kind) string {
@@ -235,5 +232,5 @@ func (d listed) day(kind ofb.Kind) string {
 	if err != nil {
 		return ""
 	}
-	return at.In(brasilia).Format(time.DateOnly)
+	return at.In(ofb.Brasilia).Format(time.DateOnly)
 }

@@ -23,11 +23,9 @@ import (
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 )
-
-// brasilia is the time of the ecosystem's days: UTC−3 all year, since 2019.
-var brasilia = time.FixedZone("-03", -3*60*60)
 
 const (
 	reconcileTick  = time.Minute
@@ -73,8 +71,8 @@ func (c *Config) checkReconcile(p *problems) {
 // slot is the last time a reconciliation was due.
 func (w *reconciler) slot(now time.Time) time.Time {
 	at, _ := time.Parse("15:04", w.cfg.Reconcile.At) // judged by Check
-	now = now.In(brasilia)
-	slot := time.Date(now.Year(), now.Month(), now.Day(), at.Hour(), at.Minute(), 0, 0, brasilia)
+	now = now.In(ofb.Brasilia)
+	slot := time.Date(now.Year(), now.Month(), now.Day(), at.Hour(), at.Minute(), 0, 0, ofb.Brasilia)
 	if slot.After(now) {
 		slot = slot.AddDate(0, 0, -1)
 	}
@@ -203,7 +201,7 @@ var callHeader = []string{
 // WriteCalls writes one line for each status query of a day in Brasília's time (2006-01-02), in format jsonl or csv, as
 // the ecosystem's metrics platform wants them from the holder. Notifications are not reported (webhook §8.3).
 func WriteCalls(ctx context.Context, i *store.Inspector, day, organisation, format string, w io.Writer) (*history.CallReport, error) {
-	from, err := time.ParseInLocation(time.DateOnly, day, brasilia)
+	from, err := time.ParseInLocation(time.DateOnly, day, ofb.Brasilia)
 	if err != nil {
 		return nil, fmt.Errorf("the day %q: %w", day, err)
 	}

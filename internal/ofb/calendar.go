@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// brasilia is the clock that dates without a time of day are read on (status-apis §1.8). Its offset has been fixed
-// since daylight saving time ended in 2019, so no time zone database is needed.
-var brasilia = time.FixedZone("-03", -3*60*60)
+// Brasilia is the clock that dates without a time of day are read on (status-apis §1.8): UTC−3. Its offset has been fixed
+// since daylight saving time ended in 2019, so no time zone database is needed. It is never assigned to.
+var Brasilia = time.FixedZone("-03", -3*60*60)
 
 const (
 	// dateTime is how instants are written: UTC, whole seconds, 20 characters (status-apis §1.8).
@@ -32,15 +32,15 @@ func instant(data map[string]any, name string) (time.Time, bool) {
 // day reads a date: midnight of that day in Brasília.
 func day(value any) (time.Time, bool) {
 	text, _ := value.(string)
-	t, err := time.ParseInLocation(looseDate, text, brasilia)
+	t, err := time.ParseInLocation(looseDate, text, Brasilia)
 	return t, err == nil
 }
 
 // lastSecond is the end of "until 23:59" of the day in Brasília that t falls on. The rules name the minute; we let it
 // pass to its last second, which still belongs to the day, so that the change it brings about is dated on it.
 func lastSecond(t time.Time) time.Time {
-	year, month, d := t.In(brasilia).Date()
-	return time.Date(year, month, d, 23, 59, 59, 0, brasilia).UTC()
+	year, month, d := t.In(Brasilia).Date()
+	return time.Date(year, month, d, 23, 59, 59, 0, Brasilia).UTC()
 }
 
 // after is the deadline a fixed time after the instant a member holds.
@@ -125,7 +125,7 @@ func firstSettlement(schedule map[string]any) (time.Time, bool) {
 // a month too short for it, the payment falls on the day after the month's end (payments 5.0.0, recurring payments).
 func firstMonthly(start time.Time, dayOfMonth int) time.Time {
 	for month := 0; ; month++ {
-		end := time.Date(start.Year(), start.Month()+time.Month(month)+1, 0, 0, 0, 0, 0, brasilia)
+		end := time.Date(start.Year(), start.Month()+time.Month(month)+1, 0, 0, 0, 0, 0, Brasilia)
 		pays := end.AddDate(0, 0, 1)
 		if dayOfMonth <= end.Day() {
 			pays = end.AddDate(0, 0, dayOfMonth-end.Day())

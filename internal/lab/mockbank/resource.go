@@ -12,9 +12,6 @@ import (
 // never is the instant of a field that a program never set.
 const never = "0001-01-01T00:00:00Z"
 
-// brasilia is the calendar of days.
-var brasilia = time.FixedZone("UTC-3", -3*60*60)
-
 // New creates a resource in its kind's initial state and returns its row's id. Payments need a consent of their kind;
 // they are created by Pay. edit may change the row before it is written.
 func (b *Bank) New(ctx context.Context, kind ofb.Kind, client string, edit ...func(Row)) (string, error) {
@@ -54,7 +51,7 @@ func (b *Bank) fresh(kind ofb.Kind, client string) Row {
 	case ofb.PaymentConsent:
 		return with(creditor, Row{
 			"version": "v5", "expires_at": at.Add(5 * time.Minute).UTC(), "user_cpf": "99999999999", "creditor_type": "PESSOA_JURIDICA",
-			"creditor_cpf_cnpj": "99999999000191", "creditor_name": "Loja Fictícia Ltda", "payment_type": "PIX", "payment_date": at.In(brasilia).Format(time.DateOnly),
+			"creditor_cpf_cnpj": "99999999000191", "creditor_name": "Loja Fictícia Ltda", "payment_type": "PIX", "payment_date": at.In(ofb.Brasilia).Format(time.DateOnly),
 			"payment_currency": "BRL", "payment_amount": "150.25", "local_instrument": "DICT", "proxy": "99999999000191",
 		})
 	case ofb.PixPayment:
@@ -70,7 +67,7 @@ func (b *Bank) fresh(kind ofb.Kind, client string) Row {
 			"creditors":  []Row{{"personType": "PESSOA_JURIDICA", "cpfCnpj": "99999999000191", "name": "Academia Fictícia Ltda"}},
 			"configuration": Row{"automatic": Row{
 				"contractId": "CONTRATO123456", "maximumVariableAmount": "500.00", "minimumVariableAmount": "50.00", "interval": "MENSAL",
-				"isRetryAccepted": true, "useOverdraftLimit": false, "referenceStartDate": at.AddDate(0, 0, 5).In(brasilia).Format(time.DateOnly),
+				"isRetryAccepted": true, "useOverdraftLimit": false, "referenceStartDate": at.AddDate(0, 0, 5).In(ofb.Brasilia).Format(time.DateOnly),
 				"contractDebtor": Row{"name": "Pessoa Fictícia", "document": Row{"identification": "99999999999", "rel": "CPF"}},
 			}},
 		})
@@ -111,7 +108,7 @@ func (b *Bank) enter(kind ofb.Kind, r Row, to ofb.Status) {
 	case to == ofb.CANC:
 		r["cancellation"] = Row{"cancellation_reason": "CANCELADO_AGENDAMENTO", "cancellation_from": "INICIADORA", "cancelled_at": now(), "cancelled_by": "99999999999"}
 	case kind == ofb.RecurringConsent && to == ofb.PartiallyAccepted:
-		r["approval_due_at"] = time.Now().AddDate(0, 0, 10).In(brasilia).Format(time.DateOnly)
+		r["approval_due_at"] = time.Now().AddDate(0, 0, 10).In(ofb.Brasilia).Format(time.DateOnly)
 	case kind == ofb.RecurringConsent && to == ofb.Authorised:
 		r["authorized_at"] = now()
 	case kind == ofb.RecurringConsent && to == ofb.Rejected:

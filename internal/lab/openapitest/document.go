@@ -359,11 +359,8 @@ func account(branch, number, accountType string) object {
 	return object{"ispb": "99999004", "issuer": branch, "number": number, "accountType": accountType}
 }
 
-// brasilia is the calendar of day fields (status-apis §1.8); it has no daylight saving time since 2019.
-var brasilia = time.FixedZone("UTC-3", -3*60*60)
-
 const dayLayout = "2006-01-02"
 
 func instant(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
-func day(t time.Time) string { return t.In(brasilia).Format(dayLayout) }
+func day(t time.Time) string { return t.In(ofb.Brasilia).Format(dayLayout) }
