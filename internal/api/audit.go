@@ -16,6 +16,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -295,8 +296,7 @@ func tooWideSearch() *fault {
 
 // widest tells a search that took too long from a database that does not answer at all.
 func (in *Internal) widest(ctx context.Context, x *exchange, err error) error {
-	var wide interface{ TooWide() bool }
-	if errors.As(err, &wide) && wide.TooWide() {
+	if failure.TooWide(err) {
 		return tooWideSearch()
 	}
 	if told := in.tooWide(ctx, x, err); told != err { //nolint:errorlint // whether it is the very same

@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/notice"
@@ -89,28 +90,25 @@ func faultOf(err error) *fault {
 		errors.Is(err, context.Canceled):
 		return errUnavailable
 	}
-	// Other packages' errors are known by how they behave, so that this one need not know the packages.
-	var contradicts interface {
-		error
-		Conflict() bool
-	}
-	var damaged interface {
-		error
-		Damaged() bool
-	}
-	var missing interface{ NotFound() bool }
-	var passing interface{ Transient() bool }
+	// Other packages' errors are known by what they say of themselves, so that this one need not know the packages.
+	text, contradicts := failure.Conflict(err)
 	switch {
-	case errors.As(err, &damaged) && damaged.Damaged():
+	case failure.Damaged(err):
 		return errDamaged
-	case errors.As(err, &contradicts) && contradicts.Conflict():
-		return conflict(contradicts.Error())
-	case errors.As(err, &missing) && missing.NotFound():
+	case contradicts:
+		return conflict(text)
+	case failure.NotFound(err):
 		return errNotFound
-	case errors.As(err, &passing) && passing.Transient():
+	case unavailable(err):
 		return errUnavailable
 	}
 	return errInternal
+}
+
+// unavailable tells an error that passes by itself: of our database or keys, or of a call that took too long or was given
+// up. Both listeners answer it with 503.
+func unavailable(err error) bool {
+	return failure.Transient(err) || errors.Is(err, jws.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // refuse answers with an error, in JSON.

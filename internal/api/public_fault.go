@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/arauto/arauto/internal/jws"
 )
 
 // refusal is an error as an initiator sees it: code, title and detail are constant and never repeat what was sent
@@ -129,9 +127,7 @@ func refusalFor(ctx context.Context, err error) (r *refusal, reason string) {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return refTimeout, "the answer took too long"
 	}
-	var passing interface{ Transient() bool }
-	if errors.Is(err, jws.ErrUnavailable) || errors.As(err, &passing) && passing.Transient() ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if unavailable(err) {
 		return refUnavailable, "a part of ours is not available"
 	}
 	return refInternal, "internal error"

@@ -1,8 +1,9 @@
 package dispatch
 
 import (
-	"errors"
 	"time"
+
+	"github.com/arauto/arauto/internal/failure"
 )
 
 // crowd says how many may share one call of the queue. A call that fails is tried again with fewer, until the one that
@@ -43,7 +44,5 @@ func (s *suspect) failedAlone(now, others time.Time, err error) {
 
 // ofDatabase tells whether the queue says of a failure that no row is to blame for it. A held lock may be of one row.
 func ofDatabase(err error) bool {
-	var passing interface{ Transient() bool }
-	var held interface{ Contended() bool }
-	return errors.As(err, &passing) && passing.Transient() && !(errors.As(err, &held) && held.Contended())
+	return failure.Transient(err) && !failure.Contended(err)
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/history"
 )
 
@@ -58,8 +59,7 @@ func (m Maker) Make(ctx context.Context) (bool, error) {
 	if ctx.Err() != nil { // we are asked to end
 		return true, errors.Join(fmt.Errorf("export %s: %w", e.ID, err), m.Jobs.ReleaseExport(after, e))
 	}
-	var passing interface{ Transient() bool }
-	if errors.As(err, &passing) && passing.Transient() {
+	if failure.Transient(err) {
 		return true, fmt.Errorf("export %s: %w", e.ID, err) // its lease runs out
 	}
 	if errLost := m.Jobs.FailExport(after, e, reason(err)); errLost != nil {

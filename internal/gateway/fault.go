@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/watch"
@@ -72,8 +73,7 @@ func (g *Gateway) storable(ctx context.Context) error {
 // ownFault says whose fault a registration is that was not stored. It is the record's own only when a write of ours to the
 // same tables succeeds right after it.
 func ownFault(ctx context.Context, s *store.Store, err error) error {
-	var passing interface{ Transient() bool }
-	if err == nil || ctx.Err() != nil || errors.Is(err, jws.ErrUnavailable) || errors.As(err, &passing) && passing.Transient() {
+	if err == nil || ctx.Err() != nil || errors.Is(err, jws.ErrUnavailable) || failure.Transient(err) {
 		return err
 	}
 	if failed := s.Probe(ctx); failed != nil {

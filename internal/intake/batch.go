@@ -3,19 +3,16 @@ package intake
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
-
-// transient is what the store says of itself when a batch may be tried again as it is.
-type transient interface{ Transient() bool }
 
 // Run stores what is submitted until ctx ends, then stores what is left and returns.
 func (in *Intake) Run(ctx context.Context) {
@@ -134,10 +131,10 @@ func (in *Intake) storeBatch(batch []*Pending) {
 	if err == nil {
 		return
 	}
-	if len(batch) > 1 && !passes(err) {
+	if len(batch) > 1 && !failure.Transient(err) {
 		in.log.Warn("shared commit failed, storing each change alone", "changes", len(batch), "error", err)
 		for len(batch) > 0 {
-			if err = in.storeTogether(batch[:1]); passes(err) && !contended(err) {
+			if err = in.storeTogether(batch[:1]); failure.Transient(err) && !failure.Contended(err) {
 				break // the database went away: the others would only wait for it in turn
 			}
 			if err != nil {
@@ -151,24 +148,11 @@ func (in *Intake) storeBatch(batch []*Pending) {
 	}
 }
 
-// passes tells a failure of the database at large from one that belongs to a row.
-func passes(err error) bool {
-	var t transient
-	return errors.As(err, &t) && t.Transient()
-}
-
-// contended tells a lock that another session holds, of one row perhaps, from a database that is away. It passes by itself,
-// so nobody is put aside for it, and it says nothing about the other changes of a batch.
-func contended(err error) bool {
-	var c interface{ Contended() bool }
-	return errors.As(err, &c) && c.Contended()
-}
-
 func (in *Intake) refuse(p *Pending, err error) {
 	in.log.Error("change not stored", "kind", p.change.Kind, "resource", p.change.ResourceID, "revision", p.change.Revision, "error", err)
 	in.refused(p.change, history.RefusedUnavailable)
 	p.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
-	if !passes(err) {
+	if !failure.Transient(err) {
 		p.err = fmt.Errorf("%w: %w", ErrAlone, p.err)
 	}
 }
@@ -190,7 +174,7 @@ func (in *Intake) storeTogether(batch []*Pending) error {
 			in.conclude(batch, decisions)
 			return nil
 		}
-		if !passes(err) || contended(err) || time.Since(began)+pause > in.cfg.GiveUp {
+		if !failure.Transient(err) || failure.Contended(err) || time.Since(began)+pause > in.cfg.GiveUp {
 			return err
 		}
 		in.log.Warn("shared commit will be tried again", "changes", len(batch), "error", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -50,12 +51,9 @@ func (s *Spool) replayAll(ctx context.Context) bool {
 	return true
 }
 
-// transient is what the store says of itself when the same may be tried again.
-type transient interface{ Transient() bool }
-
+// passing tells a failure of the database at large from one that belongs to a record.
 func passing(err error) bool {
-	var t transient
-	return errors.As(err, &t) && t.Transient() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	return failure.Transient(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // replayFile stores the polls of one file. When the database refuses them permanently, each is tried alone, and those that
