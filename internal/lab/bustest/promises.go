@@ -167,7 +167,8 @@ type Traits struct {
 	Lasting   bool // its server is not restarted here
 }
 
-// Promises runs the tests that every reader passes. open makes a Bus of the test's own.
+// Promises runs the tests that every reader passes. open makes a Bus of the test's own. The tests run side by side, except
+// the two that nothing may run beside: one counts goroutines, one frees the server's port for a moment.
 func Promises(t *testing.T, open func(t *testing.T) Bus, traits Traits) {
 	for name, promise := range map[string]func(*testing.T, Bus){
 		"a message becomes a record with its key, headers and place":  func(t *testing.T, b Bus) { record(t, b, traits) },
@@ -180,11 +181,14 @@ func Promises(t *testing.T, open func(t *testing.T) Bus, traits Traits) {
 		"a broken connection ends Read and loses nothing":             cut,
 		"two readers share the work and lose nothing":                 two,
 		"whatever dies at whatever moment, everything is committed":   dying,
-		"a Read leaves no goroutine":                                  leak,
 		"a reader whose done comes late does no harm":                 late,
 	} {
-		t.Run(name, func(t *testing.T) { promise(t, open(t)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			promise(t, open(t))
+		})
 	}
+	t.Run("a Read leaves no goroutine", func(t *testing.T) { leak(t, open(t)) })
 	if !traits.Lasting {
 		t.Run("a server that restarts loses nothing", func(t *testing.T) { restart(t, open(t)) })
 	}

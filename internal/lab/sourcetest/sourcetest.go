@@ -47,7 +47,8 @@ var faults = []string{
 	"statement timeout", "damaged page",
 }
 
-// Conform runs the suite. open makes an Origin of the test's own.
+// Conform runs the suite, its tests side by side, since most of their time is the source's own waiting. open makes an Origin
+// of the test's own.
 func Conform(t *testing.T, open func(t *testing.T) Origin, traits Traits) {
 	for name, test := range map[string]func(*testing.T, *house){
 		"an outage of ours, whatever its reason, loses nothing and spends no delivery": outages,
@@ -56,7 +57,10 @@ func Conform(t *testing.T, open func(t *testing.T) Origin, traits Traits) {
 		"in an outage nothing is put aside":                                            poisonedInAnOutage,
 		"what is told again is stored once":                                            toldAgain,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, newHouse(t, open(t), traits)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newHouse(t, open(t), traits))
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"flag"
 	"log/slog"
 	"net"
 	"strconv"
@@ -18,7 +19,10 @@ import (
 	"github.com/arauto/arauto/internal/watch/bus"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // most tests wait; -parallel on the command line counts more
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	topic      = "core.payments"

@@ -19,5 +19,6 @@ func (f followed) Write(t *testing.T, id string, n int64) {
 }
 
 func TestNothingOfNATSIsAcknowledgedThatIsNotOurs(t *testing.T) {
+	t.Parallel()
 	sourcetest.Conform(t, func(t *testing.T) sourcetest.Origin { return followed{start(t)} }, sourcetest.Traits{Table: bustest.Table, Type: "nats", Shuffling: true})
 }

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"flag"
 	"log/slog"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // most tests wait; -parallel on the command line counts more
 	goleak.VerifyTestMain(m)
 }
 

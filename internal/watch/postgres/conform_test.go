@@ -22,6 +22,7 @@ func (f followed) Write(t *testing.T, id string, n int64) {
 }
 
 func TestNothingOfALogIsConfirmedThatIsNotOurs(t *testing.T) {
+	t.Parallel()
 	sourcetest.Conform(t, func(t *testing.T) sourcetest.Origin {
 		return followed{newCore(t, nil, "CREATE TABLE changes (id text, n bigint, PRIMARY KEY (id, n))")}
 	}, sourcetest.Traits{Table: "changes", Type: "postgres"})

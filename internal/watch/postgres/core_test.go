@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -22,17 +23,42 @@ import (
 	"github.com/arauto/arauto/internal/watch"
 )
 
-// server is shared by the tests of this process; those that kill it start their own.
-var server = sync.OnceValues(func() (*temppostgres.Server, error) {
-	return temppostgres.Start(context.Background(), temppostgres.Options{Private: true})
-})
+// servers are lent to one test at a time: the log, the slots and the horizon belong to a server, so two tests that share one
+// disturb each other. Tests that kill a server start their own.
+var servers struct {
+	mu        sync.Mutex
+	all, free []*temppostgres.Server
+}
 
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // most tests wait; -parallel on the command line counts more
 	code := m.Run()
-	if s, err := server(); err == nil {
+	for _, s := range servers.all {
 		_ = s.Stop()
 	}
 	os.Exit(code)
+}
+
+// lend gives the test a server that no other test uses until this one ends.
+func lend(t testing.TB) *temppostgres.Server {
+	t.Helper()
+	servers.mu.Lock()
+	defer servers.mu.Unlock()
+	var s *temppostgres.Server
+	if last := len(servers.free) - 1; last >= 0 {
+		s, servers.free = servers.free[last], servers.free[:last]
+	} else {
+		var err error
+		s, err = temppostgres.Start(context.Background(), temppostgres.Options{Private: true})
+		require.NoError(t, err)
+		servers.all = append(servers.all, s)
+	}
+	t.Cleanup(func() {
+		servers.mu.Lock()
+		defer servers.mu.Unlock()
+		servers.free = append(servers.free, s)
+	})
+	return s
 }
 
 var databases atomic.Int64
@@ -50,9 +76,7 @@ type core struct {
 func newCore(t testing.TB, s *temppostgres.Server, ddl ...string) *core {
 	t.Helper()
 	if s == nil {
-		shared, err := server()
-		require.NoError(t, err)
-		s = shared
+		s = lend(t)
 	}
 	name := fmt.Sprintf("core_%d", databases.Add(1))
 	url, err := s.CreateDatabase(t.Context(), name, "")
@@ -71,7 +95,9 @@ func newCore(t testing.TB, s *temppostgres.Server, ddl ...string) *core {
 			return // a server of the test's own is gone by now
 		}
 		defer conn.Close(ctx)
-		for {
+		again := time.NewTicker(poll)
+		defer again.Stop()
+		for ; ; <-again.C {
 			var left int
 			_, _ = conn.Exec(ctx, `SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = $1 AND active`, name)
 			_, _ = conn.Exec(ctx, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = $1 AND NOT active`, name)
@@ -107,11 +133,16 @@ func ask[T any](c *core, sql string, args ...any) (value T) {
 	return value
 }
 
+// poll is how often a test asks the server again. Asking without a break takes the processor from what the test waits for.
+const poll = 5 * time.Millisecond
+
 // eventually awaits what the server comes to say.
 func (c *core) eventually(sql string, args ...any) {
 	c.t.Helper()
+	again := time.NewTicker(poll)
+	defer again.Stop()
 	deadline := time.Now().Add(20 * time.Second)
-	for !ask[bool](c, sql, args...) {
+	for ; !ask[bool](c, sql, args...); <-again.C {
 		require.True(c.t, time.Now().Before(deadline), "never true: %s", sql)
 	}
 }
@@ -298,7 +329,9 @@ func (r *running) end() error {
 	err := r.wait()
 	pool, failed := r.r.pool(r.t.Context())
 	require.NoError(r.t, failed)
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	again := time.NewTicker(poll)
+	defer again.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ; <-again.C {
 		slot, failed := findSlot(r.t.Context(), pool, r.r.config.Slot)
 		require.NoError(r.t, failed)
 		if slot == nil || !slot.active {
@@ -365,6 +398,7 @@ func briefs(records []watch.Record) []string {
 }
 
 func TestRowsAreReadOnceAndThenFollowed(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	c.exec("INSERT INTO payments VALUES (2, 'PDNG', NULL), (1, 'RCVD', 'é')")
 	h := newHand()

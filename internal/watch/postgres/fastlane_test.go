@@ -140,6 +140,7 @@ func TestTheFastLaneClosesWhenNothingHappens(t *testing.T) {
 }
 
 func TestACrashWithAFastLaneOpenLosesNothing(t *testing.T) {
+	t.Parallel()
 	c, l, p := late(t, 15_000, 200*time.Microsecond)
 	stopWriting := writers(c, 2, 50, 5*time.Millisecond)
 	stop, ended := make(chan struct{}), make(chan struct{})

@@ -10,6 +10,7 @@ import (
 )
 
 func TestRowsOfARelationThatIsGoneAreNotConfirmedWhenItMayHaveBeenAPartition(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, partitioned, january)
 	c.exec("CREATE PUBLICATION " + c.slot + " FOR ALL TABLES")
 	m := &memory{}
@@ -44,6 +45,7 @@ func TestRowsOfARelationThatIsGoneAreNotConfirmedWhenItMayHaveBeenAPartition(t *
 
 // What stopped the source is in no catalogue any more: the check knows it of the note alone.
 func TestTheCheckListsWhatOnlyTheStreamTold(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, partitioned, january)
 	m := &memory{}
 	_, _, run := c.tracked(m, nil, "pay")
@@ -114,6 +116,7 @@ func TestTheAgeOfWhatWaitsIsUnknownWhileHalted(t *testing.T) {
 
 // A partition that was taken off and comes back explains what the stream told: nobody is asked.
 func TestARelationThatIsAPartAgainIsNoGap(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, partitioned, january)
 	m := &memory{}
 	_, _, run := c.tracked(m, nil, "pay")
@@ -136,6 +139,7 @@ func TestARelationThatIsAPartAgainIsNoGap(t *testing.T) {
 }
 
 func TestATruncateOfTheTableOfClientsStopsTheSource(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'A', '')")
 	m := &memory{}
 	erasing := func(_ *Config, o *Options) { o.Erasing = []string{"payments"} }
@@ -159,6 +163,7 @@ func TestATruncateOfTheTableOfClientsStopsTheSource(t *testing.T) {
 }
 
 func TestAPublicationWithoutDeletesWillNotDoForTheTableOfClients(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	c.exec("CREATE PUBLICATION " + c.slot + " FOR TABLE payments WITH (publish = 'insert, update')")
 	plain := c.reader(nil)
@@ -198,6 +203,7 @@ func TestAPublicationWithoutDeletesWillNotDoForTheTableOfClients(t *testing.T) {
 }
 
 func TestARenamedTableIsReadOnAndTheNextStartWantsItsName(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	m := &memory{}
 	r, h, run := c.tracked(m, nil)
@@ -222,6 +228,7 @@ func TestARenamedTableIsReadOnAndTheNextStartWantsItsName(t *testing.T) {
 }
 
 func TestATableThatComesIsReadFromItsFirstRow(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	c.exec("CREATE PUBLICATION " + c.slot + " FOR ALL TABLES")
 	m := &memory{}
@@ -236,11 +243,13 @@ func TestATableThatComesIsReadFromItsFirstRow(t *testing.T) {
 }
 
 func TestASnapshotIsNotReadOfATableThatWasRewrittenAfterItBegan(t *testing.T) {
+	t.Parallel()
 	for name, statement := range map[string]string{
 		"truncated": "TRUNCATE payments", "rewritten": "ALTER TABLE payments ALTER id TYPE int",
 		"made again": "DROP TABLE payments; CREATE TABLE payments (id int PRIMARY KEY)", "taken out": "ALTER PUBLICATION $ DROP TABLE payments",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'A', '')")
 			c.exec("CREATE PUBLICATION " + c.slot + " FOR TABLE payments")
 			r := c.reader(nil)
@@ -266,6 +275,7 @@ func TestASnapshotIsNotReadOfATableThatWasRewrittenAfterItBegan(t *testing.T) {
 }
 
 func TestAPartitionThatIsAttachedWhileTheSnapshotIsReadIsReadAsWell(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, partitioned, january, "INSERT INTO pay SELECT i, '2027-01-05', 'RCVD' FROM generate_series(1, 10) i",
 		"CREATE TABLE pay_3 (id int NOT NULL, day date NOT NULL, state text)", "INSERT INTO pay_3 VALUES (30, '2027-03-05', 'RCVD')")
 	m := &memory{}
@@ -304,6 +314,7 @@ func TestTheComparisonTakesNoLockOnTheTables(t *testing.T) {
 }
 
 func TestAGrantOnColumnsSufficesForTheFirstSnapshot(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'A', 'secret')")
 	role, as := c.role()
 	c.exec("ALTER ROLE " + role + " REPLICATION; GRANT SELECT (id, status) ON payments TO " + role)

@@ -46,6 +46,7 @@ func (c *core) tracked(m *memory, change func(*Config, *Options), tables ...stri
 }
 
 func TestANewPartitionIsFollowed(t *testing.T) {
+	t.Parallel()
 	for name, publication := range map[string]string{
 		"its leaves by name":     "FOR TABLE pay",
 		"by its root":            "FOR TABLE pay WITH (publish_via_partition_root = true)",
@@ -53,6 +54,7 @@ func TestANewPartitionIsFollowed(t *testing.T) {
 		"the tables of a schema": "FOR TABLES IN SCHEMA public",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := newCore(t, nil, partitioned, january)
 			c.exec("CREATE PUBLICATION " + c.slot + " " + publication)
 			m := &memory{}

@@ -62,6 +62,7 @@ func TestSizesAreRead(t *testing.T) {
 }
 
 func TestWithoutTheRightToCreateAnErrorSaysWhatToRun(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "CREATE TABLE more (id int PRIMARY KEY)")
 	dba := func(c *Config, _ *Options) { c.Create, c.Snapshot = false, "" }
 	h := newHand()
@@ -85,6 +86,7 @@ func TestWithoutTheRightToCreateAnErrorSaysWhatToRun(t *testing.T) {
 }
 
 func TestATableWithoutAKeyIsNotPublishedSinceThatWouldBreakTheCore(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "CREATE TABLE keyless (id int)", "CREATE TABLE nothing (id int PRIMARY KEY)", "ALTER TABLE nothing REPLICA IDENTITY NOTHING")
 	r := c.reader(nil, "payments", "keyless", "nothing")
 	err := r.Read(t.Context(), newHand())
@@ -97,6 +99,7 @@ func TestATableWithoutAKeyIsNotPublishedSinceThatWouldBreakTheCore(t *testing.T)
 }
 
 func TestATableThatIsNotThereKeepsNoOtherFromBeingRead(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'A', '')")
 	h := newHand()
 	r := c.reader(nil, "payments", "nowhere")
@@ -124,6 +127,7 @@ func (c *core) role() (name string, as func(*Config, *Options)) {
 }
 
 func TestTheRightsToPublishAndToLookUpAreChecked(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "CREATE TABLE owners (id int PRIMARY KEY)")
 	role, as := c.role()
 	c.exec("ALTER ROLE " + role + " REPLICATION; GRANT SELECT ON payments TO " + role)
@@ -156,6 +160,7 @@ func TestTheRightsToPublishAndToLookUpAreChecked(t *testing.T) {
 }
 
 func TestRightsThatAreMissingAreNamed(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	role, as := c.role()
 	r := c.reader(as)
@@ -180,6 +185,7 @@ func TestRightsThatAreMissingAreNamed(t *testing.T) {
 }
 
 func TestASnapshotThatWasCutOffIsBegunAgain(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "INSERT INTO payments SELECT i, 'A', '' FROM generate_series(1, 1000) i")
 	h := newHand()
 	release := h.hold()
@@ -210,6 +216,7 @@ func TestASnapshotThatWasCutOffIsBegunAgain(t *testing.T) {
 }
 
 func TestARemnantOfASnapshotIsRemoved(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	_, _, run := c.follow()
 	require.NoError(t, run.end())
@@ -220,6 +227,7 @@ func TestARemnantOfASnapshotIsRemoved(t *testing.T) {
 }
 
 func TestASlotThatDisappearedIsNotMadeAnewInSilence(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'A', '')")
 	m := &memory{}
 	with := func(snapshot string) *Reader {
@@ -256,6 +264,7 @@ func TestASlotThatDisappearedIsNotMadeAnewInSilence(t *testing.T) {
 }
 
 func TestASlotThatFellTooFarBehindIsLostAndSaysSo(t *testing.T) {
+	t.Parallel()
 	own := ownServer(t)
 	c := newCore(t, own)
 	r, _, run := c.follow()
@@ -296,6 +305,7 @@ func TestASlotThatFellTooFarBehindIsLostAndSaysSo(t *testing.T) {
 }
 
 func TestAnotherDatabaseIsRefusedUntilTheGenerationIsRaised(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'A', '')")
 	m := &memory{}
 	at := func(generation int64) *Reader {
@@ -344,6 +354,7 @@ func TestATimelineThatForkedBeforeOurPositionIsAnotherDatabase(t *testing.T) {
 }
 
 func TestOfTwoReplicasOneReads(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "INSERT INTO payments SELECT i, 'A', '' FROM generate_series(1, 10) i")
 	h := newHand()
 	release := h.hold()
@@ -357,6 +368,7 @@ func TestOfTwoReplicasOneReads(t *testing.T) {
 }
 
 func TestASlotThatSomebodyElseReadsIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	_, _, run := c.follow()
 	require.NoError(t, run.end())
@@ -379,6 +391,7 @@ func TestASlotThatSomebodyElseReadsIsLeftAlone(t *testing.T) {
 }
 
 func TestAPromotionThatHadEverythingGoesOnAndOneThatLaggedIsRefused(t *testing.T) {
+	t.Parallel()
 	own := ownServer(t)
 	c := newCore(t, own)
 	m := &memory{}

@@ -195,8 +195,10 @@ func counted(t testing.TB, s *temppostgres.Server, rows int) *core {
 }
 
 func TestRevisionsGrowWithEveryChangeOfARowFromTheSnapshotOn(t *testing.T) {
+	t.Parallel()
 	for round := range 3 {
 		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			t.Parallel()
 			c := counted(t, nil, 40)
 			// Two transactions that began before the slot: one has written already, one will write while it is made.
 			early, later := c.connect(), c.connect()
@@ -230,6 +232,7 @@ func TestRevisionsGrowWithEveryChangeOfARowFromTheSnapshotOn(t *testing.T) {
 }
 
 func TestRowsThatOneStatementWritesHaveGrowingRevisions(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "CREATE TABLE events (seq bigint PRIMARY KEY, payment text, state text)", "CREATE TABLE narrow (yes boolean)",
 		"ALTER TABLE narrow REPLICA IDENTITY FULL")
 	_, h, run := c.follow("events", "narrow")
@@ -256,6 +259,7 @@ func TestRowsThatOneStatementWritesHaveGrowingRevisions(t *testing.T) {
 }
 
 func TestRowsOfOneStatementHaveTheSameRevisionWhenTheyAreToldAgain(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "CREATE TABLE events (seq bigint PRIMARY KEY, payment text, state text)")
 	_, h, run := c.follow("events")
 	release := h.hold()
@@ -272,6 +276,7 @@ func TestRowsOfOneStatementHaveTheSameRevisionWhenTheyAreToldAgain(t *testing.T)
 }
 
 func TestEachRowOfAFirstSnapshotHasARevisionOfItsOwn(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "CREATE TABLE events (seq bigint PRIMARY KEY, payment text, state text)",
 		"INSERT INTO events VALUES (2, 'p', 'ACSC'), (1, 'p', 'RCVD')", "INSERT INTO events SELECT i, 'q', 's' FROM generate_series(3, 5000) i",
 		"INSERT INTO payments VALUES (1, 'A', '')")

@@ -31,6 +31,7 @@ func (c *core) follow(tables ...string) (*Reader, *hand, *running) {
 }
 
 func TestALargeValueThatAnUpdateLeftAloneIsFetched(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'RCVD', "+large(1)+"), (2, 'RCVD', "+large(2)+")")
 	want := ask[string](c, "SELECT note FROM payments WHERE id = 1")
 	_, h, _ := c.follow()
@@ -60,6 +61,7 @@ func TestALargeValueThatAnUpdateLeftAloneIsFetched(t *testing.T) {
 }
 
 func TestAChangedKeyIsTheEndOfTheOldRow(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'RCVD', 'x')")
 	_, h, _ := c.follow()
 	c.exec("UPDATE payments SET id = 5 WHERE id = 1")
@@ -67,6 +69,7 @@ func TestAChangedKeyIsTheEndOfTheOldRow(t *testing.T) {
 }
 
 func TestATransactionOverSeveralTablesComesWholeAndInOrder(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "CREATE SCHEMA app", `CREATE TABLE app."Consents" (a int, b text, state text, PRIMARY KEY (b, a))`, "CREATE TABLE noise (id int PRIMARY KEY)")
 	c.exec("CREATE PUBLICATION " + c.slot + " FOR ALL TABLES")
 	r, h, _ := c.follow("payments", "app.Consents")
@@ -82,6 +85,7 @@ func TestATransactionOverSeveralTablesComesWholeAndInOrder(t *testing.T) {
 }
 
 func TestSixtyRowsOfOneUpdateAreSixtyRecordsAtOnce(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "INSERT INTO payments SELECT i, 'SCHD', NULL FROM generate_series(1, 60) i")
 	_, h, _ := c.follow()
 	c.exec("UPDATE payments SET status = 'CANC'")
@@ -93,6 +97,7 @@ func TestSixtyRowsOfOneUpdateAreSixtyRecordsAtOnce(t *testing.T) {
 }
 
 func TestALargeTransactionComesInPiecesAndIsAcknowledgedAtItsEnd(t *testing.T) {
+	t.Parallel()
 	const n = 50_000
 	c := newCore(t, nil)
 	_, h, run := c.follow()
@@ -120,6 +125,7 @@ func TestALargeTransactionComesInPiecesAndIsAcknowledgedAtItsEnd(t *testing.T) {
 }
 
 func TestNothingIsAcknowledgedThatIsNotDone(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	_, h, run := c.follow()
 	release := h.hold()
@@ -138,6 +144,7 @@ func TestNothingIsAcknowledgedThatIsNotDone(t *testing.T) {
 }
 
 func TestLogThatDoesNotConcernUsDoesNotPinTheSlot(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "CREATE TABLE noise (id int)")
 	_, h, _ := c.follow()
 	for range 3 {
@@ -173,6 +180,7 @@ func TestTheSlotIsKeptWhileTheHandIsFull(t *testing.T) {
 }
 
 func TestTheLagIsToldInBytesAndTime(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	h := newHand()
 	r := c.reader(func(c *Config, _ *Options) { c.MaxLag = 1 << 20 })
@@ -195,6 +203,7 @@ func TestTheLagIsToldInBytesAndTime(t *testing.T) {
 }
 
 func TestATableThatChangesWhileRowsFlowIsToldBeforeTheRows(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	_, h, _ := c.follow()
 	var seen []string
@@ -234,6 +243,7 @@ func TestATableThatChangesWhileRowsFlowIsToldBeforeTheRows(t *testing.T) {
 }
 
 func TestATruncatedTableIsCountedAndIgnored(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "INSERT INTO payments VALUES (1, 'A', '')")
 	c.exec("CREATE PUBLICATION " + c.slot + " FOR TABLE payments") // publishes truncates as well
 	r, h, _ := c.follow()
@@ -244,6 +254,7 @@ func TestATruncatedTableIsCountedAndIgnored(t *testing.T) {
 }
 
 func TestATableThatGetsAnotherNameIsStillRead(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	_, h, _ := c.follow()
 	c.exec("ALTER TABLE payments RENAME TO payments_2027")
@@ -252,8 +263,10 @@ func TestATableThatGetsAnotherNameIsStillRead(t *testing.T) {
 }
 
 func TestPartitionsAreTheirRoot(t *testing.T) {
+	t.Parallel()
 	for _, viaRoot := range []bool{true, false} {
 		t.Run(fmt.Sprint(viaRoot), func(t *testing.T) {
+			t.Parallel()
 			c := newCore(t, nil, "CREATE TABLE pix (id int, month int, state text, PRIMARY KEY (id, month)) PARTITION BY LIST (month)",
 				"CREATE TABLE pix_1 PARTITION OF pix FOR VALUES IN (1)", "CREATE TABLE pix_2 (state text, month int NOT NULL, id int NOT NULL)",
 				"ALTER TABLE pix ATTACH PARTITION pix_2 FOR VALUES IN (2)", "INSERT INTO pix VALUES (1, 1, 'A'), (2, 2, 'A')")
@@ -279,6 +292,7 @@ func TestPartitionsAreTheirRoot(t *testing.T) {
 }
 
 func TestOnlyTheColumnsOfThePublicationAreDescribed(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, "ALTER TABLE payments ADD twice bigint GENERATED ALWAYS AS (id * 2) STORED, ADD cpf text")
 	if ask[int](c, "SELECT current_setting('server_version_num')::int") < 150000 {
 		t.Skip("PostgreSQL 15 has lists of columns")
@@ -297,6 +311,7 @@ func TestOnlyTheColumnsOfThePublicationAreDescribed(t *testing.T) {
 }
 
 func TestAnErrorOfTheHandEndsRead(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil)
 	_, h, run := c.follow()
 	h.mu.Lock()
@@ -307,6 +322,7 @@ func TestAnErrorOfTheHandEndsRead(t *testing.T) {
 }
 
 func TestALookupSeesWhatTheRecordSaw(t *testing.T) {
+	t.Parallel()
 	own := ownServer(t)
 	c := newCore(t, own, "CREATE TABLE owners (id uuid PRIMARY KEY, client text)")
 	r, h, run := c.follow()
@@ -349,6 +365,7 @@ func TestALookupSeesWhatTheRecordSaw(t *testing.T) {
 }
 
 func TestALookupFindsByAnyTypeOfColumn(t *testing.T) {
+	t.Parallel()
 	c := newCore(t, nil, `INSERT INTO payments VALUES (1, 'A', 'q"\,{}'), (2, 'B', 'z')`)
 	r := c.reader(nil)
 	for _, l := range []watch.Lookup{

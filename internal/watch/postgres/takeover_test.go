@@ -182,6 +182,7 @@ func TestAReaderThatHangsInItsSnapshotIsReplaced(t *testing.T) {
 }
 
 func TestUnderLoadNothingIsLostOrReorderedWhateverBreaks(t *testing.T) {
+	t.Parallel()
 	own := ownServer(t)
 	c := counted(t, own, 50)
 	road := newRoad(t, c.address())

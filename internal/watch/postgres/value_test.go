@@ -13,6 +13,7 @@ import (
 )
 
 func TestEveryTypeComesInItsFormBySnapshotStreamAndLookup(t *testing.T) {
+	t.Parallel()
 	cases := []struct {
 		declared, literal string
 		want              any

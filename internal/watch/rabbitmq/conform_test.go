@@ -30,6 +30,7 @@ func TestNothingOfRabbitMQIsAcknowledgedThatIsNotOurs(t *testing.T) {
 		"a queue with a single active consumer": {"x-single-active-consumer": true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			sourcetest.Conform(t, func(t *testing.T) sourcetest.Origin { return followed{newQueue(t, arguments)} },
 				sourcetest.Traits{Table: bustest.Table, Type: "rabbitmq", Shuffling: true})
 		})

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"flag"
 	"log/slog"
 	"os"
 	"testing"
@@ -17,6 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // most tests wait; -parallel on the command line counts more
 	code := m.Run()
 	if shared.node != nil {
 		shared.node.Stop()
