@@ -25,26 +25,51 @@ SEEDS     ?= 1 2 3 4 5 6 7 8 9 10 11 4711
 MINUTES   ?= 10
 TESTFLAGS := -race -shuffle=on
 
+# Most packages wait more than they compute, so twice as many run at once as there are processors. The slowest begin first:
+# what begins last decides when all is done.
+PARALLEL  ?= $(shell echo $$((2 * $$(nproc 2>/dev/null || echo 2))))
+SLOWEST   := ./cmd/arauto ./internal/watch/postgres ./internal/watch/rabbitmq ./internal/gateway ./internal/store ./internal/dispatch ./internal/api
+
+# Packages whose tests start a server, or compute for longer than a minute: make quick leaves them out.
+SLOW      := internal/lab/(bench|bustest|mockbank|nemesis|rabbit|sourcetest|stage|standin|storetest|temppostgres|zoo)
+
+BUILD     := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)'
+
 .PHONY: help
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## bin/arauto: static, reproducible, stamped with the version
-	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/arauto ./cmd/arauto
+	@$(BUILD) -o bin/arauto ./cmd/arauto
+
+# The product without readers of buses and without Parquet, which are a quarter of what a build compiles. Where these are
+# asked for, it says that it lacks them.
+.PHONY: build-lean
+build-lean:
+	@$(BUILD) -tags lean -o bin/arauto-lean ./cmd/arauto
 
 .PHONY: release
 release: ## dist/: binaries for Linux, one built twice and compared, checksums, SBOM, licences, deployment files
 	@.ci/release $(VERSION)
 
 .PHONY: demo
-demo: postgres build ## play the product's stories within two minutes; KEEP=1 leaves it running
-	@bin/arauto demo $(if $(KEEP),--keep)
+demo: ## play the product's stories within two minutes; KEEP=1 leaves it running
+	@$(MAKE) -j2 postgres $(if $(KEEP),build,build-lean)
+	@$(if $(KEEP),bin/arauto demo --keep,bin/arauto-lean demo)
 
 .PHONY: test
 test: lint postgres ## everything CI checks: vet, linters, format, race-enabled tests; changes nothing; PKG=./internal/x/...
 	@$(MAKE) $(GOTESTSUM)
-	@$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- $(TESTFLAGS) -timeout 20m $(PKG)
+	@$(GOTESTSUM) --format pkgname-and-test-fails --format-hide-empty-pkg -- \
+		$(TESTFLAGS) -vet=off -p $(PARALLEL) -timeout 20m $(if $(filter ./...,$(PKG)),$(SLOWEST)) $(PKG)
+
+.PHONY: quick
+quick: ## for the inner loop: build, vet, and the tests that need no server, within a minute from a warm build cache
+	@go build ./...
+	@go vet ./...
+	@go test $$(go list -f '{{.ImportPath}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... \
+		| grep -vE '$(SLOW)|^[^ ]*/internal/(dispatch|evidence) ' | cut -d' ' -f1)
 
 .PHONY: test-long
 test-long: postgres $(GOTESTSUM) ## the tests with ARAUTO_LONG=1, nothing from the cache, up to an hour
@@ -114,9 +139,12 @@ faketime:
 audit-deps: ## look for known vulnerabilities in dependencies; needs the network
 	@go run $(GOVULNCHECK) ./...
 
+# Built with the flags of the product, whose packages it shares.
+WHERE := CGO_ENABLED=0 go run -trimpath internal/lab/temppostgres/where.go
+
 .PHONY: postgres
 postgres: ## find PostgreSQL for tests and demo, or install it
-	@go run internal/lab/temppostgres/where.go 2>/dev/null || { .ci/install-postgres && go run internal/lab/temppostgres/where.go; }
+	@$(WHERE) 2>/dev/null || { .ci/install-postgres && $(WHERE); }
 
 .PHONY: tools
 tools: $(GOLANGCI) $(GOFUMPT) $(GOTESTSUM) ## build the pinned linters and test runner

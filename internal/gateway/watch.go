@@ -19,10 +19,7 @@ import (
 	"github.com/arauto/arauto/internal/registry"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/watch"
-	"github.com/arauto/arauto/internal/watch/kafka"
-	"github.com/arauto/arauto/internal/watch/nats"
 	"github.com/arauto/arauto/internal/watch/postgres"
-	"github.com/arauto/arauto/internal/watch/rabbitmq"
 )
 
 // sources are what this replica follows, or would, while another one does.
@@ -88,24 +85,8 @@ func openReader(m *watch.Mapping, production bool, s *store.Store, log *slog.Log
 			o.Memory = memory{s, m.Source}
 		}
 		return reader(postgres.New(c, o))
-	case "kafka":
-		var c kafka.Settings
-		if err := errors.Join(m.Settings(&c), errors.Join(c.Problems(production)...)); err != nil {
-			return nil, err
-		}
-		return reader(kafka.Open(c, m.Tables(), log))
-	case "nats":
-		var c nats.Settings
-		if err := errors.Join(m.Settings(&c), errors.Join(c.Problems(production)...)); err != nil {
-			return nil, err
-		}
-		return reader(nats.Open(c, m.Tables(), log))
-	case "rabbitmq":
-		var c rabbitmq.Settings
-		if err := errors.Join(m.Settings(&c), errors.Join(c.Problems(production)...)); err != nil {
-			return nil, err
-		}
-		return reader(rabbitmq.Open(c, m.Tables(), log))
+	case "kafka", "nats", "rabbitmq":
+		return openBus(m, production, log)
 	}
 	return nil, fmt.Errorf("type %q is none of postgres, kafka, nats, rabbitmq", m.Type)
 }
