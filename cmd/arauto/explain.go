@@ -126,7 +126,7 @@ func (p *explaining) block(heading, text string) {
 	}
 }
 
-// tell writes everything, and tells whether the change would be stored, or passed over for a reason.
+// tell writes everything, and reports whether the change would be stored, or passed over for a reason.
 func (p *explaining) tell(e *gateway.Explanation) bool {
 	fine := p.mapped(e)
 	if e.Line != nil {

@@ -12,9 +12,9 @@ type behind struct {
 // behindLasts is how long a measured delay counts when no claim comes to correct it, for example because nothing is let in.
 const behindLasts = time.Second
 
-// Behind is how late first attempts are for want of our own means, the database's or the processor's: as the last ones
-// were that had a slot free, or as the claim is that is under way. Let in less work when it comes near notice.FirstWithin.
-// What receivers do, and want of slots, does not raise it.
+// Behind returns how late first attempts are because the database or the processor is slow: the delay of the last ones
+// that had a free slot, or of the claim under way, whichever is longer. Accept less work when it nears
+// notice.FirstWithin. Slow receivers and a lack of slots do not raise it.
 func (d *Dispatcher) Behind() time.Duration {
 	b := d.behind.Load()
 	if b == nil {

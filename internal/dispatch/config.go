@@ -8,7 +8,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// Config says how much and how fast. A zero field means its default.
+// Config sets the dispatcher's limits, times and distances. A zero field means its default.
 type Config struct {
 	// Slots is how many attempts may be under way at once, 1 or more; see Slots. Default 4,096.
 	Slots int
@@ -105,8 +105,8 @@ func (c Config) check() error {
 	return errors.Join(wrong...)
 }
 
-// Slots says how many attempts a process can afford: two descriptors each beyond a base of 128, 64 KiB of memory each,
-// and never more than 4,096 (design, Lanes) nor fewer than 1. memory ≤ 0 means that no budget is known.
+// Slots returns how many attempts a process can have in flight: two descriptors each beyond a base of 128, 64 KiB of memory
+// each, and never more than 4,096 (design, Lanes) nor fewer than 1. memory is in bytes; ≤ 0: no budget is known.
 func Slots(nofile uint64, memory int64) int {
 	slots := uint64(maxSlots)
 	if nofile < 128 {

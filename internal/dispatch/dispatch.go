@@ -1,12 +1,12 @@
 // Package dispatch decides which notification is attempted when: lanes, slots, leases, rescue. It knows no SQL and no
-// HTTP; a Queue remembers for it and a Sender makes the attempts.
+// HTTP: a Queue stores its state and a Sender makes the attempts.
 //
 // # Overview
 //
 // The rule (webhook §4.1) is three attempts: at once, 10 s after the first failed, 60 s after the second failed, each
 // with 15 s to answer (§4.2). It holds for an initiator that is down as it does for one that answers, so there is no
-// circuit breaker, no health, no skipped attempt. What keeps a slow receiver from hurting the others is the order in
-// which free slots are given away:
+// circuit breaker, no health, no skipped attempt. The order in which free slots are given away
+// keeps a slow receiver from delaying the others:
 //
 //   - A slot is the right to have one attempt under way. Slots are few, work is in the database: nothing in memory
 //     grows with the backlog.
@@ -26,8 +26,8 @@
 // told (Settle, Waiting; a lane keeps them as one bit per 20 ms), or a lane whose last claim came back full. A sweep of all lanes every 300 ms is the truth that
 // covers a lost wake-up. Otherwise it sleeps until the earliest due time it knows.
 //
-// Nothing here slows or refuses what is let in, except Behind: how late first attempts are for want of database or
-// processor. A lane that gets no slot waits in the database, and its next attempt records why and for how long.
+// Nothing here slows or refuses intake. Behind reports the delay that database and processor cause, so that intake can
+// refuse. A lane that gets no slot waits in the database, and its next attempt records why and for how long.
 //
 // # The life of an attempt
 //
@@ -70,9 +70,9 @@
 // nobody rescues in the first 3 s, so that every replica can save what it holds (design, Lease). A replica that has just
 // started is treated as one whose database was away.
 //
-// One bad row must not pass for an interruption for ever. A call that fails is tried again with an eighth of its members,
+// One bad row must not look like an interruption. A call that fails is tried again with an eighth of its members,
 // down to one. A result or a lane that keeps failing alone while others succeed, or for 3 s on a database that answers,
-// is put aside: it is tried again alone, every few seconds, and no longer holds up the rest.
+// is isolated: it is tried again alone, every few seconds, and no longer delays the rest.
 //
 // A panic in an attempt is that attempt's failure; its outcome is unknown.
 //
@@ -97,8 +97,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// Queue is what the dispatcher needs to remember things by. Every call is bounded by its context; an error means that
-// the caller does not know what was stored.
+// Queue stores the dispatcher's work. Every call is bounded by its context; after an error it is unknown what was stored.
 type Queue interface {
 	// Claim leases due attempts, at most want[i].Free of each lane, of which at least min(want[i].Late, what is late) are
 	// late ones, in one statement, and records them as started, committed before it returns. The lease lasts until lease
@@ -116,8 +115,8 @@ type Queue interface {
 	Rescue(ctx context.Context, limit int, timeout time.Duration) (int, error)
 }
 
-// Sender makes one attempt and returns soon after ctx ends. An error means that none was made; what the receiver did is
-// the Result.
+// Sender makes one attempt and returns soon after ctx ends. An error means that no attempt was made; the receiver's
+// behaviour is the Result.
 type Sender interface {
 	Send(ctx context.Context, a notice.Attempt) (notice.Result, error)
 }
@@ -137,7 +136,7 @@ type Observer interface {
 	Swept(load Load)
 }
 
-// Load is a picture of the dispatcher.
+// Load is the dispatcher's state at one moment.
 type Load struct {
 	InFlight     int           // slots taken: attempts under way and outcomes not yet stored
 	Unsettled    int           // of these, outcomes not yet stored
@@ -146,7 +145,7 @@ type Load struct {
 	Interrupted  bool          // the database did not answer; the two fields above are then not known
 }
 
-// Dispatcher attempts what is due. Make it with New.
+// Dispatcher makes the attempts that are due. Make it with New.
 type Dispatcher struct {
 	queue    Queue
 	sender   Sender
@@ -158,8 +157,8 @@ type Dispatcher struct {
 	behind   atomic.Pointer[behind]
 }
 
-// New makes a dispatcher. Fields of cfg that are zero take their defaults; the error says what is wrong with the others.
-// observer may be nil.
+// New makes a dispatcher. Zero fields of cfg take their defaults; the error reports every invalid
+// field. observer may be nil.
 func New(queue Queue, sender Sender, cfg Config, log *slog.Logger, observer Observer) (*Dispatcher, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
@@ -183,11 +182,11 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	return newLoop(ctx, d).run(ctx)
 }
 
-// Wake tells that a lane has got work that is due now. It is cheap, never blocks, and may be called at any time from any
-// goroutine; wake-ups of one lane that come close together are one. It is a hint: a lost one costs a sweep's distance.
+// Wake announces that a lane has work that is due now. It is cheap, never blocks, and may be called at any time from any
+// goroutine; close wake-ups of one lane count as one. It is a hint: a lost one delays the work by at most one sweep.
 func (d *Dispatcher) Wake(client notice.ClientID) { d.wakes.add(client, time.Now()) }
 
-// WakeIn is Wake for work that falls due only after in (contract, notBefore).
+// WakeIn is Wake for work that becomes due after the duration in (contract, notBefore).
 func (d *Dispatcher) WakeIn(client notice.ClientID, in time.Duration) {
 	d.wakes.add(client, time.Now().Add(in))
 }

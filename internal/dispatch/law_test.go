@@ -105,7 +105,7 @@ type lived struct {
 	least  int             // the fewest attempts that a hanging lane got
 }
 
-// live runs a mix; bad tells whether those that hang do, or answer as the others.
+// live runs a mix; bad reports whether those that hang do, or answer as the others.
 func (m mix) live(t *testing.T, bad bool) (out lived) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()

@@ -17,7 +17,7 @@ func (k *link) broke(now time.Time) {
 	k.failures++
 }
 
-// worked notes the success of a call asked at the instant given, and tells whether the database answers again. A call
+// worked notes the success of a call asked at the instant given, and reports whether the database answers again. A call
 // that was asked before the last error proves nothing.
 func (k *link) worked(asked time.Time) (again bool) {
 	if k.answers || !asked.After(k.failed) {

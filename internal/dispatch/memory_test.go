@@ -300,7 +300,7 @@ func (m *memory) first(call string, since time.Time) time.Time {
 	return time.Time{}
 }
 
-// settled tells whether nothing is waiting or under way.
+// settled reports whether nothing is waiting or under way.
 func (m *memory) settled() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

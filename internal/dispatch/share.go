@@ -51,7 +51,7 @@ func (p *left) of(c class) int {
 	}
 }
 
-// allows tells whether a lane that holds so many may have one more. The last few slots are for lanes that hold none. A slow
+// allows reports whether a lane that holds so many may have one more. The last few slots are for lanes that hold none. A slow
 // lane leaves half of these to the quick, and a silent lane leaves 16 to those that answer.
 func (p *left) allows(l *lane, load int) bool {
 	switch {

@@ -42,7 +42,7 @@ func (s *suspect) failedAlone(now, others time.Time, err error) {
 	}
 }
 
-// ofDatabase tells whether the queue says of a failure that no row is to blame for it. A held lock may be of one row.
+// ofDatabase reports whether the queue says of a failure that no row is to blame for it. A held lock may be of one row.
 func ofDatabase(err error) bool {
 	return failure.Transient(err) && !failure.Contended(err)
 }

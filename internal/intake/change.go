@@ -16,7 +16,7 @@ import (
 // ahead is how far in the future occurredAt may lie (contract "On time, late"): clocks differ a little.
 const ahead = 60 * time.Second
 
-// Origin says where a change came from; both go into its entry.
+// Origin is the source of a change; both members go into its entry.
 type Origin struct {
 	Source     string    // "api", or a source's name
 	Actor      string    // who handed it in, such as a token's subject

@@ -7,20 +7,20 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// Pasts reads what is stored of a change's resource, without a lock.
+// Pasts reads the stored state of a change's resource, without a lock.
 type Pasts interface {
 	Past(ctx context.Context, c *notice.Change) (notice.Past, error)
 }
 
-// Foresight is what would become of a change.
+// Foresight is the verdict on a change that is not stored.
 type Foresight struct {
 	Answer
 	Past     notice.Past
 	Decision notice.Decision
 }
 
-// Foresee says what Accept would answer to a line now, and stores nothing. pasts is where it looks; nil: the change is
-// judged as the first of its resource, by a client with an address. The error is a *LineError, or that of pasts.
+// Foresee returns the answer that Accept would give to a line now, and stores nothing. It reads from pasts; nil: the change
+// is judged as the first of its resource, of a client with an address. The error is a *LineError, or that of pasts.
 func (in *Intake) Foresee(ctx context.Context, line []byte, from Origin, pasts Pasts) (Foresight, error) {
 	c, err := in.Read(line, from)
 	if err != nil {

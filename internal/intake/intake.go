@@ -1,4 +1,4 @@
-// Package intake accepts a state change, or says why not. It is the one place that decides: every source, be it the
+// Package intake accepts a state change, or refuses it with a reason. It is the one place that decides: every source, be it the
 // bank's own call, a database, a bus or the quarantine, hands its lines to Accept, and what comes out has been decoded
 // strictly, checked against the API's schema, judged by the rules of package ofb against what is stored, and committed
 // together with its notification.
@@ -23,19 +23,19 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// Store keeps what is decided.
+// Store writes decided changes.
 type Store interface {
 	// Record locks what is stored of the changes' resources, hands it to judge, stores what judge answers and commits.
 	// changes are of different resources, in order of (kind, id).
 	Record(ctx context.Context, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error
 }
 
-// Schema tells what is wrong with a document, by the API's own rules.
+// Schema returns the problems of a document, by the API's own rules.
 type Schema interface {
 	Check(kind ofb.Kind, version string, data map[string]any) []notice.Problem
 }
 
-// Observer is told what intake does, for metrics. All methods must be quick and safe for concurrent use.
+// Observer receives intake's events for metrics. All methods must be quick and safe for concurrent use.
 type Observer interface {
 	// Accepted reports a change's verdict and how long its caller waited.
 	Accepted(kind ofb.Kind, verdict notice.Verdict, silence ofb.Silence, waited time.Duration)
@@ -45,14 +45,14 @@ type Observer interface {
 	Refused(why string)
 }
 
-// Traces remembers changes that reached us and were not stored: the rule's clock runs from their first receipt. Refused must
+// Traces keeps the receipts of changes that were not stored: the rule's clock runs from the first receipt. Refused must
 // be quick, safe for concurrent use, and must not keep c.
 type Traces interface {
 	// Refused reports a change that was not stored, and why: one of notice.RefusedUnavailable, RefusedBusy, RefusedBehind.
 	Refused(c *notice.Change, why string)
 }
 
-// Config of an Intake. Store and Schema are required.
+// Config holds an Intake's settings. Store and Schema are required.
 type Config struct {
 	Store    Store
 	Schema   Schema
@@ -87,7 +87,7 @@ const (
 	slowLook = 10 * time.Millisecond
 )
 
-// ErrUnavailable means that a change could not be stored. Nothing can be said about it; sending it again is safe.
+// ErrUnavailable means that a change could not be stored. Its outcome is unknown; a retry is safe.
 var ErrUnavailable = errors.New("the change could not be stored")
 
 // ErrAlone comes with ErrUnavailable when it is this change that cannot be stored: it failed by itself, in a database that
@@ -119,7 +119,7 @@ type Intake struct {
 	closed   bool
 }
 
-// New prepares an Intake; Run must be going for anything to be answered.
+// New makes an Intake. It answers only while Run runs.
 func New(c Config) *Intake {
 	if c.Workers <= 0 {
 		c.Workers = 4
@@ -174,7 +174,7 @@ func (silent) Accepted(ofb.Kind, notice.Verdict, ofb.Silence, time.Duration) {}
 func (silent) Committed(int, time.Duration, error)                           {}
 func (silent) Refused(string)                                                {}
 
-// Answer is what became of a change.
+// Answer is the verdict on a change and its identifiers.
 type Answer struct {
 	Change        *notice.Change
 	Verdict       notice.Verdict // applied, duplicate, superseded, conflict or quarantined
@@ -186,7 +186,7 @@ type Answer struct {
 	QuarantineID  notice.ID
 }
 
-// Pending is a change on its way to its commit.
+// Pending is a change that waits for its commit.
 type Pending struct {
 	change *notice.Change
 	size   weight
@@ -197,7 +197,7 @@ type Pending struct {
 	done   chan struct{}
 }
 
-// Wait answers when the change is committed, refused or given up. Errors: ErrUnavailable, or the context's; after the
+// Wait returns when the change is committed, refused or given up. Errors: ErrUnavailable, or the context's; after the
 // latter the change may still be stored, and sending it again is safe.
 func (p *Pending) Wait(ctx context.Context) (Answer, error) {
 	select {
@@ -332,7 +332,7 @@ func (w *weight) add(o weight, sign int) {
 	w.bytes += sign * o.bytes
 }
 
-// fits tells whether there is room for one more: in all, and for its client, who may hold as much as is left to the
+// fits reports whether there is room for one more: in all, and for its client, who may hold as much as is left to the
 // others. So one that has much to say leaves half, two leave a third. The first of all, and of a client, is never too
 // large.
 func (in *Intake) fits(p *Pending) bool {
@@ -353,7 +353,7 @@ func (in *Intake) makeReady(p *Pending) {
 	signal(in.arrived)
 }
 
-// Held is how many changes are on their way to their commit.
+// Held returns how many changes wait for their commit.
 func (in *Intake) Held() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -21,7 +21,7 @@ const (
 	maxDepth = 32       // nesting, the line's own object included
 )
 
-// LineError is a line that is not a change at all: not JSON, an unknown or repeated member, too large, too deep. Nothing
+// LineError is the error for a line that is not a change: not JSON, an unknown or repeated member, too large, too deep. Nothing
 // of it is stored.
 type LineError struct {
 	TooLarge bool
@@ -30,7 +30,7 @@ type LineError struct {
 	Detail   string
 }
 
-// Error tells what is wrong without repeating what was received.
+// Error returns the reason without repeating any input.
 func (e *LineError) Error() string { return e.Detail }
 
 func lineError(pointer, code, format string, args ...any) *LineError {

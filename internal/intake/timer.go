@@ -13,7 +13,7 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// TimerStore keeps the deadlines.
+// TimerStore keeps the deadlines of the rules.
 type TimerStore interface {
 	// FireTimers locks up to limit resources whose deadline has passed, hands them to judge and stores what it answers.
 	FireTimers(ctx context.Context, limit int, judge func([]notice.Ripe) []notice.Fired) (int, error)

@@ -20,7 +20,7 @@ type AccessToken struct {
 	Hash       [sha256.Size]byte // of the token, to recognise it without keeping it
 }
 
-// HasScope tells whether the token carries a scope.
+// HasScope reports whether the token carries a scope.
 func (t AccessToken) HasScope(scope string) bool { return slices.Contains(t.Scopes, scope) }
 
 // The bounds of initiators' access tokens.

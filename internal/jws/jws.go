@@ -45,7 +45,7 @@ const (
 	Inactive    Code = "inactive"      // the authorisation server says that the token is not active
 )
 
-// Refusal says why a token is not accepted. Its text is constant for a code and a claim: it can be logged and shown.
+// Refusal is the error for a token that is not accepted. Its text is constant for a code and a claim: it can be logged and shown.
 type Refusal struct {
 	Code  Code
 	Claim string // the claim or header member concerned, "" if none

@@ -32,7 +32,7 @@ type verifyKey struct {
 	alg    string
 }
 
-// KIDs lists the usable keys in alphabetical order.
+// KIDs returns the ids of the usable keys in alphabetical order.
 func (k *Keys) KIDs() []string {
 	kids := make([]string, 0, len(k.byKID))
 	for kid := range k.byKID {
@@ -42,7 +42,7 @@ func (k *Keys) KIDs() []string {
 	return kids
 }
 
-// Skipped says of each key of the set that cannot be used why: keys for encryption, elliptic curves and the like stand
+// Skipped returns why each unusable key of the set was skipped: keys for encryption, elliptic curves and the like stand
 // in published sets beside those we need (RFC 7517 §5).
 func (k *Keys) Skipped() []string { return slices.Clone(k.skipped) }
 

@@ -28,7 +28,7 @@ const (
 	mediaTypes = "application/jwk-set+json, application/json;q=0.9"
 )
 
-// KeySetConfig says where a key set is read and how often.
+// KeySetConfig holds a key set's location and how often it is read.
 type KeySetConfig struct {
 	// Location is an address if it begins with https://, otherwise a file (contract, "File formats").
 	Location string
@@ -46,7 +46,7 @@ type KeySetConfig struct {
 	Observe func(KeySetEvent)
 }
 
-// KeySetEvent is news about a key set.
+// KeySetEvent is one reload of a key set, or its refusal.
 type KeySetEvent struct {
 	Source string // its Name
 	Keys   int    // usable keys in force now
@@ -132,16 +132,16 @@ func (s *KeySet) openAddress() error {
 	return nil
 }
 
-// Name says where the set comes from, as it may be shown.
+// Name returns the set's location, safe to show.
 func (s *KeySet) Name() string { return s.name[:min(len(s.name), maxName)] }
 
-// Usable tells whether tokens can be verified now; the error wraps ErrUnavailable.
+// Usable returns nil when tokens can be verified now, else an error that wraps ErrUnavailable.
 func (s *KeySet) Usable() error {
 	_, err := s.Keys()
 	return err
 }
 
-// Keys in force now. The error wraps ErrUnavailable.
+// Keys returns the keys in force. The error wraps ErrUnavailable.
 func (s *KeySet) Keys() (*Keys, error) {
 	r := s.current.Load()
 	if r == nil {
@@ -174,7 +174,7 @@ func (s *KeySet) lookup(kid, alg string) (*rsa.PublicKey, error) {
 	return key.public, nil
 }
 
-// Run reads the set again and again until ctx ends: every so often, after failures at growing distances, and soon after
+// Run reads the set repeatedly until ctx ends: at its interval, after failures at growing distances, and soon after
 // an unknown kid, but for those at most once a minute.
 func (s *KeySet) Run(ctx context.Context) {
 	if s.fixed {
@@ -210,7 +210,7 @@ func (s *KeySet) Run(ctx context.Context) {
 	}
 }
 
-// Reload reads the set once, now. What is refused leaves the old keys in force.
+// Reload reads the set once, now. After an error the previous keys stay in force.
 func (s *KeySet) Reload(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 // getters find nothing.
 type payload struct{ value any }
 
-// MarshalJSON writes the value itself.
+// MarshalJSON returns the JSON of the value itself.
 func (p payload) MarshalJSON() ([]byte, error) { return json.Marshal(p.value) }
 
 // The getters of jwt.Claims.

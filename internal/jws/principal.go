@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Principal is who calls us from inside the bank.
+// Principal is a caller from inside the bank.
 type Principal struct {
 	Subject string   // goes into the record
 	Roles   []string // as the token lists them; those we do not know mean nothing
 }
 
-// Has tells whether the principal was given a role.
+// Has reports whether the principal has a role.
 func (p Principal) Has(role string) bool { return slices.Contains(p.Roles, role) }
 
 // The bounds of the bank's own tokens.

@@ -46,10 +46,10 @@ func NewSigner(key crypto.Signer, kid string) (*Signer, error) {
 	return s, nil
 }
 
-// KID under which the key is published.
+// KID returns the id under which the key is published.
 func (s *Signer) KID() string { return s.kid }
 
-// Public is the key that verifies.
+// Public returns the key that verifies the signatures.
 func (s *Signer) Public() *rsa.PublicKey { return s.public }
 
 // Sign makes a compact JWS over the JSON of claims, a map or a struct: PS256, salt as long as the hash, and a header of

@@ -45,7 +45,7 @@ type signing struct {
 	generation uint64
 }
 
-// OpenSigners reads and tries all keys.
+// OpenSigners reads all keys and makes a trial signature with each; the error names the bad one.
 func OpenSigners(c SignersConfig) (*Signers, error) {
 	if len(c.Keys) == 0 {
 		return nil, errors.New("no signing key; name its file and its kid")
@@ -76,8 +76,8 @@ func (s *Signers) Sign(claims any) ([]byte, error) {
 	return active.Sign(claims)
 }
 
-// Active is the key in use now. When none of ours is published, or the published set is out of reach from the start, the
-// error wraps ErrUnavailable: an answer nobody can verify is not given.
+// Active returns the key in use. When none of ours is published, or the published set could never be read, the error
+// wraps ErrUnavailable: an answer that no reader can verify is not given.
 func (s *Signers) Active() (*Signer, error) {
 	signers := s.current.Load().signers
 	if s.cfg.Published == nil {
@@ -95,7 +95,7 @@ func (s *Signers) Active() (*Signer, error) {
 	return nil, fmt.Errorf("none of our %d signing keys is in the published set: %w", len(signers), ErrUnavailable)
 }
 
-// Name lists the files, as it may be shown.
+// Name returns the files' names, safe to show.
 func (s *Signers) Name() string {
 	var files []string
 	for _, k := range s.cfg.Keys {
@@ -106,7 +106,7 @@ func (s *Signers) Name() string {
 	return strings.Join(files, ", ")
 }
 
-// Generation counts the states that took effect, from 1.
+// Generation returns the number of states that took effect, from 1.
 func (s *Signers) Generation() uint64 { return s.current.Load().generation }
 
 // Reload reads the files again. All take effect together, or, if one is not in order, none.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Statement is a verified software statement: what the Directory says of an initiator's software.
+// Statement is a verified software statement: the Directory's facts about an initiator's software.
 type Statement struct {
 	SoftwareID     string
 	OrganisationID string
@@ -35,8 +35,7 @@ type StatementVerifier struct {
 }
 
 // Verify accepts a statement of at most 64 KiB, signed with PS256 by a key named by kid, issued at most 5 min ago and
-// not more than 60 s ahead, with software_id and org_id. Other claims are none of our business; exp and nbf count if
-// they are there.
+// not more than 60 s ahead, with software_id and org_id. It ignores other claims, except exp and nbf, which must hold if present.
 func (v *StatementVerifier) Verify(statement string) (Statement, error) {
 	return v.verify(statement, true)
 }

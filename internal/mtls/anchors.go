@@ -41,20 +41,21 @@ func LoadAnchors(files ...string) (*Anchors, error) {
 	return a, nil
 }
 
-// Pool is what verification takes. It must not be changed.
+// Pool returns the authorities for verification. The caller must not change it.
 func (a *Anchors) Pool() *x509.CertPool { return a.current.Load().pool }
 
-// Certificates lists the authorities in the order of the files.
+// Certificates returns the authorities in the order of the files.
 func (a *Anchors) Certificates() []*x509.Certificate { return slices.Clone(a.current.Load().certs) }
 
 // Generation begins at 1 and grows by one whenever other content takes effect. Connections judged under an older one
 // may have lost their anchor: the owner of a pool of connections closes them when it changes.
 func (a *Anchors) Generation() uint64 { return a.current.Load().generation }
 
-// Name is the files' names, for alarms.
+// Name returns the files' names, for alarms.
 func (a *Anchors) Name() string { return strings.Join(a.files, ", ") }
 
-// Reload reads the files again and says whether other content took effect. On any error what was in force stays.
+// Reload reads the files again and reports whether other content took effect. After an error the previous set stays in
+// force.
 func (a *Anchors) Reload() (changed bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -20,7 +20,7 @@ var (
 	oidUserID             = asn1.ObjectIdentifier{0, 9, 2342, 19200300, 100, 1, 1}
 )
 
-// Caller is who a client certificate says is asking. Organisation and software come from the certificate alone;
+// Caller is the identity in a client certificate. Organisation and software come from the certificate alone;
 // whether they are registered, and whether the token is bound to this certificate, is judged by package api
 // (security §4.6).
 type Caller struct {
@@ -33,12 +33,12 @@ type Caller struct {
 	NotAfter       time.Time
 }
 
-// ErrNotBRCAC says that a certificate carries no identity of the ecosystem; it is wrapped with the attribute at fault.
+// ErrNotBRCAC means that a certificate carries no identity of the ecosystem; it is wrapped with the attribute at fault.
 var ErrNotBRCAC = errors.New("not a transport certificate of Open Finance Brasil")
 
-// CallerOf reads the identity of a BRCAC by OID, in whatever order its attributes stand. The organisation is in
+// CallerOf reads the identity of a BRCAC by OID, in any order of its attributes. The organisation is in
 // 2.5.4.97 as OFBBR-<id>; only a certificate without that attribute, as issued until 2022-08-31, may carry it in OU
-// (2.5.4.11). An attribute that occurs twice is refused: nobody could say which one counts.
+// (2.5.4.11). An attribute that occurs twice is refused, because it is ambiguous.
 func CallerOf(cert *x509.Certificate) (Caller, error) {
 	organisation, err := organisationOf(cert)
 	if err != nil {
@@ -62,7 +62,7 @@ func CallerOf(cert *x509.Certificate) (Caller, error) {
 	}, nil
 }
 
-// Is says whether the caller is this software of this organisation. Both are compared without regard to case, as
+// Is reports whether the caller is this software of this organisation. Both are compared without regard to case, as
 // the standard's name matching does (RFC 4517, caseIgnoreMatch); both are ASCII.
 func (c Caller) Is(organisationID, softwareID string) bool {
 	return strings.EqualFold(c.OrganisationID, organisationID) && strings.EqualFold(c.SoftwareID, softwareID)

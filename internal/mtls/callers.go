@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Callers says who gets past the public listener: initiators with a BRCAC that one of the authorities issued itself and
+// Callers decides who may use the public listener: initiators with a BRCAC that one of the authorities issued itself and
 // that was not revoked, and the bank's own proxy where there is one. What a handshake asks is asked again of connections
 // that live on, since what was true then may not be so any more. It is safe for concurrent use.
 type Callers struct {
@@ -43,7 +43,7 @@ func (c *Callers) ServerConfig(id *Identity) *tls.Config {
 	return serverConfig(id, c.Judge, c.Authorities, c.Proxy.authorities)
 }
 
-// Generation grows whenever authorities or lists do: what passed under an older one is to be judged again.
+// Generation grows whenever authorities or lists change: judge again the connections accepted under an older one.
 func (c *Callers) Generation() uint64 {
 	g := c.Authorities.Generation()
 	if c.Revocation != nil {
@@ -55,7 +55,7 @@ func (c *Callers) Generation() uint64 {
 	return g
 }
 
-// Judge says whether the peer of a connection may call, by the authorities, lists and clock of now. It is the check of
+// Judge returns nil when the peer of a connection may call, by the authorities, lists and clock of now. It is the check of
 // the handshake, and of connections that live on.
 func (c *Callers) Judge(cs tls.ConnectionState) error {
 	if c.IsProxy(cs) {
@@ -83,7 +83,7 @@ func (c *Callers) Judge(cs tls.ConnectionState) error {
 	return c.Revocation.Check(initiator)
 }
 
-// IsProxy says whether the peer of a connection is the bank's own proxy: the certificate is in date, says clientAuth, is
+// IsProxy reports whether the peer of a connection is the bank's own proxy: the certificate is in date, says clientAuth, is
 // the one that was named, and was issued by the proxy's authorities, none of which issues BRCACs.
 func (c *Callers) IsProxy(cs tls.ConnectionState) bool {
 	if c.Proxy == nil || len(cs.PeerCertificates) == 0 || !c.Proxy.names(cs.PeerCertificates[0]) {

@@ -13,7 +13,7 @@ import (
 // the handshake, before the peer can send or receive anything; an error ends the connection.
 type Check func(tls.ConnectionState) error
 
-// ErrPeer says that a peer's certificate verifies and is refused all the same; it is wrapped with the reason.
+// ErrPeer means that a peer's certificate verifies and is refused for another reason; it is wrapped with the reason.
 var ErrPeer = errors.New("certificate refused")
 
 // suites are the two of FAPI-BR §6.4. The DHE pair that the profile also names is discouraged by BCP 195, and Go has

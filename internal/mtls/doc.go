@@ -1,4 +1,4 @@
-// Package mtls is who we are and whom we trust. Every *tls.Config of the product is born here.
+// Package mtls holds our identity and the authorities that we trust. It makes every *tls.Config of the product.
 //
 // An Identity is our certificate with its chain and key, read from files; Anchors are the authorities we believe.
 // Both can be read again while connections run: Watch polls the content of their files, a good new set takes effect

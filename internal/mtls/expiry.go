@@ -18,10 +18,10 @@ type Expiry struct {
 	NotAfter time.Time
 }
 
-// Left is how long the certificate is good from now; negative when it is over.
+// Left returns how long the certificate is valid from now; negative after its end.
 func (e Expiry) Left(now time.Time) time.Duration { return e.NotAfter.Sub(now) }
 
-// Days is Left in whole days, rounded down: 0 on the last day, negative afterwards. Operators are warned at 30, 7
+// Days returns Left in whole days, rounded down: 0 on the last day, negative afterwards. Operators are warned at 30, 7
 // and 1.
 func (e Expiry) Days(now time.Time) int {
 	left := e.Left(now)
@@ -32,10 +32,10 @@ func (e Expiry) Days(now time.Time) int {
 	return days
 }
 
-// Expiries lists the certificate in force and the intermediates sent with it.
+// Expiries returns the certificate in force and the intermediates sent with it.
 func (id *Identity) Expiries() []Expiry { return calendar(id.certFile, id.current.Load().chain) }
 
-// Expiries lists the authorities in force.
+// Expiries returns the authorities in force.
 func (a *Anchors) Expiries() []Expiry { return calendar(a.Name(), a.current.Load().certs) }
 
 func calendar(source string, certs []*x509.Certificate) []Expiry {

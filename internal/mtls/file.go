@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// FileError says which file is unusable, why, and what would cure it. It never quotes the content of a file.
+// FileError is the error for an unusable file: which, why, and the cure. It never quotes the content of a file.
 type FileError struct {
 	File   string
 	Reason string

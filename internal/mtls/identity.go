@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// ErrOwnExpired says that a handshake was not made because our own certificate, or an intermediate we send with it,
-// is out of date. Nothing left this machine.
+// ErrOwnExpired means that a handshake was not made because our own certificate, or an intermediate we send with it,
+// has expired. Nothing was sent.
 var ErrOwnExpired = errors.New("our own certificate has expired")
 
 // Purpose is what an identity is for. A certificate that names its purposes must name this one.
@@ -72,18 +72,18 @@ func LoadIdentity(certFile, keyFile string, purposes ...Purpose) (*Identity, err
 	return id, nil
 }
 
-// Current is the certificate in force, with Leaf set. It must not be changed.
+// Current returns the certificate in force, with Leaf set. It must not be changed.
 func (id *Identity) Current() *tls.Certificate { return &id.current.Load().cert }
 
 // Generation begins at 1 and grows by one whenever new content takes effect. Connections made under an older one
 // show the older certificate: the owner of a pool of connections closes them when it changes.
 func (id *Identity) Generation() uint64 { return id.current.Load().generation }
 
-// Name is the certificate's file, for alarms.
+// Name returns the certificate's file, for alarms.
 func (id *Identity) Name() string { return id.certFile }
 
-// Reload reads both files again and says whether other content took effect. On any error what was in force stays in
-// force: a half-written, mismatched or expired set harms nobody.
+// Reload reads both files again and reports whether other content took effect. After an error the previous certificate
+// stays in force: a half-written, mismatched or expired set has no effect.
 func (id *Identity) Reload() (changed bool, err error) {
 	id.mu.Lock()
 	defer id.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 // HandshakeLimit is how long a peer may take for its handshake, counted from the connection (cases H4).
 const HandshakeLimit = 10 * time.Second
 
-// Refusal is a handshake that failed, with what an auditor asks about it: who, with which certificate, and why. It says
+// Refusal is a failed handshake with the facts for an auditor: the peer, its certificate and the reason. It says
 // nothing about any resource, since none was asked for.
 type Refusal struct {
 	Peer        net.Addr // the socket's address, which no header can forge
@@ -25,8 +25,8 @@ type Refusal struct {
 	Err         error
 }
 
-// Listen finishes handshakes with config on the connections of inner, and accepts those that succeeded: a handshake
-// that drags on keeps nobody else waiting. Failures are told to refused, from the goroutine of the connection. What
+// Listen finishes handshakes with config on the connections of inner, and accepts those that succeeded: a slow handshake
+// delays no other connection. Failures are told to refused, from the goroutine of the connection. What
 // Accept returns is a *tls.Conn, as http.Server.Serve expects it. Close closes inner and what is still shaking hands.
 func Listen(inner net.Listener, config *tls.Config, refused func(Refusal)) net.Listener {
 	ctx, cancel := context.WithCancel(context.Background())

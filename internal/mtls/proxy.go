@@ -24,8 +24,8 @@ type ProxyOptions struct {
 // ClientCertHeader is the header of RFC 9440.
 const ClientCertHeader = "Client-Cert"
 
-// Proxy is the one peer whose word on another's certificate is taken. It must have verified that the initiator holds the
-// key, and must overwrite the header whatever the initiator sends.
+// Proxy is the one peer that may state another's certificate. It must have verified that the initiator holds the
+// key, and must overwrite a header that the initiator sent.
 type Proxy struct {
 	authorities  *Anchors
 	fingerprints []string
@@ -33,7 +33,7 @@ type Proxy struct {
 	header       string // canonical
 }
 
-// LoadProxy reads the authorities and judges the rest.
+// LoadProxy reads the authorities and checks the other options; the error names the wrong one.
 func LoadProxy(o ProxyOptions) (*Proxy, error) {
 	p := &Proxy{organisation: o.Organisation, header: textproto.CanonicalMIMEHeaderKey(o.Header)}
 	if o.Header == "" {
@@ -57,7 +57,7 @@ func LoadProxy(o ProxyOptions) (*Proxy, error) {
 	return p, err
 }
 
-// Authorities are those of the proxy's own certificate, to be watched as files are.
+// Authorities returns the authorities of the proxy's own certificate, which Watch can reload.
 func (p *Proxy) Authorities() *Anchors { return p.authorities }
 
 // names says whether this is the certificate that was named.

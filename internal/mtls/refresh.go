@@ -104,7 +104,7 @@ func (r *Revocation) take(source string, content []byte, at time.Time) (changed 
 	return true, nil
 }
 
-// Name is the files of lists, for alarms.
+// Name returns the files of lists, for alarms.
 func (r *Revocation) Name() string { return strings.Join(r.opts.CRLFiles, ", ") }
 
 // Generation grows whenever a list is taken into force.
@@ -147,7 +147,7 @@ type ListStatus struct {
 	Proven                 bool // its signature was verified with its issuer's key, at a first handshake that needed it
 }
 
-// Lists says which lists are in force, ordered by source.
+// Lists returns the lists in force, ordered by source.
 func (r *Revocation) Lists() []ListStatus {
 	out := []ListStatus{}
 	for _, l := range r.lists.all() {

@@ -51,7 +51,7 @@ type RevocationOptions struct {
 	Events  func(Event)    // lists that were taken into force or refused; nil: nobody
 }
 
-// Evidence names what a decision rests on.
+// Evidence is the kind of proof behind a decision.
 type Evidence string
 
 // The kinds of evidence, best first.
@@ -104,8 +104,8 @@ type Revocation struct {
 	generation atomic.Uint64
 }
 
-// NewRevocation reads the files of lists; it fetches nothing. A file that is no list is a FileError; a list whose
-// time is over is taken, since it may serve the soft-fail window and be replaced while we run.
+// NewRevocation reads the files of lists; it fetches nothing. A file that is not a list is a FileError; an
+// expired list is accepted, because it may serve the soft-fail window and be replaced later.
 func NewRevocation(opts RevocationOptions) (*Revocation, error) {
 	opts.OCSPTTL = orElse(opts.OCSPTTL, time.Hour)
 	opts.CRLTTL = orElse(opts.CRLTTL, 24*time.Hour)

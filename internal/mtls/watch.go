@@ -16,7 +16,7 @@ type Source interface {
 	Reload() (changed bool, err error)
 }
 
-// Event is news about a Source.
+// Event is one reload of a Source, or its refusal.
 type Event struct {
 	Source     string // its Name
 	Generation uint64 // in force now

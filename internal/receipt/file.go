@@ -159,7 +159,7 @@ func (o *leftover) add(l *line, at map[key]int) {
 	}
 }
 
-// wasteful tells whether the file holds much more than what is outstanding, and is better written anew.
+// wasteful reports whether the file holds much more than what is outstanding, and is better written anew.
 func (f *file) wasteful(outstanding int) bool { return f.lines > 0 && f.lines >= 2*outstanding }
 
 // write adds lines and syncs them; whole: they replace the file.

@@ -1,15 +1,15 @@
-// Package receipt remembers when changes first came that were not stored, so that the rule's clock runs from the first
-// receipt and not from the one that was accepted.
+// Package receipt keeps the time at which a refused change first arrived, so that the rule's clock runs from the first
+// receipt and not from the accepted one.
 //
 // What it guarantees: a change that intake refused is kept with the instant of its first receipt and the number of
 // refusals, in memory at once and in a file within 0.2 s; once the database answers it becomes an entry of the history
 // ("refused"), one for each change and outage, which readers join to the change that is accepted later, by any
-// replica. A restart forgets nothing that is in the file. What may have been forgotten is said: a period, as an entry
-// ("receipts-unknown"), when there were too many, when a request was refused before it was read, or when the process died
+// replica. A restart loses nothing that is in the file. A period whose receipts may be lost becomes an entry
+// ("receipts-unknown"): when there were too many, when a request was refused before it was read, or when the process died
 // without a drain.
 //
-// What it does not do: it never refuses or delays anything, and it knows nothing of requests that did not reach this
-// process. While nothing is refused it costs one look at a flag each 0.2 s.
+// What it does not do: it never refuses or delays anything, and it does not see requests that did not reach this
+// process. While nothing is refused it checks one flag every 0.2 s.
 package receipt
 
 import (
@@ -24,13 +24,13 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// Store takes traces into the history; *store.Store is one.
+// Store writes receipts into the history; *store.Store implements it.
 type Store interface {
 	// RecordRefusals stores both, or fails; storing the same again is safe.
 	RecordRefusals(ctx context.Context, refusals []history.Refusal, unheard []history.Unheard) error
 }
 
-// Observer is told figures; its method must be quick.
+// Observer receives counts for metrics; its method must be quick.
 type Observer interface {
 	// Unheard reports one refused request or change that left no trace, and why.
 	Unheard(why string)
@@ -40,7 +40,7 @@ type silent struct{}
 
 func (silent) Unheard(string) {}
 
-// Config of a Book. Store, Dir and NewID are required.
+// Config holds a Book's settings. Store, Dir and NewID are required.
 type Config struct {
 	Store    Store
 	Dir      string           // below ARAUTO_STATE_DIR; made when it is not there
@@ -73,7 +73,7 @@ const (
 	whyRestart = "restart" // the process before ended without a word while traces were outstanding
 )
 
-// Book remembers receipts. Make one with Open, run it with Run, and Close it after the last call of Refused and Unread.
+// Book keeps the receipts of refused changes. Make one with Open, run it with Run, and Close it after the last call of Refused and Unread.
 type Book struct {
 	cfg  Config
 	log  *slog.Logger
@@ -114,8 +114,8 @@ func size(r *history.Refusal) int {
 	return 512 + 2*len(r.ResourceID) + 2*len(r.Client) + len(r.Facts.Actor) + len(r.Facts.Remote)
 }
 
-// Open takes the folder, with what the process before left in it. The error of a folder that another process holds
-// contains syscall.EWOULDBLOCK.
+// Open locks the folder and reads the receipts that the previous process left in it. The error for a folder that another
+// process holds wraps syscall.EWOULDBLOCK.
 func Open(c Config) (*Book, error) {
 	if c.Most <= 0 {
 		c.Most = 50_000
@@ -149,7 +149,7 @@ func Open(c Config) (*Book, error) {
 	return b, nil
 }
 
-// Refused remembers a change that came and was not stored. It implements intake.Traces.
+// Refused keeps the receipt of a change that was not stored; why is the reason. It implements intake.Traces.
 func (b *Book) Refused(c *notice.Change, why string) {
 	r := history.RefusalOf(b.cfg.NewID(), c, why)
 	b.mu.Lock()
@@ -178,7 +178,7 @@ func (b *Book) keep(r history.Refusal) *trace {
 	return t
 }
 
-// Unread remembers that a request was refused before it was known which changes it holds.
+// Unread notes that a request was refused before its changes were read; why is the reason.
 func (b *Book) Unread(why string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -199,15 +199,15 @@ func (b *Book) miss(why string, at time.Time) {
 	}
 }
 
-// Waiting is how many changes are remembered and not in the history yet.
+// Waiting returns how many refused changes are not in the history yet.
 func (b *Book) Waiting() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.traces)
 }
 
-// Run keeps the file up to date and stores what is remembered when the database answers, until ctx ends. Then it tries
-// the database once more.
+// Run keeps the file up to date and writes the receipts into the history when the database answers, until ctx ends. Then
+// it tries the database once more.
 func (b *Book) Run(ctx context.Context) {
 	tick := time.NewTicker(spoolEvery)
 	defer tick.Stop()
@@ -346,8 +346,8 @@ func (b *Book) spool() bool {
 	return err == nil
 }
 
-// Close keeps what is not recorded yet in the file and gives the folder back; call it after Run has returned and nothing
-// is refused any more.
+// Close writes the receipts that are not recorded yet into the file and unlocks the folder. Call it after Run has returned
+// and after the last call of Refused and Unread.
 func (b *Book) Close() error {
 	return b.file.close(b.spool())
 }

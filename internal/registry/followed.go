@@ -17,8 +17,8 @@ type KeptStatements interface {
 	VerifyKept(statement string) (jws.Statement, error)
 }
 
-// Follow stores what the authorization server's own table says of a client. Everything Put judges is judged, but the age
-// of the statement: at registration that server judged it. Where the server keeps none, checked says that the author
+// Follow stores a client's registration from the authorization server's own table. It applies all rules of Put except the
+// age of the statement, which that server judged at registration. Where the server keeps none, checked says that the author
 // of the source's mapping vouches for that server having verified one; without it such a registration is refused as by Put.
 // What the registration rests on goes into its entry. One that changes nothing is not written again: a table tells the
 // same row for many reasons. Errors are those of Put.
@@ -69,7 +69,7 @@ func (g *Registry) judgeKept(r Request, uris []string) (digest []byte, err error
 	})
 }
 
-// same tells whether a registration says what is stored.
+// same reports whether a registration says what is stored.
 func same(stored, in notice.Initiator) bool {
 	return stored.OrganisationID == in.OrganisationID && stored.SoftwareID == in.SoftwareID && stored.Name == in.Name &&
 		slices.Equal(stored.WebhookURIs, in.WebhookURIs) && bytes.Equal(stored.StatementDigest, in.StatementDigest)

@@ -16,14 +16,14 @@ const (
 // Differs is the text that the rule itself prescribes when the addresses are not those of the statement (webhook §6.2).
 const Differs = "The content of the webhook_uris field different from what was Registered in the software_statement noted via the JWS software_api_webhook_uris field"
 
-// Invalid says why a registration is refused.
+// Invalid is the error for a registration that breaks a rule.
 type Invalid struct {
 	Code        Code
 	Description string    // error_description
 	Problems    []Problem // errors; empty when no single member is to blame
 }
 
-// Problem is one member of a request that is wrong. It never repeats a value.
+// Problem is one invalid member of a request. It never repeats a value.
 type Problem struct {
 	Pointer string `json:"pointer"` // JSON pointer into the request's body, "" for the request as a whole
 	Code    string `json:"code"`    // of an address: "pattern", "scheme", "host", "port" or "length"

@@ -1,8 +1,8 @@
-// Package registry knows who may be told, and where: it judges an initiator's registration and stores it. An address is
-// a place our servers connect to, given by somebody outside; so it is judged rule by rule, by its exact text, before
-// anything else is believed, and judged again by package webhook when it is dialled.
+// Package registry judges the registrations of initiators and stores them: who is notified, and at which address. An
+// address comes from outside and is one that our servers connect to. So its exact text is judged rule by rule first, and
+// package webhook judges it again when it is dialled.
 //
-// What stays true: what is stored is the very string that came, never a rebuilt one; it equals what the Directory's
+// What it guarantees: the stored address is the received string, never a rebuilt one; it equals what the Directory's
 // statement lists, in the same order, byte for byte (webhook §6.2, contract "Comparison"); an absent or empty list
 // switches push off whatever the statement lists; a statement that is present is checked in every profile. There is no
 // cache: a registration is in force when Put returns, since a claim reads the address from the same row.
@@ -11,8 +11,8 @@
 // authorization server's own table of clients: all rules of Put hold but the age of the statement, which that server took
 // long ago.
 //
-// What was asked for and refused leaves a trace as well (cases K5): an entry of the history, committed before the refusal
-// is answered.
+// A refused registration is recorded as well (cases K5): as an entry of the history, committed before the refusal is
+// answered.
 //
 // Left to others: who may call this (package api), switching epochs and the log of registrations (package store), what
 // a name resolves to (package webhook).
@@ -33,7 +33,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// Store keeps registrations. An unknown client is an error of its own, handed on as it is.
+// Store keeps registrations. Its error for an unknown client is returned unchanged.
 type Store interface {
 	PutInitiator(ctx context.Context, in notice.Initiator, actor string) (stored notice.Initiator, created bool, err error)
 	DeleteInitiator(ctx context.Context, client notice.ClientID, actor string) error
@@ -48,7 +48,7 @@ type Statements interface {
 	Verify(statement string) (jws.Statement, error)
 }
 
-// Config of a Registry. Store and Statements are required.
+// Config holds a Registry's settings. Store and Statements are required.
 type Config struct {
 	Store      Store
 	Statements Statements
@@ -72,7 +72,7 @@ type Registry struct {
 	optional   bool // a statement may be left out
 }
 
-// New makes a Registry; an error says which part of the configuration contradicts another.
+// New makes a Registry; the error names the part of the configuration that is missing or contradicts another.
 func New(c Config) (*Registry, error) {
 	switch {
 	case c.Store == nil:
@@ -91,7 +91,7 @@ func New(c Config) (*Registry, error) {
 	}, nil
 }
 
-// Request is what a registrar puts.
+// Request is a registration as a registrar sends it.
 type Request struct {
 	OrganisationID    string    `json:"organisationId"`
 	SoftwareID        string    `json:"softwareId"`
@@ -115,9 +115,9 @@ const (
 	maxAddress = 255 // of one URI (DCR-SW 2.0.1)
 )
 
-// Put judges a registration and stores it; created tells whether the client is new. The error is an *Invalid when the
-// request is to blame, which is in the history by then; an error that wraps jws.ErrUnavailable when the statement cannot
-// be judged now; or the store's, also when a refusal could not be recorded.
+// Put judges a registration and stores it; created reports whether the client is new. Errors: an *Invalid when the request
+// breaks a rule, recorded in the history by then; one that wraps jws.ErrUnavailable when the statement cannot be verified
+// now; or the store's, also when a refusal could not be recorded.
 func (g *Registry) Put(ctx context.Context, client notice.ClientID, r Request, actor string) (in notice.Initiator, created bool, err error) {
 	digest, err := g.judge(client, r, g.judgeStatement)
 	if invalid := (*Invalid)(nil); errors.As(err, &invalid) {
@@ -174,17 +174,17 @@ func (g *Registry) refused(ctx context.Context, client notice.ClientID, r Reques
 	return nil
 }
 
-// Get reads one registration.
+// Get returns one registration; for an unknown client it returns the store's error.
 func (g *Registry) Get(ctx context.Context, client notice.ClientID) (notice.Initiator, error) {
 	return g.store.Initiator(ctx, client)
 }
 
-// List reads all registrations, by client id.
+// List returns all registrations, ordered by client id.
 func (g *Registry) List(ctx context.Context) ([]notice.Initiator, error) {
 	return g.store.Initiators(ctx)
 }
 
-// Delete ends a registration: from its commit on nothing that waits for this client is sent.
+// Delete ends a registration. After its commit no waiting notification of this client is sent.
 func (g *Registry) Delete(ctx context.Context, client notice.ClientID, actor string) error {
 	return g.store.DeleteInitiator(ctx, client, actor)
 }

@@ -1,4 +1,4 @@
-// Package spool makes the record of status queries durable before they are answered.
+// Package spool makes the records of status queries durable before the queries are answered.
 //
 // Record returns when the poll is committed to the history. Many callers share one commit. When the database keeps them
 // waiting for longer than 250 ms, their polls are written and synced to a file of the spool first and Record returns;
@@ -28,7 +28,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// Store is what the spool needs of the history.
+// Store writes polls into the history; *store.Store implements it.
 type Store interface {
 	// RecordPolls commits polls, or fails; after an error nobody knows whether they are stored.
 	RecordPolls(ctx context.Context, fence int64, polls []notice.Poll) error
@@ -55,7 +55,7 @@ func (silent) Spooled(int)                         {}
 func (silent) Replayed(int)                        {}
 func (silent) PutAside(int)                        {}
 
-// Config says how. Store and Dir are required.
+// Config holds a Spool's settings. Store and Dir are required.
 type Config struct {
 	Store    Store
 	Dir      string        // below ARAUTO_STATE_DIR; made when it is not there
@@ -104,7 +104,7 @@ type waiter struct {
 	err   error
 }
 
-// Open takes the folder, with what the process before left in it.
+// Open locks the folder and takes over the files that the previous process left in it.
 func Open(c Config) (*Spool, error) {
 	if c.Patience <= 0 {
 		c.Patience = 250 * time.Millisecond
@@ -141,11 +141,10 @@ func Open(c Config) (*Spool, error) {
 	return s, nil
 }
 
-// Close gives the folder back; call it after Run has returned.
+// Close unlocks the folder; call it after Run has returned.
 func (s *Spool) Close() error { return s.folder.close() }
 
-// Ready says whether polls can be recorded now; nil, or ErrFull. A query is refused early with it, before it costs
-// anything.
+// Ready returns nil when polls can be recorded now, else ErrFull. Use it to refuse a query before any work is done for it.
 func (s *Spool) Ready() error {
 	age, bytes := s.folder.load(time.Now())
 	switch {
@@ -157,15 +156,15 @@ func (s *Spool) Ready() error {
 	return nil
 }
 
-// Stat tells how many files wait in the spool, their size, and how old the oldest is.
+// Stat returns the number of files that wait in the spool, their size in bytes, and the age of the oldest.
 func (s *Spool) Stat() (files int, bytes int64, age time.Duration) {
 	age, bytes = s.folder.load(time.Now())
 	return s.folder.count(), bytes, age
 }
 
 // Record returns nil when the poll is committed or synced to the spool. When ctx ends first, a poll that still waits is
-// withdrawn, and ctx.Err() returned; one that is on its way is waited for, which takes little more than the patience. So
-// a caller that is told of an error may record something else under the same id, and there will be one record.
+// withdrawn, and ctx.Err() returned; one that is being written is waited for, which takes little more than the patience. So
+// after an error a caller may record something else under the same id, and there will be one record.
 func (s *Spool) Record(ctx context.Context, p notice.Poll) error {
 	if err := s.Ready(); err != nil {
 		return err

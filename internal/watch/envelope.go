@@ -24,7 +24,7 @@ type Envelope struct {
 // maxEnvelope is how large an envelope may be.
 const maxEnvelope = 1 << 20
 
-// ErrNoEnvelope says that a line in quarantine is a change and no record.
+// ErrNoEnvelope means that a line in quarantine is a change and not a source's record.
 var ErrNoEnvelope = errors.New("the line is a change, not the record of a source")
 
 // envelopeJSON is an envelope's text. Its names are stored for years.

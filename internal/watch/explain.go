@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Explanation tells step by step what one mapping makes of a record.
+// Explanation holds the steps by which one mapping converts a record.
 type Explanation struct {
 	Table string
 	Key   string // of the mapping in its file, as "tables.payments"
@@ -15,7 +15,7 @@ type Explanation struct {
 	Mapped
 }
 
-// Step is one expression and what it gave, or why it gave nothing. Unlike the problems of a record, it shows values: its
+// Step is one expression with its result or error. Unlike the problems of a record, it shows values: its
 // reader has the row anyway.
 type Step struct {
 	Key        string
@@ -24,9 +24,9 @@ type Step struct {
 	Error      string
 }
 
-// Explain maps one record by each mapping of its table and tells every step. Rows beside it are looked up by find; with
-// nil they are taken from the record's own values, by the name of the lookup. An error means that there is no such table,
-// or that nothing could be looked up.
+// Explain maps one record by each mapping of its table and returns every step. Related rows are looked up by find; with
+// nil they are taken from the record's own values, by the name of the lookup. An error means that the mapping has no such
+// table, or that a look-up failed.
 func (m *Mapping) Explain(ctx context.Context, find Find, rec Record) ([]Explanation, error) {
 	rules := m.rules[rec.Table]
 	if len(rules) == 0 {

@@ -16,7 +16,7 @@ import (
 // after three of them it is put aside like any record that cannot be mapped. Only what is proven to be the record's own
 // counts: the Sink says so with ErrAlone.
 
-// ErrAlone is the error of a Sink or a Pending whose record fails by itself, while others are taken.
+// ErrAlone is the error of a Sink or a Pending when one record fails while others are stored.
 var ErrAlone = errors.New("the record fails by itself")
 
 // mostTries is how often a record may fail before it is put aside. When it cannot be put aside either, as often again, it

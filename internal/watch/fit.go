@@ -9,8 +9,8 @@ import (
 	"github.com/expr-lang/expr/types"
 )
 
-// Check holds every expression against the columns as they are, and lists all that does not fit: names that are not
-// there, texts added to numbers, an id that is no text. nil columns, of a bus, are not checked. Tables are those of
+// Check compares every expression with the present columns and returns every mismatch: unknown names, texts added to
+// numbers, an id that is not a text. nil columns, of a bus, are not checked. Tables are those of
 // Tables and Joined; one that is not among the columns is not there.
 func (m *Mapping) Check(columns map[string][]Column) []Flaw {
 	if columns == nil {

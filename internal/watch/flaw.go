@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Flaw is one thing that is wrong with a mapping file: where, what, and what would be right.
+// Flaw is one error in a mapping file: where, what, and what would be right.
 type Flaw struct {
 	File  string
 	Line  int    // 0: the whole file
@@ -36,7 +36,7 @@ func (f Flaw) String() string {
 	return b.String()
 }
 
-// MappingError is a mapping file that cannot be used, with everything that is wrong with it.
+// MappingError is the error for an invalid mapping file; it holds every flaw.
 type MappingError struct{ Flaws []Flaw }
 
 // Error lists the flaws, one a line.

@@ -296,7 +296,7 @@ func joinWith(args []any) (any, error) {
 	return strings.Join(parts, between), nil
 }
 
-// oneOf tells whether the first argument equals one of the others; null is none of them.
+// oneOf reports whether the first argument equals one of the others; null is none of them.
 func oneOf(args []any) (any, error) {
 	if len(args) == 0 {
 		return nil, badValue("a function has the wrong number of arguments")

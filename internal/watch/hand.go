@@ -48,7 +48,7 @@ type flight struct {
 	last    string // position of the newest record before a mark
 }
 
-// session reads once. progress tells whether anything was committed.
+// session reads once. progress reports whether anything was committed.
 func (s *Source) session(ctx context.Context) (progress bool, err error) {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)

@@ -123,7 +123,7 @@ func fromUnix(unit time.Duration) func(any) (any, error) {
 	}
 }
 
-// possible tells whether something can have happened then. No clock of ours is asked, so that the same row told later
+// possible reports whether something can have happened then. No clock of ours is asked, so that the same row told later
 // gives the same answer: what lies ahead is measured from the commit; where that is unknown, intake judges it.
 func possible(t, committed time.Time) bool {
 	return t.Year() >= oldest && (committed.IsZero() || !t.After(committed.Add(ahead)))

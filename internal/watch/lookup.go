@@ -121,7 +121,7 @@ func (m *mapper) found(w *work, j *lookup, row map[string]any) {
 	}
 }
 
-// joinsIn tells whether something looks at a joined row.
+// joinsIn reports whether something looks at a joined row.
 func (r *rule) joinsIn(u uses) bool {
 	return slices.ContainsFunc(r.joins, func(j lookup) bool { return slices.Contains(u.names, j.name) })
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // Mapping is one source's file: which origin, and what its rows mean. It is read once and never changes; its methods
-// may be called from any goroutine. docs/watching.md tells every key.
+// may be called from any goroutine. docs/watching.md describes every key.
 type Mapping struct {
 	File       string
 	Source     string // the source's name, in entries, metrics and the API
@@ -31,7 +31,7 @@ type Mapping struct {
 	joined   []string
 }
 
-// Types are the kinds of origin there are. Each has a block of its name with its settings.
+// Types lists the kinds of origin. Each has a block of its name with its settings.
 var Types = []string{"postgres", "kafka", "nats", "rabbitmq"}
 
 // generationBits is how far a generation shifts the origin's revisions: positions in a log need fewer bits. So an origin
@@ -41,8 +41,8 @@ const generationBits = 48
 // maxGeneration keeps a shifted revision below the largest there is.
 const maxGeneration = 1<<(63-generationBits) - 1
 
-// ReadMapping reads a mapping file. The error is a *MappingError with everything that is wrong with it, or why it cannot
-// be read.
+// ReadMapping reads a mapping file. The error is a *MappingError with every flaw of the file, or the reason why it
+// cannot be read.
 func ReadMapping(path string) (*Mapping, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -53,7 +53,7 @@ func ReadMapping(path string) (*Mapping, error) {
 
 var sourceName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
-// ParseMapping reads a mapping; name stands for it in messages.
+// ParseMapping reads a mapping from content; name is the file's name in error texts. The error is a *MappingError.
 func ParseMapping(name string, content []byte) (*Mapping, error) {
 	p := &parser{flaws: flaws{file: name}}
 	root := p.document(content)
@@ -158,10 +158,10 @@ func (m *Mapping) unnumbered(table string) (wrong, cure string) {
 	return "", ""
 }
 
-// Tables lists the tables to read as the file names them, sorted.
+// Tables returns the names of the tables to read, sorted.
 func (m *Mapping) Tables() []string { return slices.Clone(m.tables) }
 
-// Joined lists the tables in which rows are looked up beside those that changed, sorted.
+// Joined returns the names of the tables in which related rows are looked up, sorted.
 func (m *Mapping) Joined() []string { return slices.Clone(m.joined) }
 
 // Kinds lists the kinds of resource that the mapping makes changes of.
@@ -178,7 +178,7 @@ func (m *Mapping) Kinds() []ofb.Kind {
 	return found
 }
 
-// Registers tells whether a table is one of initiators, so that a Registrar is needed.
+// Registers reports whether a table holds initiators, so that a Registrar is needed.
 func (m *Mapping) Registers() bool {
 	for _, rules := range m.rules {
 		if slices.ContainsFunc(rules, func(r *rule) bool { return r.kind == 0 }) {
@@ -188,7 +188,7 @@ func (m *Mapping) Registers() bool {
 	return false
 }
 
-// Erasing lists the tables, sorted, of which a deleted row means something: it deletes a registration.
+// Erasing returns the tables, sorted, whose deleted rows delete a registration.
 func (m *Mapping) Erasing() (all []string) {
 	for _, table := range m.tables {
 		if slices.ContainsFunc(m.rules[table], func(r *rule) bool { return r.registration != nil }) {

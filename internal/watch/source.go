@@ -17,7 +17,7 @@ const (
 	longestPause = 5 * time.Second
 )
 
-// Config of a Source. Mapping, Reader and Sink are required, and a Registrar where the mapping has initiators.
+// Config holds a Source's settings. Mapping, Reader and Sink are required, and a Registrar if the mapping has initiators.
 type Config struct {
 	Mapping   *Mapping
 	Reader    Reader
@@ -27,12 +27,13 @@ type Config struct {
 	Observer  Observer     // nil allowed
 	Log       *slog.Logger // names the source already; nil: discarded
 
-	// Storable tells whether our database can store changes now; the error says what is to blame. The origin is read only
+	// Storable reports whether our database can store changes now; the error says what is to blame. The origin is read only
 	// while it can. nil: it always can.
 	Storable func(ctx context.Context) error
 }
 
-// Source reads one origin, maps what it tells and hands it on. Make it with New; the Reader stays its maker's to close.
+// Source reads one origin, maps its records and hands the changes to the Sink. Make it with New; the caller closes the
+// Reader.
 type Source struct {
 	mapping   *Mapping
 	reader    Reader
@@ -81,13 +82,13 @@ func New(c Config) (*Source, error) {
 	return s, nil
 }
 
-// Name of the source.
+// Name returns the source's name.
 func (s *Source) Name() string { return s.mapping.Source }
 
-// Mapping of the source.
+// Mapping returns the source's mapping.
 func (s *Source) Mapping() *Mapping { return s.mapping }
 
-// Run reads until ctx ends. Whatever fails is tried again, after 0.2 s at first and 5 s at most.
+// Run reads until ctx ends. It retries after every failure, after 0.2 s at first and 5 s at most.
 func (s *Source) Run(ctx context.Context) {
 	var control sync.WaitGroup
 	defer control.Wait()
@@ -201,8 +202,8 @@ func (s *Source) pauseOrResume(paused bool) {
 	s.turned = make(chan struct{})
 }
 
-// Map maps a record that quarantine kept with the mapping as it is now. An error means that a row beside it could not be
-// looked up now.
+// Map maps a record from quarantine with the present mapping. An error means that a related row could not be looked up
+// now.
 func (s *Source) Map(ctx context.Context, e Envelope) (Mapped, error) {
 	if e.Cut {
 		return Mapped{Problems: s.cut()}, nil

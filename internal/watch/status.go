@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// State is how a source stands at this replica.
+// State is the state of a source at this replica.
 type State string
 
 // The states of a source.
@@ -19,7 +19,7 @@ const (
 	Waiting    State = "waiting" // the origin is lost, or something failed; it is tried again
 )
 
-// Outcome is what became of a record.
+// Outcome is the fate of a record.
 type Outcome string
 
 // The outcomes of records.
@@ -32,7 +32,7 @@ const (
 	Registered  Outcome = "registered" // of an initiator, stored or deleted
 )
 
-// Status is how a source stands at this replica, for people.
+// Status is the state of a source at this replica with its figures, for people.
 type Status struct {
 	Source       string    `json:"source"`
 	Type         string    `json:"type"`
@@ -66,18 +66,18 @@ type Stopped struct {
 	Why   []string `json:"why"`
 }
 
-// Reading tells whether this replica reads the source.
+// Reading reports whether this replica reads the source.
 func (s Status) Reading() bool { return s.State == Running }
 
-// Control is how the replicas agree on what operators want. Package store is behind it.
+// Control stores the operators' wishes for all replicas. Package store implements it.
 type Control interface {
-	// Paused tells whether an operator paused the source.
+	// Paused reports whether an operator paused the source.
 	Paused(ctx context.Context, source string) (bool, error)
 	// Report keeps how the source stands here. Every replica reports; the word of the one that reads it counts.
 	Report(ctx context.Context, s Status) error
 }
 
-// Observer is told what a source does, for metrics. Its methods must be quick and safe for concurrent use.
+// Observer receives a source's events for metrics. Its methods must be quick and safe for concurrent use.
 type Observer interface {
 	Outcome(source, table string, o Outcome)
 	// Committed reports how long after the core's commit ours was; only where the origin tells its own.
@@ -102,7 +102,7 @@ func (nobody) Stopped(string, string, bool)                 {}
 func (nobody) Paused(context.Context, string) (bool, error) { return false, nil }
 func (nobody) Report(context.Context, Status) error         { return nil }
 
-// Status may be asked for at any time.
+// Status returns the source's present state; it may be called at any time.
 func (s *Source) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,7 +161,7 @@ const (
 	skipUnmapped skipRule = "not-mapped" // the origin tells of a table that the mapping has not
 )
 
-// Skips is how many records were passed over since the Source was made, by rule; every rule is there.
+// Skips returns how many records were skipped since the Source was made, by rule; every rule is listed.
 func (s *Source) Skips() map[string]int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -67,7 +67,7 @@ func (b *branch) expressions(all []*expression) []*expression {
 	return all
 }
 
-// has tells whether an object has a member of that name.
+// has reports whether an object has a member of that name.
 func (b *branch) has(name string) bool {
 	for _, n := range b.names {
 		if n == name {
@@ -127,7 +127,7 @@ func (b *branch) append(out []byte, c *computer) (_ []byte, written bool) {
 	return append(out, end), true
 }
 
-// members writes what an object or list holds; comma tells whether something stands before it, and then whether
+// members writes what an object or list holds; comma reports whether something stands before it, and then whether
 // something stands there at all.
 func (b *branch) members(out []byte, c *computer, comma bool) (_ []byte, some bool) {
 	some = comma

@@ -1,14 +1,13 @@
-// Package watch notices changes by itself: it reads the core's own database log, or consumes its bus, and hands what it
-// sees to intake as the very lines the core could have sent. So a holder gets correct webhooks without touching the code
-// that moves money.
+// Package watch reads changes from the core's own database log or from its bus, and hands them to intake as the lines that
+// the core could have sent. So a holder gets correct webhooks without touching the code that moves money.
 //
-// The path is one way. A Reader (packages postgres, kafka, nats, rabbitmq below this one) knows an origin: how to
-// connect, where we were, how to acknowledge. It hands Records, rows or messages, to the Source that owns it. The Source
+// The path is one way. A Reader (packages postgres, kafka, nats, rabbitmq) knows an origin: how to connect, where reading
+// stopped, how to acknowledge. It hands Records, rows or messages, to the Source that owns it. The Source
 // applies the Mapping, a file of small expressions that says what a row means, and gives the resulting line to the Sink,
 // which is intake. Only when that is committed on our side does the Reader acknowledge.
 //
-// What stays true: nothing is acknowledged that is not committed, so whatever dies, the origin tells it again; what is
-// told again has the same revision, so it is stored once; a row that cannot be mapped, or that fails by itself three
+// What it guarantees: nothing is acknowledged before it is committed, so after any failure the origin sends it again; a
+// repeated record has the same revision, so it is stored once; a row that cannot be mapped, or that fails by itself three
 // times, goes to quarantine with its key and stops nothing; a table whose schema no longer fits stops alone, its rows kept in quarantine.
 package watch
 
@@ -20,7 +19,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// Op says what happened to a row. Messages of a bus are Insert.
+// Op is the kind of change of a row. Messages of a bus are Insert.
 type Op string
 
 // What can happen to a row.
@@ -31,7 +30,7 @@ const (
 	Snapshot Op = "snapshot" // read when the source was first connected
 )
 
-// Record is one thing an origin told us: a row as it is after a change, or a message.
+// Record is one row after a change, or one message, as an origin sent it.
 type Record struct {
 	Table  string         // as the mapping names it: "payments" or "app.payments"; a bus: topic, subject or queue
 	Op     Op             //
@@ -50,7 +49,7 @@ type Column struct {
 	Key  bool // part of the primary key or replica identity
 }
 
-// Type is what a column's values are in a Record.
+// Type is the type of a column's values in a Record.
 type Type string
 
 // The types of values.
@@ -64,19 +63,18 @@ const (
 	JSON    Type = "json"    // any JSON value
 )
 
-// Lookup asks for rows beside the one that changed: those of Table whose Column has one of Keys. It reads what is
-// committed now.
+// Lookup asks for related rows: those of Table whose Column has one of Keys. It reads the rows that are committed now.
 type Lookup struct {
 	Table, Column string
 	Keys          []string
 }
 
-// ErrElsewhere says that another replica reads the origin. It is no fault: the Reader is called again within a second, so
-// that it takes over soon when the other one dies.
+// ErrElsewhere means that another replica reads the origin. It is not a fault: the Reader is called again within a second,
+// so that it takes over soon when the other one dies.
 var ErrElsewhere = errors.New("another replica reads this origin")
 
-// Missing stands in Record.Values for a value that the row has, but that the origin did not tell and that could not be
-// fetched any more. It is not null: a record with one where the mapping looks goes to quarantine.
+// Missing is the value in Record.Values for one that the row has, but that the origin did not send and that could not be
+// fetched. It is not null: a record goes to quarantine if the mapping reads a Missing value.
 type Missing struct{}
 
 // Reader reads one origin. Its methods are called by one goroutine, except Describe and Find, which may be called at
@@ -107,7 +105,7 @@ type Remarker interface {
 	Remarks(ctx context.Context) []Remark
 }
 
-// Hand takes what a Reader reads.
+// Hand takes the records of a Reader.
 type Hand interface {
 	// Take takes records in order and waits while too many are uncommitted. done is called once, in the order of the
 	// calls of Take, after all of them are committed or in quarantine; it must be quick, and may be called until shortly
@@ -120,15 +118,15 @@ type Hand interface {
 	Lag(bytes int64, behind time.Duration)
 }
 
-// Pending is a change on its way to its commit.
+// Pending is a change that waits for its commit.
 type Pending interface {
 	// Wait answers when it is committed or could not be. An error means that nothing can be said; telling it again is safe.
 	// With ErrAlone it would fail again.
 	Wait(ctx context.Context) (notice.Verdict, error)
 }
 
-// Refused is the error of a Sink or a Registrar that judged what it was given and will never take it: the record goes to
-// quarantine with these problems. Every other error means that the same may be handed over again.
+// Refused is the error of a Sink or a Registrar that will never accept the given record: it goes to quarantine with these
+// problems. After any other error the same record may be handed over again.
 type Refused struct{ Problems []notice.Problem }
 
 // Error names the first problem.
@@ -139,7 +137,7 @@ func (r *Refused) Error() string {
 	return "refused: " + r.Problems[0].Detail
 }
 
-// Told says where a line comes from.
+// Told is the origin of a line.
 type Told struct {
 	Source string
 	// Record gives what the line was made from, as an Envelope: what goes to quarantine if the change does, so that it can be
@@ -148,7 +146,7 @@ type Told struct {
 	CommittedAt time.Time // by the origin's clock: from then on the change was ours to announce; zero: unknown, or a first load
 }
 
-// Sink takes lines; intake is behind it.
+// Sink accepts lines; package intake implements it.
 type Sink interface {
 	// Submit hands over one change as the line the core could have sent. It waits for room. A *Refused says that the line is no change at all; nothing of it is stored. ErrAlone: see there.
 	Submit(ctx context.Context, line []byte, from Told) (Pending, error)
@@ -167,7 +165,7 @@ type Rejected struct {
 	Problems   []notice.Problem
 }
 
-// Registration is what a row of the authorization server's table of clients says.
+// Registration is one row of the authorization server's table of clients.
 type Registration struct {
 	Client         notice.ClientID
 	OrganisationID string
@@ -178,8 +176,8 @@ type Registration struct {
 	Checked        bool     // the mapping's author vouches that the server verified a statement it did not keep
 }
 
-// Registrar keeps registrations; package registry is behind it. A *Refused says that the registration itself is at fault.
-// To delete a client that is not there is no error.
+// Registrar stores registrations; package registry implements it. A *Refused means that the registration breaks a rule.
+// Deleting an unknown client is not an error.
 type Registrar interface {
 	Put(ctx context.Context, source string, r Registration) error
 	Delete(ctx context.Context, source string, client notice.ClientID) error

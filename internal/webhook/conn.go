@@ -182,7 +182,7 @@ func (c *conn) claim(x *exchange, now time.Time, gone bool) error {
 	return nil
 }
 
-// gone tells whether the receiver has ended the connection while it was idle. Bytes that the reader has not taken yet
+// gone reports whether the receiver has ended the connection while it was idle. Bytes that the reader has not taken yet
 // may be a harmless message of TLS 1.3 (tickets, a new key) or the alert that ends the connection: the reader tells.
 func (c *conn) gone(deadline time.Time) bool {
 	until := time.Now().Add(lastWords)
@@ -211,7 +211,7 @@ func (c *conn) gone(deadline time.Time) bool {
 	}
 }
 
-// abandon ends the connection. It tells whether not one byte of the exchange went out on it, and why its use had
+// abandon ends the connection. It reports whether not one byte of the exchange went out on it, and why its use had
 // ended already, if it had. After true, nothing goes out.
 func (c *conn) abandon(x *exchange) (unwritten bool, why CloseReason) {
 	c.mu.Lock()
@@ -220,8 +220,8 @@ func (c *conn) abandon(x *exchange) (unwritten bool, why CloseReason) {
 	return x.firstOut.Load() == 0, c.kept.ended
 }
 
-// Write sends the request. It is the last place where a replica that was paused can notice that its lease is over:
-// then not one byte goes out.
+// Write sends the request. It is the last place where a replica that was paused can notice that its lease has
+// expired; then it writes nothing.
 func (c *conn) Write(p []byte) (int, error) {
 	x := c.current.Load()
 	if x == nil || c.spent.Load() {

@@ -50,13 +50,13 @@ func (g *gate) answered(took time.Duration) {
 
 func (g *gate) alive() { g.life.Store(int64(time.Since(g.start))) }
 
-// worth tells whether a handshake would come sooner than an open connection comes free.
+// worth reports whether a handshake would come sooner than an open connection comes free.
 func (g *gate) worth() bool {
 	open := g.open.Load()
 	return open < eager || time.Duration(g.waiting.Load())*g.answer.value()/time.Duration(open) > g.shake.value()
 }
 
-// dead tells whether the endpoint has shown no life for a while, counted from began at the earliest.
+// dead reports whether the endpoint has shown no life for a while, counted from began at the earliest.
 func (g *gate) dead(began time.Time) bool {
 	quiet := min(time.Since(g.start)-time.Duration(g.life.Load()), time.Since(began))
 	return quiet > patience

@@ -11,7 +11,7 @@ import (
 	"code.dny.dev/ssrf"
 )
 
-// Refusal says why an address may not be dialled, or not be registered. Code is "host" or "port", the words the
+// Refusal is the error for an address that must not be dialled or registered. Code is "host" or "port", the words the
 // outside contract uses for malformed addresses; Reason is one line for people.
 type Refusal struct {
 	Code   string
@@ -21,9 +21,9 @@ type Refusal struct {
 // Error is the reason alone: the caller that shows it knows the context.
 func (r *Refusal) Error() string { return r.Reason }
 
-// Guard decides which addresses we may connect to. Receivers' addresses come from outside, so that without it an
-// initiator could make us call the bank's own machines. It judges the very address that is dialled, after resolution:
-// a name that answers with an inside address gains nothing.
+// Guard decides which addresses may be dialled. Receivers' addresses come from outside: without a Guard an initiator could
+// make the gateway call the bank's own machines. It judges the address that is dialled, after resolution, so a name that
+// resolves to a private address is refused.
 //
 // Closed is everything outside the public internet: all of IANA's special-purpose registries, multicast, and IPv6
 // outside 2000::/3. The development allow-list opens single networks; it lifts the rules on address and port for the
@@ -78,8 +78,8 @@ func (g *Guard) Check(at netip.AddrPort) error {
 	}
 }
 
-// Control has the form of net.Dialer.Control, which is called between resolution and connection with the address that
-// is really dialled.
+// Control implements net.Dialer.Control: it judges the resolved address just before the connection is made. The error is a
+// *Refusal.
 func (g *Guard) Control(network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
 		return &Refusal{Code: "host", Reason: fmt.Sprintf("network %q is not TCP", network)}

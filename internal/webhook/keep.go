@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// CloseReason says why a connection to a receiver was closed. The values are those of the label "reason" of the metric
+// CloseReason is why a connection to a receiver was closed. The values are those of the label "reason" of the metric
 // arauto_webhook_connections_closed_total.
 type CloseReason string
 

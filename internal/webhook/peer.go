@@ -40,7 +40,7 @@ const (
 	hastyFor   = time.Minute
 )
 
-// askAgain tells whether the name should be resolved now, and notes that it is.
+// askAgain reports whether the name should be resolved now, and notes that it is.
 func (h *peerHabits) askAgain(now time.Time, every time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -65,7 +65,7 @@ func (h *peerHabits) answered(now time.Time, addrs []netip.Addr) {
 	}
 }
 
-// lacks tells whether addr is no address of the name any more: it was in no answer for that long, and the last answer
+// lacks reports whether addr is no address of the name any more: it was in no answer for that long, and the last answer
 // lacked it. One answer is not enough: many names answer with some of their addresses in turn.
 func (h *peerHabits) lacks(addr netip.Addr, now time.Time, forLong time.Duration) bool {
 	h.mu.Lock()

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Step is one thing that must hold before a notification can reach an endpoint, and whether it does.
+// Step is one condition for a notification to reach an endpoint, and its result.
 type Step struct {
 	Name   StepName
 	Err    error  // nil: it holds
@@ -35,8 +35,8 @@ const (
 // comes only then.
 const alertWithin = time.Second
 
-// Probe goes the way of an attempt up to the handshake and says what it met, step by step; it ends at the first that
-// does not hold. No request is written. It takes the Sender's timeout at most.
+// Probe connects as an attempt does, up to the end of the handshake, and returns its steps; the first that failed is the
+// last. It writes no request. It takes at most the Sender's timeout.
 func (s *Sender) Probe(ctx context.Context, base string) []Step {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

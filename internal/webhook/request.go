@@ -47,7 +47,7 @@ func (a *attempt) reached() stage {
 	}
 }
 
-// sent tells whether any byte of the request left.
+// sent reports whether any byte of the request left.
 func (a *attempt) sent() bool {
 	x := a.exchange.Load()
 	return x != nil && x.firstOut.Load() != 0

@@ -52,8 +52,7 @@ var (
 	ErrClosed = errors.New("the sender is closed")
 )
 
-// Observer is told what happens on the wire, for metrics. Its methods are called from many goroutines and must return
-// at once.
+// Observer receives events of the wire for metrics. Its methods are called from many goroutines and must not block.
 type Observer interface {
 	// Attempted reports every attempt that was made.
 	Attempted(client notice.ClientID, result *notice.Result)
@@ -65,7 +64,7 @@ type Observer interface {
 	Closed(client notice.ClientID, why CloseReason)
 }
 
-// Config is what a Sender needs. Zero values have the defaults named.
+// Config holds a Sender's settings. A zero field means the default that its comment names.
 type Config struct {
 	Identity *mtls.Identity // our BRCAC; required
 	Roots    *mtls.Anchors  // whom we trust as receivers; required
@@ -115,7 +114,7 @@ type Sender struct {
 }
 
 // New makes a Sender and starts its housekeeping, which Close ends. It panics when identity or roots are missing, when
-// the lease is not longer than the timeout, or when a header cannot be sent: mistakes of the program that configures.
+// the lease is not longer than the timeout, or when a header cannot be sent: these are mistakes of the calling program.
 func New(c Config) *Sender {
 	s := &Sender{
 		identity: c.Identity, roots: c.Roots, checks: c.Checks, observer: c.Observer,
@@ -241,8 +240,7 @@ func (s *Sender) roundTrip(ctx context.Context, e *endpoint, a *attempt, t targe
 	}
 }
 
-// Forget closes what is open towards a client, because its registration changed. Attempts on their way end by
-// themselves.
+// Forget closes the idle connections to a client whose registration changed. Attempts in flight end by themselves.
 func (s *Sender) Forget(client notice.ClientID) {
 	s.retireIf(func(key endpointKey, _ *endpoint) bool { return key.client == client })
 }
@@ -251,8 +249,8 @@ func (s *Sender) Forget(client notice.ClientID) {
 // for itself every 5 s; a caller that knows of a reload may call it immediately.
 func (s *Sender) Refresh() { s.sweep(time.Now()) }
 
-// Close ends housekeeping and unfinished connections, closes the idle ones and refuses further attempts. Attempts on
-// their way end by themselves; call it when there are none.
+// Close ends housekeeping and unfinished connections, closes the idle ones and refuses further attempts. Attempts in
+// flight end by themselves; call it when there are none.
 func (s *Sender) Close() {
 	s.mu.Lock()
 	s.closed = true

@@ -14,7 +14,7 @@ type socket struct {
 	out atomic.Int64 // bytes handed to the kernel
 }
 
-// Write counts what the kernel took.
+// Write counts the bytes that the kernel accepted.
 func (s *socket) Write(p []byte) (int, error) {
 	n, err := s.Conn.Write(p)
 	s.out.Add(int64(n))

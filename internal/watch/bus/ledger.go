@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Ledger is what was handed over and is not acknowledged yet, in order. Its methods may be called from any goroutine.
+// Ledger lists the items that were handed over and are not acknowledged yet, in order. It is safe for concurrent use.
 // The zero value is not usable; see NewLedger.
 type Ledger[T any] struct {
 	mu     sync.Mutex
@@ -22,15 +22,15 @@ type line[T any] struct {
 	done bool
 }
 
-// NewLedger makes an empty one.
+// NewLedger makes an empty Ledger.
 func NewLedger[T any]() *Ledger[T] {
 	l := &Ledger[T]{woken: make(chan struct{}, 1), idle: make(chan struct{})}
 	close(l.idle)
 	return l
 }
 
-// Add writes down an item that is about to be handed over, with the bus's time of it. The function it returns says that
-// the item is committed on our side; calling it again changes nothing.
+// Add appends an item that is about to be handed over, with its time on the bus. Call the returned function when the item
+// is committed on our side; a second call changes nothing.
 func (l *Ledger[T]) Add(item T, at time.Time) (done func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -58,10 +58,10 @@ func (l *Ledger[T]) finish(entry *line[T]) {
 	}
 }
 
-// Woken receives something after an item was finished.
+// Woken returns a channel that receives after an item was finished.
 func (l *Ledger[T]) Woken() <-chan struct{} { return l.woken }
 
-// Settled takes out the items that may be acknowledged: those finished, up to the first that is not.
+// Settled removes and returns the items that may be acknowledged: the finished ones before the first unfinished one.
 func (l *Ledger[T]) Settled() []T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -74,7 +74,7 @@ func (l *Ledger[T]) Settled() []T {
 	return settled
 }
 
-// Open lists the items that are not finished.
+// Open returns the items that are not finished.
 func (l *Ledger[T]) Open() []T {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -87,14 +87,14 @@ func (l *Ledger[T]) Open() []T {
 	return items
 }
 
-// Len counts what is not acknowledged yet.
+// Len returns the number of items that are not acknowledged yet.
 func (l *Ledger[T]) Len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.open)
 }
 
-// Oldest is the bus's time of the oldest item that is not acknowledged yet; zero when there is none.
+// Oldest returns the bus's time of the oldest item that is not acknowledged yet; zero when there is none.
 func (l *Ledger[T]) Oldest() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +104,7 @@ func (l *Ledger[T]) Oldest() time.Time {
 	return l.open[0].at
 }
 
-// Wait returns when every item is finished, or ctx ends.
+// Wait returns nil when every item is finished, or the error of ctx when it ends before.
 func (l *Ledger[T]) Wait(ctx context.Context) error {
 	l.mu.Lock()
 	idle := l.idle
@@ -117,8 +117,8 @@ func (l *Ledger[T]) Wait(ctx context.Context) error {
 	}
 }
 
-// Behind is how long ago the oldest of these instants was; 0 when all are zero, and never negative, whatever the clock
-// of the bus says.
+// Behind returns how long ago the oldest of these instants was; 0 when all are zero, and never negative, even if the clock
+// of the bus is ahead.
 func Behind(now time.Time, oldest ...time.Time) time.Duration {
 	var behind time.Duration
 	for _, at := range oldest {
@@ -129,7 +129,7 @@ func Behind(now time.Time, oldest ...time.Time) time.Duration {
 	return behind
 }
 
-// Every calls f again and again, first after a pause, until ctx ends.
+// Every calls f once every pause, the first time after one pause, until ctx ends.
 func Every(ctx context.Context, pause time.Duration, f func()) {
 	ticker := time.NewTicker(pause)
 	defer ticker.Stop()

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// TLS names the files by which we believe a bus, and by which it may know us. They are read at every connection, so that
+// TLS names the files of a bus's authority and of our client certificate. They are read at every connection, so that
 // a renewed certificate needs no restart. There is no switch that turns the check of the server's certificate off.
 type TLS struct {
 	CA          string `yaml:"ca"`          // PEM: the authorities a server's certificate must come from; required
@@ -66,7 +66,7 @@ func (t *TLS) own(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// Login is who we are to a bus, beside our certificate.
+// Login is the user and password for a bus, besides our certificate.
 type Login struct {
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"` // read at every connection; its trailing line break does not count
@@ -96,7 +96,7 @@ func (l Login) Password() (string, error) {
 	return password, nil
 }
 
-// Guarded lists why a connection would not be safe: outside development it needs TLS.
+// Guarded lists the problems of an unprotected connection: outside development it needs TLS.
 func Guarded(t *TLS, production bool) []error {
 	switch {
 	case t != nil:
@@ -133,10 +133,10 @@ func Addresses(urls []string, plain, secured string, t *TLS) []error {
 	return found
 }
 
-// Tables maps what a bus calls its streams of messages to what the mapping calls them.
+// Tables maps the bus's names of its streams of messages to the mapping's names of tables.
 type Tables map[string]string
 
-// Names are the bus's names, sorted.
+// Names returns the bus's names, sorted.
 func (t Tables) Names() []string {
 	names := make([]string, 0, len(t))
 	for name := range t {
@@ -146,7 +146,7 @@ func (t Tables) Names() []string {
 	return names
 }
 
-// Table is the mapping's name; without one it is the bus's.
+// Table returns the mapping's name for the bus's, or the bus's own when there is none.
 func (t Tables) Table(name string) string {
 	if table := t[name]; table != "" {
 		return table

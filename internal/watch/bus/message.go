@@ -1,9 +1,9 @@
-// Package bus is what the readers of message buses have in common: how a message becomes a watch.Record, what is in hand
-// and not committed yet, and how a bus is believed and logged in to.
+// Package bus is shared by the readers of message buses: it turns a message into a watch.Record, keeps track of messages
+// that are not committed yet, and holds the settings for TLS and login.
 //
 // A message is untrusted. Its body is read as strictly as a change the core would have sent: one JSON object in UTF-8,
-// no member twice, at most 64 KiB and 32 levels. What is anything else is handed over all the same, as a record that
-// says why, so that it ends in quarantine: it holds up nothing and is not lost.
+// no member twice, at most 64 KiB and 32 levels. Any other body is handed over as a record that names
+// the reason, and ends in quarantine: it delays nothing and is not lost.
 //
 // An acknowledgement follows a commit on our side and never comes before it. Ledger keeps that order: what was handed
 // over leaves it from the front, and only once it is done.
@@ -54,7 +54,7 @@ type Header struct {
 	Value []byte
 }
 
-// Message is what a bus delivered.
+// Message is one delivered message of a bus.
 type Message struct {
 	Table     string // as the mapping names the topic, subject or queue
 	Key       []byte // nil: none
@@ -67,7 +67,7 @@ type Message struct {
 	CommittedAt time.Time // zero: unknown
 }
 
-// Record makes a message a record. It always can: a body that is not readable becomes a record that says so.
+// Record returns the message as a record. It cannot fail: an unreadable body becomes a record that names the reason.
 func (m Message) Record() watch.Record {
 	r := watch.Record{
 		Table: m.Table, Op: watch.Insert, Key: m.shownKey(),
@@ -185,15 +185,15 @@ var strictly = strict.Reader{Depth: MaxDepth, Memory: strict.MaxMemory, Number: 
 	return json.Number(text), nil
 }}
 
-// Schemaless answers for a bus what only a database can tell.
+// Schemaless implements the parts of watch.Reader that need a database, for a bus.
 type Schemaless struct{}
 
-// Describe answers that there is no schema.
+// Describe returns no columns: a bus has no schema.
 func (Schemaless) Describe(context.Context, []string) (map[string][]watch.Column, error) {
 	return nil, nil
 }
 
-// Find answers with an error: a bus cannot be asked for rows.
+// Find returns an error: a bus cannot be asked for rows.
 func (Schemaless) Find(context.Context, watch.Lookup) (map[string]map[string]any, error) {
 	return nil, errors.New("a bus has no tables to look up: take the lookup out of the mapping, and have the core put what it answers into the message")
 }

@@ -39,7 +39,7 @@ func (o opened) Read(ctx context.Context, to watch.Hand) error {
 	return nil
 }
 
-// handsOver tells whether a partition is on its way to another member.
+// handsOver reports whether a partition is on its way to another member.
 func (s *session) handsOver() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -73,7 +73,7 @@ func (s *Settings) Problems(production bool) []error {
 // name tells what may name a stream or a consumer.
 func name(text string) bool { return text != "" && !strings.ContainsAny(text, " \t\r\n.*>/\\") }
 
-// covers tells whether a subject falls under a pattern.
+// covers reports whether a subject falls under a pattern.
 func covers(pattern, subject string) bool {
 	p, s := strings.Split(pattern, "."), strings.Split(subject, ".")
 	for i, token := range p {
@@ -87,7 +87,7 @@ func covers(pattern, subject string) bool {
 	return len(p) == len(s)
 }
 
-// overlap tells whether a subject could fall under both patterns.
+// overlap reports whether a subject could fall under both patterns.
 func overlap(one, other string) bool {
 	a, b := strings.Split(one, "."), strings.Split(other, ".")
 	for i := range min(len(a), len(b)) {

@@ -37,7 +37,7 @@ func (c *cut) open(from pglogrepl.LSN, p *progress, stop func()) bool {
 	return true
 }
 
-// mainBegins tells whether a transaction is main's to tell. done says that nothing main told is on its way. decided is
+// mainBegins reports whether a transaction is main's to tell. done says that nothing main told is on its way. decided is
 // false when main would take over and that is not so: ask again, while fast may begin the transaction itself.
 func (c *cut) mainBegins(final pglogrepl.LSN, done bool) (mains, decided bool) {
 	c.mu.Lock()
@@ -74,7 +74,7 @@ func (c *cut) decide(until pglogrepl.LSN) {
 	}
 }
 
-// fastBegins tells whether a transaction is fast's to tell.
+// fastBegins reports whether a transaction is fast's to tell.
 func (c *cut) fastBegins(final pglogrepl.LSN) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,7 +85,7 @@ func (c *cut) fastBegins(final pglogrepl.LSN) bool {
 	return true
 }
 
-// fastEnds says that fast has come to the end of a transaction, and tells whether it was the last one.
+// fastEnds says that fast has come to the end of a transaction, and reports whether it was the last one.
 func (c *cut) fastEnds() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,7 +107,7 @@ func (c *cut) limit(acked pglogrepl.LSN) pglogrepl.LSN {
 	return min(acked, max(fast, c.from))
 }
 
-// free tells whether a fast lane may be opened: none is, and all that the last one took is done.
+// free reports whether a fast lane may be opened: none is, and all that the last one took is done.
 func (c *cut) free() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

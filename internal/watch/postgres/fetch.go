@@ -159,7 +159,7 @@ func (r *Reader) query(ctx context.Context, batch *pgconn.Batch, xids []uint32) 
 	return connection.Conn().PgConn().ExecBatch(ctx, batch).ReadAll()
 }
 
-// visible tells whether all the transactions are committed in the eyes of others. The log names a transaction by the
+// visible reports whether all the transactions are committed in the eyes of others. The log names a transaction by the
 // lower half of its number; the upper one is that of the newest transaction, or the one before or after, whichever is
 // nearer: a transaction that cannot be seen yet may well have a higher number than all that can.
 func (r *Reader) visible(ctx context.Context, connection *pgconn.PgConn, xids []uint32) (bool, error) {

@@ -113,7 +113,7 @@ func (s *session) take(ctx context.Context, from *lane, c *chunk) error {
 	return nil
 }
 
-// differs tells whether a chunk's tables look otherwise than was told.
+// differs reports whether a chunk's tables look otherwise than was told.
 func (s *session) differs(c *chunk) bool {
 	return slices.ContainsFunc(c.shapes, func(rel *relation) bool { return !slices.Equal(s.told[rel.table], rel.columns) })
 }

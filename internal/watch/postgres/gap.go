@@ -115,7 +115,7 @@ func (r *Reader) gaps(ctx context.Context, before *watermark, m *membership) ([]
 	return found, nil
 }
 
-// filled tells whether a new part of a table has rows that were written before it was a part, or before it was published:
+// filled reports whether a new part of a table has rows that were written before it was a part, or before it was published:
 // the log tells such rows of no table that we follow. "": it has none. Rows are told apart by the transaction, and within
 // one by the command, that wrote them. A transaction that had begun before and wrote afterwards counts as before: to be
 // asked for nothing is better than to lose a row.
@@ -246,7 +246,7 @@ func (s *session) begin(ctx context.Context, before *watermark, tables map[strin
 	return accepted, nil
 }
 
-// unmoved tells whether the tables named have the same members, published alike, and whether none of them was truncated or
+// unmoved reports whether the tables named have the same members, published alike, and whether none of them was truncated or
 // rewritten in between: either would make a snapshot from before read it as empty.
 func (r *Reader) unmoved(before, now *membership, names []string) bool {
 	list := func(m *membership) (all []string) {

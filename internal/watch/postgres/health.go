@@ -50,7 +50,7 @@ func (s *state) steady(done pglogrepl.LSN, notes []string) {
 	}
 }
 
-// Halted tells whether Read stopped until a person decides (ErrGap, ErrLost, ErrOther), and goes on telling it until a
+// Halted reports whether Read stopped until a person decides (ErrGap, ErrLost, ErrOther), and goes on telling it until a
 // later Read has passed what stopped it. It may be asked at any time.
 func (r *Reader) Halted() bool {
 	r.state.mu.Lock()

@@ -309,7 +309,7 @@ func (l *lane) message(ctx context.Context, at pglogrepl.LSN, c *cursor) error {
 	return nil
 }
 
-// mine tells whether a transaction is this lane's to hand over. Main waits before it takes over from fast, which goes on
+// mine reports whether a transaction is this lane's to hand over. Main waits before it takes over from fast, which goes on
 // meanwhile.
 func (l *lane) mine(ctx context.Context, final pglogrepl.LSN) (bool, error) {
 	if l.isFast {
@@ -477,14 +477,14 @@ func (l *lane) put(ctx context.Context, rel *relation, record watch.Record, size
 	return nil
 }
 
-// clashes tells whether the chunk has rows of the same table in another shape.
+// clashes reports whether the chunk has rows of the same table in another shape.
 func (c *chunk) clashes(rel *relation) bool {
 	return slices.ContainsFunc(c.shapes, func(other *relation) bool {
 		return other != rel && other.table == rel.table && !slices.Equal(other.columns, rel.columns)
 	})
 }
 
-// moved tells whether an update changed the row's key: under its old key the row is gone.
+// moved reports whether an update changed the row's key: under its old key the row is gone.
 func (rel *relation) moved(ch *change) bool {
 	if ch.before == 0 || !ch.after {
 		return false

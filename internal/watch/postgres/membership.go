@@ -143,7 +143,7 @@ func (r *Reader) membership(ctx context.Context, connection *pgconn.PgConn, befo
 	return m, nil
 }
 
-// absent tells whether one of the followed tables, 1 to n, was not found.
+// absent reports whether one of the followed tables, 1 to n, was not found.
 func (m *membership) absent(n int) bool {
 	found := map[int]bool{}
 	for _, one := range m.Members {
@@ -221,7 +221,7 @@ func (m *membership) filter(one *member) string {
 	return as.Filter
 }
 
-// hasPart tells whether the relation that a finding calls unknown (see unknownID) is a part of a followed table, as after
+// hasPart reports whether the relation that a finding calls unknown (see unknownID) is a part of a followed table, as after
 // ATTACH PARTITION: then the stream tells its rows, and none are missing.
 func (m *membership) hasPart(finding string) bool {
 	return slices.ContainsFunc(m.Members, func(one *member) bool { return one.holdsRows() && unknownID(one.ID) == finding })

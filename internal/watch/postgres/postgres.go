@@ -49,15 +49,15 @@ var (
 	ErrOther = errors.New("this is not the database that was read before")
 )
 
-// Memory keeps a few bytes of a source where they survive us. Without one, a slot that disappeared cannot be told from
-// one that never was, nor another database from the one we knew.
+// Memory stores a few bytes of a source across restarts. Without it a lost slot looks like one that was never made, and
+// another database like the known one.
 type Memory interface {
 	// Recall returns what was last remembered, nil when nothing was.
 	Recall(ctx context.Context) ([]byte, error)
 	Remember(ctx context.Context, note []byte) error
 }
 
-// Options is what a Reader needs beside its Config.
+// Options are a Reader's dependencies, besides its Config.
 type Options struct {
 	// Tables are the mapping's: "payments", found as the connection's search_path finds it, or "app.payments". Letters
 	// count as they stand.
@@ -90,7 +90,7 @@ type Reader struct {
 	truncates, rows, unlisted atomic.Int64
 }
 
-// Counts is what went by since the Reader was made.
+// Counts are the records since the Reader was made.
 type Counts struct {
 	Rows      int64 // handed over, snapshots included
 	Truncates int64 // TRUNCATE of a table of ours: told in the log and otherwise ignored, as no state follows from it
@@ -114,7 +114,7 @@ func New(c Config, o Options) (*Reader, error) {
 	return &Reader{config: c, options: o, log: o.Logger.With("slot", c.Slot)}, nil
 }
 
-// Close gives back the connections. Read has returned by then.
+// Close closes the connections. Call it after Read has returned.
 func (r *Reader) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -124,14 +124,14 @@ func (r *Reader) Close() {
 	}
 }
 
-// Counts may be called at any time.
+// Counts returns the numbers so far; it may be called at any time.
 func (r *Reader) Counts() Counts {
 	return Counts{Rows: r.rows.Load(), Truncates: r.truncates.Load(), Unlisted: r.unlisted.Load()}
 }
 
 // Read implements watch.Reader. The calls of Hand.Take and Hand.Schema come from one goroutine, those of Hand.Lag from
-// another, so that the lag is known while Take waits. ErrLost and ErrOther are wrapped in errors that say what to do;
-// they stay until somebody does it.
+// another, so that the lag is known while Take waits. ErrLost and ErrOther are wrapped in errors that name the cure;
+// they return until it is done.
 func (r *Reader) Read(ctx context.Context, to watch.Hand) error {
 	err := r.read(ctx, to)
 	if ctx.Err() != nil {

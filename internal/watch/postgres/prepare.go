@@ -359,7 +359,7 @@ func (s *session) publish(ctx context.Context, connection *pgconn.PgConn, tables
 	return nil
 }
 
-// publication tells whether it exists, and what is wrong with it.
+// publication reports whether it exists, and what is wrong with it.
 func (r *Reader) publication(ctx context.Context, q querier) (exists bool, problems []error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
@@ -378,7 +378,7 @@ func (r *Reader) publication(ctx context.Context, q querier) (exists bool, probl
 	return true, problems, nil
 }
 
-// hasIdentity tells whether the server can name a changed row. Once published, a table without would refuse the core's
+// hasIdentity reports whether the server can name a changed row. Once published, a table without would refuse the core's
 // own updates.
 func (t *table) hasIdentity() bool {
 	return t.identity == 'f' || t.identity == 'i' || t.identity == 'd' && len(t.primary) > 0

@@ -50,7 +50,7 @@ func (p *progress) done(n int) {
 	}
 }
 
-// idle tells whether everything that was added is done.
+// idle reports whether everything that was added is done.
 func (p *progress) idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -92,7 +92,7 @@ func (f *form) value(text []byte) any {
 	return string(text)
 }
 
-// isNumber tells whether text is a number as JSON writes it. Integers, and floats as the server prints them, are.
+// isNumber reports whether text is a number as JSON writes it. Integers, and floats as the server prints them, are.
 func isNumber(text []byte) bool {
 	digits := 0
 	for i, c := range text {
