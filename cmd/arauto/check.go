@@ -16,9 +16,9 @@ func checkCommand(w world) *cobra.Command {
 		Use: "check", Short: "validate settings, certificates and database, and report every problem", Args: cobra.NoArgs,
 		Long: "Print the effective settings with their origin, secrets masked. Then check files, certificates, database and clock.\nNothing is changed. Exit code 2: serve would refuse to start.",
 	}
-	config := configFlag(c)
+	settings := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := gateway.ReadConfig(*config, w.environ)
+		cfg, err := gateway.ReadConfig(*settings, w.environ)
 		if err != nil {
 			return err
 		}

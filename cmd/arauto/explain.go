@@ -21,7 +21,7 @@ func explainCommand(w world) *cobra.Command {
 			"clause, and the exact request. Nothing is stored or sent. If the gateway's database is configured and answers, it is read;\n" +
 			"else the change is judged as the first of its resource, of a client with an address. Exit code 1: the change would be refused.",
 	}
-	config := configFlag(c)
+	settings := configFlag(c)
 	change := c.Flags().String("change", "", "a change, as POST /internal/v1/changes takes it")
 	source := c.Flags().String("source", "", "mapping file of the source the row belongs to")
 	table := c.Flags().String("table", "", "the row's table, topic or queue; optional if the mapping has one only")
@@ -37,7 +37,7 @@ func explainCommand(w world) *cobra.Command {
 		case (*row == "") != (*source == ""):
 			return wrongUse("explain: --row and --source go together; give both")
 		}
-		cfg, err := gateway.ReadConfig(*config, w.environ)
+		cfg, err := gateway.ReadConfig(*settings, w.environ)
 		if err != nil {
 			return err
 		}

@@ -15,9 +15,9 @@ func migrateCommand(w world) *cobra.Command {
 		Use: "migrate", Short: "upgrade the database's schema", Args: cobra.NoArgs,
 		Long: "Upgrade the schema as the owner of the database. A second run changes nothing. Replicas may serve meanwhile.",
 	}
-	config := configFlag(c)
+	settings := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := gateway.ReadConfig(*config, w.environ)
+		cfg, err := gateway.ReadConfig(*settings, w.environ)
 		if err != nil {
 			return err
 		}

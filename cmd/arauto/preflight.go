@@ -26,13 +26,13 @@ func preflightCommand(w world) *cobra.Command {
 			"the address may be dialled, its name resolves, it answers, its certificate is trusted, it asks for ours and accepts it.\n" +
 			"Nothing is sent. Only the settings webhook.… and profile are needed. Exit code 1: the endpoint is not ready.",
 	}
-	config, lang := configFlag(c), c.Flags().String("lang", "en", "pt or en")
+	settings, lang := configFlag(c), c.Flags().String("lang", "en", "pt or en")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		words, known := preflightWords[*lang]
 		if !known {
 			return oneOf("--lang", *lang, "pt", "en")
 		}
-		cfg, err := gateway.ReadConfig(*config, w.environ)
+		cfg, err := gateway.ReadConfig(*settings, w.environ)
 		if err != nil {
 			return err
 		}

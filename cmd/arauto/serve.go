@@ -19,9 +19,9 @@ func serveCommand(w world) *cobra.Command {
 		Use: "serve", Short: "run the gateway", Args: cobra.NoArgs,
 		Long: "Run one replica of the gateway. Any number of replicas may share one database. SIGTERM drains within 20 s.",
 	}
-	config := configFlag(c)
+	settings := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := gateway.ReadConfig(*config, w.environ)
+		cfg, err := gateway.ReadConfig(*settings, w.environ)
 		if err != nil {
 			return err
 		}

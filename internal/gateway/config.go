@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +20,6 @@ import (
 	"github.com/caarlos0/env/v11"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -390,6 +388,25 @@ func (p *problems) err() error {
 	return &ConfigError{p.list}
 }
 
+// take adds the problems of an error.
+func (p *problems) take(err error) {
+	if err == nil {
+		return
+	}
+	if c, ok := err.(*ConfigError); ok { //nolint:errorlint // our own functions return it unwrapped
+		p.list = append(p.list, c.Problems...)
+		return
+	}
+	p.list = append(p.list, err.Error())
+}
+
+// file adds a problem with a file that a key names.
+func (p *problems) file(key string, err error) {
+	if err != nil {
+		p.list = append(p.list, fmt.Sprintf("%s (%s): %v", key, envName(key), err))
+	}
+}
+
 // envName finds the environment variable of a key.
 func envName(key string) string {
 	for _, s := range (&Config{}).settings() {
@@ -554,18 +571,6 @@ func (c *Config) allowed() ([]netip.Prefix, error) {
 		out = append(out, p.Masked())
 	}
 	return out, nil
-}
-
-// slots is how many attempts may be under way at once.
-func (c *Config) slots() int {
-	if c.Dispatch.Slots > 0 {
-		return c.Dispatch.Slots
-	}
-	budget := debug.SetMemoryLimit(-1) // GOMEMLIMIT, or as good as none
-	if budget > 1<<40 {
-		budget = 512 << 20
-	}
-	return dispatch.Slots(openFiles(), budget)
 }
 
 // file is a path below the state directory.

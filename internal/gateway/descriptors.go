@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"math"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/arauto/arauto/internal/dispatch"
@@ -40,6 +41,18 @@ func openFiles() uint64 {
 		return 1024
 	}
 	return uint64(limit.Cur) //nolint:unconvert // signed on some systems
+}
+
+// slots is how many attempts may be under way at once.
+func slots(c *Config) int {
+	if c.Dispatch.Slots > 0 {
+		return c.Dispatch.Slots
+	}
+	budget := debug.SetMemoryLimit(-1) // GOMEMLIMIT, or as good as none
+	if budget > 1<<40 {
+		budget = 512 << 20
+	}
+	return dispatch.Slots(openFiles(), budget)
 }
 
 // share divides the limit; the error says what to raise when it is too small for the slots.

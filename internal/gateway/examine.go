@@ -30,18 +30,6 @@ func Examine(ctx context.Context, cfg *Config, now time.Time) (findings []string
 	return findings, p.err()
 }
 
-// take adds the problems of an error.
-func (p *problems) take(err error) {
-	if err == nil {
-		return
-	}
-	if c, ok := err.(*ConfigError); ok { //nolint:errorlint // our own functions return it unwrapped
-		p.list = append(p.list, c.Problems...)
-		return
-	}
-	p.list = append(p.list, err.Error())
-}
-
 func examineDatabase(ctx context.Context, cfg *Config) ([]string, error) {
 	const key = "database.url (ARAUTO_DATABASE_URL): "
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

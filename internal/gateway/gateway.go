@@ -106,7 +106,7 @@ func New(ctx context.Context, cfg *Config, version string, log *slog.Logger) (*G
 		log.Warn("profile development: inside addresses, shortened times and unsafe databases are allowed; not for production")
 	}
 	var err error
-	if g.files, err = share(openFiles(), cfg.slots()); err != nil {
+	if g.files, err = share(openFiles(), slots(cfg)); err != nil {
 		return nil, err
 	}
 	if g.trust, err = loadTrust(cfg, news{g.onFile, g.onKeys, g.onDecision}); err != nil {
@@ -140,7 +140,7 @@ func (g *Gateway) wire() error {
 		AuthorisationServerID: cfg.Holder.AuthorisationServerID, ASHeaders: cfg.Webhook.ASHeaders, Observer: wire{g.metrics, g.seen},
 	})
 	g.dispatcher, err = dispatch.New(g.store, g.sender, dispatch.Config{
-		Slots: cfg.slots(), Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, DrainTimeout: DrainTimeout - 3*time.Second,
+		Slots: slots(cfg), Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, DrainTimeout: DrainTimeout - 3*time.Second,
 	}, g.log, g.metrics)
 	if err != nil {
 		return err
@@ -280,7 +280,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	if g.files.small() {
 		g.log.Warn("limit of open files is low: a burst will delay attempts and refuse callers; raise it (ulimit -n, LimitNOFILE=)", "limit", g.files.limit)
 	}
-	g.log.Info("started", "version", g.version, "replica", g.cfg.Replica, "profile", g.cfg.Profile, "slots", g.cfg.slots(), "open_files", g.files.limit,
+	g.log.Info("started", "version", g.version, "replica", g.cfg.Replica, "profile", g.cfg.Profile, "slots", slots(g.cfg), "open_files", g.files.limit,
 		"connections_public", g.files.public, "connections_internal", g.files.internal)
 	return nil
 }

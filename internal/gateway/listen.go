@@ -32,11 +32,11 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		Unread:   g.receipts.Unread,
 		Tampered: func(string, history.Integrity) { g.metrics.tampered.Inc() },
 	})
-	var config *tls.Config
+	var tlsConfig *tls.Config
 	if g.trust.internal != nil {
-		config = mtls.InternalServerConfig(g.trust.internal)
+		tlsConfig = mtls.InternalServerConfig(g.trust.internal)
 	}
-	internal := api.NewServer(withDocs(g.internal), config, g.log)
+	internal := api.NewServer(withDocs(g.internal), tlsConfig, g.log)
 	internal.Addr = cfg.Internal.Addr
 	turnAway(internal, func(r *http.Request) {
 		if api.TakesChanges(r) {
@@ -114,9 +114,9 @@ func firstFree[T any](name string, open func(name string) (T, error)) (T, error)
 
 // shakeHands finishes the public listener's handshakes beside each other, and writes down those that are refused: who
 // tried, from where, and why (cases H2).
-func (g *Gateway) shakeHands(config *tls.Config) func(net.Listener) net.Listener {
+func (g *Gateway) shakeHands(tlsConfig *tls.Config) func(net.Listener) net.Listener {
 	return func(inner net.Listener) net.Listener {
-		return mtls.Listen(inner, config, func(r mtls.Refusal) {
+		return mtls.Listen(inner, tlsConfig, func(r mtls.Refusal) {
 			g.metrics.handshakes.Inc()
 			g.log.LogAttrs(g.work, slog.LevelInfo, "handshake refused", slog.String("peer", r.Peer.String()), slog.String("reason", r.Reason),
 				slog.String("subject", r.Subject), slog.String("serial", r.Serial), slog.String("fingerprint", r.Fingerprint))

@@ -61,13 +61,6 @@ func newReconciler(cfg *Config, s *store.Store, log *slog.Logger, r prometheus.R
 	return w
 }
 
-// checkReconcile judges the settings of the daily reconciliation.
-func (c *Config) checkReconcile(p *problems) {
-	if _, err := time.Parse("15:04", c.Reconcile.At); err != nil {
-		p.add("reconcile.at", "is %q", "write hours and minutes in Brasília's time, such as 03:30", c.Reconcile.At)
-	}
-}
-
 // slot is the last time a reconciliation was due.
 func (w *reconciler) slot(now time.Time) time.Time {
 	at, _ := time.Parse("15:04", w.cfg.Reconcile.At) // judged by Check

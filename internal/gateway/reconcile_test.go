@@ -108,11 +108,6 @@ func TestTheSlotIsTheLastTimeOfTheSettingInBrasilia(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, r.slot(at).UTC().Format(time.RFC3339))
 	}
-	p := &problems{}
-	cfg := standard()
-	cfg.Reconcile.At = "3h30"
-	cfg.checkReconcile(p)
-	require.Len(t, p.list, 1)
 }
 
 func TestOldListsOfCallsGo(t *testing.T) {

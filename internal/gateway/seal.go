@@ -88,7 +88,7 @@ func newSealer(cfg *Config, s sealing, log *slog.Logger, m *metrics) (*sealer, e
 	if cfg.Log.AnchorURL != "" {
 		w.carriers = append(w.carriers, newCarrier("url", &urlAnchor{cfg.Log.AnchorURL, anchorClient(nil)}, 0))
 	}
-	object, err := cfg.objectAnchor()
+	object, err := openObjectAnchor(cfg)
 	if err != nil {
 		return nil, err
 	}

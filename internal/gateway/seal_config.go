@@ -1,13 +1,9 @@
 package gateway
 
 import (
-	"fmt"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
-
-	"github.com/arauto/arauto/internal/mtls"
 )
 
 // ObjectStore is where checkpoints are put as objects that nobody can remove before their time, in any service that
@@ -84,52 +80,4 @@ func (c *Config) checkAnchors(p *problems) {
 func (c *Config) mayPost(raw string) bool {
 	u, err := url.Parse(raw)
 	return err == nil && u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && c.Profile == Development)
-}
-
-// objectAnchor prepares the object store; nil when none is set.
-func (c *Config) objectAnchor() (*objectAnchor, error) {
-	s := c.Log.S3
-	if s.Endpoint == "" {
-		return nil, nil
-	}
-	p := &problems{}
-	secret, err := readSecret(s.SecretKey)
-	if err != nil {
-		p.add("log.anchor_s3.secret_key_file", "%v", "name a file that holds the secret access key alone, with mode 0600", err)
-	}
-	var roots *mtls.Anchors
-	if s.CA != "" {
-		if roots, err = mtls.LoadAnchors(s.CA); err != nil {
-			p.add("log.anchor_s3.ca", "%v", "name a PEM file of the authority of the service's certificate", err)
-		}
-	}
-	if err := p.err(); err != nil {
-		return nil, err
-	}
-	return newObjectAnchor(s, secret, anchorClient(roots)), nil
-}
-
-// readSecret reads a file that only its owner can read, without the line feed that editors add.
-func readSecret(path string) (string, error) {
-	text, err := readPrivate(path)
-	if err != nil {
-		return "", err
-	}
-	secret := strings.TrimSpace(string(text))
-	if secret == "" {
-		return "", fmt.Errorf("%s is empty", path)
-	}
-	return secret, nil
-}
-
-// readPrivate reads a file that only its owner may be able to read.
-func readPrivate(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read by others than its owner (mode %04o): set it to 0600", path, info.Mode().Perm())
-	}
-	return os.ReadFile(path)
 }

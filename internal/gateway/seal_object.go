@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/arauto/arauto/internal/mtls"
 )
 
 // objectAnchor puts each checkpoint into an object of its own, under Object Lock, named by its size. Keys sort as sizes
@@ -32,6 +34,29 @@ type objectAnchor struct {
 
 func newObjectAnchor(s ObjectStore, secret string, client *http.Client) *objectAnchor {
 	return &objectAnchor{store: s, signer: signer{s.AccessKeyID, secret, s.Region}, client: client, now: time.Now}
+}
+
+// openObjectAnchor prepares the object store of the settings; nil when none is set.
+func openObjectAnchor(c *Config) (*objectAnchor, error) {
+	s := c.Log.S3
+	if s.Endpoint == "" {
+		return nil, nil
+	}
+	p := &problems{}
+	secret, err := readSecret(s.SecretKey)
+	if err != nil {
+		p.add("log.anchor_s3.secret_key_file", "%v", "name a file that holds the secret access key alone, with mode 0600", err)
+	}
+	var roots *mtls.Anchors
+	if s.CA != "" {
+		if roots, err = mtls.LoadAnchors(s.CA); err != nil {
+			p.add("log.anchor_s3.ca", "%v", "name a PEM file of the authority of the service's certificate", err)
+		}
+	}
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return newObjectAnchor(s, secret, anchorClient(roots)), nil
 }
 
 // errOther means that the store holds something else under a checkpoint's name: of a log that was written anew, or of

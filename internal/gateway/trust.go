@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"slices"
@@ -89,13 +88,6 @@ func signingKeys(cfg *Config) []jws.SigningKey {
 		keys = append(keys, jws.SigningKey{KID: cfg.Signing.NextKID, File: cfg.Signing.NextKey})
 	}
 	return append(keys, jws.SigningKey{KID: cfg.Signing.KID, File: cfg.Signing.Key})
-}
-
-// file adds a problem with a file that a key names.
-func (p *problems) file(key string, err error) {
-	if err != nil {
-		p.list = append(p.list, fmt.Sprintf("%s (%s): %v", key, envName(key), err))
-	}
 }
 
 func (t *trust) keySet(p *problems, key, location string, tell news) *jws.KeySet {

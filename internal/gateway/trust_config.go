@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"strings"
 	"time"
 
 	"github.com/arauto/arauto/internal/mtls"
@@ -31,24 +30,6 @@ type Proxy struct {
 
 func standardRevocation() Revocation {
 	return Revocation{CRLTTL: 24 * time.Hour, CRLRefresh: 15 * time.Minute, OCSPTTL: time.Hour, SoftFail: mtls.MinSoftFail}
-}
-
-// on says whether there is any source.
-func (r *Revocation) on() bool { return len(r.CRL) > 0 || r.OCSP }
-
-// options makes of the settings what package mtls takes.
-func (r *Revocation) options() mtls.RevocationOptions {
-	o := mtls.RevocationOptions{
-		OCSP: r.OCSP, OCSPResponder: r.OCSPResponder, OCSPTTL: r.OCSPTTL, CRLTTL: r.CRLTTL, Refresh: r.CRLRefresh, SoftFail: r.SoftFail,
-	}
-	for _, source := range r.CRL {
-		if strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://") {
-			o.CRLURLs = append(o.CRLURLs, source)
-		} else {
-			o.CRLFiles = append(o.CRLFiles, source)
-		}
-	}
-	return o
 }
 
 // checkTrust judges the settings of revocation and of the proxy.

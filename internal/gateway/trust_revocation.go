@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/arauto/arauto/internal/mtls"
@@ -36,10 +37,10 @@ func (t *trust) directions() []direction {
 
 // newRevocation makes the judge of one direction; nil when no source is configured.
 func (t *trust) newRevocation(settings *Revocation, name, folder string, tell news) (*mtls.Revocation, error) {
-	if !settings.on() {
+	if len(settings.CRL) == 0 && !settings.OCSP {
 		return nil, nil
 	}
-	o := settings.options()
+	o := revocationOptions(settings)
 	o.HTTP = t.fetcher
 	if tell.seen != nil { // not for arauto check, which changes nothing and runs no handshakes
 		o.Keep = filepath.Join(folder, name)
@@ -52,6 +53,21 @@ func (t *trust) newRevocation(settings *Revocation, name, folder string, tell ne
 		}
 	}
 	return mtls.NewRevocation(o)
+}
+
+// revocationOptions makes of the settings what package mtls takes.
+func revocationOptions(r *Revocation) mtls.RevocationOptions {
+	o := mtls.RevocationOptions{
+		OCSP: r.OCSP, OCSPResponder: r.OCSPResponder, OCSPTTL: r.OCSPTTL, CRLTTL: r.CRLTTL, Refresh: r.CRLRefresh, SoftFail: r.SoftFail,
+	}
+	for _, source := range r.CRL {
+		if strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://") {
+			o.CRLURLs = append(o.CRLURLs, source)
+		} else {
+			o.CRLFiles = append(o.CRLFiles, source)
+		}
+	}
+	return o
 }
 
 // judged makes of a Revocation's files a source after whose change connections to receivers are judged anew: one that

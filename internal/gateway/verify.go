@@ -63,17 +63,6 @@ func newVerifier(cfg *Config, s *store.Store, log *slog.Logger, r prometheus.Reg
 	return w
 }
 
-// checkVerify judges the settings of verification.
-func (c *Config) checkVerify(p *problems) {
-	least := time.Minute
-	if c.Profile == Development {
-		least = time.Second
-	}
-	if c.Log.VerifyEvery < least || c.Log.VerifyEvery > 24*time.Hour {
-		p.add("log.verify_every", "is %v", "use "+least.String()+" to 24h", c.Log.VerifyEvery)
-	}
-}
-
 // every is the time between two looks.
 func (w *verifier) every() time.Duration { return min(verifyTick, w.cfg.Log.VerifyEvery) }
 

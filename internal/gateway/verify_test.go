@@ -155,15 +155,3 @@ func TestANewInstallationWaitsForItsFirstVerification(t *testing.T) {
 	require.Zero(t, p.count("ok"))
 	require.Zero(t, p.count("bad"))
 }
-
-func TestHowOftenTheLogIsVerifiedHasBounds(t *testing.T) {
-	for profile, wrong := range map[string][]time.Duration{Production: {0, time.Second, 25 * time.Hour}, Development: {0, time.Millisecond, 25 * time.Hour}} {
-		for _, every := range append(wrong, time.Minute, 24*time.Hour) {
-			cfg := standard()
-			cfg.Profile, cfg.Log.VerifyEvery = profile, every
-			p := &problems{}
-			cfg.checkVerify(p)
-			require.Equal(t, every < time.Minute || every > 24*time.Hour, len(p.list) > 0, "%s %v", profile, every)
-		}
-	}
-}

@@ -46,7 +46,7 @@ func loadMappings(cfg *Config) ([]*watch.Mapping, error) {
 	for _, file := range cfg.Watch.Sources {
 		m, err := watch.ReadMapping(file)
 		if err != nil {
-			p.takeMapping(err)
+			takeMapping(p, err)
 			continue
 		}
 		if other, twice := names[m.Source]; twice {
@@ -60,7 +60,7 @@ func loadMappings(cfg *Config) ([]*watch.Mapping, error) {
 }
 
 // takeMapping adds the flaws of a mapping, or why its file cannot be read.
-func (p *problems) takeMapping(err error) {
+func takeMapping(p *problems, err error) {
 	var wrong *watch.MappingError
 	if !errors.As(err, &wrong) {
 		p.add("watch.sources", "%v", "name a mapping file that can be read", err)
@@ -100,10 +100,10 @@ func reader[R watch.Reader](r R, err error) (watch.Reader, error) {
 }
 
 // takeReader adds what is wrong with the settings of a source's origin.
-func (p *problems) takeReader(m *watch.Mapping, err error) {
+func takeReader(p *problems, m *watch.Mapping, err error) {
 	var wrong *watch.MappingError
 	if errors.As(err, &wrong) {
-		p.takeMapping(wrong)
+		takeMapping(p, wrong)
 		return
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
@@ -122,7 +122,7 @@ func (g *Gateway) openSources() error {
 	for _, m := range mappings {
 		r, err := openReader(m, g.cfg.Profile == Production, g.store, g.log.With("source", m.Source))
 		if err != nil {
-			p.takeReader(m, err)
+			takeReader(p, m, err)
 			continue
 		}
 		c := watch.Config{
@@ -133,7 +133,7 @@ func (g *Gateway) openSources() error {
 		}
 		s, err := watch.New(c)
 		if err != nil {
-			p.takeReader(m, err)
+			takeReader(p, m, err)
 			continue
 		}
 		g.metrics.sources.bear(m.Source, m.Tables())
@@ -229,7 +229,7 @@ func examineSources(ctx context.Context, cfg *Config) ([]string, error) {
 	for _, m := range mappings {
 		r, err := openReader(m, cfg.Profile == Production, s, slog.New(slog.DiscardHandler))
 		if err != nil {
-			p.takeReader(m, err)
+			takeReader(p, m, err)
 			continue
 		}
 		if examineSource(ctx, p, m, r) {
@@ -268,12 +268,12 @@ func examineSource(ctx context.Context, p *problems, m *watch.Mapping, r watch.R
 	defer cancel()
 	before := len(p.list)
 	for _, err := range r.Check(ctx) {
-		p.takeReader(m, err)
+		takeReader(p, m, err)
 	}
 	columns, err := r.Describe(ctx, slices.Concat(m.Tables(), m.Joined()))
 	switch {
 	case err != nil && len(p.list) == before: // else that says why already
-		p.takeReader(m, err)
+		takeReader(p, m, err)
 	case err == nil && columns != nil:
 		for _, f := range m.Check(columns) {
 			p.list = append(p.list, f.String())

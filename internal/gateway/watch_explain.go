@@ -60,7 +60,7 @@ func ExplainRow(ctx context.Context, cfg *Config, version, file, table string, r
 	m, err := watch.ReadMapping(file)
 	if err != nil {
 		p := &problems{}
-		p.takeMapping(err)
+		takeMapping(p, err)
 		return nil, p.err()
 	}
 	if table, err = tableOf(m, table); err != nil {

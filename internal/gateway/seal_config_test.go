@@ -1,0 +1,33 @@
+package gateway
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTheObjectStoresSettingsAreJudged(t *testing.T) {
+	problems := func(change func(*ObjectStore)) string {
+		cfg := standard()
+		s := &cfg.Log.S3
+		s.Endpoint, s.Bucket, s.AccessKeyID, s.SecretKey = "https://s3.sa-east-1.amazonaws.com", "proofs", "AKIA", "/x"
+		change(s)
+		p := &problems{}
+		cfg.checkAnchors(p)
+		return strings.Join(p.list, "\n")
+	}
+	require.Empty(t, problems(func(*ObjectStore) {}))
+	for key, change := range map[string]func(*ObjectStore){
+		"log.anchor_s3.endpoint":        func(s *ObjectStore) { s.Endpoint = "http://s3.example.com" },
+		"log.anchor_s3.bucket":          func(s *ObjectStore) { s.Bucket = "A/b" },
+		"log.anchor_s3.prefix":          func(s *ObjectStore) { s.Prefix = "../x y" },
+		"log.anchor_s3.region":          func(s *ObjectStore) { s.Region = "" },
+		"log.anchor_s3.access_key_id":   func(s *ObjectStore) { s.AccessKeyID = "" },
+		"log.anchor_s3.secret_key_file": func(s *ObjectStore) { s.SecretKey = "" },
+		"log.anchor_s3.mode":            func(s *ObjectStore) { s.Mode = "NONE" },
+		"log.anchor_s3.retain_days":     func(s *ObjectStore) { s.RetainDays = 30 },
+	} {
+		require.Contains(t, problems(change), key+" (ARAUTO_LOG_ANCHOR_S3_", key)
+	}
+}

@@ -1,0 +1,20 @@
+package gateway
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestHowOftenTheLogIsVerifiedHasBounds(t *testing.T) {
+	for profile, wrong := range map[string][]time.Duration{Production: {0, time.Second, 25 * time.Hour}, Development: {0, time.Millisecond, 25 * time.Hour}} {
+		for _, every := range append(wrong, time.Minute, 24*time.Hour) {
+			cfg := standard()
+			cfg.Profile, cfg.Log.VerifyEvery = profile, every
+			p := &problems{}
+			cfg.checkVerify(p)
+			require.Equal(t, every < time.Minute || every > 24*time.Hour, len(p.list) > 0, "%s %v", profile, every)
+		}
+	}
+}
