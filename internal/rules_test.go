@@ -51,6 +51,7 @@ var packages = map[string]place{
 	"internal/jws":    {"1: signs and verifies; hides the JOSE libraries", nil},
 	"internal/store":  {"1: the only package that knows SQL", append(floor0, "migrations")},
 	"internal/strict": {"1: reads JSON that others wrote, for intake and buses", nil},
+	"internal/config": {"1: settings: read, checked, described, masked", []string{"internal/ofb", "internal/notice", "internal/mtls"}},
 
 	"internal/intake":   {"2: accepts a change or says why not", append(floor0, "internal/strict")},
 	"internal/dispatch": {"2: which attempt is made when", floor0},
@@ -71,7 +72,7 @@ var packages = map[string]place{
 	"internal/api": {"3: faces for machines", append(floor0, "internal/intake", "internal/dispatch", "internal/webhook",
 		"internal/registry", "internal/watch", "internal/spool", "internal/evidence", "internal/mtls", "internal/jws", "openapi")},
 
-	"internal/gateway": {"4: configuration, wiring, life cycle", []string{"*"}},
+	"internal/gateway": {"4: wiring, life cycle, metrics", []string{"*"}},
 	"cmd/arauto":       {"4: the command line", []string{"*"}},
 }
 
@@ -136,9 +137,9 @@ var libraries = []library{
 	{"github.com/go-json-experiment", []string{"internal/strict", "internal/intake", "internal/api", "internal/watch/bus"}, "what comes in from machines is read strictly"},
 	{"github.com/swaggest/swgui", []string{"internal/gateway"}, "one page on the internal listener"},
 	{"github.com/prometheus", []string{"internal/gateway"}, "packages report to an observer of their own"},
-	{"go.yaml.in/yaml", []string{"internal/gateway", "internal/watch"}, "configuration is read once and passed as values; a mapping is configuration, and its errors name line and key"},
+	{"go.yaml.in/yaml", []string{"internal/config", "internal/watch"}, "configuration is read once and passed as values; a mapping is configuration, and its errors name line and key"},
 	{"github.com/expr-lang/expr", []string{"internal/watch"}, "what a row means is said in mappings alone; who computes it stays exchangeable"},
-	{"github.com/caarlos0/env", []string{"internal/gateway"}, "configuration is read once and passed as values"},
+	{"github.com/caarlos0/env", []string{"internal/config"}, "configuration is read once and passed as values"},
 	{"github.com/spf13/cobra", []string{"cmd/arauto"}, "the command line is not the product"},
 	{"code.dny.dev/ssrf", []string{"internal/webhook"}, "one place judges the addresses that are dialled"},
 	{"golang.org/x/crypto", []string{"internal/mtls", "certs"}, "OCSP and PKCS#12 are about identities"},

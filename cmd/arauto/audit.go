@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/audit"
-	"github.com/arauto/arauto/internal/gateway"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -35,7 +35,7 @@ func databaseURL(w world, flag string) (string, error) {
 	if flag != "" {
 		return flag, nil
 	}
-	cfg, err := gateway.ReadConfig("", w.environ)
+	cfg, err := config.ReadConfig("", w.environ)
 	if err != nil {
 		return "", err
 	}
@@ -51,7 +51,7 @@ func databaseURL(w world, flag string) (string, error) {
 
 // wrongUse ends a command with exit code 2.
 func wrongUse(format string, args ...any) error {
-	return &gateway.ConfigError{Problems: []string{fmt.Sprintf(format, args...)}}
+	return &config.ConfigError{Problems: []string{fmt.Sprintf(format, args...)}}
 }
 
 func auditVerifyCommand(w world) *cobra.Command {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/gateway"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
@@ -147,7 +148,7 @@ func auditReportCommand(w world) *cobra.Command {
 			return err
 		}
 		if *organisation == "" {
-			cfg, err := gateway.ReadConfig("", w.environ)
+			cfg, err := config.ReadConfig("", w.environ)
 			if err != nil {
 				return err
 			}

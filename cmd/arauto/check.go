@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/gateway"
 )
 
@@ -18,7 +19,7 @@ func checkCommand(w world) *cobra.Command {
 	}
 	settings := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := gateway.ReadConfig(*settings, w.environ)
+		cfg, err := config.ReadConfig(*settings, w.environ)
 		if err != nil {
 			return err
 		}
@@ -33,7 +34,7 @@ func checkCommand(w world) *cobra.Command {
 		for _, line := range findings {
 			fmt.Fprintln(w.stdout, line)
 		}
-		var wrong *gateway.ConfigError
+		var wrong *config.ConfigError
 		if err == nil || errors.As(err, &wrong) {
 			if err == nil {
 				fmt.Fprintln(w.stdout, "check: ok")

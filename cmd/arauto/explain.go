@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/gateway"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -37,7 +38,7 @@ func explainCommand(w world) *cobra.Command {
 		case (*row == "") != (*source == ""):
 			return wrongUse("explain: --row and --source go together; give both")
 		}
-		cfg, err := gateway.ReadConfig(*settings, w.environ)
+		cfg, err := config.ReadConfig(*settings, w.environ)
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/arauto/arauto/internal/gateway"
+	"github.com/arauto/arauto/internal/config"
 )
 
 // version is stamped by the build.
@@ -52,7 +52,7 @@ func run(ctx context.Context, w world, args []string) int {
 	if err == nil {
 		err = root.ExecuteContext(ctx)
 	}
-	var wrong *gateway.ConfigError
+	var wrong *config.ConfigError
 	switch {
 	case err == nil:
 		return done

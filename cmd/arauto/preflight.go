@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/gateway"
 	"github.com/arauto/arauto/internal/webhook"
 )
@@ -32,7 +33,7 @@ func preflightCommand(w world) *cobra.Command {
 		if !known {
 			return oneOf("--lang", *lang, "pt", "en")
 		}
-		cfg, err := gateway.ReadConfig(*settings, w.environ)
+		cfg, err := config.ReadConfig(*settings, w.environ)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/gateway"
 )
 
@@ -21,7 +22,7 @@ func serveCommand(w world) *cobra.Command {
 	}
 	settings := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := gateway.ReadConfig(*settings, w.environ)
+		cfg, err := config.ReadConfig(*settings, w.environ)
 		if err != nil {
 			return err
 		}

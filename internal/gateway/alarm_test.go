@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/lab/alarms"
 	"github.com/arauto/arauto/internal/lab/openapitest"
@@ -326,7 +327,7 @@ func TestTheAlarmOfTheClocksRingsTheFirstTime(t *testing.T) {
 		t.Skip("libfaketime is not installed (Debian: apt-get install faketime)")
 	}
 	server, url := storetest.Own(t)
-	g := &Gateway{cfg: standard(), metrics: newMetrics("test")}
+	g := &Gateway{cfg: config.Standard(), metrics: newMetrics("test")}
 	g.store, err = store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	defer g.store.Close()

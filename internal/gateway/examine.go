@@ -5,62 +5,63 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
 )
 
 // Examine looks at everything serve would look at before it starts, changes nothing, and says what it found: findings
 // are lines for a person, the error is a *ConfigError with all that would keep serve from starting.
-func Examine(ctx context.Context, cfg *Config, now time.Time) (findings []string, err error) {
-	p := &problems{}
-	p.take(cfg.Check())
+func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings []string, err error) {
+	p := &config.Problems{}
+	p.Take(cfg.Check())
 	t, err := loadTrust(cfg, news{})
-	p.take(err)
+	p.Take(err)
 	if t != nil && err == nil {
 		findings = append(findings, t.examine(ctx, now)...)
 		t.close()
 	}
 	more, err := examineSources(ctx, cfg)
 	findings = append(findings, more...)
-	p.take(err)
+	p.Take(err)
 	if cfg.Database.URL != "" {
 		more, err := examineDatabase(ctx, cfg)
 		findings = append(findings, more...)
-		p.take(err)
+		p.Take(err)
 	}
-	return findings, p.err()
+	return findings, p.Err()
 }
 
-func examineDatabase(ctx context.Context, cfg *Config) ([]string, error) {
+func examineDatabase(ctx context.Context, cfg *config.Config) ([]string, error) {
 	const key = "database.url (ARAUTO_DATABASE_URL): "
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: "check"})
 	if err != nil {
-		return nil, &ConfigError{[]string{key + err.Error()}}
+		return nil, &config.ConfigError{Problems: []string{key + err.Error()}}
 	}
 	defer s.Close()
 	have, want, err := s.SchemaVersions(ctx)
 	if err != nil {
-		return nil, &ConfigError{[]string{key + err.Error()}}
+		return nil, &config.ConfigError{Problems: []string{key + err.Error()}}
 	}
 	if have < want {
-		return nil, &ConfigError{[]string{fmt.Sprintf("%sthe schema is at version %d and this binary needs %d; run arauto migrate", key, have, want)}}
+		return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("%sthe schema is at version %d and this binary needs %d; run arauto migrate", key, have, want)}}
 	}
 	f, err := s.ServerFacts(ctx)
 	if err != nil {
-		return nil, &ConfigError{[]string{key + err.Error()}}
+		return nil, &config.ConfigError{Problems: []string{key + err.Error()}}
 	}
 	findings := []string{
 		fmt.Sprintf("database: PostgreSQL %d.%d, schema %d of %d", f.Version/10000, f.Version%10000, have, want),
 		fmt.Sprintf("clock: the database's is %s from ours", f.Skew.Round(time.Millisecond)),
 	}
-	p := &problems{}
+	p := &config.Problems{}
 	if f.ReadOnly {
-		p.list = append(p.list, key+"the server is a read-only standby; point it at the primary")
+		p.List = append(p.List, key+"the server is a read-only standby; point it at the primary")
 	}
 	for _, unsafe := range f.Unsafe {
-		if cfg.Profile == Production {
-			p.list = append(p.list, key+"acknowledged changes could be lost: "+unsafe)
+		if cfg.Profile == config.Production {
+			p.List = append(p.List, key+"acknowledged changes could be lost: "+unsafe)
 		} else {
 			findings = append(findings, "WARNING database: acknowledged changes may be lost: "+unsafe)
 		}
@@ -68,5 +69,5 @@ func examineDatabase(ctx context.Context, cfg *Config) ([]string, error) {
 	if f.Skew > time.Second || f.Skew < -time.Second {
 		findings = append(findings, "WARNING clock: more than a second apart; check the time service of both machines")
 	}
-	return findings, p.err()
+	return findings, p.Err()
 }

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/jws"
@@ -43,7 +44,7 @@ const DrainTimeout = 20 * time.Second
 
 // Gateway is one replica.
 type Gateway struct {
-	cfg     *Config
+	cfg     *config.Config
 	log     *slog.Logger
 	version string
 	metrics *metrics
@@ -92,17 +93,17 @@ type listener struct {
 
 // New checks everything that can be checked and wires the product together; nothing listens and nothing is sent yet.
 // The error of wrong settings, files or certificates is a *ConfigError. The database need not be there.
-func New(ctx context.Context, cfg *Config, version string, log *slog.Logger) (*Gateway, error) {
+func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (*Gateway, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, &ConfigError{[]string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; name a folder we may write to", err)}}
+		return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; name a folder we may write to", err)}}
 	}
 	g := &Gateway{cfg: cfg, log: log, version: version, metrics: newMetrics(version), seen: newReceivers(maxReceivers), failed: make(chan error, 1)}
 	g.work, g.stop = context.WithCancel(context.WithoutCancel(ctx))
 	g.chores, g.end = context.WithCancel(context.WithoutCancel(ctx))
-	if cfg.Profile == Development {
+	if cfg.Profile == config.Development {
 		log.Warn("profile development: inside addresses, shortened times and unsafe databases are allowed; not for production")
 	}
 	var err error
@@ -113,7 +114,7 @@ func New(ctx context.Context, cfg *Config, version string, log *slog.Logger) (*G
 		return nil, err
 	}
 	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
-		return nil, &ConfigError{[]string{fmt.Sprintf("database.url (ARAUTO_DATABASE_URL): %v", err)}}
+		return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("database.url (ARAUTO_DATABASE_URL): %v", err)}}
 	}
 	if err := g.wire(); err != nil {
 		if g.receipts != nil {
@@ -132,7 +133,7 @@ func (g *Gateway) wire() error {
 	if err != nil {
 		return fmt.Errorf("load our own API documents: %w", err)
 	}
-	allow, _ := cfg.allowed() // judged by Check
+	allow, _ := cfg.Allowed() // judged by Check
 	guard := webhook.NewGuard(allow, cfg.Webhook.AllowPorts)
 	g.sender = webhook.New(webhook.Config{
 		Identity: g.trust.brcac, Roots: g.trust.receivers, Checks: g.trust.checks(), Guard: guard, Resolver: cfg.Webhook.Resolver,
@@ -146,17 +147,17 @@ func (g *Gateway) wire() error {
 		return err
 	}
 	if g.receipts, err = g.openReceipts(); err != nil {
-		return &ConfigError{[]string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
+		return &config.ConfigError{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
 	}
-	optional, _ := parseKinds(cfg.Announce.DirectAuthorised) // judged by Check
+	optional, _ := config.ParseKinds(cfg.Announce.DirectAuthorised) // judged by Check
 	g.intake = intake.New(intake.Config{
 		Store: g.store, Schema: schemas, NewID: store.NewID, Observer: g.metrics, Traces: g.receipts, Log: g.log,
 		Wake:               func(client notice.ClientID, at time.Time) { g.dispatcher.WakeIn(client, time.Until(at)) },
 		Behind:             g.dispatcher.Behind,
-		OptionalAuthorised: optional, Timers: cfg.timed(), MaxInFlight: cfg.Ingest.MaxInFlight,
+		OptionalAuthorised: optional, Timers: cfg.Timed(), MaxInFlight: cfg.Ingest.MaxInFlight,
 	})
 	register := registry.Config{
-		Store: registrations{g.store, g.sender}, Log: g.log, AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == Development, AllowNetworks: allow,
+		Store: registrations{g.store, g.sender}, Log: g.log, AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == config.Development, AllowNetworks: allow,
 	}
 	if v := g.trust.statements(cfg); v != nil {
 		register.Statements = v
@@ -185,7 +186,7 @@ func (g *Gateway) notes() []string {
 	return slices.Concat(g.trust.notes(time.Now()), g.faultNotes(), g.sources.notes(), g.sealer.notes(), g.verifier.notes())
 }
 
-func schemaOptions(cfg *Config) []openapi.Option {
+func schemaOptions(cfg *config.Config) []openapi.Option {
 	if cfg.Schema.UnknownMembers == "keep" {
 		return []openapi.Option{openapi.KeepUnknown()}
 	}
@@ -230,7 +231,7 @@ func (g *Gateway) checkDatabase(ctx context.Context) error {
 		return errors.New("the server is a read-only standby: point database.url at the primary")
 	case f.Version < 140000:
 		return fmt.Errorf("PostgreSQL 14 or later is needed, this is %d", f.Version)
-	case len(f.Unsafe) > 0 && g.cfg.Profile == Production:
+	case len(f.Unsafe) > 0 && g.cfg.Profile == config.Production:
 		return fmt.Errorf("acknowledged changes could be lost: %v", f.Unsafe)
 	}
 	g.metrics.skew.Set(f.Skew.Seconds())
@@ -251,7 +252,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 		n, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.server.Addr)
 		if err != nil {
 			g.closeListeners()
-			return &ConfigError{[]string{fmt.Sprintf("%s.addr (%s): %v", l.name, envName(l.name+".addr"), err)}}
+			return &config.ConfigError{Problems: []string{fmt.Sprintf("%s.addr (%s): %v", l.name, config.EnvName(l.name+".addr"), err)}}
 		}
 		l.limit.Listener, l.net = n, &l.limit
 		l.server.Handler = l.farewell(l.server.Handler)
@@ -298,7 +299,7 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 		g.log.Error("database does not answer, starting without it", "error", err)
 		return nil
 	}
-	return &ConfigError{[]string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
+	return &config.ConfigError{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
 }
 
 // run starts a loop that the drain waits for.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
@@ -46,7 +47,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 
 	polls, err := g.openSpool()
 	if err != nil {
-		return &ConfigError{[]string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
+		return &config.ConfigError{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
 	}
 	g.polls = polls
 	tokens, err := g.trust.access(cfg)
@@ -60,7 +61,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	status, err := api.NewPublic(api.PublicConfig{
 		Outgoing: outgoing,
 		BaseURL:  cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.signers, Resources: g.store, Polls: polls,
-		Timers: cfg.timed(), Limits: api.Limits{Rate: cfg.Public.MaxRate},
+		Timers: cfg.Timed(), Limits: api.Limits{Rate: cfg.Public.MaxRate},
 		Observer: httpMetrics{g.metrics}, PublicObserver: pollMetrics{g.metrics}, Log: g.log,
 	})
 	if err != nil {
@@ -86,14 +87,14 @@ const spools = 64
 // openSpool takes the first spool below the state folder that no other replica holds.
 func (g *Gateway) openSpool() (*spool.Spool, error) {
 	return firstFree("spool", func(name string) (*spool.Spool, error) {
-		return spool.Open(spool.Config{Store: g.store, Dir: g.cfg.file(name), Log: g.log, Observer: pollMetrics{g.metrics}})
+		return spool.Open(spool.Config{Store: g.store, Dir: g.cfg.File(name), Log: g.log, Observer: pollMetrics{g.metrics}})
 	})
 }
 
 // openReceipts does the same for what is remembered of refused changes.
 func (g *Gateway) openReceipts() (*receipt.Book, error) {
 	return firstFree("receipts", func(name string) (*receipt.Book, error) {
-		return receipt.Open(receipt.Config{Store: g.store, Dir: g.cfg.file(name), NewID: store.NewID, Log: g.log, Observer: g.metrics})
+		return receipt.Open(receipt.Config{Store: g.store, Dir: g.cfg.File(name), NewID: store.NewID, Log: g.log, Observer: g.metrics})
 	})
 }
 
@@ -125,7 +126,7 @@ func (g *Gateway) shakeHands(tlsConfig *tls.Config) func(net.Listener) net.Liste
 }
 
 // access is what judges initiators' tokens: by their signature, or by asking the authorization server.
-func (t *trust) access(cfg *Config) (api.AccessTokens, error) {
+func (t *trust) access(cfg *config.Config) (api.AccessTokens, error) {
 	if t.tokens != nil {
 		return &jws.AccessVerifier{Keys: t.tokens, Issuer: cfg.Tokens.Issuer, Audience: cfg.Tokens.Audience, GrantClaim: cfg.Tokens.GrantClaim}, nil
 	}
@@ -133,7 +134,7 @@ func (t *trust) access(cfg *Config) (api.AccessTokens, error) {
 		URL: cfg.Tokens.IntrospectionURL, Client: t.asker, Issuer: cfg.Tokens.Issuer, Audience: cfg.Tokens.Audience, GrantClaim: cfg.Tokens.GrantClaim,
 	})
 	if err != nil {
-		return nil, &ConfigError{[]string{fmt.Sprintf("tokens.introspection_url (ARAUTO_TOKENS_INTROSPECTION_URL): %v", err)}}
+		return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("tokens.introspection_url (ARAUTO_TOKENS_INTROSPECTION_URL): %v", err)}}
 	}
 	return asker, nil
 }

@@ -5,38 +5,39 @@ import (
 	"fmt"
 	"net/url"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/webhook"
 )
 
 // Preflight tells, step by step, whether a notification could reach an address, by the settings webhook.… alone: what
 // they allow, whom they trust, whom we are. Nothing is sent after the handshake. The error is a *ConfigError.
-func Preflight(ctx context.Context, cfg *Config, base string) ([]webhook.Step, error) {
-	p := &problems{}
-	cfg.checkWebhook(p)
+func Preflight(ctx context.Context, cfg *config.Config, base string) ([]webhook.Step, error) {
+	p := &config.Problems{}
+	cfg.CheckWebhook(p)
 	for key, value := range map[string]string{
 		"webhook.tls_cert": cfg.Webhook.TLSCert, "webhook.tls_key": cfg.Webhook.TLSKey, "webhook.root_ca": cfg.Webhook.RootCA,
 	} {
 		if value == "" {
-			p.add(key, "is not set", "name the file; the others' certificates are not needed here")
+			p.Add(key, "is not set", "name the file; the others' certificates are not needed here")
 		}
 	}
 	if _, err := url.Parse(base); err != nil {
-		p.list = append(p.list, fmt.Sprintf("%q is not a URL; name what the initiator registered, such as https://itp.example.com/hook", base))
+		p.List = append(p.List, fmt.Sprintf("%q is not a URL; name what the initiator registered, such as https://itp.example.com/hook", base))
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	t := &trust{fetcher: newFetcher(cfg), callers: &mtls.Callers{}}
 	defer t.close()
 	var err error
 	t.brcac, err = mtls.LoadIdentity(cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
-	p.file("webhook.tls_cert", err)
+	p.File("webhook.tls_cert", err)
 	t.receivers, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
-	p.file("webhook.root_ca", err)
+	p.File("webhook.root_ca", err)
 	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving, "", news{})
-	p.file("webhook.crl", err)
-	if err := p.err(); err != nil {
+	p.File("webhook.crl", err)
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	for _, d := range t.directions() {
@@ -44,7 +45,7 @@ func Preflight(ctx context.Context, cfg *Config, base string) ([]webhook.Step, e
 		_ = d.Refresh(limited) // whether its lack matters the handshake will say, with the reason
 		cancel()
 	}
-	allow, _ := cfg.allowed() // judged above
+	allow, _ := cfg.Allowed() // judged above
 	s := webhook.New(webhook.Config{
 		Identity: t.brcac, Roots: t.receivers, Checks: t.checks(), Guard: webhook.NewGuard(allow, cfg.Webhook.AllowPorts),
 		Resolver: cfg.Webhook.Resolver, Timeout: cfg.Webhook.Timeout,

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
@@ -37,7 +38,7 @@ const (
 // reconciler is the daily look at whether the history is complete. Any replica may do it, one at a time does, and what it
 // found is an entry of the history itself.
 type reconciler struct {
-	cfg   *Config
+	cfg   *config.Config
 	store *store.Store
 	log   *slog.Logger
 	begun time.Time
@@ -45,7 +46,7 @@ type reconciler struct {
 	differences, finished, took prometheus.Gauge
 }
 
-func newReconciler(cfg *Config, s *store.Store, log *slog.Logger, r prometheus.Registerer) *reconciler {
+func newReconciler(cfg *config.Config, s *store.Store, log *slog.Logger, r prometheus.Registerer) *reconciler {
 	gauge := func(name, help string) prometheus.Gauge {
 		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_reconciliation_" + name, Help: help})
 		r.MustRegister(g)
@@ -135,7 +136,7 @@ func (w *reconciler) run(ctx context.Context, slot, last time.Time) error {
 
 // report writes the list of a day's calls below the state folder, readable by nobody else.
 func (w *reconciler) report(ctx context.Context, day string) (*history.CallReport, error) {
-	dir := w.cfg.file("reports")
+	dir := w.cfg.File("reports")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of reports: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
 )
@@ -32,7 +33,7 @@ func newDaily(t *testing.T, url string) *reconciler {
 	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
-	cfg := standard()
+	cfg := config.Standard()
 	cfg.StateDir = t.TempDir()
 	return newReconciler(cfg, s, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 }
@@ -98,7 +99,7 @@ VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now())`
 }
 
 func TestTheSlotIsTheLastTimeOfTheSettingInBrasilia(t *testing.T) {
-	r := &reconciler{cfg: standard()}
+	r := &reconciler{cfg: config.Standard()}
 	for now, want := range map[string]string{
 		"2026-11-21T06:29:59Z": "2026-11-20T06:30:00Z",
 		"2026-11-21T06:30:00Z": "2026-11-21T06:30:00Z",
@@ -112,7 +113,7 @@ func TestTheSlotIsTheLastTimeOfTheSettingInBrasilia(t *testing.T) {
 
 func TestOldListsOfCallsGo(t *testing.T) {
 	r := newDaily(t, storetest.Database(t))
-	dir := r.cfg.file("reports")
+	dir := r.cfg.File("reports")
 	require.NoError(t, os.MkdirAll(dir, 0o700))
 	for n := range 40 {
 		day := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, n)

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -43,7 +44,7 @@ type sealing interface {
 // sealer gives the history its proof, in the background: nothing that serves initiators or the bank waits for it. The
 // carriers bring what it signed to the anchors, and it does not wait for them either.
 type sealer struct {
-	cfg      *Config
+	cfg      *config.Config
 	store    sealing
 	log      *slog.Logger
 	key      *audit.Signer // nil until it is known
@@ -73,16 +74,16 @@ type sealFigures struct {
 }
 
 // newSealer reads the key, where a setting names one, and prepares the anchors.
-func newSealer(cfg *Config, s sealing, log *slog.Logger, m *metrics) (*sealer, error) {
+func newSealer(cfg *config.Config, s sealing, log *slog.Logger, m *metrics) (*sealer, error) {
 	w := &sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, figures: sealMetrics(m.registry)}
 	if cfg.Log.Key != "" {
 		key, err := readLogKey(cfg.Log.Key)
 		if err != nil {
-			return nil, &ConfigError{[]string{fmt.Sprintf("log.key (ARAUTO_LOG_KEY): %v", err)}}
+			return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("log.key (ARAUTO_LOG_KEY): %v", err)}}
 		}
 		w.key = key
 	}
-	file := fileAnchor(cfg.anchorFile())
+	file := fileAnchor(cfg.AnchorFile())
 	w.carriers = []*carrier{newCarrier("file", file, 0)}
 	w.places = []namedPublisher{{"file", file}}
 	if cfg.Log.AnchorURL != "" {
@@ -152,7 +153,7 @@ var errNoKey = errors.New("it does not have the key that is registered for the l
 // refuse looks once, at start, whether production has the registered key. A database that does not answer is no reason
 // not to start; the same is asked again before anything is sealed.
 func (w *sealer) refuse(ctx context.Context) error {
-	if w.cfg.Profile != Production {
+	if w.cfg.Profile != config.Production {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -163,9 +164,9 @@ func (w *sealer) refuse(ctx context.Context) error {
 		w.log.Error("log key not compared with the registered one yet", "error", err)
 		return nil
 	case registered == nil:
-		return &ConfigError{[]string{"log.key (ARAUTO_LOG_KEY): no key is registered for the log of this database; run arauto audit register PUBLIC.pem once, as its owner"}}
+		return &config.ConfigError{Problems: []string{"log.key (ARAUTO_LOG_KEY): no key is registered for the log of this database; run arauto audit register PUBLIC.pem once, as its owner"}}
 	case !registered.Equal(w.key.Public()):
-		return &ConfigError{[]string{"log.key (ARAUTO_LOG_KEY): is not the registered key of this database's log; name the file of the registered one"}}
+		return &config.ConfigError{Problems: []string{"log.key (ARAUTO_LOG_KEY): is not the registered key of this database's log; name the file of the registered one"}}
 	}
 	return nil
 }
@@ -365,7 +366,7 @@ func (w *sealer) ownKey(ctx context.Context) error {
 	}
 	made := false
 	if w.key == nil {
-		path := w.cfg.file("log.key")
+		path := w.cfg.File("log.key")
 		if w.key, err = readLogKey(path); errors.Is(err, fs.ErrNotExist) && registered == nil {
 			w.key, err = makeLogKey(path)
 			made = true
@@ -377,7 +378,7 @@ func (w *sealer) ownKey(ctx context.Context) error {
 			return err
 		}
 	}
-	if registered == nil && w.cfg.Profile == Development {
+	if registered == nil && w.cfg.Profile == config.Development {
 		if registered, err = w.store.RegisterLogKey(ctx, w.key.Public()); err != nil {
 			return err
 		}
@@ -385,10 +386,10 @@ func (w *sealer) ownKey(ctx context.Context) error {
 	switch {
 	case registered.Equal(w.key.Public()):
 		return w.publishKey()
-	case w.cfg.Profile == Production:
+	case w.cfg.Profile == config.Production:
 		return store.ErrWrongKey
 	case made:
-		_ = os.Remove(w.cfg.file("log.key")) // another replica was first; ours never signed anything
+		_ = os.Remove(w.cfg.File("log.key")) // another replica was first; ours never signed anything
 	}
 	return errNoKey
 }
@@ -399,7 +400,7 @@ func (w *sealer) publishKey() error {
 	if err != nil {
 		return err
 	}
-	path := w.cfg.file("log.pub.pem")
+	path := w.cfg.File("log.pub.pem")
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, text) {
 		return nil
 	}

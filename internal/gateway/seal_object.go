@@ -14,13 +14,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/mtls"
 )
 
 // objectAnchor puts each checkpoint into an object of its own, under Object Lock, named by its size. Keys sort as sizes
 // do, and the objects of a folder one after the other are a file of checkpoints.
 type objectAnchor struct {
-	store  ObjectStore
+	store  config.ObjectStore
 	signer signer
 	client *http.Client
 	now    func() time.Time
@@ -32,28 +33,28 @@ type objectAnchor struct {
 	odd     []string       // names that are no sizes
 }
 
-func newObjectAnchor(s ObjectStore, secret string, client *http.Client) *objectAnchor {
+func newObjectAnchor(s config.ObjectStore, secret string, client *http.Client) *objectAnchor {
 	return &objectAnchor{store: s, signer: signer{s.AccessKeyID, secret, s.Region}, client: client, now: time.Now}
 }
 
 // openObjectAnchor prepares the object store of the settings; nil when none is set.
-func openObjectAnchor(c *Config) (*objectAnchor, error) {
+func openObjectAnchor(c *config.Config) (*objectAnchor, error) {
 	s := c.Log.S3
 	if s.Endpoint == "" {
 		return nil, nil
 	}
-	p := &problems{}
+	p := &config.Problems{}
 	secret, err := readSecret(s.SecretKey)
 	if err != nil {
-		p.add("log.anchor_s3.secret_key_file", "%v", "name a file that holds the secret access key alone, with mode 0600", err)
+		p.Add("log.anchor_s3.secret_key_file", "%v", "name a file that holds the secret access key alone, with mode 0600", err)
 	}
 	var roots *mtls.Anchors
 	if s.CA != "" {
 		if roots, err = mtls.LoadAnchors(s.CA); err != nil {
-			p.add("log.anchor_s3.ca", "%v", "name a PEM file of the authority of the service's certificate", err)
+			p.Add("log.anchor_s3.ca", "%v", "name a PEM file of the authority of the service's certificate", err)
 		}
 	}
-	if err := p.err(); err != nil {
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	return newObjectAnchor(s, secret, anchorClient(roots)), nil

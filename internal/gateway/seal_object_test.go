@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/config"
 )
 
 // TestASignatureIsTheOneTheProtocolsAuthorsPublished uses the three requests with their signatures from the description of
@@ -206,7 +208,7 @@ func (b *bucket) genuine(r *http.Request, body []byte) bool {
 }
 
 // openBucket starts a bucket over TLS and the settings that name it.
-func openBucket(t *testing.T) (*bucket, *Config) {
+func openBucket(t *testing.T) (*bucket, *config.Config) {
 	t.Helper()
 	b := &bucket{t: t, objects: map[string]*object{}}
 	server := httptest.NewTLSServer(b)
@@ -215,13 +217,13 @@ func openBucket(t *testing.T) (*bucket, *Config) {
 	ca, secret := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "secret")
 	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
 	require.NoError(t, os.WriteFile(secret, []byte(testSecret+"\n"), 0o600))
-	cfg := standard()
+	cfg := config.Standard()
 	s := &cfg.Log.S3
 	s.Endpoint, s.CA, s.Region, s.Bucket, s.AccessKeyID, s.SecretKey = server.URL, ca, testRegion, "proofs", testKeyID, secret
 	return b, cfg
 }
 
-func anchorOf(t *testing.T, cfg *Config) *objectAnchor {
+func anchorOf(t *testing.T, cfg *config.Config) *objectAnchor {
 	t.Helper()
 	o, err := openObjectAnchor(cfg)
 	require.NoError(t, err)
@@ -256,18 +258,18 @@ func TestACheckpointBecomesAnObjectThatNobodyCanRemove(t *testing.T) {
 func TestAnObjectStoreThatFailsOrDeceivesIsToldFrom(t *testing.T) {
 	h := head{size: 1, at: time.Now(), note: []byte("note\n")}
 	for name, c := range map[string]struct {
-		change func(*bucket, *Config)
+		change func(*bucket, *config.Config)
 		want   string
 	}{
-		"busy":             {func(b *bucket, _ *Config) { b.refuse = 503 }, "the object store answered 503 SlowDown"},
-		"redirects":        {func(b *bucket, _ *Config) { b.refuse = 307 }, "the object store answered 307 SlowDown"},
-		"forgets the lock": {func(b *bucket, _ *Config) { b.lockless = true }, errUnlocked.Error()},
-		"another secret": {func(_ *bucket, c *Config) {
+		"busy":             {func(b *bucket, _ *config.Config) { b.refuse = 503 }, "the object store answered 503 SlowDown"},
+		"redirects":        {func(b *bucket, _ *config.Config) { b.refuse = 307 }, "the object store answered 307 SlowDown"},
+		"forgets the lock": {func(b *bucket, _ *config.Config) { b.lockless = true }, errUnlocked.Error()},
+		"another secret": {func(_ *bucket, c *config.Config) {
 			require.NoError(t, os.WriteFile(c.Log.S3.SecretKey, []byte("other"), 0o600))
 		}, "the object store answered 403 SignatureDoesNotMatch"},
-		"another region":       {func(_ *bucket, c *Config) { c.Log.S3.Region = "us-east-1" }, "the object store answered 403 SignatureDoesNotMatch"},
-		"an unknown authority": {func(_ *bucket, c *Config) { c.Log.S3.CA = "" }, "certificate"},
-		"nobody there":         {func(_ *bucket, c *Config) { c.Log.S3.Endpoint = "https://127.0.0.1:1" }, "connect"},
+		"another region":       {func(_ *bucket, c *config.Config) { c.Log.S3.Region = "us-east-1" }, "the object store answered 403 SignatureDoesNotMatch"},
+		"an unknown authority": {func(_ *bucket, c *config.Config) { c.Log.S3.CA = "" }, "certificate"},
+		"nobody there":         {func(_ *bucket, c *config.Config) { c.Log.S3.Endpoint = "https://127.0.0.1:1" }, "connect"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, cfg := openBucket(t)
@@ -289,7 +291,7 @@ func TestAnObjectStoreThatHangsIsGivenUp(t *testing.T) {
 	defer server.Close()
 	defer close(release)
 	_, cfg := openBucket(t)
-	cfg.Profile, cfg.Log.S3.Endpoint = Development, server.URL
+	cfg.Profile, cfg.Log.S3.Endpoint = config.Development, server.URL
 	require.NoError(t, os.Chmod(cfg.Log.S3.SecretKey, 0o600))
 	o := anchorOf(t, cfg)
 	require.Equal(t, anchorTimeout, o.client.Timeout)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -40,7 +41,7 @@ func (p *proof) stops(s *sealer) (err error) {
 // TestADatabaseThatIsSetBackUnderARunningGatewayIsNotSealedOn is found F21: no anchor took anything, and no process was restarted.
 func TestADatabaseThatIsSetBackUnderARunningGatewayIsNotSealedOn(t *testing.T) {
 	p := openProof(t)
-	s := p.must(p.sealer(Development, t.TempDir(), "", ""))
+	s := p.must(p.sealer(config.Development, t.TempDir(), "", ""))
 	p.write(10)
 	p.sealed(s, 10)
 	p.write(5)
@@ -63,26 +64,26 @@ func TestADatabaseThatIsSetBackUnderARunningGatewayIsNotSealedOn(t *testing.T) {
 func TestAReplicaThatSawNothingIsStoppedByTheAnchorFile(t *testing.T) {
 	p := openProof(t)
 	dir := t.TempDir()
-	s := p.must(p.sealer(Development, dir, "", ""))
+	s := p.must(p.sealer(config.Development, dir, "", ""))
 	for size := 5; size <= 15; size += 5 {
 		p.write(5)
 		p.sealed(s, size)
 		require.NoError(t, s.deliver(t.Context(), s.carriers[0]))
 	}
-	before, err := os.ReadFile(s.cfg.anchorFile())
+	before, err := os.ReadFile(s.cfg.AnchorFile())
 	require.NoError(t, err)
 	p.setBack(10)
 	p.write(20)
-	again := p.must(p.sealer(Development, dir, "", ""))
+	again := p.must(p.sealer(config.Development, dir, "", ""))
 	require.ErrorContains(t, p.stops(again), "the anchor file has a checkpoint of 15 entries")
 
-	stale := p.must(p.sealer(Development, t.TempDir(), s.cfg.file("log.key"), "")) // has another file, and so makes a fork
+	stale := p.must(p.sealer(config.Development, t.TempDir(), s.cfg.File("log.key"), "")) // has another file, and so makes a fork
 	p.sealed(stale, 30)
-	stale.cfg.StateDir, stale.places[0].publisher, stale.carriers[0].anchor = dir, fileAnchor(s.cfg.anchorFile()), fileAnchor(s.cfg.anchorFile())
+	stale.cfg.StateDir, stale.places[0].publisher, stale.carriers[0].anchor = dir, fileAnchor(s.cfg.AnchorFile()), fileAnchor(s.cfg.AnchorFile())
 	err = stale.deliver(t.Context(), stale.carriers[0])
 	require.ErrorIs(t, err, errAnchor)
 	require.ErrorIs(t, err, store.ErrSetBack)
-	after, err := os.ReadFile(s.cfg.anchorFile())
+	after, err := os.ReadFile(s.cfg.AnchorFile())
 	require.NoError(t, err)
 	require.Equal(t, string(before), string(after))
 }
@@ -99,11 +100,11 @@ func TestWhatIsNoCheckpointAtTheEndOfTheAnchorFileIsToldAndPassedOver(t *testing
 			t.Parallel()
 			p := openProof(t)
 			dir := t.TempDir()
-			s := p.must(p.sealer(Development, dir, "", ""))
+			s := p.must(p.sealer(config.Development, dir, "", ""))
 			p.write(10)
 			p.sealed(s, 10)
 			require.NoError(t, s.deliver(t.Context(), s.carriers[0]))
-			file, err := os.OpenFile(s.cfg.anchorFile(), os.O_APPEND|os.O_WRONLY, 0)
+			file, err := os.OpenFile(s.cfg.AnchorFile(), os.O_APPEND|os.O_WRONLY, 0)
 			require.NoError(t, err)
 			_, err = file.WriteString(junk)
 			require.NoError(t, err)
@@ -115,7 +116,7 @@ func TestWhatIsNoCheckpointAtTheEndOfTheAnchorFileIsToldAndPassedOver(t *testing
 			_, err = p.owner.Exec(t.Context(), "SET session_replication_role = replica; DELETE FROM arauto.log_position; DELETE FROM arauto.log_checkpoint; DELETE FROM arauto.entry; SET session_replication_role = origin")
 			require.NoError(t, err)
 			p.write(20)
-			again := p.must(p.sealer(Development, dir, "", ""))
+			again := p.must(p.sealer(config.Development, dir, "", ""))
 			require.ErrorContains(t, p.stops(again), "the anchor file has a checkpoint of 10 entries")
 
 			require.NoError(t, s.carriers[0].anchor.put(t.Context(), *s.newest.Load()))
@@ -141,9 +142,9 @@ func TestAnObjectThatIsNoCheckpointHidesNone(t *testing.T) {
 			p := openProof(t)
 			b, settings := openBucket(t)
 			p.write(10)
-			maker := p.must(p.sealer(Development, t.TempDir(), "", ""))
+			maker := p.must(p.sealer(config.Development, t.TempDir(), "", ""))
 			p.sealed(maker, 10)
-			first := p.withObjects(maker.cfg.file("log.key"), settings.Log.S3)
+			first := p.withObjects(maker.cfg.File("log.key"), settings.Log.S3)
 			for size := 20; size <= 40; size += 10 {
 				p.write(10)
 				p.sealed(first, size)
@@ -159,7 +160,7 @@ func TestAnObjectThatIsNoCheckpointHidesNone(t *testing.T) {
 			}
 			p.setBack(20)
 			p.write(50)
-			again := p.withObjects(maker.cfg.file("log.key"), settings.Log.S3)
+			again := p.withObjects(maker.cfg.File("log.key"), settings.Log.S3)
 			failed := p.value(again, "anchor_failures_total", "object-store")
 			err := p.stops(again)
 			require.ErrorIs(t, err, store.ErrSetBack)

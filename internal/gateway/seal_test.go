@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
 )
@@ -48,7 +49,7 @@ func openProof(t *testing.T) *proof {
 }
 
 func (p *proof) sealer(profile, dir, key string, anchorURL string) (*sealer, error) {
-	cfg := standard()
+	cfg := config.Standard()
 	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.AnchorURL = profile, dir, key, anchorURL
 	m := newMetrics("test")
 	s, err := newSealer(cfg, p.store, slog.New(slog.DiscardHandler), m)
@@ -57,10 +58,10 @@ func (p *proof) sealer(profile, dir, key string, anchorURL string) (*sealer, err
 }
 
 // withObjects is the sealer of a replica with a state folder of its own, so no file tells it of the past, and a bucket.
-func (p *proof) withObjects(key string, objects ObjectStore) *sealer {
+func (p *proof) withObjects(key string, objects config.ObjectStore) *sealer {
 	p.t.Helper()
-	cfg := standard()
-	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.S3 = Development, p.t.TempDir(), key, objects
+	cfg := config.Standard()
+	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.S3 = config.Development, p.t.TempDir(), key, objects
 	m := newMetrics("test")
 	s, err := newSealer(cfg, p.store, slog.New(slog.DiscardHandler), m)
 	p.metrics[s] = m
@@ -114,7 +115,7 @@ func (p *proof) sealed(s *sealer, size int) {
 func TestTheFirstReplicaMakesTheLogsKeyAndOthersWithoutItDoNotSeal(t *testing.T) {
 	p := openProof(t)
 	shared, apart := t.TempDir(), t.TempDir()
-	first := p.must(p.sealer(Development, shared, "", ""))
+	first := p.must(p.sealer(config.Development, shared, "", ""))
 	p.write(10)
 	p.sealed(first, 10)
 	info, err := os.Stat(filepath.Join(shared, "log.key"))
@@ -128,11 +129,11 @@ func TestTheFirstReplicaMakesTheLogsKeyAndOthersWithoutItDoNotSeal(t *testing.T)
 	require.NoError(t, err)
 	require.True(t, public.Equal(registered))
 
-	neighbour := p.must(p.sealer(Development, shared, "", ""))
+	neighbour := p.must(p.sealer(config.Development, shared, "", ""))
 	p.write(5)
 	p.sealed(neighbour, 15)
 
-	stranger := p.must(p.sealer(Development, apart, "", ""))
+	stranger := p.must(p.sealer(config.Development, apart, "", ""))
 	require.ErrorIs(t, stranger.round(t.Context()), errNoKey)
 	entries, err := os.ReadDir(apart)
 	require.NoError(t, err)
@@ -145,9 +146,9 @@ func TestTheFirstReplicaMakesTheLogsKeyAndOthersWithoutItDoNotSeal(t *testing.T)
 func TestProductionRefusesToStartWithoutTheRegisteredKey(t *testing.T) {
 	p := openProof(t)
 	dir := t.TempDir()
-	cfg := standard()
+	cfg := config.Standard()
 	require.ErrorContains(t, cfg.Check(), "log.key (ARAUTO_LOG_KEY): is not set")
-	_, err := p.sealer(Production, dir, filepath.Join(dir, "absent.key"), "")
+	_, err := p.sealer(config.Production, dir, filepath.Join(dir, "absent.key"), "")
 	require.ErrorContains(t, err, "log.key (ARAUTO_LOG_KEY)")
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
@@ -156,10 +157,10 @@ func TestProductionRefusesToStartWithoutTheRegisteredKey(t *testing.T) {
 	name := filepath.Join(dir, "mine.key")
 	require.NoError(t, os.WriteFile(name, text, 0o600))
 	require.NoError(t, os.Chmod(name, 0o644))
-	_, err = p.sealer(Production, dir, name, "")
+	_, err = p.sealer(config.Production, dir, name, "")
 	require.ErrorContains(t, err, "set it to 0600")
 	require.NoError(t, os.Chmod(name, 0o600))
-	s := p.must(p.sealer(Production, dir, name, ""))
+	s := p.must(p.sealer(config.Production, dir, name, ""))
 	require.ErrorContains(t, s.refuse(t.Context()), "no key is registered")
 	require.ErrorIs(t, s.round(t.Context()), store.ErrWrongKey, "and if the database was away at start, nothing is sealed later")
 	registered, err := p.store.LogKey(t.Context())
@@ -175,7 +176,7 @@ func TestProductionRefusesToStartWithoutTheRegisteredKey(t *testing.T) {
 	text, err = audit.MarshalPrivate(other)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(name, text, 0o600))
-	s = p.must(p.sealer(Production, dir, name, ""))
+	s = p.must(p.sealer(config.Production, dir, name, ""))
 	require.ErrorContains(t, s.refuse(t.Context()), "is not the registered key")
 	require.ErrorIs(t, s.round(t.Context()), store.ErrWrongKey)
 }
@@ -191,7 +192,7 @@ func TestCheckpointsAreCarriedToEveryAnchor(t *testing.T) {
 		}
 	}))
 	defer siem.Close()
-	s := p.must(p.sealer(Development, t.TempDir(), "", siem.URL))
+	s := p.must(p.sealer(config.Development, t.TempDir(), "", siem.URL))
 	file, post := s.carriers[0], s.carriers[1]
 	p.write(4)
 	p.sealed(s, 4)
@@ -210,7 +211,7 @@ func TestCheckpointsAreCarriedToEveryAnchor(t *testing.T) {
 	c, err := audit.OpenCheckpoint(posted, s.key.Public())
 	require.NoError(t, err)
 	require.Equal(t, int64(4), c.Size)
-	all, rest, err := fileAnchor(s.cfg.anchorFile()).tail(s.key.Public())
+	all, rest, err := fileAnchor(s.cfg.AnchorFile()).tail(s.key.Public())
 	require.NoError(t, err)
 	require.Equal(t, []audit.Checkpoint{c}, all)
 	require.Zero(t, rest)
@@ -220,14 +221,14 @@ func TestCheckpointsAreCarriedToEveryAnchor(t *testing.T) {
 func TestALogThatIsNotTheAnchoredOneIsNotContinued(t *testing.T) {
 	p := openProof(t)
 	dir := t.TempDir()
-	first := p.must(p.sealer(Development, dir, "", ""))
+	first := p.must(p.sealer(config.Development, dir, "", ""))
 	p.write(10)
 	p.sealed(first, 10)
 	require.NoError(t, first.deliver(t.Context(), first.carriers[0]))
 	_, err := p.owner.Exec(t.Context(), "SET session_replication_role = replica; DELETE FROM arauto.log_position; DELETE FROM arauto.log_checkpoint; DELETE FROM arauto.entry")
 	require.NoError(t, err)
 	p.write(20)
-	again := p.must(p.sealer(Development, dir, "", ""))
+	again := p.must(p.sealer(config.Development, dir, "", ""))
 	err = again.round(t.Context())
 	require.ErrorIs(t, err, store.ErrSetBack)
 	again.complain(err)
@@ -243,7 +244,7 @@ func TestALogThatIsNotTheOneInTheObjectStoreIsNotContinued(t *testing.T) {
 	b, settings := openBucket(t)
 	dir := t.TempDir()
 	p.write(10)
-	maker := p.must(p.sealer(Development, dir, "", "")) // makes the key
+	maker := p.must(p.sealer(config.Development, dir, "", "")) // makes the key
 	p.sealed(maker, 10)
 	key := filepath.Join(dir, "log.key")
 	first := p.withObjects(key, settings.Log.S3)
@@ -320,7 +321,7 @@ func TestTheLargestObjectIsFoundAmongMillions(t *testing.T) {
 
 func TestATransactionThatHoldsBackOthersRaisesTheAlarm(t *testing.T) {
 	p := openProof(t)
-	s := p.must(p.sealer(Development, t.TempDir(), "", ""))
+	s := p.must(p.sealer(config.Development, t.TempDir(), "", ""))
 	s.watchHorizon(store.Sealed{Horizon: 7, Newest: 9})
 	require.Empty(t, s.said)
 	s.since = s.since.Add(-11 * time.Second)
@@ -334,7 +335,7 @@ func TestATransactionThatHoldsBackOthersRaisesTheAlarm(t *testing.T) {
 // TestEntriesThatCannotBeSealedRaiseTheAlarm: the owner of the tables puts a row behind the end of the log.
 func TestEntriesThatCannotBeSealedRaiseTheAlarm(t *testing.T) {
 	p := openProof(t)
-	s := p.must(p.sealer(Development, t.TempDir(), "", ""))
+	s := p.must(p.sealer(config.Development, t.TempDir(), "", ""))
 	var log bytes.Buffer
 	s.log = slog.New(slog.NewTextHandler(&log, nil))
 	require.Zero(t, p.value(s, "strays_total"), "an alarm needs the series before the first event")

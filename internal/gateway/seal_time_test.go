@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -118,8 +119,8 @@ func longest(from, to time.Time, at []time.Time) (most time.Duration) {
 
 func sealerOf(t *testing.T, h *virtualLog, places map[string]*place) *sealer {
 	t.Helper()
-	cfg := standard()
-	cfg.Profile, cfg.StateDir = Development, t.TempDir()
+	cfg := config.Standard()
+	cfg.Profile, cfg.StateDir = config.Development, t.TempDir()
 	s, err := newSealer(cfg, h, slog.New(slog.DiscardHandler), newMetrics("test"))
 	require.NoError(t, err)
 	s.key, s.carriers = audit.NewSigner(h.key), nil

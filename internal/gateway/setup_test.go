@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/openapitest"
@@ -65,7 +66,7 @@ func openAs(t *testing.T, prepare func(*house) []string) *house {
 	h := &house{t: t, dir: t.TempDir(), url: storetest.Database(t), pki: mtlstest.PKI(t), log: newJournal()}
 	require.NoError(t, h.pki.Write(filepath.Join(h.dir, "pki"), certs.Content{}))
 	h.set = &stage.Stage{Dir: h.dir, PKI: h.pki, Database: h.url}
-	cfg, err := ReadConfig("", append(append(h.set.Environment(), "ARAUTO_REPLICA=test"), prepare(h)...))
+	cfg, err := config.ReadConfig("", append(append(h.set.Environment(), "ARAUTO_REPLICA=test"), prepare(h)...))
 	require.NoError(t, err)
 	h.g, err = New(t.Context(), cfg, "test", slog.New(slog.NewJSONHandler(h.log, nil)))
 	require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/webhook"
@@ -39,12 +40,12 @@ type news struct {
 }
 
 // loadTrust reads every file, and reports every problem in one error.
-func loadTrust(cfg *Config, tell news) (*trust, error) {
-	p := &problems{}
+func loadTrust(cfg *config.Config, tell news) (*trust, error) {
+	p := &config.Problems{}
 	t := &trust{fetcher: newFetcher(cfg)}
 	identity := func(key, cert, private string, purpose mtls.Purpose) *mtls.Identity {
 		id, err := mtls.LoadIdentity(cert, private, purpose)
-		p.file(key, err)
+		p.File(key, err)
 		return id
 	}
 	t.server = identity("public.tls_cert", cfg.Public.TLSCert, cfg.Public.TLSKey, mtls.AsServer)
@@ -55,34 +56,34 @@ func loadTrust(cfg *Config, tell news) (*trust, error) {
 	var err error
 	t.callers = &mtls.Callers{}
 	t.callers.Authorities, err = mtls.LoadAnchors(cfg.Public.ClientCA)
-	p.file("public.client_ca", err)
+	p.File("public.client_ca", err)
 	if x := &cfg.Public.Proxy; x.ProxyCA != "" {
 		t.callers.Proxy, err = mtls.LoadProxy(mtls.ProxyOptions{
 			Authorities: []string{x.ProxyCA}, Fingerprints: x.ProxyFingerprints, Organisation: x.ProxySubjectOrg, Header: x.ProxyHeader,
 		})
-		p.file("public.proxy_ca", err)
+		p.File("public.proxy_ca", err)
 	}
 	t.receivers, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
-	p.file("webhook.root_ca", err)
+	p.File("webhook.root_ca", err)
 	t.published = t.keySet(p, "signing.published", cfg.Signing.Published, tell)
 	t.signers, err = jws.OpenSigners(jws.SignersConfig{Keys: signingKeys(cfg), Published: t.published})
-	p.file("signing.key", err)
+	p.File("signing.key", err)
 	t.bearers = t.keySet(p, "internal.jwks", cfg.Internal.JWKS, tell)
 	t.tokens = t.keySet(p, "tokens.jwks", cfg.Tokens.JWKS, tell)
 	t.directory = t.keySet(p, "directory.jwks", cfg.Directory.JWKS, tell)
 	if cfg.Tokens.IntrospectionURL != "" && t.brcac != nil {
 		t.asker, err = t.newAsker(cfg)
-		p.file("tokens.introspection_ca", err)
+		p.File("tokens.introspection_ca", err)
 	}
-	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving, cfg.file("lists"), tell)
-	p.file("webhook.crl", err)
-	t.callers.Revocation, err = t.newRevocation(&cfg.Public.Revocation, calling, cfg.file("lists"), tell)
-	p.file("public.crl", err)
-	return t, p.err()
+	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving, cfg.File("lists"), tell)
+	p.File("webhook.crl", err)
+	t.callers.Revocation, err = t.newRevocation(&cfg.Public.Revocation, calling, cfg.File("lists"), tell)
+	p.File("public.crl", err)
+	return t, p.Err()
 }
 
 // signingKeys are ours, the next one first: it signs once it is published, and until then the old one does.
-func signingKeys(cfg *Config) []jws.SigningKey {
+func signingKeys(cfg *config.Config) []jws.SigningKey {
 	var keys []jws.SigningKey
 	if cfg.Signing.NextKey != "" {
 		keys = append(keys, jws.SigningKey{KID: cfg.Signing.NextKID, File: cfg.Signing.NextKey})
@@ -90,20 +91,20 @@ func signingKeys(cfg *Config) []jws.SigningKey {
 	return append(keys, jws.SigningKey{KID: cfg.Signing.KID, File: cfg.Signing.Key})
 }
 
-func (t *trust) keySet(p *problems, key, location string, tell news) *jws.KeySet {
+func (t *trust) keySet(p *config.Problems, key, location string, tell news) *jws.KeySet {
 	if location == "" {
 		return nil
 	}
 	set, err := jws.OpenKeySet(jws.KeySetConfig{Location: location, Client: t.fetcher, Observe: tell.keys})
-	p.file(key, err)
+	p.File(key, err)
 	return set
 }
 
 // newFetcher reads public things over https. Its dialer is guarded like the sender's, so that no address in a document
 // from outside can make us call an inside machine; the bank's own addresses are named in webhook.allow_networks in
 // development, and are files in production.
-func newFetcher(cfg *Config) *http.Client {
-	allow, _ := cfg.allowed() // judged by Check
+func newFetcher(cfg *config.Config) *http.Client {
+	allow, _ := cfg.Allowed() // judged by Check
 	// Lists and responders are read over plain http as well: what they say is signed.
 	guard := webhook.NewGuard(allow, slices.Concat(cfg.Webhook.AllowPorts, []uint16{80, 443}))
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: guard.Control}
@@ -119,7 +120,7 @@ func newFetcher(cfg *Config) *http.Client {
 
 // newAsker asks the bank's own authorization server over mTLS with our BRCAC. Its address is configuration, not data from
 // outside, so it may be an inside one.
-func (t *trust) newAsker(cfg *Config) (*http.Client, error) {
+func (t *trust) newAsker(cfg *config.Config) (*http.Client, error) {
 	roots := t.receivers
 	if cfg.Tokens.IntrospectionCA != "" {
 		var err error
@@ -138,7 +139,7 @@ func (t *trust) newAsker(cfg *Config) (*http.Client, error) {
 }
 
 // statements verifies software statements; nil when no key set of the Directory is configured.
-func (t *trust) statements(cfg *Config) *jws.StatementVerifier {
+func (t *trust) statements(cfg *config.Config) *jws.StatementVerifier {
 	if t.directory == nil {
 		return nil
 	}
@@ -146,7 +147,7 @@ func (t *trust) statements(cfg *Config) *jws.StatementVerifier {
 }
 
 // bearer verifies the bank's own tokens.
-func (t *trust) bearer(cfg *Config) *jws.BearerVerifier {
+func (t *trust) bearer(cfg *config.Config) *jws.BearerVerifier {
 	return &jws.BearerVerifier{Keys: t.bearers, Issuer: cfg.Internal.Issuer, Audience: cfg.Internal.Audience}
 }
 

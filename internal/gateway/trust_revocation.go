@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/mtls"
 )
 
@@ -36,7 +37,7 @@ func (t *trust) directions() []direction {
 }
 
 // newRevocation makes the judge of one direction; nil when no source is configured.
-func (t *trust) newRevocation(settings *Revocation, name, folder string, tell news) (*mtls.Revocation, error) {
+func (t *trust) newRevocation(settings *config.Revocation, name, folder string, tell news) (*mtls.Revocation, error) {
 	if len(settings.CRL) == 0 && !settings.OCSP {
 		return nil, nil
 	}
@@ -56,7 +57,7 @@ func (t *trust) newRevocation(settings *Revocation, name, folder string, tell ne
 }
 
 // revocationOptions makes of the settings what package mtls takes.
-func revocationOptions(r *Revocation) mtls.RevocationOptions {
+func revocationOptions(r *config.Revocation) mtls.RevocationOptions {
 	o := mtls.RevocationOptions{
 		OCSP: r.OCSP, OCSPResponder: r.OCSPResponder, OCSPTTL: r.OCSPTTL, CRLTTL: r.CRLTTL, Refresh: r.CRLRefresh, SoftFail: r.SoftFail,
 	}

@@ -141,7 +141,7 @@ func TestCheckSaysWhatEndsAndChangesNothing(t *testing.T) {
 	require.Regexp(t, `(?m)^certificate \S+server\.pem .*: 36\d days left`, text)
 	require.Regexp(t, `(?m)^WARNING revocation list \S+servers-stale\.crl of receivers: evidence until`, text)
 	require.Regexp(t, `(?m)^revocation list \S+clients\.crl of callers: evidence until`, text)
-	require.NoDirExists(t, h.g.cfg.file("lists"))
+	require.NoDirExists(t, h.g.cfg.File("lists"))
 }
 
 func TestTheCalendarOfReceiversIsBoundedAndForgetsWhoWasNotSeenForLong(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -27,7 +28,7 @@ const (
 // notes of /readyz. It does not replace verification from outside: anybody who can change the database and this process can
 // change both.
 type verifier struct {
-	cfg   *Config
+	cfg   *config.Config
 	store *store.Store
 	log   *slog.Logger
 	key   func(context.Context) (ed25519.PublicKey, error)
@@ -42,7 +43,7 @@ type verifier struct {
 }
 
 // newVerifier prepares verification with the log's key: our own where a setting names it, else the registered one.
-func newVerifier(cfg *Config, s *store.Store, log *slog.Logger, r prometheus.Registerer) *verifier {
+func newVerifier(cfg *config.Config, s *store.Store, log *slog.Logger, r prometheus.Registerer) *verifier {
 	w := &verifier{
 		cfg: cfg, store: s, log: log, begun: time.Now(), key: s.LogKey,
 		okTime: prometheus.NewGaugeVec(prometheus.GaugeOpts{

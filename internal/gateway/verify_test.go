@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/alarms"
 	"github.com/arauto/arauto/internal/store"
 )
@@ -28,7 +29,7 @@ func (p *proof) verifying() *verifying {
 	require.NoError(p.t, err)
 	p.t.Cleanup(s.Close)
 	m, lines := newMetrics("test"), &bytes.Buffer{}
-	return &verifying{newVerifier(standard(), s, slog.New(slog.NewTextHandler(lines, nil)), m.registry), m, lines}
+	return &verifying{newVerifier(config.Standard(), s, slog.New(slog.NewTextHandler(lines, nil)), m.registry), m, lines}
 }
 
 // asked is what /readyz answers.
@@ -61,7 +62,7 @@ func (p *proof) count(outcome string) (n int) {
 // TestAnAlteredEntryRaisesTheAlarmByItself is found F23: nobody has to ask whether the log is still what was signed.
 func TestAnAlteredEntryRaisesTheAlarmByItself(t *testing.T) {
 	p := openProof(t)
-	s := p.must(p.sealer(Development, t.TempDir(), "", ""))
+	s := p.must(p.sealer(config.Development, t.TempDir(), "", ""))
 	replicas := []*verifying{p.verifying(), p.verifying()}
 	first := replicas[0]
 	for _, zero := range []string{

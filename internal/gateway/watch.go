@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -39,8 +40,8 @@ type source struct {
 }
 
 // loadMappings reads the mapping files and reports every problem in them.
-func loadMappings(cfg *Config) ([]*watch.Mapping, error) {
-	p := &problems{}
+func loadMappings(cfg *config.Config) ([]*watch.Mapping, error) {
+	p := &config.Problems{}
 	var all []*watch.Mapping
 	names := map[string]string{}
 	for _, file := range cfg.Watch.Sources {
@@ -50,24 +51,24 @@ func loadMappings(cfg *Config) ([]*watch.Mapping, error) {
 			continue
 		}
 		if other, twice := names[m.Source]; twice {
-			p.add("watch.sources", "%s and %s are both named %q", "give each source a name of its own", other, file, m.Source)
+			p.Add("watch.sources", "%s and %s are both named %q", "give each source a name of its own", other, file, m.Source)
 		}
 		names[m.Source] = file
 		all = append(all, m)
 	}
 	slices.SortFunc(all, func(a, b *watch.Mapping) int { return cmp.Compare(a.Source, b.Source) })
-	return all, p.err()
+	return all, p.Err()
 }
 
 // takeMapping adds the flaws of a mapping, or why its file cannot be read.
-func takeMapping(p *problems, err error) {
+func takeMapping(p *config.Problems, err error) {
 	var wrong *watch.MappingError
 	if !errors.As(err, &wrong) {
-		p.add("watch.sources", "%v", "name a mapping file that can be read", err)
+		p.Add("watch.sources", "%v", "name a mapping file that can be read", err)
 		return
 	}
 	for _, f := range wrong.Flaws {
-		p.list = append(p.list, f.String())
+		p.List = append(p.List, f.String())
 	}
 }
 
@@ -100,14 +101,14 @@ func reader[R watch.Reader](r R, err error) (watch.Reader, error) {
 }
 
 // takeReader adds what is wrong with the settings of a source's origin.
-func takeReader(p *problems, m *watch.Mapping, err error) {
+func takeReader(p *config.Problems, m *watch.Mapping, err error) {
 	var wrong *watch.MappingError
 	if errors.As(err, &wrong) {
 		takeMapping(p, wrong)
 		return
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		p.list = append(p.list, fmt.Sprintf("%s: %s: %s", m.File, m.Type, line))
+		p.List = append(p.List, fmt.Sprintf("%s: %s: %s", m.File, m.Type, line))
 	}
 }
 
@@ -118,9 +119,9 @@ func (g *Gateway) openSources() error {
 		return err
 	}
 	g.sources = &sources{store: g.store, registry: g.registry, upTo: map[string]*progress{}}
-	p := &problems{}
+	p := &config.Problems{}
 	for _, m := range mappings {
-		r, err := openReader(m, g.cfg.Profile == Production, g.store, g.log.With("source", m.Source))
+		r, err := openReader(m, g.cfg.Profile == config.Production, g.store, g.log.With("source", m.Source))
 		if err != nil {
 			takeReader(p, m, err)
 			continue
@@ -140,7 +141,7 @@ func (g *Gateway) openSources() error {
 		g.sources.all = append(g.sources.all, &source{s, m, r})
 	}
 	g.metrics.registry.MustRegister(newPassedOver(g.sources))
-	return p.err()
+	return p.Err()
 }
 
 // runSources follows what is configured until no new work is taken. It returns when what was read is committed, or will
@@ -217,17 +218,17 @@ const reportsEvery = 2 * time.Second
 
 // examineSources looks at everything sources need: their files, their origins' rights and places, and whether the mappings
 // fit the schemas as they are.
-func examineSources(ctx context.Context, cfg *Config) ([]string, error) {
+func examineSources(ctx context.Context, cfg *config.Config) ([]string, error) {
 	s := rememberedBy(ctx, cfg)
 	if s != nil {
 		defer s.Close()
 	}
-	p := &problems{}
+	p := &config.Problems{}
 	mappings, err := loadMappings(cfg)
-	p.take(err)
+	p.Take(err)
 	var findings []string
 	for _, m := range mappings {
-		r, err := openReader(m, cfg.Profile == Production, s, slog.New(slog.DiscardHandler))
+		r, err := openReader(m, cfg.Profile == config.Production, s, slog.New(slog.DiscardHandler))
 		if err != nil {
 			takeReader(p, m, err)
 			continue
@@ -238,12 +239,12 @@ func examineSources(ctx context.Context, cfg *Config) ([]string, error) {
 		findings = append(findings, remarks(ctx, m, r)...)
 		r.Close()
 	}
-	return findings, p.err()
+	return findings, p.Err()
 }
 
 // rememberedBy opens the database in which readers remember where they are, so that check can tell what changed since; nil
 // where it does not answer, which examineDatabase tells.
-func rememberedBy(ctx context.Context, cfg *Config) *store.Store {
+func rememberedBy(ctx context.Context, cfg *config.Config) *store.Store {
 	if cfg.Database.URL == "" || len(cfg.Watch.Sources) == 0 {
 		return nil
 	}
@@ -263,23 +264,23 @@ func rememberedBy(ctx context.Context, cfg *Config) *store.Store {
 // examineWithin is how long an origin may take to answer arauto check.
 const examineWithin = 15 * time.Second
 
-func examineSource(ctx context.Context, p *problems, m *watch.Mapping, r watch.Reader) bool {
+func examineSource(ctx context.Context, p *config.Problems, m *watch.Mapping, r watch.Reader) bool {
 	ctx, cancel := context.WithTimeout(ctx, examineWithin)
 	defer cancel()
-	before := len(p.list)
+	before := len(p.List)
 	for _, err := range r.Check(ctx) {
 		takeReader(p, m, err)
 	}
 	columns, err := r.Describe(ctx, slices.Concat(m.Tables(), m.Joined()))
 	switch {
-	case err != nil && len(p.list) == before: // else that says why already
+	case err != nil && len(p.List) == before: // else that says why already
 		takeReader(p, m, err)
 	case err == nil && columns != nil:
 		for _, f := range m.Check(columns) {
-			p.list = append(p.list, f.String())
+			p.List = append(p.List, f.String())
 		}
 	}
-	return len(p.list) == before
+	return len(p.List) == before
 }
 
 // remarks asks a source's origin for its properties and returns what they mean, as lines. None of them is a reason not to start.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
@@ -44,7 +45,7 @@ const explainWithin = 5 * time.Second
 
 // Explain says what would become of a change handed in as this line. The settings need not be complete: without a
 // database it is judged as the first change of its resource, by a client with an address.
-func Explain(ctx context.Context, cfg *Config, version string, line []byte) (Explanation, error) {
+func Explain(ctx context.Context, cfg *config.Config, version string, line []byte) (Explanation, error) {
 	e := Explanation{Line: line}
 	return e, e.foresee(ctx, cfg, version)
 }
@@ -56,12 +57,12 @@ const explainRevision = 1<<48 - 1
 // ExplainRow says what would become of a row of a source, a JSON object of its columns, or of a message: one explanation
 // for each mapping of its table. The core's database is asked for the rows that the mapping looks up, where it answers;
 // else they are taken from the row, as members of the names the mapping gives them.
-func ExplainRow(ctx context.Context, cfg *Config, version, file, table string, row []byte) ([]Explanation, error) {
+func ExplainRow(ctx context.Context, cfg *config.Config, version, file, table string, row []byte) ([]Explanation, error) {
 	m, err := watch.ReadMapping(file)
 	if err != nil {
-		p := &problems{}
+		p := &config.Problems{}
 		takeMapping(p, err)
-		return nil, p.err()
+		return nil, p.Err()
 	}
 	if table, err = tableOf(m, table); err != nil {
 		return nil, err
@@ -70,9 +71,9 @@ func ExplainRow(ctx context.Context, cfg *Config, version, file, table string, r
 	d := json.NewDecoder(bytes.NewReader(row))
 	d.UseNumber()
 	if err := d.Decode(&r.Values); err != nil || r.Values == nil || d.More() {
-		return nil, &ConfigError{[]string{"--row: is not one JSON object of the row's columns"}}
+		return nil, &config.ConfigError{Problems: []string{"--row: is not one JSON object of the row's columns"}}
 	}
-	reader, err := openReader(m, cfg.Profile == Production, nil, slog.New(slog.DiscardHandler))
+	reader, err := openReader(m, cfg.Profile == config.Production, nil, slog.New(slog.DiscardHandler))
 	if err == nil {
 		defer reader.Close()
 	} else {
@@ -103,7 +104,7 @@ func tableOf(m *watch.Mapping, table string) (string, error) {
 	case table == "" && len(all) == 1:
 		return all[0], nil
 	case !slices.Contains(all, table):
-		return "", &ConfigError{[]string{fmt.Sprintf("--table: %q is not in the mapping; name one of %s", table, strings.Join(all, ", "))}}
+		return "", &config.ConfigError{Problems: []string{fmt.Sprintf("--table: %q is not in the mapping; name one of %s", table, strings.Join(all, ", "))}}
 	}
 	return table, nil
 }
@@ -159,16 +160,16 @@ func explainMapping(ctx context.Context, reader watch.Reader, m *watch.Mapping, 
 	return made, why, err
 }
 
-func (e *Explanation) foresee(ctx context.Context, cfg *Config, version string) error {
+func (e *Explanation) foresee(ctx context.Context, cfg *config.Config, version string) error {
 	schemas, err := openapi.Load(schemaOptions(cfg)...)
 	if err != nil {
 		return fmt.Errorf("load our own API documents: %w", err)
 	}
-	optional, err := parseKinds(cfg.Announce.DirectAuthorised)
+	optional, err := config.ParseKinds(cfg.Announce.DirectAuthorised)
 	if err != nil {
-		return &ConfigError{[]string{"announce.direct_authorised (" + envName("announce.direct_authorised") + "): " + err.Error()}}
+		return &config.ConfigError{Problems: []string{"announce.direct_authorised (" + config.EnvName("announce.direct_authorised") + "): " + err.Error()}}
 	}
-	judge := intake.New(intake.Config{Schema: schemas, NewID: store.NewID, OptionalAuthorised: optional, Timers: cfg.timed()})
+	judge := intake.New(intake.Config{Schema: schemas, NewID: store.NewID, OptionalAuthorised: optional, Timers: cfg.Timed()})
 	ctx, cancel := context.WithTimeout(ctx, explainWithin)
 	defer cancel()
 	s, err := e.open(ctx, cfg)
@@ -192,14 +193,14 @@ func (e *Explanation) foresee(ctx context.Context, cfg *Config, version string) 
 }
 
 // open connects to the gateway's database where that is possible, and says why not where it is not.
-func (e *Explanation) open(ctx context.Context, cfg *Config) (*store.Store, error) {
+func (e *Explanation) open(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 	if cfg.Database.URL == "" {
 		e.Apart = "database.url is not set"
 		return nil, nil
 	}
 	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: "explain"})
 	if err != nil {
-		return nil, &ConfigError{[]string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
+		return nil, &config.ConfigError{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
 	}
 	have, want, err := s.SchemaVersions(ctx)
 	switch {
@@ -215,7 +216,7 @@ func (e *Explanation) open(ctx context.Context, cfg *Config) (*store.Store, erro
 }
 
 // preview writes the request that would be made, if one would.
-func (e *Explanation) preview(ctx context.Context, cfg *Config, version string, s *store.Store) error {
+func (e *Explanation) preview(ctx context.Context, cfg *config.Config, version string, s *store.Store) error {
 	c := e.Foresight.Change
 	base := noAddress
 	if s != nil && c.Client != "" {
@@ -234,7 +235,7 @@ func (e *Explanation) preview(ctx context.Context, cfg *Config, version string, 
 	if e.Registered != nil && len(e.Registered.WebhookURIs) > 0 {
 		base = e.Registered.WebhookURIs[0]
 	}
-	allow, _ := cfg.allowed()
+	allow, _ := cfg.Allowed()
 	e.URL, e.Request, e.Refusal = webhook.Preview(webhook.Config{
 		Guard: webhook.NewGuard(allow, cfg.Webhook.AllowPorts), Version: version, AuthorisationServerID: cfg.Holder.AuthorisationServerID,
 		ASHeaders: cfg.Webhook.ASHeaders,

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/config"
 )
 
 func TestCheckSaysThatADeliveryLimitIsUnknown(t *testing.T) {
@@ -38,7 +40,7 @@ tables:
     revision: n
     data: {creationDateTime: created}
 `), 0o600))
-			cfg := &Config{Profile: Development}
+			cfg := &config.Config{Profile: config.Development}
 			cfg.Watch.Sources = []string{file}
 			findings, err := examineSources(t.Context(), cfg)
 			require.ErrorContains(t, err, "connect to rabbitmq", "the broker itself is away in this test")

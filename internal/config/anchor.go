@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"net/url"
@@ -40,9 +40,9 @@ var (
 )
 
 // checkAnchors judges where checkpoints are carried to.
-func (c *Config) checkAnchors(p *problems) {
+func (c *Config) checkAnchors(p *Problems) {
 	if c.Log.AnchorURL != "" && !c.mayPost(c.Log.AnchorURL) {
-		p.add("log.anchor_url", "is not an https:// URL", "use the https:// URL to which checkpoints are posted")
+		p.Add("log.anchor_url", "is not an https:// URL", "use the https:// URL to which checkpoints are posted")
 	}
 	s := &c.Log.S3
 	if s.Endpoint == "" {
@@ -50,7 +50,7 @@ func (c *Config) checkAnchors(p *problems) {
 	}
 	u, err := url.Parse(s.Endpoint)
 	if !c.mayPost(s.Endpoint) || err != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		p.add("log.anchor_s3.endpoint", "is not https:// and a host", "name the service without bucket or path, such as https://s3.sa-east-1.amazonaws.com")
+		p.Add("log.anchor_s3.endpoint", "is not https:// and a host", "name the service without bucket or path, such as https://s3.sa-east-1.amazonaws.com")
 	}
 	for _, named := range []struct {
 		key  string
@@ -62,17 +62,17 @@ func (c *Config) checkAnchors(p *problems) {
 		{"access_key_id", plainWord.MatchString(s.AccessKeyID)},
 	} {
 		if !named.good {
-			p.add("log.anchor_s3."+named.key, "is not set, or has characters it may not have", "copy it from the service's console")
+			p.Add("log.anchor_s3."+named.key, "is not set, or has characters it may not have", "copy it from the service's console")
 		}
 	}
 	if s.SecretKey == "" {
-		p.add("log.anchor_s3.secret_key_file", "is not set", "name the file of the secret access key")
+		p.Add("log.anchor_s3.secret_key_file", "is not set", "name the file of the secret access key")
 	}
 	if s.Mode != modeCompliance && s.Mode != modeGovernance {
-		p.add("log.anchor_s3.mode", "is %q", "use COMPLIANCE or GOVERNANCE", s.Mode)
+		p.Add("log.anchor_s3.mode", "is %q", "use COMPLIANCE or GOVERNANCE", s.Mode)
 	}
 	if s.RetainDays < fiveYears && c.Profile == Production || s.RetainDays < 1 || s.RetainDays > 36500 {
-		p.add("log.anchor_s3.retain_days", "is %d", "use 1826 to 36500: proofs are kept as long as the history", s.RetainDays)
+		p.Add("log.anchor_s3.retain_days", "is %d", "use 1826 to 36500: proofs are kept as long as the history", s.RetainDays)
 	}
 }
 

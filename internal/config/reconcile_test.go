@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"testing"
@@ -7,9 +7,9 @@ import (
 )
 
 func TestTheTimeOfReconciliationIsHoursAndMinutes(t *testing.T) {
-	p := &problems{}
-	cfg := standard()
+	p := &Problems{}
+	cfg := Standard()
 	cfg.Reconcile.At = "3h30"
 	cfg.checkReconcile(p)
-	require.Len(t, p.list, 1)
+	require.Len(t, p.List, 1)
 }

@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"strings"
@@ -9,13 +9,13 @@ import (
 
 func TestTheObjectStoresSettingsAreJudged(t *testing.T) {
 	problems := func(change func(*ObjectStore)) string {
-		cfg := standard()
+		cfg := Standard()
 		s := &cfg.Log.S3
 		s.Endpoint, s.Bucket, s.AccessKeyID, s.SecretKey = "https://s3.sa-east-1.amazonaws.com", "proofs", "AKIA", "/x"
 		change(s)
-		p := &problems{}
+		p := &Problems{}
 		cfg.checkAnchors(p)
-		return strings.Join(p.list, "\n")
+		return strings.Join(p.List, "\n")
 	}
 	require.Empty(t, problems(func(*ObjectStore) {}))
 	for key, change := range map[string]func(*ObjectStore){

@@ -1,4 +1,12 @@
-package gateway
+// Package config is every setting of the product: read from a YAML file and the environment, checked, and described with
+// secrets masked.
+//
+// Read names every unknown key, repeated key and wrong type. Check names every wrong value at once, each with its key, its
+// environment variable, the reason and what would be right. Neither repeats a value that may be a secret.
+//
+// It opens no file that a setting names and no network address: the package that uses the file or the address does so, and
+// reports what is wrong with it through Problems.
+package config
 
 import (
 	"bytes"
@@ -150,8 +158,8 @@ type ConfigError struct{ Problems []string }
 // Error joins the problems, one a line.
 func (e *ConfigError) Error() string { return strings.Join(e.Problems, "\n") }
 
-// standard holds the defaults.
-func standard() *Config {
+// Standard returns the settings that are in force where neither file nor environment sets another.
+func Standard() *Config {
 	c := &Config{Profile: Production, StateDir: "./state"}
 	c.Public.Addr, c.Public.MaxRate = ":8443", 600
 	c.Internal.Addr, c.Ops.Addr = "127.0.0.1:9443", "127.0.0.1:9090"
@@ -172,7 +180,7 @@ func standard() *Config {
 // ReadConfig reads the YAML file (none if path is empty), then the environment over it. It does not judge the values;
 // Check does. Unknown keys, repeated keys and wrong types are errors here.
 func ReadConfig(path string, environ []string) (*Config, error) {
-	c := standard()
+	c := Standard()
 	c.origin = map[string]string{}
 	if path != "" {
 		text, err := os.ReadFile(path)
@@ -358,57 +366,59 @@ var officialBase = regexp.MustCompile(`^https://[-a-zA-Z0-9@:%._+~#=]{2,256}\.[a
 
 // Check judges the settings of serve by themselves, without touching files or network, and reports every problem.
 func (c *Config) Check() error {
-	p := &problems{}
+	p := &Problems{}
 	if c.Profile != Production && c.Profile != Development {
-		p.add("profile", "is %q", "use production or development", c.Profile)
+		p.Add("profile", "is %q", "use production or development", c.Profile)
 	}
 	c.checkRequired(p)
 	c.checkAddresses(p)
-	c.checkWebhook(p)
+	c.CheckWebhook(p)
 	c.checkTrust(p)
 	c.checkAnchors(p)
 	c.checkLists(p)
 	c.checkWatch(p)
 	c.checkReconcile(p)
 	c.checkVerify(p)
-	return p.err()
+	return p.Err()
 }
 
-type problems struct{ list []string }
+// Problems collects what is wrong with the settings; List has one line for each problem. The zero value is ready to use.
+type Problems struct{ List []string }
 
-// add says which key, what is wrong with it, and the cure.
-func (p *problems) add(key, wrong, cure string, args ...any) {
-	p.list = append(p.list, fmt.Sprintf("%s (%s): %s; %s", key, envName(key), fmt.Sprintf(wrong, args...), cure))
+// Add says which key, what is wrong with it, and the cure. The args belong to wrong.
+func (p *Problems) Add(key, wrong, cure string, args ...any) {
+	p.List = append(p.List, fmt.Sprintf("%s (%s): %s; %s", key, EnvName(key), fmt.Sprintf(wrong, args...), cure))
 }
 
-func (p *problems) err() error {
-	if len(p.list) == 0 {
+// Err returns a *ConfigError with all problems; nil when there are none.
+func (p *Problems) Err() error {
+	if len(p.List) == 0 {
 		return nil
 	}
-	return &ConfigError{p.list}
+	return &ConfigError{p.List}
 }
 
-// take adds the problems of an error.
-func (p *problems) take(err error) {
+// Take adds the problems of an error; nil adds none.
+func (p *Problems) Take(err error) {
 	if err == nil {
 		return
 	}
 	if c, ok := err.(*ConfigError); ok { //nolint:errorlint // our own functions return it unwrapped
-		p.list = append(p.list, c.Problems...)
+		p.List = append(p.List, c.Problems...)
 		return
 	}
-	p.list = append(p.list, err.Error())
+	p.List = append(p.List, err.Error())
 }
 
-// file adds a problem with a file that a key names.
-func (p *problems) file(key string, err error) {
+// File adds a problem with a file that a key names; nil adds none.
+func (p *Problems) File(key string, err error) {
 	if err != nil {
-		p.list = append(p.list, fmt.Sprintf("%s (%s): %v", key, envName(key), err))
+		p.List = append(p.List, fmt.Sprintf("%s (%s): %v", key, EnvName(key), err))
 	}
 }
 
-// envName finds the environment variable of a key.
-func envName(key string) string {
+// EnvName finds the environment variable of a key; the key itself when there is no such setting.
+func EnvName(key string) string {
 	for _, s := range (&Config{}).settings() {
 		if s.key == key {
 			return s.env
@@ -417,7 +427,7 @@ func envName(key string) string {
 	return key
 }
 
-func (c *Config) checkRequired(p *problems) {
+func (c *Config) checkRequired(p *Problems) {
 	for key, value := range map[string]string{
 		"database.url": c.Database.URL, "public.base_url": c.Public.BaseURL, "public.tls_cert": c.Public.TLSCert, "public.tls_key": c.Public.TLSKey,
 		"public.client_ca": c.Public.ClientCA, "internal.jwks": c.Internal.JWKS, "internal.issuer": c.Internal.Issuer,
@@ -426,49 +436,49 @@ func (c *Config) checkRequired(p *problems) {
 		"webhook.tls_cert": c.Webhook.TLSCert, "webhook.tls_key": c.Webhook.TLSKey, "webhook.root_ca": c.Webhook.RootCA,
 	} {
 		if value == "" {
-			p.add(key, "is not set", "set it in the file or the environment")
+			p.Add(key, "is not set", "set it in the file or the environment")
 		}
 	}
 	if c.Tokens.JWKS == "" && c.Tokens.IntrospectionURL == "" {
-		p.add("tokens.jwks", "is not set, nor is tokens.introspection_url", "name the keys of the authorization server, or its introspection endpoint")
+		p.Add("tokens.jwks", "is not set, nor is tokens.introspection_url", "name the keys of the authorization server, or its introspection endpoint")
 	}
 	if c.Tokens.JWKS != "" && (c.Tokens.Issuer == "" || c.Tokens.Audience == "") {
-		p.add("tokens.issuer", "and tokens.audience must be set together with tokens.jwks", "set both to what the authorization server writes into its tokens")
+		p.Add("tokens.issuer", "and tokens.audience must be set together with tokens.jwks", "set both to what the authorization server writes into its tokens")
 	}
 	if c.Directory.JWKS == "" && c.Profile == Production {
-		p.add("directory.jwks", "is not set", "name the Directory's key set; software statements are verified with it")
+		p.Add("directory.jwks", "is not set", "name the Directory's key set; software statements are verified with it")
 	}
 	if c.Log.Key == "" && c.Profile == Production {
-		p.add("log.key", "is not set", "name the file of the history's signing key; it seals the history")
+		p.Add("log.key", "is not set", "name the file of the history's signing key; it seals the history")
 	}
-	slices.Sort(p.list)
+	slices.Sort(p.List)
 }
 
-func (c *Config) checkAddresses(p *problems) {
+func (c *Config) checkAddresses(p *Problems) {
 	for key, value := range map[string]string{"public.addr": c.Public.Addr, "internal.addr": c.Internal.Addr, "ops.addr": c.Ops.Addr} {
 		_, port, err := net.SplitHostPort(value)
 		if _, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil {
-			p.add(key, "is %q", "write host:port or :port, with a port from 0 to 65535", value)
+			p.Add(key, "is %q", "write host:port or :port, with a port from 0 to 65535", value)
 		}
 	}
 	if c.Public.BaseURL != "" && !officialBase.MatchString(c.Public.BaseURL) {
-		p.add("public.base_url", "is %q", "write https:// and a host name with a dot and a top label of 2 to 6 letters, without a path, as links.self must match the official pattern", c.Public.BaseURL)
+		p.Add("public.base_url", "is %q", "write https:// and a host name with a dot and a top label of 2 to 6 letters, without a path, as links.self must match the official pattern", c.Public.BaseURL)
 	}
 	if (c.Signing.NextKey == "") != (c.Signing.NextKID == "") {
-		p.add("signing.next_key", "and signing.next_kid go together", "set both or neither")
+		p.Add("signing.next_key", "and signing.next_kid go together", "set both or neither")
 	}
 	if (c.Internal.TLSCert == "") != (c.Internal.TLSKey == "") {
-		p.add("internal.tls_cert", "and internal.tls_key go together", "set both or neither")
+		p.Add("internal.tls_cert", "and internal.tls_key go together", "set both or neither")
 	}
 	if host, _, err := net.SplitHostPort(c.Internal.Addr); err == nil && c.Internal.TLSCert == "" && !loopback(host) {
-		p.add("internal.addr", "is %q without a certificate", "listen on 127.0.0.1, or set internal.tls_cert and internal.tls_key", c.Internal.Addr)
+		p.Add("internal.addr", "is %q without a certificate", "listen on 127.0.0.1, or set internal.tls_cert and internal.tls_key", c.Internal.Addr)
 	}
 	if c.Public.MaxRate < 300 {
-		p.add("public.max_rate", "is %d", "use 300 or more: the rules demand 300 requests a second", c.Public.MaxRate)
+		p.Add("public.max_rate", "is %d", "use 300 or more: the rules demand 300 requests a second", c.Public.MaxRate)
 	}
 	for key, location := range map[string]string{"internal.jwks": c.Internal.JWKS, "tokens.jwks": c.Tokens.JWKS, "directory.jwks": c.Directory.JWKS} {
 		if strings.HasPrefix(location, "http://") {
-			p.add(key, "is read over plain http", "use an https:// URL or a path")
+			p.Add(key, "is read over plain http", "use an https:// URL or a path")
 		}
 	}
 }
@@ -481,65 +491,67 @@ func loopback(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-func (c *Config) checkWebhook(p *problems) {
+// CheckWebhook judges the settings of the sender and of what it shares with dispatch, intake and history.
+func (c *Config) CheckWebhook(p *Problems) {
 	dev := c.Profile == Development
-	if _, err := c.allowed(); err != nil {
-		p.add("webhook.allow_networks", "%v", "write CIDRs, such as 127.0.0.0/8", err)
+	if _, err := c.Allowed(); err != nil {
+		p.Add("webhook.allow_networks", "%v", "write CIDRs, such as 127.0.0.0/8", err)
 	}
 	if len(c.Webhook.AllowNetworks) > 0 && !dev {
-		p.add("webhook.allow_networks", "is set", "remove it: only profile: development may dial private addresses")
+		p.Add("webhook.allow_networks", "is set", "remove it: only profile: development may dial private addresses")
 	}
 	if c.Webhook.Resolver != "" && !dev {
-		p.add("webhook.resolver", "is set", "remove it: it is for profile: development only")
+		p.Add("webhook.resolver", "is set", "remove it: it is for profile: development only")
 	}
 	if c.Webhook.Resolver != "" {
 		if _, _, err := net.SplitHostPort(c.Webhook.Resolver); err != nil {
-			p.add("webhook.resolver", "is %q", "write host:port", c.Webhook.Resolver)
+			p.Add("webhook.resolver", "is %q", "write host:port", c.Webhook.Resolver)
 		}
 	}
 	switch {
 	case c.Webhook.Timeout < time.Second || c.Webhook.Timeout > notice.Timeout:
-		p.add("webhook.timeout", "is %s", "use 1s to 15s", c.Webhook.Timeout)
+		p.Add("webhook.timeout", "is %s", "use 1s to 15s", c.Webhook.Timeout)
 	case c.Webhook.Timeout != notice.Timeout && !dev:
-		p.add("webhook.timeout", "is %s", "use 15s, the rule's timeout; only profile: development may shorten it", c.Webhook.Timeout)
+		p.Add("webhook.timeout", "is %s", "use 15s, the rule's timeout; only profile: development may shorten it", c.Webhook.Timeout)
 	}
 	switch {
 	case c.Dispatch.Lease <= c.Webhook.Timeout:
-		p.add("dispatch.lease", "is %s", "use a lease that exceeds webhook.timeout ("+c.Webhook.Timeout.String()+")", c.Dispatch.Lease)
+		p.Add("dispatch.lease", "is %s", "use a lease that exceeds webhook.timeout ("+c.Webhook.Timeout.String()+")", c.Dispatch.Lease)
 	case c.Dispatch.Lease < 20*time.Second && !dev:
-		p.add("dispatch.lease", "is %s", "use 20s or more; only profile: development may use less", c.Dispatch.Lease)
+		p.Add("dispatch.lease", "is %s", "use 20s or more; only profile: development may use less", c.Dispatch.Lease)
 	case c.Dispatch.Lease > 10*time.Minute:
-		p.add("dispatch.lease", "is %s", "use 10m or less: a lost attempt is rescued after its lease", c.Dispatch.Lease)
+		p.Add("dispatch.lease", "is %s", "use 10m or less: a lost attempt is rescued after its lease", c.Dispatch.Lease)
 	}
 	if len(c.Webhook.AllowPorts) == 0 || slices.Contains(c.Webhook.AllowPorts, 0) {
-		p.add("webhook.allow_ports", "is %v", "name ports from 1 to 65535; the default is 443", c.Webhook.AllowPorts)
+		p.Add("webhook.allow_ports", "is %v", "name ports from 1 to 65535; the default is 443", c.Webhook.AllowPorts)
 	}
 	if c.Dispatch.Slots < 0 || c.Dispatch.Slots > 4096 {
-		p.add("dispatch.slots", "is %d", "use 1 to 4096, or 0 to derive it from memory and open files", c.Dispatch.Slots)
+		p.Add("dispatch.slots", "is %d", "use 1 to 4096, or 0 to derive it from memory and open files", c.Dispatch.Slots)
 	}
 	if c.Ingest.MaxInFlight < 1 || c.Ingest.MaxInFlight > 1<<16 {
-		p.add("ingest.max_in_flight", "is %d", "use 1 to 65536", c.Ingest.MaxInFlight)
+		p.Add("ingest.max_in_flight", "is %d", "use 1 to 65536", c.Ingest.MaxInFlight)
 	}
 	if c.History.KeepYears < 5 || c.History.KeepYears > 50 {
-		p.add("history.keep_years", "is %d", "use 5 to 50: the history is kept for at least 5 years", c.History.KeepYears)
+		p.Add("history.keep_years", "is %d", "use 5 to 50: the history is kept for at least 5 years", c.History.KeepYears)
 	}
 }
 
-func (c *Config) checkLists(p *problems) {
-	if _, err := parseKinds(c.Announce.DirectAuthorised); err != nil {
-		p.add("announce.direct_authorised", "%v", "name kinds: payment-consent, recurring-consent", err)
+func (c *Config) checkLists(p *Problems) {
+	if _, err := ParseKinds(c.Announce.DirectAuthorised); err != nil {
+		p.Add("announce.direct_authorised", "%v", "name kinds: payment-consent, recurring-consent", err)
 	}
 	if c.Timers.Enabled != nil {
-		if _, err := parseKinds(*c.Timers.Enabled); err != nil {
-			p.add("timers.enabled", "%v", "name kinds: "+strings.Join(kindNames(), ", "), err)
+		if _, err := ParseKinds(*c.Timers.Enabled); err != nil {
+			p.Add("timers.enabled", "%v", "name kinds: "+strings.Join(kindNames(), ", "), err)
 		}
 	}
 	if c.Schema.UnknownMembers != "reject" && c.Schema.UnknownMembers != "keep" {
-		p.add("schema.unknown_members", "is %q", "use reject or keep", c.Schema.UnknownMembers)
+		p.Add("schema.unknown_members", "is %q", "use reject or keep", c.Schema.UnknownMembers)
 	}
 }
 
-func parseKinds(names []string) ([]ofb.Kind, error) {
+// ParseKinds reads names of kinds; the error names the first that is none.
+func ParseKinds(names []string) ([]ofb.Kind, error) {
 	var out []ofb.Kind
 	for _, name := range names {
 		k, err := ofb.ParseKind(name)
@@ -551,17 +563,17 @@ func parseKinds(names []string) ([]ofb.Kind, error) {
 	return out, nil
 }
 
-// timed lists the kinds whose timers we fire; all of them unless the setting says otherwise (D-10).
-func (c *Config) timed() []ofb.Kind {
+// Timed lists the kinds whose timers we fire; all of them unless the setting says otherwise (D-10).
+func (c *Config) Timed() []ofb.Kind {
 	if c.Timers.Enabled == nil {
 		return ofb.Kinds()
 	}
-	kinds, _ := parseKinds(*c.Timers.Enabled) // Check has judged it
+	kinds, _ := ParseKinds(*c.Timers.Enabled) // Check has judged it
 	return kinds
 }
 
-// allowed parses the development allow-list.
-func (c *Config) allowed() ([]netip.Prefix, error) {
+// Allowed parses the development allow-list. The error names what is not a CIDR; there is none once Check has passed.
+func (c *Config) Allowed() ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, s := range c.Webhook.AllowNetworks {
 		p, err := netip.ParsePrefix(strings.TrimSpace(s))
@@ -573,13 +585,13 @@ func (c *Config) allowed() ([]netip.Prefix, error) {
 	return out, nil
 }
 
-// file is a path below the state directory.
-func (c *Config) file(name string) string { return filepath.Join(c.StateDir, name) }
+// File is a path below the state directory.
+func (c *Config) File(name string) string { return filepath.Join(c.StateDir, name) }
 
-// anchorFile is where checkpoints are added to.
-func (c *Config) anchorFile() string {
+// AnchorFile is the file that checkpoints are added to.
+func (c *Config) AnchorFile() string {
 	if c.Log.AnchorFile != "" {
 		return c.Log.AnchorFile
 	}
-	return c.file("checkpoints.txt")
+	return c.File("checkpoints.txt")
 }

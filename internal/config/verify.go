@@ -1,14 +1,14 @@
-package gateway
+package config
 
 import "time"
 
 // checkVerify judges the settings of verification.
-func (c *Config) checkVerify(p *problems) {
+func (c *Config) checkVerify(p *Problems) {
 	least := time.Minute
 	if c.Profile == Development {
 		least = time.Second
 	}
 	if c.Log.VerifyEvery < least || c.Log.VerifyEvery > 24*time.Hour {
-		p.add("log.verify_every", "is %v", "use "+least.String()+" to 24h", c.Log.VerifyEvery)
+		p.Add("log.verify_every", "is %v", "use "+least.String()+" to 24h", c.Log.VerifyEvery)
 	}
 }

@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"testing"
@@ -10,11 +10,11 @@ import (
 func TestHowOftenTheLogIsVerifiedHasBounds(t *testing.T) {
 	for profile, wrong := range map[string][]time.Duration{Production: {0, time.Second, 25 * time.Hour}, Development: {0, time.Millisecond, 25 * time.Hour}} {
 		for _, every := range append(wrong, time.Minute, 24*time.Hour) {
-			cfg := standard()
+			cfg := Standard()
 			cfg.Profile, cfg.Log.VerifyEvery = profile, every
-			p := &problems{}
+			p := &Problems{}
 			cfg.checkVerify(p)
-			require.Equal(t, every < time.Minute || every > 24*time.Hour, len(p.list) > 0, "%s %v", profile, every)
+			require.Equal(t, every < time.Minute || every > 24*time.Hour, len(p.List) > 0, "%s %v", profile, every)
 		}
 	}
 }

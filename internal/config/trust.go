@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"time"
@@ -33,22 +33,22 @@ func standardRevocation() Revocation {
 }
 
 // checkTrust judges the settings of revocation and of the proxy.
-func (c *Config) checkTrust(p *problems) {
+func (c *Config) checkTrust(p *Problems) {
 	c.Public.Revocation.check(p, "public.")
 	c.Webhook.Revocation.check(p, "webhook.")
 	x := &c.Public.Proxy
 	switch {
 	case x.ProxyCA == "" && (len(x.ProxyFingerprints) > 0 || x.ProxySubjectOrg != "" || x.ProxyHeader != ""):
-		p.add("public.proxy_ca", "is not set, but another setting of the proxy is", "name the authorities of the proxy's own certificate, or omit all settings of the proxy")
+		p.Add("public.proxy_ca", "is not set, but another setting of the proxy is", "name the authorities of the proxy's own certificate, or omit all settings of the proxy")
 	case x.ProxyCA != "" && len(x.ProxyFingerprints) == 0 && x.ProxySubjectOrg == "":
-		p.add("public.proxy_fingerprints", "is not set, nor is public.proxy_subject_org", "set one of them: it names the proxy's certificate among those of public.proxy_ca")
+		p.Add("public.proxy_fingerprints", "is not set, nor is public.proxy_subject_org", "set one of them: it names the proxy's certificate among those of public.proxy_ca")
 	}
 }
 
-func (r *Revocation) check(p *problems, prefix string) {
+func (r *Revocation) check(p *Problems, prefix string) {
 	within := func(key string, value, least, most time.Duration, why string) {
 		if value < least || value > most {
-			p.add(prefix+key, "is %s", "it must be from "+least.String()+" to "+most.String()+why, value)
+			p.Add(prefix+key, "is %s", "it must be from "+least.String()+" to "+most.String()+why, value)
 		}
 	}
 	within("crl_ttl", r.CRLTTL, 5*time.Minute, 7*24*time.Hour, "")
@@ -56,9 +56,9 @@ func (r *Revocation) check(p *problems, prefix string) {
 	within("ocsp_ttl", r.OCSPTTL, time.Minute, 24*time.Hour, "")
 	within("soft_fail", r.SoftFail, mtls.MinSoftFail, mtls.MaxSoftFail, ": a limited window of at least an hour")
 	if r.CRLRefresh > r.CRLTTL {
-		p.add(prefix+"crl_refresh", "is longer than "+prefix+"crl_ttl", "use a shorter one: a list must be fetched before it expires")
+		p.Add(prefix+"crl_refresh", "is longer than "+prefix+"crl_ttl", "use a shorter one: a list must be fetched before it expires")
 	}
 	if r.OCSPResponder != "" && !r.OCSP {
-		p.add(prefix+"ocsp_responder", "is set and "+prefix+"ocsp is not", "switch it on, or omit the responder")
+		p.Add(prefix+"ocsp_responder", "is set and "+prefix+"ocsp is not", "switch it on, or omit the responder")
 	}
 }

@@ -1,4 +1,4 @@
-package gateway
+package config
 
 import (
 	"fmt"
@@ -50,23 +50,23 @@ func readable(v reflect.Value, text string) bool {
 // envProblems lists the variables whose text cannot be read. It never repeats the text: it may be a secret that went
 // into the wrong variable.
 func (c *Config) envProblems(values map[string]string, err error) error {
-	p := &problems{}
+	p := &Problems{}
 	for _, s := range c.settings() {
 		if text, set := values[s.env]; set && !readable(s.value, text) {
-			p.add(s.key, "cannot be read", "write "+wanted(s.value))
+			p.Add(s.key, "cannot be read", "write "+wanted(s.value))
 		}
 	}
-	if len(p.list) == 0 {
-		p.list = append(p.list, err.Error())
+	if len(p.List) == 0 {
+		p.List = append(p.List, err.Error())
 	}
-	return p.err()
+	return p.Err()
 }
 
 // yamlProblem names the setting on a line of the file that has a value of the wrong type, again without the value.
 func (c *Config) yamlProblem(text []byte, problem string) string {
 	var line int
 	if _, err := fmt.Sscanf(problem, "line %d: cannot unmarshal", &line); err != nil {
-		return strings.ReplaceAll(problem, "in type gateway.Config", "among the settings")
+		return strings.ReplaceAll(problem, "in type config.Config", "among the settings")
 	}
 	var document yaml.Node
 	if yaml.Unmarshal(text, &document) != nil || len(document.Content) == 0 {
