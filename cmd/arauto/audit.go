@@ -35,7 +35,7 @@ func databaseURL(w world, flag string) (string, error) {
 	if flag != "" {
 		return flag, nil
 	}
-	cfg, err := config.ReadConfig("", w.environ)
+	cfg, err := config.Read("", w.environ)
 	if err != nil {
 		return "", err
 	}
@@ -51,7 +51,7 @@ func databaseURL(w world, flag string) (string, error) {
 
 // wrongUse ends a command with exit code 2.
 func wrongUse(format string, args ...any) error {
-	return &config.ConfigError{Problems: []string{fmt.Sprintf(format, args...)}}
+	return &config.Error{Problems: []string{fmt.Sprintf(format, args...)}}
 }
 
 func auditVerifyCommand(w world) *cobra.Command {

@@ -148,7 +148,7 @@ func auditReportCommand(w world) *cobra.Command {
 			return err
 		}
 		if *organisation == "" {
-			cfg, err := config.ReadConfig("", w.environ)
+			cfg, err := config.Read("", w.environ)
 			if err != nil {
 				return err
 			}

@@ -19,7 +19,7 @@ func checkCommand(w world) *cobra.Command {
 	}
 	settings := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := config.ReadConfig(*settings, w.environ)
+		cfg, err := config.Read(*settings, w.environ)
 		if err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func checkCommand(w world) *cobra.Command {
 		for _, line := range findings {
 			fmt.Fprintln(w.stdout, line)
 		}
-		var wrong *config.ConfigError
+		var wrong *config.Error
 		if err == nil || errors.As(err, &wrong) {
 			if err == nil {
 				fmt.Fprintln(w.stdout, "check: ok")

@@ -38,7 +38,7 @@ func explainCommand(w world) *cobra.Command {
 		case (*row == "") != (*source == ""):
 			return wrongUse("explain: --row and --source go together; give both")
 		}
-		cfg, err := config.ReadConfig(*settings, w.environ)
+		cfg, err := config.Read(*settings, w.environ)
 		if err != nil {
 			return err
 		}

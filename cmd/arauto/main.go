@@ -52,7 +52,7 @@ func run(ctx context.Context, w world, args []string) int {
 	if err == nil {
 		err = root.ExecuteContext(ctx)
 	}
-	var wrong *config.ConfigError
+	var wrong *config.Error
 	switch {
 	case err == nil:
 		return done

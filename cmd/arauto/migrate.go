@@ -17,20 +17,20 @@ func migrateCommand(w world) *cobra.Command {
 	}
 	settings := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := config.ReadConfig(*settings, w.environ)
+		cfg, err := config.Read(*settings, w.environ)
 		if err != nil {
 			return err
 		}
 		if cfg.Database.URL == "" {
-			return &config.ConfigError{Problems: []string{"database.url (ARAUTO_DATABASE_URL): is not set; set it in the file or the environment"}}
+			return &config.Error{Problems: []string{"database.url (ARAUTO_DATABASE_URL): is not set; set it in the file or the environment"}}
 		}
 		url, err := store.WithPassword(cfg.Database.URL, cfg.Database.PasswordFile)
 		if err != nil {
-			return &config.ConfigError{Problems: []string{"database.password_file (ARAUTO_DATABASE_PASSWORD_FILE): " + err.Error()}}
+			return &config.Error{Problems: []string{"database.password_file (ARAUTO_DATABASE_PASSWORD_FILE): " + err.Error()}}
 		}
 		if err := store.Migrate(cmd.Context(), url); err != nil {
 			if errors.Is(err, store.ErrURL) {
-				return &config.ConfigError{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
+				return &config.Error{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
 			}
 			return err
 		}

@@ -33,7 +33,7 @@ func preflightCommand(w world) *cobra.Command {
 		if !known {
 			return oneOf("--lang", *lang, "pt", "en")
 		}
-		cfg, err := config.ReadConfig(*settings, w.environ)
+		cfg, err := config.Read(*settings, w.environ)
 		if err != nil {
 			return err
 		}

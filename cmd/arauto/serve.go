@@ -22,7 +22,7 @@ func serveCommand(w world) *cobra.Command {
 	}
 	settings := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := config.ReadConfig(*settings, w.environ)
+		cfg, err := config.Read(*settings, w.environ)
 		if err != nil {
 			return err
 		}

@@ -152,11 +152,11 @@ type Config struct {
 	origin map[string]string // by environment name: where a value came from
 }
 
-// ConfigError lists everything that is wrong with the settings, each with its key, the reason and the cure.
-type ConfigError struct{ Problems []string }
+// Error lists everything that is wrong with the settings, each with its key, the reason and the cure.
+type Error struct{ Problems []string }
 
 // Error joins the problems, one a line.
-func (e *ConfigError) Error() string { return strings.Join(e.Problems, "\n") }
+func (e *Error) Error() string { return strings.Join(e.Problems, "\n") }
 
 // Standard returns the settings that are in force where neither file nor environment sets another.
 func Standard() *Config {
@@ -177,20 +177,20 @@ func Standard() *Config {
 	return c
 }
 
-// ReadConfig reads the YAML file (none if path is empty), then the environment over it. It does not judge the values;
+// Read reads the YAML file (none if path is empty), then the environment over it. It does not judge the values;
 // Check does. Unknown keys, repeated keys and wrong types are errors here.
-func ReadConfig(path string, environ []string) (*Config, error) {
+func Read(path string, environ []string) (*Config, error) {
 	c := Standard()
 	c.origin = map[string]string{}
 	if path != "" {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			return nil, &ConfigError{[]string{fmt.Sprintf("--config: %v", err)}}
+			return nil, &Error{Problems: []string{fmt.Sprintf("--config: %v", err)}}
 		}
 		d := yaml.NewDecoder(bytes.NewReader(text))
 		d.KnownFields(true)
 		if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {
-			return nil, &ConfigError{c.yamlProblems(path, text, err)}
+			return nil, &Error{c.yamlProblems(path, text, err)}
 		}
 		c.markYAML(text)
 	}
@@ -390,12 +390,12 @@ func (p *Problems) Add(key, wrong, cure string, args ...any) {
 	p.List = append(p.List, fmt.Sprintf("%s (%s): %s; %s", key, EnvName(key), fmt.Sprintf(wrong, args...), cure))
 }
 
-// Err returns a *ConfigError with all problems; nil when there are none.
+// Err returns a *Error with all problems; nil when there are none.
 func (p *Problems) Err() error {
 	if len(p.List) == 0 {
 		return nil
 	}
-	return &ConfigError{p.List}
+	return &Error{p.List}
 }
 
 // Take adds the problems of an error; nil adds none.
@@ -403,7 +403,7 @@ func (p *Problems) Take(err error) {
 	if err == nil {
 		return
 	}
-	if c, ok := err.(*ConfigError); ok { //nolint:errorlint // our own functions return it unwrapped
+	if c, ok := err.(*Error); ok { //nolint:errorlint // our own functions return it unwrapped
 		p.List = append(p.List, c.Problems...)
 		return
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -62,11 +63,14 @@ func (c *Config) envProblems(values map[string]string, err error) error {
 	return p.Err()
 }
 
+// ourTypes are the names of Go types in errors of package yaml.
+var ourTypes = regexp.MustCompile(`in type config\.[A-Z][A-Za-z]*`)
+
 // yamlProblem names the setting on a line of the file that has a value of the wrong type, again without the value.
 func (c *Config) yamlProblem(text []byte, problem string) string {
 	var line int
 	if _, err := fmt.Sscanf(problem, "line %d: cannot unmarshal", &line); err != nil {
-		return strings.ReplaceAll(problem, "in type config.Config", "among the settings")
+		return ourTypes.ReplaceAllString(problem, "among the settings")
 	}
 	var document yaml.Node
 	if yaml.Unmarshal(text, &document) != nil || len(document.Content) == 0 {

@@ -392,7 +392,7 @@ func fetchKeys(t *testing.T, cfg *config.Config, address string) error {
 func TestNoFetchedAddressLeadsInside(t *testing.T) {
 	inside := newCanary(t)
 	ports := "ARAUTO_WEBHOOK_ALLOW_PORTS=443," + inside.port() // so that the port is no reason
-	cfg, err := config.ReadConfig("", []string{ports})
+	cfg, err := config.Read("", []string{ports})
 	require.NoError(t, err)
 	for _, host := range []string{"127.0.0.1", "localhost", "0.0.0.0", "::1", "::ffff:127.0.0.1", "10.0.0.1", "169.254.169.254", "fd00::1"} {
 		at := net.JoinHostPort(host, inside.port())
@@ -404,7 +404,7 @@ func TestNoFetchedAddressLeadsInside(t *testing.T) {
 
 	// With the development allow-list, the same ways lead there; connections are accepted in their order, so this also
 	// shows that none was waiting.
-	cfg, err = config.ReadConfig("", []string{ports, "ARAUTO_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8"})
+	cfg, err = config.Read("", []string{ports, "ARAUTO_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8"})
 	require.NoError(t, err)
 	require.Error(t, fetchList(t, cfg, inside.URL+"/list.crl"))
 	require.EqualValues(t, 1, inside.reached.Load())
@@ -448,7 +448,7 @@ func fetchPastTheProxy(t *testing.T, proxy string) {
 	// Proxies are never used for this machine's own addresses. This one is for documentation; the guard refuses it, where
 	// a proxy would be asked for it. The allow-list lets the proxy itself be dialled.
 	const host = "192.0.2.1"
-	cfg, err := config.ReadConfig("", []string{"ARAUTO_PROFILE=development", "ARAUTO_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8"})
+	cfg, err := config.Read("", []string{"ARAUTO_PROFILE=development", "ARAUTO_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8"})
 	require.NoError(t, err)
 	require.ErrorContains(t, fetchList(t, cfg, "http://"+host+"/list.crl"), "is not a public address")
 	require.ErrorContains(t, fetchList(t, cfg, "https://"+host+"/list.crl"), "is not a public address")

@@ -59,11 +59,11 @@ func slots(c *config.Config) int {
 // share divides the limit; the error says what to raise when it is too small for the slots.
 func share(limit uint64, slots int) (descriptors, error) {
 	if limit < fewest {
-		return descriptors{}, &config.ConfigError{Problems: []string{fmt.Sprintf("open files: the limit is %d; raise it (ulimit -n, LimitNOFILE=) to %d or more", limit, fewest)}}
+		return descriptors{}, &config.Error{Problems: []string{fmt.Sprintf("open files: the limit is %d; raise it (ulimit -n, LimitNOFILE=) to %d or more", limit, fewest)}}
 	}
 	half := int(min(limit-base, math.MaxInt32) / 2)
 	if slots > half {
-		return descriptors{}, &config.ConfigError{Problems: []string{fmt.Sprintf(
+		return descriptors{}, &config.Error{Problems: []string{fmt.Sprintf(
 			"dispatch.slots (ARAUTO_DISPATCH_SLOTS): is %d, and a limit of %d open files affords %d; raise the limit (ulimit -n, LimitNOFILE=) to %d, or lower the slots",
 			slots, limit, dispatch.Slots(limit, 0), base+2*slots)}}
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Examine looks at everything serve would look at before it starts, changes nothing, and says what it found: findings
-// are lines for a person, the error is a *ConfigError with all that would keep serve from starting.
+// are lines for a person, the error is a *config.Error with all that would keep serve from starting.
 func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings []string, err error) {
 	p := &config.Problems{}
 	p.Take(cfg.Check())
@@ -37,19 +37,19 @@ func examineDatabase(ctx context.Context, cfg *config.Config) ([]string, error) 
 	defer cancel()
 	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: "check"})
 	if err != nil {
-		return nil, &config.ConfigError{Problems: []string{key + err.Error()}}
+		return nil, &config.Error{Problems: []string{key + err.Error()}}
 	}
 	defer s.Close()
 	have, want, err := s.SchemaVersions(ctx)
 	if err != nil {
-		return nil, &config.ConfigError{Problems: []string{key + err.Error()}}
+		return nil, &config.Error{Problems: []string{key + err.Error()}}
 	}
 	if have < want {
-		return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("%sthe schema is at version %d and this binary needs %d; run arauto migrate", key, have, want)}}
+		return nil, &config.Error{Problems: []string{fmt.Sprintf("%sthe schema is at version %d and this binary needs %d; run arauto migrate", key, have, want)}}
 	}
 	f, err := s.ServerFacts(ctx)
 	if err != nil {
-		return nil, &config.ConfigError{Problems: []string{key + err.Error()}}
+		return nil, &config.Error{Problems: []string{key + err.Error()}}
 	}
 	findings := []string{
 		fmt.Sprintf("database: PostgreSQL %d.%d, schema %d of %d", f.Version/10000, f.Version%10000, have, want),

@@ -92,13 +92,13 @@ type listener struct {
 }
 
 // New checks everything that can be checked and wires the product together; nothing listens and nothing is sent yet.
-// The error of wrong settings, files or certificates is a *ConfigError. The database need not be there.
+// The error of wrong settings, files or certificates is a *config.Error. The database need not be there.
 func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (*Gateway, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; name a folder we may write to", err)}}
+		return nil, &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; name a folder we may write to", err)}}
 	}
 	g := &Gateway{cfg: cfg, log: log, version: version, metrics: newMetrics(version), seen: newReceivers(maxReceivers), failed: make(chan error, 1)}
 	g.work, g.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -114,7 +114,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 		return nil, err
 	}
 	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
-		return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("database.url (ARAUTO_DATABASE_URL): %v", err)}}
+		return nil, &config.Error{Problems: []string{fmt.Sprintf("database.url (ARAUTO_DATABASE_URL): %v", err)}}
 	}
 	if err := g.wire(); err != nil {
 		if g.receipts != nil {
@@ -147,7 +147,7 @@ func (g *Gateway) wire() error {
 		return err
 	}
 	if g.receipts, err = g.openReceipts(); err != nil {
-		return &config.ConfigError{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
+		return &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
 	}
 	optional, _ := config.ParseKinds(cfg.Announce.DirectAuthorised) // judged by Check
 	g.intake = intake.New(intake.Config{
@@ -252,7 +252,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 		n, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.server.Addr)
 		if err != nil {
 			g.closeListeners()
-			return &config.ConfigError{Problems: []string{fmt.Sprintf("%s.addr (%s): %v", l.name, config.EnvName(l.name+".addr"), err)}}
+			return &config.Error{Problems: []string{fmt.Sprintf("%s.addr (%s): %v", l.name, config.EnvName(l.name+".addr"), err)}}
 		}
 		l.limit.Listener, l.net = n, &l.limit
 		l.server.Handler = l.farewell(l.server.Handler)
@@ -299,7 +299,7 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 		g.log.Error("database does not answer, starting without it", "error", err)
 		return nil
 	}
-	return &config.ConfigError{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
+	return &config.Error{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
 }
 
 // run starts a loop that the drain waits for.

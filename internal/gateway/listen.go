@@ -47,7 +47,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 
 	polls, err := g.openSpool()
 	if err != nil {
-		return &config.ConfigError{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
+		return &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
 	}
 	g.polls = polls
 	tokens, err := g.trust.access(cfg)
@@ -134,7 +134,7 @@ func (t *trust) access(cfg *config.Config) (api.AccessTokens, error) {
 		URL: cfg.Tokens.IntrospectionURL, Client: t.asker, Issuer: cfg.Tokens.Issuer, Audience: cfg.Tokens.Audience, GrantClaim: cfg.Tokens.GrantClaim,
 	})
 	if err != nil {
-		return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("tokens.introspection_url (ARAUTO_TOKENS_INTROSPECTION_URL): %v", err)}}
+		return nil, &config.Error{Problems: []string{fmt.Sprintf("tokens.introspection_url (ARAUTO_TOKENS_INTROSPECTION_URL): %v", err)}}
 	}
 	return asker, nil
 }

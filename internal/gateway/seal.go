@@ -79,7 +79,7 @@ func newSealer(cfg *config.Config, s sealing, log *slog.Logger, m *metrics) (*se
 	if cfg.Log.Key != "" {
 		key, err := readLogKey(cfg.Log.Key)
 		if err != nil {
-			return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("log.key (ARAUTO_LOG_KEY): %v", err)}}
+			return nil, &config.Error{Problems: []string{fmt.Sprintf("log.key (ARAUTO_LOG_KEY): %v", err)}}
 		}
 		w.key = key
 	}
@@ -164,9 +164,9 @@ func (w *sealer) refuse(ctx context.Context) error {
 		w.log.Error("log key not compared with the registered one yet", "error", err)
 		return nil
 	case registered == nil:
-		return &config.ConfigError{Problems: []string{"log.key (ARAUTO_LOG_KEY): no key is registered for the log of this database; run arauto audit register PUBLIC.pem once, as its owner"}}
+		return &config.Error{Problems: []string{"log.key (ARAUTO_LOG_KEY): no key is registered for the log of this database; run arauto audit register PUBLIC.pem once, as its owner"}}
 	case !registered.Equal(w.key.Public()):
-		return &config.ConfigError{Problems: []string{"log.key (ARAUTO_LOG_KEY): is not the registered key of this database's log; name the file of the registered one"}}
+		return &config.Error{Problems: []string{"log.key (ARAUTO_LOG_KEY): is not the registered key of this database's log; name the file of the registered one"}}
 	}
 	return nil
 }

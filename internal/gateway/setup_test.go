@@ -66,7 +66,7 @@ func openAs(t *testing.T, prepare func(*house) []string) *house {
 	h := &house{t: t, dir: t.TempDir(), url: storetest.Database(t), pki: mtlstest.PKI(t), log: newJournal()}
 	require.NoError(t, h.pki.Write(filepath.Join(h.dir, "pki"), certs.Content{}))
 	h.set = &stage.Stage{Dir: h.dir, PKI: h.pki, Database: h.url}
-	cfg, err := config.ReadConfig("", append(append(h.set.Environment(), "ARAUTO_REPLICA=test"), prepare(h)...))
+	cfg, err := config.Read("", append(append(h.set.Environment(), "ARAUTO_REPLICA=test"), prepare(h)...))
 	require.NoError(t, err)
 	h.g, err = New(t.Context(), cfg, "test", slog.New(slog.NewJSONHandler(h.log, nil)))
 	require.NoError(t, err)

@@ -89,18 +89,18 @@ func TestSettingsOfTrustAreJudgedWithKeyReasonAndCure(t *testing.T) {
 		"ARAUTO_PUBLIC_OCSP_TTL=25h":          "public.ocsp_ttl",
 		"ARAUTO_PUBLIC_OCSP_RESPONDER=http:x": "public.ocsp_responder",
 	} {
-		c, err := config.ReadConfig("", []string{setting})
+		c, err := config.Read("", []string{setting})
 		require.NoError(t, err)
 		require.ErrorContains(t, c.Check(), want, setting)
 	}
-	c, err := config.ReadConfig("", nil)
+	c, err := config.Read("", nil)
 	require.NoError(t, err)
 	for _, key := range []string{"crl_ttl", "soft_fail", "proxy"} {
 		require.NotContains(t, c.Check().Error(), key, "defaults are in order")
 	}
 	file := t.TempDir() + "/arauto.yaml"
 	require.NoError(t, os.WriteFile(file, []byte("public:\n  crl: [a.crl]\n  soft_fail: 2h\nwebhook:\n  crl: [b.crl]\n  ocsp: true\n"), 0o600))
-	c, err = config.ReadConfig(file, []string{"ARAUTO_WEBHOOK_CRL_TTL=6h"})
+	c, err = config.Read(file, []string{"ARAUTO_WEBHOOK_CRL_TTL=6h"})
 	require.NoError(t, err)
 	origin := map[string]string{}
 	for _, e := range c.Effective() {

@@ -71,7 +71,7 @@ func ExplainRow(ctx context.Context, cfg *config.Config, version, file, table st
 	d := json.NewDecoder(bytes.NewReader(row))
 	d.UseNumber()
 	if err := d.Decode(&r.Values); err != nil || r.Values == nil || d.More() {
-		return nil, &config.ConfigError{Problems: []string{"--row: is not one JSON object of the row's columns"}}
+		return nil, &config.Error{Problems: []string{"--row: is not one JSON object of the row's columns"}}
 	}
 	reader, err := openReader(m, cfg.Profile == config.Production, nil, slog.New(slog.DiscardHandler))
 	if err == nil {
@@ -104,7 +104,7 @@ func tableOf(m *watch.Mapping, table string) (string, error) {
 	case table == "" && len(all) == 1:
 		return all[0], nil
 	case !slices.Contains(all, table):
-		return "", &config.ConfigError{Problems: []string{fmt.Sprintf("--table: %q is not in the mapping; name one of %s", table, strings.Join(all, ", "))}}
+		return "", &config.Error{Problems: []string{fmt.Sprintf("--table: %q is not in the mapping; name one of %s", table, strings.Join(all, ", "))}}
 	}
 	return table, nil
 }
@@ -167,7 +167,7 @@ func (e *Explanation) foresee(ctx context.Context, cfg *config.Config, version s
 	}
 	optional, err := config.ParseKinds(cfg.Announce.DirectAuthorised)
 	if err != nil {
-		return &config.ConfigError{Problems: []string{"announce.direct_authorised (" + config.EnvName("announce.direct_authorised") + "): " + err.Error()}}
+		return &config.Error{Problems: []string{"announce.direct_authorised (" + config.EnvName("announce.direct_authorised") + "): " + err.Error()}}
 	}
 	judge := intake.New(intake.Config{Schema: schemas, NewID: store.NewID, OptionalAuthorised: optional, Timers: cfg.Timed()})
 	ctx, cancel := context.WithTimeout(ctx, explainWithin)
@@ -200,7 +200,7 @@ func (e *Explanation) open(ctx context.Context, cfg *config.Config) (*store.Stor
 	}
 	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: "explain"})
 	if err != nil {
-		return nil, &config.ConfigError{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
+		return nil, &config.Error{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
 	}
 	have, want, err := s.SchemaVersions(ctx)
 	switch {
