@@ -65,9 +65,10 @@ var packages = map[string]place{
 	"internal/watch/rabbitmq": {"2: reads queues", []string{"internal/watch", "internal/watch/bus"}},
 	"internal/watch/postgres": {"2: reads a database's log", []string{"internal/watch"}},
 
-	"internal/evidence": {"2: exports, proofs and dossiers of the sealed log", floor0},
-	"internal/spool":    {"2: polls kept on disk while the database is slow", floor0},
-	"internal/receipt":  {"2: first receipts of refused changes, kept until the history has them", floor0},
+	"internal/evidence":  {"2: exports, proofs and dossiers of the sealed log", floor0},
+	"internal/reconcile": {"2: the daily look whether the history is complete", append(floor0, "internal/config", "internal/store", "internal/evidence")},
+	"internal/spool":     {"2: polls kept on disk while the database is slow", floor0},
+	"internal/receipt":   {"2: first receipts of refused changes, kept until the history has them", floor0},
 
 	"internal/api": {"3: faces for machines", append(floor0, "internal/intake", "internal/dispatch", "internal/webhook",
 		"internal/registry", "internal/watch", "internal/spool", "internal/evidence", "internal/mtls", "internal/jws", "openapi")},

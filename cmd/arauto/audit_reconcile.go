@@ -11,9 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/config"
-	"github.com/arauto/arauto/internal/gateway"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/reconcile"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -160,8 +161,9 @@ func auditReportCommand(w world) *cobra.Command {
 		}
 		defer i.Close(cmd.Context())
 		var calls *history.CallReport
+		list := reconcile.CallList{Day: *day, Organisation: *organisation, Format: *format, Endpoint: api.Endpoint}
 		err = handOver(cmd, w, url, *out, store.Reading{Act: "calls", Filter: map[string]string{"day": *day}}, func(file io.Writer) (int64, error) {
-			if calls, err = gateway.WriteCalls(cmd.Context(), i, *day, *organisation, *format, file); err != nil {
+			if calls, err = reconcile.WriteCalls(cmd.Context(), i, list, file); err != nil {
 				return 0, err
 			}
 			return calls.Calls, nil
@@ -169,7 +171,7 @@ func auditReportCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		for _, line := range gateway.CallSummary(calls) {
+		for _, line := range reconcile.CallSummary(calls) {
 			fmt.Fprintln(w.stderr, line)
 		}
 		fmt.Fprintln(w.stderr, notCompared["en"])

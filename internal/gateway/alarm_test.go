@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/lab/alarms"
@@ -27,6 +28,7 @@ import (
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/reconcile"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -345,30 +347,35 @@ func reconciliationAlarms(t *testing.T, bench *alarms.Bench) {
 	owner, err := pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	defer owner.Close(t.Context())
-	daily, registry := newDailyWith(t, url)
-	require.NoError(t, daily.tick(t.Context()))
+	registry := prometheus.NewRegistry()
+	daily := dailyOf(t, url, newReconcileMetrics(registry, time.Now()))
+	require.NoError(t, reconcile.New(daily).Tick(t.Context()))
 	before := gathered(t, registry)
 	_, err = owner.Exec(t.Context(), `INSERT INTO arauto.queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at)
 VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now())`)
 	require.NoError(t, err)
-	daily.begun = time.Now().AddDate(0, 0, -2)
-	require.NoError(t, daily.tick(t.Context()))
+	daily.Began = time.Now().AddDate(0, 0, -2)
+	require.NoError(t, reconcile.New(daily).Tick(t.Context()))
 	bench.Rings(t, "ArautoReconciliationDifferences", nil, before, gathered(t, registry))
 
 	_, err = owner.Exec(t.Context(), "SET session_replication_role = replica; UPDATE arauto.entry SET at = at - interval '27 hours' WHERE kind = 'reconciliation'")
 	require.NoError(t, err)
-	off, registry := newDailyWith(t, url)
-	off.cfg.Reconcile.Enabled = false
-	require.NoError(t, off.tick(t.Context()))
+	registry = prometheus.NewRegistry()
+	off := dailyOf(t, url, newReconcileMetrics(registry, time.Now()))
+	off.Settings.Reconcile.Enabled = false
+	require.NoError(t, reconcile.New(off).Tick(t.Context()))
 	bench.Rings(t, "ArautoReconciliationMissing", nil, alarms.Scrape{}, gathered(t, registry))
 }
 
-func newDailyWith(t *testing.T, url string) (*reconciler, *prometheus.Registry) {
+// dailyOf is the daily look of a replica that starts now.
+func dailyOf(t *testing.T, url string, m *reconcileMetrics) reconcile.Options {
 	t.Helper()
-	r := newDaily(t, url)
-	registry := prometheus.NewRegistry()
-	r = newReconciler(r.cfg, r.store, slog.New(slog.DiscardHandler), registry)
-	return r, registry
+	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	cfg := config.Standard()
+	cfg.StateDir = t.TempDir()
+	return reconcile.Options{Settings: cfg, Store: s, Log: slog.New(slog.DiscardHandler), Observer: m, Endpoint: api.Endpoint, Began: time.Now()}
 }
 
 // gathered is what /metrics would answer of a registry.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/reconcile"
 )
 
 // startChores begins what goes on in the background and needs no leader: each is harmless when several replicas do it.
@@ -24,7 +25,7 @@ func (g *Gateway) startChores() {
 	g.every("cancel", time.Second, g.cancelEnded)
 	g.every("measure", 5*time.Second, g.measure)
 	g.every("history", time.Hour, g.keepHistory)
-	g.every("reconcile", reconcileTick, g.daily.tick)
+	g.every("reconcile", reconcile.TickEvery, g.daily.Tick)
 	g.every("verify", g.verifier.every(), g.verifier.tick)
 	g.every("exports", time.Second, g.makeExports)
 	g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) })

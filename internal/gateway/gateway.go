@@ -32,6 +32,7 @@ import (
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/receipt"
+	"github.com/arauto/arauto/internal/reconcile"
 	"github.com/arauto/arauto/internal/registry"
 	"github.com/arauto/arauto/internal/spool"
 	"github.com/arauto/arauto/internal/store"
@@ -66,9 +67,9 @@ type Gateway struct {
 	listeners []*listener
 	files     descriptors
 
-	daily    *reconciler // looks whether the history is complete
-	verifier *verifier   // looks whether the log is what was signed
-	named    time.Time   // when the log named a fault of the database last; the chore measure's alone
+	daily    *reconcile.Reconciler // looks whether the history is complete
+	verifier *verifier             // looks whether the log is what was signed
+	named    time.Time             // when the log named a fault of the database last; the chore measure's alone
 
 	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery
 
@@ -171,7 +172,7 @@ func (g *Gateway) wire() error {
 	if g.sealer, err = newSealer(cfg, g.store, g.log, g.metrics); err != nil {
 		return err
 	}
-	g.daily = newReconciler(cfg, g.store, g.log, g.metrics.registry)
+	g.daily = newDaily(cfg, g.store, g.log, g.metrics.registry)
 	g.verifier = newVerifier(cfg, g.store, g.log, g.metrics.registry)
 	if cfg.Log.Key != "" {
 		own := g.sealer.key.Public()

@@ -1,244 +1,46 @@
 package gateway
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"maps"
-	"os"
-	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/config"
-	"github.com/arauto/arauto/internal/evidence"
-	"github.com/arauto/arauto/internal/history"
-	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/reconcile"
 	"github.com/arauto/arauto/internal/store"
 )
 
-const (
-	reconcileTick  = time.Minute
-	reconcileSpan  = 48 * time.Hour // each day is looked at twice, so that what was under way the first time is over the second
-	reconcileAgain = 24 * time.Hour // after days without, from so long before the last one's end
-	reportsKept    = 31             // lists of calls that stay on disk; the history can give them again
-)
-
-// reconciler is the daily look at whether the history is complete. Any replica may do it, one at a time does, and what it
-// found is an entry of the history itself.
-type reconciler struct {
-	cfg   *config.Config
-	store *store.Store
-	log   *slog.Logger
-	begun time.Time
-
-	differences, finished, took prometheus.Gauge
+// newDaily joins the daily look to its figures and to the paths of the status queries.
+func newDaily(cfg *config.Config, s *store.Store, log *slog.Logger, r prometheus.Registerer) *reconcile.Reconciler {
+	began := time.Now()
+	return reconcile.New(reconcile.Options{
+		Settings: cfg, Store: s, Log: log, Observer: newReconcileMetrics(r, began), Endpoint: api.Endpoint, Began: began,
+	})
 }
 
-func newReconciler(cfg *config.Config, s *store.Store, log *slog.Logger, r prometheus.Registerer) *reconciler {
+// reconcileMetrics implements reconcile.Observer.
+type reconcileMetrics struct{ differences, finished, took prometheus.Gauge }
+
+func newReconcileMetrics(r prometheus.Registerer, began time.Time) *reconcileMetrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_reconciliation_" + name, Help: help})
 		r.MustRegister(g)
 		return g
 	}
-	w := &reconciler{
-		cfg: cfg, store: s, log: log, begun: time.Now(),
+	m := &reconcileMetrics{
 		differences: gauge("differences", "Differences found by the newest reconciliation."),
 		finished:    gauge("time_seconds", "Time of the newest recorded reconciliation, in seconds since 1970; before the first: the start of this replica."),
 		took:        gauge("seconds", "Duration of the newest reconciliation, in seconds."),
 	}
-	w.finished.Set(float64(w.begun.Unix()))
-	return w
+	m.finished.Set(float64(began.Unix()))
+	return m
 }
 
-// slot is the last time a reconciliation was due.
-func (w *reconciler) slot(now time.Time) time.Time {
-	at, _ := time.Parse("15:04", w.cfg.Reconcile.At) // judged by Check
-	now = now.In(ofb.Brasilia)
-	slot := time.Date(now.Year(), now.Month(), now.Day(), at.Hour(), at.Minute(), 0, 0, ofb.Brasilia)
-	if slot.After(now) {
-		slot = slot.AddDate(0, 0, -1)
-	}
-	return slot
-}
-
-// tick publishes what the newest reconciliation found, and begins the next one when it is due. A new installation waits
-// for its first time; one that slept through its time catches up.
-func (w *reconciler) tick(ctx context.Context) error {
-	slot := w.slot(time.Now())
-	due, _, err := w.due(ctx, slot)
-	if err != nil || !due || !w.cfg.Reconcile.Enabled {
-		return err
-	}
-	_, err = w.store.InTurn(ctx, "reconcile", func(ctx context.Context) error {
-		due, last, err := w.due(ctx, slot) // another replica may have been quicker
-		if err != nil || !due {
-			return err
-		}
-		return w.run(ctx, slot, last)
-	})
-	return err
-}
-
-// due tells whether the reconciliation of a slot is still to be done, and where the last one ended.
-func (w *reconciler) due(ctx context.Context, slot time.Time) (due bool, last time.Time, err error) {
-	r, at, err := w.store.LatestReconciliation(ctx)
-	if errors.Is(err, store.ErrNotFound) {
-		return w.begun.Before(slot), time.Time{}, nil
-	}
-	if err != nil {
-		return false, time.Time{}, err
-	}
-	w.differences.Set(float64(r.Differences))
-	w.finished.Set(float64(at.Unix()))
-	w.took.Set(float64(r.TookMS) / 1000)
-	return at.Before(slot), r.To.Time, nil
-}
-
-// run reconciles, lists the calls of the day before, and records both.
-func (w *reconciler) run(ctx context.Context, slot, last time.Time) error {
-	from := slot.Add(-reconcileSpan)
-	if again := last.Add(-reconcileAgain); !last.IsZero() && again.Before(from) {
-		from = again
-	}
-	told := 0
-	r, err := w.store.Inspector().Gently().Reconcile(ctx, from, slot, func(d history.Difference) error {
-		if told++; told <= 10 {
-			w.log.Error("difference found in the history", "what", d.What, "kind", d.Kind, "resource", d.ResourceID, "notification", d.Notification.String(), "detail", d.Detail)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	day := slot.AddDate(0, 0, -1).Format(time.DateOnly)
-	if r.Calls, err = w.report(ctx, day); err != nil {
-		return err
-	}
-	if err := w.store.RecordReconciliation(ctx, r); err != nil {
-		return err
-	}
-	w.log.Info("history reconciled", "from", from.UTC(), "to", slot.UTC(), "differences", r.Differences, "took_ms", r.TookMS, "calls", r.Calls.Calls)
-	_, _, err = w.due(ctx, slot)
-	return err
-}
-
-// report writes the list of a day's calls below the state folder, readable by nobody else.
-func (w *reconciler) report(ctx context.Context, day string) (*history.CallReport, error) {
-	dir := w.cfg.File("reports")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the folder of reports: %w", err)
-	}
-	name := filepath.Join(dir, "calls-"+day+".jsonl")
-	file, err := os.CreateTemp(dir, ".calls-*")
-	if err != nil {
-		return nil, fmt.Errorf("write the list of calls: %w", err)
-	}
-	defer func() { _ = os.Remove(file.Name()) }() // it has its own name by then if all went well
-	calls, err := WriteCalls(ctx, w.store.Inspector().Gently(), day, w.cfg.Holder.OrganisationID, "jsonl", file)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return nil, fmt.Errorf("write the list of calls: %w", err)
-	}
-	if err := os.Rename(file.Name(), name); err != nil {
-		return nil, fmt.Errorf("write the list of calls: %w", err)
-	}
-	w.forget(dir)
-	return calls, nil
-}
-
-// forget removes all but the newest lists.
-func (w *reconciler) forget(dir string) {
-	lists, _ := filepath.Glob(filepath.Join(dir, "calls-*.jsonl")) // its pattern is well formed
-	slices.Sort(lists)
-	for _, name := range lists[:max(0, len(lists)-reportsKept)] {
-		if err := os.Remove(name); err != nil {
-			w.log.Warn("old list of calls not removed", "error", err)
-		}
-	}
-}
-
-// call is one line of the list of calls.
-type call struct {
-	Timestamp   history.Moment `json:"timestamp"`
-	Endpoint    string         `json:"endpoint"` // "": no operation of ours was named
-	Method      string         `json:"method"`
-	Status      int            `json:"statusCode"`
-	Millis      float64        `json:"durationMillis"`
-	Interaction string         `json:"x-fapi-interaction-id"`
-	ClientOrg   string         `json:"clientOrganisationId"`
-	ServerOrg   string         `json:"serverOrganisationId"`
-	Suppressed  int64          `json:"suppressed,omitempty"` // further refusals of this caller by a limit, which have no line
-}
-
-func (c *call) row() []string {
-	return []string{
-		c.Timestamp.UTC().Format("2006-01-02T15:04:05.000000Z"), c.Endpoint, c.Method, strconv.Itoa(c.Status), strconv.FormatFloat(c.Millis, 'f', 3, 64),
-		c.Interaction, c.ClientOrg, c.ServerOrg, strconv.FormatInt(c.Suppressed, 10),
-	}
-}
-
-var callHeader = []string{
-	"timestamp", "endpoint", "method", "statusCode", "durationMillis", "x-fapi-interaction-id", "clientOrganisationId", "serverOrganisationId", "suppressed",
-}
-
-// WriteCalls writes one line for each status query of a day in Brasília's time (2006-01-02), in format jsonl or csv, as
-// the ecosystem's metrics platform wants them from the holder. Notifications are not reported (webhook §8.3).
-func WriteCalls(ctx context.Context, i *store.Inspector, day, organisation, format string, w io.Writer) (*history.CallReport, error) {
-	from, err := time.ParseInLocation(time.DateOnly, day, ofb.Brasilia)
-	if err != nil {
-		return nil, fmt.Errorf("the day %q: %w", day, err)
-	}
-	hash := sha256.New()
-	out := &history.CallReport{Day: day, ByEndpoint: map[string]int64{}}
-	both := io.MultiWriter(w, hash)
-	lines := json.NewEncoder(both)
-	write, end := func(c *call) error { return lines.Encode(c) }, func() error { return nil }
-	if format == "csv" {
-		table := evidence.NewTable(both, callHeader...)
-		write, end = func(c *call) error { return table.Row(c.row()) }, table.Flush
-	}
-	err = i.Calls(ctx, from, from.AddDate(0, 0, 1), func(p *notice.Poll) error {
-		c := callOf(p, organisation)
-		out.Calls++
-		out.Suppressed += c.Suppressed
-		out.ByEndpoint[strings.TrimSpace(c.Endpoint+" "+strconv.Itoa(c.Status))]++
-		return write(c)
-	})
-	if err = errors.Join(err, end()); err != nil {
-		return nil, err
-	}
-	out.SHA256 = hex.EncodeToString(hash.Sum(nil))
-	return out, nil
-}
-
-func callOf(p *notice.Poll, organisation string) *call {
-	c := &call{
-		Timestamp: history.Moment{Time: p.Facts.ReceivedAt}, Endpoint: api.Endpoint(p.Facts.Operation, p.Facts.APIVersion), Method: p.Facts.Method,
-		Status: p.Facts.HTTPStatus, Millis: float64(p.Facts.DurationUS) / 1000, Interaction: p.Interaction.String(), ClientOrg: p.Facts.Organisation,
-		ServerOrg: organisation, Suppressed: p.Facts.Suppressed,
-	}
-	if c.Method == "" {
-		c.Method = "GET"
-	}
-	return c
-}
-
-// CallSummary puts the counts of a list of calls into words, one line each.
-func CallSummary(r *history.CallReport) []string {
-	out := []string{fmt.Sprintf("%s: %d calls, %d more refused by limits, sha256 %s", r.Day, r.Calls, r.Suppressed, r.SHA256)}
-	for _, name := range slices.Sorted(maps.Keys(r.ByEndpoint)) {
-		out = append(out, fmt.Sprintf("%8d  %s", r.ByEndpoint[name], name))
-	}
-	return out
+// Reconciled shows the newest reconciliation.
+func (m *reconcileMetrics) Reconciled(differences int64, at time.Time, took time.Duration) {
+	m.differences.Set(float64(differences))
+	m.finished.Set(float64(at.Unix()))
+	m.took.Set(took.Seconds())
 }

@@ -1,4 +1,4 @@
-package gateway
+package reconcile
 
 import (
 	"log/slog"
@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/config"
@@ -17,25 +16,35 @@ import (
 	"github.com/arauto/arauto/internal/store"
 )
 
-// figure is what a gauge shows.
-func figure(t *testing.T, g prometheus.Gauge) float64 {
-	t.Helper()
-	r := prometheus.NewPedanticRegistry()
-	r.MustRegister(g)
-	families, err := r.Gather()
-	require.NoError(t, err)
-	return families[0].GetMetric()[0].GetGauge().GetValue()
+// shown is what an observer was told last.
+type shown struct {
+	differences int64
+	at          time.Time
+}
+
+func (s *shown) Reconciled(differences int64, at time.Time, _ time.Duration) {
+	s.differences, s.at = differences, at
+}
+
+// daily is a replica's daily look with what it shows.
+type daily struct {
+	*Reconciler
+	shown
 }
 
 // newDaily is a replica's daily look, on a database that two of them may share.
-func newDaily(t *testing.T, url string) *reconciler {
+func newDaily(t *testing.T, url string) *daily {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
 	cfg := config.Standard()
 	cfg.StateDir = t.TempDir()
-	return newReconciler(cfg, s, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	d := &daily{}
+	d.Reconciler = New(Options{
+		Settings: cfg, Store: s, Log: slog.New(slog.DiscardHandler), Observer: &d.shown, Endpoint: func(string, string) string { return "" }, Began: time.Now(),
+	})
+	return d
 }
 
 func TestTheDailyLookIsDoneOnceByWhicheverReplicaIsFirst(t *testing.T) {
@@ -47,9 +56,9 @@ func TestTheDailyLookIsDoneOnceByWhicheverReplicaIsFirst(t *testing.T) {
 		require.NoError(t, owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE kind = 'reconciliation'").Scan(&n))
 		return n
 	}
-	replicas := []*reconciler{newDaily(t, url), newDaily(t, url), newDaily(t, url)}
+	replicas := []*daily{newDaily(t, url), newDaily(t, url), newDaily(t, url)}
 	for _, r := range replicas {
-		require.NoError(t, r.tick(t.Context()))
+		require.NoError(t, r.Tick(t.Context()))
 	}
 	require.Zero(t, count(), "a new installation waits for its first time")
 	for _, r := range replicas {
@@ -57,7 +66,7 @@ func TestTheDailyLookIsDoneOnceByWhicheverReplicaIsFirst(t *testing.T) {
 	}
 	off := newDaily(t, url)
 	off.begun, off.cfg.Reconcile.Enabled = replicas[0].begun, false
-	require.NoError(t, off.tick(t.Context()))
+	require.NoError(t, off.Tick(t.Context()))
 	require.Zero(t, count(), "switched off")
 
 	_, err = owner.Exec(t.Context(), `INSERT INTO arauto.queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at)
@@ -66,7 +75,7 @@ VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now())`
 	var all sync.WaitGroup
 	for _, r := range replicas {
 		all.Go(func() {
-			if err := r.tick(t.Context()); err != nil {
+			if err := r.Tick(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -75,9 +84,9 @@ VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now())`
 	require.Equal(t, 1, count())
 	lists := 0
 	for _, r := range replicas {
-		require.NoError(t, r.tick(t.Context()))
-		require.EqualValues(t, 1, figure(t, r.differences), "every replica shows what the newest found")
-		require.WithinDuration(t, time.Now(), time.Unix(int64(figure(t, r.finished)), 0), time.Minute)
+		require.NoError(t, r.Tick(t.Context()))
+		require.EqualValues(t, 1, r.differences, "every replica shows what the newest found")
+		require.WithinDuration(t, time.Now(), r.at, time.Minute)
 		files, err := filepath.Glob(filepath.Join(r.cfg.StateDir, "reports", "calls-*.jsonl"))
 		require.NoError(t, err)
 		for _, name := range files {
@@ -93,13 +102,13 @@ VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now())`
 	_, err = owner.Exec(t.Context(), "SET session_replication_role = replica; UPDATE arauto.entry SET at = at - interval '1 day' WHERE kind = 'reconciliation'; DELETE FROM arauto.queue")
 	require.NoError(t, err)
 	late := newDaily(t, url)
-	require.NoError(t, late.tick(t.Context()))
+	require.NoError(t, late.Tick(t.Context()))
 	require.Equal(t, 2, count(), "a time that was slept through is made up for")
-	require.Zero(t, figure(t, late.differences))
+	require.Zero(t, late.differences)
 }
 
 func TestTheSlotIsTheLastTimeOfTheSettingInBrasilia(t *testing.T) {
-	r := &reconciler{cfg: config.Standard()}
+	r := &Reconciler{cfg: config.Standard()}
 	for now, want := range map[string]string{
 		"2026-11-21T06:29:59Z": "2026-11-20T06:30:00Z",
 		"2026-11-21T06:30:00Z": "2026-11-21T06:30:00Z",
