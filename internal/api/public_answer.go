@@ -230,7 +230,7 @@ func (p *Public) answer(x *exchange, data json.RawMessage, self, audience, fullV
 		return fmt.Errorf("%w: %w", errUnrecordable, err)
 	}
 	p.observer.Polled(q.poll.Kind, http.StatusOK, "")
-	x.noteQuery(http.StatusOK, "")
+	noteQuery(x, http.StatusOK, "")
 	h := x.w.Header()
 	h.Set(interactionHeader, q.id)
 	h.Set("x-v", fullVersion)
@@ -282,7 +282,7 @@ func (p *Public) keepRefusal(x *exchange, r *refusal, reason string, body []byte
 
 // noteQuery adds to the access log what names a query in a ticket: ids and names, no value out of a document and no
 // value of the query string.
-func (x *exchange) noteQuery(status int, code string) {
+func noteQuery(x *exchange, status int, code string) {
 	q := queryOf(x)
 	f := &q.poll.Facts
 	x.notes = append(x.notes,

@@ -152,7 +152,7 @@ func (p *Public) refuse(x *exchange, err error) {
 		body = errorBody(r, time.Now())
 	}
 	p.observer.Polled(queryOf(x).poll.Kind, r.status, r.code)
-	x.noteQuery(r.status, r.code)
+	noteQuery(x, r.status, r.code)
 	h := x.w.Header()
 	h.Set(interactionHeader, queryOf(x).id)
 	h.Set("Content-Type", "application/json; charset=utf-8")
