@@ -70,8 +70,9 @@ var packages = map[string]place{
 	"internal/spool":     {"2: polls kept on disk while the database is slow", floor0},
 	"internal/receipt":   {"2: first receipts of refused changes, kept until the history has them", floor0},
 
-	"internal/api": {"3: faces for machines", append(floor0, "internal/intake", "internal/dispatch", "internal/webhook",
-		"internal/registry", "internal/watch", "internal/spool", "internal/evidence", "internal/mtls", "internal/jws", "openapi")},
+	"internal/api": {"3: the frame of our listeners, and the bank's own side", append(floor0, "internal/intake", "internal/registry",
+		"internal/evidence", "internal/jws")},
+	"internal/api/status": {"3: the initiators' side: status queries", append(floor0, "internal/api", "internal/mtls", "internal/jws", "openapi")},
 
 	"internal/gateway": {"4: wiring, life cycle, metrics", []string{"*"}},
 	"cmd/arauto":       {"4: the command line", []string{"*"}},

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/arauto/arauto/internal/api"
+	statusapi "github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/reconcile"
@@ -161,7 +161,7 @@ func auditReportCommand(w world) *cobra.Command {
 		}
 		defer i.Close(cmd.Context())
 		var calls *history.CallReport
-		list := reconcile.CallList{Day: *day, Organisation: *organisation, Format: *format, Endpoint: api.Endpoint}
+		list := reconcile.CallList{Day: *day, Organisation: *organisation, Format: *format, Endpoint: statusapi.Endpoint}
 		err = handOver(cmd, w, url, *out, store.Reading{Act: "calls", Filter: map[string]string{"day": *day}}, func(file io.Writer) (int64, error) {
 			if calls, err = reconcile.WriteCalls(cmd.Context(), i, list, file); err != nil {
 				return 0, err

@@ -20,14 +20,14 @@ func TestEveryRouteNamesKnownRolesAndAHandler(t *testing.T) {
 	in := NewInternal(InternalConfig{})
 	seen := map[string]bool{}
 	for _, r := range in.routes() {
-		require.NotEmpty(t, r.roles, "%s %s admits nobody: give it roles", r.method, r.path)
-		for _, role := range r.roles {
+		require.NotEmpty(t, r.Roles, "%s %s admits nobody: give it roles", r.Method, r.Path)
+		for _, role := range r.Roles {
 			require.Contains(t, []string{"ingest", "registrar", "operator", "auditor"}, role)
 		}
-		require.NotNil(t, r.handle)
-		require.True(t, strings.HasPrefix(r.path, "/internal/v1/"))
-		require.False(t, seen[r.method+r.path], "%s %s stands twice", r.method, r.path)
-		seen[r.method+r.path] = true
+		require.NotNil(t, r.Handle)
+		require.True(t, strings.HasPrefix(r.Path, "/internal/v1/"))
+		require.False(t, seen[r.Method+r.Path], "%s %s stands twice", r.Method, r.Path)
+		seen[r.Method+r.Path] = true
 	}
 }
 
@@ -77,10 +77,10 @@ func TestEveryEndpointAdmitsExactlyTheRolesOfTheMatrix(t *testing.T) {
 	routes := w.api.routes()
 	require.Len(t, routes, len(matrix), "a new route needs a line in the matrix")
 	for _, r := range routes {
-		want, there := matrix[r.method+" "+r.path]
-		require.True(t, there, "%s %s is not in the matrix", r.method, r.path)
-		path := strings.NewReplacer("{clientId}", "itp", "{id}", someID, "{kind}", "pix-payment", "{name}", "core", "{seq}", "7").Replace(r.path)
-		ask := func(token string, headers ...string) reply { return w.ask(r.method, path, token, "", headers...) }
+		want, there := matrix[r.Method+" "+r.Path]
+		require.True(t, there, "%s %s is not in the matrix", r.Method, r.Path)
+		path := strings.NewReplacer("{clientId}", "itp", "{id}", someID, "{kind}", "pix-payment", "{name}", "core", "{seq}", "7").Replace(r.Path)
+		ask := func(token string, headers ...string) reply { return w.ask(r.Method, path, token, "", headers...) }
 
 		none := ask("")
 		none.refused(t, 401, "unauthorized")
@@ -94,7 +94,7 @@ func TestEveryEndpointAdmitsExactlyTheRolesOfTheMatrix(t *testing.T) {
 		for _, role := range []string{"ingest", "registrar", "operator", "auditor", "admin", "Operator", "operator "} {
 			got := ask(role)
 			if slices.Contains(strings.Fields(want), strings.TrimSpace(role)) {
-				require.NotContains(t, []int{401, 403}, got.status, "%s %s as %q: %s", r.method, path, role, got.text)
+				require.NotContains(t, []int{401, 403}, got.status, "%s %s as %q: %s", r.Method, path, role, got.text)
 				continue
 			}
 			got.refused(t, 403, "forbidden")

@@ -38,9 +38,9 @@ type Audited interface {
 }
 
 // auditRoutes are all of the auditors' own (cases N1); each reading is recorded before it is answered.
-func (in *Internal) auditRoutes() []route {
+func (in *Internal) auditRoutes() []Route {
 	auditor := []string{roleAuditor}
-	return []route{
+	return []Route{
 		{http.MethodGet, "/internal/v1/audit/entries", auditor, in.traced(in.listEntries)},
 		{http.MethodGet, "/internal/v1/audit/entries/{seq}", auditor, in.traced(in.getEntry)},
 		{http.MethodGet, "/internal/v1/audit/entries/{seq}/proof", auditor, in.traced(in.getProof)},
@@ -150,15 +150,15 @@ func (e *entryJSON) compared(p *audit.Placed, all *history.Integrity) {
 }
 
 // met tells the log and the metrics of what a read met that is not what was sealed, and returns it as JSON has it.
-func (in *Internal) met(x *exchange, found history.Integrity) history.Integrity {
+func (in *Internal) met(x *Exchange, found history.Integrity) history.Integrity {
 	found = found.Listed()
 	if !found.Tampered() {
 		return found
 	}
 	first := &found.Failed[0]
-	x.log.Error("tampered entries read", "route", x.route, "entries", found.FailedCount, "entry_id", first.EntryID, "seq", first.Seq, "reason", first.Reason)
+	x.Log.Error("tampered entries read", "route", x.Route, "entries", found.FailedCount, "entry_id", first.EntryID, "seq", first.Seq, "reason", first.Reason)
 	if in.cfg.Tampered != nil {
-		in.cfg.Tampered(x.route, found)
+		in.cfg.Tampered(x.Route, found)
 	}
 	return found
 }
@@ -180,8 +180,8 @@ type entriesJSON struct {
 }
 
 // listEntries searches the whole history, newest first (cases L4, L6).
-func (in *Internal) listEntries(x *exchange) error {
-	s, p, err := entriesAsked(x.r.URL.RawQuery, x.began)
+func (in *Internal) listEntries(x *Exchange) error {
+	s, p, err := entriesAsked(x.R.URL.RawQuery, x.began)
 	if err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (in *Internal) listEntries(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), in.cfg.SearchLimit)
+	ctx, cancel := context.WithTimeout(x.R.Context(), in.cfg.SearchLimit)
 	defer cancel()
 	key, err := in.history.CursorKey(ctx)
 	if err != nil {
@@ -288,14 +288,14 @@ func searchParts(s history.Search) []string {
 	return parts
 }
 
-func tooWideSearch() *fault {
+func tooWideSearch() *Fault {
 	return invalid("", "too_wide",
 		"too much for one search: add an id, or limit the search to 31 days, or ask for an export (POST /internal/v1/audit/exports)",
 		"demais para uma consulta: acrescente um id, ou limite a busca a 31 dias, ou peça uma exportação (POST /internal/v1/audit/exports)")
 }
 
 // widest tells a search that took too long from a database that does not answer at all.
-func (in *Internal) widest(ctx context.Context, x *exchange, err error) error {
+func (in *Internal) widest(ctx context.Context, x *Exchange, err error) error {
 	if failure.TooWide(err) {
 		return tooWideSearch()
 	}
@@ -306,8 +306,8 @@ func (in *Internal) widest(ctx context.Context, x *exchange, err error) error {
 }
 
 // seq is the position in the path. What is none names nothing.
-func (x *exchange) seq() (int64, error) {
-	text := x.segment("seq")
+func (x *Exchange) seq() (int64, error) {
+	text := x.Segment("seq")
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 || text != strconv.FormatInt(n, 10) {
 		return 0, errNotFound
@@ -316,8 +316,8 @@ func (x *exchange) seq() (int64, error) {
 }
 
 // sized reads ?size=, the size of the checkpoint to read by; 0: the newest.
-func (x *exchange) sized(known ...string) (int64, map[string]string, error) {
-	p, err := parameters(x.r.URL.RawQuery, append(known, "size")...)
+func (x *Exchange) sized(known ...string) (int64, map[string]string, error) {
+	p, err := parameters(x.R.URL.RawQuery, append(known, "size")...)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -333,7 +333,7 @@ func (x *exchange) sized(known ...string) (int64, map[string]string, error) {
 }
 
 // logAt opens the log for one entry of it, whose position the path has.
-func (in *Internal) logAt(x *exchange) (log evidence.Log, seq int64, done func(), err error) {
+func (in *Internal) logAt(x *Exchange) (log evidence.Log, seq int64, done func(), err error) {
 	if seq, err = x.seq(); err != nil {
 		return nil, 0, nil, err
 	}
@@ -341,21 +341,21 @@ func (in *Internal) logAt(x *exchange) (log evidence.Log, seq int64, done func()
 	if err != nil {
 		return nil, 0, nil, err
 	}
-	log, done, err = in.cfg.Audited.Open(x.r.Context(), size)
+	log, done, err = in.cfg.Audited.Open(x.R.Context(), size)
 	return log, seq, done, err
 }
 
-func (in *Internal) getEntry(x *exchange) error {
+func (in *Internal) getEntry(x *Exchange) error {
 	log, seq, done, err := in.logAt(x)
 	if err != nil {
 		return err
 	}
 	defer done()
-	e, err := log.At(x.r.Context(), seq)
+	e, err := log.At(x.R.Context(), seq)
 	if err != nil {
 		return err
 	}
-	found, err := evidence.Compare(x.r.Context(), log, e)
+	found, err := evidence.Compare(x.R.Context(), log, e)
 	if err != nil {
 		return err
 	}
@@ -372,13 +372,13 @@ func (in *Internal) getEntry(x *exchange) error {
 	}{out, checkpointOf(log.Head()), in.met(x, found)})
 }
 
-func (in *Internal) getProof(x *exchange) error {
+func (in *Internal) getProof(x *Exchange) error {
 	log, seq, done, err := in.logAt(x)
 	if err != nil {
 		return err
 	}
 	defer done()
-	text, err := evidence.Prove(x.r.Context(), log, seq)
+	text, err := evidence.Prove(x.R.Context(), log, seq)
 	if err != nil {
 		return err
 	}
@@ -388,7 +388,7 @@ func (in *Internal) getProof(x *exchange) error {
 // documentPolicy lets a document for people load and run nothing.
 const documentPolicy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 
-func (in *Internal) getDossier(x *exchange) error {
+func (in *Internal) getDossier(x *Exchange) error {
 	size, p, err := x.sized("format", "lang")
 	if err != nil {
 		return err
@@ -399,7 +399,7 @@ func (in *Internal) getDossier(x *exchange) error {
 	}
 	if lang == "" {
 		lang = "en"
-		if wantsPortuguese(x.r) {
+		if wantsPortuguese(x.R) {
 			lang = "pt"
 		}
 	}
@@ -407,28 +407,28 @@ func (in *Internal) getDossier(x *exchange) error {
 	if media == "" {
 		return wrong("format", "must be html or text", "deve ser html ou text")
 	}
-	log, done, err := in.cfg.Audited.Open(x.r.Context(), size)
+	log, done, err := in.cfg.Audited.Open(x.R.Context(), size)
 	if err != nil {
 		return err
 	}
 	defer done()
-	id := x.segment("id")
+	id := x.Segment("id")
 	if _, err := notice.ParseID(id); err != nil && !slices.ContainsFunc(ofb.Kinds(), func(k ofb.Kind) bool { return k.CheckID(id) == nil }) {
 		return errNotFound
 	}
-	text, entries, err := evidence.Dossier(x.r.Context(), log, id, format, lang)
+	text, entries, err := evidence.Dossier(x.R.Context(), log, id, format, lang)
 	if errors.Is(err, evidence.ErrDossier) {
 		return wrong("lang", "must be pt or en", "deve ser pt ou en")
 	}
 	if err != nil {
 		return err
 	}
-	x.w.Header().Set("Content-Security-Policy", documentPolicy)
+	x.W.Header().Set("Content-Security-Policy", documentPolicy)
 	return in.hand(x, history.LogReading{Act: "dossier", Filter: x.asked(), Size: log.Head().Checkpoint.Size, Rows: entries}, media, text)
 }
 
 // getCheckpoint shows the newest signed head, the one of ?size=, or the newest up to ?at=.
-func (in *Internal) getCheckpoint(x *exchange) error {
+func (in *Internal) getCheckpoint(x *Exchange) error {
 	size, p, err := x.sized("at")
 	if err != nil {
 		return err
@@ -442,9 +442,9 @@ func (in *Internal) getCheckpoint(x *exchange) error {
 	case !at.IsZero() && size > 0:
 		return wrong("at", "size and at are both given; give one of them", "size e at foram informados; informe só um deles")
 	case !at.IsZero():
-		head, err = in.cfg.Audited.CheckpointAt(x.r.Context(), at)
+		head, err = in.cfg.Audited.CheckpointAt(x.R.Context(), at)
 	default:
-		head, err = in.cfg.Audited.Checkpoint(x.r.Context(), size)
+		head, err = in.cfg.Audited.Checkpoint(x.R.Context(), size)
 	}
 	if err != nil {
 		return err
@@ -453,16 +453,16 @@ func (in *Internal) getCheckpoint(x *exchange) error {
 }
 
 // getLogKey shows the log's public key. A verifier should obtain it by another way as well.
-func (in *Internal) getLogKey(x *exchange) error {
-	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+func (in *Internal) getLogKey(x *Exchange) error {
+	if _, err := parameters(x.R.URL.RawQuery); err != nil {
 		return err
 	}
-	key, err := in.cfg.Audited.LogKey(x.r.Context())
+	key, err := in.cfg.Audited.LogKey(x.R.Context())
 	if err != nil {
 		return err
 	}
 	if key == nil {
-		if _, err := in.cfg.Audited.Checkpoint(x.r.Context(), 0); err != nil { // a signed log without a key is damage
+		if _, err := in.cfg.Audited.Checkpoint(x.R.Context(), 0); err != nil { // a signed log without a key is damage
 			return err
 		}
 		return errNotFound

@@ -60,7 +60,7 @@ type exportRequest struct {
 }
 
 // postExport asks for an export of everything a search finds, of whatever size.
-func (in *Internal) postExport(x *exchange) error {
+func (in *Internal) postExport(x *Exchange) error {
 	body, err := decode[exportRequest](x)
 	if err != nil {
 		return err
@@ -88,15 +88,15 @@ func (in *Internal) postExport(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	x.w.Header().Set("Location", "/internal/v1/audit/exports/"+e.ID.String())
+	x.W.Header().Set("Location", "/internal/v1/audit/exports/"+e.ID.String())
 	return x.answer(http.StatusAccepted, exportOf(&e))
 }
 
-func (in *Internal) listExports(x *exchange) error {
-	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+func (in *Internal) listExports(x *Exchange) error {
+	if _, err := parameters(x.R.URL.RawQuery); err != nil {
 		return err
 	}
-	list, err := in.cfg.Exports.Exports(x.r.Context())
+	list, err := in.cfg.Exports.Exports(x.R.Context())
 	if err != nil {
 		return err
 	}
@@ -110,16 +110,16 @@ func (in *Internal) listExports(x *exchange) error {
 }
 
 // export reads the export that the path names.
-func (in *Internal) export(x *exchange) (history.Export, error) {
+func (in *Internal) export(x *Exchange) (history.Export, error) {
 	id, err := x.id16()
 	if err != nil {
 		return history.Export{}, err
 	}
-	return in.cfg.Exports.Export(x.r.Context(), id)
+	return in.cfg.Exports.Export(x.R.Context(), id)
 }
 
 // getExport tells how far an export is. A client that waits asks often, so equal questions are counted, not recorded each.
-func (in *Internal) getExport(x *exchange) error {
+func (in *Internal) getExport(x *Exchange) error {
 	e, err := in.export(x)
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func (in *Internal) getExport(x *exchange) error {
 const pieceWithin = 30 * time.Second
 
 // getExportFile hands over the file, piece by piece, after it is recorded who gets it.
-func (in *Internal) getExportFile(x *exchange) error {
+func (in *Internal) getExportFile(x *Exchange) error {
 	e, err := in.export(x)
 	if err != nil {
 		return err
@@ -143,34 +143,34 @@ func (in *Internal) getExportFile(x *exchange) error {
 	if !known {
 		return conflict("this version does not know the file's format; ask for a new export")
 	}
-	first, err := in.cfg.Exports.ExportPiece(x.r.Context(), e.ID, 0)
+	first, err := in.cfg.Exports.ExportPiece(x.R.Context(), e.ID, 0)
 	if err != nil {
 		return err
 	}
 	if err := in.record(x, history.LogReading{Act: "export-file", Filter: x.asked(), Size: e.Size, Rows: e.Entries, SHA256: e.SHA256}); err != nil {
 		return err
 	}
-	h := x.w.Header()
+	h := x.W.Header()
 	h.Set("Content-Type", format.Type)
 	h.Set("Content-Length", strconv.FormatInt(e.Bytes, 10))
 	h.Set("Content-Disposition", fmt.Sprintf(`attachment; filename="arauto-%s%s"`, e.ID, format.Suffix))
-	x.w.WriteHeader(http.StatusOK)
-	rc := http.NewResponseController(x.w)
+	x.W.WriteHeader(http.StatusOK)
+	rc := http.NewResponseController(x.W)
 	for n, piece := 1, first; len(piece) > 0; n++ {
 		if err := rc.SetWriteDeadline(time.Now().Add(pieceWithin)); err != nil {
 			return err
 		}
-		if _, err := x.w.Write(piece); err != nil {
+		if _, err := x.W.Write(piece); err != nil {
 			return nil //nolint:nilerr // a reader who is gone is no concern of ours
 		}
-		if piece, err = in.cfg.Exports.ExportPiece(x.r.Context(), e.ID, n); err != nil {
+		if piece, err = in.cfg.Exports.ExportPiece(x.R.Context(), e.ID, n); err != nil {
 			return err // the connection ends, so that half a file does not look like a whole one
 		}
 	}
 	return nil
 }
 
-func (in *Internal) deleteExport(x *exchange) error {
+func (in *Internal) deleteExport(x *Exchange) error {
 	id, err := x.id16()
 	if err != nil {
 		return err
@@ -180,6 +180,6 @@ func (in *Internal) deleteExport(x *exchange) error {
 	if err := in.cfg.Exports.DeleteExport(ctx, id); err != nil {
 		return err
 	}
-	x.w.WriteHeader(http.StatusNoContent)
+	x.W.WriteHeader(http.StatusNoContent)
 	return nil
 }

@@ -54,8 +54,8 @@ type holdRequest struct {
 }
 
 // holdNamed is the name in the path. What cannot be one names nothing.
-func (x *exchange) holdNamed() (string, error) {
-	name := x.segment("name")
+func (x *Exchange) holdNamed() (string, error) {
+	name := x.Segment("name")
 	if !history.ValidHoldName(name) {
 		return "", errNotFound
 	}
@@ -63,8 +63,8 @@ func (x *exchange) holdNamed() (string, error) {
 }
 
 // putHold places a hold: about everything, a client, or a resource.
-func (in *Internal) putHold(x *exchange) error {
-	name := x.segment("name")
+func (in *Internal) putHold(x *Exchange) error {
+	name := x.Segment("name")
 	if !history.ValidHoldName(name) {
 		return wrong("name", "must have 1 to 100 letters, digits, dots, underscores and hyphens, the first a letter or digit",
 			"deve ter 1 a 100 letras, dígitos, pontos, sublinhados e hifens, começando por letra ou dígito")
@@ -138,11 +138,11 @@ func reasonFrom(text string) (string, error) {
 	return reason, nil
 }
 
-func (in *Internal) listHolds(x *exchange) error {
-	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+func (in *Internal) listHolds(x *Exchange) error {
+	if _, err := parameters(x.R.URL.RawQuery); err != nil {
 		return err
 	}
-	list, err := in.cfg.Holds.Holds(x.r.Context())
+	list, err := in.cfg.Holds.Holds(x.R.Context())
 	if err != nil {
 		return err
 	}
@@ -155,12 +155,12 @@ func (in *Internal) listHolds(x *exchange) error {
 	return in.show(x, history.LogReading{Act: "holds", Rows: int64(len(list))}, out)
 }
 
-func (in *Internal) getHold(x *exchange) error {
+func (in *Internal) getHold(x *Exchange) error {
 	name, err := x.holdNamed()
 	if err != nil {
 		return err
 	}
-	h, err := in.cfg.Holds.Hold(x.r.Context(), name)
+	h, err := in.cfg.Holds.Hold(x.R.Context(), name)
 	if err != nil {
 		return err
 	}
@@ -168,12 +168,12 @@ func (in *Internal) getHold(x *exchange) error {
 }
 
 // deleteHold lifts a hold; ?reason= says why.
-func (in *Internal) deleteHold(x *exchange) error {
+func (in *Internal) deleteHold(x *Exchange) error {
 	name, err := x.holdNamed()
 	if err != nil {
 		return err
 	}
-	p, err := parameters(x.r.URL.RawQuery, "reason")
+	p, err := parameters(x.R.URL.RawQuery, "reason")
 	if err != nil {
 		return err
 	}
@@ -186,6 +186,6 @@ func (in *Internal) deleteHold(x *exchange) error {
 	if err := in.cfg.Holds.LiftHold(ctx, name, reason); err != nil {
 		return err
 	}
-	x.w.WriteHeader(http.StatusNoContent)
+	x.W.WriteHeader(http.StatusNoContent)
 	return nil
 }

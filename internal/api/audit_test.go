@@ -427,18 +427,18 @@ func TestNothingBelowAuditIsReadWithoutATrace(t *testing.T) {
 	w := newWorld(t)
 	n := 0
 	for _, r := range w.api.routes() {
-		if r.method != http.MethodGet || !strings.HasPrefix(r.path, "/internal/v1/audit/") {
+		if r.Method != http.MethodGet || !strings.HasPrefix(r.Path, "/internal/v1/audit/") {
 			continue
 		}
 		n++
 		before := len(w.shelf.recorded())
-		path := strings.NewReplacer("{id}", someID, "{name}", "x", "{seq}", "7").Replace(r.path)
+		path := strings.NewReplacer("{id}", someID, "{name}", "x", "{seq}", "7").Replace(r.Path)
 		got := w.ask("GET", path, "auditor", "")
 		if got.status == http.StatusBadRequest {
 			continue // shows nothing
 		}
-		require.Contains(t, []int{200, 404}, got.status, "%s: %s", r.path, got.text)
-		require.Len(t, w.shelf.recorded(), before+1, r.path)
+		require.Contains(t, []int{200, 404}, got.status, "%s: %s", r.Path, got.text)
+		require.Len(t, w.shelf.recorded(), before+1, r.Path)
 	}
 	require.GreaterOrEqual(t, n, 12)
 }

@@ -20,8 +20,8 @@ type Verifier interface {
 const challenge = `Bearer realm="arauto"`
 
 // admit lets a request in whose token is good and carries one of the roles. No roles admit nobody.
-func (in *Internal) admit(x *exchange, roles []string) error {
-	token, err := bearer(x.r)
+func (in *Internal) admit(x *Exchange, roles []string) error {
+	token, err := Bearer(x.R)
 	if err != nil {
 		return err
 	}
@@ -31,27 +31,27 @@ func (in *Internal) admit(x *exchange, roles []string) error {
 		if !errors.As(err, &refusal) {
 			return err
 		}
-		return &fault{
-			status: http.StatusUnauthorized, code: "unauthorized", text: "the bearer token is not accepted: " + refusal.Error(),
+		return &Fault{
+			Status: http.StatusUnauthorized, Code: "unauthorized", text: "the bearer token is not accepted: " + refusal.Error(),
 			challenge: challenge + `, error="invalid_token"`,
 		}
 	}
 	x.who = who
 	at := slices.IndexFunc(roles, who.Has)
 	if at < 0 {
-		return &fault{
-			status: http.StatusForbidden, code: "forbidden", text: "the token lacks the required role: " + strings.Join(roles, " or "),
+		return &Fault{
+			Status: http.StatusForbidden, Code: "forbidden", text: "the token lacks the required role: " + strings.Join(roles, " or "),
 			challenge: challenge + `, error="insufficient_scope"`,
 		}
 	}
 	// Who acts, and from where, goes with the call to the place that writes its record.
-	caller := history.Caller{Subject: who.Subject, Role: roles[at], Source: x.r.RemoteAddr}
-	x.r = x.r.WithContext(context.WithValue(x.r.Context(), history.CallerKey{}, caller))
+	caller := history.Caller{Subject: who.Subject, Role: roles[at], Source: x.R.RemoteAddr}
+	x.R = x.R.WithContext(context.WithValue(x.R.Context(), history.CallerKey{}, caller))
 	return nil
 }
 
-// bearer takes the token out of the one Authorization header (RFC 6750 §2.1).
-func bearer(r *http.Request) (string, error) {
+// Bearer returns the token of the one Authorization header (RFC 6750 §2.1), or a *Fault with status 401.
+func Bearer(r *http.Request) (string, error) {
 	values := r.Header.Values("Authorization")
 	if len(values) == 1 {
 		scheme, token, _ := strings.Cut(values[0], " ")
@@ -59,8 +59,8 @@ func bearer(r *http.Request) (string, error) {
 			return token, nil
 		}
 	}
-	return "", &fault{
-		status: http.StatusUnauthorized, code: "unauthorized", text: "the bearer token is missing or given twice; send one header Authorization: Bearer <token>",
+	return "", &Fault{
+		Status: http.StatusUnauthorized, Code: "unauthorized", text: "the bearer token is missing or given twice; send one header Authorization: Bearer <token>",
 		challenge: challenge,
 	}
 }

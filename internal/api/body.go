@@ -22,14 +22,14 @@ const (
 )
 
 // mediaType checks that the body is of one of these types, in UTF-8 and not encoded any further, and says which.
-func (x *exchange) mediaType(types ...string) (string, error) {
-	found, params, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+func (x *Exchange) mediaType(types ...string) (string, error) {
+	found, params, err := mime.ParseMediaType(x.R.Header.Get("Content-Type"))
 	charset := strings.ToLower(params["charset"])
-	encoding := x.r.Header.Get("Content-Encoding")
+	encoding := x.R.Header.Get("Content-Encoding")
 	if err != nil || !slices.Contains(types, found) || (charset != "" && charset != "utf-8") ||
 		(encoding != "" && !strings.EqualFold(encoding, "identity")) {
-		return "", &fault{
-			status: http.StatusUnsupportedMediaType, code: "unsupported_media_type",
+		return "", &Fault{
+			Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
 			text: "the body must be " + strings.Join(types, " or ") + ", in UTF-8, without Content-Encoding",
 		}
 	}
@@ -37,11 +37,11 @@ func (x *exchange) mediaType(types ...string) (string, error) {
 }
 
 // body reads the whole body, at most intake.MaxLine bytes.
-func (x *exchange) body() ([]byte, error) {
-	if x.r.ContentLength > intake.MaxLine {
+func (x *Exchange) body() ([]byte, error) {
+	if x.R.ContentLength > intake.MaxLine {
 		return nil, errTooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, intake.MaxLine))
+	body, err := io.ReadAll(http.MaxBytesReader(x.W, x.R.Body, intake.MaxLine))
 	var over *http.MaxBytesError
 	switch {
 	case errors.As(err, &over):
@@ -54,7 +54,7 @@ func (x *exchange) body() ([]byte, error) {
 }
 
 // decode reads a small JSON body strictly into a struct: no unknown or repeated member, no null, nothing after it.
-func decode[T any](x *exchange) (T, error) {
+func decode[T any](x *Exchange) (T, error) {
 	var out T
 	if _, err := x.mediaType(typeJSON); err != nil {
 		return out, err
@@ -89,7 +89,7 @@ func noNulls(body []byte) error {
 }
 
 // unreadable says what is wrong with a body without repeating its values.
-func unreadable(err error) *fault {
+func unreadable(err error) *Fault {
 	var syntax *jsontext.SyntacticError
 	var meaning *json.SemanticError
 	switch {
@@ -116,7 +116,7 @@ func bounded(p jsontext.Pointer) string {
 }
 
 // answer sends a value as JSON.
-func (x *exchange) answer(status int, v any) error {
+func (x *Exchange) answer(status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -124,11 +124,11 @@ func (x *exchange) answer(status int, v any) error {
 	return x.send(status, body)
 }
 
-func (x *exchange) send(status int, body []byte) error {
-	h := x.w.Header()
+func (x *Exchange) send(status int, body []byte) error {
+	h := x.W.Header()
 	h.Set("Content-Type", typeJSON)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	x.w.WriteHeader(status)
-	_, _ = x.w.Write(body) // a caller who is gone is no concern of ours
+	x.W.WriteHeader(status)
+	_, _ = x.W.Write(body) // a caller who is gone is no concern of ours
 	return nil
 }

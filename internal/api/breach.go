@@ -27,8 +27,8 @@ type Clock interface {
 }
 
 // clockRoutes are what there is to know about times and completeness.
-func (in *Internal) clockRoutes() []route {
-	return []route{
+func (in *Internal) clockRoutes() []Route {
+	return []Route{
 		{http.MethodGet, "/internal/v1/notifications/{id}/timing", []string{roleOperator, roleAuditor}, in.getTiming},
 		{http.MethodGet, "/internal/v1/audit/breaches", []string{roleAuditor}, in.traced(in.listBreaches)},
 		{http.MethodGet, "/internal/v1/audit/reconciliation", []string{roleAuditor}, in.traced(in.getReconciliation)},
@@ -39,18 +39,18 @@ func (in *Internal) clockRoutes() []route {
 const breachesWithin = 20 * time.Second
 
 // getTiming shows each instant between the event and the answer, with the verdicts and the cause when late.
-func (in *Internal) getTiming(x *exchange) error {
+func (in *Internal) getTiming(x *Exchange) error {
 	id, err := x.id16()
 	if err != nil {
 		return err
 	}
-	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+	if _, err := parameters(x.R.URL.RawQuery); err != nil {
 		return err
 	}
 	if in.cfg.Clock == nil {
 		return errNotFound
 	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), in.cfg.SearchLimit)
+	ctx, cancel := context.WithTimeout(x.R.Context(), in.cfg.SearchLimit)
 	defer cancel()
 	t, err := in.cfg.Clock.Timing(ctx, id)
 	if err != nil {
@@ -70,15 +70,15 @@ type breachesJSON struct {
 var errEnough = errors.New("enough")
 
 // listBreaches is the account of a period, and the notifications of which a time was not kept, oldest first.
-func (in *Internal) listBreaches(x *exchange) error {
-	p, limit, cursor, err := breachesAsked(x.r.URL.RawQuery, x.began)
+func (in *Internal) listBreaches(x *Exchange) error {
+	p, limit, cursor, err := breachesAsked(x.R.URL.RawQuery, x.began)
 	if err != nil {
 		return err
 	}
 	if in.cfg.Clock == nil {
 		return errNotFound
 	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), breachesWithin)
+	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
 	defer cancel()
 	key, err := in.history.CursorKey(ctx)
 	if err != nil {
@@ -136,7 +136,7 @@ func (in *Internal) listBreaches(x *exchange) error {
 }
 
 // tooLong tells a period that is too long from a database that does not answer.
-func (in *Internal) tooLong(ctx context.Context, x *exchange, err error) error {
+func (in *Internal) tooLong(ctx context.Context, x *Exchange, err error) error {
 	if told := in.tooWide(ctx, x, err); told == err { //nolint:errorlint // whether it is the very same
 		return err
 	}
@@ -179,14 +179,14 @@ func breachesAsked(raw string, now time.Time) (out timing.Period, limit int, cur
 }
 
 // getReconciliation shows what the newest reconciliation found.
-func (in *Internal) getReconciliation(x *exchange) error {
-	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+func (in *Internal) getReconciliation(x *Exchange) error {
+	if _, err := parameters(x.R.URL.RawQuery); err != nil {
 		return err
 	}
 	if in.cfg.Clock == nil {
 		return errNotFound
 	}
-	r, at, err := in.cfg.Clock.LatestReconciliation(x.r.Context())
+	r, at, err := in.cfg.Clock.LatestReconciliation(x.R.Context())
 	if err != nil {
 		return err
 	}

@@ -84,8 +84,8 @@ type revocationListJSON struct {
 }
 
 // listCertificates is the calendar of expiry, of this replica.
-func (in *Internal) listCertificates(x *exchange) error {
-	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+func (in *Internal) listCertificates(x *Exchange) error {
+	if _, err := parameters(x.R.URL.RawQuery); err != nil {
 		return err
 	}
 	if in.cfg.Calendar == nil {

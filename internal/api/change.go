@@ -22,12 +22,12 @@ func TakesChanges(r *http.Request) bool {
 
 // refuse answers with an error. When a request with changes is refused by our fault before any of it was handed to
 // intake, nobody will know which changes came: that is remembered.
-func (in *Internal) refuse(x *exchange, err error) {
-	if in.cfg.Unread != nil && !x.heard && TakesChanges(x.r) {
+func (in *Internal) refuse(x *Exchange, err error) {
+	if in.cfg.Unread != nil && !x.heard && TakesChanges(x.R) {
 		switch f := faultOf(err); {
-		case in.draining.Err() != nil && f.status >= http.StatusInternalServerError:
+		case in.draining.Err() != nil && f.Status >= http.StatusInternalServerError:
 			in.cfg.Unread("draining")
-		case f.status >= http.StatusInternalServerError:
+		case f.Status >= http.StatusInternalServerError:
 			in.cfg.Unread("unread")
 		}
 	}
@@ -35,7 +35,7 @@ func (in *Internal) refuse(x *exchange, err error) {
 }
 
 // postChanges takes one change, or a stream of them (contract, "Changes in").
-func (in *Internal) postChanges(x *exchange) error {
+func (in *Internal) postChanges(x *Exchange) error {
 	media, err := x.mediaType(typeJSON, typeNDJSON)
 	if err != nil {
 		return err
@@ -52,9 +52,9 @@ func (in *Internal) postChanges(x *exchange) error {
 
 // accept hands one line to intake and answers what became of it. A caller that closed its side of the connection is
 // answered all the same: the change is on its way to its commit.
-func (in *Internal) accept(x *exchange, line []byte, from intake.Origin) error {
-	from.Address = x.r.RemoteAddr
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), acceptWithin)
+func (in *Internal) accept(x *Exchange, line []byte, from intake.Origin) error {
+	from.Address = x.R.RemoteAddr
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.R.Context()), acceptWithin)
 	defer cancel()
 	x.heard = true
 	a, err := in.changes.Accept(ctx, line, from)
@@ -75,11 +75,11 @@ var contradictions = map[string]string{
 }
 
 // refusalOf is the error in an answer, nil when the change was stored.
-func refusalOf(a intake.Answer, from intake.Origin) *fault {
+func refusalOf(a intake.Answer, from intake.Origin) *Fault {
 	switch a.Verdict {
 	case notice.Quarantined:
-		return &fault{
-			status: http.StatusUnprocessableEntity, code: "invalid_change", text: "the change cannot be applied; it is kept in quarantine",
+		return &Fault{
+			Status: http.StatusUnprocessableEntity, Code: "invalid_change", text: "the change cannot be applied; it is kept in quarantine",
 			problems: a.Problems, quarantine: a.QuarantineID,
 		}
 	case notice.Conflicting:

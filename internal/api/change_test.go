@@ -137,7 +137,7 @@ func TestWhatCannotBeStoredIs503(t *testing.T) {
 }
 
 func TestTooManyWaitingChangesAre503(t *testing.T) {
-	require.Equal(t, 503, faultOf(intake.ErrBusy).status)
+	require.Equal(t, 503, faultOf(intake.ErrBusy).Status)
 	w := newWorld(t, func(c *InternalConfig) { c.Changes = busy{} })
 	w.ask("POST", changesPath, "ingest", payment("p1", 1, "ACSC")).refused(t, 503, "unavailable")
 }

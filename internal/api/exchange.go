@@ -35,40 +35,40 @@ func (silent) Line(int)                                            {}
 func (silent) Streaming(int)                                       {}
 func (silent) Panicked(string, string)                             {}
 
-// exchange is one request and its answer.
-type exchange struct {
-	w     *meter
-	r     *http.Request
-	face  *face
-	log   *slog.Logger // names the request
+// Exchange is one request and its answer. One goroutine uses it at a time.
+type Exchange struct {
+	W     *Meter        // the answer
+	R     *http.Request // a handler may replace it by one with another context
+	face  *Face
+	Log   *slog.Logger // names the request
 	id    string       // ours, in the log and in x-request-id
-	route string
+	Route string       // template of the path, "" for a path that does not exist
 	who   jws.Principal
 	began time.Time
 	read  bool        // the body, to its end
 	heard bool        // changes in it were handed to intake
-	notes []slog.Attr // what a handler adds to the access log
+	Notes []slog.Attr // what a handler adds to the access log: no token, body, query value or document
 }
 
-// meter counts what is answered.
-type meter struct {
+// Meter counts what is answered.
+type Meter struct {
 	http.ResponseWriter
-	status int
+	Status int // the first final status; 0: nothing is answered yet
 	bytes  int64
 }
 
 // WriteHeader notes the first final status.
-func (m *meter) WriteHeader(status int) {
-	if m.status == 0 && status >= http.StatusOK {
-		m.status = status
+func (m *Meter) WriteHeader(status int) {
+	if m.Status == 0 && status >= http.StatusOK {
+		m.Status = status
 	}
 	m.ResponseWriter.WriteHeader(status)
 }
 
 // Write counts bytes.
-func (m *meter) Write(p []byte) (int, error) {
-	if m.status == 0 {
-		m.status = http.StatusOK
+func (m *Meter) Write(p []byte) (int, error) {
+	if m.Status == 0 {
+		m.Status = http.StatusOK
 	}
 	n, err := m.ResponseWriter.Write(p)
 	m.bytes += int64(n)
@@ -76,50 +76,50 @@ func (m *meter) Write(p []byte) (int, error) {
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (m *meter) Unwrap() http.ResponseWriter { return m.ResponseWriter }
+func (m *Meter) Unwrap() http.ResponseWriter { return m.ResponseWriter }
 
-// begin opens an exchange. Nothing we answer may be kept by a cache or read as another type.
-func (f *face) begin(w http.ResponseWriter, r *http.Request, route string) *exchange {
+// Begin opens an exchange, which Conclude ends. route is the template of its path, "" for none. Nothing we answer may be kept by a cache or read as another type.
+func (f *Face) Begin(w http.ResponseWriter, r *http.Request, route string) *Exchange {
 	id := uuid.NewString()
 	h := w.Header()
 	h.Set("x-request-id", id)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	return &exchange{
-		w: &meter{ResponseWriter: w}, r: r, face: f, log: f.log.With("request_id", id), id: id, route: route, began: time.Now(),
+	return &Exchange{
+		W: &Meter{ResponseWriter: w}, R: r, face: f, Log: f.Log.With("request_id", id), id: id, Route: route, began: time.Now(),
 	}
 }
 
-// conclude ends an exchange, even one whose handler panicked, and writes its line of the access log (S1): who, from
+// Conclude ends an exchange when it is deferred, even one whose handler panicked, and writes its line of the access log (S1): who, from
 // where, what, and how it ended; no query value, body or token.
-func (f *face) conclude(x *exchange) {
+func (f *Face) Conclude(x *Exchange) {
 	if v := recover(); v != nil { //nolint:revive // this function is what is deferred
 		x.panicked(v)
-		if x.w.status == 0 {
-			f.refuse(x, errInternal)
+		if x.W.Status == 0 {
+			f.Refuse(x, errInternal)
 		} else {
-			x.cut()
+			x.Cut()
 		}
 	}
 	took := time.Since(x.began)
-	method := knownMethod(x.r.Method)
+	method := KnownMethod(x.R.Method)
 	attrs := []slog.Attr{
-		slog.String("listener", f.name), slog.String("method", method), slog.String("route", x.route), slog.Int("status", x.w.status),
-		slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int64("bytes", x.w.bytes),
-		slog.String("subject", x.who.Subject), slog.String("source", x.r.RemoteAddr),
+		slog.String("listener", f.name), slog.String("method", method), slog.String("route", x.Route), slog.Int("status", x.W.Status),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int64("bytes", x.W.bytes),
+		slog.String("subject", x.who.Subject), slog.String("source", x.R.RemoteAddr),
 	}
-	x.log.LogAttrs(x.r.Context(), slog.LevelInfo, "request", append(attrs, x.notes...)...)
-	f.observer.Answered(f.name, x.route, method, x.w.status, took)
+	x.Log.LogAttrs(x.R.Context(), slog.LevelInfo, "request", append(attrs, x.Notes...)...)
+	f.observer.Answered(f.name, x.Route, method, x.W.Status, took)
 }
 
 // panicked records a panic. Its value may hold anything, so only its type is kept, and its text when the runtime made it.
-func (x *exchange) panicked(v any) {
-	x.face.observer.Panicked(x.face.name, x.route)
+func (x *Exchange) panicked(v any) {
+	x.face.observer.Panicked(x.face.name, x.Route)
 	text := fmt.Sprintf("%T", v)
 	if e, ok := v.(runtime.Error); ok {
 		text = e.Error()
 	}
-	x.log.Error("panic while answering", "route", x.route, "panic", text, "stack", string(debug.Stack()))
+	x.Log.Error("panic while answering", "route", x.Route, "panic", text, "stack", string(debug.Stack()))
 }
 
 // lingering is how long the rest of a request is read and thrown away after its answer: closing a connection on data that
@@ -128,26 +128,26 @@ const lingering = time.Second
 
 // unread lets an answer leave before a body of unknown length has arrived, which the server would otherwise wait for, and
 // lets the connection end after it: what follows on it would not be a request.
-func (x *exchange) unread() {
-	if x.r.ContentLength >= 0 || x.read {
+func (x *Exchange) unread() {
+	if x.R.ContentLength >= 0 || x.read {
 		return
 	}
-	rc := http.NewResponseController(x.w)
+	rc := http.NewResponseController(x.W)
 	if rc.EnableFullDuplex() == nil {
-		x.w.Header().Set("Connection", "close")
+		x.W.Header().Set("Connection", "close")
 		_ = rc.SetReadDeadline(time.Now().Add(lingering)) // a failure leaves the server's own, which is longer
 	}
 }
 
-// cut ends the connection, so that half an answer does not look like a whole one.
-func (x *exchange) cut() {
-	if err := http.NewResponseController(x.w).SetWriteDeadline(time.Unix(1, 0)); err != nil {
-		x.log.Warn("connection not ended", "error", err)
+// Cut ends the connection, so that half an answer does not look like a whole one.
+func (x *Exchange) Cut() {
+	if err := http.NewResponseController(x.W).SetWriteDeadline(time.Unix(1, 0)); err != nil {
+		x.Log.Warn("connection not ended", "error", err)
 	}
 }
 
-// knownMethod keeps made-up methods out of log and metrics.
-func knownMethod(m string) string {
+// KnownMethod returns the method, or "other" for one that HTTP does not define. It keeps made-up methods out of log and metrics.
+func KnownMethod(m string) string {
 	known := []string{
 		http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect,
 		http.MethodOptions, http.MethodTrace,

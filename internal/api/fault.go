@@ -16,10 +16,10 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// fault is an error as a caller sees it (contract, "Errors of the internal API").
-type fault struct {
-	status     int
-	code       string
+// Fault is an error as a caller of the internal API sees it (contract, "Errors of the internal API").
+type Fault struct {
+	Status     int    // of HTTP
+	Code       string // of the contract, such as not_found
 	text       string
 	problems   []notice.Problem // on 400 and 422 alone
 	quarantine notice.ID        // the case a refused change was kept as
@@ -28,50 +28,50 @@ type fault struct {
 }
 
 // Error is for the log.
-func (f *fault) Error() string { return f.code + ": " + f.text }
+func (f *Fault) Error() string { return f.Code + ": " + f.text }
 
 var (
-	errNoPath   = &fault{status: http.StatusNotFound, code: "not_found", text: "unknown path"}
-	errNotFound = &fault{status: http.StatusNotFound, code: "not_found", text: "resource not found"}
-	errInternal = &fault{
-		status: http.StatusInternalServerError, code: "internal",
+	errNoPath   = &Fault{Status: http.StatusNotFound, Code: "not_found", text: "unknown path"}
+	errNotFound = &Fault{Status: http.StatusNotFound, Code: "not_found", text: "resource not found"}
+	errInternal = &Fault{
+		Status: http.StatusInternalServerError, Code: "internal",
 		text: "internal error; the gateway's log has the cause under the id in x-request-id",
 	}
-	errUnavailable = &fault{
-		status: http.StatusServiceUnavailable, code: "unavailable",
+	errUnavailable = &Fault{
+		Status: http.StatusServiceUnavailable, Code: "unavailable",
 		text: "temporarily unavailable; the outcome is unknown and a retry is safe",
 	}
-	errBusy = &fault{
-		status: http.StatusServiceUnavailable, code: "unavailable", text: "too many changes wait to be stored; retry in a second",
+	errBusy = &Fault{
+		Status: http.StatusServiceUnavailable, Code: "unavailable", text: "too many changes wait to be stored; retry in a second",
 	}
-	errDamaged = &fault{
-		status: http.StatusInternalServerError, code: "log_damaged",
+	errDamaged = &Fault{
+		Status: http.StatusInternalServerError, Code: "log_damaged",
 		text: "a stored entry differs from the sealed log and is not shown; run arauto audit verify",
 	}
-	errTooLarge = &fault{
-		status: http.StatusRequestEntityTooLarge, code: "too_large",
+	errTooLarge = &Fault{
+		Status: http.StatusRequestEntityTooLarge, Code: "too_large",
 		text: "the body or line is too large; send at most " + strconv.Itoa(intake.MaxLine) + " bytes",
 	}
 )
 
-// retryAfter is what a 503 advises, in seconds.
-const retryAfter = "1"
+// RetryAfter is what a 503 advises, in seconds.
+const RetryAfter = "1"
 
 // invalid is a 400 with what is wrong where.
-func invalid(pointer, code, en, pt string) *fault {
-	return &fault{
-		status: http.StatusBadRequest, code: "invalid_request", text: en,
+func invalid(pointer, code, en, pt string) *Fault {
+	return &Fault{
+		Status: http.StatusBadRequest, Code: "invalid_request", text: en,
 		problems: []notice.Problem{{Pointer: pointer, Code: code, Detail: en, DetailPT: pt}},
 	}
 }
 
-func conflict(text string) *fault {
-	return &fault{status: http.StatusConflict, code: "conflict", text: text}
+func conflict(text string) *Fault {
+	return &Fault{Status: http.StatusConflict, Code: "conflict", text: text}
 }
 
 // faultOf is the one place that maps an error to a status and a code. What it does not know is a 500.
-func faultOf(err error) *fault {
-	var known *fault
+func faultOf(err error) *Fault {
+	var known *Fault
 	var line *intake.LineError
 	var damage *audit.Fault
 	switch {
@@ -99,35 +99,35 @@ func faultOf(err error) *fault {
 		return conflict(text)
 	case failure.NotFound(err):
 		return errNotFound
-	case unavailable(err):
+	case Unavailable(err):
 		return errUnavailable
 	}
 	return errInternal
 }
 
-// unavailable tells an error that passes by itself: of our database or keys, or of a call that took too long or was given
+// Unavailable tells an error that passes by itself: of our database or keys, or of a call that took too long or was given
 // up. Both listeners answer it with 503.
-func unavailable(err error) bool {
+func Unavailable(err error) bool {
 	return failure.Transient(err) || errors.Is(err, jws.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // refuse answers with an error, in JSON.
-func refuse(x *exchange, err error) {
+func refuse(x *Exchange, err error) {
 	f := faultOf(err)
 	switch f {
 	case errInternal, errDamaged:
-		x.log.Error("request failed", "route", x.route, "error", err)
+		x.Log.Error("request failed", "route", x.Route, "error", err)
 	case errUnavailable:
-		x.log.Warn("request refused: temporarily unavailable", "route", x.route, "error", err)
+		x.Log.Warn("request refused: temporarily unavailable", "route", x.Route, "error", err)
 	}
-	if x.w.status != 0 {
-		x.cut()
+	if x.W.Status != 0 {
+		x.Cut()
 		return
 	}
-	h := x.w.Header()
+	h := x.W.Header()
 	h.Set("Content-Type", "application/json")
-	if f.status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", retryAfter)
+	if f.Status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", RetryAfter)
 	}
 	if f.allow != "" {
 		h.Set("Allow", f.allow)
@@ -136,22 +136,22 @@ func refuse(x *exchange, err error) {
 		h.Set("WWW-Authenticate", f.challenge)
 	}
 	x.unread()
-	body := appendFault(nil, f, 0, wantsPortuguese(x.r))
+	body := appendFault(nil, f, 0, wantsPortuguese(x.R))
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	x.w.WriteHeader(f.status)
-	_, _ = x.w.Write(body) // a caller who is gone is no concern of ours
+	x.W.WriteHeader(f.Status)
+	_, _ = x.W.Write(body) // a caller who is gone is no concern of ours
 }
 
 // appendFault writes an error as one JSON object; line is the line of a stream it is about, 0 for none.
-func appendFault(dst []byte, f *fault, line int, portuguese bool) []byte {
+func appendFault(dst []byte, f *Fault, line int, portuguese bool) []byte {
 	dst = append(dst, '{')
 	if line > 0 {
-		dst = appendLine(dst, line, f.status)
+		dst = appendLine(dst, line, f.Status)
 		dst = append(dst, ',')
 	}
-	dst = appendText(append(dst, `"error":`...), f.code)
+	dst = appendText(append(dst, `"error":`...), f.Code)
 	dst = appendText(append(dst, `,"error_description":`...), f.text)
-	if f.status == http.StatusBadRequest || f.status == http.StatusUnprocessableEntity {
+	if f.Status == http.StatusBadRequest || f.Status == http.StatusUnprocessableEntity {
 		dst = append(dst, `,"errors":[`...)
 		for i, p := range f.problems {
 			if i > 0 {

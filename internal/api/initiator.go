@@ -41,8 +41,8 @@ func initiatorOf(i *notice.Initiator) initiatorJSON {
 }
 
 // client is the client id in the path.
-func (x *exchange) client() (notice.ClientID, error) {
-	s := x.segment("clientId")
+func (x *Exchange) client() (notice.ClientID, error) {
+	s := x.Segment("clientId")
 	if !notice.ValidClientID(s) {
 		return "", invalid("/clientId", "format", "clientId must have 1 to 255 printable ASCII characters without spaces",
 			"clientId deve ter de 1 a 255 caracteres ASCII visíveis, sem espaços")
@@ -50,11 +50,11 @@ func (x *exchange) client() (notice.ClientID, error) {
 	return notice.ClientID(s), nil
 }
 
-func (in *Internal) listInitiators(x *exchange) error {
-	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+func (in *Internal) listInitiators(x *Exchange) error {
+	if _, err := parameters(x.R.URL.RawQuery); err != nil {
 		return err
 	}
-	list, err := in.initiators.List(x.r.Context())
+	list, err := in.initiators.List(x.R.Context())
 	if err != nil {
 		return err
 	}
@@ -65,19 +65,19 @@ func (in *Internal) listInitiators(x *exchange) error {
 	return in.view(x, len(list), out)
 }
 
-func (in *Internal) getInitiator(x *exchange) error {
+func (in *Internal) getInitiator(x *Exchange) error {
 	client, err := x.client()
 	if err != nil {
 		return err
 	}
-	found, err := in.initiators.Get(x.r.Context(), client)
+	found, err := in.initiators.Get(x.R.Context(), client)
 	if err != nil {
 		return err
 	}
 	return in.view(x, 1, initiatorOf(&found))
 }
 
-func (in *Internal) putInitiator(x *exchange) error {
+func (in *Internal) putInitiator(x *Exchange) error {
 	client, err := x.client()
 	if err != nil {
 		return err
@@ -105,14 +105,14 @@ func refusedRegistration(err error) error {
 	if !errors.As(err, &judged) {
 		return err
 	}
-	f := &fault{status: http.StatusBadRequest, code: string(judged.Code), text: judged.Description}
+	f := &Fault{Status: http.StatusBadRequest, Code: string(judged.Code), text: judged.Description}
 	for _, p := range judged.Problems {
 		f.problems = append(f.problems, notice.Problem{Pointer: p.Pointer, Code: p.Code, Detail: p.Detail})
 	}
 	return f
 }
 
-func (in *Internal) deleteInitiator(x *exchange) error {
+func (in *Internal) deleteInitiator(x *Exchange) error {
 	client, err := x.client()
 	if err != nil {
 		return err
@@ -122,6 +122,6 @@ func (in *Internal) deleteInitiator(x *exchange) error {
 	if err := in.initiators.Delete(ctx, client, x.who.Subject); err != nil {
 		return err
 	}
-	x.w.WriteHeader(http.StatusNoContent)
+	x.W.WriteHeader(http.StatusNoContent)
 	return nil
 }

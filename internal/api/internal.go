@@ -1,6 +1,7 @@
 // Package api speaks HTTP with machines. The internal listener, Internal, is for the bank's own systems and people: the
-// core's changes come in here, registrations are kept here, and what happened is read here. The public listener, for the
-// initiators' status queries, shares its frame (face), its access log and its servers with it.
+// core's changes come in here, registrations are kept here, and what happened is read here. The frame of a listener is here,
+// too: servers (NewServer), routes and admission (Face, Route), requests with their line in the access log (Exchange). The
+// public listener, for the initiators' status queries, uses it from package api/status.
 //
 // What must stay true: a request is admitted by the table of routes and by nothing else, so that a path without an entry
 // does not exist and an entry without roles admits nobody; an answer about a change leaves only after its commit; every
@@ -98,7 +99,7 @@ type Internal struct {
 	quarantine Quarantine
 	initiators Initiators
 	cfg        InternalConfig
-	face       *face
+	face       *Face
 	handler    http.Handler
 	repeated   repeated // readings of the last minute
 
@@ -119,20 +120,20 @@ func NewInternal(c InternalConfig) *Internal {
 	}
 	in := &Internal{
 		tokens: c.Tokens, changes: c.Changes, history: c.History, resender: c.Resender, quarantine: c.Quarantine,
-		initiators: c.Initiators, cfg: c, face: newFace("internal", c.Log, c.Observer),
+		initiators: c.Initiators, cfg: c, face: NewFace("internal", c.Log, c.Observer),
 	}
 	in.repeated.seen = map[string]*repeat{}
 	in.draining, in.drain = context.WithCancel(context.Background())
-	in.face.admit, in.face.refuse = in.admit, in.refuse
-	in.handler = in.face.router(in.routes())
+	in.face.Admit, in.face.Refuse = in.admit, in.refuse
+	in.handler = in.face.Router(in.routes())
 	return in
 }
 
 // routes is the one table of what there is and who may use it (N1: default deny; a test reads it).
-func (in *Internal) routes() []route {
+func (in *Internal) routes() []Route {
 	reading := []string{roleOperator, roleAuditor}
 	registrations := []string{roleRegistrar, roleOperator, roleAuditor}
-	return append(append(in.auditRoutes(), in.clockRoutes()...), []route{
+	return append(append(in.auditRoutes(), in.clockRoutes()...), []Route{
 		{http.MethodPost, changesPath, []string{roleIngest}, in.postChanges},
 
 		{http.MethodGet, "/internal/v1/initiators", registrations, in.listInitiators},

@@ -17,12 +17,12 @@ type notificationsJSON struct {
 }
 
 // listNotifications searches, newest first (product, "Reading what happened").
-func (in *Internal) listNotifications(x *exchange) error {
-	f, cursor, err := searchOf(x.r.URL.RawQuery, x.began)
+func (in *Internal) listNotifications(x *Exchange) error {
+	f, cursor, err := searchOf(x.R.URL.RawQuery, x.began)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(x.r.Context(), in.cfg.SearchLimit)
+	ctx, cancel := context.WithTimeout(x.R.Context(), in.cfg.SearchLimit)
 	defer cancel()
 	key, err := in.history.CursorKey(ctx)
 	if err != nil {
@@ -46,11 +46,11 @@ func (in *Internal) listNotifications(x *exchange) error {
 }
 
 // tooWide tells a search that took too long from a database that does not answer at all (L6, F5).
-func (in *Internal) tooWide(ctx context.Context, x *exchange, err error) error {
+func (in *Internal) tooWide(ctx context.Context, x *Exchange, err error) error {
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return err
 	}
-	probe, cancel := context.WithTimeout(x.r.Context(), in.cfg.SearchLimit/4)
+	probe, cancel := context.WithTimeout(x.R.Context(), in.cfg.SearchLimit/4)
 	defer cancel()
 	if in.history.Ping(probe) != nil {
 		return err
@@ -59,12 +59,12 @@ func (in *Internal) tooWide(ctx context.Context, x *exchange, err error) error {
 		"a consulta demorou demais: restrinja por clientId, resourceId, interactionId ou um período menor")
 }
 
-func (in *Internal) getNotification(x *exchange) error {
+func (in *Internal) getNotification(x *Exchange) error {
 	id, err := x.id16()
 	if err != nil {
 		return err
 	}
-	record, err := in.history.Notification(x.r.Context(), id)
+	record, err := in.history.Notification(x.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -75,8 +75,8 @@ func (in *Internal) getNotification(x *exchange) error {
 }
 
 // id16 is the UUID in the path. What is none names nothing.
-func (x *exchange) id16() (notice.ID, error) {
-	id, err := notice.ParseID(x.segment("id"))
+func (x *Exchange) id16() (notice.ID, error) {
+	id, err := notice.ParseID(x.Segment("id"))
 	if err != nil || id.IsZero() {
 		return notice.ID{}, errNotFound
 	}
@@ -89,7 +89,7 @@ type reasonJSON struct {
 }
 
 // reason reads the reason of an operator's act: it is required, and kept in the history.
-func (x *exchange) reason() (string, error) {
+func (x *Exchange) reason() (string, error) {
 	body, err := decode[reasonJSON](x)
 	if err != nil {
 		return "", err
@@ -98,10 +98,10 @@ func (x *exchange) reason() (string, error) {
 }
 
 // postResend asks for one more POST (D-4).
-func (in *Internal) postResend(x *exchange) error {
+func (in *Internal) postResend(x *Exchange) error {
 	if !in.cfg.ResendEnabled {
-		return &fault{
-			status: http.StatusForbidden, code: "resend_disabled",
+		return &Fault{
+			Status: http.StatusForbidden, Code: "resend_disabled",
 			text: "a fourth attempt is switched off, because the rule allows three; resend.enabled switches it on",
 		}
 	}
@@ -128,6 +128,6 @@ func (in *Internal) postResend(x *exchange) error {
 const actWithin = 10 * time.Second
 
 // act is the context of something that is done, and not only read: a caller who hangs up does not stop it half-way.
-func (x *exchange) act() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(x.r.Context()), actWithin)
+func (x *Exchange) act() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(x.R.Context()), actWithin)
 }

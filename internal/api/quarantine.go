@@ -68,8 +68,8 @@ func caseOf(c *notice.Case, portuguese bool) caseJSON {
 }
 
 // listCases lists what is open, or what ?state= asks for.
-func (in *Internal) listCases(x *exchange) error {
-	p, err := parameters(x.r.URL.RawQuery, "state", "limit")
+func (in *Internal) listCases(x *Exchange) error {
+	p, err := parameters(x.R.URL.RawQuery, "state", "limit")
 	if err != nil {
 		return err
 	}
@@ -86,36 +86,36 @@ func (in *Internal) listCases(x *exchange) error {
 	case !slices.Contains([]string{caseOpen, "applied", "dismissed"}, state):
 		return wrong("state", "must be open, applied, dismissed or all", "deve ser open, applied, dismissed ou all")
 	}
-	cases, err := in.quarantine.Cases(x.r.Context(), state, limit)
+	cases, err := in.quarantine.Cases(x.R.Context(), state, limit)
 	if err != nil {
 		return err
 	}
 	out := casesJSON{Quarantine: make([]caseJSON, len(cases))}
 	for i := range cases {
-		out.Quarantine[i] = caseOf(&cases[i], wantsPortuguese(x.r))
+		out.Quarantine[i] = caseOf(&cases[i], wantsPortuguese(x.R))
 	}
 	return in.view(x, len(cases), out)
 }
 
-func (in *Internal) getCase(x *exchange) error {
+func (in *Internal) getCase(x *Exchange) error {
 	id, err := x.id16()
 	if err != nil {
 		return err
 	}
-	c, err := in.quarantine.Case(x.r.Context(), id)
+	c, err := in.quarantine.Case(x.R.Context(), id)
 	if err != nil {
 		return err
 	}
 	return in.view(x, 1, shownCase(x, &c))
 }
 
-func shownCase(x *exchange, c *notice.Case) caseJSON {
-	out := caseOf(c, wantsPortuguese(x.r))
+func shownCase(x *Exchange, c *notice.Case) caseJSON {
+	out := caseOf(c, wantsPortuguese(x.R))
 	out.Change = raw(c.Line)
 	return out
 }
 
-func (in *Internal) showCase(ctx context.Context, x *exchange, id notice.ID) error {
+func (in *Internal) showCase(ctx context.Context, x *Exchange, id notice.ID) error {
 	c, err := in.quarantine.Case(ctx, id)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ var errClosed = conflict("the case is already closed")
 // postApply hands a case's line to intake once more, as it is, or as the mapping of its source makes it of the record
 // that was kept: what stood in its way may have changed. Once another
 // change with its revision was accepted, it is a conflict (design, "Judging a change").
-func (in *Internal) postApply(x *exchange) error {
+func (in *Internal) postApply(x *Exchange) error {
 	id, err := x.id16()
 	if err != nil {
 		return err
@@ -157,7 +157,7 @@ func (in *Internal) postApply(x *exchange) error {
 }
 
 // postDismiss closes a case without applying it.
-func (in *Internal) postDismiss(x *exchange) error {
+func (in *Internal) postDismiss(x *Exchange) error {
 	id, err := x.id16()
 	if err != nil {
 		return err

@@ -16,14 +16,14 @@ func TestNoReadingIgnoresWhatItDoesNotKnow(t *testing.T) {
 	values := map[string]string{"{id}": "0192a6a6-0000-7000-8000-000000000001", "{seq}": "1", "{kind}": "pix-payment", "{name}": "n", "{clientId}": "itp"}
 	n := 0
 	for _, r := range w.api.routes() {
-		if r.method != http.MethodGet {
+		if r.Method != http.MethodGet {
 			continue
 		}
 		n++
-		path := variable.ReplaceAllStringFunc(r.path, func(v string) string { require.Contains(t, values, v); return values[v] })
-		t.Run(r.path, func(t *testing.T) {
+		path := variable.ReplaceAllStringFunc(r.Path, func(v string) string { require.Contains(t, values, v); return values[v] })
+		t.Run(r.Path, func(t *testing.T) {
 			for _, query := range []string{"nonsense=1", "Kind=pix-payment", "kind=pix-payment;nonsense"} {
-				got := w.ask("GET", path+"?"+query, r.roles[0], "")
+				got := w.ask("GET", path+"?"+query, r.Roles[0], "")
 				require.Equal(t, 400, got.status, "%s: %s", query, got.text)
 				require.Contains(t, got.text, "errors")
 			}

@@ -33,7 +33,7 @@ type Readings interface {
 const recordWithin = 5 * time.Second
 
 // show answers with a value once it is recorded who reads it (cases N3). What cannot be recorded is not shown (D-3).
-func (in *Internal) show(x *exchange, r history.LogReading, v any) error {
+func (in *Internal) show(x *Exchange, r history.LogReading, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -42,25 +42,25 @@ func (in *Internal) show(x *exchange, r history.LogReading, v any) error {
 }
 
 // hand is show for what is written already.
-func (in *Internal) hand(x *exchange, r history.LogReading, media string, body []byte) error {
+func (in *Internal) hand(x *Exchange, r history.LogReading, media string, body []byte) error {
 	sum := sha256.Sum256(body)
 	r.SHA256 = hex.EncodeToString(sum[:])
 	if err := in.record(x, r); err != nil {
 		return err
 	}
-	h := x.w.Header()
+	h := x.W.Header()
 	h.Set("Content-Type", media)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	x.w.WriteHeader(http.StatusOK)
-	_, _ = x.w.Write(body) // a reader who is gone has read it for all we know
+	x.W.WriteHeader(http.StatusOK)
+	_, _ = x.W.Write(body) // a reader who is gone has read it for all we know
 	return nil
 }
 
-func (in *Internal) record(x *exchange, r history.LogReading) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), recordWithin)
+func (in *Internal) record(x *Exchange, r history.LogReading) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.R.Context()), recordWithin)
 	defer cancel()
 	if err := in.cfg.Readings.RecordReading(ctx, r); err != nil {
-		x.log.Error("read refused: its record could not be stored", "route", x.route, "error", err)
+		x.Log.Error("read refused: its record could not be stored", "route", x.Route, "error", err)
 		return errUnavailable
 	}
 	return nil
@@ -68,8 +68,8 @@ func (in *Internal) record(x *exchange, r history.LogReading) error {
 
 // traced records as well that an auditor asked for what is not there (cases N6), and tells of damage that kept an answer
 // back.
-func (in *Internal) traced(handle func(*exchange) error) func(*exchange) error {
-	return func(x *exchange) error {
+func (in *Internal) traced(handle func(*Exchange) error) func(*Exchange) error {
+	return func(x *Exchange) error {
 		err := handle(x)
 		var damage *audit.Fault
 		if errors.As(err, &damage) {
@@ -81,7 +81,7 @@ func (in *Internal) traced(handle func(*exchange) error) func(*exchange) error {
 			found.Fail(history.FailedEntry{Reason: err.Error()})
 			in.met(x, found)
 		}
-		if err != nil && faultOf(err).status == http.StatusNotFound && x.w.status == 0 {
+		if err != nil && faultOf(err).Status == http.StatusNotFound && x.W.Status == 0 {
 			if err := in.record(x, history.LogReading{Act: "not-found", Filter: x.asked()}); err != nil {
 				return err
 			}
@@ -92,12 +92,12 @@ func (in *Internal) traced(handle func(*exchange) error) func(*exchange) error {
 
 // asked is what a call asks for, by name: the variables of its path and its query. Values are cut, and those of cursors left
 // out.
-func (x *exchange) asked() map[string]string {
-	out := map[string]string{"path": x.route}
-	for name := range mux.Vars(x.r) {
-		out[name] = cutText(x.segment(name))
+func (x *Exchange) asked() map[string]string {
+	out := map[string]string{"path": x.Route}
+	for name := range mux.Vars(x.R) {
+		out[name] = cutText(x.Segment(name))
 	}
-	values, _ := url.ParseQuery(x.r.URL.RawQuery) // it was judged by the handler, or is about to be
+	values, _ := url.ParseQuery(x.R.URL.RawQuery) // it was judged by the handler, or is about to be
 	for name, v := range values {
 		if name != "cursor" && len(out) < 32 {
 			out[cutText(name)] = cutText(strings.Join(v, ","))
@@ -135,13 +135,13 @@ type repeat struct {
 
 // view is show for what operators look at all day: the first reading is recorded before it is answered, the same within a
 // minute is counted, and the count recorded when the minute is over.
-func (in *Internal) view(x *exchange, rows int, v any) error {
+func (in *Internal) view(x *Exchange, rows int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
 	sum := sha256.Sum256(body)
-	caller, _ := x.r.Context().Value(history.CallerKey{}).(history.Caller)
+	caller, _ := x.R.Context().Value(history.CallerKey{}).(history.Caller)
 	r := history.LogReading{Caller: caller, Act: "read", Filter: x.asked(), Rows: int64(rows), SHA256: hex.EncodeToString(sum[:])}
 	if !in.repeated.count(r, x.began) {
 		if err := in.record(x, r); err != nil {

@@ -53,13 +53,13 @@ type offsetsJSON struct {
 }
 
 // getResource reads one resource's whole story.
-func (in *Internal) getResource(x *exchange) error {
-	kind, err := ofb.ParseKind(x.segment("kind"))
-	id := x.segment("id")
+func (in *Internal) getResource(x *Exchange) error {
+	kind, err := ofb.ParseKind(x.Segment("kind"))
+	id := x.Segment("id")
 	if err != nil || kind.CheckID(id) != nil {
 		return errNotFound
 	}
-	t, err := in.history.Timeline(x.r.Context(), notice.Key{Kind: kind, ID: id})
+	t, err := in.history.Timeline(x.R.Context(), notice.Key{Kind: kind, ID: id})
 	if err != nil {
 		return err
 	}

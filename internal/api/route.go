@@ -10,66 +10,67 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// route is one thing that can be asked for: roles are those of which the caller needs one.
-type route struct {
-	method string
-	path   string // template of gorilla/mux
-	roles  []string
-	handle func(*exchange) error
+// Route is one thing that can be asked for.
+type Route struct {
+	Method string
+	Path   string                // template of gorilla/mux
+	Roles  []string              // the caller needs one of them; none admit nobody
+	Handle func(*Exchange) error // answers; after an error it has answered nothing, or the connection is cut
 }
 
-// face is the frame of a listener: routing, admission, errors, the access log and what survives a panic. Both listeners
+// Face is the frame of a listener: routing, admission, errors, the access log and what survives a panic. Both listeners
 // have one; they differ in whom they admit and in how they put an error.
-type face struct {
-	name     string // of the listener, for log and metrics
-	log      *slog.Logger
+type Face struct {
+	name     string       // of the listener, for log and metrics
+	Log      *slog.Logger // never nil
 	observer Observer
-	admit    func(x *exchange, roles []string) error // an error says why not
-	refuse   func(x *exchange, err error)            // answers with an error
+	Admit    func(x *Exchange, roles []string) error // an error says why not
+	Refuse   func(x *Exchange, err error)            // answers with an error
 }
 
-func newFace(name string, log *slog.Logger, observer Observer) *face {
+// NewFace makes the frame of a listener; its user sets Admit and Refuse before it calls Router. log and observer may be nil.
+func NewFace(name string, log *slog.Logger, observer Observer) *Face {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	if observer == nil {
 		observer = silent{}
 	}
-	return &face{name: name, log: log, observer: observer}
+	return &Face{name: name, Log: log, observer: observer}
 }
 
-// router serves a table of routes. Paths are matched as they are written, neither cleaned nor redirected, so that an id
-// with an escaped slash stays one segment; segments are decoded once, by exchange.segment.
-func (f *face) router(routes []route) http.Handler {
+// Router serves a table of routes. Paths are matched as they are written, neither cleaned nor redirected, so that an id
+// with an escaped slash stays one segment; segments are decoded once, by Exchange.Segment.
+func (f *Face) Router(routes []Route) http.Handler {
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
-	methods := map[string]map[string]route{}
+	methods := map[string]map[string]Route{}
 	for _, r := range routes {
-		if methods[r.path] == nil {
-			methods[r.path] = map[string]route{}
-			router.Handle(r.path, f.page(r.path, methods[r.path]))
+		if methods[r.Path] == nil {
+			methods[r.Path] = map[string]Route{}
+			router.Handle(r.Path, f.page(r.Path, methods[r.Path]))
 		}
-		methods[r.path][r.method] = r
+		methods[r.Path][r.Method] = r
 	}
 	router.NotFoundHandler = f.page("", nil)
 	return router
 }
 
 // page answers one path, whatever the method.
-func (f *face) page(path string, methods map[string]route) http.Handler {
+func (f *Face) page(path string, methods map[string]Route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := f.begin(w, r, path)
-		defer f.conclude(x)
+		x := f.Begin(w, r, path)
+		defer f.Conclude(x)
 		if err := f.dispatch(x, methods); err != nil {
-			f.refuse(x, err)
+			f.Refuse(x, err)
 		}
 	})
 }
 
-func (f *face) dispatch(x *exchange, methods map[string]route) error {
+func (f *Face) dispatch(x *Exchange, methods map[string]Route) error {
 	if methods == nil {
 		return errNoPath
 	}
-	method := x.r.Method
+	method := x.R.Method
 	if method == http.MethodHead { // the server leaves the body out
 		method = http.MethodGet
 	}
@@ -77,14 +78,14 @@ func (f *face) dispatch(x *exchange, methods map[string]route) error {
 	if !there {
 		return notAllowed(methods)
 	}
-	if err := f.admit(x, r.roles); err != nil {
+	if err := f.Admit(x, r.Roles); err != nil {
 		return err
 	}
-	return r.handle(x)
+	return r.Handle(x)
 }
 
 // notAllowed is the 405 that lists what is allowed (RFC 9110 §15.5.6).
-func notAllowed(methods map[string]route) *fault {
+func notAllowed(methods map[string]Route) *Fault {
 	var allow []string
 	for m := range methods {
 		allow = append(allow, m)
@@ -93,15 +94,15 @@ func notAllowed(methods map[string]route) *fault {
 		}
 	}
 	slices.Sort(allow)
-	return &fault{
-		status: http.StatusMethodNotAllowed, code: "method_not_allowed", text: "this path does not support this method; the header Allow lists the methods",
+	return &Fault{
+		Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", text: "this path does not support this method; the header Allow lists the methods",
 		allow: strings.Join(allow, ", "),
 	}
 }
 
-// segment is a variable of the path, decoded once.
-func (x *exchange) segment(name string) string {
-	s, err := url.PathUnescape(mux.Vars(x.r)[name])
+// Segment is a variable of the path, decoded once.
+func (x *Exchange) Segment(name string) string {
+	s, err := url.PathUnescape(mux.Vars(x.R)[name])
 	if err != nil {
 		return "" // cannot be: the server has parsed the path
 	}

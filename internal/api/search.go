@@ -41,7 +41,7 @@ func parameters(raw string, known ...string) (map[string]string, error) {
 }
 
 // unknownParameter is a 400 that names what is not known, and what is.
-func unknownParameter(name string, known []string) *fault {
+func unknownParameter(name string, known []string) *Fault {
 	name = strconv.QuoteToASCII(cutText(name))
 	if len(known) == 0 {
 		return invalid("", "unknown_parameter", "parameter "+name+" is not known here; this path takes none",
@@ -52,10 +52,10 @@ func unknownParameter(name string, known []string) *fault {
 }
 
 // plain refuses every query parameter: there is none to be known.
-func plain(handle func(*exchange) error) func(*exchange) error {
-	return func(x *exchange) error {
-		if x.r.URL.RawQuery != "" {
-			if _, err := parameters(x.r.URL.RawQuery); err != nil {
+func plain(handle func(*Exchange) error) func(*Exchange) error {
+	return func(x *Exchange) error {
+		if x.R.URL.RawQuery != "" {
+			if _, err := parameters(x.R.URL.RawQuery); err != nil {
 				return err
 			}
 		}
@@ -64,7 +64,7 @@ func plain(handle func(*exchange) error) func(*exchange) error {
 }
 
 // wrong is a 400 about a query parameter.
-func wrong(name, en, pt string) *fault {
+func wrong(name, en, pt string) *Fault {
 	return invalid("/"+name, "invalid_parameter", name+": "+en, name+": "+pt)
 }
 

@@ -181,8 +181,8 @@ func FuzzSearch(f *testing.F) {
 		}
 		filter, _, err := searchOf(s, now)
 		if err != nil {
-			var known *fault
-			if !errors.As(err, &known) || known.status != 400 || len(known.problems) == 0 {
+			var known *Fault
+			if !errors.As(err, &known) || known.Status != 400 || len(known.problems) == 0 {
 				t.Fatalf("%q: %v", s, err)
 			}
 			return

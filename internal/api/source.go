@@ -74,15 +74,15 @@ func sourceOf(s *Source) sourceJSON {
 	return out
 }
 
-func (in *Internal) listSources(x *exchange) error {
-	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+func (in *Internal) listSources(x *Exchange) error {
+	if _, err := parameters(x.R.URL.RawQuery); err != nil {
 		return err
 	}
 	out := sourcesJSON{Sources: []sourceJSON{}}
 	if in.cfg.Sources == nil {
 		return x.answer(http.StatusOK, out)
 	}
-	all, err := in.cfg.Sources.Sources(x.r.Context())
+	all, err := in.cfg.Sources.Sources(x.R.Context())
 	if err != nil {
 		return err
 	}
@@ -93,21 +93,21 @@ func (in *Internal) listSources(x *exchange) error {
 }
 
 // source finds the source in the path.
-func (in *Internal) source(ctx context.Context, x *exchange) (Source, error) {
+func (in *Internal) source(ctx context.Context, x *Exchange) (Source, error) {
 	if in.cfg.Sources == nil {
 		return Source{}, errNotFound
 	}
-	return in.cfg.Sources.Source(ctx, x.segment("name"))
+	return in.cfg.Sources.Source(ctx, x.Segment("name"))
 }
 
-func (in *Internal) getSource(x *exchange) error {
-	if _, err := parameters(x.r.URL.RawQuery); err != nil {
+func (in *Internal) getSource(x *Exchange) error {
+	if _, err := parameters(x.R.URL.RawQuery); err != nil {
 		return err
 	}
-	return in.showSource(x.r.Context(), x)
+	return in.showSource(x.R.Context(), x)
 }
 
-func (in *Internal) showSource(ctx context.Context, x *exchange) error {
+func (in *Internal) showSource(ctx context.Context, x *Exchange) error {
 	s, err := in.source(ctx, x)
 	if err != nil {
 		return err
@@ -115,11 +115,11 @@ func (in *Internal) showSource(ctx context.Context, x *exchange) error {
 	return x.answer(http.StatusOK, sourceOf(&s))
 }
 
-func (in *Internal) postPause(x *exchange) error  { return in.pause(x, true) }
-func (in *Internal) postResume(x *exchange) error { return in.pause(x, false) }
+func (in *Internal) postPause(x *Exchange) error  { return in.pause(x, true) }
+func (in *Internal) postResume(x *Exchange) error { return in.pause(x, false) }
 
 // pause pauses or resumes a source; what is so already is a conflict, for somebody else did it for a reason of theirs.
-func (in *Internal) pause(x *exchange, paused bool) error {
+func (in *Internal) pause(x *Exchange, paused bool) error {
 	ctx, cancel := x.act()
 	defer cancel()
 	s, err := in.source(ctx, x)
@@ -177,8 +177,8 @@ func (r *reappliedJSON) count(v notice.Verdict) {
 }
 
 // postReapply maps all open cases of a source again, oldest revision first, and hands them to intake.
-func (in *Internal) postReapply(x *exchange) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), 2*reapplyWithin)
+func (in *Internal) postReapply(x *Exchange) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.R.Context()), 2*reapplyWithin)
 	defer cancel()
 	s, err := in.source(ctx, x)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 // alive.
 type stream struct {
 	in     *Internal
-	x      *exchange
+	x      *Exchange
 	rc     *http.ResponseController
 	ctx    context.Context // ends when nobody is left to answer
 	cancel context.CancelFunc
@@ -53,22 +53,22 @@ type line struct {
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, intake.MaxLine+2) }}
 
 // stream answers line by line while the request goes on. There is no limit of lines or time.
-func (in *Internal) stream(x *exchange) error {
+func (in *Internal) stream(x *Exchange) error {
 	if in.draining.Err() != nil {
 		return errUnavailable
 	}
 	x.heard = true
-	rc := http.NewResponseController(x.w)
+	rc := http.NewResponseController(x.W)
 	if err := rc.EnableFullDuplex(); err != nil {
 		return err
 	}
 	// The request's own context ends when the peer closes its sending side, although it still reads.
-	ctx, cancel := context.WithCancel(context.WithoutCancel(x.r.Context()))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(x.R.Context()))
 	defer cancel()
 	s := &stream{
-		in: in, x: x, rc: rc, ctx: ctx, cancel: cancel, from: intake.Origin{Source: "api", Actor: x.who.Subject, Address: x.r.RemoteAddr},
-		source: &source{body: x.r.Body, rc: rc, idle: in.cfg.Idle}, lines: make(chan line, in.cfg.ReadAhead), ahead: newBudget(aheadMax), out: newOutbox(),
-		portuguese: wantsPortuguese(x.r),
+		in: in, x: x, rc: rc, ctx: ctx, cancel: cancel, from: intake.Origin{Source: "api", Actor: x.who.Subject, Address: x.R.RemoteAddr},
+		source: &source{body: x.R.Body, rc: rc, idle: in.cfg.Idle}, lines: make(chan line, in.cfg.ReadAhead), ahead: newBudget(aheadMax), out: newOutbox(),
+		portuguese: wantsPortuguese(x.R),
 	}
 	defer context.AfterFunc(in.draining, s.source.stop)()
 	in.face.observer.Streaming(1)
@@ -91,12 +91,12 @@ func (in *Internal) stream(x *exchange) error {
 // open begins the answer before the request has ended.
 func (s *stream) open() error {
 	s.touchWrites()
-	if s.x.r.Header.Get("Expect") == "100-continue" {
-		s.x.w.WriteHeader(http.StatusContinue) // after the header below it would be too late for it
+	if s.x.R.Header.Get("Expect") == "100-continue" {
+		s.x.W.WriteHeader(http.StatusContinue) // after the header below it would be too late for it
 	}
-	s.x.w.Header().Set("Content-Type", typeNDJSON)
-	s.x.w.Header().Set("Connection", "close")
-	s.x.w.WriteHeader(http.StatusOK)
+	s.x.W.Header().Set("Content-Type", typeNDJSON)
+	s.x.W.Header().Set("Connection", "close")
+	s.x.W.WriteHeader(http.StatusOK)
 	return s.rc.Flush()
 }
 
@@ -107,11 +107,11 @@ func (s *stream) close() {
 	switch {
 	case s.gone.Load():
 		_ = s.rc.SetReadDeadline(time.Unix(1, 0))
-		s.x.cut()
+		s.x.Cut()
 	case ended != "end":
 		_ = s.rc.SetReadDeadline(time.Now().Add(lingering))
 	}
-	s.x.notes = append(s.x.notes, slog.Int("lines", s.answered), slog.String("ended", ended))
+	s.x.Notes = append(s.x.Notes, slog.Int("lines", s.answered), slog.String("ended", ended))
 }
 
 // touchWrites grants the next write its time.
@@ -216,7 +216,7 @@ func (s *stream) encode() {
 		}
 		status := http.StatusOK
 		if f := s.faultIn(a, err); f != nil {
-			status = f.status
+			status = f.Status
 			buf = appendFault(buf[:0], f, l.number, s.portuguese)
 		} else {
 			buf = appendAnswer(buf[:0], a, l.number)
@@ -233,13 +233,13 @@ func (s *stream) encode() {
 
 // faultIn is what is wrong with a line, nil when it was stored. A line whose failure nobody foresaw is answered 503: it
 // may be stored, and sending it again is safe.
-func (s *stream) faultIn(a intake.Answer, err error) *fault {
+func (s *stream) faultIn(a intake.Answer, err error) *Fault {
 	if err == nil {
 		return refusalOf(a, s.from)
 	}
 	f := faultOf(err)
 	if f == errInternal {
-		s.x.log.Error("line of a stream failed", "error", err)
+		s.x.Log.Error("line of a stream failed", "error", err)
 		return errUnavailable
 	}
 	return f
@@ -255,7 +255,7 @@ func (s *stream) write() {
 			return
 		}
 		s.touchWrites()
-		_, err := s.x.w.Write(ready)
+		_, err := s.x.W.Write(ready)
 		if err == nil {
 			err = s.rc.Flush()
 		}

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/lab/alarms"
@@ -375,7 +375,7 @@ func dailyOf(t *testing.T, url string, m *reconcileMetrics) reconcile.Options {
 	t.Cleanup(s.Close)
 	cfg := config.Standard()
 	cfg.StateDir = t.TempDir()
-	return reconcile.Options{Settings: cfg, Store: s, Log: slog.New(slog.DiscardHandler), Observer: m, Endpoint: api.Endpoint, Began: time.Now()}
+	return reconcile.Options{Settings: cfg, Store: s, Log: slog.New(slog.DiscardHandler), Observer: m, Endpoint: status.Endpoint, Began: time.Now()}
 }
 
 // gathered is what /metrics would answer of a registry.

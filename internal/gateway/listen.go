@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/jws"
@@ -58,16 +59,16 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	if cfg.Public.Validate {
 		outgoing = schemas
 	}
-	status, err := api.NewPublic(api.PublicConfig{
+	queries, err := status.NewPublic(status.PublicConfig{
 		Outgoing: outgoing,
 		BaseURL:  cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.signers, Resources: g.store, Polls: polls,
-		Timers: cfg.Timed(), Limits: api.Limits{Rate: cfg.Public.MaxRate},
+		Timers: cfg.Timed(), Limits: status.Limits{Rate: cfg.Public.MaxRate},
 		Observer: httpMetrics{g.metrics}, PublicObserver: pollMetrics{g.metrics}, Log: g.log,
 	})
 	if err != nil {
 		return err
 	}
-	public := status.Server(g.trust.callers.ServerConfig(g.trust.server))
+	public := queries.Server(g.trust.callers.ServerConfig(g.trust.server))
 	public.Addr = cfg.Public.Addr
 	g.guard(public)
 
@@ -126,7 +127,7 @@ func (g *Gateway) shakeHands(tlsConfig *tls.Config) func(net.Listener) net.Liste
 }
 
 // access is what judges initiators' tokens: by their signature, or by asking the authorization server.
-func (t *trust) access(cfg *config.Config) (api.AccessTokens, error) {
+func (t *trust) access(cfg *config.Config) (status.AccessTokens, error) {
 	if t.tokens != nil {
 		return &jws.AccessVerifier{Keys: t.tokens, Issuer: cfg.Tokens.Issuer, Audience: cfg.Tokens.Audience, GrantClaim: cfg.Tokens.GrantClaim}, nil
 	}
@@ -159,7 +160,7 @@ func (h httpMetrics) Streaming(change int) { h.m.streams.Add(float64(change)) }
 // Panicked counts a panic.
 func (h httpMetrics) Panicked(string, string) { h.m.panics.Inc() }
 
-// pollMetrics implements spool.Observer and api.PublicObserver.
+// pollMetrics implements spool.Observer and status.PublicObserver.
 type pollMetrics struct{ m *metrics }
 
 // Committed counts a shared commit of polls.

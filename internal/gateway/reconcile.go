@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/reconcile"
 	"github.com/arauto/arauto/internal/store"
@@ -16,7 +16,7 @@ import (
 func newDaily(cfg *config.Config, s *store.Store, log *slog.Logger, r prometheus.Registerer) *reconcile.Reconciler {
 	began := time.Now()
 	return reconcile.New(reconcile.Options{
-		Settings: cfg, Store: s, Log: log, Observer: newReconcileMetrics(r, began), Endpoint: api.Endpoint, Began: began,
+		Settings: cfg, Store: s, Log: log, Observer: newReconcileMetrics(r, began), Endpoint: status.Endpoint, Began: began,
 	})
 }
 

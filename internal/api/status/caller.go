@@ -1,4 +1,4 @@
-package api
+package status
 
 import (
 	"crypto/sha256"
@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
@@ -38,21 +39,21 @@ func (q *query) identify(r *http.Request) {
 
 // admit judges certificate, interaction id and token, in this order (status-apis §1.6). That the token lacks the scope
 // is only noted: whether its client may ask at all comes first and is known to the database.
-func (p *Public) admit(x *exchange, scopes []string) error {
+func (p *Public) admit(x *api.Exchange, scopes []string) error {
 	q := queryOf(x)
-	if x.r.Method == http.MethodHead {
+	if x.R.Method == http.MethodHead {
 		return refMethod // a HEAD would be a poll whose answer nobody sees
 	}
 	if q.caller.SoftwareID == "" {
 		return because(refClient, "certificate without organisation or software id")
 	}
-	switch sent := x.r.Header.Values(interactionHeader); {
+	switch sent := x.R.Header.Values(interactionHeader); {
 	case len(sent) == 0 || len(sent) == 1 && sent[0] == "":
 		return because(refMissing, "no interaction id")
 	case len(sent) > 1 || sent[0] != q.id:
 		return because(refParameter, "interaction id is not a UUID")
 	}
-	token, refusal := accessToken(x.r)
+	token, refusal := accessToken(x.R)
 	if refusal != nil {
 		return refusal
 	}
@@ -71,7 +72,7 @@ func accessToken(r *http.Request) (string, error) {
 	if hasParameter(r.URL.RawQuery, "access_token") {
 		return "", because(refToken, "token in the query")
 	}
-	token, err := bearer(r)
+	token, err := api.Bearer(r)
 	if err != nil {
 		return "", because(refNoToken, "no bearer token")
 	}
@@ -82,18 +83,18 @@ func accessToken(r *http.Request) (string, error) {
 }
 
 // judgeToken verifies the token and that it is bound to the certificate of this very connection (security §5, A3–A5).
-func (p *Public) judgeToken(x *exchange, token string) error {
+func (p *Public) judgeToken(x *api.Exchange, token string) error {
 	q := queryOf(x)
 	sum := sha256.Sum256([]byte(token))
 	q.poll.Facts.TokenHash = hex.EncodeToString(sum[:sha256.Size/2])
-	verified, err := p.cfg.Tokens.Verify(x.r.Context(), token)
+	verified, err := p.cfg.Tokens.Verify(x.R.Context(), token)
 	var refused *jws.Refusal
 	switch {
 	case errors.As(err, &refused):
 		return because(refToken, refused.Error())
 	case err != nil:
 		return err
-	case verified.Thumbprint != sha256.Sum256(x.r.TLS.PeerCertificates[0].Raw):
+	case verified.Thumbprint != sha256.Sum256(x.R.TLS.PeerCertificates[0].Raw):
 		return because(refToken, "token is bound to another certificate")
 	}
 	q.token = verified

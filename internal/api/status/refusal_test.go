@@ -1,4 +1,4 @@
-package api_test
+package status_test
 
 import (
 	"bufio"
@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/openapitest"
@@ -375,7 +375,7 @@ func TestARequestWithABodyIsRefusedAndItsConnectionEnds(t *testing.T) {
 }
 
 func TestWithoutAVerifierOnDutyTheAnswerIs503(t *testing.T) {
-	d := openDesk(t, func(c *api.PublicConfig, _ *spool.Config) { c.Tokens = offDuty{} }).both()
+	d := openDesk(t, func(c *status.PublicConfig, _ *spool.Config) { c.Tokens = offDuty{} }).both()
 	a := d.alfa.get("/open-banking/payments/v4/pix/payments/" + openapitest.SampleID(ofb.PixPayment, 1))
 	d.requireRefused(a, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE")
 	require.NotEmpty(t, a.header.Get("Retry-After"))

@@ -1,4 +1,4 @@
-package api
+package status
 
 import (
 	"bytes"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/openapi"
@@ -48,14 +49,14 @@ type meta struct {
 }
 
 // get answers one status query: who is asking, whether it may be asked, what the answer is, the record, the answer.
-func (p *Public) get(x *exchange, op *operation, version string) error {
+func (p *Public) get(x *api.Exchange, op *operation, version string) error {
 	q := queryOf(x)
 	q.poll.Facts.Operation, q.poll.Facts.APIVersion = op.name, version
 	if err := p.cfg.Polls.Ready(); err != nil {
 		return fmt.Errorf("%w: %w", errUnrecordable, err)
 	}
 	question, self, wrong := p.ask(x, op)
-	ctx, cancel := context.WithTimeout(x.r.Context(), readWithin)
+	ctx, cancel := context.WithTimeout(x.R.Context(), readWithin)
 	defer cancel()
 	known, err := p.cfg.Resources.Read(ctx, question)
 	if err != nil {
@@ -209,7 +210,7 @@ func (p *Public) checkOutgoing(kind ofb.Kind, version string, document []byte) e
 }
 
 // answer signs, records and sends, in this order: a jti is in the record before anybody sees it.
-func (p *Public) answer(x *exchange, data json.RawMessage, self, audience, fullVersion string) error {
+func (p *Public) answer(x *api.Exchange, data json.RawMessage, self, audience, fullVersion string) error {
 	q := queryOf(x)
 	signer, err := p.cfg.Keys.Active()
 	if err != nil {
@@ -225,31 +226,31 @@ func (p *Public) answer(x *exchange, data json.RawMessage, self, audience, fullV
 	}
 	f := &q.poll.Facts
 	f.JTI, f.KID = jti, signer.KID()
-	if err := p.keep(x.r.Context(), x, http.StatusOK, body); err != nil {
+	if err := p.keep(x.R.Context(), x, http.StatusOK, body); err != nil {
 		f.JTI, f.KID, f.Status, f.Items, f.Timer = "", "", "", 0, "" // nothing was shown
 		return fmt.Errorf("%w: %w", errUnrecordable, err)
 	}
 	p.observer.Polled(q.poll.Kind, http.StatusOK, "")
 	noteQuery(x, http.StatusOK, "")
-	h := x.w.Header()
+	h := x.W.Header()
 	h.Set(interactionHeader, q.id)
 	h.Set("x-v", fullVersion)
 	h.Set("Content-Type", "application/jwt")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	x.w.WriteHeader(http.StatusOK)
-	_, _ = x.w.Write(body) // a caller who is gone is no concern of ours
+	x.W.WriteHeader(http.StatusOK)
+	_, _ = x.W.Write(body) // a caller who is gone is no concern of ours
 	return nil
 }
 
 // keep makes the record of a query durable.
-func (p *Public) keep(ctx context.Context, x *exchange, status int, body []byte) error {
+func (p *Public) keep(ctx context.Context, x *api.Exchange, status int, body []byte) error {
 	q := queryOf(x)
 	f := &q.poll.Facts
 	f.HTTPStatus, f.DurationUS = status, time.Since(q.poll.At).Microseconds()
 	if f.Operation == "" { // refused before it was looked at
-		f.Operation, f.APIVersion = operationOf(x.route)
+		f.Operation, f.APIVersion = operationOf(x.Route)
 	}
-	if m := knownMethod(x.r.Method); m != http.MethodGet {
+	if m := api.KnownMethod(x.R.Method); m != http.MethodGet {
 		f.Method = m
 	}
 	sum := sha256.Sum256(body)
@@ -259,7 +260,7 @@ func (p *Public) keep(ctx context.Context, x *exchange, status int, body []byte)
 
 // keepRefusal records a refusal, which must not fail because the caller's time is up. Those of a limit are recorded at
 // most once a second for each caller, with how many came in between.
-func (p *Public) keepRefusal(x *exchange, r *refusal, reason string, body []byte) bool {
+func (p *Public) keepRefusal(x *api.Exchange, r *refusal, reason string, body []byte) bool {
 	q := queryOf(x)
 	if r.status == statusOverload {
 		due, suppressed := p.limits.mayRecord(q.caller, time.Now())
@@ -270,11 +271,11 @@ func (p *Public) keepRefusal(x *exchange, r *refusal, reason string, body []byte
 		q.poll.Facts.Suppressed = suppressed
 	}
 	q.poll.Facts.Code, q.poll.Facts.Reason = r.code, reason
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.R.Context()), time.Second)
 	defer cancel()
 	if err := p.keep(ctx, x, r.status, body); err != nil {
 		p.observer.Unrecorded(r.status)
-		x.log.Warn("refused query not recorded", "status", r.status, "error", err)
+		x.Log.Warn("refused query not recorded", "status", r.status, "error", err)
 		return false
 	}
 	return true
@@ -282,18 +283,18 @@ func (p *Public) keepRefusal(x *exchange, r *refusal, reason string, body []byte
 
 // noteQuery adds to the access log what names a query in a ticket: ids and names, no value out of a document and no
 // value of the query string.
-func noteQuery(x *exchange, status int, code string) {
+func noteQuery(x *api.Exchange, status int, code string) {
 	q := queryOf(x)
 	f := &q.poll.Facts
-	x.notes = append(x.notes,
+	x.Notes = append(x.Notes,
 		slog.String("interaction_id", q.poll.Interaction.String()), slog.String("client_id", string(q.poll.Client)),
 		slog.String("organisation_id", f.Organisation), slog.String("software_id", f.Software), slog.String("certificate_serial", f.Certificate),
 		slog.String("token_hash", f.TokenHash), slog.String("kind", q.poll.Kind.String()), slog.String("resource_id", q.poll.ResourceID),
-		slog.Any("parameters", knownParameters(x.r.URL.RawQuery)),
+		slog.Any("parameters", knownParameters(x.R.URL.RawQuery)),
 	)
 	if status == http.StatusOK {
-		x.notes = append(x.notes, slog.String("state", string(f.Status)), slog.String("jti", f.JTI), slog.String("kid", f.KID))
+		x.Notes = append(x.Notes, slog.String("state", string(f.Status)), slog.String("jti", f.JTI), slog.String("kid", f.KID))
 	} else {
-		x.notes = append(x.notes, slog.String("code", code), slog.String("reason", f.Reason))
+		x.Notes = append(x.Notes, slog.String("code", code), slog.String("reason", f.Reason))
 	}
 }

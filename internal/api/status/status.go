@@ -1,4 +1,13 @@
-package api
+// Package status is the public listener: it answers the initiators' status queries (status-apis).
+//
+// A query is admitted by the table of operations and by the caller's certificate and access token. The answer shows at least
+// what was committed when the query arrived, with deadlines applied that have passed, and is signed. It leaves after its
+// record is durable; a query whose record cannot be kept is answered 503. Every error has one of the codes of the contract,
+// made in one place (refusalFor), and repeats nothing that was sent. Limits bound each client and all of them together.
+//
+// The package keeps nothing between two queries. It knows no SQL, signs with keys that others hold, and shares the frame of
+// package api with the internal listener.
+package status
 
 import (
 	"context"
@@ -13,6 +22,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
@@ -75,7 +85,7 @@ type PublicConfig struct {
 	Outgoing *openapi.Schemas // checks what goes out and answers 500 for what does not fit; nil: not checked
 	Limits   Limits           // zero members have defaults
 
-	Observer       Observer       // nil allowed
+	Observer       api.Observer   // nil allowed
 	PublicObserver PublicObserver // nil allowed
 	Log            *slog.Logger   // nil: discarded
 }
@@ -94,7 +104,7 @@ type Public struct {
 	cfg      PublicConfig
 	base     string
 	timed    map[ofb.Kind]bool
-	face     *face
+	face     *api.Face
 	handler  http.Handler
 	limits   *limiter
 	observer PublicObserver
@@ -118,12 +128,12 @@ func NewPublic(c PublicConfig) (*Public, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Public{cfg: c, base: base, timed: map[ofb.Kind]bool{}, face: newFace("public", c.Log, c.Observer), limits: limits, observer: c.PublicObserver}
+	p := &Public{cfg: c, base: base, timed: map[ofb.Kind]bool{}, face: api.NewFace("public", c.Log, c.Observer), limits: limits, observer: c.PublicObserver}
 	for _, k := range c.Timers {
 		p.timed[k] = true
 	}
-	p.face.admit, p.face.refuse = p.admit, p.refuse
-	p.handler = p.face.router(p.routes())
+	p.face.Admit, p.face.Refuse = p.admit, p.refuse
+	p.handler = p.face.Router(p.routes())
 	return p, nil
 }
 
@@ -197,13 +207,13 @@ var operations = []operation{
 }
 
 // routes makes of the table what the router takes: one path a version.
-func (p *Public) routes() []route {
-	var out []route
+func (p *Public) routes() []api.Route {
+	var out []api.Route
 	for _, op := range operations {
 		for _, version := range op.versions {
-			out = append(out, route{
-				method: http.MethodGet, path: op.route(version, "{id}"), roles: op.scopes,
-				handle: func(x *exchange) error { return p.get(x, &op, version) },
+			out = append(out, api.Route{
+				Method: http.MethodGet, Path: op.route(version, "{id}"), Roles: op.scopes,
+				Handle: func(x *api.Exchange) error { return p.get(x, &op, version) },
 			})
 		}
 	}
@@ -222,8 +232,8 @@ type query struct {
 type queryKey struct{}
 
 // queryOf is the query of an exchange of this listener.
-func queryOf(x *exchange) *query {
-	q, _ := x.r.Context().Value(queryKey{}).(*query)
+func queryOf(x *api.Exchange) *query {
+	q, _ := x.R.Context().Value(queryKey{}).(*query)
 	return q
 }
 
@@ -249,8 +259,8 @@ func (p *Public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // shed answers a request beyond a limit, before it costs anything more.
 func (p *Public) shed(w http.ResponseWriter, r *http.Request, limit string) {
-	x := p.face.begin(w, r, "")
-	defer p.face.conclude(x)
+	x := p.face.Begin(w, r, "")
+	defer p.face.Conclude(x)
 	if limit == limitConnections {
 		w.Header().Set("Connection", "close")
 	}
@@ -260,7 +270,7 @@ func (p *Public) shed(w http.ResponseWriter, r *http.Request, limit string) {
 // Server is a server for this handler, with its time limits and the counting of connections. The configuration must be
 // one of mtls.ServerConfig.
 func (p *Public) Server(config *tls.Config) *http.Server {
-	server := NewServer(p, config, p.face.log)
+	server := api.NewServer(p, config, p.face.Log)
 	server.ReadHeaderTimeout = headerWithin
 	server.ReadTimeout = answerWithin + headerWithin // shorter, it would cancel queries that are being answered
 	server.WriteTimeout = answerWithin + headerWithin

@@ -1,4 +1,4 @@
-package api_test
+package status_test
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/openapitest"
@@ -55,12 +55,12 @@ func (s slowTokens) Verify(ctx context.Context, token string) (jws.AccessToken, 
 const anyPayment = "/open-banking/payments/v4/pix/payments/a"
 
 // rebuilt is a handler like stubbed, changed.
-func rebuilt(t *testing.T, change func(*api.PublicConfig, *stub)) (*api.Public, *tls.ConnectionState) {
+func rebuilt(t *testing.T, change func(*status.PublicConfig, *stub)) (*status.Public, *tls.ConnectionState) {
 	t.Helper()
 	_, s, state := stubbed(t)
 	c := stubConfig(t, s)
 	change(&c, s)
-	public, err := api.NewPublic(c)
+	public, err := status.NewPublic(c)
 	require.NoError(t, err)
 	return public, state
 }
@@ -69,10 +69,10 @@ func TestAQueryThatTakesTooLongIs504AndASlowDatabaseIs503(t *testing.T) {
 	for name, want := range map[string]struct {
 		status int
 		after  time.Duration
-		change func(*api.PublicConfig, *stub)
+		change func(*status.PublicConfig, *stub)
 	}{
-		"token":    {http.StatusGatewayTimeout, 15 * time.Second, func(c *api.PublicConfig, s *stub) { c.Tokens = slowTokens{slow{s, make(chan struct{})}} }},
-		"database": {http.StatusServiceUnavailable, 5 * time.Second, func(c *api.PublicConfig, s *stub) { c.Resources = slow{s, make(chan struct{})} }},
+		"token":    {http.StatusGatewayTimeout, 15 * time.Second, func(c *status.PublicConfig, s *stub) { c.Tokens = slowTokens{slow{s, make(chan struct{})}} }},
+		"database": {http.StatusServiceUnavailable, 5 * time.Second, func(c *status.PublicConfig, s *stub) { c.Resources = slow{s, make(chan struct{})} }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			mtlstest.PKI(t) // is everybody's, not the bubble's
@@ -89,14 +89,14 @@ func TestAQueryThatTakesTooLongIs504AndASlowDatabaseIs503(t *testing.T) {
 }
 
 func TestSoManyQueriesAreUnderWayAtATime(t *testing.T) {
-	for limit, limits := range map[string]api.Limits{
+	for limit, limits := range map[string]status.Limits{
 		"client-in-flight": {ClientInFlight: 3}, "in-flight": {InFlight: 3},
 	} {
 		shed := &shedding{}
 		mtlstest.PKI(t)
 		synctest.Test(t, func(t *testing.T) {
 			release := make(chan struct{})
-			public, state := rebuilt(t, func(c *api.PublicConfig, s *stub) {
+			public, state := rebuilt(t, func(c *status.PublicConfig, s *stub) {
 				c.Resources, c.Limits, c.PublicObserver = slow{s, release}, limits, shed
 			})
 			var asking sync.WaitGroup
@@ -129,7 +129,7 @@ func (*shedding) Unrecorded(int)               {}
 func TestTheCeilingOfAllClientsHolds(t *testing.T) {
 	mtlstest.PKI(t)
 	synctest.Test(t, func(t *testing.T) {
-		public, state := rebuilt(t, func(c *api.PublicConfig, _ *stub) { c.Limits = api.Limits{Rate: 300, ClientRate: 10_000} })
+		public, state := rebuilt(t, func(c *status.PublicConfig, _ *stub) { c.Limits = status.Limits{Rate: 300, ClientRate: 10_000} })
 		statuses := map[int]int{}
 		ask := func(n int) {
 			for range n {
@@ -152,7 +152,7 @@ func (bomb) Read(context.Context, notice.Question) (notice.Reading, error) { pan
 
 func TestAPanicIsA500WithARecordAndWithoutItsReason(t *testing.T) {
 	var kept *stub
-	public, state := rebuilt(t, func(c *api.PublicConfig, s *stub) { c.Resources, kept = bomb{s}, s })
+	public, state := rebuilt(t, func(c *status.PublicConfig, s *stub) { c.Resources, kept = bomb{s}, s })
 	w, _ := try(public, state, http.MethodGet, anyPayment, goodHeader())
 	require.Equal(t, http.StatusInternalServerError, w.Code)
 	require.NotContains(t, w.Body.String(), "99999999999")
@@ -187,7 +187,7 @@ func (r *rotating) Active() (*jws.Signer, error) {
 
 // TestEachAnswerIsSignedWithTheKeyOfTheMoment is what case J5 asks of this package.
 func TestEachAnswerIsSignedWithTheKeyOfTheMoment(t *testing.T) {
-	d := openDesk(t, func(c *api.PublicConfig, _ *spool.Config) {
+	d := openDesk(t, func(c *status.PublicConfig, _ *spool.Config) {
 		old, err := c.Keys.Active()
 		require.NoError(t, err)
 		fresh, err := jws.NewSigner(sealKey(t), "seal-2")

@@ -1,4 +1,4 @@
-package api_test
+package status_test
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
@@ -68,23 +68,23 @@ func (s *stub) Record(_ context.Context, p notice.Poll) error {
 func (s *stub) Ready() error { return nil }
 
 // stubbed is the handler behind stubs, and the connection of an initiator it knows.
-func stubbed(t testing.TB) (*api.Public, *stub, *tls.ConnectionState) {
+func stubbed(t testing.TB) (*status.Public, *stub, *tls.ConnectionState) {
 	t.Helper()
 	leaf := mtlstest.Leaf(t, mtlstest.PKI(t).InitiatorBRCAC(certs.DefaultAlfa))
 	s := &stub{thumbprint: sha256.Sum256(leaf.Certificate.Raw)}
-	public, err := api.NewPublic(stubConfig(t, s))
+	public, err := status.NewPublic(stubConfig(t, s))
 	require.NoError(t, err)
 	return public, s, &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf.Certificate}}
 }
 
 // stubConfig is a configuration of stubs, without limits.
-func stubConfig(t testing.TB, s *stub) api.PublicConfig {
+func stubConfig(t testing.TB, s *stub) status.PublicConfig {
 	t.Helper()
 	signers, err := jws.OpenSigners(jws.SignersConfig{Keys: []jws.SigningKey{{KID: sealKID, Key: sealKey(t)}}})
 	require.NoError(t, err)
-	return api.PublicConfig{
+	return status.PublicConfig{
 		BaseURL: statusBase, OrganisationID: certs.DefaultHolder.ID, Tokens: s, Keys: signers, Resources: s, Polls: s,
-		Limits: api.Limits{Rate: 1 << 30, ClientRate: 1 << 30},
+		Limits: status.Limits{Rate: 1 << 30, ClientRate: 1 << 30},
 	}
 }
 
@@ -95,7 +95,7 @@ func sealKey(t testing.TB) *rsa.PrivateKey {
 }
 
 // try sends one request through the handler; false when no server would have handed such a request on.
-func try(public *api.Public, state *tls.ConnectionState, method, target string, header http.Header) (*httptest.ResponseRecorder, bool) {
+func try(public *status.Public, state *tls.ConnectionState, method, target string, header http.Header) (*httptest.ResponseRecorder, bool) {
 	u, err := url.ParseRequestURI(target)
 	if err != nil {
 		return nil, false

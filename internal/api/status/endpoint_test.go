@@ -1,4 +1,4 @@
-package api
+package status
 
 import (
 	"testing"
@@ -13,8 +13,8 @@ func TestEveryOperationHasTheNameThatReportsGiveIt(t *testing.T) {
 	require.Equal(t, "/open-banking/enrollments/v2/enrollments/{enrollmentId}", Endpoint("enrollment", "v2"))
 	require.Empty(t, Endpoint("", ""))
 	for _, r := range (&Public{}).routes() {
-		name, version := operationOf(r.path)
-		require.NotEmpty(t, Endpoint(name, version), r.path)
+		name, version := operationOf(r.Path)
+		require.NotEmpty(t, Endpoint(name, version), r.Path)
 	}
 	name, _ := operationOf("")
 	require.Empty(t, name)

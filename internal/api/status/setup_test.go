@@ -1,4 +1,4 @@
-package api_test
+package status_test
 
 import (
 	"bytes"
@@ -21,9 +21,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
@@ -36,6 +37,11 @@ import (
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/openapi"
 )
+
+// The database that tests share ends with the process.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/arauto/arauto/internal/lab/temppostgres.startChild.func1"))
+}
 
 const (
 	statusBase     = "https://api.banco.example.com"
@@ -53,7 +59,7 @@ type desk struct {
 	store  *store.Store
 	intake *intake.Intake
 	spool  *spool.Spool
-	public *api.Public
+	public *status.Public
 	addr   string
 	log    *lines
 	alfa   *poller
@@ -87,12 +93,12 @@ func (s judged) Check(kind ofb.Kind, version string, data map[string]any) []noti
 }
 
 // openDesk starts a listener; adjust may change its configuration.
-func openDesk(t testing.TB, adjust ...func(*api.PublicConfig, *spool.Config)) *desk {
+func openDesk(t testing.TB, adjust ...func(*status.PublicConfig, *spool.Config)) *desk {
 	t.Helper()
 	return openDeskOn(t, storetest.Database(t), adjust...)
 }
 
-func openDeskOn(t testing.TB, url string, adjust ...func(*api.PublicConfig, *spool.Config)) *desk {
+func openDeskOn(t testing.TB, url string, adjust ...func(*status.PublicConfig, *spool.Config)) *desk {
 	t.Helper()
 	d := &desk{t: t, url: url, log: &lines{}}
 	var err error
@@ -109,7 +115,7 @@ func openDeskOn(t testing.TB, url string, adjust ...func(*api.PublicConfig, *spo
 	keys, err := jws.ParseKeySet(certs.JWKS(pki.Tokens))
 	require.NoError(t, err)
 
-	public := api.PublicConfig{
+	public := status.PublicConfig{
 		BaseURL: statusBase, OrganisationID: certs.DefaultHolder.ID, Keys: signers, Resources: d.store, Timers: ofb.Kinds(), Outgoing: schemas,
 		Tokens: &jws.AccessVerifier{Keys: jws.FixedKeySet(keys), Issuer: statusIssuer, Audience: statusAudience},
 		Log:    slog.New(slog.NewJSONHandler(d.log, nil)),
@@ -123,7 +129,7 @@ func openDeskOn(t testing.TB, url string, adjust ...func(*api.PublicConfig, *spo
 	if public.Polls == nil {
 		public.Polls = d.spool
 	}
-	d.public, err = api.NewPublic(public)
+	d.public, err = status.NewPublic(public)
 	require.NoError(t, err)
 	d.intake = intake.New(intake.Config{Store: d.store, Schema: judged{schemas}, NewID: store.NewID, Timers: public.Timers})
 	d.start()

@@ -1,4 +1,4 @@
-package api_test
+package status_test
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/ofb"
@@ -86,7 +86,7 @@ func TestADeadlineShowsTheMomentItHasPassed(t *testing.T) {
 }
 
 func TestADeadlineShowsOnlyForKindsWhoseTimersAreOn(t *testing.T) {
-	d := openDesk(t, func(c *api.PublicConfig, _ *spool.Config) { c.Timers = []ofb.Kind{ofb.Enrollment} }).both()
+	d := openDesk(t, func(c *status.PublicConfig, _ *spool.Config) { c.Timers = []ofb.Kind{ofb.Enrollment} }).both()
 	long := openapitest.Created(time.Now().Add(-time.Hour))
 	consent, document := sample(ofb.PaymentConsent, "v5", ofb.AwaitingAuthorisation, 1, long)
 	d.accept(clientAlfa, ofb.PaymentConsent, "v5", 1, document)

@@ -1,4 +1,4 @@
-package api_test
+package status_test
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/spool"
@@ -34,8 +34,8 @@ func BenchmarkSign(b *testing.B) {
 // BenchmarkGet is a whole status query: mutual TLS kept alive, token, database, signature, record, answer; the client's
 // side and the database run on the same cores.
 func BenchmarkGet(b *testing.B) {
-	d := openDesk(b, func(c *api.PublicConfig, _ *spool.Config) {
-		c.Limits, c.Outgoing = api.Limits{Rate: 1 << 20, ClientRate: 1 << 20}, nil
+	d := openDesk(b, func(c *status.PublicConfig, _ *spool.Config) {
+		c.Limits, c.Outgoing = status.Limits{Rate: 1 << 20, ClientRate: 1 << 20}, nil
 	}).both()
 	id, document := sample(ofb.PixPayment, "v5", ofb.ACSC, 1)
 	d.accept(clientAlfa, ofb.PixPayment, "v5", 1, document)

@@ -1,4 +1,4 @@
-package api_test
+package status_test
 
 import (
 	"encoding/json"
@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
-	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/spool"
 )
@@ -22,7 +22,9 @@ func TestManyAnswersAreEachSignedOnce(t *testing.T) {
 	if os.Getenv("ARAUTO_LONG") != "" {
 		rounds = 10_000
 	}
-	d := openDesk(t, func(c *api.PublicConfig, _ *spool.Config) { c.Limits = api.Limits{Rate: 1 << 20, ClientRate: 1 << 20} }).both()
+	d := openDesk(t, func(c *status.PublicConfig, _ *spool.Config) {
+		c.Limits = status.Limits{Rate: 1 << 20, ClientRate: 1 << 20}
+	}).both()
 	type query struct {
 		asks *poller
 		path string

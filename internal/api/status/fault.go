@@ -1,4 +1,4 @@
-package api
+package status
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/arauto/arauto/internal/api"
 )
 
 // refusal is an error as an initiator sees it: code, title and detail are constant and never repeat what was sent
@@ -110,40 +112,40 @@ var (
 func refusalFor(ctx context.Context, err error) (r *refusal, reason string) {
 	var withReason reasoned
 	var known *refusal
-	var framed *fault
+	var framed *api.Fault
 	switch {
 	case errors.As(err, &withReason):
 		return withReason.refusal, withReason.reason
 	case errors.As(err, &known):
 		return known, ""
 	case errors.As(err, &framed): // of the frame that both listeners share
-		switch framed.status {
+		switch framed.Status {
 		case http.StatusNotFound:
 			return refNotFound, "no such path"
 		case http.StatusMethodNotAllowed:
 			return refMethod, ""
 		}
-		return refInternal, framed.code
+		return refInternal, framed.Code
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return refTimeout, "the answer took too long"
 	}
-	if unavailable(err) {
+	if api.Unavailable(err) {
 		return refUnavailable, "a part of ours is not available"
 	}
 	return refInternal, "internal error"
 }
 
 // refuse records a query that is not answered as asked, and answers with the error.
-func (p *Public) refuse(x *exchange, err error) {
-	r, reason := refusalFor(x.r.Context(), err)
+func (p *Public) refuse(x *api.Exchange, err error) {
+	r, reason := refusalFor(x.R.Context(), err)
 	switch r {
 	case refInternal:
-		x.log.Error("query failed", "route", x.route, "error", err)
+		x.Log.Error("query failed", "route", x.Route, "error", err)
 	case refUnavailable, refTimeout:
-		x.log.Warn("query refused: temporarily unavailable", "route", x.route, "error", err)
+		x.Log.Warn("query refused: temporarily unavailable", "route", x.Route, "error", err)
 	}
-	if x.w.status != 0 {
-		x.cut()
+	if x.W.Status != 0 {
+		x.Cut()
 		return
 	}
 	body := errorBody(r, time.Now())
@@ -153,7 +155,7 @@ func (p *Public) refuse(x *exchange, err error) {
 	}
 	p.observer.Polled(queryOf(x).poll.Kind, r.status, r.code)
 	noteQuery(x, r.status, r.code)
-	h := x.w.Header()
+	h := x.W.Header()
 	h.Set(interactionHeader, queryOf(x).id)
 	h.Set("Content-Type", "application/json; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
@@ -164,13 +166,13 @@ func (p *Public) refuse(x *exchange, err error) {
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", http.MethodGet)
 	case http.StatusServiceUnavailable, statusOverload:
-		h.Set("Retry-After", retryAfter)
+		h.Set("Retry-After", api.RetryAfter)
 	}
-	if hasBody(x.r) {
+	if hasBody(x.R) {
 		h.Set("Connection", "close") // what follows on this connection was not asked for
 	}
-	x.w.WriteHeader(r.status)
-	_, _ = x.w.Write(body) // a caller who is gone is no concern of ours
+	x.W.WriteHeader(r.status)
+	_, _ = x.W.Write(body) // a caller who is gone is no concern of ours
 }
 
 // errorBody is a ResponseError (status-apis §1.6), in plain JSON: no error of a GET is signed.

@@ -1,4 +1,4 @@
-package api
+package status
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -22,24 +23,24 @@ const (
 
 // ask makes of a request what the store is asked, or says what is wrong with it. What is wrong is said only after the
 // client is known, so the question is answered with who is asking either way.
-func (p *Public) ask(x *exchange, op *operation) (question notice.Question, self string, wrong error) {
+func (p *Public) ask(x *api.Exchange, op *operation) (question notice.Question, self string, wrong error) {
 	q := queryOf(x)
 	question = notice.Question{Client: q.poll.Client}
 	if q.noScope {
 		return question, "", because(refForbidden, "no scope for this")
 	}
-	if wrong = judgeForm(x.r); wrong != nil {
+	if wrong = judgeForm(x.R); wrong != nil {
 		return question, "", wrong
 	}
-	self = p.base + x.r.RequestURI
+	self = p.base + x.R.RequestURI
 	if len(self) > maxSelf {
 		return question, "", because(refParameter, "address is too long")
 	}
-	values, err := url.ParseQuery(x.r.URL.RawQuery)
+	values, err := url.ParseQuery(x.R.URL.RawQuery)
 	if err != nil {
 		return question, "", because(refParameter, "query cannot be read")
 	}
-	id := x.segment("id")
+	id := x.Segment("id")
 	if op.kind == ofb.RecurringConsent && op.under != 0 {
 		if id, wrong = one(values, "recurringConsentId"); wrong != nil {
 			return question, "", wrong

@@ -1,4 +1,4 @@
-package api_test
+package status_test
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/ofb"
@@ -52,7 +52,7 @@ func (d *desk) outcomes() map[string]string {
 // TestEveryAnswerIsRecordedBeforeItIsSeen asks for right and wrong things at once and looks for the record with the answer
 // in hand.
 func TestEveryAnswerIsRecordedBeforeItIsSeen(t *testing.T) {
-	d := openDesk(t, func(_ *api.PublicConfig, s *spool.Config) { s.Patience = time.Minute }).both() // no spool
+	d := openDesk(t, func(_ *status.PublicConfig, s *spool.Config) { s.Patience = time.Minute }).both() // no spool
 
 	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
 	d.accept(clientAlfa, ofb.PixPayment, "v4", 1, document)
@@ -134,7 +134,7 @@ func TestPollsAreSpooledWhileTheHistoryHangs(t *testing.T) {
 
 // TestAnOldSpoolClosesTheDesk: beyond its age nothing more is answered, until the history has everything.
 func TestAnOldSpoolClosesTheDesk(t *testing.T) {
-	d := openDesk(t, func(_ *api.PublicConfig, s *spool.Config) { s.MaxAge = 500 * time.Millisecond }).both()
+	d := openDesk(t, func(_ *status.PublicConfig, s *spool.Config) { s.MaxAge = 500 * time.Millisecond }).both()
 	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
 	d.accept(clientAlfa, ofb.PixPayment, "v4", 1, document)
 	path := "/open-banking/payments/v4/pix/payments/" + id
@@ -173,7 +173,7 @@ func TestWithoutTheDatabaseAQueryIs503AndIsRecordedAfterwards(t *testing.T) {
 
 // TestAStormIsShedWithoutTouchingOthers is case D4 in small: one client far beyond its rate, the other served throughout.
 func TestAStormIsShedWithoutTouchingOthers(t *testing.T) {
-	d := openDesk(t, func(c *api.PublicConfig, _ *spool.Config) { c.Limits = api.Limits{Rate: 300, ClientRate: 20} }).both()
+	d := openDesk(t, func(c *status.PublicConfig, _ *spool.Config) { c.Limits = status.Limits{Rate: 300, ClientRate: 20} }).both()
 	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
 	d.accept(clientBeta, ofb.PixPayment, "v4", 1, document)
 	path := "/open-banking/payments/v4/pix/payments/" + id
@@ -214,7 +214,7 @@ func TestAStormIsShedWithoutTouchingOthers(t *testing.T) {
 }
 
 func TestAClientHasSoManyConnections(t *testing.T) {
-	d := openDesk(t, func(c *api.PublicConfig, _ *spool.Config) { c.Limits = api.Limits{ClientConnections: 2} }).both()
+	d := openDesk(t, func(c *status.PublicConfig, _ *spool.Config) { c.Limits = status.Limits{ClientConnections: 2} }).both()
 	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
 	d.accept(clientAlfa, ofb.PixPayment, "v4", 1, document)
 	path := "/open-banking/payments/v4/pix/payments/" + id
@@ -232,12 +232,12 @@ func TestAClientHasSoManyConnections(t *testing.T) {
 }
 
 func TestLimitsBelowTheRegulatorsFloorAreRefused(t *testing.T) {
-	for _, l := range []api.Limits{{Rate: 299}, {ClientRate: -1}, {InFlight: -1}} {
-		_, err := api.NewPublic(api.PublicConfig{BaseURL: statusBase, Limits: l})
+	for _, l := range []status.Limits{{Rate: 299}, {ClientRate: -1}, {InFlight: -1}} {
+		_, err := status.NewPublic(status.PublicConfig{BaseURL: statusBase, Limits: l})
 		require.Error(t, err)
 	}
 	for _, base := range []string{"", "http://a.example.com", "https://", "https://a.example.com?x", "https://localhost:8443", "https://127.0.0.1", "https://u@a.example.com"} {
-		_, err := api.NewPublic(api.PublicConfig{BaseURL: base})
+		_, err := status.NewPublic(status.PublicConfig{BaseURL: base})
 		require.ErrorContains(t, err, "public.base_url")
 	}
 }
