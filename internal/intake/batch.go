@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/failure"
+	"github.com/arauto/arauto/internal/groupcommit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -40,34 +41,13 @@ func (in *Intake) Run(ctx context.Context) {
 // gather waits for a batch worth storing: at once when nothing is being stored, else when it is full or its oldest has
 // lingered. It holds at most one change of a resource; nil means that ctx ended and nothing is left.
 func (in *Intake) gather(ctx context.Context) []*Pending {
-	for {
-		ending := ctx.Err() != nil // asked once a turn: the context may end at any moment
+	return groupcommit.Next(ctx, in.woken, func(ending bool) (batch []*Pending, wait time.Duration, last bool) {
 		in.mu.Lock()
-		batch, wait := in.take(ending)
-		if batch == nil && ending && in.held.changes == 0 {
-			in.closed = true
-			in.mu.Unlock()
-			return nil
-		}
-		in.mu.Unlock()
-		if batch != nil {
-			return batch
-		}
-		var lingered <-chan time.Time
-		if wait > 0 {
-			lingered = time.After(wait)
-		}
-		stop := ctx.Done()
-		if ending {
-			stop = nil // what is left waits only for its resources to be free
-		}
-		select {
-		case <-in.arrived:
-		case <-in.released:
-		case <-lingered:
-		case <-stop:
-		}
-	}
+		defer in.mu.Unlock()
+		batch, wait = in.take(ending)
+		in.closed = batch == nil && ending && in.held.changes == 0 // else what is left waits only for its resources to be free
+		return batch, wait, in.closed
+	})
 }
 
 // take picks a batch, or says how long to wait for company; in.mu is held.
@@ -75,10 +55,8 @@ func (in *Intake) take(now bool) (batch []*Pending, wait time.Duration) {
 	if len(in.ready) == 0 {
 		return nil, 0 // or all wait for a resource that is being stored
 	}
-	if in.flying > 0 && len(in.ready) < in.cfg.MaxBatch && !now {
-		if wait = in.cfg.Linger - time.Since(in.ready[0].since); wait > 0 {
-			return nil, wait
-		}
+	if wait = in.rule.Wait(len(in.ready), in.flying, in.ready[0].since, now); wait > 0 {
+		return nil, wait
 	}
 	n := min(len(in.ready), in.cfg.MaxBatch)
 	batch = slices.Clone(in.ready[:n])
@@ -113,7 +91,7 @@ func (in *Intake) release(batch []*Pending) {
 	close(in.room)
 	in.room = make(chan struct{})
 	in.mu.Unlock()
-	signal(in.released)
+	in.woken.Signal()
 	for _, p := range batch {
 		if p.err != nil {
 			in.observer.Refused("unavailable")

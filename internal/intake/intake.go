@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arauto/arauto/internal/groupcommit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -107,16 +108,16 @@ type Intake struct {
 	timed    map[ofb.Kind]bool
 	cfg      Config
 
-	mu       sync.Mutex
-	ready    []*Pending                // the first of each resource that is not being stored, in the order they became so
-	busy     map[notice.Key][]*Pending // for each resource with a change that is ready or being stored: those behind it, in order
-	flying   int                       // batches being stored
-	held     weight                    // submitted, not answered
-	clients  map[notice.ClientID]weight
-	room     chan struct{} // closed and replaced whenever held shrinks
-	arrived  chan struct{} // capacity 1
-	released chan struct{} // capacity 1: a batch ended, its keys are free
-	closed   bool
+	mu      sync.Mutex
+	ready   []*Pending                // the first of each resource that is not being stored, in the order they became so
+	busy    map[notice.Key][]*Pending // for each resource with a change that is ready or being stored: those behind it, in order
+	flying  int                       // batches being stored
+	held    weight                    // submitted, not answered
+	clients map[notice.ClientID]weight
+	room    chan struct{}    // closed and replaced whenever held shrinks
+	woken   groupcommit.Wake // a change is ready, or a batch ended and its keys are free
+	rule    groupcommit.Rule
+	closed  bool
 }
 
 // New makes an Intake. It answers only while Run runs.
@@ -154,7 +155,7 @@ func New(c Config) *Intake {
 	in := &Intake{
 		store: c.Store, schema: c.Schema, newID: c.NewID, wake: c.Wake, observer: c.Observer, traces: c.Traces, log: c.Log, cfg: c,
 		optional: map[ofb.Kind]bool{}, timed: map[ofb.Kind]bool{}, busy: map[notice.Key][]*Pending{}, clients: map[notice.ClientID]weight{},
-		room: make(chan struct{}), arrived: make(chan struct{}, 1), released: make(chan struct{}, 1),
+		room: make(chan struct{}), woken: make(groupcommit.Wake, 1), rule: groupcommit.Rule{MaxBatch: c.MaxBatch, Linger: c.Linger},
 	}
 	for _, k := range c.OptionalAuthorised {
 		in.optional[k] = true
@@ -350,7 +351,7 @@ func (in *Intake) fits(p *Pending) bool {
 func (in *Intake) makeReady(p *Pending) {
 	p.since = time.Now()
 	in.ready = append(in.ready, p)
-	signal(in.arrived)
+	in.woken.Signal()
 }
 
 // Held returns how many changes wait for their commit.
@@ -358,11 +359,4 @@ func (in *Intake) Held() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.held.changes
-}
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
 }

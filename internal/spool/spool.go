@@ -25,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arauto/arauto/internal/groupcommit"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -85,9 +86,9 @@ type Spool struct {
 	log      *slog.Logger
 	observer Observer
 
-	arrived chan struct{} // a poll is waiting
-	freed   chan struct{} // a commit has ended
-	left    chan struct{} // a file is to be replayed
+	woken   groupcommit.Wake // a poll is waiting, or a commit has ended
+	rule    groupcommit.Rule
+	left    groupcommit.Wake // a file is to be replayed
 	running sync.WaitGroup
 
 	mu      sync.Mutex
@@ -136,7 +137,8 @@ func Open(c Config) (*Spool, error) {
 	}
 	s := &Spool{
 		cfg: c, folder: f, log: c.Log, observer: c.Observer,
-		arrived: make(chan struct{}, 1), freed: make(chan struct{}, 1), left: make(chan struct{}, 1),
+		woken: make(groupcommit.Wake, 1), left: make(groupcommit.Wake, 1),
+		rule: groupcommit.Rule{MaxBatch: c.MaxBatch, Linger: c.Linger},
 	}
 	return s, nil
 }
@@ -177,7 +179,7 @@ func (s *Spool) Record(ctx context.Context, p notice.Poll) error {
 	}
 	s.waiting = append(s.waiting, w)
 	s.mu.Unlock()
-	signal(s.arrived)
+	s.woken.Signal()
 	select {
 	case <-w.done:
 		return w.err
@@ -227,40 +229,20 @@ func (s *Spool) landed() {
 	s.mu.Lock()
 	s.flying--
 	s.mu.Unlock()
-	signal(s.freed)
+	s.woken.Signal()
 }
 
 // gather waits for polls worth a commit: at once when none runs, else when there are enough or the oldest has lingered.
 // When all commits hang for longer than the patience, what waits goes to the spool. Nil when ctx ended and none waits.
 func (s *Spool) gather(ctx context.Context) (batch []*waiter, spool bool) {
-	for {
-		ending := ctx.Err() != nil // asked once, or its end between two questions would be missed
+	batch = groupcommit.Next(ctx, s.woken, func(ending bool) (batch []*waiter, wait time.Duration, last bool) {
 		s.mu.Lock()
-		batch, spool, wait := s.take(ending)
-		if batch == nil && ending && len(s.waiting) == 0 {
-			s.closed = true
-			s.mu.Unlock()
-			return nil, false
-		}
-		s.mu.Unlock()
-		if batch != nil {
-			return batch, spool
-		}
-		var timer <-chan time.Time
-		if wait > 0 {
-			timer = time.After(wait)
-		}
-		ended := ctx.Done()
-		if ending {
-			ended = nil
-		}
-		select {
-		case <-s.arrived:
-		case <-s.freed:
-		case <-timer:
-		case <-ended:
-		}
-	}
+		defer s.mu.Unlock()
+		batch, spool, wait = s.take(ending)
+		s.closed = batch == nil && ending && len(s.waiting) == 0
+		return batch, wait, s.closed
+	})
+	return batch, spool
 }
 
 // take picks a batch or says how long to wait; s.mu is held.
@@ -268,15 +250,15 @@ func (s *Spool) take(ending bool) (batch []*waiter, spool bool, wait time.Durati
 	if len(s.waiting) == 0 {
 		return nil, false, 0
 	}
-	waited := time.Since(s.waiting[0].since)
+	since := s.waiting[0].since
 	if s.flying == s.cfg.Commits {
-		if waited < s.cfg.Patience {
-			return nil, false, s.cfg.Patience - waited
+		if wait = s.cfg.Patience - time.Since(since); wait > 0 {
+			return nil, false, wait
 		}
 		return s.cut(len(s.waiting)), true, 0
 	}
-	if s.flying > 0 && len(s.waiting) < s.cfg.MaxBatch && waited < s.cfg.Linger && !ending {
-		return nil, false, s.cfg.Linger - waited
+	if wait = s.rule.Wait(len(s.waiting), s.flying, since, ending); wait > 0 {
+		return nil, false, wait
 	}
 	s.flying++
 	return s.cut(min(len(s.waiting), s.cfg.MaxBatch)), false, 0
@@ -326,7 +308,7 @@ func (s *Spool) commit(batch []*waiter) {
 			s.ripe(name)
 		default:
 			s.folder.remove(name)
-			signal(s.left) // what was written after it need not wait any more
+			s.left.Signal() // what was written after it need not wait any more
 		}
 	}
 }
@@ -338,7 +320,7 @@ func (s *Spool) toFile(batch []*waiter) {
 		return
 	}
 	release(batch, nil)
-	signal(s.left)
+	s.left.Signal()
 }
 
 // write makes a batch durable in a file and returns its name. One that is held back is not replayed until it is ripe,
@@ -354,7 +336,7 @@ func (s *Spool) write(batch []*waiter, held bool) (name string, err error) {
 
 func (s *Spool) ripe(name string) {
 	s.folder.ripe(name)
-	signal(s.left)
+	s.left.Signal()
 }
 
 func pollsOf(batch []*waiter, spooled bool) []notice.Poll {
@@ -370,12 +352,5 @@ func release(batch []*waiter, err error) {
 	for _, w := range batch {
 		w.err = err
 		close(w.done)
-	}
-}
-
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
 	}
 }
