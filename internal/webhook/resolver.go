@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // resolver finds the addresses of a name. *net.Resolver is the one of production.
@@ -154,10 +156,9 @@ func ctxOr(ctx context.Context, err error) error {
 	return err
 }
 
-// The part of the DNS message format (RFC 1035 §4) that a question for addresses needs.
+// Of the DNS message format (RFC 1035 §4), what tells a whole reply to our question from others.
 const (
 	typeA, typeAAAA = 1, 28
-	classIN         = 1
 	headerLen       = 12
 	flagResponse    = 0x80 // third byte of the header
 	flagTruncated   = 0x02
@@ -170,18 +171,18 @@ var (
 
 // question makes a message that asks, recursively, for the addresses of one kind.
 func question(host string, kind uint16) ([]byte, error) {
-	m := make([]byte, 2, 64)
-	_, _ = rand.Read(m)                               // never fails
-	m = append(m, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0) // recursion desired, one question
-	for label := range strings.SplitSeq(strings.TrimSuffix(host, "."), ".") {
-		if label == "" || len(label) > 63 {
-			return nil, &net.DNSError{Err: "not a DNS name", Name: host}
-		}
-		m = append(append(m, byte(len(label))), label...)
+	var id [2]byte
+	_, _ = rand.Read(id[:]) // never fails
+	name, err := dnsmessage.NewName(strings.TrimSuffix(host, ".") + ".")
+	m := dnsmessage.Message{
+		Header:    dnsmessage.Header{ID: binary.BigEndian.Uint16(id[:]), RecursionDesired: true},
+		Questions: []dnsmessage.Question{{Name: name, Type: dnsmessage.Type(kind), Class: dnsmessage.ClassINET}},
 	}
-	m = append(m, 0)
-	m = binary.BigEndian.AppendUint16(m, kind)
-	return binary.BigEndian.AppendUint16(m, classIN), nil
+	packed, failed := m.Pack()
+	if err != nil || failed != nil {
+		return nil, &net.DNSError{Err: "not a DNS name", Name: host}
+	}
+	return packed, nil
 }
 
 // answers tells a reply to our question from a stray or forged message: same id, same question.
@@ -194,51 +195,34 @@ func answers(reply, question []byte) bool {
 // addresses reads the addresses of one kind from the answer section. Aliases (CNAME) are followed by the server, whose
 // answer holds the end of the chain.
 func addresses(reply []byte, kind uint16) ([]netip.Addr, error) {
-	switch code := reply[3] & 0x0f; code {
-	case 0:
-	case 3:
+	var p dnsmessage.Parser
+	head, err := p.Start(reply)
+	if err != nil || p.SkipAllQuestions() != nil {
+		return nil, errBadReply
+	}
+	switch head.RCode {
+	case dnsmessage.RCodeSuccess:
+	case dnsmessage.RCodeNameError:
 		return nil, errNoSuchName
 	default:
-		return nil, fmt.Errorf("server failed with code %d", code)
+		return nil, fmt.Errorf("server failed with code %d", head.RCode)
 	}
-	at, err := skipName(reply, headerLen)
+	found, err := p.AllAnswers()
 	if err != nil {
-		return nil, err
+		return nil, errBadReply
 	}
-	at += 4 // type and class of the question
 	var addrs []netip.Addr
-	for range binary.BigEndian.Uint16(reply[6:]) {
-		if at, err = skipName(reply, at); err != nil {
-			return nil, err
+	for _, f := range found {
+		switch body := f.Body.(type) {
+		case *dnsmessage.AResource:
+			if kind == typeA {
+				addrs = append(addrs, netip.AddrFrom4(body.A))
+			}
+		case *dnsmessage.AAAAResource:
+			if kind == typeAAAA {
+				addrs = append(addrs, netip.AddrFrom16(body.AAAA))
+			}
 		}
-		if at+10 > len(reply) {
-			return nil, errBadReply
-		}
-		got, size := binary.BigEndian.Uint16(reply[at:]), int(binary.BigEndian.Uint16(reply[at+8:]))
-		if at += 10; at+size > len(reply) {
-			return nil, errBadReply
-		}
-		if addr, ok := netip.AddrFromSlice(reply[at : at+size]); ok && got == kind && addr.Is4() == (kind == typeA) {
-			addrs = append(addrs, addr)
-		}
-		at += size
 	}
 	return addrs, nil
-}
-
-// skipName finds the end of a name: labels up to an empty one, or up to a pointer.
-func skipName(m []byte, at int) (int, error) {
-	for at < len(m) {
-		switch n := int(m[at]); {
-		case n == 0:
-			return at + 1, nil
-		case n&0xc0 == 0xc0:
-			return at + 2, nil
-		case n > 63:
-			return 0, errBadReply
-		default:
-			at += 1 + n
-		}
-	}
-	return 0, errBadReply
 }
