@@ -11,7 +11,6 @@ package bus
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -184,16 +183,3 @@ var strictly = strict.Reader{Depth: MaxDepth, Memory: strict.MaxMemory, Number: 
 	}
 	return json.Number(text), nil
 }}
-
-// Schemaless implements the parts of watch.Reader that need a database, for a bus.
-type Schemaless struct{}
-
-// Describe returns no columns: a bus has no schema.
-func (Schemaless) Describe(context.Context, []string) (map[string][]watch.Column, error) {
-	return nil, nil
-}
-
-// Find returns an error: a bus cannot be asked for rows.
-func (Schemaless) Find(context.Context, watch.Lookup) (map[string]map[string]any, error) {
-	return nil, errors.New("a bus has no tables to look up: take the lookup out of the mapping, and have the core put what it answers into the message")
-}

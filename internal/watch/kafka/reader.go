@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -33,10 +32,9 @@ import (
 
 // Reader is a watch.Reader. See Open.
 type Reader struct {
-	bus.Schemaless
+	bus.Shell
 	settings Settings
 	log      *slog.Logger
-	behind   atomic.Int64 // messages; -1: unknown
 	pace     pace
 }
 
@@ -65,28 +63,18 @@ func Open(settings Settings, tables []string, log *slog.Logger) (*Reader, error)
 		commit: 200 * time.Millisecond, lag: time.Second, look: 5 * time.Second, handover: 10 * time.Second, leave: 3 * time.Second, ask: 10 * time.Second,
 		session: 10 * time.Second,
 	}}
-	r.behind.Store(-1)
 	return r, nil
 }
 
-// Messages says how many messages of our partitions are not acknowledged yet; -1: unknown, or nothing is read now.
-func (r *Reader) Messages() int64 { return r.behind.Load() }
-
-// Close has nothing to do: each Read closes what it opened.
-func (r *Reader) Close() {}
-
 // Read joins the group and hands over what it is given, until ctx ends.
 func (r *Reader) Read(ctx context.Context, to watch.Hand) error {
-	defer r.behind.Store(-1)
-	s := newSession(r, to)
-	err := s.open(ctx)
-	if err == nil {
-		err = s.run(ctx)
-	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
+	return r.While(ctx, func(ctx context.Context) error {
+		s := newSession(r, to)
+		if err := s.open(ctx); err != nil {
+			return err
+		}
+		return s.run(ctx)
+	})
 }
 
 // Check asks the brokers for the topics and the group.

@@ -343,7 +343,7 @@ func (s *session) report() {
 		messages += p.behind()
 	}
 	s.mu.Unlock()
-	s.behind.Store(messages)
+	s.Left(messages)
 	s.to.Lag(-1, bus.Behind(time.Now(), oldest...))
 }
 

@@ -19,7 +19,6 @@ import (
 	"log/slog"
 	"math"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,10 +33,9 @@ const askTimeout = 5 * time.Second
 
 // Reader is a watch.Reader. See Open.
 type Reader struct {
-	bus.Schemaless
+	bus.Shell
 	settings Settings
 	log      *slog.Logger
-	behind   atomic.Int64 // messages; -1: unknown
 	pace     pace
 }
 
@@ -61,40 +59,25 @@ func Open(settings Settings, tables []string, log *slog.Logger) (*Reader, error)
 		settings.AckWait = defaultAckWait
 	}
 	r := &Reader{settings: settings, log: log, pace: pace{lag: time.Second, count: 5 * time.Second}}
-	r.behind.Store(-1)
 	return r, nil
 }
 
-// Messages says how many messages the consumer has left, in hand at any replica ones included; -1: unknown, or nothing
-// is read now.
-func (r *Reader) Messages() int64 { return r.behind.Load() }
-
-// Close has nothing to do: each Read closes what it opened.
-func (r *Reader) Close() {}
-
 // Read connects and hands over what the consumer delivers, until ctx ends.
 func (r *Reader) Read(ctx context.Context, to watch.Hand) error {
-	defer r.behind.Store(-1)
-	within, fail := context.WithCancelCause(ctx)
-	defer fail(nil)
-	err := r.read(within, fail, to)
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
-}
-
-func (r *Reader) read(ctx context.Context, fail func(error), to watch.Hand) error {
-	conn, err := r.connect(fail)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	consumer, err := r.consumer(ctx, conn, r.settings.Create)
-	if err != nil {
-		return err
-	}
-	return newSession(r, to, conn, consumer).run(ctx, fail)
+	return r.While(ctx, func(ctx context.Context) error {
+		ctx, fail := context.WithCancelCause(ctx)
+		defer fail(nil)
+		conn, err := r.connect(fail)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		consumer, err := r.consumer(ctx, conn, r.settings.Create)
+		if err != nil {
+			return err
+		}
+		return newSession(r, to, conn, consumer).run(ctx, fail)
+	})
 }
 
 // connect fails, later, when the connection is lost.

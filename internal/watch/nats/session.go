@@ -177,8 +177,8 @@ func (s *session) count(ctx context.Context) {
 	defer cancel()
 	info, err := s.consumer.Info(ctx)
 	if err != nil {
-		s.behind.Store(-1)
+		s.Left(-1)
 		return
 	}
-	s.behind.Store(int64(info.NumPending) + int64(info.NumAckPending))
+	s.Left(int64(info.NumPending) + int64(info.NumAckPending))
 }

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -28,10 +27,9 @@ import (
 
 // Reader is a watch.Reader. See Open.
 type Reader struct {
-	bus.Schemaless
+	bus.Shell
 	settings Settings
 	log      *slog.Logger
-	behind   atomic.Int64 // messages; -1: unknown
 	pace     pace
 }
 
@@ -53,33 +51,18 @@ func Open(settings Settings, tables []string, log *slog.Logger) (*Reader, error)
 		settings.Prefetch = defaultPrefetch
 	}
 	r := &Reader{settings: settings, log: log, pace: pace{lag: time.Second, count: 5 * time.Second, leave: 3 * time.Second}}
-	r.behind.Store(-1)
 	return r, nil
 }
 
-// Messages says how many messages the queues hold, with those in hand here; -1: unknown, or nothing is read now.
-func (r *Reader) Messages() int64 { return r.behind.Load() }
-
-// Close has nothing to do: each Read closes what it opened.
-func (r *Reader) Close() {}
-
 // Read connects and hands over what the queues deliver, until ctx ends.
 func (r *Reader) Read(ctx context.Context, to watch.Hand) error {
-	defer r.behind.Store(-1)
-	err := r.read(ctx, to)
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
-}
-
-func (r *Reader) read(ctx context.Context, to watch.Hand) error {
-	connection, err := r.settings.dial(ctx)
-	if err != nil {
-		return err
-	}
-	s := newSession(r, to, connection)
-	return s.run(ctx)
+	return r.While(ctx, func(ctx context.Context) error {
+		connection, err := r.settings.dial(ctx)
+		if err != nil {
+			return err
+		}
+		return newSession(r, to, connection).run(ctx)
+	})
 }
 
 // Check connects and asks for each queue. What a queue was declared with cannot be asked for over AMQP.

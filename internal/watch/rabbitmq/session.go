@@ -182,7 +182,7 @@ func (s *session) count(ctx context.Context, fail func(error)) {
 			}
 			messages += int64(ready) + int64(q.ledger.Len())
 		}
-		s.behind.Store(messages)
+		s.Left(messages)
 	}
 	ask()
 	bus.Every(ctx, s.pace.count, ask)
