@@ -36,7 +36,7 @@ func (l *loop) callClaim(want []notice.Want) time.Time {
 	// A claim older than Lease − Timeout leaves no room for an attempt, so there is no use in waiting for it longer.
 	limit := min(l.cfg.CallTimeout, l.cfg.Lease-l.cfg.Timeout)
 	return l.call(limit, "claim", func(ctx context.Context) (err error) {
-		got, err = l.queue.Claim(ctx, want, l.cfg.Lease, l.cfg.Timeout)
+		got, err = l.queue.Claim(ctx, want, l.cfg.Lease)
 		return err
 	}, func(asked time.Time, err error) {
 		slots := 0

@@ -101,8 +101,8 @@ import (
 type Queue interface {
 	// Claim leases due attempts, at most want[i].Free of each lane, of which at least min(want[i].Late, what is late) are
 	// late ones, in one statement, and records them as started, committed before it returns. The lease lasts until lease
-	// after the statement's instant; timeout is what an attempt may take. ClaimedAt need not be set.
-	Claim(ctx context.Context, want []notice.Want, lease, timeout time.Duration) ([]notice.Attempt, error)
+	// after the statement's instant. ClaimedAt need not be set.
+	Claim(ctx context.Context, want []notice.Want, lease time.Duration) ([]notice.Attempt, error)
 	// Waiting lists the lanes with unleased work under their present registration, and how long until the earliest of
 	// each falls due (≤ 0: now), by the database's clock.
 	Waiting(ctx context.Context) ([]notice.Lane, error)

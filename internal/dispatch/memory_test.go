@@ -41,7 +41,6 @@ type row struct {
 	started time.Time
 	token   notice.ID
 	lease   time.Time
-	timeout time.Duration
 }
 
 // chain is the history of one notification. Instants are the database's.
@@ -150,7 +149,7 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (m *memory) Claim(ctx context.Context, want []notice.Want, lease, timeout time.Duration) (got []notice.Attempt, err error) {
+func (m *memory) Claim(ctx context.Context, want []notice.Want, lease time.Duration) (got []notice.Attempt, err error) {
 	err = m.statement(ctx, "claim", func() error {
 		m.wants = append(m.wants, slices.Clone(want))
 		now := m.now()
@@ -159,7 +158,7 @@ func (m *memory) Claim(ctx context.Context, want []notice.Want, lease, timeout t
 				return fmt.Errorf("bad want %+v", w)
 			}
 			for _, r := range m.pick(w, now) {
-				r.token, r.started, r.lease, r.timeout = m.id(), now, now.Add(lease), timeout
+				r.token, r.started, r.lease = m.id(), now, now.Add(lease)
 				e := &entry{
 					number: r.number, scheduled: r.due, started: now, interaction: m.id(),
 					late: r.number == 1 && now.Sub(r.chain.occurred) > notice.FirstWithin,

@@ -23,7 +23,7 @@ type wire struct {
 	settle func(done []notice.Settlement) error
 }
 
-func (q *wire) Claim(ctx context.Context, want []notice.Want, lease, timeout time.Duration) ([]notice.Attempt, error) {
+func (q *wire) Claim(ctx context.Context, want []notice.Want, lease time.Duration) ([]notice.Attempt, error) {
 	if err := q.fail(ctx, "claim"); err != nil {
 		return nil, err
 	}
@@ -32,7 +32,7 @@ func (q *wire) Claim(ctx context.Context, want []notice.Want, lease, timeout tim
 			return nil, errors.Join(err, rest(ctx, 3*time.Millisecond))
 		}
 	}
-	got, err := q.memory.Claim(ctx, want, lease, timeout)
+	got, err := q.memory.Claim(ctx, want, lease)
 	return got, errors.Join(err, q.fail(ctx, "claim"))
 }
 
@@ -258,7 +258,7 @@ func TestNobodyRescuesInTheFirstThreeSeconds(t *testing.T) {
 		for range 1200 {
 			w.queue.add("itp", 0, 0)
 		}
-		_, err := w.queue.Claim(t.Context(), []notice.Want{{Client: "itp", Free: 1200}}, 20*time.Second, 15*time.Second)
+		_, err := w.queue.Claim(t.Context(), []notice.Want{{Client: "itp", Free: 1200}}, 20*time.Second)
 		require.NoError(t, err)
 		pass(time.Hour) // a replica died with 1,200 attempts, and nobody was there
 		begin := time.Now()
@@ -280,8 +280,8 @@ type deaf struct {
 	late atomic.Int64 // a time.Duration
 }
 
-func (q *deaf) Claim(ctx context.Context, want []notice.Want, lease, timeout time.Duration) ([]notice.Attempt, error) {
-	got, err := q.memory.Claim(ctx, want, lease, timeout)
+func (q *deaf) Claim(ctx context.Context, want []notice.Want, lease time.Duration) ([]notice.Attempt, error) {
+	got, err := q.memory.Claim(ctx, want, lease)
 	<-time.After(time.Duration(q.late.Load()))
 	return got, err
 }

@@ -55,7 +55,7 @@ SELECT id, token, interaction_id, client_id, kind, resource_id, api_version, eve
 
 // Claim leases due attempts of the lanes asked for and records them as started, committed before it returns. Nothing
 // has been sent yet.
-func (s *Store) Claim(ctx context.Context, want []notice.Want, lease, _ time.Duration) (out []notice.Attempt, err error) {
+func (s *Store) Claim(ctx context.Context, want []notice.Want, lease time.Duration) (out []notice.Attempt, err error) {
 	defer func() { _ = s.noteFault(actClaim, err) }()
 	clients, free, late := make([]string, len(want)), make([]int32, len(want)), make([]int32, len(want))
 	held, heldUS, back := make([]string, len(want)), make([]int64, len(want)), make([]int64, len(want))

@@ -35,7 +35,7 @@ func TestCompetingClaimersNeverGetTheSameRow(t *testing.T) {
 				for _, lane := range lanes {
 					want = append(want, notice.Want{Client: notice.ClientID(lane), Free: 7, Late: 2})
 				}
-				got, err := s.Claim(context.WithoutCancel(t.Context()), want, 20*time.Second, 15*time.Second)
+				got, err := s.Claim(context.WithoutCancel(t.Context()), want, 20*time.Second)
 				if err != nil {
 					t.Error(err)
 					return
@@ -74,7 +74,7 @@ func TestAClaimPreparedOnAnEmptyTableStaysQuickWithABacklog(t *testing.T) {
 	b.register("quiet", "https://itp.example/hook")
 	want := []notice.Want{{Client: "backlog", Free: 50, Late: 12}, {Client: "quiet", Free: 50, Late: 12}}
 	for range 12 { // past the five custom plans
-		got, err := s.Claim(t.Context(), want, 20*time.Second, 15*time.Second)
+		got, err := s.Claim(t.Context(), want, 20*time.Second)
 		require.NoError(t, err)
 		require.Empty(t, got)
 	}
@@ -88,7 +88,7 @@ func TestAClaimPreparedOnAnEmptyTableStaysQuickWithABacklog(t *testing.T) {
 	var slowest time.Duration
 	for n := range 10 {
 		began := time.Now()
-		got, err := s.Claim(t.Context(), want, 20*time.Second, 15*time.Second)
+		got, err := s.Claim(t.Context(), want, 20*time.Second)
 		slowest = max(slowest, time.Since(began))
 		require.NoError(t, err)
 		require.Len(t, got, 50+map[bool]int{true: 3}[n == 0])
@@ -241,7 +241,7 @@ func TestAnAttemptKeepsWhyItsLaneWasHeld(t *testing.T) {
 	b.fill("other", 1, "10 seconds")
 	got, err := b.store.Claim(t.Context(), []notice.Want{
 		{Client: "itp", Free: 10, Held: notice.DelaySlots, HeldFor: 9 * time.Second}, {Client: "other", Free: 10},
-	}, 20*time.Second, 15*time.Second)
+	}, 20*time.Second)
 	require.NoError(t, err)
 	require.Len(t, got, 2)
 	facts := func(client string) string {

@@ -1,6 +1,10 @@
 package store
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
@@ -71,4 +75,19 @@ func (c *entryColumns) queue(b *pgx.Batch) {
 	if len(c.id) > 0 {
 		b.Queue(insertEntries, c.id, c.kind, c.client, c.resourceKind, c.resourceID, c.revision, c.notification, c.change, c.outcome, c.facts)
 	}
+}
+
+// facts of an entry are what is not searched for. Field names are part of the audit format.
+func facts(v any) (string, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("encode facts: %w", err)
+	}
+	return string(b), nil
+}
+
+// callerOf is who calls us, where somebody does.
+func callerOf(ctx context.Context) history.Caller {
+	c, _ := ctx.Value(history.CallerKey{}).(history.Caller)
+	return c
 }

@@ -29,30 +29,6 @@ type Exporter struct {
 	walked   int64
 }
 
-// ErrNoCheckpoint means that nothing is sealed yet, or that no checkpoint has the size asked for.
-var ErrNoCheckpoint error = absent("there is no such checkpoint")
-
-// NoCheckpoint means that no checkpoint has the size asked for. It is an ErrNoCheckpoint.
-type NoCheckpoint struct {
-	Size         int64 // in entries
-	Below, Above int64 // the nearest sizes of checkpoints, in entries; 0: there is none on that side
-}
-
-// Error names the nearest sizes.
-func (e *NoCheckpoint) Error() string {
-	nearest := "nothing is sealed yet"
-	switch {
-	case e.Below > 0 && e.Above > 0:
-		nearest = fmt.Sprintf("the nearest checkpoints have %d and %d entries", e.Below, e.Above)
-	case e.Below+e.Above > 0:
-		nearest = fmt.Sprintf("the nearest checkpoint has %d entries", e.Below+e.Above)
-	}
-	return fmt.Sprintf("no checkpoint has %d entries; %s", e.Size, nearest)
-}
-
-// Unwrap tells what kind of error it is.
-func (*NoCheckpoint) Unwrap() error { return ErrNoCheckpoint }
-
 // noCheckpoint is the error for a size that no checkpoint has; 0 stands for the newest.
 func noCheckpoint(ctx context.Context, q querier, size int64) error {
 	if size == 0 {

@@ -25,15 +25,6 @@ const (
 	exportKept     = "24 hours" // after its end
 )
 
-// Why an export is refused, or ends without a file.
-var (
-	ErrExports     error = refusal("20 exports wait or are being made; ask again when one has ended, or delete one")
-	ErrExportLarge       = errors.New("the file would be larger than 1 GiB: narrow the filter, or use arauto audit export")
-	ErrExportSpace       = errors.New("exports take 4 GiB together: delete one, or use arauto audit export")
-	// ErrExportLost means that the export was deleted, or that another replica makes it by now.
-	ErrExportLost = errors.New("the export was deleted, or taken over by another replica")
-)
-
 // RequestExport puts an export into the queue and writes into the history that it was asked for. A size of 0 becomes that of
 // the newest checkpoint. Errors: ErrNoCheckpoint, ErrExports.
 func (s *Store) RequestExport(ctx context.Context, e history.Export) (history.Export, error) {

@@ -62,24 +62,6 @@ func (c Cause) Cure() string {
 	return "the database failed, and it is not proven that a record is to blame"
 }
 
-// outage is a failure of our database that is not about a record.
-type outage struct {
-	cause Cause
-	lock  bool // another session holds a lock that we waited for
-}
-
-// Error says the cause and the cure.
-func (o outage) Error() string { return o.cause.Cure() }
-
-// Is makes every outage an ErrUnavailable.
-func (o outage) Is(target error) bool { return target == ErrUnavailable }
-
-// Transient tells callers that know no database that the same may be tried again.
-func (outage) Transient() bool { return true }
-
-// Contended tells callers that know no database that a lock is to blame, of one row perhaps: others may be stored.
-func (o outage) Contended() bool { return o.lock }
-
 // CauseOf says what a failure is about. An error without SQLSTATE is of the connection where the network, a deadline or
 // the client library says so, else unknown. It is a function of the error alone and proves nothing: see Store.blame.
 func CauseOf(err error) Cause {

@@ -12,9 +12,6 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// ErrOtherHold means that a hold of this name keeps something else.
-var ErrOtherHold error = refusal("there is a hold of this name, and it keeps something else")
-
 type holdFacts struct {
 	System string `json:"system"`
 	Actor  string `json:"actor"`

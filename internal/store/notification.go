@@ -354,25 +354,6 @@ func (s *Store) Timeline(ctx context.Context, key notice.Key) (history.Timeline,
 	return t, nil
 }
 
-// refusal is an act that what is stored forbids.
-type refusal string
-
-// Error is the text itself, fit to be shown.
-func (r refusal) Error() string { return string(r) }
-
-// Conflict tells callers that know no database that the act contradicts what is stored.
-func (refusal) Conflict() bool { return true }
-
-// Why a notification is not sent once more.
-var (
-	// ErrNoPush means that the client has no registered address.
-	ErrNoPush error = refusal("the client has no registered webhook address")
-	// ErrNotOver means that the notification is still to be attempted, or was delivered.
-	ErrNotOver error = refusal("only a notification that is exhausted or cancelled can be sent once more")
-	// ErrResent means that it was sent once more already, and that this is waiting, succeeded or less than a minute old.
-	ErrResent error = refusal("it was sent once more already: that is waiting, was delivered, or is less than a minute old")
-)
-
 // resentSQL finds a resend of a change that forbids another: one in the queue, delivered, or so young that two people
 // pressed at the same moment (N4).
 const resentSQL = `SELECT count(*) FROM entry e WHERE e.resource_id = ? AND e.resource_kind = ? AND e.number IS NULL AND e.kind = 'resend' AND e.change_id = ?

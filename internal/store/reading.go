@@ -53,12 +53,6 @@ func filled(filter map[string]string) map[string]string {
 	return filter
 }
 
-// callerOf is who calls us, where somebody does.
-func callerOf(ctx context.Context) history.Caller {
-	c, _ := ctx.Value(history.CallerKey{}).(history.Caller)
-	return c
-}
-
 // RecordReading writes to the history that it was read as the user that the URL names: by whom, from where, what was asked for,
 // how much was found and what it was. It needs the rights of the application's role; what cannot be recorded must not be
 // handed over (D-3).

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -14,10 +13,6 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
-
-// ErrRace means that another replica made the same resource first, or that two waited for each other; the same batch
-// will see what is stored when it is tried again.
-var ErrRace error = passing("another replica stored the same resource first")
 
 // Record is T1. In one transaction it locks what is stored of the changes' resources, hands it to judge, and stores
 // what judge answers: the fact, the document, the revision and the notification. changes must be of different
@@ -258,13 +253,4 @@ func (s *Store) write(ctx context.Context, conn *pgxpool.Conn, began time.Time, 
 		}
 	}
 	return results.Close()
-}
-
-// facts of an entry are what is not searched for. Field names are part of the audit format.
-func facts(v any) (string, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return "", fmt.Errorf("encode facts: %w", err)
-	}
-	return string(b), nil
 }

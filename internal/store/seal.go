@@ -22,22 +22,6 @@ const SealBatch = 20_000
 // the log itself. It is longer than other statements' time, since a backlog may have to be sorted, and nobody waits for it.
 const sealTimeout = 60 * time.Second
 
-// ErrTampered means that what the log is built upon is no longer what was signed: sealing stops until a person has
-// looked, since a signature over it would ruin the log irreparably.
-var ErrTampered error = damage("what the log is built upon is not what was signed; run arauto audit verify")
-
-// damage is an error that means that the log's own tables are not what was signed.
-type damage string
-
-// Error is the text itself.
-func (d damage) Error() string { return string(d) }
-
-// Damaged tells callers that know no store.
-func (damage) Damaged() bool { return true }
-
-// ErrWrongKey means that the key is not the one registered for the log of this database.
-var ErrWrongKey = errors.New("the key is not the registered key of this database's log")
-
 // Sealed tells what one sealing transaction did.
 type Sealed struct {
 	Busy       bool // another replica was at it: nothing was done

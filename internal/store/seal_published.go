@@ -13,10 +13,6 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 )
 
-// ErrSetBack means that the log does not extend a checkpoint that was published: the database was set back to an older state,
-// or the log was written anew. Sealing stops, since a signature would make a second log of the same name.
-var ErrSetBack = errors.New("the log does not extend a published checkpoint: the database was set back or the log was written anew; run arauto audit verify with all anchors, and state what is lost with arauto audit loss")
-
 // PublishedHead is a checkpoint of this log that is known outside of the database. Its signature was verified.
 type PublishedHead struct {
 	audit.Checkpoint
@@ -134,9 +130,6 @@ func (e *extension) stated(ctx context.Context, c audit.Checkpoint) (bool, error
 	}
 	return false, nil
 }
-
-// ErrNothingLost means that the log extends every published checkpoint: there is no loss to state.
-var ErrNothingLost = errors.New("the log extends every checkpoint given: there is no loss to state")
 
 // StateLoss writes the statement that published checkpoints are lost into the history, signed with the log's key, as the
 // owner of the database whom the URL names. The log goes on from its newest checkpoint that the published ones do not

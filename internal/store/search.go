@@ -26,15 +26,6 @@ const (
 	stepGrowth = 4
 )
 
-// tooWide is the error of a search that took longer than it may.
-type tooWide struct{ error }
-
-// TooWide tells callers that know no store.
-func (tooWide) TooWide() bool { return true }
-
-// Unwrap is the error of the database.
-func (t tooWide) Unwrap() error { return t.error }
-
 // Search lists what s selects of the whole history, what is not sealed yet included, newest first: at most limit entries
 // after the given position. It returns the position to continue after, zero at the end, and the newest checkpoint, of size
 // 0 when there is none. Each entry is compared with its leaf; what is not what was sealed is listed and marked. Without an id (notice.Search.Narrow) one call looks back 31 days at most: it may find fewer than
@@ -51,7 +42,7 @@ func (s *Store) Search(ctx context.Context, q history.Search, after history.Posi
 	w := &walk{tx: tx, search: q, after: after, limit: limit}
 	if err := w.run(ctx); err != nil {
 		if isCode(err, "57014") {
-			return audit.Page{}, tooWide{fmt.Errorf("search the history: %w", err)}
+			return audit.Page{}, TooWide{fmt.Errorf("search the history: %w", err)}
 		}
 		return audit.Page{}, unavailable("search the history", err)
 	}

@@ -9,23 +9,18 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
-
-	"github.com/arauto/arauto/internal/notice"
 )
 
 // schema is where every table lives; a bank's database may hold others beside it.
@@ -66,34 +61,6 @@ type Store struct {
 	looks    looks // of claims and sweeps
 	lost     looks // of rescues
 }
-
-// ErrUnavailable means that the database could not be asked or did not answer; nothing is known to be stored.
-// Every outage, whatever its cause, is one; see Cause.
-var ErrUnavailable error = passing("the database is not available")
-
-// passing is an error that may be gone when the same is tried again.
-type passing string
-
-// Error is the text itself.
-func (p passing) Error() string { return string(p) }
-
-// Transient tells callers that know no database that the same may be tried again.
-func (passing) Transient() bool { return true }
-
-// ErrURL means that the address of the database is not one.
-var ErrURL = errors.New("not a PostgreSQL URL: write postgres://user@host:5432/database")
-
-// ErrNotFound means that there is no such row.
-var ErrNotFound error = absent("not found")
-
-// absent is the error of something that is not there.
-type absent string
-
-// Error is the text itself.
-func (a absent) Error() string { return string(a) }
-
-// NotFound tells callers that know no store.
-func (absent) NotFound() bool { return true }
 
 // Open prepares the pools and checks nothing: the database may be away, which readiness reports and not Open.
 func Open(ctx context.Context, o Options) (*Store, error) {
@@ -213,28 +180,3 @@ func (s *Store) Pools() map[string][2]int32 {
 	}
 	return out
 }
-
-// NewID makes an id for one of our rows: UUID v7, so that rows sort by time.
-func NewID() notice.ID { return notice.ID(uuid.Must(uuid.NewV7())) }
-
-func toUUID(id notice.ID) pgtype.UUID { return pgtype.UUID{Bytes: id, Valid: !id.IsZero()} }
-
-func fromUUID(u pgtype.UUID) notice.ID {
-	if !u.Valid {
-		return notice.ID{}
-	}
-	return u.Bytes
-}
-
-func toTime(t time.Time) pgtype.Timestamptz {
-	return pgtype.Timestamptz{Time: t.UTC().Truncate(time.Microsecond), Valid: !t.IsZero()}
-}
-
-func fromTime(t pgtype.Timestamptz) time.Time {
-	if !t.Valid {
-		return time.Time{}
-	}
-	return t.Time.UTC()
-}
-
-func toText(s string) pgtype.Text { return pgtype.Text{String: s, Valid: s != ""} }

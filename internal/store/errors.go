@@ -1,0 +1,162 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+)
+
+// This file lists the errors of the store and of its log. An error tells its reader what to do by a method, so that the
+// readers need not know this package:
+//
+//	method       true means                                   who acts on it, and how
+//	Transient    the outcome is unknown, a retry is safe      api answers 503; intake, spool and dispatch try again
+//	Contended    the cause is a lock, perhaps of one row      intake and dispatch try the rows of a batch one by one
+//	NotFound     there is no such thing                       api answers 404
+//	Conflict     what is stored forbids the act               api answers 409 with the text
+//	TooWide      the search takes too long                    api answers 400 too_wide
+//	Damaged      the log's tables are not what was signed     api answers 500 log_damaged; the sealer stops
+
+// passing is an error that may be gone when the same is tried again.
+type passing string
+
+// Error is the text itself.
+func (p passing) Error() string { return string(p) }
+
+// Transient tells that a retry is safe.
+func (passing) Transient() bool { return true }
+
+// absent is the error of something that is not there.
+type absent string
+
+// Error is the text itself.
+func (a absent) Error() string { return string(a) }
+
+// NotFound tells that there is no such thing.
+func (absent) NotFound() bool { return true }
+
+// refusal is an act that what is stored forbids.
+type refusal string
+
+// Error is the text itself, fit to be shown.
+func (r refusal) Error() string { return string(r) }
+
+// Conflict tells that the act contradicts what is stored.
+func (refusal) Conflict() bool { return true }
+
+// damage means that the log's own tables are not what was signed.
+type damage string
+
+// Error is the text itself.
+func (d damage) Error() string { return string(d) }
+
+// Damaged tells that the log's own tables are not what was signed.
+func (damage) Damaged() bool { return true }
+
+// outage is a failure of our database that is not about a record.
+type outage struct {
+	cause Cause
+	lock  bool // another session holds a lock that we waited for
+}
+
+// Error says the cause and the cure.
+func (o outage) Error() string { return o.cause.Cure() }
+
+// Is makes every outage an ErrUnavailable.
+func (o outage) Is(target error) bool { return target == ErrUnavailable }
+
+// Transient tells that a retry is safe.
+func (outage) Transient() bool { return true }
+
+// Contended tells whether a lock is to blame, perhaps of one row: others may be stored.
+func (o outage) Contended() bool { return o.lock }
+
+// TooWide is the error of a search that took longer than it may.
+type TooWide struct{ Err error }
+
+// Error is the text of the database's error.
+func (t TooWide) Error() string { return t.Err.Error() }
+
+// TooWide tells that a narrower search would be answered.
+func (TooWide) TooWide() bool { return true }
+
+// Unwrap is the error of the database.
+func (t TooWide) Unwrap() error { return t.Err }
+
+// Errors of every act.
+var (
+	// ErrUnavailable means that the database could not be asked or did not answer; nothing is known to be stored. Every
+	// outage, whatever its cause, is one; see Cause.
+	ErrUnavailable error = passing("the database is not available")
+	// ErrURL means that the address of the database is not one. The command line shows it to the operator.
+	ErrURL = errors.New("not a PostgreSQL URL: write postgres://user@host:5432/database")
+	// ErrNotFound means that there is no such row.
+	ErrNotFound error = absent("not found")
+	// ErrRace means that another replica made the same resource first, or that two waited for each other; intake tries the
+	// same batch again, which then sees what is stored.
+	ErrRace error = passing("another replica stored the same resource first")
+)
+
+// Why a notification is not sent once more, told to the operator who asked.
+var (
+	// ErrNoPush means that the client has no registered address.
+	ErrNoPush error = refusal("the client has no registered webhook address")
+	// ErrNotOver means that the notification is still to be attempted, or was delivered.
+	ErrNotOver error = refusal("only a notification that is exhausted or cancelled can be sent once more")
+	// ErrResent means that it was sent once more already, and that this is waiting, succeeded or less than a minute old.
+	ErrResent error = refusal("it was sent once more already: that is waiting, was delivered, or is less than a minute old")
+)
+
+// ErrOtherHold means that a hold of this name keeps something else. It is told to the auditor who asked.
+var ErrOtherHold error = refusal("there is a hold of this name, and it keeps something else")
+
+// Why an export is refused, or ends without a file.
+var (
+	// ErrExports is told to the auditor who asked.
+	ErrExports error = refusal("20 exports wait or are being made; ask again when one has ended, or delete one")
+	// ErrExportLarge and ErrExportSpace end an export; evidence.Maker stores the text with it.
+	ErrExportLarge = errors.New("the file would be larger than 1 GiB: narrow the filter, or use arauto audit export")
+	ErrExportSpace = errors.New("exports take 4 GiB together: delete one, or use arauto audit export")
+	// ErrExportLost means that the export was deleted, or that another replica makes it by now; evidence.Maker stops.
+	ErrExportLost = errors.New("the export was deleted, or taken over by another replica")
+)
+
+// Why nothing is sealed. The sealer stops and raises an alarm until an operator has looked.
+var (
+	// ErrTampered means that what the log is built upon is no longer what was signed: sealing stops until a person has
+	// looked, since a signature over it would ruin the log irreparably.
+	ErrTampered error = damage("what the log is built upon is not what was signed; run arauto audit verify")
+	// ErrSetBack means that the log does not extend a checkpoint that was published: the database was set back to an older
+	// state, or the log was written anew. Sealing stops, since a signature would make a second log of the same name.
+	ErrSetBack = errors.New("the log does not extend a published checkpoint: the database was set back or the log was written anew; run arauto audit verify with all anchors, and state what is lost with arauto audit loss")
+	// ErrWrongKey means that the key is not the one registered for the log of this database.
+	ErrWrongKey = errors.New("the key is not the registered key of this database's log")
+)
+
+// ErrNothingLost means that the log extends every published checkpoint: there is no loss to state. arauto audit loss
+// shows it to the operator.
+var ErrNothingLost = errors.New("the log extends every checkpoint given: there is no loss to state")
+
+// ErrNoCheckpoint means that nothing is sealed yet, or that no checkpoint has the size asked for.
+var ErrNoCheckpoint error = absent("there is no such checkpoint")
+
+// NoCheckpoint means that no checkpoint has the size asked for. It is an ErrNoCheckpoint; the command line and api show
+// the nearest sizes to the auditor who asked.
+type NoCheckpoint struct {
+	Size         int64 // in entries
+	Below, Above int64 // the nearest sizes of checkpoints, in entries; 0: there is none on that side
+}
+
+// Error names the nearest sizes.
+func (e *NoCheckpoint) Error() string {
+	nearest := "nothing is sealed yet"
+	switch {
+	case e.Below > 0 && e.Above > 0:
+		nearest = fmt.Sprintf("the nearest checkpoints have %d and %d entries", e.Below, e.Above)
+	case e.Below+e.Above > 0:
+		nearest = fmt.Sprintf("the nearest checkpoint has %d entries", e.Below+e.Above)
+	}
+	return fmt.Sprintf("no checkpoint has %d entries; %s", e.Size, nearest)
+}
+
+// Unwrap tells what kind of error it is.
+func (*NoCheckpoint) Unwrap() error { return ErrNoCheckpoint }
