@@ -85,9 +85,6 @@ const timingPage = 1000
 const timingAnnounced = "SELECT " + factColumnsSQL + `
 FROM entry a WHERE a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend') AND a.at < $2 AND `
 
-const timingAttempts = "SELECT " + factColumnsSQL + `
-FROM entry a WHERE a.notification_id = ANY($1::uuid[]) AND a.at >= $2 AND a.kind IN ('attempt', 'result', 'cancelled') ORDER BY a.number, a.kind, a.at`
-
 // scanFact reads a row of factColumnsSQL.
 func scanFact(row pgx.CollectableRow) (r factRow, err error) {
 	err = row.Scan(&r.NotificationID, &r.ID, &r.ChangeID, &r.Kind, &r.At, &r.XID, &r.CreatedAt, &r.ClientID, &r.ResourceKind, &r.ResourceID, &r.Revision,
@@ -150,31 +147,11 @@ func (i *Inspector) announced(ctx context.Context, p timing.Period) ([]factRow, 
 	return out, now, err
 }
 
-// records adds attempts and state to announcements.
+// records adds attempts, state and earlier receipts to announcements. The right to read the queue is not needed.
 func (i *Inspector) records(ctx context.Context, rows []factRow) ([]history.Record, error) {
-	if len(rows) == 0 {
-		return nil, nil
-	}
-	ids := make([]string, len(rows))
-	for n := range rows {
-		ids[n] = rows[n].NotificationID
-	}
-	found, err := i.db.Query(ctx, timingAttempts, ids, rows[0].At.Add(-clockBack))
+	out, err := assemble(ctx, i.db, rows, false)
 	if err != nil {
 		return nil, err
-	}
-	followed, err := pgx.CollectRows(found, scanFact)
-	if err != nil {
-		return nil, err
-	}
-	out, _, err := told(ctx, i.db, rows, followed)
-	if err != nil {
-		return nil, err
-	}
-	for n := range out {
-		if out[n].State == "" {
-			out[n].State = notice.Pending // or cancelled a moment ago: no entry says so yet
-		}
 	}
 	return out, joinReceipts(ctx, i.db, out)
 }

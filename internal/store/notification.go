@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 	"gorm.io/gorm"
 
@@ -61,20 +63,18 @@ func (r *factRow) fact() (history.Fact, error) {
 
 // waitingRow is the queue's row of a notification that is alive.
 type waitingRow struct {
-	ID        string
-	CreatedAt time.Time
-	DueAt     time.Time
-	InFlight  bool
-	Stale     bool // its registration has ended: it reads as cancelled at once
+	ID       string
+	DueAt    time.Time
+	InFlight bool
+	Stale    bool // its registration has ended: it reads as cancelled at once
 }
 
 // factColumnsSQL are the columns of a factRow, of the entry that is called a.
 const factColumnsSQL = "coalesce(a.notification_id::text, '') AS notification_id, a.id::text, a.change_id::text, a.kind, a.at, a.xid, a.created_at, a.client_id, a.resource_kind, a.resource_id, a.revision, " +
 	"a.interaction_id::text, a.number, a.outcome, a.closes, a.facts::text, a.private::text"
 
-// queueRows reads the queue with whether the registration a row was made under still lasts.
-const queueRows = "SELECT q.id, q.created_at, q.due_at, q.token IS NOT NULL AS in_flight, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS stale " +
-	"FROM queue q LEFT JOIN initiator i ON i.client_id = q.client_id "
+// announcementsSQL reads the entries that made notifications.
+const announcementsSQL = "SELECT " + factColumnsSQL + " FROM entry a WHERE a.notification_id = ANY($1::uuid[]) AND a.kind IN ('change', 'decision', 'resend')"
 
 // Notifications lists what f selects, newest first, at most f.Limit of them, and the position to continue after, or a
 // zero one at the end. A state that is rare is found by its own index; the work for one call is bounded by the caller's
@@ -86,7 +86,7 @@ func (s *Store) Notifications(ctx context.Context, f history.Filter) ([]history.
 		if err != nil {
 			return nil, history.Position{}, unavailable("list notifications", err)
 		}
-		records, err := s.assemble(ctx, page)
+		records, err := assemble(ctx, s.query, page, true)
 		if err != nil {
 			return nil, history.Position{}, unavailable("read attempts", err)
 		}
@@ -108,16 +108,14 @@ func (s *Store) Notifications(ctx context.Context, f history.Filter) ([]history.
 
 // Notification reads one; ErrNotFound when there is none.
 func (s *Store) Notification(ctx context.Context, id notice.ID) (history.Record, error) {
-	var rows []factRow
-	err := s.orm.WithContext(ctx).Raw("SELECT "+factColumnsSQL+" FROM entry a WHERE a.notification_id = ? AND a.kind IN ('change', 'decision', 'resend')",
-		id.String()).Scan(&rows).Error
+	rows, err := readFacts(ctx, s.query, announcementsSQL, []string{id.String()})
 	if err != nil {
 		return history.Record{}, unavailable("read the notification", err)
 	}
 	if len(rows) == 0 {
 		return history.Record{}, fmt.Errorf("notification %s: %w", id, ErrNotFound)
 	}
-	records, err := s.assemble(ctx, rows)
+	records, err := assemble(ctx, s.query, rows, true)
 	if err != nil {
 		return history.Record{}, unavailable("read attempts", err)
 	}
@@ -212,7 +210,7 @@ func (s *Store) announcedBy(ctx context.Context, f history.Filter, finders ...*g
 		if c := b.At.Compare(a.At); c != 0 {
 			return c
 		}
-		return compare(b.ID, a.ID)
+		return strings.Compare(b.ID, a.ID)
 	})
 	places = slices.CompactFunc(places, func(a, b place) bool { return a.ID == b.ID })
 	if len(places) > f.Limit {
@@ -226,77 +224,78 @@ func (s *Store) announcedBy(ctx context.Context, f history.Filter, finders ...*g
 	for i, p := range places {
 		ids[i], order[p.ID] = p.ID, i
 	}
-	var rows []factRow
-	err := s.orm.WithContext(ctx).Raw("SELECT "+factColumnsSQL+" FROM entry a WHERE a.notification_id IN ? AND a.kind IN ('change', 'decision', 'resend')",
-		ids).Scan(&rows).Error
+	rows, err := readFacts(ctx, s.query, announcementsSQL, ids)
 	slices.SortFunc(rows, func(a, b factRow) int { return order[a.NotificationID] - order[b.NotificationID] })
 	return rows, err
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // clockBack is more than the database's clock may go back when another machine takes over: then what followed an entry is
 // dated before it. Instants only choose the months that are read; the order is that of numbers and kinds.
 const clockBack = 24 * time.Hour
 
-// assemble adds to announcements their attempts and their state.
-func (s *Store) assemble(ctx context.Context, rows []factRow) ([]history.Record, error) {
+// followedSQL reads what followed announcements, in the order in which it happened.
+const followedSQL = "SELECT " + factColumnsSQL + `
+FROM entry a WHERE a.notification_id = ANY($1::uuid[]) AND a.at >= $2 AND a.kind IN ('attempt', 'result', 'cancelled') ORDER BY a.number, a.kind, a.at`
+
+// assemble adds to announcements their attempts and their state. The queue knows when the next attempt is due and which
+// registration has ended; without it (queue is false) what no entry closes is pending.
+func assemble(ctx context.Context, q querier, rows []factRow, queue bool) ([]history.Record, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
 	ids := make([]string, len(rows))
 	since := rows[0].At
-	for i, r := range rows {
-		ids[i] = r.NotificationID
-		if r.At.Before(since) {
-			since = r.At
+	for i := range rows {
+		ids[i] = rows[i].NotificationID
+		if rows[i].At.Before(since) {
+			since = rows[i].At
 		}
 	}
 	var waits []waitingRow
-	var attempts []factRow
-	// The queue is read first: a notification that leaves it in between has its closing entry by then.
-	if err := s.orm.WithContext(ctx).Raw(queueRows+"WHERE q.id IN ?", ids).Scan(&waits).Error; err != nil {
-		return nil, err
+	if queue { // read first: a notification that leaves the queue in between has its closing entry by then
+		var err error
+		if waits, err = readWaiting(ctx, q, ids); err != nil {
+			return nil, err
+		}
 	}
-	err := s.orm.WithContext(ctx).Raw("SELECT "+factColumnsSQL+` FROM entry a
-WHERE a.notification_id IN ? AND a.at >= ? AND a.kind IN ('attempt', 'result', 'cancelled') ORDER BY a.number, a.kind, a.at`, ids, since.Add(-clockBack)).Scan(&attempts).Error
+	followed, err := readFacts(ctx, q, followedSQL, ids, since.Add(-clockBack))
 	if err != nil {
 		return nil, err
 	}
-	out, index, err := told(ctx, s.query, rows, attempts)
+	out, index, err := told(ctx, q, rows, followed)
 	if err != nil {
 		return nil, err
 	}
 	for _, w := range waits {
 		r := index[w.ID]
-		if r == nil {
+		if r == nil || r.State != "" { // closed meanwhile
 			continue
 		}
-		switch {
-		case r.State != "": // closed meanwhile
-		case w.Stale && !w.InFlight:
+		if w.Stale && !w.InFlight {
 			r.State, r.CancelReason = notice.Cancelled, history.RegistrationEnded
-		default:
-			r.State = notice.Pending
-			if !w.InFlight {
-				r.NextAttemptAt = w.DueAt.UTC()
-			}
+			continue
+		}
+		r.State = notice.Pending
+		if !w.InFlight {
+			r.NextAttemptAt = w.DueAt.UTC()
 		}
 	}
 	for i := range out {
 		if out[i].State == "" {
-			out[i].State = notice.Pending // claimed and closed between the two readings of a replica behind
+			out[i].State = notice.Pending // or claimed or cancelled a moment ago: no entry says so yet
 		}
 	}
 	return out, nil
+}
+
+// readWaiting reads the queue's rows of notifications, with whether the registration each was made under still lasts.
+func readWaiting(ctx context.Context, q querier, ids []string) ([]waitingRow, error) {
+	rows, err := q.Query(ctx, `SELECT q.id::text, q.due_at, q.token IS NOT NULL, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)
+FROM queue q LEFT JOIN initiator i ON i.client_id = q.client_id WHERE q.id = ANY($1::uuid[])`, ids)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[waitingRow])
 }
 
 // Bounds of one timeline: of changes and decisions the oldest are kept, since they explain the rest; of polls, which may
