@@ -11,7 +11,7 @@ import (
 //	method       true means                                   who acts on it, and how
 //	Transient    the outcome is unknown, a retry is safe      api answers 503; intake, spool and dispatch try again
 //	Contended    the cause is a lock, perhaps of one row      intake and dispatch try the rows of a batch one by one
-//	NotFound     the resource is not found                     api answers 404
+//	NotFound     the resource is not found                    api answers 404
 //	Conflict     what is stored forbids the act               api answers 409 with the text
 //	TooWide      the search takes too long                    api answers 400 too_wide
 //	Damaged      the log's tables are not what was signed     api answers 500 log_damaged; the sealer stops
