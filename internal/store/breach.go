@@ -46,8 +46,8 @@ func OpenInspector(ctx context.Context, url string) (*Inspector, error) {
 }
 
 // Inspector judges over the pool that reads.
-func (s *Store) Inspector() *Inspector {
-	return &Inspector{db: s.query, close: func(context.Context) {}}
+func (l *Log) Inspector() *Inspector {
+	return &Inspector{db: l.query, close: func(context.Context) {}}
 }
 
 // Close ends the connection.
@@ -157,20 +157,20 @@ func (i *Inspector) records(ctx context.Context, rows []factRow) ([]history.Reco
 }
 
 // Timing is the clock proof of one notification; ErrNotFound when there is none.
-func (s *Store) Timing(ctx context.Context, id notice.ID) (timing.Timing, error) {
-	r, err := s.Notification(ctx, id)
+func (l *Log) Timing(ctx context.Context, id notice.ID) (timing.Timing, error) {
+	r, err := l.Notification(ctx, id)
 	if err != nil {
 		return timing.Timing{}, err
 	}
 	var now time.Time
-	if err := s.query.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
+	if err := l.query.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
 		return timing.Timing{}, unavailable("read the clock", err)
 	}
 	records := []history.Record{r}
-	if err := joinReceipts(ctx, s.query, records); err != nil {
+	if err := joinReceipts(ctx, l.query, records); err != nil {
 		return timing.Timing{}, unavailable("read earlier receipts", err)
 	}
-	still := stillnessOf(s.query)
+	still := stillnessOf(l.query)
 	timings, err := timing.TimingsOf(records, now, still.within(ctx, now))
 	if err != nil {
 		return timing.Timing{}, unavailable("look for standstills", err)
@@ -179,13 +179,13 @@ func (s *Store) Timing(ctx context.Context, id notice.ID) (timing.Timing, error)
 }
 
 // Timings is Inspector.Timings over the pool that reads.
-func (s *Store) Timings(ctx context.Context, p timing.Period, each func(*timing.Timing) error) error {
-	return s.Inspector().Timings(ctx, p, each)
+func (l *Log) Timings(ctx context.Context, p timing.Period, each func(*timing.Timing) error) error {
+	return l.Inspector().Timings(ctx, p, each)
 }
 
 // ClockReport is Inspector.ClockReport over the pool that reads.
-func (s *Store) ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error) {
-	return s.Inspector().ClockReport(ctx, p, breach)
+func (l *Log) ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error) {
+	return l.Inspector().ClockReport(ctx, p, breach)
 }
 
 // stillness finds the stretches in which nobody committed anything, looking at each instant once at most.

@@ -55,8 +55,8 @@ func OpenExport(ctx context.Context, url string, size int64) (*Exporter, error) 
 }
 
 // OpenLog is OpenExport for serve, over a connection of the pool.
-func (s *Store) OpenLog(ctx context.Context, size int64) (*Exporter, error) {
-	conn, err := s.query.Acquire(ctx)
+func (l *Log) OpenLog(ctx context.Context, size int64) (*Exporter, error) {
+	conn, err := l.query.Acquire(ctx)
 	if err != nil {
 		return nil, unavailable("open the log", err)
 	}
@@ -64,8 +64,8 @@ func (s *Store) OpenLog(ctx context.Context, size int64) (*Exporter, error) {
 }
 
 // OpenLogForLong is OpenLog for exports, whose single statements may take a minute.
-func (s *Store) OpenLogForLong(ctx context.Context, size int64) (*Exporter, error) {
-	conn, err := s.query.Acquire(ctx)
+func (l *Log) OpenLogForLong(ctx context.Context, size int64) (*Exporter, error) {
+	conn, err := l.query.Acquire(ctx)
 	if err != nil {
 		return nil, unavailable("open the log", err)
 	}
@@ -416,17 +416,17 @@ func (x *Exporter) Unheard(ctx context.Context, from, to time.Time) ([]history.F
 }
 
 // CheckpointAt reads the newest checkpoint that was signed at or before a time; ErrNoCheckpoint when none was.
-func (s *Store) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead, error) {
+func (l *Log) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead, error) {
 	// Sizes and times rise together, so the search is by halves over sizes that exist.
 	var low, high int64
-	if err := s.query.QueryRow(ctx, "SELECT coalesce(min(size), 0), coalesce(max(size), 0) FROM log_checkpoint").Scan(&low, &high); err != nil {
+	if err := l.query.QueryRow(ctx, "SELECT coalesce(min(size), 0), coalesce(max(size), 0) FROM log_checkpoint").Scan(&low, &high); err != nil {
 		return audit.SignedHead{}, unavailable("find a checkpoint", err)
 	}
 	var found int64
 	for low > 0 && low <= high {
 		var size int64
 		var signed pgtype.Timestamptz // which may be infinite in a row that was put in
-		err := s.query.QueryRow(ctx, "SELECT size, at FROM log_checkpoint WHERE size >= $1 ORDER BY size LIMIT 1", low+(high-low)/2).Scan(&size, &signed)
+		err := l.query.QueryRow(ctx, "SELECT size, at FROM log_checkpoint WHERE size >= $1 ORDER BY size LIMIT 1", low+(high-low)/2).Scan(&size, &signed)
 		if err != nil {
 			return audit.SignedHead{}, unavailable("find a checkpoint", err)
 		}
@@ -439,12 +439,12 @@ func (s *Store) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHea
 	if found == 0 {
 		return audit.SignedHead{}, ErrNoCheckpoint
 	}
-	return s.Checkpoint(ctx, found)
+	return l.Checkpoint(ctx, found)
 }
 
 // Checkpoint reads the checkpoint of a size, 0 for the newest; ErrNoCheckpoint when there is none.
-func (s *Store) Checkpoint(ctx context.Context, size int64) (audit.SignedHead, error) {
-	h, err := readHead(ctx, s.query, size)
+func (l *Log) Checkpoint(ctx context.Context, size int64) (audit.SignedHead, error) {
+	h, err := readHead(ctx, l.query, size)
 	if err != nil {
 		return h, unavailable("read a checkpoint", err)
 	}

@@ -27,8 +27,8 @@ const (
 
 // RequestExport puts an export into the queue and writes into the history that it was asked for. A size of 0 becomes that of
 // the newest checkpoint. Errors: ErrNoCheckpoint, ErrExports.
-func (s *Store) RequestExport(ctx context.Context, e history.Export) (history.Export, error) {
-	head, err := s.Checkpoint(ctx, e.Size)
+func (l *Log) RequestExport(ctx context.Context, e history.Export) (history.Export, error) {
+	head, err := l.Checkpoint(ctx, e.Size)
 	if err != nil {
 		return history.Export{}, err
 	}
@@ -37,11 +37,11 @@ func (s *Store) RequestExport(ctx context.Context, e history.Export) (history.Ex
 	if err != nil {
 		return history.Export{}, err
 	}
-	text, err := s.exportFacts(&e)
+	text, err := l.exportFacts(&e)
 	if err != nil {
 		return history.Export{}, err
 	}
-	err = pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		var many int
 		if err := tx.QueryRow(ctx, "SELECT count(*) FROM export_job WHERE state IN ('waiting', 'running')").Scan(&many); err != nil {
 			return err
@@ -60,17 +60,17 @@ func (s *Store) RequestExport(ctx context.Context, e history.Export) (history.Ex
 	if err != nil {
 		return history.Export{}, unavailable("ask for an export", err)
 	}
-	return s.Export(ctx, e.ID)
+	return l.Export(ctx, e.ID)
 }
 
 // exportFacts returns the private facts of an export's entry: of the caller that asked for it, not of the replica that makes it.
-func (s *Store) exportFacts(e *history.Export) (string, error) {
+func (l *Log) exportFacts(e *history.Export) (string, error) {
 	return facts(struct {
 		readingFacts
 		Format string `json:"format"`
 		Export string `json:"export"`
 	}{
-		readingFacts{s.system(), e.Caller.Subject, e.Caller.Role, e.Caller.Source, e.Search.Filter(), e.Size, e.Entries, e.SHA256, 0},
+		readingFacts{l.system(), e.Caller.Subject, e.Caller.Role, e.Caller.Source, e.Search.Filter(), e.Size, e.Entries, e.SHA256, 0},
 		e.Format, e.ID.String(),
 	})
 }
@@ -99,8 +99,8 @@ func scanExport(row pgx.CollectableRow) (e history.Export, err error) {
 }
 
 // Exports lists what was asked for and has not expired, the newest first.
-func (s *Store) Exports(ctx context.Context) ([]history.Export, error) {
-	rows, err := s.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job ORDER BY requested_at DESC, id DESC")
+func (l *Log) Exports(ctx context.Context) ([]history.Export, error) {
+	rows, err := l.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job ORDER BY requested_at DESC, id DESC")
 	if err != nil {
 		return nil, unavailable("list exports", err)
 	}
@@ -112,8 +112,8 @@ func (s *Store) Exports(ctx context.Context) ([]history.Export, error) {
 }
 
 // Export reads one; ErrNotFound when there is none, or it has expired.
-func (s *Store) Export(ctx context.Context, id notice.ID) (history.Export, error) {
-	rows, err := s.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job WHERE id = $1", toUUID(id))
+func (l *Log) Export(ctx context.Context, id notice.ID) (history.Export, error) {
+	rows, err := l.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job WHERE id = $1", toUUID(id))
 	if err != nil {
 		return history.Export{}, unavailable("read an export", err)
 	}
@@ -128,8 +128,8 @@ func (s *Store) Export(ctx context.Context, id notice.ID) (history.Export, error
 }
 
 // ExportPiece reads the piece with a number, from 0, of a finished file; nil after the last.
-func (s *Store) ExportPiece(ctx context.Context, id notice.ID, n int) (data []byte, err error) {
-	err = s.query.QueryRow(ctx, "SELECT data FROM export_piece p JOIN export_job j ON j.id = p.job WHERE p.job = $1 AND p.n = $2 AND j.state = 'done'", toUUID(id), n).Scan(&data)
+func (l *Log) ExportPiece(ctx context.Context, id notice.ID, n int) (data []byte, err error) {
+	err = l.query.QueryRow(ctx, "SELECT data FROM export_piece p JOIN export_job j ON j.id = p.job WHERE p.job = $1 AND p.n = $2 AND j.state = 'done'", toUUID(id), n).Scan(&data)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, unavailable("read a piece of an export", err)
 	}
@@ -138,17 +138,17 @@ func (s *Store) ExportPiece(ctx context.Context, id notice.ID, n int) (data []by
 
 // DeleteExport removes an export and its file, also one that is being made, and writes that down; ErrNotFound when there
 // is none.
-func (s *Store) DeleteExport(ctx context.Context, id notice.ID) error {
-	e, err := s.Export(ctx, id)
+func (l *Log) DeleteExport(ctx context.Context, id notice.ID) error {
+	e, err := l.Export(ctx, id)
 	if err != nil {
 		return err
 	}
 	e.Caller = callerOf(ctx)
-	text, err := s.exportFacts(&e)
+	text, err := l.exportFacts(&e)
 	if err != nil {
 		return err
 	}
-	err = pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		gone, err := tx.Exec(ctx, "DELETE FROM export_job WHERE id = $1", toUUID(id))
 		if err != nil {
 			return err
@@ -187,19 +187,19 @@ WHERE state = 'running' AND lease_until < now() AND starts >= $1`
 
 // ClaimExport takes an export to be made, under a lease of 30 s that AddPiece and KeepExport renew; nil when there is
 // none. It also removes what has expired.
-func (s *Store) ClaimExport(ctx context.Context) (*history.Export, error) {
-	if _, err := s.query.Exec(ctx, giveUpSQL, exportStarts); err != nil {
+func (l *Log) ClaimExport(ctx context.Context) (*history.Export, error) {
+	if _, err := l.query.Exec(ctx, giveUpSQL, exportStarts); err != nil {
 		return nil, unavailable("remove old exports", err)
 	}
 	var id pgtype.UUID
-	err := s.query.QueryRow(ctx, claimExportSQL, exportStarts).Scan(&id)
+	err := l.query.QueryRow(ctx, claimExportSQL, exportStarts).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // nothing to do is no error
 	}
 	if err != nil {
 		return nil, unavailable("take up an export", err)
 	}
-	e, err := s.Export(ctx, fromUUID(id))
+	e, err := l.Export(ctx, fromUUID(id))
 	return &e, err
 }
 
@@ -209,8 +209,8 @@ const holdExport = `UPDATE export_job SET lease_until = now() + interval '` + ex
 WHERE id = $1 AND token = $2 AND state = 'running' RETURNING bytes, (SELECT coalesce(sum(o.bytes), 0) FROM export_job o WHERE o.id <> $1)`
 
 // AddPiece appends a piece of the file of an export that was claimed. Errors: ErrExportLost, ErrExportLarge, ErrExportSpace.
-func (s *Store) AddPiece(ctx context.Context, e *history.Export, n int, data []byte) error {
-	err := pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+func (l *Log) AddPiece(ctx context.Context, e *history.Export, n int, data []byte) error {
+	err := pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		var mine, others int64
 		err := tx.QueryRow(ctx, holdExport, toUUID(e.ID), toUUID(e.Token), e.Walked, len(data)).Scan(&mine, &others)
 		switch {
@@ -233,9 +233,9 @@ func (s *Store) AddPiece(ctx context.Context, e *history.Export, n int, data []b
 }
 
 // KeepExport renews the lease and tells how far the export is. ErrExportLost when it is not the caller's any more.
-func (s *Store) KeepExport(ctx context.Context, e *history.Export, walked int64) error {
+func (l *Log) KeepExport(ctx context.Context, e *history.Export, walked int64) error {
 	var mine, others int64
-	err := s.query.QueryRow(ctx, holdExport, toUUID(e.ID), toUUID(e.Token), walked, 0).Scan(&mine, &others)
+	err := l.query.QueryRow(ctx, holdExport, toUUID(e.ID), toUUID(e.Token), walked, 0).Scan(&mine, &others)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return ErrExportLost
 	}
@@ -246,13 +246,13 @@ func (s *Store) KeepExport(ctx context.Context, e *history.Export, walked int64)
 }
 
 // FinishExport makes an export's file available, and writes down in the same transaction who was given what. It lasts 24 h.
-func (s *Store) FinishExport(ctx context.Context, e *history.Export, entries int64, sha256 string) error {
+func (l *Log) FinishExport(ctx context.Context, e *history.Export, entries int64, sha256 string) error {
 	e.Entries, e.SHA256 = entries, sha256
-	text, err := s.exportFacts(e)
+	text, err := l.exportFacts(e)
 	if err != nil {
 		return err
 	}
-	return s.endExport(ctx, "done", func(tx pgx.Tx) (pgconn.CommandTag, error) {
+	return l.endExport(ctx, "done", func(tx pgx.Tx) (pgconn.CommandTag, error) {
 		if _, err := tx.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, "export", text); err != nil {
 			return pgconn.CommandTag{}, err
 		}
@@ -262,8 +262,8 @@ func (s *Store) FinishExport(ctx context.Context, e *history.Export, entries int
 }
 
 // FailExport ends an export without a file.
-func (s *Store) FailExport(ctx context.Context, e *history.Export, why string) error {
-	return s.endExport(ctx, "failed", func(tx pgx.Tx) (pgconn.CommandTag, error) {
+func (l *Log) FailExport(ctx context.Context, e *history.Export, why string) error {
+	return l.endExport(ctx, "failed", func(tx pgx.Tx) (pgconn.CommandTag, error) {
 		if _, err := tx.Exec(ctx, "DELETE FROM export_piece WHERE job = $1 AND EXISTS (SELECT FROM export_job WHERE id = $1 AND token = $2)", toUUID(e.ID), toUUID(e.Token)); err != nil {
 			return pgconn.CommandTag{}, err
 		}
@@ -273,14 +273,14 @@ WHERE id = $1 AND token = $2`, toUUID(e.ID), toUUID(e.Token), why)
 }
 
 // ReleaseExport gives an export back that its maker cannot end, so that another takes it up at once.
-func (s *Store) ReleaseExport(ctx context.Context, e *history.Export) error {
-	return s.endExport(ctx, "waiting", func(tx pgx.Tx) (pgconn.CommandTag, error) {
+func (l *Log) ReleaseExport(ctx context.Context, e *history.Export) error {
+	return l.endExport(ctx, "waiting", func(tx pgx.Tx) (pgconn.CommandTag, error) {
 		return tx.Exec(ctx, "UPDATE export_job SET state = 'waiting', token = NULL, starts = starts - 1 WHERE id = $1 AND token = $2", toUUID(e.ID), toUUID(e.Token))
 	})
 }
 
-func (s *Store) endExport(ctx context.Context, how string, end func(pgx.Tx) (pgconn.CommandTag, error)) error {
-	err := pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+func (l *Log) endExport(ctx context.Context, how string, end func(pgx.Tx) (pgconn.CommandTag, error)) error {
+	err := pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		tag, err := end(tx)
 		if err == nil && tag.RowsAffected() == 0 {
 			return ErrExportLost

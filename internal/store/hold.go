@@ -21,21 +21,21 @@ type holdFacts struct {
 	Reason string `json:"reason"`
 }
 
-func (s *Store) holdFacts(ctx context.Context, name, reason string) (string, error) {
+func (l *Log) holdFacts(ctx context.Context, name, reason string) (string, error) {
 	c := callerOf(ctx)
-	return facts(holdFacts{s.system(), c.Subject, c.Role, c.Source, name, reason})
+	return facts(holdFacts{l.system(), c.Subject, c.Role, c.Source, name, reason})
 }
 
 // PlaceHold keeps what a hold names from being dropped, from its commit on, and writes that down in the same transaction.
 // It answers the hold as it stands, and false when it stood already. ErrOtherHold when one of this name keeps something
 // else.
-func (s *Store) PlaceHold(ctx context.Context, h history.Hold) (history.Hold, bool, error) {
-	text, err := s.holdFacts(ctx, h.Name, h.Reason)
+func (l *Log) PlaceHold(ctx context.Context, h history.Hold) (history.Hold, bool, error) {
+	text, err := l.holdFacts(ctx, h.Name, h.Reason)
 	if err != nil {
 		return history.Hold{}, false, err
 	}
 	var placed bool
-	err = s.query.QueryRow(ctx, "SELECT place_hold($1, $2, $3, $4, $5, $6, $7::json)", h.Name, toText(string(h.Client)),
+	err = l.query.QueryRow(ctx, "SELECT place_hold($1, $2, $3, $4, $5, $6, $7::json)", h.Name, toText(string(h.Client)),
 		pgtype.Int2{Int16: int16(h.Kind), Valid: h.Kind != 0}, toText(h.ResourceID), h.Reason, callerOf(ctx).Subject, text).Scan(&placed)
 	if isCode(err, "55P03") { // retention is at work
 		return history.Hold{}, false, fmt.Errorf("place a hold: %w: %w", ErrUnavailable, err)
@@ -43,7 +43,7 @@ func (s *Store) PlaceHold(ctx context.Context, h history.Hold) (history.Hold, bo
 	if err != nil {
 		return history.Hold{}, false, unavailable("place a hold", err)
 	}
-	stands, err := s.Hold(ctx, h.Name)
+	stands, err := l.Hold(ctx, h.Name)
 	if err != nil {
 		return history.Hold{}, false, err
 	}
@@ -54,13 +54,13 @@ func (s *Store) PlaceHold(ctx context.Context, h history.Hold) (history.Hold, bo
 }
 
 // LiftHold ends a hold and writes that down in the same transaction; ErrNotFound when there is none.
-func (s *Store) LiftHold(ctx context.Context, name, reason string) error {
-	text, err := s.holdFacts(ctx, name, reason)
+func (l *Log) LiftHold(ctx context.Context, name, reason string) error {
+	text, err := l.holdFacts(ctx, name, reason)
 	if err != nil {
 		return err
 	}
 	var lifted bool
-	if err := s.query.QueryRow(ctx, "SELECT lift_hold($1, $2::json)", name, text).Scan(&lifted); isCode(err, "55P03") {
+	if err := l.query.QueryRow(ctx, "SELECT lift_hold($1, $2::json)", name, text).Scan(&lifted); isCode(err, "55P03") {
 		return fmt.Errorf("lift a hold: %w: %w", ErrUnavailable, err)
 	} else if err != nil {
 		return unavailable("lift a hold", err)
@@ -75,8 +75,8 @@ const holdsSQL = `SELECT h.name, coalesce(h.client_id, ''), coalesce(h.resource_
   ARRAY(SELECT m.partition FROM history_held m WHERE h.name = ANY (m.holds) ORDER BY 1) FROM hold h `
 
 // Holds lists what stands, by name.
-func (s *Store) Holds(ctx context.Context) ([]history.Hold, error) {
-	rows, err := s.query.Query(ctx, holdsSQL+"ORDER BY h.name")
+func (l *Log) Holds(ctx context.Context) ([]history.Hold, error) {
+	rows, err := l.query.Query(ctx, holdsSQL+"ORDER BY h.name")
 	if err != nil {
 		return nil, unavailable("list holds", err)
 	}
@@ -88,8 +88,8 @@ func (s *Store) Holds(ctx context.Context) ([]history.Hold, error) {
 }
 
 // Hold reads one; ErrNotFound when there is none.
-func (s *Store) Hold(ctx context.Context, name string) (history.Hold, error) {
-	rows, err := s.query.Query(ctx, holdsSQL+"WHERE h.name = $1", name)
+func (l *Log) Hold(ctx context.Context, name string) (history.Hold, error) {
+	rows, err := l.query.Query(ctx, holdsSQL+"WHERE h.name = $1", name)
 	if err != nil {
 		return history.Hold{}, unavailable("read a hold", err)
 	}
@@ -111,8 +111,8 @@ func scanHold(row pgx.CollectableRow) (h history.Hold, err error) {
 }
 
 // HeldMonths lists the months of the history that would have been dropped and were kept, since holds concern them.
-func (s *Store) HeldMonths(ctx context.Context) (map[string][]string, error) {
-	rows, err := s.query.Query(ctx, "SELECT partition, holds FROM history_held")
+func (l *Log) HeldMonths(ctx context.Context) (map[string][]string, error) {
+	rows, err := l.query.Query(ctx, "SELECT partition, holds FROM history_held")
 	if err != nil {
 		return nil, unavailable("list held months", err)
 	}
@@ -131,8 +131,8 @@ const retentionTimeout = 10 * time.Minute
 // DropHistory drops the months of the history that ended more than keepYears (5 or more) ago, whose removal was announced by
 // an entry that is sealed, covered by a checkpoint and anchored, and that have nothing in them that a hold keeps; and months
 // without entries. It names them.
-func (s *Store) DropHistory(ctx context.Context, keepYears int) (gone []string, err error) {
-	err = pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+func (l *Log) DropHistory(ctx context.Context, keepYears int) (gone []string, err error) {
+	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, fmt.Sprintf("SET LOCAL statement_timeout = %d", retentionTimeout.Milliseconds())); err != nil {
 			return err
 		}

@@ -79,8 +79,8 @@ type VerificationFind struct {
 }
 
 // LogVerification reads what the verifications have come to.
-func (s *Store) LogVerification(ctx context.Context) (v LogVerification, err error) {
-	rows, err := s.query.Query(ctx, `
+func (l *Log) LogVerification(ctx context.Context) (v LogVerification, err error) {
+	rows, err := l.query.Query(ctx, `
 WITH log AS (SELECT coalesce(max(size), 0) AS size FROM log_checkpoint)
 SELECT scope, verified, coalesce(progress::text, '{}'), began_at, ended_at, ok_at, fault_seq, fault_reason, fault_at, now(), log.size,
   (SELECT coalesce(max(to_seq), 0) FROM log_count WHERE to_seq <= log.size)
@@ -133,19 +133,19 @@ func (v *LogVerification) doubt(counted int64) {
 // history, together with the counts of each client. It answers nil when nothing was sealed, or nothing but entries about
 // verifications: those are left for the next time, and nothing is written. Only one replica at a time may be at it
 // (InTurn). An error means that the log could not be looked at.
-func (s *Store) VerifySince(ctx context.Context, key ed25519.PublicKey, most int64) (*VerificationRecord, error) {
+func (l *Log) VerifySince(ctx context.Context, key ed25519.PublicKey, most int64) (*VerificationRecord, error) {
 	began := time.Now()
-	state, err := s.LogVerification(ctx)
+	state, err := l.LogVerification(ctx)
 	if err != nil {
 		return nil, err
 	}
 	from := state.Since.Verified
-	to, err := s.checkpointAfter(ctx, from, most)
+	to, err := l.checkpointAfter(ctx, from, most)
 	if err != nil {
 		return nil, err
 	}
 	if to == 0 {
-		return nil, s.verifiedNothing(ctx)
+		return nil, l.verifiedNothing(ctx)
 	}
 	var counter audit.Counter
 	others := 0
@@ -157,16 +157,16 @@ func (s *Store) VerifySince(ctx context.Context, key ed25519.PublicKey, most int
 			others++
 		}
 	}}
-	r := &VerificationRecord{System: s.system(), Scope: ScopeSince, From: from, To: to}
-	verdict, _, err := s.verifyPart(ctx, p)
+	r := &VerificationRecord{System: l.system(), Scope: ScopeSince, From: from, To: to}
+	verdict, _, err := l.verifyPart(ctx, p)
 	if err := r.judge(verdict, err); err != nil {
 		return nil, unavailable("verify the log", err)
 	}
 	if r.Found == nil && others == 0 && r.Removed == 0 {
-		return nil, s.verifiedNothing(ctx)
+		return nil, l.verifiedNothing(ctx)
 	}
 	r.TookMillis = time.Since(began).Milliseconds()
-	if err := s.recordSince(ctx, r, counter.Counts()); err != nil {
+	if err := l.recordSince(ctx, r, counter.Counts()); err != nil {
 		return nil, unavailable("record the verification", err)
 	}
 	return r, nil
@@ -187,8 +187,8 @@ func (r *VerificationRecord) judge(v audit.Verdict, err error) error {
 }
 
 // verifiedNothing notes that there was nothing to verify.
-func (s *Store) verifiedNothing(ctx context.Context) error {
-	if _, err := s.query.Exec(ctx, "UPDATE log_verification SET ended_at = now(), ok_at = now() WHERE scope = 'since'"); err != nil {
+func (l *Log) verifiedNothing(ctx context.Context) error {
+	if _, err := l.query.Exec(ctx, "UPDATE log_verification SET ended_at = now(), ok_at = now() WHERE scope = 'since'"); err != nil {
 		return unavailable("note the verification", err)
 	}
 	return nil
@@ -198,8 +198,8 @@ func (s *Store) verifiedNothing(ctx context.Context) error {
 const okNotAhead = "ok_at = CASE WHEN ok_at <= now() THEN ok_at END, "
 
 // recordSince writes entry, counts and state in one transaction.
-func (s *Store) recordSince(ctx context.Context, r *VerificationRecord, counts audit.Counts) error {
-	return pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+func (l *Log) recordSince(ctx context.Context, r *VerificationRecord, counts audit.Counts) error {
+	return pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		id := NewID().String()
 		if r.Found == nil {
 			previous, err := previousCounts(ctx, tx)
@@ -262,35 +262,35 @@ func previousCounts(ctx context.Context, q querier) (*int64, error) {
 // VerifyWhole goes on with the verification of the whole log, or begins one, by one part of so many entries; it answers what it found once
 // the end is reached, and records it in the history. more tells that another part can be verified at once. Progress is
 // kept in the database, so that a restart costs one part at most. Only one replica at a time may be at it (InTurn).
-func (s *Store) VerifyWhole(ctx context.Context, key ed25519.PublicKey, part int64) (r *VerificationRecord, more bool, err error) {
-	state, err := s.LogVerification(ctx)
+func (l *Log) VerifyWhole(ctx context.Context, key ed25519.PublicKey, part int64) (r *VerificationRecord, more bool, err error) {
+	state, err := l.LogVerification(ctx)
 	if err != nil || state.Size == 0 {
 		return nil, false, err
 	}
 	walk := state.Whole.walk
 	if state.Whole.BeganAt.IsZero() {
 		walk = walkState{}
-		if err := s.keepWalk(ctx, &walk); err != nil {
+		if err := l.keepWalk(ctx, &walk); err != nil {
 			return nil, false, err
 		}
 		state.Whole.BeganAt = state.Now
 	}
-	r = &VerificationRecord{System: s.system(), Scope: ScopeWhole, To: state.Size}
-	to, err := s.checkpointAfter(ctx, walk.Size, part)
+	r = &VerificationRecord{System: l.system(), Scope: ScopeWhole, To: state.Size}
+	to, err := l.checkpointAfter(ctx, walk.Size, part)
 	if err != nil {
 		return nil, false, err
 	}
-	verdict, v, err := s.verifyPart(ctx, partOfLog{key: key, from: walk.Progress, to: max(to, walk.Size)})
+	verdict, v, err := l.verifyPart(ctx, partOfLog{key: key, from: walk.Progress, to: max(to, walk.Size)})
 	if err == nil {
 		if verdict.Removed > walk.Removals() {
 			walk.MissingAt = state.Now
 		}
 		walk.Progress = v.Progress()
 		if walk.Size < state.Size {
-			return nil, true, s.keepWalk(ctx, &walk)
+			return nil, true, l.keepWalk(ctx, &walk)
 		}
 		if verdict, err = v.Finish(); err != nil && state.Now.Sub(walk.MissingAt) < removalGrace {
-			return nil, false, s.keepWalk(ctx, &walk) // the entry about the removal may not be sealed yet
+			return nil, false, l.keepWalk(ctx, &walk) // the entry about the removal may not be sealed yet
 		}
 		if err == nil {
 			err = verdict.AsOf(state.Now)
@@ -301,19 +301,19 @@ func (s *Store) VerifyWhole(ctx context.Context, key ed25519.PublicKey, part int
 		return nil, false, unavailable("verify the log", err)
 	}
 	r.TookMillis = state.Now.Sub(state.Whole.BeganAt).Milliseconds()
-	if err := s.recordWhole(ctx, r); err != nil {
+	if err := l.recordWhole(ctx, r); err != nil {
 		return nil, false, unavailable("record the verification", err)
 	}
 	return r, false, nil
 }
 
 // keepWalk stores how far the walk has come.
-func (s *Store) keepWalk(ctx context.Context, walk *walkState) error {
+func (l *Log) keepWalk(ctx context.Context, walk *walkState) error {
 	text, err := facts(walk)
 	if err != nil {
 		return err
 	}
-	_, err = s.query.Exec(ctx, "UPDATE log_verification SET progress = $1::jsonb, began_at = coalesce(began_at, now()) WHERE scope = 'whole'", text)
+	_, err = l.query.Exec(ctx, "UPDATE log_verification SET progress = $1::jsonb, began_at = coalesce(began_at, now()) WHERE scope = 'whole'", text)
 	if err != nil {
 		return unavailable("keep the progress of the verification", err)
 	}
@@ -322,8 +322,8 @@ func (s *Store) keepWalk(ctx context.Context, walk *walkState) error {
 
 // recordWhole writes entry and state in one transaction. One that finds nothing wrong supersedes what was found before it
 // began.
-func (s *Store) recordWhole(ctx context.Context, r *VerificationRecord) error {
-	return pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+func (l *Log) recordWhole(ctx context.Context, r *VerificationRecord) error {
+	return pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		if err := insertVerification(ctx, tx, NewID().String(), r); err != nil {
 			return err
 		}
@@ -344,8 +344,8 @@ WHERE fault_at < (SELECT began_at FROM log_verification WHERE scope = 'whole')`)
 
 // checkpointAfter is the size of the largest checkpoint that covers at most so many entries more than a size, or of the
 // next one where that covers more already; 0: there is none.
-func (s *Store) checkpointAfter(ctx context.Context, size, most int64) (next int64, err error) {
-	err = s.query.QueryRow(ctx, `SELECT coalesce((SELECT max(size) FROM log_checkpoint WHERE size > $1 AND size <= $1 + $2), (SELECT min(size) FROM log_checkpoint WHERE size > $1), 0)`,
+func (l *Log) checkpointAfter(ctx context.Context, size, most int64) (next int64, err error) {
+	err = l.query.QueryRow(ctx, `SELECT coalesce((SELECT max(size) FROM log_checkpoint WHERE size > $1 AND size <= $1 + $2), (SELECT min(size) FROM log_checkpoint WHERE size > $1), 0)`,
 		size, most).Scan(&next)
 	if err != nil {
 		return 0, unavailable("find the next checkpoint", err)
@@ -363,8 +363,8 @@ type partOfLog struct {
 
 // verifyPart walks through a part of the log, in short windows with a rest after each. The tree at its beginning is made
 // of what is stored and must have the root that was signed. What is wrong is an *audit.Fault.
-func (s *Store) verifyPart(ctx context.Context, p partOfLog) (verdict audit.Verdict, v *audit.Verifier, err error) {
-	w := &verification{db: s.query, key: p.key, last: before, end: p.to, gentle: true, sealed: p.sealed, v: audit.Resume(p.from, &audit.Range{})}
+func (l *Log) verifyPart(ctx context.Context, p partOfLog) (verdict audit.Verdict, v *audit.Verifier, err error) {
+	w := &verification{db: l.query, key: p.key, last: before, end: p.to, gentle: true, sealed: p.sealed, v: audit.Resume(p.from, &audit.Range{})}
 	if err := w.registered(ctx); err != nil {
 		return verdict, nil, err
 	}

@@ -79,14 +79,14 @@ const announcementsSQL = "SELECT " + factColumnsSQL + " FROM entry a WHERE a.not
 // Notifications lists what f selects, newest first, at most f.Limit of them, and the position to continue after, or a
 // zero one at the end. A state that is rare is found by its own index; the work for one call is bounded by the caller's
 // context.
-func (s *Store) Notifications(ctx context.Context, f history.Filter) ([]history.Record, history.Position, error) {
+func (l *Log) Notifications(ctx context.Context, f history.Filter) ([]history.Record, history.Position, error) {
 	var out []history.Record
 	for {
-		page, err := s.announced(ctx, f)
+		page, err := l.announced(ctx, f)
 		if err != nil {
 			return nil, history.Position{}, unavailable("list notifications", err)
 		}
-		records, err := assemble(ctx, s.query, page, true)
+		records, err := assemble(ctx, l.query, page, true)
 		if err != nil {
 			return nil, history.Position{}, unavailable("read attempts", err)
 		}
@@ -107,15 +107,15 @@ func (s *Store) Notifications(ctx context.Context, f history.Filter) ([]history.
 }
 
 // Notification reads one; ErrNotFound when there is none.
-func (s *Store) Notification(ctx context.Context, id notice.ID) (history.Record, error) {
-	rows, err := readFacts(ctx, s.query, announcementsSQL, []string{id.String()})
+func (l *Log) Notification(ctx context.Context, id notice.ID) (history.Record, error) {
+	rows, err := readFacts(ctx, l.query, announcementsSQL, []string{id.String()})
 	if err != nil {
 		return history.Record{}, unavailable("read the notification", err)
 	}
 	if len(rows) == 0 {
 		return history.Record{}, fmt.Errorf("notification %s: %w", id, ErrNotFound)
 	}
-	records, err := assemble(ctx, s.query, rows, true)
+	records, err := assemble(ctx, l.query, rows, true)
 	if err != nil {
 		return history.Record{}, unavailable("read attempts", err)
 	}
@@ -123,16 +123,16 @@ func (s *Store) Notification(ctx context.Context, id notice.ID) (history.Record,
 }
 
 // announced reads one page of the entries that made notifications.
-func (s *Store) announced(ctx context.Context, f history.Filter) ([]factRow, error) {
+func (l *Log) announced(ctx context.Context, f history.Filter) ([]factRow, error) {
 	switch f.State {
 	case notice.Exhausted:
-		return s.announcedBy(ctx, f, s.closed(ctx, f))
+		return l.announcedBy(ctx, f, l.closed(ctx, f))
 	case notice.Pending:
-		return s.announcedBy(ctx, f, s.alive(ctx, f, false))
+		return l.announcedBy(ctx, f, l.alive(ctx, f, false))
 	case notice.Cancelled:
-		return s.announcedBy(ctx, f, s.closed(ctx, f), s.alive(ctx, f, true))
+		return l.announcedBy(ctx, f, l.closed(ctx, f), l.alive(ctx, f, true))
 	}
-	q := s.orm.WithContext(ctx).Table("entry AS a").Select(factColumnsSQL).
+	q := l.orm.WithContext(ctx).Table("entry AS a").Select(factColumnsSQL).
 		Where("a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend')")
 	if !f.Interaction.IsZero() {
 		q = q.Where("a.notification_id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = ?)", f.Interaction.String())
@@ -172,8 +172,8 @@ type place struct {
 }
 
 // closed finds notifications that left the queue undelivered.
-func (s *Store) closed(ctx context.Context, f history.Filter) *gorm.DB {
-	q := s.orm.WithContext(ctx).Table("entry AS u").Select("u.notification_id AS id, u.created_at AS at").Where("u.closes = ?", string(f.State))
+func (l *Log) closed(ctx context.Context, f history.Filter) *gorm.DB {
+	q := l.orm.WithContext(ctx).Table("entry AS u").Select("u.notification_id AS id, u.created_at AS at").Where("u.closes = ?", string(f.State))
 	if f.ResourceID != "" {
 		q = q.Where("u.resource_id = ?", f.ResourceID)
 	}
@@ -184,8 +184,8 @@ func (s *Store) closed(ctx context.Context, f history.Filter) *gorm.DB {
 }
 
 // alive finds notifications in the queue, those of ended registrations or the others.
-func (s *Store) alive(ctx context.Context, f history.Filter, stale bool) *gorm.DB {
-	q := s.orm.WithContext(ctx).Table("queue AS q").Select("q.id, q.created_at AS at").Joins("LEFT JOIN initiator i ON i.client_id = q.client_id").
+func (l *Log) alive(ctx context.Context, f history.Filter, stale bool) *gorm.DB {
+	q := l.orm.WithContext(ctx).Table("queue AS q").Select("q.id, q.created_at AS at").Joins("LEFT JOIN initiator i ON i.client_id = q.client_id").
 		Where("(q.token IS NULL AND coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)) = ?", stale)
 	if f.ResourceID != "" {
 		q = q.Where("q.resource_id = ?", f.ResourceID)
@@ -197,7 +197,7 @@ func (s *Store) alive(ctx context.Context, f history.Filter, stale bool) *gorm.D
 }
 
 // announcedBy merges what the finders found and reads their announcements.
-func (s *Store) announcedBy(ctx context.Context, f history.Filter, finders ...*gorm.DB) ([]factRow, error) {
+func (l *Log) announcedBy(ctx context.Context, f history.Filter, finders ...*gorm.DB) ([]factRow, error) {
 	var places []place
 	for _, find := range finders {
 		var some []place
@@ -224,7 +224,7 @@ func (s *Store) announcedBy(ctx context.Context, f history.Filter, finders ...*g
 	for i, p := range places {
 		ids[i], order[p.ID] = p.ID, i
 	}
-	rows, err := readFacts(ctx, s.query, announcementsSQL, ids)
+	rows, err := readFacts(ctx, l.query, announcementsSQL, ids)
 	slices.SortFunc(rows, func(a, b factRow) int { return order[a.NotificationID] - order[b.NotificationID] })
 	return rows, err
 }
@@ -306,7 +306,7 @@ const (
 )
 
 // Timeline reads everything about one resource; ErrNotFound when nothing is known of it.
-func (s *Store) Timeline(ctx context.Context, key notice.Key) (history.Timeline, error) {
+func (l *Log) Timeline(ctx context.Context, key notice.Key) (history.Timeline, error) {
 	t := history.Timeline{Kind: key.Kind, ResourceID: key.ID}
 	var current []struct {
 		ClientID, APIVersion, Status string
@@ -314,7 +314,7 @@ func (s *Store) Timeline(ctx context.Context, key notice.Key) (history.Timeline,
 		UpdatedAt                    time.Time
 		Document                     []byte
 	}
-	db := s.orm.WithContext(ctx)
+	db := l.orm.WithContext(ctx)
 	err := db.Raw("SELECT client_id, api_version, status, revision, updated_at, document FROM resource WHERE kind = ? AND id = ?",
 		int16(key.Kind), key.ID).Scan(&current).Error
 	if err != nil {
@@ -338,7 +338,7 @@ func (s *Store) Timeline(ctx context.Context, key notice.Key) (history.Timeline,
 		t.Client, t.APIVersion, t.Status, t.Revision = notice.ClientID(c.ClientID), c.APIVersion, ofb.Status(c.Status), c.Revision
 		t.UpdatedAt, t.Document = c.UpdatedAt.UTC(), c.Document
 	}
-	t.Notifications, _, err = s.Notifications(ctx, history.Filter{Kind: key.Kind, ResourceID: key.ID, Limit: 1000})
+	t.Notifications, _, err = l.Notifications(ctx, history.Filter{Kind: key.Kind, ResourceID: key.ID, Limit: 1000})
 	if err != nil {
 		return t, err
 	}
@@ -346,7 +346,7 @@ func (s *Store) Timeline(ctx context.Context, key notice.Key) (history.Timeline,
 	for i := range t.Notifications {
 		t.Integrity.Add(t.Notifications[i].Integrity)
 	}
-	if err := s.happened(ctx, &t, rows); err != nil {
+	if err := l.happened(ctx, &t, rows); err != nil {
 		return t, unavailable("compare the resource's history with the log", err)
 	}
 	t.Integrity = t.Integrity.Listed()
@@ -363,8 +363,8 @@ const resentSQL = `SELECT count(*) FROM entry e WHERE e.resource_id = ? AND e.re
 // once, never followed. Those who ask for the same one at the same moment take turns, and all but the first are refused.
 //
 // Errors: ErrNotFound when the notification is unknown, ErrNotOver, ErrResent, ErrNoPush, ErrUnavailable.
-func (s *Store) Resend(ctx context.Context, id notice.ID, actor, reason string) (notice.ID, error) {
-	old, err := s.Notification(ctx, id)
+func (l *Log) Resend(ctx context.Context, id notice.ID, actor, reason string) (notice.ID, error) {
+	old, err := l.Notification(ctx, id)
 	if err != nil {
 		return notice.ID{}, err
 	}
@@ -372,14 +372,14 @@ func (s *Store) Resend(ctx context.Context, id notice.ID, actor, reason string) 
 		return notice.ID{}, fmt.Errorf("resend %s: %w", id, ErrNotOver)
 	}
 	text, err := facts(history.ChangeFacts{
-		System: s.system(), Source: "operator", Actor: actor, Role: callerOf(ctx).Role, Remote: callerOf(ctx).Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
+		System: l.system(), Source: "operator", Actor: actor, Role: callerOf(ctx).Role, Remote: callerOf(ctx).Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
 		Event: old.Event, EventAt: old.EventAt, Clause: "D-4", Why: reason,
 	})
 	if err != nil {
 		return notice.ID{}, err
 	}
 	fresh := NewID()
-	err = s.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+	err = l.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		if err := tx.Exec("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", "arauto resend "+old.ChangeID.String()).Error; err != nil {
 			return err
 		}
@@ -418,14 +418,14 @@ func orNull(revision int64) *int64 {
 }
 
 // CursorKey is the secret that authenticates cursors, the same in every replica.
-func (s *Store) CursorKey(ctx context.Context) ([]byte, error) {
-	if k := s.cursor.Load(); k != nil {
+func (l *Log) CursorKey(ctx context.Context) ([]byte, error) {
+	if k := l.cursor.Load(); k != nil {
 		return *k, nil
 	}
 	var key []byte
-	if err := s.query.QueryRow(ctx, "SELECT key FROM keyring WHERE name = 'cursor'").Scan(&key); err != nil {
+	if err := l.query.QueryRow(ctx, "SELECT key FROM keyring WHERE name = 'cursor'").Scan(&key); err != nil {
 		return nil, unavailable("read the cursor key", err)
 	}
-	s.cursor.Store(&key)
+	l.cursor.Store(&key)
 	return key, nil
 }

@@ -30,16 +30,16 @@ const insertAdmin = "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2
 
 // RecordReading writes to the history that it was read by somebody who called us, whom the context names
 // (notice.Caller). What cannot be recorded must not be handed over (D-3).
-func (s *Store) RecordReading(ctx context.Context, r Reading) error {
+func (l *Log) RecordReading(ctx context.Context, r Reading) error {
 	c := callerOf(ctx)
 	if r.Caller != (history.Caller{}) {
 		c = r.Caller
 	}
-	text, err := facts(readingFacts{s.system(), c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Again})
+	text, err := facts(readingFacts{l.system(), c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Again})
 	if err != nil {
 		return err
 	}
-	if _, err := s.query.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, r.Act, text); err != nil {
+	if _, err := l.query.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, r.Act, text); err != nil {
 		return unavailable("record the reading", err)
 	}
 	return nil

@@ -17,8 +17,8 @@ const entryReconciliation = "reconciliation"
 
 // InTurn runs a task that one replica at a time may do, and answers false when another one is at it. The lock ends
 // with its connection, whatever becomes of us.
-func (s *Store) InTurn(ctx context.Context, name string, do func(context.Context) error) (bool, error) {
-	conn, err := s.query.Acquire(ctx)
+func (l *Log) InTurn(ctx context.Context, name string, do func(context.Context) error) (bool, error) {
+	conn, err := l.query.Acquire(ctx)
 	if err != nil {
 		return false, unavailable("take a connection", err)
 	}
@@ -46,8 +46,8 @@ type reconciliationFacts struct {
 }
 
 // RecordReconciliation writes to the history what a reconciliation found.
-func (s *Store) RecordReconciliation(ctx context.Context, r *history.Reconciliation) error {
-	text, err := facts(reconciliationFacts{s.system(), *r})
+func (l *Log) RecordReconciliation(ctx context.Context, r *history.Reconciliation) error {
+	text, err := facts(reconciliationFacts{l.system(), *r})
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (s *Store) RecordReconciliation(ctx context.Context, r *history.Reconciliat
 	if r.Differences > 0 {
 		outcome = "differences"
 	}
-	if _, err := s.query.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", NewID().String(), entryReconciliation, outcome, text); err != nil {
+	if _, err := l.query.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", NewID().String(), entryReconciliation, outcome, text); err != nil {
 		return unavailable("record the reconciliation", err)
 	}
 	return nil
@@ -63,9 +63,9 @@ func (s *Store) RecordReconciliation(ctx context.Context, r *history.Reconciliat
 
 // LatestReconciliation reads what the newest reconciliation found, and when it was recorded; ErrNotFound before the
 // first.
-func (s *Store) LatestReconciliation(ctx context.Context) (r history.Reconciliation, at time.Time, err error) {
+func (l *Log) LatestReconciliation(ctx context.Context) (r history.Reconciliation, at time.Time, err error) {
 	var text string
-	err = s.query.QueryRow(ctx, "SELECT at, facts::text FROM entry WHERE kind = 'reconciliation' ORDER BY at DESC LIMIT 1").Scan(&at, &text)
+	err = l.query.QueryRow(ctx, "SELECT at, facts::text FROM entry WHERE kind = 'reconciliation' ORDER BY at DESC LIMIT 1").Scan(&at, &text)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, at, fmt.Errorf("reconciliation: %w", ErrNotFound)
 	}

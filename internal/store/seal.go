@@ -59,9 +59,9 @@ func (c cursor) compare(d cursor) int {
 }
 
 // LogKey reads the registered public key of the log; nil when none is.
-func (s *Store) LogKey(ctx context.Context) (ed25519.PublicKey, error) {
+func (l *Log) LogKey(ctx context.Context) (ed25519.PublicKey, error) {
 	var key []byte
-	err := s.query.QueryRow(ctx, "SELECT public FROM log_key").Scan(&key)
+	err := l.query.QueryRow(ctx, "SELECT public FROM log_key").Scan(&key)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -72,9 +72,9 @@ func (s *Store) LogKey(ctx context.Context) (ed25519.PublicKey, error) {
 }
 
 // RegisterLogKey makes a key the log's key unless there is one, and returns the one that is registered then.
-func (s *Store) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error) {
+func (l *Log) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error) {
 	var registered []byte
-	if err := s.query.QueryRow(ctx, "SELECT register_log_key($1)", []byte(key)).Scan(&registered); err != nil {
+	if err := l.query.QueryRow(ctx, "SELECT register_log_key($1)", []byte(key)).Scan(&registered); err != nil {
 		return nil, unavailable("register the log's key", err)
 	}
 	return registered, nil
@@ -90,8 +90,8 @@ func (s *Store) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25
 //
 // Published are the newest checkpoints of this log that are known outside of the database. The log must extend every one of
 // them, or state its loss; ErrSetBack otherwise, and nothing is signed.
-func (s *Store) Seal(ctx context.Context, key *audit.Signer, published ...PublishedHead) (Sealed, error) {
-	tx, err := s.query.Begin(ctx)
+func (l *Log) Seal(ctx context.Context, key *audit.Signer, published ...PublishedHead) (Sealed, error) {
+	tx, err := l.query.Begin(ctx)
 	if err != nil {
 		return Sealed{}, unavailable("begin to seal", err)
 	}
@@ -361,8 +361,8 @@ func (w *sealing) sign(ctx context.Context, n int) error {
 const anchoredMargin = time.Hour
 
 // MarkAnchored notes that a checkpoint of that time is out of the database's reach; retention never passes it.
-func (s *Store) MarkAnchored(ctx context.Context, checkpoint time.Time) error {
-	_, err := s.query.Exec(ctx, "UPDATE seal_state SET anchored_through = greatest(anchored_through, $1)", checkpoint.Add(-anchoredMargin))
+func (l *Log) MarkAnchored(ctx context.Context, checkpoint time.Time) error {
+	_, err := l.query.Exec(ctx, "UPDATE seal_state SET anchored_through = greatest(anchored_through, $1)", checkpoint.Add(-anchoredMargin))
 	if err != nil {
 		return unavailable("note that the log is anchored", err)
 	}

@@ -30,8 +30,8 @@ func (w *sealing) extend() *extension { return &extension{w.stored, w.key.Public
 
 // Extends compares published heads with the log as it is now. ErrSetBack when it does not extend one of them and no signed
 // statement of loss admits that.
-func (s *Store) Extends(ctx context.Context, public ed25519.PublicKey, published ...PublishedHead) error {
-	tx, err := s.query.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+func (l *Log) Extends(ctx context.Context, public ed25519.PublicKey, published ...PublishedHead) error {
+	tx, err := l.query.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return unavailable("compare with published checkpoints", err)
 	}

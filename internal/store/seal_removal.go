@@ -62,8 +62,8 @@ func readMonth(ctx context.Context, q querier, partition string) (audit.Removal,
 // AnnounceRemovals announces the removal of the months that ended more than keepYears (5 or more) ago, were sealed as long
 // ago, and have entries; it names them. Nothing is removed by it: DropHistory removes a month once its announcement is
 // sealed, covered by a checkpoint and anchored.
-func (s *Store) AnnounceRemovals(ctx context.Context, keepYears int) (announced []string, err error) {
-	rows, err := s.query.Query(ctx, `
+func (l *Log) AnnounceRemovals(ctx context.Context, keepYears int) (announced []string, err error) {
+	rows, err := l.query.Query(ctx, `
 SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'entry'::regclass AND c.relname ~ '^entry_[0-9]{6}$' AND NOT EXISTS (SELECT FROM history_announced WHERE partition = c.relname)
   AND (to_date(substr(c.relname, 7), 'YYYYMM') + interval '1 month') AT TIME ZONE 'UTC' <= now() - make_interval(years => $1) ORDER BY 1`, keepYears)
@@ -75,7 +75,7 @@ WHERE i.inhparent = 'entry'::regclass AND c.relname ~ '^entry_[0-9]{6}$' AND NOT
 		return nil, unavailable("look for months whose time is over", err)
 	}
 	for _, month := range months {
-		told, err := s.announceRemoval(ctx, month, keepYears)
+		told, err := l.announceRemoval(ctx, month, keepYears)
 		if err != nil {
 			return announced, unavailable("announce the removal of "+month, err)
 		}
@@ -86,10 +86,10 @@ WHERE i.inhparent = 'entry'::regclass AND c.relname ~ '^entry_[0-9]{6}$' AND NOT
 	return announced, nil
 }
 
-func (s *Store) announceRemoval(ctx context.Context, month string, keepYears int) (told bool, err error) {
+func (l *Log) announceRemoval(ctx context.Context, month string, keepYears int) (told bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, claimsTimeout)
 	defer cancel()
-	err = pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, setLongTimeout); err != nil {
 			return err
 		}

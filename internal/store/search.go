@@ -33,8 +33,8 @@ const (
 //
 // All is read in one snapshot, within the time the context leaves; an error that knows TooWide() bool means that it did
 // not suffice.
-func (s *Store) Search(ctx context.Context, q history.Search, after history.Position, limit int) (audit.Page, error) {
-	tx, err := s.query.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+func (l *Log) Search(ctx context.Context, q history.Search, after history.Position, limit int) (audit.Page, error) {
+	tx, err := l.query.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return audit.Page{}, unavailable("begin to search", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -48,15 +47,13 @@ type Options struct {
 
 // Store talks to PostgreSQL through four small pools, so that a burst of one kind of work cannot starve another.
 type Store struct {
+	*Log // what is read and proven, over the query pool
+
 	intake   *pgxpool.Pool
 	dispatch *pgxpool.Pool
 	status   *pgxpool.Pool
-	query    *pgxpool.Pool
-	orm      *gorm.DB // reads and registrations, over the query pool
 	log      *slog.Logger
 	replica  string
-	version  string
-	cursor   atomic.Pointer[[]byte]
 	faults   faults
 	looks    looks // of claims and sweeps
 	lost     looks // of rescues
@@ -67,7 +64,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{log: o.Log, replica: o.Replica, version: o.Version}
+	s := &Store{Log: &Log{writer: o.Replica + " " + o.Version}, log: o.Log, replica: o.Replica}
 	var err error
 	if s.intake, err = pool(ctx, o, "intake", o.IntakeConns, 4, hotSession); err != nil {
 		return nil, err

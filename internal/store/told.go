@@ -123,12 +123,12 @@ func tell(out *[]history.Record, index map[string]*history.Record, row *factRow,
 
 // happened tells a resource's entries, each held against its leaf. It comes after the notifications were read, which count the
 // entries that they are told by.
-func (s *Store) happened(ctx context.Context, t *history.Timeline, rows []factRow) error {
+func (l *Log) happened(ctx context.Context, t *history.Timeline, rows []factRow) error {
 	entries, err := entriesOf(rows)
 	if err != nil {
 		return err
 	}
-	c, err := compareNow(ctx, s.query, entries, tilesOfPage)
+	c, err := compareNow(ctx, l.query, entries, tilesOfPage)
 	if err != nil {
 		return err
 	}

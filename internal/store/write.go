@@ -35,9 +35,6 @@ func newWriter(s *Store, began, now time.Time) *writer {
 	return &writer{store: s, began: began, now: now}
 }
 
-// system names who wrote an entry.
-func (s *Store) system() string { return s.replica + " " + s.version }
-
 func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) error {
 	f := history.ChangeFacts{
 		System: w.store.system(), Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: c.APIVersion, Status: c.State.Status, From: d.From,
