@@ -54,7 +54,7 @@ func TestASlowResponderCostsAnAttemptLittleWhereAListIsInForce(t *testing.T) {
 	const counted = `arauto_revocation_decisions_total{direction="receivers",evidence="crl",fallback="true",verdict="good"}`
 	require.Equal(t, 2.0, h.metric(counted))
 	require.Len(t, h.log.lines("revocation judged by a fallback", "did not answer within 200ms", `"direction":"receivers"`), 1)
-	require.Len(t, h.log.lines("revocation judged by a fallback", "left alone"), 1)
+	require.Len(t, h.log.lines("revocation judged by a fallback", "not asked again yet"), 1)
 }
 
 // TestAListBeyondItsEndServesTheSoftFailWindowAndIsSeen: the list ended, so what it says is used by soft-fail, counted as

@@ -89,7 +89,7 @@ func openReader(m *watch.Mapping, production bool, s *store.Store, log *slog.Log
 	case "kafka", "nats", "rabbitmq":
 		return openBus(m, production, log)
 	}
-	return nil, fmt.Errorf("type %q is none of postgres, kafka, nats, rabbitmq", m.Type)
+	return nil, fmt.Errorf("type %q is unknown; use postgres, kafka, nats or rabbitmq", m.Type)
 }
 
 // reader keeps a nil pointer from becoming a Reader.

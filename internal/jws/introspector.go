@@ -58,7 +58,7 @@ func NewIntrospector(c IntrospectorConfig) (*Introspector, error) {
 		return nil, errors.New("the introspection address must be https://host[:port]/path, without user or fragment")
 	}
 	if c.Client == nil {
-		return nil, errors.New("no client to ask the introspection endpoint with")
+		return nil, errors.New("no HTTP client for the introspection endpoint is set")
 	}
 	client := *c.Client
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -156,7 +156,7 @@ func (i *Introspector) ask(ctx context.Context, token string) (verdict, error) {
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, i.cfg.URL, strings.NewReader(form.Encode()))
 	if err != nil {
-		return verdict{}, errors.New("the address cannot be asked")
+		return verdict{}, errors.New("the address cannot be requested")
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	request.Header.Set("Accept", "application/json")

@@ -223,7 +223,7 @@ func TestTheIntrospectionAddressIsHTTPSAndItsCertificateVerified(t *testing.T) {
 		require.ErrorContains(t, err, "must be https://")
 	}
 	_, err := jws.NewIntrospector(jws.IntrospectorConfig{URL: "https://as.banco.example/i"})
-	require.ErrorContains(t, err, "no client")
+	require.ErrorContains(t, err, "no HTTP client")
 
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(active())

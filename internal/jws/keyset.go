@@ -267,7 +267,7 @@ func (s *KeySet) fetch(ctx context.Context) ([]byte, error) {
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.cfg.Location, nil)
 	if err != nil {
-		return nil, errors.New("the address cannot be asked")
+		return nil, errors.New("the address cannot be requested")
 	}
 	request.Header.Set("Accept", mediaTypes)
 	answer, err := s.cfg.Client.Do(request)

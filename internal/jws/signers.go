@@ -196,9 +196,9 @@ func parseKey(content []byte) (*rsa.PrivateKey, error) {
 	block, rest := pem.Decode(content)
 	switch {
 	case block == nil:
-		return nil, errors.New("no PEM key in it")
+		return nil, errors.New("the file has no PEM key")
 	case len(bytes.TrimSpace(rest)) > 0:
-		return nil, errors.New("more than one PEM block in it; leave exactly one")
+		return nil, errors.New("the file has more than one PEM block; leave exactly one")
 	case block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
 		return nil, errors.New("the key is encrypted; decrypt it: openssl pkey -in FILE -out FILE.pem")
 	}

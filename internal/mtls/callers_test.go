@@ -166,11 +166,11 @@ func TestTheProxyGetsThroughTheHandshakeAndItsAuthoritysOtherCertificatesDoNot(t
 func TestSettingsOfTheProxyAreJudged(t *testing.T) {
 	file := mtlstest.AnchorsFile(t, mtlstest.PKI(t).ClientCA)
 	for want, o := range map[string]mtls.ProxyOptions{
-		"give its fingerprint":  {Authorities: []string{file}},
-		"64 hexadecimal digits": {Authorities: []string{file}, Fingerprints: []string{"abcd"}},
-		"no name of a header":   {Authorities: []string{file}, Organisation: "x", Header: "Client Cert"},
-		"no file":               {Organisation: "x"},
-		"cannot be read":        {Authorities: []string{filepath.Join(t.TempDir(), "none.pem")}, Organisation: "x"},
+		"give its fingerprint":   {Authorities: []string{file}},
+		"64 hexadecimal digits":  {Authorities: []string{file}, Fingerprints: []string{"abcd"}},
+		"not a name of a header": {Authorities: []string{file}, Organisation: "x", Header: "Client Cert"},
+		"no file":                {Organisation: "x"},
+		"cannot be read":         {Authorities: []string{filepath.Join(t.TempDir(), "none.pem")}, Organisation: "x"},
 	} {
 		_, err := mtls.LoadProxy(o)
 		require.ErrorContains(t, err, want)

@@ -75,7 +75,7 @@ func parseCRL(source string, der []byte, now time.Time) (*crl, error) {
 		return nil, fmt.Errorf("not a revocation list: %w", err)
 	}
 	if list.NextUpdate.IsZero() {
-		return nil, errors.New("a revocation list without an end is evidence of nothing")
+		return nil, errors.New("the revocation list has no nextUpdate; a list without an end proves nothing")
 	}
 	l := &crl{
 		key:    crlKey{source, string(list.RawIssuer), string(list.AuthorityKeyId)},

@@ -56,7 +56,7 @@ func readOCSP(der []byte, cert, issuer *x509.Certificate, now time.Time, ttl tim
 			return nil, errors.New("the OCSP answer is signed by a certificate that may not sign answers")
 		}
 		if now.Before(signer.NotBefore) || now.After(signer.NotAfter) {
-			return nil, errors.New("the certificate that signs OCSP answers is out of date")
+			return nil, errors.New("the certificate that signs OCSP answers has expired or is not valid yet")
 		}
 	}
 	answer := &ocspAnswer{thisUpdate: response.ThisUpdate, obtained: now, end: now.Add(ttl)}
@@ -67,7 +67,7 @@ func readOCSP(der []byte, cert, issuer *x509.Certificate, now time.Time, ttl tim
 	case response.ThisUpdate.After(now.Add(clockSkew)):
 		return nil, errors.New("the OCSP answer is from the future")
 	case !now.Before(answer.end), response.NextUpdate.IsZero() && now.Sub(response.ThisUpdate) > ttl:
-		return nil, errors.New("the OCSP answer is out of date")
+		return nil, errors.New("the OCSP answer has expired")
 	}
 	switch response.Status {
 	case ocsp.Good:
@@ -153,7 +153,7 @@ func (c *ocspClient) begin(cert, issuer *x509.Certificate, rested bool) (*ocspQu
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if rested && c.now().Before(c.restTill[url]) {
-		return nil, errors.New("the OCSP responder failed a moment ago and is left alone")
+		return nil, errors.New("the OCSP responder failed a moment ago; it is not asked again yet")
 	}
 	if q := c.asking[key]; q != nil {
 		return q, nil

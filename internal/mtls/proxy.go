@@ -40,7 +40,7 @@ func LoadProxy(o ProxyOptions) (*Proxy, error) {
 		p.header = ClientCertHeader
 	}
 	if !isID(p.header) || strings.ContainsAny(p.header, ":,;\"()") {
-		return nil, fmt.Errorf("%.40q is no name of a header", o.Header)
+		return nil, fmt.Errorf("%.40q is not a name of a header", o.Header)
 	}
 	for _, f := range o.Fingerprints {
 		plain := strings.ToLower(strings.ReplaceAll(f, ":", ""))
@@ -50,7 +50,7 @@ func LoadProxy(o ProxyOptions) (*Proxy, error) {
 		p.fingerprints = append(p.fingerprints, plain)
 	}
 	if len(p.fingerprints) == 0 && p.organisation == "" {
-		return nil, errors.New("which certificate is the proxy's is not said: give its fingerprint or its organisation")
+		return nil, errors.New("the proxy's certificate is not identified; give its fingerprint or its organisation")
 	}
 	var err error
 	p.authorities, err = LoadAnchors(o.Authorities...)
@@ -76,7 +76,7 @@ const maxPresentedText = 16 << 10
 func readPresented(values []string) (*x509.Certificate, error) {
 	switch {
 	case len(values) == 0 || len(values) == 1 && values[0] == "":
-		return nil, errors.New("the proxy handed on no certificate")
+		return nil, errors.New("the proxy sent no certificate")
 	case len(values) > 1:
 		return nil, errors.New("there is more than one")
 	case len(values[0]) > maxPresentedText:
@@ -98,7 +98,7 @@ func presentedDER(text string) ([]byte, error) {
 		inner, ok = strings.CutSuffix(inner, ":")
 		der, err := base64.StdEncoding.Strict().DecodeString(inner)
 		if !ok || err != nil {
-			return nil, errors.New("it is no byte sequence of RFC 8941: base64 between two colons")
+			return nil, errors.New("it is not a byte sequence of RFC 8941: base64 between two colons")
 		}
 		return der, nil
 	}

@@ -62,5 +62,5 @@ tables:
   pagamentos: {kind: boleto, id: id, client: iniciadora, version: v5, status: '"ACSC"', data: {}}
 `))
 	fmt.Println(err)
-	// Output: core.yaml:5: tables.pagamentos.kind: "boleto" is no kind; write payment-consent, pix-payment, recurring-consent, recurring-payment, enrollment or initiator
+	// Output: core.yaml:5: tables.pagamentos.kind: "boleto" is not a kind; write payment-consent, pix-payment, recurring-consent, recurring-payment, enrollment or initiator
 }

@@ -219,7 +219,7 @@ func (l *looker) Visit(node *ast.Node) {
 	case *ast.CallNode:
 		callee, ok := n.Callee.(*ast.IdentifierNode)
 		if !ok {
-			l.refuse(n, "calls something that is no function", "")
+			l.refuse(n, "calls a value that is not a function", "")
 			return
 		}
 		if l.callees == nil {
@@ -232,11 +232,11 @@ func (l *looker) Visit(node *ast.Node) {
 			}
 		}
 		if _, known := functions[callee.Value]; !known {
-			l.refuse(n, "there is no function "+callee.Value, "there are "+strings.Join(functionNames, ", "))
+			l.refuse(n, "uses the unknown function "+callee.Value, "use one of "+strings.Join(functionNames, ", "))
 		}
 	case *ast.BuiltinNode:
 		if !slices.Contains(builtins, n.Name) { // the library keeps those that take a predicate
-			l.refuse(n, "there is no function "+n.Name, "there are "+strings.Join(functionNames, ", "))
+			l.refuse(n, "uses the unknown function "+n.Name, "use one of "+strings.Join(functionNames, ", "))
 		}
 	case *ast.MemberNode:
 		if row, ok := n.Node.(*ast.IdentifierNode); ok && row.Value == nameRow {

@@ -68,7 +68,7 @@ func ParseMapping(name string, content []byte) (*Mapping, error) {
 	}
 	m.Type = p.word(p.required(top, "type", "write one of "+strings.Join(Types, ", ")), "type")
 	if m.Type != "" && !slices.Contains(Types, m.Type) {
-		p.add(top.fields["type"], "type", fmt.Sprintf("%.40q is no kind of origin", m.Type), "write one of "+strings.Join(Types, ", "))
+		p.add(top.fields["type"], "type", fmt.Sprintf("%.40q is not a kind of origin", m.Type), "write one of "+strings.Join(Types, ", "))
 	}
 	for _, t := range Types {
 		switch n := top.fields[t]; {
@@ -122,7 +122,7 @@ func (m *Mapping) readTables(p *parser, tables section) {
 						m.joined = append(m.joined, j.table)
 					}
 					if m.Type != "postgres" && m.Type != "" {
-						p.add(part, join(at, "joins"), "a source of type "+m.Type+" has no tables to ask", "have the core put what is needed into the message")
+						p.add(part, join(at, "joins"), "a source of type "+m.Type+" has no tables to ask", "have the core put the values into the message")
 					}
 				}
 			}

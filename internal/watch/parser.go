@@ -127,7 +127,7 @@ func (p *parser) object(n *yaml.Node, key string, known ...string) section {
 		name, value := p.solid(n.Content[i]), p.solid(n.Content[i+1])
 		switch {
 		case name.Kind != yaml.ScalarNode:
-			p.add(name, key, "has a name that is no text", "")
+			p.add(name, key, "has a name that is not a text", "")
 		case s.fields[name.Value] != nil:
 			p.add(name, join(key, name.Value), "stands twice", "keep one of the two")
 		case len(known) > 0 && !slices.Contains(known, name.Value):

@@ -65,7 +65,7 @@ func (p *parser) rule(n *yaml.Node, key string) *rule {
 	} else if kind, err := ofb.ParseKind(name); err == nil {
 		r.kind = kind
 	} else {
-		p.add(s.fields["kind"], join(key, "kind"), fmt.Sprintf("%.40q is no kind", name), "write "+kindNames())
+		p.add(s.fields["kind"], join(key, "kind"), fmt.Sprintf("%.40q is not a kind", name), "write "+kindNames())
 		return nil
 	}
 	p.object(n, key, known...)
@@ -100,14 +100,14 @@ func (p *parser) change(r *rule, s section) {
 	r.version = p.expression(p.required(s, "version", "write the API version of the resource: "+versions+", or an expression that gives it"),
 		join(s.key, "version"), "/apiVersion", text, r.kind.Versions()...)
 	if v, is := constantText(r.version); is && !slices.Contains(r.kind.Versions(), v) {
-		p.add(s.fields["version"], r.version.key, fmt.Sprintf("%.40q is no version of %s", v, r.kind), "there is "+versions)
+		p.add(s.fields["version"], r.version.key, fmt.Sprintf("%.40q is not a version of %s", v, r.kind), "use "+versions)
 	}
 	p.status(r, s)
 	r.revision = p.expression(s.fields["revision"], join(s.key, "revision"), "/revision", whole)
 	p.occurredAt(r, s)
 	r.cause = p.expression(s.fields["cause"], join(s.key, "cause"), "/cause", text, string(ofb.Holder), string(ofb.Initiator))
 	if v, is := constantText(r.cause); is && v != string(ofb.Holder) && v != string(ofb.Initiator) {
-		p.add(s.fields["cause"], r.cause.key, fmt.Sprintf("%.40q is no cause", v), "write holder or initiator; what a first load reads is told apart by itself")
+		p.add(s.fields["cause"], r.cause.key, fmt.Sprintf("%.40q is not a cause", v), "write holder or initiator; a first load is recognised without it")
 	}
 	if n := p.required(s, "data", "write the document that a status GET returns"); n != nil {
 		key := join(s.key, "data")
@@ -142,7 +142,7 @@ func (p *parser) status(r *rule, s section) {
 	if n.Kind != yaml.MappingNode {
 		r.status = p.expression(n, key, "/data/status", text)
 		if v, is := constantText(r.status); is && !slices.Contains(states, v) {
-			p.add(n, key, fmt.Sprintf("%.40q is no state", v), cure)
+			p.add(n, key, fmt.Sprintf("%.40q is not a state", v), cure)
 		}
 		return
 	}
@@ -157,7 +157,7 @@ func (p *parser) status(r *rule, s section) {
 		at := table.fields[value]
 		state := p.word(at, join(table.key, value))
 		if state != "" && !slices.Contains(states, state) {
-			p.add(at, join(table.key, value), fmt.Sprintf("%.40q is no state", state), cure)
+			p.add(at, join(table.key, value), fmt.Sprintf("%.40q is not a state", state), cure)
 		}
 		r.states[value] = state
 	}

@@ -62,7 +62,7 @@ func New(c Config) (*Source, error) {
 	case c.Mapping == nil || c.Reader == nil || c.Sink == nil:
 		return nil, errors.New("watch: a mapping, a reader and a sink are needed")
 	case c.Mapping.Registers() && c.Registrar == nil:
-		return nil, fmt.Errorf("watch: source %s has a table of initiators, and there is nobody to keep registrations", c.Mapping.Source)
+		return nil, fmt.Errorf("watch: source %s has a table of initiators, and no Registrar is set", c.Mapping.Source)
 	}
 	s := &Source{
 		mapping: c.Mapping, reader: c.Reader, sink: c.Sink, registrar: c.Registrar, control: c.Control, observer: c.Observer, log: c.Log,

@@ -491,7 +491,7 @@ func TestALookupThatFailsIsAskedAgain(t *testing.T) {
 
 func TestASourceNeedsWhatItsMappingUses(t *testing.T) {
 	_, err := New(Config{Mapping: mustParse(t, bank), Reader: &origin{}, Sink: newVault()})
-	require.EqualError(t, err, "watch: source core has a table of initiators, and there is nobody to keep registrations")
+	require.EqualError(t, err, "watch: source core has a table of initiators, and no Registrar is set")
 	_, err = New(Config{})
 	require.Error(t, err)
 }

@@ -197,7 +197,7 @@ func decodeJSON(text []byte) (any, error) {
 		return nil, err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is something after the JSON value")
+		return nil, errors.New("there is text after the JSON value")
 	}
 	return v, nil
 }

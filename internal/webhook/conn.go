@@ -69,7 +69,7 @@ func (x *exchange) leaseOver() bool {
 
 var (
 	errSpent     = errors.New("the connection is not used any more")
-	errBodyLimit = errors.New("the body is longer than what is read of it")
+	errBodyLimit = errors.New("the body is longer than the limit of reading")
 )
 
 // begin binds the connection to an attempt, before the HTTP client writes. kept says that it was open before.

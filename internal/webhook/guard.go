@@ -60,7 +60,7 @@ func (g *Guard) Check(at netip.AddrPort) error {
 	case !addr.IsValid():
 		return &Refusal{Code: "host", Reason: "no address"}
 	case addr.Zone() != "":
-		return &Refusal{Code: "host", Reason: fmt.Sprintf("%s has a zone and so is no public address", addr)}
+		return &Refusal{Code: "host", Reason: fmt.Sprintf("%s has a zone and so is not a public address", addr)}
 	case g.allowed(addr):
 		if at.Port() == 0 {
 			return &Refusal{Code: "port", Reason: "port 0 cannot be dialled"}

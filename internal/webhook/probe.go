@@ -78,7 +78,7 @@ func (s *Sender) Probe(ctx context.Context, base string) []Step {
 	f := c.facts
 	step(StepCertificate, nil, "%s, %s in %s; %s, until %s", f.Version, f.Cipher, since(began), f.PeerSubject, f.PeerNotAfter.Format(time.DateOnly))
 	if f.OwnSerial == "" {
-		step(StepOurs, errors.New("it was not asked for; a webhook endpoint must demand mutual TLS (security §3)"), "")
+		step(StepOurs, errors.New("the receiver did not ask for it; a webhook endpoint must demand mutual TLS (security §3)"), "")
 		return steps
 	}
 	err = refusedAfter(ctx, c.Conn)
@@ -104,7 +104,7 @@ func refusedAfter(ctx context.Context, c net.Conn) error {
 	case err != nil:
 		return fmt.Errorf("the connection broke after the handshake: %w", err)
 	}
-	return errors.New("the receiver spoke before it was asked; it does not speak HTTP")
+	return errors.New("the receiver sent data before the request; it does not speak HTTP")
 }
 
 func since(t time.Time) time.Duration { return time.Since(t).Round(100 * time.Microsecond) }

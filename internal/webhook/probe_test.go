@@ -88,7 +88,7 @@ func TestAProbeNamesWhatIsWrongWithAHandshake(t *testing.T) {
 		t.Run(tls.VersionName(version)+", ours is not asked for", func(t *testing.T) {
 			name, err := walk(t, newSender(t), with(func(c *tls.Config) { c.ClientAuth = tls.NoClientCert }))
 			require.Equal(t, StepOurs, name)
-			require.ErrorContains(t, err, "not asked for")
+			require.ErrorContains(t, err, "did not ask for it")
 		})
 		t.Run(tls.VersionName(version)+", ours is refused", func(t *testing.T) {
 			name, err := walk(t, newSender(t), with(func(c *tls.Config) { c.ClientCAs = x509.NewCertPool() }))

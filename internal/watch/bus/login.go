@@ -181,7 +181,7 @@ func (t Tables) Problems(setting string) []error {
 	var found []error
 	for _, name := range t.Names() {
 		if strings.TrimSpace(name) != name || name == "" {
-			found = append(found, fmt.Errorf("%s: %q is no name", setting, name))
+			found = append(found, fmt.Errorf("%s: %q is not a name", setting, name))
 		}
 	}
 	return found

@@ -181,7 +181,7 @@ func TestSettingsOfAConnectionAreRefusedWithTheirKey(t *testing.T) {
 		{Tables{"a": "", "b": "t"}.Fits("topics", []string{"a", "t"}), ""},
 		{Tables{"a": "", "b": "x"}.Fits("topics", []string{"a"}), `topics: "b" is read as the table "x", which the mapping does not have; it has a`},
 		{Tables{"a": ""}.Fits("topics", []string{"a", "t"}), `topics: nothing is read as "t"`},
-		{Tables{" a": "b"}.Problems("topics"), "topics: \" a\" is no name"},
+		{Tables{" a": "b"}.Problems("topics"), "topics: \" a\" is not a name"},
 	} {
 		text := fmt.Sprint(c.found)
 		require.NotContains(t, text, "secret")

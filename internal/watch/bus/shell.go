@@ -41,5 +41,5 @@ func (s *Shell) Describe(context.Context, []string) (map[string][]watch.Column, 
 
 // Find returns an error: a bus cannot be asked for rows.
 func (s *Shell) Find(context.Context, watch.Lookup) (map[string]map[string]any, error) {
-	return nil, errors.New("a bus has no tables to look up: take the lookup out of the mapping, and have the core put what it answers into the message")
+	return nil, errors.New("a bus has no tables to look up; remove the lookup from the mapping, and have the core put the values into the message")
 }

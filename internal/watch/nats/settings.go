@@ -48,10 +48,10 @@ func (s *Settings) Problems(production bool) []error {
 		found = append(found, errors.New("credentials_file, user: both; give one way to log in"))
 	}
 	if !name(s.Stream) {
-		found = append(found, fmt.Errorf("stream: %q is no name of a stream", s.Stream))
+		found = append(found, fmt.Errorf("stream: %q is not a name of a stream", s.Stream))
 	}
 	if !name(s.Durable) {
-		found = append(found, fmt.Errorf("durable: %q is no name of a consumer", s.Durable))
+		found = append(found, fmt.Errorf("durable: %q is not a name of a consumer", s.Durable))
 	}
 	found = append(found, s.Subjects.Problems("subjects")...)
 	for i, one := range s.Subjects.Names() {

@@ -315,7 +315,7 @@ func (r *Reader) checkTables(ctx context.Context, q querier) []error {
 	for _, name := range r.options.Tables {
 		t := tables[name]
 		if t == nil {
-			found = append(found, fmt.Errorf("table %s does not exist, or is no table", name))
+			found = append(found, fmt.Errorf("table %s does not exist, or is not a table", name))
 			continue
 		}
 		if !t.readable {

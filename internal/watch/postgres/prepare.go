@@ -234,7 +234,7 @@ func (s *session) release(ctx context.Context, slot *slotState) error {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("slot %s is in use by process %d of the server, which is none of ours: %w", s.config.Slot, slot.process, watch.ErrElsewhere)
+			return fmt.Errorf("slot %s is in use by process %d of the server, which is not one of ours: %w", s.config.Slot, slot.process, watch.ErrElsewhere)
 		}
 		if err := pause(ctx, 50*time.Millisecond); err != nil {
 			return err

@@ -116,7 +116,7 @@ func (m *management) get(ctx context.Context, path string) ([]byte, error) {
 }
 
 // errNoAnswer is the error of an answer that is no description of what was asked for. It repeats nothing of the answer.
-var errNoAnswer = errors.New("its answer is not the JSON of RabbitMQ's management API; is the address right?")
+var errNoAnswer = errors.New("its answer is not the JSON of RabbitMQ's management API; check the address")
 
 // properties are those of a queue, as the server shows them.
 type properties struct {

@@ -316,7 +316,7 @@ func TestAnAnswerIsBoundedInSizeAndFollowsNoRedirect(t *testing.T) {
 	answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
 	ask("the status 503")
 	answer = func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>")) }
-	ask("is the address right?")
+	ask("check the address")
 	var paths []string
 	answer = func(w http.ResponseWriter, r *http.Request) {
 		if paths = append(paths, r.URL.EscapedPath()); strings.HasSuffix(r.URL.Path, "/overview") {
