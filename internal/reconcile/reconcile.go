@@ -109,7 +109,7 @@ func (w *Reconciler) due(ctx context.Context, slot time.Time) (due bool, last ti
 	if err != nil {
 		return false, time.Time{}, err
 	}
-	w.observer.Reconciled(int64(r.Differences), at, time.Duration(r.TookMS)*time.Millisecond)
+	w.observer.Reconciled(r.Differences, at, time.Duration(r.TookMS)*time.Millisecond)
 	return at.Before(slot), r.To.Time, nil
 }
 
@@ -207,8 +207,8 @@ type CallList struct {
 	Endpoint     func(operation, version string) string // path of an operation; "" for no operation of ours
 }
 
-// WriteCalls writes one line for each status query of the list's day, as
-// the ecosystem's metrics platform wants them from the holder. Notifications are not reported (webhook §8.3).
+// WriteCalls writes one line for each status query of the list's day, as the ecosystem's metrics platform wants them from
+// the holder. Notifications are not reported (webhook §8.3).
 func WriteCalls(ctx context.Context, i *store.Inspector, list CallList, w io.Writer) (*history.CallReport, error) {
 	from, err := time.ParseInLocation(time.DateOnly, list.Day, ofb.Brasilia)
 	if err != nil {
