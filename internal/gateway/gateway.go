@@ -77,7 +77,7 @@ type Gateway struct {
 	stop   context.CancelFunc
 	chores context.Context // ends: background chores stop
 	end    context.CancelFunc
-	loops  sync.WaitGroup
+	loops  parts // what the drain waits for, by name
 	drain  sync.Once
 	failed chan error
 }
@@ -303,8 +303,8 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 	return &config.Error{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
 }
 
-// run starts a loop that the drain waits for.
-func (g *Gateway) run(_ string, loop func()) { g.loops.Go(loop) }
+// run starts a loop that the drain waits for, and names if it does not end.
+func (g *Gateway) run(name string, loop func()) { g.loops.start(name, loop) }
 
 func (g *Gateway) serve(l *listener) {
 	go func() {
@@ -427,12 +427,8 @@ func (g *Gateway) stopListeners(ctx context.Context) {
 }
 
 func (g *Gateway) waitLoops(ctx context.Context) {
-	done := make(chan struct{})
-	go func() { g.loops.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		g.log.Error("drain timed out, unfinished work was ended")
+	if late := g.loops.wait(ctx); len(late) > 0 {
+		g.log.Error("drain timed out, unfinished work was ended", "parts", late)
 	}
 	for _, l := range g.listeners {
 		_ = l.server.Close()

@@ -29,7 +29,7 @@ type sources struct {
 	registry *registry.Registry
 	all      []*source // by name
 	upTo     map[string]*progress
-	loops    sync.WaitGroup
+	loops    parts // by the source's name
 }
 
 // source is one of them.
@@ -148,7 +148,7 @@ func (g *Gateway) openSources() error {
 // be told again.
 func (g *Gateway) runSources() {
 	for _, s := range g.sources.all {
-		g.sources.loops.Go(func() {
+		g.sources.loops.start(s.mapping.Source, func() {
 			s.Run(g.work)
 			s.reader.Close()
 		})
@@ -161,12 +161,10 @@ const sourcesEndWithin = 5 * time.Second
 
 // waitSources waits until no source hands over anything any more.
 func (g *Gateway) waitSources() {
-	done := make(chan struct{})
-	go func() { g.sources.loops.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(sourcesEndWithin):
-		g.log.Warn("sources did not stop in time, their last records will be read again")
+	ctx, cancel := context.WithTimeout(context.Background(), sourcesEndWithin)
+	defer cancel()
+	if late := g.sources.loops.wait(ctx); len(late) > 0 {
+		g.log.Warn("sources did not stop in time, their last records will be read again", "sources", late)
 	}
 }
 
