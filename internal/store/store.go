@@ -98,6 +98,7 @@ var hotSession = map[string]string{
 	"enable_hashjoin":   "off",
 	"enable_mergejoin":  "off",
 	"jit":               "off",
+	"plan_cache_mode":   "force_generic_plan", // planning a claim anew takes as long as the claim
 }
 
 func pool(ctx context.Context, o Options, name string, size, standard int32, session map[string]string) (*pgxpool.Pool, error) {
