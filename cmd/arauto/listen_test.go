@@ -149,7 +149,7 @@ func TestTheLocalReceiverNamesEveryMistakeOfARequest(t *testing.T) {
 	shown := r.out.until(t, `(?s)^(.*#4.*answer 202\n)`)
 	for _, want := range []string{
 		"method must be POST", "the path is not one of the webhook API's", "the URL has a query", `"text/plain"`, `"7" is not a UUID`, "data.timestamp must be", "data.eventType must be",
-		"x-authorization-server-id is missing", "the body has no data", `unknown field`, `invalid character`,
+		"x-authorization-server-id is missing", "the body has no member data", `unknown field`, `invalid character`,
 	} {
 		require.Contains(t, shown, want)
 	}

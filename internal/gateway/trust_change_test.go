@@ -153,7 +153,7 @@ func TestSetsThatAreBrokenAreRefusedTheOldOnesKeptAndItIsSaid(t *testing.T) {
 		refused := h.metric(`arauto_file_reloads_total{result="refused"}`)
 		h.replace(name, content)
 		h.until(name+" to be refused", func() bool { return h.metric(`arauto_file_reloads_total{result="refused"}`) > refused })
-		require.NotEmpty(t, h.log.lines(`"level":"ERROR"`, "the old one stays in force", name), name)
+		require.NotEmpty(t, h.log.lines(`"level":"ERROR"`, "the previous one stays in force", name), name)
 		works(name)
 		h.replace(name, good)
 		h.until(name+" to be in order again", func() bool { return len(h.log.lines("file reloaded", name)) > 0 })
