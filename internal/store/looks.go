@@ -23,12 +23,10 @@ const (
 // snapshot. A full look passes over all of them and finds the earliest row of each lane. Until the next full look, other
 // looks begin lookBack before that, so what they cost does not grow with the age of the snapshot.
 //
-// It guarantees that a row is found lookShare times the duration of a full look, or fullLookEvery, after it appeared
-// further back. That happens when a lock on it held the full look off, or when a failure is stored long after its end.
+// It guarantees that a row that appears further back is found by the next full look, which begins at most fullLookEvery, or
+// lookShare times the duration of the last one, after that one ended. Such a row was locked during the full look, or is a
+// failure that another replica stored long after its end.
 type looks struct {
-	every time.Duration // for tests; 0: fullLookEvery
-	back  time.Duration // for tests; 0: lookBack
-
 	mu    sync.Mutex
 	asked time.Time // when the last full look was asked for; zero: there was none
 	next  time.Time // when the next one is due
@@ -46,11 +44,7 @@ func (k *looks) full(now time.Time) bool {
 func (k *looks) done(asked, now time.Time, lanes []notice.Lane) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	every := k.every
-	if every == 0 {
-		every = fullLookEvery
-	}
-	k.asked, k.next, k.older = asked, now.Add(max(every, lookShare*now.Sub(asked))), nil
+	k.asked, k.next, k.older = asked, now.Add(max(fullLookEvery, lookShare*now.Sub(asked))), nil
 	for _, l := range lanes {
 		if l.DueIn < 0 {
 			k.mark(l.Client, -l.DueIn)
@@ -72,7 +66,7 @@ func (k *looks) mark(client notice.ClientID, due time.Duration) {
 	k.older[client] = max(k.older[client], due)
 }
 
-// forget makes the next looks full ones: the database was away, or somebody else changed it.
+// forget makes the next looks full ones: the database was away, or a rescue changed the queue.
 func (k *looks) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -89,11 +83,7 @@ func (k *looks) of(client notice.ClientID, now time.Time) time.Duration {
 	if k.asked.IsZero() {
 		return everything
 	}
-	back := k.back
-	if back == 0 {
-		back = lookBack
-	}
-	return now.Sub(k.asked) + back + k.older[client]
+	return now.Sub(k.asked) + lookBack + k.older[client]
 }
 
 // lanes are those in which to look further back than usual, and how far, in microseconds.
