@@ -139,7 +139,11 @@ func (in *Intake) refuse(p *Pending, err error) {
 // answer was lost is recognised by the change's own id when it is tried again.
 func (in *Intake) storeTogether(batch []*Pending) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), in.cfg.GiveUp)
+	until, away := in.deadline(batch, began)
+	if away != nil && !until.After(began) {
+		return fmt.Errorf("not tried again after waiting %s: %w", in.cfg.GiveUp, away)
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), until)
 	defer cancel()
 	changes := make([]*notice.Change, len(batch))
 	for i, p := range batch {
@@ -149,10 +153,15 @@ func (in *Intake) storeTogether(batch []*Pending) error {
 		decisions, err := in.record(ctx, batch, changes)
 		in.observer.Committed(len(batch), time.Since(began), err)
 		if err == nil {
+			in.away.Store(nil)
 			in.conclude(batch, decisions)
 			return nil
 		}
-		if !failure.Transient(err) || failure.Contended(err) || time.Since(began)+pause > in.cfg.GiveUp {
+		if !failure.Transient(err) || failure.Contended(err) {
+			return err
+		}
+		in.away.Store(&err)
+		if time.Now().Add(pause).After(until) {
 			return err
 		}
 		in.log.Warn("shared commit will be tried again", "changes", len(batch), "error", err)
@@ -162,6 +171,17 @@ func (in *Intake) storeTogether(batch []*Pending) error {
 			return err
 		}
 	}
+}
+
+// deadline returns when a batch that is taken now is given up, and the newest failure of a database that is away. While it
+// is away the time that the oldest change has waited for earlier batches counts, so that every caller is told within GiveUp.
+func (in *Intake) deadline(batch []*Pending, now time.Time) (time.Time, error) {
+	away := in.away.Load()
+	if away == nil {
+		return now.Add(in.cfg.GiveUp), nil
+	}
+	oldest := slices.MinFunc(batch, func(a, b *Pending) int { return a.submitted.Compare(b.submitted) })
+	return oldest.submitted.Add(in.cfg.GiveUp), *away
 }
 
 func (in *Intake) record(ctx context.Context, batch []*Pending, changes []*notice.Change) (decisions []notice.Decision, err error) {

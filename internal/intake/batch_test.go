@@ -328,6 +328,31 @@ func TestADatabaseThatStaysAwayIsGivenUpAndTheNextChangeTriesAnew(t *testing.T) 
 	})
 }
 
+// TestEveryChangeIsRefusedInTimeHoweverManyWaitBeforeIt is case F5: "requests fail within 3 s". The time for which a change
+// waits behind commits that fail counts.
+func TestEveryChangeIsRefusedInTimeHoweverManyWaitBeforeIt(t *testing.T) {
+	bubble(t, Config{Workers: 1, MaxBatch: 1}, func(t *testing.T, d *desk) {
+		d.in.store = hung{d.memory}
+		began := time.Now()
+		_, errs := d.wait(d.submit(d.change(1, 1, ofb.ACSC), d.change(2, 1, ofb.ACSC), d.change(2, 2, ofb.ACSC), d.change(3, 1, ofb.ACSC)))
+		for _, err := range errs {
+			require.ErrorIs(t, err, ErrUnavailable)
+		}
+		require.Equal(t, d.in.cfg.GiveUp, time.Since(began))
+
+		d.in.store = d.memory
+		a, err := d.in.Accept(t.Context(), d.change(3, 1, ofb.ACSC), Origin{})
+		require.NoError(t, err)
+		require.Equal(t, notice.Applied, a.Verdict, "the next change tries anew")
+
+		d.before = func([]*notice.Change) error { time.Sleep(d.in.cfg.GiveUp - time.Millisecond); return nil }
+		for _, p := range d.submit(d.change(4, 1, ofb.ACSC), d.change(5, 1, ofb.ACSC), d.change(6, 1, ofb.ACSC)) {
+			_, err := p.Wait(t.Context())
+			require.NoError(t, err, "a database that is slow and not away is waited for")
+		}
+	})
+}
+
 func TestADatabaseThatAnswersNothingIsGivenUpToo(t *testing.T) {
 	bubble(t, Config{GiveUp: time.Second}, func(t *testing.T, d *desk) {
 		store := hung{d.memory}

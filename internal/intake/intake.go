@@ -16,6 +16,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arauto/arauto/internal/groupcommit"
@@ -118,6 +119,8 @@ type Intake struct {
 	woken   groupcommit.Wake // a change is ready, or a batch ended and its keys are free
 	rule    groupcommit.Rule
 	closed  bool
+
+	away atomic.Pointer[error] // why the newest commit failed, while the database is away
 }
 
 // New makes an Intake. It answers only while Run runs.
@@ -189,13 +192,14 @@ type Answer struct {
 
 // Pending is a change that waits for its commit.
 type Pending struct {
-	change *notice.Change
-	size   weight
-	since  time.Time     // when it became ready
-	keep   func() []byte // see Origin
-	answer Answer
-	err    error
-	done   chan struct{}
+	change    *notice.Change
+	size      weight
+	submitted time.Time
+	since     time.Time     // when it became ready
+	keep      func() []byte // see Origin
+	answer    Answer
+	err       error
+	done      chan struct{}
 }
 
 // Wait returns when the change is committed, refused or given up. Errors: ErrUnavailable, or the context's; after the
@@ -301,7 +305,7 @@ func (in *Intake) Read(line []byte, from Origin) (*notice.Change, error) {
 }
 
 func (in *Intake) submit(c *notice.Change, keep func() []byte) (*Pending, error) {
-	p := &Pending{change: c, keep: keep, size: weight{1, len(c.Line) + len(c.Document)}, done: make(chan struct{})}
+	p := &Pending{change: c, keep: keep, size: weight{1, len(c.Line) + len(c.Document)}, submitted: time.Now(), done: make(chan struct{})}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {
