@@ -17,14 +17,11 @@ import (
 // faultNamedEvery is how often the log names a fault of our database that goes on.
 const faultNamedEvery = time.Minute
 
-// measureFaults shows what keeps this replica from writing, and looks again whether it still does. The chore measure calls
-// it.
+// measureFaults looks what keeps this replica from writing, and shows it.
 func (g *Gateway) measureFaults(ctx context.Context) {
-	if len(g.store.Faults()) > 0 {
-		within, cancel := context.WithTimeout(ctx, storableWithin)
-		_ = g.store.Writable(within) // the faults know how it ended
-		cancel()
-	}
+	within, cancel := context.WithTimeout(ctx, storableWithin)
+	_ = g.store.Writable(within) // the faults know how it ended
+	cancel()
 	all := g.store.Faults()
 	now := map[store.Cause]bool{}
 	for _, f := range all {

@@ -124,8 +124,10 @@ func TestWhatIsDoneToOurDatabaseIsNoRecordsFault(t *testing.T) {
 		fresh := open(t, store.Options{URL: url})
 		if err := fresh.Writable(t.Context()); c.seen {
 			isOutage(t, err, c.cause)
+			require.Equal(t, c.cause, fresh.Faults()["write"].Cause, "known before a change fails")
 		} else {
 			require.NoError(t, err, "the catalog says nothing of it")
+			require.Empty(t, fresh.Faults())
 		}
 		do(c.mends)
 		require.NoError(t, s.Writable(t.Context()), name)

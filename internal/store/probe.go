@@ -130,6 +130,7 @@ const (
 	actClaim  = "claim"
 	actSettle = "settle"
 	actPoll   = "store polls"
+	actWrite  = "write" // what the catalog says of our tables and rights
 )
 
 // faults are what is wrong with each act that writes.
@@ -162,7 +163,8 @@ func (s *Store) noteFault(act string, err error) error {
 	return err
 }
 
-// Faults lists what keeps this replica from writing, by act: empty when the last write of each kind succeeded.
+// Faults lists what keeps this replica from writing, by act: empty when the last write of each kind succeeded and Writable
+// found nothing.
 func (s *Store) Faults() map[string]Fault {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
@@ -179,7 +181,8 @@ var written = map[string][]string{
 }
 
 // Writable tells whether our role may write what serve writes, and whether the tables are there. It reads the catalog
-// only. When the last change could not be stored it probes as well, so that a fault does not outlive its cause.
+// only, and notes what it finds as a fault. When the last change could not be stored it probes as well, so that a fault
+// does not outlive its cause.
 func (s *Store) Writable(ctx context.Context) error {
 	var tables, rights []string
 	for _, table := range slices.Sorted(maps.Keys(written)) {
@@ -207,10 +210,11 @@ WHERE to_regclass(v.t) IS NULL OR NOT (has_table_privilege(to_regclass(v.t), v.p
 	case err != nil:
 		return unavailable("ask for our rights", err)
 	case len(missing) > 0:
-		return fmt.Errorf("no table %s: %w", strings.Join(slices.Compact(missing), ", "), outage{cause: CauseSchema})
+		return s.noteFault(actWrite, fmt.Errorf("no table %s: %w", strings.Join(slices.Compact(missing), ", "), outage{cause: CauseSchema}))
 	case len(lacking) > 0:
-		return fmt.Errorf("no right to %s: %w", strings.Join(lacking, ", "), outage{cause: CauseRights})
+		return s.noteFault(actWrite, fmt.Errorf("no right to %s: %w", strings.Join(lacking, ", "), outage{cause: CauseRights}))
 	}
+	_ = s.noteFault(actWrite, nil)
 	if _, failing := s.Faults()[actRecord]; failing {
 		return s.Probe(ctx)
 	}
