@@ -86,6 +86,10 @@ lint: $(GOLANGCI) $(GOFUMPT) ## vet, linters and the format check
 format: $(GOFUMPT) ## rewrite the Go files as gofumpt wants them
 	@$(GOFUMPT) -l -w .
 
+.PHONY: settings-doc
+settings-doc: ## write docs/settings.md from the descriptions in internal/config
+	@page=$$(mktemp); go run ./cmd/arauto help settings > "$$page"; cat "$$page" > docs/settings.md; rm "$$page"
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (5s)
 	@go test -list '^Fuzz' $(PKG) \

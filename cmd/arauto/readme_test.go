@@ -176,3 +176,12 @@ func TestThePageOfCommandsIsWhatHelpPrints(t *testing.T) {
 	require.Equal(t, done, got.code)
 	require.Contains(t, string(page), "```\n"+strings.TrimSpace(got.out)+"\n```\n", "write into docs/commands.md what arauto help prints")
 }
+
+func TestHelpSettingsPrintsThePageOfSettings(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "settings.md"))
+	require.NoError(t, err)
+	got := call(t, time.Minute, nil, "help", "settings")
+	require.Equal(t, done, got.code)
+	require.Equal(t, string(page), got.out, "run: make settings-doc")
+	require.Equal(t, usage, call(t, time.Minute, nil, "help", "settings", "public.addr").code)
+}

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/config"
 )
 
 // strict makes a command and all below it refuse what they do not know, with exit code 2 and the nearest name: a
@@ -94,11 +97,15 @@ func nearest(c *cobra.Command, typed string) string {
 	return ""
 }
 
-// helpCommand prints what a command is for; a command that is not there is wrong use.
+// helpCommand prints what a command is for, or the page of settings; a command that is not there is wrong use.
 func helpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "help [COMMAND]", Short: "help about any command",
+		Use: "help [COMMAND | settings]", Short: "help about any command; help settings describes every setting",
 		RunE: func(c *cobra.Command, args []string) error {
+			if slices.Equal(args, []string{"settings"}) {
+				fmt.Fprint(c.OutOrStdout(), config.Page())
+				return nil
+			}
 			found, rest, err := c.Root().Find(args)
 			if err != nil || len(rest) > 0 {
 				wrong := args[0]

@@ -10,7 +10,7 @@ import (
 // speaks S3 with Object Lock. It is used when Endpoint is set.
 type ObjectStore struct {
 	Endpoint    string `yaml:"endpoint" env:"ARAUTO_LOG_ANCHOR_S3_ENDPOINT"`
-	CA          string `yaml:"ca" env:"ARAUTO_LOG_ANCHOR_S3_CA"` // empty: the system's trust store
+	CA          string `yaml:"ca" env:"ARAUTO_LOG_ANCHOR_S3_CA"`
 	Region      string `yaml:"region" env:"ARAUTO_LOG_ANCHOR_S3_REGION"`
 	Bucket      string `yaml:"bucket" env:"ARAUTO_LOG_ANCHOR_S3_BUCKET"`
 	Prefix      string `yaml:"prefix" env:"ARAUTO_LOG_ANCHOR_S3_PREFIX"`

@@ -10,6 +10,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -39,7 +40,7 @@ const (
 )
 
 // Config is every setting of the product, read once from the YAML file and the environment and passed on as values.
-// A field's env tag is its environment variable; secrets are named by file, never by value.
+// A field's env tag is its environment variable, and descriptions says what it is for; secrets are named by file, never by value.
 type Config struct {
 	Profile  string `yaml:"profile" env:"ARAUTO_PROFILE"`
 	StateDir string `yaml:"state_dir" env:"ARAUTO_STATE_DIR"`
@@ -77,10 +78,8 @@ type Config struct {
 		AuthorisationServerID string `yaml:"authorisation_server_id" env:"ARAUTO_AUTHORISATION_SERVER_ID"`
 	} `yaml:"holder"`
 	Signing struct {
-		Key string `yaml:"key" env:"ARAUTO_SIGNING_KEY"`
-		KID string `yaml:"kid" env:"ARAUTO_SIGNING_KID"`
-
-		// For a rollover: the next key signs as soon as Published has it; without Published at once.
+		Key       string `yaml:"key" env:"ARAUTO_SIGNING_KEY"`
+		KID       string `yaml:"kid" env:"ARAUTO_SIGNING_KID"`
 		NextKey   string `yaml:"next_key" env:"ARAUTO_SIGNING_NEXT_KEY"`
 		NextKID   string `yaml:"next_kid" env:"ARAUTO_SIGNING_NEXT_KID"`
 		Published string `yaml:"published" env:"ARAUTO_SIGNING_PUBLISHED"`
@@ -120,8 +119,8 @@ type Config struct {
 		DirectAuthorised []string `yaml:"direct_authorised" env:"ARAUTO_ANNOUNCE_DIRECT_AUTHORISED"`
 	} `yaml:"announce"`
 	Watch struct {
-		Sources   []string      `yaml:"sources" env:"ARAUTO_WATCH_SOURCES"`     // mapping files, one a source
-		Readiness time.Duration `yaml:"readiness" env:"ARAUTO_WATCH_READINESS"` // lag from which /readyz says no; 0: never
+		Sources   []string      `yaml:"sources" env:"ARAUTO_WATCH_SOURCES"`
+		Readiness time.Duration `yaml:"readiness" env:"ARAUTO_WATCH_READINESS"`
 	} `yaml:"watch"`
 	Timers struct {
 		Enabled *[]string `yaml:"enabled" env:"-"`
@@ -134,7 +133,7 @@ type Config struct {
 	} `yaml:"resend"`
 	Reconcile struct {
 		Enabled bool   `yaml:"enabled" env:"ARAUTO_RECONCILE_ENABLED"`
-		At      string `yaml:"at" env:"ARAUTO_RECONCILE_AT"` // hours and minutes, Brasília's time
+		At      string `yaml:"at" env:"ARAUTO_RECONCILE_AT"`
 	} `yaml:"reconcile"`
 	History struct {
 		KeepYears int `yaml:"keep_years" env:"ARAUTO_HISTORY_KEEP_YEARS"`
@@ -144,7 +143,7 @@ type Config struct {
 		AnchorFile string `yaml:"anchor_file" env:"ARAUTO_LOG_ANCHOR_FILE"`
 		AnchorURL  string `yaml:"anchor_url" env:"ARAUTO_LOG_ANCHOR_URL"`
 
-		VerifyEvery time.Duration `yaml:"verify_every" env:"ARAUTO_LOG_VERIFY_EVERY"` // what was sealed since the last time
+		VerifyEvery time.Duration `yaml:"verify_every" env:"ARAUTO_LOG_VERIFY_EVERY"`
 
 		S3 ObjectStore `yaml:"anchor_s3"`
 	} `yaml:"log"`
@@ -316,29 +315,28 @@ type Effective struct {
 func (c *Config) Effective() []Effective {
 	var out []Effective
 	for _, s := range c.settings() {
-		e := Effective{Key: s.key, Env: s.env, Origin: c.origin[s.env]}
-		if e.Origin == "" {
-			e.Origin = "default"
-		}
-		v := s.value
-		if v.Kind() == reflect.Pointer {
-			if v.IsNil() {
-				e.Value = strings.Join(kindNames(), ",")
-				out = append(out, e)
-				continue
-			}
-			v = v.Elem()
-		}
-		e.Value = strings.Trim(fmt.Sprint(v.Interface()), "[]")
-		if v.Kind() == reflect.Slice {
-			e.Value = strings.ReplaceAll(e.Value, " ", ",")
-		}
-		if s.key == "database.url" {
-			e.Value = maskURL(c.Database.URL)
-		}
-		out = append(out, e)
+		out = append(out, Effective{Key: s.key, Env: s.env, Value: s.text(), Origin: cmp.Or(c.origin[s.env], "default")})
 	}
 	return out
+}
+
+// text is the value as it is shown, a secret masked.
+func (s setting) text() string {
+	v := s.value
+	if v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return strings.Join(kindNames(), ",")
+		}
+		v = v.Elem()
+	}
+	if descriptions[s.key].secret {
+		return maskURL(v.String())
+	}
+	text := strings.Trim(fmt.Sprint(v.Interface()), "[]")
+	if v.Kind() == reflect.Slice {
+		text = strings.ReplaceAll(text, " ", ",")
+	}
+	return text
 }
 
 // maskURL hides the password of a database URL.
@@ -428,15 +426,9 @@ func EnvName(key string) string {
 }
 
 func (c *Config) checkRequired(p *Problems) {
-	for key, value := range map[string]string{
-		"database.url": c.Database.URL, "public.base_url": c.Public.BaseURL, "public.tls_cert": c.Public.TLSCert, "public.tls_key": c.Public.TLSKey,
-		"public.client_ca": c.Public.ClientCA, "internal.jwks": c.Internal.JWKS, "internal.issuer": c.Internal.Issuer,
-		"internal.audience": c.Internal.Audience, "holder.organisation_id": c.Holder.OrganisationID,
-		"holder.authorisation_server_id": c.Holder.AuthorisationServerID, "signing.key": c.Signing.Key, "signing.kid": c.Signing.KID,
-		"webhook.tls_cert": c.Webhook.TLSCert, "webhook.tls_key": c.Webhook.TLSKey, "webhook.root_ca": c.Webhook.RootCA,
-	} {
-		if value == "" {
-			p.Add(key, "is not set", "set it in the file or the environment")
+	for _, s := range c.settings() {
+		if descriptions[s.key].required && s.value.IsZero() {
+			p.Add(s.key, "is not set", "set it in the file or the environment")
 		}
 	}
 	if c.Tokens.JWKS == "" && c.Tokens.IntrospectionURL == "" {

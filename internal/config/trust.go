@@ -10,22 +10,22 @@ import (
 // webhook.… of receivers. OCSP, when on, comes first and the lists are its fallback; without it the lists are asked
 // alone; what remains is the soft-fail window (webhook §7.4). Without lists and OCSP nothing is judged.
 type Revocation struct {
-	CRL           []string      `yaml:"crl" env:"CRL"`                       // files and http(s) URLs
-	CRLTTL        time.Duration `yaml:"crl_ttl" env:"CRL_TTL"`               // a list serves this long after its source last offered it
-	CRLRefresh    time.Duration `yaml:"crl_refresh" env:"CRL_REFRESH"`       // URLs are fetched this often
-	OCSP          bool          `yaml:"ocsp" env:"OCSP"`                     // ask responders
-	OCSPResponder string        `yaml:"ocsp_responder" env:"OCSP_RESPONDER"` // this one, rather than the one the certificate names
-	OCSPTTL       time.Duration `yaml:"ocsp_ttl" env:"OCSP_TTL"`             // an answer serves this long
-	SoftFail      time.Duration `yaml:"soft_fail" env:"SOFT_FAIL"`           // evidence serves this long after its end
+	CRL           []string      `yaml:"crl" env:"CRL"`
+	CRLTTL        time.Duration `yaml:"crl_ttl" env:"CRL_TTL"`
+	CRLRefresh    time.Duration `yaml:"crl_refresh" env:"CRL_REFRESH"`
+	OCSP          bool          `yaml:"ocsp" env:"OCSP"`
+	OCSPResponder string        `yaml:"ocsp_responder" env:"OCSP_RESPONDER"`
+	OCSPTTL       time.Duration `yaml:"ocsp_ttl" env:"OCSP_TTL"`
+	SoftFail      time.Duration `yaml:"soft_fail" env:"SOFT_FAIL"`
 }
 
 // Proxy names the bank's own proxy that ends the initiators' TLS before us (security §4.6). Without its CA there is none,
 // and no header says anything about certificates.
 type Proxy struct {
-	ProxyCA           string   `yaml:"proxy_ca" env:"CA"`                     // authorities that issue the proxy's client certificate themselves
-	ProxyFingerprints []string `yaml:"proxy_fingerprints" env:"FINGERPRINTS"` // SHA-256 of its certificate
-	ProxySubjectOrg   string   `yaml:"proxy_subject_org" env:"SUBJECT_ORG"`   // O of its subject
-	ProxyHeader       string   `yaml:"proxy_header" env:"HEADER"`             // RFC 9440, or PEM with percent escapes; default Client-Cert
+	ProxyCA           string   `yaml:"proxy_ca" env:"CA"`
+	ProxyFingerprints []string `yaml:"proxy_fingerprints" env:"FINGERPRINTS"`
+	ProxySubjectOrg   string   `yaml:"proxy_subject_org" env:"SUBJECT_ORG"`
+	ProxyHeader       string   `yaml:"proxy_header" env:"HEADER"`
 }
 
 func standardRevocation() Revocation {
