@@ -12,7 +12,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -169,15 +168,13 @@ func (g *Gateway) wire() error {
 	if err := g.openSources(); err != nil {
 		return err
 	}
-	if g.sealer, err = newSealer(cfg, g.store, g.log, g.metrics); err != nil {
+	log := newSealMetrics(g.metrics.registry, time.Now())
+	if g.sealer, err = newSealer(cfg, g.store, g.log, log); err != nil {
 		return err
 	}
+	log.bear(g.sealer.anchors())
+	g.verifier = newVerifier(cfg, g.store, g.sealer.logKey, g.log, log)
 	g.daily = newDaily(cfg, g.store, g.log, g.metrics.registry)
-	g.verifier = newVerifier(cfg, g.store, g.log, g.metrics.registry)
-	if cfg.Log.Key != "" {
-		own := g.sealer.key.Public()
-		g.verifier.key = func(context.Context) (ed25519.PublicKey, error) { return own, nil }
-	}
 	g.ready = &readiness{checks: g.checks(), notes: g.notes}
 	return g.listen(schemas)
 }

@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
@@ -49,7 +47,7 @@ type sealer struct {
 	log      *slog.Logger
 	key      *audit.Signer // nil until it is known
 	carriers []*carrier
-	figures  sealFigures
+	observer sealObserver
 
 	newest   atomic.Pointer[head] // the newest checkpoint
 	keyKnown bool                 // our key is the registered one
@@ -66,16 +64,29 @@ type sealer struct {
 	said     map[string]time.Time
 }
 
-type sealFigures struct {
-	sealed, strays                       prometheus.Counter
-	failures                             *prometheus.CounterVec
-	size, stopped, horizon, checkpointed prometheus.Gauge
-	anchored                             *prometheus.GaugeVec
+// sealObserver is told what becomes of the log. Its methods return at once; several goroutines call them.
+type sealObserver interface {
+	// Sealed tells how many entries one transaction of this replica sealed.
+	Sealed(entries int)
+	// Extends tells the size of the log after a transaction, and that sealing is not stopped.
+	Extends(size int64)
+	// Delayed tells for how long one running transaction has kept younger entries from being sealed.
+	Delayed(by time.Duration)
+	// Checkpointed tells when the newest checkpoint was signed, by the database's clock.
+	Checkpointed(at time.Time)
+	// Strays tells how many recent entries at or before the end of the log have no position of their own.
+	Strays(n int64)
+	// Stopped tells that sealing is stopped until the log is again what was signed.
+	Stopped()
+	// Anchored tells when the newest checkpoint that an anchor has from this replica was signed.
+	Anchored(anchor string, at time.Time)
+	// AnchorFailed tells that an anchor refused a checkpoint, or holds what is no checkpoint of this log.
+	AnchorFailed(anchor string)
 }
 
 // newSealer reads the key, where a setting names one, and prepares the anchors.
-func newSealer(cfg *config.Config, s sealing, log *slog.Logger, m *metrics) (*sealer, error) {
-	w := &sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, figures: sealMetrics(m.registry)}
+func newSealer(cfg *config.Config, s sealing, log *slog.Logger, o sealObserver) (*sealer, error) {
+	w := &sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, observer: o}
 	if cfg.Log.Key != "" {
 		key, err := readLogKey(cfg.Log.Key)
 		if err != nil {
@@ -97,41 +108,24 @@ func newSealer(cfg *config.Config, s sealing, log *slog.Logger, m *metrics) (*se
 		w.carriers = append(w.carriers, newCarrier("object-store", object, objectEvery))
 		w.places = append(w.places, namedPublisher{"object-store", &objectPlace{anchor: object}})
 	}
-	for _, c := range w.carriers {
-		w.figures.failures.WithLabelValues(c.name)
-		w.figures.anchored.WithLabelValues(c.name)
-	}
 	return w, nil
 }
 
-func sealMetrics(r prometheus.Registerer) sealFigures {
-	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_" + name, Help: help})
-		r.MustRegister(g)
-		return g
+// anchors are the names of the anchors that checkpoints are carried to: "file", "url", "object-store".
+func (w *sealer) anchors() []string {
+	var names []string
+	for _, c := range w.carriers {
+		names = append(names, c.name)
 	}
-	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "arauto_" + name, Help: help})
-		r.MustRegister(c)
-		return c
+	return names
+}
+
+// logKey returns the public key of the log: our own where log.key names it, else the registered one; nil without one.
+func (w *sealer) logKey(ctx context.Context) (ed25519.PublicKey, error) {
+	if w.cfg.Log.Key != "" {
+		return w.key.Public(), nil
 	}
-	failures := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "arauto_log_anchor_failures_total", Help: "Checkpoints that an anchor refused, and checks that found something in it that is not a checkpoint of this log, by anchor.",
-	}, []string{"anchor"})
-	anchored := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "arauto_log_anchored_time_seconds", Help: "Signing time of the newest checkpoint that an anchor has from this replica, in seconds since 1970; 0: none yet.",
-	}, []string{"anchor"})
-	r.MustRegister(failures, anchored)
-	return sealFigures{
-		sealed:       counter("log_entries_sealed_total", "Entries of the history that this replica sealed."),
-		strays:       counter("log_strays_total", "Recent entries at or before the end of the log that have no position of their own, counted at each sealing that sees them."),
-		failures:     failures,
-		anchored:     anchored,
-		size:         gauge("log_size", "Entries in the sealed log."),
-		stopped:      gauge("log_sealing_stopped", "1 while sealing is stopped: wrong key, the log differs from what was signed, or it does not extend a published checkpoint."),
-		horizon:      gauge("log_horizon_age_seconds", "Time for which one running transaction has delayed the sealing of younger entries, in seconds."),
-		checkpointed: gauge("log_checkpoint_time_seconds", "Signing time of the newest checkpoint, in seconds since 1970."),
-	}
+	return w.store.LogKey(ctx)
 }
 
 // readLogKey reads the private key from a file that only its owner can read.
@@ -224,19 +218,19 @@ func (w *sealer) deliver(ctx context.Context, c *carrier) error {
 	newest := w.newest.Load()
 	if c.due(newest) {
 		if err := w.extendsAnchor(ctx, c.name); err != nil {
-			w.figures.failures.WithLabelValues(c.name).Inc()
+			w.observer.AnchorFailed(c.name)
 			return fmt.Errorf("%w: anchor %s: %w", errAnchor, c.name, err)
 		}
 	}
 	more, err := c.carry(ctx, newest)
 	if err != nil {
-		w.figures.failures.WithLabelValues(c.name).Inc()
+		w.observer.AnchorFailed(c.name)
 		return fmt.Errorf("%w: %w", errAnchor, err)
 	}
 	w.mu.Lock()
 	if more {
 		w.taken[c] = c.has
-		w.figures.anchored.WithLabelValues(c.name).Set(float64(c.has.at.Unix()))
+		w.observer.Anchored(c.name, c.has.at)
 	}
 	least := c.has
 	for _, other := range w.carriers {
@@ -266,7 +260,7 @@ func (w *sealer) complain(err error) {
 	stopped := (errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey) || errors.Is(err, store.ErrSetBack)) && !errors.Is(err, errAnchor)
 	if stopped {
 		why := err.Error()
-		w.figures.stopped.Set(1)
+		w.observer.Stopped()
 		w.halted.Store(&why)
 	}
 	w.mu.Lock()
@@ -303,13 +297,13 @@ func (w *sealer) round(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		w.figures.sealed.Add(float64(out.Entries))
+		w.observer.Sealed(out.Entries)
 		if out.Busy {
 			return nil
 		}
 		w.publish(out)
 		if out.Strays > 0 {
-			w.figures.strays.Add(float64(out.Strays))
+			w.observer.Strays(out.Strays)
 			w.complain(fmt.Errorf("%w: %d in the last seconds; run arauto audit verify", errStrays, out.Strays))
 		}
 		more = out.More
@@ -319,14 +313,13 @@ func (w *sealer) round(ctx context.Context) error {
 
 // publish makes known what one transaction sealed.
 func (w *sealer) publish(out store.Sealed) {
-	w.figures.stopped.Set(0)
 	w.halted.Store(nil)
-	w.figures.size.Set(float64(out.Size))
+	w.observer.Extends(out.Size)
 	w.watchHorizon(out)
 	if out.Checkpoint == nil {
 		return
 	}
-	w.figures.checkpointed.Set(float64(out.SealedAt.Unix()))
+	w.observer.Checkpointed(out.SealedAt)
 	w.remember(out.Checkpoint)
 	w.newest.Store(&head{out.Size, out.SealedAt, out.Checkpoint})
 	for _, c := range w.carriers {
@@ -340,7 +333,7 @@ func (w *sealer) watchHorizon(out store.Sealed) {
 		w.horizon, w.since = out.Horizon, time.Now()
 	}
 	age := time.Since(w.since)
-	w.figures.horizon.Set(age.Seconds())
+	w.observer.Delayed(age)
 	if age > horizonLimit {
 		w.complain(fmt.Errorf("transaction %d is still running; entries that are younger wait for it", out.Horizon))
 	}

@@ -35,7 +35,7 @@ func (w *sealer) published(ctx context.Context) []store.PublishedHead {
 		heads, err := p.published(ctx, w.key)
 		if err != nil {
 			if errors.Is(err, errForeign) {
-				w.figures.failures.WithLabelValues(p.name).Inc()
+				w.observer.AnchorFailed(p.name)
 			}
 			w.complain(err)
 		}

@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,13 +33,46 @@ type proof struct {
 	url   string
 	store *store.Store
 	owner *pgx.Conn
+}
 
-	metrics map[*sealer]*metrics
+// figures keeps what a sealer tells, by the names of the metrics; those of an anchor with its name.
+type figures struct {
+	mu  sync.Mutex
+	now map[string]float64
+}
+
+func newFigures() *figures { return &figures{now: map[string]float64{}} }
+
+func (f *figures) set(name string, value float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now[name] = value
+}
+
+func (f *figures) add(name string, value float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.now[name] += value
+}
+
+func (f *figures) Sealed(entries int)         { f.add("entries_sealed_total", float64(entries)) }
+func (f *figures) Delayed(by time.Duration)   { f.set("horizon_age_seconds", by.Seconds()) }
+func (f *figures) Checkpointed(at time.Time)  { f.set("checkpoint_time_seconds", float64(at.Unix())) }
+func (f *figures) Strays(n int64)             { f.add("strays_total", float64(n)) }
+func (f *figures) Stopped()                   { f.set("sealing_stopped", 1) }
+func (f *figures) AnchorFailed(anchor string) { f.add("anchor_failures_total "+anchor, 1) }
+func (f *figures) Anchored(a string, t time.Time) {
+	f.set("anchored_time_seconds "+a, float64(t.Unix()))
+}
+
+func (f *figures) Extends(size int64) {
+	f.set("size", float64(size))
+	f.set("sealing_stopped", 0)
 }
 
 func openProof(t *testing.T) *proof {
 	t.Helper()
-	p := &proof{t: t, url: storetest.Database(t), metrics: map[*sealer]*metrics{}}
+	p := &proof{t: t, url: storetest.Database(t)}
 	var err error
 	p.store, err = store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
@@ -51,10 +86,7 @@ func openProof(t *testing.T) *proof {
 func (p *proof) sealer(profile, dir, key string, anchorURL string) (*sealer, error) {
 	cfg := config.Standard()
 	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.AnchorURL = profile, dir, key, anchorURL
-	m := newMetrics("test")
-	s, err := newSealer(cfg, p.store, slog.New(slog.DiscardHandler), m)
-	p.metrics[s] = m
-	return s, err
+	return newSealer(cfg, p.store, slog.New(slog.DiscardHandler), newFigures())
 }
 
 // withObjects is the sealer of a replica with a state folder of its own, so no file tells it of the past, and a bucket.
@@ -62,10 +94,7 @@ func (p *proof) withObjects(key string, objects config.ObjectStore) *sealer {
 	p.t.Helper()
 	cfg := config.Standard()
 	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.S3 = config.Development, p.t.TempDir(), key, objects
-	m := newMetrics("test")
-	s, err := newSealer(cfg, p.store, slog.New(slog.DiscardHandler), m)
-	p.metrics[s] = m
-	return p.must(s, err)
+	return p.must(newSealer(cfg, p.store, slog.New(slog.DiscardHandler), newFigures()))
 }
 
 func (p *proof) must(s *sealer, err error) *sealer {
@@ -74,24 +103,14 @@ func (p *proof) must(s *sealer, err error) *sealer {
 	return s
 }
 
-// value reads a gauge or a counter of a sealer; labels are the values of its labels.
-func (p *proof) value(s *sealer, name string, labels ...string) float64 {
+// value reads a figure of a sealer; one that was never told is 0. Of an anchor, its name is added.
+func (p *proof) value(s *sealer, name string, anchor ...string) float64 {
 	p.t.Helper()
-	families, err := p.metrics[s].registry.Gather()
-	require.NoError(p.t, err)
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			var values []string
-			for _, l := range m.GetLabel() {
-				values = append(values, l.GetValue())
-			}
-			if f.GetName() == "arauto_log_"+name && slices.Equal(values, labels) {
-				return m.GetGauge().GetValue() + m.GetCounter().GetValue() // the other is nil, and 0 + m.GetCounter().GetValue()
-			}
-		}
-	}
-	p.t.Fatal("there is no figure ", name)
-	return 0
+	f, ok := s.observer.(*figures)
+	require.True(p.t, ok)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now[strings.Join(append([]string{name}, anchor...), " ")]
 }
 
 func (p *proof) write(n int) {
@@ -338,7 +357,6 @@ func TestEntriesThatCannotBeSealedRaiseTheAlarm(t *testing.T) {
 	s := p.must(p.sealer(config.Development, t.TempDir(), "", ""))
 	var log bytes.Buffer
 	s.log = slog.New(slog.NewTextHandler(&log, nil))
-	require.Zero(t, p.value(s, "strays_total"), "an alarm needs the series before the first event")
 	p.write(3)
 	p.sealed(s, 3)
 	require.Zero(t, p.value(s, "strays_total"))

@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
 )
@@ -28,40 +26,30 @@ const (
 // notes of /readyz. It does not replace verification from outside: anybody who can change the database and this process can
 // change both.
 type verifier struct {
-	cfg   *config.Config
-	store *store.Store
-	log   *slog.Logger
-	key   func(context.Context) (ed25519.PublicKey, error)
-	begun time.Time
+	cfg      *config.Config
+	store    *store.Store
+	log      *slog.Logger
+	key      func(context.Context) (ed25519.PublicKey, error)
+	observer verifyObserver
 
 	bad atomic.Pointer[string] // note for /readyz; nil: none
-
-	okTime   *prometheus.GaugeVec
-	failures *prometheus.CounterVec
-	verified prometheus.Gauge
-	badNow   prometheus.Gauge
 }
 
-// newVerifier prepares verification with the log's key: our own where a setting names it, else the registered one.
-func newVerifier(cfg *config.Config, s *store.Store, log *slog.Logger, r prometheus.Registerer) *verifier {
-	w := &verifier{
-		cfg: cfg, store: s, log: log, begun: time.Now(), key: s.LogKey,
-		okTime: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "arauto_log_verification_ok_time_seconds",
-			Help: "End of the last verification without a finding, by scope (since, whole), in seconds since 1970; before the first: the start of this replica.",
-		}, []string{"scope"}),
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "arauto_log_verification_failures_total", Help: "Verifications by this replica with a finding, by scope (since, whole).",
-		}, []string{"scope"}),
-		verified: prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_log_verified_size", Help: "Entries of the log that a verification has checked since they were sealed."}),
-		badNow:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_log_verification_bad", Help: "1 from a verification with a finding until one of the whole log without any."}),
-	}
-	r.MustRegister(w.okTime, w.failures, w.verified, w.badNow)
-	for _, scope := range []string{store.ScopeSince, store.ScopeWhole} {
-		w.failures.WithLabelValues(scope)
-		w.okTime.WithLabelValues(scope).Set(float64(w.begun.Unix()))
-	}
-	return w
+// verifyObserver is told what verifications found. Its methods return at once. A scope is store.ScopeSince or
+// store.ScopeWhole.
+type verifyObserver interface {
+	// VerifiedOK tells when the last verification of a scope without a finding ended, at whichever replica.
+	VerifiedOK(scope string, at time.Time)
+	// VerifiedBad tells that a verification by this replica found something.
+	VerifiedBad(scope string)
+	// Verified tells how many entries a verification has checked since they were sealed, and whether a finding stands:
+	// from a verification with one until one of the whole log without any.
+	Verified(size int64, bad bool)
+}
+
+// newVerifier prepares verification with the log's key.
+func newVerifier(cfg *config.Config, s *store.Store, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o verifyObserver) *verifier {
+	return &verifier{cfg: cfg, store: s, log: log, key: key, observer: o}
 }
 
 // every is the time between two looks.
@@ -125,7 +113,7 @@ func (w *verifier) tell(r *store.VerificationRecord) {
 	switch {
 	case r == nil:
 	case r.Found != nil:
-		w.failures.WithLabelValues(r.Scope).Inc()
+		w.observer.VerifiedBad(r.Scope)
 		w.log.Error("the log is not what was signed", "scope", r.Scope, "seq", r.Found.Seq, "reason", r.Found.Reason, "from", r.From, "to", r.To)
 	default:
 		w.log.Info("log verified", "scope", r.Scope, "from", r.From, "to", r.To, "root", r.Root, "took_ms", r.TookMillis)
@@ -140,24 +128,22 @@ func (w *verifier) publish(ctx context.Context) (store.LogVerification, error) {
 	}
 	for scope, s := range map[string]*store.ScopeState{store.ScopeSince: &v.Since, store.ScopeWhole: &v.Whole} {
 		if !s.OKAt.IsZero() {
-			w.okTime.WithLabelValues(scope).Set(float64(s.OKAt.Unix()))
+			w.observer.VerifiedOK(scope, s.OKAt)
 		}
 	}
 	if v.Impossible != "" {
 		w.log.Error("stored state of verification refused", "reason", v.Impossible)
 	}
-	w.verified.Set(float64(v.Since.Verified))
-	w.badNow.Set(0)
 	var note *string
 	for _, s := range []*store.ScopeState{&v.Whole, &v.Since} {
 		if s.Fault == nil {
 			continue
 		}
-		w.badNow.Set(1)
 		text := fmt.Sprintf("log: the verification of %s found that it is not what was signed, first at position %d: %s; run arauto audit verify",
 			s.FaultAt.Format(time.RFC3339), s.Fault.Seq, s.Fault.Reason)
 		note = &text
 	}
+	w.observer.Verified(v.Since.Verified, note != nil)
 	w.bad.Store(note)
 	return v, nil
 }

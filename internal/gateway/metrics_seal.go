@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/arauto/arauto/internal/store"
+)
+
+// sealMetrics are the figures of the log: its sealing, its anchors and its verification.
+type sealMetrics struct {
+	sealed, strays                       prometheus.Counter
+	failures                             *prometheus.CounterVec
+	size, stopped, horizon, checkpointed prometheus.Gauge
+	anchored                             *prometheus.GaugeVec
+
+	okTime   *prometheus.GaugeVec
+	bad      *prometheus.CounterVec
+	verified prometheus.Gauge
+	badNow   prometheus.Gauge
+}
+
+// newSealMetrics registers the figures. Until a verification ends, its time is the start of this replica.
+func newSealMetrics(r prometheus.Registerer, began time.Time) *sealMetrics {
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "arauto_log_" + name, Help: help}, labels)
+		r.MustRegister(g)
+		return g
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_log_" + name, Help: help}, labels)
+		r.MustRegister(c)
+		return c
+	}
+	m := &sealMetrics{
+		sealed:       counter("entries_sealed_total", "Entries of the history that this replica sealed.").WithLabelValues(),
+		strays:       counter("strays_total", "Recent entries at or before the end of the log that have no position of their own, counted at each sealing that sees them.").WithLabelValues(),
+		failures:     counter("anchor_failures_total", "Checkpoints that an anchor refused, and checks that found something in it that is not a checkpoint of this log, by anchor.", "anchor"),
+		anchored:     gauge("anchored_time_seconds", "Signing time of the newest checkpoint that an anchor has from this replica, in seconds since 1970; 0: none yet.", "anchor"),
+		size:         gauge("size", "Entries in the sealed log.").WithLabelValues(),
+		stopped:      gauge("sealing_stopped", "1 while sealing is stopped: wrong key, the log differs from what was signed, or it does not extend a published checkpoint.").WithLabelValues(),
+		horizon:      gauge("horizon_age_seconds", "Time for which one running transaction has delayed the sealing of younger entries, in seconds.").WithLabelValues(),
+		checkpointed: gauge("checkpoint_time_seconds", "Signing time of the newest checkpoint, in seconds since 1970.").WithLabelValues(),
+		okTime:       gauge("verification_ok_time_seconds", "End of the last verification without a finding, by scope (since, whole), in seconds since 1970; before the first: the start of this replica.", "scope"),
+		bad:          counter("verification_failures_total", "Verifications by this replica with a finding, by scope (since, whole).", "scope"),
+		verified:     gauge("verified_size", "Entries of the log that a verification has checked since they were sealed.").WithLabelValues(),
+		badNow:       gauge("verification_bad", "1 from a verification with a finding until one of the whole log without any.").WithLabelValues(),
+	}
+	for _, scope := range []string{store.ScopeSince, store.ScopeWhole} {
+		m.bad.WithLabelValues(scope)
+		m.okTime.WithLabelValues(scope).Set(float64(began.Unix()))
+	}
+	return m
+}
+
+// bear makes the series of the anchors exist before anything is counted.
+func (m *sealMetrics) bear(anchors []string) {
+	for _, anchor := range anchors {
+		m.failures.WithLabelValues(anchor)
+		m.anchored.WithLabelValues(anchor)
+	}
+}
+
+// Sealed implements seal.Observer.
+func (m *sealMetrics) Sealed(entries int) { m.sealed.Add(float64(entries)) }
+
+// Extends implements seal.Observer.
+func (m *sealMetrics) Extends(size int64) {
+	m.stopped.Set(0)
+	m.size.Set(float64(size))
+}
+
+// Delayed implements seal.Observer.
+func (m *sealMetrics) Delayed(by time.Duration) { m.horizon.Set(by.Seconds()) }
+
+// Checkpointed implements seal.Observer.
+func (m *sealMetrics) Checkpointed(at time.Time) { m.checkpointed.Set(float64(at.Unix())) }
+
+// Strays implements seal.Observer.
+func (m *sealMetrics) Strays(n int64) { m.strays.Add(float64(n)) }
+
+// Stopped implements seal.Observer.
+func (m *sealMetrics) Stopped() { m.stopped.Set(1) }
+
+// Anchored implements seal.Observer.
+func (m *sealMetrics) Anchored(anchor string, at time.Time) {
+	m.anchored.WithLabelValues(anchor).Set(float64(at.Unix()))
+}
+
+// AnchorFailed implements seal.Observer.
+func (m *sealMetrics) AnchorFailed(anchor string) { m.failures.WithLabelValues(anchor).Inc() }
+
+// VerifiedOK implements seal.VerifyObserver.
+func (m *sealMetrics) VerifiedOK(scope string, at time.Time) {
+	m.okTime.WithLabelValues(scope).Set(float64(at.Unix()))
+}
+
+// VerifiedBad implements seal.VerifyObserver.
+func (m *sealMetrics) VerifiedBad(scope string) { m.bad.WithLabelValues(scope).Inc() }
+
+// Verified implements seal.VerifyObserver.
+func (m *sealMetrics) Verified(size int64, bad bool) {
+	m.verified.Set(float64(size))
+	m.badNow.Set(truth(bad))
+}
