@@ -26,7 +26,7 @@ func (g *Gateway) startChores() {
 	g.every("measure", 5*time.Second, g.measure)
 	g.every("history", time.Hour, g.keepHistory)
 	g.every("reconcile", reconcile.TickEvery, g.daily.Tick)
-	g.every("verify", g.verifier.every(), g.verifier.tick)
+	g.every("verify", g.verifier.Every(), g.verifier.Tick)
 	g.every("exports", time.Second, g.makeExports)
 	g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) })
 }

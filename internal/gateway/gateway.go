@@ -33,6 +33,7 @@ import (
 	"github.com/arauto/arauto/internal/receipt"
 	"github.com/arauto/arauto/internal/reconcile"
 	"github.com/arauto/arauto/internal/registry"
+	"github.com/arauto/arauto/internal/seal"
 	"github.com/arauto/arauto/internal/spool"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/webhook"
@@ -61,13 +62,13 @@ type Gateway struct {
 	polls     *spool.Spool
 	receipts  *receipt.Book // changes that came and were not stored
 	trust     *trust
-	sealer    *sealer    // proves the history
-	seen      *receivers // certificates of initiators' endpoints
+	sealer    *seal.Sealer // proves the history
+	seen      *receivers   // certificates of initiators' endpoints
 	listeners []*listener
 	files     descriptors
 
 	daily    *reconcile.Reconciler // looks whether the history is complete
-	verifier *verifier             // looks whether the log is what was signed
+	verifier *seal.Verifier        // looks whether the log is what was signed
 	named    time.Time             // when the log named a fault of the database last; the chore measure's alone
 
 	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery
@@ -169,11 +170,11 @@ func (g *Gateway) wire() error {
 		return err
 	}
 	log := newSealMetrics(g.metrics.registry, time.Now())
-	if g.sealer, err = newSealer(cfg, g.store, g.log, log); err != nil {
+	if g.sealer, err = seal.NewSealer(cfg, g.store, g.log, log); err != nil {
 		return err
 	}
-	log.bear(g.sealer.anchors())
-	g.verifier = newVerifier(cfg, g.store, g.sealer.logKey, g.log, log)
+	log.bear(g.sealer.Anchors())
+	g.verifier = seal.NewVerifier(cfg, g.store, g.sealer.LogKey, g.log, log)
 	g.daily = newDaily(cfg, g.store, g.log, g.metrics.registry)
 	g.ready = &readiness{checks: g.checks(), notes: g.notes}
 	return g.listen(schemas)
@@ -181,7 +182,7 @@ func (g *Gateway) wire() error {
 
 // notes are what /readyz tells operators though it keeps nobody from working.
 func (g *Gateway) notes() []string {
-	return slices.Concat(g.trust.notes(time.Now()), g.faultNotes(), g.sources.notes(), g.sealer.notes(), g.verifier.notes())
+	return slices.Concat(g.trust.notes(time.Now()), g.faultNotes(), g.sources.notes(), g.sealer.Notes(), g.verifier.Notes())
 }
 
 func schemaOptions(cfg *config.Config) []openapi.Option {
@@ -242,7 +243,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	if err := g.refuseDatabase(ctx); err != nil {
 		return err
 	}
-	if err := g.sealer.refuse(ctx); err != nil {
+	if err := g.sealer.Refuse(ctx); err != nil {
 		return err
 	}
 	g.fetchLists(ctx)
@@ -271,7 +272,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.run("receipts", func() { g.receipts.Run(g.chores) })
 	g.run("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) })
 	g.runSources()
-	g.run("seal", func() { g.sealer.run(g.chores) })
+	g.run("seal", func() { g.sealer.Run(g.chores) })
 	g.startChores()
 	for _, l := range g.listeners {
 		g.serve(l)

@@ -1,4 +1,4 @@
-package gateway
+package seal
 
 import (
 	"bytes"
@@ -83,28 +83,28 @@ func openProof(t *testing.T) *proof {
 	return p
 }
 
-func (p *proof) sealer(profile, dir, key string, anchorURL string) (*sealer, error) {
+func (p *proof) sealer(profile, dir, key string, anchorURL string) (*Sealer, error) {
 	cfg := config.Standard()
 	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.AnchorURL = profile, dir, key, anchorURL
-	return newSealer(cfg, p.store, slog.New(slog.DiscardHandler), newFigures())
+	return NewSealer(cfg, p.store, slog.New(slog.DiscardHandler), newFigures())
 }
 
 // withObjects is the sealer of a replica with a state folder of its own, so no file tells it of the past, and a bucket.
-func (p *proof) withObjects(key string, objects config.ObjectStore) *sealer {
+func (p *proof) withObjects(key string, objects config.ObjectStore) *Sealer {
 	p.t.Helper()
 	cfg := config.Standard()
 	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.S3 = config.Development, p.t.TempDir(), key, objects
-	return p.must(newSealer(cfg, p.store, slog.New(slog.DiscardHandler), newFigures()))
+	return p.must(NewSealer(cfg, p.store, slog.New(slog.DiscardHandler), newFigures()))
 }
 
-func (p *proof) must(s *sealer, err error) *sealer {
+func (p *proof) must(s *Sealer, err error) *Sealer {
 	p.t.Helper()
 	require.NoError(p.t, err)
 	return s
 }
 
 // value reads a figure of a sealer; one that was never told is 0. Of an anchor, its name is added.
-func (p *proof) value(s *sealer, name string, anchor ...string) float64 {
+func (p *proof) value(s *Sealer, name string, anchor ...string) float64 {
 	p.t.Helper()
 	f, ok := s.observer.(*figures)
 	require.True(p.t, ok)
@@ -120,7 +120,7 @@ func (p *proof) write(n int) {
 }
 
 // sealed runs rounds until the log has that many entries.
-func (p *proof) sealed(s *sealer, size int) {
+func (p *proof) sealed(s *Sealer, size int) {
 	p.t.Helper()
 	require.Eventually(p.t, func() bool {
 		if err := s.round(p.t.Context()); err != nil {
@@ -180,13 +180,13 @@ func TestProductionRefusesToStartWithoutTheRegisteredKey(t *testing.T) {
 	require.ErrorContains(t, err, "set it to 0600")
 	require.NoError(t, os.Chmod(name, 0o600))
 	s := p.must(p.sealer(config.Production, dir, name, ""))
-	require.ErrorContains(t, s.refuse(t.Context()), "no key is registered")
+	require.ErrorContains(t, s.Refuse(t.Context()), "no key is registered")
 	require.ErrorIs(t, s.round(t.Context()), store.ErrWrongKey, "and if the database was away at start, nothing is sealed later")
 	registered, err := p.store.LogKey(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, registered, "no silent new log")
 	require.NoError(t, store.RegisterLogKey(t.Context(), p.url, key.Public().(ed25519.PublicKey)))
-	require.NoError(t, s.refuse(t.Context()))
+	require.NoError(t, s.Refuse(t.Context()))
 	p.write(3)
 	p.sealed(s, 3)
 
@@ -196,7 +196,7 @@ func TestProductionRefusesToStartWithoutTheRegisteredKey(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(name, text, 0o600))
 	s = p.must(p.sealer(config.Production, dir, name, ""))
-	require.ErrorContains(t, s.refuse(t.Context()), "is not the registered key")
+	require.ErrorContains(t, s.Refuse(t.Context()), "is not the registered key")
 	require.ErrorIs(t, s.round(t.Context()), store.ErrWrongKey)
 }
 
@@ -298,7 +298,7 @@ func TestALogThatIsNotTheOneInTheObjectStoreIsNotContinued(t *testing.T) {
 	require.Empty(t, ask(), "it is still away")
 	b.refuse = 0
 	place.asked = time.Now().Add(-repeatAfter)
-	for name, s := range map[string]*sealer{"it came back": away, "a start": p.withObjects(key, settings.Log.S3)} {
+	for name, s := range map[string]*Sealer{"it came back": away, "a start": p.withObjects(key, settings.Log.S3)} {
 		err := s.round(t.Context())
 		require.ErrorIs(t, err, store.ErrSetBack, name)
 		require.ErrorContains(t, err, "the object store has a checkpoint of 40 entries", name)

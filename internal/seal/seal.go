@@ -1,4 +1,12 @@
-package gateway
+// Package seal gives the history its proof: it seals the log, signs checkpoints of it, carries them to anchors out of the
+// reach of the database's owner, and verifies the log at intervals.
+//
+// Sealing never goes on over a log that does not extend what was published: the checkpoints that this process has seen, and
+// those in the anchor file and in the object store. An anchor that hangs delays neither sealing nor another anchor.
+//
+// Nothing that serves initiators or the bank waits for this package. It does not replace verification from outside: who can
+// change the database and this process can change both.
+package seal
 
 import (
 	"bytes"
@@ -41,7 +49,7 @@ type sealing interface {
 
 // sealer gives the history its proof, in the background: nothing that serves initiators or the bank waits for it. The
 // carriers bring what it signed to the anchors, and it does not wait for them either.
-type sealer struct {
+type Sealer struct {
 	cfg      *config.Config
 	store    sealing
 	log      *slog.Logger
@@ -85,8 +93,8 @@ type sealObserver interface {
 }
 
 // newSealer reads the key, where a setting names one, and prepares the anchors.
-func newSealer(cfg *config.Config, s sealing, log *slog.Logger, o sealObserver) (*sealer, error) {
-	w := &sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, observer: o}
+func NewSealer(cfg *config.Config, s sealing, log *slog.Logger, o sealObserver) (*Sealer, error) {
+	w := &Sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, observer: o}
 	if cfg.Log.Key != "" {
 		key, err := readLogKey(cfg.Log.Key)
 		if err != nil {
@@ -112,7 +120,7 @@ func newSealer(cfg *config.Config, s sealing, log *slog.Logger, o sealObserver) 
 }
 
 // anchors are the names of the anchors that checkpoints are carried to: "file", "url", "object-store".
-func (w *sealer) anchors() []string {
+func (w *Sealer) Anchors() []string {
 	var names []string
 	for _, c := range w.carriers {
 		names = append(names, c.name)
@@ -121,7 +129,7 @@ func (w *sealer) anchors() []string {
 }
 
 // logKey returns the public key of the log: our own where log.key names it, else the registered one; nil without one.
-func (w *sealer) logKey(ctx context.Context) (ed25519.PublicKey, error) {
+func (w *Sealer) LogKey(ctx context.Context) (ed25519.PublicKey, error) {
 	if w.cfg.Log.Key != "" {
 		return w.key.Public(), nil
 	}
@@ -146,7 +154,7 @@ var errNoKey = errors.New("it does not have the key that is registered for the l
 
 // refuse looks once, at start, whether production has the registered key. A database that does not answer is no reason
 // not to start; the same is asked again before anything is sealed.
-func (w *sealer) refuse(ctx context.Context) error {
+func (w *Sealer) Refuse(ctx context.Context) error {
 	if w.cfg.Profile != config.Production {
 		return nil
 	}
@@ -166,7 +174,7 @@ func (w *sealer) refuse(ctx context.Context) error {
 }
 
 // run seals until ctx ends, or for as long as this replica has the key.
-func (w *sealer) run(ctx context.Context) {
+func (w *Sealer) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var carriers sync.WaitGroup
 	defer carriers.Wait()
@@ -194,7 +202,7 @@ func (w *sealer) run(ctx context.Context) {
 
 // carry brings checkpoints to one anchor until ctx ends. What fails is tried again, with a newer checkpoint if there is
 // one, which covers it.
-func (w *sealer) carry(ctx context.Context, c *carrier) {
+func (w *Sealer) carry(ctx context.Context, c *carrier) {
 	tick := time.NewTicker(sealEvery)
 	defer tick.Stop()
 	for {
@@ -214,7 +222,7 @@ func (w *sealer) carry(ctx context.Context, c *carrier) {
 var errAnchor = errors.New("a checkpoint is not anchored")
 
 // deliver brings the newest checkpoint to one anchor. Once all have one, the database is told how far that is.
-func (w *sealer) deliver(ctx context.Context, c *carrier) error {
+func (w *Sealer) deliver(ctx context.Context, c *carrier) error {
 	newest := w.newest.Load()
 	if c.due(newest) {
 		if err := w.extendsAnchor(ctx, c.name); err != nil {
@@ -256,7 +264,7 @@ func (w *sealer) deliver(ctx context.Context, c *carrier) error {
 var errStrays = errors.New("entries stand behind the end of the log and have no position of their own")
 
 // complain tells what went wrong, the same at most once a minute; some of it is an alarm.
-func (w *sealer) complain(err error) {
+func (w *Sealer) complain(err error) {
 	stopped := (errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey) || errors.Is(err, store.ErrSetBack)) && !errors.Is(err, errAnchor)
 	if stopped {
 		why := err.Error()
@@ -288,7 +296,7 @@ func (w *sealer) complain(err error) {
 }
 
 // round seals everything that can be sealed; each batch has its checkpoint, which the carriers take up at once.
-func (w *sealer) round(ctx context.Context) error {
+func (w *Sealer) round(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
@@ -312,7 +320,7 @@ func (w *sealer) round(ctx context.Context) error {
 }
 
 // publish makes known what one transaction sealed.
-func (w *sealer) publish(out store.Sealed) {
+func (w *Sealer) publish(out store.Sealed) {
 	w.halted.Store(nil)
 	w.observer.Extends(out.Size)
 	w.watchHorizon(out)
@@ -328,7 +336,7 @@ func (w *sealer) publish(out store.Sealed) {
 }
 
 // watchHorizon raises the alarm when one transaction keeps the entries of all younger ones waiting.
-func (w *sealer) watchHorizon(out store.Sealed) {
+func (w *Sealer) watchHorizon(out store.Sealed) {
 	if out.Horizon != w.horizon || out.Newest == out.Horizon {
 		w.horizon, w.since = out.Horizon, time.Now()
 	}
@@ -340,7 +348,7 @@ func (w *sealer) watchHorizon(out store.Sealed) {
 }
 
 // prepare finds out, until it is known, whether the key is the log's.
-func (w *sealer) prepare(ctx context.Context) error {
+func (w *Sealer) prepare(ctx context.Context) error {
 	if w.keyKnown {
 		return nil
 	}
@@ -352,7 +360,7 @@ func (w *sealer) prepare(ctx context.Context) error {
 }
 
 // ownKey makes sure that our key is the registered one. In development the first replica makes the key and registers it.
-func (w *sealer) ownKey(ctx context.Context) error {
+func (w *Sealer) ownKey(ctx context.Context) error {
 	registered, err := w.store.LogKey(ctx)
 	if err != nil {
 		return err
@@ -388,7 +396,7 @@ func (w *sealer) ownKey(ctx context.Context) error {
 }
 
 // publishKey leaves the public half where a verifier finds it.
-func (w *sealer) publishKey() error {
+func (w *Sealer) publishKey() error {
 	text, err := audit.MarshalPublic(w.key.Public())
 	if err != nil {
 		return err

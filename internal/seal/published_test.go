@@ -1,4 +1,4 @@
-package gateway
+package seal
 
 import (
 	"crypto/ed25519"
@@ -26,7 +26,7 @@ SET session_replication_role = origin`, size))
 }
 
 // stops runs rounds until sealing is refused, and returns why.
-func (p *proof) stops(s *sealer) (err error) {
+func (p *proof) stops(s *Sealer) (err error) {
 	p.t.Helper()
 	size := p.value(s, "size")
 	require.Eventually(p.t, func() bool {
@@ -46,15 +46,15 @@ func TestADatabaseThatIsSetBackUnderARunningGatewayIsNotSealedOn(t *testing.T) {
 	p.sealed(s, 10)
 	p.write(5)
 	p.sealed(s, 15)
-	require.Empty(t, s.notes())
+	require.Empty(t, s.Notes())
 	p.setBack(10)
 	p.write(20)
 	err := p.stops(s)
 	require.ErrorIs(t, err, store.ErrSetBack)
 	require.ErrorContains(t, err, "this process has a checkpoint of 15 entries")
 	require.InDelta(t, 1, p.value(s, "sealing_stopped"), 0)
-	require.Len(t, s.notes(), 1)
-	require.Contains(t, s.notes()[0], "the history is not sealed: ")
+	require.Len(t, s.Notes(), 1)
+	require.Contains(t, s.Notes()[0], "the history is not sealed: ")
 	var n int
 	require.NoError(t, p.owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.log_position").Scan(&n))
 	require.Equal(t, 10, n, "nothing was signed")

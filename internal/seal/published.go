@@ -1,4 +1,4 @@
-package gateway
+package seal
 
 import (
 	"context"
@@ -26,7 +26,7 @@ var errUnread = errors.New("the log is not compared with an anchor, it will be t
 
 // published asks every place for its newest checkpoints. A place that does not answer, or that holds something else as well,
 // is complained about and does not stop sealing.
-func (w *sealer) published(ctx context.Context) []store.PublishedHead {
+func (w *Sealer) published(ctx context.Context) []store.PublishedHead {
 	var all []store.PublishedHead
 	if h := w.remembered.Load(); h != nil {
 		all = append(all, store.PublishedHead{Checkpoint: *h, Where: "this process"})
@@ -52,7 +52,7 @@ type namedPublisher struct {
 
 // remember keeps the newest checkpoint this process has seen sealed, by itself or by another replica. The log was compared
 // with the one before in the same transaction, so it may also be smaller: after a stated loss.
-func (w *sealer) remember(note []byte) {
+func (w *Sealer) remember(note []byte) {
 	c, err := audit.OpenCheckpoint(note, w.key.Public())
 	if err != nil {
 		w.complain(fmt.Errorf("%w: %w", store.ErrTampered, err))
@@ -62,7 +62,7 @@ func (w *sealer) remember(note []byte) {
 }
 
 // extendsAnchor compares the log with what one anchor has, before something is added to it.
-func (w *sealer) extendsAnchor(ctx context.Context, name string) error {
+func (w *Sealer) extendsAnchor(ctx context.Context, name string) error {
 	for _, p := range w.places {
 		if p.name != name {
 			continue
@@ -77,7 +77,7 @@ func (w *sealer) extendsAnchor(ctx context.Context, name string) error {
 }
 
 // notes are what /readyz tells operators about sealing, which nothing that serves waits for.
-func (w *sealer) notes() []string {
+func (w *Sealer) Notes() []string {
 	if why := w.halted.Load(); why != nil {
 		return []string{"the history is not sealed: " + *why}
 	}

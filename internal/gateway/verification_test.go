@@ -18,6 +18,7 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/alarms"
 	"github.com/arauto/arauto/internal/lab/storetest"
+	"github.com/arauto/arauto/internal/seal"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -67,7 +68,7 @@ func (p *signedLog) sealed(size int64) {
 
 // verifying is one replica's verification of a log, with its metrics and its own log.
 type verifying struct {
-	*verifier
+	*seal.Verifier
 	store   *store.Store
 	metrics *metrics
 	lines   *bytes.Buffer
@@ -80,13 +81,13 @@ func (p *signedLog) verifying() *verifying {
 	p.t.Cleanup(s.Close)
 	m, lines := newMetrics("test"), &bytes.Buffer{}
 	figures := newSealMetrics(m.registry, time.Now())
-	return &verifying{newVerifier(config.Standard(), s, s.LogKey, slog.New(slog.NewTextHandler(lines, nil)), figures), s, m, lines}
+	return &verifying{seal.NewVerifier(config.Standard(), s, s.LogKey, slog.New(slog.NewTextHandler(lines, nil)), figures), s, m, lines}
 }
 
 // asked is what /readyz answers.
 func (v *verifying) asked() (int, string) {
 	w := httptest.NewRecorder()
-	opsHandler(&readiness{notes: v.notes}, v.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	opsHandler(&readiness{notes: v.Notes}, v.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 	return w.Code, w.Body.String()
 }
 
@@ -124,20 +125,20 @@ func TestAnAlteredEntryRaisesTheAlarmByItself(t *testing.T) {
 SELECT gen_random_uuid(), 'change', 'itp', '{"occurredAt":"2026-11-28T12:00:00.000000Z"}' FROM generate_series(1, 20)`)
 	require.NoError(t, err)
 	p.sealed(20)
-	require.NoError(t, first.tick(t.Context()))
+	require.NoError(t, first.Tick(t.Context()))
 	require.Zero(t, p.count("ok"), "it is not due yet")
 	p.passes("since", "1 hour")
 	all := sync.WaitGroup{}
 	for _, r := range replicas {
 		all.Go(func() {
-			if err := r.tick(t.Context()); err != nil {
+			if err := r.Tick(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
 	require.Equal(t, 1, p.count("ok"), "one replica does it")
-	require.NoError(t, first.tick(t.Context())) // the other may have done it after this one looked
+	require.NoError(t, first.Tick(t.Context())) // the other may have done it after this one looked
 	require.Contains(t, first.series(), "arauto_log_verified_size 20")
 
 	p.write(10)
@@ -150,14 +151,14 @@ SELECT gen_random_uuid(), 'change', 'itp', '{"occurredAt":"2026-11-28T12:00:00.0
 	}
 	alter("12:00:00", "12:00:02")
 	p.passes("since", "1 hour")
-	require.NoError(t, first.tick(t.Context()))
+	require.NoError(t, first.Tick(t.Context()))
 	require.Equal(t, 2, p.count("ok"), "what is new is right")
 	bench, before := alarms.New(t, rulesFile), gathered(t, first.metrics.registry)
 	p.passes("whole", "7 days")
-	require.NoError(t, first.tick(t.Context()))
+	require.NoError(t, first.Tick(t.Context()))
 	bench.Rings(t, "ArautoLogVerificationBad", nil, before, gathered(t, first.metrics.registry))
 	require.Equal(t, 1, p.count("bad"))
-	require.NoError(t, replicas[1].tick(t.Context()))
+	require.NoError(t, replicas[1].Tick(t.Context()))
 	for _, r := range replicas {
 		code, body := r.asked()
 		require.Equal(t, 200, code, "the product serves")
@@ -168,11 +169,11 @@ SELECT gen_random_uuid(), 'change', 'itp', '{"occurredAt":"2026-11-28T12:00:00.0
 	require.Contains(t, first.lines.String(), "level=ERROR msg=\"the log is not what was signed\" scope=whole seq=7")
 
 	alter("12:00:02", "12:00:00")
-	require.NoError(t, first.tick(t.Context()))
+	require.NoError(t, first.Tick(t.Context()))
 	_, body := first.asked()
 	require.Contains(t, body, "position 7", "only a verification takes it back")
 	p.passes("whole", "1 day")
-	require.NoError(t, first.tick(t.Context()))
+	require.NoError(t, first.Tick(t.Context()))
 	_, body = first.asked()
 	require.NotContains(t, body, "notes")
 	require.Contains(t, first.series(), "arauto_log_verification_bad 0")
@@ -187,11 +188,11 @@ func TestAVerificationThatDoesNotComeToAnEndRaisesTheAlarm(t *testing.T) {
 	for scope, ago := range map[string]string{store.ScopeSince: "4 hours", store.ScopeWhole: "15 days"} {
 		p := openSignedLog(t)
 		v := p.verifying()
-		require.NoError(t, v.tick(t.Context()))
+		require.NoError(t, v.Tick(t.Context()))
 		before := gathered(t, v.metrics.registry)
 		_, err := p.owner.Exec(t.Context(), "UPDATE arauto.log_verification SET ok_at = now() - $2::text::interval WHERE scope = $1", scope, ago)
 		require.NoError(t, err)
-		require.NoError(t, v.tick(t.Context()))
+		require.NoError(t, v.Tick(t.Context()))
 		bench.Rings(t, "ArautoLogNotVerified", nil, before, gathered(t, v.metrics.registry))
 	}
 }
@@ -203,7 +204,7 @@ func TestANewInstallationWaitsForItsFirstVerification(t *testing.T) {
 	p.passes("since", "1 hour")
 	p.passes("whole", "8 days")
 	p.write(3)
-	require.NoError(t, v.tick(t.Context()))
+	require.NoError(t, v.Tick(t.Context()))
 	require.Zero(t, p.count("ok"))
 	require.Zero(t, p.count("bad"))
 }

@@ -1,4 +1,4 @@
-package gateway
+package seal
 
 import (
 	"bytes"
@@ -117,11 +117,11 @@ func longest(from, to time.Time, at []time.Time) (most time.Duration) {
 	return most
 }
 
-func sealerOf(t *testing.T, h *virtualLog, places map[string]*place) *sealer {
+func sealerOf(t *testing.T, h *virtualLog, places map[string]*place) *Sealer {
 	t.Helper()
 	cfg := config.Standard()
 	cfg.Profile, cfg.StateDir = config.Development, t.TempDir()
-	s, err := newSealer(cfg, h, slog.New(slog.DiscardHandler), newFigures())
+	s, err := NewSealer(cfg, h, slog.New(slog.DiscardHandler), newFigures())
 	require.NoError(t, err)
 	s.key, s.carriers = audit.NewSigner(h.key), nil
 	for name, p := range places {
@@ -143,7 +143,7 @@ func TestACheckpointIsSignedWithinTenSecondsAndAnchoredWithinSixty(t *testing.T)
 		s := sealerOf(t, h, map[string]*place{"file": good, "url": bad, "object-store": object})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { s.run(ctx); close(done) }()
+		go func() { s.Run(ctx); close(done) }()
 		<-time.After(5 * time.Minute)
 		synctest.Wait()
 		require.Zero(t, h.anchored, "not before all have it")
@@ -176,7 +176,7 @@ func TestTheLastCheckpointIsAnchoredAlthoughNothingFollows(t *testing.T) {
 		s := sealerOf(t, h, map[string]*place{"object-store": object})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { s.run(ctx); close(done) }()
+		go func() { s.Run(ctx); close(done) }()
 		<-time.After(12 * time.Second)
 		synctest.Wait()
 		h.mu.Lock()
@@ -202,7 +202,7 @@ func TestAFileThatCannotBeWrittenIsToldOnceAMinute(t *testing.T) {
 		s.carriers = []*carrier{newCarrier("file", fileAnchor(filepath.Join(t.TempDir(), "absent", "checkpoints.txt")), 0)}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
-		go func() { s.run(ctx); close(done) }()
+		go func() { s.Run(ctx); close(done) }()
 		<-time.After(52 * time.Second)
 		cancel()
 		<-done

@@ -1,4 +1,4 @@
-package gateway
+package seal
 
 import (
 	"context"
@@ -25,7 +25,7 @@ const (
 // it and one at a time does. What it found is an entry of the history; every replica shows it in its metrics and in the
 // notes of /readyz. It does not replace verification from outside: anybody who can change the database and this process can
 // change both.
-type verifier struct {
+type Verifier struct {
 	cfg      *config.Config
 	store    *store.Store
 	log      *slog.Logger
@@ -48,15 +48,15 @@ type verifyObserver interface {
 }
 
 // newVerifier prepares verification with the log's key.
-func newVerifier(cfg *config.Config, s *store.Store, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o verifyObserver) *verifier {
-	return &verifier{cfg: cfg, store: s, log: log, key: key, observer: o}
+func NewVerifier(cfg *config.Config, s *store.Store, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o verifyObserver) *Verifier {
+	return &Verifier{cfg: cfg, store: s, log: log, key: key, observer: o}
 }
 
 // every is the time between two looks.
-func (w *verifier) every() time.Duration { return min(verifyTick, w.cfg.Log.VerifyEvery) }
+func (w *Verifier) Every() time.Duration { return min(verifyTick, w.cfg.Log.VerifyEvery) }
 
 // tick publishes what the verifications have come to, and goes on with what is due.
-func (w *verifier) tick(ctx context.Context) error {
+func (w *Verifier) Tick(ctx context.Context) error {
 	state, err := w.publish(ctx)
 	if err != nil || !w.sinceDue(&state) && !w.wholeDue(&state) {
 		return err
@@ -66,12 +66,12 @@ func (w *verifier) tick(ctx context.Context) error {
 }
 
 // sinceDue tells whether what was sealed since the last time is to be verified.
-func (w *verifier) sinceDue(v *store.LogVerification) bool {
+func (w *Verifier) sinceDue(v *store.LogVerification) bool {
 	return v.Size-v.Since.Verified >= verifySinceMost || v.Now.Sub(v.Since.EndedAt) >= w.cfg.Log.VerifyEvery
 }
 
 // wholeDue tells whether the whole log is to be verified, or being verified.
-func (w *verifier) wholeDue(v *store.LogVerification) bool {
+func (w *Verifier) wholeDue(v *store.LogVerification) bool {
 	every := verifyWholeEvery
 	if v.Bad() {
 		every = verifyDoubtEvery
@@ -80,7 +80,7 @@ func (w *verifier) wholeDue(v *store.LogVerification) bool {
 }
 
 // run verifies part by part for as long as something is due. What is new comes first.
-func (w *verifier) run(ctx context.Context) error {
+func (w *Verifier) run(ctx context.Context) error {
 	key, err := w.key(ctx)
 	if err != nil || key == nil {
 		return err // nothing was ever sealed without a registered key
@@ -109,7 +109,7 @@ func (w *verifier) run(ctx context.Context) error {
 }
 
 // tell says what a verification found; nil: it found nothing to record.
-func (w *verifier) tell(r *store.VerificationRecord) {
+func (w *Verifier) tell(r *store.VerificationRecord) {
 	switch {
 	case r == nil:
 	case r.Found != nil:
@@ -121,7 +121,7 @@ func (w *verifier) tell(r *store.VerificationRecord) {
 }
 
 // publish shows what all replicas know.
-func (w *verifier) publish(ctx context.Context) (store.LogVerification, error) {
+func (w *Verifier) publish(ctx context.Context) (store.LogVerification, error) {
 	v, err := w.store.LogVerification(ctx)
 	if err != nil {
 		return v, err
@@ -149,7 +149,7 @@ func (w *verifier) publish(ctx context.Context) (store.LogVerification, error) {
 }
 
 // notes are what /readyz adds while something bad is not superseded.
-func (w *verifier) notes() []string {
+func (w *Verifier) Notes() []string {
 	if text := w.bad.Load(); text != nil {
 		return []string{*text}
 	}
