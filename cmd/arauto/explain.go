@@ -230,7 +230,7 @@ func (p *explaining) judged(e *gateway.Explanation) {
 	switch {
 	case !d.Overruled.IsZero():
 		p.say("%s", p.overruled)
-	case d.Again != nil:
+	case d.Rejudged != nil:
 		p.say("%s", p.again)
 	}
 	switch d.Judged.Duty {

@@ -60,7 +60,7 @@ func outcome(t *testing.T, s *store.Store, in *intake.Intake, client, resource s
 // that the next is due at once.
 func attemptAll(t *testing.T, s *store.Store, client string, what notice.Outcome) bool {
 	t.Helper()
-	got, err := s.Claim(t.Context(), []notice.Want{{Client: notice.ClientID(client), Free: 10}}, 20*time.Second)
+	got, err := s.Claim(t.Context(), []notice.ClaimRequest{{Client: notice.ClientID(client), Free: 10}}, 20*time.Second)
 	require.NoError(t, err)
 	require.Len(t, got, 1)
 	lanes, err := s.Settle(t.Context(), []notice.Settlement{{

@@ -20,31 +20,31 @@ func (l *loop) claim(now time.Time, next *alarm) {
 		if len(grants) == 0 {
 			return
 		}
-		want := make([]notice.Want, len(grants))
+		requests := make([]notice.ClaimRequest, len(grants))
 		for i, g := range grants {
 			l.lanes.asking(g.lane, now)
-			want[i] = g.lane.want(g.free, now)
+			requests[i] = g.lane.request(g.free, now)
 			l.lanes.book(g.lane, 0, g.free)
 		}
-		l.asked = append(l.asked, l.callClaim(want))
+		l.asked = append(l.asked, l.callClaim(requests))
 		l.tellBehind(now)
 	}
 }
 
-func (l *loop) callClaim(want []notice.Want) time.Time {
+func (l *loop) callClaim(requests []notice.ClaimRequest) time.Time {
 	var got []notice.Attempt
 	// A claim older than Lease − Timeout leaves no room for an attempt, so there is no use in waiting for it longer.
 	limit := min(l.cfg.CallTimeout, l.cfg.Lease-l.cfg.Timeout)
 	return l.call(limit, "claim", func(ctx context.Context) (err error) {
-		got, err = l.queue.Claim(ctx, want, l.cfg.Lease)
+		got, err = l.queue.Claim(ctx, requests, l.cfg.Lease)
 		return err
 	}, func(asked time.Time, err error) {
 		slots := 0
-		for _, w := range want {
+		for _, w := range requests {
 			slots += w.Free
 		}
-		l.observer.Claimed(time.Since(asked), len(want), slots, got, err)
-		l.claimDone <- claimAnswer{asked, want, got, err}
+		l.observer.Claimed(time.Since(asked), len(requests), slots, got, err)
+		l.claimDone <- claimAnswer{asked, requests, got, err}
 	})
 }
 
@@ -63,14 +63,14 @@ func (l *loop) noteClaim(a claimAnswer) {
 	l.claimed = now
 
 	l.noteDelay(a)
-	got := make(map[notice.ClientID]int, len(a.want))
+	got := make(map[notice.ClientID]int, len(a.requests))
 	for i := range a.got {
 		a.got[i].ClaimedAt = a.asked // from before the claim was asked for: the lease is at least as young
 		got[a.got[i].Client]++
 		go l.attempt(a.got[i])
 	}
 	l.inFlight += len(a.got)
-	for _, w := range a.want {
+	for _, w := range a.requests {
 		lane, n := l.lanes.of(w.Client), got[w.Client]
 		l.lanes.book(lane, n, -w.Free)
 		lane.started(n, now)
@@ -91,7 +91,7 @@ const recent = 10 * time.Second
 // noteDelay keeps the average of how long the first attempts of a claim had been due, of lanes that waited for no slot.
 func (l *loop) noteDelay(a claimAnswer) {
 	held := make(map[notice.ClientID]bool)
-	for _, w := range a.want {
+	for _, w := range a.requests {
 		if !l.lanes.of(w.Client).stopped.IsZero() {
 			held[w.Client] = true
 		}
@@ -115,9 +115,9 @@ func (l *loop) noteDelay(a claimAnswer) {
 
 // noteClaimFailed makes the lanes ask again. Whether the claim was committed is not known; if it was, a rescue finds out.
 func (l *loop) noteClaimFailed(a claimAnswer, now time.Time) {
-	alone := len(a.want) == 1
+	alone := len(a.requests) == 1
 	wasAside := false
-	for _, w := range a.want {
+	for _, w := range a.requests {
 		lane := l.lanes.of(w.Client)
 		l.lanes.book(lane, 0, -w.Free)
 		if alone {
@@ -129,7 +129,7 @@ func (l *loop) noteClaimFailed(a claimAnswer, now time.Time) {
 		}
 		l.lanes.due(w.Client, now, now)
 	}
-	l.company.failed(len(a.want))
+	l.company.failed(len(a.requests))
 	if !wasAside {
 		l.broke("claim", a.err, now)
 	}

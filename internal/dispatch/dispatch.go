@@ -16,7 +16,7 @@
 //   - The next free slot goes to a lane that holds none, then to the lane that holds the fewest, first of those that
 //     answer. No lane holds more than PerLane, nor all that its class may have.
 //   - Inside a lane the queue gives first what can still be on time and then what is late, with at least one slot in
-//     four for the late (Want.Late), so that a backlog delays nobody and still shrinks.
+//     four for the late (ClaimRequest.Late), so that a backlog delays nobody and still shrinks.
 //
 // One goroutine, the loop, owns all of this state and never waits for anything but events. Every call of the queue runs
 // in a goroutine of its own, few at a time (two claims, two settlements, one sweep, one rescue), and answers the loop
@@ -102,7 +102,7 @@ type Queue interface {
 	// Claim leases due attempts, at most want[i].Free of each lane, of which at least min(want[i].Late, what is late) are
 	// late ones, in one statement, and records them as started, committed before it returns. The lease lasts until lease
 	// after the statement's instant. ClaimedAt need not be set.
-	Claim(ctx context.Context, want []notice.Want, lease time.Duration) ([]notice.Attempt, error)
+	Claim(ctx context.Context, requests []notice.ClaimRequest, lease time.Duration) ([]notice.Attempt, error)
 	// Waiting lists the lanes with unleased work under their present registration, and how long until the earliest of
 	// each falls due (≤ 0: now), by the database's clock.
 	Waiting(ctx context.Context) ([]notice.Lane, error)

@@ -72,7 +72,7 @@ func TestALaneThatWaitsSaysWhy(t *testing.T) {
 				r := w.start(Config{Slots: 20})
 				pass(time.Second)
 				every(20*time.Millisecond, 40*time.Second, func() { w.event("itp") })
-				var longest notice.Want
+				var longest notice.ClaimRequest
 				w.look(func() {
 					for _, claim := range w.queue.wants {
 						for _, one := range claim {

@@ -35,13 +35,13 @@ const heldFrom = 100 * time.Millisecond
 // load is what the lane holds, or would hold if all it asked for came.
 func (l *lane) load() int { return l.inFlight + l.asked }
 
-// want is the lane's part of a claim for n slots. The late get their share of what is asked, not of what comes: when less
+// request is the lane's part of a claim for n slots. The late get their share of what is asked, not of what comes: when less
 // comes, nothing due was left behind.
-func (l *lane) want(n int, now time.Time) notice.Want {
+func (l *lane) request(n int, now time.Time) notice.ClaimRequest {
 	l.credit += n
 	late := l.credit / lateShare
 	l.credit %= lateShare
-	w := notice.Want{Client: l.client, Free: n, Late: late}
+	w := notice.ClaimRequest{Client: l.client, Free: n, Late: late}
 	if held := now.Sub(l.stopped); !l.stopped.IsZero() && held >= heldFrom {
 		w.Held, w.HeldFor = l.why, held
 	}

@@ -53,7 +53,7 @@ type loop struct {
 
 type claimAnswer struct {
 	asked time.Time
-	want  []notice.Want
+	requests  []notice.ClaimRequest
 	got   []notice.Attempt
 	err   error
 }

@@ -30,7 +30,7 @@ type memory struct {
 	serial uint64
 	calls  []string // every call that reached us, with its instant in journal
 	times  []time.Time
-	wants  [][]notice.Want
+	wants  [][]notice.ClaimRequest
 }
 
 // row is the queue row of a notification that is alive.
@@ -149,7 +149,7 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (m *memory) Claim(ctx context.Context, want []notice.Want, lease time.Duration) (got []notice.Attempt, err error) {
+func (m *memory) Claim(ctx context.Context, want []notice.ClaimRequest, lease time.Duration) (got []notice.Attempt, err error) {
 	err = m.statement(ctx, "claim", func() error {
 		m.wants = append(m.wants, slices.Clone(want))
 		now := m.now()
@@ -181,7 +181,7 @@ func (m *memory) Claim(ctx context.Context, want []notice.Want, lease time.Durat
 }
 
 // pick takes from a lane: the share of the late, then what is on time, then more of the late; oldest first each.
-func (m *memory) pick(w notice.Want, now time.Time) []*row {
+func (m *memory) pick(w notice.ClaimRequest, now time.Time) []*row {
 	rows := m.lanes[w.Client]
 	due := sort.Search(len(rows), func(i int) bool { return rows[i].due.After(now) })
 	limit := now.Add(-notice.FirstWithin)

@@ -19,11 +19,11 @@ import (
 type wire struct {
 	*memory
 	outage
-	claim  func(want []notice.Want) error
+	claim  func(want []notice.ClaimRequest) error
 	settle func(done []notice.Settlement) error
 }
 
-func (q *wire) Claim(ctx context.Context, want []notice.Want, lease time.Duration) ([]notice.Attempt, error) {
+func (q *wire) Claim(ctx context.Context, want []notice.ClaimRequest, lease time.Duration) ([]notice.Attempt, error) {
 	if err := q.fail(ctx, "claim"); err != nil {
 		return nil, err
 	}
@@ -258,7 +258,7 @@ func TestNobodyRescuesInTheFirstThreeSeconds(t *testing.T) {
 		for range 1200 {
 			w.queue.add("itp", 0, 0)
 		}
-		_, err := w.queue.Claim(t.Context(), []notice.Want{{Client: "itp", Free: 1200}}, 20*time.Second)
+		_, err := w.queue.Claim(t.Context(), []notice.ClaimRequest{{Client: "itp", Free: 1200}}, 20*time.Second)
 		require.NoError(t, err)
 		pass(time.Hour) // a replica died with 1,200 attempts, and nobody was there
 		begin := time.Now()
@@ -280,7 +280,7 @@ type deaf struct {
 	late atomic.Int64 // a time.Duration
 }
 
-func (q *deaf) Claim(ctx context.Context, want []notice.Want, lease time.Duration) ([]notice.Attempt, error) {
+func (q *deaf) Claim(ctx context.Context, want []notice.ClaimRequest, lease time.Duration) ([]notice.Attempt, error) {
 	got, err := q.memory.Claim(ctx, want, lease)
 	<-time.After(time.Duration(q.late.Load()))
 	return got, err
@@ -418,8 +418,8 @@ func TestALaneThatCannotBeClaimedDoesNotHoldUpTheOthers(t *testing.T) {
 		w := newWorld(t, always(accepted))
 		line := &wire{memory: w.queue}
 		var healed atomic.Bool
-		line.claim = func(want []notice.Want) error {
-			if !healed.Load() && slices.ContainsFunc(want, func(w notice.Want) bool { return w.Client == "bad" }) {
+		line.claim = func(want []notice.ClaimRequest) error {
+			if !healed.Load() && slices.ContainsFunc(want, func(w notice.ClaimRequest) bool { return w.Client == "bad" }) {
 				return errors.New("unknown state in a row")
 			}
 			return nil

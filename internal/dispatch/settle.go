@@ -64,8 +64,8 @@ func (r *results) take(now time.Time, within time.Duration, next *alarm) []*resu
 	if len(r.waiting) == 0 {
 		return nil
 	}
-	if ripe := r.waiting[0].heldSince.Add(within); len(r.waiting) < r.company.size && r.owed == 0 && now.Before(ripe) {
-		next.at(ripe)
+	if ready := r.waiting[0].heldSince.Add(within); len(r.waiting) < r.company.size && r.owed == 0 && now.Before(ready) {
+		next.at(ready)
 		return nil
 	}
 	n := min(len(r.waiting), r.company.size)

@@ -279,7 +279,7 @@ func TestTheLatePartOfSmallClaimsIsSavedUp(t *testing.T) {
 	l := &lane{client: "itp"}
 	var late []int
 	for _, free := range []int{1, 1, 1, 1, 1, 1, 1, 1, 3, 2, 4, 500, 7} {
-		late = append(late, l.want(free, time.Time{}).Late)
+		late = append(late, l.request(free, time.Time{}).Late)
 	}
 	require.Equal(t, []int{0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 1, 125, 2}, late)
 }

@@ -63,7 +63,7 @@ func (c *cell) spend(ctx context.Context, rows int) error {
 	return rest(ctx, cost)
 }
 
-func (c *cell) Claim(ctx context.Context, want []notice.Want, lease time.Duration) ([]notice.Attempt, error) {
+func (c *cell) Claim(ctx context.Context, want []notice.ClaimRequest, lease time.Duration) ([]notice.Attempt, error) {
 	got, err := c.memory.Claim(ctx, want, lease)
 	if err != nil {
 		return nil, err

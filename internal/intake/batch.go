@@ -209,7 +209,7 @@ func (in *Intake) conclude(batch []*Pending, decisions []notice.Decision) {
 	now := time.Now()
 	for i, p := range batch {
 		p.answer = answerOf(p.change, &decisions[i])
-		again := decisions[i].Again != nil
+		again := decisions[i].Rejudged != nil
 		if p.answer.Verdict == notice.Duplicate || len(p.answer.Notifications) == 0 && !again {
 			continue
 		}
@@ -221,7 +221,7 @@ func (in *Intake) conclude(batch []*Pending, decisions []notice.Decision) {
 	}
 }
 
-// answerOf tells what became of a change. The notification of the next revision that a late change made a duty (Again) is
+// answerOf tells what became of a change. The notification of the next revision that a late change made a duty (Rejudged) is
 // not part of it: it is about another revision, and a duplicate of the late change repeats this answer (contract "One
 // object").
 func answerOf(c *notice.Change, d *notice.Decision) Answer {

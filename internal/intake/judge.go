@@ -106,7 +106,7 @@ func (in *Intake) settle(c *notice.Change, p *notice.Past, d *notice.Decision) {
 // announced (design, "Judging a change"). A silence for want of a registration stays one.
 func (in *Intake) judgeNext(c *notice.Change, p *notice.Past, d *notice.Decision) {
 	next := p.After
-	if next == nil || !next.Notification.IsZero() || p.Spoken || !p.Push {
+	if next == nil || !next.Notification.IsZero() || p.AnnouncedLater || !p.Push {
 		return
 	}
 	switch next.Silence {
@@ -120,7 +120,7 @@ func (in *Intake) judgeNext(c *notice.Change, p *notice.Past, d *notice.Decision
 	if v.Duty == ofb.MustNot || v.Duty == ofb.May && !in.optional[c.Kind] || stateChange && d.Announced&bit != 0 {
 		return
 	}
-	d.Again = in.announcement(next.ChangeID, c, p, next.State.Status, next.Number, next.OccurredAt, v)
+	d.Rejudged = in.announcement(next.ChangeID, c, p, next.State.Status, next.Number, next.OccurredAt, v)
 	if stateChange {
 		d.Announced |= bit
 	}

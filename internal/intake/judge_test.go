@@ -151,7 +151,7 @@ func TestWhatBecomesOfAChange(t *testing.T) {
 			Push: true, Resource: current(revised(consent, 3, authorised), ofb.Authorised), After: stored(revised(consent, 3, authorised), "", 1),
 		}, nil, want{verdict: superseded, silence: ofb.NotATrigger}},
 		"late approval, the next was told by a later decision": {revised(consent, 2, partial), notice.Past{
-			Push: true, Spoken: true, Resource: current(revised(consent, 3, authorised)), After: stored(revised(consent, 3, authorised), ofb.OptionalOff, 0),
+			Push: true, AnnouncedLater: true, Resource: current(revised(consent, 3, authorised)), After: stored(revised(consent, 3, authorised), ofb.OptionalOff, 0),
 		}, nil, want{verdict: superseded, silence: ofb.NotATrigger}},
 		"late approval, the state was told of another revision": {revised(consent, 2, partial), notice.Past{
 			Push: true, Resource: current(revised(consent, 4, authorised), ofb.Authorised), After: stored(revised(consent, 3, authorised), ofb.OptionalOff, 0),
@@ -192,12 +192,12 @@ func TestWhatBecomesOfAChange(t *testing.T) {
 			}, d.Announce.Notification, name)
 			require.NotEmpty(t, d.Announce.Clause, name)
 		}
-		require.Equal(t, c.want.again != 0, d.Again != nil, name)
-		if d.Again != nil {
-			require.Equal(t, c.want.again, d.Again.Revision, name)
-			require.Equal(t, c.past.After.ChangeID, d.Again.ChangeID, name)
-			require.Equal(t, c.past.After.State.Status, d.Again.Status, name)
-			require.Equal(t, int64(5), d.Again.PushEpoch, name)
+		require.Equal(t, c.want.again != 0, d.Rejudged != nil, name)
+		if d.Rejudged != nil {
+			require.Equal(t, c.want.again, d.Rejudged.Revision, name)
+			require.Equal(t, c.past.After.ChangeID, d.Rejudged.ChangeID, name)
+			require.Equal(t, c.past.After.State.Status, d.Rejudged.Status, name)
+			require.Equal(t, int64(5), d.Rejudged.PushEpoch, name)
 		}
 		if c.past.Resource != nil && (d.Verdict == applied || d.Verdict == superseded) {
 			require.Equal(t, c.past.Resource.Announced, d.Announced&c.past.Resource.Announced, "%s: what was told stays told", name)
@@ -257,7 +257,7 @@ func TestACoreChangeMeetsATimersChange(t *testing.T) {
 	require.Equal(t, notice.Superseded, d.Verdict)
 	require.Zero(t, d.Overruled)
 	require.Nil(t, d.Timer, "a late change sets no deadline")
-	require.Equal(t, int64(3), d.Again.Revision)
+	require.Equal(t, int64(3), d.Rejudged.Revision)
 }
 
 func TestEveryStateHasABitOfItsOwn(t *testing.T) {

@@ -116,7 +116,7 @@ func (m *memory) past(c *notice.Change) notice.Past {
 		case v.Number < c.Revision:
 			p.Before = &v
 		case p.After == nil:
-			p.After, p.Spoken = &v, h.spoken[v.Number]
+			p.After, p.AnnouncedLater = &v, h.spoken[v.Number]
 		}
 	}
 	return p
@@ -144,9 +144,9 @@ func (m *memory) write(c *notice.Change, p *notice.Past, d *notice.Decision) {
 		h.revisions = append(h.revisions, v)
 		slices.SortFunc(h.revisions, func(a, b notice.Revision) int { return cmp.Compare(a.Number, b.Number) })
 	}
-	if d.Again != nil {
-		m.notifications = append(m.notifications, *d.Again)
-		h.spoken[d.Again.Revision] = true
+	if d.Rejudged != nil {
+		m.notifications = append(m.notifications, *d.Rejudged)
+		h.spoken[d.Rejudged.Revision] = true
 	}
 	h.resource.Announced = d.Announced
 	if !d.Current {
@@ -163,28 +163,28 @@ func (m *memory) write(c *notice.Change, p *notice.Past, d *notice.Decision) {
 }
 
 // FireTimers is the same for deadlines; now is the clock of the database.
-func (m *memory) FireTimers(_ context.Context, limit int, judge func([]notice.Ripe) []notice.Fired) (int, error) {
+func (m *memory) FireTimers(_ context.Context, limit int, judge func([]notice.DueTimer) []notice.Fired) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
-	var ripe []notice.Ripe
+	var ready []notice.DueTimer
 	var due []*held
 	for _, key := range slices.SortedFunc(maps.Keys(m.resources), func(a, b notice.Key) int { return cmp.Compare(a.ID, b.ID) }) {
-		if h := m.resources[key]; h.timer != nil && !h.timer.Deadline.After(now) && len(ripe) < limit {
+		if h := m.resources[key]; h.timer != nil && !h.timer.Deadline.After(now) && len(ready) < limit {
 			due = append(due, h)
-			ripe = append(ripe, notice.Ripe{
+			ready = append(ready, notice.DueTimer{
 				Key: key, Client: h.resource.Client, APIVersion: h.resource.APIVersion, Resource: h.resource, Document: h.document,
 				Push: m.push, Epoch: 1, Now: now,
 			})
 		}
 	}
-	for i, f := range judge(ripe) {
+	for i, f := range judge(ready) {
 		due[i].timer = nil
 		if f.Change != nil {
-			m.write(f.Change, &notice.Past{Resource: &ripe[i].Resource}, &f.Decision)
+			m.write(f.Change, &notice.Past{Resource: &ready[i].Resource}, &f.Decision)
 		}
 	}
-	return len(ripe), nil
+	return len(ready), nil
 }
 
 // told counts the notifications of a resource by revision and by state.

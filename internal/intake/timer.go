@@ -16,7 +16,7 @@ import (
 // TimerStore keeps the deadlines of the rules.
 type TimerStore interface {
 	// FireTimers locks up to limit resources whose deadline has passed, hands them to judge and stores what it answers.
-	FireTimers(ctx context.Context, limit int, judge func([]notice.Ripe) []notice.Fired) (int, error)
+	FireTimers(ctx context.Context, limit int, judge func([]notice.DueTimer) []notice.Fired) (int, error)
 }
 
 // timerEvery is how often due timers are looked for. A timer's change must be announced within 1.5 s of its deadline.
@@ -56,10 +56,10 @@ func (in *Intake) RunTimers(ctx context.Context, store TimerStore, fired func(in
 
 func (in *Intake) fireDue(ctx context.Context, store TimerStore) (int, error) {
 	var all []notice.Fired
-	n, err := store.FireTimers(ctx, timerBatch, func(ripe []notice.Ripe) []notice.Fired {
-		all = make([]notice.Fired, len(ripe))
-		for i := range ripe {
-			all[i] = in.fire(&ripe[i])
+	n, err := store.FireTimers(ctx, timerBatch, func(ready []notice.DueTimer) []notice.Fired {
+		all = make([]notice.Fired, len(ready))
+		for i := range ready {
+			all[i] = in.fire(&ready[i])
 		}
 		return all
 	})
@@ -75,7 +75,7 @@ func (in *Intake) fireDue(ctx context.Context, store TimerStore) (int, error) {
 }
 
 // fire makes the change of one timer: the document as the rule leaves it, judged like any other change.
-func (in *Intake) fire(r *notice.Ripe) (fired notice.Fired) {
+func (in *Intake) fire(r *notice.DueTimer) (fired notice.Fired) {
 	defer func() {
 		if p := recover(); p != nil { // one poison document must not stop all timers, nor the process again and again
 			in.log.Error("panic while firing a timer", "kind", r.Kind, "resource", r.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))

@@ -162,7 +162,7 @@ func TestTimersOfOtherKindsAreLeftAlone(t *testing.T) {
 func TestADeadlineThatMovedMeanwhileFiresNothing(t *testing.T) {
 	in := withSchemas(t)
 	created := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	r := &notice.Ripe{
+	r := &notice.DueTimer{
 		Key: notice.Key{Kind: ofb.PaymentConsent, ID: "urn:b:1"}, Client: "itp", APIVersion: "v5", Push: true, Epoch: 3,
 		Resource: notice.Resource{State: ofb.State{Status: ofb.AwaitingAuthorisation}},
 		Document: openapitest.Document(ofb.PaymentConsent, "v5", ofb.AwaitingAuthorisation, "urn:b:1", openapitest.Created(created)),
@@ -227,7 +227,7 @@ type stubborn struct {
 	fail int
 }
 
-func (s *stubborn) FireTimers(ctx context.Context, limit int, judge func([]notice.Ripe) []notice.Fired) (int, error) {
+func (s *stubborn) FireTimers(ctx context.Context, limit int, judge func([]notice.DueTimer) []notice.Fired) (int, error) {
 	if s.fail--; s.fail >= 0 {
 		return 0, errors.New("not now")
 	}

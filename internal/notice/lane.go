@@ -2,9 +2,9 @@ package notice
 
 import "time"
 
-// Want asks for attempts of one lane: at most Free, of which at least Late are late ones as far as there are any. Held and
+// ClaimRequest asks for attempts of one lane: at most Free, of which at least Late are late ones as far as there are any. Held and
 // HeldFor tell why and for how long its due work could get no slot: DelayReceiver, DelaySlots, or "" and 0.
-type Want struct {
+type ClaimRequest struct {
 	Client     ClientID
 	Free, Late int
 	Held       Delay

@@ -2,8 +2,8 @@ package notice
 
 import "time"
 
-// Ripe is a resource with a timer whose deadline has passed, locked until what becomes of it is stored.
-type Ripe struct {
+// DueTimer is a resource with a timer whose deadline has passed, locked until what becomes of it is stored.
+type DueTimer struct {
 	Key
 	Client     ClientID
 	APIVersion string

@@ -305,7 +305,7 @@ func (s *Spool) commit(batch []*waiter) {
 			release(batch, nil)
 		case err != nil:
 			s.log.Warn("polls not committed, left in the spool", "polls", len(batch), "error", err)
-			s.ripe(name)
+			s.ready(name)
 		default:
 			s.folder.remove(name)
 			s.left.Signal() // what was written after it need not wait any more
@@ -334,8 +334,8 @@ func (s *Spool) write(batch []*waiter, held bool) (name string, err error) {
 	return name, nil
 }
 
-func (s *Spool) ripe(name string) {
-	s.folder.ripe(name)
+func (s *Spool) ready(name string) {
+	s.folder.ready(name)
 	s.left.Signal()
 }
 

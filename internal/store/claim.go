@@ -55,12 +55,12 @@ SELECT id, token, interaction_id, client_id, kind, resource_id, api_version, eve
 
 // Claim leases due attempts of the lanes asked for and records them as started, committed before it returns. Nothing
 // has been sent yet.
-func (s *Store) Claim(ctx context.Context, want []notice.Want, lease time.Duration) (out []notice.Attempt, err error) {
+func (s *Store) Claim(ctx context.Context, requests []notice.ClaimRequest, lease time.Duration) (out []notice.Attempt, err error) {
 	defer func() { _ = s.noteFault(actClaim, err) }()
-	clients, free, late := make([]string, len(want)), make([]int32, len(want)), make([]int32, len(want))
-	held, heldUS, back := make([]string, len(want)), make([]int64, len(want)), make([]int64, len(want))
+	clients, free, late := make([]string, len(requests)), make([]int32, len(requests)), make([]int32, len(requests))
+	held, heldUS, back := make([]string, len(requests)), make([]int64, len(requests)), make([]int64, len(requests))
 	asked := time.Now()
-	for i, w := range want {
+	for i, w := range requests {
 		clients[i], free[i], late[i] = string(w.Client), int32(w.Free), int32(w.Late)
 		held[i], heldUS[i], back[i] = string(w.Held), w.HeldFor.Microseconds(), s.looks.of(w.Client, asked).Microseconds()
 	}

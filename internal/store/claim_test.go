@@ -31,9 +31,9 @@ func TestCompetingClaimersNeverGetTheSameRow(t *testing.T) {
 		s := []*store.Store{b.store, other.store}[n%2]
 		all.Go(func() {
 			for {
-				var want []notice.Want
+				var want []notice.ClaimRequest
 				for _, lane := range lanes {
-					want = append(want, notice.Want{Client: notice.ClientID(lane), Free: 7, Late: 2})
+					want = append(want, notice.ClaimRequest{Client: notice.ClientID(lane), Free: 7, Late: 2})
 				}
 				got, err := s.Claim(context.WithoutCancel(t.Context()), want, 20*time.Second)
 				if err != nil {
@@ -72,7 +72,7 @@ func TestAClaimPreparedOnAnEmptyTableStaysQuickWithABacklog(t *testing.T) {
 	b.do("ALTER TABLE queue SET (autovacuum_enabled = off)") // nothing may tell the planner
 	b.register("backlog", "https://itp.example/hook")
 	b.register("quiet", "https://itp.example/hook")
-	want := []notice.Want{{Client: "backlog", Free: 50, Late: 12}, {Client: "quiet", Free: 50, Late: 12}}
+	want := []notice.ClaimRequest{{Client: "backlog", Free: 50, Late: 12}, {Client: "quiet", Free: 50, Late: 12}}
 	for range 12 { // past the five custom plans
 		got, err := s.Claim(t.Context(), want, 20*time.Second)
 		require.NoError(t, err)
@@ -105,7 +105,7 @@ func TestAClaimPreparedOnAnEmptyTableStaysQuickWithABacklog(t *testing.T) {
 }
 
 // prepareClaim prepares the claim as the dispatch pool's sessions do and returns how to see its generic plan.
-func (b *bench) prepareClaim(want []notice.Want) (explain func() string) {
+func (b *bench) prepareClaim(want []notice.ClaimRequest) (explain func() string) {
 	b.t.Helper()
 	conn, err := pgx.Connect(b.t.Context(), b.url)
 	require.NoError(b.t, err)
@@ -239,7 +239,7 @@ func TestAnAttemptKeepsWhyItsLaneWasHeld(t *testing.T) {
 	b.register("other", "https://other.example/hook")
 	b.fill("itp", 1, "10 seconds")
 	b.fill("other", 1, "10 seconds")
-	got, err := b.store.Claim(t.Context(), []notice.Want{
+	got, err := b.store.Claim(t.Context(), []notice.ClaimRequest{
 		{Client: "itp", Free: 10, Held: notice.DelaySlots, HeldFor: 9 * time.Second}, {Client: "other", Free: 10},
 	}, 20*time.Second)
 	require.NoError(t, err)

@@ -82,7 +82,7 @@ func TestWhatAClaimReadsDoesNotGrowWithTheAgeOfASnapshot(t *testing.T) {
 	const came = 3000
 	b.fill("itp", came, "10 minutes")
 	for range came / 500 {
-		got, err := b.store.Claim(t.Context(), []notice.Want{{Client: "itp", Free: 500, Late: 500}}, 20*time.Second)
+		got, err := b.store.Claim(t.Context(), []notice.ClaimRequest{{Client: "itp", Free: 500, Late: 500}}, 20*time.Second)
 		require.NoError(t, err)
 		require.Len(t, got, 500)
 		b.settle(notice.OutcomeDelivered, got...)

@@ -78,7 +78,7 @@ func (w *world) accept(c change) intake.Answer {
 
 func (w *world) claim(client string, free, late int) []notice.Attempt {
 	w.t.Helper()
-	got, err := w.store.Claim(w.t.Context(), []notice.Want{{Client: notice.ClientID(client), Free: free, Late: late}}, 20*time.Second)
+	got, err := w.store.Claim(w.t.Context(), []notice.ClaimRequest{{Client: notice.ClientID(client), Free: free, Late: late}}, 20*time.Second)
 	require.NoError(w.t, err)
 	return got
 }

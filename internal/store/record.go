@@ -204,7 +204,7 @@ func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Ch
 		case "before":
 			past.Before = &v
 		default:
-			past.After, past.Spoken = &v, spoken
+			past.After, past.AnnouncedLater = &v, spoken
 		}
 	}
 	return rows.Err()

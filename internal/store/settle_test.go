@@ -13,7 +13,7 @@ import (
 // claimFor claims with a lease of the given length.
 func (b *bench) claimFor(client string, lease time.Duration) []notice.Attempt {
 	b.t.Helper()
-	got, err := b.store.Claim(b.t.Context(), []notice.Want{{Client: notice.ClientID(client), Free: 10}}, lease)
+	got, err := b.store.Claim(b.t.Context(), []notice.ClaimRequest{{Client: notice.ClientID(client), Free: 10}}, lease)
 	require.NoError(b.t, err)
 	return got
 }

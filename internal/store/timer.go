@@ -25,7 +25,7 @@ LEFT JOIN initiator i ON i.client_id = r.client_id`
 
 // FireTimers takes up to limit resources whose deadline has passed, hands them to judge, and stores what judge answers,
 // in one transaction. It answers how many it took. Any number of replicas may call it: each timer fires once.
-func (s *Store) FireTimers(ctx context.Context, limit int, judge func([]notice.Ripe) []notice.Fired) (int, error) {
+func (s *Store) FireTimers(ctx context.Context, limit int, judge func([]notice.DueTimer) []notice.Fired) (int, error) {
 	conn, err := s.intake.Acquire(ctx)
 	if err != nil {
 		return 0, unavailable("take an intake connection", err)
@@ -39,21 +39,21 @@ func (s *Store) FireTimers(ctx context.Context, limit int, judge func([]notice.R
 	return n, nil
 }
 
-func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge func([]notice.Ripe) []notice.Fired) (int, error) {
+func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge func([]notice.DueTimer) []notice.Fired) (int, error) {
 	if _, err := conn.Exec(ctx, "begin"); err != nil {
 		return 0, err
 	}
 	began := time.Now()
-	ripe, err := readRipe(ctx, conn, limit)
+	ready, err := readRipe(ctx, conn, limit)
 	if err != nil {
 		return 0, err
 	}
-	if ripe, err = stillRipe(ctx, conn, ripe); err != nil {
+	if ready, err = stillRipe(ctx, conn, ready); err != nil {
 		return 0, err
 	}
 	w := newWriter(s, began, time.Now())
-	for i, fired := range judge(ripe) {
-		if err := w.addFired(&ripe[i], &fired); err != nil {
+	for i, fired := range judge(ready) {
+		if err := w.addFired(&ready[i], &fired); err != nil {
 			return 0, err
 		}
 	}
@@ -67,16 +67,16 @@ func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge
 			return 0, err
 		}
 	}
-	return len(ripe), results.Close()
+	return len(ready), results.Close()
 }
 
-func readRipe(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice.Ripe, error) {
+func readRipe(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice.DueTimer, error) {
 	rows, err := conn.Query(ctx, ripeSQL, limit)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (notice.Ripe, error) {
-		var r notice.Ripe
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (notice.DueTimer, error) {
+		var r notice.DueTimer
 		var kind int16
 		var status string
 		var hash []byte
@@ -92,9 +92,9 @@ func readRipe(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice.Ripe
 }
 
 // stillRipe keeps those whose timer is there and due now that they are locked.
-func stillRipe(ctx context.Context, conn *pgxpool.Conn, ripe []notice.Ripe) ([]notice.Ripe, error) {
-	kinds, ids := make([]int16, len(ripe)), make([]string, len(ripe))
-	for i, r := range ripe {
+func stillRipe(ctx context.Context, conn *pgxpool.Conn, ready []notice.DueTimer) ([]notice.DueTimer, error) {
+	kinds, ids := make([]int16, len(ready)), make([]string, len(ready))
+	for i, r := range ready {
 		kinds[i], ids[i] = int16(r.Kind), r.ID
 	}
 	rows, err := conn.Query(ctx, `SELECT k.n FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, id, n)
@@ -106,15 +106,15 @@ JOIN timer t ON t.kind = k.kind AND t.resource_id = k.id AND t.deadline <= now()
 	if err != nil {
 		return nil, err
 	}
-	out := make([]notice.Ripe, len(places))
+	out := make([]notice.DueTimer, len(places))
 	for i, n := range places {
-		out[i] = ripe[n-1]
+		out[i] = ready[n-1]
 	}
 	return out, nil
 }
 
 // addFired stores the change a timer made, or clears a timer that has nothing to fire.
-func (w *writer) addFired(r *notice.Ripe, fired *notice.Fired) error {
+func (w *writer) addFired(r *notice.DueTimer, fired *notice.Fired) error {
 	c := fired.Change
 	if c == nil {
 		w.timers.add(&notice.Change{Kind: r.Kind, ResourceID: r.ID}, nil)

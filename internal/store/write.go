@@ -101,7 +101,7 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 	if c.Cause != ofb.Clock { // a timer's change has no revision
 		w.revisions.add(c, notification, string(f.Reason))
 	}
-	if again := d.Again; again != nil {
+	if again := d.Rejudged; again != nil {
 		w.queued.add(again)
 		w.addDecision(c, again)
 	}
