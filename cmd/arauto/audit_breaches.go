@@ -274,15 +274,15 @@ func (b *breachWriter) account(r *timing.ClockReport) error {
 	for _, line := range r.Integrity.Lines(b.lang) {
 		fmt.Fprintln(b.file, line)
 	}
-	b.tally(w[18], r.Total)
+	b.summary(w[18], r.Total)
 	for _, client := range slices.Sorted(maps.Keys(r.ByClient)) {
-		b.tally(fmt.Sprintf("%s %q", w[1], client), r.ByClient[client])
+		b.summary(fmt.Sprintf("%s %q", w[1], client), r.ByClient[client])
 	}
 	fmt.Fprintf(b.file, "\n%s:%s\n", w[17], counts(r.Silent, nil, func(s string) string { return s }))
 	return nil
 }
 
-func (b *breachWriter) tally(name string, t *timing.Tally) {
+func (b *breachWriter) summary(name string, t *timing.TimingSummary) {
 	w := accountWords[b.lang]
 	cause := func(d notice.Delay) string { return timing.CauseWord(d, b.lang) }
 	fmt.Fprintf(b.file, "\n%s\n  %s %d: %d %s, %d %s, %d %s, %d %s, %d %s\n", name, w[2], t.Notifications, t.OnTime, w[3], t.Late, w[4], t.LateOurs, w[5], t.Waiting, w[6], t.Manual, w[7])

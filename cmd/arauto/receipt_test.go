@@ -17,13 +17,13 @@ import (
 )
 
 // account is what `arauto audit breaches` says of all there is: the account, and each breach by its resource.
-func (h *house) account() (timing.Tally, map[string]timing.Timing) {
+func (h *house) account() (timing.TimingSummary, map[string]timing.Timing) {
 	h.t.Helper()
 	got := call(h.t, time.Minute, nil, "audit", "breaches", "--database-url", h.Database, "--format", "json",
 		"--from", time.Now().Add(-time.Hour).UTC().Format(time.RFC3339), "--to", time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 	require.Zero(h.t, got.code, got.errors)
 	breaches := map[string]timing.Timing{}
-	var total timing.Tally
+	var total timing.TimingSummary
 	for _, text := range strings.Split(strings.TrimSpace(got.out), "\n") {
 		var line struct {
 			Breach *timing.Timing `json:"breach"`
@@ -75,7 +75,7 @@ func TestWhatWeRefusedIsNotCalledTheCoresFault(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "applied", a.Outcome)
 	}
-	var total timing.Tally
+	var total timing.TimingSummary
 	var breaches map[string]timing.Timing
 	require.Eventually(t, func() bool { // the traces are recorded within a second of the database's return
 		total, breaches = h.account()

@@ -26,7 +26,7 @@ func noSize(flag string, err error) error {
 }
 
 // openLog opens the log as of the size that a flag says.
-func openLog(ctx context.Context, url, flag string, size int64) (*store.Exporter, error) {
+func openLog(ctx context.Context, url, flag string, size int64) (*store.LogReader, error) {
 	x, err := store.OpenExport(ctx, url, size)
 	return x, noSize(flag, err)
 }

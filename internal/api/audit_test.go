@@ -392,7 +392,7 @@ func TestAPageThatRefreshesItselfIsCountedAndNotRepeated(t *testing.T) {
 	require.NoError(t, w.api.RecordRepeated(t.Context(), true))
 	all := w.shelf.recorded()
 	require.Len(t, all, 5, "only what came again has a count")
-	require.EqualValues(t, 19, all[4].Again)
+	require.EqualValues(t, 19, all[4].Repeats)
 	require.Equal(t, first.Caller.Subject, all[4].Caller.Subject)
 	require.Equal(t, first.Filter, all[4].Filter)
 	w.ask("GET", "/internal/v1/notifications?clientId=itp", "operator", "")
@@ -410,7 +410,7 @@ func TestAMinuteThatIsOverIsRecordedWithTheNextReading(t *testing.T) {
 	require.False(t, p.count(r, now.Add(time.Minute)))
 	over := p.add(r, now.Add(time.Minute))
 	require.NotNil(t, over)
-	require.EqualValues(t, 1, over.Again)
+	require.EqualValues(t, 1, over.Repeats)
 	for i := range repeats + 10 {
 		r.Filter = map[string]string{"x": fmt.Sprint("n", i)}
 		require.False(t, p.count(r, now))

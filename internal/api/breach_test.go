@@ -64,7 +64,7 @@ func (a *almanac) Timings(_ context.Context, p timing.Period, each func(*timing.
 }
 
 func (a *almanac) ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error) {
-	r := &timing.ClockReport{Total: timing.NewTally(), ByClient: map[notice.ClientID]*timing.Tally{}, Silent: map[string]int64{"no-webhook": 3}}
+	r := &timing.ClockReport{Total: timing.NewTimingSummary(), ByClient: map[notice.ClientID]*timing.TimingSummary{}, Silent: map[string]int64{"no-webhook": 3}}
 	err := a.Timings(ctx, p, func(t *timing.Timing) error {
 		r.Total.Add(t)
 		if len(t.Breaches()) == 0 {

@@ -179,7 +179,7 @@ func (p *repeated) count(r history.LogReading, now time.Time) bool {
 	if !there || now.Sub(s.since) >= again {
 		return false
 	}
-	r.Again = s.last.Again + 1
+	r.Repeats = s.last.Repeats + 1
 	s.last = r
 	return true
 }
@@ -189,7 +189,7 @@ func (p *repeated) add(r history.LogReading, now time.Time) (over *history.LogRe
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	key := repeatKey(r)
-	if old, there := p.seen[key]; there && old.last.Again > 0 {
+	if old, there := p.seen[key]; there && old.last.Repeats > 0 {
 		over = &old.last
 	}
 	if len(p.seen) < repeats || over != nil {
@@ -207,7 +207,7 @@ func (p *repeated) take(now time.Time, all bool) []history.LogReading {
 		if !all && now.Sub(s.since) < again {
 			continue
 		}
-		if s.last.Again > 0 {
+		if s.last.Repeats > 0 {
 			out = append(out, s.last)
 		}
 		delete(p.seen, key)
@@ -221,7 +221,7 @@ func (p *repeated) giveBack(list []history.LogReading) {
 	defer p.mu.Unlock()
 	for _, r := range list {
 		if s, there := p.seen[repeatKey(r)]; there {
-			s.last.Again += r.Again
+			s.last.Repeats += r.Repeats
 		} else {
 			p.seen[repeatKey(r)] = &repeat{last: r} // its minute is over
 		}

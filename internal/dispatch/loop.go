@@ -52,10 +52,10 @@ type loop struct {
 }
 
 type claimAnswer struct {
-	asked time.Time
-	requests  []notice.ClaimRequest
-	got   []notice.Attempt
-	err   error
+	asked    time.Time
+	requests []notice.ClaimRequest
+	got      []notice.Attempt
+	err      error
 }
 
 type settleAnswer struct {

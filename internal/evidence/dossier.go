@@ -128,8 +128,8 @@ func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]t
 	if err != nil {
 		return nil, err
 	}
-	timings, err := timing.TimingsOf(records, log.Head().Checkpoint.At.Time(), func(from, to time.Time) ([]timing.Quiet, error) {
-		return log.Quiet(ctx, from, to)
+	timings, err := timing.TimingsOf(records, log.Head().Checkpoint.At.Time(), func(from, to time.Time) ([]timing.IdlePeriod, error) {
+		return log.IdlePeriods(ctx, from, to)
 	})
 	if err != nil {
 		return nil, err

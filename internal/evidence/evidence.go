@@ -19,7 +19,7 @@ import (
 	"github.com/arauto/arauto/internal/timing"
 )
 
-// Log is the sealed history as of one checkpoint; *store.Exporter is one.
+// Log is the sealed history as of one checkpoint; *store.LogReader is one.
 type Log interface {
 	Head() audit.SignedHead
 	// Each hands over what a search finds, in the order of the log. Removed entries are part of the whole log only.
@@ -28,8 +28,8 @@ type Log interface {
 	At(ctx context.Context, seq int64) (*audit.Sealed, error)
 	// Prove is the path from an entry to the checkpoint's root.
 	Prove(ctx context.Context, seq int64) ([]audit.Hash, error)
-	// Quiet lists stretches between two instants in which nothing was committed that is in the log.
-	Quiet(ctx context.Context, from, to time.Time) ([]timing.Quiet, error)
+	// IdlePeriods lists stretches between two instants in which nothing was committed that is in the log.
+	IdlePeriods(ctx context.Context, from, to time.Time) ([]timing.IdlePeriod, error)
 	// Unheard are the entries in the log, between two instants, that name periods of which receipts are unknown.
 	Unheard(ctx context.Context, from, to time.Time) ([]history.Fact, error)
 	// Checkpoints are all signed notes up to the head's, that one last.

@@ -80,7 +80,9 @@ func (m made) Prove(context.Context, int64) ([]audit.Hash, error) { return nil, 
 
 func (m made) Unheard(context.Context, time.Time, time.Time) ([]history.Fact, error) { return nil, nil }
 
-func (m made) Quiet(context.Context, time.Time, time.Time) ([]timing.Quiet, error) { return nil, nil }
+func (m made) IdlePeriods(context.Context, time.Time, time.Time) ([]timing.IdlePeriod, error) {
+	return nil, nil
+}
 
 func (m made) Checkpoints(context.Context) ([][]byte, error) { return nil, nil }
 

@@ -34,7 +34,7 @@ func (m Micros) Duration() time.Duration { return time.Duration(m) * time.Micros
 // Arrival is what a notification's entry keeps of how its change came in.
 type Arrival struct {
 	Source    string        // of the change: "api", "timer", a source's name
-	Again     bool          // a stored revision was judged again after a late one
+	Rejudged  bool          // a stored revision was judged again after a late one
 	Because   int64         // that late revision; 0: not kept
 	Began     time.Duration // from arrival to the transaction whose instant CreatedAt is; 0: not kept
 	Waited    time.Duration // from arrival to the writing of the decision in it

@@ -16,26 +16,26 @@ type Chain struct {
 	Client     notice.ClientID
 	Kind       ofb.Kind
 	ResourceID string
-	Made       []time.Time // entries that announce it
+	Announced  []time.Time // entries that announce it
 	Manual     bool
 	Epoch      int64 // registration period it was made under; 0: not kept
-	Attempts   []Tried
-	Ends       []Ended
+	Attempts   []AttemptEntry
+	Ends       []ResultEntry
 	Cancelled  []time.Time // entries that cancelled it while it waited
 	Queued     *Queued     // nil: not in the queue
 	Push       bool        // the client has an address now
 	PushEpoch  int64       // its registration period now
 }
 
-// Tried is an attempt's entry.
-type Tried struct {
+// AttemptEntry is an attempt's entry.
+type AttemptEntry struct {
 	ID     notice.ID // of the entry, which is the lease's token
 	Number int
 	At     time.Time
 }
 
-// Ended is an entry about an attempt's end.
-type Ended struct {
+// ResultEntry is an entry about an attempt's end.
+type ResultEntry struct {
 	Attempt notice.ID
 	Number  int
 	Late    bool // it came after the attempt's rescue
@@ -56,14 +56,14 @@ type Queued struct {
 // ended by delivery, by the third failure, by the end of its registration, or not yet.
 func (c *Chain) Differences() []Difference {
 	f := chainFindings{c: c}
-	if len(c.Made) == 0 {
+	if len(c.Announced) == 0 {
 		f.add(ChainUndecided, c.since(), "%d attempts, in the queue: %t", len(c.Attempts), c.Queued != nil)
 		return f.out
 	}
-	if len(c.Made) > 1 {
-		f.add(ToldTwice, c.Made[1], "announced by %d entries", len(c.Made))
+	if len(c.Announced) > 1 {
+		f.add(ToldTwice, c.Announced[1], "announced by %d entries", len(c.Announced))
 	}
-	slices.SortFunc(c.Attempts, func(a, b Tried) int { // not by instants: the database's clock may have been set back
+	slices.SortFunc(c.Attempts, func(a, b AttemptEntry) int { // not by instants: the database's clock may have been set back
 		return cmp.Or(cmp.Compare(a.Number, b.Number), a.At.Compare(b.At))
 	})
 	f.numbers()
@@ -128,7 +128,7 @@ func (f *chainFindings) numbers() {
 }
 
 // distance checks the gap from the failure before (webhook §4.1).
-func (f *chainFindings) distance(a Tried) {
+func (f *chainFindings) distance(a AttemptEntry) {
 	gap, due := notice.Next(a.Number-1, f.c.Manual)
 	if !due {
 		return
@@ -144,12 +144,14 @@ func (f *chainFindings) distance(a Tried) {
 func (f *chainFindings) results() {
 	ends := map[notice.ID]int{}
 	for _, e := range f.c.Ends {
-		tried := slices.ContainsFunc(f.c.Attempts, func(a Tried) bool { return a.ID == e.Attempt && a.Number == e.Number })
+		tried := slices.ContainsFunc(f.c.Attempts, func(a AttemptEntry) bool { return a.ID == e.Attempt && a.Number == e.Number })
 		switch {
 		case !tried:
 			f.add(ResultUnfounded, e.At, "an end of attempt %d, which was never recorded", e.Number)
 		case e.Late:
-			if !slices.ContainsFunc(f.c.Ends, func(o Ended) bool { return !o.Late && o.Attempt == e.Attempt && o.Outcome == notice.OutcomeUnknown }) {
+			if !slices.ContainsFunc(f.c.Ends, func(o ResultEntry) bool {
+				return !o.Late && o.Attempt == e.Attempt && o.Outcome == notice.OutcomeUnknown
+			}) {
 				f.add(ResultUnfounded, e.At, "a late end of attempt %d, which was not settled as unknown", e.Number)
 			}
 		default:
@@ -170,7 +172,7 @@ func (f *chainFindings) results() {
 type closing struct {
 	state notice.State
 	at    time.Time
-	end   *Ended // nil: it was cancelled while it waited
+	end   *ResultEntry // nil: it was cancelled while it waited
 }
 
 func (c *Chain) closings() []closing {
@@ -192,7 +194,7 @@ func (f *chainFindings) end() {
 	over := c.closings()
 	switch {
 	case len(over) == 0 && c.Queued == nil:
-		f.add(ChainForgotten, c.Made[0], "%d attempts, no end, and not in the queue", len(c.Attempts))
+		f.add(ChainForgotten, c.Announced[0], "%d attempts, no end, and not in the queue", len(c.Attempts))
 		return
 	case len(over) == 0:
 		f.waiting()
@@ -210,7 +212,7 @@ func (f *chainFindings) end() {
 }
 
 // before tells that an attempt began after the end: by its number where an attempt made the end.
-func (c closing) before(t Tried) bool {
+func (c closing) before(t AttemptEntry) bool {
 	if c.end != nil {
 		return t.Number > c.end.Number
 	}
@@ -238,7 +240,7 @@ func (f *chainFindings) reason(last closing) {
 	}
 }
 
-func numberOf(e *Ended) int {
+func numberOf(e *ResultEntry) int {
 	if e == nil {
 		return 0
 	}

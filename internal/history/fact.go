@@ -206,7 +206,7 @@ func RecordOf(f *Fact) (Record, error) {
 		},
 		OccurredAt: c.OccurredAt.UTC(), CreatedAt: f.At.UTC(), Manual: f.Kind == FactResend,
 		Arrival: Arrival{
-			Source: c.Source, Again: f.Kind == FactDecision, Because: c.Because, NotBefore: c.NotBefore.UTC(),
+			Source: c.Source, Rejudged: f.Kind == FactDecision, Because: c.Because, NotBefore: c.NotBefore.UTC(),
 			Began: Micros(c.BeganUS).Duration(), Waited: Micros(c.WaitedUS).Duration(),
 			Earlier: earlierOf(f, &c), content: contentOf(f.Client, &c),
 		},

@@ -13,11 +13,11 @@ type CallerKey struct{}
 // LogReading is what the history keeps of somebody who read it (cases N3): who and from where, what was asked for, how much
 // was found, and what it was.
 type LogReading struct {
-	Caller Caller            // zero: the one of the context
-	Act    string            // search, entry, proof, dossier, export, …
-	Filter map[string]string // what was asked for, by parameter
-	Size   int64             // of the log that was read; 0: not only what is sealed
-	Rows   int64
-	SHA256 string // of what was handed over, hexadecimal
-	Again  int64  // how often the same was read once more since; the others are of the last time
+	Caller  Caller            // zero: the one of the context
+	Act     string            // search, entry, proof, dossier, export, …
+	Filter  map[string]string // what was asked for, by parameter
+	Size    int64             // of the log that was read; 0: not only what is sealed
+	Rows    int64
+	SHA256  string // of what was handed over, hexadecimal
+	Repeats int64  // how often the same was read once more since; the others are of the last time
 }

@@ -166,7 +166,7 @@ func (r *Receipts) Join(to *Record) {
 			continue
 		}
 		revision, same := to.Revision, t.content == a.content
-		if a.Again {
+		if a.Rejudged {
 			if a.Because == 0 { // written before entries told which revision it was
 				a.Unknown = a.Unknown || t.revision < to.Revision
 				continue

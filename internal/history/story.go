@@ -11,9 +11,9 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// Story is everything that is kept about how one resource changed, read at one instant: the revisions, the entries that
+// ResourceHistory is everything that is kept about how one resource changed, read at one instant: the revisions, the entries that
 // decided about them, and the current document.
-type Story struct {
+type ResourceHistory struct {
 	notice.Key
 	Client    notice.ClientID
 	Revisions []notice.Revision
@@ -30,7 +30,7 @@ type Decided struct {
 	ID           notice.ID // of the entry; of an accepted change it is the change's id
 	At           time.Time
 	System       string // the replica: two changes of one resource at one replica never overlap
-	Again        bool   // a stored revision was judged again
+	Rejudged     bool   // a stored revision was judged again
 	Revision     int64  // 0: a timer's change
 	Verdict      notice.Verdict
 	State        ofb.State // without watched fields, which no entry has
@@ -70,12 +70,12 @@ func (d *Decided) maybeBefore(o *Decided) bool {
 
 // Differences holds a resource's story together: each accepted change has its revision and one decision, the same that
 // the rules give when they are asked again; nothing is told twice; and the current document is the newest.
-func (s *Story) Differences() []Difference {
-	f := newStoryFindings(s)
+func (s *ResourceHistory) Differences() []Difference {
+	f := newResourceFindings(s)
 	seen := map[int64]bool{}
 	for i := range s.Decided {
 		d := &s.Decided[i]
-		if !d.Again && d.Revision > 0 {
+		if !d.Rejudged && d.Revision > 0 {
 			if seen[d.Revision] {
 				f.add(ChangeTwice, d, "revision %d was accepted before", d.Revision)
 			}
@@ -98,9 +98,9 @@ func (s *Story) Differences() []Difference {
 	return f.out
 }
 
-// storyFindings gathers what is wrong with one resource.
-type storyFindings struct {
-	s        *Story
+// resourceFindings gathers what is wrong with one resource.
+type resourceFindings struct {
+	s        *ResourceHistory
 	stored   map[int64]*notice.Revision
 	accepted map[int64]*Decided       // the first entry that accepted each revision
 	rising   []*Decided               // all entries that accepted a revision, by revision
@@ -110,10 +110,10 @@ type storyFindings struct {
 	out      []Difference
 }
 
-// newStoryFindings sorts what is known of a resource once. Its revisions are sorted by number and its decisions by time, so
+// newResourceFindings sorts what is known of a resource once. Its revisions are sorted by number and its decisions by time, so
 // that no question asked of one of many changes has to look at all the others.
-func newStoryFindings(s *Story) *storyFindings {
-	f := &storyFindings{s: s, stored: map[int64]*notice.Revision{}, accepted: map[int64]*Decided{}, told: map[int64]int{}, first: map[ofb.Status]time.Time{}, whole: true}
+func newResourceFindings(s *ResourceHistory) *resourceFindings {
+	f := &resourceFindings{s: s, stored: map[int64]*notice.Revision{}, accepted: map[int64]*Decided{}, told: map[int64]int{}, first: map[ofb.Status]time.Time{}, whole: true}
 	slices.SortFunc(s.Revisions, func(a, b notice.Revision) int { return cmp.Compare(a.Number, b.Number) })
 	for i := range s.Revisions {
 		r := &s.Revisions[i]
@@ -128,7 +128,7 @@ func newStoryFindings(s *Story) *storyFindings {
 		if _, told := f.first[d.State.Status]; !told && !d.Notification.IsZero() {
 			f.first[d.State.Status] = d.At
 		}
-		if d.Again || d.Revision == 0 {
+		if d.Rejudged || d.Revision == 0 {
 			continue
 		}
 		f.rising = append(f.rising, d)
@@ -140,7 +140,7 @@ func newStoryFindings(s *Story) *storyFindings {
 	return f
 }
 
-func (f *storyFindings) add(what Finding, d *Decided, format string, args ...any) {
+func (f *resourceFindings) add(what Finding, d *Decided, format string, args ...any) {
 	f.out = append(f.out, Difference{
 		What: what, Since: Moment{d.At}, Client: f.s.Client, Kind: f.s.Kind.String(), ResourceID: f.s.ID, Revision: d.Revision, Change: d.ID,
 		Notification: d.Notification, Detail: fmt.Sprintf(format, args...),
@@ -148,7 +148,7 @@ func (f *storyFindings) add(what Finding, d *Decided, format string, args ...any
 }
 
 // revision compares an accepted change with what is stored of it.
-func (f *storyFindings) revision(d *Decided) {
+func (f *resourceFindings) revision(d *Decided) {
 	r := f.stored[d.Revision]
 	if r == nil {
 		f.add(ChangeWithoutRevision, d, "revision %d is not stored", d.Revision)
@@ -173,7 +173,7 @@ func (f *storyFindings) revision(d *Decided) {
 }
 
 // decision checks that there is one, and that the rules, asked again, give the same.
-func (f *storyFindings) decision(d *Decided) {
+func (f *resourceFindings) decision(d *Decided) {
 	if d.Notification.IsZero() == (d.Silence == "") {
 		f.add(DecisionMissing, d, "it must be told or be silent for a reason")
 		return
@@ -187,7 +187,7 @@ func (f *storyFindings) decision(d *Decided) {
 	state, cause := d.State, d.Cause
 	if r := f.stored[d.Revision]; r != nil {
 		state = r.State
-		if d.Again { // its entry is about the decision alone
+		if d.Rejudged { // its entry is about the decision alone
 			cause = r.Cause
 		}
 	}
@@ -204,7 +204,7 @@ func (f *storyFindings) decision(d *Decided) {
 }
 
 // owed finds silences that a late revision before them turned into a duty, and that were never told.
-func (f *storyFindings) owed() {
+func (f *resourceFindings) owed() {
 	for i := range f.s.Revisions {
 		r := &f.s.Revisions[i]
 		switch r.Silence {
@@ -230,7 +230,7 @@ func (f *storyFindings) owed() {
 }
 
 // addressed tells that the client surely had an address around an instant.
-func (f *storyFindings) addressed(at time.Time) bool {
+func (f *resourceFindings) addressed(at time.Time) bool {
 	if f.s.Registered == nil {
 		return false
 	}
@@ -255,7 +255,7 @@ func agrees(v ofb.Verdict, d *Decided) bool {
 }
 
 // silence checks reasons that rest on something else than the rules.
-func (f *storyFindings) silence(d *Decided) {
+func (f *resourceFindings) silence(d *Decided) {
 	switch d.Silence {
 	case ofb.AlreadyAnnounced:
 		at, told := f.first[d.State.Status]
@@ -271,7 +271,7 @@ func (f *storyFindings) silence(d *Decided) {
 
 // predecessors are the states a change can have been judged from (design, "Judging a change"). There is one, unless two
 // transactions ran at the same time; nil stands for a first change.
-func (f *storyFindings) predecessors(d *Decided) []*ofb.State {
+func (f *resourceFindings) predecessors(d *Decided) []*ofb.State {
 	if d.Revision == 0 {
 		return f.found(d)
 	}
@@ -281,14 +281,14 @@ func (f *storyFindings) predecessors(d *Decided) []*ofb.State {
 	}
 	end, _ := slices.BinarySearchFunc(f.rising, d.Revision, func(o *Decided, revision int64) int { return cmp.Compare(o.Revision, revision) })
 	for _, o := range slices.Backward(f.rising[:end]) {
-		if d.Again && o.At.After(d.At) || !d.maybeBefore(o) {
+		if d.Rejudged && o.At.After(d.At) || !d.maybeBefore(o) {
 			continue
 		}
 		state := o.State
 		if r := f.stored[o.Revision]; r != nil {
 			state = r.State
 		}
-		if out = append(out, &state); d.Again || d.surelyBefore(o) {
+		if out = append(out, &state); d.Rejudged || d.surelyBefore(o) {
 			return out
 		}
 	}
@@ -296,7 +296,7 @@ func (f *storyFindings) predecessors(d *Decided) []*ofb.State {
 }
 
 // removed adds the revisions whose entries are older than the history.
-func (f *storyFindings) removed(out []*ofb.State, below int64) []*ofb.State {
+func (f *resourceFindings) removed(out []*ofb.State, below int64) []*ofb.State {
 	var last *notice.Revision
 	for i := range f.s.Revisions {
 		r := &f.s.Revisions[i]
@@ -312,14 +312,14 @@ func (f *storyFindings) removed(out []*ofb.State, below int64) []*ofb.State {
 
 // timerBefore is the state that a timer had made when d was judged, where the core's word is younger than the deadline;
 // sure: d was judged from that and nothing else.
-func (f *storyFindings) timerBefore(d *Decided) (out []*ofb.State, sure bool) {
-	if d.Again || d.Verdict != notice.Applied {
+func (f *resourceFindings) timerBefore(d *Decided) (out []*ofb.State, sure bool) {
+	if d.Rejudged || d.Verdict != notice.Applied {
 		return nil, false
 	}
 	for i := f.before(d) - 1; i >= 0; i-- {
 		o := &f.s.Decided[i]
 		switch {
-		case o.ID == d.ID || o.Again || o.Verdict != notice.Applied || !d.maybeBefore(o):
+		case o.ID == d.ID || o.Rejudged || o.Verdict != notice.Applied || !d.maybeBefore(o):
 		case o.Revision > 0 && d.surelyBefore(o):
 			return out, false
 		case o.Revision == 0 && d.OccurredAt.After(o.OccurredAt):
@@ -332,7 +332,7 @@ func (f *storyFindings) timerBefore(d *Decided) (out []*ofb.State, sure bool) {
 }
 
 // before is the number of decisions that may have been committed when d was judged; they are the first ones.
-func (f *storyFindings) before(d *Decided) int {
+func (f *resourceFindings) before(d *Decided) int {
 	end := d.At.Add(sameTime)
 	n, _ := slices.BinarySearchFunc(f.s.Decided, end, func(o Decided, end time.Time) int {
 		if o.At.After(end) {
@@ -344,11 +344,11 @@ func (f *storyFindings) before(d *Decided) int {
 }
 
 // found are the states that a timer can have found.
-func (f *storyFindings) found(d *Decided) []*ofb.State {
+func (f *resourceFindings) found(d *Decided) []*ofb.State {
 	var out []*ofb.State
 	for i := f.before(d) - 1; i >= 0; i-- {
 		o := &f.s.Decided[i]
-		if o.ID == d.ID || o.Again || o.Verdict != notice.Applied || !d.maybeBefore(o) {
+		if o.ID == d.ID || o.Rejudged || o.Verdict != notice.Applied || !d.maybeBefore(o) {
 			continue
 		}
 		if out = append(out, &o.State); d.surelyBefore(o) {
@@ -359,7 +359,7 @@ func (f *storyFindings) found(d *Decided) []*ofb.State {
 }
 
 // current checks that the document is that of the newest change.
-func (f *storyFindings) current() {
+func (f *resourceFindings) current() {
 	var newest *notice.Revision
 	if n := len(f.s.Revisions); n > 0 {
 		newest = &f.s.Revisions[n-1]

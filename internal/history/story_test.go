@@ -26,10 +26,10 @@ func idAt(at time.Time, n byte) notice.ID {
 }
 
 // tale tells a resource's story step by step, as intake stores it.
-type tale struct{ Story }
+type tale struct{ ResourceHistory }
 
 func newTale(kind ofb.Kind) *tale {
-	return &tale{Story{Key: notice.Key{Kind: kind, ID: "r"}, Client: "itp"}}
+	return &tale{ResourceHistory{Key: notice.Key{Kind: kind, ID: "r"}, Client: "itp"}}
 }
 
 func (b *tale) step(revision int64, at float64, status ofb.Status, told bool, silence ofb.Silence) *Decided {
@@ -136,7 +136,7 @@ func TestADutyThatALateRevisionMadeMustHaveBeenTold(t *testing.T) {
 		late := b.step(5, 40, ofb.PartiallyAccepted, false, ofb.NotATrigger)
 		late.Verdict = notice.Superseded
 		if again {
-			d := Decided{ID: idAt(secondsOn(40), 99), At: secondsOn(40), System: "one", Again: true, Revision: 9, Verdict: notice.Applied, State: ofb.State{Status: ofb.Authorised}, Notification: notice.ID{1}}
+			d := Decided{ID: idAt(secondsOn(40), 99), At: secondsOn(40), System: "one", Rejudged: true, Revision: 9, Verdict: notice.Applied, State: ofb.State{Status: ofb.Authorised}, Notification: notice.ID{1}}
 			b.Decided = append(b.Decided, d)
 		}
 		b.Current = &current

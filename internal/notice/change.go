@@ -91,13 +91,13 @@ type Resource struct {
 // Past is what is stored about a change's resource when the change is judged; all of it is locked until the decision
 // is stored.
 type Past struct {
-	Resource *Resource // nil: the resource is new
-	Same     *Revision // this very revision, already stored
-	Before   *Revision // highest stored revision below
-	After    *Revision // lowest stored revision above; nil unless the change is late
-	AnnouncedLater   bool      // After was announced by a later decision of its own
-	Push     bool      // the client has a registration with a URI
-	Epoch    int64     // its registration period
+	Resource       *Resource // nil: the resource is new
+	Same           *Revision // this very revision, already stored
+	Before         *Revision // highest stored revision below
+	After          *Revision // lowest stored revision above; nil unless the change is late
+	AnnouncedLater bool      // After was announced by a later decision of its own
+	Push           bool      // the client has a registration with a URI
+	Epoch          int64     // its registration period
 }
 
 // Verdict names what became of a change.
@@ -123,7 +123,7 @@ type Decision struct {
 	Fields   []string      // watched fields that differ
 	Judged   ofb.Verdict   // which clause announces it, or which silence applies
 	Announce *Announcement // nil: silent
-	Rejudged    *Announcement // the next stored revision, judged again, must be told after all
+	Rejudged *Announcement // the next stored revision, judged again, must be told after all
 
 	Earlier   *Revision  // of a duplicate: what was stored then
 	Announced uint64     // the resource's set afterwards

@@ -2,7 +2,7 @@ package notice
 
 import "time"
 
-// DueTimer is a resource with a timer whose deadline has passed, locked until what becomes of it is stored.
+// DueTimer is a resource with a timer whose deadline has passed. It stays locked until its change is stored.
 type DueTimer struct {
 	Key
 	Client     ClientID
@@ -16,7 +16,7 @@ type DueTimer struct {
 	Since      time.Time // database clock: when Document became the current one
 }
 
-// Fired is what becomes of a ripe resource: a change of its own, or nothing when the deadline has moved meanwhile.
+// Fired is what becomes of a due timer: a change of its own, or nothing when the deadline has moved meanwhile.
 type Fired struct {
 	Change   *Change // nil: nothing is due any more
 	Decision Decision

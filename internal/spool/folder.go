@@ -224,7 +224,7 @@ func (f *folder) oldestRipe() string {
 	return first
 }
 
-func (f *folder) ready(name string) {
+func (f *folder) release(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if one, ok := f.files[name]; ok {

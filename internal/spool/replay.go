@@ -28,7 +28,7 @@ func (s *Spool) replay(ctx context.Context) {
 	}
 }
 
-// replayAll replays what is ripe; false when it should be tried again.
+// replayAll replays the files that are not held back; false when it should be tried again.
 func (s *Spool) replayAll(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		name := s.folder.oldestRipe()

@@ -305,7 +305,7 @@ func (s *Spool) commit(batch []*waiter) {
 			release(batch, nil)
 		case err != nil:
 			s.log.Warn("polls not committed, left in the spool", "polls", len(batch), "error", err)
-			s.ready(name)
+			s.release(name)
 		default:
 			s.folder.remove(name)
 			s.left.Signal() // what was written after it need not wait any more
@@ -323,7 +323,7 @@ func (s *Spool) toFile(batch []*waiter) {
 	s.left.Signal()
 }
 
-// write makes a batch durable in a file and returns its name. One that is held back is not replayed until it is ripe,
+// write makes a batch durable in a file and returns its name. One that is held back is not replayed until it is released,
 // since its commit is under way.
 func (s *Spool) write(batch []*waiter, held bool) (name string, err error) {
 	if name, err = s.folder.write(pollsOf(batch, true), held); err != nil {
@@ -334,8 +334,8 @@ func (s *Spool) write(batch []*waiter, held bool) (name string, err error) {
 	return name, nil
 }
 
-func (s *Spool) ready(name string) {
-	s.folder.ready(name)
+func (s *Spool) release(name string) {
+	s.folder.release(name)
 	s.left.Signal()
 }
 

@@ -57,12 +57,12 @@ func (i *Inspector) Close(ctx context.Context) { i.close(ctx) }
 // with the number of initiators, not of notifications.
 func (i *Inspector) ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error) {
 	out := &timing.ClockReport{
-		From: history.Moment{Time: p.From}, To: history.Moment{Time: p.To}, Total: timing.NewTally(), ByClient: map[notice.ClientID]*timing.Tally{},
+		From: history.Moment{Time: p.From}, To: history.Moment{Time: p.To}, Total: timing.NewTimingSummary(), ByClient: map[notice.ClientID]*timing.TimingSummary{},
 	}
 	err := i.Timings(ctx, p, func(t *timing.Timing) error {
 		out.Total.Add(t)
 		if out.ByClient[t.Client] == nil {
-			out.ByClient[t.Client] = timing.NewTally()
+			out.ByClient[t.Client] = timing.NewTimingSummary()
 		}
 		out.ByClient[t.Client].Add(t)
 		out.Integrity.Add(t.Integrity)
@@ -95,7 +95,7 @@ func scanFact(row pgx.CollectableRow) (r factRow, err error) {
 // Timings hands over the clock proof of each notification of a period, in the order of their decisions. An error of
 // each ends it and is returned.
 func (i *Inspector) Timings(ctx context.Context, p timing.Period, each func(*timing.Timing) error) error {
-	still := stillnessOf(i.db)
+	still := idlePeriodsOf(i.db)
 	for {
 		rows, now, err := i.announced(ctx, p)
 		if err != nil {
@@ -170,7 +170,7 @@ func (l *Log) Timing(ctx context.Context, id notice.ID) (timing.Timing, error) {
 	if err := joinReceipts(ctx, l.query, records); err != nil {
 		return timing.Timing{}, unavailable("read earlier receipts", err)
 	}
-	still := stillnessOf(l.query)
+	still := idlePeriodsOf(l.query)
 	timings, err := timing.TimingsOf(records, now, still.within(ctx, now))
 	if err != nil {
 		return timing.Timing{}, unavailable("look for standstills", err)
@@ -188,43 +188,43 @@ func (l *Log) ClockReport(ctx context.Context, p timing.Period, breach func(*tim
 	return l.Inspector().ClockReport(ctx, p, breach)
 }
 
-// stillness finds the stretches in which nobody committed anything, looking at each instant once at most.
-type stillness struct {
+// idlePeriods finds the stretches in which nobody committed anything, looking at each instant once at most.
+type idlePeriods struct {
 	// instants reads when something was committed between two instants, those left out, in order.
 	instants func(ctx context.Context, from, to time.Time) (pgx.Rows, error)
 	from, to time.Time // looked at
-	quiet    []timing.Quiet
+	found    []timing.IdlePeriod
 }
 
-// stillnessOf looks at the history itself, what is not sealed yet included.
-func stillnessOf(db querier) *stillness {
-	return &stillness{instants: func(ctx context.Context, from, to time.Time) (pgx.Rows, error) {
+// idlePeriodsOf looks at the history itself, what is not sealed yet included.
+func idlePeriodsOf(db querier) *idlePeriods {
+	return &idlePeriods{instants: func(ctx context.Context, from, to time.Time) (pgx.Rows, error) {
 		return db.Query(ctx, "SELECT at FROM entry WHERE at > $1 AND at < $2 ORDER BY at", from, to)
 	}}
 }
 
 const (
-	quietAfter = 500 * time.Millisecond // a shorter stretch explains nothing
-	quietSlice = 5 * time.Minute        // of the history is looked at in one statement
+	idleAfter = 500 * time.Millisecond // a shorter stretch explains nothing
+	idleSlice = 5 * time.Minute        // of the history is looked at in one statement
 )
 
 // within answers what was quiet between two instants, as notice.TimingsOf asks.
-func (s *stillness) within(ctx context.Context, now time.Time) func(from, to time.Time) ([]timing.Quiet, error) {
-	return func(from, to time.Time) ([]timing.Quiet, error) {
+func (s *idlePeriods) within(ctx context.Context, now time.Time) func(from, to time.Time) ([]timing.IdlePeriod, error) {
+	return func(from, to time.Time) ([]timing.IdlePeriod, error) {
 		err := s.look(ctx, from, to, now)
-		return s.quiet, err
+		return s.found, err
 	}
 }
 
 // look makes known what was quiet between two instants. It looks a whole slice ahead, since the next page will ask.
-func (s *stillness) look(ctx context.Context, from, to, now time.Time) error {
+func (s *idlePeriods) look(ctx context.Context, from, to, now time.Time) error {
 	if from.Before(s.from) || from.After(s.to) {
-		s.from, s.to, s.quiet = from, from, nil
+		s.from, s.to, s.found = from, from, nil
 	}
 	s.from = from
-	s.quiet = slices.DeleteFunc(s.quiet, func(q timing.Quiet) bool { return !q.To.After(from) })
+	s.found = slices.DeleteFunc(s.found, func(q timing.IdlePeriod) bool { return !q.To.After(from) })
 	for s.to.Before(to) {
-		end := s.to.Add(quietSlice)
+		end := s.to.Add(idleSlice)
 		if end.After(now) {
 			end = to // what is not over yet is looked at again
 		}
@@ -236,7 +236,7 @@ func (s *stillness) look(ctx context.Context, from, to, now time.Time) error {
 }
 
 // slice looks at the history from where the last look ended.
-func (s *stillness) slice(ctx context.Context, end time.Time) error {
+func (s *idlePeriods) slice(ctx context.Context, end time.Time) error {
 	rows, err := s.instants(ctx, s.to, end)
 	if err != nil {
 		return err
@@ -244,12 +244,12 @@ func (s *stillness) slice(ctx context.Context, end time.Time) error {
 	defer rows.Close()
 	last := s.to
 	note := func(at time.Time) {
-		n := len(s.quiet)
-		switch long := at.Sub(last) >= quietAfter; {
-		case last.Equal(s.to) && n > 0 && s.quiet[n-1].To.Equal(last): // a stretch across the edge of two slices
-			s.quiet[n-1].To = at
+		n := len(s.found)
+		switch long := at.Sub(last) >= idleAfter; {
+		case last.Equal(s.to) && n > 0 && s.found[n-1].To.Equal(last): // a stretch across the edge of two slices
+			s.found[n-1].To = at
 		case long || at.Equal(end) && at.After(last):
-			s.quiet = append(s.quiet, timing.Quiet{From: last, To: at})
+			s.found = append(s.found, timing.IdlePeriod{From: last, To: at})
 		}
 		last = at
 	}

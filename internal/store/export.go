@@ -16,9 +16,9 @@ import (
 	"github.com/arauto/arauto/internal/timing"
 )
 
-// Exporter reads the log as of one checkpoint. What is sealed never changes, so that a search as of a checkpoint always
+// LogReader reads the log as of one checkpoint. What is sealed never changes, so that a search as of a checkpoint always
 // finds the same, but for months that are removed when their time is over.
-type Exporter struct {
+type LogReader struct {
 	audit.SignedHead
 	q      querier
 	close  func(context.Context)
@@ -46,25 +46,25 @@ func noCheckpoint(ctx context.Context, q querier, size int64) error {
 // OpenExport connects as the user of the URL, who needs SELECT on the proof and the history. The log is read as of the
 // checkpoint of the given size; 0 is the newest. Each statement has a snapshot of its own: what is sealed never changes,
 // and a snapshot over all of it would keep the queue's dead rows from being removed for as long as an export takes.
-func OpenExport(ctx context.Context, url string, size int64) (*Exporter, error) {
+func OpenExport(ctx context.Context, url string, size int64) (*LogReader, error) {
 	conn, err := auditConn(ctx, url)
 	if err != nil {
 		return nil, err
 	}
-	return openExporter(ctx, conn, size, func(ctx context.Context) { _ = conn.Close(ctx) })
+	return openLogReader(ctx, conn, size, func(ctx context.Context) { _ = conn.Close(ctx) })
 }
 
 // OpenLog is OpenExport for serve, over a connection of the pool.
-func (l *Log) OpenLog(ctx context.Context, size int64) (*Exporter, error) {
+func (l *Log) OpenLog(ctx context.Context, size int64) (*LogReader, error) {
 	conn, err := l.query.Acquire(ctx)
 	if err != nil {
 		return nil, unavailable("open the log", err)
 	}
-	return openExporter(ctx, conn, size, func(context.Context) { conn.Release() })
+	return openLogReader(ctx, conn, size, func(context.Context) { conn.Release() })
 }
 
 // OpenLogForLong is OpenLog for exports, whose single statements may take a minute.
-func (l *Log) OpenLogForLong(ctx context.Context, size int64) (*Exporter, error) {
+func (l *Log) OpenLogForLong(ctx context.Context, size int64) (*LogReader, error) {
 	conn, err := l.query.Acquire(ctx)
 	if err != nil {
 		return nil, unavailable("open the log", err)
@@ -73,7 +73,7 @@ func (l *Log) OpenLogForLong(ctx context.Context, size int64) (*Exporter, error)
 		conn.Release()
 		return nil, unavailable("open the log", err)
 	}
-	return openExporter(ctx, conn, size, func(ctx context.Context) {
+	return openLogReader(ctx, conn, size, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		defer cancel()
 		if _, err := conn.Exec(ctx, "RESET statement_timeout"); err != nil {
@@ -83,8 +83,8 @@ func (l *Log) OpenLogForLong(ctx context.Context, size int64) (*Exporter, error)
 	})
 }
 
-func openExporter(ctx context.Context, q querier, size int64, done func(context.Context)) (*Exporter, error) {
-	x := &Exporter{q: q, close: done}
+func openLogReader(ctx context.Context, q querier, size int64, done func(context.Context)) (*LogReader, error) {
+	x := &LogReader{q: q, close: done}
 	var err error
 	if x.SignedHead, err = readHead(ctx, q, size); err != nil {
 		x.Close(ctx)
@@ -117,13 +117,13 @@ func readHead(ctx context.Context, q querier, size int64) (h audit.SignedHead, e
 }
 
 // Head is the checkpoint that is read by.
-func (x *Exporter) Head() audit.SignedHead { return x.SignedHead }
+func (x *LogReader) Head() audit.SignedHead { return x.SignedHead }
 
 // Close ends the reading.
-func (x *Exporter) Close(ctx context.Context) { x.close(context.WithoutCancel(ctx)) }
+func (x *LogReader) Close(ctx context.Context) { x.close(context.WithoutCancel(ctx)) }
 
 // Each hands over what a search finds, in the order of the log. Removed entries are part of the whole log only.
-func (x *Exporter) Each(ctx context.Context, s history.Search, each func(*audit.Sealed) error) error {
+func (x *LogReader) Each(ctx context.Context, s history.Search, each func(*audit.Sealed) error) error {
 	clients, err := clientsOf(ctx, x.q, s, x.Checkpoint.Size)
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ type walkRange struct {
 }
 
 // walk hands over what is wanted of a stretch, in the order of the log.
-func (x *Exporter) walk(ctx context.Context, r walkRange, each func(*audit.Sealed) error) error {
+func (x *LogReader) walk(ctx context.Context, r walkRange, each func(*audit.Sealed) error) error {
 	last, seq := before, r.from
 	if seq > 0 {
 		var err error
@@ -183,7 +183,7 @@ func (x *Exporter) walk(ctx context.Context, r walkRange, each func(*audit.Seale
 }
 
 // bounds are the first position that a search's times can concern, and the one after the last.
-func (x *Exporter) bounds(ctx context.Context, s history.Search) (first, end int64, err error) {
+func (x *LogReader) bounds(ctx context.Context, s history.Search) (first, end int64, err error) {
 	end = x.Checkpoint.Size
 	if s.From.IsZero() && s.To.IsZero() {
 		return 0, end, nil
@@ -201,7 +201,7 @@ func (x *Exporter) bounds(ctx context.Context, s history.Search) (first, end int
 }
 
 // placeOf reads the place of a position in the order of sealing.
-func (x *Exporter) placeOf(ctx context.Context, seq int64) (cursor, error) {
+func (x *LogReader) placeOf(ctx context.Context, seq int64) (cursor, error) {
 	positions, err := readPositions(ctx, x.q, seq, 1)
 	if err != nil {
 		return before, unavailable("read a position", err)
@@ -240,7 +240,7 @@ func merge(positions []position, entries []audit.Entry, whole bool, wanted func(
 func placed(e *audit.Entry) cursor { return cursor{e.XID, e.ID} }
 
 // pick finds a few entries by an index of the history, and their positions.
-func (x *Exporter) pick(ctx context.Context, s history.Search, clients []string, each func(*audit.Sealed) error) error {
+func (x *LogReader) pick(ctx context.Context, s history.Search, clients []string, each func(*audit.Sealed) error) error {
 	var where conditions
 	where.narrow(s)
 	rows, err := x.q.Query(ctx, where.selectAll(), where.args...)
@@ -271,7 +271,7 @@ func (x *Exporter) pick(ctx context.Context, s history.Search, clients []string,
 
 // sealed pairs entries, in the order of sealing, with their positions. Younger ones than the checkpoint are left out. Rows
 // that were put in are left out and kept as strays: those without a position, and all but one that claim the same place.
-func (x *Exporter) sealed(ctx context.Context, entries []audit.Entry, positions []*position) ([]audit.Sealed, error) {
+func (x *LogReader) sealed(ctx context.Context, entries []audit.Entry, positions []*position) ([]audit.Sealed, error) {
 	var out []audit.Sealed
 	var unplaced []audit.Entry
 	for i := range entries {
@@ -306,11 +306,11 @@ func (x *Exporter) sealed(ctx context.Context, entries []audit.Entry, positions 
 }
 
 // Strays are entries that searches by an id met and that are not in the log, although they stand before its end.
-func (x *Exporter) Strays() []audit.Fault { return x.strays }
+func (x *LogReader) Strays() []audit.Fault { return x.strays }
 
 // At reads the entry at one position; it does not compare it. ErrNotFound when the log is shorter or the entry may have
 // been removed when its time was over; an *audit.Fault when it is missing before that.
-func (x *Exporter) At(ctx context.Context, seq int64) (*audit.Sealed, error) {
+func (x *LogReader) At(ctx context.Context, seq int64) (*audit.Sealed, error) {
 	if seq < 0 || seq >= x.Checkpoint.Size {
 		return nil, ErrNotFound
 	}
@@ -351,7 +351,7 @@ func absentAt(p *position) error {
 }
 
 // Prove makes the proof that an entry is in the log as of the checkpoint.
-func (x *Exporter) Prove(ctx context.Context, seq int64) ([]audit.Hash, error) {
+func (x *LogReader) Prove(ctx context.Context, seq int64) ([]audit.Hash, error) {
 	path, err := audit.ProveInclusion(stored{ctx, x.q}, seq, x.Checkpoint.Size)
 	if err != nil {
 		return nil, unavailable("prove", stored{}.judge(err))
@@ -360,7 +360,7 @@ func (x *Exporter) Prove(ctx context.Context, seq int64) ([]audit.Hash, error) {
 }
 
 // Checkpoints reads all signed notes up to the checkpoint, that one last.
-func (x *Exporter) Checkpoints(ctx context.Context) ([][]byte, error) {
+func (x *LogReader) Checkpoints(ctx context.Context) ([][]byte, error) {
 	rows, err := x.q.Query(ctx, "SELECT note FROM log_checkpoint WHERE size <= $1 ORDER BY size", x.Checkpoint.Size)
 	if err != nil {
 		return nil, unavailable("read checkpoints", err)
@@ -372,21 +372,21 @@ func (x *Exporter) Checkpoints(ctx context.Context) ([][]byte, error) {
 	return notes, nil
 }
 
-// Quiet lists stretches between two instants in which nothing was committed that is in the log as of the checkpoint; short
+// IdlePeriods lists stretches between two instants in which nothing was committed that is in the log as of the checkpoint; short
 // ones may be missing, and those around may be among them.
-func (x *Exporter) Quiet(ctx context.Context, from, to time.Time) ([]timing.Quiet, error) {
-	still := &stillness{instants: func(ctx context.Context, from, to time.Time) (pgx.Rows, error) {
+func (x *LogReader) IdlePeriods(ctx context.Context, from, to time.Time) ([]timing.IdlePeriod, error) {
+	still := &idlePeriods{instants: func(ctx context.Context, from, to time.Time) (pgx.Rows, error) {
 		return x.q.Query(ctx, "SELECT at FROM log_position WHERE at > $1 AND at < $2 AND seq < $3 ORDER BY at", from, to, x.Checkpoint.Size)
 	}}
-	quiet, err := still.within(ctx, x.Checkpoint.At.Time())(from, to)
+	idle, err := still.within(ctx, x.Checkpoint.At.Time())(from, to)
 	if err != nil {
 		return nil, unavailable("look for standstills", err)
 	}
-	return quiet, nil
+	return idle, nil
 }
 
 // Unheard lists the entries in the log, between two instants, that name periods of which receipts are unknown.
-func (x *Exporter) Unheard(ctx context.Context, from, to time.Time) ([]history.Fact, error) {
+func (x *LogReader) Unheard(ctx context.Context, from, to time.Time) ([]history.Fact, error) {
 	rows, err := x.q.Query(ctx, entrySelect+"e WHERE "+unheardWhere, from, to)
 	if err != nil {
 		return nil, unavailable("read periods without receipts", err)

@@ -13,7 +13,7 @@ import (
 
 // SizeAt is how many entries the newest checkpoint had that was signed up to a moment, that one included. ErrNoCheckpoint
 // when there was none yet.
-func (x *Exporter) SizeAt(ctx context.Context, at time.Time) (size int64, err error) {
+func (x *LogReader) SizeAt(ctx context.Context, at time.Time) (size int64, err error) {
 	err = x.q.QueryRow(ctx, "SELECT size FROM log_checkpoint WHERE at <= $1 ORDER BY size DESC LIMIT 1", at).Scan(&size)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, ErrNoCheckpoint
@@ -26,7 +26,7 @@ func (x *Exporter) SizeAt(ctx context.Context, at time.Time) (size int64, err er
 
 // ProveSince makes the proof that the log as of an older checkpoint is the beginning of the log as of this one.
 // ErrNoCheckpoint when none has that size.
-func (x *Exporter) ProveSince(ctx context.Context, size int64) (p audit.Consistency, err error) {
+func (x *LogReader) ProveSince(ctx context.Context, size int64) (p audit.Consistency, err error) {
 	err = x.q.QueryRow(ctx, "SELECT note FROM log_checkpoint WHERE size = $1", size).Scan(&p.Old)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = noCheckpoint(ctx, x.q, size)

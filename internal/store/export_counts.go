@@ -27,7 +27,7 @@ type countedRow struct {
 // Counted finds the windows in which verifications counted the clients of a search, as of the checkpoint: contiguous, from
 // the last one that begins before the search's period to the first that is surely behind it. nil when the search names no
 // client, names single resources, has no end, or when there are no such windows.
-func (x *Exporter) Counted(ctx context.Context, s history.Search) (*audit.CountedPeriod, error) {
+func (x *LogReader) Counted(ctx context.Context, s history.Search) (*audit.CountedPeriod, error) {
 	if s.Narrow() || s.To.IsZero() {
 		return nil, nil //nolint:nilnil // nothing to show is no error
 	}
@@ -72,7 +72,7 @@ func (x *Exporter) Counted(ctx context.Context, s history.Search) (*audit.Counte
 
 // firstWindow finds where the windows begin that hold a period: the largest beginning whose checkpoint was signed at or
 // before it. Without one it is the first beginning there is.
-func (x *Exporter) firstWindow(ctx context.Context, from time.Time) (first int64, start []byte, err error) {
+func (x *LogReader) firstWindow(ctx context.Context, from time.Time) (first int64, start []byte, err error) {
 	if !from.IsZero() {
 		err = x.q.QueryRow(ctx, `SELECT c.from_seq, k.note FROM log_count c JOIN log_checkpoint k ON k.size = c.from_seq
 WHERE k.at <= $1 AND c.to_seq <= $2 ORDER BY c.to_seq DESC LIMIT 1`, from, x.Checkpoint.Size).Scan(&first, &start)
@@ -87,7 +87,7 @@ WHERE k.at <= $1 AND c.to_seq <= $2 ORDER BY c.to_seq DESC LIMIT 1`, from, x.Che
 
 // eachRow hands over the rows of windows in a stretch of the log whose entry is sealed, in their order, until more is
 // false.
-func (x *Exporter) eachRow(ctx context.Context, from, to int64, each func(*countedRow) (more bool, err error)) error {
+func (x *LogReader) eachRow(ctx context.Context, from, to int64, each func(*countedRow) (more bool, err error)) error {
 	for {
 		rows, err := x.q.Query(ctx, "SELECT from_seq, to_seq, xid, entry FROM log_count WHERE from_seq >= $1 AND to_seq <= $2 ORDER BY to_seq LIMIT 100", from, to)
 		if err != nil {
@@ -126,7 +126,7 @@ func (x *Exporter) eachRow(ctx context.Context, from, to int64, each func(*count
 }
 
 // Windows hands over each window of a period, with the proof that its entry is in the log.
-func (x *Exporter) Windows(ctx context.Context, p *audit.CountedPeriod, each func(*audit.CountedWindow) error) error {
+func (x *LogReader) Windows(ctx context.Context, p *audit.CountedPeriod, each func(*audit.CountedWindow) error) error {
 	err := x.eachRow(ctx, p.From, p.To, func(r *countedRow) (bool, error) {
 		e, err := x.At(ctx, r.seq)
 		if err != nil {
@@ -155,7 +155,7 @@ func (x *Exporter) Windows(ctx context.Context, p *audit.CountedPeriod, each fun
 }
 
 // Context hands over the entries of a period's clients that a search does not find, in the order of the log.
-func (x *Exporter) Context(ctx context.Context, p *audit.CountedPeriod, s history.Search, each func(*audit.Sealed) error) error {
+func (x *LogReader) Context(ctx context.Context, p *audit.CountedPeriod, s history.Search, each func(*audit.Sealed) error) error {
 	wanted := func(e *audit.Entry) bool {
 		return matches(history.Search{}, p.Clients, e) && !matches(s, p.Clients, e)
 	}

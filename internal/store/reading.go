@@ -15,15 +15,15 @@ type Reading = history.LogReading
 
 // readingFacts are what an entry keeps of a reading. Its outcome is the act.
 type readingFacts struct {
-	System string            `json:"system"`
-	Actor  string            `json:"actor"`
-	Role   string            `json:"role"`
-	Source string            `json:"source"` // address and port
-	Filter map[string]string `json:"filter"`
-	Size   int64             `json:"size"`
-	Rows   int64             `json:"rows"`
-	SHA256 string            `json:"sha256,omitempty"`
-	Again  int64             `json:"again,omitempty"` // the same reading that often more, within a minute
+	System  string            `json:"system"`
+	Actor   string            `json:"actor"`
+	Role    string            `json:"role"`
+	Source  string            `json:"source"` // address and port
+	Filter  map[string]string `json:"filter"`
+	Size    int64             `json:"size"`
+	Rows    int64             `json:"rows"`
+	SHA256  string            `json:"sha256,omitempty"`
+	Repeats int64             `json:"again,omitempty"` // the same reading that often more, within a minute
 }
 
 const insertAdmin = "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)"
@@ -35,7 +35,7 @@ func (l *Log) RecordReading(ctx context.Context, r Reading) error {
 	if r.Caller != (history.Caller{}) {
 		c = r.Caller
 	}
-	text, err := facts(readingFacts{l.system(), c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Again})
+	text, err := facts(readingFacts{l.system(), c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Repeats})
 	if err != nil {
 		return err
 	}

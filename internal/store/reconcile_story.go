@@ -82,17 +82,17 @@ func scanChains(rows pgx.Rows, chains map[notice.ID]*history.Chain) error {
 		c := chains[fromUUID(notification)]
 		switch kind {
 		case entryAttempt:
-			c.Attempts = append(c.Attempts, history.Tried{ID: fromUUID(id), Number: number, At: fromTime(at)})
+			c.Attempts = append(c.Attempts, history.AttemptEntry{ID: fromUUID(id), Number: number, At: fromTime(at)})
 		case entryResult, entryLateResult:
 			token, _ := notice.ParseID(attempt) // a malformed one is no attempt of ours, which will be said
-			c.Ends = append(c.Ends, history.Ended{
+			c.Ends = append(c.Ends, history.ResultEntry{
 				Attempt: token, Number: number, Late: kind == entryLateResult, Outcome: notice.Outcome(outcome), Closes: notice.State(closes),
 				At: fromTime(at), EndedAt: fromTime(ended),
 			})
 		case entryCancelled:
 			c.Cancelled = append(c.Cancelled, fromTime(at))
 		default:
-			c.Made = append(c.Made, fromTime(at))
+			c.Announced = append(c.Announced, fromTime(at))
 			c.Manual = c.Manual || kind == entryResend
 			c.Client, c.Kind, c.ResourceID, c.Epoch = notice.ClientID(client), ofb.Kind(resourceKind), resource, epoch
 		}
@@ -202,13 +202,13 @@ SELECT r.kind, r.id, r.client_id, r.revision, r.change_id, r.status, r.data_hash
 FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN resource r ON r.kind = k.kind AND r.id = k.id`
 
 // readStories reads what is kept of resources.
-func readStories(ctx context.Context, tx pgx.Tx, keys []notice.Key) (map[notice.Key]*history.Story, error) {
+func readStories(ctx context.Context, tx pgx.Tx, keys []notice.Key) (map[notice.Key]*history.ResourceHistory, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	stories := map[notice.Key]*history.Story{}
+	stories := map[notice.Key]*history.ResourceHistory{}
 	for _, k := range keys {
-		stories[k] = &history.Story{Key: k}
+		stories[k] = &history.ResourceHistory{Key: k}
 	}
 	if err := readDecided(ctx, tx, stories); err != nil {
 		return nil, err
@@ -219,14 +219,14 @@ func readStories(ctx context.Context, tx pgx.Tx, keys []notice.Key) (map[notice.
 	return stories, readDocuments(ctx, tx, stories)
 }
 
-func arraysOf(stories map[notice.Key]*history.Story) (kinds []int16, ids []string) {
+func arraysOf(stories map[notice.Key]*history.ResourceHistory) (kinds []int16, ids []string) {
 	for k := range stories {
 		kinds, ids = append(kinds, int16(k.Kind)), append(ids, k.ID)
 	}
 	return kinds, ids
 }
 
-func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.Story) error {
+func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.ResourceHistory) error {
 	kinds, ids := arraysOf(stories)
 	rows, err := tx.Query(ctx, storyEntries, kinds, ids)
 	if err != nil {
@@ -244,7 +244,7 @@ func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history
 		}
 		s := stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
 		d := history.Decided{
-			ID: fromUUID(id), At: fromTime(at), System: f.System, Again: entry == entryDecision, Revision: revision, Verdict: notice.Verdict(outcome),
+			ID: fromUUID(id), At: fromTime(at), System: f.System, Rejudged: entry == entryDecision, Revision: revision, Verdict: notice.Verdict(outcome),
 			State: ofb.State{Status: f.Status}, Cause: f.Cause, OccurredAt: f.OccurredAt.UTC(), Notification: fromUUID(notification), Event: f.Event, Silence: f.Reason,
 		}
 		if hash, err := hex.DecodeString(f.DataHash); err == nil {
@@ -260,7 +260,7 @@ func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history
 	return err
 }
 
-func readStored(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.Story) error {
+func readStored(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.ResourceHistory) error {
 	kinds, ids := arraysOf(stories)
 	rows, err := tx.Query(ctx, storyRevisions, kinds, ids)
 	if err != nil {
@@ -280,7 +280,7 @@ func readStored(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.
 	return rows.Err()
 }
 
-func readDocuments(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.Story) error {
+func readDocuments(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.ResourceHistory) error {
 	kinds, ids := arraysOf(stories)
 	rows, err := tx.Query(ctx, storyDocuments, kinds, ids)
 	if err != nil {

@@ -192,8 +192,8 @@ func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Ch
 		var n int64
 		var which string
 		var row revisionRow
-		var spoken bool
-		if err := rows.Scan(slices.Concat([]any{&n, &which}, row.columns(), []any{&spoken})...); err != nil {
+		var announcedLater bool
+		if err := rows.Scan(slices.Concat([]any{&n, &which}, row.columns(), []any{&announcedLater})...); err != nil {
 			return err
 		}
 		v := row.revision()
@@ -204,7 +204,7 @@ func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Ch
 		case "before":
 			past.Before = &v
 		default:
-			past.After, past.AnnouncedLater = &v, spoken
+			past.After, past.AnnouncedLater = &v, announcedLater
 		}
 	}
 	return rows.Err()

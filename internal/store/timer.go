@@ -44,11 +44,11 @@ func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge
 		return 0, err
 	}
 	began := time.Now()
-	ready, err := readRipe(ctx, conn, limit)
+	ready, err := readDueTimers(ctx, conn, limit)
 	if err != nil {
 		return 0, err
 	}
-	if ready, err = stillRipe(ctx, conn, ready); err != nil {
+	if ready, err = stillDue(ctx, conn, ready); err != nil {
 		return 0, err
 	}
 	w := newWriter(s, began, time.Now())
@@ -70,7 +70,7 @@ func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge
 	return len(ready), results.Close()
 }
 
-func readRipe(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice.DueTimer, error) {
+func readDueTimers(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice.DueTimer, error) {
 	rows, err := conn.Query(ctx, ripeSQL, limit)
 	if err != nil {
 		return nil, err
@@ -91,8 +91,8 @@ func readRipe(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice.DueT
 	})
 }
 
-// stillRipe keeps those whose timer is there and due now that they are locked.
-func stillRipe(ctx context.Context, conn *pgxpool.Conn, ready []notice.DueTimer) ([]notice.DueTimer, error) {
+// stillDue keeps those whose timer is there and due now that they are locked.
+func stillDue(ctx context.Context, conn *pgxpool.Conn, ready []notice.DueTimer) ([]notice.DueTimer, error) {
 	kinds, ids := make([]int16, len(ready)), make([]string, len(ready))
 	for i, r := range ready {
 		kinds[i], ids[i] = int16(r.Kind), r.ID

@@ -1,6 +1,6 @@
 // Package timing says whether a notification was told on time, and if not, why. From a history.Record it makes the clock
 // proof of that notification: each instant between the event and the answer, what took how long, and the verdicts on the
-// 1.5 s, 10 s and 60 s of webhook §4.1. It adds proofs up to the Tally of a period, and puts them into words.
+// 1.5 s, 10 s and 60 s of webhook §4.1. It adds proofs up to the TimingSummary of a period, and puts them into words.
 //
 // It has no clock, no context and no I/O. It guarantees that the same record gives the same verdict, and that a record with
 // entries that are missing or changed gives none.
@@ -39,8 +39,8 @@ const (
 	Unknown  Punctuality = "unknown" // an entry that the verdict rests on is not what was sealed, or is missing
 )
 
-// Quiet is a stretch of time in which nobody committed anything.
-type Quiet struct{ From, To time.Time }
+// IdlePeriod is a period in which nothing was committed.
+type IdlePeriod struct{ From, To time.Time }
 
 // Timing is the clock proof of one notification.
 type Timing struct {
@@ -111,7 +111,7 @@ type Stage struct {
 
 // TimingOf judges a notification by its entries. quiet are the stretches in which nobody committed anything, as far as
 // they are known; now is the database's clock and matters only while the first attempt has not started.
-func TimingOf(r *history.Record, quiet []Quiet, now time.Time) Timing {
+func TimingOf(r *history.Record, idle []IdlePeriod, now time.Time) Timing {
 	t := Timing{
 		Notification: r.ID, ChangeID: r.ChangeID, Client: r.Client, Kind: r.Kind, ResourceID: r.ResourceID, State: r.State, Manual: r.Manual,
 		OccurredAt: moment(r.OccurredAt), DecidedAt: moment(r.CreatedAt), NotBefore: moment(r.Arrival.NotBefore), DueAt: moment(r.CreatedAt),
@@ -132,9 +132,9 @@ func TimingOf(r *history.Record, quiet []Quiet, now time.Time) Timing {
 		t.DueAt = t.NotBefore
 	}
 	for i := range r.Attempts {
-		t.Attempts = append(t.Attempts, t.attempt(r, i, quiet))
+		t.Attempts = append(t.Attempts, t.attempt(r, i, idle))
 	}
-	t.judgeFirst(r, quiet, now)
+	t.judgeFirst(r, idle, now)
 	if t.Tampered = r.Tampered || incomplete(r); t.Tampered {
 		t.forgetVerdicts(r)
 	}
@@ -181,7 +181,7 @@ const quietMost = 6 * time.Hour
 // TimingsOf judges notifications, which are in the order of time. Only lateness needs a cause, and only a cause needs to
 // know of standstills: quiet is asked at most once for the stretches in which nobody committed anything, and need not
 // leave out shorter ones or those around. Its error is returned.
-func TimingsOf(records []history.Record, now time.Time, quiet func(from, to time.Time) ([]Quiet, error)) ([]Timing, error) {
+func TimingsOf(records []history.Record, now time.Time, idle func(from, to time.Time) ([]IdlePeriod, error)) ([]Timing, error) {
 	out := make([]Timing, len(records))
 	var from, to time.Time
 	for n := range records {
@@ -201,7 +201,7 @@ func TimingsOf(records []history.Record, now time.Time, quiet func(from, to time
 	if limit := from.Add(quietMost); to.After(limit) {
 		to = limit
 	}
-	still, err := quiet(from, to)
+	still, err := idle(from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +232,7 @@ func (t *Timing) late(now time.Time) (from, to time.Time) {
 }
 
 // judgeFirst gives the verdicts on the first attempt, and the cause when it is late.
-func (t *Timing) judgeFirst(r *history.Record, quiet []Quiet, now time.Time) {
+func (t *Timing) judgeFirst(r *history.Record, idle []IdlePeriod, now time.Time) {
 	started := now
 	var stages []Stage
 	switch {
@@ -260,8 +260,8 @@ func (t *Timing) judgeFirst(r *history.Record, quiet []Quiet, now time.Time) {
 	if !v.Late() {
 		return
 	}
-	v.Cause = t.cause(stages, quiet)
-	if v.FromReceipt != TooLate && (t.FirstAt.Sub(r.OccurredAt) > notice.FirstWithin || r.Arrival.Again) {
+	v.Cause = t.cause(stages, idle)
+	if v.FromReceipt != TooLate && (t.FirstAt.Sub(r.OccurredAt) > notice.FirstWithin || r.Arrival.Rejudged) {
 		if v.Cause = notice.DelayCore; r.Arrival.Unknown {
 			v.Cause = notice.DelayUnknown
 		}
@@ -306,7 +306,7 @@ func (t *Timing) refused(r *history.Record) []Stage {
 	return out
 }
 
-func (t *Timing) attempt(r *history.Record, i int, quiet []Quiet) AttemptTiming {
+func (t *Timing) attempt(r *history.Record, i int, idle []IdlePeriod) AttemptTiming {
 	a := &r.Attempts[i]
 	out := AttemptTiming{
 		Number: a.Number, Interaction: a.Interaction, Outcome: a.Outcome, DueAt: moment(a.ScheduledAt), ClaimedAt: moment(a.StartedAt),
@@ -334,12 +334,12 @@ func (t *Timing) attempt(r *history.Record, i int, quiet []Quiet) AttemptTiming 
 		out.Took = stages(append(t.before(r, a.StartedAt, a), sending...)...)
 		return out
 	}
-	t.judgeGap(&out, &r.Attempts[i-1], a, sending, quiet)
+	t.judgeGap(&out, &r.Attempts[i-1], a, sending, idle)
 	return out
 }
 
 // judgeGap gives the verdict on the distance from the failure before (webhook §4.1).
-func (t *Timing) judgeGap(out *AttemptTiming, before, a *history.AttemptRecord, sending []Stage, quiet []Quiet) {
+func (t *Timing) judgeGap(out *AttemptTiming, before, a *history.AttemptRecord, sending []Stage, idle []IdlePeriod) {
 	settling := notice.DelaySettling
 	if before.Rescued {
 		settling = notice.DelayRescued
@@ -359,29 +359,29 @@ func (t *Timing) judgeGap(out *AttemptTiming, before, a *history.AttemptRecord, 
 	case a.StartedAt.Sub(before.EndedAt) < gap:
 		out.Gap = TooEarly
 	case out.Since.Duration() > gap+GapTolerance:
-		out.Gap, out.Cause = TooLate, t.causeOfGap(out, quiet)
+		out.Gap, out.Cause = TooLate, t.causeOfGap(out, idle)
 	default:
 		out.Gap = OnTime
 	}
 }
 
-func (t *Timing) causeOfGap(out *AttemptTiming, quiet []Quiet) notice.Delay {
+func (t *Timing) causeOfGap(out *AttemptTiming, idle []IdlePeriod) notice.Delay {
 	cause := longest(out.Took)
-	if (cause == notice.DelayQueue || cause == notice.DelaySettling) && stoodStill(quiet, out.DueAt.Time, out.ClaimedAt.Time) {
+	if (cause == notice.DelayQueue || cause == notice.DelaySettling) && stoodStill(idle, out.DueAt.Time, out.ClaimedAt.Time) {
 		return notice.DelayStandstill
 	}
 	return cause
 }
 
 // cause is the stage that took longest; where nobody committed anything for most of it, that is the cause.
-func (t *Timing) cause(all []Stage, quiet []Quiet) notice.Delay {
+func (t *Timing) cause(all []Stage, idle []IdlePeriod) notice.Delay {
 	due := later(t.DueAt.Time, t.WrittenAt.Time)
 	for _, s := range all {
 		if s.What != longest(all) {
 			continue
 		}
-		if s.What == notice.DelayIntake && stoodStill(quiet, t.ReceivedAt.Time, t.WrittenAt.Time) ||
-			s.What == notice.DelayQueue && stoodStill(quiet, due, due.Add(s.Took.Duration())) {
+		if s.What == notice.DelayIntake && stoodStill(idle, t.ReceivedAt.Time, t.WrittenAt.Time) ||
+			s.What == notice.DelayQueue && stoodStill(idle, due, due.Add(s.Took.Duration())) {
 			return notice.DelayStandstill
 		}
 		return s.What
@@ -417,9 +417,9 @@ func longest(all []Stage) notice.Delay {
 }
 
 // stoodStill tells whether quiet covers at least half of a stretch.
-func stoodStill(quiet []Quiet, from, to time.Time) bool {
+func stoodStill(idle []IdlePeriod, from, to time.Time) bool {
 	var covered time.Duration
-	for _, q := range quiet {
+	for _, q := range idle {
 		if a, b := later(q.From, from), q.To; b.After(a) {
 			if b.After(to) {
 				b = to

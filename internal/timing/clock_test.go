@@ -77,12 +77,12 @@ func TestEveryCauseOfALateStartIsTold(t *testing.T) {
 	claimLate := func(r *history.Record) { first(r).StartedAt = sec(3) }
 	for name, c := range map[string]struct {
 		spoil       func(*history.Record)
-		quiet       []Quiet
+		quiet       []IdlePeriod
 		event, ours Punctuality
 		cause       notice.Delay
 	}{
 		"the core sent it late":   {func(r *history.Record) { r.OccurredAt = sec(-2) }, nil, TooLate, OnTime, notice.DelayCore},
-		"a late revision":         {func(r *history.Record) { r.OccurredAt, r.Arrival.Again = sec(-1.4), true }, nil, TooLate, OnTime, notice.DelayCore},
+		"a late revision":         {func(r *history.Record) { r.OccurredAt, r.Arrival.Rejudged = sec(-1.4), true }, nil, TooLate, OnTime, notice.DelayCore},
 		"both late: ours is told": {func(r *history.Record) { r.OccurredAt = sec(-20); claimLate(r) }, nil, TooLate, TooLate, notice.DelayQueue},
 		"a deadline fired late": {func(r *history.Record) {
 			r.OccurredAt, r.Arrival.Source, r.Arrival.Earlier = sec(-2), "timer", []history.Receipt{{At: sec(-2), What: notice.DelayTimer}}
@@ -114,17 +114,17 @@ func TestEveryCauseOfALateStartIsTold(t *testing.T) {
 			claimLate(r)
 			first(r).Held, first(r).HeldFor = notice.DelayReceiver, lasting(1.6)
 		}, nil, TooLate, TooLate, notice.DelayReceiver},
-		"the slots": {func(r *history.Record) { claimLate(r); first(r).Held, first(r).HeldFor = notice.DelaySlots, lasting(9) }, []Quiet{{sec(.5), sec(2.5)}}, TooLate, TooLate, notice.DelaySlots},
+		"the slots": {func(r *history.Record) { claimLate(r); first(r).Held, first(r).HeldFor = notice.DelaySlots, lasting(9) }, []IdlePeriod{{sec(.5), sec(2.5)}}, TooLate, TooLate, notice.DelaySlots},
 		"held for a small part of it": {func(r *history.Record) {
 			claimLate(r)
 			first(r).Held, first(r).HeldFor = notice.DelaySlots, lasting(.5)
 		}, nil, TooLate, TooLate, notice.DelayQueue},
-		"a standstill":                 {claimLate, []Quiet{{sec(.5), sec(2.5)}}, TooLate, TooLate, notice.DelayStandstill},
-		"a short standstill":           {claimLate, []Quiet{{sec(.5), sec(1)}}, TooLate, TooLate, notice.DelayQueue},
-		"a standstill at another time": {claimLate, []Quiet{{sec(-60), sec(0)}, {sec(3), sec(60)}}, TooLate, TooLate, notice.DelayQueue},
+		"a standstill":                 {claimLate, []IdlePeriod{{sec(.5), sec(2.5)}}, TooLate, TooLate, notice.DelayStandstill},
+		"a short standstill":           {claimLate, []IdlePeriod{{sec(.5), sec(1)}}, TooLate, TooLate, notice.DelayQueue},
+		"a standstill at another time": {claimLate, []IdlePeriod{{sec(-60), sec(0)}, {sec(3), sec(60)}}, TooLate, TooLate, notice.DelayQueue},
 		"a standstill before it was stored": {func(r *history.Record) {
 			r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002)
-		}, []Quiet{{sec(-1.8), sec(0)}}, TooLate, TooLate, notice.DelayStandstill},
+		}, []IdlePeriod{{sec(-1.8), sec(0)}}, TooLate, TooLate, notice.DelayStandstill},
 		"this process":                  {func(r *history.Record) { first(r).Offsets.ClaimToSend = lasting(2) }, nil, TooLate, TooLate, notice.DelaySending},
 		"the connection":                {func(r *history.Record) { first(r).Offsets.FirstByteOut = lasting(2) }, nil, TooLate, TooLate, notice.DelayConnect},
 		"a little of everything":        {func(r *history.Record) { r.OccurredAt = sec(-1.38); first(r).Offsets.FirstByteOut = lasting(.1) }, nil, TooLate, OnTime, notice.DelayConnect},
@@ -167,7 +167,7 @@ func TestAnOperatorsResendHasNoSchedule(t *testing.T) {
 func TestEveryCauseOfALateRetryIsTold(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil func(before, retry *history.AttemptRecord)
-		quiet []Quiet
+		quiet []IdlePeriod
 		gap   Punctuality
 		cause notice.Delay
 	}{
@@ -176,7 +176,7 @@ func TestEveryCauseOfALateRetryIsTold(t *testing.T) {
 		"its receiver": {func(_, a *history.AttemptRecord) {
 			a.StartedAt, a.Held, a.HeldFor = sec(15), notice.DelayReceiver, lasting(5)
 		}, nil, TooLate, notice.DelayReceiver},
-		"a standstill":                {func(_, a *history.AttemptRecord) { a.StartedAt = sec(15) }, []Quiet{{sec(9), sec(14)}}, TooLate, notice.DelayStandstill},
+		"a standstill":                {func(_, a *history.AttemptRecord) { a.StartedAt = sec(15) }, []IdlePeriod{{sec(9), sec(14)}}, TooLate, notice.DelayStandstill},
 		"the failure was stored late": {func(b, a *history.AttemptRecord) { b.StoredAt, a.StartedAt = sec(13), sec(13.1) }, nil, TooLate, notice.DelaySettling},
 		"the attempt before was lost": {func(b, a *history.AttemptRecord) { b.Rescued, b.StoredAt, a.StartedAt = true, sec(13), sec(13.1) }, nil, TooLate, notice.DelayRescued},
 		"the connection":              {func(_, a *history.AttemptRecord) { a.Offsets.FirstByteOut = lasting(3) }, nil, TooLate, notice.DelayConnect},
@@ -196,7 +196,7 @@ func TestEveryCauseOfALateRetryIsTold(t *testing.T) {
 }
 
 func TestATallyAddsUp(t *testing.T) {
-	total := NewTally()
+	total := NewTimingSummary()
 	late := prompt()
 	late.Attempts[0].StartedAt = sec(3)
 	late.Attempts[2].StartedAt = sec(75)
@@ -270,7 +270,7 @@ func TestAnAttemptThatIsMissingLeavesNoVerdict(t *testing.T) {
 		require.Equal(t, Unknown, p.First.FromEvent, name)
 		require.Equal(t, notice.DelayTampered, p.First.Cause, name)
 		require.True(t, p.Tampered && p.Reported(), name)
-		tally := NewTally()
+		tally := NewTimingSummary()
 		tally.Add(&p)
 		require.EqualValues(t, 1, tally.Unknown, name)
 		require.Zero(t, tally.OnTime+tally.Late+tally.Waiting, name)

@@ -19,17 +19,17 @@ type Period struct {
 
 // ClockReport is the account of a period: totals, by initiator, and why changes were not told.
 type ClockReport struct {
-	From     history.Moment             `json:"from"`
-	To       history.Moment             `json:"to"`
-	Total    *Tally                     `json:"total"`
-	ByClient map[notice.ClientID]*Tally `json:"byClient"`
-	Silent   map[string]int64           `json:"silent"` // changes that were not told, by reason
+	From     history.Moment                     `json:"from"`
+	To       history.Moment                     `json:"to"`
+	Total    *TimingSummary                     `json:"total"`
+	ByClient map[notice.ClientID]*TimingSummary `json:"byClient"`
+	Silent   map[string]int64                   `json:"silent"` // changes that were not told, by reason
 
 	Integrity history.Integrity `json:"integrity"` // of the entries that the notifications rest on; those of silent changes are not compared
 }
 
-// Tally adds up the clock proofs of a period. Its size does not grow with their number.
-type Tally struct {
+// TimingSummary adds up the clock proofs of a period. Its size does not grow with their number.
+type TimingSummary struct {
 	Notifications int64                  `json:"notifications"`
 	Manual        int64                  `json:"manual"` // operators' resends, which have no schedule
 	States        map[notice.State]int64 `json:"states"`
@@ -50,13 +50,13 @@ type Tally struct {
 	RetriesBy     map[notice.Delay]int64 `json:"retriesLateBy"`
 }
 
-// NewTally starts at nothing.
-func NewTally() *Tally {
-	return &Tally{States: map[notice.State]int64{}, LateBy: map[notice.Delay]int64{}, RetriesBy: map[notice.Delay]int64{}}
+// NewTimingSummary starts at nothing.
+func NewTimingSummary() *TimingSummary {
+	return &TimingSummary{States: map[notice.State]int64{}, LateBy: map[notice.Delay]int64{}, RetriesBy: map[notice.Delay]int64{}}
 }
 
 // Add counts one notification.
-func (t *Tally) Add(p *Timing) {
+func (t *TimingSummary) Add(p *Timing) {
 	t.Notifications++
 	t.States[p.State]++
 	if p.Manual {
@@ -90,7 +90,7 @@ func (t *Tally) Add(p *Timing) {
 	}
 }
 
-func (t *Tally) retry(a *AttemptTiming) {
+func (t *TimingSummary) retry(a *AttemptTiming) {
 	t.Retries++
 	switch a.Gap {
 	case OnTime:
