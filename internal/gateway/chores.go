@@ -4,23 +4,16 @@ import (
 	"context"
 	"time"
 
-	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/reconcile"
 )
 
 // startChores begins what goes on in the background and needs no leader: each is harmless when several replicas do it.
 func (g *Gateway) startChores() {
-	g.run("files", func() {
-		mtls.Watch(g.chores, g.watchEvery, g.onFile, g.trust.sources()...)
-	})
-	for _, set := range g.trust.keySets() {
-		g.run("keys", func() { set.Run(g.chores) })
-	}
-	for _, d := range g.trust.directions() {
-		g.run("revocation", func() { d.Run(g.chores) })
-	}
+	g.run("files", func() { g.trust.watchFiles(g.chores, g.watchEvery) })
+	g.run("keys", func() { g.trust.refreshKeys(g.chores) })
+	g.run("revocation", func() { g.trust.refreshLists(g.chores) })
 	if r := &g.cfg.Webhook.Revocation; r.OCSP {
-		g.run("renew", func() { g.renewConnections(r.OCSPTTL) })
+		g.run("renew", func() { g.trust.renewConnections(g.chores, r.OCSPTTL) })
 	}
 	g.every("cancel", time.Second, g.cancelEnded)
 	g.every("measure", 5*time.Second, g.measure)
@@ -92,7 +85,7 @@ func (g *Gateway) keepHistory(ctx context.Context) error {
 
 // measure updates the figures that are read rather than counted.
 func (g *Gateway) measure(ctx context.Context) error {
-	g.measureTrust(time.Now())
+	g.metrics.measureTrust(g.trust, time.Now())
 	for pool, n := range g.store.Pools() {
 		g.metrics.pool.WithLabelValues(pool).Set(float64(n[0]))
 	}

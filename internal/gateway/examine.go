@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/arauto/arauto/internal/config"
@@ -14,7 +15,7 @@ import (
 func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings []string, err error) {
 	p := &config.Problems{}
 	p.Take(cfg.Check())
-	t, err := loadTrust(cfg, news{})
+	t, err := loadTrust(cfg, slog.New(slog.DiscardHandler), nil)
 	p.Take(err)
 	if t != nil && err == nil {
 		findings = append(findings, t.examine(ctx, now)...)

@@ -27,8 +27,6 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/intake"
-	"github.com/arauto/arauto/internal/jws"
-	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/receipt"
 	"github.com/arauto/arauto/internal/reconcile"
@@ -63,7 +61,6 @@ type Gateway struct {
 	receipts  *receipt.Book // changes that came and were not stored
 	trust     *trust
 	sealer    *seal.Sealer // proves the history
-	seen      *receivers   // certificates of initiators' endpoints
 	listeners []*listener
 	files     descriptors
 
@@ -101,7 +98,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; name a folder we may write to", err)}}
 	}
-	g := &Gateway{cfg: cfg, log: log, version: version, metrics: newMetrics(version), seen: newReceivers(maxReceivers), failed: make(chan error, 1)}
+	g := &Gateway{cfg: cfg, log: log, version: version, metrics: newMetrics(version), failed: make(chan error, 1)}
 	g.work, g.stop = context.WithCancel(context.WithoutCancel(ctx))
 	g.chores, g.end = context.WithCancel(context.WithoutCancel(ctx))
 	if cfg.Profile == config.Development {
@@ -111,7 +108,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if g.files, err = share(openFiles(), slots(cfg)); err != nil {
 		return nil, err
 	}
-	if g.trust, err = loadTrust(cfg, news{g.onFile, g.onKeys, g.onDecision}); err != nil {
+	if g.trust, err = loadTrust(cfg, log, trustEvents{g}); err != nil {
 		return nil, err
 	}
 	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
@@ -137,9 +134,9 @@ func (g *Gateway) wire() error {
 	allow, _ := cfg.Allowed() // judged by Check
 	guard := webhook.NewGuard(allow, cfg.Webhook.AllowPorts)
 	g.sender = webhook.New(webhook.Config{
-		Identity: g.trust.brcac, Roots: g.trust.receivers, Checks: g.trust.checks(), Guard: guard, Resolver: cfg.Webhook.Resolver,
+		Identity: g.trust.client, Roots: g.trust.roots, Checks: g.trust.checks(), Guard: guard, Resolver: cfg.Webhook.Resolver,
 		Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, Version: g.version, Connections: g.files.outbound,
-		AuthorisationServerID: cfg.Holder.AuthorisationServerID, ASHeaders: cfg.Webhook.ASHeaders, Observer: wire{g.metrics, g.seen},
+		AuthorisationServerID: cfg.Holder.AuthorisationServerID, ASHeaders: cfg.Webhook.ASHeaders, Observer: wire{g.metrics, g.trust},
 	})
 	g.dispatcher, err = dispatch.New(g.store, g.sender, dispatch.Config{
 		Slots: slots(cfg), Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, DrainTimeout: DrainTimeout - 3*time.Second,
@@ -160,7 +157,7 @@ func (g *Gateway) wire() error {
 	register := registry.Config{
 		Store: registrations{g.store, g.sender}, Log: g.log, AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == config.Development, AllowNetworks: allow,
 	}
-	if v := g.trust.statements(cfg); v != nil {
+	if v := g.trust.statements(); v != nil {
 		register.Statements = v
 	}
 	if g.registry, err = registry.New(register); err != nil {
@@ -246,7 +243,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	if err := g.sealer.Refuse(ctx); err != nil {
 		return err
 	}
-	g.fetchLists(ctx)
+	g.trust.fetchLists(ctx)
 	for _, l := range g.listeners {
 		n, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.server.Addr)
 		if err != nil {
@@ -431,29 +428,4 @@ func (g *Gateway) waitLoops(ctx context.Context) {
 	for _, l := range g.listeners {
 		_ = l.server.Close()
 	}
-}
-
-// onFile reports files taken into force or refused.
-func (g *Gateway) onFile(e mtls.Event) {
-	if e.Err != nil {
-		g.metrics.files.WithLabelValues("refused").Inc()
-		g.log.Error("file refused, the previous one stays in force", "file", e.Source, "error", e.Err)
-		return
-	}
-	g.metrics.files.WithLabelValues("in-force").Inc()
-	g.log.Info("file reloaded", "file", e.Source, "generation", e.Generation)
-	if g.sender != nil {
-		g.sender.Refresh() // connections under what was replaced are closed
-	}
-}
-
-// onKeys reports key sets taken into force or refused.
-func (g *Gateway) onKeys(e jws.KeySetEvent) {
-	if e.Err != nil {
-		g.metrics.files.WithLabelValues("refused").Inc()
-		g.log.Error("key set refused, the previous one stays in force", "source", e.Source, "error", e.Err)
-		return
-	}
-	g.metrics.files.WithLabelValues("in-force").Inc()
-	g.log.Info("key set reloaded", "source", e.Source, "keys", e.Keys)
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/history"
-	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/receipt"
@@ -28,9 +26,9 @@ import (
 func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	cfg := g.cfg
 	g.internal = api.NewInternal(api.InternalConfig{
-		Tokens: g.trust.bearer(cfg), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
+		Tokens: g.trust.bearer(), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
 		Audited: audited{g.store}, Exports: g.store, Holds: g.store, Readings: g.store, Clock: g.store,
-		Sources: g.sources, Calendar: calendar{g.trust, g.seen}, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
+		Sources: g.sources, Calendar: calendar{g.trust}, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
 		Unread:   g.receipts.Unread,
 		Tampered: func(string, history.Integrity) { g.metrics.tampered.Inc() },
 	})
@@ -51,7 +49,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		return &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
 	}
 	g.polls = polls
-	tokens, err := g.trust.access(cfg)
+	tokens, err := g.trust.access()
 	if err != nil {
 		return err
 	}
@@ -70,12 +68,12 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	}
 	public := queries.Server(g.trust.callers.ServerConfig(g.trust.server))
 	public.Addr = cfg.Public.Addr
-	g.guard(public)
+	g.trust.guard(public)
 
 	ops := api.NewServer(opsHandler(g.ready, g.metrics), nil, g.log)
 	ops.Addr = cfg.Ops.Addr
 	g.listeners = []*listener{
-		{name: "public", server: public, wrap: g.shakeHands(public.TLSConfig), limit: limited{most: g.files.public, last: make(chan struct{}, 1)}},
+		{name: "public", server: public, wrap: func(l net.Listener) net.Listener { return g.trust.shakeHands(l, public.TLSConfig) }, limit: limited{most: g.files.public, last: make(chan struct{}, 1)}},
 		{name: "internal", server: internal, limit: limited{most: g.files.internal, porch: porch}},
 		{name: "ops", server: ops, limit: limited{most: opsConnections, evict: true}},
 	}
@@ -112,32 +110,6 @@ func firstFree[T any](name string, open func(name string) (T, error)) (T, error)
 			return taken, err
 		}
 	}
-}
-
-// shakeHands finishes the public listener's handshakes beside each other, and writes down those that are refused: who
-// tried, from where, and why (cases H2).
-func (g *Gateway) shakeHands(tlsConfig *tls.Config) func(net.Listener) net.Listener {
-	return func(inner net.Listener) net.Listener {
-		return mtls.Listen(inner, tlsConfig, func(r mtls.Refusal) {
-			g.metrics.handshakes.Inc()
-			g.log.LogAttrs(g.work, slog.LevelInfo, "handshake refused", slog.String("peer", r.Peer.String()), slog.String("reason", r.Reason),
-				slog.String("subject", r.Subject), slog.String("serial", r.Serial), slog.String("fingerprint", r.Fingerprint))
-		})
-	}
-}
-
-// access is what judges initiators' tokens: by their signature, or by asking the authorization server.
-func (t *trust) access(cfg *config.Config) (status.AccessTokens, error) {
-	if t.tokens != nil {
-		return &jws.AccessVerifier{Keys: t.tokens, Issuer: cfg.Tokens.Issuer, Audience: cfg.Tokens.Audience, GrantClaim: cfg.Tokens.GrantClaim}, nil
-	}
-	asker, err := jws.NewIntrospector(jws.IntrospectorConfig{
-		URL: cfg.Tokens.IntrospectionURL, Client: t.asker, Issuer: cfg.Tokens.Issuer, Audience: cfg.Tokens.Audience, GrantClaim: cfg.Tokens.GrantClaim,
-	})
-	if err != nil {
-		return nil, &config.Error{Problems: []string{fmt.Sprintf("tokens.introspection_url (ARAUTO_TOKENS_INTROSPECTION_URL): %v", err)}}
-	}
-	return asker, nil
 }
 
 // httpMetrics implements api.Observer.

@@ -6,7 +6,6 @@ import (
 	"net/url"
 
 	"github.com/arauto/arauto/internal/config"
-	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/webhook"
 )
 
@@ -28,26 +27,15 @@ func Preflight(ctx context.Context, cfg *config.Config, base string) ([]webhook.
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
-	t := &trust{fetcher: newFetcher(cfg), callers: &mtls.Callers{}}
+	t, err := loadSending(cfg)
 	defer t.close()
-	var err error
-	t.brcac, err = mtls.LoadIdentity(cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
-	p.File("webhook.tls_cert", err)
-	t.receivers, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
-	p.File("webhook.root_ca", err)
-	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving, "", news{})
-	p.File("webhook.crl", err)
-	if err := p.Err(); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	for _, d := range t.directions() {
-		limited, cancel := context.WithTimeout(ctx, listsWithin)
-		_ = d.Refresh(limited) // whether its lack matters the handshake will say, with the reason
-		cancel()
-	}
+	t.fetchLists(ctx)         // without one, the handshake says whether that matters
 	allow, _ := cfg.Allowed() // judged above
 	s := webhook.New(webhook.Config{
-		Identity: t.brcac, Roots: t.receivers, Checks: t.checks(), Guard: webhook.NewGuard(allow, cfg.Webhook.AllowPorts),
+		Identity: t.client, Roots: t.roots, Checks: t.checks(), Guard: webhook.NewGuard(allow, cfg.Webhook.AllowPorts),
 		Resolver: cfg.Webhook.Resolver, Timeout: cfg.Webhook.Timeout,
 	})
 	defer s.Close()

@@ -1,60 +1,70 @@
 package gateway
 
 import (
+	"context"
 	"errors"
-	"net"
+	"fmt"
+	"log/slog"
 	"net/http"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/webhook"
 )
 
 // trust is who we are and whom we believe: every certificate, key and key set that the configuration names.
 type trust struct {
-	server    *mtls.Identity // public listener
-	internal  *mtls.Identity // internal listener; nil: plain HTTP on loopback
-	brcac     *mtls.Identity // towards receivers
-	callers   *mtls.Callers  // initiators that ask, and the bank's proxy
-	receivers *mtls.Anchors  // authorities of receivers' certificates
+	server   *mtls.Identity // public listener
+	internal *mtls.Identity // internal listener; nil: plain HTTP on loopback
+	client   *mtls.Identity // our BRCAC, towards receivers
+	callers  *mtls.Callers  // initiators that ask, and the bank's proxy
+	roots    *mtls.Anchors  // authorities of receivers' certificates
+	signers  *jws.Signers
 
-	signers   *jws.Signers
-	published *jws.KeySet // our own set in the Directory; nil: every key of ours counts as published
-	bearers   *jws.KeySet // the bank's own tokens
-	tokens    *jws.KeySet // initiators' tokens; nil with introspection
-	directory *jws.KeySet // software statements; nil in development without one
+	revocation *mtls.Revocation // of receivers; nil without a source. That of callers is in callers
 
-	revocation *mtls.Revocation // of receivers; nil when no source is configured. That of callers is in callers
-	fetcher    *http.Client     // reads key sets and revocation lists
-	asker      *http.Client     // asks the authorization server about tokens, as ourselves
+	cfg      *config.Config
+	log      *slog.Logger
+	observer trustObserver // nil: nothing runs, and nothing is kept between runs
+
+	published *jws.KeySet  // our own set in the Directory; nil: every key of ours counts as published
+	bearers   *jws.KeySet  // the bank's own tokens
+	tokens    *jws.KeySet  // initiators' tokens; nil with introspection
+	directory *jws.KeySet  // software statements; nil in development without one
+	fetcher   *http.Client // reads key sets and revocation lists
+	asker     *http.Client // asks the authorization server about tokens, as ourselves
+	seen      *receivers
 }
 
-// news is told what becomes of trust while we run.
-type news struct {
-	file func(mtls.Event)                               // a file or list took effect or was refused
-	keys func(jws.KeySetEvent)                          // the same of a key set
-	seen func(direction string, decision mtls.Decision) // a judgement on a certificate
+// trustObserver is told what becomes of trust. Its methods return at once; several goroutines call them.
+type trustObserver interface {
+	// Reloaded tells that a file, a revocation list or a key set was put in force, or refused with an error.
+	Reloaded(err error)
+	// Renewed tells that connections to receivers may stand on certificates, anchors or evidence that were replaced.
+	Renewed()
+	// Judged tells the verdict on a peer's certificate; direction is "callers" or "receivers".
+	Judged(direction string, d mtls.Decision)
+	// Refused tells that a handshake or a connection of an initiator was refused.
+	Refused()
 }
 
-// loadTrust reads every file, and reports every problem in one error.
-func loadTrust(cfg *config.Config, tell news) (*trust, error) {
+func newTrust(cfg *config.Config, log *slog.Logger, o trustObserver) *trust {
+	return &trust{cfg: cfg, log: log, observer: o, fetcher: newFetcher(cfg), callers: &mtls.Callers{}, seen: newReceivers(maxReceivers)}
+}
+
+// loadTrust reads every file that the settings name. The error is a *config.Error with every problem. Without an observer,
+// nothing may be run.
+func loadTrust(cfg *config.Config, log *slog.Logger, o trustObserver) (*trust, error) {
 	p := &config.Problems{}
-	t := &trust{fetcher: newFetcher(cfg)}
-	identity := func(key, cert, private string, purpose mtls.Purpose) *mtls.Identity {
-		id, err := mtls.LoadIdentity(cert, private, purpose)
-		p.File(key, err)
-		return id
-	}
-	t.server = identity("public.tls_cert", cfg.Public.TLSCert, cfg.Public.TLSKey, mtls.AsServer)
-	t.brcac = identity("webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
+	t := newTrust(cfg, log, o)
+	t.server = identity(p, "public.tls_cert", cfg.Public.TLSCert, cfg.Public.TLSKey, mtls.AsServer)
+	t.client = identity(p, "webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
 	if cfg.Internal.TLSCert != "" {
-		t.internal = identity("internal.tls_cert", cfg.Internal.TLSCert, cfg.Internal.TLSKey, mtls.AsServer)
+		t.internal = identity(p, "internal.tls_cert", cfg.Internal.TLSCert, cfg.Internal.TLSKey, mtls.AsServer)
 	}
 	var err error
-	t.callers = &mtls.Callers{}
 	t.callers.Authorities, err = mtls.LoadAnchors(cfg.Public.ClientCA)
 	p.File("public.client_ca", err)
 	if x := &cfg.Public.Proxy; x.ProxyCA != "" {
@@ -63,23 +73,43 @@ func loadTrust(cfg *config.Config, tell news) (*trust, error) {
 		})
 		p.File("public.proxy_ca", err)
 	}
-	t.receivers, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
+	t.roots, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
 	p.File("webhook.root_ca", err)
-	t.published = t.keySet(p, "signing.published", cfg.Signing.Published, tell)
+	t.published = t.keySet(p, "signing.published", cfg.Signing.Published)
 	t.signers, err = jws.OpenSigners(jws.SignersConfig{Keys: signingKeys(cfg), Published: t.published})
 	p.File("signing.key", err)
-	t.bearers = t.keySet(p, "internal.jwks", cfg.Internal.JWKS, tell)
-	t.tokens = t.keySet(p, "tokens.jwks", cfg.Tokens.JWKS, tell)
-	t.directory = t.keySet(p, "directory.jwks", cfg.Directory.JWKS, tell)
-	if cfg.Tokens.IntrospectionURL != "" && t.brcac != nil {
+	t.bearers = t.keySet(p, "internal.jwks", cfg.Internal.JWKS)
+	t.tokens = t.keySet(p, "tokens.jwks", cfg.Tokens.JWKS)
+	t.directory = t.keySet(p, "directory.jwks", cfg.Directory.JWKS)
+	if cfg.Tokens.IntrospectionURL != "" && t.client != nil {
 		t.asker, err = t.newAsker(cfg)
 		p.File("tokens.introspection_ca", err)
 	}
-	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving, cfg.File("lists"), tell)
+	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving)
 	p.File("webhook.crl", err)
-	t.callers.Revocation, err = t.newRevocation(&cfg.Public.Revocation, calling, cfg.File("lists"), tell)
+	t.callers.Revocation, err = t.newRevocation(&cfg.Public.Revocation, calling)
 	p.File("public.crl", err)
 	return t, p.Err()
+}
+
+// loadSending reads what the settings webhook.… name: who we are towards receivers, and whom we believe to be one. The error
+// is a *config.Error with every problem.
+func loadSending(cfg *config.Config) (*trust, error) {
+	p := &config.Problems{}
+	t := newTrust(cfg, slog.New(slog.DiscardHandler), nil)
+	t.client = identity(p, "webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
+	var err error
+	t.roots, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
+	p.File("webhook.root_ca", err)
+	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving)
+	p.File("webhook.crl", err)
+	return t, p.Err()
+}
+
+func identity(p *config.Problems, key, cert, private string, purpose mtls.Purpose) *mtls.Identity {
+	id, err := mtls.LoadIdentity(cert, private, purpose)
+	p.File(key, err)
+	return id
 }
 
 // signingKeys are ours, the next one first: it signs once it is published, and until then the old one does.
@@ -91,70 +121,56 @@ func signingKeys(cfg *config.Config) []jws.SigningKey {
 	return append(keys, jws.SigningKey{KID: cfg.Signing.KID, File: cfg.Signing.Key})
 }
 
-func (t *trust) keySet(p *config.Problems, key, location string, tell news) *jws.KeySet {
+func (t *trust) keySet(p *config.Problems, key, location string) *jws.KeySet {
 	if location == "" {
 		return nil
 	}
-	set, err := jws.OpenKeySet(jws.KeySetConfig{Location: location, Client: t.fetcher, Observe: tell.keys})
+	o := jws.KeySetConfig{Location: location, Client: t.fetcher}
+	if t.observer != nil {
+		o.Observe = t.onKeys
+	}
+	set, err := jws.OpenKeySet(o)
 	p.File(key, err)
 	return set
 }
 
-// newFetcher reads public things over https. Its dialer is guarded like the sender's, so that no address in a document
-// from outside can make us call an inside machine; the bank's own addresses are named in webhook.allow_networks in
-// development, and are files in production.
-func newFetcher(cfg *config.Config) *http.Client {
-	allow, _ := cfg.Allowed() // judged by Check
-	// Lists and responders are read over plain http as well: what they say is signed.
-	guard := webhook.NewGuard(allow, slices.Concat(cfg.Webhook.AllowPorts, []uint16{80, 443}))
-	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: guard.Control}
-	return &http.Client{
-		Timeout: 10 * time.Second,
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSClientConfig: mtls.PublicConfig(nil), TLSHandshakeTimeout: 5 * time.Second,
-			ResponseHeaderTimeout: 5 * time.Second, MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, IdleConnTimeout: 30 * time.Second,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-// newAsker asks the bank's own authorization server over mTLS with our BRCAC. Its address is configuration, not data from
-// outside, so it may be an inside one.
-func (t *trust) newAsker(cfg *config.Config) (*http.Client, error) {
-	roots := t.receivers
-	if cfg.Tokens.IntrospectionCA != "" {
-		var err error
-		if roots, err = mtls.LoadAnchors(cfg.Tokens.IntrospectionCA); err != nil {
-			return nil, err
-		}
-	}
-	return &http.Client{
-		Timeout: 3 * time.Second,
-		Transport: &http.Transport{
-			DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, TLSClientConfig: mtls.ClientConfig(t.brcac, roots, ""),
-			MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 64,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
-}
-
 // statements verifies software statements; nil when no key set of the Directory is configured.
-func (t *trust) statements(cfg *config.Config) *jws.StatementVerifier {
+func (t *trust) statements() *jws.StatementVerifier {
 	if t.directory == nil {
 		return nil
 	}
-	return &jws.StatementVerifier{Keys: t.directory, Issuer: cfg.Directory.Issuer}
+	return &jws.StatementVerifier{Keys: t.directory, Issuer: t.cfg.Directory.Issuer}
 }
 
 // bearer verifies the bank's own tokens.
-func (t *trust) bearer(cfg *config.Config) *jws.BearerVerifier {
-	return &jws.BearerVerifier{Keys: t.bearers, Issuer: cfg.Internal.Issuer, Audience: cfg.Internal.Audience}
+func (t *trust) bearer() *jws.BearerVerifier {
+	return &jws.BearerVerifier{Keys: t.bearers, Issuer: t.cfg.Internal.Issuer, Audience: t.cfg.Internal.Audience}
+}
+
+// accessTokens judges initiators' tokens.
+type accessTokens interface {
+	Verify(ctx context.Context, token string) (jws.AccessToken, error)
+}
+
+// access judges initiators' tokens by their signature, or asks the authorization server.
+func (t *trust) access() (accessTokens, error) {
+	x := &t.cfg.Tokens
+	if t.tokens != nil {
+		return &jws.AccessVerifier{Keys: t.tokens, Issuer: x.Issuer, Audience: x.Audience, GrantClaim: x.GrantClaim}, nil
+	}
+	asker, err := jws.NewIntrospector(jws.IntrospectorConfig{
+		URL: x.IntrospectionURL, Client: t.asker, Issuer: x.Issuer, Audience: x.Audience, GrantClaim: x.GrantClaim,
+	})
+	if err != nil {
+		return nil, &config.Error{Problems: []string{fmt.Sprintf("tokens.introspection_url (ARAUTO_TOKENS_INTROSPECTION_URL): %v", err)}}
+	}
+	return asker, nil
 }
 
 // identities are ours, as far as there are any.
 func (t *trust) identities() []*mtls.Identity {
 	var out []*mtls.Identity
-	for _, id := range []*mtls.Identity{t.server, t.brcac, t.internal} {
+	for _, id := range []*mtls.Identity{t.server, t.client, t.internal} {
 		if id != nil {
 			out = append(out, id)
 		}
@@ -164,7 +180,7 @@ func (t *trust) identities() []*mtls.Identity {
 
 // sources are the files that are read again when their content changes.
 func (t *trust) sources() []mtls.Source {
-	out := []mtls.Source{t.callers.Authorities, t.receivers, t.signers}
+	out := []mtls.Source{t.callers.Authorities, t.roots, t.signers}
 	if t.callers.Proxy != nil {
 		out = append(out, t.callers.Proxy.Authorities())
 	}
@@ -172,7 +188,7 @@ func (t *trust) sources() []mtls.Source {
 		out = append(out, id)
 	}
 	if t.revocation != nil {
-		out = append(out, judged{t.revocation, t.receivers})
+		out = append(out, judged{t.revocation, t.roots})
 	}
 	if t.callers.Revocation != nil {
 		out = append(out, t.callers.Revocation)
@@ -188,6 +204,41 @@ func (t *trust) keySets() []*jws.KeySet {
 		}
 	}
 	return out
+}
+
+// watchFiles puts files in force when their content changes, until ctx ends. It looks at a distance; 0: mtls.WatchEvery.
+func (t *trust) watchFiles(ctx context.Context, distance time.Duration) {
+	mtls.Watch(ctx, distance, t.onFile, t.sources()...)
+}
+
+// refreshKeys fetches key sets again until ctx ends.
+func (t *trust) refreshKeys(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, set := range t.keySets() {
+		all.Go(func() { set.Run(ctx) })
+	}
+	all.Wait()
+}
+
+// onFile reports a file or a revocation list that was put in force or refused.
+func (t *trust) onFile(e mtls.Event) {
+	t.observer.Reloaded(e.Err)
+	if e.Err != nil {
+		t.log.Error("file refused, the previous one stays in force", "file", e.Source, "error", e.Err)
+		return
+	}
+	t.log.Info("file reloaded", "file", e.Source, "generation", e.Generation)
+	t.observer.Renewed()
+}
+
+// onKeys reports a key set that was put in force or refused.
+func (t *trust) onKeys(e jws.KeySetEvent) {
+	t.observer.Reloaded(e.Err)
+	if e.Err != nil {
+		t.log.Error("key set refused, the previous one stays in force", "source", e.Source, "error", e.Err)
+		return
+	}
+	t.log.Info("key set reloaded", "source", e.Source, "keys", e.Keys)
 }
 
 // ready says whether our own certificates would be accepted, now and for a little while.

@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
-	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -18,48 +16,52 @@ import (
 // warnDays are the days before a certificate's end from which operators are warned, each time anew (cases I3).
 var warnDays = []int{30, 7, 1}
 
-// expiry is one line of the calendar with what it is for.
-type expiry struct {
+// certificate is one line of the calendar with what it is for.
+type certificate struct {
 	mtls.Expiry
-	role string
+	Role string // "public-server", "internal-server", "webhook-client", "caller-authority", "receiver-authority" or "proxy-authority"
 }
 
-// expiries is the calendar of our own certificates and trust anchors.
-func (t *trust) expiries() []expiry {
-	var out []expiry
+// certificates is the calendar of our own certificates and trust anchors.
+func (t *trust) certificates() []certificate {
+	var out []certificate
 	add := func(role string, list []mtls.Expiry) {
 		for _, e := range list {
-			out = append(out, expiry{e, role})
+			out = append(out, certificate{e, role})
 		}
 	}
 	add("public-server", t.server.Expiries())
 	if t.internal != nil {
 		add("internal-server", t.internal.Expiries())
 	}
-	add("webhook-client", t.brcac.Expiries())
+	add("webhook-client", t.client.Expiries())
 	add("caller-authority", t.callers.Authorities.Expiries())
-	add("receiver-authority", t.receivers.Expiries())
+	add("receiver-authority", t.roots.Expiries())
 	if t.callers.Proxy != nil {
 		add("proxy-authority", t.callers.Proxy.Authorities().Expiries())
 	}
 	return out
 }
 
-// lists are the revocation lists in force, and those that were named and never came.
-func (t *trust) lists() []api.RevocationList {
-	var out []api.RevocationList
+// revocationList is one list: its evidence serves until ValidUntil, and for the soft-fail window beyond that. Of a list that
+// never came only Source is known.
+type revocationList struct {
+	mtls.ListStatus
+	Direction string // "callers" or "receivers"
+}
+
+// revocationLists are the lists in force, and those that were named and never came.
+func (t *trust) revocationLists() []revocationList {
+	var out []revocationList
 	for _, d := range t.directions() {
 		there := map[string]bool{}
 		for _, l := range d.Lists() {
 			there[l.Source] = true
-			out = append(out, api.RevocationList{
-				Direction: d.name, Source: l.Source, Issuer: l.Issuer, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, ValidUntil: l.ValidUntil,
-				SoftFailUntil: l.SoftFailUntil, Entries: l.Entries, Proven: l.Proven,
-			})
+			out = append(out, revocationList{l, d.name})
 		}
 		for _, source := range d.Sources() {
 			if !there[source] {
-				out = append(out, api.RevocationList{Direction: d.name, Source: source})
+				out = append(out, revocationList{mtls.ListStatus{Source: source}, d.name})
 			}
 		}
 	}
@@ -70,7 +72,7 @@ func (t *trust) lists() []api.RevocationList {
 // in the same state, and an authority's outage is no excuse for ours (webhook §7.4).
 func (t *trust) notes(now time.Time) []string {
 	var out []string
-	for _, l := range t.lists() {
+	for _, l := range t.revocationLists() {
 		name := fmt.Sprintf("revocation list %s of %s", l.Source, l.Direction)
 		switch {
 		case l.ValidUntil.IsZero():
@@ -83,9 +85,9 @@ func (t *trust) notes(now time.Time) []string {
 			out = append(out, fmt.Sprintf("%s: good until %s", name, l.ValidUntil.UTC().Format(time.RFC3339)))
 		}
 	}
-	for _, e := range t.expiries() {
+	for _, e := range t.certificates() {
 		if days := e.Days(now); days < warnDays[0] {
-			out = append(out, fmt.Sprintf("certificate %s (%s): %d days left", e.Source, e.role, days))
+			out = append(out, fmt.Sprintf("certificate %s (%s): %d days left", e.Source, e.Role, days))
 		}
 	}
 	return out
@@ -94,7 +96,7 @@ func (t *trust) notes(now time.Time) []string {
 // examine is what arauto check says of certificates and lists. Lists of URLs are fetched once.
 func (t *trust) examine(ctx context.Context, now time.Time) []string {
 	var out []string
-	for _, e := range t.expiries() {
+	for _, e := range t.certificates() {
 		line := fmt.Sprintf("certificate %s %s: %d days left (until %s)", e.Source, e.Subject, e.Days(now), e.NotAfter.UTC().Format(time.RFC3339))
 		if e.Days(now) < warnDays[0] {
 			line = "WARNING " + line
@@ -108,7 +110,7 @@ func (t *trust) examine(ctx context.Context, now time.Time) []string {
 			out = append(out, fmt.Sprintf("WARNING revocation of %s: %v", d.name, err))
 		}
 	}
-	for _, l := range t.lists() {
+	for _, l := range t.revocationLists() {
 		line := fmt.Sprintf("revocation list %s of %s: evidence until %s, %d entries", l.Source, l.Direction, l.ValidUntil.UTC().Format(time.RFC3339), l.Entries)
 		if now.After(l.ValidUntil) {
 			line = "WARNING " + line
@@ -118,30 +120,16 @@ func (t *trust) examine(ctx context.Context, now time.Time) []string {
 	return append(out, "receivers' certificates: known to running replicas, at GET /internal/v1/certificates")
 }
 
-// measureTrust sets the figures of the calendar and the lists. What was replaced disappears from them.
-func (g *Gateway) measureTrust(now time.Time) {
-	g.metrics.expiry.Reset()
-	least := map[string]int{}
-	for _, e := range g.trust.expiries() {
-		g.metrics.expiry.WithLabelValues(e.Source + " " + e.Serial).Set(float64(e.NotAfter.Unix()))
-		if days, there := least[e.role]; !there || e.Days(now) < days {
-			least[e.role] = e.Days(now)
-		}
-	}
-	for role, days := range least {
-		g.metrics.daysLeft.WithLabelValues(role).Set(float64(days))
-	}
-	for within, n := range g.seen.ending(now) {
-		g.metrics.receivers.WithLabelValues(within).Set(float64(n))
-	}
-	g.metrics.lists.Reset()
-	for _, l := range g.trust.lists() {
-		g.metrics.lists.WithLabelValues(l.Direction, l.Source, l.Issuer).Set(math.Max(0, float64(l.ValidUntil.Unix())))
-	}
-}
-
 // maxReceivers bounds the calendar of receivers: more clients than the ecosystem has.
 const maxReceivers = 10_000
+
+// receiverCertificate is what one initiator's endpoint showed last.
+type receiverCertificate struct {
+	mtls.Expiry // without a source
+	Client      notice.ClientID
+	Fingerprint string
+	SeenAt      time.Time
+}
 
 // receivers is the calendar of the certificates that initiators' endpoints showed, as this replica last saw them. A
 // certificate that cannot be verified any more is not seen; the line then stands until its client shows another.
@@ -149,11 +137,11 @@ type receivers struct {
 	most int
 
 	mu    sync.Mutex
-	known map[notice.ClientID]*api.ReceiverCertificate
+	known map[notice.ClientID]*receiverCertificate
 }
 
 func newReceivers(most int) *receivers {
-	return &receivers{most: most, known: map[notice.ClientID]*api.ReceiverCertificate{}}
+	return &receivers{most: most, known: map[notice.ClientID]*receiverCertificate{}}
 }
 
 // see notes what a handshake showed. The same certificate again costs a comparison.
@@ -170,32 +158,33 @@ func (r *receivers) see(client notice.ClientID, facts *notice.TLSFacts, at time.
 	if r.known[client] == nil && len(r.known) >= r.most {
 		r.forgetOldest()
 	}
-	r.known[client] = &api.ReceiverCertificate{
-		Client: client, Subject: facts.PeerSubject, Serial: facts.PeerSerial, Fingerprint: facts.PeerFingerprint, NotAfter: facts.PeerNotAfter, SeenAt: at,
+	r.known[client] = &receiverCertificate{
+		Expiry: mtls.Expiry{Subject: facts.PeerSubject, Serial: facts.PeerSerial, NotAfter: facts.PeerNotAfter},
+		Client: client, Fingerprint: facts.PeerFingerprint, SeenAt: at,
 	}
 }
 
 // forgetOldest makes room for a tenth, so that a calendar that is full is not searched for every newcomer.
 func (r *receivers) forgetOldest() {
-	all := make([]*api.ReceiverCertificate, 0, len(r.known))
+	all := make([]*receiverCertificate, 0, len(r.known))
 	for _, c := range r.known {
 		all = append(all, c)
 	}
-	slices.SortFunc(all, func(a, b *api.ReceiverCertificate) int { return a.SeenAt.Compare(b.SeenAt) })
+	slices.SortFunc(all, func(a, b *receiverCertificate) int { return a.SeenAt.Compare(b.SeenAt) })
 	for _, c := range all[:len(all)/10+1] {
 		delete(r.known, c.Client)
 	}
 }
 
 // all lists the calendar, what ends first at the top.
-func (r *receivers) all() []api.ReceiverCertificate {
+func (r *receivers) all() []receiverCertificate {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]api.ReceiverCertificate, 0, len(r.known))
+	out := make([]receiverCertificate, 0, len(r.known))
 	for _, c := range r.known {
 		out = append(out, *c)
 	}
-	slices.SortFunc(out, func(a, b api.ReceiverCertificate) int {
+	slices.SortFunc(out, func(a, b receiverCertificate) int {
 		return cmp.Or(a.NotAfter.Compare(b.NotAfter), cmp.Compare(a.Client, b.Client))
 	})
 	return out
@@ -223,35 +212,13 @@ func (r *receivers) ending(now time.Time) map[string]int {
 	return out
 }
 
-// wire is told what happens towards receivers: metrics count, the calendar remembers.
-type wire struct {
-	*metrics
-	seen *receivers
+// see notes the certificate that a receiver showed in a handshake.
+func (t *trust) see(client notice.ClientID, facts *notice.TLSFacts, at time.Time) {
+	t.seen.see(client, facts, at)
 }
 
-// Attempted implements webhook.Observer.
-func (w wire) Attempted(client notice.ClientID, r *notice.Result) {
-	w.metrics.Attempted(client, r)
-	w.seen.see(client, r.TLS, time.Now())
-}
+// receivers is the calendar of receivers' certificates, what ends first at the top.
+func (t *trust) receivers() []receiverCertificate { return t.seen.all() }
 
-// calendar implements api.Calendar.
-type calendar struct {
-	trust *trust
-	seen  *receivers
-}
-
-// Certificates implements api.Calendar.
-func (c calendar) Certificates() []api.Certificate {
-	var out []api.Certificate
-	for _, e := range c.trust.expiries() {
-		out = append(out, api.Certificate{Role: e.role, Source: e.Source, Subject: e.Subject, Serial: e.Serial, NotAfter: e.NotAfter})
-	}
-	return out
-}
-
-// Receivers implements api.Calendar.
-func (c calendar) Receivers() []api.ReceiverCertificate { return c.seen.all() }
-
-// RevocationLists implements api.Calendar.
-func (c calendar) RevocationLists() []api.RevocationList { return c.trust.lists() }
+// ending counts receivers' certificates by the days within which they end, and under "0" those that have ended.
+func (t *trust) ending(now time.Time) map[string]int { return t.seen.ending(now) }

@@ -88,17 +88,17 @@ func TestCertificatesChangeUnderLoadAndNothingFails(t *testing.T) {
 	h.replace("trust/clients.pem", certs.CertPEM(h.pki.ClientCA.Certificate, other.ClientCA.Certificate))
 	h.replace("trust/roots.pem", certs.CertPEM(h.pki.Root.Certificate, other.Root.Certificate))
 	h.until("both anchors", func() bool {
-		return len(h.g.trust.callers.Authorities.Certificates()) == 2 && len(h.g.trust.receivers.Certificates()) == 2
+		return len(h.g.trust.callers.Authorities.Certificates()) == 2 && len(h.g.trust.roots.Certificates()) == 2
 	})
 	took("anchors", began)
 
 	// Revocation lists of both directions.
 	began = time.Now()
-	generation := h.g.trust.receivers.Generation()
+	generation := h.g.trust.roots.Generation()
 	h.replace("crl/servers.crl", h.list(h.pki.ServerCA))
 	h.replace("crl/clients.crl", h.list(h.pki.ClientCA))
 	h.until("both lists", func() bool {
-		return h.g.trust.revocation.Generation() >= 2 && h.g.trust.callers.Revocation.Generation() >= 2 && h.g.trust.receivers.Generation() > generation
+		return h.g.trust.revocation.Generation() >= 2 && h.g.trust.callers.Revocation.Generation() >= 2 && h.g.trust.roots.Generation() > generation
 	})
 	took("revocation lists", began)
 	after := len(receiver.Requests())

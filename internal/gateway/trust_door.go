@@ -35,8 +35,8 @@ type stay struct {
 type stayKey struct{}
 
 // guard puts the door before a server's handler.
-func (g *Gateway) guard(server *http.Server) {
-	d := &door{next: server.Handler, callers: g.trust.callers, own: g.trust.server, log: g.log, refused: g.metrics.handshakes.Inc}
+func (t *trust) guard(server *http.Server) {
+	d := &door{next: server.Handler, callers: t.callers, own: t.server, log: t.log, refused: t.observer.Refused}
 	counted := server.ConnContext
 	server.Handler = d
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
@@ -46,6 +46,15 @@ func (g *Gateway) guard(server *http.Server) {
 		}
 		return context.WithValue(ctx, stayKey{}, &stay{})
 	}
+}
+
+// shakeHands finishes the public listener's handshakes beside each other, and writes down those that are refused: who
+// tried, from where, and why (cases H2).
+func (t *trust) shakeHands(inner net.Listener, tlsConfig *tls.Config) net.Listener {
+	return mtls.Listen(inner, tlsConfig, func(r mtls.Refusal) {
+		t.observer.Refused()
+		t.log.Info("handshake refused", "peer", r.Peer.String(), "reason", r.Reason, "subject", r.Subject, "serial", r.Serial, "fingerprint", r.Fingerprint)
+	})
 }
 
 // ServeHTTP lets a request through or ends its connection without an answer, as a refused handshake does.

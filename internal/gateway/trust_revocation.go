@@ -2,10 +2,9 @@ package gateway
 
 import (
 	"context"
-	"log/slog"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/arauto/arauto/internal/config"
@@ -37,20 +36,20 @@ func (t *trust) directions() []direction {
 }
 
 // newRevocation makes the judge of one direction; nil when no source is configured.
-func (t *trust) newRevocation(settings *config.Revocation, name, folder string, tell news) (*mtls.Revocation, error) {
+func (t *trust) newRevocation(settings *config.Revocation, name string) (*mtls.Revocation, error) {
 	if len(settings.CRL) == 0 && !settings.OCSP {
 		return nil, nil
 	}
 	o := revocationOptions(settings)
 	o.HTTP = t.fetcher
-	if tell.seen != nil { // not for arauto check, which changes nothing and runs no handshakes
-		o.Keep = filepath.Join(folder, name)
-		o.Observe = func(d mtls.Decision) { tell.seen(name, d) }
+	if t.observer != nil { // not for arauto check, which changes nothing and runs no handshakes
+		o.Keep = filepath.Join(t.cfg.File("lists"), name)
+		o.Observe = func(d mtls.Decision) { t.onDecision(name, d) }
 		o.Events = func(e mtls.Event) {
 			if name == receiving {
-				t.receivers.Renew()
+				t.roots.Renew()
 			}
-			tell.file(e)
+			t.onFile(e)
 		}
 	}
 	return mtls.NewRevocation(o)
@@ -75,14 +74,14 @@ func revocationOptions(r *config.Revocation) mtls.RevocationOptions {
 // stands open may lead to a receiver that was revoked by the new list.
 type judged struct {
 	*mtls.Revocation
-	receivers *mtls.Anchors
+	roots *mtls.Anchors
 }
 
 // Reload implements mtls.Source.
 func (j judged) Reload() (bool, error) {
 	changed, err := j.Revocation.Reload()
 	if changed {
-		j.receivers.Renew()
+		j.roots.Renew()
 	}
 	return changed, err
 }
@@ -100,57 +99,62 @@ const listsWithin = 10 * time.Second
 
 // fetchLists gets the lists before the first handshake needs them, unless what was kept of the last run still serves. One
 // that cannot be had does not keep us from starting: an authority's outage is no excuse for one of ours (webhook §7.4).
-func (g *Gateway) fetchLists(ctx context.Context) {
+func (t *trust) fetchLists(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, listsWithin)
 	defer cancel()
 	missing := map[string]bool{}
-	for _, l := range g.trust.lists() {
+	for _, l := range t.revocationLists() {
 		missing[l.Direction] = missing[l.Direction] || time.Now().After(l.ValidUntil)
 	}
-	for _, d := range g.trust.directions() {
+	for _, d := range t.directions() {
 		if !missing[d.name] {
 			continue
 		}
 		if err := d.Refresh(ctx); err != nil {
-			g.log.Error("revocation list not fetched, starting without it", "direction", d.name, "error", err)
+			t.log.Error("revocation list not fetched, starting without it", "direction", d.name, "error", err)
 		}
 	}
 }
 
-// renewConnections closes the connections to receivers as often as an OCSP answer may serve: an answer is sought in
-// handshakes only, and a busy connection would never ask again.
-func (g *Gateway) renewConnections(every time.Duration) {
+// refreshLists fetches revocation lists again until ctx ends.
+func (t *trust) refreshLists(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, d := range t.directions() {
+		all.Go(func() { d.Run(ctx) })
+	}
+	all.Wait()
+}
+
+// renewConnections closes the connections to receivers as often as an OCSP answer may serve, until ctx ends: an answer is
+// sought in handshakes only, and a busy connection would never ask again.
+func (t *trust) renewConnections(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
-		case <-g.chores.Done():
+		case <-ctx.Done():
 			return
 		case <-tick.C:
-			g.trust.receivers.Renew()
-			g.sender.Refresh()
+			t.roots.Renew()
+			t.observer.Renewed()
 		}
 	}
 }
 
 // onDecision counts every judgement, and writes down those that an auditor will ask about: fallbacks and refusals
 // (webhook §7.4).
-func (g *Gateway) onDecision(direction string, d mtls.Decision) {
-	g.metrics.revocation.WithLabelValues(direction, string(d.Verdict), string(d.Evidence), strconv.FormatBool(d.Fallback)).Inc()
+func (t *trust) onDecision(direction string, d mtls.Decision) {
+	t.observer.Judged(direction, d)
 	if !d.Fallback && (d.Verdict == mtls.Good || d.Verdict == mtls.Unchecked) {
 		return
 	}
-	facts := []slog.Attr{
-		slog.String("direction", direction), slog.String("subject", d.Subject), slog.String("serial", d.Serial),
-		slog.String("issuer", d.Issuer), slog.String("verdict", string(d.Verdict)), slog.String("evidence", string(d.Evidence)),
-		slog.String("source", d.Source), slog.String("reason", d.Reason), slog.Time("valid_until", d.ValidUntil), slog.Duration("took", d.Took),
-	}
+	text := "revocation judged by a fallback"
 	switch d.Verdict {
 	case mtls.Revoked:
-		g.log.LogAttrs(g.chores, slog.LevelWarn, "certificate revoked", facts...)
+		text = "certificate revoked"
 	case mtls.Refused:
-		g.log.LogAttrs(g.chores, slog.LevelWarn, "certificate refused: no valid evidence on its revocation", facts...)
-	default:
-		g.log.LogAttrs(g.chores, slog.LevelWarn, "revocation judged by a fallback", facts...)
+		text = "certificate refused: no valid evidence on its revocation"
 	}
+	t.log.Warn(text, "direction", direction, "subject", d.Subject, "serial", d.Serial, "issuer", d.Issuer, "verdict", string(d.Verdict),
+		"evidence", string(d.Evidence), "source", d.Source, "reason", d.Reason, "valid_until", d.ValidUntil, "took", d.Took)
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
-	"github.com/arauto/arauto/internal/notice"
 )
 
 // TestASlowResponderCostsAnAttemptLittleWhereAListIsInForce: a responder that never answers is waited for 200 ms by the
@@ -98,7 +97,7 @@ func TestConnectionsUnderAnOCSPAnswerLiveNoLongerThanIt(t *testing.T) {
 	require.Equal(t, "delivered", h.settled(a, 1).State)
 	require.Equal(t, 1.0, h.metric(`arauto_revocation_decisions_total{direction="receivers",evidence="ocsp",fallback="false",verdict="good"}`))
 	require.Equal(t, 1, receiver.Open())
-	h.g.run("renew", func() { h.g.renewConnections(20 * time.Millisecond) }) // production's distance is the answer's time
+	h.g.run("renew", func() { h.g.trust.renewConnections(h.g.chores, 20*time.Millisecond) }) // production's distance is the answer's time
 	require.NoError(t, receiver.WaitOpen(t.Context(), 0))
 	_, a = h.change(certs.DefaultAlfa)
 	require.Equal(t, "delivered", h.settled(a, 1).State)
@@ -122,8 +121,8 @@ func TestFetchedListsAreThereBeforeTheFirstHandshakeAndAfterARestart(t *testing.
 	again, err := New(t.Context(), open.g.cfg, "test", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer again.Stop()
-	require.Len(t, again.trust.lists(), 1)
-	require.True(t, again.trust.lists()[0].ValidUntil.After(time.Now()), "kept")
+	require.Len(t, again.trust.revocationLists(), 1)
+	require.True(t, again.trust.revocationLists()[0].ValidUntil.After(time.Now()), "kept")
 }
 
 // TestCheckSaysWhatEndsAndChangesNothing is arauto check about trust.
@@ -142,33 +141,4 @@ func TestCheckSaysWhatEndsAndChangesNothing(t *testing.T) {
 	require.Regexp(t, `(?m)^WARNING revocation list \S+servers-stale\.crl of receivers: evidence until`, text)
 	require.Regexp(t, `(?m)^revocation list \S+clients\.crl of callers: evidence until`, text)
 	require.NoDirExists(t, h.g.cfg.File("lists"))
-}
-
-func TestTheCalendarOfReceiversIsBoundedAndForgetsWhoWasNotSeenForLong(t *testing.T) {
-	r := newReceivers(20)
-	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
-	name := func(i int) notice.ClientID { return notice.ClientID(rune('a' + i)) }
-	see := func(i int, left time.Duration) {
-		r.see(name(i), &notice.TLSFacts{PeerFingerprint: string(name(i)), PeerNotAfter: now.Add(left)}, now.Add(time.Duration(i)*time.Second))
-	}
-	for i := range 20 {
-		see(i, 100*24*time.Hour)
-	}
-	see(0, 0)
-	require.Len(t, r.all(), 20)
-	r.see(name(0), &notice.TLSFacts{PeerFingerprint: string(name(0)), PeerNotAfter: now}, now.Add(time.Hour)) // seen again
-	see(20, 6*24*time.Hour)
-	require.LessOrEqual(t, len(r.all()), 20)
-	var kept []notice.ClientID
-	for _, c := range r.all() {
-		kept = append(kept, c.Client)
-	}
-	require.Equal(t, name(20), kept[0], "what ends first")
-	require.Contains(t, kept, name(0), "a certificate that was seen again stays")
-	require.NotContains(t, kept, name(1), "the one not seen for longest goes")
-	r.see("none", nil, now)
-	r.see("none", &notice.TLSFacts{}, now)
-	require.NotContains(t, r.known, notice.ClientID("none"))
-	require.Equal(t, map[string]int{"0": 0, "1": 0, "7": 1, "30": 1}, r.ending(now))
-	require.Equal(t, map[string]int{"0": 1, "1": 1, "7": 1, "30": 1}, r.ending(now.AddDate(0, 0, 6)))
 }

@@ -1,0 +1,105 @@
+package gateway
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// trustEvents implements trust.Observer.
+type trustEvents struct{ g *Gateway }
+
+// Reloaded counts what was put in force or refused.
+func (e trustEvents) Reloaded(err error) {
+	result := "in-force"
+	if err != nil {
+		result = "refused"
+	}
+	e.g.metrics.files.WithLabelValues(result).Inc()
+}
+
+// Renewed closes the connections to receivers.
+func (e trustEvents) Renewed() {
+	if e.g.sender != nil {
+		e.g.sender.Refresh()
+	}
+}
+
+// Judged counts a judgement.
+func (e trustEvents) Judged(direction string, d mtls.Decision) {
+	e.g.metrics.revocation.WithLabelValues(direction, string(d.Verdict), string(d.Evidence), strconv.FormatBool(d.Fallback)).Inc()
+}
+
+// Refused counts a handshake or a connection.
+func (e trustEvents) Refused() { e.g.metrics.handshakes.Inc() }
+
+// measureTrust sets the figures of the calendar and the lists. What was replaced disappears from them.
+func (m *metrics) measureTrust(t *trust, now time.Time) {
+	m.expiry.Reset()
+	least := map[string]int{}
+	for _, e := range t.certificates() {
+		m.expiry.WithLabelValues(e.Source + " " + e.Serial).Set(float64(e.NotAfter.Unix()))
+		if days, there := least[e.Role]; !there || e.Days(now) < days {
+			least[e.Role] = e.Days(now)
+		}
+	}
+	for role, days := range least {
+		m.daysLeft.WithLabelValues(role).Set(float64(days))
+	}
+	for within, n := range t.ending(now) {
+		m.receivers.WithLabelValues(within).Set(float64(n))
+	}
+	m.lists.Reset()
+	for _, l := range t.revocationLists() {
+		m.lists.WithLabelValues(l.Direction, l.Source, l.Issuer).Set(math.Max(0, float64(l.ValidUntil.Unix())))
+	}
+}
+
+// wire is told what happens towards receivers: metrics count, the calendar remembers.
+type wire struct {
+	*metrics
+	trust *trust
+}
+
+// Attempted implements webhook.Observer.
+func (w wire) Attempted(client notice.ClientID, r *notice.Result) {
+	w.metrics.Attempted(client, r)
+	w.trust.see(client, r.TLS, time.Now())
+}
+
+// calendar implements api.Calendar.
+type calendar struct{ trust *trust }
+
+// Certificates implements api.Calendar.
+func (c calendar) Certificates() []api.Certificate {
+	var out []api.Certificate
+	for _, e := range c.trust.certificates() {
+		out = append(out, api.Certificate{Role: e.Role, Source: e.Source, Subject: e.Subject, Serial: e.Serial, NotAfter: e.NotAfter})
+	}
+	return out
+}
+
+// Receivers implements api.Calendar.
+func (c calendar) Receivers() []api.ReceiverCertificate {
+	var out []api.ReceiverCertificate
+	for _, e := range c.trust.receivers() {
+		out = append(out, api.ReceiverCertificate{Client: e.Client, Subject: e.Subject, Serial: e.Serial, Fingerprint: e.Fingerprint, NotAfter: e.NotAfter, SeenAt: e.SeenAt})
+	}
+	return out
+}
+
+// RevocationLists implements api.Calendar.
+func (c calendar) RevocationLists() []api.RevocationList {
+	var out []api.RevocationList
+	for _, l := range c.trust.revocationLists() {
+		out = append(out, api.RevocationList{
+			Direction: l.Direction, Source: l.Source, Issuer: l.Issuer, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, ValidUntil: l.ValidUntil,
+			SoftFailUntil: l.SoftFailUntil, Entries: l.Entries, Proven: l.Proven,
+		})
+	}
+	return out
+}
