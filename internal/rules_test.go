@@ -58,7 +58,9 @@ var packages = map[string]place{
 	"internal/dispatch": {"2: which attempt is made when", floor0},
 	"internal/webhook":  {"2: one attempt over the wire", append(floor0, "internal/mtls")},
 	"internal/registry": {"2: who may be told, and where", append(floor0, "internal/jws")},
-	"internal/watch":    {"2: notices changes by itself", floor0},
+	"internal/trust": {"2: the certificates, keys, lists and clients in force", append(floor0, "internal/config", "internal/mtls", "internal/jws",
+		"internal/webhook")},
+	"internal/watch": {"2: notices changes by itself", floor0},
 
 	"internal/watch/bus":      {"2: what the readers of buses have in common", []string{"internal/watch", "internal/strict"}},
 	"internal/watch/kafka":    {"2: reads topics", []string{"internal/watch", "internal/watch/bus"}},

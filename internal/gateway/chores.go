@@ -9,11 +9,11 @@ import (
 
 // startChores begins what goes on in the background and needs no leader: each is harmless when several replicas do it.
 func (g *Gateway) startChores() {
-	g.run("files", func() { g.trust.watchFiles(g.chores, g.watchEvery) })
-	g.run("keys", func() { g.trust.refreshKeys(g.chores) })
-	g.run("revocation", func() { g.trust.refreshLists(g.chores) })
+	g.run("files", func() { g.trust.WatchFiles(g.chores, g.watchEvery) })
+	g.run("keys", func() { g.trust.RefreshKeys(g.chores) })
+	g.run("revocation", func() { g.trust.RefreshLists(g.chores) })
 	if r := &g.cfg.Webhook.Revocation; r.OCSP {
-		g.run("renew", func() { g.trust.renewConnections(g.chores, r.OCSPTTL) })
+		g.run("renew", func() { g.trust.RenewConnections(g.chores, r.OCSPTTL) })
 	}
 	g.every("cancel", time.Second, g.cancelEnded)
 	g.every("measure", 5*time.Second, g.measure)

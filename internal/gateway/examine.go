@@ -8,6 +8,7 @@ import (
 
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/trust"
 )
 
 // Examine looks at everything serve would look at before it starts, changes nothing, and says what it found: findings
@@ -15,11 +16,11 @@ import (
 func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings []string, err error) {
 	p := &config.Problems{}
 	p.Take(cfg.Check())
-	t, err := loadTrust(cfg, slog.New(slog.DiscardHandler), nil)
+	t, err := trust.LoadTrust(cfg, slog.New(slog.DiscardHandler), nil)
 	p.Take(err)
 	if t != nil && err == nil {
-		findings = append(findings, t.examine(ctx, now)...)
-		t.close()
+		findings = append(findings, t.Examine(ctx, now)...)
+		t.Close()
 	}
 	more, err := examineSources(ctx, cfg)
 	findings = append(findings, more...)

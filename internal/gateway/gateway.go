@@ -34,6 +34,7 @@ import (
 	"github.com/arauto/arauto/internal/seal"
 	"github.com/arauto/arauto/internal/spool"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/trust"
 	"github.com/arauto/arauto/internal/webhook"
 	"github.com/arauto/arauto/openapi"
 )
@@ -59,7 +60,7 @@ type Gateway struct {
 	internal  *api.Internal
 	polls     *spool.Spool
 	receipts  *receipt.Book // changes that came and were not stored
-	trust     *trust
+	trust     *trust.Trust
 	sealer    *seal.Sealer // proves the history
 	listeners []*listener
 	files     descriptors
@@ -108,7 +109,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if g.files, err = share(openFiles(), slots(cfg)); err != nil {
 		return nil, err
 	}
-	if g.trust, err = loadTrust(cfg, log, trustEvents{g}); err != nil {
+	if g.trust, err = trust.LoadTrust(cfg, log, trustEvents{g}); err != nil {
 		return nil, err
 	}
 	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
@@ -134,7 +135,7 @@ func (g *Gateway) wire() error {
 	allow, _ := cfg.Allowed() // judged by Check
 	guard := webhook.NewGuard(allow, cfg.Webhook.AllowPorts)
 	g.sender = webhook.New(webhook.Config{
-		Identity: g.trust.client, Roots: g.trust.roots, Checks: g.trust.checks(), Guard: guard, Resolver: cfg.Webhook.Resolver,
+		Identity: g.trust.Client, Roots: g.trust.Roots, Checks: g.trust.Checks(), Guard: guard, Resolver: cfg.Webhook.Resolver,
 		Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, Version: g.version, Connections: g.files.outbound,
 		AuthorisationServerID: cfg.Holder.AuthorisationServerID, ASHeaders: cfg.Webhook.ASHeaders, Observer: wire{g.metrics, g.trust},
 	})
@@ -157,7 +158,7 @@ func (g *Gateway) wire() error {
 	register := registry.Config{
 		Store: registrations{g.store, g.sender}, Log: g.log, AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == config.Development, AllowNetworks: allow,
 	}
-	if v := g.trust.statements(); v != nil {
+	if v := g.trust.Statements(); v != nil {
 		register.Statements = v
 	}
 	if g.registry, err = registry.New(register); err != nil {
@@ -179,7 +180,7 @@ func (g *Gateway) wire() error {
 
 // notes are what /readyz tells operators though it keeps nobody from working.
 func (g *Gateway) notes() []string {
-	return slices.Concat(g.trust.notes(time.Now()), g.faultNotes(), g.sources.notes(), g.sealer.Notes(), g.verifier.Notes())
+	return slices.Concat(g.trust.Notes(time.Now()), g.faultNotes(), g.sources.notes(), g.sealer.Notes(), g.verifier.Notes())
 }
 
 func schemaOptions(cfg *config.Config) []openapi.Option {
@@ -193,8 +194,8 @@ func schemaOptions(cfg *config.Config) []openapi.Option {
 func (g *Gateway) checks() []check {
 	checks := []check{
 		{"database", g.checkDatabase},
-		{"certificates", func(context.Context) error { return g.trust.ready(time.Now()) }},
-		{"keys", func(context.Context) error { return g.trust.keysReady() }},
+		{"certificates", func(context.Context) error { return g.trust.Ready(time.Now()) }},
+		{"keys", func(context.Context) error { return g.trust.KeysReady() }},
 		{"spool", func(context.Context) error { return g.polls.Ready() }},
 		{"listeners", func(context.Context) error {
 			for _, l := range g.listeners {
@@ -243,7 +244,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	if err := g.sealer.Refuse(ctx); err != nil {
 		return err
 	}
-	g.trust.fetchLists(ctx)
+	g.trust.FetchLists(ctx)
 	for _, l := range g.listeners {
 		n, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.server.Addr)
 		if err != nil {
@@ -378,7 +379,7 @@ func (g *Gateway) Stop() {
 		if err := g.polls.Close(); err != nil {
 			g.log.Error("spool of polls not closed cleanly", "error", err)
 		}
-		g.trust.close()
+		g.trust.Close()
 		g.store.Close()
 		g.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond).String())
 	})

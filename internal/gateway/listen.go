@@ -26,15 +26,15 @@ import (
 func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	cfg := g.cfg
 	g.internal = api.NewInternal(api.InternalConfig{
-		Tokens: g.trust.bearer(), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
+		Tokens: g.trust.Bearer(), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
 		Audited: audited{g.store}, Exports: g.store, Holds: g.store, Readings: g.store, Clock: g.store,
 		Sources: g.sources, Calendar: calendar{g.trust}, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
 		Unread:   g.receipts.Unread,
 		Tampered: func(string, history.Integrity) { g.metrics.tampered.Inc() },
 	})
 	var tlsConfig *tls.Config
-	if g.trust.internal != nil {
-		tlsConfig = mtls.InternalServerConfig(g.trust.internal)
+	if g.trust.Internal != nil {
+		tlsConfig = mtls.InternalServerConfig(g.trust.Internal)
 	}
 	internal := api.NewServer(withDocs(g.internal), tlsConfig, g.log)
 	internal.Addr = cfg.Internal.Addr
@@ -49,7 +49,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		return &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
 	}
 	g.polls = polls
-	tokens, err := g.trust.access()
+	tokens, err := g.trust.Access()
 	if err != nil {
 		return err
 	}
@@ -59,21 +59,21 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	}
 	queries, err := status.NewPublic(status.PublicConfig{
 		Outgoing: outgoing,
-		BaseURL:  cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.signers, Resources: g.store, Polls: polls,
+		BaseURL:  cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.Signers, Resources: g.store, Polls: polls,
 		Timers: cfg.Timed(), Limits: status.Limits{Rate: cfg.Public.MaxRate},
 		Observer: httpMetrics{g.metrics}, PublicObserver: pollMetrics{g.metrics}, Log: g.log,
 	})
 	if err != nil {
 		return err
 	}
-	public := queries.Server(g.trust.callers.ServerConfig(g.trust.server))
+	public := queries.Server(g.trust.Callers.ServerConfig(g.trust.Server))
 	public.Addr = cfg.Public.Addr
-	g.trust.guard(public)
+	g.trust.Guard(public)
 
 	ops := api.NewServer(opsHandler(g.ready, g.metrics), nil, g.log)
 	ops.Addr = cfg.Ops.Addr
 	g.listeners = []*listener{
-		{name: "public", server: public, wrap: func(l net.Listener) net.Listener { return g.trust.shakeHands(l, public.TLSConfig) }, limit: limited{most: g.files.public, last: make(chan struct{}, 1)}},
+		{name: "public", server: public, wrap: func(l net.Listener) net.Listener { return g.trust.ShakeHands(l, public.TLSConfig) }, limit: limited{most: g.files.public, last: make(chan struct{}, 1)}},
 		{name: "internal", server: internal, limit: limited{most: g.files.internal, porch: porch}},
 		{name: "ops", server: ops, limit: limited{most: opsConnections, evict: true}},
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/trust"
 )
 
 // trustEvents implements trust.Observer.
@@ -38,10 +39,10 @@ func (e trustEvents) Judged(direction string, d mtls.Decision) {
 func (e trustEvents) Refused() { e.g.metrics.handshakes.Inc() }
 
 // measureTrust sets the figures of the calendar and the lists. What was replaced disappears from them.
-func (m *metrics) measureTrust(t *trust, now time.Time) {
+func (m *metrics) measureTrust(t *trust.Trust, now time.Time) {
 	m.expiry.Reset()
 	least := map[string]int{}
-	for _, e := range t.certificates() {
+	for _, e := range t.Certificates() {
 		m.expiry.WithLabelValues(e.Source + " " + e.Serial).Set(float64(e.NotAfter.Unix()))
 		if days, there := least[e.Role]; !there || e.Days(now) < days {
 			least[e.Role] = e.Days(now)
@@ -50,11 +51,11 @@ func (m *metrics) measureTrust(t *trust, now time.Time) {
 	for role, days := range least {
 		m.daysLeft.WithLabelValues(role).Set(float64(days))
 	}
-	for within, n := range t.ending(now) {
+	for within, n := range t.Ending(now) {
 		m.receivers.WithLabelValues(within).Set(float64(n))
 	}
 	m.lists.Reset()
-	for _, l := range t.revocationLists() {
+	for _, l := range t.RevocationLists() {
 		m.lists.WithLabelValues(l.Direction, l.Source, l.Issuer).Set(math.Max(0, float64(l.ValidUntil.Unix())))
 	}
 }
@@ -62,22 +63,22 @@ func (m *metrics) measureTrust(t *trust, now time.Time) {
 // wire is told what happens towards receivers: metrics count, the calendar remembers.
 type wire struct {
 	*metrics
-	trust *trust
+	trust *trust.Trust
 }
 
 // Attempted implements webhook.Observer.
 func (w wire) Attempted(client notice.ClientID, r *notice.Result) {
 	w.metrics.Attempted(client, r)
-	w.trust.see(client, r.TLS, time.Now())
+	w.trust.See(client, r.TLS, time.Now())
 }
 
 // calendar implements api.Calendar.
-type calendar struct{ trust *trust }
+type calendar struct{ trust *trust.Trust }
 
 // Certificates implements api.Calendar.
 func (c calendar) Certificates() []api.Certificate {
 	var out []api.Certificate
-	for _, e := range c.trust.certificates() {
+	for _, e := range c.trust.Certificates() {
 		out = append(out, api.Certificate{Role: e.Role, Source: e.Source, Subject: e.Subject, Serial: e.Serial, NotAfter: e.NotAfter})
 	}
 	return out
@@ -86,7 +87,7 @@ func (c calendar) Certificates() []api.Certificate {
 // Receivers implements api.Calendar.
 func (c calendar) Receivers() []api.ReceiverCertificate {
 	var out []api.ReceiverCertificate
-	for _, e := range c.trust.receivers() {
+	for _, e := range c.trust.Receivers() {
 		out = append(out, api.ReceiverCertificate{Client: e.Client, Subject: e.Subject, Serial: e.Serial, Fingerprint: e.Fingerprint, NotAfter: e.NotAfter, SeenAt: e.SeenAt})
 	}
 	return out
@@ -95,7 +96,7 @@ func (c calendar) Receivers() []api.ReceiverCertificate {
 // RevocationLists implements api.Calendar.
 func (c calendar) RevocationLists() []api.RevocationList {
 	var out []api.RevocationList
-	for _, l := range c.trust.revocationLists() {
+	for _, l := range c.trust.RevocationLists() {
 		out = append(out, api.RevocationList{
 			Direction: l.Direction, Source: l.Source, Issuer: l.Issuer, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, ValidUntil: l.ValidUntil,
 			SoftFailUntil: l.SoftFailUntil, Entries: l.Entries, Proven: l.Proven,

@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/trust"
 	"github.com/arauto/arauto/internal/webhook"
 )
 
@@ -27,15 +28,15 @@ func Preflight(ctx context.Context, cfg *config.Config, base string) ([]webhook.
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
-	t, err := loadSending(cfg)
-	defer t.close()
+	t, err := trust.LoadSending(cfg)
+	defer t.Close()
 	if err != nil {
 		return nil, err
 	}
-	t.fetchLists(ctx)         // without one, the handshake says whether that matters
+	t.FetchLists(ctx)         // without one, the handshake says whether that matters
 	allow, _ := cfg.Allowed() // judged above
 	s := webhook.New(webhook.Config{
-		Identity: t.client, Roots: t.roots, Checks: t.checks(), Guard: webhook.NewGuard(allow, cfg.Webhook.AllowPorts),
+		Identity: t.Client, Roots: t.Roots, Checks: t.Checks(), Guard: webhook.NewGuard(allow, cfg.Webhook.AllowPorts),
 		Resolver: cfg.Webhook.Resolver, Timeout: cfg.Webhook.Timeout,
 	})
 	defer s.Close()

@@ -88,17 +88,17 @@ func TestCertificatesChangeUnderLoadAndNothingFails(t *testing.T) {
 	h.replace("trust/clients.pem", certs.CertPEM(h.pki.ClientCA.Certificate, other.ClientCA.Certificate))
 	h.replace("trust/roots.pem", certs.CertPEM(h.pki.Root.Certificate, other.Root.Certificate))
 	h.until("both anchors", func() bool {
-		return len(h.g.trust.callers.Authorities.Certificates()) == 2 && len(h.g.trust.roots.Certificates()) == 2
+		return len(h.g.trust.Callers.Authorities.Certificates()) == 2 && len(h.g.trust.Roots.Certificates()) == 2
 	})
 	took("anchors", began)
 
 	// Revocation lists of both directions.
 	began = time.Now()
-	generation := h.g.trust.roots.Generation()
+	generation := h.g.trust.Roots.Generation()
 	h.replace("crl/servers.crl", h.list(h.pki.ServerCA))
 	h.replace("crl/clients.crl", h.list(h.pki.ClientCA))
 	h.until("both lists", func() bool {
-		return h.g.trust.revocation.Generation() >= 2 && h.g.trust.callers.Revocation.Generation() >= 2 && h.g.trust.roots.Generation() > generation
+		return h.g.trust.Revocation.Generation() >= 2 && h.g.trust.Callers.Revocation.Generation() >= 2 && h.g.trust.Roots.Generation() > generation
 	})
 	took("revocation lists", began)
 	after := len(receiver.Requests())
@@ -202,10 +202,10 @@ func TestARevokedCallersOpenConnectionIsEndedAndItsNextHandshakeRefused(t *testi
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, status, body)
 	}
-	generation := h.g.trust.callers.Generation()
+	generation := h.g.trust.Callers.Generation()
 	h.pki.Revoke(bad.leaf.Certificate)
 	h.replace("crl/clients.crl", h.list(h.pki.ClientCA))
-	h.until("the list", func() bool { return h.g.trust.callers.Generation() > generation })
+	h.until("the list", func() bool { return h.g.trust.Callers.Generation() > generation })
 	_, _, _, err := bad.get(id)
 	require.Error(t, err, "on the connection that stood open")
 	require.NotEmpty(t, h.log.lines("no longer accepted", "revoked", mtls.Fingerprint(bad.leaf.Certificate)))

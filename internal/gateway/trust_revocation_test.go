@@ -80,7 +80,7 @@ func TestAListBeyondItsEndServesTheSoftFailWindowAndIsSeen(t *testing.T) {
 	der, err := h.pki.CRL(h.pki.ServerCA, time.Now().Add(-90*time.Minute), time.Now().Add(-61*time.Minute))
 	require.NoError(t, err)
 	h.replace("crl/servers.crl", der)
-	h.until("the list", func() bool { return h.g.trust.revocation.Generation() >= 2 })
+	h.until("the list", func() bool { return h.g.trust.Revocation.Generation() >= 2 })
 	_, a = h.change(certs.DefaultAlfa)
 	n := h.settled(a, 1)
 	require.Equal(t, "tls-error", *n.Attempts[0].Outcome)
@@ -97,7 +97,7 @@ func TestConnectionsUnderAnOCSPAnswerLiveNoLongerThanIt(t *testing.T) {
 	require.Equal(t, "delivered", h.settled(a, 1).State)
 	require.Equal(t, 1.0, h.metric(`arauto_revocation_decisions_total{direction="receivers",evidence="ocsp",fallback="false",verdict="good"}`))
 	require.Equal(t, 1, receiver.Open())
-	h.g.run("renew", func() { h.g.trust.renewConnections(h.g.chores, 20*time.Millisecond) }) // production's distance is the answer's time
+	h.g.run("renew", func() { h.g.trust.RenewConnections(h.g.chores, 20*time.Millisecond) }) // production's distance is the answer's time
 	require.NoError(t, receiver.WaitOpen(t.Context(), 0))
 	_, a = h.change(certs.DefaultAlfa)
 	require.Equal(t, "delivered", h.settled(a, 1).State)
@@ -121,8 +121,8 @@ func TestFetchedListsAreThereBeforeTheFirstHandshakeAndAfterARestart(t *testing.
 	again, err := New(t.Context(), open.g.cfg, "test", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	defer again.Stop()
-	require.Len(t, again.trust.revocationLists(), 1)
-	require.True(t, again.trust.revocationLists()[0].ValidUntil.After(time.Now()), "kept")
+	require.Len(t, again.trust.RevocationLists(), 1)
+	require.True(t, again.trust.RevocationLists()[0].ValidUntil.After(time.Now()), "kept")
 }
 
 // TestCheckSaysWhatEndsAndChangesNothing is arauto check about trust.

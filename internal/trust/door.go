@@ -1,4 +1,4 @@
-package gateway
+package trust
 
 import (
 	"context"
@@ -35,8 +35,8 @@ type stay struct {
 type stayKey struct{}
 
 // guard puts the door before a server's handler.
-func (t *trust) guard(server *http.Server) {
-	d := &door{next: server.Handler, callers: t.callers, own: t.server, log: t.log, refused: t.observer.Refused}
+func (t *Trust) Guard(server *http.Server) {
+	d := &door{next: server.Handler, callers: t.Callers, own: t.Server, log: t.log, refused: t.observer.Refused}
 	counted := server.ConnContext
 	server.Handler = d
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
@@ -50,7 +50,7 @@ func (t *trust) guard(server *http.Server) {
 
 // shakeHands finishes the public listener's handshakes beside each other, and writes down those that are refused: who
 // tried, from where, and why (cases H2).
-func (t *trust) shakeHands(inner net.Listener, tlsConfig *tls.Config) net.Listener {
+func (t *Trust) ShakeHands(inner net.Listener, tlsConfig *tls.Config) net.Listener {
 	return mtls.Listen(inner, tlsConfig, func(r mtls.Refusal) {
 		t.observer.Refused()
 		t.log.Info("handshake refused", "peer", r.Peer.String(), "reason", r.Reason, "subject", r.Subject, "serial", r.Serial, "fingerprint", r.Fingerprint)

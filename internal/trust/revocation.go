@@ -1,4 +1,4 @@
-package gateway
+package trust
 
 import (
 	"context"
@@ -24,19 +24,19 @@ type direction struct {
 }
 
 // directions are those that have a source of revocation.
-func (t *trust) directions() []direction {
+func (t *Trust) directions() []direction {
 	var out []direction
-	if t.revocation != nil {
-		out = append(out, direction{t.revocation, receiving})
+	if t.Revocation != nil {
+		out = append(out, direction{t.Revocation, receiving})
 	}
-	if t.callers.Revocation != nil {
-		out = append(out, direction{t.callers.Revocation, calling})
+	if t.Callers.Revocation != nil {
+		out = append(out, direction{t.Callers.Revocation, calling})
 	}
 	return out
 }
 
 // newRevocation makes the judge of one direction; nil when no source is configured.
-func (t *trust) newRevocation(settings *config.Revocation, name string) (*mtls.Revocation, error) {
+func (t *Trust) newRevocation(settings *config.Revocation, name string) (*mtls.Revocation, error) {
 	if len(settings.CRL) == 0 && !settings.OCSP {
 		return nil, nil
 	}
@@ -47,7 +47,7 @@ func (t *trust) newRevocation(settings *config.Revocation, name string) (*mtls.R
 		o.Observe = func(d mtls.Decision) { t.onDecision(name, d) }
 		o.Events = func(e mtls.Event) {
 			if name == receiving {
-				t.roots.Renew()
+				t.Roots.Renew()
 			}
 			t.onFile(e)
 		}
@@ -87,11 +87,11 @@ func (j judged) Reload() (bool, error) {
 }
 
 // checks are what is asked of a receiver's certificate beyond its chain.
-func (t *trust) checks() []mtls.Check {
-	if t.revocation == nil {
+func (t *Trust) Checks() []mtls.Check {
+	if t.Revocation == nil {
 		return nil
 	}
-	return []mtls.Check{t.revocation.Check}
+	return []mtls.Check{t.Revocation.Check}
 }
 
 // listsWithin is how long a start waits for revocation lists before it goes on without.
@@ -99,11 +99,11 @@ const listsWithin = 10 * time.Second
 
 // fetchLists gets the lists before the first handshake needs them, unless what was kept of the last run still serves. One
 // that cannot be had does not keep us from starting: an authority's outage is no excuse for one of ours (webhook §7.4).
-func (t *trust) fetchLists(ctx context.Context) {
+func (t *Trust) FetchLists(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, listsWithin)
 	defer cancel()
 	missing := map[string]bool{}
-	for _, l := range t.revocationLists() {
+	for _, l := range t.RevocationLists() {
 		missing[l.Direction] = missing[l.Direction] || time.Now().After(l.ValidUntil)
 	}
 	for _, d := range t.directions() {
@@ -117,7 +117,7 @@ func (t *trust) fetchLists(ctx context.Context) {
 }
 
 // refreshLists fetches revocation lists again until ctx ends.
-func (t *trust) refreshLists(ctx context.Context) {
+func (t *Trust) RefreshLists(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, d := range t.directions() {
 		all.Go(func() { d.Run(ctx) })
@@ -127,7 +127,7 @@ func (t *trust) refreshLists(ctx context.Context) {
 
 // renewConnections closes the connections to receivers as often as an OCSP answer may serve, until ctx ends: an answer is
 // sought in handshakes only, and a busy connection would never ask again.
-func (t *trust) renewConnections(ctx context.Context, every time.Duration) {
+func (t *Trust) RenewConnections(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
@@ -135,7 +135,7 @@ func (t *trust) renewConnections(ctx context.Context, every time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			t.roots.Renew()
+			t.Roots.Renew()
 			t.observer.Renewed()
 		}
 	}
@@ -143,7 +143,7 @@ func (t *trust) renewConnections(ctx context.Context, every time.Duration) {
 
 // onDecision counts every judgement, and writes down those that an auditor will ask about: fallbacks and refusals
 // (webhook §7.4).
-func (t *trust) onDecision(direction string, d mtls.Decision) {
+func (t *Trust) onDecision(direction string, d mtls.Decision) {
 	t.observer.Judged(direction, d)
 	if !d.Fallback && (d.Verdict == mtls.Good || d.Verdict == mtls.Unchecked) {
 		return

@@ -1,4 +1,4 @@
-package gateway
+package trust
 
 import (
 	"net"
@@ -128,7 +128,7 @@ func fetchPastTheProxy(t *testing.T, proxy string) {
 	require.ErrorContains(t, fetchList(t, cfg, "https://"+host+"/list.crl"), "is not a public address")
 	require.ErrorContains(t, fetchKeys(t, cfg, "https://"+host+"/jwks"), "is not a public address")
 
-	asker, err := (&trust{client: mtlstest.HolderClient(t), roots: mtlstest.Roots(t)}).newAsker(cfg)
+	asker, err := (&Trust{Client: mtlstest.HolderClient(t), Roots: mtlstest.Roots(t)}).newAsker(cfg)
 	require.NoError(t, err)
 	transport, ok := asker.Transport.(*http.Transport)
 	require.True(t, ok)

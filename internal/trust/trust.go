@@ -1,4 +1,13 @@
-package gateway
+// Package trust holds who we are and whom we believe while the gateway runs: the certificates, keys, key sets and revocation
+// lists in force, and every HTTP client that sends no notification.
+//
+// What it reads from a file or an address is put in force as a whole or refused, and what was in force before then stays.
+// Connections are judged by the state in force: those made under an older one are judged again or closed. A revocation list
+// that cannot be had keeps nobody from starting; the soft-fail window says for how long an old one serves.
+//
+// Package mtls judges certificates and package jws judges signatures; trust decides from which files and addresses they take
+// what they believe. Package webhook makes the attempts to receivers.
+package trust
 
 import (
 	"context"
@@ -15,15 +24,15 @@ import (
 )
 
 // trust is who we are and whom we believe: every certificate, key and key set that the configuration names.
-type trust struct {
-	server   *mtls.Identity // public listener
-	internal *mtls.Identity // internal listener; nil: plain HTTP on loopback
-	client   *mtls.Identity // our BRCAC, towards receivers
-	callers  *mtls.Callers  // initiators that ask, and the bank's proxy
-	roots    *mtls.Anchors  // authorities of receivers' certificates
-	signers  *jws.Signers
+type Trust struct {
+	Server   *mtls.Identity // public listener
+	Internal *mtls.Identity // internal listener; nil: plain HTTP on loopback
+	Client   *mtls.Identity // our BRCAC, towards receivers
+	Callers  *mtls.Callers  // initiators that ask, and the bank's proxy
+	Roots    *mtls.Anchors  // authorities of receivers' certificates
+	Signers  *jws.Signers
 
-	revocation *mtls.Revocation // of receivers; nil without a source. That of callers is in callers
+	Revocation *mtls.Revocation // of receivers; nil without a source. That of callers is in callers
 
 	cfg      *config.Config
 	log      *slog.Logger
@@ -50,58 +59,58 @@ type trustObserver interface {
 	Refused()
 }
 
-func newTrust(cfg *config.Config, log *slog.Logger, o trustObserver) *trust {
-	return &trust{cfg: cfg, log: log, observer: o, fetcher: newFetcher(cfg), callers: &mtls.Callers{}, seen: newReceivers(maxReceivers)}
+func newTrust(cfg *config.Config, log *slog.Logger, o trustObserver) *Trust {
+	return &Trust{cfg: cfg, log: log, observer: o, fetcher: newFetcher(cfg), Callers: &mtls.Callers{}, seen: newReceivers(maxReceivers)}
 }
 
 // loadTrust reads every file that the settings name. The error is a *config.Error with every problem. Without an observer,
 // nothing may be run.
-func loadTrust(cfg *config.Config, log *slog.Logger, o trustObserver) (*trust, error) {
+func LoadTrust(cfg *config.Config, log *slog.Logger, o trustObserver) (*Trust, error) {
 	p := &config.Problems{}
 	t := newTrust(cfg, log, o)
-	t.server = identity(p, "public.tls_cert", cfg.Public.TLSCert, cfg.Public.TLSKey, mtls.AsServer)
-	t.client = identity(p, "webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
+	t.Server = identity(p, "public.tls_cert", cfg.Public.TLSCert, cfg.Public.TLSKey, mtls.AsServer)
+	t.Client = identity(p, "webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
 	if cfg.Internal.TLSCert != "" {
-		t.internal = identity(p, "internal.tls_cert", cfg.Internal.TLSCert, cfg.Internal.TLSKey, mtls.AsServer)
+		t.Internal = identity(p, "internal.tls_cert", cfg.Internal.TLSCert, cfg.Internal.TLSKey, mtls.AsServer)
 	}
 	var err error
-	t.callers.Authorities, err = mtls.LoadAnchors(cfg.Public.ClientCA)
+	t.Callers.Authorities, err = mtls.LoadAnchors(cfg.Public.ClientCA)
 	p.File("public.client_ca", err)
 	if x := &cfg.Public.Proxy; x.ProxyCA != "" {
-		t.callers.Proxy, err = mtls.LoadProxy(mtls.ProxyOptions{
+		t.Callers.Proxy, err = mtls.LoadProxy(mtls.ProxyOptions{
 			Authorities: []string{x.ProxyCA}, Fingerprints: x.ProxyFingerprints, Organisation: x.ProxySubjectOrg, Header: x.ProxyHeader,
 		})
 		p.File("public.proxy_ca", err)
 	}
-	t.roots, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
+	t.Roots, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
 	p.File("webhook.root_ca", err)
 	t.published = t.keySet(p, "signing.published", cfg.Signing.Published)
-	t.signers, err = jws.OpenSigners(jws.SignersConfig{Keys: signingKeys(cfg), Published: t.published})
+	t.Signers, err = jws.OpenSigners(jws.SignersConfig{Keys: signingKeys(cfg), Published: t.published})
 	p.File("signing.key", err)
 	t.bearers = t.keySet(p, "internal.jwks", cfg.Internal.JWKS)
 	t.tokens = t.keySet(p, "tokens.jwks", cfg.Tokens.JWKS)
 	t.directory = t.keySet(p, "directory.jwks", cfg.Directory.JWKS)
-	if cfg.Tokens.IntrospectionURL != "" && t.client != nil {
+	if cfg.Tokens.IntrospectionURL != "" && t.Client != nil {
 		t.asker, err = t.newAsker(cfg)
 		p.File("tokens.introspection_ca", err)
 	}
-	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving)
+	t.Revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving)
 	p.File("webhook.crl", err)
-	t.callers.Revocation, err = t.newRevocation(&cfg.Public.Revocation, calling)
+	t.Callers.Revocation, err = t.newRevocation(&cfg.Public.Revocation, calling)
 	p.File("public.crl", err)
 	return t, p.Err()
 }
 
 // loadSending reads what the settings webhook.… name: who we are towards receivers, and whom we believe to be one. The error
 // is a *config.Error with every problem.
-func loadSending(cfg *config.Config) (*trust, error) {
+func LoadSending(cfg *config.Config) (*Trust, error) {
 	p := &config.Problems{}
 	t := newTrust(cfg, slog.New(slog.DiscardHandler), nil)
-	t.client = identity(p, "webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
+	t.Client = identity(p, "webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
 	var err error
-	t.roots, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
+	t.Roots, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
 	p.File("webhook.root_ca", err)
-	t.revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving)
+	t.Revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving)
 	p.File("webhook.crl", err)
 	return t, p.Err()
 }
@@ -121,7 +130,7 @@ func signingKeys(cfg *config.Config) []jws.SigningKey {
 	return append(keys, jws.SigningKey{KID: cfg.Signing.KID, File: cfg.Signing.Key})
 }
 
-func (t *trust) keySet(p *config.Problems, key, location string) *jws.KeySet {
+func (t *Trust) keySet(p *config.Problems, key, location string) *jws.KeySet {
 	if location == "" {
 		return nil
 	}
@@ -135,7 +144,7 @@ func (t *trust) keySet(p *config.Problems, key, location string) *jws.KeySet {
 }
 
 // statements verifies software statements; nil when no key set of the Directory is configured.
-func (t *trust) statements() *jws.StatementVerifier {
+func (t *Trust) Statements() *jws.StatementVerifier {
 	if t.directory == nil {
 		return nil
 	}
@@ -143,7 +152,7 @@ func (t *trust) statements() *jws.StatementVerifier {
 }
 
 // bearer verifies the bank's own tokens.
-func (t *trust) bearer() *jws.BearerVerifier {
+func (t *Trust) Bearer() *jws.BearerVerifier {
 	return &jws.BearerVerifier{Keys: t.bearers, Issuer: t.cfg.Internal.Issuer, Audience: t.cfg.Internal.Audience}
 }
 
@@ -153,7 +162,7 @@ type accessTokens interface {
 }
 
 // access judges initiators' tokens by their signature, or asks the authorization server.
-func (t *trust) access() (accessTokens, error) {
+func (t *Trust) Access() (accessTokens, error) {
 	x := &t.cfg.Tokens
 	if t.tokens != nil {
 		return &jws.AccessVerifier{Keys: t.tokens, Issuer: x.Issuer, Audience: x.Audience, GrantClaim: x.GrantClaim}, nil
@@ -168,9 +177,9 @@ func (t *trust) access() (accessTokens, error) {
 }
 
 // identities are ours, as far as there are any.
-func (t *trust) identities() []*mtls.Identity {
+func (t *Trust) identities() []*mtls.Identity {
 	var out []*mtls.Identity
-	for _, id := range []*mtls.Identity{t.server, t.client, t.internal} {
+	for _, id := range []*mtls.Identity{t.Server, t.Client, t.Internal} {
 		if id != nil {
 			out = append(out, id)
 		}
@@ -179,24 +188,24 @@ func (t *trust) identities() []*mtls.Identity {
 }
 
 // sources are the files that are read again when their content changes.
-func (t *trust) sources() []mtls.Source {
-	out := []mtls.Source{t.callers.Authorities, t.roots, t.signers}
-	if t.callers.Proxy != nil {
-		out = append(out, t.callers.Proxy.Authorities())
+func (t *Trust) sources() []mtls.Source {
+	out := []mtls.Source{t.Callers.Authorities, t.Roots, t.Signers}
+	if t.Callers.Proxy != nil {
+		out = append(out, t.Callers.Proxy.Authorities())
 	}
 	for _, id := range t.identities() {
 		out = append(out, id)
 	}
-	if t.revocation != nil {
-		out = append(out, judged{t.revocation, t.roots})
+	if t.Revocation != nil {
+		out = append(out, judged{t.Revocation, t.Roots})
 	}
-	if t.callers.Revocation != nil {
-		out = append(out, t.callers.Revocation)
+	if t.Callers.Revocation != nil {
+		out = append(out, t.Callers.Revocation)
 	}
 	return out
 }
 
-func (t *trust) keySets() []*jws.KeySet {
+func (t *Trust) keySets() []*jws.KeySet {
 	var out []*jws.KeySet
 	for _, s := range []*jws.KeySet{t.published, t.bearers, t.tokens, t.directory} {
 		if s != nil {
@@ -207,12 +216,12 @@ func (t *trust) keySets() []*jws.KeySet {
 }
 
 // watchFiles puts files in force when their content changes, until ctx ends. It looks at a distance; 0: mtls.WatchEvery.
-func (t *trust) watchFiles(ctx context.Context, distance time.Duration) {
+func (t *Trust) WatchFiles(ctx context.Context, distance time.Duration) {
 	mtls.Watch(ctx, distance, t.onFile, t.sources()...)
 }
 
 // refreshKeys fetches key sets again until ctx ends.
-func (t *trust) refreshKeys(ctx context.Context) {
+func (t *Trust) RefreshKeys(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, set := range t.keySets() {
 		all.Go(func() { set.Run(ctx) })
@@ -221,7 +230,7 @@ func (t *trust) refreshKeys(ctx context.Context) {
 }
 
 // onFile reports a file or a revocation list that was put in force or refused.
-func (t *trust) onFile(e mtls.Event) {
+func (t *Trust) onFile(e mtls.Event) {
 	t.observer.Reloaded(e.Err)
 	if e.Err != nil {
 		t.log.Error("file refused, the previous one stays in force", "file", e.Source, "error", e.Err)
@@ -232,7 +241,7 @@ func (t *trust) onFile(e mtls.Event) {
 }
 
 // onKeys reports a key set that was put in force or refused.
-func (t *trust) onKeys(e jws.KeySetEvent) {
+func (t *Trust) onKeys(e jws.KeySetEvent) {
 	t.observer.Reloaded(e.Err)
 	if e.Err != nil {
 		t.log.Error("key set refused, the previous one stays in force", "source", e.Source, "error", e.Err)
@@ -242,7 +251,7 @@ func (t *trust) onKeys(e jws.KeySetEvent) {
 }
 
 // ready says whether our own certificates would be accepted, now and for a little while.
-func (t *trust) ready(now time.Time) error {
+func (t *Trust) Ready(now time.Time) error {
 	var wrong []error
 	for _, id := range t.identities() {
 		wrong = append(wrong, id.Ready(now))
@@ -251,13 +260,13 @@ func (t *trust) ready(now time.Time) error {
 }
 
 // keysReady says whether every key set holds usable keys.
-func (t *trust) keysReady() error {
+func (t *Trust) KeysReady() error {
 	var wrong []error
 	for _, s := range t.keySets() {
 		wrong = append(wrong, s.Usable())
 	}
-	_, err := t.signers.Active()
+	_, err := t.Signers.Active()
 	return errors.Join(append(wrong, err)...)
 }
 
-func (t *trust) close() { t.fetcher.CloseIdleConnections() }
+func (t *Trust) Close() { t.fetcher.CloseIdleConnections() }

@@ -1,4 +1,4 @@
-package gateway
+package trust
 
 import (
 	"net"
@@ -35,8 +35,8 @@ func newFetcher(cfg *config.Config) *http.Client {
 
 // newAsker asks the bank's own authorization server over mTLS with our BRCAC. Its address is configuration, not data from
 // outside, so it may be an inside one.
-func (t *trust) newAsker(cfg *config.Config) (*http.Client, error) {
-	roots := t.roots
+func (t *Trust) newAsker(cfg *config.Config) (*http.Client, error) {
+	roots := t.Roots
 	if cfg.Tokens.IntrospectionCA != "" {
 		var err error
 		if roots, err = mtls.LoadAnchors(cfg.Tokens.IntrospectionCA); err != nil {
@@ -44,7 +44,7 @@ func (t *trust) newAsker(cfg *config.Config) (*http.Client, error) {
 		}
 	}
 	return newClient(3*time.Second, &http.Transport{
-		DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, TLSClientConfig: mtls.ClientConfig(t.client, roots, ""),
+		DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, TLSClientConfig: mtls.ClientConfig(t.Client, roots, ""),
 		IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 64,
 	}), nil
 }

@@ -1,4 +1,4 @@
-package gateway
+package trust
 
 import (
 	"cmp"
@@ -23,22 +23,22 @@ type certificate struct {
 }
 
 // certificates is the calendar of our own certificates and trust anchors.
-func (t *trust) certificates() []certificate {
+func (t *Trust) Certificates() []certificate {
 	var out []certificate
 	add := func(role string, list []mtls.Expiry) {
 		for _, e := range list {
 			out = append(out, certificate{e, role})
 		}
 	}
-	add("public-server", t.server.Expiries())
-	if t.internal != nil {
-		add("internal-server", t.internal.Expiries())
+	add("public-server", t.Server.Expiries())
+	if t.Internal != nil {
+		add("internal-server", t.Internal.Expiries())
 	}
-	add("webhook-client", t.client.Expiries())
-	add("caller-authority", t.callers.Authorities.Expiries())
-	add("receiver-authority", t.roots.Expiries())
-	if t.callers.Proxy != nil {
-		add("proxy-authority", t.callers.Proxy.Authorities().Expiries())
+	add("webhook-client", t.Client.Expiries())
+	add("caller-authority", t.Callers.Authorities.Expiries())
+	add("receiver-authority", t.Roots.Expiries())
+	if t.Callers.Proxy != nil {
+		add("proxy-authority", t.Callers.Proxy.Authorities().Expiries())
 	}
 	return out
 }
@@ -51,7 +51,7 @@ type revocationList struct {
 }
 
 // revocationLists are the lists in force, and those that were named and never came.
-func (t *trust) revocationLists() []revocationList {
+func (t *Trust) RevocationLists() []revocationList {
 	var out []revocationList
 	for _, d := range t.directions() {
 		there := map[string]bool{}
@@ -70,9 +70,9 @@ func (t *trust) revocationLists() []revocationList {
 
 // notes are what an operator should see at readiness though it is no reason to take the replica away: the others would be
 // in the same state, and an authority's outage is no excuse for ours (webhook §7.4).
-func (t *trust) notes(now time.Time) []string {
+func (t *Trust) Notes(now time.Time) []string {
 	var out []string
-	for _, l := range t.revocationLists() {
+	for _, l := range t.RevocationLists() {
 		name := fmt.Sprintf("revocation list %s of %s", l.Source, l.Direction)
 		switch {
 		case l.ValidUntil.IsZero():
@@ -85,7 +85,7 @@ func (t *trust) notes(now time.Time) []string {
 			out = append(out, fmt.Sprintf("%s: good until %s", name, l.ValidUntil.UTC().Format(time.RFC3339)))
 		}
 	}
-	for _, e := range t.certificates() {
+	for _, e := range t.Certificates() {
 		if days := e.Days(now); days < warnDays[0] {
 			out = append(out, fmt.Sprintf("certificate %s (%s): %d days left", e.Source, e.Role, days))
 		}
@@ -94,9 +94,9 @@ func (t *trust) notes(now time.Time) []string {
 }
 
 // examine is what arauto check says of certificates and lists. Lists of URLs are fetched once.
-func (t *trust) examine(ctx context.Context, now time.Time) []string {
+func (t *Trust) Examine(ctx context.Context, now time.Time) []string {
 	var out []string
-	for _, e := range t.certificates() {
+	for _, e := range t.Certificates() {
 		line := fmt.Sprintf("certificate %s %s: %d days left (until %s)", e.Source, e.Subject, e.Days(now), e.NotAfter.UTC().Format(time.RFC3339))
 		if e.Days(now) < warnDays[0] {
 			line = "WARNING " + line
@@ -110,7 +110,7 @@ func (t *trust) examine(ctx context.Context, now time.Time) []string {
 			out = append(out, fmt.Sprintf("WARNING revocation of %s: %v", d.name, err))
 		}
 	}
-	for _, l := range t.revocationLists() {
+	for _, l := range t.RevocationLists() {
 		line := fmt.Sprintf("revocation list %s of %s: evidence until %s, %d entries", l.Source, l.Direction, l.ValidUntil.UTC().Format(time.RFC3339), l.Entries)
 		if now.After(l.ValidUntil) {
 			line = "WARNING " + line
@@ -213,12 +213,12 @@ func (r *receivers) ending(now time.Time) map[string]int {
 }
 
 // see notes the certificate that a receiver showed in a handshake.
-func (t *trust) see(client notice.ClientID, facts *notice.TLSFacts, at time.Time) {
+func (t *Trust) See(client notice.ClientID, facts *notice.TLSFacts, at time.Time) {
 	t.seen.see(client, facts, at)
 }
 
 // receivers is the calendar of receivers' certificates, what ends first at the top.
-func (t *trust) receivers() []receiverCertificate { return t.seen.all() }
+func (t *Trust) Receivers() []receiverCertificate { return t.seen.all() }
 
 // ending counts receivers' certificates by the days within which they end, and under "0" those that have ended.
-func (t *trust) ending(now time.Time) map[string]int { return t.seen.ending(now) }
+func (t *Trust) Ending(now time.Time) map[string]int { return t.seen.ending(now) }
