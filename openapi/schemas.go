@@ -44,9 +44,9 @@ type Schemas struct {
 // Option changes how Load builds the Schemas.
 type Option func(*Schemas)
 
-// KeepUnknown lets members pass that the schemas do not know, for a newer minor version of an API (contract "Schemas",
-// setting schema.unknown_members: keep). Null members are refused all the same.
-func KeepUnknown() Option { return func(s *Schemas) { s.keep = true } }
+// KeepUnknown says whether members that the schemas do not know pass, for a newer minor version of an API (contract
+// "Schemas", setting schema.unknown_members: keep). Null members are refused in any case.
+func KeepUnknown(keep bool) Option { return func(s *Schemas) { s.keep = keep } }
 
 // Load reads the embedded documents; it is meant to be called once, at start. An error means that this program was
 // built from a broken document.

@@ -128,7 +128,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 // wire makes the parts and connects them.
 func (g *Gateway) wire() error {
 	cfg := g.cfg
-	schemas, err := openapi.Load(schemaOptions(cfg)...)
+	schemas, err := openapi.Load(openapi.KeepUnknown(cfg.Schema.UnknownMembers == "keep"))
 	if err != nil {
 		return fmt.Errorf("load our own API documents: %w", err)
 	}
@@ -181,13 +181,6 @@ func (g *Gateway) wire() error {
 // notes are what /readyz tells operators though it keeps nobody from working.
 func (g *Gateway) notes() []string {
 	return slices.Concat(g.trust.Notes(time.Now()), g.faultNotes(), g.sources.notes(), g.sealer.Notes(), g.verifier.Notes())
-}
-
-func schemaOptions(cfg *config.Config) []openapi.Option {
-	if cfg.Schema.UnknownMembers == "keep" {
-		return []openapi.Option{openapi.KeepUnknown()}
-	}
-	return nil
 }
 
 // checks are what must be usable for readiness.

@@ -161,7 +161,7 @@ func explainMapping(ctx context.Context, reader watch.Reader, m *watch.Mapping, 
 }
 
 func (e *Explanation) foresee(ctx context.Context, cfg *config.Config, version string) error {
-	schemas, err := openapi.Load(schemaOptions(cfg)...)
+	schemas, err := openapi.Load(openapi.KeepUnknown(cfg.Schema.UnknownMembers == "keep"))
 	if err != nil {
 		return fmt.Errorf("load our own API documents: %w", err)
 	}
