@@ -118,6 +118,14 @@ func (s *Source) Status() Status {
 	return out
 }
 
+// Behind returns for how long the core may have committed records that were not read. It starts from 0 when the Source is
+// made, and grows while the origin is not read or does not tell its lag.
+func (s *Source) Behind() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.upTo)
+}
+
 // become changes the state.
 func (s *Source) become(state State) {
 	s.mu.Lock()
@@ -139,6 +147,7 @@ func (s *Source) lag(bytes int64, behind time.Duration) {
 	if behind >= 0 {
 		seconds := behind.Seconds()
 		s.status.LagSeconds = &seconds
+		s.upTo = time.Now().Add(-behind)
 	}
 	s.mu.Unlock()
 	s.observer.Lag(s.mapping.Source, bytes, behind)
