@@ -15,8 +15,8 @@ import (
 // replicas tell of them. An error that knows NotFound() bool and answers true means that no such source is configured.
 type Sources interface {
 	// Sources lists them by name.
-	Sources(ctx context.Context) ([]Source, error)
-	Source(ctx context.Context, name string) (Source, error)
+	Sources(ctx context.Context) ([]notice.FollowedSource, error)
+	Source(ctx context.Context, name string) (notice.FollowedSource, error)
 	// Pause pauses a source or lets it go on, at every replica; false when that is how it stands already.
 	Pause(ctx context.Context, name string, paused bool, actor, reason string) (bool, error)
 	// OpenCases lists cases of a source with their lines, oldest revision first, after the one given (zero: the first).
@@ -28,22 +28,7 @@ type Sources interface {
 type Remap interface {
 	// Remap applies the mapping in force to the record that a case keeps. It asks the source's origin where the mapping
 	// does.
-	Remap(ctx context.Context, c notice.Case) (Remapped, error)
-}
-
-// Remapped is what the mapping makes of a record now. All empty: the case holds no record but a line of its own.
-type Remapped struct {
-	Line       []byte           // the change
-	Registered bool             // it was a registration, and is stored; the case is to be closed
-	Skipped    bool             // the mapping passes over such records now
-	Problems   []notice.Problem // it still cannot be mapped, or accepted
-}
-
-// Source is a configured source and how it stands.
-type Source struct {
-	notice.Source
-	Origin  string // "postgres", "kafka", …
-	Running bool   // a replica told within seconds that it reads it
+	Remap(ctx context.Context, c notice.Case) (notice.Remapped, error)
 }
 
 type sourcesJSON struct {
@@ -63,7 +48,7 @@ type sourceJSON struct {
 	Status       jsontext.Value `json:"status"` // null until a replica has told
 }
 
-func sourceOf(s *Source) sourceJSON {
+func sourceOf(s *notice.FollowedSource) sourceJSON {
 	out := sourceJSON{
 		Name: s.Name, Origin: s.Origin, Running: s.Running, Paused: s.Paused, PausedBy: orNull(s.PausedBy), PausedReason: orNull(s.PausedWhy),
 		PausedAt: instantOrNull(s.PausedAt), Replica: orNull(s.Replica), ReportedAt: instantOrNull(s.ReportedAt), Status: jsontext.Value("null"),
@@ -93,9 +78,9 @@ func (in *Internal) listSources(x *Exchange) error {
 }
 
 // source finds the source in the path.
-func (in *Internal) source(ctx context.Context, x *Exchange) (Source, error) {
+func (in *Internal) source(ctx context.Context, x *Exchange) (notice.FollowedSource, error) {
 	if in.cfg.Sources == nil {
-		return Source{}, errNotFound
+		return notice.FollowedSource{}, errNotFound
 	}
 	return in.cfg.Sources.Source(ctx, x.Segment("name"))
 }

@@ -19,16 +19,16 @@ type sources struct {
 	acts   []string
 	open   []notice.Case
 	asked  []notice.ID // after which case pages were asked for
-	remap  func(notice.Case) (Remapped, error)
+	remap  func(notice.Case) (notice.Remapped, error)
 }
 
-func (s *sources) Sources(context.Context) ([]Source, error) {
-	return []Source{{Source: s.stands, Origin: "postgres", Running: s.stands.Reading}}, nil
+func (s *sources) Sources(context.Context) ([]notice.FollowedSource, error) {
+	return []notice.FollowedSource{{Source: s.stands, Origin: "postgres", Running: s.stands.Reading}}, nil
 }
 
-func (s *sources) Source(_ context.Context, name string) (Source, error) {
+func (s *sources) Source(_ context.Context, name string) (notice.FollowedSource, error) {
 	if name != "core" {
-		return Source{}, errMissing
+		return notice.FollowedSource{}, errMissing
 	}
 	all, err := s.Sources(context.Background())
 	return all[0], err
@@ -54,9 +54,9 @@ func (s *sources) OpenCases(_ context.Context, _ string, revision int64, after n
 	return out, nil
 }
 
-func (s *sources) Remap(_ context.Context, c notice.Case) (Remapped, error) {
+func (s *sources) Remap(_ context.Context, c notice.Case) (notice.Remapped, error) {
 	if s.remap == nil {
-		return Remapped{}, nil
+		return notice.Remapped{}, nil
 	}
 	return s.remap(c)
 }
@@ -100,21 +100,21 @@ func putAside(n int, revision int64, line string) notice.Case {
 }
 
 // mapRecord makes of "map …" the line after it, skips "skip", cannot map "broken", and leaves the rest as it is.
-func mapRecord(c notice.Case) (Remapped, error) {
+func mapRecord(c notice.Case) (notice.Remapped, error) {
 	text := string(c.Line)
 	switch line, is := strings.CutPrefix(text, "map "); {
 	case is:
-		return Remapped{Line: []byte(line)}, nil
+		return notice.Remapped{Line: []byte(line)}, nil
 	case text == `"client"`:
-		return Remapped{Registered: true}, nil
+		return notice.Remapped{Registered: true}, nil
 	case text == "skip":
-		return Remapped{Skipped: true}, nil
+		return notice.Remapped{Skipped: true}, nil
 	case text == "broken":
-		return Remapped{Problems: []notice.Problem{{Pointer: "/data/status", Code: "mapping", Detail: "no such column"}}}, nil
+		return notice.Remapped{Problems: []notice.Problem{{Pointer: "/data/status", Code: "mapping", Detail: "no such column"}}}, nil
 	case text == "away":
-		return Remapped{}, passing{errors.New("the core's database is away")}
+		return notice.Remapped{}, passing{errors.New("the core's database is away")}
 	}
-	return Remapped{}, nil
+	return notice.Remapped{}, nil
 }
 
 func TestACaseOfASourceIsMappedAgainWhenItIsApplied(t *testing.T) {

@@ -2,16 +2,12 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
-	"github.com/arauto/arauto/internal/failure"
-	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/store"
-	"github.com/arauto/arauto/internal/watch"
 )
 
 // faultNamedEvery is how often the log names a fault of our database that goes on.
@@ -65,16 +61,4 @@ func (g *Gateway) storable(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, storableWithin)
 	defer cancel()
 	return g.checkDatabase(ctx)
-}
-
-// ownFault says whose fault a registration is that was not stored. It is the record's own only when a write of ours to the
-// same tables succeeds right after it.
-func ownFault(ctx context.Context, s *store.Store, err error) error {
-	if err == nil || ctx.Err() != nil || errors.Is(err, jws.ErrUnavailable) || failure.Transient(err) {
-		return err
-	}
-	if failed := s.Probe(ctx); failed != nil {
-		return fmt.Errorf("%w, after %v", failed, err) //nolint:errorlint // the first failure is not the cause
-	}
-	return fmt.Errorf("%w: %w", watch.ErrAlone, err)
 }

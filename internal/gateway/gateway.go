@@ -55,7 +55,7 @@ type Gateway struct {
 	dispatcher *dispatch.Dispatcher
 	sender     *webhook.Sender
 	registry   *registry.Registry
-	sources    *sources // what is followed
+	sources    *sourceSet // what is followed
 
 	internal  *api.Internal
 	polls     *spool.Spool
@@ -75,7 +75,8 @@ type Gateway struct {
 	stop   context.CancelFunc
 	chores context.Context // ends: background chores stop
 	end    context.CancelFunc
-	loops  parts // what the drain waits for, by name
+	follow parts // the loops of sources, by the source's name
+	loops  parts // the other loops that the drain waits for, by name
 	drain  sync.Once
 	failed chan error
 }
@@ -164,9 +165,12 @@ func (g *Gateway) wire() error {
 	if g.registry, err = registry.New(register); err != nil {
 		return err
 	}
-	if err := g.openSources(); err != nil {
+	if g.sources, err = openSources(cfg, sourceConfig{
+		Intake: g.intake, Store: g.store, Registry: g.registry, Observer: g.metrics.sources, Storable: g.storable, Log: g.log,
+	}); err != nil {
 		return err
 	}
+	g.metrics.follow(g.sources)
 	log := newSealMetrics(g.metrics.registry, time.Now())
 	if g.sealer, err = seal.NewSealer(cfg, g.store, g.log, log); err != nil {
 		return err
@@ -200,7 +204,7 @@ func (g *Gateway) checks() []check {
 		}},
 	}
 	if g.cfg.Watch.Readiness > 0 {
-		checks = append(checks, check{"sources", func(context.Context) error { return g.lagging() }})
+		checks = append(checks, check{"sources", func(context.Context) error { return g.sources.lagging(g.cfg.Watch.Readiness) }})
 	}
 	return checks
 }
@@ -262,7 +266,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.run("polls", func() { g.polls.Run(g.chores) })
 	g.run("receipts", func() { g.receipts.Run(g.chores) })
 	g.run("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) })
-	g.runSources()
+	g.sources.run(g.work, g.follow.start)
 	g.run("seal", func() { g.sealer.Run(g.chores) })
 	g.startChores()
 	for _, l := range g.listeners {
@@ -413,6 +417,18 @@ func (g *Gateway) stopListeners(ctx context.Context) {
 		})
 	}
 	closing.Wait()
+}
+
+// sourcesEndWithin is how long the drain waits for sources before intake ends: what they handed over until then is committed
+// and acknowledged. Their origins send the rest again.
+const sourcesEndWithin = 5 * time.Second
+
+func (g *Gateway) waitSources() {
+	ctx, cancel := context.WithTimeout(context.Background(), sourcesEndWithin)
+	defer cancel()
+	if late := g.follow.wait(ctx); len(late) > 0 {
+		g.log.Warn("sources did not stop in time, their last records will be read again", "sources", late)
+	}
 }
 
 func (g *Gateway) waitLoops(ctx context.Context) {

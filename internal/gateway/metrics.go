@@ -69,7 +69,7 @@ type metrics struct {
 	pollCommit     prometheus.Histogram
 	pollsKept      *prometheus.CounterVec
 	shed           *prometheus.CounterVec
-	sources        *followed
+	sources        *sourceMetrics
 	heldMonths     prometheus.Gauge
 	tampered       prometheus.Counter
 }
@@ -148,7 +148,7 @@ func newMetrics(version string) *metrics {
 	m.pollsKept = counter("polls_kept_total", "Poll records that were not stored by a shared commit, by way.", "way")
 	m.heldMonths = gauge("history_months_held", "Months of the history that a hold keeps beyond their retention time.").WithLabelValues()
 	m.tampered = counter("tampered_reads_total", "Reads of the internal API that found entries which differ from the sealed log.").WithLabelValues()
-	m.sources = newFollowed(r)
+	m.sources = newSourceMetrics(r)
 	m.shed = counter("polls_shed_total", "Status queries refused by a limit.", "limit")
 	gauge("build_info", "Always 1; the label is the running version.", "version").WithLabelValues(version).Set(1)
 	m.bear()

@@ -6,7 +6,6 @@ import (
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/watch"
 )
 
 // bear makes the series of counters with labels exist at 0 before anything is counted. A series that begins at 1 shows no
@@ -48,15 +47,3 @@ func (m *metrics) bear() {
 
 // kindNone is the label of a change that does not tell its kind.
 const kindNone = "none"
-
-// bear does the same for a source and its tables.
-func (f *followed) bear(source string, tables []string) {
-	f.reading.WithLabelValues(source)
-	f.tablesStood.WithLabelValues(source)
-	for _, table := range tables {
-		f.failures.WithLabelValues(source, table)
-		for _, fate := range []watch.Outcome{watch.Stored, watch.Silent, watch.Conflict, watch.Skipped, watch.Quarantined, watch.Registered} {
-			f.records.WithLabelValues(source, table, string(fate))
-		}
-	}
-}

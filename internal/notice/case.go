@@ -20,3 +20,11 @@ type Case struct {
 	ClosedWhy  string
 	ClosedAt   time.Time // zero while open
 }
+
+// Remapped is what the mapping makes of the record of a Case now. All empty: the case holds no record but a line of its own.
+type Remapped struct {
+	Line       []byte    // the change
+	Registered bool      // it was a registration, and is stored; the case is to be closed
+	Skipped    bool      // the mapping skips such records now
+	Problems   []Problem // it still cannot be mapped, or accepted
+}

@@ -17,3 +17,10 @@ type Source struct {
 	ReportedAt time.Time
 	Age        time.Duration // of the report, by the database's clock
 }
+
+// FollowedSource is a source of the settings with what is kept of it.
+type FollowedSource struct {
+	Source
+	Origin  string // "postgres", "kafka", …
+	Running bool   // a replica reported within seconds that it reads it
+}

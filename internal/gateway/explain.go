@@ -58,11 +58,9 @@ const explainRevision = 1<<48 - 1
 // for each mapping of its table. The core's database is asked for the rows that the mapping looks up, where it answers;
 // else they are taken from the row, as members of the names the mapping gives them.
 func ExplainRow(ctx context.Context, cfg *config.Config, version, file, table string, row []byte) ([]Explanation, error) {
-	m, err := watch.ReadMapping(file)
+	m, err := readMapping(file)
 	if err != nil {
-		p := &config.Problems{}
-		takeMapping(p, err)
-		return nil, p.Err()
+		return nil, err
 	}
 	if table, err = tableOf(m, table); err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/watch"
@@ -15,19 +14,10 @@ import (
 // freshFor is how old the word of a replica may be that says it reads a source: they report each second.
 const freshFor = 5 * time.Second
 
-// absentSource is the error about a source that is not configured.
-type absentSource string
-
-// Error names it.
-func (a absentSource) Error() string { return "no source is named " + string(a) }
-
-// NotFound tells package api.
-func (absentSource) NotFound() bool { return true }
-
 // named finds a source; nil when it is not configured.
-func (s *sources) named(name string) *source {
+func (s *sourceSet) named(name string) *followed {
 	for _, one := range s.all {
-		if one.mapping.Source == name {
+		if one.Name() == name {
 			return one
 		}
 	}
@@ -35,7 +25,7 @@ func (s *sources) named(name string) *source {
 }
 
 // Sources implements api.Sources.
-func (s *sources) Sources(ctx context.Context) ([]api.Source, error) {
+func (s *sourceSet) Sources(ctx context.Context) ([]notice.FollowedSource, error) {
 	kept, err := s.store.Sources(ctx)
 	if err != nil {
 		return nil, err
@@ -44,38 +34,38 @@ func (s *sources) Sources(ctx context.Context) ([]api.Source, error) {
 	for _, k := range kept {
 		by[k.Name] = k
 	}
-	out := make([]api.Source, len(s.all))
+	out := make([]notice.FollowedSource, len(s.all))
 	for i, one := range s.all {
-		out[i] = joined(one, by[one.mapping.Source])
+		out[i] = joined(one, by[one.Name()])
 	}
 	return out, nil
 }
 
 // Source implements api.Sources.
-func (s *sources) Source(ctx context.Context, name string) (api.Source, error) {
+func (s *sourceSet) Source(ctx context.Context, name string) (notice.FollowedSource, error) {
 	one := s.named(name)
 	if one == nil {
-		return api.Source{}, absentSource(name)
+		return notice.FollowedSource{}, fmt.Errorf("no source is named %q: %w", name, store.ErrNotFound)
 	}
 	kept, err := s.store.Source(ctx, name)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return api.Source{}, err
+		return notice.FollowedSource{}, err
 	}
 	return joined(one, kept), nil
 }
 
-func joined(one *source, kept notice.Source) api.Source {
-	kept.Name = one.mapping.Source
-	return api.Source{Source: kept, Origin: one.mapping.Type, Running: kept.Reading && !kept.ReportedAt.IsZero() && kept.Age < freshFor}
+func joined(one *followed, kept notice.Source) notice.FollowedSource {
+	kept.Name = one.Name()
+	return notice.FollowedSource{Source: kept, Origin: one.Mapping().Type, Running: kept.Reading && !kept.ReportedAt.IsZero() && kept.Age < freshFor}
 }
 
 // Pause implements api.Sources.
-func (s *sources) Pause(ctx context.Context, name string, paused bool, actor, reason string) (bool, error) {
+func (s *sourceSet) Pause(ctx context.Context, name string, paused bool, actor, reason string) (bool, error) {
 	return s.store.PauseSource(ctx, name, paused, actor, reason)
 }
 
 // OpenCases implements api.Sources.
-func (s *sources) OpenCases(ctx context.Context, name string, revision int64, after notice.ID, limit int) ([]notice.Case, error) {
+func (s *sourceSet) OpenCases(ctx context.Context, name string, revision int64, after notice.ID, limit int) ([]notice.Case, error) {
 	return s.store.OpenCases(ctx, name, revision, after, limit)
 }
 
@@ -89,17 +79,17 @@ func (away) Transient() bool { return true }
 func (a away) Unwrap() error { return a.error }
 
 // Remap implements api.Remap. A registration that is accepted now is stored here, and its case is closed by the caller.
-func (s *sources) Remap(ctx context.Context, c notice.Case) (api.Remapped, error) {
+func (s *sourceSet) Remap(ctx context.Context, c notice.Case) (notice.Remapped, error) {
 	e, err := watch.ParseEnvelope(c.Line)
 	if errors.Is(err, watch.ErrNoEnvelope) {
-		return api.Remapped{}, nil
+		return notice.Remapped{}, nil
 	}
 	if err != nil {
-		return api.Remapped{}, fmt.Errorf("read the record of a case: %w", err)
+		return notice.Remapped{}, fmt.Errorf("read the record of a case: %w", err)
 	}
 	one := s.named(e.Source)
 	if one == nil {
-		return api.Remapped{Problems: []notice.Problem{{
+		return notice.Remapped{Problems: []notice.Problem{{
 			Code: "no-source", Detail: "its source is not in the settings of this gateway any more",
 			DetailPT: "sua fonte não está mais na configuração deste gateway",
 		}}}, nil
@@ -107,28 +97,28 @@ func (s *sources) Remap(ctx context.Context, c notice.Case) (api.Remapped, error
 	m, err := one.Map(ctx, e)
 	switch {
 	case err != nil:
-		return api.Remapped{}, away{fmt.Errorf("map a record of %s again: %w", e.Source, err)}
+		return notice.Remapped{}, away{fmt.Errorf("map a record of %s again: %w", e.Source, err)}
 	case len(m.Problems) > 0:
-		return api.Remapped{Problems: m.Problems}, nil
+		return notice.Remapped{Problems: m.Problems}, nil
 	case m.Registration != nil || m.Delete != "":
 		return s.register(ctx, c, m)
 	}
-	return api.Remapped{Line: m.Line, Skipped: m.Skipped != ""}, nil
+	return notice.Remapped{Line: m.Line, Skipped: m.Skipped != ""}, nil
 }
 
 // register stores what a row of the clients' table says, unless a newer one of this client was heard of: an old address
 // must not come back.
-func (s *sources) register(ctx context.Context, c notice.Case, m watch.Mapped) (api.Remapped, error) {
+func (s *sourceSet) register(ctx context.Context, c notice.Case, m watch.Mapped) (notice.Remapped, error) {
 	client := m.Delete
 	if m.Registration != nil {
 		client = m.Registration.Client
 	}
 	newer, err := s.store.RegisteredSince(ctx, c, client)
 	if err != nil {
-		return api.Remapped{}, err
+		return notice.Remapped{}, err
 	}
 	if newer {
-		return api.Remapped{Problems: []notice.Problem{{
+		return notice.Remapped{Problems: []notice.Problem{{
 			Code: "superseded", Detail: "something newer is known of this client; dismiss the case",
 			DetailPT: "já se conhece algo mais novo deste cliente; descarte o caso",
 		}}}, nil
@@ -141,7 +131,7 @@ func (s *sources) register(ctx context.Context, c notice.Case, m watch.Mapped) (
 	}
 	var refused *watch.Refused
 	if errors.As(err, &refused) {
-		return api.Remapped{Problems: refused.Problems}, nil
+		return notice.Remapped{Problems: refused.Problems}, nil
 	}
-	return api.Remapped{Registered: err == nil}, err
+	return notice.Remapped{Registered: err == nil}, err
 }
