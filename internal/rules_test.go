@@ -68,6 +68,9 @@ var packages = map[string]place{
 	"internal/watch/rabbitmq": {"2: reads queues", []string{"internal/watch", "internal/watch/bus"}},
 	"internal/watch/postgres": {"2: reads a database's log", []string{"internal/watch"}},
 
+	"internal/watch/sources": {"2: which sources run here, and how their records reach intake", append(floor0, "internal/config", "internal/store", "internal/intake",
+		"internal/registry", "internal/jws", "internal/watch", "internal/watch/kafka", "internal/watch/nats", "internal/watch/rabbitmq", "internal/watch/postgres")},
+
 	"internal/evidence":  {"2: exports, proofs and dossiers of the sealed log", floor0},
 	"internal/reconcile": {"2: the daily look whether the history is complete", append(floor0, "internal/config", "internal/store", "internal/evidence")},
 	"internal/seal":      {"2: seals the log and carries checkpoints to anchors", append(floor0, "internal/config", "internal/store", "internal/mtls")},

@@ -9,6 +9,7 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/trust"
+	"github.com/arauto/arauto/internal/watch/sources"
 )
 
 // Examine looks at everything serve would look at before it starts, changes nothing, and says what it found: findings
@@ -22,7 +23,7 @@ func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings [
 		findings = append(findings, t.Examine(ctx, now)...)
 		t.Close()
 	}
-	more, err := examineSources(ctx, cfg)
+	more, err := sources.Examine(ctx, cfg)
 	findings = append(findings, more...)
 	p.Take(err)
 	if cfg.Database.URL != "" {

@@ -16,6 +16,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/watch"
+	"github.com/arauto/arauto/internal/watch/sources"
 	"github.com/arauto/arauto/internal/webhook"
 	"github.com/arauto/arauto/openapi"
 )
@@ -58,7 +59,7 @@ const explainRevision = 1<<48 - 1
 // for each mapping of its table. The core's database is asked for the rows that the mapping looks up, where it answers;
 // else they are taken from the row, as members of the names the mapping gives them.
 func ExplainRow(ctx context.Context, cfg *config.Config, version, file, table string, row []byte) ([]Explanation, error) {
-	m, err := readMapping(file)
+	m, err := sources.ReadMapping(file)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func ExplainRow(ctx context.Context, cfg *config.Config, version, file, table st
 	if err := d.Decode(&r.Values); err != nil || r.Values == nil || d.More() {
 		return nil, &config.Error{Problems: []string{"--row: is not one JSON object of the row's columns"}}
 	}
-	reader, err := openReader(m, cfg.Profile == config.Production, nil, slog.New(slog.DiscardHandler))
+	reader, err := sources.OpenReader(m, cfg.Profile == config.Production, nil, slog.New(slog.DiscardHandler))
 	if err == nil {
 		defer reader.Close()
 	} else {

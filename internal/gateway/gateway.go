@@ -35,6 +35,7 @@ import (
 	"github.com/arauto/arauto/internal/spool"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/trust"
+	"github.com/arauto/arauto/internal/watch/sources"
 	"github.com/arauto/arauto/internal/webhook"
 	"github.com/arauto/arauto/openapi"
 )
@@ -55,7 +56,7 @@ type Gateway struct {
 	dispatcher *dispatch.Dispatcher
 	sender     *webhook.Sender
 	registry   *registry.Registry
-	sources    *sourceSet // what is followed
+	sources    *sources.Set // what is followed
 
 	internal  *api.Internal
 	polls     *spool.Spool
@@ -165,7 +166,7 @@ func (g *Gateway) wire() error {
 	if g.registry, err = registry.New(register); err != nil {
 		return err
 	}
-	if g.sources, err = openSources(cfg, sourceConfig{
+	if g.sources, err = sources.Open(cfg, sources.Config{
 		Intake: g.intake, Store: g.store, Registry: g.registry, Observer: g.metrics.sources, Storable: g.storable, Log: g.log,
 	}); err != nil {
 		return err
@@ -184,7 +185,7 @@ func (g *Gateway) wire() error {
 
 // notes are what /readyz tells operators though it keeps nobody from working.
 func (g *Gateway) notes() []string {
-	return slices.Concat(g.trust.Notes(time.Now()), g.faultNotes(), g.sources.notes(), g.sealer.Notes(), g.verifier.Notes())
+	return slices.Concat(g.trust.Notes(time.Now()), g.faultNotes(), g.sources.Notes(), g.sealer.Notes(), g.verifier.Notes())
 }
 
 // checks are what must be usable for readiness.
@@ -204,7 +205,7 @@ func (g *Gateway) checks() []check {
 		}},
 	}
 	if g.cfg.Watch.Readiness > 0 {
-		checks = append(checks, check{"sources", func(context.Context) error { return g.sources.lagging(g.cfg.Watch.Readiness) }})
+		checks = append(checks, check{"sources", func(context.Context) error { return g.sources.Lagging(g.cfg.Watch.Readiness) }})
 	}
 	return checks
 }
@@ -266,7 +267,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 	g.run("polls", func() { g.polls.Run(g.chores) })
 	g.run("receipts", func() { g.receipts.Run(g.chores) })
 	g.run("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) })
-	g.sources.run(g.work, g.follow.start)
+	g.sources.Run(g.work, g.follow.start)
 	g.run("seal", func() { g.sealer.Run(g.chores) })
 	g.startChores()
 	for _, l := range g.listeners {

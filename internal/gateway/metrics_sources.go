@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/arauto/arauto/internal/watch"
+	"github.com/arauto/arauto/internal/watch/sources"
 )
 
 // sourceMetrics are the figures of sources. Their labels are names of the settings. It implements watch.Observer.
@@ -106,8 +107,8 @@ func truth(is bool) float64 {
 }
 
 // follow shows the figures of these sources.
-func (m *metrics) follow(s *sourceSet) {
-	for source, tables := range s.tables() {
+func (m *metrics) follow(s *sources.Set) {
+	for source, tables := range s.Tables() {
 		m.sources.bear(source, tables)
 	}
 	m.registry.MustRegister(&passedOver{
@@ -133,7 +134,7 @@ func (s *sourceMetrics) bear(source string, tables []string) {
 // passedOver are the figures of what sources pass over by a rule, and of sources that stopped until a person decides. They
 // are read when they are asked for, so every series exists from the start.
 type passedOver struct {
-	sources *sourceSet
+	sources *sources.Set
 	skipped *prometheus.Desc
 	halted  *prometheus.Desc
 }
@@ -146,10 +147,10 @@ func (p *passedOver) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (p *passedOver) Collect(to chan<- prometheus.Metric) {
-	for _, f := range p.sources.figures() {
-		for rule, n := range f.skipped {
-			to <- prometheus.MustNewConstMetric(p.skipped, prometheus.CounterValue, float64(n), f.source, rule)
+	for _, f := range p.sources.Figures() {
+		for rule, n := range f.Skipped {
+			to <- prometheus.MustNewConstMetric(p.skipped, prometheus.CounterValue, float64(n), f.Source, rule)
 		}
-		to <- prometheus.MustNewConstMetric(p.halted, prometheus.GaugeValue, truth(f.halted), f.source)
+		to <- prometheus.MustNewConstMetric(p.halted, prometheus.GaugeValue, truth(f.Halted), f.Source)
 	}
 }

@@ -1,4 +1,4 @@
-package gateway
+package sources
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 const freshFor = 5 * time.Second
 
 // named finds a source; nil when it is not configured.
-func (s *sourceSet) named(name string) *followed {
+func (s *Set) named(name string) *followed {
 	for _, one := range s.all {
 		if one.Name() == name {
 			return one
@@ -25,7 +25,7 @@ func (s *sourceSet) named(name string) *followed {
 }
 
 // Sources implements api.Sources.
-func (s *sourceSet) Sources(ctx context.Context) ([]notice.FollowedSource, error) {
+func (s *Set) Sources(ctx context.Context) ([]notice.FollowedSource, error) {
 	kept, err := s.store.Sources(ctx)
 	if err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func (s *sourceSet) Sources(ctx context.Context) ([]notice.FollowedSource, error
 }
 
 // Source implements api.Sources.
-func (s *sourceSet) Source(ctx context.Context, name string) (notice.FollowedSource, error) {
+func (s *Set) Source(ctx context.Context, name string) (notice.FollowedSource, error) {
 	one := s.named(name)
 	if one == nil {
 		return notice.FollowedSource{}, fmt.Errorf("no source is named %q: %w", name, store.ErrNotFound)
@@ -60,12 +60,12 @@ func joined(one *followed, kept notice.Source) notice.FollowedSource {
 }
 
 // Pause implements api.Sources.
-func (s *sourceSet) Pause(ctx context.Context, name string, paused bool, actor, reason string) (bool, error) {
+func (s *Set) Pause(ctx context.Context, name string, paused bool, actor, reason string) (bool, error) {
 	return s.store.PauseSource(ctx, name, paused, actor, reason)
 }
 
 // OpenCases implements api.Sources.
-func (s *sourceSet) OpenCases(ctx context.Context, name string, revision int64, after notice.ID, limit int) ([]notice.Case, error) {
+func (s *Set) OpenCases(ctx context.Context, name string, revision int64, after notice.ID, limit int) ([]notice.Case, error) {
 	return s.store.OpenCases(ctx, name, revision, after, limit)
 }
 
@@ -79,7 +79,7 @@ func (away) Transient() bool { return true }
 func (a away) Unwrap() error { return a.error }
 
 // Remap implements api.Remap. A registration that is accepted now is stored here, and its case is closed by the caller.
-func (s *sourceSet) Remap(ctx context.Context, c notice.Case) (notice.Remapped, error) {
+func (s *Set) Remap(ctx context.Context, c notice.Case) (notice.Remapped, error) {
 	e, err := watch.ParseEnvelope(c.Line)
 	if errors.Is(err, watch.ErrNoEnvelope) {
 		return notice.Remapped{}, nil
@@ -108,7 +108,7 @@ func (s *sourceSet) Remap(ctx context.Context, c notice.Case) (notice.Remapped, 
 
 // register stores what a row of the clients' table says, unless a newer one of this client was heard of: an old address
 // must not come back.
-func (s *sourceSet) register(ctx context.Context, c notice.Case, m watch.Mapped) (notice.Remapped, error) {
+func (s *Set) register(ctx context.Context, c notice.Case, m watch.Mapped) (notice.Remapped, error) {
 	client := m.Delete
 	if m.Registration != nil {
 		client = m.Registration.Client

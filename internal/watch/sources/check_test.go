@@ -1,4 +1,4 @@
-package gateway
+package sources
 
 import (
 	"os"
@@ -42,7 +42,7 @@ tables:
 `), 0o600))
 			cfg := &config.Config{Profile: config.Development}
 			cfg.Watch.Sources = []string{file}
-			findings, err := examineSources(t.Context(), cfg)
+			findings, err := Examine(t.Context(), cfg)
 			require.ErrorContains(t, err, "connect to rabbitmq", "the broker itself is away in this test")
 			require.NotContains(t, err.Error(), "delivery limit", "what is unknown is no reason not to start")
 			require.Equal(t, []string{c.want}, findings)

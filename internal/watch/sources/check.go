@@ -1,4 +1,4 @@
-package gateway
+package sources
 
 import (
 	"context"
@@ -13,9 +13,9 @@ import (
 	"github.com/arauto/arauto/internal/watch"
 )
 
-// examineSources validates the mapping files, the rights that each origin grants, and whether the mappings fit its tables. It
+// Examine validates the mapping files, the rights that each origin grants, and whether the mappings fit its tables. It
 // changes nothing. Findings are lines for a person; the error is a *config.Error with every problem.
-func examineSources(ctx context.Context, cfg *config.Config) ([]string, error) {
+func Examine(ctx context.Context, cfg *config.Config) ([]string, error) {
 	s := openMemory(ctx, cfg)
 	if s != nil {
 		defer s.Close()
@@ -25,7 +25,7 @@ func examineSources(ctx context.Context, cfg *config.Config) ([]string, error) {
 	p.Take(err)
 	var findings []string
 	for _, m := range mappings {
-		r, err := openReader(m, cfg.Profile == config.Production, s, slog.New(slog.DiscardHandler))
+		r, err := OpenReader(m, cfg.Profile == config.Production, s, slog.New(slog.DiscardHandler))
 		if err != nil {
 			addProblems(p, m, err)
 			continue

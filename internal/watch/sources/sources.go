@@ -1,4 +1,12 @@
-package gateway
+// Package sources decides which sources run in this replica, and connects them: it reads the mapping files of the settings,
+// opens the reader of each, and gives their records to intake and their registrations to the registry.
+//
+// It guarantees that a mapping file with flaws keeps the gateway from starting, and that a record is acknowledged only when
+// intake has committed it. A followed row goes from its reader through package watch and the Sink here to intake and store.
+//
+// It does not map records (package watch), does not know the protocols of origins (the readers beside it), and counts nothing
+// itself: an Observer does.
+package sources
 
 import (
 	"context"
@@ -14,8 +22,8 @@ import (
 	"github.com/arauto/arauto/internal/watch/postgres"
 )
 
-// sourceSet holds the sources of this replica, in the order of their names.
-type sourceSet struct {
+// Set holds the sources of this replica, in the order of their names.
+type Set struct {
 	store    *store.Store
 	registry *registry.Registry
 	all      []*followed
@@ -27,8 +35,8 @@ type followed struct {
 	reader watch.Reader
 }
 
-// sourceConfig holds what sources work with. All members are required, except as noted.
-type sourceConfig struct {
+// Config holds what sources work with. All members are required, except as noted.
+type Config struct {
 	Intake   *intake.Intake
 	Store    *store.Store
 	Registry *registry.Registry
@@ -37,17 +45,17 @@ type sourceConfig struct {
 	Log      *slog.Logger
 }
 
-// openSources makes the sources of the settings. It connects to none of their origins. Its error is a *config.Error with every
+// Open makes the sources of the settings. It connects to none of their origins. Its error is a *config.Error with every
 // problem of the mapping files.
-func openSources(cfg *config.Config, with sourceConfig) (*sourceSet, error) {
+func Open(cfg *config.Config, with Config) (*Set, error) {
 	mappings, err := readMappings(cfg)
 	if err != nil {
 		return nil, err
 	}
-	s := &sourceSet{store: with.Store, registry: with.Registry}
+	s := &Set{store: with.Store, registry: with.Registry}
 	p := &config.Problems{}
 	for _, m := range mappings {
-		r, err := openReader(m, cfg.Profile == config.Production, with.Store, with.Log.With("source", m.Source))
+		r, err := OpenReader(m, cfg.Profile == config.Production, with.Store, with.Log.With("source", m.Source))
 		if err != nil {
 			addProblems(p, m, err)
 			continue
@@ -68,9 +76,9 @@ func openSources(cfg *config.Config, with sourceConfig) (*sourceSet, error) {
 	return s, p.Err()
 }
 
-// run starts a loop for each source, under the source's name. A loop ends after ctx, when what was read is committed or will
+// Run starts a loop for each source, under the source's name. A loop ends after ctx, when what was read is committed or will
 // be read again.
-func (s *sourceSet) run(ctx context.Context, start func(name string, loop func())) {
+func (s *Set) Run(ctx context.Context, start func(name string, loop func())) {
 	for _, one := range s.all {
 		start(one.Name(), func() {
 			one.Run(ctx)
@@ -79,8 +87,8 @@ func (s *sourceSet) run(ctx context.Context, start func(name string, loop func()
 	}
 }
 
-// tables returns the tables of each source, by the source's name.
-func (s *sourceSet) tables() map[string][]string {
+// Tables returns the tables of each source, by the source's name.
+func (s *Set) Tables() map[string][]string {
 	all := map[string][]string{}
 	for _, one := range s.all {
 		all[one.Name()] = one.Mapping().Tables()
@@ -88,22 +96,22 @@ func (s *sourceSet) tables() map[string][]string {
 	return all
 }
 
-// sourceFigures are the figures of one source.
-type sourceFigures struct {
-	source  string
-	skipped map[string]int64 // records that were skipped since the start, by rule; every rule is listed
-	halted  bool             // it is not read until a person decides
+// Figures are the figures of one source.
+type Figures struct {
+	Source  string
+	Skipped map[string]int64 // records that were skipped since the start, by rule; every rule is listed
+	Halted  bool             // it is not read until a person decides
 }
 
-// figures returns the figures of every source.
-func (s *sourceSet) figures() []sourceFigures {
-	all := make([]sourceFigures, len(s.all))
+// Figures returns the figures of every source.
+func (s *Set) Figures() []Figures {
+	all := make([]Figures, len(s.all))
 	for i, one := range s.all {
-		all[i] = sourceFigures{one.Name(), one.Skips(), one.Status().Halted}
+		all[i] = Figures{one.Name(), one.Skips(), one.Status().Halted}
 		if r, is := one.reader.(*postgres.Reader); is {
 			c := r.Counts()
-			all[i].skipped["not-mapped"] += c.Unlisted
-			all[i].skipped["truncated"] += c.Truncates
+			all[i].Skipped["not-mapped"] += c.Unlisted
+			all[i].Skipped["truncated"] += c.Truncates
 		}
 	}
 	return all
@@ -112,9 +120,9 @@ func (s *sourceSet) figures() []sourceFigures {
 // reportsEvery is how old a reader's word on its lag may be.
 const reportsEvery = 2 * time.Second
 
-// lagging returns an error that names a source that is further behind its origin than limit. Sources that another replica
+// Lagging returns an error that names a source that is further behind its origin than limit. Sources that another replica
 // reads, and sources that a person paused, do not count.
-func (s *sourceSet) lagging(limit time.Duration) error {
+func (s *Set) Lagging(limit time.Duration) error {
 	for _, one := range s.all {
 		if state := one.Status().State; state == watch.Standby || state == watch.Paused {
 			continue
@@ -126,8 +134,8 @@ func (s *sourceSet) lagging(limit time.Duration) error {
 	return nil
 }
 
-// notes are what an operator should know of the sources: those that wait, and what readers tell of their origins.
-func (s *sourceSet) notes() (all []string) {
+// Notes returns what an operator should know of the sources: which wait, and what readers tell of their origins.
+func (s *Set) Notes() (all []string) {
 	for _, one := range s.all {
 		if st := one.Status(); st.State == watch.Waiting {
 			all = append(all, fmt.Sprintf("source %s: waits, and nothing is acknowledged: %s", st.Source, st.LastError))

@@ -1,6 +1,6 @@
 //go:build lean
 
-package gateway
+package sources
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package gateway
+package sources
 
 import (
 	"cmp"
@@ -22,7 +22,7 @@ func readMappings(cfg *config.Config) ([]*watch.Mapping, error) {
 	var all []*watch.Mapping
 	names := map[string]string{}
 	for _, file := range cfg.Watch.Sources {
-		m, err := readMapping(file)
+		m, err := ReadMapping(file)
 		if err != nil {
 			p.Take(err)
 			continue
@@ -37,8 +37,8 @@ func readMappings(cfg *config.Config) ([]*watch.Mapping, error) {
 	return all, p.Err()
 }
 
-// readMapping reads one mapping file. Its error is a *config.Error with every flaw.
-func readMapping(file string) (*watch.Mapping, error) {
+// ReadMapping reads one mapping file. Its error is a *config.Error with every flaw.
+func ReadMapping(file string) (*watch.Mapping, error) {
 	m, err := watch.ReadMapping(file)
 	if err == nil {
 		return m, nil
@@ -72,9 +72,9 @@ func addProblems(p *config.Problems, m *watch.Mapping, err error) {
 	}
 }
 
-// openReader makes the reader of a mapping. It does not connect. s keeps what the reader must find again after a restart;
+// OpenReader makes the reader of a mapping. It does not connect. s keeps what the reader must find again after a restart;
 // without it (nil) the reader remembers nothing.
-func openReader(m *watch.Mapping, production bool, s *store.Store, log *slog.Logger) (watch.Reader, error) {
+func OpenReader(m *watch.Mapping, production bool, s *store.Store, log *slog.Logger) (watch.Reader, error) {
 	switch m.Type {
 	case "postgres":
 		var c postgres.Config
