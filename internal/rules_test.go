@@ -81,6 +81,8 @@ var packages = map[string]place{
 		"internal/evidence", "internal/jws")},
 	"internal/api/status": {"3: the initiators' side: status queries", append(floor0, "internal/api", "internal/mtls", "internal/jws", "openapi")},
 
+	"internal/explain": {"4: what would become of one change, for the command line", append(floor0, "internal/config", "internal/store", "internal/intake",
+		"internal/watch", "internal/watch/sources", "internal/webhook", "openapi")},
 	"internal/gateway": {"4: wiring, life cycle, metrics", []string{"*"}},
 	"cmd/arauto":       {"4: the command line", []string{"*"}},
 }

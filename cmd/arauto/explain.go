@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/config"
-	"github.com/arauto/arauto/internal/gateway"
+	"github.com/arauto/arauto/internal/explain"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -42,12 +42,12 @@ func explainCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var all []gateway.Explanation
+		var all []explain.Explanation
 		if *change != "" {
-			all = make([]gateway.Explanation, 1)
-			all[0], err = gateway.Explain(cmd.Context(), cfg, version, []byte(*change))
+			all = make([]explain.Explanation, 1)
+			all[0], err = explain.Change(cmd.Context(), cfg, version, []byte(*change))
 		} else {
-			all, err = gateway.ExplainRow(cmd.Context(), cfg, version, *source, *table, []byte(*row))
+			all, err = explain.Row(cmd.Context(), cfg, version, *source, *table, []byte(*row))
 		}
 		if err != nil {
 			return err
@@ -128,7 +128,7 @@ func (p *explaining) block(heading, text string) {
 }
 
 // tell writes everything, and reports whether the change would be stored, or passed over for a reason.
-func (p *explaining) tell(e *gateway.Explanation) bool {
+func (p *explaining) tell(e *explain.Explanation) bool {
 	fine := p.mapped(e)
 	if e.Line != nil {
 		var pretty bytes.Buffer
@@ -145,7 +145,7 @@ func (p *explaining) tell(e *gateway.Explanation) bool {
 }
 
 // mapped writes what the mapping made of a row, step by step.
-func (p *explaining) mapped(e *gateway.Explanation) bool {
+func (p *explaining) mapped(e *explain.Explanation) bool {
 	m := e.Mapped
 	if m == nil {
 		return true
@@ -180,7 +180,7 @@ func (p *explaining) mapped(e *gateway.Explanation) bool {
 	return true
 }
 
-func (p *explaining) verdict(e *gateway.Explanation) bool {
+func (p *explaining) verdict(e *explain.Explanation) bool {
 	if e.LineError != nil {
 		p.say(p.noChange, e.LineError.Pointer, e.LineError.Detail)
 		return false
@@ -220,7 +220,7 @@ func (p *explaining) problemsOf(problems []notice.Problem) {
 }
 
 // judged writes what the rules say, to whom it goes, and the request.
-func (p *explaining) judged(e *gateway.Explanation) {
+func (p *explaining) judged(e *explain.Explanation) {
 	f, d := e.Foresight, &e.Foresight.Decision
 	if d.From == "" {
 		p.say(p.first, f.Change.State.Status)

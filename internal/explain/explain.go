@@ -1,4 +1,9 @@
-package gateway
+// Package explain says what would become of one change, or of one row of a source: what the mapping makes of it, the verdict,
+// and the request that would be sent. `arauto explain` prints it.
+//
+// It takes the same path as serve (mapping, intake, webhook), and stores and sends nothing. It reads the gateway's database and
+// the core's where they answer, and reports why where they do not.
+package explain
 
 import (
 	"bytes"
@@ -21,7 +26,7 @@ import (
 	"github.com/arauto/arauto/openapi"
 )
 
-// Explanation is what would become of one change, and why. Nothing of it was stored or sent.
+// Explanation is what would become of one change, and why.
 type Explanation struct {
 	Mapped *watch.Explanation // what the mapping made of the row; nil: the change was given
 	Given  string             // why the row was not read as the core's database would tell it; "": it was, or there is none
@@ -41,24 +46,24 @@ type Explanation struct {
 // noAddress stands for the registered address where the database was not asked.
 const noAddress = "https://registered-address.invalid"
 
-// explainWithin is how long a database may take to answer.
-const explainWithin = 5 * time.Second
+// answerWithin is how long each database may take to answer.
+const answerWithin = 5 * time.Second
 
-// Explain says what would become of a change handed in as this line. The settings need not be complete: without a
-// database it is judged as the first change of its resource, by a client with an address.
-func Explain(ctx context.Context, cfg *config.Config, version string, line []byte) (Explanation, error) {
+// Change explains a change, given as the line that POST /internal/v1/changes takes. The settings need not be complete: without a
+// database the change is judged as the first of its resource, of a client with an address.
+func Change(ctx context.Context, cfg *config.Config, version string, line []byte) (Explanation, error) {
 	e := Explanation{Line: line}
 	return e, e.foresee(ctx, cfg, version)
 }
 
-// explainRevision is the revision of a row that is explained: no position in a log is as high, so that it is newer than
+// newestRevision is the revision of a row that is explained: no position in a log is as high, so that it is newer than
 // all that is stored of the mapping's generation.
-const explainRevision = 1<<48 - 1
+const newestRevision = 1<<48 - 1
 
-// ExplainRow says what would become of a row of a source, a JSON object of its columns, or of a message: one explanation
-// for each mapping of its table. The core's database is asked for the rows that the mapping looks up, where it answers;
-// else they are taken from the row, as members of the names the mapping gives them.
-func ExplainRow(ctx context.Context, cfg *config.Config, version, file, table string, row []byte) ([]Explanation, error) {
+// Row explains a row of the source whose mapping is in file: a JSON object of its columns, or a message. It returns one explanation
+// for each mapping of the table; table may be empty if the source has one only. If the core's database answers, it is asked for
+// the rows that the mapping looks up; else they are taken from members of the row that have the names of the mapping.
+func Row(ctx context.Context, cfg *config.Config, version, file, table string, row []byte) ([]Explanation, error) {
 	m, err := sources.ReadMapping(file)
 	if err != nil {
 		return nil, err
@@ -66,7 +71,7 @@ func ExplainRow(ctx context.Context, cfg *config.Config, version, file, table st
 	if table, err = tableOf(m, table); err != nil {
 		return nil, err
 	}
-	r := watch.Record{Table: table, Op: watch.Update, Revision: explainRevision, Position: "explain", CommittedAt: time.Now().UTC()}
+	r := watch.Record{Table: table, Op: watch.Update, Revision: newestRevision, Position: "explain", CommittedAt: time.Now().UTC()}
 	d := json.NewDecoder(bytes.NewReader(row))
 	d.UseNumber()
 	if err := d.Decode(&r.Values); err != nil || r.Values == nil || d.More() {
@@ -96,7 +101,7 @@ func ExplainRow(ctx context.Context, cfg *config.Config, version, file, table st
 	return out, nil
 }
 
-// tableOf is the table that was named, or the only one there is.
+// tableOf returns the table that was named, or the only one there is.
 func tableOf(m *watch.Mapping, table string) (string, error) {
 	all := m.Tables()
 	switch {
@@ -124,8 +129,8 @@ func (u unopened) Convert(context.Context, string, map[string]any) (map[string]a
 	return nil, u.err
 }
 
-// readAsTold makes of the row given what the origin would tell of it, so that what is explained is what would happen. It
-// returns why that was not possible. Messages of a bus are what they are.
+// readAsTold converts the row to the form in which the origin would send it. It returns why that was not possible. Messages of a
+// bus stay as they are.
 func readAsTold(ctx context.Context, reader watch.Reader, r *watch.Record) (why string) {
 	c, converts := reader.(interface {
 		Convert(ctx context.Context, table string, row map[string]any) (map[string]any, error)
@@ -133,7 +138,7 @@ func readAsTold(ctx context.Context, reader watch.Reader, r *watch.Record) (why 
 	if !converts {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, explainWithin)
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	values, err := c.Convert(ctx, r.Table, r.Values)
 	if err != nil {
@@ -143,13 +148,13 @@ func readAsTold(ctx context.Context, reader watch.Reader, r *watch.Record) (why 
 	return ""
 }
 
-// explainMapping maps the row, with the core's help where it can be had.
+// explainMapping maps the row. The core looks up related rows if it answers; else why says what is wrong.
 func explainMapping(ctx context.Context, reader watch.Reader, m *watch.Mapping, r watch.Record) (made []watch.Explanation, why string, err error) {
 	if len(m.Joined()) == 0 {
 		made, err = m.Explain(ctx, nil, r)
 		return made, "", err
 	}
-	asking, cancel := context.WithTimeout(ctx, explainWithin)
+	asking, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	if made, err = m.Explain(asking, reader.Find, r); err == nil {
 		return made, "", nil
@@ -169,7 +174,7 @@ func (e *Explanation) foresee(ctx context.Context, cfg *config.Config, version s
 		return &config.Error{Problems: []string{"announce.direct_authorised (" + config.EnvName("announce.direct_authorised") + "): " + err.Error()}}
 	}
 	judge := intake.New(intake.Config{Schema: schemas, NewID: store.NewID, OptionalAuthorised: optional, Timers: cfg.Timed()})
-	ctx, cancel := context.WithTimeout(ctx, explainWithin)
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	s, err := e.open(ctx, cfg)
 	if err != nil {
@@ -191,7 +196,7 @@ func (e *Explanation) foresee(ctx context.Context, cfg *config.Config, version s
 	return e.preview(ctx, cfg, version, s)
 }
 
-// open connects to the gateway's database where that is possible, and says why not where it is not.
+// open connects to the gateway's database; without a usable one it returns nil and sets e.Apart.
 func (e *Explanation) open(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 	if cfg.Database.URL == "" {
 		e.Apart = "database.url is not set"
@@ -214,7 +219,7 @@ func (e *Explanation) open(ctx context.Context, cfg *config.Config) (*store.Stor
 	return nil, nil
 }
 
-// preview writes the request that would be made, if one would.
+// preview sets the request that would be sent, if any.
 func (e *Explanation) preview(ctx context.Context, cfg *config.Config, version string, s *store.Store) error {
 	c := e.Foresight.Change
 	base := noAddress
