@@ -17,10 +17,10 @@ import (
 func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings []string, err error) {
 	p := &config.Problems{}
 	p.Take(cfg.Check())
-	t, err := trust.LoadTrust(cfg, slog.New(slog.DiscardHandler), nil)
+	t, err := trust.Load(cfg, slog.New(slog.DiscardHandler), nil)
 	p.Take(err)
 	if t != nil && err == nil {
-		findings = append(findings, t.Examine(ctx, now)...)
+		findings = append(findings, t.Findings(ctx, now)...)
 		t.Close()
 	}
 	more, err := sources.Examine(ctx, cfg)

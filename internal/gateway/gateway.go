@@ -111,7 +111,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if g.files, err = share(openFiles(), slots(cfg)); err != nil {
 		return nil, err
 	}
-	if g.trust, err = trust.LoadTrust(cfg, log, trustEvents{g}); err != nil {
+	if g.trust, err = trust.Load(cfg, log, trustEvents{g}); err != nil {
 		return nil, err
 	}
 	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
@@ -173,7 +173,7 @@ func (g *Gateway) wire() error {
 	}
 	g.metrics.follow(g.sources)
 	log := newSealMetrics(g.metrics.registry, time.Now())
-	if g.sealer, err = seal.NewSealer(cfg, g.store, g.log, log); err != nil {
+	if g.sealer, err = seal.New(cfg, g.store, g.log, log); err != nil {
 		return err
 	}
 	log.bear(g.sealer.Anchors())

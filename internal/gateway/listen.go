@@ -49,7 +49,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		return &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
 	}
 	g.polls = polls
-	tokens, err := g.trust.Access()
+	tokens, err := g.trust.AccessTokens()
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ const horizonLimit = 10 * time.Second
 const repeatAfter = time.Minute
 
 // sealing is what the sealer needs of the store.
-type sealing interface {
+type Store interface {
 	Seal(ctx context.Context, key *audit.Signer, published ...store.PublishedHead) (store.Sealed, error)
 	LogKey(ctx context.Context) (ed25519.PublicKey, error)
 	RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error)
@@ -51,11 +51,11 @@ type sealing interface {
 // carriers bring what it signed to the anchors, and it does not wait for them either.
 type Sealer struct {
 	cfg      *config.Config
-	store    sealing
+	store    Store
 	log      *slog.Logger
 	key      *audit.Signer // nil until it is known
 	carriers []*carrier
-	observer sealObserver
+	observer Observer
 
 	newest   atomic.Pointer[head] // the newest checkpoint
 	keyKnown bool                 // our key is the registered one
@@ -72,8 +72,8 @@ type Sealer struct {
 	said     map[string]time.Time
 }
 
-// sealObserver is told what becomes of the log. Its methods return at once; several goroutines call them.
-type sealObserver interface {
+// Observer is told what becomes of the log. Its methods return at once; several goroutines call them.
+type Observer interface {
 	// Sealed tells how many entries one transaction of this replica sealed.
 	Sealed(entries int)
 	// Extends tells the size of the log after a transaction, and that sealing is not stopped.
@@ -93,7 +93,7 @@ type sealObserver interface {
 }
 
 // newSealer reads the key, where a setting names one, and prepares the anchors.
-func NewSealer(cfg *config.Config, s sealing, log *slog.Logger, o sealObserver) (*Sealer, error) {
+func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, error) {
 	w := &Sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, observer: o}
 	if cfg.Log.Key != "" {
 		key, err := readLogKey(cfg.Log.Key)

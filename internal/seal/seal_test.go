@@ -86,7 +86,7 @@ func openProof(t *testing.T) *proof {
 func (p *proof) sealer(profile, dir, key string, anchorURL string) (*Sealer, error) {
 	cfg := config.Standard()
 	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.AnchorURL = profile, dir, key, anchorURL
-	return NewSealer(cfg, p.store, slog.New(slog.DiscardHandler), newFigures())
+	return New(cfg, p.store, slog.New(slog.DiscardHandler), newFigures())
 }
 
 // withObjects is the sealer of a replica with a state folder of its own, so no file tells it of the past, and a bucket.
@@ -94,7 +94,7 @@ func (p *proof) withObjects(key string, objects config.ObjectStore) *Sealer {
 	p.t.Helper()
 	cfg := config.Standard()
 	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.S3 = config.Development, p.t.TempDir(), key, objects
-	return p.must(NewSealer(cfg, p.store, slog.New(slog.DiscardHandler), newFigures()))
+	return p.must(New(cfg, p.store, slog.New(slog.DiscardHandler), newFigures()))
 }
 
 func (p *proof) must(s *Sealer, err error) *Sealer {

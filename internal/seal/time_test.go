@@ -121,7 +121,7 @@ func sealerOf(t *testing.T, h *virtualLog, places map[string]*place) *Sealer {
 	t.Helper()
 	cfg := config.Standard()
 	cfg.Profile, cfg.StateDir = config.Development, t.TempDir()
-	s, err := NewSealer(cfg, h, slog.New(slog.DiscardHandler), newFigures())
+	s, err := New(cfg, h, slog.New(slog.DiscardHandler), newFigures())
 	require.NoError(t, err)
 	s.key, s.carriers = audit.NewSigner(h.key), nil
 	for name, p := range places {

@@ -30,14 +30,14 @@ type Verifier struct {
 	store    *store.Store
 	log      *slog.Logger
 	key      func(context.Context) (ed25519.PublicKey, error)
-	observer verifyObserver
+	observer VerifyObserver
 
 	bad atomic.Pointer[string] // note for /readyz; nil: none
 }
 
-// verifyObserver is told what verifications found. Its methods return at once. A scope is store.ScopeSince or
+// VerifyObserver is told what verifications found. Its methods return at once. A scope is store.ScopeSince or
 // store.ScopeWhole.
-type verifyObserver interface {
+type VerifyObserver interface {
 	// VerifiedOK tells when the last verification of a scope without a finding ended, at whichever replica.
 	VerifiedOK(scope string, at time.Time)
 	// VerifiedBad tells that a verification by this replica found something.
@@ -48,7 +48,7 @@ type verifyObserver interface {
 }
 
 // newVerifier prepares verification with the log's key.
-func NewVerifier(cfg *config.Config, s *store.Store, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o verifyObserver) *Verifier {
+func NewVerifier(cfg *config.Config, s *store.Store, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o VerifyObserver) *Verifier {
 	return &Verifier{cfg: cfg, store: s, log: log, key: key, observer: o}
 }
 

@@ -17,17 +17,17 @@ import (
 var warnDays = []int{30, 7, 1}
 
 // certificate is one line of the calendar with what it is for.
-type certificate struct {
+type Certificate struct {
 	mtls.Expiry
 	Role string // "public-server", "internal-server", "webhook-client", "caller-authority", "receiver-authority" or "proxy-authority"
 }
 
 // certificates is the calendar of our own certificates and trust anchors.
-func (t *Trust) Certificates() []certificate {
-	var out []certificate
+func (t *Trust) Certificates() []Certificate {
+	var out []Certificate
 	add := func(role string, list []mtls.Expiry) {
 		for _, e := range list {
-			out = append(out, certificate{e, role})
+			out = append(out, Certificate{e, role})
 		}
 	}
 	add("public-server", t.Server.Expiries())
@@ -43,25 +43,25 @@ func (t *Trust) Certificates() []certificate {
 	return out
 }
 
-// revocationList is one list: its evidence serves until ValidUntil, and for the soft-fail window beyond that. Of a list that
+// RevocationList is one list: its evidence serves until ValidUntil, and for the soft-fail window beyond that. Of a list that
 // never came only Source is known.
-type revocationList struct {
+type RevocationList struct {
 	mtls.ListStatus
 	Direction string // "callers" or "receivers"
 }
 
 // revocationLists are the lists in force, and those that were named and never came.
-func (t *Trust) RevocationLists() []revocationList {
-	var out []revocationList
+func (t *Trust) RevocationLists() []RevocationList {
+	var out []RevocationList
 	for _, d := range t.directions() {
 		there := map[string]bool{}
 		for _, l := range d.Lists() {
 			there[l.Source] = true
-			out = append(out, revocationList{l, d.name})
+			out = append(out, RevocationList{l, d.name})
 		}
 		for _, source := range d.Sources() {
 			if !there[source] {
-				out = append(out, revocationList{mtls.ListStatus{Source: source}, d.name})
+				out = append(out, RevocationList{mtls.ListStatus{Source: source}, d.name})
 			}
 		}
 	}
@@ -94,7 +94,7 @@ func (t *Trust) Notes(now time.Time) []string {
 }
 
 // examine is what arauto check says of certificates and lists. Lists of URLs are fetched once.
-func (t *Trust) Examine(ctx context.Context, now time.Time) []string {
+func (t *Trust) Findings(ctx context.Context, now time.Time) []string {
 	var out []string
 	for _, e := range t.Certificates() {
 		line := fmt.Sprintf("certificate %s %s: %d days left (until %s)", e.Source, e.Subject, e.Days(now), e.NotAfter.UTC().Format(time.RFC3339))
@@ -123,8 +123,8 @@ func (t *Trust) Examine(ctx context.Context, now time.Time) []string {
 // maxReceivers bounds the calendar of receivers: more clients than the ecosystem has.
 const maxReceivers = 10_000
 
-// receiverCertificate is what one initiator's endpoint showed last.
-type receiverCertificate struct {
+// ReceiverCertificate is what one initiator's endpoint showed last.
+type ReceiverCertificate struct {
 	mtls.Expiry // without a source
 	Client      notice.ClientID
 	Fingerprint string
@@ -137,11 +137,11 @@ type receivers struct {
 	most int
 
 	mu    sync.Mutex
-	known map[notice.ClientID]*receiverCertificate
+	known map[notice.ClientID]*ReceiverCertificate
 }
 
 func newReceivers(most int) *receivers {
-	return &receivers{most: most, known: map[notice.ClientID]*receiverCertificate{}}
+	return &receivers{most: most, known: map[notice.ClientID]*ReceiverCertificate{}}
 }
 
 // see notes what a handshake showed. The same certificate again costs a comparison.
@@ -158,7 +158,7 @@ func (r *receivers) see(client notice.ClientID, facts *notice.TLSFacts, at time.
 	if r.known[client] == nil && len(r.known) >= r.most {
 		r.forgetOldest()
 	}
-	r.known[client] = &receiverCertificate{
+	r.known[client] = &ReceiverCertificate{
 		Expiry: mtls.Expiry{Subject: facts.PeerSubject, Serial: facts.PeerSerial, NotAfter: facts.PeerNotAfter},
 		Client: client, Fingerprint: facts.PeerFingerprint, SeenAt: at,
 	}
@@ -166,25 +166,25 @@ func (r *receivers) see(client notice.ClientID, facts *notice.TLSFacts, at time.
 
 // forgetOldest makes room for a tenth, so that a calendar that is full is not searched for every newcomer.
 func (r *receivers) forgetOldest() {
-	all := make([]*receiverCertificate, 0, len(r.known))
+	all := make([]*ReceiverCertificate, 0, len(r.known))
 	for _, c := range r.known {
 		all = append(all, c)
 	}
-	slices.SortFunc(all, func(a, b *receiverCertificate) int { return a.SeenAt.Compare(b.SeenAt) })
+	slices.SortFunc(all, func(a, b *ReceiverCertificate) int { return a.SeenAt.Compare(b.SeenAt) })
 	for _, c := range all[:len(all)/10+1] {
 		delete(r.known, c.Client)
 	}
 }
 
 // all lists the calendar, what ends first at the top.
-func (r *receivers) all() []receiverCertificate {
+func (r *receivers) all() []ReceiverCertificate {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]receiverCertificate, 0, len(r.known))
+	out := make([]ReceiverCertificate, 0, len(r.known))
 	for _, c := range r.known {
 		out = append(out, *c)
 	}
-	slices.SortFunc(out, func(a, b receiverCertificate) int {
+	slices.SortFunc(out, func(a, b ReceiverCertificate) int {
 		return cmp.Or(a.NotAfter.Compare(b.NotAfter), cmp.Compare(a.Client, b.Client))
 	})
 	return out
@@ -218,7 +218,7 @@ func (t *Trust) See(client notice.ClientID, facts *notice.TLSFacts, at time.Time
 }
 
 // receivers is the calendar of receivers' certificates, what ends first at the top.
-func (t *Trust) Receivers() []receiverCertificate { return t.seen.all() }
+func (t *Trust) Receivers() []ReceiverCertificate { return t.seen.all() }
 
 // ending counts receivers' certificates by the days within which they end, and under "0" those that have ended.
 func (t *Trust) Ending(now time.Time) map[string]int { return t.seen.ending(now) }

@@ -36,7 +36,7 @@ type Trust struct {
 
 	cfg      *config.Config
 	log      *slog.Logger
-	observer trustObserver // nil: nothing runs, and nothing is kept between runs
+	observer Observer // nil: nothing runs, and nothing is kept between runs
 
 	published *jws.KeySet  // our own set in the Directory; nil: every key of ours counts as published
 	bearers   *jws.KeySet  // the bank's own tokens
@@ -47,8 +47,8 @@ type Trust struct {
 	seen      *receivers
 }
 
-// trustObserver is told what becomes of trust. Its methods return at once; several goroutines call them.
-type trustObserver interface {
+// Observer is told what becomes of trust. Its methods return at once; several goroutines call them.
+type Observer interface {
 	// Reloaded tells that a file, a revocation list or a key set was put in force, or refused with an error.
 	Reloaded(err error)
 	// Renewed tells that connections to receivers may stand on certificates, anchors or evidence that were replaced.
@@ -59,13 +59,13 @@ type trustObserver interface {
 	Refused()
 }
 
-func newTrust(cfg *config.Config, log *slog.Logger, o trustObserver) *Trust {
+func newTrust(cfg *config.Config, log *slog.Logger, o Observer) *Trust {
 	return &Trust{cfg: cfg, log: log, observer: o, fetcher: newFetcher(cfg), Callers: &mtls.Callers{}, seen: newReceivers(maxReceivers)}
 }
 
 // loadTrust reads every file that the settings name. The error is a *config.Error with every problem. Without an observer,
 // nothing may be run.
-func LoadTrust(cfg *config.Config, log *slog.Logger, o trustObserver) (*Trust, error) {
+func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 	p := &config.Problems{}
 	t := newTrust(cfg, log, o)
 	t.Server = identity(p, "public.tls_cert", cfg.Public.TLSCert, cfg.Public.TLSKey, mtls.AsServer)
@@ -156,13 +156,13 @@ func (t *Trust) Bearer() *jws.BearerVerifier {
 	return &jws.BearerVerifier{Keys: t.bearers, Issuer: t.cfg.Internal.Issuer, Audience: t.cfg.Internal.Audience}
 }
 
-// accessTokens judges initiators' tokens.
-type accessTokens interface {
+// TokenVerifier judges initiators' tokens.
+type TokenVerifier interface {
 	Verify(ctx context.Context, token string) (jws.AccessToken, error)
 }
 
 // access judges initiators' tokens by their signature, or asks the authorization server.
-func (t *Trust) Access() (accessTokens, error) {
+func (t *Trust) AccessTokens() (TokenVerifier, error) {
 	x := &t.cfg.Tokens
 	if t.tokens != nil {
 		return &jws.AccessVerifier{Keys: t.tokens, Issuer: x.Issuer, Audience: x.Audience, GrantClaim: x.GrantClaim}, nil
