@@ -2,48 +2,19 @@ package api
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/trust"
 )
 
-// Calendar knows when what we trust and show comes to its end; package gateway has one. Its methods return at once.
+// Calendar knows when what we trust and show comes to its end; *trust.Trust does. Its methods return at once.
 type Calendar interface {
 	// Certificates are our own and our authorities', as they are in force.
-	Certificates() []Certificate
+	Certificates() []trust.Certificate
 	// Receivers are those of initiators' webhook endpoints, as this replica last saw them in a handshake.
-	Receivers() []ReceiverCertificate
+	Receivers() []trust.ReceiverCertificate
 	// RevocationLists are the lists in force, and those that were named and never came.
-	RevocationLists() []RevocationList
-}
-
-// Certificate is one line of the calendar.
-type Certificate struct {
-	Role     string // "public-server", "internal-server", "webhook-client", "caller-authority", "receiver-authority" or "proxy-authority"
-	Source   string // file
-	Subject  string
-	Serial   string // hexadecimal
-	NotAfter time.Time
-}
-
-// ReceiverCertificate is what one initiator's endpoint showed last.
-type ReceiverCertificate struct {
-	Client      notice.ClientID
-	Subject     string
-	Serial      string
-	Fingerprint string
-	NotAfter    time.Time
-	SeenAt      time.Time
-}
-
-// RevocationList is one list: its evidence serves until ValidUntil, and for the soft-fail window beyond that.
-type RevocationList struct {
-	Direction                          string // "callers" or "receivers"
-	Source, Issuer                     string
-	ThisUpdate, NextUpdate, ValidUntil time.Time // zero: it never came
-	SoftFailUntil                      time.Time
-	Entries                            int
-	Proven                             bool // its signature was verified, at the first handshake that needed it
+	RevocationLists() []trust.RevocationList
 }
 
 type certificatesJSON struct {
@@ -93,11 +64,11 @@ func (in *Internal) listCertificates(x *Exchange) error {
 	}
 	out := certificatesJSON{Certificates: []certificateJSON{}, Receivers: []receiverJSON{}, RevocationLists: []revocationListJSON{}}
 	for _, c := range in.cfg.Calendar.Certificates() {
-		out.Certificates = append(out.Certificates, certificateJSON{c.Role, c.Source, c.Subject, c.Serial, instant(c.NotAfter), daysLeft(c.NotAfter, x.began)})
+		out.Certificates = append(out.Certificates, certificateJSON{c.Role, c.Source, c.Subject, c.Serial, instant(c.NotAfter), c.Days(x.began)})
 	}
 	for _, r := range in.cfg.Calendar.Receivers() {
 		out.Receivers = append(out.Receivers, receiverJSON{
-			r.Client, r.Subject, r.Serial, r.Fingerprint, instant(r.NotAfter), daysLeft(r.NotAfter, x.began), instant(r.SeenAt),
+			r.Client, r.Subject, r.Serial, r.Fingerprint, instant(r.NotAfter), r.Days(x.began), instant(r.SeenAt),
 		})
 	}
 	for _, l := range in.cfg.Calendar.RevocationLists() {
@@ -107,14 +78,4 @@ func (in *Internal) listCertificates(x *Exchange) error {
 		})
 	}
 	return x.answer(http.StatusOK, out)
-}
-
-// daysLeft counts whole days, rounded down: 0 on the last day, negative afterwards.
-func daysLeft(end, now time.Time) int {
-	left := end.Sub(now)
-	days := int(left / (24 * time.Hour))
-	if left < 0 && left%(24*time.Hour) != 0 {
-		days--
-	}
-	return days
 }

@@ -5,21 +5,28 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/trust"
 )
 
 // shown is a calendar of one line each.
 type shown struct{ now time.Time }
 
-func (s shown) Certificates() []Certificate {
-	return []Certificate{{Role: "webhook-client", Source: "brcac.pem", Subject: "CN=x", Serial: "a1", NotAfter: s.now.Add(47 * time.Hour)}}
+func (s shown) Certificates() []trust.Certificate {
+	return []trust.Certificate{{
+		Role: "webhook-client", Expiry: mtls.Expiry{Source: "brcac.pem", Subject: "CN=x", Serial: "a1", NotAfter: s.now.Add(47 * time.Hour)},
+	}}
 }
 
-func (s shown) Receivers() []ReceiverCertificate {
-	return []ReceiverCertificate{{Client: "alfa", Subject: "CN=y", Serial: "b2", Fingerprint: "c3", NotAfter: s.now.Add(-time.Hour), SeenAt: s.now}}
+func (s shown) Receivers() []trust.ReceiverCertificate {
+	return []trust.ReceiverCertificate{{
+		Client: "alfa", Fingerprint: "c3", SeenAt: s.now, Expiry: mtls.Expiry{Subject: "CN=y", Serial: "b2", NotAfter: s.now.Add(-time.Hour)},
+	}}
 }
 
-func (shown) RevocationLists() []RevocationList {
-	return []RevocationList{{Direction: "callers", Source: "https://crl.example.com/v10.crl"}}
+func (shown) RevocationLists() []trust.RevocationList {
+	return []trust.RevocationList{{Direction: "callers", ListStatus: mtls.ListStatus{Source: "https://crl.example.com/v10.crl"}}}
 }
 
 func TestTheCalendarCountsWholeDaysAndSaysWhatNeverCame(t *testing.T) {

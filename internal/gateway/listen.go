@@ -28,7 +28,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	g.internal = api.NewInternal(api.InternalConfig{
 		Tokens: g.trust.Bearer(), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
 		Audited: audited{g.store}, Exports: g.store, Holds: g.store, Readings: g.store, Clock: g.store,
-		Sources: g.sources, Calendar: calendar{g.trust}, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
+		Sources: g.sources, Calendar: g.trust, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
 		Unread:   g.receipts.Unread,
 		Tampered: func(string, history.Integrity) { g.metrics.tampered.Inc() },
 	})

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/trust"
@@ -70,37 +69,4 @@ type wire struct {
 func (w wire) Attempted(client notice.ClientID, r *notice.Result) {
 	w.metrics.Attempted(client, r)
 	w.trust.See(client, r.TLS, time.Now())
-}
-
-// calendar implements api.Calendar.
-type calendar struct{ trust *trust.Trust }
-
-// Certificates implements api.Calendar.
-func (c calendar) Certificates() []api.Certificate {
-	var out []api.Certificate
-	for _, e := range c.trust.Certificates() {
-		out = append(out, api.Certificate{Role: e.Role, Source: e.Source, Subject: e.Subject, Serial: e.Serial, NotAfter: e.NotAfter})
-	}
-	return out
-}
-
-// Receivers implements api.Calendar.
-func (c calendar) Receivers() []api.ReceiverCertificate {
-	var out []api.ReceiverCertificate
-	for _, e := range c.trust.Receivers() {
-		out = append(out, api.ReceiverCertificate{Client: e.Client, Subject: e.Subject, Serial: e.Serial, Fingerprint: e.Fingerprint, NotAfter: e.NotAfter, SeenAt: e.SeenAt})
-	}
-	return out
-}
-
-// RevocationLists implements api.Calendar.
-func (c calendar) RevocationLists() []api.RevocationList {
-	var out []api.RevocationList
-	for _, l := range c.trust.RevocationLists() {
-		out = append(out, api.RevocationList{
-			Direction: l.Direction, Source: l.Source, Issuer: l.Issuer, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate, ValidUntil: l.ValidUntil,
-			SoftFailUntil: l.SoftFailUntil, Entries: l.Entries, Proven: l.Proven,
-		})
-	}
-	return out
 }
