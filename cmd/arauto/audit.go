@@ -30,6 +30,15 @@ func databaseFlag(c *cobra.Command) *string {
 	return c.Flags().String("database-url", "", "the database to read, postgres://… (ARAUTO_DATABASE_URL)")
 }
 
+// openInspector opens the database that the flag or the environment names.
+func openInspector(ctx context.Context, w world, flag string) (i *store.Inspector, url string, err error) {
+	if url, err = databaseURL(w, flag); err != nil {
+		return nil, "", err
+	}
+	i, err = store.OpenInspector(ctx, url)
+	return i, url, err
+}
+
 // databaseURL is the flag's value, or what the environment says.
 func databaseURL(w world, flag string) (string, error) {
 	if flag != "" {
@@ -138,8 +147,7 @@ func tellVerdict(w world, v audit.Verdict, requireComplete bool, err error) erro
 	if err == nil {
 		err = v.AsOf(time.Now())
 	}
-	var fault *audit.Fault
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*audit.Fault](err); ok {
 		fmt.Fprintln(w.stdout, fault.Error())
 		return errFailed
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -51,11 +52,7 @@ func auditBreachesCommand(w world) *cobra.Command {
 		if *client != "" && !notice.ValidClientID(*client) {
 			return wrongUse("--client: is not a clientId; it must have 1 to 255 printable ASCII characters without spaces")
 		}
-		url, err := databaseURL(w, *database)
-		if err != nil {
-			return err
-		}
-		i, err := store.OpenInspector(cmd.Context(), url)
+		i, url, err := openInspector(cmd.Context(), w, *database)
 		if err != nil {
 			return err
 		}
@@ -67,7 +64,8 @@ func auditBreachesCommand(w world) *cobra.Command {
 		}
 		var found history.Integrity
 		var unknown int64
-		err = handOver(cmd, w, url, *out, store.Reading{Act: "breaches", Filter: filter}, func(file io.Writer) (int64, error) {
+		r := report{url: url, out: *out, reading: store.Reading{Act: "breaches", Filter: filter}}
+		err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) {
 			b := breachWriter{file: file, lang: *lang, lines: json.NewEncoder(file)}
 			write, end := b.formats(*format)
 			report, err := i.ClockReport(cmd.Context(), p, write)
@@ -125,12 +123,19 @@ func periodFlags(c *cobra.Command) func() (from, to time.Time, err error) {
 
 func utc(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
+// report is a file made from the history.
+type report struct {
+	url     string        // of the database that records the reading
+	out     string        // the file to write; empty: standard output
+	reading store.Reading // what is recorded; handOver sets Rows and SHA256
+}
+
 // handOver writes to a file beside the one wanted, or to a temporary one, records that it was read, and only then gives
 // it its name or prints it: what cannot be recorded is not handed over (D-3).
-func handOver(cmd *cobra.Command, w world, url, name string, r store.Reading, write func(io.Writer) (rows int64, err error)) error {
+func (r *report) handOver(ctx context.Context, w world, write func(io.Writer) (rows int64, err error)) error {
 	dir := ""
-	if name != "" {
-		dir = filepath.Dir(name)
+	if r.out != "" {
+		dir = filepath.Dir(r.out)
 	}
 	file, err := os.CreateTemp(dir, ".arauto-report-*")
 	if err != nil {
@@ -139,21 +144,18 @@ func handOver(cmd *cobra.Command, w world, url, name string, r store.Reading, wr
 	defer func() { _ = file.Close(); _ = os.Remove(file.Name()) }() // it has its own name by then if all went well
 	hash := sha256.New()
 	buffer := bufio.NewWriter(io.MultiWriter(file, hash))
-	if r.Rows, err = write(buffer); err != nil {
+	if r.reading.Rows, err = write(buffer); err != nil {
 		return err
 	}
-	if err := buffer.Flush(); err != nil {
+	if err := errors.Join(buffer.Flush(), file.Sync()); err != nil {
 		return err
 	}
-	if err := file.Sync(); err != nil {
+	r.reading.SHA256 = hex.EncodeToString(hash.Sum(nil))
+	if err := store.RecordReading(ctx, r.url, version, r.reading); err != nil {
 		return err
 	}
-	r.SHA256 = hex.EncodeToString(hash.Sum(nil))
-	if err := store.RecordReading(cmd.Context(), url, version, r); err != nil {
-		return err
-	}
-	if name != "" {
-		return os.Rename(file.Name(), name)
+	if r.out != "" {
+		return os.Rename(file.Name(), r.out)
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return err

@@ -1,14 +1,9 @@
 package main
 
 import (
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -105,37 +100,18 @@ func auditExportCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		n, sum, at, err := exportTo(cmd.Context(), url, *size, s, *out, f)
+		x, err := openLog(cmd.Context(), url, "--size", *size)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w.stdout, "export: %d entries of the log of %d, sha256 %s\n", n, at, sum)
+		defer x.Close(cmd.Context())
+		r := report{url: url, out: *out, reading: store.Reading{Act: "export", Filter: s.Filter(), Size: x.Checkpoint.Size}}
+		err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) { return f.Write(cmd.Context(), x, s, version, file) })
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w.stdout, "export: %d entries of the log of %d, sha256 %s\n", r.reading.Rows, r.reading.Size, r.reading.SHA256)
 		return nil
 	}
 	return c
-}
-
-// exportTo writes to a file beside the one wanted, records the export, and only then gives the file its name.
-func exportTo(ctx context.Context, url string, size int64, s history.Search, name string, f evidence.Format) (n int64, sum string, at int64, err error) {
-	x, err := openLog(ctx, url, "--size", size)
-	if err != nil {
-		return 0, "", 0, err
-	}
-	defer x.Close(ctx)
-	file, err := os.CreateTemp(filepath.Dir(name), ".arauto-export-*")
-	if err != nil {
-		return 0, "", 0, err
-	}
-	defer func() { _ = os.Remove(file.Name()) }() // it has its new name by then if all went well
-	hash := sha256.New()
-	n, err = f.Write(ctx, x, s, version, io.MultiWriter(file, hash))
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return 0, "", 0, err
-	}
-	sum = hex.EncodeToString(hash.Sum(nil))
-	reading := store.Reading{Act: "export", Filter: s.Filter(), Size: x.Checkpoint.Size, Rows: n, SHA256: sum}
-	if err := store.RecordReading(ctx, url, version, reading); err != nil {
-		return 0, "", 0, err
-	}
-	return n, sum, x.Checkpoint.Size, os.Rename(file.Name(), name)
 }

@@ -114,17 +114,11 @@ func (b *between) read(wanted bool) (err error) {
 
 // endOf reads a moment; a date alone is its end, in UTC.
 func endOf(flag, text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
+	t, err := timeFlag(flag, text, true)
+	if len(text) == len(time.DateOnly) {
+		t = t.Add(-time.Microsecond)
 	}
-	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		return day.AddDate(0, 0, 1).Add(-time.Microsecond), nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return t, wrongUse("%s: %q is not a date or time; write it as 2026-11-21 or 2026-11-21T12:00:00Z", flag, text)
-	}
-	return t, nil
+	return t, err
 }
 
 // prove makes the proof, verifies it, and records that it was handed over.

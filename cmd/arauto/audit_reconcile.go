@@ -36,11 +36,7 @@ func auditReconcileCommand(w world) *cobra.Command {
 		if err := errors.Join(oneOf("--format", *format, "text", "json"), oneOf("--lang", *lang, "pt", "en")); err != nil {
 			return err
 		}
-		url, err := databaseURL(w, *database)
-		if err != nil {
-			return err
-		}
-		i, err := store.OpenInspector(cmd.Context(), url)
+		i, _, err := openInspector(cmd.Context(), w, *database)
 		if err != nil {
 			return err
 		}
@@ -48,10 +44,12 @@ func auditReconcileCommand(w world) *cobra.Command {
 		if to.IsZero() {
 			to = time.Now().Add(time.Minute) // whatever there is; clocks differ a little
 		}
-		tell := differenceWriter{w.stdout, *lang, json.NewEncoder(w.stdout)}
+		tell := differenceWriter{w.stdout, *lang}
 		write, end := tell.text, tell.account
 		if *format == "json" {
-			write, end = tell.line, tell.last
+			lines := json.NewEncoder(w.stdout)
+			write = func(x history.Difference) error { return lines.Encode(x) }
+			end = func(r *history.Reconciliation) error { return lines.Encode(map[string]any{"reconciliation": r}) }
 		}
 		r, err := i.Reconcile(cmd.Context(), from, to, write)
 		if err != nil {
@@ -75,17 +73,10 @@ var notCompared = map[string]string{
 	"en": "note: the entries were not compared with the sealed log; run arauto audit verify to compare them",
 }
 
-// differenceWriter tells differences to a person, or to a program.
+// differenceWriter tells differences to a person.
 type differenceWriter struct {
-	out   io.Writer
-	lang  string
-	lines *json.Encoder
-}
-
-func (d differenceWriter) line(x history.Difference) error { return d.lines.Encode(x) }
-
-func (d differenceWriter) last(r *history.Reconciliation) error {
-	return d.lines.Encode(map[string]*history.Reconciliation{"reconciliation": r})
+	out  io.Writer
+	lang string
 }
 
 var differenceWords = map[string][]string{
@@ -144,10 +135,6 @@ func auditReportCommand(w world) *cobra.Command {
 		if err := oneOf("--format", *format, "jsonl", "csv"); err != nil {
 			return err
 		}
-		url, err := databaseURL(w, *database)
-		if err != nil {
-			return err
-		}
 		if *organisation == "" {
 			cfg, err := config.Read("", w.environ)
 			if err != nil {
@@ -155,14 +142,15 @@ func auditReportCommand(w world) *cobra.Command {
 			}
 			*organisation = cfg.Holder.OrganisationID
 		}
-		i, err := store.OpenInspector(cmd.Context(), url)
+		i, url, err := openInspector(cmd.Context(), w, *database)
 		if err != nil {
 			return err
 		}
 		defer i.Close(cmd.Context())
 		var calls *history.CallReport
 		list := reconcile.CallList{Day: *day, Organisation: *organisation, Format: *format, Endpoint: statusapi.Endpoint}
-		err = handOver(cmd, w, url, *out, store.Reading{Act: "calls", Filter: map[string]string{"day": *day}}, func(file io.Writer) (int64, error) {
+		r := report{url: url, out: *out, reading: store.Reading{Act: "calls", Filter: map[string]string{"day": *day}}}
+		err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) {
 			if calls, err = reconcile.WriteCalls(cmd.Context(), i, list, file); err != nil {
 				return 0, err
 			}
@@ -171,10 +159,7 @@ func auditReportCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		for _, line := range reconcile.CallSummary(calls) {
-			fmt.Fprintln(w.stderr, line)
-		}
-		fmt.Fprintln(w.stderr, notCompared["en"])
+		fmt.Fprintln(w.stderr, strings.Join(append(reconcile.CallSummary(calls), notCompared["en"]), "\n"))
 		return nil
 	}
 	return c

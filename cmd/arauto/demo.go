@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/lab/openapitest"
@@ -205,29 +206,24 @@ func (d *demo) stories(alfa, beta *standin.Initiator) []*story {
 
 // play tells all stories at once, since the third takes 70 seconds by the rules' own clock.
 func (d *demo) play(ctx context.Context, stories []*story) error {
-	var all sync.WaitGroup
-	errs := make([]error, len(stories))
-	for i, s := range stories {
-		all.Go(func() {
+	var all errgroup.Group
+	for _, s := range stories {
+		all.Go(func() error {
 			if err := d.tell(ctx, s); err != nil {
-				errs[i] = fmt.Errorf("%s: %w", s.name, err)
 				d.say("demo", "story %s failed: %v", s.name, err)
+				return fmt.Errorf("%s: %w", s.name, err)
 			}
+			return nil
 		})
 	}
-	all.Wait()
+	err := all.Wait()
 	d.table(stories)
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // tell plays one story and checks it against the rules.
 func (d *demo) tell(ctx context.Context, s *story) error {
-	s.id = newUUID()
+	s.id = store.NewID().String()
 	if s.kind == ofb.PaymentConsent {
 		s.id = "urn:bancoex:" + s.id
 	}
@@ -254,7 +250,7 @@ func (d *demo) tell(ctx context.Context, s *story) error {
 		if status == 0 {
 			status = http.StatusAccepted
 		}
-		d.say(s.who, "attempt %d: POST …%s, interaction %s, answered %d", n+1, tail(r.Target), r.Interaction, status)
+		d.say(s.who, "attempt %d: POST …%s, interaction %s, answered %d", n+1, r.Target[max(0, strings.Index(r.Target, "/open-banking/")):], r.Interaction, status)
 	}
 	if s.result, err = d.core.WaitState(ctx, a.Notifications[0].ID); err != nil {
 		return err
@@ -295,16 +291,7 @@ func (d *demo) ask(ctx context.Context, s *story) error {
 	return nil
 }
 
-func newUUID() string { return store.NewID().String() }
-
 func short(id string) string { return id[strings.LastIndexByte(id, ':')+1:] }
-
-func tail(target string) string {
-	if at := strings.Index(target, "/open-banking/"); at >= 0 {
-		return target[at:]
-	}
-	return target
-}
 
 // check holds what happened against the rules.
 func (s *story) check(event time.Time) error {

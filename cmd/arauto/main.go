@@ -85,19 +85,14 @@ func rootCommand(w world, args []string) *cobra.Command {
 	root.SetArgs(args)
 	root.SetOut(w.stdout)
 	root.SetErr(w.stderr)
-	root.AddCommand(commands(w)...)
+	root.AddCommand( // in the order in which people meet them
+		demoCommand(w), serveCommand(w), migrateCommand(w), checkCommand(w), explainCommand(w), certsCommand(w), preflightCommand(w), listenCommand(w), auditCommand(w), versionCommand(w),
+	)
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(args...)
 	strict(root)
 	return root
-}
-
-// commands lists the verbs in the order people meet them.
-func commands(w world) []*cobra.Command {
-	return []*cobra.Command{
-		demoCommand(w), serveCommand(w), migrateCommand(w), checkCommand(w), explainCommand(w), certsCommand(w), preflightCommand(w), listenCommand(w), auditCommand(w), versionCommand(w),
-	}
 }
 
 func versionCommand(w world) *cobra.Command {

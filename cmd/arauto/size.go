@@ -18,8 +18,7 @@ func checkSize(flag string, size int64) error {
 
 // noSize names the flag whose size no checkpoint has; any other error stays.
 func noSize(flag string, err error) error {
-	var missing *store.NoCheckpoint
-	if errors.As(err, &missing) {
+	if missing, ok := errors.AsType[*store.NoCheckpoint](err); ok {
 		return fmt.Errorf("%s: %w", flag, missing)
 	}
 	return err

@@ -79,7 +79,8 @@ func ReadAnchorFile(text []byte, public ed25519.PublicKey) AnchorFile {
 		if i+1 < len(begins) {
 			end = begins[i+1][0]
 		}
-		signed := b[0] + noteLength(text[b[0]:end])
+		length, _ := noteLength(text[b[0]:end])
+		signed := b[0] + length
 		own := bytes.Equal(text[b[0]:b[1]], name)
 		switch {
 		case own && signed == b[0]:
@@ -132,22 +133,19 @@ func (a *AnchorFile) measure(text []byte) {
 	}
 }
 
-// noteLength is how long the signed note is that a text begins with; 0 when its signatures are missing or break off.
-func noteLength(text []byte) int {
+// noteLength is how long the signed note is that a text begins with, up to its last whole signature; 0 when it has none.
+// broken tells that a signature breaks off.
+func noteLength(text []byte) (n int, broken bool) {
 	middle := bytes.Index(text, []byte("\n\n— "))
 	if middle < 0 {
-		return 0
+		return 0, false
 	}
-	end := middle + 2
-	for bytes.HasPrefix(text[end:], []byte("— ")) {
+	for end := middle + 2; bytes.HasPrefix(text[end:], []byte("— ")); end = n {
 		line := bytes.IndexByte(text[end:], '\n')
 		if line < 0 {
-			break
+			return n, true
 		}
-		end += line + 1
+		n = end + line + 1
 	}
-	if end == middle+2 {
-		return 0
-	}
-	return end
+	return n, false
 }

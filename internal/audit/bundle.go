@@ -10,10 +10,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"strings"
-
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Members of a bundle, a ZIP file without compression and without times, so that the same entries always give the same
@@ -74,10 +73,7 @@ type BundleWriter struct {
 type summed struct {
 	w   io.Writer
 	n   int64
-	sum interface {
-		io.Writer
-		Sum(b []byte) []byte
-	}
+	sum hash.Hash
 }
 
 func (s *summed) Write(p []byte) (int, error) {
@@ -139,11 +135,7 @@ type proofLine struct {
 
 // Proof writes the path of an entry to the root, in the order of the entries.
 func (b *BundleWriter) Proof(seq int64, path []Hash) error {
-	p := proofLine{Seq: seq, Path: make([]string, len(path))}
-	for i, h := range path {
-		p.Path[i] = h.String()
-	}
-	text, err := json.Marshal(p)
+	text, err := json.Marshal(proofLine{Seq: seq, Path: texts(path)})
 	if err != nil {
 		return err
 	}
@@ -356,12 +348,5 @@ func nextPath(paths *bufio.Scanner, seq int64) ([]Hash, error) {
 	if !paths.Scan() || json.NewDecoder(strings.NewReader(paths.Text())).Decode(&p) != nil || p.Seq != seq {
 		return nil, errors.New("its proof is missing")
 	}
-	out := make([]Hash, len(p.Path))
-	for i, s := range p.Path {
-		var err error
-		if out[i], err = tlog.ParseHash(s); err != nil {
-			return nil, errors.New("its proof cannot be read")
-		}
-	}
-	return out, nil
+	return hashes(p.Path)
 }

@@ -156,17 +156,12 @@ func parseCheckpoint(text, origin string) (c Checkpoint, err error) {
 func SplitCheckpoints(file []byte) ([][]byte, error) {
 	var out [][]byte
 	for rest := bytes.TrimLeft(file, "\n"); len(rest) > 0; rest = bytes.TrimLeft(rest, "\n") {
-		middle := bytes.Index(rest, []byte("\n\n— "))
-		if middle < 0 {
+		end, broken := noteLength(rest)
+		switch {
+		case broken:
+			return nil, fmt.Errorf("after %d checkpoints the file breaks off", len(out))
+		case end == 0:
 			return nil, fmt.Errorf("after %d checkpoints there is something that is none", len(out))
-		}
-		end := middle + 2
-		for bytes.HasPrefix(rest[end:], []byte("— ")) {
-			line := bytes.IndexByte(rest[end:], '\n')
-			if line < 0 {
-				return nil, fmt.Errorf("after %d checkpoints the file breaks off", len(out))
-			}
-			end += line + 1
 		}
 		out = append(out, rest[:end])
 		rest = rest[end:]

@@ -3,6 +3,7 @@ package audit
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,12 +73,13 @@ func texts(path []Hash) []string {
 }
 
 func hashes(path []string) ([]Hash, error) {
-	out := make([]Hash, len(path))
-	for i, s := range path {
-		var err error
-		if out[i], err = tlog.ParseHash(s); err != nil {
+	var out []Hash
+	for _, s := range path {
+		h, err := tlog.ParseHash(s)
+		if err != nil {
 			return nil, errors.New("its proof cannot be read")
 		}
+		out = append(out, h)
 	}
 	return out, nil
 }
@@ -227,7 +229,7 @@ func (b *bundle) verifyCounts(checkpoints []Checkpoint, v *Verdict) error {
 		return err
 	}
 	for client := range c.clients {
-		slices.SortFunc(c.clients[client], func(a, b found) int { return int(min(1, max(-1, a.seq-b.seq))) })
+		slices.SortFunc(c.clients[client], func(a, b found) int { return cmp.Compare(a.seq, b.seq) })
 	}
 	from, to, err := c.windows()
 	if err != nil {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Consistency shows, by itself, that the log as of one checkpoint is the beginning of the log as of a later one: nothing
@@ -49,12 +47,8 @@ func ParseConsistency(text []byte) (p Consistency, err error) {
 	if !ok || !found || len(lines) > 2*64 {
 		return p, wrong
 	}
-	for _, line := range lines {
-		h, err := tlog.ParseHash(line)
-		if err != nil {
-			return p, wrong
-		}
-		p.Path = append(p.Path, h)
+	if p.Path, err = hashes(lines); err != nil {
+		return p, wrong
 	}
 	both, err := SplitCheckpoints(notes)
 	if err != nil || len(both) != 2 {

@@ -59,16 +59,11 @@ type UUID [16]byte
 func (u UUID) String() string { return string(u.append(nil)) }
 
 func (u UUID) append(b []byte) []byte {
-	var digits [32]byte
-	hex.Encode(digits[:], u[:])
-	for i, end := range [...]int{8, 12, 16, 20, 32} {
-		if i > 0 {
-			b = append(b, '-')
-		}
-		start := [...]int{0, 8, 12, 16, 20}[i]
-		b = append(b, digits[start:end]...)
-	}
-	return b
+	b = append(hex.AppendEncode(b, u[:4]), '-')
+	b = append(hex.AppendEncode(b, u[4:6]), '-')
+	b = append(hex.AppendEncode(b, u[6:8]), '-')
+	b = append(hex.AppendEncode(b, u[8:10]), '-')
+	return hex.AppendEncode(b, u[10:])
 }
 
 // Entry is one fact of the history: every column of it, as the database has them. Nil is NULL, which is not the same as
@@ -130,35 +125,18 @@ func Columns() [][2]string {
 
 // Values lists the columns as text, in the order of Columns, for tables that people read; NULL is empty there.
 func (e *Entry) Values() []string {
-	text := func(s *string) string {
-		if s == nil {
-			return ""
-		}
-		return *s
-	}
-	number := func(n *int16) string {
-		if n == nil {
-			return ""
-		}
-		return strconv.Itoa(int(*n))
-	}
-	id := func(u *UUID) string {
-		if u == nil {
-			return ""
-		}
-		return u.String()
-	}
-	revision, created := "", ""
-	if e.Revision != nil {
-		revision = strconv.FormatInt(*e.Revision, 10)
-	}
-	if e.CreatedAt != nil {
-		created = e.CreatedAt.String()
-	}
 	return []string{
-		e.ID.String(), e.At.String(), strconv.FormatInt(e.XID, 10), e.Kind, text(e.ClientID), number(e.ResourceKind), text(e.ResourceID), revision,
-		id(e.NotificationID), id(e.ChangeID), id(e.InteractionID), number(e.Number), text(e.Outcome), text(e.Closes), created, text(e.Brand), e.Facts, text(e.Private),
+		e.ID.String(), e.At.String(), strconv.FormatInt(e.XID, 10), e.Kind, Value(e.ClientID), text(e.ResourceKind), Value(e.ResourceID), text(e.Revision),
+		text(e.NotificationID), text(e.ChangeID), text(e.InteractionID), text(e.Number), Value(e.Outcome), Value(e.Closes), text(e.CreatedAt), Value(e.Brand), e.Facts, Value(e.Private),
 	}
+}
+
+// text is what a column has, as text; "" for NULL.
+func text[T any](column *T) string {
+	if column == nil {
+		return ""
+	}
+	return fmt.Sprint(*column)
 }
 
 // recordStart opens every record: the version of the format.

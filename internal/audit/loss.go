@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -69,12 +70,9 @@ func (l Loss) Check() error {
 // Admits tells whether the statement covers a published checkpoint: one of the lost part, not beyond the published heads
 // that the statement names in size or in signed time.
 func (l Loss) Admits(c Checkpoint) bool {
-	for _, p := range l.Lost {
-		if c.Size > l.Kept.Size && c.At <= p.At && (c.Size < p.Size || c.Size == p.Size && c.Root == p.Root) {
-			return true
-		}
-	}
-	return false
+	return c.Size > l.Kept.Size && slices.ContainsFunc(l.Lost, func(p Checkpoint) bool {
+		return c.At <= p.At && (c.Size < p.Size || c.Size == p.Size && c.Root == p.Root)
+	})
 }
 
 // String is the note that a verification prints about the loss.
@@ -169,18 +167,13 @@ func (v *Verifier) loss(seq int64, facts string) error {
 	if l.Kept.Size > seq {
 		return &Fault{seq, fmt.Sprintf("the statement of loss keeps %d entries and stands before the last of them", l.Kept.Size)}
 	}
-	v.losses = append(v.losses, l)
+	v.past.Losses = append(v.past.Losses, l)
 	return nil
 }
 
 // Admitted tells whether a statement of loss that was met covers a published checkpoint.
 func (v *Verifier) Admitted(c Checkpoint) bool {
-	for _, l := range v.losses {
-		if l.Admits(c) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(v.past.Losses, func(l Loss) bool { return l.Admits(c) })
 }
 
 // Earliest prefers, of a fault and the published checkpoints that contradict the log and that no statement of loss admits,

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -20,10 +21,6 @@ func Commit(private string) string {
 // PrivateKinds are the kinds of entries whose facts commit to a private text. In other kinds a member "private" has no
 // meaning.
 func PrivateKinds() []string { return []string{"attempt", "result", "late-result"} }
-
-func commits(kind string) bool {
-	return kind == "attempt" || kind == "result" || kind == "late-result"
-}
 
 // commitmentIn reads the member "private" of facts. Its name is matched exactly; of several the last one counts, as in
 // PostgreSQL, and null counts as absent. A value that is no string is returned as its JSON, which is no commitment.
@@ -61,7 +58,7 @@ func (e *Entry) PrivateFault() string { return privateFault(e.Kind, e.Facts, e.P
 // privateFault judges a private text, nil for none, by the facts beside it.
 func privateFault(kind, facts string, private *string) string {
 	commitment, committed := "", false
-	if commits(kind) {
+	if slices.Contains(PrivateKinds(), kind) {
 		commitment, committed = commitmentIn(facts)
 	}
 	switch {

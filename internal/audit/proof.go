@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Proof shows that one record is in the log, by itself: it holds the record, the path to the root, and a checkpoint. Its
@@ -56,12 +54,8 @@ func ParseProof(text []byte) (p Proof, err error) {
 	if p.Seq, err = strconv.ParseInt(index, 10, 64); !ok || err != nil {
 		return p, wrong
 	}
-	for _, line := range lines[2:] {
-		h, err := tlog.ParseHash(line)
-		if err != nil {
-			return p, wrong
-		}
-		p.Path = append(p.Path, h)
+	if p.Path, err = hashes(lines[2:]); err != nil {
+		return p, wrong
 	}
 	p.Checkpoint = checkpoint
 	return p, nil

@@ -110,7 +110,7 @@ func (v *Verifier) retention(seq int64, outcome, facts string) error {
 	if err != nil {
 		return &Fault{seq, err.Error()}
 	}
-	known := v.announced[r.Partition]
+	known := v.past.Announced[r.Partition]
 	switch outcome {
 	case RemovalAnnounced:
 		if known != nil {
@@ -119,10 +119,10 @@ func (v *Verifier) retention(seq int64, outcome, facts string) error {
 		if r.Last >= seq {
 			return &Fault{seq, fmt.Sprintf("the removal of %s is announced before its last entry, %d", r.Partition, r.Last)}
 		}
-		if v.announced == nil {
-			v.announced = map[string]*announcement{}
+		if v.past.Announced == nil {
+			v.past.Announced = map[string]*announcement{}
 		}
-		v.announced[r.Partition] = &announcement{Removal: r, Seq: seq}
+		v.past.Announced[r.Partition] = &announcement{Removal: r, Seq: seq}
 		return nil
 	case RemovalDropped:
 		switch {
@@ -142,13 +142,13 @@ func (v *Verifier) retention(seq int64, outcome, facts string) error {
 // miss takes the position of an entry that is missing.
 func (v *Verifier) miss(at Instant, leaf Hash) {
 	name := "entry_" + at.Time().Format("200601")
-	if v.missing == nil {
-		v.missing = map[string]*missingMonth{}
+	if v.past.Missing == nil {
+		v.past.Missing = map[string]*missingMonth{}
 	}
-	m, seq := v.missing[name], v.tree.Size()
+	m, seq := v.past.Missing[name], v.tree.Size()
 	if m == nil {
 		m = &missingMonth{First: seq}
-		v.missing[name] = m
+		v.past.Missing[name] = m
 	}
 	if !m.waiting {
 		m.waiting, m.low, m.high, m.from = true, at, at, seq
@@ -156,42 +156,38 @@ func (v *Verifier) miss(at Instant, leaf Hash) {
 	m.low, m.high, m.Last = min(m.low, at), max(m.high, at), seq
 	m.Count++
 	m.Leaves.Append(leaf, nil)
-	v.total++
 }
 
 // cover tells the walk that everything up to here is covered by a checkpoint of that signed time. What is missing was
 // there by then, whatever time its position claims.
 func (v *Verifier) cover(at Instant) {
-	began := v.before
-	if began > at {
-		began = at // the clock was set back
-	}
-	v.newest, v.before = max(v.newest, at), at
-	for _, a := range v.announced {
+	began := min(v.past.Before, at) // the clock may have been set back
+	v.past.Newest, v.past.Before = max(v.past.Newest, at), at
+	for _, a := range v.past.Announced {
 		if !a.Sure {
 			a.Sure, a.Covered = true, at
 		}
 	}
-	for _, m := range v.missing {
+	for _, m := range v.past.Missing {
 		if !m.waiting {
 			continue
 		}
-		m.waiting, m.Covered = false, v.newest
-		early, late := v.covers && m.low < began-clockMargin, m.high > v.newest+clockMargin
+		m.waiting, m.Covered = false, v.past.Newest
+		early, late := v.past.Covers && m.low < began-clockMargin, m.high > v.past.Newest+clockMargin
 		if (early || late) && m.Odd == nil {
-			m.Odd = &Fault{m.from, fmt.Sprintf("missing, and the time of its position, %s, cannot be: it was sealed between %s and %s", m.low, began, v.newest)}
-			if !v.covers {
-				m.Odd.Reason = fmt.Sprintf("missing, and the time of its position, %s, cannot be: it was sealed by %s", m.high, v.newest)
+			m.Odd = &Fault{m.from, fmt.Sprintf("missing, and the time of its position, %s, cannot be: it was sealed between %s and %s", m.low, began, v.past.Newest)}
+			if !v.past.Covers {
+				m.Odd.Reason = fmt.Sprintf("missing, and the time of its position, %s, cannot be: it was sealed by %s", m.high, v.past.Newest)
 			}
 		}
 	}
-	v.covers = true
+	v.past.Covers = true
 }
 
 // checkRemoved compares what is missing with what the log announced before it was removed.
 func (v *Verifier) checkRemoved() error {
 	var worst *Fault
-	for month, m := range v.missing {
+	for month, m := range v.past.Missing {
 		if f := v.checkMonth(month, m); f != nil && (worst == nil || f.Seq < worst.Seq) {
 			worst = f
 		}
@@ -204,7 +200,7 @@ func (v *Verifier) checkRemoved() error {
 
 // checkMonth judges the missing entries of one month; nil when their removal is shown to be right.
 func (v *Verifier) checkMonth(month string, m *missingMonth) *Fault {
-	a := v.announced[month]
+	a := v.past.Announced[month]
 	wrong := func(format string, args ...any) *Fault {
 		return &Fault{m.First, "missing: " + fmt.Sprintf(format, args...)}
 	}
@@ -224,7 +220,7 @@ func (v *Verifier) checkMonth(month string, m *missingMonth) *Fault {
 	case a.Covered < a.RemovableAt(m.Covered):
 		return wrong("%s was sealed by %s and its removal announced by %s, before %d years were over", month, m.Covered, a.Covered, keepAtLeast)
 	}
-	if seq, there := v.present[month[6:10]+"-"+month[10:]]; there {
+	if seq, there := v.past.Present[month[6:10]+"-"+month[10:]]; there {
 		return &Fault{seq, fmt.Sprintf("the entry is of %s, which was removed", month)}
 	}
 	if a.Covered > v.removedAsOf {

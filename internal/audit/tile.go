@@ -1,7 +1,9 @@
 package audit
 
 import (
+	"cmp"
 	"errors"
+	"maps"
 	"slices"
 )
 
@@ -43,17 +45,9 @@ func TilesAbove(leaves []Tile, size int64) []Tile {
 			seen[Tile{level, size >> level >> TileLevels}] = true
 		}
 	}
-	out := make([]Tile, 0, len(seen))
-	for t := range seen {
-		out = append(out, t)
-	}
-	slices.SortFunc(out, func(a, b Tile) int {
-		if a.Level != b.Level {
-			return a.Level - b.Level
-		}
-		return int(min(1, max(-1, a.N-b.N)))
+	return slices.SortedFunc(maps.Keys(seen), func(a, b Tile) int {
+		return cmp.Or(cmp.Compare(a.Level, b.Level), cmp.Compare(a.N, b.N))
 	})
-	return out
 }
 
 // Tiles are tiles that were read, with their hashes in order. An incomplete one has those that the tree has.

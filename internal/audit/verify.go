@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -74,20 +75,12 @@ type Verifier struct {
 	differs int64  // first position whose record is not the leaf beside it
 	beside  *Range // the tree of the leaves themselves from there on; nil while all agree
 
-	announced map[string]*announcement // removals, by month
-	missing   map[string]*missingMonth // by month
-	present   map[string]int64         // position of the first entry of each month that is here
-	month     string                   // of the last entry
-	total     int64                    // of what is missing
-
-	newest, before Instant // the latest signed time so far, and that of the last checkpoint that agreed
-	covers         bool    // one did
-	blind          bool    // nothing is known of the entries in front of the walk
-	removedAsOf    Instant
-	removedFirst   int64 // position of the first entry whose removal rests on it
-
-	losses []Loss
-	forks  []fork
+	past         Progress // but for its size
+	month        string   // of the last entry
+	blind        bool     // nothing is known of the entries in front of the walk
+	removedAsOf  Instant
+	removedFirst int64 // position of the first entry whose removal rests on it
+	forks        []fork
 }
 
 // Progress is how far a walk has come, at a checkpoint: what a Verifier must know of the entries behind it. Its JSON is
@@ -131,23 +124,14 @@ func (p Progress) Removals() (n int64) {
 // Resume continues a walk behind p.Size entries. tree is the tree of these entries; the caller has compared its root with
 // the signed checkpoint of that size. Public is to be set, as for a new Verifier.
 func Resume(p Progress, tree *Range) *Verifier {
-	p = p.clone()
-	v := &Verifier{
-		tree: *tree.clone(), good: p.Size, announced: p.Announced, missing: p.Missing, present: p.Present, losses: p.Losses,
-		newest: p.Newest, before: p.Before, covers: p.Covers, blind: p.Size > 0 && !p.Covers,
-	}
-	for _, m := range p.Missing {
-		v.total += m.Count
-	}
-	return v
+	return &Verifier{tree: *tree.clone(), good: p.Size, past: p.clone(), blind: p.Size > 0 && !p.Covers}
 }
 
 // Progress tells how far the walk has come. It stands at a checkpoint when FinishPart found nothing wrong.
 func (v *Verifier) Progress() Progress {
-	return Progress{
-		Size: v.tree.Size(), Announced: v.announced, Missing: v.missing, Present: v.present, Losses: v.losses,
-		Newest: v.newest, Before: v.before, Covers: v.covers,
-	}.clone()
+	p := v.past.clone()
+	p.Size = v.tree.Size()
+	return p
 }
 
 // Expect announces checkpoints whose signatures were verified. They may come in any order, but each before the walk has
@@ -159,7 +143,7 @@ func (v *Verifier) Expect(checkpoints ...Checkpoint) error {
 		}
 	}
 	v.waiting = append(v.waiting, checkpoints...)
-	slices.SortStableFunc(v.waiting, func(a, b Checkpoint) int { return int(min(1, max(-1, a.Size-b.Size))) })
+	slices.SortStableFunc(v.waiting, func(a, b Checkpoint) int { return cmp.Compare(a.Size, b.Size) })
 	return v.compare()
 }
 
@@ -173,11 +157,11 @@ func (v *Verifier) add(record []byte, leaf Hash) error {
 		return &Fault{v.tree.Size(), fmt.Sprintf("missing or out of order: the record found here says seq %d", seq)}
 	}
 	if month := recordMonth(record); string(month) != v.month {
-		if v.month = string(month); v.present == nil {
-			v.present = map[string]int64{}
+		if v.month = string(month); v.past.Present == nil {
+			v.past.Present = map[string]int64{}
 		}
-		if _, known := v.present[v.month]; !known {
-			v.present[v.month] = seq
+		if _, known := v.past.Present[v.month]; !known {
+			v.past.Present[v.month] = seq
 		}
 	}
 	if err := v.ofTheLog(seq, record); err != nil {
@@ -311,8 +295,8 @@ func (v *Verifier) finishPart() (Verdict, error) {
 	if size == 0 {
 		return Verdict{}, &Fault{0, "the log is empty: nothing is sealed, so nothing is proven"}
 	}
-	verdict := Verdict{Entries: size, Size: size, Root: v.tree.Root(), Removed: v.total, RemovedAsOf: v.removedAsOf, removedFirst: v.removedFirst}
-	for _, l := range v.losses {
+	verdict := Verdict{Entries: size, Size: size, Root: v.tree.Root(), Removed: v.past.Removals(), RemovedAsOf: v.removedAsOf, removedFirst: v.removedFirst}
+	for _, l := range v.past.Losses {
 		verdict.Notes = append(verdict.Notes, l.String())
 	}
 	return verdict, nil

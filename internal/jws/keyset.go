@@ -287,8 +287,7 @@ func (s *KeySet) fetch(ctx context.Context) ([]byte, error) {
 
 // unwrapURL leaves out the address, which the caller names in its short form.
 func unwrapURL(err error) error {
-	var at *url.Error
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*url.Error](err); ok {
 		return at.Err
 	}
 	return err
@@ -328,8 +327,7 @@ func readFile(name string, limit int64, judge func(os.FileInfo) error) ([]byte, 
 }
 
 func withoutName(err error) error {
-	var at *os.PathError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*os.PathError](err); ok {
 		return fmt.Errorf("%s: %w", at.Op, at.Err)
 	}
 	return err

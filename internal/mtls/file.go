@@ -79,8 +79,7 @@ func readFileUpTo(limit int64, name string, judge func(fs.FileInfo) error) ([]by
 }
 
 func cannotRead(name string, err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		err = path.Err // the name is said already
 	}
 	return &FileError{File: name, Reason: "cannot be read", Err: err, Cure: "check that it exists and that this user may read it"}

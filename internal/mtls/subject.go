@@ -3,6 +3,7 @@ package mtls
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -31,9 +32,9 @@ func Subject(cert *x509.Certificate) string { return nameText(cert.Subject.Names
 
 func nameText(names []pkix.AttributeTypeAndValue) string {
 	var out strings.Builder
-	for i := len(names) - 1; i >= 0; i-- {
-		short, known := shortNames[names[i].Type.String()]
-		text, isText := names[i].Value.(string)
+	for _, name := range slices.Backward(names) {
+		short, known := shortNames[name.Type.String()]
+		text, isText := name.Value.(string)
 		if !known || !isText {
 			continue
 		}

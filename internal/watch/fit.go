@@ -22,8 +22,7 @@ func (m *Mapping) Check(columns map[string][]Column) []Flaw {
 			f.list = append(f.list, r.fit(m.File, columns, true)...)
 		}
 	}
-	var e *MappingError
-	if errors.As(f.err(), &e) {
+	if e, ok := errors.AsType[*MappingError](f.err()); ok {
 		return e.Flaws
 	}
 	return nil

@@ -224,8 +224,7 @@ func (p *parser) expression(n *yaml.Node, key, pointer string, want kindOf, word
 
 // broken tells what is wrong with an expression.
 func (p *parser) broken(n *yaml.Node, key string, err error) {
-	var e *programError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*programError](err); ok {
 		p.add(n, key, e.Error(), e.cure)
 		return
 	}

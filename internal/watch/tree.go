@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/vm"
@@ -69,12 +70,7 @@ func (b *branch) expressions(all []*expression) []*expression {
 
 // has reports whether an object has a member of that name.
 func (b *branch) has(name string) bool {
-	for _, n := range b.names {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(b.names, name)
 }
 
 // computer makes the values of one row.

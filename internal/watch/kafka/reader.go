@@ -118,7 +118,7 @@ func (r *Reader) topics(ctx context.Context, client *kgo.Client) []error {
 	request.AllowAutoTopicCreation = false
 	for _, name := range r.settings.Topics.Names() {
 		topic := kmsg.NewMetadataRequestTopic()
-		topic.Topic = kmsg.StringPtr(name)
+		topic.Topic = new(name)
 		request.Topics = append(request.Topics, topic)
 	}
 	response, err := request.RequestWith(ctx, client)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"strconv"
 	"time"
 
@@ -35,12 +36,8 @@ func (r *Reader) dial(ctx context.Context, purpose string, more map[string]strin
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range settings("arauto " + r.config.Slot + " " + purpose) {
-		config.RuntimeParams[name] = value
-	}
-	for name, value := range more {
-		config.RuntimeParams[name] = value
-	}
+	maps.Copy(config.RuntimeParams, settings("arauto "+r.config.Slot+" "+purpose))
+	maps.Copy(config.RuntimeParams, more)
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
 	connection, err := pgconn.ConnectConfig(ctx, config)
@@ -97,9 +94,7 @@ func (r *Reader) pool(ctx context.Context) (*pgxpool.Pool, error) {
 			return err
 		}
 		c.Config = *fresh
-		for name, value := range settings("arauto " + r.config.Slot + " queries") {
-			c.RuntimeParams[name] = value
-		}
+		maps.Copy(c.RuntimeParams, settings("arauto "+r.config.Slot+" queries"))
 		c.RuntimeParams["default_transaction_read_only"] = "on"
 		c.RuntimeParams["statement_timeout"] = milliseconds(soon)
 		c.ConnectTimeout = soon

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -57,8 +58,6 @@ func (r *Reader) Convert(ctx context.Context, name string, row map[string]any) (
 		}
 		s.names, s.forms = append(s.names, field.Name), append(s.forms, f)
 	}
-	for name, v := range s.values(results[0].Rows[0]) {
-		values[name] = v
-	}
+	maps.Copy(values, s.values(results[0].Rows[0]))
 	return values, nil
 }

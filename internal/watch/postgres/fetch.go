@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -203,9 +204,7 @@ func (r *Reader) Find(ctx context.Context, l watch.Lookup) (map[string]map[strin
 		if err != nil {
 			return nil, err
 		}
-		for k, row := range one {
-			found[k] = row
-		}
+		maps.Copy(found, one)
 	}
 	return found, nil
 }
