@@ -39,6 +39,24 @@ func identifier(name string) pgx.Identifier {
 	return pgx.Identifier{name}
 }
 
+// quotedTables are tables' names for statements.
+func quotedTables(names []string) []string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = identifier(name).Sanitize()
+	}
+	return quoted
+}
+
+// quotedColumns are columns' names for statements.
+func quotedColumns(names []string) []string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = pgx.Identifier{name}.Sanitize()
+	}
+	return quoted
+}
+
 // tables looks up the mapping's tables. Those that are not there are missing from the map.
 func (r *Reader) tables(ctx context.Context) (map[string]*table, error) {
 	return r.lookUp(ctx, r.options.Tables)
@@ -51,11 +69,7 @@ func (r *Reader) lookUp(ctx context.Context, names []string) (map[string]*table,
 	if err != nil {
 		return nil, err
 	}
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = identifier(name).Sanitize()
-	}
-	rows, err := pool.Query(ctx, selectTables, quoted, r.config.Publication)
+	rows, err := pool.Query(ctx, selectTables, quotedTables(names), r.config.Publication)
 	if err != nil {
 		return nil, fmt.Errorf("look up the tables: %w", err)
 	}
@@ -156,12 +170,8 @@ ORDER BY a.attnum`
 
 // columnList is the publication's list of columns for a table; nil: all.
 func (r *Reader) columnList(ctx context.Context, t *table) ([]string, error) {
-	pool, err := r.pool(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var only []string
-	row := pool.QueryRow(ctx, `
+	row := r.queryRow(ctx, `
 		SELECT array_agg(a.attname::text) FROM pg_publication p
 		JOIN pg_publication_rel pr ON pr.prpubid = p.oid AND pr.prrelid = $1
 		CROSS JOIN LATERAL regexp_matches(to_jsonb(pr)->>'prattrs', '\d+', 'g') AS number
@@ -209,15 +219,11 @@ func (r *Reader) formWithin(ctx context.Context, oid uint32, depth int) (*form, 
 	if f != nil || depth == 0 {
 		return f, nil
 	}
-	pool, err := r.pool(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var base, element uint32
 	var delimiter string
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
-	err = pool.QueryRow(ctx, `
+	err := r.queryRow(ctx, `
 		SELECT coalesce(max(typbasetype) FILTER (WHERE typtype = 'd'), 0),
 		       coalesce(max(typelem) FILTER (WHERE typtype = 'b' AND typcategory = 'A' AND typlen = -1 AND oid NOT IN (22, 30)), 0),
 		       coalesce(max(typdelim::text), ',')

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -100,26 +101,13 @@ var (
 
 // complete puts the defaults in and refuses what cannot be, naming the key.
 func (c *Config) complete() error {
-	set := func(field *string, standard string) {
-		if *field == "" {
-			*field = standard
-		}
-	}
-	set(&c.Publication, "arauto")
-	set(&c.Slot, "arauto")
+	snapshot := Never
 	if c.Create {
-		set(&c.Snapshot, Initial)
+		snapshot = Initial
 	}
-	set(&c.Snapshot, Never)
-	if c.MaxLag == 0 {
-		c.MaxLag = 1 << 30
-	}
-	if c.StatusInterval == 0 {
-		c.StatusInterval = time.Second
-	}
-	if c.FastLane == 0 {
-		c.FastLane = 750 * time.Millisecond
-	}
+	c.Publication, c.Slot, c.Snapshot = cmp.Or(c.Publication, "arauto"), cmp.Or(c.Slot, "arauto"), cmp.Or(c.Snapshot, snapshot)
+	c.MaxLag = cmp.Or(c.MaxLag, 1<<30)
+	c.StatusInterval, c.FastLane = cmp.Or(c.StatusInterval, time.Second), cmp.Or(c.FastLane, 750*time.Millisecond)
 	return errors.Join(c.problems()...)
 }
 

@@ -104,6 +104,21 @@ func (r *Reader) pool(ctx context.Context) (*pgxpool.Pool, error) {
 	return r.queries, err
 }
 
+// queryRow asks for one row. That there is no pool is told when the row is scanned.
+func (r *Reader) queryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	pool, err := r.pool(ctx)
+	if err != nil {
+		return noRow{err}
+	}
+	return pool.QueryRow(ctx, sql, args...)
+}
+
+// noRow is a row that could not be asked for.
+type noRow struct{ err error }
+
+// Scan returns why.
+func (r noRow) Scan(...any) error { return r.err }
+
 // lease is the right to read this slot: an advisory lock, on a connection that the server ends when it is silent for
 // longer than our patience. A slot in use refuses a second reader by itself; the lease covers the moments when nobody
 // uses it: the snapshot, and the time between two streams.

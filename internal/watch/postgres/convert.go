@@ -50,13 +50,9 @@ func (r *Reader) Convert(ctx context.Context, name string, row map[string]any) (
 	if err != nil {
 		return nil, fmt.Errorf("read the row as one of %s: %w", name, err)
 	}
-	s := &shape{}
-	for _, field := range results[0].FieldDescriptions {
-		f, err := r.form(ctx, field.DataTypeOID)
-		if err != nil {
-			return nil, err
-		}
-		s.names, s.forms = append(s.names, field.Name), append(s.forms, f)
+	s, err := r.shape(ctx, results[0].FieldDescriptions)
+	if err != nil {
+		return nil, err
 	}
 	maps.Copy(values, s.values(results[0].Rows[0]))
 	return values, nil

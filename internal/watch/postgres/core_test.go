@@ -327,12 +327,10 @@ func (r *running) end() error {
 	r.t.Helper()
 	r.stop()
 	err := r.wait()
-	pool, failed := r.r.pool(r.t.Context())
-	require.NoError(r.t, failed)
 	again := time.NewTicker(poll)
 	defer again.Stop()
 	for deadline := time.Now().Add(20 * time.Second); ; <-again.C {
-		slot, failed := findSlot(r.t.Context(), pool, r.r.config.Slot)
+		slot, failed := r.r.findSlot(r.t.Context(), r.r.config.Slot)
 		require.NoError(r.t, failed)
 		if slot == nil || !slot.active {
 			return err

@@ -36,23 +36,21 @@ func (s *session) openFast(ctx context.Context) opening {
 	if err != nil {
 		return opening{err: err}
 	}
+	defer closeConnection(connection) // nothing, once a lane has taken it over
 	var suffix [4]byte
 	_, _ = rand.Read(suffix[:])
 	name := s.config.Slot + "_now_" + hex.EncodeToString(suffix[:])
 	made, err := pglogrepl.CreateReplicationSlot(ctx, connection, name, "pgoutput",
 		pglogrepl.CreateReplicationSlotOptions{Temporary: true, SnapshotAction: "NOEXPORT_SNAPSHOT"})
 	if err != nil {
-		closeConnection(connection)
 		return opening{err: fmt.Errorf("create the temporary slot %s: %w", name, err)}
 	}
 	from, err := pglogrepl.ParseLSN(made.ConsistentPoint)
 	if err != nil {
-		closeConnection(connection)
 		return opening{err: err}
 	}
 	fast := newFast(s.main)
 	if err := fast.start(ctx, connection, name, from); err != nil {
-		closeConnection(connection)
 		return opening{err: fmt.Errorf("follow the temporary slot %s: %w", name, err)}
 	}
 	if !s.main.cut.open(from, &fast.progress, func() { fast.ended.Store(true); _ = fast.wire.Close() }) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,22 +38,14 @@ func (rel *relation) unfetched(at int, columns []int, row [][]byte) unfetched {
 
 // sql reads the missing columns of one row.
 func (u *unfetched) sql() string {
-	var b strings.Builder
-	b.WriteString("SELECT ")
-	for i, c := range u.columns {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(pgx.Identifier{u.rel.names[c]}.Sanitize())
+	var columns, keys []string
+	for _, c := range u.columns {
+		columns = append(columns, pgx.Identifier{u.rel.names[c]}.Sanitize())
 	}
-	b.WriteString(" FROM " + u.rel.sql + " WHERE ")
 	for i, k := range u.rel.keys {
-		if i > 0 {
-			b.WriteString(" AND ")
-		}
-		b.WriteString(pgx.Identifier{u.rel.names[k]}.Sanitize() + " = $" + strconv.Itoa(i+1))
+		keys = append(keys, pgx.Identifier{u.rel.names[k]}.Sanitize()+" = $"+strconv.Itoa(i+1))
 	}
-	return b.String()
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + u.rel.sql + " WHERE " + strings.Join(keys, " AND ")
 }
 
 // fill fetches what the records of a chunk lack.
@@ -164,12 +157,9 @@ func (r *Reader) query(ctx context.Context, batch *pgconn.Batch, xids []uint32) 
 // lower half of its number; the upper one is that of the newest transaction, or the one before or after, whichever is
 // nearer: a transaction that cannot be seen yet may well have a higher number than all that can.
 func (r *Reader) visible(ctx context.Context, connection *pgconn.PgConn, xids []uint32) (bool, error) {
-	var list strings.Builder
+	list := make([]string, len(xids))
 	for i, xid := range xids {
-		if i > 0 {
-			list.WriteByte(',')
-		}
-		list.WriteString(strconv.FormatUint(uint64(xid), 10))
+		list[i] = strconv.FormatUint(uint64(xid), 10)
 	}
 	result := connection.ExecParams(ctx, `
 		WITH now AS MATERIALIZED (SELECT pg_current_snapshot() AS s),
@@ -177,7 +167,7 @@ func (r *Reader) visible(ctx context.Context, connection *pgconn.PgConn, xids []
 		SELECT coalesce(bool_and(pg_visible_in_snapshot(
 			(((x >> 32) + CASE WHEN xid - (x & 4294967295) > 2147483648 THEN -1 WHEN xid - (x & 4294967295) < -2147483648 THEN 1 ELSE 0 END << 32)
 				+ xid)::text::xid8, s)), true)
-		FROM now, top, unnest(string_to_array($1, ',')::bigint[]) AS xid`, [][]byte{[]byte(list.String())}, nil, nil, nil).Read()
+		FROM now, top, unnest(string_to_array($1, ',')::bigint[]) AS xid`, [][]byte{[]byte(strings.Join(list, ","))}, nil, nil, nil).Read()
 	if result.Err != nil {
 		return false, fmt.Errorf("ask whether a transaction can be seen: %w", result.Err)
 	}
@@ -188,17 +178,17 @@ func (r *Reader) visible(ctx context.Context, connection *pgconn.PgConn, xids []
 // the column's type finds nothing.
 func (r *Reader) Find(ctx context.Context, l watch.Lookup) (map[string]map[string]any, error) {
 	xids := r.unseen.take()
-	found, err := r.find(ctx, l, l.Keys, xids)
+	found, err := r.find(ctx, l, xids)
 	if err != nil {
 		r.unseen.putBack(xids)
 	}
-	if code(err) != "22P02" && code(err) != "22003" || len(l.Keys) == 1 {
-		if len(l.Keys) == 1 && (code(err) == "22P02" || code(err) == "22003") {
-			return map[string]map[string]any{}, nil
-		}
+	if code(err) != "22P02" && code(err) != "22003" {
 		return found, err
 	}
 	found = map[string]map[string]any{}
+	if len(l.Keys) == 1 {
+		return found, nil
+	}
 	for _, key := range l.Keys { // one of them is no uuid, say
 		one, err := r.Find(ctx, watch.Lookup{Table: l.Table, Column: l.Column, Keys: []string{key}})
 		if err != nil {
@@ -209,24 +199,19 @@ func (r *Reader) Find(ctx context.Context, l watch.Lookup) (map[string]map[strin
 	return found, nil
 }
 
-func (r *Reader) find(ctx context.Context, l watch.Lookup, keys []string, xids []uint32) (map[string]map[string]any, error) {
+func (r *Reader) find(ctx context.Context, l watch.Lookup, xids []uint32) (map[string]map[string]any, error) {
 	batch := &pgconn.Batch{}
 	batch.ExecParams("SELECT * FROM "+identifier(l.Table).Sanitize()+" WHERE "+pgx.Identifier{l.Column}.Sanitize()+" = ANY($1)",
-		[][]byte{arrayOf(keys)}, nil, nil, nil)
+		[][]byte{arrayOf(l.Keys)}, nil, nil, nil)
 	results, err := r.query(ctx, batch, xids)
 	if err != nil {
 		return nil, fmt.Errorf("find rows of %s by %s: %w", l.Table, l.Column, err)
 	}
-	s, by := &shape{}, -1
-	for i, field := range results[0].FieldDescriptions {
-		f, err := r.form(ctx, field.DataTypeOID)
-		if err != nil {
-			return nil, err
-		}
-		if s.names, s.forms = append(s.names, field.Name), append(s.forms, f); field.Name == l.Column {
-			by = i
-		}
+	s, err := r.shape(ctx, results[0].FieldDescriptions)
+	if err != nil {
+		return nil, err
 	}
+	by := slices.Index(s.names, l.Column)
 	found := map[string]map[string]any{}
 	for _, row := range results[0].Rows {
 		found[string(row[by])] = s.values(row)

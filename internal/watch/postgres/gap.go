@@ -120,16 +120,12 @@ func (r *Reader) gaps(ctx context.Context, before *watermark, m *membership) ([]
 // one by the command, that wrote them. A transaction that had begun before and wrote afterwards counts as before: to be
 // asked for nothing is better than to lose a row.
 func (r *Reader) filled(ctx context.Context, m *membership, one *member) (string, error) {
-	pool, err := r.pool(ctx)
-	if err != nil {
-		return "", err
-	}
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
 	from, where := "ONLY "+one.sql(), "true"
 	if root := m.of(one.Table)[0]; one.Parent != 0 { // the right to read the root suffices, and the bounds lead to the partition
 		from = root.sql()
-		if err := pool.QueryRow(ctx, "SELECT coalesce(pg_get_partition_constraintdef($1::bigint::oid), 'true')", int64(one.ID)).Scan(&where); err != nil {
+		if err := r.queryRow(ctx, "SELECT coalesce(pg_get_partition_constraintdef($1::bigint::oid), 'true')", int64(one.ID)).Scan(&where); err != nil {
 			return "", fmt.Errorf("look up the bounds of %s: %w", one.sql(), err)
 		}
 	}
@@ -143,7 +139,7 @@ func (r *Reader) filled(ctx context.Context, m *membership, one *member) (string
 	}
 	rewritten := one.Filenode != one.ID // after ALTER TABLE … SET LOGGED no row tells that it was written unlogged
 	var older bool
-	err = pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+from+" AS r WHERE r.tableoid = $1::bigint::oid AND ("+where+`) AND ($2::boolean OR EXISTS (
+	err := r.queryRow(ctx, "SELECT EXISTS (SELECT FROM "+from+" AS r WHERE r.tableoid = $1::bigint::oid AND ("+where+`) AND ($2::boolean OR EXISTS (
 		SELECT FROM (SELECT xmin, cmin FROM pg_inherits WHERE inhrelid = $1::bigint::oid
 		             UNION ALL SELECT xmin, cmin FROM pg_publication_rel WHERE oid = ANY($3::oid[]) UNION ALL `+entries+`) s
 		WHERE age(r.xmin) > age(s.xmin) OR r.xmin = s.xmin AND r.cmin::text::bigint < s.cmin::text::bigint)))`,

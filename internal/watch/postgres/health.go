@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pglogrepl"
-	"github.com/jackc/pgx/v5"
 )
 
 // state is what Health tells, and what a session knows of the core's clock.
@@ -99,24 +98,13 @@ type vital struct {
 func (r *Reader) look(ctx context.Context, slot string) (vital, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	pool, err := r.pool(ctx)
-	if err != nil {
-		return vital{}, err
-	}
 	var v vital
-	var end, confirmed string
-	err = pool.QueryRow(ctx, `
+	err := r.queryRow(ctx, `
 		SELECT clock_timestamp(), CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END::text,
 		       coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.wal_status, ''), s.safe_wal_size,
 		       (SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size')
 		FROM (VALUES (1)) one LEFT JOIN pg_replication_slots s ON slot_name = $1`, slot).
-		Scan(&v.now, &end, &confirmed, &v.status, &v.safe, &v.keep)
-	if err == nil {
-		v.end, err = pglogrepl.ParseLSN(end)
-	}
-	if err == nil {
-		v.confirmed, err = pglogrepl.ParseLSN(confirmed)
-	}
+		Scan(&v.now, &v.end, &v.confirmed, &v.status, &v.safe, &v.keep)
 	return v, err
 }
 
@@ -209,10 +197,10 @@ func (c *Config) dangers(slot string, v vital, lag int64) []string {
 }
 
 // checkMembership tells what would stop Read for fear of lost rows.
-func (s *session) checkMembership(ctx context.Context, q querier) []error {
+func (s *session) checkMembership(ctx context.Context) []error {
 	defer s.closeCatalogue()
 	var before *watermark
-	if slot, err := findSlot(ctx, q, s.config.Slot); err != nil {
+	if slot, err := s.findSlot(ctx, s.config.Slot); err != nil {
 		return []error{err}
 	} else if slot != nil && !slot.lost() {
 		before = s.remembered()
@@ -242,11 +230,7 @@ func (s *session) checkMembership(ctx context.Context, q querier) []error {
 func (r *Reader) Check(ctx context.Context) []error {
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
-	pool, err := r.pool(ctx)
-	if err != nil {
-		return []error{err}
-	}
-	found, err := r.checkServer(ctx, pool)
+	found, err := r.checkServer(ctx)
 	if err != nil {
 		return []error{fmt.Errorf("reach the database: %w", err)}
 	}
@@ -259,16 +243,16 @@ func (r *Reader) Check(ctx context.Context) []error {
 			found = append(found, err)
 		}
 		closeConnection(connection)
-		found = append(found, s.checkSlot(ctx, pool)...)
-		found = append(found, s.checkMembership(ctx, pool)...)
+		found = append(found, s.checkSlot(ctx)...)
+		found = append(found, s.checkMembership(ctx)...)
 	}
-	return append(found, r.checkTables(ctx, pool)...)
+	return append(found, r.checkTables(ctx)...)
 }
 
-func (r *Reader) checkServer(ctx context.Context, q querier) (found []error, err error) {
+func (r *Reader) checkServer(ctx context.Context) (found []error, err error) {
 	var version, senders, slots, used int
 	var level string
-	err = q.QueryRow(ctx, `
+	err = r.queryRow(ctx, `
 		SELECT current_setting('server_version_num')::int, current_setting('wal_level'), current_setting('max_wal_senders')::int,
 		       current_setting('max_replication_slots')::int, (SELECT count(*) FROM pg_replication_slots)`).
 		Scan(&version, &level, &senders, &slots, &used)
@@ -288,8 +272,8 @@ func (r *Reader) checkServer(ctx context.Context, q querier) (found []error, err
 }
 
 // checkSlot tells what of the slot would keep Read from working.
-func (s *session) checkSlot(ctx context.Context, q querier) []error {
-	slot, err := findSlot(ctx, q, s.config.Slot)
+func (s *session) checkSlot(ctx context.Context) []error {
+	slot, err := s.findSlot(ctx, s.config.Slot)
 	if err != nil {
 		return []error{err}
 	}
@@ -302,12 +286,12 @@ func (s *session) checkSlot(ctx context.Context, q querier) []error {
 	return nil
 }
 
-func (r *Reader) checkTables(ctx context.Context, q querier) []error {
+func (r *Reader) checkTables(ctx context.Context) []error {
 	tables, err := r.tables(ctx)
 	if err != nil {
 		return []error{err}
 	}
-	exists, found, err := r.publication(ctx, q)
+	exists, found, err := r.publication(ctx)
 	if err != nil {
 		return []error{err}
 	}
@@ -329,7 +313,7 @@ func (r *Reader) checkTables(ctx context.Context, q querier) []error {
 		}
 	}
 	if len(missing) > 0 || !exists && len(tables) > 0 {
-		found = append(found, r.checkPublication(ctx, q, exists, missing)...)
+		found = append(found, r.checkPublication(ctx, exists, missing)...)
 	}
 	return append(found, r.checkJoined(ctx)...)
 }
@@ -339,7 +323,7 @@ func unreadable(t *table) error {
 }
 
 // checkPublication tells what keeps a publication that is not there, or lacks tables, from being made so.
-func (r *Reader) checkPublication(ctx context.Context, q querier, exists bool, missing []*table) (found []error) {
+func (r *Reader) checkPublication(ctx context.Context, exists bool, missing []*table) (found []error) {
 	statement := sqlPublication(r.config.Publication, exists, missing)
 	if !r.config.Create {
 		return []error{fmt.Errorf("publication %s does not carry all tables: let their owner run: %s", r.config.Publication, statement)}
@@ -351,7 +335,7 @@ func (r *Reader) checkPublication(ctx context.Context, q querier, exists bool, m
 		lacks = "change publication %s, which is another's: let its owner run: %s"
 	}
 	var may bool
-	if err := q.QueryRow(ctx, "SELECT "+right+" WHERE $1 <> ''", r.config.Publication).Scan(&may); err != nil {
+	if err := r.queryRow(ctx, "SELECT "+right+" WHERE $1 <> ''", r.config.Publication).Scan(&may); err != nil {
 		return []error{fmt.Errorf("ask for the right to make publication %s: %w", r.config.Publication, err)}
 	}
 	if !may {
@@ -378,5 +362,3 @@ func (r *Reader) checkJoined(ctx context.Context) (found []error) {
 	}
 	return found
 }
-
-var _ querier = pgx.Tx(nil)

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -100,9 +99,9 @@ const inSchema = `coalesce((SELECT pn.oid::bigint FROM pg_publication_namespace 
 // membership looks at the catalogue over a connection. before gives the object ids by which tables are found that have
 // another name now; nil: none are known.
 func (r *Reader) membership(ctx context.Context, connection *pgconn.PgConn, before *watermark) (*membership, error) {
-	names, ids := make([]string, len(r.options.Tables)), make([]string, len(r.options.Tables))
+	names, ids := quotedTables(r.options.Tables), make([]string, len(r.options.Tables))
 	for i, name := range r.options.Tables {
-		names[i], ids[i] = identifier(name).Sanitize(), "0"
+		ids[i] = "0"
 		if before != nil && before.Tables[name] != nil {
 			ids[i] = strconv.FormatUint(uint64(before.Tables[name].ID), 10)
 		}
@@ -160,19 +159,15 @@ func (m *membership) absent(n int) bool {
 // of lists the members of a followed table, itself first.
 func (m *membership) of(at int) (all []*member) {
 	for _, one := range m.Members {
-		if one.Table == at && !one.Above {
+		switch {
+		case one.Table != at || one.Above:
+		case one.Root:
+			all = slices.Insert(all, 0, one)
+		default:
 			all = append(all, one)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *member) int { return cmp.Compare(rank(a), rank(b)) })
 	return all
-}
-
-func rank(m *member) int {
-	if m.Root {
-		return 0
-	}
-	return 1
 }
 
 // chain is a member and the tables whose partition it is, upwards.

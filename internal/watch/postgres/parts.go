@@ -164,10 +164,6 @@ const unseenFor = time.Second
 
 // kinOf looks a relation up, in a view of the database in which the transaction that is read is committed.
 func (l *lane) kinOf(ctx context.Context, id uint32) (kin, error) {
-	var quoted []string
-	for _, name := range l.options.Tables {
-		quoted = append(quoted, identifier(name).Sanitize())
-	}
 	var k kin
 	for began := time.Now(); ; {
 		schemas := kinInSchema
@@ -176,7 +172,7 @@ func (l *lane) kinOf(ctx context.Context, id uint32) (kin, error) {
 		}
 		batch := &pgconn.Batch{}
 		batch.ExecParams(fmt.Sprintf(selectKin, schemas), [][]byte{
-			fmt.Append(nil, id), []byte(l.config.Publication), arrayOf(l.options.Tables), arrayOf(quoted),
+			fmt.Append(nil, id), []byte(l.config.Publication), arrayOf(l.options.Tables), arrayOf(quotedTables(l.options.Tables)),
 		}, nil, nil, nil)
 		rows, err := l.query(ctx, batch, []uint32{l.now.xid})
 		if err == nil {

@@ -143,11 +143,7 @@ func loading(slot string) string { return slot + "_loading" }
 
 // prepare sees to publication and slot, and reads the snapshot if this is the first time.
 func (s *session) prepare(ctx context.Context, connection *pgconn.PgConn, tables map[string]*table) error {
-	pool, err := s.pool(ctx)
-	if err != nil {
-		return err
-	}
-	slot, err := findSlot(ctx, pool, s.config.Slot)
+	slot, err := s.findSlot(ctx, s.config.Slot)
 	if err != nil {
 		return err
 	}
@@ -223,13 +219,9 @@ func (s *session) usable(ctx context.Context, connection *pgconn.PgConn, slot *s
 }
 
 // release waits until the server has given up on the slot's last reader, which we outlive by the lease.
-func (s *session) release(ctx context.Context, slot *slotState) error {
-	pool, err := s.pool(ctx)
-	if err != nil {
-		return err
-	}
+func (s *session) release(ctx context.Context, slot *slotState) (err error) {
 	deadline := time.Now().Add(patience + time.Second)
-	for ; slot != nil && slot.active; slot, err = findSlot(ctx, pool, s.config.Slot) {
+	for ; slot != nil && slot.active; slot, err = s.findSlot(ctx, s.config.Slot) {
 		if err != nil {
 			return err
 		}
@@ -264,30 +256,18 @@ type slotState struct {
 
 func (s *slotState) lost() bool { return s.status == "lost" }
 
-// querier is a pool or a transaction.
-type querier interface {
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
-
 // findSlot returns nil when there is no such slot.
-func findSlot(ctx context.Context, q querier, name string) (*slotState, error) {
+func (r *Reader) findSlot(ctx context.Context, name string) (*slotState, error) {
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
 	var s slotState
-	var restart, confirmed string
-	err := q.QueryRow(ctx, `
+	err := r.queryRow(ctx, `
 		SELECT plugin::text, database::text, coalesce(wal_status, 'lost'), active, coalesce(active_pid, 0),
 		       coalesce(restart_lsn::text, '0/0'), coalesce(confirmed_flush_lsn::text, '0/0')
 		FROM pg_replication_slots WHERE slot_name = $1 AND slot_type = 'logical'`, name).
-		Scan(&s.plugin, &s.database, &s.status, &s.active, &s.process, &restart, &confirmed)
+		Scan(&s.plugin, &s.database, &s.status, &s.active, &s.process, &s.restart, &s.confirmed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
-	}
-	if err == nil {
-		s.restart, err = pglogrepl.ParseLSN(restart)
-	}
-	if err == nil {
-		s.confirmed, err = pglogrepl.ParseLSN(confirmed)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look at slot %s: %w", name, err)
@@ -319,11 +299,7 @@ func (s *session) explain(err error) error {
 
 // publish makes sure that the publication carries the mapping's tables.
 func (s *session) publish(ctx context.Context, connection *pgconn.PgConn, tables map[string]*table) error {
-	pool, err := s.pool(ctx)
-	if err != nil {
-		return err
-	}
-	exists, problems, err := s.publication(ctx, pool)
+	exists, problems, err := s.publication(ctx)
 	if err != nil {
 		return err
 	}
@@ -360,11 +336,11 @@ func (s *session) publish(ctx context.Context, connection *pgconn.PgConn, tables
 }
 
 // publication reports whether it exists, and what is wrong with it.
-func (r *Reader) publication(ctx context.Context, q querier) (exists bool, problems []error, err error) {
+func (r *Reader) publication(ctx context.Context) (exists bool, problems []error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
 	var inserts, updates bool
-	err = q.QueryRow(ctx, "SELECT pubinsert, pubupdate FROM pg_publication WHERE pubname = $1", r.config.Publication).Scan(&inserts, &updates)
+	err = r.queryRow(ctx, "SELECT pubinsert, pubupdate FROM pg_publication WHERE pubname = $1", r.config.Publication).Scan(&inserts, &updates)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil, nil
 	}

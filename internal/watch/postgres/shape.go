@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"context"
 	"strings"
 
 	"github.com/arauto/arauto/internal/watch"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // shape is how rows of a table come: the columns in their order.
@@ -12,6 +14,19 @@ type shape struct {
 	names []string
 	forms []*form
 	keys  []int // columns that name a row
+}
+
+// shape is how rows of a result come.
+func (r *Reader) shape(ctx context.Context, fields []pgconn.FieldDescription) (*shape, error) {
+	s := &shape{}
+	for _, field := range fields {
+		f, err := r.form(ctx, field.DataTypeOID)
+		if err != nil {
+			return nil, err
+		}
+		s.names, s.forms = append(s.names, field.Name), append(s.forms, f)
+	}
+	return s, nil
 }
 
 // values makes a record's values of a row's texts; nil is NULL.

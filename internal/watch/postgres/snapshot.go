@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/jackc/pglogrepl"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/arauto/arauto/internal/watch"
@@ -69,11 +68,7 @@ func (s *session) load(ctx context.Context, connection *pgconn.PgConn, tables ma
 	if err := s.hold(ctx, reader, before, tables, names); err != nil {
 		return err
 	}
-	pool, err := s.pool(ctx)
-	if err != nil {
-		return err
-	}
-	state, err := findSlot(ctx, pool, slot)
+	state, err := s.findSlot(ctx, slot)
 	if err != nil {
 		return err
 	}
@@ -184,13 +179,9 @@ func (l *loader) next(n int) int64 {
 
 // read hands over the rows of a table in the order of the primary key, through a cursor.
 func (l *loader) read(ctx context.Context, t *table) error {
-	var order []string
-	for _, name := range t.primary {
-		order = append(order, pgx.Identifier{name}.Sanitize())
-	}
 	query := "DECLARE arauto NO SCROLL CURSOR FOR SELECT " + t.selected() + " FROM " + t.sql()
-	if len(order) > 0 {
-		query += " ORDER BY " + strings.Join(order, ", ")
+	if len(t.primary) > 0 {
+		query += " ORDER BY " + strings.Join(quotedColumns(t.primary), ", ")
 	}
 	if _, err := l.reader.Exec(ctx, query).ReadAll(); err != nil {
 		return err
@@ -209,11 +200,11 @@ func (l *loader) read(ctx context.Context, t *table) error {
 
 // selected lists the table's columns for a SELECT.
 func (t *table) selected() string {
-	var columns []string
-	for _, c := range t.columns {
-		columns = append(columns, pgx.Identifier{c.Name}.Sanitize())
+	columns := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		columns[i] = c.Name
 	}
-	return strings.Join(columns, ", ")
+	return strings.Join(quotedColumns(columns), ", ")
 }
 
 // fetch hands over the cursor's next rows. The server waits with what does not fit the connection's buffers.
@@ -224,9 +215,15 @@ func (l *loader) fetch(ctx context.Context, t *table) (n int, err error) {
 			err = closed
 		}
 	}()
-	s, err := l.shape(ctx, t, rows.FieldDescriptions())
+	s, err := l.shape(ctx, rows.FieldDescriptions())
 	if err != nil {
 		return 0, err
+	}
+	s.table = t.name
+	for i, name := range s.names {
+		if slices.Contains(t.primary, name) {
+			s.keys = append(s.keys, i)
+		}
 	}
 	var batch []watch.Record
 	size := 0
@@ -253,21 +250,6 @@ func (l *loader) fetch(ctx context.Context, t *table) (n int, err error) {
 	return n, nil
 }
 
-func (l *loader) shape(ctx context.Context, t *table, fields []pgconn.FieldDescription) (*shape, error) {
-	s := &shape{table: t.name}
-	for i, field := range fields {
-		f, err := l.form(ctx, field.DataTypeOID)
-		if err != nil {
-			return nil, err
-		}
-		s.names, s.forms = append(s.names, field.Name), append(s.forms, f)
-		if slices.Contains(t.primary, field.Name) {
-			s.keys = append(s.keys, i)
-		}
-	}
-	return s, nil
-}
-
 func (l *loader) take(ctx context.Context, batch []watch.Record) error {
 	l.open.Add(1)
 	l.Reader.rows.Add(int64(len(batch)))
@@ -291,21 +273,5 @@ func (l *loader) wait(ctx context.Context) error {
 
 // position writes a place in the log as PostgreSQL does.
 func position(at pglogrepl.LSN) string {
-	const digits = "0123456789ABCDEF"
-	var b [17]byte
-	i := len(b)
-	put := func(n uint32) {
-		for {
-			i--
-			b[i] = digits[n&15]
-			if n >>= 4; n == 0 {
-				return
-			}
-		}
-	}
-	put(uint32(at))
-	i--
-	b[i] = '/'
-	put(uint32(at >> 32))
-	return string(b[i:])
+	return strings.ToUpper(strconv.FormatUint(uint64(at>>32), 16) + "/" + strconv.FormatUint(uint64(uint32(at)), 16))
 }
