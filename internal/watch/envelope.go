@@ -112,10 +112,10 @@ func (w *work) rejected(e *Envelope) Rejected {
 		id = w.id
 	}
 	out := Rejected{
-		Source: e.Source, Kind: w.rule.kindName(), ResourceID: shortened(id), Revision: w.revision, Line: e.Encode(), Problems: w.Problems,
+		Source: e.Source, ResourceID: shortened(id), Revision: w.revision, Line: e.Encode(), Problems: w.Problems,
 	}
-	if w.rule.kind == 0 {
-		out.Kind = ""
+	if w.rule.kind != 0 {
+		out.Kind = w.rule.kind.String()
 	}
 	if out.Revision <= 0 {
 		out.Revision = w.rec.Revision

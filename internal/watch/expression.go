@@ -104,7 +104,7 @@ func (e *expression) compile() error {
 		return &programError{text: "is empty", cure: `write an expression; the empty text is '""'`}
 	}
 	// Once with typed functions, for their names and arguments, and once to run.
-	looker := &looker{}
+	looker := &looker{callees: map[*ast.IdentifierNode]bool{}, rows: map[*ast.IdentifierNode]string{}, declared: map[string]bool{}}
 	if _, err := expr.Compile(e.text, append(options(typedFunctions), expr.Env(map[string]any{}), expr.AllowUndefinedVariables(), expr.Patch(looker))...); err != nil {
 		return programErrorOf(err)
 	}
@@ -166,8 +166,8 @@ func typeName(kind string) string {
 
 // programErrorOf turns the library's error into one line.
 func programErrorOf(err error) error {
-	var f *file.Error
-	if !errors.As(err, &f) {
+	f, ok := errors.AsType[*file.Error](err)
+	if !ok {
 		return &programError{text: err.Error()}
 	}
 	e := &programError{at: f.Column + 1, text: strings.NewReplacer("interface {}", "any value", "map[string]interface {}", "object").Replace(f.Message)}
@@ -222,9 +222,6 @@ func (l *looker) Visit(node *ast.Node) {
 			l.refuse(n, "calls a value that is not a function", "")
 			return
 		}
-		if l.callees == nil {
-			l.callees = map[*ast.IdentifierNode]bool{}
-		}
 		l.callees[callee] = true
 		if zone, is := secondText(n); is && callee.Value == "instant" {
 			if _, err := zoneOf(zone); err != nil {
@@ -241,16 +238,10 @@ func (l *looker) Visit(node *ast.Node) {
 	case *ast.MemberNode:
 		if row, ok := n.Node.(*ast.IdentifierNode); ok && row.Value == nameRow {
 			if column, ok := n.Property.(*ast.StringNode); ok {
-				if l.rows == nil {
-					l.rows = map[*ast.IdentifierNode]string{}
-				}
 				l.rows[row] = column.Value
 			}
 		}
 	case *ast.VariableDeclaratorNode:
-		if l.declared == nil {
-			l.declared = map[string]bool{}
-		}
 		if n.Name == nameRow || functions[n.Name].do != nil {
 			l.refuse(n, n.Name+" is a name of ours", "choose another for the variable")
 		}

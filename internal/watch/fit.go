@@ -99,8 +99,8 @@ func (r *rule) keyless(file string, own []Column) []Flaw {
 
 func (r *rule) misfit(file string, e *expression, err error, columns map[string][]Column) Flaw {
 	flaw := Flaw{File: file, Line: e.line, Key: e.key, Wrong: err.Error()}
-	var p *programError
-	if !errors.As(err, &p) {
+	p, ok := errors.AsType[*programError](err)
+	if !ok {
 		return flaw
 	}
 	flaw.Cure = p.cure

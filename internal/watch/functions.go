@@ -30,8 +30,8 @@ type function struct {
 
 var functions = map[string]function{
 	"string":     {onFirst(toText), []any{new(func(any) string)}},
-	"instant":    {instantOf, []any{new(func(any) string), new(func(any, string) string)}},
-	"date":       {dateOf, []any{new(func(any) string), new(func(any, string) string)}},
+	"instant":    {taking(1, 2, instantOf), []any{new(func(any) string), new(func(any, string) string)}},
+	"date":       {taking(1, 2, dateOf), []any{new(func(any) string), new(func(any, string) string)}},
 	"fromUnix":   {onFirst(fromUnix(time.Second)), []any{new(func(any) string)}},
 	"fromUnixMs": {onFirst(fromUnix(time.Millisecond)), []any{new(func(any) string)}},
 	"amount":     {onFirst(amountOf), []any{new(func(any) string)}},
@@ -40,10 +40,10 @@ var functions = map[string]function{
 	"upper":      {onText(strings.ToUpper), []any{new(func(string) string)}},
 	"trim":       {onText(strings.TrimSpace), []any{new(func(string) string)}},
 	"digits":     {onText(digitsOf), []any{new(func(string) string)}},
-	"padLeft":    {padLeft, []any{new(func(any, int, string) string)}},
-	"replace":    {replaceIn, []any{new(func(string, string, string) string)}},
-	"split":      {splitAt, []any{new(func(string, string) []any)}},
-	"join":       {joinWith, []any{new(func(any, string) string)}},
+	"padLeft":    {taking(3, 3, padLeft), []any{new(func(any, int, string) string)}},
+	"replace":    {onTexts(3, replaceIn), []any{new(func(string, string, string) string)}},
+	"split":      {onTexts(2, splitAt), []any{new(func(string, string) []any)}},
+	"join":       {taking(2, 2, joinWith), []any{new(func(any, string) string)}},
 	"oneOf":      {oneOf, []any{new(func(any, ...any) bool)}},
 	"fromJSON":   {onFirst(fromJSON), []any{new(func(string) any)}},
 }
@@ -85,31 +85,37 @@ func options(typed bool) []expr.Option {
 	return append(all, expr.Function(plusName, func(args ...any) (any, error) { return plus(args[0], args[1]) }))
 }
 
-// onFirst makes a function of one argument; null gives null.
-func onFirst(do func(any) (any, error)) func([]any) (any, error) {
+const errArity = badValue("a function has the wrong number of arguments")
+
+// taking makes a function of least to most arguments, at least one; null as the first gives null.
+func taking(least, most int, do func([]any) (any, error)) func([]any) (any, error) {
 	return func(args []any) (any, error) {
-		if err := arity(args, 1, 1); err != nil || args[0] == nil {
-			return nil, err
+		switch {
+		case len(args) < least || len(args) > most:
+			return nil, errArity
+		case args[0] == nil:
+			return nil, nil
 		}
-		return do(args[0])
+		return do(args)
 	}
 }
 
-func onText(do func(string) string) func([]any) (any, error) {
-	return onFirst(func(v any) (any, error) {
-		s, ok := v.(string)
-		if !ok {
-			return nil, badValue("the function takes text")
+func onFirst(do func(any) (any, error)) func([]any) (any, error) {
+	return taking(1, 1, func(args []any) (any, error) { return do(args[0]) })
+}
+
+func onTexts(n int, do func([]string) (any, error)) func([]any) (any, error) {
+	return taking(n, n, func(args []any) (any, error) {
+		s, err := texts(args)
+		if err != nil {
+			return nil, err
 		}
-		return do(s), nil
+		return do(s)
 	})
 }
 
-func arity(args []any, least, most int) error {
-	if len(args) < least || len(args) > most {
-		return badValue("a function has the wrong number of arguments")
-	}
-	return nil
+func onText(do func(string) string) func([]any) (any, error) {
+	return onTexts(1, func(s []string) (any, error) { return do(s[0]), nil })
 }
 
 // texts takes arguments that must be text.
@@ -226,9 +232,6 @@ const maxPad = 256
 
 // padLeft fills a text or number up from the left: an ISPB that is kept as a number is padLeft(ispb, 8, "0").
 func padLeft(args []any) (any, error) {
-	if err := arity(args, 3, 3); err != nil || args[0] == nil {
-		return nil, err
-	}
 	t, err := toText(args[0])
 	if err != nil {
 		return nil, err
@@ -241,28 +244,14 @@ func padLeft(args []any) (any, error) {
 	return strings.Repeat(pad, max(0, n-len(t.(string)))) + t.(string), nil
 }
 
-func replaceIn(args []any) (any, error) {
-	if err := arity(args, 3, 3); err != nil || args[0] == nil {
-		return nil, err
-	}
-	s, err := texts(args)
-	if err != nil {
-		return nil, err
-	}
+func replaceIn(s []string) (any, error) {
 	if s[1] == "" || len(s[0])+strings.Count(s[0], s[1])*len(s[2]) > maxText {
 		return nil, badValue(fmt.Sprintf("replace() replaces a text that is not empty, and makes at most %d bytes", maxText))
 	}
 	return strings.ReplaceAll(s[0], s[1], s[2]), nil
 }
 
-func splitAt(args []any) (any, error) {
-	if err := arity(args, 2, 2); err != nil || args[0] == nil {
-		return nil, err
-	}
-	s, err := texts(args)
-	if err != nil {
-		return nil, err
-	}
+func splitAt(s []string) (any, error) {
 	if s[1] == "" || strings.Count(s[0], s[1]) > maxNodesOfValue {
 		return nil, badValue("split() takes a separator that is not empty, and makes a list of reasonable length")
 	}
@@ -274,9 +263,6 @@ func splitAt(args []any) (any, error) {
 }
 
 func joinWith(args []any) (any, error) {
-	if err := arity(args, 2, 2); err != nil || args[0] == nil {
-		return nil, err
-	}
 	list, ok := args[0].([]any)
 	between, ok2 := args[1].(string)
 	if !ok || !ok2 {
@@ -299,7 +285,7 @@ func joinWith(args []any) (any, error) {
 // oneOf reports whether the first argument equals one of the others; null is none of them.
 func oneOf(args []any) (any, error) {
 	if len(args) == 0 {
-		return nil, badValue("a function has the wrong number of arguments")
+		return nil, errArity
 	}
 	switch args[0].(type) {
 	case string, bool, int, float64:
@@ -315,7 +301,7 @@ func fromJSON(v any) (any, error) {
 	if !ok {
 		return nil, badValue("fromJSON() takes text")
 	}
-	parsed, err := decodeJSON([]byte(s))
+	parsed, err := DecodeJSON([]byte(s))
 	if err != nil {
 		return nil, badValue("fromJSON() takes the text of one JSON value")
 	}

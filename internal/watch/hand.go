@@ -236,8 +236,8 @@ func (x *session) offer(ctx context.Context, f *flight) error {
 		} else {
 			f.pending, err = x.submit(ctx, w, e)
 		}
-		refused := (*Refused)(nil)
-		if !errors.As(err, &refused) {
+		refused, is := errors.AsType[*Refused](err)
+		if !is {
 			return err
 		}
 		w.Problems = refused.Problems

@@ -51,9 +51,6 @@ const errInstant = badValue("an instant is RFC 3339 text, such as 2026-11-21T12:
 // instantOf writes an instant as the APIs do: UTC, to the second. A time without zone takes one, as second argument; an
 // instant that tells its own offset needs none, and none changes it.
 func instantOf(args []any) (any, error) {
-	if err := arity(args, 1, 2); err != nil || args[0] == nil {
-		return nil, err
-	}
 	t, err := parseInstant(args[0])
 	if len(args) == 2 {
 		name, _ := args[1].(string)
@@ -77,9 +74,6 @@ func instantOf(args []any) (any, error) {
 // dateOf writes the day of an instant, in UTC, or in a zone or at an offset such as "-03:00". Of a time without zone it
 // writes the day it shows.
 func dateOf(args []any) (any, error) {
-	if err := arity(args, 1, 2); err != nil || args[0] == nil {
-		return nil, err
-	}
 	if shown, local := parseTime(args[0], localLayouts); local == nil && len(args) == 1 {
 		return shown.Format(time.DateOnly), nil
 	}

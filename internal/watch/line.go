@@ -256,7 +256,7 @@ func (m *mapper) document(out []byte, w *work, status string) []byte {
 		name, value string
 		from        *expression
 	}{{r.kind.IDMember(), w.id, r.id}, {"status", status, r.status}} {
-		if r.data.has(member.name) {
+		if slices.Contains(r.data.names, member.name) {
 			continue
 		}
 		if comma {

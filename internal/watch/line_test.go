@@ -29,7 +29,7 @@ func TestARowBecomesTheLineTheCoreCouldHaveSent(t *testing.T) {
 // member reads a member of a line, by dots.
 func member(t *testing.T, line []byte, path string) any {
 	t.Helper()
-	v, err := decodeJSON(line)
+	v, err := DecodeJSON(line)
 	require.NoError(t, err)
 	for name := range strings.SplitSeq(path, ".") {
 		object, _ := v.(map[string]any)
@@ -392,7 +392,7 @@ func TestValuesBecomeJSONThatReadsBackTheSame(t *testing.T) {
 		v := value(4).Draw(t, "value")
 		text, err := appendJSON(nil, v, maxDepth)
 		require.NoError(t, err)
-		back, err := decodeJSON(text)
+		back, err := DecodeJSON(text)
 		require.NoError(t, err, "%s", text)
 		again, err := appendJSON(nil, back, maxDepth)
 		require.NoError(t, err)

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -115,7 +116,7 @@ func (m *Mapping) readTables(p *parser, tables section) {
 				if wrong, cure := m.unnumbered(table); wrong != "" && r.kind != 0 && r.revision == nil {
 					p.add(part, join(at, "revision"), wrong, cure)
 				}
-				r.source, r.table, r.part, r.schema, r.generation = m.Source, table, i, m.Type == "postgres", m.Generation
+				r.table, r.part, r.schema, r.generation = table, i, m.Type == "postgres", m.Generation
 				m.rules[table] = append(m.rules[table], r)
 				for _, j := range r.joins {
 					if !slices.Contains(m.joined, j.table) {
@@ -180,12 +181,7 @@ func (m *Mapping) Kinds() []ofb.Kind {
 
 // Registers reports whether a table holds initiators, so that a Registrar is needed.
 func (m *Mapping) Registers() bool {
-	for _, rules := range m.rules {
-		if slices.ContainsFunc(rules, func(r *rule) bool { return r.kind == 0 }) {
-			return true
-		}
-	}
-	return false
+	return len(m.Erasing()) > 0
 }
 
 // Erasing returns the tables, sorted, whose deleted rows delete a registration.
@@ -210,8 +206,8 @@ func (m *Mapping) Settings(into any) error {
 		return err
 	}
 	if err := m.settings.Decode(into); err != nil {
-		var wrong *yaml.TypeError
-		if !asTypeError(err, &wrong) {
+		wrong, is := errors.AsType[*yaml.TypeError](err)
+		if !is {
 			p.add(m.settings, m.Type, strings.TrimPrefix(err.Error(), "yaml: "), "")
 			return p.err()
 		}
@@ -221,12 +217,6 @@ func (m *Mapping) Settings(into any) error {
 		}
 	}
 	return p.err()
-}
-
-func asTypeError(err error, target **yaml.TypeError) bool {
-	e, ok := err.(*yaml.TypeError) //nolint:errorlint // Decode gives it bare
-	*target = e
-	return ok
 }
 
 // strict refuses members that a struct has no field for.

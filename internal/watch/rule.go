@@ -16,12 +16,12 @@ const initiator = "initiator"
 
 // rule is the mapping of one table, or one of several of the same table.
 type rule struct {
-	source, table string
-	part          int  // which of the table's mappings
-	schema        bool // the origin has one: a column that a row lacks is a fault
-	generation    int64
-	key           string   // in the file
-	kind          ofb.Kind // zero: initiator
+	table      string
+	part       int  // which of the table's mappings
+	schema     bool // the origin has one: a column that a row lacks is a fault
+	generation int64
+	key        string   // in the file
+	kind       ofb.Kind // zero: initiator
 
 	when  *expression // nil: always
 	joins []lookup

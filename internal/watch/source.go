@@ -68,7 +68,7 @@ func New(c Config) (*Source, error) {
 	s := &Source{
 		mapping: c.Mapping, reader: c.Reader, sink: c.Sink, registrar: c.Registrar, control: c.Control, observer: c.Observer, log: c.Log,
 		canStore: c.Storable, complaints: map[string]time.Time{},
-		stopped: map[string][]string{}, columns: map[string][]Column{}, turned: make(chan struct{}), upTo: time.Now(),
+		stopped: map[string][]string{}, skips: map[skipRule]int64{}, columns: map[string][]Column{}, turned: make(chan struct{}), upTo: time.Now(),
 		status: Status{Source: c.Mapping.Source, Type: c.Mapping.Type, State: Connecting, LagBytes: -1},
 	}
 	if s.control == nil {

@@ -184,9 +184,6 @@ func (s *Source) Skips() map[string]int64 {
 // skip counts a record that is passed over.
 func (s *Source) skip(table string, by skipRule) {
 	s.mu.Lock()
-	if s.skips == nil {
-		s.skips = map[skipRule]int64{}
-	}
 	s.skips[by]++
 	s.mu.Unlock()
 	s.count(table, Skipped)

@@ -2,7 +2,6 @@ package watch
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/expr-lang/expr/vm"
@@ -66,11 +65,6 @@ func (b *branch) expressions(all []*expression) []*expression {
 		all = part.expressions(all)
 	}
 	return all
-}
-
-// has reports whether an object has a member of that name.
-func (b *branch) has(name string) bool {
-	return slices.Contains(b.names, name)
 }
 
 // computer makes the values of one row.

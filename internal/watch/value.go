@@ -188,8 +188,8 @@ func appendText(b []byte, s string) ([]byte, error) {
 	return append(append(b, s[from:]...), '"'), nil
 }
 
-// decodeJSON reads one JSON value; numbers keep their digits.
-func decodeJSON(text []byte) (any, error) {
+// DecodeJSON reads one JSON value; numbers keep their digits, as json.Number.
+func DecodeJSON(text []byte) (any, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	var v any

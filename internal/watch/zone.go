@@ -60,36 +60,29 @@ func (r *rule) zoneless(e *expression, columns map[string][]Column) string {
 		return ""
 	}
 	look := &zoneLooker{rule: r, columns: columns}
-	node := e.program.Node()
-	if slices.Contains(r.occurredAt, e) {
-		look.wanted = true
-	} else if column, kind := look.column(node); kind == Local && strings.HasPrefix(e.pointer, "/data/") {
+	node, wanted := e.program.Node(), slices.Contains(r.occurredAt, e)
+	if column, kind := look.column(node); !wanted && kind == Local && strings.HasPrefix(e.pointer, "/data/") {
 		return column
 	}
-	look.walk(node, look.wanted)
-	return look.found
+	return look.walk(node, wanted)
 }
 
 // zoneLooker looks for columns without zone where an instant is wanted.
 type zoneLooker struct {
 	rule    *rule
 	columns map[string][]Column
-	wanted  bool
-	found   string
 }
 
-// walk goes through an expression; wanted: its value is taken for an instant.
-func (l *zoneLooker) walk(n ast.Node, wanted bool) {
-	visit := &zoneVisitor{looker: l}
-	if wanted {
-		visit.outside = true
-	}
+// walk finds the first such column in an expression; wanted: its value is taken for an instant.
+func (l *zoneLooker) walk(n ast.Node, wanted bool) string {
+	visit := &zoneVisitor{looker: l, outside: wanted}
 	ast.Walk(&n, visit)
 	for _, name := range visit.columns {
-		if l.found == "" && !slices.Contains(visit.covered, name) {
-			l.found = name
+		if !slices.Contains(visit.covered, name) {
+			return name
 		}
 	}
+	return ""
 }
 
 // column is the column that a node is, as the mapping writes it, where that has no zone.

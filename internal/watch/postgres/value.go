@@ -5,8 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
-	"io"
 	"unicode/utf8"
 
 	"github.com/arauto/arauto/internal/watch"
@@ -75,7 +73,7 @@ func (f *form) value(text []byte) any {
 	case instant, local, day:
 		return moment(text, f.kind)
 	case document:
-		if v, err := jsonValue(text); err == nil {
+		if v, err := watch.DecodeJSON(text); err == nil {
 			return v
 		}
 	case binary:
@@ -105,20 +103,6 @@ func isNumber(text []byte) bool {
 		}
 	}
 	return digits > 0 && json.Valid(text)
-}
-
-// jsonValue reads a JSON value and keeps the digits of its numbers.
-func jsonValue(text []byte) (any, error) {
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber()
-	var v any
-	if err := decoder.Decode(&v); err != nil {
-		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("more than one JSON value")
-	}
-	return v, nil
 }
 
 // moment makes RFC 3339 text of "2026-11-22 03:25:01.5+00", and of the same without offset text that has none either; a
