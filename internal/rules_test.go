@@ -48,7 +48,7 @@ var packages = map[string]place{
 	"openapi":              {"1: the documents of what we serve and send", floor0},
 	"migrations":           {"1: the schema, as SQL", nil},
 	"internal/mtls":        {"1: who we are and whom we trust", nil},
-	"internal/jws":         {"1: signs and verifies; hides the JOSE libraries", nil},
+	"internal/jws":         {"1: signs and verifies; hides the JOSE libraries; reads key files as mtls does", []string{"internal/mtls"}},
 	"internal/store":       {"1: the only package that knows SQL", append(floor0, "migrations")},
 	"internal/strict":      {"1: reads JSON that others wrote, for intake and buses", nil},
 	"internal/config":      {"1: settings: read, checked, described, masked", []string{"internal/ofb", "internal/notice", "internal/mtls"}},

@@ -1,6 +1,7 @@
 package jws
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -87,9 +88,7 @@ func (c claims) access(token, grantClaim string, now time.Time) (AccessToken, er
 		return AccessToken{}, err
 	}
 	t.Scopes = strings.Fields(scope)
-	if grantClaim == "" {
-		grantClaim = GrantClaim
-	}
+	grantClaim = cmp.Or(grantClaim, GrantClaim)
 	if grant, err := c.text(grantClaim, maxText); err != nil {
 		return AccessToken{}, err
 	} else if grant != clientCredentials {

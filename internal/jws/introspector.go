@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -116,7 +118,7 @@ func (v verdict) result() (AccessToken, error) {
 		return AccessToken{}, v.refusal
 	}
 	token := v.token
-	token.Scopes = append([]string(nil), token.Scopes...)
+	token.Scopes = slices.Clone(token.Scopes)
 	return token, nil
 }
 
@@ -134,11 +136,7 @@ func (i *Introspector) remember(hash [sha256.Size]byte, v verdict) {
 	defer i.mu.Unlock()
 	now := i.cfg.Now()
 	if len(i.answers) >= i.cfg.Entries {
-		for k, old := range i.answers {
-			if !now.Before(old.until) {
-				delete(i.answers, k)
-			}
-		}
+		maps.DeleteFunc(i.answers, func(_ [sha256.Size]byte, old verdict) bool { return !now.Before(old.until) })
 	}
 	for k := range i.answers {
 		if len(i.answers) < i.cfg.Entries {

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -34,12 +35,7 @@ type verifyKey struct {
 
 // KIDs returns the ids of the usable keys in alphabetical order.
 func (k *Keys) KIDs() []string {
-	kids := make([]string, 0, len(k.byKID))
-	for kid := range k.byKID {
-		kids = append(kids, kid)
-	}
-	slices.Sort(kids)
-	return kids
+	return slices.Sorted(maps.Keys(k.byKID))
 }
 
 // Skipped returns why each unusable key of the set was skipped: keys for encryption, elliptic curves and the like stand

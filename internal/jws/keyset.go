@@ -9,11 +9,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/arauto/arauto/internal/mtls"
 )
 
 // Defaults and bounds of reading a key set.
@@ -223,7 +224,11 @@ func (s *KeySet) Reload(ctx context.Context) error {
 	}
 	reason := ""
 	if err != nil {
-		err = fmt.Errorf("key set %s: %w", s.Name(), err)
+		if _, named := errors.AsType[*mtls.FileError](err); named {
+			err = fmt.Errorf("key set %w", err)
+		} else {
+			err = fmt.Errorf("key set %s: %w", s.Name(), err)
+		}
 		reason = err.Error()
 	}
 	if (changed || reason != s.refused) && s.cfg.Observe != nil {
@@ -259,7 +264,7 @@ func (s *KeySet) content(ctx context.Context) ([]byte, error) {
 	if s.remote {
 		return s.fetch(ctx)
 	}
-	return readFile(s.cfg.Location, maxSetBytes, nil)
+	return mtls.ReadFile(s.cfg.Location, maxSetBytes, nil)
 }
 
 func (s *KeySet) fetch(ctx context.Context) ([]byte, error) {
@@ -289,46 +294,6 @@ func (s *KeySet) fetch(ctx context.Context) ([]byte, error) {
 func unwrapURL(err error) error {
 	if at, ok := errors.AsType[*url.Error](err); ok {
 		return at.Err
-	}
-	return err
-}
-
-// readFile reads a regular file of at most limit bytes; judge, if any, sees the state of what was opened. It never waits
-// on a pipe or a device.
-func readFile(name string, limit int64, judge func(os.FileInfo) error) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("not a regular file")
-	}
-	if err != nil {
-		return nil, withoutName(err)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, withoutName(err)
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil {
-		return nil, withoutName(err)
-	}
-	if judge != nil {
-		if err := judge(info); err != nil {
-			return nil, err
-		}
-	}
-	content, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, withoutName(err)
-	}
-	if int64(len(content)) > limit {
-		return nil, fmt.Errorf("larger than %d bytes", limit)
-	}
-	return content, nil
-}
-
-func withoutName(err error) error {
-	if at, ok := errors.AsType[*os.PathError](err); ok {
-		return fmt.Errorf("%s: %w", at.Op, at.Err)
 	}
 	return err
 }

@@ -172,7 +172,7 @@ func TestSigningKeysAreReadFromFilesNobodyElseCanRead(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "key.pem")
 			require.NoError(t, os.WriteFile(file, c.content, 0o600))
 			require.NoError(t, os.Chmod(file, c.mode))
-			key, err := jws.LoadSigningKey(file)
+			signers, err := jws.OpenSigners(jws.SignersConfig{Keys: []jws.SigningKey{{KID: "k", File: file}}})
 			if c.why != "" {
 				require.ErrorContains(t, err, c.why)
 				require.ErrorContains(t, err, file)
@@ -180,12 +180,14 @@ func TestSigningKeysAreReadFromFilesNobodyElseCanRead(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			require.True(t, keyOne().PublicKey.Equal(key.Public()))
+			active, err := signers.Active()
+			require.NoError(t, err)
+			require.True(t, keyOne().PublicKey.Equal(active.Public()))
 		})
 	}
-	_, err = jws.LoadSigningKey(filepath.Join(t.TempDir(), "absent"))
+	_, err = jws.OpenSigners(jws.SignersConfig{Keys: []jws.SigningKey{{KID: "k", File: filepath.Join(t.TempDir(), "absent")}}})
 	require.ErrorIs(t, err, os.ErrNotExist)
-	_, err = jws.LoadSigningKey(t.TempDir())
+	_, err = jws.OpenSigners(jws.SignersConfig{Keys: []jws.SigningKey{{KID: "k", File: t.TempDir()}}})
 	require.ErrorContains(t, err, "not a regular file")
 }
 

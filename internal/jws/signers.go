@@ -1,18 +1,15 @@
 package jws
 
 import (
-	"bytes"
 	"crypto"
-	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/arauto/arauto/internal/mtls"
 )
 
 // SigningKey names one key we may sign with: a file, or a Signer at hand.
@@ -143,85 +140,24 @@ func (k SigningKey) content() ([]byte, error) {
 	if k.File == "" {
 		return nil, nil
 	}
-	return readKeyFile(k.File)
-}
-
-func (k SigningKey) signer(content []byte) (*Signer, error) {
-	key := k.Key
-	if k.File != "" {
-		parsed, err := parseKey(content)
-		if err != nil {
-			return nil, fmt.Errorf("signing key %s: %w", k.File, err)
-		}
-		key = parsed
-	}
-	signer, err := NewSigner(key, k.KID)
-	if err != nil && k.File != "" {
-		return nil, fmt.Errorf("signing key %s: %w", k.File, err)
-	}
-	return signer, err
-}
-
-// LoadSigningKey reads one unencrypted RSA key in PEM, PKCS#8 or PKCS#1, of at least 2048 bits, from a file of mode 0600
-// or 0400 (contract, "File formats"). No error quotes the file's content.
-func LoadSigningKey(file string) (crypto.Signer, error) {
-	content, err := readKeyFile(file)
+	content, err := mtls.ReadKeyFile(k.File)
 	if err != nil {
-		return nil, err
-	}
-	key, err := parseKey(content)
-	if err != nil {
-		return nil, fmt.Errorf("signing key %s: %w", file, err)
-	}
-	return key, nil
-}
-
-// maxKeyFile bounds a key file; an RSA key of 8192 bits has some 7 KiB.
-const maxKeyFile = 64 << 10
-
-func readKeyFile(file string) ([]byte, error) {
-	content, err := readFile(file, maxKeyFile, func(info os.FileInfo) error {
-		if mode := info.Mode().Perm(); mode != 0o600 && mode != 0o400 {
-			return fmt.Errorf("mode %04o; chmod 600 it, so that nobody but its owner can read it", mode)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("signing key %s: %w", file, err)
+		return nil, fmt.Errorf("signing key %w", err)
 	}
 	return content, nil
 }
 
-func parseKey(content []byte) (*rsa.PrivateKey, error) {
-	block, rest := pem.Decode(content)
-	switch {
-	case block == nil:
-		return nil, errors.New("the file has no PEM key")
-	case len(bytes.TrimSpace(rest)) > 0:
-		return nil, errors.New("the file has more than one PEM block; leave exactly one")
-	case block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
-		return nil, errors.New("the key is encrypted; decrypt it: openssl pkey -in FILE -out FILE.pem")
+func (k SigningKey) signer(content []byte) (*Signer, error) {
+	if k.File == "" {
+		return NewSigner(k.Key, k.KID)
 	}
-	var parsed any
-	var err error
-	switch block.Type {
-	case "PRIVATE KEY":
-		parsed, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	case "RSA PRIVATE KEY":
-		parsed, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-	default:
-		return nil, errors.New("not a private RSA key in PKCS#8 or PKCS#1")
-	}
+	key, err := mtls.ParseKey(k.File, content)
 	if err != nil {
-		// The parser's words could hold what a key file must not give away.
-		return nil, errors.New("the key cannot be parsed; export it again: openssl pkey -in FILE -out FILE.pem")
+		return nil, fmt.Errorf("signing key %w", err)
 	}
-	key, ok := parsed.(*rsa.PrivateKey)
-	if !ok {
-		return nil, errors.New("the key is not RSA")
+	signer, err := NewSigner(key, k.KID)
+	if err != nil {
+		return nil, fmt.Errorf("signing key %s: %w", k.File, err)
 	}
-	if key.N.BitLen() < minKeyBits {
-		return nil, fmt.Errorf("the key has %d bits; use %d or more", key.N.BitLen(), minKeyBits)
-	}
-	return key, nil
+	return signer, nil
 }

@@ -153,8 +153,7 @@ func (c claims) meantFor(audience string) error {
 	if err == nil && slices.Contains(many, audience) {
 		return nil
 	}
-	var refusal *Refusal
-	if errors.As(err, &refusal) && refusal.Code == Missing {
+	if refusal, is := errors.AsType[*Refusal](err); is && refusal.Code == Missing {
 		return err
 	}
 	return refuse(Wrong, "aud", "does not contain the configured audience")

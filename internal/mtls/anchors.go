@@ -64,7 +64,7 @@ func (a *Anchors) Reload() (changed bool, err error) {
 	}
 	var contents [][]byte
 	for _, name := range a.files {
-		content, err := readFile(name, nil)
+		content, err := ReadFile(name, maxFile, nil)
 		if err != nil {
 			return false, err
 		}

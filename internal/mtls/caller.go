@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -89,7 +90,7 @@ func organisationOfOldStyle(cert *x509.Certificate) (string, error) {
 	units := attributes(cert, oidOrganisationalUnit)
 	var candidates []string
 	for _, u := range units {
-		if text, ok := u.(string); ok && (isUUID(text) || len(units) == 1 && isID(text)) {
+		if text, ok := u.(string); ok && (uuid.MatchString(text) || len(units) == 1 && isID(text)) {
 			candidates = append(candidates, text)
 		}
 	}
@@ -135,27 +136,10 @@ func attributes(cert *x509.Certificate, oid asn1.ObjectIdentifier) []any {
 const maxID = 128
 
 func isID(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= maxID
+	return s != "" && len(s) <= maxID && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-func isUUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, r := range s {
-		hyphen := i == 8 || i == 13 || i == 18 || i == 23
-		digit := r >= '0' && r <= '9' || r >= 'a' && r <= 'f' || r >= 'A' && r <= 'F'
-		if hyphen != (r == '-') || !hyphen && !digit {
-			return false
-		}
-	}
-	return true
-}
+var uuid = regexp.MustCompile(`^[[:xdigit:]]{8}(-[[:xdigit:]]{4}){3}-[[:xdigit:]]{12}$`)
 
 // Thumbprint is x5t#S256 of RFC 8705 §3.1: base64url without padding of SHA-256 over the DER certificate.
 func Thumbprint(cert *x509.Certificate) string {

@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -245,15 +246,10 @@ func (s *crlStore) find(cert, issuer *x509.Certificate, now time.Time) (l *crl, 
 func (s *crlStore) all() []*crl {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	out := make([]*crl, 0, len(s.lists))
-	for _, l := range s.lists {
-		out = append(out, l)
-	}
-	slices.SortFunc(out, func(a, b *crl) int {
+	return slices.SortedFunc(maps.Values(s.lists), func(a, b *crl) int {
 		return cmp.Or(cmp.Compare(a.source, b.source), cmp.Compare(a.key.issuer, b.key.issuer),
 			cmp.Compare(a.key.authorityKey, b.key.authorityKey))
 	})
-	return out
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -39,12 +39,9 @@ const minKeyBits = 2048
 // maxFile bounds what we read: bundles of authorities are some tens of KiB.
 const maxFile = 4 << 20
 
-func readFile(name string, judge func(fs.FileInfo) error) ([]byte, error) {
-	return readFileUpTo(maxFile, name, judge)
-}
-
-// readFileUpTo reads a regular file of bounded size. It never waits on a pipe or a device.
-func readFileUpTo(limit int64, name string, judge func(fs.FileInfo) error) ([]byte, error) {
+// ReadFile reads a regular file of at most limit bytes; judge, if any, sees the state of what was opened. It never waits on a
+// pipe or a device. An error is a *FileError, except for an empty name.
+func ReadFile(name string, limit int64, judge func(fs.FileInfo) error) ([]byte, error) {
 	if name == "" {
 		return nil, errors.New("no file name given; set it")
 	}
@@ -53,7 +50,7 @@ func readFileUpTo(limit int64, name string, judge func(fs.FileInfo) error) ([]by
 		return nil, cannotRead(name, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, &FileError{File: name, Reason: "is not a regular file", Cure: "name a PEM file"}
+		return nil, &FileError{File: name, Reason: "is not a regular file", Cure: "name a regular file"}
 	}
 	f, err := os.Open(name)
 	if err != nil {
@@ -73,7 +70,7 @@ func readFileUpTo(limit int64, name string, judge func(fs.FileInfo) error) ([]by
 		return nil, cannotRead(name, err)
 	}
 	if int64(len(content)) > limit {
-		return nil, &FileError{File: name, Reason: fmt.Sprintf("is larger than %d MiB", limit>>20), Cure: "name a PEM file"}
+		return nil, &FileError{File: name, Reason: fmt.Sprintf("is larger than %d KiB", limit>>10), Cure: "check that it is the right file"}
 	}
 	return content, nil
 }
@@ -126,15 +123,19 @@ func parseCertificates(name string, content []byte) ([]*x509.Certificate, error)
 // LoadKey reads one unencrypted RSA key in PEM, PKCS#8 or PKCS#1, of at least 2048 bits, from a file of mode 0600 or
 // 0400 (contract, "File formats"). It serves the keys of identities and the BRSEAL key alike.
 func LoadKey(name string) (*rsa.PrivateKey, error) {
-	content, err := readKeyFile(name)
+	content, err := ReadKeyFile(name)
 	if err != nil {
 		return nil, err
 	}
-	return parseKey(name, content)
+	return ParseKey(name, content)
 }
 
-func readKeyFile(name string) ([]byte, error) {
-	return readFile(name, func(info fs.FileInfo) error {
+// maxKeyFile bounds a key file, in bytes; an RSA key of 8192 bits has some 7 KiB.
+const maxKeyFile = 64 << 10
+
+// ReadKeyFile reads what LoadKey parses. It serves those who look whether a key file changed.
+func ReadKeyFile(name string) ([]byte, error) {
+	return ReadFile(name, maxKeyFile, func(info fs.FileInfo) error {
 		if mode := info.Mode().Perm(); mode != 0o600 && mode != 0o400 {
 			return &FileError{
 				File: name, Reason: fmt.Sprintf("a private key with mode %04o", mode),
@@ -145,7 +146,8 @@ func readKeyFile(name string) ([]byte, error) {
 	})
 }
 
-func parseKey(name string, content []byte) (*rsa.PrivateKey, error) {
+// ParseKey parses the content of a key file; name is for its errors, each a *FileError.
+func ParseKey(name string, content []byte) (*rsa.PrivateKey, error) {
 	block, rest := pem.Decode(content)
 	if block == nil {
 		return nil, &FileError{File: name, Reason: "holds no PEM key", Cure: "convert it: openssl pkey -inform der -in FILE -out FILE.pem"}
@@ -167,7 +169,7 @@ func parseKey(name string, content []byte) (*rsa.PrivateKey, error) {
 		return nil, notRSA(name)
 	default:
 		return nil, &FileError{
-			File: name, Reason: fmt.Sprintf("holds a PEM block %.40q", block.Type),
+			File: name, Reason: fmt.Sprintf("holds a PEM block %.40q, which is not a private RSA key", block.Type),
 			Cure: "name a file with one RSA key in PKCS#8 or PKCS#1",
 		}
 	}

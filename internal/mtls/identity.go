@@ -87,11 +87,11 @@ func (id *Identity) Name() string { return id.certFile }
 func (id *Identity) Reload() (changed bool, err error) {
 	id.mu.Lock()
 	defer id.mu.Unlock()
-	certPEM, err := readFile(id.certFile, nil)
+	certPEM, err := ReadFile(id.certFile, maxFile, nil)
 	if err != nil {
 		return false, err
 	}
-	keyPEM, err := readKeyFile(id.keyFile)
+	keyPEM, err := ReadKeyFile(id.keyFile)
 	if err != nil {
 		return false, err
 	}
@@ -102,7 +102,7 @@ func (id *Identity) Reload() (changed bool, err error) {
 		}
 		next.generation = old.generation + 1
 	}
-	key, err := parseKey(id.keyFile, keyPEM)
+	key, err := ParseKey(id.keyFile, keyPEM)
 	if err != nil {
 		return false, err
 	}

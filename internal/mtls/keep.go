@@ -29,13 +29,14 @@ func (r *Revocation) keep(url string, content []byte, changed bool) error {
 	if !changed && os.Chtimes(name, now, now) == nil {
 		return nil
 	}
-	if err := os.MkdirAll(r.opts.Keep, 0o700); err != nil {
-		return fmt.Errorf("keep the revocation list %s: %w", url, err)
+	err := os.MkdirAll(r.opts.Keep, 0o700)
+	if err == nil {
+		err = os.WriteFile(name+".new", content, 0o600)
 	}
-	if err := os.WriteFile(name+".new", content, 0o600); err != nil {
-		return fmt.Errorf("keep the revocation list %s: %w", url, err)
+	if err == nil {
+		err = os.Rename(name+".new", name)
 	}
-	if err := os.Rename(name+".new", name); err != nil {
+	if err != nil {
 		return fmt.Errorf("keep the revocation list %s: %w", url, err)
 	}
 	return nil
@@ -51,7 +52,7 @@ func (r *Revocation) recallKept() {
 }
 
 func readKept(name string) (content []byte, at time.Time, err error) {
-	content, err = readFileUpTo(maxCRL, name, func(info fs.FileInfo) error {
+	content, err = ReadFile(name, maxCRL, func(info fs.FileInfo) error {
 		at = info.ModTime()
 		return nil
 	})

@@ -121,8 +121,7 @@ func refusal(conn *tls.Conn, err error) Refusal {
 
 // shownCertificate is the leaf that the peer showed, whether Go or one of our checks refused it.
 func shownCertificate(conn *tls.Conn, err error) *x509.Certificate {
-	var verification *tls.CertificateVerificationError
-	if errors.As(err, &verification) && len(verification.UnverifiedCertificates) > 0 {
+	if verification, is := errors.AsType[*tls.CertificateVerificationError](err); is && len(verification.UnverifiedCertificates) > 0 {
 		return verification.UnverifiedCertificates[0]
 	}
 	if shown := conn.ConnectionState().PeerCertificates; len(shown) > 0 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -186,11 +187,7 @@ func (c *ocspClient) remember(key string, answer *ocspAnswer) {
 		return
 	}
 	if len(c.answers) >= maxOCSPAnswers {
-		for k, a := range c.answers {
-			if c.now().After(a.end.Add(c.keep)) {
-				delete(c.answers, k)
-			}
-		}
+		maps.DeleteFunc(c.answers, func(_ string, a *ocspAnswer) bool { return c.now().After(a.end.Add(c.keep)) })
 		for k := range c.answers {
 			if len(c.answers) < maxOCSPAnswers {
 				break

@@ -115,7 +115,7 @@ func (r *Revocation) Generation() uint64 { return r.generation.Load() }
 func (r *Revocation) Reload() (changed bool, err error) {
 	var errs []error
 	for _, name := range r.opts.CRLFiles {
-		content, err := readFileUpTo(maxCRL, name, nil)
+		content, err := ReadFile(name, maxCRL, nil)
 		if err != nil {
 			errs = append(errs, err)
 			continue

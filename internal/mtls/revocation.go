@@ -1,6 +1,7 @@
 package mtls
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -107,10 +108,10 @@ type Revocation struct {
 // NewRevocation reads the files of lists; it fetches nothing. A file that is not a list is a FileError; an
 // expired list is accepted, because it may serve the soft-fail window and be replaced later.
 func NewRevocation(opts RevocationOptions) (*Revocation, error) {
-	opts.OCSPTTL = orElse(opts.OCSPTTL, time.Hour)
-	opts.CRLTTL = orElse(opts.CRLTTL, 24*time.Hour)
-	opts.Refresh = orElse(opts.Refresh, 15*time.Minute)
-	opts.SoftFail = orElse(opts.SoftFail, MinSoftFail)
+	opts.OCSPTTL = cmp.Or(opts.OCSPTTL, time.Hour)
+	opts.CRLTTL = cmp.Or(opts.CRLTTL, 24*time.Hour)
+	opts.Refresh = cmp.Or(opts.Refresh, 15*time.Minute)
+	opts.SoftFail = cmp.Or(opts.SoftFail, MinSoftFail)
 	if opts.SoftFail < MinSoftFail || opts.SoftFail > MaxSoftFail {
 		return nil, fmt.Errorf("a soft-fail window of %v: it must be between %v and %v (webhook §7.4)", opts.SoftFail, MinSoftFail, MaxSoftFail)
 	}
@@ -126,11 +127,10 @@ func NewRevocation(opts RevocationOptions) (*Revocation, error) {
 		}
 	}
 	r := &Revocation{opts: opts, now: time.Now, taken: map[string][sha256.Size]byte{}}
-	clock := func() time.Time { return r.now() }
 	r.lists = crlStore{ttl: opts.CRLTTL, lists: map[crlKey]*crl{}}
 	if opts.OCSP {
 		r.ocsp = &ocspClient{
-			http: opts.HTTP, responder: opts.OCSPResponder, ttl: opts.OCSPTTL, keep: opts.SoftFail, now: clock,
+			http: opts.HTTP, responder: opts.OCSPResponder, ttl: opts.OCSPTTL, keep: opts.SoftFail, now: func() time.Time { return r.now() },
 			answers: map[string]*ocspAnswer{}, asking: map[string]*ocspQuestion{}, restTill: map[string]time.Time{},
 		}
 	}
@@ -141,13 +141,6 @@ func NewRevocation(opts RevocationOptions) (*Revocation, error) {
 		r.recallKept()
 	}
 	return r, nil
-}
-
-func orElse(d, otherwise time.Duration) time.Duration {
-	if d == 0 {
-		return otherwise
-	}
-	return d
 }
 
 // Check is the hook for ServerConfig and ClientConfig: nil when nothing in the chain is revoked, as far as valid

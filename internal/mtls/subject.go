@@ -3,6 +3,7 @@ package mtls
 import (
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -53,14 +54,11 @@ func nameText(names []pkix.AttributeTypeAndValue) string {
 
 // escape leaves printable ASCII and letters as they are, except what RFC 4514 §2.4 escapes and what HTML would see.
 func escape(s string) string {
-	const hexDigits = "0123456789ABCDEF"
 	var out strings.Builder
 	for _, r := range s {
 		switch {
 		case strings.ContainsRune(`,+"\;<>=&'`, r), r < ' ' || r == 0x7f:
-			out.WriteByte('\\')
-			out.WriteByte(hexDigits[r>>4])
-			out.WriteByte(hexDigits[r&15])
+			fmt.Fprintf(&out, `\%02X`, r)
 		case r < unicode.MaxASCII || unicode.IsLetter(r):
 			out.WriteRune(r)
 		default:
