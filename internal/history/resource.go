@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/arauto/arauto/internal/notice"
@@ -334,13 +335,7 @@ func (f *resourceFindings) timerBefore(d *Decided) (out []*ofb.State, sure bool)
 // before is the number of decisions that may have been committed when d was judged; they are the first ones.
 func (f *resourceFindings) before(d *Decided) int {
 	end := d.At.Add(sameTime)
-	n, _ := slices.BinarySearchFunc(f.s.Decided, end, func(o Decided, end time.Time) int {
-		if o.At.After(end) {
-			return 1
-		}
-		return -1
-	})
-	return n
+	return sort.Search(len(f.s.Decided), func(i int) bool { return f.s.Decided[i].At.After(end) })
 }
 
 // found are the states that a timer can have found.

@@ -2,6 +2,7 @@ package timing
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -129,13 +130,8 @@ func (s *Spread) Percentile(p float64) history.Micros {
 	if s.count == 0 {
 		return 0
 	}
-	keys := make([]int, 0, len(s.buckets))
-	for k := range s.buckets {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
 	left := int64(math.Ceil(float64(s.count) * p / 100))
-	for _, k := range keys {
+	for _, k := range slices.Sorted(maps.Keys(s.buckets)) {
 		if left -= s.buckets[k]; left <= 0 {
 			return min(s.most, history.Micros(math.Pow(growth, float64(k))))
 		}
