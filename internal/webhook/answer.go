@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 )
 
 // What of an answer we are willing to read (contract, "What of the answer decides").
@@ -20,40 +23,57 @@ type fault string
 
 func (f fault) Error() string { return string(f) }
 
-// answer watches the bytes of one answer as they come from the connection, before the HTTP client sees them. It
-// enforces our limits, refuses what two parsers could read differently (bare CR, folded lines, controls, conflicting
-// lengths: RFC 9112 §§2.2, 5.2, 6.3), and knows where the answer ends, so that whatever a receiver sends after it never
-// counts as the answer to the next request.
+// answer reads one answer from the bytes of a connection, in whatever pieces they come. It enforces our limits, refuses
+// what two parsers could read differently (bare CR, folded lines, controls, conflicting lengths: RFC 9112 §§2.2, 5.2,
+// 6.3), and knows where the answer ends, so that nothing that a receiver sends after it counts as the answer to the next
+// request. It keeps nothing of the body but its start, and that of an answer 400 only.
 type answer struct {
+	sent string // our interaction id, for the comparison with the one that comes back
+
 	phase   phase
-	partial []byte // of a line whose end has not come yet
+	partial []byte // of a line whose end has not come yet; at most maxHead or about maxBody
 	size    int    // bytes of head so far
-	lines   int    // header lines of the answer being read
 	interim int
+	headers // of the answer being read
 
-	status  int  // of the status line being read; 0 before it
-	http10  bool // HTTP/1.0
-	length  int64
-	chunked bool
-	keep    keepAlive // what the final answer announced
-
-	left  int64 // body bytes still to come, when the length is known
-	body  int   // body bytes seen
+	left  int64 // bytes still to come of the body, or of the chunk
+	body  int   // body bytes seen, the framing of chunks included
 	start []byte
-	chunk chunkReader
+}
+
+// headers is what the status line and the header lines of one answer said.
+type headers struct {
+	status   int    // 0 before the status line
+	reason   string // the status line from the status on, as it came; "" for 202
+	http10   bool   // HTTP/1.0
+	lines    int
+	sized    bool // there is a Content-Length
+	length   int64
+	chunked  bool
+	closes   bool        // Connection: close
+	stays    bool        // Connection: keep-alive, which HTTP/1.0 needs
+	echo     notice.Echo // "" while no id came back
+	location string      // the first, of a redirection
+	keep     keepAlive
 }
 
 type phase uint8
 
 const (
-	inHead   phase = iota
-	inLength       // a body of known length
-	inChunks       // a chunked body
-	inRest         // a body that ends with the connection, or one we do not follow
-	over           // the answer is complete
+	inHead      phase = iota
+	inLength          // a body, or a chunk, of known length
+	inChunkSize       // the line before a chunk
+	inChunkEnd        // the line end after a chunk
+	inTrailer         // the lines after the last chunk
+	inRest            // a body that ends with the connection, or one we do not follow
+	over              // the answer is complete
 )
 
-const noLength = -1
+// lasts reports whether the connection stays open after a complete answer (RFC 9112 §9.3).
+func (h *headers) lasts() bool { return !h.closes && (!h.http10 || h.stays) }
+
+// worthReading reports whether the answer has not ended and may still end within our limits.
+func (a *answer) worthReading() bool { return a.phase != over && a.body < maxBody }
 
 // feed takes the next bytes and says how many of them belong to the answer. The error is a fault.
 func (a *answer) feed(p []byte) (int, error) {
@@ -65,41 +85,50 @@ func (a *answer) feed(p []byte) (int, error) {
 		}
 		n += used
 	}
-	if n == len(p) {
-		return n, nil
+	if room := bodyStart - len(a.start); room > 0 && a.status == 400 && a.phase != over {
+		a.start = append(a.start, p[n:min(len(p), n+room)]...)
 	}
-	if rest := bodyStart - len(a.start); rest > 0 && a.phase != over {
-		a.start = append(a.start, p[n:min(len(p), n+rest)]...)
+	for n < len(p) && a.phase != over {
+		used := a.skipBody(p[n:])
+		a.body += used
+		n += used
 	}
-	return n + a.skipBody(p[n:]), nil
+	return n, nil
 }
 
-// head takes one line, or what there is of it.
+// piece is the length of the next line of p with its end, or of what there is of it.
+func piece(p []byte) int {
+	if end := bytes.IndexByte(p, '\n'); end >= 0 {
+		return end + 1
+	}
+	return len(p)
+}
+
+// join completes a line with its next piece. A whole line comes without its LF and is valid until the next call.
+func (a *answer) join(p []byte) (line []byte, whole bool) {
+	text, whole := bytes.CutSuffix(p, []byte("\n"))
+	if whole && len(a.partial) == 0 {
+		return text, true
+	}
+	a.partial = append(a.partial, text...)
+	if line = a.partial; whole {
+		a.partial = a.partial[:0]
+	}
+	return line, whole
+}
+
+// head takes one line of the head, or what there is of it.
 func (a *answer) head(p []byte) (int, error) {
-	if a.size == 0 && len(a.partial) == 0 {
-		a.length = noLength
-	}
-	end := bytes.IndexByte(p, '\n')
-	used := end + 1
-	if end < 0 {
-		used = len(p)
-	}
+	used := piece(p)
 	if a.size += used; a.size > maxHead {
 		return 0, fault("header limit: more than 64 KiB before the end of the headers")
 	}
-	if end < 0 {
-		checked := len(a.partial)
-		a.partial = append(a.partial, p...)
+	checked := len(a.partial)
+	line, whole := a.join(p[:used])
+	if !whole {
 		return used, a.checkPartial(checked)
 	}
-	line := p[:end]
-	if len(a.partial) > 0 {
-		a.partial = append(a.partial, line...)
-		line = a.partial
-	}
-	err := a.line(bytes.TrimSuffix(line, []byte("\r")))
-	a.partial = a.partial[:0]
-	return used, err
+	return used, a.line(bytes.TrimSuffix(line, []byte("\r")))
 }
 
 // checkPartial refuses at once what can no longer become a line, rather than wait for a line end that may never come. The
@@ -151,25 +180,37 @@ func (a *answer) statusLine(line []byte) error {
 	if err := checkText(line); err != nil {
 		return err
 	}
-	const codeEnd = len("HTTP/1.1 202")
+	const codeStart, codeEnd = len("HTTP/1.1 "), len("HTTP/1.1 202")
 	if len(line) < codeEnd || line[8] != ' ' || len(line) > codeEnd && line[codeEnd] != ' ' {
 		return fault("malformed status line")
 	}
-	status := 0
-	for _, c := range line[9:codeEnd] {
-		if !isDigit(c) {
-			return fault("malformed status line")
-		}
-		status = 10*status + int(c-'0')
+	status, ok := decimal(line[codeStart:codeEnd])
+	if !ok {
+		return fault("malformed status line")
 	}
 	if status < 100 || status > 599 {
 		return fault(fmt.Sprintf("status %03d is outside 100 to 599", status))
 	}
-	a.status, a.http10 = status, line[7] == '0'
+	a.status, a.http10 = int(status), line[7] == '0'
+	if status != 202 {
+		a.reason = string(line[codeStart:])
+	}
 	return nil
 }
 
-// header reads one header line; of the values only what frames the body matters.
+// decimal reads digits and nothing else; at most 18, so that no number overflows.
+func decimal(digits []byte) (n int64, ok bool) {
+	for _, c := range digits {
+		if !isDigit(c) {
+			return 0, false
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n, len(digits) > 0 && len(digits) <= 18
+}
+
+// header reads one header line. Of the values only those matter that frame the body, decide about the connection, or are
+// part of the result.
 func (a *answer) header(line []byte) error {
 	if line[0] == ' ' || line[0] == '\t' {
 		return fault("folded header line")
@@ -181,41 +222,62 @@ func (a *answer) header(line []byte) error {
 	if err := checkText(value); err != nil {
 		return err
 	}
+	value = bytes.Trim(value, " \t")
 	switch {
-	case len(name) == len("Content-Length") && strings.EqualFold(string(name), "Content-Length"):
-		return a.contentLength(bytes.Trim(value, " \t"))
-	case len(name) == len("Transfer-Encoding") && strings.EqualFold(string(name), "Transfer-Encoding"):
-		if a.chunked || !strings.EqualFold(string(bytes.Trim(value, " \t")), "chunked") {
+	case is(name, "Content-Length"):
+		return a.contentLength(value)
+	case is(name, "Transfer-Encoding"):
+		if a.chunked || !is(value, "chunked") {
 			return fault("unsupported Transfer-Encoding")
 		}
 		a.chunked = true
-	case len(name) == len("Keep-Alive") && strings.EqualFold(string(name), "Keep-Alive"):
+	case is(name, ofb.HeaderInteractionID):
+		a.compareEcho(value)
+	case is(name, "Connection"):
+		for option := range bytes.SplitSeq(value, []byte(",")) {
+			option = bytes.Trim(option, " \t")
+			a.closes = a.closes || is(option, "close")
+			a.stays = a.stays || is(option, "keep-alive")
+		}
+	case is(name, "Keep-Alive"):
 		a.keep.parse(string(value))
+	case is(name, "Location") && a.location == "" && a.status/100 == 3:
+		a.location = string(value)
 	}
 	return nil
 }
 
+// is compares texts without regard to the case of ASCII letters.
+func is(text []byte, want string) bool {
+	return len(text) == len(want) && strings.EqualFold(string(text), want)
+}
+
+// compareEcho looks for our interaction id, and nothing beside it, in the answer.
+func (a *answer) compareEcho(value []byte) {
+	switch {
+	case len(value) == 0:
+	case string(value) != a.sent:
+		a.echo = notice.EchoDifferent
+	case a.echo == notice.NoEcho:
+		a.echo = notice.EchoMatch
+	}
+}
+
 func (a *answer) contentLength(value []byte) error {
-	if len(value) == 0 || len(value) > 18 {
+	n, ok := decimal(value)
+	if !ok {
 		return fault("malformed Content-Length")
 	}
-	var n int64
-	for _, c := range value {
-		if !isDigit(c) {
-			return fault("malformed Content-Length")
-		}
-		n = 10*n + int64(c-'0')
-	}
-	if a.length != noLength && a.length != n {
+	if a.sized && a.length != n {
 		return fault("conflicting Content-Length")
 	}
-	a.length = n
+	a.sized, a.length = true, n
 	return nil
 }
 
 // endOfHead decides, at the empty line, what follows.
 func (a *answer) endOfHead() error {
-	if a.chunked && a.length != noLength {
+	if a.chunked && a.sized {
 		return fault("Content-Length together with Transfer-Encoding")
 	}
 	switch {
@@ -225,41 +287,17 @@ func (a *answer) endOfHead() error {
 		if a.interim++; a.interim > maxInterim {
 			return fault("header limit: more than 5 interim answers")
 		}
-		a.status, a.lines, a.length, a.chunked, a.keep = 0, 0, noLength, false, keepAlive{}
-	case a.status == 204 || a.status == 304 || a.length == 0:
+		a.headers = headers{}
+	case a.status == 204 || a.status == 304 || a.sized && a.length == 0:
 		a.phase = over
-	case a.length > 0:
+	case a.sized:
 		a.phase, a.left = inLength, a.length
 	case a.chunked && !a.http10:
-		a.phase = inChunks
+		a.phase = inChunkSize
 	default:
 		a.phase = inRest
 	}
 	return nil
-}
-
-// skipBody follows the body to its end and says how many bytes of p belong to it.
-func (a *answer) skipBody(p []byte) int {
-	n := len(p)
-	switch a.phase {
-	case over:
-		return 0
-	case inLength:
-		n = int(min(int64(n), a.left))
-		if a.left -= int64(n); a.left == 0 {
-			a.phase = over
-		}
-	case inChunks:
-		used, done, ok := a.chunk.feed(p)
-		switch {
-		case !ok:
-			a.phase = inRest // the client will stumble over it too; the connection is not used again
-		case done:
-			n, a.phase = used, over
-		}
-	}
-	a.body += n
-	return n
 }
 
 // isToken tells a header name (RFC 9110 §5.6.2).
@@ -270,80 +308,4 @@ func isToken(name []byte) bool {
 		}
 	}
 	return len(name) > 0
-}
-
-// chunkReader finds the end of a chunked body (RFC 9112 §7.1). It keeps nothing of it.
-type chunkReader struct {
-	state chunkState
-	left  int64 // data bytes to come in this chunk
-	size  int64 // being read
-	digit bool  // at least one digit of the size was read
-	blank bool  // the trailer line being read is empty so far
-}
-
-type chunkState uint8
-
-const (
-	chunkSize chunkState = iota
-	chunkExtension
-	chunkData
-	chunkDataEnd
-	chunkTrailer
-)
-
-// feed says how many bytes belong to the body, whether it has ended, and whether it was well formed so far.
-func (c *chunkReader) feed(p []byte) (used int, done, ok bool) {
-	for i := 0; i < len(p); i++ {
-		b := p[i]
-		switch c.state {
-		case chunkSize:
-			if v, hex := fromHex(b); hex && c.size < maxBody {
-				c.size, c.digit = c.size<<4|int64(v), true
-				continue
-			}
-			if !c.digit || b != ';' && b != ' ' && b != '\t' && b != '\r' && b != '\n' {
-				return i, false, false
-			}
-			c.state = chunkExtension
-			i-- // the extension's state looks at this byte too
-		case chunkExtension:
-			if b == '\n' {
-				c.left, c.size, c.digit = c.size, 0, false
-				c.state, c.blank = chunkData, true
-				if c.left == 0 {
-					c.state = chunkTrailer
-				}
-			}
-		case chunkData:
-			n := min(c.left, int64(len(p)-i))
-			if c.left -= n; c.left == 0 {
-				c.state = chunkDataEnd
-			}
-			i += int(n) - 1
-		case chunkDataEnd:
-			if b == '\n' {
-				c.state = chunkSize
-			} else if b != '\r' {
-				return i, false, false
-			}
-		case chunkTrailer:
-			if b == '\n' && c.blank {
-				return i + 1, true, true
-			}
-			c.blank = b == '\n' || b == '\r' && c.blank
-		}
-	}
-	return len(p), false, true
-}
-
-func fromHex(b byte) (byte, bool) {
-	switch {
-	case isDigit(b):
-		return b - '0', true
-	case b >= 'a' && b <= 'f':
-		return b - 'a' + 10, true
-	case b >= 'A' && b <= 'F':
-		return b - 'A' + 10, true
-	}
-	return 0, false
 }

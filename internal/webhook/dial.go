@@ -7,10 +7,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
-	"slices"
 	"syscall"
 	"time"
 
@@ -46,103 +44,30 @@ func (e *dialError) Unwrap() error { return e.err }
 // headStart is how long one address of a name may be silent before the next one is tried beside it (RFC 8305 §5).
 const headStart = 300 * time.Millisecond
 
-// dial makes a new connection for an attempt: resolve, judge, connect, handshake, all within the attempt's one
-// deadline. The HTTP client may use the connection for another attempt of the same client if that one is quicker.
-func (e *endpoint) dial(ctx context.Context) (net.Conn, error) {
-	a, ok := ctx.Value(attemptKey{}).(*attempt)
-	if !ok {
-		panic("webhook: dial without an attempt")
-	}
-	if !e.sender.background.begin() {
-		return nil, ErrClosed
-	}
-	defer e.sender.background.end()
-	ctx, cancel := context.WithDeadline(ctx, a.deadline)
-	defer cancel()
-	defer context.AfterFunc(e.sender.background.ctx, cancel)()
-	served := *a.served.Load()
-	leave, err := e.gate.enter(ctx, served)
-	if err != nil {
-		return nil, &dialError{stageConnect, err}
-	}
-	defer leave()
-
-	c, err := e.connect(ctx, a, served)
-	if observer := e.sender.observer; observer != nil {
-		observer.Dialled(e.client, time.Since(a.start), err)
-	}
-	if err != nil {
-		return nil, err // not c: a nil *conn is no nil net.Conn
-	}
-	return c, nil
-}
-
-func (e *endpoint) connect(ctx context.Context, a *attempt, served <-chan struct{}) (*conn, error) {
-	c := &conn{endpoint: e, began: time.Now(), readEnded: make(chan struct{})}
+// connect makes a new connection for a request that waits: resolve, judge, connect, handshake, all within the attempt's one
+// deadline.
+func (e *endpoint) connect(ctx context.Context, w *connRequest) (*conn, error) {
+	c := &conn{endpoint: e, began: time.Now()}
 	e.sender.makeRoom()
-	raw, err := e.open(ctx, a)
+	raw, err := e.reachHost(ctx, w.attempt)
 	for err != nil && ownWant(err) && bide(ctx) {
-		raw, err = e.open(ctx, a)
+		raw, err = e.reachHost(ctx, w.attempt)
 	}
 	if err != nil {
 		return nil, err
 	}
 	c.dialled = time.Now()
-	a.enter(stageTLS)
-	if err := e.handshake(ctx, c, raw, served); err != nil {
+	w.attempt.enter(stageTLS)
+	if err := e.handshake(ctx, c, raw, func() bool { return e.needless(w) }); err != nil {
 		_ = raw.Close()
 		if !errors.Is(err, errNeedless) {
 			e.habits.failed(time.Now(), remoteAddr(raw))
 		}
 		return nil, &dialError{stageTLS, ctxOr(ctx, err)}
 	}
-	e.opened(c)
-	a.enter(stageRequest)
-	return c, nil
-}
-
-// opened makes a connection one of the endpoint's.
-func (e *endpoint) opened(c *conn) {
-	e.sender.connections(+1)
-	e.gate.shaken(c.handshaken.Sub(c.began))
-	e.mu.Lock()
-	e.conns[c] = true
-	e.mu.Unlock()
-	c.mu.Lock()
 	c.kept = newKept(c.handshaken, e.sender.keep)
-	c.watch()
-	c.mu.Unlock()
-}
-
-// closed is told of a connection's end.
-func (e *endpoint) closed(c *conn, why CloseReason) {
-	e.mu.Lock()
-	delete(e.conns, c)
-	e.mu.Unlock()
-	e.gate.open.Add(-1)
-	e.sender.connections(-1)
-	if observer := e.sender.observer; observer != nil {
-		observer.Closed(e.client, why)
-	}
-}
-
-// doubt is told that an attempt failed on a connection after something was sent. Whatever broke it has probably broken
-// the idle ones too, and an attempt would be spent on each: they are closed. The address is tried after the others of
-// its name for a while.
-func (e *endpoint) doubt(broken *conn) {
-	e.habits.failed(time.Now(), broken.addr)
-	for _, c := range e.connections() {
-		if c != broken && c.unproven() {
-			c.dismiss(ClosedFault)
-		}
-	}
-}
-
-// connections lists those that are open.
-func (e *endpoint) connections() []*conn {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return slices.Collect(maps.Keys(e.conns))
+	w.attempt.enter(stageRequest)
+	return c, nil
 }
 
 // resolveAgain resolves the name beside the attempts when that was not done for a while, and ends the use of connections
@@ -166,11 +91,12 @@ func (e *endpoint) resolveAgain() {
 func (e *endpoint) moved(addrs []netip.Addr) {
 	now := time.Now()
 	e.habits.answered(now, addrs)
-	for _, c := range e.connections() {
+	e.discard(func(c *conn) CloseReason {
 		if e.habits.lacks(c.addr, now, e.sender.keep.resolve) {
-			c.dismiss(ClosedMoved)
+			return ClosedMoved
 		}
-	}
+		return ""
+	})
 }
 
 // remoteAddr is the address a connection leads to.
@@ -179,8 +105,8 @@ func remoteAddr(c net.Conn) netip.Addr {
 	return at.Addr().Unmap()
 }
 
-// open resolves the host and connects to it.
-func (e *endpoint) open(ctx context.Context, a *attempt) (net.Conn, error) {
+// reachHost resolves the host and connects to it.
+func (e *endpoint) reachHost(ctx context.Context, a *attempt) (net.Conn, error) {
 	a.enter(stageDNS)
 	addrs, err := lookup(ctx, e.sender.resolver, e.target.host)
 	if err != nil {
@@ -299,15 +225,14 @@ func race(ctx context.Context, dialer *net.Dialer, addrs []netip.AddrPort, habit
 	return nil, errors.Join(errs...)
 }
 
-// handshake makes raw a TLS connection and keeps what it showed. A handshake that nobody lets finish ends with ctx.
-func (e *endpoint) handshake(ctx context.Context, c *conn, raw net.Conn, served <-chan struct{}) error {
+// handshake makes raw a TLS connection and keeps what it showed. A handshake that nobody lets finish ends with ctx, and one
+// that became needless with errNeedless.
+func (e *endpoint) handshake(ctx context.Context, c *conn, raw net.Conn, needless func() bool) error {
 	config := e.tls.Clone()
 	present := config.GetClientCertificate
 	config.GetClientCertificate = func(r *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		select {
-		case <-served: // before the costly half of the handshake
+		if needless() { // before the costly half of the handshake
 			return nil, errNeedless
-		default:
 		}
 		own, err := present(r)
 		if err == nil && own != nil && own.Leaf != nil {

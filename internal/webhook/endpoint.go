@@ -3,11 +3,9 @@ package webhook
 import (
 	"context"
 	"crypto/tls"
-	"net"
-	"net/http"
+	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/arauto/arauto/internal/mtls"
@@ -22,14 +20,19 @@ type endpoint struct {
 	client     notice.ClientID
 	target     target // its path is of no interest here
 	tls        *tls.Config
-	transport  *http.Transport
 	generation uint64
+	habits     *peerHabits
 
-	gate     *gate
-	habits   *peerHabits
-	mu       sync.Mutex
-	conns    map[*conn]bool // those that are open; guarded by mu
-	retired  atomic.Bool
+	mu       sync.Mutex     // guards what follows
+	open     map[*conn]bool // all connections
+	idle     []*conn        // those that are bound to no exchange; the one used last at the end
+	waiting  []*connRequest // requests without a connection, the oldest first; there are none while one is idle
+	dialling int            // connections being made
+	shaking  int            // those of them that take turns
+	deciding bool           // decide will be called
+	gate     gate
+	retired  bool
+
 	inFlight int       // guarded by Sender.mu
 	lastUsed time.Time // guarded by Sender.mu
 }
@@ -41,36 +44,27 @@ type endpointKey struct {
 }
 
 const (
-	// perLane is how many connections one client may hold (design, Lanes). As many may stay open while idle: the usual
-	// two would cost a handshake for most attempts of a burst.
+	// perLane is how many connections one client may hold (design, Lanes). As many may stay open while idle: fewer would
+	// cost a handshake for most attempts of a burst.
 	perLane = 512
 	// dropUnused is when an endpoint nobody sent to is forgotten altogether.
 	dropUnused = 2 * time.Minute
+	// lookEvery is how often idle connections are looked at: a receiver's end of one is noticed, and closed on our side, this
+	// much later at most.
+	lookEvery = 100 * time.Millisecond
 	// sweepEvery is how often replaced certificates and unused endpoints are looked for.
 	sweepEvery = 5 * time.Second
 )
 
 func (s *Sender) newEndpoint(client notice.ClientID, t target, generation uint64) *endpoint {
-	e := &endpoint{sender: s, client: client, target: t, generation: generation, gate: newGate(), habits: new(peerHabits), conns: map[*conn]bool{}}
-	e.tls = mtls.ClientConfig(s.identity, s.roots, t.host, s.checks...)
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	e.transport = &http.Transport{
-		DialTLSContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return e.dial(ctx) },
-		Proxy:                  nil, // the environment's proxy would dial for us, past the guard
-		Protocols:              protocols,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHead + 1, // one more than ours, so that ours is the one that speaks
-		MaxConnsPerHost:        perLane,
-		MaxIdleConnsPerHost:    perLane,
-		IdleConnTimeout:        s.keep.idle + time.Second, // connections end themselves (keep.go) before that
-		WriteBufferSize:        2 << 10,                   // a request fits, and so leaves in one write and one TLS record
-		ReadBufferSize:         2 << 10,
+	return &endpoint{
+		sender: s, client: client, target: t, generation: generation, habits: new(peerHabits), open: map[*conn]bool{},
+		tls: mtls.ClientConfig(s.identity, s.roots, t.host, s.checks...),
 	}
-	return e
 }
 
-// endpoint finds or makes the endpoint of a client and target, of the generation in force, and counts a user of it.
+// endpoint finds or makes the endpoint of a client and target, of the generation in force, and counts a user of it. The error
+// is ErrClosed, or the *Refusal of a host that may not be dialled.
 func (s *Sender) endpoint(client notice.ClientID, t target, now time.Time) (*endpoint, error) {
 	generation := s.generation()
 	key := endpointKey{client, t.authority}
@@ -82,6 +76,10 @@ func (s *Sender) endpoint(client notice.ClientID, t target, now time.Time) (*end
 	old := s.endpoints[key]
 	e := old
 	if e == nil || e.generation != generation {
+		if err := s.guard.CheckHost(t.host, t.port); err != nil {
+			s.mu.Unlock()
+			return nil, err
+		}
 		e = s.newEndpoint(client, t, generation)
 		s.endpoints[key] = e
 	}
@@ -94,21 +92,11 @@ func (s *Sender) endpoint(client notice.ClientID, t target, now time.Time) (*end
 	return e, nil
 }
 
-// release ends a use. The last connections of a retired endpoint go with their exchange.
+// release ends a use.
 func (s *Sender) release(e *endpoint) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	e.inFlight--
-	s.mu.Unlock()
-	if e.retired.Load() {
-		e.transport.CloseIdleConnections()
-	}
-}
-
-// retire ends an endpoint that is no longer in the map: idle connections are closed now, those in use after their
-// exchange, since a change of certificate or registration must not fail an attempt on its way.
-func (e *endpoint) retire() {
-	e.retired.Store(true)
-	e.transport.CloseIdleConnections()
 }
 
 // retireIf retires the endpoints that the condition, which is asked under the lock, holds for.
@@ -135,6 +123,16 @@ func (s *Sender) sweep(now time.Time) {
 	})
 }
 
+// look looks at the idle connections of all endpoints.
+func (s *Sender) look(now time.Time) {
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.endpoints))
+	s.mu.Unlock()
+	for _, e := range all {
+		e.look(now)
+	}
+}
+
 // makeRoom closes idle connections before another is dialled when there are as many as may be: of the endpoints that
 // nobody uses, the longest unused first, and an eighth of all at once, so that this is rarely done.
 func (s *Sender) makeRoom() {
@@ -155,7 +153,9 @@ func (s *Sender) makeRoom() {
 		e := s.endpoints[unused[0]]
 		delete(s.endpoints, unused[0])
 		gone = append(gone, e)
-		need -= int(e.gate.open.Load())
+		e.mu.Lock()
+		need -= len(e.open)
+		e.mu.Unlock()
 	}
 	s.mu.Unlock()
 	for _, e := range gone {

@@ -36,9 +36,10 @@ func TestAReplicaThatWakesAfterItsLeaseSendsNothing(t *testing.T) {
 		require.NoError(t, err)
 		e, err := s.endpoint("client-alfa", base, time.Now())
 		require.NoError(t, err)
-		a := &attempt{notice: newAttempt(i.BaseURI("")), start: time.Now()}
-		a.deadline, a.leaseEnd = a.start.Add(s.timeout), a.start.Add(-time.Millisecond)
-		_, err = s.exchange(t.Context(), e, a, base, "", "/x")
+		a, err := s.newAttempt(newAttempt(i.BaseURI("")))
+		require.NoError(t, err)
+		a.leaseEnd = a.start.Add(-time.Millisecond)
+		_, err = s.exchange(t.Context(), e, a)
 		require.ErrorIs(t, err, ErrLease)
 		require.Len(t, i.Requests(), before)
 	}

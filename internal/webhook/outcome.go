@@ -8,21 +8,19 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
 )
 
 // result begins a Result with everything that is known whatever the outcome.
-func (a *attempt) result(url string) notice.Result {
+func (a *attempt) result() notice.Result {
 	now := time.Now()
-	r := notice.Result{URL: url, Elapsed: now.Sub(a.start), EndedAt: now}
-	x := a.exchange.Load()
+	r := notice.Result{URL: a.url, Elapsed: now.Sub(a.start), EndedAt: now}
+	x := a.exchange
 	if x == nil {
 		return r
 	}
@@ -31,7 +29,7 @@ func (a *attempt) result(url string) notice.Result {
 	if !x.reused && !c.began.Before(a.start) {
 		r.Dialled, r.Handshaken = c.dialled.Sub(a.start), c.handshaken.Sub(a.start)
 	}
-	r.FirstByteOut, r.Answered = time.Duration(x.firstOut.Load()), time.Duration(x.firstIn.Load())
+	r.FirstByteOut, r.Answered = x.firstOut, x.firstIn
 	return r
 }
 
@@ -39,7 +37,7 @@ func (a *attempt) result(url string) notice.Result {
 func (a *attempt) withReplaced(detail string) string {
 	const replaced = "the receiver had ended a kept connection; another took its place before anything was sent"
 	switch {
-	case !a.replaced.Load():
+	case !a.replaced:
 		return detail
 	case detail == "":
 		return replaced
@@ -49,59 +47,39 @@ func (a *attempt) withReplaced(detail string) string {
 
 // broke tells that an attempt failed because of its connection, after something was sent.
 func (x *exchange) broke(outcome notice.Outcome) bool {
-	if x.firstOut.Load() == 0 {
-		return false
-	}
-	return outcome == notice.OutcomeConnect || outcome == notice.OutcomeTimeout || outcome == notice.OutcomeTLS
+	return x.firstOut != 0 && (outcome == notice.OutcomeConnect || outcome == notice.OutcomeTimeout || outcome == notice.OutcomeTLS)
 }
 
 // answered is the result when final headers came.
-func (a *attempt) answered(url string, resp *http.Response) notice.Result {
-	r := a.result(url)
-	r.HTTPStatus = resp.StatusCode
-	r.Echo = compareEcho(resp.Header[http.CanonicalHeaderKey(ofb.HeaderInteractionID)], a.notice.Interaction.String())
-	r.Outcome, r.Detail = judgeStatus(resp, r.Echo)
-	if resp.StatusCode == http.StatusBadRequest {
-		if x := a.exchange.Load(); x != nil && wantsCertificate(x.answer.start) {
-			r.Detail = "400: the receiver says that it got no client certificate it accepts; " +
-				"it finished the handshake all the same (as nginx does)"
-		}
+func (a *attempt) answered() notice.Result {
+	r, answer := a.result(), &a.exchange.answer
+	r.HTTPStatus, r.Echo = answer.status, answer.echo
+	if r.Echo == notice.NoEcho {
+		r.Echo = notice.EchoMissing
+	}
+	r.Outcome, r.Detail = judgeStatus(&answer.headers, r.Echo)
+	if answer.status == 400 && wantsCertificate(answer.start) {
+		r.Detail = "400: the receiver says that it got no client certificate it accepts; " +
+			"it finished the handshake all the same (as nginx does)"
 	}
 	r.Detail = a.withReplaced(r.Detail)
 	return r
 }
 
-// compareEcho looks for our interaction id, and nothing beside it, in the answer.
-func compareEcho(values []string, sent string) notice.Echo {
-	echo := notice.EchoMissing
-	for _, v := range values {
-		switch v {
-		case "":
-		case sent:
-			if echo == notice.EchoMissing {
-				echo = notice.EchoMatch
-			}
-		default:
-			echo = notice.EchoDifferent
-		}
-	}
-	return echo
-}
-
 // judgeStatus is the table of webhook §3 with D-1: 202 is success; another 2xx, or an answer without our id, ends the
 // chain too but is noted; a redirection is an error and never followed.
-func judgeStatus(resp *http.Response, echo notice.Echo) (notice.Outcome, string) {
-	switch status := resp.StatusCode; {
-	case status == http.StatusAccepted && echo == notice.EchoMatch:
+func judgeStatus(h *headers, echo notice.Echo) (notice.Outcome, string) {
+	switch {
+	case h.status == 202 && echo == notice.EchoMatch:
 		return notice.OutcomeDelivered, ""
-	case status == http.StatusAccepted:
+	case h.status == 202:
 		return notice.OutcomeNonconformant, "202, interaction id " + string(echo)
-	case status >= 200 && status < 300:
-		return notice.OutcomeNonconformant, escape(fmt.Sprintf("%s instead of 202", resp.Status))
-	case status >= 300 && status < 400:
-		return notice.OutcomeRedirected, escape(fmt.Sprintf("%s, to %s", resp.Status, resp.Header.Get("Location")))
+	case h.status < 300:
+		return notice.OutcomeNonconformant, escape(fmt.Sprintf("%s instead of 202", h.reason))
+	case h.status < 400:
+		return notice.OutcomeRedirected, escape(fmt.Sprintf("%s, to %s", h.reason, h.location))
 	default:
-		return notice.OutcomeRefused, escape(resp.Status)
+		return notice.OutcomeRefused, escape(h.reason)
 	}
 }
 
@@ -112,22 +90,17 @@ func wantsCertificate(body []byte) bool {
 		bytes.Contains(body, []byte("The SSL certificate error"))
 }
 
-// failed turns an error of the HTTP client into a result, or into an error when no attempt was made: the lease was
-// over, our own certificate had expired, or the caller gave up before anything was sent.
-func (a *attempt) failed(ctx context.Context, url string, err error) (notice.Result, error) {
-	if _, ok := errors.AsType[*dialError](err); ok {
-		a.exchange.Store(nil) // of a kept-alive connection that was dead and should have been replaced
-	}
-	r := a.result(url)
-	x := a.exchange.Load()
-	if errors.Is(err, mtls.ErrOwnExpired) || x.leaseOver() && !a.sent() {
+// failed turns an error of the round trip into a result, or into an error when no attempt was made: the lease was over, our
+// own certificate had expired, or the caller gave up before anything was sent.
+func (a *attempt) failed(ctx context.Context, err error) (notice.Result, error) {
+	r := a.result()
+	if errors.Is(err, mtls.ErrOwnExpired) || errors.Is(err, ErrLease) {
 		return notice.Result{}, fmt.Errorf("send for %s: %w", a.notice.Notification, err)
 	}
+	wrong, isFault := errors.AsType[fault](err)
 	switch {
-	case x.leaseOver():
-		r.Outcome, r.Detail = notice.OutcomeUnknown, "the lease ended in the middle of the request"
-	case x != nil && x.fault.Load() != nil:
-		r.Outcome, r.Detail = notice.OutcomeProtocol, escape(x.fault.Load().Error())
+	case isFault:
+		r.Outcome, r.Detail = notice.OutcomeProtocol, escape(wrong.Error())
 	case gaveUp(ctx) && !a.sent():
 		return notice.Result{}, fmt.Errorf("send for %s: %w", a.notice.Notification, context.Cause(ctx))
 	case gaveUp(ctx):
@@ -135,10 +108,10 @@ func (a *attempt) failed(ctx context.Context, url string, err error) (notice.Res
 	case errors.Is(err, context.DeadlineExceeded) || !r.EndedAt.Before(a.deadline):
 		r.Outcome = notice.OutcomeTimeout
 		r.Detail = fmt.Sprintf("no final headers within %s; stage: %s", a.deadline.Sub(a.start).Round(10*time.Millisecond), a.reached())
-	case x == nil:
+	case a.exchange == nil:
 		r.Outcome, r.Detail = classifyDial(err)
 	default:
-		r.Outcome, r.Detail = classifyExchange(x, err)
+		r.Outcome, r.Detail = classifyExchange(a.exchange, err)
 	}
 	r.Detail = a.withReplaced(r.Detail)
 	return r, nil
@@ -180,11 +153,11 @@ func handshakeFailure(err error) string {
 
 // classifyExchange names the outcome of an attempt that had a connection and got no answer.
 func classifyExchange(x *exchange, err error) (notice.Outcome, string) {
-	broken := x.conn.brokenBy()
+	broken := x.conn.broken
 	switch {
 	case broken != nil && peerAlert(broken):
 		return notice.OutcomeTLS, escape("tls: after the handshake, " + handshakeFailure(broken))
-	case x.firstIn.Load() == 0 || broken != nil:
+	case x.firstIn == 0 || broken != nil:
 		return notice.OutcomeConnect, escape(describeBreak(x, broken, err))
 	default:
 		return notice.OutcomeProtocol, escape(err.Error())
@@ -204,7 +177,7 @@ func describeBreak(x *exchange, broken, err error) string {
 		how = "the receiver reset the connection"
 	}
 	switch {
-	case x.firstIn.Load() != 0:
+	case x.firstIn != 0:
 		return how + " in the middle of the headers"
 	case x.conn.facts.OwnSerial != "" && !x.reused && x.conn.facts.Version == tls.VersionName(tls.VersionTLS13):
 		return how + " before it answered; it may not have accepted our certificate"

@@ -70,7 +70,7 @@ func (s *Sender) Probe(ctx context.Context, base string) []Step {
 	step(StepConnection, nil, "%s in %s", raw.RemoteAddr(), since(began))
 	began = time.Now()
 	c := &conn{}
-	err = s.newEndpoint("", t, s.generation()).handshake(ctx, c, raw, make(chan struct{}))
+	err = s.newEndpoint("", t, s.generation()).handshake(ctx, c, raw, func() bool { return false })
 	if err != nil {
 		step(StepCertificate, err, "after %s", since(began))
 		return steps

@@ -1,13 +1,10 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
-	"errors"
-	"io"
-	"net/http"
-	"net/http/httptrace"
-	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -15,46 +12,52 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// attempt is one attempt under way.
+// attempt is one attempt under way. It belongs to the goroutine that called Send; a dial reads its deadline and notes its
+// stage.
 type attempt struct {
-	notice   notice.Attempt
-	start    time.Time // when it was handed to us
-	deadline time.Time
-	leaseEnd time.Time
-	stage    atomic.Int32
-	exchange atomic.Pointer[exchange]      // the latest; nil while there is no connection
-	waiting  *atomic.Int32                 // the endpoint's count of requests without a connection
-	seeking  atomic.Bool                   // this is one of them
-	served   atomic.Pointer[chan struct{}] // closed when the HTTP client has found a connection
-	replaced atomic.Bool                   // a kept connection had ended, and another took its place before the first byte
+	notice      notice.Attempt
+	interaction string // its id as it is written
+	target      target
+	path        string    // the whole path of the request
+	url         string    // as it is recorded
+	start       time.Time // when it was handed to us
+	deadline    time.Time
+	leaseEnd    time.Time
+	stage       atomic.Int32
+	exchange    *exchange // the latest; nil while there is no connection
+	replaced    bool      // a kept connection had ended, and another took its place before the first byte
 }
 
-type attemptKey struct{}
+// newAttempt is an attempt that begins now, for the address that is registered. The error is a *Refusal of that address.
+func (s *Sender) newAttempt(n notice.Attempt) (*attempt, error) {
+	path := ofb.Path(n.Kind, n.APIVersion, n.ResourceID)
+	a := &attempt{notice: n, interaction: n.Interaction.String(), url: n.BaseURI + path, start: time.Now()}
+	a.deadline, a.leaseEnd = a.start.Add(s.timeout), n.ClaimedAt.Add(s.lease)
+	var err error
+	a.target, err = parseBase(n.BaseURI)
+	a.path = a.target.path + path
+	return a, err
+}
 
 // enter notes how far the attempt's own connection has come.
 func (a *attempt) enter(s stage) { a.stage.Store(int32(s)) }
 
 // reached is the stage to blame when time runs out now.
 func (a *attempt) reached() stage {
-	x := a.exchange.Load()
-	switch {
-	case x == nil || x.firstOut.Load() == 0 && x.conn.spent.Load(): // the HTTP client looks for another connection
+	switch x := a.exchange; {
+	case x == nil:
 		return stage(a.stage.Load())
-	case x.firstOut.Load() == 0:
+	case x.firstOut == 0:
 		return stageRequest
-	default:
-		return stageAnswer
 	}
+	return stageAnswer
 }
 
 // sent reports whether any byte of the request left.
-func (a *attempt) sent() bool {
-	x := a.exchange.Load()
-	return x != nil && x.firstOut.Load() != 0
-}
+func (a *attempt) sent() bool { return a.exchange != nil && a.exchange.firstOut != 0 }
 
-// mayWrite is asked before every write. An attempt whose lease is over belongs to another replica, which settles it
-// as unknown and schedules the next: sending now could double it (design, "Lease, rescue, doubles").
+// mayWrite is asked just before the request is written. An attempt whose lease is over belongs to another replica, which
+// settles it as unknown and schedules the next: sending now could double it (design, "Lease, rescue, doubles").
 //
 // Known issue: the monotonic clock of Linux stands still while a whole machine is suspended. A stopped process is
 // recognised here, a virtual machine that was frozen between claim and write for longer than its lease is not.
@@ -68,97 +71,59 @@ func (a *attempt) mayWrite(now time.Time) error {
 	return nil
 }
 
-// bind learns which connection the HTTP client took.
-func (a *attempt) bind(info httptrace.GotConnInfo) {
-	if c, ok := info.Conn.(*conn); ok {
-		a.exchange.Store(c.begin(a, info.Reused))
-	}
-	a.found()
-}
+// headerLine is a header of our requests. The empty value stands for the interaction id.
+type headerLine struct{ name, value string }
 
-// rest learns that the HTTP client keeps the connection of the exchange.
-func (a *attempt) rest(err error) {
-	if x := a.exchange.Load(); x != nil && err == nil {
-		x.conn.rest(x)
+// dress sets the headers that are the same on every request. Their names are written as the contract spells them and
+// sorted.
+func (s *Sender) dress(c Config) {
+	if c.Version == "" {
+		c.Version = "dev"
 	}
-}
-
-// again tells, after the HTTP client failed, whether the attempt may take another connection: not one byte of the request
-// was written, and it was the connection that failed. net/http does this by itself in most cases, and not when the
-// receiver ends a kept connection in the moment in which it is chosen.
-func (a *attempt) again(ctx context.Context, err error) bool {
-	x := a.exchange.Load()
-	_, dialled := errors.AsType[*dialError](err)
-	if dialled || x == nil || x.fault.Load() != nil || ctx.Err() != nil || a.mayWrite(time.Now()) != nil {
-		return false
+	s.userAgent = "arauto/" + c.Version
+	s.plain = []headerLine{{"Content-Type", "application/json"}, {ofb.HeaderInteractionID, ""}}
+	s.enrolment = slices.Clone(s.plain)
+	names := c.ASHeaders
+	if names == nil {
+		names = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
 	}
-	unwritten, why := x.conn.abandon(x)
-	byReceiver := why == "" || why == ClosedReceiver
-	if !unwritten || byReceiver && !x.kept { // a receiver that refuses a new connection would refuse the next
-		return false
-	}
-	a.exchange.Store(nil)
-	if byReceiver {
-		a.replaced.Store(true)
-	}
-	return true
-}
-
-// found notes that the HTTP client has a connection for the request.
-func (a *attempt) found() {
-	if a.seeking.CompareAndSwap(true, false) {
-		close(*a.served.Load())
-		a.waiting.Add(-1)
-	}
-}
-
-// seek is told that the HTTP client looks for a connection, for the first time or because one turned out dead.
-func (a *attempt) seek(string) {
-	a.found()
-	served := make(chan struct{})
-	a.served.Store(&served)
-	if a.seeking.CompareAndSwap(false, true) {
-		a.waiting.Add(1)
-	}
-}
-
-// context is what the HTTP client runs under. It carries the attempt to the dialer.
-func (a *attempt) context(parent context.Context, e *endpoint) (context.Context, context.CancelFunc) {
-	a.waiting = &e.gate.waiting
-	ctx, cancel := context.WithDeadline(context.WithValue(parent, attemptKey{}, a), a.deadline)
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: a.seek, GotConn: a.bind, PutIdleConn: a.rest}), cancel
-}
-
-// request makes exactly what contract.md, "The outgoing request and its answer", allows. Header names are written as
-// the contract spells them: net/http sends map keys as they are, so they are set without its canonical form. The path
-// goes out as it stands (Opaque), never decoded and encoded again. A body that can be read again lets the HTTP client
-// take another connection when a kept-alive one turns out dead before anything was written to it; once something was
-// written it does not try again, because the method is POST and there is no idempotency key.
-func (s *Sender) request(ctx context.Context, a *attempt, t target, path string) *http.Request {
-	n := &a.notice
-	body := appendBody(make([]byte, 0, 96), n.EventAt, n.Event)
-	header := make(http.Header, 6)
-	header["Content-Type"] = s.contentType
-	header["User-Agent"] = s.userAgent
-	header[ofb.HeaderInteractionID] = []string{n.Interaction.String()}
-	if n.Kind == ofb.Enrollment {
-		for _, name := range s.asHeaders {
-			header[name] = s.asID
+	if c.AuthorisationServerID != "" {
+		for _, name := range names {
+			s.enrolment = append(s.enrolment, headerLine{name, c.AuthorisationServerID})
 		}
 	}
-	r := &http.Request{
-		Method:        http.MethodPost,
-		URL:           &url.URL{Scheme: "https", Host: t.authority, Opaque: path},
-		Host:          t.authority,
-		Header:        header,
-		Body:          io.NopCloser(bytes.NewReader(body)),
-		GetBody:       func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
-		ContentLength: int64(len(body)),
-		Proto:         "HTTP/1.1",
-		ProtoMajor:    1,
-		ProtoMinor:    1,
+	slices.SortFunc(s.enrolment, func(a, b headerLine) int { return strings.Compare(a.name, b.name) })
+}
+
+// sendable reports whether the headers can be sent: names are tokens (RFC 9110 §5.6.2), values visible ASCII.
+func (s *Sender) sendable() bool {
+	return !slices.ContainsFunc(append(s.enrolment, headerLine{"User-Agent", s.userAgent}), func(h headerLine) bool {
+		return !isToken([]byte(h.name)) || strings.ContainsFunc(h.value, func(r rune) bool { return r <= ' ' || r > '~' })
+	})
+}
+
+// appendRequest writes exactly what contract.md, "The outgoing request and its answer", allows. The path goes out as it
+// stands, never decoded and encoded again; host and path were checked for controls and spaces by parseBase and ofb.Path.
+func (s *Sender) appendRequest(b []byte, a *attempt) []byte {
+	n := &a.notice
+	var room [96]byte
+	body := appendBody(room[:0], n.EventAt, n.Event)
+	b = append(append(b, "POST "...), a.path...)
+	b = append(append(b, " HTTP/1.1\r\nHost: "...), a.target.authority...)
+	b = append(append(b, "\r\nUser-Agent: "...), s.userAgent...)
+	b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), int64(len(body)), 10)
+	headers := s.plain
+	if n.Kind == ofb.Enrollment {
+		headers = s.enrolment
 	}
-	return r.WithContext(ctx)
+	for _, h := range headers {
+		b = append(append(append(b, "\r\n"...), h.name...), ": "...)
+		if h.value == "" {
+			h.value = a.interaction
+		}
+		b = append(b, h.value...)
+	}
+	return append(append(b, "\r\n\r\n"...), body...)
 }
 
 // appendBody writes the body: compact JSON without a trailing newline. The timestamp is the event's instant, in UTC,
@@ -172,28 +137,3 @@ func appendBody(b []byte, at time.Time, event ofb.EventType) []byte {
 	}
 	return append(b, `"}}`...)
 }
-
-// finish reads what little of a body is worth reading to keep the connection, long after the result is known. A body
-// that is long or slow costs the receiver its connection.
-func (s *Sender) finish(resp *http.Response, cancel context.CancelFunc, done func()) {
-	if resp.Body == http.NoBody || !s.background.begin() {
-		_ = resp.Body.Close()
-		cancel()
-		done()
-		return
-	}
-	go func() {
-		defer s.background.end()
-		defer done()
-		timer := time.AfterFunc(drainWithin, cancel)
-		stop := context.AfterFunc(s.background.ctx, cancel)
-		_, _ = io.Copy(io.Discard, resp.Body) // the connection ends it after maxBody
-		_ = resp.Body.Close()
-		timer.Stop()
-		stop()
-		cancel()
-	}()
-}
-
-// drainWithin is how long a body may take to arrive after its headers.
-const drainWithin = 250 * time.Millisecond

@@ -231,7 +231,9 @@ func TestALiveAddressAmongManyDeadOnesIsReached(t *testing.T) {
 func TestAConnectionThatEndsAsItIsChosenIsReplacedWithinTheAttempt(t *testing.T) {
 	t.Parallel()
 	for name, notice := range map[string]func(*conn){
-		"noticed by the reader": func(c *conn) { <-c.readEnded },
+		"noticed by the kernel": func(c *conn) {
+			require.Eventually(t, func() bool { return c.socket.peek() == peekedEnd }, time.Minute, time.Millisecond)
+		},
 		"noticed by nobody yet": func(*conn) {},
 	} {
 		i, s := newInitiator(t), newSender(t)

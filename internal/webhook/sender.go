@@ -5,16 +5,18 @@
 // headers, and a short path: the registered base is taken apart (target.go), its name resolved and the very address
 // judged that is dialled (guard.go, dial.go), the mTLS handshake made with the settings of package mtls, the request
 // written as the outside contract spells it (request.go), the answer's head read under strict limits (answer.go) and
-// given a name (outcome.go).
+// given a name (outcome.go). A kept connection saves the first half of this (pool.go). HTTP/1.1 is spoken by exchange.go
+// alone, in the goroutine that called Send; a connection has no goroutine of its own.
 //
 // What holds:
 //
-//   - A request is written at most once. A kept-alive connection that turns out dead before a byte was written to it is
-//     replaced by another within the same attempt; after the first byte there is no second try.
+//   - A request is written at most once, in one write, to a connection that carries nothing else meanwhile. A kept-alive
+//     connection that turns out dead before a byte was written to it is replaced by another within the same attempt; after
+//     the first byte there is no second try.
 //   - A kept-alive connection is used within the limits of keep.go only: its age, the time it was idle, what the receiver
 //     announced or was seen to do, and the addresses its name has now. A failure on one ends the idle ones of its
 //     endpoint.
-//   - Nothing is written when the lease of the attempt is over, however late that turns out (conn.go): a replica that
+//   - Nothing is written when the lease of the attempt is over, however late that turns out (exchange.go): a replica that
 //     was paused and wakes sends nothing.
 //   - No connection is shared by two clients, and none outlives the certificate, the trust anchors or the registration
 //     it was made under (endpoint.go).
@@ -31,16 +33,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
 )
 
 // Reasons for not making an attempt.
@@ -104,7 +102,8 @@ type Sender struct {
 	most     int          // connections; 0: no bound
 	open     atomic.Int64 // connections
 
-	contentType, userAgent, asHeaders, asID []string
+	userAgent        string
+	plain, enrolment []headerLine // of most requests, and of those about enrolments
 
 	background *background
 
@@ -141,33 +140,11 @@ func New(c Config) *Sender {
 		panic("webhook: no identity or no roots")
 	case s.timeout <= 0 || s.lease <= s.timeout:
 		panic(fmt.Sprintf("webhook: lease %s must exceed timeout %s", s.lease, s.timeout))
-	case !sendable(slices.Concat(s.userAgent, s.asHeaders, s.asID)):
+	case !s.sendable():
 		panic("webhook: version, header name or authorisation server id cannot be sent in a header")
 	}
 	s.background.wait.Go(s.housekeeping)
 	return s
-}
-
-// dress sets the headers that are the same on every request.
-func (s *Sender) dress(c Config) {
-	if c.Version == "" {
-		c.Version = "dev"
-	}
-	s.contentType, s.userAgent = []string{"application/json"}, []string{"arauto/" + c.Version}
-	s.asHeaders, s.asID = c.ASHeaders, []string{c.AuthorisationServerID}
-	if s.asHeaders == nil {
-		s.asHeaders = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
-	}
-	if c.AuthorisationServerID == "" {
-		s.asHeaders = nil
-	}
-}
-
-// sendable tells texts of visible ASCII.
-func sendable(texts []string) bool {
-	return !slices.ContainsFunc(texts, func(s string) bool {
-		return strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
-	})
 }
 
 // Send makes one attempt and returns when its outcome is known, at the latest when the timeout is over. An error means
@@ -175,8 +152,7 @@ func sendable(texts []string) bool {
 // the cause for which ctx was cancelled. When ctx is cancelled after something was sent, the result is "unknown". A
 // deadline of ctx only shortens the timeout.
 func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, error) {
-	a := &attempt{notice: n, start: time.Now()}
-	a.deadline, a.leaseEnd = a.start.Add(s.timeout), n.ClaimedAt.Add(s.lease)
+	a, err := s.newAttempt(n)
 	if a.deadline.After(a.leaseEnd) {
 		return notice.Result{}, ErrLease
 	}
@@ -186,23 +162,20 @@ func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, err
 	if own := s.identity.Current().Leaf; own != nil && a.start.After(own.NotAfter) {
 		return notice.Result{}, fmt.Errorf("send for %s: %w", n.Notification, mtls.ErrOwnExpired)
 	}
-	path := ofb.Path(n.Kind, n.APIVersion, n.ResourceID)
-	url := n.BaseURI + path
-	t, err := parseBase(n.BaseURI)
+	var e *endpoint
 	if err == nil {
-		err = s.guard.CheckHost(t.host, t.port)
+		e, err = s.endpoint(n.Client, a.target, a.start)
 	}
-	if err != nil {
-		r := a.result(url)
+	if _, ok := errors.AsType[*Refusal](err); ok {
+		r := a.result()
 		r.Outcome, r.Detail = classifyDial(err)
 		s.attempted(n.Client, &r)
 		return r, nil
 	}
-	e, err := s.endpoint(n.Client, t, a.start)
 	if err != nil {
 		return notice.Result{}, err
 	}
-	r, err := s.exchange(ctx, e, a, t, url, t.path+path)
+	r, err := s.exchange(ctx, e, a)
 	if err == nil {
 		s.attempted(n.Client, &r)
 	}
@@ -210,34 +183,19 @@ func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, err
 }
 
 // exchange makes the round trip, and sees to the rest of the answer after the result is known.
-func (s *Sender) exchange(ctx context.Context, e *endpoint, a *attempt, t target, url, path string) (notice.Result, error) {
+func (s *Sender) exchange(ctx context.Context, e *endpoint, a *attempt) (notice.Result, error) {
 	e.resolveAgain()
-	roundTrip, cancel := a.context(ctx, e)
-	resp, err := s.roundTrip(roundTrip, e, a, t, path)
-	a.found() // or it never will
-	if err != nil {
-		r, err := a.failed(ctx, url, err)
-		if x := a.exchange.Load(); x != nil && x.broke(r.Outcome) {
+	if err := s.roundTrip(ctx, e, a); err != nil {
+		r, err := a.failed(ctx, err)
+		if x := a.exchange; x != nil && x.broke(r.Outcome) {
 			e.doubt(x.conn)
 		}
-		cancel()
 		s.release(e)
 		return r, err
 	}
-	r := a.answered(url, resp)
-	e.gate.answered(r.Answered - r.FirstByteOut)
-	s.finish(resp, cancel, func() { s.release(e) })
+	r := a.answered()
+	a.exchange.finish()
 	return r, nil
-}
-
-// roundTrip sends the request on the connections that the HTTP client finds, until one of them carried it.
-func (s *Sender) roundTrip(ctx context.Context, e *endpoint, a *attempt, t target, path string) (*http.Response, error) {
-	for {
-		resp, err := e.transport.RoundTrip(s.request(ctx, a, t, path))
-		if err == nil || !a.again(ctx, err) {
-			return resp, err
-		}
-	}
 }
 
 // Forget closes the idle connections to a client whose registration changed. Attempts in flight end by themselves.
@@ -260,14 +218,18 @@ func (s *Sender) Close() {
 }
 
 func (s *Sender) housekeeping() {
-	ticker := time.NewTicker(sweepEvery)
+	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
-	for {
+	for swept := time.Now(); ; {
 		select {
 		case <-s.background.ctx.Done():
 			return
 		case now := <-ticker.C:
-			s.sweep(now)
+			s.look(now)
+			if now.Sub(swept) >= sweepEvery {
+				swept = now
+				s.sweep(now)
+			}
 		}
 	}
 }

@@ -284,15 +284,14 @@ func TestTheTransportIsTheOneOfTheDesign(t *testing.T) {
 	i, s := newInitiator(t), newSender(t)
 	send(t, s, i.BaseURI(""))
 	for _, e := range s.endpoints {
-		require.Nil(t, e.transport.Proxy, "the environment's proxy would dial past the guard")
-		require.True(t, e.transport.DisableCompression)
-		require.Equal(t, e.transport.MaxConnsPerHost, e.transport.MaxIdleConnsPerHost)
-		require.Less(t, e.transport.IdleConnTimeout, time.Minute)
-		require.True(t, e.transport.Protocols.HTTP1())
-		require.False(t, e.transport.Protocols.HTTP2())
+		require.Len(t, e.open, 1)
+		require.Len(t, e.idle, 1, "every connection may stay open while it is idle")
+		require.Less(t, e.idle[0].kept.limits.idle, time.Minute)
 		require.Equal(t, []string{"http/1.1"}, e.tls.NextProtos)
 		require.Nil(t, e.tls.ClientSessionCache)
 	}
+	// That the environment's proxy is not used, and that nothing is compressed or spoken in HTTP/2, is seen from outside:
+	// TestProxiesOfTheEnvironmentAreNotUsed, TestTheRequestIsByteForByteWhatTheContractSays, TestHTTP2IsNeitherOfferedNorSpoken.
 }
 
 func TestADeadlineOfTheCallersIsATimeout(t *testing.T) {

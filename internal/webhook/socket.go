@@ -3,6 +3,7 @@ package webhook
 import (
 	"errors"
 	"net"
+	"os"
 	"sync/atomic"
 	"syscall"
 )
@@ -11,7 +12,14 @@ import (
 // from the reader, whether the receiver has said anything.
 type socket struct {
 	net.Conn
-	out atomic.Int64 // bytes handed to the kernel
+	out      atomic.Int64 // bytes handed to the kernel
+	glancing bool         // reading does not wait; set by the owner
+	scratch  [1]byte
+
+	// Of peek, which is called by the owner alone.
+	raw  syscall.RawConn
+	look func(fd uintptr)
+	seen peeked
 }
 
 // Write counts the bytes that the kernel accepted.
@@ -19,6 +27,15 @@ func (s *socket) Write(p []byte) (int, error) {
 	n, err := s.Conn.Write(p)
 	s.out.Add(int64(n))
 	return n, err
+}
+
+// Read takes bytes as they come. At a glance it takes those that are there; the error is os.ErrDeadlineExceeded when there
+// are none, after which the TLS layer can go on.
+func (s *socket) Read(p []byte) (int, error) {
+	if s.glancing && s.peek() == peekedNothing {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return s.Conn.Read(p)
 }
 
 // peeked is what stands in the receive queue.
@@ -32,28 +49,31 @@ const (
 
 // peek looks at the receive queue and returns at once. A socket that cannot be asked looks empty.
 func (s *socket) peek() peeked {
-	sys, ok := s.Conn.(syscall.Conn)
-	if !ok {
-		return peekedNothing
-	}
-	raw, err := sys.SyscallConn()
-	if err != nil {
-		return peekedEnd
-	}
-	seen := peekedNothing
-	err = raw.Control(func(fd uintptr) { // not raw.Read, which would wait for the reader that is parked there
-		var b [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		switch {
-		case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EINTR):
-		case err != nil, n == 0:
-			seen = peekedEnd
-		default:
-			seen = peekedBytes
+	if s.raw == nil {
+		sys, ok := s.Conn.(syscall.Conn)
+		if !ok {
+			return peekedNothing
 		}
-	})
-	if err != nil {
+		var err error
+		if s.raw, err = sys.SyscallConn(); err != nil {
+			return peekedEnd
+		}
+		s.look = s.receiveQueue
+	}
+	s.seen = peekedNothing
+	if s.raw.Control(s.look) != nil { // not raw.Read, which would wait for a reader that is parked there
 		return peekedEnd
 	}
-	return seen
+	return s.seen
+}
+
+func (s *socket) receiveQueue(fd uintptr) {
+	n, _, err := syscall.Recvfrom(int(fd), s.scratch[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	switch {
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EINTR):
+	case err != nil, n == 0:
+		s.seen = peekedEnd
+	default:
+		s.seen = peekedBytes
+	}
 }

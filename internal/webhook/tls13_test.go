@@ -3,6 +3,7 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http/httptrace"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -125,7 +127,8 @@ func TestANewKeyOnAnIdleConnectionIsNoReasonToReplaceIt(t *testing.T) {
 	}
 }
 
-// Bytes that the reader does not come to are taken for the end: a handshake costs less than a lost attempt.
+// Bytes that are for nobody are taken for the end: a handshake costs less than a lost attempt. Half a message of TLS says
+// nothing yet.
 func TestBytesThatTheReaderDoesNotTakeEndAnIdleConnection(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -137,12 +140,43 @@ func TestBytesThatTheReaderDoesNotTakeEndAnIdleConnection(t *testing.T) {
 	peer, err := listener.Accept()
 	require.NoError(t, err)
 	defer peer.Close()
-	c := &conn{socket: &socket{Conn: raw}, readEnded: make(chan struct{})}
-	require.False(t, c.gone(time.Now().Add(time.Minute)))
-	_, err = peer.Write([]byte("x"))
+	halves := &halved{Conn: peer}
+	receiver := tls.Server(halves, &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{serverCertificate(t).TLS()}, SessionTicketsDisabled: true})
+	shaken := make(chan error, 1)
+	go func() { shaken <- receiver.Handshake() }()
+	c := &conn{socket: &socket{Conn: raw}}
+	c.Conn = tls.Client(c.socket, mtls.ClientConfig(mtlstest.HolderClient(t), mtlstest.Roots(t), "localhost"))
+	require.NoError(t, c.Handshake())
+	require.NoError(t, <-shaken)
+	arrived := func() bool { return c.socket.peek() == peekedBytes }
+	require.NoError(t, c.glance())
+
+	halves.cut = true
+	_, err = receiver.Write([]byte("x"))
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return c.socket.peek() == peekedBytes }, time.Minute, time.Millisecond)
-	require.True(t, c.gone(time.Now().Add(time.Minute)))
-	go func() { _, _ = raw.Read(make([]byte, 1)) }()
-	require.Eventually(t, func() bool { return !c.gone(time.Now().Add(time.Minute)) }, time.Minute, time.Millisecond)
+	require.Eventually(t, arrived, time.Minute, time.Millisecond)
+	require.NoError(t, c.glance())
+	require.False(t, arrived(), "the half was taken")
+
+	_, err = peer.Write(halves.rest)
+	require.NoError(t, err)
+	require.Eventually(t, arrived, time.Minute, time.Millisecond)
+	require.ErrorIs(t, c.glance(), errUnasked)
+	require.ErrorIs(t, c.glance(), errUnasked, "and so it stays")
+}
+
+// halved keeps the second half of what is written when cut is set.
+type halved struct {
+	net.Conn
+	cut  bool
+	rest []byte
+}
+
+func (h *halved) Write(p []byte) (int, error) {
+	if !h.cut {
+		return h.Conn.Write(p)
+	}
+	h.rest = append(h.rest, p[len(p)/2:]...)
+	_, err := h.Conn.Write(p[:len(p)/2])
+	return len(p), err
 }

@@ -1,0 +1,83 @@
+package webhook
+
+import "bytes"
+
+// skipBody follows the body to its end and says how many bytes of p belong to its next part. Chunks that are not framed as
+// RFC 9112 §7.1 says are not followed: the result of the attempt stands, and the connection is not used again.
+func (a *answer) skipBody(p []byte) int {
+	room := maxBody - a.body
+	if a.phase == inRest || room <= 0 {
+		a.phase = inRest
+		return len(p)
+	}
+	p = p[:min(len(p), room)]
+	if a.phase == inLength {
+		n := min(a.left, int64(len(p)))
+		if a.left -= n; a.left == 0 {
+			a.phase = over
+			if a.chunked {
+				a.phase = inChunkEnd
+			}
+		}
+		return int(n)
+	}
+	used := piece(p)
+	if line, whole := a.join(p[:used]); whole && !a.chunkLine(line) {
+		a.phase = inRest
+	}
+	return used
+}
+
+// chunkLine takes a line of the framing, without its LF, and reports whether it is well formed. A CR must precede the LF:
+// unlike in headers, a LF alone ends no line here (RFC 9112 §§2.2, 7.1).
+func (a *answer) chunkLine(line []byte) bool {
+	line, ended := bytes.CutSuffix(line, []byte("\r"))
+	if !ended || checkText(line) != nil {
+		return false
+	}
+	switch {
+	case a.phase == inChunkSize:
+		return a.chunkSize(line)
+	case a.phase == inChunkEnd:
+		a.phase = inChunkSize
+		return len(line) == 0
+	case len(line) == 0:
+		a.phase = over
+		return true
+	}
+	name, _, ok := bytes.Cut(line, []byte(":"))
+	return ok && isToken(name)
+}
+
+// chunkSize reads the size of the next chunk; extensions after it are ignored (RFC 9112 §7.1.1).
+func (a *answer) chunkSize(line []byte) bool {
+	size, digits := int64(0), 0
+	for ; digits < min(len(line), 16) && size < maxBody; digits++ { // a larger one is not followed to its end anyway
+		v, ok := fromHex(line[digits])
+		if !ok {
+			break
+		}
+		size = size<<4 | int64(v)
+	}
+	extension := bytes.TrimLeft(line[digits:], " \t")
+	if digits == 0 || len(extension) > 0 && extension[0] != ';' {
+		return false
+	}
+	a.left, a.phase = size, inLength
+	if size == 0 {
+		a.phase = inTrailer
+	}
+	return true
+}
+
+func fromHex(b byte) (byte, bool) {
+	switch {
+	case isDigit(b):
+		return b - '0', true
+	case b >= 'a' && b <= 'f':
+		return b - 'a' + 10, true
+	case b >= 'A' && b <= 'F':
+		return b - 'A' + 10, true
+	}
+	return 0, false
+}
