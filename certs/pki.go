@@ -13,6 +13,7 @@
 package certs
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -22,6 +23,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Organisation is a participant as the Directory knows it.
@@ -139,12 +142,8 @@ func New(opts Options) (*PKI, error) {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Holder == (Organisation{}) {
-		o.Holder = DefaultHolder
-	}
-	if o.SoftwareID == "" {
-		o.SoftwareID = DefaultSoftwareID
-	}
+	o.Holder = cmp.Or(o.Holder, DefaultHolder)
+	o.SoftwareID = cmp.Or(o.SoftwareID, DefaultSoftwareID)
 	if o.HolderNames == nil {
 		o.HolderNames = []string{"api.banco.example.com"}
 	}
@@ -163,23 +162,21 @@ const keyBits = 2048
 
 // makeKeys makes n RSA keys, as many at once as there are processors.
 func makeKeys(n, bits int) ([]*rsa.PrivateKey, error) {
-	keys, errs := make([]*rsa.PrivateKey, n), make([]error, n)
-	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
-	var wg sync.WaitGroup
-	for i := range keys {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			keys[i], errs[i] = rsa.GenerateKey(rand.Reader, bits)
-		})
+	keys := make([]*rsa.PrivateKey, n)
+	return keys, each(n, func(i int) (err error) {
+		keys[i], err = rsa.GenerateKey(rand.Reader, bits)
+		return err
+	})
+}
+
+// each runs work for 0 to n-1, as many at once as there are processors.
+func each(n int, work func(i int) error) error {
+	var all errgroup.Group
+	all.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		all.Go(func() error { return work(i) })
 	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return keys, nil
+	return all.Wait()
 }
 
 // newCA makes an authority below parent, or a root when parent is nil. An issuing authority may sign only leaves.

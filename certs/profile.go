@@ -6,8 +6,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
-	"runtime"
-	"sync"
 	"time"
 )
 
@@ -137,23 +135,11 @@ func (p *PKI) Issue(profile Profile) (Leaf, error) {
 
 // IssueAll issues many, as many at once as there are processors, in the order given.
 func (p *PKI) IssueAll(profiles ...Profile) ([]Leaf, error) {
-	leaves, errs := make([]Leaf, len(profiles)), make([]error, len(profiles))
-	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
-	var wg sync.WaitGroup
-	for i, profile := range profiles {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
-			leaves[i], errs[i] = p.Issue(profile)
-		})
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return leaves, nil
+	leaves := make([]Leaf, len(profiles))
+	return leaves, each(len(profiles), func(i int) (err error) {
+		leaves[i], err = p.Issue(profiles[i])
+		return err
+	})
 }
 
 func (p Profile) template(opts Options) (*x509.Certificate, error) {
