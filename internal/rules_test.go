@@ -93,23 +93,27 @@ var restricted = map[string]struct {
 	reason string
 }{
 	"internal/lab/temppostgres": {
-		[]string{"internal/lab/storetest", "internal/lab/stage", "internal/lab/nemesis", "internal/gateway", "cmd/arauto"},
+		[]string{"internal/lab/storetest", "internal/lab/stage", "internal/lab/nemesis"},
 		"a server that syncs nothing to disk must not come near production",
 	},
+	"internal/lab/demo": {
+		[]string{"cmd/arauto"},
+		"it plays the product on one machine: `arauto demo` and nothing else",
+	},
 	"internal/lab/stage": {
-		[]string{"internal/lab/nemesis", "cmd/arauto"},
+		[]string{"internal/lab/nemesis", "internal/lab/demo"},
 		"the whole product on one machine: tests and `arauto demo` use it, no package that serves",
 	},
 	"internal/lab/standin": {
-		[]string{"internal/lab/stage", "internal/lab/nemesis", "cmd/arauto"},
+		[]string{"internal/lab/nemesis", "internal/lab/demo"},
 		"a stand-in initiator misbehaves on purpose: tests and `arauto demo` use it, no package that serves",
 	},
 	"internal/lab/openapitest": {
-		[]string{"internal/lab/stage", "internal/lab/nemesis", "cmd/arauto", "internal/lab/standin"},
+		[]string{"internal/lab/nemesis", "internal/lab/demo"},
 		"it makes up documents: tests and `arauto demo` use it, no package that serves",
 	},
 	"certs": {
-		[]string{"internal/mtls", "internal/lab/mtlstest", "internal/lab/standin", "internal/lab/stage", "internal/lab/nemesis", "cmd/arauto", "internal/gateway"},
+		[]string{"internal/lab/mtlstest", "internal/lab/stage", "internal/lab/nemesis", "internal/lab/demo", "cmd/arauto"},
 		"production identities come from files; who makes certificates is a command of its own",
 	},
 }
@@ -130,8 +134,8 @@ var libraries = []library{
 	{"gorm.io", []string{"internal/store"}, "gorm stays in store: rows are not domain types"},
 	{
 		"github.com/jackc/pgx",
-		[]string{"internal/store", "internal/lab/temppostgres", "internal/watch/postgres", "internal/lab/stage"},
-		"SQL is store's; temppostgres makes databases, watch reads the core's log, the stage counts what must not be there",
+		[]string{"internal/store", "internal/watch/postgres"},
+		"SQL is store's; watch reads the core's log",
 	},
 	{"github.com/jackc/pglogrepl", []string{"internal/watch/postgres"}, "the core's database log is watch's"},
 	{"github.com/twmb/franz-go/pkg/kfake", nil, "a stand-in for Kafka: tests only"},
@@ -144,7 +148,7 @@ var libraries = []library{
 	{"github.com/lestrrat-go", []string{"internal/jws"}, "one place fetches and trusts keys"},
 	{"github.com/gorilla/mux", []string{"internal/api"}, "routing belongs to the faces"},
 	{"github.com/getkin/kin-openapi", []string{"openapi"}, "the validator stays exchangeable behind our documents"},
-	{"github.com/dlclark/regexp2", []string{"openapi"}, "needed for the documents' patterns alone; it backtracks"},
+	{"github.com/dlclark/regexp2", nil, "an oracle for the documents' patterns; it backtracks: tests only"},
 	{"github.com/go-json-experiment", []string{"internal/strict", "internal/intake", "internal/api", "internal/watch/bus"}, "what comes in from machines is read strictly"},
 	{"github.com/swaggest/swgui", []string{"internal/gateway"}, "one page on the internal listener"},
 	{"github.com/prometheus", []string{"internal/gateway"}, "packages report to an observer of their own"},
@@ -158,14 +162,10 @@ var libraries = []library{
 	{"golang.org/x/mod", []string{"internal/audit"}, "the tree's hashes and notes"},
 	{
 		"github.com/google/uuid",
-		[]string{"internal/store", "internal/intake", "internal/dispatch", "internal/api", "internal/webhook", "internal/gateway", "internal/lab/stage", "internal/lab/standin"},
+		[]string{"internal/store", "internal/api"},
 		"ids are random: floor 0 takes them as values",
 	},
-	{
-		"golang.org/x/sync",
-		[]string{"internal/store", "internal/dispatch", "internal/webhook", "internal/intake", "internal/api", "internal/gateway", "internal/mtls", "internal/jws", "internal/registry", "internal/watch", "internal/lab/stage", "cmd/arauto"},
-		"goroutines are no business of floor 0",
-	},
+	{"golang.org/x/sync", []string{"internal/jws", "certs"}, "goroutines are no business of floor 0"},
 }
 
 // pureImports are the packages of the standard library that floor 0 may not import.
