@@ -25,6 +25,7 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
 )
 
 var shared = sync.OnceValues(func() (*certs.PKI, error) { return certs.New(certs.Options{SharedLeafKey: true}) })
@@ -199,7 +200,7 @@ func TestListsAndResponderSayWhatWasRevoked(t *testing.T) {
 	require.True(t, listed[bad.SerialNumber.String()])
 	require.False(t, listed[good.SerialNumber.String()])
 
-	responder := httptest.NewServer(p.OCSPHandler())
+	responder := httptest.NewServer(mtlstest.OCSPHandler(p))
 	defer responder.Close()
 	unknown := *good
 	unknown.SerialNumber = big.NewInt(99)

@@ -4,7 +4,7 @@
 //
 // There is no switch in this product that turns certificate checks off, so development and tests need certificates
 // that pass them, and others that must not. New makes the authorities in memory; Issue makes one certificate from a
-// Profile; Profile.With spoils it in one named way (expired, wrong purpose, other authority…); CRL and OCSP say what
+// Profile; Spoil spoils it in one named way (expired, wrong purpose, other authority…); CRL says what
 // was revoked; Write puts everything into a folder, in the file formats the product's settings expect. README.md
 // lists the profiles and the files.
 //

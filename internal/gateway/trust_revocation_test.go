@@ -89,7 +89,7 @@ func TestAListBeyondItsEndServesTheSoftFailWindowAndIsSeen(t *testing.T) {
 
 // TestConnectionsUnderAnOCSPAnswerLiveNoLongerThanIt: an answer is sought in handshakes alone.
 func TestConnectionsUnderAnOCSPAnswerLiveNoLongerThanIt(t *testing.T) {
-	responder := httptest.NewServer(mtlstest.PKI(t).OCSPHandler())
+	responder := httptest.NewServer(mtlstest.OCSPHandler(mtlstest.PKI(t)))
 	t.Cleanup(responder.Close)
 	h := open(t, "ARAUTO_WEBHOOK_OCSP=true", "ARAUTO_WEBHOOK_OCSP_RESPONDER="+responder.URL)
 	receiver := h.initiator(certs.DefaultAlfa)

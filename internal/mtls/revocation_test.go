@@ -181,7 +181,7 @@ func TestResponderDownThenListExpiredThenBothBack(t *testing.T) { // cases H3
 		require.Equal(t, mtls.NoEvidence, d.Evidence)
 		require.ErrorIs(t, r.Check(good), mtls.ErrNoEvidence)
 
-		net.set("ocsp.example.com", pki.OCSPHandler())
+		net.set("ocsp.example.com", mtlstest.OCSPHandler(pki))
 		<-time.After(time.Minute)
 		d = last(t, r, good)
 		require.Equal(t, mtls.OCSPFetch, d.Evidence)
@@ -204,7 +204,7 @@ func TestASlowResponderAddsTwoHundredMillisecondsAtMostOnceAndItsAnswerIsStillUs
 	require.NoError(t, os.WriteFile(file, crl(t, pki, pki.ClientCA, -time.Minute, 24*time.Hour), 0o600))
 	synctest.Test(t, func(t *testing.T) {
 		net := &network{}
-		net.set("ocsp.example.com", slow(5*time.Second, pki.OCSPHandler()))
+		net.set("ocsp.example.com", slow(5*time.Second, mtlstest.OCSPHandler(pki)))
 		r := newRevocation(t, mtls.RevocationOptions{CRLFiles: []string{file}, OCSP: true, HTTP: net.client()})
 
 		d := last(t, r, connected(leaf, pki.ClientCA))
@@ -234,14 +234,14 @@ func TestWithoutListsTheResponderIsWaitedForAndItsSilenceRefuses(t *testing.T) {
 		r := newRevocation(t, mtls.RevocationOptions{OCSP: true, HTTP: net.client()})
 		state := connected(leaf, pki.ClientCA)
 
-		net.set("ocsp.example.com", slow(time.Minute, pki.OCSPHandler()))
+		net.set("ocsp.example.com", slow(time.Minute, mtlstest.OCSPHandler(pki)))
 		d := last(t, r, state)
 		require.Equal(t, mtls.Refused, d.Verdict)
 		require.Equal(t, 3*time.Second, d.Took)
 		require.Contains(t, d.Reason, "did not answer")
 		<-time.After(10 * time.Second) // the question that goes on has its own end
 
-		net.set("ocsp.example.com", slow(2*time.Second, pki.OCSPHandler()))
+		net.set("ocsp.example.com", slow(2*time.Second, mtlstest.OCSPHandler(pki)))
 		require.Equal(t, mtls.OCSPFetch, last(t, r, state).Evidence)
 		require.Equal(t, mtls.Revoked, last(t, r, connected(bad, pki.ClientCA)).Verdict)
 		d = last(t, r, connected(stranger, pki.ClientCA))
@@ -265,7 +265,7 @@ func TestAnswersAreRememberedRenewedAndForgotten(t *testing.T) {
 	leaf := issue(t, pki, pki.InitiatorBRCAC(certs.DefaultAlfa))
 	synctest.Test(t, func(t *testing.T) {
 		net := &network{}
-		net.set("ocsp.example.com", pki.OCSPHandler())
+		net.set("ocsp.example.com", mtlstest.OCSPHandler(pki))
 		r := newRevocation(t, mtls.RevocationOptions{OCSP: true, HTTP: net.client(), OCSPTTL: 20 * time.Minute})
 		state := connected(leaf, pki.ClientCA)
 		require.Equal(t, mtls.OCSPFetch, last(t, r, state).Evidence)
@@ -297,7 +297,7 @@ func TestManyHandshakesOfOneCertificateAskOnce(t *testing.T) {
 	leaf := issue(t, pki, pki.InitiatorBRCAC(certs.DefaultAlfa))
 	synctest.Test(t, func(t *testing.T) {
 		net := &network{}
-		net.set("ocsp.example.com", slow(time.Second, pki.OCSPHandler()))
+		net.set("ocsp.example.com", slow(time.Second, mtlstest.OCSPHandler(pki)))
 		r := newRevocation(t, mtls.RevocationOptions{OCSP: true, HTTP: net.client()})
 		var handshakes sync.WaitGroup
 		for range 50 {
@@ -328,12 +328,12 @@ func TestOnlyTheIssuerOrItsDelegateMayAnswer(t *testing.T) {
 		net := &network{}
 		r := newRevocation(t, mtls.RevocationOptions{OCSP: true, HTTP: net.client()})
 		for name, signer := range impostors {
-			der, err := pki.OCSPResponseBy(signer, leaf.Certificate, epoch, epoch.Add(time.Hour))
+			der, err := mtlstest.OCSPResponseBy(signer, leaf.Certificate, epoch, epoch.Add(time.Hour))
 			require.NoError(t, err)
 			net.set("ocsp.example.com", bytesHandler(der))
 			require.Equal(t, mtls.Refused, last(t, r, connected(leaf, pki.ClientCA)).Verdict, name)
 		}
-		der, err := pki.OCSPResponseBy(delegate, leaf.Certificate, epoch, epoch.Add(time.Hour))
+		der, err := mtlstest.OCSPResponseBy(delegate, leaf.Certificate, epoch, epoch.Add(time.Hour))
 		require.NoError(t, err)
 		net.set("ocsp.example.com", bytesHandler(der))
 		require.Equal(t, mtls.OCSPFetch, last(t, r, connected(leaf, pki.ClientCA)).Evidence)
@@ -350,7 +350,7 @@ func TestExpiredAndPostdatedAnswersAreNoEvidence(t *testing.T) {
 			"expired":   {-2 * time.Hour, -time.Second},
 			"postdated": {2 * time.Minute, time.Hour},
 		} {
-			der, err := pki.OCSPResponse(pki.ClientCA, leaf.Certificate, epoch.Add(interval[0]), epoch.Add(interval[1]))
+			der, err := mtlstest.OCSPResponse(pki, pki.ClientCA, leaf.Certificate, epoch.Add(interval[0]), epoch.Add(interval[1]))
 			require.NoError(t, err)
 			net.set("ocsp.example.com", bytesHandler(der))
 			require.Equal(t, mtls.Refused, last(t, r, connected(leaf, pki.ClientCA)).Verdict, name)
@@ -362,7 +362,7 @@ func TestStaplesServeUntilSomethingNewerIsKnown(t *testing.T) {
 	pki := virtualPKI(t)
 	leaf := issue(t, pki, pki.InitiatorServer(certs.DefaultAlfa))
 	answer := func(from, to time.Duration) []byte {
-		der, err := pki.OCSPResponse(pki.ServerCA, leaf.Certificate, epoch.Add(from), epoch.Add(to))
+		der, err := mtlstest.OCSPResponse(pki, pki.ServerCA, leaf.Certificate, epoch.Add(from), epoch.Add(to))
 		require.NoError(t, err)
 		return der
 	}
@@ -397,7 +397,7 @@ func TestAListThatKnowsMoreThanAnOlderAnswerDecides(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, crl(t, pki, pki.ClientCA, -time.Hour, 24*time.Hour), 0o600))
 	synctest.Test(t, func(t *testing.T) {
 		net := &network{}
-		net.set("ocsp.example.com", pki.OCSPHandler())
+		net.set("ocsp.example.com", mtlstest.OCSPHandler(pki))
 		r := newRevocation(t, mtls.RevocationOptions{CRLFiles: []string{file}, OCSP: true, HTTP: net.client()})
 		state := connected(leaf, pki.ClientCA)
 		require.Equal(t, mtls.OCSPFetch, last(t, r, state).Evidence)

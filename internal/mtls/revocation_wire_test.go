@@ -50,7 +50,7 @@ func TestRevokedInitiatorsDoNotGetThrough(t *testing.T) {
 
 func TestRevokedReceiversSeeNoByteOfTheRequest(t *testing.T) {
 	pki := mtlstest.PKI(t)
-	responder := httptest.NewServer(pki.OCSPHandler())
+	responder := httptest.NewServer(mtlstest.OCSPHandler(pki))
 	defer responder.Close()
 	good := mtlstest.Leaf(t, pki.InitiatorServer(certs.DefaultAlfa))
 	bad := mtlstest.Leaf(t, pki.Spoil(pki.InitiatorServer(certs.DefaultAlfa), certs.Revoked))
@@ -83,7 +83,7 @@ func TestAStapledAnswerIsAskedForAndUsed(t *testing.T) {
 	pki := mtlstest.PKI(t)
 	leaf := mtlstest.Leaf(t, pki.InitiatorServer(certs.DefaultAlfa))
 	now := time.Now()
-	staple, err := pki.OCSPResponse(pki.ServerCA, leaf.Certificate, now.Add(-time.Minute), now.Add(time.Hour))
+	staple, err := mtlstest.OCSPResponse(pki, pki.ServerCA, leaf.Certificate, now.Add(-time.Minute), now.Add(time.Hour))
 	require.NoError(t, err)
 	server := mtlstest.ReceiverConfig(t, leaf)
 	server.Certificates[0].OCSPStaple = staple
