@@ -75,7 +75,7 @@ FROM generate_series(-20, 1200) n WHERE n NOT BETWEEN 601 AND 632`, came.Format(
 		require.Equal(t, done, code, page)
 		page = html.UnescapeString(page)
 		for id, verdicts := range words {
-			timing, err := p.store.Timing(t.Context(), id)
+			timing, err := p.auditlog.Timing(t.Context(), id)
 			require.NoError(t, err)
 			proof := strings.Join(timing.Lines(lang), "\n") + "\n"
 			require.Contains(t, text, proof, "the dossier and the API say the same")

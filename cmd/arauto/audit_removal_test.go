@@ -202,12 +202,12 @@ func TestWhatIsMissingWasAnnouncedOrIsBAD(t *testing.T) {
 // removeOld removes January 2020 as retention does.
 func (p *proven) removeOld() {
 	p.t.Helper()
-	told, err := p.store.AnnounceRemovals(p.t.Context(), 5)
+	told, err := p.auditlog.AnnounceRemovals(p.t.Context(), 5)
 	require.NoError(p.t, err)
 	require.Equal(p.t, []string{"entry_202001"}, told)
 	p.seal()
 	p.asOwner("UPDATE seal_state SET anchored_through = now() + interval '1 second'")
-	gone, err := p.store.DropHistory(p.t.Context(), 5)
+	gone, err := p.auditlog.DropHistory(p.t.Context(), 5)
 	require.NoError(p.t, err)
 	require.Equal(p.t, told, gone)
 	p.seal()

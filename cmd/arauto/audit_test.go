@@ -25,12 +25,12 @@ import (
 
 // proven is a database with a sealed history, and the public key in a file.
 type proven struct {
-	t     *testing.T
-	url   string
-	dir   string
-	key   *audit.Signer
-	store *store.Store
-	owner *pgx.Conn
+	t        *testing.T
+	url      string
+	dir      string
+	key      *audit.Signer
+	auditlog *store.Log
+	owner    *pgx.Conn
 }
 
 func openProven(t *testing.T, entries int) *proven {
@@ -42,9 +42,10 @@ func openProven(t *testing.T, entries int) *proven {
 	public, err := audit.MarshalPublic(p.key.Public())
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(p.file("log.pub.pem"), public, 0o600))
-	p.store, err = store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
+	s, err := store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
-	t.Cleanup(p.store.Close)
+	t.Cleanup(s.Close)
+	p.auditlog = store.NewLog(s.Access())
 	p.owner, err = pgx.Connect(t.Context(), p.url)
 	require.NoError(t, err)
 	t.Cleanup(func() { p.owner.Close(t.Context()) })
@@ -66,7 +67,7 @@ func (p *proven) exec(sql string) {
 
 func (p *proven) seal() {
 	p.t.Helper()
-	storetest.Seal(p.t, p.store, p.owner, p.key)
+	storetest.Seal(p.t, p.auditlog, p.owner, p.key)
 }
 
 func (p *proven) run(args ...string) (code int, stdout string) {
@@ -179,7 +180,7 @@ func TestACompleteBundleSaysSoAndOneWithARecordTakenOutDoesNotVerify(t *testing.
 	p := openProven(t, 30)
 	p.exec("INSERT INTO arauto.entry (id, at, kind, client_id, facts) VALUES (gen_random_uuid(), now() + interval '3 hours', 'poll', '=cmd|calc', '{}')")
 	p.seal()
-	_, err := p.store.VerifySince(t.Context(), p.key.Public(), 1000)
+	_, err := p.auditlog.VerifySince(t.Context(), p.key.Public(), 1000)
 	require.NoError(t, err)
 	p.seal()
 	filters := []string{"audit", "export", "--database-url", p.url, "--client", "=cmd|calc", "--to", time.Now().Add(time.Minute).UTC().Format(time.RFC3339)}

@@ -30,13 +30,13 @@ import (
 // archive is a world whose history is a real one.
 type archive struct {
 	*world
-	store *store.Store
-	owner *pgx.Conn
-	key   *audit.Signer
+	auditlog *store.Log
+	owner    *pgx.Conn
+	key      *audit.Signer
 }
 
 // storeLog opens the log as package gateway does.
-type storeLog struct{ *store.Store }
+type storeLog struct{ *store.Log }
 
 func (s storeLog) Open(ctx context.Context, size int64) (evidence.Log, func(), error) {
 	x, err := s.OpenLog(ctx, size)
@@ -54,9 +54,10 @@ func openArchive(t *testing.T, change ...func(*InternalConfig)) *archive {
 	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
-	a := &archive{store: s}
+	l := store.NewLog(s.Access())
+	a := &archive{auditlog: l}
 	a.world = newWorld(t, append([]func(*InternalConfig){func(c *InternalConfig) {
-		c.History, c.Audited, c.Exports, c.Holds, c.Readings = s, storeLog{s}, s, s, s
+		c.History, c.Audited, c.Exports, c.Holds, c.Readings = l, storeLog{l}, l, l, l
 	}}, change...)...)
 	a.owner, err = pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
@@ -64,7 +65,7 @@ func openArchive(t *testing.T, change ...func(*InternalConfig)) *archive {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	a.key = audit.NewSigner(private)
-	_, err = s.RegisterLogKey(t.Context(), a.key.Public())
+	_, err = l.RegisterLogKey(t.Context(), a.key.Public())
 	require.NoError(t, err)
 	a.exec(`SET search_path = arauto;
 INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, outcome, facts) VALUES
@@ -85,7 +86,7 @@ func (a *archive) exec(sql string) {
 
 func (a *archive) seal() {
 	a.t.Helper()
-	storetest.Seal(a.t, a.store, a.owner, a.key)
+	storetest.Seal(a.t, a.auditlog, a.owner, a.key)
 }
 
 // raw asks as an auditor for what need not be JSON.
@@ -278,7 +279,7 @@ func TestWhatAnAuditorIsGivenVerifies(t *testing.T) {
 func TestWhatCannotBeRecordedIsNotShown(t *testing.T) {
 	broken := errors.New("the disk is full")
 	a := openArchive(t, func(c *InternalConfig) { c.Readings = &shelf{unrecorded: broken} })
-	_, err := a.store.RequestExport(t.Context(), history.Export{Format: "jsonl"})
+	_, err := a.auditlog.RequestExport(t.Context(), history.Export{Format: "jsonl"})
 	require.NoError(t, err)
 	for _, path := range []string{
 		"/internal/v1/audit/entries?resourceId=p-1", "/internal/v1/audit/entries/0", "/internal/v1/audit/entries/0/proof", "/internal/v1/audit/dossier/p-1",
@@ -301,8 +302,8 @@ func TestAnExportIsAskedForMadeAndHandedOver(t *testing.T) {
 	require.Equal(t, "waiting", asked.body["state"])
 	a.ask("GET", at+"/file", "auditor", "").refused(t, 409, "conflict")
 
-	maker := evidence.Maker{Jobs: a.store, Version: "0", Open: func(ctx context.Context, size int64, _ func(int64)) (evidence.Log, func(), error) {
-		return storeLog{a.store}.Open(ctx, size)
+	maker := evidence.Maker{Jobs: a.auditlog, Version: "0", Open: func(ctx context.Context, size int64, _ func(int64)) (evidence.Log, func(), error) {
+		return storeLog{a.auditlog}.Open(ctx, size)
 	}}
 	made, err := maker.Make(t.Context())
 	require.NoError(t, err)

@@ -84,7 +84,10 @@ func TestTwentyOperatorsPressingAtOnceCauseOnePost(t *testing.T) {
 		require.NoError(t, err)
 	}
 	register("itp", "https://itp.example")
-	w := newWorld(t, func(c *InternalConfig) { c.Resender, c.History = s, s })
+	w := newWorld(t, func(c *InternalConfig) {
+		l := store.NewLog(s.Access())
+		c.Resender, c.History = l, l
+	})
 	press := func(id notice.ID) reply {
 		return w.ask("POST", listPath+"/"+id.String()+"/resend", "operator", `{"reason":"asked by phone"}`)
 	}
@@ -125,8 +128,8 @@ func TestTwentyOperatorsPressingAtOnceCauseOnePost(t *testing.T) {
 
 // What stands behind the listener in production, checked by the compiler.
 var (
-	_ History    = (*store.Store)(nil)
-	_ Resender   = (*store.Store)(nil)
+	_ History    = (*store.Log)(nil)
+	_ Resender   = (*store.Log)(nil)
 	_ Quarantine = (*store.Store)(nil)
 	_ Changes    = (*intake.Intake)(nil)
 	_ Initiators = (*registry.Registry)(nil)

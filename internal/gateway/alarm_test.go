@@ -375,7 +375,7 @@ func dailyOf(t *testing.T, url string, m *reconcileMetrics) reconcile.Options {
 	t.Cleanup(s.Close)
 	cfg := config.Standard()
 	cfg.StateDir = t.TempDir()
-	return reconcile.Options{Settings: cfg, Store: s, Log: slog.New(slog.DiscardHandler), Observer: m, Endpoint: status.Endpoint, Began: time.Now()}
+	return reconcile.Options{Settings: cfg, AuditLog: store.NewLog(s.Access()), Log: slog.New(slog.DiscardHandler), Observer: m, Endpoint: status.Endpoint, Began: time.Now()}
 }
 
 // gathered is what /metrics would answer of a registry.

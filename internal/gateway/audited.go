@@ -11,8 +11,8 @@ import (
 	"github.com/arauto/arauto/internal/store"
 )
 
-// audited is the store as auditors read it through the API.
-type audited struct{ *store.Store }
+// audited is the log as auditors read it through the API.
+type audited struct{ *store.Log }
 
 // Open implements api.Audited.
 func (a audited) Open(ctx context.Context, size int64) (evidence.Log, func(), error) {
@@ -26,9 +26,9 @@ func (a audited) Open(ctx context.Context, size int64) (evidence.Log, func(), er
 // makeExports makes what was asked for, one after the other.
 func (g *Gateway) makeExports(ctx context.Context) error {
 	maker := evidence.Maker{
-		Jobs: g.store, Version: g.version,
+		Jobs: g.auditlog, Version: g.version,
 		Open: func(ctx context.Context, size int64, progress func(int64)) (evidence.Log, func(), error) {
-			x, err := g.store.OpenLogForLong(ctx, size)
+			x, err := g.auditlog.OpenLogForLong(ctx, size)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -46,7 +46,7 @@ func (g *Gateway) makeExports(ctx context.Context) error {
 
 // tellHeld says which months a hold keeps beyond their time, each hour: a forgotten hold keeps them forever.
 func (g *Gateway) tellHeld(ctx context.Context) error {
-	held, err := g.store.HeldMonths(ctx)
+	held, err := g.auditlog.HeldMonths(ctx)
 	if err != nil {
 		return err
 	}

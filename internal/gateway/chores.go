@@ -66,14 +66,14 @@ func (g *Gateway) keepHistory(ctx context.Context) error {
 	if _, err := g.store.MakeHistory(ctx, monthsAhead); err != nil {
 		return err
 	}
-	told, err := g.store.AnnounceRemovals(ctx, g.cfg.History.KeepYears)
+	told, err := g.auditlog.AnnounceRemovals(ctx, g.cfg.History.KeepYears)
 	for _, name := range told {
 		g.log.Info("removal of a month of the history announced after its retention time", "partition", name)
 	}
 	if err != nil {
 		return err
 	}
-	gone, err := g.store.DropHistory(ctx, g.cfg.History.KeepYears)
+	gone, err := g.auditlog.DropHistory(ctx, g.cfg.History.KeepYears)
 	for _, name := range gone {
 		g.log.Info("month of the history dropped: its removal was announced, sealed and anchored", "partition", name)
 	}

@@ -52,6 +52,7 @@ type Gateway struct {
 	ready   *readiness
 
 	store      *store.Store
+	auditlog   *store.Log // over the store's connections
 	intake     *intake.Intake
 	dispatcher *dispatch.Dispatcher
 	sender     *webhook.Sender
@@ -117,6 +118,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
 		return nil, &config.Error{Problems: []string{fmt.Sprintf("database.url (ARAUTO_DATABASE_URL): %v", err)}}
 	}
+	g.auditlog = store.NewLog(g.store.Access())
 	if err := g.wire(); err != nil {
 		if g.receipts != nil {
 			_ = g.receipts.Close() // what it holds is in its file
@@ -173,12 +175,12 @@ func (g *Gateway) wire() error {
 	}
 	g.metrics.follow(g.sources)
 	log := newSealMetrics(g.metrics.registry, time.Now())
-	if g.sealer, err = seal.New(cfg, g.store, g.log, log); err != nil {
+	if g.sealer, err = seal.New(cfg, g.auditlog, g.log, log); err != nil {
 		return err
 	}
 	log.bear(g.sealer.Anchors())
-	g.verifier = seal.NewVerifier(cfg, g.store, g.sealer.LogKey, g.log, log)
-	g.daily = newDaily(cfg, g.store, g.log, g.metrics.registry)
+	g.verifier = seal.NewVerifier(cfg, g.auditlog, g.sealer.LogKey, g.log, log)
+	g.daily = newDaily(cfg, g.auditlog, g.log, g.metrics.registry)
 	g.ready = &readiness{checks: g.checks(), notes: g.notes}
 	return g.listen(schemas)
 }

@@ -26,8 +26,8 @@ import (
 func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	cfg := g.cfg
 	g.internal = api.NewInternal(api.InternalConfig{
-		Tokens: g.trust.Bearer(), Changes: g.intake, History: g.store, Resender: g.store, Quarantine: g.store, Initiators: g.registry,
-		Audited: audited{g.store}, Exports: g.store, Holds: g.store, Readings: g.store, Clock: g.store,
+		Tokens: g.trust.Bearer(), Changes: g.intake, History: g.auditlog, Resender: g.auditlog, Quarantine: g.store, Initiators: g.registry,
+		Audited: audited{g.auditlog}, Exports: g.auditlog, Holds: g.auditlog, Readings: g.auditlog, Clock: g.auditlog,
 		Sources: g.sources, Calendar: g.trust, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
 		Unread:   g.receipts.Unread,
 		Tampered: func(string, history.Integrity) { g.metrics.tampered.Inc() },

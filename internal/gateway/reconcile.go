@@ -13,10 +13,10 @@ import (
 )
 
 // newDaily joins the daily look to its figures and to the paths of the status queries.
-func newDaily(cfg *config.Config, s *store.Store, log *slog.Logger, r prometheus.Registerer) *reconcile.Reconciler {
+func newDaily(cfg *config.Config, l *store.Log, log *slog.Logger, r prometheus.Registerer) *reconcile.Reconciler {
 	began := time.Now()
 	return reconcile.New(reconcile.Options{
-		Settings: cfg, Store: s, Log: log, Observer: newReconcileMetrics(r, began), Endpoint: status.Endpoint, Began: began,
+		Settings: cfg, AuditLog: l, Log: log, Observer: newReconcileMetrics(r, began), Endpoint: status.Endpoint, Began: began,
 	})
 }
 

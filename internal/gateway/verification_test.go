@@ -24,11 +24,11 @@ import (
 
 // signedLog is a database, and the key with which its entries are sealed.
 type signedLog struct {
-	t     *testing.T
-	url   string
-	store *store.Store
-	owner *pgx.Conn
-	key   *audit.Signer // registered by the first sealing
+	t        *testing.T
+	url      string
+	auditlog *store.Log
+	owner    *pgx.Conn
+	key      *audit.Signer // registered by the first sealing
 }
 
 func openSignedLog(t *testing.T) *signedLog {
@@ -36,9 +36,10 @@ func openSignedLog(t *testing.T) *signedLog {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	p := &signedLog{t: t, url: storetest.Database(t), key: audit.NewSigner(key)}
-	p.store, err = store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
+	s, err := store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
-	t.Cleanup(p.store.Close)
+	t.Cleanup(s.Close)
+	p.auditlog = store.NewLog(s.Access())
 	p.owner, err = pgx.Connect(t.Context(), p.url)
 	require.NoError(t, err)
 	t.Cleanup(func() { p.owner.Close(t.Context()) })
@@ -54,10 +55,10 @@ func (p *signedLog) write(n int) {
 // sealed seals until the log has that many entries.
 func (p *signedLog) sealed(size int64) {
 	p.t.Helper()
-	_, err := p.store.RegisterLogKey(p.t.Context(), p.key.Public())
+	_, err := p.auditlog.RegisterLogKey(p.t.Context(), p.key.Public())
 	require.NoError(p.t, err)
 	require.Eventually(p.t, func() bool {
-		out, err := p.store.Seal(p.t.Context(), p.key)
+		out, err := p.auditlog.Seal(p.t.Context(), p.key)
 		if err != nil {
 			p.t.Error(err)
 			return true
@@ -69,9 +70,9 @@ func (p *signedLog) sealed(size int64) {
 // verifying is one replica's verification of a log, with its metrics and its own log.
 type verifying struct {
 	*seal.Verifier
-	store   *store.Store
-	metrics *metrics
-	lines   *bytes.Buffer
+	auditlog *store.Log
+	metrics  *metrics
+	lines    *bytes.Buffer
 }
 
 func (p *signedLog) verifying() *verifying {
@@ -79,9 +80,10 @@ func (p *signedLog) verifying() *verifying {
 	s, err := store.Open(p.t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
 	require.NoError(p.t, err)
 	p.t.Cleanup(s.Close)
+	l := store.NewLog(s.Access())
 	m, lines := newMetrics("test"), &bytes.Buffer{}
 	figures := newSealMetrics(m.registry, time.Now())
-	return &verifying{seal.NewVerifier(config.Standard(), s, s.LogKey, slog.New(slog.NewTextHandler(lines, nil)), figures), s, m, lines}
+	return &verifying{seal.NewVerifier(config.Standard(), l, l.LogKey, slog.New(slog.NewTextHandler(lines, nil)), figures), l, m, lines}
 }
 
 // asked is what /readyz answers.
@@ -177,7 +179,7 @@ SELECT gen_random_uuid(), 'change', 'itp', '{"occurredAt":"2026-11-28T12:00:00.0
 	_, body = first.asked()
 	require.NotContains(t, body, "notes")
 	require.Contains(t, first.series(), "arauto_log_verification_bad 0")
-	state, err := first.store.LogVerification(t.Context())
+	state, err := first.auditlog.LogVerification(t.Context())
 	require.NoError(t, err)
 	require.WithinDuration(t, time.Now(), state.Whole.OKAt, time.Minute)
 }

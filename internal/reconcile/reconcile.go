@@ -49,7 +49,7 @@ type Observer interface {
 // Options are what a Reconciler works with.
 type Options struct {
 	Settings *config.Config
-	Store    *store.Store
+	AuditLog *store.Log
 	Log      *slog.Logger
 	Observer Observer
 	Endpoint func(operation, version string) string // path of an operation of the status queries; "" for no operation of ours
@@ -59,7 +59,7 @@ type Options struct {
 // Reconciler does the daily look.
 type Reconciler struct {
 	cfg      *config.Config
-	store    *store.Store
+	auditlog *store.Log
 	log      *slog.Logger
 	observer Observer
 	endpoint func(operation, version string) string
@@ -68,7 +68,7 @@ type Reconciler struct {
 
 // New prepares the daily look; Tick does it.
 func New(o Options) *Reconciler {
-	return &Reconciler{cfg: o.Settings, store: o.Store, log: o.Log, observer: o.Observer, endpoint: o.Endpoint, begun: o.Began}
+	return &Reconciler{cfg: o.Settings, auditlog: o.AuditLog, log: o.Log, observer: o.Observer, endpoint: o.Endpoint, begun: o.Began}
 }
 
 // slot is the last time a reconciliation was due.
@@ -90,7 +90,7 @@ func (w *Reconciler) Tick(ctx context.Context) error {
 	if err != nil || !due || !w.cfg.Reconcile.Enabled {
 		return err
 	}
-	_, err = w.store.InTurn(ctx, "reconcile", func(ctx context.Context) error {
+	_, err = w.auditlog.InTurn(ctx, "reconcile", func(ctx context.Context) error {
 		due, last, err := w.due(ctx, slot) // another replica may have been quicker
 		if err != nil || !due {
 			return err
@@ -102,7 +102,7 @@ func (w *Reconciler) Tick(ctx context.Context) error {
 
 // due tells whether the reconciliation of a slot is still to be done, and where the last one ended.
 func (w *Reconciler) due(ctx context.Context, slot time.Time) (due bool, last time.Time, err error) {
-	r, at, err := w.store.LatestReconciliation(ctx)
+	r, at, err := w.auditlog.LatestReconciliation(ctx)
 	if errors.Is(err, store.ErrNotFound) {
 		return w.begun.Before(slot), time.Time{}, nil
 	}
@@ -120,7 +120,7 @@ func (w *Reconciler) run(ctx context.Context, slot, last time.Time) error {
 		from = again
 	}
 	told := 0
-	r, err := w.store.Inspector().Gently().Reconcile(ctx, from, slot, func(d history.Difference) error {
+	r, err := w.auditlog.Inspector().Gently().Reconcile(ctx, from, slot, func(d history.Difference) error {
 		if told++; told <= 10 {
 			w.log.Error("difference found in the history", "what", d.What, "kind", d.Kind, "resource", d.ResourceID, "notification", d.Notification.String(), "detail", d.Detail)
 		}
@@ -133,7 +133,7 @@ func (w *Reconciler) run(ctx context.Context, slot, last time.Time) error {
 	if r.Calls, err = w.report(ctx, day); err != nil {
 		return err
 	}
-	if err := w.store.RecordReconciliation(ctx, r); err != nil {
+	if err := w.auditlog.RecordReconciliation(ctx, r); err != nil {
 		return err
 	}
 	w.log.Info("history reconciled", "from", from.UTC(), "to", slot.UTC(), "differences", r.Differences, "took_ms", r.TookMS, "calls", r.Calls.Calls)
@@ -153,7 +153,7 @@ func (w *Reconciler) report(ctx context.Context, day string) (*history.CallRepor
 		return nil, fmt.Errorf("write the list of calls: %w", err)
 	}
 	defer func() { _ = os.Remove(file.Name()) }() // it has its own name by then if all went well
-	calls, err := WriteCalls(ctx, w.store.Inspector().Gently(), CallList{Day: day, Organisation: w.cfg.Holder.OrganisationID, Format: "jsonl", Endpoint: w.endpoint}, file)
+	calls, err := WriteCalls(ctx, w.auditlog.Inspector().Gently(), CallList{Day: day, Organisation: w.cfg.Holder.OrganisationID, Format: "jsonl", Endpoint: w.endpoint}, file)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return nil, fmt.Errorf("write the list of calls: %w", err)
 	}

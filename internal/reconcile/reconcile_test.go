@@ -42,7 +42,7 @@ func newDaily(t *testing.T, url string) *daily {
 	cfg.StateDir = t.TempDir()
 	d := &daily{}
 	d.Reconciler = New(Options{
-		Settings: cfg, Store: s, Log: slog.New(slog.DiscardHandler), Observer: &d.shown, Endpoint: func(string, string) string { return "" }, Began: time.Now(),
+		Settings: cfg, AuditLog: store.NewLog(s.Access()), Log: slog.New(slog.DiscardHandler), Observer: &d.shown, Endpoint: func(string, string) string { return "" }, Began: time.Now(),
 	})
 	return d
 }

@@ -29,10 +29,10 @@ import (
 
 // proof is a database and the sealers of the replicas that share it.
 type proof struct {
-	t     *testing.T
-	url   string
-	store *store.Store
-	owner *pgx.Conn
+	t        *testing.T
+	url      string
+	auditlog *store.Log
+	owner    *pgx.Conn
 }
 
 // figures keeps what a sealer tells, by the names of the metrics; those of an anchor with its name.
@@ -73,10 +73,10 @@ func (f *figures) Extends(size int64) {
 func openProof(t *testing.T) *proof {
 	t.Helper()
 	p := &proof{t: t, url: storetest.Database(t)}
-	var err error
-	p.store, err = store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
+	s, err := store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
-	t.Cleanup(p.store.Close)
+	t.Cleanup(s.Close)
+	p.auditlog = store.NewLog(s.Access())
 	p.owner, err = pgx.Connect(t.Context(), p.url)
 	require.NoError(t, err)
 	t.Cleanup(func() { p.owner.Close(t.Context()) })
@@ -86,7 +86,7 @@ func openProof(t *testing.T) *proof {
 func (p *proof) sealer(profile, dir, key string, anchorURL string) (*Sealer, error) {
 	cfg := config.Standard()
 	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.AnchorURL = profile, dir, key, anchorURL
-	return New(cfg, p.store, slog.New(slog.DiscardHandler), newFigures())
+	return New(cfg, p.auditlog, slog.New(slog.DiscardHandler), newFigures())
 }
 
 // withObjects is the sealer of a replica with a state folder of its own, so no file tells it of the past, and a bucket.
@@ -94,7 +94,7 @@ func (p *proof) withObjects(key string, objects config.ObjectStore) *Sealer {
 	p.t.Helper()
 	cfg := config.Standard()
 	cfg.Profile, cfg.StateDir, cfg.Log.Key, cfg.Log.S3 = config.Development, p.t.TempDir(), key, objects
-	return p.must(New(cfg, p.store, slog.New(slog.DiscardHandler), newFigures()))
+	return p.must(New(cfg, p.auditlog, slog.New(slog.DiscardHandler), newFigures()))
 }
 
 func (p *proof) must(s *Sealer, err error) *Sealer {
@@ -144,7 +144,7 @@ func TestTheFirstReplicaMakesTheLogsKeyAndOthersWithoutItDoNotSeal(t *testing.T)
 	require.NoError(t, err)
 	public, err := audit.ParsePublic(text)
 	require.NoError(t, err)
-	registered, err := p.store.LogKey(t.Context())
+	registered, err := p.auditlog.LogKey(t.Context())
 	require.NoError(t, err)
 	require.True(t, public.Equal(registered))
 
@@ -182,7 +182,7 @@ func TestProductionRefusesToStartWithoutTheRegisteredKey(t *testing.T) {
 	s := p.must(p.sealer(config.Production, dir, name, ""))
 	require.ErrorContains(t, s.Refuse(t.Context()), "no key is registered")
 	require.ErrorIs(t, s.round(t.Context()), store.ErrWrongKey, "and if the database was away at start, nothing is sealed later")
-	registered, err := p.store.LogKey(t.Context())
+	registered, err := p.auditlog.LogKey(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, registered, "no silent new log")
 	require.NoError(t, store.RegisterLogKey(t.Context(), p.url, key.Public().(ed25519.PublicKey)))

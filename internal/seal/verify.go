@@ -27,7 +27,7 @@ const (
 // change both.
 type Verifier struct {
 	cfg      *config.Config
-	store    *store.Store
+	auditlog *store.Log
 	log      *slog.Logger
 	key      func(context.Context) (ed25519.PublicKey, error)
 	observer VerifyObserver
@@ -48,8 +48,8 @@ type VerifyObserver interface {
 }
 
 // newVerifier prepares verification with the log's key.
-func NewVerifier(cfg *config.Config, s *store.Store, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o VerifyObserver) *Verifier {
-	return &Verifier{cfg: cfg, store: s, log: log, key: key, observer: o}
+func NewVerifier(cfg *config.Config, l *store.Log, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o VerifyObserver) *Verifier {
+	return &Verifier{cfg: cfg, auditlog: l, log: log, key: key, observer: o}
 }
 
 // every is the time between two looks.
@@ -61,7 +61,7 @@ func (w *Verifier) Tick(ctx context.Context) error {
 	if err != nil || !w.sinceDue(&state) && !w.wholeDue(&state) {
 		return err
 	}
-	_, err = w.store.InTurn(ctx, "verify", w.run)
+	_, err = w.auditlog.InTurn(ctx, "verify", w.run)
 	return err
 }
 
@@ -93,9 +93,9 @@ func (w *Verifier) run(ctx context.Context) error {
 		var r *store.VerificationRecord
 		switch {
 		case w.sinceDue(&state):
-			r, err = w.store.VerifySince(ctx, key, verifySinceMost)
+			r, err = w.auditlog.VerifySince(ctx, key, verifySinceMost)
 		case w.wholeDue(&state):
-			r, more, err = w.store.VerifyWhole(ctx, key, verifyWholePart)
+			r, more, err = w.auditlog.VerifyWhole(ctx, key, verifyWholePart)
 		default:
 			return nil
 		}
@@ -122,7 +122,7 @@ func (w *Verifier) tell(r *store.VerificationRecord) {
 
 // publish shows what all replicas know.
 func (w *Verifier) publish(ctx context.Context) (store.LogVerification, error) {
-	v, err := w.store.LogVerification(ctx)
+	v, err := w.auditlog.LogVerification(ctx)
 	if err != nil {
 		return v, err
 	}

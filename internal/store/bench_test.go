@@ -44,7 +44,7 @@ func replicaOf(t *testing.T, url string, timers ...ofb.Kind) *world {
 	ended := make(chan struct{})
 	go func() { in.Run(ctx); close(ended) }()
 	t.Cleanup(func() { stop(); <-ended })
-	return &world{t: t, store: s, intake: in}
+	return &world{t: t, store: s, log: store.NewLog(s.Access()), intake: in}
 }
 
 // do executes as the owner.
@@ -81,7 +81,7 @@ FROM generate_series(1, $2::int) AS n`, client, n, due)
 // record reads a notification.
 func (b *bench) record(id notice.ID) history.Record {
 	b.t.Helper()
-	r, err := b.store.Notification(b.t.Context(), id)
+	r, err := b.log.Notification(b.t.Context(), id)
 	require.NoError(b.t, err)
 	return r
 }

@@ -107,10 +107,10 @@ FROM entry e, generate_series(-20, 40) n WHERE e.resource_id = 'stuck' AND e.kin
 	none, _ := b.punctuality(timing.Period{From: time.Now().Add(30 * time.Minute), To: time.Now().Add(time.Hour)})
 	require.Zero(t, none.Total.Notifications)
 
-	alone, err := b.store.Timing(t.Context(), b.notificationOf("still"))
+	alone, err := b.log.Timing(t.Context(), b.notificationOf("still"))
 	require.NoError(t, err)
 	require.Equal(t, notice.DelayStandstill, alone.First.Cause, "the same verdict, asked for alone")
-	_, err = b.store.Timing(t.Context(), store.NewID())
+	_, err = b.log.Timing(t.Context(), store.NewID())
 	require.ErrorIs(t, err, store.ErrNotFound)
 }
 
@@ -143,7 +143,7 @@ func TestTheRecordOfAChangeSaysWhenItCame(t *testing.T) {
 		if held {
 			require.NoError(t, <-released)
 		}
-		p, err := b.store.Timing(t.Context(), a.Notifications[0])
+		p, err := b.log.Timing(t.Context(), a.Notifications[0])
 		require.NoError(t, err)
 		require.WithinRange(t, p.ReceivedAt.Time, before.Add(-time.Second), after)
 		require.False(t, p.DecidedAt.Before(p.ReceivedAt.Time))
@@ -158,7 +158,7 @@ func TestTheRecordOfAChangeSaysWhenItCame(t *testing.T) {
 func TestTheListOfCallsHasOneLineForEachQueryOfTheDay(t *testing.T) {
 	b := newBench(t)
 	b.poll(5)
-	i := b.store.Inspector()
+	i := b.log.Inspector()
 	var all []notice.Poll
 	require.NoError(t, i.Calls(t.Context(), time.Now().Add(-time.Minute), soon(), func(p *notice.Poll) error { all = append(all, *p); return nil }))
 	require.Len(t, all, 5)
@@ -176,16 +176,16 @@ func TestOneReplicaAtATimeTakesItsTurn(t *testing.T) {
 	b := newBench(t)
 	other := replicaOf(t, b.url)
 	inside := false
-	taken, err := b.store.InTurn(t.Context(), "test", func(ctx context.Context) error {
+	taken, err := b.log.InTurn(t.Context(), "test", func(ctx context.Context) error {
 		inside = true
-		second, err := other.store.InTurn(ctx, "test", func(context.Context) error { t.Error("two at once"); return nil })
+		second, err := other.log.InTurn(ctx, "test", func(context.Context) error { t.Error("two at once"); return nil })
 		require.NoError(t, err)
 		require.False(t, second)
 		return nil
 	})
 	require.NoError(t, err)
 	require.True(t, taken && inside)
-	taken, err = other.store.InTurn(t.Context(), "test", func(context.Context) error { return nil })
+	taken, err = other.log.InTurn(t.Context(), "test", func(context.Context) error { return nil })
 	require.NoError(t, err)
 	require.True(t, taken, "the turn is over")
 }

@@ -64,7 +64,7 @@ func (s *Store) Claim(ctx context.Context, requests []notice.ClaimRequest, lease
 		clients[i], free[i], late[i] = string(w.Client), int32(w.Free), int32(w.Late)
 		held[i], heldUS[i], back[i] = string(w.Held), w.HeldFor.Microseconds(), s.looks.of(w.Client, asked).Microseconds()
 	}
-	rows, err := s.dispatch.Query(ctx, claimSQL, clients, free, late, lease, notice.FirstWithin, s.system(), held, heldUS, back)
+	rows, err := s.dispatch.Query(ctx, claimSQL, clients, free, late, lease, notice.FirstWithin, s.system, held, heldUS, back)
 	if err != nil {
 		return nil, unavailable("claim", err)
 	}

@@ -21,7 +21,7 @@ func TestARecordIsWholeThoughTheDatabasesClockWentBack(t *testing.T) {
 	b.do(`INSERT INTO entry (id, at, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, facts)
 		SELECT gen_random_uuid(), at - interval '5 s', 'result', client_id, resource_kind, resource_id, notification_id, 1, 'refused',
 		json_build_object('number', 1, 'attempt', id, 'endedAt', to_json(at - interval '5 s')) FROM entry WHERE kind = 'attempt'`)
-	r, err := b.store.Notification(t.Context(), made.Notifications[0])
+	r, err := b.log.Notification(t.Context(), made.Notifications[0])
 	require.NoError(t, err)
 	require.Len(t, r.Attempts, 1)
 	require.Equal(t, notice.OutcomeRefused, r.Attempts[0].Outcome)

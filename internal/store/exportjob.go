@@ -70,7 +70,7 @@ func (l *Log) exportFacts(e *history.Export) (string, error) {
 		Format string `json:"format"`
 		Export string `json:"export"`
 	}{
-		readingFacts{l.system(), e.Caller.Subject, e.Caller.Role, e.Caller.Source, e.Search.Filter(), e.Size, e.Entries, e.SHA256, 0},
+		readingFacts{l.system, e.Caller.Subject, e.Caller.Role, e.Caller.Source, e.Search.Filter(), e.Size, e.Entries, e.SHA256, 0},
 		e.Format, e.ID.String(),
 	})
 }

@@ -19,8 +19,8 @@ import (
 
 // maker makes exports as serve does.
 func (s *sealedHistory) maker() evidence.Maker {
-	return evidence.Maker{Jobs: s.store, Version: "0", Open: func(ctx context.Context, size int64, progress func(int64)) (evidence.Log, func(), error) {
-		x, err := s.store.OpenLogForLong(ctx, size)
+	return evidence.Maker{Jobs: s.log, Version: "0", Open: func(ctx context.Context, size int64, progress func(int64)) (evidence.Log, func(), error) {
+		x, err := s.log.OpenLogForLong(ctx, size)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -31,7 +31,7 @@ func (s *sealedHistory) maker() evidence.Maker {
 
 func (s *sealedHistory) request(search history.Search, format string) history.Export {
 	s.t.Helper()
-	e, err := s.store.RequestExport(asAuditor(s.t), history.Export{Search: search, Format: format})
+	e, err := s.log.RequestExport(asAuditor(s.t), history.Export{Search: search, Format: format})
 	require.NoError(s.t, err)
 	require.Equal(s.t, history.ExportWaiting, e.State)
 	return e
@@ -41,7 +41,7 @@ func (s *sealedHistory) file(e history.Export) []byte {
 	s.t.Helper()
 	var out bytes.Buffer
 	for n := 0; ; n++ {
-		piece, err := s.store.ExportPiece(s.t.Context(), e.ID, n)
+		piece, err := s.log.ExportPiece(s.t.Context(), e.ID, n)
 		require.NoError(s.t, err)
 		if piece == nil {
 			return out.Bytes()
@@ -52,7 +52,7 @@ func (s *sealedHistory) file(e history.Export) []byte {
 
 func (s *sealedHistory) exportNow(e history.Export) history.Export {
 	s.t.Helper()
-	now, err := s.store.Export(s.t.Context(), e.ID)
+	now, err := s.log.Export(s.t.Context(), e.ID)
 	require.NoError(s.t, err)
 	return now
 }
@@ -111,7 +111,7 @@ FROM entry WHERE kind = 'admin' AND facts->>'sha256' IS DISTINCT FROM ''`).Scan(
 
 // dying are jobs whose maker loses the database after some pieces, as one that was killed.
 type dying struct {
-	*store.Store
+	*store.Log
 	mu    sync.Mutex
 	after int
 }
@@ -129,7 +129,7 @@ func (d *dying) AddPiece(ctx context.Context, e *history.Export, n int, data []b
 	if n >= d.after {
 		return errKilled
 	}
-	return d.Store.AddPiece(ctx, e, n, data)
+	return d.Log.AddPiece(ctx, e, n, data)
 }
 
 func TestAnotherReplicaTakesOverAnExportWhoseMakerDied(t *testing.T) {
@@ -138,7 +138,7 @@ func TestAnotherReplicaTakesOverAnExportWhoseMakerDied(t *testing.T) {
 	s.seal()
 	e := s.request(history.Search{}, "jsonl")
 	first := s.maker()
-	first.Jobs = &dying{Store: s.store, after: 2}
+	first.Jobs = &dying{Log: s.log, after: 2}
 	made, err := first.Make(t.Context())
 	require.True(t, made)
 	require.ErrorIs(t, err, errKilled)
@@ -152,16 +152,16 @@ func TestAnotherReplicaTakesOverAnExportWhoseMakerDied(t *testing.T) {
 	require.False(t, made, "the lease of the dead one still runs")
 	_, err = s.owner.Exec(t.Context(), "UPDATE export_job SET lease_until = now() - interval '1 second'")
 	require.NoError(t, err)
-	second, err := s.store.ClaimExport(t.Context())
+	second, err := s.log.ClaimExport(t.Context())
 	require.NoError(t, err)
 	require.NotEqual(t, half.Token, second.Token)
 	for _, late := range []error{
-		s.store.AddPiece(t.Context(), &half, 0, []byte("x")), s.store.KeepExport(t.Context(), &half, 1), s.store.FinishExport(t.Context(), &half, 1, ""),
-		s.store.FailExport(t.Context(), &half, "x"), s.store.ReleaseExport(t.Context(), &half),
+		s.log.AddPiece(t.Context(), &half, 0, []byte("x")), s.log.KeepExport(t.Context(), &half, 1), s.log.FinishExport(t.Context(), &half, 1, ""),
+		s.log.FailExport(t.Context(), &half, "x"), s.log.ReleaseExport(t.Context(), &half),
 	} {
 		require.ErrorIs(t, late, store.ErrExportLost, "who was believed dead and is not can do no harm while another is at it")
 	}
-	require.NoError(t, s.store.ReleaseExport(t.Context(), second))
+	require.NoError(t, s.log.ReleaseExport(t.Context(), second))
 	made, err = s.maker().Make(t.Context())
 	require.NoError(t, err)
 	require.True(t, made)
@@ -169,8 +169,8 @@ func TestAnotherReplicaTakesOverAnExportWhoseMakerDied(t *testing.T) {
 	require.Equal(t, history.ExportDone, done.State)
 	require.Equal(t, 2, done.Starts)
 	require.Equal(t, s.direct(e), s.file(e), "begun anew, not gone on with")
-	require.ErrorIs(t, s.store.AddPiece(t.Context(), &half, 2, []byte("x")), store.ErrExportLost, "who was believed dead and is not can do no harm")
-	require.ErrorIs(t, s.store.FinishExport(t.Context(), &half, 1, ""), store.ErrExportLost)
+	require.ErrorIs(t, s.log.AddPiece(t.Context(), &half, 2, []byte("x")), store.ErrExportLost, "who was believed dead and is not can do no harm")
+	require.ErrorIs(t, s.log.FinishExport(t.Context(), &half, 1, ""), store.ErrExportLost)
 	require.Equal(t, s.direct(e), s.file(e))
 }
 
@@ -180,7 +180,7 @@ func TestAnExportOverWhichMakersDieIsGivenUp(t *testing.T) {
 	s.seal()
 	e := s.request(history.Search{}, "jsonl")
 	maker := s.maker()
-	maker.Jobs = &dying{Store: s.store}
+	maker.Jobs = &dying{Log: s.log}
 	for range 3 {
 		made, err := maker.Make(t.Context())
 		require.True(t, made)
@@ -205,15 +205,15 @@ func TestADeletedExportIsNotGoneOnWith(t *testing.T) {
 	maker.Alive = time.Millisecond
 	open := maker.Open
 	maker.Open = func(ctx context.Context, size int64, progress func(int64)) (evidence.Log, func(), error) {
-		require.NoError(t, s.store.DeleteExport(asAuditor(t), e.ID))
+		require.NoError(t, s.log.DeleteExport(asAuditor(t), e.ID))
 		<-ctx.Done() // the sign of life found nothing to be alive for
 		return open(context.WithoutCancel(ctx), size, progress)
 	}
 	_, err := maker.Make(t.Context())
 	require.ErrorIs(t, err, store.ErrExportLost)
-	_, err = s.store.Export(t.Context(), e.ID)
+	_, err = s.log.Export(t.Context(), e.ID)
 	require.ErrorIs(t, err, store.ErrNotFound)
-	require.ErrorIs(t, s.store.DeleteExport(asAuditor(t), e.ID), store.ErrNotFound)
+	require.ErrorIs(t, s.log.DeleteExport(asAuditor(t), e.ID), store.ErrNotFound)
 }
 
 func TestAnExportThatIsGivenBackIsTakenUpAtOnce(t *testing.T) {
@@ -240,35 +240,35 @@ func TestAnExportThatIsGivenBackIsTakenUpAtOnce(t *testing.T) {
 func TestExportsAreBounded(t *testing.T) {
 	s := openSealed(t)
 	s.full(10)
-	_, err := s.store.RequestExport(asAuditor(t), history.Export{Format: "jsonl"})
+	_, err := s.log.RequestExport(asAuditor(t), history.Export{Format: "jsonl"})
 	require.ErrorIs(t, err, store.ErrNoCheckpoint, "nothing is sealed yet")
 	s.seal()
 	e := s.request(history.Search{}, "jsonl")
 	_, err = s.owner.Exec(t.Context(), "UPDATE export_job SET bytes = 1073741824 - 100")
 	require.NoError(t, err)
-	claimed, err := s.store.ClaimExport(t.Context())
+	claimed, err := s.log.ClaimExport(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, claimed.Bytes, "a new maker begins anew")
 	_, err = s.owner.Exec(t.Context(), "UPDATE export_job SET bytes = 1073741824 - 100")
 	require.NoError(t, err)
-	require.NoError(t, s.store.AddPiece(t.Context(), claimed, 0, make([]byte, 100)))
-	require.ErrorIs(t, s.store.AddPiece(t.Context(), claimed, 1, make([]byte, 1)), store.ErrExportLarge)
+	require.NoError(t, s.log.AddPiece(t.Context(), claimed, 0, make([]byte, 100)))
+	require.ErrorIs(t, s.log.AddPiece(t.Context(), claimed, 1, make([]byte, 1)), store.ErrExportLarge)
 	_, err = s.owner.Exec(t.Context(), "UPDATE export_job SET bytes = 1; INSERT INTO export_job (id, filter, format, size, requested_by, role, source, state, bytes) SELECT gen_random_uuid(), '{}', 'jsonl', 1, 'x', 'x', 'x', 'done', 1073741824 FROM generate_series(1, 4)")
 	require.NoError(t, err)
-	require.ErrorIs(t, s.store.AddPiece(t.Context(), claimed, 1, make([]byte, 1)), store.ErrExportSpace)
+	require.ErrorIs(t, s.log.AddPiece(t.Context(), claimed, 1, make([]byte, 1)), store.ErrExportSpace)
 	_, err = s.owner.Exec(t.Context(), "DELETE FROM export_job WHERE id <> $1", [16]byte(e.ID))
 	require.NoError(t, err)
 	for range 19 {
 		s.request(history.Search{}, "jsonl")
 	}
-	_, err = s.store.RequestExport(asAuditor(t), history.Export{Format: "jsonl"})
+	_, err = s.log.RequestExport(asAuditor(t), history.Export{Format: "jsonl"})
 	require.ErrorIs(t, err, store.ErrExports)
 	_, err = s.owner.Exec(t.Context(), "UPDATE export_job SET state = 'done', expires_at = now() - interval '1 second'")
 	require.NoError(t, err)
-	claimed, err = s.store.ClaimExport(t.Context())
+	claimed, err = s.log.ClaimExport(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, claimed)
-	list, err := s.store.Exports(t.Context())
+	list, err := s.log.Exports(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, list, "what has expired is gone")
 	var pieces int

@@ -96,7 +96,7 @@ func (b *bench) place(at string) {
 // announce announces removals and lets the announcement be sealed and anchored.
 func (b *bench) announce(months ...string) {
 	b.t.Helper()
-	told, err := b.store.AnnounceRemovals(b.t.Context(), 5)
+	told, err := b.log.AnnounceRemovals(b.t.Context(), 5)
 	require.NoError(b.t, err)
 	require.Equal(b.t, months, told)
 	b.place(one[string](b, "SELECT now()::text"))
@@ -113,12 +113,12 @@ func TestRetentionDropsOnlyWhatIsOldEnoughAndProven(t *testing.T) {
 		require.ErrorContains(t, err, "the floor is 5 years", keep)
 	}
 	told := func() []string {
-		months, err := b.store.AnnounceRemovals(t.Context(), 5)
+		months, err := b.log.AnnounceRemovals(t.Context(), 5)
 		require.NoError(t, err)
 		return months
 	}
 	drop := func(years int) []string {
-		gone, err := b.store.DropHistory(t.Context(), years)
+		gone, err := b.log.DropHistory(t.Context(), years)
 		require.NoError(t, err)
 		return gone
 	}

@@ -23,7 +23,7 @@ type holdFacts struct {
 
 func (l *Log) holdFacts(ctx context.Context, name, reason string) (string, error) {
 	c := callerOf(ctx)
-	return facts(holdFacts{l.system(), c.Subject, c.Role, c.Source, name, reason})
+	return facts(holdFacts{l.system, c.Subject, c.Role, c.Source, name, reason})
 }
 
 // PlaceHold keeps what a hold names from being dropped, from its commit on, and writes that down in the same transaction.

@@ -133,7 +133,7 @@ func (s *Store) saveInitiator(tx *gorm.DB, row *initiatorRow, before []string, a
 	*out = row.initiator()
 	caller := callerOf(tx.Statement.Context)
 	text, err := facts(registrationFacts{
-		System: s.system(), Actor: actor, Role: caller.Role, Source: caller.Source, Act: act, OrganisationID: row.OrganisationID, SoftwareID: row.SoftwareID,
+		System: s.system, Actor: actor, Role: caller.Role, Source: caller.Source, Act: act, OrganisationID: row.OrganisationID, SoftwareID: row.SoftwareID,
 		WebhookURIs: uris(row.WebhookURIs), Before: uris(before), Push: row.Push, PushEpoch: row.PushEpoch,
 		StatementDigest: fmt.Sprintf("%x", row.StatementDigest), Basis: string(basis), EffectiveAt: row.UpdatedAt.UTC(),
 	})

@@ -32,7 +32,7 @@ func newSealedBench(t *testing.T) *sealedBench {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	b.key = audit.NewSigner(private)
-	_, err = b.store.RegisterLogKey(t.Context(), b.key.Public())
+	_, err = b.log.RegisterLogKey(t.Context(), b.key.Public())
 	require.NoError(t, err)
 	b.register("itp", "https://itp.example/hook")
 	for _, id := range []string{"late", "prompt", "other"} {
@@ -46,7 +46,7 @@ func newSealedBench(t *testing.T) *sealedBench {
 	return b
 }
 
-func (b *sealedBench) seal() { b.t.Helper(); storetest.Seal(b.t, b.store, b.owner, b.key) }
+func (b *sealedBench) seal() { b.t.Helper(); storetest.Seal(b.t, b.log, b.owner, b.key) }
 
 // forge does something as a superuser, with the triggers switched off.
 func (b *sealedBench) forge(sql string, args ...any) {
@@ -61,7 +61,7 @@ func (b *sealedBench) forge(sql string, args ...any) {
 // about finds the entries of a resource.
 func (b *sealedBench) about(resource string) audit.Page {
 	b.t.Helper()
-	page, err := b.store.Search(b.t.Context(), history.Search{ResourceID: resource}, history.Position{}, 100)
+	page, err := b.log.Search(b.t.Context(), history.Search{ResourceID: resource}, history.Position{}, 100)
 	require.NoError(b.t, err)
 	return page
 }
@@ -106,19 +106,19 @@ func (b *sealedBench) readAll(resource string, id notice.ID) (r readings) {
 		}
 	}
 	var err error
-	r.record, err = b.store.Notification(b.t.Context(), id)
+	r.record, err = b.log.Notification(b.t.Context(), id)
 	require.NoError(b.t, err)
 	r.one = r.record.Integrity
-	list, _, err := b.store.Notifications(b.t.Context(), history.Filter{ResourceID: resource, Limit: 10})
+	list, _, err := b.log.Notifications(b.t.Context(), history.Filter{ResourceID: resource, Limit: 10})
 	require.NoError(b.t, err)
 	for i := range list {
 		r.listed.Add(list[i].Integrity)
 		require.Equal(b.t, r.record.Tampered, list[i].Tampered)
 	}
-	r.timing, err = b.store.Timing(b.t.Context(), id)
+	r.timing, err = b.log.Timing(b.t.Context(), id)
 	require.NoError(b.t, err)
 	r.timed = r.timing.Integrity
-	timeline, err := b.store.Timeline(b.t.Context(), notice.Key{Kind: ofb.PixPayment, ID: resource})
+	timeline, err := b.log.Timeline(b.t.Context(), notice.Key{Kind: ofb.PixPayment, ID: resource})
 	require.NoError(b.t, err)
 	r.timeline = timeline.Integrity
 	r.report, r.breach = b.punctuality(timing.Period{To: soon()})
@@ -272,12 +272,12 @@ func TestAnAlteredTraceOfARefusalJudgesNobody(t *testing.T) {
 	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
 	b.seal()
 	id := b.notificationOf("refused")
-	proof, err := b.store.Timing(t.Context(), id)
+	proof, err := b.log.Timing(t.Context(), id)
 	require.NoError(t, err)
 	require.Equal(t, notice.DelayUnavailable, proof.First.Cause)
 	require.EqualValues(t, 4, proof.Integrity.Proven, "refusal, change, attempt and result")
 	b.forge("UPDATE entry SET revision = 77 WHERE kind = 'refused'")
-	proof, err = b.store.Timing(t.Context(), id)
+	proof, err = b.log.Timing(t.Context(), id)
 	require.NoError(t, err)
 	require.True(t, proof.Tampered)
 	require.Equal(t, timing.Unknown, proof.First.FromReceipt)

@@ -51,7 +51,7 @@ func TestALateRevisionMakesItsSuccessorBeJudgedAgain(t *testing.T) {
 	second := b.accept(consent("c", 20, "PARTIALLY_ACCEPTED"))
 	require.Equal(t, notice.Superseded, second.Verdict)
 	require.Empty(t, second.Notifications, "it is told about the next revision, not about this one")
-	listed, _, err := b.store.Notifications(t.Context(), history.Filter{ResourceID: "urn:bancoex:c", Kind: ofb.PaymentConsent, Limit: 10})
+	listed, _, err := b.log.Notifications(t.Context(), history.Filter{ResourceID: "urn:bancoex:c", Kind: ofb.PaymentConsent, Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, listed, 1, "AUTHORISED after PARTIALLY_ACCEPTED must be told")
 	told := listed[0]

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -15,9 +16,17 @@ import (
 type Log struct {
 	query  *pgxpool.Pool
 	orm    *gorm.DB // over the query pool
-	writer string   // replica and version: the name of this process in the entries that it writes
+	system string   // replica and version: the name of this process in the entries that it writes
 	cursor atomic.Pointer[[]byte]
 }
 
-// system is the name of this process in the history's entries.
-func (l *Log) system() string { return l.writer }
+// NewLog is the log over the connections of a store, which closes them.
+func NewLog(a Access) *Log { return &Log{query: a.Query, orm: a.ORM, system: a.System} }
+
+// Ping tells whether the database answers.
+func (l *Log) Ping(ctx context.Context) error {
+	if err := l.query.Ping(ctx); err != nil {
+		return unavailable("ping", err)
+	}
+	return nil
+}

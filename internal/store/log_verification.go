@@ -157,7 +157,7 @@ func (l *Log) VerifySince(ctx context.Context, key ed25519.PublicKey, most int64
 			others++
 		}
 	}}
-	r := &VerificationRecord{System: l.system(), Scope: ScopeSince, From: from, To: to}
+	r := &VerificationRecord{System: l.system, Scope: ScopeSince, From: from, To: to}
 	verdict, _, err := l.verifyPart(ctx, p)
 	if err := r.judge(verdict, err); err != nil {
 		return nil, unavailable("verify the log", err)
@@ -275,7 +275,7 @@ func (l *Log) VerifyWhole(ctx context.Context, key ed25519.PublicKey, part int64
 		}
 		state.Whole.BeganAt = state.Now
 	}
-	r = &VerificationRecord{System: l.system(), Scope: ScopeWhole, To: state.Size}
+	r = &VerificationRecord{System: l.system, Scope: ScopeWhole, To: state.Size}
 	to, err := l.checkpointAfter(ctx, walk.Size, part)
 	if err != nil {
 		return nil, false, err

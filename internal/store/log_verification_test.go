@@ -14,7 +14,7 @@ import (
 // since verifies what is new, up to so many entries.
 func (s *sealedHistory) since(most int64) *store.VerificationRecord {
 	s.t.Helper()
-	r, err := s.store.VerifySince(s.t.Context(), s.public, most)
+	r, err := s.log.VerifySince(s.t.Context(), s.public, most)
 	require.NoError(s.t, err)
 	return r
 }
@@ -23,7 +23,7 @@ func (s *sealedHistory) since(most int64) *store.VerificationRecord {
 func (s *sealedHistory) whole(part int64) *store.VerificationRecord {
 	s.t.Helper()
 	for {
-		r, more, err := s.store.VerifyWhole(s.t.Context(), s.public, part)
+		r, more, err := s.log.VerifyWhole(s.t.Context(), s.public, part)
 		require.NoError(s.t, err)
 		if !more {
 			require.NotNil(s.t, r)
@@ -34,7 +34,7 @@ func (s *sealedHistory) whole(part int64) *store.VerificationRecord {
 
 func (s *sealedHistory) state() store.LogVerification {
 	s.t.Helper()
-	v, err := s.store.LogVerification(s.t.Context())
+	v, err := s.log.LogVerification(s.t.Context())
 	require.NoError(s.t, err)
 	return v
 }
@@ -147,7 +147,7 @@ func TestAnAlteredEntryIsFoundByTheNextVerification(t *testing.T) {
 // TestTheWholeLogIsVerifiedInPartsThatSurviveARestart: another process goes on where one was killed.
 func TestTheWholeLogIsVerifiedInPartsThatSurviveARestart(t *testing.T) {
 	s := openSealed(t)
-	_, more, err := s.store.VerifyWhole(t.Context(), s.public, 200)
+	_, more, err := s.log.VerifyWhole(t.Context(), s.public, 200)
 	require.NoError(t, err)
 	require.False(t, more, "an empty log is not verified")
 	for range 6 {
@@ -155,7 +155,7 @@ func TestTheWholeLogIsVerifiedInPartsThatSurviveARestart(t *testing.T) {
 		s.seal()
 	}
 	for range 2 {
-		r, more, err := s.store.VerifyWhole(t.Context(), s.public, 200)
+		r, more, err := s.log.VerifyWhole(t.Context(), s.public, 200)
 		require.NoError(t, err)
 		require.Nil(t, r)
 		require.True(t, more)
@@ -164,7 +164,7 @@ func TestTheWholeLogIsVerifiedInPartsThatSurviveARestart(t *testing.T) {
 	other, err := store.Open(t.Context(), store.Options{URL: s.url, Replica: "other", Version: "0"})
 	require.NoError(t, err)
 	defer other.Close()
-	r, more, err := other.VerifyWhole(t.Context(), s.public, 200)
+	r, more, err := store.NewLog(other.Access()).VerifyWhole(t.Context(), s.public, 200)
 	require.NoError(t, err)
 	require.False(t, more)
 	require.Nil(t, r.Found, "it did not begin anew")
@@ -248,11 +248,11 @@ func TestRemovedMonthsAreVerifiedByTheirRemovals(t *testing.T) {
 	since := s.since(50)
 	require.Nil(t, since.Found, "of a part it is only said how many are not there")
 	require.EqualValues(t, 20, since.Removed)
-	r, more, err := s.store.VerifyWhole(t.Context(), s.public, 50)
+	r, more, err := s.log.VerifyWhole(t.Context(), s.public, 50)
 	require.NoError(t, err)
 	require.True(t, more)
 	require.Nil(t, r)
-	r, more, err = s.store.VerifyWhole(t.Context(), s.public, 500)
+	r, more, err = s.log.VerifyWhole(t.Context(), s.public, 500)
 	require.NoError(t, err)
 	require.False(t, more)
 	require.Nil(t, r, "the entry about the removal may not be sealed yet")

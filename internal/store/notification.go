@@ -372,7 +372,7 @@ func (l *Log) Resend(ctx context.Context, id notice.ID, actor, reason string) (n
 		return notice.ID{}, fmt.Errorf("resend %s: %w", id, ErrNotOver)
 	}
 	text, err := facts(history.ChangeFacts{
-		System: l.system(), Source: "operator", Actor: actor, Role: callerOf(ctx).Role, Remote: callerOf(ctx).Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
+		System: l.system, Source: "operator", Actor: actor, Role: callerOf(ctx).Role, Remote: callerOf(ctx).Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
 		Event: old.Event, EventAt: old.EventAt, Clause: "D-4", Why: reason,
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 type world struct {
 	t      *testing.T
 	store  *store.Store
+	log    *store.Log
 	intake *intake.Intake
 }
 
@@ -38,7 +39,7 @@ func newWorld(t *testing.T) *world {
 	ended := make(chan struct{})
 	go func() { in.Run(ctx); close(ended) }()
 	t.Cleanup(func() { stop(); <-ended })
-	return &world{t: t, store: s, intake: in}
+	return &world{t: t, store: s, log: store.NewLog(s.Access()), intake: in}
 }
 
 func (w *world) register(client string, uris ...string) {

@@ -87,7 +87,7 @@ func (s *Store) ReplayPolls(ctx context.Context, fence int64, polls []notice.Pol
 func (s *Store) storePolls(ctx context.Context, fence int64, polls []notice.Poll, lock, insert string, after ...string) error {
 	var columns pollColumns
 	for i := range polls {
-		if err := columns.add(&polls[i], s.system()); err != nil {
+		if err := columns.add(&polls[i], s.system); err != nil {
 			return err
 		}
 	}

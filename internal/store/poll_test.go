@@ -28,6 +28,7 @@ const fence = 0x6172_6175_746f
 type openStore struct {
 	t     *testing.T
 	store *store.Store
+	log   *store.Log
 	url   string
 }
 
@@ -37,7 +38,7 @@ func openHistory(t *testing.T) *openStore {
 	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
-	return &openStore{t, s, url}
+	return &openStore{t, s, store.NewLog(s.Access()), url}
 }
 
 // world is an intake before the same store.
@@ -48,7 +49,7 @@ func (h *openStore) world() *world {
 	ended := make(chan struct{})
 	go func() { in.Run(ctx); close(ended) }()
 	h.t.Cleanup(func() { stop(); <-ended })
-	return &world{t: h.t, store: h.store, intake: in}
+	return &world{t: h.t, store: h.store, log: h.log, intake: in}
 }
 
 func (h *openStore) connect() *pgx.Conn {
@@ -99,7 +100,7 @@ func TestAPollIsAnEntryOfItsResource(t *testing.T) {
 	h := openHistory(t)
 	p, bare := aPoll(), notice.Poll{ID: store.NewID(), At: time.Now(), Interaction: notice.ID(uuid.New()), Facts: notice.PollFacts{HTTPStatus: 404}}
 	require.NoError(t, h.store.RecordPolls(t.Context(), fence, []notice.Poll{p, bare}))
-	timeline, err := h.store.Timeline(t.Context(), notice.Key{Kind: ofb.PixPayment, ID: "p-1"})
+	timeline, err := h.log.Timeline(t.Context(), notice.Key{Kind: ofb.PixPayment, ID: "p-1"})
 	require.NoError(t, err)
 	require.Len(t, timeline.Events, 1)
 	e := timeline.Events[0]

@@ -175,7 +175,7 @@ func TestATamperedPrivateTextIsNoticedByReadsAndByVerification(t *testing.T) {
 			require.ErrorAs(t, err, &fault)
 			require.Contains(t, fault.Reason, c.reason)
 			seq := fault.Seq
-			found, err := b.store.VerifySince(t.Context(), b.key.Public(), 1_000_000)
+			found, err := b.log.VerifySince(t.Context(), b.key.Public(), 1_000_000)
 			require.NoError(t, err)
 			require.NotNil(t, found.Found)
 			require.Equal(t, store.VerificationFind{Seq: seq, Reason: fault.Reason}, *found.Found)
@@ -226,7 +226,7 @@ func TestServeCannotWriteAPrivateTextThatTheFactsDoNotCommitTo(t *testing.T) {
 	require.NoError(t, insert("change", `{"private":"x"}`, nil), "the facts of other kinds commit to nothing")
 	require.ErrorContains(t, insert("change", good, private), "23514")
 	// What the database took, no verifier refuses.
-	page, err := b.store.Search(t.Context(), history.Search{}, history.Position{}, 100)
+	page, err := b.log.Search(t.Context(), history.Search{}, history.Position{}, 100)
 	require.NoError(t, err)
 	require.Len(t, page.Entries, 10)
 	for i := range page.Entries {

@@ -150,7 +150,7 @@ WHERE id = ? AND state = 'open'`, actor, reason, id.String())
 			return closed.Error
 		}
 		done = true
-		return s.admin(tx, adminFacts{System: s.system(), Actor: actor, Act: "quarantine-dismissed", Object: id.String(), Reason: reason})
+		return s.admin(tx, adminFacts{System: s.system, Actor: actor, Act: "quarantine-dismissed", Object: id.String(), Reason: reason})
 	})
 	if err != nil {
 		return false, unavailable("dismiss a case", err)

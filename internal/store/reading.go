@@ -35,7 +35,7 @@ func (l *Log) RecordReading(ctx context.Context, r Reading) error {
 	if r.Caller != (history.Caller{}) {
 		c = r.Caller
 	}
-	text, err := facts(readingFacts{l.system(), c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Repeats})
+	text, err := facts(readingFacts{l.system, c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Repeats})
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (s *Store) refusalEntries(began time.Time, refusals []history.Refusal, unhe
 	for i := range refusals {
 		r := &refusals[i]
 		f := r.Facts
-		f.System, f.BeganUS = s.system(), ago(r.First, f.WallClock)
+		f.System, f.BeganUS = s.system, ago(r.First, f.WallClock)
 		text, err := facts(f)
 		if err != nil {
 			return nil, err
@@ -65,7 +65,7 @@ func (s *Store) refusalEntries(began time.Time, refusals []history.Refusal, unhe
 	}
 	for _, u := range unheard {
 		text, err := facts(history.UnheardFacts{
-			System: s.system(), Why: u.Why, Requests: u.Requests, FromUS: ago(u.From, u.Wall), ToUS: max(0, began.Sub(u.To).Microseconds()), WallClock: u.Wall,
+			System: s.system, Why: u.Why, Requests: u.Requests, FromUS: ago(u.From, u.Wall), ToUS: max(0, began.Sub(u.To).Microseconds()), WallClock: u.Wall,
 		})
 		if err != nil {
 			return nil, err

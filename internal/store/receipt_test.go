@@ -77,7 +77,7 @@ func TestTheReportJudgesFromTheFirstReceipt(t *testing.T) {
 	require.EqualValues(t, 5, r.Total.Late)
 	require.EqualValues(t, 3, r.Total.LateOurs)
 	require.Equal(t, map[notice.Delay]int64{notice.DelayUnavailable: 3, notice.DelayCore: 1, notice.DelayUnknown: 1}, r.Total.LateBy)
-	alone, err := b.store.Timing(t.Context(), b.notificationOf("after"))
+	alone, err := b.log.Timing(t.Context(), b.notificationOf("after"))
 	require.NoError(t, err)
 	require.Equal(t, notice.DelayUnavailable, alone.First.Cause, "the same verdict, asked for alone")
 }

@@ -27,7 +27,7 @@ func TestAMillionEntriesAreJudgedInBoundedMemory(t *testing.T) {
 	b := newBench(t)
 	b.register("itp", "https://itp.example/hook")
 	b.fillHistory(entries / 4)
-	i := b.store.Inspector()
+	i := b.log.Inspector()
 	to := time.Now().Add(24 * time.Hour)
 
 	month := time.Now().UTC().Format("2006-01") + "-01"

@@ -47,7 +47,7 @@ type reconciliationFacts struct {
 
 // RecordReconciliation writes to the history what a reconciliation found.
 func (l *Log) RecordReconciliation(ctx context.Context, r *history.Reconciliation) error {
-	text, err := facts(reconciliationFacts{l.system(), *r})
+	text, err := facts(reconciliationFacts{l.system, *r})
 	if err != nil {
 		return err
 	}

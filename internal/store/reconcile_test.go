@@ -69,7 +69,7 @@ func life(t *testing.T) *bench {
 	require.Len(t, last, 1)
 	require.Equal(t, 3, last[0].Number)
 	b.fail(0, last...)
-	_, err = b.store.Resend(t.Context(), last[0].Notification, "operator", "asked for")
+	_, err = b.log.Resend(t.Context(), last[0].Notification, "operator", "asked for")
 	require.NoError(t, err)
 	b.settle(notice.OutcomeDelivered, b.claim("itp", 10, 0)...)
 
@@ -156,7 +156,7 @@ func TestAHistoryInWhichAllWentWellIsClean(t *testing.T) {
 	auditor, err := store.OpenInspector(t.Context(), b.url)
 	require.NoError(t, err)
 	defer auditor.Close(t.Context())
-	for name, i := range map[string]*store.Inspector{"the daily job": b.store.Inspector(), "an auditor": auditor} {
+	for name, i := range map[string]*store.Inspector{"the daily job": b.log.Inspector(), "an auditor": auditor} {
 		for _, from := range []time.Time{{}, time.Now().Add(-time.Hour)} {
 			r, found := inspect(t, i, from, soon())
 			require.Empty(t, found, name)

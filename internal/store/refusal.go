@@ -40,7 +40,7 @@ type refusalProblem struct {
 // left out.
 func (s *Store) RefuseInitiator(ctx context.Context, in notice.Initiator, actor, code string, problems []notice.Problem) error {
 	f := refusalFacts{
-		System: s.system(), Actor: actor, Role: callerOf(ctx).Role, Source: callerOf(ctx).Source, OrganisationID: cut(in.OrganisationID), SoftwareID: cut(in.SoftwareID), WebhookURIs: []string{},
+		System: s.system, Actor: actor, Role: callerOf(ctx).Role, Source: callerOf(ctx).Source, OrganisationID: cut(in.OrganisationID), SoftwareID: cut(in.SoftwareID), WebhookURIs: []string{},
 		URICount: len(in.WebhookURIs), StatementDigest: fmt.Sprintf("%x", in.StatementDigest), Problems: []refusalProblem{},
 	}
 	for _, uri := range in.WebhookURIs[:min(len(in.WebhookURIs), refusedURIs)] {

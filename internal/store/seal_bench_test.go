@@ -32,10 +32,11 @@ func proveMany(b *testing.B, n int) {
 	s, err := store.Open(b.Context(), store.Options{URL: url, Replica: "bench", Version: "0"})
 	require.NoError(b, err)
 	defer s.Close()
+	l := store.NewLog(s.Access())
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(b, err)
 	key := audit.NewSigner(private)
-	_, err = s.RegisterLogKey(b.Context(), key.Public())
+	_, err = l.RegisterLogKey(b.Context(), key.Public())
 	require.NoError(b, err)
 	owner, err := pgx.Connect(b.Context(), url)
 	require.NoError(b, err)
@@ -52,7 +53,7 @@ FROM generate_series(1, 500) n`)
 	began := time.Now()
 	var sealed, batches int
 	for more := true; more; batches++ {
-		out, err := s.Seal(b.Context(), key)
+		out, err := l.Seal(b.Context(), key)
 		require.NoError(b, err)
 		sealed, more = sealed+out.Entries, out.More || sealed+out.Entries < n
 	}

@@ -40,7 +40,7 @@ func TestASealerKilledAtAnyPointLeavesNothingBehind(t *testing.T) {
 			failed := make(chan error, 1)
 			go func() {
 				for {
-					out, err := s.store.Seal(context.WithoutCancel(t.Context()), s.key)
+					out, err := s.log.Seal(context.WithoutCancel(t.Context()), s.key)
 					if err != nil || out.Entries > 0 {
 						failed <- err
 						return
@@ -86,7 +86,7 @@ func TestABitThatFallsOverBeforeTheSignatureIsFound(t *testing.T) {
 CREATE TRIGGER flip BEFORE INSERT ON arauto.` + c[0] + ` FOR EACH ROW EXECUTE FUNCTION arauto.flip()`)
 			s.full(400)
 			require.Eventually(t, func() bool {
-				out, err := s.store.Seal(t.Context(), s.key)
+				out, err := s.log.Seal(t.Context(), s.key)
 				if err == nil {
 					require.Zero(t, out.Entries)
 					return false
@@ -105,12 +105,12 @@ CREATE TRIGGER flip BEFORE INSERT ON arauto.` + c[0] + ` FOR EACH ROW EXECUTE FU
 // TestThreeReplicasSealOneLog is case G5: three replicas, each with its own connections, seal what nine writers append.
 func TestThreeReplicasSealOneLog(t *testing.T) {
 	s := openSealed(t)
-	replicas := []*store.Store{s.store}
+	replicas := []*store.Log{s.log}
 	for range 2 {
 		other, err := store.Open(t.Context(), store.Options{URL: s.url, Replica: "another", Version: "0"})
 		require.NoError(t, err)
 		t.Cleanup(other.Close)
-		replicas = append(replicas, other)
+		replicas = append(replicas, store.NewLog(other.Access()))
 	}
 	const writers, rounds, rows = 9, 40, 5
 	var writing, sealing sync.WaitGroup

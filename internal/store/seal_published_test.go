@@ -20,7 +20,7 @@ func (s *sealedHistory) sealAgainst(heads ...audit.Checkpoint) error {
 	var err error
 	require.Eventually(s.t, func() bool {
 		var out store.Sealed
-		out, err = s.store.Seal(s.t.Context(), s.key, published...)
+		out, err = s.log.Seal(s.t.Context(), s.key, published...)
 		return err != nil || out.Entries > 0
 	}, time.Minute, time.Millisecond)
 	return err
@@ -43,8 +43,8 @@ func TestTheSealerSignsNothingThatDoesNotExtendWhatWasPublished(t *testing.T) {
 	s.tamper("DELETE FROM entry WHERE xid > (SELECT max(xid) FROM log_position)")
 	s.full(10)
 	require.ErrorIs(t, s.sealAgainst(kept, published), store.ErrSetBack, "shorter")
-	require.NoError(t, s.store.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: kept}))
-	require.ErrorIs(t, s.store.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: early}), store.ErrSetBack)
+	require.NoError(t, s.log.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: kept}))
+	require.ErrorIs(t, s.log.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: early}), store.ErrSetBack)
 
 	forged := published
 	forged.Size, forged.Root = 300, audit.EmptyRoot()

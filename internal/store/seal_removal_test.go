@@ -32,14 +32,14 @@ func (s *sealedHistory) resign(at time.Time) {
 
 func (s *sealedHistory) announced() []string {
 	s.t.Helper()
-	names, err := s.store.AnnounceRemovals(s.t.Context(), 5)
+	names, err := s.log.AnnounceRemovals(s.t.Context(), 5)
 	require.NoError(s.t, err)
 	return names
 }
 
 func (s *sealedHistory) dropped() []string {
 	s.t.Helper()
-	names, err := s.store.DropHistory(s.t.Context(), 5)
+	names, err := s.log.DropHistory(s.t.Context(), 5)
 	require.NoError(s.t, err)
 	return names
 }
@@ -49,7 +49,7 @@ func (s *sealedHistory) refused() (err error) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool { // transactions of other tests hold the horizon back
 		var out store.Sealed
-		out, err = s.store.Seal(s.t.Context(), s.key)
+		out, err = s.log.Seal(s.t.Context(), s.key)
 		require.Zero(s.t, out.Entries, "sealed all the same")
 		return err != nil
 	}, time.Minute, time.Millisecond)
@@ -72,7 +72,7 @@ func TestAMonthIsRemovedAfterItsAnnouncementIsSealedAndAnchored(t *testing.T) {
 	s.seal()
 	s.ok(24)
 	require.Empty(t, s.dropped(), "the announcement is not anchored")
-	require.NoError(t, s.store.MarkAnchored(t.Context(), time.Now()))
+	require.NoError(t, s.log.MarkAnchored(t.Context(), time.Now()))
 	require.Empty(t, s.dropped(), "anchored is what an hour has passed over")
 	s.tamper("UPDATE seal_state SET anchored_through = now() + interval '1 second'")
 	require.Equal(t, []string{"entry_202001"}, s.dropped())

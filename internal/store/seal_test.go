@@ -35,7 +35,7 @@ func openSealed(t *testing.T) *sealedHistory {
 	s.public = s.key.Public()
 	_, err = s.owner.Exec(t.Context(), "SET search_path = arauto; SET timezone = 'UTC'")
 	require.NoError(t, err)
-	registered, err := h.store.RegisterLogKey(t.Context(), s.public)
+	registered, err := h.log.RegisterLogKey(t.Context(), s.public)
 	require.NoError(t, err)
 	require.Equal(t, s.public, registered)
 	return s
@@ -55,7 +55,7 @@ FROM generate_series(1, $1) n CROSS JOIN LATERAL (SELECT '{"salt":"' || n || '",
 // seal seals everything that is committed by now.
 func (s *sealedHistory) seal() store.Sealed {
 	s.t.Helper()
-	return storetest.Seal(s.t, s.store, s.owner, s.key)
+	return storetest.Seal(s.t, s.log, s.owner, s.key)
 }
 
 func (s *sealedHistory) verify(anchored ...audit.Checkpoint) (audit.Verdict, error) {
@@ -238,13 +238,13 @@ func TestOnlyAnAnchorShowsThatTheEndWasCutOffOrWrittenAnew(t *testing.T) {
 	s.tamper("DELETE FROM entry WHERE xid > (SELECT max(xid) FROM log_position)")
 	s.ok(300)
 	s.bad(300, "cut off", anchored)
-	require.ErrorIs(t, s.store.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: anchored}), store.ErrSetBack)
+	require.ErrorIs(t, s.log.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: anchored}), store.ErrSetBack)
 	s.full(400)
 	s.seal()
 	s.ok(700)
 	s.bad(300, "from 300 to 599 are not what was signed", anchored)
-	require.ErrorIs(t, s.store.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: anchored}), store.ErrSetBack)
-	require.NoError(t, s.store.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: s.last()}))
+	require.ErrorIs(t, s.log.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: anchored}), store.ErrSetBack)
+	require.NoError(t, s.log.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: s.last()}))
 }
 
 // TestDamageIsFoundBeforeTheNextSignature is case M8.
@@ -268,7 +268,7 @@ func TestDamageIsFoundBeforeTheNextSignature(t *testing.T) {
 			s.seal()
 			s.tamper(sql)
 			s.full(10)
-			_, err := s.store.Seal(t.Context(), s.key)
+			_, err := s.log.Seal(t.Context(), s.key)
 			require.ErrorIs(t, err, store.ErrTampered)
 			var n int
 			require.NoError(t, s.owner.QueryRow(t.Context(), "SELECT count(*) FROM log_position WHERE seq >= 600").Scan(&n))
@@ -284,9 +284,9 @@ func TestNothingIsSealedWithAnotherKey(t *testing.T) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	other := audit.NewSigner(private)
-	_, err = s.store.Seal(t.Context(), other)
+	_, err = s.log.Seal(t.Context(), other)
 	require.ErrorIs(t, err, store.ErrWrongKey)
-	registered, err := s.store.RegisterLogKey(t.Context(), other.Public())
+	registered, err := s.log.RegisterLogKey(t.Context(), other.Public())
 	require.NoError(t, err)
 	require.Equal(t, s.public, registered, "the first key stays")
 	require.ErrorIs(t, store.RegisterLogKey(t.Context(), s.url, other.Public()), store.ErrWrongKey)
@@ -321,7 +321,7 @@ func TestTheApplicationCannotChangeTheProof(t *testing.T) {
 }
 
 // sealsUntil has a replica seal again and again until done is closed, and tells the result each time.
-func (s *sealedHistory) sealsUntil(done <-chan struct{}, replica *store.Store, tell func(store.Sealed)) {
+func (s *sealedHistory) sealsUntil(done <-chan struct{}, replica *store.Log, tell func(store.Sealed)) {
 	for {
 		out, err := replica.Seal(context.Background(), s.key)
 		if err != nil {
@@ -368,7 +368,7 @@ SELECT pg_sleep(%f); INSERT INTO arauto.entry (id, kind, facts) VALUES (gen_rand
 		})
 	}
 	for range 2 {
-		sealing.Go(func() { s.sealsUntil(done, s.store, func(store.Sealed) {}) })
+		sealing.Go(func() { s.sealsUntil(done, s.log, func(store.Sealed) {}) })
 	}
 	writing.Wait()
 	close(done)
@@ -382,7 +382,7 @@ func TestASecondSealerStandsBack(t *testing.T) {
 	s.full(10)
 	_, err := s.owner.Exec(t.Context(), "BEGIN; SELECT pg_advisory_xact_lock(hashtext('arauto.seal'))")
 	require.NoError(t, err)
-	out, err := s.store.Seal(t.Context(), s.key)
+	out, err := s.log.Seal(t.Context(), s.key)
 	require.NoError(t, err)
 	require.True(t, out.Busy)
 	_, err = s.owner.Exec(t.Context(), "COMMIT")
@@ -397,7 +397,7 @@ func TestAnEntryWaitsForOlderTransactions(t *testing.T) {
 	_, err := slow.Exec(t.Context(), "BEGIN; INSERT INTO arauto.entry (id, kind, facts) VALUES (gen_random_uuid(), 'change', '{}')")
 	require.NoError(t, err)
 	s.full(5)
-	out, err := s.store.Seal(t.Context(), s.key)
+	out, err := s.log.Seal(t.Context(), s.key)
 	require.NoError(t, err)
 	require.Zero(t, out.Entries)
 	require.Less(t, out.Horizon, out.Newest)

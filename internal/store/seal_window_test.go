@@ -64,7 +64,7 @@ func TestALogThatGrowsWhileItIsVerifiedIsVerifiedToItsEnd(t *testing.T) {
 			default:
 			}
 			s.full(100)
-			if _, err := s.store.Seal(t.Context(), s.key); err != nil {
+			if _, err := s.log.Seal(t.Context(), s.key); err != nil {
 				t.Error(err)
 				return
 			}

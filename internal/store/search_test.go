@@ -69,7 +69,7 @@ func openSearched(t *testing.T) *searched {
 // everything reads the history in the plainest way.
 func (s *searched) everything() []audit.Entry {
 	s.t.Helper()
-	page, err := s.store.Search(s.t.Context(), history.Search{From: time.Now().AddDate(0, 0, -200)}, history.Position{}, 10)
+	page, err := s.log.Search(s.t.Context(), history.Search{From: time.Now().AddDate(0, 0, -200)}, history.Position{}, 10)
 	require.NoError(s.t, err)
 	require.Len(s.t, page.Entries, 10)
 	rows, err := s.owner.Query(s.t.Context(), store.EntrySelect+"ORDER BY at DESC, id DESC")
@@ -84,7 +84,7 @@ func (s *searched) pages(q history.Search, limit int) (out []audit.Placed, pages
 	s.t.Helper()
 	var after history.Position
 	for {
-		page, err := s.store.Search(s.t.Context(), q, after, limit)
+		page, err := s.log.Search(s.t.Context(), q, after, limit)
 		require.NoError(s.t, err, "%v", q.Filter())
 		require.LessOrEqual(s.t, len(page.Entries), limit)
 		out, pages = append(out, page.Entries...), pages+1
@@ -235,7 +235,7 @@ func TestAPositionIsThereExactlyWhenAnEntryIsSealed(t *testing.T) {
 	}
 	require.Len(t, seen, 804)
 	require.Equal(t, 904, len(got))
-	page, err := s.store.Search(t.Context(), history.Search{}, history.Position{}, 5)
+	page, err := s.log.Search(t.Context(), history.Search{}, history.Position{}, 5)
 	require.NoError(t, err)
 	require.EqualValues(t, 804, page.Head.Checkpoint.Size)
 }
@@ -249,7 +249,7 @@ func TestASearchThatTakesTooLongSaysSo(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	_, err = s.store.Search(ctx, history.Search{Organisation: "org-a"}, history.Position{}, 5)
+	_, err = s.log.Search(ctx, history.Search{Organisation: "org-a"}, history.Position{}, 5)
 	var wide interface{ TooWide() bool }
 	require.ErrorAs(t, err, &wide)
 	require.True(t, wide.TooWide())

@@ -153,7 +153,7 @@ func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (i
 		back = everything
 	}
 	var n int
-	if err := s.dispatch.QueryRow(ctx, rescueSQL, limit, timeout, second, third, s.system(), back.Microseconds()).Scan(&n); err != nil {
+	if err := s.dispatch.QueryRow(ctx, rescueSQL, limit, timeout, second, third, s.system, back.Microseconds()).Scan(&n); err != nil {
 		s.lost.forget()
 		return 0, unavailable("rescue", err)
 	}
@@ -187,7 +187,7 @@ SELECT count(*) FROM stale`
 // CancelEnded cancels up to limit waiting notifications of registrations that ended, and says how many it did.
 func (s *Store) CancelEnded(ctx context.Context, limit int) (int, error) {
 	var n int
-	if err := s.dispatch.QueryRow(ctx, cancelSQL, limit, s.system()).Scan(&n); err != nil {
+	if err := s.dispatch.QueryRow(ctx, cancelSQL, limit, s.system).Scan(&n); err != nil {
 		return 0, unavailable("cancel what ended registrations left", err)
 	}
 	return n, nil

@@ -75,7 +75,7 @@ func (s *Store) PauseSource(ctx context.Context, name string, paused bool, actor
 			return done.Error
 		}
 		changed = true
-		return s.admin(tx, adminFacts{System: s.system(), Actor: actor, Act: act, Object: name, Reason: reason})
+		return s.admin(tx, adminFacts{System: s.system, Actor: actor, Act: act, Object: name, Reason: reason})
 	})
 	if err != nil {
 		return false, unavailable("pause or resume a source", err)

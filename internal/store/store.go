@@ -47,12 +47,13 @@ type Options struct {
 
 // Store talks to PostgreSQL through four small pools, so that a burst of one kind of work cannot starve another.
 type Store struct {
-	*Log // what is read and proven, over the query pool
-
 	intake   *pgxpool.Pool
 	dispatch *pgxpool.Pool
 	status   *pgxpool.Pool
+	query    *pgxpool.Pool
+	orm      *gorm.DB // over query
 	log      *slog.Logger
+	system   string // replica and version: the name of this process in the entries that it writes
 	replica  string
 	faults   faults
 	looks    looks // of claims and sweeps
@@ -64,7 +65,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{Log: &Log{writer: o.Replica + " " + o.Version}, log: o.Log, replica: o.Replica}
+	s := &Store{system: o.Replica + " " + o.Version, log: o.Log, replica: o.Replica}
 	var err error
 	if s.intake, err = pool(ctx, o, "intake", o.IntakeConns, 4, hotSession); err != nil {
 		return nil, err
@@ -161,13 +162,16 @@ func (s *Store) Close() {
 	}
 }
 
-// Ping tells whether the database answers.
-func (s *Store) Ping(ctx context.Context) error {
-	if err := s.query.Ping(ctx); err != nil {
-		return unavailable("ping", err)
-	}
-	return nil
+// Access is what package auditlog works with: nothing of it belongs to intake, dispatch or status queries, so that no
+// reader of the history can slow them down.
+type Access struct {
+	Query  *pgxpool.Pool // closed by Store.Close
+	ORM    *gorm.DB      // over Query
+	System string        // replica and version: the name of this process in the entries that it writes
 }
+
+// Access lets package auditlog work with this store's connections.
+func (s *Store) Access() Access { return Access{s.query, s.orm, s.system} }
 
 // Pools reports connections in use and at most, by pool, for metrics.
 func (s *Store) Pools() map[string][2]int32 {

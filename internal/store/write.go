@@ -37,7 +37,7 @@ func newWriter(s *Store, began, now time.Time) *writer {
 
 func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) error {
 	f := history.ChangeFacts{
-		System: w.store.system(), Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: c.APIVersion, Status: c.State.Status, From: d.From,
+		System: w.store.system, Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: c.APIVersion, Status: c.State.Status, From: d.From,
 		Cause: c.Cause, OccurredAt: c.OccurredAt.UTC(), Original: asSent(c), NotBefore: c.NotBefore.UTC(),
 		BeganUS: w.began.Sub(c.ReceivedAt).Microseconds(), WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(), DataHash: hex.EncodeToString(c.State.Data[:]), Overruled: d.Overruled.UTC(),
 		FirstReceivedAt: c.FirstAt.UTC(), CommittedAt: c.CommittedAt.UTC(),
@@ -127,7 +127,7 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 // addDecision records that a stored revision, judged again, must be told after all.
 func (w *writer) addDecision(c *notice.Change, again *notice.Announcement) {
 	text, _ := facts(history.ChangeFacts{
-		System: w.store.system(), Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: again.APIVersion, Status: again.Status, From: c.State.Status,
+		System: w.store.system, Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: again.APIVersion, Status: again.Status, From: c.State.Status,
 		OccurredAt: again.OccurredAt.UTC(), Event: again.Event, EventAt: again.EventAt, Clause: again.Clause, Epoch: again.PushEpoch,
 		BeganUS: w.began.Sub(c.ReceivedAt).Microseconds(), WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(),
 		Because: c.Revision, DataHash: hex.EncodeToString(c.State.Data[:]), FirstReceivedAt: c.FirstAt.UTC(), CommittedAt: c.CommittedAt.UTC(),

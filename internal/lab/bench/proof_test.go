@@ -47,11 +47,11 @@ func BenchmarkProof(b *testing.B) {
 
 // writtenLog is a history that nothing else writes to, with its key.
 type writtenLog struct {
-	b     *testing.B
-	url   string
-	dir   string
-	key   *audit.Signer
-	store *store.Store
+	b        *testing.B
+	url      string
+	dir      string
+	key      *audit.Signer
+	auditlog *store.Log
 }
 
 // writeLog makes a database with n entries as the ends of attempts leave them, in transactions as large as a settlement's.
@@ -68,9 +68,10 @@ func writeLog(b *testing.B, n int) *writtenLog {
 	public, err := audit.MarshalPublic(l.key.Public())
 	check(b, err)
 	check(b, os.WriteFile(l.file("log.pub.pem"), public, 0o600))
-	l.store, err = store.Open(b.Context(), store.Options{URL: l.url, Replica: "bench", Version: "0"})
+	w, err := store.Open(b.Context(), store.Options{URL: l.url, Replica: "bench", Version: "0"})
 	check(b, err)
-	b.Cleanup(l.store.Close)
+	b.Cleanup(w.Close)
+	l.auditlog = store.NewLog(w.Access())
 	conn, err := pgx.Connect(b.Context(), l.url)
 	check(b, err)
 	defer conn.Close(b.Context())
@@ -115,7 +116,7 @@ func (l *writtenLog) seal(n int) {
 	l.b.Helper()
 	began := time.Now()
 	for sealed := 0; sealed < n; {
-		out, err := l.store.Seal(l.b.Context(), l.key)
+		out, err := l.auditlog.Seal(l.b.Context(), l.key)
 		check(l.b, err)
 		sealed += out.Entries
 	}

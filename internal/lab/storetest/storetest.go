@@ -37,9 +37,9 @@ func Database(t testing.TB) string {
 }
 
 // Seal seals all that is committed by now, and answers the last that was sealed with the number of all. owner is a
-// connection to the database of s. Transactions of other tests on the same server are waited for, as the horizon is the
+// connection to the database of l. Transactions of other tests on the same server are waited for, as the horizon is the
 // server's.
-func Seal(t testing.TB, s *store.Store, owner *pgx.Conn, key *audit.Signer) store.Sealed {
+func Seal(t testing.TB, l *store.Log, owner *pgx.Conn, key *audit.Signer) store.Sealed {
 	t.Helper()
 	var next int64
 	if err := owner.QueryRow(t.Context(), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&next); err != nil {
@@ -49,7 +49,7 @@ func Seal(t testing.TB, s *store.Store, owner *pgx.Conn, key *audit.Signer) stor
 	defer pause.Stop()
 	entries := 0
 	for end := time.Now().Add(time.Minute); ; <-pause.C {
-		out, err := s.Seal(t.Context(), key)
+		out, err := l.Seal(t.Context(), key)
 		if err != nil {
 			t.Fatal("seal: ", err)
 		}
