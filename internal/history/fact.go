@@ -17,14 +17,23 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// Kinds of the entries that tell the story of a notification. They are part of the audit format and are never renamed.
+// Kinds of entries. They are part of the audit format and are never renamed. The kinds of receipts are FactRefused and
+// its neighbours.
 const (
-	FactChange    = "change"    // a change, with the decision to tell of it
-	FactDecision  = "decision"  // a stored change was judged again
-	FactResend    = "resend"    // an operator asked for one more POST
-	FactAttempt   = "attempt"   // an attempt was recorded, before it was sent
-	FactResult    = "result"    // an attempt ended
-	FactCancelled = "cancelled" // a waiting notification was cancelled
+	FactChange              = "change"               // a change became current, or was stored as superseded, with its decision
+	FactDecision            = "decision"             // a stored change was judged again after a late revision
+	FactDuplicate           = "duplicate"            // the same change came again
+	FactConflict            = "conflict"             // a change contradicts what is stored
+	FactAttempt             = "attempt"              // an attempt was recorded, before it was sent
+	FactResult              = "result"               // an attempt ended
+	FactLateResult          = "late-result"          // an attempt's end came after its rescue
+	FactCancelled           = "cancelled"            // a waiting notification was cancelled
+	FactResend              = "resend"               // an operator asked for one more POST
+	FactRegistered          = "registered"           // a registration was put or removed
+	FactRegistrationRefused = "registration-refused" // a registration was judged and not stored (cases K5)
+	FactAdmin               = "admin"                // an administrative act
+	FactVerification        = "verification"         // a verification of the log ended
+	FactReconciliation      = "reconciliation"       // a reconciliation of the history ended
 )
 
 // Fact is one entry of the history, as far as it tells of a notification. A zero member is NULL.

@@ -66,8 +66,8 @@ const maxEntries = 16
 // EntryKinds lists every kind of entry that this version writes, by name.
 func EntryKinds() []string {
 	return []string{
-		"admin", FactAttempt, FactCancelled, FactChange, "conflict", FactDecision, "duplicate", "hold", "late-result", "loss", "poll", FactQuarantined,
-		FactUnheard, "reconciliation", FactRefused, "registered", "registration-refused", FactResend, FactResult, "retention", "verification",
+		FactAdmin, FactAttempt, FactCancelled, FactChange, FactConflict, FactDecision, FactDuplicate, "hold", FactLateResult, "loss", "poll", FactQuarantined,
+		FactUnheard, FactReconciliation, FactRefused, FactRegistered, FactRegistrationRefused, FactResend, FactResult, "retention", FactVerification,
 	}
 }
 
@@ -82,7 +82,7 @@ func outcomes() []string {
 }
 
 // openOutcomes are the kinds of entries whose outcomes are acts or codes.
-var openOutcomes = []string{"admin", FactCancelled, "hold", "loss", FactUnheard, "reconciliation", "registered", "registration-refused", FactResend, "retention", "verification"}
+var openOutcomes = []string{FactAdmin, FactCancelled, "hold", "loss", FactUnheard, FactReconciliation, FactRegistered, FactRegistrationRefused, FactResend, "retention", FactVerification}
 
 // judgeOutcome refuses an outcome that no entry of the kinds wanted can have.
 func (s *Search) judgeOutcome() *notice.Problem {

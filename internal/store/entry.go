@@ -13,22 +13,6 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// Kinds of entries. They are part of the audit format and are never renamed.
-const (
-	entryChange      = history.FactChange    // a change became current, or was stored as superseded, with its decision
-	entryDecision    = history.FactDecision  // a stored change was judged again after a late revision
-	entryDuplicate   = "duplicate"           // the same change came again
-	entryConflict    = "conflict"            // a change contradicts what is stored
-	entryQuarantined = "quarantined"         // a change that cannot be applied was put aside
-	entryAttempt     = history.FactAttempt   // an attempt was recorded, before it was sent
-	entryResult      = history.FactResult    // an attempt ended
-	entryLateResult  = "late-result"         // an attempt's end came after its rescue
-	entryCancelled   = history.FactCancelled // a waiting notification was cancelled
-	entryResend      = history.FactResend    // an operator asked for one more POST
-	entryRegistered  = "registered"          // a registration was put or removed
-	entryAdmin       = "admin"               // an administrative act
-)
-
 // entryRow is one fact before it gets its time and transaction from the database.
 type entryRow struct {
 	id           notice.ID

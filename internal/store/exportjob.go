@@ -54,7 +54,7 @@ func (l *Log) RequestExport(ctx context.Context, e history.Export) (history.Expo
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, "export-requested", text)
+		_, err = tx.Exec(ctx, insertAdmin, NewID().String(), history.FactAdmin, "export-requested", text)
 		return err
 	})
 	if err != nil {
@@ -156,7 +156,7 @@ func (l *Log) DeleteExport(ctx context.Context, id notice.ID) error {
 		if gone.RowsAffected() == 0 {
 			return ErrNotFound
 		}
-		_, err = tx.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, "export-deleted", text)
+		_, err = tx.Exec(ctx, insertAdmin, NewID().String(), history.FactAdmin, "export-deleted", text)
 		return err
 	})
 	if err != nil {
@@ -253,7 +253,7 @@ func (l *Log) FinishExport(ctx context.Context, e *history.Export, entries int64
 		return err
 	}
 	return l.endExport(ctx, "done", func(tx pgx.Tx) (pgconn.CommandTag, error) {
-		if _, err := tx.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, "export", text); err != nil {
+		if _, err := tx.Exec(ctx, insertAdmin, NewID().String(), history.FactAdmin, "export", text); err != nil {
 			return pgconn.CommandTag{}, err
 		}
 		return tx.Exec(ctx, `UPDATE export_job SET state = 'done', token = NULL, entries = $3, sha256 = $4, walked = size, ended_at = now(),

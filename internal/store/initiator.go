@@ -9,6 +9,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -141,7 +142,7 @@ func (s *Store) saveInitiator(tx *gorm.DB, row *initiatorRow, before []string, a
 		return err
 	}
 	return tx.Exec("INSERT INTO entry (id, kind, client_id, outcome, facts) VALUES (?, ?, ?, ?, ?::json)",
-		NewID().String(), entryRegistered, row.ClientID, act, text).Error
+		NewID().String(), history.FactRegistered, row.ClientID, act, text).Error
 }
 
 // uris makes an absent list an empty one.

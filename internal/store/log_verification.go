@@ -12,10 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
 )
-
-// entryVerification is the kind of an entry about a verification.
-const entryVerification = "verification"
 
 // Scopes of a verification that the product does by itself.
 const (
@@ -153,7 +151,7 @@ func (l *Log) VerifySince(ctx context.Context, key ed25519.PublicKey, most int64
 		if e.ClientID != nil {
 			counter.Add(*e.ClientID, leaf)
 		}
-		if e.Kind != entryVerification {
+		if e.Kind != history.FactVerification {
 			others++
 		}
 	}}
@@ -234,7 +232,7 @@ func insertVerification(ctx context.Context, tx pgx.Tx, id string, r *Verificati
 	if r.Found != nil {
 		outcome = "bad"
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", id, entryVerification, outcome, text)
+	_, err = tx.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", id, history.FactVerification, outcome, text)
 	return err
 }
 

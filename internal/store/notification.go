@@ -400,7 +400,7 @@ SELECT ?, i.client_id, i.push_epoch, ?, ?, ?, ?, ?, ?, true, now() FROM initiato
 			return ErrNoPush
 		}
 		return tx.Exec(`INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'resend', ?::json)`, NewID().String(), entryResend, string(old.Client), int16(old.Kind), old.ResourceID,
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'resend', ?::json)`, NewID().String(), history.FactResend, string(old.Client), int16(old.Kind), old.ResourceID,
 			orNull(old.Revision), fresh.String(), old.ChangeID.String(), text).Error
 	})
 	if err != nil {

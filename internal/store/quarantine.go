@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"gorm.io/gorm"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -177,5 +178,5 @@ func (s *Store) admin(tx *gorm.DB, f adminFacts) error {
 	if err != nil {
 		return err
 	}
-	return tx.Exec("INSERT INTO entry (id, kind, outcome, facts) VALUES (?, ?, ?, ?::json)", NewID().String(), entryAdmin, f.Act, text).Error
+	return tx.Exec("INSERT INTO entry (id, kind, outcome, facts) VALUES (?, ?, ?, ?::json)", NewID().String(), history.FactAdmin, f.Act, text).Error
 }

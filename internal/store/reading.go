@@ -39,7 +39,7 @@ func (l *Log) RecordReading(ctx context.Context, r Reading) error {
 	if err != nil {
 		return err
 	}
-	if _, err := l.query.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, r.Act, text); err != nil {
+	if _, err := l.query.Exec(ctx, insertAdmin, NewID().String(), history.FactAdmin, r.Act, text); err != nil {
 		return unavailable("record the reading", err)
 	}
 	return nil
@@ -76,7 +76,7 @@ func RecordReading(ctx context.Context, url, version string, r Reading) error {
 	if err != nil {
 		return err
 	}
-	if _, err := conn.Exec(ctx, insertAdmin, NewID().String(), entryAdmin, r.Act, text); err != nil {
+	if _, err := conn.Exec(ctx, insertAdmin, NewID().String(), history.FactAdmin, r.Act, text); err != nil {
 		if isCode(err, "42501") {
 			return fmt.Errorf("record the reading: %s may not add to the history, and what is not recorded is not handed over; use a member of %s: %w", user, role, err)
 		}

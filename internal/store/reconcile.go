@@ -163,7 +163,7 @@ func (r *reconciling) piece(ctx context.Context, tx pgx.Tx, p piece) error {
 		if notification.Valid {
 			announced = append(announced, notification)
 		}
-		if kind == entryChange {
+		if kind == history.FactChange {
 			key := notice.Key{Kind: ofb.Kind(resourceKind), ID: resource}
 			if changed[key] == nil {
 				changed[key] = map[notice.ID]bool{}

@@ -12,9 +12,6 @@ import (
 	"github.com/arauto/arauto/internal/history"
 )
 
-// entryReconciliation is the kind of an entry about a reconciliation.
-const entryReconciliation = "reconciliation"
-
 // InTurn runs a task that one replica at a time may do, and answers false when another one is at it. The lock ends
 // with its connection, whatever becomes of us.
 func (l *Log) InTurn(ctx context.Context, name string, do func(context.Context) error) (bool, error) {
@@ -55,7 +52,7 @@ func (l *Log) RecordReconciliation(ctx context.Context, r *history.Reconciliatio
 	if r.Differences > 0 {
 		outcome = "differences"
 	}
-	if _, err := l.query.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", NewID().String(), entryReconciliation, outcome, text); err != nil {
+	if _, err := l.query.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", NewID().String(), history.FactReconciliation, outcome, text); err != nil {
 		return unavailable("record the reconciliation", err)
 	}
 	return nil

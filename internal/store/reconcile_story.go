@@ -81,19 +81,19 @@ func scanChains(rows pgx.Rows, chains map[notice.ID]*history.Chain) error {
 	_, err := pgx.ForEachRow(rows, []any{&notification, &id, &kind, &at, &client, &resourceKind, &resource, &number, &outcome, &closes, &attempt, &ended, &epoch}, func() error {
 		c := chains[fromUUID(notification)]
 		switch kind {
-		case entryAttempt:
+		case history.FactAttempt:
 			c.Attempts = append(c.Attempts, history.AttemptEntry{ID: fromUUID(id), Number: number, At: fromTime(at)})
-		case entryResult, entryLateResult:
+		case history.FactResult, history.FactLateResult:
 			token, _ := notice.ParseID(attempt) // a malformed one is no attempt of ours, which will be said
 			c.Ends = append(c.Ends, history.ResultEntry{
-				Attempt: token, Number: number, Late: kind == entryLateResult, Outcome: notice.Outcome(outcome), Closes: notice.State(closes),
+				Attempt: token, Number: number, Late: kind == history.FactLateResult, Outcome: notice.Outcome(outcome), Closes: notice.State(closes),
 				At: fromTime(at), EndedAt: fromTime(ended),
 			})
-		case entryCancelled:
+		case history.FactCancelled:
 			c.Cancelled = append(c.Cancelled, fromTime(at))
 		default:
 			c.Announced = append(c.Announced, fromTime(at))
-			c.Manual = c.Manual || kind == entryResend
+			c.Manual = c.Manual || kind == history.FactResend
 			c.Client, c.Kind, c.ResourceID, c.Epoch = notice.ClientID(client), ofb.Kind(resourceKind), resource, epoch
 		}
 		return nil
@@ -244,7 +244,7 @@ func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history
 		}
 		s := stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
 		d := history.Decided{
-			ID: fromUUID(id), At: fromTime(at), System: f.System, Rejudged: entry == entryDecision, Revision: revision, Verdict: notice.Verdict(outcome),
+			ID: fromUUID(id), At: fromTime(at), System: f.System, Rejudged: entry == history.FactDecision, Revision: revision, Verdict: notice.Verdict(outcome),
 			State: ofb.State{Status: f.Status}, Cause: f.Cause, OccurredAt: f.OccurredAt.UTC(), Notification: fromUUID(notification), Event: f.Event, Silence: f.Reason,
 		}
 		if hash, err := hex.DecodeString(f.DataHash); err == nil {

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
-
-// entryRefused is the kind of an entry about a registration that was judged and not stored (cases K5).
-const entryRefused = "registration-refused"
 
 // What an entry repeats of a refused registration is bounded, since everything in it came from outside.
 const (
@@ -55,7 +53,7 @@ func (s *Store) RefuseInitiator(ctx context.Context, in notice.Initiator, actor,
 	}
 	text = strings.ReplaceAll(text, `\u0000`, `\ufffd`) // the one character that PostgreSQL's JSON cannot give back
 	err = s.orm.WithContext(ctx).Exec("INSERT INTO entry (id, kind, client_id, outcome, facts) VALUES (?, ?, nullif(?, ''), ?, ?::json)",
-		NewID().String(), entryRefused, string(in.Client), code, text).Error
+		NewID().String(), history.FactRegistrationRefused, string(in.Client), code, text).Error
 	if err != nil {
 		return unavailable("record the refused registration", err)
 	}

@@ -403,7 +403,7 @@ func (c *conditions) rest(s history.Search, clients []string) {
 
 // What the partial indexes of migration 0005 leave out, and the conditions that let them be used.
 var (
-	frequent = []string{entryChange, entryAttempt, entryResult, "poll"}
+	frequent = []string{history.FactChange, history.FactAttempt, history.FactResult, "poll"}
 	plain    = []string{"applied", "delivered", "200"}
 )
 
@@ -504,7 +504,7 @@ func matches(s history.Search, clients []string, e *audit.Entry) bool {
 		!s.From.IsZero() && e.At < audit.At(s.From), !s.To.IsZero() && e.At >= audit.At(s.To):
 		return false
 	}
-	return !s.Late || e.Kind == entryAttempt && isLate(e.Facts)
+	return !s.Late || e.Kind == history.FactAttempt && isLate(e.Facts)
 }
 
 func isLate(facts string) bool {

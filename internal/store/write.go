@@ -50,17 +50,17 @@ func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) er
 	}
 	switch d.Verdict {
 	case notice.Applied, notice.Superseded:
-		e.kind = entryChange
+		e.kind = history.FactChange
 		w.addAccepted(c, past, d, &e, &f)
 	case notice.Duplicate:
-		e.kind, e.change = entryDuplicate, d.Earlier.ChangeID
+		e.kind, e.change = history.FactDuplicate, d.Earlier.ChangeID
 	case notice.Conflicting:
-		e.kind, f.Why = entryConflict, d.Why
+		e.kind, f.Why = history.FactConflict, d.Why
 		if past.Same != nil {
 			f.StoredHash = hex.EncodeToString(past.Same.State.Data[:])
 		}
 	case notice.Quarantined:
-		e.kind = entryQuarantined
+		e.kind = history.FactQuarantined
 		for _, p := range d.Problems {
 			f.Codes = append(f.Codes, p.Code+" "+p.Pointer)
 		}
@@ -133,7 +133,7 @@ func (w *writer) addDecision(c *notice.Change, again *notice.Announcement) {
 		Because: c.Revision, DataHash: hex.EncodeToString(c.State.Data[:]), FirstReceivedAt: c.FirstAt.UTC(), CommittedAt: c.CommittedAt.UTC(),
 	})
 	w.entries.add(entryRow{
-		id: NewID(), kind: entryDecision, client: again.Client, resourceKind: again.Kind, resourceID: again.ResourceID,
+		id: NewID(), kind: history.FactDecision, client: again.Client, resourceKind: again.Kind, resourceID: again.ResourceID,
 		revision: again.Revision, notification: again.ID, change: again.ChangeID, outcome: string(notice.Applied), facts: text,
 	})
 }
