@@ -64,7 +64,7 @@ func auditBreachesCommand(w world) *cobra.Command {
 		}
 		var found history.Integrity
 		var unknown int64
-		r := report{url: url, out: *out, reading: store.Reading{Act: "breaches", Filter: filter}}
+		r := report{url: url, out: *out, reading: history.LogReading{Act: "breaches", Filter: filter}}
 		err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) {
 			b := breachWriter{file: file, lang: *lang, lines: json.NewEncoder(file)}
 			write, end := b.formats(*format)
@@ -125,9 +125,9 @@ func utc(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000
 
 // report is a file made from the history.
 type report struct {
-	url     string        // of the database that records the reading
-	out     string        // the file to write; empty: standard output
-	reading store.Reading // what is recorded; handOver sets Rows and SHA256
+	url     string             // of the database that records the reading
+	out     string             // the file to write; empty: standard output
+	reading history.LogReading // what is recorded; handOver sets Rows and SHA256
 }
 
 // handOver writes to a file beside the one wanted, or to a temporary one, records that it was read, and only then gives

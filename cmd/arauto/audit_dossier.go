@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -43,7 +44,7 @@ func auditDossierCommand(w world) *cobra.Command {
 			return err
 		}
 		sum := sha256.Sum256(page)
-		err = store.RecordReading(cmd.Context(), url, version, store.Reading{
+		err = store.RecordReading(cmd.Context(), url, version, history.LogReading{
 			Act: "dossier", Filter: map[string]string{"id": args[0]}, Size: x.Checkpoint.Size, Rows: entries, SHA256: hex.EncodeToString(sum[:]),
 		})
 		if err != nil {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
-	"github.com/arauto/arauto/internal/store"
 )
 
 // searchFlags gives a command the flags that say which entries are wanted; each is a member of a search in the API too.
@@ -105,7 +104,7 @@ func auditExportCommand(w world) *cobra.Command {
 			return err
 		}
 		defer x.Close(cmd.Context())
-		r := report{url: url, out: *out, reading: store.Reading{Act: "export", Filter: s.Filter(), Size: x.Checkpoint.Size}}
+		r := report{url: url, out: *out, reading: history.LogReading{Act: "export", Filter: s.Filter(), Size: x.Checkpoint.Size}}
 		err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) { return f.Write(cmd.Context(), x, s, version, file) })
 		if err != nil {
 			return err

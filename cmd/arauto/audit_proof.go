@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -81,7 +82,7 @@ func prove(ctx context.Context, url string, seq, size int64) ([]byte, error) {
 
 func recordProof(ctx context.Context, url string, text []byte, filter map[string]string, size, rows int64) error {
 	sum := sha256.Sum256(text)
-	return store.RecordReading(ctx, url, version, store.Reading{Act: "proof", Filter: filter, Size: size, Rows: rows, SHA256: hex.EncodeToString(sum[:])})
+	return store.RecordReading(ctx, url, version, history.LogReading{Act: "proof", Filter: filter, Size: size, Rows: rows, SHA256: hex.EncodeToString(sum[:])})
 }
 
 // between says which two checkpoints a proof of consistency joins: by sizes, or by moments.

@@ -15,7 +15,6 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/reconcile"
-	"github.com/arauto/arauto/internal/store"
 )
 
 func auditReconcileCommand(w world) *cobra.Command {
@@ -149,7 +148,7 @@ func auditReportCommand(w world) *cobra.Command {
 		defer i.Close(cmd.Context())
 		var calls *history.CallReport
 		list := reconcile.CallList{Day: *day, Organisation: *organisation, Format: *format, Endpoint: statusapi.Endpoint}
-		r := report{url: url, out: *out, reading: store.Reading{Act: "calls", Filter: map[string]string{"day": *day}}}
+		r := report{url: url, out: *out, reading: history.LogReading{Act: "calls", Filter: map[string]string{"day": *day}}}
 		err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) {
 			if calls, err = reconcile.WriteCalls(cmd.Context(), i, list, file); err != nil {
 				return 0, err

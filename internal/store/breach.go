@@ -18,11 +18,14 @@ import (
 // nothing but SELECT. Everything is read in short statements, each piece in a snapshot of its own, so that neither
 // vacuum nor the sealer waits for it and the product does not slow down.
 type Inspector struct {
-	db     reader
-	pages  int64 // pages of the history looked at in one piece; 0: the usual
+	db     Reader
+	pages  int64 // of the history in one piece
 	gentle bool
-	close  func(context.Context)
+	conn   *pgx.Conn // of its own; nil: none
 }
+
+// NewInspector judges what db shows. It reads so many pages of the history at a time, SweepPages in production.
+func NewInspector(db Reader, pages int64) *Inspector { return &Inspector{db: db, pages: pages} }
 
 // Gently makes a walk through the history rest after each piece for as long as the piece took.
 func (i *Inspector) Gently() *Inspector {
@@ -30,8 +33,8 @@ func (i *Inspector) Gently() *Inspector {
 	return i
 }
 
-// reader is a connection, or a pool of them.
-type reader interface {
+// Reader is a connection, or a pool of them.
+type Reader interface {
 	querier
 	BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error)
 }
@@ -42,16 +45,20 @@ func OpenInspector(ctx context.Context, url string) (*Inspector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Inspector{db: conn, close: func(ctx context.Context) { _ = conn.Close(context.WithoutCancel(ctx)) }}, nil
+	i := NewInspector(conn, SweepPages)
+	i.conn = conn
+	return i, nil
 }
 
 // Inspector judges over the pool that reads.
-func (l *Log) Inspector() *Inspector {
-	return &Inspector{db: l.query, close: func(context.Context) {}}
-}
+func (l *Log) Inspector() *Inspector { return NewInspector(l.query, SweepPages) }
 
-// Close ends the connection.
-func (i *Inspector) Close(ctx context.Context) { i.close(ctx) }
+// Close ends the connection that OpenInspector made.
+func (i *Inspector) Close(ctx context.Context) {
+	if i.conn != nil {
+		_ = i.conn.Close(context.WithoutCancel(ctx))
+	}
+}
 
 // ClockReport judges every notification of a period and hands those over of which a time was not kept. Memory grows
 // with the number of initiators, not of notifications.

@@ -13,11 +13,6 @@ const (
 // HotSession are the settings of the pools that carry the product.
 var HotSession = hotSession
 
-// EntrySelect and ScanEntries read the history as the store does.
-const EntrySelect = entrySelect
-
-var ScanEntries = scanEntries
-
 // PrivateFacts is the private text of an attempt's end.
 func (s *Store) PrivateFacts(r notice.Result) (string, error) { return s.privateFacts(r) }
 

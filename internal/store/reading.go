@@ -10,9 +10,6 @@ import (
 	"github.com/arauto/arauto/internal/history"
 )
 
-// Reading is what the log keeps of somebody who read it (cases N3).
-type Reading = history.LogReading
-
 // readingFacts are what an entry keeps of a reading. Its outcome is the act.
 type readingFacts struct {
 	System  string            `json:"system"`
@@ -30,7 +27,7 @@ const insertAdmin = "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2
 
 // RecordReading writes to the history that it was read by somebody who called us, whom the context names
 // (notice.Caller). What cannot be recorded must not be handed over (D-3).
-func (l *Log) RecordReading(ctx context.Context, r Reading) error {
+func (l *Log) RecordReading(ctx context.Context, r history.LogReading) error {
 	c := callerOf(ctx)
 	if r.Caller != (history.Caller{}) {
 		c = r.Caller
@@ -56,7 +53,7 @@ func filled(filter map[string]string) map[string]string {
 // RecordReading writes to the history that it was read as the user that the URL names: by whom, from where, what was asked for,
 // how much was found and what it was. It needs the rights of the application's role; what cannot be recorded must not be
 // handed over (D-3).
-func RecordReading(ctx context.Context, url, version string, r Reading) error {
+func RecordReading(ctx context.Context, url, version string, r history.LogReading) error {
 	conn, err := auditConn(ctx, url)
 	if err != nil {
 		return err

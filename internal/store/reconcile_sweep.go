@@ -16,10 +16,11 @@ import (
 // The sweep walks the history page by page of the table itself: it needs no index, its statements are short however
 // long the history is, and since rows are only ever added, pages are as good as in the order of time.
 
-const (
-	sweepPages = 128              // in one piece: 1 MB, some thousand entries
-	sweepSlack = 10 * time.Minute // how far from the order of time a row may stand: longer than any transaction of ours lasts
-)
+// SweepPages is how many pages of the history are read in one piece: 1 MB, some thousand entries.
+const SweepPages = 128
+
+// sweepSlack is how far from the order of time a row may stand: longer than any transaction of ours lasts.
+const sweepSlack = 10 * time.Minute
 
 // piece is a range of pages of one month of the history. The month is chosen by its times, since nobody may read a
 // partition but through the whole.
@@ -77,18 +78,14 @@ func (i *Inspector) sweep(ctx context.Context, from, to time.Time, each func(tx 
 	if err != nil {
 		return err
 	}
-	pages := i.pages
-	if pages == 0 {
-		pages = sweepPages
-	}
 	for _, m := range months {
 		at, err := i.begin(ctx, m)
 		if err != nil {
 			return err
 		}
-		for ; at < m.next; at += pages {
+		for ; at < m.next; at += i.pages {
 			p := m
-			p.first, p.next = at, min(at+pages, m.next)
+			p.first, p.next = at, min(at+i.pages, m.next)
 			began := time.Now()
 			done, err := i.piece(ctx, p, each)
 			if err != nil {
@@ -152,7 +149,7 @@ func oldest(ctx context.Context, q querier, p piece) (time.Time, error) {
 // begin finds the page from which on a month can hold rows of the period, by halving.
 func (i *Inspector) begin(ctx context.Context, m piece) (int64, error) {
 	low, high := int64(0), m.next // rows before low are all older
-	for high-low > sweepPages {
+	for high-low > SweepPages {
 		middle := (low + high) / 2
 		at, err := oldest(ctx, i.db, piece{begins: m.begins, first: middle, next: min(middle+8, m.next)})
 		if err != nil {

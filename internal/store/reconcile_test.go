@@ -149,6 +149,18 @@ func inspect(t *testing.T, i *store.Inspector, from, to time.Time) (*history.Rec
 	return r, all
 }
 
+// inspectorWithin judges what one transaction sees, so that a test can break something, look, and take it back. Pieces
+// are small, so that even a short history has many.
+func inspectorWithin(tx pgx.Tx) *store.Inspector { return store.NewInspector(savepoints{tx}, 2) }
+
+// savepoints are transactions within a transaction: each sees what that one sees.
+type savepoints struct{ pgx.Tx }
+
+// BeginTx makes a savepoint.
+func (s savepoints) BeginTx(ctx context.Context, _ pgx.TxOptions) (pgx.Tx, error) {
+	return s.Begin(ctx)
+}
+
 func soon() time.Time { return time.Now().Add(time.Minute) }
 
 func TestAHistoryInWhichAllWentWellIsClean(t *testing.T) {
@@ -169,7 +181,7 @@ func TestAHistoryInWhichAllWentWellIsClean(t *testing.T) {
 	tx, err := b.owner.Begin(t.Context())
 	require.NoError(t, err)
 	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
-	pieces, found := inspect(t, store.InspectorWithin(tx), time.Time{}, soon())
+	pieces, found := inspect(t, inspectorWithin(tx), time.Time{}, soon())
 	require.Empty(t, found, "in many small pieces")
 	require.Equal(t, one[int64](b, "SELECT count(*) FROM entry"), sum(pieces.Entries), "each entry is in one piece")
 	require.Equal(t, one[int64](b, "SELECT count(DISTINCT (resource_kind, resource_id)) FROM entry WHERE kind = 'change'"), pieces.Resources, "each resource is looked at once")
@@ -257,7 +269,7 @@ func TestEachDifferenceIsNamed(t *testing.T) {
 			require.NoError(t, err)
 			_, err = tx.Exec(t.Context(), c.sql, pgx.QueryExecModeSimpleProtocol)
 			require.NoError(t, err)
-			r, found := inspect(t, store.InspectorWithin(tx), time.Time{}, time.Now().Add(2*time.Hour))
+			r, found := inspect(t, inspectorWithin(tx), time.Time{}, time.Now().Add(2*time.Hour))
 			require.Positive(t, r.Found[c.want], "%+v", found)
 			n := slices.IndexFunc(found, func(d history.Difference) bool { return d.What == c.want })
 			if c.resource != "" {

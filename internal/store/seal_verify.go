@@ -66,7 +66,7 @@ func auditConn(ctx context.Context, url string) (*pgx.Conn, error) {
 // short snapshot of its own: what is sealed never changes, so windows fit together, and vacuum and the sealer wait for
 // none of them longer than for one window.
 type verification struct {
-	db     reader
+	db     Reader
 	key    ed25519.PublicKey
 	v      *audit.Verifier
 	last   cursor // the last position walked

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -72,9 +73,25 @@ func (s *searched) everything() []audit.Entry {
 	page, err := s.log.Search(s.t.Context(), history.Search{From: time.Now().AddDate(0, 0, -200)}, history.Position{}, 10)
 	require.NoError(s.t, err)
 	require.Len(s.t, page.Entries, 10)
-	rows, err := s.owner.Query(s.t.Context(), store.EntrySelect+"ORDER BY at DESC, id DESC")
+	rows, err := s.owner.Query(s.t.Context(), `SELECT id, at, xid, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id,
+  interaction_id, number, outcome, closes, created_at, brand, facts::text, private::text FROM entry ORDER BY at DESC, id DESC`)
 	require.NoError(s.t, err)
-	out, err := store.ScanEntries(rows)
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (e audit.Entry, err error) {
+		var at time.Time
+		var created *time.Time
+		ids := make([]*[16]byte, 3)
+		err = row.Scan((*[16]byte)(&e.ID), &at, &e.XID, &e.Kind, &e.ClientID, &e.ResourceKind, &e.ResourceID, &e.Revision, &ids[0], &ids[1],
+			&ids[2], &e.Number, &e.Outcome, &e.Closes, &created, &e.Brand, &e.Facts, &e.Private)
+		e.At = audit.At(at)
+		if created != nil {
+			at := audit.At(*created)
+			e.CreatedAt = &at
+		}
+		for i, to := range []**audit.UUID{&e.NotificationID, &e.ChangeID, &e.InteractionID} {
+			*to = (*audit.UUID)(ids[i])
+		}
+		return e, err
+	})
 	require.NoError(s.t, err)
 	return out
 }
