@@ -44,15 +44,16 @@ var packages = map[string]place{
 	"internal/audit":   {"0: entries, tree, proofs, pure", nil},
 	"internal/failure": {"0: what an error of ours says of itself, and who acts on it; pure", nil},
 
-	"certs":                {"1: identities, how they are made and read", nil},
-	"openapi":              {"1: the documents of what we serve and send", floor0},
-	"migrations":           {"1: the schema, as SQL", nil},
-	"internal/mtls":        {"1: who we are and whom we trust", nil},
-	"internal/jws":         {"1: signs and verifies; hides the JOSE libraries; reads key files as mtls does", []string{"internal/mtls"}},
-	"internal/store":       {"1: the only package that knows SQL", append(floor0, "migrations")},
-	"internal/strict":      {"1: reads JSON that others wrote, for intake and buses", nil},
-	"internal/config":      {"1: settings: read, checked, described, masked", []string{"internal/ofb", "internal/notice", "internal/mtls"}},
-	"internal/groupcommit": {"1: when what waits is committed together, for intake and the spool", nil},
+	"certs":                   {"1: identities, how they are made and read", nil},
+	"openapi":                 {"1: the documents of what we serve and send", floor0},
+	"migrations":              {"1: the schema, as SQL", nil},
+	"internal/mtls":           {"1: who we are and whom we trust", nil},
+	"internal/jws":            {"1: signs and verifies; hides the JOSE libraries; reads key files as mtls does", []string{"internal/mtls"}},
+	"internal/store":          {"1: the only package that knows SQL", append(floor0, "migrations")},
+	"internal/store/auditlog": {"1: the log as it is read and proven, over the store's connections", append(floor0, "internal/store")},
+	"internal/strict":         {"1: reads JSON that others wrote, for intake and buses", nil},
+	"internal/config":         {"1: settings: read, checked, described, masked", []string{"internal/ofb", "internal/notice", "internal/mtls"}},
+	"internal/groupcommit":    {"1: when what waits is committed together, for intake and the spool", nil},
 
 	"internal/intake":   {"2: accepts a change or says why not", append(floor0, "internal/strict", "internal/groupcommit")},
 	"internal/dispatch": {"2: which attempt is made when", floor0},
@@ -72,8 +73,8 @@ var packages = map[string]place{
 		"internal/registry", "internal/jws", "internal/watch", "internal/watch/kafka", "internal/watch/nats", "internal/watch/rabbitmq", "internal/watch/postgres")},
 
 	"internal/evidence":  {"2: exports, proofs and dossiers of the sealed log", floor0},
-	"internal/reconcile": {"2: the daily look whether the history is complete", append(floor0, "internal/config", "internal/store", "internal/evidence")},
-	"internal/seal":      {"2: seals the log and carries checkpoints to anchors", append(floor0, "internal/config", "internal/store", "internal/mtls")},
+	"internal/reconcile": {"2: the daily look whether the history is complete", append(floor0, "internal/config", "internal/store", "internal/store/auditlog", "internal/evidence")},
+	"internal/seal":      {"2: seals the log and carries checkpoints to anchors", append(floor0, "internal/config", "internal/store", "internal/store/auditlog", "internal/mtls")},
 	"internal/spool":     {"2: polls kept on disk while the database is slow", append(floor0, "internal/groupcommit")},
 	"internal/receipt":   {"2: first receipts of refused changes, kept until the history has them", floor0},
 
@@ -182,9 +183,9 @@ var panics = map[string]string{
 
 // guessable lists the files that may use math/rand, and for what.
 var guessable = map[string]string{
-	"internal/store/seal.go":       "draws which stored hashes are looked at again before the next are built upon them",
-	"internal/webhook/keep.go":     "draws how old a kept connection becomes, so that those of one burst do not end together",
-	"internal/webhook/resolver.go": "numbers DNS queries; version 2 draws from ChaCha8, seeded by the system",
+	"internal/store/auditlog/seal.go": "draws which stored hashes are looked at again before the next are built upon them",
+	"internal/webhook/keep.go":        "draws how old a kept connection becomes, so that those of one burst do not end together",
+	"internal/webhook/resolver.go":    "numbers DNS queries; version 2 draws from ChaCha8, seeded by the system",
 }
 
 // topLevel is what may stand at the root of the repository.

@@ -13,6 +13,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 func auditCommand(w world) *cobra.Command {
@@ -31,11 +32,11 @@ func databaseFlag(c *cobra.Command) *string {
 }
 
 // openInspector opens the database that the flag or the environment names.
-func openInspector(ctx context.Context, w world, flag string) (i *store.Inspector, url string, err error) {
+func openInspector(ctx context.Context, w world, flag string) (i *auditlog.Inspector, url string, err error) {
 	if url, err = databaseURL(w, flag); err != nil {
 		return nil, "", err
 	}
-	i, err = store.OpenInspector(ctx, url)
+	i, err = auditlog.OpenInspector(ctx, url)
 	return i, url, err
 }
 
@@ -135,7 +136,7 @@ func verifyDatabase(ctx context.Context, w world, flag string, public ed25519.Pu
 	if err != nil {
 		return audit.Verdict{}, err
 	}
-	verdict, err := store.Verify(ctx, url, public, anchored)
+	verdict, err := auditlog.Verify(ctx, url, public, anchored)
 	if errors.Is(err, store.ErrURL) {
 		return verdict, wrongUse("--database-url: %v", err)
 	}
@@ -186,7 +187,7 @@ func auditRegisterCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := store.RegisterLogKey(cmd.Context(), url, public); err != nil {
+		if err := auditlog.RegisterLogKey(cmd.Context(), url, public); err != nil {
 			return err
 		}
 		fmt.Fprintln(w.stdout, "register: the log of this database is", audit.Origin(public))

@@ -22,7 +22,7 @@ import (
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 	"github.com/arauto/arauto/internal/timing"
 )
 
@@ -151,7 +151,7 @@ func (r *report) handOver(ctx context.Context, w world, write func(io.Writer) (r
 		return err
 	}
 	r.reading.SHA256 = hex.EncodeToString(hash.Sum(nil))
-	if err := store.RecordReading(ctx, r.url, version, r.reading); err != nil {
+	if err := auditlog.RecordReading(ctx, r.url, version, r.reading); err != nil {
 		return err
 	}
 	if r.out != "" {

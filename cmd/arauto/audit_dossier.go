@@ -10,7 +10,7 @@ import (
 
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 func auditDossierCommand(w world) *cobra.Command {
@@ -44,7 +44,7 @@ func auditDossierCommand(w world) *cobra.Command {
 			return err
 		}
 		sum := sha256.Sum256(page)
-		err = store.RecordReading(cmd.Context(), url, version, history.LogReading{
+		err = auditlog.RecordReading(cmd.Context(), url, version, history.LogReading{
 			Act: "dossier", Filter: map[string]string{"id": args[0]}, Size: x.Checkpoint.Size, Rows: entries, SHA256: hex.EncodeToString(sum[:]),
 		})
 		if err != nil {

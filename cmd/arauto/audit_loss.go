@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/audit"
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // auditLossCommand states that published entries are lost.
@@ -42,7 +42,7 @@ func auditLossCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		said, err := store.StateLoss(cmd.Context(), url, signer, published, *by, *reason)
+		said, err := auditlog.StateLoss(cmd.Context(), url, signer, published, *by, *reason)
 		if err != nil {
 			return err
 		}

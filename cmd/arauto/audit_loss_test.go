@@ -11,6 +11,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // TestALogThatWasSetBackGoesOnByASignedStatementAndEveryVerifierTellsIt: the runbook of docs/operations/log.md, with the
@@ -42,7 +43,7 @@ func TestALogThatWasSetBackGoesOnByASignedStatementAndEveryVerifierTellsIt(t *te
 		p.asOwner(sql)
 	}
 	p.exec("INSERT INTO arauto.entry (id, kind, facts) SELECT gen_random_uuid(), 'change', '{}' FROM generate_series(1, 5)")
-	_, err = p.auditlog.Seal(t.Context(), p.key, store.PublishedHead{Checkpoint: published[1], Where: "the anchor file"})
+	_, err = p.auditlog.Seal(t.Context(), p.key, auditlog.PublishedHead{Checkpoint: published[1], Where: "the anchor file"})
 	require.ErrorIs(t, err, store.ErrSetBack)
 	code, out = p.verify("--database-url", p.url, "--anchors", anchors)
 	require.Equal(t, failed, code)

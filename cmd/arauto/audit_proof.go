@@ -14,6 +14,7 @@ import (
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 func auditProofCommand(w world) *cobra.Command {
@@ -82,7 +83,7 @@ func prove(ctx context.Context, url string, seq, size int64) ([]byte, error) {
 
 func recordProof(ctx context.Context, url string, text []byte, filter map[string]string, size, rows int64) error {
 	sum := sha256.Sum256(text)
-	return store.RecordReading(ctx, url, version, history.LogReading{Act: "proof", Filter: filter, Size: size, Rows: rows, SHA256: hex.EncodeToString(sum[:])})
+	return auditlog.RecordReading(ctx, url, version, history.LogReading{Act: "proof", Filter: filter, Size: size, Rows: rows, SHA256: hex.EncodeToString(sum[:])})
 }
 
 // between says which two checkpoints a proof of consistency joins: by sizes, or by moments.
@@ -155,7 +156,7 @@ func (b *between) prove(ctx context.Context, url string) ([]byte, error) {
 
 // sizeAt finds the newest checkpoint up to a moment.
 func sizeAt(ctx context.Context, url string, at time.Time) (int64, error) {
-	x, err := store.OpenExport(ctx, url, 0)
+	x, err := auditlog.OpenExport(ctx, url, 0)
 	if err != nil {
 		return 0, err
 	}

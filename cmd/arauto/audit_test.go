@@ -21,6 +21,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // proven is a database with a sealed history, and the public key in a file.
@@ -29,7 +30,7 @@ type proven struct {
 	url      string
 	dir      string
 	key      *audit.Signer
-	auditlog *store.Log
+	auditlog *auditlog.Log
 	owner    *pgx.Conn
 }
 
@@ -45,7 +46,7 @@ func openProven(t *testing.T, entries int) *proven {
 	s, err := store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
-	p.auditlog = store.NewLog(s.Access())
+	p.auditlog = auditlog.New(s.Access())
 	p.owner, err = pgx.Connect(t.Context(), p.url)
 	require.NoError(t, err)
 	t.Cleanup(func() { p.owner.Close(t.Context()) })

@@ -23,7 +23,7 @@ import (
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // envMain makes this test binary the product: tests start replicas as processes of their own, and kill them.
@@ -239,7 +239,7 @@ func (h *house) reconcile() stage.Report {
 func (h *house) oneRowAFact() {
 	h.t.Helper()
 	ctx := context.WithoutCancel(h.t.Context())
-	i, err := store.OpenInspector(ctx, h.Database)
+	i, err := auditlog.OpenInspector(ctx, h.Database)
 	require.NoError(h.t, err)
 	defer i.Close(ctx)
 	r, err := i.Reconcile(ctx, time.Time{}, time.Now().Add(time.Minute), func(d history.Difference) error {

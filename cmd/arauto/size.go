@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // checkSize refuses a flag that cannot be the number of entries of a checkpoint; 0 stands for the newest.
@@ -25,7 +26,7 @@ func noSize(flag string, err error) error {
 }
 
 // openLog opens the log as of the size that a flag says.
-func openLog(ctx context.Context, url, flag string, size int64) (*store.LogReader, error) {
-	x, err := store.OpenExport(ctx, url, size)
+func openLog(ctx context.Context, url, flag string, size int64) (*auditlog.LogReader, error) {
+	x, err := auditlog.OpenExport(ctx, url, size)
 	return x, noSize(flag, err)
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// Audited is the history as auditors read it; *store.Log is one, but for Open, which package gateway adds. An error that
+// Audited is the history as auditors read it; *auditlog.Log is one, but for Open, which package gateway adds. An error that
 // knows TooWide() bool and answers true means that a search took too long.
 type Audited interface {
 	// Search lists at most limit entries of the history, newest first, after a position, and the one to continue after.

@@ -13,7 +13,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// Exports keeps what is exported in the background; *store.Log does. An error that knows Conflict() bool and answers true
+// Exports keeps what is exported in the background; *auditlog.Log does. An error that knows Conflict() bool and answers true
 // means that there are too many.
 type Exports interface {
 	RequestExport(ctx context.Context, e history.Export) (history.Export, error)

@@ -12,7 +12,7 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// Holds keeps entries beyond their time; *store.Log does, and writes down in the same transaction who placed or lifted
+// Holds keeps entries beyond their time; *auditlog.Log does, and writes down in the same transaction who placed or lifted
 // which (notice.Caller of the context). An error that knows Conflict() bool means that one of this name keeps something
 // else.
 type Holds interface {

@@ -25,18 +25,19 @@ import (
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // archive is a world whose history is a real one.
 type archive struct {
 	*world
-	auditlog *store.Log
+	auditlog *auditlog.Log
 	owner    *pgx.Conn
 	key      *audit.Signer
 }
 
 // storeLog opens the log as package gateway does.
-type storeLog struct{ *store.Log }
+type storeLog struct{ *auditlog.Log }
 
 func (s storeLog) Open(ctx context.Context, size int64) (evidence.Log, func(), error) {
 	x, err := s.OpenLog(ctx, size)
@@ -54,7 +55,7 @@ func openArchive(t *testing.T, change ...func(*InternalConfig)) *archive {
 	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
-	l := store.NewLog(s.Access())
+	l := auditlog.New(s.Access())
 	a := &archive{auditlog: l}
 	a.world = newWorld(t, append([]func(*InternalConfig){func(c *InternalConfig) {
 		c.History, c.Audited, c.Exports, c.Holds, c.Readings = l, storeLog{l}, l, l, l

@@ -12,7 +12,7 @@ import (
 	"github.com/arauto/arauto/internal/timing"
 )
 
-// Clock judges when attempts were made; *store.Log does. An error that knows NotFound() bool and answers true means that
+// Clock judges when attempts were made; *auditlog.Log does. An error that knows NotFound() bool and answers true means that
 // the resource does not exist.
 type Clock interface {
 	// Timing is the clock proof of one notification.

@@ -41,7 +41,7 @@ type Changes interface {
 	Unstored(line []byte, from intake.Origin)
 }
 
-// History reads what happened; *store.Log does. An error whose NotFound() bool answers true means that the resource does not exist.
+// History reads what happened; *auditlog.Log does. An error whose NotFound() bool answers true means that the resource does not exist.
 type History interface {
 	// Notifications lists at most f.Limit, newest first, and the position to continue after, zero at the end.
 	Notifications(ctx context.Context, f history.Filter) ([]history.Record, history.Position, error)
@@ -55,7 +55,7 @@ type History interface {
 	Ping(ctx context.Context) error
 }
 
-// Resender asks for one more POST of a notification (D-4); *store.Log does. An error that knows Conflict() bool and answers true means
+// Resender asks for one more POST of a notification (D-4); *auditlog.Log does. An error that knows Conflict() bool and answers true means
 // that what is stored forbids it.
 type Resender interface {
 	Resend(ctx context.Context, id notice.ID, actor, reason string) (notice.ID, error)

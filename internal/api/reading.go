@@ -23,7 +23,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 )
 
-// Readings keeps that the history was read; *store.Log does. It finds who reads in the context (notice.Caller), unless
+// Readings keeps that the history was read; *auditlog.Log does. It finds who reads in the context (notice.Caller), unless
 // the reading names somebody.
 type Readings interface {
 	RecordReading(ctx context.Context, r history.LogReading) error

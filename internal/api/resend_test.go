@@ -16,6 +16,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/registry"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 func TestAResendIsOffByDefault(t *testing.T) {
@@ -85,7 +86,7 @@ func TestTwentyOperatorsPressingAtOnceCauseOnePost(t *testing.T) {
 	}
 	register("itp", "https://itp.example")
 	w := newWorld(t, func(c *InternalConfig) {
-		l := store.NewLog(s.Access())
+		l := auditlog.New(s.Access())
 		c.Resender, c.History = l, l
 	})
 	press := func(id notice.ID) reply {
@@ -128,8 +129,8 @@ func TestTwentyOperatorsPressingAtOnceCauseOnePost(t *testing.T) {
 
 // What stands behind the listener in production, checked by the compiler.
 var (
-	_ History    = (*store.Log)(nil)
-	_ Resender   = (*store.Log)(nil)
+	_ History    = (*auditlog.Log)(nil)
+	_ Resender   = (*auditlog.Log)(nil)
 	_ Quarantine = (*store.Store)(nil)
 	_ Changes    = (*intake.Intake)(nil)
 	_ Initiators = (*registry.Registry)(nil)

@@ -19,7 +19,7 @@ import (
 	"github.com/arauto/arauto/internal/timing"
 )
 
-// Log is the sealed history as of one checkpoint; *store.LogReader is one.
+// Log is the sealed history as of one checkpoint; *auditlog.LogReader is one.
 type Log interface {
 	Head() audit.SignedHead
 	// Each hands over what a search finds, in the order of the log. Removed entries are part of the whole log only.

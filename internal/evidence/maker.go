@@ -14,7 +14,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 )
 
-// Jobs are the exports that were asked for; *store.Log has them. A maker that does not give a sign of life for 30 s loses
+// Jobs are the exports that were asked for; *auditlog.Log has them. A maker that does not give a sign of life for 30 s loses
 // its export to another one.
 type Jobs interface {
 	// ClaimExport takes one up; nil when there is nothing to do.

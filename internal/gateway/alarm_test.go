@@ -30,6 +30,7 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/reconcile"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // rulesFile are the alarms that operators load.
@@ -375,7 +376,7 @@ func dailyOf(t *testing.T, url string, m *reconcileMetrics) reconcile.Options {
 	t.Cleanup(s.Close)
 	cfg := config.Standard()
 	cfg.StateDir = t.TempDir()
-	return reconcile.Options{Settings: cfg, AuditLog: store.NewLog(s.Access()), Log: slog.New(slog.DiscardHandler), Observer: m, Endpoint: status.Endpoint, Began: time.Now()}
+	return reconcile.Options{Settings: cfg, AuditLog: auditlog.New(s.Access()), Log: slog.New(slog.DiscardHandler), Observer: m, Endpoint: status.Endpoint, Began: time.Now()}
 }
 
 // gathered is what /metrics would answer of a registry.

@@ -8,11 +8,11 @@ import (
 	"strings"
 
 	"github.com/arauto/arauto/internal/evidence"
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // audited is the log as auditors read it through the API.
-type audited struct{ *store.Log }
+type audited struct{ *auditlog.Log }
 
 // Open implements api.Audited.
 func (a audited) Open(ctx context.Context, size int64) (evidence.Log, func(), error) {

@@ -34,6 +34,7 @@ import (
 	"github.com/arauto/arauto/internal/seal"
 	"github.com/arauto/arauto/internal/spool"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 	"github.com/arauto/arauto/internal/trust"
 	"github.com/arauto/arauto/internal/watch/sources"
 	"github.com/arauto/arauto/internal/webhook"
@@ -52,7 +53,7 @@ type Gateway struct {
 	ready   *readiness
 
 	store      *store.Store
-	auditlog   *store.Log // over the store's connections
+	auditlog   *auditlog.Log // over the store's connections
 	intake     *intake.Intake
 	dispatcher *dispatch.Dispatcher
 	sender     *webhook.Sender
@@ -118,7 +119,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
 		return nil, &config.Error{Problems: []string{fmt.Sprintf("database.url (ARAUTO_DATABASE_URL): %v", err)}}
 	}
-	g.auditlog = store.NewLog(g.store.Access())
+	g.auditlog = auditlog.New(g.store.Access())
 	if err := g.wire(); err != nil {
 		if g.receipts != nil {
 			_ = g.receipts.Close() // what it holds is in its file

@@ -5,7 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // sealMetrics are the figures of the log: its sealing, its anchors and its verification.
@@ -47,7 +47,7 @@ func newSealMetrics(r prometheus.Registerer, began time.Time) *sealMetrics {
 		verified:     gauge("verified_size", "Entries of the log that a verification has checked since they were sealed.").WithLabelValues(),
 		badNow:       gauge("verification_bad", "1 from a verification with a finding until one of the whole log without any.").WithLabelValues(),
 	}
-	for _, scope := range []string{store.ScopeSince, store.ScopeWhole} {
+	for _, scope := range []string{auditlog.ScopeSince, auditlog.ScopeWhole} {
 		m.bad.WithLabelValues(scope)
 		m.okTime.WithLabelValues(scope).Set(float64(began.Unix()))
 	}

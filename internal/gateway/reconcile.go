@@ -9,11 +9,11 @@ import (
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/reconcile"
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // newDaily joins the daily look to its figures and to the paths of the status queries.
-func newDaily(cfg *config.Config, l *store.Log, log *slog.Logger, r prometheus.Registerer) *reconcile.Reconciler {
+func newDaily(cfg *config.Config, l *auditlog.Log, log *slog.Logger, r prometheus.Registerer) *reconcile.Reconciler {
 	began := time.Now()
 	return reconcile.New(reconcile.Options{
 		Settings: cfg, AuditLog: l, Log: log, Observer: newReconcileMetrics(r, began), Endpoint: status.Endpoint, Began: began,

@@ -20,13 +20,14 @@ import (
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/seal"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // signedLog is a database, and the key with which its entries are sealed.
 type signedLog struct {
 	t        *testing.T
 	url      string
-	auditlog *store.Log
+	auditlog *auditlog.Log
 	owner    *pgx.Conn
 	key      *audit.Signer // registered by the first sealing
 }
@@ -39,7 +40,7 @@ func openSignedLog(t *testing.T) *signedLog {
 	s, err := store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
-	p.auditlog = store.NewLog(s.Access())
+	p.auditlog = auditlog.New(s.Access())
 	p.owner, err = pgx.Connect(t.Context(), p.url)
 	require.NoError(t, err)
 	t.Cleanup(func() { p.owner.Close(t.Context()) })
@@ -70,7 +71,7 @@ func (p *signedLog) sealed(size int64) {
 // verifying is one replica's verification of a log, with its metrics and its own log.
 type verifying struct {
 	*seal.Verifier
-	auditlog *store.Log
+	auditlog *auditlog.Log
 	metrics  *metrics
 	lines    *bytes.Buffer
 }
@@ -80,7 +81,7 @@ func (p *signedLog) verifying() *verifying {
 	s, err := store.Open(p.t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
 	require.NoError(p.t, err)
 	p.t.Cleanup(s.Close)
-	l := store.NewLog(s.Access())
+	l := auditlog.New(s.Access())
 	m, lines := newMetrics("test"), &bytes.Buffer{}
 	figures := newSealMetrics(m.registry, time.Now())
 	return &verifying{seal.NewVerifier(config.Standard(), l, l.LogKey, slog.New(slog.NewTextHandler(lines, nil)), figures), l, m, lines}
@@ -187,7 +188,7 @@ SELECT gen_random_uuid(), 'change', 'itp', '{"occurredAt":"2026-11-28T12:00:00.0
 // TestAVerificationThatDoesNotComeToAnEndRaisesTheAlarm: of what is new after three hours, of the whole log after two weeks.
 func TestAVerificationThatDoesNotComeToAnEndRaisesTheAlarm(t *testing.T) {
 	bench := alarms.New(t, rulesFile)
-	for scope, ago := range map[string]string{store.ScopeSince: "4 hours", store.ScopeWhole: "15 days"} {
+	for scope, ago := range map[string]string{auditlog.ScopeSince: "4 hours", auditlog.ScopeWhole: "15 days"} {
 		p := openSignedLog(t)
 		v := p.verifying()
 		require.NoError(t, v.Tick(t.Context()))

@@ -29,6 +29,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // TickEvery is how often Tick is to be called.
@@ -49,7 +50,7 @@ type Observer interface {
 // Options are what a Reconciler works with.
 type Options struct {
 	Settings *config.Config
-	AuditLog *store.Log
+	AuditLog *auditlog.Log
 	Log      *slog.Logger
 	Observer Observer
 	Endpoint func(operation, version string) string // path of an operation of the status queries; "" for no operation of ours
@@ -59,7 +60,7 @@ type Options struct {
 // Reconciler does the daily look.
 type Reconciler struct {
 	cfg      *config.Config
-	auditlog *store.Log
+	auditlog *auditlog.Log
 	log      *slog.Logger
 	observer Observer
 	endpoint func(operation, version string) string
@@ -209,7 +210,7 @@ type CallList struct {
 
 // WriteCalls writes one line for each status query of the list's day, as the ecosystem's metrics platform wants them from
 // the holder. Notifications are not reported (webhook §8.3).
-func WriteCalls(ctx context.Context, i *store.Inspector, list CallList, w io.Writer) (*history.CallReport, error) {
+func WriteCalls(ctx context.Context, i *auditlog.Inspector, list CallList, w io.Writer) (*history.CallReport, error) {
 	from, err := time.ParseInLocation(time.DateOnly, list.Day, ofb.Brasilia)
 	if err != nil {
 		return nil, fmt.Errorf("the day %q: %w", list.Day, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // shown is what an observer was told last.
@@ -42,7 +43,7 @@ func newDaily(t *testing.T, url string) *daily {
 	cfg.StateDir = t.TempDir()
 	d := &daily{}
 	d.Reconciler = New(Options{
-		Settings: cfg, AuditLog: store.NewLog(s.Access()), Log: slog.New(slog.DiscardHandler), Observer: &d.shown, Endpoint: func(string, string) string { return "" }, Began: time.Now(),
+		Settings: cfg, AuditLog: auditlog.New(s.Access()), Log: slog.New(slog.DiscardHandler), Observer: &d.shown, Endpoint: func(string, string) string { return "" }, Began: time.Now(),
 	})
 	return d
 }

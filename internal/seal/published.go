@@ -9,13 +9,14 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // publisher knows the newest checkpoints of this log that are outside of the database at one place. Published returns them
 // with errForeign when the place also holds what is no checkpoint of this log; another error means that it could not be
 // asked, and the checkpoints returned are those known before.
 type publisher interface {
-	published(ctx context.Context, key *audit.Signer) ([]store.PublishedHead, error)
+	published(ctx context.Context, key *audit.Signer) ([]auditlog.PublishedHead, error)
 }
 
 // errForeign means that an anchor holds something that is no checkpoint of this log.
@@ -26,10 +27,10 @@ var errUnread = errors.New("the log is not compared with an anchor, it will be t
 
 // published asks every place for its newest checkpoints. A place that does not answer, or that holds something else as well,
 // is complained about and does not stop sealing.
-func (w *Sealer) published(ctx context.Context) []store.PublishedHead {
-	var all []store.PublishedHead
+func (w *Sealer) published(ctx context.Context) []auditlog.PublishedHead {
+	var all []auditlog.PublishedHead
 	if h := w.remembered.Load(); h != nil {
-		all = append(all, store.PublishedHead{Checkpoint: *h, Where: "this process"})
+		all = append(all, auditlog.PublishedHead{Checkpoint: *h, Where: "this process"})
 	}
 	for _, p := range w.places {
 		heads, err := p.published(ctx, w.key)
@@ -85,14 +86,14 @@ func (w *Sealer) Notes() []string {
 }
 
 // published reads the checkpoints at the end of the file.
-func (f fileAnchor) published(_ context.Context, key *audit.Signer) ([]store.PublishedHead, error) {
+func (f fileAnchor) published(_ context.Context, key *audit.Signer) ([]auditlog.PublishedHead, error) {
 	all, rest, err := f.tail(key.Public())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnread, err)
 	}
-	var out []store.PublishedHead
+	var out []auditlog.PublishedHead
 	if n := len(all); n > 0 { // the last, and the largest of the last few: replicas may share the file
-		out = append(out, store.PublishedHead{Checkpoint: all[n-1], Where: "the anchor file"})
+		out = append(out, auditlog.PublishedHead{Checkpoint: all[n-1], Where: "the anchor file"})
 		largest := all[n-1]
 		for _, c := range all {
 			if c.Size > largest.Size {
@@ -100,7 +101,7 @@ func (f fileAnchor) published(_ context.Context, key *audit.Signer) ([]store.Pub
 			}
 		}
 		if largest != all[n-1] {
-			out = append(out, store.PublishedHead{Checkpoint: largest, Where: "the anchor file"})
+			out = append(out, auditlog.PublishedHead{Checkpoint: largest, Where: "the anchor file"})
 		}
 	}
 	if rest > 0 {
@@ -118,7 +119,7 @@ type objectPlace struct {
 	known  *audit.Checkpoint
 }
 
-func (o *objectPlace) published(ctx context.Context, key *audit.Signer) (heads []store.PublishedHead, err error) {
+func (o *objectPlace) published(ctx context.Context, key *audit.Signer) (heads []auditlog.PublishedHead, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.asked.IsZero() || time.Since(o.asked) >= repeatAfter {
@@ -133,7 +134,7 @@ func (o *objectPlace) published(ctx context.Context, key *audit.Signer) (heads [
 		}
 	}
 	if o.known != nil {
-		heads = []store.PublishedHead{{Checkpoint: *o.known, Where: "the object store"}}
+		heads = []auditlog.PublishedHead{{Checkpoint: *o.known, Where: "the object store"}}
 	}
 	return heads, err
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // sealEvery is how often the history is sealed and a checkpoint signed, while there is anything new.
@@ -40,10 +41,10 @@ const repeatAfter = time.Minute
 
 // sealing is what the sealer needs of the store.
 type Store interface {
-	Seal(ctx context.Context, key *audit.Signer, published ...store.PublishedHead) (store.Sealed, error)
+	Seal(ctx context.Context, key *audit.Signer, published ...auditlog.PublishedHead) (auditlog.Sealed, error)
 	LogKey(ctx context.Context) (ed25519.PublicKey, error)
 	RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error)
-	Extends(ctx context.Context, public ed25519.PublicKey, published ...store.PublishedHead) error
+	Extends(ctx context.Context, public ed25519.PublicKey, published ...auditlog.PublishedHead) error
 	MarkAnchored(ctx context.Context, checkpoint time.Time) error
 }
 
@@ -320,7 +321,7 @@ func (w *Sealer) round(ctx context.Context) error {
 }
 
 // publish makes known what one transaction sealed.
-func (w *Sealer) publish(out store.Sealed) {
+func (w *Sealer) publish(out auditlog.Sealed) {
 	w.halted.Store(nil)
 	w.observer.Extends(out.Size)
 	w.watchHorizon(out)
@@ -336,7 +337,7 @@ func (w *Sealer) publish(out store.Sealed) {
 }
 
 // watchHorizon raises the alarm when one transaction keeps the entries of all younger ones waiting.
-func (w *Sealer) watchHorizon(out store.Sealed) {
+func (w *Sealer) watchHorizon(out auditlog.Sealed) {
 	if out.Horizon != w.horizon || out.Newest == out.Horizon {
 		w.horizon, w.since = out.Horizon, time.Now()
 	}

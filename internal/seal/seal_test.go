@@ -25,13 +25,14 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // proof is a database and the sealers of the replicas that share it.
 type proof struct {
 	t        *testing.T
 	url      string
-	auditlog *store.Log
+	auditlog *auditlog.Log
 	owner    *pgx.Conn
 }
 
@@ -76,7 +77,7 @@ func openProof(t *testing.T) *proof {
 	s, err := store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
-	p.auditlog = store.NewLog(s.Access())
+	p.auditlog = auditlog.New(s.Access())
 	p.owner, err = pgx.Connect(t.Context(), p.url)
 	require.NoError(t, err)
 	t.Cleanup(func() { p.owner.Close(t.Context()) })
@@ -157,7 +158,7 @@ func TestTheFirstReplicaMakesTheLogsKeyAndOthersWithoutItDoNotSeal(t *testing.T)
 	entries, err := os.ReadDir(apart)
 	require.NoError(t, err)
 	require.Empty(t, entries, "no second key")
-	verdict, err := store.Verify(t.Context(), p.url, public, nil)
+	verdict, err := auditlog.Verify(t.Context(), p.url, public, nil)
 	require.NoError(t, err)
 	require.Equal(t, int64(15), verdict.Entries)
 }
@@ -185,7 +186,7 @@ func TestProductionRefusesToStartWithoutTheRegisteredKey(t *testing.T) {
 	registered, err := p.auditlog.LogKey(t.Context())
 	require.NoError(t, err)
 	require.Nil(t, registered, "no silent new log")
-	require.NoError(t, store.RegisterLogKey(t.Context(), p.url, key.Public().(ed25519.PublicKey)))
+	require.NoError(t, auditlog.RegisterLogKey(t.Context(), p.url, key.Public().(ed25519.PublicKey)))
 	require.NoError(t, s.Refuse(t.Context()))
 	p.write(3)
 	p.sealed(s, 3)
@@ -289,7 +290,7 @@ func TestALogThatIsNotTheOneInTheObjectStoreIsNotContinued(t *testing.T) {
 	p.setBack(35)
 	away.remembered.Store(nil) // what the process itself has seen is not what this is about
 	place := away.places[1].publisher.(*objectPlace)
-	ask := func() []store.PublishedHead {
+	ask := func() []auditlog.PublishedHead {
 		heads, _ := place.published(t.Context(), away.key)
 		return heads
 	}
@@ -341,13 +342,13 @@ func TestTheLargestObjectIsFoundAmongMillions(t *testing.T) {
 func TestATransactionThatHoldsBackOthersRaisesTheAlarm(t *testing.T) {
 	p := openProof(t)
 	s := p.must(p.sealer(config.Development, t.TempDir(), "", ""))
-	s.watchHorizon(store.Sealed{Horizon: 7, Newest: 9})
+	s.watchHorizon(auditlog.Sealed{Horizon: 7, Newest: 9})
 	require.Empty(t, s.said)
 	s.since = s.since.Add(-11 * time.Second)
-	s.watchHorizon(store.Sealed{Horizon: 7, Newest: 10})
+	s.watchHorizon(auditlog.Sealed{Horizon: 7, Newest: 10})
 	require.Contains(t, s.said, "transaction 7 is still running; entries that are younger wait for it")
 	require.Greater(t, p.value(s, "horizon_age_seconds"), 10.0)
-	s.watchHorizon(store.Sealed{Horizon: 12, Newest: 14})
+	s.watchHorizon(auditlog.Sealed{Horizon: 12, Newest: 14})
 	require.Less(t, p.value(s, "horizon_age_seconds"), 1.0)
 }
 

@@ -17,7 +17,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // virtualLog is a log in virtual time into which an entry is written every 100 ms.
@@ -36,16 +36,16 @@ func newHistory(takes time.Duration) *virtualLog {
 	return &virtualLog{key: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), began: time.Now(), takes: takes}
 }
 
-func (h *virtualLog) Seal(_ context.Context, key *audit.Signer, _ ...store.PublishedHead) (store.Sealed, error) {
+func (h *virtualLog) Seal(_ context.Context, key *audit.Signer, _ ...auditlog.PublishedHead) (auditlog.Sealed, error) {
 	horizon := time.Now()
 	<-time.After(h.takes)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.failing {
-		return store.Sealed{}, errors.New("the database is away")
+		return auditlog.Sealed{}, errors.New("the database is away")
 	}
 	size := int64(horizon.Sub(h.began) / (100 * time.Millisecond))
-	out := store.Sealed{Entries: int(size - h.size), Size: size, SealedAt: time.Now(), Horizon: 1, Newest: 1}
+	out := auditlog.Sealed{Entries: int(size - h.size), Size: size, SealedAt: time.Now(), Horizon: 1, Newest: 1}
 	if size == 0 {
 		return out, nil
 	}
@@ -63,7 +63,7 @@ func (h *virtualLog) RegisterLogKey(_ context.Context, key ed25519.PublicKey) (e
 	return key, nil
 }
 
-func (h *virtualLog) Extends(context.Context, ed25519.PublicKey, ...store.PublishedHead) error {
+func (h *virtualLog) Extends(context.Context, ed25519.PublicKey, ...auditlog.PublishedHead) error {
 	return nil
 }
 

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/config"
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // How often the log is verified without anybody's asking.
@@ -27,7 +27,7 @@ const (
 // change both.
 type Verifier struct {
 	cfg      *config.Config
-	auditlog *store.Log
+	auditlog *auditlog.Log
 	log      *slog.Logger
 	key      func(context.Context) (ed25519.PublicKey, error)
 	observer VerifyObserver
@@ -35,8 +35,8 @@ type Verifier struct {
 	bad atomic.Pointer[string] // note for /readyz; nil: none
 }
 
-// VerifyObserver is told what verifications found. Its methods return at once. A scope is store.ScopeSince or
-// store.ScopeWhole.
+// VerifyObserver is told what verifications found. Its methods return at once. A scope is auditlog.ScopeSince or
+// auditlog.ScopeWhole.
 type VerifyObserver interface {
 	// VerifiedOK tells when the last verification of a scope without a finding ended, at whichever replica.
 	VerifiedOK(scope string, at time.Time)
@@ -48,7 +48,7 @@ type VerifyObserver interface {
 }
 
 // newVerifier prepares verification with the log's key.
-func NewVerifier(cfg *config.Config, l *store.Log, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o VerifyObserver) *Verifier {
+func NewVerifier(cfg *config.Config, l *auditlog.Log, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o VerifyObserver) *Verifier {
 	return &Verifier{cfg: cfg, auditlog: l, log: log, key: key, observer: o}
 }
 
@@ -66,12 +66,12 @@ func (w *Verifier) Tick(ctx context.Context) error {
 }
 
 // sinceDue tells whether what was sealed since the last time is to be verified.
-func (w *Verifier) sinceDue(v *store.LogVerification) bool {
+func (w *Verifier) sinceDue(v *auditlog.LogVerification) bool {
 	return v.Size-v.Since.Verified >= verifySinceMost || v.Now.Sub(v.Since.EndedAt) >= w.cfg.Log.VerifyEvery
 }
 
 // wholeDue tells whether the whole log is to be verified, or being verified.
-func (w *Verifier) wholeDue(v *store.LogVerification) bool {
+func (w *Verifier) wholeDue(v *auditlog.LogVerification) bool {
 	every := verifyWholeEvery
 	if v.Bad() {
 		every = verifyDoubtEvery
@@ -90,7 +90,7 @@ func (w *Verifier) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var r *store.VerificationRecord
+		var r *auditlog.VerificationRecord
 		switch {
 		case w.sinceDue(&state):
 			r, err = w.auditlog.VerifySince(ctx, key, verifySinceMost)
@@ -109,7 +109,7 @@ func (w *Verifier) run(ctx context.Context) error {
 }
 
 // tell says what a verification found; nil: it found nothing to record.
-func (w *Verifier) tell(r *store.VerificationRecord) {
+func (w *Verifier) tell(r *auditlog.VerificationRecord) {
 	switch {
 	case r == nil:
 	case r.Found != nil:
@@ -121,12 +121,12 @@ func (w *Verifier) tell(r *store.VerificationRecord) {
 }
 
 // publish shows what all replicas know.
-func (w *Verifier) publish(ctx context.Context) (store.LogVerification, error) {
+func (w *Verifier) publish(ctx context.Context) (auditlog.LogVerification, error) {
 	v, err := w.auditlog.LogVerification(ctx)
 	if err != nil {
 		return v, err
 	}
-	for scope, s := range map[string]*store.ScopeState{store.ScopeSince: &v.Since, store.ScopeWhole: &v.Whole} {
+	for scope, s := range map[string]*auditlog.ScopeState{auditlog.ScopeSince: &v.Since, auditlog.ScopeWhole: &v.Whole} {
 		if !s.OKAt.IsZero() {
 			w.observer.VerifiedOK(scope, s.OKAt)
 		}
@@ -135,7 +135,7 @@ func (w *Verifier) publish(ctx context.Context) (store.LogVerification, error) {
 		w.log.Error("stored state of verification refused", "reason", v.Impossible)
 	}
 	var note *string
-	for _, s := range []*store.ScopeState{&v.Whole, &v.Since} {
+	for _, s := range []*auditlog.ScopeState{&v.Whole, &v.Since} {
 		if s.Fault == nil {
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // bench is a world whose database can be looked into, and shared with further replicas.
@@ -44,7 +45,7 @@ func replicaOf(t *testing.T, url string, timers ...ofb.Kind) *world {
 	ended := make(chan struct{})
 	go func() { in.Run(ctx); close(ended) }()
 	t.Cleanup(func() { stop(); <-ended })
-	return &world{t: t, store: s, log: store.NewLog(s.Access()), intake: in}
+	return &world{t: t, store: s, log: auditlog.New(s.Access()), intake: in}
 }
 
 // do executes as the owner.

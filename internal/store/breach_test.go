@@ -11,13 +11,14 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 	"github.com/arauto/arauto/internal/timing"
 )
 
 // punctuality judges all there is, as an auditor would.
 func (b *bench) punctuality(p timing.Period) (*timing.ClockReport, map[string]timing.Timing) {
 	b.t.Helper()
-	i, err := store.OpenInspector(b.t.Context(), b.url)
+	i, err := auditlog.OpenInspector(b.t.Context(), b.url)
 	require.NoError(b.t, err)
 	defer i.Close(b.t.Context())
 	if p.To.IsZero() {

@@ -66,7 +66,7 @@ func (s *Store) Claim(ctx context.Context, requests []notice.ClaimRequest, lease
 	}
 	rows, err := s.dispatch.Query(ctx, claimSQL, clients, free, late, lease, notice.FirstWithin, s.system, held, heldUS, back)
 	if err != nil {
-		return nil, unavailable("claim", err)
+		return nil, Unavailable("claim", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -77,15 +77,15 @@ func (s *Store) Claim(ctx context.Context, requests []notice.ClaimRequest, lease
 		var eventAt, due, started pgtype.Timestamptz
 		if err := rows.Scan(&id, &token, &interaction, &a.Client, &kind, &a.ResourceID, &a.APIVersion, &event, &eventAt, &number, &a.Manual,
 			&a.BaseURI, &due, &started, &a.Late); err != nil {
-			return nil, unavailable("read a claim", err)
+			return nil, Unavailable("read a claim", err)
 		}
-		a.Notification, a.Token, a.Interaction = fromUUID(id), fromUUID(token), fromUUID(interaction)
+		a.Notification, a.Token, a.Interaction = FromUUID(id), FromUUID(token), FromUUID(interaction)
 		a.Kind, a.Event, a.Number = ofb.Kind(kind), ofb.EventType(event), int(number)
-		a.EventAt, a.ScheduledAt, a.StartedAt = fromTime(eventAt), fromTime(due), fromTime(started)
+		a.EventAt, a.ScheduledAt, a.StartedAt = FromTime(eventAt), FromTime(due), FromTime(started)
 		out = append(out, a)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, unavailable("claim", err)
+		return nil, Unavailable("claim", err)
 	}
 	return out, nil
 }
@@ -123,18 +123,18 @@ func (s *Store) Waiting(ctx context.Context) (out []notice.Lane, err error) {
 	}
 	rows, err := s.dispatch.Query(ctx, waitingSQL, usual.Microseconds(), clients, back)
 	if err != nil {
-		return nil, unavailable("list waiting lanes", err)
+		return nil, Unavailable("list waiting lanes", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var l notice.Lane
 		if err := rows.Scan(&l.Client, &l.DueIn); err != nil {
-			return nil, unavailable("read a waiting lane", err)
+			return nil, Unavailable("read a waiting lane", err)
 		}
 		out = append(out, l)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, unavailable("list waiting lanes", err)
+		return nil, Unavailable("list waiting lanes", err)
 	}
 	return out, nil
 }

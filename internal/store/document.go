@@ -35,15 +35,15 @@ func (s *Store) Read(ctx context.Context, q notice.Question) (notice.Reading, er
 	defer results.Close()
 	r, err := scanReading(results.QueryRow(), q)
 	if err != nil {
-		return notice.Reading{}, unavailable("read the resource", err)
+		return notice.Reading{}, Unavailable("read the resource", err)
 	}
 	if q.Under != 0 {
 		if err := scanPayments(results, q, &r); err != nil {
-			return notice.Reading{}, unavailable("read the payments of the consent", err)
+			return notice.Reading{}, Unavailable("read the payments of the consent", err)
 		}
 	}
 	if err := results.Close(); err != nil {
-		return notice.Reading{}, unavailable("read the resource", err)
+		return notice.Reading{}, Unavailable("read the resource", err)
 	}
 	return r, nil
 }
@@ -56,7 +56,7 @@ func scanReading(row pgx.Row, q notice.Question) (notice.Reading, error) {
 	if err := row.Scan(&now, &organisation, &software, &name, &mine, &version, &status, &r.Stored.Document); err != nil {
 		return r, err
 	}
-	r.Now, r.Found, r.Mine = fromTime(now), mine.Valid, mine.Bool
+	r.Now, r.Found, r.Mine = FromTime(now), mine.Valid, mine.Bool
 	if organisation.Valid {
 		r.Initiator = &notice.Initiator{Client: q.Client, OrganisationID: organisation.String, SoftwareID: software.String, Name: name.String}
 	}

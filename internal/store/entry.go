@@ -37,15 +37,15 @@ type entryColumns struct {
 }
 
 func (c *entryColumns) add(e entryRow) {
-	c.id = append(c.id, toUUID(e.id))
+	c.id = append(c.id, ToUUID(e.id))
 	c.kind = append(c.kind, e.kind)
-	c.client = append(c.client, toText(string(e.client)))
+	c.client = append(c.client, ToText(string(e.client)))
 	c.resourceKind = append(c.resourceKind, pgtype.Int2{Int16: int16(e.resourceKind), Valid: e.resourceKind != 0})
-	c.resourceID = append(c.resourceID, toText(e.resourceID))
+	c.resourceID = append(c.resourceID, ToText(e.resourceID))
 	c.revision = append(c.revision, pgtype.Int8{Int64: e.revision, Valid: e.revision != 0})
-	c.notification = append(c.notification, toUUID(e.notification))
-	c.change = append(c.change, toUUID(e.change))
-	c.outcome = append(c.outcome, toText(e.outcome))
+	c.notification = append(c.notification, ToUUID(e.notification))
+	c.change = append(c.change, ToUUID(e.change))
+	c.outcome = append(c.outcome, ToText(e.outcome))
 	c.facts = append(c.facts, e.facts)
 }
 
@@ -61,8 +61,8 @@ func (c *entryColumns) queue(b *pgx.Batch) {
 	}
 }
 
-// facts of an entry are what is not searched for. Field names are part of the audit format.
-func facts(v any) (string, error) {
+// Facts makes the facts of an entry: what is not searched for, as JSON. Names of members are part of the audit format.
+func Facts(v any) (string, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return "", fmt.Errorf("encode facts: %w", err)
@@ -70,8 +70,8 @@ func facts(v any) (string, error) {
 	return string(b), nil
 }
 
-// callerOf is who calls us, where somebody does.
-func callerOf(ctx context.Context) history.Caller {
+// CallerOf is who calls us, where somebody does.
+func CallerOf(ctx context.Context) history.Caller {
 	c, _ := ctx.Value(history.CallerKey{}).(history.Caller)
 	return c
 }

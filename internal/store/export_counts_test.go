@@ -12,12 +12,13 @@ import (
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // bundle exports as of a size what a search finds, and verifies it.
 func (s *sealedHistory) bundle(search history.Search, size int64) (audit.Verdict, error) {
 	s.t.Helper()
-	x, err := store.OpenExport(s.t.Context(), s.url, size)
+	x, err := auditlog.OpenExport(s.t.Context(), s.url, size)
 	require.NoError(s.t, err)
 	defer x.Close(s.t.Context())
 	f, _ := evidence.FormatNamed("bundle")

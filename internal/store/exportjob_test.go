@@ -15,6 +15,7 @@ import (
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // maker makes exports as serve does.
@@ -60,7 +61,7 @@ func (s *sealedHistory) exportNow(e history.Export) history.Export {
 // direct is the same export as the command line makes it.
 func (s *sealedHistory) direct(e history.Export) []byte {
 	s.t.Helper()
-	x, err := store.OpenExport(s.t.Context(), s.url, e.Size)
+	x, err := auditlog.OpenExport(s.t.Context(), s.url, e.Size)
 	require.NoError(s.t, err)
 	defer x.Close(s.t.Context())
 	f, known := evidence.FormatNamed(e.Format)
@@ -111,7 +112,7 @@ FROM entry WHERE kind = 'admin' AND facts->>'sha256' IS DISTINCT FROM ''`).Scan(
 
 // dying are jobs whose maker loses the database after some pieces, as one that was killed.
 type dying struct {
-	*store.Log
+	*auditlog.Log
 	mu    sync.Mutex
 	after int
 }

@@ -135,19 +135,19 @@ func causeOfCode(code string) Cause {
 	return CauseUnknown
 }
 
-// unavailable marks the failures that pass, as opposed to those of a record or of a statement of ours: the result is an
+// Unavailable marks the failures that pass, as opposed to those of a record or of a statement of ours: the result is an
 // ErrUnavailable and says what is to blame. A cancelled context is the caller's and stays as it is; so does a failure whose
 // cause is unknown, of which only blame can say more.
-func unavailable(doing string, err error) error {
+func Unavailable(doing string, err error) error {
 	cause := CauseOf(err)
 	if cause == CauseRecord || cause == CauseUnknown {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	return fmt.Errorf("%s: %w: %w", doing, outage{cause, isCode(err, "55P03")}, err)
+	return fmt.Errorf("%s: %w: %w", doing, outage{cause, IsCode(err, "55P03")}, err)
 }
 
-// isCode tells whether the server refused with this SQLSTATE.
-func isCode(err error, codes ...string) bool {
+// IsCode tells whether the server refused with this SQLSTATE.
+func IsCode(err error, codes ...string) bool {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		return false

@@ -10,7 +10,7 @@ import (
 func (s *Store) Past(ctx context.Context, c *notice.Change) (notice.Past, error) {
 	conn, err := s.intake.Acquire(ctx)
 	if err != nil {
-		return notice.Past{}, unavailable("take an intake connection", err)
+		return notice.Past{}, Unavailable("take an intake connection", err)
 	}
 	defer conn.Release()
 	defer rollback(conn)
@@ -20,7 +20,7 @@ func (s *Store) Past(ctx context.Context, c *notice.Change) (notice.Past, error)
 		err = readRevisions(ctx, conn, changes, pasts)
 	}
 	if err != nil {
-		return notice.Past{}, unavailable("read what is stored of a resource", err)
+		return notice.Past{}, Unavailable("read what is stored of a resource", err)
 	}
 	return pasts[0], nil
 }

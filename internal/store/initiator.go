@@ -76,7 +76,7 @@ func (s *Store) PutInitiator(ctx context.Context, in notice.Initiator, actor str
 		return s.saveInitiator(tx, &row, before, actor, "put", &stored)
 	})
 	if err != nil {
-		return notice.Initiator{}, false, unavailable("store the registration", err)
+		return notice.Initiator{}, false, Unavailable("store the registration", err)
 	}
 	return stored, created, nil
 }
@@ -103,7 +103,7 @@ func (s *Store) DeleteInitiator(ctx context.Context, client notice.ClientID, act
 		return fmt.Errorf("initiator %s: %w", client, ErrNotFound)
 	}
 	if err != nil {
-		return unavailable("remove the registration", err)
+		return Unavailable("remove the registration", err)
 	}
 	return nil
 }
@@ -132,8 +132,8 @@ func (s *Store) saveInitiator(tx *gorm.DB, row *initiatorRow, before []string, a
 	}
 	basis := out.Basis
 	*out = row.initiator()
-	caller := callerOf(tx.Statement.Context)
-	text, err := facts(registrationFacts{
+	caller := CallerOf(tx.Statement.Context)
+	text, err := Facts(registrationFacts{
 		System: s.system, Actor: actor, Role: caller.Role, Source: caller.Source, Act: act, OrganisationID: row.OrganisationID, SoftwareID: row.SoftwareID,
 		WebhookURIs: uris(row.WebhookURIs), Before: uris(before), Push: row.Push, PushEpoch: row.PushEpoch,
 		StatementDigest: fmt.Sprintf("%x", row.StatementDigest), Basis: string(basis), EffectiveAt: row.UpdatedAt.UTC(),
@@ -157,7 +157,7 @@ func uris(list []string) []string {
 func (s *Store) Initiator(ctx context.Context, client notice.ClientID) (notice.Initiator, error) {
 	var rows []initiatorRow
 	if err := s.orm.WithContext(ctx).Where("client_id = ? AND NOT removed", string(client)).Find(&rows).Error; err != nil {
-		return notice.Initiator{}, unavailable("read the registration", err)
+		return notice.Initiator{}, Unavailable("read the registration", err)
 	}
 	if len(rows) == 0 {
 		return notice.Initiator{}, fmt.Errorf("initiator %s: %w", client, ErrNotFound)
@@ -169,7 +169,7 @@ func (s *Store) Initiator(ctx context.Context, client notice.ClientID) (notice.I
 func (s *Store) Initiators(ctx context.Context) ([]notice.Initiator, error) {
 	var rows []initiatorRow
 	if err := s.orm.WithContext(ctx).Where("NOT removed").Order("client_id").Find(&rows).Error; err != nil {
-		return nil, unavailable("list the registrations", err)
+		return nil, Unavailable("list the registrations", err)
 	}
 	out := make([]notice.Initiator, len(rows))
 	for i, r := range rows {

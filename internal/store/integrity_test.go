@@ -15,7 +15,7 @@ import (
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 	"github.com/arauto/arauto/internal/timing"
 )
 
@@ -228,7 +228,7 @@ func TestASecondRowInTheEntrysPlaceDoesNotHideIt(t *testing.T) {
 	b.seal()
 	b.forge(`INSERT INTO entry SELECT id, at, xid, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, 'forged', closes, created_at, facts
 FROM entry WHERE resource_id = 'late' AND kind = 'result'`)
-	x, err := store.OpenExport(t.Context(), b.url, 0)
+	x, err := auditlog.OpenExport(t.Context(), b.url, 0)
 	require.NoError(t, err)
 	defer x.Close(t.Context())
 	seq := one[int64](b.bench, "SELECT DISTINCT p.seq FROM log_position p JOIN entry e USING (id) WHERE e.outcome = 'forged'")

@@ -9,10 +9,11 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // since verifies what is new, up to so many entries.
-func (s *sealedHistory) since(most int64) *store.VerificationRecord {
+func (s *sealedHistory) since(most int64) *auditlog.VerificationRecord {
 	s.t.Helper()
 	r, err := s.log.VerifySince(s.t.Context(), s.public, most)
 	require.NoError(s.t, err)
@@ -20,7 +21,7 @@ func (s *sealedHistory) since(most int64) *store.VerificationRecord {
 }
 
 // whole goes on with the verification of the whole log in parts of so many entries, until it has a verdict.
-func (s *sealedHistory) whole(part int64) *store.VerificationRecord {
+func (s *sealedHistory) whole(part int64) *auditlog.VerificationRecord {
 	s.t.Helper()
 	for {
 		r, more, err := s.log.VerifyWhole(s.t.Context(), s.public, part)
@@ -32,7 +33,7 @@ func (s *sealedHistory) whole(part int64) *store.VerificationRecord {
 	}
 }
 
-func (s *sealedHistory) state() store.LogVerification {
+func (s *sealedHistory) state() auditlog.LogVerification {
 	s.t.Helper()
 	v, err := s.log.LogVerification(s.t.Context())
 	require.NoError(s.t, err)
@@ -40,14 +41,14 @@ func (s *sealedHistory) state() store.LogVerification {
 }
 
 // verifications are the facts of the entries about verifications, the oldest first, with their outcome.
-func (s *sealedHistory) verifications() (outcomes []string, records []store.VerificationRecord) {
+func (s *sealedHistory) verifications() (outcomes []string, records []auditlog.VerificationRecord) {
 	s.t.Helper()
 	rows, err := s.owner.Query(s.t.Context(), "SELECT outcome, facts::text FROM entry WHERE kind = 'verification' ORDER BY xid, id")
 	require.NoError(s.t, err)
 	defer rows.Close()
 	for rows.Next() {
 		var outcome, text string
-		var r store.VerificationRecord
+		var r auditlog.VerificationRecord
 		require.NoError(s.t, rows.Scan(&outcome, &text))
 		require.NoError(s.t, json.Unmarshal([]byte(text), &r))
 		outcomes, records = append(outcomes, outcome), append(records, r)
@@ -164,7 +165,7 @@ func TestTheWholeLogIsVerifiedInPartsThatSurviveARestart(t *testing.T) {
 	other, err := store.Open(t.Context(), store.Options{URL: s.url, Replica: "other", Version: "0"})
 	require.NoError(t, err)
 	defer other.Close()
-	r, more, err := store.NewLog(other.Access()).VerifyWhole(t.Context(), s.public, 200)
+	r, more, err := auditlog.New(other.Access()).VerifyWhole(t.Context(), s.public, 200)
 	require.NoError(t, err)
 	require.False(t, more)
 	require.Nil(t, r.Found, "it did not begin anew")

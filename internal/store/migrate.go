@@ -28,7 +28,7 @@ func Migrate(ctx context.Context, url string) error {
 		return err
 	}
 	if _, err := provider.Up(ctx); err != nil {
-		return unavailable("migrate", err)
+		return Unavailable("migrate", err)
 	}
 	return nil
 }
@@ -40,14 +40,14 @@ func ownerDB(ctx context.Context, url string) (*sql.DB, error) {
 		return nil, ErrURL
 	}
 	cfg.ConnectTimeout = 5 * time.Second
-	cfg.RuntimeParams["search_path"] = schema
+	cfg.RuntimeParams["search_path"] = Schema
 	cfg.RuntimeParams["timezone"] = "UTC"
 	cfg.RuntimeParams["application_name"] = "arauto migrate"
 	cfg.RuntimeParams["lock_timeout"] = "2000" // never queue behind a long transaction with a lock that blocks others
 	db := stdlib.OpenDB(*cfg)
-	if _, err := db.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{schema}.Sanitize()); err != nil && !isCode(err, "23505", "42P06") {
+	if _, err := db.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{Schema}.Sanitize()); err != nil && !IsCode(err, "23505", "42P06") {
 		_ = db.Close()
-		return nil, unavailable("create schema "+schema, err)
+		return nil, Unavailable("create schema "+Schema, err)
 	}
 	return db, nil
 }
@@ -70,11 +70,11 @@ func migrator(db *sql.DB) (*goose.Provider, error) {
 func (s *Store) SchemaVersions(ctx context.Context) (have, want int64, err error) {
 	want = builtFor()
 	err = s.query.QueryRow(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&have)
-	if isCode(err, "42P01", "3F000", "22023") {
+	if IsCode(err, "42P01", "3F000", "22023") {
 		return 0, want, nil // nothing was ever migrated here
 	}
 	if err != nil {
-		return 0, want, unavailable("read the schema's version", err)
+		return 0, want, Unavailable("read the schema's version", err)
 	}
 	return have, want, nil
 }

@@ -14,13 +14,14 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // world is a store on a fresh database with an intake before it.
 type world struct {
 	t      *testing.T
 	store  *store.Store
-	log    *store.Log
+	log    *auditlog.Log
 	intake *intake.Intake
 }
 
@@ -39,7 +40,7 @@ func newWorld(t *testing.T) *world {
 	ended := make(chan struct{})
 	go func() { in.Run(ctx); close(ended) }()
 	t.Cleanup(func() { stop(); <-ended })
-	return &world{t: t, store: s, log: store.NewLog(s.Access()), intake: in}
+	return &world{t: t, store: s, log: auditlog.New(s.Access()), intake: in}
 }
 
 func (w *world) register(client string, uris ...string) {

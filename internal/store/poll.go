@@ -60,11 +60,11 @@ func (c *pollColumns) add(p *notice.Poll, system string) error {
 	if err != nil {
 		return fmt.Errorf("encode a poll: %w", err)
 	}
-	c.id, c.interaction = append(c.id, toUUID(p.ID)), append(c.interaction, toUUID(p.Interaction))
-	c.client, c.resource = append(c.client, toText(string(p.Client))), append(c.resource, toText(p.ResourceID))
+	c.id, c.interaction = append(c.id, ToUUID(p.ID)), append(c.interaction, ToUUID(p.Interaction))
+	c.client, c.resource = append(c.client, ToText(string(p.Client))), append(c.resource, ToText(p.ResourceID))
 	c.kind = append(c.kind, pgtype.Int2{Int16: int16(p.Kind), Valid: p.Kind != 0})
-	c.outcome, c.facts = append(c.outcome, toText(fmt.Sprint(f.HTTPStatus))), append(c.facts, string(text))
-	c.at = append(c.at, toTime(p.At))
+	c.outcome, c.facts = append(c.outcome, ToText(fmt.Sprint(f.HTTPStatus))), append(c.facts, string(text))
+	c.at = append(c.at, ToTime(p.At))
 	return nil
 }
 
@@ -93,7 +93,7 @@ func (s *Store) storePolls(ctx context.Context, fence int64, polls []notice.Poll
 	}
 	conn, err := s.status.Acquire(ctx)
 	if err != nil {
-		return s.noteFault(actPoll, unavailable("take a status connection", err))
+		return s.noteFault(actPoll, Unavailable("take a status connection", err))
 	}
 	defer conn.Release()
 	batch := &pgx.Batch{}

@@ -18,6 +18,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 	"github.com/arauto/arauto/migrations"
 )
 
@@ -28,7 +29,7 @@ const fence = 0x6172_6175_746f
 type openStore struct {
 	t     *testing.T
 	store *store.Store
-	log   *store.Log
+	log   *auditlog.Log
 	url   string
 }
 
@@ -38,7 +39,7 @@ func openHistory(t *testing.T) *openStore {
 	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	t.Cleanup(s.Close)
-	return &openStore{t, s, store.NewLog(s.Access()), url}
+	return &openStore{t, s, auditlog.New(s.Access()), url}
 }
 
 // world is an intake before the same store.

@@ -18,6 +18,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // What an attempt that failed tells, and the initiator may not see.
@@ -51,7 +52,7 @@ func failedAttempt(t *testing.T) *sealedBench {
 // of an error stand in what is handed over, and what stands there instead does not let them be guessed.
 func TestTheProofOfAnAttemptTellsTheInitiatorNothingOfTheBank(t *testing.T) {
 	b := failedAttempt(t)
-	x, err := store.OpenExport(t.Context(), b.url, 0)
+	x, err := auditlog.OpenExport(t.Context(), b.url, 0)
 	require.NoError(t, err)
 	defer x.Close(t.Context())
 	kinds := map[string]int{}
@@ -102,7 +103,7 @@ func TestTheBankReadsWhatTheInitiatorMayNotSee(t *testing.T) {
 	require.Equal(t, history.LostDetail, r.Attempts[1].Detail)
 	require.True(t, r.Attempts[1].Rescued)
 	require.Zero(t, r.Integrity.FailedCount)
-	x, err := store.OpenExport(t.Context(), b.url, 0)
+	x, err := auditlog.OpenExport(t.Context(), b.url, 0)
 	require.NoError(t, err)
 	defer x.Close(t.Context())
 	page, _, err := evidence.Dossier(t.Context(), x, "failed", "text", "en")
@@ -137,13 +138,13 @@ VALUES (gen_random_uuid(), 'result', 'itp', 2, 'old', $1, $2::smallint, 'unknown
 	require.False(t, r.Attempts[0].Rescued)
 	require.Equal(t, history.LostDetail, r.Attempts[1].Detail)
 	require.True(t, r.Attempts[1].Rescued)
-	x, err := store.OpenExport(t.Context(), b.url, 0)
+	x, err := auditlog.OpenExport(t.Context(), b.url, 0)
 	require.NoError(t, err)
 	defer x.Close(t.Context())
 	page, _, err := evidence.Dossier(t.Context(), x, "old", "text", "en")
 	require.NoError(t, err)
 	require.Contains(t, string(page), `detail: "`+itsDetail+`"`)
-	_, err = store.Verify(t.Context(), b.url, b.key.Public(), nil)
+	_, err = auditlog.Verify(t.Context(), b.url, b.key.Public(), nil)
 	require.NoError(t, err)
 }
 
@@ -170,7 +171,7 @@ func TestATamperedPrivateTextIsNoticedByReadsAndByVerification(t *testing.T) {
 				require.Contains(t, i.Failed[0].Reason, c.reason, name)
 			}
 			require.True(t, r.record.Tampered)
-			_, err := store.Verify(t.Context(), b.url, b.key.Public(), nil)
+			_, err := auditlog.Verify(t.Context(), b.url, b.key.Public(), nil)
 			var fault *audit.Fault
 			require.ErrorAs(t, err, &fault)
 			require.Contains(t, fault.Reason, c.reason)
@@ -178,9 +179,9 @@ func TestATamperedPrivateTextIsNoticedByReadsAndByVerification(t *testing.T) {
 			found, err := b.log.VerifySince(t.Context(), b.key.Public(), 1_000_000)
 			require.NoError(t, err)
 			require.NotNil(t, found.Found)
-			require.Equal(t, store.VerificationFind{Seq: seq, Reason: fault.Reason}, *found.Found)
+			require.Equal(t, auditlog.VerificationFind{Seq: seq, Reason: fault.Reason}, *found.Found)
 
-			x, err := store.OpenExport(t.Context(), b.url, 0)
+			x, err := auditlog.OpenExport(t.Context(), b.url, 0)
 			require.NoError(t, err)
 			defer x.Close(t.Context())
 			_, err = evidence.Prove(t.Context(), x, seq)
@@ -237,7 +238,7 @@ func TestServeCannotWriteAPrivateTextThatTheFactsDoNotCommitTo(t *testing.T) {
 // bundle exports as an auditor does, and unpacks it.
 func (b *sealedBench) bundle(s history.Search) (file []byte, members map[string]string) {
 	b.t.Helper()
-	x, err := store.OpenExport(b.t.Context(), b.url, 0)
+	x, err := auditlog.OpenExport(b.t.Context(), b.url, 0)
 	require.NoError(b.t, err)
 	defer x.Close(b.t.Context())
 	format, _ := evidence.FormatNamed("bundle")

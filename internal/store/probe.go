@@ -29,7 +29,7 @@ func (s *Store) Probe(ctx context.Context) error {
 	defer cancel()
 	conn, err := s.intake.Acquire(ctx)
 	if err != nil {
-		return s.noteFault(actRecord, unavailable("take an intake connection", err))
+		return s.noteFault(actRecord, Unavailable("take an intake connection", err))
 	}
 	defer conn.Release()
 	return s.noteFault(actRecord, s.probeOn(ctx, conn))
@@ -87,7 +87,7 @@ func probeFailed(err error) error {
 func (s *Store) blame(conn *pgxpool.Conn, doing string, n int, err error) error {
 	cause := CauseOf(err)
 	if cause != CauseRecord && cause != CauseUnknown || errors.Is(err, context.Canceled) {
-		return unavailable(doing, err)
+		return Unavailable(doing, err)
 	}
 	if n == 1 {
 		ctx, cancel := context.WithTimeout(context.Background(), probeWithin)
@@ -193,7 +193,7 @@ func (s *Store) Writable(ctx context.Context) error {
 	rows, err := s.query.Query(ctx, `SELECT v.t, v.p, to_regclass(v.t) IS NULL FROM unnest($1::text[], $2::text[]) AS v(t, p)
 WHERE to_regclass(v.t) IS NULL OR NOT (has_table_privilege(to_regclass(v.t), v.p) OR v.p <> 'DELETE' AND has_any_column_privilege(to_regclass(v.t), v.p))`, tables, rights)
 	if err != nil {
-		return unavailable("ask for our rights", err)
+		return Unavailable("ask for our rights", err)
 	}
 	var missing, lacking []string
 	var table, right string
@@ -208,7 +208,7 @@ WHERE to_regclass(v.t) IS NULL OR NOT (has_table_privilege(to_regclass(v.t), v.p
 	})
 	switch {
 	case err != nil:
-		return unavailable("ask for our rights", err)
+		return Unavailable("ask for our rights", err)
 	case len(missing) > 0:
 		return s.noteFault(actWrite, fmt.Errorf("no table %s: %w", strings.Join(slices.Compact(missing), ", "), outage{cause: CauseSchema}))
 	case len(lacking) > 0:

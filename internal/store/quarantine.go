@@ -35,7 +35,7 @@ func (q *quarantineColumns) add(c *notice.Change, problems []notice.Problem) err
 	if c.Kind != 0 {
 		kind = c.Kind.String()
 	}
-	q.id, q.kind, q.resource = append(q.id, toUUID(c.CaseID())), append(q.kind, kind), append(q.resource, c.ResourceID)
+	q.id, q.kind, q.resource = append(q.id, ToUUID(c.CaseID())), append(q.kind, kind), append(q.resource, c.ResourceID)
 	q.revision, q.hash, q.line = append(q.revision, c.Revision), append(q.hash, hash[:]), append(q.line, c.Line)
 	q.client, q.source, q.problems = append(q.client, string(c.Client)), append(q.source, c.Source), append(q.problems, string(text))
 	return nil
@@ -63,7 +63,7 @@ type appliedColumns struct {
 }
 
 func (a *appliedColumns) add(c *notice.Change) {
-	a.id, a.actor = append(a.id, toUUID(c.Quarantine)), append(a.actor, c.Actor)
+	a.id, a.actor = append(a.id, ToUUID(c.Quarantine)), append(a.actor, c.Actor)
 }
 
 func (a *appliedColumns) queue(b *pgx.Batch) {
@@ -120,7 +120,7 @@ func (s *Store) Cases(ctx context.Context, state string, limit int) ([]notice.Ca
 	}
 	var rows []caseRow
 	if err := q.Find(&rows).Error; err != nil {
-		return nil, unavailable("list the quarantine", err)
+		return nil, Unavailable("list the quarantine", err)
 	}
 	out := make([]notice.Case, len(rows))
 	for i, r := range rows {
@@ -133,7 +133,7 @@ func (s *Store) Cases(ctx context.Context, state string, limit int) ([]notice.Ca
 func (s *Store) Case(ctx context.Context, id notice.ID) (notice.Case, error) {
 	var rows []caseRow
 	if err := s.orm.WithContext(ctx).Where("id = ?", id.String()).Find(&rows).Error; err != nil {
-		return notice.Case{}, unavailable("read a case of the quarantine", err)
+		return notice.Case{}, Unavailable("read a case of the quarantine", err)
 	}
 	if len(rows) == 0 {
 		return notice.Case{}, fmt.Errorf("quarantine %s: %w", id, ErrNotFound)
@@ -154,7 +154,7 @@ WHERE id = ? AND state = 'open'`, actor, reason, id.String())
 		return s.admin(tx, adminFacts{System: s.system, Actor: actor, Act: "quarantine-dismissed", Object: id.String(), Reason: reason})
 	})
 	if err != nil {
-		return false, unavailable("dismiss a case", err)
+		return false, Unavailable("dismiss a case", err)
 	}
 	return done, nil
 }
@@ -172,9 +172,9 @@ type adminFacts struct {
 
 // admin records an administrative act in the transaction that does it.
 func (s *Store) admin(tx *gorm.DB, f adminFacts) error {
-	caller := callerOf(tx.Statement.Context)
+	caller := CallerOf(tx.Statement.Context)
 	f.Role, f.Source = caller.Role, caller.Source
-	text, err := facts(f)
+	text, err := Facts(f)
 	if err != nil {
 		return err
 	}

@@ -21,11 +21,11 @@ const wallDoubt = time.Second
 func (s *Store) RecordRefusals(ctx context.Context, refusals []history.Refusal, unheard []history.Unheard) error {
 	conn, err := s.query.Acquire(ctx)
 	if err != nil {
-		return unavailable("take a connection", err)
+		return Unavailable("take a connection", err)
 	}
 	defer conn.Release()
 	if _, err := conn.Exec(ctx, "begin"); err != nil {
-		return unavailable("record refused changes", err)
+		return Unavailable("record refused changes", err)
 	}
 	columns, err := s.refusalEntries(time.Now(), refusals, unheard)
 	if err == nil {
@@ -36,7 +36,7 @@ func (s *Store) RecordRefusals(ctx context.Context, refusals []history.Refusal, 
 	}
 	if err != nil {
 		rollback(conn)
-		return unavailable(fmt.Sprintf("record %d refused changes", len(refusals)), err)
+		return Unavailable(fmt.Sprintf("record %d refused changes", len(refusals)), err)
 	}
 	return nil
 }
@@ -55,7 +55,7 @@ func (s *Store) refusalEntries(began time.Time, refusals []history.Refusal, unhe
 		r := &refusals[i]
 		f := r.Facts
 		f.System, f.BeganUS = s.system, ago(r.First, f.WallClock)
-		text, err := facts(f)
+		text, err := Facts(f)
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +64,7 @@ func (s *Store) refusalEntries(began time.Time, refusals []history.Refusal, unhe
 		})
 	}
 	for _, u := range unheard {
-		text, err := facts(history.UnheardFacts{
+		text, err := Facts(history.UnheardFacts{
 			System: s.system, Why: u.Why, Requests: u.Requests, FromUS: ago(u.From, u.Wall), ToUS: max(0, began.Sub(u.To).Microseconds()), WallClock: u.Wall,
 		})
 		if err != nil {

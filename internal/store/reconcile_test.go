@@ -17,6 +17,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // fail ends attempts so long ago that their next one is due.
@@ -140,7 +141,7 @@ func (b *bench) poll(n int) {
 }
 
 // inspect reconciles as an auditor would, and gathers what was found.
-func inspect(t *testing.T, i *store.Inspector, from, to time.Time) (*history.Reconciliation, []history.Difference) {
+func inspect(t *testing.T, i *auditlog.Inspector, from, to time.Time) (*history.Reconciliation, []history.Difference) {
 	t.Helper()
 	var all []history.Difference
 	r, err := i.Reconcile(t.Context(), from, to, func(d history.Difference) error { all = append(all, d); return nil })
@@ -151,7 +152,7 @@ func inspect(t *testing.T, i *store.Inspector, from, to time.Time) (*history.Rec
 
 // inspectorWithin judges what one transaction sees, so that a test can break something, look, and take it back. Pieces
 // are small, so that even a short history has many.
-func inspectorWithin(tx pgx.Tx) *store.Inspector { return store.NewInspector(savepoints{tx}, 2) }
+func inspectorWithin(tx pgx.Tx) *auditlog.Inspector { return auditlog.NewInspector(savepoints{tx}, 2) }
 
 // savepoints are transactions within a transaction: each sees what that one sees.
 type savepoints struct{ pgx.Tx }
@@ -165,10 +166,10 @@ func soon() time.Time { return time.Now().Add(time.Minute) }
 
 func TestAHistoryInWhichAllWentWellIsClean(t *testing.T) {
 	b := life(t)
-	auditor, err := store.OpenInspector(t.Context(), b.url)
+	auditor, err := auditlog.OpenInspector(t.Context(), b.url)
 	require.NoError(t, err)
 	defer auditor.Close(t.Context())
-	for name, i := range map[string]*store.Inspector{"the daily job": b.log.Inspector(), "an auditor": auditor} {
+	for name, i := range map[string]*auditlog.Inspector{"the daily job": b.log.Inspector(), "an auditor": auditor} {
 		for _, from := range []time.Time{{}, time.Now().Add(-time.Hour)} {
 			r, found := inspect(t, i, from, soon())
 			require.Empty(t, found, name)

@@ -24,7 +24,7 @@ import (
 func (s *Store) Record(ctx context.Context, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error {
 	conn, err := s.intake.Acquire(ctx)
 	if err != nil {
-		return s.noteFault(actRecord, unavailable("take an intake connection", err))
+		return s.noteFault(actRecord, Unavailable("take an intake connection", err))
 	}
 	defer conn.Release()
 	if err := recordOn(ctx, conn, s, changes, judge); err != nil {
@@ -33,7 +33,7 @@ func (s *Store) Record(ctx context.Context, changes []*notice.Change, judge func
 		if isRace(err) {
 			return fmt.Errorf("%s: %w", doing, ErrRace)
 		}
-		if len(changes) > 1 && isCode(err, "55P03") { // of one row perhaps: the others must not be refused with it
+		if len(changes) > 1 && IsCode(err, "55P03") { // of one row perhaps: the others must not be refused with it
 			return fmt.Errorf("%s: %w", doing, err)
 		}
 		return s.noteFault(actRecord, s.blame(conn, doing, len(changes), err))
@@ -112,7 +112,7 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 			return nil, began, err
 		}
 		r.State.Status, r.Announced = ofb.Status(status), uint64(announced)
-		r.OccurredAt, r.TimerAt = fromTime(at), fromTime(timer)
+		r.OccurredAt, r.TimerAt = FromTime(at), FromTime(timer)
 		copy(r.State.Data[:], hash)
 		pasts[n-1].Resource = &r
 	}
@@ -191,12 +191,12 @@ func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Ch
 	for rows.Next() {
 		var n int64
 		var which string
-		var row revisionRow
+		var row RevisionRow
 		var announcedLater bool
-		if err := rows.Scan(slices.Concat([]any{&n, &which}, row.columns(), []any{&announcedLater})...); err != nil {
+		if err := rows.Scan(slices.Concat([]any{&n, &which}, row.Columns(), []any{&announcedLater})...); err != nil {
 			return err
 		}
-		v := row.revision()
+		v := row.Revision()
 		past := &pasts[index[n-1]]
 		switch which {
 		case "same":
@@ -210,8 +210,8 @@ func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Ch
 	return rows.Err()
 }
 
-// revisionRow is a stored revision on its way in.
-type revisionRow struct {
+// RevisionRow is a stored revision on its way in.
+type RevisionRow struct {
 	number                int64
 	change, notification  pgtype.UUID
 	hash                  []byte
@@ -220,14 +220,15 @@ type revisionRow struct {
 	at                    pgtype.Timestamptz
 }
 
-// columns are where to scan revision, change_id, data_hash, status, watched, cause, occurred_at, notification_id and reason.
-func (r *revisionRow) columns() []any {
+// Columns are where to scan revision, change_id, data_hash, status, watched, cause, occurred_at, notification_id and reason.
+func (r *RevisionRow) Columns() []any {
 	return []any{&r.number, &r.change, &r.hash, &r.status, &r.watched, &r.cause, &r.at, &r.notification, &r.reason}
 }
 
-func (r *revisionRow) revision() notice.Revision {
+// Revision is what was scanned.
+func (r *RevisionRow) Revision() notice.Revision {
 	v := notice.Revision{
-		Number: r.number, ChangeID: fromUUID(r.change), Notification: fromUUID(r.notification), OccurredAt: fromTime(r.at),
+		Number: r.number, ChangeID: FromUUID(r.change), Notification: FromUUID(r.notification), OccurredAt: FromTime(r.at),
 		State: ofb.State{Status: ofb.Status(r.status), Watched: r.watched}, Cause: ofb.Cause(r.cause), Silence: ofb.Silence(r.reason),
 	}
 	copy(v.State.Data[:], r.hash)

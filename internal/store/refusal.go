@@ -38,7 +38,7 @@ type refusalProblem struct {
 // left out.
 func (s *Store) RefuseInitiator(ctx context.Context, in notice.Initiator, actor, code string, problems []notice.Problem) error {
 	f := refusalFacts{
-		System: s.system, Actor: actor, Role: callerOf(ctx).Role, Source: callerOf(ctx).Source, OrganisationID: cut(in.OrganisationID), SoftwareID: cut(in.SoftwareID), WebhookURIs: []string{},
+		System: s.system, Actor: actor, Role: CallerOf(ctx).Role, Source: CallerOf(ctx).Source, OrganisationID: cut(in.OrganisationID), SoftwareID: cut(in.SoftwareID), WebhookURIs: []string{},
 		URICount: len(in.WebhookURIs), StatementDigest: fmt.Sprintf("%x", in.StatementDigest), Problems: []refusalProblem{},
 	}
 	for _, uri := range in.WebhookURIs[:min(len(in.WebhookURIs), refusedURIs)] {
@@ -47,7 +47,7 @@ func (s *Store) RefuseInitiator(ctx context.Context, in notice.Initiator, actor,
 	for _, p := range problems {
 		f.Problems = append(f.Problems, refusalProblem{p.Pointer, p.Code})
 	}
-	text, err := facts(f)
+	text, err := Facts(f)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (s *Store) RefuseInitiator(ctx context.Context, in notice.Initiator, actor,
 	err = s.orm.WithContext(ctx).Exec("INSERT INTO entry (id, kind, client_id, outcome, facts) VALUES (?, ?, nullif(?, ''), ?, ?::json)",
 		NewID().String(), history.FactRegistrationRefused, string(in.Client), code, text).Error
 	if err != nil {
-		return unavailable("record the refused registration", err)
+		return Unavailable("record the refused registration", err)
 	}
 	return nil
 }

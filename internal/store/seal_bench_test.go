@@ -13,6 +13,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // BenchmarkTheProof reports what sealing and verifying cost, for 100,000 entries as an attempt's end leaves them; with
@@ -32,7 +33,7 @@ func proveMany(b *testing.B, n int) {
 	s, err := store.Open(b.Context(), store.Options{URL: url, Replica: "bench", Version: "0"})
 	require.NoError(b, err)
 	defer s.Close()
-	l := store.NewLog(s.Access())
+	l := auditlog.New(s.Access())
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(b, err)
 	key := audit.NewSigner(private)
@@ -62,7 +63,7 @@ FROM generate_series(1, 500) n`)
 	b.ReportMetric(float64(took.Microseconds())/float64(n), "µs-seal/entry")
 	b.ReportMetric(float64(n)/took.Seconds(), "sealed/s")
 	began = time.Now()
-	verdict, err := store.Verify(b.Context(), url, key.Public(), nil)
+	verdict, err := auditlog.Verify(b.Context(), url, key.Public(), nil)
 	require.NoError(b, err)
 	require.Equal(b, int64(n), verdict.Entries)
 	took = time.Since(began)
@@ -72,7 +73,7 @@ FROM generate_series(1, 500) n`)
 (SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'arauto.entry'::regclass)`).Scan(&proof, &entry))
 	b.ReportMetric(float64(proof)/float64(n), "proof-bytes/entry")
 	b.ReportMetric(float64(entry)/float64(n), "entry-bytes/entry")
-	x, err := store.OpenExport(b.Context(), url, 0)
+	x, err := auditlog.OpenExport(b.Context(), url, 0)
 	require.NoError(b, err)
 	defer x.Close(b.Context())
 	began = time.Now()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // TestASealerKilledAtAnyPointLeavesNothingBehind is case E3. The sealer is stopped at a step of its own by a lock on the
@@ -105,12 +106,12 @@ CREATE TRIGGER flip BEFORE INSERT ON arauto.` + c[0] + ` FOR EACH ROW EXECUTE FU
 // TestThreeReplicasSealOneLog is case G5: three replicas, each with its own connections, seal what nine writers append.
 func TestThreeReplicasSealOneLog(t *testing.T) {
 	s := openSealed(t)
-	replicas := []*store.Log{s.log}
+	replicas := []*auditlog.Log{s.log}
 	for range 2 {
 		other, err := store.Open(t.Context(), store.Options{URL: s.url, Replica: "another", Version: "0"})
 		require.NoError(t, err)
 		t.Cleanup(other.Close)
-		replicas = append(replicas, store.NewLog(other.Access()))
+		replicas = append(replicas, auditlog.New(other.Access()))
 	}
 	const writers, rounds, rows = 9, 40, 5
 	var writing, sealing sync.WaitGroup
@@ -130,7 +131,7 @@ func TestThreeReplicasSealOneLog(t *testing.T) {
 	sealed, busy := make([]int, len(replicas)), make([]int, len(replicas))
 	for i, replica := range replicas {
 		sealing.Go(func() {
-			s.sealsUntil(done, replica, func(out store.Sealed) {
+			s.sealsUntil(done, replica, func(out auditlog.Sealed) {
 				sealed[i] += out.Entries
 				if out.Busy {
 					busy[i]++
@@ -154,7 +155,7 @@ func TestThreeReplicasSealOneLog(t *testing.T) {
 // onlyGrew verifies the proof of consistency between each checkpoint and the next.
 func (s *sealedHistory) onlyGrew() {
 	s.t.Helper()
-	x, err := store.OpenExport(s.t.Context(), s.url, 0)
+	x, err := auditlog.OpenExport(s.t.Context(), s.url, 0)
 	require.NoError(s.t, err)
 	defer x.Close(s.t.Context())
 	rows, err := s.owner.Query(s.t.Context(), "SELECT size FROM log_checkpoint ORDER BY size")

@@ -8,18 +8,19 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // sealAgainst seals until something is sealed or refused, comparing with published heads.
 func (s *sealedHistory) sealAgainst(heads ...audit.Checkpoint) error {
 	s.t.Helper()
-	published := make([]store.PublishedHead, len(heads))
+	published := make([]auditlog.PublishedHead, len(heads))
 	for i, c := range heads {
-		published[i] = store.PublishedHead{Checkpoint: c, Where: "the test"}
+		published[i] = auditlog.PublishedHead{Checkpoint: c, Where: "the test"}
 	}
 	var err error
 	require.Eventually(s.t, func() bool {
-		var out store.Sealed
+		var out auditlog.Sealed
 		out, err = s.log.Seal(s.t.Context(), s.key, published...)
 		return err != nil || out.Entries > 0
 	}, time.Minute, time.Millisecond)
@@ -43,8 +44,8 @@ func TestTheSealerSignsNothingThatDoesNotExtendWhatWasPublished(t *testing.T) {
 	s.tamper("DELETE FROM entry WHERE xid > (SELECT max(xid) FROM log_position)")
 	s.full(10)
 	require.ErrorIs(t, s.sealAgainst(kept, published), store.ErrSetBack, "shorter")
-	require.NoError(t, s.log.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: kept}))
-	require.ErrorIs(t, s.log.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: early}), store.ErrSetBack)
+	require.NoError(t, s.log.Extends(t.Context(), s.public, auditlog.PublishedHead{Checkpoint: kept}))
+	require.ErrorIs(t, s.log.Extends(t.Context(), s.public, auditlog.PublishedHead{Checkpoint: early}), store.ErrSetBack)
 
 	forged := published
 	forged.Size, forged.Root = 300, audit.EmptyRoot()
@@ -52,11 +53,11 @@ func TestTheSealerSignsNothingThatDoesNotExtendWhatWasPublished(t *testing.T) {
 	forged.Size = 250
 	require.ErrorIs(t, s.sealAgainst(forged), store.ErrSetBack, "another log that was shorter")
 
-	_, err := store.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{kept}, "Ana", "a restore")
+	_, err := auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{kept}, "Ana", "a restore")
 	require.ErrorIs(t, err, store.ErrNothingLost)
-	_, err = store.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published}, "Ana", "two\nlines")
+	_, err = auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published}, "Ana", "two\nlines")
 	require.ErrorContains(t, err, "reason: ")
-	said, err := store.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published, kept}, "Ana", "a restore")
+	said, err := auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published, kept}, "Ana", "a restore")
 	require.NoError(t, err)
 	require.Equal(t, audit.Tree{Size: 300, Root: kept.Root}, said.Kept)
 	require.Len(t, said.Lost, 1, "the largest head admits the others")
@@ -72,7 +73,7 @@ func TestTheSealerSignsNothingThatDoesNotExtendWhatWasPublished(t *testing.T) {
 	require.Equal(t, int64(311), v.Entries)
 	require.Len(t, v.Notes, 1)
 	require.Contains(t, v.Notes[0], "the positions 300 to 599 as they were published are lost: a restore (stated by Ana at ")
-	_, err = store.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published}, "Ana", "a restore")
+	_, err = auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published}, "Ana", "a restore")
 	require.ErrorIs(t, err, store.ErrNothingLost, "it is stated already")
 
 	once := s.last()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // oldMonth writes entries into January 2020 and seals them; the checkpoint over them is signed as of a time.
@@ -48,7 +49,7 @@ func (s *sealedHistory) dropped() []string {
 func (s *sealedHistory) refused() (err error) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool { // transactions of other tests hold the horizon back
-		var out store.Sealed
+		var out auditlog.Sealed
 		out, err = s.log.Seal(s.t.Context(), s.key)
 		require.Zero(s.t, out.Entries, "sealed all the same")
 		return err != nil

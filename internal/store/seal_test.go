@@ -16,6 +16,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // sealed is a history with its log's key.
@@ -53,14 +54,14 @@ FROM generate_series(1, $1) n CROSS JOIN LATERAL (SELECT '{"salt":"' || n || '",
 }
 
 // seal seals everything that is committed by now.
-func (s *sealedHistory) seal() store.Sealed {
+func (s *sealedHistory) seal() auditlog.Sealed {
 	s.t.Helper()
 	return storetest.Seal(s.t, s.log, s.owner, s.key)
 }
 
 func (s *sealedHistory) verify(anchored ...audit.Checkpoint) (audit.Verdict, error) {
 	s.t.Helper()
-	return store.Verify(s.t.Context(), s.url, s.public, anchored)
+	return auditlog.Verify(s.t.Context(), s.url, s.public, anchored)
 }
 
 func (s *sealedHistory) ok(entries int64) {
@@ -238,13 +239,13 @@ func TestOnlyAnAnchorShowsThatTheEndWasCutOffOrWrittenAnew(t *testing.T) {
 	s.tamper("DELETE FROM entry WHERE xid > (SELECT max(xid) FROM log_position)")
 	s.ok(300)
 	s.bad(300, "cut off", anchored)
-	require.ErrorIs(t, s.log.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: anchored}), store.ErrSetBack)
+	require.ErrorIs(t, s.log.Extends(t.Context(), s.public, auditlog.PublishedHead{Checkpoint: anchored}), store.ErrSetBack)
 	s.full(400)
 	s.seal()
 	s.ok(700)
 	s.bad(300, "from 300 to 599 are not what was signed", anchored)
-	require.ErrorIs(t, s.log.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: anchored}), store.ErrSetBack)
-	require.NoError(t, s.log.Extends(t.Context(), s.public, store.PublishedHead{Checkpoint: s.last()}))
+	require.ErrorIs(t, s.log.Extends(t.Context(), s.public, auditlog.PublishedHead{Checkpoint: anchored}), store.ErrSetBack)
+	require.NoError(t, s.log.Extends(t.Context(), s.public, auditlog.PublishedHead{Checkpoint: s.last()}))
 }
 
 // TestDamageIsFoundBeforeTheNextSignature is case M8.
@@ -289,9 +290,9 @@ func TestNothingIsSealedWithAnotherKey(t *testing.T) {
 	registered, err := s.log.RegisterLogKey(t.Context(), other.Public())
 	require.NoError(t, err)
 	require.Equal(t, s.public, registered, "the first key stays")
-	require.ErrorIs(t, store.RegisterLogKey(t.Context(), s.url, other.Public()), store.ErrWrongKey)
+	require.ErrorIs(t, auditlog.RegisterLogKey(t.Context(), s.url, other.Public()), store.ErrWrongKey)
 	s.seal()
-	_, err = store.Verify(t.Context(), s.url, other.Public(), nil)
+	_, err = auditlog.Verify(t.Context(), s.url, other.Public(), nil)
 	var fault *audit.Fault
 	require.ErrorAs(t, err, &fault)
 }
@@ -321,7 +322,7 @@ func TestTheApplicationCannotChangeTheProof(t *testing.T) {
 }
 
 // sealsUntil has a replica seal again and again until done is closed, and tells the result each time.
-func (s *sealedHistory) sealsUntil(done <-chan struct{}, replica *store.Log, tell func(store.Sealed)) {
+func (s *sealedHistory) sealsUntil(done <-chan struct{}, replica *auditlog.Log, tell func(auditlog.Sealed)) {
 	for {
 		out, err := replica.Seal(context.Background(), s.key)
 		if err != nil {
@@ -368,7 +369,7 @@ SELECT pg_sleep(%f); INSERT INTO arauto.entry (id, kind, facts) VALUES (gen_rand
 		})
 	}
 	for range 2 {
-		sealing.Go(func() { s.sealsUntil(done, s.log, func(store.Sealed) {}) })
+		sealing.Go(func() { s.sealsUntil(done, s.log, func(auditlog.Sealed) {}) })
 	}
 	writing.Wait()
 	close(done)

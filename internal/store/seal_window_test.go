@@ -8,7 +8,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // TestVerifyingReadsWindowByWindow is found F11: each window is a transaction of its own, so that none keeps a snapshot for
@@ -31,7 +31,7 @@ func TestAnExportHoldsNoSnapshot(t *testing.T) {
 	s := openSealed(t)
 	s.full(12_000)
 	s.seal()
-	x, err := store.OpenExport(t.Context(), s.url, 0)
+	x, err := auditlog.OpenExport(t.Context(), s.url, 0)
 	require.NoError(t, err)
 	defer x.Close(t.Context())
 	n := 0

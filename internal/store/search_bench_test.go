@@ -21,6 +21,7 @@ import (
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 //go:embed testdata/entries.sql
@@ -87,7 +88,7 @@ func searchMany(b *testing.B, notifications int) {
 	s, err := store.Open(b.Context(), store.Options{URL: url, Replica: "bench", Version: "0"})
 	require.NoError(b, err)
 	defer s.Close()
-	l := store.NewLog(s.Access())
+	l := auditlog.New(s.Access())
 	owner, err := pgx.Connect(b.Context(), url)
 	require.NoError(b, err)
 	defer owner.Close(context.WithoutCancel(b.Context()))

@@ -18,7 +18,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
-	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // searched is a history with a little of everything, spread over 80 days and partly sealed.
@@ -178,7 +178,7 @@ func TestASearchFindsExactlyWhatItSays(t *testing.T) {
 		"late": {"true"},
 		"from": {s.all[300].At.String(), s.all[700].At.String()}, "to": {s.all[40].At.String(), s.all[200].At.String(), "2099-01-01T00:00:00.000000Z"},
 	}
-	x, err := store.OpenExport(t.Context(), s.url, 0)
+	x, err := auditlog.OpenExport(t.Context(), s.url, 0)
 	require.NoError(t, err)
 	defer x.Close(t.Context())
 	found := 0
@@ -288,7 +288,7 @@ func TestAnOrganisationIsKnownByTheTableAloneOnceItsEntriesAreGone(t *testing.T)
 func TestAnExportOfAnOrganisationStaysTheSame(t *testing.T) {
 	s := openSearched(t)
 	clients := func(size int64) map[string]int {
-		x, err := store.OpenExport(t.Context(), s.url, size)
+		x, err := auditlog.OpenExport(t.Context(), s.url, size)
 		require.NoError(t, err)
 		defer x.Close(t.Context())
 		out := map[string]int{}

@@ -26,7 +26,7 @@ func (s *Store) ServerFacts(ctx context.Context) (ServerFacts, error) {
 	err := s.query.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('synchronous_commit'), clock_timestamp()`).
 		Scan(&f.Version, &f.ReadOnly, &commit, &now)
 	if err != nil {
-		return f, unavailable("read the server's settings", err)
+		return f, Unavailable("read the server's settings", err)
 	}
 	f.Skew = now.Sub(asked.Add(time.Since(asked) / 2))
 	if commit == "off" || commit == "local" {
@@ -34,13 +34,13 @@ func (s *Store) ServerFacts(ctx context.Context) (ServerFacts, error) {
 	}
 	rows, err := s.query.Query(ctx, "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'data_sync_retry') ORDER BY name")
 	if err != nil {
-		return f, unavailable("read the server's settings", err)
+		return f, Unavailable("read the server's settings", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var name, value string
 		if err := rows.Scan(&name, &value); err != nil {
-			return f, unavailable("read the server's settings", err)
+			return f, Unavailable("read the server's settings", err)
 		}
 		if value != safe[name] {
 			f.Unsafe = append(f.Unsafe, fmt.Sprintf("%s is %s: set it to %s", name, value, safe[name]))
@@ -53,7 +53,7 @@ func (s *Store) ServerFacts(ctx context.Context) (ServerFacts, error) {
 func (s *Store) MakeHistory(ctx context.Context, monthsAhead int) (int, error) {
 	var made int
 	if err := s.query.QueryRow(ctx, "SELECT make_history($1)", monthsAhead).Scan(&made); err != nil {
-		return 0, unavailable("make partitions of the history", err)
+		return 0, Unavailable("make partitions of the history", err)
 	}
 	return made, nil
 }
@@ -74,7 +74,7 @@ SELECT (SELECT count(*) FROM (SELECT FROM queue WHERE token IS NULL LIMIT 100000
     SELECT due_at FROM queue WHERE client_id = i.client_id AND push_epoch = i.push_epoch AND token IS NULL ORDER BY due_at, id LIMIT 1) q WHERE i.push), interval '0')`).
 		Scan(&b.Waiting, &b.InFlight, &b.Oldest)
 	if err != nil {
-		return b, unavailable("read the backlog", err)
+		return b, Unavailable("read the backlog", err)
 	}
 	return b, nil
 }

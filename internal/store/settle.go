@@ -65,12 +65,12 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 		if err != nil {
 			return nil, err
 		}
-		text, err := facts(resultFacts(d, audit.Commit(private)))
+		text, err := Facts(resultFacts(d, audit.Commit(private)))
 		if err != nil {
 			return nil, err
 		}
 		privates[i] = private
-		ids[i], tokens[i], outcomes[i], texts[i] = toUUID(d.Attempt.Notification), toUUID(d.Attempt.Token), string(d.Result.Outcome), text
+		ids[i], tokens[i], outcomes[i], texts[i] = ToUUID(d.Attempt.Notification), ToUUID(d.Attempt.Token), string(d.Result.Outcome), text
 		clients[i], kinds[i], resources[i], numbers[i] = string(d.Attempt.Client), int16(d.Attempt.Kind), d.Attempt.ResourceID, int16(d.Attempt.Number)
 		delivered[i], gaps[i] = d.Result.Outcome.Success(), -1
 		if gap, again := notice.Next(d.Attempt.Number, d.Attempt.Manual); again {
@@ -79,7 +79,7 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 	}
 	conn, err := s.dispatch.Acquire(ctx)
 	if err != nil {
-		return nil, unavailable("take a dispatch connection", err)
+		return nil, Unavailable("take a dispatch connection", err)
 	}
 	defer conn.Release()
 	now := time.Now()
@@ -88,13 +88,13 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 	}
 	rows, err := conn.Query(ctx, settleSQL, ids, tokens, outcomes, delivered, agos, gaps, texts, clients, kinds, resources, numbers, privates)
 	if err != nil {
-		return nil, unavailable("settle", err)
+		return nil, Unavailable("settle", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var l notice.Lane
 		if err := rows.Scan(&l.Client, &l.DueIn); err != nil {
-			return nil, unavailable("read what follows", err)
+			return nil, Unavailable("read what follows", err)
 		}
 		if l.DueIn < 0 {
 			s.looks.found(l.Client, -l.DueIn)
@@ -102,7 +102,7 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 		lanes = append(lanes, l)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, unavailable("settle", err)
+		return nil, Unavailable("settle", err)
 	}
 	return lanes, nil
 }
@@ -155,7 +155,7 @@ func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (i
 	var n int
 	if err := s.dispatch.QueryRow(ctx, rescueSQL, limit, timeout, second, third, s.system, back.Microseconds()).Scan(&n); err != nil {
 		s.lost.forget()
-		return 0, unavailable("rescue", err)
+		return 0, Unavailable("rescue", err)
 	}
 	if full && n < limit { // or some are left
 		s.lost.done(asked, time.Now(), nil)
@@ -188,7 +188,7 @@ SELECT count(*) FROM stale`
 func (s *Store) CancelEnded(ctx context.Context, limit int) (int, error) {
 	var n int
 	if err := s.dispatch.QueryRow(ctx, cancelSQL, limit, s.system).Scan(&n); err != nil {
-		return 0, unavailable("cancel what ended registrations left", err)
+		return 0, Unavailable("cancel what ended registrations left", err)
 	}
 	return n, nil
 }

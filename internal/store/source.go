@@ -25,7 +25,7 @@ func scanSource(row pgx.CollectableRow) (notice.Source, error) {
 	var paused, reported pgtype.Timestamptz
 	var age float64
 	err := row.Scan(&s.Name, &s.Paused, &s.PausedBy, &s.PausedWhy, &paused, &s.Status, &s.Reading, &s.Replica, &reported, &age)
-	s.PausedAt, s.ReportedAt, s.Age = fromTime(paused), fromTime(reported), time.Duration(age*float64(time.Second))
+	s.PausedAt, s.ReportedAt, s.Age = FromTime(paused), FromTime(reported), time.Duration(age*float64(time.Second))
 	return s, err
 }
 
@@ -33,11 +33,11 @@ func scanSource(row pgx.CollectableRow) (notice.Source, error) {
 func (s *Store) Sources(ctx context.Context) ([]notice.Source, error) {
 	rows, err := s.query.Query(ctx, "SELECT "+sourceColumns+" FROM source ORDER BY name")
 	if err != nil {
-		return nil, unavailable("list the sources", err)
+		return nil, Unavailable("list the sources", err)
 	}
 	out, err := pgx.CollectRows(rows, scanSource)
 	if err != nil {
-		return nil, unavailable("list the sources", err)
+		return nil, Unavailable("list the sources", err)
 	}
 	return out, nil
 }
@@ -46,14 +46,14 @@ func (s *Store) Sources(ctx context.Context) ([]notice.Source, error) {
 func (s *Store) Source(ctx context.Context, name string) (notice.Source, error) {
 	rows, err := s.query.Query(ctx, "SELECT "+sourceColumns+" FROM source WHERE name = $1", name)
 	if err != nil {
-		return notice.Source{}, unavailable("read the source", err)
+		return notice.Source{}, Unavailable("read the source", err)
 	}
 	found, err := pgx.CollectExactlyOneRow(rows, scanSource)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return notice.Source{}, fmt.Errorf("source %s: %w", name, ErrNotFound)
 	}
 	if err != nil {
-		return notice.Source{}, unavailable("read the source", err)
+		return notice.Source{}, Unavailable("read the source", err)
 	}
 	return found, nil
 }
@@ -78,7 +78,7 @@ func (s *Store) PauseSource(ctx context.Context, name string, paused bool, actor
 		return s.admin(tx, adminFacts{System: s.system, Actor: actor, Act: act, Object: name, Reason: reason})
 	})
 	if err != nil {
-		return false, unavailable("pause or resume a source", err)
+		return false, Unavailable("pause or resume a source", err)
 	}
 	return changed, nil
 }
@@ -87,7 +87,7 @@ func (s *Store) PauseSource(ctx context.Context, name string, paused bool, actor
 func (s *Store) SourcePaused(ctx context.Context, name string) (paused bool, err error) {
 	err = s.query.QueryRow(ctx, "SELECT coalesce((SELECT paused FROM source WHERE name = $1), false)", name).Scan(&paused)
 	if err != nil {
-		return false, unavailable("ask whether a source is paused", err)
+		return false, Unavailable("ask whether a source is paused", err)
 	}
 	return paused, nil
 }
@@ -100,7 +100,7 @@ ON CONFLICT (name) DO UPDATE SET status = excluded.status, reading = excluded.re
 WHERE excluded.reading OR NOT s.reading OR s.replica = excluded.replica OR s.reported_at IS NULL OR s.reported_at < now() - make_interval(secs => $5)`,
 		name, string(status), reading, s.replica, reportStands.Seconds())
 	if err != nil {
-		return unavailable("report of a source", err)
+		return Unavailable("report of a source", err)
 	}
 	return nil
 }
@@ -112,7 +112,7 @@ func (s *Store) OpenCases(ctx context.Context, source string, revision int64, af
 	err := s.orm.WithContext(ctx).Where("source = ? AND state = 'open' AND (revision, id) > (?, ?::uuid)", source, revision, after.String()).
 		Order("revision, id").Limit(limit).Find(&rows).Error
 	if err != nil {
-		return nil, unavailable("list the cases of a source", err)
+		return nil, Unavailable("list the cases of a source", err)
 	}
 	out := make([]notice.Case, len(rows))
 	for i, r := range rows {
@@ -128,7 +128,7 @@ func (s *Store) RegisteredSince(ctx context.Context, c notice.Case, client notic
   OR EXISTS (SELECT FROM quarantine WHERE state = 'open' AND source = $3 AND client_id = $1 AND kind = '' AND revision > $4)`,
 		string(client), c.LastAt, c.Source, c.Revision).Scan(&newer)
 	if err != nil {
-		return false, unavailable("look for newer registrations", err)
+		return false, Unavailable("look for newer registrations", err)
 	}
 	return newer, nil
 }
@@ -140,7 +140,7 @@ func (s *Store) Recall(ctx context.Context, source, key string) (value []byte, e
 		return nil, nil
 	}
 	if err != nil {
-		return nil, unavailable("recall for a source", err)
+		return nil, Unavailable("recall for a source", err)
 	}
 	return value, nil
 }
@@ -153,7 +153,7 @@ func (s *Store) Remember(ctx context.Context, source, key string, value []byte) 
 ON CONFLICT (source, key) DO UPDATE SET value = excluded.value`, append(args, value)
 	}
 	if _, err := s.query.Exec(ctx, statement, args...); err != nil {
-		return unavailable("remember for a source", err)
+		return Unavailable("remember for a source", err)
 	}
 	return nil
 }

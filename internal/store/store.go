@@ -1,6 +1,6 @@
-// Package store is the only package that knows SQL and gorm. Its methods are acts, each one transaction: Record (T1 of
-// the design: what a change brings about), Claim (T2), Settle and Rescue (T3), and the registrations and readings
-// around them.
+// Package store is, with its part auditlog, the only package that knows SQL and gorm. Its methods are acts, each one
+// transaction: Record (T1 of the design: what a change brings about), Claim (T2), Settle and Rescue (T3), and the
+// registrations and readings around them.
 //
 // What must stay true here: an answer leaves only after its commit; an attempt is recorded before it is sent; settling
 // needs the lease; history is added to and never changed; due, lease and late are compared with the database's now().
@@ -22,11 +22,11 @@ import (
 	"gorm.io/gorm/logger"
 )
 
-// schema is where every table lives; a bank's database may hold others beside it.
-const schema = "arauto"
+// Schema is where every table lives; a bank's database may hold others beside it.
+const Schema = "arauto"
 
-// role is what serve runs as: it may add to the history and may not change it.
-const role = "arauto_app"
+// Role is what serve runs as: it may add to the history and may not change it.
+const Role = "arauto_app"
 
 // Options say how to reach the database. Only URL is required.
 type Options struct {
@@ -116,8 +116,8 @@ func pool(ctx context.Context, o Options, name string, size, standard int32, ses
 	cfg.ConnConfig.ConnectTimeout = 2 * time.Second
 	cfg.ConnConfig.RuntimeParams = map[string]string{
 		"application_name":                    "arauto " + name + " " + o.Replica,
-		"role":                                role,
-		"search_path":                         schema,
+		"role":                                Role,
+		"search_path":                         Schema,
 		"timezone":                            "UTC",
 		"lock_timeout":                        "2000",
 		"statement_timeout":                   "5000",

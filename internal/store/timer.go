@@ -28,13 +28,13 @@ LEFT JOIN initiator i ON i.client_id = r.client_id`
 func (s *Store) FireTimers(ctx context.Context, limit int, judge func([]notice.DueTimer) []notice.Fired) (int, error) {
 	conn, err := s.intake.Acquire(ctx)
 	if err != nil {
-		return 0, unavailable("take an intake connection", err)
+		return 0, Unavailable("take an intake connection", err)
 	}
 	defer conn.Release()
 	n, err := s.fireOn(ctx, conn, limit, judge)
 	if err != nil {
 		rollback(conn)
-		return 0, unavailable("fire timers", err)
+		return 0, Unavailable("fire timers", err)
 	}
 	return n, nil
 }
@@ -85,7 +85,7 @@ func readDueTimers(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice
 		err := row.Scan(&kind, &r.ID, &r.Client, &r.APIVersion, &r.Resource.Revision, &status, &r.Resource.State.Watched, &hash, &announced, &at,
 			&r.Document, &r.Push, &r.Epoch, &now, &since)
 		r.Kind, r.Resource.State.Status, r.Resource.Announced = ofb.Kind(kind), ofb.Status(status), uint64(announced)
-		r.Resource.Client, r.Resource.APIVersion, r.Resource.OccurredAt, r.Now, r.Since = r.Client, r.APIVersion, fromTime(at), fromTime(now), fromTime(since)
+		r.Resource.Client, r.Resource.APIVersion, r.Resource.OccurredAt, r.Now, r.Since = r.Client, r.APIVersion, FromTime(at), FromTime(now), FromTime(since)
 		copy(r.Resource.State.Data[:], hash)
 		return r, err
 	})

@@ -70,7 +70,7 @@ func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) er
 	default:
 		return fmt.Errorf("decision %q on a change is not one of ours", d.Verdict)
 	}
-	text, err := facts(f)
+	text, err := Facts(f)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 
 // addDecision records that a stored revision, judged again, must be told after all.
 func (w *writer) addDecision(c *notice.Change, again *notice.Announcement) {
-	text, _ := facts(history.ChangeFacts{
+	text, _ := Facts(history.ChangeFacts{
 		System: w.store.system, Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: again.APIVersion, Status: again.Status, From: c.State.Status,
 		OccurredAt: again.OccurredAt.UTC(), Event: again.Event, EventAt: again.EventAt, Clause: again.Clause, Epoch: again.PushEpoch,
 		BeganUS: w.began.Sub(c.ReceivedAt).Microseconds(), WaitedUS: w.now.Sub(c.ReceivedAt).Microseconds(),
@@ -163,10 +163,10 @@ type revisionColumns struct {
 
 func (r *revisionColumns) add(c *notice.Change, notification notice.ID, reason string) {
 	r.kind, r.id, r.revision = append(r.kind, int16(c.Kind)), append(r.id, c.ResourceID), append(r.revision, c.Revision)
-	r.change, r.notification = append(r.change, toUUID(c.ID)), append(r.notification, toUUID(notification))
+	r.change, r.notification = append(r.change, ToUUID(c.ID)), append(r.notification, ToUUID(notification))
 	r.hash, r.watched = append(r.hash, c.State.Data[:]), append(r.watched, watchedJSON(c.State.Watched))
 	r.status, r.cause = append(r.status, string(c.State.Status)), append(r.cause, string(c.Cause))
-	r.at, r.reason = append(r.at, toTime(c.OccurredAt)), append(r.reason, toText(reason))
+	r.at, r.reason = append(r.at, ToTime(c.OccurredAt)), append(r.reason, ToText(reason))
 }
 
 func (r *revisionColumns) queue(b *pgx.Batch) {
@@ -202,16 +202,16 @@ type resourceColumns struct {
 
 // byTimer marks the resource added last as made by a timer: it keeps the core's highest revision.
 func (r *resourceColumns) byTimer(revision int64, deadline time.Time) {
-	r.revision[len(r.revision)-1], r.timerAt[len(r.timerAt)-1] = revision, toTime(deadline)
+	r.revision[len(r.revision)-1], r.timerAt[len(r.timerAt)-1] = revision, ToTime(deadline)
 }
 
 func (r *resourceColumns) add(c *notice.Change, announced uint64) {
 	r.kind, r.id, r.client = append(r.kind, int16(c.Kind)), append(r.id, c.ResourceID), append(r.client, string(c.Client))
 	r.version, r.status = append(r.version, c.APIVersion), append(r.status, string(c.State.Status))
 	r.revision, r.announced = append(r.revision, c.Revision), append(r.announced, int64(announced))
-	r.change, r.watched = append(r.change, toUUID(c.ID)), append(r.watched, watchedJSON(c.State.Watched))
-	r.hash, r.document, r.at = append(r.hash, c.State.Data[:]), append(r.document, c.Document), append(r.at, toTime(c.OccurredAt))
-	r.timerAt, r.consent = append(r.timerAt, pgtype.Timestamptz{}), append(r.consent, toText(c.ConsentID))
+	r.change, r.watched = append(r.change, ToUUID(c.ID)), append(r.watched, watchedJSON(c.State.Watched))
+	r.hash, r.document, r.at = append(r.hash, c.State.Data[:]), append(r.document, c.Document), append(r.at, ToTime(c.OccurredAt))
+	r.timerAt, r.consent = append(r.timerAt, pgtype.Timestamptz{}), append(r.consent, ToText(c.ConsentID))
 }
 
 const resourceArrays = `
@@ -267,10 +267,10 @@ type queueColumns struct {
 }
 
 func (q *queueColumns) add(a *notice.Announcement) {
-	q.id, q.client, q.epoch = append(q.id, toUUID(a.ID)), append(q.client, string(a.Client)), append(q.epoch, a.PushEpoch)
+	q.id, q.client, q.epoch = append(q.id, ToUUID(a.ID)), append(q.client, string(a.Client)), append(q.epoch, a.PushEpoch)
 	q.kind, q.resource, q.version = append(q.kind, int16(a.Kind)), append(q.resource, a.ResourceID), append(q.version, a.APIVersion)
-	q.evt, q.eventAt = append(q.evt, string(a.Event)), append(q.eventAt, toTime(a.EventAt))
-	q.occurredAt, q.notBefore = append(q.occurredAt, toTime(a.OccurredAt)), append(q.notBefore, toTime(a.NotBefore))
+	q.evt, q.eventAt = append(q.evt, string(a.Event)), append(q.eventAt, ToTime(a.EventAt))
+	q.occurredAt, q.notBefore = append(q.occurredAt, ToTime(a.OccurredAt)), append(q.notBefore, ToTime(a.NotBefore))
 }
 
 func (q *queueColumns) queue(b *pgx.Batch) {
@@ -300,7 +300,7 @@ func (t *timerColumns) add(c *notice.Change, timer *ofb.Timer) {
 		return
 	}
 	t.any = true
-	t.rule, t.deadline = append(t.rule, timer.Rule), append(t.deadline, toTime(timer.Deadline))
+	t.rule, t.deadline = append(t.rule, timer.Rule), append(t.deadline, ToTime(timer.Deadline))
 }
 
 func (t *timerColumns) queue(b *pgx.Batch) {

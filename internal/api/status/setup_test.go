@@ -35,6 +35,7 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/spool"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 	"github.com/arauto/arauto/openapi"
 )
 
@@ -376,7 +377,7 @@ func sample(kind ofb.Kind, version string, status ofb.Status, n int, options ...
 // readTimeline lists the kinds of entries of a resource, as the internal listener reads them.
 func readTimeline(t testing.TB, d *desk, kind ofb.Kind, id string) []string {
 	t.Helper()
-	timeline, err := store.NewLog(d.store.Access()).Timeline(t.Context(), notice.Key{Kind: kind, ID: id})
+	timeline, err := auditlog.New(d.store.Access()).Timeline(t.Context(), notice.Key{Kind: kind, ID: id})
 	require.NoError(t, err)
 	var kinds []string
 	for _, e := range timeline.Events {

@@ -18,6 +18,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // proofEntries is how many entries the log has for BenchmarkProof: the 1,000,000 of case M7, or what
@@ -51,7 +52,7 @@ type writtenLog struct {
 	url      string
 	dir      string
 	key      *audit.Signer
-	auditlog *store.Log
+	auditlog *auditlog.Log
 }
 
 // writeLog makes a database with n entries as the ends of attempts leave them, in transactions as large as a settlement's.
@@ -64,14 +65,14 @@ func writeLog(b *testing.B, n int) *writtenLog {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	check(b, err)
 	l := &writtenLog{b: b, url: s.Database, dir: b.TempDir(), key: audit.NewSigner(private)}
-	check(b, store.RegisterLogKey(b.Context(), l.url, l.key.Public()))
+	check(b, auditlog.RegisterLogKey(b.Context(), l.url, l.key.Public()))
 	public, err := audit.MarshalPublic(l.key.Public())
 	check(b, err)
 	check(b, os.WriteFile(l.file("log.pub.pem"), public, 0o600))
 	w, err := store.Open(b.Context(), store.Options{URL: l.url, Replica: "bench", Version: "0"})
 	check(b, err)
 	b.Cleanup(w.Close)
-	l.auditlog = store.NewLog(w.Access())
+	l.auditlog = auditlog.New(w.Access())
 	conn, err := pgx.Connect(b.Context(), l.url)
 	check(b, err)
 	defer conn.Close(b.Context())
@@ -168,7 +169,7 @@ func (l *writtenLog) verifyAndExport(n int) {
 // prove makes proofs of a hundred entries, spread over the log, and one that the log only grew.
 func (l *writtenLog) prove(n int) {
 	l.b.Helper()
-	x, err := store.OpenExport(l.b.Context(), l.url, 0)
+	x, err := auditlog.OpenExport(l.b.Context(), l.url, 0)
 	check(l.b, err)
 	defer x.Close(l.b.Context())
 	const proofs = 100
@@ -183,7 +184,7 @@ func (l *writtenLog) prove(n int) {
 	l.b.ReportMetric(all.Seconds()*1000/proofs, "ms/proof")
 	l.b.ReportMetric(most.Seconds()*1000, "max-ms/proof")
 	began := time.Now()
-	_, err = x.ProveSince(l.b.Context(), store.SealBatch)
+	_, err = x.ProveSince(l.b.Context(), auditlog.SealBatch)
 	check(l.b, err)
 	l.b.ReportMetric(time.Since(began).Seconds()*1000, "ms/consistency")
 }
@@ -198,7 +199,7 @@ func BenchmarkCostOfTheProof(b *testing.B) {
 			if !sealing {
 				public, _, err := ed25519.GenerateKey(rand.Reader)
 				check(b, err)
-				check(b, store.RegisterLogKey(b.Context(), s.Database, public))
+				check(b, auditlog.RegisterLogKey(b.Context(), s.Database, public))
 			}
 			w := &world{b: b, stage: s, farm: startFarm(b, s)}
 			var err error

@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // InTurn runs a task that one replica at a time may do, and answers false when another one is at it. The lock ends
@@ -17,12 +18,12 @@ import (
 func (l *Log) InTurn(ctx context.Context, name string, do func(context.Context) error) (bool, error) {
 	conn, err := l.query.Acquire(ctx)
 	if err != nil {
-		return false, unavailable("take a connection", err)
+		return false, store.Unavailable("take a connection", err)
 	}
 	defer conn.Release()
 	var free bool
 	if err := conn.QueryRow(ctx, "SELECT pg_try_advisory_lock(hashtext($1))", "arauto."+name).Scan(&free); err != nil {
-		return false, unavailable("lock "+name, err)
+		return false, store.Unavailable("lock "+name, err)
 	}
 	if !free {
 		return false, nil
@@ -44,7 +45,7 @@ type reconciliationFacts struct {
 
 // RecordReconciliation writes to the history what a reconciliation found.
 func (l *Log) RecordReconciliation(ctx context.Context, r *history.Reconciliation) error {
-	text, err := facts(reconciliationFacts{l.system, *r})
+	text, err := store.Facts(reconciliationFacts{l.system, *r})
 	if err != nil {
 		return err
 	}
@@ -52,8 +53,8 @@ func (l *Log) RecordReconciliation(ctx context.Context, r *history.Reconciliatio
 	if r.Differences > 0 {
 		outcome = "differences"
 	}
-	if _, err := l.query.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", NewID().String(), history.FactReconciliation, outcome, text); err != nil {
-		return unavailable("record the reconciliation", err)
+	if _, err := l.query.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", store.NewID().String(), history.FactReconciliation, outcome, text); err != nil {
+		return store.Unavailable("record the reconciliation", err)
 	}
 	return nil
 }
@@ -64,10 +65,10 @@ func (l *Log) LatestReconciliation(ctx context.Context) (r history.Reconciliatio
 	var text string
 	err = l.query.QueryRow(ctx, "SELECT at, facts::text FROM entry WHERE kind = 'reconciliation' ORDER BY at DESC LIMIT 1").Scan(&at, &text)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return r, at, fmt.Errorf("reconciliation: %w", ErrNotFound)
+		return r, at, fmt.Errorf("reconciliation: %w", store.ErrNotFound)
 	}
 	if err != nil {
-		return r, at, unavailable("read the newest reconciliation", err)
+		return r, at, store.Unavailable("read the newest reconciliation", err)
 	}
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		return r, at, fmt.Errorf("facts of the newest reconciliation: %w", err)

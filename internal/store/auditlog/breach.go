@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/timing"
 )
 
@@ -106,15 +107,15 @@ func (i *Inspector) Timings(ctx context.Context, p timing.Period, each func(*tim
 	for {
 		rows, now, err := i.announced(ctx, p)
 		if err != nil {
-			return unavailable("read notifications", err)
+			return store.Unavailable("read notifications", err)
 		}
 		records, err := i.records(ctx, rows)
 		if err != nil {
-			return unavailable("read attempts", err)
+			return store.Unavailable("read attempts", err)
 		}
 		timings, err := timing.TimingsOf(records, now, still.within(ctx, now))
 		if err != nil {
-			return unavailable("look for standstills", err)
+			return store.Unavailable("look for standstills", err)
 		}
 		for n := range timings {
 			if err := each(&timings[n]); err != nil {
@@ -140,7 +141,7 @@ func (i *Inspector) announced(ctx context.Context, p timing.Period) ([]factRow, 
 	}
 	sql, args := timingAnnounced+"a.at >= $1", []any{p.From, p.To}
 	if !p.After.At.IsZero() {
-		sql, args = timingAnnounced+"(a.at, a.notification_id) > ($1, $3)", []any{p.After.At, p.To, toUUID(p.After.ID)}
+		sql, args = timingAnnounced+"(a.at, a.notification_id) > ($1, $3)", []any{p.After.At, p.To, store.ToUUID(p.After.ID)}
 	}
 	if p.Client != "" {
 		args = append(args, string(p.Client))
@@ -171,16 +172,16 @@ func (l *Log) Timing(ctx context.Context, id notice.ID) (timing.Timing, error) {
 	}
 	var now time.Time
 	if err := l.query.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
-		return timing.Timing{}, unavailable("read the clock", err)
+		return timing.Timing{}, store.Unavailable("read the clock", err)
 	}
 	records := []history.Record{r}
 	if err := joinReceipts(ctx, l.query, records); err != nil {
-		return timing.Timing{}, unavailable("read earlier receipts", err)
+		return timing.Timing{}, store.Unavailable("read earlier receipts", err)
 	}
 	still := idlePeriodsOf(l.query)
 	timings, err := timing.TimingsOf(records, now, still.within(ctx, now))
 	if err != nil {
-		return timing.Timing{}, unavailable("look for standstills", err)
+		return timing.Timing{}, store.Unavailable("look for standstills", err)
 	}
 	return timings[0], nil
 }

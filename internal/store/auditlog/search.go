@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // walkBack is how far back in time one search without an id goes (L6: 31 days). It begins with a short window, and the
@@ -36,15 +37,15 @@ const (
 func (l *Log) Search(ctx context.Context, q history.Search, after history.Position, limit int) (audit.Page, error) {
 	tx, err := l.query.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
-		return audit.Page{}, unavailable("begin to search", err)
+		return audit.Page{}, store.Unavailable("begin to search", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	w := &walk{tx: tx, search: q, after: after, limit: limit}
 	if err := w.run(ctx); err != nil {
-		if isCode(err, "57014") {
-			return audit.Page{}, TooWide{fmt.Errorf("search the history: %w", err)}
+		if store.IsCode(err, "57014") {
+			return audit.Page{}, store.TooWide{Err: fmt.Errorf("search the history: %w", err)}
 		}
-		return audit.Page{}, unavailable("search the history", err)
+		return audit.Page{}, store.Unavailable("search the history", err)
 	}
 	return w.page, nil
 }
@@ -235,7 +236,7 @@ func findBetween(ctx context.Context, q querier, entries []audit.Entry, size int
 			}
 			p, there := found[left[i].guess(placed(&entries[i]), round)]
 			if !there {
-				return nil, fmt.Errorf("%w: a position before %d is missing", ErrTampered, left[i].high)
+				return nil, fmt.Errorf("%w: a position before %d is missing", store.ErrTampered, left[i].high)
 			}
 			if left[i].narrow(&p, placed(&entries[i])) {
 				out[i] = &p
@@ -461,7 +462,7 @@ func clientsOf(ctx context.Context, q querier, s history.Search, size int64) ([]
 	if size > 0 {
 		positions, err := readPositions(ctx, q, size-1, 1)
 		if err != nil {
-			return nil, unavailable("find an organisation's clients", err)
+			return nil, store.Unavailable("find an organisation's clients", err)
 		}
 		if len(positions) == 1 {
 			end = positions[0].at
@@ -469,11 +470,11 @@ func clientsOf(ctx context.Context, q querier, s history.Search, size int64) ([]
 	}
 	rows, err := q.Query(ctx, organisationSQL, s.Organisation, end.xid, [16]byte(end.id))
 	if err != nil {
-		return nil, unavailable("find an organisation's clients", err)
+		return nil, store.Unavailable("find an organisation's clients", err)
 	}
 	clients, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, unavailable("find an organisation's clients", err)
+		return nil, store.Unavailable("find an organisation's clients", err)
 	}
 	if s.Client != "" {
 		clients = slices.DeleteFunc(clients, func(c string) bool { return c != string(s.Client) })

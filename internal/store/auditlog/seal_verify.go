@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // walkBatch is how many positions are held in memory at once while the log is walked.
@@ -40,7 +41,7 @@ func Verify(ctx context.Context, url string, key ed25519.PublicKey, anchored []a
 	verdict, err := w.run(ctx, anchored)
 	var fault *audit.Fault
 	if err != nil && !errors.As(err, &fault) {
-		return audit.Verdict{}, unavailable("verify", err)
+		return audit.Verdict{}, store.Unavailable("verify", err)
 	}
 	return verdict, err
 }
@@ -49,15 +50,15 @@ func Verify(ctx context.Context, url string, key ed25519.PublicKey, anchored []a
 func auditConn(ctx context.Context, url string) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, ErrURL
+		return nil, store.ErrURL
 	}
 	cfg.ConnectTimeout = 5 * time.Second
-	cfg.RuntimeParams["search_path"] = schema
+	cfg.RuntimeParams["search_path"] = store.Schema
 	cfg.RuntimeParams["timezone"] = "UTC"
 	cfg.RuntimeParams["application_name"] = "arauto audit"
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return nil, unavailable("connect", err)
+		return nil, store.Unavailable("connect", err)
 	}
 	return conn, nil
 }
@@ -483,10 +484,10 @@ func RegisterLogKey(ctx context.Context, url string, key ed25519.PublicKey) erro
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	var registered []byte
 	if err := conn.QueryRow(ctx, "SELECT register_log_key($1)", []byte(key)).Scan(&registered); err != nil {
-		return unavailable("register the log's key", err)
+		return store.Unavailable("register the log's key", err)
 	}
 	if !key.Equal(ed25519.PublicKey(registered)) {
-		return ErrWrongKey
+		return store.ErrWrongKey
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // querier is what reading needs: a transaction or a connection.
@@ -61,7 +62,7 @@ func (s stored) Hashes(level int, from, to int64) ([]audit.Hash, error) {
 // judge tells damage from a database that does not answer.
 func (stored) judge(err error) error {
 	if errors.Is(err, errGap) {
-		return fmt.Errorf("%w: %w", ErrTampered, err)
+		return fmt.Errorf("%w: %w", store.ErrTampered, err)
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // factRow is an entry that made a notification, tells of an attempt of it, or ended it: all its columns, since it is held
@@ -84,11 +85,11 @@ func (l *Log) Notifications(ctx context.Context, f history.Filter) ([]history.Re
 	for {
 		page, err := l.announced(ctx, f)
 		if err != nil {
-			return nil, history.Position{}, unavailable("list notifications", err)
+			return nil, history.Position{}, store.Unavailable("list notifications", err)
 		}
 		records, err := assemble(ctx, l.query, page, true)
 		if err != nil {
-			return nil, history.Position{}, unavailable("read attempts", err)
+			return nil, history.Position{}, store.Unavailable("read attempts", err)
 		}
 		for _, r := range records {
 			f.After = history.Position{At: r.CreatedAt, ID: r.ID}
@@ -110,14 +111,14 @@ func (l *Log) Notifications(ctx context.Context, f history.Filter) ([]history.Re
 func (l *Log) Notification(ctx context.Context, id notice.ID) (history.Record, error) {
 	rows, err := readFacts(ctx, l.query, announcementsSQL, []string{id.String()})
 	if err != nil {
-		return history.Record{}, unavailable("read the notification", err)
+		return history.Record{}, store.Unavailable("read the notification", err)
 	}
 	if len(rows) == 0 {
-		return history.Record{}, fmt.Errorf("notification %s: %w", id, ErrNotFound)
+		return history.Record{}, fmt.Errorf("notification %s: %w", id, store.ErrNotFound)
 	}
 	records, err := assemble(ctx, l.query, rows, true)
 	if err != nil {
-		return history.Record{}, unavailable("read attempts", err)
+		return history.Record{}, store.Unavailable("read attempts", err)
 	}
 	return records[0], nil
 }
@@ -318,7 +319,7 @@ func (l *Log) Timeline(ctx context.Context, key notice.Key) (history.Timeline, e
 	err := db.Raw("SELECT client_id, api_version, status, revision, updated_at, document FROM resource WHERE kind = ? AND id = ?",
 		int16(key.Kind), key.ID).Scan(&current).Error
 	if err != nil {
-		return t, unavailable("read the resource", err)
+		return t, store.Unavailable("read the resource", err)
 	}
 	var rows []factRow
 	err = db.Raw("SELECT * FROM ((SELECT "+factColumnsSQL+` FROM entry a
@@ -328,10 +329,10 @@ func (l *Log) Timeline(ctx context.Context, key notice.Key) (history.Timeline, e
    WHERE a.resource_id = @id AND a.resource_kind = @kind AND a.number IS NULL AND a.kind = 'poll' ORDER BY a.at DESC, a.id DESC LIMIT @polls)
 ) e ORDER BY at, id`, map[string]any{"id": key.ID, "kind": int16(key.Kind), "most": timelineMax, "polls": timelinePollsMax}).Scan(&rows).Error
 	if err != nil {
-		return t, unavailable("read the resource's history", err)
+		return t, store.Unavailable("read the resource's history", err)
 	}
 	if len(current) == 0 && len(rows) == 0 {
-		return t, fmt.Errorf("%s %s: %w", key.Kind, key.ID, ErrNotFound)
+		return t, fmt.Errorf("%s %s: %w", key.Kind, key.ID, store.ErrNotFound)
 	}
 	if len(current) > 0 {
 		c := current[0]
@@ -347,7 +348,7 @@ func (l *Log) Timeline(ctx context.Context, key notice.Key) (history.Timeline, e
 		t.Integrity.Add(t.Notifications[i].Integrity)
 	}
 	if err := l.happened(ctx, &t, rows); err != nil {
-		return t, unavailable("compare the resource's history with the log", err)
+		return t, store.Unavailable("compare the resource's history with the log", err)
 	}
 	t.Integrity = t.Integrity.Listed()
 	return t, nil
@@ -369,16 +370,16 @@ func (l *Log) Resend(ctx context.Context, id notice.ID, actor, reason string) (n
 		return notice.ID{}, err
 	}
 	if old.State != notice.Exhausted && old.State != notice.Cancelled {
-		return notice.ID{}, fmt.Errorf("resend %s: %w", id, ErrNotOver)
+		return notice.ID{}, fmt.Errorf("resend %s: %w", id, store.ErrNotOver)
 	}
-	text, err := facts(history.ChangeFacts{
-		System: l.system, Source: "operator", Actor: actor, Role: callerOf(ctx).Role, Remote: callerOf(ctx).Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
+	text, err := store.Facts(history.ChangeFacts{
+		System: l.system, Source: "operator", Actor: actor, Role: store.CallerOf(ctx).Role, Remote: store.CallerOf(ctx).Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
 		Event: old.Event, EventAt: old.EventAt, Clause: "D-4", Why: reason,
 	})
 	if err != nil {
 		return notice.ID{}, err
 	}
-	fresh := NewID()
+	fresh := store.NewID()
 	err = l.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		if err := tx.Exec("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", "arauto resend "+old.ChangeID.String()).Error; err != nil {
 			return err
@@ -388,7 +389,7 @@ func (l *Log) Resend(ctx context.Context, id notice.ID, actor, reason string) (n
 			return err
 		}
 		if resent > 0 {
-			return ErrResent
+			return store.ErrResent
 		}
 		made := tx.Exec(`INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, manual, due_at)
 SELECT ?, i.client_id, i.push_epoch, ?, ?, ?, ?, ?, ?, true, now() FROM initiator i WHERE i.client_id = ? AND i.push`,
@@ -397,14 +398,14 @@ SELECT ?, i.client_id, i.push_epoch, ?, ?, ?, ?, ?, ?, true, now() FROM initiato
 			return made.Error
 		}
 		if made.RowsAffected == 0 {
-			return ErrNoPush
+			return store.ErrNoPush
 		}
 		return tx.Exec(`INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'resend', ?::json)`, NewID().String(), history.FactResend, string(old.Client), int16(old.Kind), old.ResourceID,
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'resend', ?::json)`, store.NewID().String(), history.FactResend, string(old.Client), int16(old.Kind), old.ResourceID,
 			orNull(old.Revision), fresh.String(), old.ChangeID.String(), text).Error
 	})
 	if err != nil {
-		return notice.ID{}, unavailable("resend", err)
+		return notice.ID{}, store.Unavailable("resend", err)
 	}
 	return fresh, nil
 }
@@ -424,7 +425,7 @@ func (l *Log) CursorKey(ctx context.Context) ([]byte, error) {
 	}
 	var key []byte
 	if err := l.query.QueryRow(ctx, "SELECT key FROM keyring WHERE name = 'cursor'").Scan(&key); err != nil {
-		return nil, unavailable("read the cursor key", err)
+		return nil, store.Unavailable("read the cursor key", err)
 	}
 	l.cursor.Store(&key)
 	return key, nil

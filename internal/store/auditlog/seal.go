@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // SealBatch is how many entries one sealing transaction takes at most.
@@ -66,7 +67,7 @@ func (l *Log) LogKey(ctx context.Context) (ed25519.PublicKey, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, unavailable("read the log's key", err)
+		return nil, store.Unavailable("read the log's key", err)
 	}
 	return key, nil
 }
@@ -75,7 +76,7 @@ func (l *Log) LogKey(ctx context.Context) (ed25519.PublicKey, error) {
 func (l *Log) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error) {
 	var registered []byte
 	if err := l.query.QueryRow(ctx, "SELECT register_log_key($1)", []byte(key)).Scan(&registered); err != nil {
-		return nil, unavailable("register the log's key", err)
+		return nil, store.Unavailable("register the log's key", err)
 	}
 	return registered, nil
 }
@@ -93,15 +94,15 @@ func (l *Log) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed2551
 func (l *Log) Seal(ctx context.Context, key *audit.Signer, published ...PublishedHead) (Sealed, error) {
 	tx, err := l.query.Begin(ctx)
 	if err != nil {
-		return Sealed{}, unavailable("begin to seal", err)
+		return Sealed{}, store.Unavailable("begin to seal", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
 	w := &sealing{tx: tx, key: key, published: published}
 	if err := w.run(ctx); err != nil {
-		return Sealed{}, unavailable("seal", err)
+		return Sealed{}, store.Unavailable("seal", err)
 	}
 	if err := w.within(ctx, sealTimeout, tx.Commit); err != nil {
-		return Sealed{}, unavailable("commit what was sealed", err)
+		return Sealed{}, store.Unavailable("commit what was sealed", err)
 	}
 	return w.out, nil
 }
@@ -183,7 +184,7 @@ func (w *sealing) checkKey(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(registered, w.key.Public()) {
-		return ErrWrongKey
+		return store.ErrWrongKey
 	}
 	return nil
 }
@@ -202,14 +203,14 @@ func (w *sealing) foundation(ctx context.Context) error {
 	}
 	w.out.Checkpoint = []byte(signed)
 	if w.last, err = audit.OpenCheckpoint(w.out.Checkpoint, w.key.Public()); err != nil {
-		return fmt.Errorf("%w: %w", ErrTampered, err)
+		return fmt.Errorf("%w: %w", store.ErrTampered, err)
 	}
 	w.out.Size, w.out.SealedAt = w.last.Size, w.last.At.Time()
 	if w.tree, err = audit.ReadRange(w.stored, w.last.Size); err != nil {
 		return w.stored.judge(err)
 	}
 	if w.tree.Root() != w.last.Root {
-		return fmt.Errorf("%w: the tree of %d entries has another root", ErrTampered, w.last.Size)
+		return fmt.Errorf("%w: the tree of %d entries has another root", store.ErrTampered, w.last.Size)
 	}
 	err = w.tx.QueryRow(ctx, "SELECT xid, id FROM log_position WHERE seq = $1", w.last.Size-1).Scan(&w.from.xid, (*[16]byte)(&w.from.id))
 	if err != nil {
@@ -228,7 +229,7 @@ func (w *sealing) nothingAfter(ctx context.Context) error {
 		return err
 	}
 	if more {
-		return fmt.Errorf("%w: there are positions from %d on that were never signed", ErrTampered, w.last.Size)
+		return fmt.Errorf("%w: there are positions from %d on that were never signed", store.ErrTampered, w.last.Size)
 	}
 	return nil
 }
@@ -247,7 +248,7 @@ func (w *sealing) scrub() error {
 			return w.stored.judge(err)
 		}
 		if have != want {
-			return fmt.Errorf("%w: the subtree of the entries from %d on has another root", ErrTampered, n<<level)
+			return fmt.Errorf("%w: the subtree of the entries from %d on has another root", store.ErrTampered, n<<level)
 		}
 	}
 	return nil
@@ -318,13 +319,13 @@ func (w *sealing) readBack(entries []audit.Entry) error {
 		return w.stored.judge(err)
 	}
 	if len(leaves) != len(entries) {
-		return fmt.Errorf("%w: of %d positions just written %d are there", ErrTampered, len(entries), len(leaves))
+		return fmt.Errorf("%w: of %d positions just written %d are there", store.ErrTampered, len(entries), len(leaves))
 	}
 	var record []byte
 	for i := range entries {
 		seq := w.last.Size + int64(i)
 		if record = entries[i].AppendRecord(record[:0], seq); audit.Leaf(record) != leaves[i] {
-			return fmt.Errorf("%w: position %d was not stored as computed", ErrTampered, seq)
+			return fmt.Errorf("%w: position %d was not stored as computed", store.ErrTampered, seq)
 		}
 	}
 	again, err := audit.ReadRange(w.stored, w.tree.Size())
@@ -332,7 +333,7 @@ func (w *sealing) readBack(entries []audit.Entry) error {
 		return w.stored.judge(err)
 	}
 	if again.Root() != w.tree.Root() {
-		return fmt.Errorf("%w: the tree just written has another root", ErrTampered)
+		return fmt.Errorf("%w: the tree just written has another root", store.ErrTampered)
 	}
 	return nil
 }
@@ -364,7 +365,7 @@ const anchoredMargin = time.Hour
 func (l *Log) MarkAnchored(ctx context.Context, checkpoint time.Time) error {
 	_, err := l.query.Exec(ctx, "UPDATE seal_state SET anchored_through = greatest(anchored_through, $1)", checkpoint.Add(-anchoredMargin))
 	if err != nil {
-		return unavailable("note that the log is anchored", err)
+		return store.Unavailable("note that the log is anchored", err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // readingFacts are what an entry keeps of a reading. Its outcome is the act.
@@ -28,16 +29,16 @@ const insertAdmin = "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2
 // RecordReading writes to the history that it was read by somebody who called us, whom the context names
 // (notice.Caller). What cannot be recorded must not be handed over (D-3).
 func (l *Log) RecordReading(ctx context.Context, r history.LogReading) error {
-	c := callerOf(ctx)
+	c := store.CallerOf(ctx)
 	if r.Caller != (history.Caller{}) {
 		c = r.Caller
 	}
-	text, err := facts(readingFacts{l.system, c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Repeats})
+	text, err := store.Facts(readingFacts{l.system, c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Repeats})
 	if err != nil {
 		return err
 	}
-	if _, err := l.query.Exec(ctx, insertAdmin, NewID().String(), history.FactAdmin, r.Act, text); err != nil {
-		return unavailable("record the reading", err)
+	if _, err := l.query.Exec(ctx, insertAdmin, store.NewID().String(), history.FactAdmin, r.Act, text); err != nil {
+		return store.Unavailable("record the reading", err)
 	}
 	return nil
 }
@@ -63,21 +64,21 @@ func RecordReading(ctx context.Context, url, version string, r history.LogReadin
 	var address pgtype.Text
 	var port pgtype.Int4
 	if err := conn.QueryRow(ctx, "SELECT session_user, host(inet_client_addr()), inet_client_port()").Scan(&user, &address, &port); err != nil {
-		return unavailable("record the reading", err)
+		return store.Unavailable("record the reading", err)
 	}
 	from := "local"
 	if ip, err := netip.ParseAddr(address.String); err == nil {
 		from = netip.AddrPortFrom(ip, uint16(port.Int32)).String()
 	}
-	text, err := facts(readingFacts{"arauto audit " + version, user, "database", from, filled(r.Filter), r.Size, r.Rows, r.SHA256, 0})
+	text, err := store.Facts(readingFacts{"arauto audit " + version, user, "database", from, filled(r.Filter), r.Size, r.Rows, r.SHA256, 0})
 	if err != nil {
 		return err
 	}
-	if _, err := conn.Exec(ctx, insertAdmin, NewID().String(), history.FactAdmin, r.Act, text); err != nil {
-		if isCode(err, "42501") {
-			return fmt.Errorf("record the reading: %s may not add to the history, and what is not recorded is not handed over; use a member of %s: %w", user, role, err)
+	if _, err := conn.Exec(ctx, insertAdmin, store.NewID().String(), history.FactAdmin, r.Act, text); err != nil {
+		if store.IsCode(err, "42501") {
+			return fmt.Errorf("record the reading: %s may not add to the history, and what is not recorded is not handed over; use a member of %s: %w", user, store.Role, err)
 		}
-		return unavailable("record the reading", err)
+		return store.Unavailable("record the reading", err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // periodMargin is how much younger than a period's end an entry in the last window must be (docs/audit-format.md).
@@ -37,7 +38,7 @@ func (x *LogReader) Counted(ctx context.Context, s history.Search) (*audit.Count
 	}
 	first, start, err := x.firstWindow(ctx, s.From)
 	if err != nil {
-		return nil, unavailable("find the windows of a period", err)
+		return nil, store.Unavailable("find the windows of a period", err)
 	}
 	p := &audit.CountedPeriod{Clients: clients, Start: start, From: first, To: first}
 	var witness []countedRow
@@ -55,14 +56,14 @@ func (x *LogReader) Counted(ctx context.Context, s history.Search) (*audit.Count
 		return true, nil
 	})
 	if err != nil {
-		return nil, unavailable("find the windows of a period", err)
+		return nil, store.Unavailable("find the windows of a period", err)
 	}
 	if p.To == p.From {
 		return nil, nil //nolint:nilnil // nothing was counted yet
 	}
 	var gone bool
 	if err := x.q.QueryRow(ctx, "SELECT EXISTS (SELECT FROM history_dropped WHERE last >= $1 AND first < $2)", p.From, p.To).Scan(&gone); err != nil {
-		return nil, unavailable("find removed months", err)
+		return nil, store.Unavailable("find removed months", err)
 	}
 	if gone {
 		return nil, nil //nolint:nilnil // the counts cannot be computed again from what is left
@@ -141,15 +142,15 @@ func (x *LogReader) Windows(ctx context.Context, p *audit.CountedPeriod, each fu
 			return false, err
 		}
 		if w.Counts, err = audit.ParseCounts(list); err != nil {
-			return false, fmt.Errorf("%w: counts of the window %d to %d: %w", ErrTampered, r.from, r.to, err)
+			return false, fmt.Errorf("%w: counts of the window %d to %d: %w", store.ErrTampered, r.from, r.to, err)
 		}
 		if of, err := w.Of(); err != nil || of.From != r.from || of.To != r.to || of.Root != w.Counts.Root().String() {
-			return false, fmt.Errorf("%w: the counts of the window %d to %d are not those that the entry at %d speaks of", ErrTampered, r.from, r.to, r.seq)
+			return false, fmt.Errorf("%w: the counts of the window %d to %d are not those that the entry at %d speaks of", store.ErrTampered, r.from, r.to, r.seq)
 		}
 		return true, each(&w)
 	})
 	if err != nil {
-		return unavailable("read the counts of a period", err)
+		return store.Unavailable("read the counts of a period", err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // PublishedHead is a checkpoint of this log that is known outside of the database. Its signature was verified.
@@ -33,7 +34,7 @@ func (w *sealing) extend() *extension { return &extension{w.stored, w.key.Public
 func (l *Log) Extends(ctx context.Context, public ed25519.PublicKey, published ...PublishedHead) error {
 	tx, err := l.query.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
-		return unavailable("compare with published checkpoints", err)
+		return store.Unavailable("compare with published checkpoints", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
 	e := &extension{stored: stored{ctx, tx}, public: public}
@@ -41,7 +42,7 @@ func (l *Log) Extends(ctx context.Context, public ed25519.PublicKey, published .
 		err = e.check(ctx, published)
 	}
 	if err != nil {
-		return unavailable("compare with published checkpoints", err)
+		return store.Unavailable("compare with published checkpoints", err)
 	}
 	return nil
 }
@@ -57,7 +58,7 @@ func newestCheckpoint(ctx context.Context, q querier, public ed25519.PublicKey) 
 		return c, err
 	}
 	if c, err = audit.OpenCheckpoint([]byte(signed), public); err != nil {
-		return c, fmt.Errorf("%w: %w", ErrTampered, err)
+		return c, fmt.Errorf("%w: %w", store.ErrTampered, err)
 	}
 	return c, nil
 }
@@ -98,7 +99,7 @@ func (e *extension) check(ctx context.Context, published []PublishedHead) error 
 			return err
 		}
 		if !stated {
-			return fmt.Errorf("%w: %s has a checkpoint of %d entries, signed at %s; the log in the database has %d entries", ErrSetBack, h.Where, h.Size, h.At, e.last.Size)
+			return fmt.Errorf("%w: %s has a checkpoint of %d entries, signed at %s; the log in the database has %d entries", store.ErrSetBack, h.Where, h.Size, h.At, e.last.Size)
 		}
 	}
 	return nil
@@ -163,7 +164,7 @@ json_build_object('system', current_setting('application_name'), 'actor', sessio
 		return err
 	})
 	if err != nil {
-		return audit.Loss{}, unavailable("state the loss", err)
+		return audit.Loss{}, store.Unavailable("state the loss", err)
 	}
 	return said, nil
 }
@@ -192,7 +193,7 @@ func (e *extension) lost(ctx context.Context, published []audit.Checkpoint) (l a
 		}
 	}
 	if len(gone) == 0 {
-		return l, ErrNothingLost
+		return l, store.ErrNothingLost
 	}
 	slices.SortFunc(gone, func(a, b audit.Checkpoint) int { return int(max(-1, min(1, b.Size-a.Size))) })
 	if e.last.Size < gone[len(gone)-1].Size {

@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // Scopes of a verification that the product does by itself.
@@ -84,7 +85,7 @@ SELECT scope, verified, coalesce(progress::text, '{}'), began_at, ended_at, ok_a
   (SELECT coalesce(max(to_seq), 0) FROM log_count WHERE to_seq <= log.size)
 FROM log_verification, log`)
 	if err != nil {
-		return v, unavailable("read the state of verification", err)
+		return v, store.Unavailable("read the state of verification", err)
 	}
 	var scope, progress string
 	var began, ended, ok, faultAt pgtype.Timestamptz
@@ -96,14 +97,14 @@ FROM log_verification, log`)
 		if scope == ScopeWhole {
 			state = &v.Whole
 		}
-		*state = ScopeState{Verified: verified, EndedAt: fromTime(ended), OKAt: fromTime(ok), BeganAt: fromTime(began), FaultAt: fromTime(faultAt)}
+		*state = ScopeState{Verified: verified, EndedAt: store.FromTime(ended), OKAt: store.FromTime(ok), BeganAt: store.FromTime(began), FaultAt: store.FromTime(faultAt)}
 		if seq != nil && reason != nil {
 			state.Fault = &audit.Fault{Seq: *seq, Reason: *reason}
 		}
 		return json.Unmarshal([]byte(progress), &state.walk)
 	})
 	if err != nil {
-		return v, unavailable("read the state of verification", err)
+		return v, store.Unavailable("read the state of verification", err)
 	}
 	v.doubt(counted)
 	return v, nil
@@ -158,14 +159,14 @@ func (l *Log) VerifySince(ctx context.Context, key ed25519.PublicKey, most int64
 	r := &VerificationRecord{System: l.system, Scope: ScopeSince, From: from, To: to}
 	verdict, _, err := l.verifyPart(ctx, p)
 	if err := r.judge(verdict, err); err != nil {
-		return nil, unavailable("verify the log", err)
+		return nil, store.Unavailable("verify the log", err)
 	}
 	if r.Found == nil && others == 0 && r.Removed == 0 {
 		return nil, l.verifiedNothing(ctx)
 	}
 	r.TookMillis = time.Since(began).Milliseconds()
 	if err := l.recordSince(ctx, r, counter.Counts()); err != nil {
-		return nil, unavailable("record the verification", err)
+		return nil, store.Unavailable("record the verification", err)
 	}
 	return r, nil
 }
@@ -187,7 +188,7 @@ func (r *VerificationRecord) judge(v audit.Verdict, err error) error {
 // verifiedNothing notes that there was nothing to verify.
 func (l *Log) verifiedNothing(ctx context.Context) error {
 	if _, err := l.query.Exec(ctx, "UPDATE log_verification SET ended_at = now(), ok_at = now() WHERE scope = 'since'"); err != nil {
-		return unavailable("note the verification", err)
+		return store.Unavailable("note the verification", err)
 	}
 	return nil
 }
@@ -198,7 +199,7 @@ const okNotAhead = "ok_at = CASE WHEN ok_at <= now() THEN ok_at END, "
 // recordSince writes entry, counts and state in one transaction.
 func (l *Log) recordSince(ctx context.Context, r *VerificationRecord, counts audit.Counts) error {
 	return pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
-		id := NewID().String()
+		id := store.NewID().String()
 		if r.Found == nil {
 			previous, err := previousCounts(ctx, tx)
 			if err != nil {
@@ -224,7 +225,7 @@ func (l *Log) recordSince(ctx context.Context, r *VerificationRecord, counts aud
 }
 
 func insertVerification(ctx context.Context, tx pgx.Tx, id string, r *VerificationRecord) error {
-	text, err := facts(r)
+	text, err := store.Facts(r)
 	if err != nil {
 		return err
 	}
@@ -296,24 +297,24 @@ func (l *Log) VerifyWhole(ctx context.Context, key ed25519.PublicKey, part int64
 		r.To = walk.Size
 	}
 	if err := r.judge(verdict, err); err != nil {
-		return nil, false, unavailable("verify the log", err)
+		return nil, false, store.Unavailable("verify the log", err)
 	}
 	r.TookMillis = state.Now.Sub(state.Whole.BeganAt).Milliseconds()
 	if err := l.recordWhole(ctx, r); err != nil {
-		return nil, false, unavailable("record the verification", err)
+		return nil, false, store.Unavailable("record the verification", err)
 	}
 	return r, false, nil
 }
 
 // keepWalk stores how far the walk has come.
 func (l *Log) keepWalk(ctx context.Context, walk *walkState) error {
-	text, err := facts(walk)
+	text, err := store.Facts(walk)
 	if err != nil {
 		return err
 	}
 	_, err = l.query.Exec(ctx, "UPDATE log_verification SET progress = $1::jsonb, began_at = coalesce(began_at, now()) WHERE scope = 'whole'", text)
 	if err != nil {
-		return unavailable("keep the progress of the verification", err)
+		return store.Unavailable("keep the progress of the verification", err)
 	}
 	return nil
 }
@@ -322,7 +323,7 @@ func (l *Log) keepWalk(ctx context.Context, walk *walkState) error {
 // began.
 func (l *Log) recordWhole(ctx context.Context, r *VerificationRecord) error {
 	return pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
-		if err := insertVerification(ctx, tx, NewID().String(), r); err != nil {
+		if err := insertVerification(ctx, tx, store.NewID().String(), r); err != nil {
 			return err
 		}
 		const ended = "UPDATE log_verification SET verified = $1, progress = NULL, began_at = NULL, ended_at = now(), "
@@ -346,7 +347,7 @@ func (l *Log) checkpointAfter(ctx context.Context, size, most int64) (next int64
 	err = l.query.QueryRow(ctx, `SELECT coalesce((SELECT max(size) FROM log_checkpoint WHERE size > $1 AND size <= $1 + $2), (SELECT min(size) FROM log_checkpoint WHERE size > $1), 0)`,
 		size, most).Scan(&next)
 	if err != nil {
-		return 0, unavailable("find the next checkpoint", err)
+		return 0, store.Unavailable("find the next checkpoint", err)
 	}
 	return next, nil
 }

@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/timing"
 )
 
@@ -143,7 +144,7 @@ func (i *Inspector) piece(ctx context.Context, p piece, each func(tx pgx.Tx, p p
 func oldest(ctx context.Context, q querier, p piece) (time.Time, error) {
 	var at pgtype.Timestamptz
 	err := q.QueryRow(ctx, "SELECT min(p.at) FROM entry p WHERE "+p.pages()).Scan(&at)
-	return fromTime(at), err
+	return store.FromTime(at), err
 }
 
 // begin finds the page from which on a month can hold rows of the period, by halving.
@@ -182,7 +183,7 @@ AND ($3 = '' OR p.client_id = $3) AND `+at.where()+" GROUP BY 1", p.From, p.To, 
 		return err
 	})
 	if err != nil {
-		return nil, unavailable("count silent changes", err)
+		return nil, store.Unavailable("count silent changes", err)
 	}
 	return out, nil
 }

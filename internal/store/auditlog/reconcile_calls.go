@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // callsLate is how long after its query a poll's entry is looked for: it may have waited on a replica's disk.
@@ -41,7 +42,7 @@ func (i *Inspector) Calls(ctx context.Context, from, to time.Time, each func(*no
 		return rows.Err()
 	})
 	if err != nil {
-		return unavailable("list status queries", err)
+		return store.Unavailable("list status queries", err)
 	}
 	return nil
 }
@@ -55,7 +56,7 @@ func scanPoll(rows pgx.Rows) (*notice.Poll, error) {
 		return nil, err
 	}
 	p := &notice.Poll{
-		ID: fromUUID(id), Interaction: fromUUID(interaction), Client: notice.ClientID(client.String), Kind: ofb.Kind(kind.Int16), ResourceID: resource.String,
+		ID: store.FromUUID(id), Interaction: store.FromUUID(interaction), Client: notice.ClientID(client.String), Kind: ofb.Kind(kind.Int16), ResourceID: resource.String,
 	}
 	if err := json.Unmarshal([]byte(text), &p.Facts); err != nil {
 		return nil, fmt.Errorf("facts of poll %s: %w", p.ID, err)

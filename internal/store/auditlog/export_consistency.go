@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // SizeAt is how many entries the newest checkpoint had that was signed up to a moment, that one included. ErrNoCheckpoint
@@ -16,10 +17,10 @@ import (
 func (x *LogReader) SizeAt(ctx context.Context, at time.Time) (size int64, err error) {
 	err = x.q.QueryRow(ctx, "SELECT size FROM log_checkpoint WHERE at <= $1 ORDER BY size DESC LIMIT 1", at).Scan(&size)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, ErrNoCheckpoint
+		return 0, store.ErrNoCheckpoint
 	}
 	if err != nil {
-		return 0, unavailable("find a checkpoint", err)
+		return 0, store.Unavailable("find a checkpoint", err)
 	}
 	return size, nil
 }
@@ -32,14 +33,14 @@ func (x *LogReader) ProveSince(ctx context.Context, size int64) (p audit.Consist
 		err = noCheckpoint(ctx, x.q, size)
 	}
 	if err != nil {
-		return p, unavailable("read a checkpoint", err)
+		return p, store.Unavailable("read a checkpoint", err)
 	}
 	if size > x.Checkpoint.Size {
-		return p, fmt.Errorf("the checkpoint of %d entries is younger than that of %d; name the older one first: %w", size, x.Checkpoint.Size, ErrNoCheckpoint)
+		return p, fmt.Errorf("the checkpoint of %d entries is younger than that of %d; name the older one first: %w", size, x.Checkpoint.Size, store.ErrNoCheckpoint)
 	}
 	p.New = x.Note
 	if p.Path, err = audit.ProveConsistency(stored{ctx, x.q}, size, x.Checkpoint.Size); err != nil {
-		return p, unavailable("prove", stored{}.judge(err))
+		return p, store.Unavailable("prove", stored{}.judge(err))
 	}
 	return p, nil
 }

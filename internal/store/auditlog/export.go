@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/timing"
 )
 
@@ -32,9 +33,9 @@ type LogReader struct {
 // noCheckpoint is the error for a size that no checkpoint has; 0 stands for the newest.
 func noCheckpoint(ctx context.Context, q querier, size int64) error {
 	if size == 0 {
-		return ErrNoCheckpoint
+		return store.ErrNoCheckpoint
 	}
-	e := &NoCheckpoint{Size: size}
+	e := &store.NoCheckpoint{Size: size}
 	err := q.QueryRow(ctx, "SELECT coalesce((SELECT max(size) FROM log_checkpoint WHERE size < $1), 0), coalesce((SELECT min(size) FROM log_checkpoint WHERE size > $1), 0)", size).
 		Scan(&e.Below, &e.Above)
 	if err != nil {
@@ -58,7 +59,7 @@ func OpenExport(ctx context.Context, url string, size int64) (*LogReader, error)
 func (l *Log) OpenLog(ctx context.Context, size int64) (*LogReader, error) {
 	conn, err := l.query.Acquire(ctx)
 	if err != nil {
-		return nil, unavailable("open the log", err)
+		return nil, store.Unavailable("open the log", err)
 	}
 	return openLogReader(ctx, conn, size, func(context.Context) { conn.Release() })
 }
@@ -67,11 +68,11 @@ func (l *Log) OpenLog(ctx context.Context, size int64) (*LogReader, error) {
 func (l *Log) OpenLogForLong(ctx context.Context, size int64) (*LogReader, error) {
 	conn, err := l.query.Acquire(ctx)
 	if err != nil {
-		return nil, unavailable("open the log", err)
+		return nil, store.Unavailable("open the log", err)
 	}
 	if _, err := conn.Exec(ctx, "SET statement_timeout = '60s'"); err != nil {
 		conn.Release()
-		return nil, unavailable("open the log", err)
+		return nil, store.Unavailable("open the log", err)
 	}
 	return openLogReader(ctx, conn, size, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
@@ -88,7 +89,7 @@ func openLogReader(ctx context.Context, q querier, size int64, done func(context
 	var err error
 	if x.SignedHead, err = readHead(ctx, q, size); err != nil {
 		x.Close(ctx)
-		return nil, unavailable("open the log", err)
+		return nil, store.Unavailable("open the log", err)
 	}
 	return x, nil
 }
@@ -108,10 +109,10 @@ func readHead(ctx context.Context, q querier, size int64) (h audit.SignedHead, e
 	}
 	h.Public, h.Note = key, []byte(signed)
 	if h.Checkpoint, err = audit.OpenCheckpoint(h.Note, h.Public); err != nil {
-		return h, fmt.Errorf("%w: the checkpoint of %d entries: %w", ErrTampered, claimed, err)
+		return h, fmt.Errorf("%w: the checkpoint of %d entries: %w", store.ErrTampered, claimed, err)
 	}
 	if h.Checkpoint.Size != claimed {
-		return h, fmt.Errorf("%w: the checkpoint of %d entries was signed for %d", ErrTampered, claimed, h.Checkpoint.Size)
+		return h, fmt.Errorf("%w: the checkpoint of %d entries was signed for %d", store.ErrTampered, claimed, h.Checkpoint.Size)
 	}
 	return h, nil
 }
@@ -160,15 +161,15 @@ func (x *LogReader) walk(ctx context.Context, r walkRange, each func(*audit.Seal
 	for seq < r.end {
 		positions, err := readPositions(ctx, x.q, seq, int(min(walkBatch, r.end-seq)))
 		if err != nil {
-			return unavailable("read positions", err)
+			return store.Unavailable("read positions", err)
 		}
 		if len(positions) == 0 {
-			return fmt.Errorf("%w: position %d is missing", ErrTampered, seq)
+			return fmt.Errorf("%w: position %d is missing", store.ErrTampered, seq)
 		}
 		upTo := positions[len(positions)-1]
 		entries, err := readEntries(ctx, x.q, last, upTo.at, 2*walkBatch)
 		if err != nil {
-			return unavailable("read entries", err)
+			return store.Unavailable("read entries", err)
 		}
 		if err := merge(positions, entries, r.whole, r.wanted, each); err != nil {
 			return err
@@ -190,9 +191,9 @@ func (x *LogReader) bounds(ctx context.Context, s history.Search) (first, end in
 	}
 	var low, high pgtype.Int8
 	err = x.q.QueryRow(ctx, `SELECT min(seq), max(seq) FROM log_position WHERE at >= coalesce($1::timestamptz, '-infinity') AND at < coalesce($2::timestamptz, 'infinity') AND seq < $3`,
-		toTime(s.From), toTime(s.To), end).Scan(&low, &high)
+		store.ToTime(s.From), store.ToTime(s.To), end).Scan(&low, &high)
 	if err != nil {
-		return 0, 0, unavailable("find the first and last position", err)
+		return 0, 0, store.Unavailable("find the first and last position", err)
 	}
 	if !low.Valid {
 		return end, end, nil
@@ -204,10 +205,10 @@ func (x *LogReader) bounds(ctx context.Context, s history.Search) (first, end in
 func (x *LogReader) placeOf(ctx context.Context, seq int64) (cursor, error) {
 	positions, err := readPositions(ctx, x.q, seq, 1)
 	if err != nil {
-		return before, unavailable("read a position", err)
+		return before, store.Unavailable("read a position", err)
 	}
 	if len(positions) == 0 || positions[0].seq != seq {
-		return before, fmt.Errorf("%w: position %d is missing", ErrTampered, seq)
+		return before, fmt.Errorf("%w: position %d is missing", store.ErrTampered, seq)
 	}
 	return positions[0].at, nil
 }
@@ -245,21 +246,21 @@ func (x *LogReader) pick(ctx context.Context, s history.Search, clients []string
 	where.narrow(s)
 	rows, err := x.q.Query(ctx, where.selectAll(), where.args...)
 	if err != nil {
-		return unavailable("search the history", err)
+		return store.Unavailable("search the history", err)
 	}
 	entries, err := scanEntries(rows)
 	if err != nil {
-		return unavailable("search the history", err)
+		return store.Unavailable("search the history", err)
 	}
 	entries = slices.DeleteFunc(entries, func(e audit.Entry) bool { return !matches(s, clients, &e) })
 	slices.SortFunc(entries, func(a, b audit.Entry) int { return placed(&a).compare(placed(&b)) })
 	positions, err := findPositions(ctx, x.q, entries, x.Checkpoint.Size)
 	if err != nil {
-		return unavailable("find positions", err)
+		return store.Unavailable("find positions", err)
 	}
 	found, err := x.sealed(ctx, entries, positions)
 	if err != nil {
-		return unavailable("find positions", err)
+		return store.Unavailable("find positions", err)
 	}
 	for i := range found {
 		if err := each(&found[i]); err != nil {
@@ -312,23 +313,23 @@ func (x *LogReader) Strays() []audit.Fault { return x.strays }
 // been removed when its time was over; an *audit.Fault when it is missing before that.
 func (x *LogReader) At(ctx context.Context, seq int64) (*audit.Sealed, error) {
 	if seq < 0 || seq >= x.Checkpoint.Size {
-		return nil, ErrNotFound
+		return nil, store.ErrNotFound
 	}
 	positions, err := readPositions(ctx, x.q, seq, 1)
 	if err != nil {
-		return nil, unavailable("read a position", err)
+		return nil, store.Unavailable("read a position", err)
 	}
 	if len(positions) == 0 || positions[0].seq != seq {
-		return nil, fmt.Errorf("%w: position %d is missing", ErrTampered, seq)
+		return nil, fmt.Errorf("%w: position %d is missing", store.ErrTampered, seq)
 	}
 	p := positions[0]
 	rows, err := x.q.Query(ctx, entrySelect+"WHERE xid = $1 AND id = $2 AND at = $3", p.at.xid, [16]byte(p.at.id), p.time.Time())
 	if err != nil {
-		return nil, unavailable("read an entry", err)
+		return nil, store.Unavailable("read an entry", err)
 	}
 	entries, err := scanEntries(rows)
 	if err != nil {
-		return nil, unavailable("read an entry", err)
+		return nil, store.Unavailable("read an entry", err)
 	}
 	if len(entries) == 0 {
 		return nil, absentAt(&p)
@@ -347,14 +348,14 @@ func absentAt(p *position) error {
 	if p.time.Time().After(time.Now().AddDate(-5, 0, 0)) {
 		return &audit.Fault{Seq: p.seq, Reason: fmt.Sprintf("the entry %s is missing, or its time was altered", p.at.id)}
 	}
-	return ErrNotFound
+	return store.ErrNotFound
 }
 
 // Prove makes the proof that an entry is in the log as of the checkpoint.
 func (x *LogReader) Prove(ctx context.Context, seq int64) ([]audit.Hash, error) {
 	path, err := audit.ProveInclusion(stored{ctx, x.q}, seq, x.Checkpoint.Size)
 	if err != nil {
-		return nil, unavailable("prove", stored{}.judge(err))
+		return nil, store.Unavailable("prove", stored{}.judge(err))
 	}
 	return path, nil
 }
@@ -363,11 +364,11 @@ func (x *LogReader) Prove(ctx context.Context, seq int64) ([]audit.Hash, error) 
 func (x *LogReader) Checkpoints(ctx context.Context) ([][]byte, error) {
 	rows, err := x.q.Query(ctx, "SELECT note FROM log_checkpoint WHERE size <= $1 ORDER BY size", x.Checkpoint.Size)
 	if err != nil {
-		return nil, unavailable("read checkpoints", err)
+		return nil, store.Unavailable("read checkpoints", err)
 	}
 	notes, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
 	if err != nil {
-		return nil, unavailable("read checkpoints", err)
+		return nil, store.Unavailable("read checkpoints", err)
 	}
 	return notes, nil
 }
@@ -380,7 +381,7 @@ func (x *LogReader) IdlePeriods(ctx context.Context, from, to time.Time) ([]timi
 	}}
 	idle, err := still.within(ctx, x.Checkpoint.At.Time())(from, to)
 	if err != nil {
-		return nil, unavailable("look for standstills", err)
+		return nil, store.Unavailable("look for standstills", err)
 	}
 	return idle, nil
 }
@@ -389,20 +390,20 @@ func (x *LogReader) IdlePeriods(ctx context.Context, from, to time.Time) ([]timi
 func (x *LogReader) Unheard(ctx context.Context, from, to time.Time) ([]history.Fact, error) {
 	rows, err := x.q.Query(ctx, entrySelect+"e WHERE "+unheardWhere, from, to)
 	if err != nil {
-		return nil, unavailable("read periods without receipts", err)
+		return nil, store.Unavailable("read periods without receipts", err)
 	}
 	entries, err := scanEntries(rows)
 	if err != nil {
-		return nil, unavailable("read periods without receipts", err)
+		return nil, store.Unavailable("read periods without receipts", err)
 	}
 	slices.SortFunc(entries, func(a, b audit.Entry) int { return placed(&a).compare(placed(&b)) })
 	positions, err := findPositions(ctx, x.q, entries, x.Checkpoint.Size)
 	if err != nil {
-		return nil, unavailable("find positions", err)
+		return nil, store.Unavailable("find positions", err)
 	}
 	found, err := x.sealed(ctx, entries, positions)
 	if err != nil {
-		return nil, unavailable("find positions", err)
+		return nil, store.Unavailable("find positions", err)
 	}
 	facts := make([]history.Fact, len(found))
 	for i := range found {
@@ -420,7 +421,7 @@ func (l *Log) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead,
 	// Sizes and times rise together, so the search is by halves over sizes that exist.
 	var low, high int64
 	if err := l.query.QueryRow(ctx, "SELECT coalesce(min(size), 0), coalesce(max(size), 0) FROM log_checkpoint").Scan(&low, &high); err != nil {
-		return audit.SignedHead{}, unavailable("find a checkpoint", err)
+		return audit.SignedHead{}, store.Unavailable("find a checkpoint", err)
 	}
 	var found int64
 	for low > 0 && low <= high {
@@ -428,7 +429,7 @@ func (l *Log) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead,
 		var signed pgtype.Timestamptz // which may be infinite in a row that was put in
 		err := l.query.QueryRow(ctx, "SELECT size, at FROM log_checkpoint WHERE size >= $1 ORDER BY size LIMIT 1", low+(high-low)/2).Scan(&size, &signed)
 		if err != nil {
-			return audit.SignedHead{}, unavailable("find a checkpoint", err)
+			return audit.SignedHead{}, store.Unavailable("find a checkpoint", err)
 		}
 		if toInstant(signed) > audit.At(at) {
 			high = low + (high-low)/2 - 1
@@ -437,7 +438,7 @@ func (l *Log) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead,
 		}
 	}
 	if found == 0 {
-		return audit.SignedHead{}, ErrNoCheckpoint
+		return audit.SignedHead{}, store.ErrNoCheckpoint
 	}
 	return l.Checkpoint(ctx, found)
 }
@@ -446,7 +447,7 @@ func (l *Log) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead,
 func (l *Log) Checkpoint(ctx context.Context, size int64) (audit.SignedHead, error) {
 	h, err := readHead(ctx, l.query, size)
 	if err != nil {
-		return h, unavailable("read a checkpoint", err)
+		return h, store.Unavailable("read a checkpoint", err)
 	}
 	return h, nil
 }

@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/store"
 )
 
 const (
@@ -41,7 +42,7 @@ func (i *Inspector) Reconcile(ctx context.Context, from, to time.Time, each func
 		Found: map[history.Finding]int64{}, First: []history.Difference{},
 	}}
 	if err := r.run(ctx); err != nil {
-		return nil, unavailable("reconcile", err)
+		return nil, store.Unavailable("reconcile", err)
 	}
 	r.out.TookMS = time.Since(began).Milliseconds()
 	r.out.SHA256 = hex.EncodeToString(r.digest.Sum(nil))
@@ -168,7 +169,7 @@ func (r *reconciling) piece(ctx context.Context, tx pgx.Tx, p piece) error {
 			if changed[key] == nil {
 				changed[key] = map[notice.ID]bool{}
 			}
-			changed[key][fromUUID(id)] = true
+			changed[key][store.FromUUID(id)] = true
 		}
 		return nil
 	})
@@ -255,8 +256,8 @@ func scanDifference(row pgx.CollectableRow, d history.Difference, which func(*hi
 	var kind pgtype.Int2
 	var at pgtype.Timestamptz
 	err := row.Scan(&id, &at, &client, &kind, &resource)
-	*which(&d) = fromUUID(id)
-	d.Since, d.Client, d.Kind, d.ResourceID = history.Moment{Time: fromTime(at)}, notice.ClientID(client.String), ofb.Kind(kind.Int16).String(), resource.String
+	*which(&d) = store.FromUUID(id)
+	d.Since, d.Client, d.Kind, d.ResourceID = history.Moment{Time: store.FromTime(at)}, notice.ClientID(client.String), ofb.Kind(kind.Int16).String(), resource.String
 	return d, err
 }
 
@@ -280,7 +281,7 @@ FROM queue q WHERE q.id > $1 ORDER BY q.id LIMIT $3`
 		var decided, overdue bool
 		_, err = pgx.ForEachRow(rows, []any{&last, &at, &client, &kind, &resource, &decided, &overdue}, func() error {
 			n++
-			d := history.Difference{Since: history.Moment{Time: fromTime(at)}, Client: notice.ClientID(client), Kind: ofb.Kind(kind).String(), ResourceID: resource, Notification: fromUUID(last)}
+			d := history.Difference{Since: history.Moment{Time: store.FromTime(at)}, Client: notice.ClientID(client), Kind: ofb.Kind(kind).String(), ResourceID: resource, Notification: store.FromUUID(last)}
 			if d.What, d.Detail = history.ChainUndecided, "it is in the queue, and no change made it"; !decided {
 				all = append(all, d)
 			}
@@ -311,7 +312,7 @@ func (r *reconciling) timers(ctx context.Context) error {
 		var rule string
 		var at pgtype.Timestamptz
 		err := row.Scan(&kind, &d.ResourceID, &rule, &at)
-		d.Kind, d.Since, d.Detail = ofb.Kind(kind).String(), history.Moment{Time: fromTime(at)}, "the deadline of "+rule+" has passed"
+		d.Kind, d.Since, d.Detail = ofb.Kind(kind).String(), history.Moment{Time: store.FromTime(at)}, "the deadline of "+rule+" has passed"
 		return d, err
 	})
 	if err != nil {
@@ -335,8 +336,8 @@ func (r *reconciling) cases(ctx context.Context) error {
 		var client, state string
 		var at pgtype.Timestamptz
 		err := row.Scan(&id, &at, &client, &d.Kind, &d.ResourceID, &d.Revision, &state)
-		d.Since, d.Client = history.Moment{Time: fromTime(at)}, notice.ClientID(client)
-		d.Detail = fmt.Sprintf("case %s is %s, and the history does not say so", fromUUID(id), state)
+		d.Since, d.Client = history.Moment{Time: store.FromTime(at)}, notice.ClientID(client)
+		d.Detail = fmt.Sprintf("case %s is %s, and the history does not say so", store.FromUUID(id), state)
 		return d, err
 	})
 	if err != nil {

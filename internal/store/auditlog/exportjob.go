@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // Bounds of exports. Files lie in the database, which is not there to hold many of them: what is larger is written by
@@ -32,8 +33,8 @@ func (l *Log) RequestExport(ctx context.Context, e history.Export) (history.Expo
 	if err != nil {
 		return history.Export{}, err
 	}
-	e.ID, e.Size, e.Caller = NewID(), head.Checkpoint.Size, callerOf(ctx)
-	filter, err := facts(e.Search.Filter())
+	e.ID, e.Size, e.Caller = store.NewID(), head.Checkpoint.Size, store.CallerOf(ctx)
+	filter, err := store.Facts(e.Search.Filter())
 	if err != nil {
 		return history.Export{}, err
 	}
@@ -47,25 +48,25 @@ func (l *Log) RequestExport(ctx context.Context, e history.Export) (history.Expo
 			return err
 		}
 		if many >= exportsWaiting {
-			return ErrExports
+			return store.ErrExports
 		}
 		_, err := tx.Exec(ctx, `INSERT INTO export_job (id, filter, format, size, requested_by, role, source) VALUES ($1, $2::jsonb, $3, $4, $5, $6, $7)`,
-			toUUID(e.ID), filter, e.Format, e.Size, e.Caller.Subject, e.Caller.Role, e.Caller.Source)
+			store.ToUUID(e.ID), filter, e.Format, e.Size, e.Caller.Subject, e.Caller.Role, e.Caller.Source)
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, insertAdmin, NewID().String(), history.FactAdmin, "export-requested", text)
+		_, err = tx.Exec(ctx, insertAdmin, store.NewID().String(), history.FactAdmin, "export-requested", text)
 		return err
 	})
 	if err != nil {
-		return history.Export{}, unavailable("ask for an export", err)
+		return history.Export{}, store.Unavailable("ask for an export", err)
 	}
 	return l.Export(ctx, e.ID)
 }
 
 // exportFacts returns the private facts of an export's entry: of the caller that asked for it, not of the replica that makes it.
 func (l *Log) exportFacts(e *history.Export) (string, error) {
-	return facts(struct {
+	return store.Facts(struct {
 		readingFacts
 		Format string `json:"format"`
 		Export string `json:"export"`
@@ -87,7 +88,7 @@ func scanExport(row pgx.CollectableRow) (e history.Export, err error) {
 	if err != nil {
 		return e, err
 	}
-	e.ID, e.Token, e.RequestedAt, e.EndedAt, e.ExpiresAt = fromUUID(id), fromUUID(token), fromTime(requested), fromTime(ended), fromTime(expires)
+	e.ID, e.Token, e.RequestedAt, e.EndedAt, e.ExpiresAt = store.FromUUID(id), store.FromUUID(token), store.FromTime(requested), store.FromTime(ended), store.FromTime(expires)
 	members := map[string]string{}
 	if err := json.Unmarshal(filter, &members); err != nil {
 		return e, fmt.Errorf("filter of export %s: %w", e.ID, err)
@@ -102,36 +103,36 @@ func scanExport(row pgx.CollectableRow) (e history.Export, err error) {
 func (l *Log) Exports(ctx context.Context) ([]history.Export, error) {
 	rows, err := l.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job ORDER BY requested_at DESC, id DESC")
 	if err != nil {
-		return nil, unavailable("list exports", err)
+		return nil, store.Unavailable("list exports", err)
 	}
 	out, err := pgx.CollectRows(rows, scanExport)
 	if err != nil {
-		return nil, unavailable("list exports", err)
+		return nil, store.Unavailable("list exports", err)
 	}
 	return out, nil
 }
 
 // Export reads one; ErrNotFound when there is none, or it has expired.
 func (l *Log) Export(ctx context.Context, id notice.ID) (history.Export, error) {
-	rows, err := l.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job WHERE id = $1", toUUID(id))
+	rows, err := l.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job WHERE id = $1", store.ToUUID(id))
 	if err != nil {
-		return history.Export{}, unavailable("read an export", err)
+		return history.Export{}, store.Unavailable("read an export", err)
 	}
 	out, err := pgx.CollectRows(rows, scanExport)
 	if err != nil {
-		return history.Export{}, unavailable("read an export", err)
+		return history.Export{}, store.Unavailable("read an export", err)
 	}
 	if len(out) == 0 {
-		return history.Export{}, fmt.Errorf("export %s: %w", id, ErrNotFound)
+		return history.Export{}, fmt.Errorf("export %s: %w", id, store.ErrNotFound)
 	}
 	return out[0], nil
 }
 
 // ExportPiece reads the piece with a number, from 0, of a finished file; nil after the last.
 func (l *Log) ExportPiece(ctx context.Context, id notice.ID, n int) (data []byte, err error) {
-	err = l.query.QueryRow(ctx, "SELECT data FROM export_piece p JOIN export_job j ON j.id = p.job WHERE p.job = $1 AND p.n = $2 AND j.state = 'done'", toUUID(id), n).Scan(&data)
+	err = l.query.QueryRow(ctx, "SELECT data FROM export_piece p JOIN export_job j ON j.id = p.job WHERE p.job = $1 AND p.n = $2 AND j.state = 'done'", store.ToUUID(id), n).Scan(&data)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return nil, unavailable("read a piece of an export", err)
+		return nil, store.Unavailable("read a piece of an export", err)
 	}
 	return data, nil
 }
@@ -143,24 +144,24 @@ func (l *Log) DeleteExport(ctx context.Context, id notice.ID) error {
 	if err != nil {
 		return err
 	}
-	e.Caller = callerOf(ctx)
+	e.Caller = store.CallerOf(ctx)
 	text, err := l.exportFacts(&e)
 	if err != nil {
 		return err
 	}
 	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
-		gone, err := tx.Exec(ctx, "DELETE FROM export_job WHERE id = $1", toUUID(id))
+		gone, err := tx.Exec(ctx, "DELETE FROM export_job WHERE id = $1", store.ToUUID(id))
 		if err != nil {
 			return err
 		}
 		if gone.RowsAffected() == 0 {
-			return ErrNotFound
+			return store.ErrNotFound
 		}
-		_, err = tx.Exec(ctx, insertAdmin, NewID().String(), history.FactAdmin, "export-deleted", text)
+		_, err = tx.Exec(ctx, insertAdmin, store.NewID().String(), history.FactAdmin, "export-deleted", text)
 		return err
 	})
 	if err != nil {
-		return unavailable("delete an export", err)
+		return store.Unavailable("delete an export", err)
 	}
 	return nil
 }
@@ -189,7 +190,7 @@ WHERE state = 'running' AND lease_until < now() AND starts >= $1`
 // none. It also removes what has expired.
 func (l *Log) ClaimExport(ctx context.Context) (*history.Export, error) {
 	if _, err := l.query.Exec(ctx, giveUpSQL, exportStarts); err != nil {
-		return nil, unavailable("remove old exports", err)
+		return nil, store.Unavailable("remove old exports", err)
 	}
 	var id pgtype.UUID
 	err := l.query.QueryRow(ctx, claimExportSQL, exportStarts).Scan(&id)
@@ -197,9 +198,9 @@ func (l *Log) ClaimExport(ctx context.Context) (*history.Export, error) {
 		return nil, nil //nolint:nilnil // nothing to do is no error
 	}
 	if err != nil {
-		return nil, unavailable("take up an export", err)
+		return nil, store.Unavailable("take up an export", err)
 	}
-	e, err := l.Export(ctx, fromUUID(id))
+	e, err := l.Export(ctx, store.FromUUID(id))
 	return &e, err
 }
 
@@ -212,22 +213,22 @@ WHERE id = $1 AND token = $2 AND state = 'running' RETURNING bytes, (SELECT coal
 func (l *Log) AddPiece(ctx context.Context, e *history.Export, n int, data []byte) error {
 	err := pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		var mine, others int64
-		err := tx.QueryRow(ctx, holdExport, toUUID(e.ID), toUUID(e.Token), e.Walked, len(data)).Scan(&mine, &others)
+		err := tx.QueryRow(ctx, holdExport, store.ToUUID(e.ID), store.ToUUID(e.Token), e.Walked, len(data)).Scan(&mine, &others)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
-			return ErrExportLost
+			return store.ErrExportLost
 		case err != nil:
 			return err
 		case mine > exportMost:
-			return ErrExportLarge
+			return store.ErrExportLarge
 		case mine+others > exportsMost:
-			return ErrExportSpace
+			return store.ErrExportSpace
 		}
-		_, err = tx.Exec(ctx, "INSERT INTO export_piece (job, n, data) VALUES ($1, $2, $3)", toUUID(e.ID), n, data)
+		_, err = tx.Exec(ctx, "INSERT INTO export_piece (job, n, data) VALUES ($1, $2, $3)", store.ToUUID(e.ID), n, data)
 		return err
 	})
 	if err != nil {
-		return unavailable("store a piece of an export", err)
+		return store.Unavailable("store a piece of an export", err)
 	}
 	return nil
 }
@@ -235,12 +236,12 @@ func (l *Log) AddPiece(ctx context.Context, e *history.Export, n int, data []byt
 // KeepExport renews the lease and tells how far the export is. ErrExportLost when it is not the caller's any more.
 func (l *Log) KeepExport(ctx context.Context, e *history.Export, walked int64) error {
 	var mine, others int64
-	err := l.query.QueryRow(ctx, holdExport, toUUID(e.ID), toUUID(e.Token), walked, 0).Scan(&mine, &others)
+	err := l.query.QueryRow(ctx, holdExport, store.ToUUID(e.ID), store.ToUUID(e.Token), walked, 0).Scan(&mine, &others)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return ErrExportLost
+		return store.ErrExportLost
 	}
 	if err != nil {
-		return unavailable("keep an export", err)
+		return store.Unavailable("keep an export", err)
 	}
 	return nil
 }
@@ -253,29 +254,29 @@ func (l *Log) FinishExport(ctx context.Context, e *history.Export, entries int64
 		return err
 	}
 	return l.endExport(ctx, "done", func(tx pgx.Tx) (pgconn.CommandTag, error) {
-		if _, err := tx.Exec(ctx, insertAdmin, NewID().String(), history.FactAdmin, "export", text); err != nil {
+		if _, err := tx.Exec(ctx, insertAdmin, store.NewID().String(), history.FactAdmin, "export", text); err != nil {
 			return pgconn.CommandTag{}, err
 		}
 		return tx.Exec(ctx, `UPDATE export_job SET state = 'done', token = NULL, entries = $3, sha256 = $4, walked = size, ended_at = now(),
-  expires_at = now() + interval '`+exportKept+`' WHERE id = $1 AND token = $2`, toUUID(e.ID), toUUID(e.Token), entries, sha256)
+  expires_at = now() + interval '`+exportKept+`' WHERE id = $1 AND token = $2`, store.ToUUID(e.ID), store.ToUUID(e.Token), entries, sha256)
 	})
 }
 
 // FailExport ends an export without a file.
 func (l *Log) FailExport(ctx context.Context, e *history.Export, why string) error {
 	return l.endExport(ctx, "failed", func(tx pgx.Tx) (pgconn.CommandTag, error) {
-		if _, err := tx.Exec(ctx, "DELETE FROM export_piece WHERE job = $1 AND EXISTS (SELECT FROM export_job WHERE id = $1 AND token = $2)", toUUID(e.ID), toUUID(e.Token)); err != nil {
+		if _, err := tx.Exec(ctx, "DELETE FROM export_piece WHERE job = $1 AND EXISTS (SELECT FROM export_job WHERE id = $1 AND token = $2)", store.ToUUID(e.ID), store.ToUUID(e.Token)); err != nil {
 			return pgconn.CommandTag{}, err
 		}
 		return tx.Exec(ctx, `UPDATE export_job SET state = 'failed', token = NULL, bytes = 0, problem = $3, ended_at = now(), expires_at = now() + interval '`+exportKept+`'
-WHERE id = $1 AND token = $2`, toUUID(e.ID), toUUID(e.Token), why)
+WHERE id = $1 AND token = $2`, store.ToUUID(e.ID), store.ToUUID(e.Token), why)
 	})
 }
 
 // ReleaseExport gives an export back that its maker cannot end, so that another takes it up at once.
 func (l *Log) ReleaseExport(ctx context.Context, e *history.Export) error {
 	return l.endExport(ctx, "waiting", func(tx pgx.Tx) (pgconn.CommandTag, error) {
-		return tx.Exec(ctx, "UPDATE export_job SET state = 'waiting', token = NULL, starts = starts - 1 WHERE id = $1 AND token = $2", toUUID(e.ID), toUUID(e.Token))
+		return tx.Exec(ctx, "UPDATE export_job SET state = 'waiting', token = NULL, starts = starts - 1 WHERE id = $1 AND token = $2", store.ToUUID(e.ID), store.ToUUID(e.Token))
 	})
 }
 
@@ -283,12 +284,12 @@ func (l *Log) endExport(ctx context.Context, how string, end func(pgx.Tx) (pgcon
 	err := pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		tag, err := end(tx)
 		if err == nil && tag.RowsAffected() == 0 {
-			return ErrExportLost
+			return store.ErrExportLost
 		}
 		return err
 	})
 	if err != nil {
-		return unavailable("make an export "+how, err)
+		return store.Unavailable("make an export "+how, err)
 	}
 	return nil
 }

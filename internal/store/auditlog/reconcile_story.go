@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/store"
 )
 
 const chainEntries = `
@@ -35,7 +36,7 @@ func (r *reconciling) chains(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) 
 	}
 	chains := map[notice.ID]*history.Chain{}
 	for _, id := range ids {
-		chains[fromUUID(id)] = &history.Chain{ID: fromUUID(id)}
+		chains[store.FromUUID(id)] = &history.Chain{ID: store.FromUUID(id)}
 	}
 	rows, err := tx.Query(ctx, chainEntries, ids)
 	if err != nil {
@@ -51,7 +52,7 @@ func (r *reconciling) chains(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) 
 	var attempts int
 	var due pgtype.Timestamptz
 	_, err = pgx.ForEachRow(rows, []any{&id, &token, &attempts, &due}, func() error {
-		chains[fromUUID(id)].Queued = &history.Queued{Token: fromUUID(token), Attempts: attempts, DueAt: fromTime(due)}
+		chains[store.FromUUID(id)].Queued = &history.Queued{Token: store.FromUUID(token), Attempts: attempts, DueAt: store.FromTime(due)}
 		return nil
 	})
 	if err != nil {
@@ -61,7 +62,7 @@ func (r *reconciling) chains(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) 
 		return err
 	}
 	for _, id := range ids {
-		if c := chains[fromUUID(id)]; c != nil {
+		if c := chains[store.FromUUID(id)]; c != nil {
 			delete(chains, c.ID) // one that was announced twice is looked at once
 			if err := r.found(c.Differences()...); err != nil {
 				return err
@@ -79,20 +80,20 @@ func scanChains(rows pgx.Rows, chains map[notice.ID]*history.Chain) error {
 	var at, ended pgtype.Timestamptz
 	var epoch int64
 	_, err := pgx.ForEachRow(rows, []any{&notification, &id, &kind, &at, &client, &resourceKind, &resource, &number, &outcome, &closes, &attempt, &ended, &epoch}, func() error {
-		c := chains[fromUUID(notification)]
+		c := chains[store.FromUUID(notification)]
 		switch kind {
 		case history.FactAttempt:
-			c.Attempts = append(c.Attempts, history.AttemptEntry{ID: fromUUID(id), Number: number, At: fromTime(at)})
+			c.Attempts = append(c.Attempts, history.AttemptEntry{ID: store.FromUUID(id), Number: number, At: store.FromTime(at)})
 		case history.FactResult, history.FactLateResult:
 			token, _ := notice.ParseID(attempt) // a malformed one is no attempt of ours, which will be said
 			c.Ends = append(c.Ends, history.ResultEntry{
 				Attempt: token, Number: number, Late: kind == history.FactLateResult, Outcome: notice.Outcome(outcome), Closes: notice.State(closes),
-				At: fromTime(at), EndedAt: fromTime(ended),
+				At: store.FromTime(at), EndedAt: store.FromTime(ended),
 			})
 		case history.FactCancelled:
-			c.Cancelled = append(c.Cancelled, fromTime(at))
+			c.Cancelled = append(c.Cancelled, store.FromTime(at))
 		default:
-			c.Announced = append(c.Announced, fromTime(at))
+			c.Announced = append(c.Announced, store.FromTime(at))
 			c.Manual = c.Manual || kind == history.FactResend
 			c.Client, c.Kind, c.ResourceID, c.Epoch = notice.ClientID(client), ofb.Kind(resourceKind), resource, epoch
 		}
@@ -180,7 +181,7 @@ func (r *reconciling) due(ctx context.Context, tx pgx.Tx, keys []notice.Key, cha
 	var newest pgtype.UUID
 	var due []notice.Key
 	_, err = pgx.ForEachRow(rows, []any{&kind, &id, &newest}, func() error {
-		if key := (notice.Key{Kind: ofb.Kind(kind), ID: id}); changed[key][fromUUID(newest)] {
+		if key := (notice.Key{Kind: ofb.Kind(kind), ID: id}); changed[key][store.FromUUID(newest)] {
 			due = append(due, key)
 		}
 		return nil
@@ -240,12 +241,12 @@ func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history
 	_, err = pgx.ForEachRow(rows, []any{&kind, &resource, &id, &at, &entry, &client, &revision, &notification, &outcome, &text}, func() error {
 		var f history.ChangeFacts
 		if err := json.Unmarshal([]byte(text), &f); err != nil {
-			return fmt.Errorf("facts of entry %s: %w", fromUUID(id), err)
+			return fmt.Errorf("facts of entry %s: %w", store.FromUUID(id), err)
 		}
 		s := stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
 		d := history.Decided{
-			ID: fromUUID(id), At: fromTime(at), System: f.System, Rejudged: entry == history.FactDecision, Revision: revision, Verdict: notice.Verdict(outcome),
-			State: ofb.State{Status: f.Status}, Cause: f.Cause, OccurredAt: f.OccurredAt.UTC(), Notification: fromUUID(notification), Event: f.Event, Silence: f.Reason,
+			ID: store.FromUUID(id), At: store.FromTime(at), System: f.System, Rejudged: entry == history.FactDecision, Revision: revision, Verdict: notice.Verdict(outcome),
+			State: ofb.State{Status: f.Status}, Cause: f.Cause, OccurredAt: f.OccurredAt.UTC(), Notification: store.FromUUID(notification), Event: f.Event, Silence: f.Reason,
 		}
 		if hash, err := hex.DecodeString(f.DataHash); err == nil {
 			copy(d.State.Data[:], hash)
@@ -270,12 +271,12 @@ func readStored(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.
 	for rows.Next() {
 		var kind int16
 		var resource string
-		var row revisionRow
-		if err := rows.Scan(append([]any{&kind, &resource}, row.columns()...)...); err != nil {
+		var row store.RevisionRow
+		if err := rows.Scan(append([]any{&kind, &resource}, row.Columns()...)...); err != nil {
 			return err
 		}
 		s := stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
-		s.Revisions = append(s.Revisions, row.revision())
+		s.Revisions = append(s.Revisions, row.Revision())
 	}
 	return rows.Err()
 }
@@ -297,7 +298,7 @@ func readDocuments(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*histo
 		if err := rows.Scan(&kind, &resource, &client, &d.Revision, &change, &status, &hash, &timer, &document); err != nil {
 			return err
 		}
-		d.Client, d.ChangeID, d.State.Status, d.TimerAt = notice.ClientID(client), fromUUID(change), ofb.Status(status), fromTime(timer)
+		d.Client, d.ChangeID, d.State.Status, d.TimerAt = notice.ClientID(client), store.FromUUID(change), ofb.Status(status), store.FromTime(timer)
 		copy(d.State.Data[:], hash)
 		d.Hash = hashOf(document)
 		stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}].Current = &d
@@ -349,7 +350,7 @@ func (r *reconciling) walk(ctx context.Context, sql string, what history.Differe
 		_, err = pgx.ForEachRow(rows, []any{&kind, &id, &revision, &at, &client, &change, &known}, func() error {
 			n++
 			d := what
-			d.Kind, d.ResourceID, d.Revision, d.Since, d.Client, d.Change = ofb.Kind(kind).String(), id, revision, history.Moment{Time: fromTime(at)}, notice.ClientID(client), fromUUID(change)
+			d.Kind, d.ResourceID, d.Revision, d.Since, d.Client, d.Change = ofb.Kind(kind).String(), id, revision, history.Moment{Time: store.FromTime(at)}, notice.ClientID(client), store.FromUUID(change)
 			if made, ok := d.Change.Time(); !known && (!ok || !made.Before(r.history)) {
 				all = append(all, d)
 			}

@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // claimsTimeout bounds the check of one announcement of a removal, which reads every position of a month.
@@ -68,16 +69,16 @@ SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'entry'::regclass AND c.relname ~ '^entry_[0-9]{6}$' AND NOT EXISTS (SELECT FROM history_announced WHERE partition = c.relname)
   AND (to_date(substr(c.relname, 7), 'YYYYMM') + interval '1 month') AT TIME ZONE 'UTC' <= now() - make_interval(years => $1) ORDER BY 1`, keepYears)
 	if err != nil {
-		return nil, unavailable("look for months whose time is over", err)
+		return nil, store.Unavailable("look for months whose time is over", err)
 	}
 	months, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, unavailable("look for months whose time is over", err)
+		return nil, store.Unavailable("look for months whose time is over", err)
 	}
 	for _, month := range months {
 		told, err := l.announceRemoval(ctx, month, keepYears)
 		if err != nil {
-			return announced, unavailable("announce the removal of "+month, err)
+			return announced, store.Unavailable("announce the removal of "+month, err)
 		}
 		if told {
 			announced = append(announced, month)
@@ -124,7 +125,7 @@ func (w *sealing) claims(ctx context.Context, entries []audit.Entry) error {
 			err = w.claimsLoss(e)
 		}
 		if errors.Is(err, errClaim) {
-			return fmt.Errorf("%w: the entry %s of kind %s: %w", ErrTampered, e.ID, e.Kind, err)
+			return fmt.Errorf("%w: the entry %s of kind %s: %w", store.ErrTampered, e.ID, e.Kind, err)
 		}
 		if err != nil {
 			return err

@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/store"
 )
 
 type holdFacts struct {
@@ -22,8 +23,8 @@ type holdFacts struct {
 }
 
 func (l *Log) holdFacts(ctx context.Context, name, reason string) (string, error) {
-	c := callerOf(ctx)
-	return facts(holdFacts{l.system, c.Subject, c.Role, c.Source, name, reason})
+	c := store.CallerOf(ctx)
+	return store.Facts(holdFacts{l.system, c.Subject, c.Role, c.Source, name, reason})
 }
 
 // PlaceHold keeps what a hold names from being dropped, from its commit on, and writes that down in the same transaction.
@@ -35,20 +36,20 @@ func (l *Log) PlaceHold(ctx context.Context, h history.Hold) (history.Hold, bool
 		return history.Hold{}, false, err
 	}
 	var placed bool
-	err = l.query.QueryRow(ctx, "SELECT place_hold($1, $2, $3, $4, $5, $6, $7::json)", h.Name, toText(string(h.Client)),
-		pgtype.Int2{Int16: int16(h.Kind), Valid: h.Kind != 0}, toText(h.ResourceID), h.Reason, callerOf(ctx).Subject, text).Scan(&placed)
-	if isCode(err, "55P03") { // retention is at work
-		return history.Hold{}, false, fmt.Errorf("place a hold: %w: %w", ErrUnavailable, err)
+	err = l.query.QueryRow(ctx, "SELECT place_hold($1, $2, $3, $4, $5, $6, $7::json)", h.Name, store.ToText(string(h.Client)),
+		pgtype.Int2{Int16: int16(h.Kind), Valid: h.Kind != 0}, store.ToText(h.ResourceID), h.Reason, store.CallerOf(ctx).Subject, text).Scan(&placed)
+	if store.IsCode(err, "55P03") { // retention is at work
+		return history.Hold{}, false, fmt.Errorf("place a hold: %w: %w", store.ErrUnavailable, err)
 	}
 	if err != nil {
-		return history.Hold{}, false, unavailable("place a hold", err)
+		return history.Hold{}, false, store.Unavailable("place a hold", err)
 	}
 	stands, err := l.Hold(ctx, h.Name)
 	if err != nil {
 		return history.Hold{}, false, err
 	}
 	if !stands.SameScope(h) {
-		return history.Hold{}, false, ErrOtherHold
+		return history.Hold{}, false, store.ErrOtherHold
 	}
 	return stands, placed, nil
 }
@@ -60,13 +61,13 @@ func (l *Log) LiftHold(ctx context.Context, name, reason string) error {
 		return err
 	}
 	var lifted bool
-	if err := l.query.QueryRow(ctx, "SELECT lift_hold($1, $2::json)", name, text).Scan(&lifted); isCode(err, "55P03") {
-		return fmt.Errorf("lift a hold: %w: %w", ErrUnavailable, err)
+	if err := l.query.QueryRow(ctx, "SELECT lift_hold($1, $2::json)", name, text).Scan(&lifted); store.IsCode(err, "55P03") {
+		return fmt.Errorf("lift a hold: %w: %w", store.ErrUnavailable, err)
 	} else if err != nil {
-		return unavailable("lift a hold", err)
+		return store.Unavailable("lift a hold", err)
 	}
 	if !lifted {
-		return fmt.Errorf("hold %s: %w", name, ErrNotFound)
+		return fmt.Errorf("hold %s: %w", name, store.ErrNotFound)
 	}
 	return nil
 }
@@ -78,11 +79,11 @@ const holdsSQL = `SELECT h.name, coalesce(h.client_id, ''), coalesce(h.resource_
 func (l *Log) Holds(ctx context.Context) ([]history.Hold, error) {
 	rows, err := l.query.Query(ctx, holdsSQL+"ORDER BY h.name")
 	if err != nil {
-		return nil, unavailable("list holds", err)
+		return nil, store.Unavailable("list holds", err)
 	}
 	out, err := pgx.CollectRows(rows, scanHold)
 	if err != nil {
-		return nil, unavailable("list holds", err)
+		return nil, store.Unavailable("list holds", err)
 	}
 	return out, nil
 }
@@ -91,14 +92,14 @@ func (l *Log) Holds(ctx context.Context) ([]history.Hold, error) {
 func (l *Log) Hold(ctx context.Context, name string) (history.Hold, error) {
 	rows, err := l.query.Query(ctx, holdsSQL+"WHERE h.name = $1", name)
 	if err != nil {
-		return history.Hold{}, unavailable("read a hold", err)
+		return history.Hold{}, store.Unavailable("read a hold", err)
 	}
 	out, err := pgx.CollectRows(rows, scanHold)
 	if err != nil {
-		return history.Hold{}, unavailable("read a hold", err)
+		return history.Hold{}, store.Unavailable("read a hold", err)
 	}
 	if len(out) == 0 {
-		return history.Hold{}, fmt.Errorf("hold %s: %w", name, ErrNotFound)
+		return history.Hold{}, fmt.Errorf("hold %s: %w", name, store.ErrNotFound)
 	}
 	return out[0], nil
 }
@@ -114,13 +115,13 @@ func scanHold(row pgx.CollectableRow) (h history.Hold, err error) {
 func (l *Log) HeldMonths(ctx context.Context) (map[string][]string, error) {
 	rows, err := l.query.Query(ctx, "SELECT partition, holds FROM history_held")
 	if err != nil {
-		return nil, unavailable("list held months", err)
+		return nil, store.Unavailable("list held months", err)
 	}
 	out := map[string][]string{}
 	var month string
 	var holds []string
 	if _, err := pgx.ForEachRow(rows, []any{&month, &holds}, func() error { out[month] = holds; return nil }); err != nil {
-		return nil, unavailable("list held months", err)
+		return nil, store.Unavailable("list held months", err)
 	}
 	return out, nil
 }
@@ -139,7 +140,7 @@ func (l *Log) DropHistory(ctx context.Context, keepYears int) (gone []string, er
 		return tx.QueryRow(ctx, "SELECT drop_history(make_interval(years => $1))", keepYears).Scan(&gone)
 	})
 	if err != nil {
-		return nil, unavailable("drop old partitions of the history", err)
+		return nil, store.Unavailable("drop old partitions of the history", err)
 	}
 	return gone, nil
 }

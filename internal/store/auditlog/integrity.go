@@ -1,4 +1,4 @@
-package store
+package auditlog
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // How many tiles of leaves one read follows up to the signed root. A page of neighbours in the log has a dozen; what lies
@@ -77,7 +78,7 @@ func compareWithLog(ctx context.Context, q querier, end *logEnd, entries []audit
 		return c, nil
 	}
 	positions, err := findBetween(ctx, q, sorted, c.size, ends)
-	if errors.Is(err, ErrTampered) {
+	if errors.Is(err, store.ErrTampered) {
 		c.fail(err.Error(), order)
 		return c, nil
 	}

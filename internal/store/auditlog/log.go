@@ -1,0 +1,39 @@
+// Package auditlog is the log of the history as it is read and proven, over the connections of package store. It seals
+// entries, searches and exports them, reconciles the history, proves punctuality, keeps holds, and verifies itself.
+//
+// It guarantees that each entry that it shows was compared with what was sealed; one that differs is shown and marked. It
+// works over the query pool alone, so it cannot slow down intake, dispatch or status queries. Auditors who name a database
+// by its URL need nothing but SELECT.
+//
+// It does not record changes, attempts or polls: package store does. The bytes of the log and its mathematics are package
+// audit's, the meaning of entries is package history's.
+package auditlog
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"gorm.io/gorm"
+
+	"github.com/arauto/arauto/internal/store"
+)
+
+// Log is the log of a store's history. Its methods may be called at once.
+type Log struct {
+	query  *pgxpool.Pool
+	orm    *gorm.DB // over the query pool
+	system string   // replica and version: the name of this process in the entries that it writes
+	cursor atomic.Pointer[[]byte]
+}
+
+// New is the log over the connections of a store, which closes them.
+func New(a store.Access) *Log { return &Log{query: a.Query, orm: a.ORM, system: a.System} }
+
+// Ping tells whether the database answers.
+func (l *Log) Ping(ctx context.Context) error {
+	if err := l.query.Ping(ctx); err != nil {
+		return store.Unavailable("ping", err)
+	}
+	return nil
+}
