@@ -16,7 +16,7 @@ func (l *loop) claim(now time.Time, next *alarm) {
 	}
 	l.lanes.measure(now)
 	for len(l.asked) < claimCalls && l.sound() && len(l.lanes.ready) > 0 {
-		grants := l.lanes.share(allowance{slots: l.cfg.Slots, perLane: l.cfg.PerLane, rows: claimRows, lanes: l.company.size, now: now})
+		grants := l.lanes.share(allowance{slots: l.cfg.Slots, perLane: l.cfg.PerLane, rows: claimRows, lanes: l.batchLimit.size, now: now})
 		if len(grants) == 0 {
 			return
 		}
@@ -59,7 +59,7 @@ func (l *loop) noteClaim(a claimAnswer) {
 	}
 	l.link.failures = 0
 	l.answered(a.asked, now)
-	l.company.worked()
+	l.batchLimit.worked()
 	l.claimed = now
 
 	l.noteDelay(a)
@@ -74,7 +74,7 @@ func (l *loop) noteClaim(a claimAnswer) {
 		lane, n := l.lanes.of(w.Client), got[w.Client]
 		l.lanes.book(lane, n, -w.Free)
 		lane.started(n, now)
-		lane.suspect = suspect{}
+		lane.poison = poison{}
 		if n >= w.Free {
 			l.lanes.due(w.Client, now, now) // it came back full: there may be more
 		} else {
@@ -121,15 +121,15 @@ func (l *loop) noteClaimFailed(a claimAnswer, now time.Time) {
 		lane := l.lanes.of(w.Client)
 		l.lanes.book(lane, 0, -w.Free)
 		if alone {
-			wasAside = lane.suspect.aside
-			lane.suspect.failedAlone(now, l.claimed, a.err)
-			if lane.suspect.aside && !wasAside {
+			wasAside = lane.poison.isolated
+			lane.poison.failedAlone(now, l.claimed, a.err)
+			if lane.poison.isolated && !wasAside {
 				l.log.Error("lane put aside: claims for it alone fail", "client", w.Client, "error", a.err)
 			}
 		}
 		l.lanes.due(w.Client, now, now)
 	}
-	l.company.failed(len(a.requests))
+	l.batchLimit.failed(len(a.requests))
 	if !wasAside {
 		l.broke("claim", a.err, now)
 	}

@@ -24,7 +24,7 @@ type lane struct {
 	dueAt    time.Time    // since when, if ready; else when it will have, if place says so
 	place    int          // in lanes.later, or absent
 	ahead    *wheel       // when it has work later; nil: never yet
-	suspect  suspect
+	poison   poison
 }
 
 const absent = -1
@@ -81,8 +81,8 @@ func (s *lanes) of(client notice.ClientID) *lane {
 // due notes that a lane has work due at the instant given. A lane put aside is not asked before its time.
 func (s *lanes) due(client notice.ClientID, at, now time.Time) {
 	l := s.of(client)
-	if l.suspect.aside && at.Before(l.suspect.until) {
-		at = l.suspect.until
+	if l.poison.isolated && at.Before(l.poison.until) {
+		at = l.poison.until
 	}
 	if !at.After(now) {
 		s.makeReady(l, at)

@@ -33,25 +33,25 @@ var errAlone = errors.New("it fails")
 
 func TestWhoFailsAloneIsPutAsideWhenOthersSucceedOrItGoesOnTooLong(t *testing.T) {
 	now := time.Now()
-	var s suspect
+	var s poison
 	s.failedAlone(now, now.Add(-time.Minute), errAlone)
 	s.failedAlone(now.Add(2900*time.Millisecond), now.Add(-time.Minute), errAlone)
-	require.False(t, s.aside, "it may still be the database")
+	require.False(t, s.isolated, "it may still be the database")
 	s.failedAlone(now.Add(3*time.Second), now.Add(-time.Minute), errAlone)
-	require.True(t, s.aside)
+	require.True(t, s.isolated)
 
-	s = suspect{}
+	s = poison{}
 	s.failedAlone(now, now.Add(time.Hour), errAlone)
-	require.False(t, s.aside, "once is not enough")
+	require.False(t, s.isolated, "once is not enough")
 	for _, want := range []int{1, 2, 4, 5, 5} {
 		s.failedAlone(now.Add(time.Millisecond), now.Add(time.Microsecond), errAlone)
-		require.True(t, s.aside)
+		require.True(t, s.isolated)
 		require.Equal(t, time.Duration(want)*time.Second, s.until.Sub(now.Add(time.Millisecond)))
 	}
 }
 
 func TestACallThatFailsIsTriedWithAnEighthDownToOne(t *testing.T) {
-	c := newCrowd(500)
+	c := newBatchLimit(500)
 	for _, want := range []int{62, 7, 1, 1} {
 		c.failed(c.size)
 		require.Equal(t, want, c.size)

@@ -26,14 +26,14 @@ type loop struct {
 	endSends context.CancelCauseFunc //
 	running  sync.WaitGroup          // queue calls under way
 
-	lanes    *lanes
-	inFlight int         // slots held by lanes
-	asked    []time.Time // when each of the claims under way was asked for
-	company  crowd
-	claimed  time.Time     // when a claim last succeeded
-	delay    time.Duration // of first attempts up to their claim, of late; of lanes that waited for no slot
-	results  results
-	link     link
+	lanes      *lanes
+	inFlight   int         // slots held by lanes
+	asked      []time.Time // when each of the claims under way was asked for
+	batchLimit batchLimit
+	claimed    time.Time     // when a claim last succeeded
+	delay      time.Duration // of first attempts up to their claim, of late; of lanes that waited for no slot
+	results    results
+	link       link
 
 	sweeping, rescuing bool
 	sweepAt, rescueAt  time.Time
@@ -82,7 +82,7 @@ func newLoop(ctx context.Context, d *Dispatcher) *loop {
 		Dispatcher: d,
 		lanes:      newLanes(time.Now()),
 		results:    newResults(),
-		company:    newCrowd(claimRows),
+		batchLimit: newBatchLimit(claimRows),
 		claimDone:  make(chan claimAnswer, claimCalls),
 		sendDone:   make(chan notice.Settlement, d.cfg.Slots),
 		settleDone: make(chan settleAnswer, settleCalls),

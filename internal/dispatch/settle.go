@@ -13,22 +13,22 @@ type result struct {
 	notice.Settlement
 	heldSince time.Time
 	owed      bool // it was held when the database was interrupted
-	suspect   suspect
+	poison    poison
 }
 
 // results are all outcomes not stored yet: waiting, put aside, or in a settlement under way. Each still has its slot.
 type results struct {
-	held    map[*result]struct{} // all of them
-	waiting []*result            // in the order in which they are stored
-	aside   []*result            // tried alone, every few seconds
-	owed    int                  // how many of held must be stored before claims and rescues go on
-	calls   int                  // settlements under way
-	company crowd
-	stored  time.Time // when a settlement last succeeded
+	held       map[*result]struct{} // all of them
+	waiting    []*result            // in the order in which they are stored
+	isolated   []*result            // tried alone, every few seconds
+	owed       int                  // how many of held must be stored before claims and rescues go on
+	calls      int                  // settlements under way
+	batchLimit batchLimit
+	stored     time.Time // when a settlement last succeeded
 }
 
 func newResults() results {
-	return results{held: make(map[*result]struct{}), company: newCrowd(settleRows)}
+	return results{held: make(map[*result]struct{}), batchLimit: newBatchLimit(settleRows)}
 }
 
 func (r *results) len() int { return len(r.held) }
@@ -37,7 +37,7 @@ func (r *results) len() int { return len(r.held) }
 func (r *results) owe() {
 	r.owed = 0
 	for h := range r.held {
-		if h.owed = !h.suspect.aside; h.owed {
+		if h.owed = !h.poison.isolated; h.owed {
 			r.owed++
 		}
 	}
@@ -54,21 +54,21 @@ func (r *results) paid(h *result) {
 // take picks what the next settlement stores: what was put aside and may be tried again, alone; or a full batch, or
 // what has waited for within. It returns nil when there is nothing yet, and then notes in next when there will be.
 func (r *results) take(now time.Time, within time.Duration, next *alarm) []*result {
-	for i, h := range r.aside {
-		if !now.Before(h.suspect.until) {
-			r.aside = slices.Delete(r.aside, i, i+1)
+	for i, h := range r.isolated {
+		if !now.Before(h.poison.until) {
+			r.isolated = slices.Delete(r.isolated, i, i+1)
 			return []*result{h}
 		}
-		next.at(h.suspect.until)
+		next.at(h.poison.until)
 	}
 	if len(r.waiting) == 0 {
 		return nil
 	}
-	if ready := r.waiting[0].heldSince.Add(within); len(r.waiting) < r.company.size && r.owed == 0 && now.Before(ready) {
+	if ready := r.waiting[0].heldSince.Add(within); len(r.waiting) < r.batchLimit.size && r.owed == 0 && now.Before(ready) {
 		next.at(ready)
 		return nil
 	}
-	n := min(len(r.waiting), r.company.size)
+	n := min(len(r.waiting), r.batchLimit.size)
 	batch := slices.Clone(r.waiting[:n])
 	r.waiting = slices.Delete(r.waiting, 0, n)
 	return batch
@@ -132,7 +132,7 @@ func (l *loop) noteSettle(a settleAnswer) {
 	}
 	l.link.failures = 0
 	l.answered(a.asked, now)
-	l.results.company.worked()
+	l.results.batchLimit.worked()
 	l.results.stored = now
 	for _, h := range a.batch {
 		l.results.paid(h)
@@ -149,23 +149,23 @@ func (l *loop) noteSettle(a settleAnswer) {
 // database or it is to blame.
 func (l *loop) noteSettleFailed(a settleAnswer, now time.Time) {
 	r := &l.results
-	r.company.failed(len(a.batch))
+	r.batchLimit.failed(len(a.batch))
 	if len(a.batch) > 1 {
 		r.waiting = append(slices.Clone(a.batch), r.waiting...)
 		l.broke("settle", a.err, now)
 		return
 	}
 	h := a.batch[0]
-	known := h.suspect.aside
-	h.suspect.failedAlone(now, r.stored, a.err)
-	if !h.suspect.aside {
+	known := h.poison.isolated
+	h.poison.failedAlone(now, r.stored, a.err)
+	if !h.poison.isolated {
 		h.heldSince = now
 		r.waiting = append(r.waiting, h)
 		l.broke("settle", a.err, now)
 		return
 	}
 	r.paid(h)
-	r.aside = append(r.aside, h)
+	r.isolated = append(r.isolated, h)
 	if !known {
 		l.log.Error("outcome put aside: it alone cannot be stored", "notification", h.Attempt.Notification,
 			"number", h.Attempt.Number, "outcome", h.Result.Outcome, "error", a.err)

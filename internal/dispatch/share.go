@@ -91,7 +91,7 @@ func (s *lanes) share(a allowance) []grant {
 			l.stop(notice.DelayReceiver, a.now)
 		case !p.allows(l, l.load()):
 			l.stop(l.heldBy(), a.now)
-		case l.suspect.aside:
+		case l.poison.isolated:
 			return []grant{{lane: l, free: 1}}
 		default:
 			s.pool = append(s.pool, candidate{lane: l, load: l.load(), room: room})

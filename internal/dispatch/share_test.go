@@ -287,7 +287,7 @@ func TestTheLatePartOfSmallClaimsIsSavedUp(t *testing.T) {
 func TestALanePutAsideIsAskedAloneEvenWithASingleSlot(t *testing.T) {
 	s := lanesWith(0, 0, 0)
 	bad := s.of("itp-0001")
-	bad.suspect.aside = true
+	bad.poison.isolated = true
 	a := allowance{slots: 2, perLane: 1, rows: 1, lanes: 500}
 	require.Equal(t, map[notice.ClientID]int{"itp-0001": 1}, byClient(s.share(a)))
 	s.book(bad, 1, 0)

@@ -6,38 +6,38 @@ import (
 	"github.com/arauto/arauto/internal/failure"
 )
 
-// crowd says how many may share one call of the queue. A call that fails is tried again with fewer, until the one that
+// batchLimit says how many may share one call of the queue. A call that fails is tried again with fewer, until the one that
 // is to blame stands alone; success brings the number back.
-type crowd struct {
+type batchLimit struct {
 	size, limit int
 }
 
-func newCrowd(limit int) crowd { return crowd{size: limit, limit: limit} }
+func newBatchLimit(limit int) batchLimit { return batchLimit{size: limit, limit: limit} }
 
 // failed notes that a call shared by n failed.
-func (c *crowd) failed(n int) { c.size = max(1, min(c.size, n/8)) }
+func (c *batchLimit) failed(n int) { c.size = max(1, min(c.size, n/8)) }
 
 // worked notes that a call succeeded.
-func (c *crowd) worked() { c.size = min(c.limit, c.size*8) }
+func (c *batchLimit) worked() { c.size = min(c.limit, c.size*8) }
 
-// suspect is the record of a lane or a result that made a call fail although it was alone in it.
-type suspect struct {
+// poison is the record of a lane or a result that made a call fail although it was alone in it.
+type poison struct {
 	failures int
 	since    time.Time // of the first failure
-	aside    bool      // it no longer speaks for the database, and is tried only alone
+	isolated bool      // it no longer speaks for the database, and is tried only alone
 	until    time.Time // when it is tried again, if aside
 }
 
 // failedAlone notes one more failure. The suspect is put aside when others succeeded since its first one (at the instant
 // others), or when it goes on for so long on a database that answers. The second does not hold when the database itself is
 // to blame for err, as after a REVOKE: then nobody is.
-func (s *suspect) failedAlone(now, others time.Time, err error) {
+func (s *poison) failedAlone(now, others time.Time, err error) {
 	s.failures++
 	if s.failures == 1 {
 		s.since = now
 	}
 	if s.failures > 1 && (others.After(s.since) || !ofDatabase(err) && now.Sub(s.since) >= quiet) {
-		s.aside = true
+		s.isolated = true
 		s.until = now.Add(min(time.Second<<min(s.failures-2, 4), 5*time.Second))
 	}
 }

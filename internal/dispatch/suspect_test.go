@@ -29,7 +29,7 @@ func TestOnlyWhatFailsByItselfIsPutAside(t *testing.T) {
 		"a failure that nothing is known of":     {errors.New("?"), -1, true},
 		"and it is not long enough that it does": {errors.New("?"), -1, false},
 	} {
-		var s suspect
+		var s poison
 		var others time.Time
 		if c.others >= 0 {
 			others = began.Add(c.others)
@@ -39,8 +39,8 @@ func TestOnlyWhatFailsByItselfIsPutAside(t *testing.T) {
 			last = began.Add(quiet - 1)
 		}
 		s.failedAlone(began, time.Time{}, c.err)
-		require.False(t, s.aside, name)
+		require.False(t, s.isolated, name)
 		s.failedAlone(last, others, c.err)
-		require.Equal(t, c.aside, s.aside, name)
+		require.Equal(t, c.aside, s.isolated, name)
 	}
 }
