@@ -35,8 +35,8 @@ const (
 type Changes interface {
 	// Accept decodes, judges and stores one line, and answers after the commit.
 	Accept(ctx context.Context, line []byte, from intake.Origin) (intake.Answer, error)
-	// Submit is Accept for streams: it waits for room and not for the commit.
-	Submit(ctx context.Context, line []byte, from intake.Origin) (*intake.Pending, error)
+	// Enqueue is Accept for streams: it waits for room and not for the commit.
+	Enqueue(ctx context.Context, line []byte, from intake.Origin) (*intake.Pending, error)
 	// Unstored leaves a trace of a line that was read and is answered 503 without being submitted.
 	Unstored(line []byte, from intake.Origin)
 }

@@ -210,7 +210,7 @@ func (in *Internal) reapply(ctx context.Context, page []notice.Case, actor strin
 			}
 			continue
 		}
-		p, err := in.changes.Submit(ctx, line, from.Origin)
+		p, err := in.changes.Enqueue(ctx, line, from.Origin)
 		if err != nil {
 			return err
 		}

@@ -185,7 +185,7 @@ func (s *stream) submit(number int, text []byte, over bool) bool {
 	default:
 		l.size = len(text)
 		s.ahead.take(l.size)
-		l.pending, l.err = s.in.changes.Submit(s.ctx, bytes.Clone(text), s.from)
+		l.pending, l.err = s.in.changes.Enqueue(s.ctx, bytes.Clone(text), s.from)
 		if s.ctx.Err() != nil {
 			return false
 		}

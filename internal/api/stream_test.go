@@ -344,6 +344,6 @@ func TestAPanicInAStreamEndsThatStreamAlone(t *testing.T) {
 // explosive panics at the first line of a stream.
 type explosive struct{ Changes }
 
-func (explosive) Submit(context.Context, []byte, intake.Origin) (*intake.Pending, error) {
+func (explosive) Enqueue(context.Context, []byte, intake.Origin) (*intake.Pending, error) {
 	panic("boom")
 }

@@ -100,7 +100,7 @@ func (d *desk) submit(lines ...[]byte) []*Pending {
 	d.t.Helper()
 	var all []*Pending
 	for _, l := range lines {
-		p, err := d.in.Submit(d.t.Context(), l, Origin{Source: "test"})
+		p, err := d.in.Enqueue(d.t.Context(), l, Origin{Source: "test"})
 		require.NoError(d.t, err)
 		all = append(all, p)
 	}
@@ -486,7 +486,7 @@ func TestALineThatIsNoChangeIsRefusedAtOnceAndHoldsNothing(t *testing.T) {
 		var l *LineError
 		_, err := d.in.Accept(t.Context(), []byte("{"), Origin{})
 		require.ErrorAs(t, err, &l)
-		_, err = d.in.Submit(t.Context(), []byte("{"), Origin{})
+		_, err = d.in.Enqueue(t.Context(), []byte("{"), Origin{})
 		require.ErrorAs(t, err, &l)
 		require.Zero(t, d.in.Held())
 		require.Empty(t, d.batches)
@@ -508,7 +508,7 @@ func TestTooManyChangesAreRefusedByAcceptAndAwaitedBySubmit(t *testing.T) {
 
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		_, err = d.in.Submit(ctx, d.change(5, 1, ofb.ACSC), Origin{})
+		_, err = d.in.Enqueue(ctx, d.change(5, 1, ofb.ACSC), Origin{})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		_, errs := d.wait(append(all, fourth...))
 		require.NoError(t, errors.Join(errs...))
@@ -537,12 +537,12 @@ func TestWhileTheDatabaseIsSlowAcceptRefusesAndSubmitWaits(t *testing.T) {
 		late.Store(int64(notice.FirstWithin))
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		_, err := d.in.Submit(ctx, d.change(4, 1, ofb.ACSC), Origin{})
+		_, err := d.in.Enqueue(ctx, d.change(4, 1, ofb.ACSC), Origin{})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 
 		d.stop()
 		<-d.ended
-		_, err = d.in.Submit(t.Context(), d.change(5, 1, ofb.ACSC), Origin{})
+		_, err = d.in.Enqueue(t.Context(), d.change(5, 1, ofb.ACSC), Origin{})
 		require.ErrorIs(t, err, ErrUnavailable, "an intake that has ended keeps nobody waiting")
 	})
 }
@@ -633,7 +633,7 @@ func TestRunEndsAfterStoringWhatIsLeft(t *testing.T) {
 				pause := time.Duration(random.IntN(1_500)) * time.Microsecond
 				callers.Go(func() {
 					for revision := range 10 {
-						p, err := d.in.Submit(t.Context(), d.change(n%3, revision*4+n+1, ofb.ACSC), Origin{})
+						p, err := d.in.Enqueue(t.Context(), d.change(n%3, revision*4+n+1, ofb.ACSC), Origin{})
 						if err != nil {
 							require.ErrorIs(t, err, ErrUnavailable)
 							return
@@ -670,7 +670,7 @@ func TestAnEndBeforeTheBeginningStillStoresWhatWaits(t *testing.T) {
 		require.NoError(t, errors.Join(errs...))
 		require.Len(t, m.order, 10)
 		require.LessOrEqual(t, slices.Max(m.batches), 3)
-		_, err := in.Submit(t.Context(), d.change(1, 99, ofb.ACSC), Origin{})
+		_, err := in.Enqueue(t.Context(), d.change(1, 99, ofb.ACSC), Origin{})
 		require.ErrorIs(t, err, ErrUnavailable)
 	})
 }

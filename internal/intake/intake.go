@@ -96,7 +96,7 @@ var ErrUnavailable = errors.New("the change could not be stored")
 // answers.
 var ErrAlone = errors.New("it fails by itself")
 
-// Intake accepts changes. Make it with New, start Run, then call Accept or Submit.
+// Intake accepts changes. Make it with New, start Run, then call Accept or Enqueue.
 type Intake struct {
 	store    Store
 	schema   Schema
@@ -238,9 +238,9 @@ func (in *Intake) Accept(ctx context.Context, line []byte, from Origin) (Answer,
 	return p.Wait(ctx)
 }
 
-// Submit is Accept for streams: it waits for room instead of refusing, and does not wait for the commit. Pendings of one
+// Enqueue is Accept for streams: it waits for room instead of refusing, and does not wait for the commit. Pendings of one
 // resource are stored in the order they were submitted in.
-func (in *Intake) Submit(ctx context.Context, line []byte, from Origin) (*Pending, error) {
+func (in *Intake) Enqueue(ctx context.Context, line []byte, from Origin) (*Pending, error) {
 	c, err := in.Read(line, from)
 	if err != nil {
 		return nil, err

@@ -45,7 +45,7 @@ func TestAHotResourceHoldsUpOnlyItsOwnStreams(t *testing.T) {
 						return
 					default:
 					}
-					p, err := d.in.Submit(context.Background(), d.of("itp", "hot", int(revision.Add(1)), 0), Origin{})
+					p, err := d.in.Enqueue(context.Background(), d.of("itp", "hot", int(revision.Add(1)), 0), Origin{})
 					require.NoError(t, err)
 					hot.Add(1)
 					last = p

@@ -83,7 +83,7 @@ func TestWhateverIsReadAndNotStoredLeavesATraceOfItsReceipt(t *testing.T) {
 			func(d *desk) error {
 				ctx, cancel := context.WithTimeout(d.t.Context(), 100*time.Millisecond)
 				defer cancel()
-				_, err := d.in.Submit(ctx, d.change(1, 4, ofb.ACSC), Origin{})
+				_, err := d.in.Enqueue(ctx, d.change(1, 4, ofb.ACSC), Origin{})
 				return err
 			},
 			[]string{"p-001 4 busy"},
@@ -94,7 +94,7 @@ func TestWhateverIsReadAndNotStoredLeavesATraceOfItsReceipt(t *testing.T) {
 			func(d *desk) error {
 				ctx, cancel := context.WithTimeout(d.t.Context(), 100*time.Millisecond)
 				defer cancel()
-				_, err := d.in.Submit(ctx, d.change(1, 4, ofb.ACSC), Origin{})
+				_, err := d.in.Enqueue(ctx, d.change(1, 4, ofb.ACSC), Origin{})
 				return err
 			},
 			[]string{"p-001 4 behind"},
@@ -152,7 +152,7 @@ func TestAnIntakeThatHasEndedLeavesATrace(t *testing.T) {
 		<-d.ended
 		_, err := d.in.Accept(t.Context(), d.change(1, 1, ofb.ACSC), Origin{})
 		require.ErrorIs(t, err, ErrUnavailable)
-		_, err = d.in.Submit(t.Context(), d.change(2, 1, ofb.ACSC), Origin{})
+		_, err = d.in.Enqueue(t.Context(), d.change(2, 1, ofb.ACSC), Origin{})
 		require.ErrorIs(t, err, ErrUnavailable)
 	})
 	require.Equal(t, []string{"p-001 1 unavailable", "p-002 1 unavailable"}, seen.noted)

@@ -23,7 +23,7 @@ func (b *bench) acceptTogether(ids []string) []error {
 	for n, id := range ids {
 		line, err := json.Marshal(payment("itp", id, 1, "ACSC"))
 		require.NoError(b.t, err)
-		pending[n], err = b.intake.Submit(b.t.Context(), line, intake.Origin{Source: "api", Actor: "core"})
+		pending[n], err = b.intake.Enqueue(b.t.Context(), line, intake.Origin{Source: "api", Actor: "core"})
 		require.NoError(b.t, err)
 	}
 	for n, p := range pending {

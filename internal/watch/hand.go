@@ -258,7 +258,7 @@ func (x *session) submit(ctx context.Context, w *work, e *Envelope) (p Pending, 
 		told.CommittedAt = e.Record.CommittedAt
 	}
 	err = x.storing(ctx, e, "hand on", func() error {
-		p, err = x.sink.Submit(ctx, w.Line, told)
+		p, err = x.sink.Enqueue(ctx, w.Line, told)
 		return err
 	})
 	return p, err

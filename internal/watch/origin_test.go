@@ -114,7 +114,7 @@ type vault struct {
 
 	takes   time.Duration         // until a commit
 	stuck   bool                  // nothing is committed
-	submit  func(id string) error // fails Submit
+	submit  func(id string) error // fails Enqueue
 	commit  func(id string) error // fails Wait
 	verdict func(id string) notice.Verdict
 	put     func(r Registration) error
@@ -178,7 +178,7 @@ func (v *vault) promise(id string, aside bool) Pending {
 	return &promise{v, id, aside, time.Now().Add(v.takes)}
 }
 
-func (v *vault) Submit(_ context.Context, line []byte, from Told) (Pending, error) {
+func (v *vault) Enqueue(_ context.Context, line []byte, from Told) (Pending, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var c struct {

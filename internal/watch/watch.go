@@ -148,8 +148,8 @@ type Told struct {
 
 // Sink accepts lines; package intake implements it.
 type Sink interface {
-	// Submit hands over one change as the line the core could have sent. It waits for room. A *Refused says that the line is no change at all; nothing of it is stored. ErrAlone: see there.
-	Submit(ctx context.Context, line []byte, from Told) (Pending, error)
+	// Enqueue hands over one change as the line the core could have sent. It waits for room. A *Refused says that the line is no change at all; nothing of it is stored. ErrAlone: see there.
+	Enqueue(ctx context.Context, line []byte, from Told) (Pending, error)
 	// Reject puts a record aside that could not be made a change: it goes to quarantine with its key and problems.
 	Reject(ctx context.Context, r Rejected) (Pending, error)
 }

@@ -95,8 +95,8 @@ func (p *pending) Wait(context.Context) (v notice.Verdict, err error) {
 	return v, err
 }
 
-// Submit implements watch.Sink.
-func (d *database) Submit(_ context.Context, line []byte, _ watch.Told) (watch.Pending, error) {
+// Enqueue implements watch.Sink.
+func (d *database) Enqueue(_ context.Context, line []byte, _ watch.Told) (watch.Pending, error) {
 	var read struct {
 		Revision int64
 		Data     struct{ PaymentID string }

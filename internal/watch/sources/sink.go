@@ -31,9 +31,9 @@ func (p pending) Wait(ctx context.Context) (notice.Verdict, error) {
 	return a.Verdict, err
 }
 
-// Submit implements watch.Sink.
-func (s sink) Submit(ctx context.Context, line []byte, from watch.Told) (watch.Pending, error) {
-	p, err := s.intake.Submit(ctx, line, intake.Origin{Source: from.Source, Actor: actorOf(from.Source), Keep: from.Record, CommittedAt: from.CommittedAt})
+// Enqueue implements watch.Sink.
+func (s sink) Enqueue(ctx context.Context, line []byte, from watch.Told) (watch.Pending, error) {
+	p, err := s.intake.Enqueue(ctx, line, intake.Origin{Source: from.Source, Actor: actorOf(from.Source), Keep: from.Record, CommittedAt: from.CommittedAt})
 	if wrong := (*intake.LineError)(nil); errors.As(err, &wrong) {
 		return nil, &watch.Refused{Problems: []notice.Problem{{Pointer: wrong.Pointer, Code: wrong.Code, Detail: wrong.Detail}}}
 	}
