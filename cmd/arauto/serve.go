@@ -27,7 +27,7 @@ func serveCommand(w world) *cobra.Command {
 			return err
 		}
 		signal.Ignore(syscall.SIGPIPE) // the reader of our log may go away, and be replaced
-		out := gateway.NewOutlet(w.stdout)
+		out := gateway.NewLogWriter(w.stdout)
 		defer out.Close(lastLines)
 		g, err := gateway.New(cmd.Context(), cfg, version, slog.New(slog.NewJSONHandler(out, nil)))
 		if err != nil {

@@ -7,13 +7,13 @@ import (
 	"github.com/arauto/arauto/internal/reconcile"
 )
 
-// startChores begins what goes on in the background and needs no leader: each is harmless when several replicas do it.
-func (g *Gateway) startChores() {
-	g.run("files", func() { g.trust.WatchFiles(g.chores, g.watchEvery) })
-	g.run("keys", func() { g.trust.RefreshKeys(g.chores) })
-	g.run("revocation", func() { g.trust.RefreshLists(g.chores) })
+// startBackground begins what goes on in the background and needs no leader: each is harmless when several replicas do it.
+func (g *Gateway) startBackground() {
+	g.run("files", func() { g.trust.WatchFiles(g.background, g.watchEvery) })
+	g.run("keys", func() { g.trust.RefreshKeys(g.background) })
+	g.run("revocation", func() { g.trust.RefreshLists(g.background) })
 	if r := &g.cfg.Webhook.Revocation; r.OCSP {
-		g.run("renew", func() { g.trust.RenewConnections(g.chores, r.OCSPTTL) })
+		g.run("renew", func() { g.trust.RenewConnections(g.background, r.OCSPTTL) })
 	}
 	g.every("cancel", time.Second, g.cancelEnded)
 	g.every("measure", 5*time.Second, g.measure)
@@ -31,15 +31,15 @@ func (g *Gateway) every(name string, distance time.Duration, chore func(context.
 		defer tick.Stop()
 		var told time.Time // when the log named a failure that goes on
 		for {
-			switch err := chore(g.chores); {
+			switch err := chore(g.background); {
 			case err == nil:
 				told = time.Time{}
-			case g.chores.Err() == nil && time.Since(told) >= faultNamedEvery:
+			case g.background.Err() == nil && time.Since(told) >= faultNamedEvery:
 				told = time.Now()
 				g.log.Warn("background task failed, will be retried", "chore", name, "error", err)
 			}
 			select {
-			case <-g.chores.Done():
+			case <-g.background.Done():
 				return
 			case <-tick.C:
 			}

@@ -30,7 +30,7 @@ const (
 	comfortable = base + 512
 
 	opsConnections = 16 // taken from base, so that the ops listener can be reached whatever the others hold
-	porch          = 8  // taken from base: connections beyond those of the internal listener that are answered 503
+	overflow       = 8  // taken from base: connections beyond those of the internal listener that are answered 503
 	mostPublic     = 8192
 	mostInternal   = 2048
 )

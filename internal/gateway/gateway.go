@@ -74,14 +74,14 @@ type Gateway struct {
 
 	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery
 
-	work   context.Context // ends: no new work is taken
-	stop   context.CancelFunc
-	chores context.Context // ends: background chores stop
-	end    context.CancelFunc
-	follow parts // the loops of sources, by the source's name
-	loops  parts // the other loops that the drain waits for, by name
-	drain  sync.Once
-	failed chan error
+	work       context.Context // ends: no new work is taken
+	stop       context.CancelFunc
+	background context.Context // ends: background chores stop
+	end        context.CancelFunc
+	follow     parts // the loops of sources, by the source's name
+	loops      parts // the other loops that the drain waits for, by name
+	drain      sync.Once
+	failed     chan error
 }
 
 // listener is one address we answer on.
@@ -105,7 +105,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	}
 	g := &Gateway{cfg: cfg, log: log, version: version, metrics: newMetrics(version), failed: make(chan error, 1)}
 	g.work, g.stop = context.WithCancel(context.WithoutCancel(ctx))
-	g.chores, g.end = context.WithCancel(context.WithoutCancel(ctx))
+	g.background, g.end = context.WithCancel(context.WithoutCancel(ctx))
 	if cfg.Profile == config.Development {
 		log.Warn("profile development: inside addresses, shortened times and unsafe databases are allowed; not for production")
 	}
@@ -253,7 +253,7 @@ func (g *Gateway) Start(ctx context.Context) error {
 			return &config.Error{Problems: []string{fmt.Sprintf("%s.addr (%s): %v", l.name, config.EnvName(l.name+".addr"), err)}}
 		}
 		l.limit.Listener, l.net = n, &l.limit
-		l.server.Handler = l.farewell(l.server.Handler)
+		l.server.Handler = l.closeOnDrain(l.server.Handler)
 		open := g.metrics.accepted.WithLabelValues(l.name)
 		l.limit.open, l.limit.turned = func(n int) { open.Set(float64(n)) }, g.metrics.turned.WithLabelValues(l.name).Inc
 		if l.name == "internal" {
@@ -266,13 +266,13 @@ func (g *Gateway) Start(ctx context.Context) error {
 			g.log.Error("attempts ended without a stored outcome; they will be settled as unknown", "error", err)
 		}
 	})
-	g.run("intake", func() { g.intake.Run(g.chores) })
-	g.run("polls", func() { g.polls.Run(g.chores) })
-	g.run("receipts", func() { g.receipts.Run(g.chores) })
+	g.run("intake", func() { g.intake.Run(g.background) })
+	g.run("polls", func() { g.polls.Run(g.background) })
+	g.run("receipts", func() { g.receipts.Run(g.background) })
 	g.run("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) })
 	g.sources.Run(g.work, g.follow.start)
-	g.run("seal", func() { g.sealer.Run(g.chores) })
-	g.startChores()
+	g.run("seal", func() { g.sealer.Run(g.background) })
+	g.startBackground()
 	for _, l := range g.listeners {
 		g.serve(l)
 	}
@@ -386,12 +386,12 @@ func (g *Gateway) Stop() {
 	})
 }
 
-// goodbye is how long initiators' kept connections have for one more query, which is told that it was the last: one that
+// drainGrace is how long initiators' kept connections have for one more query, which is told that it was the last: one that
 // is closed while a query is on its way costs its sender a repetition (cases R5).
-const goodbye = time.Second
+const drainGrace = time.Second
 
-// farewell makes each answer its connection's last while the listener is being left.
-func (l *listener) farewell(next http.Handler) http.Handler {
+// closeOnDrain makes each answer its connection's last while the listener is being left.
+func (l *listener) closeOnDrain(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if l.leave.Load() {
 			w.Header().Set("Connection", "close")
@@ -411,7 +411,7 @@ func (g *Gateway) stopListeners(ctx context.Context) {
 			}
 			if l.name == "public" {
 				l.leave.Store(true)
-				leaving, cancel := context.WithTimeout(ctx, goodbye)
+				leaving, cancel := context.WithTimeout(ctx, drainGrace)
 				l.limit.wait(leaving)
 				cancel()
 			}

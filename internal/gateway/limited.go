@@ -15,12 +15,12 @@ import (
 // not come, and Accept does not spin.
 type limited struct {
 	net.Listener
-	most   int         // connections served
-	porch  int         // connections more that are answered 503
-	evict  bool        // the oldest makes room for the newest
-	open   func(n int) // told how many there are
-	turned func()      // told of each that is over the limit
-	cut    func()      // told of each that is closed before anything was read of it; nil: nobody
+	most     int         // connections served
+	overflow int         // connections more that are answered 503
+	evict    bool        // the oldest makes room for the newest
+	open     func(n int) // told how many there are
+	turned   func()      // told of each that is over the limit
+	cut      func()      // told of each that is closed before anything was read of it; nil: nobody
 
 	last chan struct{} // capacity 1: told when the last guest has left; nil: nobody asks
 
@@ -69,7 +69,7 @@ func (c *limited) admit(conn net.Conn) (in *guest, gone net.Conn) {
 	switch {
 	case c.evict && g.beyond:
 		gone, g.beyond = c.first(), false
-	case n >= c.most+c.porch:
+	case n >= c.most+c.overflow:
 		return nil, conn
 	case g.beyond:
 		c.turned()

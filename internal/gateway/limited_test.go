@@ -112,7 +112,7 @@ func (v *visitor) ended() {
 }
 
 func TestBeyondItsLimitAListenerAnswers503AndServesAgainWhenThereIsRoom(t *testing.T) {
-	l := crowded(t, &limited{most: 3, porch: 2})
+	l := crowded(t, &limited{most: 3, overflow: 2})
 	var inside []*visitor
 	for range 3 {
 		v := l.visit(t)

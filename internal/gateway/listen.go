@@ -74,7 +74,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	ops.Addr = cfg.Ops.Addr
 	g.listeners = []*listener{
 		{name: "public", server: public, wrap: func(l net.Listener) net.Listener { return g.trust.ShakeHands(l, public.TLSConfig) }, limit: limited{most: g.files.public, last: make(chan struct{}, 1)}},
-		{name: "internal", server: internal, limit: limited{most: g.files.internal, porch: porch}},
+		{name: "internal", server: internal, limit: limited{most: g.files.internal, overflow: overflow}},
 		{name: "ops", server: ops, limit: limited{most: opsConnections, evict: true}},
 	}
 	return nil

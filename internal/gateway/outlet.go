@@ -9,13 +9,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// outletRoom limits, in bytes, how much of the log waits for its reader: some ten thousand lines.
-const outletRoom = 4 << 20
+// logRoom limits, in bytes, how much of the log waits for its reader: some ten thousand lines.
+const logRoom = 4 << 20
 
-// Outlet is where the log leaves the process. Nobody who logs waits for the reader: lines go into a bounded buffer, and
+// LogWriter is where the log leaves the process. Nobody who logs waits for the reader: lines go into a bounded buffer, and
 // what does not fit, or cannot be written, is lost and counted (cases S7). Once lines go through again, one says how many
 // were lost. The history is not written here, and loses nothing.
-type Outlet struct {
+type LogWriter struct {
 	to   io.Writer
 	room int
 	more chan struct{} // there is something to write, or Close was called
@@ -29,17 +29,17 @@ type Outlet struct {
 	closed bool
 }
 
-// NewOutlet writes to where the log goes until Close.
-func NewOutlet(to io.Writer) *Outlet { return newOutlet(to, outletRoom) }
+// NewLogWriter writes to where the log goes until Close.
+func NewLogWriter(to io.Writer) *LogWriter { return newLogWriter(to, logRoom) }
 
-func newOutlet(to io.Writer, room int) *Outlet {
-	o := &Outlet{to: to, room: room, more: make(chan struct{}, 1), done: make(chan struct{})}
+func newLogWriter(to io.Writer, room int) *LogWriter {
+	o := &LogWriter{to: to, room: room, more: make(chan struct{}, 1), done: make(chan struct{})}
 	go o.run()
 	return o
 }
 
 // Write takes one line, or loses it. It never waits and never fails.
-func (o *Outlet) Write(line []byte) (int, error) {
+func (o *LogWriter) Write(line []byte) (int, error) {
 	o.mu.Lock()
 	if o.closed || len(o.text)+len(line) > o.room {
 		o.lost, o.total = o.lost+1, o.total+1
@@ -52,7 +52,7 @@ func (o *Outlet) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-func (o *Outlet) stir() {
+func (o *LogWriter) stir() {
 	select {
 	case o.more <- struct{}{}:
 	default:
@@ -60,14 +60,14 @@ func (o *Outlet) stir() {
 }
 
 // Lost is how many lines were lost so far.
-func (o *Outlet) Lost() int {
+func (o *LogWriter) Lost() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.total
 }
 
 // Close writes what waits, for as long as patience allows, and takes no more.
-func (o *Outlet) Close(patience time.Duration) {
+func (o *LogWriter) Close(patience time.Duration) {
 	o.mu.Lock()
 	o.closed = true
 	o.mu.Unlock()
@@ -79,7 +79,7 @@ func (o *Outlet) Close(patience time.Duration) {
 }
 
 // run is the only one that waits for the reader.
-func (o *Outlet) run() {
+func (o *LogWriter) run() {
 	defer close(o.done)
 	news := slog.New(slog.NewJSONHandler(o.to, nil))
 	var text []byte
@@ -111,7 +111,7 @@ func (o *Outlet) run() {
 }
 
 // CountLost makes the lines that an outlet loses a metric.
-func (g *Gateway) CountLost(o *Outlet) {
+func (g *Gateway) CountLost(o *LogWriter) {
 	g.metrics.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "arauto_log_lines_lost_total", Help: "Lines of the process's log that were lost: the reader was too slow, or refused them.",
 	}, func() float64 { return float64(o.Lost()) }))

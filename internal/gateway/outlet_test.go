@@ -56,7 +56,7 @@ func (g *gate) messages() (out []string) {
 func TestABlockedLogHoldsUpNobodyAndWhatIsLostIsCountedAndTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{shut: make(chan struct{})}
-		o := newOutlet(g, 1000)
+		o := newLogWriter(g, 1000)
 		log := slog.New(slog.NewJSONHandler(o, nil))
 		log.Info("taken by the writer")
 		synctest.Wait()
@@ -84,7 +84,7 @@ func TestABlockedLogHoldsUpNobodyAndWhatIsLostIsCountedAndTold(t *testing.T) {
 func TestAFullDiskLosesLinesOfTheLogAndNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{full: true}
-		o := newOutlet(g, 1000)
+		o := newLogWriter(g, 1000)
 		log := slog.New(slog.NewJSONHandler(o, nil))
 		for n := range 3 {
 			log.Info("line", "n", n)
@@ -103,7 +103,7 @@ func TestAFullDiskLosesLinesOfTheLogAndNoMore(t *testing.T) {
 func TestTheEndWaitsForABlockedLogNoLongerThanItSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &gate{shut: make(chan struct{})}
-		o := newOutlet(g, 1000)
+		o := newLogWriter(g, 1000)
 		_, err := o.Write([]byte("{}\n"))
 		require.NoError(t, err)
 		began := time.Now()

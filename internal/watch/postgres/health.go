@@ -133,15 +133,15 @@ func (s *session) watchOver(ctx context.Context, slot string, l *lane) {
 		failing = err != nil
 		select {
 		case <-ctx.Done():
-			s.farewell(l)
+			s.rememberLast(l)
 			return
 		case <-tick.C:
 		}
 	}
 }
 
-// farewell remembers the last position, also when everything is ending.
-func (s *session) farewell(l *lane) {
+// rememberLast remembers the last position, also when everything is ending.
+func (s *session) rememberLast(l *lane) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if err := s.remember(ctx, l.position()); err != nil {
