@@ -85,7 +85,7 @@ type house struct {
 	core    atomic.Pointer[stage.Core]
 
 	good, flaky, slow *standin.Initiator
-	ledger            *stage.Ledger
+	ledger            *stage.SubmissionLog
 	book              string
 }
 
@@ -109,7 +109,7 @@ func open(t *testing.T, o stage.Options) *house {
 		}
 		require.NoError(t, s.Close())
 	})
-	h.ledger, err = stage.OpenLedger(h.book)
+	h.ledger, err = stage.OpenSubmissionLog(h.book)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = h.ledger.Close() })
 	h.start()
@@ -188,7 +188,7 @@ func (h *house) payments(prefix string) func(int) []stage.Change {
 
 // feed hands in payments until stop is called, which waits for the last answers.
 func (h *house) feed(prefix string, every time.Duration) (stop func()) {
-	f := &stage.Feed{Ledger: h.ledger, Core: h.core.Load, Make: h.payments(prefix), Every: every, Workers: 8}
+	f := &stage.Feed{Log: h.ledger, Core: h.core.Load, Make: h.payments(prefix), Every: every, Workers: 8}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()

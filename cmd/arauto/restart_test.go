@@ -62,7 +62,7 @@ func TestAnUpgradeOfOneReplicaAfterAnotherIsNotFelt(t *testing.T) {
 	defer stop()
 	var all sync.WaitGroup
 	feed := stage.Feed{
-		Ledger: f.ledger, Make: f.payments("rolling"), Every: 50 * time.Millisecond, Workers: 16, Again: 100 * time.Millisecond,
+		Log: f.ledger, Make: f.payments("rolling"), Every: 50 * time.Millisecond, Workers: 16, Again: 100 * time.Millisecond,
 		Core: func() *stage.Core {
 			core, err := f.Core(f.next())
 			if err != nil {

@@ -79,7 +79,7 @@ func TestThePreviousVersionWorksBesideThisOne(t *testing.T) {
 	start(1, true)
 	start(2, true)
 	feed := stage.Feed{
-		Ledger: f.ledger, Make: f.payments("beside"), Every: 50 * time.Millisecond, Workers: 16, Again: 100 * time.Millisecond,
+		Log: f.ledger, Make: f.payments("beside"), Every: 50 * time.Millisecond, Workers: 16, Again: 100 * time.Millisecond,
 		Core: func() *stage.Core {
 			core, err := f.Core(f.next())
 			if err != nil {

@@ -36,7 +36,7 @@ func (n *nemesis) examine(ctx context.Context) error {
 		return err
 	}
 	core := n.replicas[0].core.Load()
-	books := stage.Books{Ledger: lines, Posts: n.posts(), Disturbed: n.disturbed, Ahead: n.clock.ahead, Hostile: map[string]bool{}}
+	books := stage.RunRecord{Submissions: lines, Posts: n.posts(), Disturbed: n.disturbed, Ahead: n.clock.ahead, Hostile: map[string]bool{}}
 	for _, c := range n.clients {
 		books.Hostile[c.id] = c.receiver == n.receivers[receiverCount-1]
 	}

@@ -234,7 +234,7 @@ func (n *nemesis) tried(c stage.Change, _ stage.Accepted, err error) {
 // feed hands in changes until ctx ends, and then until each has an answer.
 func (n *nemesis) feed(ctx context.Context) error {
 	f := stage.Feed{
-		Ledger: n.ledger, Core: n.core, Make: n.load.changes, Every: time.Duration(changesEach() / n.rate * float64(time.Second)),
+		Log: n.ledger, Core: n.core, Make: n.load.changes, Every: time.Duration(changesEach() / n.rate * float64(time.Second)),
 		Workers: 1000, Again: 300 * time.Millisecond, Tried: n.tried,
 	}
 	return f.Run(ctx)

@@ -26,7 +26,7 @@ type nemesis struct {
 	certificates [2]certs.Leaf // with which initiators ask
 	load         *load
 	polls        polls
-	ledger       *stage.Ledger
+	ledger       *stage.SubmissionLog
 	turn         atomic.Uint64
 	impossible   []string // faults
 }
@@ -70,7 +70,7 @@ func play(ctx context.Context, out io.Writer, o options) (err error) {
 
 // prepare makes everything that is not the product: ledger, receivers, clients, those who ask.
 func (n *nemesis) prepare(ctx context.Context) (err error) {
-	if n.ledger, err = stage.OpenLedger(n.book()); err != nil {
+	if n.ledger, err = stage.OpenSubmissionLog(n.book()); err != nil {
 		return err
 	}
 	if n.receivers, err = n.openReceivers(); err != nil {

@@ -20,10 +20,10 @@ type Post struct {
 	Accepted    bool          // the answer given was an acceptance; whether it was read, the receiver does not know
 }
 
-// Books are the three accounts of one run that nobody forged together: what the core handed in, what the receivers got,
+// RunRecord are the three accounts of one run that nobody forged together: what the core handed in, what the receivers got,
 // and what the gateway says it did.
-type Books struct {
-	Ledger        []Line
+type RunRecord struct {
+	Submissions   []Line
 	Posts         []Post
 	Notifications []Notification
 	// Stored lists the revisions the gateway knows of each resource in the ledger, with the id of its change.
@@ -86,8 +86,8 @@ func (w Waits) Over(d time.Duration) int {
 }
 
 // Collect reads the gateway's account for a ledger.
-func (c *Core) Collect(ctx context.Context, ledger []Line, posts []Post) (Books, error) {
-	b := Books{Ledger: ledger, Posts: posts, Stored: map[Revision]string{}}
+func (c *Core) Collect(ctx context.Context, ledger []Line, posts []Post) (RunRecord, error) {
+	b := RunRecord{Submissions: ledger, Posts: posts, Stored: map[Revision]string{}}
 	var err error
 	if b.Notifications, err = c.Notifications(ctx, url.Values{}); err != nil {
 		return b, fmt.Errorf("read the notifications: %w", err)
@@ -164,7 +164,7 @@ func (a *audit) wrong(format string, args ...any) {
 //   - what is recorded as answered was received, once;
 //   - by the receivers' clock, a second and a third POST come 10 s and 60 s after the failure, or later;
 //   - while nothing was broken, no first POST is late, no retry is late, and the end of every attempt is known.
-func (b Books) Check() Report {
+func (b RunRecord) Check() Report {
 	a := &audit{posts: map[string][]Post{}, byKey: map[Revision]string{}, byID: map[string]*Notification{}, known: map[string]bool{}}
 	a.Reasons, a.hostile = map[string]int{}, b.Hostile
 	if a.disturbed = b.Disturbed; a.disturbed == nil {
@@ -180,7 +180,7 @@ func (b Books) Check() Report {
 	for i := range b.Notifications {
 		a.notification(&b.Notifications[i])
 	}
-	for _, line := range b.Ledger {
+	for _, line := range b.Submissions {
 		a.line(line, b.Stored)
 	}
 	for id, posts := range a.posts {

@@ -33,14 +33,14 @@ func attempt(number int, interaction, outcome string, started, ended float64) At
 
 // good are the books of a run in which all went well: one payment refused once and then delivered, one silent change, one
 // of which nothing is known.
-func good() Books {
+func good() RunRecord {
 	revision := int64(1)
 	told := Accepted{ChangeID: "c1", Outcome: "applied"}
 	told.Notifications = append(told.Notifications, struct {
 		ID string `json:"id"`
 	}{"n1"})
-	return Books{
-		Ledger: []Line{
+	return RunRecord{
+		Submissions: []Line{
 			{Sent: at(-0.1), Fate: Acknowledged, Change: change("p1", 1), Answer: told},
 			{Fate: Acknowledged, Change: change("p1", 2), Answer: Accepted{ChangeID: "c2", Outcome: "applied"}},
 			{Fate: Unknown, Change: change("p2", 1)},
@@ -84,45 +84,45 @@ func TestWhatAFaultExplainsIsNotWrong(t *testing.T) {
 // TestWhatMustNotHappenIsFound cooks the books in each way the checker promises to see.
 func TestWhatMustNotHappenIsFound(t *testing.T) {
 	for name, c := range map[string]struct {
-		cook func(*Books)
+		cook func(*RunRecord)
 		why  string
 	}{
-		"an acknowledged change is gone":        {func(b *Books) { delete(b.Stored, Revision{"pix-payment", "p1", 2}) }, "is stored as"},
-		"an acknowledged change has another id": {func(b *Books) { b.Stored[Revision{"pix-payment", "p1", 2}] = "c9" }, "is stored as"},
-		"its notification is gone":              {func(b *Books) { b.Notifications, b.Posts = nil, nil }, "does not exist"},
-		"its notification is somebody else's":   {func(b *Books) { b.Notifications[0].ResourceID, b.Posts = "p9", nil }, "is about"},
-		"a refused change is stored":            {func(b *Books) { b.Stored[Revision{"pix-payment", "p3", 1}] = "c3" }, "was refused"},
-		"a silent change is told":               {func(b *Books) { b.Ledger[0].Answer.Notifications = nil }, "as silent"},
-		"a revision is announced twice": {func(b *Books) {
+		"an acknowledged change is gone":        {func(b *RunRecord) { delete(b.Stored, Revision{"pix-payment", "p1", 2}) }, "is stored as"},
+		"an acknowledged change has another id": {func(b *RunRecord) { b.Stored[Revision{"pix-payment", "p1", 2}] = "c9" }, "is stored as"},
+		"its notification is gone":              {func(b *RunRecord) { b.Notifications, b.Posts = nil, nil }, "does not exist"},
+		"its notification is somebody else's":   {func(b *RunRecord) { b.Notifications[0].ResourceID, b.Posts = "p9", nil }, "is about"},
+		"a refused change is stored":            {func(b *RunRecord) { b.Stored[Revision{"pix-payment", "p3", 1}] = "c3" }, "was refused"},
+		"a silent change is told":               {func(b *RunRecord) { b.Submissions[0].Answer.Notifications = nil }, "as silent"},
+		"a revision is announced twice": {func(b *RunRecord) {
 			n := b.Notifications[0]
 			n.ID, n.Attempts = "n2", nil
 			b.Notifications = append(b.Notifications, n)
 		}, "two notifications"},
-		"a POST nobody recorded":                          {func(b *Books) { b.Posts = append(b.Posts, Post{Target: "/p1", Interaction: "i9"}) }, "never recorded"},
-		"an attempt sent twice":                           {func(b *Books) { b.Posts = append(b.Posts, b.Posts[1]) }, "arrived 2 times"},
-		"an interaction id used twice":                    {func(b *Books) { b.Notifications[0].Attempts[1].InteractionID = "i1" }, "used for two"},
-		"an attempt about another payment":                {func(b *Books) { b.Posts[0].Target = "/x/pix/payments/p7" }, "arrived at"},
-		"an answer nobody gave":                           {func(b *Books) { b.Posts = b.Posts[:1] }, "never arrived"},
-		"a second attempt too early":                      {func(b *Books) { b.Notifications[0].Attempts[1].StartedAt = at(10.9) }, "after the failure"},
-		"a second attempt beside the first":               {func(b *Books) { b.Notifications[0].Attempts[0].EndedAt = nil }, "had not ended"},
-		"an attempt after a success":                      {func(b *Books) { d := "delivered"; b.Notifications[0].Attempts[0].Outcome = &d }, "followed a success"},
-		"a second POST too early by the receiver's clock": {func(b *Books) { b.Posts[1].At = at(10.9) }, "POST 2 arrived 9.9s after"},
-		"a first POST that is late in calm times":         {func(b *Books) { b.Posts[0].At, b.Disturbed = at(1.5), never }, "first POST came 1.6s after"},
-		"a retry that is late in calm times": {func(b *Books) {
+		"a POST nobody recorded":                          {func(b *RunRecord) { b.Posts = append(b.Posts, Post{Target: "/p1", Interaction: "i9"}) }, "never recorded"},
+		"an attempt sent twice":                           {func(b *RunRecord) { b.Posts = append(b.Posts, b.Posts[1]) }, "arrived 2 times"},
+		"an interaction id used twice":                    {func(b *RunRecord) { b.Notifications[0].Attempts[1].InteractionID = "i1" }, "used for two"},
+		"an attempt about another payment":                {func(b *RunRecord) { b.Posts[0].Target = "/x/pix/payments/p7" }, "arrived at"},
+		"an answer nobody gave":                           {func(b *RunRecord) { b.Posts = b.Posts[:1] }, "never arrived"},
+		"a second attempt too early":                      {func(b *RunRecord) { b.Notifications[0].Attempts[1].StartedAt = at(10.9) }, "after the failure"},
+		"a second attempt beside the first":               {func(b *RunRecord) { b.Notifications[0].Attempts[0].EndedAt = nil }, "had not ended"},
+		"an attempt after a success":                      {func(b *RunRecord) { d := "delivered"; b.Notifications[0].Attempts[0].Outcome = &d }, "followed a success"},
+		"a second POST too early by the receiver's clock": {func(b *RunRecord) { b.Posts[1].At = at(10.9) }, "POST 2 arrived 9.9s after"},
+		"a first POST that is late in calm times":         {func(b *RunRecord) { b.Posts[0].At, b.Disturbed = at(1.5), never }, "first POST came 1.6s after"},
+		"a retry that is late in calm times": {func(b *RunRecord) {
 			b.Notifications[0].Attempts[1].StartedAt, b.Disturbed = at(12.1), never
 		}, "attempt 2 began 1.1s late"},
-		"an end nobody saw in calm times": {func(b *Books) {
+		"an end nobody saw in calm times": {func(b *RunRecord) {
 			u := "unknown"
 			b.Notifications[0].Attempts[0].Outcome, b.Notifications[0].Attempts[0].HTTPStatus, b.Disturbed = &u, nil, never
 		}, "the end of attempt 1"},
-		"a number left out":            {func(b *Books) { b.Notifications[0].Attempts[1].Number = 3 }, "stands in place"},
+		"a number left out":            {func(b *RunRecord) { b.Notifications[0].Attempts[1].Number = 3 }, "stands in place"},
 		"a fourth attempt":             {fourth, "has 4 attempts"},
-		"a state that does not follow": {func(b *Books) { b.Notifications[0].State = "exhausted" }, "is exhausted after"},
-		"a failure that nothing follows": {func(b *Books) {
+		"a state that does not follow": {func(b *RunRecord) { b.Notifications[0].State = "exhausted" }, "is exhausted after"},
+		"a failure that nothing follows": {func(b *RunRecord) {
 			b.Notifications[0].State, b.Notifications[0].Attempts = "pending", b.Notifications[0].Attempts[:1]
 		}, "is pending after"},
-		"a change in the ledger that has no name":  {func(b *Books) { b.Ledger[0].Change.Data = nil }, "without a name"},
-		"a delivery that the record calls pending": {func(b *Books) { b.Notifications[0].State = "pending" }, "is pending after"},
+		"a change in the ledger that has no name":  {func(b *RunRecord) { b.Submissions[0].Change.Data = nil }, "without a name"},
+		"a delivery that the record calls pending": {func(b *RunRecord) { b.Notifications[0].State = "pending" }, "is pending after"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := good()
@@ -132,7 +132,7 @@ func TestWhatMustNotHappenIsFound(t *testing.T) {
 	}
 }
 
-func fourth(b *Books) {
+func fourth(b *RunRecord) {
 	n := &b.Notifications[0]
 	n.State, n.Attempts = "exhausted", nil
 	b.Posts = nil
@@ -145,14 +145,14 @@ func fourth(b *Books) {
 
 func TestTheLedgerKeepsTheLastThatIsKnownAndNeverForgetsAnAcknowledgement(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ledger.ndjson")
-	l, err := OpenLedger(path)
+	l, err := OpenSubmissionLog(path)
 	require.NoError(t, err)
 	ok := Accepted{ChangeID: "c1", Outcome: "applied"}
 	require.NoError(t, l.Note(change("p1", 1), Accepted{}, errors.New("connection reset")))
 	require.NoError(t, l.Note(change("p2", 1), Accepted{}, &Refusal{Status: 503}))
 	require.NoError(t, l.Note(change("p3", 1), Accepted{}, &Refusal{Status: 422}))
 	require.NoError(t, l.Close())
-	l, err = OpenLedger(path)
+	l, err = OpenSubmissionLog(path)
 	require.NoError(t, err)
 	require.NoError(t, l.Note(change("p1", 1), ok, nil))
 	require.NoError(t, l.Note(change("p1", 1), Accepted{}, errors.New("connection reset")))

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// Ledger is the core's own book of what it handed in, one line a change, synced to disk before the call that wrote it
+// Log is the core's own book of what it handed in, one line a change, synced to disk before the call that wrote it
 // returns. It is kept outside the product and believes nothing the product says later: whatever was acknowledged must
 // be found again, however often gateway and database were killed in between.
-type Ledger struct {
+type SubmissionLog struct {
 	mu   sync.Mutex
 	file *os.File
 }
@@ -41,13 +41,13 @@ type Line struct {
 	Error  string    `json:"error,omitempty"`
 }
 
-// OpenLedger opens a book, new or to be continued.
-func OpenLedger(path string) (*Ledger, error) {
+// OpenSubmissionLog opens a book, new or to be continued.
+func OpenSubmissionLog(path string) (*SubmissionLog, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
-	return &Ledger{file: file}, nil
+	return &SubmissionLog{file: file}, nil
 }
 
 // FateOf tells what the core knows after handing in a change returned err.
@@ -63,9 +63,11 @@ func FateOf(err error) Fate {
 }
 
 // Note writes down what became of a change: err is what handing it in returned.
-func (l *Ledger) Note(c Change, a Accepted, err error) error { return l.note(time.Time{}, c, a, err) }
+func (l *SubmissionLog) Note(c Change, a Accepted, err error) error {
+	return l.note(time.Time{}, c, a, err)
+}
 
-func (l *Ledger) note(sent time.Time, c Change, a Accepted, err error) error {
+func (l *SubmissionLog) note(sent time.Time, c Change, a Accepted, err error) error {
 	line := Line{Sent: sent.UTC(), At: time.Now().UTC(), Fate: FateOf(err), Change: c, Answer: a}
 	if err != nil {
 		line.Answer, line.Error = Accepted{}, err.Error()
@@ -86,7 +88,7 @@ func (l *Ledger) note(sent time.Time, c Change, a Accepted, err error) error {
 }
 
 // Close ends the book.
-func (l *Ledger) Close() error { return l.file.Close() }
+func (l *SubmissionLog) Close() error { return l.file.Close() }
 
 // ReadLedger reads a book: for each change, the last that is known of it, in the order in which changes were first
 // written down. What was once acknowledged stays so.
@@ -149,7 +151,7 @@ func (c Change) Key() (Revision, error) {
 // bank whose gateway is being killed. A change without an answer is written down as unknown; then the feed goes on with
 // the next, or, with Again, hands in the same once more.
 type Feed struct {
-	Ledger  *Ledger
+	Log     *SubmissionLog
 	Core    func() *Core         // whom to talk to at this moment; nil: nobody, and nothing is begun
 	Make    func(n int) []Change // the changes of the n-th resource, in order; called from several goroutines
 	Every   time.Duration        // distance between two resources
@@ -229,7 +231,7 @@ func (f *Feed) try(within time.Duration, c Change) (Fate, error) {
 	if f.Tried != nil {
 		f.Tried(c, a, err)
 	}
-	return FateOf(err), f.Ledger.note(sent, c, a, err)
+	return FateOf(err), f.Log.note(sent, c, a, err)
 }
 
 // errNobody is why a change was not handed in: the gateway is known to be away.
@@ -237,7 +239,7 @@ var errNobody = errors.New("nobody to talk to")
 
 // Repeat hands in again every change of which nothing is known, as a core does when its gateway is back, and writes the
 // answers down. It tells how many there were, and which outcomes came ("applied": the change had not been stored).
-func Repeat(ctx context.Context, core *Core, path string, l *Ledger) (outcomes map[string]int, err error) {
+func Repeat(ctx context.Context, core *Core, path string, l *SubmissionLog) (outcomes map[string]int, err error) {
 	lines, err := ReadLedger(path)
 	if err != nil {
 		return nil, err
