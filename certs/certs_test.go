@@ -279,7 +279,7 @@ func TestWriteMakesWhatTheSettingsExpect(t *testing.T) {
 		require.NotEqual(t, ".new", filepath.Ext(path))
 		return nil
 	}))
-	var manifest certs.Manifest
+	var manifest certs.FolderManifest
 	require.NoError(t, json.Unmarshal(read("pki.json"), &manifest))
 	require.True(t, manifest.DevelopmentOnly)
 	require.Equal(t, certs.DefaultHolder.ID, manifest.OrganisationID)
@@ -294,7 +294,7 @@ func TestWriteMakesWhatTheSettingsExpect(t *testing.T) {
 
 func TestNamesThatCouldLeaveTheFolderAreRefused(t *testing.T) {
 	for _, name := range []string{"../evil", "", "a/b", "a b", "."} {
-		_, err := certs.New(certs.Options{Initiators: []certs.Initiator{{Name: name}}})
+		_, err := certs.New(certs.Options{Initiators: []certs.Participant{{Name: name}}})
 		require.ErrorContains(t, err, "names a folder")
 	}
 }

@@ -21,8 +21,8 @@ type Content struct {
 	Bad       bool // one client and one server certificate per defect, in bad/
 }
 
-// Manifest is what pki.json says about a folder written by Write, so that scripts need not parse certificates.
-type Manifest struct {
+// FolderManifest is what pki.json says about a folder written by Write, so that scripts need not parse certificates.
+type FolderManifest struct {
 	MadeAt          time.Time           `json:"madeAt"`
 	NotAfter        time.Time           `json:"notAfter"`
 	OrganisationID  string              `json:"organisationId"`
@@ -35,7 +35,7 @@ type Manifest struct {
 	DevelopmentOnly bool                `json:"developmentOnly"` // always true
 }
 
-// ManifestInitiator is one initiator of a Manifest.
+// ManifestInitiator is one initiator of a FolderManifest.
 type ManifestInitiator struct {
 	Name           string   `json:"name"`
 	OrganisationID string   `json:"organisationId"`
@@ -68,15 +68,15 @@ func (p *PKI) Write(dir string, what Content) error {
 	return nil
 }
 
-// file is one file of the folder, to be written in the order of the list.
-type file struct {
+// folderFile is one file of the folder, to be written in the order of the list.
+type folderFile struct {
 	name    string
 	content []byte
 	private bool
 }
 
 // write replaces the file by renaming, so that a running gateway never reads half of one.
-func (f file) write(dir string) error {
+func (f folderFile) write(dir string) error {
 	path := filepath.Join(dir, filepath.FromSlash(f.name))
 	mode, folder := fs.FileMode(0o644), fs.FileMode(0o755)
 	if f.private {
@@ -99,7 +99,7 @@ func (f file) write(dir string) error {
 }
 
 // files makes the content of the whole folder.
-func (p *PKI) files(what Content) ([]file, error) {
+func (p *PKI) files(what Content) ([]folderFile, error) {
 	names := []string{"holder/server", "holder/brcac", "holder/brseal"}
 	profiles := []Profile{p.HolderServer(), p.HolderBRCAC(), p.HolderSeal()}
 	for _, i := range p.opts.Initiators {
@@ -120,13 +120,13 @@ func (p *PKI) files(what Content) ([]file, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []file
+	var out []folderFile
 	for i, leaf := range leaves {
 		out = append(out,
-			file{name: names[i] + ".pem", content: leaf.CertPEM()},
-			file{name: names[i] + ".key", content: leaf.KeyPEM(), private: true})
+			folderFile{name: names[i] + ".pem", content: leaf.CertPEM()},
+			folderFile{name: names[i] + ".key", content: leaf.KeyPEM(), private: true})
 	}
-	seal := &SigningKey{KID: SealKID, Key: leaves[2].Key}
+	seal := &NamedKey{KID: SealKID, Key: leaves[2].Key}
 	out = append(out, p.keyFiles(seal)...)
 	lists, err := p.lists()
 	if err != nil {
@@ -137,12 +137,12 @@ func (p *PKI) files(what Content) ([]file, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", manifestFile, err)
 	}
-	return append(out, file{name: manifestFile, content: append(manifest, '\n')}), nil
+	return append(out, folderFile{name: manifestFile, content: append(manifest, '\n')}), nil
 }
 
 // keyFiles are the trust anchors and the keys that sign tokens and statements.
-func (p *PKI) keyFiles(seal *SigningKey) []file {
-	return []file{
+func (p *PKI) keyFiles(seal *NamedKey) []folderFile {
+	return []folderFile{
 		{name: "trust/clients.pem", content: CertPEM(p.ClientCA.Certificate)},
 		{name: "trust/roots.pem", content: CertPEM(p.Root.Certificate)},
 		{name: "holder/jwks.json", content: JWKS(seal)},
@@ -156,8 +156,8 @@ func (p *PKI) keyFiles(seal *SigningKey) []file {
 }
 
 // lists are the revocation lists, fresh and stale, of the authorities whose certificates TLS meets.
-func (p *PKI) lists() ([]file, error) {
-	var out []file
+func (p *PKI) lists() ([]folderFile, error) {
+	var out []folderFile
 	for _, list := range []struct {
 		name string
 		ca   *CA
@@ -170,16 +170,16 @@ func (p *PKI) lists() ([]file, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, file{name: "crl/" + list.name + ".crl", content: crlPEM(fresh)},
-			file{name: "crl/" + list.name + "-stale.crl", content: crlPEM(stale)})
+		out = append(out, folderFile{name: "crl/" + list.name + ".crl", content: crlPEM(fresh)},
+			folderFile{name: "crl/" + list.name + "-stale.crl", content: crlPEM(stale)})
 	}
 	return out, nil
 }
 
 func crlPEM(der []byte) []byte { return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}) }
 
-func (p *PKI) manifest() Manifest {
-	m := Manifest{
+func (p *PKI) manifest() FolderManifest {
+	m := FolderManifest{
 		MadeAt: p.now, NotAfter: p.HolderBRCAC().NotAfter, DevelopmentOnly: true,
 		OrganisationID: p.opts.Holder.ID, SoftwareID: p.opts.SoftwareID, SigningKID: SealKID,
 		DirectoryKID: p.Directory.KID, TokensKID: p.Tokens.KID, InternalKID: p.Internal.KID,

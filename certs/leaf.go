@@ -73,15 +73,15 @@ func KeyPEM(key *rsa.PrivateKey) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// SigningKey is a key that signs tokens or statements, with the name under which its public half is published.
+// NamedKey is a key that signs tokens or statements, with the name under which its public half is published.
 // Signing itself is not done here.
-type SigningKey struct {
+type NamedKey struct {
 	KID string
 	Key *rsa.PrivateKey
 }
 
 // JWKS is the key set that publishes the public halves: RSA, PS256, for signatures.
-func JWKS(keys ...*SigningKey) []byte {
+func JWKS(keys ...*NamedKey) []byte {
 	type jwk struct {
 		Kty string `json:"kty"`
 		Use string `json:"use"`

@@ -34,8 +34,8 @@ type Organisation struct {
 	CNPJ string // 14 digits
 }
 
-// Initiator is a payment initiator that gets certificates of its own.
-type Initiator struct {
+// Participant is a payment initiator that gets certificates of its own.
+type Participant struct {
 	Name         string // name of its folder; letters, digits and hyphens
 	Organisation Organisation
 	SoftwareID   string   // software statement id, the UID of its BRCAC
@@ -48,7 +48,7 @@ type Options struct {
 	Holder      Organisation
 	SoftwareID  string   // UID of the holder's BRCAC
 	HolderNames []string // DNS names of the holder's public API, beside localhost
-	Initiators  []Initiator
+	Initiators  []Participant
 	Now         time.Time // instant from which validity counts; zero: the clock
 	OCSPURL     string    // responder named in every certificate; empty: none
 	CRLURL      string    // list named in every certificate; empty: none
@@ -61,12 +61,12 @@ type Options struct {
 // Defaults of Options, exported so that a demo and a test can name them.
 var (
 	DefaultHolder = Organisation{ID: "8f3d4a52-6c1b-4c58-9a0e-2f7b61d0c9a1", Name: "Banco Arauto SA", CNPJ: "11222333000181"}
-	DefaultAlfa   = Initiator{
+	DefaultAlfa   = Participant{
 		Name:         "alfa",
 		Organisation: Organisation{ID: "1a5f0b7c-93de-4e1f-8b62-0c4d9e7a3f10", Name: "Alfa Iniciadora SA", CNPJ: "22333444000105"},
 		SoftwareID:   "5b2f6f0e-3d27-4d3e-a1c5-70f1b8e9d4a2",
 	}
-	DefaultBeta = Initiator{
+	DefaultBeta = Participant{
 		Name:         "beta",
 		Organisation: Organisation{ID: "c7e9d1a4-58b3-4f06-9d2c-6a1e0f8b7c35", Name: "Beta Pagamentos SA", CNPJ: "33444555000130"},
 		SoftwareID:   "e04c8a19-7f6d-4b92-8e35-1d9a2c0b6f74",
@@ -82,9 +82,9 @@ type PKI struct {
 	ClientCA  *CA // issues BRCACs, as chain V10 does
 	ServerCA  *CA // issues web-server certificates
 	SealCA    *CA // issues BRSEALs, as chain V5 does
-	Directory *SigningKey
-	Tokens    *SigningKey
-	Internal  *SigningKey
+	Directory *NamedKey
+	Tokens    *NamedKey
+	Internal  *NamedKey
 
 	opts Options
 	now  time.Time
@@ -131,9 +131,9 @@ func New(opts Options) (*PKI, error) {
 			return nil, err
 		}
 	}
-	p.Directory = &SigningKey{KID: "directory-1", Key: keys[4]}
-	p.Tokens = &SigningKey{KID: "tokens-1", Key: keys[5]}
-	p.Internal = &SigningKey{KID: "internal-1", Key: keys[6]}
+	p.Directory = &NamedKey{KID: "directory-1", Key: keys[4]}
+	p.Tokens = &NamedKey{KID: "tokens-1", Key: keys[5]}
+	p.Internal = &NamedKey{KID: "internal-1", Key: keys[6]}
 	if opts.SharedLeafKey {
 		p.leaf = keys[7]
 	}
@@ -148,7 +148,7 @@ func (o Options) withDefaults() Options {
 		o.HolderNames = []string{"api.banco.example.com"}
 	}
 	if o.Initiators == nil {
-		o.Initiators = []Initiator{DefaultAlfa, DefaultBeta}
+		o.Initiators = []Participant{DefaultAlfa, DefaultBeta}
 	}
 	if o.Now.IsZero() {
 		o.Now = time.Now()

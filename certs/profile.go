@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// Kind is one of the three certificate profiles.
-type Kind uint8
+// ProfileKind is one of the three certificate profiles.
+type ProfileKind uint8
 
 // The profiles of security §4.
 const (
-	BRCAC  Kind = iota + 1 // transport: TLS client (§4.2)
-	WebSSL                 // ICP WEB SSL: TLS server
-	BRSEAL                 // signature: never seen by TLS (§4.3)
+	BRCAC  ProfileKind = iota + 1 // transport: TLS client (§4.2)
+	WebSSL                        // ICP WEB SSL: TLS server
+	BRSEAL                        // signature: never seen by TLS (§4.3)
 )
 
 // Profile describes one certificate to issue. Take one from the PKI's methods, change what matters, call Issue.
 type Profile struct {
-	Kind         Kind
+	Kind         ProfileKind
 	Organisation Organisation
 	SoftwareID   string // UID of a BRCAC
 	CommonName   string
@@ -56,14 +56,14 @@ func (p *PKI) HolderSeal() Profile {
 }
 
 // InitiatorBRCAC is the certificate an initiator polls with.
-func (p *PKI) InitiatorBRCAC(i Initiator) Profile {
+func (p *PKI) InitiatorBRCAC(i Participant) Profile {
 	return p.brcac(i.Organisation, i.SoftwareID, i.names()[0])
 }
 
 // InitiatorServer is the certificate of an initiator's webhook endpoint.
-func (p *PKI) InitiatorServer(i Initiator) Profile { return p.Server(i.Organisation, i.names()...) }
+func (p *PKI) InitiatorServer(i Participant) Profile { return p.Server(i.Organisation, i.names()...) }
 
-func (i Initiator) names() []string {
+func (i Participant) names() []string {
 	if len(i.DNSNames) == 0 {
 		return []string{"webhook." + i.Name + ".example.com"}
 	}
@@ -87,7 +87,7 @@ func (p *PKI) brcac(o Organisation, softwareID, dnsName string) Profile {
 	return c
 }
 
-func (p *PKI) profile(kind Kind, o Organisation, commonName string, issuer *CA) Profile {
+func (p *PKI) profile(kind ProfileKind, o Organisation, commonName string, issuer *CA) Profile {
 	return Profile{
 		Kind: kind, Organisation: o, CommonName: commonName,
 		NotBefore: p.now.Add(-time.Hour), NotAfter: p.now.AddDate(1, 0, 0),

@@ -80,7 +80,7 @@ func TestTheNewerReasonsAreThoseThatTheDocumentsAdded(t *testing.T) {
 	schemas, err := Load()
 	require.NoError(t, err)
 	codes := func(kind ofb.Kind, version string) []any {
-		return schemas.data[form{kind, version}].Properties["rejectionReason"].Value.Properties["code"].Value.Enum
+		return schemas.data[schemaKey{kind, version}].Properties["rejectionReason"].Value.Properties["code"].Value.Enum
 	}
 	for _, kind := range []ofb.Kind{ofb.PaymentConsent, ofb.PixPayment} {
 		var added []string
@@ -120,7 +120,7 @@ func TestEveryConditionNamesMembersAndStatesThatExist(t *testing.T) {
 	for _, c := range conditions {
 		require.NotEmpty(t, c.clause)
 		for _, version := range c.kind.Versions() {
-			object := schemas.data[form{c.kind, version}]
+			object := schemas.data[schemaKey{c.kind, version}]
 			for name := range strings.SplitSeq(c.at, "/") {
 				if name != "" {
 					require.Contains(t, object.Properties, name, "%s %s", c.kind, c.at)

@@ -26,15 +26,15 @@ var sources = []struct {
 	{"enrollments-v2.yaml", "v2", ofb.Enrollment, "Enrollment"},
 }
 
-// form is a kind of resource in one version of its API.
-type form struct {
+// schemaKey is a kind of resource in one version of its API.
+type schemaKey struct {
 	kind    ofb.Kind
 	version string
 }
 
 // Schemas judges the `data` of changes. It does not change after Load and may be used by many goroutines.
 type Schemas struct {
-	data map[form]*openapi3.Schema
+	data map[schemaKey]*openapi3.Schema
 	keep bool // unknown members pass
 
 	judge   []openapi3.SchemaValidationOption // yes or no, at the least cost
@@ -51,7 +51,7 @@ func KeepUnknown(keep bool) Option { return func(s *Schemas) { s.keep = keep } }
 // Load reads the embedded documents; it is meant to be called once, at start. An error means that this program was
 // built from a broken document.
 func Load(options ...Option) (*Schemas, error) {
-	s := &Schemas{data: make(map[form]*openapi3.Schema, len(sources))}
+	s := &Schemas{data: make(map[schemaKey]*openapi3.Schema, len(sources))}
 	for _, option := range options {
 		option(s)
 	}
@@ -76,7 +76,7 @@ func Load(options ...Option) (*Schemas, error) {
 		if !s.keep {
 			closeObjects(ref.Value)
 		}
-		s.data[form{source.kind, source.version}] = ref.Value
+		s.data[schemaKey{source.kind, source.version}] = ref.Value
 	}
 	return s, nil
 }
@@ -120,7 +120,7 @@ func closeObjects(schema *openapi3.Schema) {
 // status query may return it. The data was decoded with numbers as json.Number. It is judged against the schema of
 // the kind in that API version, for null members, and against what the schema language cannot say (conditions).
 func (s *Schemas) Check(kind ofb.Kind, version string, data map[string]any) []Problem {
-	schema, ok := s.data[form{kind, version}]
+	schema, ok := s.data[schemaKey{kind, version}]
 	if !ok {
 		return []Problem{unknownVersion(kind)}
 	}

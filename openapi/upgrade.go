@@ -80,7 +80,7 @@ func upgradeConsent(document []byte) ([]byte, error) {
 
 // upgradeSchedule moves the text for the payer to the root of the schedule, where v5 has it and custom no longer does,
 // and tells the purpose that the shape means.
-func upgradeSchedule(schedule *members) (purpose string, err error) {
+func upgradeSchedule(schedule *rawMembers) (purpose string, err error) {
 	information := quote(absentInformation)
 	purpose = "RECURRENT_SCHEDULED"
 	if schedule.has("single") {

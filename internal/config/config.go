@@ -59,8 +59,8 @@ type Config struct {
 		MaxRate  int    `yaml:"max_rate" env:"ARAUTO_PUBLIC_MAX_RATE"`
 		Validate bool   `yaml:"validate_outgoing" env:"ARAUTO_PUBLIC_VALIDATE_OUTGOING"`
 
-		Revocation `yaml:",inline" envPrefix:"ARAUTO_PUBLIC_"`
-		Proxy      `yaml:",inline" envPrefix:"ARAUTO_PUBLIC_PROXY_"`
+		RevocationSettings `yaml:",inline" envPrefix:"ARAUTO_PUBLIC_"`
+		ProxySettings      `yaml:",inline" envPrefix:"ARAUTO_PUBLIC_PROXY_"`
 	} `yaml:"public"`
 	Internal struct {
 		Addr     string `yaml:"addr" env:"ARAUTO_INTERNAL_ADDR"`
@@ -106,7 +106,7 @@ type Config struct {
 		Resolver      string        `yaml:"resolver" env:"ARAUTO_WEBHOOK_RESOLVER"`
 		ASHeaders     []string      `yaml:"as_headers" env:"ARAUTO_WEBHOOK_AS_HEADERS"`
 
-		Revocation `yaml:",inline" envPrefix:"ARAUTO_WEBHOOK_"`
+		RevocationSettings `yaml:",inline" envPrefix:"ARAUTO_WEBHOOK_"`
 	} `yaml:"webhook"`
 	Dispatch struct {
 		Lease time.Duration `yaml:"lease" env:"ARAUTO_DISPATCH_LEASE"`
@@ -165,7 +165,7 @@ func Standard() *Config {
 	c.Tokens.GrantClaim = "grant_type"
 	c.Webhook.Timeout, c.Webhook.AllowPorts = notice.Timeout, []uint16{443}
 	c.Webhook.ASHeaders = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
-	c.Public.Revocation, c.Webhook.Revocation = standardRevocation(), standardRevocation()
+	c.Public.RevocationSettings, c.Webhook.RevocationSettings = standardRevocation(), standardRevocation()
 	c.Dispatch.Lease = 20 * time.Second
 	c.Ingest.MaxInFlight = 4096
 	c.Schema.UnknownMembers = "reject"

@@ -6,10 +6,10 @@ import (
 	"github.com/arauto/arauto/internal/mtls"
 )
 
-// Revocation says how certificates of one direction are judged beyond their chain: public.… of initiators that ask,
+// RevocationSettings says how certificates of one direction are judged beyond their chain: public.… of initiators that ask,
 // webhook.… of receivers. OCSP, when on, comes first and the lists are its fallback; without it the lists are asked
 // alone; what remains is the soft-fail window (webhook §7.4). Without lists and OCSP nothing is judged.
-type Revocation struct {
+type RevocationSettings struct {
 	CRL           []string      `yaml:"crl" env:"CRL"`
 	CRLTTL        time.Duration `yaml:"crl_ttl" env:"CRL_TTL"`
 	CRLRefresh    time.Duration `yaml:"crl_refresh" env:"CRL_REFRESH"`
@@ -19,24 +19,24 @@ type Revocation struct {
 	SoftFail      time.Duration `yaml:"soft_fail" env:"SOFT_FAIL"`
 }
 
-// Proxy names the bank's own proxy that ends the initiators' TLS before us (security §4.6). Without its CA there is none,
+// ProxySettings names the bank's own proxy that ends the initiators' TLS before us (security §4.6). Without its CA there is none,
 // and no header says anything about certificates.
-type Proxy struct {
+type ProxySettings struct {
 	ProxyCA           string   `yaml:"proxy_ca" env:"CA"`
 	ProxyFingerprints []string `yaml:"proxy_fingerprints" env:"FINGERPRINTS"`
 	ProxySubjectOrg   string   `yaml:"proxy_subject_org" env:"SUBJECT_ORG"`
 	ProxyHeader       string   `yaml:"proxy_header" env:"HEADER"`
 }
 
-func standardRevocation() Revocation {
-	return Revocation{CRLTTL: 24 * time.Hour, CRLRefresh: 15 * time.Minute, OCSPTTL: time.Hour, SoftFail: mtls.MinSoftFail}
+func standardRevocation() RevocationSettings {
+	return RevocationSettings{CRLTTL: 24 * time.Hour, CRLRefresh: 15 * time.Minute, OCSPTTL: time.Hour, SoftFail: mtls.MinSoftFail}
 }
 
 // checkTrust judges the settings of revocation and of the proxy.
 func (c *Config) checkTrust(p *Problems) {
-	c.Public.Revocation.check(p, "public.")
-	c.Webhook.Revocation.check(p, "webhook.")
-	x := &c.Public.Proxy
+	c.Public.RevocationSettings.check(p, "public.")
+	c.Webhook.RevocationSettings.check(p, "webhook.")
+	x := &c.Public.ProxySettings
 	switch {
 	case x.ProxyCA == "" && (len(x.ProxyFingerprints) > 0 || x.ProxySubjectOrg != "" || x.ProxyHeader != ""):
 		p.Add("public.proxy_ca", "is not set, but another setting of the proxy is", "name the authorities of the proxy's own certificate, or omit all settings of the proxy")
@@ -45,7 +45,7 @@ func (c *Config) checkTrust(p *Problems) {
 	}
 }
 
-func (r *Revocation) check(p *Problems, prefix string) {
+func (r *RevocationSettings) check(p *Problems, prefix string) {
 	within := func(key string, value, least, most time.Duration, why string) {
 		if value < least || value > most {
 			p.Add(prefix+key, "is %s", "it must be from "+least.String()+" to "+most.String()+why, value)

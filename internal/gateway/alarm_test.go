@@ -63,7 +63,7 @@ func (h *house) above(line string, value float64) {
 }
 
 // later hands in a change of a clock that is ahead, whose first attempt is not due for 50 s, and returns its notification.
-func (h *house) later(is certs.Initiator) string {
+func (h *house) later(is certs.Participant) string {
 	h.t.Helper()
 	id := uuid.NewString()
 	a, err := h.core.Change(h.t.Context(), stage.Change{

@@ -12,7 +12,7 @@ func (g *Gateway) startBackground() {
 	g.run("files", func() { g.trust.WatchFiles(g.background, g.watchEvery) })
 	g.run("keys", func() { g.trust.RefreshKeys(g.background) })
 	g.run("revocation", func() { g.trust.RefreshLists(g.background) })
-	if r := &g.cfg.Webhook.Revocation; r.OCSP {
+	if r := &g.cfg.Webhook.RevocationSettings; r.OCSP {
 		g.run("renew", func() { g.trust.RenewConnections(g.background, r.OCSPTTL) })
 	}
 	g.every("cancel", time.Second, g.cancelEnded)

@@ -114,7 +114,7 @@ http {
 func TestNginxAsReceiverAcceptsUsAndItsComplaintsAreExplained(t *testing.T) {
 	program := nginxProgram(t)
 	h := open(t)
-	base := func(port int, is certs.Initiator) string {
+	base := func(port int, is certs.Participant) string {
 		return fmt.Sprintf("https://localhost:%d/%s", port, is.Name)
 	}
 	alfa, beta := certs.DefaultAlfa, certs.DefaultBeta

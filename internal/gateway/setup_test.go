@@ -109,12 +109,12 @@ func (h *house) list(ca *certs.CA) []byte {
 }
 
 // initiator starts an endpoint with the certificate of an initiator and registers it.
-func (h *house) initiator(is certs.Initiator) *standin.Initiator {
+func (h *house) initiator(is certs.Participant) *standin.Initiator {
 	h.t.Helper()
 	return h.initiatorWith(is, h.leaf(h.pki.InitiatorServer(is)))
 }
 
-func (h *house) initiatorWith(is certs.Initiator, leaf certs.Leaf) *standin.Initiator {
+func (h *house) initiatorWith(is certs.Participant, leaf certs.Leaf) *standin.Initiator {
 	h.t.Helper()
 	i, err := standin.Start(standin.Options{Certificate: leaf.TLS(), ClientCAs: mtlstest.ClientCAs(h.t).Pool()})
 	require.NoError(h.t, err)
@@ -124,12 +124,12 @@ func (h *house) initiatorWith(is certs.Initiator, leaf certs.Leaf) *standin.Init
 }
 
 // register puts a registration with a statement that lists the addresses.
-func (h *house) register(is certs.Initiator, uris ...string) error {
+func (h *house) register(is certs.Participant, uris ...string) error {
 	h.t.Helper()
 	return h.registerListed(is, uris, uris)
 }
 
-func (h *house) registerListed(is certs.Initiator, listed, uris []string) error {
+func (h *house) registerListed(is certs.Participant, listed, uris []string) error {
 	h.t.Helper()
 	statement, err := h.set.Statement(is.Organisation.ID, is.SoftwareID, listed)
 	require.NoError(h.t, err)
@@ -139,7 +139,7 @@ func (h *house) registerListed(is certs.Initiator, listed, uris []string) error 
 }
 
 // change hands in a payment of a client that reached ACSC, and returns its id and what was answered.
-func (h *house) change(is certs.Initiator) (id string, answer stage.Accepted) {
+func (h *house) change(is certs.Participant) (id string, answer stage.Accepted) {
 	h.t.Helper()
 	id = uuid.NewString()
 	answer, err := h.tryChange(is, id)
@@ -147,7 +147,7 @@ func (h *house) change(is certs.Initiator) (id string, answer stage.Accepted) {
 	return id, answer
 }
 
-func (h *house) tryChange(is certs.Initiator, id string) (stage.Accepted, error) {
+func (h *house) tryChange(is certs.Participant, id string) (stage.Accepted, error) {
 	return h.core.Change(h.t.Context(), stage.Change{
 		Kind: ofb.PixPayment.String(), ClientID: is.Name, APIVersion: "v5", Revision: 1, OccurredAt: time.Now().UTC(),
 		Data: openapitest.Document(ofb.PixPayment, "v5", ofb.ACSC, id),
@@ -223,18 +223,18 @@ func (h *house) entries(kind string) []map[string]any {
 // poller asks for status as an initiator.
 type poller struct {
 	h      *house
-	is     certs.Initiator
+	is     certs.Participant
 	leaf   certs.Leaf
 	client *http.Client
 }
 
-func (h *house) poller(is certs.Initiator) *poller {
+func (h *house) poller(is certs.Participant) *poller {
 	h.t.Helper()
 	return h.pollerWith(is, h.leaf(h.pki.InitiatorBRCAC(is)), func(*tls.Config) {})
 }
 
 // pollerWith shows this certificate; adjust may make it come as somebody else.
-func (h *house) pollerWith(is certs.Initiator, leaf certs.Leaf, adjust func(*tls.Config)) *poller {
+func (h *house) pollerWith(is certs.Participant, leaf certs.Leaf, adjust func(*tls.Config)) *poller {
 	h.t.Helper()
 	config := mtlstest.InitiatorConfig(h.t, leaf)
 	adjust(config)
@@ -316,7 +316,7 @@ type load struct {
 	states   []*tls.ConnectionState
 }
 
-func (h *house) load(is certs.Initiator, poll *poller, id string) *load {
+func (h *house) load(is certs.Participant, poll *poller, id string) *load {
 	ctx, cancel := context.WithCancel(h.t.Context())
 	l := &load{h: h, cancel: cancel}
 	every := func(d time.Duration, work func()) {

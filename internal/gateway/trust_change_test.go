@@ -242,7 +242,7 @@ func TestTheCalendarShowsOursAndWhatReceiversShowed(t *testing.T) {
 	leaf := h.leaf(h.pki.ExpiringIn(h.pki.InitiatorServer(certs.DefaultAlfa), time.Since(h.pki.Now())+5*24*time.Hour+time.Hour))
 	h.initiatorWith(certs.DefaultAlfa, leaf)
 	h.initiator(certs.DefaultBeta)
-	for _, is := range []certs.Initiator{certs.DefaultAlfa, certs.DefaultBeta} {
+	for _, is := range []certs.Participant{certs.DefaultAlfa, certs.DefaultBeta} {
 		_, a := h.change(is)
 		require.Equal(t, "delivered", h.settled(a, 1).State)
 	}

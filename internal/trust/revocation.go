@@ -17,7 +17,7 @@ const (
 	receiving = "receivers"
 )
 
-// direction is one Revocation with its name.
+// direction is one RevocationSettings with its name.
 type direction struct {
 	*mtls.Revocation
 	name string
@@ -36,7 +36,7 @@ func (t *Trust) directions() []direction {
 }
 
 // newRevocation makes the judge of one direction; nil when no source is configured.
-func (t *Trust) newRevocation(settings *config.Revocation, name string) (*mtls.Revocation, error) {
+func (t *Trust) newRevocation(settings *config.RevocationSettings, name string) (*mtls.Revocation, error) {
 	if len(settings.CRL) == 0 && !settings.OCSP {
 		return nil, nil
 	}
@@ -56,7 +56,7 @@ func (t *Trust) newRevocation(settings *config.Revocation, name string) (*mtls.R
 }
 
 // revocationOptions makes of the settings what package mtls takes.
-func revocationOptions(r *config.Revocation) mtls.RevocationOptions {
+func revocationOptions(r *config.RevocationSettings) mtls.RevocationOptions {
 	o := mtls.RevocationOptions{
 		OCSP: r.OCSP, OCSPResponder: r.OCSPResponder, OCSPTTL: r.OCSPTTL, CRLTTL: r.CRLTTL, Refresh: r.CRLRefresh, SoftFail: r.SoftFail,
 	}
@@ -70,7 +70,7 @@ func revocationOptions(r *config.Revocation) mtls.RevocationOptions {
 	return o
 }
 
-// judged makes of a Revocation's files a source after whose change connections to receivers are judged anew: one that
+// judged makes of a RevocationSettings's files a source after whose change connections to receivers are judged anew: one that
 // stands open may lead to a receiver that was revoked by the new list.
 type judged struct {
 	*mtls.Revocation

@@ -76,7 +76,7 @@ func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 	var err error
 	t.Callers.Authorities, err = mtls.LoadAnchors(cfg.Public.ClientCA)
 	p.File("public.client_ca", err)
-	if x := &cfg.Public.Proxy; x.ProxyCA != "" {
+	if x := &cfg.Public.ProxySettings; x.ProxyCA != "" {
 		t.Callers.Proxy, err = mtls.LoadProxy(mtls.ProxyOptions{
 			Authorities: []string{x.ProxyCA}, Fingerprints: x.ProxyFingerprints, Organisation: x.ProxySubjectOrg, Header: x.ProxyHeader,
 		})
@@ -94,9 +94,9 @@ func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 		t.asker, err = t.newAsker(cfg)
 		p.File("tokens.introspection_ca", err)
 	}
-	t.Revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving)
+	t.Revocation, err = t.newRevocation(&cfg.Webhook.RevocationSettings, receiving)
 	p.File("webhook.crl", err)
-	t.Callers.Revocation, err = t.newRevocation(&cfg.Public.Revocation, calling)
+	t.Callers.Revocation, err = t.newRevocation(&cfg.Public.RevocationSettings, calling)
 	p.File("public.crl", err)
 	return t, p.Err()
 }
@@ -110,7 +110,7 @@ func LoadSending(cfg *config.Config) (*Trust, error) {
 	var err error
 	t.Roots, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
 	p.File("webhook.root_ca", err)
-	t.Revocation, err = t.newRevocation(&cfg.Webhook.Revocation, receiving)
+	t.Revocation, err = t.newRevocation(&cfg.Webhook.RevocationSettings, receiving)
 	p.File("webhook.crl", err)
 	return t, p.Err()
 }

@@ -87,7 +87,7 @@ func TestABadTokenIsRefused(t *testing.T) {
 	d.open(d.alfa.get(path, token(set("scope", "openid payments")))) // the desk would have answered
 }
 
-func issue(t *testing.T, key *certs.SigningKey, kid string, p *poller) string {
+func issue(t *testing.T, key *certs.NamedKey, kid string, p *poller) string {
 	t.Helper()
 	token, err := jws.Issue(key.Key, kid, claimsOf(t, p))
 	require.NoError(t, err)

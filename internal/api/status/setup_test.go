@@ -217,18 +217,18 @@ type poller struct {
 	t      testing.TB
 	d      *desk
 	client string
-	is     certs.Initiator
+	is     certs.Participant
 	leaf   certs.Leaf
 	http   *http.Client
 }
 
-func newPoller(t testing.TB, d *desk, client string, is certs.Initiator) *poller {
+func newPoller(t testing.TB, d *desk, client string, is certs.Participant) *poller {
 	t.Helper()
 	leaf := mtlstest.Leaf(t, mtlstest.PKI(t).InitiatorBRCAC(is))
 	return pollerWith(t, d, client, is, leaf)
 }
 
-func pollerWith(t testing.TB, d *desk, client string, is certs.Initiator, leaf certs.Leaf) *poller {
+func pollerWith(t testing.TB, d *desk, client string, is certs.Participant, leaf certs.Leaf) *poller {
 	t.Helper()
 	transport := &http.Transport{TLSClientConfig: mtlstest.InitiatorConfig(t, leaf), MaxIdleConnsPerHost: 256}
 	t.Cleanup(transport.CloseIdleConnections)

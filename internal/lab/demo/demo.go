@@ -118,7 +118,7 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 
 // initiators starts alfa and beta and registers them with software statements signed by the directory's key.
 func (d *demo) initiators(ctx context.Context) (alfa, beta *standin.Initiator, err error) {
-	for i, facts := range []certs.Initiator{certs.DefaultAlfa, certs.DefaultBeta} {
+	for i, facts := range []certs.Participant{certs.DefaultAlfa, certs.DefaultBeta} {
 		endpoint, err := d.initiator(facts)
 		if err != nil {
 			return nil, nil, err
@@ -144,7 +144,7 @@ func (d *demo) initiators(ctx context.Context) (alfa, beta *standin.Initiator, e
 	return alfa, beta, nil
 }
 
-func (d *demo) initiator(facts certs.Initiator) (*standin.Initiator, error) {
+func (d *demo) initiator(facts certs.Participant) (*standin.Initiator, error) {
 	leaf, err := d.stage.PKI.Issue(d.stage.PKI.InitiatorServer(facts))
 	if err != nil {
 		return nil, err

@@ -33,7 +33,7 @@ type receiver struct {
 // client is one registered initiator.
 type client struct {
 	id       string
-	facts    certs.Initiator
+	facts    certs.Participant
 	receiver *receiver
 
 	mu         sync.Mutex

@@ -384,4 +384,4 @@ func (f figures) String() string {
 }
 
 // initiators are whose certificates the clients use.
-var initiators = []certs.Initiator{certs.DefaultAlfa, certs.DefaultBeta}
+var initiators = []certs.Participant{certs.DefaultAlfa, certs.DefaultBeta}

@@ -26,7 +26,7 @@ import (
 // Asker asks for the status of resources as an initiator does: with its own certificate and tokens bound to it. It
 // verifies answers by the standard library alone.
 type Asker struct {
-	facts  certs.Initiator
+	facts  certs.Participant
 	stage  *Stage
 	thumb  string
 	client *http.Client
@@ -34,7 +34,7 @@ type Asker struct {
 }
 
 // Asker makes an initiator ready to ask. The certificate is the one it shows.
-func (s *Stage) Asker(facts certs.Initiator, certificate tls.Certificate) (*Asker, error) {
+func (s *Stage) Asker(facts certs.Participant, certificate tls.Certificate) (*Asker, error) {
 	leaf, err := x509.ParseCertificate(certificate.Certificate[0])
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate of %s: %w", facts.Name, err)
