@@ -243,9 +243,9 @@ func told(i *standin.Initiator) map[string][]string {
 
 // owed is what the rules demand that an initiator be told of states that follow each other.
 func owed(kind ofb.Kind, states []ofb.Status) (events []string) {
-	var from *ofb.State
+	var from *ofb.ResourceState
 	for _, s := range states {
-		to := ofb.State{Status: s}
+		to := ofb.ResourceState{Status: s}
 		if v := ofb.Judge(kind, from, to, ofb.Holder); v.Duty == ofb.Must {
 			events = append(events, string(v.Event))
 		}
@@ -303,10 +303,10 @@ func TestTheJourneysReachEveryStateThatMustBeTold(t *testing.T) {
 	for _, kind := range ofb.Kinds() {
 		reached := map[ofb.Status]bool{}
 		for _, journey := range journeys[kind] {
-			from := ofb.State{Status: kind.Initial()}
+			from := ofb.ResourceState{Status: kind.Initial()}
 			for _, s := range journey {
 				require.True(t, kind.Reaches(from.Status, s), "%s: %s to %s", kind, from.Status, s)
-				to := ofb.State{Status: s}
+				to := ofb.ResourceState{Status: s}
 				if ofb.Judge(kind, &from, to, ofb.Holder).Duty == ofb.Must {
 					reached[s] = true
 				}
@@ -315,7 +315,7 @@ func TestTheJourneysReachEveryStateThatMustBeTold(t *testing.T) {
 		}
 		for _, from := range kind.Statuses() {
 			for _, to := range kind.Statuses() {
-				if ofb.Judge(kind, &ofb.State{Status: from}, ofb.State{Status: to}, ofb.Holder).Duty == ofb.Must {
+				if ofb.Judge(kind, &ofb.ResourceState{Status: from}, ofb.ResourceState{Status: to}, ofb.Holder).Duty == ofb.Must {
 					require.True(t, reached[to], "%s: no journey is told of %s", kind, to)
 				}
 			}

@@ -375,7 +375,7 @@ func TestAPageThatRefreshesItselfIsCountedAndNotRepeated(t *testing.T) {
 	require.Len(t, w.shelf.recorded(), 1)
 	first := w.shelf.recorded()[0]
 	require.Equal(t, "read", first.Act)
-	require.Equal(t, "who-operator", first.Caller.Subject)
+	require.Equal(t, "who-operator", first.Actor.Subject)
 	require.Equal(t, map[string]string{"path": "/internal/v1/notifications", "clientId": "itp"}, first.Filter)
 	w.ask("GET", "/internal/v1/notifications?clientId=other", "operator", "")
 	w.ask("GET", "/internal/v1/notifications?clientId=itp", "operator+auditor", "")
@@ -395,7 +395,7 @@ func TestAPageThatRefreshesItselfIsCountedAndNotRepeated(t *testing.T) {
 	all := w.shelf.recorded()
 	require.Len(t, all, 5, "only what came again has a count")
 	require.EqualValues(t, 19, all[4].Repeats)
-	require.Equal(t, first.Caller.Subject, all[4].Caller.Subject)
+	require.Equal(t, first.Actor.Subject, all[4].Actor.Subject)
 	require.Equal(t, first.Filter, all[4].Filter)
 	w.ask("GET", "/internal/v1/notifications?clientId=itp", "operator", "")
 	require.Len(t, w.shelf.recorded(), 6)
@@ -404,10 +404,10 @@ func TestAPageThatRefreshesItselfIsCountedAndNotRepeated(t *testing.T) {
 func TestAMinuteThatIsOverIsRecordedWithTheNextReading(t *testing.T) {
 	p := repeated{seen: map[string]*repeat{}}
 	now := time.Now()
-	r := history.LogReading{Caller: history.Caller{Subject: "a", Source: "192.0.2.1:1"}, Filter: map[string]string{"x": "1"}}
+	r := history.LogReading{Actor: history.Actor{Subject: "a", Source: "192.0.2.1:1"}, Filter: map[string]string{"x": "1"}}
 	require.False(t, p.count(r, now))
 	require.Nil(t, p.add(r, now))
-	r.Caller.Source = "192.0.2.1:2"
+	r.Actor.Source = "192.0.2.1:2"
 	require.True(t, p.count(r, now.Add(time.Second)), "another connection from the same host is the same reader")
 	require.False(t, p.count(r, now.Add(time.Minute)))
 	over := p.add(r, now.Add(time.Minute))

@@ -45,8 +45,8 @@ func (in *Internal) admit(x *Exchange, roles []string) error {
 		}
 	}
 	// Who acts, and from where, goes with the call to the place that writes its record.
-	caller := history.Caller{Subject: who.Subject, Role: roles[at], Source: x.R.RemoteAddr}
-	x.R = x.R.WithContext(context.WithValue(x.R.Context(), history.CallerKey{}, caller))
+	caller := history.Actor{Subject: who.Subject, Role: roles[at], Source: x.R.RemoteAddr}
+	x.R = x.R.WithContext(context.WithValue(x.R.Context(), history.ActorKey{}, caller))
 	return nil
 }
 

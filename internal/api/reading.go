@@ -23,7 +23,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 )
 
-// Readings keeps that the history was read; *auditlog.Log does. It finds who reads in the context (notice.Caller), unless
+// Readings keeps that the history was read; *auditlog.Log does. It finds who reads in the context (notice.Actor), unless
 // the reading names somebody.
 type Readings interface {
 	RecordReading(ctx context.Context, r history.LogReading) error
@@ -141,8 +141,8 @@ func (in *Internal) view(x *Exchange, rows int, v any) error {
 		return err
 	}
 	sum := sha256.Sum256(body)
-	caller, _ := x.R.Context().Value(history.CallerKey{}).(history.Caller)
-	r := history.LogReading{Caller: caller, Act: "read", Filter: x.asked(), Rows: int64(rows), SHA256: hex.EncodeToString(sum[:])}
+	caller, _ := x.R.Context().Value(history.ActorKey{}).(history.Actor)
+	r := history.LogReading{Actor: caller, Act: "read", Filter: x.asked(), Rows: int64(rows), SHA256: hex.EncodeToString(sum[:])}
 	if !in.repeated.count(r, x.began) {
 		if err := in.record(x, r); err != nil {
 			return err
@@ -157,12 +157,12 @@ func (in *Internal) view(x *Exchange, rows int, v any) error {
 }
 
 func repeatKey(r history.LogReading) string {
-	host, _, err := net.SplitHostPort(r.Caller.Source)
+	host, _, err := net.SplitHostPort(r.Actor.Source)
 	if err != nil {
-		host = r.Caller.Source
+		host = r.Actor.Source
 	}
 	var key strings.Builder
-	for _, part := range []string{r.Caller.Subject, r.Caller.Role, host} {
+	for _, part := range []string{r.Actor.Subject, r.Actor.Role, host} {
 		fmt.Fprintf(&key, "%q ", part)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Filter)) {

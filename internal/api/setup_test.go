@@ -189,8 +189,8 @@ func (s *shelf) RecordReading(ctx context.Context, r history.LogReading) error {
 	if s.unrecorded != nil {
 		return s.unrecorded
 	}
-	if r.Caller == (history.Caller{}) {
-		r.Caller, _ = ctx.Value(history.CallerKey{}).(history.Caller)
+	if r.Actor == (history.Actor{}) {
+		r.Actor, _ = ctx.Value(history.ActorKey{}).(history.Actor)
 	}
 	s.readings = append(s.readings, r)
 	return nil

@@ -15,7 +15,7 @@ import (
 
 // sources is one source, "core", whose mapping a test sets.
 type sources struct {
-	stands notice.Source
+	stands notice.StoredSource
 	acts   []string
 	open   []notice.Case
 	asked  []notice.ID // after which case pages were asked for
@@ -23,7 +23,7 @@ type sources struct {
 }
 
 func (s *sources) Sources(context.Context) ([]notice.FollowedSource, error) {
-	return []notice.FollowedSource{{Source: s.stands, Origin: "postgres", Running: s.stands.Reading}}, nil
+	return []notice.FollowedSource{{StoredSource: s.stands, Origin: "postgres", Running: s.stands.Reading}}, nil
 }
 
 func (s *sources) Source(_ context.Context, name string) (notice.FollowedSource, error) {

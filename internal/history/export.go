@@ -21,7 +21,7 @@ type Export struct {
 	Search      Search
 	Format      string
 	Size        int64 // of the log, by its checkpoint: fixed when it was asked for
-	Caller      Caller
+	Caller      Actor
 	RequestedAt time.Time
 	Starts      int   // how often a replica began it
 	Walked      int64 // positions of the log that were looked at

@@ -27,8 +27,8 @@ const (
 	RefusedBehind      = "behind"      // its notification could not have been sent in time
 )
 
-// Refusal is a change that reached this replica and was not stored, with how often that happened.
-type Refusal struct {
+// ChangeRefusal is a change that reached this replica and was not stored, with how often that happened.
+type ChangeRefusal struct {
 	ID         notice.ID       // of the entry it becomes; it stays the same when storing is tried again
 	Kind       ofb.Kind        //
 	ResourceID string          //
@@ -42,8 +42,8 @@ type Refusal struct {
 type Refused = ChangeFacts
 
 // RefusalOf begins the trace of a change.
-func RefusalOf(id notice.ID, c *notice.Change, why string) Refusal {
-	return Refusal{
+func RefusalOf(id notice.ID, c *notice.Change, why string) ChangeRefusal {
+	return ChangeRefusal{
 		ID: id, Kind: c.Kind, ResourceID: c.ResourceID, Client: c.Client, Revision: c.Revision, First: c.ReceivedAt,
 		Facts: ChangeFacts{
 			Source: c.Source, Actor: c.Actor, Remote: c.Address, APIVersion: c.APIVersion, Status: c.State.Status, Cause: c.Cause, OccurredAt: c.OccurredAt.UTC(),

@@ -34,7 +34,7 @@ type Decided struct {
 	Rejudged     bool   // a stored revision was judged again
 	Revision     int64  // 0: a timer's change
 	Verdict      notice.Verdict
-	State        ofb.State // without watched fields, which no entry has
+	State        ofb.ResourceState // without watched fields, which no entry has
 	Cause        ofb.Cause
 	OccurredAt   time.Time
 	Notification notice.ID
@@ -192,7 +192,7 @@ func (f *resourceFindings) decision(d *Decided) {
 			cause = r.Cause
 		}
 	}
-	var verdicts []ofb.Verdict
+	var verdicts []ofb.Ruling
 	for _, from := range f.predecessors(d) {
 		v := ofb.Judge(f.s.Kind, from, state, cause)
 		if agrees(v, d) {
@@ -242,7 +242,7 @@ func (f *resourceFindings) addressed(at time.Time) bool {
 
 // agrees tells whether a decision follows from a verdict of the rules. What depends on settings and registrations, and
 // not on the rules, is looked at by silence.
-func agrees(v ofb.Verdict, d *Decided) bool {
+func agrees(v ofb.Ruling, d *Decided) bool {
 	if !d.Notification.IsZero() {
 		return v.Duty != ofb.MustNot && v.Event == d.Event
 	}
@@ -272,7 +272,7 @@ func (f *resourceFindings) silence(d *Decided) {
 
 // predecessors are the states a change can have been judged from (design, "Judging a change"). There is one, unless two
 // transactions ran at the same time; nil stands for a first change.
-func (f *resourceFindings) predecessors(d *Decided) []*ofb.State {
+func (f *resourceFindings) predecessors(d *Decided) []*ofb.ResourceState {
 	if d.Revision == 0 {
 		return f.found(d)
 	}
@@ -297,7 +297,7 @@ func (f *resourceFindings) predecessors(d *Decided) []*ofb.State {
 }
 
 // removed adds the revisions whose entries are older than the history.
-func (f *resourceFindings) removed(out []*ofb.State, below int64) []*ofb.State {
+func (f *resourceFindings) removed(out []*ofb.ResourceState, below int64) []*ofb.ResourceState {
 	var last *notice.Revision
 	for i := range f.s.Revisions {
 		r := &f.s.Revisions[i]
@@ -313,7 +313,7 @@ func (f *resourceFindings) removed(out []*ofb.State, below int64) []*ofb.State {
 
 // timerBefore is the state that a timer had made when d was judged, where the core's word is younger than the deadline;
 // sure: d was judged from that and nothing else.
-func (f *resourceFindings) timerBefore(d *Decided) (out []*ofb.State, sure bool) {
+func (f *resourceFindings) timerBefore(d *Decided) (out []*ofb.ResourceState, sure bool) {
 	if d.Rejudged || d.Verdict != notice.Applied {
 		return nil, false
 	}
@@ -339,8 +339,8 @@ func (f *resourceFindings) before(d *Decided) int {
 }
 
 // found are the states that a timer can have found.
-func (f *resourceFindings) found(d *Decided) []*ofb.State {
-	var out []*ofb.State
+func (f *resourceFindings) found(d *Decided) []*ofb.ResourceState {
+	var out []*ofb.ResourceState
 	for i := f.before(d) - 1; i >= 0; i-- {
 		o := &f.s.Decided[i]
 		if o.ID == d.ID || o.Rejudged || o.Verdict != notice.Applied || !d.maybeBefore(o) {

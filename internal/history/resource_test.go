@@ -36,7 +36,7 @@ func (b *tale) step(revision int64, at float64, status ofb.Status, told bool, si
 	n := byte(len(b.Decided) + 1)
 	d := Decided{
 		ID: idAt(secondsOn(at), n), At: secondsOn(at), System: "one", Revision: revision, Verdict: notice.Applied, Cause: ofb.Holder, OccurredAt: secondsOn(at), Silence: silence,
-		State: ofb.State{Status: status, Data: [32]byte{byte(revision), n}},
+		State: ofb.ResourceState{Status: status, Data: [32]byte{byte(revision), n}},
 	}
 	if told {
 		d.Notification = notice.ID{0: 9, 15: n}
@@ -136,7 +136,7 @@ func TestADutyThatALateRevisionMadeMustHaveBeenTold(t *testing.T) {
 		late := b.step(5, 40, ofb.PartiallyAccepted, false, ofb.NotATrigger)
 		late.Verdict = notice.Superseded
 		if again {
-			d := Decided{ID: idAt(secondsOn(40), 99), At: secondsOn(40), System: "one", Rejudged: true, Revision: 9, Verdict: notice.Applied, State: ofb.State{Status: ofb.Authorised}, Notification: notice.ID{1}}
+			d := Decided{ID: idAt(secondsOn(40), 99), At: secondsOn(40), System: "one", Rejudged: true, Revision: 9, Verdict: notice.Applied, State: ofb.ResourceState{Status: ofb.Authorised}, Notification: notice.ID{1}}
 			b.Decided = append(b.Decided, d)
 		}
 		b.Current = &current

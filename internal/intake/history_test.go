@@ -64,7 +64,7 @@ func deliver(t *rapid.T, in *Intake, changes ...*notice.Change) []notice.Decisio
 // owed is what the rules want told of a history, revision by revision, each judged from the one before.
 func owed(kind ofb.Kind, changes []*notice.Change, optional bool) (states map[ofb.Status]bool, edits map[int64]bool) {
 	states, edits = map[ofb.Status]bool{}, map[int64]bool{}
-	var from *ofb.State
+	var from *ofb.ResourceState
 	for _, c := range changes {
 		v := ofb.Judge(kind, from, c.State, c.Cause)
 		switch {

@@ -65,7 +65,7 @@ func (in *Intake) judgeNew(c *notice.Change, p *notice.Past) notice.Decision {
 
 // predecessor is the state a change is judged from: the highest stored revision below it, or what a timer made of the
 // resource since, unless the core's word is older than the timer's deadline; then the timer is overruled.
-func predecessor(c *notice.Change, p *notice.Past, current bool) (from *ofb.State, overruled time.Time) {
+func predecessor(c *notice.Change, p *notice.Past, current bool) (from *ofb.ResourceState, overruled time.Time) {
 	if p.Before != nil {
 		from = &p.Before.State
 	}
@@ -126,7 +126,7 @@ func (in *Intake) judgeNext(c *notice.Change, p *notice.Past, d *notice.Decision
 	}
 }
 
-func (in *Intake) announcement(change notice.ID, c *notice.Change, p *notice.Past, status ofb.Status, revision int64, at time.Time, v ofb.Verdict) *notice.Announcement {
+func (in *Intake) announcement(change notice.ID, c *notice.Change, p *notice.Past, status ofb.Status, revision int64, at time.Time, v ofb.Ruling) *notice.Announcement {
 	return &notice.Announcement{
 		Notification: notice.Notification{
 			ID: in.newID(), ChangeID: change, Client: c.Client, Kind: c.Kind, ResourceID: c.ResourceID, APIVersion: c.APIVersion,

@@ -13,8 +13,8 @@ import (
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 // state is a state with a document and a limit of its own.
-func state(s ofb.Status, document byte, limit string) ofb.State {
-	st := ofb.State{Status: s, Data: [32]byte{document}}
+func state(s ofb.Status, document byte, limit string) ofb.ResourceState {
+	st := ofb.ResourceState{Status: s, Data: [32]byte{document}}
 	if limit != "" {
 		st.Watched = map[string]string{"/transactionLimit": limit, "/recurringConfiguration/automatic/useOverdraftLimit": limit}
 	}
@@ -22,7 +22,7 @@ func state(s ofb.Status, document byte, limit string) ofb.State {
 }
 
 // revised is a change of one resource that has nothing wrong with it.
-func revised(kind ofb.Kind, revision int64, s ofb.State) *notice.Change {
+func revised(kind ofb.Kind, revision int64, s ofb.ResourceState) *notice.Change {
 	return &notice.Change{
 		ID: notice.ID{9, byte(revision)}, Kind: kind, ResourceID: "r", Client: "itp", APIVersion: "v2", Revision: revision, OccurredAt: noon,
 		Cause: ofb.Holder, State: s,

@@ -164,7 +164,7 @@ func TestADeadlineThatMovedMeanwhileFiresNothing(t *testing.T) {
 	created := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	r := &notice.DueTimer{
 		Key: notice.Key{Kind: ofb.PaymentConsent, ID: "urn:b:1"}, Client: "itp", APIVersion: "v5", Push: true, Epoch: 3,
-		Resource: notice.Resource{State: ofb.State{Status: ofb.AwaitingAuthorisation}},
+		Resource: notice.Resource{State: ofb.ResourceState{Status: ofb.AwaitingAuthorisation}},
 		Document: openapitest.Document(ofb.PaymentConsent, "v5", ofb.AwaitingAuthorisation, "urn:b:1", openapitest.Created(created)),
 	}
 	for now, want := range map[time.Time]bool{

@@ -20,7 +20,7 @@ type Change struct {
 	Original   string // occurredAt as it was written, kept as evidence
 	Cause      ofb.Cause
 	NotBefore  time.Time // zero: none; never later than OccurredAt + FirstWithin
-	State      ofb.State
+	State      ofb.ResourceState
 	Document   []byte     // data, as the bytes received
 	ConsentID  string     // of the consent a payment belongs to, "" for other kinds
 	Timer      *ofb.Timer // the deadline the rules set for this document; nil: none
@@ -70,7 +70,7 @@ type Problem struct {
 type Revision struct {
 	Number       int64
 	ChangeID     ID
-	State        ofb.State
+	State        ofb.ResourceState
 	Cause        ofb.Cause
 	OccurredAt   time.Time
 	Notification ID          // zero: silent
@@ -82,7 +82,7 @@ type Resource struct {
 	Client     ClientID
 	APIVersion string
 	Revision   int64 // the core's highest
-	State      ofb.State
+	State      ofb.ResourceState
 	Announced  uint64 // bit set over Kind.Statuses(): the states announced so far
 	OccurredAt time.Time
 	TimerAt    time.Time // deadline of the timer that made the current state; zero: the core made it
@@ -121,7 +121,7 @@ type Decision struct {
 	Current  bool          // the change becomes the resource's current document
 	From     ofb.Status    // the state it was judged from, "" for a first change
 	Fields   []string      // watched fields that differ
-	Judged   ofb.Verdict   // which clause announces it, or which silence applies
+	Judged   ofb.Ruling    // which clause announces it, or which silence applies
 	Announce *Announcement // nil: silent
 	Rejudged *Announcement // the next stored revision, judged again, must be told after all
 

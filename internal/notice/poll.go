@@ -16,9 +16,9 @@ type Question struct {
 	Most   int                        // payments kept at most; one more is returned so that the caller sees it
 }
 
-// Reading is what the store knows at one instant, read after the question was put: no later commit is missing that was
+// PollReading is what the store knows at one instant, read after the question was put: no later commit is missing that was
 // there before. Documents of another client never leave the database.
-type Reading struct {
+type PollReading struct {
 	Now       time.Time  // database clock
 	Initiator *Initiator // registration of the client, without webhook addresses; nil: none
 	Found     bool       // the resource is known

@@ -2,8 +2,8 @@ package notice
 
 import "time"
 
-// Source is what is kept of a source of changes: whether it may read, and what the replica that reads it told last.
-type Source struct {
+// StoredSource is what is kept of a source of changes: whether it may read, and what the replica that reads it told last.
+type StoredSource struct {
 	Name string
 
 	Paused    bool
@@ -20,7 +20,7 @@ type Source struct {
 
 // FollowedSource is a source of the settings with what is kept of it.
 type FollowedSource struct {
-	Source
+	StoredSource
 	Origin  string // "postgres", "kafka", …
 	Running bool   // a replica reported within seconds that it reads it
 }

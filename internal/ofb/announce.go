@@ -60,9 +60,9 @@ const (
 	AlreadyAnnounced Silence = "already-announced" // a late revision whose state was announced before
 )
 
-// Verdict is what the rules say about one change. Event is meaningful when Duty is May or Must, Silence when it is
+// Ruling is what the rules say about one change. Event is meaningful when Duty is May or Must, Silence when it is
 // MustNot; Clause names the rule in any case.
-type Verdict struct {
+type Ruling struct {
 	Duty    Duty
 	Event   EventType
 	Silence Silence
@@ -114,14 +114,14 @@ var announcements = []announcement{
 
 // Judge says whether a change must, may or must not be announced. A nil from is the resource's first change: it counts
 // as a transition from the initial state, so that a resource first seen in its initial state has done nothing yet, and
-// it is never a change of data. State and data changed together are one STATE_CHANGED.
+// it is never a change of data. ResourceState and data changed together are one STATE_CHANGED.
 //
 // Who caused a change of state is irrelevant (webhook §5.6); only a first load silences it. Judge does not ask whether
 // the step is legal: that is Reaches. A late revision may put a predecessor before a state already stored that would
 // not lead there, and that state is owed all the same.
-func Judge(kind Kind, from *State, to State, cause Cause) Verdict {
+func Judge(kind Kind, from *ResourceState, to ResourceState, cause Cause) Ruling {
 	if cause == FirstLoad {
-		return Verdict{Silence: Snapshot, Clause: `contract "First load"`}
+		return Ruling{Silence: Snapshot, Clause: `contract "First load"`}
 	}
 	if from == nil {
 		return judgeStep(kind, kind.Initial(), to.Status)
@@ -133,31 +133,31 @@ func Judge(kind Kind, from *State, to State, cause Cause) Verdict {
 }
 
 // judgeStep judges a change of state. A step from the initial state to itself is in no row: nothing happened yet.
-func judgeStep(kind Kind, from, to Status) Verdict {
+func judgeStep(kind Kind, from, to Status) Ruling {
 	row := slices.IndexFunc(announcements, func(a announcement) bool {
 		return a.kind == kind && a.to == to && (a.from == from || a.from == anyState)
 	})
 	if row < 0 {
-		return Verdict{Silence: NotATrigger, Clause: kind.profile().clause}
+		return Ruling{Silence: NotATrigger, Clause: kind.profile().clause}
 	}
-	return Verdict{Duty: announcements[row].duty, Event: kind.event(StateChanged), Clause: announcements[row].clause}
+	return Ruling{Duty: announcements[row].duty, Event: kind.event(StateChanged), Clause: announcements[row].clause}
 }
 
 // judgeEdit judges a change that leaves the state as it was (contract "Data changes"). An edit counts only while the
 // resource was and is AUTHORISED: what is set during the journey before is part of the journey (webhook §5.5).
-func judgeEdit(kind Kind, from, to State, cause Cause) Verdict {
+func judgeEdit(kind Kind, from, to ResourceState, cause Cause) Ruling {
 	if from.Data == to.Data {
-		return Verdict{Silence: NoChange, Clause: `contract "Reasons for silence"`}
+		return Ruling{Silence: NoChange, Clause: `contract "Reasons for silence"`}
 	}
 	edited := kind.Differing(from, to)
 	switch {
 	case to.Status != Authorised || len(edited) == 0:
-		return Verdict{Silence: NotATrigger, Clause: `contract "Data changes"`}
+		return Ruling{Silence: NotATrigger, Clause: `contract "Data changes"`}
 	case cause == Initiator:
-		return Verdict{Silence: InitiatorEdit, Clause: `webhook §11 Q5, contract "Data changes"`}
+		return Ruling{Silence: InitiatorEdit, Clause: `webhook §11 Q5, contract "Data changes"`}
 	default:
 		row := slices.IndexFunc(watches, func(w watched) bool { return w.kind == kind && w.pointer == edited[0] })
-		return Verdict{Duty: Must, Event: kind.event(DataChanged), Clause: watches[row].clause}
+		return Ruling{Duty: Must, Event: kind.event(DataChanged), Clause: watches[row].clause}
 	}
 }
 

@@ -16,8 +16,10 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// in is a State with a document of its own.
-func in(s Status, document byte) State { return State{Status: s, Data: [32]byte{document}} }
+// in is a ResourceState with a document of its own.
+func in(s Status, document byte) ResourceState {
+	return ResourceState{Status: s, Data: [32]byte{document}}
+}
 
 // mandatory lists, by hand, the states whose reaching is always announced.
 var mandatory = map[Kind][]Status{
@@ -85,7 +87,7 @@ func TestAFirstChangeIsJudgedAsComingFromTheInitialState(t *testing.T) {
 }
 
 func TestAFirstChangeIsNeverAChangeOfData(t *testing.T) {
-	to := State{Status: Authorised, Watched: map[string]string{"/transactionLimit": `"1.00"`}}
+	to := ResourceState{Status: Authorised, Watched: map[string]string{"/transactionLimit": `"1.00"`}}
 	require.Equal(t, NotATrigger, Judge(Enrollment, nil, to, Holder).Silence)
 }
 
@@ -123,8 +125,8 @@ func TestAnEditOfAWatchedMemberIsAnnouncedOnlyWhileAuthorisedAndOnlyWhenNotTheIn
 		for _, pointer := range slices.Concat(pointers[RecurringConsent], pointers[Enrollment]) {
 			for name, edit := range edits(pointer) {
 				for _, s := range k.Statuses() {
-					was := State{Status: s, Watched: edit[0], Data: [32]byte{1}}
-					is := State{Status: s, Watched: edit[1], Data: [32]byte{2}}
+					was := ResourceState{Status: s, Watched: edit[0], Data: [32]byte{1}}
+					is := ResourceState{Status: s, Watched: edit[1], Data: [32]byte{2}}
 					row := fmt.Sprintf("%s in %s: %s %s", k, s, pointer, name)
 					if s != Authorised || !slices.Contains(pointers[k], pointer) {
 						require.Equal(t, NotATrigger, Judge(k, &was, is, Holder).Silence, row)
@@ -132,7 +134,7 @@ func TestAnEditOfAWatchedMemberIsAnnouncedOnlyWhileAuthorisedAndOnlyWhenNotTheIn
 						continue
 					}
 					v := Judge(k, &was, is, Holder)
-					require.Equal(t, Verdict{Duty: Must, Event: DataChanged, Clause: v.Clause}, v, row)
+					require.Equal(t, Ruling{Duty: Must, Event: DataChanged, Clause: v.Clause}, v, row)
 					require.Equal(t, v, Judge(k, &was, is, Clock), row)
 					require.Equal(t, InitiatorEdit, Judge(k, &was, is, Initiator).Silence, row)
 					require.Equal(t, Snapshot, Judge(k, &was, is, FirstLoad).Silence, row)
@@ -143,8 +145,8 @@ func TestAnEditOfAWatchedMemberIsAnnouncedOnlyWhileAuthorisedAndOnlyWhenNotTheIn
 }
 
 func TestStateAndDataTogetherAreOneStateChanged(t *testing.T) {
-	was := State{Status: Authorised, Watched: map[string]string{"/dailyLimit": `"1.00"`}, Data: [32]byte{1}}
-	is := State{Status: Revoked, Data: [32]byte{2}}
+	was := ResourceState{Status: Authorised, Watched: map[string]string{"/dailyLimit": `"1.00"`}, Data: [32]byte{1}}
+	is := ResourceState{Status: Revoked, Data: [32]byte{2}}
 	require.Equal(t, StateChanged, Judge(Enrollment, &was, is, Holder).Event)
 	require.Equal(t, StateChanged, Judge(Enrollment, &was, is, Initiator).Event)
 
@@ -170,8 +172,8 @@ func TestWatchPicksCanonicalValuesAndLeavesOutWhatIsNotThere(t *testing.T) {
 }
 
 func TestDifferingListsTheWatchedMembersOfTheKind(t *testing.T) {
-	from := State{Watched: map[string]string{"/transactionLimit": "1", "/dailyLimit": "1", "/enrollmentName": "1"}}
-	to := State{Watched: map[string]string{"/transactionLimit": "2", "/expirationDateTime": "1", "/enrollmentName": "2"}}
+	from := ResourceState{Watched: map[string]string{"/transactionLimit": "1", "/dailyLimit": "1", "/enrollmentName": "1"}}
+	to := ResourceState{Watched: map[string]string{"/transactionLimit": "2", "/expirationDateTime": "1", "/enrollmentName": "2"}}
 	require.Equal(t, []string{"/transactionLimit", "/dailyLimit", "/expirationDateTime"}, Enrollment.Differing(from, to))
 	require.Empty(t, Enrollment.Differing(from, from))
 	require.Empty(t, PaymentConsent.Differing(from, to))
@@ -218,7 +220,7 @@ func verdicts() []byte {
 	var out bytes.Buffer
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	line := func(cells ...string) { fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t")) }
-	cells := func(v Verdict) (verdict, event, clause string) {
+	cells := func(v Ruling) (verdict, event, clause string) {
 		if v.Duty == MustNot {
 			return string(v.Silence), "-", v.Clause
 		}
@@ -257,8 +259,8 @@ func verdicts() []byte {
 	for _, k := range Kinds() {
 		for _, s := range k.Statuses() {
 			judge := func(cause Cause, edit string, was, is map[string]string, document byte) {
-				from := State{Status: s, Watched: was, Data: [32]byte{1}}
-				v := Judge(k, &from, State{Status: s, Watched: is, Data: [32]byte{document}}, cause)
+				from := ResourceState{Status: s, Watched: was, Data: [32]byte{1}}
+				v := Judge(k, &from, ResourceState{Status: s, Watched: is, Data: [32]byte{document}}, cause)
 				verdict, event, clause := cells(v)
 				line(k.String(), string(s), string(cause), edit, verdict, event, clause)
 			}

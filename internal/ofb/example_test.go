@@ -9,14 +9,14 @@ import (
 
 // A payment that was received is settled now. The step is legal, and the initiator must be told.
 func ExampleJudge() {
-	received := ofb.State{Status: ofb.RCVD}
-	settled := ofb.State{Status: ofb.ACSC}
+	received := ofb.ResourceState{Status: ofb.RCVD}
+	settled := ofb.ResourceState{Status: ofb.ACSC}
 	verdict := ofb.Judge(ofb.PixPayment, &received, settled, ofb.Holder)
 	fmt.Println(verdict.Duty, "be announced,", verdict.Clause)
 	fmt.Println("POST …" + ofb.Path(ofb.PixPayment, "v5", "pay-1"))
 
 	// The same state reached by an enrolment is no news.
-	authorised := ofb.Judge(ofb.Enrollment, nil, ofb.State{Status: ofb.Authorised}, ofb.Holder)
+	authorised := ofb.Judge(ofb.Enrollment, nil, ofb.ResourceState{Status: ofb.Authorised}, ofb.Holder)
 	fmt.Println(authorised.Duty, "be announced:", authorised.Silence)
 	// Output:
 	// must be announced, webhook §5.2

@@ -17,8 +17,8 @@ type Timer struct {
 	set []member // what it changes in the document, beginning with status
 }
 
-// rule says how long a state of a kind lasts, and what ends it.
-type rule struct {
+// timerRule says how long a state of a kind lasts, and what ends it.
+type timerRule struct {
 	name     string
 	kind     Kind
 	status   Status
@@ -32,7 +32,7 @@ type rule struct {
 // rules is the closed list of timers (design, "Timers"): consents, and enrolments before AUTHORISED. Sums, batches of
 // schedules and the end of an enrolment's validity are the core's. An initial state lasts from the resource's
 // creation, a later one from the last change of state; never from arrival (contract "Which clock a timer reads").
-var rules = []rule{
+var rules = []timerRule{
 	{
 		name: "payment-consent-authorisation", kind: PaymentConsent, status: AwaitingAuthorisation,
 		deadline: after("creationDateTime", 5*time.Minute), to: Rejected, reason: "TEMPO_EXPIRADO_AUTORIZACAO",
@@ -149,7 +149,7 @@ func Due(kind Kind, document []byte, data map[string]any, now time.Time) (fired 
 }
 
 // ending is what the rule sets in a document when it fires.
-func (r rule) ending(deadline time.Time) []member {
+func (r timerRule) ending(deadline time.Time) []member {
 	at := deadline.Format(dateTime)
 	set := []member{
 		{"status", encode(r.to)},

@@ -370,7 +370,7 @@ func TestEveryRuleHasItsOwnNameAndLeadsToAFinalState(t *testing.T) {
 		require.True(t, covered[r.name], "%s has no case", r.name)
 		require.True(t, r.kind.Final(r.to), "Due ends because %s leads to a final state", r.name)
 		require.True(t, r.kind.Reaches(r.status, r.to))
-		verdict := Judge(r.kind, &State{Status: r.status}, State{Status: r.to}, Clock)
+		verdict := Judge(r.kind, &ResourceState{Status: r.status}, ResourceState{Status: r.to}, Clock)
 		require.Equal(t, Must, verdict.Duty, "what %s does is announced", r.name)
 	}
 }

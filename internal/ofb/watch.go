@@ -4,9 +4,9 @@ import (
 	"strings"
 )
 
-// State is a resource at one revision, reduced to what Judge needs. It can be kept as long as the history: it names
+// ResourceState is a resource at one revision, reduced to what Judge needs. It can be kept as long as the history: it names
 // no person, document or account.
-type State struct {
+type ResourceState struct {
 	Status Status
 	// Watched holds the values whose edit is announced: JSON pointer inside `data` to canonical JSON text. What the
 	// document does not have is absent.
@@ -34,10 +34,10 @@ var watches = []watched{
 	{RecurringConsent, "/recurringConfiguration/sweeping/useOverdraftLimit", "webhook §5.3"},
 }
 
-// StateOf reduces a document to its State. The document is the `data` object with its numbers as json.Number.
-func StateOf(kind Kind, data map[string]any) State {
+// StateOf reduces a document to its ResourceState. The document is the `data` object with its numbers as json.Number.
+func StateOf(kind Kind, data map[string]any) ResourceState {
 	status, _ := data["status"].(string)
-	return State{Status: Status(status), Watched: kind.Watch(data), Data: Hash(data)}
+	return ResourceState{Status: Status(status), Watched: kind.Watch(data), Data: Hash(data)}
 }
 
 // Watch picks from a document the members whose edit is announced: JSON pointer inside `data` to canonical JSON text,
@@ -75,7 +75,7 @@ func at(data map[string]any, pointer string) (any, bool) {
 
 // Differing lists the watched members that were added, removed or given another value between two states, as JSON
 // pointers inside `data`, whatever the states' status.
-func (k Kind) Differing(from, to State) []string {
+func (k Kind) Differing(from, to ResourceState) []string {
 	var pointers []string
 	for _, w := range watches {
 		before, was := from.Watched[w.pointer]

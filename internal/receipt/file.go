@@ -33,8 +33,8 @@ const maxLine = 64 << 10
 
 // line is one line of the file; exactly one member is set. Instants are wall clocks'.
 type line struct {
-	Refusal *history.Refusal `json:"refusal,omitempty"`
-	Unheard *history.Unheard `json:"unheard,omitempty"`
+	Refusal *history.ChangeRefusal `json:"refusal,omitempty"`
+	Unheard *history.Unheard       `json:"unheard,omitempty"`
 }
 
 // running is what the owner's file says while a process lives, or after it died.
@@ -42,7 +42,7 @@ const running = "running\n"
 
 // leftover is what a process before left.
 type leftover struct {
-	refusals []history.Refusal
+	refusals []history.ChangeRefusal
 	unheard  []history.Unheard
 	died     bool      // it did not end in order, or its file is damaged
 	alive    time.Time // when it was last known to have everything in the file

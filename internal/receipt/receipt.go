@@ -27,7 +27,7 @@ import (
 // Store writes receipts into the history; *store.Store implements it.
 type Store interface {
 	// RecordRefusals stores both, or fails; storing the same again is safe.
-	RecordRefusals(ctx context.Context, refusals []history.Refusal, unheard []history.Unheard) error
+	RecordRefusals(ctx context.Context, refusals []history.ChangeRefusal, unheard []history.Unheard) error
 }
 
 // Observer receives counts for metrics; its method must be quick.
@@ -101,16 +101,16 @@ type key struct {
 }
 
 type trace struct {
-	refusal history.Refusal
+	refusal history.ChangeRefusal
 	dirty   bool // newer than in the file
 }
 
-func keyOf(r *history.Refusal) key {
+func keyOf(r *history.ChangeRefusal) key {
 	return key{uint8(r.Kind), r.ResourceID, r.Revision, r.Client, r.Facts.DataHash, r.Facts.APIVersion, r.Facts.Cause, r.Facts.OccurredAt.UnixMicro(), r.Facts.NotBefore.UnixMicro()}
 }
 
 // size is about how many bytes a trace takes, in memory as in the file.
-func size(r *history.Refusal) int {
+func size(r *history.ChangeRefusal) int {
 	return 512 + 2*len(r.ResourceID) + 2*len(r.Client) + len(r.Facts.Actor) + len(r.Facts.Remote)
 }
 
@@ -168,7 +168,7 @@ func (b *Book) Refused(c *notice.Change, why string) {
 }
 
 // keep adds a trace; b.mu is held, or nobody else knows b.
-func (b *Book) keep(r history.Refusal) *trace {
+func (b *Book) keep(r history.ChangeRefusal) *trace {
 	k, t := keyOf(&r), &trace{refusal: r}
 	if b.traces[k] == nil {
 		b.order = append(b.order, k)
@@ -264,7 +264,7 @@ func (b *Book) store(ctx context.Context) error {
 }
 
 // batch copies what is stored next.
-func (b *Book) batch() (refusals []history.Refusal, unheard []history.Unheard) {
+func (b *Book) batch() (refusals []history.ChangeRefusal, unheard []history.Unheard) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, k := range b.order[:min(len(b.order), storeBatch)] {
@@ -277,7 +277,7 @@ func (b *Book) batch() (refusals []history.Refusal, unheard []history.Unheard) {
 }
 
 // forget takes out what is stored. What was refused again meanwhile stays, with what is new of it, under a new id.
-func (b *Book) forget(refusals []history.Refusal, unheard []history.Unheard) {
+func (b *Book) forget(refusals []history.ChangeRefusal, unheard []history.Unheard) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.order = b.order[len(refusals):] // only Refused adds, and at the end

@@ -25,14 +25,14 @@ type taker struct {
 	mu    sync.Mutex
 	away  bool
 	taken struct {
-		refusals []history.Refusal
+		refusals []history.ChangeRefusal
 		unheard  []history.Unheard
 	}
 	calls  int
 	before func()
 }
 
-func (h *taker) RecordRefusals(_ context.Context, refusals []history.Refusal, unheard []history.Unheard) error {
+func (h *taker) RecordRefusals(_ context.Context, refusals []history.ChangeRefusal, unheard []history.Unheard) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls++

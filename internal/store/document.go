@@ -25,7 +25,7 @@ FROM resource r WHERE r.kind = $2 AND r.consent_id = $3`
 // Read answers a status query from what is committed, in one round trip: who is asking, the resource with the owner
 // compared, and the list that was asked for. ErrUnavailable when the database did not answer; there is no cache that
 // could answer instead (design, Polls).
-func (s *Store) Read(ctx context.Context, q notice.Question) (notice.Reading, error) {
+func (s *Store) Read(ctx context.Context, q notice.Question) (notice.PollReading, error) {
 	batch := &pgx.Batch{}
 	batch.Queue(readDocument, string(q.Client), int16(q.Kind), q.ID)
 	if q.Under != 0 {
@@ -35,21 +35,21 @@ func (s *Store) Read(ctx context.Context, q notice.Question) (notice.Reading, er
 	defer results.Close()
 	r, err := scanReading(results.QueryRow(), q)
 	if err != nil {
-		return notice.Reading{}, Unavailable("read the resource", err)
+		return notice.PollReading{}, Unavailable("read the resource", err)
 	}
 	if q.Under != 0 {
 		if err := scanPayments(results, q, &r); err != nil {
-			return notice.Reading{}, Unavailable("read the payments of the consent", err)
+			return notice.PollReading{}, Unavailable("read the payments of the consent", err)
 		}
 	}
 	if err := results.Close(); err != nil {
-		return notice.Reading{}, Unavailable("read the resource", err)
+		return notice.PollReading{}, Unavailable("read the resource", err)
 	}
 	return r, nil
 }
 
-func scanReading(row pgx.Row, q notice.Question) (notice.Reading, error) {
-	r := notice.Reading{Stored: notice.Stored{Kind: q.Kind, ID: q.ID}}
+func scanReading(row pgx.Row, q notice.Question) (notice.PollReading, error) {
+	r := notice.PollReading{Stored: notice.Stored{Kind: q.Kind, ID: q.ID}}
 	var now pgtype.Timestamptz
 	var organisation, software, name, version, status pgtype.Text
 	var mine pgtype.Bool
@@ -67,7 +67,7 @@ func scanReading(row pgx.Row, q notice.Question) (notice.Reading, error) {
 }
 
 // scanPayments keeps what the question asks for while the rows pass, so that a long list costs only what it answers.
-func scanPayments(results pgx.BatchResults, q notice.Question, r *notice.Reading) error {
+func scanPayments(results pgx.BatchResults, q notice.Question, r *notice.PollReading) error {
 	rows, err := results.Query()
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ func Facts(v any) (string, error) {
 }
 
 // CallerOf is who calls us, where somebody does.
-func CallerOf(ctx context.Context) history.Caller {
-	c, _ := ctx.Value(history.CallerKey{}).(history.Caller)
+func CallerOf(ctx context.Context) history.Actor {
+	c, _ := ctx.Value(history.ActorKey{}).(history.Actor)
 	return c
 }

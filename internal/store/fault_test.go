@@ -60,7 +60,7 @@ func TestASQLSTATEHasOneCause(t *testing.T) {
 func recordOne(ctx context.Context, s *store.Store, id string) error {
 	c := &notice.Change{
 		ID: store.NewID(), Kind: ofb.PixPayment, ResourceID: id, Client: "itp", APIVersion: "v5", Revision: 1, OccurredAt: time.Now(), Cause: ofb.Holder,
-		State: ofb.State{Status: ofb.RCVD}, Document: []byte("{}"), Source: "test", Actor: "test", ReceivedAt: time.Now(),
+		State: ofb.ResourceState{Status: ofb.RCVD}, Document: []byte("{}"), Source: "test", Actor: "test", ReceivedAt: time.Now(),
 	}
 	return s.Record(ctx, []*notice.Change{c}, func(pasts []notice.Past) []notice.Decision {
 		return []notice.Decision{{Verdict: notice.Applied, Current: pasts[0].Resource == nil}}

@@ -14,7 +14,7 @@ import (
 // asAuditor is the context of a call by an auditor.
 func asAuditor(t *testing.T) context.Context {
 	t.Helper()
-	return context.WithValue(t.Context(), history.CallerKey{}, history.Caller{Subject: "ana", Role: "auditor", Source: "192.0.2.7:4711"})
+	return context.WithValue(t.Context(), history.ActorKey{}, history.Actor{Subject: "ana", Role: "auditor", Source: "192.0.2.7:4711"})
 }
 
 // oldEntry makes a month of long ago with one entry in it, proven and anchored.

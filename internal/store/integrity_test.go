@@ -267,7 +267,7 @@ FROM entry WHERE resource_id = 'late' AND kind = 'result'`)
 func TestAnAlteredTraceOfARefusalJudgesNobody(t *testing.T) {
 	b := newSealedBench(t)
 	c := lateBy("refused", 33*time.Second)
-	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.Refusal{b.refusal(c, 32*time.Second)}, nil))
+	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.ChangeRefusal{b.refusal(c, 32*time.Second)}, nil))
 	b.accept(c)
 	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
 	b.seal()

@@ -193,7 +193,7 @@ func TestAReadingShowsTheOwnerAloneWhatIsCommitted(t *testing.T) {
 	stray.Data["consentId"] = "urn:a:1"
 	w.accept(stray)
 
-	read := func(client notice.ClientID, q notice.Question) notice.Reading {
+	read := func(client notice.ClientID, q notice.Question) notice.PollReading {
 		t.Helper()
 		q.Client = client
 		r, err := w.store.Read(t.Context(), q)

@@ -42,7 +42,7 @@ func (s *Store) probeOn(ctx context.Context, conn *pgxpool.Conn) error {
 	id := NewID()
 	made := &notice.Change{
 		ID: id, Kind: ofb.PixPayment, ResourceID: "probe-" + id.String(), Client: "probe", APIVersion: "v5", Revision: 1, OccurredAt: now,
-		Cause: ofb.Holder, State: ofb.State{Status: ofb.PixPayment.Initial()}, Document: []byte("{}"), Source: "probe", Actor: "probe", ReceivedAt: now,
+		Cause: ofb.Holder, State: ofb.ResourceState{Status: ofb.PixPayment.Initial()}, Document: []byte("{}"), Source: "probe", Actor: "probe", ReceivedAt: now,
 	}
 	aside := *made
 	aside.ID, aside.Line = NewID(), []byte("{}")

@@ -18,7 +18,7 @@ const wallDoubt = time.Second
 // may be missing, as entries. They keep durations from the receipt to this transaction, whose instant is the database's;
 // where a network's delay leaves a doubt, the receipt seems earlier. After an error nobody knows whether they are stored;
 // storing them again is safe, as an entry's id stays the same.
-func (s *Store) RecordRefusals(ctx context.Context, refusals []history.Refusal, unheard []history.Unheard) error {
+func (s *Store) RecordRefusals(ctx context.Context, refusals []history.ChangeRefusal, unheard []history.Unheard) error {
 	conn, err := s.query.Acquire(ctx)
 	if err != nil {
 		return Unavailable("take a connection", err)
@@ -42,7 +42,7 @@ func (s *Store) RecordRefusals(ctx context.Context, refusals []history.Refusal, 
 }
 
 // refusalEntries are the entries of refusals; began is not before the transaction's instant, by our clock.
-func (s *Store) refusalEntries(began time.Time, refusals []history.Refusal, unheard []history.Unheard) (*entryColumns, error) {
+func (s *Store) refusalEntries(began time.Time, refusals []history.ChangeRefusal, unheard []history.Unheard) (*entryColumns, error) {
 	ago := func(at time.Time, wall bool) int64 {
 		d := began.Sub(at)
 		if wall {

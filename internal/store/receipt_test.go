@@ -16,7 +16,7 @@ import (
 )
 
 // refusal is the trace of a change that came so long ago and was refused three times.
-func (b *bench) refusal(c change, ago time.Duration) history.Refusal {
+func (b *bench) refusal(c change, ago time.Duration) history.ChangeRefusal {
 	b.t.Helper()
 	line, err := json.Marshal(c)
 	require.NoError(b.t, err)
@@ -46,7 +46,7 @@ func TestTheReportJudgesFromTheFirstReceipt(t *testing.T) {
 	came := map[string]time.Time{"restarted": restarted.First}
 	first := b.refusal(before, 32*time.Second)
 	came["before"] = first.First
-	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.Refusal{first, b.refusal(lateBy("other", time.Minute), 32*time.Second), restarted}, nil))
+	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.ChangeRefusal{first, b.refusal(lateBy("other", time.Minute), 32*time.Second), restarted}, nil))
 	again := lateBy("restarted", 0)
 	again.OccurredAt = restarted.Facts.OccurredAt
 	for _, c := range []change{before, after, late, other, again} {
@@ -55,8 +55,8 @@ func TestTheReportJudgesFromTheFirstReceipt(t *testing.T) {
 	}
 	twice := b.refusal(after, 32*time.Second)
 	came["after"] = twice.First
-	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.Refusal{twice}, nil), "by another replica, later")
-	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.Refusal{twice}, nil), "and once more, as the answer was lost")
+	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.ChangeRefusal{twice}, nil), "by another replica, later")
+	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.ChangeRefusal{twice}, nil), "and once more, as the answer was lost")
 
 	r, breaches := b.punctuality(timing.Period{})
 	require.Len(t, breaches, 5)

@@ -229,7 +229,7 @@ func (r *RevisionRow) Columns() []any {
 func (r *RevisionRow) Revision() notice.Revision {
 	v := notice.Revision{
 		Number: r.number, ChangeID: FromUUID(r.change), Notification: FromUUID(r.notification), OccurredAt: FromTime(r.at),
-		State: ofb.State{Status: ofb.Status(r.status), Watched: r.watched}, Cause: ofb.Cause(r.cause), Silence: ofb.Silence(r.reason),
+		State: ofb.ResourceState{Status: ofb.Status(r.status), Watched: r.watched}, Cause: ofb.Cause(r.cause), Silence: ofb.Silence(r.reason),
 	}
 	copy(v.State.Data[:], r.hash)
 	return v

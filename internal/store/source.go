@@ -20,8 +20,8 @@ const reportStands = 15 * time.Second
 const sourceColumns = `name, paused, coalesce(paused_by, ''), coalesce(paused_why, ''), paused_at, status, reading, coalesce(replica, ''), reported_at,
   coalesce(extract(epoch FROM clock_timestamp() - reported_at), 0)::float8`
 
-func scanSource(row pgx.CollectableRow) (notice.Source, error) {
-	var s notice.Source
+func scanSource(row pgx.CollectableRow) (notice.StoredSource, error) {
+	var s notice.StoredSource
 	var paused, reported pgtype.Timestamptz
 	var age float64
 	err := row.Scan(&s.Name, &s.Paused, &s.PausedBy, &s.PausedWhy, &paused, &s.Status, &s.Reading, &s.Replica, &reported, &age)
@@ -30,7 +30,7 @@ func scanSource(row pgx.CollectableRow) (notice.Source, error) {
 }
 
 // Sources lists what is kept of sources, by name. One that never ran and was never paused is not among them.
-func (s *Store) Sources(ctx context.Context) ([]notice.Source, error) {
+func (s *Store) Sources(ctx context.Context) ([]notice.StoredSource, error) {
 	rows, err := s.query.Query(ctx, "SELECT "+sourceColumns+" FROM source ORDER BY name")
 	if err != nil {
 		return nil, Unavailable("list the sources", err)
@@ -43,17 +43,17 @@ func (s *Store) Sources(ctx context.Context) ([]notice.Source, error) {
 }
 
 // Source reads what is kept of one source; ErrNotFound when nothing is.
-func (s *Store) Source(ctx context.Context, name string) (notice.Source, error) {
+func (s *Store) Source(ctx context.Context, name string) (notice.StoredSource, error) {
 	rows, err := s.query.Query(ctx, "SELECT "+sourceColumns+" FROM source WHERE name = $1", name)
 	if err != nil {
-		return notice.Source{}, Unavailable("read the source", err)
+		return notice.StoredSource{}, Unavailable("read the source", err)
 	}
 	found, err := pgx.CollectExactlyOneRow(rows, scanSource)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return notice.Source{}, fmt.Errorf("source %s: %w", name, ErrNotFound)
+		return notice.StoredSource{}, fmt.Errorf("source %s: %w", name, ErrNotFound)
 	}
 	if err != nil {
-		return notice.Source{}, Unavailable("read the source", err)
+		return notice.StoredSource{}, Unavailable("read the source", err)
 	}
 	return found, nil
 }

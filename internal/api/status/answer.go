@@ -86,7 +86,7 @@ func (e passingError) Error() string { return string(e) }
 func (passingError) Transient() bool { return true }
 
 // show makes the data of the answer: existence, ownership, version, in this order (status-apis §1.6).
-func (p *Public) show(q *query, op *operation, version string, known *notice.Reading) (json.RawMessage, error) {
+func (p *Public) show(q *query, op *operation, version string, known *notice.PollReading) (json.RawMessage, error) {
 	if op.under != 0 {
 		return p.showList(q, op, version, known)
 	}
@@ -116,7 +116,7 @@ func (p *Public) show(q *query, op *operation, version string, known *notice.Rea
 
 // due applies the deadlines of the rules as of the database's clock (design, "Timers"): what the timer will store a
 // moment later, or is storing now.
-func (p *Public) due(q *query, known *notice.Reading) (document []byte, status ofb.Status, err error) {
+func (p *Public) due(q *query, known *notice.PollReading) (document []byte, status ofb.Status, err error) {
 	s := known.Stored
 	if !p.timed[s.Kind] || s.Kind.Final(s.Status) {
 		return s.Document, s.Status, nil
@@ -138,7 +138,7 @@ func (p *Public) due(q *query, known *notice.Reading) (document []byte, status o
 
 // showList makes a list of payments. Its consent's owner is judged first (status-apis §1.2); where the core never told
 // us the consent, its payments tell whose it is, and without any the answer is 404.
-func (p *Public) showList(q *query, op *operation, version string, known *notice.Reading) (json.RawMessage, error) {
+func (p *Public) showList(q *query, op *operation, version string, known *notice.PollReading) (json.RawMessage, error) {
 	switch {
 	case known.Found && !known.Mine, !known.Found && !known.Known && known.Foreign:
 		return nil, because(refParameter, "another client's consent")

@@ -45,13 +45,13 @@ func (s *stub) Verify(_ context.Context, token string) (jws.AccessToken, error) 
 	return jws.AccessToken{ClientID: clientAlfa, Scopes: []string{"payments", "recurring-payments"}, Thumbprint: s.thumbprint}, nil
 }
 
-func (s *stub) Read(_ context.Context, q notice.Question) (notice.Reading, error) {
+func (s *stub) Read(_ context.Context, q notice.Question) (notice.PollReading, error) {
 	var stored notice.Stored
 	if q.Kind != 0 {
 		version, status := q.Kind.Versions()[0], q.Kind.Initial()
 		stored = notice.Stored{Kind: q.Kind, ID: q.ID, APIVersion: version, Status: status, Document: openapitest.Document(q.Kind, version, status, q.ID)}
 	}
-	return notice.Reading{
+	return notice.PollReading{
 		Now: time.Now(), Found: true, Mine: true, Stored: stored,
 		Initiator: &notice.Initiator{OrganisationID: certs.DefaultAlfa.Organisation.ID, SoftwareID: certs.DefaultAlfa.SoftwareID},
 	}, nil

@@ -35,9 +35,9 @@ func (s slow) wait(ctx context.Context) error {
 	}
 }
 
-func (s slow) Read(ctx context.Context, q notice.Question) (notice.Reading, error) {
+func (s slow) Read(ctx context.Context, q notice.Question) (notice.PollReading, error) {
 	if err := s.wait(ctx); err != nil {
-		return notice.Reading{}, err
+		return notice.PollReading{}, err
 	}
 	return s.stub.Read(ctx, q)
 }
@@ -148,7 +148,9 @@ func TestTheCeilingOfAllClientsHolds(t *testing.T) {
 // bomb panics where the database would be asked.
 type bomb struct{ *stub }
 
-func (bomb) Read(context.Context, notice.Question) (notice.Reading, error) { panic("CPF 99999999999") }
+func (bomb) Read(context.Context, notice.Question) (notice.PollReading, error) {
+	panic("CPF 99999999999")
+}
 
 func TestAPanicIsA500WithARecordAndWithoutItsReason(t *testing.T) {
 	var kept *stub

@@ -44,7 +44,7 @@ type SigningKeys interface {
 // Resources reads what is committed. No cache may stand behind it: a query must show at least what was committed when it
 // was put (design, "Polls").
 type Resources interface {
-	Read(ctx context.Context, q notice.Question) (notice.Reading, error)
+	Read(ctx context.Context, q notice.Question) (notice.PollReading, error)
 }
 
 // Polls keeps the record of every query; *spool.Spool does.

@@ -133,12 +133,12 @@ func TestTheStoriesTellWhatTheRulesSay(t *testing.T) {
 	shares := 0
 	for _, s := range stories {
 		shares += s.share
-		var before *ofb.State
+		var before *ofb.ResourceState
 		for _, state := range s.states {
 			if before != nil {
 				require.True(t, s.kind.Reaches(before.Status, state), "%s: %s to %s", s.kind, before.Status, state)
 			}
-			now := ofb.State{Status: state}
+			now := ofb.ResourceState{Status: state}
 			must := ofb.Judge(s.kind, before, now, ofb.Holder).Duty == ofb.Must
 			require.Equal(t, must, slices.Contains(told[s.kind], state), "%s into %s", s.kind, state)
 			before = &now

@@ -27,11 +27,11 @@ type readingFacts struct {
 const insertAdmin = "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)"
 
 // RecordReading writes to the history that it was read by somebody who called us, whom the context names
-// (notice.Caller). What cannot be recorded must not be handed over (D-3).
+// (notice.Actor). What cannot be recorded must not be handed over (D-3).
 func (l *Log) RecordReading(ctx context.Context, r history.LogReading) error {
 	c := store.CallerOf(ctx)
-	if r.Caller != (history.Caller{}) {
-		c = r.Caller
+	if r.Actor != (history.Actor{}) {
+		c = r.Actor
 	}
 	text, err := store.Facts(readingFacts{l.system, c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Repeats})
 	if err != nil {

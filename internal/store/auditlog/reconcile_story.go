@@ -246,7 +246,7 @@ func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history
 		s := stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
 		d := history.Decided{
 			ID: store.FromUUID(id), At: store.FromTime(at), System: f.System, Rejudged: entry == history.FactDecision, Revision: revision, Verdict: notice.Verdict(outcome),
-			State: ofb.State{Status: f.Status}, Cause: f.Cause, OccurredAt: f.OccurredAt.UTC(), Notification: store.FromUUID(notification), Event: f.Event, Silence: f.Reason,
+			State: ofb.ResourceState{Status: f.Status}, Cause: f.Cause, OccurredAt: f.OccurredAt.UTC(), Notification: store.FromUUID(notification), Event: f.Event, Silence: f.Reason,
 		}
 		if hash, err := hex.DecodeString(f.DataHash); err == nil {
 			copy(d.State.Data[:], hash)

@@ -30,7 +30,7 @@ func (s *Set) Sources(ctx context.Context) ([]notice.FollowedSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	by := map[string]notice.Source{}
+	by := map[string]notice.StoredSource{}
 	for _, k := range kept {
 		by[k.Name] = k
 	}
@@ -54,9 +54,9 @@ func (s *Set) Source(ctx context.Context, name string) (notice.FollowedSource, e
 	return joined(one, kept), nil
 }
 
-func joined(one *followed, kept notice.Source) notice.FollowedSource {
+func joined(one *followed, kept notice.StoredSource) notice.FollowedSource {
 	kept.Name = one.Name()
-	return notice.FollowedSource{Source: kept, Origin: one.Mapping().Type, Running: kept.Reading && !kept.ReportedAt.IsZero() && kept.Age < freshFor}
+	return notice.FollowedSource{StoredSource: kept, Origin: one.Mapping().Type, Running: kept.Reading && !kept.ReportedAt.IsZero() && kept.Age < freshFor}
 }
 
 // Pause implements api.Sources.
