@@ -80,7 +80,7 @@ func auditVerifyCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var verdict audit.Verdict
+		var verdict audit.VerifiedLog
 		if len(args) == 1 {
 			if *database != "" {
 				return wrongUse("verify: FILE and --database-url are both given; name one of them")
@@ -131,10 +131,10 @@ func readAnchors(w world, public ed25519.PublicKey, names []string) (all []audit
 	return all, nil
 }
 
-func verifyDatabase(ctx context.Context, w world, flag string, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.Verdict, error) {
+func verifyDatabase(ctx context.Context, w world, flag string, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
 	url, err := databaseURL(w, flag)
 	if err != nil {
-		return audit.Verdict{}, err
+		return audit.VerifiedLog{}, err
 	}
 	verdict, err := auditlog.Verify(ctx, url, public, anchored)
 	if errors.Is(err, store.ErrURL) {
@@ -144,7 +144,7 @@ func verifyDatabase(ctx context.Context, w world, flag string, public ed25519.Pu
 }
 
 // tellVerdict prints the one line that contract, "Demo and audit", promises. Notes go to stderr before it.
-func tellVerdict(w world, v audit.Verdict, requireComplete bool, err error) error {
+func tellVerdict(w world, v audit.VerifiedLog, requireComplete bool, err error) error {
 	if err == nil {
 		err = v.AsOf(time.Now())
 	}

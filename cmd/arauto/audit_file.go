@@ -11,10 +11,10 @@ import (
 )
 
 // verifyFile tells what a file is by how it begins, and verifies it.
-func verifyFile(name string, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.Verdict, error) {
+func verifyFile(name string, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
 	file, err := os.Open(name)
 	if err != nil {
-		return audit.Verdict{}, wrongUse("FILE: %v", err)
+		return audit.VerifiedLog{}, wrongUse("FILE: %v", err)
 	}
 	defer file.Close()
 	reader := bufio.NewReader(file)
@@ -23,23 +23,23 @@ func verifyFile(name string, public ed25519.PublicKey, anchored []audit.Checkpoi
 	case bytes.HasPrefix(start, []byte("PK")):
 		info, err := file.Stat()
 		if err != nil {
-			return audit.Verdict{}, err
+			return audit.VerifiedLog{}, err
 		}
 		return audit.VerifyBundle(file, info.Size(), public, anchored)
 	case audit.IsProof(start):
 		text, err := io.ReadAll(io.LimitReader(reader, 32<<20))
 		if err != nil {
-			return audit.Verdict{}, err
+			return audit.VerifiedLog{}, err
 		}
 		return audit.VerifyProof(text, public)
 	case audit.IsConsistency(start):
 		text, err := io.ReadAll(io.LimitReader(reader, 1<<20))
 		if err != nil {
-			return audit.Verdict{}, err
+			return audit.VerifiedLog{}, err
 		}
 		return audit.VerifyConsistency(text, public)
 	case len(anchored) == 0:
-		return audit.Verdict{}, wrongUse("FILE: records alone prove nothing; name checkpoints with --anchors, or export a bundle")
+		return audit.VerifiedLog{}, wrongUse("FILE: records alone prove nothing; name checkpoints with --anchors, or export a bundle")
 	}
 	return audit.VerifyRecords(reader, public, anchored)
 }

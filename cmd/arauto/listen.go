@@ -90,7 +90,7 @@ func (l *listen) run(ctx context.Context) error {
 		defer cancel()
 		_ = server.Shutdown(limited)
 	})()
-	refused := func(r mtls.Refusal) { fmt.Fprintf(l.out, "handshake refused: %v\n", r.Err) }
+	refused := func(r mtls.HandshakeRefusal) { fmt.Fprintf(l.out, "handshake refused: %v\n", r.Err) }
 	if err := server.Serve(mtls.Listen(listener, server.TLSConfig, refused)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

@@ -187,10 +187,10 @@ type bundle struct {
 // VerifyBundle verifies a bundle with the log's public key, which must come from elsewhere than the bundle: its sums,
 // its checkpoints, and every entry, by the whole tree or by its proof. What is wrong is a *Fault. Anchored checkpoints
 // beyond a bundle's size are left out of account, since a bundle is of one moment.
-func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored []Checkpoint) (Verdict, error) {
+func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored []Checkpoint) (VerifiedLog, error) {
 	archive, err := zip.NewReader(r, size)
 	if err != nil {
-		return Verdict{}, &Fault{0, "the bundle is not a ZIP file, or broken"}
+		return VerifiedLog{}, &Fault{0, "the bundle is not a ZIP file, or broken"}
 	}
 	b := &bundle{files: map[string]*zip.File{}}
 	for _, f := range archive.File {
@@ -198,11 +198,11 @@ func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored 
 	}
 	text, err := b.read(memberManifest)
 	if err != nil || json.Unmarshal(text, &b.Manifest) != nil || b.Format != bundleFormat && b.Format != bundleCounted {
-		return Verdict{}, &Fault{0, "the bundle has no manifest of the format " + bundleFormat + " or " + bundleCounted}
+		return VerifiedLog{}, &Fault{0, "the bundle has no manifest of the format " + bundleFormat + " or " + bundleCounted}
 	}
 	text, err = b.read(memberCheckpoints)
 	if err != nil {
-		return Verdict{}, &Fault{0, err.Error()}
+		return VerifiedLog{}, &Fault{0, err.Error()}
 	}
 	checkpoints, err := OpenCheckpoints(text, public)
 	if err != nil {
@@ -210,12 +210,12 @@ func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored 
 		if n := len(checkpoints); n > 0 {
 			until = checkpoints[n-1].Size
 		}
-		return Verdict{}, &Fault{until, err.Error()}
+		return VerifiedLog{}, &Fault{until, err.Error()}
 	}
 	if n := len(checkpoints); b.Size == 0 || n == 0 || checkpoints[n-1].Size != b.Size || checkpoints[n-1].Root.String() != b.Root {
-		return Verdict{}, &Fault{0, "the manifest is not about the last checkpoint in the bundle"}
+		return VerifiedLog{}, &Fault{0, "the manifest is not about the last checkpoint in the bundle"}
 	}
-	var verdict Verdict
+	var verdict VerifiedLog
 	if b.Complete() {
 		verdict, err = b.verifyAll(public, checkpoints, anchored)
 	} else {
@@ -235,7 +235,7 @@ func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored 
 		return verdict, err
 	}
 	if err := b.checkSums(); err != nil {
-		return Verdict{}, &Fault{0, err.Error()}
+		return VerifiedLog{}, &Fault{0, err.Error()}
 	}
 	return verdict, nil
 }
@@ -280,7 +280,7 @@ func (b *bundle) checkSums() error {
 	return nil
 }
 
-func (b *bundle) verifyAll(public ed25519.PublicKey, checkpoints, anchored []Checkpoint) (Verdict, error) {
+func (b *bundle) verifyAll(public ed25519.PublicKey, checkpoints, anchored []Checkpoint) (VerifiedLog, error) {
 	for _, c := range anchored {
 		if c.Size <= b.Size {
 			checkpoints = append(checkpoints, c)
@@ -288,7 +288,7 @@ func (b *bundle) verifyAll(public ed25519.PublicKey, checkpoints, anchored []Che
 	}
 	r, err := b.open(memberEntries)
 	if err != nil {
-		return Verdict{}, &Fault{0, err.Error()}
+		return VerifiedLog{}, &Fault{0, err.Error()}
 	}
 	defer r.Close()
 	return VerifyRecords(r, public, checkpoints)
@@ -296,8 +296,8 @@ func (b *bundle) verifyAll(public ed25519.PublicKey, checkpoints, anchored []Che
 
 // verifySome checks each entry by its own proof. That none was left out which the filter should have found is not
 // something a proof can show.
-func (b *bundle) verifySome(c Checkpoint) (Verdict, error) {
-	v := Verdict{Size: c.Size, Root: c.Root, Filtered: true}
+func (b *bundle) verifySome(c Checkpoint) (VerifiedLog, error) {
+	v := VerifiedLog{Size: c.Size, Root: c.Root, Filtered: true}
 	if b.Entries == 0 {
 		return v, nil
 	}

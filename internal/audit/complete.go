@@ -32,10 +32,10 @@ type CountedPeriod struct {
 
 // CountedWindow is one window of a bundle: what the log counted of its clients there, with the proofs.
 type CountedWindow struct {
-	Seq    int64  // position of the entry of kind verification that committed to the counts
-	Record []byte // of that entry
-	Path   []Hash // from the entry to the root of the bundle's checkpoint
-	Counts Counts // all of them
+	Seq    int64        // position of the entry of kind verification that committed to the counts
+	Record []byte       // of that entry
+	Path   []Hash       // from the entry to the root of the bundle's checkpoint
+	Counts ClientCounts // all of them
 }
 
 // windowLine is a window as a bundle has it.
@@ -213,7 +213,7 @@ type completeness struct {
 
 // verifyCounts verifies context and windows of a bundle whose entries were verified by their proofs. What does not fit is
 // a *Fault; what is not covered is a note.
-func (b *bundle) verifyCounts(checkpoints []Checkpoint, v *Verdict) error {
+func (b *bundle) verifyCounts(checkpoints []Checkpoint, v *VerifiedLog) error {
 	c := &completeness{b: b, head: checkpoints[len(checkpoints)-1], start: checkpoints[:len(checkpoints)-1], clients: map[string][]found{}}
 	for _, client := range b.Clients {
 		c.clients[client] = nil

@@ -86,7 +86,7 @@ func makeCounted(t *testing.T) *counted {
 	return c
 }
 
-func (c *counted) count(from, to int) audit.Counts {
+func (c *counted) count(from, to int) audit.ClientCounts {
 	var counter audit.Counter
 	for i := from; i < to; i++ {
 		if client := c.entries[i].ClientID; client != nil {

@@ -74,11 +74,11 @@ func (p Consistency) Check(public ed25519.PublicKey) (old, later Checkpoint, err
 }
 
 // VerifyConsistency verifies a proof of consistency. The verdict's size and root are those of the newer checkpoint.
-func VerifyConsistency(text []byte, public ed25519.PublicKey) (Verdict, error) {
+func VerifyConsistency(text []byte, public ed25519.PublicKey) (VerifiedLog, error) {
 	p, err := ParseConsistency(text)
 	if err != nil {
-		return Verdict{}, &Fault{0, err.Error()}
+		return VerifiedLog{}, &Fault{0, err.Error()}
 	}
 	_, later, err := p.Check(public)
-	return Verdict{Entries: later.Size, Size: later.Size, Root: later.Root}, err
+	return VerifiedLog{Entries: later.Size, Size: later.Size, Root: later.Root}, err
 }

@@ -31,8 +31,8 @@ func (c *Counter) Add(client string, leaf Hash) {
 }
 
 // Counts is what was counted so far.
-func (c *Counter) Counts() Counts {
-	out := make(Counts, 0, len(c.clients))
+func (c *Counter) Counts() ClientCounts {
+	out := make(ClientCounts, 0, len(c.clients))
 	for client, r := range c.clients {
 		out = append(out, ClientCount{Key: ClientKey(client), Count: r.Size(), Root: r.Root()})
 	}
@@ -61,15 +61,15 @@ func (c ClientCount) inner() Hash {
 // countLeaf is the leaf of one client in the list's tree.
 func countLeaf(key, inner Hash) Hash { return Leaf(append(key[:], inner[:]...)) }
 
-// Counts is the list of all clients that have entries in a window, in the order of their keys. The root of its tree is
+// ClientCounts is the list of all clients that have entries in a window, in the order of their keys. The root of its tree is
 // what the log commits to.
-type Counts []ClientCount
+type ClientCounts []ClientCount
 
 // countSize is the length of one client in what Marshal writes.
 const countSize = 2*len(Hash{}) + 8
 
 // Marshal writes the list as it is stored: of each client 32 bytes of key, 8 of count (big-endian) and 32 of root.
-func (c Counts) Marshal() []byte {
+func (c ClientCounts) Marshal() []byte {
 	out := make([]byte, 0, len(c)*countSize)
 	for i := range c {
 		out = append(out, c[i].Key[:]...)
@@ -80,11 +80,11 @@ func (c Counts) Marshal() []byte {
 }
 
 // ParseCounts reads what Marshal wrote. The error says that it is damaged.
-func ParseCounts(b []byte) (Counts, error) {
+func ParseCounts(b []byte) (ClientCounts, error) {
 	if len(b)%countSize != 0 {
 		return nil, errors.New("the stored counts are damaged: their length is wrong")
 	}
-	out := make(Counts, 0, len(b)/countSize)
+	out := make(ClientCounts, 0, len(b)/countSize)
 	for ; len(b) > 0; b = b[countSize:] {
 		c := ClientCount{Key: Hash(b[:32]), Count: int64(binary.BigEndian.Uint64(b[32:40])), Root: Hash(b[40:72])}
 		if n := len(out); c.Count < 1 || n > 0 && bytes.Compare(out[n-1].Key[:], c.Key[:]) >= 0 {
@@ -95,7 +95,7 @@ func ParseCounts(b []byte) (Counts, error) {
 	return out, nil
 }
 
-func (c Counts) leaves() []Hash {
+func (c ClientCounts) leaves() []Hash {
 	out := make([]Hash, len(c))
 	for i := range c {
 		out[i] = countLeaf(c[i].Key, c[i].inner())
@@ -104,10 +104,10 @@ func (c Counts) leaves() []Hash {
 }
 
 // Root is the root of the list's tree.
-func (c Counts) Root() Hash { return rootOf(c.leaves()) }
+func (c ClientCounts) Root() Hash { return rootOf(c.leaves()) }
 
 // Find is the place of a client in the list, or the place it would have.
-func (c Counts) Find(key Hash) (int, bool) {
+func (c ClientCounts) Find(key Hash) (int, bool) {
 	return slices.BinarySearchFunc(c, key, func(c ClientCount, key Hash) int { return bytes.Compare(c.Key[:], key[:]) })
 }
 

@@ -52,20 +52,20 @@ const maxRecord = 16 << 20
 // VerifyRecords walks a complete export, one record and its leaf a line from position 0 on, and compares it with
 // checkpoints whose signatures were verified. What is wrong is a *Fault. It names the first entry that is not what was
 // sealed; only where the leaf beside that entry was changed as well, the first of those between two checkpoints.
-func VerifyRecords(lines io.Reader, public ed25519.PublicKey, checkpoints []Checkpoint) (Verdict, error) {
+func VerifyRecords(lines io.Reader, public ed25519.PublicKey, checkpoints []Checkpoint) (VerifiedLog, error) {
 	v := Verifier{Public: public}
 	if err := v.Expect(checkpoints...); err != nil {
-		return Verdict{}, err
+		return VerifiedLog{}, err
 	}
 	scanner := bufio.NewScanner(lines)
 	scanner.Buffer(make([]byte, 64<<10), maxRecord)
 	for scanner.Scan() {
 		if err := v.addLine(scanner.Bytes()); err != nil {
-			return Verdict{}, v.first(err)
+			return VerifiedLog{}, v.first(err)
 		}
 	}
 	if err := scanner.Err(); err != nil {
-		return Verdict{}, v.first(&Fault{v.Size(), "the file cannot be read from here on: " + err.Error()})
+		return VerifiedLog{}, v.first(&Fault{v.Size(), "the file cannot be read from here on: " + err.Error()})
 	}
 	verdict, err := v.Finish()
 	return verdict, v.first(err)
@@ -88,11 +88,11 @@ func (v *Verifier) addLine(line []byte) (err error) {
 }
 
 // VerifyProof verifies a proof of inclusion. The verdict's size and root are those of the checkpoint it leads to.
-func VerifyProof(text []byte, public ed25519.PublicKey) (Verdict, error) {
+func VerifyProof(text []byte, public ed25519.PublicKey) (VerifiedLog, error) {
 	p, err := ParseProof(text)
 	if err != nil {
-		return Verdict{}, &Fault{0, err.Error()}
+		return VerifiedLog{}, &Fault{0, err.Error()}
 	}
 	c, err := p.Check(public)
-	return Verdict{Entries: 1, Size: c.Size, Root: c.Root}, err
+	return VerifiedLog{Entries: 1, Size: c.Size, Root: c.Root}, err
 }

@@ -75,8 +75,8 @@ func (r Removal) RemovableAt(covered Instant) Instant {
 	return max(At(ends.AddDate(keepAtLeast, 0, 0)), At(covered.Time().AddDate(keepAtLeast, 0, 0)))
 }
 
-// announcement is a removal that the log announced, as the walk met it.
-type announcement struct {
+// announcedRemoval is a removal that the log announced, as the walk met it.
+type announcedRemoval struct {
 	Removal
 	Seq     int64
 	Covered Instant // signed time of the first checkpoint that covers the announcement; see Sure
@@ -120,9 +120,9 @@ func (v *Verifier) retention(seq int64, outcome, facts string) error {
 			return &Fault{seq, fmt.Sprintf("the removal of %s is announced before its last entry, %d", r.Partition, r.Last)}
 		}
 		if v.past.Announced == nil {
-			v.past.Announced = map[string]*announcement{}
+			v.past.Announced = map[string]*announcedRemoval{}
 		}
-		v.past.Announced[r.Partition] = &announcement{Removal: r, Seq: seq}
+		v.past.Announced[r.Partition] = &announcedRemoval{Removal: r, Seq: seq}
 		return nil
 	case RemovalDropped:
 		switch {

@@ -27,7 +27,7 @@ func (w *walked) sign(at time.Time) {
 }
 
 // missing is a log with three entries of January 2020 that are missing, and the announcement of their removal.
-func missing(t *testing.T, resumed bool, claimed, covered, announced time.Time) (audit.Verdict, error) {
+func missing(t *testing.T, resumed bool, claimed, covered, announced time.Time) (audit.VerifiedLog, error) {
 	t.Helper()
 	w := &walked{t: t}
 	var gone audit.Range
@@ -59,7 +59,7 @@ func missing(t *testing.T, resumed bool, claimed, covered, announced time.Time) 
 		require.NoError(t, v.Expect(w.heads[1]))
 	}
 	if _, err := v.AddEntry(&e); err != nil {
-		return audit.Verdict{}, err
+		return audit.VerifiedLog{}, err
 	}
 	return v.Finish()
 }

@@ -21,8 +21,8 @@ type Fault struct {
 // Error is the line that audit verify prints.
 func (f *Fault) Error() string { return fmt.Sprintf("BAD seq=%d %s", f.Seq, f.Reason) }
 
-// Verdict is what a verification found to be right.
-type Verdict struct {
+// VerifiedLog is what a verification found to be right.
+type VerifiedLog struct {
 	Entries int64 // that were verified: of a whole log all of it, removed ones included; of a filtered bundle what is in it
 	Size    int64 // of the log that Root is of
 	Root    Hash
@@ -39,7 +39,7 @@ type Verdict struct {
 }
 
 // String is the line that audit verify prints for the verdict (contract, "Demo and audit").
-func (v Verdict) String() string {
+func (v VerifiedLog) String() string {
 	switch {
 	case !v.Filtered:
 		return fmt.Sprintf("ok %d %s", v.Entries, v.Root)
@@ -51,7 +51,7 @@ func (v Verdict) String() string {
 
 // AsOf refuses a verdict that rests on a checkpoint which is dated after now: with it entries could be passed off as old
 // enough to be removed by anybody who has the log's key. What is wrong is a *Fault.
-func (v Verdict) AsOf(now time.Time) error {
+func (v VerifiedLog) AsOf(now time.Time) error {
 	if v.RemovedAsOf > At(now)+clockMargin {
 		return &Fault{v.removedFirst, fmt.Sprintf("missing: its removal was announced by a checkpoint that is dated %s, which is yet to come", v.RemovedAsOf)}
 	}
@@ -88,14 +88,14 @@ type Verifier struct {
 // that has a Size alone begins there and knows nothing of what is behind, so a recorded removal is not compared with its
 // announcement.
 type Progress struct {
-	Size      int64                    `json:"size"`                // entries walked: the size of a checkpoint that agreed, or 0
-	Announced map[string]*announcement `json:"announced,omitempty"` // removals, by month
-	Missing   map[string]*missingMonth `json:"missing,omitempty"`   // by month: entries that are not there any more
-	Present   map[string]int64         `json:"present,omitempty"`   // by month: the position of the first entry that is there
-	Losses    []Loss                   `json:"losses,omitempty"`    // that the log states
-	Newest    Instant                  `json:"newest,omitempty"`    // the latest signed time
-	Before    Instant                  `json:"before,omitempty"`    // the signed time of the last checkpoint
-	Covers    bool                     `json:"covers,omitempty"`    // there was one
+	Size      int64                        `json:"size"`                // entries walked: the size of a checkpoint that agreed, or 0
+	Announced map[string]*announcedRemoval `json:"announced,omitempty"` // removals, by month
+	Missing   map[string]*missingMonth     `json:"missing,omitempty"`   // by month: entries that are not there any more
+	Present   map[string]int64             `json:"present,omitempty"`   // by month: the position of the first entry that is there
+	Losses    []Loss                       `json:"losses,omitempty"`    // that the log states
+	Newest    Instant                      `json:"newest,omitempty"`    // the latest signed time
+	Before    Instant                      `json:"before,omitempty"`    // the signed time of the last checkpoint
+	Covers    bool                         `json:"covers,omitempty"`    // there was one
 }
 
 // clone copies what a walk goes on to change.
@@ -265,37 +265,37 @@ func (v *Verifier) compare() error {
 }
 
 // Finish ends the walk: nothing signed may be missing, and nothing may be there that was not signed.
-func (v *Verifier) Finish() (Verdict, error) {
+func (v *Verifier) Finish() (VerifiedLog, error) {
 	if err := v.checkRemoved(); err != nil {
-		return Verdict{}, v.Earliest(err)
+		return VerifiedLog{}, v.Earliest(err)
 	}
 	return v.FinishPart()
 }
 
 // FinishPart ends the walk through a part of the log: as Finish, but whether the log announced the removal of what is
 // missing is not judged, since the entry about it may stand further on.
-func (v *Verifier) FinishPart() (Verdict, error) {
+func (v *Verifier) FinishPart() (VerifiedLog, error) {
 	verdict, err := v.finishPart()
 	if err = v.Earliest(err); err != nil {
-		return Verdict{}, err
+		return VerifiedLog{}, err
 	}
 	return verdict, nil
 }
 
-func (v *Verifier) finishPart() (Verdict, error) {
+func (v *Verifier) finishPart() (VerifiedLog, error) {
 	size := v.tree.Size()
 	for _, c := range slices.Backward(v.waiting) {
 		if !v.Admitted(c) {
-			return Verdict{}, &Fault{size, fmt.Sprintf("the end is cut off: %d entries were signed at %s, %d are here", c.Size, c.At, size)}
+			return VerifiedLog{}, &Fault{size, fmt.Sprintf("the end is cut off: %d entries were signed at %s, %d are here", c.Size, c.At, size)}
 		}
 	}
 	if v.good != size {
-		return Verdict{}, &Fault{v.good, fmt.Sprintf("no checkpoint covers the entries from %d to %d", v.good, size-1)}
+		return VerifiedLog{}, &Fault{v.good, fmt.Sprintf("no checkpoint covers the entries from %d to %d", v.good, size-1)}
 	}
 	if size == 0 {
-		return Verdict{}, &Fault{0, "the log is empty: nothing is sealed, so nothing is proven"}
+		return VerifiedLog{}, &Fault{0, "the log is empty: nothing is sealed, so nothing is proven"}
 	}
-	verdict := Verdict{Entries: size, Size: size, Root: v.tree.Root(), Removed: v.past.Removals(), RemovedAsOf: v.removedAsOf, removedFirst: v.removedFirst}
+	verdict := VerifiedLog{Entries: size, Size: size, Root: v.tree.Root(), Removed: v.past.Removals(), RemovedAsOf: v.removedAsOf, removedFirst: v.removedFirst}
 	for _, l := range v.past.Losses {
 		verdict.Notes = append(verdict.Notes, l.String())
 	}

@@ -284,7 +284,7 @@ func (l *log) consistency(from, to int) audit.Consistency {
 }
 
 // verifyText verifies as audit verify does.
-func verifyText(l *log, file []byte) (audit.Verdict, error) {
+func verifyText(l *log, file []byte) (audit.VerifiedLog, error) {
 	public := l.signer.Public()
 	switch {
 	case bytes.HasPrefix(file, []byte("PK")):

@@ -37,7 +37,7 @@ func (m *metrics) bear() {
 		m.shed.WithLabelValues(limit)
 	}
 	for _, direction := range []string{"callers", "receivers"} {
-		for _, verdict := range []mtls.Verdict{mtls.Good, mtls.Revoked, mtls.Refused} {
+		for _, verdict := range []mtls.RevocationVerdict{mtls.Good, mtls.Revoked, mtls.Refused} {
 			for _, evidence := range []mtls.Evidence{mtls.Stapled, mtls.OCSPFetch, mtls.OCSPCache, mtls.CRL, mtls.StaleOCSP, mtls.StaleCRL, mtls.NoEvidence} {
 				m.revocation.WithLabelValues(direction, string(verdict), string(evidence), strconv.FormatBool(true))
 			}

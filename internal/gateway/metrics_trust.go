@@ -30,7 +30,7 @@ func (e trustEvents) Renewed() {
 }
 
 // Judged counts a judgement.
-func (e trustEvents) Judged(direction string, d mtls.Decision) {
+func (e trustEvents) Judged(direction string, d mtls.RevocationDecision) {
 	e.g.metrics.revocation.WithLabelValues(direction, string(d.Verdict), string(d.Evidence), strconv.FormatBool(d.Fallback)).Inc()
 }
 

@@ -63,13 +63,13 @@ type KeySet struct {
 	name   string
 	ask    chan struct{} // capacity 1: somebody met a kid that is not in the set
 
-	current atomic.Pointer[reading]
+	current atomic.Pointer[keySetState]
 	mu      sync.Mutex // one reading at a time
 	refused string     // last reason told; guarded by mu
 }
 
-// reading is one state of a KeySet.
-type reading struct {
+// keySetState is one state of a KeySet.
+type keySetState struct {
 	keys   *Keys
 	digest [sha256.Size]byte
 	at     time.Time // last confirmed
@@ -78,7 +78,7 @@ type reading struct {
 // FixedKeySet is a set that never changes, from keys at hand.
 func FixedKeySet(keys *Keys) *KeySet {
 	s := &KeySet{fixed: true, name: "fixed key set", ask: make(chan struct{}, 1)}
-	s.current.Store(&reading{keys: keys})
+	s.current.Store(&keySetState{keys: keys})
 	return s
 }
 
@@ -247,7 +247,7 @@ func (s *KeySet) read(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	old, fresh := s.current.Load(), &reading{digest: sha256.Sum256(content), at: s.cfg.Now()}
+	old, fresh := s.current.Load(), &keySetState{digest: sha256.Sum256(content), at: s.cfg.Now()}
 	if old != nil && old.digest == fresh.digest {
 		fresh.keys = old.keys
 		s.current.Store(fresh)

@@ -11,16 +11,16 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Signer signs with one key under one kid. It is safe for concurrent use if its key is; those of crypto/rsa are.
-type Signer struct {
+// AnswerSigner signs with one key under one kid. It is safe for concurrent use if its key is; those of crypto/rsa are.
+type AnswerSigner struct {
 	key    crypto.Signer
 	public *rsa.PublicKey
 	kid    string
 }
 
-// NewSigner takes any RSA key of 2048 bits or more, in memory or in an HSM or KMS behind crypto.Signer. It makes one
+// NewSigner takes any RSA key of 2048 bits or more, in memory or in an HSM or KMS behind crypto.AnswerSigner. It makes one
 // signature and verifies it, so that a key that cannot do PS256 is found at start.
-func NewSigner(key crypto.Signer, kid string) (*Signer, error) {
+func NewSigner(key crypto.Signer, kid string) (*AnswerSigner, error) {
 	if kid == "" || len(kid) > maxKID {
 		return nil, fmt.Errorf("the kid of a signing key must have 1 to %d bytes", maxKID)
 	}
@@ -34,7 +34,7 @@ func NewSigner(key crypto.Signer, kid string) (*Signer, error) {
 	if public.N.BitLen() < minKeyBits {
 		return nil, fmt.Errorf("the signing key has %d bits; PS256 needs %d or more", public.N.BitLen(), minKeyBits)
 	}
-	s := &Signer{key: key, public: public, kid: kid}
+	s := &AnswerSigner{key: key, public: public, kid: kid}
 	const trial = "arauto"
 	made, err := method{}.Sign(trial, key)
 	if err != nil {
@@ -47,14 +47,14 @@ func NewSigner(key crypto.Signer, kid string) (*Signer, error) {
 }
 
 // KID returns the id under which the key is published.
-func (s *Signer) KID() string { return s.kid }
+func (s *AnswerSigner) KID() string { return s.kid }
 
 // Public returns the key that verifies the signatures.
-func (s *Signer) Public() *rsa.PublicKey { return s.public }
+func (s *AnswerSigner) Public() *rsa.PublicKey { return s.public }
 
 // Sign makes a compact JWS over the JSON of claims, a map or a struct: PS256, salt as long as the hash, and a header of
 // exactly alg, kid and typ (status-apis §1.5). A signature costs some 2 ms of a core: call it outside locks.
-func (s *Signer) Sign(claims any) ([]byte, error) {
+func (s *AnswerSigner) Sign(claims any) ([]byte, error) {
 	token := jwt.NewWithClaims(method{}, payload{value: claims})
 	token.Header["kid"] = s.kid
 	compact, err := token.SignedString(s.key)
@@ -76,7 +76,7 @@ func Issue(key *rsa.PrivateKey, kid string, claims map[string]any) (string, erro
 	return compact, nil
 }
 
-// method is PS256 over any crypto.Signer; the library's own insists on a key in memory.
+// method is PS256 over any crypto.AnswerSigner; the library's own insists on a key in memory.
 type method struct{}
 
 func (method) Alg() string { return algPS256 }

@@ -12,7 +12,7 @@ import (
 	"github.com/arauto/arauto/internal/mtls"
 )
 
-// SigningKey names one key we may sign with: a file, or a Signer at hand.
+// SigningKey names one key we may sign with: a file, or a AnswerSigner at hand.
 type SigningKey struct {
 	KID  string
 	File string        // PEM, read again whenever its content changes
@@ -37,7 +37,7 @@ type Signers struct {
 
 // signing is one state of Signers.
 type signing struct {
-	signers    []*Signer
+	signers    []*AnswerSigner
 	digests    [][sha256.Size]byte // of the files
 	generation uint64
 }
@@ -64,7 +64,7 @@ func OpenSigners(c SignersConfig) (*Signers, error) {
 	return s, nil
 }
 
-// Sign signs claims with the active key; see Signer.Sign. Without an active key the error wraps ErrUnavailable.
+// Sign signs claims with the active key; see AnswerSigner.Sign. Without an active key the error wraps ErrUnavailable.
 func (s *Signers) Sign(claims any) ([]byte, error) {
 	active, err := s.Active()
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *Signers) Sign(claims any) ([]byte, error) {
 
 // Active returns the key in use. When none of ours is published, or the published set could never be read, the error
 // wraps ErrUnavailable: an answer that no reader can verify is not given.
-func (s *Signers) Active() (*Signer, error) {
+func (s *Signers) Active() (*AnswerSigner, error) {
 	signers := s.current.Load().signers
 	if s.cfg.Published == nil {
 		return signers[0], nil
@@ -111,7 +111,7 @@ func (s *Signers) Reload() (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.current.Load()
-	fresh := &signing{signers: make([]*Signer, len(s.cfg.Keys)), digests: make([][sha256.Size]byte, len(s.cfg.Keys)), generation: 1}
+	fresh := &signing{signers: make([]*AnswerSigner, len(s.cfg.Keys)), digests: make([][sha256.Size]byte, len(s.cfg.Keys)), generation: 1}
 	if old != nil {
 		fresh.generation = old.generation + 1
 	}
@@ -147,7 +147,7 @@ func (k SigningKey) content() ([]byte, error) {
 	return content, nil
 }
 
-func (k SigningKey) signer(content []byte) (*Signer, error) {
+func (k SigningKey) signer(content []byte) (*AnswerSigner, error) {
 	if k.File == "" {
 		return NewSigner(k.Key, k.KID)
 	}

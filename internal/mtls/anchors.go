@@ -19,11 +19,11 @@ type Anchors struct {
 	files   []string
 	now     func() time.Time
 	mu      sync.Mutex // one reload at a time
-	current atomic.Pointer[trust]
+	current atomic.Pointer[anchorSet]
 }
 
-// trust is one state of Anchors.
-type trust struct {
+// anchorSet is one state of Anchors.
+type anchorSet struct {
 	pool       *x509.CertPool
 	certs      []*x509.Certificate
 	hash       [sha256.Size]byte
@@ -70,7 +70,7 @@ func (a *Anchors) Reload() (changed bool, err error) {
 		}
 		contents = append(contents, content)
 	}
-	next := &trust{pool: x509.NewCertPool(), hash: hashOf(contents...), generation: 1}
+	next := &anchorSet{pool: x509.NewCertPool(), hash: hashOf(contents...), generation: 1}
 	if old := a.current.Load(); old != nil {
 		if old.hash == next.hash {
 			return false, nil

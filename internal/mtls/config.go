@@ -80,7 +80,7 @@ func serverConfig(id *Identity, judge Check, anchors ...*Anchors) *tls.Config {
 // there is one, of the proxy.
 type serverState struct {
 	identity *credential
-	trust    [2]*trust
+	trust    [2]*anchorSet
 	config   *tls.Config
 }
 

@@ -14,9 +14,9 @@ import (
 // HandshakeLimit is how long a peer may take for its handshake, counted from the connection (cases H4).
 const HandshakeLimit = 10 * time.Second
 
-// Refusal is a failed handshake with the facts for an auditor: the peer, its certificate and the reason. It says
+// HandshakeRefusal is a failed handshake with the facts for an auditor: the peer, its certificate and the reason. It says
 // nothing about any resource, since none was asked for.
-type Refusal struct {
+type HandshakeRefusal struct {
 	Peer        net.Addr // the socket's address, which no header can forge
 	Reason      string   // one line of printable ASCII, at most 256 bytes
 	Subject     string   // of the certificate shown, see Subject; "" when none was
@@ -28,7 +28,7 @@ type Refusal struct {
 // Listen finishes handshakes with config on the connections of inner, and accepts those that succeeded: a slow handshake
 // delays no other connection. Failures are told to refused, from the goroutine of the connection. What
 // Accept returns is a *tls.Conn, as http.Server.Serve expects it. Close closes inner and what is still shaking hands.
-func Listen(inner net.Listener, config *tls.Config, refused func(Refusal)) net.Listener {
+func Listen(inner net.Listener, config *tls.Config, refused func(HandshakeRefusal)) net.Listener {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &listener{
 		Listener: inner, config: config, refused: refused,
@@ -42,7 +42,7 @@ func Listen(inner net.Listener, config *tls.Config, refused func(Refusal)) net.L
 type listener struct {
 	net.Listener
 	config  *tls.Config
-	refused func(Refusal)
+	refused func(HandshakeRefusal)
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	conns   chan accepted
@@ -111,8 +111,8 @@ func (l *listener) shake(conn *tls.Conn) {
 	}
 }
 
-func refusal(conn *tls.Conn, err error) Refusal {
-	r := Refusal{Peer: conn.RemoteAddr(), Reason: oneLine(err.Error()), Err: err}
+func refusal(conn *tls.Conn, err error) HandshakeRefusal {
+	r := HandshakeRefusal{Peer: conn.RemoteAddr(), Reason: oneLine(err.Error()), Err: err}
 	if cert := shownCertificate(conn, err); cert != nil {
 		r.Subject, r.Serial, r.Fingerprint = Subject(cert), serialText(cert), Fingerprint(cert)
 	}

@@ -20,9 +20,9 @@ func TestRefusedHandshakesAreReportedWithWhoAndWhy(t *testing.T) {
 	pki := mtlstest.PKI(t)
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	refusals := make(chan mtls.Refusal, 1)
+	refusals := make(chan mtls.HandshakeRefusal, 1)
 	listener := mtls.Listen(inner, mtls.ServerConfig(mtlstest.HolderServer(t), mtlstest.ClientCAs(t)),
-		func(r mtls.Refusal) { refusals <- r })
+		func(r mtls.HandshakeRefusal) { refusals <- r })
 	served := make(chan error, 1)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := mtls.CallerOf(r.TLS.PeerCertificates[0]); err != nil {
@@ -39,14 +39,14 @@ func TestRefusedHandshakesAreReportedWithWhoAndWhy(t *testing.T) {
 	_, err = g.get(alfaConfig(t))
 	require.NoError(t, err)
 
-	next := func() mtls.Refusal {
+	next := func() mtls.HandshakeRefusal {
 		t.Helper()
 		select {
 		case r := <-refusals:
 			return r
 		case <-time.After(10 * time.Second):
 			t.Fatal("no refusal was reported")
-			return mtls.Refusal{}
+			return mtls.HandshakeRefusal{}
 		}
 	}
 	for defect, want := range map[certs.Defect]string{
@@ -116,8 +116,8 @@ func dragOn(t *testing.T, config *tls.Config) {
 	inner := &pipeListener{conns: make(chan net.Conn, 1), closed: make(chan struct{})}
 	inner.conns <- ours
 	began := time.Now()
-	refusals := make(chan mtls.Refusal, 1)
-	listener := mtls.Listen(inner, config, func(r mtls.Refusal) { refusals <- r })
+	refusals := make(chan mtls.HandshakeRefusal, 1)
+	listener := mtls.Listen(inner, config, func(r mtls.HandshakeRefusal) { refusals <- r })
 	r := <-refusals
 	require.Equal(t, mtls.HandshakeLimit, time.Since(began))
 	require.Contains(t, r.Reason, "deadline")

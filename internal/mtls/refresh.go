@@ -34,7 +34,7 @@ func (r *Revocation) Run(ctx context.Context) {
 				reason, wait = err.Error(), min(wait, refreshRetry)
 			}
 			if changed || reason != refused[url] {
-				r.tell(Event{Source: url, Generation: r.Generation(), Err: err})
+				r.tell(ReloadEvent{Source: url, Generation: r.Generation(), Err: err})
 			}
 			refused[url] = reason
 		}
@@ -48,7 +48,7 @@ func (r *Revocation) Run(ctx context.Context) {
 	<-ctx.Done()
 }
 
-func (r *Revocation) tell(e Event) {
+func (r *Revocation) tell(e ReloadEvent) {
 	if r.opts.Events != nil {
 		r.opts.Events(e)
 	}

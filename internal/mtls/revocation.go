@@ -48,8 +48,8 @@ type RevocationOptions struct {
 	Refresh  time.Duration // lists are fetched this often (15m)
 	SoftFail time.Duration // how long evidence serves after its end when nothing newer can be had (1h; 1h…24h)
 
-	Observe func(Decision) // every decision, from the goroutine of the handshake; nil: nobody
-	Events  func(Event)    // lists that were taken into force or refused; nil: nobody
+	Observe func(RevocationDecision) // every decision, from the goroutine of the handshake; nil: nobody
+	Events  func(ReloadEvent)        // lists that were taken into force or refused; nil: nobody
 }
 
 // Evidence is the kind of proof behind a decision.
@@ -66,21 +66,21 @@ const (
 	NoEvidence Evidence = "none"
 )
 
-// Verdict is the result of a judgement on revocation.
-type Verdict string
+// RevocationVerdict is the result of a judgement on revocation.
+type RevocationVerdict string
 
 // The verdicts. Unchecked is given to intermediates whose issuer publishes no list that we were told of.
 const (
-	Good      Verdict = "good"
-	Revoked   Verdict = "revoked"
-	Refused   Verdict = "refused" // no evidence
-	Unchecked Verdict = "unchecked"
+	Good      RevocationVerdict = "good"
+	Revoked   RevocationVerdict = "revoked"
+	Refused   RevocationVerdict = "refused" // no evidence
+	Unchecked RevocationVerdict = "unchecked"
 )
 
-// Decision is the record of one judgement on one certificate, for the logs that the guideline asks for.
-type Decision struct {
+// RevocationDecision is the record of one judgement on one certificate, for the logs that the guideline asks for.
+type RevocationDecision struct {
 	Subject, Serial, Issuer string // see Subject; serial in hexadecimal
-	Verdict                 Verdict
+	Verdict                 RevocationVerdict
 	Evidence                Evidence
 	Source                  string    // of a list: its file or URL
 	Fallback                bool      // the primary mechanism gave nothing
@@ -153,8 +153,8 @@ func (r *Revocation) Check(cs tls.ConnectionState) error {
 // Judge decides on every certificate of the verified chain below its anchor, and says on what it rests. The leaf needs
 // evidence; an intermediate needs it once its issuer's list is configured, since roots publish theirs rarely and not
 // every one. Of several verified chains one must pass; a revoked certificate in any of them ends it.
-func (r *Revocation) Judge(cs tls.ConnectionState) ([]Decision, error) {
-	var decisions []Decision
+func (r *Revocation) Judge(cs tls.ConnectionState) ([]RevocationDecision, error) {
+	var decisions []RevocationDecision
 	var failed error
 	for _, chain := range cs.VerifiedChains {
 		decided, err := r.judgeChain(chain, cs.OCSPResponse)
@@ -173,8 +173,8 @@ func (r *Revocation) Judge(cs tls.ConnectionState) ([]Decision, error) {
 	return decisions, failed
 }
 
-func (r *Revocation) judgeChain(chain []*x509.Certificate, stapled []byte) ([]Decision, error) {
-	var out []Decision
+func (r *Revocation) judgeChain(chain []*x509.Certificate, stapled []byte) ([]RevocationDecision, error) {
+	var out []RevocationDecision
 	for i := range len(chain) - 1 { // the anchor is judged by nobody
 		cert, issuer := chain[i], chain[i+1]
 		if i > 0 {
@@ -199,11 +199,11 @@ func (r *Revocation) judgeChain(chain []*x509.Certificate, stapled []byte) ([]De
 }
 
 // judge weighs the evidence on one certificate, from the best kind to the last resort.
-func (r *Revocation) judge(cert, issuer *x509.Certificate, stapled []byte, leaf bool) Decision {
+func (r *Revocation) judge(cert, issuer *x509.Certificate, stapled []byte, leaf bool) RevocationDecision {
 	now := r.now()
 	list, listFresh := r.lists.find(cert, issuer, now)
 	if !leaf && list == nil {
-		return Decision{Verdict: Unchecked, Evidence: NoEvidence}
+		return RevocationDecision{Verdict: Unchecked, Evidence: NoEvidence}
 	}
 	if list != nil && !listFresh && !r.serves(list.end(r.opts.CRLTTL), now) {
 		list = nil // too old even for the window
@@ -219,7 +219,7 @@ func (r *Revocation) judge(cert, issuer *x509.Certificate, stapled []byte, leaf 
 		}
 		reason = err.Error()
 	}
-	fall := func(d Decision) Decision {
+	fall := func(d RevocationDecision) RevocationDecision {
 		d.Fallback, d.Reason = reason != "", reason
 		return d
 	}
@@ -258,7 +258,7 @@ func (r *Revocation) primary(cert, issuer *x509.Certificate, stapled []byte, hav
 
 // softFail falls back on evidence whose time is over by less than the window, the most recent of it. What it says
 // about a revocation holds in any case.
-func (r *Revocation) softFail(cert *x509.Certificate, list *crl, now time.Time) Decision {
+func (r *Revocation) softFail(cert *x509.Certificate, list *crl, now time.Time) RevocationDecision {
 	var answer *ocspAnswer
 	if r.ocsp != nil {
 		if answer, _ = r.ocsp.recall(cert); answer != nil && !r.serves(answer.end, now) {
@@ -267,7 +267,7 @@ func (r *Revocation) softFail(cert *x509.Certificate, list *crl, now time.Time) 
 	}
 	switch {
 	case list == nil && answer == nil:
-		return Decision{Verdict: Refused, Evidence: NoEvidence}
+		return RevocationDecision{Verdict: Refused, Evidence: NoEvidence}
 	case list == nil, answer != nil && answer.thisUpdate.After(list.thisUpdate):
 		return answer.decision(StaleOCSP)
 	default:
@@ -278,8 +278,8 @@ func (r *Revocation) softFail(cert *x509.Certificate, list *crl, now time.Time) 
 // serves says whether evidence that ended then may still be used now.
 func (r *Revocation) serves(end, now time.Time) bool { return now.Before(end.Add(r.opts.SoftFail)) }
 
-func (a *ocspAnswer) decision(kind Evidence) Decision {
-	d := Decision{Verdict: Good, Evidence: kind, ValidUntil: a.end}
+func (a *ocspAnswer) decision(kind Evidence) RevocationDecision {
+	d := RevocationDecision{Verdict: Good, Evidence: kind, ValidUntil: a.end}
 	if a.revoked {
 		d.Verdict = Revoked
 	}
@@ -291,8 +291,8 @@ func (l *crl) names(cert *x509.Certificate) bool {
 	return listed
 }
 
-func (l *crl) decision(cert *x509.Certificate, kind Evidence, ttl time.Duration) Decision {
-	d := Decision{Verdict: Good, Evidence: kind, Source: l.source, ValidUntil: l.end(ttl)}
+func (l *crl) decision(cert *x509.Certificate, kind Evidence, ttl time.Duration) RevocationDecision {
+	d := RevocationDecision{Verdict: Good, Evidence: kind, Source: l.source, ValidUntil: l.end(ttl)}
 	if l.names(cert) {
 		d.Verdict = Revoked
 	}

@@ -127,7 +127,7 @@ func newRevocation(t *testing.T, o mtls.RevocationOptions) *mtls.Revocation {
 }
 
 // last judges and returns the decision on the leaf.
-func last(t *testing.T, r *mtls.Revocation, cs tls.ConnectionState) mtls.Decision {
+func last(t *testing.T, r *mtls.Revocation, cs tls.ConnectionState) mtls.RevocationDecision {
 	t.Helper()
 	d, err := r.Judge(cs)
 	require.NotEmpty(t, d)
@@ -147,10 +147,10 @@ func TestResponderDownThenListExpiredThenBothBack(t *testing.T) { // cases H3
 	require.NoError(t, os.WriteFile(file, crl(t, pki, pki.ClientCA, -time.Minute, 2*time.Hour), 0o600))
 	synctest.Test(t, func(t *testing.T) {
 		net := &network{}
-		var seen []mtls.Decision
+		var seen []mtls.RevocationDecision
 		r := newRevocation(t, mtls.RevocationOptions{
 			CRLFiles: []string{file}, OCSP: true, HTTP: net.client(),
-			Observe: func(d mtls.Decision) { seen = append(seen, d) },
+			Observe: func(d mtls.RevocationDecision) { seen = append(seen, d) },
 		})
 		good, revoked := connected(leaf, pki.ClientCA), connected(bad, pki.ClientCA)
 
@@ -161,7 +161,7 @@ func TestResponderDownThenListExpiredThenBothBack(t *testing.T) { // cases H3
 		require.Equal(t, file, d.Source)
 		require.Equal(t, epoch.Add(2*time.Hour), d.ValidUntil)
 		require.Equal(t, leaf.Certificate.SerialNumber.Text(16), d.Serial)
-		require.Equal(t, []mtls.Decision{d}, seen, "every decision is reported")
+		require.Equal(t, []mtls.RevocationDecision{d}, seen, "every decision is reported")
 		d = last(t, r, revoked)
 		require.Equal(t, mtls.Revoked, d.Verdict)
 		require.ErrorIs(t, r.Check(revoked), mtls.ErrRevoked)

@@ -61,7 +61,7 @@ func TestRevokedReceiversSeeNoByteOfTheRequest(t *testing.T) {
 		"by responder": {OCSP: true, OCSPResponder: responder.URL, HTTP: responder.Client()},
 	}
 	for name, o := range options {
-		o.Observe = func(d mtls.Decision) { evidence = append(evidence, d.Evidence) }
+		o.Observe = func(d mtls.RevocationDecision) { evidence = append(evidence, d.Evidence) }
 		r := newRevocation(t, o)
 		config := mtls.ClientConfig(id, roots, "localhost", r.Check)
 
@@ -87,10 +87,10 @@ func TestAStapledAnswerIsAskedForAndUsed(t *testing.T) {
 	require.NoError(t, err)
 	server := mtlstest.ReceiverConfig(t, leaf)
 	server.Certificates[0].OCSPStaple = staple
-	var decisions []mtls.Decision
+	var decisions []mtls.RevocationDecision
 	r := newRevocation(t, mtls.RevocationOptions{
 		OCSP: true, OCSPResponder: "http://127.0.0.1:1/", HTTP: &http.Client{Timeout: time.Second},
-		Observe: func(d mtls.Decision) { decisions = append(decisions, d) },
+		Observe: func(d mtls.RevocationDecision) { decisions = append(decisions, d) },
 	})
 	receiver := openReceiverWith(t, server)
 	_, err = post(receiver.addr, mtls.ClientConfig(mtlstest.HolderClient(t), mtlstest.Roots(t), "localhost", r.Check))

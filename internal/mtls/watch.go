@@ -9,15 +9,15 @@ import (
 // within 60 s (cases H5, I3).
 const WatchEvery = 5 * time.Second
 
-// Source is something read from files that can be read again: *Identity, *Anchors, or the lists of a *Revocation.
-type Source interface {
+// Reloadable is something read from files that can be read again: *Identity, *Anchors, or the lists of a *Revocation.
+type Reloadable interface {
 	Name() string
 	Generation() uint64
 	Reload() (changed bool, err error)
 }
 
-// Event is one reload of a Source, or its refusal.
-type Event struct {
+// ReloadEvent is one reload of a Reloadable, or its refusal.
+type ReloadEvent struct {
 	Source     string // its Name
 	Generation uint64 // in force now
 	Err        error  // why what is on disk was refused; nil: what is on disk is in force (again)
@@ -27,7 +27,7 @@ type Event struct {
 // notifications of the file system, since mounted secrets swap links. It reports to observer, from its own
 // goroutine, whenever new content takes effect, when content is refused (once per reason, not once per look), and
 // when a refusal ends.
-func Watch(ctx context.Context, every time.Duration, observer func(Event), sources ...Source) {
+func Watch(ctx context.Context, every time.Duration, observer func(ReloadEvent), sources ...Reloadable) {
 	if every <= 0 {
 		every = WatchEvery
 	}
@@ -47,7 +47,7 @@ func Watch(ctx context.Context, every time.Duration, observer func(Event), sourc
 				reason = err.Error()
 			}
 			if changed || reason != refused[i] {
-				observer(Event{Source: s.Name(), Generation: s.Generation(), Err: err})
+				observer(ReloadEvent{Source: s.Name(), Generation: s.Generation(), Err: err})
 			}
 			refused[i] = reason
 		}

@@ -18,17 +18,17 @@ import (
 // journal collects events from another goroutine.
 type journal struct {
 	mu     sync.Mutex
-	events []mtls.Event
+	events []mtls.ReloadEvent
 }
 
-func (j *journal) note(e mtls.Event) {
+func (j *journal) note(e mtls.ReloadEvent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.events = append(j.events, e)
 }
 
 // after lets (virtual) time pass and returns what was noted since the last call.
-func (j *journal) after(d time.Duration) []mtls.Event {
+func (j *journal) after(d time.Duration) []mtls.ReloadEvent {
 	<-time.After(d)
 	synctest.Wait()
 	j.mu.Lock()
@@ -65,7 +65,7 @@ func TestWatchTellsOfChangesAndOncePerRefusal(t *testing.T) {
 		require.Empty(t, look(time.Minute))
 
 		f.Replace(t, second)
-		require.Equal(t, []mtls.Event{{Source: f.Cert, Generation: 2}}, look(mtls.WatchEvery))
+		require.Equal(t, []mtls.ReloadEvent{{Source: f.Cert, Generation: 2}}, look(mtls.WatchEvery))
 
 		require.NoError(t, os.WriteFile(f.Cert, []byte("torn"), 0o600))
 		refused := look(time.Minute)
@@ -74,16 +74,16 @@ func TestWatchTellsOfChangesAndOncePerRefusal(t *testing.T) {
 		require.EqualValues(t, 2, refused[0].Generation)
 
 		f.Replace(t, second)
-		require.Equal(t, []mtls.Event{{Source: f.Cert, Generation: 2}}, look(time.Minute), "the refusal is over")
+		require.Equal(t, []mtls.ReloadEvent{{Source: f.Cert, Generation: 2}}, look(time.Minute), "the refusal is over")
 
 		f.Replace(t, early)
 		refused = look(time.Minute)
 		require.Len(t, refused, 1)
 		require.ErrorContains(t, refused[0].Err, "not valid before")
-		require.Equal(t, []mtls.Event{{Source: f.Cert, Generation: 3}}, look(10*time.Minute), "it takes effect when its day comes")
+		require.Equal(t, []mtls.ReloadEvent{{Source: f.Cert, Generation: 3}}, look(10*time.Minute), "it takes effect when its day comes")
 
 		mtlstest.WriteAnchors(t, anchorsFile, pki.ServerCA)
-		require.Equal(t, []mtls.Event{{Source: anchorsFile, Generation: 2}}, look(mtls.WatchEvery))
+		require.Equal(t, []mtls.ReloadEvent{{Source: anchorsFile, Generation: 2}}, look(mtls.WatchEvery))
 		cancel()
 	})
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // bundle exports as of a size what a search finds, and verifies it.
-func (s *sealedHistory) bundle(search history.Search, size int64) (audit.Verdict, error) {
+func (s *sealedHistory) bundle(search history.Search, size int64) (audit.VerifiedLog, error) {
 	s.t.Helper()
 	x, err := auditlog.OpenExport(s.t.Context(), s.url, size)
 	require.NoError(s.t, err)
@@ -24,7 +24,7 @@ func (s *sealedHistory) bundle(search history.Search, size int64) (audit.Verdict
 	f, _ := evidence.FormatNamed("bundle")
 	var out bytes.Buffer
 	if _, err := f.Write(s.t.Context(), x, search, "test", &out); err != nil {
-		return audit.Verdict{}, err
+		return audit.VerifiedLog{}, err
 	}
 	return audit.VerifyBundle(bytes.NewReader(out.Bytes()), int64(out.Len()), s.public, nil)
 }

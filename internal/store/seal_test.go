@@ -59,7 +59,7 @@ func (s *sealedHistory) seal() auditlog.Sealed {
 	return storetest.Seal(s.t, s.log, s.owner, s.key)
 }
 
-func (s *sealedHistory) verify(anchored ...audit.Checkpoint) (audit.Verdict, error) {
+func (s *sealedHistory) verify(anchored ...audit.Checkpoint) (audit.VerifiedLog, error) {
 	s.t.Helper()
 	return auditlog.Verify(s.t.Context(), s.url, s.public, anchored)
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// ripeSQL locks the resources of due timers. The resource is locked first, as a change does, so the two never wait for
+// dueTimersSQL locks the resources of due timers. The resource is locked first, as a change does, so the two never wait for
 // each other in a circle; one that is being changed is left for the next look. The timer row itself proves, under that
 // lock, that nobody fired it before.
-const ripeSQL = `
+const dueTimersSQL = `
 SELECT r.kind, r.id, r.client_id, r.api_version, r.revision, r.status, r.watched, r.data_hash, r.announced, r.occurred_at, r.document,
   coalesce(i.push, false), coalesce(i.push_epoch, 0), now(), r.updated_at
 FROM (SELECT kind, resource_id FROM timer WHERE deadline <= now() ORDER BY deadline LIMIT $1) t
@@ -71,7 +71,7 @@ func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge
 }
 
 func readDueTimers(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice.DueTimer, error) {
-	rows, err := conn.Query(ctx, ripeSQL, limit)
+	rows, err := conn.Query(ctx, dueTimersSQL, limit)
 	if err != nil {
 		return nil, err
 	}

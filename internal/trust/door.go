@@ -51,7 +51,7 @@ func (t *Trust) Guard(server *http.Server) {
 // shakeHands finishes the public listener's handshakes beside each other, and writes down those that are refused: who
 // tried, from where, and why (cases H2).
 func (t *Trust) ShakeHands(inner net.Listener, tlsConfig *tls.Config) net.Listener {
-	return mtls.Listen(inner, tlsConfig, func(r mtls.Refusal) {
+	return mtls.Listen(inner, tlsConfig, func(r mtls.HandshakeRefusal) {
 		t.observer.Refused()
 		t.log.Info("handshake refused", "peer", r.Peer.String(), "reason", r.Reason, "subject", r.Subject, "serial", r.Serial, "fingerprint", r.Fingerprint)
 	})

@@ -44,8 +44,8 @@ func (t *Trust) newRevocation(settings *config.RevocationSettings, name string) 
 	o.HTTP = t.fetcher
 	if t.observer != nil { // not for arauto check, which changes nothing and runs no handshakes
 		o.Keep = filepath.Join(t.cfg.File("lists"), name)
-		o.Observe = func(d mtls.Decision) { t.onDecision(name, d) }
-		o.Events = func(e mtls.Event) {
+		o.Observe = func(d mtls.RevocationDecision) { t.onDecision(name, d) }
+		o.Events = func(e mtls.ReloadEvent) {
 			if name == receiving {
 				t.Roots.Renew()
 			}
@@ -143,7 +143,7 @@ func (t *Trust) RenewConnections(ctx context.Context, every time.Duration) {
 
 // onDecision counts every judgement, and writes down those that an auditor will ask about: fallbacks and refusals
 // (webhook §7.4).
-func (t *Trust) onDecision(direction string, d mtls.Decision) {
+func (t *Trust) onDecision(direction string, d mtls.RevocationDecision) {
 	t.observer.Judged(direction, d)
 	if !d.Fallback && (d.Verdict == mtls.Good || d.Verdict == mtls.Unchecked) {
 		return

@@ -54,7 +54,7 @@ type Observer interface {
 	// Renewed tells that connections to receivers may stand on certificates, anchors or evidence that were replaced.
 	Renewed()
 	// Judged tells the verdict on a peer's certificate; direction is "callers" or "receivers".
-	Judged(direction string, d mtls.Decision)
+	Judged(direction string, d mtls.RevocationDecision)
 	// Refused tells that a handshake or a connection of an initiator was refused.
 	Refused()
 }
@@ -188,8 +188,8 @@ func (t *Trust) identities() []*mtls.Identity {
 }
 
 // sources are the files that are read again when their content changes.
-func (t *Trust) sources() []mtls.Source {
-	out := []mtls.Source{t.Callers.Authorities, t.Roots, t.Signers}
+func (t *Trust) sources() []mtls.Reloadable {
+	out := []mtls.Reloadable{t.Callers.Authorities, t.Roots, t.Signers}
 	if t.Callers.Proxy != nil {
 		out = append(out, t.Callers.Proxy.Authorities())
 	}
@@ -230,7 +230,7 @@ func (t *Trust) RefreshKeys(ctx context.Context) {
 }
 
 // onFile reports a file or a revocation list that was put in force or refused.
-func (t *Trust) onFile(e mtls.Event) {
+func (t *Trust) onFile(e mtls.ReloadEvent) {
 	t.observer.Reloaded(e.Err)
 	if e.Err != nil {
 		t.log.Error("file refused, the previous one stays in force", "file", e.Source, "error", e.Err)

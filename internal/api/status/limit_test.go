@@ -174,10 +174,10 @@ func TestTheServerWaitsForNobody(t *testing.T) {
 // rotating changes its key after the first answer.
 type rotating struct {
 	mu   sync.Mutex
-	keys []*jws.Signer
+	keys []*jws.AnswerSigner
 }
 
-func (r *rotating) Active() (*jws.Signer, error) {
+func (r *rotating) Active() (*jws.AnswerSigner, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.keys[0]
@@ -194,7 +194,7 @@ func TestEachAnswerIsSignedWithTheKeyOfTheMoment(t *testing.T) {
 		require.NoError(t, err)
 		fresh, err := jws.NewSigner(sealKey(t), "seal-2")
 		require.NoError(t, err)
-		c.Keys = &rotating{keys: []*jws.Signer{old, fresh}}
+		c.Keys = &rotating{keys: []*jws.AnswerSigner{old, fresh}}
 	}).both()
 	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
 	d.accept(clientAlfa, ofb.PixPayment, "v4", 1, document)

@@ -38,7 +38,7 @@ type AccessTokens interface {
 
 // SigningKeys names the key that answers are signed with now; *jws.Signers does.
 type SigningKeys interface {
-	Active() (*jws.Signer, error)
+	Active() (*jws.AnswerSigner, error)
 }
 
 // Resources reads what is committed. No cache may stand behind it: a query must show at least what was committed when it

@@ -172,7 +172,7 @@ func (l *Log) VerifySince(ctx context.Context, key ed25519.PublicKey, most int64
 }
 
 // judge takes what a verification came to. An error that is no fault is returned.
-func (r *VerificationRecord) judge(v audit.Verdict, err error) error {
+func (r *VerificationRecord) judge(v audit.VerifiedLog, err error) error {
 	var fault *audit.Fault
 	switch {
 	case errors.As(err, &fault):
@@ -197,7 +197,7 @@ func (l *Log) verifiedNothing(ctx context.Context) error {
 const okNotAhead = "ok_at = CASE WHEN ok_at <= now() THEN ok_at END, "
 
 // recordSince writes entry, counts and state in one transaction.
-func (l *Log) recordSince(ctx context.Context, r *VerificationRecord, counts audit.Counts) error {
+func (l *Log) recordSince(ctx context.Context, r *VerificationRecord, counts audit.ClientCounts) error {
 	return pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		id := store.NewID().String()
 		if r.Found == nil {
@@ -362,7 +362,7 @@ type partOfLog struct {
 
 // verifyPart walks through a part of the log, in short windows with a rest after each. The tree at its beginning is made
 // of what is stored and must have the root that was signed. What is wrong is an *audit.Fault.
-func (l *Log) verifyPart(ctx context.Context, p partOfLog) (verdict audit.Verdict, v *audit.Verifier, err error) {
+func (l *Log) verifyPart(ctx context.Context, p partOfLog) (verdict audit.VerifiedLog, v *audit.Verifier, err error) {
 	w := &verification{db: l.query, key: p.key, last: before, end: p.to, gentle: true, sealed: p.sealed, v: audit.Resume(p.from, &audit.Range{})}
 	if err := w.registered(ctx); err != nil {
 		return verdict, nil, err

@@ -31,17 +31,17 @@ type position struct {
 // needs nothing but SELECT. It holds no snapshot for longer than one window takes, and ends with what is sealed when it
 // arrives there. Anchored are checkpoints that were kept out of the database's reach. What is wrong with the
 // log is an *audit.Fault; any other error means that it could not be looked at.
-func Verify(ctx context.Context, url string, key ed25519.PublicKey, anchored []audit.Checkpoint) (audit.Verdict, error) {
+func Verify(ctx context.Context, url string, key ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
 	conn, err := auditConn(ctx, url)
 	if err != nil {
-		return audit.Verdict{}, err
+		return audit.VerifiedLog{}, err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	w := &verification{db: conn, key: key, v: &audit.Verifier{}, last: before}
 	verdict, err := w.run(ctx, anchored)
 	var fault *audit.Fault
 	if err != nil && !errors.As(err, &fault) {
-		return audit.Verdict{}, store.Unavailable("verify", err)
+		return audit.VerifiedLog{}, store.Unavailable("verify", err)
 	}
 	return verdict, err
 }
@@ -87,19 +87,19 @@ type made struct {
 	hash audit.Hash
 }
 
-func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (audit.Verdict, error) {
+func (w *verification) run(ctx context.Context, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
 	if err := w.registered(ctx); err != nil {
-		return audit.Verdict{}, err
+		return audit.VerifiedLog{}, err
 	}
 	if err := w.v.Expect(anchored...); err != nil {
-		return audit.Verdict{}, err
+		return audit.VerifiedLog{}, err
 	}
 	w.elsewhere = map[int64]audit.Checkpoint{}
 	for _, c := range anchored {
 		w.elsewhere[c.Size] = c
 	}
 	if err := w.walk(ctx); err != nil {
-		return audit.Verdict{}, w.v.Earliest(err)
+		return audit.VerifiedLog{}, w.v.Earliest(err)
 	}
 	verdict, err := w.v.Finish()
 	if err != nil {
