@@ -28,9 +28,9 @@ import (
 
 // Explanation is what would become of one change, and why.
 type Explanation struct {
-	Mapped *watch.Explanation // what the mapping made of the row; nil: the change was given
-	Given  string             // why the row was not read as the core's database would tell it; "": it was, or there is none
-	Lookup string             // why the core's database was not asked for rows beside it; "": it was, or there are none
+	Mapped *watch.RecordExplanation // what the mapping made of the row; nil: the change was given
+	Given  string                   // why the row was not read as the core's database would tell it; "": it was, or there is none
+	Lookup string                   // why the core's database was not asked for rows beside it; "": it was, or there are none
 
 	Apart     string            // why the gateway's database was not asked, or could not be; "": it was
 	Line      []byte            // the change; nil: there is none
@@ -71,7 +71,7 @@ func Row(ctx context.Context, cfg *config.Config, version, file, table string, r
 	if table, err = tableOf(m, table); err != nil {
 		return nil, err
 	}
-	r := watch.Record{Table: table, Op: watch.Update, Revision: newestRevision, Position: "explain", CommittedAt: time.Now().UTC()}
+	r := watch.SourceRecord{Table: table, Op: watch.Update, Revision: newestRevision, Position: "explain", CommittedAt: time.Now().UTC()}
 	d := json.NewDecoder(bytes.NewReader(row))
 	d.UseNumber()
 	if err := d.Decode(&r.Values); err != nil || r.Values == nil || d.More() {
@@ -131,7 +131,7 @@ func (u unopened) Convert(context.Context, string, map[string]any) (map[string]a
 
 // readAsTold converts the row to the form in which the origin would send it. It returns why that was not possible. Messages of a
 // bus stay as they are.
-func readAsTold(ctx context.Context, reader watch.Reader, r *watch.Record) (why string) {
+func readAsTold(ctx context.Context, reader watch.Reader, r *watch.SourceRecord) (why string) {
 	c, converts := reader.(interface {
 		Convert(ctx context.Context, table string, row map[string]any) (map[string]any, error)
 	})
@@ -149,7 +149,7 @@ func readAsTold(ctx context.Context, reader watch.Reader, r *watch.Record) (why 
 }
 
 // explainMapping maps the row. The core looks up related rows if it answers; else why says what is wrong.
-func explainMapping(ctx context.Context, reader watch.Reader, m *watch.Mapping, r watch.Record) (made []watch.Explanation, why string, err error) {
+func explainMapping(ctx context.Context, reader watch.Reader, m *watch.Mapping, r watch.SourceRecord) (made []watch.RecordExplanation, why string, err error) {
 	if len(m.Joined()) == 0 {
 		made, err = m.Explain(ctx, nil, r)
 		return made, "", err

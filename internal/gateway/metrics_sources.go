@@ -22,7 +22,7 @@ type sourceMetrics struct {
 }
 
 // sourceStates are the values of the label state.
-var sourceStates = []watch.State{watch.Connecting, watch.Running, watch.Standby, watch.Paused, watch.Waiting}
+var sourceStates = []watch.SourceState{watch.Connecting, watch.Running, watch.Standby, watch.Paused, watch.Waiting}
 
 func newSourceMetrics(r *prometheus.Registry) *sourceMetrics {
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
@@ -50,7 +50,7 @@ func newSourceMetrics(r *prometheus.Registry) *sourceMetrics {
 }
 
 // Outcome counts a record.
-func (s *sourceMetrics) Outcome(source, table string, o watch.Outcome) {
+func (s *sourceMetrics) Outcome(source, table string, o watch.RecordOutcome) {
 	s.records.WithLabelValues(source, table, string(o)).Inc()
 }
 
@@ -74,7 +74,7 @@ func (s *sourceMetrics) Lag(source string, bytes int64, behind time.Duration) {
 }
 
 // State shows the state a source is in.
-func (s *sourceMetrics) State(source string, now watch.State) {
+func (s *sourceMetrics) State(source string, now watch.SourceState) {
 	for _, one := range sourceStates {
 		s.state.WithLabelValues(source, string(one)).Set(truth(one == now))
 	}
@@ -125,7 +125,7 @@ func (s *sourceMetrics) bear(source string, tables []string) {
 	s.tablesStood.WithLabelValues(source)
 	for _, table := range tables {
 		s.failures.WithLabelValues(source, table)
-		for _, fate := range []watch.Outcome{watch.Stored, watch.Silent, watch.Conflict, watch.Skipped, watch.Quarantined, watch.Registered} {
+		for _, fate := range []watch.RecordOutcome{watch.Stored, watch.Silent, watch.Conflict, watch.Skipped, watch.Quarantined, watch.Registered} {
 			s.records.WithLabelValues(source, table, string(fate))
 		}
 	}

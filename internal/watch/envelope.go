@@ -17,7 +17,7 @@ import (
 type Envelope struct {
 	Source string
 	Part   int // which mapping of its table it went through, counted from 0
-	Record Record
+	Record SourceRecord
 	Cut    bool // the values were too large to keep; the core still has them
 }
 
@@ -93,7 +93,7 @@ func ParseEnvelope(line []byte) (Envelope, error) {
 	if err := d.Decode(&in); err != nil || in.Values == nil || in.Table == "" {
 		return Envelope{}, ErrNoEnvelope
 	}
-	e := Envelope{Source: in.Source, Part: in.Part, Cut: in.Cut, Record: Record{
+	e := Envelope{Source: in.Source, Part: in.Part, Cut: in.Cut, Record: SourceRecord{
 		Table: in.Table, Op: in.Op, Key: in.Key, Revision: in.Revision, Position: in.Position, Values: in.Values,
 	}}
 	if in.CommittedAt != nil {

@@ -29,7 +29,7 @@ tables:
 		return
 	}
 	none := func(context.Context, watch.Lookup) (map[string]map[string]any, error) { return nil, nil } // the mapping has no joins
-	row := watch.Record{
+	row := watch.SourceRecord{
 		Table: "pagamentos", Op: watch.Update, Key: "pagamentos id=pay-1", Revision: 17, CommittedAt: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC),
 		Values: map[string]any{"id": "pay-1", "iniciadora": "alfa", "situacao": "LIQUIDADO", "valor_centavos": json.Number("15025")},
 	}

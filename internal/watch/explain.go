@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Explanation holds the steps by which one mapping converts a record.
-type Explanation struct {
+// RecordExplanation holds the steps by which one mapping converts a record.
+type RecordExplanation struct {
 	Table string
 	Key   string // of the mapping in its file, as "tables.payments"
 	Kind  string // of the resource, or "initiator"
@@ -27,14 +27,14 @@ type Step struct {
 // Explain maps one record by each mapping of its table and returns every step. Related rows are looked up by find; with
 // nil they are taken from the record's own values, by the name of the lookup. An error means that the mapping has no such
 // table, or that a look-up failed.
-func (m *Mapping) Explain(ctx context.Context, find Find, rec Record) ([]Explanation, error) {
+func (m *Mapping) Explain(ctx context.Context, find Find, rec SourceRecord) ([]RecordExplanation, error) {
 	rules := m.rules[rec.Table]
 	if len(rules) == 0 {
 		return nil, fmt.Errorf("the mapping has no table %q; it has %s", rec.Table, strings.Join(m.tables, ", "))
 	}
-	var all []Explanation
+	var all []RecordExplanation
 	for _, r := range rules {
-		x := Explanation{Table: rec.Table, Key: r.key, Kind: r.kindName()}
+		x := RecordExplanation{Table: rec.Table, Key: r.key, Kind: r.kindName()}
 		maker := &mapper{find: find}
 		maker.look = func(e *expression, v any, err error) {
 			if e.program == nil && e.text == "" {

@@ -26,8 +26,8 @@ const mostTries = 3
 // mostFaults bounds what is remembered; beyond it, it is not single records that fail.
 const mostFaults = 1000
 
-// fault names a record by what it says and not by where it stood, which a queue does not tell alike twice.
-type fault [sha256.Size]byte
+// recordFault names a record by what it says and not by where it stood, which a queue does not tell alike twice.
+type recordFault [sha256.Size]byte
 
 // failing is how often a record failed, and what was done with it then.
 type failing struct {
@@ -41,7 +41,7 @@ const (
 	storing = "storing"
 )
 
-func (e *Envelope) fault() fault {
+func (e *Envelope) fault() recordFault {
 	bare := *e
 	bare.Record.Position, bare.Cut = "", false
 	return sha256.Sum256(bare.Encode())
@@ -69,7 +69,7 @@ func (s *Source) fails(e *Envelope, doing string) {
 	name := e.fault()
 	s.mu.Lock()
 	if s.faults == nil || len(s.faults) >= mostFaults {
-		s.faults = map[fault]failing{}
+		s.faults = map[recordFault]failing{}
 	}
 	s.faults[name] = failing{s.faults[name].times + 1, doing}
 	s.mu.Unlock()

@@ -39,7 +39,7 @@ type session struct {
 
 // flight is something on its way to its commit, or the mark behind all that one Take took.
 type flight struct {
-	pending Pending
+	pending PendingRecord
 	work    *work // what is handed on again when it could not be stored
 	record  *Envelope
 	reject  bool
@@ -88,7 +88,7 @@ func (x *session) mind(turned <-chan struct{}) {
 }
 
 // Take implements Hand.
-func (x *session) Take(ctx context.Context, records []Record, done func()) error {
+func (x *session) Take(ctx context.Context, records []SourceRecord, done func()) error {
 	x.running()
 	last := ""
 	for part := range slices.Chunk(records, chunk) {
@@ -102,7 +102,7 @@ func (x *session) Take(ctx context.Context, records []Record, done func()) error
 }
 
 // take maps records and hands them on.
-func (x *session) take(ctx context.Context, records []Record) error {
+func (x *session) take(ctx context.Context, records []SourceRecord) error {
 	x.Source.mu.Lock()
 	x.status.Counts.Read += int64(len(records))
 	x.Source.mu.Unlock()
@@ -129,7 +129,7 @@ func (x *session) take(ctx context.Context, records []Record) error {
 }
 
 // mapped maps records, except those that failed too often or whose table is stopped.
-func (x *session) mapped(ctx context.Context, records []Record) ([]*work, error) {
+func (x *session) mapped(ctx context.Context, records []SourceRecord) ([]*work, error) {
 	works, suspect := make([]*work, 0, len(records)), !x.faultless()
 	for i := range records {
 		rec := &records[i]
@@ -236,7 +236,7 @@ func (x *session) offer(ctx context.Context, f *flight) error {
 		} else {
 			f.pending, err = x.submit(ctx, w, e)
 		}
-		refused, is := errors.AsType[*Refused](err)
+		refused, is := errors.AsType[*RefusedRecord](err)
 		if !is {
 			return err
 		}
@@ -252,7 +252,7 @@ func (x *session) offer(ctx context.Context, f *flight) error {
 }
 
 // submit hands on a change.
-func (x *session) submit(ctx context.Context, w *work, e *Envelope) (p Pending, err error) {
+func (x *session) submit(ctx context.Context, w *work, e *Envelope) (p PendingRecord, err error) {
 	told := Told{Source: e.Source, Record: e.Encode}
 	if e.Record.Op != Snapshot {
 		told.CommittedAt = e.Record.CommittedAt
@@ -275,7 +275,7 @@ func (x *session) register(ctx context.Context, w *work, e *Envelope) error {
 }
 
 // reject puts a record aside.
-func (x *session) reject(ctx context.Context, w *work, e *Envelope) (p Pending, err error) {
+func (x *session) reject(ctx context.Context, w *work, e *Envelope) (p PendingRecord, err error) {
 	e.Cut = x.failures(e).times >= 2*mostTries
 	r := w.rejected(e)
 	if notice.ValidClientID(string(w.client)) {

@@ -35,7 +35,7 @@ type Mapped struct {
 // work is one record on its way through one rule.
 type work struct {
 	rule *rule
-	rec  *Record
+	rec  *SourceRecord
 	env  map[string]any
 	Mapped
 

@@ -110,7 +110,7 @@ func TestAColumnThatTheRecordHasNotIsNoNull(t *testing.T) {
 	require.Contains(t, got.Problems[0].Detail, "the column reason")
 
 	bus := mustParse(t, strings.NewReplacer("type: postgres", "type: kafka").Replace(flawed))
-	r := Record{Table: "payments", Op: Insert, Values: map[string]any{"id": "p", "client_id": "c", "status": "ACSC"}, Revision: 1, CommittedAt: noon}
+	r := SourceRecord{Table: "payments", Op: Insert, Values: map[string]any{"id": "p", "client_id": "c", "status": "ACSC"}, Revision: 1, CommittedAt: noon}
 	got = mapOne(t, bus, r, 0)
 	require.Empty(t, got.Problems, "a member that a message has not is null")
 	require.Equal(t, `{"paymentId":"p","status":"ACSC"}`, marshal(t, member(t, got.Line, "data")))
@@ -135,7 +135,7 @@ func TestWhatTheMappingPassesOverHasAReason(t *testing.T) {
 
 func TestOneTableFeedsSeveralMappings(t *testing.T) {
 	m := mustParse(t, bank)
-	rec := Record{Table: "app.consents", Op: Insert, Revision: 9, CommittedAt: noon, Values: map[string]any{
+	rec := SourceRecord{Table: "app.consents", Op: Insert, Revision: 9, CommittedAt: noon, Values: map[string]any{
 		"urn": "urn:b:1", "type": json.Number("1"), "client_id": "itp", "status": "AUTHORISED", "version": json.Number("12"), "extra": nil,
 	}}
 	first, second := mapOne(t, m, rec, 0), mapOne(t, m, rec, 1)
@@ -151,7 +151,7 @@ func TestOneTableFeedsSeveralMappings(t *testing.T) {
 
 func TestRevisionsAreTheOriginsShiftedOrTheMappingsOwn(t *testing.T) {
 	m := mustParse(t, strings.Replace(flawed, "type: postgres", "type: kafka\ngeneration: 32767", 1))
-	rec := Record{Table: "payments", Values: map[string]any{"id": "p", "client_id": "c", "status": "ACSC"}, CommittedAt: noon}
+	rec := SourceRecord{Table: "payments", Values: map[string]any{"id": "p", "client_id": "c", "status": "ACSC"}, CommittedAt: noon}
 	for revision, want := range map[int64]string{1: "9223090561878065153", 1<<48 - 1: "9223372036854775807", 0: "", -1: "", 1 << 48: ""} {
 		rec.Revision = revision
 		got := mapOne(t, m, rec, 0)
@@ -186,7 +186,7 @@ func TestASnapshotIsNeverAnnounced(t *testing.T) {
 
 func TestAClientsRowBecomesARegistration(t *testing.T) {
 	m := mustParse(t, bank)
-	row := func(override map[string]any) Record {
+	row := func(override map[string]any) SourceRecord {
 		rec := payment(map[string]any{
 			"client_id": "itp", "role": "ITP", "active": true, "org": "o", "software": "s", "name": "N", "uris": []any{"https://a/", "https://b/"}, "ssa": nil,
 		})
@@ -211,7 +211,7 @@ func TestAClientsRowBecomesARegistration(t *testing.T) {
 	require.Equal(t, []string{"expression /webhookUris"}, codes(mapOne(t, m, row(map[string]any{"uris": []any{json.Number("1")}}), 0).Problems))
 	require.Equal(t, []string{"expression /webhookUris"}, codes(mapOne(t, m, row(map[string]any{"uris": json.Number("1")}), 0).Problems))
 
-	gone := Record{Table: "clients", Op: Delete, Key: "clients client_id=itp", Values: map[string]any{"client_id": "itp"}}
+	gone := SourceRecord{Table: "clients", Op: Delete, Key: "clients client_id=itp", Values: map[string]any{"client_id": "itp"}}
 	require.Equal(t, notice.ClientID("itp"), mapOne(t, m, gone, 0).Delete, "a deleted row tells its key alone")
 	gone.Values = map[string]any{"id": json.Number("1")}
 	require.Equal(t, []string{"no-column "}, codes(mapOne(t, m, gone, 0).Problems))
@@ -219,7 +219,7 @@ func TestAClientsRowBecomesARegistration(t *testing.T) {
 
 func TestAMessageThatCouldNotBeReadIsPutAside(t *testing.T) {
 	m := mustParse(t, strings.Replace(flawed, "type: postgres", "type: nats", 1))
-	got := mapOne(t, m, Record{Table: "payments", Op: Insert, Values: map[string]any{memberInvalid: "the body is empty; it must be one JSON object"}}, 0)
+	got := mapOne(t, m, SourceRecord{Table: "payments", Op: Insert, Values: map[string]any{memberInvalid: "the body is empty; it must be one JSON object"}}, 0)
 	require.Equal(t, []string{"unreadable "}, codes(got.Problems))
 }
 
@@ -249,7 +249,7 @@ func TestNothingOfOneRecordIsSeenByTheNext(t *testing.T) {
 	m := mustParse(t, strings.Replace(flawed, "type: postgres", "type: kafka", 1))
 	maker := &mapper{}
 	one := func(values map[string]any) Mapped {
-		w := &work{rule: m.rules["payments"][0], rec: &Record{Table: "payments", Values: values, Revision: 1, CommittedAt: noon}}
+		w := &work{rule: m.rules["payments"][0], rec: &SourceRecord{Table: "payments", Values: values, Revision: 1, CommittedAt: noon}}
 		require.NoError(t, maker.all(t.Context(), []*work{w}))
 		return w.Mapped
 	}
@@ -429,7 +429,7 @@ func TestAnExplanationTellsEveryStep(t *testing.T) {
 	require.Equal(t, []string{"expression /data/payment/amount"}, codes(all[0].Problems))
 	require.Nil(t, all[0].Line)
 
-	_, err = m.Explain(t.Context(), rows, Record{Table: "other"})
+	_, err = m.Explain(t.Context(), rows, SourceRecord{Table: "other"})
 	require.EqualError(t, err, `the mapping has no table "other"; it has app.consents, clients, payments`)
 
 	all, err = m.Explain(t.Context(), nil, payment(map[string]any{

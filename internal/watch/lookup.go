@@ -9,8 +9,8 @@ import (
 // Find answers a Lookup, as Reader.Find does.
 type Find func(ctx context.Context, l Lookup) (map[string]map[string]any, error)
 
-// place is where rows are looked up.
-type place struct{ table, column string }
+// lookupPlace is where rows are looked up.
+type lookupPlace struct{ table, column string }
 
 // want is a row that a record needs beside it.
 type want struct {
@@ -23,8 +23,8 @@ type want struct {
 // could not be asked.
 func (m *mapper) join(ctx context.Context, works []*work) error {
 	for step := 0; ; step++ {
-		wants := map[place][]want{}
-		var order []place // so that the origin is asked in the same order whenever the same is told
+		wants := map[lookupPlace][]want{}
+		var order []lookupPlace // so that the origin is asked in the same order whenever the same is told
 		deeper := false
 		for _, w := range works {
 			if w.finished || step >= len(w.rule.joins) || w.rec.Op == Delete && !w.rule.joinsIn(w.rule.needs(Delete)) {
@@ -36,7 +36,7 @@ func (m *mapper) join(ctx context.Context, works []*work) error {
 			if !ok {
 				continue
 			}
-			at := place{j.table, j.column}
+			at := lookupPlace{j.table, j.column}
 			if wants[at] == nil {
 				order = append(order, at)
 			}
@@ -76,7 +76,7 @@ func (m *mapper) key(w *work, j *lookup) (key string, ok bool) {
 }
 
 // ask looks up the rows of one place.
-func (m *mapper) ask(ctx context.Context, at place, wants []want) error {
+func (m *mapper) ask(ctx context.Context, at lookupPlace, wants []want) error {
 	if m.find == nil {
 		for _, one := range wants {
 			row, _ := one.w.rec.Values[one.join.name].(map[string]any)

@@ -19,7 +19,7 @@ var errLost = errors.New("the origin is lost")
 // in batches. It objects to dones that come out of order or twice.
 type origin struct {
 	mu      sync.Mutex
-	records []Record
+	records []SourceRecord
 	acked   int // records acknowledged
 	batch   int
 	reads   []time.Time
@@ -171,14 +171,14 @@ func (v *vault) most() int {
 	return v.mostOpen
 }
 
-func (v *vault) promise(id string, aside bool) Pending {
+func (v *vault) promise(id string, aside bool) PendingRecord {
 	v.order = append(v.order, id)
 	v.open++
 	v.mostOpen = max(v.mostOpen, v.open)
 	return &promise{v, id, aside, time.Now().Add(v.takes)}
 }
 
-func (v *vault) Enqueue(_ context.Context, line []byte, from Told) (Pending, error) {
+func (v *vault) Enqueue(_ context.Context, line []byte, from Told) (PendingRecord, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var c struct {
@@ -198,7 +198,7 @@ func (v *vault) Enqueue(_ context.Context, line []byte, from Told) (Pending, err
 	return v.promise(id, false), nil
 }
 
-func (v *vault) Reject(_ context.Context, r Rejected) (Pending, error) {
+func (v *vault) Reject(_ context.Context, r Rejected) (PendingRecord, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.submit != nil {
@@ -234,7 +234,7 @@ type operator struct {
 	mu      sync.Mutex
 	paused  bool
 	err     error
-	reports []Status
+	reports []SourceStatus
 }
 
 func (o *operator) set(paused bool, err error) {
@@ -249,7 +249,7 @@ func (o *operator) Paused(context.Context, string) (bool, error) {
 	return o.paused, o.err
 }
 
-func (o *operator) Report(_ context.Context, s Status) error {
+func (o *operator) Report(_ context.Context, s SourceStatus) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.reports = append(o.reports, s)
@@ -260,7 +260,7 @@ func (o *operator) Report(_ context.Context, s Status) error {
 type witness struct {
 	mu     sync.Mutex
 	seen   []string
-	counts map[Outcome]int
+	counts map[RecordOutcome]int
 	behind []time.Duration
 	after  []time.Duration
 }
@@ -271,11 +271,11 @@ func (w *witness) note(format string, args ...any) {
 	w.seen = append(w.seen, fmt.Sprintf(format, args...))
 }
 
-func (w *witness) Outcome(_, _ string, o Outcome) {
+func (w *witness) Outcome(_, _ string, o RecordOutcome) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.counts == nil {
-		w.counts = map[Outcome]int{}
+		w.counts = map[RecordOutcome]int{}
 	}
 	w.counts[o]++
 }
@@ -300,7 +300,7 @@ func (w *witness) lags() []time.Duration {
 }
 
 func (w *witness) Failed(_, table string)                { w.note("%s failed", table) }
-func (w *witness) State(_ string, s State)               { w.note("%s", s) }
+func (w *witness) State(_ string, s SourceState)         { w.note("%s", s) }
 func (w *witness) Stopped(_, table string, stopped bool) { w.note("%s stopped=%t", table, stopped) }
 
 func (w *witness) story() string {
@@ -310,8 +310,8 @@ func (w *witness) story() string {
 }
 
 // numbered makes payments p-0, p-1 and so on.
-func numbered(n int) []Record {
-	out := make([]Record, n)
+func numbered(n int) []SourceRecord {
+	out := make([]SourceRecord, n)
 	for i := range out {
 		out[i] = payment(map[string]any{"external_id": fmt.Sprint("p-", i)})
 		out[i].Key, out[i].Revision, out[i].Position = fmt.Sprint("payments id=", i), int64(i+1), fmt.Sprint("0/", i)

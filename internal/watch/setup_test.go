@@ -119,7 +119,7 @@ func bankColumns() map[string][]Column {
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 // payment is a row of payments; members override, and a Missing removes.
-func payment(override map[string]any) Record {
+func payment(override map[string]any) SourceRecord {
 	values := map[string]any{
 		"id": json.Number("4711"), "external_id": "p-4711", "kind": "PIX", "consent_id": "c-1", "api": json.Number("5"), "status": "DONE",
 		"status_at": "2026-11-21T11:59:59.25Z", "updated_at": "2026-11-21T11:59:58Z", "created_at": "2026-11-21T08:59:00-03:00",
@@ -127,7 +127,7 @@ func payment(override map[string]any) Record {
 		"extra": map[string]any{"tag": json.Number("1.50")},
 	}
 	maps.Copy(values, override)
-	return Record{
+	return SourceRecord{
 		Table: "payments", Op: Update, Values: values, Key: "payments id=4711", Revision: 0x1234, Position: "0/1234", CommittedAt: noon,
 	}
 }
@@ -154,7 +154,7 @@ func mustParse(t testing.TB, text string) *Mapping {
 }
 
 // mapOne maps a record by the first rule of its table.
-func mapOne(t testing.TB, m *Mapping, rec Record, part int) Mapped {
+func mapOne(t testing.TB, m *Mapping, rec SourceRecord, part int) Mapped {
 	t.Helper()
 	w := &work{rule: m.rules[rec.Table][part], rec: &rec}
 	require.NoError(t, (&mapper{find: rows}).all(t.Context(), []*work{w}))

@@ -45,12 +45,12 @@ type Source struct {
 	canStore  func(ctx context.Context) error // nil: always
 
 	mu      sync.Mutex
-	status  Status
-	upTo    time.Time           // what the core committed until then was read
-	stopped map[string][]string // tables, and why
-	columns map[string][]Column // as they were told last
-	faults  map[fault]failing   // records that failed by themselves
-	skips   map[skipRule]int64  // records passed over
+	status  SourceStatus
+	upTo    time.Time               // what the core committed until then was read
+	stopped map[string][]string     // tables, and why
+	columns map[string][]Column     // as they were told last
+	faults  map[recordFault]failing // records that failed by themselves
+	skips   map[skipRule]int64      // records passed over
 	paused  bool
 	turned  chan struct{} // closed and replaced when paused changes
 
@@ -69,7 +69,7 @@ func New(c Config) (*Source, error) {
 		mapping: c.Mapping, reader: c.Reader, sink: c.Sink, registrar: c.Registrar, control: c.Control, observer: c.Observer, log: c.Log,
 		canStore: c.Storable, complaints: map[string]time.Time{},
 		stopped: map[string][]string{}, skips: map[skipRule]int64{}, columns: map[string][]Column{}, turned: make(chan struct{}), upTo: time.Now(),
-		status: Status{Source: c.Mapping.Source, Type: c.Mapping.Type, State: Connecting, LagBytes: -1},
+		status: SourceStatus{Source: c.Mapping.Source, Type: c.Mapping.Type, State: Connecting, LagBytes: -1},
 	}
 	if s.control == nil {
 		s.control = nobody{}

@@ -210,12 +210,12 @@ func TestATableThatDoesNotFitStopsAlone(t *testing.T) {
 		synctest.Wait()
 		require.Empty(t, s.Status().Stopped)
 
-		take := func(rec Record) {
+		take := func(rec SourceRecord) {
 			done := make(chan struct{})
-			require.NoError(t, o.hand.Take(t.Context(), []Record{rec}, func() { close(done) }))
+			require.NoError(t, o.hand.Take(t.Context(), []SourceRecord{rec}, func() { close(done) }))
 			<-done
 		}
-		consent := Record{Table: "app.consents", Op: Insert, Key: "app.consents urn=urn:b:1", Revision: 9, CommittedAt: time.Now(), Values: map[string]any{
+		consent := SourceRecord{Table: "app.consents", Op: Insert, Key: "app.consents urn=urn:b:1", Revision: 9, CommittedAt: time.Now(), Values: map[string]any{
 			"urn": "urn:b:1", "type": json.Number("1"), "client_id": "itp", "status": "AUTHORISED", "version": json.Number("12"), "extra": nil,
 		}}
 		o.hand.Schema("payments", columns["payments"][:14])
@@ -279,7 +279,7 @@ func TestALineThatIsNoChangeIsPutAsideWithItsRecord(t *testing.T) {
 		o, v := &origin{records: numbered(3)}, newVault()
 		v.submit = func(id string) error {
 			if id == "p-1" {
-				return fmt.Errorf("submit: %w", &Refused{[]notice.Problem{{Code: "number_range"}}})
+				return fmt.Errorf("submit: %w", &RefusedRecord{[]notice.Problem{{Code: "number_range"}}})
 			}
 			return nil
 		}
@@ -298,19 +298,19 @@ func TestALineThatIsNoChangeIsPutAsideWithItsRecord(t *testing.T) {
 
 func TestRegistrationsAreKeptBeforeWhatFollowsThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		client := func(name string, op Op) Record {
-			return Record{Table: "clients", Op: op, Key: "clients client_id=" + name, Revision: 1, CommittedAt: noon, Values: map[string]any{
+		client := func(name string, op Op) SourceRecord {
+			return SourceRecord{Table: "clients", Op: op, Key: "clients client_id=" + name, Revision: 1, CommittedAt: noon, Values: map[string]any{
 				"id": json.Number("1"), "client_id": name, "role": "ITP", "active": true, "org": "o", "software": "s", "name": "N", "uris": nil, "ssa": nil,
 			}}
 		}
 		records := numbered(3)
 		o, v := &origin{batch: 10}, newVault()
-		o.records = []Record{client("a", Insert), records[0], client("bad", Update), client("b", Update), records[1], client("a", Delete), records[2]}
+		o.records = []SourceRecord{client("a", Insert), records[0], client("bad", Update), client("b", Update), records[1], client("a", Delete), records[2]}
 		tries := 0
 		v.put = func(r Registration) error {
 			switch r.Client {
 			case "bad":
-				return &Refused{[]notice.Problem{{Code: "pattern", Pointer: "/webhookUris/0"}}}
+				return &RefusedRecord{[]notice.Problem{{Code: "pattern", Pointer: "/webhookUris/0"}}}
 			case "b":
 				if tries++; tries == 1 {
 					return errors.New("database away")
@@ -333,12 +333,12 @@ func TestWhatIsPassedOverIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, v, w := &origin{records: numbered(2), batch: 5}, newVault(), &witness{}
 		o.records[0].Values["kind"] = "TED"
-		o.records = append(o.records, Record{Table: "elsewhere", Op: Insert})
+		o.records = append(o.records, SourceRecord{Table: "elsewhere", Op: Insert})
 		s, stop := follow(t.Context(), t, Config{Mapping: mustParse(t, bank), Reader: o, Sink: v, Registrar: v, Observer: w})
 		<-time.After(time.Second)
 		stop()
 		require.Equal(t, Counts{Read: 3, Stored: 1, Skipped: 2}, s.Status().Counts)
-		require.Equal(t, map[Outcome]int{Skipped: 2, Stored: 1}, w.counts)
+		require.Equal(t, map[RecordOutcome]int{Skipped: 2, Stored: 1}, w.counts)
 	})
 }
 

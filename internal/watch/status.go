@@ -7,46 +7,46 @@ import (
 	"time"
 )
 
-// State is the state of a source at this replica.
-type State string
+// SourceState is the state of a source at this replica.
+type SourceState string
 
 // The states of a source.
 const (
-	Connecting State = "connecting" // nothing was read yet
-	Running    State = "running"
-	Standby    State = "standby" // another replica reads it
-	Paused     State = "paused"  // by an operator
-	Waiting    State = "waiting" // the origin is lost, or something failed; it is tried again
+	Connecting SourceState = "connecting" // nothing was read yet
+	Running    SourceState = "running"
+	Standby    SourceState = "standby" // another replica reads it
+	Paused     SourceState = "paused"  // by an operator
+	Waiting    SourceState = "waiting" // the origin is lost, or something failed; it is tried again
 )
 
-// Outcome is the fate of a record.
-type Outcome string
+// RecordOutcome is the fate of a record.
+type RecordOutcome string
 
 // The outcomes of records.
 const (
-	Stored      Outcome = "stored"
-	Silent      Outcome = "duplicate" // told before
-	Conflict    Outcome = "conflict"  // told before with other content
-	Skipped     Outcome = "skipped"   // the mapping passes over it
-	Quarantined Outcome = "quarantined"
-	Registered  Outcome = "registered" // of an initiator, stored or deleted
+	Stored      RecordOutcome = "stored"
+	Silent      RecordOutcome = "duplicate" // told before
+	Conflict    RecordOutcome = "conflict"  // told before with other content
+	Skipped     RecordOutcome = "skipped"   // the mapping passes over it
+	Quarantined RecordOutcome = "quarantined"
+	Registered  RecordOutcome = "registered" // of an initiator, stored or deleted
 )
 
-// Status is the state of a source at this replica with its figures, for people.
-type Status struct {
-	Source       string    `json:"source"`
-	Type         string    `json:"type"`
-	State        State     `json:"state"`
-	Position     string    `json:"position"`   // of the newest record that is committed here
-	Halted       bool      `json:"halted"`     // it is not read until a person decides how it goes on
-	LagBytes     int64     `json:"lagBytes"`   // -1: unknown, or the origin does not tell
-	LagSeconds   *float64  `json:"lagSeconds"` // nil: unknown, as it is while nothing is read
-	LastCommitAt time.Time `json:"lastCommitAt,omitzero"`
-	Counts       Counts    `json:"counts"` // since this replica began
-	Stopped      []Stopped `json:"stopped"`
-	LastError    string    `json:"lastError"`
-	LastErrorAt  time.Time `json:"lastErrorAt,omitzero"`
-	UpdatedAt    time.Time `json:"updatedAt"`
+// SourceStatus is the state of a source at this replica with its figures, for people.
+type SourceStatus struct {
+	Source       string      `json:"source"`
+	Type         string      `json:"type"`
+	State        SourceState `json:"state"`
+	Position     string      `json:"position"`   // of the newest record that is committed here
+	Halted       bool        `json:"halted"`     // it is not read until a person decides how it goes on
+	LagBytes     int64       `json:"lagBytes"`   // -1: unknown, or the origin does not tell
+	LagSeconds   *float64    `json:"lagSeconds"` // nil: unknown, as it is while nothing is read
+	LastCommitAt time.Time   `json:"lastCommitAt,omitzero"`
+	Counts       Counts      `json:"counts"` // since this replica began
+	Stopped      []Stopped   `json:"stopped"`
+	LastError    string      `json:"lastError"`
+	LastErrorAt  time.Time   `json:"lastErrorAt,omitzero"`
+	UpdatedAt    time.Time   `json:"updatedAt"`
 }
 
 // Counts of records. Read counts records; the others what their mappings made of them.
@@ -67,19 +67,19 @@ type Stopped struct {
 }
 
 // Reading reports whether this replica reads the source.
-func (s Status) Reading() bool { return s.State == Running }
+func (s SourceStatus) Reading() bool { return s.State == Running }
 
 // Control stores the operators' wishes for all replicas. Package store implements it.
 type Control interface {
 	// Paused reports whether an operator paused the source.
 	Paused(ctx context.Context, source string) (bool, error)
 	// Report keeps how the source stands here. Every replica reports; the word of the one that reads it counts.
-	Report(ctx context.Context, s Status) error
+	Report(ctx context.Context, s SourceStatus) error
 }
 
 // Observer receives a source's events for metrics. Its methods must be quick and safe for concurrent use.
 type Observer interface {
-	Outcome(source, table string, o Outcome)
+	Outcome(source, table string, o RecordOutcome)
 	// Committed reports how long after the core's commit ours was; only where the origin tells its own.
 	Committed(source string, after time.Duration)
 	// Lag reports how far behind the origin a source is: bytes (-1: unknown, or the origin does not tell) and time (negative:
@@ -87,23 +87,23 @@ type Observer interface {
 	Lag(source string, bytes int64, behind time.Duration)
 	// Failed reports that a record failed by itself, while others were stored; after three times it is put aside.
 	Failed(source, table string)
-	State(source string, s State)
+	State(source string, s SourceState)
 	Stopped(source, table string, stopped bool)
 }
 
 type nobody struct{}
 
-func (nobody) Outcome(string, string, Outcome)              {}
+func (nobody) Outcome(string, string, RecordOutcome)        {}
 func (nobody) Committed(string, time.Duration)              {}
 func (nobody) Lag(string, int64, time.Duration)             {}
 func (nobody) Failed(string, string)                        {}
-func (nobody) State(string, State)                          {}
+func (nobody) State(string, SourceState)                    {}
 func (nobody) Stopped(string, string, bool)                 {}
 func (nobody) Paused(context.Context, string) (bool, error) { return false, nil }
-func (nobody) Report(context.Context, Status) error         { return nil }
+func (nobody) Report(context.Context, SourceStatus) error   { return nil }
 
 // Status returns the source's present state; it may be called at any time.
-func (s *Source) Status() Status {
+func (s *Source) Status() SourceStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := s.status
@@ -127,7 +127,7 @@ func (s *Source) Behind() time.Duration {
 }
 
 // become changes the state.
-func (s *Source) become(state State) {
+func (s *Source) become(state SourceState) {
 	s.mu.Lock()
 	same := s.status.State == state
 	s.status.State = state
@@ -190,7 +190,7 @@ func (s *Source) skip(table string, by skipRule) {
 }
 
 // count counts an outcome.
-func (s *Source) count(table string, o Outcome) {
+func (s *Source) count(table string, o RecordOutcome) {
 	s.mu.Lock()
 	c := &s.status.Counts
 	switch o {

@@ -30,8 +30,8 @@ const (
 	Snapshot Op = "snapshot" // read when the source was first connected
 )
 
-// Record is one row after a change, or one message, as an origin sent it.
-type Record struct {
+// SourceRecord is one row after a change, or one message, as an origin sent it.
+type SourceRecord struct {
 	Table  string         // as the mapping names it: "payments" or "app.payments"; a bus: topic, subject or queue
 	Op     Op             //
 	Values map[string]any // columns or members: nil, bool, string, json.Number, []any, map[string]any; instants as RFC 3339 text in UTC, local times without an offset
@@ -49,7 +49,7 @@ type Column struct {
 	Key  bool // part of the primary key or replica identity
 }
 
-// Type is the type of a column's values in a Record.
+// Type is the type of a column's values in a SourceRecord.
 type Type string
 
 // The types of values.
@@ -73,7 +73,7 @@ type Lookup struct {
 // so that it takes over soon when the other one dies.
 var ErrElsewhere = errors.New("another replica reads this origin")
 
-// Missing is the value in Record.Values for one that the row has, but that the origin did not send and that could not be
+// Missing is the value in SourceRecord.Values for one that the row has, but that the origin did not send and that could not be
 // fetched. It is not null: a record goes to quarantine if the mapping reads a Missing value.
 type Missing struct{}
 
@@ -110,7 +110,7 @@ type Hand interface {
 	// Take takes records in order and waits while too many are uncommitted. done is called once, in the order of the
 	// calls of Take, after all of them are committed or in quarantine; it must be quick, and may be called until shortly
 	// after Read returned. An error ends Read. The slice may be used again when Take returns, the records' Values not.
-	Take(ctx context.Context, records []Record, done func()) error
+	Take(ctx context.Context, records []SourceRecord, done func()) error
 	// Schema says that a table now has these columns. Tables whose mapping does not fit stop alone.
 	Schema(table string, columns []Column)
 	// Lag says how far behind the origin's newest commit we are: bytes (-1: unknown, or does not apply) and time (negative:
@@ -118,19 +118,19 @@ type Hand interface {
 	Lag(bytes int64, behind time.Duration)
 }
 
-// Pending is a change that waits for its commit.
-type Pending interface {
+// PendingRecord is a change that waits for its commit.
+type PendingRecord interface {
 	// Wait answers when it is committed or could not be. An error means that nothing can be said; telling it again is safe.
 	// With ErrAlone it would fail again.
 	Wait(ctx context.Context) (notice.Verdict, error)
 }
 
-// Refused is the error of a Sink or a Registrar that will never accept the given record: it goes to quarantine with these
+// RefusedRecord is the error of a Sink or a Registrar that will never accept the given record: it goes to quarantine with these
 // problems. After any other error the same record may be handed over again.
-type Refused struct{ Problems []notice.Problem }
+type RefusedRecord struct{ Problems []notice.Problem }
 
 // Error names the first problem.
-func (r *Refused) Error() string {
+func (r *RefusedRecord) Error() string {
 	if len(r.Problems) == 0 {
 		return "refused"
 	}
@@ -148,10 +148,10 @@ type Told struct {
 
 // Sink accepts lines; package intake implements it.
 type Sink interface {
-	// Enqueue hands over one change as the line the core could have sent. It waits for room. A *Refused says that the line is no change at all; nothing of it is stored. ErrAlone: see there.
-	Enqueue(ctx context.Context, line []byte, from Told) (Pending, error)
+	// Enqueue hands over one change as the line the core could have sent. It waits for room. A *RefusedRecord says that the line is no change at all; nothing of it is stored. ErrAlone: see there.
+	Enqueue(ctx context.Context, line []byte, from Told) (PendingRecord, error)
 	// Reject puts a record aside that could not be made a change: it goes to quarantine with its key and problems.
-	Reject(ctx context.Context, r Rejected) (Pending, error)
+	Reject(ctx context.Context, r Rejected) (PendingRecord, error)
 }
 
 // Rejected is a record that could not be mapped.
@@ -176,7 +176,7 @@ type Registration struct {
 	Checked        bool     // the mapping's author vouches that the server verified a statement it did not keep
 }
 
-// Registrar stores registrations; package registry implements it. A *Refused means that the registration breaks a rule.
+// Registrar stores registrations; package registry implements it. A *RefusedRecord means that the registration breaks a rule.
 // Deleting an unknown client is not an error.
 type Registrar interface {
 	Put(ctx context.Context, source string, r Registration) error

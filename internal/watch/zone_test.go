@@ -67,7 +67,7 @@ tables:
   p: {kind: pix-payment, id: id, client: id, version: v4, status: '"ACSC"', occurredAt: at, data: {}}
 `)
 	maker := &mapper{}
-	w := &work{rule: m.rules["p"][0], rec: &Record{Table: "p", Values: map[string]any{"id": "x", "at": "2026-11-21T12:00:00"}, Revision: 1, CommittedAt: noon}}
+	w := &work{rule: m.rules["p"][0], rec: &SourceRecord{Table: "p", Values: map[string]any{"id": "x", "at": "2026-11-21T12:00:00"}, Revision: 1, CommittedAt: noon}}
 	require.NoError(t, maker.all(t.Context(), []*work{w}))
 	require.Contains(t, codes(w.Problems), "impossible-instant /occurredAt")
 }

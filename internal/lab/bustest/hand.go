@@ -15,7 +15,7 @@ import (
 type Hand struct {
 	mu        sync.Mutex
 	changed   chan struct{} // closed and made anew with every change
-	taken     []watch.Record
+	taken     []watch.SourceRecord
 	open      []func() // of those taken and not committed
 	committed int
 	all       bool
@@ -33,7 +33,7 @@ func (h *Hand) change() {
 }
 
 // Take keeps the records.
-func (h *Hand) Take(ctx context.Context, records []watch.Record, done func()) error {
+func (h *Hand) Take(ctx context.Context, records []watch.SourceRecord, done func()) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := ctx.Err(); err != nil {
@@ -96,8 +96,8 @@ func (h *Hand) Lag(bytes int64, behind time.Duration) {
 
 // View is what a Hand has seen so far.
 type View struct {
-	Taken     []watch.Record // all of them, in order
-	Committed []watch.Record
+	Taken     []watch.SourceRecord // all of them, in order
+	Committed []watch.SourceRecord
 	Lags      []time.Duration
 	Bytes     []int64
 }
@@ -110,13 +110,13 @@ func (h *Hand) Look() (View, <-chan struct{}) {
 }
 
 // ID is which message a record came from: the member "id" of its body, or "" when it was not readable.
-func ID(r watch.Record) string {
+func ID(r watch.SourceRecord) string {
 	text, _ := r.Values["id"].(string)
 	return text
 }
 
 // Sequence is the member "n" of a body: the place of the message among those of its key.
-func Sequence(r watch.Record) int64 {
+func Sequence(r watch.SourceRecord) int64 {
 	number, _ := r.Values["n"].(json.Number)
 	n, err := number.Int64()
 	if err != nil {

@@ -132,7 +132,7 @@ func send(t *testing.T, b Bus, n, from int) []string {
 	return ids
 }
 
-func ids(records []watch.Record) []string {
+func ids(records []watch.SourceRecord) []string {
 	var all []string
 	for _, r := range records {
 		all = append(all, ID(r))
@@ -141,7 +141,7 @@ func ids(records []watch.Record) []string {
 }
 
 // inOrder asserts that each key's messages came in order, when those told again are left out.
-func inOrder(t *testing.T, records []watch.Record) {
+func inOrder(t *testing.T, records []watch.SourceRecord) {
 	t.Helper()
 	last := map[any]int64{}
 	seen := map[string]bool{}
@@ -345,7 +345,7 @@ func lag(t *testing.T, b Bus) {
 
 // goOn reads, with new Reads as they end, until everything sent was committed at least once; it returns the records
 // committed, in order, and how many Reads ended with an error.
-func goOn(t *testing.T, r watch.Reader, got map[string]bool, sent []string) (committed []watch.Record, failures int) {
+func goOn(t *testing.T, r watch.Reader, got map[string]bool, sent []string) (committed []watch.SourceRecord, failures int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; {
 		require.True(t, time.Now().Before(deadline), "waited in vain: %d of %d", len(got), len(sent))

@@ -33,7 +33,7 @@ type database struct {
 	reads   int                // how often it was read
 	refused int                // changes refused since the fault began
 	asked   int                // how often it was asked, in vain, whether it can store
-	state   watch.State
+	state   watch.SourceState
 }
 
 func newDatabase() *database {
@@ -72,7 +72,7 @@ type pending struct {
 	aside bool
 }
 
-// Wait implements watch.Pending.
+// Wait implements watch.PendingRecord.
 func (p *pending) Wait(context.Context) (v notice.Verdict, err error) {
 	p.d.act(func() {
 		switch {
@@ -96,7 +96,7 @@ func (p *pending) Wait(context.Context) (v notice.Verdict, err error) {
 }
 
 // Enqueue implements watch.Sink.
-func (d *database) Enqueue(_ context.Context, line []byte, _ watch.Told) (watch.Pending, error) {
+func (d *database) Enqueue(_ context.Context, line []byte, _ watch.Told) (watch.PendingRecord, error) {
 	var read struct {
 		Revision int64
 		Data     struct{ PaymentID string }
@@ -111,7 +111,7 @@ func (d *database) Enqueue(_ context.Context, line []byte, _ watch.Told) (watch.
 }
 
 // Reject implements watch.Sink.
-func (d *database) Reject(_ context.Context, r watch.Rejected) (watch.Pending, error) {
+func (d *database) Reject(_ context.Context, r watch.Rejected) (watch.PendingRecord, error) {
 	return &pending{d: d, c: change{r.ResourceID, r.Revision}, aside: true}, nil
 }
 
@@ -133,7 +133,7 @@ type counted struct {
 }
 
 // Take implements watch.Hand.
-func (c counted) Take(ctx context.Context, records []watch.Record, done func()) error {
+func (c counted) Take(ctx context.Context, records []watch.SourceRecord, done func()) error {
 	c.d.act(func() {
 		for _, r := range records {
 			id, _ := r.Values["id"].(string)
@@ -149,10 +149,10 @@ func (c counted) Take(ctx context.Context, records []watch.Record, done func()) 
 type observer struct{ d *database }
 
 // State implements watch.Observer.
-func (o observer) State(_ string, s watch.State) { o.d.act(func() { o.d.state = s }) }
+func (o observer) State(_ string, s watch.SourceState) { o.d.act(func() { o.d.state = s }) }
 
 // Outcome implements watch.Observer.
-func (observer) Outcome(string, string, watch.Outcome) {}
+func (observer) Outcome(string, string, watch.RecordOutcome) {}
 
 // Committed implements watch.Observer.
 func (observer) Committed(string, time.Duration) {}

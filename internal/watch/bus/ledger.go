@@ -10,13 +10,13 @@ import (
 // The zero value is not usable; see NewLedger.
 type Ledger[T any] struct {
 	mu     sync.Mutex
-	open   []*line[T] // the oldest first
+	open   []*openItem[T] // the oldest first
 	undone int
 	woken  chan struct{}
 	idle   chan struct{} // closed while nothing is undone
 }
 
-type line[T any] struct {
+type openItem[T any] struct {
 	item T
 	at   time.Time
 	done bool
@@ -34,7 +34,7 @@ func NewLedger[T any]() *Ledger[T] {
 func (l *Ledger[T]) Add(item T, at time.Time) (done func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	entry := &line[T]{item: item, at: at}
+	entry := &openItem[T]{item: item, at: at}
 	l.open = append(l.open, entry)
 	if l.undone++; l.undone == 1 {
 		l.idle = make(chan struct{})
@@ -42,7 +42,7 @@ func (l *Ledger[T]) Add(item T, at time.Time) (done func()) {
 	return func() { l.finish(entry) }
 }
 
-func (l *Ledger[T]) finish(entry *line[T]) {
+func (l *Ledger[T]) finish(entry *openItem[T]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if entry.done {

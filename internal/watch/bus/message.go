@@ -1,4 +1,4 @@
-// Package bus is shared by the readers of message buses: it turns a message into a watch.Record, keeps track of messages
+// Package bus is shared by the readers of message buses: it turns a message into a watch.SourceRecord, keeps track of messages
 // that are not committed yet, and holds the settings for TLS and login.
 //
 // A message is untrusted. Its body is read as strictly as a change the core would have sent: one JSON object in UTF-8,
@@ -67,8 +67,8 @@ type Message struct {
 }
 
 // Record returns the message as a record. It cannot fail: an unreadable body becomes a record that names the reason.
-func (m Message) Record() watch.Record {
-	r := watch.Record{
+func (m Message) Record() watch.SourceRecord {
+	r := watch.SourceRecord{
 		Table: m.Table, Op: watch.Insert, Key: m.shownKey(),
 		Revision: m.Revision, Position: m.Position, CommittedAt: m.CommittedAt,
 	}
@@ -152,22 +152,22 @@ func object(body []byte) (map[string]any, error) {
 	return members, nil
 }
 
-// refusal is a rule of ours that a well-formed body breaks.
-type refusal string
+// bodyRefusal is a rule of ours that a well-formed body breaks.
+type bodyRefusal string
 
 // Error says which.
-func (r refusal) Error() string { return string(r) }
+func (r bodyRefusal) Error() string { return string(r) }
 
 func syntax(err error) error {
-	var ours refusal
+	var ours bodyRefusal
 	var s *jsontext.SyntacticError
 	switch {
 	case errors.As(err, &ours):
 		return ours
 	case errors.Is(err, strict.ErrDeep):
-		return refusal(fmt.Sprintf("the body is nested more than %d levels deep", MaxDepth))
+		return bodyRefusal(fmt.Sprintf("the body is nested more than %d levels deep", MaxDepth))
 	case errors.Is(err, strict.ErrMany):
-		return refusal(fmt.Sprintf("the body holds too many values: they would take more than %d KiB of memory", strict.MaxMemory>>10))
+		return bodyRefusal(fmt.Sprintf("the body holds too many values: they would take more than %d KiB of memory", strict.MaxMemory>>10))
 	case errors.As(err, &s) && errors.Is(err, jsontext.ErrDuplicateName):
 		return fmt.Errorf("a member stands twice in its object, near byte %d of the body", s.ByteOffset)
 	case errors.As(err, &s):
@@ -179,7 +179,7 @@ func syntax(err error) error {
 // strictly is how a body is read.
 var strictly = strict.Reader{Depth: MaxDepth, Memory: strict.MaxMemory, Number: func(text string) (any, error) {
 	if len(text) > maxNumber {
-		return nil, refusal(fmt.Sprintf("a number has more than %d characters", maxNumber))
+		return nil, bodyRefusal(fmt.Sprintf("a number has more than %d characters", maxNumber))
 	}
 	return json.Number(text), nil
 }}

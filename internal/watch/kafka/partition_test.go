@@ -139,7 +139,7 @@ func TestAPartitionThatGoesTakesNothingMoreIn(t *testing.T) {
 	require.False(t, due)
 }
 
-func distinct(records []watch.Record) map[string]bool {
+func distinct(records []watch.SourceRecord) map[string]bool {
 	ids := map[string]bool{}
 	for _, r := range records {
 		ids[bustest.ID(r)] = true

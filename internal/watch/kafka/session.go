@@ -29,20 +29,20 @@ type session struct {
 	room   chan struct{} // one for each record in hand
 
 	mu      sync.Mutex
-	parts   map[place]*partition
+	parts   map[topicPartition]*partition
 	leaving bool // Read ends: nobody waits any more for what is in hand
 
 	committing sync.Mutex // one commit at a time, so that none overtakes a newer one
 	failing    time.Time  // since when commits fail; zero: the last one succeeded
 }
 
-type place struct {
+type topicPartition struct {
 	topic     string
 	partition int32
 }
 
 func newSession(r *Reader, to watch.Hand) *session {
-	return &session{Reader: r, to: to, room: make(chan struct{}, r.settings.InFlight), parts: map[place]*partition{}}
+	return &session{Reader: r, to: to, room: make(chan struct{}, r.settings.InFlight), parts: map[topicPartition]*partition{}}
 }
 
 // open makes the client. It joins the group once the brokers answered and the topics are right.
@@ -130,7 +130,7 @@ func (s *session) poll(ctx context.Context) error {
 }
 
 func (s *session) takeAll(ctx context.Context, f kgo.FetchTopicPartition) error {
-	p := s.at(place{f.Topic, f.Partition})
+	p := s.at(topicPartition{f.Topic, f.Partition})
 	if p == nil {
 		return nil // went to another member since
 	}
@@ -168,11 +168,11 @@ func (s *session) take(ctx context.Context, p *partition, r *kgo.Record) error {
 		finish()
 		return nil
 	}
-	return s.to.Take(ctx, []watch.Record{s.record(r)}, finish)
+	return s.to.Take(ctx, []watch.SourceRecord{s.record(r)}, finish)
 }
 
 // record makes a message a record.
-func (s *session) record(r *kgo.Record) watch.Record {
+func (s *session) record(r *kgo.Record) watch.SourceRecord {
 	m := bus.Message{
 		Table: s.settings.Topics.Table(r.Topic), Key: r.Key, Body: r.Value, Tombstone: r.Value == nil,
 		Position: fmt.Sprintf("%s/%d@%d", r.Topic, r.Partition, r.Offset),
@@ -189,7 +189,7 @@ func (s *session) record(r *kgo.Record) watch.Record {
 	return m.Record()
 }
 
-func (s *session) at(p place) *partition {
+func (s *session) at(p topicPartition) *partition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.parts[p]
@@ -201,7 +201,7 @@ func (s *session) assigned(_ context.Context, _ *kgo.Client, given map[string][]
 	defer s.mu.Unlock()
 	for topic, partitions := range given {
 		for _, partition := range partitions {
-			s.parts[place{topic, partition}] = newPartition()
+			s.parts[topicPartition{topic, partition}] = newPartition()
 		}
 	}
 }
@@ -209,7 +209,7 @@ func (s *session) assigned(_ context.Context, _ *kgo.Client, given map[string][]
 func (s *session) fetched(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
 	for topic, partitions := range offsets {
 		for partition, offset := range partitions {
-			if p := s.at(place{topic, partition}); p != nil {
+			if p := s.at(topicPartition{topic, partition}); p != nil {
 				p.begin(offset.EpochOffset().Offset)
 			}
 		}
@@ -255,7 +255,7 @@ func (s *session) stop(going map[string][]int32) []*partition {
 	var stopped []*partition
 	for topic, partitions := range going {
 		for _, partition := range partitions {
-			if p := s.at(place{topic, partition}); p != nil {
+			if p := s.at(topicPartition{topic, partition}); p != nil {
 				p.stop()
 				stopped = append(stopped, p)
 			}
@@ -269,7 +269,7 @@ func (s *session) forget(gone map[string][]int32) {
 	defer s.mu.Unlock()
 	for topic, partitions := range gone {
 		for _, partition := range partitions {
-			delete(s.parts, place{topic, partition})
+			delete(s.parts, topicPartition{topic, partition})
 		}
 	}
 }

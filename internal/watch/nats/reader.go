@@ -150,7 +150,7 @@ func (r *Reader) Check(ctx context.Context) []error {
 }
 
 // record makes a message a record.
-func (r *Reader) record(msg jetstream.Msg, meta *jetstream.MsgMetadata) watch.Record {
+func (r *Reader) record(msg jetstream.Msg, meta *jetstream.MsgMetadata) watch.SourceRecord {
 	m := bus.Message{
 		Table: r.settings.table(msg.Subject()), Key: []byte(msg.Subject()), Body: msg.Data(),
 		Position:    fmt.Sprintf("%s@%d", meta.Stream, meta.Sequence.Stream),

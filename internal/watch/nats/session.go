@@ -35,7 +35,7 @@ type session struct {
 
 // arrival is a message that was pulled.
 type arrival struct {
-	record watch.Record
+	record watch.SourceRecord
 	done   func()
 }
 
@@ -91,7 +91,7 @@ func (s *session) hand(ctx context.Context) error {
 	for {
 		select {
 		case a := <-s.arrivals:
-			if err := s.to.Take(ctx, []watch.Record{a.record}, a.done); err != nil {
+			if err := s.to.Take(ctx, []watch.SourceRecord{a.record}, a.done); err != nil {
 				return err
 			}
 		case <-ctx.Done():

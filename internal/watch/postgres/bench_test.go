@@ -21,7 +21,7 @@ type idle struct {
 	full chan struct{}
 }
 
-func (i *idle) Take(_ context.Context, records []watch.Record, done func()) error {
+func (i *idle) Take(_ context.Context, records []watch.SourceRecord, done func()) error {
 	done()
 	if n := i.rows.Add(int64(len(records))); n >= i.want && n-int64(len(records)) < i.want {
 		close(i.full)
@@ -90,7 +90,7 @@ func processor(b *testing.B) time.Duration {
 // never is done with nothing, so that each run reads the same again.
 type never struct{ *idle }
 
-func (n *never) Take(ctx context.Context, records []watch.Record, _ func()) error {
+func (n *never) Take(ctx context.Context, records []watch.SourceRecord, _ func()) error {
 	return n.idle.Take(ctx, records, func() {})
 }
 
@@ -108,7 +108,7 @@ func BenchmarkCommitToTake(b *testing.B) {
 		ids = append(ids, record.Values["id"].(string))
 	}
 	taken := make(chan time.Time, 1)
-	h.each = func(watch.Record) { taken <- time.Now() }
+	h.each = func(watch.SourceRecord) { taken <- time.Now() }
 	h.mu.Unlock()
 	var delays []time.Duration
 	pace := time.NewTicker(time.Second / 300)
@@ -152,7 +152,7 @@ func BenchmarkRow(b *testing.B) {
 	l.relations[1] = rel
 	b.ReportAllocs()
 	for range b.N {
-		if err := l.message(b.Context(), 7, &cursor{rest: message}); err != nil {
+		if err := l.message(b.Context(), 7, &byteCursor{rest: message}); err != nil {
 			b.Fatal(err)
 		}
 		if len(l.filling.records) == mostRecords {

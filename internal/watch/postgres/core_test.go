@@ -183,7 +183,7 @@ func (c *core) reader(change func(*Config, *Options), tables ...string) *Reader 
 // hand keeps what it is handed. Its zero value is done at once with everything.
 type hand struct {
 	mu      sync.Mutex
-	records []watch.Record
+	records []watch.SourceRecord
 	largest int
 	schemas map[string][]watch.Column
 	told    int
@@ -193,14 +193,14 @@ type hand struct {
 	holding bool
 	refuse  error
 	news    chan struct{}
-	each    func(watch.Record)
+	each    func(watch.SourceRecord)
 }
 
 func newHand() *hand {
 	return &hand{schemas: map[string][]watch.Column{}, news: make(chan struct{}, 1)}
 }
 
-func (h *hand) Take(_ context.Context, records []watch.Record, done func()) error {
+func (h *hand) Take(_ context.Context, records []watch.SourceRecord, done func()) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.refuse != nil {
@@ -281,7 +281,7 @@ func (h *hand) await(t testing.TB, what string, wanted func(h *hand) bool) {
 }
 
 // take waits for n records and takes them.
-func (h *hand) take(t testing.TB, n int) []watch.Record {
+func (h *hand) take(t testing.TB, n int) []watch.SourceRecord {
 	t.Helper()
 	h.await(t, fmt.Sprintf("%d records", n), func(h *hand) bool { return len(h.records) >= n })
 	h.mu.Lock()
@@ -378,7 +378,7 @@ func (m *memory) Remember(_ context.Context, note []byte) error {
 }
 
 // brief writes a record as a test wants to see it: operation, table, values in the order of their names.
-func brief(r watch.Record) string {
+func brief(r watch.SourceRecord) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", r.Op, r.Table)
 	for _, name := range slices.Sorted(maps.Keys(r.Values)) {
@@ -387,7 +387,7 @@ func brief(r watch.Record) string {
 	return b.String()
 }
 
-func briefs(records []watch.Record) []string {
+func briefs(records []watch.SourceRecord) []string {
 	var all []string
 	for _, r := range records {
 		all = append(all, brief(r))

@@ -22,11 +22,11 @@ type cut struct {
 	fast        pglogrepl.LSN // newest transaction fast has begun
 	inside      bool          // fast is within one
 	stop        func()        // ends the fast lane between two transactions
-	progress    *progress     // of the fast lane
+	progress    *ackProgress  // of the fast lane
 }
 
 // open lets a fast lane begin. It returns false when main is there already.
-func (c *cut) open(from pglogrepl.LSN, p *progress, stop func()) bool {
+func (c *cut) open(from pglogrepl.LSN, p *ackProgress, stop func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.main >= from {

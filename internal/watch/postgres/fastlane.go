@@ -21,7 +21,7 @@ import (
 
 // opening is the outcome of an attempt to open a fast lane. No lane and no error: it is not needed any more.
 type opening struct {
-	lane *lane
+	lane *slotStream
 	err  error
 	at   pglogrepl.LSN
 }

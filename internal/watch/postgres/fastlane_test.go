@@ -39,7 +39,7 @@ func newPaced(t testing.TB, each time.Duration) *paced {
 	return p
 }
 
-func (p *paced) Take(ctx context.Context, records []watch.Record, done func()) error {
+func (p *paced) Take(ctx context.Context, records []watch.SourceRecord, done func()) error {
 	if !p.fast.Load() {
 		if err := pause(ctx, time.Duration(len(records))*p.each); err != nil {
 			return err
@@ -88,7 +88,7 @@ func TestWhatHappensNowDoesNotWaitBehindABacklogAndIsToldOnce(t *testing.T) {
 	var open time.Time // of the fast lane
 	started, fresh := time.Now(), 0
 	p.mu.Lock()
-	p.hand.each = func(r watch.Record) {
+	p.hand.each = func(r watch.SourceRecord) {
 		l.see(r)
 		mu.Lock()
 		defer mu.Unlock()
@@ -189,7 +189,7 @@ func TestAFreshChangeOvertakesABacklogOfASecond(t *testing.T) {
 	c.exec("INSERT INTO payments (id, status, n) VALUES (777, 'A', 0)")
 	ahead := 0
 	p.await(t, "the fresh change", func(h *hand) bool {
-		i := slices.IndexFunc(h.records, func(r watch.Record) bool { return fmt.Sprint(r.Values["id"]) == "777" })
+		i := slices.IndexFunc(h.records, func(r watch.SourceRecord) bool { return fmt.Sprint(r.Values["id"]) == "777" })
 		ahead = max(ahead, i)
 		return i >= 0
 	})
@@ -207,7 +207,7 @@ func TestAFreshChangeOvertakesABacklogOfASecond(t *testing.T) {
 func TestMainTakesOverWhenWhatItToldIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cut{}
-		main, fast := &lane{cut: c}, &progress{}
+		main, fast := &slotStream{cut: c}, &ackProgress{}
 		require.True(t, c.open(20, fast, func() {}))
 		main.progress.add(time.Now())
 		answers := make(chan bool)
@@ -233,7 +233,7 @@ func TestMainTakesOverWhenWhatItToldIsDone(t *testing.T) {
 func TestTheCutGivesEachTransactionToOneLane(t *testing.T) {
 	var stopped int
 	c := &cut{}
-	p := &progress{}
+	p := &ackProgress{}
 	begins := func(final pglogrepl.LSN) bool {
 		mains, decided := c.mainBegins(final, true)
 		require.True(t, decided)

@@ -26,7 +26,7 @@ func (s *session) follow(ctx context.Context) error {
 }
 
 // launch runs a lane beside us. When it fails, so does the session.
-func (s *session) launch(ctx context.Context, l *lane) {
+func (s *session) launch(ctx context.Context, l *slotStream) {
 	s.beside.Go(func() {
 		if err := l.run(ctx); err != nil {
 			s.fail(err)
@@ -35,13 +35,13 @@ func (s *session) launch(ctx context.Context, l *lane) {
 }
 
 // next waits for a chunk. It returns nil when something else happened.
-func (s *session) next(ctx context.Context) (*chunk, *lane) {
+func (s *session) next(ctx context.Context) (*chunk, *slotStream) {
 	select {
 	case o := <-s.opened:
 		s.takeLane(ctx, o)
 	default:
 	}
-	for _, l := range []*lane{s.fast, s.main} {
+	for _, l := range []*slotStream{s.fast, s.main} {
 		if l == nil {
 			continue
 		}
@@ -71,7 +71,7 @@ func (s *session) next(ctx context.Context) (*chunk, *lane) {
 }
 
 // poll takes a chunk if one is there. ok is false when the lane has ended.
-func (l *lane) poll() (c *chunk, ok bool) {
+func (l *slotStream) poll() (c *chunk, ok bool) {
 	if c, l.held = l.held, nil; c != nil {
 		return c, true
 	}
@@ -84,7 +84,7 @@ func (l *lane) poll() (c *chunk, ok bool) {
 }
 
 // take hands over a chunk, with as many of the lane's next as are there and fit.
-func (s *session) take(ctx context.Context, from *lane, c *chunk) error {
+func (s *session) take(ctx context.Context, from *slotStream, c *chunk) error {
 	records, chunks := c.records, 1
 	if err := s.fill(ctx, c); err != nil {
 		return err

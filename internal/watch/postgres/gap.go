@@ -31,14 +31,14 @@ func (r *Reader) unaccepted(found []finding) []finding {
 	return slices.DeleteFunc(slices.Clone(found), func(f finding) bool { return slices.Contains(r.config.Accept, f.token()) })
 }
 
-// gap is an ErrGap with its findings.
-type gap struct {
+// membershipGap is an ErrGap with its findings.
+type membershipGap struct {
 	found []finding
 	error
 }
 
 // Unwrap is the ErrGap.
-func (g *gap) Unwrap() error { return g.error }
+func (g *membershipGap) Unwrap() error { return g.error }
 
 // gapError is ErrGap with all findings; nil when there are none.
 func (r *Reader) gapError(found []finding) error {
@@ -55,17 +55,17 @@ func (r *Reader) gapError(found []finding) error {
 	if r.config.Snapshot == Never {
 		again = "The tables are not read again (snapshot: never): what was missed stays unknown"
 	}
-	return &gap{found, fmt.Errorf("%w: %s. Mend the cause, then set accept: [%s] in the source's postgres settings and restart the replicas. %s",
+	return &membershipGap{found, fmt.Errorf("%w: %s. Mend the cause, then set accept: [%s] in the source's postgres settings and restart the replicas. %s",
 		ErrGap, strings.Join(texts, "; "), strings.Join(tokens, ", "), again)}
 }
 
-// limit is how far the log may be confirmed: to where the membership was last known to be as it should.
-type limit struct{ at atomic.Uint64 }
+// confirmLimit is how far the log may be confirmed: to where the membership was last known to be as it should.
+type confirmLimit struct{ at atomic.Uint64 }
 
-func (l *limit) raise(at pglogrepl.LSN) { l.at.Store(max(l.at.Load(), uint64(at))) }
+func (l *confirmLimit) raise(at pglogrepl.LSN) { l.at.Store(max(l.at.Load(), uint64(at))) }
 
 // of caps a position. A nil limit caps nothing.
-func (l *limit) of(at pglogrepl.LSN) pglogrepl.LSN {
+func (l *confirmLimit) of(at pglogrepl.LSN) pglogrepl.LSN {
 	if l == nil {
 		return at
 	}
@@ -119,7 +119,7 @@ func (r *Reader) gaps(ctx context.Context, before *watermark, m *membership) ([]
 // the log tells such rows of no table that we follow. "": it has none. Rows are told apart by the transaction, and within
 // one by the command, that wrote them. A transaction that had begun before and wrote afterwards counts as before: to be
 // asked for nothing is better than to lose a row.
-func (r *Reader) filled(ctx context.Context, m *membership, one *member) (string, error) {
+func (r *Reader) filled(ctx context.Context, m *membership, one *tableMember) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
 	from, where := "ONLY "+one.sql(), "true"
@@ -205,7 +205,7 @@ func (s *session) refuse(ctx context.Context, before *watermark, position pglogr
 // keepGap remembers the findings that ended a session. Those that the stream told are in no catalogue: without the note,
 // Check could not name them. It is called when the goroutines of the session have ended.
 func (s *session) keepGap(err error) {
-	of, is := errors.AsType[*gap](err)
+	of, is := errors.AsType[*membershipGap](err)
 	if !is || s.main == nil || s.followed == nil {
 		return
 	}
@@ -321,7 +321,7 @@ func (r *Reader) renamed(m *membership) (all []string) {
 }
 
 // bare lists the members whose changed rows the server cannot name: it refuses the core's own updates of them.
-func (m *membership) bare() (all []*member) {
+func (m *membership) bare() (all []*tableMember) {
 	for _, one := range m.Members {
 		if one.holdsRows() && one.Kind == "r" && !one.Root && (one.Identity == "n" || one.Identity == "d" && !one.Keyed) {
 			all = append(all, one)
@@ -330,7 +330,7 @@ func (m *membership) bare() (all []*member) {
 	return all
 }
 
-func noIdentityOf(one *member) error {
+func noIdentityOf(one *tableMember) error {
 	return fmt.Errorf("%s has no primary key or replica identity that changes could be told by, so the server refuses the core's updates of it: add a key, or ALTER TABLE %s REPLICA IDENTITY FULL", one.sql(), one.sql())
 }
 

@@ -110,7 +110,7 @@ func (r *Reader) look(ctx context.Context, slot string) (vital, error) {
 
 // watchOver looks at the server every second: it reports the lag, what is wrong, compares the membership of the followed
 // tables, and remembers the position.
-func (s *session) watchOver(ctx context.Context, slot string, l *lane) {
+func (s *session) watchOver(ctx context.Context, slot string, l *slotStream) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	failing := false
@@ -141,7 +141,7 @@ func (s *session) watchOver(ctx context.Context, slot string, l *lane) {
 }
 
 // rememberLast remembers the last position, also when everything is ending.
-func (s *session) rememberLast(l *lane) {
+func (s *session) rememberLast(l *slotStream) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if err := s.remember(ctx, l.position()); err != nil {
@@ -150,7 +150,7 @@ func (s *session) rememberLast(l *lane) {
 }
 
 // report tells the Hand the lag, and keeps what Health tells.
-func (s *session) report(slot string, v vital, asked time.Time, l *lane) {
+func (s *session) report(slot string, v vital, asked time.Time, l *slotStream) {
 	acked, behind := max(v.confirmed, l.done()), time.Duration(0)
 	if _, oldest := l.progress.state(); !oldest.IsZero() {
 		behind = max(0, v.now.Sub(oldest))

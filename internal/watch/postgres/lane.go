@@ -19,18 +19,18 @@ import (
 	"github.com/arauto/arauto/internal/watch"
 )
 
-// lane follows one slot: a goroutine reads, decodes and fills chunks, another tells the server how far we are, also
+// slotStream follows one slot: a goroutine reads, decodes and fills chunks, another tells the server how far we are, also
 // while nobody takes the chunks.
-type lane struct {
+type slotStream struct {
 	*Reader
-	parts *parts
-	limit *limit // of what may be confirmed; nil: none
+	parts *relations
+	limit *confirmLimit // of what may be confirmed; nil: none
 
 	wire     net.Conn
 	frontend *pgproto3.Frontend
 	chunks   chan *chunk // closed when the lane has ended in order
 	held     *chunk      // taken from chunks, and put back
-	progress progress
+	progress ackProgress
 	cut      *cut // where the fast lane takes over
 	isFast   bool
 
@@ -69,7 +69,7 @@ func (n *nth) revision(at pglogrepl.LSN) int64 {
 
 // chunk is a piece of one transaction.
 type chunk struct {
-	records []watch.Record
+	records []watch.SourceRecord
 	shapes  []*relation // of the records
 	fetch   []unfetched
 	xid     uint32
@@ -89,25 +89,25 @@ type relation struct {
 // depth is how many chunks wait between the stream and the taker.
 const depth = 16
 
-func newLane(r *Reader, tables map[string]*table) *lane {
-	l := &lane{Reader: r, parts: newParts(tables), cut: &cut{}}
+func newLane(r *Reader, tables map[string]*table) *slotStream {
+	l := &slotStream{Reader: r, parts: newParts(tables), cut: &cut{}}
 	l.open()
 	return l
 }
 
 // newFast makes the fast lane beside a main one.
-func newFast(main *lane) *lane {
-	l := &lane{Reader: main.Reader, parts: main.parts, cut: main.cut, isFast: true}
+func newFast(main *slotStream) *slotStream {
+	l := &slotStream{Reader: main.Reader, parts: main.parts, cut: main.cut, isFast: true}
 	l.open()
 	return l
 }
 
-func (l *lane) open() {
+func (l *slotStream) open() {
 	l.chunks, l.ask, l.relations = make(chan *chunk, depth), make(chan struct{}, 1), map[uint32]*relation{}
 }
 
 // start begins to stream and takes the connection over.
-func (l *lane) start(ctx context.Context, connection *pgconn.PgConn, slot string, from pglogrepl.LSN) error {
+func (l *slotStream) start(ctx context.Context, connection *pgconn.PgConn, slot string, from pglogrepl.LSN) error {
 	name := strings.ReplaceAll(`"`+l.config.Publication+`"`, "'", "''")
 	err := pglogrepl.StartReplication(ctx, connection, slot, from, pglogrepl.StartReplicationOptions{
 		Mode:       pglogrepl.LogicalReplication,
@@ -131,7 +131,7 @@ func (l *lane) start(ctx context.Context, connection *pgconn.PgConn, slot string
 }
 
 // run reads until ctx ends, the server does, or we have what we wanted (nil).
-func (l *lane) run(ctx context.Context) error {
+func (l *slotStream) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	reported := make(chan struct{})
 	go func() {
@@ -154,7 +154,7 @@ func (l *lane) run(ctx context.Context) error {
 
 // report tells the server our position regularly and when asked. It closes the connection at the end, after a last
 // word, so that a successor has little to hear again.
-func (l *lane) report(ctx context.Context) error {
+func (l *slotStream) report(ctx context.Context) error {
 	defer l.wire.Close()
 	tick := time.NewTicker(l.config.StatusInterval)
 	defer tick.Stop()
@@ -180,10 +180,10 @@ func (l *lane) report(ctx context.Context) error {
 }
 
 // position is what may be acknowledged.
-func (l *lane) position() pglogrepl.LSN { return l.limit.of(l.done()) }
+func (l *slotStream) position() pglogrepl.LSN { return l.limit.of(l.done()) }
 
 // done is the position before which everything was taken and done.
-func (l *lane) done() pglogrepl.LSN {
+func (l *slotStream) done() pglogrepl.LSN {
 	acked, _ := l.progress.state()
 	if !l.isFast {
 		acked = l.cut.limit(acked)
@@ -192,7 +192,7 @@ func (l *lane) done() pglogrepl.LSN {
 }
 
 // tell sends one status update, and asks for an answer so that a dead server is noticed.
-func (l *lane) tell(answer bool) error {
+func (l *slotStream) tell(answer bool) error {
 	at := uint64(l.position())
 	message := make([]byte, 0, 39)
 	message = append(message, 'd', 0, 0, 0, 38, pglogrepl.StandbyStatusUpdateByteID)
@@ -213,7 +213,7 @@ func (l *lane) tell(answer bool) error {
 }
 
 // receive reads messages until the connection ends.
-func (l *lane) receive(ctx context.Context) error {
+func (l *slotStream) receive(ctx context.Context) error {
 	for {
 		message, err := l.frontend.Receive()
 		if err != nil {
@@ -235,8 +235,8 @@ func (l *lane) receive(ctx context.Context) error {
 }
 
 // data reads one message of the replication protocol.
-func (l *lane) data(ctx context.Context, data []byte) error {
-	c := &cursor{rest: data}
+func (l *slotStream) data(ctx context.Context, data []byte) error {
+	c := &byteCursor{rest: data}
 	switch c.uint8() {
 	case pglogrepl.PrimaryKeepaliveMessageByteID:
 		at := c.lsn()
@@ -267,7 +267,7 @@ func (l *lane) data(ctx context.Context, data []byte) error {
 }
 
 // message reads one message of pgoutput.
-func (l *lane) message(ctx context.Context, at pglogrepl.LSN, c *cursor) error {
+func (l *slotStream) message(ctx context.Context, at pglogrepl.LSN, c *byteCursor) error {
 	var err error
 	switch kind := c.uint8(); kind {
 	case 'B':
@@ -311,7 +311,7 @@ func (l *lane) message(ctx context.Context, at pglogrepl.LSN, c *cursor) error {
 
 // mine reports whether a transaction is this lane's to hand over. Main waits before it takes over from fast, which goes on
 // meanwhile.
-func (l *lane) mine(ctx context.Context, final pglogrepl.LSN) (bool, error) {
+func (l *slotStream) mine(ctx context.Context, final pglogrepl.LSN) (bool, error) {
 	if l.isFast {
 		return l.cut.fastBegins(final), nil
 	}
@@ -332,7 +332,7 @@ func (l *lane) mine(ctx context.Context, final pglogrepl.LSN) (bool, error) {
 const beforeTakingOver = 5 * time.Millisecond
 
 // commit hands the rest of a transaction over.
-func (l *lane) commit(ctx context.Context, end pglogrepl.LSN) error {
+func (l *slotStream) commit(ctx context.Context, end pglogrepl.LSN) error {
 	l.inside = false
 	filled := l.filling
 	l.filling = nil
@@ -355,7 +355,7 @@ func (l *lane) commit(ctx context.Context, end pglogrepl.LSN) error {
 	return nil
 }
 
-func (l *lane) send(ctx context.Context, c *chunk) error {
+func (l *slotStream) send(ctx context.Context, c *chunk) error {
 	select {
 	case l.chunks <- c:
 		return nil
@@ -372,7 +372,7 @@ func (l *lane) send(ctx context.Context, c *chunk) error {
 }
 
 // describe takes a table's description over.
-func (l *lane) describe(ctx context.Context, d described) error {
+func (l *slotStream) describe(ctx context.Context, d described) error {
 	rel := &relation{id: d.id}
 	l.relations[d.id] = rel
 	t, err := l.tableOf(ctx, d)
@@ -398,7 +398,7 @@ func (l *lane) describe(ctx context.Context, d described) error {
 }
 
 // row makes records of a change.
-func (l *lane) row(ctx context.Context, at pglogrepl.LSN, kind byte) error {
+func (l *slotStream) row(ctx context.Context, at pglogrepl.LSN, kind byte) error {
 	ch := &l.change
 	rel := l.relations[ch.relation]
 	if rel == nil {
@@ -452,12 +452,12 @@ func (l *lane) row(ctx context.Context, at pglogrepl.LSN, kind byte) error {
 }
 
 // record begins the record of a row of the transaction that is read; values and revision are the caller's to add.
-func (l *lane) record(at pglogrepl.LSN, rel *relation, op watch.Op, key string) watch.Record {
-	return watch.Record{Table: rel.table, Op: op, Key: key, Position: position(at), CommittedAt: l.now.commit}
+func (l *slotStream) record(at pglogrepl.LSN, rel *relation, op watch.Op, key string) watch.SourceRecord {
+	return watch.SourceRecord{Table: rel.table, Op: op, Key: key, Position: position(at), CommittedAt: l.now.commit}
 }
 
 // put adds a record to the chunk, after handing over a full one. size is the length of its text in bytes.
-func (l *lane) put(ctx context.Context, rel *relation, record watch.Record, size int) error {
+func (l *slotStream) put(ctx context.Context, rel *relation, record watch.SourceRecord, size int) error {
 	if c := l.filling; c != nil && (len(c.records) == mostRecords || c.size >= mostBytes || c.clashes(rel)) {
 		l.progress.add(c.commit)
 		l.filling = nil

@@ -17,10 +17,10 @@ import (
 // of them finds changes for which no message ever comes: a table that was taken out of the publication, made again, or
 // given a partition that is not published.
 type membership struct {
-	Publication publication `json:"publication"`
-	Members     []*member   `json:"members"`
+	Publication publication    `json:"publication"`
+	Members     []*tableMember `json:"members"`
 
-	byID map[uint32]*member
+	byID map[uint32]*tableMember
 }
 
 // publication is a row of pg_publication; its zero value: there is none.
@@ -34,8 +34,8 @@ type publication struct {
 	ViaRoot bool   `json:"viaRoot"` // publish_via_partition_root
 }
 
-// member is a followed table, a partition or child of one, or a table above one.
-type member struct {
+// tableMember is a followed table, a partition or child of one, or a table above one.
+type tableMember struct {
 	Table       int    `json:"at"`    // of Options.Tables, from 1
 	Above       bool   `json:"above"` // the followed table is its partition
 	Root        bool   `json:"root"`  // it is the followed table itself
@@ -55,9 +55,9 @@ type member struct {
 	late bool // it is published since its own entry only, not since it is a part of the table
 }
 
-func (m *member) sql() string { return pgx.Identifier{m.Schema, m.Name}.Sanitize() }
+func (m *tableMember) sql() string { return pgx.Identifier{m.Schema, m.Name}.Sanitize() }
 
-func (m *member) holdsRows() bool { return m.Kind != "p" && !m.Above }
+func (m *tableMember) holdsRows() bool { return m.Kind != "p" && !m.Above }
 
 // selectMembership reads no table but the catalogue, and takes no lock on the core's tables: it never waits for a change
 // of a table, nor keeps one waiting. $1 are the tables' names as SQL, $2 their object ids when their name was known last (0:
@@ -119,7 +119,7 @@ func (r *Reader) membership(ctx context.Context, connection *pgconn.PgConn, befo
 		if result.Err != nil {
 			return nil, fmt.Errorf("look at the publication and the followed tables: %w", result.Err)
 		}
-		m := &membership{byID: map[uint32]*member{}}
+		m := &membership{byID: map[uint32]*tableMember{}}
 		if err := json.Unmarshal(result.Rows[0][0], m); err != nil {
 			return nil, fmt.Errorf("look at the publication and the followed tables: %w", err)
 		}
@@ -157,7 +157,7 @@ func (m *membership) absent(n int) bool {
 }
 
 // of lists the members of a followed table, itself first.
-func (m *membership) of(at int) (all []*member) {
+func (m *membership) of(at int) (all []*tableMember) {
 	for _, one := range m.Members {
 		switch {
 		case one.Table != at || one.Above:
@@ -171,7 +171,7 @@ func (m *membership) of(at int) (all []*member) {
 }
 
 // chain is a member and the tables whose partition it is, upwards.
-func (m *membership) chain(one *member) (all []*member) {
+func (m *membership) chain(one *tableMember) (all []*tableMember) {
 	for at := one; at != nil && len(all) < 64; at = m.byID[at.Parent] {
 		all = append(all, at)
 	}
@@ -179,7 +179,7 @@ func (m *membership) chain(one *member) (all []*member) {
 }
 
 // cover lists the entries of the publication by which a member's rows are published; none: they are not.
-func (m *membership) cover(one *member) (entries []string) {
+func (m *membership) cover(one *tableMember) (entries []string) {
 	if m.Publication.All {
 		entries = append(entries, fmt.Sprint("all ", m.Publication.ID))
 	}
@@ -195,7 +195,7 @@ func (m *membership) cover(one *member) (entries []string) {
 }
 
 // publishedAs is the member under whose name a member's rows are told.
-func (m *membership) publishedAs(one *member) *member {
+func (m *membership) publishedAs(one *tableMember) *tableMember {
 	as := one
 	if m.Publication.ViaRoot {
 		for _, c := range m.chain(one) {
@@ -208,7 +208,7 @@ func (m *membership) publishedAs(one *member) *member {
 }
 
 // filter is the hash of the row filter that applies to a member's rows; "": none.
-func (m *membership) filter(one *member) string {
+func (m *membership) filter(one *tableMember) string {
 	as := m.publishedAs(one)
 	if m.Publication.All || as.InSchema != 0 {
 		return ""
@@ -219,7 +219,7 @@ func (m *membership) filter(one *member) string {
 // hasPart reports whether the relation that a finding calls unknown (see unknownID) is a part of a followed table, as after
 // ATTACH PARTITION: then the stream tells its rows, and none are missing.
 func (m *membership) hasPart(finding string) bool {
-	return slices.ContainsFunc(m.Members, func(one *member) bool { return one.holdsRows() && unknownID(one.ID) == finding })
+	return slices.ContainsFunc(m.Members, func(one *tableMember) bool { return one.holdsRows() && unknownID(one.ID) == finding })
 }
 
 // unknownID is the id of a finding about a relation that the stream told of and the catalogue does not explain.
@@ -235,7 +235,7 @@ type finding struct {
 
 // partID is the id of whatever keeps rows of a part from being told: when it is accepted, so are the rows of that part that
 // were missed.
-func partID(one *member) string { return fmt.Sprint("part ", one.ID) }
+func partID(one *tableMember) string { return fmt.Sprint("part ", one.ID) }
 
 // token names a finding for Config.Accept.
 func (f finding) token() string { return shortHash(f.table + " " + f.id) }
@@ -267,7 +267,7 @@ func (r *Reader) hidden(m *membership) (found []finding) {
 	return found
 }
 
-func (r *Reader) hides(m *membership, table string, one *member) (text, id string) {
+func (r *Reader) hides(m *membership, table string, one *tableMember) (text, id string) {
 	if !one.holdsRows() {
 		return "", ""
 	}
@@ -398,10 +398,10 @@ func (w *watermark) table(name string, id uint32) *followedTable {
 
 // lost compares what is remembered with what is now, and lists why rows may have been lost in between. fresh are
 // partitions and children that are new, whose rows from before must be looked for.
-func (r *Reader) lost(before *watermark, m *membership) (found []finding, fresh []*member) {
+func (r *Reader) lost(before *watermark, m *membership) (found []finding, fresh []*tableMember) {
 	for i, name := range r.options.Tables {
 		all := m.of(i + 1)
-		var root *member
+		var root *tableMember
 		id := uint32(0)
 		if len(all) > 0 {
 			root, id = all[0], all[0].ID
@@ -428,7 +428,7 @@ func (r *Reader) lost(before *watermark, m *membership) (found []finding, fresh 
 }
 
 // uncovered compares by which entries the parts of a table were and are published.
-func (r *Reader) uncovered(name string, before *followedTable, m *membership, all []*member) (found []finding, fresh []*member) {
+func (r *Reader) uncovered(name string, before *followedTable, m *membership, all []*tableMember) (found []finding, fresh []*tableMember) {
 	was, ever := map[uint32][]string{}, []string{}
 	for by, ids := range before.Parts {
 		entries := strings.Split(by, ",")

@@ -12,15 +12,15 @@ import (
 // errShort says that a message ends before it should.
 var errShort = errors.New("the message is shorter than it says")
 
-// cursor reads a message of pgoutput (PostgreSQL manual, "Logical Replication Message Formats"). The first read past the
+// byteCursor reads a message of pgoutput (PostgreSQL manual, "Logical Replication Message Formats"). The first read past the
 // end makes all later ones empty, so that one look at bad suffices. The bytes are the connection's: they hold until the
 // next message.
-type cursor struct {
+type byteCursor struct {
 	rest []byte
 	bad  bool
 }
 
-func (c *cursor) bytes(n int) []byte {
+func (c *byteCursor) bytes(n int) []byte {
 	if n < 0 || n > len(c.rest) {
 		c.bad, c.rest = true, nil
 		return nil
@@ -30,43 +30,43 @@ func (c *cursor) bytes(n int) []byte {
 	return taken
 }
 
-func (c *cursor) uint8() uint8 {
+func (c *byteCursor) uint8() uint8 {
 	if b := c.bytes(1); b != nil {
 		return b[0]
 	}
 	return 0
 }
 
-func (c *cursor) uint16() uint16 {
+func (c *byteCursor) uint16() uint16 {
 	if b := c.bytes(2); b != nil {
 		return stdbinary.BigEndian.Uint16(b)
 	}
 	return 0
 }
 
-func (c *cursor) uint32() uint32 {
+func (c *byteCursor) uint32() uint32 {
 	if b := c.bytes(4); b != nil {
 		return stdbinary.BigEndian.Uint32(b)
 	}
 	return 0
 }
 
-func (c *cursor) uint64() uint64 {
+func (c *byteCursor) uint64() uint64 {
 	if b := c.bytes(8); b != nil {
 		return stdbinary.BigEndian.Uint64(b)
 	}
 	return 0
 }
 
-func (c *cursor) lsn() pglogrepl.LSN { return pglogrepl.LSN(c.uint64()) }
+func (c *byteCursor) lsn() pglogrepl.LSN { return pglogrepl.LSN(c.uint64()) }
 
 // y2k is where the server's clock counts from.
 const y2k = 946684800 * 1_000_000
 
-func (c *cursor) time() time.Time { return time.UnixMicro(int64(c.uint64()) + y2k).UTC() }
+func (c *byteCursor) time() time.Time { return time.UnixMicro(int64(c.uint64()) + y2k).UTC() }
 
 // text reads up to a zero byte.
-func (c *cursor) text() string {
+func (c *byteCursor) text() string {
 	for i, b := range c.rest {
 		if b == 0 {
 			return string(c.bytes(i + 1)[:i])
@@ -83,13 +83,13 @@ type begin struct {
 	xid    uint32
 }
 
-func readBegin(c *cursor) (begin, error) {
+func readBegin(c *byteCursor) (begin, error) {
 	b := begin{final: c.lsn(), commit: c.time(), xid: c.uint32()}
 	return b, c.end("begin")
 }
 
 // readCommit returns where a transaction's commit record ends: what is acknowledged.
-func readCommit(c *cursor) (pglogrepl.LSN, error) {
+func readCommit(c *byteCursor) (pglogrepl.LSN, error) {
 	c.uint8()
 	c.lsn()
 	end := c.lsn()
@@ -114,7 +114,7 @@ type describedColumn struct {
 // mostColumns is the server's own limit, MaxTupleAttributeNumber.
 const mostColumns = 1664
 
-func readRelation(c *cursor) (described, error) {
+func readRelation(c *byteCursor) (described, error) {
 	d := described{id: c.uint32(), schema: c.text(), name: c.text(), identity: c.uint8()}
 	for range min(int(c.uint16()), mostColumns) {
 		if c.bad {
@@ -141,7 +141,7 @@ type tuple struct {
 }
 
 // read fills a tuple, reusing its slices.
-func (t *tuple) read(c *cursor) error {
+func (t *tuple) read(c *byteCursor) error {
 	t.what, t.text = t.what[:0], t.text[:0]
 	n := int(c.uint16())
 	if n > mostColumns {
@@ -176,7 +176,7 @@ type change struct {
 }
 
 // read fills a change from the message of the kind I, U or D.
-func (ch *change) read(c *cursor) error {
+func (ch *change) read(c *byteCursor) error {
 	ch.relation, ch.before, ch.after = c.uint32(), 0, false
 	for len(c.rest) > 0 {
 		switch what := c.uint8(); what {
@@ -201,7 +201,7 @@ func (ch *change) read(c *cursor) error {
 }
 
 // end refuses a message that was cut, or that says more than we know how to read.
-func (c *cursor) end(what string) error {
+func (c *byteCursor) end(what string) error {
 	if c.bad {
 		return fmt.Errorf("read a %s message: %w", what, errShort)
 	}

@@ -15,16 +15,16 @@ import (
 	"github.com/arauto/arauto/internal/watch"
 )
 
-// parts knows by object id which table of the mapping a relation of the stream belongs to: the table itself, a partition or
+// relations knows by object id which table of the mapping a relation of the stream belongs to: the table itself, a partition or
 // child of it, or one that was. The lanes of a session share one.
-type parts struct {
+type relations struct {
 	mu     sync.Mutex
 	tables map[string]*table // by their name in the mapping
 	byID   map[uint32]*table
 }
 
-func newParts(tables map[string]*table) *parts {
-	p := &parts{tables: tables, byID: map[uint32]*table{}}
+func newParts(tables map[string]*table) *relations {
+	p := &relations{tables: tables, byID: map[uint32]*table{}}
 	for _, t := range tables {
 		for _, id := range t.parts {
 			p.byID[id] = t
@@ -33,20 +33,20 @@ func newParts(tables map[string]*table) *parts {
 	return p
 }
 
-func (p *parts) of(id uint32) *table {
+func (p *relations) of(id uint32) *table {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.byID[id]
 }
 
-func (p *parts) add(id uint32, t *table) {
+func (p *relations) add(id uint32, t *table) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.byID[id] = t
 }
 
 // adopt takes over the parts that a watermark knows, the former ones included.
-func (p *parts) adopt(w *watermark) {
+func (p *relations) adopt(w *watermark) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for name, f := range w.Tables {
@@ -70,7 +70,7 @@ func (s *stop) Unwrap() error { return s.error }
 // tableOf finds the followed table that a relation of the stream belongs to; nil: it is none of ours, and its rows are
 // passed over and counted. A relation that is not known is looked up in the catalogue as it is now. Where it cannot be told
 // from a part of a followed table, the error is an ErrGap: its rows are never confirmed.
-func (l *lane) tableOf(ctx context.Context, d described) (*table, error) {
+func (l *slotStream) tableOf(ctx context.Context, d described) (*table, error) {
 	if t := l.parts.of(d.id); t != nil {
 		return t, nil
 	}
@@ -112,7 +112,7 @@ func (l *lane) tableOf(ctx context.Context, d described) (*table, error) {
 }
 
 // alike lists the tables with partitions or children of which a relation may have been one: it has all their columns.
-func (p *parts) alike(d described) (all []*table) {
+func (p *relations) alike(d described) (all []*table) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, t := range p.tables {
@@ -163,7 +163,7 @@ const kinInSchema = `OR EXISTS (SELECT FROM pg_publication_namespace pn JOIN pg_
 const unseenFor = time.Second
 
 // kinOf looks a relation up, in a view of the database in which the transaction that is read is committed.
-func (l *lane) kinOf(ctx context.Context, id uint32) (kin, error) {
+func (l *slotStream) kinOf(ctx context.Context, id uint32) (kin, error) {
 	var k kin
 	for began := time.Now(); ; {
 		schemas := kinInSchema
@@ -192,7 +192,7 @@ func (l *lane) kinOf(ctx context.Context, id uint32) (kin, error) {
 
 // truncated reads a TRUNCATE. No state follows from it, as from a deleted row, so it is counted and passed over; but where
 // a deleted row means something, nobody tells which rows there were.
-func (l *lane) truncated(ctx context.Context, at pglogrepl.LSN, c *cursor) error {
+func (l *slotStream) truncated(ctx context.Context, at pglogrepl.LSN, c *byteCursor) error {
 	n := int(c.uint32())
 	c.uint8() // CASCADE, RESTART IDENTITY
 	for range n {

@@ -90,8 +90,8 @@ type Reader struct {
 	truncates, rows, unlisted atomic.Int64
 }
 
-// Counts are the records since the Reader was made.
-type Counts struct {
+// StreamCounts are the records since the Reader was made.
+type StreamCounts struct {
 	Rows      int64 // handed over, snapshots included
 	Truncates int64 // TRUNCATE of a table of ours: told in the log and otherwise ignored, as no state follows from it
 	Unlisted  int64 // changes of tables that the publication has and the mapping has not
@@ -125,8 +125,8 @@ func (r *Reader) Close() {
 }
 
 // Counts returns the numbers so far; it may be called at any time.
-func (r *Reader) Counts() Counts {
-	return Counts{Rows: r.rows.Load(), Truncates: r.truncates.Load(), Unlisted: r.unlisted.Load()}
+func (r *Reader) Counts() StreamCounts {
+	return StreamCounts{Rows: r.rows.Load(), Truncates: r.truncates.Load(), Unlisted: r.unlisted.Load()}
 }
 
 // Read implements watch.Reader. The calls of Hand.Take and Hand.Schema come from one goroutine, those of Hand.Lag from
@@ -178,9 +178,9 @@ type session struct {
 	catalogue *pgconn.PgConn // for comparisons of the membership; nil: made when needed
 	followed  *watermark     // of the comparison that passed last
 	compared  pglogrepl.LSN  // a position that the server had reached before that comparison
-	limit     limit          // of what may be confirmed
+	limit     confirmLimit   // of what may be confirmed
 
-	main, fast *lane
+	main, fast *slotStream
 	opened     chan opening // a fast lane is on its way
 	notBefore  time.Time    // of the next try to open one
 }

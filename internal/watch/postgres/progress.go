@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pglogrepl"
 )
 
-// progress knows how far a stream may be acknowledged: to the last end of a transaction before which everything is done.
-type progress struct {
+// ackProgress knows how far a stream may be acknowledged: to the last end of a transaction before which everything is done.
+type ackProgress struct {
 	mu    sync.Mutex
 	open  []part        // handed over or about to be, in order
 	acked pglogrepl.LSN //
@@ -21,14 +21,14 @@ type part struct {
 }
 
 // add notes a chunk before anybody can say that it is done.
-func (p *progress) add(commit time.Time) {
+func (p *ackProgress) add(commit time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open = append(p.open, part{commit: commit})
 }
 
 // reach notes that everything before a position was added: the end of a transaction, or a place between two.
-func (p *progress) reach(at pglogrepl.LSN) {
+func (p *ackProgress) reach(at pglogrepl.LSN) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := len(p.open); n > 0 {
@@ -39,7 +39,7 @@ func (p *progress) reach(at pglogrepl.LSN) {
 }
 
 // done takes the first n chunks off.
-func (p *progress) done(n int) {
+func (p *ackProgress) done(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, first := range p.open[:n] {
@@ -51,14 +51,14 @@ func (p *progress) done(n int) {
 }
 
 // idle reports whether everything that was added is done.
-func (p *progress) idle() bool {
+func (p *ackProgress) idle() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.open) == 0
 }
 
 // state returns what may be acknowledged, and when the oldest change that is not done was committed; zero: none is open.
-func (p *progress) state() (acked pglogrepl.LSN, oldest time.Time) {
+func (p *ackProgress) state() (acked pglogrepl.LSN, oldest time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.open) > 0 {

@@ -32,7 +32,7 @@ func newLedger() *ledger {
 	return &ledger{at: map[string]map[int64]string{}, order: map[string]map[string]int64{}, last: map[string]int64{}}
 }
 
-func (l *ledger) see(r watch.Record) {
+func (l *ledger) see(r watch.SourceRecord) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	id := fmt.Sprint(r.Values["id"])

@@ -225,11 +225,11 @@ func (l *loader) fetch(ctx context.Context, t *table) (n int, err error) {
 			s.keys = append(s.keys, i)
 		}
 	}
-	var batch []watch.Record
+	var batch []watch.SourceRecord
 	size := 0
 	for rows.NextRow() {
 		row := rows.Values()
-		batch = append(batch, watch.Record{
+		batch = append(batch, watch.SourceRecord{
 			Table: t.name, Op: watch.Snapshot, Values: s.values(row), Key: s.key(row),
 			Revision: l.next(n), Position: "snapshot " + position(l.revision),
 		})
@@ -250,7 +250,7 @@ func (l *loader) fetch(ctx context.Context, t *table) (n int, err error) {
 	return n, nil
 }
 
-func (l *loader) take(ctx context.Context, batch []watch.Record) error {
+func (l *loader) take(ctx context.Context, batch []watch.SourceRecord) error {
 	l.open.Add(1)
 	l.Reader.rows.Add(int64(len(batch)))
 	if err := l.to.Take(ctx, batch, l.open.Done); err != nil {

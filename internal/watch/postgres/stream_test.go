@@ -162,7 +162,7 @@ func TestTheSlotIsKeptWhileTheHandIsFull(t *testing.T) {
 	free := make(chan struct{})
 	first := true
 	h.mu.Lock()
-	h.each = func(watch.Record) {
+	h.each = func(watch.SourceRecord) {
 		if first {
 			first = false
 			close(full)
@@ -208,7 +208,7 @@ func TestATableThatChangesWhileRowsFlowIsToldBeforeTheRows(t *testing.T) {
 	_, h, _ := c.follow()
 	var seen []string
 	h.mu.Lock()
-	h.each = func(r watch.Record) {
+	h.each = func(r watch.SourceRecord) {
 		var names []string
 		for _, column := range h.schemas["payments"] {
 			names = append(names, column.Name+":"+string(column.Type))
@@ -279,7 +279,7 @@ func TestPartitionsAreTheirRoot(t *testing.T) {
 			c.reading()
 			c.exec("UPDATE pix SET state = 'B'")
 			rows := h.take(t, 2)
-			slices.SortFunc(rows, func(a, b watch.Record) int { return strings.Compare(a.Key, b.Key) })
+			slices.SortFunc(rows, func(a, b watch.SourceRecord) int { return strings.Compare(a.Key, b.Key) })
 			require.Equal(t, []string{"update pix id=1 month=1 state=B", "update pix id=2 month=2 state=B"}, briefs(rows))
 			c.exec("UPDATE pix SET month = 2 WHERE id = 1") // moves to the other partition
 			rows = h.take(t, 2)

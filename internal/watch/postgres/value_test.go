@@ -166,7 +166,7 @@ func FuzzMessagesNeverPanic(f *testing.F) {
 		l := newLane(&Reader{log: slog.New(slog.DiscardHandler)}, map[string]*table{})
 		known := &relation{ours: true, shape: shape{table: "payments", names: []string{"id", "note"}, forms: []*form{{kind: numeral}, {}}, keys: []int{0}}}
 		l.relations[1] = known
-		if err := l.message(t.Context(), 7, &cursor{rest: message}); err != nil || l.filling == nil {
+		if err := l.message(t.Context(), 7, &byteCursor{rest: message}); err != nil || l.filling == nil {
 			return
 		}
 		for _, r := range l.filling.records {

@@ -121,21 +121,21 @@ var errNoAnswer = errors.New("its answer is not the JSON of RabbitMQ's managemen
 // properties are those of a queue, as the server shows them.
 type properties struct {
 	kind       string // classic, quorum or stream; empty: not shown
-	arguments  table
-	policy     table // what the policies say together; nil: not shown
+	arguments  jsonTable
+	policy     jsonTable // what the policies say together; nil: not shown
 	policies   string
 	limit      *json.RawMessage // delivery_limit; servers before 4.0 do not show it
 	durable    *bool
 	autoDelete *bool
 }
 
-// table is a JSON object whose values are read when they are needed. The server writes an empty one also as an empty list.
-type table map[string]json.RawMessage
+// jsonTable is a JSON object whose values are read when they are needed. The server writes an empty one also as an empty list.
+type jsonTable map[string]json.RawMessage
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (t *table) UnmarshalJSON(text []byte) error {
+func (t *jsonTable) UnmarshalJSON(text []byte) error {
 	if string(text) == "[]" {
-		*t = table{}
+		*t = jsonTable{}
 		return nil
 	}
 	var members map[string]json.RawMessage
@@ -151,10 +151,10 @@ func parseQueue(text []byte, name string) (*properties, error) {
 	var answer struct {
 		Name           string           `json:"name"`
 		Type           string           `json:"type"`
-		Arguments      table            `json:"arguments"`
+		Arguments      jsonTable        `json:"arguments"`
 		Policy         string           `json:"policy"`
 		OperatorPolicy string           `json:"operator_policy"`
-		Effective      table            `json:"effective_policy_definition"`
+		Effective      jsonTable        `json:"effective_policy_definition"`
 		DeliveryLimit  *json.RawMessage `json:"delivery_limit"`
 		Durable        *bool            `json:"durable"`
 		AutoDelete     *bool            `json:"auto_delete"`
@@ -196,7 +196,7 @@ func parseVersion(text []byte) (string, error) {
 }
 
 // whole is a member that is a whole number. set: the member is there; ok: it is a whole number of 64 bits.
-func (t table) whole(name string) (n int64, set, ok bool) {
+func (t jsonTable) whole(name string) (n int64, set, ok bool) {
 	raw, set := t[name]
 	if !set {
 		return 0, false, true
@@ -214,7 +214,7 @@ func whole(raw json.RawMessage) (n int64, set, ok bool) {
 }
 
 // text is a member that is text; else empty.
-func (t table) text(name string) string {
+func (t jsonTable) text(name string) string {
 	var value string
 	if json.Unmarshal(t[name], &value) != nil {
 		return ""

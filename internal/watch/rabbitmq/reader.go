@@ -99,7 +99,7 @@ func inspect(connection *amqp.Connection, name string) (int, error) {
 }
 
 // record makes a delivery a record.
-func (r *Reader) record(queue string, d *amqp.Delivery) watch.Record {
+func (r *Reader) record(queue string, d *amqp.Delivery) watch.SourceRecord {
 	m := bus.Message{
 		Table: r.settings.Queues.Table(queue), Key: []byte(d.RoutingKey), Body: d.Body,
 		Position: queue + " message " + strconv.Quote(d.MessageId),

@@ -62,8 +62,8 @@ const (
 	stream  = "stream"
 )
 
-// limit is a queue's delivery limit, as far as it is known.
-type limit struct {
+// deliveryLimit is a queue's delivery limit, as far as it is known.
+type deliveryLimit struct {
 	known  bool
 	n      int64 // deliveries, if bounded
 	from   origin
@@ -92,18 +92,18 @@ func (p *properties) needsVersion() bool {
 }
 
 // deliveryLimit is the limit of a quorum queue. version is the server's; it is needed where needsVersion says so.
-func (p *properties) deliveryLimit(version string) limit {
+func (p *properties) deliveryLimit(version string) deliveryLimit {
 	argument, argued, readable := p.arguments.whole("x-delivery-limit")
 	policy, ruled, ok := p.policy.whole("delivery-limit")
 	readable = readable && ok
 	if p.limit != nil { // the server's own word
-		if (table{"limit": *p.limit}).text("limit") == "unlimited" {
-			return limit{known: true}
+		if (jsonTable{"limit": *p.limit}).text("limit") == "unlimited" {
+			return deliveryLimit{known: true}
 		}
 		if n, set, ok := whole(*p.limit); set && ok {
 			switch {
 			case n < 0:
-				return limit{known: true}
+				return deliveryLimit{known: true}
 			case argued && n == argument:
 				return bounded(n, byArgument)
 			case ruled && n == policy:
@@ -113,17 +113,17 @@ func (p *properties) deliveryLimit(version string) limit {
 			}
 			return bounded(n, byServer)
 		}
-		return limit{}
+		return deliveryLimit{}
 	}
 	switch {
 	case !readable:
-		return limit{}
+		return deliveryLimit{}
 	case p.policy == nil:
 		if l := bounded(argument, byArgument); argued && l.from != nowhere {
 			l.atMost = true
 			return l
 		}
-		return limit{}
+		return deliveryLimit{}
 	case argued && ruled:
 		counts := min(argument, policy)
 		if argument < 0 || policy < 0 {
@@ -142,19 +142,19 @@ func (p *properties) deliveryLimit(version string) limit {
 	major, err := strconv.Atoi(text)
 	switch {
 	case err != nil:
-		return limit{}
+		return deliveryLimit{}
 	case major >= defaultLimitSince:
 		return bounded(defaultLimit, byDefault)
 	}
-	return limit{known: true}
+	return deliveryLimit{known: true}
 }
 
 // bounded is a limit that is known. A negative number means none.
-func bounded(n int64, from origin) limit {
+func bounded(n int64, from origin) deliveryLimit {
 	if n < 0 {
-		return limit{known: true}
+		return deliveryLimit{known: true}
 	}
-	return limit{known: true, n: n, from: from}
+	return deliveryLimit{known: true, n: n, from: from}
 }
 
 // remarks say which messages of the queue the server drops by itself.
@@ -235,7 +235,7 @@ func (p *properties) limitRemark(queue, version string) watch.Remark {
 // deadLetters names the exchange that takes what the server drops.
 func (p *properties) deadLetters() (exchange string, set bool) {
 	for _, at := range []struct {
-		in   table
+		in   jsonTable
 		name string
 	}{{p.arguments, "x-dead-letter-exchange"}, {p.policy, "dead-letter-exchange"}} {
 		if _, there := at.in[at.name]; there {
@@ -252,7 +252,7 @@ func (p *properties) deadLetters() (exchange string, set bool) {
 // bound is a number that makes the server drop messages, as text, and what sets it.
 func (p *properties) bound(name string) (n, by string, set bool) {
 	for _, at := range []struct {
-		in       table
+		in       jsonTable
 		name, by string
 	}{{p.arguments, "x-" + name, "its argument x-" + name}, {p.policy, name, p.policies}} {
 		if _, there := at.in[at.name]; there {

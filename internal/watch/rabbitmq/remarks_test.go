@@ -222,28 +222,28 @@ func TestManagementIsAskedThroughTLSAndItsAuthorityAloneIsBelieved(t *testing.T)
 func TestTheLimitFollowsTheServersRules(t *testing.T) {
 	for name, c := range map[string]struct {
 		members, version string
-		want             limit
+		want             deliveryLimit
 	}{
-		"default of 4":               {`"arguments":{},"effective_policy_definition":{}`, "4.1.2", limit{known: true, n: 20, from: byDefault}},
-		"none of 3":                  {`"arguments":{},"effective_policy_definition":[]`, "3.13.7", limit{known: true}},
-		"version unreadable":         {`"arguments":{},"effective_policy_definition":{}`, "next", limit{}},
-		"argument -1":                {`"arguments":{"x-delivery-limit":-1},"effective_policy_definition":{}`, "", limit{known: true}},
-		"policy -1":                  {`"arguments":{},"effective_policy_definition":{"delivery-limit":-1}`, "", limit{known: true}},
-		"policy -1, argument 20":     {`"arguments":{"x-delivery-limit":20},"effective_policy_definition":{"delivery-limit":-1}`, "", limit{known: true, n: 20, from: byArgument}},
-		"argument -1, policy 5":      {`"arguments":{"x-delivery-limit":-1},"effective_policy_definition":{"delivery-limit":5}`, "", limit{known: true, n: 5, from: byPolicy}},
-		"limit 0":                    {`"arguments":{"x-delivery-limit":0},"effective_policy_definition":{}`, "", limit{known: true, n: 0, from: byArgument}},
-		"policies not shown":         {`"arguments":{"x-delivery-limit":20}`, "4.0.0", limit{known: true, n: 20, from: byArgument, atMost: true}},
-		"policies not shown, -1":     {`"arguments":{"x-delivery-limit":-1}`, "4.0.0", limit{}},
-		"policies null":              {`"arguments":{},"effective_policy_definition":null`, "4.0.0", limit{}},
-		"text for a number":          {`"arguments":{"x-delivery-limit":"20"},"effective_policy_definition":{}`, "", limit{}},
-		"half":                       {`"arguments":{"x-delivery-limit":1.5},"effective_policy_definition":{}`, "", limit{}},
-		"beyond 64 bits":             {`"arguments":{},"effective_policy_definition":{"delivery-limit":1e30}`, "", limit{}},
-		"shown: unlimited":           {`"arguments":{},"effective_policy_definition":{},"delivery_limit":"unlimited"`, "", limit{known: true}},
-		"shown: the default":         {`"arguments":{},"effective_policy_definition":{},"delivery_limit":20`, "", limit{known: true, n: 20, from: byDefault}},
-		"shown: the argument":        {`"arguments":{"x-delivery-limit":20},"effective_policy_definition":{},"delivery_limit":20`, "", limit{known: true, n: 20, from: byArgument}},
-		"shown, a policy may follow": {`"arguments":{},"effective_policy_definition":{"delivery-limit":-1},"delivery_limit":20`, "", limit{known: true, n: 20, from: byServer}},
-		"shown: something else":      {`"arguments":{},"effective_policy_definition":{},"delivery_limit":{"a":1}`, "4.0.0", limit{}},
-		"shown: null":                {`"arguments":{},"effective_policy_definition":{},"delivery_limit":null`, "4.0.0", limit{known: true, n: 20, from: byDefault}},
+		"default of 4":               {`"arguments":{},"effective_policy_definition":{}`, "4.1.2", deliveryLimit{known: true, n: 20, from: byDefault}},
+		"none of 3":                  {`"arguments":{},"effective_policy_definition":[]`, "3.13.7", deliveryLimit{known: true}},
+		"version unreadable":         {`"arguments":{},"effective_policy_definition":{}`, "next", deliveryLimit{}},
+		"argument -1":                {`"arguments":{"x-delivery-limit":-1},"effective_policy_definition":{}`, "", deliveryLimit{known: true}},
+		"policy -1":                  {`"arguments":{},"effective_policy_definition":{"delivery-limit":-1}`, "", deliveryLimit{known: true}},
+		"policy -1, argument 20":     {`"arguments":{"x-delivery-limit":20},"effective_policy_definition":{"delivery-limit":-1}`, "", deliveryLimit{known: true, n: 20, from: byArgument}},
+		"argument -1, policy 5":      {`"arguments":{"x-delivery-limit":-1},"effective_policy_definition":{"delivery-limit":5}`, "", deliveryLimit{known: true, n: 5, from: byPolicy}},
+		"limit 0":                    {`"arguments":{"x-delivery-limit":0},"effective_policy_definition":{}`, "", deliveryLimit{known: true, n: 0, from: byArgument}},
+		"policies not shown":         {`"arguments":{"x-delivery-limit":20}`, "4.0.0", deliveryLimit{known: true, n: 20, from: byArgument, atMost: true}},
+		"policies not shown, -1":     {`"arguments":{"x-delivery-limit":-1}`, "4.0.0", deliveryLimit{}},
+		"policies null":              {`"arguments":{},"effective_policy_definition":null`, "4.0.0", deliveryLimit{}},
+		"text for a number":          {`"arguments":{"x-delivery-limit":"20"},"effective_policy_definition":{}`, "", deliveryLimit{}},
+		"half":                       {`"arguments":{"x-delivery-limit":1.5},"effective_policy_definition":{}`, "", deliveryLimit{}},
+		"beyond 64 bits":             {`"arguments":{},"effective_policy_definition":{"delivery-limit":1e30}`, "", deliveryLimit{}},
+		"shown: unlimited":           {`"arguments":{},"effective_policy_definition":{},"delivery_limit":"unlimited"`, "", deliveryLimit{known: true}},
+		"shown: the default":         {`"arguments":{},"effective_policy_definition":{},"delivery_limit":20`, "", deliveryLimit{known: true, n: 20, from: byDefault}},
+		"shown: the argument":        {`"arguments":{"x-delivery-limit":20},"effective_policy_definition":{},"delivery_limit":20`, "", deliveryLimit{known: true, n: 20, from: byArgument}},
+		"shown, a policy may follow": {`"arguments":{},"effective_policy_definition":{"delivery-limit":-1},"delivery_limit":20`, "", deliveryLimit{known: true, n: 20, from: byServer}},
+		"shown: something else":      {`"arguments":{},"effective_policy_definition":{},"delivery_limit":{"a":1}`, "4.0.0", deliveryLimit{}},
+		"shown: null":                {`"arguments":{},"effective_policy_definition":{},"delivery_limit":null`, "4.0.0", deliveryLimit{known: true, n: 20, from: byDefault}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := parseQueue([]byte(`{"name":"q","type":"quorum",`+c.members+`}`), "q")

@@ -19,7 +19,7 @@ type session struct {
 	to         watch.Hand
 	connection *amqp.Connection
 	queues     []*queue
-	arrivals   chan arrival // of all queues, for the one goroutine that hands over
+	arrivals   chan queueDelivery // of all queues, for the one goroutine that hands over
 }
 
 // queue is one that is consumed. Delivery tags count on its channel alone, so that one acknowledgement covers a prefix.
@@ -30,13 +30,13 @@ type queue struct {
 	telling sync.Mutex // one acknowledgement at a time, so that none names a tag that a later one covered
 }
 
-type arrival struct {
+type queueDelivery struct {
 	from     *queue
 	delivery amqp.Delivery
 }
 
 func newSession(r *Reader, to watch.Hand, connection *amqp.Connection) *session {
-	return &session{Reader: r, to: to, connection: connection, arrivals: make(chan arrival)}
+	return &session{Reader: r, to: to, connection: connection, arrivals: make(chan queueDelivery)}
 }
 
 // run hands over until ctx ends or something fails. What is committed by then is acknowledged; the server queues the rest
@@ -126,7 +126,7 @@ func (s *session) consume(ctx context.Context, name string, beside *sync.WaitGro
 func (s *session) forward(ctx context.Context, q *queue, deliveries <-chan amqp.Delivery) {
 	for d := range deliveries {
 		select {
-		case s.arrivals <- arrival{q, d}:
+		case s.arrivals <- queueDelivery{q, d}:
 		case <-ctx.Done():
 		}
 	}
@@ -143,7 +143,7 @@ func (s *session) hand(ctx context.Context) error {
 				at = time.Now()
 			}
 			done := a.from.ledger.Add(a.delivery.DeliveryTag, at)
-			if err := s.to.Take(ctx, []watch.Record{s.record(a.from.name, &a.delivery)}, done); err != nil {
+			if err := s.to.Take(ctx, []watch.SourceRecord{s.record(a.from.name, &a.delivery)}, done); err != nil {
 				return err
 			}
 		}

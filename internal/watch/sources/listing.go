@@ -129,7 +129,7 @@ func (s *Set) register(ctx context.Context, c notice.Case, m watch.Mapped) (noti
 	} else {
 		err = to.Delete(ctx, name, m.Delete)
 	}
-	var refused *watch.Refused
+	var refused *watch.RefusedRecord
 	if errors.As(err, &refused) {
 		return notice.Remapped{Problems: refused.Problems}, nil
 	}

@@ -22,7 +22,7 @@ type sink struct{ intake *intake.Intake }
 // pending is a change of a source on its way to its commit.
 type pending struct{ *intake.Pending }
 
-// Wait implements watch.Pending.
+// Wait implements watch.PendingRecord.
 func (p pending) Wait(ctx context.Context) (notice.Verdict, error) {
 	a, err := p.Pending.Wait(ctx)
 	if errors.Is(err, intake.ErrAlone) {
@@ -32,10 +32,10 @@ func (p pending) Wait(ctx context.Context) (notice.Verdict, error) {
 }
 
 // Enqueue implements watch.Sink.
-func (s sink) Enqueue(ctx context.Context, line []byte, from watch.Told) (watch.Pending, error) {
+func (s sink) Enqueue(ctx context.Context, line []byte, from watch.Told) (watch.PendingRecord, error) {
 	p, err := s.intake.Enqueue(ctx, line, intake.Origin{Source: from.Source, Actor: actorOf(from.Source), Keep: from.Record, CommittedAt: from.CommittedAt})
 	if wrong := (*intake.LineError)(nil); errors.As(err, &wrong) {
-		return nil, &watch.Refused{Problems: []notice.Problem{{Pointer: wrong.Pointer, Code: wrong.Code, Detail: wrong.Detail}}}
+		return nil, &watch.RefusedRecord{Problems: []notice.Problem{{Pointer: wrong.Pointer, Code: wrong.Code, Detail: wrong.Detail}}}
 	}
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func (s sink) Enqueue(ctx context.Context, line []byte, from watch.Told) (watch.
 }
 
 // Reject implements watch.Sink.
-func (s sink) Reject(ctx context.Context, r watch.Rejected) (watch.Pending, error) {
+func (s sink) Reject(ctx context.Context, r watch.Rejected) (watch.PendingRecord, error) {
 	kind, _ := ofb.ParseKind(r.Kind) // of a registration there is none
 	p, err := s.intake.Reject(ctx, notice.Change{
 		Kind: kind, ResourceID: r.ResourceID, Client: r.Client, Revision: r.Revision, Source: r.Source, Actor: actorOf(r.Source), Line: r.Line,
@@ -74,7 +74,7 @@ func (r registrar) Put(ctx context.Context, source string, in watch.Registration
 	if !errors.As(err, &invalid) {
 		return ownFault(ctx, r.store, err)
 	}
-	refused := &watch.Refused{}
+	refused := &watch.RefusedRecord{}
 	for _, p := range invalid.Problems {
 		refused.Problems = append(refused.Problems, notice.Problem{Pointer: p.Pointer, Code: p.Code, Detail: p.Detail})
 	}
@@ -102,7 +102,7 @@ func (c control) Paused(ctx context.Context, source string) (bool, error) {
 }
 
 // Report implements watch.Control.
-func (c control) Report(ctx context.Context, s watch.Status) error {
+func (c control) Report(ctx context.Context, s watch.SourceStatus) error {
 	text, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("encode a source's status: %w", err)
