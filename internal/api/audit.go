@@ -22,7 +22,7 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// Audited is the history as auditors read it; *auditlog.Log is one, but for Open, which package gateway adds. An error that
+// Audited is the history as auditors read it; *auditlog.SealedLog is one, but for Open, which package gateway adds. An error that
 // knows TooWide() bool and answers true means that a search took too long.
 type Audited interface {
 	// Search lists at most limit entries of the history, newest first, after a position, and the one to continue after.
@@ -34,7 +34,7 @@ type Audited interface {
 	// LogKey is the log's public key; nil when none is registered.
 	LogKey(ctx context.Context) (ed25519.PublicKey, error)
 	// Open opens the sealed log as of a size, 0 for the newest; done ends the reading.
-	Open(ctx context.Context, size int64) (log evidence.Log, done func(), err error)
+	Open(ctx context.Context, size int64) (log evidence.SealedLog, done func(), err error)
 }
 
 // auditRoutes are all of the auditors' own (cases N1); each reading is recorded before it is answered.
@@ -333,7 +333,7 @@ func (x *Exchange) sized(known ...string) (int64, map[string]string, error) {
 }
 
 // logAt opens the log for one entry of it, whose position the path has.
-func (in *Internal) logAt(x *Exchange) (log evidence.Log, seq int64, done func(), err error) {
+func (in *Internal) logAt(x *Exchange) (log evidence.SealedLog, seq int64, done func(), err error) {
 	if seq, err = x.seq(); err != nil {
 		return nil, 0, nil, err
 	}

@@ -39,7 +39,7 @@ type archive struct {
 // storeLog opens the log as package gateway does.
 type storeLog struct{ *auditlog.Log }
 
-func (s storeLog) Open(ctx context.Context, size int64) (evidence.Log, func(), error) {
+func (s storeLog) Open(ctx context.Context, size int64) (evidence.SealedLog, func(), error) {
 	x, err := s.OpenLog(ctx, size)
 	if err != nil {
 		return nil, nil, err
@@ -303,7 +303,7 @@ func TestAnExportIsAskedForMadeAndHandedOver(t *testing.T) {
 	require.Equal(t, "waiting", asked.body["state"])
 	a.ask("GET", at+"/file", "auditor", "").refused(t, 409, "conflict")
 
-	maker := evidence.Maker{Jobs: a.auditlog, Version: "0", Open: func(ctx context.Context, size int64, _ func(int64)) (evidence.Log, func(), error) {
+	maker := evidence.Maker{Jobs: a.auditlog, Version: "0", Open: func(ctx context.Context, size int64, _ func(int64)) (evidence.SealedLog, func(), error) {
 		return storeLog{a.auditlog}.Open(ctx, size)
 	}}
 	made, err := maker.Make(t.Context())

@@ -245,7 +245,7 @@ func (nothing) CheckpointAt(context.Context, time.Time) (audit.SignedHead, error
 	return audit.SignedHead{}, errMissing
 }
 func (nothing) LogKey(context.Context) (ed25519.PublicKey, error) { return nil, nil }
-func (nothing) Open(context.Context, int64) (evidence.Log, func(), error) {
+func (nothing) Open(context.Context, int64) (evidence.SealedLog, func(), error) {
 	return nil, nil, errMissing
 }
 

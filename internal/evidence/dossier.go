@@ -24,7 +24,7 @@ var ErrDossier = errors.New("a dossier is html or text, in pt or en")
 // change with its decision, each attempt, each answer, each poll. id is the resource's, or that of a notification, a change
 // or an interaction about it. format is "html" or "text", lang "pt" or "en"; ErrDossier otherwise. Every entry is verified
 // first. It returns how many there are; an error that knows NotFound() bool and answers true means that there is none.
-func Dossier(ctx context.Context, log Log, id, format, lang string) (text []byte, entries int64, err error) {
+func Dossier(ctx context.Context, log SealedLog, id, format, lang string) (text []byte, entries int64, err error) {
 	words, known := dossierWords[lang]
 	if !known || format != "html" && format != "text" {
 		return nil, 0, ErrDossier
@@ -74,7 +74,7 @@ type dossierEvent struct {
 type dossierFact struct{ Name, Value string }
 
 // collect finds the entries and verifies each by its proof.
-func collect(ctx context.Context, log Log, id string, words map[string]string) (*dossier, error) {
+func collect(ctx context.Context, log SealedLog, id string, words map[string]string) (*dossier, error) {
 	head := log.Head()
 	found, err := about(ctx, log, id)
 	if err != nil {
@@ -115,7 +115,7 @@ func collect(ctx context.Context, log Log, id string, words map[string]string) (
 // clock judges each notification by the entries of the resource. What the log does not know yet has not happened: a
 // notification that waits is judged as of the checkpoint. The instants of other entries, by which a standstill is told, are
 // taken as they stand.
-func clock(ctx context.Context, log Log, found []audit.Sealed, lang string) ([]timing.ClockWords, error) {
+func clock(ctx context.Context, log SealedLog, found []audit.Sealed, lang string) ([]timing.ClockWords, error) {
 	facts := make([]history.Fact, 0, len(found))
 	for i := range found {
 		facts = append(facts, fact(found[i].Entry))
@@ -156,7 +156,7 @@ func fact(e *audit.Entry) history.Fact {
 }
 
 // about finds all entries of the resource that an id leads to.
-func about(ctx context.Context, log Log, id string) ([]audit.Sealed, error) {
+func about(ctx context.Context, log SealedLog, id string) ([]audit.Sealed, error) {
 	find := func(s history.Search) (out []audit.Sealed, err error) {
 		err = log.Each(ctx, s, func(e *audit.Sealed) error { out = append(out, *e); return nil })
 		return out, err

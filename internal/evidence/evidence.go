@@ -1,7 +1,7 @@
 // Package evidence writes the documents that answer questions about the past: exports of the sealed history, the proof of
 // one entry, and the dossier of one resource, a document for people.
 //
-// All of it is made of a Log, the history as of one checkpoint, and of nothing else. So the same question about the same
+// All of it is made of a SealedLog, the history as of one checkpoint, and of nothing else. So the same question about the same
 // checkpoint gives the same bytes, for every caller, through the command line or the API. What is handed over
 // alone, a proof or a dossier, was verified against the checkpoint first; what fails is not shown. To record that it was
 // read is the caller's: it knows who reads.
@@ -19,8 +19,8 @@ import (
 	"github.com/arauto/arauto/internal/timing"
 )
 
-// Log is the sealed history as of one checkpoint; *auditlog.LogReader is one.
-type Log interface {
+// SealedLog is the sealed history as of one checkpoint; *auditlog.LogReader is one.
+type SealedLog interface {
 	Head() audit.SignedHead
 	// Each hands over what a search finds, in the order of the log. Removed entries are part of the whole log only.
 	Each(ctx context.Context, s history.Search, each func(*audit.Sealed) error) error
@@ -44,7 +44,7 @@ type Log interface {
 
 // Prove writes the proof that the entry at a position is in the log (docs/audit-format.md, "Proof of one entry"), after
 // having verified it.
-func Prove(ctx context.Context, log Log, seq int64) ([]byte, error) {
+func Prove(ctx context.Context, log SealedLog, seq int64) ([]byte, error) {
 	e, err := log.At(ctx, seq)
 	if err != nil {
 		return nil, fmt.Errorf("entry at %d: %w", seq, err)
@@ -58,7 +58,7 @@ func Prove(ctx context.Context, log Log, seq int64) ([]byte, error) {
 
 // Compare follows one entry up to the root of the checkpoint and says whether it is what was sealed. Unlike Prove it is no
 // error when it is not: an auditor must see what is stored.
-func Compare(ctx context.Context, log Log, e *audit.Sealed) (history.Integrity, error) {
+func Compare(ctx context.Context, log SealedLog, e *audit.Sealed) (history.Integrity, error) {
 	found := history.Integrity{Checkpoint: log.Head().Checkpoint.Size}
 	_, err := proven(ctx, log, e)
 	var fault *audit.Fault
@@ -85,7 +85,7 @@ func Compare(ctx context.Context, log Log, e *audit.Sealed) (history.Integrity, 
 }
 
 // proven makes the proof of an entry and verifies it.
-func proven(ctx context.Context, log Log, e *audit.Sealed) (audit.Proof, error) {
+func proven(ctx context.Context, log SealedLog, e *audit.Sealed) (audit.Proof, error) {
 	path, err := log.Prove(ctx, e.Seq)
 	if err != nil {
 		return audit.Proof{}, err

@@ -19,7 +19,7 @@ type Format struct {
 	Version bool   // the writer's version is in it
 	// Write writes what the search finds and returns how many entries that were. It holds little in memory: at most the
 	// positions of what a filter found.
-	Write func(ctx context.Context, log Log, s history.Search, version string, w io.Writer) (int64, error)
+	Write func(ctx context.Context, log SealedLog, s history.Search, version string, w io.Writer) (int64, error)
 }
 
 // Formats lists the ways to write an export, the default first.
@@ -42,7 +42,7 @@ func FormatNamed(name string) (Format, bool) {
 	return Format{}, false
 }
 
-func writeLines(ctx context.Context, log Log, s history.Search, _ string, w io.Writer) (n int64, err error) {
+func writeLines(ctx context.Context, log SealedLog, s history.Search, _ string, w io.Writer) (n int64, err error) {
 	var line []byte
 	err = log.Each(ctx, s, func(e *audit.Sealed) error {
 		n++
@@ -55,7 +55,7 @@ func writeLines(ctx context.Context, log Log, s history.Search, _ string, w io.W
 
 // writeBundle walks several times: for the entries; with a filter, for their proofs; for the private texts; and where the
 // filter names clients and verifications counted their entries, for what shows that nothing is missing.
-func writeBundle(ctx context.Context, log Log, s history.Search, version string, w io.Writer) (n int64, err error) {
+func writeBundle(ctx context.Context, log SealedLog, s history.Search, version string, w io.Writer) (n int64, err error) {
 	filter, head := s.Filter(), log.Head()
 	b := audit.NewBundle(w, head.Public, head.Checkpoint, filter, version)
 	var found []int64
@@ -97,7 +97,7 @@ func writeBundle(ctx context.Context, log Log, s history.Search, version string,
 }
 
 // writePrivate adds the private texts of what the search finds, and looks at no entries of kinds that have none.
-func writePrivate(ctx context.Context, log Log, s history.Search, b *audit.BundleWriter) error {
+func writePrivate(ctx context.Context, log SealedLog, s history.Search, b *audit.BundleWriter) error {
 	kinds := audit.PrivateKinds()
 	if len(s.Entries) > 0 {
 		kinds = slices.DeleteFunc(kinds, func(kind string) bool { return !slices.Contains(s.Entries, kind) })
@@ -116,7 +116,7 @@ func writePrivate(ctx context.Context, log Log, s history.Search, b *audit.Bundl
 
 // writeCounts adds to a bundle what shows its completeness, where that can be shown at all, and returns the checkpoint at
 // which it begins.
-func writeCounts(ctx context.Context, log Log, s history.Search, b *audit.BundleWriter) (start [][]byte, err error) {
+func writeCounts(ctx context.Context, log SealedLog, s history.Search, b *audit.BundleWriter) (start [][]byte, err error) {
 	p, err := log.Counted(ctx, s)
 	if err != nil || p == nil {
 		return nil, err
@@ -149,7 +149,7 @@ func genuine(e *audit.Sealed) error {
 }
 
 // writeCSV is for reading in a spreadsheet; the file proves nothing, so each entry is compared with its leaf first.
-func writeCSV(ctx context.Context, log Log, s history.Search, _ string, w io.Writer) (n int64, err error) {
+func writeCSV(ctx context.Context, log SealedLog, s history.Search, _ string, w io.Writer) (n int64, err error) {
 	head := []string{"seq"}
 	for _, c := range audit.Columns() {
 		head = append(head, c[1])

@@ -14,7 +14,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 )
 
-// Jobs are the exports that were asked for; *auditlog.Log has them. A maker that does not give a sign of life for 30 s loses
+// Jobs are the exports that were asked for; *auditlog.SealedLog has them. A maker that does not give a sign of life for 30 s loses
 // its export to another one.
 type Jobs interface {
 	// ClaimExport takes one up; nil when there is nothing to do.
@@ -34,7 +34,7 @@ type Maker struct {
 	Version string // of the product, for bundles
 
 	// Open opens the log as of a size. progress is to be told how many positions were walked; done ends the reading.
-	Open func(ctx context.Context, size int64, progress func(int64)) (log Log, done func(), err error)
+	Open func(ctx context.Context, size int64, progress func(int64)) (log SealedLog, done func(), err error)
 
 	Alive time.Duration // between signs of life (default 5 s)
 }

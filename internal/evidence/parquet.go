@@ -116,7 +116,7 @@ const rowGroup = 50_000
 
 // writeParquet is for analysis by columns; like CSV it proves nothing, so each entry is compared with its leaf first. The log's name, the checkpoint and the
 // filter stand in the file's metadata.
-func writeParquet(ctx context.Context, log Log, s history.Search, version string, w io.Writer) (n int64, err error) {
+func writeParquet(ctx context.Context, log SealedLog, s history.Search, version string, w io.Writer) (n int64, err error) {
 	head := log.Head()
 	file := parquet.NewGenericWriter[columns](w,
 		parquet.CreatedBy("arauto", version, ""), parquet.MaxRowsPerRowGroup(rowGroup), parquet.DataPageVersion(1),

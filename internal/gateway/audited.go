@@ -15,7 +15,7 @@ import (
 type audited struct{ *auditlog.Log }
 
 // Open implements api.Audited.
-func (a audited) Open(ctx context.Context, size int64) (evidence.Log, func(), error) {
+func (a audited) Open(ctx context.Context, size int64) (evidence.SealedLog, func(), error) {
 	x, err := a.OpenLog(ctx, size)
 	if err != nil {
 		return nil, nil, err
@@ -27,7 +27,7 @@ func (a audited) Open(ctx context.Context, size int64) (evidence.Log, func(), er
 func (g *Gateway) makeExports(ctx context.Context) error {
 	maker := evidence.Maker{
 		Jobs: g.auditlog, Version: g.version,
-		Open: func(ctx context.Context, size int64, progress func(int64)) (evidence.Log, func(), error) {
+		Open: func(ctx context.Context, size int64, progress func(int64)) (evidence.SealedLog, func(), error) {
 			x, err := g.auditlog.OpenLogForLong(ctx, size)
 			if err != nil {
 				return nil, nil, err

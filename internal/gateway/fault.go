@@ -19,7 +19,7 @@ func (g *Gateway) measureFaults(ctx context.Context) {
 	_ = g.store.Writable(within) // the faults know how it ended
 	cancel()
 	all := g.store.Faults()
-	now := map[store.Cause]bool{}
+	now := map[store.FaultCause]bool{}
 	for _, f := range all {
 		now[f.Cause] = true
 	}

@@ -12,7 +12,7 @@ import (
 
 // Preflight tells, step by step, whether a notification could reach an address, by the settings webhook.… alone: what
 // they allow, whom they trust, whom we are. Nothing is sent after the handshake. The error is a *config.Error.
-func Preflight(ctx context.Context, cfg *config.Config, base string) ([]webhook.Step, error) {
+func Preflight(ctx context.Context, cfg *config.Config, base string) ([]webhook.ProbeStep, error) {
 	p := &config.Problems{}
 	cfg.CheckWebhook(p)
 	for key, value := range map[string]string{

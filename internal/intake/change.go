@@ -33,18 +33,18 @@ type Origin struct {
 // rfc3339 refuses what time.Parse takes beyond the RFC: an hour of one digit, a comma, offsets of a day.
 var rfc3339 = regexp.MustCompile(`^[^T]{10}T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
 
-// reader turns the members of a line into a change, gathering what is wrong with it.
-type reader struct {
+// changeReader turns the members of a line into a change, gathering what is wrong with it.
+type changeReader struct {
 	m        *members
 	problems []notice.Problem
 }
 
-func (r *reader) wrong(pointer, code, en, pt string) {
+func (r *changeReader) wrong(pointer, code, en, pt string) {
 	r.problems = append(r.problems, notice.Problem{Pointer: pointer, Code: code, Detail: en, DetailPT: pt})
 }
 
 // text reads a string member.
-func (r *reader) text(name string, required bool) (string, bool) {
+func (r *changeReader) text(name string, required bool) (string, bool) {
 	value, there := r.m.values[name]
 	if !there {
 		if required {
@@ -61,7 +61,7 @@ func (r *reader) text(name string, required bool) (string, bool) {
 }
 
 // instant reads an RFC 3339 member; original is what was written.
-func (r *reader) instant(name string, required bool) (t time.Time, original string, ok bool) {
+func (r *changeReader) instant(name string, required bool) (t time.Time, original string, ok bool) {
 	s, ok := r.text(name, required)
 	if !ok {
 		return time.Time{}, "", false
@@ -78,7 +78,7 @@ func (r *reader) instant(name string, required bool) (t time.Time, original stri
 
 // read builds the change. What is wrong with it stands in Problems; only the wall clock of now is used.
 func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *notice.Change {
-	r := &reader{m: m}
+	r := &changeReader{m: m}
 	if from.Keep != nil {
 		line = nil
 	}
@@ -106,7 +106,7 @@ func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *not
 }
 
 // identity reads kind, owner and version.
-func (r *reader) identity(c *notice.Change) {
+func (r *changeReader) identity(c *notice.Change) {
 	if s, ok := r.text("kind", true); ok {
 		kind, err := ofb.ParseKind(s)
 		if err != nil {
@@ -133,7 +133,7 @@ func (r *reader) identity(c *notice.Change) {
 	}
 }
 
-func (r *reader) revision(c *notice.Change) {
+func (r *changeReader) revision(c *notice.Change) {
 	value, there := r.m.values["revision"]
 	if !there {
 		r.wrong("/revision", "required", "revision is missing", "revision está ausente")
@@ -153,7 +153,7 @@ func (r *reader) revision(c *notice.Change) {
 }
 
 // times reads when it happened and how long the first attempt must wait (contract "On time, late", "notBefore").
-func (r *reader) times(c *notice.Change, now time.Time) {
+func (r *changeReader) times(c *notice.Change, now time.Time) {
 	at, original, ok := r.instant("occurredAt", true)
 	if ok {
 		c.OccurredAt, c.Original = at, original
@@ -172,7 +172,7 @@ func (r *reader) times(c *notice.Change, now time.Time) {
 }
 
 // readData reads the document: its id, its state, and whether it is what the API may return.
-func (in *Intake) readData(r *reader, c *notice.Change) {
+func (in *Intake) readData(r *changeReader, c *notice.Change) {
 	if r.m.data == nil {
 		if _, there := r.m.values["data"]; there {
 			r.wrong("/data", "type", "data must be an object", "data deve ser um objeto")

@@ -15,10 +15,10 @@ import (
 	"github.com/arauto/arauto/internal/history"
 )
 
-// file is the book on disk: one line a trace, a later line of the same trace replaces an earlier one. A line that is not
+// receiptFile is the book on disk: one line a trace, a later line of the same trace replaces an earlier one. A line that is not
 // whole was never synced and is left out. The file "owner" beside it is locked while the process lives, says "running"
 // until it ends in order, and its time of change is the last instant at which everything refused was in the file.
-type file struct {
+type receiptFile struct {
 	dir   string
 	owner *os.File
 	out   *os.File
@@ -31,8 +31,8 @@ const name = "receipts.jsonl"
 // maxLine bounds a line that is read.
 const maxLine = 64 << 10
 
-// line is one line of the file; exactly one member is set. Instants are wall clocks'.
-type line struct {
+// receiptLine is one line of the file; exactly one member is set. Instants are wall clocks'.
+type receiptLine struct {
 	Refusal *history.ChangeRefusal `json:"refusal,omitempty"`
 	Unheard *history.Unheard       `json:"unheard,omitempty"`
 }
@@ -49,7 +49,7 @@ type leftover struct {
 }
 
 // openFile makes the folder when it is not there, takes it, and reads what is in it.
-func openFile(dir string) (*file, leftover, error) {
+func openFile(dir string) (*receiptFile, leftover, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, leftover{}, fmt.Errorf("make the folder of receipts: %w", err)
 	}
@@ -61,7 +61,7 @@ func openFile(dir string) (*file, leftover, error) {
 		_ = owner.Close()
 		return nil, leftover{}, fmt.Errorf("the folder of receipts %s belongs to another process: %w", dir, err)
 	}
-	f := &file{dir: dir, owner: owner}
+	f := &receiptFile{dir: dir, owner: owner}
 	left, err := f.take()
 	if err != nil {
 		_ = owner.Close()
@@ -71,7 +71,7 @@ func openFile(dir string) (*file, leftover, error) {
 }
 
 // take reads what is there and marks the folder as in use.
-func (f *file) take() (leftover, error) {
+func (f *receiptFile) take() (leftover, error) {
 	info, err := f.owner.Stat()
 	if err != nil {
 		return leftover{}, err
@@ -94,12 +94,12 @@ func (f *file) take() (leftover, error) {
 }
 
 // touch says that everything refused until at is in the file.
-func (f *file) touch(at time.Time) error { return os.Chtimes(f.owner.Name(), at, at) }
+func (f *receiptFile) touch(at time.Time) error { return os.Chtimes(f.owner.Name(), at, at) }
 
-func (f *file) path() string { return filepath.Join(f.dir, name) }
+func (f *receiptFile) path() string { return filepath.Join(f.dir, name) }
 
 // read loads the file. torn: its last line is not whole. A line that cannot be read counts as a process that died.
-func (f *file) read(left *leftover) (torn bool, err error) {
+func (f *receiptFile) read(left *leftover) (torn bool, err error) {
 	in, err := os.Open(f.path())
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
@@ -122,7 +122,7 @@ func (f *file) read(left *leftover) (torn bool, err error) {
 			return false, err
 		}
 		f.lines++
-		var l line
+		var l receiptLine
 		if json.Unmarshal(text, &l) != nil {
 			left.died = left.died || len(bytes.TrimSpace(text)) > 0
 			continue
@@ -132,7 +132,7 @@ func (f *file) read(left *leftover) (torn bool, err error) {
 }
 
 // add takes one line; at are the places of traces by their key.
-func (o *leftover) add(l *line, at map[key]int) {
+func (o *leftover) add(l *receiptLine, at map[key]int) {
 	switch {
 	case l.Refusal != nil:
 		r := *l.Refusal
@@ -160,10 +160,10 @@ func (o *leftover) add(l *line, at map[key]int) {
 }
 
 // wasteful reports whether the file holds much more than what is outstanding, and is better written anew.
-func (f *file) wasteful(outstanding int) bool { return f.lines > 0 && f.lines >= 2*outstanding }
+func (f *receiptFile) wasteful(outstanding int) bool { return f.lines > 0 && f.lines >= 2*outstanding }
 
 // write adds lines and syncs them; whole: they replace the file.
-func (f *file) write(lines []line, whole bool) error {
+func (f *receiptFile) write(lines []receiptLine, whole bool) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text) // one line each
 	for i := range lines {
@@ -182,7 +182,7 @@ func (f *file) write(lines []line, whole bool) error {
 }
 
 // replace gives the file new content: all of it, or none.
-func (f *file) replace(text []byte, lines int) error {
+func (f *receiptFile) replace(text []byte, lines int) error {
 	fresh, err := os.OpenFile(f.path()+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
@@ -212,7 +212,7 @@ func syncFolder(dir string) error {
 }
 
 // close gives the folder back. kept: everything refused is in the file, so the process ends in order.
-func (f *file) close(kept bool) error {
+func (f *receiptFile) close(kept bool) error {
 	var err error
 	if kept {
 		err = f.owner.Truncate(0)

@@ -77,10 +77,10 @@ const (
 type Book struct {
 	cfg  Config
 	log  *slog.Logger
-	file *file
+	file *receiptFile
 
 	mu      sync.Mutex
-	traces  map[key]*trace
+	traces  map[key]*bookEntry
 	order   []key // by first receipt
 	bytes   int
 	unheard map[string]*history.Unheard // by why
@@ -100,7 +100,7 @@ type key struct {
 	notBefore  int64
 }
 
-type trace struct {
+type bookEntry struct {
 	refusal history.ChangeRefusal
 	dirty   bool // newer than in the file
 }
@@ -129,7 +129,7 @@ func Open(c Config) (*Book, error) {
 	if c.Observer == nil {
 		c.Observer = silent{}
 	}
-	b := &Book{cfg: c, log: c.Log, traces: map[key]*trace{}, unheard: map[string]*history.Unheard{}}
+	b := &Book{cfg: c, log: c.Log, traces: map[key]*bookEntry{}, unheard: map[string]*history.Unheard{}}
 	var left leftover
 	var err error
 	if b.file, left, err = openFile(c.Dir); err != nil {
@@ -168,8 +168,8 @@ func (b *Book) Refused(c *notice.Change, why string) {
 }
 
 // keep adds a trace; b.mu is held, or nobody else knows b.
-func (b *Book) keep(r history.ChangeRefusal) *trace {
-	k, t := keyOf(&r), &trace{refusal: r}
+func (b *Book) keep(r history.ChangeRefusal) *bookEntry {
+	k, t := keyOf(&r), &bookEntry{refusal: r}
 	if b.traces[k] == nil {
 		b.order = append(b.order, k)
 		b.bytes += size(&r)
@@ -315,17 +315,17 @@ func (b *Book) spool() bool {
 	}
 	b.dirty = false
 	whole := b.file.wasteful(len(b.traces) + len(b.unheard))
-	var lines []line
+	var lines []receiptLine
 	for _, k := range b.order {
 		if t := b.traces[k]; whole || t.dirty {
 			t.dirty = false
 			r := t.refusal
-			lines = append(lines, line{Refusal: &r})
+			lines = append(lines, receiptLine{Refusal: &r})
 		}
 	}
 	for _, u := range b.unheard {
 		one := *u
-		lines = append(lines, line{Unheard: &one})
+		lines = append(lines, receiptLine{Unheard: &one})
 	}
 	b.mu.Unlock()
 	err := b.file.write(lines, whole)

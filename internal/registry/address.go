@@ -33,11 +33,11 @@ func (a *addresses) allows(addr netip.Addr) bool {
 }
 
 // judge finds what is wrong with each address, at most one thing an address.
-func (a *addresses) judge(uris []string) []Problem {
-	var problems []Problem
+func (a *addresses) judge(uris []string) []MemberProblem {
+	var problems []MemberProblem
 	for i, uri := range uris {
 		if code, detail := a.check(uri); code != "" {
-			problems = append(problems, Problem{fmt.Sprintf("/webhookUris/%d", i), code, detail})
+			problems = append(problems, MemberProblem{fmt.Sprintf("/webhookUris/%d", i), code, detail})
 		}
 	}
 	return problems

@@ -36,7 +36,7 @@ func TestAFollowedRegistrationIsJudgedByAllRulesButTheAgeOfItsStatement(t *testi
 
 	for name, c := range map[string]struct {
 		r    registry.Request
-		code registry.Code
+		code registry.InvalidCode
 	}{
 		"another organisation": {old(t, map[string]any{"org_id": "org-2"}, "https://a.example"), registry.InvalidStatement},
 		"another software":     {old(t, map[string]any{"software_id": "sw-2"}, "https://a.example"), registry.InvalidStatement},

@@ -2,15 +2,15 @@ package registry
 
 import "fmt"
 
-// Code is the `error` member of the answer to a registration that is refused (contract, "Malformed addresses" and
+// InvalidCode is the `error` member of the answer to a registration that is refused (contract, "Malformed addresses" and
 // "Software statement").
-type Code string
+type InvalidCode string
 
 // The codes of an Invalid; each is answered with status 400.
 const (
-	InvalidRequest   Code = "invalid_request"
-	InvalidURIs      Code = "invalid_webhook_uris"
-	InvalidStatement Code = "invalid_software_statement"
+	InvalidRequest   InvalidCode = "invalid_request"
+	InvalidURIs      InvalidCode = "invalid_webhook_uris"
+	InvalidStatement InvalidCode = "invalid_software_statement"
 )
 
 // Differs is the text that the rule itself prescribes when the addresses are not those of the statement (webhook §6.2).
@@ -18,13 +18,13 @@ const Differs = "The content of the webhook_uris field different from what was R
 
 // Invalid is the error for a registration that breaks a rule.
 type Invalid struct {
-	Code        Code
-	Description string    // error_description
-	Problems    []Problem // errors; empty when no single member is to blame
+	Code        InvalidCode
+	Description string          // error_description
+	Problems    []MemberProblem // errors; empty when no single member is to blame
 }
 
-// Problem is one invalid member of a request. It never repeats a value.
-type Problem struct {
+// MemberProblem is one invalid member of a request. It never repeats a value.
+type MemberProblem struct {
 	Pointer string `json:"pointer"` // JSON pointer into the request's body, "" for the request as a whole
 	Code    string `json:"code"`    // of an address: "pattern", "scheme", "host", "port" or "length"
 	Detail  string `json:"detail"`

@@ -189,29 +189,29 @@ func (g *Registry) Delete(ctx context.Context, client notice.ClientID, actor str
 	return g.store.DeleteInitiator(ctx, client, actor)
 }
 
-func judgeFields(client notice.ClientID, r Request) []Problem {
-	var problems []Problem
+func judgeFields(client notice.ClientID, r Request) []MemberProblem {
+	var problems []MemberProblem
 	if !notice.ValidClientID(string(client)) {
-		problems = append(problems, Problem{"", "clientId", "the client id in the path must have 1 to 255 printable ASCII characters without spaces"})
+		problems = append(problems, MemberProblem{"", "clientId", "the client id in the path must have 1 to 255 printable ASCII characters without spaces"})
 	}
 	id := func(pointer, value string) {
 		switch {
 		case value == "":
-			problems = append(problems, Problem{pointer, "required", "is required"})
+			problems = append(problems, MemberProblem{pointer, "required", "is required"})
 		case !notice.ValidClientID(value):
-			problems = append(problems, Problem{pointer, "format", "must have 1 to 255 printable ASCII characters without spaces"})
+			problems = append(problems, MemberProblem{pointer, "format", "must have 1 to 255 printable ASCII characters without spaces"})
 		}
 	}
 	id("/organisationId", r.OrganisationID)
 	id("/softwareId", r.SoftwareID)
 	switch {
 	case r.Name == "":
-		problems = append(problems, Problem{"/name", "required", "is required"})
+		problems = append(problems, MemberProblem{"/name", "required", "is required"})
 	case !printable(r.Name):
-		problems = append(problems, Problem{"/name", "format", fmt.Sprintf("must have 1 to %d printable characters, not beginning or ending with a space", maxName)})
+		problems = append(problems, MemberProblem{"/name", "format", fmt.Sprintf("must have 1 to %d printable characters, not beginning or ending with a space", maxName)})
 	}
 	if len(r.uris()) > maxURIs {
-		problems = append(problems, Problem{"/webhookUris", "length", fmt.Sprintf("at most %d addresses", maxURIs)})
+		problems = append(problems, MemberProblem{"/webhookUris", "length", fmt.Sprintf("at most %d addresses", maxURIs)})
 	}
 	return problems
 }

@@ -48,6 +48,6 @@ func (g *Registry) compare(r Request, uris []string, verify func(Statements) (jw
 func badStatement(why string) *Invalid {
 	return &Invalid{
 		Code: InvalidStatement, Description: why,
-		Problems: []Problem{{Pointer: "/softwareStatement", Code: "invalid", Detail: why}},
+		Problems: []MemberProblem{{Pointer: "/softwareStatement", Code: "invalid", Detail: why}},
 	}
 }

@@ -41,7 +41,7 @@ const repeatAfter = time.Minute
 
 // sealing is what the sealer needs of the store.
 type Store interface {
-	Seal(ctx context.Context, key *audit.Signer, published ...auditlog.PublishedHead) (auditlog.Sealed, error)
+	Seal(ctx context.Context, key *audit.Signer, published ...auditlog.PublishedHead) (auditlog.SealStep, error)
 	LogKey(ctx context.Context) (ed25519.PublicKey, error)
 	RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error)
 	Extends(ctx context.Context, public ed25519.PublicKey, published ...auditlog.PublishedHead) error
@@ -321,7 +321,7 @@ func (w *Sealer) round(ctx context.Context) error {
 }
 
 // publish makes known what one transaction sealed.
-func (w *Sealer) publish(out auditlog.Sealed) {
+func (w *Sealer) publish(out auditlog.SealStep) {
 	w.halted.Store(nil)
 	w.observer.Extends(out.Size)
 	w.watchHorizon(out)
@@ -337,7 +337,7 @@ func (w *Sealer) publish(out auditlog.Sealed) {
 }
 
 // watchHorizon raises the alarm when one transaction keeps the entries of all younger ones waiting.
-func (w *Sealer) watchHorizon(out auditlog.Sealed) {
+func (w *Sealer) watchHorizon(out auditlog.SealStep) {
 	if out.Horizon != w.horizon || out.Newest == out.Horizon {
 		w.horizon, w.since = out.Horizon, time.Now()
 	}

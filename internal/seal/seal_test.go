@@ -342,13 +342,13 @@ func TestTheLargestObjectIsFoundAmongMillions(t *testing.T) {
 func TestATransactionThatHoldsBackOthersRaisesTheAlarm(t *testing.T) {
 	p := openProof(t)
 	s := p.must(p.sealer(config.Development, t.TempDir(), "", ""))
-	s.watchHorizon(auditlog.Sealed{Horizon: 7, Newest: 9})
+	s.watchHorizon(auditlog.SealStep{Horizon: 7, Newest: 9})
 	require.Empty(t, s.said)
 	s.since = s.since.Add(-11 * time.Second)
-	s.watchHorizon(auditlog.Sealed{Horizon: 7, Newest: 10})
+	s.watchHorizon(auditlog.SealStep{Horizon: 7, Newest: 10})
 	require.Contains(t, s.said, "transaction 7 is still running; entries that are younger wait for it")
 	require.Greater(t, p.value(s, "horizon_age_seconds"), 10.0)
-	s.watchHorizon(auditlog.Sealed{Horizon: 12, Newest: 14})
+	s.watchHorizon(auditlog.SealStep{Horizon: 12, Newest: 14})
 	require.Less(t, p.value(s, "horizon_age_seconds"), 1.0)
 }
 

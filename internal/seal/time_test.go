@@ -36,16 +36,16 @@ func newHistory(takes time.Duration) *virtualLog {
 	return &virtualLog{key: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), began: time.Now(), takes: takes}
 }
 
-func (h *virtualLog) Seal(_ context.Context, key *audit.Signer, _ ...auditlog.PublishedHead) (auditlog.Sealed, error) {
+func (h *virtualLog) Seal(_ context.Context, key *audit.Signer, _ ...auditlog.PublishedHead) (auditlog.SealStep, error) {
 	horizon := time.Now()
 	<-time.After(h.takes)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.failing {
-		return auditlog.Sealed{}, errors.New("the database is away")
+		return auditlog.SealStep{}, errors.New("the database is away")
 	}
 	size := int64(horizon.Sub(h.began) / (100 * time.Millisecond))
-	out := auditlog.Sealed{Entries: int(size - h.size), Size: size, SealedAt: time.Now(), Horizon: 1, Newest: 1}
+	out := auditlog.SealStep{Entries: int(size - h.size), Size: size, SealedAt: time.Now(), Horizon: 1, Newest: 1}
 	if size == 0 {
 		return out, nil
 	}

@@ -30,12 +30,12 @@ type folder struct {
 	fence int64    // under which number our polls are written; kept with the folder
 
 	mu     sync.Mutex
-	files  map[string]file
+	files  map[string]spoolFile
 	number uint64 // number of the next file, so that two of one instant differ
 }
 
-// file is what is known of one file of the spool.
-type file struct {
+// spoolFile is what is known of one file of the spool.
+type spoolFile struct {
 	at    time.Time
 	bytes int64
 	held  bool // its commit is under way
@@ -59,7 +59,7 @@ func openFolder(dir string) (*folder, error) {
 		_ = owner.Close()
 		return nil, fmt.Errorf("spool %s belongs to another process; each replica needs a state folder of its own: %w", dir, err)
 	}
-	f := &folder{dir: dir, owner: owner, files: map[string]file{}}
+	f := &folder{dir: dir, owner: owner, files: map[string]spoolFile{}}
 	if f.fence, err = readFence(owner); err == nil {
 		err = f.list()
 	}
@@ -104,7 +104,7 @@ func (f *folder) list() error {
 		if err != nil {
 			return fmt.Errorf("list the spool: %w", err)
 		}
-		f.files[e.Name()] = file{at: info.ModTime(), bytes: info.Size()}
+		f.files[e.Name()] = spoolFile{at: info.ModTime(), bytes: info.Size()}
 	}
 	return nil
 }
@@ -143,7 +143,7 @@ func (f *folder) write(polls []notice.Poll, held bool) (string, error) {
 		return "", err
 	}
 	f.mu.Lock()
-	f.files[name] = file{at: now, bytes: int64(len(content)), held: held}
+	f.files[name] = spoolFile{at: now, bytes: int64(len(content)), held: held}
 	f.mu.Unlock()
 	return name, nil
 }

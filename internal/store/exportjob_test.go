@@ -20,7 +20,7 @@ import (
 
 // maker makes exports as serve does.
 func (s *sealedHistory) maker() evidence.Maker {
-	return evidence.Maker{Jobs: s.log, Version: "0", Open: func(ctx context.Context, size int64, progress func(int64)) (evidence.Log, func(), error) {
+	return evidence.Maker{Jobs: s.log, Version: "0", Open: func(ctx context.Context, size int64, progress func(int64)) (evidence.SealedLog, func(), error) {
 		x, err := s.log.OpenLogForLong(ctx, size)
 		if err != nil {
 			return nil, nil, err
@@ -205,7 +205,7 @@ func TestADeletedExportIsNotGoneOnWith(t *testing.T) {
 	maker := s.maker()
 	maker.Alive = time.Millisecond
 	open := maker.Open
-	maker.Open = func(ctx context.Context, size int64, progress func(int64)) (evidence.Log, func(), error) {
+	maker.Open = func(ctx context.Context, size int64, progress func(int64)) (evidence.SealedLog, func(), error) {
 		require.NoError(t, s.log.DeleteExport(asAuditor(t), e.ID))
 		<-ctx.Done() // the sign of life found nothing to be alive for
 		return open(context.WithoutCancel(ctx), size, progress)
@@ -225,7 +225,7 @@ func TestAnExportThatIsGivenBackIsTakenUpAtOnce(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	maker := s.maker()
 	open := maker.Open
-	maker.Open = func(c context.Context, size int64, progress func(int64)) (evidence.Log, func(), error) {
+	maker.Open = func(c context.Context, size int64, progress func(int64)) (evidence.SealedLog, func(), error) {
 		cancel() // the replica is asked to end
 		return open(context.WithoutCancel(c), size, progress)
 	}

@@ -54,7 +54,7 @@ func (damage) Damaged() bool { return true }
 
 // outage is a failure of our database that is not about a record.
 type outage struct {
-	cause Cause
+	cause FaultCause
 	lock  bool // another session holds a lock that we waited for
 }
 
@@ -85,7 +85,7 @@ func (t TooWide) Unwrap() error { return t.Err }
 // Errors of every act.
 var (
 	// ErrUnavailable means that the database could not be asked or did not answer; nothing is known to be stored. Every
-	// outage, whatever its cause, is one; see Cause.
+	// outage, whatever its cause, is one; see FaultCause.
 	ErrUnavailable error = passing("the database is not available")
 	// ErrURL means that the address of the database is not one. The command line shows it to the operator.
 	ErrURL = errors.New("not a PostgreSQL URL: write postgres://user@host:5432/database")

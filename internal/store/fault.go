@@ -11,34 +11,34 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Cause says what a failure of our database is about. Only CauseRecord may put a record aside; every other cause is an
+// FaultCause says what a failure of our database is about. Only CauseRecord may put a record aside; every other cause is an
 // outage for everybody: nothing is acknowledged, and the same is tried again. docs/operations/database-faults.md lists
 // the SQLSTATEs of each.
-type Cause string
+type FaultCause string
 
 // The causes of failures.
 const (
-	CauseRecord      Cause = "record"      // the row's own data, or how large it is
-	CauseConnection  Cause = "connection"  // the server is away, starts, stops, or ended the session
-	CauseCredentials Cause = "credentials" // the server refuses our login
-	CauseRights      Cause = "rights"      // our role lacks a right, or there is no such role
-	CauseSchema      Cause = "schema"      // a table, column or function is not what this binary needs
-	CauseResources   Cause = "resources"   // disk, memory, connections, I/O of the server
-	CauseReadOnly    Cause = "read-only"   // the server is a standby, or set to read only
-	CauseContention  Cause = "contention"  // a lock, a time limit, a deadlock, a serialization failure
-	CauseDamage      Cause = "damage"      // the server found its own data or an index damaged
-	CauseUnknown     Cause = "unknown"     // anything else: it is the record's only when that is proven
+	CauseRecord      FaultCause = "record"      // the row's own data, or how large it is
+	CauseConnection  FaultCause = "connection"  // the server is away, starts, stops, or ended the session
+	CauseCredentials FaultCause = "credentials" // the server refuses our login
+	CauseRights      FaultCause = "rights"      // our role lacks a right, or there is no such role
+	CauseSchema      FaultCause = "schema"      // a table, column or function is not what this binary needs
+	CauseResources   FaultCause = "resources"   // disk, memory, connections, I/O of the server
+	CauseReadOnly    FaultCause = "read-only"   // the server is a standby, or set to read only
+	CauseContention  FaultCause = "contention"  // a lock, a time limit, a deadlock, a serialization failure
+	CauseDamage      FaultCause = "damage"      // the server found its own data or an index damaged
+	CauseUnknown     FaultCause = "unknown"     // anything else: it is the record's only when that is proven
 )
 
 // Causes lists all causes that are outages, for metrics.
-func Causes() []Cause {
-	return []Cause{
+func Causes() []FaultCause {
+	return []FaultCause{
 		CauseConnection, CauseCredentials, CauseRights, CauseSchema, CauseResources, CauseReadOnly, CauseContention, CauseDamage, CauseUnknown,
 	}
 }
 
 // Cure says in one sentence what is wrong and what would be right.
-func (c Cause) Cure() string {
+func (c FaultCause) Cure() string {
 	switch c {
 	case CauseRecord:
 		return "the database refuses this record"
@@ -64,7 +64,7 @@ func (c Cause) Cure() string {
 
 // CauseOf says what a failure is about. An error without SQLSTATE is of the connection where the network, a deadline or
 // the client library says so, else unknown. It is a function of the error alone and proves nothing: see Store.blame.
-func CauseOf(err error) Cause {
+func CauseOf(err error) FaultCause {
 	var known outage
 	var connect *pgconn.ConnectError
 	var pg *pgconn.PgError
@@ -88,7 +88,7 @@ func CauseOf(err error) Cause {
 }
 
 // causeAtConnect is about a session that did not begin: no record is to blame for that.
-func causeAtConnect(code string) Cause {
+func causeAtConnect(code string) FaultCause {
 	switch c := causeOfCode(code); {
 	case code == "22023": // role "arauto_app" does not exist
 		return CauseRights
@@ -100,7 +100,7 @@ func causeAtConnect(code string) Cause {
 }
 
 // causeOfCode sorts a SQLSTATE (PostgreSQL documentation, appendix A).
-func causeOfCode(code string) Cause {
+func causeOfCode(code string) FaultCause {
 	if len(code) != 5 {
 		return CauseUnknown
 	}

@@ -26,7 +26,7 @@ import (
 
 // TestASQLSTATEHasOneCause is the table of docs/operations/database-faults.md.
 func TestASQLSTATEHasOneCause(t *testing.T) {
-	for cause, codes := range map[store.Cause][]string{
+	for cause, codes := range map[store.FaultCause][]string{
 		store.CauseRecord: {
 			"21000", "22001", "22003", "22021", "22023", "22P02", "22P05", "23502", "23503", "23505", "23514", "23P01", "54000", "54001", "54023",
 		},
@@ -44,7 +44,7 @@ func TestASQLSTATEHasOneCause(t *testing.T) {
 			require.Equal(t, cause, store.CauseOf(fmt.Errorf("x: %w", &pgconn.PgError{Code: code})), code)
 		}
 	}
-	for cause, errs := range map[store.Cause][]error{
+	for cause, errs := range map[store.FaultCause][]error{
 		store.CauseConnection: {
 			io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, context.DeadlineExceeded, &net.OpError{Err: errors.New("refused")}, pgx.ErrTxClosed,
 		},
@@ -89,7 +89,7 @@ func owner(t *testing.T, url string) func(statement string) {
 }
 
 // isOutage tells whether everybody would be told to come again: nothing is put aside for it.
-func isOutage(t *testing.T, err error, cause store.Cause) {
+func isOutage(t *testing.T, err error, cause store.FaultCause) {
 	t.Helper()
 	require.ErrorIs(t, err, store.ErrUnavailable)
 	require.Equal(t, cause, store.CauseOf(err), err)
@@ -106,7 +106,7 @@ func TestWhatIsDoneToOurDatabaseIsNoRecordsFault(t *testing.T) {
 	require.NoError(t, recordOne(t.Context(), s, "before"))
 	for name, c := range map[string]struct {
 		breaks, mends string
-		cause         store.Cause
+		cause         store.FaultCause
 		seen          bool // the catalog alone tells
 	}{
 		"a right is taken":      {"REVOKE INSERT ON entry FROM arauto_app", "GRANT INSERT ON entry TO arauto_app", store.CauseRights, true},

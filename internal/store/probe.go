@@ -117,9 +117,9 @@ func isRace(err error) bool {
 	return false
 }
 
-// Fault is a failure of our database that goes on.
-type Fault struct {
-	Cause Cause
+// DatabaseFault is a failure of our database that goes on.
+type DatabaseFault struct {
+	Cause FaultCause
 	Since time.Time
 	Text  string // of the newest failure
 }
@@ -136,7 +136,7 @@ const (
 // faults are what is wrong with each act that writes.
 type faults struct {
 	mu  sync.Mutex
-	all map[string]Fault
+	all map[string]DatabaseFault
 }
 
 // noteFault remembers how a write ended, and returns err. A record's own failure and a held lock are no fault of the
@@ -152,12 +152,12 @@ func (s *Store) noteFault(act string, err error) error {
 	if !errors.As(err, &known) || known.cause == CauseContention {
 		return err
 	}
-	f := Fault{known.cause, time.Now(), err.Error()}
+	f := DatabaseFault{known.cause, time.Now(), err.Error()}
 	if before, there := s.faults.all[act]; there && before.Cause == f.Cause {
 		f.Since = before.Since
 	}
 	if s.faults.all == nil {
-		s.faults.all = map[string]Fault{}
+		s.faults.all = map[string]DatabaseFault{}
 	}
 	s.faults.all[act] = f
 	return err
@@ -165,7 +165,7 @@ func (s *Store) noteFault(act string, err error) error {
 
 // Faults lists what keeps this replica from writing, by act: empty when the last write of each kind succeeded and Writable
 // found nothing.
-func (s *Store) Faults() map[string]Fault {
+func (s *Store) Faults() map[string]DatabaseFault {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	return maps.Clone(s.faults.all)

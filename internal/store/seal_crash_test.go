@@ -131,7 +131,7 @@ func TestThreeReplicasSealOneLog(t *testing.T) {
 	sealed, busy := make([]int, len(replicas)), make([]int, len(replicas))
 	for i, replica := range replicas {
 		sealing.Go(func() {
-			s.sealsUntil(done, replica, func(out auditlog.Sealed) {
+			s.sealsUntil(done, replica, func(out auditlog.SealStep) {
 				sealed[i] += out.Entries
 				if out.Busy {
 					busy[i]++

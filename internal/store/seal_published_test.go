@@ -20,7 +20,7 @@ func (s *sealedHistory) sealAgainst(heads ...audit.Checkpoint) error {
 	}
 	var err error
 	require.Eventually(s.t, func() bool {
-		var out auditlog.Sealed
+		var out auditlog.SealStep
 		out, err = s.log.Seal(s.t.Context(), s.key, published...)
 		return err != nil || out.Entries > 0
 	}, time.Minute, time.Millisecond)

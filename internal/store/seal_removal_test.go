@@ -49,7 +49,7 @@ func (s *sealedHistory) dropped() []string {
 func (s *sealedHistory) refused() (err error) {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool { // transactions of other tests hold the horizon back
-		var out auditlog.Sealed
+		var out auditlog.SealStep
 		out, err = s.log.Seal(s.t.Context(), s.key)
 		require.Zero(s.t, out.Entries, "sealed all the same")
 		return err != nil

@@ -54,7 +54,7 @@ FROM generate_series(1, $1) n CROSS JOIN LATERAL (SELECT '{"salt":"' || n || '",
 }
 
 // seal seals everything that is committed by now.
-func (s *sealedHistory) seal() auditlog.Sealed {
+func (s *sealedHistory) seal() auditlog.SealStep {
 	s.t.Helper()
 	return storetest.Seal(s.t, s.log, s.owner, s.key)
 }
@@ -322,7 +322,7 @@ func TestTheApplicationCannotChangeTheProof(t *testing.T) {
 }
 
 // sealsUntil has a replica seal again and again until done is closed, and tells the result each time.
-func (s *sealedHistory) sealsUntil(done <-chan struct{}, replica *auditlog.Log, tell func(auditlog.Sealed)) {
+func (s *sealedHistory) sealsUntil(done <-chan struct{}, replica *auditlog.Log, tell func(auditlog.SealStep)) {
 	for {
 		out, err := replica.Seal(context.Background(), s.key)
 		if err != nil {
@@ -369,7 +369,7 @@ SELECT pg_sleep(%f); INSERT INTO arauto.entry (id, kind, facts) VALUES (gen_rand
 		})
 	}
 	for range 2 {
-		sealing.Go(func() { s.sealsUntil(done, s.log, func(auditlog.Sealed) {}) })
+		sealing.Go(func() { s.sealsUntil(done, s.log, func(auditlog.SealStep) {}) })
 	}
 	writing.Wait()
 	close(done)

@@ -11,15 +11,15 @@ import (
 	"code.dny.dev/ssrf"
 )
 
-// Refusal is the error for an address that must not be dialled or registered. Code is "host" or "port", the words the
+// AddressRefusal is the error for an address that must not be dialled or registered. Code is "host" or "port", the words the
 // outside contract uses for malformed addresses; Reason is one line for people.
-type Refusal struct {
+type AddressRefusal struct {
 	Code   string
 	Reason string
 }
 
 // Error is the reason alone: the caller that shows it knows the context.
-func (r *Refusal) Error() string { return r.Reason }
+func (r *AddressRefusal) Error() string { return r.Reason }
 
 // Guard decides which addresses may be dialled. Receivers' addresses come from outside: without a Guard an initiator could
 // make the gateway call the bank's own machines. It judges the address that is dialled, after resolution, so a name that
@@ -53,17 +53,17 @@ func NewGuard(allow []netip.Prefix, ports []uint16) *Guard {
 	return g
 }
 
-// Check judges one address and port. The error is a *Refusal.
+// Check judges one address and port. The error is a *AddressRefusal.
 func (g *Guard) Check(at netip.AddrPort) error {
 	addr := at.Addr().Unmap() // ::ffff:10.0.0.1 is 10.0.0.1 on the wire
 	switch {
 	case !addr.IsValid():
-		return &Refusal{Code: "host", Reason: "no address"}
+		return &AddressRefusal{Code: "host", Reason: "no address"}
 	case addr.Zone() != "":
-		return &Refusal{Code: "host", Reason: fmt.Sprintf("%s has a zone and so is not a public address", addr)}
+		return &AddressRefusal{Code: "host", Reason: fmt.Sprintf("%s has a zone and so is not a public address", addr)}
 	case g.allowed(addr):
 		if at.Port() == 0 {
-			return &Refusal{Code: "port", Reason: "port 0 cannot be dialled"}
+			return &AddressRefusal{Code: "port", Reason: "port 0 cannot be dialled"}
 		}
 		return nil
 	}
@@ -74,39 +74,39 @@ func (g *Guard) Check(at netip.AddrPort) error {
 	case errors.Is(err, ssrf.ErrProhibitedPort):
 		return g.portRefusal(at.Port())
 	default:
-		return &Refusal{Code: "host", Reason: fmt.Sprintf("%s is not a public address", addr)}
+		return &AddressRefusal{Code: "host", Reason: fmt.Sprintf("%s is not a public address", addr)}
 	}
 }
 
 // Control implements net.Dialer.Control: it judges the resolved address just before the connection is made. The error is a
-// *Refusal.
+// *AddressRefusal.
 func (g *Guard) Control(network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
-		return &Refusal{Code: "host", Reason: fmt.Sprintf("network %q is not TCP", network)}
+		return &AddressRefusal{Code: "host", Reason: fmt.Sprintf("network %q is not TCP", network)}
 	}
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return &Refusal{Code: "host", Reason: fmt.Sprintf("%q is not an address", address)}
+		return &AddressRefusal{Code: "host", Reason: fmt.Sprintf("%q is not an address", address)}
 	}
 	return g.Check(at)
 }
 
 // CheckHost judges host and port of a URI before anything is resolved, as a registration does. The host must be a
 // fully qualified DNS name. With an allow-list, an address inside it is accepted too, and so are localhost and any
-// port of a name: what the name resolves to is judged when it is dialled. The error is a *Refusal.
+// port of a name: what the name resolves to is judged when it is dialled. The error is a *AddressRefusal.
 func (g *Guard) CheckHost(host string, port uint16) error {
 	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	if addr, err := netip.ParseAddr(bare); err == nil {
 		if !g.allowed(addr.Unmap()) {
-			return &Refusal{Code: "host", Reason: "the host must be a DNS name, not an address"}
+			return &AddressRefusal{Code: "host", Reason: "the host must be a DNS name, not an address"}
 		}
 		return g.Check(netip.AddrPortFrom(addr, port))
 	}
 	if reason := notDNSName(host); reason != "" {
-		return &Refusal{Code: "host", Reason: reason}
+		return &AddressRefusal{Code: "host", Reason: reason}
 	}
 	if local(host) && !g.allowsLoopback() {
-		return &Refusal{Code: "host", Reason: "the host must be a fully qualified DNS name of the public internet"}
+		return &AddressRefusal{Code: "host", Reason: "the host must be a fully qualified DNS name of the public internet"}
 	}
 	if port == 0 || len(g.allow) == 0 && !slices.Contains(g.ports, port) {
 		return g.portRefusal(port)
@@ -119,7 +119,7 @@ func (g *Guard) portRefusal(port uint16) error {
 	for i, p := range g.ports {
 		open[i] = fmt.Sprint(p)
 	}
-	return &Refusal{Code: "port", Reason: fmt.Sprintf("port %d is not open; open is %s", port, strings.Join(open, ", "))}
+	return &AddressRefusal{Code: "port", Reason: fmt.Sprintf("port %d is not open; open is %s", port, strings.Join(open, ", "))}
 }
 
 func (g *Guard) allowed(addr netip.Addr) bool {

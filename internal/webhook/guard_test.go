@@ -148,7 +148,7 @@ func TestOnlyFullyQualifiedNamesAreHosts(t *testing.T) {
 		"[::1]", "[::ffff:127.0.0.1]", "::1", "[fe80::1%25eth0]", "fe80::1%eth0", "xn--.com", "xn--localhost-.com", strings.Repeat("a", 64) + ".com",
 		strings.Repeat("a.", 127) + "com", "8.8.8.8", "[2606:4700::1]", "127。0。0。1", "a\x00.com", "a\u202e.com",
 	}, forbidden...) {
-		var refusal *Refusal
+		var refusal *AddressRefusal
 		require.ErrorAs(t, g.CheckHost(host, 443), &refusal, host)
 		require.Equal(t, "host", refusal.Code, host)
 		requireShowable(t, refusal.Reason)
@@ -157,7 +157,7 @@ func TestOnlyFullyQualifiedNamesAreHosts(t *testing.T) {
 
 func TestOnlyConfiguredPortsAreOpen(t *testing.T) {
 	for _, port := range []uint16{0, 22, 80, 442, 444, 5432, 6379, 8443, 65535} {
-		var refusal *Refusal
+		var refusal *AddressRefusal
 		require.ErrorAs(t, NewGuard(nil, nil).CheckHost("itp.example.com", port), &refusal)
 		require.Equal(t, "port", refusal.Code)
 		require.ErrorAs(t, NewGuard(nil, nil).Check(netip.AddrPortFrom(netip.MustParseAddr("8.8.8.8"), port)), &refusal)

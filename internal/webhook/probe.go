@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Step is one condition for a notification to reach an endpoint, and its result.
-type Step struct {
+// ProbeStep is one condition for a notification to reach an endpoint, and its result.
+type ProbeStep struct {
 	Name   StepName
 	Err    error  // nil: it holds
 	Detail string // what was seen
@@ -37,12 +37,12 @@ const alertWithin = time.Second
 
 // Probe connects as an attempt does, up to the end of the handshake, and returns its steps; the first that failed is the
 // last. It writes no request. It takes at most the Sender's timeout.
-func (s *Sender) Probe(ctx context.Context, base string) []Step {
+func (s *Sender) Probe(ctx context.Context, base string) []ProbeStep {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	var steps []Step
+	var steps []ProbeStep
 	step := func(name StepName, err error, format string, args ...any) bool {
-		steps = append(steps, Step{name, err, fmt.Sprintf(format, args...)})
+		steps = append(steps, ProbeStep{name, err, fmt.Sprintf(format, args...)})
 		return err == nil
 	}
 	t, err := parseBase(base)

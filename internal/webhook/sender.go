@@ -166,7 +166,7 @@ func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, err
 	if err == nil {
 		e, err = s.endpoint(n.Client, a.target, a.start)
 	}
-	if _, ok := errors.AsType[*Refusal](err); ok {
+	if _, ok := errors.AsType[*AddressRefusal](err); ok {
 		r := a.result()
 		r.Outcome, r.Detail = classifyDial(err)
 		s.attempted(n.Client, &r)

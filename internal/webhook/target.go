@@ -17,12 +17,12 @@ type target struct {
 }
 
 // parseBase takes a registered base URI apart: https://host[:port][/path], without user, query or fragment. The error
-// is a *Refusal. Registrations were checked with more words when they came; what is refused here was stored by other
+// is a *AddressRefusal. Registrations were checked with more words when they came; what is refused here was stored by other
 // means.
 func parseBase(base string) (target, error) {
 	rest, ok := strings.CutPrefix(base, "https://")
 	if !ok {
-		return target{}, &Refusal{Code: "scheme", Reason: "the registered address does not begin with https://"}
+		return target{}, &AddressRefusal{Code: "scheme", Reason: "the registered address does not begin with https://"}
 	}
 	t := target{authority: rest}
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
@@ -30,18 +30,18 @@ func parseBase(base string) (target, error) {
 	}
 	for i := 0; i < len(rest); i++ {
 		if c := rest[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`?#\"<>^{|}`+"`", c) >= 0 {
-			return target{}, &Refusal{Code: "pattern", Reason: "the registered address contains " + strconv.QuoteToASCII(string(c))}
+			return target{}, &AddressRefusal{Code: "pattern", Reason: "the registered address contains " + strconv.QuoteToASCII(string(c))}
 		}
 	}
 	if strings.Contains(t.path, "//") || strings.HasSuffix(t.path, "/") {
-		return target{}, &Refusal{Code: "pattern", Reason: "the registered address has an empty path segment"}
+		return target{}, &AddressRefusal{Code: "pattern", Reason: "the registered address has an empty path segment"}
 	}
 	t.host, t.port = t.authority, DefaultPort
 	if i := strings.LastIndexByte(t.authority, ':'); i > strings.LastIndexByte(t.authority, ']') {
 		host, port, err := net.SplitHostPort(t.authority)
 		n, portErr := strconv.ParseUint(port, 10, 16)
 		if err != nil || portErr != nil || n == 0 || port[0] == '0' {
-			return target{}, &Refusal{Code: "port", Reason: "the registered address has a malformed port"}
+			return target{}, &AddressRefusal{Code: "port", Reason: "the registered address has a malformed port"}
 		}
 		t.host, t.port = host, uint16(n)
 	}
@@ -49,7 +49,7 @@ func parseBase(base string) (target, error) {
 		t.host = strings.Trim(t.host, "[]")
 	}
 	if t.host == "" || strings.ContainsAny(t.host, "@[]%") {
-		return target{}, &Refusal{Code: "host", Reason: "the registered address has a malformed host"}
+		return target{}, &AddressRefusal{Code: "host", Reason: "the registered address has a malformed host"}
 	}
 	return t, nil
 }

@@ -28,9 +28,9 @@ var fullVersions = map[string]string{
 	"payments v4": "4.0.1", "payments v5": "5.0.0", "automatic-payments v2": "2.2.0", "enrollments v2": "2.3.0",
 }
 
-// claims is the body of an answer (status-apis §1.5, §1.7). Its members are written in this order; data is the document
+// answerClaims is the body of an answer (status-apis §1.5, §1.7). Its members are written in this order; data is the document
 // value for value.
-type claims struct {
+type answerClaims struct {
 	Data  json.RawMessage `json:"data"`
 	Links links           `json:"links"`
 	Meta  meta            `json:"meta"`
@@ -217,7 +217,7 @@ func (p *Public) answer(x *api.Exchange, data json.RawMessage, self, audience, f
 		return err
 	}
 	now, jti := time.Now(), uuid.NewString()
-	body, err := signer.Sign(claims{
+	body, err := signer.Sign(answerClaims{
 		Data: data, Links: links{self}, Meta: meta{requestTime(now)},
 		Iss: p.cfg.OrganisationID, Aud: audience, Iat: now.Unix(), JTI: jti,
 	})
@@ -260,7 +260,7 @@ func (p *Public) keep(ctx context.Context, x *api.Exchange, status int, body []b
 
 // keepRefusal records a refusal, which must not fail because the caller's time is up. Those of a limit are recorded at
 // most once a second for each caller, with how many came in between.
-func (p *Public) keepRefusal(x *api.Exchange, r *refusal, reason string, body []byte) bool {
+func (p *Public) keepRefusal(x *api.Exchange, r *queryError, reason string, body []byte) bool {
 	q := queryOf(x)
 	if r.status == statusOverload {
 		due, suppressed := p.limits.mayRecord(q.caller, time.Now())

@@ -12,9 +12,9 @@ import (
 	"github.com/arauto/arauto/internal/api"
 )
 
-// refusal is an error as an initiator sees it: code, title and detail are constant and never repeat what was sent
+// queryError is an error as an initiator sees it: code, title and detail are constant and never repeat what was sent
 // (contract, "Error codes"). The reason is for our record alone.
-type refusal struct {
+type queryError struct {
 	status    int
 	code      string
 	title     string
@@ -23,21 +23,21 @@ type refusal struct {
 }
 
 // Error is for the log.
-func (r *refusal) Error() string { return r.code }
+func (r *queryError) Error() string { return r.code }
 
 // reasoned is a refusal with the reason for it.
 type reasoned struct {
-	*refusal
+	*queryError
 	reason string
 }
 
 // Unwrap is the refusal.
-func (r reasoned) Unwrap() error { return r.refusal }
+func (r reasoned) Unwrap() error { return r.queryError }
 
 // Error is for the log.
 func (r reasoned) Error() string { return r.code + ": " + r.reason }
 
-func because(r *refusal, reason string) error { return reasoned{r, reason} }
+func because(r *queryError, reason string) error { return reasoned{r, reason} }
 
 const (
 	challengeNone    = `Bearer realm="open-banking"`
@@ -50,58 +50,58 @@ const (
 // The refusals there are (status-apis §1.6, contract "Error codes"). Texts are Portuguese: initiators' engineers read
 // them.
 var (
-	refParameter = &refusal{
+	refParameter = &queryError{
 		status: http.StatusBadRequest, code: "PARAMETRO_INVALIDO", title: "Parâmetro inválido.",
 		detail: "Um parâmetro da requisição tem valor ou formato inválido, ou o recurso não pode ser consultado por este cliente ou nesta versão.",
 	}
-	refMissing = &refusal{
+	refMissing = &queryError{
 		status: http.StatusBadRequest, code: "PARAMETRO_NAO_INFORMADO", title: "Parâmetro não informado.",
 		detail: "Um parâmetro obrigatório da requisição não foi informado.",
 	}
-	refToken = &refusal{
+	refToken = &queryError{
 		status: http.StatusUnauthorized, code: "UNAUTHORIZED", title: "Não autorizado.",
 		detail: "O token de acesso está ausente, é inválido, expirou ou não pertence ao certificado apresentado.", challenge: challengeInvalid,
 	}
-	refNoToken = &refusal{
+	refNoToken = &queryError{
 		status: http.StatusUnauthorized, code: refToken.code, title: refToken.title, detail: refToken.detail, challenge: challengeNone,
 	}
-	refClient = &refusal{
+	refClient = &queryError{
 		status: http.StatusUnauthorized, code: "INVALID_CLIENT", title: "Cliente inválido.",
 		detail: "O certificado apresentado não corresponde ao cliente.", challenge: challengeInvalid,
 	}
-	refForbidden = &refusal{
+	refForbidden = &queryError{
 		status: http.StatusForbidden, code: "FORBIDDEN", title: "Acesso negado.",
 		detail: "O token de acesso não tem o escopo exigido.",
 	}
-	refNotFound = &refusal{
+	refNotFound = &queryError{
 		status: http.StatusNotFound, code: "NOT_FOUND", title: "Não encontrado.",
 		detail: "O recurso ou o caminho solicitado não existe.",
 	}
-	refMethod = &refusal{
+	refMethod = &queryError{
 		status: http.StatusMethodNotAllowed, code: "METHOD_NOT_ALLOWED", title: "Método não suportado.",
 		detail: "O caminho solicitado aceita apenas o método GET.",
 	}
-	refAccept = &refusal{
+	refAccept = &queryError{
 		status: http.StatusNotAcceptable, code: "NOT_ACCEPTABLE", title: "Formato não suportado.",
 		detail: "A resposta está disponível apenas como application/jwt em UTF-8.",
 	}
-	refBody = &refusal{
+	refBody = &queryError{
 		status: http.StatusUnsupportedMediaType, code: "UNSUPPORTED_MEDIA_TYPE", title: "Formato não suportado.",
 		detail: "A requisição não aceita corpo.",
 	}
-	refInternal = &refusal{
+	refInternal = &queryError{
 		status: http.StatusInternalServerError, code: "INTERNAL_SERVER_ERROR", title: "Erro interno.",
 		detail: "Ocorreu um erro ao processar a requisição.",
 	}
-	refUnavailable = &refusal{
+	refUnavailable = &queryError{
 		status: http.StatusServiceUnavailable, code: "SERVICE_UNAVAILABLE", title: "Serviço indisponível.",
 		detail: "A consulta não pode ser respondida agora; tente novamente em instantes.",
 	}
-	refTimeout = &refusal{
+	refTimeout = &queryError{
 		status: http.StatusGatewayTimeout, code: "GATEWAY_TIMEOUT", title: "Tempo esgotado.",
 		detail: "A consulta não foi respondida no tempo máximo permitido.",
 	}
-	refOverload = &refusal{
+	refOverload = &queryError{
 		status: statusOverload, code: "SITE_IS_OVERLOADED", title: "Limite de tráfego atingido.",
 		detail: "O limite de requisições foi atingido; tente novamente em instantes.",
 	}
@@ -109,13 +109,13 @@ var (
 
 // refusalFor is the one place that maps an error to what an initiator sees, with the reason for our record. What it does
 // not know is a 500.
-func refusalFor(ctx context.Context, err error) (r *refusal, reason string) {
+func refusalFor(ctx context.Context, err error) (r *queryError, reason string) {
 	var withReason reasoned
-	var known *refusal
+	var known *queryError
 	var framed *api.Fault
 	switch {
 	case errors.As(err, &withReason):
-		return withReason.refusal, withReason.reason
+		return withReason.queryError, withReason.reason
 	case errors.As(err, &known):
 		return known, ""
 	case errors.As(err, &framed): // of the frame that both listeners share
@@ -176,7 +176,7 @@ func (p *Public) refuse(x *api.Exchange, err error) {
 }
 
 // errorBody is a ResponseError (status-apis §1.6), in plain JSON: no error of a GET is signed.
-func errorBody(r *refusal, at time.Time) []byte {
+func errorBody(r *queryError, at time.Time) []byte {
 	out := []byte(`{"errors":[{"code":`)
 	out, _ = jsontext.AppendQuote(out, r.code)
 	out, _ = jsontext.AppendQuote(append(out, `,"title":`...), r.title)

@@ -47,13 +47,13 @@ type limiter struct {
 	flying atomic.Int64
 
 	mu      sync.Mutex
-	clients map[string]*usage
+	clients map[string]*clientUsage
 	open    map[net.Conn]*connection
 	swept   time.Time
 }
 
-// usage is one client's.
-type usage struct {
+// clientUsage is one client's.
+type clientUsage struct {
 	rate        *rate.Limiter
 	flying      int
 	connections int
@@ -81,7 +81,7 @@ func newLimiter(l Limits) (*limiter, error) {
 	}
 	return &limiter{
 		Limits: l, all: rate.NewLimiter(rate.Limit(l.Rate), l.Rate),
-		clients: map[string]*usage{}, open: map[net.Conn]*connection{}, swept: time.Now(),
+		clients: map[string]*clientUsage{}, open: map[net.Conn]*connection{}, swept: time.Now(),
 	}, nil
 }
 
@@ -89,7 +89,7 @@ func newLimiter(l Limits) (*limiter, error) {
 func keyOf(c mtls.Caller) string { return c.OrganisationID + " " + c.SoftwareID }
 
 // of finds or makes a client's usage, and forgets those long gone; l.mu is held.
-func (l *limiter) of(key string, now time.Time) *usage {
+func (l *limiter) of(key string, now time.Time) *clientUsage {
 	if now.Sub(l.swept) > forgetAfter {
 		l.swept = now
 		for k, u := range l.clients {
@@ -100,7 +100,7 @@ func (l *limiter) of(key string, now time.Time) *usage {
 	}
 	u := l.clients[key]
 	if u == nil {
-		u = &usage{rate: rate.NewLimiter(rate.Limit(l.ClientRate), l.ClientRate)}
+		u = &clientUsage{rate: rate.NewLimiter(rate.Limit(l.ClientRate), l.ClientRate)}
 		l.clients[key] = u
 	}
 	u.seen = now
@@ -135,7 +135,7 @@ func (l *limiter) enter(r *http.Request, caller mtls.Caller) (done func(), limit
 	return func() { l.leave(u) }, ""
 }
 
-func (l *limiter) leave(u *usage) {
+func (l *limiter) leave(u *clientUsage) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	u.flying--

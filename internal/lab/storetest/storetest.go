@@ -40,7 +40,7 @@ func Database(t testing.TB) string {
 // Seal seals all that is committed by now, and answers the last that was sealed with the number of all. owner is a
 // connection to the database of l. Transactions of other tests on the same server are waited for, as the horizon is the
 // server's.
-func Seal(t testing.TB, l *auditlog.Log, owner *pgx.Conn, key *audit.Signer) auditlog.Sealed {
+func Seal(t testing.TB, l *auditlog.Log, owner *pgx.Conn, key *audit.Signer) auditlog.SealStep {
 	t.Helper()
 	var next int64
 	if err := owner.QueryRow(t.Context(), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&next); err != nil {

@@ -23,8 +23,8 @@ const SealBatch = 20_000
 // the log itself. It is longer than other statements' time, since a backlog may have to be sorted, and nobody waits for it.
 const sealTimeout = 60 * time.Second
 
-// Sealed tells what one sealing transaction did.
-type Sealed struct {
+// SealStep tells what one sealing transaction did.
+type SealStep struct {
 	Busy       bool // another replica was at it: nothing was done
 	Entries    int  // that got their position
 	More       bool // entries are left that could be sealed at once
@@ -91,18 +91,18 @@ func (l *Log) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed2551
 //
 // Published are the newest checkpoints of this log that are known outside of the database. The log must extend every one of
 // them, or state its loss; ErrSetBack otherwise, and nothing is signed.
-func (l *Log) Seal(ctx context.Context, key *audit.Signer, published ...PublishedHead) (Sealed, error) {
+func (l *Log) Seal(ctx context.Context, key *audit.Signer, published ...PublishedHead) (SealStep, error) {
 	tx, err := l.query.Begin(ctx)
 	if err != nil {
-		return Sealed{}, store.Unavailable("begin to seal", err)
+		return SealStep{}, store.Unavailable("begin to seal", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
 	w := &sealing{tx: tx, key: key, published: published}
 	if err := w.run(ctx); err != nil {
-		return Sealed{}, store.Unavailable("seal", err)
+		return SealStep{}, store.Unavailable("seal", err)
 	}
 	if err := w.within(ctx, sealTimeout, tx.Commit); err != nil {
-		return Sealed{}, store.Unavailable("commit what was sealed", err)
+		return SealStep{}, store.Unavailable("commit what was sealed", err)
 	}
 	return w.out, nil
 }
@@ -112,7 +112,7 @@ type sealing struct {
 	tx     pgx.Tx
 	key    *audit.Signer
 	stored stored
-	out    Sealed
+	out    SealStep
 
 	published []PublishedHead
 
