@@ -288,7 +288,7 @@ func searchParts(s history.Search) []string {
 	return parts
 }
 
-func tooWideSearch() *Fault {
+func tooWideSearch() *APIError {
 	return invalid("", "too_wide",
 		"too much for one search: add an id, or limit the search to 31 days, or ask for an export (POST /internal/v1/audit/exports)",
 		"demais para uma consulta: acrescente um id, ou limite a busca a 31 dias, ou peça uma exportação (POST /internal/v1/audit/exports)")

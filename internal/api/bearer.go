@@ -11,9 +11,9 @@ import (
 	"github.com/arauto/arauto/internal/jws"
 )
 
-// Verifier judges the bank's own bearer tokens; *jws.BearerVerifier is one. A *jws.Refusal says that the token is not
+// Authenticator judges the bank's own bearer tokens; *jws.BearerVerifier is one. A *jws.Refusal says that the token is not
 // accepted; an error that wraps jws.ErrUnavailable, that it cannot be judged.
-type Verifier interface {
+type Authenticator interface {
 	Verify(token string) (jws.Principal, error)
 }
 
@@ -31,7 +31,7 @@ func (in *Internal) admit(x *Exchange, roles []string) error {
 		if !errors.As(err, &refusal) {
 			return err
 		}
-		return &Fault{
+		return &APIError{
 			Status: http.StatusUnauthorized, Code: "unauthorized", text: "the bearer token is not accepted: " + refusal.Error(),
 			challenge: challenge + `, error="invalid_token"`,
 		}
@@ -39,7 +39,7 @@ func (in *Internal) admit(x *Exchange, roles []string) error {
 	x.who = who
 	at := slices.IndexFunc(roles, who.Has)
 	if at < 0 {
-		return &Fault{
+		return &APIError{
 			Status: http.StatusForbidden, Code: "forbidden", text: "the token lacks the required role: " + strings.Join(roles, " or "),
 			challenge: challenge + `, error="insufficient_scope"`,
 		}
@@ -50,7 +50,7 @@ func (in *Internal) admit(x *Exchange, roles []string) error {
 	return nil
 }
 
-// Bearer returns the token of the one Authorization header (RFC 6750 §2.1), or a *Fault with status 401.
+// Bearer returns the token of the one Authorization header (RFC 6750 §2.1), or a *APIError with status 401.
 func Bearer(r *http.Request) (string, error) {
 	values := r.Header.Values("Authorization")
 	if len(values) == 1 {
@@ -59,7 +59,7 @@ func Bearer(r *http.Request) (string, error) {
 			return token, nil
 		}
 	}
-	return "", &Fault{
+	return "", &APIError{
 		Status: http.StatusUnauthorized, Code: "unauthorized", text: "the bearer token is missing or given twice; send one header Authorization: Bearer <token>",
 		challenge: challenge,
 	}

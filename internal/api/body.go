@@ -28,7 +28,7 @@ func (x *Exchange) mediaType(types ...string) (string, error) {
 	encoding := x.R.Header.Get("Content-Encoding")
 	if err != nil || !slices.Contains(types, found) || (charset != "" && charset != "utf-8") ||
 		(encoding != "" && !strings.EqualFold(encoding, "identity")) {
-		return "", &Fault{
+		return "", &APIError{
 			Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
 			text: "the body must be " + strings.Join(types, " or ") + ", in UTF-8, without Content-Encoding",
 		}
@@ -89,7 +89,7 @@ func noNulls(body []byte) error {
 }
 
 // unreadable says what is wrong with a body without repeating its values.
-func unreadable(err error) *Fault {
+func unreadable(err error) *APIError {
 	var syntax *jsontext.SyntacticError
 	var meaning *json.SemanticError
 	switch {

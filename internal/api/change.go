@@ -75,10 +75,10 @@ var contradictions = map[string]string{
 }
 
 // refusalOf is the error in an answer, nil when the change was stored.
-func refusalOf(a intake.Answer, from intake.Origin) *Fault {
+func refusalOf(a intake.Answer, from intake.Origin) *APIError {
 	switch a.Verdict {
 	case notice.Quarantined:
-		return &Fault{
+		return &APIError{
 			Status: http.StatusUnprocessableEntity, Code: "invalid_change", text: "the change cannot be applied; it is kept in quarantine",
 			problems: a.Problems, quarantine: a.QuarantineID,
 		}

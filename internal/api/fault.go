@@ -16,8 +16,8 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// Fault is an error as a caller of the internal API sees it (contract, "Errors of the internal API").
-type Fault struct {
+// APIError is an error as a caller of the internal API sees it (contract, "Errors of the internal API").
+type APIError struct {
 	Status     int    // of HTTP
 	Code       string // of the contract, such as not_found
 	text       string
@@ -28,27 +28,27 @@ type Fault struct {
 }
 
 // Error is for the log.
-func (f *Fault) Error() string { return f.Code + ": " + f.text }
+func (f *APIError) Error() string { return f.Code + ": " + f.text }
 
 var (
-	errNoPath   = &Fault{Status: http.StatusNotFound, Code: "not_found", text: "unknown path"}
-	errNotFound = &Fault{Status: http.StatusNotFound, Code: "not_found", text: "resource not found"}
-	errInternal = &Fault{
+	errNoPath   = &APIError{Status: http.StatusNotFound, Code: "not_found", text: "unknown path"}
+	errNotFound = &APIError{Status: http.StatusNotFound, Code: "not_found", text: "resource not found"}
+	errInternal = &APIError{
 		Status: http.StatusInternalServerError, Code: "internal",
 		text: "internal error; the gateway's log has the cause under the id in x-request-id",
 	}
-	errUnavailable = &Fault{
+	errUnavailable = &APIError{
 		Status: http.StatusServiceUnavailable, Code: "unavailable",
 		text: "temporarily unavailable; the outcome is unknown and a retry is safe",
 	}
-	errBusy = &Fault{
+	errBusy = &APIError{
 		Status: http.StatusServiceUnavailable, Code: "unavailable", text: "too many changes wait to be stored; retry in a second",
 	}
-	errDamaged = &Fault{
+	errDamaged = &APIError{
 		Status: http.StatusInternalServerError, Code: "log_damaged",
 		text: "a stored entry differs from the sealed log and is not shown; run arauto audit verify",
 	}
-	errTooLarge = &Fault{
+	errTooLarge = &APIError{
 		Status: http.StatusRequestEntityTooLarge, Code: "too_large",
 		text: "the body or line is too large; send at most " + strconv.Itoa(intake.MaxLine) + " bytes",
 	}
@@ -58,20 +58,20 @@ var (
 const RetryAfter = "1"
 
 // invalid is a 400 with what is wrong where.
-func invalid(pointer, code, en, pt string) *Fault {
-	return &Fault{
+func invalid(pointer, code, en, pt string) *APIError {
+	return &APIError{
 		Status: http.StatusBadRequest, Code: "invalid_request", text: en,
 		problems: []notice.Problem{{Pointer: pointer, Code: code, Detail: en, DetailPT: pt}},
 	}
 }
 
-func conflict(text string) *Fault {
-	return &Fault{Status: http.StatusConflict, Code: "conflict", text: text}
+func conflict(text string) *APIError {
+	return &APIError{Status: http.StatusConflict, Code: "conflict", text: text}
 }
 
 // faultOf is the one place that maps an error to a status and a code. What it does not know is a 500.
-func faultOf(err error) *Fault {
-	var known *Fault
+func faultOf(err error) *APIError {
+	var known *APIError
 	var line *intake.LineError
 	var damage *audit.Fault
 	switch {
@@ -143,7 +143,7 @@ func refuse(x *Exchange, err error) {
 }
 
 // appendFault writes an error as one JSON object; line is the line of a stream it is about, 0 for none.
-func appendFault(dst []byte, f *Fault, line int, portuguese bool) []byte {
+func appendFault(dst []byte, f *APIError, line int, portuguese bool) []byte {
 	dst = append(dst, '{')
 	if line > 0 {
 		dst = appendLine(dst, line, f.Status)

@@ -63,7 +63,7 @@ type Resender interface {
 
 // InternalConfig says what the internal listener serves with. All members are required but those that say otherwise.
 type InternalConfig struct {
-	Tokens     Verifier
+	Tokens     Authenticator
 	Changes    Changes
 	History    History
 	Resender   Resender
@@ -92,7 +92,7 @@ type InternalConfig struct {
 
 // Internal answers the bank's own systems and people. It is an http.Handler.
 type Internal struct {
-	tokens     Verifier
+	tokens     Authenticator
 	changes    Changes
 	history    History
 	resender   Resender

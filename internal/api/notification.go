@@ -100,7 +100,7 @@ func (x *Exchange) reason() (string, error) {
 // postResend asks for one more POST (D-4).
 func (in *Internal) postResend(x *Exchange) error {
 	if !in.cfg.ResendEnabled {
-		return &Fault{
+		return &APIError{
 			Status: http.StatusForbidden, Code: "resend_disabled",
 			text: "a fourth attempt is switched off, because the rule allows three; resend.enabled switches it on",
 		}

@@ -129,10 +129,10 @@ func TestTwentyOperatorsPressingAtOnceCauseOnePost(t *testing.T) {
 
 // What stands behind the listener in production, checked by the compiler.
 var (
-	_ History    = (*auditlog.Log)(nil)
-	_ Resender   = (*auditlog.Log)(nil)
-	_ Quarantine = (*store.Store)(nil)
-	_ Changes    = (*intake.Intake)(nil)
-	_ Initiators = (*registry.Registry)(nil)
-	_ Verifier   = (*jws.BearerVerifier)(nil)
+	_ History       = (*auditlog.Log)(nil)
+	_ Resender      = (*auditlog.Log)(nil)
+	_ Quarantine    = (*store.Store)(nil)
+	_ Changes       = (*intake.Intake)(nil)
+	_ Initiators    = (*registry.Registry)(nil)
+	_ Authenticator = (*jws.BearerVerifier)(nil)
 )

@@ -85,7 +85,7 @@ func (f *Face) dispatch(x *Exchange, methods map[string]Route) error {
 }
 
 // notAllowed is the 405 that lists what is allowed (RFC 9110 §15.5.6).
-func notAllowed(methods map[string]Route) *Fault {
+func notAllowed(methods map[string]Route) *APIError {
 	var allow []string
 	for m := range methods {
 		allow = append(allow, m)
@@ -94,7 +94,7 @@ func notAllowed(methods map[string]Route) *Fault {
 		}
 	}
 	slices.Sort(allow)
-	return &Fault{
+	return &APIError{
 		Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", text: "this path does not support this method; the header Allow lists the methods",
 		allow: strings.Join(allow, ", "),
 	}

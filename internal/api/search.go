@@ -41,7 +41,7 @@ func parameters(raw string, known ...string) (map[string]string, error) {
 }
 
 // unknownParameter is a 400 that names what is not known, and what is.
-func unknownParameter(name string, known []string) *Fault {
+func unknownParameter(name string, known []string) *APIError {
 	name = strconv.QuoteToASCII(cutText(name))
 	if len(known) == 0 {
 		return invalid("", "unknown_parameter", "parameter "+name+" is not known here; this path takes none",
@@ -64,7 +64,7 @@ func plain(handle func(*Exchange) error) func(*Exchange) error {
 }
 
 // wrong is a 400 about a query parameter.
-func wrong(name, en, pt string) *Fault {
+func wrong(name, en, pt string) *APIError {
 	return invalid("/"+name, "invalid_parameter", name+": "+en, name+": "+pt)
 }
 

@@ -181,7 +181,7 @@ func FuzzSearch(f *testing.F) {
 		}
 		filter, _, err := searchOf(s, now)
 		if err != nil {
-			var known *Fault
+			var known *APIError
 			if !errors.As(err, &known) || known.Status != 400 || len(known.problems) == 0 {
 				t.Fatalf("%q: %v", s, err)
 			}

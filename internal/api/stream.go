@@ -233,7 +233,7 @@ func (s *stream) encode() {
 
 // faultIn is what is wrong with a line, nil when it was stored. A line whose failure nobody foresaw is answered 503: it
 // may be stored, and sending it again is safe.
-func (s *stream) faultIn(a intake.Answer, err error) *Fault {
+func (s *stream) faultIn(a intake.Answer, err error) *APIError {
 	if err == nil {
 		return refusalOf(a, s.from)
 	}

@@ -69,7 +69,7 @@ type Gateway struct {
 	files     descriptors
 
 	daily    *reconcile.Reconciler // looks whether the history is complete
-	verifier *seal.Verifier        // looks whether the log is what was signed
+	verifier *seal.SelfVerifier    // looks whether the log is what was signed
 	named    time.Time             // when the log named a fault of the database last; the chore measure's alone
 
 	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery

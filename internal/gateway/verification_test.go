@@ -70,7 +70,7 @@ func (p *signedLog) sealed(size int64) {
 
 // verifying is one replica's verification of a log, with its metrics and its own log.
 type verifying struct {
-	*seal.Verifier
+	*seal.SelfVerifier
 	auditlog *auditlog.Log
 	metrics  *metrics
 	lines    *bytes.Buffer

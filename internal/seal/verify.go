@@ -25,7 +25,7 @@ const (
 // it and one at a time does. What it found is an entry of the history; every replica shows it in its metrics and in the
 // notes of /readyz. It does not replace verification from outside: anybody who can change the database and this process can
 // change both.
-type Verifier struct {
+type SelfVerifier struct {
 	cfg      *config.Config
 	auditlog *auditlog.Log
 	log      *slog.Logger
@@ -48,15 +48,15 @@ type VerifyObserver interface {
 }
 
 // newVerifier prepares verification with the log's key.
-func NewVerifier(cfg *config.Config, l *auditlog.Log, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o VerifyObserver) *Verifier {
-	return &Verifier{cfg: cfg, auditlog: l, log: log, key: key, observer: o}
+func NewVerifier(cfg *config.Config, l *auditlog.Log, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o VerifyObserver) *SelfVerifier {
+	return &SelfVerifier{cfg: cfg, auditlog: l, log: log, key: key, observer: o}
 }
 
 // every is the time between two looks.
-func (w *Verifier) Every() time.Duration { return min(verifyTick, w.cfg.Log.VerifyEvery) }
+func (w *SelfVerifier) Every() time.Duration { return min(verifyTick, w.cfg.Log.VerifyEvery) }
 
 // tick publishes what the verifications have come to, and goes on with what is due.
-func (w *Verifier) Tick(ctx context.Context) error {
+func (w *SelfVerifier) Tick(ctx context.Context) error {
 	state, err := w.publish(ctx)
 	if err != nil || !w.sinceDue(&state) && !w.wholeDue(&state) {
 		return err
@@ -66,12 +66,12 @@ func (w *Verifier) Tick(ctx context.Context) error {
 }
 
 // sinceDue tells whether what was sealed since the last time is to be verified.
-func (w *Verifier) sinceDue(v *auditlog.LogVerification) bool {
+func (w *SelfVerifier) sinceDue(v *auditlog.LogVerification) bool {
 	return v.Size-v.Since.Verified >= verifySinceMost || v.Now.Sub(v.Since.EndedAt) >= w.cfg.Log.VerifyEvery
 }
 
 // wholeDue tells whether the whole log is to be verified, or being verified.
-func (w *Verifier) wholeDue(v *auditlog.LogVerification) bool {
+func (w *SelfVerifier) wholeDue(v *auditlog.LogVerification) bool {
 	every := verifyWholeEvery
 	if v.Bad() {
 		every = verifyDoubtEvery
@@ -80,7 +80,7 @@ func (w *Verifier) wholeDue(v *auditlog.LogVerification) bool {
 }
 
 // run verifies part by part for as long as something is due. What is new comes first.
-func (w *Verifier) run(ctx context.Context) error {
+func (w *SelfVerifier) run(ctx context.Context) error {
 	key, err := w.key(ctx)
 	if err != nil || key == nil {
 		return err // nothing was ever sealed without a registered key
@@ -109,7 +109,7 @@ func (w *Verifier) run(ctx context.Context) error {
 }
 
 // tell says what a verification found; nil: it found nothing to record.
-func (w *Verifier) tell(r *auditlog.VerificationRecord) {
+func (w *SelfVerifier) tell(r *auditlog.VerificationRecord) {
 	switch {
 	case r == nil:
 	case r.Found != nil:
@@ -121,7 +121,7 @@ func (w *Verifier) tell(r *auditlog.VerificationRecord) {
 }
 
 // publish shows what all replicas know.
-func (w *Verifier) publish(ctx context.Context) (auditlog.LogVerification, error) {
+func (w *SelfVerifier) publish(ctx context.Context) (auditlog.LogVerification, error) {
 	v, err := w.auditlog.LogVerification(ctx)
 	if err != nil {
 		return v, err
@@ -149,7 +149,7 @@ func (w *Verifier) publish(ctx context.Context) (auditlog.LogVerification, error
 }
 
 // notes are what /readyz adds while something bad is not superseded.
-func (w *Verifier) Notes() []string {
+func (w *SelfVerifier) Notes() []string {
 	if text := w.bad.Load(); text != nil {
 		return []string{*text}
 	}

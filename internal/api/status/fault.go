@@ -112,7 +112,7 @@ var (
 func refusalFor(ctx context.Context, err error) (r *queryError, reason string) {
 	var withReason reasoned
 	var known *queryError
-	var framed *api.Fault
+	var framed *api.APIError
 	switch {
 	case errors.As(err, &withReason):
 		return withReason.queryError, withReason.reason
