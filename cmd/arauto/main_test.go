@@ -223,7 +223,7 @@ func (h *house) reconcile() stage.Report {
 	}
 	_, err = h.core.Load().Settle(ctx, within)
 	require.NoError(h.t, err)
-	lines, err := stage.ReadLedger(h.book)
+	lines, err := stage.ReadSubmissions(h.book)
 	require.NoError(h.t, err)
 	books, err := h.core.Load().Collect(ctx, lines, h.posts())
 	require.NoError(h.t, err)

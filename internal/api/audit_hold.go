@@ -13,7 +13,7 @@ import (
 )
 
 // Holds keeps entries beyond their time; *auditlog.Log does, and writes down in the same transaction who placed or lifted
-// which (notice.Caller of the context). An error that knows Conflict() bool means that one of this name keeps something
+// which (history.Actor of the context). An error that knows Conflict() bool means that one of this name keeps something
 // else.
 type Holds interface {
 	PlaceHold(ctx context.Context, h history.Hold) (stands history.Hold, placed bool, err error)

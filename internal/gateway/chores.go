@@ -24,14 +24,14 @@ func (g *Gateway) startBackground() {
 	g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) })
 }
 
-// every runs a chore at once and then at a distance, until the chores end.
-func (g *Gateway) every(name string, distance time.Duration, chore func(context.Context) error) {
+// every runs a task at once and then at a distance, until the background ends.
+func (g *Gateway) every(name string, distance time.Duration, task func(context.Context) error) {
 	g.run(name, func() {
 		tick := time.NewTicker(distance)
 		defer tick.Stop()
 		var told time.Time // when the log named a failure that goes on
 		for {
-			switch err := chore(g.background); {
+			switch err := task(g.background); {
 			case err == nil:
 				told = time.Time{}
 			case g.background.Err() == nil && time.Since(told) >= faultNamedEvery:

@@ -70,13 +70,13 @@ type Gateway struct {
 
 	daily    *reconcile.Reconciler // looks whether the history is complete
 	verifier *seal.SelfVerifier    // looks whether the log is what was signed
-	named    time.Time             // when the log named a fault of the database last; the chore measure's alone
+	named    time.Time             // when the log named a fault of the database last; used by measure alone
 
 	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery
 
 	work       context.Context // ends: no new work is taken
 	stop       context.CancelFunc
-	background context.Context // ends: background chores stop
+	background context.Context // ends: background tasks stop
 	end        context.CancelFunc
 	follow     parts // the loops of sources, by the source's name
 	loops      parts // the other loops that the drain waits for, by name
@@ -371,7 +371,7 @@ func (g *Gateway) Stop() {
 			g.log.Error("counts of repeated reads lost", "error", err)
 		}
 		g.waitSources()
-		g.end() // intake stores what was accepted and ends; chores end
+		g.end() // intake stores what was accepted and ends; background tasks end
 		g.waitLoops(ctx)
 		g.sender.Close()
 		if err := g.receipts.Close(); err != nil {

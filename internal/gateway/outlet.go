@@ -110,7 +110,7 @@ func (o *LogWriter) run() {
 	}
 }
 
-// CountLost makes the lines that an outlet loses a metric.
+// CountLost makes the lines that a LogWriter loses a metric.
 func (g *Gateway) CountLost(o *LogWriter) {
 	g.metrics.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "arauto_log_lines_lost_total", Help: "Lines of the process's log that were lost: the reader was too slow, or refused them.",

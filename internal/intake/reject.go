@@ -10,7 +10,7 @@ import (
 )
 
 // Reject puts aside what a source could not make a change of: a case of the quarantine with what is known of the
-// resource. It waits for room as Submit does. Line is what is kept, and may be larger than a change; Problems must not
+// resource. It waits for room as Enqueue does. Line is what is kept, and may be larger than a change; Problems must not
 // be empty, or it would be taken for a change.
 func (in *Intake) Reject(ctx context.Context, c notice.Change) (*Pending, error) {
 	if len(c.Problems) == 0 {

@@ -34,6 +34,7 @@ func (p Purpose) usage() x509.ExtKeyUsage {
 	return x509.ExtKeyUsageServerAuth
 }
 
+// String is the name of the purpose in the extension extKeyUsage of RFC 5280.
 func (p Purpose) String() string {
 	if p == AsClient {
 		return "clientAuth"

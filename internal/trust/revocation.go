@@ -70,7 +70,7 @@ func revocationOptions(r *config.RevocationSettings) mtls.RevocationOptions {
 	return o
 }
 
-// judged makes of a RevocationSettings's files a source after whose change connections to receivers are judged anew: one that
+// judged makes of a Revocation's files a source after whose change connections to receivers are judged anew: one that
 // stands open may lead to a receiver that was revoked by the new list.
 type judged struct {
 	*mtls.Revocation

@@ -31,7 +31,7 @@ func (n *nemesis) examine(ctx context.Context) error {
 	if err := n.settle(ctx); err != nil {
 		return err
 	}
-	lines, err := stage.ReadLedger(n.book())
+	lines, err := stage.ReadSubmissions(n.book())
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ type RunRecord struct {
 	Submissions   []Line
 	Posts         []Post
 	Notifications []Notification
-	// Stored lists the revisions the gateway knows of each resource in the ledger, with the id of its change.
+	// Stored lists the revisions the gateway knows of each resource in the submission log, with the id of its change.
 	Stored map[Revision]string
 
 	// Disturbed tells whether something was broken on purpose between two instants, or shortly before. What is late, or of
@@ -85,15 +85,15 @@ func (w Waits) Over(d time.Duration) int {
 	return n
 }
 
-// Collect reads the gateway's account for a ledger.
-func (c *Core) Collect(ctx context.Context, ledger []Line, posts []Post) (RunRecord, error) {
-	b := RunRecord{Submissions: ledger, Posts: posts, Stored: map[Revision]string{}}
+// Collect reads the gateway's account for a submission log.
+func (c *Core) Collect(ctx context.Context, submissions []Line, posts []Post) (RunRecord, error) {
+	b := RunRecord{Submissions: submissions, Posts: posts, Stored: map[Revision]string{}}
 	var err error
 	if b.Notifications, err = c.Notifications(ctx, url.Values{}); err != nil {
 		return b, fmt.Errorf("read the notifications: %w", err)
 	}
 	seen := map[Revision]bool{}
-	for _, line := range ledger {
+	for _, line := range submissions {
 		key, err := line.Change.Key()
 		if err != nil {
 			return b, err
@@ -155,7 +155,7 @@ func (a *audit) wrong(format string, args ...any) {
 	a.Wrong = append(a.Wrong, fmt.Sprintf(format, args...))
 }
 
-// Check compares the books. What it holds true of every run, whatever was killed in it:
+// Check compares the three accounts. What it holds true of every run, whatever was killed in it:
 //   - an acknowledged change is stored under the id it was given, and each notification it was told of exists;
 //   - a change that was refused is not stored;
 //   - a revision has one notification at most, a notification three attempts at most, numbered without a gap, none before
@@ -198,7 +198,7 @@ func (b RunRecord) Check() Report {
 func (a *audit) line(line Line, stored map[Revision]string) {
 	key, err := line.Change.Key()
 	if err != nil {
-		a.wrong("the ledger has a change without a name: %v", err)
+		a.wrong("the submission log has a change without a name: %v", err)
 		return
 	}
 	change, there := stored[key]

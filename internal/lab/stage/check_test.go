@@ -158,7 +158,7 @@ func TestTheLedgerKeepsTheLastThatIsKnownAndNeverForgetsAnAcknowledgement(t *tes
 	require.NoError(t, l.Note(change("p1", 1), Accepted{}, errors.New("connection reset")))
 	require.NoError(t, l.Close())
 
-	lines, err := ReadLedger(path)
+	lines, err := ReadSubmissions(path)
 	require.NoError(t, err)
 	require.Len(t, lines, 3)
 	require.Equal(t, []Fate{Acknowledged, Unknown, Refused}, []Fate{lines[0].Fate, lines[1].Fate, lines[2].Fate})

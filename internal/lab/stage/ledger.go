@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Log is the core's own book of what it handed in, one line a change, synced to disk before the call that wrote it
+// Log is the core's own record of what it handed in, one line a change, synced to disk before the call that wrote it
 // returns. It is kept outside the product and believes nothing the product says later: whatever was acknowledged must
 // be found again, however often gateway and database were killed in between.
 type SubmissionLog struct {
@@ -31,7 +31,7 @@ const (
 	Unknown      Fate = "unknown"
 )
 
-// Line is one line of the book.
+// Line is one line of the file.
 type Line struct {
 	Sent   time.Time `json:"sent,omitzero"` // when this try began
 	At     time.Time `json:"at"`            // when the answer was there, or was given up
@@ -41,11 +41,11 @@ type Line struct {
 	Error  string    `json:"error,omitempty"`
 }
 
-// OpenSubmissionLog opens a book, new or to be continued.
+// OpenSubmissionLog opens a file, new or to be continued.
 func OpenSubmissionLog(path string) (*SubmissionLog, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the ledger: %w", err)
+		return nil, fmt.Errorf("open the submission log: %w", err)
 	}
 	return &SubmissionLog{file: file}, nil
 }
@@ -74,28 +74,28 @@ func (l *SubmissionLog) note(sent time.Time, c Change, a Accepted, err error) er
 	}
 	text, err := json.Marshal(line)
 	if err != nil {
-		return fmt.Errorf("write the ledger: %w", err)
+		return fmt.Errorf("write the submission log: %w", err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, err := l.file.Write(append(text, '\n')); err != nil {
-		return fmt.Errorf("write the ledger: %w", err)
+		return fmt.Errorf("write the submission log: %w", err)
 	}
 	if err := l.file.Sync(); err != nil {
-		return fmt.Errorf("sync the ledger: %w", err)
+		return fmt.Errorf("sync the submission log: %w", err)
 	}
 	return nil
 }
 
-// Close ends the book.
+// Close closes the file.
 func (l *SubmissionLog) Close() error { return l.file.Close() }
 
-// ReadLedger reads a book: for each change, the last that is known of it, in the order in which changes were first
+// ReadSubmissions reads the log: for each change, the last that is known of it, in the order in which changes were first
 // written down. What was once acknowledged stays so.
-func ReadLedger(path string) ([]Line, error) {
+func ReadSubmissions(path string) ([]Line, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the ledger: %w", err)
+		return nil, fmt.Errorf("read the submission log: %w", err)
 	}
 	defer file.Close()
 	var out []Line
@@ -104,11 +104,11 @@ func ReadLedger(path string) ([]Line, error) {
 	for lines.More() {
 		var line Line
 		if err := lines.Decode(&line); err != nil {
-			return nil, fmt.Errorf("read the ledger: %w", err)
+			return nil, fmt.Errorf("read the submission log: %w", err)
 		}
 		key, err := line.Change.Key()
 		if err != nil {
-			return nil, fmt.Errorf("read the ledger: %w", err)
+			return nil, fmt.Errorf("read the submission log: %w", err)
 		}
 		n, known := place[key]
 		switch {
@@ -147,7 +147,7 @@ func (c Change) Key() (Revision, error) {
 	return Revision{c.Kind, id, c.Revision}, nil
 }
 
-// Feed hands in changes at a steady pace, whatever comes of them, and writes each try into the ledger: it is the core of a
+// Feed hands in changes at a steady pace, whatever comes of them, and writes each try into the log: it is the core of a
 // bank whose gateway is being killed. A change without an answer is written down as unknown; then the feed goes on with
 // the next, or, with Again, hands in the same once more.
 type Feed struct {
@@ -167,7 +167,7 @@ type Feed struct {
 	next atomic.Int64
 }
 
-// Run feeds until ctx ends; changes on their way then are still waited for. The error is one of the ledger.
+// Run feeds until ctx ends; changes on their way then are still waited for. The error is one of the log.
 func (f *Feed) Run(ctx context.Context) error {
 	within := f.Within
 	if within == 0 {
@@ -240,7 +240,7 @@ var errNobody = errors.New("nobody to talk to")
 // Repeat hands in again every change of which nothing is known, as a core does when its gateway is back, and writes the
 // answers down. It tells how many there were, and which outcomes came ("applied": the change had not been stored).
 func Repeat(ctx context.Context, core *Core, path string, l *SubmissionLog) (outcomes map[string]int, err error) {
-	lines, err := ReadLedger(path)
+	lines, err := ReadSubmissions(path)
 	if err != nil {
 		return nil, err
 	}
