@@ -76,7 +76,7 @@ func branch(kind ofb.Kind, accounts ...string) []condition {
 
 // check adds a problem when the rule is broken. Where the object of the rule is missing or malformed there is nothing
 // to add: the schema has told that, or the object is optional.
-func (c *condition) check(r *report, data map[string]any) {
+func (c *condition) check(r *problemList, data map[string]any) {
 	object := data
 	for name := range strings.SplitSeq(c.at, "/") {
 		if name == "" {
@@ -105,7 +105,7 @@ func (c *condition) check(r *report, data map[string]any) {
 }
 
 // checkState judges a rule about the states in which a member is there.
-func (c *condition) checkState(r *report, data map[string]any, there bool) {
+func (c *condition) checkState(r *problemList, data map[string]any, there bool) {
 	status, _ := data["status"].(string)
 	if !slices.Contains(c.kind.Statuses(), ofb.Status(status)) {
 		return // the schema tells that

@@ -13,13 +13,13 @@ import (
 const enough = 4 * MaxProblems
 
 // full reports whether the report needs no further problems.
-func (r *report) full() bool { return len(r.problems) >= enough }
+func (r *problemList) full() bool { return len(r.problems) >= enough }
 
 // explainer finds what is wrong with a document. It walks the document and its schema together, in the order of
 // pointers, and stops as soon as the report is full, so that its cost is bounded by the size of the document whatever
 // the document holds. The validator judges one value at a time: a scalar, or an object or list without its members.
 type explainer struct {
-	*report
+	*problemList
 	options []openapi3.SchemaValidationOption
 }
 

@@ -60,7 +60,7 @@ func unknownVersion(kind ofb.Kind) Problem {
 
 // addFailure translates one failure of the validator at a path. Its own words are not used: they are made for the
 // authors of schemas, and some of them repeat the value.
-func (r *report) addFailure(e *openapi3.SchemaError, path []string) {
+func (r *problemList) addFailure(e *openapi3.SchemaError, path []string) {
 	pointer := "/data" + joinPointer(path)
 	name := lastName(path)
 	switch {
@@ -106,7 +106,7 @@ func failureText(name string, e *openapi3.SchemaError) (code string, t text) {
 }
 
 // addUnknown adds a member that the object at a path must not have.
-func (r *report) addUnknown(path []string, name string) {
+func (r *problemList) addUnknown(path []string, name string) {
 	pointer := "/data" + joinPointer(path)
 	if plainName.MatchString(name) {
 		r.add(problem(pointer+"/"+name, CodeUnknown, both(
@@ -128,7 +128,7 @@ var plainName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z]{0,63}$`)
 
 // addNulls adds the members and items that are null, in the value at a path: no member of these APIs may be
 // (status-apis §7 item 5).
-func (r *report) addNulls(path []string, value any) {
+func (r *problemList) addNulls(path []string, value any) {
 	if r.nulls >= MaxProblems {
 		return
 	}

@@ -124,7 +124,7 @@ func (s *Schemas) Check(kind ofb.Kind, version string, data map[string]any) []Pr
 	if !ok {
 		return []Problem{unknownVersion(kind)}
 	}
-	r := &report{}
+	r := &problemList{}
 	if schema.VisitJSON(data, s.judge...) != nil {
 		explainer{r, s.explain}.value(schema, data, nil)
 		r.addNulls(nil, data)
@@ -142,16 +142,16 @@ func (s *Schemas) Check(kind ofb.Kind, version string, data map[string]any) []Pr
 	return r.list()
 }
 
-// report gathers problems; it exists so that a document without problems costs nothing.
-type report struct {
+// problemList gathers problems; it exists so that a document without problems costs nothing.
+type problemList struct {
 	problems []Problem
 	nulls    int // how many of them tell of a null
 }
 
-func (r *report) add(p Problem) { r.problems = append(r.problems, p) }
+func (r *problemList) add(p Problem) { r.problems = append(r.problems, p) }
 
 // list orders the problems, drops what is said twice, and bounds their number.
-func (r *report) list() []Problem {
+func (r *problemList) list() []Problem {
 	if len(r.problems) == 0 {
 		return nil
 	}
@@ -177,7 +177,7 @@ func (r *report) list() []Problem {
 }
 
 // addSchemaError adds every failure that the validator found in the value at a path.
-func (r *report) addSchemaError(err error, path []string) {
+func (r *problemList) addSchemaError(err error, path []string) {
 	//nolint:errorlint // the validator returns these types bare, and what they wrap says something else
 	switch e := err.(type) {
 	case nil:

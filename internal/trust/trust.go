@@ -269,4 +269,5 @@ func (t *Trust) KeysReady() error {
 	return errors.Join(append(wrong, err)...)
 }
 
+// Close ends the idle connections of the HTTP client that fetches key sets and lists.
 func (t *Trust) Close() { t.fetcher.CloseIdleConnections() }
