@@ -42,7 +42,7 @@ func auditLossCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		said, err := auditlog.StateLoss(cmd.Context(), url, signer, published, *by, *reason)
+		said, err := auditlog.StateLoss(cmd.Context(), url, signer, published, audit.Loss{By: *by, Why: *reason})
 		if err != nil {
 			return err
 		}

@@ -78,7 +78,7 @@ func prove(ctx context.Context, url string, seq, size int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return text, recordProof(ctx, url, text, map[string]string{"seq": strconv.FormatInt(seq, 10)}, x.Checkpoint.Size, 1)
+	return text, recordProof(ctx, url, text, store.Reading{Filter: map[string]string{"seq": strconv.FormatInt(seq, 10)}, Size: x.Checkpoint.Size, Rows: 1})
 }
 
 func recordProof(ctx context.Context, url string, text []byte, filter map[string]string, size, rows int64) error {
@@ -151,7 +151,7 @@ func (b *between) prove(ctx context.Context, url string) ([]byte, error) {
 		return nil, err
 	}
 	text := p.Marshal()
-	return text, recordProof(ctx, url, text, map[string]string{"fromSize": strconv.FormatInt(old, 10)}, x.Checkpoint.Size, 0)
+	return text, recordProof(ctx, url, text, store.Reading{Filter: map[string]string{"fromSize": strconv.FormatInt(old, 10)}, Size: x.Checkpoint.Size})
 }
 
 // sizeAt finds the newest checkpoint up to a moment.

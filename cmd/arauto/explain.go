@@ -47,7 +47,7 @@ func explainCommand(w world) *cobra.Command {
 			all = make([]explain.Explanation, 1)
 			all[0], err = explain.Change(cmd.Context(), cfg, version, []byte(*change))
 		} else {
-			all, err = explain.Row(cmd.Context(), cfg, version, *source, *table, []byte(*row))
+			all, err = explain.Row(cmd.Context(), cfg, version, explain.CoreRow{Mapping: *source, Table: *table, Columns: []byte(*row)})
 		}
 		if err != nil {
 			return err

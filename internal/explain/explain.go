@@ -60,19 +60,26 @@ func Change(ctx context.Context, cfg *config.Config, version string, line []byte
 // all that is stored of the mapping's generation.
 const newestRevision = 1<<48 - 1
 
-// Row explains a row of the source whose mapping is in file: a JSON object of its columns, or a message. It returns one explanation
-// for each mapping of the table; table may be empty if the source has one only. If the core's database answers, it is asked for
+// CoreRow is a row of the core, or a message.
+type CoreRow struct {
+	Mapping string // file of the source's mapping
+	Table   string // may be empty if the source has one only
+	Columns []byte // a JSON object
+}
+
+// Row explains a row. It returns one explanation for each mapping of its table. If the core's database answers, it is asked for
 // the rows that the mapping looks up; else they are taken from members of the row that have the names of the mapping.
-func Row(ctx context.Context, cfg *config.Config, version, file, table string, row []byte) ([]Explanation, error) {
-	m, err := sources.ReadMapping(file)
+func Row(ctx context.Context, cfg *config.Config, version string, row CoreRow) ([]Explanation, error) {
+	m, err := sources.ReadMapping(row.Mapping)
 	if err != nil {
 		return nil, err
 	}
-	if table, err = tableOf(m, table); err != nil {
+	table, err := tableOf(m, row.Table)
+	if err != nil {
 		return nil, err
 	}
 	r := watch.SourceRecord{Table: table, Op: watch.Update, Revision: newestRevision, Position: "explain", CommittedAt: time.Now().UTC()}
-	d := json.NewDecoder(bytes.NewReader(row))
+	d := json.NewDecoder(bytes.NewReader(row.Columns))
 	d.UseNumber()
 	if err := d.Decode(&r.Values); err != nil || r.Values == nil || d.More() {
 		return nil, &config.Error{Problems: []string{"--row: is not one JSON object of the row's columns"}}

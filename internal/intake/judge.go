@@ -95,7 +95,7 @@ func (in *Intake) settle(c *notice.Change, p *notice.Past, d *notice.Decision) {
 	if v.Duty == ofb.MustNot {
 		return
 	}
-	d.Announce = in.announcement(c.ID, c, p, c.State.Status, c.Revision, c.OccurredAt, *v)
+	d.Announce = in.announcement(c, p, &notice.Revision{Number: c.Revision, ChangeID: c.ID, State: c.State, OccurredAt: c.OccurredAt}, *v)
 	d.Announce.NotBefore = c.NotBefore
 	if stateChange {
 		d.Announced |= bit
@@ -120,19 +120,20 @@ func (in *Intake) judgeNext(c *notice.Change, p *notice.Past, d *notice.Decision
 	if v.Duty == ofb.MustNot || v.Duty == ofb.May && !in.optional[c.Kind] || stateChange && d.Announced&bit != 0 {
 		return
 	}
-	d.Rejudged = in.announcement(next.ChangeID, c, p, next.State.Status, next.Number, next.OccurredAt, v)
+	d.Rejudged = in.announcement(c, p, next, v)
 	if stateChange {
 		d.Announced |= bit
 	}
 }
 
-func (in *Intake) announcement(change notice.ID, c *notice.Change, p *notice.Past, status ofb.Status, revision int64, at time.Time, v ofb.Ruling) *notice.Announcement {
+// announcement tells a revision of the resource of c: its own, or a later one.
+func (in *Intake) announcement(c *notice.Change, p *notice.Past, r *notice.Revision, v ofb.Ruling) *notice.Announcement {
 	return &notice.Announcement{
 		Notification: notice.Notification{
-			ID: in.newID(), ChangeID: change, Client: c.Client, Kind: c.Kind, ResourceID: c.ResourceID, APIVersion: c.APIVersion,
-			Revision: revision, Status: status, Event: v.Event, EventAt: at.UTC().Truncate(time.Second), PushEpoch: p.Epoch,
+			ID: in.newID(), ChangeID: r.ChangeID, Client: c.Client, Kind: c.Kind, ResourceID: c.ResourceID, APIVersion: c.APIVersion,
+			Revision: r.Number, Status: r.State.Status, Event: v.Event, EventAt: r.OccurredAt.UTC().Truncate(time.Second), PushEpoch: p.Epoch,
 		},
-		OccurredAt: at, Clause: v.Clause,
+		OccurredAt: r.OccurredAt, Clause: v.Clause,
 	}
 }
 

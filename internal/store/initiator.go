@@ -73,7 +73,7 @@ func (s *Store) PutInitiator(ctx context.Context, in notice.Initiator, actor str
 		row.OrganisationID, row.SoftwareID, row.Name = in.OrganisationID, in.SoftwareID, in.Name
 		row.WebhookURIs, row.Push, row.Removed, row.StatementDigest = in.WebhookURIs, push, false, in.StatementDigest
 		stored.Basis = in.Basis
-		return s.saveInitiator(tx, &row, before, actor, "put", &stored)
+		return s.saveInitiator(tx, &row, registrationAct{"put", actor, before}, &stored)
 	})
 	if err != nil {
 		return notice.Initiator{}, false, Unavailable("store the registration", err)
@@ -97,7 +97,7 @@ func (s *Store) DeleteInitiator(ctx context.Context, client notice.ClientID, act
 			row.PushEpoch++
 		}
 		row.Push, row.Removed, row.WebhookURIs = false, true, nil
-		return s.saveInitiator(tx, &row, before, actor, "delete", &gone)
+		return s.saveInitiator(tx, &row, registrationAct{"delete", actor, before}, &gone)
 	})
 	if errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("initiator %s: %w", client, ErrNotFound)
@@ -119,7 +119,14 @@ ON CONFLICT (client_id) DO NOTHING`, string(client))
 	return row, made.RowsAffected == 0, err
 }
 
-func (s *Store) saveInitiator(tx *gorm.DB, row *initiatorRow, before []string, actor, act string, out *notice.Initiator) error {
+// registrationAct is what was done to a registration.
+type registrationAct struct {
+	name   string   // put or delete
+	actor  string   // the subject of the token
+	before []string // the addresses until then
+}
+
+func (s *Store) saveInitiator(tx *gorm.DB, row *initiatorRow, act registrationAct, out *notice.Initiator) error {
 	list, err := json.Marshal(uris(row.WebhookURIs))
 	if err != nil {
 		return err
@@ -134,8 +141,8 @@ func (s *Store) saveInitiator(tx *gorm.DB, row *initiatorRow, before []string, a
 	*out = row.initiator()
 	caller := CallerOf(tx.Statement.Context)
 	text, err := Facts(registrationFacts{
-		System: s.system, Actor: actor, Role: caller.Role, Source: caller.Source, Act: act, OrganisationID: row.OrganisationID, SoftwareID: row.SoftwareID,
-		WebhookURIs: uris(row.WebhookURIs), Before: uris(before), Push: row.Push, PushEpoch: row.PushEpoch,
+		System: s.system, Actor: actor, Role: caller.Role, Source: caller.Source, Act: act.name, OrganisationID: row.OrganisationID, SoftwareID: row.SoftwareID,
+		WebhookURIs: uris(row.WebhookURIs), Before: uris(act.before), Push: row.Push, PushEpoch: row.PushEpoch,
 		StatementDigest: fmt.Sprintf("%x", row.StatementDigest), Basis: string(basis), EffectiveAt: row.UpdatedAt.UTC(),
 	})
 	if err != nil {

@@ -76,15 +76,21 @@ func (c *pollColumns) arguments() []any {
 // caller: the same number in RecordPolls and ReplayPolls, different in every replica. A nil error means that they are
 // committed. ErrUnavailable means that nothing is known: they may yet be committed, and must be replayed.
 func (s *Store) RecordPolls(ctx context.Context, fence int64, polls []notice.Poll) error {
-	return s.storePolls(ctx, fence, polls, lockPolls, insertPolls)
+	return s.storePolls(ctx, fence, polls, pollStatements{lock: lockPolls, insert: insertPolls})
 }
 
 // ReplayPolls stores polls of which nobody knows whether they were committed before; those that were stay as they are.
 func (s *Store) ReplayPolls(ctx context.Context, fence int64, polls []notice.Poll) error {
-	return s.storePolls(ctx, fence, polls, lockReplay, replayPolls, forgetReplayed)
+	return s.storePolls(ctx, fence, polls, pollStatements{lock: lockReplay, insert: replayPolls, forget: forgetReplayed})
 }
 
-func (s *Store) storePolls(ctx context.Context, fence int64, polls []notice.Poll, lock, insert string, after ...string) error {
+// pollStatements are the statements of a transaction that stores polls.
+type pollStatements struct {
+	lock, insert string
+	forget       string // ends a replay; "": it is none
+}
+
+func (s *Store) storePolls(ctx context.Context, fence int64, polls []notice.Poll, with pollStatements) error {
 	var columns pollColumns
 	for i := range polls {
 		if err := columns.add(&polls[i], s.system); err != nil {
@@ -98,10 +104,10 @@ func (s *Store) storePolls(ctx context.Context, fence int64, polls []notice.Poll
 	defer conn.Release()
 	batch := &pgx.Batch{}
 	batch.Queue("begin")
-	batch.Queue(lock, fence)
-	batch.Queue(insert, columns.arguments()...)
-	for _, statement := range after {
-		batch.Queue(statement)
+	batch.Queue(with.lock, fence)
+	batch.Queue(with.insert, columns.arguments()...)
+	if with.forget != "" {
+		batch.Queue(with.forget)
 	}
 	batch.Queue("commit")
 	if err := sendAll(ctx, conn, batch); err != nil {

@@ -59,7 +59,13 @@ func recordOn(ctx context.Context, conn *pgxpool.Conn, s *Store, changes []*noti
 		return err
 	}
 	decisions := judge(pasts)
-	return s.write(ctx, conn, began, changes, pasts, decisions)
+	w := newWriter(s, began, time.Now())
+	for i, c := range changes {
+		if err := w.add(c, &pasts[i], &decisions[i]); err != nil {
+			return err
+		}
+	}
+	return w.commit(ctx, conn)
 }
 
 const lockResources = `
@@ -235,23 +241,10 @@ func (r *RevisionRow) Revision() notice.Revision {
 	return v
 }
 
-// write stores the decisions and commits, in one round trip.
-func (s *Store) write(ctx context.Context, conn *pgxpool.Conn, began time.Time, changes []*notice.Change, pasts []notice.Past, decisions []notice.Decision) error {
-	w := newWriter(s, began, time.Now())
-	for i, c := range changes {
-		if err := w.add(c, &pasts[i], &decisions[i]); err != nil {
-			return err
-		}
-	}
+// commit stores what was added and commits, in one round trip.
+func (w *writer) commit(ctx context.Context, conn *pgxpool.Conn) error {
 	batch := &pgx.Batch{}
 	w.queue(batch)
 	batch.Queue("commit")
-	results := conn.SendBatch(ctx, batch)
-	for range batch.Len() {
-		if _, err := results.Exec(); err != nil {
-			_ = results.Close()
-			return err
-		}
-	}
-	return results.Close()
+	return sendAll(ctx, conn, batch)
 }

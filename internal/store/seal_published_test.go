@@ -53,11 +53,11 @@ func TestTheSealerSignsNothingThatDoesNotExtendWhatWasPublished(t *testing.T) {
 	forged.Size = 250
 	require.ErrorIs(t, s.sealAgainst(forged), store.ErrSetBack, "another log that was shorter")
 
-	_, err := auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{kept}, "Ana", "a restore")
+	_, err := auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{kept}, audit.Loss{By: "Ana", Why: "a restore"})
 	require.ErrorIs(t, err, store.ErrNothingLost)
-	_, err = auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published}, "Ana", "two\nlines")
+	_, err = auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published}, audit.Loss{By: "Ana", Why: "two\nlines"})
 	require.ErrorContains(t, err, "reason: ")
-	said, err := auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published, kept}, "Ana", "a restore")
+	said, err := auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published, kept}, audit.Loss{By: "Ana", Why: "a restore"})
 	require.NoError(t, err)
 	require.Equal(t, audit.Tree{Size: 300, Root: kept.Root}, said.Kept)
 	require.Len(t, said.Lost, 1, "the largest head admits the others")
@@ -73,7 +73,7 @@ func TestTheSealerSignsNothingThatDoesNotExtendWhatWasPublished(t *testing.T) {
 	require.Equal(t, int64(311), v.Entries)
 	require.Len(t, v.Notes, 1)
 	require.Contains(t, v.Notes[0], "the positions 300 to 599 as they were published are lost: a restore (stated by Ana at ")
-	_, err = auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published}, "Ana", "a restore")
+	_, err = auditlog.StateLoss(t.Context(), s.url, s.key, []audit.Checkpoint{early, published}, audit.Loss{By: "Ana", Why: "a restore"})
 	require.ErrorIs(t, err, store.ErrNothingLost, "it is stated already")
 
 	once := s.last()

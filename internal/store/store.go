@@ -8,6 +8,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -67,16 +68,16 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{system: o.Replica + " " + o.Version, log: o.Log, replica: o.Replica}
 	var err error
-	if s.intake, err = pool(ctx, o, "intake", o.IntakeConns, 4, hotSession); err != nil {
+	if s.intake, err = o.pool(ctx, "intake", cmp.Or(o.IntakeConns, 4), hotSession); err != nil {
 		return nil, err
 	}
-	if s.dispatch, err = pool(ctx, o, "dispatch", o.DispatchConns, 6, hotSession); err != nil {
+	if s.dispatch, err = o.pool(ctx, "dispatch", cmp.Or(o.DispatchConns, 6), hotSession); err != nil {
 		return nil, err
 	}
-	if s.status, err = pool(ctx, o, "status", o.StatusConns, 8, hotSession); err != nil {
+	if s.status, err = o.pool(ctx, "status", cmp.Or(o.StatusConns, 8), hotSession); err != nil {
 		return nil, err
 	}
-	if s.query, err = pool(ctx, o, "query", o.QueryConns, 8, nil); err != nil {
+	if s.query, err = o.pool(ctx, "query", cmp.Or(o.QueryConns, 8), nil); err != nil {
 		return nil, err
 	}
 	s.orm, err = gorm.Open(postgres.New(postgres.Config{Conn: stdlib.OpenDBFromPool(s.query)}), &gorm.Config{
@@ -102,13 +103,11 @@ var hotSession = map[string]string{
 	"plan_cache_mode":   "force_generic_plan", // planning a claim anew takes as long as the claim
 }
 
-func pool(ctx context.Context, o Options, name string, size, standard int32, session map[string]string) (*pgxpool.Pool, error) {
+// pool makes a pool of at most size connections; session are settings of its sessions beside those of every pool.
+func (o Options) pool(ctx context.Context, name string, size int32, session map[string]string) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
 		return nil, ErrURL
-	}
-	if size <= 0 {
-		size = standard
 	}
 	cfg.MaxConns, cfg.MinConns = size, 1
 	cfg.MaxConnIdleTime = 5 * time.Minute

@@ -57,17 +57,7 @@ func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge
 			return 0, err
 		}
 	}
-	batch := &pgx.Batch{}
-	w.queue(batch)
-	batch.Queue("commit")
-	results := conn.SendBatch(ctx, batch)
-	for range batch.Len() {
-		if _, err := results.Exec(); err != nil {
-			_ = results.Close()
-			return 0, err
-		}
-	}
-	return len(ready), results.Close()
+	return len(ready), w.commit(ctx, conn)
 }
 
 func readDueTimers(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice.DueTimer, error) {

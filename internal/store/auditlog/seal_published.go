@@ -134,8 +134,8 @@ func (e *extension) stated(ctx context.Context, c audit.Checkpoint) (bool, error
 
 // StateLoss writes the statement that published checkpoints are lost into the history, signed with the log's key, as the
 // owner of the database whom the URL names. The log goes on from its newest checkpoint that the published ones do not
-// contradict. It returns what was stated. ErrNothingLost when nothing contradicts the log.
-func StateLoss(ctx context.Context, url string, key *audit.Signer, published []audit.Checkpoint, by, why string) (audit.Loss, error) {
+// contradict. Of cause, By and Why are read. It returns what was stated. ErrNothingLost when nothing contradicts the log.
+func StateLoss(ctx context.Context, url string, key *audit.Signer, published []audit.Checkpoint, cause audit.Loss) (audit.Loss, error) {
 	conn, err := auditConn(ctx, url)
 	if err != nil {
 		return audit.Loss{}, err
@@ -154,7 +154,7 @@ func StateLoss(ctx context.Context, url string, key *audit.Signer, published []a
 		if at, err = databaseNow(ctx, tx); err != nil {
 			return err
 		}
-		said.At, said.By, said.Why = at, by, why
+		said.At, said.By, said.Why = at, cause.By, cause.Why
 		signed, err := key.SignLoss(said)
 		if err != nil {
 			return err

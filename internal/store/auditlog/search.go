@@ -214,7 +214,8 @@ func findBetween(ctx context.Context, q querier, entries []audit.Entry, size int
 	left := slices.Repeat([]gap{all}, len(entries))
 	for round := 0; ; round++ {
 		if from, to := left[0].low, left[len(left)-1].high; from < to && to-from <= walkBatch {
-			return out, pairPositions(ctx, q, entries, from, to, out)
+			positions, err := readPositions(ctx, q, from, int(to-from))
+			return pairPositions(positions, entries, out), err
 		}
 		guesses := make([]int64, 0, len(entries))
 		for i := range entries {
@@ -281,18 +282,14 @@ func (s *gap) narrow(p *position, c cursor) bool {
 	return false
 }
 
-// pairPositions reads a short piece of the log and pairs it with entries, of which some have their position already.
-func pairPositions(ctx context.Context, q querier, entries []audit.Entry, from, to int64, out []*position) error {
-	positions, err := readPositions(ctx, q, from, int(to-from))
-	if err != nil {
-		return err
-	}
+// pairPositions pairs positions with entries, of which some have theirs in out already.
+func pairPositions(positions []position, entries []audit.Entry, out []*position) []*position {
 	for i := range entries {
 		if n, there := slices.BinarySearchFunc(positions, placed(&entries[i]), func(p position, c cursor) int { return p.at.compare(c) }); there {
 			out[i] = &positions[n]
 		}
 	}
-	return nil
+	return out
 }
 
 func positionsAt(ctx context.Context, q querier, seqs []int64) (map[int64]position, error) {
