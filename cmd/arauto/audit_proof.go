@@ -78,12 +78,13 @@ func prove(ctx context.Context, url string, seq, size int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return text, recordProof(ctx, url, text, store.Reading{Filter: map[string]string{"seq": strconv.FormatInt(seq, 10)}, Size: x.Checkpoint.Size, Rows: 1})
+	return text, recordProof(ctx, url, text, history.LogReading{Filter: map[string]string{"seq": strconv.FormatInt(seq, 10)}, Size: x.Checkpoint.Size, Rows: 1})
 }
 
-func recordProof(ctx context.Context, url string, text []byte, filter map[string]string, size, rows int64) error {
+func recordProof(ctx context.Context, url string, text []byte, r history.LogReading) error {
 	sum := sha256.Sum256(text)
-	return auditlog.RecordReading(ctx, url, version, history.LogReading{Act: "proof", Filter: filter, Size: size, Rows: rows, SHA256: hex.EncodeToString(sum[:])})
+	r.Act, r.SHA256 = "proof", hex.EncodeToString(sum[:])
+	return auditlog.RecordReading(ctx, url, version, r)
 }
 
 // between says which two checkpoints a proof of consistency joins: by sizes, or by moments.
@@ -151,7 +152,7 @@ func (b *between) prove(ctx context.Context, url string) ([]byte, error) {
 		return nil, err
 	}
 	text := p.Marshal()
-	return text, recordProof(ctx, url, text, store.Reading{Filter: map[string]string{"fromSize": strconv.FormatInt(old, 10)}, Size: x.Checkpoint.Size})
+	return text, recordProof(ctx, url, text, history.LogReading{Filter: map[string]string{"fromSize": strconv.FormatInt(old, 10)}, Size: x.Checkpoint.Size})
 }
 
 // sizeAt finds the newest checkpoint up to a moment.

@@ -141,7 +141,7 @@ func (s *Store) saveInitiator(tx *gorm.DB, row *initiatorRow, act registrationAc
 	*out = row.initiator()
 	caller := CallerOf(tx.Statement.Context)
 	text, err := Facts(registrationFacts{
-		System: s.system, Actor: actor, Role: caller.Role, Source: caller.Source, Act: act.name, OrganisationID: row.OrganisationID, SoftwareID: row.SoftwareID,
+		System: s.system, Actor: act.actor, Role: caller.Role, Source: caller.Source, Act: act.name, OrganisationID: row.OrganisationID, SoftwareID: row.SoftwareID,
 		WebhookURIs: uris(row.WebhookURIs), Before: uris(act.before), Push: row.Push, PushEpoch: row.PushEpoch,
 		StatementDigest: fmt.Sprintf("%x", row.StatementDigest), Basis: string(basis), EffectiveAt: row.UpdatedAt.UTC(),
 	})
@@ -149,7 +149,7 @@ func (s *Store) saveInitiator(tx *gorm.DB, row *initiatorRow, act registrationAc
 		return err
 	}
 	return tx.Exec("INSERT INTO entry (id, kind, client_id, outcome, facts) VALUES (?, ?, ?, ?, ?::json)",
-		NewID().String(), history.FactRegistered, row.ClientID, act, text).Error
+		NewID().String(), history.FactRegistered, row.ClientID, act.name, text).Error
 }
 
 // uris makes an absent list an empty one.

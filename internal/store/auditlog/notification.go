@@ -142,28 +142,31 @@ func (l *Log) announced(ctx context.Context, f history.Filter) ([]factRow, error
 		q = q.Where("a.resource_id = ? AND a.number IS NULL", f.ResourceID)
 	}
 	var rows []factRow
-	err := narrow(q, f, "a.at", "a.notification_id", "a.client_id", "a.resource_kind").Limit(f.Limit).Scan(&rows).Error
+	err := narrow(q, f, filterColumns{"a.at", "a.notification_id", "a.client_id", "a.resource_kind"}).Limit(f.Limit).Scan(&rows).Error
 	return rows, err
 }
 
+// filterColumns are the columns of a query by which notifications are filtered and ordered.
+type filterColumns struct{ at, id, client, kind string }
+
 // narrow adds what every way of finding notifications can filter by, and their order.
-func narrow(q *gorm.DB, f history.Filter, at, id, client, kind string) *gorm.DB {
+func narrow(q *gorm.DB, f history.Filter, by filterColumns) *gorm.DB {
 	if f.Client != "" {
-		q = q.Where(client+" = ?", string(f.Client))
+		q = q.Where(by.client+" = ?", string(f.Client))
 	}
 	if f.Kind != 0 {
-		q = q.Where(kind+" = ?", int16(f.Kind))
+		q = q.Where(by.kind+" = ?", int16(f.Kind))
 	}
 	if !f.From.IsZero() {
-		q = q.Where(at+" >= ?", f.From)
+		q = q.Where(by.at+" >= ?", f.From)
 	}
 	if !f.To.IsZero() {
-		q = q.Where(at+" < ?", f.To)
+		q = q.Where(by.at+" < ?", f.To)
 	}
 	if !f.After.At.IsZero() {
-		q = q.Where("("+at+", "+id+") < (?, ?)", f.After.At, f.After.ID.String())
+		q = q.Where("("+by.at+", "+by.id+") < (?, ?)", f.After.At, f.After.ID.String())
 	}
-	return q.Order(at + " DESC, " + id + " DESC")
+	return q.Order(by.at + " DESC, " + by.id + " DESC")
 }
 
 // place is a notification found by something other than its announcement.
@@ -181,7 +184,7 @@ func (l *Log) closed(ctx context.Context, f history.Filter) *gorm.DB {
 	if !f.Interaction.IsZero() {
 		q = q.Where("u.notification_id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = ?)", f.Interaction.String())
 	}
-	return narrow(q, f, "u.created_at", "u.notification_id", "u.client_id", "u.resource_kind").Limit(f.Limit)
+	return narrow(q, f, filterColumns{"u.created_at", "u.notification_id", "u.client_id", "u.resource_kind"}).Limit(f.Limit)
 }
 
 // alive finds notifications in the queue, those of ended registrations or the others.
@@ -194,7 +197,7 @@ func (l *Log) alive(ctx context.Context, f history.Filter, stale bool) *gorm.DB 
 	if !f.Interaction.IsZero() {
 		q = q.Where("q.id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = ?)", f.Interaction.String())
 	}
-	return narrow(q, f, "q.created_at", "q.id", "q.client_id", "q.kind").Limit(f.Limit)
+	return narrow(q, f, filterColumns{"q.created_at", "q.id", "q.client_id", "q.kind"}).Limit(f.Limit)
 }
 
 // announcedBy merges what the finders found and reads their announcements.
