@@ -71,30 +71,40 @@ func (x *exchange) run(ctx context.Context) error {
 	}
 	buffer := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buffer)
-	if err := x.write(c.endpoint.sender.appendRequest(buffer[:0], a)); err != nil {
-		unwritten := x.firstOut == 0
-		_ = c.SetReadDeadline(time.Now().Add(lastWords))
-		if x.readHead(buffer[:]) != nil || unwritten {
-			return err
-		}
-		c.broken = err // it answered before it had the whole request
-		return nil
+	request := c.endpoint.sender.appendRequest(buffer[:0], a)
+	if err := x.begin(); err != nil {
+		return err
 	}
-	return x.readHead(buffer[:])
+	if err = x.write(request); err == nil {
+		return x.readHead(buffer[:])
+	}
+	_ = c.SetReadDeadline(time.Now().Add(lastWords))
+	silent := x.readHead(buffer[:])
+	if x.firstOut == 0 {
+		x.firstIn = 0 // whatever it said, it was no answer
+		return err
+	}
+	if silent != nil {
+		return err
+	}
+	c.broken = err // it answered before it had the whole request
+	return nil
 }
 
-// write sends the request in one write, which is the last place where a replica that was paused can notice that its lease
-// has expired; then it writes nothing.
-func (x *exchange) write(request []byte) error {
-	c := x.conn
-	ended := x.kept && c.glance() != nil
+// begin is the last place where a connection that its receiver has ended, and a replica that was paused until its lease
+// expired, are noticed. After an error nothing is written.
+func (x *exchange) begin() error {
+	ended := x.kept && x.conn.glance() != nil
 	now := time.Now()
 	if err := x.attempt.mayWrite(now); err != nil {
 		return err
 	}
-	if err := c.endpoint.claim(x, now, ended); err != nil {
-		return err
-	}
+	return x.conn.endpoint.claim(x, now, ended)
+}
+
+// write sends the request in one write.
+func (x *exchange) write(request []byte) error {
+	c := x.conn
 	out := c.socket.out.Load()
 	n, err := c.Conn.Write(request)
 	if err != nil && n == 0 && c.socket.out.Load() == out { // not even a part of a TLS record left

@@ -2,9 +2,13 @@ package webhook
 
 import (
 	"bytes"
+	"crypto/tls"
 	"io"
+	"net"
+	"net/http/httptrace"
 	"runtime/pprof"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -145,4 +149,89 @@ func TestAConnectionThatIsMadeTooLateForItsEndpointIsClosed(t *testing.T) {
 	require.Empty(t, e.open)
 	require.Equal(t, 1, o.count(ClosedRetired))
 	require.NoError(t, i.WaitOpen(soon(t), 0))
+}
+
+// breaking lets so many bytes of each write pass.
+type breaking struct {
+	net.Conn
+	pass int
+}
+
+func (b breaking) Write(p []byte) (int, error) {
+	n, err := b.Conn.Write(p[:min(len(p), b.pass)])
+	if err == nil && n < len(p) {
+		err = syscall.EPIPE
+	}
+	return n, err
+}
+
+// A receiver may answer before it has read the whole request, and end the connection for writing (RFC 9112 §9.5). Its answer
+// counts, and the connection is not kept. It is no answer when nothing of the request left.
+func TestAnAnswerBeforeTheEndOfTheRequestCounts(t *testing.T) {
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{serverCertificate(t).TLS()}, ClientAuth: tls.RequireAnyClientCert,
+	})
+	require.NoError(t, err)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "HTTP/1.1 413 Too Large\r\n"+echo+empty+"\r\n")
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = listener.Close(); <-served })
+	s := newSender(t)
+	for pass, want := range map[int]notice.Outcome{20: notice.OutcomeRefused, 0: notice.OutcomeConnect} {
+		a, err := s.newAttempt(newAttempt("https://" + listener.Addr().String()))
+		require.NoError(t, err)
+		e, err := s.endpoint("client-alfa", a.target, time.Now())
+		require.NoError(t, err)
+		c, err := e.connect(t.Context(), &connRequest{attempt: a})
+		require.NoError(t, err)
+		s.connections(+1)
+		e.open[c] = true
+		c.socket.Conn = breaking{c.socket.Conn, pass}
+		a.exchange = bind(c, a, false)
+		err = a.exchange.run(t.Context())
+		if want == notice.OutcomeRefused {
+			require.NoError(t, err)
+			r := a.answered()
+			require.Equal(t, want, r.Outcome)
+			require.Equal(t, "413 Too Large", r.Detail)
+			a.exchange.finish()
+		} else {
+			require.ErrorIs(t, err, syscall.EPIPE)
+			a.exchange.release()
+			e.fail(a.exchange)
+			r, err := a.failed(t.Context(), err)
+			require.NoError(t, err)
+			require.Equal(t, want, r.Outcome, r.Detail)
+			require.Zero(t, r.FirstByteOut)
+		}
+		require.Empty(t, e.open)
+	}
+}
+
+// An attempt that chose a kept connection, and has not begun, learns that another attempt of its endpoint failed.
+func TestAChosenConnectionThatIsInDoubtIsReplacedWithinTheAttempt(t *testing.T) {
+	i, o := newInitiator(t), new(counter)
+	s := newSender(t, func(c *Config) { c.Observer = o })
+	send(t, s, i.BaseURI(""))
+	var once sync.Once
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		once.Do(func() { info.Conn.(*conn).endpoint.doubt(new(conn)) })
+	}})
+	r, err := s.Send(ctx, newAttempt(i.BaseURI("")))
+	require.NoError(t, err)
+	require.Equal(t, notice.OutcomeDelivered, r.Outcome, r.Detail)
+	require.Empty(t, r.Detail, "its receiver had not ended it")
+	require.False(t, r.Reused)
+	require.Equal(t, 1, o.count(ClosedFault))
+	require.Len(t, i.Requests(), 2)
 }
