@@ -52,7 +52,7 @@ type offsetsJSON struct {
 	Elapsed      int64 `json:"elapsed"`
 }
 
-// getResource reads one resource's whole story.
+// getResource reads the whole history of one resource.
 func (in *Internal) getResource(x *Exchange) error {
 	kind, err := ofb.ParseKind(x.Segment("kind"))
 	id := x.Segment("id")

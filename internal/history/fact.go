@@ -143,13 +143,13 @@ const LostDetail = "nobody saw the end of this attempt: its lease ran out"
 // RegistrationEnded is why a waiting notification is cancelled.
 const RegistrationEnded = "registration-ended"
 
-// RecordsOf tells the stories of all notifications that facts, in any order, speak of, oldest first. A notification of
+// RecordsOf makes the records of all notifications that facts, in any order, speak of, oldest first. A notification of
 // which nobody knows the end is pending. Refused and quarantined receipts among the facts are joined to the changes that
 // were accepted later. Facts of other kinds, and those whose notification was made by none of them, are left out.
 func RecordsOf(facts []Fact) ([]Record, error) {
 	facts = slices.Clone(facts)
 	slices.SortStableFunc(facts, func(a, b Fact) int {
-		last := func(f Fact) int { // what has no number ends the story
+		last := func(f Fact) int { // what has no number ends the record
 			if f.Number == 0 {
 				return notice.MaxAttempts + 1
 			}
@@ -198,7 +198,7 @@ func (f *Fact) announces() bool {
 	return !f.Notification.IsZero() && (f.Kind == FactChange || f.Kind == FactDecision || f.Kind == FactResend)
 }
 
-// RecordOf begins the story of a notification with the entry that made it. Its state is not known yet.
+// RecordOf begins the record of a notification with the entry that made it. Its state is not known yet.
 func RecordOf(f *Fact) (Record, error) {
 	var c ChangeFacts
 	if err := f.open(&c); err != nil {
@@ -222,7 +222,7 @@ func RecordOf(f *Fact) (Record, error) {
 	}, nil
 }
 
-// Add continues a story. Facts come by number, and an attempt before its result; those that tell nothing of it change
+// Add continues a record. Facts come by number, and an attempt before its result; those that tell nothing of it change
 // nothing.
 func (r *Record) Add(f *Fact) error {
 	if f.Closes != "" {

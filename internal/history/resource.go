@@ -69,7 +69,7 @@ func (d *Decided) maybeBefore(o *Decided) bool {
 	return !o.At.After(d.At.Add(sameTime))
 }
 
-// Differences holds a resource's story together: each accepted change has its revision and one decision, the same that
+// Differences compares what is kept of a resource: each accepted change has its revision and one decision, the same that
 // the rules give when they are asked again; nothing is told twice; and the current document is the newest.
 func (s *ResourceHistory) Differences() []Difference {
 	f := newResourceFindings(s)

@@ -109,7 +109,7 @@ type Stage struct {
 	Took history.Micros `json:"micros"`
 }
 
-// TimingOf judges a notification by its entries. quiet are the stretches in which nobody committed anything, as far as
+// TimingOf judges a notification by its entries. idle are the periods in which nothing was committed, as far as
 // they are known; now is the database's clock and matters only while the first attempt has not started.
 func TimingOf(r *history.Record, idle []IdlePeriod, now time.Time) Timing {
 	t := Timing{
@@ -179,7 +179,7 @@ func (t *Timing) forgetVerdicts(r *history.Record) {
 const quietMost = 6 * time.Hour
 
 // TimingsOf judges notifications, which are in the order of time. Only lateness needs a cause, and only a cause needs to
-// know of standstills: quiet is asked at most once for the stretches in which nobody committed anything, and need not
+// know of standstills: idle is asked at most once for the periods in which nothing was committed, and need not
 // leave out shorter ones or those around. Its error is returned.
 func TimingsOf(records []history.Record, now time.Time, idle func(from, to time.Time) ([]IdlePeriod, error)) ([]Timing, error) {
 	out := make([]Timing, len(records))
@@ -416,7 +416,7 @@ func longest(all []Stage) notice.Delay {
 	return cause
 }
 
-// stoodStill tells whether quiet covers at least half of a stretch.
+// stoodStill tells whether idle covers at least half of a stretch.
 func stoodStill(idle []IdlePeriod, from, to time.Time) bool {
 	var covered time.Duration
 	for _, q := range idle {

@@ -216,7 +216,7 @@ const (
 	idleSlice = 5 * time.Minute        // of the history is looked at in one statement
 )
 
-// within answers what was quiet between two instants, as notice.TimingsOf asks.
+// within returns the idle periods between two instants, as timing.TimingsOf asks.
 func (s *idlePeriods) within(ctx context.Context, now time.Time) func(from, to time.Time) ([]timing.IdlePeriod, error) {
 	return func(from, to time.Time) ([]timing.IdlePeriod, error) {
 		err := s.look(ctx, from, to, now)
@@ -224,7 +224,7 @@ func (s *idlePeriods) within(ctx context.Context, now time.Time) func(from, to t
 	}
 }
 
-// look makes known what was quiet between two instants. It looks a whole slice ahead, since the next page will ask.
+// look finds the idle periods between two instants. It looks a whole slice ahead, since the next page will ask.
 func (s *idlePeriods) look(ctx context.Context, from, to, now time.Time) error {
 	if from.Before(s.from) || from.After(s.to) {
 		s.from, s.to, s.found = from, from, nil

@@ -24,7 +24,7 @@ const (
 	firstDifferences = 50
 	overdueAfter     = time.Hour   // something in the queue that is due for so long is forgotten
 	timerOverdue     = time.Minute // deadlines are looked at every 200 ms
-	storiesAtOnce    = 200
+	resourcesAtOnce  = 200
 	keysAtOnce       = 5000
 	removedNear      = 24 * time.Hour // so near to a removed month, what an entry belongs to may have gone with it
 )
@@ -179,7 +179,7 @@ func (r *reconciling) piece(ctx context.Context, tx pgx.Tx, p piece) error {
 	if err := r.chains(ctx, tx, announced); err != nil {
 		return err
 	}
-	if err := r.stories(ctx, tx, changed); err != nil {
+	if err := r.resources(ctx, tx, changed); err != nil {
 		return err
 	}
 	return r.strays(ctx, tx, p)

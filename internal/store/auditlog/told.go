@@ -39,7 +39,7 @@ func (r *factRow) entry() (audit.Entry, error) {
 	return e, nil
 }
 
-// told tells the story of each notification by the entry that made it and by those that followed, in the order given, and
+// told makes the record of each notification from the entry that made it and those that followed, in the order given, and
 // holds every one of them against its leaf. An entry that is not what was sealed is told as it is stored, and marks its
 // notification as tampered with; only a row in the place of a sealed entry that is there as well is left out.
 func told(ctx context.Context, q querier, made, followed []factRow) ([]history.Record, map[string]*history.Record, error) {
@@ -64,7 +64,7 @@ func told(ctx context.Context, q querier, made, followed []factRow) ([]history.R
 			order = append(order, i)
 		}
 	}
-	for i := range rows { // what was sealed begins a story, not a row that was put in its place
+	for i := range rows { // what was sealed begins a record, not a row that was put in its place
 		if i >= len(made) || c.states[i].extra {
 			order = append(order, i)
 		}
@@ -84,7 +84,7 @@ func told(ctx context.Context, q querier, made, followed []factRow) ([]history.R
 	return out, index, nil
 }
 
-// tell begins or continues a story, and returns it; nil when the entry belongs to none.
+// tell begins or continues a record, and returns it; nil when the entry belongs to none.
 func tell(out *[]history.Record, index map[string]*history.Record, row *factRow, s *entryState) (*history.Record, error) {
 	f, err := row.fact()
 	if err != nil {

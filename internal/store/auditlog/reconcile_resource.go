@@ -132,23 +132,23 @@ func chainPeriods(ctx context.Context, tx pgx.Tx, chains map[notice.ID]*history.
 	return nil
 }
 
-// stories holds resources together of which the newest change within the period is in this piece: so each is looked at
-// once.
-func (r *reconciling) stories(ctx context.Context, tx pgx.Tx, changed map[notice.Key]map[notice.ID]bool) error {
+// resources compares what is kept of each resource. It takes those whose newest change within the period is in this piece,
+// so that each is read once.
+func (r *reconciling) resources(ctx context.Context, tx pgx.Tx, changed map[notice.Key]map[notice.ID]bool) error {
 	keys := slices.SortedFunc(maps.Keys(changed), func(a, b notice.Key) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
 	})
-	for some := range slices.Chunk(keys, storiesAtOnce) {
+	for some := range slices.Chunk(keys, resourcesAtOnce) {
 		due, err := r.due(ctx, tx, some, changed)
 		if err != nil {
 			return err
 		}
-		stories, err := readStories(ctx, tx, due)
+		resources, err := readResources(ctx, tx, due)
 		if err != nil {
 			return err
 		}
 		for _, key := range due {
-			s := stories[key]
+			s := resources[key]
 			r.out.Resources++
 			s.HistoryFrom, s.Registered = r.history, r.hadAddress(s.Client)
 			if err := r.found(s.Differences()...); err != nil {
@@ -202,33 +202,33 @@ const storyDocuments = `
 SELECT r.kind, r.id, r.client_id, r.revision, r.change_id, r.status, r.data_hash, r.timer_at, r.document
 FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN resource r ON r.kind = k.kind AND r.id = k.id`
 
-// readStories reads what is kept of resources.
-func readStories(ctx context.Context, tx pgx.Tx, keys []notice.Key) (map[notice.Key]*history.ResourceHistory, error) {
+// readResources reads what is kept of resources.
+func readResources(ctx context.Context, tx pgx.Tx, keys []notice.Key) (map[notice.Key]*history.ResourceHistory, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	stories := map[notice.Key]*history.ResourceHistory{}
+	resources := map[notice.Key]*history.ResourceHistory{}
 	for _, k := range keys {
-		stories[k] = &history.ResourceHistory{Key: k}
+		resources[k] = &history.ResourceHistory{Key: k}
 	}
-	if err := readDecided(ctx, tx, stories); err != nil {
+	if err := readDecided(ctx, tx, resources); err != nil {
 		return nil, err
 	}
-	if err := readStored(ctx, tx, stories); err != nil {
+	if err := readStored(ctx, tx, resources); err != nil {
 		return nil, err
 	}
-	return stories, readDocuments(ctx, tx, stories)
+	return resources, readDocuments(ctx, tx, resources)
 }
 
-func arraysOf(stories map[notice.Key]*history.ResourceHistory) (kinds []int16, ids []string) {
-	for k := range stories {
+func arraysOf(resources map[notice.Key]*history.ResourceHistory) (kinds []int16, ids []string) {
+	for k := range resources {
 		kinds, ids = append(kinds, int16(k.Kind)), append(ids, k.ID)
 	}
 	return kinds, ids
 }
 
-func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.ResourceHistory) error {
-	kinds, ids := arraysOf(stories)
+func readDecided(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*history.ResourceHistory) error {
+	kinds, ids := arraysOf(resources)
 	rows, err := tx.Query(ctx, storyEntries, kinds, ids)
 	if err != nil {
 		return err
@@ -243,7 +243,7 @@ func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history
 		if err := json.Unmarshal([]byte(text), &f); err != nil {
 			return fmt.Errorf("facts of entry %s: %w", store.FromUUID(id), err)
 		}
-		s := stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
+		s := resources[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
 		d := history.Decided{
 			ID: store.FromUUID(id), At: store.FromTime(at), System: f.System, Rejudged: entry == history.FactDecision, Revision: revision, Verdict: notice.Verdict(outcome),
 			State: ofb.ResourceState{Status: f.Status}, Cause: f.Cause, OccurredAt: f.OccurredAt.UTC(), Notification: store.FromUUID(notification), Event: f.Event, Silence: f.Reason,
@@ -261,8 +261,8 @@ func readDecided(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history
 	return err
 }
 
-func readStored(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.ResourceHistory) error {
-	kinds, ids := arraysOf(stories)
+func readStored(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*history.ResourceHistory) error {
+	kinds, ids := arraysOf(resources)
 	rows, err := tx.Query(ctx, storyRevisions, kinds, ids)
 	if err != nil {
 		return err
@@ -275,14 +275,14 @@ func readStored(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.
 		if err := rows.Scan(append([]any{&kind, &resource}, row.Columns()...)...); err != nil {
 			return err
 		}
-		s := stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
+		s := resources[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
 		s.Revisions = append(s.Revisions, row.Revision())
 	}
 	return rows.Err()
 }
 
-func readDocuments(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*history.ResourceHistory) error {
-	kinds, ids := arraysOf(stories)
+func readDocuments(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*history.ResourceHistory) error {
+	kinds, ids := arraysOf(resources)
 	rows, err := tx.Query(ctx, storyDocuments, kinds, ids)
 	if err != nil {
 		return err
@@ -301,7 +301,7 @@ func readDocuments(ctx context.Context, tx pgx.Tx, stories map[notice.Key]*histo
 		d.Client, d.ChangeID, d.State.Status, d.TimerAt = notice.ClientID(client), store.FromUUID(change), ofb.Status(status), store.FromTime(timer)
 		copy(d.State.Data[:], hash)
 		d.Hash = hashOf(document)
-		stories[notice.Key{Kind: ofb.Kind(kind), ID: resource}].Current = &d
+		resources[notice.Key{Kind: ofb.Kind(kind), ID: resource}].Current = &d
 	}
 	return rows.Err()
 }
