@@ -67,7 +67,7 @@ func (l *loop) noteClaim(a claimAnswer) {
 	for i := range a.got {
 		a.got[i].ClaimedAt = a.asked // from before the claim was asked for: the lease is at least as young
 		got[a.got[i].Client]++
-		go l.attempt(a.got[i])
+		l.begin(a.got[i])
 	}
 	l.inFlight += len(a.got)
 	for _, w := range a.requests {

@@ -126,6 +126,9 @@ type Observer interface {
 	// Claimed reports one claim: how long it took, for how many lanes and slots it asked, and what it got. StartedAt minus
 	// ScheduledAt of a first attempt is its delay.
 	Claimed(took time.Duration, lanes, slots int, got []notice.Attempt, err error)
+	// Started reports first attempts that were claimed in the commit of their changes and leave now. That began at
+	// ClaimedAt or later.
+	Started(got []notice.Attempt)
 	// Settled reports one try to store outcomes.
 	Settled(took time.Duration, done []notice.Settlement, err error)
 	// Rescued reports attempts settled as unknown because their lease had run out.
@@ -153,7 +156,7 @@ type Dispatcher struct {
 	log      *slog.Logger
 	observer Observer
 	wakes    wakes
-	ran      atomic.Bool
+	loop     atomic.Pointer[loop] // of Run; nil before
 	behind   atomic.Pointer[behind]
 }
 
@@ -176,10 +179,11 @@ func New(queue Queue, sender Sender, cfg Config, log *slog.Logger, observer Obse
 // Run dispatches until ctx ends, then drains: at most DrainTimeout later it returns nil, or an error that says how many
 // attempts ended without a stored outcome (a later rescue will settle them as unknown). It may be called once.
 func (d *Dispatcher) Run(ctx context.Context) error {
-	if d.ran.Swap(true) {
+	l := newLoop(ctx, d)
+	if !d.loop.CompareAndSwap(nil, l) {
 		return errors.New("dispatch: Run was called twice")
 	}
-	return newLoop(ctx, d).run(ctx)
+	return l.run(ctx)
 }
 
 // Wake announces that a lane has work that is due now. It is cheap, never blocks, and may be called at any time from any
@@ -195,6 +199,7 @@ func (d *Dispatcher) WakeIn(client notice.ClientID, in time.Duration) {
 type noObserver struct{}
 
 func (noObserver) Claimed(time.Duration, int, int, []notice.Attempt, error) {}
+func (noObserver) Started([]notice.Attempt)                                 {}
 func (noObserver) Settled(time.Duration, []notice.Settlement, error)        {}
 func (noObserver) Rescued(int)                                              {}
 func (noObserver) Panicked()                                                {}

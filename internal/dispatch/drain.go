@@ -17,7 +17,7 @@ func (l *loop) drain(now time.Time) {
 }
 
 // idle tells that nothing is owed to anybody any more.
-func (l *loop) idle() bool { return l.inFlight == 0 && len(l.asked) == 0 }
+func (l *loop) idle() bool { return l.inFlight == 0 && l.reserved == 0 && len(l.asked) == 0 }
 
 // cutOff ends attempts that are still under way when only the time to store their outcome is left. With the usual
 // limits there are none: an attempt takes less than the drain.
@@ -33,9 +33,9 @@ func (l *loop) cutOff(now time.Time, next *alarm) {
 	}
 }
 
-// end cancels what is left, waits a moment for calls of the queue to return, and tells what was not stored. Attempts
-// that ignore the end of their context are not waited for.
-func (l *loop) end() error {
+// end cancels what is left and waits a moment for calls of the queue to return. Attempts that ignore the end of their
+// context are not waited for.
+func (l *loop) end() {
 	close(l.gone)
 	l.endSends(errShutdown)
 	l.endCalls()
@@ -50,12 +50,19 @@ func (l *loop) end() error {
 	case <-returned:
 	case <-grace.C:
 	}
+}
+
+// left tells what was not stored.
+func (l *loop) left() error {
 	if l.inFlight > 0 {
 		return fmt.Errorf("drain: %d attempts ended without a stored outcome, %d of them with an outcome that could not be stored",
 			l.inFlight, l.results.len())
 	}
 	if n := len(l.asked); n > 0 {
 		return fmt.Errorf("drain: %d claims did not answer", n)
+	}
+	if l.reserved > 0 {
+		return fmt.Errorf("drain: %d first attempts still waited for the commit of their change", l.reserved)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arauto/arauto/internal/notice"
@@ -15,10 +16,11 @@ import (
 // errShutdown is why attempts still under way near the end of the drain are cut off.
 var errShutdown = errors.New("shutting down")
 
-// loop is one Run: all state, owned by one goroutine. Whatever waits runs elsewhere and answers over a channel that it
-// never blocks on.
+// loop is one Run. Its goroutine holds mu except while it waits for something to happen; Reserve, Release and Start hold
+// it for a moment. Whatever waits runs elsewhere and answers over a channel that it never blocks on.
 type loop struct {
 	*Dispatcher
+	mu sync.Mutex
 
 	calls    context.Context         // of queue calls and attempts; outlives Run's context until the end of the drain
 	endCalls context.CancelFunc      //
@@ -27,7 +29,9 @@ type loop struct {
 	running  sync.WaitGroup          // queue calls under way
 
 	lanes      *lanes
-	inFlight   int         // slots held by lanes
+	inFlight   int // slots held by lanes
+	unbegun    atomic.Int64
+	reserved   int         // slots that Reserve took and that are neither started nor released
 	asked      []time.Time // when each of the claims under way was asked for
 	batchLimit batchLimit
 	claimed    time.Time     // when a claim last succeeded
@@ -40,7 +44,7 @@ type loop struct {
 
 	draining      bool
 	cutAt, leave  time.Time // set when draining
-	cut           bool
+	cut, ended    bool
 	interruptedAt time.Time // start of the interruption that is going on; zero: none
 
 	claimDone  chan claimAnswer
@@ -100,31 +104,49 @@ func (l *loop) run(ctx context.Context) error {
 	stop := ctx.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	l.mu.Lock()
 	for {
 		now := time.Now()
 		if l.draining && (l.idle() || !now.Before(l.leave)) {
-			return l.end()
+			l.ended = true
+			left := l.left()
+			l.mu.Unlock()
+			l.end()
+			return left
 		}
 		next := l.act(now)
 		timer.Reset(next.after(now))
-		select {
-		case <-stop:
+		l.mu.Unlock()
+		note := l.await(stop, timer.C)
+		l.mu.Lock()
+		if note == nil { // the end of ctx
 			stop = nil
 			l.drain(time.Now())
-		case <-l.wakes.signal:
-		case <-timer.C:
-		case s := <-l.sendDone:
-			l.hold(s)
-		case a := <-l.claimDone:
-			l.noteClaim(a)
-		case a := <-l.settleDone:
-			l.noteSettle(a)
-		case a := <-l.sweepDone:
-			l.noteSweep(a)
-		case a := <-l.rescueDone:
-			l.noteRescue(a)
+			continue
 		}
+		note()
 	}
+}
+
+// await waits until something happens and returns how to note it; nil is the end of ctx.
+func (l *loop) await(stop <-chan struct{}, timer <-chan time.Time) (note func()) {
+	select {
+	case <-stop:
+		return nil
+	case <-l.wakes.signal:
+	case <-timer:
+	case s := <-l.sendDone:
+		return func() { l.hold(s) }
+	case a := <-l.claimDone:
+		return func() { l.noteClaim(a) }
+	case a := <-l.settleDone:
+		return func() { l.noteSettle(a) }
+	case a := <-l.sweepDone:
+		return func() { l.noteSweep(a) }
+	case a := <-l.rescueDone:
+		return func() { l.noteRescue(a) }
+	}
+	return func() {}
 }
 
 // act starts whatever may be started now and says when to look again if nothing happens before.

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,7 +24,8 @@ type history struct {
 	lanes                    []int           // whose each is
 	answers                  [][3]answer     // what each of its attempts meets
 	away                     []episode
-	hidden                   int // one commit in so many is hidden by an error; 0: none
+	hidden                   int  // one commit in so many is hidden by an error; 0: none
+	reserves                 bool // first attempts are recorded with their change where a slot is free
 }
 
 func drawHistory(t *rapid.T) history {
@@ -36,7 +38,7 @@ func drawHistory(t *rapid.T) history {
 	h := history{
 		slots: rapid.SampledFrom([]int{1, 3, 7, 64, 4096}).Draw(t, "slots"), perLane: rapid.SampledFrom([]int{1, 3, 512}).Draw(t, "perLane"),
 		replicas: rapid.IntRange(1, 3).Draw(t, "replicas"), lag: millis(0, 80, "lag"),
-		hidden: rapid.SampledFrom([]int{0, 0, 3, 10}).Draw(t, "hidden"),
+		hidden: rapid.SampledFrom([]int{0, 0, 3, 10}).Draw(t, "hidden"), reserves: rapid.Bool().Draw(t, "reserves"),
 	}
 	for range rapid.IntRange(1, 40).Draw(t, "events") {
 		h.events = append(h.events, millis(0, 20000, "at"))
@@ -85,19 +87,27 @@ func (h history) play(t *testing.T) (faults []string) {
 	for range h.replicas {
 		w.start(Config{Slots: h.slots, PerLane: h.perLane})
 	}
+	var accepted atomic.Int64
 	for i, at := range h.events {
 		go func() {
+			defer accepted.Add(1)
 			<-time.After(at)
 			client := notice.ClientID(fmt.Sprint("itp-", h.lanes[i]))
-			c := w.queue.add(client, 0, 0)
-			w.queue.mu.Lock()
-			answers[c.id] = h.answers[i]
-			w.queue.mu.Unlock()
+			prepare := func(c *chain) {
+				w.queue.mu.Lock()
+				defer w.queue.mu.Unlock()
+				answers[c.id] = h.answers[i]
+			}
+			if h.reserves {
+				w.accept(w.replicas[i%h.replicas], client, prepare)
+				return
+			}
+			prepare(w.queue.add(client, 0, 0))
 			w.replicas[i%h.replicas].Wake(client)
 		}()
 	}
 	pass(25 * time.Second)
-	for time.Since(begin) < 2*time.Hour && !w.queue.settled() {
+	for time.Since(begin) < 2*time.Hour && (int(accepted.Load()) < len(h.events) || !w.queue.settled()) {
 		pass(10 * time.Second)
 	}
 	pass(2 * time.Minute) // for what must not come

@@ -28,6 +28,11 @@ func (w *wakes) add(client notice.ClientID, at time.Time) {
 		return // the first of them gave the signal
 	}
 	w.at[client] = at
+	w.poke()
+}
+
+// poke makes the loop look again.
+func (w *wakes) poke() {
 	select {
 	case w.signal <- struct{}{}:
 	default:

@@ -158,6 +158,7 @@ func (g *Gateway) wire() error {
 		Store: g.store, Schema: schemas, NewID: store.NewID, Observer: g.metrics, Traces: g.receipts, Log: g.log,
 		Wake:               func(client notice.ClientID, at time.Time) { g.dispatcher.WakeIn(client, time.Until(at)) },
 		Behind:             g.dispatcher.Behind,
+		Slots:              g.dispatcher,
 		OptionalAuthorised: optional, Timers: cfg.Timed(), MaxInFlight: cfg.Ingest.MaxInFlight,
 	})
 	register := registry.Config{

@@ -199,6 +199,16 @@ func (m *metrics) Claimed(took time.Duration, _, _ int, got []notice.Attempt, er
 	}
 }
 
+// Started implements dispatch.Observer.
+func (m *metrics) Started(got []notice.Attempt) {
+	for i := range got {
+		m.firstDelay.Observe(time.Since(got[i].ClaimedAt).Seconds())
+		if got[i].Late {
+			m.lateFirst.Inc()
+		}
+	}
+}
+
 // Settled implements dispatch.Observer.
 func (m *metrics) Settled(took time.Duration, done []notice.Settlement, err error) {
 	if err != nil {

@@ -131,8 +131,11 @@ type ResultFacts struct {
 // AttemptFacts are what an entry keeps of an attempt's beginning and is read again. Held and HeldUS tell why and for how
 // long the lane had waited for a slot when it was claimed; absent: it had not.
 type AttemptFacts struct {
+	Private     string       `json:"private,omitzero"` // commitment to its private text
 	ScheduledAt time.Time    `json:"scheduledAt"`
 	Late        bool         `json:"late"`
+	Base        string       `json:"base,omitzero"`
+	Manual      bool         `json:"manual"`
 	Held        notice.Delay `json:"held,omitzero"`
 	HeldUS      int64        `json:"heldMicros,omitzero"`
 }

@@ -52,15 +52,20 @@ func (in *Intake) gather(ctx context.Context) []*Pending {
 
 // take picks a batch, or says how long to wait for company; in.mu is held.
 func (in *Intake) take(now bool) (batch []*Pending, wait time.Duration) {
-	if len(in.ready) == 0 {
+	switch {
+	case len(in.ready) > 0:
+		wait = in.rule.Wait(len(in.ready), in.flying, in.ready[0].since, now)
+	case len(in.slotless) > 0:
+		wait = slotEvery - time.Since(in.asked)
+	default:
 		return nil, 0 // or all wait for a resource that is being stored
 	}
-	if wait = in.rule.Wait(len(in.ready), in.flying, in.ready[0].since, now); wait > 0 {
+	if wait > 0 && !now {
 		return nil, wait
 	}
-	n := min(len(in.ready), in.cfg.MaxBatch)
-	batch = slices.Clone(in.ready[:n])
-	in.ready = slices.Delete(in.ready, 0, n)
+	if batch = in.pick(in.cfg.MaxBatch); batch == nil {
+		return nil, slotEvery
+	}
 	in.flying++
 	slices.SortFunc(batch, func(a, b *Pending) int {
 		return cmp.Or(cmp.Compare(a.change.Kind, b.change.Kind), cmp.Compare(a.change.ResourceID, b.change.ResourceID))
@@ -127,6 +132,7 @@ func (in *Intake) storeBatch(batch []*Pending) {
 }
 
 func (in *Intake) refuse(p *Pending, err error) {
+	in.giveBack(p)
 	in.log.Error("change not stored", "kind", p.change.Kind, "resource", p.change.ResourceID, "revision", p.change.Revision, "error", err)
 	in.refused(p.change, history.RefusedUnavailable)
 	p.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -198,19 +204,30 @@ func (in *Intake) record(ctx context.Context, batch []*Pending, changes []*notic
 			if keep := batch[i].keep; keep != nil && decisions[i].Verdict == notice.Quarantined && changes[i].Line == nil {
 				changes[i].Line = keep()
 			}
+			in.announce(batch[i], &pasts[i], &decisions[i])
 		}
 		return decisions
 	})
 	return decisions, err
 }
 
-// conclude turns stored decisions into answers and wakes the lanes that have something to send.
+// conclude sends the first attempts of stored decisions, turns the decisions into answers, and wakes the lanes that have
+// something to send.
 func (in *Intake) conclude(batch []*Pending, decisions []notice.Decision) {
+	var first []notice.Attempt
+	for _, p := range batch {
+		if p.first != nil {
+			first = append(first, *p.first)
+		}
+	}
+	if first != nil {
+		in.cfg.Slots.Start(first)
+	}
 	now := time.Now()
 	for i, p := range batch {
 		p.answer = answerOf(p.change, &decisions[i])
 		again := decisions[i].Rejudged != nil
-		if p.answer.Verdict == notice.Duplicate || len(p.answer.Notifications) == 0 && !again {
+		if p.answer.Verdict == notice.Duplicate || (len(p.answer.Notifications) == 0 || p.first != nil) && !again {
 			continue
 		}
 		due := now
@@ -232,7 +249,7 @@ func answerOf(c *notice.Change, d *notice.Decision) Answer {
 		if !d.Earlier.Notification.IsZero() {
 			a.Notifications = []notice.ID{d.Earlier.Notification}
 		}
-		if d.Earlier.ChangeID == c.ID { // our own commit, whose answer was lost
+		if ownCommit(c, d) {
 			a.Verdict = notice.Applied
 			if !d.Current {
 				a.Verdict = notice.Superseded

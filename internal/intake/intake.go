@@ -54,12 +54,24 @@ type Traces interface {
 	Refused(c *notice.Change, why string)
 }
 
+// Slots lets a first attempt be recorded in the commit of its change and leave right after it.
+type Slots interface {
+	// Reserve takes a slot for an attempt of the client that leaves at once, and returns the lease to give it; 0: there is
+	// no slot. Then soon tells that one comes free within milliseconds. It does not wait.
+	Reserve(client notice.ClientID) (lease time.Duration, soon bool)
+	// Release gives back a slot that is not needed.
+	Release(client notice.ClientID)
+	// Start sends attempts that are committed. Each has a slot.
+	Start(attempts []notice.Attempt)
+}
+
 // Config holds an Intake's settings. Store and Schema are required.
 type Config struct {
 	Store    Store
 	Schema   Schema
 	NewID    func() notice.ID                 // UUID v7
 	Wake     func(notice.ClientID, time.Time) // a notification of this client falls due then; a hint, nil allowed
+	Slots    Slots                            // nil: every attempt waits in the queue for a claim
 	Behind   func() time.Duration             // how late first attempts are for want of database or processor; nil: never
 	Observer Observer                         // nil allowed
 	Traces   Traces                           // told of each change that was not stored; nil: nobody
@@ -109,16 +121,18 @@ type Intake struct {
 	timed    map[ofb.Kind]bool
 	cfg      Config
 
-	mu      sync.Mutex
-	ready   []*Pending                // the first of each resource that is not being stored, in the order they became so
-	busy    map[notice.Key][]*Pending // for each resource with a change that is ready or being stored: those behind it, in order
-	flying  int                       // batches being stored
-	held    weight                    // submitted, not answered
-	clients map[notice.ClientID]weight
-	room    chan struct{}    // closed and replaced whenever held shrinks
-	woken   groupcommit.Wake // a change is ready, or a batch ended and its keys are free
-	rule    groupcommit.Rule
-	closed  bool
+	mu       sync.Mutex
+	ready    []*Pending                // the first of each resource that is not being stored, in the order they became so
+	slotless []*Pending                // those of ready that wait for a slot, in the same order
+	asked    time.Time                 // when a slot was last asked for
+	busy     map[notice.Key][]*Pending // for each resource with a change that is ready or being stored: those behind it, in order
+	flying   int                       // batches being stored
+	held     weight                    // submitted, not answered
+	clients  map[notice.ClientID]weight
+	room     chan struct{}    // closed and replaced whenever held shrinks
+	woken    groupcommit.Wake // a change is ready, or a batch ended and its keys are free
+	rule     groupcommit.Rule
+	closed   bool
 
 	away atomic.Pointer[error] // why the newest commit failed, while the database is away
 }
@@ -200,6 +214,9 @@ type Pending struct {
 	answer    Answer
 	err       error
 	done      chan struct{}
+
+	first *notice.Attempt // has a slot; nil: there is none
+	lease time.Duration
 }
 
 // Wait returns when the change is committed, refused or given up. Errors: ErrUnavailable, or the context's; after the

@@ -52,6 +52,7 @@ type memory struct {
 
 	before func(changes []*notice.Change) error // fails a transaction, or takes its time; called without the lock
 	after  func(changes []*notice.Change) error // loses the answer of a commit
+	fails  func(changes []*notice.Change) error // fails a transaction that has judged
 }
 
 // held is what is kept of one resource.
@@ -84,6 +85,11 @@ func (m *memory) Record(_ context.Context, changes []*notice.Change, judge func(
 		pasts[i] = m.past(c)
 	}
 	decisions := judge(pasts)
+	if m.fails != nil {
+		if err := m.fails(changes); err != nil {
+			return err
+		}
+	}
 	for i, c := range changes {
 		m.write(c, &pasts[i], &decisions[i])
 	}
@@ -98,7 +104,7 @@ func byKey(a, b *notice.Change) int {
 }
 
 func (m *memory) past(c *notice.Change) notice.Past {
-	p := notice.Past{Push: m.push, Epoch: 1}
+	p := notice.Past{Push: m.push, Epoch: 1, BaseURI: "https://itp.example", Now: time.Now()}
 	h := m.resources[c.Key()]
 	if h == nil {
 		return p

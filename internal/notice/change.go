@@ -98,6 +98,8 @@ type Past struct {
 	AnnouncedLater bool      // After was announced by a later decision of its own
 	Push           bool      // the client has a registration with a URI
 	Epoch          int64     // its registration period
+	BaseURI        string    // its first URI
+	Now            time.Time // database clock: when the transaction began
 }
 
 // Verdict names what became of a change.
@@ -137,4 +139,6 @@ type Announcement struct {
 	OccurredAt time.Time
 	NotBefore  time.Time // zero: at once
 	Clause     string
+	First      *Attempt      // the first attempt, claimed in this commit; nil: a claim takes it from the queue
+	Lease      time.Duration // of First
 }

@@ -111,10 +111,10 @@ type Attempt struct {
 	BaseURI      string // the registration's first URI at the moment of the claim
 
 	ScheduledAt time.Time // database clock: when it was due
-	StartedAt   time.Time // database clock: when the claim committed it
+	StartedAt   time.Time // database clock: when the transaction that claimed it began
 	Late        bool      // a first attempt started more than FirstWithin after occurredAt
 
-	// ClaimedAt is this process's monotonic instant from before the claim was asked for. The lease is at least as
+	// ClaimedAt is this process's monotonic instant from before the claiming transaction began. The lease is at least as
 	// young as this says, so an attempt measured from it never outlives the lease.
 	ClaimedAt time.Time
 }

@@ -23,17 +23,20 @@ type entryRow struct {
 	revision     int64
 	notification notice.ID
 	change       notice.ID
+	interaction  notice.ID
+	number       int
 	outcome      string
+	private      string
 	facts        string
 }
 
 // entryColumns gathers entries column by column, so that one statement stores them all.
 type entryColumns struct {
-	id, notification, change    []pgtype.UUID
-	kind, facts                 []string
-	client, resourceID, outcome []pgtype.Text
-	resourceKind                []pgtype.Int2
-	revision                    []pgtype.Int8
+	id, notification, change, interaction []pgtype.UUID
+	kind, facts                           []string
+	client, resourceID, outcome, private  []pgtype.Text
+	resourceKind, number                  []pgtype.Int2
+	revision                              []pgtype.Int8
 }
 
 func (c *entryColumns) add(e entryRow) {
@@ -45,19 +48,22 @@ func (c *entryColumns) add(e entryRow) {
 	c.revision = append(c.revision, pgtype.Int8{Int64: e.revision, Valid: e.revision != 0})
 	c.notification = append(c.notification, ToUUID(e.notification))
 	c.change = append(c.change, ToUUID(e.change))
+	c.interaction = append(c.interaction, ToUUID(e.interaction))
+	c.number = append(c.number, pgtype.Int2{Int16: int16(e.number), Valid: e.number != 0})
 	c.outcome = append(c.outcome, ToText(e.outcome))
+	c.private = append(c.private, ToText(e.private))
 	c.facts = append(c.facts, e.facts)
 }
 
 const insertEntries = `
-INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts)
-SELECT id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts::json
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], $7::uuid[], $8::uuid[], $9::text[], $10::text[])
-  AS e(id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts)`
+INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, private, facts)
+SELECT id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, private::json, facts::json
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], $7::uuid[], $8::uuid[], $9::uuid[], $10::smallint[], $11::text[], $12::text[], $13::text[])
+  AS e(id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, private, facts)`
 
 func (c *entryColumns) queue(b *pgx.Batch) {
 	if len(c.id) > 0 {
-		b.Queue(insertEntries, c.id, c.kind, c.client, c.resourceKind, c.resourceID, c.revision, c.notification, c.change, c.outcome, c.facts)
+		b.Queue(insertEntries, c.id, c.kind, c.client, c.resourceKind, c.resourceID, c.revision, c.notification, c.change, c.interaction, c.number, c.outcome, c.private, c.facts)
 	}
 }
 

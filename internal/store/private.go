@@ -17,7 +17,7 @@ const (
 	commitSQL    = `rtrim(encode(sha256(convert_to(private, 'UTF8')), 'base64'), '=')`
 )
 
-// privateFacts is the private text of an attempt's end, under a salt of its own.
+// privateFacts is the private text of an attempt's beginning or end, under a salt of its own. The beginning has no result.
 func (s *Store) privateFacts(r notice.Result) (string, error) {
 	var salt [16]byte
 	_, _ = rand.Read(salt[:]) // it never fails: the process ends instead

@@ -73,9 +73,9 @@ SELECT k.n, r.client_id, r.api_version, r.revision, r.status, r.watched, r.data_
 FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, id, n)
 CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.id FOR UPDATE) r`
 
-const readPush = `SELECT i.client_id, i.push, i.push_epoch FROM unnest($1::text[]) AS k(client_id) JOIN initiator i USING (client_id)`
+const readPush = `SELECT i.client_id, i.push, i.push_epoch, coalesce(i.webhook_uris->>0, '') FROM unnest($1::text[]) AS k(client_id) JOIN initiator i USING (client_id)`
 
-const sinceBegin = "SELECT (extract(epoch FROM clock_timestamp() - now()) * 1000000)::bigint"
+const sinceBegin = "SELECT now(), (extract(epoch FROM clock_timestamp() - now()) * 1000000)::bigint"
 
 // lockPasts begins the transaction, locks the resources one by one in the order given, and reads the registrations, in
 // one round trip. began is when the transaction did, by our clock: the wait for locks, which the database knows, is taken
@@ -128,6 +128,7 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 	type push struct {
 		on    bool
 		epoch int64
+		uri   string
 	}
 	registered := map[notice.ClientID]push{}
 	rows, err = results.Query()
@@ -137,7 +138,7 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 	for rows.Next() {
 		var client notice.ClientID
 		var p push
-		if err := rows.Scan(&client, &p.on, &p.epoch); err != nil {
+		if err := rows.Scan(&client, &p.on, &p.epoch, &p.uri); err != nil {
 			return nil, began, err
 		}
 		registered[client] = p
@@ -145,12 +146,14 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 	if err := rows.Err(); err != nil {
 		return nil, began, err
 	}
-	for i, c := range changes {
-		pasts[i].Push, pasts[i].Epoch = registered[c.Client].on, registered[c.Client].epoch
-	}
+	var now pgtype.Timestamptz
 	var micros int64
-	if err := results.QueryRow().Scan(&micros); err != nil {
+	if err := results.QueryRow().Scan(&now, &micros); err != nil {
 		return nil, began, err
+	}
+	for i, c := range changes {
+		p := registered[c.Client]
+		pasts[i].Push, pasts[i].Epoch, pasts[i].BaseURI, pasts[i].Now = p.on, p.epoch, p.uri, FromTime(now)
 	}
 	began = time.Now().Add(-time.Duration(micros) * time.Microsecond)
 	return pasts, began, results.Close()

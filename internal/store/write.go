@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -94,6 +96,7 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 		notification = d.Announce.ID
 		f.Event, f.EventAt, f.Clause, f.Epoch = d.Announce.Event, d.Announce.EventAt, d.Announce.Clause, d.Announce.PushEpoch
 		w.queued.add(d.Announce)
+		w.addFirst(d.Announce.First)
 	} else {
 		f.Reason = d.Judged.Silence
 	}
@@ -122,6 +125,19 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 	if !c.Quarantine.IsZero() {
 		w.applied.add(c)
 	}
+}
+
+// addFirst records the attempt that leaves as soon as its change is committed.
+func (w *writer) addFirst(a *notice.Attempt) {
+	if a == nil {
+		return
+	}
+	private, _ := w.store.privateFacts(notice.Result{})
+	text, _ := Facts(history.AttemptFacts{Private: audit.Commit(private), ScheduledAt: a.ScheduledAt, Late: a.Late, Base: a.BaseURI})
+	w.entries.add(entryRow{
+		id: a.Token, kind: history.FactAttempt, client: a.Client, resourceKind: a.Kind, resourceID: a.ResourceID, notification: a.Notification,
+		interaction: a.Interaction, number: a.Number, private: private, facts: text,
+	})
 }
 
 // addDecision records that a stored revision, judged again, must be told after all.
@@ -259,11 +275,12 @@ WHERE r.kind = v.kind AND r.id = v.id`, r.kind, r.id, r.announced)
 }
 
 type queueColumns struct {
-	id                             []pgtype.UUID
+	id, token, interaction         []pgtype.UUID
 	client, resource, version, evt []string
-	epoch                          []int64
+	epoch, lease                   []int64
 	kind                           []int16
 	eventAt, occurredAt, notBefore []pgtype.Timestamptz
+	late                           []bool
 }
 
 func (q *queueColumns) add(a *notice.Announcement) {
@@ -271,6 +288,9 @@ func (q *queueColumns) add(a *notice.Announcement) {
 	q.kind, q.resource, q.version = append(q.kind, int16(a.Kind)), append(q.resource, a.ResourceID), append(q.version, a.APIVersion)
 	q.evt, q.eventAt = append(q.evt, string(a.Event)), append(q.eventAt, ToTime(a.EventAt))
 	q.occurredAt, q.notBefore = append(q.occurredAt, ToTime(a.OccurredAt)), append(q.notBefore, ToTime(a.NotBefore))
+	first := cmp.Or(a.First, &notice.Attempt{})
+	q.token, q.interaction = append(q.token, ToUUID(first.Token)), append(q.interaction, ToUUID(first.Interaction))
+	q.lease, q.late = append(q.lease, a.Lease.Microseconds()), append(q.late, first.Late)
 }
 
 func (q *queueColumns) queue(b *pgx.Batch) {
@@ -278,11 +298,14 @@ func (q *queueColumns) queue(b *pgx.Batch) {
 		return
 	}
 	b.Queue(`
-INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at)
-SELECT id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, greatest(now(), not_before)
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[])
-  AS v(id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, not_before)`,
-		q.id, q.client, q.epoch, q.kind, q.resource, q.version, q.evt, q.eventAt, q.occurredAt, q.notBefore)
+INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at,
+  token, interaction_id, late, attempts, started_at, lease_until)
+SELECT id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, greatest(now(), not_before),
+  token, interaction_id, late, (token IS NOT NULL)::int, CASE WHEN token IS NOT NULL THEN now() END, CASE WHEN token IS NOT NULL THEN now() + lease_us * interval '1 microsecond' END
+FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[],
+  $11::uuid[], $12::uuid[], $13::boolean[], $14::bigint[])
+  AS v(id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, not_before, token, interaction_id, late, lease_us)`,
+		q.id, q.client, q.epoch, q.kind, q.resource, q.version, q.evt, q.eventAt, q.occurredAt, q.notBefore, q.token, q.interaction, q.late, q.lease)
 }
 
 // timerColumns set or clear the next deadline of resources that got a new current document.

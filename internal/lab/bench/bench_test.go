@@ -83,6 +83,7 @@ func BenchmarkEndToEnd(b *testing.B) {
 		b.ReportMetric(float64(f.P99.Milliseconds()), "p99-ms")
 		w.reportWAL(from, n)
 		b.ReportMetric(w.rss(), "MiB-RSS")
+		b.ReportMetric(w.together(), "%-claimed-with-change")
 	}
 	b.ReportMetric(0, "ns/op")
 	w.tables(n + 2000)
@@ -106,6 +107,14 @@ func (w *world) reportWAL(from string, n int) {
 	w.b.ReportMetric(records/float64(n), "WAL-bytes/notification")
 	w.b.ReportMetric((records-documents)/float64(n), "WAL-bytes-without-document")
 	w.b.ReportMetric(images/float64(n), "page-image-bytes")
+}
+
+// together is the share of first attempts that were recorded in the commit of their change, in percent.
+func (w *world) together() (percent float64) {
+	w.b.Helper()
+	w.sql(`SELECT 100.0 * count(*) FILTER (WHERE a.xid = c.xid) / count(*) FROM arauto.entry a JOIN arauto.entry c ON c.notification_id = a.notification_id
+WHERE a.kind = 'attempt' AND a.number = 1 AND c.kind = 'change'`, &percent)
+	return percent
 }
 
 // tables prints what a notification costs on disk, by table and index.

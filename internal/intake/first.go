@@ -1,0 +1,116 @@
+package intake
+
+import (
+	"bytes"
+	"crypto/rand"
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// While the processor is busy with attempts that are committed, a change waits up to slotWithin for its slot, which is looked
+// for every slotEvery. After that it is stored without its first attempt.
+const (
+	slotWithin = time.Second
+	slotEvery  = 5 * time.Millisecond
+)
+
+// pick takes up to n changes, oldest first, each with a slot for its first attempt where there is one. Changes that are to
+// have a slot soon become slotless; changes of other clients do not wait for them. in.mu is held.
+func (in *Intake) pick(n int) (batch []*Pending) {
+	now := time.Now()
+	in.asked = now
+	none := map[notice.ClientID]bool{} // clients without a slot: true when there is one soon
+	var slotless []*Pending
+	take := func(from []*Pending) (left []*Pending) {
+		for i, p := range from {
+			switch {
+			case len(batch) == n:
+				return from[i:]
+			case in.waits(p, now, none):
+				slotless = append(slotless, p)
+			default:
+				batch = append(batch, p)
+			}
+		}
+		return nil
+	}
+	left := take(in.slotless)
+	in.ready = take(in.ready)
+	in.slotless = append(slotless, left...)
+	return batch
+}
+
+// waits gives a change its slot, or tells that it is to wait for one.
+func (in *Intake) waits(p *Pending, now time.Time, none map[notice.ClientID]bool) bool {
+	c := p.change
+	if in.cfg.Slots == nil || p.first != nil || len(c.Problems) > 0 || c.Cause == ofb.FirstLoad || c.NotBefore.After(now) {
+		return false
+	}
+	soon, known := none[c.Client]
+	if !known {
+		var lease time.Duration
+		if lease, soon = in.cfg.Slots.Reserve(c.Client); lease > 0 {
+			p.first, p.lease = &notice.Attempt{Token: tokenAfter(c.ID), Interaction: randomID(), ClaimedAt: now}, lease
+			return false
+		}
+		none[c.Client] = soon
+	}
+	return soon && now.Sub(p.since) < slotWithin
+}
+
+// announce gives what a decision announces its first attempt, when the change has a slot. Token and slot are kept for all
+// tries to store the change: when the answer to a commit is lost, the next try finds the change, and this attempt stands in
+// the queue.
+func (in *Intake) announce(p *Pending, past *notice.Past, d *notice.Decision) {
+	if p.first == nil {
+		return
+	}
+	if ownCommit(p.change, d) {
+		p.first.Notification = d.Earlier.Notification
+		return
+	}
+	a := d.Announce
+	if a == nil || a.NotBefore.After(past.Now) {
+		in.giveBack(p)
+		return
+	}
+	first := notice.Attempt{
+		Notification: a.ID, Token: p.first.Token, Interaction: p.first.Interaction, Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID,
+		APIVersion: a.APIVersion, Event: a.Event, EventAt: a.EventAt, Number: 1, BaseURI: past.BaseURI, ScheduledAt: past.Now, StartedAt: past.Now,
+		Late: past.Now.Sub(a.OccurredAt.Truncate(time.Microsecond)) > notice.FirstWithin, ClaimedAt: p.first.ClaimedAt,
+	}
+	*p.first = first
+	a.First, a.Lease = &first, p.lease
+}
+
+// tokenAfter makes a random UUID v4 that sorts after the id of the change. Entries of one transaction stand in the log in
+// the order of their ids, and an attempt comes after what it tells.
+func tokenAfter(change notice.ID) notice.ID {
+	for {
+		if token := randomID(); bytes.Compare(token[:], change[:]) > 0 {
+			return token
+		}
+	}
+}
+
+// randomID makes a UUID v4 (RFC 9562 §5.4): an interaction id must not tell the time (webhook §2).
+func randomID() (id notice.ID) {
+	_, _ = rand.Read(id[:]) // it never fails: the process ends instead
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return id
+}
+
+// giveBack releases the slot of a change that is not announced now.
+func (in *Intake) giveBack(p *Pending) {
+	if p.first != nil {
+		p.first = nil
+		in.cfg.Slots.Release(p.change.Client)
+	}
+}
+
+// ownCommit tells whether a decision found the change itself: it was committed, and the answer was lost.
+func ownCommit(c *notice.Change, d *notice.Decision) bool {
+	return d.Verdict == notice.Duplicate && d.Earlier.ChangeID == c.ID
+}
