@@ -106,7 +106,7 @@ func newMetrics(version string) *metrics {
 	m.receipts = gauge("refused_changes_waiting", "Refused changes of this replica whose first receipt is not in the history yet.").WithLabelValues()
 	m.attempts = counter("attempts_total", "Attempts ended, by number, outcome and class of the answer.", "number", "outcome", "status")
 	m.attemptSeconds = histogram("attempt_seconds", "Duration of an attempt in seconds, by outcome.", delays, "outcome")
-	m.firstDelay = one(histogram("first_attempt_delay_seconds", "Delay from the due time of a first attempt to its claim in seconds, by the database's clock.", delays))
+	m.firstDelay = one(histogram("first_attempt_delay_seconds", "Delay of a first attempt in seconds: from its due time to its claim by the database's clock, or, when it is claimed in the commit of its change, from the beginning to the confirmation of that commit.", delays))
 	m.lateFirst = counter("first_attempts_late_total", "First attempts started more than 1.5 s after the event.").WithLabelValues()
 	m.gapError = histogram("retry_gap_error_seconds", "Delay of a retry beyond its gap of 10 s or 60 s, in seconds, by number of the attempt.", delays, "number")
 	m.claimSeconds = one(histogram("claim_seconds", "Duration of one claim, in seconds.", delays))
