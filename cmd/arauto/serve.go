@@ -2,7 +2,11 @@ package main
 
 import (
 	"log/slog"
+	"math"
 	"os/signal"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,6 +30,7 @@ func serveCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		paceGarbage(w.environ)
 		signal.Ignore(syscall.SIGPIPE) // the reader of our log may go away, and be replaced
 		out := gateway.NewLogWriter(w.stdout)
 		defer out.Close(lastLines)
@@ -37,4 +42,12 @@ func serveCommand(w world) *cobra.Command {
 		return g.Run(cmd.Context())
 	}
 	return c
+}
+
+// paceGarbage lets the heap grow to five times what is in use where GOMEMLIMIT bounds it. GOGC, when it is set, wins.
+func paceGarbage(environ []string) {
+	chosen := slices.ContainsFunc(environ, func(s string) bool { return strings.HasPrefix(s, "GOGC=") })
+	if debug.SetMemoryLimit(-1) < math.MaxInt64 && !chosen {
+		debug.SetGCPercent(400)
+	}
 }
