@@ -39,7 +39,7 @@ var floor0 = []string{"internal/ofb", "internal/notice", "internal/history", "in
 var packages = map[string]place{
 	"internal/ofb":     {"0: the ecosystem's words and rules, pure", nil},
 	"internal/notice":  {"0: our words, the schedule as data, pure", []string{"internal/ofb"}},
-	"internal/history": {"0: what an entry of the log says: kinds, facts, filters, a resource's history, pure", []string{"internal/ofb", "internal/notice"}},
+	"internal/history": {"0: what an entry of the log says: kinds, facts, filters, a resource's history, pure", []string{"internal/ofb", "internal/notice", "internal/audit"}},
 	"internal/timing":  {"0: was it on time, and if not, why; pure", []string{"internal/ofb", "internal/notice", "internal/history"}},
 	"internal/audit":   {"0: entries, tree, proofs, pure", nil},
 	"internal/failure": {"0: what an error of ours says of itself, and who acts on it; pure", nil},

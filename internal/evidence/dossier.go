@@ -118,7 +118,7 @@ func collect(ctx context.Context, log SealedLog, id string, words map[string]str
 func clock(ctx context.Context, log SealedLog, found []audit.Sealed, lang string) ([]timing.ClockWords, error) {
 	facts := make([]history.Fact, 0, len(found))
 	for i := range found {
-		facts = append(facts, fact(found[i].Entry))
+		facts = append(facts, history.FactOf(found[i].Entry))
 	}
 	unheard, err := log.Unheard(ctx, facts[0].At.Add(-unheardAround), facts[len(facts)-1].At.Add(unheardAround))
 	if err != nil {
@@ -144,16 +144,6 @@ func clock(ctx context.Context, log SealedLog, found []audit.Sealed, lang string
 // unheardAround is how far from a resource's entries periods without receipts are looked for: one is recorded after it is
 // over, when the database is back.
 const unheardAround = 31 * 24 * time.Hour
-
-// fact is an entry in the words of the rules.
-func fact(e *audit.Entry) history.Fact {
-	return history.Fact{
-		ID: notice.ID(e.ID), At: e.At.Time(), Kind: e.Kind, Client: notice.ClientID(audit.Value(e.ClientID)), ResourceKind: ofb.Kind(audit.Value(e.ResourceKind)),
-		ResourceID: audit.Value(e.ResourceID), Revision: audit.Value(e.Revision), Notification: notice.ID(audit.Value(e.NotificationID)), Change: notice.ID(audit.Value(e.ChangeID)),
-		Interaction: notice.ID(audit.Value(e.InteractionID)), Number: int(audit.Value(e.Number)), Outcome: notice.Outcome(audit.Value(e.Outcome)),
-		Closes: notice.State(audit.Value(e.Closes)), Facts: []byte(e.Facts), Private: []byte(audit.Value(e.Private)),
-	}
-}
 
 // about finds all entries of the resource that an id leads to.
 func about(ctx context.Context, log SealedLog, id string) ([]audit.Sealed, error) {

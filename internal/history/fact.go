@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -53,6 +54,16 @@ type Fact struct {
 	Closes       notice.State
 	Facts        []byte // JSON
 	Private      []byte // JSON: PrivateFacts; empty: none
+}
+
+// FactOf is an entry of the log as a fact.
+func FactOf(e *audit.Entry) Fact {
+	return Fact{
+		ID: notice.ID(e.ID), At: e.At.Time(), Kind: e.Kind, Client: notice.ClientID(audit.Value(e.ClientID)), ResourceKind: ofb.Kind(audit.Value(e.ResourceKind)),
+		ResourceID: audit.Value(e.ResourceID), Revision: audit.Value(e.Revision), Notification: notice.ID(audit.Value(e.NotificationID)), Change: notice.ID(audit.Value(e.ChangeID)),
+		Interaction: notice.ID(audit.Value(e.InteractionID)), Number: int(audit.Value(e.Number)), Outcome: notice.Outcome(audit.Value(e.Outcome)),
+		Closes: notice.State(audit.Value(e.Closes)), Facts: []byte(e.Facts), Private: []byte(audit.Value(e.Private)),
+	}
 }
 
 // ChangeFacts are what an entry keeps of a change beside its columns: never the document, never a value from it.

@@ -165,12 +165,11 @@ func (s *Store) Close() {
 // reader of the history can slow them down.
 type Access struct {
 	Query  *pgxpool.Pool // closed by Store.Close
-	ORM    *gorm.DB      // over Query
 	System string        // replica and version: the name of this process in the entries that it writes
 }
 
 // Access lets package auditlog work with this store's connections.
-func (s *Store) Access() Access { return Access{s.query, s.orm, s.system} }
+func (s *Store) Access() Access { return Access{s.query, s.system} }
 
 // Pools reports connections in use and at most, by pool, for metrics.
 func (s *Store) Pools() map[string][2]int32 {

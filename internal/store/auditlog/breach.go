@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
@@ -90,15 +91,7 @@ func (i *Inspector) ClockReport(ctx context.Context, p timing.Period, breach fun
 // timingPage is how many notifications are judged at a time.
 const timingPage = 1000
 
-const timingAnnounced = "SELECT " + factColumnsSQL + `
-FROM entry a WHERE a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend') AND a.at < $2 AND `
-
-// scanFact reads a row of factColumnsSQL.
-func scanFact(row pgx.CollectableRow) (r factRow, err error) {
-	err = row.Scan(&r.NotificationID, &r.ID, &r.ChangeID, &r.Kind, &r.At, &r.XID, &r.CreatedAt, &r.ClientID, &r.ResourceKind, &r.ResourceID, &r.Revision,
-		&r.InteractionID, &r.Number, &r.Outcome, &r.Closes, &r.Facts, &r.Private)
-	return r, err
-}
+const timingAnnounced = entrySelect + `a WHERE a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend') AND a.at < $2 AND `
 
 // Timings hands over the clock proof of each notification of a period, in the order of their decisions. An error of
 // each ends it and is returned.
@@ -125,16 +118,13 @@ func (i *Inspector) Timings(ctx context.Context, p timing.Period, each func(*tim
 		if len(rows) < timingPage {
 			return nil
 		}
-		last, err := rows[len(rows)-1].fact()
-		if err != nil {
-			return err
-		}
-		p.After = history.Position{At: last.At.UTC(), ID: last.Notification}
+		last := &rows[len(rows)-1]
+		p.After = history.Position{At: last.At.Time(), ID: notificationOf(last)}
 	}
 }
 
 // announced reads one page of the entries that made notifications, and the database's clock.
-func (i *Inspector) announced(ctx context.Context, p timing.Period) ([]factRow, time.Time, error) {
+func (i *Inspector) announced(ctx context.Context, p timing.Period) ([]audit.Entry, time.Time, error) {
 	var now time.Time
 	if err := i.db.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
 		return nil, now, err
@@ -147,16 +137,12 @@ func (i *Inspector) announced(ctx context.Context, p timing.Period) ([]factRow, 
 		args = append(args, string(p.Client))
 		sql += fmt.Sprintf(" AND a.client_id = $%d", len(args))
 	}
-	rows, err := i.db.Query(ctx, fmt.Sprintf("%s ORDER BY a.at, a.notification_id LIMIT %d", sql, timingPage), args...)
-	if err != nil {
-		return nil, now, err
-	}
-	out, err := pgx.CollectRows(rows, scanFact)
+	out, err := queryEntries(ctx, i.db, fmt.Sprintf("%s ORDER BY a.at, a.notification_id LIMIT %d", sql, timingPage), args...)
 	return out, now, err
 }
 
 // records adds attempts, state and earlier receipts to announcements. The right to read the queue is not needed.
-func (i *Inspector) records(ctx context.Context, rows []factRow) ([]history.Record, error) {
+func (i *Inspector) records(ctx context.Context, rows []audit.Entry) ([]history.Record, error) {
 	out, err := assemble(ctx, i.db, rows, false)
 	if err != nil {
 		return nil, err

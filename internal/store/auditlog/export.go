@@ -12,7 +12,6 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
-	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/timing"
 )
@@ -244,11 +243,7 @@ func placed(e *audit.Entry) cursor { return cursor{e.XID, e.ID} }
 func (x *LogReader) pick(ctx context.Context, s history.Search, clients []string, each func(*audit.Sealed) error) error {
 	var where conditions
 	where.narrow(s)
-	rows, err := x.q.Query(ctx, where.selectAll(), where.args...)
-	if err != nil {
-		return store.Unavailable("search the history", err)
-	}
-	entries, err := scanEntries(rows)
+	entries, err := queryEntries(ctx, x.q, where.selectAll(), where.args...)
 	if err != nil {
 		return store.Unavailable("search the history", err)
 	}
@@ -323,11 +318,7 @@ func (x *LogReader) At(ctx context.Context, seq int64) (*audit.Sealed, error) {
 		return nil, fmt.Errorf("%w: position %d is missing", store.ErrTampered, seq)
 	}
 	p := positions[0]
-	rows, err := x.q.Query(ctx, entrySelect+"WHERE xid = $1 AND id = $2 AND at = $3", p.at.xid, [16]byte(p.at.id), p.time.Time())
-	if err != nil {
-		return nil, store.Unavailable("read an entry", err)
-	}
-	entries, err := scanEntries(rows)
+	entries, err := queryEntries(ctx, x.q, entrySelect+"WHERE xid = $1 AND id = $2 AND at = $3", p.at.xid, [16]byte(p.at.id), p.time.Time())
 	if err != nil {
 		return nil, store.Unavailable("read an entry", err)
 	}
@@ -388,11 +379,7 @@ func (x *LogReader) IdlePeriods(ctx context.Context, from, to time.Time) ([]timi
 
 // Unheard lists the entries in the log, between two instants, that name periods of which receipts are unknown.
 func (x *LogReader) Unheard(ctx context.Context, from, to time.Time) ([]history.Fact, error) {
-	rows, err := x.q.Query(ctx, entrySelect+"e WHERE "+unheardWhere, from, to)
-	if err != nil {
-		return nil, store.Unavailable("read periods without receipts", err)
-	}
-	entries, err := scanEntries(rows)
+	entries, err := queryEntries(ctx, x.q, unheardSQL, from, to)
 	if err != nil {
 		return nil, store.Unavailable("read periods without receipts", err)
 	}
@@ -411,7 +398,7 @@ func (x *LogReader) Unheard(ctx context.Context, from, to time.Time) ([]history.
 		if reason := found[i].Reason(); reason != "" {
 			return nil, &audit.Fault{Seq: found[i].Seq, Reason: reason}
 		}
-		facts[i] = history.Fact{ID: notice.ID(e.ID), Kind: e.Kind, At: e.At.Time(), Facts: []byte(e.Facts)}
+		facts[i] = history.FactOf(e)
 	}
 	return facts, nil
 }

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"gorm.io/gorm"
 
 	"github.com/arauto/arauto/internal/store"
 )
@@ -22,13 +21,12 @@ import (
 // Log is the log of a store's history. Its methods may be called at once.
 type Log struct {
 	query  *pgxpool.Pool
-	orm    *gorm.DB // over the query pool
-	system string   // replica and version: the name of this process in the entries that it writes
+	system string // replica and version: the name of this process in the entries that it writes
 	cursor atomic.Pointer[[]byte]
 }
 
 // New is the log over the connections of a store, which closes them.
-func New(a store.Access) *Log { return &Log{query: a.Query, orm: a.ORM, system: a.System} }
+func New(a store.Access) *Log { return &Log{query: a.Query, system: a.System} }
 
 // Ping tells whether the database answers.
 func (l *Log) Ping(ctx context.Context) error {

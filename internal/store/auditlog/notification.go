@@ -1,15 +1,17 @@
 package auditlog
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
-	"gorm.io/gorm"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
@@ -18,64 +20,19 @@ import (
 	"github.com/arauto/arauto/internal/store"
 )
 
-// factRow is an entry that made a notification, tells of an attempt of it, or ended it: all its columns, since it is held
-// against its leaf.
-type factRow struct {
-	NotificationID string
-	ID             string
-	ChangeID       *string
-	Kind           string
-	At             time.Time
-	XID            int64 `gorm:"column:xid"`
-	CreatedAt      pgtype.Timestamptz
-	ClientID       *string
-	ResourceKind   *int16
-	ResourceID     *string
-	Revision       *int64
-	InteractionID  *string
-	Number         *int
-	Outcome        *string
-	Closes         *string
-	Facts          string
-	Private        *string
-}
-
-// fact is the same in the words of the rules.
-func (r *factRow) fact() (history.Fact, error) {
-	f := history.Fact{
-		At: r.At, Kind: r.Kind, Client: notice.ClientID(audit.Value(r.ClientID)), ResourceKind: ofb.Kind(audit.Value(r.ResourceKind)), ResourceID: audit.Value(r.ResourceID),
-		Revision: audit.Value(r.Revision), Number: audit.Value(r.Number), Outcome: notice.Outcome(audit.Value(r.Outcome)), Closes: notice.State(audit.Value(r.Closes)), Facts: []byte(r.Facts),
-		Private: []byte(audit.Value(r.Private)),
-	}
-	for _, id := range []struct {
-		to   *notice.ID
-		text string
-	}{{&f.ID, r.ID}, {&f.Notification, r.NotificationID}, {&f.Change, audit.Value(r.ChangeID)}, {&f.Interaction, audit.Value(r.InteractionID)}} {
-		if id.text == "" {
-			continue
-		}
-		var err error
-		if *id.to, err = notice.ParseID(id.text); err != nil {
-			return f, err
-		}
-	}
-	return f, nil
-}
+// notificationOf is the notification that an entry tells of; zero: of none.
+func notificationOf(e *audit.Entry) notice.ID { return notice.ID(audit.Value(e.NotificationID)) }
 
 // waitingRow is the queue's row of a notification that is alive.
 type waitingRow struct {
-	ID       string
+	ID       notice.ID
 	DueAt    time.Time
 	InFlight bool
 	Stale    bool // its registration has ended: it reads as cancelled at once
 }
 
-// factColumnsSQL are the columns of a factRow, of the entry that is called a.
-const factColumnsSQL = "coalesce(a.notification_id::text, '') AS notification_id, a.id::text, a.change_id::text, a.kind, a.at, a.xid, a.created_at, a.client_id, a.resource_kind, a.resource_id, a.revision, " +
-	"a.interaction_id::text, a.number, a.outcome, a.closes, a.facts::text, a.private::text"
-
 // announcementsSQL reads the entries that made notifications.
-const announcementsSQL = "SELECT " + factColumnsSQL + " FROM entry a WHERE a.notification_id = ANY($1::uuid[]) AND a.kind IN ('change', 'decision', 'resend')"
+const announcementsSQL = entrySelect + "a WHERE a.notification_id = ANY($1::uuid[]) AND a.kind IN ('change', 'decision', 'resend')"
 
 // Notifications lists what f selects, newest first, at most f.Limit of them, and the position to continue after, or a
 // zero one at the end. A state that is rare is found by its own index; the work for one call is bounded by the caller's
@@ -109,7 +66,7 @@ func (l *Log) Notifications(ctx context.Context, f history.Filter) ([]history.Re
 
 // Notification reads one; ErrNotFound when there is none.
 func (l *Log) Notification(ctx context.Context, id notice.ID) (history.Record, error) {
-	rows, err := readFacts(ctx, l.query, announcementsSQL, []string{id.String()})
+	rows, err := queryEntries(ctx, l.query, announcementsSQL, []pgtype.UUID{store.ToUUID(id)})
 	if err != nil {
 		return history.Record{}, store.Unavailable("read the notification", err)
 	}
@@ -124,88 +81,102 @@ func (l *Log) Notification(ctx context.Context, id notice.ID) (history.Record, e
 }
 
 // announced reads one page of the entries that made notifications.
-func (l *Log) announced(ctx context.Context, f history.Filter) ([]factRow, error) {
+func (l *Log) announced(ctx context.Context, f history.Filter) ([]audit.Entry, error) {
 	switch f.State {
 	case notice.Exhausted:
-		return l.announcedBy(ctx, f, l.closed(ctx, f))
+		return l.announcedBy(ctx, f, closed(f))
 	case notice.Pending:
-		return l.announcedBy(ctx, f, l.alive(ctx, f, false))
+		return l.announcedBy(ctx, f, alive(f, false))
 	case notice.Cancelled:
-		return l.announcedBy(ctx, f, l.closed(ctx, f), l.alive(ctx, f, true))
+		return l.announcedBy(ctx, f, closed(f), alive(f, true))
 	}
-	q := l.orm.WithContext(ctx).Table("entry AS a").Select(factColumnsSQL).
-		Where("a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend')")
+	var c conditions
+	c.and("a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend')")
 	if !f.Interaction.IsZero() {
-		q = q.Where("a.notification_id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = ?)", f.Interaction.String())
+		c.and("a.notification_id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = " + c.arg([16]byte(f.Interaction)) + ")")
 	}
 	if f.ResourceID != "" {
-		q = q.Where("a.resource_id = ? AND a.number IS NULL", f.ResourceID)
+		c.and("a.resource_id = " + c.arg(f.ResourceID) + " AND a.number IS NULL")
 	}
-	var rows []factRow
-	err := narrow(q, f, filterColumns{"a.at", "a.notification_id", "a.client_id", "a.resource_kind"}).Limit(f.Limit).Scan(&rows).Error
-	return rows, err
+	return queryEntries(ctx, l.query, entrySelect+"a"+c.page(f, filterColumns{"a.at", "a.notification_id", "a.client_id", "a.resource_kind"}), c.args...)
 }
 
-// filterColumns are the columns of a query by which notifications are filtered and ordered.
+// filterColumns are the columns by which notifications are filtered and ordered.
 type filterColumns struct{ at, id, client, kind string }
 
-// narrow adds what every way of finding notifications can filter by, and their order.
-func narrow(q *gorm.DB, f history.Filter, by filterColumns) *gorm.DB {
+// page adds what every way of finding notifications can filter by, and gives the conditions, the order and the limit.
+func (c *conditions) page(f history.Filter, by filterColumns) string {
 	if f.Client != "" {
-		q = q.Where(by.client+" = ?", string(f.Client))
+		c.and(by.client + " = " + c.arg(string(f.Client)))
 	}
 	if f.Kind != 0 {
-		q = q.Where(by.kind+" = ?", int16(f.Kind))
+		c.and(by.kind + " = " + c.arg(int16(f.Kind)))
 	}
 	if !f.From.IsZero() {
-		q = q.Where(by.at+" >= ?", f.From)
+		c.and(by.at + " >= " + c.arg(f.From))
 	}
 	if !f.To.IsZero() {
-		q = q.Where(by.at+" < ?", f.To)
+		c.and(by.at + " < " + c.arg(f.To))
 	}
 	if !f.After.At.IsZero() {
-		q = q.Where("("+by.at+", "+by.id+") < (?, ?)", f.After.At, f.After.ID.String())
+		c.and("(" + by.at + ", " + by.id + ") < (" + c.arg(f.After.At) + ", " + c.arg([16]byte(f.After.ID)) + ")")
 	}
-	return q.Order(by.at + " DESC, " + by.id + " DESC")
+	return " WHERE " + strings.Join(c.all, " AND ") + " ORDER BY " + by.at + " DESC, " + by.id + " DESC LIMIT " + strconv.Itoa(f.Limit)
 }
 
 // place is a notification found by something other than its announcement.
 type place struct {
-	ID string
+	ID notice.ID
 	At time.Time
 }
 
+// finder is a query that selects places.
+type finder struct {
+	sql  string
+	args []any
+}
+
 // closed finds notifications that left the queue undelivered.
-func (l *Log) closed(ctx context.Context, f history.Filter) *gorm.DB {
-	q := l.orm.WithContext(ctx).Table("entry AS u").Select("u.notification_id AS id, u.created_at AS at").Where("u.closes = ?", string(f.State))
+func closed(f history.Filter) finder {
+	var c conditions
+	c.and("u.closes = " + c.arg(string(f.State)))
 	if f.ResourceID != "" {
-		q = q.Where("u.resource_id = ?", f.ResourceID)
+		c.and("u.resource_id = " + c.arg(f.ResourceID))
 	}
 	if !f.Interaction.IsZero() {
-		q = q.Where("u.notification_id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = ?)", f.Interaction.String())
+		c.and("u.notification_id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = " + c.arg([16]byte(f.Interaction)) + ")")
 	}
-	return narrow(q, f, filterColumns{"u.created_at", "u.notification_id", "u.client_id", "u.resource_kind"}).Limit(f.Limit)
+	where := c.page(f, filterColumns{"u.created_at", "u.notification_id", "u.client_id", "u.resource_kind"})
+	return finder{"SELECT u.notification_id, u.created_at FROM entry u" + where, c.args}
 }
 
 // alive finds notifications in the queue, those of ended registrations or the others.
-func (l *Log) alive(ctx context.Context, f history.Filter, stale bool) *gorm.DB {
-	q := l.orm.WithContext(ctx).Table("queue AS q").Select("q.id, q.created_at AS at").Joins("LEFT JOIN initiator i ON i.client_id = q.client_id").
-		Where("(q.token IS NULL AND coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)) = ?", stale)
+func alive(f history.Filter, stale bool) finder {
+	var c conditions
+	c.and("(q.token IS NULL AND coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)) = " + c.arg(stale))
 	if f.ResourceID != "" {
-		q = q.Where("q.resource_id = ?", f.ResourceID)
+		c.and("q.resource_id = " + c.arg(f.ResourceID))
 	}
 	if !f.Interaction.IsZero() {
-		q = q.Where("q.id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = ?)", f.Interaction.String())
+		c.and("q.id IN (SELECT e.notification_id FROM entry e WHERE e.interaction_id = " + c.arg([16]byte(f.Interaction)) + ")")
 	}
-	return narrow(q, f, filterColumns{"q.created_at", "q.id", "q.client_id", "q.kind"}).Limit(f.Limit)
+	where := c.page(f, filterColumns{"q.created_at", "q.id", "q.client_id", "q.kind"})
+	return finder{"SELECT q.id, q.created_at FROM queue q LEFT JOIN initiator i ON i.client_id = q.client_id" + where, c.args}
 }
 
 // announcedBy merges what the finders found and reads their announcements.
-func (l *Log) announcedBy(ctx context.Context, f history.Filter, finders ...*gorm.DB) ([]factRow, error) {
+func (l *Log) announcedBy(ctx context.Context, f history.Filter, finders ...finder) ([]audit.Entry, error) {
 	var places []place
 	for _, find := range finders {
-		var some []place
-		if err := find.Scan(&some).Error; err != nil {
+		rows, err := l.query.Query(ctx, find.sql, find.args...)
+		if err != nil {
+			return nil, err
+		}
+		some, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p place, err error) {
+			err = row.Scan((*[16]byte)(&p.ID), &p.At)
+			return p, err
+		})
+		if err != nil {
 			return nil, err
 		}
 		places = append(places, some...)
@@ -214,7 +185,7 @@ func (l *Log) announcedBy(ctx context.Context, f history.Filter, finders ...*gor
 		if c := b.At.Compare(a.At); c != 0 {
 			return c
 		}
-		return strings.Compare(b.ID, a.ID)
+		return bytes.Compare(b.ID[:], a.ID[:])
 	})
 	places = slices.CompactFunc(places, func(a, b place) bool { return a.ID == b.ID })
 	if len(places) > f.Limit {
@@ -223,13 +194,13 @@ func (l *Log) announcedBy(ctx context.Context, f history.Filter, finders ...*gor
 	if len(places) == 0 {
 		return nil, nil
 	}
-	ids := make([]string, len(places))
-	order := make(map[string]int, len(places))
+	ids := make([]pgtype.UUID, len(places))
+	order := make(map[notice.ID]int, len(places))
 	for i, p := range places {
-		ids[i], order[p.ID] = p.ID, i
+		ids[i], order[p.ID] = store.ToUUID(p.ID), i
 	}
-	rows, err := readFacts(ctx, l.query, announcementsSQL, ids)
-	slices.SortFunc(rows, func(a, b factRow) int { return order[a.NotificationID] - order[b.NotificationID] })
+	rows, err := queryEntries(ctx, l.query, announcementsSQL, ids)
+	slices.SortFunc(rows, func(a, b audit.Entry) int { return order[notificationOf(&a)] - order[notificationOf(&b)] })
 	return rows, err
 }
 
@@ -238,22 +209,18 @@ func (l *Log) announcedBy(ctx context.Context, f history.Filter, finders ...*gor
 const clockBack = 24 * time.Hour
 
 // followedSQL reads what followed announcements, in the order in which it happened.
-const followedSQL = "SELECT " + factColumnsSQL + `
-FROM entry a WHERE a.notification_id = ANY($1::uuid[]) AND a.at >= $2 AND a.kind IN ('attempt', 'result', 'cancelled') ORDER BY a.number, a.kind, a.at`
+const followedSQL = entrySelect + `a WHERE a.notification_id = ANY($1::uuid[]) AND a.at >= $2 AND a.kind IN ('attempt', 'result', 'cancelled') ORDER BY a.number, a.kind, a.at`
 
 // assemble adds to announcements their attempts and their state. The queue knows when the next attempt is due and which
 // registration has ended; without it (queue is false) what no entry closes is pending.
-func assemble(ctx context.Context, q querier, rows []factRow, queue bool) ([]history.Record, error) {
+func assemble(ctx context.Context, q querier, rows []audit.Entry, queue bool) ([]history.Record, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	ids := make([]string, len(rows))
+	ids := make([]pgtype.UUID, len(rows))
 	since := rows[0].At
 	for i := range rows {
-		ids[i] = rows[i].NotificationID
-		if rows[i].At.Before(since) {
-			since = rows[i].At
-		}
+		ids[i], since = store.ToUUID(notificationOf(&rows[i])), min(since, rows[i].At)
 	}
 	var waits []waitingRow
 	if queue { // read first: a notification that leaves the queue in between has its closing entry by then
@@ -262,7 +229,7 @@ func assemble(ctx context.Context, q querier, rows []factRow, queue bool) ([]his
 			return nil, err
 		}
 	}
-	followed, err := readFacts(ctx, q, followedSQL, ids, since.Add(-clockBack))
+	followed, err := queryEntries(ctx, q, followedSQL, ids, since.Time().Add(-clockBack))
 	if err != nil {
 		return nil, err
 	}
@@ -293,13 +260,16 @@ func assemble(ctx context.Context, q querier, rows []factRow, queue bool) ([]his
 }
 
 // readWaiting reads the queue's rows of notifications, with whether the registration each was made under still lasts.
-func readWaiting(ctx context.Context, q querier, ids []string) ([]waitingRow, error) {
-	rows, err := q.Query(ctx, `SELECT q.id::text, q.due_at, q.token IS NOT NULL, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)
+func readWaiting(ctx context.Context, q querier, ids []pgtype.UUID) ([]waitingRow, error) {
+	rows, err := q.Query(ctx, `SELECT q.id, q.due_at, q.token IS NOT NULL, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)
 FROM queue q LEFT JOIN initiator i ON i.client_id = q.client_id WHERE q.id = ANY($1::uuid[])`, ids)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowToStructByPos[waitingRow])
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (w waitingRow, err error) {
+		err = row.Scan((*[16]byte)(&w.ID), &w.DueAt, &w.InFlight, &w.Stale)
+		return w, err
+	})
 }
 
 // Bounds of one timeline: of changes and decisions the oldest are kept, since they explain the rest; of polls, which may
@@ -312,35 +282,28 @@ const (
 // Timeline reads everything about one resource; ErrNotFound when nothing is known of it.
 func (l *Log) Timeline(ctx context.Context, key notice.Key) (history.Timeline, error) {
 	t := history.Timeline{Kind: key.Kind, ResourceID: key.ID}
-	var current []struct {
-		ClientID, APIVersion, Status string
-		Revision                     int64
-		UpdatedAt                    time.Time
-		Document                     []byte
-	}
-	db := l.orm.WithContext(ctx)
-	err := db.Raw("SELECT client_id, api_version, status, revision, updated_at, document FROM resource WHERE kind = ? AND id = ?",
-		int16(key.Kind), key.ID).Scan(&current).Error
-	if err != nil {
+	var client, version, status string
+	err := l.query.QueryRow(ctx, "SELECT client_id, api_version, status, revision, updated_at, document FROM resource WHERE kind = $1 AND id = $2",
+		int16(key.Kind), key.ID).Scan(&client, &version, &status, &t.Revision, &t.UpdatedAt, &t.Document)
+	known := err == nil
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return t, store.Unavailable("read the resource", err)
 	}
-	var rows []factRow
-	err = db.Raw("SELECT * FROM ((SELECT "+factColumnsSQL+` FROM entry a
-   WHERE a.resource_id = @id AND a.resource_kind = @kind AND a.number IS NULL AND a.kind <> 'poll' ORDER BY a.at, a.id LIMIT @most)
+	rows, err := queryEntries(ctx, l.query, "SELECT * FROM ((SELECT "+entryColumns+` FROM entry a
+   WHERE a.resource_id = $1 AND a.resource_kind = $2 AND a.number IS NULL AND a.kind <> 'poll' ORDER BY a.at, a.id LIMIT $3)
   UNION ALL
-  (SELECT `+factColumnsSQL+` FROM entry a
-   WHERE a.resource_id = @id AND a.resource_kind = @kind AND a.number IS NULL AND a.kind = 'poll' ORDER BY a.at DESC, a.id DESC LIMIT @polls)
-) e ORDER BY at, id`, map[string]any{"id": key.ID, "kind": int16(key.Kind), "most": timelineMax, "polls": timelinePollsMax}).Scan(&rows).Error
+  (SELECT `+entryColumns+` FROM entry a
+   WHERE a.resource_id = $1 AND a.resource_kind = $2 AND a.number IS NULL AND a.kind = 'poll' ORDER BY a.at DESC, a.id DESC LIMIT $4)
+) e ORDER BY at, id`, key.ID, int16(key.Kind), timelineMax, timelinePollsMax)
 	if err != nil {
 		return t, store.Unavailable("read the resource's history", err)
 	}
-	if len(current) == 0 && len(rows) == 0 {
+	if !known && len(rows) == 0 {
 		return t, fmt.Errorf("%s %s: %w", key.Kind, key.ID, store.ErrNotFound)
 	}
-	if len(current) > 0 {
-		c := current[0]
-		t.Client, t.APIVersion, t.Status, t.Revision = notice.ClientID(c.ClientID), c.APIVersion, ofb.Status(c.Status), c.Revision
-		t.UpdatedAt, t.Document = c.UpdatedAt.UTC(), c.Document
+	t.Client, t.APIVersion, t.Status = notice.ClientID(client), version, ofb.Status(status)
+	if known {
+		t.UpdatedAt = t.UpdatedAt.UTC()
 	}
 	t.Notifications, _, err = l.Notifications(ctx, history.Filter{Kind: key.Kind, ResourceID: key.ID, Limit: 1000})
 	if err != nil {
@@ -359,7 +322,7 @@ func (l *Log) Timeline(ctx context.Context, key notice.Key) (history.Timeline, e
 
 // resentSQL finds a resend of a change that forbids another: one in the queue, delivered, or so young that two people
 // pressed at the same moment (N4).
-const resentSQL = `SELECT count(*) FROM entry e WHERE e.resource_id = ? AND e.resource_kind = ? AND e.number IS NULL AND e.kind = 'resend' AND e.change_id = ?
+const resentSQL = `SELECT count(*) FROM entry e WHERE e.resource_id = $1 AND e.resource_kind = $2 AND e.number IS NULL AND e.kind = 'resend' AND e.change_id = $3
   AND (e.at > now() - interval '1 minute' OR EXISTS (SELECT FROM queue q WHERE q.id = e.notification_id)
     OR EXISTS (SELECT FROM entry d WHERE d.notification_id = e.notification_id AND d.closes = 'delivered'))`
 
@@ -383,42 +346,35 @@ func (l *Log) Resend(ctx context.Context, id notice.ID, actor, reason string) (n
 		return notice.ID{}, err
 	}
 	fresh := store.NewID()
-	err = l.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		if err := tx.Exec("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", "arauto resend "+old.ChangeID.String()).Error; err != nil {
+	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", "arauto resend "+old.ChangeID.String()); err != nil {
 			return err
 		}
 		var resent int64
-		if err := tx.Raw(resentSQL, old.ResourceID, int16(old.Kind), old.ChangeID.String()).Scan(&resent).Error; err != nil {
+		if err := tx.QueryRow(ctx, resentSQL, old.ResourceID, int16(old.Kind), store.ToUUID(old.ChangeID)).Scan(&resent); err != nil {
 			return err
 		}
 		if resent > 0 {
 			return store.ErrResent
 		}
-		made := tx.Exec(`INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, manual, due_at)
-SELECT ?, i.client_id, i.push_epoch, ?, ?, ?, ?, ?, ?, true, now() FROM initiator i WHERE i.client_id = ? AND i.push`,
-			fresh.String(), int16(old.Kind), old.ResourceID, old.APIVersion, string(old.Event), old.EventAt, old.OccurredAt, string(old.Client))
-		if made.Error != nil {
-			return made.Error
+		made, err := tx.Exec(ctx, `INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, manual, due_at)
+SELECT $1, i.client_id, i.push_epoch, $2, $3, $4, $5, $6, $7, true, now() FROM initiator i WHERE i.client_id = $8 AND i.push`,
+			store.ToUUID(fresh), int16(old.Kind), old.ResourceID, old.APIVersion, string(old.Event), old.EventAt, old.OccurredAt, string(old.Client))
+		if err != nil {
+			return err
 		}
-		if made.RowsAffected == 0 {
+		if made.RowsAffected() == 0 {
 			return store.ErrNoPush
 		}
-		return tx.Exec(`INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'resend', ?::json)`, store.NewID().String(), history.FactResend, string(old.Client), int16(old.Kind), old.ResourceID,
-			orNull(old.Revision), fresh.String(), old.ChangeID.String(), text).Error
+		_, err = tx.Exec(ctx, `INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts)
+VALUES ($1, $2, $3, $4, $5, nullif($6::bigint, 0), $7, $8, 'resend', $9::json)`, store.ToUUID(store.NewID()), history.FactResend, string(old.Client), int16(old.Kind), old.ResourceID,
+			old.Revision, store.ToUUID(fresh), store.ToUUID(old.ChangeID), text)
+		return err
 	})
 	if err != nil {
 		return notice.ID{}, store.Unavailable("resend", err)
 	}
 	return fresh, nil
-}
-
-// orNull makes the revision of a timer's change NULL, as it is in every other entry.
-func orNull(revision int64) *int64 {
-	if revision == 0 {
-		return nil
-	}
-	return &revision
 }
 
 // CursorKey is the secret that authenticates cursors, the same in every replica.

@@ -4,8 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
 )
 
@@ -20,12 +19,12 @@ const earlyTraces = 366 * 24 * time.Hour
 // unheardWhere selects the periods of which receipts are unknown; the index entry_rare finds them.
 const unheardWhere = "e.kind = 'receipts-unknown' AND e.at >= $1 AND e.at < $2"
 
-const unheardSQL = "SELECT " + factColumnsSQL + " FROM (SELECT * FROM entry e WHERE " + unheardWhere + ") a"
+const unheardSQL = entrySelect + "e WHERE " + unheardWhere
 
 // tracesSQL reads the traces of some resources; the index entry_resource finds them.
-const tracesSQL = "SELECT " + factColumnsSQL + `
-FROM unnest($1::text[]) AS k(id)
-CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.resource_id = k.id AND e.number IS NULL AND e.kind IN ('refused', 'quarantined') AND e.at >= $2 AND e.at < $3) a`
+const tracesSQL = "SELECT " + entryColumns + `
+FROM unnest($1::text[]) AS k(resource)
+CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.resource_id = k.resource AND e.number IS NULL AND e.kind IN ('refused', 'quarantined') AND e.at >= $2 AND e.at < $3) a`
 
 // joinReceipts adds to notifications the earlier receipts of their changes, so that the rule's clock runs from the first.
 // It costs two looks at an index unless something was refused or quarantined around that time.
@@ -58,13 +57,13 @@ func joinReceipts(ctx context.Context, db querier, records []history.Record) err
 	if err != nil {
 		return err
 	}
-	var traces []factRow
+	var traces []audit.Entry
 	if there {
-		if traces, err = readFacts(ctx, db, tracesSQL, ids, from, to); err != nil {
+		if traces, err = queryEntries(ctx, db, tracesSQL, ids, from, to); err != nil {
 			return err
 		}
 	}
-	unheard, err := readFacts(ctx, db, unheardSQL, from, to)
+	unheard, err := queryEntries(ctx, db, unheardSQL, from, to)
 	if err != nil {
 		return err
 	}
@@ -78,31 +77,16 @@ func joinReceipts(ctx context.Context, db querier, records []history.Record) err
 	return nil
 }
 
-func readFacts(ctx context.Context, db querier, sql string, args ...any) ([]factRow, error) {
-	rows, err := db.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, scanFact)
-}
-
 // compareReceipts gathers traces, each held against its leaf. One that is not what was sealed counts for nothing, and marks
 // the notifications of its resource as tampered with.
-func compareReceipts(ctx context.Context, db querier, rows []factRow, records []history.Record) (*history.Receipts, error) {
+func compareReceipts(ctx context.Context, db querier, entries []audit.Entry, records []history.Record) (*history.Receipts, error) {
 	receipts := &history.Receipts{}
-	entries, err := entriesOf(rows)
-	if err != nil {
-		return nil, err
-	}
 	c, err := compareNow(ctx, db, entries, tilesOfPage)
 	if err != nil {
 		return nil, err
 	}
-	for i := range rows {
-		f, err := rows[i].fact()
-		if err != nil {
-			return nil, err
-		}
+	for i := range entries {
+		f := history.FactOf(&entries[i])
 		said := false
 		for n := range records {
 			if r := &records[n]; f.ResourceID != "" && r.ResourceID == f.ResourceID && r.Kind == f.ResourceKind {

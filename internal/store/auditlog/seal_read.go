@@ -67,20 +67,28 @@ func (stored) judge(err error) error {
 	return err
 }
 
-// entrySelect reads every column of the history, in the order of audit.Columns.
+// entryColumns are all columns of the history, in the order of audit.Columns.
+const entryColumns = `id, at, xid, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, closes, created_at, brand, facts::text, private::text`
+
+// entrySelect reads them.
 const entrySelect = `
-SELECT id, at, xid, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, closes, created_at, brand, facts::text, private::text
+SELECT ` + entryColumns + `
 FROM entry `
 
-// readEntries reads the entries after one place up to another, that one included, in the order of sealing.
-func readEntries(ctx context.Context, q querier, after, upTo cursor, limit int) ([]audit.Entry, error) {
-	rows, err := q.Query(ctx, entrySelect+`
-WHERE xid >= $1 AND xid <= $3 AND (xid, id) > ($1, $2) AND (xid, id) <= ($3, $4) ORDER BY xid, id LIMIT $5`,
-		after.xid, [16]byte(after.id), upTo.xid, [16]byte(upTo.id), limit)
+// queryEntries reads entries by a query that selects entryColumns.
+func queryEntries(ctx context.Context, q querier, sql string, args ...any) ([]audit.Entry, error) {
+	rows, err := q.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}
 	return scanEntries(rows)
+}
+
+// readEntries reads the entries after one place up to another, that one included, in the order of sealing.
+func readEntries(ctx context.Context, q querier, after, upTo cursor, limit int) ([]audit.Entry, error) {
+	return queryEntries(ctx, q, entrySelect+`
+WHERE xid >= $1 AND xid <= $3 AND (xid, id) > ($1, $2) AND (xid, id) <= ($3, $4) ORDER BY xid, id LIMIT $5`,
+		after.xid, [16]byte(after.id), upTo.xid, [16]byte(upTo.id), limit)
 }
 
 func scanEntries(rows pgx.Rows) ([]audit.Entry, error) {

@@ -171,11 +171,7 @@ func (w *walk) find(ctx context.Context, from, to time.Time) ([]audit.Entry, err
 		at := c.arg(w.after.At)
 		c.and("at <= " + at + " AND (at, id) < (" + at + ", " + c.arg([16]byte(w.after.ID)) + ")")
 	}
-	rows, err := w.tx.Query(ctx, c.selectNewest(w.limit), c.args...)
-	if err != nil {
-		return nil, err
-	}
-	return scanEntries(rows)
+	return queryEntries(ctx, w.tx, c.selectNewest(w.limit), c.args...)
 }
 
 // place compares the entries with the log, which gives them their positions.

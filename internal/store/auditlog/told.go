@@ -2,52 +2,18 @@ package auditlog
 
 import (
 	"context"
+	"slices"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// entry is the row as the log's entries are, so that its leaf can be computed.
-func (r *factRow) entry() (audit.Entry, error) {
-	f, err := r.fact()
-	if err != nil {
-		return audit.Entry{}, err
-	}
-	e := audit.Entry{
-		ID: audit.UUID(f.ID), At: audit.At(r.At), XID: r.XID, Kind: r.Kind, ClientID: r.ClientID, ResourceKind: r.ResourceKind, ResourceID: r.ResourceID,
-		Revision: r.Revision, Outcome: r.Outcome, Closes: r.Closes, Facts: r.Facts, Private: r.Private,
-	}
-	for _, id := range []struct {
-		to     **audit.UUID
-		text   *string
-		parsed notice.ID
-	}{{&e.NotificationID, &r.NotificationID, f.Notification}, {&e.ChangeID, r.ChangeID, f.Change}, {&e.InteractionID, r.InteractionID, f.Interaction}} {
-		if id.text != nil && *id.text != "" {
-			u := audit.UUID(id.parsed)
-			*id.to = &u
-		}
-	}
-	if r.Number != nil {
-		n := int16(*r.Number)
-		e.Number = &n
-	}
-	if r.CreatedAt.Valid {
-		at := toInstant(r.CreatedAt)
-		e.CreatedAt = &at
-	}
-	return e, nil
-}
-
 // told makes the record of each notification from the entry that made it and those that followed, in the order given, and
 // holds every one of them against its leaf. An entry that is not what was sealed is told as it is stored, and marks its
 // notification as tampered with; only a row in the place of a sealed entry that is there as well is left out.
-func told(ctx context.Context, q querier, made, followed []factRow) ([]history.Record, map[string]*history.Record, error) {
-	rows := append(append(make([]factRow, 0, len(made)+len(followed)), made...), followed...)
-	entries, err := entriesOf(rows)
-	if err != nil {
-		return nil, nil, err
-	}
+func told(ctx context.Context, q querier, made, followed []audit.Entry) ([]history.Record, map[notice.ID]*history.Record, error) {
+	entries := slices.Concat(made, followed)
 	tiles := tilesOfPage
 	if len(made) == 1 {
 		tiles = tilesOfOne
@@ -57,20 +23,20 @@ func told(ctx context.Context, q querier, made, followed []factRow) ([]history.R
 		return nil, nil, err
 	}
 	out := make([]history.Record, 0, len(made))
-	index := make(map[string]*history.Record, len(made))
-	order := make([]int, 0, len(rows))
+	index := make(map[notice.ID]*history.Record, len(made))
+	order := make([]int, 0, len(entries))
 	for i := range made {
 		if !c.states[i].extra {
 			order = append(order, i)
 		}
 	}
-	for i := range rows { // what was sealed begins a record, not a row that was put in its place
+	for i := range entries { // what was sealed begins a record, not a row that was put in its place
 		if i >= len(made) || c.states[i].extra {
 			order = append(order, i)
 		}
 	}
 	for _, i := range order {
-		r, err := tell(&out, index, &rows[i], &c.states[i])
+		r, err := tell(&out, index, &entries[i], &c.states[i])
 		if err != nil {
 			return nil, nil, err
 		}
@@ -85,12 +51,9 @@ func told(ctx context.Context, q querier, made, followed []factRow) ([]history.R
 }
 
 // tell begins or continues a record, and returns it; nil when the entry belongs to none.
-func tell(out *[]history.Record, index map[string]*history.Record, row *factRow, s *entryState) (*history.Record, error) {
-	f, err := row.fact()
-	if err != nil {
-		return nil, err
-	}
-	r, begun := index[row.NotificationID]
+func tell(out *[]history.Record, index map[notice.ID]*history.Record, e *audit.Entry, s *entryState) (*history.Record, error) {
+	f := history.FactOf(e)
+	r, begun := index[f.Notification]
 	if s.extra && begun {
 		return r, nil
 	}
@@ -111,7 +74,7 @@ func tell(out *[]history.Record, index map[string]*history.Record, row *factRow,
 		}
 		*out = append(*out, fresh)
 		r = &(*out)[len(*out)-1]
-		index[row.NotificationID] = r
+		index[f.Notification] = r
 	} else if !begun {
 		return nil, nil
 	} else if err := r.Add(&f); err != nil && s.failed == "" {
@@ -123,11 +86,7 @@ func tell(out *[]history.Record, index map[string]*history.Record, row *factRow,
 
 // happened tells a resource's entries, each held against its leaf. It comes after the notifications were read, which count the
 // entries that they are told by.
-func (l *Log) happened(ctx context.Context, t *history.Timeline, rows []factRow) error {
-	entries, err := entriesOf(rows)
-	if err != nil {
-		return err
-	}
+func (l *Log) happened(ctx context.Context, t *history.Timeline, entries []audit.Entry) error {
 	c, err := compareNow(ctx, l.query, entries, tilesOfPage)
 	if err != nil {
 		return err
@@ -137,11 +96,8 @@ func (l *Log) happened(ctx context.Context, t *history.Timeline, rows []factRow)
 	for i := range t.Notifications {
 		counted[t.Notifications[i].ID] = true
 	}
-	for i := range rows {
-		f, err := rows[i].fact()
-		if err != nil {
-			return err
-		}
+	for i := range entries {
+		f := history.FactOf(&entries[i])
 		t.Events = append(t.Events, history.Event{
 			ID: f.ID, At: f.At.UTC(), Kind: f.Kind, Client: f.Client, Revision: f.Revision, Notification: f.Notification, ChangeID: f.Change,
 			Outcome: string(f.Outcome), Facts: f.Facts, Tampered: c.states[i].failed != "",
@@ -155,15 +111,4 @@ func (l *Log) happened(ctx context.Context, t *history.Timeline, rows []factRow)
 		t.Integrity.Add(c.account(entries, i))
 	}
 	return nil
-}
-
-func entriesOf(rows []factRow) ([]audit.Entry, error) {
-	out := make([]audit.Entry, len(rows))
-	for i := range rows {
-		var err error
-		if out[i], err = rows[i].entry(); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
 }
