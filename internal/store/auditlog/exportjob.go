@@ -38,10 +38,6 @@ func (l *Log) RequestExport(ctx context.Context, e history.Export) (history.Expo
 	if err != nil {
 		return history.Export{}, err
 	}
-	text, err := l.exportFacts(&e)
-	if err != nil {
-		return history.Export{}, err
-	}
 	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		var many int
 		if err := tx.QueryRow(ctx, "SELECT count(*) FROM export_job WHERE state IN ('waiting', 'running')").Scan(&many); err != nil {
@@ -55,8 +51,7 @@ func (l *Log) RequestExport(ctx context.Context, e history.Export) (history.Expo
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, insertAdmin, store.NewID().String(), history.FactAdmin, "export-requested", text)
-		return err
+		return l.exportEntry("export-requested", &e).add(ctx, tx)
 	})
 	if err != nil {
 		return history.Export{}, store.Unavailable("ask for an export", err)
@@ -64,16 +59,16 @@ func (l *Log) RequestExport(ctx context.Context, e history.Export) (history.Expo
 	return l.Export(ctx, e.ID)
 }
 
-// exportFacts returns the private facts of an export's entry: of the caller that asked for it, not of the replica that makes it.
-func (l *Log) exportFacts(e *history.Export) (string, error) {
-	return store.Facts(struct {
+// exportEntry names the caller that asked for an export, whichever replica makes it.
+func (l *Log) exportEntry(act string, e *history.Export) plainEntry {
+	return plainEntry{store.NewID(), history.FactAdmin, act, struct {
 		readingFacts
 		Format string `json:"format"`
 		Export string `json:"export"`
 	}{
 		readingFacts{l.system, e.Caller.Subject, e.Caller.Role, e.Caller.Source, e.Search.Filter(), e.Size, e.Entries, e.SHA256, 0},
 		e.Format, e.ID.String(),
-	})
+	}}
 }
 
 const exportColumns = `id, state, filter, format, size, requested_by, role, source, requested_at, starts, walked, coalesce(entries, 0), bytes,
@@ -145,10 +140,6 @@ func (l *Log) DeleteExport(ctx context.Context, id notice.ID) error {
 		return err
 	}
 	e.Caller = store.CallerOf(ctx)
-	text, err := l.exportFacts(&e)
-	if err != nil {
-		return err
-	}
 	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		gone, err := tx.Exec(ctx, "DELETE FROM export_job WHERE id = $1", store.ToUUID(id))
 		if err != nil {
@@ -157,8 +148,7 @@ func (l *Log) DeleteExport(ctx context.Context, id notice.ID) error {
 		if gone.RowsAffected() == 0 {
 			return store.ErrNotFound
 		}
-		_, err = tx.Exec(ctx, insertAdmin, store.NewID().String(), history.FactAdmin, "export-deleted", text)
-		return err
+		return l.exportEntry("export-deleted", &e).add(ctx, tx)
 	})
 	if err != nil {
 		return store.Unavailable("delete an export", err)
@@ -249,12 +239,8 @@ func (l *Log) KeepExport(ctx context.Context, e *history.Export, walked int64) e
 // FinishExport makes an export's file available, and writes down in the same transaction who was given what. It lasts 24 h.
 func (l *Log) FinishExport(ctx context.Context, e *history.Export, entries int64, sha256 string) error {
 	e.Entries, e.SHA256 = entries, sha256
-	text, err := l.exportFacts(e)
-	if err != nil {
-		return err
-	}
 	return l.endExport(ctx, "done", func(tx pgx.Tx) (pgconn.CommandTag, error) {
-		if _, err := tx.Exec(ctx, insertAdmin, store.NewID().String(), history.FactAdmin, "export", text); err != nil {
+		if err := l.exportEntry("export", e).add(ctx, tx); err != nil {
 			return pgconn.CommandTag{}, err
 		}
 		return tx.Exec(ctx, `UPDATE export_job SET state = 'done', token = NULL, entries = $3, sha256 = $4, walked = size, ended_at = now(),

@@ -13,6 +13,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -199,14 +200,14 @@ const okNotAhead = "ok_at = CASE WHEN ok_at <= now() THEN ok_at END, "
 // recordSince writes entry, counts and state in one transaction.
 func (l *Log) recordSince(ctx context.Context, r *VerificationRecord, counts audit.ClientCounts) error {
 	return pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
-		id := store.NewID().String()
+		id := store.NewID()
 		if r.Found == nil {
 			previous, err := previousCounts(ctx, tx)
 			if err != nil {
 				return err
 			}
 			r.Counts = &audit.Commitment{From: r.From, To: r.To, Clients: int64(len(counts)), Root: counts.Root().String(), Previous: previous}
-			_, err = tx.Exec(ctx, "INSERT INTO log_count (to_seq, from_seq, entry, clients) VALUES ($1, $2, $3, $4)", r.To, r.From, id, counts.Marshal())
+			_, err = tx.Exec(ctx, "INSERT INTO log_count (to_seq, from_seq, entry, clients) VALUES ($1, $2, $3, $4)", r.To, r.From, store.ToUUID(id), counts.Marshal())
 			if err != nil {
 				return err
 			}
@@ -224,17 +225,12 @@ func (l *Log) recordSince(ctx context.Context, r *VerificationRecord, counts aud
 	})
 }
 
-func insertVerification(ctx context.Context, tx pgx.Tx, id string, r *VerificationRecord) error {
-	text, err := store.Facts(r)
-	if err != nil {
-		return err
-	}
+func insertVerification(ctx context.Context, tx pgx.Tx, id notice.ID, r *VerificationRecord) error {
 	outcome := "ok"
 	if r.Found != nil {
 		outcome = "bad"
 	}
-	_, err = tx.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", id, history.FactVerification, outcome, text)
-	return err
+	return plainEntry{id, history.FactVerification, outcome, r}.add(ctx, tx)
 }
 
 // previousCounts is the position of the newest entry with counts; nil when there is none, or it is not sealed yet.
@@ -323,7 +319,7 @@ func (l *Log) keepWalk(ctx context.Context, walk *walkState) error {
 // began.
 func (l *Log) recordWhole(ctx context.Context, r *VerificationRecord) error {
 	return pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
-		if err := insertVerification(ctx, tx, store.NewID().String(), r); err != nil {
+		if err := insertVerification(ctx, tx, store.NewID(), r); err != nil {
 			return err
 		}
 		const ended = "UPDATE log_verification SET verified = $1, progress = NULL, began_at = NULL, ended_at = now(), "

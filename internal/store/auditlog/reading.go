@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -24,7 +26,25 @@ type readingFacts struct {
 	Repeats int64             `json:"again,omitempty"` // the same reading that often more, within a minute
 }
 
-const insertAdmin = "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)"
+// plainEntry is an entry about no resource.
+type plainEntry struct {
+	id            notice.ID
+	kind, outcome string
+	facts         any // encoded as JSON
+}
+
+// add writes the entry through a pool, a connection or a transaction.
+func (e plainEntry) add(ctx context.Context, db interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+},
+) error {
+	text, err := store.Facts(e.facts)
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", store.ToUUID(e.id), e.kind, e.outcome, text)
+	return err
+}
 
 // RecordReading writes to the history that it was read by somebody who called us, whom the context names
 // (notice.Actor). What cannot be recorded must not be handed over (D-3).
@@ -33,11 +53,8 @@ func (l *Log) RecordReading(ctx context.Context, r history.LogReading) error {
 	if r.Actor != (history.Actor{}) {
 		c = r.Actor
 	}
-	text, err := store.Facts(readingFacts{l.system, c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Repeats})
-	if err != nil {
-		return err
-	}
-	if _, err := l.query.Exec(ctx, insertAdmin, store.NewID().String(), history.FactAdmin, r.Act, text); err != nil {
+	e := plainEntry{store.NewID(), history.FactAdmin, r.Act, readingFacts{l.system, c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Repeats}}
+	if err := e.add(ctx, l.query); err != nil {
 		return store.Unavailable("record the reading", err)
 	}
 	return nil
@@ -70,11 +87,8 @@ func RecordReading(ctx context.Context, url, version string, r history.LogReadin
 	if ip, err := netip.ParseAddr(address.String); err == nil {
 		from = netip.AddrPortFrom(ip, uint16(port.Int32)).String()
 	}
-	text, err := store.Facts(readingFacts{"arauto audit " + version, user, "database", from, filled(r.Filter), r.Size, r.Rows, r.SHA256, 0})
-	if err != nil {
-		return err
-	}
-	if _, err := conn.Exec(ctx, insertAdmin, store.NewID().String(), history.FactAdmin, r.Act, text); err != nil {
+	e := plainEntry{store.NewID(), history.FactAdmin, r.Act, readingFacts{"arauto audit " + version, user, "database", from, filled(r.Filter), r.Size, r.Rows, r.SHA256, 0}}
+	if err := e.add(ctx, conn); err != nil {
 		if store.IsCode(err, "42501") {
 			return fmt.Errorf("record the reading: %s may not add to the history, and what is not recorded is not handed over; use a member of %s: %w", user, store.Role, err)
 		}

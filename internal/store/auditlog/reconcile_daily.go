@@ -45,15 +45,11 @@ type reconciliationFacts struct {
 
 // RecordReconciliation writes to the history what a reconciliation found.
 func (l *Log) RecordReconciliation(ctx context.Context, r *history.Reconciliation) error {
-	text, err := store.Facts(reconciliationFacts{l.system, *r})
-	if err != nil {
-		return err
-	}
 	outcome := "clean"
 	if r.Differences > 0 {
 		outcome = "differences"
 	}
-	if _, err := l.query.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", store.NewID().String(), history.FactReconciliation, outcome, text); err != nil {
+	if err := (plainEntry{store.NewID(), history.FactReconciliation, outcome, reconciliationFacts{l.system, *r}}).add(ctx, l.query); err != nil {
 		return store.Unavailable("record the reconciliation", err)
 	}
 	return nil
