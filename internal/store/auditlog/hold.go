@@ -77,10 +77,7 @@ const holdsSQL = `SELECT h.name, coalesce(h.client_id, ''), coalesce(h.resource_
 
 // Holds lists what stands, by name.
 func (l *Log) Holds(ctx context.Context) ([]history.Hold, error) {
-	rows, err := l.query.Query(ctx, holdsSQL+"ORDER BY h.name")
-	if err != nil {
-		return nil, store.Unavailable("list holds", err)
-	}
+	rows, _ := l.query.Query(ctx, holdsSQL+"ORDER BY h.name")
 	out, err := pgx.CollectRows(rows, scanHold)
 	if err != nil {
 		return nil, store.Unavailable("list holds", err)
@@ -90,10 +87,7 @@ func (l *Log) Holds(ctx context.Context) ([]history.Hold, error) {
 
 // Hold reads one; ErrNotFound when there is none.
 func (l *Log) Hold(ctx context.Context, name string) (history.Hold, error) {
-	rows, err := l.query.Query(ctx, holdsSQL+"WHERE h.name = $1", name)
-	if err != nil {
-		return history.Hold{}, store.Unavailable("read a hold", err)
-	}
+	rows, _ := l.query.Query(ctx, holdsSQL+"WHERE h.name = $1", name)
 	out, err := pgx.CollectRows(rows, scanHold)
 	if err != nil {
 		return history.Hold{}, store.Unavailable("read a hold", err)

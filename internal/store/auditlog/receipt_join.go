@@ -45,7 +45,9 @@ func joinReceipts(ctx context.Context, db querier, records []history.Record) err
 				from = at
 			}
 		}
-		to = laterOf(to, r.CreatedAt)
+		if r.CreatedAt.After(to) {
+			to = r.CreatedAt
+		}
 		if !seen[r.ResourceID] {
 			seen[r.ResourceID] = true
 			ids = append(ids, r.ResourceID)
@@ -106,11 +108,4 @@ func compareReceipts(ctx context.Context, db querier, entries []audit.Entry, rec
 		}
 	}
 	return receipts, nil
-}
-
-func laterOf(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

@@ -109,13 +109,10 @@ func (r *reconciling) found(all ...history.Difference) error {
 // registrations reads when each client had an address.
 func (r *reconciling) registrations(ctx context.Context) error {
 	r.registered = map[notice.ClientID][]registeredAt{}
-	rows, err := r.i.db.Query(ctx, "SELECT client_id, at, coalesce((facts->>'push')::boolean, false) FROM entry WHERE kind = 'registered' AND client_id IS NOT NULL ORDER BY at")
-	if err != nil {
-		return err
-	}
+	rows, _ := r.i.db.Query(ctx, "SELECT client_id, at, coalesce((facts->>'push')::boolean, false) FROM entry WHERE kind = 'registered' AND client_id IS NOT NULL ORDER BY at")
 	var client notice.ClientID
 	var at registeredAt
-	_, err = pgx.ForEachRow(rows, []any{&client, &at.at, &at.push}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&client, &at.at, &at.push}, func() error {
 		r.registered[client] = append(r.registered[client], at)
 		return nil
 	})
@@ -233,10 +230,7 @@ func (r *reconciling) uncased(ctx context.Context, tx pgx.Tx, p piece) error {
 
 // gather runs a query about a piece and hands its rows over as differences.
 func (r *reconciling) gather(ctx context.Context, tx pgx.Tx, sql string, p piece, scan pgx.RowToFunc[history.Difference]) error {
-	rows, err := tx.Query(ctx, sql, p.from, p.to)
-	if err != nil {
-		return err
-	}
+	rows, _ := tx.Query(ctx, sql, p.from, p.to)
 	all, err := pgx.CollectRows(rows, scan)
 	if err != nil {
 		return err
@@ -302,10 +296,7 @@ FROM queue q WHERE q.id > $1 ORDER BY q.id LIMIT $3`
 
 // timers finds deadlines that nobody fired.
 func (r *reconciling) timers(ctx context.Context) error {
-	rows, err := r.i.db.Query(ctx, "SELECT kind, resource_id, rule, deadline FROM timer WHERE deadline < now() - $1::interval ORDER BY deadline LIMIT 1000", timerOverdue)
-	if err != nil {
-		return err
-	}
+	rows, _ := r.i.db.Query(ctx, "SELECT kind, resource_id, rule, deadline FROM timer WHERE deadline < now() - $1::interval ORDER BY deadline LIMIT 1000", timerOverdue)
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (history.Difference, error) {
 		d := history.Difference{What: history.TimerOverdue}
 		var kind int16

@@ -172,15 +172,12 @@ func (r *reconciling) due(ctx context.Context, tx pgx.Tx, keys []notice.Key, cha
 	for i, k := range keys {
 		kinds[i], ids[i] = int16(k.Kind), k.ID
 	}
-	rows, err := tx.Query(ctx, storyNewest, kinds, ids, r.to)
-	if err != nil {
-		return nil, err
-	}
+	rows, _ := tx.Query(ctx, storyNewest, kinds, ids, r.to)
 	var kind int16
 	var id string
 	var newest pgtype.UUID
 	var due []notice.Key
-	_, err = pgx.ForEachRow(rows, []any{&kind, &id, &newest}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&kind, &id, &newest}, func() error {
 		if key := (notice.Key{Kind: ofb.Kind(kind), ID: id}); changed[key][store.FromUUID(newest)] {
 			due = append(due, key)
 		}
@@ -229,16 +226,13 @@ func arraysOf(resources map[notice.Key]*history.ResourceHistory) (kinds []int16,
 
 func readDecided(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*history.ResourceHistory) error {
 	kinds, ids := arraysOf(resources)
-	rows, err := tx.Query(ctx, storyEntries, kinds, ids)
-	if err != nil {
-		return err
-	}
+	rows, _ := tx.Query(ctx, storyEntries, kinds, ids)
 	var kind int16
 	var resource, entry, client, outcome, text string
 	var id, notification pgtype.UUID
 	var at pgtype.Timestamptz
 	var revision int64
-	_, err = pgx.ForEachRow(rows, []any{&kind, &resource, &id, &at, &entry, &client, &revision, &notification, &outcome, &text}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&kind, &resource, &id, &at, &entry, &client, &revision, &notification, &outcome, &text}, func() error {
 		var f history.ChangeFacts
 		if err := json.Unmarshal([]byte(text), &f); err != nil {
 			return fmt.Errorf("facts of entry %s: %w", store.FromUUID(id), err)
@@ -251,6 +245,7 @@ func readDecided(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*histo
 		if hash, err := hex.DecodeString(f.DataHash); err == nil {
 			copy(d.State.Data[:], hash)
 		}
+		var err error
 		if d.Quarantine, err = notice.ParseID(f.Quarantine); f.Quarantine == "" {
 			err = nil
 		}

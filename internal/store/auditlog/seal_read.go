@@ -12,7 +12,8 @@ import (
 	"github.com/arauto/arauto/internal/store"
 )
 
-// querier is what reading needs: a transaction or a connection.
+// querier is what reading needs: a transaction or a connection. An error of Query is also that of its rows, so callers that
+// read these to their end look at it there.
 type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
