@@ -43,9 +43,9 @@ func noCheckpoint(ctx context.Context, q querier, size int64) error {
 	return e
 }
 
-// OpenExport connects as the user of the URL, who needs SELECT on the proof and the history. The log is read as of the
-// checkpoint of the given size; 0 is the newest. Each statement has a snapshot of its own: what is sealed never changes,
-// and a snapshot over all of it would keep the queue's dead rows from being removed for as long as an export takes.
+// OpenExport opens the log of the database that the URL names, as of the checkpoint of a size; 0 is the newest. The user
+// needs SELECT on the proof and the history. Each statement has a snapshot of its own: a snapshot over all of them would keep
+// dead rows of the queue for as long as the export takes.
 func OpenExport(ctx context.Context, url string, size int64) (*LogReader, error) {
 	conn, err := auditConn(ctx, url)
 	if err != nil {

@@ -129,10 +129,9 @@ func (v *LogVerification) doubt(counted int64) {
 	}
 }
 
-// VerifySince verifies what was sealed since it did so last, up to so many entries, and records what it found in the
-// history, together with the counts of each client. It answers nil when nothing was sealed, or nothing but entries about
-// verifications: those are left for the next time, and nothing is written. Only one replica at a time may be at it
-// (InTurn). An error means that the log could not be looked at.
+// VerifySince verifies what was sealed since its last call, at most so many entries, and records the finding in the history
+// with the counts of each client. It returns nil and writes no entry when only entries about verifications were sealed, or
+// none. One replica at a time may call it (InTurn). An error means that the log could not be read.
 func (l *Log) VerifySince(ctx context.Context, key ed25519.PublicKey, most int64) (*VerificationRecord, error) {
 	began := time.Now()
 	state, err := l.LogVerification(ctx)
@@ -254,9 +253,9 @@ func previousCounts(ctx context.Context, q querier) (*int64, error) {
 	return &found[0].seq, nil
 }
 
-// VerifyWhole goes on with the verification of the whole log, or begins one, by one part of so many entries; it answers what it found once
-// the end is reached, and records it in the history. more tells that another part can be verified at once. Progress is
-// kept in the database, so that a restart costs one part at most. Only one replica at a time may be at it (InTurn).
+// VerifyWhole verifies the next part, of so many entries, of the whole log, and begins anew after the end. At the end it
+// records the finding in the history and returns it. more tells that another part can be verified at once. The database keeps
+// the progress, so a restart costs one part at most. One replica at a time may call it (InTurn).
 func (l *Log) VerifyWhole(ctx context.Context, key ed25519.PublicKey, part int64) (r *VerificationRecord, more bool, err error) {
 	state, err := l.LogVerification(ctx)
 	if err != nil || state.Size == 0 {

@@ -323,8 +323,8 @@ const resentSQL = `SELECT count(*) FROM entry e WHERE e.resource_id = $1 AND e.r
   AND (e.at > now() - interval '1 minute' OR EXISTS (SELECT FROM queue q WHERE q.id = e.notification_id)
     OR EXISTS (SELECT FROM entry d WHERE d.notification_id = e.notification_id AND d.closes = 'delivered'))`
 
-// Resend asks for one more POST of a notification that is exhausted or cancelled (D-4): a new one of kind manual, due at
-// once, never followed. Those who ask for the same one at the same moment take turns, and all but the first are refused.
+// Resend makes one more notification of kind manual for one that is exhausted or cancelled (D-4): due at once, never
+// followed. Calls for the same change at the same moment take turns, and all but the first are refused.
 //
 // Errors: ErrNotFound when the notification is unknown, ErrNotOver, ErrResent, ErrNoPush, ErrUnavailable.
 func (l *Log) Resend(ctx context.Context, id notice.ID, actor, reason string) (notice.ID, error) {

@@ -68,9 +68,8 @@ func filled(filter map[string]string) map[string]string {
 	return filter
 }
 
-// RecordReading writes to the history that it was read as the user that the URL names: by whom, from where, what was asked for,
-// how much was found and what it was. It needs the rights of the application's role; what cannot be recorded must not be
-// handed over (D-3).
+// RecordReading writes to the history that the user whom the URL names read it: from where, what was asked for, and how much
+// was found. It needs the rights of the application's role. What cannot be recorded must not be handed over (D-3).
 func RecordReading(ctx context.Context, url, version string, r history.LogReading) error {
 	conn, err := auditConn(ctx, url)
 	if err != nil {

@@ -29,12 +29,11 @@ const (
 	removedNear      = 24 * time.Hour // so near to a removed month, what an entry belongs to may have gone with it
 )
 
-// Reconcile holds the history of a period against itself and against what is derived from it: each change and its
-// decision against the rules and against its revision, each notification against its attempts, its results and the
-// queue, each current document against the newest change, the quarantine and the status queries against their entries.
-// A zero from means the whole history, and then resources and revisions without any entry are found as well; otherwise
-// those are looked at that changed within the period. Differences are handed over as they are found; an error of each
-// ends it and is returned.
+// Reconcile compares the history of a period with itself and with what is derived from it: each change and its decision with
+// the rules and its revision; each notification with its attempts, its results and the queue; each current document with the
+// newest change; the quarantine and the status queries with their entries. A zero from means the whole history, and then
+// resources and revisions without any entry are found as well; otherwise only those that changed within the period are
+// compared. Differences are handed over as they are found; an error of each ends it and is returned.
 func (i *Inspector) Reconcile(ctx context.Context, from, to time.Time, each func(history.Difference) error) (*history.Reconciliation, error) {
 	began := time.Now()
 	r := &reconciling{i: i, from: from, to: to, each: each, digest: sha256.New(), out: history.Reconciliation{

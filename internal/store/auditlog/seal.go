@@ -81,16 +81,16 @@ func (l *Log) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed2551
 	return registered, nil
 }
 
-// Seal is T4 of the design: it gives a batch of entries their positions, in one transaction with the tree and its
-// signed head. Only entries of transactions older than every running one are taken, in the order of (xid, id), so that
-// none can turn up later before one that has its position. One sealer is at it at a time; another finds it Busy.
+// Seal is T4 of the design: one transaction that gives a batch of entries their positions and writes the tree and its signed
+// head. It takes only entries of transactions older than every running one, in the order of (xid, id), so that no entry
+// appears later before one that has its position. One replica seals at a time; another gets Busy.
 //
-// What the new head is built upon is read again and must give the root that was signed last; what was written is read
-// again and must give the new root; and what the entries claim about the log itself must be so. ErrTampered otherwise, and
-// nothing is signed.
+// It reads the foundation of the new head again, which must give the root that was signed last, then what it wrote, which
+// must give the new root, and compares what entries claim about the log itself with the database. A difference is
+// ErrTampered, and nothing is signed.
 //
-// Published are the newest checkpoints of this log that are known outside of the database. The log must extend every one of
-// them, or state its loss; ErrSetBack otherwise, and nothing is signed.
+// published are the newest checkpoints of this log that are known outside the database. The log must extend each of them or
+// state its loss; otherwise the error is ErrSetBack, and nothing is signed.
 func (l *Log) Seal(ctx context.Context, key *audit.Signer, published ...PublishedHead) (SealStep, error) {
 	tx, err := l.query.Begin(ctx)
 	if err != nil {

@@ -27,10 +27,9 @@ type position struct {
 	leaf audit.Hash
 }
 
-// Verify walks the whole log in a database with the public key of the log alone, as whatever user the URL names: it
-// needs nothing but SELECT. It holds no snapshot for longer than one window takes, and ends with what is sealed when it
-// arrives there. Anchored are checkpoints that were kept out of the database's reach. What is wrong with the
-// log is an *audit.Fault; any other error means that it could not be looked at.
+// Verify verifies the whole log of the database that the URL names, with the log's public key alone. The user needs SELECT.
+// It ends with what is sealed when it arrives there, and holds a snapshot for one window at a time. anchored are checkpoints
+// that were kept outside the database. A wrong log is an *audit.Fault; any other error means that it could not be read.
 func Verify(ctx context.Context, url string, key ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
 	conn, err := auditConn(ctx, url)
 	if err != nil {
@@ -63,9 +62,8 @@ func auditConn(ctx context.Context, url string) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// verification is one walk through the log in the database, or through a part of it. It reads window by window, each in a
-// short snapshot of its own: what is sealed never changes, so windows fit together, and vacuum and the sealer wait for
-// none of them longer than for one window.
+// verification is one walk through the log, or through a part of it. Each window has a short snapshot of its own: what is
+// sealed never changes, so windows fit together, and vacuum and the sealer wait for one window at most.
 type verification struct {
 	db     Reader
 	key    ed25519.PublicKey

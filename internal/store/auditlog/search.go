@@ -18,22 +18,21 @@ import (
 	"github.com/arauto/arauto/internal/store"
 )
 
-// walkBack is how far back in time one search without an id goes (L6: 31 days). It begins with a short window, and the
-// next is as long as the page should need by what was found so far, at most four times as long, so that a page of what is
-// frequent costs little more than reading that page.
+// walkBack is how far back one search without an id looks (L6: 31 days). The first window is short. The next is as long as the
+// rest of the page should need, and at most four times as long, so that a page of frequent entries reads little more than
+// itself.
 const (
 	walkBack   = 31 * 24 * time.Hour
 	firstStep  = time.Minute
 	stepGrowth = 4
 )
 
-// Search lists what s selects of the whole history, what is not sealed yet included, newest first: at most limit entries
-// after the given position. It returns the position to continue after, zero at the end, and the newest checkpoint, of size
-// 0 when there is none. Each entry is compared with its leaf; what is not what was sealed is listed and marked. Without an id (notice.Search.Narrow) one call looks back 31 days at most: it may find fewer than
-// limit and still return a position to go on from.
+// Search lists what q selects of the whole history, newest first, unsealed entries included: at most limit entries after a
+// position. Page.Next is the position to continue after, zero at the end. Each entry is compared with its leaf; one that
+// differs is listed and marked. Without an id (history.Search.Narrow) one call looks back 31 days at most: it may find fewer
+// than limit entries and still give a position.
 //
-// All is read in one snapshot, within the time the context leaves; an error that knows TooWide() bool means that it did
-// not suffice.
+// It reads in one snapshot, within the time that ctx leaves. The error store.TooWide means that the time did not suffice.
 func (l *Log) Search(ctx context.Context, q history.Search, after history.Position, limit int) (audit.Page, error) {
 	tx, err := l.query.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// told makes the record of each notification from the entry that made it and those that followed, in the order given, and
-// holds every one of them against its leaf. An entry that is not what was sealed is told as it is stored, and marks its
-// notification as tampered with; only a row in the place of a sealed entry that is there as well is left out.
+// told makes a record of each notification from the entry that made it and those that followed, in the given order, and
+// compares every entry with its leaf. An entry that differs counts as it is stored and marks its notification as tampered
+// with. A row in the place of a sealed entry that is there as well is left out.
 func told(ctx context.Context, q querier, made, followed []audit.Entry) ([]history.Record, map[notice.ID]*history.Record, error) {
 	entries := slices.Concat(made, followed)
 	tiles := tilesOfPage
@@ -50,7 +50,7 @@ func told(ctx context.Context, q querier, made, followed []audit.Entry) ([]histo
 	return out, index, nil
 }
 
-// tell begins or continues a record, and returns it; nil when the entry belongs to none.
+// tell begins or continues the record of an entry's notification and returns it; nil when there is none.
 func tell(out *[]history.Record, index map[notice.ID]*history.Record, e *audit.Entry, s *entryState) (*history.Record, error) {
 	f := history.FactOf(e)
 	r, begun := index[f.Notification]
