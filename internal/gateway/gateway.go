@@ -16,11 +16,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
@@ -82,16 +80,6 @@ type Gateway struct {
 	loops      parts // the other loops that the drain waits for, by name
 	drain      sync.Once
 	failed     chan error
-}
-
-// listener is one address we answer on.
-type listener struct {
-	name   string
-	server *http.Server
-	wrap   func(net.Listener) net.Listener // TLS of its own; nil: the server's, if any
-	limit  limited                         // of connections; its listener and figures come with the start
-	leave  atomic.Bool                     // each answer is its connection's last
-	net    net.Listener
 }
 
 // New checks everything that can be checked and wires the product together; nothing listens and nothing is sent yet.
@@ -304,44 +292,6 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 // run starts a loop that the drain waits for, and names if it does not end.
 func (g *Gateway) run(name string, loop func()) { g.loops.start(name, loop) }
 
-func (g *Gateway) serve(l *listener) {
-	go func() {
-		var err error
-		switch {
-		case l.wrap != nil:
-			err = l.server.Serve(l.wrap(l.net))
-		case l.server.TLSConfig != nil:
-			err = l.server.ServeTLS(l.net, "", "")
-		default:
-			err = l.server.Serve(l.net)
-		}
-		if !errors.Is(err, http.ErrServerClosed) {
-			select {
-			case g.failed <- fmt.Errorf("listener %s: %w", l.name, err):
-			default:
-			}
-		}
-	}()
-}
-
-func (g *Gateway) closeListeners() {
-	for _, l := range g.listeners {
-		if l.net != nil {
-			_ = l.net.Close()
-		}
-	}
-}
-
-// Addr is the address a listener got: "public", "internal" or "ops".
-func (g *Gateway) Addr(name string) string {
-	for _, l := range g.listeners {
-		if l.name == name && l.net != nil {
-			return l.net.Addr().String()
-		}
-	}
-	return ""
-}
-
 // Run starts the gateway, works until ctx ends or a listener fails, and drains.
 func (g *Gateway) Run(ctx context.Context) error {
 	if err := g.Start(ctx); err != nil {
@@ -385,43 +335,6 @@ func (g *Gateway) Stop() {
 		g.store.Close()
 		g.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond).String())
 	})
-}
-
-// drainGrace is how long initiators' kept connections have for one more query, which is told that it was the last: one that
-// is closed while a query is on its way costs its sender a repetition (cases R5).
-const drainGrace = time.Second
-
-// closeOnDrain makes each answer its connection's last while the listener is being left.
-func (l *listener) closeOnDrain(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if l.leave.Load() {
-			w.Header().Set("Connection", "close")
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// stopListeners ends the public ones in order: what is being answered is answered. The ops listener goes last, so that
-// readiness can be seen to be false.
-func (g *Gateway) stopListeners(ctx context.Context) {
-	var closing sync.WaitGroup
-	for _, l := range g.listeners {
-		closing.Go(func() {
-			if l.name == "ops" {
-				return
-			}
-			if l.name == "public" {
-				l.leave.Store(true)
-				leaving, cancel := context.WithTimeout(ctx, drainGrace)
-				l.limit.wait(leaving)
-				cancel()
-			}
-			if err := l.server.Shutdown(ctx); err != nil {
-				_ = l.server.Close()
-			}
-		})
-	}
-	closing.Wait()
 }
 
 // sourcesEndWithin is how long the drain waits for sources before intake ends: what they handed over until then is committed
