@@ -7,26 +7,29 @@ import (
 	"github.com/arauto/arauto/internal/reconcile"
 )
 
-// startBackground begins what goes on in the background and needs no leader: each is harmless when several replicas do it.
-func (g *Gateway) startBackground() {
-	g.run("files", func() { g.trust.WatchFiles(g.background, g.watchEvery) })
-	g.run("keys", func() { g.trust.RefreshKeys(g.background) })
-	g.run("revocation", func() { g.trust.RefreshLists(g.background) })
-	if r := &g.cfg.Webhook.RevocationSettings; r.OCSP {
-		g.run("renew", func() { g.trust.RenewConnections(g.background, r.OCSPTTL) })
+// tasks lists what goes on in the background and needs no leader: each is harmless when several replicas do it.
+func (g *Gateway) tasks() lifecycle {
+	all := lifecycle{
+		loop("files", func() { g.trust.WatchFiles(g.background, g.watchEvery) }),
+		loop("keys", func() { g.trust.RefreshKeys(g.background) }),
+		loop("revocation", func() { g.trust.RefreshLists(g.background) }),
+		g.every("cancel", time.Second, g.cancelEnded),
+		g.every("measure", 5*time.Second, g.measure),
+		g.every("history", time.Hour, g.keepHistory),
+		g.every("reconcile", reconcile.TickEvery, g.daily.Tick),
+		g.every("verify", g.verifier.Every(), g.verifier.Tick),
+		g.every("exports", time.Second, g.makeExports),
+		g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) }),
 	}
-	g.every("cancel", time.Second, g.cancelEnded)
-	g.every("measure", 5*time.Second, g.measure)
-	g.every("history", time.Hour, g.keepHistory)
-	g.every("reconcile", reconcile.TickEvery, g.daily.Tick)
-	g.every("verify", g.verifier.Every(), g.verifier.Tick)
-	g.every("exports", time.Second, g.makeExports)
-	g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) })
+	if r := &g.cfg.Webhook.RevocationSettings; r.OCSP {
+		all = append(all, loop("renew", func() { g.trust.RenewConnections(g.background, r.OCSPTTL) }))
+	}
+	return all
 }
 
-// every runs a task at once and then at a distance, until the background ends.
-func (g *Gateway) every(name string, distance time.Duration, task func(context.Context) error) {
-	g.run(name, func() {
+// every is a component that runs a task at once and then at a distance, until the background ends.
+func (g *Gateway) every(name string, distance time.Duration, task func(context.Context) error) component {
+	return loop(name, func() {
 		tick := time.NewTicker(distance)
 		defer tick.Stop()
 		var told time.Time // when the log named a failure that goes on

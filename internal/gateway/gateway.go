@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"slices"
 	"sync"
@@ -38,9 +37,6 @@ import (
 	"github.com/arauto/arauto/internal/webhook"
 	"github.com/arauto/arauto/openapi"
 )
-
-// DrainTimeout is how long a replica may take to go away after it was asked to (contract, "Listeners": 20 s).
-const DrainTimeout = 20 * time.Second
 
 // Gateway is one replica.
 type Gateway struct {
@@ -72,14 +68,15 @@ type Gateway struct {
 
 	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery
 
-	work       context.Context // ends: no new work is taken
-	stop       context.CancelFunc
-	background context.Context // ends: background tasks stop
-	end        context.CancelFunc
-	follow     parts // the loops of sources, by the source's name
-	loops      parts // the other loops that the drain waits for, by name
-	drain      sync.Once
-	failed     chan error
+	work        context.Context // ends: no new work is taken
+	stop        context.CancelFunc
+	background  context.Context // ends: background tasks stop
+	end         context.CancelFunc
+	parts       lifecycle
+	drainWithin time.Duration
+	drain       sync.Once
+	drained     error // what Stop returns
+	failed      chan error
 }
 
 // New checks everything that can be checked and wires the product together; nothing listens and nothing is sent yet.
@@ -91,7 +88,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; name a folder we may write to", err)}}
 	}
-	g := &Gateway{cfg: cfg, log: log, version: version, metrics: newMetrics(version), failed: make(chan error, 1)}
+	g := &Gateway{cfg: cfg, log: log, version: version, metrics: newMetrics(version), drainWithin: DrainTimeout, failed: make(chan error, 1)}
 	g.work, g.stop = context.WithCancel(context.WithoutCancel(ctx))
 	g.background, g.end = context.WithCancel(context.WithoutCancel(ctx))
 	if cfg.Profile == config.Development {
@@ -172,7 +169,11 @@ func (g *Gateway) wire() error {
 	g.verifier = seal.NewVerifier(cfg, g.auditlog, g.sealer.LogKey, g.log, log)
 	g.daily = newDaily(cfg, g.auditlog, g.log, g.metrics.registry)
 	g.ready = &readiness{checks: g.checks(), notes: g.notes}
-	return g.listen(schemas)
+	if err := g.listen(schemas); err != nil {
+		return err
+	}
+	g.parts = g.lifecycle()
+	return nil
 }
 
 // notes are what /readyz tells operators though it keeps nobody from working.
@@ -225,9 +226,52 @@ func (g *Gateway) checkDatabase(ctx context.Context) error {
 	return g.store.Writable(ctx)
 }
 
+// lifecycle lists the parts in the order of their start. A drain goes through them from the end: readiness turns false and no
+// new work is taken; callers get their answers; sources hand over what they read; what was accepted is committed and the
+// background ends; attempts under way end; and files and connections close.
+func (g *Gateway) lifecycle() lifecycle {
+	return slices.Concat(lifecycle{
+		{name: "database", start: g.refuse, release: always(g.store.Close)},
+		{name: "trust", release: always(g.trust.Close)},
+		{name: "spool", release: g.polls.Close},
+		{name: "file of receipts", release: g.receipts.Close},
+		{name: "connections to receivers", release: always(g.sender.Close)},
+		{name: "listeners", start: g.openListeners, release: always(g.closeListeners)},
+		loop("dispatch", func() {
+			if err := g.dispatcher.Run(g.work); err != nil {
+				g.log.Error("attempts ended without a stored outcome; they will be settled as unknown", "error", err)
+			}
+		}),
+		loop("intake", func() { g.intake.Run(g.background) }),
+		loop("polls", func() { g.polls.Run(g.background) }),
+		loop("receipts", func() { g.receipts.Run(g.background) }),
+		loop("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) }),
+		loop("seal", func() { g.sealer.Run(g.background) }),
+	}, g.tasks(), lifecycle{
+		{name: "background", release: always(g.end)}, // intake stores what was accepted and ends
+		g.following(),
+		{name: "repeated readings", stop: func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, true) }},
+		{name: "callers", start: g.serveAll, stop: g.stopListeners},
+		{name: "new work", release: always(g.leave)},
+	})
+}
+
 // Start opens the listeners and begins to work. It fails when an address cannot be opened, or when the database
 // answers and is one we must not use; a database that does not answer is waited for.
 func (g *Gateway) Start(ctx context.Context) error {
+	if err := g.parts.start(ctx); err != nil {
+		return err
+	}
+	if g.files.small() {
+		g.log.Warn("limit of open files is low: a burst will delay attempts and refuse callers; raise it (ulimit -n, LimitNOFILE=)", "limit", g.files.limit)
+	}
+	g.log.Info("started", "version", g.version, "replica", g.cfg.Replica, "profile", g.cfg.Profile, "slots", slots(g.cfg), "open_files", g.files.limit,
+		"connections_public", g.files.public, "connections_internal", g.files.internal)
+	return nil
+}
+
+// refuse looks once whether database and key are those we may run with, and reads the lists that the first handshake needs.
+func (g *Gateway) refuse(ctx context.Context) error {
 	if err := g.refuseDatabase(ctx); err != nil {
 		return err
 	}
@@ -235,41 +279,6 @@ func (g *Gateway) Start(ctx context.Context) error {
 		return err
 	}
 	g.trust.FetchLists(ctx)
-	for _, l := range g.listeners {
-		n, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.server.Addr)
-		if err != nil {
-			g.closeListeners()
-			return &config.Error{Problems: []string{fmt.Sprintf("%s.addr (%s): %v", l.name, config.EnvName(l.name+".addr"), err)}}
-		}
-		l.limit.Listener, l.net = n, &l.limit
-		l.server.Handler = l.closeOnDrain(l.server.Handler)
-		open := g.metrics.accepted.WithLabelValues(l.name)
-		l.limit.open, l.limit.turned = func(n int) { open.Set(float64(n)) }, g.metrics.turned.WithLabelValues(l.name).Inc
-		if l.name == "internal" {
-			l.limit.cut = func() { g.receipts.Unread("connections") }
-		}
-		g.log.Info("listening", "listener", l.name, "address", n.Addr().String(), "tls", l.server.TLSConfig != nil)
-	}
-	g.run("dispatch", func() {
-		if err := g.dispatcher.Run(g.work); err != nil {
-			g.log.Error("attempts ended without a stored outcome; they will be settled as unknown", "error", err)
-		}
-	})
-	g.run("intake", func() { g.intake.Run(g.background) })
-	g.run("polls", func() { g.polls.Run(g.background) })
-	g.run("receipts", func() { g.receipts.Run(g.background) })
-	g.run("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) })
-	g.sources.Run(g.work, g.follow.start)
-	g.run("seal", func() { g.sealer.Run(g.background) })
-	g.startBackground()
-	for _, l := range g.listeners {
-		g.serve(l)
-	}
-	if g.files.small() {
-		g.log.Warn("limit of open files is low: a burst will delay attempts and refuse callers; raise it (ulimit -n, LimitNOFILE=)", "limit", g.files.limit)
-	}
-	g.log.Info("started", "version", g.version, "replica", g.cfg.Replica, "profile", g.cfg.Profile, "slots", slots(g.cfg), "open_files", g.files.limit,
-		"connections_public", g.files.public, "connections_internal", g.files.internal)
 	return nil
 }
 
@@ -289,13 +298,10 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 	return &config.Error{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
 }
 
-// run starts a loop that the drain waits for, and names if it does not end.
-func (g *Gateway) run(name string, loop func()) { g.loops.start(name, loop) }
-
 // Run starts the gateway, works until ctx ends or a listener fails, and drains.
 func (g *Gateway) Run(ctx context.Context) error {
 	if err := g.Start(ctx); err != nil {
-		g.Stop()
+		_ = g.Stop() // it is in the log
 		return err
 	}
 	var failure error
@@ -304,56 +310,48 @@ func (g *Gateway) Run(ctx context.Context) error {
 	case failure = <-g.failed:
 		g.log.Error("stopping", "error", failure)
 	}
-	g.Stop()
+	_ = g.Stop() // it is in the log
 	return failure
 }
 
-// Stop drains and closes everything. It returns within DrainTimeout. It may be called more than once.
-func (g *Gateway) Stop() {
+// Stop drains and closes everything, within DrainTimeout. The error says what was lost, and a *LateError in it names the parts
+// that did not end; the log says the same. It may be called more than once, and returns the same error.
+func (g *Gateway) Stop() error {
 	g.drain.Do(func() {
 		began := time.Now()
-		g.ready.drain()
-		g.internal.Drain()
-		g.stop() // no new claims, no timers
-		ctx, cancel := context.WithTimeout(context.Background(), DrainTimeout-time.Second)
-		defer cancel()
-		g.stopListeners(ctx)
-		if err := g.internal.RecordRepeated(ctx, true); err != nil {
-			g.log.Error("counts of repeated reads lost", "error", err)
+		if g.drained = g.parts.stop(g.drainWithin); g.drained != nil {
+			g.log.Error("drain incomplete, unfinished work was ended", "error", g.drained)
 		}
-		g.waitSources()
-		g.end() // intake stores what was accepted and ends; background tasks end
-		g.waitLoops(ctx)
-		g.sender.Close()
-		if err := g.receipts.Close(); err != nil {
-			g.log.Error("unrecorded refused changes not saved completely", "error", err)
-		}
-		if err := g.polls.Close(); err != nil {
-			g.log.Error("spool of polls not closed cleanly", "error", err)
-		}
-		g.trust.Close()
-		g.store.Close()
 		g.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond).String())
 	})
+	return g.drained
+}
+
+// leave takes no new work: readiness turns false, streams end after the line they are on, nothing more is claimed, no deadline
+// fires, and sources read nothing more.
+func (g *Gateway) leave() {
+	g.ready.drain()
+	g.internal.Drain()
+	g.stop()
 }
 
 // sourcesEndWithin is how long the drain waits for sources before intake ends: what they handed over until then is committed
 // and acknowledged. Their origins send the rest again.
 const sourcesEndWithin = 5 * time.Second
 
-func (g *Gateway) waitSources() {
-	ctx, cancel := context.WithTimeout(context.Background(), sourcesEndWithin)
-	defer cancel()
-	if late := g.follow.wait(ctx); len(late) > 0 {
-		g.log.Warn("sources did not stop in time, their last records will be read again", "sources", late)
-	}
-}
-
-func (g *Gateway) waitLoops(ctx context.Context) {
-	if late := g.loops.wait(ctx); len(late) > 0 {
-		g.log.Error("drain timed out, unfinished work was ended", "parts", late)
-	}
-	for _, l := range g.listeners {
-		_ = l.server.Close()
+// following is the part that follows the sources.
+func (g *Gateway) following() component {
+	var all loops
+	return component{
+		name: "sources",
+		start: func(context.Context) error {
+			g.sources.Run(g.work, func(name string, loop func()) { all.start("source "+name, loop) })
+			return nil
+		},
+		stop: func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, sourcesEndWithin)
+			defer cancel()
+			return all.wait(ctx)
+		},
 	}
 }

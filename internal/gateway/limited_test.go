@@ -196,7 +196,7 @@ func TestAKeptConnectionIsToldThatAnAnswerWasItsLast(t *testing.T) { // cases R5
 	require.False(t, ask().Close)
 	public := h.g.listeners[0]
 	ended := make(chan struct{})
-	go func() { defer close(ended); h.g.Stop() }()
+	go func() { defer close(ended); _ = h.g.Stop() }()
 	require.Eventually(t, public.leave.Load, patience, time.Millisecond)
 	require.True(t, ask().Close, "answered, on the connection that was open, and the last")
 	<-ended

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -93,28 +92,55 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	return nil
 }
 
-func (g *Gateway) serve(l *listener) {
-	go func() {
-		var err error
-		switch {
-		case l.wrap != nil:
-			err = l.server.Serve(l.wrap(l.net))
-		case l.server.TLSConfig != nil:
-			err = l.server.ServeTLS(l.net, "", "")
-		default:
-			err = l.server.Serve(l.net)
+// openListeners opens the address of every listener, or none.
+func (g *Gateway) openListeners(ctx context.Context) error {
+	for _, l := range g.listeners {
+		n, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.server.Addr)
+		if err != nil {
+			g.closeListeners()
+			return &config.Error{Problems: []string{fmt.Sprintf("%s.addr (%s): %v", l.name, config.EnvName(l.name+".addr"), err)}}
 		}
-		if !errors.Is(err, http.ErrServerClosed) {
-			select {
-			case g.failed <- fmt.Errorf("listener %s: %w", l.name, err):
-			default:
-			}
+		l.limit.Listener, l.net = n, &l.limit
+		l.server.Handler = l.closeOnDrain(l.server.Handler)
+		open := g.metrics.accepted.WithLabelValues(l.name)
+		l.limit.open, l.limit.turned = func(n int) { open.Set(float64(n)) }, g.metrics.turned.WithLabelValues(l.name).Inc
+		if l.name == "internal" {
+			l.limit.cut = func() { g.receipts.Unread("connections") }
 		}
-	}()
+		g.log.Info("listening", "listener", l.name, "address", n.Addr().String(), "tls", l.server.TLSConfig != nil)
+	}
+	return nil
 }
 
+// serveAll answers on the open listeners.
+func (g *Gateway) serveAll(context.Context) error {
+	for _, l := range g.listeners {
+		go func() {
+			if err := l.serve(); !errors.Is(err, http.ErrServerClosed) {
+				select {
+				case g.failed <- fmt.Errorf("listener %s: %w", l.name, err):
+				default:
+				}
+			}
+		}()
+	}
+	return nil
+}
+
+func (l *listener) serve() error {
+	switch {
+	case l.wrap != nil:
+		return l.server.Serve(l.wrap(l.net))
+	case l.server.TLSConfig != nil:
+		return l.server.ServeTLS(l.net, "", "")
+	}
+	return l.server.Serve(l.net)
+}
+
+// closeListeners closes every listener, with the connections that are still open.
 func (g *Gateway) closeListeners() {
 	for _, l := range g.listeners {
+		_ = l.server.Close()
 		if l.net != nil {
 			_ = l.net.Close()
 		}
@@ -145,27 +171,28 @@ func (l *listener) closeOnDrain(next http.Handler) http.Handler {
 	})
 }
 
-// stopListeners ends the public ones in order: what is being answered is answered. The ops listener goes last, so that
-// readiness can be seen to be false.
-func (g *Gateway) stopListeners(ctx context.Context) {
-	var closing sync.WaitGroup
+// stopListeners ends the public and the internal one: what is being answered is answered. The ops listener closes later, so
+// that readiness can be seen to be false. It returns a *LateError that names those whose callers did not get their answer.
+func (g *Gateway) stopListeners(ctx context.Context) error {
+	var closing loops
 	for _, l := range g.listeners {
-		closing.Go(func() {
-			if l.name == "ops" {
-				return
-			}
-			if l.name == "public" {
-				l.leave.Store(true)
-				leaving, cancel := context.WithTimeout(ctx, drainGrace)
-				l.limit.wait(leaving)
-				cancel()
-			}
-			if err := l.server.Shutdown(ctx); err != nil {
-				_ = l.server.Close()
-			}
-		})
+		if l.name != "ops" {
+			closing.start("listener "+l.name, func() { l.shutDown(ctx) })
+		}
 	}
-	closing.Wait()
+	return closing.wait(ctx)
+}
+
+func (l *listener) shutDown(ctx context.Context) {
+	if l.name == "public" {
+		l.leave.Store(true)
+		leaving, cancel := context.WithTimeout(ctx, drainGrace)
+		l.limit.wait(leaving)
+		cancel()
+	}
+	if err := l.server.Shutdown(ctx); err != nil {
+		_ = l.server.Close()
+	}
 }
 
 // spools is how many replicas may share one state folder.

@@ -73,7 +73,7 @@ func openAs(t *testing.T, prepare func(*house) []string) *house {
 	h.g, err = New(t.Context(), cfg, "test", slog.New(slog.NewJSONHandler(h.log, nil)))
 	require.NoError(t, err)
 	h.g.watchEvery = lookEvery
-	t.Cleanup(h.g.Stop)
+	t.Cleanup(func() { _ = h.g.Stop() })
 	require.NoError(t, h.g.Start(t.Context()))
 	h.core, err = h.set.Core(&stage.Replica{Internal: h.g.Addr("internal")})
 	require.NoError(t, err)

@@ -97,7 +97,7 @@ func TestConnectionsUnderAnOCSPAnswerLiveNoLongerThanIt(t *testing.T) {
 	require.Equal(t, "delivered", h.settled(a, 1).State)
 	require.Equal(t, 1.0, h.metric(`arauto_revocation_decisions_total{direction="receivers",evidence="ocsp",fallback="false",verdict="good"}`))
 	require.Equal(t, 1, receiver.Open())
-	h.g.run("renew", func() { h.g.trust.RenewConnections(h.g.background, 20*time.Millisecond) }) // production's distance is the answer's time
+	go h.g.trust.RenewConnections(h.g.background, 20*time.Millisecond) // production's distance is the answer's time
 	require.NoError(t, receiver.WaitOpen(t.Context(), 0))
 	_, a = h.change(certs.DefaultAlfa)
 	require.Equal(t, "delivered", h.settled(a, 1).State)
@@ -120,7 +120,7 @@ func TestFetchedListsAreThereBeforeTheFirstHandshakeAndAfterARestart(t *testing.
 	authority.Close()
 	again, err := New(t.Context(), open.g.cfg, "test", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	defer again.Stop()
+	defer func() { _ = again.Stop() }()
 	require.Len(t, again.trust.RevocationLists(), 1)
 	require.True(t, again.trust.RevocationLists()[0].ValidUntil.After(time.Now()), "kept")
 }

@@ -7,28 +7,28 @@ import (
 	"sync"
 )
 
-// parts are the named loops of a running gateway. The zero value is ready to use.
-type parts struct {
-	loops   sync.WaitGroup
+// loops are goroutines with names. The zero value is ready to use.
+type loops struct {
+	all     sync.WaitGroup
 	mu      sync.Mutex
 	running map[string]int // loops of a name that have not ended
 }
 
 // start runs a loop under a name until it returns. Several loops may have one name.
-func (p *parts) start(name string, loop func()) {
+func (p *loops) start(name string, loop func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running == nil {
 		p.running = map[string]int{}
 	}
 	p.running[name]++
-	p.loops.Go(func() {
+	p.all.Go(func() {
 		defer p.end(name)
 		loop()
 	})
 }
 
-func (p *parts) end(name string) {
+func (p *loops) end(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running[name]--; p.running[name] == 0 {
@@ -36,11 +36,11 @@ func (p *parts) end(name string) {
 	}
 }
 
-// wait returns nil once every loop has ended, or when ctx ends the sorted names of those that have not. Nothing may be
-// started meanwhile.
-func (p *parts) wait(ctx context.Context) []string {
+// wait returns nil once every loop has ended, or when ctx ends a *LateError with the sorted names of those that have not.
+// Nothing may be started meanwhile.
+func (p *loops) wait(ctx context.Context) error {
 	done := make(chan struct{})
-	go func() { p.loops.Wait(); close(done) }()
+	go func() { p.all.Wait(); close(done) }()
 	select {
 	case <-done:
 		return nil
@@ -48,5 +48,8 @@ func (p *parts) wait(ctx context.Context) []string {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Sorted(maps.Keys(p.running))
+	if len(p.running) == 0 {
+		return nil
+	}
+	return &LateError{slices.Sorted(maps.Keys(p.running))}
 }

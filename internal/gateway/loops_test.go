@@ -11,7 +11,7 @@ import (
 
 func TestAPartThatDoesNotEndIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var p parts
+		var p loops
 		release := make(chan struct{})
 		p.start("quick", func() {})
 		p.start("seal", func() { <-release })
@@ -20,9 +20,9 @@ func TestAPartThatDoesNotEndIsNamed(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), DrainTimeout)
 		defer cancel()
 		began := time.Now()
-		require.Equal(t, []string{"dispatch", "seal"}, p.wait(ctx))
+		require.Equal(t, &LateError{[]string{"dispatch", "seal"}}, p.wait(ctx))
 		require.Equal(t, DrainTimeout, time.Since(began))
 		close(release)
-		require.Empty(t, p.wait(t.Context()))
+		require.NoError(t, p.wait(t.Context()))
 	})
 }
