@@ -47,7 +47,7 @@ func (o *objectAnchor) last(ctx context.Context, key ed25519.PublicKey) (*audit.
 		if passed == maxForeign {
 			break
 		}
-		response, err := o.do(ctx, http.MethodGet, o.path(size), nil, nil, http.Header{})
+		response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: o.path(size)})
 		if err != nil {
 			return nil, err
 		}
@@ -174,7 +174,7 @@ func (o *objectAnchor) after(ctx context.Context, size int64) (int64, error) {
 // next is the name of the first object after one; empty: there is none.
 func (o *objectAnchor) next(ctx context.Context, name string) (string, error) {
 	query := url.Values{"list-type": {"2"}, "max-keys": {"1"}, "prefix": {o.store.Prefix + "/"}, "start-after": {o.store.Prefix + "/" + name}}
-	response, err := o.do(ctx, http.MethodGet, "/"+o.store.Bucket, query, nil, http.Header{})
+	response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: "/" + o.store.Bucket, query: query})
 	if err != nil {
 		return "", err
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -72,13 +73,13 @@ var errUnlocked = errors.New("the object store did not keep the checkpoint under
 func (o *objectAnchor) put(ctx context.Context, h head) error {
 	sum := md5.Sum(h.note) //nolint:gosec // as above
 	until := h.at.UTC().AddDate(0, 0, o.store.RetainDays)
-	response, err := o.do(ctx, http.MethodPut, o.path(h.size), nil, h.note, http.Header{
+	response, err := o.do(ctx, objectRequest{method: http.MethodPut, path: o.path(h.size), body: h.note, header: http.Header{
 		"Content-Type":                        {"text/plain; charset=utf-8"},
 		"Content-Md5":                         {base64.StdEncoding.EncodeToString(sum[:])},
 		"If-None-Match":                       {"*"},
 		"X-Amz-Object-Lock-Mode":              {o.store.Mode},
 		"X-Amz-Object-Lock-Retain-Until-Date": {until.Format("2006-01-02T15:04:05Z")},
-	})
+	}})
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (o *objectAnchor) put(ctx context.Context, h head) error {
 
 // compare reads an object again: it must be the checkpoint, and locked.
 func (o *objectAnchor) compare(ctx context.Context, h head) error {
-	response, err := o.do(ctx, http.MethodGet, o.path(h.size), nil, nil, http.Header{})
+	response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: o.path(h.size)})
 	if err != nil {
 		return err
 	}
@@ -126,18 +127,26 @@ func (o *objectAnchor) path(size int64) string {
 	return fmt.Sprintf("/%s/%s/%020d", o.store.Bucket, o.store.Prefix, size)
 }
 
-// do asks for a path, with a query or a body where there is one.
-func (o *objectAnchor) do(ctx context.Context, method, path string, query url.Values, body []byte, header http.Header) (*reply, error) {
-	r, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(o.store.Endpoint, "/")+escapePath(path), nil)
+// objectRequest is a question to the object store.
+type objectRequest struct {
+	method, path string
+	query        url.Values
+	body         []byte // nil: none
+	header       http.Header
+}
+
+// do sends a signed request and reads its answer.
+func (o *objectAnchor) do(ctx context.Context, q objectRequest) (*reply, error) {
+	r, err := http.NewRequestWithContext(ctx, q.method, strings.TrimRight(o.store.Endpoint, "/")+escapePath(q.path), nil)
 	if err != nil {
 		return nil, errors.New("log.anchor_s3.endpoint is not a URL")
 	}
-	r.URL.RawQuery = query.Encode() // sorted, as the signature wants it
-	if body != nil {
-		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	r.URL.RawQuery = q.query.Encode() // sorted, as the signature wants it
+	if q.body != nil {
+		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(q.body)), int64(len(q.body))
 	}
-	r.Header = header
-	o.signer.sign(r, body, o.now())
+	maps.Copy(r.Header, q.header)
+	o.signer.sign(r, q.body, o.now())
 	response, err := o.client.Do(r)
 	if err != nil {
 		return nil, withoutURL(err)
