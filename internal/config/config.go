@@ -375,8 +375,6 @@ func (c *Config) Check() error {
 	c.checkAnchors(p)
 	c.checkLists(p)
 	c.checkWatch(p)
-	c.checkReconcile(p)
-	c.checkVerify(p)
 	return p.Err()
 }
 
@@ -528,6 +526,7 @@ func (c *Config) CheckWebhook(p *Problems) {
 	}
 }
 
+// checkLists judges what is done by itself: announcements, deadlines, reconciliation, verification.
 func (c *Config) checkLists(p *Problems) {
 	if _, err := ParseKinds(c.Announce.DirectAuthorised); err != nil {
 		p.Add("announce.direct_authorised", "%v", "name kinds: payment-consent, recurring-consent", err)
@@ -536,6 +535,16 @@ func (c *Config) checkLists(p *Problems) {
 		if _, err := ParseKinds(*c.Timers.Enabled); err != nil {
 			p.Add("timers.enabled", "%v", "name kinds: "+strings.Join(kindNames(), ", "), err)
 		}
+	}
+	if _, err := time.Parse("15:04", c.Reconcile.At); err != nil {
+		p.Add("reconcile.at", "is %q", "write hours and minutes in Brasília's time, such as 03:30", c.Reconcile.At)
+	}
+	least := time.Minute
+	if c.Profile == Development {
+		least = time.Second
+	}
+	if c.Log.VerifyEvery < least || c.Log.VerifyEvery > 24*time.Hour {
+		p.Add("log.verify_every", "is %v", "use "+least.String()+" to 24h", c.Log.VerifyEvery)
 	}
 	if c.Schema.UnknownMembers != "reject" && c.Schema.UnknownMembers != "keep" {
 		p.Add("schema.unknown_members", "is %q", "use reject or keep", c.Schema.UnknownMembers)
@@ -582,8 +591,5 @@ func (c *Config) File(name string) string { return filepath.Join(c.StateDir, nam
 
 // AnchorFile is the file that checkpoints are added to.
 func (c *Config) AnchorFile() string {
-	if c.Log.AnchorFile != "" {
-		return c.Log.AnchorFile
-	}
-	return c.File("checkpoints.txt")
+	return cmp.Or(c.Log.AnchorFile, c.File("checkpoints.txt"))
 }

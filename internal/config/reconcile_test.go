@@ -10,6 +10,6 @@ func TestTheTimeOfReconciliationIsHoursAndMinutes(t *testing.T) {
 	p := &Problems{}
 	cfg := Standard()
 	cfg.Reconcile.At = "3h30"
-	cfg.checkReconcile(p)
+	cfg.checkLists(p)
 	require.Len(t, p.List, 1)
 }

@@ -13,7 +13,7 @@ func TestHowOftenTheLogIsVerifiedHasBounds(t *testing.T) {
 			cfg := Standard()
 			cfg.Profile, cfg.Log.VerifyEvery = profile, every
 			p := &Problems{}
-			cfg.checkVerify(p)
+			cfg.checkLists(p)
 			require.Equal(t, every < time.Minute || every > 24*time.Hour, len(p.List) > 0, "%s %v", profile, every)
 		}
 	}

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -46,30 +47,14 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	for _, d := range []struct {
-		field *int
-		value int
-	}{{&c.Slots, maxSlots}, {&c.PerLane, 512}} {
-		if *d.field == 0 {
-			*d.field = d.value
-		}
-	}
-	for _, d := range []struct {
-		field *time.Duration
-		value time.Duration
-	}{
-		{&c.Timeout, notice.Timeout},
-		{&c.Lease, 20 * time.Second},
-		{&c.SweepEvery, 300 * time.Millisecond},
-		{&c.SettleWithin, 5 * time.Millisecond},
-		{&c.RescueEvery, time.Second},
-		{&c.CallTimeout, 5 * time.Second},
-		{&c.DrainTimeout, 18 * time.Second},
-	} {
-		if *d.field == 0 {
-			*d.field = d.value
-		}
-	}
+	c.Slots, c.PerLane = cmp.Or(c.Slots, maxSlots), cmp.Or(c.PerLane, 512)
+	c.Timeout = cmp.Or(c.Timeout, notice.Timeout)
+	c.Lease = cmp.Or(c.Lease, 20*time.Second)
+	c.SweepEvery = cmp.Or(c.SweepEvery, 300*time.Millisecond)
+	c.SettleWithin = cmp.Or(c.SettleWithin, 5*time.Millisecond)
+	c.RescueEvery = cmp.Or(c.RescueEvery, time.Second)
+	c.CallTimeout = cmp.Or(c.CallTimeout, 5*time.Second)
+	c.DrainTimeout = cmp.Or(c.DrainTimeout, 18*time.Second)
 	return c
 }
 

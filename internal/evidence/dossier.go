@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -174,12 +175,7 @@ func about(ctx context.Context, log SealedLog, id string) ([]audit.Sealed, error
 }
 
 func event(e *audit.Sealed, words map[string]string) dossierEvent {
-	word := func(s string) string {
-		if w := words[s]; w != "" {
-			return w
-		}
-		return s
-	}
+	word := func(s string) string { return cmp.Or(words[s], s) }
 	out := dossierEvent{Seq: e.Seq, At: e.At.Time().Format("2006-01-02 15:04:05.000"), Kind: word(e.Entry.Kind)}
 	columns := audit.Columns()
 	for i, v := range e.Entry.Values() {

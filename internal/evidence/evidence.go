@@ -61,25 +61,25 @@ func Prove(ctx context.Context, log SealedLog, seq int64) ([]byte, error) {
 func Compare(ctx context.Context, log SealedLog, e *audit.Sealed) (history.Integrity, error) {
 	found := history.Integrity{Checkpoint: log.Head().Checkpoint.Size}
 	_, err := proven(ctx, log, e)
+	fail := func(reason string) {
+		id := notice.ID(e.Entry.ID)
+		found.Fail(history.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: reason})
+	}
 	var fault *audit.Fault
 	switch {
 	case errors.As(err, &fault):
-		id := notice.ID(e.Entry.ID)
-		found.Fail(history.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: fault.Reason})
+		fail(fault.Reason)
 	case err != nil:
 		return found, err
 	case audit.Leaf(e.Record(nil)) != e.Leaf: // the record leads to the signed root, the leaf stored for it does not
-		id := notice.ID(e.Entry.ID)
-		found.Fail(history.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: "the leaf that is stored at its position was altered; the entry itself is what was sealed"})
+		fail("the leaf that is stored at its position was altered; the entry itself is what was sealed")
 	case !e.Genuine():
-		id := notice.ID(e.Entry.ID)
-		found.Fail(history.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: e.Entry.PrivateFault()})
+		fail(e.Entry.PrivateFault())
 	default:
 		found.Verified, found.Proven = 1, 1
 	}
 	if e.Others > 0 {
-		id := notice.ID(e.Entry.ID)
-		found.Fail(history.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: fmt.Sprintf("%d other rows claim its place: they were put in", e.Others)})
+		fail(fmt.Sprintf("%d other rows claim its place: they were put in", e.Others))
 	}
 	return found, nil
 }

@@ -46,39 +46,28 @@ type cells struct{ row parquet.Row }
 // add puts the value of the next column; required columns have no level of definition.
 func (c *cells) add(v parquet.Value, level int) { c.row = append(c.row, v.Level(0, level, len(c.row))) }
 
-func (c *cells) null() { c.add(parquet.NullValue(), 0) }
-
-func (c *cells) text(s *string) {
-	if s == nil {
-		c.null()
+// optional puts the value of the next optional column; nil is NULL.
+func optional[T any](c *cells, v *T, value func(T) parquet.Value) {
+	if v == nil {
+		c.add(parquet.NullValue(), 0)
 		return
 	}
-	c.add(parquet.ByteArrayValue([]byte(*s)), 1)
+	c.add(value(*v), 1)
+}
+
+func (c *cells) text(s *string) {
+	optional(c, s, func(s string) parquet.Value { return parquet.ByteArrayValue([]byte(s)) })
 }
 
 func (c *cells) uuid(u *audit.UUID) {
-	if u == nil {
-		c.null()
-		return
-	}
-	c.add(parquet.FixedLenByteArrayValue(u[:]), 1)
+	optional(c, u, func(u audit.UUID) parquet.Value { return parquet.FixedLenByteArrayValue(u[:]) })
 }
 
 func (c *cells) short(n *int16) {
-	if n == nil {
-		c.null()
-		return
-	}
-	c.add(parquet.Int32Value(int32(*n)), 1)
+	optional(c, n, func(n int16) parquet.Value { return parquet.Int32Value(int32(n)) })
 }
 
-func (c *cells) long(n *int64) {
-	if n == nil {
-		c.null()
-		return
-	}
-	c.add(parquet.Int64Value(*n), 1)
-}
+func (c *cells) long(n *int64) { optional(c, n, parquet.Int64Value) }
 
 func (c *cells) fill(s *audit.Sealed) {
 	var e audit.Entry // of a removed one everything but its time is NULL
@@ -118,10 +107,11 @@ const rowGroup = 50_000
 // filter stand in the file's metadata.
 func writeParquet(ctx context.Context, log SealedLog, s history.Search, version string, w io.Writer) (n int64, err error) {
 	head := log.Head()
+	filter, _ := json.Marshal(s.Filter()) // of strings alone it cannot fail; members in alphabetical order
 	file := parquet.NewGenericWriter[columns](w,
 		parquet.CreatedBy("arauto", version, ""), parquet.MaxRowsPerRowGroup(rowGroup), parquet.DataPageVersion(1),
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}), parquet.KeyValueMetadata("arauto.log", audit.Origin(head.Public)),
-		parquet.KeyValueMetadata("arauto.checkpoint", string(head.Note)), parquet.KeyValueMetadata("arauto.filter", filterText(s.Filter())))
+		parquet.KeyValueMetadata("arauto.checkpoint", string(head.Note)), parquet.KeyValueMetadata("arauto.filter", string(filter)))
 	var c cells
 	err = log.Each(ctx, s, func(e *audit.Sealed) error {
 		if err := genuine(e); err != nil {
@@ -133,13 +123,4 @@ func writeParquet(ctx context.Context, log SealedLog, s history.Search, version 
 		return err
 	})
 	return n, errors.Join(err, file.Close())
-}
-
-// filterText is the filter as JSON, its members in alphabetical order.
-func filterText(filter map[string]string) string {
-	if filter == nil {
-		filter = map[string]string{}
-	}
-	text, _ := json.Marshal(filter) // of strings alone it cannot fail
-	return string(text)
 }

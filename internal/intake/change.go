@@ -206,7 +206,7 @@ func (in *Intake) readData(r *changeReader, c *notice.Change) {
 		}
 	}
 	c.State.Watched = digests(c, c.State.Watched)
-	if timer, ok := ofb.NextTimer(c.Kind, r.m.data); ok && in.timed[c.Kind] {
+	if timer, ok := ofb.NextTimer(c.Kind, r.m.data); ok && slices.Contains(in.cfg.Timers, c.Kind) {
 		c.Timer = &timer
 	}
 	switch c.Kind {

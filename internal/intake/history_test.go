@@ -85,8 +85,11 @@ func TestInWhateverOrderAHistoryArrivesEachStateIsToldOnceAndTheNewestIsCurrent(
 		optional := rapid.Bool().Draw(t, "optional")
 		changes := drawHistory(t, kind, ofb.Holder, ofb.Holder, ofb.Initiator)
 		m := newMemory()
-		in := New(Config{Store: m, NewID: counter()})
-		in.optional[kind] = optional
+		var announced []ofb.Kind
+		if optional {
+			announced = append(announced, kind)
+		}
+		in := New(Config{Store: m, NewID: counter(), OptionalAuthorised: announced})
 		for _, d := range deliver(t, in, shuffled(t, changes)...) {
 			require.Contains(t, []notice.Verdict{notice.Applied, notice.Superseded, notice.Duplicate}, d.Verdict)
 		}

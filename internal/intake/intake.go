@@ -12,6 +12,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -117,8 +118,6 @@ type Intake struct {
 	observer Observer
 	traces   Traces
 	log      *slog.Logger
-	optional map[ofb.Kind]bool
-	timed    map[ofb.Kind]bool
 	cfg      Config
 
 	mu       sync.Mutex
@@ -139,27 +138,9 @@ type Intake struct {
 
 // New makes an Intake. It answers only while Run runs.
 func New(c Config) *Intake {
-	if c.Workers <= 0 {
-		c.Workers = 4
-	}
-	if c.MaxInFlight <= 0 {
-		c.MaxInFlight = 4096
-	}
-	if c.MaxBatch <= 0 {
-		c.MaxBatch = 200
-	}
-	if c.Linger <= 0 {
-		c.Linger = 2 * time.Millisecond
-	}
-	if c.MaxBytes <= 0 {
-		c.MaxBytes = 64 << 20
-	}
-	if c.MaxWaiting <= 0 {
-		c.MaxWaiting = 64
-	}
-	if c.GiveUp <= 0 {
-		c.GiveUp = 2500 * time.Millisecond
-	}
+	c.Workers, c.MaxBatch, c.MaxWaiting = cmp.Or(max(0, c.Workers), 4), cmp.Or(max(0, c.MaxBatch), 200), cmp.Or(max(0, c.MaxWaiting), 64)
+	c.MaxInFlight, c.MaxBytes = cmp.Or(max(0, c.MaxInFlight), 4096), cmp.Or(max(0, c.MaxBytes), 64<<20)
+	c.Linger, c.GiveUp = cmp.Or(max(0, c.Linger), 2*time.Millisecond), cmp.Or(max(0, c.GiveUp), 2500*time.Millisecond)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -171,14 +152,8 @@ func New(c Config) *Intake {
 	}
 	in := &Intake{
 		store: c.Store, schema: c.Schema, newID: c.NewID, wake: c.Wake, observer: c.Observer, traces: c.Traces, log: c.Log, cfg: c,
-		optional: map[ofb.Kind]bool{}, timed: map[ofb.Kind]bool{}, busy: map[notice.Key][]*Pending{}, clients: map[notice.ClientID]weight{},
+		busy: map[notice.Key][]*Pending{}, clients: map[notice.ClientID]weight{},
 		room: make(chan struct{}), woken: make(groupcommit.Wake, 1), rule: groupcommit.Rule{MaxBatch: c.MaxBatch, Linger: c.Linger},
-	}
-	for _, k := range c.OptionalAuthorised {
-		in.optional[k] = true
-	}
-	for _, k := range c.Timers {
-		in.timed[k] = true
 	}
 	if in.observer == nil {
 		in.observer = silent{}
@@ -360,12 +335,10 @@ func (w *weight) add(o weight, sign int) {
 func (in *Intake) fits(p *Pending) bool {
 	left := weight{in.cfg.MaxInFlight - in.held.changes, in.cfg.MaxBytes - in.held.bytes}
 	of := in.clients[p.change.Client]
-	switch {
-	case left.changes < 1 || left.bytes < p.size.bytes && in.held.changes > 0:
+	if left.changes < 1 || left.bytes < p.size.bytes && in.held.changes > 0 {
 		return false
-	default:
-		return of.changes == 0 || of.changes < left.changes && of.bytes+p.size.bytes <= left.bytes
 	}
+	return of.changes == 0 || of.changes < left.changes && of.bytes+p.size.bytes <= left.bytes
 }
 
 // makeReady lines a change up for the next batch; nothing of its resource is being stored. in.mu is held.

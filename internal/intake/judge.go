@@ -81,7 +81,7 @@ func predecessor(c *notice.Change, p *notice.Past, current bool) (from *ofb.Reso
 // settle turns the verdict of the rules into an announcement, or into the reason for silence.
 func (in *Intake) settle(c *notice.Change, p *notice.Past, d *notice.Decision) {
 	v := &d.Judged
-	if v.Duty == ofb.May && !in.optional[c.Kind] {
+	if v.Duty == ofb.May && !slices.Contains(in.cfg.OptionalAuthorised, c.Kind) {
 		v.Duty, v.Silence = ofb.MustNot, ofb.OptionalOff
 	}
 	stateChange := d.From != c.State.Status
@@ -117,7 +117,7 @@ func (in *Intake) judgeNext(c *notice.Change, p *notice.Past, d *notice.Decision
 	v := ofb.Judge(c.Kind, &c.State, next.State, next.Cause)
 	bit := stateBit(c.Kind, next.State.Status)
 	stateChange := next.State.Status != c.State.Status
-	if v.Duty == ofb.MustNot || v.Duty == ofb.May && !in.optional[c.Kind] || stateChange && d.Announced&bit != 0 {
+	if v.Duty == ofb.MustNot || v.Duty == ofb.May && !slices.Contains(in.cfg.OptionalAuthorised, c.Kind) || stateChange && d.Announced&bit != 0 {
 		return
 	}
 	d.Rejudged = in.announcement(c, p, next, v)

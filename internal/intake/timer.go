@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -84,7 +85,7 @@ func (in *Intake) fire(r *notice.DueTimer) (fired notice.Fired) {
 	}()
 	value, err := reading(jsontext.NewDecoder(bytes.NewReader(r.Document)), "/data")
 	data, ok := value.(map[string]any)
-	if err != nil || !ok || !in.timed[r.Kind] {
+	if err != nil || !ok || !slices.Contains(in.cfg.Timers, r.Kind) {
 		return notice.Fired{}
 	}
 	timer, ok := ofb.NextTimer(r.Kind, data)

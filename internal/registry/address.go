@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -119,9 +120,9 @@ func badPath(path string) string {
 		return "has a square bracket in its path (RFC 3986 §3.3)"
 	}
 	for segment := range strings.SplitSeq(path, "/") {
-		plain, ok := unescape(segment)
+		plain, err := url.PathUnescape(segment)
 		switch {
-		case !ok:
+		case err != nil:
 			return "has a percent sign that does not begin an escape of two hexadecimal digits"
 		case plain == "." || plain == "..":
 			return "has a dot segment in its path"
@@ -132,26 +133,6 @@ func badPath(path string) string {
 		}
 	}
 	return ""
-}
-
-func unescape(segment string) (plain string, ok bool) {
-	var out strings.Builder
-	for i := 0; i < len(segment); i++ {
-		if segment[i] != '%' {
-			out.WriteByte(segment[i])
-			continue
-		}
-		if i+2 >= len(segment) {
-			return "", false
-		}
-		value, err := strconv.ParseUint(segment[i+1:i+3], 16, 8)
-		if err != nil {
-			return "", false
-		}
-		out.WriteByte(byte(value))
-		i += 2
-	}
-	return out.String(), true
 }
 
 // checkAuthority judges host and port.

@@ -16,6 +16,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,14 +57,11 @@ func Open(settings Settings, tables []string, log *slog.Logger) (*Reader, error)
 	if err := errors.Join(found...); err != nil {
 		return nil, err
 	}
-	if settings.InFlight == 0 {
-		settings.InFlight = defaultInFlight
-	}
-	r := &Reader{settings: settings, log: log, pace: pace{
+	settings.InFlight = cmp.Or(settings.InFlight, defaultInFlight)
+	return &Reader{settings: settings, log: log, pace: pace{
 		commit: 200 * time.Millisecond, lag: time.Second, look: 5 * time.Second, handover: 10 * time.Second, leave: 3 * time.Second, ask: 10 * time.Second,
 		session: 10 * time.Second,
-	}}
-	return r, nil
+	}}, nil
 }
 
 // Read joins the group and hands over what it is given, until ctx ends.

@@ -13,6 +13,7 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,14 +53,8 @@ func Open(settings Settings, tables []string, log *slog.Logger) (*Reader, error)
 	if err := errors.Join(found...); err != nil {
 		return nil, err
 	}
-	if settings.InFlight == 0 {
-		settings.InFlight = defaultInFlight
-	}
-	if settings.AckWait == 0 {
-		settings.AckWait = defaultAckWait
-	}
-	r := &Reader{settings: settings, log: log, pace: pace{lag: time.Second, count: 5 * time.Second}}
-	return r, nil
+	settings.InFlight, settings.AckWait = cmp.Or(settings.InFlight, defaultInFlight), cmp.Or(settings.AckWait, defaultAckWait)
+	return &Reader{settings: settings, log: log, pace: pace{lag: time.Second, count: 5 * time.Second}}, nil
 }
 
 // Read connects and hands over what the consumer delivers, until ctx ends.
@@ -82,7 +77,9 @@ func (r *Reader) Read(ctx context.Context, to watch.Hand) error {
 
 // connect fails, later, when the connection is lost.
 func (r *Reader) connect(fail func(error)) (*nats.Conn, error) {
-	options, err := r.settings.options(r.log, func(err error) { fail(fmt.Errorf("the connection to nats is lost: %w", orClosed(err))) })
+	options, err := r.settings.options(r.log, func(err error) {
+		fail(fmt.Errorf("the connection to nats is lost: %w", cmp.Or(err, nats.ErrConnectionClosed)))
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +88,6 @@ func (r *Reader) connect(fail func(error)) (*nats.Conn, error) {
 		return nil, fmt.Errorf("connect to nats: %w", err)
 	}
 	return conn, nil
-}
-
-func orClosed(err error) error {
-	if err == nil {
-		return nats.ErrConnectionClosed
-	}
-	return err
 }
 
 // consumer finds the durable consumer, or makes it, and judges it.

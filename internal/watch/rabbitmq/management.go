@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -162,26 +163,18 @@ func parseQueue(text []byte, name string) (*properties, error) {
 	if err := json.Unmarshal(text, &answer); err != nil || answer.Name != name || answer.Arguments == nil {
 		return nil, errNoAnswer
 	}
-	p := &properties{
-		kind: answer.Type, arguments: answer.Arguments, policy: answer.Effective, limit: answer.DeliveryLimit,
-		durable: answer.Durable, autoDelete: answer.AutoDelete,
-	}
+	var policies []string
 	if answer.Policy != "" {
-		p.policies = "the policy " + shown(answer.Policy)
+		policies = append(policies, "the policy "+shown(answer.Policy))
 	}
 	if answer.OperatorPolicy != "" {
-		if p.policies != "" {
-			p.policies += " or "
-		}
-		p.policies += "the operator policy " + shown(answer.OperatorPolicy)
+		policies = append(policies, "the operator policy "+shown(answer.OperatorPolicy))
 	}
-	if p.policies == "" {
-		p.policies = "a policy"
-	}
-	if p.kind == "" {
-		p.kind = p.arguments.text("x-queue-type")
-	}
-	return p, nil
+	return &properties{
+		kind: cmp.Or(answer.Type, answer.Arguments.text("x-queue-type")), arguments: answer.Arguments, policy: answer.Effective, limit: answer.DeliveryLimit,
+		durable: answer.Durable, autoDelete: answer.AutoDelete,
+		policies: cmp.Or(strings.Join(policies, " or "), "a policy"),
+	}, nil
 }
 
 // parseVersion reads the server's version in an answer about the whole.

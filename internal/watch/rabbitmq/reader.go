@@ -12,6 +12,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,11 +48,8 @@ func Open(settings Settings, tables []string, log *slog.Logger) (*Reader, error)
 	if err := errors.Join(found...); err != nil {
 		return nil, err
 	}
-	if settings.Prefetch == 0 {
-		settings.Prefetch = defaultPrefetch
-	}
-	r := &Reader{settings: settings, log: log, pace: pace{lag: time.Second, count: 5 * time.Second, leave: 3 * time.Second}}
-	return r, nil
+	settings.Prefetch = cmp.Or(settings.Prefetch, defaultPrefetch)
+	return &Reader{settings: settings, log: log, pace: pace{lag: time.Second, count: 5 * time.Second, leave: 3 * time.Second}}, nil
 }
 
 // Read connects and hands over what the queues deliver, until ctx ends.

@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -267,9 +268,5 @@ func (p *properties) bound(name string) (n, by string, set bool) {
 
 // rejects reports whether a full queue refuses new messages, of which the core hears, in place of dropping old ones.
 func (p *properties) rejects() bool {
-	overflow := p.policy.text("overflow")
-	if overflow == "" {
-		overflow = p.arguments.text("x-overflow")
-	}
-	return strings.HasPrefix(overflow, "reject-publish")
+	return strings.HasPrefix(cmp.Or(p.policy.text("overflow"), p.arguments.text("x-overflow")), "reject-publish")
 }
