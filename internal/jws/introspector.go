@@ -1,6 +1,7 @@
 package jws
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -66,15 +67,8 @@ func NewIntrospector(c IntrospectorConfig) (*Introspector, error) {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	client.Jar = nil
 	c.Client = &client
-	if c.TTL <= 0 {
-		c.TTL = 5 * time.Second
-	}
-	if c.Entries <= 0 {
-		c.Entries = 10_000
-	}
-	if c.Timeout <= 0 {
-		c.Timeout = 5 * time.Second
-	}
+	c.TTL, c.Timeout = cmp.Or(max(0, c.TTL), 5*time.Second), cmp.Or(max(0, c.Timeout), 5*time.Second)
+	c.Entries = cmp.Or(max(0, c.Entries), 10_000)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -37,7 +37,6 @@ const unescaped = "-._~:@&=+$"
 // EscapeID makes an id one segment of a path: letters, digits and `- . _ ~ : @ & = + $` stay, every other byte becomes
 // %XX in upper case (contract "Escaping of ids"). Decoding the segment once gives the id back.
 func EscapeID(id string) string {
-	const upper = "0123456789ABCDEF"
 	var b strings.Builder
 	b.Grow(len(id))
 	for i := range len(id) {
@@ -46,9 +45,7 @@ func EscapeID(id string) string {
 			b.WriteByte(c)
 			continue
 		}
-		b.WriteByte('%')
-		b.WriteByte(upper[c>>4])
-		b.WriteByte(upper[c&15])
+		fmt.Fprintf(&b, "%%%02X", c)
 	}
 	return b.String()
 }

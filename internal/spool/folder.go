@@ -237,6 +237,10 @@ func (f *folder) release(name string) {
 // which does nothing.
 func (f *folder) remove(name string) {
 	_ = os.Remove(filepath.Join(f.dir, name))
+	f.forget(name)
+}
+
+func (f *folder) forget(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.files, name)
@@ -245,9 +249,7 @@ func (f *folder) remove(name string) {
 // setAside takes a file out of the spool that cannot be read: it is kept under another name.
 func (f *folder) setAside(name string) {
 	_ = os.Rename(filepath.Join(f.dir, name), filepath.Join(f.dir, name+".unreadable"))
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.files, name)
+	f.forget(name)
 }
 
 // putAside keeps polls that the database refuses in a file that nothing here deletes.

@@ -17,6 +17,7 @@
 package spool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,24 +108,9 @@ type waiter struct {
 
 // Open locks the folder and takes over the files that the previous process left in it.
 func Open(c Config) (*Spool, error) {
-	if c.Patience <= 0 {
-		c.Patience = 250 * time.Millisecond
-	}
-	if c.MaxAge <= 0 {
-		c.MaxAge = 60 * time.Second
-	}
-	if c.MaxBytes <= 0 {
-		c.MaxBytes = 64 << 20
-	}
-	if c.MaxBatch <= 0 {
-		c.MaxBatch = 200
-	}
-	if c.Linger <= 0 {
-		c.Linger = 2 * time.Millisecond
-	}
-	if c.Commits <= 0 {
-		c.Commits = 2
-	}
+	c.Patience, c.MaxAge = cmp.Or(max(0, c.Patience), 250*time.Millisecond), cmp.Or(max(0, c.MaxAge), 60*time.Second)
+	c.MaxBytes, c.MaxBatch = cmp.Or(max(0, c.MaxBytes), 64<<20), cmp.Or(max(0, c.MaxBatch), 200)
+	c.Linger, c.Commits = cmp.Or(max(0, c.Linger), 2*time.Millisecond), cmp.Or(max(0, c.Commits), 2)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -135,12 +121,11 @@ func Open(c Config) (*Spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Spool{
+	return &Spool{
 		cfg: c, folder: f, log: c.Log, observer: c.Observer,
 		woken: make(groupcommit.Wake, 1), left: make(groupcommit.Wake, 1),
 		rule: groupcommit.Rule{MaxBatch: c.MaxBatch, Linger: c.Linger},
-	}
-	return s, nil
+	}, nil
 }
 
 // Close unlocks the folder; call it after Run has returned.

@@ -118,7 +118,7 @@ func (p *Public) show(q *query, op *operation, version string, known *notice.Pol
 // moment later, or is storing now.
 func (p *Public) due(q *query, known *notice.PollReading) (document []byte, status ofb.Status, err error) {
 	s := known.Stored
-	if !p.timed[s.Kind] || s.Kind.Final(s.Status) {
+	if !slices.Contains(p.cfg.Timers, s.Kind) || s.Kind.Final(s.Status) {
 		return s.Document, s.Status, nil
 	}
 	data, err := decodeDocument(s.Document)

@@ -1,8 +1,10 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -63,16 +65,8 @@ type clientUsage struct {
 }
 
 func newLimiter(l Limits) (*limiter, error) {
-	defaults := func(n *int, standard int) {
-		if *n == 0 {
-			*n = standard
-		}
-	}
-	defaults(&l.Rate, 600)
-	defaults(&l.InFlight, 2048)
-	defaults(&l.ClientRate, l.Rate/2)
-	defaults(&l.ClientInFlight, 256)
-	defaults(&l.ClientConnections, 512)
+	l.Rate, l.InFlight = cmp.Or(l.Rate, 600), cmp.Or(l.InFlight, 2048)
+	l.ClientRate, l.ClientInFlight, l.ClientConnections = cmp.Or(l.ClientRate, l.Rate/2), cmp.Or(l.ClientInFlight, 256), cmp.Or(l.ClientConnections, 512)
 	if l.Rate < floorRate {
 		return nil, errors.New("public.max_rate must be at least 300 status queries a second")
 	}
@@ -92,11 +86,9 @@ func keyOf(c mtls.Caller) string { return c.OrganisationID + " " + c.SoftwareID 
 func (l *limiter) of(key string, now time.Time) *clientUsage {
 	if now.Sub(l.swept) > forgetAfter {
 		l.swept = now
-		for k, u := range l.clients {
-			if u.flying == 0 && u.connections == 0 && now.Sub(u.seen) > forgetAfter {
-				delete(l.clients, k)
-			}
-		}
+		maps.DeleteFunc(l.clients, func(_ string, u *clientUsage) bool {
+			return u.flying == 0 && u.connections == 0 && now.Sub(u.seen) > forgetAfter
+		})
 	}
 	u := l.clients[key]
 	if u == nil {

@@ -103,7 +103,6 @@ const (
 type Public struct {
 	cfg      PublicConfig
 	base     string
-	timed    map[ofb.Kind]bool
 	face     *api.Face
 	handler  http.Handler
 	limits   *limiter
@@ -128,10 +127,7 @@ func NewPublic(c PublicConfig) (*Public, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Public{cfg: c, base: base, timed: map[ofb.Kind]bool{}, face: api.NewFace("public", c.Log, c.Observer), limits: limits, observer: c.PublicObserver}
-	for _, k := range c.Timers {
-		p.timed[k] = true
-	}
+	p := &Public{cfg: c, base: base, face: api.NewFace("public", c.Log, c.Observer), limits: limits, observer: c.PublicObserver}
 	p.face.Admit, p.face.Refuse = p.admit, p.refuse
 	p.handler = p.face.Router(p.routes())
 	return p, nil
@@ -155,55 +151,13 @@ const (
 
 // operations is the table of product "Status endpoints".
 var operations = []operation{
-	{
-		"consent", "payments",
-		[]string{"v4", "v5"},
-		"/consents/{id}",
-		ofb.PaymentConsent, 0,
-		[]string{scopePayments},
-	},
-	{
-		"consent-payments", "payments",
-		[]string{"v4", "v5"},
-		"/consents/{id}/pix/payments",
-		ofb.PaymentConsent, ofb.PixPayment,
-		[]string{scopePayments},
-	},
-	{
-		"payment", "payments",
-		[]string{"v4", "v5"},
-		"/pix/payments/{id}",
-		ofb.PixPayment, 0,
-		[]string{scopePayments},
-	},
-	{
-		"recurring-consent", "automatic-payments",
-		[]string{"v2"},
-		"/recurring-consents/{id}",
-		ofb.RecurringConsent, 0,
-		[]string{scopeRecurring},
-	},
-	{
-		"recurring-payments", "automatic-payments",
-		[]string{"v2"},
-		"/pix/recurring-payments",
-		ofb.RecurringConsent, ofb.RecurringPayment,
-		[]string{scopeRecurring},
-	},
-	{
-		"recurring-payment", "automatic-payments",
-		[]string{"v2"},
-		"/pix/recurring-payments/{id}",
-		ofb.RecurringPayment, 0,
-		[]string{scopeRecurring},
-	},
-	{
-		"enrollment", "enrollments",
-		[]string{"v2"},
-		"/enrollments/{id}",
-		ofb.Enrollment, 0,
-		[]string{scopePayments, scopeRecurring},
-	},
+	{"consent", "payments", []string{"v4", "v5"}, "/consents/{id}", ofb.PaymentConsent, 0, []string{scopePayments}},
+	{"consent-payments", "payments", []string{"v4", "v5"}, "/consents/{id}/pix/payments", ofb.PaymentConsent, ofb.PixPayment, []string{scopePayments}},
+	{"payment", "payments", []string{"v4", "v5"}, "/pix/payments/{id}", ofb.PixPayment, 0, []string{scopePayments}},
+	{"recurring-consent", "automatic-payments", []string{"v2"}, "/recurring-consents/{id}", ofb.RecurringConsent, 0, []string{scopeRecurring}},
+	{"recurring-payments", "automatic-payments", []string{"v2"}, "/pix/recurring-payments", ofb.RecurringConsent, ofb.RecurringPayment, []string{scopeRecurring}},
+	{"recurring-payment", "automatic-payments", []string{"v2"}, "/pix/recurring-payments/{id}", ofb.RecurringPayment, 0, []string{scopeRecurring}},
+	{"enrollment", "enrollments", []string{"v2"}, "/enrollments/{id}", ofb.Enrollment, 0, []string{scopePayments, scopeRecurring}},
 }
 
 // routes makes of the table what the router takes: one path a version.
