@@ -1,6 +1,7 @@
 package openapi
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -156,10 +157,7 @@ func (r *problemList) list() []Problem {
 		return nil
 	}
 	slices.SortStableFunc(r.problems, func(a, b Problem) int {
-		if c := strings.Compare(a.Pointer, b.Pointer); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Code, b.Code)
+		return cmp.Or(strings.Compare(a.Pointer, b.Pointer), strings.Compare(a.Code, b.Code))
 	})
 	problems := slices.CompactFunc(r.problems, func(a, b Problem) bool {
 		return a.Pointer == b.Pointer && a.Code == b.Code
@@ -170,10 +168,7 @@ func (r *problemList) list() []Problem {
 		misshapen[p.Pointer] = misshapen[p.Pointer] || p.Code == CodePattern
 	}
 	problems = slices.DeleteFunc(problems, func(p Problem) bool { return p.Code == CodeFormat && misshapen[p.Pointer] })
-	if len(problems) > MaxProblems {
-		problems = problems[:MaxProblems]
-	}
-	return problems
+	return problems[:min(len(problems), MaxProblems)]
 }
 
 // addSchemaError adds every failure that the validator found in the value at a path.

@@ -13,6 +13,7 @@
 package receipt
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -117,15 +118,8 @@ func size(r *history.ChangeRefusal) int {
 // Open locks the folder and reads the receipts that the previous process left in it. The error for a folder that another
 // process holds wraps syscall.EWOULDBLOCK.
 func Open(c Config) (*Book, error) {
-	if c.Most <= 0 {
-		c.Most = 50_000
-	}
-	if c.MaxBytes <= 0 {
-		c.MaxBytes = 32 << 20
-	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Most, c.MaxBytes = cmp.Or(max(0, c.Most), 50_000), cmp.Or(max(0, c.MaxBytes), 32<<20)
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	if c.Observer == nil {
 		c.Observer = silent{}
 	}

@@ -7,6 +7,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -58,23 +59,14 @@ type Options struct {
 }
 
 // Reconciler does the daily look.
-type Reconciler struct {
-	cfg      *config.Config
-	auditlog *auditlog.Log
-	log      *slog.Logger
-	observer Observer
-	endpoint func(operation, version string) string
-	begun    time.Time
-}
+type Reconciler struct{ with Options }
 
 // New prepares the daily look; Tick does it.
-func New(o Options) *Reconciler {
-	return &Reconciler{cfg: o.Settings, auditlog: o.AuditLog, log: o.Log, observer: o.Observer, endpoint: o.Endpoint, begun: o.Began}
-}
+func New(o Options) *Reconciler { return &Reconciler{o} }
 
 // slot is the last time a reconciliation was due.
 func (w *Reconciler) slot(now time.Time) time.Time {
-	at, _ := time.Parse("15:04", w.cfg.Reconcile.At) // judged by Check
+	at, _ := time.Parse("15:04", w.with.Settings.Reconcile.At) // judged by Check
 	now = now.In(ofb.Brasilia)
 	slot := time.Date(now.Year(), now.Month(), now.Day(), at.Hour(), at.Minute(), 0, 0, ofb.Brasilia)
 	if slot.After(now) {
@@ -88,10 +80,10 @@ func (w *Reconciler) slot(now time.Time) time.Time {
 func (w *Reconciler) Tick(ctx context.Context) error {
 	slot := w.slot(time.Now())
 	due, _, err := w.due(ctx, slot)
-	if err != nil || !due || !w.cfg.Reconcile.Enabled {
+	if err != nil || !due || !w.with.Settings.Reconcile.Enabled {
 		return err
 	}
-	_, err = w.auditlog.InTurn(ctx, "reconcile", func(ctx context.Context) error {
+	_, err = w.with.AuditLog.InTurn(ctx, "reconcile", func(ctx context.Context) error {
 		due, last, err := w.due(ctx, slot) // another replica may have been quicker
 		if err != nil || !due {
 			return err
@@ -103,14 +95,14 @@ func (w *Reconciler) Tick(ctx context.Context) error {
 
 // due tells whether the reconciliation of a slot is still to be done, and where the last one ended.
 func (w *Reconciler) due(ctx context.Context, slot time.Time) (due bool, last time.Time, err error) {
-	r, at, err := w.auditlog.LatestReconciliation(ctx)
+	r, at, err := w.with.AuditLog.LatestReconciliation(ctx)
 	if errors.Is(err, store.ErrNotFound) {
-		return w.begun.Before(slot), time.Time{}, nil
+		return w.with.Began.Before(slot), time.Time{}, nil
 	}
 	if err != nil {
 		return false, time.Time{}, err
 	}
-	w.observer.Reconciled(r.Differences, at, time.Duration(r.TookMS)*time.Millisecond)
+	w.with.Observer.Reconciled(r.Differences, at, time.Duration(r.TookMS)*time.Millisecond)
 	return at.Before(slot), r.To.Time, nil
 }
 
@@ -121,9 +113,9 @@ func (w *Reconciler) run(ctx context.Context, slot, last time.Time) error {
 		from = again
 	}
 	told := 0
-	r, err := w.auditlog.Inspector().Gently().Reconcile(ctx, from, slot, func(d history.Difference) error {
+	r, err := w.with.AuditLog.Inspector().Gently().Reconcile(ctx, from, slot, func(d history.Difference) error {
 		if told++; told <= 10 {
-			w.log.Error("difference found in the history", "what", d.What, "kind", d.Kind, "resource", d.ResourceID, "notification", d.Notification.String(), "detail", d.Detail)
+			w.with.Log.Error("difference found in the history", "what", d.What, "kind", d.Kind, "resource", d.ResourceID, "notification", d.Notification.String(), "detail", d.Detail)
 		}
 		return nil
 	})
@@ -134,17 +126,17 @@ func (w *Reconciler) run(ctx context.Context, slot, last time.Time) error {
 	if r.Calls, err = w.report(ctx, day); err != nil {
 		return err
 	}
-	if err := w.auditlog.RecordReconciliation(ctx, r); err != nil {
+	if err := w.with.AuditLog.RecordReconciliation(ctx, r); err != nil {
 		return err
 	}
-	w.log.Info("history reconciled", "from", from.UTC(), "to", slot.UTC(), "differences", r.Differences, "took_ms", r.TookMS, "calls", r.Calls.Calls)
+	w.with.Log.Info("history reconciled", "from", from.UTC(), "to", slot.UTC(), "differences", r.Differences, "took_ms", r.TookMS, "calls", r.Calls.Calls)
 	_, _, err = w.due(ctx, slot)
 	return err
 }
 
 // report writes the list of a day's calls below the state folder, readable by nobody else.
 func (w *Reconciler) report(ctx context.Context, day string) (*history.CallReport, error) {
-	dir := w.cfg.File("reports")
+	dir := w.with.Settings.File("reports")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of reports: %w", err)
 	}
@@ -154,7 +146,7 @@ func (w *Reconciler) report(ctx context.Context, day string) (*history.CallRepor
 		return nil, fmt.Errorf("write the list of calls: %w", err)
 	}
 	defer func() { _ = os.Remove(file.Name()) }() // it has its own name by then if all went well
-	calls, err := WriteCalls(ctx, w.auditlog.Inspector().Gently(), CallList{Day: day, Organisation: w.cfg.Holder.OrganisationID, Format: "jsonl", Endpoint: w.endpoint}, file)
+	calls, err := WriteCalls(ctx, w.with.AuditLog.Inspector().Gently(), CallList{Day: day, Organisation: w.with.Settings.Holder.OrganisationID, Format: "jsonl", Endpoint: w.with.Endpoint}, file)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return nil, fmt.Errorf("write the list of calls: %w", err)
 	}
@@ -171,7 +163,7 @@ func (w *Reconciler) forget(dir string) {
 	slices.Sort(lists)
 	for _, name := range lists[:max(0, len(lists)-reportsKept)] {
 		if err := os.Remove(name); err != nil {
-			w.log.Warn("old list of calls not removed", "error", err)
+			w.with.Log.Warn("old list of calls not removed", "error", err)
 		}
 	}
 }
@@ -239,15 +231,11 @@ func WriteCalls(ctx context.Context, i *auditlog.Inspector, list CallList, w io.
 }
 
 func callOf(p *notice.Poll, list *CallList) *call {
-	c := &call{
-		Timestamp: history.Moment{Time: p.Facts.ReceivedAt}, Endpoint: list.Endpoint(p.Facts.Operation, p.Facts.APIVersion), Method: p.Facts.Method,
+	return &call{
+		Timestamp: history.Moment{Time: p.Facts.ReceivedAt}, Endpoint: list.Endpoint(p.Facts.Operation, p.Facts.APIVersion), Method: cmp.Or(p.Facts.Method, "GET"),
 		Status: p.Facts.HTTPStatus, Millis: float64(p.Facts.DurationUS) / 1000, Interaction: p.Interaction.String(), ClientOrg: p.Facts.Organisation,
 		ServerOrg: list.Organisation, Suppressed: p.Facts.Suppressed,
 	}
-	if c.Method == "" {
-		c.Method = "GET"
-	}
-	return c
 }
 
 // CallSummary puts the counts of a list of calls into words, one line each.

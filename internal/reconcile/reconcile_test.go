@@ -63,10 +63,10 @@ func TestTheDailyLookIsDoneOnceByWhicheverReplicaIsFirst(t *testing.T) {
 	}
 	require.Zero(t, count(), "a new installation waits for its first time")
 	for _, r := range replicas {
-		r.begun = time.Now().AddDate(0, 0, -2) // they run since before it
+		r.with.Began = time.Now().AddDate(0, 0, -2) // they run since before it
 	}
 	off := newDaily(t, url)
-	off.begun, off.cfg.Reconcile.Enabled = replicas[0].begun, false
+	off.with.Began, off.with.Settings.Reconcile.Enabled = replicas[0].with.Began, false
 	require.NoError(t, off.Tick(t.Context()))
 	require.Zero(t, count(), "switched off")
 
@@ -88,7 +88,7 @@ VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now())`
 		require.NoError(t, r.Tick(t.Context()))
 		require.EqualValues(t, 1, r.differences, "every replica shows what the newest found")
 		require.WithinDuration(t, time.Now(), r.at, time.Minute)
-		files, err := filepath.Glob(filepath.Join(r.cfg.StateDir, "reports", "calls-*.jsonl"))
+		files, err := filepath.Glob(filepath.Join(r.with.Settings.StateDir, "reports", "calls-*.jsonl"))
 		require.NoError(t, err)
 		for _, name := range files {
 			info, err := os.Stat(name)
@@ -109,7 +109,7 @@ VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now())`
 }
 
 func TestTheSlotIsTheLastTimeOfTheSettingInBrasilia(t *testing.T) {
-	r := &Reconciler{cfg: config.Standard()}
+	r := New(Options{Settings: config.Standard()})
 	for now, want := range map[string]string{
 		"2026-11-21T06:29:59Z": "2026-11-20T06:30:00Z",
 		"2026-11-21T06:30:00Z": "2026-11-21T06:30:00Z",
@@ -123,7 +123,7 @@ func TestTheSlotIsTheLastTimeOfTheSettingInBrasilia(t *testing.T) {
 
 func TestOldListsOfCallsGo(t *testing.T) {
 	r := newDaily(t, storetest.Database(t))
-	dir := r.cfg.File("reports")
+	dir := r.with.Settings.File("reports")
 	require.NoError(t, os.MkdirAll(dir, 0o700))
 	for n := range 40 {
 		day := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, n)
