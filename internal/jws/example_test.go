@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"fmt"
 
+	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/jws"
 )
 
@@ -26,12 +27,7 @@ func ExampleSigner_Sign() {
 		return
 	}
 
-	published, err := jws.MarshalKeySet(jws.PublicKey{KID: "brseal-1", Key: signer.Public()})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	keys, err := jws.ParseKeySet(published)
+	keys, err := jws.ParseKeySet(certs.JWKS(&certs.NamedKey{KID: "brseal-1", Key: key}))
 	if err != nil {
 		fmt.Println(err)
 		return

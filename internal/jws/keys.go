@@ -138,29 +138,3 @@ func readKey(raw json.RawMessage) (kid string, key verifyKey, why string) {
 	key.public = &public
 	return kid, key, ""
 }
-
-// PublicKey is a key as a set publishes it.
-type PublicKey struct {
-	KID string
-	Key *rsa.PublicKey
-}
-
-// MarshalKeySet writes the set that publishes keys for PS256 signatures, as the Directory would.
-func MarshalKeySet(keys ...PublicKey) ([]byte, error) {
-	set := jwk.NewSet()
-	for _, k := range keys {
-		key, err := jwk.Import(k.Key)
-		if err != nil {
-			return nil, fmt.Errorf("publish key %q: %w", k.KID, err)
-		}
-		for name, value := range map[string]any{jwk.KeyIDKey: k.KID, jwk.AlgorithmKey: algPS256, jwk.KeyUsageKey: "sig"} {
-			if err := key.Set(name, value); err != nil {
-				return nil, fmt.Errorf("publish key %q: %s: %w", k.KID, name, err)
-			}
-		}
-		if err := set.AddKey(key); err != nil {
-			return nil, fmt.Errorf("publish key %q: %w", k.KID, err)
-		}
-	}
-	return json.Marshal(set)
-}

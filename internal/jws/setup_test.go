@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/jws"
 )
 
@@ -40,13 +41,11 @@ func newKey(bits int) *rsa.PrivateKey {
 // setOf publishes a key under each kid.
 func setOf(t testing.TB, keys map[string]*rsa.PrivateKey) []byte {
 	t.Helper()
-	var list []jws.PublicKey
+	var list []*certs.NamedKey
 	for kid, key := range keys {
-		list = append(list, jws.PublicKey{KID: kid, Key: &key.PublicKey})
+		list = append(list, &certs.NamedKey{KID: kid, Key: key})
 	}
-	content, err := jws.MarshalKeySet(list...)
-	require.NoError(t, err)
-	return content
+	return certs.JWKS(list...)
 }
 
 func fixed(t testing.TB, keys map[string]*rsa.PrivateKey) *jws.KeySet {

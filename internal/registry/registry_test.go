@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/registry"
@@ -218,11 +219,9 @@ func TestConfigurationsThatContradictThemselves(t *testing.T) {
 	}
 }
 
-func keysOf(t *testing.T, key *rsa.PrivateKey) *jws.Keys {
+func keysOf(t testing.TB, key *rsa.PrivateKey) *jws.Keys {
 	t.Helper()
-	content, err := jws.MarshalKeySet(jws.PublicKey{KID: "dir", Key: &key.PublicKey})
-	require.NoError(t, err)
-	keys, err := jws.ParseKeySet(content)
+	keys, err := jws.ParseKeySet(certs.JWKS(&certs.NamedKey{KID: "dir", Key: key}))
 	require.NoError(t, err)
 	return keys
 }

@@ -110,18 +110,15 @@ type bench struct {
 
 func open(t testing.TB, change func(*registry.Config)) bench {
 	t.Helper()
-	content, err := jws.MarshalKeySet(jws.PublicKey{KID: "dir", Key: &directory().PublicKey})
-	require.NoError(t, err)
-	keys, err := jws.ParseKeySet(content)
-	require.NoError(t, err)
 	b := bench{store: &memory{kept: map[notice.ClientID]notice.Initiator{}}, log: &strings.Builder{}}
 	c := registry.Config{
 		Store: b.store, Log: slog.New(slog.NewTextHandler(b.log, nil)),
-		Statements: &jws.StatementVerifier{Keys: jws.FixedKeySet(keys), Now: func() time.Time { return noon }},
+		Statements: &jws.StatementVerifier{Keys: jws.FixedKeySet(keysOf(t, directory())), Now: func() time.Time { return noon }},
 	}
 	if change != nil {
 		change(&c)
 	}
+	var err error
 	b.Registry, err = registry.New(c)
 	require.NoError(t, err)
 	return b
