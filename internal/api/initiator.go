@@ -105,11 +105,7 @@ func refusedRegistration(err error) error {
 	if !errors.As(err, &judged) {
 		return err
 	}
-	f := &APIError{Status: http.StatusBadRequest, Code: string(judged.Code), text: judged.Description}
-	for _, p := range judged.Problems {
-		f.problems = append(f.problems, notice.Problem{Pointer: p.Pointer, Code: p.Code, Detail: p.Detail})
-	}
-	return f
+	return &APIError{Status: http.StatusBadRequest, Code: string(judged.Code), text: judged.Description, problems: judged.Problems}
 }
 
 func (in *Internal) deleteInitiator(x *Exchange) error {

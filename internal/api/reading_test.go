@@ -172,7 +172,7 @@ func TestRegistrationsAreReadAsTheyAreWritten(t *testing.T) {
 func TestARefusedRegistrationSaysWhy(t *testing.T) {
 	w := newWorld(t)
 	const path, body = "/internal/v1/initiators/itp", `{"organisationId":"o","softwareId":"s","name":"n"}`
-	judged := &registry.Invalid{Code: registry.InvalidURIs, Description: "an address cannot be registered", Problems: []registry.MemberProblem{{Pointer: "/webhookUris/0", Code: "scheme", Detail: "https"}}}
+	judged := &registry.Invalid{Code: registry.InvalidURIs, Description: "an address cannot be registered", Problems: []notice.Problem{{Pointer: "/webhookUris/0", Code: "scheme", Detail: "https"}}}
 	w.shelf.put = func(notice.ClientID, registry.Request, string) (notice.Initiator, bool, error) {
 		return notice.Initiator{}, false, judged
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // defaultPort is the one an address means when it names none.
@@ -34,11 +36,11 @@ func (a *addresses) allows(addr netip.Addr) bool {
 }
 
 // judge finds what is wrong with each address, at most one thing an address.
-func (a *addresses) judge(uris []string) []MemberProblem {
-	var problems []MemberProblem
+func (a *addresses) judge(uris []string) []notice.Problem {
+	var problems []notice.Problem
 	for i, uri := range uris {
 		if code, detail := a.check(uri); code != "" {
-			problems = append(problems, MemberProblem{fmt.Sprintf("/webhookUris/%d", i), code, detail})
+			problems = append(problems, notice.Problem{Pointer: fmt.Sprintf("/webhookUris/%d", i), Code: code, Detail: detail})
 		}
 	}
 	return problems

@@ -24,18 +24,13 @@ type KeptStatements interface {
 // same row for many reasons. Errors are those of Put.
 func (g *Registry) Follow(ctx context.Context, client notice.ClientID, r Request, checked bool, actor string) error {
 	basis := notice.StatementKept
-	digest, err := g.judge(client, r, func(r Request, uris []string) ([]byte, error) {
+	digest, err := g.judge(ctx, client, r, actor, func(r Request, uris []string) ([]byte, error) {
 		if r.SoftwareStatement == "" && checked {
 			basis = notice.StatementChecked
 			return nil, nil
 		}
 		return g.judgeKept(r, uris)
 	})
-	if invalid := (*Invalid)(nil); errors.As(err, &invalid) {
-		if err := g.refused(ctx, client, r, actor, invalid); err != nil {
-			return err
-		}
-	}
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,10 @@
 package registry
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/arauto/arauto/internal/notice"
+)
 
 // InvalidCode is the `error` member of the answer to a registration that is refused (contract, "Malformed addresses" and
 // "Software statement").
@@ -19,15 +23,8 @@ const Differs = "The content of the webhook_uris field different from what was R
 // Invalid is the error for a registration that breaks a rule.
 type Invalid struct {
 	Code        InvalidCode
-	Description string          // error_description
-	Problems    []MemberProblem // errors; empty when no single member is to blame
-}
-
-// MemberProblem is one invalid member of a request. It never repeats a value.
-type MemberProblem struct {
-	Pointer string `json:"pointer"` // JSON pointer into the request's body, "" for the request as a whole
-	Code    string `json:"code"`    // of an address: "pattern", "scheme", "host", "port" or "length"
-	Detail  string `json:"detail"`
+	Description string           // error_description
+	Problems    []notice.Problem // errors; empty when no single member is to blame
 }
 
 // Error is one line.

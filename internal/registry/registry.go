@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -109,7 +110,6 @@ func (r Request) uris() []string {
 
 // Bounds of a registration.
 const (
-	maxID      = 255
 	maxName    = 255 // characters
 	maxURIs    = 100 // the Directory's form stores one (webhook §6.3)
 	maxAddress = 255 // of one URI (DCR-SW 2.0.1)
@@ -119,12 +119,7 @@ const (
 // breaks a rule, recorded in the history by then; one that wraps jws.ErrUnavailable when the statement cannot be verified
 // now; or the store's, also when a refusal could not be recorded.
 func (g *Registry) Put(ctx context.Context, client notice.ClientID, r Request, actor string) (in notice.Initiator, created bool, err error) {
-	digest, err := g.judge(client, r, g.judgeStatement)
-	if invalid := (*Invalid)(nil); errors.As(err, &invalid) {
-		if err := g.refused(ctx, client, r, actor, invalid); err != nil {
-			return notice.Initiator{}, false, err
-		}
-	}
+	digest, err := g.judge(ctx, client, r, actor, g.judgeStatement)
 	if err != nil {
 		return notice.Initiator{}, false, err
 	}
@@ -142,8 +137,22 @@ func (g *Registry) Put(ctx context.Context, client notice.ClientID, r Request, a
 	return in, created, nil
 }
 
-// judge says what is wrong with a request, or gives the digest of its statement.
-func (g *Registry) judge(client notice.ClientID, r Request, statement func(Request, []string) ([]byte, error)) (digest []byte, err error) {
+// statementJudge is how a statement is judged and compared with its request; it gives the digest of one that was there.
+type statementJudge func(r Request, uris []string) (digest []byte, err error)
+
+// judge gives the digest of a request's statement, or says what is wrong with the request, and has recorded that.
+func (g *Registry) judge(ctx context.Context, client notice.ClientID, r Request, actor string, statement statementJudge) (digest []byte, err error) {
+	digest, err = g.judgeParts(client, r, statement)
+	if invalid, is := errors.AsType[*Invalid](err); is {
+		if err := g.refused(ctx, client, r, actor, invalid); err != nil {
+			return nil, err
+		}
+	}
+	return digest, err
+}
+
+// judgeParts judges the fields of a request, then its addresses, then its statement.
+func (g *Registry) judgeParts(client notice.ClientID, r Request, statement statementJudge) (digest []byte, err error) {
 	if problems := judgeFields(client, r); len(problems) > 0 {
 		return nil, &Invalid{Code: InvalidRequest, Description: "the registration is not well formed", Problems: problems}
 	}
@@ -164,11 +173,7 @@ func (g *Registry) refused(ctx context.Context, client notice.ClientID, r Reques
 		sum := sha256.Sum256([]byte(r.SoftwareStatement))
 		asked.StatementDigest = sum[:]
 	}
-	problems := make([]notice.Problem, len(why.Problems))
-	for i, p := range why.Problems {
-		problems[i] = notice.Problem{Pointer: p.Pointer, Code: p.Code, Detail: p.Detail}
-	}
-	if err := g.store.RefuseInitiator(ctx, asked, actor, string(why.Code), problems); err != nil {
+	if err := g.store.RefuseInitiator(ctx, asked, actor, string(why.Code), why.Problems); err != nil {
 		return fmt.Errorf("a registration of %s is refused and that cannot be recorded: %w", asked.Client, err)
 	}
 	return nil
@@ -189,29 +194,32 @@ func (g *Registry) Delete(ctx context.Context, client notice.ClientID, actor str
 	return g.store.DeleteInitiator(ctx, client, actor)
 }
 
-func judgeFields(client notice.ClientID, r Request) []MemberProblem {
-	var problems []MemberProblem
+func judgeFields(client notice.ClientID, r Request) []notice.Problem {
+	var problems []notice.Problem
+	add := func(pointer, code, detail string) {
+		problems = append(problems, notice.Problem{Pointer: pointer, Code: code, Detail: detail})
+	}
 	if !notice.ValidClientID(string(client)) {
-		problems = append(problems, MemberProblem{"", "clientId", "the client id in the path must have 1 to 255 printable ASCII characters without spaces"})
+		add("", "clientId", "the client id in the path must have 1 to 255 printable ASCII characters without spaces")
 	}
 	id := func(pointer, value string) {
 		switch {
 		case value == "":
-			problems = append(problems, MemberProblem{pointer, "required", "is required"})
+			add(pointer, "required", "is required")
 		case !notice.ValidClientID(value):
-			problems = append(problems, MemberProblem{pointer, "format", "must have 1 to 255 printable ASCII characters without spaces"})
+			add(pointer, "format", "must have 1 to 255 printable ASCII characters without spaces")
 		}
 	}
 	id("/organisationId", r.OrganisationID)
 	id("/softwareId", r.SoftwareID)
 	switch {
 	case r.Name == "":
-		problems = append(problems, MemberProblem{"/name", "required", "is required"})
+		add("/name", "required", "is required")
 	case !printable(r.Name):
-		problems = append(problems, MemberProblem{"/name", "format", fmt.Sprintf("must have 1 to %d printable characters, not beginning or ending with a space", maxName)})
+		add("/name", "format", fmt.Sprintf("must have 1 to %d printable characters, not beginning or ending with a space", maxName))
 	}
 	if len(r.uris()) > maxURIs {
-		problems = append(problems, MemberProblem{"/webhookUris", "length", fmt.Sprintf("at most %d addresses", maxURIs)})
+		add("/webhookUris", "length", fmt.Sprintf("at most %d addresses", maxURIs))
 	}
 	return problems
 }
@@ -222,10 +230,5 @@ func printable(s string) bool {
 	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxName || s[0] == ' ' || s[len(s)-1] == ' ' {
 		return false
 	}
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			return false
-		}
-	}
-	return true
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // judgeStatement verifies the software statement and compares it with the request. The addresses need one, except in
@@ -48,6 +49,6 @@ func (g *Registry) compare(r Request, uris []string, verify func(Statements) (jw
 func badStatement(why string) *Invalid {
 	return &Invalid{
 		Code: InvalidStatement, Description: why,
-		Problems: []MemberProblem{{Pointer: "/softwareStatement", Code: "invalid", Detail: why}},
+		Problems: []notice.Problem{{Pointer: "/softwareStatement", Code: "invalid", Detail: why}},
 	}
 }
