@@ -238,17 +238,14 @@ func readTiles(ctx context.Context, q querier, which []audit.Tile, size int64) (
 			levels, numbers = append(levels, int16(t.Level)), append(numbers, t.N)
 		}
 	}
-	rows, err := q.Query(ctx, `SELECT 0::smallint, t.n, (SELECT string_agg(p.leaf, ''::bytea ORDER BY p.seq) FROM log_position p WHERE p.seq >= t.n << 8 AND p.seq < least((t.n + 1) << 8, $2))
+	rows, _ := q.Query(ctx, `SELECT 0::smallint, t.n, (SELECT string_agg(p.leaf, ''::bytea ORDER BY p.seq) FROM log_position p WHERE p.seq >= t.n << 8 AND p.seq < least((t.n + 1) << 8, $2))
 FROM unnest($1::bigint[]) AS t(n)
 UNION ALL SELECT t.level, t.n, (SELECT string_agg(l.hash, ''::bytea ORDER BY l.n) FROM log_node l WHERE l.level = t.level AND l.n >= t.n << 8 AND l.n < least((t.n + 1) << 8, $2::bigint >> t.level::integer))
 FROM unnest($3::smallint[], $4::bigint[]) AS t(level, n)`, leaves, size, levels, numbers)
-	if err != nil {
-		return nil, err
-	}
 	out := make(audit.Tiles, len(which))
 	var t audit.Tile
 	var all []byte
-	_, err = pgx.ForEachRow(rows, []any{&t.Level, &t.N, &all}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&t.Level, &t.N, &all}, func() error {
 		hashes := make([]audit.Hash, 0, len(all)/len(audit.Hash{}))
 		for one := range slices.Chunk(all, len(audit.Hash{})) {
 			if len(one) == len(audit.Hash{}) {

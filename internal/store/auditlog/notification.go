@@ -258,11 +258,8 @@ func assemble(ctx context.Context, q querier, rows []audit.Entry, queue bool) ([
 
 // readWaiting reads the queue's rows of notifications, with whether the registration each was made under still lasts.
 func readWaiting(ctx context.Context, q querier, ids []pgtype.UUID) ([]waitingRow, error) {
-	rows, err := q.Query(ctx, `SELECT q.id, q.due_at, q.token IS NOT NULL, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)
+	rows, _ := q.Query(ctx, `SELECT q.id, q.due_at, q.token IS NOT NULL, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)
 FROM queue q LEFT JOIN initiator i ON i.client_id = q.client_id WHERE q.id = ANY($1::uuid[])`, ids)
-	if err != nil {
-		return nil, err
-	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (w waitingRow, err error) {
 		err = row.Scan((*[16]byte)(&w.ID), &w.DueAt, &w.InFlight, &w.Stale)
 		return w, err

@@ -146,11 +146,8 @@ func (r *reconciling) piece(ctx context.Context, tx pgx.Tx, p piece) error {
 	if _, err := pgx.ForEachRow(rows, []any{&kind, &n}, func() error { r.out.Entries[kind] += n; return nil }); err != nil {
 		return err
 	}
-	rows, err = tx.Query(ctx, "SELECT p.id, p.kind, p.resource_kind, p.resource_id, p.notification_id FROM entry p"+
+	rows, _ = tx.Query(ctx, "SELECT p.id, p.kind, p.resource_kind, p.resource_id, p.notification_id FROM entry p"+
 		" WHERE p.kind IN ('change', 'decision', 'resend') AND "+p.where(), r.from, r.to)
-	if err != nil {
-		return err
-	}
 	changed := map[notice.Key]map[notice.ID]bool{}
 	var announced []pgtype.UUID
 	var id, notification pgtype.UUID
@@ -262,17 +259,14 @@ func (r *reconciling) queue(ctx context.Context) error {
 FROM queue q WHERE q.id > $1 ORDER BY q.id LIMIT $3`
 	last := pgtype.UUID{Valid: true}
 	for {
-		rows, err := r.i.db.Query(ctx, sql, last, overdueAfter, keysAtOnce)
-		if err != nil {
-			return err
-		}
+		rows, _ := r.i.db.Query(ctx, sql, last, overdueAfter, keysAtOnce)
 		var all []history.Difference
 		n := 0
 		var kind int16
 		var client, resource string
 		var at pgtype.Timestamptz
 		var decided, overdue bool
-		_, err = pgx.ForEachRow(rows, []any{&last, &at, &client, &kind, &resource, &decided, &overdue}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&last, &at, &client, &kind, &resource, &decided, &overdue}, func() error {
 			n++
 			d := history.Difference{Since: history.Moment{Time: store.FromTime(at)}, Client: notice.ClientID(client), Kind: ofb.Kind(kind).String(), ResourceID: resource, Notification: store.FromUUID(last)}
 			if d.What, d.Detail = history.ChainUndecided, "it is in the queue, and no change made it"; !decided {
@@ -313,13 +307,10 @@ func (r *reconciling) timers(ctx context.Context) error {
 
 // cases holds the quarantine against the entries that made and closed its cases, which have the very same time.
 func (r *reconciling) cases(ctx context.Context) error {
-	rows, err := r.i.db.Query(ctx, `SELECT q.id, q.last_at, q.client_id, q.kind, q.resource_id, q.revision, q.state FROM quarantine q WHERE q.last_at >= $1 AND q.last_at < $2 AND (
+	rows, _ := r.i.db.Query(ctx, `SELECT q.id, q.last_at, q.client_id, q.kind, q.resource_id, q.revision, q.state FROM quarantine q WHERE q.last_at >= $1 AND q.last_at < $2 AND (
   NOT EXISTS (SELECT FROM entry e WHERE e.kind = 'quarantined' AND e.at = q.last_at AND coalesce(e.resource_id, '') = q.resource_id AND coalesce(e.revision, 0) = q.revision)
   OR q.state = 'applied' AND NOT EXISTS (SELECT FROM entry e WHERE e.resource_id = q.resource_id AND e.number IS NULL AND e.kind = 'change' AND e.facts->>'quarantine' = q.id::text)
   OR q.state = 'dismissed' AND NOT EXISTS (SELECT FROM entry e WHERE e.kind = 'admin' AND e.at = q.closed_at AND e.facts->>'object' = q.id::text))`, r.from, r.to)
-	if err != nil {
-		return err
-	}
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (history.Difference, error) {
 		d := history.Difference{What: history.CaseUndecided}
 		var id pgtype.UUID

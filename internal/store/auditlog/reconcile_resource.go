@@ -333,16 +333,13 @@ func (r *reconciling) walk(ctx context.Context, sql string, what history.Differe
 	var id, client string
 	var revision int64
 	for {
-		rows, err := r.i.db.Query(ctx, sql, kind, id, revision, keysAtOnce)
-		if err != nil {
-			return err
-		}
+		rows, _ := r.i.db.Query(ctx, sql, kind, id, revision, keysAtOnce)
 		n := 0
 		var all []history.Difference
 		var at pgtype.Timestamptz
 		var change pgtype.UUID
 		var known bool
-		_, err = pgx.ForEachRow(rows, []any{&kind, &id, &revision, &at, &client, &change, &known}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&kind, &id, &revision, &at, &client, &change, &known}, func() error {
 			n++
 			d := what
 			d.Kind, d.ResourceID, d.Revision, d.Since, d.Client, d.Change = ofb.Kind(kind).String(), id, revision, history.Moment{Time: store.FromTime(at)}, notice.ClientID(client), store.FromUUID(change)

@@ -169,14 +169,11 @@ func (i *Inspector) begin(ctx context.Context, m piece) (int64, error) {
 func (i *Inspector) silent(ctx context.Context, p timing.Period) (map[string]int64, error) {
 	out := map[string]int64{}
 	err := i.sweep(ctx, p.From, p.To, func(tx pgx.Tx, at piece) error {
-		rows, err := tx.Query(ctx, `SELECT coalesce(p.facts->>'reason', ''), count(*) FROM entry p WHERE p.kind = 'change' AND p.notification_id IS NULL
+		rows, _ := tx.Query(ctx, `SELECT coalesce(p.facts->>'reason', ''), count(*) FROM entry p WHERE p.kind = 'change' AND p.notification_id IS NULL
 AND ($3 = '' OR p.client_id = $3) AND `+at.where()+" GROUP BY 1", p.From, p.To, string(p.Client))
-		if err != nil {
-			return err
-		}
 		var reason string
 		var n int64
-		_, err = pgx.ForEachRow(rows, []any{&reason, &n}, func() error {
+		_, err := pgx.ForEachRow(rows, []any{&reason, &n}, func() error {
 			out[reason] += n
 			return nil
 		})

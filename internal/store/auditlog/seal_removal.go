@@ -64,13 +64,10 @@ func readMonth(ctx context.Context, q querier, partition string) (audit.Removal,
 // ago, and have entries; it names them. Nothing is removed by it: DropHistory removes a month once its announcement is
 // sealed, covered by a checkpoint and anchored.
 func (l *Log) AnnounceRemovals(ctx context.Context, keepYears int) (announced []string, err error) {
-	rows, err := l.query.Query(ctx, `
+	rows, _ := l.query.Query(ctx, `
 SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = 'entry'::regclass AND c.relname ~ '^entry_[0-9]{6}$' AND NOT EXISTS (SELECT FROM history_announced WHERE partition = c.relname)
   AND (to_date(substr(c.relname, 7), 'YYYYMM') + interval '1 month') AT TIME ZONE 'UTC' <= now() - make_interval(years => $1) ORDER BY 1`, keepYears)
-	if err != nil {
-		return nil, store.Unavailable("look for months whose time is over", err)
-	}
 	months, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return nil, store.Unavailable("look for months whose time is over", err)
