@@ -305,8 +305,8 @@ func (in *Internal) widest(ctx context.Context, x *Exchange, err error) error {
 	return err
 }
 
-// seq is the position in the path. What is none names nothing.
-func (x *Exchange) seq() (int64, error) {
+// seqOf is the position in the path. What is none names nothing.
+func seqOf(x *Exchange) (int64, error) {
 	text := x.Segment("seq")
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < 0 || text != strconv.FormatInt(n, 10) {
@@ -315,8 +315,8 @@ func (x *Exchange) seq() (int64, error) {
 	return n, nil
 }
 
-// sized reads ?size=, the size of the checkpoint to read by; 0: the newest.
-func (x *Exchange) sized(known ...string) (int64, map[string]string, error) {
+// sizedOf reads ?size=, the size of the checkpoint to read by; 0: the newest.
+func sizedOf(x *Exchange, known ...string) (int64, map[string]string, error) {
 	p, err := parameters(x.R.URL.RawQuery, append(known, "size")...)
 	if err != nil {
 		return 0, nil, err
@@ -334,10 +334,10 @@ func (x *Exchange) sized(known ...string) (int64, map[string]string, error) {
 
 // logAt opens the log for one entry of it, whose position the path has.
 func (in *Internal) logAt(x *Exchange) (log evidence.SealedLog, seq int64, done func(), err error) {
-	if seq, err = x.seq(); err != nil {
+	if seq, err = seqOf(x); err != nil {
 		return nil, 0, nil, err
 	}
-	size, _, err := x.sized()
+	size, _, err := sizedOf(x)
 	if err != nil {
 		return nil, 0, nil, err
 	}
@@ -365,7 +365,7 @@ func (in *Internal) getEntry(x *Exchange) error {
 	if found.Tampered() {
 		out.Integrity, out.Tampered = "tampered", &found.Failed[0].Reason
 	}
-	return in.show(x, history.LogReading{Act: "entry", Filter: x.asked(), Size: log.Head().Checkpoint.Size, Rows: 1}, struct {
+	return in.show(x, history.LogReading{Act: "entry", Filter: askedOf(x), Size: log.Head().Checkpoint.Size, Rows: 1}, struct {
 		Entry      entryJSON         `json:"entry"`
 		Checkpoint *checkpointJSON   `json:"checkpoint"`
 		Integrity  history.Integrity `json:"integrity"`
@@ -382,14 +382,14 @@ func (in *Internal) getProof(x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.hand(x, history.LogReading{Act: "proof", Filter: x.asked(), Size: log.Head().Checkpoint.Size, Rows: 1}, "text/plain; charset=utf-8", text)
+	return in.hand(x, history.LogReading{Act: "proof", Filter: askedOf(x), Size: log.Head().Checkpoint.Size, Rows: 1}, "text/plain; charset=utf-8", text)
 }
 
 // documentPolicy lets a document for people load and run nothing.
 const documentPolicy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 
 func (in *Internal) getDossier(x *Exchange) error {
-	size, p, err := x.sized("format", "lang")
+	size, p, err := sizedOf(x, "format", "lang")
 	if err != nil {
 		return err
 	}
@@ -424,12 +424,12 @@ func (in *Internal) getDossier(x *Exchange) error {
 		return err
 	}
 	x.W.Header().Set("Content-Security-Policy", documentPolicy)
-	return in.hand(x, history.LogReading{Act: "dossier", Filter: x.asked(), Size: log.Head().Checkpoint.Size, Rows: entries}, media, text)
+	return in.hand(x, history.LogReading{Act: "dossier", Filter: askedOf(x), Size: log.Head().Checkpoint.Size, Rows: entries}, media, text)
 }
 
 // getCheckpoint shows the newest signed head, the one of ?size=, or the newest up to ?at=.
 func (in *Internal) getCheckpoint(x *Exchange) error {
-	size, p, err := x.sized("at")
+	size, p, err := sizedOf(x, "at")
 	if err != nil {
 		return err
 	}
@@ -449,7 +449,7 @@ func (in *Internal) getCheckpoint(x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.show(x, history.LogReading{Act: "checkpoint", Filter: x.asked(), Size: head.Checkpoint.Size, Rows: 1}, checkpointOf(head))
+	return in.show(x, history.LogReading{Act: "checkpoint", Filter: askedOf(x), Size: head.Checkpoint.Size, Rows: 1}, checkpointOf(head))
 }
 
 // getLogKey shows the log's public key. A verifier should obtain it by another way as well.

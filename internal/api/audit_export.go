@@ -82,14 +82,14 @@ func (in *Internal) postExport(x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := x.act()
+	ctx, cancel := acting(x)
 	defer cancel()
 	e, err := in.cfg.Exports.RequestExport(ctx, history.Export{Search: s, Format: body.Format, Size: body.Size})
 	if err != nil {
 		return err
 	}
 	x.W.Header().Set("Location", "/internal/v1/audit/exports/"+e.ID.String())
-	return x.answer(http.StatusAccepted, exportOf(&e))
+	return answer(x, http.StatusAccepted, exportOf(&e))
 }
 
 func (in *Internal) listExports(x *Exchange) error {
@@ -111,7 +111,7 @@ func (in *Internal) listExports(x *Exchange) error {
 
 // export reads the export that the path names.
 func (in *Internal) export(x *Exchange) (history.Export, error) {
-	id, err := x.id16()
+	id, err := idOf(x)
 	if err != nil {
 		return history.Export{}, err
 	}
@@ -147,7 +147,7 @@ func (in *Internal) getExportFile(x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	if err := in.record(x, history.LogReading{Act: "export-file", Filter: x.asked(), Size: e.Size, Rows: e.Entries, SHA256: e.SHA256}); err != nil {
+	if err := in.record(x, history.LogReading{Act: "export-file", Filter: askedOf(x), Size: e.Size, Rows: e.Entries, SHA256: e.SHA256}); err != nil {
 		return err
 	}
 	h := x.W.Header()
@@ -171,11 +171,11 @@ func (in *Internal) getExportFile(x *Exchange) error {
 }
 
 func (in *Internal) deleteExport(x *Exchange) error {
-	id, err := x.id16()
+	id, err := idOf(x)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := x.act()
+	ctx, cancel := acting(x)
 	defer cancel()
 	if err := in.cfg.Exports.DeleteExport(ctx, id); err != nil {
 		return err

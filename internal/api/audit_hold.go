@@ -54,7 +54,7 @@ type holdRequest struct {
 }
 
 // holdNamed is the name in the path. What cannot be one names nothing.
-func (x *Exchange) holdNamed() (string, error) {
+func holdNamed(x *Exchange) (string, error) {
 	name := x.Segment("name")
 	if !history.ValidHoldName(name) {
 		return "", errNotFound
@@ -77,7 +77,7 @@ func (in *Internal) putHold(x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := x.act()
+	ctx, cancel := acting(x)
 	defer cancel()
 	stands, placed, err := in.cfg.Holds.PlaceHold(ctx, h)
 	if err != nil {
@@ -87,7 +87,7 @@ func (in *Internal) putHold(x *Exchange) error {
 	if placed {
 		status = http.StatusCreated
 	}
-	return x.answer(status, holdOf(&stands))
+	return answer(x, status, holdOf(&stands))
 }
 
 func (b holdRequest) hold(name string) (h history.Hold, err error) {
@@ -156,7 +156,7 @@ func (in *Internal) listHolds(x *Exchange) error {
 }
 
 func (in *Internal) getHold(x *Exchange) error {
-	name, err := x.holdNamed()
+	name, err := holdNamed(x)
 	if err != nil {
 		return err
 	}
@@ -164,12 +164,12 @@ func (in *Internal) getHold(x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.show(x, history.LogReading{Act: "holds", Filter: x.asked(), Rows: 1}, holdOf(&h))
+	return in.show(x, history.LogReading{Act: "holds", Filter: askedOf(x), Rows: 1}, holdOf(&h))
 }
 
 // deleteHold lifts a hold; ?reason= says why.
 func (in *Internal) deleteHold(x *Exchange) error {
-	name, err := x.holdNamed()
+	name, err := holdNamed(x)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (in *Internal) deleteHold(x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := x.act()
+	ctx, cancel := acting(x)
 	defer cancel()
 	if err := in.cfg.Holds.LiftHold(ctx, name, reason); err != nil {
 		return err

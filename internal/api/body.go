@@ -21,8 +21,8 @@ const (
 	typeNDJSON = "application/x-ndjson"
 )
 
-// mediaType checks that the body is of one of these types, in UTF-8 and not encoded any further, and says which.
-func (x *Exchange) mediaType(types ...string) (string, error) {
+// mediaTypeOf checks that the body is of one of these types, in UTF-8 and not encoded any further, and says which.
+func mediaTypeOf(x *Exchange, types ...string) (string, error) {
 	found, params, err := mime.ParseMediaType(x.R.Header.Get("Content-Type"))
 	charset := strings.ToLower(params["charset"])
 	encoding := x.R.Header.Get("Content-Encoding")
@@ -36,8 +36,8 @@ func (x *Exchange) mediaType(types ...string) (string, error) {
 	return found, nil
 }
 
-// body reads the whole body, at most intake.MaxLine bytes.
-func (x *Exchange) body() ([]byte, error) {
+// bodyOf reads the whole body, at most intake.MaxLine bytes.
+func bodyOf(x *Exchange) ([]byte, error) {
 	if x.R.ContentLength > intake.MaxLine {
 		return nil, errTooLarge
 	}
@@ -56,10 +56,10 @@ func (x *Exchange) body() ([]byte, error) {
 // decode reads a small JSON body strictly into a struct: no unknown or repeated member, no null, nothing after it.
 func decode[T any](x *Exchange) (T, error) {
 	var out T
-	if _, err := x.mediaType(typeJSON); err != nil {
+	if _, err := mediaTypeOf(x, typeJSON); err != nil {
 		return out, err
 	}
-	body, err := x.body()
+	body, err := bodyOf(x)
 	if err != nil {
 		return out, err
 	}
@@ -116,15 +116,15 @@ func bounded(p jsontext.Pointer) string {
 }
 
 // answer sends a value as JSON.
-func (x *Exchange) answer(status int, v any) error {
+func answer(x *Exchange, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return x.send(status, body)
+	return send(x, status, body)
 }
 
-func (x *Exchange) send(status int, body []byte) error {
+func send(x *Exchange, status int, body []byte) error {
 	h := x.W.Header()
 	h.Set("Content-Type", typeJSON)
 	h.Set("Content-Length", strconv.Itoa(len(body)))

@@ -40,7 +40,7 @@ const breachesWithin = 20 * time.Second
 
 // getTiming shows each instant between the event and the answer, with the verdicts and the cause when late.
 func (in *Internal) getTiming(x *Exchange) error {
-	id, err := x.id16()
+	id, err := idOf(x)
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func (in *Internal) getReconciliation(x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.show(x, history.LogReading{Act: "reconciliation", Filter: x.asked(), Rows: r.Differences}, struct {
+	return in.show(x, history.LogReading{Act: "reconciliation", Filter: askedOf(x), Rows: r.Differences}, struct {
 		RecordedAt     instant                `json:"recordedAt"`
 		Reconciliation history.Reconciliation `json:"reconciliation"`
 	}{instant(at), r})

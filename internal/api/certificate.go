@@ -77,5 +77,5 @@ func (in *Internal) listCertificates(x *Exchange) error {
 			instantOrNull(l.SoftFailUntil), l.Entries, l.Proven,
 		})
 	}
-	return x.answer(http.StatusOK, out)
+	return answer(x, http.StatusOK, out)
 }

@@ -36,14 +36,14 @@ func (in *Internal) refuse(x *Exchange, err error) {
 
 // postChanges takes one change, or a stream of them (contract, "Changes in").
 func (in *Internal) postChanges(x *Exchange) error {
-	media, err := x.mediaType(typeJSON, typeNDJSON)
+	media, err := mediaTypeOf(x, typeJSON, typeNDJSON)
 	if err != nil {
 		return err
 	}
 	if media == typeNDJSON {
 		return in.stream(x)
 	}
-	body, err := x.body()
+	body, err := bodyOf(x)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (in *Internal) accept(x *Exchange, line []byte, from intake.Origin) error {
 	if f := refusalOf(a, from); f != nil {
 		return f
 	}
-	return x.send(http.StatusOK, appendAnswer(nil, a, 0))
+	return send(x, http.StatusOK, appendAnswer(nil, a, 0))
 }
 
 // contradictions says in words why a change conflicts with what is stored.

@@ -40,8 +40,8 @@ func initiatorOf(i *notice.Initiator) initiatorJSON {
 	}
 }
 
-// client is the client id in the path.
-func (x *Exchange) client() (notice.ClientID, error) {
+// clientOf is the client id in the path.
+func clientOf(x *Exchange) (notice.ClientID, error) {
 	s := x.Segment("clientId")
 	if !notice.ValidClientID(s) {
 		return "", invalid("/clientId", "format", "clientId must have 1 to 255 printable ASCII characters without spaces",
@@ -66,7 +66,7 @@ func (in *Internal) listInitiators(x *Exchange) error {
 }
 
 func (in *Internal) getInitiator(x *Exchange) error {
-	client, err := x.client()
+	client, err := clientOf(x)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (in *Internal) getInitiator(x *Exchange) error {
 }
 
 func (in *Internal) putInitiator(x *Exchange) error {
-	client, err := x.client()
+	client, err := clientOf(x)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (in *Internal) putInitiator(x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := x.act()
+	ctx, cancel := acting(x)
 	defer cancel()
 	stored, created, err := in.initiators.Put(ctx, client, body, x.who.Subject)
 	if err != nil {
@@ -96,7 +96,7 @@ func (in *Internal) putInitiator(x *Exchange) error {
 	if created {
 		status = http.StatusCreated
 	}
-	return x.answer(status, initiatorOf(&stored))
+	return answer(x, status, initiatorOf(&stored))
 }
 
 // refusedRegistration is the 400 of a registration that was judged and refused; other errors stay as they are.
@@ -109,11 +109,11 @@ func refusedRegistration(err error) error {
 }
 
 func (in *Internal) deleteInitiator(x *Exchange) error {
-	client, err := x.client()
+	client, err := clientOf(x)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := x.act()
+	ctx, cancel := acting(x)
 	defer cancel()
 	if err := in.initiators.Delete(ctx, client, x.who.Subject); err != nil {
 		return err

@@ -60,7 +60,7 @@ func (in *Internal) tooWide(ctx context.Context, x *Exchange, err error) error {
 }
 
 func (in *Internal) getNotification(x *Exchange) error {
-	id, err := x.id16()
+	id, err := idOf(x)
 	if err != nil {
 		return err
 	}
@@ -74,8 +74,8 @@ func (in *Internal) getNotification(x *Exchange) error {
 	}{notificationOf(&record), in.met(x, record.Integrity)})
 }
 
-// id16 is the UUID in the path. What is none names nothing.
-func (x *Exchange) id16() (notice.ID, error) {
+// idOf is the UUID in the path. What is none names nothing.
+func idOf(x *Exchange) (notice.ID, error) {
 	id, err := notice.ParseID(x.Segment("id"))
 	if err != nil || id.IsZero() {
 		return notice.ID{}, errNotFound
@@ -88,8 +88,8 @@ type reasonJSON struct {
 	Reason string `json:"reason"`
 }
 
-// reason reads the reason of an operator's act: it is required, and kept in the history.
-func (x *Exchange) reason() (string, error) {
+// reasonOf reads the reason of an operator's act: it is required, and kept in the history.
+func reasonOf(x *Exchange) (string, error) {
 	body, err := decode[reasonJSON](x)
 	if err != nil {
 		return "", err
@@ -105,21 +105,21 @@ func (in *Internal) postResend(x *Exchange) error {
 			text: "a fourth attempt is switched off, because the rule allows three; resend.enabled switches it on",
 		}
 	}
-	id, err := x.id16()
+	id, err := idOf(x)
 	if err != nil {
 		return err
 	}
-	reason, err := x.reason()
+	reason, err := reasonOf(x)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := x.act()
+	ctx, cancel := acting(x)
 	defer cancel()
 	fresh, err := in.resender.Resend(ctx, id, x.who.Subject, reason)
 	if err != nil {
 		return err
 	}
-	return x.answer(http.StatusAccepted, struct {
+	return answer(x, http.StatusAccepted, struct {
 		ID notice.ID `json:"id"`
 	}{fresh})
 }
@@ -127,7 +127,7 @@ func (in *Internal) postResend(x *Exchange) error {
 // actWithin bounds an operator's or a registrar's act.
 const actWithin = 10 * time.Second
 
-// act is the context of something that is done, and not only read: a caller who hangs up does not stop it half-way.
-func (x *Exchange) act() (context.Context, context.CancelFunc) {
+// acting is the context of something that is done, and not only read: a caller who hangs up does not stop it half-way.
+func acting(x *Exchange) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(x.R.Context()), actWithin)
 }

@@ -98,7 +98,7 @@ func (in *Internal) listCases(x *Exchange) error {
 }
 
 func (in *Internal) getCase(x *Exchange) error {
-	id, err := x.id16()
+	id, err := idOf(x)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (in *Internal) showCase(ctx context.Context, x *Exchange, id notice.ID) err
 	if err != nil {
 		return err
 	}
-	return x.answer(http.StatusOK, shownCase(x, &c))
+	return answer(x, http.StatusOK, shownCase(x, &c))
 }
 
 var errClosed = conflict("the case is already closed")
@@ -129,11 +129,11 @@ var errClosed = conflict("the case is already closed")
 // that was kept: what stood in its way may have changed. Once another
 // change with its revision was accepted, it is a conflict (design, "Judging a change").
 func (in *Internal) postApply(x *Exchange) error {
-	id, err := x.id16()
+	id, err := idOf(x)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := x.act()
+	ctx, cancel := acting(x)
 	defer cancel()
 	c, err := in.quarantine.Case(ctx, id)
 	if err != nil {
@@ -158,15 +158,15 @@ func (in *Internal) postApply(x *Exchange) error {
 
 // postDismiss closes a case without applying it.
 func (in *Internal) postDismiss(x *Exchange) error {
-	id, err := x.id16()
+	id, err := idOf(x)
 	if err != nil {
 		return err
 	}
-	reason, err := x.reason()
+	reason, err := reasonOf(x)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := x.act()
+	ctx, cancel := acting(x)
 	defer cancel()
 	done, err := in.quarantine.Dismiss(ctx, id, x.who.Subject, reason)
 	if err != nil {

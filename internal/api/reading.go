@@ -82,7 +82,7 @@ func (in *Internal) traced(handle func(*Exchange) error) func(*Exchange) error {
 			in.met(x, found)
 		}
 		if err != nil && faultOf(err).Status == http.StatusNotFound && x.W.Status == 0 {
-			if err := in.record(x, history.LogReading{Act: "not-found", Filter: x.asked()}); err != nil {
+			if err := in.record(x, history.LogReading{Act: "not-found", Filter: askedOf(x)}); err != nil {
 				return err
 			}
 		}
@@ -90,9 +90,9 @@ func (in *Internal) traced(handle func(*Exchange) error) func(*Exchange) error {
 	}
 }
 
-// asked is what a call asks for, by name: the variables of its path and its query. Values are cut, and those of cursors left
+// askedOf is what a call asks for, by name: the variables of its path and its query. Values are cut, and those of cursors left
 // out.
-func (x *Exchange) asked() map[string]string {
+func askedOf(x *Exchange) map[string]string {
 	out := map[string]string{"path": x.Route}
 	for name := range mux.Vars(x.R) {
 		out[name] = cutText(x.Segment(name))
@@ -142,7 +142,7 @@ func (in *Internal) view(x *Exchange, rows int, v any) error {
 	}
 	sum := sha256.Sum256(body)
 	caller, _ := x.R.Context().Value(history.ActorKey{}).(history.Actor)
-	r := history.LogReading{Actor: caller, Act: "read", Filter: x.asked(), Rows: int64(rows), SHA256: hex.EncodeToString(sum[:])}
+	r := history.LogReading{Actor: caller, Act: "read", Filter: askedOf(x), Rows: int64(rows), SHA256: hex.EncodeToString(sum[:])}
 	if !in.repeated.count(r, x.began) {
 		if err := in.record(x, r); err != nil {
 			return err
@@ -153,7 +153,7 @@ func (in *Internal) view(x *Exchange, rows int, v any) error {
 			}
 		}
 	}
-	return x.send(http.StatusOK, body)
+	return send(x, http.StatusOK, body)
 }
 
 func repeatKey(r history.LogReading) string {

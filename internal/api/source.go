@@ -65,7 +65,7 @@ func (in *Internal) listSources(x *Exchange) error {
 	}
 	out := sourcesJSON{Sources: []sourceJSON{}}
 	if in.cfg.Sources == nil {
-		return x.answer(http.StatusOK, out)
+		return answer(x, http.StatusOK, out)
 	}
 	all, err := in.cfg.Sources.Sources(x.R.Context())
 	if err != nil {
@@ -74,7 +74,7 @@ func (in *Internal) listSources(x *Exchange) error {
 	for i := range all {
 		out.Sources = append(out.Sources, sourceOf(&all[i]))
 	}
-	return x.answer(http.StatusOK, out)
+	return answer(x, http.StatusOK, out)
 }
 
 // source finds the source in the path.
@@ -97,7 +97,7 @@ func (in *Internal) showSource(ctx context.Context, x *Exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.answer(http.StatusOK, sourceOf(&s))
+	return answer(x, http.StatusOK, sourceOf(&s))
 }
 
 func (in *Internal) postPause(x *Exchange) error  { return in.pause(x, true) }
@@ -105,13 +105,13 @@ func (in *Internal) postResume(x *Exchange) error { return in.pause(x, false) }
 
 // pause pauses or resumes a source; what is so already is a conflict, for somebody else did it for a reason of theirs.
 func (in *Internal) pause(x *Exchange, paused bool) error {
-	ctx, cancel := x.act()
+	ctx, cancel := acting(x)
 	defer cancel()
 	s, err := in.source(ctx, x)
 	if err != nil {
 		return err
 	}
-	reason, err := x.reason()
+	reason, err := reasonOf(x)
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func (in *Internal) postReapply(x *Exchange) error {
 			return err
 		}
 	}
-	return x.answer(http.StatusOK, out)
+	return answer(x, http.StatusOK, out)
 }
 
 // reapply hands a page of cases to intake side by side; intake keeps the order of each resource.
