@@ -19,13 +19,14 @@ type Authenticator interface {
 
 const challenge = `Bearer realm="arauto"`
 
-// admit lets a request in whose token is good and carries one of the roles. No roles admit nobody.
-func (in *Internal) admit(x *Exchange, roles []string) error {
+// SignIn admits a request whose bearer token is accepted and carries one of the roles. Without roles it admits nobody. It sets
+// x.who, and the request's context carries the history.Caller from then on. A refusal is a *APIError with status 401 or 403.
+func SignIn(x *Exchange, tokens Authenticator, roles []string) error {
 	token, err := Bearer(x.R)
 	if err != nil {
 		return err
 	}
-	who, err := in.tokens.Verify(token)
+	who, err := tokens.Verify(token)
 	if err != nil {
 		var refusal *jws.Refusal
 		if !errors.As(err, &refusal) {
@@ -44,7 +45,6 @@ func (in *Internal) admit(x *Exchange, roles []string) error {
 			challenge: challenge + `, error="insufficient_scope"`,
 		}
 	}
-	// Who acts, and from where, goes with the call to the place that writes its record.
 	caller := history.Actor{Subject: who.Subject, Role: roles[at], Source: x.R.RemoteAddr}
 	x.R = x.R.WithContext(context.WithValue(x.R.Context(), history.ActorKey{}, caller))
 	return nil

@@ -16,27 +16,8 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// APIError is an error as a caller of the internal API sees it (contract, "Errors of the internal API").
-type APIError struct {
-	Status     int    // of HTTP
-	Code       string // of the contract, such as not_found
-	text       string
-	problems   []notice.Problem // on 400 and 422 alone
-	quarantine notice.ID        // the case a refused change was kept as
-	allow      string           // methods, on 405
-	challenge  string           // on 401 and 403 (RFC 6750 §3)
-}
-
-// Error is for the log.
-func (f *APIError) Error() string { return f.Code + ": " + f.text }
-
 var (
-	errNoPath   = &APIError{Status: http.StatusNotFound, Code: "not_found", text: "unknown path"}
-	errNotFound = &APIError{Status: http.StatusNotFound, Code: "not_found", text: "resource not found"}
-	errInternal = &APIError{
-		Status: http.StatusInternalServerError, Code: "internal",
-		text: "internal error; the gateway's log has the cause under the id in x-request-id",
-	}
+	errNotFound    = &APIError{Status: http.StatusNotFound, Code: "not_found", text: "resource not found"}
 	errUnavailable = &APIError{
 		Status: http.StatusServiceUnavailable, Code: "unavailable",
 		text: "temporarily unavailable; the outcome is unknown and a retry is safe",
@@ -53,9 +34,6 @@ var (
 		text: "the body or line is too large; send at most " + strconv.Itoa(intake.MaxLine) + " bytes",
 	}
 )
-
-// RetryAfter is what a 503 advises, in seconds.
-const RetryAfter = "1"
 
 // invalid is a 400 with what is wrong where.
 func invalid(pointer, code, en, pt string) *APIError {
@@ -103,12 +81,6 @@ func faultOf(err error) *APIError {
 		return errUnavailable
 	}
 	return errInternal
-}
-
-// Unavailable tells an error that passes by itself: of our database or keys, or of a call that took too long or was given
-// up. Both listeners answer it with 503.
-func Unavailable(err error) bool {
-	return failure.Transient(err) || errors.Is(err, jws.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // refuse answers with an error, in JSON.

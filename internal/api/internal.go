@@ -92,7 +92,6 @@ type InternalConfig struct {
 
 // Internal answers the bank's own systems and people. It is an http.Handler.
 type Internal struct {
-	tokens     Authenticator
 	changes    Changes
 	history    History
 	resender   Resender
@@ -119,12 +118,13 @@ func NewInternal(c InternalConfig) *Internal {
 		c.ReadAhead = 1024
 	}
 	in := &Internal{
-		tokens: c.Tokens, changes: c.Changes, history: c.History, resender: c.Resender, quarantine: c.Quarantine,
+		changes: c.Changes, history: c.History, resender: c.Resender, quarantine: c.Quarantine,
 		initiators: c.Initiators, cfg: c, face: NewFace("internal", c.Log, c.Observer),
 	}
 	in.repeated.seen = map[string]*repeat{}
 	in.draining, in.drain = context.WithCancel(context.Background())
-	in.face.Admit, in.face.Refuse = in.admit, in.refuse
+	in.face.Admit = func(x *Exchange, roles []string) error { return SignIn(x, c.Tokens, roles) }
+	in.face.Refuse = in.refuse
 	in.handler = in.face.Router(in.routes())
 	return in
 }

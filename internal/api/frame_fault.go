@@ -1,0 +1,42 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/arauto/arauto/internal/failure"
+	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// APIError is an error as a caller of the internal API sees it (contract, "Errors of the internal API").
+type APIError struct {
+	Status     int    // of HTTP
+	Code       string // of the contract, such as not_found
+	text       string
+	problems   []notice.Problem // on 400 and 422 alone
+	quarantine notice.ID        // the case a refused change was kept as
+	allow      string           // methods, on 405
+	challenge  string           // on 401 and 403 (RFC 6750 §3)
+}
+
+// Error is for the log.
+func (f *APIError) Error() string { return f.Code + ": " + f.text }
+
+var (
+	errNoPath   = &APIError{Status: http.StatusNotFound, Code: "not_found", text: "unknown path"}
+	errInternal = &APIError{
+		Status: http.StatusInternalServerError, Code: "internal",
+		text: "internal error; the gateway's log has the cause under the id in x-request-id",
+	}
+)
+
+// RetryAfter is what a 503 advises, in seconds.
+const RetryAfter = "1"
+
+// Unavailable tells an error that passes by itself: of our database or keys, or of a call that took too long or was given
+// up. Both listeners answer it with 503.
+func Unavailable(err error) bool {
+	return failure.Transient(err) || errors.Is(err, jws.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}
