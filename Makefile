@@ -28,7 +28,7 @@ TESTFLAGS := -race -shuffle=on
 # Most packages wait more than they compute, so twice as many run at once as there are processors. The slowest begin first:
 # what begins last decides when all is done.
 PARALLEL  ?= $(shell nproc 2>/dev/null || echo 2)
-SLOWEST   := ./cmd/arauto ./internal/watch/postgres ./internal/watch/rabbitmq ./internal/gateway ./internal/store ./internal/dispatch ./internal/api
+SLOWEST   := ./cmd/arauto ./internal/watch/postgres ./internal/watch/rabbitmq ./internal/gateway ./internal/store ./internal/dispatch ./internal/api/bank
 
 # Packages whose tests start a server, or compute for longer than a minute: make quick leaves them out.
 SLOW      := internal/lab/(bench|bustest|mockbank|nemesis|rabbit|sourcetest|stage|standin|storetest|temppostgres|zoo)

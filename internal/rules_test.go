@@ -78,8 +78,9 @@ var packages = map[string]place{
 	"internal/spool":     {"2: polls kept on disk while the database is slow", append(floor0, "internal/groupcommit")},
 	"internal/receipt":   {"2: first receipts of refused changes, kept until the history has them", floor0},
 
-	"internal/api": {"3: the frame of our listeners, and the bank's own side", append(floor0, "internal/intake", "internal/registry",
-		"internal/evidence", "internal/jws", "internal/trust")},
+	"internal/api": {"3: the frame of our listeners", append(floor0, "internal/jws")},
+	"internal/api/bank": {"3: the bank's own side", append(floor0, "internal/api", "internal/intake", "internal/registry", "internal/evidence",
+		"internal/jws", "internal/trust")},
 	"internal/api/status": {"3: the initiators' side: status queries", append(floor0, "internal/api", "internal/mtls", "internal/jws", "openapi")},
 
 	"internal/explain": {"4: what would become of one change, for the command line", append(floor0, "internal/config", "internal/store", "internal/intake",

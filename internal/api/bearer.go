@@ -33,16 +33,16 @@ func SignIn(x *Exchange, tokens Authenticator, roles []string) error {
 			return err
 		}
 		return &APIError{
-			Status: http.StatusUnauthorized, Code: "unauthorized", text: "the bearer token is not accepted: " + refusal.Error(),
-			challenge: challenge + `, error="invalid_token"`,
+			Status: http.StatusUnauthorized, Code: "unauthorized", Text: "the bearer token is not accepted: " + refusal.Error(),
+			Challenge: challenge + `, error="invalid_token"`,
 		}
 	}
-	x.who = who
+	x.Who = who
 	at := slices.IndexFunc(roles, who.Has)
 	if at < 0 {
 		return &APIError{
-			Status: http.StatusForbidden, Code: "forbidden", text: "the token lacks the required role: " + strings.Join(roles, " or "),
-			challenge: challenge + `, error="insufficient_scope"`,
+			Status: http.StatusForbidden, Code: "forbidden", Text: "the token lacks the required role: " + strings.Join(roles, " or "),
+			Challenge: challenge + `, error="insufficient_scope"`,
 		}
 	}
 	caller := history.Actor{Subject: who.Subject, Role: roles[at], Source: x.R.RemoteAddr}
@@ -60,7 +60,7 @@ func Bearer(r *http.Request) (string, error) {
 		}
 	}
 	return "", &APIError{
-		Status: http.StatusUnauthorized, Code: "unauthorized", text: "the bearer token is missing or given twice; send one header Authorization: Bearer <token>",
-		challenge: challenge,
+		Status: http.StatusUnauthorized, Code: "unauthorized", Text: "the bearer token is missing or given twice; send one header Authorization: Bearer <token>",
+		Challenge: challenge,
 	}
 }

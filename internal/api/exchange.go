@@ -43,10 +43,10 @@ type Exchange struct {
 	Log   *slog.Logger // names the request
 	id    string       // ours, in the log and in x-request-id
 	Route string       // template of the path, "" for a path that does not exist
-	who   jws.Principal
-	began time.Time
-	read  bool        // the body, to its end
-	heard bool        // changes in it were handed to intake
+	Who   jws.Principal
+	Began time.Time
+	Read  bool        // the body, to its end
+	Heard bool        // changes in it were handed to intake
 	Notes []slog.Attr // what a handler adds to the access log: no token, body, query value or document
 }
 
@@ -86,7 +86,7 @@ func (f *Face) Begin(w http.ResponseWriter, r *http.Request, route string) *Exch
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	return &Exchange{
-		W: &Meter{ResponseWriter: w}, R: r, face: f, Log: f.Log.With("request_id", id), id: id, Route: route, began: time.Now(),
+		W: &Meter{ResponseWriter: w}, R: r, face: f, Log: f.Log.With("request_id", id), id: id, Route: route, Began: time.Now(),
 	}
 }
 
@@ -94,27 +94,27 @@ func (f *Face) Begin(w http.ResponseWriter, r *http.Request, route string) *Exch
 // where, what, and how it ended; no query value, body or token.
 func (f *Face) Conclude(x *Exchange) {
 	if v := recover(); v != nil { //nolint:revive // this function is what is deferred
-		x.panicked(v)
+		x.Panicked(v)
 		if x.W.Status == 0 {
-			f.Refuse(x, errInternal)
+			f.Refuse(x, ErrInternal)
 		} else {
 			x.Cut()
 		}
 	}
-	took := time.Since(x.began)
+	took := time.Since(x.Began)
 	method := KnownMethod(x.R.Method)
 	attrs := []slog.Attr{
 		slog.String("listener", f.name), slog.String("method", method), slog.String("route", x.Route), slog.Int("status", x.W.Status),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000), slog.Int64("bytes", x.W.bytes),
-		slog.String("subject", x.who.Subject), slog.String("source", x.R.RemoteAddr),
+		slog.String("subject", x.Who.Subject), slog.String("source", x.R.RemoteAddr),
 	}
 	x.Log.LogAttrs(x.R.Context(), slog.LevelInfo, "request", append(attrs, x.Notes...)...)
-	f.observer.Answered(f.name, x.Route, method, x.W.Status, took)
+	f.Observer.Answered(f.name, x.Route, method, x.W.Status, took)
 }
 
 // panicked records a panic. Its value may hold anything, so only its type is kept, and its text when the runtime made it.
-func (x *Exchange) panicked(v any) {
-	x.face.observer.Panicked(x.face.name, x.Route)
+func (x *Exchange) Panicked(v any) {
+	x.face.Observer.Panicked(x.face.name, x.Route)
 	text := fmt.Sprintf("%T", v)
 	if e, ok := v.(runtime.Error); ok {
 		text = e.Error()
@@ -124,18 +124,18 @@ func (x *Exchange) panicked(v any) {
 
 // lingering is how long the rest of a request is read and thrown away after its answer: closing a connection on data that
 // was not read would make the peer lose an answer it has not read either (TCP answers with a reset).
-const lingering = time.Second
+const Lingering = time.Second
 
 // unread lets an answer leave before a body of unknown length has arrived, which the server would otherwise wait for, and
 // lets the connection end after it: what follows on it would not be a request.
-func (x *Exchange) unread() {
-	if x.R.ContentLength >= 0 || x.read {
+func (x *Exchange) Unread() {
+	if x.R.ContentLength >= 0 || x.Read {
 		return
 	}
 	rc := http.NewResponseController(x.W)
 	if rc.EnableFullDuplex() == nil {
 		x.W.Header().Set("Connection", "close")
-		_ = rc.SetReadDeadline(time.Now().Add(lingering)) // a failure leaves the server's own, which is longer
+		_ = rc.SetReadDeadline(time.Now().Add(Lingering)) // a failure leaves the server's own, which is longer
 	}
 }
 

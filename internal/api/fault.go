@@ -4,163 +4,40 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
-	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
-	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/failure"
-	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/notice"
 )
 
+// APIError is an error as a caller of the internal API sees it (contract, "Errors of the internal API").
+type APIError struct {
+	Status     int    // of HTTP
+	Code       string // of the contract, such as not_found
+	Text       string
+	Problems   []notice.Problem // on 400 and 422 alone
+	Quarantine notice.ID        // the case a refused change was kept as
+	Allow      string           // methods, on 405
+	Challenge  string           // on 401 and 403 (RFC 6750 §3)
+}
+
+// Error is for the log.
+func (f *APIError) Error() string { return f.Code + ": " + f.Text }
+
 var (
-	errNotFound    = &APIError{Status: http.StatusNotFound, Code: "not_found", text: "resource not found"}
-	errUnavailable = &APIError{
-		Status: http.StatusServiceUnavailable, Code: "unavailable",
-		text: "temporarily unavailable; the outcome is unknown and a retry is safe",
-	}
-	errBusy = &APIError{
-		Status: http.StatusServiceUnavailable, Code: "unavailable", text: "too many changes wait to be stored; retry in a second",
-	}
-	errDamaged = &APIError{
-		Status: http.StatusInternalServerError, Code: "log_damaged",
-		text: "a stored entry differs from the sealed log and is not shown; run arauto audit verify",
-	}
-	errTooLarge = &APIError{
-		Status: http.StatusRequestEntityTooLarge, Code: "too_large",
-		text: "the body or line is too large; send at most " + strconv.Itoa(intake.MaxLine) + " bytes",
+	errNoPath = &APIError{Status: http.StatusNotFound, Code: "not_found", Text: "unknown path"}
+	// ErrInternal is the answer to an error that is not known. Its cause goes to the log.
+	ErrInternal = &APIError{
+		Status: http.StatusInternalServerError, Code: "internal",
+		Text: "internal error; the gateway's log has the cause under the id in x-request-id",
 	}
 )
 
-// invalid is a 400 with what is wrong where.
-func invalid(pointer, code, en, pt string) *APIError {
-	return &APIError{
-		Status: http.StatusBadRequest, Code: "invalid_request", text: en,
-		problems: []notice.Problem{{Pointer: pointer, Code: code, Detail: en, DetailPT: pt}},
-	}
-}
+// RetryAfter is what a 503 advises, in seconds.
+const RetryAfter = "1"
 
-func conflict(text string) *APIError {
-	return &APIError{Status: http.StatusConflict, Code: "conflict", text: text}
-}
-
-// faultOf is the one place that maps an error to a status and a code. What it does not know is a 500.
-func faultOf(err error) *APIError {
-	var known *APIError
-	var line *intake.LineError
-	var damage *audit.Fault
-	switch {
-	case errors.As(err, &known):
-		return known
-	case errors.As(err, &line):
-		if line.TooLarge {
-			return errTooLarge
-		}
-		return invalid(line.Pointer, line.Code, line.Detail, "")
-	case errors.As(err, &damage):
-		return errDamaged
-	case errors.Is(err, intake.ErrBusy):
-		return errBusy
-	case errors.Is(err, intake.ErrUnavailable), errors.Is(err, jws.ErrUnavailable), errors.Is(err, context.DeadlineExceeded),
-		errors.Is(err, context.Canceled):
-		return errUnavailable
-	}
-	// Other packages' errors are known by what they say of themselves, so that this one need not know the packages.
-	text, contradicts := failure.Conflict(err)
-	switch {
-	case failure.Damaged(err):
-		return errDamaged
-	case contradicts:
-		return conflict(text)
-	case failure.NotFound(err):
-		return errNotFound
-	case Unavailable(err):
-		return errUnavailable
-	}
-	return errInternal
-}
-
-// refuse answers with an error, in JSON.
-func refuse(x *Exchange, err error) {
-	f := faultOf(err)
-	switch f {
-	case errInternal, errDamaged:
-		x.Log.Error("request failed", "route", x.Route, "error", err)
-	case errUnavailable:
-		x.Log.Warn("request refused: temporarily unavailable", "route", x.Route, "error", err)
-	}
-	if x.W.Status != 0 {
-		x.Cut()
-		return
-	}
-	h := x.W.Header()
-	h.Set("Content-Type", "application/json")
-	if f.Status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", RetryAfter)
-	}
-	if f.allow != "" {
-		h.Set("Allow", f.allow)
-	}
-	if f.challenge != "" {
-		h.Set("WWW-Authenticate", f.challenge)
-	}
-	x.unread()
-	body := appendFault(nil, f, 0, wantsPortuguese(x.R))
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	x.W.WriteHeader(f.Status)
-	_, _ = x.W.Write(body) // a caller who is gone is no concern of ours
-}
-
-// appendFault writes an error as one JSON object; line is the line of a stream it is about, 0 for none.
-func appendFault(dst []byte, f *APIError, line int, portuguese bool) []byte {
-	dst = append(dst, '{')
-	if line > 0 {
-		dst = appendLine(dst, line, f.Status)
-		dst = append(dst, ',')
-	}
-	dst = appendText(append(dst, `"error":`...), f.Code)
-	dst = appendText(append(dst, `,"error_description":`...), f.text)
-	if f.Status == http.StatusBadRequest || f.Status == http.StatusUnprocessableEntity {
-		dst = append(dst, `,"errors":[`...)
-		for i, p := range f.problems {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			detail := p.Detail
-			if portuguese && p.DetailPT != "" {
-				detail = p.DetailPT
-			}
-			dst = appendText(append(dst, `{"pointer":`...), p.Pointer)
-			dst = appendText(append(dst, `,"code":`...), p.Code)
-			dst = appendText(append(dst, `,"detail":`...), detail)
-			dst = append(dst, '}')
-		}
-		dst = append(dst, ']')
-	}
-	if !f.quarantine.IsZero() {
-		dst = append(append(append(dst, `,"quarantineId":"`...), f.quarantine.String()...), '"')
-	}
-	return append(dst, '}')
-}
-
-func appendLine(dst []byte, line, status int) []byte {
-	dst = strconv.AppendInt(append(dst, `"line":`...), int64(line), 10)
-	return strconv.AppendInt(append(dst, `,"status":`...), int64(status), 10)
-}
-
-// appendText writes a JSON string; bytes that are not UTF-8 become U+FFFD.
-func appendText(dst []byte, s string) []byte {
-	dst, _ = jsontext.AppendQuote(dst, s) // its error says that something was replaced, which is what we want
-	return dst
-}
-
-// wantsPortuguese tells whether the caller prefers Portuguese: its first language counts, weights are not compared.
-func wantsPortuguese(r *http.Request) bool {
-	first, _, _ := strings.Cut(r.Header.Get("Accept-Language"), ",")
-	tag, _, _ := strings.Cut(first, ";")
-	tag = strings.ToLower(strings.TrimSpace(tag))
-	return tag == "pt" || strings.HasPrefix(tag, "pt-")
+// Unavailable tells an error that passes by itself: of our database or keys, or of a call that took too long or was given
+// up. Both listeners answer it with 503.
+func Unavailable(err error) bool {
+	return failure.Transient(err) || errors.Is(err, jws.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }

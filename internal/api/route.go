@@ -1,3 +1,11 @@
+// Package api is the frame of the listeners for machines: servers (NewServer), routes and admission (Face, Route), sign-in by
+// bearer token (SignIn), errors (APIError), and requests with their line in the access log (Exchange). Package api/bank is the
+// bank's side, package api/status the initiators'.
+//
+// It guarantees that a request is admitted by the table of routes alone: a path without an entry does not exist, and an entry
+// without roles admits nobody. No token, body, query value or document reaches the log.
+//
+// It does not know what is asked for, and writes no error: each face has its own form of errors.
 package api
 
 import (
@@ -23,7 +31,7 @@ type Route struct {
 type Face struct {
 	name     string       // of the listener, for log and metrics
 	Log      *slog.Logger // never nil
-	observer Observer
+	Observer Observer
 	Admit    func(x *Exchange, roles []string) error // an error says why not
 	Refuse   func(x *Exchange, err error)            // answers with an error
 }
@@ -36,7 +44,7 @@ func NewFace(name string, log *slog.Logger, observer Observer) *Face {
 	if observer == nil {
 		observer = silent{}
 	}
-	return &Face{name: name, Log: log, observer: observer}
+	return &Face{name: name, Log: log, Observer: observer}
 }
 
 // Router serves a table of routes. Paths are matched as they are written, neither cleaned nor redirected, so that an id
@@ -95,8 +103,8 @@ func notAllowed(methods map[string]Route) *APIError {
 	}
 	slices.Sort(allow)
 	return &APIError{
-		Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", text: "this path does not support this method; the header Allow lists the methods",
-		allow: strings.Join(allow, ", "),
+		Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Text: "this path does not support this method; the header Allow lists the methods",
+		Allow: strings.Join(allow, ", "),
 	}
 }
 

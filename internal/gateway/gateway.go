@@ -20,7 +20,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/bank"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/intake"
@@ -54,7 +54,7 @@ type Gateway struct {
 	registry   *registry.Registry
 	sources    *sources.Set // what is followed
 
-	internal  *api.Internal
+	internal  *bank.Internal
 	polls     *spool.Spool
 	receipts  *receipt.Book // changes that came and were not stored
 	trust     *trust.Trust

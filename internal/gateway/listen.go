@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/api/bank"
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/history"
@@ -37,7 +38,7 @@ type listener struct {
 // listen makes the handlers and servers of the three listeners; none is opened yet.
 func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	cfg := g.cfg
-	g.internal = api.NewInternal(api.InternalConfig{
+	g.internal = bank.NewInternal(bank.InternalConfig{
 		Tokens: g.trust.Bearer(), Changes: g.intake, History: g.auditlog, Resender: g.auditlog, Quarantine: g.store, Initiators: g.registry,
 		Audited: audited{g.auditlog}, Exports: g.auditlog, Holds: g.auditlog, Readings: g.auditlog, Clock: g.auditlog,
 		Sources: g.sources, Calendar: g.trust, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
@@ -51,7 +52,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	internal := api.NewServer(withDocs(g.internal), tlsConfig, g.log)
 	internal.Addr = cfg.Internal.Addr
 	turnAway(internal, func(r *http.Request) {
-		if api.TakesChanges(r) {
+		if bank.TakesChanges(r) {
 			g.receipts.Unread("connections")
 		}
 	})

@@ -1,0 +1,198 @@
+package bank
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/timing"
+)
+
+// Clock judges when attempts were made; *auditlog.Log does. An error that knows NotFound() bool and answers true means that
+// the resource does not exist.
+type Clock interface {
+	// Timing is the clock proof of one notification.
+	Timing(ctx context.Context, id notice.ID) (timing.Timing, error)
+	// Timings hands over the clock proof of each notification of a period, in the order of their decisions; an error of
+	// each ends it and is returned.
+	Timings(ctx context.Context, p timing.Period, each func(*timing.Timing) error) error
+	// ClockReport is the account of a period; those of which a time was not kept are handed over.
+	ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error)
+	// LatestReconciliation is what the newest reconciliation found, and when it was recorded.
+	LatestReconciliation(ctx context.Context) (history.Reconciliation, time.Time, error)
+}
+
+// clockRoutes are what there is to know about times and completeness.
+func (in *Internal) clockRoutes() []api.Route {
+	return []api.Route{
+		route(http.MethodGet, "/internal/v1/notifications/{id}/timing", []string{roleOperator, roleAuditor}, in.getTiming),
+		route(http.MethodGet, "/internal/v1/audit/breaches", []string{roleAuditor}, in.traced(in.listBreaches)),
+		route(http.MethodGet, "/internal/v1/audit/reconciliation", []string{roleAuditor}, in.traced(in.getReconciliation)),
+	}
+}
+
+// breachesWithin bounds one report of breaches. It walks through a whole period, so it may take longer than a search.
+const breachesWithin = 20 * time.Second
+
+// getTiming shows each instant between the event and the answer, with the verdicts and the cause when late.
+func (in *Internal) getTiming(x *api.Exchange) error {
+	id, err := idOf(x)
+	if err != nil {
+		return err
+	}
+	if _, err := parameters(x.R.URL.RawQuery); err != nil {
+		return err
+	}
+	if in.cfg.Clock == nil {
+		return errNotFound
+	}
+	ctx, cancel := context.WithTimeout(x.R.Context(), in.cfg.SearchLimit)
+	defer cancel()
+	t, err := in.cfg.Clock.Timing(ctx, id)
+	if err != nil {
+		return err
+	}
+	t.Integrity = in.met(x, t.Integrity)
+	return in.view(x, 1, t)
+}
+
+type breachesJSON struct {
+	Report     *timing.ClockReport `json:"report"` // null on every page but the first
+	Breaches   []timing.Timing     `json:"breaches"`
+	NextCursor *string             `json:"nextCursor"`
+}
+
+// errEnough ends a walk through a period.
+var errEnough = errors.New("enough")
+
+// listBreaches is the account of a period, and the notifications of which a time was not kept, oldest first.
+func (in *Internal) listBreaches(x *api.Exchange) error {
+	p, limit, cursor, err := breachesAsked(x.R.URL.RawQuery, x.Began)
+	if err != nil {
+		return err
+	}
+	if in.cfg.Clock == nil {
+		return errNotFound
+	}
+	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
+	defer cancel()
+	key, err := in.history.CursorKey(ctx)
+	if err != nil {
+		return err
+	}
+	parts := []string{"breaches", string(p.Client), micros(p.From), micros(p.To)}
+	if cursor != "" {
+		if p.After, err = openPosition(key, parts, cursor); err != nil {
+			return wrong("cursor", "is not a cursor of this search; omit it to start again", "não é um cursor desta mesma consulta; omita-o para recomeçar")
+		}
+	}
+	out := breachesJSON{Breaches: []timing.Timing{}}
+	more := false
+	keep := func(t *timing.Timing) error {
+		if more = len(out.Breaches) == limit; !more {
+			out.Breaches = append(out.Breaches, *t)
+		}
+		return nil
+	}
+	if cursor == "" {
+		out.Report, err = in.cfg.Clock.ClockReport(ctx, p, keep)
+	} else {
+		err = in.cfg.Clock.Timings(ctx, p, func(t *timing.Timing) error {
+			if !t.Reported() {
+				return nil
+			}
+			if _ = keep(t); more {
+				return errEnough
+			}
+			return nil
+		})
+	}
+	if err != nil && !errors.Is(err, errEnough) {
+		return in.tooLong(ctx, x, err)
+	}
+	if out.Report != nil {
+		out.Report.Integrity = in.met(x, out.Report.Integrity)
+	} else {
+		var found history.Integrity
+		for i := range out.Breaches {
+			found.Add(out.Breaches[i].Integrity)
+		}
+		in.met(x, found)
+	}
+	if more {
+		last := &out.Breaches[limit-1]
+		sealed := sealPosition(key, parts, history.Position{At: last.DecidedAt.Time, ID: last.Notification})
+		out.NextCursor = &sealed
+	}
+	filter := map[string]string{"from": micros6(p.From), "to": micros6(p.To), "limit": strconv.Itoa(limit)}
+	if p.Client != "" {
+		filter["clientId"] = string(p.Client)
+	}
+	return in.show(x, history.LogReading{Act: "breaches", Filter: filter, Rows: int64(len(out.Breaches))}, out)
+}
+
+// tooLong tells a period that is too long from a database that does not answer.
+func (in *Internal) tooLong(ctx context.Context, x *api.Exchange, err error) error {
+	if told := in.tooWide(ctx, x, err); told == err { //nolint:errorlint // whether it is the very same
+		return err
+	}
+	return invalid("", "too_wide", "the period holds too much for one answer: ask for a shorter one, or run arauto audit breaches",
+		"o período contém dados demais para uma resposta: peça um período menor, ou execute arauto audit breaches")
+}
+
+// micros6 is an instant as this API writes it.
+func micros6(t time.Time) string {
+	text, _ := instant(t).MarshalText() // it never fails
+	return string(text)
+}
+
+// breachesAsked reads which period is wanted, 31 days at most.
+func breachesAsked(raw string, now time.Time) (out timing.Period, limit int, cursor string, err error) {
+	p, err := parameters(raw, "from", "to", "clientId", "limit", "cursor")
+	if err != nil {
+		return out, 0, "", err
+	}
+	if limit, err = limitOf(p); err != nil {
+		return out, 0, "", err
+	}
+	var f history.Filter
+	if err = whatOf(&f, p); err == nil {
+		err = whenOf(&f, p, now)
+	}
+	if err != nil {
+		return out, 0, "", err
+	}
+	if f.From.IsZero() {
+		return out, 0, "", wrong("from", "is missing; give the start of the period", "não foi informado; informe o início do período")
+	}
+	if f.To.IsZero() {
+		return out, 0, "", wrong("to", "is missing; give the end of the period", "não foi informado; informe o fim do período")
+	}
+	if f.To.Sub(f.From) > rangeMax {
+		return out, 0, "", wrong("from", "the period is longer than 31 days; ask for at most 31 days", "o período tem mais de 31 dias; consulte no máximo 31 dias por vez")
+	}
+	return timing.Period{From: f.From, To: f.To, Client: f.Client}, limit, p["cursor"], nil
+}
+
+// getReconciliation shows what the newest reconciliation found.
+func (in *Internal) getReconciliation(x *api.Exchange) error {
+	if _, err := parameters(x.R.URL.RawQuery); err != nil {
+		return err
+	}
+	if in.cfg.Clock == nil {
+		return errNotFound
+	}
+	r, at, err := in.cfg.Clock.LatestReconciliation(x.R.Context())
+	if err != nil {
+		return err
+	}
+	return in.show(x, history.LogReading{Act: "reconciliation", Filter: askedOf(x), Rows: r.Differences}, struct {
+		RecordedAt     instant                `json:"recordedAt"`
+		Reconciliation history.Reconciliation `json:"reconciliation"`
+	}{instant(at), r})
+}

@@ -1,0 +1,169 @@
+package bank
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/timing"
+)
+
+// almanac is a Clock with as many breaches as a test sets, and a keeper of readings.
+type almanac struct {
+	breaches int
+	missing  bool
+	refuse   bool
+
+	mu    sync.Mutex
+	asked []timing.Period
+	read  []history.LogReading
+}
+
+func (a *almanac) at(n int) timing.Timing {
+	late := timing.Start{FromEvent: timing.TooLate, FromReceipt: timing.OnTime, SinceEvent: 2_000_000, Cause: notice.DelayCore}
+	if n%2 == 1 {
+		late = timing.Start{FromEvent: timing.OnTime, FromReceipt: timing.OnTime}
+	}
+	return timing.Timing{
+		Notification: notice.ID{15: byte(n)}, Client: "itp", Kind: 2, ResourceID: fmt.Sprint("p", n), State: notice.Delivered,
+		DecidedAt: history.Moment{Time: time.Date(2026, 11, 21, 12, 0, n, 0, time.UTC)}, First: late, Attempts: []timing.AttemptTiming{},
+	}
+}
+
+func (a *almanac) Timing(_ context.Context, id notice.ID) (timing.Timing, error) {
+	if a.missing {
+		return timing.Timing{}, errMissing
+	}
+	t := a.at(int(id[15]))
+	t.Notification = id
+	return t, nil
+}
+
+func (a *almanac) Timings(_ context.Context, p timing.Period, each func(*timing.Timing) error) error {
+	a.mu.Lock()
+	a.asked = append(a.asked, p)
+	a.mu.Unlock()
+	for n := range 2 * a.breaches {
+		t := a.at(n)
+		if !t.DecidedAt.After(p.After.At) {
+			continue
+		}
+		if err := each(&t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *almanac) ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error) {
+	r := &timing.ClockReport{Total: timing.NewTimingSummary(), ByClient: map[notice.ClientID]*timing.TimingSummary{}, Silent: map[string]int64{"no-webhook": 3}}
+	err := a.Timings(ctx, p, func(t *timing.Timing) error {
+		r.Total.Add(t)
+		if len(t.Breaches()) == 0 {
+			return nil
+		}
+		return breach(t)
+	})
+	return r, err
+}
+
+func (a *almanac) LatestReconciliation(context.Context) (history.Reconciliation, time.Time, error) {
+	if a.missing {
+		return history.Reconciliation{}, time.Time{}, errMissing
+	}
+	return history.Reconciliation{Differences: 1, Found: map[history.Finding]int64{history.ChainForgotten: 1}, First: []history.Difference{{What: history.ChainForgotten}}},
+		time.Date(2026, 11, 21, 6, 30, 0, 0, time.UTC), nil
+}
+
+func (a *almanac) RecordReading(_ context.Context, r history.LogReading) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.refuse {
+		return errors.New("no")
+	}
+	a.read = append(a.read, r)
+	return nil
+}
+
+func clockWorld(t *testing.T, a *almanac) *world {
+	return newWorld(t, func(c *InternalConfig) { c.Clock, c.Readings = a, a })
+}
+
+const aPeriod = "/internal/v1/audit/breaches?from=2026-11-21T00:00:00Z&to=2026-11-22T00:00:00Z"
+
+func TestBreachesComePageByPageWithTheAccountOnTheFirst(t *testing.T) {
+	a := &almanac{breaches: 5}
+	w := clockWorld(t, a)
+	var seen []any
+	path := aPeriod + "&clientId=itp&limit=2"
+	for page := 0; ; page++ {
+		got := w.ask("GET", path, "auditor", "")
+		require.Equal(t, http.StatusOK, got.status, got.text)
+		require.Equal(t, page == 0, got.body["report"] != nil)
+		for _, b := range got.body["breaches"].([]any) {
+			seen = append(seen, b.(map[string]any)["resourceId"])
+		}
+		cursor, more := got.body["nextCursor"].(string)
+		if !more {
+			break
+		}
+		path = aPeriod + "&clientId=itp&limit=2&cursor=" + cursor
+		require.Equal(t, http.StatusBadRequest, w.ask("GET", aPeriod+"&cursor="+cursor, "auditor", "").status, "a cursor of another search")
+	}
+	require.Equal(t, []any{"p0", "p2", "p4", "p6", "p8"}, seen)
+	require.Equal(t, notice.ClientID("itp"), a.asked[0].Client)
+	require.Equal(t, "breaches", a.read[0].Act)
+	require.Equal(t, "2026-11-21T00:00:00.000000Z", a.read[0].Filter["from"])
+	first := w.ask("GET", aPeriod, "auditor", "").body
+	require.EqualValues(t, 10, first["report"].(map[string]any)["total"].(map[string]any)["notifications"])
+	require.EqualValues(t, 2_000_000, first["breaches"].([]any)[0].(map[string]any)["first"].(map[string]any)["sinceEventMicros"])
+	require.Equal(t, "2026-11-21T12:00:00.000000Z", first["breaches"].([]any)[0].(map[string]any)["decidedAt"])
+	require.Nil(t, first["breaches"].([]any)[0].(map[string]any)["notBefore"])
+}
+
+func TestAPeriodMustBeGivenAndShort(t *testing.T) {
+	w := clockWorld(t, &almanac{})
+	for _, query := range []string{
+		"", "?from=2026-11-21T00:00:00Z", "?to=2026-11-21T00:00:00Z", "?from=yesterday&to=today", "?from=2026-11-21T00:00:00Z&to=2026-11-20T00:00:00Z",
+		"?from=2026-01-01T00:00:00Z&to=2026-11-20T00:00:00Z&clientId=itp", "?from=2026-11-21T00:00:00Z&to=2026-11-22T00:00:00Z&limit=0",
+		"?from=2026-11-21T00:00:00Z&to=2026-11-22T00:00:00Z&state=delivered", "?from=2026-11-21T00:00:00Z&to=2026-11-22T00:00:00Z&cursor=x",
+	} {
+		w.ask("GET", "/internal/v1/audit/breaches"+query, "auditor", "").refused(t, 400, "invalid_request")
+	}
+}
+
+func TestATimingIsShownToOperatorsAndAuditorsAndRecorded(t *testing.T) {
+	a := &almanac{}
+	w := clockWorld(t, a)
+	got := w.ask("GET", "/internal/v1/notifications/"+someID+"/timing", "operator", "")
+	require.Equal(t, http.StatusOK, got.status, got.text)
+	require.Equal(t, someID, got.body["notificationId"])
+	require.Len(t, a.read, 1)
+	require.Equal(t, "read", a.read[0].Act)
+	a.missing = true
+	w.ask("GET", "/internal/v1/notifications/"+someID+"/timing", "auditor", "").refused(t, 404, "not_found")
+	w.ask("GET", "/internal/v1/notifications/x/timing", "auditor", "").refused(t, 404, "not_found")
+	w.ask("GET", "/internal/v1/notifications/"+someID+"/timing?x=1", "auditor", "").refused(t, 400, "invalid_request")
+}
+
+func TestTheNewestReconciliationIsShown(t *testing.T) {
+	a := &almanac{}
+	w := clockWorld(t, a)
+	got := w.ask("GET", "/internal/v1/audit/reconciliation", "auditor", "")
+	require.Equal(t, http.StatusOK, got.status, got.text)
+	require.Equal(t, "2026-11-21T06:30:00.000000Z", got.body["recordedAt"])
+	require.EqualValues(t, 1, got.body["reconciliation"].(map[string]any)["found"].(map[string]any)["notification-forgotten"])
+	a.missing = true
+	w.ask("GET", "/internal/v1/audit/reconciliation", "auditor", "").refused(t, 404, "not_found")
+	require.Equal(t, "not-found", a.read[len(a.read)-1].Act, "that somebody asked is recorded as well")
+	a.missing, a.refuse = false, true
+	w.ask("GET", "/internal/v1/audit/reconciliation", "auditor", "").refused(t, 503, "unavailable")
+}

@@ -1,0 +1,167 @@
+package bank
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/failure"
+	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+var (
+	errNotFound    = &api.APIError{Status: http.StatusNotFound, Code: "not_found", Text: "resource not found"}
+	errUnavailable = &api.APIError{
+		Status: http.StatusServiceUnavailable, Code: "unavailable",
+		Text: "temporarily unavailable; the outcome is unknown and a retry is safe",
+	}
+	errBusy = &api.APIError{
+		Status: http.StatusServiceUnavailable, Code: "unavailable", Text: "too many changes wait to be stored; retry in a second",
+	}
+	errDamaged = &api.APIError{
+		Status: http.StatusInternalServerError, Code: "log_damaged",
+		Text: "a stored entry differs from the sealed log and is not shown; run arauto audit verify",
+	}
+	errTooLarge = &api.APIError{
+		Status: http.StatusRequestEntityTooLarge, Code: "too_large",
+		Text: "the body or line is too large; send at most " + strconv.Itoa(intake.MaxLine) + " bytes",
+	}
+)
+
+// invalid is a 400 with what is wrong where.
+func invalid(pointer, code, en, pt string) *api.APIError {
+	return &api.APIError{
+		Status: http.StatusBadRequest, Code: "invalid_request", Text: en,
+		Problems: []notice.Problem{{Pointer: pointer, Code: code, Detail: en, DetailPT: pt}},
+	}
+}
+
+func conflict(text string) *api.APIError {
+	return &api.APIError{Status: http.StatusConflict, Code: "conflict", Text: text}
+}
+
+// faultOf is the one place that maps an error to a status and a code. What it does not know is a 500.
+func faultOf(err error) *api.APIError {
+	var known *api.APIError
+	var line *intake.LineError
+	var damage *audit.Fault
+	switch {
+	case errors.As(err, &known):
+		return known
+	case errors.As(err, &line):
+		if line.TooLarge {
+			return errTooLarge
+		}
+		return invalid(line.Pointer, line.Code, line.Detail, "")
+	case errors.As(err, &damage):
+		return errDamaged
+	case errors.Is(err, intake.ErrBusy):
+		return errBusy
+	case errors.Is(err, intake.ErrUnavailable), errors.Is(err, jws.ErrUnavailable), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, context.Canceled):
+		return errUnavailable
+	}
+	// Other packages' errors are known by what they say of themselves, so that this one need not know the packages.
+	text, contradicts := failure.Conflict(err)
+	switch {
+	case failure.Damaged(err):
+		return errDamaged
+	case contradicts:
+		return conflict(text)
+	case failure.NotFound(err):
+		return errNotFound
+	case api.Unavailable(err):
+		return errUnavailable
+	}
+	return api.ErrInternal
+}
+
+// refuse answers with an error, in JSON.
+func refuse(x *api.Exchange, err error) {
+	f := faultOf(err)
+	switch f {
+	case api.ErrInternal, errDamaged:
+		x.Log.Error("request failed", "route", x.Route, "error", err)
+	case errUnavailable:
+		x.Log.Warn("request refused: temporarily unavailable", "route", x.Route, "error", err)
+	}
+	if x.W.Status != 0 {
+		x.Cut()
+		return
+	}
+	h := x.W.Header()
+	h.Set("Content-Type", "application/json")
+	if f.Status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", api.RetryAfter)
+	}
+	if f.Allow != "" {
+		h.Set("Allow", f.Allow)
+	}
+	if f.Challenge != "" {
+		h.Set("WWW-Authenticate", f.Challenge)
+	}
+	x.Unread()
+	body := appendFault(nil, f, 0, wantsPortuguese(x.R))
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	x.W.WriteHeader(f.Status)
+	_, _ = x.W.Write(body) // a caller who is gone is no concern of ours
+}
+
+// appendFault writes an error as one JSON object; line is the line of a stream it is about, 0 for none.
+func appendFault(dst []byte, f *api.APIError, line int, portuguese bool) []byte {
+	dst = append(dst, '{')
+	if line > 0 {
+		dst = appendLine(dst, line, f.Status)
+		dst = append(dst, ',')
+	}
+	dst = appendText(append(dst, `"error":`...), f.Code)
+	dst = appendText(append(dst, `,"error_description":`...), f.Text)
+	if f.Status == http.StatusBadRequest || f.Status == http.StatusUnprocessableEntity {
+		dst = append(dst, `,"errors":[`...)
+		for i, p := range f.Problems {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			detail := p.Detail
+			if portuguese && p.DetailPT != "" {
+				detail = p.DetailPT
+			}
+			dst = appendText(append(dst, `{"pointer":`...), p.Pointer)
+			dst = appendText(append(dst, `,"code":`...), p.Code)
+			dst = appendText(append(dst, `,"detail":`...), detail)
+			dst = append(dst, '}')
+		}
+		dst = append(dst, ']')
+	}
+	if !f.Quarantine.IsZero() {
+		dst = append(append(append(dst, `,"quarantineId":"`...), f.Quarantine.String()...), '"')
+	}
+	return append(dst, '}')
+}
+
+func appendLine(dst []byte, line, status int) []byte {
+	dst = strconv.AppendInt(append(dst, `"line":`...), int64(line), 10)
+	return strconv.AppendInt(append(dst, `,"status":`...), int64(status), 10)
+}
+
+// appendText writes a JSON string; bytes that are not UTF-8 become U+FFFD.
+func appendText(dst []byte, s string) []byte {
+	dst, _ = jsontext.AppendQuote(dst, s) // its error says that something was replaced, which is what we want
+	return dst
+}
+
+// wantsPortuguese tells whether the caller prefers Portuguese: its first language counts, weights are not compared.
+func wantsPortuguese(r *http.Request) bool {
+	first, _, _ := strings.Cut(r.Header.Get("Accept-Language"), ",")
+	tag, _, _ := strings.Cut(first, ";")
+	tag = strings.ToLower(strings.TrimSpace(tag))
+	return tag == "pt" || strings.HasPrefix(tag, "pt-")
+}
