@@ -115,17 +115,27 @@ const (
 	dayLayout     = "2006-01-02"
 )
 
+// layouts are those of the formats of the documents.
+var layouts = map[string]string{"date-time": instantLayout, "date": dayLayout}
+
 var errNotReal = errors.New("not a real day or instant") // says nothing of the value
+
+// exists tells whether s is a day or an instant that there is, written as the layout is.
+func exists(layout, s string) bool {
+	_, err := time.Parse(layout, s)
+	return err == nil && len(s) == len(layout)
+}
 
 // formatValidators refuse dates that do not exist.
 func formatValidators() map[string]openapi3.StringFormatValidator {
-	existing := func(layout string) openapi3.StringFormatValidator {
-		return openapi3.NewCallbackValidator(func(s string) error {
-			if _, err := time.Parse(layout, s); err != nil || len(s) != len(layout) {
+	validators := map[string]openapi3.StringFormatValidator{}
+	for format, layout := range layouts {
+		validators[format] = openapi3.NewCallbackValidator(func(s string) error {
+			if !exists(layout, s) {
 				return errNotReal
 			}
 			return nil
 		})
 	}
-	return map[string]openapi3.StringFormatValidator{"date-time": existing(instantLayout), "date": existing(dayLayout)}
+	return validators
 }

@@ -36,7 +36,8 @@ type schemaKey struct {
 // Schemas judges the `data` of changes. It does not change after Load and may be used by many goroutines.
 type Schemas struct {
 	data map[schemaKey]*openapi3.Schema
-	keep bool // unknown members pass
+	fast map[schemaKey]*compiledSchema // accepts nearly all that data accepts, and nothing else
+	keep bool                          // unknown members pass
 
 	judge   []openapi3.SchemaValidationOption // yes or no, at the least cost
 	explain []openapi3.SchemaValidationOption // everything that is wrong
@@ -52,14 +53,15 @@ func KeepUnknown(keep bool) Option { return func(s *Schemas) { s.keep = keep } }
 // Load reads the embedded documents; it is meant to be called once, at start. An error means that this program was
 // built from a broken document.
 func Load(options ...Option) (*Schemas, error) {
-	s := &Schemas{data: make(map[schemaKey]*openapi3.Schema, len(sources))}
+	s := &Schemas{data: make(map[schemaKey]*openapi3.Schema, len(sources)), fast: make(map[schemaKey]*compiledSchema, len(sources))}
+	compiler := newCompiler()
 	for _, option := range options {
 		option(s)
 	}
 	formats := openapi3.WithStringFormatValidators(formatValidators())
-	compiler := openapi3.SetSchemaRegexCompiler(compilePattern)
-	s.judge = []openapi3.SchemaValidationOption{openapi3.FailFast(), formats, compiler}
-	s.explain = []openapi3.SchemaValidationOption{openapi3.MultiErrors(), formats, compiler}
+	patterns := openapi3.SetSchemaRegexCompiler(compilePattern)
+	s.judge = []openapi3.SchemaValidationOption{openapi3.FailFast(), formats, patterns}
+	s.explain = []openapi3.SchemaValidationOption{openapi3.MultiErrors(), formats, patterns}
 	loaded := map[string]*openapi3.T{}
 	for _, source := range sources {
 		document := loaded[source.file]
@@ -77,7 +79,8 @@ func Load(options ...Option) (*Schemas, error) {
 		if !s.keep {
 			closeObjects(ref.Value)
 		}
-		s.data[schemaKey{source.kind, source.version}] = ref.Value
+		at := schemaKey{source.kind, source.version}
+		s.data[at], s.fast[at] = ref.Value, compiler.schema(ref.Value)
 	}
 	return s, nil
 }
@@ -121,12 +124,13 @@ func closeObjects(schema *openapi3.Schema) {
 // status query may return it. The data was decoded with numbers as json.Number. It is judged against the schema of
 // the kind in that API version, for null members, and against what the schema language cannot say (conditions).
 func (s *Schemas) Check(kind ofb.Kind, version string, data map[string]any) []Problem {
-	schema, ok := s.data[schemaKey{kind, version}]
+	at := schemaKey{kind, version}
+	schema, ok := s.data[at]
 	if !ok {
 		return []Problem{unknownVersion(kind)}
 	}
 	r := &problemList{}
-	if schema.VisitJSON(data, s.judge...) != nil {
+	if !s.fast[at].fits(data) && schema.VisitJSON(data, s.judge...) != nil {
 		explainer{r, s.explain}.value(schema, data, nil)
 		r.addNulls(nil, data)
 		if len(r.problems) == 0 { // what was refused must not pass for want of words
