@@ -14,10 +14,10 @@ import (
 
 // paths bounds the lists of docs/ARCHITECTURE.md, "Paths, file by file", by their headings.
 var paths = map[string]struct{ files, packages int }{
-	"One change, to the socket and the audit row": {14, 6},
+	"One change, to the socket and the audit row":                   {14, 6},
 	"One followed row, from the core's PostgreSQL to the audit row": {12, 6},
 	"One status query": {11, 6},
-	"One dossier": {10, 7},
+	"One dossier":      {10, 7},
 }
 
 // step is one row of a list.

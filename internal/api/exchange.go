@@ -112,7 +112,7 @@ func (f *Face) Conclude(x *Exchange) {
 	f.Observer.Answered(f.name, x.Route, method, x.W.Status, took)
 }
 
-// panicked records a panic. Its value may hold anything, so only its type is kept, and its text when the runtime made it.
+// Panicked records a panic. Its value may hold anything, so only its type is kept, and its text when the runtime made it.
 func (x *Exchange) Panicked(v any) {
 	x.face.Observer.Panicked(x.face.name, x.Route)
 	text := fmt.Sprintf("%T", v)
@@ -122,11 +122,11 @@ func (x *Exchange) Panicked(v any) {
 	x.Log.Error("panic while answering", "route", x.Route, "panic", text, "stack", string(debug.Stack()))
 }
 
-// lingering is how long the rest of a request is read and thrown away after its answer: closing a connection on data that
+// Lingering is how long the rest of a request is read and thrown away after its answer: closing a connection on data that
 // was not read would make the peer lose an answer it has not read either (TCP answers with a reset).
 const Lingering = time.Second
 
-// unread lets an answer leave before a body of unknown length has arrived, which the server would otherwise wait for, and
+// Unread lets an answer leave before a body of unknown length has arrived, which the server would otherwise wait for, and
 // lets the connection end after it: what follows on it would not be a request.
 func (x *Exchange) Unread() {
 	if x.R.ContentLength >= 0 || x.Read {

@@ -11,10 +11,10 @@ import (
 	"github.com/arauto/arauto/internal/watch"
 )
 
-// freshFor is how old the word of a replica may be that says it reads a source: they report each second.
+// freshFor is how old a replica's report that it reads a source may be. Replicas report each second.
 const freshFor = 5 * time.Second
 
-// named finds a source; nil when it is not configured.
+// named returns a source; nil when it is not configured.
 func (s *Set) named(name string) *followed {
 	for _, one := range s.all {
 		if one.Name() == name {
@@ -69,13 +69,13 @@ func (s *Set) OpenCases(ctx context.Context, name string, revision int64, after 
 	return s.store.OpenCases(ctx, name, revision, after, limit)
 }
 
-// away is a failure of the origin that may be gone soon.
+// away is a failure of the origin that may pass.
 type away struct{ error }
 
 // Transient tells package api.
 func (away) Transient() bool { return true }
 
-// Unwrap is the failure itself.
+// Unwrap returns the failure.
 func (a away) Unwrap() error { return a.error }
 
 // Remap implements api.Remap. A registration that is accepted now is stored here, and its case is closed by the caller.
@@ -106,8 +106,7 @@ func (s *Set) Remap(ctx context.Context, c notice.Case) (notice.Remapped, error)
 	return notice.Remapped{Line: m.Line, Skipped: m.Skipped != ""}, nil
 }
 
-// register stores what a row of the clients' table says, unless a newer one of this client was heard of: an old address
-// must not come back.
+// register stores a row of the clients' table, unless a newer one of this client is known: an old address must not come back.
 func (s *Set) register(ctx context.Context, c notice.Case, m watch.Mapped) (notice.Remapped, error) {
 	client := m.Delete
 	if m.Registration != nil {
