@@ -248,7 +248,7 @@ func (g *Gateway) lifecycle() lifecycle {
 		loop("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) }),
 		loop("seal", func() { g.sealer.Run(g.background) }),
 	}, g.tasks(), lifecycle{
-		{name: "background", release: always(g.end)}, // intake stores what was accepted and ends
+		{name: "background", release: always(func() { g.end() })}, // intake stores what was accepted and ends
 		g.following(),
 		{name: "repeated readings", stop: func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, true) }},
 		{name: "callers", start: g.serveAll, stop: g.stopListeners},

@@ -29,10 +29,10 @@ func Preflight(ctx context.Context, cfg *config.Config, base string) ([]webhook.
 		return nil, err
 	}
 	t, err := trust.LoadSending(cfg)
-	defer t.Close()
 	if err != nil {
 		return nil, err
 	}
+	defer t.Close()
 	t.FetchLists(ctx)         // without one, the handshake says whether that matters
 	allow, _ := cfg.Allowed() // judged above
 	s := webhook.New(webhook.Config{

@@ -8,41 +8,37 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/arauto/arauto/internal/audit"
-	"github.com/arauto/arauto/internal/mtls"
 )
 
-// head is a checkpoint on its way out of the database's reach.
+// head is a checkpoint on its way to the anchors.
 type head struct {
 	size int64
 	at   time.Time // when it was signed, by the database's clock
 	note []byte
 }
 
-// anchor is a place for checkpoints out of reach of the database's owner. Putting the same one twice does no harm.
-// It gives up by itself, within seconds.
+// anchor is a place for checkpoints out of reach of the database's owner. put is idempotent and returns within anchorTimeout.
 type anchor interface {
 	put(ctx context.Context, h head) error
 }
 
-// anchorTimeout bounds one try to hand a checkpoint over.
+// anchorTimeout bounds one delivery.
 const anchorTimeout = 5 * time.Second
 
-// objectEvery is the least distance between two objects: what was signed in between is covered by the next. Each is kept
-// for years, so there should not be one every few seconds; and it must be there within 60 s.
+// objectEvery is the least time between two objects. An object is kept for years, so not every checkpoint becomes one; the next
+// covers those between. Every entry must be anchored within 60 s.
 const objectEvery = 30 * time.Second
 
-// carrier brings the newest checkpoint to one anchor, beside the sealer and beside the other carriers: one that
-// hangs does not delay the others.
+// carrier delivers the newest checkpoint to one anchor. It waits for nobody, and nobody waits for it.
 type carrier struct {
 	name   string // file, url or object-store: a label of metrics
 	anchor anchor
-	every  time.Duration // least distance between two
+	every  time.Duration // least time between two deliveries
 	wake   chan struct{}
 
 	has head      // the newest that the anchor took
@@ -53,7 +49,7 @@ func newCarrier(name string, a anchor, every time.Duration) *carrier {
 	return &carrier{name: name, anchor: a, every: every, wake: make(chan struct{}, 1)}
 }
 
-// stir tells the carrier that there is a newer checkpoint.
+// stir wakes the carrier: there is a newer checkpoint.
 func (c *carrier) stir() {
 	select {
 	case c.wake <- struct{}{}:
@@ -61,14 +57,14 @@ func (c *carrier) stir() {
 	}
 }
 
-// due tells whether the anchor is to be given a checkpoint now. After a stated loss the newest one is smaller than the one the
-// anchor has, and later.
+// due returns whether the anchor needs the newest checkpoint now. After a stated loss the newest one is later, and smaller than
+// the one that the anchor has.
 func (c *carrier) due(newest *head) bool {
 	return newest != nil && newest.size != c.has.size && (newest.size > c.has.size || newest.at.After(c.has.at)) &&
 		(c.has.size == 0 || time.Since(c.at) >= c.every)
 }
 
-// carry brings the newest checkpoint, if it is due. It answers whether the anchor has one more now.
+// carry delivers the newest checkpoint if it is due, and returns whether it did.
 func (c *carrier) carry(ctx context.Context, newest *head) (bool, error) {
 	if !c.due(newest) {
 		return false, nil
@@ -76,13 +72,13 @@ func (c *carrier) carry(ctx context.Context, newest *head) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, anchorTimeout)
 	defer cancel()
 	if err := c.anchor.put(ctx, *newest); err != nil {
-		return false, fmt.Errorf("anchor %s: %w", c.name, err) // without the size, so that the same is told once a minute
+		return false, fmt.Errorf("anchor %s: %w", c.name, err) // without the size, so that complain recognises it
 	}
 	c.has, c.at = *newest, time.Now()
 	return true, nil
 }
 
-// fileAnchor is a file that is only added to; it belongs on storage that cannot be written twice.
+// fileAnchor is a file that checkpoints are appended to; it belongs on write-once storage.
 type fileAnchor string
 
 func (f fileAnchor) put(_ context.Context, h head) error {
@@ -93,7 +89,7 @@ func (f fileAnchor) put(_ context.Context, h head) error {
 	text := append(bytes.Clone(h.note), '\n')
 	if info, err := file.Stat(); err == nil && info.Size() > 0 {
 		var end [1]byte
-		if _, err := file.ReadAt(end[:], info.Size()-1); err == nil && end[0] != '\n' { // torn: ours begins a line of its own
+		if _, err := file.ReadAt(end[:], info.Size()-1); err == nil && end[0] != '\n' { // a torn write: ours begins on a new line
 			text = append([]byte("\n"), text...)
 		}
 	}
@@ -104,8 +100,8 @@ func (f fileAnchor) put(_ context.Context, h head) error {
 // maxTail bounds how much of the file's end is searched for a checkpoint.
 const maxTail = 64 << 20
 
-// tail reads the checkpoints of this log at the end of the file, a few of them, in their order, and how many bytes of something
-// else follow the last one. When none is found in the last 64 MiB, all of it is something else.
+// tail returns the last few checkpoints of this log in the file, in their order, and how many bytes of something else follow
+// them. If the last 64 MiB hold none, all of it is something else.
 func (f fileAnchor) tail(key ed25519.PublicKey) (all []audit.Checkpoint, rest int64, err error) {
 	file, err := os.Open(string(f))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -131,22 +127,10 @@ func (f fileAnchor) tail(key ed25519.PublicKey) (all []audit.Checkpoint, rest in
 	}
 }
 
-// urlAnchor posts checkpoints to the bank's SIEM, or to anything else that keeps them.
+// urlAnchor posts checkpoints to the bank's SIEM or another service that keeps them.
 type urlAnchor struct {
 	url    string
 	client *http.Client
-}
-
-// anchorClient follows no redirects and no proxy of the environment; roots may be nil for the system's trust store.
-func anchorClient(roots *mtls.Anchors) *http.Client {
-	return &http.Client{
-		Timeout: anchorTimeout,
-		Transport: &http.Transport{
-			DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, TLSClientConfig: mtls.PublicConfig(roots),
-			MaxResponseHeaderBytes: 64 << 10, DisableCompression: true, IdleConnTimeout: 60 * time.Second,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 }
 
 func (u *urlAnchor) put(ctx context.Context, h head) error {

@@ -16,17 +16,17 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 )
 
-// newestTimeout bounds the search for the newest object, which takes some forty requests.
+// newestTimeout bounds the search for the newest object, of about forty requests.
 const newestTimeout = 20 * time.Second
 
 // errUnseen means that the log could not be compared with the object store yet.
 var errUnseen = errors.New("the log is not compared with the object store yet, it will be tried again")
 
-// maxForeign is how many objects that are no checkpoints of this log one look passes over. The next look goes on below them.
+// maxForeign is how many foreign objects one search passes over. The next search goes on below them.
 const maxForeign = 16
 
-// last reads the newest checkpoint of this log: the valid one with the largest number. What is no checkpoint of this log is
-// passed over and told as errForeign, together with what was found below it; nil without one.
+// last returns the newest checkpoint of this log, which is the valid one of the largest size; nil without one. It passes over
+// foreign objects, and then also returns errForeign.
 func (o *objectAnchor) last(ctx context.Context, key ed25519.PublicKey) (*audit.Checkpoint, error) {
 	ctx, cancel := context.WithTimeout(ctx, newestTimeout)
 	defer cancel()
@@ -73,7 +73,7 @@ func (o *objectAnchor) last(ctx context.Context, key ed25519.PublicKey) (*audit.
 	return nil, o.tellForeign()
 }
 
-// tellForeign is errForeign when objects were met that are no checkpoints of this log; else nil.
+// tellForeign returns errForeign if the search met objects that are no checkpoints of this log.
 func (o *objectAnchor) tellForeign() error {
 	names := slices.Clone(o.odd)
 	for size := range o.foreign {
@@ -86,8 +86,8 @@ func (o *objectAnchor) tellForeign() error {
 	return fmt.Errorf("%w: the object store has %d such objects under this log's prefix, one is %q", errForeign, len(names), names[0])
 }
 
-// before is the largest size that is smaller than one and that an object is named by; 0: there is none. Sizes lie close
-// together as a rule, so it looks back by steps that double.
+// before returns the largest size of an object below a size; 0: there is none. Sizes mostly lie close together, so it steps back
+// by 1, 2, 4 and so on, and then halves.
 func (o *objectAnchor) before(ctx context.Context, size int64) (int64, error) {
 	for step := int64(1); ; step *= 2 {
 		from := max(0, size-1-step)
@@ -116,12 +116,11 @@ func (o *objectAnchor) before(ctx context.Context, size int64) (int64, error) {
 	}
 }
 
-// largest finds the largest size that an object is named by; 0: there is none. Stores list upwards only, and there may be
-// millions of objects, so they are asked for the next one after a size that is known, with steps that double, and then by
-// halves.
+// largest returns the largest size of an object; 0: there is none. A store lists upwards only and may hold millions of objects, so
+// the search steps up from a known size by 1, 2, 4 and so on, and then halves.
 func (o *objectAnchor) largest(ctx context.Context, known int64) (int64, error) {
-	low := known   // it is there, or 0
-	var high int64 // none is greater
+	low := known   // an object has it, or it is 0
+	var high int64 // no object has a larger one
 	for step := int64(1); ; step *= 2 {
 		next, err := o.after(ctx, low+step-1)
 		if err != nil {
@@ -148,15 +147,15 @@ func (o *objectAnchor) largest(ctx context.Context, known int64) (int64, error) 
 	return low, nil
 }
 
-// maxOdd is how many names that are no sizes one question passes over.
+// maxOdd is how many names that are no sizes one call of after passes over.
 const maxOdd = 100
 
-// after is the smallest size greater than one; 0: there is none. Names between them that are no sizes are kept in mind.
+// after returns the smallest size of an object above a size; 0: there is none. It notes names between them that are no sizes.
 func (o *objectAnchor) after(ctx context.Context, size int64) (int64, error) {
 	start := fmt.Sprintf("%020d", size)
 	for range maxOdd {
 		name, err := o.next(ctx, start)
-		if err != nil || name == "" || name[0] > '9' { // what does not begin with a digit sorts behind all sizes
+		if err != nil || name == "" || name[0] > '9' { // it sorts behind all sizes
 			return 0, err
 		}
 		next, err := strconv.ParseInt(name, 10, 64)
@@ -171,7 +170,7 @@ func (o *objectAnchor) after(ctx context.Context, size int64) (int64, error) {
 	return 0, fmt.Errorf("%w: the object store has more than %d objects under this log's prefix that are not named as checkpoints, one is %q", errForeign, maxOdd, o.odd[0])
 }
 
-// next is the name of the first object after one; empty: there is none.
+// next returns the name of the first object after a name; "": there is none.
 func (o *objectAnchor) next(ctx context.Context, name string) (string, error) {
 	query := url.Values{"list-type": {"2"}, "max-keys": {"1"}, "prefix": {o.store.Prefix + "/"}, "start-after": {o.store.Prefix + "/" + name}}
 	response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: "/" + o.store.Bucket, query: query})

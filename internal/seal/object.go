@@ -17,20 +17,21 @@ import (
 
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/trust"
 )
 
-// objectAnchor puts each checkpoint into an object of its own, under Object Lock, named by its size. Keys sort as sizes
-// do, and the objects of a folder one after the other are a file of checkpoints.
+// objectAnchor keeps each checkpoint in an object under Object Lock, named by its size. Names sort as sizes do, and the objects of
+// a prefix, concatenated, are an anchor file.
 type objectAnchor struct {
 	store  config.ObjectStore
 	signer signer
 	client *http.Client
 	now    func() time.Time
 
-	proven bool // the store was seen to keep an object under lock
+	proven bool // an object was read back under lock
 
-	own     int64          // the largest size that was found to be a checkpoint of this log
-	foreign map[int64]bool // sizes of objects that are none
+	own     int64          // the largest size known to be a checkpoint of this log
+	foreign map[int64]bool // sizes whose object is no checkpoint of this log
 	odd     []string       // names that are no sizes
 }
 
@@ -38,7 +39,7 @@ func newObjectAnchor(s config.ObjectStore, secret string, client *http.Client) *
 	return &objectAnchor{store: s, signer: signer{s.AccessKeyID, secret, s.Region}, client: client, now: time.Now}
 }
 
-// openObjectAnchor prepares the object store of the settings; nil when none is set.
+// openObjectAnchor prepares the object store of the settings; nil without one. The error is a *config.Error.
 func openObjectAnchor(c *config.Config) (*objectAnchor, error) {
 	s := c.Log.S3
 	if s.Endpoint == "" {
@@ -58,18 +59,17 @@ func openObjectAnchor(c *config.Config) (*objectAnchor, error) {
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
-	return newObjectAnchor(s, secret, anchorClient(roots)), nil
+	return newObjectAnchor(s, secret, trust.NewAnchorClient(roots, anchorTimeout)), nil
 }
 
-// errOther means that the store holds something else under a checkpoint's name: of a log that was written anew, or of
-// another log that shares bucket and prefix.
+// errOther means that the store holds another checkpoint under the same name.
 var errOther = errors.New("the object store holds another checkpoint of that size: the log was written anew, or two logs share a prefix")
 
-// errUnlocked means that a user who may write to the store may remove the checkpoint too.
+// errUnlocked means that a user who may write to the store may also remove the checkpoint.
 var errUnlocked = errors.New("the object store did not keep the checkpoint under Object Lock as asked")
 
-// put writes the object unless it is there, and never over another. One that is there must be the same, which happens
-// whenever several replicas put the newest checkpoint.
+// put writes the object and never overwrites one. An object that exists must be the same: several replicas put the newest
+// checkpoint.
 func (o *objectAnchor) put(ctx context.Context, h head) error {
 	sum := md5.Sum(h.note) //nolint:gosec // as above
 	until := h.at.UTC().AddDate(0, 0, o.store.RetainDays)
@@ -92,7 +92,7 @@ func (o *objectAnchor) put(ctx context.Context, h head) error {
 	return o.compare(ctx, h)
 }
 
-// compare reads an object again: it must be the checkpoint, and locked.
+// compare reads an object back; it must be the checkpoint, under lock.
 func (o *objectAnchor) compare(ctx context.Context, h head) error {
 	response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: o.path(h.size)})
 	if err != nil {
@@ -112,7 +112,7 @@ func (o *objectAnchor) compare(ctx context.Context, h head) error {
 	return nil
 }
 
-// reply is an answer of the store, read whole.
+// reply is an answer of the store.
 type reply struct {
 	status int
 	header http.Header
@@ -122,7 +122,7 @@ type reply struct {
 // maxReply bounds what is read of an answer; a checkpoint has some 300 bytes.
 const maxReply = 64 << 10
 
-// path is where the checkpoint of a size is.
+// path is the path of the checkpoint of a size.
 func (o *objectAnchor) path(size int64) string {
 	return fmt.Sprintf("/%s/%s/%020d", o.store.Bucket, o.store.Prefix, size)
 }
@@ -159,7 +159,7 @@ func (o *objectAnchor) do(ctx context.Context, q objectRequest) (*reply, error) 
 	return &reply{response.StatusCode, response.Header, text}, nil
 }
 
-// code finds the store's own word for what is wrong, such as AccessDenied.
+// code finds the store's error code, such as AccessDenied.
 var code = regexp.MustCompile(`<Code>([A-Za-z0-9]{1,64})</Code>`)
 
 func (r *reply) error() error {
@@ -169,7 +169,7 @@ func (r *reply) error() error {
 	return fmt.Errorf("the object store answered %d", r.status)
 }
 
-// withoutURL leaves out the address, which every error of package http repeats.
+// withoutURL removes the address that errors of package http repeat.
 func withoutURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {

@@ -26,6 +26,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/trust"
 )
 
 // TestASignatureIsTheOneTheProtocolsAuthorsPublished uses the three requests with their signatures from the description of
@@ -310,7 +311,7 @@ func TestTheSecretOfTheObjectStoreIsReadableByItsOwnerOnly(t *testing.T) {
 
 // TestTheAddressOfAnAnchorIsNotRepeatedInErrors: it may hold a token.
 func TestTheAddressOfAnAnchorIsNotRepeatedInErrors(t *testing.T) {
-	u := &urlAnchor{"https://127.0.0.1:1/hook?token=sesame", anchorClient(nil)}
+	u := &urlAnchor{"https://127.0.0.1:1/hook?token=sesame", trust.NewAnchorClient(nil, anchorTimeout)}
 	err := u.put(t.Context(), head{1, time.Now(), []byte("x")})
 	require.Error(t, err)
 	require.NotContains(t, err.Error(), "sesame")

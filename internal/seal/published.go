@@ -12,21 +12,21 @@ import (
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
-// publisher knows the newest checkpoints of this log that are outside of the database at one place. Published returns them
-// with errForeign when the place also holds what is no checkpoint of this log; another error means that it could not be
-// asked, and the checkpoints returned are those known before.
+// publisher knows the newest checkpoints of this log at one place outside the database. published returns them with errForeign
+// if the place also holds something else. With another error, the place did not answer and the checkpoints are those known
+// before.
 type publisher interface {
 	published(ctx context.Context, key *audit.Signer) ([]auditlog.PublishedHead, error)
 }
 
 // errForeign means that an anchor holds something that is no checkpoint of this log.
-var errForeign = errors.New("an anchor holds what is no checkpoint of this log; it is left out of account")
+var errForeign = errors.New("an anchor holds what is no checkpoint of this log; it is ignored")
 
 // errUnread means that the log could not be compared with an anchor.
 var errUnread = errors.New("the log is not compared with an anchor, it will be tried again")
 
-// published asks every place for its newest checkpoints. A place that does not answer, or that holds something else as well,
-// is complained about and does not stop sealing.
+// published returns the newest checkpoints of every place. A place that does not answer, or that holds something else as well, is
+// logged and does not stop sealing.
 func (w *Sealer) published(ctx context.Context) []auditlog.PublishedHead {
 	var all []auditlog.PublishedHead
 	if h := w.remembered.Load(); h != nil {
@@ -51,8 +51,8 @@ type namedPublisher struct {
 	publisher
 }
 
-// remember keeps the newest checkpoint this process has seen sealed, by itself or by another replica. The log was compared
-// with the one before in the same transaction, so it may also be smaller: after a stated loss.
+// remember keeps the newest checkpoint that any replica signed. Its transaction compared the log with the one before; it is smaller
+// only after a stated loss.
 func (w *Sealer) remember(note []byte) {
 	c, err := audit.OpenCheckpoint(note, w.key.Public())
 	if err != nil {
@@ -62,7 +62,7 @@ func (w *Sealer) remember(note []byte) {
 	w.remembered.Store(&c)
 }
 
-// extendsAnchor compares the log with what one anchor has, before something is added to it.
+// extendsAnchor returns an error if the log does not extend what one anchor has. It is called before a delivery.
 func (w *Sealer) extendsAnchor(ctx context.Context, name string) error {
 	for _, p := range w.places {
 		if p.name != name {
@@ -77,7 +77,7 @@ func (w *Sealer) extendsAnchor(ctx context.Context, name string) error {
 	return nil
 }
 
-// notes are what /readyz tells operators about sealing, which nothing that serves waits for.
+// Notes returns what /readyz tells operators about sealing.
 func (w *Sealer) Notes() []string {
 	if why := w.halted.Load(); why != nil {
 		return []string{"the history is not sealed: " + *why}
@@ -92,7 +92,7 @@ func (f fileAnchor) published(_ context.Context, key *audit.Signer) ([]auditlog.
 		return nil, fmt.Errorf("%w: %w", errUnread, err)
 	}
 	var out []auditlog.PublishedHead
-	if n := len(all); n > 0 { // the last, and the largest of the last few: replicas may share the file
+	if n := len(all); n > 0 { // the last, and the largest: replicas may share the file
 		out = append(out, auditlog.PublishedHead{Checkpoint: all[n-1], Where: "the anchor file"})
 		largest := all[n-1]
 		for _, c := range all {
@@ -110,8 +110,8 @@ func (f fileAnchor) published(_ context.Context, key *audit.Signer) ([]auditlog.
 	return out, nil
 }
 
-// objectPlace remembers the newest checkpoint of this log in the object store, and looks for newer ones once a minute at most,
-// since sealing waits meanwhile.
+// objectPlace knows the newest checkpoint of this log in the object store. It searches once in repeatAfter, since sealing waits
+// for the search.
 type objectPlace struct {
 	mu     sync.Mutex // the sealer and the carrier ask
 	anchor *objectAnchor

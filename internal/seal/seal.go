@@ -28,18 +28,19 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
+	"github.com/arauto/arauto/internal/trust"
 )
 
-// sealEvery is how often the history is sealed and a checkpoint signed, while there is anything new.
+// sealEvery is the time between two rounds of sealing. A round signs a checkpoint when there is something new.
 const sealEvery = 5 * time.Second
 
-// horizonLimit is how long one transaction may keep younger entries from being sealed before that is an alarm.
+// horizonLimit is how long one running transaction may delay the sealing of younger entries before the log says so.
 const horizonLimit = 10 * time.Second
 
-// repeatAfter is how often an alarm that goes on is said again.
+// repeatAfter is the time after which the log repeats a failure that goes on.
 const repeatAfter = time.Minute
 
-// sealing is what the sealer needs of the store.
+// Store keeps the log; *store.Store does.
 type Store interface {
 	Seal(ctx context.Context, key *audit.Signer, published ...auditlog.PublishedHead) (auditlog.SealStep, error)
 	LogKey(ctx context.Context) (ed25519.PublicKey, error)
@@ -48,8 +49,7 @@ type Store interface {
 	MarkAnchored(ctx context.Context, checkpoint time.Time) error
 }
 
-// sealer gives the history its proof, in the background: nothing that serves initiators or the bank waits for it. The
-// carriers bring what it signed to the anchors, and it does not wait for them either.
+// Sealer seals the log and signs its checkpoints. A carrier for each anchor delivers them, and the Sealer does not wait for it.
 type Sealer struct {
 	cfg      *config.Config
 	store    Store
@@ -60,17 +60,17 @@ type Sealer struct {
 
 	newest   atomic.Pointer[head] // the newest checkpoint
 	keyKnown bool                 // our key is the registered one
-	horizon  int64                // as it was seen first at since
-	since    time.Time
+	horizon  int64                // the oldest running transaction
+	since    time.Time            // when horizon was first seen
 
 	remembered atomic.Pointer[audit.Checkpoint] // the newest that this process has seen
-	places     []namedPublisher                 // that know published checkpoints; witnesses are to be added here
+	places     []namedPublisher                 // that know published checkpoints
 	halted     atomic.Pointer[string]           // why sealing is stopped; nil: it is not
 
 	mu       sync.Mutex
-	taken    map[*carrier]head // the newest checkpoint that each anchor has
-	anchored int64             // size of the newest checkpoint that every anchor has or is past
-	said     map[string]time.Time
+	taken    map[*carrier]head    // the newest checkpoint that each anchor has
+	anchored int64                // size up to which every anchor covers the log
+	said     map[string]time.Time // when the log named a failure last
 }
 
 // Observer is told what becomes of the log. Its methods return at once; several goroutines call them.
@@ -93,7 +93,8 @@ type Observer interface {
 	AnchorFailed(anchor string)
 }
 
-// newSealer reads the key, where a setting names one, and prepares the anchors.
+// New reads the key that log.key names, if any, and prepares the anchors. The error of a wrong setting or file is a
+// *config.Error. It asks neither the database nor an anchor.
 func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, error) {
 	w := &Sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, observer: o}
 	if cfg.Log.Key != "" {
@@ -107,7 +108,7 @@ func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, er
 	w.carriers = []*carrier{newCarrier("file", file, 0)}
 	w.places = []namedPublisher{{"file", file}}
 	if cfg.Log.AnchorURL != "" {
-		w.carriers = append(w.carriers, newCarrier("url", &urlAnchor{cfg.Log.AnchorURL, anchorClient(nil)}, 0))
+		w.carriers = append(w.carriers, newCarrier("url", &urlAnchor{cfg.Log.AnchorURL, trust.NewAnchorClient(nil, anchorTimeout)}, 0))
 	}
 	object, err := openObjectAnchor(cfg)
 	if err != nil {
@@ -120,7 +121,7 @@ func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, er
 	return w, nil
 }
 
-// anchors are the names of the anchors that checkpoints are carried to: "file", "url", "object-store".
+// Anchors returns the names of the anchors in use: "file", "url", "object-store".
 func (w *Sealer) Anchors() []string {
 	var names []string
 	for _, c := range w.carriers {
@@ -129,7 +130,7 @@ func (w *Sealer) Anchors() []string {
 	return names
 }
 
-// logKey returns the public key of the log: our own where log.key names it, else the registered one; nil without one.
+// LogKey returns the public key of the log: our own if log.key names one, else the registered one; nil without either.
 func (w *Sealer) LogKey(ctx context.Context) (ed25519.PublicKey, error) {
 	if w.cfg.Log.Key != "" {
 		return w.key.Public(), nil
@@ -150,11 +151,11 @@ func readLogKey(path string) (*audit.Signer, error) {
 	return audit.NewSigner(key), nil
 }
 
-// errNoKey means that this replica cannot seal, which another can.
-var errNoKey = errors.New("it does not have the key that is registered for the log of this database")
+// errNoKey means that this replica cannot seal; another one can.
+var errNoKey = errors.New("this replica does not have the key that is registered for the log of this database")
 
-// refuse looks once, at start, whether production has the registered key. A database that does not answer is no reason
-// not to start; the same is asked again before anything is sealed.
+// Refuse returns a *config.Error when, in production, our key is not the registered one. It returns nil when the database does
+// not answer within 3 s: every round asks again before it seals.
 func (w *Sealer) Refuse(ctx context.Context) error {
 	if w.cfg.Profile != config.Production {
 		return nil
@@ -174,7 +175,7 @@ func (w *Sealer) Refuse(ctx context.Context) error {
 	return nil
 }
 
-// run seals until ctx ends, or for as long as this replica has the key.
+// Run seals and carries checkpoints until ctx ends. It returns early on a replica without the registered key.
 func (w *Sealer) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	var carriers sync.WaitGroup
@@ -201,8 +202,8 @@ func (w *Sealer) Run(ctx context.Context) {
 	}
 }
 
-// carry brings checkpoints to one anchor until ctx ends. What fails is tried again, with a newer checkpoint if there is
-// one, which covers it.
+// carry delivers checkpoints to one anchor until ctx ends. After a failure it retries with the newest checkpoint, which covers
+// the older ones.
 func (w *Sealer) carry(ctx context.Context, c *carrier) {
 	tick := time.NewTicker(sealEvery)
 	defer tick.Stop()
@@ -222,7 +223,7 @@ func (w *Sealer) carry(ctx context.Context, c *carrier) {
 // errAnchor means that an anchor did not take a checkpoint.
 var errAnchor = errors.New("a checkpoint is not anchored")
 
-// deliver brings the newest checkpoint to one anchor. Once all have one, the database is told how far that is.
+// deliver delivers the newest checkpoint to one anchor, and marks in the database how far all anchors cover the log.
 func (w *Sealer) deliver(ctx context.Context, c *carrier) error {
 	newest := w.newest.Load()
 	if c.due(newest) {
@@ -261,10 +262,10 @@ func (w *Sealer) deliver(ctx context.Context, c *carrier) error {
 	return nil
 }
 
-// errStrays means that somebody put entries behind the end of the log.
+// errStrays means that entries were added behind the end of the log.
 var errStrays = errors.New("entries stand behind the end of the log and have no position of their own")
 
-// complain tells what went wrong, the same at most once a minute; some of it is an alarm.
+// complain logs a failure, the same one once in repeatAfter, and notes when it stops sealing.
 func (w *Sealer) complain(err error) {
 	stopped := (errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey) || errors.Is(err, store.ErrSetBack)) && !errors.Is(err, errAnchor)
 	if stopped {
@@ -296,7 +297,7 @@ func (w *Sealer) complain(err error) {
 	}
 }
 
-// round seals everything that can be sealed; each batch has its checkpoint, which the carriers take up at once.
+// round seals everything that can be sealed. Each batch gets a checkpoint, and the carriers are woken.
 func (w *Sealer) round(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return err
@@ -320,7 +321,7 @@ func (w *Sealer) round(ctx context.Context) error {
 	return nil
 }
 
-// publish makes known what one transaction sealed.
+// publish shows the result of one transaction and hands its checkpoint to the carriers.
 func (w *Sealer) publish(out auditlog.SealStep) {
 	w.halted.Store(nil)
 	w.observer.Extends(out.Size)
@@ -336,7 +337,7 @@ func (w *Sealer) publish(out auditlog.SealStep) {
 	}
 }
 
-// watchHorizon raises the alarm when one transaction keeps the entries of all younger ones waiting.
+// watchHorizon measures how long one transaction has delayed the entries of all younger ones.
 func (w *Sealer) watchHorizon(out auditlog.SealStep) {
 	if out.Horizon != w.horizon || out.Newest == out.Horizon {
 		w.horizon, w.since = out.Horizon, time.Now()
@@ -348,7 +349,7 @@ func (w *Sealer) watchHorizon(out auditlog.SealStep) {
 	}
 }
 
-// prepare finds out, until it is known, whether the key is the log's.
+// prepare asks once whether our key is the log's.
 func (w *Sealer) prepare(ctx context.Context) error {
 	if w.keyKnown {
 		return nil
@@ -360,7 +361,7 @@ func (w *Sealer) prepare(ctx context.Context) error {
 	return nil
 }
 
-// ownKey makes sure that our key is the registered one. In development the first replica makes the key and registers it.
+// ownKey returns nil when our key is the registered one. In development the first replica makes the key and registers it.
 func (w *Sealer) ownKey(ctx context.Context) error {
 	registered, err := w.store.LogKey(ctx)
 	if err != nil {
@@ -396,7 +397,7 @@ func (w *Sealer) ownKey(ctx context.Context) error {
 	return errNoKey
 }
 
-// publishKey leaves the public half where a verifier finds it.
+// publishKey writes the public key to the state folder, for verifiers.
 func (w *Sealer) publishKey() error {
 	text, err := audit.MarshalPublic(w.key.Public())
 	if err != nil {
@@ -406,13 +407,13 @@ func (w *Sealer) publishKey() error {
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, text) {
 		return nil
 	}
-	if err := os.WriteFile(path, text, 0o644); err != nil { // everybody may read it
+	if err := os.WriteFile(path, text, 0o644); err != nil {
 		return fmt.Errorf("write the log's public key: %w", err)
 	}
 	return nil
 }
 
-// makeLogKey makes a key and stores it; of several that try at once in one folder, one wins and the others read its key.
+// makeLogKey makes a key and stores it. When several replicas try at once in one folder, all return the key of the first.
 func makeLogKey(path string) (*audit.Signer, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -19,7 +19,7 @@ func readSecret(path string) (string, error) {
 	return secret, nil
 }
 
-// readPrivate reads a file that only its owner may be able to read.
+// readPrivate reads a file that only its owner can read.
 func readPrivate(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// signer puts AWS Signature Version 4 on requests to an object store, as it is described for requests with a single chunk
-// ("Authenticating Requests: Using the Authorization Header"). Every header that is set is signed.
+// signer signs requests to an object store by AWS Signature Version 4, for requests with a single chunk ("Authenticating
+// Requests: Using the Authorization Header"). It signs every header that is set.
 type signer struct {
 	accessKeyID, secret, region string
 }
 
-// stamp is how the signature writes time.
+// stamp is the signature's layout of time.
 const stamp = "20060102T150405Z"
 
-// sign signs a request as of now. The URL's path must be written as escapePath writes it, and its query sorted by name.
+// sign signs a request. Its path must be escaped by escapePath, and its query sorted by name.
 func (s signer) sign(r *http.Request, body []byte, now time.Time) {
 	now = now.UTC()
 	r.Header.Set("X-Amz-Date", now.Format(stamp))
@@ -56,7 +56,7 @@ func hexSum(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// escapePath writes a path as the signature wants it: everything but unreserved characters and slashes as %XX.
+// escapePath escapes a path as the signature demands: everything but unreserved characters and slashes as %XX.
 func escapePath(path string) string {
 	var b strings.Builder
 	for _, c := range []byte(path) {

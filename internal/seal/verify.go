@@ -12,19 +12,17 @@ import (
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
-// How often the log is verified without anybody's asking.
+// When the log is verified.
 const (
-	verifyTick       = time.Minute // the longest time between two looks whether it is due
+	verifyTick       = time.Minute // the longest time between two calls of Tick
 	verifyWholeEvery = 7 * 24 * time.Hour
-	verifyDoubtEvery = 24 * time.Hour // the whole log, while something bad is not superseded
-	verifySinceMost  = 1_000_000      // entries in one verification of what is new; as many that are new are verified at once
-	verifyWholePart  = 200_000        // entries of the whole log between two records of progress
+	verifyDoubtEvery = 24 * time.Hour // the whole log, while a finding stands
+	verifySinceMost  = 1_000_000      // entries in one verification of what is new; so many new entries make it due
+	verifyWholePart  = 200_000        // entries of the whole log in one part
 )
 
-// verifier verifies the log by itself: what was sealed since the last time, and once a week all of it. Any replica may do
-// it and one at a time does. What it found is an entry of the history; every replica shows it in its metrics and in the
-// notes of /readyz. It does not replace verification from outside: anybody who can change the database and this process can
-// change both.
+// SelfVerifier verifies what was sealed since the last time, and once a week the whole log. One replica at a time does it. The result
+// is an entry of the history, and every replica shows it in its metrics and in the notes of /readyz.
 type SelfVerifier struct {
 	cfg      *config.Config
 	auditlog *auditlog.Log
@@ -47,15 +45,15 @@ type VerifyObserver interface {
 	Verified(size int64, bad bool)
 }
 
-// newVerifier prepares verification with the log's key.
+// NewVerifier prepares verification; key returns the public key of the log, or nil if none is registered yet.
 func NewVerifier(cfg *config.Config, l *auditlog.Log, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o VerifyObserver) *SelfVerifier {
 	return &SelfVerifier{cfg: cfg, auditlog: l, log: log, key: key, observer: o}
 }
 
-// every is the time between two looks.
+// Every is how often Tick is to be called.
 func (w *SelfVerifier) Every() time.Duration { return min(verifyTick, w.cfg.Log.VerifyEvery) }
 
-// tick publishes what the verifications have come to, and goes on with what is due.
+// Tick publishes the results of all replicas, and verifies what is due unless another replica does.
 func (w *SelfVerifier) Tick(ctx context.Context) error {
 	state, err := w.publish(ctx)
 	if err != nil || !w.sinceDue(&state) && !w.wholeDue(&state) {
@@ -65,12 +63,12 @@ func (w *SelfVerifier) Tick(ctx context.Context) error {
 	return err
 }
 
-// sinceDue tells whether what was sealed since the last time is to be verified.
+// sinceDue returns whether what was sealed since the last time must be verified.
 func (w *SelfVerifier) sinceDue(v *auditlog.LogVerification) bool {
 	return v.Size-v.Since.Verified >= verifySinceMost || v.Now.Sub(v.Since.EndedAt) >= w.cfg.Log.VerifyEvery
 }
 
-// wholeDue tells whether the whole log is to be verified, or being verified.
+// wholeDue returns whether the whole log must be verified, or is being verified.
 func (w *SelfVerifier) wholeDue(v *auditlog.LogVerification) bool {
 	every := verifyWholeEvery
 	if v.Bad() {
@@ -79,11 +77,11 @@ func (w *SelfVerifier) wholeDue(v *auditlog.LogVerification) bool {
 	return !v.Whole.BeganAt.IsZero() || v.Size > 0 && v.Now.Sub(v.Whole.EndedAt) >= every
 }
 
-// run verifies part by part for as long as something is due. What is new comes first.
+// run verifies part by part while something is due, what is new first.
 func (w *SelfVerifier) run(ctx context.Context) error {
 	key, err := w.key(ctx)
 	if err != nil || key == nil {
-		return err // nothing was ever sealed without a registered key
+		return err // without a registered key, nothing was sealed
 	}
 	for more := true; more; {
 		state, err := w.publish(ctx)
@@ -108,7 +106,7 @@ func (w *SelfVerifier) run(ctx context.Context) error {
 	return err
 }
 
-// tell says what a verification found; nil: it found nothing to record.
+// tell logs the result of a verification; nil: there was nothing to record.
 func (w *SelfVerifier) tell(r *auditlog.VerificationRecord) {
 	switch {
 	case r == nil:
@@ -120,7 +118,7 @@ func (w *SelfVerifier) tell(r *auditlog.VerificationRecord) {
 	}
 }
 
-// publish shows what all replicas know.
+// publish shows the results of all replicas, and returns them.
 func (w *SelfVerifier) publish(ctx context.Context) (auditlog.LogVerification, error) {
 	v, err := w.auditlog.LogVerification(ctx)
 	if err != nil {
@@ -148,7 +146,7 @@ func (w *SelfVerifier) publish(ctx context.Context) (auditlog.LogVerification, e
 	return v, nil
 }
 
-// notes are what /readyz adds while something bad is not superseded.
+// Notes returns what /readyz tells operators while a finding stands.
 func (w *SelfVerifier) Notes() []string {
 	if text := w.bad.Load(); text != nil {
 		return []string{*text}

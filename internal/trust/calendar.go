@@ -13,16 +13,16 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// warnDays are the days before a certificate's end from which operators are warned, each time anew (cases I3).
+// warnDays are the days before a certificate's end at which operators are warned (cases I3).
 var warnDays = []int{30, 7, 1}
 
-// certificate is one line of the calendar with what it is for.
+// Certificate is one of our own certificates or authorities, with its role.
 type Certificate struct {
 	mtls.Expiry
 	Role string // "public-server", "internal-server", "webhook-client", "caller-authority", "receiver-authority" or "proxy-authority"
 }
 
-// certificates is the calendar of our own certificates and trust anchors.
+// Certificates returns our own certificates and authorities, as they are in force.
 func (t *Trust) Certificates() []Certificate {
 	var out []Certificate
 	add := func(role string, list []mtls.Expiry) {
@@ -43,14 +43,14 @@ func (t *Trust) Certificates() []Certificate {
 	return out
 }
 
-// RevocationList is one list: its evidence serves until ValidUntil, and for the soft-fail window beyond that. Of a list that
-// never came only Source is known.
+// RevocationList is one list of one direction. Its evidence serves until ValidUntil, and then until SoftFailUntil. Of a list that
+// was never fetched only Source is set.
 type RevocationList struct {
 	mtls.ListStatus
 	Direction string // "callers" or "receivers"
 }
 
-// revocationLists are the lists in force, and those that were named and never came.
+// RevocationLists returns the lists in force, and those that the settings name and that were never fetched.
 func (t *Trust) RevocationLists() []RevocationList {
 	var out []RevocationList
 	for _, d := range t.directions() {
@@ -68,8 +68,8 @@ func (t *Trust) RevocationLists() []RevocationList {
 	return out
 }
 
-// notes are what an operator should see at readiness though it is no reason to take the replica away: the others would be
-// in the same state, and an authority's outage is no excuse for ours (webhook §7.4).
+// Notes returns what /readyz tells operators about lists and certificates. Readiness does not depend on it: all replicas are in the
+// same state, and an authority's outage is no excuse for ours (webhook §7.4).
 func (t *Trust) Notes(now time.Time) []string {
 	var out []string
 	for _, l := range t.RevocationLists() {
@@ -93,7 +93,7 @@ func (t *Trust) Notes(now time.Time) []string {
 	return out
 }
 
-// examine is what arauto check says of certificates and lists. Lists of URLs are fetched once.
+// Findings returns what arauto check says of certificates and lists. It fetches the lists of URLs once.
 func (t *Trust) Findings(ctx context.Context, now time.Time) []string {
 	var out []string
 	for _, e := range t.Certificates() {
@@ -120,10 +120,10 @@ func (t *Trust) Findings(ctx context.Context, now time.Time) []string {
 	return append(out, "receivers' certificates: known to running replicas, at GET /internal/v1/certificates")
 }
 
-// maxReceivers bounds the calendar of receivers: more clients than the ecosystem has.
+// maxReceivers bounds the certificates of receivers that are remembered: more clients than the ecosystem has.
 const maxReceivers = 10_000
 
-// ReceiverCertificate is what one initiator's endpoint showed last.
+// ReceiverCertificate is the certificate that an initiator's endpoint showed last.
 type ReceiverCertificate struct {
 	mtls.Expiry // without a source
 	Client      notice.ClientID
@@ -131,8 +131,8 @@ type ReceiverCertificate struct {
 	SeenAt      time.Time
 }
 
-// receivers is the calendar of the certificates that initiators' endpoints showed, as this replica last saw them. A
-// certificate that cannot be verified any more is not seen; the line then stands until its client shows another.
+// receivers remembers the certificates that initiators' endpoints showed to this replica. One that no longer verifies is not seen,
+// so its line stays until the client shows another.
 type receivers struct {
 	most int
 
@@ -144,7 +144,7 @@ func newReceivers(most int) *receivers {
 	return &receivers{most: most, known: map[notice.ClientID]*ReceiverCertificate{}}
 }
 
-// see notes what a handshake showed. The same certificate again costs a comparison.
+// see notes the certificate of a handshake.
 func (r *receivers) see(client notice.ClientID, facts *notice.TLSFacts, at time.Time) {
 	if facts == nil || facts.PeerNotAfter.IsZero() {
 		return
@@ -164,7 +164,7 @@ func (r *receivers) see(client notice.ClientID, facts *notice.TLSFacts, at time.
 	}
 }
 
-// forgetOldest makes room for a tenth, so that a calendar that is full is not searched for every newcomer.
+// forgetOldest makes room for a tenth, so that a full list is not sorted for every newcomer.
 func (r *receivers) forgetOldest() {
 	all := make([]*ReceiverCertificate, 0, len(r.known))
 	for _, c := range r.known {
@@ -176,7 +176,7 @@ func (r *receivers) forgetOldest() {
 	}
 }
 
-// all lists the calendar, what ends first at the top.
+// all returns the certificates in the order of their end.
 func (r *receivers) all() []ReceiverCertificate {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -190,7 +190,7 @@ func (r *receivers) all() []ReceiverCertificate {
 	return out
 }
 
-// ending counts by days what ends within them, and under "0" what has ended.
+// ending counts the certificates that end within some days, by the days, and under "0" those that have ended.
 func (r *receivers) ending(now time.Time) map[string]int {
 	out := map[string]int{"0": 0}
 	r.mu.Lock()
@@ -212,13 +212,13 @@ func (r *receivers) ending(now time.Time) map[string]int {
 	return out
 }
 
-// see notes the certificate that a receiver showed in a handshake.
+// See notes the certificate that a receiver showed in a handshake; facts may be nil.
 func (t *Trust) See(client notice.ClientID, facts *notice.TLSFacts, at time.Time) {
 	t.seen.see(client, facts, at)
 }
 
-// receivers is the calendar of receivers' certificates, what ends first at the top.
+// Receivers returns the certificates that receivers showed to this replica, in the order of their end.
 func (t *Trust) Receivers() []ReceiverCertificate { return t.seen.all() }
 
-// ending counts receivers' certificates by the days within which they end, and under "0" those that have ended.
+// Ending counts receivers' certificates by the days ("30", "7", "1") within which they end, and under "0" those that have ended.
 func (t *Trust) Ending(now time.Time) map[string]int { return t.seen.ending(now) }

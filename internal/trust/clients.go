@@ -19,13 +19,11 @@ func newClient(timeout time.Duration, t *http.Transport) *http.Client {
 	}
 }
 
-// newFetcher reads public things over https. Its dialer is guarded like the sender's, so that no address in a document
-// from outside can make us call an inside machine; the bank's own addresses are named in webhook.allow_networks in
-// development, and are files in production.
+// newFetcher makes the client that reads key sets, revocation lists and answers of responders. Its dialer is guarded like the
+// sender's, so that an address in a document from outside cannot lead to a machine inside.
 func newFetcher(cfg *config.Config) *http.Client {
-	allow, _ := cfg.Allowed() // judged by Check
-	// Lists and responders are read over plain http as well: what they say is signed.
-	guard := webhook.NewGuard(allow, slices.Concat(cfg.Webhook.AllowPorts, []uint16{80, 443}))
+	allow, _ := cfg.Allowed()                                                                  // judged by Check
+	guard := webhook.NewGuard(allow, slices.Concat(cfg.Webhook.AllowPorts, []uint16{80, 443})) // port 80: lists and answers of responders are signed
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: guard.Control}
 	return newClient(10*time.Second, &http.Transport{
 		DialContext: dialer.DialContext, TLSClientConfig: mtls.PublicConfig(nil), TLSHandshakeTimeout: 5 * time.Second,
@@ -33,8 +31,8 @@ func newFetcher(cfg *config.Config) *http.Client {
 	})
 }
 
-// newAsker asks the bank's own authorization server over mTLS with our BRCAC. Its address is configuration, not data from
-// outside, so it may be an inside one.
+// newAsker makes the client that asks the bank's authorization server, with our BRCAC. The address is a setting, so it may be
+// inside.
 func (t *Trust) newAsker(cfg *config.Config) (*http.Client, error) {
 	roots := t.Roots
 	if cfg.Tokens.IntrospectionCA != "" {
@@ -47,4 +45,12 @@ func (t *Trust) newAsker(cfg *config.Config) (*http.Client, error) {
 		DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, TLSClientConfig: mtls.ClientConfig(t.Client, roots, ""),
 		IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 64,
 	}), nil
+}
+
+// NewAnchorClient makes a client that delivers checkpoints to an address of the settings, which may be inside. roots may be nil for
+// the system's trust store. within bounds a request.
+func NewAnchorClient(roots *mtls.Anchors, within time.Duration) *http.Client {
+	return newClient(within, &http.Transport{
+		DialContext: (&net.Dialer{Timeout: 3 * time.Second}).DialContext, TLSClientConfig: mtls.PublicConfig(roots), IdleConnTimeout: 60 * time.Second,
+	})
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/arauto/arauto/internal/mtls"
 )
 
-// door stands before the public listener's handler. It judges the certificate of a connection that lives on again, as
-// soon as authorities or lists change and every judgeEvery; it ends connections of an older state after the request they
-// are on; and it makes of what the bank's proxy hands on the initiator's own connection (security §4.6).
+// door stands before the public listener's handler. It judges the certificate of an open connection again when authorities or lists
+// change, and every judgeEvery. It ends a connection that was made under an older state after its current request. A request
+// through the bank's proxy gets the initiator's certificate (security §4.6).
 type door struct {
 	next    http.Handler
 	callers *mtls.Callers
@@ -23,10 +23,10 @@ type door struct {
 	refused func() // counts
 }
 
-// judgeEvery is how long a connection is used without another look at its certificate (cases H5: within 60 s).
+// judgeEvery is how long a connection is used before its certificate is judged again (cases H5: within 60 s).
 const judgeEvery = 30 * time.Second
 
-// stay is what is remembered of one connection.
+// stay is the state of one connection.
 type stay struct {
 	generation atomic.Uint64 // under which it was judged; 0: not yet, outside its handshake
 	judged     atomic.Int64  // when, in nanoseconds since 1970
@@ -34,7 +34,7 @@ type stay struct {
 
 type stayKey struct{}
 
-// guard puts the door before a server's handler.
+// Guard puts the judgement of open connections before the handler of the public listener.
 func (t *Trust) Guard(server *http.Server) {
 	d := &door{next: server.Handler, callers: t.Callers, own: t.Server, log: t.log, refused: t.observer.Refused}
 	counted := server.ConnContext
@@ -42,14 +42,14 @@ func (t *Trust) Guard(server *http.Server) {
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		secured, ok := conn.(*tls.Conn)
 		if ok && !d.callers.IsProxy(secured.ConnectionState()) {
-			ctx = counted(ctx, conn) // the proxy's carry many clients and are counted for none
+			ctx = counted(ctx, conn) // a connection of the proxy carries many clients
 		}
 		return context.WithValue(ctx, stayKey{}, &stay{})
 	}
 }
 
-// shakeHands finishes the public listener's handshakes beside each other, and writes down those that are refused: who
-// tried, from where, and why (cases H2).
+// ShakeHands makes a listener whose connections have finished their handshakes. It logs each refused handshake with peer and reason
+// (cases H2).
 func (t *Trust) ShakeHands(inner net.Listener, tlsConfig *tls.Config) net.Listener {
 	return mtls.Listen(inner, tlsConfig, func(r mtls.HandshakeRefusal) {
 		t.observer.Refused()
@@ -71,7 +71,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	if moved {
-		w.Header().Set("Connection", "close") // the next request meets the state in force, in a handshake
+		w.Header().Set("Connection", "close") // the next request needs a handshake under the state in force
 	}
 	state, err := d.callers.Unwrap(*r.TLS, r.Header)
 	if err != nil {
@@ -81,9 +81,8 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.next.ServeHTTP(w, r)
 }
 
-// look judges a connection once after its handshake, since authorities or lists may have changed during it, and again
-// when they do or some time has passed. moved tells that the connection was made under another state than the one in
-// force.
+// look judges a connection at its first request, since the state may have changed during the handshake, and again when the state
+// changes or judgeEvery has passed. moved: the connection was made under an older state.
 func (d *door) look(s *stay, cs *tls.ConnectionState, now time.Time) (moved bool, err error) {
 	generation := d.callers.Generation() + d.own.Generation()
 	before := s.generation.Load()

@@ -23,7 +23,7 @@ type direction struct {
 	name string
 }
 
-// directions are those that have a source of revocation.
+// directions returns those with a source of revocation.
 func (t *Trust) directions() []direction {
 	var out []direction
 	if t.Revocation != nil {
@@ -35,14 +35,14 @@ func (t *Trust) directions() []direction {
 	return out
 }
 
-// newRevocation makes the judge of one direction; nil when no source is configured.
+// newRevocation makes the judge of one direction; nil without a source.
 func (t *Trust) newRevocation(settings *config.RevocationSettings, name string) (*mtls.Revocation, error) {
 	if len(settings.CRL) == 0 && !settings.OCSP {
 		return nil, nil
 	}
 	o := revocationOptions(settings)
 	o.HTTP = t.fetcher
-	if t.observer != nil { // not for arauto check, which changes nothing and runs no handshakes
+	if t.observer != nil {
 		o.Keep = filepath.Join(t.cfg.File("lists"), name)
 		o.Observe = func(d mtls.RevocationDecision) { t.onDecision(name, d) }
 		o.Events = func(e mtls.ReloadEvent) {
@@ -55,7 +55,7 @@ func (t *Trust) newRevocation(settings *config.RevocationSettings, name string) 
 	return mtls.NewRevocation(o)
 }
 
-// revocationOptions makes of the settings what package mtls takes.
+// revocationOptions translates the settings.
 func revocationOptions(r *config.RevocationSettings) mtls.RevocationOptions {
 	o := mtls.RevocationOptions{
 		OCSP: r.OCSP, OCSPResponder: r.OCSPResponder, OCSPTTL: r.OCSPTTL, CRLTTL: r.CRLTTL, Refresh: r.CRLRefresh, SoftFail: r.SoftFail,
@@ -70,8 +70,8 @@ func revocationOptions(r *config.RevocationSettings) mtls.RevocationOptions {
 	return o
 }
 
-// judged makes of a Revocation's files a source after whose change connections to receivers are judged anew: one that
-// stands open may lead to a receiver that was revoked by the new list.
+// judged is a source whose change makes connections to receivers be judged again: the new list may revoke the receiver of an open
+// connection.
 type judged struct {
 	*mtls.Revocation
 	roots *mtls.Anchors
@@ -86,7 +86,7 @@ func (j judged) Reload() (bool, error) {
 	return changed, err
 }
 
-// checks are what is asked of a receiver's certificate beyond its chain.
+// Checks returns what a receiver's certificate must pass beyond its chain.
 func (t *Trust) Checks() []mtls.Check {
 	if t.Revocation == nil {
 		return nil
@@ -94,11 +94,11 @@ func (t *Trust) Checks() []mtls.Check {
 	return []mtls.Check{t.Revocation.Check}
 }
 
-// listsWithin is how long a start waits for revocation lists before it goes on without.
+// listsWithin is how long a start waits for revocation lists.
 const listsWithin = 10 * time.Second
 
-// fetchLists gets the lists before the first handshake needs them, unless what was kept of the last run still serves. One
-// that cannot be had does not keep us from starting: an authority's outage is no excuse for one of ours (webhook §7.4).
+// FetchLists fetches the lists before the first handshake needs them, unless those kept from the last run still serve. A list that
+// cannot be fetched is logged: an authority's outage is no excuse for ours (webhook §7.4).
 func (t *Trust) FetchLists(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, listsWithin)
 	defer cancel()
@@ -116,7 +116,7 @@ func (t *Trust) FetchLists(ctx context.Context) {
 	}
 }
 
-// refreshLists fetches revocation lists again until ctx ends.
+// RefreshLists fetches revocation lists again when they are due, until ctx ends.
 func (t *Trust) RefreshLists(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, d := range t.directions() {
@@ -125,8 +125,8 @@ func (t *Trust) RefreshLists(ctx context.Context) {
 	all.Wait()
 }
 
-// renewConnections closes the connections to receivers as often as an OCSP answer may serve, until ctx ends: an answer is
-// sought in handshakes only, and a busy connection would never ask again.
+// RenewConnections closes the connections to receivers every so often, until ctx ends. An OCSP answer is fetched in handshakes
+// only, so a connection must not outlive it.
 func (t *Trust) RenewConnections(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -141,20 +141,20 @@ func (t *Trust) RenewConnections(ctx context.Context, every time.Duration) {
 	}
 }
 
-// onDecision counts every judgement, and writes down those that an auditor will ask about: fallbacks and refusals
-// (webhook §7.4).
+// onDecision logs fallbacks and refusals, which an auditor asks about (webhook §7.4).
 func (t *Trust) onDecision(direction string, d mtls.RevocationDecision) {
 	t.observer.Judged(direction, d)
 	if !d.Fallback && (d.Verdict == mtls.Good || d.Verdict == mtls.Unchecked) {
 		return
 	}
-	text := "revocation judged by a fallback"
+	log := t.log.With("direction", direction, "subject", d.Subject, "serial", d.Serial, "issuer", d.Issuer, "verdict", string(d.Verdict),
+		"evidence", string(d.Evidence), "source", d.Source, "reason", d.Reason, "valid_until", d.ValidUntil, "took", d.Took)
 	switch d.Verdict {
 	case mtls.Revoked:
-		text = "certificate revoked"
+		log.Warn("certificate revoked")
 	case mtls.Refused:
-		text = "certificate refused: no valid evidence on its revocation"
+		log.Warn("certificate refused: no valid evidence on its revocation")
+	default:
+		log.Warn("revocation judged by a fallback")
 	}
-	t.log.Warn(text, "direction", direction, "subject", d.Subject, "serial", d.Serial, "issuer", d.Issuer, "verdict", string(d.Verdict),
-		"evidence", string(d.Evidence), "source", d.Source, "reason", d.Reason, "valid_until", d.ValidUntil, "took", d.Took)
 }

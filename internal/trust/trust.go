@@ -23,7 +23,7 @@ import (
 	"github.com/arauto/arauto/internal/mtls"
 )
 
-// trust is who we are and whom we believe: every certificate, key and key set that the configuration names.
+// Trust is every certificate, key, key set and revocation list that the settings name, in force.
 type Trust struct {
 	Server   *mtls.Identity // public listener
 	Internal *mtls.Identity // internal listener; nil: plain HTTP on loopback
@@ -36,7 +36,7 @@ type Trust struct {
 
 	cfg      *config.Config
 	log      *slog.Logger
-	observer Observer // nil: nothing runs, and nothing is kept between runs
+	observer Observer // nil: for one look; nothing runs, and nothing is kept between runs
 
 	published *jws.KeySet  // our own set in the Directory; nil: every key of ours counts as published
 	bearers   *jws.KeySet  // the bank's own tokens
@@ -63,8 +63,8 @@ func newTrust(cfg *config.Config, log *slog.Logger, o Observer) *Trust {
 	return &Trust{cfg: cfg, log: log, observer: o, fetcher: newFetcher(cfg), Callers: &mtls.Callers{}, seen: newReceivers(maxReceivers)}
 }
 
-// loadTrust reads every file that the settings name. The error is a *config.Error with every problem. Without an observer,
-// nothing may be run.
+// Load reads every file that the settings name. The error is a *config.Error with every problem. An observer may be nil for one
+// look, without any of the loops.
 func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 	p := &config.Problems{}
 	t := newTrust(cfg, log, o)
@@ -101,8 +101,8 @@ func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 	return t, p.Err()
 }
 
-// loadSending reads what the settings webhook.… name: who we are towards receivers, and whom we believe to be one. The error
-// is a *config.Error with every problem.
+// LoadSending reads the files of the settings webhook.… alone, for one look: Client, Roots and Revocation. The error is a
+// *config.Error with every problem.
 func LoadSending(cfg *config.Config) (*Trust, error) {
 	p := &config.Problems{}
 	t := newTrust(cfg, slog.New(slog.DiscardHandler), nil)
@@ -121,7 +121,7 @@ func identity(p *config.Problems, key, cert, private string, purpose mtls.Purpos
 	return id
 }
 
-// signingKeys are ours, the next one first: it signs once it is published, and until then the old one does.
+// signingKeys returns ours, the next one first: it signs as soon as it is published.
 func signingKeys(cfg *config.Config) []jws.SigningKey {
 	var keys []jws.SigningKey
 	if cfg.Signing.NextKey != "" {
@@ -143,7 +143,7 @@ func (t *Trust) keySet(p *config.Problems, key, location string) *jws.KeySet {
 	return set
 }
 
-// statements verifies software statements; nil when no key set of the Directory is configured.
+// Statements verifies software statements; nil without a key set of the Directory.
 func (t *Trust) Statements() *jws.StatementVerifier {
 	if t.directory == nil {
 		return nil
@@ -151,17 +151,17 @@ func (t *Trust) Statements() *jws.StatementVerifier {
 	return &jws.StatementVerifier{Keys: t.directory, Issuer: t.cfg.Directory.Issuer}
 }
 
-// bearer verifies the bank's own tokens.
+// Bearer verifies the bank's own tokens.
 func (t *Trust) Bearer() *jws.BearerVerifier {
 	return &jws.BearerVerifier{Keys: t.bearers, Issuer: t.cfg.Internal.Issuer, Audience: t.cfg.Internal.Audience}
 }
 
-// TokenVerifier judges initiators' tokens.
+// TokenVerifier verifies an initiator's access token. Its errors are those of package jws.
 type TokenVerifier interface {
 	Verify(ctx context.Context, token string) (jws.AccessToken, error)
 }
 
-// access judges initiators' tokens by their signature, or asks the authorization server.
+// AccessTokens verifies initiators' tokens by their signature, or asks the authorization server. The error is a *config.Error.
 func (t *Trust) AccessTokens() (TokenVerifier, error) {
 	x := &t.cfg.Tokens
 	if t.tokens != nil {
@@ -176,7 +176,7 @@ func (t *Trust) AccessTokens() (TokenVerifier, error) {
 	return asker, nil
 }
 
-// identities are ours, as far as there are any.
+// identities returns ours, without those that are not configured.
 func (t *Trust) identities() []*mtls.Identity {
 	var out []*mtls.Identity
 	for _, id := range []*mtls.Identity{t.Server, t.Client, t.Internal} {
@@ -187,7 +187,7 @@ func (t *Trust) identities() []*mtls.Identity {
 	return out
 }
 
-// sources are the files that are read again when their content changes.
+// sources returns the files that are read again when their content changes.
 func (t *Trust) sources() []mtls.Reloadable {
 	out := []mtls.Reloadable{t.Callers.Authorities, t.Roots, t.Signers}
 	if t.Callers.Proxy != nil {
@@ -215,12 +215,12 @@ func (t *Trust) keySets() []*jws.KeySet {
 	return out
 }
 
-// watchFiles puts files in force when their content changes, until ctx ends. It looks at a distance; 0: mtls.WatchEvery.
-func (t *Trust) WatchFiles(ctx context.Context, distance time.Duration) {
-	mtls.Watch(ctx, distance, t.onFile, t.sources()...)
+// WatchFiles puts files in force when their content changes, until ctx ends. It looks every so often; 0: mtls.WatchEvery.
+func (t *Trust) WatchFiles(ctx context.Context, every time.Duration) {
+	mtls.Watch(ctx, every, t.onFile, t.sources()...)
 }
 
-// refreshKeys fetches key sets again until ctx ends.
+// RefreshKeys fetches key sets again when they are due, until ctx ends.
 func (t *Trust) RefreshKeys(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, set := range t.keySets() {
@@ -250,7 +250,7 @@ func (t *Trust) onKeys(e jws.KeySetEvent) {
 	t.log.Info("key set reloaded", "source", e.Source, "keys", e.Keys)
 }
 
-// ready says whether our own certificates would be accepted, now and for a little while.
+// Ready returns nil when our own certificates are valid now and for mtls.ReadyMargin.
 func (t *Trust) Ready(now time.Time) error {
 	var wrong []error
 	for _, id := range t.identities() {
@@ -259,7 +259,7 @@ func (t *Trust) Ready(now time.Time) error {
 	return errors.Join(wrong...)
 }
 
-// keysReady says whether every key set holds usable keys.
+// KeysReady returns nil when we have a key to sign with and every key set holds a usable key.
 func (t *Trust) KeysReady() error {
 	var wrong []error
 	for _, s := range t.keySets() {
@@ -270,4 +270,5 @@ func (t *Trust) KeysReady() error {
 }
 
 // Close ends the idle connections of the HTTP client that fetches key sets and lists.
+// Close closes idle connections.
 func (t *Trust) Close() { t.fetcher.CloseIdleConnections() }
