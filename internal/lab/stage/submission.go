@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Log is the core's own record of what it handed in, one line a change, synced to disk before the call that wrote it
+// SubmissionLog is the core's own record of what it handed in, one line a change, synced to disk before the call that wrote it
 // returns. It is kept outside the product and believes nothing the product says later: whatever was acknowledged must
 // be found again, however often gateway and database were killed in between.
 type SubmissionLog struct {
