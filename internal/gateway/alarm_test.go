@@ -62,12 +62,12 @@ func (h *house) above(line string, value float64) {
 	h.until(line+" to rise", func() bool { return h.metric(line) > value })
 }
 
-// later hands in a change of a clock that is ahead, whose first attempt is not due for 50 s, and returns its notification.
-func (h *house) later(is certs.Participant) string {
+// later hands in a change of a clock that is ahead, whose first attempt falls due so much later, and returns its notification.
+func (h *house) later(is certs.Participant, in time.Duration) string {
 	h.t.Helper()
 	id := uuid.NewString()
 	a, err := h.core.Change(h.t.Context(), stage.Change{
-		Kind: ofb.PixPayment.String(), ClientID: is.Name, APIVersion: "v5", Revision: 1, OccurredAt: time.Now().UTC().Add(50 * time.Second), NotBefore: new(time.Now().UTC().Add(50 * time.Second)),
+		Kind: ofb.PixPayment.String(), ClientID: is.Name, APIVersion: "v5", Revision: 1, OccurredAt: time.Now().UTC().Add(in), NotBefore: new(time.Now().UTC().Add(in)),
 		Data: openapitest.Document(ofb.PixPayment, "v5", ofb.ACSC, id),
 	})
 	require.NoError(h.t, err)
@@ -97,7 +97,7 @@ func ringing() []alarm {
 		}},
 		{name: "ArautoQueueAge", cause: func(h *house) { // a transaction that holds the row keeps every replica from claiming it
 			h.initiator(certs.DefaultAlfa)
-			id, owner := h.later(certs.DefaultAlfa), h.owner()
+			id, owner := h.later(certs.DefaultAlfa, 50*time.Second), h.owner()
 			h.run(owner, "BEGIN")
 			h.run(owner, "SELECT FROM queue WHERE id = $1 FOR KEY SHARE", id)
 			h.run(h.owner(), "UPDATE queue SET due_at = now() WHERE id = $1", id)
@@ -144,7 +144,7 @@ func ringing() []alarm {
 		}},
 		{name: "ArautoAttemptsRescued", cause: func(h *house) { // a claim of a replica that died a minute ago
 			h.initiator(certs.DefaultAlfa)
-			id, owner := h.later(certs.DefaultAlfa), h.owner()
+			id, owner := h.later(certs.DefaultAlfa, 50*time.Second), h.owner()
 			h.run(owner, `UPDATE queue SET token = gen_random_uuid(), interaction_id = gen_random_uuid(), attempts = 1, started_at = now() - interval '60 s',
 				lease_until = now() - interval '40 s' WHERE id = $1`, id)
 			h.above("arauto_attempts_rescued_total", 0)
@@ -169,7 +169,7 @@ func ringing() []alarm {
 			require.Equal(h.t, http.StatusOK, status, body)
 			h.above(`arauto_polls_kept_total{way="spooled"}`, 0)
 		}},
-		{name: "ArautoPanics", cause: func(h *house) { // a second dispatcher of this process, whose sender has a defect
+		{name: "ArautoPanics", cause: func(h *house) { // a second dispatcher of this process, whose sender has a defect: it claims what falls due later
 			d, err := dispatch.New(h.g.store, defect{}, dispatch.Config{}, slog.New(slog.DiscardHandler), h.g.metrics)
 			require.NoError(h.t, err)
 			ctx, stop := context.WithCancel(h.t.Context())
@@ -177,7 +177,7 @@ func ringing() []alarm {
 			go func() { defer close(ended); _ = d.Run(ctx) }()
 			defer func() { stop(); <-ended }()
 			h.initiator(certs.DefaultAlfa)
-			h.until("a panic", func() bool { h.change(certs.DefaultAlfa); return h.metric("arauto_panics_total") > 0 })
+			h.until("a panic", func() bool { h.later(certs.DefaultAlfa, time.Second); return h.metric("arauto_panics_total") > 0 })
 		}},
 		{name: "ArautoLogSealingStopped", sealed: true, cause: func(h *house) {
 			h.run(h.owner(), "UPDATE log_position SET leaf = decode(repeat('00', 32), 'hex')")
