@@ -63,11 +63,13 @@ func TestATimerFiresOnceThoughReplicasRace(t *testing.T) {
 func TestTheCoresWordFromBeforeTheDeadlineOverrulesTheTimer(t *testing.T) {
 	b := newBench(t, ofb.PaymentConsent)
 	b.register("itp", "https://itp.example/hook")
-	b.accept(timed("c", 1, "AWAITING_AUTHORISATION", 10*time.Minute))
+	first := timed("c", 1, "AWAITING_AUTHORISATION", 10*time.Minute)
+	b.accept(first)
 	require.EqualValues(t, 1, runTimers(t, 1, b.world))
 	require.Equal(t, "REJECTED", one[string](b, "SELECT status FROM resource"))
 
-	word := timed("c", 2, "CONSUMED", 5*time.Minute+time.Second) // the deadline is 5 min after creation: a second later
+	word := timed("c", 2, "CONSUMED", 0)
+	word.OccurredAt = first.OccurredAt.Add(5*time.Minute - time.Second) // the deadline is 5 min after creation: a second later
 	a := b.accept(word)
 	require.Equal(t, notice.Applied, a.Verdict)
 	require.Len(t, a.Notifications, 1)

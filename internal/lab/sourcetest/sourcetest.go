@@ -270,7 +270,8 @@ func toldAgain(t *testing.T, h *house) {
 		if i%2 == 0 {
 			h.d.breaks(errors.New("away"))
 			h.write(t, 10, "a", "b")
-			h.await(t, "the source to hold", func(d *database) bool { return d.refused > 0 })
+			// A source that has read nothing yet asks first, and reads nothing while it is told no.
+			h.await(t, "the source to hold", func(d *database) bool { return d.refused > 0 || d.asked > 0 })
 			stop()
 			h.d.breaks(nil)
 			continue
