@@ -2,11 +2,7 @@ package main
 
 import (
 	"log/slog"
-	"math"
 	"os/signal"
-	"runtime/debug"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -30,7 +26,6 @@ func serveCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		paceGarbage(w.environ)
 		signal.Ignore(syscall.SIGPIPE) // the reader of our log may go away, and be replaced
 		out := gateway.NewLogWriter(w.stdout)
 		defer out.Close(lastLines)
@@ -42,12 +37,4 @@ func serveCommand(w world) *cobra.Command {
 		return g.Run(cmd.Context())
 	}
 	return c
-}
-
-// paceGarbage lets the heap grow to five times what is in use where GOMEMLIMIT bounds it. GOGC, when it is set, wins.
-func paceGarbage(environ []string) {
-	chosen := slices.ContainsFunc(environ, func(s string) bool { return strings.HasPrefix(s, "GOGC=") })
-	if debug.SetMemoryLimit(-1) < math.MaxInt64 && !chosen {
-		debug.SetGCPercent(400)
-	}
 }

@@ -50,7 +50,6 @@ func open(b *testing.B, settings ...string) *world {
 	if err != nil {
 		b.Fatal(err)
 	}
-	settings = append([]string{"GOMEMLIMIT=1GiB"}, settings...) // as in the deployment files
 	s, err := stage.Open(b.Context(), stage.Options{Durable: true, Settings: settings, Command: func(args ...string) *exec.Cmd { return exec.Command(product, args...) }})
 	if err != nil {
 		b.Fatal(err)
