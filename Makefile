@@ -23,6 +23,7 @@ BENCHTIME ?= 1s
 SEED      ?= 1
 SEEDS     ?= 1 2 3 4 5 6 7 8 9 10 11 4711
 MINUTES   ?= 10
+BARE      ?=
 TESTFLAGS := -race -shuffle=on
 
 # Most packages wait more than they compute, so twice as many run at once as there are processors. The slowest begin first:
@@ -114,6 +115,11 @@ bench-mixed: postgres ## ten minutes (MINUTES) of changes, queries, searches and
 .PHONY: bench-snapshot
 bench-snapshot: postgres ## 300 changes a second while somebody holds a snapshot for MINUTES (10): first attempts, claims, sealing
 	@ARAUTO_BENCH_MINUTES=$(MINUTES) go test -run '^$$' -bench BenchmarkHeldSnapshot -benchtime 1x -timeout 60m -v ./internal/lab/bench
+
+# BARE: POST/s of the bare loop on this machine when nothing else runs. A run far below it has no verdict.
+.PHONY: bench-share
+bench-share: postgres ## share of the bare mTLS loop, processor time, WAL, delays, memory, and a verdict unless the machine is noisy; two minutes
+	@ARAUTO_BENCH_BARE=$(BARE) go test -run '^$$' -bench 'BenchmarkShare$$' -benchtime 1x -timeout 10m -v ./internal/lab/bench
 
 .PHONY: simulate
 simulate: ## the dispatcher in virtual time against model receivers; SIM=one SIM_RATE=… for one run, see docs/scaling.md

@@ -30,6 +30,9 @@ func (w *world) cpu() cpu {
 			}
 		}
 	}
+	for pid, who := range servers { // backends and workers that have ended
+		out[who] += reapedTime(pid)
+	}
 	return out
 }
 
@@ -56,20 +59,29 @@ func processTime(pid int) time.Duration {
 	if len(f) < 13 {
 		return 0
 	}
-	user, _ := strconv.Atoi(f[11])
-	system, _ := strconv.Atoi(f[12])
-	return time.Duration(user+system) * 10 * time.Millisecond
+	return ticks(f[11], f[12])
+}
+
+// reapedTime is that of the children of a process that have ended.
+func reapedTime(pid int) time.Duration {
+	f := stat(pid)
+	if len(f) < 15 {
+		return 0
+	}
+	return ticks(f[13], f[14])
+}
+
+func ticks(user, system string) time.Duration {
+	u, _ := strconv.Atoi(user)
+	s, _ := strconv.Atoi(system)
+	return time.Duration(u+s) * 10 * time.Millisecond
 }
 
 // spent logs what each used for one of n.
 func (w *world) spent(before cpu, n int) {
-	after := w.cpu()
-	text := "processor time for each notification:"
-	for _, who := range []string{"postgres", "gateway", "receivers", "driver", "core"} {
-		if after[who] == 0 {
-			continue
-		}
-		text += fmt.Sprintf(" %s %.0f µs", who, float64((after[who]-before[who]).Microseconds())/float64(n))
+	used := w.cpu()
+	for who := range used {
+		used[who] -= before[who]
 	}
-	w.b.Log(text)
+	w.b.Logf("processor time for each notification: %s", used.each(n))
 }

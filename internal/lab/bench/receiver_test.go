@@ -59,6 +59,12 @@ type figures struct {
 	ByPathPrefix map[string]quantiles // first segment of the registered base
 }
 
+// arrival is one notification that a receiver of the farm got.
+type arrival struct {
+	N  int   // the number in the resource's id
+	At int64 // nanoseconds since 1970
+}
+
 type quantiles struct {
 	Count         int
 	P50, P99, Max time.Duration
@@ -84,6 +90,7 @@ func receive(folder string) error {
 	}
 	var mu sync.Mutex
 	delays := map[string][]time.Duration{}
+	var arrivals []arrival
 	var count atomic.Int64
 	good, err := standin.StartLoad(standin.Options{Certificate: cert, ClientCAs: clients}, func(a standin.Arrival) {
 		count.Add(1)
@@ -91,6 +98,7 @@ func receive(folder string) error {
 			group, _, _ := strings.Cut(strings.TrimPrefix(a.Target, "/"), "/")
 			mu.Lock()
 			delays[group] = append(delays[group], a.At.Sub(sent))
+			arrivals = append(arrivals, arrival{numberOf(a.Target), a.At.UnixNano()})
 			mu.Unlock()
 		}
 	})
@@ -115,7 +123,13 @@ func receive(folder string) error {
 		mu.Lock()
 		defer mu.Unlock()
 		clear(delays)
+		arrivals = arrivals[:0]
 		count.Store(0)
+	})
+	mux.HandleFunc("/arrivals", func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		_ = json.NewEncoder(w).Encode(arrivals)
 	})
 	mux.HandleFunc("/figures", func(w http.ResponseWriter, _ *http.Request) {
 		f := figures{Count: count.Load(), ByPathPrefix: map[string]quantiles{}}
@@ -229,4 +243,13 @@ func sentAt(path string) (time.Time, bool) {
 	nanos, _, ok := strings.Cut(id, "-")
 	n, err := strconv.ParseInt(nanos, 10, 64)
 	return time.Unix(0, n), ok && err == nil
+}
+
+// numberOf is the number that idAt put into a resource's id; -1: there is none.
+func numberOf(path string) int {
+	n, err := strconv.Atoi(path[strings.LastIndexByte(path, '-')+1:])
+	if err != nil {
+		return -1
+	}
+	return n
 }
