@@ -32,6 +32,7 @@ type metrics struct {
 	attemptSeconds *prometheus.HistogramVec
 	firstDelay     prometheus.Histogram
 	lateFirst      prometheus.Counter
+	withChange     prometheus.Counter
 	gapError       *prometheus.HistogramVec
 	claimSeconds   prometheus.Histogram
 	claimErrors    prometheus.Counter
@@ -108,6 +109,7 @@ func newMetrics(version string) *metrics {
 	m.attemptSeconds = histogram("attempt_seconds", "Duration of an attempt in seconds, by outcome.", delays, "outcome")
 	m.firstDelay = one(histogram("first_attempt_delay_seconds", "Delay of a first attempt in seconds: from its due time to its claim by the database's clock, or, when it is claimed in the commit of its change, from the beginning to the confirmation of that commit.", delays))
 	m.lateFirst = counter("first_attempts_late_total", "First attempts started more than 1.5 s after the event.").WithLabelValues()
+	m.withChange = counter("first_attempts_with_change_total", "First attempts claimed in the commit of their change.").WithLabelValues()
 	m.gapError = histogram("retry_gap_error_seconds", "Delay of a retry beyond its gap of 10 s or 60 s, in seconds, by number of the attempt.", delays, "number")
 	m.claimSeconds = one(histogram("claim_seconds", "Duration of one claim, in seconds.", delays))
 	m.claimErrors = counter("claim_errors_total", "Claims that failed.").WithLabelValues()
@@ -201,6 +203,7 @@ func (m *metrics) Claimed(took time.Duration, _, _ int, got []notice.Attempt, er
 
 // Started implements dispatch.Observer.
 func (m *metrics) Started(got []notice.Attempt) {
+	m.withChange.Add(float64(len(got)))
 	for i := range got {
 		m.firstDelay.Observe(time.Since(got[i].ClaimedAt).Seconds())
 		if got[i].Late {
