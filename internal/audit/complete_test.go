@@ -372,7 +372,6 @@ func TestCompletenessIsShownOrNotClaimed(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "key.pem"), public, 0o600))
 	for _, c := range completenessCases() {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			l := makeCounted(t)
 			file := c.make(l).zip(t)
 			verdict, err := audit.VerifyBundle(bytes.NewReader(file), int64(len(file)), l.signer.Public(), nil)

@@ -333,7 +333,6 @@ func TestASecondVerifierAgrees(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "key.pem"), public, 0o600))
 	for _, f := range stranger() {
 		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
 			l := makeLog(t, 100, 16)
 			folder := t.TempDir()
 			var anchors bytes.Buffer

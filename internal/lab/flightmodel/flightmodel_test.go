@@ -70,7 +70,6 @@ var (
 func long() bool { return os.Getenv("ARAUTO_LONG") != "" }
 
 func TestNoStateOfASmallScopeBreaksALaw(t *testing.T) {
-	t.Parallel()
 	scopes := quick
 	if long() {
 		scopes = append(scopes, thorough...)
@@ -89,7 +88,6 @@ func TestNoStateOfASmallScopeBreaksALaw(t *testing.T) {
 // TestNoRandomRunBreaksALaw makes runs of up to three notifications with many faults at the real times' proportions: 20,000,
 // or with ARAUTO_LONG=1 a million.
 func TestNoRandomRunBreaksALaw(t *testing.T) {
-	t.Parallel()
 	seeds := uint64(20_000)
 	if long() {
 		seeds = 1_000_000
@@ -121,7 +119,6 @@ func TestNoRandomRunBreaksALaw(t *testing.T) {
 // TestEachFaultOfTheDesignBreaksALaw makes one mistake at a time. The visit of all states finds it, on the shortest way, and
 // so do random runs.
 func TestEachFaultOfTheDesignBreaksALaw(t *testing.T) {
-	t.Parallel()
 	table := map[fault]struct {
 		mistake string
 		scope   scope
@@ -180,7 +177,6 @@ func TestEachFaultOfTheDesignBreaksALaw(t *testing.T) {
 
 // TestARunFollowsFromItsSeed fails when anything but the seed decides, so that a seed in a report can be run again.
 func TestARunFollowsFromItsSeed(t *testing.T) {
-	t.Parallel()
 	for seed := range uint64(50) {
 		first, second := simulate(seed, sound), simulate(seed, sound)
 		require.Equal(t, first.steps, second.steps)
