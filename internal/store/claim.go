@@ -94,7 +94,22 @@ func (s *Store) Claim(ctx context.Context, requests []notice.ClaimRequest, lease
 //
 // $1 how many microseconds back to look, except $2 in these lanes $3.
 const waitingSQL = `
-SELECT i.client_id, q.due_at - now() FROM initiator i LEFT JOIN unnest($2::text[], $3::bigint[]) AS o(client_id, back_us) ON o.client_id = i.client_id
+SELECT i.client_id, q.due_at - now() FROM initiator i` + earliestOfLane
+
+// queuedSQL is waitingSQL for the lanes that the queue names. It steps through the index from one lane to the next, so it costs
+// by the lanes that wait, and by the dead entries that it passes over, and not by those that are registered.
+const queuedSQL = `
+WITH RECURSIVE lane AS (
+  (SELECT client_id FROM queue WHERE token IS NULL ORDER BY client_id, push_epoch, due_at, id LIMIT 1)
+  UNION ALL
+  SELECT n.client_id FROM lane CROSS JOIN LATERAL (
+    SELECT client_id FROM queue WHERE token IS NULL AND client_id > lane.client_id ORDER BY client_id, push_epoch, due_at, id LIMIT 1
+  ) n
+)
+SELECT i.client_id, q.due_at - now() FROM lane JOIN initiator i ON i.client_id = lane.client_id` + earliestOfLane
+
+// earliestOfLane is the end of both.
+const earliestOfLane = ` LEFT JOIN unnest($2::text[], $3::bigint[]) AS o(client_id, back_us) ON o.client_id = i.client_id
 CROSS JOIN LATERAL (
   SELECT due_at FROM queue WHERE client_id = i.client_id AND push_epoch = i.push_epoch AND token IS NULL
     AND due_at >= now() - coalesce(o.back_us, $1::bigint) * interval '1 microsecond' ORDER BY due_at, id LIMIT 1
@@ -106,12 +121,18 @@ CROSS JOIN LATERAL (
 func (s *Store) Waiting(ctx context.Context) (out []notice.Lane, err error) {
 	asked := time.Now()
 	full := s.looks.full(asked)
+	sql := waitingSQL
+	if !full && s.looks.manyRegistered() {
+		sql = queuedSQL
+	}
 	defer func() {
 		switch {
 		case err != nil:
 			s.looks.forget()
 		case full:
 			s.looks.done(asked, time.Now(), out)
+		case sql == queuedSQL:
+			s.looks.queued(time.Since(asked))
 		}
 	}()
 	usual := everything
@@ -121,7 +142,7 @@ func (s *Store) Waiting(ctx context.Context) (out []notice.Lane, err error) {
 		usual = s.looks.usual(asked)
 		clients, back = s.looks.lanes(asked)
 	}
-	rows, err := s.dispatch.Query(ctx, waitingSQL, usual.Microseconds(), clients, back)
+	rows, err := s.dispatch.Query(ctx, sql, usual.Microseconds(), clients, back)
 	if err != nil {
 		return nil, Unavailable("list waiting lanes", err)
 	}

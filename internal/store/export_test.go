@@ -24,3 +24,14 @@ func LookAgain(s *Store) {
 		k.mu.Unlock()
 	}
 }
+
+// SweepByQueue makes the next sweeps that are no full looks go by the queue, or by the registrations.
+func SweepByQueue(s *Store, byQueue bool) {
+	s.looks.mu.Lock()
+	defer s.looks.mu.Unlock()
+	s.looks.fullTook, s.looks.queuedTook = 0, 0
+	s.looks.next = time.Now().Add(time.Hour)
+	if byQueue {
+		s.looks.fullTook = time.Hour
+	}
+}

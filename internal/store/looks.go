@@ -14,6 +14,8 @@ const (
 	// fullLookEvery is the least distance between two full looks; lookShare is the part of the time they may take.
 	fullLookEvery = 10 * time.Second
 	lookShare     = 20
+	// manyTake is how long a full look takes where so many are registered that other sweeps go by the queue.
+	manyTake = 10 * time.Millisecond
 	// everything is further back than any row.
 	everything = 100 * 365 * 24 * time.Hour
 )
@@ -31,6 +33,8 @@ type looks struct {
 	asked time.Time // when the last full look was asked for; zero: there was none
 	next  time.Time // when the next one is due
 	older map[notice.ClientID]time.Duration
+
+	fullTook, queuedTook time.Duration // the last full look, and the last sweep by the queue since then
 }
 
 // full tells whether the look that is made now is to be a full one.
@@ -45,11 +49,27 @@ func (k *looks) done(asked, now time.Time, lanes []notice.Lane) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.asked, k.next, k.older = asked, now.Add(max(fullLookEvery, lookShare*now.Sub(asked))), nil
+	k.fullTook, k.queuedTook = now.Sub(asked), 0
 	for _, l := range lanes {
 		if l.DueIn < 0 {
 			k.mark(l.Client, -l.DueIn)
 		}
 	}
+}
+
+// manyRegistered tells whether a sweep that is no full look costs less by the queue than by the registrations: the last full
+// look took long, and no sweep by the queue has taken longer since.
+func (k *looks) manyRegistered() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.fullTook > manyTake && k.queuedTook <= k.fullTook
+}
+
+// queued notes how long a sweep by the queue took.
+func (k *looks) queued(took time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.queuedTook = took
 }
 
 // found notes that a lane has a row that has been due for so long.
