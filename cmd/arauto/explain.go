@@ -88,7 +88,7 @@ var languages = map[string]words{
 		reasons: map[ofb.Silence]string{
 			ofb.NotATrigger: "no rule asks for this step", ofb.InitiatorEdit: "the initiator made the edit itself", ofb.NoChange: "state and document are unchanged",
 			ofb.Snapshot: "a first load is never announced", ofb.OptionalOff: "the rules leave it to the holder, and announce.direct_authorised does not list it",
-			ofb.NoWebhook: "the client has no registered address", ofb.AlreadyAnnounced: "the same state was announced before",
+			ofb.UnknownClient: "no registration has this clientId", ofb.NoWebhook: "the client has no registered address", ofb.AlreadyAnnounced: "the same state was announced before",
 		},
 	},
 	"pt": {
@@ -105,7 +105,7 @@ var languages = map[string]words{
 		reasons: map[ofb.Silence]string{
 			ofb.NotATrigger: "nenhuma regra pede este passo", ofb.InitiatorEdit: "a iniciadora fez a edição e sabe dela", ofb.NoChange: "estado e documento são os mesmos de antes",
 			ofb.Snapshot: "uma primeira carga nunca é anunciada", ofb.OptionalOff: "as regras deixam a critério da detentora, e announce.direct_authorised não o pede",
-			ofb.NoWebhook: "o cliente não tem endereço registrado", ofb.AlreadyAnnounced: "o mesmo estado já foi anunciado",
+			ofb.UnknownClient: "nenhum registro tem este clientId", ofb.NoWebhook: "o cliente não tem endereço registrado", ofb.AlreadyAnnounced: "o mesmo estado já foi anunciado",
 		},
 	},
 }

@@ -20,6 +20,7 @@ func (m *metrics) bear() {
 		for _, verdict := range []notice.Verdict{notice.Conflicting, notice.Quarantined} {
 			m.changes.WithLabelValues(name, string(verdict), "")
 		}
+		m.changes.WithLabelValues(name, string(notice.Applied), string(ofb.UnknownClient))
 	}
 	for _, why := range []string{"busy", "unavailable"} {
 		m.refused.WithLabelValues(why)

@@ -247,7 +247,7 @@ func agrees(v ofb.Ruling, d *Decided) bool {
 		return v.Duty != ofb.MustNot && v.Event == d.Event
 	}
 	switch d.Silence {
-	case ofb.NoWebhook, ofb.AlreadyAnnounced:
+	case ofb.UnknownClient, ofb.NoWebhook, ofb.AlreadyAnnounced:
 		return v.Duty != ofb.MustNot
 	case ofb.OptionalOff:
 		return v.Duty == ofb.May
@@ -263,7 +263,7 @@ func (f *resourceFindings) silence(d *Decided) {
 		if told = told && at.Before(d.At.Add(sameTime)); !told && f.whole {
 			f.add(SilenceUnfounded, d, "%s was not announced before", d.State.Status)
 		}
-	case ofb.NoWebhook:
+	case ofb.UnknownClient, ofb.NoWebhook:
 		if f.addressed(d.At) {
 			f.add(SilenceUnfounded, d, "the client had a registered address")
 		}

@@ -91,6 +91,9 @@ func (in *Intake) settle(c *notice.Change, p *notice.Past, d *notice.Decision) {
 	}
 	if v.Duty != ofb.MustNot && !p.Push {
 		v.Duty, v.Silence = ofb.MustNot, ofb.NoWebhook
+		if p.Unregistered {
+			v.Silence = ofb.UnknownClient
+		}
 	}
 	if v.Duty == ofb.MustNot {
 		return

@@ -71,6 +71,7 @@ func TestWhatBecomesOfAChange(t *testing.T) {
 		"a first change into a state that is told":      {acsc, notice.Past{Push: true}, nil, want{verdict: applied, current: true}},
 		"a first change in the initial state":           {revised(pix, 1, state(ofb.RCVD, 1, "")), notice.Past{Push: true}, nil, want{verdict: applied, silence: ofb.NotATrigger, current: true}},
 		"a client without address":                      {acsc, notice.Past{}, nil, want{verdict: applied, silence: ofb.NoWebhook, current: true}},
+		"a client without registration":                 {acsc, notice.Past{Unregistered: true}, nil, want{verdict: applied, silence: ofb.UnknownClient, current: true}},
 		"no trigger comes before no webhook":            {revised(pix, 1, state(ofb.ACPD, 1, "")), notice.Past{}, nil, want{verdict: applied, silence: ofb.NotATrigger, current: true}},
 		"a first load":                                  {with(revised(pix, 7, acsc.State), func(c *notice.Change) { c.Cause = ofb.FirstLoad }), notice.Past{Push: true}, nil, want{verdict: applied, silence: ofb.Snapshot, current: true}},
 		"the initiator's own step is told all the same": {with(revised(pix, 7, state(ofb.CANC, 1, "")), func(c *notice.Change) { c.Cause = ofb.Initiator }), notice.Past{Push: true}, nil, want{verdict: applied, current: true}},

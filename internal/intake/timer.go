@@ -106,7 +106,7 @@ func (in *Intake) fire(r *notice.DueTimer) (fired notice.Fired) {
 		c.FirstAt = r.Since
 	}
 	c.State.Watched = digests(c, c.State.Watched)
-	past := notice.Past{Resource: &r.Resource, Push: r.Push, Epoch: r.Epoch}
+	past := notice.Past{Resource: &r.Resource, Push: r.Push, Unregistered: r.Unregistered, Epoch: r.Epoch}
 	d := notice.Decision{Verdict: notice.Applied, Current: true, From: r.Resource.State.Status, Announced: r.Resource.Announced}
 	d.Fields = c.Kind.Differing(r.Resource.State, c.State)
 	d.Judged = ofb.Judge(c.Kind, &r.Resource.State, c.State, c.Cause)

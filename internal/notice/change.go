@@ -97,6 +97,7 @@ type Past struct {
 	After          *Revision // lowest stored revision above; nil unless the change is late
 	AnnouncedLater bool      // After was announced by a later decision of its own
 	Push           bool      // the client has a registration with a URI
+	Unregistered   bool      // the client has no registration at all
 	Epoch          int64     // its registration period
 	BaseURI        string    // its first URI
 	Now            time.Time // database clock: when the transaction began

@@ -11,9 +11,12 @@ type DueTimer struct {
 	Document   []byte
 	ConsentID  string
 	Push       bool
-	Epoch      int64
-	Now        time.Time // database clock
-	Since      time.Time // database clock: when Document became the current one
+
+	Unregistered bool // the client has no registration at all
+
+	Epoch int64
+	Now   time.Time // database clock
+	Since time.Time // database clock: when Document became the current one
 }
 
 // Fired is what becomes of a due timer: a change of its own, or nothing when the deadline has moved meanwhile.

@@ -56,7 +56,8 @@ const (
 	Snapshot      Silence = "snapshot"       // a first load is never announced
 
 	OptionalOff      Silence = "optional-off"      // the rules leave it to the holder, and the holder does not want it
-	NoWebhook        Silence = "no-webhook"        // the client has no registered address
+	UnknownClient    Silence = "unknown-client"    // no registration has this client id
+	NoWebhook        Silence = "no-webhook"        // the client's registration has no address
 	AlreadyAnnounced Silence = "already-announced" // a late revision whose state was announced before
 )
 

@@ -73,7 +73,7 @@ SELECT k.n, r.client_id, r.api_version, r.revision, r.status, r.watched, r.data_
 FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, id, n)
 CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.id FOR UPDATE) r`
 
-const readPush = `SELECT i.client_id, i.push, i.push_epoch, coalesce(i.webhook_uris->>0, '') FROM unnest($1::text[]) AS k(client_id) JOIN initiator i USING (client_id)`
+const readPush = `SELECT i.client_id, i.push, NOT i.removed, i.push_epoch, coalesce(i.webhook_uris->>0, '') FROM unnest($1::text[]) AS k(client_id) JOIN initiator i USING (client_id)`
 
 const sinceBegin = "SELECT now(), (extract(epoch FROM clock_timestamp() - now()) * 1000000)::bigint"
 
@@ -127,6 +127,7 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 	}
 	type push struct {
 		on    bool
+		known bool
 		epoch int64
 		uri   string
 	}
@@ -138,7 +139,7 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 	for rows.Next() {
 		var client notice.ClientID
 		var p push
-		if err := rows.Scan(&client, &p.on, &p.epoch, &p.uri); err != nil {
+		if err := rows.Scan(&client, &p.on, &p.known, &p.epoch, &p.uri); err != nil {
 			return nil, began, err
 		}
 		registered[client] = p
@@ -153,7 +154,8 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 	}
 	for i, c := range changes {
 		p := registered[c.Client]
-		pasts[i].Push, pasts[i].Epoch, pasts[i].BaseURI, pasts[i].Now = p.on, p.epoch, p.uri, FromTime(now)
+		pasts[i].Push, pasts[i].Unregistered = p.on, !p.known
+		pasts[i].Epoch, pasts[i].BaseURI, pasts[i].Now = p.epoch, p.uri, FromTime(now)
 	}
 	began = time.Now().Add(-time.Duration(micros) * time.Microsecond)
 	return pasts, began, results.Close()

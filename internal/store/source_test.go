@@ -158,7 +158,7 @@ func TestForeseeingAnswersAsAcceptingWouldAndStoresNothing(t *testing.T) {
 	b.accept(payment("itp", "p1", 5, "ACSC"))
 	require.Equal(t, notice.Quarantined, foresee(payment("itp", "p1", 6, "RCVD")).Verdict)
 	require.Equal(t, "owner", foresee(payment("other", "p1", 6, "ACSC")).Why)
-	require.Equal(t, ofb.NoWebhook, foresee(payment("other", "p2", 1, "ACSC")).Silence)
+	require.Equal(t, ofb.UnknownClient, foresee(payment("other", "p2", 1, "ACSC")).Silence)
 	require.Equal(t, notice.Superseded, foresee(payment("itp", "p1", 4, "PDNG")).Verdict)
 	alone, err := b.intake.Foresee(t.Context(), line(payment("other", "p2", 1, "ACSC")), intake.Origin{}, nil)
 	require.NoError(t, err)

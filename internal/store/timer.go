@@ -18,7 +18,7 @@ import (
 // lock, that nobody fired it before.
 const dueTimersSQL = `
 SELECT r.kind, r.id, r.client_id, r.api_version, r.revision, r.status, r.watched, r.data_hash, r.announced, r.occurred_at, r.document,
-  coalesce(i.push, false), coalesce(i.push_epoch, 0), now(), r.updated_at
+  coalesce(i.push, false), coalesce(i.removed, true), coalesce(i.push_epoch, 0), now(), r.updated_at
 FROM (SELECT kind, resource_id FROM timer WHERE deadline <= now() ORDER BY deadline LIMIT $1) t
 CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = t.kind AND r.id = t.resource_id FOR UPDATE SKIP LOCKED) r
 LEFT JOIN initiator i ON i.client_id = r.client_id`
@@ -73,7 +73,7 @@ func readDueTimers(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice
 		var announced int64
 		var at, now, since pgtype.Timestamptz
 		err := row.Scan(&kind, &r.ID, &r.Client, &r.APIVersion, &r.Resource.Revision, &status, &r.Resource.State.Watched, &hash, &announced, &at,
-			&r.Document, &r.Push, &r.Epoch, &now, &since)
+			&r.Document, &r.Push, &r.Unregistered, &r.Epoch, &now, &since)
 		r.Kind, r.Resource.State.Status, r.Resource.Announced = ofb.Kind(kind), ofb.Status(status), uint64(announced)
 		r.Resource.Client, r.Resource.APIVersion, r.Resource.OccurredAt, r.Now, r.Since = r.Client, r.APIVersion, FromTime(at), FromTime(now), FromTime(since)
 		copy(r.Resource.State.Data[:], hash)
@@ -113,6 +113,6 @@ func (w *writer) addFired(r *notice.DueTimer, fired *notice.Fired) error {
 	if c.Kind != r.Kind || c.ResourceID != r.ID || c.Revision != 0 {
 		return fmt.Errorf("a timer of %s %s made a change of %s %s", r.Kind, r.ID, c.Kind, c.ResourceID)
 	}
-	past := notice.Past{Resource: &r.Resource, Push: r.Push, Epoch: r.Epoch}
+	past := notice.Past{Resource: &r.Resource, Push: r.Push, Unregistered: r.Unregistered, Epoch: r.Epoch}
 	return w.add(c, &past, &fired.Decision)
 }

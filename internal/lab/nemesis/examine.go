@@ -146,7 +146,7 @@ func (n *nemesis) examineLedger(lines []stage.Line, all []stage.Notification) {
 			reason = *l.Answer.Reason
 		}
 		switch got := len(l.Answer.Notifications); {
-		case must && got == 0 && reason == "no-webhook" && v.client.away(l.Change.OccurredAt, l.At):
+		case must && got == 0 && (reason == "no-webhook" || reason == "unknown-client") && v.client.away(l.Change.OccurredAt, l.At):
 		case must && got != 1:
 			n.fail("%v into %s made %d notifications (%s) and must make one", key, state, got, reason)
 		case !must && got != 0:
