@@ -1,45 +1,28 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/ed25519"
-	"io"
+	"errors"
 	"os"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/evidence"
 )
 
-// verifyFile tells what a file is by how it begins, and verifies it.
+// verifyFile verifies a file of evidence, whatever it is.
 func verifyFile(name string, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return audit.VerifiedLog{}, wrongUse("FILE: %v", err)
 	}
 	defer file.Close()
-	reader := bufio.NewReader(file)
-	start, _ := reader.Peek(32) // a shorter file has a shorter beginning
-	switch {
-	case bytes.HasPrefix(start, []byte("PK")):
-		info, err := file.Stat()
-		if err != nil {
-			return audit.VerifiedLog{}, err
-		}
-		return audit.VerifyBundle(file, info.Size(), public, anchored)
-	case audit.IsProof(start):
-		text, err := io.ReadAll(io.LimitReader(reader, 32<<20))
-		if err != nil {
-			return audit.VerifiedLog{}, err
-		}
-		return audit.VerifyProof(text, public)
-	case audit.IsConsistency(start):
-		text, err := io.ReadAll(io.LimitReader(reader, 1<<20))
-		if err != nil {
-			return audit.VerifiedLog{}, err
-		}
-		return audit.VerifyConsistency(text, public)
-	case len(anchored) == 0:
-		return audit.VerifiedLog{}, wrongUse("FILE: records alone prove nothing; name checkpoints with --anchors, or export a bundle")
+	info, err := file.Stat()
+	if err != nil {
+		return audit.VerifiedLog{}, err
 	}
-	return audit.VerifyRecords(reader, public, anchored)
+	verdict, err := evidence.VerifyFile(file, info.Size(), public, anchored)
+	if errors.Is(err, evidence.ErrRecordsAlone) {
+		return verdict, wrongUse("FILE: records alone prove nothing; name checkpoints with --anchors, or export a bundle")
+	}
+	return verdict, err
 }

@@ -1,0 +1,73 @@
+package evidence
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"io"
+
+	"github.com/arauto/arauto/internal/audit"
+)
+
+// What a file of evidence can be, by how it begins.
+const (
+	FileBundle      = "bundle"      // a zip of entries with their proof
+	FileProof       = "proof"       // that entries are in the log
+	FileConsistency = "consistency" // that one log is the beginning of another
+	FileRecords     = "records"     // entries as JSON lines, without a proof of their own
+)
+
+// ErrRecordsAlone means that a file has records and there is no checkpoint to compare them with.
+var ErrRecordsAlone = errors.New("records alone prove nothing; name checkpoints that were kept outside of the database, or export a bundle")
+
+// Bounds of the files that are read whole.
+const (
+	maxProof       = 32 << 20
+	maxConsistency = 1 << 20
+)
+
+// FileKind says what a file is by its first bytes; 32 suffice.
+func FileKind(start []byte) string {
+	switch {
+	case bytes.HasPrefix(start, []byte("PK")):
+		return FileBundle
+	case audit.IsProof(start):
+		return FileProof
+	case audit.IsConsistency(start):
+		return FileConsistency
+	}
+	return FileRecords
+}
+
+// VerifyFile verifies a file of evidence of any kind. public is the log's key; anchored are checkpoints that were kept outside of
+// the database, which records need (ErrRecordsAlone). A wrong file is an *audit.Fault.
+func VerifyFile(file io.ReaderAt, size int64, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
+	whole := io.NewSectionReader(file, 0, size)
+	start := make([]byte, min(size, 32))
+	if _, err := io.ReadFull(whole, start); err != nil {
+		return audit.VerifiedLog{}, err
+	}
+	if _, err := whole.Seek(0, io.SeekStart); err != nil {
+		return audit.VerifiedLog{}, err
+	}
+	switch FileKind(start) {
+	case FileBundle:
+		return audit.VerifyBundle(file, size, public, anchored)
+	case FileProof:
+		text, err := io.ReadAll(io.LimitReader(whole, maxProof))
+		if err != nil {
+			return audit.VerifiedLog{}, err
+		}
+		return audit.VerifyProof(text, public)
+	case FileConsistency:
+		text, err := io.ReadAll(io.LimitReader(whole, maxConsistency))
+		if err != nil {
+			return audit.VerifiedLog{}, err
+		}
+		return audit.VerifyConsistency(text, public)
+	}
+	if len(anchored) == 0 {
+		return audit.VerifiedLog{}, ErrRecordsAlone
+	}
+	return audit.VerifyRecords(whole, public, anchored)
+}
