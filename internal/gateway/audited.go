@@ -2,12 +2,17 @@ package gateway
 
 import (
 	"context"
+	"crypto/ed25519"
 	"log/slog"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/seal"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
@@ -21,6 +26,41 @@ func (a audited) Open(ctx context.Context, size int64) (evidence.SealedLog, func
 		return nil, nil, err
 	}
 	return x, func() { x.Close(ctx) }, nil
+}
+
+// Consistency implements bank.Audited.
+func (a audited) Consistency(ctx context.Context, old, size int64) (audit.Consistency, ed25519.PublicKey, error) {
+	x, err := a.OpenLog(ctx, size)
+	if err != nil {
+		return audit.Consistency{}, nil, err
+	}
+	defer x.Close(ctx)
+	proof, err := x.ProveSince(ctx, old)
+	return proof, x.Public, err
+}
+
+// verifications implements bank.Verifications.
+type verifications struct {
+	log      *auditlog.Log
+	sealer   *seal.Sealer
+	verifier *seal.SelfVerifier
+}
+
+// LogHealth implements bank.Verifications.
+func (v verifications) LogHealth(ctx context.Context) (history.LogHealth, error) {
+	h, err := v.log.LogHealth(ctx)
+	h.Anchors, h.NotSealing, h.SealsHere = v.sealer.AnchorStates(), v.sealer.NotSealing(), v.sealer.SealsHere()
+	return h, err
+}
+
+// AskVerification implements bank.Verifications.
+func (v verifications) AskVerification(ctx context.Context) (history.Verification, error) {
+	return v.verifier.Ask(ctx)
+}
+
+// Verification implements bank.Verifications.
+func (v verifications) Verification(ctx context.Context, began time.Time) (history.Verification, error) {
+	return v.log.WholeVerification(ctx, began)
 }
 
 // makeExports makes what was asked for, one after the other.

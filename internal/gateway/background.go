@@ -17,7 +17,7 @@ func (g *Gateway) tasks() lifecycle {
 		g.every("measure", 5*time.Second, g.measure),
 		g.every("history", time.Hour, g.keepHistory),
 		g.every("reconcile", reconcile.TickEvery, g.daily.Tick),
-		g.every("verify", g.verifier.Every(), g.verifier.Tick),
+		g.everyOr("verify", g.verifier.Every(), g.verifier.Asked(), g.verifier.Tick),
 		g.every("exports", time.Second, g.makeExports),
 		g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) }),
 	}
@@ -29,6 +29,11 @@ func (g *Gateway) tasks() lifecycle {
 
 // every is a component that runs a task at once and then at a distance, until the background ends.
 func (g *Gateway) every(name string, distance time.Duration, task func(context.Context) error) component {
+	return g.everyOr(name, distance, nil, task)
+}
+
+// everyOr is every, and runs the task also when it is asked for.
+func (g *Gateway) everyOr(name string, distance time.Duration, asked <-chan struct{}, task func(context.Context) error) component {
 	return loop(name, func() {
 		tick := time.NewTicker(distance)
 		defer tick.Stop()
@@ -45,6 +50,7 @@ func (g *Gateway) every(name string, distance time.Duration, task func(context.C
 			case <-g.background.Done():
 				return
 			case <-tick.C:
+			case <-asked:
 			}
 		}
 	})

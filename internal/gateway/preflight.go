@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 
+	"github.com/arauto/arauto/internal/api/bank"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/trust"
 	"github.com/arauto/arauto/internal/webhook"
@@ -41,4 +42,21 @@ func Preflight(ctx context.Context, cfg *config.Config, base string) ([]webhook.
 	})
 	defer s.Close()
 	return s.Probe(ctx, base), nil
+}
+
+// prober implements bank.Prober with the sender that makes the attempts.
+type prober struct{ sender *webhook.Sender }
+
+// Probe implements bank.Prober.
+func (p prober) Probe(ctx context.Context, address string) []bank.PreflightStep {
+	var out []bank.PreflightStep
+	for _, s := range p.sender.Probe(ctx, address) {
+		step := bank.PreflightStep{Step: string(s.Name), OK: s.Err == nil, Detail: s.Detail}
+		if s.Err != nil {
+			text := s.Err.Error()
+			step.Problem = &text
+		}
+		out = append(out, step)
+	}
+	return out
 }

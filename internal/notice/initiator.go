@@ -18,6 +18,14 @@ type Initiator struct {
 	Basis Basis
 }
 
+// InitiatorQuery selects registrations, in the order of their client ids.
+type InitiatorQuery struct {
+	// Text is searched for in name, organisation, software and client id, whatever its case; "": all.
+	Text  string
+	After ClientID // only those behind this one; "": from the first
+	Limit int      // at most so many
+}
+
 // Basis is what a registration rests on that was read from an authorization server's own table.
 type Basis string
 

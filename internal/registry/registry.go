@@ -41,7 +41,7 @@ type Store interface {
 	// RefuseInitiator records what was asked for and refused, and changes nothing else.
 	RefuseInitiator(ctx context.Context, in notice.Initiator, actor, code string, problems []notice.Problem) error
 	Initiator(ctx context.Context, client notice.ClientID) (notice.Initiator, error)
-	Initiators(ctx context.Context) ([]notice.Initiator, error)
+	Initiators(ctx context.Context, q notice.InitiatorQuery) ([]notice.Initiator, error)
 }
 
 // Statements verifies software statements; *jws.StatementVerifier does.
@@ -184,9 +184,9 @@ func (g *Registry) Get(ctx context.Context, client notice.ClientID) (notice.Init
 	return g.store.Initiator(ctx, client)
 }
 
-// List returns all registrations, ordered by client id.
-func (g *Registry) List(ctx context.Context) ([]notice.Initiator, error) {
-	return g.store.Initiators(ctx)
+// List returns the registrations that a query selects, ordered by client id.
+func (g *Registry) List(ctx context.Context, q notice.InitiatorQuery) ([]notice.Initiator, error) {
+	return g.store.Initiators(ctx, q)
 }
 
 // Delete ends a registration. After its commit no waiting notification of this client is sent.

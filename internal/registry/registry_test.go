@@ -38,7 +38,7 @@ func TestAGoodRegistrationIsStoredWithTheDigestOfItsStatement(t *testing.T) {
 	got, err := b.Get(t.Context(), "itp-1")
 	require.NoError(t, err)
 	require.Equal(t, in, got)
-	all, err := b.List(t.Context())
+	all, err := b.List(t.Context(), notice.InitiatorQuery{Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, all, 1)
 	require.NoError(t, b.Delete(t.Context(), "itp-1", "joão"))

@@ -93,7 +93,7 @@ func (m *memory) Initiator(_ context.Context, client notice.ClientID) (notice.In
 	return in, nil
 }
 
-func (m *memory) Initiators(context.Context) ([]notice.Initiator, error) {
+func (m *memory) Initiators(context.Context, notice.InitiatorQuery) ([]notice.Initiator, error) {
 	var all []notice.Initiator
 	for _, in := range m.kept {
 		all = append(all, in)

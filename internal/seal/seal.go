@@ -26,6 +26,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
 	"github.com/arauto/arauto/internal/trust"
@@ -69,6 +70,7 @@ type Sealer struct {
 
 	mu       sync.Mutex
 	taken    map[*carrier]head    // the newest checkpoint that each anchor has
+	failed   map[*carrier]failure // what the last delivery to an anchor came to; absent: it was taken
 	anchored int64                // size up to which every anchor covers the log
 	said     map[string]time.Time // when the log named a failure last
 }
@@ -96,7 +98,7 @@ type Observer interface {
 // New reads the key that log.key names, if any, and prepares the anchors. The error of a wrong setting or file is a
 // *config.Error. It asks neither the database nor an anchor.
 func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, error) {
-	w := &Sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, observer: o}
+	w := &Sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, failed: map[*carrier]failure{}, observer: o}
 	if cfg.Log.Key != "" {
 		key, err := readLogKey(cfg.Log.Key)
 		if err != nil {
@@ -129,6 +131,35 @@ func (w *Sealer) Anchors() []string {
 	}
 	return names
 }
+
+// failure is why an anchor did not take a checkpoint, and when.
+type failure struct {
+	text string
+	at   time.Time
+}
+
+// AnchorStates returns what this replica knows of its anchors. A replica without the log's key delivers nothing to them.
+func (w *Sealer) AnchorStates() []history.AnchorState {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make([]history.AnchorState, len(w.carriers))
+	for i, c := range w.carriers {
+		has, failed := w.taken[c], w.failed[c]
+		all[i] = history.AnchorState{Name: c.name, Size: has.size, CheckpointAt: has.at, Problem: failed.text, ProblemAt: failed.at}
+	}
+	return all
+}
+
+// NotSealing returns why sealing is stopped; empty: it is not.
+func (w *Sealer) NotSealing() string {
+	if why := w.halted.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+// SealsHere returns whether this replica has the key of the log that it seals.
+func (w *Sealer) SealsHere() bool { return w.newest.Load() != nil }
 
 // LogKey returns the public key of the log: our own if log.key names one, else the registered one; nil without either.
 func (w *Sealer) LogKey(ctx context.Context) (ed25519.PublicKey, error) {
@@ -224,8 +255,18 @@ func (w *Sealer) carry(ctx context.Context, c *carrier) {
 var errAnchor = errors.New("a checkpoint is not anchored")
 
 // deliver delivers the newest checkpoint to one anchor, and marks in the database how far all anchors cover the log.
-func (w *Sealer) deliver(ctx context.Context, c *carrier) error {
+func (w *Sealer) deliver(ctx context.Context, c *carrier) (err error) {
 	newest := w.newest.Load()
+	if c.due(newest) {
+		defer func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			delete(w.failed, c)
+			if err != nil {
+				w.failed[c] = failure{err.Error(), time.Now()}
+			}
+		}()
+	}
 	if c.due(newest) {
 		if err := w.extendsAnchor(ctx, c.name); err != nil {
 			w.observer.AnchorFailed(c.name)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
@@ -30,7 +31,8 @@ type SelfVerifier struct {
 	key      func(context.Context) (ed25519.PublicKey, error)
 	observer VerifyObserver
 
-	bad atomic.Pointer[string] // note for /readyz; nil: none
+	bad  atomic.Pointer[string] // note for /readyz; nil: none
+	wake chan struct{}          // a verification was asked for
 }
 
 // VerifyObserver is told what verifications found. Its methods return at once. A scope is auditlog.ScopeSince or
@@ -47,11 +49,28 @@ type VerifyObserver interface {
 
 // NewVerifier prepares verification; key returns the public key of the log, or nil if none is registered yet.
 func NewVerifier(cfg *config.Config, l *auditlog.Log, key func(context.Context) (ed25519.PublicKey, error), log *slog.Logger, o VerifyObserver) *SelfVerifier {
-	return &SelfVerifier{cfg: cfg, auditlog: l, log: log, key: key, observer: o}
+	return &SelfVerifier{cfg: cfg, auditlog: l, log: log, key: key, observer: o, wake: make(chan struct{}, 1)}
 }
 
 // Every is how often Tick is to be called.
 func (w *SelfVerifier) Every() time.Duration { return min(verifyTick, w.cfg.Log.VerifyEvery) }
+
+// Ask begins a verification of the whole log, or joins the one under way, at whichever replica. An error that knows NotFound()
+// bool and answers true means that nothing is sealed yet.
+func (w *SelfVerifier) Ask(ctx context.Context) (history.Verification, error) {
+	v, err := w.auditlog.AskWhole(ctx)
+	if err != nil {
+		return v, err
+	}
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+	return v, nil
+}
+
+// Asked tells that Tick is to be called at once.
+func (w *SelfVerifier) Asked() <-chan struct{} { return w.wake }
 
 // Tick publishes the results of all replicas, and verifies what is due unless another replica does.
 func (w *SelfVerifier) Tick(ctx context.Context) error {

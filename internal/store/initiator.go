@@ -172,10 +172,19 @@ func (s *Store) Initiator(ctx context.Context, client notice.ClientID) (notice.I
 	return rows[0].initiator(), nil
 }
 
-// Initiators reads all registrations, ordered by client id.
-func (s *Store) Initiators(ctx context.Context) ([]notice.Initiator, error) {
+// folded is what registrations are searched in: without case and accents, whatever the locale of the database.
+const folded = `translate(lower(concat_ws(E'\n', name, organisation_id, software_id, client_id) COLLATE "C"), ` + accents + `)`
+
+const accents = `'ÁÀÂÃÄáàâãäÉÈÊËéèêëÍÌÎÏíìîïÓÒÔÕÖóòôõöÚÙÛÜúùûüÇçÑñ', 'aaaaaaaaaaeeeeeeeeiiiiiiiioooooooooouuuuuuuuccnn'`
+
+// Initiators reads the registrations that a query selects, ordered by client id.
+func (s *Store) Initiators(ctx context.Context, q notice.InitiatorQuery) ([]notice.Initiator, error) {
 	var rows []initiatorRow
-	if err := s.orm.WithContext(ctx).Where("NOT removed").Order("client_id").Find(&rows).Error; err != nil {
+	list := s.orm.WithContext(ctx).Where("NOT removed AND client_id > ?", string(q.After)).Order("client_id").Limit(q.Limit)
+	if q.Text != "" {
+		list = list.Where(`strpos(`+folded+`, translate(lower(? COLLATE "C"), `+accents+`)) > 0`, q.Text)
+	}
+	if err := list.Find(&rows).Error; err != nil {
 		return nil, Unavailable("list the registrations", err)
 	}
 	out := make([]notice.Initiator, len(rows))

@@ -70,6 +70,13 @@ var matrix = map[string]string{
 	"POST /internal/v1/sources/{name}/pause":      "operator",
 	"POST /internal/v1/sources/{name}/resume":     "operator",
 	"POST /internal/v1/sources/{name}/reapply":    "operator",
+
+	"POST /internal/v1/initiators/{clientId}/preflight": "operator",
+	"GET /internal/v1/audit/consistency":                "auditor",
+	"GET /internal/v1/audit/verifications":              "auditor",
+	"POST /internal/v1/audit/verifications":             "auditor",
+	"GET /internal/v1/audit/verifications/{id}":         "auditor",
+	"POST /internal/v1/audit/judgements":                "auditor",
 }
 
 func TestEveryEndpointAdmitsExactlyTheRolesOfTheMatrix(t *testing.T) {

@@ -32,6 +32,8 @@ type Audited interface {
 	Checkpoint(ctx context.Context, size int64) (audit.SignedHead, error)
 	// CheckpointAt is the newest that was signed up to a time.
 	CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead, error)
+	// Consistency proves that the log of one size is the beginning of the log of another, and gives the log's public key.
+	Consistency(ctx context.Context, old, size int64) (audit.Consistency, ed25519.PublicKey, error)
 	// LogKey is the log's public key; nil when none is registered.
 	LogKey(ctx context.Context) (ed25519.PublicKey, error)
 	// Open opens the sealed log as of a size, 0 for the newest; done ends the reading.
@@ -48,6 +50,12 @@ func (in *Internal) auditRoutes() []api.Route {
 		route(http.MethodGet, "/internal/v1/audit/dossier/{id}", auditor, in.traced(in.getDossier)),
 		route(http.MethodGet, "/internal/v1/audit/checkpoints", auditor, in.traced(in.getCheckpoint)),
 		route(http.MethodGet, "/internal/v1/audit/key", auditor, in.traced(in.getLogKey)),
+		route(http.MethodGet, "/internal/v1/audit/consistency", auditor, in.traced(in.getConsistency)),
+
+		route(http.MethodGet, "/internal/v1/audit/verifications", auditor, in.traced(plain(in.listVerifications))),
+		route(http.MethodPost, "/internal/v1/audit/verifications", auditor, plain(in.postVerification)),
+		route(http.MethodGet, "/internal/v1/audit/verifications/{id}", auditor, in.traced(plain(in.getVerification))),
+		route(http.MethodPost, "/internal/v1/audit/judgements", auditor, plain(in.postJudgement)),
 
 		route(http.MethodPost, "/internal/v1/audit/exports", auditor, in.postExport),
 		route(http.MethodGet, "/internal/v1/audit/exports", auditor, in.traced(in.listExports)),

@@ -2,8 +2,11 @@ package bank
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"net/http"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/notice"
@@ -15,7 +18,8 @@ type Initiators interface {
 	// Put judges a registration, stores it and tells whether the client is new. A *registry.Invalid says what is wrong.
 	Put(ctx context.Context, client notice.ClientID, r registry.Request, actor string) (notice.Initiator, bool, error)
 	Get(ctx context.Context, client notice.ClientID) (notice.Initiator, error)
-	List(ctx context.Context) ([]notice.Initiator, error)
+	// List lists those that a query selects, in the order of their client ids.
+	List(ctx context.Context, q notice.InitiatorQuery) ([]notice.Initiator, error)
 	Delete(ctx context.Context, client notice.ClientID, actor string) error
 }
 
@@ -32,6 +36,7 @@ type initiatorJSON struct {
 
 type initiatorsJSON struct {
 	Initiators []initiatorJSON `json:"initiators"`
+	NextCursor *string         `json:"nextCursor,omitzero"` // absent at the end
 }
 
 func initiatorOf(i *notice.Initiator) initiatorJSON {
@@ -51,19 +56,57 @@ func clientOf(x *api.Exchange) (notice.ClientID, error) {
 	return notice.ClientID(s), nil
 }
 
+// listInitiators lists registrations in the order of their client ids, limitMax at once unless the caller asks for fewer.
 func (in *Internal) listInitiators(x *api.Exchange) error {
-	if _, err := parameters(x.R.URL.RawQuery); err != nil {
-		return err
-	}
-	list, err := in.initiators.List(x.R.Context())
+	q, err := initiatorsAsked(x.R.URL.RawQuery)
 	if err != nil {
 		return err
 	}
-	out := initiatorsJSON{Initiators: make([]initiatorJSON, len(list))}
+	limit := q.Limit
+	q.Limit++ // one more tells whether there is a next page
+	list, err := in.initiators.List(x.R.Context(), q)
+	if err != nil {
+		return err
+	}
+	var out initiatorsJSON
+	if len(list) > limit {
+		list = list[:limit]
+		cursor := base64.RawURLEncoding.EncodeToString([]byte(list[limit-1].Client))
+		out.NextCursor = &cursor
+	}
+	out.Initiators = make([]initiatorJSON, len(list))
 	for i := range list {
 		out.Initiators[i] = initiatorOf(&list[i])
 	}
 	return in.view(x, len(list), out)
+}
+
+// maxSearchText bounds the text that registrations are searched for, in bytes.
+const maxSearchText = 255
+
+// initiatorsAsked reads which registrations are wanted. A cursor is the client id of the last one, in base64url.
+func initiatorsAsked(raw string) (q notice.InitiatorQuery, err error) {
+	p, err := parameters(raw, "q", "limit", "cursor")
+	if err != nil {
+		return q, err
+	}
+	q.Limit = limitMax
+	if _, there := p["limit"]; there {
+		if q.Limit, err = limitOf(p); err != nil {
+			return q, err
+		}
+	}
+	if q.Text = p["q"]; len(q.Text) > maxSearchText || !utf8.ValidString(q.Text) || strings.ContainsRune(q.Text, 0) {
+		return q, wrong("q", "must be text of at most 255 bytes in UTF-8", "deve ser um texto de no máximo 255 bytes em UTF-8")
+	}
+	if cursor, there := p["cursor"]; there {
+		last, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+		if err != nil || !notice.ValidClientID(string(last)) {
+			return q, wrongCursor()
+		}
+		q.After = notice.ClientID(last)
+	}
+	return q, nil
 }
 
 func (in *Internal) getInitiator(x *api.Exchange) error {

@@ -72,10 +72,13 @@ type InternalConfig struct {
 	Holds      Holds
 	Readings   Readings
 
-	Sources       Sources  // what is followed; nil: nothing is
-	Clock         Clock    // nil: nothing is known of times
-	Calendar      Calendar // of certificates; nil: there is none to show
-	ResendEnabled bool     // D-4: off by default
+	Sources       Sources       // what is followed; nil: nothing is
+	Clock         Clock         // nil: nothing is known of times
+	Calendar      Calendar      // of certificates; nil: there is none to show
+	Prober        Prober        // nil: addresses are not tried
+	Verifications Verifications // nil: nothing is known of verifications
+	TempDir       string        // for files that are judged; empty: the system's
+	ResendEnabled bool          // D-4: off by default
 
 	Unread   func(why string) // told of each request with changes that is refused before it is read; nil: nobody
 	Observer api.Observer     // nil allowed
@@ -100,6 +103,8 @@ type Internal struct {
 	handler    http.Handler
 	repeated   repeated // readings of the last minute
 
+	preflights, judgements chan struct{} // those that run
+
 	draining context.Context // ends when streams must read no further line
 	drain    context.CancelFunc
 }
@@ -120,6 +125,7 @@ func NewInternal(c InternalConfig) *Internal {
 		initiators: c.Initiators, cfg: c, face: api.NewFace("internal", c.Log, c.Observer),
 	}
 	in.repeated.seen = map[string]*repeat{}
+	in.preflights, in.judgements = make(chan struct{}, maxPreflights), make(chan struct{}, maxJudgements)
 	in.draining, in.drain = context.WithCancel(context.Background())
 	in.face.Admit = func(x *api.Exchange, roles []string) error { return api.SignIn(x, c.Tokens, roles) }
 	in.face.Refuse = in.refuse
@@ -138,6 +144,7 @@ func (in *Internal) routes() []api.Route {
 		route(http.MethodPut, "/internal/v1/initiators/{clientId}", []string{roleRegistrar}, in.putInitiator),
 		route(http.MethodGet, "/internal/v1/initiators/{clientId}", registrations, plain(in.getInitiator)),
 		route(http.MethodDelete, "/internal/v1/initiators/{clientId}", []string{roleRegistrar}, in.deleteInitiator),
+		route(http.MethodPost, "/internal/v1/initiators/{clientId}/preflight", []string{roleOperator}, plain(in.postPreflight)),
 
 		route(http.MethodGet, "/internal/v1/notifications", reading, in.listNotifications),
 		route(http.MethodGet, "/internal/v1/notifications/{id}", reading, plain(in.getNotification)),

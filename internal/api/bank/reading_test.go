@@ -144,7 +144,7 @@ func TestRegistrationsAreReadAsTheyAreWritten(t *testing.T) {
 		return stored, created, nil
 	}
 	w.shelf.get = func(notice.ClientID) (notice.Initiator, error) { return stored, nil }
-	w.shelf.list = func() ([]notice.Initiator, error) {
+	w.shelf.list = func(notice.InitiatorQuery) ([]notice.Initiator, error) {
 		return []notice.Initiator{stored, {Client: "other", UpdatedAt: now}}, nil
 	}
 	w.shelf.remove = func(c notice.ClientID, actor string) error {
@@ -165,7 +165,9 @@ func TestRegistrationsAreReadAsTheyAreWritten(t *testing.T) {
 	gone := w.ask("DELETE", path, "registrar", "")
 	require.Equal(t, 204, gone.status)
 	require.Empty(t, gone.text)
-	w.ask("GET", "/internal/v1/initiators?limit=1", "operator", "").refused(t, 400, "invalid_request")
+	for _, query := range []string{"limit=0", "limit=1001", "cursor=!", "q=%FF", "name=x"} {
+		w.ask("GET", "/internal/v1/initiators?"+query, "operator", "").refused(t, 400, "invalid_request")
+	}
 	w.ask("PUT", "/internal/v1/initiators/a%20b", "registrar", body).refused(t, 400, "invalid_request")
 }
 

@@ -156,7 +156,7 @@ type shelf struct {
 	unrecorded    error // what RecordReading answers
 	put           func(notice.ClientID, registry.Request, string) (notice.Initiator, bool, error)
 	get           func(notice.ClientID) (notice.Initiator, error)
-	list          func() ([]notice.Initiator, error)
+	list          func(notice.InitiatorQuery) ([]notice.Initiator, error)
 	remove        func(notice.ClientID, string) error
 }
 
@@ -245,6 +245,10 @@ func (nothing) Checkpoint(context.Context, int64) (audit.SignedHead, error) {
 func (nothing) CheckpointAt(context.Context, time.Time) (audit.SignedHead, error) {
 	return audit.SignedHead{}, errMissing
 }
+
+func (nothing) Consistency(context.Context, int64, int64) (audit.Consistency, ed25519.PublicKey, error) {
+	return audit.Consistency{}, nil, errMissing
+}
 func (nothing) LogKey(context.Context) (ed25519.PublicKey, error) { return nil, nil }
 func (nothing) Open(context.Context, int64) (evidence.SealedLog, func(), error) {
 	return nil, nil, errMissing
@@ -285,11 +289,11 @@ func (r registrations) Get(_ context.Context, c notice.ClientID) (notice.Initiat
 	return r.get(c)
 }
 
-func (r registrations) List(context.Context) ([]notice.Initiator, error) {
+func (r registrations) List(_ context.Context, q notice.InitiatorQuery) ([]notice.Initiator, error) {
 	if r.list == nil {
 		return nil, nil
 	}
-	return r.list()
+	return r.list(q)
 }
 
 func (r registrations) Delete(_ context.Context, c notice.ClientID, actor string) error {
