@@ -243,16 +243,25 @@ func (h *house) pollerWith(is certs.Participant, leaf certs.Leaf, adjust func(*t
 	return &poller{h: h, is: is, leaf: leaf, client: &http.Client{Transport: transport, Timeout: 20 * time.Second}}
 }
 
-// get asks for a payment with a token bound to the poller's certificate.
+// get asks for a payment with a new token bound to the poller's certificate.
 func (p *poller) get(id string, headers ...string) (status int, tlsState *tls.ConnectionState, body string, err error) {
-	now := time.Now()
-	token, err := jws.Issue(p.h.pki.Tokens.Key, p.h.pki.Tokens.KID, map[string]any{
-		"iss": stage.TokensIssuer, "aud": stage.TokensAudience, "iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(), "jti": uuid.NewString(),
-		"client_id": p.is.Name, "scope": "payments", "grant_type": "client_credentials", "cnf": map[string]any{"x5t#S256": mtls.Thumbprint(p.leaf.Certificate)},
-	})
+	token, err := p.token()
 	if err != nil {
 		return 0, nil, "", err
 	}
+	return p.getWith(token, id, headers...)
+}
+
+func (p *poller) token() (string, error) {
+	now := time.Now()
+	return jws.Issue(p.h.pki.Tokens.Key, p.h.pki.Tokens.KID, map[string]any{
+		"iss": stage.TokensIssuer, "aud": stage.TokensAudience, "iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(), "jti": uuid.NewString(),
+		"client_id": p.is.Name, "scope": "payments", "grant_type": "client_credentials", "cnf": map[string]any{"x5t#S256": mtls.Thumbprint(p.leaf.Certificate)},
+	})
+}
+
+// getWith asks for a payment with this token.
+func (p *poller) getWith(token, id string, headers ...string) (status int, tlsState *tls.ConnectionState, body string, err error) {
 	r, err := http.NewRequestWithContext(p.h.t.Context(), http.MethodGet, "https://"+p.h.g.Addr("public")+"/open-banking/payments/v5/pix/payments/"+id, nil)
 	if err != nil {
 		return 0, nil, "", err

@@ -217,6 +217,48 @@ func TestARevokedCallersOpenConnectionIsEndedAndItsNextHandshakeRefused(t *testi
 	require.Equal(t, http.StatusOK, status)
 }
 
+// TestARememberedTokenEndsWithItsCertificateAndItsKey: a token that was accepted is not verified anew for each query. It ends all the same with
+// the first query after its certificate was revoked, and with the first one after its key was withdrawn.
+func TestARememberedTokenEndsWithItsCertificateAndItsKey(t *testing.T) {
+	h := openAs(t, func(h *house) []string {
+		h.replace("crl/clients.crl", h.list(h.pki.ClientCA))
+		return []string{"ARAUTO_PUBLIC_CRL=" + h.file("crl/clients.crl")}
+	})
+	h.initiator(certs.DefaultAlfa)
+	id, _ := h.change(certs.DefaultAlfa)
+	good, bad := h.poller(certs.DefaultAlfa), h.poller(certs.DefaultAlfa)
+	goods, err := good.token()
+	require.NoError(t, err)
+	bads, err := bad.token()
+	require.NoError(t, err)
+	ok := func(p *poller, token string) {
+		t.Helper()
+		status, _, body, err := p.getWith(token, id)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, status, body)
+	}
+	for range 2 {
+		ok(good, goods)
+		ok(bad, bads)
+	}
+	generation := h.g.trust.Callers.Generation()
+	h.pki.Revoke(bad.leaf.Certificate)
+	h.replace("crl/clients.crl", h.list(h.pki.ClientCA))
+	h.until("the list", func() bool { return h.g.trust.Callers.Generation() > generation })
+	_, _, _, err = bad.getWith(bads, id)
+	require.Error(t, err, "the certificate is revoked")
+	ok(good, goods)
+
+	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	h.replace("tokens/jwks.json", certs.JWKS(&certs.NamedKey{KID: "another", Key: other}))
+	h.until("the key set", func() bool {
+		status, _, _, err := good.getWith(goods, id)
+		require.NoError(t, err)
+		return status == http.StatusUnauthorized
+	})
+}
+
 func TestReadinessEndsBeforeOurCertificateDoes(t *testing.T) { // cases I4
 	h := open(t)
 	require.Contains(t, h.ops("/readyz"), `"status":"ok"`)

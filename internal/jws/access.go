@@ -38,13 +38,19 @@ const GrantClaim = "grant_type"
 const clientCredentials = "client_credentials"
 
 // AccessVerifier judges initiators' access tokens that are JWTs (contract, "Initiators' access token"). All fields but
-// GrantClaim and Now are required.
+// GrantClaim and Now are required, and none changes after the first call. It is safe for concurrent use.
+//
+// It remembers tokens that it accepted, by their SHA-256, so that the signature of one token is verified once and not for each query. Such a
+// token serves until its exp, and only while the key set in force has the very key that verified it: with a new set the signature is
+// verified again, and without usable keys nothing is accepted. A refusal is not remembered.
 type AccessVerifier struct {
 	Keys       *KeySet
 	Issuer     string
 	Audience   string
 	GrantClaim string           // "": GrantClaim
 	Now        func() time.Time // nil: time.Now
+
+	verified verdicts
 }
 
 // Verify accepts a token signed with PS256 by a key named by kid, with iss and aud ours, a life of 300 to 900 s, jti,
@@ -52,10 +58,32 @@ type AccessVerifier struct {
 // (security §5, A5). Whether it is the certificate of the connection is for the caller to compare. Nothing is waited
 // for; the context is there because the other way, Introspector, has to ask.
 func (v *AccessVerifier) Verify(_ context.Context, token string) (AccessToken, error) {
-	c, err := open(token, maxAccess, v.Keys, algPS256)
+	now, hash := clock(v.Now), sha256.Sum256([]byte(token))
+	if known, ok := v.verified.find(hash, now); ok && v.stillHolds(known, now) {
+		return known.result()
+	}
+	c, by, err := openSigned(token, maxAccess, v.Keys, algPS256)
 	if err != nil {
 		return AccessToken{}, err
 	}
+	t, err := v.judge(c, token, now)
+	if err != nil {
+		return AccessToken{}, err
+	}
+	kept := verdict{token: t, until: t.ExpiresAt, since: now, signed: by}
+	v.verified.keep(hash, kept, now)
+	return kept.result()
+}
+
+// stillHolds tells whether a token that was accepted would be accepted again: the key of its signature is in force, and the clock was not set
+// back to before it was judged, when it may not have been valid yet.
+func (v *AccessVerifier) stillHolds(known verdict, now time.Time) bool {
+	key, err := v.Keys.lookup(known.signed.kid, algPS256)
+	return err == nil && key == known.signed.key && !now.Before(known.since)
+}
+
+// judge judges the claims of a token whose signature is verified.
+func (v *AccessVerifier) judge(c claims, token string, now time.Time) (AccessToken, error) {
 	if err := c.issuedBy(v.Issuer); err != nil {
 		return AccessToken{}, err
 	}
@@ -65,7 +93,7 @@ func (v *AccessVerifier) Verify(_ context.Context, token string) (AccessToken, e
 	if _, err := c.text("jti", maxText); err != nil {
 		return AccessToken{}, err
 	}
-	return c.access(token, v.GrantClaim, clock(v.Now))
+	return c.access(token, v.GrantClaim, now)
 }
 
 // access reads what JWT and introspection have in common.

@@ -8,12 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -29,7 +26,7 @@ type IntrospectorConfig struct {
 	GrantClaim string       // "": GrantClaim
 
 	TTL     time.Duration    // how long an answer serves, never beyond the token's exp; 0: 5 s. Revocation shows after it.
-	Entries int              // answers kept at most; 0: 10 000
+	Entries int              // answers kept at most; 0: 10,000
 	Timeout time.Duration    // of one question; 0: 5 s
 	Now     func() time.Time // nil: time.Now
 }
@@ -38,18 +35,9 @@ type IntrospectorConfig struct {
 // except that iss, aud and jti may be left out of the answer, since it is the issuer who answers. It is safe for
 // concurrent use; callers with the same token share one question.
 type Introspector struct {
-	cfg    IntrospectorConfig
-	flight singleflight.Group
-
-	mu      sync.Mutex
-	answers map[[sha256.Size]byte]verdict
-}
-
-// verdict is an answer kept for a while, be it good or bad.
-type verdict struct {
-	token   AccessToken
-	refusal *Refusal
-	until   time.Time
+	cfg     IntrospectorConfig
+	flight  singleflight.Group
+	answers verdicts // good and bad ones
 }
 
 const maxAnswer = 64 << 10
@@ -68,11 +56,10 @@ func NewIntrospector(c IntrospectorConfig) (*Introspector, error) {
 	client.Jar = nil
 	c.Client = &client
 	c.TTL, c.Timeout = cmp.Or(max(0, c.TTL), 5*time.Second), cmp.Or(max(0, c.Timeout), 5*time.Second)
-	c.Entries = cmp.Or(max(0, c.Entries), 10_000)
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Introspector{cfg: c, answers: map[[sha256.Size]byte]verdict{}}, nil
+	return &Introspector{cfg: c, answers: verdicts{most: c.Entries}}, nil
 }
 
 // Verify asks, or remembers. It waits no longer than ctx and the configured time allow; when there is no usable answer
@@ -82,7 +69,7 @@ func (i *Introspector) Verify(ctx context.Context, token string) (AccessToken, e
 		return AccessToken{}, refuse(TooLong, "", "1 to %d bytes", maxAccess)
 	}
 	hash := sha256.Sum256([]byte(token))
-	if v, ok := i.remembered(hash); ok {
+	if v, ok := i.answers.find(hash, i.cfg.Now()); ok {
 		return v.result()
 	}
 	shared := i.flight.DoChan(string(hash[:]), func() (any, error) {
@@ -91,7 +78,7 @@ func (i *Introspector) Verify(ctx context.Context, token string) (AccessToken, e
 		defer cancel()
 		v, err := i.ask(ctx, token)
 		if err == nil {
-			i.remember(hash, v)
+			i.answers.keep(hash, v, i.cfg.Now())
 		}
 		return v, err
 	})
@@ -105,40 +92,6 @@ func (i *Introspector) Verify(ctx context.Context, token string) (AccessToken, e
 		}
 		return v.result()
 	}
-}
-
-func (v verdict) result() (AccessToken, error) {
-	if v.refusal != nil {
-		return AccessToken{}, v.refusal
-	}
-	token := v.token
-	token.Scopes = slices.Clone(token.Scopes)
-	return token, nil
-}
-
-func (i *Introspector) remembered(hash [sha256.Size]byte) (verdict, bool) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	v, ok := i.answers[hash]
-	return v, ok && i.cfg.Now().Before(v.until)
-}
-
-// remember keeps an answer. When there is no room, what is out of date goes first, then whatever comes to hand: it is
-// only asked again.
-func (i *Introspector) remember(hash [sha256.Size]byte, v verdict) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	now := i.cfg.Now()
-	if len(i.answers) >= i.cfg.Entries {
-		maps.DeleteFunc(i.answers, func(_ [sha256.Size]byte, old verdict) bool { return !now.Before(old.until) })
-	}
-	for k := range i.answers {
-		if len(i.answers) < i.cfg.Entries {
-			break
-		}
-		delete(i.answers, k)
-	}
-	i.answers[hash] = v
 }
 
 func (i *Introspector) ask(ctx context.Context, token string) (verdict, error) {

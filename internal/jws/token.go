@@ -25,11 +25,17 @@ type claims jwt.MapClaims
 
 // open takes a compact JWS apart, finds its key by kid and verifies the signature. Claims are not looked at.
 func open(token string, limit int, keys *KeySet, algorithms ...string) (claims, error) {
+	c, _, err := openSigned(token, limit, keys, algorithms...)
+	return c, err
+}
+
+// openSigned is open, and names the key that verified the signature.
+func openSigned(token string, limit int, keys *KeySet, algorithms ...string) (_ claims, by signature, _ error) {
 	if len(token) > limit {
-		return nil, refuse(TooLong, "", "at most %d bytes", limit)
+		return nil, by, refuse(TooLong, "", "at most %d bytes", limit)
 	}
 	if strings.ContainsFunc(token, notCompact) {
-		return nil, refuse(Malformed, "", "not a compact JWS")
+		return nil, by, refuse(Malformed, "", "not a compact JWS")
 	}
 	parser := jwt.NewParser(jwt.WithValidMethods(algorithms), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation())
 	found := jwt.MapClaims{}
@@ -38,23 +44,25 @@ func open(token string, limit int, keys *KeySet, algorithms ...string) (claims, 
 		if err != nil {
 			return nil, err
 		}
-		return keys.lookup(kid, t.Method.Alg())
+		key, err := keys.lookup(kid, t.Method.Alg())
+		by = signature{kid, key}
+		return key, err
 	})
 	if err == nil {
-		return claims(found), nil
+		return claims(found), by, nil
 	}
 	var refusal *Refusal
 	switch {
 	case errors.As(err, &refusal):
-		return nil, refusal
+		return nil, by, refusal
 	case errors.Is(err, ErrUnavailable):
-		return nil, err
+		return nil, by, err
 	case parsed == nil || errors.Is(err, jwt.ErrTokenMalformed):
-		return nil, refuse(Malformed, "", "not a compact JWS")
+		return nil, by, refuse(Malformed, "", "not a compact JWS")
 	case !slices.Contains(algorithms, algorithm(parsed.Header)):
-		return nil, refuse(Algorithm, "alg", "must be %s", strings.Join(algorithms, " or "))
+		return nil, by, refuse(Algorithm, "alg", "must be %s", strings.Join(algorithms, " or "))
 	default:
-		return nil, refuse(Signature, "", "the signature does not verify")
+		return nil, by, refuse(Signature, "", "the signature does not verify")
 	}
 }
 

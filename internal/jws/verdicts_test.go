@@ -110,3 +110,21 @@ func TestRememberedTokensAreBounded(t *testing.T) {
 		require.Equal(t, min(i+1, 3), v.Remembered())
 	}
 }
+
+// BenchmarkAccessToken is the look at a token that is remembered, and at one that is not.
+func BenchmarkAccessToken(b *testing.B) {
+	v := jws.AccessVerifier{Keys: fixed(b, map[string]*rsa.PrivateKey{"k1": keyOne()}), Issuer: issuer, Audience: audience, Now: at(noon)}
+	text := issue(b, keyOne(), "k1", accessClaims())
+	for _, name := range []string{"anew", "remembered"} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if name == "anew" {
+					v.Forget()
+				}
+				if _, err := v.Verify(b.Context(), text); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -122,6 +122,23 @@ func TestAReplayedTokenIsRefusedOnAnotherCertificate(t *testing.T) {
 	d.open(renewed.get(path))
 }
 
+// TestARememberedTokenEndsWithItsRegistration: a token that was accepted is refused by the first query after its client's registration
+// ended, and it never serves on another certificate.
+func TestARememberedTokenEndsWithItsRegistration(t *testing.T) {
+	d := openDesk(t).both()
+	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
+	d.accept(clientAlfa, ofb.PixPayment, "v4", 1, document)
+	path, token := "/open-banking/payments/v4/pix/payments/"+id, d.alfa.token()
+	for range 2 {
+		d.open(d.alfa.get(path, withToken(token)))
+		d.requireRefused(d.beta.get(path, withToken(token)), http.StatusUnauthorized, "UNAUTHORIZED", id)
+	}
+	require.NoError(t, d.store.DeleteInitiator(t.Context(), clientAlfa, "test"))
+	d.requireRefused(d.alfa.get(path, withToken(token)), http.StatusUnauthorized, "INVALID_CLIENT", id)
+	d.register(d.alfa)
+	d.open(d.alfa.get(path, withToken(token)))
+}
+
 // TestACertificateThatIsNotTheClientsIsRefused is the part of case H2 that a handshake cannot see.
 func TestACertificateThatIsNotTheClientsIsRefused(t *testing.T) {
 	d := openDesk(t).register(desk0Alfa)
