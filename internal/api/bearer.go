@@ -19,14 +19,10 @@ type Authenticator interface {
 
 const challenge = `Bearer realm="arauto"`
 
-// SignIn admits a request whose bearer token is accepted and carries one of the roles. Without roles it admits nobody. It sets
+// SignIn admits a request whose bearer token is accepted and carries one of the roles, or whose context is SignedIn's. Without roles it admits nobody. It sets
 // x.who, and the request's context carries the history.Caller from then on. A refusal is a *APIError with status 401 or 403.
 func SignIn(x *Exchange, tokens Authenticator, roles []string) error {
-	token, err := Bearer(x.R)
-	if err != nil {
-		return err
-	}
-	who, err := tokens.Verify(token)
+	who, err := callerOf(x, tokens)
 	if err != nil {
 		var refusal *jws.Refusal
 		if !errors.As(err, &refusal) {
