@@ -1,0 +1,89 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arauto/arauto/internal/history"
+)
+
+// How long a session of the console lives (console, "Sign-in").
+const (
+	SessionIdle = 30 * time.Minute // since the person did something last
+	SessionMost = 8 * time.Hour    // since it was opened
+)
+
+// seenEvery is how fine it is kept when a person did something last: a busy person writes once a minute.
+const seenEvery = time.Minute
+
+// errNoSession is the error of a session or a link that never was, or has ended.
+const errNoSession = absent("session not found")
+
+// OpenSession keeps a session of a person under the hash of its token.
+func (s *Store) OpenSession(ctx context.Context, token string, p history.Person) error {
+	hash := sha256.Sum256([]byte(token))
+	_, err := s.query.Exec(ctx, "INSERT INTO console_session (token_sha256, subject, name, roles) VALUES ($1, $2, $3, $4)", hash[:], p.Subject, p.Name, p.Roles)
+	return outcome("open a session", err)
+}
+
+// Session finds the person of a session that has not ended; acts tells that the person does something, which prolongs it. An error
+// whose NotFound() answers true means that there is no session, or that it has ended.
+func (s *Store) Session(ctx context.Context, token string, acts bool) (p history.Person, err error) {
+	hash := sha256.Sum256([]byte(token))
+	var quiet time.Duration
+	err = s.query.QueryRow(ctx, `SELECT subject, name, roles, now() - seen_at FROM console_session
+WHERE token_sha256 = $1 AND seen_at > now() - $2::interval AND opened_at > now() - $3::interval`, hash[:], SessionIdle, SessionMost).
+		Scan(&p.Subject, &p.Name, &p.Roles, &quiet)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return p, errNoSession
+	}
+	if err == nil && acts && quiet > seenEvery {
+		_, err = s.query.Exec(ctx, "UPDATE console_session SET seen_at = now() WHERE token_sha256 = $1", hash[:])
+	}
+	return p, outcome("read a session", err)
+}
+
+// EndSession ends a session, at once for every replica. One that has ended is no error.
+func (s *Store) EndSession(ctx context.Context, token string) error {
+	hash := sha256.Sum256([]byte(token))
+	_, err := s.query.Exec(ctx, "DELETE FROM console_session WHERE token_sha256 = $1", hash[:])
+	return outcome("end a session", err)
+}
+
+// OfferLink keeps a link that opens one session within the time given.
+func (s *Store) OfferLink(ctx context.Context, secret string, within time.Duration) error {
+	hash := sha256.Sum256([]byte(secret))
+	_, err := s.query.Exec(ctx, "INSERT INTO console_link (secret_sha256, expires_at) VALUES ($1, now() + $2::interval)", hash[:], within)
+	return outcome("offer a link", err)
+}
+
+// TakeLink uses a link up. An error whose NotFound() answers true means that it never was, was used, or came too late.
+func (s *Store) TakeLink(ctx context.Context, secret string) error {
+	hash := sha256.Sum256([]byte(secret))
+	done, err := s.query.Exec(ctx, "DELETE FROM console_link WHERE secret_sha256 = $1 AND expires_at > now()", hash[:])
+	if err == nil && done.RowsAffected() == 0 {
+		return errNoSession
+	}
+	return outcome("use a link", err)
+}
+
+// ForgetSessions deletes what has ended.
+func (s *Store) ForgetSessions(ctx context.Context) error {
+	_, err := s.query.Exec(ctx, "DELETE FROM console_session WHERE seen_at <= now() - $1::interval OR opened_at <= now() - $2::interval", SessionIdle, SessionMost)
+	if err == nil {
+		_, err = s.query.Exec(ctx, "DELETE FROM console_link WHERE expires_at <= now()")
+	}
+	return outcome("forget sessions", err)
+}
+
+// outcome is nil for nil, else what Unavailable says.
+func outcome(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return Unavailable(doing, err)
+}
