@@ -34,6 +34,12 @@ type place struct {
 
 var floor0 = []string{"internal/ofb", "internal/notice", "internal/history", "internal/timing", "internal/audit", "internal/failure"}
 
+// consolePages are what the console is made of, and onePage is what one of its folders may import.
+var (
+	consolePages = []string{"internal/console/page", "internal/console/notifications"}
+	onePage      = append([]string{"internal/console/page"}, floor0...)
+)
+
 // packages lists every package of ours. A package that is not here fails the test: none is added before it has two
 // reasons to exist.
 var packages = map[string]place{
@@ -82,6 +88,11 @@ var packages = map[string]place{
 	"internal/api/bank": {"3: the bank's own side", append(floor0, "internal/api", "internal/intake", "internal/registry", "internal/evidence",
 		"internal/jws", "internal/trust")},
 	"internal/api/status": {"3: the initiators' side: status queries", append(floor0, "internal/api", "internal/mtls", "internal/jws", "openapi")},
+
+	"internal/console": {"3: pages for people: sign-in, sessions, the table of pages", append(append([]string{"internal/api", "internal/jws"}, floor0...),
+		consolePages...)},
+	"internal/console/page":          {"3: what every page is made with", append(floor0, "internal/api", "internal/jws")},
+	"internal/console/notifications": {"3: the page that lists notifications", onePage},
 
 	"internal/explain": {"4: what would become of one change, for the command line", append(floor0, "internal/config", "internal/store", "internal/intake",
 		"internal/watch", "internal/watch/sources", "internal/webhook", "openapi")},
@@ -148,6 +159,10 @@ var libraries = []library{
 	{"github.com/pressly/goose", []string{"internal/store"}, "the schema is store's"},
 	{"github.com/golang-jwt/jwt", []string{"internal/jws"}, "one place decides which algorithms are accepted"},
 	{"github.com/lestrrat-go", []string{"internal/jws"}, "one place fetches and trusts keys"},
+	{"github.com/coreos/go-oidc", []string{"internal/console"}, "who signs people in is the console's"},
+	{"golang.org/x/oauth2", []string{"internal/console"}, "who signs people in is the console's"},
+	{"github.com/zitadel/oidc", nil, "a real OpenID provider in the process: tests only"},
+	{"github.com/chromedp", nil, "drives a real browser: tests only"},
 	{"github.com/gorilla/mux", []string{"internal/api"}, "routing belongs to the faces"},
 	{"github.com/getkin/kin-openapi", []string{"openapi"}, "the validator stays exchangeable behind our documents"},
 	{"github.com/dlclark/regexp2", nil, "an oracle for the documents' patterns; it backtracks: tests only"},
@@ -343,7 +358,7 @@ func TestTheGatewayIsImportedFromAboveOnly(t *testing.T) {
 	_, all := sources(t)
 	for _, s := range all {
 		for _, name := range imports(s) {
-			if name == module+"/internal/gateway" && !slices.Contains([]string{"internal/gateway", "internal/lab/stage", "cmd/arauto"}, s.pkg) {
+			if name == module+"/internal/gateway" && !slices.Contains([]string{"internal/gateway", "internal/lab/stage", "internal/lab/browser", "cmd/arauto"}, s.pkg) {
 				t.Errorf("%s imports the gateway: it is the whole, and its parts and their tests must stand without it", s.file)
 			}
 		}

@@ -73,7 +73,8 @@ type Config struct {
 	Ops struct {
 		Addr string `yaml:"addr" env:"ARAUTO_OPS_ADDR"`
 	} `yaml:"ops"`
-	Holder struct {
+	Console ConsoleSettings `yaml:"console" envPrefix:"ARAUTO_CONSOLE_"`
+	Holder  struct {
 		OrganisationID        string `yaml:"organisation_id" env:"ARAUTO_ORGANISATION_ID"`
 		AuthorisationServerID string `yaml:"authorisation_server_id" env:"ARAUTO_AUTHORISATION_SERVER_ID"`
 	} `yaml:"holder"`
@@ -162,6 +163,7 @@ func Standard() *Config {
 	c := &Config{Profile: Production, StateDir: "./state"}
 	c.Public.Addr, c.Public.MaxRate = ":8443", 600
 	c.Internal.Addr, c.Ops.Addr = "127.0.0.1:9443", "127.0.0.1:9090"
+	c.Console = standardConsole()
 	c.Tokens.GrantClaim = "grant_type"
 	c.Webhook.Timeout, c.Webhook.AllowPorts = notice.Timeout, []uint16{443}
 	c.Webhook.ASHeaders = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
@@ -274,7 +276,10 @@ func (c *Config) settings() []setting {
 			case prefix != "":
 				key = prefix + "." + key
 			}
-			if f.Type.Kind() != reflect.Struct && name != "-" {
+			switch {
+			case f.Type.Kind() == reflect.Struct:
+				name = environment + f.Tag.Get("envPrefix")
+			case name != "-":
 				name = environment + name
 			}
 			walk(v.Field(i), key, name)
@@ -375,6 +380,7 @@ func (c *Config) Check() error {
 	c.checkAnchors(p)
 	c.checkLists(p)
 	c.checkWatch(p)
+	c.checkConsole(p)
 	return p.Err()
 }
 
@@ -446,10 +452,7 @@ func (c *Config) checkRequired(p *Problems) {
 
 func (c *Config) checkAddresses(p *Problems) {
 	for key, value := range map[string]string{"public.addr": c.Public.Addr, "internal.addr": c.Internal.Addr, "ops.addr": c.Ops.Addr} {
-		_, port, err := net.SplitHostPort(value)
-		if _, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil {
-			p.Add(key, "is %q", "write host:port or :port, with a port from 0 to 65535", value)
-		}
+		checkAddress(p, key, value)
 	}
 	if c.Public.BaseURL != "" && !officialBase.MatchString(c.Public.BaseURL) {
 		p.Add("public.base_url", "is %q", "write https:// and a host name with a dot and a top label of 2 to 6 letters, without a path, as links.self must match the official pattern", c.Public.BaseURL)
@@ -470,6 +473,13 @@ func (c *Config) checkAddresses(p *Problems) {
 		if strings.HasPrefix(location, "http://") {
 			p.Add(key, "is read over plain http", "use an https:// URL or a path")
 		}
+	}
+}
+
+func checkAddress(p *Problems, key, value string) {
+	_, port, err := net.SplitHostPort(value)
+	if _, wrong := strconv.ParseUint(port, 10, 16); err != nil || wrong != nil {
+		p.Add(key, "is %q", "write host:port or :port, with a port from 0 to 65535", value)
 	}
 }
 

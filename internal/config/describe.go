@@ -62,6 +62,17 @@ var descriptions = map[string]description{
 
 	"ops.addr": {about: "The listener of `/healthz`, `/readyz` and `/metrics`: plain HTTP, no token.", form: address},
 
+	"console.addr":                    {about: "The listener of the [console](console.md): pages for operators and compliance. Without it there is no console.", form: address},
+	"console.base_url":                {about: "The address of the console as browsers see it: `https://` and a host, or `http://` and a loopback address, without a path. Required in production, and for OpenID Connect.", form: "a URL"},
+	"console.tls_cert":                {about: "The certificate of that listener. Without it the listener speaks plain HTTP, on loopback only.", form: file},
+	"console.tls_key":                 {about: "The key of that certificate. Set both or neither.", form: keyFile},
+	"console.oidc.issuer":             {about: "The bank's OpenID provider, which signs people in. Required in production. In development people sign in by a one-time link instead.", form: "an https URL, or http on loopback"},
+	"console.oidc.client_id":          {about: "The console's client at that provider. Its redirect address is `/sign-in/callback` below `console.base_url`."},
+	"console.oidc.client_secret_file": {about: "The secret of that client, read at each sign-in, so that a secret that rotates needs no restart. A public client has none.", form: keyFile},
+	"console.oidc.roles_claim":        {about: "The claim of the ID token that lists a person's roles: `operator`, `auditor`, `registrar`. Other values of it mean nothing."},
+	"console.oidc.acr_values":         {about: "The ways of strong sign-in that are asked for, the best first. A person whose ID token names another `acr` is refused. Without values, none is asked for."},
+	"console.four_eyes":               {about: "The acts that wait until a second person approves them: `resend`, `quarantine`, `hold`, `registration`, `source`; `none` alone: no act waits.", standard: "`resend` and `hold` in production, none in development"},
+
 	"holder.organisation_id":         {about: "Our organisation: `iss` of signed answers.", required: true},
 	"holder.authorisation_server_id": {about: "The value of the header of enrolment notifications that names our authorisation server.", required: true},
 

@@ -21,6 +21,9 @@ func (g *Gateway) tasks() lifecycle {
 		g.every("exports", time.Second, g.makeExports),
 		g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) }),
 	}
+	if g.console != nil {
+		all = append(all, g.every("sessions", time.Minute, g.keepSessions))
+	}
 	if r := &g.cfg.Webhook.RevocationSettings; r.OCSP {
 		all = append(all, loop("renew", func() { g.trust.RenewConnections(g.background, r.OCSPTTL) }))
 	}

@@ -23,6 +23,9 @@ func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings [
 		findings = append(findings, t.Findings(ctx, now)...)
 		t.Close()
 	}
+	if provider := newProvider(cfg); provider != nil {
+		p.File("console.oidc.client_secret_file", provider.CheckSecret())
+	}
 	more, err := sources.Examine(ctx, cfg)
 	findings = append(findings, more...)
 	p.Take(err)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/arauto/arauto/internal/api/bank"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/console"
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
@@ -60,6 +61,7 @@ type Gateway struct {
 	trust     *trust.Trust
 	sealer    *seal.Sealer // proves the history
 	listeners []*listener
+	console   *console.Console // nil: there is none
 	files     descriptors
 
 	daily    *reconcile.Reconciler // looks whether the history is complete
@@ -250,6 +252,7 @@ func (g *Gateway) lifecycle() lifecycle {
 	}, g.tasks(), lifecycle{
 		{name: "background", release: always(func() { g.end() })}, // intake stores what was accepted and ends
 		g.following(),
+		{name: "refused sign-ins", stop: g.recordRefused},
 		{name: "repeated readings", stop: func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, true) }},
 		{name: "callers", start: g.serveAll, stop: g.stopListeners},
 		{name: "new work", release: always(g.leave)},

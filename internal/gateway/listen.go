@@ -35,7 +35,7 @@ type listener struct {
 	net    net.Listener
 }
 
-// listen makes the handlers and servers of the three listeners; none is opened yet.
+// listen makes the handlers and servers of all listeners; none is opened yet.
 func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	cfg := g.cfg
 	g.internal = bank.NewInternal(bank.InternalConfig{
@@ -85,11 +85,15 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 
 	ops := api.NewServer(opsHandler(g.ready, g.metrics), nil, g.log)
 	ops.Addr = cfg.Ops.Addr
-	g.listeners = []*listener{
+	pages, err := g.consoleListeners()
+	if err != nil {
+		return err
+	}
+	g.listeners = append(pages, []*listener{
 		{name: "public", server: public, wrap: func(l net.Listener) net.Listener { return g.trust.ShakeHands(l, public.TLSConfig) }, limit: limited{most: g.files.public, last: make(chan struct{}, 1)}},
 		{name: "internal", server: internal, limit: limited{most: g.files.internal, overflow: overflow}},
 		{name: "ops", server: ops, limit: limited{most: opsConnections, evict: true}},
-	}
+	}...)
 	return nil
 }
 
@@ -148,7 +152,7 @@ func (g *Gateway) closeListeners() {
 	}
 }
 
-// Addr is the address a listener got: "public", "internal" or "ops".
+// Addr is the address a listener got: "public", "internal", "console" or "ops".
 func (g *Gateway) Addr(name string) string {
 	for _, l := range g.listeners {
 		if l.name == name && l.net != nil {

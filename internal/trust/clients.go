@@ -47,7 +47,8 @@ func (t *Trust) newAsker(cfg *config.Config) (*http.Client, error) {
 	}), nil
 }
 
-// NewAnchorClient makes a client that delivers checkpoints to an address of the settings, which may be inside. roots may be nil for
+// NewAnchorClient makes a client for an address of the settings, which may be inside: checkpoints are delivered with it, and the
+// console's OpenID provider is asked. roots may be nil for
 // the system's trust store. within bounds a request.
 func NewAnchorClient(roots *mtls.Anchors, within time.Duration) *http.Client {
 	return newClient(within, &http.Transport{

@@ -27,6 +27,7 @@ import (
 type Trust struct {
 	Server   *mtls.Identity // public listener
 	Internal *mtls.Identity // internal listener; nil: plain HTTP on loopback
+	Console  *mtls.Identity // the console's listener; nil: plain HTTP on loopback, or no console
 	Client   *mtls.Identity // our BRCAC, towards receivers
 	Callers  *mtls.Callers  // initiators that ask, and the bank's proxy
 	Roots    *mtls.Anchors  // authorities of receivers' certificates
@@ -72,6 +73,9 @@ func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 	t.Client = identity(p, "webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
 	if cfg.Internal.TLSCert != "" {
 		t.Internal = identity(p, "internal.tls_cert", cfg.Internal.TLSCert, cfg.Internal.TLSKey, mtls.AsServer)
+	}
+	if cfg.Console.Addr != "" && cfg.Console.TLSCert != "" {
+		t.Console = identity(p, "console.tls_cert", cfg.Console.TLSCert, cfg.Console.TLSKey, mtls.AsServer)
 	}
 	var err error
 	t.Callers.Authorities, err = mtls.LoadAnchors(cfg.Public.ClientCA)
@@ -179,7 +183,7 @@ func (t *Trust) AccessTokens() (TokenVerifier, error) {
 // identities returns ours, without those that are not configured.
 func (t *Trust) identities() []*mtls.Identity {
 	var out []*mtls.Identity
-	for _, id := range []*mtls.Identity{t.Server, t.Client, t.Internal} {
+	for _, id := range []*mtls.Identity{t.Server, t.Client, t.Internal, t.Console} {
 		if id != nil {
 			out = append(out, id)
 		}

@@ -108,7 +108,11 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	d.say("demo", "PostgreSQL runs, the schema is made, and so is a development PKI with the real certificate profiles")
-	if d.replica, err = d.stage.Start(ctx); err != nil {
+	var settings []string
+	if keep {
+		settings = []string{"ARAUTO_CONSOLE_ADDR=127.0.0.1:0", "ARAUTO_RESEND_ENABLED=true"}
+	}
+	if d.replica, err = d.stage.Start(ctx, settings...); err != nil {
 		return errors.Join(err, d.stage.Close(), os.RemoveAll(dir))
 	}
 	d.say("gateway", "ready: initiators on https://%s, the bank on http://%s, operations on http://%s", d.replica.Public, d.replica.Internal, d.replica.Ops)
@@ -342,8 +346,13 @@ func (d *demo) stay(ctx context.Context) {
 	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
 		d.say("demo", "the token could not be written: %v", err)
 	}
+	link, err := d.stage.SignInLink(ctx, d.replica)
+	if err != nil {
+		d.say("demo", "the console's link could not be made: %v", err)
+	}
 	fmt.Fprintf(d.out, `Everything keeps running; press Ctrl-C to end it.
 
+  the console          %s      opens one session, within an hour
   the bank's side      http://%s      token (1 h) in %s
   initiators' side     https://%s
   health and metrics   http://%s
@@ -352,6 +361,6 @@ func (d *demo) stay(ctx context.Context) {
 
   curl -H "Authorization: Bearer $(cat %s)" http://%s/internal/v1/notifications
 
-`, d.replica.Internal, file, d.replica.Public, d.replica.Ops, filepath.Join(d.stage.Dir, "pki"), d.stage.Database, file, d.replica.Internal)
+`, link, d.replica.Internal, file, d.replica.Public, d.replica.Ops, filepath.Join(d.stage.Dir, "pki"), d.stage.Database, file, d.replica.Internal)
 	<-ctx.Done()
 }

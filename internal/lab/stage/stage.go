@@ -7,6 +7,7 @@ package stage
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -141,6 +142,7 @@ func (s *Stage) Environment() []string {
 type Replica struct {
 	Name                  string
 	Internal, Public, Ops string // addresses, host:port
+	Console               string // address; "": it has no console
 
 	cmd    *exec.Cmd
 	log    *os.File
@@ -216,7 +218,7 @@ func (r *Replica) follow(out io.Reader, also io.Writer, opened chan<- error) {
 		writers = append(writers, also)
 	}
 	lines := json.NewDecoder(io.TeeReader(out, io.MultiWriter(writers...)))
-	seen := 0
+	open := false
 	for {
 		var line struct{ Msg, Listener, Address string }
 		if err := lines.Decode(&line); err != nil {
@@ -230,18 +232,29 @@ func (r *Replica) follow(out io.Reader, also io.Writer, opened chan<- error) {
 			r.Internal = line.Address
 		case "public":
 			r.Public = line.Address
-		case "ops":
-			r.Ops = line.Address
-		}
-		if seen++; seen == 3 {
+		case "console":
+			r.Console = line.Address
+		case "ops": // the last
+			r.Ops, open = line.Address, true
 			opened <- nil
 		}
 	}
 	_, _ = io.Copy(io.Discard, out)
 	r.err = r.cmd.Wait()
-	if seen < 3 {
+	if !open {
 		opened <- fmt.Errorf("it ended: %w", errors.Join(r.err, io.EOF))
 	}
+}
+
+// SignInLink makes an address that opens one session of a replica's console, within an hour.
+func (s *Stage) SignInLink(ctx context.Context, r *Replica) (string, error) {
+	db, err := store.Open(ctx, store.Options{URL: s.Database, Replica: "link"})
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	secret := rand.Text()
+	return "http://" + r.Console + "/sign-in/link/" + secret, db.OfferLink(ctx, secret, time.Hour)
 }
 
 // WaitReady waits until the replica says it is ready.

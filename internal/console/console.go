@@ -1,0 +1,304 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/console/page"
+	"github.com/arauto/arauto/internal/failure"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/jws"
+)
+
+// Sessions keeps who is signed in; *store.Store does. An error whose NotFound() bool answers true means that there is no such
+// session or link, or that it has ended.
+type Sessions interface {
+	OpenSession(ctx context.Context, token string, p history.Person) error
+	// Session finds the person of a session; acts tells that the person does something, which prolongs it.
+	Session(ctx context.Context, token string, acts bool) (history.Person, error)
+	EndSession(ctx context.Context, token string) error
+	TakeLink(ctx context.Context, secret string) error
+}
+
+// Records keeps in the history who signed in, who was refused and who signed out; *auditlog.Log does.
+type Records interface {
+	RecordReading(ctx context.Context, r history.LogReading) error
+	// CursorKey is a secret of the deployment, the same in every replica.
+	CursorKey(ctx context.Context) ([]byte, error)
+}
+
+// Config says what the console works with. Internal, Sessions and Records are required.
+type Config struct {
+	Internal http.Handler // the internal API
+	Sessions Sessions
+	Records  Records
+
+	BaseURL string    // as browsers see it, without a path; "": not known, there is no provider
+	Secure  bool      // browsers come by TLS, here or at a proxy before us
+	OpenID  *Provider // nil: people sign in by link
+	Links   bool      // one-time links open sessions (profile development)
+
+	Observer api.Observer // nil allowed
+	Log      *slog.Logger // nil: discarded
+}
+
+// Console is the pages' http.Handler.
+type Console struct {
+	cfg      Config
+	face     *api.Face
+	handler  http.Handler
+	shared   *page.Sheet // without a section
+	sheets   map[string]*page.Sheet
+	sections []page.Section
+	foreign  *http.CrossOriginProtection
+	refused  refusedSignIns
+}
+
+// everybody admits those who have not signed in.
+const everybody = "everybody"
+
+// policy lets a page load this binary's own files, and run and show nothing else.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// New makes the console. The error is a defect of a page's templates or words.
+func New(c Config) (*Console, error) {
+	k := &Console{cfg: c, face: api.NewFace("console", c.Log, c.Observer), sheets: map[string]*page.Sheet{}, sections: sections(), foreign: http.NewCrossOriginProtection()}
+	if c.BaseURL != "" {
+		if err := k.foreign.AddTrustedOrigin(c.BaseURL); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if k.shared, err = page.NewSheet(nil); err != nil {
+		return nil, err
+	}
+	for _, s := range k.sections {
+		if k.sheets[s.Name], err = page.NewSheet(s.Files); err != nil {
+			return nil, fmt.Errorf("console: %s: %w", s.Name, err)
+		}
+	}
+	k.refused.by = map[string]int64{}
+	k.face.Admit, k.face.Refuse = k.admit, k.refuse
+	k.handler = k.face.Router(k.routes())
+	return k, nil
+}
+
+// routes are the pages of every section, and what people need before they have a session.
+func (k *Console) routes() []api.Route {
+	open := func(method, path string, handle func(*api.Exchange) error) api.Route {
+		return api.Route{Method: method, Path: path, Roles: []string{everybody}, Handle: handle}
+	}
+	all := []api.Route{
+		open(http.MethodGet, "/assets/{name}", getAsset),
+		open(http.MethodGet, "/sign-in", k.getSignIn),
+		open(http.MethodGet, "/sign-in/start", k.getStart),
+		open(http.MethodGet, "/sign-in/callback", k.getCallback),
+		open(http.MethodGet, "/sign-in/link/{secret}", k.getLink),
+		open(http.MethodPost, "/sign-in/link/{secret}", k.postLink),
+		open(http.MethodPost, "/sign-out", k.postSignOut),
+		{Method: http.MethodGet, Path: "/", Roles: []string{page.Operator, page.Auditor, page.Registrar}, Handle: k.getFirst},
+	}
+	for i := range k.sections {
+		s := &k.sections[i]
+		for _, r := range s.Routes {
+			roles := r.Roles
+			if roles == nil {
+				roles = s.Roles
+			}
+			all = append(all, api.Route{Method: r.Method, Path: r.Path, Roles: roles, Handle: func(x *api.Exchange) error { return r.Handle(k.visit(x, s)) }})
+		}
+	}
+	return all
+}
+
+// getFirst sends the browser to the first page of the navigation that the person may open.
+func (k *Console) getFirst(x *api.Exchange) error {
+	for _, s := range k.sections {
+		if s.Group != "" && slices.ContainsFunc(s.Roles, x.Who.Has) {
+			http.Redirect(x.W, x.R, s.Path, http.StatusSeeOther)
+			return nil
+		}
+	}
+	return &page.APIRefusal{Status: http.StatusForbidden}
+}
+
+// ServeHTTP answers one request.
+func (k *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", policy)
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=()")
+	if k.cfg.Secure {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+	k.handler.ServeHTTP(w, r)
+}
+
+// personKey is the key under which the context of a request carries the person.
+type personKey struct{}
+
+// admit lets those in who have a session with one of the roles, and refuses what another web page sends.
+func (k *Console) admit(x *api.Exchange, roles []string) error {
+	if err := k.foreign.Check(x.R); err != nil {
+		return errForeign
+	}
+	if slices.Contains(roles, everybody) {
+		return k.language(x)
+	}
+	who, err := k.person(x)
+	if err != nil {
+		return err
+	}
+	x.Who = jws.Principal{Subject: who.Subject, Roles: who.Roles}
+	if !slices.ContainsFunc(roles, x.Who.Has) {
+		return &page.APIRefusal{Status: http.StatusForbidden, Code: "forbidden"}
+	}
+	x.R = x.R.WithContext(context.WithValue(x.R.Context(), personKey{}, who))
+	return k.language(x)
+}
+
+// visit begins a page of a section for the person whom admit let in.
+func (k *Console) visit(x *api.Exchange, s *page.Section) *page.Visit {
+	who, _ := x.R.Context().Value(personKey{}).(history.Person)
+	lang := langOf(x.R)
+	var menu []page.MenuLink
+	for _, of := range k.sections {
+		if of.Group != "" && slices.ContainsFunc(of.Roles, x.Who.Has) {
+			menu = append(menu, page.MenuLink{Group: of.Group, Path: of.Path, Text: k.sheets[of.Name].Text(lang, "nav"), Here: of.Name == s.Name})
+		}
+	}
+	return page.NewVisit(x, who, page.NewAPI(k.cfg.Internal, x.R, who, lang), k.sheets[s.Name], menu)
+}
+
+var (
+	errNoSession = errors.New("not signed in")
+	errForeign   = errors.New("the request came from another web page")
+	errSwitched  = errors.New("the language was switched")
+)
+
+// refuse answers with a page that says what is wrong and what to do. Who has no session is sent to sign in.
+func (k *Console) refuse(x *api.Exchange, err error) {
+	if errors.Is(err, errSwitched) {
+		return // the browser is sent on
+	}
+	if x.W.Status != 0 {
+		x.Log.Error("answer ended half-way", "route", x.Route, "error", err)
+		x.Cut()
+		return
+	}
+	var refused *page.APIRefusal
+	var ours *api.APIError
+	lang := langOf(x.R)
+	switch {
+	case errors.Is(err, errNoSession):
+		k.sendToSignIn(x)
+		return
+	case errors.Is(err, errForeign):
+		k.show(x, http.StatusForbidden, page.Bare{Title: k.shared.Text(lang, "error.403"), Lines: []string{k.shared.Text(lang, "error.403.origin")}})
+		return
+	case errors.As(err, &refused):
+	case errors.As(err, &ours):
+		refused = &page.APIRefusal{Status: ours.Status, Code: ours.Code}
+		if ours.Allow != "" {
+			x.W.Header().Set("Allow", ours.Allow)
+		}
+	case failure.Transient(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		x.Log.Warn("page refused: temporarily unavailable", "route", x.Route, "error", err)
+		refused = &page.APIRefusal{Status: http.StatusServiceUnavailable}
+	default:
+		x.Log.Error("page failed", "route", x.Route, "error", err)
+		refused = &page.APIRefusal{Status: http.StatusInternalServerError}
+	}
+	k.showRefused(x, refused)
+}
+
+// showRefused says what a status means, with the problems that the API named.
+func (k *Console) showRefused(x *api.Exchange, r *page.APIRefusal) {
+	lang := langOf(x.R)
+	key := fmt.Sprintf("error.%d", r.Status)
+	if !k.shared.Has(key) {
+		key = "error.500"
+	}
+	line := key + ".line"
+	if k.shared.Has(key + "." + r.Code) {
+		line = key + "." + r.Code
+	}
+	b := page.Bare{Title: k.shared.Text(lang, key), Link: &page.Link{Path: "/", Text: k.shared.Text(lang, "home")}}
+	if line == "error.500.line" {
+		b.Lines = []string{k.shared.Text(lang, line, x.W.Header().Get("x-request-id"))}
+	} else {
+		b.Lines = []string{k.shared.Text(lang, line)}
+	}
+	for _, p := range r.Problems {
+		b.Problems = append(b.Problems, p.Detail)
+	}
+	if r.Status == http.StatusConflict && r.Text != "" {
+		b.Problems = append(b.Problems, r.Text)
+	}
+	k.show(x, r.Status, b)
+}
+
+func (k *Console) show(x *api.Exchange, status int, b page.Bare) {
+	if err := k.shared.ShowBare(x, langOf(x.R), status, b); err != nil {
+		x.Log.Error("page failed", "route", x.Route, "error", err)
+		http.Error(x.W, "", http.StatusInternalServerError)
+	}
+}
+
+// languageCookie remembers the language for a year.
+const languageCookie = "arauto-lang"
+
+// language switches the language where the query asks for it, and sends the browser to the same page without that parameter.
+func (k *Console) language(x *api.Exchange) error {
+	q := x.R.URL.Query()
+	lang := page.Lang(q.Get("lang"))
+	if x.R.Method != http.MethodGet || !slices.Contains(page.Langs(), lang) {
+		return nil
+	}
+	http.SetCookie(x.W, &http.Cookie{
+		Name: languageCookie, Value: string(lang), Path: "/", MaxAge: 365 * 24 * 3600, Secure: k.cfg.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+	q.Del("lang")
+	there := url.URL{Path: x.R.URL.Path, RawPath: x.R.URL.RawPath, RawQuery: q.Encode()}
+	http.Redirect(x.W, x.R, ownPath(there.String()), http.StatusSeeOther)
+	return errSwitched
+}
+
+// langOf is the language of a browser: the remembered one, else Portuguese.
+func langOf(r *http.Request) page.Lang {
+	if c, err := r.Cookie(languageCookie); err == nil && page.Lang(c.Value) == page.English {
+		return page.English
+	}
+	return page.Portuguese
+}
+
+// ownPath is a path of the console; "/" where it could lead elsewhere.
+func ownPath(path string) string {
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.ContainsAny(path, "\\\r\n") {
+		return "/"
+	}
+	return path
+}
+
+// getAsset answers with a file of this binary. Its address changes with its content, so that browsers may keep it.
+func getAsset(x *api.Exchange) error {
+	a, there := page.AssetNamed(x.Segment("name"))
+	if !there {
+		return &page.APIRefusal{Status: http.StatusNotFound}
+	}
+	h := x.W.Header()
+	h.Set("Content-Type", a.Type)
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	x.W.WriteHeader(http.StatusOK)
+	_, _ = x.W.Write(a.Content) // a reader who is gone is no concern of ours
+	return nil
+}

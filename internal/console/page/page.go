@@ -1,0 +1,163 @@
+// Package page is what every page of the console is made with: the description of a folder of pages (Section), one request for a
+// page (Visit), the calls of the internal API in the name of the person (API), words in two languages, the layout, and the forms of
+// numbers and times.
+//
+// It guarantees that a page gets its figures from the internal API alone, with the person's own roles, so that roles, limits and the
+// record of each reading are the API's; and that texts reach HTML through html/template, which escapes them.
+//
+// It does not sign people in and has no address of its own: package console does that.
+package page
+
+import (
+	"io/fs"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/history"
+)
+
+// The roles that see pages; they are those of the internal API.
+const (
+	Operator  = "operator"
+	Auditor   = "auditor"
+	Registrar = "registrar"
+)
+
+// Group is a part of the navigation.
+type Group string
+
+// The parts of the navigation. A section without one is not in it.
+const (
+	Operation  Group = "operation"
+	Compliance Group = "compliance"
+	System     Group = "system"
+)
+
+// Section is one folder of pages: what it answers, who may see it, its templates and its words.
+type Section struct {
+	Name   string   // of the folder
+	Group  Group    // "": not in the navigation
+	Path   string   // of the first page, which the navigation links; the word "nav" is the link's text
+	Roles  []string // one of them is needed
+	Files  fs.FS    // words.json and *.html
+	Routes []PageRoute
+}
+
+// PageRoute is one address of a section.
+type PageRoute struct {
+	Method string   // http.MethodGet or http.MethodPost
+	Path   string   // such as /quarantine/{id}
+	Roles  []string // one of them is needed; nil: the section's
+	Handle func(*Visit) error
+}
+
+// Visit is one request for a page, by a person who has signed in.
+type Visit struct {
+	X    *api.Exchange
+	Who  history.Person
+	Lang Lang
+	API  *API
+
+	sheet   *Sheet
+	section *Section
+	menu    []MenuLink
+}
+
+// MenuLink is a link of the navigation.
+type MenuLink struct {
+	Group      Group
+	Path, Text string
+	Here       bool
+}
+
+// NewVisit begins a visit. menu is what the person may open.
+func NewVisit(x *api.Exchange, who history.Person, call *API, sheet *Sheet, menu []MenuLink) *Visit {
+	return &Visit{X: x, Who: who, Lang: call.lang, API: call, sheet: sheet, menu: menu}
+}
+
+// Has tells whether the person has a role.
+func (v *Visit) Has(role string) bool {
+	for _, r := range v.Who.Roles {
+		if r == role {
+			return true
+		}
+	}
+	return false
+}
+
+// Param is a variable of the path, decoded once.
+func (v *Visit) Param(name string) string { return v.X.Segment(name) }
+
+// Query is the query of the address.
+func (v *Visit) Query() url.Values { return v.X.R.URL.Query() }
+
+// maxForm bounds the form of an act, in bytes.
+const maxForm = 1 << 20
+
+// Form is a field of a posted form, without space around it; "" where there is none or the form is longer than 1 MiB.
+func (v *Visit) Form(name string) string { return strings.TrimSpace(v.form().Get(name)) }
+
+// Forms are all the values of a field of a posted form.
+func (v *Visit) Forms(name string) []string { return v.form()[name] }
+
+func (v *Visit) form() url.Values {
+	v.X.R.Body = http.MaxBytesReader(v.X.W, v.X.R.Body, maxForm)
+	if v.X.R.ParseForm() != nil {
+		return url.Values{}
+	}
+	return v.X.R.PostForm
+}
+
+// Text is a text of the section's words, or a common one.
+func (v *Visit) Text(key string, args ...any) string { return v.sheet.Text(v.Lang, key, args...) }
+
+// Redirect sends the browser to another page of the console.
+func (v *Visit) Redirect(path string) error {
+	http.Redirect(v.X.W, v.X.R, path, http.StatusSeeOther)
+	return nil
+}
+
+// Done sends the browser to a page after an act; the page says that it was done with the word "done."+key.
+func (v *Visit) Done(path, key string) error {
+	u, err := url.Parse(path)
+	if err != nil {
+		return err
+	}
+	q := u.Query()
+	q.Set("done", key)
+	u.RawQuery = q.Encode()
+	return v.Redirect(u.String())
+}
+
+// View is what a page shows: its title, and the data of its template.
+type View struct {
+	Title string
+	Data  any
+	Crumb *Link         // the page above, if there is one
+	AsOf  time.Time     // as of when the figures are; zero: now
+	Every time.Duration // the page's part with the id "live" is refreshed as often, while the person lets it; 0: never
+}
+
+// Link is a link with its text.
+type Link struct{ Path, Text string }
+
+// Show answers with a template of the section inside the layout.
+func (v *Visit) Show(template string, view View) error {
+	return v.ShowAs(http.StatusOK, template, view)
+}
+
+// ShowAs is Show with another status than 200.
+func (v *Visit) ShowAs(status int, template string, view View) error {
+	body, err := v.sheet.page(v, template, view)
+	if err != nil {
+		return err
+	}
+	h := v.X.W.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	v.X.W.WriteHeader(status)
+	_, _ = v.X.W.Write(body) // a reader who is gone is no concern of ours
+	return nil
+}

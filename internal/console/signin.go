@@ -1,0 +1,296 @@
+package console
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/console/page"
+	"github.com/arauto/arauto/internal/history"
+)
+
+// callbackPath is where the provider sends people back to, below the base URL.
+const callbackPath = "/sign-in/callback"
+
+// Provider is the bank's OpenID provider. All fields but SecretFile and ACR are required.
+type Provider struct {
+	Issuer     string
+	ClientID   string
+	SecretFile string // read at each sign-in; "": a public client
+	RolesClaim string
+	ACR        []string     // the ways of sign-in that are accepted, the best first; none: every way
+	Client     *http.Client // reaches the provider
+	BaseURL    string       // of the console
+
+	mu   sync.Mutex
+	docs *oidc.Provider // nil: not read yet
+}
+
+// CheckSecret reads the secret's file once. The error says what is wrong with it.
+func (p *Provider) CheckSecret() error {
+	_, err := p.secret()
+	return err
+}
+
+func (p *Provider) secret() (string, error) {
+	if p.SecretFile == "" {
+		return "", nil
+	}
+	info, err := os.Stat(p.SecretFile)
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s can be read by others than its owner (mode %04o): set it to 0600", p.SecretFile, info.Mode().Perm())
+	}
+	text, err := os.ReadFile(p.SecretFile)
+	if err != nil {
+		return "", err
+	}
+	if secret := strings.TrimSpace(string(text)); secret != "" {
+		return secret, nil
+	}
+	return "", fmt.Errorf("%s is empty", p.SecretFile)
+}
+
+// discovered reads the provider's own description once. A provider that does not answer is asked again at the next sign-in.
+func (p *Provider) discovered(ctx context.Context) (*oidc.Provider, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.docs != nil {
+		return p.docs, nil
+	}
+	docs, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), p.Client), p.Issuer)
+	if err != nil {
+		return nil, err
+	}
+	p.docs = docs
+	return docs, nil
+}
+
+func (p *Provider) config(docs *oidc.Provider) (*oauth2.Config, error) {
+	secret, err := p.secret()
+	if err != nil {
+		return nil, err
+	}
+	return &oauth2.Config{
+		ClientID: p.ClientID, ClientSecret: secret, Endpoint: docs.Endpoint(), RedirectURL: p.BaseURL + callbackPath,
+		Scopes: []string{oidc.ScopeOpenID, "profile"},
+	}, nil
+}
+
+// pendingSignIn is what a browser carries, sealed, while the person is at the provider.
+type pendingSignIn struct {
+	State, Nonce, Verifier, Next string
+	Until                        time.Time
+}
+
+// pendingWithin is how long a person may take at the provider.
+const pendingWithin = 10 * time.Minute
+
+func (k *Console) pendingCookie() string { return k.cookie() + "-signing-in" }
+
+// sealer makes the cipher of pending sign-ins, whose key every replica derives from the deployment's secret.
+func (k *Console) sealer(ctx context.Context) (cipher.AEAD, error) {
+	secret, err := k.cfg.Records.CursorKey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, err := hkdf.Key(sha256.New, secret, nil, "arauto console sign-in", 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// getStart sends the browser to the provider.
+func (k *Console) getStart(x *api.Exchange) error {
+	p := k.cfg.OpenID
+	if p == nil {
+		return &page.APIRefusal{Status: http.StatusNotFound}
+	}
+	docs, err := p.discovered(x.R.Context())
+	if err != nil {
+		return k.away(x, err)
+	}
+	cfg, err := p.config(docs)
+	if err != nil {
+		return err
+	}
+	seal, err := k.sealer(x.R.Context())
+	if err != nil {
+		return err
+	}
+	pending := pendingSignIn{rand.Text(), rand.Text(), oauth2.GenerateVerifier(), ownPath(x.R.URL.Query().Get("next")), time.Now().Add(pendingWithin)}
+	text, err := json.Marshal(pending)
+	if err != nil {
+		return err
+	}
+	k.setCookie(x, k.pendingCookie(), base64.RawURLEncoding.EncodeToString(seal.Seal(nil, nil, text, nil)), pendingWithin)
+	options := []oauth2.AuthCodeOption{oidc.Nonce(pending.Nonce), oauth2.S256ChallengeOption(pending.Verifier)}
+	if len(p.ACR) > 0 {
+		options = append(options, oauth2.SetAuthURLParam("acr_values", strings.Join(p.ACR, " ")))
+	}
+	http.Redirect(x.W, x.R, cfg.AuthCodeURL(pending.State, options...), http.StatusFound)
+	return nil
+}
+
+// away says that the provider does not answer.
+func (k *Console) away(x *api.Exchange, err error) error {
+	x.Log.Warn("sign-in failed: the provider does not answer", "error", err)
+	lang := langOf(x.R)
+	return k.shared.ShowBare(x, lang, http.StatusServiceUnavailable, page.Bare{
+		Title: k.shared.Text(lang, "sign-in.refused"), Lines: []string{k.shared.Text(lang, "sign-in.away")},
+		Link: &page.Link{Path: "/sign-in", Text: k.shared.Text(lang, "sign-in.again")},
+	})
+}
+
+// pending opens what the browser carries; false: it carries nothing that we gave it within the last ten minutes.
+func (k *Console) pending(x *api.Exchange) (p pendingSignIn, ok bool, err error) {
+	c, err := x.R.Cookie(k.pendingCookie())
+	if err != nil {
+		return p, false, nil //nolint:nilerr // there is none
+	}
+	seal, err := k.sealer(x.R.Context())
+	if err != nil {
+		return p, false, err
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
+	if err != nil {
+		return p, false, nil //nolint:nilerr // somebody else made it
+	}
+	text, err := seal.Open(nil, nil, sealed, nil)
+	if err != nil || json.Unmarshal(text, &p) != nil {
+		return p, false, nil //nolint:nilerr // somebody else made it
+	}
+	return p, time.Now().Before(p.Until), nil
+}
+
+// errSignIn is a sign-in that is refused; its text is the key of the reason.
+type errSignIn string
+
+// Error is the key of the reason.
+func (e errSignIn) Error() string { return string(e) }
+
+// getCallback takes the provider's answer and opens the session.
+func (k *Console) getCallback(x *api.Exchange) error {
+	p := k.cfg.OpenID
+	if p == nil {
+		return &page.APIRefusal{Status: http.StatusNotFound}
+	}
+	pending, ok, err := k.pending(x)
+	if err != nil {
+		return err
+	}
+	k.setCookie(x, k.pendingCookie(), "", -1)
+	q := x.R.URL.Query()
+	if !ok || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(pending.State)) != 1 {
+		return k.refuseSignIn(x, "state")
+	}
+	if q.Get("error") != "" || q.Has("iss") && q.Get("iss") != p.Issuer {
+		x.Log.Warn("sign-in refused by the provider")
+		return k.refuseSignIn(x, "provider")
+	}
+	who, err := p.identify(x.R.Context(), q.Get("code"), pending)
+	var why errSignIn
+	if errors.As(err, &why) {
+		x.Log.Warn("sign-in refused", "reason", string(why), "error", err)
+		return k.refuseSignIn(x, string(why))
+	}
+	if err != nil {
+		return err
+	}
+	return k.open(x, who, pending.Next)
+}
+
+// identify exchanges the code and judges the ID token. A refusal is an errSignIn.
+func (p *Provider) identify(ctx context.Context, code string, pending pendingSignIn) (who history.Person, err error) {
+	ctx = oidc.ClientContext(ctx, p.Client)
+	docs, err := p.discovered(ctx)
+	if err != nil {
+		return who, fmt.Errorf("%w: %w", errSignIn("provider"), err)
+	}
+	cfg, err := p.config(docs)
+	if err != nil {
+		return who, err
+	}
+	tokens, err := cfg.Exchange(ctx, code, oauth2.VerifierOption(pending.Verifier))
+	if err != nil {
+		return who, fmt.Errorf("%w: the code is not accepted: %w", errSignIn("provider"), withoutBody(err))
+	}
+	raw, _ := tokens.Extra("id_token").(string)
+	id, err := docs.Verifier(&oidc.Config{ClientID: p.ClientID}).Verify(ctx, raw)
+	if err != nil {
+		return who, fmt.Errorf("%w: the ID token is not accepted: %w", errSignIn("provider"), err)
+	}
+	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(pending.Nonce)) != 1 {
+		return who, fmt.Errorf("%w: the ID token has another nonce", errSignIn("provider"))
+	}
+	if id.Subject == "" {
+		return who, fmt.Errorf("%w: the ID token has no subject", errSignIn("provider"))
+	}
+	var claims map[string]any
+	if err := id.Claims(&claims); err != nil {
+		return who, fmt.Errorf("%w: %w", errSignIn("provider"), err)
+	}
+	if acr, _ := claims["acr"].(string); len(p.ACR) > 0 && !slices.Contains(p.ACR, acr) {
+		return who, errSignIn("acr")
+	}
+	who = history.Person{Subject: id.Subject, Name: id.Subject, Roles: known(textsOf(claims[p.RolesClaim]))}
+	for _, claim := range []string{"name", "preferred_username", "email"} {
+		if name, _ := claims[claim].(string); name != "" {
+			who.Name = name
+			break
+		}
+	}
+	if len(who.Roles) == 0 {
+		return who, errSignIn("roles")
+	}
+	return who, nil
+}
+
+// withoutBody keeps the provider's answer, which may hold a token, out of the log.
+func withoutBody(err error) error {
+	var refused *oauth2.RetrieveError
+	if errors.As(err, &refused) && refused.Response != nil {
+		return fmt.Errorf("the provider answered %s %s", refused.Response.Status, refused.ErrorCode)
+	}
+	return err
+}
+
+// textsOf are the texts of a claim: a list, or one.
+func textsOf(claim any) []string {
+	if one, ok := claim.(string); ok {
+		return strings.Fields(one)
+	}
+	var out []string
+	list, _ := claim.([]any)
+	for _, v := range list {
+		if text, ok := v.(string); ok {
+			out = append(out, text)
+		}
+	}
+	return out
+}

@@ -1,0 +1,74 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/console"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/trust"
+)
+
+// consoleListeners makes the console and its listener; none where console.addr names none.
+func (g *Gateway) consoleListeners() ([]*listener, error) {
+	cfg := &g.cfg.Console
+	if cfg.Addr == "" {
+		return nil, nil
+	}
+	var tlsConfig *tls.Config
+	if g.trust.Console != nil {
+		tlsConfig = mtls.InternalServerConfig(g.trust.Console)
+	}
+	var err error
+	g.console, err = console.New(console.Config{
+		Internal: g.internal, Sessions: g.store, Records: g.auditlog,
+		BaseURL: cfg.BaseURL, Secure: tlsConfig != nil || strings.HasPrefix(cfg.BaseURL, "https://"),
+		OpenID: newProvider(g.cfg), Links: g.cfg.Profile == config.Development && cfg.OIDC.Issuer == "",
+		Observer: httpMetrics{g.metrics}, Log: g.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the console: %w", err)
+	}
+	server := api.NewServer(g.console, tlsConfig, g.log)
+	server.Addr = cfg.Addr
+	// Its connections are taken from those of the internal listener, which the console relieves of people.
+	most := max(1, g.files.internal/8)
+	g.files.internal -= most
+	return []*listener{{name: "console", server: server, limit: limited{most: most, evict: true}}}, nil
+}
+
+// providerWithin is how long a request to the OpenID provider may take.
+const providerWithin = 10 * time.Second
+
+// newProvider is the provider of the settings; nil: they name none.
+func newProvider(cfg *config.Config) *console.Provider {
+	o := &cfg.Console.OIDC
+	if cfg.Console.Addr == "" || o.Issuer == "" {
+		return nil
+	}
+	return &console.Provider{
+		Issuer: o.Issuer, ClientID: o.ClientID, SecretFile: o.ClientSecretFile, RolesClaim: o.RolesClaim, ACR: o.ACRValues,
+		Client: trust.NewAnchorClient(nil, providerWithin), BaseURL: cfg.Console.BaseURL,
+	}
+}
+
+// keepSessions deletes sessions that have ended, and records the sign-ins that failed in the last minute.
+func (g *Gateway) keepSessions(ctx context.Context) error {
+	if err := g.console.RecordRefused(ctx); err != nil {
+		return err
+	}
+	return g.store.ForgetSessions(ctx)
+}
+
+// recordRefused is the last record of failed sign-ins.
+func (g *Gateway) recordRefused(ctx context.Context) error {
+	if g.console == nil {
+		return nil
+	}
+	return g.console.RecordRefused(ctx)
+}

@@ -1,0 +1,124 @@
+package browser
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/zitadel/oidc/v3/example/server/exampleop"
+	"github.com/zitadel/oidc/v3/example/server/storage"
+	"github.com/zitadel/oidc/v3/pkg/oidc"
+	"github.com/zitadel/oidc/v3/pkg/op"
+)
+
+// The console's client at the provider, and the provider's word for a sign-in with two factors.
+const (
+	clientID     = "arauto"
+	clientSecret = "a secret of a test"
+	strongACR    = "urn:bank:mfa"
+	password     = "verysecure"
+)
+
+// staff are the provider's people: their roles, and whether they sign in with two factors.
+var staff = map[string]struct {
+	name   string
+	roles  []string
+	strong bool
+}{
+	"ana":   {"Ana Lima", []string{"operator", "auditor"}, true},
+	"bruno": {"Bruno Reis", []string{"auditor"}, true},
+	"weak":  {"Wilma Eck", []string{"operator"}, false},
+	"guest": {"Gil Estevez", nil, true},
+
+	"nobody": {"Nobody", []string{"operator"}, true}, // the ID token has no subject
+}
+
+// people is the example's user store with our staff.
+type people struct{}
+
+// GetUserByID finds one of the staff.
+func (people) GetUserByID(id string) *storage.User {
+	if _, there := staff[id]; !there {
+		return nil
+	}
+	return &storage.User{ID: id, Username: id, Password: password}
+}
+
+// GetUserByUsername is GetUserByID: names are ids.
+func (p people) GetUserByUsername(name string) *storage.User { return p.GetUserByID(name) }
+
+// ExampleClientID is not used.
+func (people) ExampleClientID() string { return "service" }
+
+// provider is the example's storage with roles in the ID token, and with the strength of the sign-in.
+type provider struct{ *storage.Storage }
+
+// strong is a request of somebody who signed in with a strength.
+type strong struct{ op.AuthRequest }
+
+// GetACR is the strength.
+func (s strong) GetACR() string {
+	if staff[s.GetSubject()].strong {
+		return strongACR
+	}
+	return "urn:bank:password"
+}
+
+// AuthRequestByID adds the strength.
+func (p provider) AuthRequestByID(ctx context.Context, id string) (op.AuthRequest, error) {
+	r, err := p.Storage.AuthRequestByID(ctx, id)
+	return strong{r}, err
+}
+
+// AuthRequestByCode adds the strength.
+func (p provider) AuthRequestByCode(ctx context.Context, code string) (op.AuthRequest, error) {
+	r, err := p.Storage.AuthRequestByCode(ctx, code)
+	if err != nil {
+		return nil, err
+	}
+	return strong{r}, nil
+}
+
+// CreateAccessToken takes the strength away, which the example does not know.
+func (p provider) CreateAccessToken(ctx context.Context, r op.TokenRequest) (string, time.Time, error) {
+	if s, ok := r.(strong); ok {
+		r = s.AuthRequest
+	}
+	return p.Storage.CreateAccessToken(ctx, r)
+}
+
+// SetUserinfoFromRequest puts name and roles into the ID token.
+func (p provider) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo, r op.IDTokenRequest, _ []string) error {
+	who := staff[r.GetSubject()]
+	if r.GetSubject() != "nobody" {
+		info.Subject = r.GetSubject()
+	}
+	info.AppendClaims("name", who.name)
+	info.AppendClaims("roles", who.roles)
+	return nil
+}
+
+// startProvider starts a real OpenID provider, and returns its issuer.
+func startProvider(t *testing.T, consoleURL string) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	issuer := "http://" + l.Addr().String()
+	storage.RegisterClients(storage.WebClient(clientID, clientSecret, consoleURL+"/sign-in/callback"))
+	server := &http.Server{Handler: exampleop.SetupServer(issuer, provider{storage.NewStorage(people{})}, nil, false, op.WithAllowInsecure()), ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return issuer
+}
+
+// freeAddress is an address of this machine on which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}

@@ -1,0 +1,96 @@
+package browser
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// throughProvider signs a person in at the provider, from the page that was asked for.
+func (w *window) throughProvider(name string) int64 {
+	w.press(".btn.primary")
+	w.do(chromedp.WaitVisible(chromedp.CSS("input[name=username]")), chromedp.SetValue(chromedp.CSS("input[name=username]"), name),
+		chromedp.SetValue(chromedp.CSS("input[name=password]"), password))
+	return w.press("button[type=submit]")
+}
+
+func signInByProvider(t *testing.T, h *house, browser context.Context) {
+	w := newWindow(t, browser)
+	w.visit(h.byOpenID + "/notifications?state=delivered")
+	require.True(t, strings.HasPrefix(w.at(), "/sign-in?"), "who has no session is sent to sign in")
+	w.accessible("/sign-in")
+	require.EqualValues(t, 200, w.throughProvider("ana"))
+	require.Equal(t, "/notifications?state=delivered", w.at(), "and comes back to the page that was asked for")
+	require.Contains(t, w.text(), "Ana Lima")
+	require.Equal(t, 1, h.entries("sign-in", "ana"))
+
+	require.EqualValues(t, 200, w.visit(h.byLink+"/notifications"), "any replica serves the session")
+	require.Contains(t, w.text(), "Ana Lima")
+	require.EqualValues(t, 200, w.press(`form[action="/sign-out"] button`))
+	require.Contains(t, w.text(), "A sessão terminou em todas as réplicas")
+	require.Equal(t, 1, h.entries("sign-out", "ana"))
+	w.visit(h.byOpenID + "/notifications")
+	require.True(t, strings.HasPrefix(w.at(), "/sign-in"), "the session has ended at the other replica too")
+
+	for name, why := range map[string]string{"weak": "segundo fator", "guest": "não tem papel no Arauto", "nobody": "não pôde ser conferida"} {
+		other := newWindow(t, browser)
+		other.visit(h.byOpenID + "/")
+		require.EqualValues(t, http.StatusForbidden, other.throughProvider(name))
+		require.Contains(t, other.text(), why)
+		require.Zero(t, h.entries("sign-in", name))
+	}
+	w.visit(h.byOpenID + "/sign-in/callback?code=stolen&state=made-up")
+	require.Contains(t, w.text(), "não pertence a este navegador")
+}
+
+func sessions(t *testing.T, h *house, browser context.Context) {
+	w := newWindow(t, browser)
+	link := h.link()
+	w.visit(link)
+	w.visit(link) // to open it uses nothing up
+	w.do(chromedp.SetValue(chromedp.CSS("input[name=name]"), "carla"))
+	require.EqualValues(t, 200, w.press("button[type=submit]"))
+	require.Equal(t, "/notifications", w.at(), "who opens the console sees the first page")
+	require.Equal(t, 1, h.entries("sign-in", "carla"))
+	other := newWindow(t, browser)
+	other.visit(link)
+	require.EqualValues(t, http.StatusForbidden, other.press("button[type=submit]"))
+	require.Contains(t, other.text(), "já foi usado", "a link works once")
+
+	for column, by := range map[string]string{"seen_at": "31 minutes", "opened_at": "481 minutes"} {
+		w.enter(h, "carla", "operator")
+		require.EqualValues(t, 200, w.visit(h.byLink+"/notifications"))
+		h.age(column, by)
+		w.visit(h.byLink + "/notifications")
+		require.Contains(t, w.text(), "A sessão terminou", "%s is %s ago", column, by)
+	}
+	w.enter(h, "carla", "auditor")
+	require.EqualValues(t, http.StatusNotFound, w.visit(h.byLink+"/nothing-here"))
+	require.Contains(t, w.text(), "Não encontrado")
+	w.visit(h.link())
+	require.EqualValues(t, http.StatusForbidden, w.enterAs("carla", "registrar"), "no page is for registrars yet")
+	require.EqualValues(t, http.StatusForbidden, w.visit(h.byLink+"/notifications"))
+	require.Contains(t, w.text(), "Falta um papel")
+}
+
+// foreignPosts serves a page of another origin that posts to the console with the person's cookie.
+func foreignPosts(t *testing.T, h *house, browser context.Context) {
+	w := newWindow(t, browser)
+	w.enter(h, "dora", "operator")
+	evil := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/html")
+		_, _ = fmt.Fprintf(rw, `<form action="%s/sign-out" method="post"><button type="submit">win</button></form>`, h.byLink)
+	}))
+	t.Cleanup(evil.Close)
+	w.visit(evil.URL)
+	require.EqualValues(t, http.StatusForbidden, w.press("button"))
+	require.Contains(t, w.text(), "veio de outra página da web")
+	require.Zero(t, h.entries("sign-out", "dora"))
+	require.EqualValues(t, 200, w.visit(h.byLink+"/notifications"), "the session goes on")
+}
