@@ -126,7 +126,8 @@ func auditReportCommand(w world) *cobra.Command {
 	}
 	database := databaseFlag(c)
 	day, out, format := c.Flags().String("day", "", "the day in Brasília time, as 2026-11-21 (required)"), c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "jsonl", "jsonl or csv")
-	organisation := c.Flags().String("organisation", "", "the organisation that answered (ARAUTO_ORGANISATION_ID)")
+	organisation := c.Flags().String("organisation", "", "the organisation that answered; empty: holder.organisation_id of the settings")
+	settings := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if _, err := time.Parse(time.DateOnly, *day); err != nil {
 			return wrongUse("--day: %q is not a day; write it as 2026-11-21", *day)
@@ -135,11 +136,13 @@ func auditReportCommand(w world) *cobra.Command {
 			return err
 		}
 		if *organisation == "" {
-			cfg, err := config.Read("", w.environ)
+			cfg, err := config.Read(*settings, w.environ)
 			if err != nil {
 				return err
 			}
-			*organisation = cfg.Holder.OrganisationID
+			if *organisation = cfg.Holder.OrganisationID; *organisation == "" {
+				return wrongUse("--organisation: is not set, nor is holder.organisation_id (ARAUTO_ORGANISATION_ID); each line must name the organisation that answered: give one of them, or --config")
+			}
 		}
 		i, url, err := openInspector(cmd.Context(), w, *database)
 		if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"log/slog"
 	"os/signal"
 	"syscall"
 	"time"
@@ -29,7 +28,7 @@ func serveCommand(w world) *cobra.Command {
 		signal.Ignore(syscall.SIGPIPE) // the reader of our log may go away, and be replaced
 		out := gateway.NewLogWriter(w.stdout)
 		defer out.Close(lastLines)
-		g, err := gateway.New(cmd.Context(), cfg, version, slog.New(slog.NewJSONHandler(out, nil)))
+		g, err := gateway.New(cmd.Context(), cfg, version, gateway.NewLog(out))
 		if err != nil {
 			return err
 		}

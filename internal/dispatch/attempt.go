@@ -94,6 +94,15 @@ func (l *loop) account(s notice.Settlement) {
 		attrs = append(attrs, slog.String("detail", r.Detail))
 	}
 	l.log.LogAttrs(context.Background(), slog.LevelInfo, "attempt", attrs...)
+	if r.Outcome.Success() {
+		return
+	}
+	message := "attempt failed"
+	if s.GivesUp() {
+		message = "notification given up"
+	}
+	l.log.Warn(message, "client", string(a.Client), "notification", a.Notification.String(), "number", a.Number, "kind", a.Kind.String(), //nolint:sloglint // one of two constants
+		"resource", a.ResourceID, "outcome", string(r.Outcome), "status", r.HTTPStatus)
 }
 
 // stage names how far an attempt came.

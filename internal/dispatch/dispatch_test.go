@@ -217,6 +217,8 @@ func TestEveryStoredAttemptIsOneLogLine(t *testing.T) {
 			}
 		}
 		require.Len(t, lines, 3)
+		require.Equal(t, 2, strings.Count(w.log.String(), `"msg":"attempt failed"`), "each failure is a warning, too")
+		require.Equal(t, 1, strings.Count(w.log.String(), `"msg":"notification given up"`), "the last one says that it is given up")
 		for i, line := range lines {
 			delete(line, "time")
 			delay := line["delay_ms"].(float64)

@@ -175,7 +175,7 @@ func about(ctx context.Context, log SealedLog, id string) ([]audit.Sealed, error
 }
 
 func event(e *audit.Sealed, words map[string]string) dossierEvent {
-	word := func(s string) string { return cmp.Or(words[s], s) }
+	word := func(s string) string { return cmp.Or(words[s], timing.OutcomeWord(notice.Outcome(s), words["clock"])) }
 	out := dossierEvent{Seq: e.Seq, At: e.At.Time().Format("2006-01-02 15:04:05.000"), Kind: word(e.Entry.Kind)}
 	columns := audit.Columns()
 	for i, v := range e.Entry.Values() {

@@ -15,9 +15,8 @@ var dossierWords = map[string]map[string]string{
 		"change": "mudança", "decision": "nova decisão", "duplicate": "mudança repetida", "conflict": "mudança conflitante", "quarantined": "mudança em quarentena",
 		"unavailable": "indisponíveis", "busy": "ocupados", "behind": "fila atrasada",
 		"attempt": "tentativa iniciada", "result": "tentativa encerrada", "late-result": "fim tardio de tentativa", "cancelled": "cancelada", "resend": "reenvio manual",
-		"poll": "consulta da iniciadora", "applied": "aplicada", "superseded": "substituída", "delivered": "entregue", "delivered-nonconformant": "entregue, resposta fora do padrão",
-		"refused": "recusada", "redirected": "redirecionada", "timeout": "tempo esgotado", "connect-error": "falha de conexão", "tls-error": "falha de TLS",
-		"blocked-address": "endereço bloqueado", "protocol-error": "erro de protocolo", "unknown": "fim desconhecido", "exhausted": "tentativas esgotadas",
+		"poll": "consulta da iniciadora", "applied": "aplicada", "superseded": "substituída",
+		"exhausted": "tentativas esgotadas",
 	},
 	"en": {
 		"lang": "en", "clock": "en", "clockProof": "Clock proof", "clockNote": "Attempts are due within 1.5 s of the event, and 10 s and 60 s after each failure (tolerance 1 s).",

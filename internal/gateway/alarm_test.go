@@ -25,6 +25,7 @@ import (
 	"github.com/arauto/arauto/internal/lab/alarms"
 	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -94,6 +95,12 @@ func ringing() []alarm {
 			})
 			require.NoError(h.t, err)
 			h.above("arauto_first_attempts_late_total", 0)
+		}},
+		{name: "ArautoNotificationsExhausted", cause: func(h *house) { // the third attempt is made of a notification that seems to have had two
+			h.initiator(certs.DefaultAlfa).Answer("", standin.Refuse(http.StatusServiceUnavailable))
+			id := h.later(certs.DefaultAlfa, 50*time.Second)
+			h.run(h.owner(), "UPDATE queue SET attempts = 2, due_at = now() WHERE id = $1", id)
+			h.above(`arauto_notifications_exhausted_total{kind="pix-payment"}`, 0)
 		}},
 		{name: "ArautoQueueAge", cause: func(h *house) { // a transaction that holds the row keeps every replica from claiming it
 			h.initiator(certs.DefaultAlfa)

@@ -39,6 +39,8 @@ type metrics struct {
 	settleSeconds  prometheus.Histogram
 	settleErrors   prometheus.Counter
 	rescued        prometheus.Counter
+	exhausted      *prometheus.CounterVec
+	manual         prometheus.Counter
 	panics         prometheus.Counter
 	inFlight       prometheus.Gauge
 	unsettled      prometheus.Gauge
@@ -108,7 +110,8 @@ func newMetrics(version string) *metrics {
 	m.attempts = counter("attempts_total", "Attempts ended, by number, outcome and class of the answer.", "number", "outcome", "status")
 	m.attemptSeconds = histogram("attempt_seconds", "Duration of an attempt in seconds, by outcome.", delays, "outcome")
 	m.firstDelay = one(histogram("first_attempt_delay_seconds", "Delay of a first attempt in seconds: from its due time to its claim by the database's clock, or, when it is claimed in the commit of its change, from the beginning to the confirmation of that commit.", delays))
-	m.lateFirst = counter("first_attempts_late_total", "First attempts started more than 1.5 s after the event.").WithLabelValues()
+	m.lateFirst = counter("first_attempts_late_total", "First attempts started more than 1.5 s after the event. Resends by hand have no such limit and are not counted.").WithLabelValues()
+	m.manual = counter("resend_attempts_total", "Attempts of resends by hand that started.").WithLabelValues()
 	m.withChange = counter("first_attempts_with_change_total", "First attempts claimed in the commit of their change.").WithLabelValues()
 	m.gapError = histogram("retry_gap_error_seconds", "Delay of a retry beyond its gap of 10 s or 60 s, in seconds, by number of the attempt.", delays, "number")
 	m.claimSeconds = one(histogram("claim_seconds", "Duration of one claim, in seconds.", delays))
@@ -116,6 +119,7 @@ func newMetrics(version string) *metrics {
 	m.settleSeconds = one(histogram("settle_seconds", "Duration of one settlement, in seconds.", delays))
 	m.settleErrors = counter("settle_errors_total", "Settlements that failed; each is retried.").WithLabelValues()
 	m.rescued = counter("attempts_rescued_total", "Attempts settled as unknown because their lease expired.").WithLabelValues()
+	m.exhausted = counter("notifications_exhausted_total", "Notifications given up because the outcome of the third attempt was a failure, by kind.", "kind")
 	m.panics = counter("panics_total", "Panics caught; each is the failure of one unit of work.").WithLabelValues()
 	m.inFlight = gauge("attempts_in_flight", "Attempts in flight in this replica; each takes a slot.").WithLabelValues()
 	m.unsettled = gauge("outcomes_unsettled", "Outcomes of this replica that are not stored yet.").WithLabelValues()
@@ -194,10 +198,18 @@ func (m *metrics) Claimed(took time.Duration, _, _ int, got []notice.Attempt, er
 			m.gapError.WithLabelValues(strconv.Itoa(got[i].Number)).Observe(delay)
 			continue
 		}
-		m.firstDelay.Observe(delay)
-		if got[i].Late {
-			m.lateFirst.Inc()
-		}
+		m.first(&got[i], delay)
+	}
+}
+
+// first counts the start of a first attempt. A resend by hand has no limit of 1.5 s.
+func (m *metrics) first(a *notice.Attempt, delay float64) {
+	m.firstDelay.Observe(delay)
+	switch {
+	case a.Manual:
+		m.manual.Inc()
+	case a.Late:
+		m.lateFirst.Inc()
 	}
 }
 
@@ -205,10 +217,7 @@ func (m *metrics) Claimed(took time.Duration, _, _ int, got []notice.Attempt, er
 func (m *metrics) Started(got []notice.Attempt) {
 	m.withChange.Add(float64(len(got)))
 	for i := range got {
-		m.firstDelay.Observe(time.Since(got[i].ClaimedAt).Seconds())
-		if got[i].Late {
-			m.lateFirst.Inc()
-		}
+		m.first(&got[i], time.Since(got[i].ClaimedAt).Seconds())
 	}
 }
 
@@ -227,6 +236,9 @@ func (m *metrics) Settled(took time.Duration, done []notice.Settlement, err erro
 		}
 		m.attempts.WithLabelValues(strconv.Itoa(done[i].Attempt.Number), string(r.Outcome), class).Inc()
 		m.attemptSeconds.WithLabelValues(string(r.Outcome)).Observe(r.Elapsed.Seconds())
+		if done[i].GivesUp() {
+			m.exhausted.WithLabelValues(done[i].Attempt.Kind.String()).Inc()
+		}
 	}
 }
 

@@ -21,6 +21,9 @@ func (m *metrics) bear() {
 			m.changes.WithLabelValues(name, string(verdict), "")
 		}
 		m.changes.WithLabelValues(name, string(notice.Applied), string(ofb.UnknownClient))
+		if kind != 0 {
+			m.exhausted.WithLabelValues(name)
+		}
 	}
 	for _, why := range []string{"busy", "unavailable"} {
 		m.refused.WithLabelValues(why)

@@ -190,6 +190,12 @@ type Settlement struct {
 	Result  Result
 }
 
+// GivesUp tells that the notification ends with this outcome undelivered: the third attempt of the rule failed. A failed
+// resend by hand gives nothing up.
+func (s *Settlement) GivesUp() bool {
+	return !s.Result.Outcome.Success() && !s.Attempt.Manual && s.Attempt.Number >= MaxAttempts
+}
+
 // The schedule (webhook §4.1). These are constants in every profile.
 const (
 	// MaxAttempts is the number of attempts the rule allows for one notification.

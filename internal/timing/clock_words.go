@@ -1,11 +1,14 @@
 package timing
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 )
 
 // clockWords are the words of a clock proof for people.
@@ -22,7 +25,8 @@ var clockWords = map[string]map[string]string{
 		string(notice.DelaySettling): "gravação do resultado", string(notice.DelaySending): "processo ocupado",
 		string(notice.DelayUnavailable): "recusada por nós (503) na primeira chegada", string(notice.DelayQuarantine): "retida em nossa quarentena", string(notice.DelaySource): "leitura da fonte atrasada",
 		string(notice.DelayUnknown): "desconhecida: não se sabe se chegou antes e foi recusada", "firstReceived": "primeira chegada, não aceita",
-		"notKnown": "desconhecido", string(notice.DelayTampered): "ADULTERADO: o que está armazenado não é o que foi selado",
+		"storedBefore": "resultado gravado (início da transação no relógio do banco; os instantes acima somam durações da réplica ao registro da tentativa e podem constar milissegundos depois do real)",
+		"notKnown":     "desconhecido", string(notice.DelayTampered): "ADULTERADO: o que está armazenado não é o que foi selado",
 	},
 	"en": {
 		"notification": "notification", "event": "event", "received": "received", "decided": "decided", "due": "due", "attempt": "attempt", "claimed": "recorded",
@@ -36,8 +40,48 @@ var clockWords = map[string]map[string]string{
 		string(notice.DelaySettling): "storing the outcome", string(notice.DelaySending): "process busy",
 		string(notice.DelayUnavailable): "refused by us (503) when it first came", string(notice.DelayQuarantine): "held in our quarantine", string(notice.DelaySource): "the source was read late",
 		string(notice.DelayUnknown): "unknown: it may have come before and been refused", "firstReceived": "first receipt, not accepted",
-		"notKnown": "not known", string(notice.DelayTampered): "TAMPERED: what is stored is not what was sealed",
+		"storedBefore": "outcome stored (begin of the transaction by the database's clock; the instants above add durations of the replica to the record of the attempt, and may read milliseconds later than they were)",
+		"notKnown":     "not known", string(notice.DelayTampered): "TAMPERED: what is stored is not what was sealed",
 	},
+}
+
+// outcomeWords are outcomes in Portuguese. The English word of an outcome is the outcome itself.
+var outcomeWords = map[notice.Outcome]string{
+	notice.OutcomeDelivered: "entregue", notice.OutcomeNonconformant: "entregue, resposta fora do padrão", notice.OutcomeRefused: "recusada",
+	notice.OutcomeRedirected: "redirecionada", notice.OutcomeTimeout: "tempo esgotado", notice.OutcomeConnect: "falha de conexão", notice.OutcomeTLS: "falha de TLS",
+	notice.OutcomeBlocked: "endereço bloqueado", notice.OutcomeProtocol: "erro de protocolo", notice.OutcomeUnknown: "fim desconhecido",
+}
+
+// OutcomeWord is the name of an outcome in Portuguese (pt) or English; the outcome itself where it has none.
+func OutcomeWord(outcome notice.Outcome, lang string) string {
+	if w := outcomeWords[outcome]; lang == "pt" && w != "" {
+		return w
+	}
+	return string(outcome)
+}
+
+// StateWord is the name of a notification's state in Portuguese (pt) or English; the state itself where it has none.
+func StateWord(state notice.State, lang string) string {
+	return cmp.Or(wordsOf(lang)[string(state)], string(state))
+}
+
+// silenceWords are the reasons for silence.
+var silenceWords = map[string]map[ofb.Silence]string{
+	"pt": {
+		ofb.NotATrigger: "a norma não manda avisar", ofb.InitiatorEdit: "edição feita pela própria iniciadora", ofb.NoChange: "nada mudou", ofb.Snapshot: "carga inicial",
+		ofb.OptionalOff: "aviso opcional desligado", ofb.NoWebhook: "sem endereço de webhook registrado", ofb.AlreadyAnnounced: "já avisada",
+		ofb.UnknownClient: "cliente sem cadastro",
+	},
+	"en": {
+		ofb.NotATrigger: "the rules ask for none", ofb.InitiatorEdit: "edited by the initiator itself", ofb.NoChange: "nothing changed", ofb.Snapshot: "first load",
+		ofb.OptionalOff: "optional and switched off", ofb.NoWebhook: "no registered webhook address", ofb.AlreadyAnnounced: "already announced",
+		ofb.UnknownClient: "client without registration",
+	},
+}
+
+// SilenceWord is a reason for silence in Portuguese (pt) or English; the reason itself where it has no words.
+func SilenceWord(why ofb.Silence, lang string) string {
+	return cmp.Or(silenceWords[lang][why], string(why))
 }
 
 // CauseWord is the name of a cause in Portuguese (pt) or English.
@@ -88,7 +132,11 @@ func (t *Timing) Words(lang string) ClockWords {
 	instant(false, "decided", t.DecidedAt)
 	for i := range t.Attempts {
 		a := &t.Attempts[i]
-		out.Steps = append(out.Steps, ClockStep{Attempt: true, What: fmt.Sprintf("%s %d  %s  %s", w["attempt"], a.Number, a.Interaction, a.Outcome)})
+		out.Steps = append(out.Steps, ClockStep{Attempt: true, What: fmt.Sprintf("%s %d  %s  %s", w["attempt"], a.Number, a.Interaction, OutcomeWord(a.Outcome, lang))})
+		stored := "stored" // two clocks: the database's, and durations of a replica added to it
+		if a.StoredAt.Before(later(a.AnsweredAt.Time, a.EndedAt.Time)) {
+			stored = "storedBefore"
+		}
 		for _, step := range []struct {
 			name string
 			at   history.Moment
@@ -101,7 +149,7 @@ func (t *Timing) Words(lang string) ClockWords {
 			{"firstbyte", a.FirstByteAt},
 			{"answered", a.AnsweredAt},
 			{"ended", a.EndedAt},
-			{"stored", a.StoredAt},
+			{stored, a.StoredAt},
 		} {
 			instant(true, step.name, step.at)
 		}
@@ -162,7 +210,25 @@ func because(w map[string]string, cause notice.Delay) string {
 	return fmt.Sprintf("; %s: %s", w["cause"], w[string(cause)])
 }
 
-func seconds(m history.Micros) string { return fmt.Sprintf("%.3f s", m.Duration().Seconds()) }
+func seconds(m history.Micros) string { return Readable(m.Duration()) }
+
+// Readable writes a duration for people, to the millisecond: in seconds below two minutes, such as "64.891 s", and as
+// "3 h 00 min 00.017 s" from then on. It is the same in every language.
+func Readable(d time.Duration) string {
+	if d.Abs() < 2*time.Minute {
+		return fmt.Sprintf("%.3f s", d.Seconds())
+	}
+	d = d.Round(time.Millisecond)
+	sign := ""
+	if d < 0 {
+		sign, d = "-", -d
+	}
+	rest := fmt.Sprintf("%02d min %06.3f s", d%time.Hour/time.Minute, (d % time.Minute).Seconds())
+	if d < time.Hour {
+		return sign + strings.TrimPrefix(rest, "0")
+	}
+	return fmt.Sprintf("%s%d h %s", sign, d/time.Hour, rest)
+}
 
 // distance is a signed duration to the microsecond.
 func distance(d time.Duration) string { return fmt.Sprintf("%+.6f s", d.Seconds()) }

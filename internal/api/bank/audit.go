@@ -407,9 +407,9 @@ func (in *Internal) getDossier(x *api.Exchange) error {
 		format = "html"
 	}
 	if lang == "" {
-		lang = "en"
-		if wantsPortuguese(x.R) {
-			lang = "pt"
+		lang = "pt" // as the command
+		if wantsEnglish(x.R) {
+			lang = "en"
 		}
 	}
 	media := map[string]string{"html": "text/html; charset=utf-8", "text": "text/plain; charset=utf-8"}[format]

@@ -159,9 +159,14 @@ func appendText(dst []byte, s string) []byte {
 }
 
 // wantsPortuguese tells whether the caller prefers Portuguese: its first language counts, weights are not compared.
-func wantsPortuguese(r *http.Request) bool {
+func wantsPortuguese(r *http.Request) bool { return prefers(r, "pt") }
+
+// wantsEnglish tells whether the caller prefers English, in the same way. Documents for people are Portuguese otherwise.
+func wantsEnglish(r *http.Request) bool { return prefers(r, "en") }
+
+func prefers(r *http.Request, language string) bool {
 	first, _, _ := strings.Cut(r.Header.Get("Accept-Language"), ",")
 	tag, _, _ := strings.Cut(first, ";")
 	tag = strings.ToLower(strings.TrimSpace(tag))
-	return tag == "pt" || strings.HasPrefix(tag, "pt-")
+	return tag == language || strings.HasPrefix(tag, language+"-")
 }
