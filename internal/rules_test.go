@@ -32,7 +32,7 @@ type place struct {
 	may   []string // packages of ours it may import; "*" for all that the rules for test helpers leave
 }
 
-var floor0 = []string{"internal/ofb", "internal/notice", "internal/history", "internal/timing", "internal/audit", "internal/failure"}
+var floor0 = []string{"internal/ofb", "internal/notice", "internal/history", "internal/timing", "internal/figures", "internal/audit", "internal/failure"}
 
 // consolePages are what the console is made of, and onePage is what one of its folders may import.
 var (
@@ -47,6 +47,7 @@ var packages = map[string]place{
 	"internal/notice":  {"0: our words, the schedule as data, pure", []string{"internal/ofb"}},
 	"internal/history": {"0: what an entry of the log says: kinds, facts, filters, a resource's history, pure", []string{"internal/ofb", "internal/notice", "internal/audit"}},
 	"internal/timing":  {"0: was it on time, and if not, why; pure", []string{"internal/ofb", "internal/notice", "internal/history"}},
+	"internal/figures": {"0: sums over time, folded from the log, pure", []string{"internal/ofb", "internal/notice", "internal/history", "internal/timing"}},
 	"internal/audit":   {"0: entries, tree, proofs, pure", nil},
 	"internal/failure": {"0: what an error of ours says of itself, and who acts on it; pure", nil},
 

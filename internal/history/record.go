@@ -67,6 +67,14 @@ type Filter struct {
 	After       Position // continue after this one, newest first
 }
 
+// QueueState is what waits to be sent, of one client or of all.
+type QueueState struct {
+	Waiting  int64         // for their next attempt; 100,000 stands for more
+	InFlight int64         // attempts under way
+	LateNow  int64         // first attempts that are due and have not begun 1.5 s after their event; 10,000 stands for more
+	Oldest   time.Duration // for which the most overdue one has been due; 0: none is
+}
+
 // Position is a place in a list that is ordered by time and id, newest first.
 type Position struct {
 	At time.Time

@@ -48,6 +48,7 @@ type Store interface {
 	RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error)
 	Extends(ctx context.Context, public ed25519.PublicKey, published ...auditlog.PublishedHead) error
 	MarkAnchored(ctx context.Context, checkpoint time.Time) error
+	Fold(ctx context.Context) (auditlog.FoldStep, error)
 }
 
 // Sealer seals the log and signs its checkpoints. A carrier for each anchor delivers them, and the Sealer does not wait for it.
@@ -67,6 +68,8 @@ type Sealer struct {
 	remembered atomic.Pointer[audit.Checkpoint] // the newest that this process has seen
 	places     []namedPublisher                 // that know published checkpoints
 	halted     atomic.Pointer[string]           // why sealing is stopped; nil: it is not
+
+	sealed chan struct{} // entries were sealed that can be folded
 
 	mu       sync.Mutex
 	taken    map[*carrier]head    // the newest checkpoint that each anchor has
@@ -98,7 +101,7 @@ type Observer interface {
 // New reads the key that log.key names, if any, and prepares the anchors. The error of a wrong setting or file is a
 // *config.Error. It asks neither the database nor an anchor.
 func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, error) {
-	w := &Sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, failed: map[*carrier]failure{}, observer: o}
+	w := &Sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, failed: map[*carrier]failure{}, observer: o, sealed: make(chan struct{}, 1)}
 	if cfg.Log.Key != "" {
 		key, err := readLogKey(cfg.Log.Key)
 		if err != nil {
@@ -209,12 +212,13 @@ func (w *Sealer) Refuse(ctx context.Context) error {
 // Run seals and carries checkpoints until ctx ends. It returns early on a replica without the registered key.
 func (w *Sealer) Run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
-	var carriers sync.WaitGroup
-	defer carriers.Wait()
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	defer cancel()
 	for _, c := range w.carriers {
-		carriers.Go(func() { w.carry(ctx, c) })
+		beside.Go(func() { w.carry(ctx, c) })
 	}
+	beside.Go(func() { w.fold(ctx) })
 	tick := time.NewTicker(sealEvery)
 	defer tick.Stop()
 	for {
@@ -308,7 +312,7 @@ var errStrays = errors.New("entries stand behind the end of the log and have no 
 
 // complain logs a failure, the same one once in repeatAfter, and notes when it stops sealing.
 func (w *Sealer) complain(err error) {
-	stopped := (errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey) || errors.Is(err, store.ErrSetBack)) && !errors.Is(err, errAnchor)
+	stopped := (errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey) || errors.Is(err, store.ErrSetBack)) && !errors.Is(err, errAnchor) && !errors.Is(err, errFold)
 	if stopped {
 		why := err.Error()
 		w.observer.Stopped()
@@ -325,6 +329,8 @@ func (w *Sealer) complain(err error) {
 	switch {
 	case stopped:
 		w.log.Error("the history is not sealed", "error", err)
+	case errors.Is(err, errFold):
+		w.log.Warn("figures not folded, will be retried", "error", err)
 	case errors.Is(err, errStrays):
 		w.log.Error("the history was tampered with", "error", err)
 	case errors.Is(err, errForeign):
@@ -353,6 +359,9 @@ func (w *Sealer) round(ctx context.Context) error {
 			return nil
 		}
 		w.publish(out)
+		if out.Entries > 0 {
+			w.stirFold()
+		}
 		if out.Strays > 0 {
 			w.observer.Strays(out.Strays)
 			w.complain(fmt.Errorf("%w: %d in the last seconds; run arauto audit verify", errStrays, out.Strays))

@@ -77,6 +77,10 @@ var matrix = map[string]string{
 	"POST /internal/v1/audit/verifications":             "auditor",
 	"GET /internal/v1/audit/verifications/{id}":         "auditor",
 	"POST /internal/v1/audit/judgements":                "auditor",
+
+	"GET /internal/v1/overview":                     "operator auditor",
+	"GET /internal/v1/initiators/{clientId}/health": "operator auditor",
+	"GET /internal/v1/audit/statistics":             "operator auditor",
 }
 
 func TestEveryEndpointAdmitsExactlyTheRolesOfTheMatrix(t *testing.T) {

@@ -2,6 +2,7 @@ package bank
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/notice"
@@ -55,6 +56,20 @@ type revocationListJSON struct {
 	Proven        bool     `json:"proven"`
 }
 
+func certificatesOf(c Calendar, now time.Time) (out []certificateJSON) {
+	for _, c := range c.Certificates() {
+		out = append(out, certificateJSON{c.Role, c.Source, c.Subject, c.Serial, instant(c.NotAfter), c.Days(now)})
+	}
+	return out
+}
+
+func receiversOf(c Calendar, now time.Time) (out []receiverJSON) {
+	for _, r := range c.Receivers() {
+		out = append(out, receiverJSON{r.Client, r.Subject, r.Serial, r.Fingerprint, instant(r.NotAfter), r.Days(now), instant(r.SeenAt)})
+	}
+	return out
+}
+
 // listCertificates is the calendar of expiry, of this replica.
 func (in *Internal) listCertificates(x *api.Exchange) error {
 	if _, err := parameters(x.R.URL.RawQuery); err != nil {
@@ -64,14 +79,8 @@ func (in *Internal) listCertificates(x *api.Exchange) error {
 		return errNotFound
 	}
 	out := certificatesJSON{Certificates: []certificateJSON{}, Receivers: []receiverJSON{}, RevocationLists: []revocationListJSON{}}
-	for _, c := range in.cfg.Calendar.Certificates() {
-		out.Certificates = append(out.Certificates, certificateJSON{c.Role, c.Source, c.Subject, c.Serial, instant(c.NotAfter), c.Days(x.Began)})
-	}
-	for _, r := range in.cfg.Calendar.Receivers() {
-		out.Receivers = append(out.Receivers, receiverJSON{
-			r.Client, r.Subject, r.Serial, r.Fingerprint, instant(r.NotAfter), r.Days(x.Began), instant(r.SeenAt),
-		})
-	}
+	out.Certificates = append(out.Certificates, certificatesOf(in.cfg.Calendar, x.Began)...)
+	out.Receivers = append(out.Receivers, receiversOf(in.cfg.Calendar, x.Began)...)
 	for _, l := range in.cfg.Calendar.RevocationLists() {
 		out.RevocationLists = append(out.RevocationLists, revocationListJSON{
 			l.Direction, l.Source, l.Issuer, instantOrNull(l.ThisUpdate), instantOrNull(l.NextUpdate), instantOrNull(l.ValidUntil),

@@ -13,6 +13,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
@@ -78,6 +79,8 @@ type InternalConfig struct {
 	Prober        Prober        // nil: addresses are not tried
 	Verifications Verifications // nil: nothing is known of verifications
 	TempDir       string        // for files that are judged; empty: the system's
+	Figures       FiguresReader // nil: there are no sums
+	Operation     Operation     // nil: nothing is known of log and alarms
 	ResendEnabled bool          // D-4: off by default
 
 	Unread   func(why string) // told of each request with changes that is refused before it is read; nil: nobody
@@ -137,7 +140,7 @@ func NewInternal(c InternalConfig) *Internal {
 func (in *Internal) routes() []api.Route {
 	reading := []string{roleOperator, roleAuditor}
 	registrations := []string{roleRegistrar, roleOperator, roleAuditor}
-	return append(append(in.auditRoutes(), in.clockRoutes()...), []api.Route{
+	return append(slices.Concat(in.auditRoutes(), in.clockRoutes(), in.figureRoutes()), []api.Route{
 		route(http.MethodPost, changesPath, []string{roleIngest}, in.postChanges),
 
 		route(http.MethodGet, "/internal/v1/initiators", registrations, in.listInitiators),

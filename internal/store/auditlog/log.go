@@ -23,6 +23,9 @@ type Log struct {
 	query  *pgxpool.Pool
 	system string // replica and version: the name of this process in the entries that it writes
 	cursor atomic.Pointer[[]byte]
+
+	fresh atomic.Pointer[sealedStretch] // what this process sealed last, for Fold
+	still idlePeriods                   // of the last fold; used by Fold alone, which holds a lock
 }
 
 // New is the log over the connections of a store, which closes them.

@@ -2,6 +2,7 @@ package auditlog
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/arauto/arauto/internal/audit"
@@ -29,6 +30,11 @@ CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.resource_id = k.resource AND e
 // joinReceipts adds to notifications the earlier receipts of their changes, so that the rule's clock runs from the first.
 // It costs two looks at an index unless something was refused or quarantined around that time.
 func joinReceipts(ctx context.Context, db querier, records []history.Record) error {
+	return joinReceiptsUpTo(ctx, db, records, beyond)
+}
+
+// joinReceiptsUpTo is joinReceipts as of a place in the order of sealing: later traces count for nothing.
+func joinReceiptsUpTo(ctx context.Context, db querier, records []history.Record, upTo cursor) error {
 	if len(records) == 0 {
 		return nil
 	}
@@ -69,7 +75,8 @@ func joinReceipts(ctx context.Context, db querier, records []history.Record) err
 	if err != nil {
 		return err
 	}
-	receipts, err := compareReceipts(ctx, db, append(traces, unheard...), records)
+	later := func(e audit.Entry) bool { return placed(&e).compare(upTo) > 0 }
+	receipts, err := compareReceipts(ctx, db, slices.DeleteFunc(append(traces, unheard...), later), records)
 	if err != nil || receipts.Empty() {
 		return err
 	}

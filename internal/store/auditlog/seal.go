@@ -49,6 +49,9 @@ type cursor struct {
 // before is the cursor in front of everything, rows that no transaction of PostgreSQL can have written included.
 var before = cursor{xid: math.MinInt64}
 
+// beyond is the cursor behind everything.
+var beyond = cursor{xid: math.MaxInt64}
+
 func (c cursor) compare(d cursor) int {
 	if c.xid != d.xid {
 		if c.xid < d.xid {
@@ -104,6 +107,9 @@ func (l *Log) Seal(ctx context.Context, key *audit.Signer, published ...Publishe
 	if err := w.within(ctx, sealTimeout, tx.Commit); err != nil {
 		return SealStep{}, store.Unavailable("commit what was sealed", err)
 	}
+	if w.out.Entries > 0 {
+		l.fresh.Store(&sealedStretch{w.last.Size, w.taken})
+	}
 	return w.out, nil
 }
 
@@ -119,6 +125,8 @@ type sealing struct {
 	last audit.Checkpoint // the head so far
 	from cursor           // the last sealed entry
 	tree *audit.Range
+
+	taken []audit.Entry // what is sealed, in order
 }
 
 // within runs a step of the transaction under a deadline of its own.
@@ -175,7 +183,8 @@ func (w *sealing) begin(ctx context.Context) ([]audit.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.distinct(entries), nil
+	w.taken = w.distinct(entries)
+	return w.taken, nil
 }
 
 func (w *sealing) checkKey(ctx context.Context) error {

@@ -1,0 +1,130 @@
+package bank
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/figures"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// abacus has figures of the hour before now, and keeps what was asked.
+type abacus struct {
+	asked figures.Ask
+	empty bool
+}
+
+func (a *abacus) Figures(_ context.Context, ask figures.Ask) (figures.Reading, error) {
+	a.asked = ask
+	tail := int64(2)
+	out := figures.Reading{
+		AsOf: figures.AsOf{At: time.Now(), Position: 7, Size: 9, Tail: &tail},
+		Rows: make([][]figures.Row, len(ask.Queries)), More: make([]notice.ClientID, len(ask.Queries)), Contacts: map[notice.ClientID]figures.Contact{},
+	}
+	if a.empty {
+		return out, nil
+	}
+	for i, q := range ask.Queries {
+		start := time.Now().Truncate(q.Unit)
+		if start.Before(q.From) || !start.Before(q.To) {
+			start = q.From
+		}
+		client := q.Client
+		if q.EachClient {
+			client, out.More[i] = "itp", "itp"
+		}
+		out.Rows[i] = []figures.Row{{
+			RowKey: figures.RowKey{Start: start.Unix(), Client: client, Kind: ofb.PixPayment},
+			Sums:   figures.Sums{"notifications": 4, "first.on-time": 3, "first.late": 1, "cause.receiver": 1, "retry-cause.queue": 2, "event/200": 4, "poll.200": 3, "poll.529": 1, "closed.delivered": 4},
+		}}
+	}
+	out.Contacts["itp"] = figures.Contact{Failures: 3, FailingFrom: time.Now().Add(-time.Minute), LastFailure: time.Now(), Outcome: notice.OutcomeTimeout}
+	return out, nil
+}
+
+func (a *abacus) Queue(context.Context, notice.ClientID) (history.QueueState, error) {
+	return history.QueueState{Waiting: 3, LateNow: 1, Oldest: 2 * time.Second}, nil
+}
+
+func figuresWorld(t *testing.T, a *abacus) (*world, *almanac) {
+	t.Helper()
+	readings := &almanac{}
+	return newWorld(t, func(c *InternalConfig) { c.Figures, c.Readings = a, readings }), readings
+}
+
+func TestAnOverviewTellsWhatIsKnownAndNothingElse(t *testing.T) {
+	w, readings := figuresWorld(t, &abacus{})
+	got := w.ask("GET", "/internal/v1/overview", "operator", "")
+	require.Equal(t, 200, got.status, got.text)
+	var out struct {
+		AsOf    struct{ Position, Size, Tail int64 }
+		Windows []struct {
+			Window  string
+			Figures figures.Summary
+		}
+		Hours, Days []map[string]any
+		Queue       map[string]int64
+		Down        []map[string]any
+		Log         any
+		Alarms      []any
+	}
+	require.NoError(t, json.Unmarshal([]byte(got.text), &out))
+	require.EqualValues(t, 7, out.AsOf.Position)
+	require.Equal(t, []string{"1h", "24h", "30d"}, []string{out.Windows[0].Window, out.Windows[1].Window, out.Windows[2].Window})
+	require.InDelta(t, 0.75, *out.Windows[0].Figures.First.Share, 1e-9)
+	require.InDelta(t, 0.75, *out.Windows[2].Figures.Polls.Availability, 1e-9)
+	require.Len(t, out.Hours, 24)
+	require.Len(t, out.Days, 30)
+	require.EqualValues(t, 1, out.Queue["lateNow"])
+	require.Len(t, out.Down, 1)
+	require.Nil(t, out.Log, "nothing is known of the log")
+	require.Len(t, readings.read, 1, "the reading is recorded")
+}
+
+func TestWithoutASampleThereIsNoShareAndNoPercentile(t *testing.T) {
+	w, _ := figuresWorld(t, &abacus{empty: true})
+	got := w.ask("GET", "/internal/v1/overview", "auditor", "")
+	require.Equal(t, 200, got.status, got.text)
+	require.Contains(t, got.text, `"onTimeShare":null`)
+	require.Contains(t, got.text, `"sinceEvent":{"count":0,"p50Micros":null,"p95Micros":null,"p99Micros":null,"maxMicros":null}`)
+	require.Contains(t, got.text, `"availability":null`)
+	w.ask("GET", "/internal/v1/initiators/nobody/health", "auditor", "").refused(t, 404, "not_found")
+}
+
+func TestStatisticsAreAddedUpByWhatIsAsked(t *testing.T) {
+	a := &abacus{}
+	w, readings := figuresWorld(t, a)
+	period := "&from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z"
+	for by, row := range map[string]string{
+		"kind":   `"rows":[{"kind":"pix-payment","figures":{`,
+		"hour":   `"rows":[{"hour":"2026-11-`,
+		"client": `"rows":[{"clientId":"itp","figures":{`,
+		"cause":  `"rows":[{"cause":"queue","owner":"us","first":0,"retries":2},{"cause":"receiver","owner":"initiator","first":1,"retries":0}]`,
+	} {
+		got := w.ask("GET", "/internal/v1/audit/statistics?by="+by+period, "auditor", "")
+		require.Equal(t, 200, got.status, got.text)
+		require.Contains(t, got.text, row)
+		require.Equal(t, by == "client", a.asked.Queries[len(a.asked.Queries)-1].EachClient)
+	}
+	require.Len(t, readings.read, 4)
+	got := w.ask("GET", "/internal/v1/audit/statistics?by=client&cursor=itp"+period, "auditor", "")
+	require.Equal(t, 200, got.status)
+	require.EqualValues(t, "itp", a.asked.Queries[1].After)
+	for query, name := range map[string]string{
+		"by=day" + period: "by", "from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:00Z": "by", "by=kind&to=2026-11-02T00:00:00Z": "from",
+		"by=kind&from=2026-11-01T00:30:00Z&to=2026-11-02T00:00:00Z": "from", "by=kind&from=2026-11-01T00:00:00Z&to=2026-11-02T00:00:01Z": "to",
+		"by=kind&from=2026-11-02T00:00:00Z&to=2026-11-01T00:00:00Z": "to", "by=hour&from=2026-10-01T00:00:00Z&to=2026-11-02T00:00:00Z": "from",
+		"by=kind&from=2020-10-01T00:00:00Z&to=2026-11-02T00:00:00Z": "from", "by=client&clientId=itp" + period: "clientId", "by=kind&cursor=itp" + period: "cursor",
+		"by=kind&kind=cheque" + period: "kind", "by=client&limit=0" + period: "limit",
+	} {
+		got := w.ask("GET", "/internal/v1/audit/statistics?"+query, "auditor", "")
+		got.refused(t, 400, "invalid_request")
+		require.Contains(t, got.text, `"/`+name+`"`, query)
+	}
+}

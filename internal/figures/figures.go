@@ -1,0 +1,297 @@
+// Package figures sums the log over time: how much was told, how soon, with what outcome, and what initiators asked. It
+// folds entries in the order of the log into sums per minute, client and kind, and turns sums into shares and percentiles.
+//
+// It is pure: no clock, no I/O. Sums are additive: the sums of two stretches of the log add up to those of both, so hours
+// may be added to days and clients to a whole. Every notification counts in the hour of its decision, every poll and every
+// change in the hour of its own entry.
+//
+// It does not judge: whether an attempt was on time, and why not, is package timing's word. It does not store anything:
+// package auditlog does.
+package figures
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// Sums are counters by name. Names are part of the stored form and are never renamed; more may follow.
+type Sums map[string]int64
+
+// Add adds the counters of another stretch.
+func (s Sums) Add(more Sums) {
+	for name, n := range more {
+		s[name] += n
+	}
+}
+
+// AddText adds counters as Text writes them.
+func (s Sums) AddText(text string) error {
+	bad := func() error { return fmt.Errorf("sums %.40q…: not counters by name", text) }
+	body, ok := strings.CutPrefix(text, "{")
+	if body, ok = strings.CutSuffix(body, "}"); !ok || len(text) < 2 {
+		return bad()
+	}
+	for body != "" {
+		name, rest, named := strings.Cut(body, ":")
+		digits, more, _ := strings.Cut(rest, ",")
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if !named || err != nil || len(name) < 3 || name[0] != '"' || name[len(name)-1] != '"' {
+			return bad()
+		}
+		s[name[1:len(name)-1]] += n
+		body = more
+	}
+	return nil
+}
+
+// Text writes counters down as a JSON object in the order of their names, without spaces. Counters of 0 are left out.
+// Names must need no escape in JSON, and have neither colon nor comma.
+func (s Sums) Text() string {
+	names := make([]string, 0, len(s))
+	for name, n := range s {
+		if n != 0 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	out := make([]byte, 0, 24*len(names)+2)
+	out = append(out, '{')
+	for i, name := range names {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, '"'), name...), '"', ':')
+		out = strconv.AppendInt(out, s[name], 10)
+	}
+	return string(append(out, '}'))
+}
+
+// RowKey says what a row of sums is about: one unit of time, one client and one kind. Client "" stands for all clients
+// together, and for what names none.
+type RowKey struct {
+	Start  int64 // Unix seconds
+	Client notice.ClientID
+	Kind   ofb.Kind // 0: none, or none known
+}
+
+// The units of time in which sums are kept.
+const (
+	Minute = time.Minute
+	Hour   = time.Hour
+)
+
+// Names of counters. The dots are followed by a word that an entry or package timing has.
+const (
+	nameChanges       = "changes"        // changes applied or kept as superseded
+	nameNotifications = "notifications"  // made by a change or a decision
+	nameManual        = "manual"         // operators' resends
+	nameSilent        = "silent."        // changes that were not told, by reason
+	nameEntry         = "entry."         // entries of other kinds: duplicates, conflicts, quarantined, refused, late results
+	nameFirst         = "first."         // first attempts by verdict, from the event
+	nameReceipt       = "receipt."       // the same from the change's first receipt
+	nameCause         = "cause."         // late first attempts of either verdict, by cause
+	nameRetry         = "retry."         // second and third attempts by verdict
+	nameRetryCause    = "retry-cause."   // late ones by cause
+	nameOutcome       = "outcome."       // attempts by number and outcome: outcome.1.delivered
+	nameEcho          = "echo."          // answers by what they echo
+	nameClosed        = "closed."        // notifications by their last state
+	nameManualClosed  = "manual-closed." // operators' resends by their last state
+	nameManualOutcome = "manual-outcome."
+	nameLost          = "lost"       // results whose notification the log does not have
+	namePoll          = "poll."      // status queries by HTTP status
+	nameSuppressed    = "suppressed" // status queries that were refused and counted, not recorded one by one
+	nameFinal         = "final"      // status queries that were shown a final state
+	nameWithout       = "push.without"
+	nameBefore        = "push.before"
+	nameAfter         = "push.after"
+	nameFetched       = "fetched" // delivered notifications whose resource the client has asked for since
+
+	histEvent   = "event/"   // from the event to the start of the first attempt
+	histReceipt = "receipt/" // the same from the change's first receipt
+	histAnswer  = "answer/"  // from the first byte of an attempt to the head of its answer
+	histPoll    = "query/"   // from reading a status query to recording it
+)
+
+// growth is the ratio of the bounds of two neighbouring buckets of a histogram: a percentile is at most 5 % too high and
+// never too low.
+const growth = 1.05
+
+var lnGrowth = math.Log(growth)
+
+// buckets bounds the number of buckets: the last one begins at about eleven days.
+const buckets = 566
+
+// bucketNames are the names of buckets, made once.
+var bucketNames = func() map[string][]string {
+	out := map[string][]string{}
+	for _, h := range []string{histEvent, histReceipt, histAnswer, histPoll} {
+		names := make([]string, buckets)
+		for i := range names {
+			names[i] = h + strconv.Itoa(i)
+		}
+		out[h] = names
+	}
+	return out
+}()
+
+// bucketOf is the bucket of a duration; what is not above 1 µs is in the first.
+func bucketOf(d history.Micros) int {
+	if d <= 1 {
+		return 0
+	}
+	return min(buckets-1, int(math.Ceil(math.Log(float64(d))/lnGrowth-1e-9)))
+}
+
+// boundOf is the longest duration in a bucket, rounded up.
+func boundOf(bucket int) history.Micros {
+	return history.Micros(math.Ceil(math.Pow(growth, float64(bucket))))
+}
+
+// Percentiles of durations, in microseconds. A value is at most 5 % above the true one and never below it. All but Count
+// are nil when there is no sample.
+type Percentiles struct {
+	Count int64           `json:"count"`
+	P50   *history.Micros `json:"p50Micros"`
+	P95   *history.Micros `json:"p95Micros"`
+	P99   *history.Micros `json:"p99Micros"`
+	Max   *history.Micros `json:"maxMicros"`
+}
+
+// percentiles reads the histogram of a name.
+func (s Sums) percentiles(hist string) Percentiles {
+	counts := map[int]int64{}
+	var out Percentiles
+	for name, n := range s {
+		if text, is := strings.CutPrefix(name, hist); is && n > 0 {
+			if bucket, err := strconv.Atoi(text); err == nil && bucket >= 0 && bucket < buckets {
+				counts[bucket] += n
+				out.Count += n
+			}
+		}
+	}
+	if out.Count == 0 {
+		return out
+	}
+	order := slices.Sorted(maps.Keys(counts))
+	at := func(p float64) *history.Micros {
+		left := int64(math.Ceil(float64(out.Count) * p))
+		for _, b := range order {
+			if left -= counts[b]; left <= 0 {
+				v := boundOf(b)
+				return &v
+			}
+		}
+		v := boundOf(order[len(order)-1])
+		return &v
+	}
+	out.P50, out.P95, out.P99, out.Max = at(0.5), at(0.95), at(0.99), at(1)
+	return out
+}
+
+// Totals gathers the sums of a stretch of the log, by minute, and what it says last of each client. The zero value is ready.
+type Totals struct {
+	minutes map[RowKey]Sums
+	clients map[notice.ClientID]*Contact
+	last    time.Time
+}
+
+// Contact is what the log says last of the attempts of one client. Operators' resends count.
+type Contact struct {
+	LastSuccess time.Time      // zero: none
+	LastFailure time.Time      // zero: none
+	Failures    int64          // attempts that failed since the last success
+	FailingFrom time.Time      // of these the first; zero: none
+	Outcome     notice.Outcome // of the last attempt
+}
+
+// After adds to what was known before.
+func (c Contact) After(before Contact) Contact {
+	if c.LastSuccess.IsZero() {
+		c.LastSuccess = before.LastSuccess
+		c.Failures += before.Failures
+		if !before.FailingFrom.IsZero() {
+			c.FailingFrom = before.FailingFrom
+		}
+	}
+	if c.LastFailure.IsZero() {
+		c.LastFailure = before.LastFailure
+	}
+	return c
+}
+
+// Last is the latest instant of an entry that was folded.
+func (b *Totals) Last() time.Time { return b.last }
+
+// Contacts are what the stretch says of the attempts of each client.
+func (b *Totals) Contacts() map[notice.ClientID]Contact {
+	out := make(map[notice.ClientID]Contact, len(b.clients))
+	for client, c := range b.clients {
+		out[client] = *c
+	}
+	return out
+}
+
+// Hours are the sums by hour, client and kind; client "" stands for all clients and what names none.
+func (b *Totals) Hours() map[RowKey]Sums {
+	out := map[RowKey]Sums{}
+	for k, s := range b.minutes {
+		k.Start -= k.Start % int64(Hour/time.Second)
+		merge(out, k, s)
+		if k.Client != "" {
+			k.Client = ""
+			merge(out, k, s)
+		}
+	}
+	return out
+}
+
+// Minutes are the sums of all clients by minute and kind.
+func (b *Totals) Minutes() map[RowKey]Sums {
+	out := map[RowKey]Sums{}
+	for k, s := range b.minutes {
+		k.Client = ""
+		merge(out, k, s)
+	}
+	return out
+}
+
+func merge(into map[RowKey]Sums, k RowKey, s Sums) {
+	if into[k] == nil {
+		into[k] = make(Sums, len(s))
+	}
+	into[k].Add(s)
+}
+
+// at are the sums of a minute.
+func (b *Totals) at(t time.Time, client notice.ClientID, kind ofb.Kind) Sums {
+	start := t.Unix()
+	k := RowKey{start - start%int64(Minute/time.Second), client, kind}
+	if b.minutes == nil {
+		b.minutes = map[RowKey]Sums{}
+	}
+	s := b.minutes[k]
+	if s == nil {
+		s = Sums{}
+		b.minutes[k] = s
+	}
+	return s
+}
+
+func (b *Totals) contact(client notice.ClientID) *Contact {
+	if b.clients == nil {
+		b.clients = map[notice.ClientID]*Contact{}
+	}
+	if b.clients[client] == nil {
+		b.clients[client] = &Contact{}
+	}
+	return b.clients[client]
+}

@@ -1,0 +1,88 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/arauto/arauto/internal/api/bank"
+	"github.com/arauto/arauto/internal/store/auditlog"
+)
+
+// operating tells what this process knows of the log and of alarms.
+type operating struct{ *Gateway }
+
+// LogState implements bank.Operation.
+func (o operating) LogState(ctx context.Context) (bank.LogState, error) {
+	head, err := o.auditlog.Head(ctx)
+	if err != nil {
+		return bank.LogState{}, err
+	}
+	v, err := o.auditlog.LogVerification(ctx)
+	if err != nil {
+		return bank.LogState{}, err
+	}
+	return bank.LogState{
+		Size: head.Size, SealedAt: head.SealedAt, AnchoredThrough: head.AnchoredThrough, Stopped: strings.Join(o.sealer.Notes(), "; "),
+		VerifiedThrough: v.Since.Verified, VerifiedAt: later(v.Since.OKAt, v.Whole.OKAt), Fault: strings.Join(o.verifier.Notes(), "; "),
+	}, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// alarmQueueAge and alarmSkew are the bounds of the alarm rules.
+const (
+	alarmQueueAge = 5 * time.Second
+	alarmLag      = 5 * time.Second
+)
+
+// Alarms implements bank.Operation. Rules on how a counter grew need a monitoring system and are not judged here.
+func (o operating) Alarms(ctx context.Context) ([]bank.Alarm, error) {
+	out := []bank.Alarm{}
+	raise := func(name, page, format string, args ...any) {
+		out = append(out, bank.Alarm{Name: name, Runbook: "docs/operations/alarm-" + page + ".md", Detail: fmt.Sprintf(format, args...)})
+	}
+	now := time.Now()
+	b, err := o.store.Backlog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if b.Oldest > alarmQueueAge {
+		raise("ArautoQueueAge", "queue-age", "a due notification has waited for %d s", int(b.Oldest.Seconds()))
+	}
+	for _, note := range o.sealer.Notes() {
+		raise("ArautoLogSealingStopped", "log-not-sealed", "%s", note)
+	}
+	for _, note := range o.verifier.Notes() {
+		raise("ArautoLogVerification", "log-verification", "%s", note)
+	}
+	for _, note := range o.faultNotes() {
+		raise("ArautoDatabaseRefuses", "database-refuses", "%s", note)
+	}
+	for _, c := range o.trust.Certificates() {
+		switch days := c.Days(now); {
+		case days < 1:
+			raise("ArautoCertificateEnding", "certificate-expiring", "%s (%s): %d days left", c.Subject, c.Role, days)
+		case days < 30:
+			raise("ArautoCertificateExpiring", "certificate-expiring", "%s (%s): %d days left", c.Subject, c.Role, days)
+		}
+	}
+	if n := o.trust.Ending(now)["7"]; n > 0 {
+		raise("ArautoReceiverCertificateEnding", "certificate-expiring", "%d certificates of initiators' endpoints end within 7 days", n)
+	}
+	if err := o.sources.Lagging(alarmLag); err != nil {
+		raise("ArautoSourceLag", "source-lag", "%v", err)
+	}
+	slices.SortStableFunc(out, func(a, b bank.Alarm) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+var _ bank.FiguresReader = (*auditlog.Log)(nil)
