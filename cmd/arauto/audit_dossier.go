@@ -21,10 +21,15 @@ func auditDossierCommand(w world) *cobra.Command {
 			"against the log's checkpoint first, and shows its position. The dossier itself is recorded in the history.",
 	}
 	database := databaseFlag(c)
-	out, format, lang := c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "html", "html or text"), c.Flags().String("lang", "pt", "pt or en")
+	out, format, lang := c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "html", "html, text, or pdf with the entries and their proofs attached"), c.Flags().String("lang", "pt", "pt or en")
+	settings := configFlag(c)
 	size := c.Flags().Int64("size", 0, "read the log as of the checkpoint of this many entries; 0: the newest")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := errors.Join(checkSize("--size", *size), oneOf("--format", *format, "html", "text"), oneOf("--lang", *lang, "pt", "en")); err != nil {
+		if err := errors.Join(checkSize("--size", *size), oneOf("--format", *format, "html", "text", "pdf"), oneOf("--lang", *lang, "pt", "en")); err != nil {
+			return err
+		}
+		doc, err := documentOf(w, *settings, *lang)
+		if err != nil {
 			return err
 		}
 		url, err := databaseURL(w, *database)
@@ -36,9 +41,15 @@ func auditDossierCommand(w world) *cobra.Command {
 			return err
 		}
 		defer x.Close(cmd.Context())
-		page, entries, err := evidence.Dossier(cmd.Context(), x, args[0], *format, *lang)
+		var page []byte
+		var entries int64
+		if *format == "pdf" {
+			page, entries, err = evidence.DossierPDF(cmd.Context(), x, args[0], doc)
+		} else {
+			page, entries, err = evidence.Dossier(cmd.Context(), x, args[0], *format, *lang)
+		}
 		if errors.Is(err, evidence.ErrDossier) {
-			return wrongUse("dossier: --lang or --format is not allowed; use pt or en, and html or text")
+			return wrongUse("dossier: --lang or --format is not allowed; use pt or en, and html, text or pdf")
 		}
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	statusapi "github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/reconcile"
 )
@@ -112,7 +113,7 @@ func (d differenceWriter) account(r *history.Reconciliation) error {
 	}
 	found := w[12]
 	if r.Differences > 0 {
-		found = fmt.Sprintf("%d %s:%s", r.Differences, w[11], counts(r.Found, history.Findings(), func(f history.Finding) string { return string(f) }))
+		found = fmt.Sprintf("%d %s:%s", r.Differences, w[11], evidence.Counts(r.Found, history.Findings(), func(f history.Finding) string { return string(f) }))
 	}
 	_, err := fmt.Fprintf(d.out, "%s … %s: %d %s, %d %s, %d %s; %s\n", moment(r.From), moment(r.To), total, w[8], r.Resources, w[9], r.Queued, w[10], found)
 	return err

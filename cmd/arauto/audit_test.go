@@ -32,6 +32,7 @@ type proven struct {
 	key      *audit.Signer
 	auditlog *auditlog.Log
 	owner    *pgx.Conn
+	environ  []string // of the commands
 }
 
 func openProven(t *testing.T, entries int) *proven {
@@ -74,7 +75,7 @@ func (p *proven) seal() {
 func (p *proven) run(args ...string) (code int, stdout string) {
 	p.t.Helper()
 	var out, errs bytes.Buffer
-	code = run(p.t.Context(), world{nil, &out, &errs}, args)
+	code = run(p.t.Context(), world{p.environ, &out, &errs}, args)
 	return code, out.String() + errs.String()
 }
 

@@ -350,3 +350,37 @@ func nextPath(paths *bufio.Scanner, seq int64) ([]Hash, error) {
 	}
 	return hashes(p.Path)
 }
+
+// SeqLeaf is an entry of the log by its position and the hash of its record.
+type SeqLeaf struct {
+	Seq  int64
+	Hash Hash
+}
+
+// BundleLeaves reads the entries of a bundle, in their order. It verifies nothing: VerifyBundle does.
+func BundleLeaves(r io.ReaderAt, size int64) (out []SeqLeaf, err error) {
+	archive, err := zip.NewReader(r, size)
+	if err != nil {
+		return nil, errors.New("the bundle is not a ZIP file, or broken")
+	}
+	file, err := archive.Open(memberEntries)
+	if err != nil {
+		return nil, errors.New("the bundle lacks " + memberEntries)
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, maxRecord)
+	var record []byte
+	for lines.Scan() {
+		var leaf Hash
+		if record, leaf, err = cutLine(record[:0], lines.Bytes()); err != nil {
+			return nil, err
+		}
+		seq, err := Seq(record)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, SeqLeaf{seq, leaf})
+	}
+	return out, lines.Err()
+}

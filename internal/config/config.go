@@ -77,6 +77,7 @@ type Config struct {
 	Holder  struct {
 		OrganisationID        string `yaml:"organisation_id" env:"ARAUTO_ORGANISATION_ID"`
 		AuthorisationServerID string `yaml:"authorisation_server_id" env:"ARAUTO_AUTHORISATION_SERVER_ID"`
+		LegalName             string `yaml:"legal_name" env:"ARAUTO_HOLDER_LEGAL_NAME"`
 	} `yaml:"holder"`
 	Signing struct {
 		Key       string `yaml:"key" env:"ARAUTO_SIGNING_KEY"`

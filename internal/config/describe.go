@@ -74,6 +74,7 @@ var descriptions = map[string]description{
 	"console.four_eyes":               {about: "The acts that wait until a second person approves them: `resend`, `quarantine`, `hold`, `registration`, `source`; `none` alone: no act waits.", standard: "`resend` and `hold` in production, none in development"},
 
 	"holder.organisation_id":         {about: "Our organisation: `iss` of signed answers.", required: true},
+	"holder.legal_name":              {about: "Our legal name, as dossiers and reports on paper say it."},
 	"holder.authorisation_server_id": {about: "The value of the header of enrolment notifications that names our authorisation server.", required: true},
 
 	"signing.key":       {about: "The BRSEAL key that signs answers with PS256.", form: keyFile, required: true},

@@ -12,6 +12,7 @@ import (
 // What a file of evidence can be, by how it begins.
 const (
 	FileBundle      = "bundle"      // a zip of entries with their proof
+	FilePaper       = "paper"       // a dossier as PDF, with a bundle attached
 	FileProof       = "proof"       // that entries are in the log
 	FileConsistency = "consistency" // that one log is the beginning of another
 	FileRecords     = "records"     // entries as JSON lines, without a proof of their own
@@ -22,6 +23,7 @@ var ErrRecordsAlone = errors.New("records alone prove nothing; name checkpoints 
 
 // Bounds of the files that are read whole.
 const (
+	maxPaper       = 256 << 20
 	maxProof       = 32 << 20
 	maxConsistency = 1 << 20
 )
@@ -31,6 +33,8 @@ func FileKind(start []byte) string {
 	switch {
 	case bytes.HasPrefix(start, []byte("PK")):
 		return FileBundle
+	case bytes.HasPrefix(start, []byte("%PDF-")):
+		return FilePaper
 	case audit.IsProof(start):
 		return FileProof
 	case audit.IsConsistency(start):
@@ -53,6 +57,12 @@ func VerifyFile(file io.ReaderAt, size int64, public ed25519.PublicKey, anchored
 	switch FileKind(start) {
 	case FileBundle:
 		return audit.VerifyBundle(file, size, public, anchored)
+	case FilePaper:
+		text, err := io.ReadAll(io.LimitReader(whole, maxPaper))
+		if err != nil {
+			return audit.VerifiedLog{}, err
+		}
+		return VerifyPDF(text, public, anchored)
 	case FileProof:
 		text, err := io.ReadAll(io.LimitReader(whole, maxProof))
 		if err != nil {

@@ -19,7 +19,7 @@ import (
 )
 
 // ErrDossier means that a dossier was asked for in a form there is not.
-var ErrDossier = errors.New("a dossier is html or text, in pt or en")
+var ErrDossier = errors.New("a dossier is html, text or PDF, in pt or en")
 
 // Dossier writes down what the log has about one resource, for people: the clock proof of each notification, and each
 // change with its decision, each attempt, each answer, each poll. id is the resource's, or that of a notification, a change
@@ -59,6 +59,11 @@ type dossier struct {
 	Clock      []timing.ClockWords
 	Events     []dossierEvent
 	Checkpoint string
+
+	head    audit.SignedHead
+	clients []string
+	timings []timing.Timing // in the order of Clock
+	sealed  []entryFile     // in the order of Events
 }
 
 // dossierEvent is one entry of the log.
@@ -70,6 +75,8 @@ type dossierEvent struct {
 	Outcome string
 	IDs     []dossierFact
 	Facts   []dossierFact
+
+	instant time.Time
 }
 
 type dossierFact struct{ Name, Value string }
@@ -89,9 +96,8 @@ func collect(ctx context.Context, log SealedLog, id string, words map[string]str
 	}
 	d := &dossier{
 		Words: words, ID: *found[0].Entry.ResourceID, Log: audit.Origin(head.Public), Size: head.Checkpoint.Size,
-		Root: head.Checkpoint.Root.String(), SealedAt: head.Checkpoint.At.String(), Checkpoint: string(head.Note),
+		Root: head.Checkpoint.Root.String(), SealedAt: head.Checkpoint.At.String(), Checkpoint: string(head.Note), head: head,
 	}
-	var clients []string
 	for i := range found {
 		e := &found[i]
 		if _, err := proven(ctx, log, e); err != nil {
@@ -103,20 +109,26 @@ func collect(ctx context.Context, log SealedLog, id string, words map[string]str
 		if k := e.Entry.ResourceKind; k != nil {
 			d.Kind = ofb.Kind(*k).String()
 		}
-		if c := e.Entry.ClientID; c != nil && !slices.Contains(clients, *c) {
-			clients = append(clients, *c)
+		if c := e.Entry.ClientID; c != nil && !slices.Contains(d.clients, *c) {
+			d.clients = append(d.clients, *c)
 		}
 		d.Events = append(d.Events, event(e, words))
+		d.sealed = append(d.sealed, entryFile{Seq: e.Seq, Leaf: e.Leaf.String(), At: e.At.String(), Kind: e.Entry.Kind})
 	}
-	d.Clients = strings.Join(clients, ", ")
-	d.Clock, err = clock(ctx, log, found, words["clock"])
-	return d, err
+	d.Clients = strings.Join(d.clients, ", ")
+	if d.timings, err = clock(ctx, log, found); err != nil {
+		return nil, err
+	}
+	for i := range d.timings {
+		d.Clock = append(d.Clock, d.timings[i].Words(words["clock"]))
+	}
+	return d, nil
 }
 
 // clock judges each notification by the entries of the resource. What the log does not know yet has not happened: a
 // notification that waits is judged as of the checkpoint. The instants of other entries, by which a standstill is told, are
 // taken as they stand.
-func clock(ctx context.Context, log SealedLog, found []audit.Sealed, lang string) ([]timing.ClockWords, error) {
+func clock(ctx context.Context, log SealedLog, found []audit.Sealed) ([]timing.Timing, error) {
 	facts := make([]history.Fact, 0, len(found))
 	for i := range found {
 		facts = append(facts, history.FactOf(found[i].Entry))
@@ -129,17 +141,9 @@ func clock(ctx context.Context, log SealedLog, found []audit.Sealed, lang string
 	if err != nil {
 		return nil, err
 	}
-	timings, err := timing.TimingsOf(records, log.Head().Checkpoint.At.Time(), func(from, to time.Time) ([]timing.IdlePeriod, error) {
+	return timing.TimingsOf(records, log.Head().Checkpoint.At.Time(), func(from, to time.Time) ([]timing.IdlePeriod, error) {
 		return log.IdlePeriods(ctx, from, to)
 	})
-	if err != nil {
-		return nil, err
-	}
-	var out []timing.ClockWords
-	for i := range timings {
-		out = append(out, timings[i].Words(lang))
-	}
-	return out, nil
 }
 
 // unheardAround is how far from a resource's entries periods without receipts are looked for: one is recorded after it is
@@ -176,7 +180,7 @@ func about(ctx context.Context, log SealedLog, id string) ([]audit.Sealed, error
 
 func event(e *audit.Sealed, words map[string]string) dossierEvent {
 	word := func(s string) string { return cmp.Or(words[s], timing.OutcomeWord(notice.Outcome(s), words["clock"])) }
-	out := dossierEvent{Seq: e.Seq, At: e.At.Time().Format("2006-01-02 15:04:05.000"), Kind: word(e.Entry.Kind)}
+	out := dossierEvent{Seq: e.Seq, At: e.At.Time().Format("2006-01-02 15:04:05.000"), Kind: word(e.Entry.Kind), instant: e.At.Time()}
 	columns := audit.Columns()
 	for i, v := range e.Entry.Values() {
 		switch name := columns[i][1]; name {

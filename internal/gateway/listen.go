@@ -16,6 +16,7 @@ import (
 	"github.com/arauto/arauto/internal/api/bank"
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/ofb"
@@ -42,6 +43,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		Tokens: g.trust.Bearer(), Changes: g.intake, History: g.auditlog, Resender: g.auditlog, Quarantine: g.store, Initiators: g.registry,
 		Audited: audited{g.auditlog}, Exports: g.auditlog, Holds: g.auditlog, Readings: g.auditlog, Clock: g.auditlog, Figures: g.auditlog, Operation: operating{g},
 		Sources: g.sources, Calendar: g.trust, Prober: prober{g.sender}, Verifications: verifications{g.auditlog, g.sealer, g.verifier}, TempDir: cfg.StateDir, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
+		Version: g.version, Holder: evidence.Party{LegalName: cfg.Holder.LegalName, OrganisationID: cfg.Holder.OrganisationID},
 		Unread:   g.receipts.Unread,
 		Tampered: func(string, history.Integrity) { g.metrics.tampered.Inc() },
 	})

@@ -44,6 +44,7 @@ var matrix = map[string]string{
 	"GET /internal/v1/resources/{kind}/{id}":      "operator auditor",
 	"GET /internal/v1/notifications/{id}/timing":  "operator auditor",
 	"GET /internal/v1/audit/breaches":             "auditor",
+	"GET /internal/v1/audit/report":               "auditor",
 	"GET /internal/v1/audit/reconciliation":       "auditor",
 	"GET /internal/v1/certificates":               "operator auditor",
 	"GET /internal/v1/quarantine":                 "operator auditor",

@@ -1,6 +1,7 @@
 package bank
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -397,24 +398,32 @@ func (in *Internal) getProof(x *api.Exchange) error {
 // documentPolicy lets a document for people load and run nothing.
 const documentPolicy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 
+// document is what documents for people say of us.
+func (in *Internal) document(lang string) evidence.PaperFrom {
+	return evidence.PaperFrom{Lang: lang, Version: in.cfg.Version, Holder: in.cfg.Holder}
+}
+
+// languageOf is the language of a document: the one asked for, English if the caller prefers it, or Portuguese, as the
+// commands.
+func languageOf(x *api.Exchange, asked string) string {
+	switch {
+	case asked != "":
+		return asked
+	case wantsEnglish(x.R):
+		return "en"
+	}
+	return "pt"
+}
+
 func (in *Internal) getDossier(x *api.Exchange) error {
 	size, p, err := sizedOf(x, "format", "lang")
 	if err != nil {
 		return err
 	}
-	format, lang := p["format"], p["lang"]
-	if format == "" {
-		format = "html"
-	}
-	if lang == "" {
-		lang = "pt" // as the command
-		if wantsEnglish(x.R) {
-			lang = "en"
-		}
-	}
-	media := map[string]string{"html": "text/html; charset=utf-8", "text": "text/plain; charset=utf-8"}[format]
+	format, lang := cmp.Or(p["format"], "html"), languageOf(x, p["lang"])
+	media := map[string]string{"html": "text/html; charset=utf-8", "text": "text/plain; charset=utf-8", "pdf": "application/pdf"}[format]
 	if media == "" {
-		return wrong("format", "must be html or text", "deve ser html ou text")
+		return wrong("format", "must be html, text or pdf", "deve ser html, text ou pdf")
 	}
 	log, done, err := in.cfg.Audited.Open(x.R.Context(), size)
 	if err != nil {
@@ -425,7 +434,13 @@ func (in *Internal) getDossier(x *api.Exchange) error {
 	if _, err := notice.ParseID(id); err != nil && !slices.ContainsFunc(ofb.Kinds(), func(k ofb.Kind) bool { return k.CheckID(id) == nil }) {
 		return errNotFound
 	}
-	text, entries, err := evidence.Dossier(x.R.Context(), log, id, format, lang)
+	var text []byte
+	var entries int64
+	if format == "pdf" {
+		text, entries, err = evidence.DossierPDF(x.R.Context(), log, id, in.document(lang))
+	} else {
+		text, entries, err = evidence.Dossier(x.R.Context(), log, id, format, lang)
+	}
 	if errors.Is(err, evidence.ErrDossier) {
 		return wrong("lang", "must be pt or en", "deve ser pt ou en")
 	}

@@ -30,7 +30,7 @@ const (
 type judgementJSON struct {
 	SHA256    string     `json:"sha256"`
 	Bytes     int64      `json:"bytes"`
-	Kind      string     `json:"kind"`      // bundle, proof, consistency or records
+	Kind      string     `json:"kind"`      // bundle, paper, proof, consistency or records
 	Verdict   string     `json:"verdict"`   // ok, genuine, bad or unproven
 	Line      *string    `json:"line"`      // what arauto audit verify prints; null when unproven
 	Entries   int64      `json:"entries"`   // that were verified

@@ -226,7 +226,7 @@ func TestHostileSearchesAreRefused(t *testing.T) {
 		a.ask("GET", "/internal/v1/audit/"+path, "auditor", "").refused(t, 404, "not_found")
 		require.Len(t, a.readings("not-found"), before+1, "who looked for what is not there is recorded: %s", path)
 	}
-	for _, path := range []string{"entries/0?size=x", "entries/0/proof?size=0", "entries/0?x=1", "dossier/p-1?format=pdf", "dossier/p-1?lang=fr", "checkpoints?size=1&at=2026-01-01T00:00:00Z", "key?x=1", "exports?x=1", "holds?x=1"} {
+	for _, path := range []string{"entries/0?size=x", "entries/0/proof?size=0", "entries/0?x=1", "dossier/p-1?format=docx", "dossier/p-1?lang=fr", "checkpoints?size=1&at=2026-01-01T00:00:00Z", "key?x=1", "exports?x=1", "holds?x=1"} {
 		a.ask("GET", "/internal/v1/audit/"+path, "auditor", "").refused(t, 400, "invalid_request")
 	}
 }

@@ -1,6 +1,8 @@
 package bank
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/timing"
@@ -32,6 +35,7 @@ func (in *Internal) clockRoutes() []api.Route {
 	return []api.Route{
 		route(http.MethodGet, "/internal/v1/notifications/{id}/timing", []string{roleOperator, roleAuditor}, in.getTiming),
 		route(http.MethodGet, "/internal/v1/audit/breaches", []string{roleAuditor}, in.traced(in.listBreaches)),
+		route(http.MethodGet, "/internal/v1/audit/report", []string{roleAuditor}, in.traced(in.getReport)),
 		route(http.MethodGet, "/internal/v1/audit/reconciliation", []string{roleAuditor}, in.traced(in.getReconciliation)),
 	}
 }
@@ -136,6 +140,50 @@ func (in *Internal) listBreaches(x *api.Exchange) error {
 	return in.show(x, history.LogReading{Act: "breaches", Filter: filter, Rows: int64(len(out.Breaches))}, out)
 }
 
+// reportMedia are the forms of a report as one document.
+var reportMedia = map[string]string{
+	"pdf": "application/pdf", "csv": "text/csv; charset=utf-8", "text": "text/plain; charset=utf-8", "json": "application/x-ndjson",
+}
+
+// getReport is the account of a period as one document: each notification of which a time was not kept, and the totals.
+func (in *Internal) getReport(x *api.Exchange) error {
+	asked, err := parameters(x.R.URL.RawQuery, "from", "to", "clientId", "format", "lang")
+	if err != nil {
+		return err
+	}
+	p, err := periodAsked(asked, x.Began)
+	if err != nil {
+		return err
+	}
+	format, lang := cmp.Or(asked["format"], "pdf"), languageOf(x, asked["lang"])
+	if reportMedia[format] == "" {
+		return wrong("format", "must be pdf, csv, text or json", "deve ser pdf, csv, text ou json")
+	}
+	if lang != "pt" && lang != "en" {
+		return wrong("lang", "must be pt or en", "deve ser pt ou en")
+	}
+	if in.cfg.Clock == nil {
+		return errNotFound
+	}
+	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
+	defer cancel()
+	var file bytes.Buffer
+	w := evidence.NewBreachWriter(&file, format, in.document(lang))
+	report, err := in.cfg.Clock.ClockReport(ctx, p, w.Breach)
+	if err != nil {
+		return in.tooLong(ctx, x, err)
+	}
+	report.Integrity = in.met(x, report.Integrity)
+	if err := w.End(report); err != nil {
+		return err
+	}
+	filter := map[string]string{"from": micros6(p.From), "to": micros6(p.To), "format": format}
+	if p.Client != "" {
+		filter["clientId"] = string(p.Client)
+	}
+	return in.hand(x, history.LogReading{Act: "breaches", Filter: filter, Rows: w.Rows()}, reportMedia[format], file.Bytes())
+}
+
 // tooLong tells a period that is too long from a database that does not answer.
 func (in *Internal) tooLong(ctx context.Context, x *api.Exchange, err error) error {
 	if told := in.tooWide(ctx, x, err); told == err { //nolint:errorlint // whether it is the very same
@@ -160,23 +208,29 @@ func breachesAsked(raw string, now time.Time) (out timing.Period, limit int, cur
 	if limit, err = limitOf(p); err != nil {
 		return out, 0, "", err
 	}
+	out, err = periodAsked(p, now)
+	return out, limit, p["cursor"], err
+}
+
+// periodAsked is the period of a report, of at most 31 days, and the client that it is about.
+func periodAsked(p map[string]string, now time.Time) (out timing.Period, err error) {
 	var f history.Filter
 	if err = whatOf(&f, p); err == nil {
 		err = whenOf(&f, p, now)
 	}
 	if err != nil {
-		return out, 0, "", err
+		return out, err
 	}
 	if f.From.IsZero() {
-		return out, 0, "", wrong("from", "is missing; give the start of the period", "não foi informado; informe o início do período")
+		return out, wrong("from", "is missing; give the start of the period", "não foi informado; informe o início do período")
 	}
 	if f.To.IsZero() {
-		return out, 0, "", wrong("to", "is missing; give the end of the period", "não foi informado; informe o fim do período")
+		return out, wrong("to", "is missing; give the end of the period", "não foi informado; informe o fim do período")
 	}
 	if f.To.Sub(f.From) > rangeMax {
-		return out, 0, "", wrong("from", "the period is longer than 31 days; ask for at most 31 days", "o período tem mais de 31 dias; consulte no máximo 31 dias por vez")
+		return out, wrong("from", "the period is longer than 31 days; ask for at most 31 days", "o período tem mais de 31 dias; consulte no máximo 31 dias por vez")
 	}
-	return timing.Period{From: f.From, To: f.To, Client: f.Client}, limit, p["cursor"], nil
+	return timing.Period{From: f.From, To: f.To, Client: f.Client}, nil
 }
 
 // getReconciliation shows what the newest reconciliation found.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
@@ -82,6 +83,9 @@ type InternalConfig struct {
 	Figures       FiguresReader // nil: there are no sums
 	Operation     Operation     // nil: nothing is known of log and alarms
 	ResendEnabled bool          // D-4: off by default
+
+	Version string         // of the product, for documents on paper
+	Holder  evidence.Party // who runs us, for documents on paper
 
 	Unread   func(why string) // told of each request with changes that is refused before it is read; nil: nobody
 	Observer api.Observer     // nil allowed

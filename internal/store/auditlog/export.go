@@ -12,6 +12,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/timing"
 )
@@ -434,4 +435,17 @@ func (l *Log) Checkpoint(ctx context.Context, size int64) (audit.SignedHead, err
 		return h, store.Unavailable("read a checkpoint", err)
 	}
 	return h, nil
+}
+
+// Registration is what is registered of a client beside the log; the log does not seal its name. Zero when there is none.
+func (x *LogReader) Registration(ctx context.Context, client notice.ClientID) (out notice.Initiator, err error) {
+	out.Client = client
+	err = x.q.QueryRow(ctx, "SELECT name, organisation_id FROM initiator WHERE client_id = $1", client).Scan(&out.Name, &out.OrganisationID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return out, nil
+	}
+	if err != nil {
+		return out, store.Unavailable("read a registration", err)
+	}
+	return out, nil
 }
