@@ -96,7 +96,9 @@ func TestTheThreeWaysOfTheREADMEConnectACore(t *testing.T) {
 		"cancellation": {"cancelledFrom": "DETENTORA", "reason": {"rejectionReason": "REJEITADO_MANUALMENTE"}}}`, now, now))
 	arrives("urn:bancoexemplo:enrollment-1")
 	require.Empty(t, f.openCases())
-	f.until("all is settled", time.Minute, func() bool { return f.count("SELECT count(*) FROM arauto.queue") == 0 })
+	f.until("all is settled", time.Minute, func() bool {
+		return f.count("SELECT (SELECT count(*) FROM arauto.queue) + (SELECT count(*) FROM arauto.flight)") == 0
+	})
 	require.Len(t, told(alfa), 3)
 }
 

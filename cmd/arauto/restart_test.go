@@ -142,7 +142,7 @@ func TestStartingAndStoppingLeavesNothingBehind(t *testing.T) {
 	left := func() (what string) {
 		require.NoError(t, conn.QueryRow(t.Context(), `SELECT format('%s sessions, %s locks, %s rows in the queue',
 			(SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'arauto%'), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'),
-			(SELECT count(*) FROM arauto.queue))`).Scan(&what))
+			(SELECT count(*) FROM arauto.queue) + (SELECT count(*) FROM arauto.flight))`).Scan(&what))
 		return what
 	}
 	for began := time.Now(); left() != "0 sessions, 0 locks, 0 rows in the queue"; {

@@ -120,7 +120,9 @@ func TestACoreThatSpeaksOverABusIsFollowedThroughAKill(t *testing.T) {
 	b.tell("core.payments", ofb.PixPayment, "v4", "first", ofb.RJCT)
 	arrives(consent)
 	arrives("first")
-	f.until("both are settled", time.Minute, func() bool { return f.count("SELECT count(*) FROM arauto.queue") == 0 })
+	f.until("both are settled", time.Minute, func() bool {
+		return f.count("SELECT (SELECT count(*) FROM arauto.queue) + (SELECT count(*) FROM arauto.flight)") == 0
+	})
 
 	id := func(i int) string { return fmt.Sprintf("payment-%04d", i) }
 	var n atomic.Int64
@@ -152,7 +154,9 @@ func TestACoreThatSpeaksOverABusIsFollowedThroughAKill(t *testing.T) {
 		arrives(id(i * all / 20))
 	}
 	f.until("all is acknowledged", time.Minute, func() bool { return b.waiting() == 0 && stored() == all })
-	f.until("all is settled", time.Minute, func() bool { return f.count("SELECT count(*) FROM arauto.queue") == 0 })
+	f.until("all is settled", time.Minute, func() bool {
+		return f.count("SELECT (SELECT count(*) FROM arauto.queue) + (SELECT count(*) FROM arauto.flight)") == 0
+	})
 	require.Empty(t, f.openCases())
 	got := told(f.good)
 	require.Len(t, got, 22, "nobody is told of what is silent")

@@ -199,12 +199,13 @@ func (in *Intake) record(ctx context.Context, batch []*Pending, changes []*notic
 	}()
 	err = in.store.Record(ctx, changes, func(pasts []notice.Past) []notice.Decision {
 		decisions = make([]notice.Decision, len(pasts))
+		flight := randomID()
 		for i := range pasts {
 			decisions[i] = in.judge(changes[i], &pasts[i])
 			if keep := batch[i].keep; keep != nil && decisions[i].Verdict == notice.Quarantined && changes[i].Line == nil {
 				changes[i].Line = keep()
 			}
-			in.announce(batch[i], &pasts[i], &decisions[i])
+			in.announce(batch[i], &pasts[i], &decisions[i], flight)
 		}
 		return decisions
 	})

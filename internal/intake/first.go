@@ -61,9 +61,9 @@ func (in *Intake) waits(p *Pending, now time.Time, none map[notice.ClientID]bool
 }
 
 // announce gives what a decision announces its first attempt, when the change has a slot. Token and slot are kept for all
-// tries to store the change: when the answer to a commit is lost, the next try finds the change, and this attempt stands in
-// the queue.
-func (in *Intake) announce(p *Pending, past *notice.Past, d *notice.Decision) {
+// tries to store the change: when the answer to a commit is lost, the next try finds the change, and sends the attempt that
+// was stored with it. flight names this try.
+func (in *Intake) announce(p *Pending, past *notice.Past, d *notice.Decision, flight notice.ID) {
 	if p.first == nil {
 		return
 	}
@@ -77,7 +77,7 @@ func (in *Intake) announce(p *Pending, past *notice.Past, d *notice.Decision) {
 		return
 	}
 	first := notice.Attempt{
-		Notification: a.ID, Token: p.first.Token, Interaction: p.first.Interaction, Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID,
+		Notification: a.ID, Token: p.first.Token, Interaction: p.first.Interaction, Flight: flight, Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID,
 		APIVersion: a.APIVersion, Event: a.Event, EventAt: a.EventAt, Number: 1, BaseURI: past.BaseURI, ScheduledAt: past.Now, StartedAt: past.Now,
 		Late: past.Now.Sub(a.OccurredAt.Truncate(time.Microsecond)) > notice.FirstWithin, ClaimedAt: p.first.ClaimedAt,
 	}

@@ -46,12 +46,13 @@ func TestAFirstAttemptIsRecordedInTheCommitOfItsChangeAndLeavesAfterIt(t *testin
 		require.Equal(t, told.First, &first)
 		require.Equal(t, 20*time.Second, told.Lease)
 		require.Equal(t, notice.Attempt{
-			Notification: a.Notifications[0], Token: first.Token, Interaction: first.Interaction, Client: told.Client, Kind: told.Kind,
+			Notification: a.Notifications[0], Token: first.Token, Interaction: first.Interaction, Flight: first.Flight, Client: told.Client, Kind: told.Kind,
 			ResourceID: told.ResourceID, APIVersion: told.APIVersion, Event: told.Event, EventAt: told.EventAt, Number: 1,
 			BaseURI: "https://itp.example", ScheduledAt: began, StartedAt: began, ClaimedAt: began,
 		}, first)
 		require.Negative(t, bytes.Compare(a.ChangeID[:], first.Token[:]), "the log tells the change first")
 		require.NotEqual(t, first.Token, first.Interaction)
+		require.NotZero(t, first.Flight)
 		require.Equal(t, []byte{0x40, 0x80}, []byte{first.Interaction[6] & 0xf0, first.Interaction[8] & 0xc0}, "UUID v4")
 		require.Empty(t, d.woken, "nothing waits for a claim")
 
@@ -152,7 +153,7 @@ func TestACommitWhoseAnswerWasLostIsSentOnce(t *testing.T) {
 				require.Len(t, d.notifications, c.notifications)
 				first := d.notifications[0].First
 				if c.sent == 1 {
-					require.Equal(t, *first, s.started[0], "what is sent is what stands in the queue")
+					require.Equal(t, *first, s.started[0], "what is sent is what was recorded")
 					return
 				}
 				require.NotNil(t, first, "its lease runs out, and a rescue finds it")

@@ -140,6 +140,6 @@ type Announcement struct {
 	OccurredAt time.Time
 	NotBefore  time.Time // zero: at once
 	Clause     string
-	First      *Attempt      // the first attempt, claimed in this commit; nil: a claim takes it from the queue
+	First      *Attempt      // the first attempt, stored in this commit with its flight; nil: a claim takes it from the queue
 	Lease      time.Duration // of First
 }

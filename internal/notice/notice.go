@@ -98,7 +98,8 @@ type Notification struct {
 // Attempt is one claimed attempt: recorded, leased to this replica, not yet sent.
 type Attempt struct {
 	Notification ID
-	Token        ID // proves that the lease is still ours when settling
+	Token        ID // id of its entry; proves that the lease is still ours when settling
+	Flight       ID // of the commit that stored it with its change; zero: it has a row in the queue
 	Interaction  ID // UUID v4, new for each attempt (webhook §2)
 	Client       ClientID
 	Kind         ofb.Kind
@@ -188,6 +189,7 @@ type Result struct {
 type Settlement struct {
 	Attempt Attempt
 	Result  Result
+	Untried bool // no transaction was asked to store it before, so no entry of this result exists
 }
 
 // GivesUp tells that the notification ends with this outcome undelivered: the third attempt of the rule failed. A failed

@@ -4,10 +4,11 @@ import "time"
 
 import "github.com/arauto/arauto/internal/notice"
 
-// ClaimSQL, SettleSQL and HotSession let a test look at the plans of claim and settlement as the pools make them.
+// ClaimSQL, SettleSQL and HotSession let a test look at the plans of claim, settlement and rescue as the pools make them.
 const (
-	ClaimSQL  = claimSQL
-	SettleSQL = settleSQL
+	ClaimSQL                                      = claimSQL
+	SettleSQL                                     = settleSQL
+	LockFlights, LockLost, FindLost, PlanFindLost = lockFlights, lockLost, findLost, planFindLost
 )
 
 // HotSession are the settings of the pools that carry the product.

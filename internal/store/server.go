@@ -69,7 +69,7 @@ type Backlog struct {
 func (s *Store) Backlog(ctx context.Context) (Backlog, error) {
 	var b Backlog
 	err := s.query.QueryRow(ctx, `
-SELECT (SELECT count(*) FROM (SELECT FROM queue WHERE token IS NULL LIMIT 100000) w), (SELECT count(*) FROM queue WHERE token IS NOT NULL),
+SELECT (SELECT count(*) FROM (SELECT FROM queue WHERE token IS NULL LIMIT 100000) w), (SELECT count(*) FROM queue WHERE token IS NOT NULL) + (SELECT coalesce(sum(unsettled), 0) FROM flight),
   coalesce(now() - (SELECT min(q.due_at) FROM initiator i CROSS JOIN LATERAL (
     SELECT due_at FROM queue WHERE client_id = i.client_id AND push_epoch = i.push_epoch AND token IS NULL ORDER BY due_at, id LIMIT 1) q WHERE i.push), interval '0')`).
 		Scan(&b.Waiting, &b.InFlight, &b.Oldest)

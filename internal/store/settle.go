@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
@@ -11,33 +13,60 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// settleSQL is T3. A settlement is valid while its token is the current one, whatever the clock says. A success, a
-// last failure, and a failure under a registration that has ended leave the queue; another failure falls due its gap
-// after the failure. A settlement whose lease is gone only adds to the history.
+// lockFlights and lockRows are the first statements of T3. What follows is looked at in a new statement: one that had waited
+// for a lock would not see what its holder committed.
+const (
+	lockFlights = "SELECT FROM flight WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
+	lockRows    = "SELECT FROM queue WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
+)
+
+// settleSQL is T3, after its locks. A settlement is valid while its flight is there and has no result of it, or while its token
+// is the current one, whatever the clock says. A success, a last failure, and a failure under a registration that has ended
+// leave the queue; another failure falls due its gap after the failure, and a first attempt that had no row in the queue gets
+// one, made of the entry of its change. Each result of a flight is counted off; the last one deletes it. A settlement whose
+// lease is gone only adds to the history.
 //
-// Storing the same settlement twice changes nothing. seen locks the rows whose token is the current one, so what follows
-// needs no second look at the token, and no join but by primary key: its cost is linear in the settlements. IS NOT DISTINCT
-// FROM keeps the planner away from queue_lease, which it takes for empty: while a snapshot is held, that index has an entry
-// for every attempt since.
+// Storing the same settlement twice changes nothing. Every join is by an index, so the cost is linear in the settlements. IS NOT
+// DISTINCT FROM keeps the planner away from queue_lease, which it takes for empty: while a snapshot is held, that index has an
+// entry for every attempt since. A CASE without a value reads nothing.
 //
 // $1 notification, $2 token, $3 outcome, $4 delivered, $5 microseconds since the end, $6 gap in microseconds after which
-// another attempt follows or -1, $7 facts, $8 client, $9 kind, $10 resource, $11 number, $12 private text.
+// another attempt follows or -1, $7 facts, $8 client, $9 kind, $10 resource, $11 number, $12 private text, $13 flight,
+// $14 started at, $15 late, $16 untried.
 const settleSQL = `
 WITH done AS MATERIALIZED (
   SELECT d.*, now() - d.ago * interval '1 microsecond' AS ended_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::smallint[], $10::text[], $11::smallint[], $12::text[])
-    AS d(id, token, outcome, delivered, ago, gap, facts, client_id, kind, resource_id, number, private)
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::smallint[], $10::text[], $11::smallint[], $12::text[],
+      $13::uuid[], $14::timestamptz[], $15::boolean[], $16::boolean[])
+    AS d(id, token, outcome, delivered, ago, gap, facts, client_id, kind, resource_id, number, private, flight, started_at, late, untried)
 ), seen AS MATERIALIZED (
-  SELECT d.*, q.id IS NOT NULL AS ours, q.created_at, d.ended_at + d.gap * interval '1 microsecond' AS next_at,
-    d.delivered OR d.gap < 0 OR coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true) AS over,
+  SELECT d.*, coalesce(q.created_at, d.started_at) AS created_at, d.ended_at + d.gap * interval '1 microsecond' AS next_at, c.facts AS change,
+    q.id IS NOT NULL OR f.id IS NOT NULL AND (d.untried OR NOT EXISTS (
+      SELECT FROM entry e WHERE e.notification_id = d.id AND e.kind = 'result' AND e.facts->>'attempt' = d.token::text)) AS ours,
+    d.delivered OR d.gap < 0 OR coalesce(NOT i.push OR i.push_epoch <> coalesce(q.push_epoch, (c.facts->>'pushEpoch')::bigint), true) AS over,
     CASE WHEN d.delivered THEN 'delivered' WHEN d.gap < 0 THEN 'exhausted' ELSE 'cancelled' END AS closes
-  FROM done d LEFT JOIN LATERAL (SELECT * FROM queue q WHERE q.id = d.id AND q.token IS NOT DISTINCT FROM d.token FOR UPDATE) q ON true
-  LEFT JOIN initiator i ON i.client_id = q.client_id
+  FROM done d
+  LEFT JOIN queue q ON q.id = CASE WHEN d.flight IS NULL THEN d.id END AND q.token IS NOT DISTINCT FROM d.token
+  LEFT JOIN flight f ON f.id = d.flight
+  CROSS JOIN LATERAL (SELECT CASE WHEN f.id IS NOT NULL AND NOT d.delivered THEN (
+    SELECT e.facts FROM entry e WHERE e.notification_id = d.id AND e.at = d.started_at AND e.kind = 'change') END AS facts OFFSET 0) c
+  LEFT JOIN initiator i ON i.client_id = CASE WHEN NOT d.delivered THEN d.client_id END
 ), gone AS (
-  DELETE FROM queue q USING seen s WHERE s.ours AND s.over AND q.id = s.id
+  DELETE FROM queue q USING seen s WHERE s.ours AND s.over AND s.flight IS NULL AND q.id = s.id
 ), again AS (
   UPDATE queue q SET token = NULL, interaction_id = NULL, lease_until = NULL, due_at = s.next_at
-  FROM seen s WHERE s.ours AND NOT s.over AND q.id = s.id
+  FROM seen s WHERE s.ours AND NOT s.over AND s.flight IS NULL AND q.id = s.id
+), queued AS (
+  INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, created_at, attempts, late, due_at)
+  SELECT id, client_id, (change->>'pushEpoch')::bigint, kind, resource_id, change->>'apiVersion', coalesce(change->>'event', ''),
+    (change->>'eventAt')::timestamptz, (change->>'occurredAt')::timestamptz, started_at, number, late, next_at
+  FROM seen WHERE ours AND NOT over AND flight IS NOT NULL
+), landed AS MATERIALIZED (
+  SELECT flight, count(*) AS n FROM seen WHERE ours AND flight IS NOT NULL GROUP BY flight
+), over AS (
+  DELETE FROM flight f USING landed l WHERE f.id = l.flight AND f.unsettled <= l.n
+), counted AS (
+  UPDATE flight f SET unsettled = f.unsettled - l.n FROM landed l WHERE f.id = l.flight AND f.unsettled > l.n
 ), noted AS (
   INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, private, facts)
   SELECT gen_random_uuid(), CASE WHEN s.ours THEN 'result' ELSE 'late-result' END, s.client_id, s.kind, s.resource_id, s.id, s.number,
@@ -49,18 +78,53 @@ WITH done AS MATERIALIZED (
 )
 SELECT client_id, next_at - now() FROM seen WHERE ours AND NOT over`
 
+// settleColumns gathers settlements column by column.
+type settleColumns struct {
+	id, token, flight                         []pgtype.UUID
+	outcome, facts, client, resource, private []string
+	kind, number                              []int16
+	delivered, late, untried                  []bool
+	ago, gap                                  []int64
+	startedAt                                 []pgtype.Timestamptz
+	flights, rows                             []pgtype.UUID // to be locked
+}
+
+func (c *settleColumns) add(d notice.Settlement, facts, private string) {
+	a, gap := d.Attempt, int64(-1)
+	if next, again := notice.Next(a.Number, a.Manual); again {
+		gap = next.Microseconds()
+	}
+	c.id, c.token, c.flight = append(c.id, ToUUID(a.Notification)), append(c.token, ToUUID(a.Token)), append(c.flight, ToUUID(a.Flight))
+	c.outcome, c.facts, c.private = append(c.outcome, string(d.Result.Outcome)), append(c.facts, facts), append(c.private, private)
+	c.client, c.resource = append(c.client, string(a.Client)), append(c.resource, a.ResourceID)
+	c.kind, c.number = append(c.kind, int16(a.Kind)), append(c.number, int16(a.Number))
+	c.delivered, c.late, c.untried = append(c.delivered, d.Result.Outcome.Success()), append(c.late, a.Late), append(c.untried, d.Untried)
+	c.gap, c.startedAt = append(c.gap, gap), append(c.startedAt, ToTime(a.StartedAt))
+	if a.Flight.IsZero() {
+		c.rows = append(c.rows, ToUUID(a.Notification))
+	} else {
+		c.flights = append(c.flights, ToUUID(a.Flight))
+	}
+}
+
+// queue adds T3 to a batch; its last statement answers the lanes that have a follow-up.
+func (c *settleColumns) queue(b *pgx.Batch) {
+	if len(c.flights) > 0 {
+		b.Queue(lockFlights, c.flights)
+	}
+	if len(c.rows) > 0 {
+		b.Queue(lockRows, c.rows)
+	}
+	b.Queue(settleSQL, c.id, c.token, c.outcome, c.delivered, c.ago, c.gap, c.facts, c.client, c.kind, c.resource, c.number, c.private,
+		c.flight, c.startedAt, c.late, c.untried)
+}
+
 // Settle stores outcomes and what follows from them, for those whose lease is still ours; the others are kept as late
 // entries. It answers the lanes that have a follow-up, and in how long it falls due.
 func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []notice.Lane, err error) {
 	defer func() { _ = s.noteFault(actSettle, err) }()
-	n := len(done)
-	ids, tokens := make([]pgtype.UUID, n), make([]pgtype.UUID, n)
-	outcomes, texts, clients, resources := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-	privates := make([]string, n)
-	kinds, numbers := make([]int16, n), make([]int16, n)
-	delivered := make([]bool, n)
-	agos, gaps := make([]int64, n), make([]int64, n)
-	for i, d := range done {
+	var columns settleColumns
+	for _, d := range done {
 		private, err := s.privateFacts(d.Result)
 		if err != nil {
 			return nil, err
@@ -69,13 +133,7 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 		if err != nil {
 			return nil, err
 		}
-		privates[i] = private
-		ids[i], tokens[i], outcomes[i], texts[i] = ToUUID(d.Attempt.Notification), ToUUID(d.Attempt.Token), string(d.Result.Outcome), text
-		clients[i], kinds[i], resources[i], numbers[i] = string(d.Attempt.Client), int16(d.Attempt.Kind), d.Attempt.ResourceID, int16(d.Attempt.Number)
-		delivered[i], gaps[i] = d.Result.Outcome.Success(), -1
-		if gap, again := notice.Next(d.Attempt.Number, d.Attempt.Manual); again {
-			gaps[i] = gap.Microseconds()
-		}
+		columns.add(d, text, private)
 	}
 	conn, err := s.dispatch.Acquire(ctx)
 	if err != nil {
@@ -83,28 +141,38 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 	}
 	defer conn.Release()
 	now := time.Now()
-	for i, d := range done {
-		agos[i] = now.Sub(d.Result.EndedAt).Microseconds()
+	for _, d := range done {
+		columns.ago = append(columns.ago, now.Sub(d.Result.EndedAt).Microseconds())
 	}
-	rows, err := conn.Query(ctx, settleSQL, ids, tokens, outcomes, delivered, agos, gaps, texts, clients, kinds, resources, numbers, privates)
-	if err != nil {
-		return nil, Unavailable("settle", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var l notice.Lane
-		if err := rows.Scan(&l.Client, &l.DueIn); err != nil {
-			return nil, Unavailable("read what follows", err)
-		}
-		if l.DueIn < 0 {
-			s.looks.found(l.Client, -l.DueIn)
-		}
-		lanes = append(lanes, l)
-	}
-	if err := rows.Err(); err != nil {
+	if lanes, err = s.settleOn(ctx, conn, &columns); err != nil {
 		return nil, Unavailable("settle", err)
 	}
 	return lanes, nil
+}
+
+// settleOn runs T3 in one round trip: in the transaction of conn, or else in one of its own.
+func (s *Store) settleOn(ctx context.Context, conn batchSender, columns *settleColumns) (lanes []notice.Lane, err error) {
+	batch := &pgx.Batch{}
+	columns.queue(batch)
+	results := conn.SendBatch(ctx, batch)
+	defer func() { err = cmp.Or(err, results.Close()) }() // which reads how the commit ended
+	for range batch.Len() - 1 {
+		if _, err := results.Exec(); err != nil {
+			return nil, err
+		}
+	}
+	rows, _ := results.Query()
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (l notice.Lane, err error) {
+		if err = row.Scan(&l.Client, &l.DueIn); err == nil && l.DueIn < 0 {
+			s.looks.found(l.Client, -l.DueIn)
+		}
+		return l, err
+	})
+}
+
+// batchSender is a connection or a transaction.
+type batchSender interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
 // resultFacts are the facts of an attempt's end, with the commitment to what the bank alone may see of it.
@@ -119,7 +187,8 @@ func resultFacts(d notice.Settlement, commitment string) history.ResultFacts {
 	}
 }
 
-// rescueSQL settles attempts whose lease ran out: nobody saw their end, so it is taken to be startedAt + timeout (D-8).
+// rescueSQL settles attempts of the queue whose lease ran out: nobody saw their end, so it is taken to be startedAt + timeout
+// (D-8). It tells whether a flight's lease ran out as well.
 //
 // $1 limit, $2 timeout, $3 second gap, $4 third gap, $5 system, $6 how many microseconds back to look (looks).
 const rescueSQL = `
@@ -141,7 +210,7 @@ WITH lost AS MATERIALIZED (
       'detail', '` + history.LostDetail + `', 'endedAt', l.ended_at, 'nextAt', a.due_at)
   FROM lost l LEFT JOIN again a ON a.id = l.id
 )
-SELECT count(*) FROM lost`
+SELECT count(*), EXISTS (SELECT FROM flight WHERE lease_until < now() AND lease_until >= now() - $6::bigint * interval '1 microsecond') FROM lost`
 
 // Rescue settles up to limit attempts whose lease ran out as unknown and schedules what follows. It never sends.
 func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (int, error) {
@@ -153,7 +222,14 @@ func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (i
 		back = everything
 	}
 	var n int
-	if err := s.dispatch.QueryRow(ctx, rescueSQL, limit, timeout, second, third, s.system, back.Microseconds()).Scan(&n); err != nil {
+	var flights bool
+	err := s.dispatch.QueryRow(ctx, rescueSQL, limit, timeout, second, third, s.system, back.Microseconds()).Scan(&n, &flights)
+	for flights && err == nil && n < limit {
+		var rescued int
+		rescued, flights, err = s.rescueFlights(ctx, back, timeout)
+		n += rescued
+	}
+	if err != nil {
 		s.lost.forget()
 		return 0, Unavailable("rescue", err)
 	}

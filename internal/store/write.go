@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -28,6 +27,7 @@ type writer struct {
 	replaced   resourceColumns // resources with a new current document
 	announced  announcedColumns
 	queued     queueColumns
+	flight     flightRow
 	timers     timerColumns
 	quarantine quarantineColumns
 	applied    appliedColumns
@@ -95,8 +95,11 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 	if d.Announce != nil {
 		notification = d.Announce.ID
 		f.Event, f.EventAt, f.Clause, f.Epoch = d.Announce.Event, d.Announce.EventAt, d.Announce.Clause, d.Announce.PushEpoch
-		w.queued.add(d.Announce)
-		w.addFirst(d.Announce.First)
+		if d.Announce.First != nil {
+			w.addFirst(d.Announce.First, d.Announce.Lease)
+		} else {
+			w.queued.add(d.Announce)
+		}
 	} else {
 		f.Reason = d.Judged.Silence
 	}
@@ -128,10 +131,9 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 }
 
 // addFirst records the attempt that leaves as soon as its change is committed.
-func (w *writer) addFirst(a *notice.Attempt) {
-	if a == nil {
-		return
-	}
+func (w *writer) addFirst(a *notice.Attempt, lease time.Duration) {
+	w.flight.id, w.flight.lease = a.Flight, lease
+	w.flight.attempts++
 	private, _ := w.store.privateFacts(notice.Result{})
 	text, _ := Facts(history.AttemptFacts{Private: audit.Commit(private), ScheduledAt: a.ScheduledAt, Late: a.Late, Base: a.BaseURI})
 	w.entries.add(entryRow{
@@ -161,6 +163,7 @@ func (w *writer) queue(b *pgx.Batch) {
 	w.replaced.update(b)
 	w.announced.queue(b)
 	w.queued.queue(b)
+	w.flight.queue(b)
 	w.timers.queue(b)
 	w.quarantine.queue(b)
 	w.applied.queue(b)
@@ -275,12 +278,11 @@ WHERE r.kind = v.kind AND r.id = v.id`, r.kind, r.id, r.announced)
 }
 
 type queueColumns struct {
-	id, token, interaction         []pgtype.UUID
+	id                             []pgtype.UUID
 	client, resource, version, evt []string
-	epoch, lease                   []int64
+	epoch                          []int64
 	kind                           []int16
 	eventAt, occurredAt, notBefore []pgtype.Timestamptz
-	late                           []bool
 }
 
 func (q *queueColumns) add(a *notice.Announcement) {
@@ -288,9 +290,6 @@ func (q *queueColumns) add(a *notice.Announcement) {
 	q.kind, q.resource, q.version = append(q.kind, int16(a.Kind)), append(q.resource, a.ResourceID), append(q.version, a.APIVersion)
 	q.evt, q.eventAt = append(q.evt, string(a.Event)), append(q.eventAt, ToTime(a.EventAt))
 	q.occurredAt, q.notBefore = append(q.occurredAt, ToTime(a.OccurredAt)), append(q.notBefore, ToTime(a.NotBefore))
-	first := cmp.Or(a.First, &notice.Attempt{})
-	q.token, q.interaction = append(q.token, ToUUID(first.Token)), append(q.interaction, ToUUID(first.Interaction))
-	q.lease, q.late = append(q.lease, a.Lease.Microseconds()), append(q.late, first.Late)
 }
 
 func (q *queueColumns) queue(b *pgx.Batch) {
@@ -298,14 +297,24 @@ func (q *queueColumns) queue(b *pgx.Batch) {
 		return
 	}
 	b.Queue(`
-INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at,
-  token, interaction_id, late, attempts, started_at, lease_until)
-SELECT id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, greatest(now(), not_before),
-  token, interaction_id, late, (token IS NOT NULL)::int, CASE WHEN token IS NOT NULL THEN now() END, CASE WHEN token IS NOT NULL THEN now() + lease_us * interval '1 microsecond' END
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[],
-  $11::uuid[], $12::uuid[], $13::boolean[], $14::bigint[])
-  AS v(id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, not_before, token, interaction_id, late, lease_us)`,
-		q.id, q.client, q.epoch, q.kind, q.resource, q.version, q.evt, q.eventAt, q.occurredAt, q.notBefore, q.token, q.interaction, q.late, q.lease)
+INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at)
+SELECT id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, greatest(now(), not_before)
+FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[])
+  AS v(id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, not_before)`,
+		q.id, q.client, q.epoch, q.kind, q.resource, q.version, q.evt, q.eventAt, q.occurredAt, q.notBefore)
+}
+
+// flightRow is the lease of all first attempts of one commit.
+type flightRow struct {
+	id       notice.ID
+	lease    time.Duration
+	attempts int
+}
+
+func (f *flightRow) queue(b *pgx.Batch) {
+	if f.attempts > 0 {
+		b.Queue("INSERT INTO flight (id, lease_until, unsettled) VALUES ($1, now() + $2::interval, $3)", ToUUID(f.id), f.lease, f.attempts)
+	}
 }
 
 // timerColumns set or clear the next deadline of resources that got a new current document.

@@ -86,7 +86,7 @@ func (l *Log) announced(ctx context.Context, f history.Filter) ([]audit.Entry, e
 	case notice.Exhausted:
 		return l.announcedBy(ctx, f, closed(f))
 	case notice.Pending:
-		return l.announcedBy(ctx, f, alive(f, false))
+		return l.announcedBy(ctx, f, alive(f, false), flying(f))
 	case notice.Cancelled:
 		return l.announcedBy(ctx, f, closed(f), alive(f, true))
 	}
@@ -162,6 +162,25 @@ func alive(f history.Filter, stale bool) finder {
 	}
 	where := c.page(f, filterColumns{"q.created_at", "q.id", "q.client_id", "q.kind"})
 	return finder{"SELECT q.id, q.created_at FROM queue q LEFT JOIN initiator i ON i.client_id = q.client_id" + where, c.args}
+}
+
+// inFlight tells that an entry a of kind attempt is a member of a flight that is not over. It is true of members that have a
+// result too, until the last one has.
+const inFlight = `a.kind = 'attempt' AND a.number = 1 AND a.at >= (SELECT min(lease_until) - interval '11 minutes' FROM flight)
+  AND a.xid >= (SELECT min(xid) FROM flight) AND a.xid IN (SELECT xid FROM flight)`
+
+// flying finds notifications whose first attempt is under way without a row in the queue.
+func flying(f history.Filter) finder {
+	var c conditions
+	c.and(inFlight)
+	if f.ResourceID != "" {
+		c.and("a.resource_id = " + c.arg(f.ResourceID))
+	}
+	if !f.Interaction.IsZero() {
+		c.and("a.interaction_id = " + c.arg([16]byte(f.Interaction)))
+	}
+	where := c.page(f, filterColumns{"a.at", "a.notification_id", "a.client_id", "a.resource_kind"})
+	return finder{"SELECT a.notification_id, a.at FROM entry a" + where, c.args}
 }
 
 // announcedBy merges what the finders found and reads their announcements.

@@ -74,7 +74,7 @@ func (r *reconciling) run(ctx context.Context) (err error) {
 	if err := r.i.sweep(ctx, r.from, r.to, func(tx pgx.Tx, p piece) error { return r.piece(ctx, tx, p) }); err != nil {
 		return err
 	}
-	for _, look := range []func(context.Context) error{r.queue, r.timers, r.cases} {
+	for _, look := range []func(context.Context) error{r.queue, r.flights, r.timers, r.cases} {
 		if err := look(ctx); err != nil {
 			return err
 		}
@@ -285,6 +285,25 @@ FROM queue q WHERE q.id > $1 ORDER BY q.id LIMIT $3`
 			return err
 		}
 	}
+}
+
+// flights finds attempts that nobody rescued.
+func (r *reconciling) flights(ctx context.Context) error {
+	var unsettled int64
+	if err := r.i.db.QueryRow(ctx, "SELECT coalesce(sum(unsettled), 0) FROM flight").Scan(&unsettled); err != nil {
+		return err
+	}
+	r.out.Queued += unsettled
+	rows, _ := r.i.db.Query(ctx, `SELECT a.notification_id, f.lease_until, a.client_id, a.resource_kind, a.resource_id FROM flight f JOIN entry a ON a.xid = f.xid AND `+inFlight+`
+WHERE f.lease_until < now() - $1::interval AND NOT EXISTS (SELECT FROM entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = a.number)
+ORDER BY a.at, a.id LIMIT 1000`, overdueAfter)
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (history.Difference, error) {
+		return scanDifference(row, history.Difference{What: history.ChainOverdue, Detail: "its first attempt is under way, and its lease over for more than an hour"}, notificationID)
+	})
+	if err != nil {
+		return err
+	}
+	return r.found(all...)
 }
 
 // timers finds deadlines that nobody fired.
