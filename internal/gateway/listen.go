@@ -42,8 +42,10 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	g.internal = bank.NewInternal(bank.InternalConfig{
 		Tokens: g.trust.Bearer(), Changes: g.intake, History: g.auditlog, Resender: g.auditlog, Quarantine: g.store, Initiators: g.registry,
 		Audited: audited{g.auditlog}, Exports: g.auditlog, Holds: g.auditlog, Readings: g.auditlog, Clock: g.auditlog, Figures: g.auditlog, Operation: operating{g},
-		Sources: g.sources, Calendar: g.trust, Prober: prober{g.sender}, Verifications: verifications{g.auditlog, g.sealer, g.verifier}, TempDir: cfg.StateDir, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
+		Sources: g.sources, Calendar: g.trust, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
 		Version: g.version, Holder: evidence.Party{LegalName: cfg.Holder.LegalName, OrganisationID: cfg.Holder.OrganisationID},
+		Prober: prober{g.sender}, Verifications: verifications{g.auditlog, g.sealer, g.verifier}, Calls: calls{g.auditlog, cfg.Holder.OrganisationID},
+		TempDir: cfg.StateDir,
 		Unread:   g.receipts.Unread,
 		Tampered: func(string, history.Integrity) { g.metrics.tampered.Inc() },
 	})

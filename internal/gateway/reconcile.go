@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"context"
+	"io"
 	"log/slog"
 	"time"
 
@@ -43,4 +45,20 @@ func (m *reconcileMetrics) Reconciled(differences int64, at time.Time, took time
 	m.differences.Set(float64(differences))
 	m.finished.Set(float64(at.Unix()))
 	m.took.Set(took.Seconds())
+}
+
+// calls implements bank.Calls.
+type calls struct {
+	log          *auditlog.Log
+	organisation string // that answers
+}
+
+// WriteCalls implements bank.Calls.
+func (c calls) WriteCalls(ctx context.Context, day, format string, w io.Writer) (int64, error) {
+	list := reconcile.CallList{Day: day, Organisation: c.organisation, Format: format, Endpoint: status.Endpoint}
+	report, err := reconcile.WriteCalls(ctx, c.log.Inspector(), list, w)
+	if err != nil {
+		return 0, err
+	}
+	return report.Calls, nil
 }

@@ -74,6 +74,7 @@ var matrix = map[string]string{
 
 	"POST /internal/v1/initiators/{clientId}/preflight": "operator",
 	"GET /internal/v1/audit/consistency":                "auditor",
+	"GET /internal/v1/audit/calls":                      "auditor",
 	"GET /internal/v1/audit/verifications":              "auditor",
 	"POST /internal/v1/audit/verifications":             "auditor",
 	"GET /internal/v1/audit/verifications/{id}":         "auditor",

@@ -52,6 +52,7 @@ func (in *Internal) auditRoutes() []api.Route {
 		route(http.MethodGet, "/internal/v1/audit/checkpoints", auditor, in.traced(in.getCheckpoint)),
 		route(http.MethodGet, "/internal/v1/audit/key", auditor, in.traced(in.getLogKey)),
 		route(http.MethodGet, "/internal/v1/audit/consistency", auditor, in.traced(in.getConsistency)),
+		route(http.MethodGet, "/internal/v1/audit/calls", auditor, in.traced(in.getCalls)),
 
 		route(http.MethodGet, "/internal/v1/audit/verifications", auditor, in.traced(plain(in.listVerifications))),
 		route(http.MethodPost, "/internal/v1/audit/verifications", auditor, plain(in.postVerification)),

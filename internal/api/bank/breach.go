@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -24,6 +25,8 @@ type Clock interface {
 	// Timings hands over the clock proof of each notification of a period, in the order of their decisions; an error of
 	// each ends it and is returned.
 	Timings(ctx context.Context, p timing.Period, each func(*timing.Timing) error) error
+	// LateFirst are the clock proofs of notifications whose first attempt started late, newest first, and where to continue.
+	LateFirst(ctx context.Context, p timing.Period, limit int) ([]timing.Timing, history.Position, error)
 	// ClockReport is the account of a period; those of which a time was not kept are handed over.
 	ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error)
 	// LatestReconciliation is what the newest reconciliation found, and when it was recorded.
@@ -76,7 +79,11 @@ var errEnough = errors.New("enough")
 
 // listBreaches is the account of a period, and the notifications of which a time was not kept, oldest first.
 func (in *Internal) listBreaches(x *api.Exchange) error {
-	p, limit, cursor, err := breachesAsked(x.R.URL.RawQuery, x.Began)
+	raw, first, err := cutLate(x.R.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	p, limit, cursor, err := breachesAsked(raw, x.Began)
 	if err != nil {
 		return err
 	}
@@ -90,12 +97,18 @@ func (in *Internal) listBreaches(x *api.Exchange) error {
 		return err
 	}
 	parts := []string{"breaches", string(p.Client), micros(p.From), micros(p.To)}
+	if first {
+		parts[0] = "late"
+	}
 	if cursor != "" {
 		if p.After, err = openPosition(key, parts, cursor); err != nil {
 			return wrong("cursor", "is not a cursor of this search; omit it to start again", "não é um cursor desta mesma consulta; omita-o para recomeçar")
 		}
 	}
 	out := breachesJSON{Breaches: []timing.Timing{}}
+	if first {
+		return in.listLateFirst(ctx, x, lateAsked{p, limit, key, parts})
+	}
 	more := false
 	keep := func(t *timing.Timing) error {
 		if more = len(out.Breaches) == limit; !more {
@@ -182,6 +195,46 @@ func (in *Internal) getReport(x *api.Exchange) error {
 		filter["clientId"] = string(p.Client)
 	}
 	return in.hand(x, history.LogReading{Act: "breaches", Filter: filter, Rows: w.Rows()}, reportMedia[format], file.Bytes())
+}
+
+// cutLate takes ?late=true out of a query: only late first attempts are wanted, without the account of the period.
+func cutLate(raw string) (rest string, late bool, err error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil || !values.Has("late") {
+		return raw, false, nil //nolint:nilerr // told by parameters
+	}
+	if v := values["late"]; len(v) != 1 || v[0] != "true" {
+		return "", false, wrong("late", "must be true, once; omit it for the account of the period", "deve ser true, uma vez; omita-o para a conta do período")
+	}
+	values.Del("late")
+	return values.Encode(), true, nil
+}
+
+// lateAsked is a question for late first attempts.
+type lateAsked struct {
+	period timing.Period
+	limit  int
+	key    []byte // of cursors
+	parts  []string
+}
+
+// listLateFirst lists the notifications whose first attempt started late, newest first.
+func (in *Internal) listLateFirst(ctx context.Context, x *api.Exchange, asked lateAsked) error {
+	list, next, err := in.cfg.Clock.LateFirst(ctx, asked.period, asked.limit)
+	if err != nil {
+		return in.tooLong(ctx, x, err)
+	}
+	out := breachesJSON{Breaches: append([]timing.Timing{}, list...)}
+	var found history.Integrity
+	for i := range list {
+		found.Add(list[i].Integrity)
+	}
+	in.met(x, found)
+	if !next.At.IsZero() {
+		sealed := sealPosition(asked.key, asked.parts, next)
+		out.NextCursor = &sealed
+	}
+	return in.show(x, history.LogReading{Act: "breaches", Filter: askedOf(x), Rows: int64(len(list))}, out)
 }
 
 // tooLong tells a period that is too long from a database that does not answer.

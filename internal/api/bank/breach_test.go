@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -73,6 +74,24 @@ func (a *almanac) ClockReport(ctx context.Context, p timing.Period, breach func(
 		return breach(t)
 	})
 	return r, err
+}
+
+func (a *almanac) LateFirst(_ context.Context, p timing.Period, limit int) (out []timing.Timing, next history.Position, err error) {
+	a.mu.Lock()
+	a.asked = append(a.asked, p)
+	a.mu.Unlock()
+	for n := range 2 * a.breaches {
+		t := a.at(2*a.breaches - n)
+		if len(t.Breaches()) == 0 || !p.After.At.IsZero() && !t.DecidedAt.Before(p.After.At) {
+			continue
+		}
+		if len(out) == limit {
+			last := &out[limit-1]
+			return out, history.Position{At: last.DecidedAt.Time, ID: last.Notification}, nil
+		}
+		out = append(out, t)
+	}
+	return out, next, nil
 }
 
 func (a *almanac) LatestReconciliation(context.Context) (history.Reconciliation, time.Time, error) {
@@ -166,4 +185,59 @@ func TestTheNewestReconciliationIsShown(t *testing.T) {
 	require.Equal(t, "not-found", a.read[len(a.read)-1].Act, "that somebody asked is recorded as well")
 	a.missing, a.refuse = false, true
 	w.ask("GET", "/internal/v1/audit/reconciliation", "auditor", "").refused(t, 503, "unavailable")
+}
+
+func TestLateFirstAttemptsComePageByPageWithoutTheAccount(t *testing.T) {
+	a := &almanac{breaches: 5}
+	w := clockWorld(t, a)
+	seen := 0
+	for path := aPeriod + "&late=true&limit=2"; path != ""; {
+		got := w.ask("GET", path, "auditor", "")
+		require.Equal(t, http.StatusOK, got.status, got.text)
+		require.Nil(t, got.body["report"])
+		list := got.body["breaches"].([]any)
+		require.LessOrEqual(t, len(list), 2)
+		seen += len(list)
+		path = ""
+		if next, more := got.body["nextCursor"].(string); more {
+			path = aPeriod + "&late=true&limit=2&cursor=" + next
+			w.ask("GET", aPeriod+"&limit=2&cursor="+next, "auditor", "").refused(t, 400, "invalid_request")
+		}
+	}
+	require.Positive(t, seen)
+	w.ask("GET", aPeriod+"&late=false", "auditor", "").refused(t, 400, "invalid_request")
+}
+
+// aDay lists what a test sets.
+type aDay string
+
+func (d aDay) WriteCalls(_ context.Context, day, format string, w io.Writer) (int64, error) {
+	if day != "2026-11-21" {
+		return 0, errMissing
+	}
+	_, err := io.WriteString(w, string(d)+format)
+	return 3, err
+}
+
+func TestTheCallsOfADayAreHandedOverOnceTheyAreRecorded(t *testing.T) {
+	a := &almanac{}
+	w := newWorld(t, func(c *InternalConfig) { c.Readings, c.Calls = a, aDay(`{"as":"`) })
+	const path = "/internal/v1/audit/calls?day=2026-11-21"
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+path+"&format=csv", http.NoBody)
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Bearer auditor")
+	got, err := w.client.Do(r)
+	require.NoError(t, err)
+	defer got.Body.Close()
+	text, err := io.ReadAll(got.Body)
+	require.NoError(t, err)
+	require.Equal(t, `{"as":"csv`, string(text))
+	require.Equal(t, "text/csv; charset=utf-8", got.Header.Get("Content-Type"))
+	require.Len(t, a.read, 1)
+	require.Equal(t, "calls", a.read[0].Act)
+	require.EqualValues(t, 3, a.read[0].Rows)
+	w.ask("GET", "/internal/v1/audit/calls?day=21/11/2026", "auditor", "").refused(t, 400, "invalid_request")
+	w.ask("GET", path+"&format=pdf", "auditor", "").refused(t, 400, "invalid_request")
+	a.refuse = true
+	w.ask("GET", path, "auditor", "").refused(t, 503, "unavailable")
 }

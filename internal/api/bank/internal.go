@@ -79,6 +79,7 @@ type InternalConfig struct {
 	Calendar      Calendar      // of certificates; nil: there is none to show
 	Prober        Prober        // nil: addresses are not tried
 	Verifications Verifications // nil: nothing is known of verifications
+	Calls         Calls         // of a day; nil: they are not listed
 	TempDir       string        // for files that are judged; empty: the system's
 	Figures       FiguresReader // nil: there are no sums
 	Operation     Operation     // nil: nothing is known of log and alarms

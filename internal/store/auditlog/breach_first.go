@@ -1,0 +1,79 @@
+package auditlog
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/timing"
+)
+
+// LateFirst are the clock proofs of notifications whose first attempt started late, by when that attempt was recorded, newest
+// first: at most limit of them before p.After, and the position to continue after; zero at the end. It finds them by an index, so
+// it costs by what is late and not by the period. The period is that of the attempts.
+func (i *Inspector) LateFirst(ctx context.Context, p timing.Period, limit int) ([]timing.Timing, history.Position, error) {
+	rows, next, now, err := i.lateFirst(ctx, p, limit)
+	if err != nil {
+		return nil, next, store.Unavailable("find late attempts", err)
+	}
+	records, err := i.records(ctx, rows)
+	if err != nil {
+		return nil, next, store.Unavailable("read attempts", err)
+	}
+	still := idlePeriodsOf(i.db)
+	out, err := timing.TimingsOf(records, now, still.within(ctx, now))
+	if err != nil {
+		return nil, next, store.Unavailable("look for standstills", err)
+	}
+	out = slices.DeleteFunc(out, func(t timing.Timing) bool { return !t.Reported() })
+	slices.Reverse(out)
+	return out, next, nil
+}
+
+// lateFirst reads the entries that made the notifications, oldest first as idlePeriods needs them.
+func (i *Inspector) lateFirst(ctx context.Context, p timing.Period, limit int) (rows []audit.Entry, next history.Position, now time.Time, err error) {
+	sql := "SELECT notification_id, at, now() FROM entry WHERE kind = 'attempt' AND facts->>'late' = 'true' AND number = 1 AND at >= $1 AND at < $2"
+	args := []any{p.From, p.To}
+	if !p.After.At.IsZero() {
+		args = append(args, p.After.At, store.ToUUID(p.After.ID))
+		sql += " AND at <= $3 AND (at, notification_id) < ($3, $4)"
+	}
+	if p.Client != "" {
+		args = append(args, string(p.Client))
+		sql += fmt.Sprintf(" AND client_id = $%d", len(args))
+	}
+	found, err := i.db.Query(ctx, fmt.Sprintf("%s ORDER BY at DESC, notification_id DESC LIMIT %d", sql, limit+1), args...)
+	if err != nil {
+		return nil, next, now, err
+	}
+	var ids []pgtype.UUID
+	var last history.Position
+	var id pgtype.UUID
+	var at time.Time
+	_, err = pgx.ForEachRow(found, []any{&id, &at, &now}, func() error {
+		if len(ids) < limit {
+			ids, last = append(ids, id), history.Position{At: at, ID: store.FromUUID(id)}
+		} else {
+			next = last
+		}
+		return nil
+	})
+	if err != nil || len(ids) == 0 {
+		return nil, next, now, err
+	}
+	rows, err = queryEntries(ctx, i.db, entrySelect+`
+WHERE notification_id = ANY($1) AND kind IN ('change', 'decision', 'resend') ORDER BY at, notification_id`, ids)
+	return rows, next, now, err
+}
+
+// LateFirst is Inspector.LateFirst over the pool that reads.
+func (l *Log) LateFirst(ctx context.Context, p timing.Period, limit int) ([]timing.Timing, history.Position, error) {
+	return l.Inspector().LateFirst(ctx, p, limit)
+}
