@@ -36,7 +36,10 @@ var floor0 = []string{"internal/ofb", "internal/notice", "internal/history", "in
 
 // consolePages are what the console is made of, and onePage is what one of its folders may import.
 var (
-	consolePages = []string{"internal/console/page", "internal/console/notifications"}
+	consolePages = []string{
+		"internal/console/page", "internal/console/notifications", "internal/console/initiators", "internal/console/late", "internal/console/sources",
+		"internal/console/certificates", "internal/console/sealedlog",
+	}
 	onePage      = append([]string{"internal/console/page"}, floor0...)
 )
 
@@ -94,6 +97,11 @@ var packages = map[string]place{
 		consolePages...)},
 	"internal/console/page":          {"3: what every page is made with", append(floor0, "internal/api", "internal/jws")},
 	"internal/console/notifications": {"3: the page that lists notifications", onePage},
+	"internal/console/initiators":    {"3: the pages of the initiators", onePage},
+	"internal/console/late":          {"3: the page of the times that were not kept", onePage},
+	"internal/console/sources":       {"3: the page of the followed databases and buses", onePage},
+	"internal/console/certificates":  {"3: the calendar of certificates", onePage},
+	"internal/console/sealedlog":     {"3: the pages of the sealed log and its proof", onePage},
 
 	"internal/explain": {"4: what would become of one change, for the command line", append(floor0, "internal/config", "internal/store", "internal/intake",
 		"internal/watch", "internal/watch/sources", "internal/webhook", "openapi")},

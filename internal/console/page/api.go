@@ -106,6 +106,25 @@ func (a *API) Do(method, path string, in, out any) (status int, err error) {
 	return w.status, nil
 }
 
+// Send posts a body as it arrives, of any length that the API takes, and reads the answer into out.
+func (a *API) Send(path, media string, body io.Reader, out any) error {
+	r, err := a.request(http.MethodPost, path, nil)
+	if err != nil {
+		return err
+	}
+	r.Body, r.ContentLength = io.NopCloser(body), -1
+	r.Header.Set("Content-Type", media)
+	w := &passedAnswer{header: http.Header{}}
+	a.handler.ServeHTTP(w, r)
+	if err := w.refused(); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(w.body.Bytes(), out); err != nil {
+		return fmt.Errorf("read the internal API's answer to %s: %w", path, err)
+	}
+	return nil
+}
+
 // Hand passes an answer of the API on to the browser as a file with a name. A refusal is returned as an error, and nothing is answered.
 func (a *API) Hand(w http.ResponseWriter, path string, query url.Values, name string) error {
 	if len(query) > 0 {

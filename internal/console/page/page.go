@@ -132,6 +132,16 @@ func (v *Visit) Done(path, key string) error {
 	return v.Redirect(u.String())
 }
 
+// File answers with a file of ours, which the browser keeps.
+func (v *Visit) File(media, name string, content []byte) error {
+	h := v.X.W.Header()
+	h.Set("Content-Type", media)
+	h.Set("Content-Disposition", `attachment; filename="`+strings.Map(fileName, name)+`"`)
+	v.X.W.WriteHeader(http.StatusOK)
+	_, _ = v.X.W.Write(content) // a reader who is gone is no concern of ours
+	return nil
+}
+
 // View is what a page shows: its title, and the data of its template.
 type View struct {
 	Title string

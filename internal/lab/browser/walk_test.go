@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,11 +30,14 @@ const firstLoad = 150 << 10
 func TestTheConsole(t *testing.T) {
 	browser := start(t)
 	h := open(t)
+	h.moreStories()
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, *house, context.Context)
 	}{
 		{"every page", walk},
+		{"the acts of initiators and of the log", facesActs},
+		{"questions, each in three clicks", clicks},
 		{"sign-in by the provider", signInByProvider},
 		{"sessions", sessions},
 		{"what another page sends", foreignPosts},
@@ -47,6 +51,7 @@ func TestTheConsole(t *testing.T) {
 }
 
 func walk(t *testing.T, h *house, browser context.Context) {
+	stops := slices.Concat(stops, facesStops)
 	w := newWindow(t, browser)
 	w.enter(h, "olga", "operator", "auditor", "registrar")
 	for _, s := range stops {

@@ -1,0 +1,158 @@
+// Package certificates is the console's calendar: when certificates, authorities and revocation lists end, and who must act.
+package certificates
+
+import (
+	"cmp"
+	"embed"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/arauto/arauto/internal/console/page"
+)
+
+//go:embed words.json *.html
+var files embed.FS
+
+// Section is the folder of this page.
+func Section() page.Section {
+	return page.Section{
+		Name: "certificates", Group: page.Operation, Path: "/certificates", Roles: []string{page.Operator, page.Auditor}, Files: files,
+		Routes: []page.PageRoute{{Method: http.MethodGet, Path: "/certificates", Handle: list}},
+	}
+}
+
+// calendarAnswer is what the API tells.
+type calendarAnswer struct {
+	Certificates []struct {
+		Role, Source, Subject, Serial string
+		NotAfter                      time.Time
+	}
+	Receivers []struct {
+		ClientID, Subject, Serial, Issuer, Fingerprint string
+		NotAfter, SeenAt                               time.Time
+		Problem                                        *string
+	}
+	RevocationLists []struct {
+		Direction, Source, Issuer string
+		ValidUntil, SoftFailUntil *time.Time
+		Entries                   int
+	}
+}
+
+// calendarRow is one line of the calendar.
+type calendarRow struct {
+	Group   string // ours, receiver, authority or list
+	What    string // key of the words, or the client id of a receiver
+	Subject string
+	Serial  string
+	Source  string
+	Ends    *time.Time // nil: not known
+	Seen    *time.Time
+	Problem string
+	Days    int
+	Who     string // key of the words: who must act
+	Tone    string // ok, warn or bad
+}
+
+// Days before the end at which a line asks for somebody (as the alarms do).
+const (
+	warnDays = 30
+	badDays  = 7
+)
+
+type calendarView struct {
+	Rows    []calendarRow
+	Wrong   int
+	Group   string // filter
+	Groups  []string
+	Seen    int // receivers
+	Nothing bool
+}
+
+func list(v *page.Visit) error {
+	var c calendarAnswer
+	if err := v.API.Get("/internal/v1/certificates", nil, &c); err != nil {
+		return err
+	}
+	view := calendarView{Group: v.Query().Get("group"), Groups: []string{"ours", "receiver", "authority", "list"}, Seen: len(c.Receivers)}
+	for _, r := range rows(&c, time.Now()) {
+		if r.Tone != "ok" {
+			view.Wrong++
+		}
+		if view.Group == "" || view.Group == r.Group {
+			view.Rows = append(view.Rows, r)
+		}
+	}
+	const most = 500
+	if len(view.Rows) > most { // those that end first
+		view.Rows = view.Rows[:most]
+	}
+	return v.Show("list", page.View{Title: v.Text("title"), Data: view, Every: time.Minute})
+}
+
+// rows are the lines of the calendar, those that end first at the top; what never came is before them.
+func rows(c *calendarAnswer, now time.Time) []calendarRow {
+	var out []calendarRow
+	add := func(r calendarRow) {
+		switch {
+		case r.Ends == nil:
+			r.Tone = "bad"
+		default:
+			r.Days = int(r.Ends.Sub(now).Hours() / 24)
+			r.Tone = "ok"
+			if r.Group == "list" { // a list ends in days by its nature
+				if r.Ends.Before(now) {
+					r.Tone = "bad"
+				}
+				break
+			}
+			switch {
+			case r.Days < badDays || r.Ends.Before(now):
+				r.Tone = "bad"
+			case r.Days < warnDays:
+				r.Tone = "warn"
+			}
+		}
+		if r.Problem != "" {
+			r.Tone = "bad"
+		}
+		out = append(out, r)
+	}
+	for _, one := range c.Certificates {
+		r := calendarRow{Group: "ours", What: one.Role, Subject: one.Subject, Serial: one.Serial, Source: one.Source, Ends: &one.NotAfter, Who: "us"}
+		switch one.Role {
+		case "caller-authority", "receiver-authority", "proxy-authority":
+			r.Group, r.Who = "authority", "us-trust"
+		}
+		add(r)
+	}
+	for _, one := range c.Receivers {
+		r := calendarRow{Group: "receiver", What: one.ClientID, Subject: one.Subject, Serial: one.Serial, Ends: &one.NotAfter, Seen: &one.SeenAt, Who: "initiator"}
+		if one.NotAfter.IsZero() {
+			r.Ends = nil
+		}
+		if one.Problem != nil {
+			r.Problem = *one.Problem
+		}
+		add(r)
+	}
+	for _, one := range c.RevocationLists {
+		add(calendarRow{Group: "list", What: one.Direction, Subject: one.Issuer, Source: one.Source, Ends: one.ValidUntil, Who: "authority"})
+	}
+	slices.SortStableFunc(out, func(a, b calendarRow) int {
+		switch {
+		case a.Ends == nil || b.Ends == nil:
+			return cmp.Compare(known(a), known(b))
+		}
+		return a.Ends.Compare(*b.Ends)
+	})
+	return out
+}
+
+func known(r calendarRow) int {
+	if r.Ends == nil {
+		return 0
+	}
+	return 1
+}

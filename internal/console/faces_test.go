@@ -1,0 +1,147 @@
+package console
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gorilla/mux"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/console/page"
+	"github.com/arauto/arauto/internal/history"
+)
+
+// answers is an internal API whose answers a test sets, by method and path.
+type answers map[string]string
+
+func (a answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, there := a[r.Method+" "+r.URL.Path]
+	if !there {
+		w.WriteHeader(http.StatusNotFound)
+		body = `{"error":"not_found","error_description":"nothing is set for ` + r.Method + " " + r.URL.Path + `"}`
+	}
+	_, _ = w.Write([]byte(body))
+}
+
+// shown is what a page says for an API's answers, in a language.
+func shown(t *testing.T, internal http.Handler, lang page.Lang, method, template, path string, vars map[string]string) string {
+	t.Helper()
+	for _, s := range sections() {
+		for _, route := range s.Routes {
+			if route.Method != method || route.Path != template {
+				continue
+			}
+			sheet, err := page.NewSheet(s.Files)
+			require.NoError(t, err)
+			r := mux.SetURLVars(httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody), vars)
+			w := httptest.NewRecorder()
+			x := api.NewFace("console", nil, nil).Begin(w, r, template)
+			who := history.Person{Subject: "ana", Roles: []string{page.Operator, page.Auditor, page.Registrar}}
+			require.NoError(t, route.Handle(page.NewVisit(x, who, page.NewAPI(internal, r, who, lang), sheet, nil)))
+			require.NotContains(t, w.Body.String(), "<no value>")
+			return strings.Join(strings.Fields(w.Body.String()), " ")
+		}
+	}
+	t.Fatalf("no page %s %s", method, template)
+	return ""
+}
+
+// both opens a page in both languages and returns what the Portuguese one says. A word without a text shows its key.
+func both(t *testing.T, internal http.Handler, template, path string, vars map[string]string) string {
+	t.Helper()
+	en := shown(t, internal, page.English, http.MethodGet, template, path, vars)
+	pt := shown(t, internal, page.Portuguese, http.MethodGet, template, path, vars)
+	require.NotEqual(t, en, pt)
+	return pt
+}
+
+func TestASourceThatIsNotReadSaysWhatIsWrongAndTheCure(t *testing.T) {
+	const status = `"replica":"r1","reportedAt":"2026-11-28T14:04:41Z","status":{"state":"%s","position":"0/16","halted":%s,"lagBytes":2048,"lagSeconds":null,"counts":{"read":9,"quarantined":2},"stopped":%s,"lastError":"the slot is gone","lastErrorAt":"2026-11-28T14:04:41Z"}`
+	one := func(more string) string {
+		return `{"sources":[{"name":"pix","origin":"postgres",` + more + `}]}`
+	}
+	fill := func(state, halted, stopped string) string {
+		return strings.NewReplacer("%s\",\"position", state+"\",\"position", "\"halted\":%s", "\"halted\":"+halted, "\"stopped\":%s", "\"stopped\":"+stopped).Replace(status)
+	}
+	for name, c := range map[string]struct{ answer, says string }{
+		"paused":  {one(`"paused":true,"pausedBy":"ana","pausedReason":"migração","pausedAt":"2026-11-28T14:04:41Z","running":false,` + fill("paused", "false", "[]")), "migração"},
+		"halted":  {one(`"running":false,` + fill("waiting", "true", "[]")), "parada à espera de uma decisão"},
+		"waiting": {one(`"running":false,` + fill("waiting", "false", "[]")), "A origem não responde"},
+		"tables":  {one(`"running":true,` + fill("running", "false", `[{"table":"public.pix","why":["no column status"]}]`)), "no column status"},
+		"unknown": {one(`"running":false,"status":null`), "Nenhuma réplica informou ainda"},
+	} {
+		text := both(t, answers{"GET /internal/v1/sources": c.answer}, "/sources", "/sources", nil)
+		require.Contains(t, text, c.says, name)
+		require.Contains(t, text, "1 precisam de alguém", name)
+	}
+	well := both(t, answers{"GET /internal/v1/sources": one(`"running":true,` + fill("running", "false", "[]"))}, "/sources", "/sources", nil)
+	require.Contains(t, well, "Todas as fontes são lidas")
+}
+
+func TestTheCalendarShowsWhatEndsFirstAndWhoMustAct(t *testing.T) {
+	text := both(t, answers{"GET /internal/v1/certificates": `{"certificates":[
+		{"role":"webhook-client","source":"brcac.pem","subject":"CN=ours","serial":"a1","notAfter":"2036-01-01T00:00:00Z"},
+		{"role":"receiver-authority","source":"roots.pem","subject":"CN=root","serial":"b1","notAfter":"2035-01-01T00:00:00Z"}],
+		"receivers":[{"clientId":"alfa","subject":"CN=alfa","serial":"c1","fingerprint":"f","notAfter":"2020-01-01T00:00:00Z","seenAt":"2026-11-01T00:00:00Z"}],
+		"revocationLists":[{"direction":"callers","source":"https://crl.example","issuer":"","validUntil":null}]}`}, "/certificates", "/certificates", nil)
+	never, ended, root := strings.Index(text, "nunca obtida"), strings.Index(text, "vencido"), strings.Index(text, "CN=root")
+	require.True(t, 0 < never && never < ended && ended < root, "%d %d %d", never, ended, root)
+	require.Contains(t, text, "A iniciadora: avise-a")
+}
+
+const downHealth = `{"asOf":{"at":"2026-11-28T14:04:41Z"},"initiator":{"clientId":"beta","organisationId":"o","softwareId":"s","name":"Beta Pagamentos","webhookUris":["https://beta.example/hook"],"push":true,"updatedAt":"2026-09-03T10:00:00Z"},
+ "windows":[{"window":"30d","figures":{"notifications":1000,"first":{"judged":1000,"onTime":990,"late":10,"onTimeShare":0.99},"answer":{"count":1000,"p50Micros":41000,"p95Micros":182000,"p99Micros":400000},
+ "outcomes":{"1":{"delivered":970,"delivered-nonconformant":9,"tls-error":21},"2":{"delivered":8},"3":{"delivered":3}},"closed":{"delivered":990,"exhausted":10},"echo":{"missing":9},"ignored":32,"polls":{"total":1400,"beforePush":null,"afterPush":990,"withoutPush":400}}}],
+ "contact":{"failures":214,"since":"2026-11-28T13:58:00Z","lastFailureAt":"2026-11-28T14:02:00Z","lastSuccessAt":"2026-11-28T13:57:00Z","lastOutcome":"tls-error"},"down":true,"queue":{"waiting":37},
+ "certificates":[{"subject":"CN=beta","serial":"1","notAfter":"2026-11-28T13:57:12Z","daysLeft":-1,"seenAt":"2026-11-28T13:57:00Z"}]}`
+
+func TestAnInitiatorThatDoesNotAnswerSaysSinceWhenAndWhy(t *testing.T) {
+	vars := map[string]string{"clientId": "beta"}
+	internal := answers{
+		"GET /internal/v1/initiators/beta/health": downHealth,
+		"POST /internal/v1/initiators/beta/preflight": `{"clientId":"beta","webhookUri":"https://beta.example/hook","startedAt":"2026-11-28T14:05:00Z","tookMillis":31,"ok":false,
+			"steps":[{"step":"address","ok":true,"detail":"host beta.example","problem":null},{"step":"certificate","ok":false,"detail":"after 3 ms","problem":"the certificate ended"}]}`,
+	}
+	text := both(t, internal, "/initiators/{clientId}", "/initiators/beta", vars)
+	for _, says := range []string{"Beta Pagamentos", "Não responde.", "214 tentativas", "o certificado do receptor não é aceito", "venceu em", "97,90 %", "182 ms", "3,23 %"} {
+		require.Contains(t, text, says)
+	}
+	tried := shown(t, internal, page.Portuguese, http.MethodPost, "/initiators/{clientId}/preflight", "/initiators/beta/preflight", vars)
+	require.Contains(t, tried, "uma notificação não chegaria")
+	require.Contains(t, tried, "the certificate ended")
+	list := both(t, answers{"GET /internal/v1/initiators": `{"initiators":[{"clientId":"beta","name":"Beta","push":true,"updatedAt":"2026-09-03T10:00:00Z","health":{"notifications":5,"exhausted":2,"onTimeShare":0.8,"down":true,"failures":6,"since":"2026-11-28T13:58:00Z"}}],"nextCursor":"YmV0YQ","down":1,"unknownChanges":3}`}, "/initiators", "/initiators", nil)
+	for _, says := range []string{"1 não respondem agora", "unknown-client", "80 %", "6 falhas seguidas", "Próximas"} {
+		require.Contains(t, list, says)
+	}
+}
+
+func TestLatenessIsGroupedByWhoCanAct(t *testing.T) {
+	const total = `"total":{"notifications":1000,"first":{"judged":1000,"onTime":982,"late":18,"lateOurs":6,"onTimeShare":0.982,"sinceEvent":{"p95Micros":64000}},"retries":{"late":2,"onTime":40}}`
+	internal := answers{
+		"GET /internal/v1/audit/statistics": `{"asOf":{"at":"2026-11-28T14:04:41Z"},` + total + `,"rows":[{"clientId":"alfa","cause":"core-late","owner":"core","first":12,"retries":0,"figures":{"notifications":500,"first":{"late":18,"onTimeShare":0.9}}},
+			{"clientId":"beta","cause":"slots","owner":"us","first":6,"retries":2,"figures":{"notifications":500,"first":{"late":0},"retries":{"late":2}}}],"nextCursor":null}`,
+		"GET /internal/v1/audit/breaches": `{"report":null,"nextCursor":"x","breaches":[{"notificationId":"n","clientId":"alfa","kind":"pix-payment","resourceId":"p-1","state":"delivered","occurredAt":"2026-11-28T14:04:41Z",
+			"first":{"fromEvent":"late","fromReceipt":"on-time","sinceEventMicros":4000000,"sinceReceiptMicros":19000,"cause":"core-late"},"attempts":[{"number":1},{"number":2,"gap":"late","sinceFailureMicros":14000000,"cause":"slots"}]}]}`,
+	}
+	text := both(t, internal, "/late", "/late", nil)
+	for _, says := range []string{"98,20 %", "o núcleo", "nós", "p-1", "4,00 s", "2ª tentativa, 14,0 s após a falha", "Mais antigas"} {
+		require.Contains(t, text, says)
+	}
+}
+
+func TestALogThatIsNotWhatWasSignedSaysSoFirst(t *testing.T) {
+	internal := answers{
+		"GET /internal/v1/audit/verifications": `{"size":1204331,"since":{"verified":1204331},"whole":{"verified":1204000,"fault":{"seq":77,"reason":"the entry is missing"}},"running":{"id":"9","state":"running","beganAt":"2026-11-28T14:04:41Z","verified":400000,"size":1204331},
+			"anchors":[{"name":"file","size":1204331,"checkpointAt":"2026-11-28T14:04:41Z"},{"name":"url","problem":"refused","problemAt":"2026-11-28T14:04:41Z"}],"lastSealing":"2026-11-28T14:04:41Z"}`,
+		"GET /internal/v1/audit/checkpoints":     `{"log":"arauto/x","size":1204331,"root":"r","at":"2026-11-28T14:04:41Z","note":"n"}`,
+		"GET /internal/v1/audit/verifications/9": `{"id":"9","state":"bad","beganAt":"2026-11-28T14:04:41Z","endedAt":"2026-11-28T14:05:41Z","verified":77,"size":1204331,"fault":{"seq":77,"reason":"the entry is missing"}}`,
+	}
+	text := both(t, internal, "/log", "/log", nil)
+	for _, says := range []string{"O log não é o que foi assinado", "Primeira posição errada: 77", "1.204.331", "Verificação em curso: 33 %", "recusou"} {
+		require.Contains(t, text, says)
+	}
+	require.Contains(t, both(t, internal, "/log/verifications/{id}", "/log/verifications/9", map[string]string{"id": "9"}), "divergência encontrada")
+}

@@ -1,0 +1,267 @@
+// Package late is the console's page of the times that were not kept: 1.5 s, 10 s and 60 s in a period, by cause, by who can act and
+// by initiator, with the files for the regulator.
+package late
+
+import (
+	"cmp"
+	"embed"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/arauto/arauto/internal/console/page"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/timing"
+)
+
+//go:embed words.json *.html
+var files embed.FS
+
+// Section is the folder of these pages.
+func Section() page.Section {
+	return page.Section{
+		Name: "late", Group: page.Operation, Path: "/late", Roles: []string{page.Auditor}, Files: files,
+		Routes: []page.PageRoute{
+			{Method: http.MethodGet, Path: "/late", Handle: show},
+			{Method: http.MethodGet, Path: "/late/month", Handle: month},
+			{Method: http.MethodGet, Path: "/late/calls", Handle: calls},
+		},
+	}
+}
+
+// firstAttempts judges first attempts.
+type firstAttempts struct {
+	Judged, OnTime, Late, LateOurs, Unknown int64
+	OnTimeShare, OnTimeShareOurs            *float64
+	SinceEvent                              struct{ P50Micros, P95Micros, P99Micros, MaxMicros *int64 }
+}
+
+type periodSummary struct {
+	Notifications int64
+	First         firstAttempts
+	Retries       struct{ OnTime, Late, Early int64 }
+	Closed        map[string]int64
+}
+
+type lateCause struct {
+	Cause, Owner   string
+	First, Retries int64
+	Word           string `json:"-"` // for people
+}
+
+// Sum is how often the cause was there.
+func (c lateCause) Sum() int64 { return c.First + c.Retries }
+
+type lateClient struct {
+	ClientID string
+	Figures  periodSummary
+}
+
+type statisticsAnswer struct {
+	AsOf  struct{ At *time.Time }
+	Total periodSummary
+}
+
+// lateNotification is one notification whose first attempt started late.
+type lateNotification struct {
+	NotificationID, ClientID, Kind, ResourceID, State string
+	OccurredAt                                        time.Time
+	First                                             struct {
+		FromEvent, FromReceipt               string
+		SinceEventMicros, SinceReceiptMicros int64
+		Cause                                string
+		Word                                 string `json:"-"` // for people
+	}
+	Attempts []struct {
+		Number             int
+		StartedAt          time.Time
+		Gap                string
+		SinceFailureMicros int64
+		Cause              string
+		Word               string `json:"-"` // for people
+	}
+	Tampered bool
+}
+
+// lateOwner is who can act, with their causes.
+type lateOwner struct {
+	Owner  string
+	Sum    int64
+	Causes []lateCause
+}
+
+type lateView struct {
+	From, To, Client string // as the fields have them
+	Months           []string
+	Month            string // of the report
+	Total            periodSummary
+	Owners           []lateOwner
+	Clients          []lateClient
+	MoreClients      bool
+	Rows             []lateNotification
+	Next, First      string
+	Yesterday        string // for the matching file
+}
+
+// periodOf reads the period, in whole hours: without one, the present month of Brasília.
+func periodOf(v *page.Visit) (from, to time.Time) {
+	now := time.Now().In(ofb.Brasilia)
+	from = time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, ofb.Brasilia)
+	to = now.Add(time.Hour)
+	q := v.Query()
+	if m, err := time.ParseInLocation("2006-01", q.Get("month"), ofb.Brasilia); err == nil {
+		from, to = m, m.AddDate(0, 1, 0)
+	}
+	for name, at := range map[string]*time.Time{"from": &from, "to": &to} {
+		if t, err := time.Parse(time.RFC3339, page.Instant(q.Get(name))); err == nil {
+			*at = t
+		}
+	}
+	return from.Truncate(time.Hour), to.Truncate(time.Hour)
+}
+
+// hours are the parameters of a call about a period.
+func hours(from, to time.Time, more ...string) url.Values {
+	q := url.Values{"from": {from.UTC().Format(time.RFC3339)}, "to": {to.UTC().Format(time.RFC3339)}}
+	for i := 0; i+1 < len(more); i += 2 {
+		if more[i+1] != "" {
+			q.Set(more[i], more[i+1])
+		}
+	}
+	return q
+}
+
+const field = "2006-01-02T15:04"
+
+func show(v *page.Visit) error {
+	from, to := periodOf(v)
+	q := v.Query()
+	view := lateView{From: from.In(ofb.Brasilia).Format(field), To: to.In(ofb.Brasilia).Format(field), Client: q.Get("clientId")}
+	now := time.Now().In(ofb.Brasilia)
+	for m := range 6 {
+		view.Months = append(view.Months, time.Date(now.Year(), now.Month()-time.Month(m), 1, 0, 0, 0, 0, ofb.Brasilia).Format("2006-01"))
+	}
+	view.Month, view.Yesterday = from.In(ofb.Brasilia).Format("2006-01"), now.AddDate(0, 0, -1).Format(time.DateOnly)
+	var byCause struct {
+		statisticsAnswer
+		Rows []lateCause
+	}
+	if err := v.API.Get("/internal/v1/audit/statistics", hours(from, to, "by", "cause", "clientId", view.Client), &byCause); err != nil {
+		return err
+	}
+	for i := range byCause.Rows {
+		byCause.Rows[i].Word = causeWord(v, byCause.Rows[i].Cause)
+	}
+	view.Total, view.Owners = byCause.Total, owners(byCause.Rows)
+	if view.Client == "" {
+		if err := view.readClients(v, from, to); err != nil {
+			return err
+		}
+	}
+	if view.Total.First.Late > 0 {
+		if err := view.readRows(v, from, to); err != nil {
+			return err
+		}
+	}
+	shown := page.View{Title: v.Text("title"), Data: view}
+	if byCause.AsOf.At != nil {
+		shown.AsOf = *byCause.AsOf.At
+	}
+	return v.Show("late", shown)
+}
+
+// causeWord says a cause for people, in the words of reports.
+func causeWord(v *page.Visit, cause string) string {
+	return cmp.Or(timing.CauseWord(notice.Delay(cause), string(v.Lang)), cause)
+}
+
+// owners gathers causes by who can act, the most first.
+func owners(causes []lateCause) []lateOwner {
+	var out []lateOwner
+	for _, c := range causes {
+		i := slices.IndexFunc(out, func(o lateOwner) bool { return o.Owner == c.Owner })
+		if i < 0 {
+			i, out = len(out), append(out, lateOwner{Owner: c.Owner})
+		}
+		out[i].Sum += c.Sum()
+		out[i].Causes = append(out[i].Causes, c)
+	}
+	slices.SortStableFunc(out, func(a, b lateOwner) int { return int(b.Sum - a.Sum) })
+	return out
+}
+
+// clientsShown is how many initiators the page lists: those with the most late attempts of the first thousand.
+const clientsShown = 20
+
+func (s *lateView) readClients(v *page.Visit, from, to time.Time) error {
+	var answer struct {
+		Rows       []lateClient
+		NextCursor *string
+	}
+	if err := v.API.Get("/internal/v1/audit/statistics", hours(from, to, "by", "client", "limit", "1000"), &answer); err != nil {
+		return err
+	}
+	rows := slices.DeleteFunc(answer.Rows, func(c lateClient) bool {
+		return c.Figures.First.Late+c.Figures.Retries.Late+c.Figures.Retries.Early == 0
+	})
+	slices.SortStableFunc(rows, func(a, b lateClient) int { return int(b.Figures.First.Late - a.Figures.First.Late) })
+	s.MoreClients = len(rows) > clientsShown || answer.NextCursor != nil
+	s.Clients = rows[:min(len(rows), clientsShown)]
+	return nil
+}
+
+func (s *lateView) readRows(v *page.Visit, from, to time.Time) error {
+	q := v.Query()
+	var answer struct {
+		Breaches   []lateNotification
+		NextCursor string
+	}
+	// The period of one listing is bounded; the newest part is listed.
+	if most := 31 * 24 * time.Hour; to.Sub(from) > most {
+		from = to.Add(-most)
+	}
+	call := hours(from, to, "late", "true", "limit", "25", "clientId", s.Client, "cursor", q.Get("cursor"))
+	if err := v.API.Get("/internal/v1/audit/breaches", call, &answer); err != nil {
+		return err
+	}
+	s.Rows = answer.Breaches
+	for i := range s.Rows {
+		b := &s.Rows[i]
+		b.First.Word = causeWord(v, b.First.Cause)
+		for n := range b.Attempts {
+			b.Attempts[n].Word = causeWord(v, b.Attempts[n].Cause)
+		}
+	}
+	q.Del("done")
+	q.Set("from", s.From)
+	q.Set("to", s.To)
+	if q.Has("cursor") {
+		q.Del("cursor")
+		s.First = "/late?" + q.Encode()
+	}
+	if answer.NextCursor != "" {
+		q.Set("cursor", answer.NextCursor)
+		s.Next = "/late?" + q.Encode()
+	}
+	return nil
+}
+
+// month hands the regulator's report of a month over, as CSV or PDF.
+func month(v *page.Visit) error {
+	q := v.Query()
+	from, err := time.ParseInLocation("2006-01", q.Get("month"), ofb.Brasilia)
+	if err != nil {
+		return v.Redirect("/late#report")
+	}
+	format := q.Get("format")
+	asked := hours(from, from.AddDate(0, 1, 0), "format", format, "lang", string(v.Lang), "clientId", q.Get("clientId"))
+	return v.API.Hand(v.X.W, "/internal/v1/audit/report", asked, "arauto-"+q.Get("month")+"."+format)
+}
+
+// calls hands the matching file of a day over, for the ecosystem's metrics platform.
+func calls(v *page.Visit) error {
+	day := v.Query().Get("day")
+	return v.API.Hand(v.X.W, "/internal/v1/audit/calls", url.Values{"day": {day}, "format": {"csv"}}, "arauto-calls-"+day+".csv")
+}

@@ -1,0 +1,106 @@
+package browser
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/certs"
+)
+
+// mostClicks is how many clicks an answer may take from the first page.
+const mostClicks = 3
+
+// question is asked by somebody who has never seen a terminal. Each step is one click; text that is typed is none.
+type question struct {
+	asked  string
+	who    string
+	answer func(*clicker)
+}
+
+// questions are the six that compliance asks, and the one of an operator at three in the morning.
+var questions = []question{
+	{"how many were late this month, by initiator, and why?", "auditor", func(c *clicker) {
+		c.click(`nav a[href="/late"]`)
+		c.reads("Por iniciadora", "Quem pode agir", certs.DefaultAlfa.Name, "o núcleo")
+	}},
+	{"the regulator's figures of this month", "auditor", func(c *clicker) {
+		c.click(`nav a[href="/late"]`)
+		c.downloads(`form[action="/late/month"]`, "format=csv", "text/csv")
+	}},
+	{"was the database tampered with?", "auditor", func(c *clicker) {
+		c.click(`nav a[href="/log"]`)
+		c.click(`form[action="/log/verifications"] button`)
+		c.until("sem divergência")
+	}},
+	{"initiator Z says that nothing came since midnight", "operator", func(c *clicker) {
+		c.click(`nav a[href="/initiators"]`)
+		c.click(fmt.Sprintf(`main a[href="/initiators/%s"]`, certs.DefaultBeta.Name))
+		c.reads("Não responde", "Causa:")
+	}},
+}
+
+// clicks asks every question, each from the first page.
+func clicks(t *testing.T, h *house, browser context.Context) {
+	h.sealed()
+	for _, q := range questions {
+		t.Run(q.asked, func(t *testing.T) {
+			w := newWindow(t, browser)
+			w.enter(h, "clara", q.who)
+			require.EqualValues(t, 200, w.visit(h.byLink+"/"))
+			c := &clicker{window: w, h: h}
+			q.answer(c)
+			require.LessOrEqual(t, c.clicks, mostClicks)
+			t.Logf("%d clicks", c.clicks)
+		})
+	}
+}
+
+// clicker is a person at a window whose clicks are counted.
+type clicker struct {
+	*window
+	h      *house
+	clicks int
+}
+
+// types fills a field in.
+func (c *clicker) types(selector, text string) {
+	c.t.Helper()
+	c.do(chromedp.SetValue(chromedp.CSS(selector), text))
+}
+
+// click presses what a selector names and waits for the page that follows.
+func (c *clicker) click(selector string) {
+	c.t.Helper()
+	c.clicks++
+	require.EqualValues(c.t, 200, c.press(selector), selector)
+}
+
+// downloads presses the button of a form whose answer is a file: one click.
+func (c *clicker) downloads(form, more, media string) {
+	c.t.Helper()
+	c.clicks++
+	got := ask(c.window, chromedp.Evaluate[string](fmt.Sprintf(`(() => { const f = document.querySelector(%q);
+		return fetch(f.action + "?" + new URLSearchParams(new FormData(f)) + "&" + %q).then(r => r.status + " " + r.headers.get("content-type")) })()`, form, more),
+		chromedp.EvalAwaitPromise))
+	require.Contains(c.t, got, "200 "+media)
+}
+
+// reads checks what the page says.
+func (c *clicker) reads(texts ...string) {
+	c.t.Helper()
+	page := c.text()
+	for _, text := range texts {
+		require.Contains(c.t, page, text)
+	}
+}
+
+// until waits until the page, which refreshes itself, says something.
+func (c *clicker) until(text string) {
+	c.t.Helper()
+	ask(c.window, chromedp.Evaluate[bool](fmt.Sprintf(`new Promise(done => { const look = () => document.body.innerText.includes(%q) ? done(true) : setTimeout(look, 100); look(); })`, text),
+		chromedp.EvalAwaitPromise))
+}
