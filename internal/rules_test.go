@@ -40,7 +40,7 @@ var (
 		"internal/console/page", "internal/console/notifications", "internal/console/initiators", "internal/console/late", "internal/console/sources",
 		"internal/console/certificates", "internal/console/sealedlog",
 	}
-	onePage      = append([]string{"internal/console/page"}, floor0...)
+	onePage = append([]string{"internal/console/page"}, floor0...)
 )
 
 // packages lists every package of ours. A package that is not here fails the test: none is added before it has two

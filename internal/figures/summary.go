@@ -137,9 +137,10 @@ func share(part, whole int64) *float64 {
 // Query selects sums: From ≤ start < To.
 type Query struct {
 	From, To time.Time
-	Unit     time.Duration   // Hour or Minute; minutes are kept of all clients together, for two days
-	Client   notice.ClientID // "": all clients together
-	Kind     ofb.Kind        // 0: all
+	Unit     time.Duration     // Hour or Minute; minutes are kept of all clients together, for two days
+	Client   notice.ClientID   // "": all clients together
+	Clients  []notice.ClientID // of each of these by itself, instead of Client; nil: of Client
+	Kind     ofb.Kind          // 0: all
 
 	// EachClient asks for the rows of each client by itself: Limit clients after a client, in the order of their ids.
 	EachClient bool
@@ -149,9 +150,10 @@ type Query struct {
 
 // Ask is what one reading of figures wants; all of it is read at one instant.
 type Ask struct {
-	Queries []Query
-	Contact notice.ClientID // whose last attempts are wanted; "": nobody's
-	Failing int64           // clients with so many failures since their last success are wanted as well; 0: none
+	Queries  []Query
+	Contact  notice.ClientID   // whose last attempts are wanted; "": nobody's
+	Contacts []notice.ClientID // more of whom they are wanted
+	Failing  int64             // clients with so many failures since their last success are wanted as well; 0: none
 }
 
 // Row is the sums of a key.

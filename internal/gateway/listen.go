@@ -45,7 +45,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		Sources: g.sources, Calendar: g.trust, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
 		Version: g.version, Holder: evidence.Party{LegalName: cfg.Holder.LegalName, OrganisationID: cfg.Holder.OrganisationID},
 		Prober: prober{g.sender}, Verifications: verifications{g.auditlog, g.sealer, g.verifier}, Calls: calls{g.auditlog, cfg.Holder.OrganisationID},
-		TempDir: cfg.StateDir,
+		TempDir:  cfg.StateDir,
 		Unread:   g.receipts.Unread,
 		Tampered: func(string, history.Integrity) { g.metrics.tampered.Inc() },
 	})

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/failure"
+	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/registry"
 )
 
@@ -32,11 +36,28 @@ type initiatorJSON struct {
 	WebhookURIs    []string        `json:"webhookUris"`
 	Push           bool            `json:"push"`
 	UpdatedAt      instant         `json:"updatedAt"`
+	Health         *briefJSON      `json:"health,omitzero"` // with ?figures=24h
+}
+
+// briefJSON is how an initiator did in the last 24 hours.
+type briefJSON struct {
+	Notifications int64    `json:"notifications"`
+	Delivered     int64    `json:"delivered"`
+	Exhausted     int64    `json:"exhausted"`
+	OnTimeShare   *float64 `json:"onTimeShare"` // of first attempts within 1.5 s of the event, 0 to 1; null: there was none
+	Down          bool     `json:"down"`        // its last attempts failed
+	Failures      int64    `json:"failures"`    // attempts since the last success
+	Since         *instant `json:"since"`       // the first of them
+	LastSuccess   *instant `json:"lastSuccessAt"`
 }
 
 type initiatorsJSON struct {
 	Initiators []initiatorJSON `json:"initiators"`
 	NextCursor *string         `json:"nextCursor,omitzero"` // absent at the end
+
+	// With ?figures=24h: initiators whose last attempts failed, and changes of clients without registration in that time.
+	Down           *int64 `json:"down,omitzero"`
+	UnknownChanges *int64 `json:"unknownChanges,omitzero"`
 }
 
 func initiatorOf(i *notice.Initiator) initiatorJSON {
@@ -62,13 +83,28 @@ func (in *Internal) listInitiators(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	limit := q.Limit
-	q.Limit++ // one more tells whether there is a next page
-	list, err := in.initiators.List(x.R.Context(), q)
+	var out initiatorsJSON
+	if q.down {
+		err = in.listDown(x, &out)
+	} else {
+		err = in.listRegistered(x, q, &out)
+	}
+	if err == nil && q.figures {
+		err = in.addFigures(x, &out)
+	}
 	if err != nil {
 		return err
 	}
-	var out initiatorsJSON
+	return in.view(x, len(out.Initiators), out)
+}
+
+func (in *Internal) listRegistered(x *api.Exchange, q initiatorsQuery, out *initiatorsJSON) error {
+	limit := q.Limit
+	q.Limit++ // one more tells whether there is a next page
+	list, err := in.initiators.List(x.R.Context(), q.InitiatorQuery)
+	if err != nil {
+		return err
+	}
 	if len(list) > limit {
 		list = list[:limit]
 		cursor := base64.RawURLEncoding.EncodeToString([]byte(list[limit-1].Client))
@@ -78,15 +114,97 @@ func (in *Internal) listInitiators(x *api.Exchange) error {
 	for i := range list {
 		out.Initiators[i] = initiatorOf(&list[i])
 	}
-	return in.view(x, len(list), out)
+	return nil
+}
+
+// downMost is how many initiators that do not answer are listed, those that have failed longest first.
+const downMost = 100
+
+// listDown lists the initiators whose last attempts failed.
+func (in *Internal) listDown(x *api.Exchange, out *initiatorsJSON) error {
+	if in.cfg.Figures == nil {
+		return errNotFound
+	}
+	r, err := in.cfg.Figures.Figures(x.R.Context(), figures.Ask{Failing: downAfter})
+	if err != nil {
+		return err
+	}
+	out.Initiators = []initiatorJSON{}
+	for _, one := range in.down(x.R.Context(), r.Contacts, x.Began) {
+		if len(out.Initiators) == downMost {
+			break
+		}
+		found, err := in.initiators.Get(x.R.Context(), one.ClientID)
+		switch {
+		case failure.NotFound(err):
+		case err != nil:
+			return err
+		default:
+			out.Initiators = append(out.Initiators, initiatorOf(&found))
+		}
+	}
+	return nil
+}
+
+// addFigures adds how each initiator of a page did in the last 24 hours.
+func (in *Internal) addFigures(x *api.Exchange, out *initiatorsJSON) error {
+	if in.cfg.Figures == nil {
+		return errNotFound
+	}
+	clients := make([]notice.ClientID, len(out.Initiators))
+	for i := range out.Initiators {
+		clients[i] = out.Initiators[i].ClientID
+	}
+	end := x.Began.UTC().Truncate(time.Hour).Add(time.Hour)
+	day := figures.Query{From: end.Add(-pageHours * time.Hour), To: end, Unit: figures.Hour}
+	each := day
+	each.Clients = clients
+	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
+	defer cancel()
+	r, err := in.cfg.Figures.Figures(ctx, figures.Ask{Queries: []figures.Query{day, each}, Contacts: clients, Failing: downAfter})
+	if err != nil {
+		return in.tooLong(ctx, x, err)
+	}
+	unknown := figures.Total(r.Rows[0]).Summary().Silent[string(ofb.UnknownClient)]
+	var down int64
+	failing := func(c figures.Contact) bool {
+		return c.Failures >= downAfter && x.Began.Sub(c.LastFailure) < downWithin
+	}
+	for _, c := range r.Contacts {
+		if failing(c) {
+			down++
+		}
+	}
+	out.UnknownChanges, out.Down = &unknown, &down
+	sums := grouped(r.Rows[1], func(k figures.RowKey) notice.ClientID { return k.Client })
+	for i := range out.Initiators {
+		one := &out.Initiators[i]
+		one.Health = &briefJSON{}
+		if s := sums[one.ClientID]; s != nil {
+			*one.Health = briefJSON{Notifications: s.Notifications, Delivered: s.Closed["delivered"], Exhausted: s.Closed["exhausted"], OnTimeShare: s.First.Share}
+		}
+		if c, there := r.Contacts[one.ClientID]; there {
+			one.Health.Down, one.Health.Failures = failing(c), c.Failures
+			one.Health.Since, one.Health.LastSuccess = instantOrNull(c.FailingFrom), instantOrNull(c.LastSuccess)
+		}
+	}
+	return nil
+}
+
+// initiatorsQuery is what is asked of the list.
+type initiatorsQuery struct {
+	notice.InitiatorQuery
+
+	figures bool // of the last 24 hours
+	down    bool // only those whose last attempts failed
 }
 
 // maxSearchText bounds the text that registrations are searched for, in bytes.
 const maxSearchText = 255
 
 // initiatorsAsked reads which registrations are wanted. A cursor is the client id of the last one, in base64url.
-func initiatorsAsked(raw string) (q notice.InitiatorQuery, err error) {
-	p, err := parameters(raw, "q", "limit", "cursor")
+func initiatorsAsked(raw string) (q initiatorsQuery, err error) {
+	p, err := parameters(raw, "q", "limit", "cursor", "figures", "down")
 	if err != nil {
 		return q, err
 	}
@@ -105,6 +223,18 @@ func initiatorsAsked(raw string) (q notice.InitiatorQuery, err error) {
 			return q, wrongCursor()
 		}
 		q.After = notice.ClientID(last)
+	}
+	switch f, there := p["figures"]; {
+	case f == "24h":
+		q.figures = true
+	case there:
+		return q, wrong("figures", "must be 24h", "deve ser 24h")
+	}
+	switch d, there := p["down"]; {
+	case d == "true" && q.Text == "" && q.After == "":
+		q.down = true
+	case there:
+		return q, wrong("down", "must be true, without q and cursor", "deve ser true, sem q nem cursor")
 	}
 	return q, nil
 }

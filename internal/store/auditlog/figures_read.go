@@ -93,6 +93,9 @@ func (r *figuresReading) query(ctx context.Context, q figures.Query, tail *figur
 	if q.Unit == figures.Minute {
 		stored, fresh = minutesSQL, tail.Minutes()
 	}
+	if q.Clients != nil {
+		clients = q.Clients
+	}
 	if q.EachClient {
 		var err error
 		if clients, more, err = r.clients(ctx, q, fresh); err != nil {
@@ -168,11 +171,14 @@ func (r *figuresReading) clients(ctx context.Context, q figures.Query, fresh map
 }
 
 func (r *figuresReading) contacts(ctx context.Context, tail *figures.Totals) error {
-	if r.ask.Contact == "" && r.ask.Failing == 0 {
+	if r.ask.Contact == "" && len(r.ask.Contacts) == 0 && r.ask.Failing == 0 {
 		return nil
 	}
 	fresh := tail.Contacts()
 	ids := []string{string(r.ask.Contact)}
+	for _, client := range r.ask.Contacts {
+		ids = append(ids, string(client))
+	}
 	for client := range fresh {
 		ids = append(ids, string(client))
 	}
@@ -187,7 +193,7 @@ func (r *figuresReading) contacts(ctx context.Context, tail *figures.Totals) err
 		all[client] = c
 	}
 	for client, c := range all {
-		if client != r.ask.Contact && (r.ask.Failing == 0 || c.Failures < r.ask.Failing) {
+		if client != r.ask.Contact && !slices.Contains(r.ask.Contacts, client) && (r.ask.Failing == 0 || c.Failures < r.ask.Failing) {
 			delete(all, client)
 		}
 	}
