@@ -119,8 +119,7 @@ func show(v *page.Visit) error {
 			view.SealTone = "warn"
 		}
 	}
-	now := time.Now()
-	view.From, view.To = day(now.AddDate(0, 0, -7)), day(now)
+	view.From = day(time.Now().AddDate(0, 0, -7))
 	return v.Show("log", page.View{Title: v.Text("title"), Data: view})
 }
 
@@ -168,7 +167,13 @@ type consistencyView struct {
 func consistency(v *page.Visit) error {
 	asked := v.Query()
 	var text string
-	if err := v.API.Get("/internal/v1/audit/consistency", period(v), &text); err != nil {
+	crumb := &page.Link{Path: "/log", Text: v.Text("title")}
+	err := v.API.Get("/internal/v1/audit/consistency", period(v), &text)
+	if page.Is(err, http.StatusNotFound) {
+		data := consistencyView{From: asked.Get("from"), To: asked.Get("to")}
+		return v.ShowAs(http.StatusNotFound, "too-early", page.View{Title: v.Text("consistency"), Data: data, Crumb: crumb})
+	}
+	if err != nil {
 		return err
 	}
 	var key struct{ Log, PEM string }
@@ -191,7 +196,7 @@ func consistency(v *page.Visit) error {
 		return shownCheckpoint{Log: key.Log, Size: c.Size, Root: c.Root.String(), At: c.At.Time()}
 	}
 	view := consistencyView{Old: of(older), New: of(newer), From: asked.Get("from"), To: asked.Get("to"), Hashes: len(proof.Path), File: "/log/consistency/file?" + period(v).Encode()}
-	return v.Show("consistency", page.View{Title: v.Text("consistency"), Data: view, Crumb: &page.Link{Path: "/log", Text: v.Text("title")}})
+	return v.Show("consistency", page.View{Title: v.Text("consistency"), Data: view, Crumb: crumb})
 }
 
 func consistencyFile(v *page.Visit) error {

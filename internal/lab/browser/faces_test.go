@@ -86,7 +86,7 @@ func facesActs(t *testing.T, h *house, browser context.Context) {
 	(&clicker{window: w, h: h}).until("sem divergência")
 
 	require.EqualValues(t, 200, w.visit(h.byLink+"/log"))
-	script[bool](w, fmt.Sprintf(`document.querySelector("input[name=from]").value = %q; true`, time.Now().Add(24*time.Hour).Format("2006-01-02T15:04")))
+	script[bool](w, fmt.Sprintf(`document.querySelector("input[name=from]").value = %q; true`, time.Now().In(ofb.Brasilia).Format("2006-01-02T15:04:05")))
 	require.EqualValues(t, 200, w.press(`form[action="/log/consistency"] button`))
 	require.Contains(t, w.text(), "provado")
 	require.Equal(t, 1, h.entries("consistency", "fabia"))

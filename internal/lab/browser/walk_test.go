@@ -51,7 +51,7 @@ func TestTheConsole(t *testing.T) {
 }
 
 func walk(t *testing.T, h *house, browser context.Context) {
-	stops := slices.Concat(stops, facesStops)
+	stops := slices.Concat(facesStops, stops)
 	w := newWindow(t, browser)
 	w.enter(h, "olga", "operator", "auditor", "registrar")
 	for _, s := range stops {
