@@ -124,6 +124,10 @@ bench: postgres ## run every benchmark for BENCHTIME (1s)
 bench-search: postgres ## search 10,000,000 entries by each key; fails above 500 ms at p95; about a quarter of an hour
 	@ARAUTO_LONG=1 go test -run '^$$' -bench BenchmarkSearch -benchtime 1x -timeout 60m -v ./internal/store
 
+.PHONY: bench-console
+bench-console: postgres ## open each page of the console over 10,000,000 entries of 10,000 initiators; fails above 300 ms at p95; about half an hour
+	@ARAUTO_LONG=1 go test -run '^$$' -bench BenchmarkPages -benchtime 1x -timeout 90m -v ./internal/lab/browser
+
 .PHONY: bench-mixed
 bench-mixed: postgres ## ten minutes (MINUTES) of changes, queries, searches and hostile receivers at once: delays, memory, descriptors
 	@ARAUTO_BENCH_MINUTES=$(MINUTES) go test -run '^$$' -bench BenchmarkMixedLoad -benchtime 1x -timeout 60m -v ./internal/lab/bench

@@ -123,7 +123,7 @@ func TestLatenessIsGroupedByWhoCanAct(t *testing.T) {
 	internal := answers{
 		"GET /internal/v1/audit/statistics": `{"asOf":{"at":"2026-11-28T14:04:41Z"},` + total + `,"rows":[{"clientId":"alfa","cause":"core-late","owner":"core","first":12,"retries":0,"figures":{"notifications":500,"first":{"late":18,"onTimeShare":0.9}}},
 			{"clientId":"beta","cause":"slots","owner":"us","first":6,"retries":2,"figures":{"notifications":500,"first":{"late":0},"retries":{"late":2}}}],"nextCursor":null}`,
-		"GET /internal/v1/audit/breaches": `{"report":null,"nextCursor":"x","breaches":[{"notificationId":"n","clientId":"alfa","kind":"pix-payment","resourceId":"p-1","state":"delivered","occurredAt":"2026-11-28T14:04:41Z",
+		"GET /internal/v1/audit/breaches": `{"report":null,"nextCursor":"x","byClient":[{"clientId":"alfa","late":18}],"breaches":[{"notificationId":"n","clientId":"alfa","kind":"pix-payment","resourceId":"p-1","state":"delivered","occurredAt":"2026-11-28T14:04:41Z",
 			"first":{"fromEvent":"late","fromReceipt":"on-time","sinceEventMicros":4000000,"sinceReceiptMicros":19000,"cause":"core-late"},"attempts":[{"number":1},{"number":2,"gap":"late","sinceFailureMicros":14000000,"cause":"slots"}]}]}`,
 	}
 	text := both(t, internal, "/late", "/late", nil)

@@ -39,6 +39,9 @@ func TestLateFirstAttemptsAreFoundNewestFirstWithTheirCause(t *testing.T) {
 		p.After = next
 	}
 	require.Equal(t, []string{"old-4", "old-3", "old-2", "old-1", "old-0"}, found)
+	by, err := b.log.LateByClient(t.Context(), p, 10)
+	require.NoError(t, err)
+	require.Equal(t, []timing.LateClient{{Client: "itp", Late: 5}}, by)
 	p.After.At, p.Client = time.Time{}, "other"
 	none, _, err := b.log.LateFirst(t.Context(), p, 2)
 	require.NoError(t, err)

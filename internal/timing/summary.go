@@ -152,3 +152,9 @@ func (s Spread) MarshalJSON() ([]byte, error) {
 		Max   history.Micros `json:"maxMicros"`
 	}{s.count, s.Percentile(50), s.Percentile(95), s.Percentile(99), s.most})
 }
+
+// LateClient counts the late first attempts of one client in a period.
+type LateClient struct {
+	Client notice.ClientID `json:"clientId"`
+	Late   int64           `json:"late"`
+}

@@ -27,6 +27,8 @@ type Clock interface {
 	Timings(ctx context.Context, p timing.Period, each func(*timing.Timing) error) error
 	// LateFirst are the clock proofs of notifications whose first attempt started late, newest first, and where to continue.
 	LateFirst(ctx context.Context, p timing.Period, limit int) ([]timing.Timing, history.Position, error)
+	// LateByClient counts them by client, those with the most first.
+	LateByClient(ctx context.Context, p timing.Period, most int) ([]timing.LateClient, error)
 	// ClockReport is the account of a period; those of which a time was not kept are handed over.
 	ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error)
 	// LatestReconciliation is what the newest reconciliation found, and when it was recorded.
@@ -72,7 +74,11 @@ type breachesJSON struct {
 	Report     *timing.ClockReport `json:"report"` // null on every page but the first
 	Breaches   []timing.Timing     `json:"breaches"`
 	NextCursor *string             `json:"nextCursor"`
+	ByClient   []timing.LateClient `json:"byClient,omitzero"` // with ?late=true, on the first page: those with the most first
 }
+
+// lateClients is how many initiators are counted.
+const lateClients = 50
 
 // errEnough ends a walk through a period.
 var errEnough = errors.New("enough")
@@ -225,6 +231,11 @@ func (in *Internal) listLateFirst(ctx context.Context, x *api.Exchange, asked la
 		return in.tooLong(ctx, x, err)
 	}
 	out := breachesJSON{Breaches: append([]timing.Timing{}, list...)}
+	if asked.period.After.At.IsZero() {
+		if out.ByClient, err = in.cfg.Clock.LateByClient(ctx, asked.period, lateClients); err != nil {
+			return in.tooLong(ctx, x, err)
+		}
+	}
 	var found history.Integrity
 	for i := range list {
 		found.Add(list[i].Integrity)

@@ -94,6 +94,10 @@ func (a *almanac) LateFirst(_ context.Context, p timing.Period, limit int) (out 
 	return out, next, nil
 }
 
+func (a *almanac) LateByClient(context.Context, timing.Period, int) ([]timing.LateClient, error) {
+	return []timing.LateClient{{Client: "itp", Late: int64(a.breaches)}}, nil
+}
+
 func (a *almanac) LatestReconciliation(context.Context) (history.Reconciliation, time.Time, error) {
 	if a.missing {
 		return history.Reconciliation{}, time.Time{}, errMissing
@@ -195,6 +199,7 @@ func TestLateFirstAttemptsComePageByPageWithoutTheAccount(t *testing.T) {
 		got := w.ask("GET", path, "auditor", "")
 		require.Equal(t, http.StatusOK, got.status, got.text)
 		require.Nil(t, got.body["report"])
+		require.Equal(t, seen == 0, got.body["byClient"] != nil, "on the first page")
 		list := got.body["breaches"].([]any)
 		require.LessOrEqual(t, len(list), 2)
 		seen += len(list)

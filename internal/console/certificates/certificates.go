@@ -95,24 +95,10 @@ func list(v *page.Visit) error {
 func rows(c *calendarAnswer, now time.Time) []calendarRow {
 	var out []calendarRow
 	add := func(r calendarRow) {
-		switch {
-		case r.Ends == nil:
-			r.Tone = "bad"
-		default:
+		r.Tone = "bad"
+		if r.Ends != nil {
 			r.Days = int(r.Ends.Sub(now).Hours() / 24)
-			r.Tone = "ok"
-			if r.Group == "list" { // a list ends in days by its nature
-				if r.Ends.Before(now) {
-					r.Tone = "bad"
-				}
-				break
-			}
-			switch {
-			case r.Days < badDays || r.Ends.Before(now):
-				r.Tone = "bad"
-			case r.Days < warnDays:
-				r.Tone = "warn"
-			}
+			r.Tone = toneOf(&r, now)
 		}
 		if r.Problem != "" {
 			r.Tone = "bad"
@@ -141,13 +127,23 @@ func rows(c *calendarAnswer, now time.Time) []calendarRow {
 		add(calendarRow{Group: "list", What: one.Direction, Subject: one.Issuer, Source: one.Source, Ends: one.ValidUntil, Who: "authority"})
 	}
 	slices.SortStableFunc(out, func(a, b calendarRow) int {
-		switch {
-		case a.Ends == nil || b.Ends == nil:
+		if a.Ends == nil || b.Ends == nil {
 			return cmp.Compare(known(a), known(b))
 		}
 		return a.Ends.Compare(*b.Ends)
 	})
 	return out
+}
+
+// toneOf is ok, warn or bad by the days that are left.
+func toneOf(r *calendarRow, now time.Time) string {
+	switch ended := r.Ends.Before(now); {
+	case ended, r.Days < badDays && r.Group != "list": // a list ends in days by its nature
+		return "bad"
+	case r.Days < warnDays && r.Group != "list":
+		return "warn"
+	}
+	return "ok"
 }
 
 func known(r calendarRow) int {

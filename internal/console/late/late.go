@@ -56,7 +56,7 @@ func (c lateCause) Sum() int64 { return c.First + c.Retries }
 
 type lateClient struct {
 	ClientID string
-	Figures  periodSummary
+	Late     int64
 }
 
 type statisticsAnswer struct {
@@ -99,7 +99,6 @@ type lateView struct {
 	Total            periodSummary
 	Owners           []lateOwner
 	Clients          []lateClient
-	MoreClients      bool
 	Rows             []lateNotification
 	Next, First      string
 	Yesterday        string // for the matching file
@@ -155,11 +154,6 @@ func show(v *page.Visit) error {
 		byCause.Rows[i].Word = causeWord(v, byCause.Rows[i].Cause)
 	}
 	view.Total, view.Owners = byCause.Total, owners(byCause.Rows)
-	if view.Client == "" {
-		if err := view.readClients(v, from, to); err != nil {
-			return err
-		}
-	}
 	if view.Total.First.Late > 0 {
 		if err := view.readRows(v, from, to); err != nil {
 			return err
@@ -192,31 +186,12 @@ func owners(causes []lateCause) []lateOwner {
 	return out
 }
 
-// clientsShown is how many initiators the page lists: those with the most late attempts of the first thousand.
-const clientsShown = 20
-
-func (s *lateView) readClients(v *page.Visit, from, to time.Time) error {
-	var answer struct {
-		Rows       []lateClient
-		NextCursor *string
-	}
-	if err := v.API.Get("/internal/v1/audit/statistics", hours(from, to, "by", "client", "limit", "1000"), &answer); err != nil {
-		return err
-	}
-	rows := slices.DeleteFunc(answer.Rows, func(c lateClient) bool {
-		return c.Figures.First.Late+c.Figures.Retries.Late+c.Figures.Retries.Early == 0
-	})
-	slices.SortStableFunc(rows, func(a, b lateClient) int { return int(b.Figures.First.Late - a.Figures.First.Late) })
-	s.MoreClients = len(rows) > clientsShown || answer.NextCursor != nil
-	s.Clients = rows[:min(len(rows), clientsShown)]
-	return nil
-}
-
 func (s *lateView) readRows(v *page.Visit, from, to time.Time) error {
 	q := v.Query()
 	var answer struct {
 		Breaches   []lateNotification
 		NextCursor string
+		ByClient   []lateClient
 	}
 	// The period of one listing is bounded; the newest part is listed.
 	if most := 31 * 24 * time.Hour; to.Sub(from) > most {
@@ -226,7 +201,7 @@ func (s *lateView) readRows(v *page.Visit, from, to time.Time) error {
 	if err := v.API.Get("/internal/v1/audit/breaches", call, &answer); err != nil {
 		return err
 	}
-	s.Rows = answer.Breaches
+	s.Rows, s.Clients = answer.Breaches, answer.ByClient
 	for i := range s.Rows {
 		b := &s.Rows[i]
 		b.First.Word = causeWord(v, b.First.Cause)

@@ -27,6 +27,10 @@ var questions = []question{
 		c.click(`nav a[href="/late"]`)
 		c.reads("Por iniciadora", "Quem pode agir", certs.DefaultAlfa.Name, "o núcleo")
 	}},
+	{"the regulator's figures of this month", "auditor", func(c *clicker) {
+		c.click(`nav a[href="/late"]`)
+		c.downloads(`form[action="/late/month"]`, "format=csv", "text/csv")
+	}},
 	{"was the database tampered with?", "auditor", func(c *clicker) {
 		c.click(`nav a[href="/log"]`)
 		c.click(`form[action="/log/verifications"] button`)
@@ -73,6 +77,16 @@ func (c *clicker) click(selector string) {
 	c.t.Helper()
 	c.clicks++
 	require.EqualValues(c.t, 200, c.press(selector), selector)
+}
+
+// downloads presses the button of a form whose answer is a file: one click.
+func (c *clicker) downloads(form, more, media string) {
+	c.t.Helper()
+	c.clicks++
+	got := ask(c.window, chromedp.Evaluate[string](fmt.Sprintf(`(() => { const f = document.querySelector(%q);
+		return fetch(f.action + "?" + new URLSearchParams(new FormData(f)) + "&" + %q).then(r => r.status + " " + r.headers.get("content-type")) })()`, form, more),
+		chromedp.EvalAwaitPromise))
+	require.Contains(c.t, got, "200 "+media)
 }
 
 // reads checks what the page says.

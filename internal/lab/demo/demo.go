@@ -5,7 +5,6 @@ package demo
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -91,6 +90,9 @@ func (d *demo) run(ctx context.Context, keep bool) (err error) {
 		return fmt.Errorf("audit: %w", err)
 	}
 	if keep {
+		if err := d.more(limited, alfa); err != nil {
+			return fmt.Errorf("what the console shows: %w", err)
+		}
 		d.stay(ctx)
 	}
 	return nil
@@ -250,20 +252,12 @@ func (d *demo) tell(ctx context.Context, s *story) error {
 
 // ask polls once for the resource of a story, as the initiator that owns it.
 func (d *demo) ask(ctx context.Context, s *story) error {
-	folder := filepath.Join(d.stage.Dir, "pki", "initiators", certs.DefaultAlfa.Name)
-	pair, err := tls.LoadX509KeyPair(filepath.Join(folder, "brcac.pem"), filepath.Join(folder, "brcac.key"))
-	if err != nil {
-		return err
-	}
-	asker, err := d.stage.Asker(certs.DefaultAlfa, pair)
+	asker, token, err := d.asker()
 	if err != nil {
 		return err
 	}
 	defer asker.Close()
-	token, err := asker.Token(certs.DefaultAlfa.Name)
-	if err != nil {
-		return err
-	}
+	folder := filepath.Join(d.stage.Dir, "pki", "initiators", certs.DefaultAlfa.Name)
 	if err := os.WriteFile(filepath.Join(folder, "token"), []byte(token), 0o600); err != nil { // for curl
 		return err
 	}

@@ -73,6 +73,17 @@ WHERE notification_id = ANY($1) AND kind IN ('change', 'decision', 'resend') ORD
 	return rows, next, now, err
 }
 
+// LateByClient counts the late first attempts of a period by client: at most so many clients, those with the most first.
+func (l *Log) LateByClient(ctx context.Context, p timing.Period, most int) ([]timing.LateClient, error) {
+	rows, _ := l.query.Query(ctx, `SELECT client_id, count(*) FROM entry WHERE kind = 'attempt' AND facts->>'late' = 'true' AND number = 1 AND at >= $1 AND at < $2
+AND ($3 = '' OR client_id = $3) GROUP BY client_id ORDER BY count(*) DESC, client_id LIMIT $4`, p.From, p.To, string(p.Client), most)
+	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[timing.LateClient])
+	if err != nil {
+		return nil, store.Unavailable("count late attempts", err)
+	}
+	return out, nil
+}
+
 // LateFirst is Inspector.LateFirst over the pool that reads.
 func (l *Log) LateFirst(ctx context.Context, p timing.Period, limit int) ([]timing.Timing, history.Position, error) {
 	return l.Inspector().LateFirst(ctx, p, limit)
