@@ -149,6 +149,15 @@ type Config struct {
 
 		S3 ObjectStore `yaml:"anchor_s3"`
 	} `yaml:"log"`
+	Events struct {
+		Language         string `yaml:"language" env:"ARAUTO_EVENTS_LANGUAGE"`
+		SlackURLFile     string `yaml:"slack_url_file" env:"ARAUTO_EVENTS_SLACK_URL_FILE"`
+		WebhookURL       string `yaml:"webhook_url" env:"ARAUTO_EVENTS_WEBHOOK_URL"`
+		WebhookTokenFile string `yaml:"webhook_token_file" env:"ARAUTO_EVENTS_WEBHOOK_TOKEN_FILE"`
+		CA               string `yaml:"ca" env:"ARAUTO_EVENTS_CA"`
+
+		SMTP SMTP `yaml:"smtp"`
+	} `yaml:"events"`
 
 	origin map[string]string // by environment name: where a value came from
 }
@@ -176,6 +185,7 @@ func Standard() *Config {
 	c.Reconcile.Enabled, c.Reconcile.At = true, "03:30"
 	c.Log.S3 = standardObjectStore()
 	c.Log.VerifyEvery = time.Hour
+	c.Events.Language, c.Events.SMTP.TLS = "pt", "starttls"
 	return c
 }
 
@@ -379,6 +389,7 @@ func (c *Config) Check() error {
 	c.CheckWebhook(p)
 	c.checkTrust(p)
 	c.checkAnchors(p)
+	c.checkEvents(p)
 	c.checkLists(p)
 	c.checkWatch(p)
 	c.checkConsole(p)

@@ -143,6 +143,19 @@ var descriptions = map[string]description{
 	"log.anchor_s3.secret_key_file": {about: "The secret access key of that account.", form: keyFile},
 	"log.anchor_s3.mode":            {about: "`COMPLIANCE` (nobody can lift the lock) or `GOVERNANCE`."},
 	"log.anchor_s3.retain_days":     {about: "How long objects are locked, in days; in production at least the default."},
+
+	"events.language":           {about: "The language of [messages to operators](operations/events.md): `pt` or `en`."},
+	"events.slack_url_file":     {about: "The file with the URL of an incoming webhook in Slack's form; who has the URL can write there.", form: keyFile},
+	"events.webhook_url":        {about: "The URL to which messages are posted as plain JSON.", form: secure},
+	"events.webhook_token_file": {about: "The file with the bearer token of that URL.", form: keyFile},
+	"events.ca":                 {about: "The authority of the certificates of both webhooks, PEM.", form: file, standard: "the authorities of the system"},
+	"events.smtp.addr":          {about: "The mail server that takes messages. Without it there is no e-mail.", form: address},
+	"events.smtp.tls":           {about: "`starttls` or `tls`. There is no e-mail without TLS."},
+	"events.smtp.ca":            {about: "The authority of the mail server's certificate, PEM.", form: file, standard: "the authorities of the system"},
+	"events.smtp.username":      {about: "The account at the mail server."},
+	"events.smtp.password_file": {about: "The file with the password of that account. Set both or neither.", form: keyFile},
+	"events.smtp.from":          {about: "The address that messages come from."},
+	"events.smtp.to":            {about: "The addresses that get the messages."},
 }
 
 // preface is what the page says before the settings.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/arauto/arauto/internal/events"
 	"github.com/arauto/arauto/internal/reconcile"
 )
 
@@ -18,6 +19,7 @@ func (g *Gateway) tasks() lifecycle {
 		g.every("history", time.Hour, g.keepHistory),
 		g.every("reconcile", reconcile.TickEvery, g.daily.Tick),
 		g.everyOr("verify", g.verifier.Every(), g.verifier.Asked(), g.verifier.Tick),
+		g.every("events", events.Every, g.events.Tick),
 		g.every("exports", time.Second, g.makeExports),
 		g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) }),
 	}

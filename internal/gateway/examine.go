@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/events"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/trust"
 	"github.com/arauto/arauto/internal/watch/sources"
@@ -25,6 +26,11 @@ func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings [
 	}
 	if provider := newProvider(cfg); provider != nil {
 		p.File("console.oidc.client_secret_file", provider.CheckSecret())
+	}
+	ways, err := events.Ways(cfg)
+	p.Take(err)
+	if err == nil {
+		findings = append(findings, events.Try(ctx, ways)...)
 	}
 	more, err := sources.Examine(ctx, cfg)
 	findings = append(findings, more...)

@@ -24,6 +24,7 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/console"
 	"github.com/arauto/arauto/internal/dispatch"
+	"github.com/arauto/arauto/internal/events"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/receipt"
@@ -66,6 +67,7 @@ type Gateway struct {
 
 	daily    *reconcile.Reconciler // looks whether the history is complete
 	verifier *seal.SelfVerifier    // looks whether the log is what was signed
+	events   *events.Monitor       // tells operators of troubles
 	named    time.Time             // when the log named a fault of the database last; used by measure alone
 
 	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery
@@ -124,6 +126,10 @@ func (g *Gateway) wire() error {
 	if err != nil {
 		return fmt.Errorf("load our own API documents: %w", err)
 	}
+	if g.events, err = g.newMonitor(); err != nil {
+		return err
+	}
+	g.metrics.givenUp = g.events.GivenUp
 	allow, _ := cfg.Allowed() // judged by Check
 	guard := webhook.NewGuard(allow, cfg.Webhook.AllowPorts)
 	g.sender = webhook.New(webhook.Config{
@@ -168,6 +174,7 @@ func (g *Gateway) wire() error {
 		return err
 	}
 	log.bear(g.sealer.Anchors())
+	log.tampering = g.events.Tampered
 	g.verifier = seal.NewVerifier(cfg, g.auditlog, g.sealer.LogKey, g.log, log)
 	g.daily = newDaily(cfg, g.auditlog, g.log, g.metrics.registry)
 	g.ready = &readiness{checks: g.checks(), notes: g.notes}

@@ -17,7 +17,6 @@ import (
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/evidence"
-	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/receipt"
@@ -47,7 +46,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		Prober: prober{g.sender}, Verifications: verifications{g.auditlog, g.sealer, g.verifier}, Calls: calls{g.auditlog, cfg.Holder.OrganisationID},
 		TempDir:  cfg.StateDir,
 		Unread:   g.receipts.Unread,
-		Tampered: func(string, history.Integrity) { g.metrics.tampered.Inc() },
+		Tampered: g.tamperedRead,
 	})
 	var tlsConfig *tls.Config
 	if g.trust.Internal != nil {

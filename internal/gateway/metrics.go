@@ -74,6 +74,7 @@ type metrics struct {
 	shed           *prometheus.CounterVec
 	sources        *sourceMetrics
 	heldMonths     prometheus.Gauge
+	givenUp        func(notice.ClientID) // told of each notification that was given up; nil: nobody
 	tampered       prometheus.Counter
 }
 
@@ -238,6 +239,9 @@ func (m *metrics) Settled(took time.Duration, done []notice.Settlement, err erro
 		m.attemptSeconds.WithLabelValues(string(r.Outcome)).Observe(r.Elapsed.Seconds())
 		if done[i].GivesUp() {
 			m.exhausted.WithLabelValues(done[i].Attempt.Kind.String()).Inc()
+			if m.givenUp != nil {
+				m.givenUp(done[i].Attempt.Client)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +20,8 @@ type sealMetrics struct {
 	bad      *prometheus.CounterVec
 	verified prometheus.Gauge
 	badNow   prometheus.Gauge
+
+	tampering func(detail string) // told of rows that were put in; nil: nobody
 }
 
 // newSealMetrics registers the figures. Until a verification ends, its time is the start of this replica.
@@ -78,7 +81,12 @@ func (m *sealMetrics) Delayed(by time.Duration) { m.horizon.Set(by.Seconds()) }
 func (m *sealMetrics) Checkpointed(at time.Time) { m.checkpointed.Set(float64(at.Unix())) }
 
 // Strays implements seal.Observer.
-func (m *sealMetrics) Strays(n int64) { m.strays.Add(float64(n)) }
+func (m *sealMetrics) Strays(n int64) {
+	m.strays.Add(float64(n))
+	if m.tampering != nil && n > 0 {
+		m.tampering(fmt.Sprintf("%d entries without a position of their own stand in the log's past", n))
+	}
+}
 
 // Stopped implements seal.Observer.
 func (m *sealMetrics) Stopped() { m.stopped.Set(1) }

@@ -148,3 +148,20 @@ func (s *Set) Notes() (all []string) {
 	}
 	return all
 }
+
+// StoppedSource is a source that is not read until a person decides, or of which tables are not.
+type StoppedSource struct{ Source, Why string }
+
+// Stopped lists the sources that stopped, or stopped in part, as this replica sees them. One that a person paused did not.
+func (s *Set) Stopped() (all []StoppedSource) {
+	for _, one := range s.all {
+		st := one.Status()
+		switch {
+		case st.Halted:
+			all = append(all, StoppedSource{one.Name(), st.LastError})
+		case len(st.Stopped) > 0:
+			all = append(all, StoppedSource{one.Name(), fmt.Sprintf("%d tables no longer fit the mapping, the first: %s", len(st.Stopped), st.Stopped[0].Table)})
+		}
+	}
+	return all
+}
