@@ -272,7 +272,15 @@ func TestWhatAnAuditorIsGivenVerifies(t *testing.T) {
 		}
 		require.Equal(t, sumOf(text), a.readings("dossier")[len(a.readings("dossier"))-1]["sha256"])
 	}
+	got, paper := a.raw("/internal/v1/audit/dossier/p-1?format=pdf")
+	require.Equal(t, 200, got.StatusCode)
+	require.Equal(t, "application/pdf", got.Header.Get("Content-Type"))
+	verdict, err := evidence.VerifyPDF(paper, public, nil)
+	require.NoError(t, err)
+	require.True(t, verdict.Filtered)
+	require.Equal(t, sumOf(paper), a.readings("dossier")[len(a.readings("dossier"))-1]["sha256"])
 	a.exec("SET session_replication_role = replica; UPDATE entry SET outcome = 'delivered' WHERE outcome = 'refused'; SET session_replication_role = origin")
+	a.ask("GET", "/internal/v1/audit/dossier/p-1?format=pdf", "auditor", "").refused(t, 500, "log_damaged")
 	a.ask("GET", "/internal/v1/audit/dossier/p-1", "auditor", "").refused(t, 500, "log_damaged")
 }
 

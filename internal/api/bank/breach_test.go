@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -161,6 +162,37 @@ func TestAPeriodMustBeGivenAndShort(t *testing.T) {
 	} {
 		w.ask("GET", "/internal/v1/audit/breaches"+query, "auditor", "").refused(t, 400, "invalid_request")
 	}
+}
+
+func TestTheReportIsOneDocumentInEachForm(t *testing.T) {
+	a := &almanac{breaches: 5}
+	w := clockWorld(t, a)
+	const report = "/internal/v1/audit/report?from=2026-11-21T00:00:00Z&to=2026-11-22T00:00:00Z&clientId=itp"
+	for format, want := range map[string][2]string{
+		"":             {"application/pdf", "%PDF-"},
+		"&format=pdf":  {"application/pdf", "%PDF-"},
+		"&format=csv":  {"text/csv; charset=utf-8", "notificationId,"},
+		"&format=json": {"application/x-ndjson", `{"breach":`},
+		"&format=text": {"text/plain; charset=utf-8", "notificação "},
+	} {
+		got := w.send("GET", report+format, "auditor", "")
+		require.Equal(t, http.StatusOK, got.status, got.text)
+		require.Equal(t, want[0], got.header.Get("Content-Type"))
+		require.True(t, strings.HasPrefix(got.text, want[1]), "%s: %.80s", format, got.text)
+		last := a.read[len(a.read)-1]
+		require.Equal(t, "breaches", last.Act)
+		require.EqualValues(t, 5, last.Rows)
+		require.Equal(t, "itp", last.Filter["clientId"])
+		require.Equal(t, sumOf([]byte(got.text)), last.SHA256)
+	}
+	require.Contains(t, w.send("GET", report+"&format=text", "auditor", "", "Accept-Language: en-GB,pt;q=0.5").text, "notification ")
+	require.Contains(t, w.send("GET", report+"&format=text&lang=pt", "auditor", "", "Accept-Language: en").text, "notificação ")
+	for _, wrong := range []string{"&format=xls", "&lang=fr", "&limit=1", "&cursor=x", "&from=2026-11-21T00:00:00Z"} {
+		w.ask("GET", report+wrong, "auditor", "").refused(t, 400, "invalid_request")
+	}
+	w.ask("GET", "/internal/v1/audit/report?from=2026-01-01T00:00:00Z&to=2026-11-22T00:00:00Z", "auditor", "").refused(t, 400, "invalid_request")
+	a.refuse = true
+	w.ask("GET", report, "auditor", "").refused(t, 503, "unavailable")
 }
 
 func TestATimingIsShownToOperatorsAndAuditorsAndRecorded(t *testing.T) {

@@ -432,6 +432,16 @@ type reply struct {
 // ask makes a request with a token ("" for none) and headers "Name: value".
 func (w *world) ask(method, path, token, body string, headers ...string) reply {
 	w.t.Helper()
+	out := w.send(method, path, token, body, headers...)
+	if out.text != "" {
+		require.NoError(w.t, json.Unmarshal([]byte(out.text), &out.body), "%s %s: %s", method, path, out.text)
+	}
+	return out
+}
+
+// send is ask for answers that are no JSON.
+func (w *world) send(method, path, token, body string, headers ...string) reply {
+	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, strings.NewReader(body))
 	require.NoError(w.t, err)
 	if token != "" {
@@ -449,11 +459,7 @@ func (w *world) ask(method, path, token, body string, headers ...string) reply {
 	defer got.Body.Close()
 	text, err := io.ReadAll(got.Body)
 	require.NoError(w.t, err)
-	out := reply{status: got.StatusCode, header: got.Header, text: string(text)}
-	if len(text) > 0 {
-		require.NoError(w.t, json.Unmarshal(text, &out.body), "%s %s: %s", method, path, text)
-	}
-	return out
+	return reply{status: got.StatusCode, header: got.Header, text: string(text)}
 }
 
 // refused checks the one shape of an error (contract, "Errors of the internal API").
