@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"mime/quotedprintable"
@@ -363,7 +362,7 @@ func TestCheckConnectsAndSendsNothing(t *testing.T) {
 	cfg.Events.WebhookTokenFile = filepath.Join(o.dir, "none")
 	_, err = events.Ways(cfg)
 	var wrong *config.Error
-	require.True(t, errors.As(err, &wrong))
+	require.ErrorAs(t, err, &wrong)
 	require.Len(t, wrong.Problems, 2, err)
 }
 

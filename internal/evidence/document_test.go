@@ -14,7 +14,7 @@ import (
 func TestADocumentIsTheSameBytesAndGivesItsAttachmentsBack(t *testing.T) {
 	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	contents := map[string][]byte{"a.json": []byte(`{"a":1}`), "with (brackets) \\ and ç.bin": bytes.Repeat([]byte{0, '\r', '\n', 255}, 5000), "empty": {}}
-	make := func() []byte {
+	write := func() []byte {
 		s := newSheets("Dossiê p-1", "rodapé", PaperFrom{Lang: "pt", Version: "1"}, at)
 		require.NoError(t, s.code(strings.Repeat("checkpoint ", 25), 100, 20, 46))
 		s.table([]column{{"a", 30, "L"}, {"b", 100, "R"}}, [][]string{{"ação", strings.Repeat("long ", 400)}, {"\x00漢😀", "line\nline"}})
@@ -25,8 +25,8 @@ func TestADocumentIsTheSameBytesAndGivesItsAttachmentsBack(t *testing.T) {
 		require.NoError(t, err)
 		return pdf
 	}
-	pdf := make()
-	if again := make(); !bytes.Equal(pdf, again) {
+	pdf := write()
+	if again := write(); !bytes.Equal(pdf, again) {
 		i := 0
 		for i < min(len(pdf), len(again)) && pdf[i] == again[i] {
 			i++

@@ -180,7 +180,7 @@ func (d *dossier) pages(s *sheets, doc PaperFrom) {
 		s.paragraph(d.Words["clockNote"])
 	}
 	for i := range d.timings {
-		d.clockPage(s, i, w)
+		d.clockPage(s, i)
 	}
 	s.AddPage()
 	s.heading(14, strings.ToUpper(d.Words["entries"][:1])+d.Words["entries"][1:])
@@ -199,7 +199,7 @@ func (d *dossier) pages(s *sheets, doc PaperFrom) {
 }
 
 // clockPage is the clock proof of one notification.
-func (d *dossier) clockPage(s *sheets, i int, w map[string]string) {
+func (d *dossier) clockPage(s *sheets, i int) {
 	c, t := d.Clock[i], &d.timings[i]
 	s.heading(9.5, c.Heading)
 	for _, v := range c.Verdicts {
