@@ -3,6 +3,7 @@ package temppostgres
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -88,8 +89,12 @@ func (s *Server) initdb(ctx context.Context, password string) error {
 	if err != nil {
 		return err
 	}
+	secret, err := scramSecret(password, rand.Text())
+	if err != nil {
+		return err
+	}
 	passwordFile := filepath.Join(s.folder, "password")
-	if err := s.account.writeFile(passwordFile, []byte(password)); err != nil {
+	if err := s.account.writeFile(passwordFile, []byte(secret)); err != nil {
 		return err
 	}
 	cmd := s.command(ctx, "initdb", "--pgdata="+s.DataDir(), "--username="+owner, "--pwfile="+passwordFile,

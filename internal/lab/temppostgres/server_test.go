@@ -82,6 +82,13 @@ func TestAWrongPasswordIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "28P01")
 }
 
+func TestThePasswordIsScramsAndCostsOneIteration(t *testing.T) {
+	conn := connect(t, start(t, Options{}).URL("postgres"))
+	var stored string
+	require.NoError(t, conn.QueryRow(t.Context(), "SELECT rolpassword FROM pg_authid WHERE rolname = current_user").Scan(&stored))
+	require.True(t, strings.HasPrefix(stored, "SCRAM-SHA-256$1:"), "every connection of every test pays for the iterations")
+}
+
 func TestDatabasesAreMadeFromATemplateAndDroppedWithTheirConnections(t *testing.T) {
 	s := start(t, Options{})
 	template, err := s.CreateDatabase(t.Context(), "model", "")
