@@ -22,6 +22,7 @@ import (
 	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/lab/standin"
+	"github.com/arauto/arauto/internal/lab/temppostgres"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
@@ -71,6 +72,14 @@ func long() bool { return os.Getenv("ARAUTO_LONG") != "" }
 // pki is made once for all tests.
 var pki = sync.OnceValues(func() (*certs.PKI, error) { return certs.New(certs.Options{}) })
 
+// model is the migrated database that stages copy. An external server, which has no files of ours, needs none.
+var model = sync.OnceValues(func() (*stage.Model, error) {
+	if os.Getenv(temppostgres.EnvURL) != "" {
+		return nil, nil //nolint:nilnil // no model is the stage's default
+	}
+	return stage.NewModel(context.Background())
+})
+
 // quick are settings that development permits, so that a lost attempt is found within seconds.
 var quick = []string{"ARAUTO_WEBHOOK_TIMEOUT=2s", "ARAUTO_DISPATCH_LEASE=3s"}
 
@@ -100,6 +109,8 @@ func open(t *testing.T, o stage.Options) *house {
 	o.PKI, err = pki()
 	require.NoError(t, err)
 	o.Dir = t.TempDir()
+	o.Model, err = model()
+	require.NoError(t, err)
 	s, err := stage.Open(t.Context(), o)
 	require.NoError(t, err)
 	h := &house{t: t, Stage: s, book: filepath.Join(o.Dir, "ledger.ndjson")}

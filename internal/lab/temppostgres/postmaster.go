@@ -115,6 +115,18 @@ func (s *Server) initdb(ctx context.Context, password string) error {
 	return nil
 }
 
+// copyCluster copies the cluster of a halted server.
+func (s *Server) copyCluster(ctx context.Context, model *Server) error {
+	if model.Pid() != 0 {
+		return errors.New("the server to be copied still runs: halt it first")
+	}
+	output, err := exec.CommandContext(ctx, "cp", "-Rp", model.DataDir(), s.DataDir()).CombinedOutput() //nolint:gosec // both folders are ours
+	if err != nil {
+		return fmt.Errorf("copy the cluster %s: %w: %s", model.DataDir(), err, output)
+	}
+	return nil
+}
+
 // placeCluster prepares the folders that the options name, and returns what initdb must be told of them. The cluster's
 // is linked to from our folder, so that a reader of the folder finds it.
 func (s *Server) placeCluster() (arguments []string, err error) {

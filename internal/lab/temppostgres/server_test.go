@@ -69,6 +69,24 @@ func TestAServerAnswersWithTheSettingsTheProductNeedsAndLeavesNothing(t *testing
 	require.NoError(t, s.Stop(), "a second stop does nothing")
 }
 
+func TestACopyHasWhatTheHaltedServerHadAndIsApartFromIt(t *testing.T) {
+	model := start(t, Options{})
+	conn := connect(t, model.URL("postgres"))
+	_, err := conn.Exec(t.Context(), "CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)")
+	require.NoError(t, err)
+	_, err = Start(t.Context(), Options{Private: true, CopyOf: model})
+	require.ErrorContains(t, err, "halt it first")
+	require.NoError(t, model.Halt())
+	for range 2 {
+		copied := connect(t, start(t, Options{CopyOf: model}).URL("postgres"))
+		var n, rows int
+		require.NoError(t, copied.QueryRow(t.Context(), "SELECT max(n), count(*) FROM kept").Scan(&n, &rows))
+		require.Equal(t, []int{7, 1}, []int{n, rows}, "what one copy was told stands in the other")
+		_, err = copied.Exec(t.Context(), "INSERT INTO kept VALUES (8)")
+		require.NoError(t, err)
+	}
+}
+
 func TestADurableServerSyncsToDisk(t *testing.T) {
 	conn := connect(t, start(t, Options{Durable: true}).URL("postgres"))
 	for _, setting := range []string{"fsync", "full_page_writes", "synchronous_commit"} {
