@@ -93,6 +93,9 @@ func (s judged) Check(kind ofb.Kind, version string, data map[string]any) []noti
 	return s.Schemas.Check(kind, version, data)
 }
 
+// documents are read once for all tests.
+var documents = sync.OnceValues(func() (*openapi.Schemas, error) { return openapi.Load() })
+
 // openDesk starts a listener; adjust may change its configuration.
 func openDesk(t testing.TB, adjust ...func(*status.PublicConfig, *spool.Config)) *desk {
 	t.Helper()
@@ -106,7 +109,7 @@ func openDeskOn(t testing.TB, url string, adjust ...func(*status.PublicConfig, *
 	d.store, err = store.Open(t.Context(), store.Options{URL: url, Replica: "replica-1", Version: "0"})
 	require.NoError(t, err)
 	t.Cleanup(d.store.Close)
-	schemas, err := openapi.Load()
+	schemas, err := documents()
 	require.NoError(t, err)
 	pki := mtlstest.PKI(t)
 	d.alfa, d.beta = newPoller(t, d, clientAlfa, certs.DefaultAlfa), newPoller(t, d, clientBeta, certs.DefaultBeta)
