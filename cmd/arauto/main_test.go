@@ -72,12 +72,12 @@ func long() bool { return os.Getenv("ARAUTO_LONG") != "" }
 // pki is made once for all tests.
 var pki = sync.OnceValues(func() (*certs.PKI, error) { return certs.New(certs.Options{}) })
 
-// model is the migrated database that stages copy. An external server, which has no files of ours, needs none.
-var model = sync.OnceValues(func() (*stage.Model, error) {
+// template is the migrated database that stages copy. An external server, which has no files of ours, needs none.
+var template = sync.OnceValues(func() (*stage.Template, error) {
 	if os.Getenv(temppostgres.EnvURL) != "" {
-		return nil, nil //nolint:nilnil // no model is the stage's default
+		return nil, nil //nolint:nilnil // no template is the stage's default
 	}
-	return stage.NewModel(context.Background())
+	return stage.NewTemplate(context.Background())
 })
 
 // quick are settings that development permits, so that a lost attempt is found within seconds.
@@ -109,7 +109,7 @@ func open(t *testing.T, o stage.Options) *house {
 	o.PKI, err = pki()
 	require.NoError(t, err)
 	o.Dir = t.TempDir()
-	o.Model, err = model()
+	o.Template, err = template()
 	require.NoError(t, err)
 	s, err := stage.Open(t.Context(), o)
 	require.NoError(t, err)

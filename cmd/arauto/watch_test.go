@@ -56,7 +56,7 @@ func prepareForeign(t *testing.T, o stage.Options) *foreign {
 	f.startBank(o.Dir)
 	f.mapping = mappings(t, o.Dir)
 	o.Settings = append(slices.Clone(unhurried), append(o.Settings, "ARAUTO_WATCH_SOURCES="+f.mapping)...)
-	o.Model, err = model()
+	o.Template, err = template()
 	require.NoError(t, err)
 	f.Stage, err = stage.Open(t.Context(), o)
 	require.NoError(t, err)

@@ -50,8 +50,8 @@ type Options struct {
 	Durable bool
 	// Server says more of the database server: where its files are, its settings. Durable and Keep are added to it.
 	Server temppostgres.Options
-	// Model is copied instead of making and migrating a database, which takes two seconds of processor time. nil: made anew.
-	Model *Model
+	// Template is copied instead of making and migrating a database, which takes two seconds of processor time. nil: made anew.
+	Template *Template
 	// PKI is used instead of a new one, which takes a second or two to make.
 	PKI *certs.PKI
 	// Settings are added to the environment of every replica, "NAME=value".
@@ -103,15 +103,15 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 	}()
 	server := o.Server
 	server.Durable, server.Keep = server.Durable || o.Durable, server.Keep || o.Keep
-	if o.Model != nil {
-		server.CopyOf = o.Model.server
+	if o.Template != nil {
+		server.CopyOf = o.Template.server
 	}
 	s.Server, err = temppostgres.Start(ctx, server)
 	if err = errors.Join(err, <-made); err != nil {
 		return s, err
 	}
-	if o.Model != nil && !s.Server.External() {
-		s.Database = s.Server.URL(modelDatabase)
+	if o.Template != nil && !s.Server.External() {
+		s.Database = s.Server.URL(templateDatabase)
 		return s, nil
 	}
 	if s.Database, err = s.Server.CreateDatabase(ctx, fmt.Sprintf("arauto_%d", time.Now().UnixNano()), ""); err != nil {
