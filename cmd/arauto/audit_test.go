@@ -280,6 +280,33 @@ func TestWhatCannotBeRecordedIsNotHandedOver(t *testing.T) {
 	require.Equal(t, done, code, "verifying needs no more than reading: %s", out)
 }
 
+// TestTheAuditorsRoleSufficesForEveryReport: a member of arauto_auditor may export, prove and report, and each is recorded in
+// the member's own name.
+func TestTheAuditorsRoleSufficesForEveryReport(t *testing.T) {
+	p := openProven(t, 3)
+	role := "auditor_" + strings.ReplaceAll(store.NewID().String(), "-", "")
+	cfg, err := pgx.ParseConfig(p.url)
+	require.NoError(t, err)
+	p.exec("CREATE ROLE " + role + " LOGIN PASSWORD 'auditor' IN ROLE arauto_auditor")
+	defer p.exec("DROP ROLE " + role)
+	url := fmt.Sprintf("postgres://%s:auditor@%s/%s", role, net.JoinHostPort(cfg.Host, strconv.Itoa(int(cfg.Port))), cfg.Database)
+	today := time.Now().UTC().Format(time.DateOnly)
+	for _, args := range [][]string{
+		{"export", "--out", p.file("log.zip")},
+		{"dossier", "p-1"},
+		{"proof", "1"},
+		{"breaches", "--from", today, "--to", today},
+		{"report", "--day", today, "--out", p.file("calls.jsonl")},
+	} {
+		code, out := p.run(append(append([]string{"audit"}, args...), "--database-url", url)...)
+		require.Equal(t, done, code, "%v: %s", args, out)
+	}
+	require.FileExists(t, p.file("log.zip"))
+	var recorded int
+	require.NoError(t, p.owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE kind = 'admin' AND facts->>'actor' = $1", role).Scan(&recorded))
+	require.Positive(t, recorded)
+}
+
 // TestADossierTellsAboutOneResourceAndEscapesWhatOthersNamed: what an initiator or the core wrote stays text.
 func TestADossierTellsAboutOneResourceAndEscapesWhatOthersNamed(t *testing.T) {
 	p := openProven(t, 30)

@@ -46,6 +46,7 @@ type Exchange struct {
 	Who   jws.Principal
 	Began time.Time
 	Read  bool        // the body, to its end
+	Body  []byte      // as it was read, where a handler keeps it
 	Heard bool        // changes in it were handed to intake
 	Notes []slog.Attr // what a handler adds to the access log: no token, body, query value or document
 }

@@ -27,3 +27,9 @@ func callerOf(x *Exchange, tokens Authenticator) (jws.Principal, error) {
 	}
 	return tokens.Verify(token)
 }
+
+// IsSignedIn tells whether ctx is SignedIn's: a person calls, and no bearer token.
+func IsSignedIn(ctx context.Context) bool {
+	_, signedIn := ctx.Value(signedInKey{}).(jws.Principal)
+	return signedIn
+}

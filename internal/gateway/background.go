@@ -20,6 +20,12 @@ func (g *Gateway) tasks() lifecycle {
 		g.every("reconcile", reconcile.TickEvery, g.daily.Tick),
 		g.everyOr("verify", g.verifier.Every(), g.verifier.Asked(), g.verifier.Tick),
 		g.every("events", events.Every, g.events.Tick),
+		g.every("reconcile-asked", 2*time.Second, g.daily.Asked),
+		g.every("requests", 5*time.Second, g.internal.CarryOut),
+		g.every("superseded", 10*time.Second, func(ctx context.Context) error { _, err := g.store.CloseSuperseded(ctx); return err }),
+		g.every("replica", 10*time.Second, func(ctx context.Context) error {
+			return g.auditlog.ReportReplica(ctx, g.cfg.Replica, g.version, g.began)
+		}),
 		g.every("exports", time.Second, g.makeExports),
 		g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) }),
 	}

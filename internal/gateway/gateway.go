@@ -45,6 +45,7 @@ type Gateway struct {
 	cfg     *config.Config
 	log     *slog.Logger
 	version string
+	began   time.Time
 	metrics *metrics
 	ready   *readiness
 
@@ -92,7 +93,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; name a folder we may write to", err)}}
 	}
-	g := &Gateway{cfg: cfg, log: log, version: version, metrics: newMetrics(version), drainWithin: DrainTimeout, failed: make(chan error, 1)}
+	g := &Gateway{cfg: cfg, log: log, version: version, began: time.Now(), metrics: newMetrics(version), drainWithin: DrainTimeout, failed: make(chan error, 1)}
 	g.work, g.stop = context.WithCancel(context.WithoutCancel(ctx))
 	g.background, g.end = context.WithCancel(context.WithoutCancel(ctx))
 	if cfg.Profile == config.Development {

@@ -1,6 +1,10 @@
 package history
 
-import "github.com/arauto/arauto/internal/notice"
+import (
+	"time"
+
+	"github.com/arauto/arauto/internal/notice"
+)
 
 // Finding names a difference between what should be in the history and what is. It is a closed list; what each means and
 // what to do about it stands in docs/operations/reconcile.md.
@@ -82,4 +86,26 @@ type CallReport struct {
 	Suppressed int64            `json:"suppressed"` // refused by a limit and counted by the next entry of their caller
 	ByEndpoint map[string]int64 `json:"byEndpoint"` // "endpoint status"
 	SHA256     string           `json:"sha256"`     // of the list of calls
+}
+
+// RecordedReconciliation is a reconciliation as the history keeps it.
+type RecordedReconciliation struct {
+	Reconciliation
+	At      time.Time
+	AskedBy string // "": the daily one
+}
+
+// ReconciliationRun is a reconciliation that a person asked for.
+type ReconciliationRun struct {
+	ID       notice.ID
+	From, To time.Time
+	AskedBy  Actor
+	AskedAt  time.Time
+	Done     int64 // pages of the history that were read, of All; both 0 before it begins
+	All      int64
+	State    string    // waiting, running, done or failed
+	Problem  string    // why it failed
+	EndedAt  time.Time // zero until then
+
+	Token notice.ID // of the replica at work; zero where it is only read
 }

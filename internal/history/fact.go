@@ -90,7 +90,8 @@ type ChangeFacts struct {
 	Clause     string        `json:"clause,omitempty"` // by which it is announced
 	Reason     ofb.Silence   `json:"reason,omitempty"` // why it is not
 	Epoch      int64         `json:"pushEpoch,omitempty"`
-	Why        string        `json:"why,omitempty"` // of a conflict
+	Why        string        `json:"why,omitempty"`     // of a conflict or a resend
+	Resends    string        `json:"resends,omitempty"` // of a resend: the notification that is sent once more
 	Quarantine string        `json:"quarantine,omitempty"`
 
 	FirstReceivedAt time.Time `json:"firstReceivedAt,omitzero"`  // of a change that lay in quarantine: when it came; of a timer's: when its deadline was over and known
@@ -222,7 +223,9 @@ func RecordOf(f *Fact) (Record, error) {
 	if change.IsZero() {
 		change = f.ID
 	}
+	original, _ := notice.ParseID(c.Resends) // "" before it was kept: the zero id
 	return Record{
+		ResendOf: original,
 		Notification: notice.Notification{
 			ID: f.Notification, ChangeID: change, Client: f.Client, Kind: f.ResourceKind, ResourceID: f.ResourceID, Revision: f.Revision,
 			APIVersion: c.APIVersion, Status: c.Status, Event: c.Event, EventAt: c.EventAt.UTC(), PushEpoch: c.Epoch,

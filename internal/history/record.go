@@ -14,9 +14,10 @@ type Record struct {
 	OccurredAt    time.Time
 	CreatedAt     time.Time // commit of the decision, database clock
 	State         notice.State
-	CancelReason  string // why it was cancelled, "" otherwise
-	Manual        bool   // an operator's resend
-	Late          bool   // the first attempt started more than FirstWithin after occurredAt
+	CancelReason  string    // why it was cancelled, "" otherwise
+	Manual        bool      // an operator's resend
+	ResendOf      notice.ID // the notification that it sends once more; zero for others, and for resends of older versions
+	Late          bool      // the first attempt started more than FirstWithin after occurredAt
 	NextAttemptAt time.Time
 	Arrival       Arrival
 	Attempts      []AttemptRecord // started ones only, by number

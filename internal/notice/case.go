@@ -28,3 +28,11 @@ type Remapped struct {
 	Skipped    bool      // the mapping skips such records now
 	Problems   []Problem // it still cannot be mapped, or accepted
 }
+
+// CaseFilter says which open cases are meant. Zero members restrict nothing.
+type CaseFilter struct {
+	Client ClientID
+	Kind   string
+	Source string
+	Code   string // of one of its problems
+}

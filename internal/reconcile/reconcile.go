@@ -26,6 +26,7 @@ import (
 
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -132,6 +133,31 @@ func (w *Reconciler) run(ctx context.Context, slot, last time.Time) error {
 	w.with.Log.Info("history reconciled", "from", from.UTC(), "to", slot.UTC(), "differences", r.Differences, "took_ms", r.TookMS, "calls", r.Calls.Calls)
 	_, _, err = w.due(ctx, slot)
 	return err
+}
+
+// Asked carries out a reconciliation that a person asked for, if there is one. Its progress is kept after each second.
+func (w *Reconciler) Asked(ctx context.Context) error {
+	run, err := w.with.AuditLog.ClaimReconciliation(ctx)
+	if err != nil || run == nil {
+		return err
+	}
+	var told time.Time
+	tell := func(ctx context.Context, done, all int64) error {
+		if done < all && time.Since(told) < time.Second {
+			return nil
+		}
+		told = time.Now()
+		return w.with.AuditLog.KeepReconciliation(ctx, run.ID, run.Token, done, all)
+	}
+	r, err := w.with.AuditLog.Inspector().Telling(tell).Reconcile(ctx, run.From, run.To, func(history.Difference) error { return nil })
+	switch {
+	case errors.Is(err, store.ErrRunLost) || failure.Transient(err) || ctx.Err() != nil:
+		return err // its lease ends, and a replica begins it again
+	case err != nil:
+		return errors.Join(err, w.with.AuditLog.EndReconciliation(ctx, run, nil, "it failed; the log of the gateway has the cause"))
+	}
+	w.with.Log.Info("history reconciled on demand", "from", run.From, "to", run.To, "differences", r.Differences, "took_ms", r.TookMS)
+	return w.with.AuditLog.EndReconciliation(ctx, run, r, "")
 }
 
 // report writes the list of a day's calls below the state folder, readable by nobody else.

@@ -109,6 +109,25 @@ var (
 // ErrOtherHold means that a hold of this name keeps something else. It is told to the auditor who asked.
 var ErrOtherHold error = refusal("there is a hold of this name, and it keeps something else")
 
+// Why a request that waits for a second person is refused or not decided, told to the person who tried.
+var (
+	// ErrRequests means that too many wait.
+	ErrRequests error = refusal("1000 requests wait for a decision; decide about them first")
+	// ErrOwnRequest means that who asked tried to decide.
+	ErrOwnRequest error = refusal("this is your own request; another person must decide about it")
+	// ErrRequestOver means that somebody decided, or that 24 h are over.
+	ErrRequestOver error = refusal("the request does not wait for a decision any more")
+	// ErrCarriedOut means that an earlier start of an approved request did it.
+	ErrCarriedOut error = refusal("the approved act was carried out already")
+)
+
+// ErrReconciling is told to a person who asks for a reconciliation while another one goes on. ErrRunLost ends one that another
+// replica took over.
+var (
+	ErrReconciling error = refusal("a reconciliation that somebody asked for goes on; ask again when it has ended")
+	ErrRunLost           = errors.New("the reconciliation was taken over by another replica")
+)
+
 // Why an export is refused, or ends without a file.
 var (
 	// ErrExports is told to the auditor who asked.

@@ -148,8 +148,9 @@ func (s *Store) saveInitiator(tx *gorm.DB, row *initiatorRow, act registrationAc
 	if err != nil {
 		return err
 	}
-	return tx.Exec("INSERT INTO entry (id, kind, client_id, outcome, facts) VALUES (?, ?, ?, ?, ?::json)",
+	err = tx.Exec("INSERT INTO entry (id, kind, client_id, outcome, facts) VALUES (?, ?, ?, ?, ?::json)",
 		NewID().String(), history.FactRegistered, row.ClientID, act.name, text).Error
+	return errors.Join(err, s.step(tx))
 }
 
 // uris makes an absent list an empty one.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 )
 
 // quarantineColumns put changes aside: one row for each (kind, id, revision, content), with a counter.
@@ -23,6 +24,7 @@ type quarantineColumns struct {
 	hash, line     [][]byte
 	client, source []string
 	problems       []string
+	applied        []bool // the case itself was applied again: it did not come once more
 }
 
 func (q *quarantineColumns) add(c *notice.Change, problems []notice.Problem) error {
@@ -38,6 +40,7 @@ func (q *quarantineColumns) add(c *notice.Change, problems []notice.Problem) err
 	q.id, q.kind, q.resource = append(q.id, ToUUID(c.CaseID())), append(q.kind, kind), append(q.resource, c.ResourceID)
 	q.revision, q.hash, q.line = append(q.revision, c.Revision), append(q.hash, hash[:]), append(q.line, c.Line)
 	q.client, q.source, q.problems = append(q.client, string(c.Client)), append(q.source, c.Source), append(q.problems, string(text))
+	q.applied = append(q.applied, !c.Quarantine.IsZero())
 	return nil
 }
 
@@ -46,14 +49,16 @@ func (q *quarantineColumns) queue(b *pgx.Batch) {
 		return
 	}
 	b.Queue(`
-INSERT INTO quarantine (id, kind, resource_id, revision, content_hash, client_id, source, line, problems)
-SELECT id, kind, resource, revision, hash, client, source, line, problems::jsonb
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::text[], $7::text[], $8::bytea[], $9::text[])
-  AS v(id, kind, resource, revision, hash, client, source, line, problems)
+INSERT INTO quarantine (id, kind, resource_id, revision, content_hash, client_id, source, line, problems, seen)
+SELECT id, kind, resource, revision, hash, client, source, line, problems::jsonb,
+  CASE WHEN applied AND EXISTS (SELECT FROM quarantine q WHERE q.kind = v.kind AND q.resource_id = v.resource AND q.revision = v.revision AND q.content_hash = v.hash)
+    THEN 0 ELSE 1 END
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::boolean[])
+  AS v(id, kind, resource, revision, hash, client, source, line, problems, applied)
 ON CONFLICT (kind, resource_id, revision, content_hash) DO UPDATE
-  SET seen = quarantine.seen + 1, last_at = now(), problems = excluded.problems, line = excluded.line, state = 'open',
+  SET seen = quarantine.seen + excluded.seen, last_at = CASE WHEN excluded.seen = 0 THEN quarantine.last_at ELSE now() END, problems = excluded.problems, line = excluded.line, state = 'open',
     closed_by = NULL, closed_why = NULL, closed_at = NULL`,
-		q.id, q.kind, q.resource, q.revision, q.hash, q.client, q.source, q.line, q.problems)
+		q.id, q.kind, q.resource, q.revision, q.hash, q.client, q.source, q.line, q.problems, q.applied)
 }
 
 // appliedColumns close the cases whose line was accepted after all; the line itself is erased, as it is in resource now.
@@ -159,6 +164,63 @@ WHERE id = ? AND state = 'open'`, actor, reason, id.String())
 	return done, nil
 }
 
+// OpenCaseIDs lists open cases, the oldest revision first, at most limit.
+func (s *Store) OpenCaseIDs(ctx context.Context, f notice.CaseFilter, limit int) ([]notice.ID, error) {
+	rows, err := s.query.Query(ctx, `SELECT id FROM quarantine WHERE state = 'open' AND ($1 = '' OR client_id = $1) AND ($2 = '' OR kind = $2)
+  AND ($3 = '' OR source = $3) AND ($4 = '' OR EXISTS (SELECT FROM jsonb_array_elements(problems) p WHERE p->>'code' = $4))
+ORDER BY revision, id LIMIT $5`, string(f.Client), f.Kind, f.Source, f.Code, limit)
+	if err != nil {
+		return nil, Unavailable("list open cases", err)
+	}
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (id notice.ID, err error) {
+		var u pgtype.UUID
+		err = row.Scan(&u)
+		return FromUUID(u), err
+	})
+	if err != nil {
+		return nil, Unavailable("list open cases", err)
+	}
+	return out, nil
+}
+
+// supersededSQL closes open cases of resources of which the same client's higher revision was applied since, and writes
+// down each with the change that took its place. What a case of a lower revision says is over by then.
+const supersededSQL = `
+WITH kinds AS (SELECT * FROM unnest($1::text[], $2::smallint[]) AS k(name, number)), old AS MATERIALIZED (
+  SELECT q.id, r.revision, v.change_id FROM quarantine q JOIN kinds k ON k.name = q.kind JOIN resource r ON r.kind = k.number AND r.id = q.resource_id
+    JOIN revision v ON v.kind = r.kind AND v.resource_id = r.id AND v.revision = r.revision
+  WHERE q.state = 'open' AND r.client_id = q.client_id AND r.revision > q.revision AND r.updated_at >= q.last_at LIMIT 100 FOR UPDATE OF q SKIP LOCKED
+), closed AS (
+  UPDATE quarantine q SET state = 'dismissed', closed_by = 'arauto', closed_why = 'revision ' || old.revision || ' was applied: change ' || old.change_id, closed_at = now(), line = NULL
+  FROM old WHERE q.id = old.id RETURNING q.id, q.closed_why
+), told AS (
+  INSERT INTO entry (id, kind, outcome, facts)
+  SELECT gen_random_uuid(), 'admin', 'quarantine-superseded', json_build_object('system', $3::text, 'actor', 'arauto', 'act', 'quarantine-superseded', 'object', id, 'reason', closed_why) FROM closed
+)
+SELECT count(*) FROM closed`
+
+// CloseSuperseded closes open cases whose resource has a higher revision that was applied after they came, and writes each
+// down with that change's id. It closes at most 100 and returns how many.
+func (s *Store) CloseSuperseded(ctx context.Context) (n int, err error) {
+	var names []string
+	var numbers []int16
+	for _, k := range ofb.Kinds() {
+		names, numbers = append(names, k.String()), append(numbers, int16(k))
+	}
+	if err := s.query.QueryRow(ctx, supersededSQL, names, numbers, s.system).Scan(&n); err != nil {
+		return 0, Unavailable("close superseded cases", err)
+	}
+	return n, nil
+}
+
+// RecordAct writes an administrative act of the caller whom ctx names into the history: about a case that was applied.
+func (s *Store) RecordAct(ctx context.Context, act, object, reason string) error {
+	if err := s.admin(s.orm.WithContext(ctx), adminFacts{System: s.system, Actor: CallerOf(ctx).Subject, Act: act, Object: object, Reason: reason}); err != nil {
+		return Unavailable("record an act", err)
+	}
+	return nil
+}
+
 // adminFacts are what an entry keeps of an administrative act.
 type adminFacts struct {
 	System string `json:"system"`
@@ -168,12 +230,17 @@ type adminFacts struct {
 	Act    string `json:"act"`
 	Object string `json:"object,omitempty"`
 	Reason string `json:"reason,omitempty"`
+
+	Request string `json:"request,omitempty"` // that was approved by a second person
 }
 
 // admin records an administrative act in the transaction that does it.
 func (s *Store) admin(tx *gorm.DB, f adminFacts) error {
 	caller := CallerOf(tx.Statement.Context)
 	f.Role, f.Source = caller.Role, caller.Source
+	if r := RequestOf(tx.Statement.Context); r != nil {
+		f.Request = r.ID.String()
+	}
 	text, err := Facts(f)
 	if err != nil {
 		return err

@@ -75,6 +75,9 @@ func (s *Store) PauseSource(ctx context.Context, name string, paused bool, actor
 			return done.Error
 		}
 		changed = true
+		if err := s.step(tx); err != nil {
+			return err
+		}
 		return s.admin(tx, adminFacts{System: s.system, Actor: actor, Act: act, Object: name, Reason: reason})
 	})
 	if err != nil {

@@ -29,6 +29,9 @@ const Schema = "arauto"
 // Role is what serve runs as: it may add to the history and may not change it.
 const Role = "arauto_app"
 
+// AuditorRole is what auditors who use the command line are members of: it reads the history, and records that it did.
+const AuditorRole = "arauto_auditor"
+
 // Options say how to reach the database. Only URL is required.
 type Options struct {
 	URL string // postgres://…

@@ -78,6 +78,9 @@ func (in *Internal) putHold(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
+	if asked, err := in.asked(x, history.ActHold, h.Reason); asked || err != nil {
+		return err
+	}
 	ctx, cancel := acting(x)
 	defer cancel()
 	stands, placed, err := in.cfg.Holds.PlaceHold(ctx, h)
@@ -180,6 +183,9 @@ func (in *Internal) deleteHold(x *api.Exchange) error {
 	}
 	reason, err := reasonFrom(p["reason"])
 	if err != nil {
+		return err
+	}
+	if asked, err := in.asked(x, history.ActHold, reason); asked || err != nil {
 		return err
 	}
 	ctx, cancel := acting(x)

@@ -22,8 +22,16 @@ const (
 	typeNDJSON = "application/x-ndjson"
 )
 
+var errNoBody = invalid("", "invalid_json", "the request has no body; send a JSON object", "a requisição não tem corpo; envie um objeto JSON")
+
 // mediaTypeOf checks that the body is of one of these types, in UTF-8 and not encoded any further, and says which.
 func mediaTypeOf(x *api.Exchange, types ...string) (string, error) {
+	if x.R.ContentLength == 0 && x.R.Header.Get("Content-Type") == "" {
+		return "", &api.APIError{
+			Status: http.StatusUnsupportedMediaType, Code: "unsupported_media_type",
+			Text: "the request has no body and no Content-Type; send a body of " + strings.Join(types, " or "),
+		}
+	}
 	found, params, err := mime.ParseMediaType(x.R.Header.Get("Content-Type"))
 	charset := strings.ToLower(params["charset"])
 	encoding := x.R.Header.Get("Content-Encoding")
@@ -50,7 +58,7 @@ func bodyOf(x *api.Exchange) ([]byte, error) {
 	case err != nil:
 		return nil, invalid("", "incomplete", "the body did not arrive in full", "o corpo não chegou completo")
 	}
-	x.Read = true
+	x.Read, x.Body = true, body
 	return body, nil
 }
 
@@ -63,6 +71,9 @@ func decode[T any](x *api.Exchange) (T, error) {
 	body, err := bodyOf(x)
 	if err != nil {
 		return out, err
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return out, errNoBody
 	}
 	if err := noNulls(body); err != nil {
 		return out, err

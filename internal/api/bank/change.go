@@ -1,6 +1,7 @@
 package bank
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"time"
@@ -45,8 +46,11 @@ func (in *Internal) postChanges(x *api.Exchange) error {
 		return in.stream(x)
 	}
 	body, err := bodyOf(x)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case len(bytes.TrimSpace(body)) == 0:
+		return errNoBody
 	}
 	return in.accept(x, body, intake.Origin{Source: "api", Actor: x.Who.Subject})
 }

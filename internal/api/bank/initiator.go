@@ -12,6 +12,7 @@ import (
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/figures"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/registry"
@@ -260,6 +261,9 @@ func (in *Internal) putInitiator(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
+	if asked, err := in.asked(x, history.ActRegistration, ""); asked || err != nil {
+		return err
+	}
 	ctx, cancel := acting(x)
 	defer cancel()
 	stored, created, err := in.initiators.Put(ctx, client, body, x.Who.Subject)
@@ -285,6 +289,9 @@ func refusedRegistration(err error) error {
 func (in *Internal) deleteInitiator(x *api.Exchange) error {
 	client, err := clientOf(x)
 	if err != nil {
+		return err
+	}
+	if asked, err := in.asked(x, history.ActRegistration, ""); asked || err != nil {
 		return err
 	}
 	ctx, cancel := acting(x)

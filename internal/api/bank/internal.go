@@ -73,6 +73,7 @@ type InternalConfig struct {
 	Exports    Exports
 	Holds      Holds
 	Readings   Readings
+	Requests   Requests // nil: no act waits for a second person
 
 	Sources       Sources       // what is followed; nil: nothing is
 	Clock         Clock         // nil: nothing is known of times
@@ -84,6 +85,9 @@ type InternalConfig struct {
 	Figures       FiguresReader // nil: there are no sums
 	Operation     Operation     // nil: nothing is known of log and alarms
 	ResendEnabled bool          // D-4: off by default
+	FourEyes      []string      // of history.GuardedActs: the acts that another person must approve
+	Settings      Settings      // nil: none are shown
+	Checks        Checks        // nil: reconciliations are neither shown nor begun
 
 	Version string         // of the product, for documents on paper
 	Holder  evidence.Party // who runs us, for documents on paper
@@ -109,7 +113,8 @@ type Internal struct {
 	cfg        InternalConfig
 	face       *api.Face
 	handler    http.Handler
-	repeated   repeated // readings of the last minute
+	repeated   repeated            // readings of the last minute
+	roles      map[string][]string // that may use a route, by method and path
 
 	preflights, judgements chan struct{} // those that run
 
@@ -135,9 +140,19 @@ func NewInternal(c InternalConfig) *Internal {
 	in.repeated.seen = map[string]*repeat{}
 	in.preflights, in.judgements = make(chan struct{}, maxPreflights), make(chan struct{}, maxJudgements)
 	in.draining, in.drain = context.WithCancel(context.Background())
-	in.face.Admit = func(x *api.Exchange, roles []string) error { return api.SignIn(x, c.Tokens, roles) }
+	in.face.Admit = func(x *api.Exchange, roles []string) error {
+		if r, approved := x.R.Context().Value(carriedOut{}).(*history.ActRequest); approved {
+			return admitAsker(x, r, roles)
+		}
+		return api.SignIn(x, c.Tokens, roles)
+	}
 	in.face.Refuse = in.refuse
-	in.handler = in.face.Router(in.routes())
+	routes := in.routes()
+	in.roles = map[string][]string{}
+	for _, r := range routes {
+		in.roles[r.Method+" "+r.Path] = r.Roles
+	}
+	in.handler = in.face.Router(routes)
 	return in
 }
 
@@ -145,7 +160,7 @@ func NewInternal(c InternalConfig) *Internal {
 func (in *Internal) routes() []api.Route {
 	reading := []string{roleOperator, roleAuditor}
 	registrations := []string{roleRegistrar, roleOperator, roleAuditor}
-	return append(slices.Concat(in.auditRoutes(), in.clockRoutes(), in.figureRoutes()), []api.Route{
+	return append(slices.Concat(in.auditRoutes(), in.clockRoutes(), in.figureRoutes(), in.actRoutes()), []api.Route{
 		route(http.MethodPost, changesPath, []string{roleIngest}, in.postChanges),
 
 		route(http.MethodGet, "/internal/v1/initiators", registrations, in.listInitiators),

@@ -98,13 +98,15 @@ func reasonOf(x *api.Exchange) (string, error) {
 	return reasonFrom(body.Reason)
 }
 
+var errResendDisabled = &api.APIError{
+	Status: http.StatusForbidden, Code: "resend_disabled",
+	Text: "a fourth attempt is switched off, because the rule allows three; resend.enabled switches it on",
+}
+
 // postResend asks for one more POST (D-4).
 func (in *Internal) postResend(x *api.Exchange) error {
 	if !in.cfg.ResendEnabled {
-		return &api.APIError{
-			Status: http.StatusForbidden, Code: "resend_disabled",
-			Text: "a fourth attempt is switched off, because the rule allows three; resend.enabled switches it on",
-		}
+		return errResendDisabled
 	}
 	id, err := idOf(x)
 	if err != nil {
@@ -112,6 +114,9 @@ func (in *Internal) postResend(x *api.Exchange) error {
 	}
 	reason, err := reasonOf(x)
 	if err != nil {
+		return err
+	}
+	if asked, err := in.asked(x, history.ActResend, reason); asked || err != nil {
 		return err
 	}
 	ctx, cancel := acting(x)

@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -20,6 +21,10 @@ type Quarantine interface {
 	Case(ctx context.Context, id notice.ID) (notice.Case, error)
 	// Dismiss closes a case permanently; false when it is closed already, or there is none.
 	Dismiss(ctx context.Context, id notice.ID, actor, reason string) (bool, error)
+	// OpenCaseIDs lists open cases, the oldest revision first, at most limit.
+	OpenCaseIDs(ctx context.Context, f notice.CaseFilter, limit int) ([]notice.ID, error)
+	// RecordAct writes an act about a case into the history, in the name of the caller whom ctx names.
+	RecordAct(ctx context.Context, act, object, reason string) error
 }
 
 const caseOpen = "open"
@@ -141,20 +146,41 @@ func (in *Internal) postApply(x *api.Exchange) error {
 		return err
 	}
 	if c.State != caseOpen || c.Line == nil {
+		if closedByRequest(ctx, &c, "applied") {
+			return in.showCase(ctx, x, id)
+		}
 		return errClosed
 	}
-	line, from, err := in.remap(ctx, &c, x.Who.Subject)
-	switch {
-	case err != nil:
+	if asked, err := in.asked(x, history.ActQuarantine, ""); asked || err != nil {
 		return err
-	case from.registered:
+	}
+	line, from, err := in.lineOf(ctx, x, id, &c)
+	if err != nil {
+		return err
+	}
+	if line == nil {
 		return in.showCase(ctx, x, id)
-	case line == nil && from.problems == nil:
-		return conflict("the mapping now skips this record; dismiss the case")
-	case line == nil:
-		return refusalOf(intake.Answer{Verdict: notice.Quarantined, Problems: from.problems, QuarantineID: id}, from.Origin)
 	}
 	return in.accept(x, line, from.Origin)
+}
+
+// lineOf is the line of a case as intake takes it; nil when it was a registration and is stored by now. An error says why
+// there is none.
+func (in *Internal) lineOf(ctx context.Context, x *api.Exchange, id notice.ID, c *notice.Case) ([]byte, remapped, error) {
+	line, from, err := in.remap(ctx, c, x.Who.Subject)
+	switch {
+	case err != nil || from.registered || line != nil:
+		return line, from, err
+	case from.problems == nil:
+		return nil, from, conflict("the mapping now skips this record; dismiss the case")
+	}
+	return nil, from, refusalOf(intake.Answer{Verdict: notice.Quarantined, Problems: from.problems, QuarantineID: id}, from.Origin)
+}
+
+// closedByRequest tells whether an earlier start of the approved request in ctx closed the case.
+func closedByRequest(ctx context.Context, c *notice.Case, state string) bool {
+	r, _ := ctx.Value(history.RequestKey{}).(*history.ActRequest)
+	return r != nil && c.State == state && c.ClosedBy == r.AskedBy.Subject && !c.ClosedAt.Before(r.DecidedAt)
 }
 
 // postDismiss closes a case without applying it.
@@ -167,17 +193,25 @@ func (in *Internal) postDismiss(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := acting(x)
-	defer cancel()
-	done, err := in.quarantine.Dismiss(ctx, id, x.Who.Subject, reason)
-	if err != nil {
+	if asked, err := in.asked(x, history.ActQuarantine, reason); asked || err != nil {
 		return err
 	}
-	if !done {
-		if _, err := in.quarantine.Case(ctx, id); err != nil {
-			return err
-		}
-		return errClosed
+	ctx, cancel := acting(x)
+	defer cancel()
+	if err := in.dismiss(ctx, id, x.Who.Subject, reason); err != nil {
+		return err
 	}
 	return in.showCase(ctx, x, id)
+}
+
+func (in *Internal) dismiss(ctx context.Context, id notice.ID, actor, reason string) error {
+	done, err := in.quarantine.Dismiss(ctx, id, actor, reason)
+	if err != nil || done {
+		return err
+	}
+	c, err := in.quarantine.Case(ctx, id)
+	if err == nil && !closedByRequest(ctx, &c, "dismissed") {
+		err = errClosed
+	}
+	return err
 }

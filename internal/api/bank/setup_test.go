@@ -152,6 +152,8 @@ type shelf struct {
 	cases         func(state string, limit int) ([]notice.Case, error)
 	aCase         func(notice.ID) (notice.Case, error)
 	dismiss       func(id notice.ID, actor, reason string) (bool, error)
+	openCases     []notice.ID
+	acts          []string
 	readings      []history.LogReading
 	unrecorded    error // what RecordReading answers
 	put           func(notice.ClientID, registry.Request, string) (notice.Initiator, bool, error)
@@ -229,6 +231,15 @@ func (s *shelf) Dismiss(_ context.Context, id notice.ID, actor, reason string) (
 		return false, nil
 	}
 	return s.dismiss(id, actor, reason)
+}
+
+func (s *shelf) OpenCaseIDs(context.Context, notice.CaseFilter, int) ([]notice.ID, error) {
+	return s.openCases, nil
+}
+
+func (s *shelf) RecordAct(_ context.Context, act, object, reason string) error {
+	s.acts = append(s.acts, act+" "+object+" "+reason)
+	return nil
 }
 
 // nothing is a log without entries, exports and holds; what auditors do is tested on a real one.

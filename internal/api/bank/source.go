@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -116,6 +117,9 @@ func (in *Internal) pause(x *api.Exchange, paused bool) error {
 	if err != nil {
 		return err
 	}
+	if asked, err := in.asked(x, history.ActSource, reason); asked || err != nil {
+		return err
+	}
 	changed, err := in.cfg.Sources.Pause(ctx, s.Name, paused, x.Who.Subject, reason)
 	switch {
 	case err != nil:
@@ -168,6 +172,9 @@ func (in *Internal) postReapply(x *api.Exchange) error {
 	defer cancel()
 	s, err := in.source(ctx, x)
 	if err != nil {
+		return err
+	}
+	if asked, err := in.asked(x, history.ActSource, ""); asked || err != nil {
 		return err
 	}
 	var out reappliedJSON

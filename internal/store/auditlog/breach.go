@@ -23,7 +23,8 @@ type Inspector struct {
 	db     Reader
 	pages  int64 // of the history in one piece
 	gentle bool
-	conn   *pgx.Conn // of its own; nil: none
+	tell   func(ctx context.Context, done, all int64) error // how many pages were read; nil: nobody asks
+	conn   *pgx.Conn                                        // of its own; nil: none
 }
 
 // NewInspector judges what db shows. It reads so many pages of the history at a time, SweepPages in production.
@@ -32,6 +33,12 @@ func NewInspector(db Reader, pages int64) *Inspector { return &Inspector{db: db,
 // Gently makes a walk through the history rest after each piece for as long as the piece took.
 func (i *Inspector) Gently() *Inspector {
 	i.gentle = true
+	return i
+}
+
+// Telling makes a walk through the history report, after each piece, how many of all pages it has read. An error ends it.
+func (i *Inspector) Telling(tell func(ctx context.Context, done, all int64) error) *Inspector {
+	i.tell = tell
 	return i
 }
 

@@ -36,8 +36,14 @@ func (l *Log) PlaceHold(ctx context.Context, h history.Hold) (history.Hold, bool
 		return history.Hold{}, false, err
 	}
 	var placed bool
-	err = l.query.QueryRow(ctx, "SELECT place_hold($1, $2, $3, $4, $5, $6, $7::json)", h.Name, store.ToText(string(h.Client)),
-		pgtype.Int2{Int16: int16(h.Kind), Valid: h.Kind != 0}, store.ToText(h.ResourceID), h.Reason, store.CallerOf(ctx).Subject, text).Scan(&placed)
+	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
+		err := tx.QueryRow(ctx, "SELECT place_hold($1, $2, $3, $4, $5, $6, $7::json)", h.Name, store.ToText(string(h.Client)),
+			pgtype.Int2{Int16: int16(h.Kind), Valid: h.Kind != 0}, store.ToText(h.ResourceID), h.Reason, store.CallerOf(ctx).Subject, text).Scan(&placed)
+		if err != nil || !placed {
+			return err
+		}
+		return store.Step(ctx, tx, "", "")
+	})
 	if store.IsCode(err, "55P03") { // retention is at work
 		return history.Hold{}, false, fmt.Errorf("place a hold: %w: %w", store.ErrUnavailable, err)
 	}
@@ -61,7 +67,13 @@ func (l *Log) LiftHold(ctx context.Context, name, reason string) error {
 		return err
 	}
 	var lifted bool
-	if err := l.query.QueryRow(ctx, "SELECT lift_hold($1, $2::json)", name, text).Scan(&lifted); store.IsCode(err, "55P03") {
+	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, "SELECT lift_hold($1, $2::json)", name, text).Scan(&lifted); err != nil || !lifted {
+			return err
+		}
+		return store.Step(ctx, tx, "", "")
+	})
+	if store.IsCode(err, "55P03") {
 		return fmt.Errorf("lift a hold: %w: %w", store.ErrUnavailable, err)
 	} else if err != nil {
 		return store.Unavailable("lift a hold", err)

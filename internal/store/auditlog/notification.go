@@ -344,6 +344,13 @@ const resentSQL = `SELECT count(*) FROM entry e WHERE e.resource_id = $1 AND e.r
 //
 // Errors: ErrNotFound when the notification is unknown, ErrNotOver, ErrResent, ErrNoPush, ErrUnavailable.
 func (l *Log) Resend(ctx context.Context, id notice.ID, actor, reason string) (notice.ID, error) {
+	if r := store.RequestOf(ctx); r != nil { // a start before this one may have done it
+		if text, done, err := l.RequestStep(ctx, r.ID, id.String()); err != nil {
+			return notice.ID{}, err
+		} else if done {
+			return notice.ParseID(text)
+		}
+	}
 	old, err := l.Notification(ctx, id)
 	if err != nil {
 		return notice.ID{}, err
@@ -353,7 +360,7 @@ func (l *Log) Resend(ctx context.Context, id notice.ID, actor, reason string) (n
 	}
 	text, err := store.Facts(history.ChangeFacts{
 		System: l.system, Source: "operator", Actor: actor, Role: store.CallerOf(ctx).Role, Remote: store.CallerOf(ctx).Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
-		Event: old.Event, EventAt: old.EventAt, Clause: "D-4", Why: reason,
+		Event: old.Event, EventAt: old.EventAt, Clause: "D-4", Why: reason, Resends: id.String(),
 	})
 	if err != nil {
 		return notice.ID{}, err
@@ -382,7 +389,7 @@ SELECT $1, i.client_id, i.push_epoch, $2, $3, $4, $5, $6, $7, true, now() FROM i
 		_, err = tx.Exec(ctx, `INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, outcome, facts)
 VALUES ($1, $2, $3, $4, $5, nullif($6::bigint, 0), $7, $8, 'resend', $9::json)`, store.ToUUID(store.NewID()), history.FactResend, string(old.Client), int16(old.Kind), old.ResourceID,
 			old.Revision, store.ToUUID(fresh), store.ToUUID(old.ChangeID), text)
-		return err
+		return errors.Join(err, store.Step(ctx, tx, id.String(), fresh.String()))
 	})
 	if err != nil {
 		return notice.ID{}, store.Unavailable("resend", err)

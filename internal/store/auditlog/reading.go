@@ -69,7 +69,7 @@ func filled(filter map[string]string) map[string]string {
 }
 
 // RecordReading writes to the history that the user whom the URL names read it: from where, what was asked for, and how much
-// was found. It needs the rights of the application's role. What cannot be recorded must not be handed over (D-3).
+// was found. It needs the rights of the auditors' role or of the application's. What cannot be recorded must not be handed over (D-3).
 func RecordReading(ctx context.Context, url, version string, r history.LogReading) error {
 	conn, err := auditConn(ctx, url)
 	if err != nil {
@@ -87,9 +87,17 @@ func RecordReading(ctx context.Context, url, version string, r history.LogReadin
 		from = netip.AddrPortFrom(ip, uint16(port.Int32)).String()
 	}
 	e := plainEntry{store.NewID(), history.FactAdmin, r.Act, readingFacts{"arauto audit " + version, user, "database", from, filled(r.Filter), r.Size, r.Rows, r.SHA256, 0}}
-	if err := e.add(ctx, conn); err != nil {
+	text, err := store.Facts(e.facts)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(ctx, "SELECT record_reading($1, $2::json)", r.Act, text)
+	if store.IsCode(err, "42883") { // the schema is older than this command
+		err = e.add(ctx, conn)
+	}
+	if err != nil {
 		if store.IsCode(err, "42501") {
-			return fmt.Errorf("record the reading: %s may not add to the history, and what is not recorded is not handed over; use a member of %s: %w", user, store.Role, err)
+			return fmt.Errorf("record the reading: %s may not add to the history, and what is not recorded is not handed over; use a member of %s: %w", user, store.AuditorRole, err)
 		}
 		return store.Unavailable("record the reading", err)
 	}

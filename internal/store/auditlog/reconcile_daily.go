@@ -41,25 +41,30 @@ func (l *Log) InTurn(ctx context.Context, name string, do func(context.Context) 
 type reconciliationFacts struct {
 	System string `json:"system"`
 	history.Reconciliation
+	AskedBy string `json:"askedBy,omitempty"` // of one that a person asked for
 }
 
 // RecordReconciliation writes to the history what a reconciliation found.
 func (l *Log) RecordReconciliation(ctx context.Context, r *history.Reconciliation) error {
-	outcome := "clean"
-	if r.Differences > 0 {
-		outcome = "differences"
-	}
-	if err := (plainEntry{store.NewID(), history.FactReconciliation, outcome, reconciliationFacts{l.system, *r}}).add(ctx, l.query); err != nil {
+	if err := l.reconciliationEntry(r, "").add(ctx, l.query); err != nil {
 		return store.Unavailable("record the reconciliation", err)
 	}
 	return nil
 }
 
-// LatestReconciliation reads what the newest reconciliation found, and when it was recorded; ErrNotFound before the
+func (l *Log) reconciliationEntry(r *history.Reconciliation, askedBy string) plainEntry {
+	outcome := "clean"
+	if r.Differences > 0 {
+		outcome = "differences"
+	}
+	return plainEntry{store.NewID(), history.FactReconciliation, outcome, reconciliationFacts{l.system, *r, askedBy}}
+}
+
+// LatestReconciliation reads what the newest daily reconciliation found, and when it was recorded; ErrNotFound before the
 // first.
 func (l *Log) LatestReconciliation(ctx context.Context) (r history.Reconciliation, at time.Time, err error) {
 	var text string
-	err = l.query.QueryRow(ctx, "SELECT at, facts::text FROM entry WHERE kind = 'reconciliation' ORDER BY at DESC LIMIT 1").Scan(&at, &text)
+	err = l.query.QueryRow(ctx, "SELECT at, facts::text FROM entry WHERE kind = 'reconciliation' AND facts->>'askedBy' IS NULL ORDER BY at DESC LIMIT 1").Scan(&at, &text)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return r, at, fmt.Errorf("reconciliation: %w", store.ErrNotFound)
 	}

@@ -79,6 +79,10 @@ func (i *Inspector) sweep(ctx context.Context, from, to time.Time, each func(tx 
 	if err != nil {
 		return err
 	}
+	var all, before int64
+	for _, m := range months {
+		all += m.next
+	}
 	for _, m := range months {
 		at, err := i.begin(ctx, m)
 		if err != nil {
@@ -92,6 +96,11 @@ func (i *Inspector) sweep(ctx context.Context, from, to time.Time, each func(tx 
 			if err != nil {
 				return err
 			}
+			if i.tell != nil {
+				if err := i.tell(ctx, before+p.next, all); err != nil {
+					return err
+				}
+			}
 			if done {
 				break
 			}
@@ -99,6 +108,7 @@ func (i *Inspector) sweep(ctx context.Context, from, to time.Time, each func(tx 
 				return err
 			}
 		}
+		before += m.next
 	}
 	return nil
 }
