@@ -4,12 +4,8 @@ package internal_test
 
 import (
 	"go/ast"
-	"go/build/constraint"
-	"go/parser"
 	"go/token"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -85,7 +81,7 @@ var packages = map[string]place{
 	"internal/evidence":  {"2: exports, proofs and dossiers of the sealed log", floor0},
 	"internal/reconcile": {"2: the daily look whether the history is complete", append(floor0, "internal/config", "internal/store", "internal/store/auditlog", "internal/evidence")},
 	"internal/seal":      {"2: seals the log and carries checkpoints to anchors", append(floor0, "internal/config", "internal/store", "internal/store/auditlog", "internal/mtls", "internal/trust")},
-	"internal/events": {"2: tells operators of troubles, once, and when they are over", append(floor0, "internal/config", "internal/mtls", "internal/trust")},
+	"internal/events":    {"2: tells operators of troubles, once, and when they are over", append(floor0, "internal/config", "internal/mtls", "internal/trust")},
 	"internal/spool":     {"2: polls kept on disk while the database is slow", append(floor0, "internal/groupcommit")},
 	"internal/receipt":   {"2: first receipts of refused changes, kept until the history has them", floor0},
 
@@ -225,109 +221,6 @@ var floors = map[string]string{
 	"github.com/jackc/pgx/v5":       "v5.9.2",
 	"github.com/go-jose/go-jose/v4": "v4.1.4",
 }
-
-// source is one parsed Go file of the repository.
-type source struct {
-	file   string // slash path from the root
-	pkg    string // its folder, "internal/ofb"
-	test   bool   // *_test.go
-	syntax *ast.File
-}
-
-// product tells code that can reach production from tests and their helpers.
-func (s source) product() bool { return !s.test && !isHelper(s.pkg) }
-
-// root is the folder of go.mod.
-func root(t *testing.T) string {
-	t.Helper()
-	dir, err := filepath.Abs("..")
-	require.NoError(t, err)
-	require.FileExists(t, filepath.Join(dir, "go.mod"))
-	return dir
-}
-
-// files lists what the repository holds or is about to hold: tracked, and new but not ignored. Without git, everything.
-func files(t *testing.T) []string {
-	t.Helper()
-	list := exec.CommandContext(t.Context(), "git", "ls-files", "--cached", "--others", "--exclude-standard", "-z")
-	list.Dir = root(t)
-	var found []string
-	if output, err := list.Output(); err == nil {
-		found = strings.Split(strings.TrimSuffix(string(output), "\x00"), "\x00")
-	} else {
-		ignored := []string{".git", "bin", "state"}
-		require.NoError(t, fs.WalkDir(os.DirFS(root(t)), ".", func(name string, entry fs.DirEntry, err error) error {
-			switch {
-			case err != nil:
-				return err
-			case entry.IsDir() && slices.Contains(ignored, name):
-				return fs.SkipDir
-			case !entry.IsDir():
-				found = append(found, name)
-			}
-			return nil
-		}))
-	}
-	found = slices.DeleteFunc(found, func(name string) bool {
-		_, err := os.Stat(filepath.Join(root(t), name)) // deleted, not yet committed
-		return err != nil
-	})
-	require.Contains(t, found, "go.mod")
-	return found
-}
-
-func read(t *testing.T, file string) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(root(t), file))
-	require.NoError(t, err)
-	return string(content)
-}
-
-// sources parses every Go file but those that are run by hand.
-func sources(t *testing.T) (*token.FileSet, []source) {
-	t.Helper()
-	positions := token.NewFileSet()
-	var found []source
-	for _, file := range files(t) {
-		if path.Ext(file) != ".go" || strings.Contains(file, "testdata/") {
-			continue
-		}
-		syntax, err := parser.ParseFile(positions, filepath.Join(root(t), file), nil, parser.ParseComments|parser.SkipObjectResolution)
-		require.NoError(t, err)
-		if runByHand(syntax) {
-			continue
-		}
-		found = append(found, source{file, path.Dir(file), strings.HasSuffix(file, "_test.go"), syntax})
-	}
-	require.NotEmpty(t, found)
-	return positions, found
-}
-
-// runByHand tells a file that no build includes.
-func runByHand(syntax *ast.File) bool {
-	for _, group := range syntax.Comments {
-		for _, line := range group.List {
-			if expr, err := constraint.Parse(line.Text); err == nil && group.Pos() < syntax.Package {
-				return expr.String() == "ignore"
-			}
-		}
-	}
-	return false
-}
-
-// imports yields the import paths of a file.
-func imports(s source) []string {
-	var found []string
-	for _, spec := range s.syntax.Imports {
-		if name, err := strconv.Unquote(spec.Path.Value); err == nil {
-			found = append(found, name)
-		}
-	}
-	return found
-}
-
-// within tells whether a path is base or below it.
-func within(base, name string) bool { return name == base || strings.HasPrefix(name, base+"/") }
 
 func TestImportsGoDownAndNeverUp(t *testing.T) {
 	_, all := sources(t)
