@@ -34,7 +34,7 @@ var floor0 = []string{"internal/ofb", "internal/notice", "internal/history", "in
 var (
 	consolePages = []string{
 		"internal/console/page", "internal/console/notifications", "internal/console/initiators", "internal/console/late", "internal/console/sources",
-		"internal/console/certificates", "internal/console/sealedlog",
+		"internal/console/certificates", "internal/console/sealedlog", "internal/console/now", "internal/console/resources",
 	}
 	onePage = append([]string{"internal/console/page"}, floor0...)
 )
@@ -93,12 +93,14 @@ var packages = map[string]place{
 	"internal/console": {"3: pages for people: sign-in, sessions, the table of pages", append(append([]string{"internal/api", "internal/jws"}, floor0...),
 		consolePages...)},
 	"internal/console/page":          {"3: what every page is made with", append(floor0, "internal/api", "internal/jws")},
+	"internal/console/now":           {"3: the page that tells whether everything is all right", onePage},
 	"internal/console/notifications": {"3: the page that lists notifications", onePage},
 	"internal/console/initiators":    {"3: the pages of the initiators", onePage},
 	"internal/console/late":          {"3: the page of the times that were not kept", onePage},
 	"internal/console/sources":       {"3: the page of the followed databases and buses", onePage},
 	"internal/console/certificates":  {"3: the calendar of certificates", onePage},
 	"internal/console/sealedlog":     {"3: the pages of the sealed log and its proof", onePage},
+	"internal/console/resources":     {"3: the page of one resource, its entries and its proofs", onePage},
 
 	"internal/explain": {"4: what would become of one change, for the command line", append(floor0, "internal/config", "internal/store", "internal/intake",
 		"internal/watch", "internal/watch/sources", "internal/webhook", "openapi")},

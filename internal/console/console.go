@@ -36,7 +36,7 @@ type Records interface {
 
 // Config says what the console works with. Internal, Sessions and Records are required.
 type Config struct {
-	Internal http.Handler // the internal API
+	Internal page.Endpoint // the internal API
 	Sessions Sessions
 	Records  Records
 
@@ -103,7 +103,6 @@ func (k *Console) routes() []api.Route {
 		open(http.MethodGet, "/sign-in/link/{secret}", k.getLink),
 		open(http.MethodPost, "/sign-in/link/{secret}", k.postLink),
 		open(http.MethodPost, "/sign-out", k.postSignOut),
-		{Method: http.MethodGet, Path: "/", Roles: []string{page.Operator, page.Auditor, page.Registrar}, Handle: k.getFirst},
 	}
 	for i := range k.sections {
 		s := &k.sections[i]
@@ -118,15 +117,14 @@ func (k *Console) routes() []api.Route {
 	return all
 }
 
-// getFirst sends the browser to the first page of the navigation that the person may open.
-func (k *Console) getFirst(x *api.Exchange) error {
+// first is the first page of the navigation that somebody with these roles may open; "/" where there is none.
+func (k *Console) first(roles []string) string {
 	for _, s := range k.sections {
-		if s.Group != "" && slices.ContainsFunc(s.Roles, x.Who.Has) {
-			http.Redirect(x.W, x.R, s.Path, http.StatusSeeOther)
-			return nil
+		if s.Group != "" && slices.ContainsFunc(s.Roles, func(role string) bool { return slices.Contains(roles, role) }) {
+			return s.Path
 		}
 	}
-	return &page.APIRefusal{Status: http.StatusForbidden}
+	return "/"
 }
 
 // ServeHTTP answers one request.
@@ -264,7 +262,7 @@ func (k *Console) language(x *api.Exchange) error {
 	if x.R.Method != http.MethodGet || !slices.Contains(page.Langs(), lang) {
 		return nil
 	}
-	http.SetCookie(x.W, &http.Cookie{
+	http.SetCookie(x.W, &http.Cookie{ //nolint:gosec // Secure wherever browsers come by TLS
 		Name: languageCookie, Value: string(lang), Path: "/", MaxAge: 365 * 24 * 3600, Secure: k.cfg.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 	q.Del("lang")

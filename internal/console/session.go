@@ -32,7 +32,9 @@ func (k *Console) setCookie(x *api.Exchange, name, value string, age time.Durati
 	if age < 0 {
 		seconds = -1
 	}
-	http.SetCookie(x.W, &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: seconds, Secure: k.cfg.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.SetCookie(x.W, &http.Cookie{ //nolint:gosec // Secure wherever browsers come by TLS
+		Name: name, Value: value, Path: "/", MaxAge: seconds, Secure: k.cfg.Secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
 }
 
 // person finds who asks. A request that a page makes by itself, to refresh, does not prolong the session.
@@ -58,7 +60,10 @@ func (k *Console) open(x *api.Exchange, who history.Person, next string) error {
 		return err
 	}
 	k.setCookie(x, k.cookie(), token, longestSession)
-	http.Redirect(x.W, x.R, ownPath(next), http.StatusSeeOther)
+	if next = ownPath(next); next == "/" {
+		next = k.first(who.Roles)
+	}
+	http.Redirect(x.W, x.R, next, http.StatusSeeOther)
 	return nil
 }
 

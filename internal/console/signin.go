@@ -148,7 +148,7 @@ func (k *Console) getStart(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	k.setCookie(x, k.pendingCookie(), base64.RawURLEncoding.EncodeToString(seal.Seal(nil, nil, text, nil)), pendingWithin)
+	k.setCookie(x, k.pendingCookie(), base64.RawURLEncoding.EncodeToString(seal.Seal(nil, nil, text, nil)), pendingWithin) //nolint:gosec // the cipher draws the nonce itself
 	options := []oauth2.AuthCodeOption{oidc.Nonce(pending.Nonce), oauth2.S256ChallengeOption(pending.Verifier)}
 	if len(p.ACR) > 0 {
 		options = append(options, oauth2.SetAuthURLParam("acr_values", strings.Join(p.ACR, " ")))

@@ -10,6 +10,7 @@ import (
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/console"
+	"github.com/arauto/arauto/internal/console/page"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/trust"
 )
@@ -26,7 +27,7 @@ func (g *Gateway) consoleListeners() ([]*listener, error) {
 	}
 	var err error
 	g.console, err = console.New(console.Config{
-		Internal: g.internal, Sessions: g.store, Records: g.auditlog,
+		Internal: page.Endpoint{Handler: g.internal, Resend: g.cfg.Resend.Enabled}, Sessions: g.store, Records: g.auditlog,
 		BaseURL: cfg.BaseURL, Secure: tlsConfig != nil || strings.HasPrefix(cfg.BaseURL, "https://"),
 		OpenID: newProvider(g.cfg), Links: g.cfg.Profile == config.Development && cfg.OIDC.Issuer == "",
 		Observer: httpMetrics{g.metrics}, Log: g.log,

@@ -19,7 +19,7 @@ var warnDays = []int{30, 7, 1}
 // Certificate is one of our own certificates or authorities, with its role.
 type Certificate struct {
 	mtls.Expiry
-	Role string // "public-server", "internal-server", "webhook-client", "caller-authority", "receiver-authority" or "proxy-authority"
+	Role string // "public-server", "internal-server", "console-server", "webhook-client", "caller-authority", "receiver-authority" or "proxy-authority"
 }
 
 // Certificates returns our own certificates and authorities, as they are in force.
@@ -33,6 +33,9 @@ func (t *Trust) Certificates() []Certificate {
 	add("public-server", t.Server.Expiries())
 	if t.Internal != nil {
 		add("internal-server", t.Internal.Expiries())
+	}
+	if t.Console != nil {
+		add("console-server", t.Console.Expiries())
 	}
 	add("webhook-client", t.Client.Expiries())
 	add("caller-authority", t.Callers.Authorities.Expiries())

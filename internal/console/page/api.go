@@ -24,11 +24,18 @@ type API struct {
 	visit   *http.Request
 	who     history.Person
 	lang    Lang
+	resend  bool // the API resends
+}
+
+// Endpoint is the internal API in this process, with what its settings allow.
+type Endpoint struct {
+	Handler http.Handler
+	Resend  bool // resend.enabled
 }
 
 // NewAPI makes the calls of one request of a person, which is answered in a language.
-func NewAPI(internal http.Handler, r *http.Request, who history.Person, lang Lang) *API {
-	return &API{internal, r, who, lang}
+func NewAPI(internal Endpoint, r *http.Request, who history.Person, lang Lang) *API {
+	return &API{internal.Handler, r, who, lang, internal.Resend}
 }
 
 // Wrong is one thing that is wrong with a request.

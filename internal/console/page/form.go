@@ -117,6 +117,9 @@ func decimal(l Lang, v float64, decimals int) string {
 	return sign + b.String() + point + after
 }
 
+// Whole writes a whole number for people.
+func Whole(l Lang, n int64) string { return whole(l, n) }
+
 func whole(l Lang, v any) string {
 	f := number(v)
 	if math.IsNaN(f) {
@@ -155,7 +158,9 @@ func Duration(l Lang, d time.Duration) string {
 	switch {
 	case a == math.MinInt64: // of a number that was none
 		return dash
-	case a < time.Millisecond && a > 0:
+	case d == 0:
+		return "0 s"
+	case a < time.Millisecond:
 		return decimal(l, float64(d)/float64(time.Microsecond), 0) + " µs"
 	case a < time.Second:
 		return decimal(l, float64(d)/float64(time.Millisecond), 0) + " ms"

@@ -61,9 +61,8 @@ type Visit struct {
 	Lang Lang
 	API  *API
 
-	sheet   *Sheet
-	section *Section
-	menu    []MenuLink
+	sheet *Sheet
+	menu  []MenuLink
 }
 
 // MenuLink is a link of the navigation.
@@ -113,6 +112,12 @@ func (v *Visit) form() url.Values {
 
 // Text is a text of the section's words, or a common one.
 func (v *Visit) Text(key string, args ...any) string { return v.sheet.Text(v.Lang, key, args...) }
+
+// HasText tells whether a key has a text.
+func (v *Visit) HasText(key string) bool { return v.sheet.Has(key) }
+
+// CanResend tells whether operators may ask for one more POST (resend.enabled).
+func (v *Visit) CanResend() bool { return v.API.resend }
 
 // Redirect sends the browser to another page of the console.
 func (v *Visit) Redirect(path string) error {

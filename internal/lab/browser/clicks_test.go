@@ -1,7 +1,6 @@
 package browser
 
 import (
-	"context"
 	"fmt"
 	"testing"
 
@@ -44,11 +43,11 @@ var questions = []question{
 }
 
 // clicks asks every question, each from the first page.
-func clicks(t *testing.T, h *house, browser context.Context) {
+func clicks(t *testing.T, h *house) {
 	h.sealed()
 	for _, q := range questions {
 		t.Run(q.asked, func(t *testing.T) {
-			w := newWindow(t, browser)
+			w := newWindow(t, h.browser)
 			w.enter(h, "clara", q.who)
 			require.EqualValues(t, 200, w.visit(h.byLink+"/"))
 			c := &clicker{window: w, h: h}

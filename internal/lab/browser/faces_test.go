@@ -1,7 +1,6 @@
 package browser
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -70,9 +69,9 @@ func (h *house) sealed() {
 }
 
 // facesActs are the acts of these pages, each with its record.
-func facesActs(t *testing.T, h *house, browser context.Context) {
+func facesActs(t *testing.T, h *house) {
 	h.sealed()
-	w := newWindow(t, browser)
+	w := newWindow(t, h.browser)
 	w.enter(h, "fabia", "operator", "auditor", "registrar")
 
 	require.EqualValues(t, 200, w.visit(h.byLink+"/initiators/"+certs.DefaultAlfa.Name))

@@ -30,13 +30,14 @@ import (
 // house is two gateways on one database: people sign in to one by link, and to the other by the OpenID provider.
 type house struct {
 	t        *testing.T
+	browser  context.Context
 	db       *pgx.Conn
 	set      *stage.Stage
 	core     *stage.Core
 	byLink   string // http://127.0.0.1:port
 	byOpenID string
 
-	delivered, retried, silent string // ids of payments, by their story
+	delivered, retried, silent, cancelled string // ids of payments, by their story
 }
 
 // open starts the house with its stories: a payment delivered at the first attempt and polled, one at the second, and one whose state
@@ -86,29 +87,46 @@ func (h *house) serve(set *stage.Stage, settings ...string) *gateway.Gateway {
 
 func (h *house) stories(set *stage.Stage) {
 	h.t.Helper()
-	is := certs.DefaultAlfa
+	alfa, beta := h.initiator(set, certs.DefaultAlfa), h.initiator(set, certs.DefaultBeta)
+	h.delivered, h.retried, h.silent, h.cancelled = uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString()
+	alfa.Answer(h.retried, standin.Refuse(http.StatusServiceUnavailable), standin.Accept)
+	beta.Answer(h.cancelled, standin.Refuse(http.StatusServiceUnavailable), standin.Accept)
+	h.change(certs.DefaultAlfa.Name, h.silent, ofb.RCVD)
+	h.change(certs.DefaultAlfa.Name, h.retried, ofb.ACSC)
+	waiting := h.change(certs.DefaultBeta.Name, h.cancelled, ofb.RJCT)
+	_, err := beta.Wait(h.t.Context(), 1, standin.For(h.cancelled))
+	require.NoError(h.t, err)
+	require.NoError(h.t, h.core.Call(h.t.Context(), http.MethodDelete, "/internal/v1/initiators/"+certs.DefaultBeta.Name, nil, nil))
+	answer := h.change(certs.DefaultAlfa.Name, h.delivered, ofb.ACSC)
+	for state, a := range map[string]stage.Accepted{"delivered": answer, "cancelled": waiting} {
+		require.Len(h.t, a.Notifications, 1)
+		n, err := h.core.WaitState(h.t.Context(), a.Notifications[0].ID)
+		require.NoError(h.t, err)
+		require.Equal(h.t, state, n.State)
+	}
+	h.register(set, certs.DefaultBeta, beta)
+}
+
+// initiator starts the endpoint of an initiator and registers it.
+func (h *house) initiator(set *stage.Stage, is certs.Participant) *standin.Initiator {
+	h.t.Helper()
 	leaf, err := set.PKI.Issue(set.PKI.InitiatorServer(is))
 	require.NoError(h.t, err)
 	receiver, err := standin.Start(standin.Options{Certificate: leaf.TLS(), ClientCAs: mtlstest.ClientCAs(h.t).Pool()})
 	require.NoError(h.t, err)
 	h.t.Cleanup(receiver.Close)
+	h.register(set, is, receiver)
+	return receiver
+}
+
+func (h *house) register(set *stage.Stage, is certs.Participant, receiver *standin.Initiator) {
+	h.t.Helper()
 	uris := []string{receiver.BaseURI("/" + is.Name)}
 	statement, err := set.Statement(is.Organisation.ID, is.SoftwareID, uris)
 	require.NoError(h.t, err)
 	require.NoError(h.t, h.core.Register(h.t.Context(), is.Name, stage.Registration{
 		OrganisationID: is.Organisation.ID, SoftwareID: is.SoftwareID, Name: is.Organisation.Name, WebhookURIs: uris, SoftwareStatement: statement,
 	}))
-	h.delivered, h.retried, h.silent = uuid.NewString(), uuid.NewString(), uuid.NewString()
-	receiver.Answer(h.retried, standin.Refuse(http.StatusServiceUnavailable), standin.Accept)
-	h.change(is.Name, h.silent, ofb.RCVD)
-	h.change(is.Name, h.retried, ofb.ACSC)
-	_, err = receiver.Wait(h.t.Context(), 1, standin.For(h.retried))
-	require.NoError(h.t, err)
-	answer := h.change(is.Name, h.delivered, ofb.ACSC)
-	require.Len(h.t, answer.Notifications, 1)
-	n, err := h.core.WaitState(h.t.Context(), answer.Notifications[0].ID)
-	require.NoError(h.t, err)
-	require.Equal(h.t, "delivered", n.State)
 }
 
 func (h *house) change(client, id string, status ofb.Status) stage.Accepted {
@@ -119,6 +137,17 @@ func (h *house) change(client, id string, status ofb.Status) stage.Accepted {
 	})
 	require.NoError(h.t, err)
 	return a
+}
+
+// entry is the page of the first entry of the sealed log.
+func (h *house) entry() string {
+	h.t.Helper()
+	require.Eventually(h.t, func() bool {
+		var sealed bool
+		require.NoError(h.t, h.db.QueryRow(h.t.Context(), "SELECT EXISTS (SELECT FROM arauto.log_checkpoint)").Scan(&sealed))
+		return sealed
+	}, time.Minute, 50*time.Millisecond)
+	return "/entries/0"
 }
 
 // link is an address that opens one session.

@@ -1,7 +1,6 @@
 package browser
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -20,8 +19,8 @@ func (w *window) throughProvider(name string) int64 {
 	return w.press("button[type=submit]")
 }
 
-func signInByProvider(t *testing.T, h *house, browser context.Context) {
-	w := newWindow(t, browser)
+func signInByProvider(t *testing.T, h *house) {
+	w := newWindow(t, h.browser)
 	w.visit(h.byOpenID + "/notifications?state=delivered")
 	require.True(t, strings.HasPrefix(w.at(), "/sign-in?"), "who has no session is sent to sign in")
 	w.accessible("/sign-in")
@@ -39,7 +38,7 @@ func signInByProvider(t *testing.T, h *house, browser context.Context) {
 	require.True(t, strings.HasPrefix(w.at(), "/sign-in"), "the session has ended at the other replica too")
 
 	for name, why := range map[string]string{"weak": "segundo fator", "guest": "não tem papel no Arauto", "nobody": "não pôde ser conferida"} {
-		other := newWindow(t, browser)
+		other := newWindow(t, h.browser)
 		other.visit(h.byOpenID + "/")
 		require.EqualValues(t, http.StatusForbidden, other.throughProvider(name))
 		require.Contains(t, other.text(), why)
@@ -49,16 +48,16 @@ func signInByProvider(t *testing.T, h *house, browser context.Context) {
 	require.Contains(t, w.text(), "não pertence a este navegador")
 }
 
-func sessions(t *testing.T, h *house, browser context.Context) {
-	w := newWindow(t, browser)
+func sessions(t *testing.T, h *house) {
+	w := newWindow(t, h.browser)
 	link := h.link()
 	w.visit(link)
 	w.visit(link) // to open it uses nothing up
 	w.do(chromedp.SetValue(chromedp.CSS("input[name=name]"), "carla"))
 	require.EqualValues(t, 200, w.press("button[type=submit]"))
-	require.Equal(t, "/notifications", w.at(), "who opens the console sees the first page")
+	require.Equal(t, "/", w.at(), "who opens the console sees the first page")
 	require.Equal(t, 1, h.entries("sign-in", "carla"))
-	other := newWindow(t, browser)
+	other := newWindow(t, h.browser)
 	other.visit(link)
 	require.EqualValues(t, http.StatusForbidden, other.press("button[type=submit]"))
 	require.Contains(t, other.text(), "já foi usado", "a link works once")
@@ -80,8 +79,8 @@ func sessions(t *testing.T, h *house, browser context.Context) {
 }
 
 // foreignPosts serves a page of another origin that posts to the console with the person's cookie.
-func foreignPosts(t *testing.T, h *house, browser context.Context) {
-	w := newWindow(t, browser)
+func foreignPosts(t *testing.T, h *house) {
+	w := newWindow(t, h.browser)
 	w.enter(h, "dora", "operator")
 	evil := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("Content-Type", "text/html")

@@ -1,7 +1,6 @@
 package browser
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -20,8 +19,12 @@ func at(path string) func(*house) string { return func(*house) string { return p
 
 // stops lists every page. Each is opened in both languages, narrow, dark, printed and without JavaScript.
 var stops = []stop{
+	{at("/"), "No prazo de 1,5 s", "Within 1.5 s"},
 	{at("/notifications"), "Notificações", "Notifications"},
-	{at("/notifications?state=cancelled"), "Nenhuma notificação com estes filtros", "No notification with these filters"},
+	{func(h *house) string { return "/resources/pix-payment/" + h.retried }, "No relógio da regra", "On the rule's clock"},
+	{func(h *house) string { return "/resources/pix-payment/" + h.silent }, "a regra não manda avisar este passo", "the rule does not demand to announce this step"},
+	{func(h *house) string { return h.entry() }, "conferido: está no histórico selado", "verified: it is in the sealed log"},
+	{at("/notifications?state=exhausted"), "Nenhuma notificação com estes filtros", "No notification with these filters"},
 }
 
 // firstLoad is how much a page and what it needs may weigh over the wire (console, "Speed").
@@ -31,13 +34,15 @@ func TestTheConsole(t *testing.T) {
 	browser := start(t)
 	h := open(t)
 	h.moreStories()
+	h.browser = browser
 	for _, part := range []struct {
 		name string
-		run  func(*testing.T, *house, context.Context)
+		run  func(*testing.T, *house)
 	}{
 		{"every page", walk},
 		{"the acts of initiators and of the log", facesActs},
 		{"questions, each in three clicks", clicks},
+		{"one resource", oneResource},
 		{"sign-in by the provider", signInByProvider},
 		{"sessions", sessions},
 		{"what another page sends", foreignPosts},
@@ -45,15 +50,16 @@ func TestTheConsole(t *testing.T) {
 		t.Run(part.name, func(t *testing.T) {
 			inside := *h
 			inside.t = t
-			part.run(t, &inside, browser)
+			part.run(t, &inside)
 		})
 	}
 }
 
-func walk(t *testing.T, h *house, browser context.Context) {
+func walk(t *testing.T, h *house) {
 	stops := slices.Concat(facesStops, stops)
-	w := newWindow(t, browser)
+	w := newWindow(t, h.browser)
 	w.enter(h, "olga", "operator", "auditor", "registrar")
+	w.picture(t, "console.png")
 	for _, s := range stops {
 		path := s.path(h)
 		w.wide()

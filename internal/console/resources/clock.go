@@ -1,0 +1,157 @@
+package resources
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/arauto/arauto/internal/console/page"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/timing"
+)
+
+// The drawing's measures, in units of its view box.
+const (
+	left, right = 140.0, 1100.0 // of the scale
+	laneHeight  = 34
+	top         = 12
+	thinnest    = 3.0 // of a bar or a band
+)
+
+// clockView is the drawing of one notification's attempts against the rule's deadlines.
+type clockView struct {
+	Status                                string
+	Height, Base, TextY, PollY, PollTextY int
+	Ticks                                 []tick
+	Lanes                                 []lane
+	Polls                                 []string // x of each
+	Next                                  *time.Time
+}
+
+type tick struct{ X, Text string }
+
+// stretch is a part of the scale.
+type stretch struct{ X, W string }
+
+// lane is one attempt: its deadline as a band, itself as a bar, and the 15 s that it may take as a line.
+type lane struct {
+	Name, Rule, Label, After, Took, Tone string
+	Began                                time.Time
+	Band, Track, Bar                     stretch
+	Y, MidY, BarY, TextY                 int
+	LabelX, Anchor                       string
+}
+
+// scale puts durations since the event on the drawing. It is fine near the event and compressed later, so that 1.5 s, 10 s and 60 s
+// are all legible.
+type scale struct{ end time.Duration }
+
+func compressed(d time.Duration) float64 { return math.Log1p(max(0, d.Seconds()) / 0.5) }
+
+func (s scale) x(d time.Duration) float64 {
+	return left + (right-left)*min(1, compressed(d)/compressed(s.end))
+}
+
+func (s scale) stretch(from, to time.Duration) stretch {
+	a := min(s.x(from), right-thinnest)
+	return stretch{coordinate(a), coordinate(max(thinnest, s.x(to)-a))}
+}
+
+func coordinate(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) }
+
+// clockOf draws a notification; nil: no attempt of it has begun.
+func clockOf(v *page.Visit, n *toldNotification, timeline []moment) *clockView {
+	if len(n.Attempts) == 0 {
+		return nil
+	}
+	c := &clockView{Status: n.Status, Next: n.NextAttemptAt}
+	last := n.Attempts[len(n.Attempts)-1]
+	end := 2 * time.Second
+	for _, a := range n.Attempts {
+		end = max(end, a.StartedAt.Sub(n.zero())+2*time.Second)
+		if a.EndedAt != nil {
+			end = max(end, a.EndedAt.Sub(n.zero())+2*time.Second)
+		}
+	}
+	s := scale{end + end/4}
+	for i := range n.Attempts {
+		c.Lanes = append(c.Lanes, laneOf(v, s, n, i))
+	}
+	for _, m := range timeline {
+		if after := m.At.Sub(n.zero()); m.Kind == "poll" && after >= 0 && after <= s.end {
+			c.Polls = append(c.Polls, coordinate(s.x(after)))
+		}
+	}
+	c.Base = top + laneHeight*len(c.Lanes)
+	if c.Polls != nil {
+		c.PollY, c.PollTextY = c.Base+20, c.Base+20
+		c.Base += laneHeight - 6
+	}
+	c.TextY, c.Height = c.Base+18, c.Base+26
+	c.Ticks = ticksOf(v, s, last.StartedAt.Sub(n.zero()))
+	return c
+}
+
+// ticksOf are the instants that the axis names, at least 46 units apart.
+func ticksOf(v *page.Visit, s scale, _ time.Duration) []tick {
+	var out []tick
+	before := -math.MaxFloat64
+	for _, d := range []time.Duration{
+		0, 500 * time.Millisecond, notice.FirstWithin, 5 * time.Second, 10 * time.Second, 25 * time.Second, time.Minute, 85 * time.Second, 2 * time.Minute,
+		10 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour,
+	} {
+		if x := s.x(d); d <= s.end && x-before > 46 {
+			text := "0"
+			if d > 0 {
+				text = page.Duration(v.Lang, d)
+			}
+			out = append(out, tick{coordinate(x), text})
+			before = x
+		}
+	}
+	return out
+}
+
+// laneOf draws one attempt.
+func laneOf(v *page.Visit, s scale, n *toldNotification, i int) lane {
+	a := &n.Attempts[i]
+	began := a.StartedAt.Sub(n.zero())
+	y := top + laneHeight*i
+	l := lane{
+		Name: v.Text("lane", strconv.Itoa(a.Number)), Began: a.StartedAt, After: page.Duration(v.Lang, began), Took: "–", Tone: "mute",
+		Y: y, MidY: y + 12, BarY: y + 6, TextY: y + 18,
+	}
+	switch {
+	case n.Manual:
+		l.Name, l.Rule = v.Text("lane.manual"), v.Text("rule.manual")
+	case a.Number == 1:
+		l.Rule, l.Band = v.Text("rule.1"), s.stretch(0, notice.FirstWithin)
+	case i > 0 && n.Attempts[i-1].EndedAt != nil:
+		gap, _ := notice.Next(a.Number-1, false)
+		due := n.Attempts[i-1].EndedAt.Sub(n.zero()) + gap
+		l.Rule, l.Band = v.Text("rule."+strconv.Itoa(a.Number)), s.stretch(due, due+timing.GapTolerance)
+	}
+	l.Track = s.stretch(began, began+notice.Timeout)
+	ended := began
+	l.Label = v.Text("under-way")
+	if a.EndedAt != nil && a.Outcome != nil {
+		ended = a.EndedAt.Sub(n.zero())
+		l.Took = page.Duration(v.Lang, ended-began)
+		l.Tone, l.Label = v.Text("tone."+*a.Outcome), v.Text("outcome."+*a.Outcome)
+		if a.HTTPStatus != nil {
+			l.Label += fmt.Sprintf(" %d", *a.HTTPStatus)
+		}
+	}
+	l.Label = l.After + " · " + l.Label
+	l.Bar = s.stretch(began, ended)
+	if at := s.x(ended) + 12; at < left+0.66*(right-left) {
+		l.LabelX, l.Anchor = coordinate(max(at, s.x(0)+12)), "start"
+		if a.Number == 1 && !n.Manual {
+			l.LabelX = coordinate(max(at, s.x(notice.FirstWithin)+10))
+		}
+	} else {
+		l.LabelX, l.Anchor = coordinate(s.x(began)-24), "end"
+	}
+	return l
+}

@@ -1,0 +1,305 @@
+// Package resources is the console's page of one resource: its whole history on one clock, with the reason for silence, the
+// attempts drawn against the rule's deadlines, the proof of each entry, the dossier and the resend.
+package resources
+
+import (
+	"cmp"
+	"embed"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/arauto/arauto/internal/console/page"
+)
+
+//go:embed words.json *.html
+var files embed.FS
+
+// Section is the folder of this page. It is reached by a search or a link, so the navigation has no entry for it.
+func Section() page.Section {
+	auditor := []string{page.Auditor}
+	return page.Section{
+		Name: "resources", Path: "/resources", Roles: []string{page.Operator, page.Auditor}, Files: files,
+		Routes: []page.PageRoute{
+			{Method: http.MethodGet, Path: "/resources/{kind}/{id}", Handle: show},
+			{Method: http.MethodGet, Path: "/resources/{kind}/{id}/dossier", Roles: auditor, Handle: dossier},
+			{Method: http.MethodPost, Path: "/resources/{kind}/{id}/resend", Roles: []string{page.Operator}, Handle: resend},
+			{Method: http.MethodGet, Path: "/entries/{seq}", Roles: auditor, Handle: entry},
+			{Method: http.MethodGet, Path: "/entries/{seq}/proof", Roles: auditor, Handle: proof},
+		},
+	}
+}
+
+// told is the resource as the API tells it.
+type told struct {
+	Kind, ResourceID   string
+	ClientID           *string
+	APIVersion, Status *string
+	Revision           *int64
+	UpdatedAt          *time.Time
+	Timeline           []moment
+	Notifications      []toldNotification
+	Integrity          struct {
+		Verified, Unsealed, FailedCount int64
+	}
+}
+
+type toldNotification struct {
+	ID            string
+	Status        string
+	EventAt       time.Time
+	CreatedAt     time.Time
+	State         string
+	Late          bool
+	Manual        bool
+	NextAttemptAt *time.Time
+	Attempts      []toldAttempt
+
+	punctual toldTiming
+}
+
+// toldTiming is the API's judgement on a notification's first attempt.
+type toldTiming struct {
+	OccurredAt *time.Time
+	First      struct {
+		FromEvent        string
+		SinceEventMicros int64
+		Cause            string
+	}
+}
+
+// zero is the time of the event: the core's, to the microsecond where the API knows it.
+func (n *toldNotification) zero() time.Time {
+	if n.punctual.OccurredAt != nil {
+		return *n.punctual.OccurredAt
+	}
+	return n.EventAt
+}
+
+type toldAttempt struct {
+	Number        int
+	InteractionID string
+	StartedAt     time.Time
+	EndedAt       *time.Time
+	Outcome       *string
+	HTTPStatus    *int
+	Echo          *string
+	URL           *string
+	Detail        *string
+	TLS           *struct{ Version string }
+}
+
+// moment is an entry of the log, or an attempt.
+type moment struct {
+	At             time.Time
+	Kind           string
+	ID             *string
+	Revision       *int64
+	NotificationID *string
+	Outcome        *string
+	Facts          json.RawMessage
+	Attempt        *toldAttempt
+	Tampered       bool
+}
+
+type storyView struct {
+	told
+
+	ID      string
+	Path    string
+	Auditor bool
+	Tags    []sign
+	Clock   *clockView
+	Lines   []line
+	Resend  *toldNotification // the notification that may be sent once more
+}
+
+// sign is a state with its word.
+type sign struct{ State, Text string }
+
+func pathOf(v *page.Visit) string {
+	return page.Path("/resources/%s/%s", v.Param("kind"), v.Param("id"))
+}
+
+func show(v *page.Visit) error {
+	view := storyView{ID: v.Param("id"), Path: pathOf(v), Auditor: v.Has(page.Auditor)}
+	if err := v.API.Get("/internal/v1"+view.Path, nil, &view.told); err != nil {
+		return err
+	}
+	entries, err := positions(v)
+	if err != nil {
+		return err
+	}
+	var newest *toldNotification
+	for i := range view.Notifications {
+		n := &view.Notifications[i]
+		if newest == nil || n.CreatedAt.After(newest.CreatedAt) {
+			newest = n
+		}
+	}
+	if newest != nil {
+		err := v.API.Get(page.Path("/internal/v1/notifications/%s/timing", newest.ID), nil, &newest.punctual)
+		if err != nil && !page.Is(err, http.StatusNotFound) {
+			return err
+		}
+	}
+	view.Tags = signsOf(v, &view.told, newest)
+	if newest != nil {
+		view.Clock = clockOf(v, newest, view.Timeline)
+		if v.Has(page.Operator) && v.CanResend() && (newest.State == "exhausted" || newest.State == "cancelled") {
+			view.Resend = newest
+		}
+	}
+	view.Lines = linesOf(v, &view.told, newest, entries)
+	return v.Show("story", page.View{
+		Title: v.Text("kind."+view.Kind) + " " + view.ID, Data: view, Crumb: &page.Link{Path: "/notifications", Text: v.Text("crumb")},
+	})
+}
+
+// signsOf are the states that stand first on the page.
+func signsOf(v *page.Visit, r *told, newest *toldNotification) []sign {
+	out := []sign{{"mute", v.Text("silent")}}
+	if newest != nil {
+		attempts := strconv.Itoa(len(newest.Attempts))
+		state := sign{v.Text("tone." + newest.State), v.Text(newest.State)}
+		if newest.State == "delivered" || newest.State == "exhausted" {
+			state.Text = v.Text(newest.State, attempts)
+		}
+		out = []sign{state}
+		delay := page.Duration(v.Lang, time.Duration(newest.punctual.First.SinceEventMicros)*time.Microsecond)
+		switch newest.punctual.First.FromEvent {
+		case "on-time":
+			out = append(out, sign{"ok", v.Text("on-time", delay)})
+		case "late":
+			out = append(out, sign{"bad", v.Text("late", delay)})
+		}
+	}
+	if n := r.Integrity.FailedCount; n > 0 {
+		return append(out, sign{"bad", v.Text("tampered", strconv.FormatInt(n, 10))})
+	}
+	if n := r.Integrity.Verified; n > 0 {
+		out = append(out, sign{"ok", v.Text("intact", strconv.FormatInt(n, 10))})
+	}
+	if n := r.Integrity.Unsealed; n > 0 {
+		out = append(out, sign{"mute", v.Text("unsealed", strconv.FormatInt(n, 10))})
+	}
+	return out
+}
+
+// mostEntries is how many entries of a resource are linked: the newest.
+const mostEntries = "1000"
+
+// positions are the positions in the log of a resource's entries, by what identifies them: the entry's id, or notification and
+// number of an attempt. Auditors alone may ask for them.
+func positions(v *page.Visit) (map[string]string, error) {
+	out := map[string]string{}
+	if !v.Has(page.Auditor) {
+		return out, nil
+	}
+	var answer struct {
+		Entries []struct {
+			Seq            *int64
+			ID, Kind       string
+			NotificationID *string
+			Number         *int
+		}
+	}
+	err := v.API.Get("/internal/v1/audit/entries", url.Values{"kind": {v.Param("kind")}, "resourceId": {v.Param("id")}, "limit": {mostEntries}}, &answer)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range answer.Entries {
+		if e.Seq == nil {
+			continue
+		}
+		seq := strconv.FormatInt(*e.Seq, 10)
+		out[e.ID] = seq
+		if e.NotificationID != nil && e.Number != nil {
+			key := attemptKey(*e.NotificationID, *e.Number)
+			if e.Kind == "result" || out[key] == "" {
+				out[key] = seq
+			}
+		}
+	}
+	return out, nil
+}
+
+func attemptKey(notification string, number int) string {
+	return notification + "/" + strconv.Itoa(number)
+}
+
+func dossier(v *page.Visit) error {
+	format := cmp.Or(v.Query().Get("format"), "html")
+	suffix := map[string]string{"html": ".html", "text": ".txt", "pdf": ".pdf"}[format]
+	lang := string(v.Lang)
+	return v.API.Hand(v.X.W, page.Path("/internal/v1/audit/dossier/%s", v.Param("id")), url.Values{"format": {format}, "lang": {lang}}, "arauto-"+v.Param("id")+suffix)
+}
+
+func resend(v *page.Visit) error {
+	var answer struct{ Request string }
+	_, err := v.API.Do(http.MethodPost, page.Path("/internal/v1/notifications/%s/resend", v.Form("notification")), map[string]string{"reason": v.Form("reason")}, &answer)
+	if err != nil {
+		return err
+	}
+	if answer.Request != "" {
+		return v.Done(pathOf(v), "requested")
+	}
+	return v.Done(pathOf(v), "resent")
+}
+
+type entryView struct {
+	Seq                    int64
+	SeqText                string
+	ID, Kind, At           string
+	ClientID               *string
+	ResourceKind           *string
+	ResourceID             *string
+	Outcome                *string
+	Facts, Private         json.RawMessage
+	Record, Leaf, Tampered *string
+	Size                   *int64
+}
+
+func entry(v *page.Visit) error {
+	var answer struct {
+		Entry      entryView
+		Checkpoint *struct{ Size int64 }
+	}
+	if err := v.API.Get(page.Path("/internal/v1/audit/entries/%s", v.Param("seq")), nil, &answer); err != nil {
+		return err
+	}
+	e := &answer.Entry
+	e.SeqText = strconv.FormatInt(e.Seq, 10)
+	if answer.Checkpoint != nil {
+		e.Size = &answer.Checkpoint.Size
+	}
+	at, err := time.Parse(time.RFC3339Nano, e.At)
+	if err != nil {
+		return err
+	}
+	return v.Show("entry", page.View{Title: v.Text("entry.title", e.SeqText), Data: struct {
+		*entryView
+
+		At             time.Time
+		Facts, Private string
+	}{e, at, indented(e.Facts), indented(e.Private)}})
+}
+
+// indented is JSON over several lines, as people read it.
+func indented(text json.RawMessage) string {
+	var v any
+	if len(text) == 0 || string(text) == "null" || json.Unmarshal(text, &v) != nil {
+		return string(text)
+	}
+	out, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return string(text)
+	}
+	return string(out)
+}
+
+func proof(v *page.Visit) error {
+	return v.API.Hand(v.X.W, page.Path("/internal/v1/audit/entries/%s/proof", v.Param("seq")), nil, "arauto-"+v.Param("seq")+"-proof.txt")
+}
