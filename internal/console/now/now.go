@@ -40,7 +40,7 @@ type overview struct {
 	Hours        []hourPoint
 	Queue        struct{ Waiting, InFlight, LateNow, OldestSeconds int64 }
 	Down         []downClient
-	Sources      []followed
+	Sources      []followedSource
 	Log          *logState
 	Certificates []expiring
 	Receivers    []expiring
@@ -88,7 +88,7 @@ type downClient struct {
 	LastOutcome string
 }
 
-type followed struct {
+type followedSource struct {
 	Name            string
 	Running, Paused bool
 	Status          json.RawMessage
@@ -108,8 +108,8 @@ type expiring struct {
 	DaysLeft                int64
 }
 
-// need is one line of what needs somebody.
-type need struct {
+// neededAct is one line of what needs somebody.
+type neededAct struct {
 	State, Tag, What, Effect, Do, Path string
 	Since                              *time.Time
 }
@@ -120,7 +120,7 @@ type nowView struct {
 	Summary       string
 	Day           *windowFigures
 	Sealed        string
-	Needs         []need
+	Needs         []neededAct
 	Any           bool
 	Delay, Volume plot
 	Points        []hourPoint
@@ -184,11 +184,11 @@ func show(v *page.Visit) error {
 }
 
 // needsOf lists what needs somebody, the worst first, and says it in a sentence.
-func needsOf(v *page.Visit, o *overview) (out []need, summary string) {
+func needsOf(v *page.Visit, o *overview) (out []neededAct, summary string) {
 	count := map[string]int64{}
 	for _, a := range o.Alarms {
 		count["alarms"]++
-		out = append(out, need{State: "bad", Tag: v.Text("alarm"), What: a.Name, Effect: a.Detail, Do: v.Text("alarm.do", a.Runbook)})
+		out = append(out, neededAct{State: "bad", Tag: v.Text("alarm"), What: a.Name, Effect: a.Detail, Do: v.Text("alarm.do", a.Runbook)})
 	}
 	for _, d := range o.Down {
 		count["down"]++
@@ -200,26 +200,26 @@ func needsOf(v *page.Visit, o *overview) (out []need, summary string) {
 		if v.HasText("outcome." + outcome) {
 			outcome = v.Text("outcome." + outcome)
 		}
-		out = append(out, need{
+		out = append(out, neededAct{
 			State: "bad", Tag: v.Text("down"), What: name, Since: d.Since, Effect: v.Text("down.effect", strconv.FormatInt(d.Failures, 10), outcome),
 			Do: v.Text("down.do"), Path: page.Path("/initiators/%s", d.ClientID),
 		})
 	}
 	if n := o.Queue.LateNow; n > 0 {
 		count["late"] = n
-		out = append(out, need{
+		out = append(out, neededAct{
 			State: "bad", Tag: v.Text("late-now"), Effect: v.Text("late-now.effect", strconv.FormatInt(n, 10)), Do: v.Text("late-now.do"), Path: "/late",
 		})
 	}
 	for _, s := range o.Sources {
 		if !s.Running {
 			count["sources"]++
-			out = append(out, need{State: "bad", Tag: v.Text("source"), What: s.Name, Do: v.Text("source.do"), Path: "/sources"})
+			out = append(out, neededAct{State: "bad", Tag: v.Text("source"), What: s.Name, Do: v.Text("source.do"), Path: "/sources"})
 		}
 	}
 	for _, c := range slices.Concat(o.Certificates, o.Receivers) {
 		count["certificates"]++
-		n := need{State: "warn", Tag: v.Text("certificate", strconv.FormatInt(c.DaysLeft, 10)), What: cmp.Or(c.ClientID, c.Role), Effect: c.Subject, Do: v.Text("certificate.do"), Path: "/certificates"}
+		n := neededAct{State: "warn", Tag: v.Text("certificate", strconv.FormatInt(c.DaysLeft, 10)), What: cmp.Or(c.ClientID, c.Role), Effect: c.Subject, Do: v.Text("certificate.do"), Path: "/certificates"}
 		if c.DaysLeft < 0 {
 			n.State, n.Tag = "bad", v.Text("certificate.ended")
 		}

@@ -24,21 +24,21 @@ type clockView struct {
 	Status                                string
 	Height, Base, TextY, PollY, PollTextY int
 	Ticks                                 []tick
-	Lanes                                 []lane
+	Lanes                                 []drawnAttempt
 	Polls                                 []string // x of each
 	Next                                  *time.Time
 }
 
 type tick struct{ X, Text string }
 
-// stretch is a part of the scale.
-type stretch struct{ X, W string }
+// drawnSpan is a part of the scale.
+type drawnSpan struct{ X, W string }
 
-// lane is one attempt: its deadline as a band, itself as a bar, and the 15 s that it may take as a line.
-type lane struct {
+// drawnAttempt is one attempt: its deadline as a band, itself as a bar, and the 15 s that it may take as a line.
+type drawnAttempt struct {
 	Name, Rule, Label, After, Took, Tone string
 	Began                                time.Time
-	Band, Track, Bar                     stretch
+	Band, Track, Bar                     drawnSpan
 	Y, MidY, BarY, TextY                 int
 	LabelX, Anchor                       string
 }
@@ -53,9 +53,9 @@ func (s scale) x(d time.Duration) float64 {
 	return left + (right-left)*min(1, compressed(d)/compressed(s.end))
 }
 
-func (s scale) stretch(from, to time.Duration) stretch {
+func (s scale) part(from, to time.Duration) drawnSpan {
 	a := min(s.x(from), right-thinnest)
-	return stretch{coordinate(a), coordinate(max(thinnest, s.x(to)-a))}
+	return drawnSpan{coordinate(a), coordinate(max(thinnest, s.x(to)-a))}
 }
 
 func coordinate(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) }
@@ -114,11 +114,11 @@ func ticksOf(v *page.Visit, s scale, _ time.Duration) []tick {
 }
 
 // laneOf draws one attempt.
-func laneOf(v *page.Visit, s scale, n *toldNotification, i int) lane {
+func laneOf(v *page.Visit, s scale, n *toldNotification, i int) drawnAttempt {
 	a := &n.Attempts[i]
 	began := a.StartedAt.Sub(n.zero())
 	y := top + laneHeight*i
-	l := lane{
+	l := drawnAttempt{
 		Name: v.Text("lane", strconv.Itoa(a.Number)), Began: a.StartedAt, After: page.Duration(v.Lang, began), Took: "–", Tone: "mute",
 		Y: y, MidY: y + 12, BarY: y + 6, TextY: y + 18,
 	}
@@ -126,13 +126,13 @@ func laneOf(v *page.Visit, s scale, n *toldNotification, i int) lane {
 	case n.Manual:
 		l.Name, l.Rule = v.Text("lane.manual"), v.Text("rule.manual")
 	case a.Number == 1:
-		l.Rule, l.Band = v.Text("rule.1"), s.stretch(0, notice.FirstWithin)
+		l.Rule, l.Band = v.Text("rule.1"), s.part(0, notice.FirstWithin)
 	case i > 0 && n.Attempts[i-1].EndedAt != nil:
 		gap, _ := notice.Next(a.Number-1, false)
 		due := n.Attempts[i-1].EndedAt.Sub(n.zero()) + gap
-		l.Rule, l.Band = v.Text("rule."+strconv.Itoa(a.Number)), s.stretch(due, due+timing.GapTolerance)
+		l.Rule, l.Band = v.Text("rule."+strconv.Itoa(a.Number)), s.part(due, due+timing.GapTolerance)
 	}
-	l.Track = s.stretch(began, began+notice.Timeout)
+	l.Track = s.part(began, began+notice.Timeout)
 	ended := began
 	l.Label = v.Text("under-way")
 	if a.EndedAt != nil && a.Outcome != nil {
@@ -144,7 +144,7 @@ func laneOf(v *page.Visit, s scale, n *toldNotification, i int) lane {
 		}
 	}
 	l.Label = l.After + " · " + l.Label
-	l.Bar = s.stretch(began, ended)
+	l.Bar = s.part(began, ended)
 	if at := s.x(ended) + 12; at < left+0.66*(right-left) {
 		l.LabelX, l.Anchor = coordinate(max(at, s.x(0)+12)), "start"
 		if a.Number == 1 && !n.Manual {

@@ -10,8 +10,8 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// line is one line of the history.
-type line struct {
+// storyLine is one line of the history.
+type storyLine struct {
 	At                time.Time
 	Day, Offset       string // the day where it changes; the time since the event
 	Title, Text, More string
@@ -36,13 +36,13 @@ type momentFacts struct {
 }
 
 // linesOf tells the history, oldest first.
-func linesOf(v *page.Visit, r *told, newest *toldNotification, entries map[string]string) []line {
-	var out []line
+func linesOf(v *page.Visit, r *told, newest *toldNotification, entries map[string]string) []storyLine {
+	var out []storyLine
 	day := ""
 	failed := map[string]time.Time{} // by notification: when the last attempt failed
 	for i := range r.Timeline {
 		m := &r.Timeline[i]
-		l := line{At: m.At, Anchor: "line-" + strconv.Itoa(i+1)}
+		l := storyLine{At: m.At, Anchor: "line-" + strconv.Itoa(i+1)}
 		if d := m.At.In(ofb.Brasilia).Format("02/01"); d != day {
 			day, l.Day = d, d+" "
 		}
@@ -82,7 +82,7 @@ func text[T ~string](s *T) string {
 }
 
 // entryLine tells an entry.
-func entryLine(v *page.Visit, l *line, m *moment) {
+func entryLine(v *page.Visit, l *storyLine, m *moment) {
 	var f momentFacts
 	_ = json.Unmarshal(m.Facts, &f) // what cannot be read is not told; the entry itself shows it
 	l.Title = m.Kind
@@ -132,7 +132,7 @@ func number(n *int64) string {
 }
 
 // attemptLine tells an attempt.
-func attemptLine(v *page.Visit, l *line, m *moment, failed map[string]time.Time) {
+func attemptLine(v *page.Visit, l *storyLine, m *moment, failed map[string]time.Time) {
 	a := m.Attempt
 	of := text(m.NotificationID)
 	l.Title = v.Text("line.attempt", strconv.Itoa(a.Number))

@@ -112,7 +112,7 @@ type storyView struct {
 	Auditor bool
 	Tags    []sign
 	Clock   *clockView
-	Lines   []line
+	Lines   []storyLine
 	Resend  *toldNotification // the notification that may be sent once more
 }
 
