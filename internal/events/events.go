@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -30,7 +31,7 @@ const (
 	forgetAt  = 24 * time.Hour   // after its end, an event that cannot be told is forgotten
 	quietSeen = 2 * time.Minute  // a state that is looked at is over when it was not seen for so long
 	quietDone = 15 * time.Minute // a deed, such as giving up, is over when there was no other for so long
-	clients   = 1000             // counted apart between two calls of Tick; the others are counted together
+	namedMost = 20               // clients that are told of apart; further ones are one event, as in an outage of our own network
 )
 
 // Store keeps events; *store.Store does.
@@ -68,6 +69,7 @@ type Monitor struct {
 
 	mu    sync.Mutex
 	deeds map[string]history.Sighting
+	named map[notice.ClientID]time.Time // clients that are told of apart, and when they were last seen
 }
 
 // Config is what a Monitor needs.
@@ -83,16 +85,21 @@ type Config struct {
 
 // New makes a Monitor.
 func New(c Config) *Monitor {
-	return &Monitor{store: c.Store, ways: c.Ways, words: c.Words, log: c.Log, observer: c.Observer, look: c.Look, deeds: map[string]history.Sighting{}}
+	return &Monitor{store: c.Store, ways: c.Ways, words: c.Words, log: c.Log, observer: c.Observer, look: c.Look, deeds: map[string]history.Sighting{}, named: map[notice.ClientID]time.Time{}}
 }
 
-// GivenUp counts a notification that was given up. All of one client within quarter hours of each other are one event.
+// GivenUp counts a notification that was given up. All of one client within quarter hours of each other are one event; those of
+// clients beyond the first twenty are one event together.
 func (m *Monitor) GivenUp(client notice.ClientID) {
+	now := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	x := history.Sighting{Kind: history.EventGivenUp, Subject: string(client)}
-	if _, known := m.deeds[x.Key()]; !known && len(m.deeds) >= clients {
-		x.Subject = "…"
+	if _, known := m.named[client]; !known && len(m.named) >= namedMost {
+		maps.DeleteFunc(m.named, func(_ notice.ClientID, seen time.Time) bool { return now.Sub(seen) > quietDone })
+	}
+	x := history.Sighting{Kind: history.EventGivenUp, Subject: history.EventOthers}
+	if _, known := m.named[client]; known || len(m.named) < namedMost {
+		m.named[client], x.Subject = now, string(client)
 	}
 	m.count(x)
 }

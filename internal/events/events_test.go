@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime/quotedprintable"
@@ -333,6 +334,29 @@ func TestWhatAWayRefusesIsSentAgainAndNotTwiceByTheOthers(t *testing.T) {
 	var over bool
 	require.NoError(t, owner.QueryRow(t.Context(), "SELECT over_at IS NOT NULL FROM arauto.operator_event").Scan(&over))
 	require.False(t, over)
+}
+
+// TestAnOutageOfOurOwnNetworkIsNotAMessageForEachClient: when nobody can be reached, twenty clients are named.
+func TestAnOutageOfOurOwnNetworkIsNotAMessageForEachClient(t *testing.T) {
+	url, o := storetest.Database(t), openOperators(t)
+	r := newReplica(t, url, o)
+	for round := range 3 {
+		for n := range 200 {
+			r.GivenUp(notice.ClientID(fmt.Sprint("client-", (n+round*50)%300)))
+		}
+		r.tick(t)
+	}
+	all := o.got("/plain")
+	require.Len(t, all, 21)
+	others := 0
+	for _, m := range all {
+		if m["subject"] == history.EventOthers {
+			others++
+			require.Contains(t, m["text"], "outras iniciadoras")
+			require.NotContains(t, m["console"], "clientId")
+		}
+	}
+	require.Equal(t, 1, others)
 }
 
 // TestCheckConnectsAndSendsNothing: and says so, also of what cannot be reached.

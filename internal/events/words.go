@@ -70,8 +70,8 @@ var places = map[history.EventKind]kindWords{
 }
 
 var wordsOf = map[string]map[string]string{
-	"pt": {"over": "Encerrado: ", "since": "Desde", "until": "Até", "last": "Última ocorrência", "count": "Ocorrências", "runbook": "O que fazer", "console": "Console"},
-	"en": {"over": "Over: ", "since": "Since", "until": "Until", "last": "Last seen", "count": "Times", "runbook": "What to do", "console": "Console"},
+	"pt": {"over": "Encerrado: ", "since": "Desde", "until": "Até", "last": "Última ocorrência", "count": "Ocorrências", "runbook": "O que fazer", "console": "Console", "others": "outras iniciadoras"},
+	"en": {"over": "Over: ", "since": "Since", "until": "Until", "last": "Last seen", "count": "Times", "runbook": "What to do", "console": "Console", "others": "further initiators"},
 }
 
 // Message is what is told of an event now.
@@ -79,7 +79,11 @@ func (w Words) Message(e *history.OperatorEvent) *OperatorMessage {
 	words, place := wordsOf[w.lang()], places[e.Kind]
 	title := kinds[w.lang()][e.Kind].about
 	if strings.Contains(title, "%s") {
-		title = fmt.Sprintf(title, plain(e.Subject))
+		subject := plain(e.Subject)
+		if e.Subject == history.EventOthers {
+			subject = words["others"]
+		}
+		title = fmt.Sprintf(title, subject)
 	}
 	m := &OperatorMessage{
 		Event: string(e.Kind), Key: e.Key, State: "open", Subject: plain(e.Subject), Detail: plain(e.Detail), Title: title, Count: e.Count,
@@ -87,7 +91,7 @@ func (w Words) Message(e *history.OperatorEvent) *OperatorMessage {
 	}
 	if w.Console != "" {
 		m.Console = strings.TrimRight(w.Console, "/") + place.console
-		if place.subject != "" {
+		if place.subject != "" && e.Subject != history.EventOthers {
 			m.Console += "&" + place.subject + "=" + url.QueryEscape(e.Subject)
 		}
 	}

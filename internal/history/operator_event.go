@@ -19,6 +19,9 @@ func EventKinds() []EventKind {
 	return []EventKind{EventGivenUp, EventCertificate, EventSource, EventLogNotSealed, EventTampering}
 }
 
+// EventOthers is the subject of an event about all those that have none of their own. No client id has this sign.
+const EventOthers = "…"
+
 // The acts under which the history records a trouble's beginning and its end.
 const (
 	ActEventOpened = "event-opened"
