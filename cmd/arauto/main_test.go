@@ -199,7 +199,12 @@ func (h *house) payments(prefix string) func(int) []stage.Change {
 
 // feed hands in payments until stop is called, which waits for the last answers.
 func (h *house) feed(prefix string, every time.Duration) (stop func()) {
-	f := &stage.Feed{Log: h.ledger, Core: h.core.Load, Make: h.payments(prefix), Every: every, Workers: 8}
+	return h.feedSideBySide(prefix, every, 8)
+}
+
+// feedSideBySide is feed with so many payments on their way at once.
+func (h *house) feedSideBySide(prefix string, every time.Duration, workers int) (stop func()) {
+	f := &stage.Feed{Log: h.ledger, Core: h.core.Load, Make: h.payments(prefix), Every: every, Workers: workers}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()

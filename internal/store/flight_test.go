@@ -328,6 +328,12 @@ func TestWhatIsInAFlightIsPending(t *testing.T) {
 	_, err := b.log.Resend(t.Context(), a[2].Notification, "ana", "test")
 	require.ErrorIs(t, err, store.ErrNotOver)
 
+	for client, n := range map[notice.ClientID]int64{"": 1, "itp": 1, "other": 0} {
+		q, err := b.log.Queue(t.Context(), client)
+		require.NoError(t, err)
+		require.EqualValues(t, n, q.InFlight, client)
+	}
+
 	chains := func() []history.Finding {
 		_, found := inspect(t, b.log.Inspector(), time.Time{}, soon())
 		var of []history.Finding

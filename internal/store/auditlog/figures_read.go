@@ -204,7 +204,8 @@ func (r *figuresReading) contacts(ctx context.Context, tail *figures.Totals) err
 // queueSQL looks at a bounded number of rows. $1 is a client, or empty for all.
 const queueSQL = `
 SELECT (SELECT count(*) FROM (SELECT FROM queue WHERE token IS NULL AND ($1 = '' OR client_id = $1) LIMIT 100000) w),
-  (SELECT count(*) FROM queue WHERE token IS NOT NULL AND ($1 = '' OR client_id = $1)),
+  (SELECT count(*) FROM queue WHERE token IS NOT NULL AND ($1 = '' OR client_id = $1)) + CASE WHEN $1 = '' THEN (SELECT coalesce(sum(unsettled), 0) FROM flight)
+    ELSE (SELECT count(*) FROM entry a WHERE a.client_id = $1 AND ` + inFlight + ` AND ` + unsettled + `) END,
   (SELECT count(*) FROM (SELECT FROM queue q JOIN initiator i ON i.client_id = q.client_id AND i.push AND i.push_epoch = q.push_epoch
     WHERE q.token IS NULL AND q.attempts = 0 AND NOT q.manual AND q.due_at <= now() AND q.occurred_at < now() - $2::interval AND ($1 = '' OR q.client_id = $1)
     LIMIT 10000) l),

@@ -169,6 +169,9 @@ func alive(f history.Filter, stale bool) finder {
 const inFlight = `a.kind = 'attempt' AND a.number = 1 AND a.at >= (SELECT min(lease_until) - interval '11 minutes' FROM flight)
   AND a.xid >= (SELECT min(xid) FROM flight) AND a.xid IN (SELECT xid FROM flight)`
 
+// unsettled tells that an entry a of kind attempt has no result.
+const unsettled = `NOT EXISTS (SELECT FROM entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = a.number)`
+
 // flying finds notifications whose first attempt is under way without a row in the queue.
 func flying(f history.Filter) finder {
 	var c conditions

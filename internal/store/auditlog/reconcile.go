@@ -289,13 +289,13 @@ FROM queue q WHERE q.id > $1 ORDER BY q.id LIMIT $3`
 
 // flights finds attempts that nobody rescued.
 func (r *reconciling) flights(ctx context.Context) error {
-	var unsettled int64
-	if err := r.i.db.QueryRow(ctx, "SELECT coalesce(sum(unsettled), 0) FROM flight").Scan(&unsettled); err != nil {
+	var n int64
+	if err := r.i.db.QueryRow(ctx, "SELECT coalesce(sum(unsettled), 0) FROM flight").Scan(&n); err != nil {
 		return err
 	}
-	r.out.Queued += unsettled
+	r.out.Queued += n
 	rows, _ := r.i.db.Query(ctx, `SELECT a.notification_id, f.lease_until, a.client_id, a.resource_kind, a.resource_id FROM flight f JOIN entry a ON a.xid = f.xid AND `+inFlight+`
-WHERE f.lease_until < now() - $1::interval AND NOT EXISTS (SELECT FROM entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = a.number)
+WHERE f.lease_until < now() - $1::interval AND `+unsettled+`
 ORDER BY a.at, a.id LIMIT 1000`, overdueAfter)
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (history.Difference, error) {
 		return scanDifference(row, history.Difference{What: history.ChainOverdue, Detail: "its first attempt is under way, and its lease over for more than an hour"}, notificationID)

@@ -26,8 +26,7 @@ FROM entry e WHERE e.notification_id = ANY($1) AND e.kind IN ('change', 'decisio
 ORDER BY e.at`
 
 const chainQueue = `SELECT q.id, q.token, q.attempts, q.due_at FROM queue q WHERE q.id = ANY($1)
-UNION ALL SELECT a.notification_id, a.id, a.number, a.at FROM entry a WHERE a.notification_id = ANY($1) AND ` + inFlight + `
-  AND NOT EXISTS (SELECT FROM entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = a.number)`
+UNION ALL SELECT a.notification_id, a.id, a.number, a.at FROM entry a WHERE a.notification_id = ANY($1) AND ` + inFlight + ` AND ` + unsettled
 
 const chainClients = `SELECT client_id, push, push_epoch FROM initiator WHERE client_id = ANY($1)`
 
