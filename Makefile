@@ -36,7 +36,7 @@ RACE      := -race -gcflags=crypto/internal/fips140/...=-race=false
 
 # Packages that compute and start no goroutine, where there is nothing for the race detector to find: it makes their tests
 # five times as long. internal/race_test.go holds the list to that.
-UNRACED   := internal internal/audit internal/evidence internal/history internal/lab/flightmodel internal/ofb
+UNRACED   := internal internal/audit internal/evidence internal/history internal/lab/flightmodel internal/ofb openapi
 UNRACED_PATHS := $(patsubst %,-e github.com/arauto/arauto/%,$(UNRACED))
 
 # Most packages wait more than they compute, so twice as many run at once as there are processors. The slowest begin first:

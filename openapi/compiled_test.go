@@ -172,7 +172,6 @@ func memberAt(data map[string]any, pointer string) (value any) {
 // and leniently. A compiled schema could refuse what it leaves to the validator. Of our documents that is nothing, so both
 // must say the same.
 func TestTheCompiledSchemasAgreeWithTheValidator(t *testing.T) {
-	t.Parallel()
 	documents := 20_000
 	if os.Getenv("ARAUTO_LONG") != "" {
 		documents = 2_000_000

@@ -222,21 +222,6 @@ func TestWhatATimerWritesIsValid(t *testing.T) {
 	require.Positive(t, fired)
 }
 
-func TestCheckMayBeCalledByManyAtOnce(t *testing.T) {
-	schemas := load(t)
-	var group sync.WaitGroup
-	for range 8 {
-		group.Go(func() {
-			for _, s := range samples() {
-				if problems := schemas.Check(s.kind, s.version, s.data()); problems != nil {
-					t.Errorf("%s: %v", s.name, problems)
-				}
-			}
-		})
-	}
-	group.Wait()
-}
-
 // TestProblemsNeverRepeatAValue writes a mark into every member, as a value and as a name, and looks for it.
 func TestProblemsNeverRepeatAValue(t *testing.T) {
 	const mark = "987.654.321-00 Maria"
