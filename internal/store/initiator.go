@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"gorm.io/gorm"
 
@@ -173,17 +176,31 @@ func (s *Store) Initiator(ctx context.Context, client notice.ClientID) (notice.I
 	return rows[0].initiator(), nil
 }
 
-// folded is what registrations are searched in: without case and accents, whatever the locale of the database.
-const folded = `translate(lower(concat_ws(E'\n', name, organisation_id, software_id, client_id) COLLATE "C"), ` + accents + `)`
+// Letters with accents, and what they are compared as: a search minds neither case nor accents, whatever the locale of the database.
+const accents, letters = "ÁÀÂÃÄáàâãäÉÈÊËéèêëÍÌÎÏíìîïÓÒÔÕÖóòôõöÚÙÛÜúùûüÇçÑñ", "aaaaaaaaaaeeeeeeeeiiiiiiiioooooooooouuuuuuuuccnn"
 
-const accents = `'ÁÀÂÃÄáàâãäÉÈÊËéèêëÍÌÎÏíìîïÓÒÔÕÖóòôõöÚÙÛÜúùûüÇçÑñ', 'aaaaaaaaaaeeeeeeeeiiiiiiiioooooooooouuuuuuuuccnn'`
+// hasText tells whether a registration has a text, which fold has prepared: ids are ASCII, and so are most names.
+const hasText = `(strpos(lower(concat_ws(E'\n', organisation_id, software_id, client_id) COLLATE "C"), ?) > 0
+  OR strpos(CASE WHEN octet_length(name) = char_length(name) THEN lower(name COLLATE "C") ELSE translate(lower(name COLLATE "C"), '` + accents + `', '` + letters + `') END, ?) > 0)`
+
+// fold removes case and accents.
+func fold(text string) string {
+	from, to := []rune(accents), []rune(letters)
+	return strings.Map(func(r rune) rune {
+		if i := slices.Index(from, r); i >= 0 {
+			return to[i]
+		}
+		return unicode.ToLower(r)
+	}, text)
+}
 
 // Initiators reads the registrations that a query selects, ordered by client id.
 func (s *Store) Initiators(ctx context.Context, q notice.InitiatorQuery) ([]notice.Initiator, error) {
 	var rows []initiatorRow
 	list := s.orm.WithContext(ctx).Where("NOT removed AND client_id > ?", string(q.After)).Order("client_id").Limit(q.Limit)
 	if q.Text != "" {
-		list = list.Where(`strpos(`+folded+`, translate(lower(? COLLATE "C"), `+accents+`)) > 0`, q.Text)
+		text := fold(q.Text)
+		list = list.Where(hasText, text, text)
 	}
 	if err := list.Find(&rows).Error; err != nil {
 		return nil, Unavailable("list the registrations", err)

@@ -104,6 +104,8 @@ func TestAnInitiatorIsFoundByAPartOfItsNameWhateverItsCase(t *testing.T) {
 	}
 	require.Equal(t, []string{"crowd-000020"}, find(notice.InitiatorQuery{Text: "D-000020", Limit: 5}))
 	require.Empty(t, find(notice.InitiatorQuery{Text: "%", Limit: 5}), "no wildcard")
+	b.do("UPDATE initiator SET name = 'Sao Tome Pagamentos' WHERE client_id = 'crowd-000003'")
+	require.Equal(t, []string{"crowd-000003"}, find(notice.InitiatorQuery{Text: "SÃO TOMÉ", Limit: 5}))
 	require.Equal(t, []string{"crowd-000018", "crowd-000019"}, find(notice.InitiatorQuery{After: "crowd-000017", Limit: 2}))
 	require.NoError(t, b.store.DeleteInitiator(t.Context(), "crowd-000018", "test"))
 	require.Equal(t, []string{"crowd-000019", "crowd-000020"}, find(notice.InitiatorQuery{After: "crowd-000017", Limit: 2}))
