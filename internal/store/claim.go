@@ -92,7 +92,7 @@ func (s *Store) Claim(ctx context.Context, requests []notice.ClaimRequest, lease
 
 // waitingSQL asks each registered lane for its earliest row: one index probe a lane.
 //
-// $1 how many microseconds back to look, except $2 in these lanes $3.
+// $1 how many microseconds back to look, except in the lanes that $2 names.
 const waitingSQL = `
 SELECT i.client_id, q.due_at - now() FROM initiator i` + earliestOfLane
 
@@ -108,11 +108,11 @@ WITH RECURSIVE lane AS (
 )
 SELECT i.client_id, q.due_at - now() FROM lane JOIN initiator i ON i.client_id = lane.client_id` + earliestOfLane
 
-// earliestOfLane is the end of both.
-const earliestOfLane = ` LEFT JOIN unnest($2::text[], $3::bigint[]) AS o(client_id, back_us) ON o.client_id = i.client_id
+// earliestOfLane is the end of both. $2 is an object, whose members are found by search: a list would be walked for each lane.
+const earliestOfLane = `
 CROSS JOIN LATERAL (
   SELECT due_at FROM queue WHERE client_id = i.client_id AND push_epoch = i.push_epoch AND token IS NULL
-    AND due_at >= now() - coalesce(o.back_us, $1::bigint) * interval '1 microsecond' ORDER BY due_at, id LIMIT 1
+    AND due_at >= now() - coalesce(($2::jsonb ->> i.client_id)::bigint, $1::bigint) * interval '1 microsecond' ORDER BY due_at, id LIMIT 1
 ) q WHERE i.push`
 
 // Waiting lists the lanes with unleased work under their present registration, and how long until the earliest of it
@@ -135,14 +135,11 @@ func (s *Store) Waiting(ctx context.Context) (out []notice.Lane, err error) {
 			s.looks.queued(time.Since(asked))
 		}
 	}()
-	usual := everything
-	var clients []string
-	var back []int64
+	usual, lanes := everything, "{}"
 	if !full {
-		usual = s.looks.usual(asked)
-		clients, back = s.looks.lanes(asked)
+		usual, lanes = s.looks.usual(asked), s.looks.lanes(asked)
 	}
-	rows, err := s.dispatch.Query(ctx, sql, usual.Microseconds(), clients, back)
+	rows, err := s.dispatch.Query(ctx, sql, usual.Microseconds(), lanes)
 	if err != nil {
 		return nil, Unavailable("list waiting lanes", err)
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/json"
 	"sync"
 	"time"
 
@@ -106,13 +107,15 @@ func (k *looks) of(client notice.ClientID, now time.Time) time.Duration {
 	return now.Sub(k.asked) + lookBack + k.older[client]
 }
 
-// lanes are those in which to look further back than usual, and how far, in microseconds.
-func (k *looks) lanes(now time.Time) (clients []string, back []int64) {
+// lanes are those in which to look further back than usual, and how far, in microseconds: a JSON object.
+func (k *looks) lanes(now time.Time) string {
 	usual := k.usual(now)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	back := make(map[notice.ClientID]int64, len(k.older))
 	for client, older := range k.older {
-		clients, back = append(clients, string(client)), append(back, (usual+older).Microseconds())
+		back[client] = (usual + older).Microseconds()
 	}
-	return clients, back
+	text, _ := json.Marshal(back) // numbers by text: it never fails
+	return string(text)
 }
