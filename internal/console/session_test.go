@@ -1,0 +1,152 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/console/page"
+	"github.com/arauto/arauto/internal/history"
+)
+
+// records is a history in memory.
+type records struct {
+	kept []history.LogReading
+	fail error
+}
+
+func (r *records) RecordReading(_ context.Context, one history.LogReading) error {
+	if r.fail == nil {
+		r.kept = append(r.kept, one)
+	}
+	return r.fail
+}
+
+func (r *records) CursorKey(context.Context) ([]byte, error) {
+	return []byte("a key of this test"), nil
+}
+
+// nobody has no sessions, and takes every link.
+type nobody struct{ opened []history.Person }
+
+func (n *nobody) OpenSession(_ context.Context, _ string, p history.Person) error {
+	n.opened = append(n.opened, p)
+	return nil
+}
+
+func (*nobody) Session(context.Context, string, bool) (history.Person, error) {
+	return history.Person{}, errors.New("not asked in this test")
+}
+func (*nobody) EndSession(context.Context, string) error { return nil }
+func (*nobody) TakeLink(context.Context, string) error   { return nil }
+
+func newConsole(t *testing.T, c Config) (*Console, *records) {
+	t.Helper()
+	r := &records{}
+	c.Internal, c.Records = page.Endpoint{Handler: http.NotFoundHandler()}, r
+	if c.Sessions == nil {
+		c.Sessions = &nobody{}
+	}
+	k, err := New(c)
+	require.NoError(t, err)
+	return k, r
+}
+
+func ask(k *Console, method, path string, header ...string) *http.Response {
+	r := httptest.NewRequest(method, path, nil)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	k.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func TestFailedSignInsAreOneEntryForEachAddress(t *testing.T) {
+	k, r := newConsole(t, Config{})
+	for _, from := range []string{"192.0.2.7:1", "192.0.2.7:2", "192.0.2.8:1"} {
+		k.refused.add(from)
+	}
+	r.fail = errors.New("the database is away")
+	require.Error(t, k.RecordRefused(t.Context()))
+	r.fail = nil
+	require.NoError(t, k.RecordRefused(t.Context()))
+	require.NoError(t, k.RecordRefused(t.Context()), "nothing is counted twice")
+	rows := map[string]int64{}
+	for _, one := range r.kept {
+		require.Equal(t, "sign-in-refused", one.Act)
+		rows[one.Actor.Source] = one.Rows
+	}
+	require.Equal(t, map[string]int64{"192.0.2.7": 2, "192.0.2.8": 1}, rows)
+}
+
+func TestAddressesBeyondTheLimitCountTogether(t *testing.T) {
+	k, _ := newConsole(t, Config{})
+	for i := range refusedAddresses {
+		k.refused.by[string(rune(i+1))] = 1
+	}
+	k.refused.add("192.0.2.7:1")
+	k.refused.add("192.0.2.8:1")
+	require.EqualValues(t, 2, k.refused.by["others"])
+}
+
+func TestTheCookieIsBoundToTheHostAndHiddenFromScripts(t *testing.T) {
+	for _, secure := range []bool{true, false} {
+		people := &nobody{}
+		k, _ := newConsole(t, Config{Secure: secure, Links: true, Sessions: people})
+		r := httptest.NewRequest(http.MethodPost, "/sign-in/link/secret?", nil)
+		r.PostForm = map[string][]string{"name": {"ana"}, "role": {"operator", "root"}}
+		r.Form = r.PostForm
+		w := httptest.NewRecorder()
+		k.ServeHTTP(w, r)
+		require.Equal(t, http.StatusSeeOther, w.Code)
+		require.Equal(t, []history.Person{{Subject: "ana", Name: "ana", Roles: []string{"operator"}}}, people.opened, "roles that nobody knows are none")
+		require.Len(t, w.Result().Cookies(), 1)
+		c := w.Result().Cookies()[0]
+		require.Equal(t, map[bool]string{true: "__Host-arauto", false: "arauto-session"}[secure], c.Name)
+		require.True(t, c.HttpOnly)
+		require.Equal(t, secure, c.Secure)
+		require.Equal(t, http.SameSiteLaxMode, c.SameSite)
+		require.Equal(t, "/", c.Path)
+		require.Empty(t, c.Domain)
+		require.Equal(t, secure, w.Header().Get("Strict-Transport-Security") != "")
+	}
+}
+
+func TestEveryAnswerHasTheStrictPolicy(t *testing.T) {
+	k, _ := newConsole(t, Config{})
+	for _, path := range []string{"/sign-in", "/", "/nothing", "/assets/style.css"} {
+		res := ask(k, http.MethodGet, path)
+		require.Equal(t, policy, res.Header.Get("Content-Security-Policy"), path)
+		require.NotContains(t, policy, "unsafe")
+		require.Equal(t, "nosniff", res.Header.Get("X-Content-Type-Options"), path)
+	}
+}
+
+func TestALinkThatIsNotOfferedOpensNothing(t *testing.T) {
+	k, _ := newConsole(t, Config{})
+	require.Equal(t, http.StatusNotFound, ask(k, http.MethodGet, "/sign-in/link/secret").StatusCode)
+	require.Equal(t, http.StatusNotFound, ask(k, http.MethodPost, "/sign-in/link/secret").StatusCode)
+}
+
+func TestWhatAnotherPageSendsIsRefused(t *testing.T) {
+	k, _ := newConsole(t, Config{Links: true})
+	for name, header := range map[string][]string{
+		"another site": {"Sec-Fetch-Site", "cross-site"}, "another port": {"Sec-Fetch-Site", "same-site"}, "an old browser": {"Origin", "https://evil.example"},
+	} {
+		require.Equal(t, http.StatusForbidden, ask(k, http.MethodPost, "/sign-out", header...).StatusCode, name)
+	}
+	require.Equal(t, http.StatusSeeOther, ask(k, http.MethodPost, "/sign-out", "Sec-Fetch-Site", "same-origin").StatusCode)
+}
+
+func TestSignInLeadsBackToOurOwnPagesAlone(t *testing.T) {
+	for path, want := range map[string]string{
+		"/notifications?state=late": "/notifications?state=late", "": "/", "//evil.example": "/", "https://evil.example": "/", `/\evil.example`: "/", "/a\r\nb": "/",
+	} {
+		require.Equal(t, want, ownPath(path))
+	}
+}
