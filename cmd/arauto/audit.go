@@ -22,7 +22,7 @@ func auditCommand(w world) *cobra.Command {
 		Long: "Verify, export and prove the history, independently of the gateway and the database. docs/audit-format.md describes the formats.",
 	}
 	c.AddCommand(auditVerifyCommand(w), auditExportCommand(w), auditProofCommand(w), auditDossierCommand(w), auditRegisterCommand(w), auditLossCommand(w),
-		auditBreachesCommand(w), auditReconcileCommand(w), auditReportCommand(w))
+		auditBreachesCommand(w), auditReconcileCommand(w), auditReportCommand(w), auditRebuildFiguresCommand(w))
 	return c
 }
 

@@ -22,14 +22,10 @@ type Stretch struct {
 	// Judge gives the clock proof of each record, in their order. It must know the same receipts and standstills whenever
 	// the same part of the log is folded.
 	Judge func([]history.Record) ([]timing.Timing, error)
-	// Asked tells of a status query that was answered what it says of pushes; nil: it is not counted.
-	Asked func(*history.Fact) Asked
-}
-
-// Asked is what a status query says of the pushes about its resource.
-type Asked struct {
-	Push    Push
-	Fetched []Fetch // delivered notifications whose resource was asked for now for the first time
+	// Polls are what status queries say of pushes, by their entries; one that is absent says nothing.
+	Polls map[notice.ID]Push
+	// Fetched are delivered notifications whose resource was asked for in this stretch for the first time since.
+	Fetched []Fetch
 }
 
 // Fetch is a delivered notification, with the place of its sums.
@@ -42,9 +38,8 @@ type Fetch struct {
 // Push is how a status query stands to the newest notification about its resource.
 type Push string
 
-// The ways; a query that was not answered with 200 has none.
+// The ways.
 const (
-	PushNone    Push = ""
 	PushWithout Push = nameWithout // no notification about the resource was made before
 	PushBefore  Push = nameBefore  // the newest one is not delivered
 	PushAfter   Push = nameAfter   // the newest one is delivered
@@ -62,10 +57,13 @@ func (b *Totals) Fold(s Stretch) error {
 		case history.FactResult, history.FactCancelled:
 			ended[f.Notification] = true
 		default:
-			if err := b.single(f, s.Asked); err != nil {
+			if err := b.single(f, s.Polls); err != nil {
 				return err
 			}
 		}
+	}
+	for _, n := range s.Fetched {
+		b.at(time.Unix(n.At, 0), n.Client, n.Kind)[nameFetched]++
 	}
 	if len(ended) == 0 {
 		return nil
@@ -119,7 +117,7 @@ func recordsOf(s Stretch, ended map[notice.ID]bool) ([]history.Record, error) {
 }
 
 // single counts an entry that needs no other to be understood.
-func (b *Totals) single(f *history.Fact, asked func(*history.Fact) Asked) error {
+func (b *Totals) single(f *history.Fact, polls map[notice.ID]Push) error {
 	switch f.Kind {
 	case history.FactChange, history.FactDecision:
 		sums := b.at(f.At, f.Client, f.ResourceKind)
@@ -150,7 +148,7 @@ func (b *Totals) single(f *history.Fact, asked func(*history.Fact) Asked) error 
 		}
 		b.at(f.At, f.Client, f.ResourceKind)[nameEntry+f.Kind] += max(1, c.Refusals)
 	case factPoll:
-		return b.poll(f, asked)
+		return b.poll(f, polls)
 	}
 	return nil
 }
@@ -158,7 +156,7 @@ func (b *Totals) single(f *history.Fact, asked func(*history.Fact) Asked) error 
 // factPoll is the kind of the entry of a status query.
 const factPoll = "poll"
 
-func (b *Totals) poll(f *history.Fact, asked func(*history.Fact) Asked) error {
+func (b *Totals) poll(f *history.Fact, polls map[notice.ID]Push) error {
 	var p struct {
 		Status     ofb.Status `json:"status"`
 		DurationUS int64      `json:"durationMicros"`
@@ -176,15 +174,8 @@ func (b *Totals) poll(f *history.Fact, asked func(*history.Fact) Asked) error {
 	if f.ResourceKind != 0 && f.ResourceKind.Final(p.Status) {
 		sums[nameFinal]++
 	}
-	if asked == nil || f.Outcome != "200" || f.ResourceID == "" {
-		return nil
-	}
-	a := asked(f)
-	if a.Push != PushNone {
-		sums[string(a.Push)]++
-	}
-	for _, n := range a.Fetched {
-		b.at(time.Unix(n.At, 0), n.Client, n.Kind)[nameFetched]++
+	if push := polls[f.ID]; push != "" {
+		sums[string(push)]++
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ type Summary struct {
 	Closed   Tally            `json:"closed"`   // delivered, exhausted, cancelled
 	Echo     Tally            `json:"echo"`     // match, missing, different
 	Fetched  int64            `json:"fetched"`  // delivered notifications whose resource the client has asked for since
-	Ignored  *int64           `json:"ignored"`  // delivered and not asked for up to now; null: it is not counted
+	Ignored  int64            `json:"ignored"`  // delivered and not asked for up to now
 	Manual   Manual           `json:"manual"`   // operators' resends, which count nowhere else
 	Lost     int64            `json:"lost"`     // results whose notification is not in the log
 	Polls    PollSums         `json:"polls"`
@@ -74,9 +74,9 @@ type PollSums struct {
 	Availability *float64    `json:"availability"` // share of those recorded that were answered without a server error (5xx), 0 to 1
 	Duration     Percentiles `json:"duration"`     // from reading the query to recording it
 	Final        int64       `json:"final"`        // that were shown a final state
-	Before       *int64      `json:"beforePush"`   // while the newest notification about the resource was not delivered
-	After        *int64      `json:"afterPush"`    // while it was
-	Without      *int64      `json:"withoutPush"`  // no notification about the resource had been made; null like its neighbours: not counted
+	Before       int64       `json:"beforePush"`   // while the newest notification about the resource was not delivered
+	After        int64       `json:"afterPush"`    // while it was
+	Without      int64       `json:"withoutPush"`  // no notification about the resource had been made
 }
 
 // Summary turns sums into what pages show.
@@ -84,7 +84,7 @@ func (s Sums) Summary() Summary {
 	out := Summary{
 		Changes: s[nameChanges], Notifications: s[nameNotifications], Silent: s.tally(nameSilent), Refused: s[nameEntry+"refused"],
 		Quarantined: s[nameEntry+"quarantined"], Duplicates: s[nameEntry+"duplicate"], Conflicts: s[nameEntry+"conflict"],
-		Answer: s.percentiles(histAnswer), Outcomes: map[string]Tally{}, Closed: s.tally(nameClosed), Echo: s.tally(nameEcho), Lost: s[nameLost],
+		Answer: s.percentiles(histAnswer), Outcomes: map[string]Tally{}, Closed: s.tally(nameClosed), Echo: s.tally(nameEcho), Lost: s[nameLost], Fetched: s[nameFetched],
 		Manual: Manual{Notifications: s[nameManual], Outcomes: s.tally(nameManualOutcome), Closed: s.tally(nameManualClosed)},
 		Retries: Retries{
 			OnTime: s[nameRetry+string(timing.OnTime)], Late: s[nameRetry+string(timing.TooLate)], Early: s[nameRetry+string(timing.TooEarly)],
@@ -110,6 +110,8 @@ func (s Sums) Summary() Summary {
 		}
 	}
 	p.Availability = share(fine, p.Total)
+	p.Before, p.After, p.Without = s[nameBefore], s[nameAfter], s[nameWithout]
+	out.Ignored = max(0, out.Closed["delivered"]-out.Fetched)
 	p.Total += p.Suppressed
 	return out
 }

@@ -40,7 +40,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	cfg := g.cfg
 	g.internal = bank.NewInternal(bank.InternalConfig{
 		Tokens: g.trust.Bearer(), Changes: g.intake, History: g.auditlog, Resender: g.auditlog, Quarantine: g.store, Initiators: g.registry,
-		Audited: audited{g.auditlog}, Exports: g.auditlog, Holds: g.auditlog, Readings: g.auditlog, Clock: g.auditlog, Figures: g.auditlog, Operation: operating{g},
+		Audited: audited{g.auditlog}, Exports: g.auditlog, Holds: g.auditlog, Readings: g.auditlog, Clock: g.auditlog, Figures: g.auditlog, Finder: g.auditlog, Operation: operating{g},
 		Requests: g.auditlog, Checks: g.auditlog, Settings: nowInForce{g}, FourEyes: fourEyes(cfg),
 		Sources: g.sources, Calendar: g.trust, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
 		Version: g.version, Holder: evidence.Party{LegalName: cfg.Holder.LegalName, OrganisationID: cfg.Holder.OrganisationID},

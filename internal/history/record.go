@@ -63,7 +63,9 @@ type Filter struct {
 	ResourceID  string
 	Interaction notice.ID
 	State       notice.State
-	From, To    time.Time // From ≤ createdAt < To
+	Late        bool           // the first attempt started late
+	Outcome     notice.Outcome // of any attempt
+	From, To    time.Time      // From ≤ createdAt < To
 	Limit       int
 	After       Position // continue after this one, newest first
 }

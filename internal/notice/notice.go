@@ -137,6 +137,14 @@ const (
 	OutcomeUnknown       Outcome = "unknown"                 // nobody saw its end (D-8)
 )
 
+// Outcomes lists every outcome of an attempt.
+func Outcomes() []Outcome {
+	return []Outcome{
+		OutcomeDelivered, OutcomeNonconformant, OutcomeRefused, OutcomeRedirected, OutcomeTimeout, OutcomeConnect, OutcomeTLS, OutcomeBlocked, OutcomeProtocol,
+		OutcomeUnknown,
+	}
+}
+
 // Success tells whether the chain ends here as delivered (webhook §3, D-1).
 func (o Outcome) Success() bool { return o == OutcomeDelivered || o == OutcomeNonconformant }
 

@@ -14,10 +14,12 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/figures"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 	"github.com/arauto/arauto/internal/timing"
 )
 
@@ -119,7 +121,7 @@ func (b *bench) query(client notice.ClientID, resource string, status int) {
 	b.t.Helper()
 	id := store.NewID()
 	require.NoError(b.t, b.store.RecordPolls(b.t.Context(), 1, []notice.Poll{{
-		ID: id, At: time.Now(), Interaction: id, Client: client, Kind: ofb.PixPayment, ResourceID: resource,
+		ID: id, At: time.Now(), Interaction: store.NewID(), Client: client, Kind: ofb.PixPayment, ResourceID: resource,
 		Facts: notice.PollFacts{HTTPStatus: status, Status: "ACSC", DurationUS: 900, ReceivedAt: time.Now()},
 	}}))
 }
@@ -153,6 +155,8 @@ func TestFiguresAreWhatTheClockReportSays(t *testing.T) {
 	require.InDelta(t, 0.75, *s.Polls.Availability, 1e-9)
 	require.InDelta(t, 922, int64(*s.Polls.Duration.P50), 23, "at most 5 % above")
 	require.EqualValues(t, 4, s.Polls.Final)
+	require.EqualValues(t, []int64{1, 1, 0}, []int64{s.Polls.Before, s.Polls.After, s.Polls.Without})
+	require.EqualValues(t, []int64{1, 2}, []int64{s.Fetched, s.Ignored})
 	require.Equal(t, r.Size, r.Position)
 	require.NotNil(t, r.Tail)
 	require.Zero(t, *r.Tail)
@@ -226,4 +230,276 @@ AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()
 	require.Equal(t, kept, f.stored(), "once")
 	s, _ := f.read("")
 	require.EqualValues(t, 5, s.Notifications)
+}
+
+// TestAPaymentIsFoundByWhateverNamesIt finds it by ids that the history does not have.
+func TestAPaymentIsFoundByWhateverNamesIt(t *testing.T) {
+	f := newFigured(t)
+	f.register("itp", "https://itp.example/hook")
+	endToEnd := "E1234567820261128120012345678901"
+	c := payment("itp", "paid", 1, "ACSC")
+	c.Data["endToEndId"], c.Data["cnpjInitiator"] = endToEnd, "50685362000135"
+	f.accept(c)
+	find := func(text string) []history.Hit {
+		found, err := f.log.Find(t.Context(), text)
+		require.NoError(t, err)
+		require.False(t, found.More)
+		require.NotContains(t, found.Mark, text)
+		return found.Hits
+	}
+	require.Empty(t, find(endToEnd), "not folded yet")
+	f.seal()
+	f.fold()
+	hit := history.Hit{Type: history.HitEndToEnd, ID: endToEnd, Kind: ofb.PixPayment, ResourceID: "paid", Client: "itp"}
+	require.Equal(t, []history.Hit{hit}, find(endToEnd))
+	require.Empty(t, find("E1234567820261128120012345678902"))
+	require.Zero(t, one[int](f.bench, "SELECT count(*) FROM find_resource WHERE convert_from(digest, 'LATIN1') LIKE '%E1234%'"))
+	hit.Type, hit.ID = history.HitPayment, "paid"
+	require.Contains(t, find("paid"), hit)
+	for _, text := range []string{"50685362", "50.685.362/0001-35"} {
+		hits := find(text)
+		require.Equal(t, []history.HitType{history.HitCNPJ}, []history.HitType{hits[0].Type})
+		require.EqualValues(t, "itp", hits[0].Client)
+	}
+	require.Equal(t, history.HitClient, find("itp")[0].Type)
+	require.Equal(t, history.HitOrganisation, find(one[string](f.bench, "SELECT organisation_id FROM initiator"))[0].Type)
+	attempts := f.claim("itp", 10, 0)
+	for _, client := range []notice.ClientID{"", "itp"} {
+		q, err := f.log.Queue(t.Context(), client)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, q.InFlight)
+		require.Zero(t, q.Waiting)
+	}
+	require.Equal(t, history.HitAttempt, find(attempts[0].Interaction.String())[0].Type)
+	require.Equal(t, history.HitNotification, find(attempts[0].Notification.String())[0].Type)
+	change := notice.ID(one[[16]byte](f.bench, "SELECT id FROM entry WHERE kind = 'change'"))
+	require.Equal(t, history.HitChange, find(change.String())[0].Type)
+	f.query("itp", "paid", 200)
+	require.Equal(t, history.HitPoll, find(one[string](f.bench, "SELECT interaction_id::text FROM entry WHERE kind = 'poll'"))[0].Type)
+	require.Empty(t, find("12345678909"), "a CPF names nothing")
+}
+
+// TestNotificationsAreFilteredByLatenessAndOutcome compares the filters with what is there.
+func TestNotificationsAreFilteredByLatenessAndOutcome(t *testing.T) {
+	f := newFigured(t)
+	f.everything(func() {})
+	list := func(by history.Filter) (out []string) {
+		for by.Limit = 1; ; {
+			records, next, err := f.log.Notifications(t.Context(), by)
+			require.NoError(t, err)
+			for i := range records {
+				out = append(out, records[i].ResourceID)
+			}
+			if by.After = next; next.At.IsZero() {
+				return out
+			}
+		}
+	}
+	require.Equal(t, []string{"old"}, list(history.Filter{Late: true}))
+	require.Equal(t, []string{"old"}, list(history.Filter{Late: true, Client: "itp", From: time.Now().Add(-time.Hour)}))
+	require.Empty(t, list(history.Filter{Late: true, Client: "other"}))
+	require.Equal(t, []string{"given-up"}, list(history.Filter{Outcome: notice.OutcomeTimeout}))
+	require.Equal(t, []string{"given-up"}, list(history.Filter{Outcome: notice.OutcomeTimeout, State: notice.Exhausted}))
+	require.Equal(t, []string{"old"}, list(history.Filter{Outcome: notice.OutcomeNonconformant}))
+	require.Equal(t, []string{"given-up", "slow", "prompt"}, list(history.Filter{Outcome: notice.OutcomeDelivered}), "the resend was delivered")
+	require.Empty(t, list(history.Filter{Outcome: notice.OutcomeTLS}))
+}
+
+// rebuild folds everything anew.
+func (f *figured) rebuild() auditlog.RebuiltFigures {
+	f.t.Helper()
+	out, err := auditlog.RebuildFigures(f.t.Context(), f.url, nil)
+	require.NoError(f.t, err)
+	return out
+}
+
+// TestRebuiltFiguresAreTheKeptOnes is what makes figures more than counters.
+func TestRebuiltFiguresAreTheKeptOnes(t *testing.T) {
+	f := newFigured(t)
+	n := 0
+	f.everything(func() {
+		f.seal()
+		if n++; n%3 == 0 {
+			f.fold()
+		}
+	})
+	f.seal()
+	kept := f.stored()
+	out := f.rebuild() // the figures in use are behind, and are brought to the end as well
+	require.Zero(t, out.Differ, out.First)
+	require.NotZero(t, out.Rows)
+	require.NotEqual(t, kept, f.stored())
+	kept = f.stored()
+	require.Zero(t, f.rebuild().Differ)
+	require.Equal(t, kept, f.stored())
+	require.Equal(t, 1, one[int](f.bench, "SELECT count(*) FROM figures_state"))
+	f.query("itp", "old", 200)
+	f.seal()
+	f.fold()
+	s, _ := f.read("")
+	require.EqualValues(t, 5, s.Polls.Total, "folding goes on where the rebuilding ended")
+
+	f.do(`UPDATE figures_hour SET sums = '{"notifications":1000}' WHERE client_id = 'itp'`)
+	out = f.rebuild()
+	require.NotZero(t, out.Differ)
+	require.Contains(t, out.First, `client itp kind 2: {"notifications":1000} kept, {`)
+	require.Zero(t, f.rebuild().Differ, "the rebuilt ones are in force")
+
+	f.do("SET session_replication_role = replica")
+	f.do(`UPDATE entry SET facts = replace(facts::text, '"claimToSendMicros":', '"claimToSendMicros":9')::json WHERE kind = 'result' AND resource_id = 'prompt'`)
+	f.do("SET session_replication_role = origin")
+	require.NotZero(t, f.rebuild().Differ)
+	s, _ = f.read("other")
+	require.EqualValues(t, []int64{0, 0, 1}, []int64{s.First.OnTime, s.First.Late, s.First.Unknown}, "an entry is not what was sealed")
+}
+
+// TestARebuildingThatIsKilledChangesNothing ends the session of a rebuilding while it compares.
+func TestARebuildingThatIsKilledChangesNothing(t *testing.T) {
+	f := newFigured(t)
+	f.everything(func() {})
+	f.seal()
+	f.fold()
+	kept := f.stored()
+	f.do("BEGIN")
+	f.do("SELECT pg_advisory_xact_lock(hashtext('arauto.figures'))")
+	failed := make(chan error, 1)
+	go func() {
+		_, err := auditlog.RebuildFigures(context.WithoutCancel(t.Context()), f.url, nil)
+		failed <- err
+	}()
+	require.Eventually(t, func() bool {
+		return one[int](f.bench, "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE NOT granted AND locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") > 0
+	}, time.Minute, 5*time.Millisecond)
+	require.Error(t, <-failed)
+	f.do("ROLLBACK")
+	require.Equal(t, kept, f.stored())
+	require.Zero(t, f.rebuild().Differ)
+	require.Equal(t, kept, f.stored())
+}
+
+// TestSumsOfARemovedMonthStay rebuilds after a month was removed.
+func TestSumsOfARemovedMonthStay(t *testing.T) {
+	f := newFigured(t)
+	f.do("CREATE TABLE entry_202001 PARTITION OF entry FOR VALUES FROM ('2020-01-01 00:00:00+00') TO ('2020-02-01 00:00:00+00')")
+	f.do("SET session_replication_role = replica")
+	f.do(`INSERT INTO entry (id, at, kind, client_id, resource_kind, resource_id, outcome, facts)
+SELECT gen_random_uuid(), '2020-01-31T23:59:59Z', 'change', 'itp', 2, 'p' || n, 'applied', '{"reason":"no-change"}' FROM generate_series(1, 20) n`)
+	f.do("SET session_replication_role = origin")
+	f.everything(func() {})
+	f.seal()
+	f.fold()
+	kept := f.stored()
+	require.Contains(t, kept, `2020-01-31 23:00:00+00 itp 2 {"changes":20,"silent.no-change":20}`)
+	f.do("SET session_replication_role = replica")
+	f.do("DROP TABLE entry_202001")
+	f.do("INSERT INTO history_dropped (partition, first, last, entries) VALUES ('entry_202001', 0, 19, 20)")
+	f.do("SET session_replication_role = origin")
+	out := f.rebuild()
+	require.Zero(t, out.Differ, out.First)
+	require.Equal(t, []string{"2019-12", "2020-01"}, out.Kept)
+	require.Equal(t, kept, f.stored())
+}
+
+// TestPollsStandToPushes asks before, between and after pushes, and cuts the log at each step.
+func TestPollsStandToPushes(t *testing.T) {
+	for name, cut := range map[string]func(*figured){
+		"in one stretch":           func(*figured) {},
+		"each step by itself":      func(f *figured) { f.seal(); f.fold() },
+		"by a process that is new": func(f *figured) { f.seal(); f.fold(); f.log = auditlog.New(f.store.Access()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFigured(t)
+			f.register("itp", "https://itp.example/hook")
+			f.accept(payment("itp", "p", 1, "RCVD"))
+			cut(f)
+			f.query("itp", "p", 200)
+			cut(f)
+			f.accept(payment("itp", "p", 2, "ACSC"))
+			cut(f)
+			f.query("itp", "p", 200)
+			cut(f)
+			attempts := f.claim("itp", 10, 0)
+			cut(f)
+			f.query("itp", "p", 404)
+			f.query("itp", "p", 200) // between the attempt and the record of its end: it has been told
+			cut(f)
+			f.sent(notice.OutcomeDelivered, time.Millisecond, 0, attempts...)
+			cut(f)
+			f.query("itp", "p", 200)
+			f.accept(payment("itp", "ignored", 1, "ACSC"))
+			f.sent(notice.OutcomeDelivered, time.Millisecond, 0, f.claim("itp", 10, 0)...)
+			f.accept(payment("itp", "later", 1, "ACSC"))
+			cut(f)
+			f.sent(notice.OutcomeDelivered, time.Millisecond, 0, f.claim("itp", 10, 0)...)
+			cut(f)
+			f.seal()
+			s, _ := f.read("itp")
+			require.EqualValues(t, []int64{1, 2}, []int64{s.Fetched, s.Ignored})
+			f.query("itp", "later", 200)
+			f.query("itp", "later", 200)
+			f.seal()
+			f.fold()
+			s, _ = f.read("itp")
+			require.EqualValues(t, []int64{1, 2, 3}, []int64{s.Polls.Without, s.Polls.Before, s.Polls.After})
+			require.EqualValues(t, []int64{2, 1}, []int64{s.Fetched, s.Ignored})
+			require.Zero(t, f.rebuild().Differ)
+		})
+	}
+}
+
+// BenchmarkFold folds what six thousand notifications of a hundred clients wrote, each delivered at its first attempt: from
+// memory, as the process that seals does, and from the database. Both include the transaction that stores the sums.
+func BenchmarkFold(b *testing.B) {
+	const notifications = 6_000
+	for name, fresh := range map[string]bool{"as-sealed": true, "read-again": false} {
+		b.Run(name, func(b *testing.B) {
+			var took time.Duration
+			for range b.N {
+				took += foldOf(b, notifications, fresh)
+			}
+			b.ReportMetric(float64(took.Microseconds())/float64(b.N)/notifications, "µs/notification")
+		})
+	}
+}
+
+// foldOf measures one fold.
+func foldOf(t testing.TB, notifications int, fresh bool) time.Duration {
+	url := storetest.Database(t)
+	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
+	require.NoError(t, err)
+	defer s.Close()
+	log := auditlog.New(s.Access())
+	owner, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer func() { _ = owner.Close(context.Background()) }()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	_, err = log.RegisterLogKey(t.Context(), audit.NewSigner(private).Public())
+	require.NoError(t, err)
+	for _, of := range []string{
+		`SELECT id, 'change', NULL::smallint, 'applied', NULL, format('{"system":"arauto-0 1.0.0","source":"api","actor":"core","remote":"10.0.0.7:40022","apiVersion":"v5","status":"ACSC","from":"ACPD","cause":"processing","occurredAt":%s,"beganMicros":900,"waitedMicros":1500,"dataHash":"%s","fields":["/status"],"eventAt":%s,"clause":"webhook §5.1","pushEpoch":1}', to_json(now()), repeat('ab', 32), to_json(now()))::json`,
+		`SELECT gen_random_uuid(), 'attempt', 1::smallint, NULL, NULL, format('{"private":"%s","scheduledAt":%s,"late":false,"base":"https://webhook.itp.example/open-banking","manual":false}', repeat('c', 43), to_json(now()))::json`,
+		`SELECT gen_random_uuid(), 'result', 1::smallint, 'delivered', 'delivered', format('{"private":"%s","number":1,"attempt":"%s","url":"https://webhook.itp.example/open-banking/webhook/v1/payments/v5/pix/payments/%s","httpStatus":202,"echo":"match","tls":{"version":"TLS 1.3","cipher":"TLS_AES_128_GCM_SHA256","peerSubject":"CN=webhook.itp.example,O=Iniciadora,C=BR","peerFingerprint":"%s","peerSerial":"1f2e","peerNotAfter":"2027-01-01T00:00:00Z","ownSerial":"2d"},"reused":true,"remote":"203.0.113.9:443","claimToSendMicros":40,"firstByteOutMicros":90,"answeredMicros":2100,"elapsedMicros":2150,"endedAt":%s}', repeat('c', 43), id, id, repeat('ab', 32), to_json(now()))::json`,
+	} {
+		_, err = owner.Exec(t.Context(), `SET search_path = arauto; SET session_replication_role = replica`)
+		require.NoError(t, err)
+		_, err = owner.Exec(t.Context(), `INSERT INTO entry (id, kind, number, outcome, closes, facts, client_id, resource_kind, resource_id, notification_id)
+SELECT f.*, 'client-' || n % 100, 2, 'p-' || n, id FROM (SELECT n, md5(n::text)::uuid AS id FROM generate_series(1, $1::int) n) m CROSS JOIN LATERAL (`+of+`) f`, notifications)
+		require.NoError(t, err)
+	}
+	storetest.Seal(t, log, owner, audit.NewSigner(private))
+	if !fresh {
+		log = auditlog.New(s.Access())
+	}
+	began := time.Now()
+	for more := true; more; {
+		out, err := log.Fold(t.Context())
+		require.NoError(t, err)
+		more = out.More
+	}
+	took := time.Since(began)
+	var folded int
+	require.NoError(t, owner.QueryRow(t.Context(), "SELECT sum((sums->>'outcome.1.delivered')::int) FROM arauto.figures_hour WHERE client_id = ''").Scan(&folded))
+	require.Equal(t, notifications, folded)
+	return took
 }

@@ -90,6 +90,7 @@ var matrix = map[string]string{
 	"GET /internal/v1/audit/verifications/{id}":         "auditor",
 	"POST /internal/v1/audit/judgements":                "auditor",
 
+	"GET /internal/v1/find":                         "operator auditor",
 	"GET /internal/v1/overview":                     "operator auditor",
 	"GET /internal/v1/initiators/{clientId}/health": "operator auditor",
 	"GET /internal/v1/audit/statistics":             "operator auditor",

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/arauto/arauto/internal/history"
@@ -67,7 +68,11 @@ func openPosition(key []byte, parts []string, cursor string) (history.Position, 
 
 // partsOf is everything that selects, and not how many are wanted at once.
 func partsOf(f history.Filter) []string {
-	return []string{string(f.Client), f.Kind.String(), f.ResourceID, f.Interaction.String(), string(f.State), micros(f.From), micros(f.To)}
+	parts := []string{string(f.Client), f.Kind.String(), f.ResourceID, f.Interaction.String(), string(f.State), micros(f.From), micros(f.To)}
+	if f.Late || f.Outcome != "" { // a cursor without them stays as older replicas write it
+		parts = append(parts, strconv.FormatBool(f.Late), string(f.Outcome))
+	}
+	return parts
 }
 
 // cursorMAC binds a position to the parts of its search.

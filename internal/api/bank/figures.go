@@ -53,6 +53,7 @@ type Alarm struct {
 func (in *Internal) figureRoutes() []api.Route {
 	reading := []string{roleOperator, roleAuditor}
 	return []api.Route{
+		route(http.MethodGet, "/internal/v1/find", reading, in.traced(in.getFind)),
 		route(http.MethodGet, "/internal/v1/overview", reading, plain(in.getOverview)),
 		route(http.MethodGet, "/internal/v1/initiators/{clientId}/health", reading, plain(in.getHealth)),
 		route(http.MethodGet, "/internal/v1/audit/statistics", reading, in.traced(in.getStatistics)),

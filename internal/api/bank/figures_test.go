@@ -128,3 +128,30 @@ func TestStatisticsAreAddedUpByWhatIsAsked(t *testing.T) {
 		require.Contains(t, got.text, `"/`+name+`"`, query)
 	}
 }
+
+// compass finds what a test sets.
+type compass struct{ found history.Found }
+
+func (c *compass) Find(context.Context, string) (history.Found, error) { return c.found, nil }
+
+func TestWhatIsLookedForIsRecordedOnlyAsFarAsTheHistoryHasIt(t *testing.T) {
+	c, readings := &compass{history.Found{Mark: "0a0b"}}, &almanac{}
+	w := newWorld(t, func(config *InternalConfig) { config.Finder, config.Readings = c, readings })
+	got := w.ask("GET", "/internal/v1/find?q=12345678909", "operator", "")
+	require.Equal(t, 200, got.status, got.text)
+	require.JSONEq(t, `{"hits":[],"more":false}`, got.text)
+	require.Equal(t, map[string]string{"path": "/internal/v1/find", "q": "digest 0a0b"}, readings.read[0].Filter, "it may be a person's")
+	c.found.Hits = []history.Hit{{Type: history.HitEndToEnd, ID: "E1", Kind: ofb.PixPayment, ResourceID: "a/b", Client: "itp"}}
+	got = w.ask("GET", "/internal/v1/find?q=E1", "operator", "")
+	require.Contains(t, got.text, `"href":"/internal/v1/resources/pix-payment/a%2Fb"`)
+	require.Equal(t, "digest 0a0b", readings.read[1].Filter["q"])
+	c.found.Hits = []history.Hit{{Type: history.HitClient, ID: "itp", Client: "itp", Name: "Name"}}
+	got = w.ask("GET", "/internal/v1/find?q=+itp+", "auditor", "")
+	require.Contains(t, got.text, `"href":"/internal/v1/initiators/itp/health"`)
+	require.Equal(t, "itp", readings.read[2].Filter["q"])
+	for _, q := range []string{"", "q=", "q=%20", "q=a%00b"} {
+		got := w.ask("GET", "/internal/v1/find?"+q, "operator", "")
+		got.refused(t, 400, "invalid_request")
+		require.Contains(t, got.text, `"/q"`)
+	}
+}

@@ -83,6 +83,7 @@ type InternalConfig struct {
 	Calls         Calls         // of a day; nil: they are not listed
 	TempDir       string        // for files that are judged; empty: the system's
 	Figures       FiguresReader // nil: there are no sums
+	Finder        Finder        // nil: nothing is found
 	Operation     Operation     // nil: nothing is known of log and alarms
 	ResendEnabled bool          // D-4: off by default
 	FourEyes      []string      // of history.GuardedActs: the acts that another person must approve

@@ -36,7 +36,7 @@ func TestNoReadingIgnoresWhatItDoesNotKnow(t *testing.T) {
 func TestAValueThatNoFilterKnowsIsRefusedByName(t *testing.T) {
 	w := newWorld(t, func(c *InternalConfig) { c.Clock = &almanac{} })
 	for path, filters := range map[string][]string{
-		"/internal/v1/notifications":     {"kind", "state", "limit", "from", "to", "cursor", "interactionId"},
+		"/internal/v1/notifications":     {"kind", "state", "limit", "from", "to", "cursor", "interactionId", "late", "outcome"},
 		"/internal/v1/quarantine":        {"state", "limit"},
 		"/internal/v1/audit/entries":     {"kind", "entry", "outcome", "late", "limit", "from", "to", "cursor", "interactionId", "notificationId", "changeId"},
 		"/internal/v1/audit/breaches":    {"from", "to", "limit"},

@@ -69,7 +69,7 @@ func wrong(name, en, pt string) *api.APIError {
 	return invalid("/"+name, "invalid_parameter", name+": "+en, name+": "+pt)
 }
 
-var notificationParameters = []string{"clientId", "kind", "resourceId", "interactionId", "state", "from", "to", "limit", "cursor"}
+var notificationParameters = []string{"clientId", "kind", "resourceId", "interactionId", "state", "late", "outcome", "from", "to", "limit", "cursor"}
 
 // searchOf reads what to search for; the cursor is left to openCursor.
 func searchOf(raw string, now time.Time) (f history.Filter, cursor string, err error) {
@@ -135,6 +135,25 @@ func whatOf(f *history.Filter, p map[string]string) error {
 		f.State = notice.State(s)
 		if !slices.Contains([]notice.State{notice.Pending, notice.Delivered, notice.Exhausted, notice.Cancelled}, f.State) {
 			return wrong("state", "must be pending, delivered, exhausted or cancelled", "deve ser pending, delivered, exhausted ou cancelled")
+		}
+	}
+	return outcomeOf(f, p)
+}
+
+// outcomeOf reads how it went.
+func outcomeOf(f *history.Filter, p map[string]string) error {
+	if s, there := p["late"]; there {
+		if f.Late = true; s != "true" {
+			return wrong("late", "must be true, or left out", "deve ser true, ou omitido")
+		}
+	}
+	if s, there := p["outcome"]; there {
+		if f.Outcome = notice.Outcome(s); !slices.Contains(notice.Outcomes(), f.Outcome) {
+			all := make([]string, 0, 10)
+			for _, o := range notice.Outcomes() {
+				all = append(all, string(o))
+			}
+			return wrong("outcome", "must be the outcome of an attempt: "+strings.Join(all, ", "), "deve ser o resultado de uma tentativa: "+strings.Join(all, ", "))
 		}
 	}
 	return nil

@@ -61,11 +61,16 @@ func (l *Log) Fold(ctx context.Context) (out FoldStep, err error) {
 		if err != nil {
 			return err
 		}
-		f := folding{db: tx, still: &l.still, gen: g}
+		f := folding{db: tx, still: &l.still, gen: g, push: l.push}
+		if err := f.learnWith(ctx); err != nil {
+			return err
+		}
 		out.Entries, out.More, err = f.step(ctx, l.fresh.Swap(nil))
+		l.push = f.push
 		return err
 	})
 	if err != nil {
+		l.push = nil // what was folded into it did not happen
 		return FoldStep{}, store.Unavailable("fold figures", err)
 	}
 	return out, nil
@@ -82,6 +87,8 @@ type folding struct {
 	db    pgx.Tx
 	still *idlePeriods
 	gen   generation
+	key   []byte // of digests; nil: nothing is learned
+	push  *pushes
 }
 
 // step folds the next stretch; fresh, if it is the next one, saves reading it.
@@ -107,10 +114,15 @@ func (f *folding) step(ctx context.Context, fresh *sealedStretch) (n int64, more
 	if err != nil {
 		return 0, false, err
 	}
+	if f.key != nil {
+		if err := f.learn(ctx, s.entries); err != nil {
+			return 0, false, err
+		}
+	}
 	if err := f.write(ctx, book, to); err != nil {
 		return 0, false, err
 	}
-	n, f.gen.entries = to-f.gen.entries, to
+	n, f.gen.entries, f.push.entries = to-f.gen.entries, to, to
 	return n, to < size, nil
 }
 
@@ -186,9 +198,13 @@ func (f *folding) book(ctx context.Context, s stretchOfLog) (*figures.Totals, er
 	if err != nil {
 		return nil, err
 	}
+	asked, err := f.asked(ctx, &s)
+	if err != nil {
+		return nil, err
+	}
 	b := &figures.Totals{}
 	err = b.Fold(figures.Stretch{
-		Entries: facts, Before: earlier, Damaged: s.damaged,
+		Entries: facts, Before: earlier, Damaged: s.damaged, Polls: asked.polls, Fetched: asked.fetched,
 		Judge: func(records []history.Record) ([]timing.Timing, error) { return f.judge(ctx, records, s.upTo) },
 	})
 	return b, err

@@ -25,7 +25,8 @@ type Log struct {
 	cursor atomic.Pointer[[]byte]
 
 	fresh atomic.Pointer[sealedStretch] // what this process sealed last, for Fold
-	still idlePeriods                   // of the last fold; used by Fold alone, which holds a lock
+	still idlePeriods                   // of the last fold; used by Fold alone, which one goroutine calls
+	push  *pushes                       // as of the last fold, likewise
 }
 
 // New is the log over the connections of a store, which closes them.

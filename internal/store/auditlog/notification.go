@@ -50,7 +50,7 @@ func (l *Log) Notifications(ctx context.Context, f history.Filter) ([]history.Re
 		}
 		for _, r := range records {
 			f.After = history.Position{At: r.CreatedAt, ID: r.ID}
-			if f.State != "" && r.State != f.State {
+			if !wanted(&f, &r) {
 				continue
 			}
 			out = append(out, r)
@@ -62,6 +62,12 @@ func (l *Log) Notifications(ctx context.Context, f history.Filter) ([]history.Re
 			return out, history.Position{}, nil
 		}
 	}
+}
+
+// wanted tells whether a notification is in a state, late, and of an outcome that a filter asks for.
+func wanted(f *history.Filter, r *history.Record) bool {
+	return (f.State == "" || r.State == f.State) && (!f.Late || r.Late) &&
+		(f.Outcome == "" || slices.ContainsFunc(r.Attempts, func(a history.AttemptRecord) bool { return a.Outcome == f.Outcome }))
 }
 
 // Notification reads one; ErrNotFound when there is none.
@@ -89,6 +95,9 @@ func (l *Log) announced(ctx context.Context, f history.Filter) ([]audit.Entry, e
 		return l.announcedBy(ctx, f, alive(f, false), flying(f))
 	case notice.Cancelled:
 		return l.announcedBy(ctx, f, closed(f), alive(f, true))
+	}
+	if f.ResourceID == "" && f.Interaction.IsZero() && (f.Late || f.Outcome != "" && !slices.Contains(plain, string(f.Outcome))) {
+		return l.announcedBy(ctx, f, marked(f))
 	}
 	var c conditions
 	c.and("a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend')")
@@ -148,6 +157,28 @@ func closed(f history.Filter) finder {
 	}
 	where := c.page(f, filterColumns{"u.created_at", "u.notification_id", "u.client_id", "u.resource_kind"})
 	return finder{"SELECT u.notification_id, u.created_at FROM entry u" + where, c.args}
+}
+
+// marked finds notifications by an entry of one of their attempts: a late one, or one with a rare outcome. The indexes
+// entry_late and entry_outcome have these entries alone.
+func marked(f history.Filter) finder {
+	var c conditions
+	mark := "e.kind = 'attempt' AND e.facts->>'late' = 'true'"
+	if !f.Late {
+		mark = "e.kind = 'result' AND e.outcome = " + c.arg(string(f.Outcome)) + " AND e." + unusualSQL
+	}
+	since := ""
+	if !f.From.IsZero() {
+		since = " AND %s.at >= " + c.arg(f.From)
+	}
+	if f.Client != "" {
+		mark += " AND e.client_id = " + c.arg(string(f.Client))
+	}
+	c.and("true")
+	where := c.page(f, filterColumns{"m.at", "m.notification_id", "m.client_id", "m.resource_kind"})
+	return finder{`WITH marked AS MATERIALIZED (SELECT DISTINCT e.notification_id FROM entry e WHERE ` + mark + strings.ReplaceAll(since, "%s", "e") + `)
+SELECT m.notification_id, m.at FROM marked CROSS JOIN LATERAL (SELECT a.notification_id, a.at, a.client_id, a.resource_kind FROM entry a
+  WHERE a.notification_id = marked.notification_id AND a.kind IN ('change', 'decision', 'resend')` + strings.ReplaceAll(since, "%s", "a") + ` LIMIT 1) m` + where, c.args}
 }
 
 // alive finds notifications in the queue, those of ended registrations or the others.

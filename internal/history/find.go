@@ -1,0 +1,53 @@
+package history
+
+import (
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// Hit is something that an id or a name of an operator's finds.
+type Hit struct {
+	Type         HitType
+	ID           string   // of what was found
+	Kind         ofb.Kind // of the resource it is or belongs to; 0: none
+	ResourceID   string
+	Client       notice.ClientID
+	Name         string    // of the client; "": none is known
+	Notification notice.ID // of an interaction that was an attempt; zero: none
+}
+
+// HitType says what was found.
+type HitType string
+
+// The types.
+const (
+	HitPayment      HitType = "payment"
+	HitConsent      HitType = "consent"
+	HitEnrolment    HitType = "enrolment"
+	HitEndToEnd     HitType = "end-to-end" // a payment, by its end-to-end id
+	HitNotification HitType = "notification"
+	HitChange       HitType = "change"
+	HitAttempt      HitType = "attempt" // by its interaction id, which is ours
+	HitPoll         HitType = "poll"    // by its interaction id, which is the initiator's
+	HitClient       HitType = "client"
+	HitOrganisation HitType = "organisation"
+	HitCNPJ         HitType = "cnpj-root"
+)
+
+// HitTypeOf is the type of a resource of a kind.
+func HitTypeOf(k ofb.Kind) HitType {
+	switch k {
+	case ofb.PixPayment, ofb.RecurringPayment:
+		return HitPayment
+	case ofb.Enrollment:
+		return HitEnrolment
+	}
+	return HitConsent
+}
+
+// Found are the hits of one query.
+type Found struct {
+	Hits []Hit
+	More bool   // there are more of a type than are listed
+	Mark string // stands for the query where it must not be kept as it is: a keyed digest, in hex
+}

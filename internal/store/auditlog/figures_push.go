@@ -1,0 +1,220 @@
+package auditlog
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/figures"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// pushMost bounds the resources that are remembered from one fold to the next.
+const pushMost = 20_000
+
+// pushes are how resources stand that initiators ask for, as of a position of the log. They save reading the history of a
+// resource that is asked for again and again. The zero value knows none.
+type pushes struct {
+	entries int64
+	known   map[notice.Key]*pushed
+}
+
+// pushed is how the notifications about one resource stand.
+type pushed struct {
+	newest    notice.ID // zero: none was made
+	delivered bool      // the newest one
+	open      map[notice.ID]*openPush
+	unfetched []figures.Fetch // delivered, and the resource not asked for since their attempt began
+}
+
+// openPush is a notification that is not delivered.
+type openPush struct {
+	fetch  figures.Fetch
+	manual bool
+	asked  bool // the resource was asked for since its newest attempt began
+}
+
+// pushesAsked are what status queries of a stretch say of pushes.
+type pushesAsked struct {
+	polls   map[notice.ID]figures.Push // by the entry of the status query
+	fetched []figures.Fetch
+}
+
+// isAsked tells a status query that showed its resource to its client.
+func isAsked(e *audit.Entry) bool {
+	return e.Kind == "poll" && audit.Value(e.Outcome) == "200" && e.ResourceKind != nil && e.ResourceID != nil && e.ClientID != nil
+}
+
+func keyOf(e *audit.Entry) notice.Key {
+	return notice.Key{Kind: ofb.Kind(audit.Value(e.ResourceKind)), ID: audit.Value(e.ResourceID)}
+}
+
+// asked goes through a stretch in the order of the log.
+func (f *folding) asked(ctx context.Context, s *stretchOfLog) (*pushesAsked, error) {
+	if f.push == nil || f.push.known == nil || f.push.entries != f.gen.entries || len(f.push.known) > pushMost {
+		f.push = &pushes{entries: f.gen.entries, known: map[notice.Key]*pushed{}}
+	}
+	if err := f.meet(ctx, s); err != nil {
+		return nil, err
+	}
+	out := &pushesAsked{polls: map[notice.ID]figures.Push{}}
+	for i := range s.entries {
+		e := &s.entries[i]
+		if p := f.push.known[keyOf(e)]; p != nil {
+			p.add(e, out)
+		}
+	}
+	return out, nil
+}
+
+// meet reads how resources stood before a stretch that are asked for in it, or that have an attempt which ends in it and
+// began before.
+func (f *folding) meet(ctx context.Context, s *stretchOfLog) error {
+	began := map[notice.ID]bool{}
+	var fresh []notice.Key
+	note := func(e *audit.Entry) {
+		if k := keyOf(e); f.push.known[k] == nil {
+			f.push.known[k] = &pushed{open: map[notice.ID]*openPush{}}
+			fresh = append(fresh, k)
+		}
+	}
+	for i := range s.entries {
+		switch e := &s.entries[i]; {
+		case isAsked(e):
+			note(e)
+		case e.Kind == history.FactAttempt:
+			began[notificationOf(e)] = true
+		case e.Kind == history.FactResult && e.Closes != nil && !began[notificationOf(e)]:
+			note(e)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	kinds, ids := make([]int16, len(fresh)), make([]string, len(fresh))
+	for i, k := range fresh {
+		kinds[i], ids[i] = int16(k.Kind), k.ID
+	}
+	made, err := queryEntries(ctx, f.db, "SELECT "+entryColumns+` FROM unnest($1::smallint[], $2::text[]) AS k(kind_of, resource)
+CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.resource_id = k.resource AND e.resource_kind = k.kind_of AND e.number IS NULL AND e.notification_id IS NOT NULL
+  AND e.kind IN ('change', 'decision', 'resend')) a`, kinds, ids)
+	if err != nil || len(made) == 0 {
+		return err
+	}
+	notifications, since := make([]pgtype.UUID, 0, len(made)), made[0].At
+	for i := range made {
+		notifications, since = append(notifications, store.ToUUID(notificationOf(&made[i]))), min(since, made[i].At)
+	}
+	all, err := queryEntries(ctx, f.db, continuedSQL, notifications, since.Time().Add(-clockBack))
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(e audit.Entry) bool { return placed(&e).compare(s.from) > 0 })
+	slices.SortFunc(all, func(a, b audit.Entry) int { return placed(&a).compare(placed(&b)) })
+	return f.replay(ctx, all, s.from)
+}
+
+// replay brings resources to where they stood at a place, from the entries of their notifications. Status queries are not
+// read one by one: it is asked whether there was one after an attempt.
+func (f *folding) replay(ctx context.Context, all []audit.Entry, upTo cursor) error {
+	attempts, made := map[notice.ID]*audit.Entry{}, map[notice.ID]*audit.Entry{} // the newest attempt of each notification, and what made it
+	delivered := map[notice.ID]bool{}
+	for i := range all {
+		e := &all[i]
+		id := notificationOf(e)
+		if p := f.push.known[keyOf(e)]; p != nil {
+			p.add(e, &pushesAsked{})
+		}
+		switch {
+		case e.Kind == history.FactAttempt:
+			attempts[id] = e
+		case slices.Contains(announcing, e.Kind):
+			made[id] = e
+		}
+		delivered[id] = delivered[id] || audit.Value(e.Closes) == string(notice.Delivered)
+	}
+	for i := range all {
+		if p := f.push.known[keyOf(&all[i])]; p != nil {
+			p.unfetched = nil // as if nothing had been asked
+		}
+	}
+	for id, e := range attempts {
+		p := f.push.known[keyOf(e)]
+		if p == nil || !delivered[id] && p.open[id] == nil {
+			continue
+		}
+		var asked bool
+		err := f.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM entry p WHERE p.resource_id = $1 AND p.number IS NULL AND p.at >= $2 AND p.kind = 'poll' AND p.outcome = '200'
+  AND p.resource_kind = $3 AND p.client_id IS NOT NULL AND (p.xid, p.id) > ($4, $5) AND (p.xid, p.id) <= ($6, $7))`,
+			*e.ResourceID, e.At.Time().Add(-time.Hour), *e.ResourceKind, e.XID, [16]byte(e.ID), upTo.xid, [16]byte(upTo.id)).Scan(&asked)
+		if err != nil {
+			return err
+		}
+		if open := p.open[id]; open != nil {
+			open.asked = asked
+		} else if m := made[id]; m != nil && m.Kind != history.FactResend && !asked {
+			p.unfetched = append(p.unfetched, fetchOf(m))
+		}
+	}
+	return nil
+}
+
+func fetchOf(e *audit.Entry) figures.Fetch {
+	return figures.Fetch{At: e.At.Time().Unix(), Client: notice.ClientID(audit.Value(e.ClientID)), Kind: ofb.Kind(audit.Value(e.ResourceKind))}
+}
+
+// add takes the next entry of the log about the resource.
+func (p *pushed) add(e *audit.Entry, out *pushesAsked) {
+	id := notificationOf(e)
+	switch {
+	case isAsked(e):
+		p.ask(e, out)
+	case id.IsZero():
+	case slices.Contains(announcing, e.Kind):
+		p.newest, p.delivered = id, false
+		p.open[id] = &openPush{fetch: fetchOf(e), manual: e.Kind == history.FactResend}
+	case e.Kind == history.FactAttempt:
+		if open := p.open[id]; open != nil {
+			open.asked = false
+		}
+	case e.Closes != nil:
+		open := p.open[id]
+		delete(p.open, id)
+		if audit.Value(e.Closes) != string(notice.Delivered) {
+			break
+		}
+		if id == p.newest {
+			p.delivered = true
+		}
+		switch {
+		case open == nil || open.manual:
+		case open.asked:
+			out.fetched = append(out.fetched, open.fetch)
+		default:
+			p.unfetched = append(p.unfetched, open.fetch)
+		}
+	}
+}
+
+// ask takes a status query.
+func (p *pushed) ask(e *audit.Entry, out *pushesAsked) {
+	switch {
+	case p.newest.IsZero():
+		out.polls[notice.ID(e.ID)] = figures.PushWithout
+	case p.delivered:
+		out.polls[notice.ID(e.ID)] = figures.PushAfter
+	default:
+		out.polls[notice.ID(e.ID)] = figures.PushBefore
+	}
+	for _, open := range p.open {
+		open.asked = true
+	}
+	out.fetched = append(out.fetched, p.unfetched...)
+	p.unfetched = nil
+}

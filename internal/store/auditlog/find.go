@@ -1,0 +1,283 @@
+package auditlog
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// findMost is how many hits of one type are listed.
+const findMost = 50
+
+// Forms of what is not an id of ours. A CNPJ is 14 characters, of which the first 8 are its root (Instrução Normativa RFB
+// 2.229/2024: letters as well).
+var (
+	endToEndID = regexp.MustCompile(`^E[0-9A-Z]{8}[0-9]{12}[a-zA-Z0-9]{11}$`)
+	cnpj       = regexp.MustCompile(`^[0-9A-Z]{8}([0-9A-Z]{4}[0-9]{2})?$`)
+)
+
+// Find finds what an id names: a resource, a notification, a change, an interaction, a payment by its end-to-end id, a
+// client, an organisation, or clients by the root of the CNPJ that their payments name. Each look uses an index. Payments
+// and CNPJ roots are found once their change is folded.
+func (l *Log) Find(ctx context.Context, text string) (history.Found, error) {
+	key, err := l.findKey(ctx)
+	if err != nil {
+		return history.Found{}, err
+	}
+	digest := digestOf(key, text)
+	f := idSearch{db: l.query, text: text, digest: digest, out: history.Found{Mark: hex.EncodeToString(digest)}}
+	for _, look := range []func(context.Context) error{f.resources, f.uuid, f.endToEnd, f.clients, f.cnpj} {
+		if err := look(ctx); err != nil {
+			return history.Found{}, store.Unavailable("find", err)
+		}
+	}
+	return f.out, nil
+}
+
+// findKey is the secret under which ids that must not be kept are digested.
+func (l *Log) findKey(ctx context.Context) ([]byte, error) {
+	var key []byte
+	if err := l.query.QueryRow(ctx, "SELECT key FROM keyring WHERE name = 'find'").Scan(&key); err != nil {
+		return nil, store.Unavailable("read the key of digests", err)
+	}
+	return key, nil
+}
+
+func digestOf(key []byte, text string) []byte {
+	mac := hmac.New(sha256.New, key)
+	_, _ = mac.Write([]byte(text)) // a hash never refuses
+	return mac.Sum(nil)[:16]
+}
+
+// idSearch is one search of Find.
+type idSearch struct {
+	db     querier
+	text   string
+	digest []byte
+	out    history.Found
+}
+
+// add reads hits of one type.
+func (f *idSearch) add(ctx context.Context, sql string, args []any, hit func(rows pgx.Rows) (history.Hit, error)) error {
+	rows, err := f.db.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for n := 0; rows.Next(); n++ {
+		if n == findMost {
+			f.out.More = true
+			break
+		}
+		h, err := hit(rows)
+		if err != nil {
+			return err
+		}
+		f.out.Hits = append(f.out.Hits, h)
+	}
+	rows.Close()
+	return rows.Err()
+}
+
+// resources finds documents, and what the history alone knows of resources that have none.
+func (f *idSearch) resources(ctx context.Context) error {
+	var kinds []int16
+	for _, k := range ofb.Kinds() {
+		if k.CheckID(f.text) == nil {
+			kinds = append(kinds, int16(k))
+		}
+	}
+	if len(kinds) == 0 {
+		return nil
+	}
+	return f.add(ctx, `SELECT k, coalesce(r.client_id, e.client_id) FROM unnest($2::smallint[]) AS k LEFT JOIN resource r ON r.kind = k AND r.id = $1
+LEFT JOIN LATERAL (SELECT client_id FROM entry WHERE r.id IS NULL AND resource_id = $1 AND number IS NULL AND resource_kind = k AND kind <> 'poll' LIMIT 1) e ON true
+WHERE r.id IS NOT NULL OR e.client_id IS NOT NULL ORDER BY k`, []any{f.text, kinds}, func(rows pgx.Rows) (history.Hit, error) {
+		var kind int16
+		var client pgtype.Text
+		err := rows.Scan(&kind, &client)
+		k := ofb.Kind(kind)
+		return history.Hit{Type: history.HitTypeOf(k), ID: f.text, Kind: k, ResourceID: f.text, Client: notice.ClientID(client.String)}, err
+	})
+}
+
+// uuid finds notifications, changes and interactions.
+func (f *idSearch) uuid(ctx context.Context) error {
+	id, err := notice.ParseID(f.text)
+	if err != nil || id.IsZero() {
+		return nil
+	}
+	made, err := queryEntries(ctx, f.db, announcementsSQL, []pgtype.UUID{store.ToUUID(id)})
+	if err != nil {
+		return err
+	}
+	for i := range made {
+		f.entry(history.HitNotification, &made[i])
+	}
+	var change conditions
+	s := history.Search{Change: id}
+	change.narrow(s)
+	change.rest(s, nil)
+	changes, err := queryEntries(ctx, f.db, change.selectNewest(findMost), change.args...)
+	if err != nil {
+		return err
+	}
+	for i := range changes {
+		if notice.ID(changes[i].ID) == id {
+			f.entry(history.HitChange, &changes[i])
+		}
+	}
+	interactions, err := queryEntries(ctx, f.db, entrySelect+"WHERE interaction_id = $1 AND kind IN ('attempt', 'poll') LIMIT $2", store.ToUUID(id), findMost)
+	if err != nil {
+		return err
+	}
+	for i := range interactions {
+		if interactions[i].Kind == history.FactAttempt {
+			f.entry(history.HitAttempt, &interactions[i])
+		} else {
+			f.entry(history.HitPoll, &interactions[i])
+		}
+	}
+	return nil
+}
+
+func (f *idSearch) entry(t history.HitType, e *audit.Entry) {
+	fact := history.FactOf(e)
+	f.out.Hits = append(f.out.Hits, history.Hit{
+		Type: t, ID: f.text, Kind: fact.ResourceKind, ResourceID: fact.ResourceID, Client: fact.Client, Notification: fact.Notification,
+	})
+}
+
+func (f *idSearch) endToEnd(ctx context.Context) error {
+	if !endToEndID.MatchString(f.text) {
+		return nil
+	}
+	return f.add(ctx, `SELECT d.kind, d.resource_id, r.client_id FROM find_resource d LEFT JOIN resource r ON r.kind = d.kind AND r.id = d.resource_id
+WHERE d.digest = $1 ORDER BY d.kind, d.resource_id LIMIT $2`, []any{f.digest, findMost + 1}, func(rows pgx.Rows) (history.Hit, error) {
+		var kind int16
+		h := history.Hit{Type: history.HitEndToEnd, ID: f.text}
+		var client pgtype.Text
+		err := rows.Scan(&kind, &h.ResourceID, &client)
+		h.Kind, h.Client = ofb.Kind(kind), notice.ClientID(client.String)
+		return h, err
+	})
+}
+
+func (f *idSearch) clients(ctx context.Context) error {
+	return f.add(ctx, `SELECT client_id, name, organisation_id = $1 FROM initiator WHERE client_id = $1 OR organisation_id = $1 OR software_id = $1
+ORDER BY client_id LIMIT $2`, []any{f.text, findMost + 1}, func(rows pgx.Rows) (history.Hit, error) {
+		h := history.Hit{Type: history.HitClient}
+		var organisation bool
+		err := rows.Scan((*string)(&h.Client), &h.Name, &organisation)
+		if h.ID = string(h.Client); organisation {
+			h.Type, h.ID = history.HitOrganisation, f.text
+		}
+		return h, err
+	})
+}
+
+func (f *idSearch) cnpj(ctx context.Context) error {
+	bare := strings.ToUpper(strings.NewReplacer(".", "", "/", "", "-", "").Replace(f.text))
+	if !cnpj.MatchString(bare) {
+		return nil
+	}
+	return f.add(ctx, `SELECT c.client_id, coalesce(i.name, '') FROM find_cnpj c LEFT JOIN initiator i USING (client_id) WHERE c.root = $1 ORDER BY c.client_id LIMIT $2`,
+		[]any{bare[:8], findMost + 1}, func(rows pgx.Rows) (history.Hit, error) {
+			h := history.Hit{Type: history.HitCNPJ, ID: bare[:8]}
+			err := rows.Scan((*string)(&h.Client), &h.Name)
+			return h, err
+		})
+}
+
+// learnWith makes the fold keep what payments are found by.
+func (f *folding) learnWith(ctx context.Context) error {
+	return f.db.QueryRow(ctx, "SELECT key FROM keyring WHERE name = 'find'").Scan(&f.key)
+}
+
+// learn keeps what payments of a stretch are found by. A document without such a member, or one that cannot be read, is
+// passed over.
+func (f *folding) learn(ctx context.Context, entries []audit.Entry) error {
+	seen := map[notice.Key]bool{}
+	var kinds []int16
+	var ids []string
+	for i := range entries {
+		fact := &entries[i]
+		k := notice.Key{Kind: ofb.Kind(audit.Value(fact.ResourceKind)), ID: audit.Value(fact.ResourceID)}
+		if fact.Kind == history.FactChange && history.HitTypeOf(k.Kind) == history.HitPayment && !seen[k] {
+			seen[k] = true
+			kinds, ids = append(kinds, int16(k.Kind)), append(ids, k.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	rows, err := f.db.Query(ctx, `SELECT r.kind, r.id, r.client_id, r.document FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN resource r USING (kind, id)
+WHERE NOT EXISTS (SELECT FROM find_resource d WHERE d.kind = k.kind AND d.resource_id = k.id)`, kinds, ids)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var learned payments
+	for rows.Next() {
+		if err := learned.scan(rows, f.key); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	return learned.write(ctx, f.db)
+}
+
+// payments are what payments are found by, column by column.
+type payments struct {
+	kind       []int16
+	id         []string
+	digest     [][]byte
+	root, mine []string
+}
+
+func (p *payments) scan(rows pgx.Rows, key []byte) error {
+	var kind int16
+	var id, client string
+	var document []byte
+	if err := rows.Scan(&kind, &id, &client, &document); err != nil {
+		return err
+	}
+	var d struct {
+		EndToEndID string `json:"endToEndId"`
+		CNPJ       string `json:"cnpjInitiator"`
+	}
+	if json.Unmarshal(document, &d) != nil {
+		return nil
+	}
+	if endToEndID.MatchString(d.EndToEndID) {
+		p.kind, p.id, p.digest = append(p.kind, kind), append(p.id, id), append(p.digest, digestOf(key, d.EndToEndID))
+	}
+	if cnpj.MatchString(d.CNPJ) {
+		p.root, p.mine = append(p.root, d.CNPJ[:8]), append(p.mine, client)
+	}
+	return nil
+}
+
+func (p *payments) write(ctx context.Context, tx pgx.Tx) error {
+	if _, err := tx.Exec(ctx, `INSERT INTO find_resource (kind, resource_id, digest) SELECT * FROM unnest($1::smallint[], $2::text[], $3::bytea[])
+ON CONFLICT DO NOTHING`, p.kind, p.id, p.digest); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO find_cnpj (root, client_id) SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING`, p.root, p.mine)
+	return err
+}

@@ -1,0 +1,42 @@
+package store
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// SaveReceivers keeps certificates of receivers for all replicas and for the time after a restart. One that was seen before
+// what is kept of its client changes nothing.
+func (s *Store) SaveReceivers(ctx context.Context, seen []notice.SeenCertificate) error {
+	batch := &pgx.Batch{}
+	for i := range seen {
+		c := &seen[i]
+		batch.Queue(`INSERT INTO receiver_certificate (client_id, subject, issuer, serial, fingerprint, not_after, wrong, seen_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (client_id) DO UPDATE SET subject = excluded.subject, issuer = excluded.issuer, serial = excluded.serial, fingerprint = excluded.fingerprint,
+  not_after = excluded.not_after, wrong = excluded.wrong, seen_at = excluded.seen_at WHERE receiver_certificate.seen_at < excluded.seen_at`,
+			string(c.Client), c.Subject, c.Issuer, c.Serial, c.Fingerprint, ToTime(c.NotAfter), c.Wrong, ToTime(c.SeenAt))
+	}
+	if err := s.query.SendBatch(ctx, batch).Close(); err != nil {
+		return Unavailable("keep receivers' certificates", err)
+	}
+	return nil
+}
+
+// Receivers reads the certificates of receivers that any replica has seen last: at most so many, the latest first.
+func (s *Store) Receivers(ctx context.Context, most int) ([]notice.SeenCertificate, error) {
+	rows, _ := s.query.Query(ctx, `SELECT client_id, subject, issuer, serial, fingerprint, not_after, wrong, seen_at FROM receiver_certificate ORDER BY seen_at DESC LIMIT $1`, most)
+	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c notice.SeenCertificate, err error) {
+		var ends, seen pgtype.Timestamptz
+		err = row.Scan((*string)(&c.Client), &c.Subject, &c.Issuer, &c.Serial, &c.Fingerprint, &ends, &c.Wrong, &seen)
+		c.NotAfter, c.SeenAt = FromTime(ends), FromTime(seen)
+		return c, err
+	})
+	if err != nil {
+		return nil, Unavailable("read receivers' certificates", err)
+	}
+	return out, nil
+}
