@@ -21,7 +21,7 @@ CREATE TABLE find_cnpj (
 );
 
 GRANT SELECT, INSERT, DELETE ON find_resource, find_cnpj TO arauto_app;
-GRANT SELECT ON figures_state, figures_hour, figures_minute, figures_client, find_cnpj TO arauto_auditor;
+GRANT SELECT ON find_cnpj TO arauto_auditor;
 
 -- +goose Down
 DROP TABLE find_cnpj, find_resource;

@@ -16,6 +16,7 @@ func (g *Gateway) tasks() lifecycle {
 		loop("revocation", func() { g.trust.RefreshLists(g.background) }),
 		g.every("cancel", time.Second, g.cancelEnded),
 		g.every("measure", 5*time.Second, g.measure),
+		g.every("receivers", receiversEvery, func(ctx context.Context) error { return g.trust.ShareReceivers(ctx, g.store) }),
 		g.every("history", time.Hour, g.keepHistory),
 		g.every("reconcile", reconcile.TickEvery, g.daily.Tick),
 		g.everyOr("verify", g.verifier.Every(), g.verifier.Asked(), g.verifier.Tick),
@@ -66,6 +67,9 @@ func (g *Gateway) everyOr(name string, distance time.Duration, asked <-chan stru
 		}
 	})
 }
+
+// receiversEvery is how often replicas exchange which certificates receivers showed.
+const receiversEvery = 15 * time.Second
 
 // cancelBatch is how many waiting notifications of ended registrations are cancelled in one transaction.
 const cancelBatch = 1000

@@ -68,5 +68,5 @@ type wire struct {
 // Attempted implements webhook.Observer.
 func (w wire) Attempted(client notice.ClientID, r *notice.Result) {
 	w.metrics.Attempted(client, r)
-	w.trust.See(client, r.TLS, time.Now())
+	w.trust.See(client, r.Shown, time.Now())
 }

@@ -31,6 +31,9 @@ var shortNames = map[string]string{
 // nothing is decided by it.
 func Subject(cert *x509.Certificate) string { return nameText(cert.Subject.Names) }
 
+// Issuer is Subject of the authority that issued a certificate.
+func Issuer(cert *x509.Certificate) string { return nameText(cert.Issuer.Names) }
+
 func nameText(names []pkix.AttributeTypeAndValue) string {
 	var out strings.Builder
 	for _, name := range slices.Backward(names) {

@@ -170,6 +170,24 @@ type TLSFacts struct {
 	OwnSerial       string    `json:"ownSerial,omitempty"` // of the certificate we presented, hex; "" if the peer asked for none
 }
 
+// ShownCertificate is what a receiver showed in a handshake, also in one that failed. It is not part of the history, which
+// has TLSFacts of handshakes that succeeded, and in words why others did not.
+type ShownCertificate struct {
+	Subject     string // escaped, at most 256 characters
+	Issuer      string // likewise
+	Serial      string // hex
+	Fingerprint string // SHA-256, hex
+	NotAfter    time.Time
+	Wrong       string // why the handshake failed, as the detail of the attempt says; "": it did not
+}
+
+// SeenCertificate is the certificate that the endpoint of a client showed last.
+type SeenCertificate struct {
+	Client ClientID
+	SeenAt time.Time // by the replica's clock
+	ShownCertificate
+}
+
 // Result is what one attempt came to. Offsets count from the instant the attempt was handed to the sender, by the
 // monotonic clock; zero means that the stage was not reached, or, for Dialled and Handshaken, that a kept-alive
 // connection was used.
@@ -180,7 +198,8 @@ type Result struct {
 	Detail     string // at most 256 characters, escaped: why it failed, or what was odd
 	URL        string // exactly as sent
 	TLS        *TLSFacts
-	Reused     bool // a kept-alive connection
+	Shown      *ShownCertificate // nil: none was seen
+	Reused     bool              // a kept-alive connection
 	LocalAddr  string
 	RemoteAddr string
 

@@ -126,45 +126,67 @@ func (t *Trust) Findings(ctx context.Context, now time.Time) []string {
 // maxReceivers bounds the certificates of receivers that are remembered: more clients than the ecosystem has.
 const maxReceivers = 10_000
 
-// ReceiverCertificate is the certificate that an initiator's endpoint showed last.
-type ReceiverCertificate struct {
-	mtls.Expiry // without a source
-	Client      notice.ClientID
-	Fingerprint string
-	SeenAt      time.Time
+// ReceiverCertificate is the certificate that an initiator's endpoint showed last, to any replica.
+type ReceiverCertificate struct{ notice.SeenCertificate }
+
+// Days is how many whole days are left until its end; negative once it has ended.
+func (c *ReceiverCertificate) Days(now time.Time) int {
+	return mtls.Expiry{NotAfter: c.NotAfter}.Days(now)
 }
 
-// receivers remembers the certificates that initiators' endpoints showed to this replica. One that no longer verifies is not seen,
-// so its line stays until the client shows another.
+// receivers remembers the certificates that initiators' endpoints showed, also in handshakes that failed.
 type receivers struct {
 	most int
 
-	mu    sync.Mutex
-	known map[notice.ClientID]*ReceiverCertificate
+	mu      sync.Mutex
+	known   map[notice.ClientID]*ReceiverCertificate
+	unsaved map[notice.ClientID]bool // not kept for other replicas yet
 }
 
 func newReceivers(most int) *receivers {
-	return &receivers{most: most, known: map[notice.ClientID]*ReceiverCertificate{}}
+	return &receivers{most: most, known: map[notice.ClientID]*ReceiverCertificate{}, unsaved: map[notice.ClientID]bool{}}
 }
 
-// see notes the certificate of a handshake.
-func (r *receivers) see(client notice.ClientID, facts *notice.TLSFacts, at time.Time) {
-	if facts == nil || facts.PeerNotAfter.IsZero() {
+// see notes a certificate. One that was seen before what is known of its client changes nothing.
+func (r *receivers) see(c notice.SeenCertificate) {
+	if c.NotAfter.IsZero() {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if c := r.known[client]; c != nil && c.Fingerprint == facts.PeerFingerprint {
-		c.SeenAt = at
-		return
+	if r.learn(c) {
+		r.unsaved[c.Client] = true
 	}
-	if r.known[client] == nil && len(r.known) >= r.most {
+}
+
+func (r *receivers) learn(c notice.SeenCertificate) bool {
+	old := r.known[c.Client]
+	if old != nil && !old.SeenAt.Before(c.SeenAt) {
+		return false
+	}
+	if old != nil && old.Fingerprint == c.Fingerprint { // the same one again
+		old.SeenAt, old.Wrong = c.SeenAt, c.Wrong
+		return true
+	}
+	if old == nil && len(r.known) >= r.most {
 		r.forgetOldest()
 	}
-	r.known[client] = &ReceiverCertificate{
-		Expiry: mtls.Expiry{Subject: facts.PeerSubject, Serial: facts.PeerSerial, NotAfter: facts.PeerNotAfter},
-		Client: client, Fingerprint: facts.PeerFingerprint, SeenAt: at,
+	r.known[c.Client] = &ReceiverCertificate{c}
+	return true
+}
+
+// take returns what was seen since the last call.
+func (r *receivers) take() []notice.SeenCertificate {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]notice.SeenCertificate, 0, len(r.unsaved))
+	for client := range r.unsaved {
+		if c := r.known[client]; c != nil {
+			out = append(out, c.SeenCertificate)
+		}
 	}
+	clear(r.unsaved)
+	return out
 }
 
 // forgetOldest makes room for a tenth, so that a full list is not sorted for every newcomer.
@@ -215,12 +237,46 @@ func (r *receivers) ending(now time.Time) map[string]int {
 	return out
 }
 
-// See notes the certificate that a receiver showed in a handshake; facts may be nil.
-func (t *Trust) See(client notice.ClientID, facts *notice.TLSFacts, at time.Time) {
-	t.seen.see(client, facts, at)
+// See notes the certificate that a receiver showed in a handshake; nil: it showed none.
+func (t *Trust) See(client notice.ClientID, shown *notice.ShownCertificate, at time.Time) {
+	if shown != nil {
+		t.seen.see(notice.SeenCertificate{Client: client, SeenAt: at, ShownCertificate: *shown})
+	}
 }
 
-// Receivers returns the certificates that receivers showed to this replica, in the order of their end.
+// ReceiverStore keeps the certificates of receivers for all replicas; *store.Store does.
+type ReceiverStore interface {
+	SaveReceivers(ctx context.Context, seen []notice.SeenCertificate) error
+	Receivers(ctx context.Context, most int) ([]notice.SeenCertificate, error)
+}
+
+// ShareReceivers hands what this replica saw to the store, and learns what others saw. After an error all of it is handed over
+// by a later call.
+func (t *Trust) ShareReceivers(ctx context.Context, s ReceiverStore) error {
+	if seen := t.seen.take(); len(seen) > 0 {
+		if err := s.SaveReceivers(ctx, seen); err != nil {
+			t.seen.mu.Lock()
+			defer t.seen.mu.Unlock()
+			for i := range seen {
+				t.seen.unsaved[seen[i].Client] = true
+			}
+			return err
+		}
+	}
+	all, err := s.Receivers(ctx, t.seen.most)
+	if err != nil {
+		return err
+	}
+	t.seen.mu.Lock()
+	defer t.seen.mu.Unlock()
+	for _, c := range all {
+		t.seen.learn(c)
+	}
+	return nil
+}
+
+// Receivers returns the certificates that receivers showed last, to this replica or, as of its last exchange with the store, to another
+// one, in the order of their end.
 func (t *Trust) Receivers() []ReceiverCertificate { return t.seen.all() }
 
 // Ending counts receivers' certificates by the days ("30", "7", "1") within which they end, and under "0" those that have ended.

@@ -20,7 +20,8 @@ type conn struct {
 	socket   *socket
 	endpoint *endpoint
 
-	facts         notice.TLSFacts // of the handshake; read-only
+	facts         notice.TLSFacts          // of the handshake; read-only
+	shown         *notice.ShownCertificate // in it; nil: none
 	local, remote string
 	addr          netip.Addr // the remote one
 	began         time.Time  // when it was asked for

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -34,8 +35,9 @@ func (s stage) String() string {
 
 // dialError is a connection that did not come about, and where it failed.
 type dialError struct {
-	at  stage
-	err error
+	at    stage
+	err   error
+	shown *notice.ShownCertificate // in a handshake that failed; nil: none was seen
 }
 
 func (e *dialError) Error() string { return e.at.String() + ": " + e.err.Error() }
@@ -63,7 +65,7 @@ func (e *endpoint) connect(ctx context.Context, w *connRequest) (*conn, error) {
 		if !errors.Is(err, errNeedless) {
 			e.habits.failed(time.Now(), remoteAddr(raw))
 		}
-		return nil, &dialError{stageTLS, ctxOr(ctx, err)}
+		return nil, &dialError{stageTLS, ctxOr(ctx, err), c.shown}
 	}
 	c.kept = newKept(c.handshaken, e.sender.keep)
 	w.attempt.enter(stageRequest)
@@ -110,13 +112,13 @@ func (e *endpoint) reachHost(ctx context.Context, a *attempt) (net.Conn, error) 
 	a.enter(stageDNS)
 	addrs, err := lookup(ctx, e.sender.resolver, e.target.host)
 	if err != nil {
-		return nil, &dialError{stageDNS, ctxOr(ctx, err)}
+		return nil, &dialError{at: stageDNS, err: ctxOr(ctx, err)}
 	}
 	e.moved(addrs)
 	a.enter(stageConnect)
 	raw, err := e.sender.reach(ctx, addrs, e.target.port, e.habits)
 	if err != nil {
-		return nil, &dialError{stageConnect, ctxOr(ctx, err)}
+		return nil, &dialError{at: stageConnect, err: ctxOr(ctx, err)}
 	}
 	return raw, nil
 }
@@ -240,9 +242,17 @@ func (e *endpoint) handshake(ctx context.Context, c *conn, raw net.Conn, needles
 		}
 		return own, err
 	}
+	judge := config.VerifyConnection
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		c.show(state.PeerCertificates)
+		return judge(state)
+	}
 	c.socket = &socket{Conn: raw}
 	secured := tls.Client(c.socket, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
+		if unverified, is := errors.AsType[*tls.CertificateVerificationError](err); is {
+			c.show(unverified.UnverifiedCertificates)
+		}
 		return err
 	}
 	c.Conn, c.handshaken = secured, time.Now()
@@ -252,16 +262,28 @@ func (e *endpoint) handshake(ctx context.Context, c *conn, raw net.Conn, needles
 		return fmt.Errorf("the receiver showed no certificate")
 	}
 	leaf := state.PeerCertificates[0]
-	fingerprint := sha256.Sum256(leaf.Raw)
 	own := c.facts.OwnSerial
 	c.facts = notice.TLSFacts{
 		Version:         tls.VersionName(state.Version),
 		Cipher:          tls.CipherSuiteName(state.CipherSuite),
 		PeerSubject:     escape(mtls.Subject(leaf)), // names the organisation and leaves out its CNPJ
-		PeerFingerprint: hex.EncodeToString(fingerprint[:]),
+		PeerFingerprint: c.shown.Fingerprint,
 		PeerSerial:      leaf.SerialNumber.Text(16),
 		PeerNotAfter:    leaf.NotAfter.UTC(),
 		OwnSerial:       own,
 	}
 	return nil
+}
+
+// show keeps the receiver's own certificate.
+func (c *conn) show(all []*x509.Certificate) {
+	if len(all) == 0 {
+		return
+	}
+	leaf := all[0]
+	fingerprint := sha256.Sum256(leaf.Raw)
+	c.shown = &notice.ShownCertificate{
+		Subject: escape(mtls.Subject(leaf)), Issuer: escape(mtls.Issuer(leaf)), Serial: leaf.SerialNumber.Text(16),
+		Fingerprint: hex.EncodeToString(fingerprint[:]), NotAfter: leaf.NotAfter.UTC(),
+	}
 }

@@ -25,6 +25,7 @@ func (a *attempt) result() notice.Result {
 		return r
 	}
 	c := x.conn
+	r.Shown = c.shown
 	r.TLS, r.Reused, r.LocalAddr, r.RemoteAddr = &c.facts, x.reused, c.local, c.remote
 	if !x.reused && !c.began.Before(a.start) {
 		r.Dialled, r.Handshaken = c.dialled.Sub(a.start), c.handshaken.Sub(a.start)
@@ -110,6 +111,10 @@ func (a *attempt) failed(ctx context.Context, err error) (notice.Result, error) 
 		r.Detail = fmt.Sprintf("no final headers within %s; stage: %s", a.deadline.Sub(a.start).Round(10*time.Millisecond), a.reached())
 	case a.exchange == nil:
 		r.Outcome, r.Detail = classifyDial(err)
+		if dial, ok := errors.AsType[*dialError](err); ok && dial.shown != nil {
+			shown := *dial.shown
+			shown.Wrong, r.Shown = r.Detail, &shown
+		}
 	default:
 		r.Outcome, r.Detail = classifyExchange(a.exchange, err)
 	}

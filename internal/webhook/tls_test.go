@@ -35,6 +35,12 @@ func TestABadServerCertificateGetsNoByteOfTheRequest(t *testing.T) {
 			require.Equal(t, notice.OutcomeTLS, r.Outcome, r.Detail)
 			require.True(t, strings.HasPrefix(r.Detail, "tls: "), r.Detail)
 			requireShowable(t, r.Detail)
+			require.NotNil(t, r.Shown, "what was shown is known")
+			require.Equal(t, r.Detail, r.Shown.Wrong)
+			require.NotEmpty(t, r.Shown.Serial)
+			require.NotEmpty(t, r.Shown.Issuer)
+			require.Equal(t, defect == certs.Expired, r.Shown.NotAfter.Before(time.Now()))
+			require.Nil(t, r.TLS)
 			require.Equal(t, notice.OutcomeTLS, send(t, s, base).Outcome, "and by address")
 			require.Zero(t, r.FirstByteOut)
 			require.NotZero(t, r.Elapsed)
@@ -66,7 +72,9 @@ func TestARevocationCheckIsPartOfTheHandshake(t *testing.T) {
 
 func TestOurCertificateIsShownWithItsChain(t *testing.T) {
 	i, s := newInitiator(t), newSender(t)
-	send(t, s, i.BaseURI(""))
+	r := send(t, s, i.BaseURI(""))
+	require.Equal(t, r.TLS.PeerSerial, r.Shown.Serial)
+	require.Empty(t, r.Shown.Wrong)
 	got := i.Requests()[0]
 	require.Equal(t, s.identity.Current().Leaf.Raw, got.TLS.PeerCertificates[0].Raw)
 	require.GreaterOrEqual(t, len(got.TLS.PeerCertificates), 2, "the intermediate comes along")

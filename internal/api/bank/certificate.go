@@ -13,7 +13,7 @@ import (
 type Calendar interface {
 	// Certificates are our own and our authorities', as they are in force.
 	Certificates() []trust.Certificate
-	// Receivers are those of initiators' webhook endpoints, as this replica last saw them in a handshake.
+	// Receivers are those of initiators' webhook endpoints, as a replica last saw them in a handshake, also in one that failed.
 	Receivers() []trust.ReceiverCertificate
 	// RevocationLists are the lists in force, and those that were named and never came.
 	RevocationLists() []trust.RevocationList
@@ -42,6 +42,8 @@ type receiverJSON struct {
 	NotAfter    instant         `json:"notAfter"`
 	DaysLeft    int             `json:"daysLeft"`
 	SeenAt      instant         `json:"seenAt"`
+	Issuer      string          `json:"issuer"`
+	Wrong       *string         `json:"wrong"` // why the handshake failed; null: it did not
 }
 
 type revocationListJSON struct {
@@ -65,7 +67,7 @@ func certificatesOf(c Calendar, now time.Time) (out []certificateJSON) {
 
 func receiversOf(c Calendar, now time.Time) (out []receiverJSON) {
 	for _, r := range c.Receivers() {
-		out = append(out, receiverJSON{r.Client, r.Subject, r.Serial, r.Fingerprint, instant(r.NotAfter), r.Days(now), instant(r.SeenAt)})
+		out = append(out, receiverJSON{r.Client, r.Subject, r.Serial, r.Fingerprint, instant(r.NotAfter), r.Days(now), instant(r.SeenAt), r.Issuer, orNull(r.Wrong)})
 	}
 	return out
 }

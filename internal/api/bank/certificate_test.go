@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/trust"
 )
 
@@ -21,7 +22,9 @@ func (s shown) Certificates() []trust.Certificate {
 
 func (s shown) Receivers() []trust.ReceiverCertificate {
 	return []trust.ReceiverCertificate{{
-		Client: "alfa", Fingerprint: "c3", SeenAt: s.now, Expiry: mtls.Expiry{Subject: "CN=y", Serial: "b2", NotAfter: s.now.Add(-time.Hour)},
+		SeenCertificate: notice.SeenCertificate{Client: "alfa", SeenAt: s.now, ShownCertificate: notice.ShownCertificate{
+			Fingerprint: "c3", Subject: "CN=y", Serial: "b2", NotAfter: s.now.Add(-time.Hour), Issuer: "CN=z", Wrong: "tls: it has expired",
+		}},
 	}}
 }
 
@@ -40,6 +43,7 @@ func TestTheCalendarCountsWholeDaysAndSaysWhatNeverCame(t *testing.T) {
 	require.Contains(t, got.text, `"daysLeft":1}`)
 	require.Contains(t, got.text, `"clientId":"alfa"`)
 	require.Contains(t, got.text, `"daysLeft":-1,`, "ended within the last day")
+	require.Contains(t, got.text, `"issuer":"CN=z","wrong":"tls: it has expired"`)
 	require.Contains(t, got.text, `"thisUpdate":null,"nextUpdate":null,"validUntil":null,"softFailUntil":null,"entries":0,"proven":false`)
 	require.Equal(t, 400, w.ask("GET", path+"?x=1", "auditor", "").status)
 }
