@@ -24,7 +24,7 @@ func poppler(t *testing.T, program string, args ...string) string {
 		t.Skip(program + " is not installed; Debian has it in the package poppler-utils")
 	}
 	require.NoError(t, err, requirePoppler+" asks for "+program)
-	out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput() //nolint:gosec // found by its name
+	out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return string(out)
 }

@@ -81,7 +81,7 @@ func (in *Internal) getCalls(x *api.Exchange) error {
 	for {
 		_ = rc.SetWriteDeadline(time.Now().Add(pieceWithin))
 		if _, err := io.CopyN(x.W, file, 1<<20); err != nil {
-			return nil //nolint:nilerr // the end, or a reader who is gone
+			return nil // the end, or a reader who is gone
 		}
 	}
 }

@@ -28,7 +28,6 @@ const (
 // fourEyes is a world over a real store in which every act needs a second person.
 type fourEyes struct {
 	*archive
-	store *store.Store
 }
 
 func openFourEyes(t *testing.T, change ...func(*InternalConfig)) *fourEyes {
