@@ -35,6 +35,8 @@ var (
 	consolePages = []string{
 		"internal/console/page", "internal/console/notifications", "internal/console/initiators", "internal/console/late", "internal/console/sources",
 		"internal/console/certificates", "internal/console/sealedlog", "internal/console/now", "internal/console/resources",
+		"internal/console/access", "internal/console/exports", "internal/console/holds",
+		"internal/console/quarantine", "internal/console/reconciliation", "internal/console/requests", "internal/console/settings",
 	}
 	onePage = append([]string{"internal/console/page"}, floor0...)
 )
@@ -101,6 +103,14 @@ var packages = map[string]place{
 	"internal/console/certificates":  {"3: the calendar of certificates", onePage},
 	"internal/console/sealedlog":     {"3: the pages of the sealed log and its proof", onePage},
 	"internal/console/resources":     {"3: the page of one resource, its entries and its proofs", onePage},
+
+	"internal/console/access":         {"3: the page of who read or did what", onePage},
+	"internal/console/exports":        {"3: the page of exports", onePage},
+	"internal/console/holds":          {"3: the page of holds", onePage},
+	"internal/console/quarantine":     {"3: the pages of what could not be applied", onePage},
+	"internal/console/reconciliation": {"3: the page of the daily look whether the history is complete", onePage},
+	"internal/console/requests":       {"3: the page of acts that wait for a second person", onePage},
+	"internal/console/settings":       {"3: the page of settings and replicas", onePage},
 
 	"internal/explain": {"4: what would become of one change, for the command line", append(floor0, "internal/config", "internal/store", "internal/intake",
 		"internal/watch", "internal/watch/sources", "internal/webhook", "openapi")},

@@ -54,7 +54,7 @@ func open(t *testing.T) *house {
 	t.Cleanup(func() { _ = h.db.Close(context.WithoutCancel(t.Context())) })
 
 	console := "ARAUTO_CONSOLE_ADDR=" + freeAddress(t)
-	first := h.serve(set, console, "ARAUTO_RESEND_ENABLED=true")
+	first := h.serve(set, console, "ARAUTO_RESEND_ENABLED=true", "ARAUTO_CONSOLE_FOUR_EYES=hold")
 	h.byLink = "http://" + first.Addr("console")
 	h.core, err = set.Core(&stage.Replica{Internal: first.Addr("internal")})
 	require.NoError(t, err)

@@ -41,6 +41,7 @@ func TestTheConsole(t *testing.T) {
 	}{
 		{"every page", walk},
 		{"the acts of initiators and of the log", facesActs},
+		{"acts, four eyes, exports and holds", actsOfPeople},
 		{"questions, each in three clicks", clicks},
 		{"one resource", oneResource},
 		{"sign-in by the provider", signInByProvider},
@@ -56,7 +57,7 @@ func TestTheConsole(t *testing.T) {
 }
 
 func walk(t *testing.T, h *house) {
-	stops := slices.Concat(facesStops, stops)
+	stops := slices.Concat(facesStops, actsStops, stops)
 	w := newWindow(t, h.browser)
 	w.enter(h, "olga", "operator", "auditor", "registrar")
 	w.picture(t, "console.png")

@@ -1,0 +1,98 @@
+// Package exports is the console's page of exports of the log: ask, progress, download, delete.
+package exports
+
+import (
+	"embed"
+	"net/http"
+	"time"
+
+	"github.com/arauto/arauto/internal/console/page"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+//go:embed words.json *.html
+var files embed.FS
+
+// Section is the folder of this page.
+func Section() page.Section {
+	return page.Section{
+		Name: "exports", Group: page.Compliance, Path: "/exports", Roles: []string{page.Auditor}, Files: files,
+		Routes: []page.PageRoute{
+			{Method: http.MethodGet, Path: "/exports", Handle: list},
+			{Method: http.MethodPost, Path: "/exports", Handle: ask},
+			{Method: http.MethodGet, Path: "/exports/{id}/file", Handle: file},
+			{Method: http.MethodPost, Path: "/exports/{id}/delete", Handle: remove},
+		},
+	}
+}
+
+// exportedFile is one export.
+type exportedFile struct {
+	ID, State, Format   string
+	Filter              map[string]string
+	Size, Walked, Bytes int64
+	Entries             *int64
+	RequestedBy         string
+	RequestedAt         time.Time
+	SHA256, Problem     *string
+	ExpiresAt           *time.Time
+}
+
+// Share is how much of the log was looked at, of 1.
+func (e exportedFile) Share() float64 { return float64(e.Walked) / float64(max(1, e.Size)) }
+
+type exportsView struct {
+	Rows    []exportedFile
+	Kinds   []string
+	Formats []string
+}
+
+func list(v *page.Visit) error {
+	view := exportsView{Formats: []string{"jsonl", "csv", "parquet"}}
+	for _, k := range ofb.Kinds() {
+		view.Kinds = append(view.Kinds, k.String())
+	}
+	var answer struct{ Exports []exportedFile }
+	if err := v.API.Get("/internal/v1/audit/exports", nil, &answer); err != nil {
+		return err
+	}
+	view.Rows = answer.Exports
+	shown := page.View{Title: v.Text("title"), Data: view}
+	for _, e := range view.Rows {
+		if e.State == "waiting" || e.State == "running" {
+			shown.Every = 2 * time.Second
+		}
+	}
+	return v.Show("list", shown)
+}
+
+func ask(v *page.Visit) error {
+	filter := map[string]string{}
+	for name, value := range map[string]string{
+		"clientId": v.Form("clientId"), "kind": v.Form("kind"), "resourceId": v.Form("resourceId"), "from": page.Instant(v.Form("from")), "to": page.Instant(v.Form("to")),
+	} {
+		if value != "" {
+			filter[name] = value
+		}
+	}
+	if _, err := v.API.Do(http.MethodPost, "/internal/v1/audit/exports", map[string]any{"filter": filter, "format": v.Form("format")}, nil); err != nil {
+		return err
+	}
+	return v.Done("/exports", "ask")
+}
+
+func file(v *page.Visit) error {
+	var e exportedFile
+	if err := v.API.Get(page.Path("/internal/v1/audit/exports/%s", v.Param("id")), nil, &e); err != nil {
+		return err
+	}
+	suffix := map[string]string{"jsonl": ".jsonl", "csv": ".csv", "parquet": ".parquet"}[e.Format]
+	return v.API.Hand(v.X.W, page.Path("/internal/v1/audit/exports/%s/file", e.ID), nil, "arauto-"+e.ID+suffix)
+}
+
+func remove(v *page.Visit) error {
+	if _, err := v.API.Do(http.MethodDelete, page.Path("/internal/v1/audit/exports/%s", v.Param("id")), nil, nil); err != nil {
+		return err
+	}
+	return v.Done("/exports", "delete")
+}

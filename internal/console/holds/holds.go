@@ -1,0 +1,84 @@
+// Package holds is the console's page of holds, which keep entries of the history beyond their time: place and lift.
+package holds
+
+import (
+	"embed"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/arauto/arauto/internal/console/page"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+//go:embed words.json *.html
+var files embed.FS
+
+// Section is the folder of this page.
+func Section() page.Section {
+	return page.Section{
+		Name: "holds", Group: page.Compliance, Path: "/holds", Roles: []string{page.Auditor}, Files: files,
+		Routes: []page.PageRoute{
+			{Method: http.MethodGet, Path: "/holds", Handle: list},
+			{Method: http.MethodPost, Path: "/holds", Handle: place},
+			{Method: http.MethodPost, Path: "/holds/{name}/lift", Handle: lift},
+		},
+	}
+}
+
+// standingHold is one hold.
+type standingHold struct {
+	Name                       string
+	All                        bool
+	ClientID, Kind, ResourceID *string
+	Reason, PlacedBy           string
+	PlacedAt                   time.Time
+	Months                     []string
+}
+
+type holdsView struct {
+	Rows  []standingHold
+	Kinds []string
+}
+
+func list(v *page.Visit) error {
+	var answer struct{ Holds []standingHold }
+	if err := v.API.Get("/internal/v1/audit/holds", nil, &answer); err != nil {
+		return err
+	}
+	view := holdsView{Rows: answer.Holds}
+	for _, k := range ofb.Kinds() {
+		view.Kinds = append(view.Kinds, k.String())
+	}
+	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
+}
+
+func place(v *page.Visit) error {
+	body := map[string]any{"reason": v.Form("reason")}
+	for _, name := range []string{"clientId", "kind", "resourceId"} {
+		if value := v.Form(name); value != "" {
+			body[name] = value
+		}
+	}
+	if v.Form("all") != "" {
+		body["all"] = true
+	}
+	return act(v, http.MethodPut, page.Path("/internal/v1/audit/holds/%s", v.Form("name")), body, "place")
+}
+
+func lift(v *page.Visit) error {
+	path := page.Path("/internal/v1/audit/holds/%s", v.Param("name")) + "?" + url.Values{"reason": {v.Form("reason")}}.Encode()
+	return act(v, http.MethodDelete, path, nil, "lift")
+}
+
+// act places or lifts. An act that needs a second person waits.
+func act(v *page.Visit, method, path string, body any, done string) error {
+	var asked struct{ Request string }
+	if _, err := v.API.Do(method, path, body, &asked); err != nil {
+		return err
+	}
+	if asked.Request != "" {
+		return v.Done("/requests", "asked")
+	}
+	return v.Done("/holds", done)
+}

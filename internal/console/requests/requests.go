@@ -1,0 +1,93 @@
+// Package requests is the console's page of acts that wait for a second person: who asked for what and why, and the decision.
+package requests
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/arauto/arauto/internal/console/page"
+)
+
+//go:embed words.json *.html
+var files embed.FS
+
+// Section is the folder of this page.
+func Section() page.Section {
+	return page.Section{
+		Name: "requests", Group: page.Operation, Path: "/requests", Roles: []string{page.Operator, page.Auditor, page.Registrar}, Files: files,
+		Routes: []page.PageRoute{
+			{Method: http.MethodGet, Path: "/requests", Handle: list},
+			{Method: http.MethodPost, Path: "/requests/{id}/approve", Handle: decide("approve")},
+			{Method: http.MethodPost, Path: "/requests/{id}/refuse", Handle: decide("refuse")},
+		},
+	}
+}
+
+// waitingAct is one act that somebody asked for.
+type waitingAct struct {
+	Request, Act, State, Call string
+	Body, Answer              json.RawMessage
+	Reason                    *string
+	AskedBy, AskedRole        string
+	AskedAt, ExpiresAt        time.Time
+	DecidedBy, DecisionReason *string
+	DecidedAt, EndedAt        *time.Time
+	Status                    *int
+	DecideRoles               []string
+	Mine, Role                bool // whether this person asked, and whether they have a role that decides
+}
+
+// Asked is the body of the call, for people.
+func (r waitingAct) Asked() string { return pretty(r.Body) }
+
+// Result is the answer to the call.
+func (r waitingAct) Result() string { return pretty(r.Answer) }
+
+func pretty(raw json.RawMessage) string {
+	var out bytes.Buffer
+	if len(raw) == 0 || string(raw) == "null" || json.Indent(&out, raw, "", "  ") != nil {
+		return ""
+	}
+	return out.String()
+}
+
+type requestsView struct {
+	State  string
+	States []string
+	Rows   []waitingAct
+}
+
+func list(v *page.Visit) error {
+	view := requestsView{State: v.Query().Get("state"), States: []string{"waiting", "approved", "done", "failed", "refused", "expired", "all"}}
+	if view.State == "" {
+		view.State = "waiting"
+	}
+	var answer struct{ Requests []waitingAct }
+	if err := v.API.Get("/internal/v1/requests", url.Values{"state": {view.State}, "limit": {"100"}}, &answer); err != nil {
+		return err
+	}
+	view.Rows = answer.Requests
+	for i := range view.Rows {
+		r := &view.Rows[i]
+		r.Mine = r.AskedBy == v.Who.Subject
+		for _, role := range r.DecideRoles {
+			r.Role = r.Role || v.Has(role)
+		}
+	}
+	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
+}
+
+// decide approves or refuses with a reason. The page that follows shows what became of the act.
+func decide(how string) func(*page.Visit) error {
+	return func(v *page.Visit) error {
+		var after waitingAct
+		if _, err := v.API.Do(http.MethodPost, page.Path("/internal/v1/requests/%s/"+how, v.Param("id")), map[string]string{"reason": v.Form("reason")}, &after); err != nil {
+			return err
+		}
+		return v.Done("/requests?state=all", after.State)
+	}
+}

@@ -1,0 +1,39 @@
+// Package settings is the console's page of the settings in force, with their origin, and of the replicas that run.
+package settings
+
+import (
+	"embed"
+	"net/http"
+	"time"
+
+	"github.com/arauto/arauto/internal/console/page"
+)
+
+//go:embed words.json *.html
+var files embed.FS
+
+// Section is the folder of this page.
+func Section() page.Section {
+	return page.Section{
+		Name: "settings", Group: page.System, Path: "/settings", Roles: []string{page.Operator, page.Auditor}, Files: files,
+		Routes: []page.PageRoute{{Method: http.MethodGet, Path: "/settings", Handle: show}},
+	}
+}
+
+type settingsView struct {
+	Schema, SchemaWants int64
+	Settings            []struct{ Key, Variable, Value, Origin string }
+	Replicas            []struct {
+		Name, Version     string
+		StartedAt, SeenAt time.Time
+		Alive             bool
+	}
+}
+
+func show(v *page.Visit) error {
+	var view settingsView
+	if err := v.API.Get("/internal/v1/settings", nil, &view); err != nil {
+		return err
+	}
+	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
+}

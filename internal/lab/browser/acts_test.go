@@ -1,0 +1,178 @@
+package browser
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// actsStops are the pages of what people decide and of what they keep an eye on.
+var actsStops = []stop{
+	{at("/quarantine"), "Quarentena", "Quarantine"},
+	{func(h *house) string { return "/quarantine/" + h.aCase() }, "O que está errado, e o que seria certo", "What is wrong, and what would be right"},
+	{at("/requests"), "Quem pede não aprova", "Who asks does not approve"},
+	{at("/exports"), "Pedir uma exportação", "Ask for an export"},
+	{at("/holds"), "Criar uma retenção", "Place a hold"},
+	{at("/reconciliation"), "O histórico está completo?", "Is the history complete?"},
+	{at("/access"), "Quem leu ou fez o quê", "Who read or did what"},
+	{at("/settings"), "Ajustes em vigor", "Settings in force"},
+}
+
+// refusedChange has the core tell of a payment with a member that the schema does not know.
+func (h *house) refusedChange() {
+	h.t.Helper()
+	_, err := h.core.Change(h.t.Context(), stage.Change{
+		Kind: ofb.PixPayment.String(), ClientID: certs.DefaultAlfa.Name, APIVersion: "v5", Revision: 1, OccurredAt: time.Now().UTC(),
+		Data: fmt.Appendf(nil, `{"paymentId":%q,"status":"ACSC","unheardOf":1}`, uuid.NewString()),
+	})
+	require.Error(h.t, err)
+}
+
+// aCase is an open case of the quarantine, made if there is none.
+func (h *house) aCase() (id string) {
+	h.t.Helper()
+	const open = "SELECT coalesce((SELECT id::text FROM arauto.quarantine WHERE state = 'open' ORDER BY first_at LIMIT 1), '')"
+	require.NoError(h.t, h.db.QueryRow(h.t.Context(), open).Scan(&id))
+	if id == "" {
+		h.refusedChange()
+		require.NoError(h.t, h.db.QueryRow(h.t.Context(), open).Scan(&id))
+	}
+	return id
+}
+
+// unfold opens everything that a person could unfold.
+func (w *window) unfold() {
+	w.t.Helper()
+	script[bool](w, `document.querySelectorAll("details").forEach(d => d.open = true); true`)
+}
+
+// fill writes into the field of a form.
+func (w *window) fill(form, field, value string) {
+	w.t.Helper()
+	script[bool](w, fmt.Sprintf(`document.querySelector(%q).elements[%q].value = %q; true`, form, field, value))
+}
+
+// fetched is the status of a form that is posted to a path past the page.
+func (w *window) fetched(path, reason string) int64 {
+	w.t.Helper()
+	return ask(w, chromedp.Evaluate[int64](fmt.Sprintf(`fetch(%q, {method: "POST", body: new URLSearchParams({reason: %q})}).then(r => r.status)`, path, reason), chromedp.EvalAwaitPromise))
+}
+
+// actsOfPeople are the acts of these pages, each with its record.
+func actsOfPeople(t *testing.T, h *house) {
+	h.aCase()
+	h.refusedChange()
+	h.refusedChange()
+	hugo, iris := newWindow(t, h.browser), newWindow(t, h.browser)
+	hugo.enter(h, "hugo", "operator", "auditor")
+	iris.enter(h, "iris", "operator", "auditor")
+
+	require.EqualValues(t, 200, hugo.visit(h.byLink+"/quarantine/"+h.aCase()))
+	hugo.unfold()
+	hugo.fill(`form[action$="/dismiss"]`, "reason", "the core sends it anew")
+	require.EqualValues(t, 200, hugo.press(`form[action$="/dismiss"] button`))
+	require.Contains(t, hugo.text(), "Dispensado.")
+	require.Equal(t, 1, h.entries("quarantine-dismissed", "hugo"))
+	require.EqualValues(t, 200, hugo.visit(h.byLink+"/quarantine"))
+	script[bool](hugo, `document.querySelectorAll("input[name=id]").forEach(b => b.checked = true); true`)
+	hugo.fill(`form[action="/quarantine/bulk"]`, "reason", "all of them")
+	require.EqualValues(t, 200, hugo.press(`button[value=apply]`))
+	require.Contains(t, hugo.text(), "O que aconteceu com cada um")
+	require.Contains(t, hugo.text(), "/data/unheardOf")
+	script[bool](hugo, `document.querySelectorAll("input[name=id]").forEach(b => b.checked = true); true`)
+	hugo.fill(`form[action="/quarantine/bulk"]`, "reason", "all of them")
+	require.EqualValues(t, 200, hugo.press(`button[value=dismiss]`))
+	require.Equal(t, 3, h.entries("quarantine-dismissed", "hugo"))
+
+	fourEyes(t, h, hugo, iris)
+
+	require.EqualValues(t, 200, hugo.visit(h.byLink+"/exports"))
+	hugo.unfold()
+	require.EqualValues(t, 200, hugo.press(`form[action="/exports"] button`))
+	require.Equal(t, 1, h.entries("export-requested", "hugo"))
+	(&clicker{window: hugo, h: h}).until("pronta")
+	require.Contains(t, ask(hugo, chromedp.Evaluate[string](`fetch(document.querySelector('a[href$="/file"]').href).then(r => r.text())`, chromedp.EvalAwaitPromise)), certs.DefaultAlfa.Name)
+	require.Equal(t, 1, h.entries("export-file", "hugo"))
+	require.EqualValues(t, 200, hugo.press(`form[action$="/delete"] button`))
+	require.Equal(t, 1, h.entries("export-deleted", "hugo"))
+
+	require.EqualValues(t, 200, hugo.visit(h.byLink+"/reconciliation"))
+	hugo.unfold()
+	now := time.Now().In(ofb.Brasilia)
+	hugo.fill(`form[action="/reconciliation"]`, "from", now.Add(-time.Hour).Format("2006-01-02T15:04"))
+	hugo.fill(`form[action="/reconciliation"]`, "to", now.Add(time.Minute).Format("2006-01-02T15:04"))
+	require.EqualValues(t, 200, hugo.press(`form[action="/reconciliation"] button`))
+	require.Equal(t, 1, h.entries("reconciliation-asked", "hugo"))
+	(&clicker{window: hugo, h: h}).until("pedida por hugo")
+
+	require.EqualValues(t, 200, iris.visit(h.byLink+"/access?person=hugo"))
+	require.Contains(t, iris.text(), "request-asked")
+	table := ask(iris, chromedp.Evaluate[string](`fetch(document.querySelector('a[href^="/access.csv"]').href).then(r => r.text())`, chromedp.EvalAwaitPromise))
+	require.Contains(t, table, "hugo,auditor")
+	require.NotContains(t, table, "iris,auditor")
+	require.EqualValues(t, 200, iris.visit(h.byLink+"/settings"))
+	require.Contains(t, iris.text(), "viva")
+	require.Contains(t, iris.text(), "ARAUTO_CONSOLE_FOUR_EYES")
+	require.Empty(t, iris.complaints())
+}
+
+// fourEyes: hugo asks for a hold and cannot approve it, iris approves; what nobody decides in a day expires.
+func fourEyes(t *testing.T, h *house, hugo, iris *window) {
+	asks := func(name string) (id string) {
+		require.EqualValues(t, 200, hugo.visit(h.byLink+"/holds"))
+		hugo.unfold()
+		hugo.fill(`form[action="/holds"]`, "name", name)
+		hugo.fill(`form[action="/holds"]`, "clientId", certs.DefaultAlfa.Name)
+		hugo.fill(`form[action="/holds"]`, "reason", "court order")
+		require.EqualValues(t, 200, hugo.press(`form[action="/holds"] button`))
+		require.Equal(t, "/requests?done=asked", hugo.at())
+		require.NoError(t, h.db.QueryRow(t.Context(), "SELECT id::text FROM arauto.act_request WHERE path LIKE '%/' || $1", name).Scan(&id))
+		return id
+	}
+	holds := func() (n int) {
+		require.NoError(t, h.db.QueryRow(t.Context(), "SELECT count(*) FROM arauto.hold").Scan(&n))
+		return n
+	}
+	id := asks("case-1")
+	require.Equal(t, 1, h.entries("request-asked", "hugo"))
+	require.Contains(t, hugo.text(), "Este pedido é seu")
+	require.False(t, script[bool](hugo, `!!document.querySelector('form[action$="/approve"]')`))
+	require.EqualValues(t, 409, hugo.fetched("/requests/"+id+"/approve", "mine"))
+	require.Zero(t, holds())
+	hugo.complaints() // the browser tells of the 409
+
+	require.EqualValues(t, 200, iris.visit(h.byLink+"/requests"))
+	require.Contains(t, iris.text(), "court order")
+	iris.unfold()
+	iris.fill(`form[action$="/approve"]`, "reason", "I read the order")
+	require.EqualValues(t, 200, iris.press(`form[action$="/approve"] button`))
+	require.Contains(t, iris.text(), "Aprovado e feito.")
+	require.Equal(t, 1, holds())
+	require.Equal(t, 1, h.entries("request-approved", "iris"))
+	require.Equal(t, 1, h.entries("request-done", "hugo"))
+
+	refused := asks("case-2")
+	require.EqualValues(t, 200, iris.visit(h.byLink+"/requests"))
+	iris.unfold()
+	iris.fill(`form[action$="/refuse"]`, "reason", "no order")
+	require.EqualValues(t, 200, iris.press(`form[action$="/refuse"] button`))
+	require.Equal(t, 1, h.entries("request-refused", "iris"))
+	require.EqualValues(t, 409, iris.fetched("/requests/"+refused+"/approve", "after all"))
+
+	expired := asks("case-3")
+	_, err := h.db.Exec(t.Context(), "UPDATE arauto.act_request SET expires_at = now() WHERE id = $1", expired)
+	require.NoError(t, err)
+	require.EqualValues(t, 409, iris.fetched("/requests/"+expired+"/approve", "too late"))
+	iris.complaints()
+	require.EqualValues(t, 200, iris.visit(h.byLink+"/requests?state=expired"))
+	require.Contains(t, iris.text(), "case-3")
+	require.Equal(t, 1, holds())
+}
