@@ -104,7 +104,7 @@ var packages = map[string]place{
 	"internal/console/sealedlog":     {"3: the pages of the sealed log and its proof", onePage},
 	"internal/console/resources":     {"3: the page of one resource, its entries and its proofs", onePage},
 
-	"internal/console/access":         {"3: the page of who read or did what", onePage},
+	"internal/console/access":         {"3: the page of who read or did what", append([]string{"internal/evidence"}, onePage...)},
 	"internal/console/exports":        {"3: the page of exports", onePage},
 	"internal/console/holds":          {"3: the page of holds", onePage},
 	"internal/console/quarantine":     {"3: the pages of what could not be applied", onePage},

@@ -2,8 +2,8 @@
 package access
 
 import (
+	"bytes"
 	"embed"
-	"encoding/csv"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/console/page"
+	"github.com/arauto/arauto/internal/evidence"
 )
 
 //go:embed words.json *.html
@@ -140,34 +141,29 @@ func list(v *page.Visit) error {
 	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
 }
 
-// table hands the same rows over as CSV. A value that a spreadsheet would run as a formula gets an apostrophe before it.
+// table hands the same rows over as CSV.
 func table(v *page.Visit) error {
 	view, err := read(v)
 	if err != nil {
 		return err
 	}
-	var text strings.Builder
-	w := csv.NewWriter(&text)
-	rows := [][]string{{"position", "at", "person", "role", "source", "act", "about", "rows", "again", "sha256"}}
+	var text bytes.Buffer
+	rows := evidence.NewTable(&text, "position", "at", "person", "role", "source", "act", "about", "rows", "again", "sha256")
 	for _, e := range view.Rows {
 		position := ""
 		if e.Seq != nil {
 			position = strconv.FormatInt(*e.Seq, 10)
 		}
-		rows = append(rows, []string{
+		err := rows.Row([]string{
 			position, e.At.UTC().Format("2006-01-02T15:04:05.000000Z"), e.Known.Actor, e.Known.Role, e.Known.Source, e.Act(), e.About(),
 			strconv.FormatInt(e.Known.Rows, 10), strconv.FormatInt(e.Known.Again, 10), e.Known.SHA256,
 		})
-	}
-	for _, row := range rows {
-		for i, cell := range row {
-			if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-				row[i] = "'" + cell
-			}
+		if err != nil {
+			return err
 		}
 	}
-	if err := w.WriteAll(rows); err != nil {
+	if err := rows.Flush(); err != nil {
 		return err
 	}
-	return v.File("text/csv; charset=utf-8", "arauto-access.csv", []byte(text.String()))
+	return v.File("text/csv; charset=utf-8", "arauto-access.csv", text.Bytes())
 }
