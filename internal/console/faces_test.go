@@ -85,11 +85,13 @@ func TestTheCalendarShowsWhatEndsFirstAndWhoMustAct(t *testing.T) {
 	text := both(t, answers{"GET /internal/v1/certificates": `{"certificates":[
 		{"role":"webhook-client","source":"brcac.pem","subject":"CN=ours","serial":"a1","notAfter":"2036-01-01T00:00:00Z"},
 		{"role":"receiver-authority","source":"roots.pem","subject":"CN=root","serial":"b1","notAfter":"2035-01-01T00:00:00Z"}],
-		"receivers":[{"clientId":"alfa","subject":"CN=alfa","serial":"c1","fingerprint":"f","notAfter":"2020-01-01T00:00:00Z","seenAt":"2026-11-01T00:00:00Z"}],
+		"receivers":[{"clientId":"alfa","subject":"CN=alfa","serial":"c1","fingerprint":"f","issuer":"CN=AC Teste","wrong":"the certificate ended","notAfter":"2020-01-01T00:00:00Z","seenAt":"2026-11-01T00:00:00Z"}],
 		"revocationLists":[{"direction":"callers","source":"https://crl.example","issuer":"","validUntil":null}]}`}, "/certificates", "/certificates", nil)
 	never, ended, root := strings.Index(text, "nunca obtida"), strings.Index(text, "vencido"), strings.Index(text, "CN=root")
 	require.True(t, 0 < never && never < ended && ended < root, "%d %d %d", never, ended, root)
-	require.Contains(t, text, "A iniciadora: avise-a")
+	for _, says := range []string{"A iniciadora: avise-a", "emitido por CN=AC Teste", "the certificate ended"} {
+		require.Contains(t, text, says)
+	}
 }
 
 const downHealth = `{"asOf":{"at":"2026-11-28T14:04:41Z"},"initiator":{"clientId":"beta","organisationId":"o","softwareId":"s","name":"Beta Pagamentos","webhookUris":["https://beta.example/hook"],"push":true,"updatedAt":"2026-09-03T10:00:00Z"},

@@ -31,7 +31,7 @@ type calendarAnswer struct {
 	Receivers []struct {
 		ClientID, Subject, Serial, Issuer, Fingerprint string
 		NotAfter, SeenAt                               time.Time
-		Problem                                        *string
+		Problem                                        *string `json:"wrong"` // why the handshake failed
 	}
 	RevocationLists []struct {
 		Direction, Source, Issuer string
@@ -46,6 +46,7 @@ type calendarRow struct {
 	What    string // key of the words, or the client id of a receiver
 	Subject string
 	Serial  string
+	Issuer  string
 	Source  string
 	Ends    *time.Time // nil: not known
 	Seen    *time.Time
@@ -114,7 +115,7 @@ func rows(c *calendarAnswer, now time.Time) []calendarRow {
 		add(r)
 	}
 	for _, one := range c.Receivers {
-		r := calendarRow{Group: "receiver", What: one.ClientID, Subject: one.Subject, Serial: one.Serial, Ends: &one.NotAfter, Seen: &one.SeenAt, Who: "initiator"}
+		r := calendarRow{Group: "receiver", What: one.ClientID, Subject: one.Subject, Serial: one.Serial, Issuer: one.Issuer, Ends: &one.NotAfter, Seen: &one.SeenAt, Who: "initiator"}
 		if one.NotAfter.IsZero() {
 			r.Ends = nil
 		}

@@ -226,7 +226,7 @@ type initiatorHealth struct {
 		NotAfter                *time.Time
 		DaysLeft                int
 		SeenAt                  *time.Time
-		Problem                 *string
+		Problem                 *string `json:"wrong"` // why the handshake failed
 	}
 }
 
