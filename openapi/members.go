@@ -109,7 +109,6 @@ func (m rawMembers) text() json.RawMessage {
 	return out.Bytes()
 }
 
-// quote writes a JSON string.
 func quote(s string) json.RawMessage {
 	text, _ := json.Marshal(s) // a string can always be encoded
 	return text

@@ -102,7 +102,6 @@ func versionCommand(w world) *cobra.Command {
 	}
 }
 
-// configFlag gives a command the flag --config.
 func configFlag(c *cobra.Command) *string {
 	return c.Flags().String("config", "", "YAML file with settings; the environment overrides it")
 }

@@ -146,5 +146,4 @@ type Commitment struct {
 	Previous *int64 `json:"previous"` // position of the entry with the counts before these; null: none, or not sealed yet
 }
 
-// hash reads the root.
 func (c *Commitment) hash() (Hash, error) { return tlog.ParseHash(c.Root) }

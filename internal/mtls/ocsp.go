@@ -39,7 +39,6 @@ type ocspAnswer struct {
 	end        time.Time // of the answer, or of our patience with it
 }
 
-// ocspKey names a certificate.
 func ocspKey(cert *x509.Certificate) string {
 	return string(cert.RawIssuer) + "\x00" + string(cert.SerialNumber.Bytes())
 }

@@ -61,7 +61,6 @@ func problem(pointer, code, en, pt string) notice.Problem {
 	return notice.Problem{Pointer: pointer, Code: code, Detail: en, DetailPT: pt}
 }
 
-// failure is the problem of an expression that failed.
 func failure(e *expression, err error) notice.Problem {
 	why := reason(err)
 	wherefore, known := portuguese[why]

@@ -91,7 +91,6 @@ func kindNames() string {
 	return strings.Join(names, ", ") + " or " + initiator
 }
 
-// change reads what makes a change.
 func (p *parser) change(r *rule, s section) {
 	member := r.kind.IDMember()
 	r.id = p.expression(p.required(s, "id", "write the expression that gives "+member), join(s.key, "id"), "/data/"+member, text)

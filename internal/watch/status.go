@@ -189,7 +189,6 @@ func (s *Source) skip(table string, by skipRule) {
 	s.count(table, Skipped)
 }
 
-// count counts an outcome.
 func (s *Source) count(table string, o RecordOutcome) {
 	s.mu.Lock()
 	c := &s.status.Counts

@@ -297,7 +297,6 @@ type storedAnswer struct {
 	wrote  bool
 }
 
-// Header is that of the answer.
 func (k *storedAnswer) Header() http.Header { return k.header }
 
 // WriteHeader notes the first status.

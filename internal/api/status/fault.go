@@ -22,7 +22,6 @@ type queryError struct {
 	challenge string // WWW-Authenticate on 401 (RFC 6750 §3)
 }
 
-// Error is for the log.
 func (r *queryError) Error() string { return r.code }
 
 // reasoned is a refusal with the reason for it.
@@ -31,10 +30,8 @@ type reasoned struct {
 	reason string
 }
 
-// Unwrap is the refusal.
 func (r reasoned) Unwrap() error { return r.queryError }
 
-// Error is for the log.
 func (r reasoned) Error() string { return r.code + ": " + r.reason }
 
 func because(r *queryError, reason string) error { return reasoned{r, reason} }

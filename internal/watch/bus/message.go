@@ -155,7 +155,6 @@ func object(body []byte) (map[string]any, error) {
 // bodyRefusal is a rule of ours that a well-formed body breaks.
 type bodyRefusal string
 
-// Error says which.
 func (r bodyRefusal) Error() string { return string(r) }
 
 func syntax(err error) error {

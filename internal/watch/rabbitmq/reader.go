@@ -96,7 +96,6 @@ func inspect(connection *amqp.Connection, name string) (int, error) {
 	return queue.Messages, nil
 }
 
-// record makes a delivery a record.
 func (r *Reader) record(queue string, d *amqp.Delivery) watch.SourceRecord {
 	m := bus.Message{
 		Table: r.settings.Queues.Table(queue), Key: []byte(d.RoutingKey), Body: d.Body,
