@@ -71,14 +71,10 @@ func lift(v *page.Visit) error {
 	return act(v, http.MethodDelete, path, nil, "lift")
 }
 
-// act places or lifts. An act that needs a second person waits.
+// act places or lifts.
 func act(v *page.Visit, method, path string, body any, done string) error {
-	var asked struct{ Request string }
-	if _, err := v.API.Do(method, path, body, &asked); err != nil {
+	if _, err := v.API.Do(method, path, body, nil); err != nil {
 		return err
-	}
-	if asked.Request != "" {
-		return v.Done("/requests", "asked")
 	}
 	return v.Done("/holds", done)
 }

@@ -25,6 +25,7 @@ type API struct {
 	who     history.Person
 	lang    Lang
 	resend  bool // the API resends
+	waits   bool // an act of this visit is kept as a request that another person must approve
 }
 
 // Endpoint is the internal API in this process, with what its settings allow.
@@ -35,7 +36,7 @@ type Endpoint struct {
 
 // NewAPI makes the calls of one request of a person, which is answered in a language.
 func NewAPI(internal Endpoint, r *http.Request, who history.Person, lang Lang) *API {
-	return &API{internal.Handler, r, who, lang, internal.Resend}
+	return &API{handler: internal.Handler, visit: r, who: who, lang: lang, resend: internal.Resend}
 }
 
 // Wrong is one thing that is wrong with a request.
@@ -99,6 +100,10 @@ func (a *API) Do(method, path string, in, out any) (status int, err error) {
 	a.handler.ServeHTTP(w, r)
 	if err := w.refused(); err != nil {
 		return w.status, err
+	}
+	if w.status == http.StatusAccepted {
+		var kept struct{ Request string }
+		a.waits = a.waits || json.Unmarshal(w.body.Bytes(), &kept) == nil && kept.Request != ""
 	}
 	if out == nil || w.body.Len() == 0 {
 		return w.status, nil

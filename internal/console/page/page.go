@@ -125,8 +125,12 @@ func (v *Visit) Redirect(path string) error {
 	return nil
 }
 
-// Done sends the browser to a page after an act; the page says that it was done with the word "done."+key.
+// Done sends the browser to a page after an act; the page says that it was done with the word "done."+key. After an act that waits
+// for a second person it is the page of requests, which says so.
 func (v *Visit) Done(path, key string) error {
+	if v.API.waits {
+		path, key = "/requests", "asked"
+	}
 	u, err := url.Parse(path)
 	if err != nil {
 		return err

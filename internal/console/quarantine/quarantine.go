@@ -161,7 +161,7 @@ func flatten(out map[string]string, at string, raw json.RawMessage) {
 	}
 }
 
-// act applies or dismisses one case. An act that needs a second person waits.
+// act applies or dismisses one case.
 func act(how string) func(*page.Visit) error {
 	return func(v *page.Visit) error {
 		id := v.Param("id")
@@ -169,12 +169,8 @@ func act(how string) func(*page.Visit) error {
 		if how == "dismiss" {
 			body = map[string]string{"reason": v.Form("reason")}
 		}
-		var asked struct{ Request string }
-		if _, err := v.API.Do(http.MethodPost, page.Path("/internal/v1/quarantine/%s/"+how, id), body, &asked); err != nil {
+		if _, err := v.API.Do(http.MethodPost, page.Path("/internal/v1/quarantine/%s/"+how, id), body, nil); err != nil {
 			return err
-		}
-		if asked.Request != "" {
-			return v.Done("/requests", "asked")
 		}
 		return v.Done(page.Path("/quarantine/%s", id), how)
 	}

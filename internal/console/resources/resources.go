@@ -238,13 +238,9 @@ func dossier(v *page.Visit) error {
 }
 
 func resend(v *page.Visit) error {
-	var answer struct{ Request string }
-	_, err := v.API.Do(http.MethodPost, page.Path("/internal/v1/notifications/%s/resend", v.Form("notification")), map[string]string{"reason": v.Form("reason")}, &answer)
+	_, err := v.API.Do(http.MethodPost, page.Path("/internal/v1/notifications/%s/resend", v.Form("notification")), map[string]string{"reason": v.Form("reason")}, nil)
 	if err != nil {
 		return err
-	}
-	if answer.Request != "" {
-		return v.Done(pathOf(v), "requested")
 	}
 	return v.Done(pathOf(v), "resent")
 }

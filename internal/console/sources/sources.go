@@ -133,8 +133,12 @@ func act(what string) func(*page.Visit) error {
 // reapply maps the waiting cases of a source again, and shows what became of them.
 func reapply(v *page.Visit) error {
 	r := reappliedCases{Source: v.Param("name")}
-	if _, err := v.API.Do(http.MethodPost, page.Path("/internal/v1/sources/%s/reapply", r.Source), nil, &r); err != nil {
+	status, err := v.API.Do(http.MethodPost, page.Path("/internal/v1/sources/%s/reapply", r.Source), nil, &r)
+	switch {
+	case err != nil:
 		return err
+	case status == http.StatusAccepted: // it waits for a second person
+		return v.Done("/sources", "reapply")
 	}
 	return show(v, &r)
 }
