@@ -47,7 +47,10 @@ SLOWEST   := ./cmd/arauto ./internal/watch/postgres ./internal/watch/rabbitmq ./
 # Packages whose tests start a server, or compute for longer than a minute: make quick leaves them out.
 SLOW      := internal/lab/(bench|bustest|mockbank|nemesis|rabbit|sourcetest|stage|standin|storetest|temppostgres|zoo)
 
-BUILD     := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)'
+# What used the processor under load, by `make profile`: the compiler inlines and lays out accordingly. Tests are built without it.
+PGO       := -pgo=.ci/arauto.pgo
+
+BUILD     := CGO_ENABLED=0 go build -trimpath -buildvcs=false $(PGO) -ldflags '-X main.version=$(VERSION)'
 
 .PHONY: help
 help: ## print this list
@@ -147,7 +150,12 @@ bench-snapshot: postgres ## 300 changes a second while somebody holds a snapshot
 # BARE: POST/s of the bare loop on this machine when nothing else runs. A run far below it has no verdict.
 .PHONY: bench-share
 bench-share: postgres ## share of the bare mTLS loop, processor time, WAL, delays, memory, and a verdict unless the machine is noisy; two minutes
-	@ARAUTO_BENCH_BARE=$(BARE) go test -run '^$$' -bench 'BenchmarkShare$$' -benchtime 1x -timeout 10m -v ./internal/lab/bench
+	@ARAUTO_BENCH_BARE=$(BARE) ARAUTO_BENCH_BUILD="-pgo=$(CURDIR)/.ci/arauto.pgo" go test -run '^$$' -bench 'BenchmarkShare$$' -benchtime 1x -timeout 10m -v ./internal/lab/bench
+
+.PHONY: profile
+profile: postgres ## .ci/arauto.pgo: what uses the gateway's processor time under load, for the compiler; a minute on a quiet machine
+	@CGO_ENABLED=0 ARAUTO_CPU_PROFILE=$(CURDIR)/.ci/arauto.pgo ARAUTO_BENCH_BUILD="-trimpath -tags=profile" \
+		go test -run '^$$' -bench 'BenchmarkProfile$$' -benchtime 1x -timeout 10m ./internal/lab/bench
 
 .PHONY: simulate
 simulate: ## the dispatcher in virtual time against model receivers; SIM=one SIM_RATE=… for one run, see docs/scaling.md

@@ -37,7 +37,8 @@ func binary() string { return filepath.Join(os.TempDir(), fmt.Sprintf("arauto-be
 
 var built = sync.OnceValues(func() (string, error) {
 	name := binary()
-	out, err := exec.Command("go", "build", "-o", name, "github.com/arauto/arauto/cmd/arauto").CombinedOutput()
+	arguments := append([]string{"build", "-o", name}, strings.Fields(os.Getenv("ARAUTO_BENCH_BUILD"))...) // such as -pgo=FILE
+	out, err := exec.Command("go", append(arguments, "github.com/arauto/arauto/cmd/arauto")...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build the product: %w: %s", err, out)
 	}
