@@ -331,7 +331,7 @@ func TestWhatIsInAFlightIsPending(t *testing.T) {
 	for client, n := range map[notice.ClientID]int64{"": 1, "itp": 1, "other": 0} {
 		q, err := b.log.Queue(t.Context(), client)
 		require.NoError(t, err)
-		require.EqualValues(t, n, q.InFlight, client)
+		require.Equal(t, n, q.InFlight, client)
 	}
 
 	chains := func() []history.Finding {
