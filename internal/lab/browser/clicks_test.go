@@ -26,6 +26,17 @@ var questions = []question{
 		c.click(`nav a[href="/late"]`)
 		c.reads("Por iniciadora", "Quem pode agir", certs.DefaultAlfa.Name, "o núcleo")
 	}},
+	{"who read the log?", "auditor", func(c *clicker) {
+		c.click(`nav a[href="/access"]`)
+		c.reads("Quem leu ou fez o quê", "fabia")
+	}},
+	{"everything of client Y, complete", "auditor", func(c *clicker) {
+		c.click(`nav a[href="/exports"]`)
+		c.types(`form[action="/exports"] input[name=clientId]`, certs.DefaultAlfa.Name)
+		c.click(`form[action="/exports"] button[type=submit]`)
+		c.until("pronta")
+		c.fetches(`main a[href$="/file"]`)
+	}},
 	{"the regulator's figures of this month", "auditor", func(c *clicker) {
 		c.click(`nav a[href="/late"]`)
 		c.downloads(`form[action="/late/month"]`, "format=csv", "text/csv")
@@ -86,6 +97,15 @@ func (c *clicker) downloads(form, more, media string) {
 		return fetch(f.action + "?" + new URLSearchParams(new FormData(f)) + "&" + %q).then(r => r.status + " " + r.headers.get("content-type")) })()`, form, more),
 		chromedp.EvalAwaitPromise))
 	require.Contains(c.t, got, "200 "+media)
+}
+
+// fetches presses a link whose answer is a file: one click.
+func (c *clicker) fetches(link string) {
+	c.t.Helper()
+	c.clicks++
+	got := ask(c.window, chromedp.Evaluate[string](fmt.Sprintf(`fetch(document.querySelector(%q).href).then(r => r.status + " " + r.headers.get("content-disposition"))`, link),
+		chromedp.EvalAwaitPromise))
+	require.Contains(c.t, got, "200 attachment")
 }
 
 // reads checks what the page says.
