@@ -35,7 +35,7 @@ var (
 	consolePages = []string{
 		"internal/console/page", "internal/console/notifications", "internal/console/initiators", "internal/console/late", "internal/console/sources",
 		"internal/console/certificates", "internal/console/sealedlog", "internal/console/now", "internal/console/resources",
-		"internal/console/access", "internal/console/exports", "internal/console/holds",
+		"internal/console/access", "internal/console/find", "internal/console/exports", "internal/console/holds",
 		"internal/console/quarantine", "internal/console/reconciliation", "internal/console/requests", "internal/console/settings",
 	}
 	onePage = append([]string{"internal/console/page"}, floor0...)
@@ -95,6 +95,7 @@ var packages = map[string]place{
 	"internal/console": {"3: pages for people: sign-in, sessions, the table of pages", append(append([]string{"internal/api", "internal/jws"}, floor0...),
 		consolePages...)},
 	"internal/console/page":          {"3: what every page is made with", append(floor0, "internal/api", "internal/jws")},
+	"internal/console/find":          {"3: the page of the one box for every id", onePage},
 	"internal/console/now":           {"3: the page that tells whether everything is all right", onePage},
 	"internal/console/notifications": {"3: the page that lists notifications", onePage},
 	"internal/console/initiators":    {"3: the pages of the initiators", onePage},

@@ -4,6 +4,7 @@ import (
 	"github.com/arauto/arauto/internal/console/access"
 	"github.com/arauto/arauto/internal/console/certificates"
 	"github.com/arauto/arauto/internal/console/exports"
+	"github.com/arauto/arauto/internal/console/find"
 	"github.com/arauto/arauto/internal/console/holds"
 	"github.com/arauto/arauto/internal/console/initiators"
 	"github.com/arauto/arauto/internal/console/late"
@@ -37,5 +38,6 @@ func sections() []page.Section {
 		access.Section(),
 		settings.Section(),
 		resources.Section(),
+		find.Section(),
 	}
 }

@@ -40,13 +40,21 @@ type listedNotification struct {
 
 // asked are the filters of the address.
 type asked struct {
-	Client, Kind, State, From, To string
+	Client, Kind, State, Outcome, Late, From, To string
+}
+
+// outcomes are those that an attempt may have; blocked addresses are last, as they are rarest.
+var outcomes = []notice.Outcome{
+	notice.OutcomeDelivered, notice.OutcomeNonconformant, notice.OutcomeRefused, notice.OutcomeRedirected, notice.OutcomeTimeout, notice.OutcomeConnect,
+	notice.OutcomeTLS, notice.OutcomeProtocol, notice.OutcomeUnknown, notice.OutcomeBlocked,
 }
 
 type listView struct {
 	Filter        asked
 	Kinds, States []string
+	Outcomes      []notice.Outcome
 	Rows          []listedNotification
+	Auditor       bool
 	First, Next   string
 	Empty         string // key of the words
 }
@@ -54,7 +62,8 @@ type listView struct {
 func list(v *page.Visit) error {
 	q := v.Query()
 	view := listView{
-		Filter: asked{q.Get("clientId"), q.Get("kind"), q.Get("state"), q.Get("from"), q.Get("to")},
+		Filter:  asked{q.Get("clientId"), q.Get("kind"), q.Get("state"), q.Get("outcome"), q.Get("late"), q.Get("from"), q.Get("to")},
+		Auditor: v.Has(page.Auditor), Outcomes: outcomes,
 		States: []string{string(notice.Pending), string(notice.Delivered), string(notice.Exhausted), string(notice.Cancelled)}, Empty: "empty.all",
 	}
 	for _, k := range ofb.Kinds() {
@@ -62,7 +71,7 @@ func list(v *page.Visit) error {
 	}
 	call := url.Values{"limit": {"100"}}
 	for name, value := range map[string]string{
-		"clientId": view.Filter.Client, "kind": view.Filter.Kind, "state": view.Filter.State, "cursor": q.Get("cursor"),
+		"clientId": view.Filter.Client, "kind": view.Filter.Kind, "state": view.Filter.State, "outcome": view.Filter.Outcome, "late": view.Filter.Late, "cursor": q.Get("cursor"),
 		"from": page.Instant(view.Filter.From), "to": page.Instant(view.Filter.To),
 	} {
 		if value != "" {

@@ -96,3 +96,19 @@ func (w *window) picture(t *testing.T, name string) {
 	require.LessOrEqual(t, len(png), pictureMost, name)
 	require.NoError(t, os.WriteFile(filepath.Join("..", "..", "..", "docs", "images", name), png, 0o644))
 }
+
+// finds asks the one box of every page: one hit opens, and what nobody knows is said to be unknown.
+func finds(t *testing.T, h *house) {
+	w := newWindow(t, h.browser)
+	w.enter(h, "gina", "operator")
+	w.do(chromedp.SetValue(chromedp.CSS("#q"), h.delivered))
+	require.EqualValues(t, 200, w.press("form[role=search] button"))
+	require.Equal(t, "/resources/pix-payment/"+h.delivered, w.at(), "one hit opens")
+	var interaction string
+	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT interaction_id::text FROM arauto.entry WHERE resource_id = $1 AND interaction_id IS NOT NULL LIMIT 1", h.delivered).Scan(&interaction))
+	require.EqualValues(t, 200, w.visit(h.byLink+"/find?q="+interaction))
+	require.Equal(t, "/resources/pix-payment/"+h.delivered, w.at(), "an attempt's id opens its resource")
+	require.EqualValues(t, 200, w.visit(h.byLink+"/find?q=alfa"))
+	require.Equal(t, "/initiators/alfa", w.at())
+	require.Positive(t, h.entries("find", "gina"), "what is looked for is recorded")
+}

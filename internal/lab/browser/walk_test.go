@@ -24,6 +24,7 @@ var stops = []stop{
 	{func(h *house) string { return "/resources/pix-payment/" + h.retried }, "No relógio da regra", "On the rule's clock"},
 	{func(h *house) string { return "/resources/pix-payment/" + h.silent }, "a regra não manda avisar este passo", "the rule does not demand to announce this step"},
 	{func(h *house) string { return h.entry() }, "conferido: está no histórico selado", "verified: it is in the sealed log"},
+	{at("/find?q=nothing-like-this"), "Nada com este identificador", "Nothing with this identifier"},
 	{at("/notifications?state=exhausted"), "Nenhuma notificação com estes filtros", "No notification with these filters"},
 }
 
@@ -44,6 +45,7 @@ func TestTheConsole(t *testing.T) {
 		{"acts, four eyes, exports and holds", actsOfPeople},
 		{"questions, each in three clicks", clicks},
 		{"one resource", oneResource},
+		{"the one box", finds},
 		{"sign-in by the provider", signInByProvider},
 		{"sessions", sessions},
 		{"what another page sends", foreignPosts},
