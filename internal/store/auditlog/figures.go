@@ -162,28 +162,47 @@ func readStretch(ctx context.Context, q querier, from, to int64) (s stretchOfLog
 		return s, fmt.Errorf("%w: of the positions from %d to %d only %d are there", store.ErrTampered, from, to, len(positions))
 	}
 	s.upTo = positions[len(positions)-1].at
-	entries, err := readEntries(ctx, q, s.from, s.upTo, len(positions)+foldStrays)
-	if err != nil {
-		return s, err
-	}
 	s.damaged = map[notice.ID]bool{}
-	placedAt := pairPositions(positions, entries, make([]*position, len(entries)))
+	for after := s.from; ; {
+		page, err := readEntries(ctx, q, after, s.upTo, foldPage)
+		if err != nil {
+			return s, err
+		}
+		s.place(page, positions)
+		if len(page) < foldPage {
+			return s, nil
+		}
+		after = placed(&page[len(page)-1])
+	}
+}
+
+// foldPage is how many entries are read at once.
+const foldPage = 5000
+
+// place adds entries that have a position. Of rows with one place the one that was sealed counts, or else the first.
+func (s *stretchOfLog) place(page []audit.Entry, positions []position) {
 	var record []byte
-	for i := range entries {
-		p := placedAt[i]
+	last := int64(-1)
+	for i, p := range pairPositions(positions, page, make([]*position, len(page))) {
 		if p == nil {
 			continue
 		}
-		if record = entries[i].AppendRecord(record[:0], p.seq); audit.Leaf(record) != p.leaf {
-			s.damaged[notificationOf(&entries[i])] = true
+		e := &page[i]
+		record = e.AppendRecord(record[:0], p.seq)
+		genuine := audit.Leaf(record) == p.leaf
+		switch {
+		case p.seq != last:
+			s.entries = append(s.entries, *e)
+		case genuine && s.damaged[notificationOf(e)]:
+			s.entries[len(s.entries)-1] = *e
+			delete(s.damaged, notificationOf(e))
 		}
-		s.entries = append(s.entries, entries[i])
+		if p.seq != last && !genuine {
+			s.damaged[notificationOf(e)] = true
+		}
+		last = p.seq
 	}
-	return s, nil
 }
-
-// foldStrays is how many entries without a position are passed over in one stretch.
-const foldStrays = 1000
 
 // continuedSQL reads the entries of notifications.
 const continuedSQL = entrySelect + `WHERE notification_id = ANY($1::uuid[]) AND at >= $2 AND kind IN ('change', 'decision', 'resend', 'attempt', 'result', 'cancelled')`

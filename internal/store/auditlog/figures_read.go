@@ -68,20 +68,28 @@ func (r *figuresReading) tail(ctx context.Context) (*figures.Totals, error) {
 	if r.out.Size == 0 || r.out.Size-r.gen.entries > tailMost {
 		return none, nil
 	}
-	from, err := placeBefore(ctx, r.db, r.gen.entries)
+	s := stretchOfLog{}
+	var err error
+	if r.out.Size > r.gen.entries {
+		s, err = readStretch(ctx, r.db, r.gen.entries, r.out.Size)
+	} else {
+		s.from, err = placeBefore(ctx, r.db, r.gen.entries)
+		s.upTo = s.from
+	}
 	if err != nil {
 		return none, err
 	}
-	entries, err := readEntries(ctx, r.db, from, beyond, tailMost+1)
-	if err != nil || len(entries) > tailMost {
+	unsealed, err := readEntries(ctx, r.db, s.upTo, beyond, tailMost+1)
+	if err != nil || len(s.entries)+len(unsealed) > tailMost {
 		return none, err
 	}
+	s.entries, s.upTo = append(s.entries, unsealed...), beyond
 	f := folding{db: r.db, still: &idlePeriods{}, gen: r.gen}
-	book, err := f.book(ctx, stretchOfLog{from: from, upTo: beyond, entries: entries})
+	book, err := f.book(ctx, s)
 	if err != nil {
 		return none, err
 	}
-	n := int64(len(entries))
+	n := int64(len(s.entries))
 	r.out.Tail = &n
 	return book, r.db.QueryRow(ctx, "SELECT now()").Scan(&r.out.At)
 }

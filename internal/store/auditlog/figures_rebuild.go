@@ -60,6 +60,9 @@ func (r *rebuilding) run(ctx context.Context) error {
 	if !free {
 		return errRebuilding
 	}
+	defer func() { // the server ends the session a little later than we do
+		_, _ = r.conn.Exec(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock(hashtext('arauto.rebuild-figures'))")
+	}()
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
