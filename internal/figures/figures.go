@@ -36,8 +36,9 @@ func (s Sums) Add(more Sums) {
 // AddText adds counters as Text writes them.
 func (s Sums) AddText(text string) error {
 	bad := func() error { return fmt.Errorf("sums %.40q…: not counters by name", text) }
-	body, ok := strings.CutPrefix(text, "{")
-	if body, ok = strings.CutSuffix(body, "}"); !ok || len(text) < 2 {
+	body, opened := strings.CutPrefix(text, "{")
+	body, closed := strings.CutSuffix(body, "}")
+	if !opened || !closed {
 		return bad()
 	}
 	for body != "" {
@@ -85,8 +86,8 @@ type RowKey struct {
 
 // The units of time in which sums are kept.
 const (
-	Minute = time.Minute
-	Hour   = time.Hour
+	Minutely = time.Minute
+	Hourly   = time.Hour
 )
 
 // Names of counters. The dots are followed by a word that an entry or package timing has.
@@ -244,7 +245,7 @@ func (b *Totals) Contacts() map[notice.ClientID]Contact {
 func (b *Totals) Hours() map[RowKey]Sums {
 	out := map[RowKey]Sums{}
 	for k, s := range b.minutes {
-		k.Start -= k.Start % int64(Hour/time.Second)
+		k.Start -= k.Start % int64(Hourly/time.Second)
 		merge(out, k, s)
 		if k.Client != "" {
 			k.Client = ""
@@ -274,7 +275,7 @@ func merge(into map[RowKey]Sums, k RowKey, s Sums) {
 // at are the sums of a minute.
 func (b *Totals) at(t time.Time, client notice.ClientID, kind ofb.Kind) Sums {
 	start := t.Unix()
-	k := RowKey{start - start%int64(Minute/time.Second), client, kind}
+	k := RowKey{start - start%int64(Minutely/time.Second), client, kind}
 	if b.minutes == nil {
 		b.minutes = map[RowKey]Sums{}
 	}

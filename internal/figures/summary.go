@@ -139,7 +139,7 @@ func share(part, whole int64) *float64 {
 // Query selects sums: From ≤ start < To.
 type Query struct {
 	From, To time.Time
-	Unit     time.Duration     // Hour or Minute; minutes are kept of all clients together, for two days
+	Unit     time.Duration     // Hourly or Minutely; minutes are kept of all clients together, for two days
 	Client   notice.ClientID   // "": all clients together
 	Clients  []notice.ClientID // of each of these by itself, instead of Client; nil: of Client
 	Kind     ofb.Kind          // 0: all

@@ -60,8 +60,8 @@ func (f *figured) read(client notice.ClientID) (figures.Summary, figures.Reading
 	f.t.Helper()
 	now := time.Now()
 	r, err := f.log.Figures(f.t.Context(), figures.Ask{Contact: client, Queries: []figures.Query{
-		{From: now.Add(-12 * time.Hour), To: now.Add(12 * time.Hour), Unit: figures.Hour, Client: client},
-		{From: now.Add(-12 * time.Hour), To: now.Add(12 * time.Hour), Unit: figures.Minute},
+		{From: now.Add(-12 * time.Hour), To: now.Add(12 * time.Hour), Unit: figures.Hourly, Client: client},
+		{From: now.Add(-12 * time.Hour), To: now.Add(12 * time.Hour), Unit: figures.Minutely},
 	}})
 	require.NoError(f.t, err)
 	return figures.Total(r.Rows[0]).Summary(), r
@@ -155,8 +155,8 @@ func TestFiguresAreWhatTheClockReportSays(t *testing.T) {
 	require.InDelta(t, 0.75, *s.Polls.Availability, 1e-9)
 	require.InDelta(t, 922, int64(*s.Polls.Duration.P50), 23, "at most 5 % above")
 	require.EqualValues(t, 4, s.Polls.Final)
-	require.EqualValues(t, []int64{1, 1, 0}, []int64{s.Polls.Before, s.Polls.After, s.Polls.Without})
-	require.EqualValues(t, []int64{1, 2}, []int64{s.Fetched, s.Ignored})
+	require.Equal(t, []int64{1, 1, 0}, []int64{s.Polls.Before, s.Polls.After, s.Polls.Without})
+	require.Equal(t, []int64{1, 2}, []int64{s.Fetched, s.Ignored})
 	require.Equal(t, r.Size, r.Position)
 	require.NotNil(t, r.Tail)
 	require.Zero(t, *r.Tail)
@@ -216,7 +216,7 @@ func TestAFoldThatIsKilledAddsNothing(t *testing.T) {
 		go func() { _, err := f.log.Fold(context.WithoutCancel(t.Context())); failed <- err }()
 		killer, err := pgx.Connect(t.Context(), f.url)
 		require.NoError(t, err)
-		defer func() { _ = killer.Close(context.Background()) }()
+		t.Cleanup(func() { _ = killer.Close(context.Background()) })
 		require.Eventually(t, func() bool {
 			var killed bool
 			err := killer.QueryRow(t.Context(), `SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE NOT l.granted AND l.relation = $1::regclass
@@ -353,7 +353,7 @@ func TestRebuiltFiguresAreTheKeptOnes(t *testing.T) {
 	f.do("SET session_replication_role = origin")
 	require.NotZero(t, f.rebuild().Differ)
 	s, _ = f.read("other")
-	require.EqualValues(t, []int64{0, 0, 1}, []int64{s.First.OnTime, s.First.Late, s.First.Unknown}, "an entry is not what was sealed")
+	require.Equal(t, []int64{0, 0, 1}, []int64{s.First.OnTime, s.First.Late, s.First.Unknown}, "an entry is not what was sealed")
 }
 
 // TestARebuildingThatIsKilledChangesNothing ends the session of a rebuilding while it compares.
@@ -437,14 +437,14 @@ func TestPollsStandToPushes(t *testing.T) {
 			cut(f)
 			f.seal()
 			s, _ := f.read("itp")
-			require.EqualValues(t, []int64{1, 2}, []int64{s.Fetched, s.Ignored})
+			require.Equal(t, []int64{1, 2}, []int64{s.Fetched, s.Ignored})
 			f.query("itp", "later", 200)
 			f.query("itp", "later", 200)
 			f.seal()
 			f.fold()
 			s, _ = f.read("itp")
-			require.EqualValues(t, []int64{1, 2, 3}, []int64{s.Polls.Without, s.Polls.Before, s.Polls.After})
-			require.EqualValues(t, []int64{2, 1}, []int64{s.Fetched, s.Ignored})
+			require.Equal(t, []int64{1, 2, 3}, []int64{s.Polls.Without, s.Polls.Before, s.Polls.After})
+			require.Equal(t, []int64{2, 1}, []int64{s.Fetched, s.Ignored})
 			require.Zero(t, f.rebuild().Differ)
 		})
 	}

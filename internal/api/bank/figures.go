@@ -164,8 +164,8 @@ func (in *Internal) getOverview(x *api.Exchange) error {
 	hour := now.Truncate(time.Hour)
 	day := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, time.UTC).AddDate(0, 0, 1-pageDays)
 	end := hour.Add(time.Hour)
-	minutes := figures.Query{From: now.Add(-time.Hour).Truncate(time.Minute), To: end, Unit: figures.Minute}
-	r, err := in.cfg.Figures.Figures(ctx, figures.Ask{Failing: downAfter, Queries: []figures.Query{minutes, {From: day, To: end, Unit: figures.Hour}}})
+	minutes := figures.Query{From: now.Add(-time.Hour).Truncate(time.Minute), To: end, Unit: figures.Minutely}
+	r, err := in.cfg.Figures.Figures(ctx, figures.Ask{Failing: downAfter, Queries: []figures.Query{minutes, {From: day, To: end, Unit: figures.Hourly}}})
 	if err != nil {
 		return in.tooLong(ctx, x, err)
 	}
@@ -320,7 +320,7 @@ func (in *Internal) getHealth(x *api.Exchange) error {
 	now := x.Began.UTC()
 	hour := now.Truncate(time.Hour)
 	day := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, time.UTC).AddDate(0, 0, 1-pageDays)
-	r, err := in.cfg.Figures.Figures(ctx, figures.Ask{Contact: client, Queries: []figures.Query{{From: day, To: hour.Add(time.Hour), Unit: figures.Hour, Client: client}}})
+	r, err := in.cfg.Figures.Figures(ctx, figures.Ask{Contact: client, Queries: []figures.Query{{From: day, To: hour.Add(time.Hour), Unit: figures.Hourly, Client: client}}})
 	if err != nil {
 		return in.tooLong(ctx, x, err)
 	}
@@ -403,7 +403,7 @@ func (in *Internal) getStatistics(x *api.Exchange) error {
 	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
 	defer cancel()
-	ask := figures.Ask{Queries: []figures.Query{{From: q.From, To: q.To, Unit: figures.Hour, Client: q.Client, Kind: q.Kind}}}
+	ask := figures.Ask{Queries: []figures.Query{{From: q.From, To: q.To, Unit: figures.Hourly, Client: q.Client, Kind: q.Kind}}}
 	if by == "client" {
 		ask.Queries = append(ask.Queries, q)
 	}
@@ -495,7 +495,7 @@ func statisticsAsked(raw string) (q figures.Query, by string, err error) {
 	if err := whatOf(&f, p); err != nil {
 		return q, "", err
 	}
-	q = figures.Query{Unit: figures.Hour, Client: f.Client, Kind: f.Kind}
+	q = figures.Query{Unit: figures.Hourly, Client: f.Client, Kind: f.Kind}
 	if q.From, err = wholeHour(p, "from"); err != nil {
 		return q, "", err
 	}

@@ -157,7 +157,7 @@ func (in *Internal) addFigures(x *api.Exchange, out *initiatorsJSON) error {
 		clients[i] = out.Initiators[i].ClientID
 	}
 	end := x.Began.UTC().Truncate(time.Hour).Add(time.Hour)
-	day := figures.Query{From: end.Add(-pageHours * time.Hour), To: end, Unit: figures.Hour}
+	day := figures.Query{From: end.Add(-pageHours * time.Hour), To: end, Unit: figures.Hourly}
 	each := day
 	each.Clients = clients
 	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)

@@ -98,7 +98,7 @@ func (r *figuresReading) tail(ctx context.Context) (*figures.Totals, error) {
 func (r *figuresReading) query(ctx context.Context, q figures.Query, tail *figures.Totals) error {
 	clients, more := []notice.ClientID{q.Client}, notice.ClientID("")
 	stored, fresh := hoursSQL, tail.Hours()
-	if q.Unit == figures.Minute {
+	if q.Unit == figures.Minutely {
 		stored, fresh = minutesSQL, tail.Minutes()
 	}
 	if q.Clients != nil {
