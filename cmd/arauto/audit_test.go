@@ -296,7 +296,7 @@ func TestTheAuditorsRoleSufficesForEveryReport(t *testing.T) {
 		{"dossier", "p-1"},
 		{"proof", "1"},
 		{"breaches", "--from", today, "--to", today},
-		{"report", "--day", today, "--out", p.file("calls.jsonl")},
+		{"report", "--day", today, "--out", p.file("calls.jsonl"), "--organisation", "11111111-2222-4333-8444-555555555555"},
 	} {
 		code, out := p.run(append(append([]string{"audit"}, args...), "--database-url", url)...)
 		require.Equal(t, done, code, "%v: %s", args, out)

@@ -68,7 +68,7 @@ func TestExplainSaysWhyNothingWouldBeToldAndChangesNothing(t *testing.T) {
 	require.Contains(t, got.out, "Host: alfa.example")
 	require.Equal(t, got.out, explain("alfa").out, "the first dry run left nothing behind")
 	got = explain("nobody")
-	require.Contains(t, got.out, "it is not announced: the client has no registered address")
+	require.Contains(t, got.out, "it is not announced: no registration has this clientId")
 	require.Contains(t, got.out, "client: nobody is not registered")
 	_, _, err = s.PutInitiator(t.Context(), notice.Initiator{Client: "alfa", OrganisationID: "o", SoftwareID: "s", Name: "Alfa", WebhookURIs: []string{"https://10.0.0.1/hook"}}, "test")
 	require.NoError(t, err)
@@ -112,7 +112,7 @@ func TestExplainTakesARowOfTheForeignCoreApart(t *testing.T) {
 	require.Equal(t, done, got.code, got.out+got.errors)
 	for _, want := range []string{
 		"tables.payments: pix-payment", `status: status  =  "RJCT"`, `data.debtorAccount.number: account?.number  =  "94088392"`, `"rejectionReason"`,
-		"it is not announced: the client has no registered address", "client: alfa is not registered", "nothing was stored or sent",
+		"it is not announced: no registration has this clientId", "client: alfa is not registered", "nothing was stored or sent",
 	} {
 		require.Contains(t, got.out, want)
 	}
