@@ -120,6 +120,13 @@ func (w *window) hear(event any) {
 	}
 }
 
+// loaded returns the bytes over the wire and the addresses that were asked for since the last visit began.
+func (w *window) loaded() (bytes float64, sites []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.bytes, slices.Clone(w.sites)
+}
+
 // complaints returns and forgets what the browser complained about.
 func (w *window) complaints() []string {
 	w.mu.Lock()

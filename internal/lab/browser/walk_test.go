@@ -75,8 +75,9 @@ func walk(t *testing.T, h *house) {
 			require.EqualValues(t, 200, w.visit(h.byLink+path+separator+"lang="+lang.code), path)
 			require.Equal(t, path, w.at(), "the language is remembered and leaves the address")
 			require.Contains(t, w.text(), lang.text, path)
-			require.LessOrEqual(t, w.bytes, float64(firstLoad), "%s: bytes over the wire", path)
-			for _, site := range w.sites {
+			bytes, sites := w.loaded()
+			require.LessOrEqual(t, bytes, float64(firstLoad), "%s: bytes over the wire", path)
+			for _, site := range sites {
 				own := strings.HasPrefix(site, h.byLink) || strings.HasPrefix(site, "data:") // the browser draws its own signs
 				require.True(t, own, "%s asks another site: %s", path, site)
 			}
