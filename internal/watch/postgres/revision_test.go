@@ -26,10 +26,12 @@ type ledger struct {
 	late  int                         // records below the row's newest revision: told again, or behind a fast lane
 	again int                         // records told again
 	wrong []string
+
+	streamed map[string]bool // by id: a change was told, after the first load
 }
 
 func newLedger() *ledger {
-	return &ledger{at: map[string]map[int64]string{}, order: map[string]map[string]int64{}, last: map[string]int64{}}
+	return &ledger{at: map[string]map[int64]string{}, order: map[string]map[string]int64{}, last: map[string]int64{}, streamed: map[string]bool{}}
 }
 
 func (l *ledger) see(r watch.SourceRecord) {
@@ -53,6 +55,11 @@ func (l *ledger) see(r watch.SourceRecord) {
 		l.late++
 	}
 	l.at[id][r.Revision], l.last[id] = n, max(l.last[id], r.Revision)
+	if r.Op != watch.Snapshot {
+		l.streamed[id] = true
+	} else if !l.streamed[id] {
+		clear(l.order[id]) // a first load that broke off begins again with the rows as they are: what came between is not told
+	}
 	l.order[id][n] = r.Revision
 }
 
