@@ -47,10 +47,7 @@ SLOWEST   := ./cmd/arauto ./internal/watch/postgres ./internal/watch/rabbitmq ./
 # Packages whose tests start a server, or compute for longer than a minute: make quick leaves them out.
 SLOW      := internal/lab/(bench|bustest|mockbank|nemesis|rabbit|sourcetest|stage|standin|storetest|temppostgres|zoo)
 
-# What used the processor under load, by `make profile`: the compiler inlines and lays out accordingly. Tests are built without it.
-PGO       := -pgo=.ci/arauto.pgo
-
-BUILD     := CGO_ENABLED=0 go build -trimpath -buildvcs=false $(PGO) -ldflags '-X main.version=$(VERSION)'
+BUILD     := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-X main.version=$(VERSION)'
 
 .PHONY: help
 help: ## print this list
