@@ -173,7 +173,7 @@ func (o *operators) settings() *config.Config {
 	return cfg
 }
 
-// got takes what came to a path.
+// got takes the messages that a path received.
 func (o *operators) got(path string) (out []map[string]any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -58,7 +58,7 @@ func (l *ledger) see(r watch.SourceRecord) {
 	if r.Op != watch.Snapshot {
 		l.streamed[id] = true
 	} else if !l.streamed[id] {
-		clear(l.order[id]) // a first load that broke off begins again with the rows as they are: what came between is not told
+		clear(l.order[id]) // a first load that broke off begins again with the rows as they are: changes in between are not told
 	}
 	l.order[id][n] = r.Revision
 }
