@@ -281,7 +281,7 @@ func jumpClock(ctx context.Context, n *nemesis, f *fault, r *rand.Rand) error {
 		return err
 	}
 	rest(ctx, pause)
-	return n.rightClock(ctx, w)
+	return n.rightClock(ctx, w, func() time.Duration { return offset })
 }
 
 // newClock starts the server with another clock, and makes sure that it has it.
@@ -305,11 +305,13 @@ func (n *nemesis) newClock(ctx context.Context, said string, offset time.Duratio
 	return nil
 }
 
-// rightClock starts the server with the right clock.
-func (n *nemesis) rightClock(ctx context.Context, w *window) error {
+// rightClock starts the server with the right clock. The wrong one went on until a moment within the restart; offset is by how
+// much it was ahead.
+func (n *nemesis) rightClock(ctx context.Context, w *window, offset func() time.Duration) error {
 	if err := n.stage.Server.Restart(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
+	n.clock.moved(offset())
 	n.clock.moved(0)
 	n.end(w, "")
 	return nil
@@ -323,13 +325,14 @@ func driftClock(ctx context.Context, n *nemesis, f *fault, r *rand.Rand) error {
 	}
 	const seconds = 20
 	w := n.begin(f, "PostgreSQL is started anew with a clock that runs %.2f times as fast, and %d s later with the right one", rate, seconds)
+	began := time.Now() // the server's processes count from a moment within its start
+	drifted := func() time.Duration { return time.Duration(float64(time.Since(began)) * (rate - 1)) }
 	if err := n.newClock(ctx, fmt.Sprintf("+0 x%.3f", rate), 0); err != nil {
 		return err
 	}
-	began := time.Now()
 	for range seconds {
 		rest(ctx, time.Second)
-		n.clock.moved(time.Duration(float64(time.Since(began)) * (rate - 1)))
+		n.clock.moved(drifted())
 	}
-	return n.rightClock(ctx, w)
+	return n.rightClock(ctx, w, drifted)
 }
