@@ -67,6 +67,9 @@ func (p *step) perform(a action) {
 		p.commit(s.transaction(a.r, a.at), a.r)
 	case lose:
 		p.lose(a.n, a.k)
+	case miscount:
+		f := &s.flights[a.n]
+		s.left.miscounts, f.unsettled, f.extra = s.left.miscounts-1, f.unsettled+1, f.extra+1
 	case cancel:
 		n := &s.notes[a.n]
 		n.unqueue()
@@ -170,8 +173,8 @@ func (p *step) sendRecord(r int8) {
 func (p *step) retry(r int8) {
 	b := &p.s.reps[r].batch
 	b.stage, b.tries = recording, b.tries+1
-	if !b.doubt || p.fault == retryTakesNewLeaseAge {
-		b.age = 0 // the try before has not committed
+	if p.fault == retryTakesNewLeaseAge {
+		b.age = 0
 	}
 	p.sendRecord(r)
 }
@@ -306,7 +309,8 @@ func (p *step) recorded(r int8, t *transaction) {
 			ours = false
 		}
 		if ours && note.flight != 0 && b.reserved&bit != 0 && rep.attempts[n][0].stage == noAttempt && p.fault != sendsBeforeCommit {
-			rep.attempts[n][0] = attempt{stage: ready, age: b.age, dense: true}
+			found := t.seen&bit != 0 // a try whose answer was lost has stored it
+			rep.attempts[n][0] = attempt{stage: ready, age: b.age, dense: true, astray: found && p.fault == retryTakesItsLastFlight}
 		} else if p.fault == slotNotGivenBack {
 			rep.batch.reserved |= bit
 		}
@@ -340,7 +344,10 @@ func (p *step) store(a action) {
 	add := func(n, k int8) {
 		held := &rep.attempts[n][k]
 		held.stage, held.place = settling, a.at
-		t.items[n] = item{number: 1 + k, outcome: held.outcome, ago: held.endAge, dense: held.dense}
+		t.items[n] = item{number: 1 + k, outcome: held.outcome, ago: held.endAge, dense: held.dense, astray: held.astray}
+		if p.fault == settleTrustsItsFirstTry {
+			t.items[n].trusted, held.tried = !held.tried, true
+		}
 	}
 	if a.x == 0 {
 		add(a.n, a.k)

@@ -32,24 +32,28 @@ var (
 	clock = scopeOf(1, "a future notBefore, a clock that jumps, a lease that runs out", func(w *world) {
 		w.notBefore[0], w.left = 2, budget{jumps: 1, stalls: 2}
 	})
-	pair  = scopeOf(2, "two in a commit, two kills", func(w *world) { w.left = budget{crashes: 2} })
-	pairs = scopeOf(2, "two in a commit, a lease that runs out", func(w *world) { w.left = budget{stalls: 2} })
+	pair       = scopeOf(2, "two in a commit, two kills", func(w *world) { w.left = budget{crashes: 2} })
+	unanswered = scopeOf(2, "two in a commit, a lost answer", func(w *world) { w.left = budget{losses: 1} })
+	miscounted = scopeOf(2, "two in a commit, a count that is wrong, a kill", func(w *world) { w.left = budget{crashes: 1, miscounts: 1} })
+	pairs      = scopeOf(2, "two in a commit, a lease that runs out", func(w *world) { w.left = budget{stalls: 2} })
 )
 
 // quick are the scopes of every run of the tests; thorough those of ARAUTO_LONG=1 besides.
 var (
 	quick = []scope{
-		drained, killed, repeats, clock, pair,
+		drained, killed, repeats, clock, pair, unanswered, miscounted,
 		scopeOf(1, "a kill, a lost answer, an abort, handed in twice", func(w *world) {
 			w.handIns, w.left = 2, budget{crashes: 1, losses: 1, aborts: 1}
 		}),
 		scopeOf(1, "a registration that ends, a kill, a lease that runs out", func(w *world) {
 			w.left = budget{ends: 1, crashes: 1, stalls: 2}
 		}),
-		scopeOf(2, "two in a commit, a lost answer", func(w *world) { w.left = budget{losses: 1} }),
 	}
 	thorough = []scope{
 		lossy, pairs,
+		scopeOf(1, "a lost answer, three tries, a kill, a lease that runs out", func(w *world) {
+			w.tries, w.left = 3, budget{crashes: 1, losses: 1, stalls: 2}
+		}),
 		scopeOf(2, "two in a commit, a kill, a lost answer", func(w *world) { w.left = budget{crashes: 1, losses: 1} }),
 		scopeOf(1, "a lost answer, handed in twice, a lease that runs out", func(w *world) {
 			w.handIns, w.left = 2, budget{losses: 1, stalls: 2}
@@ -127,6 +131,7 @@ func TestEachFaultOfTheDesignBreaksALaw(t *testing.T) {
 		sendsBeforeCommit:         {"a reserved attempt is sent while its commit is under way", drained, lawUnrecorded},
 		retryTakesNewLeaseAge:     {"after a lost answer ClaimedAt is that of the retry", lossy, lawLease},
 		retryLeavesItsOwn:         {"a retry that finds its own change sends nothing", lossy, lawUnknown},
+		retryTakesItsLastFlight:   {"a retry that finds its own change sends it with the flight of its last try", lossy, lawLate},
 		anyDuplicateSends:         {"a duplicate of another hand-in is sent as our own", repeats, lawTwice},
 		notBeforeByOwnClock:       {"T1 trusts the replica's clock for notBefore", clock, lawEarly},
 		guardByOwnClock:           {"the lease is measured by the replica's wall clock", clock, lawLease},
@@ -135,6 +140,7 @@ func TestEachFaultOfTheDesignBreaksALaw(t *testing.T) {
 		settleSharesLock:          {"T3 locks the flight FOR KEY SHARE", pair, lawFlight},
 		settleLooksBeforeItsLock:  {"T3 locks and looks in one statement", repeats, lawLate},
 		settleIgnoresWhatStands:   {"a repeated T3 does not look for its result", repeats, lawLate},
+		settleTrustsItsFirstTry:   {"the first T3 of an outcome does not look for its result", unanswered, lawOneResult},
 		settleIgnoresLease:        {"T3 does not ask whose the lease is", killed, lawOneResult},
 		noQueueRowOnFailure:       {"a failed dense attempt gets no row in the queue", drained, lawLost},
 		firstAttemptNotCounted:    {"the row after a dense attempt counts none", drained, lawOrder},
@@ -147,6 +153,7 @@ func TestEachFaultOfTheDesignBreaksALaw(t *testing.T) {
 		rescueSends:               {"the rescue sends the lost number again", killed, lawLease},
 		rescueForgetsTimeout:      {"after a rescue the time-out is not waited for", killed, lawEarly},
 		rescueQueuesNothing:       {"the rescue schedules nothing", killed, lawLost},
+		rescueLeavesMiscounted:    {"the rescue leaves a flight whose count is wrong", miscounted, lawEnds},
 		slotNotGivenBack:          {"a reservation that was not used is kept", clock, lawSlots},
 		drainForgetsBatch:         {"a drain does not wait for reservations", drained, lawDrained},
 		heldLaneReserves:          {"slots are reserved for a held lane", drained, lawHeld},

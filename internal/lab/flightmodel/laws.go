@@ -13,7 +13,7 @@ const (
 	lawOneResult  law = "an attempt has one result"
 	lawLate       law = "a late result stands beside what a rescue wrote, once, and once more for each lost answer"
 	lawLost       law = "an open notification has a row in the queue or an attempt without result in a flight, and not both"
-	lawFlight     law = "a flight is there until the last of its attempts has a result"
+	lawFlight     law = "a flight counts its attempts without result, and is there until the last of them has one"
 	lawUnknown    law = "a rescue finds only what a killed replica held, what a lost answer hid, or what took longer than its lease"
 	lawSlots      law = "slots taken never exceed the slots there are"
 	lawDrained    law = "a replica that ends leaves no attempt of its own without result"
@@ -130,7 +130,7 @@ func (p *step) check() {
 		}
 	}
 	for i := range s.flights {
-		if s.flights[i].unsettled != flying[i] {
+		if s.flights[i].unsettled != flying[i]+s.flights[i].extra {
 			p.breach(lawFlight)
 		}
 	}

@@ -1,16 +1,11 @@
 package flightmodel
 
-// mayBegin tells whether the locks of a transaction are free. T1 locks its resources, T3 its flights and its rows of the
-// queue.
+import "math/bits"
+
+// mayBegin tells whether the locks of a transaction are free: of T3, its flights and its rows of the queue. T1 finds no row to
+// lock, since its resources are new.
 func (w *world) mayBegin(s *state, t *transaction) bool {
-	if t.kind == record {
-		free := true
-		s.eachTransaction(func(o *transaction) {
-			free = free && (o == t || o.kind != record || o.stage != locked || o.mask&t.mask == 0)
-		})
-		return free
-	}
-	return !w.settleLocks() || w.fault == settleSharesLock && w.rescueHasNot(s, t) || w.itemsFree(s, t)
+	return t.kind == record || !w.settleLocks() || w.fault == settleSharesLock && w.rescueHasNot(s, t) || w.itemsFree(s, t)
 }
 
 // itemsFree tells whether nobody else has locked what a T3 concerns.
@@ -88,7 +83,7 @@ func (p *step) look(note *note, i *item) {
 	if i.dense && i.own {
 		i.left = p.s.flights[note.flight-1].unsettled
 	}
-	if p.fault == settleIgnoresWhatStands {
+	if p.fault == settleIgnoresWhatStands || i.trusted && i.dense && i.own {
 		i.stored = false
 	}
 	if p.fault == settleIgnoresLease && (note.queued || i.dense) {
@@ -98,7 +93,7 @@ func (p *step) look(note *note, i *item) {
 
 func (p *step) owns(note *note, i *item) bool {
 	if i.dense {
-		return p.s.flights[note.flight-1].unsettled != 0
+		return p.s.flights[note.flight-1].unsettled != 0 && !i.astray
 	}
 	return note.queued && note.leased && note.attempts == i.number
 }
@@ -109,9 +104,14 @@ func sameOutcome(a, b int8) bool {
 }
 
 func (p *step) commit(t *transaction, r int8) {
+	stage := committed
 	switch t.kind {
 	case record:
-		p.commitRecord(t)
+		if p.raced(t) {
+			stage = aborted
+		} else {
+			p.commitRecord(t)
+		}
 	case settle:
 		p.eachItem(t, func(n int, i *item) { p.commitItem(&p.s.notes[n], t, i) })
 	case rescue:
@@ -121,7 +121,17 @@ func (p *step) commit(t *transaction, r int8) {
 		*t = transaction{}
 		return
 	}
-	t.stage, t.age = committed, 0
+	t.stage, t.age = stage, 0
+}
+
+// raced tells whether another T1 has made a resource since t looked for it: then t violates a key.
+func (p *step) raced(t *transaction) bool {
+	for n := range p.s.notes {
+		if t.mask&^t.seen>>n&1 != 0 && p.s.notes[n].change != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // commitRecord stores the changes that were not there: with attempt 1 and the flight, or with a row of the queue.
@@ -258,11 +268,12 @@ func (p *step) commitRescue(t *transaction) {
 		return
 	}
 	f := &p.s.flights[t.flight-1]
-	if f.unsettled == 0 {
+	found := f.members &^ t.seen
+	if f.unsettled == 0 || p.fault == rescueLeavesMiscounted && bits.OnesCount8(found) != int(f.unsettled) {
 		return
 	}
 	for n := range p.s.notes {
-		if f.members&^t.seen>>n&1 != 0 {
+		if found>>n&1 != 0 {
 			p.rescue(&p.s.notes[n], 1, f.lease)
 		}
 	}

@@ -18,6 +18,7 @@ func drawWorld(dice *rand.Rand) world {
 		rules: lifelike, notes: 1 + dice.IntN(maxNotes), slots: 1 + upTo(3), handIns: 1 + upTo(2), tries: 1 + upTo(2), split: true,
 		left: budget{
 			crashes: upTo(3), losses: upTo(4), aborts: upTo(4), jumps: upTo(2), drains: upTo(1), holds: upTo(2), ends: upTo(4) / 4, stalls: upTo(120),
+			miscounts: upTo(1),
 		},
 	}
 	for n := range w.notBefore {

@@ -60,7 +60,7 @@ const running = -1
 type note struct {
 	change   int8 // resource: id of the stored change; 0: none
 	closed   int8
-	flight   int8  // entry: 1 + the flight whose commit recorded attempt 1; 0: another transaction did, or will
+	flight   int8  // entry of attempt 1: 1 + the flight whose commit recorded it; 0: another transaction did, or will
 	recorded uint8 // entries: a bit for each attempt number
 	result   [3]int8
 	late     [3]int8
@@ -86,9 +86,10 @@ type note struct {
 // flight is the row of one commit's attempts: flight (id, xid, lease_until, unsettled).
 type flight struct {
 	unsettled int8  // 0: there is no such row
-	members   uint8 // the notes whose entry has the flight's xid
+	members   uint8 // the notes whose entry of attempt 1 has the flight's xid
 	lease     int8
 	by        int8
+	extra     int8 // for the laws: by how many it counts too many
 }
 
 // Stages of an attempt in the memory of a replica.
@@ -108,6 +109,10 @@ type attempt struct {
 	outcome int8
 	place   int8 // of the T3
 	dense   bool // it belongs to a flight, else to a queue row
+
+	// Of faults only.
+	tried  bool // a T3 with its outcome was sent
+	astray bool // it names a flight that is not its own
 }
 
 // Stages of a batch in intake.
@@ -117,7 +122,8 @@ const (
 	between        // a T1 failed, or its answer was lost
 )
 
-// batch is what one replica's intake stores in one commit. Its ids are drawn once, before the first try.
+// batch is what one replica's intake stores in one commit. Its ids are drawn once, before the first try. Those of
+// notifications and flights are not: each try has its own, and the stored notification tells which try was committed.
 type batch struct {
 	stage          int8
 	mask, reserved uint8
@@ -134,6 +140,7 @@ type item struct {
 	own                  bool // the lease is still ours
 	stored               bool // the same outcome stands already
 	left                 int8 // unsettled, when it looked
+	trusted, astray      bool // see attempt; of faults only
 }
 
 // transaction is one at the server. Its caller may be gone.
@@ -159,6 +166,7 @@ type replica struct {
 // budget is how much may still go wrong.
 type budget struct {
 	crashes, losses, aborts, jumps, drains, holds, ends int8
+	miscounts                                           int8 // flights that count one too many
 	stalls                                              int8 // ticks that pass although something waits to be done
 }
 

@@ -15,10 +15,11 @@ const (
 	hold               // the lane is held, or no longer
 	endRegistration
 	// Faults.
-	crash // a replica is killed and starts anew
-	cut   // a connection breaks: its transaction goes on without its caller, or has ended already
-	abort // the server ends a transaction without a commit
-	jump  // a replica's wall clock jumps
+	crash    // a replica is killed and starts anew
+	cut      // a connection breaks: its transaction goes on without its caller, or has ended already
+	abort    // the server ends a transaction without a commit
+	jump     // a replica's wall clock jumps
+	miscount // a flight counts one attempt too many
 	// A replica.
 	retry   // T1 again
 	giveUp  // the core is told that the outcome is unknown
@@ -37,7 +38,7 @@ const (
 )
 
 var verbs = [...]string{
-	"tick", "hand in", "hold", "end registration", "crash", "cut", "abort", "jump", "retry", "give up", "receive", "post", "end", "store",
+	"tick", "hand in", "hold", "end registration", "crash", "cut", "abort", "jump", "miscount", "retry", "give up", "receive", "post", "end", "store",
 	"claim", "drain", "exit", "begin", "commit", "rescue", "cancel",
 }
 
@@ -55,7 +56,7 @@ func (a action) String() string {
 // isFault tells the steps that stop when faults stop.
 func (a action) isFault(s *state) bool {
 	switch a.do {
-	case crash, cut, abort, jump, drain, endRegistration, handIn:
+	case crash, cut, abort, jump, miscount, drain, endRegistration, handIn:
 		return true
 	case hold:
 		return !s.held
@@ -80,6 +81,9 @@ func (w *world) actions(s *state, out []action) []action {
 		out = w.ofTransaction(s, -1, at, out)
 	}
 	for n := range int8(w.notes) {
+		if s.left.miscounts > 0 && s.flights[n].unsettled != 0 {
+			out = append(out, action{do: miscount, n: n})
+		}
 		if note := &s.notes[n]; s.over && note.queued && !note.leased {
 			out = append(out, action{do: cancel, n: n})
 		}

@@ -48,6 +48,7 @@ const (
 	sendsBeforeCommit
 	retryTakesNewLeaseAge
 	retryLeavesItsOwn
+	retryTakesItsLastFlight
 	anyDuplicateSends
 	notBeforeByOwnClock
 	guardByOwnClock
@@ -56,6 +57,7 @@ const (
 	settleSharesLock
 	settleLooksBeforeItsLock
 	settleIgnoresWhatStands
+	settleTrustsItsFirstTry
 	settleIgnoresLease
 	noQueueRowOnFailure
 	firstAttemptNotCounted
@@ -68,6 +70,7 @@ const (
 	rescueSends
 	rescueForgetsTimeout
 	rescueQueuesNothing
+	rescueLeavesMiscounted
 	slotNotGivenBack
 	drainForgetsBatch
 	heldLaneReserves
