@@ -170,6 +170,7 @@ func (in *Intake) storeTogether(batch []*Pending) error {
 		if time.Now().Add(pause).After(until) {
 			return err
 		}
+		doubt(batch)
 		in.log.Warn("shared commit will be tried again", "changes", len(batch), "error", err)
 		select {
 		case <-time.After(pause):

@@ -61,14 +61,20 @@ func (in *Intake) waits(p *Pending, now time.Time, none map[notice.ClientID]bool
 }
 
 // announce gives what a decision announces its first attempt, when the change has a slot. Token and slot are kept for all
-// tries to store the change: when the answer to a commit is lost, the next try finds the change, and sends the attempt that
-// was stored with it. flight names this try.
+// tries to store the change; notification, flight and start are those of a try. When the answer to a commit is lost, a later
+// try finds the change, and sends the attempt that was stored with it. flight names this try.
 func (in *Intake) announce(p *Pending, past *notice.Past, d *notice.Decision, flight notice.ID) {
 	if p.first == nil {
 		return
 	}
 	if ownCommit(p.change, d) {
-		p.first.Notification = d.Earlier.Notification
+		for _, a := range p.doubts {
+			if a.Notification == d.Earlier.Notification {
+				*p.first = a
+				return
+			}
+		}
+		in.giveBack(p)
 		return
 	}
 	a := d.Announce
@@ -83,6 +89,16 @@ func (in *Intake) announce(p *Pending, past *notice.Past, d *notice.Decision, fl
 	}
 	*p.first = first
 	a.First, a.Lease = &first, p.lease
+}
+
+// doubt keeps the first attempts of a try whose end is unknown. It may be committed after the next try was judged: of a
+// resource that is new the next try finds no row whose lock it could wait for, and fails with ErrRace when it writes one.
+func doubt(batch []*Pending) {
+	for _, p := range batch {
+		if p.first != nil {
+			p.doubts = append(p.doubts, *p.first)
+		}
+	}
 }
 
 // tokenAfter makes a random UUID v4 that sorts after the id of the change. Entries of one transaction stand in the log in

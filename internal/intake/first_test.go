@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"context"
 	"testing"
 	"time"
 
@@ -160,6 +161,45 @@ func TestACommitWhoseAnswerWasLostIsSentOnce(t *testing.T) {
 			})
 		})
 	}
+}
+
+// tardy is a store whose answers to the first two tries are lost. It commits the first one when it has judged the second.
+type tardy struct {
+	*memory
+	tries  int
+	commit func()
+}
+
+func (s *tardy) Record(ctx context.Context, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error {
+	if s.tries++; s.tries > 2 {
+		return s.memory.Record(ctx, changes, judge)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pasts := []notice.Past{s.past(changes[0])}
+	decisions := judge(pasts)
+	if s.tries == 1 {
+		s.commit = func() { s.write(changes[0], &pasts[0], &decisions[0]) }
+	} else {
+		s.commit()
+	}
+	return away{}
+}
+
+// TestWhatIsSentIsWhatTheTryRecordedThatWasCommitted: it is not the last one that was judged.
+func TestWhatIsSentIsWhatTheTryRecordedThatWasCommitted(t *testing.T) {
+	s := &slots{free: 1}
+	bubble(t, Config{Slots: s}, func(t *testing.T, d *desk) {
+		d.in.store = &tardy{memory: d.memory}
+		began := time.Now()
+		a, err := d.in.Accept(t.Context(), d.change(1, 1, ofb.ACSC), Origin{})
+		require.NoError(t, err)
+		require.Equal(t, notice.Applied, a.Verdict)
+		require.Len(t, d.notifications, 1)
+		require.Equal(t, []notice.Attempt{*d.notifications[0].First}, s.started)
+		require.Equal(t, began, s.started[0].StartedAt, "of the first try")
+		require.Greater(t, time.Since(began), 50*time.Millisecond, "there were three")
+	})
 }
 
 func TestASlotIsGivenBackWhenTheNextTryAnnouncesNothing(t *testing.T) {

@@ -190,8 +190,9 @@ type Pending struct {
 	err       error
 	done      chan struct{}
 
-	first *notice.Attempt // has a slot; nil: there is none
-	lease time.Duration
+	first  *notice.Attempt // has a slot; nil: there is none
+	lease  time.Duration
+	doubts []notice.Attempt // first in the tries before, of which one may be stored
 }
 
 // Wait returns when the change is committed, refused or given up. Errors: ErrUnavailable, or the context's; after the
