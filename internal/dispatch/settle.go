@@ -13,7 +13,6 @@ type result struct {
 	notice.Settlement
 	heldSince time.Time
 	owed      bool // it was held when the database was interrupted
-	tried     bool // a transaction was asked to store it
 	poison    poison
 }
 
@@ -107,7 +106,6 @@ func (l *loop) callSettle(batch []*result) {
 	done := make([]notice.Settlement, len(batch))
 	for i, h := range batch {
 		done[i] = h.Settlement
-		done[i].Untried, h.tried = !h.tried, true
 	}
 	var next []notice.Lane
 	l.call(l.cfg.CallTimeout, "settle", func(ctx context.Context) (err error) {

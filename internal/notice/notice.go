@@ -216,7 +216,6 @@ type Result struct {
 type Settlement struct {
 	Attempt Attempt
 	Result  Result
-	Untried bool // no transaction was asked to store it before, so no entry of this result exists
 }
 
 // GivesUp tells that the notification ends with this outcome undelivered: the third attempt of the rule failed. A failed

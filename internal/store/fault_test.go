@@ -136,6 +136,31 @@ func TestWhatIsDoneToOurDatabaseIsNoRecordsFault(t *testing.T) {
 	}
 }
 
+// TestWhatIsDoneToFlightsIsNoRecordsFault: a change fails because its first attempt is stored with it.
+func TestWhatIsDoneToFlightsIsNoRecordsFault(t *testing.T) {
+	b := newFlights(t)
+	for name, c := range map[string]struct {
+		breaks, mends string
+		cause         store.FaultCause
+	}{
+		"a right is taken":   {"REVOKE INSERT ON flight FROM arauto_app", "GRANT INSERT ON flight TO arauto_app", store.CauseRights},
+		"a table is renamed": {"ALTER TABLE flight RENAME TO away", "ALTER TABLE away RENAME TO flight", store.CauseSchema},
+		"a check refuses all": {
+			"ALTER TABLE flight ADD CONSTRAINT no CHECK (unsettled > 100) NOT VALID", "ALTER TABLE flight DROP CONSTRAINT no", store.CauseSchema,
+		},
+	} {
+		b.do(c.breaks)
+		_, err := b.launch(20*time.Second, name)
+		isOutage(t, err, c.cause)
+		isOutage(t, b.store.Writable(t.Context()), c.cause)
+		require.Equal(t, c.cause, b.store.Faults()["store changes"].Cause, name)
+		b.do(c.mends)
+		require.NoError(t, b.store.Writable(t.Context()), name)
+		require.Empty(t, b.store.Faults(), name)
+		b.fly(20*time.Second, name)
+	}
+}
+
 // TestARecordIsToBlameOnlyWhileOthersAreStored: a text with a zero byte is, and a duplicate of nothing is not.
 func TestARecordIsToBlameOnlyWhileOthersAreStored(t *testing.T) {
 	url := storetest.Database(t)

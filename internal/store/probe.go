@@ -21,8 +21,8 @@ import (
 // probeWithin bounds a probe: it writes three rows and takes them back.
 const probeWithin = 3 * time.Second
 
-// Probe tells whether changes and registrations can be stored now: it runs the statements of Record with a made-up change
-// and a made-up case of the quarantine, makes an initiator, and rolls back. nil proves that rights, schema, partitions, triggers and room for small rows are
+// Probe tells whether changes and registrations can be stored now: it runs the statements of Record with a made-up change,
+// its first attempt and a made-up case of the quarantine, makes an initiator, and rolls back. nil proves that rights, schema, partitions, triggers and room for small rows are
 // there. It leaves dead rows behind, so it is for times of trouble: after a failure, and before a source is read again.
 func (s *Store) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeWithin)
@@ -60,6 +60,9 @@ func (s *Store) probeOn(ctx context.Context, conn *pgxpool.Conn) error {
 	if err != nil {
 		return probeFailed(err)
 	}
+	w.addFirst(&notice.Attempt{
+		Notification: announcement.ID, Token: NewID(), Interaction: NewID(), Flight: NewID(), Client: made.Client, Kind: made.Kind, ResourceID: made.ResourceID, Number: 1,
+	}, time.Minute)
 	w.replaced.add(made, 0)
 	w.announced.add(made, 0)
 	batch := &pgx.Batch{}
@@ -175,7 +178,7 @@ func (s *Store) Faults() map[string]DatabaseFault {
 var written = map[string][]string{
 	"entry": {"SELECT", "INSERT"}, "revision": {"SELECT", "INSERT"}, "initiator": {"SELECT", "INSERT", "UPDATE"},
 	"resource": {"SELECT", "INSERT", "UPDATE", "DELETE"}, "queue": {"SELECT", "INSERT", "UPDATE", "DELETE"},
-	"timer": {"SELECT", "INSERT", "UPDATE", "DELETE"}, "quarantine": {"SELECT", "INSERT", "UPDATE"},
+	"flight": {"SELECT", "INSERT", "UPDATE", "DELETE"}, "timer": {"SELECT", "INSERT", "UPDATE", "DELETE"}, "quarantine": {"SELECT", "INSERT", "UPDATE"},
 	"poll_replayed": {"SELECT", "INSERT", "DELETE"}, "log_position": {"SELECT", "INSERT"}, "log_node": {"SELECT", "INSERT"},
 	"log_checkpoint": {"SELECT", "INSERT"}, "source": {"SELECT", "INSERT", "UPDATE"}, "source_memory": {"SELECT", "INSERT", "UPDATE", "DELETE"},
 }

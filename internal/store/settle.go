@@ -26,23 +26,27 @@ const (
 // one, made of the entry of its change. Each result of a flight is counted off; the last one deletes it. A settlement whose
 // lease is gone only adds to the history.
 //
-// Storing the same settlement twice changes nothing. Every join is by an index, so the cost is linear in the settlements. IS NOT
-// DISTINCT FROM keeps the planner away from queue_lease, which it takes for empty: while a snapshot is held, that index has an
-// entry for every attempt since. A CASE without a value reads nothing.
+// Storing the same settlement twice changes nothing, nor does one that the network delivers after its repetition: the first try
+// looks for its result too. It is looked for within a day of now, since the clock may have been set.
+//
+// Every join is by an index, so the cost is linear in the settlements. IS NOT DISTINCT FROM keeps the planner away from
+// queue_lease, which it takes for empty: while a snapshot is held, that index has an entry for every attempt since. A CASE
+// without a value reads nothing.
 //
 // $1 notification, $2 token, $3 outcome, $4 delivered, $5 microseconds since the end, $6 gap in microseconds after which
 // another attempt follows or -1, $7 facts, $8 client, $9 kind, $10 resource, $11 number, $12 private text, $13 flight,
-// $14 started at, $15 late, $16 untried.
+// $14 started at, $15 late.
 const settleSQL = `
 WITH done AS MATERIALIZED (
   SELECT d.*, now() - d.ago * interval '1 microsecond' AS ended_at
   FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::smallint[], $10::text[], $11::smallint[], $12::text[],
-      $13::uuid[], $14::timestamptz[], $15::boolean[], $16::boolean[])
-    AS d(id, token, outcome, delivered, ago, gap, facts, client_id, kind, resource_id, number, private, flight, started_at, late, untried)
+      $13::uuid[], $14::timestamptz[], $15::boolean[])
+    AS d(id, token, outcome, delivered, ago, gap, facts, client_id, kind, resource_id, number, private, flight, started_at, late)
 ), seen AS MATERIALIZED (
   SELECT d.*, coalesce(q.created_at, d.started_at) AS created_at, d.ended_at + d.gap * interval '1 microsecond' AS next_at, c.facts AS change,
-    q.id IS NOT NULL OR f.id IS NOT NULL AND (d.untried OR NOT EXISTS (
-      SELECT FROM entry e WHERE e.notification_id = d.id AND e.kind = 'result' AND e.facts->>'attempt' = d.token::text)) AS ours,
+    q.id IS NOT NULL OR f.id IS NOT NULL AND NOT EXISTS (
+      SELECT FROM entry e WHERE e.notification_id = d.id AND e.at BETWEEN d.started_at - interval '1 day' AND now() + interval '1 day'
+        AND e.kind = 'result' AND e.facts->>'attempt' = d.token::text) AS ours,
     d.delivered OR d.gap < 0 OR coalesce(NOT i.push OR i.push_epoch <> coalesce(q.push_epoch, (c.facts->>'pushEpoch')::bigint), true) AS over,
     CASE WHEN d.delivered THEN 'delivered' WHEN d.gap < 0 THEN 'exhausted' ELSE 'cancelled' END AS closes
   FROM done d
@@ -83,7 +87,7 @@ type settleColumns struct {
 	id, token, flight                         []pgtype.UUID
 	outcome, facts, client, resource, private []string
 	kind, number                              []int16
-	delivered, late, untried                  []bool
+	delivered, late                           []bool
 	ago, gap                                  []int64
 	startedAt                                 []pgtype.Timestamptz
 	flights, rows                             []pgtype.UUID // to be locked
@@ -98,7 +102,7 @@ func (c *settleColumns) add(d notice.Settlement, facts, private string) {
 	c.outcome, c.facts, c.private = append(c.outcome, string(d.Result.Outcome)), append(c.facts, facts), append(c.private, private)
 	c.client, c.resource = append(c.client, string(a.Client)), append(c.resource, a.ResourceID)
 	c.kind, c.number = append(c.kind, int16(a.Kind)), append(c.number, int16(a.Number))
-	c.delivered, c.late, c.untried = append(c.delivered, d.Result.Outcome.Success()), append(c.late, a.Late), append(c.untried, d.Untried)
+	c.delivered, c.late = append(c.delivered, d.Result.Outcome.Success()), append(c.late, a.Late)
 	c.gap, c.startedAt = append(c.gap, gap), append(c.startedAt, ToTime(a.StartedAt))
 	if a.Flight.IsZero() {
 		c.rows = append(c.rows, ToUUID(a.Notification))
@@ -116,7 +120,7 @@ func (c *settleColumns) queue(b *pgx.Batch) {
 		b.Queue(lockRows, c.rows)
 	}
 	b.Queue(settleSQL, c.id, c.token, c.outcome, c.delivered, c.ago, c.gap, c.facts, c.client, c.kind, c.resource, c.number, c.private,
-		c.flight, c.startedAt, c.late, c.untried)
+		c.flight, c.startedAt, c.late)
 }
 
 // Settle stores outcomes and what follows from them, for those whose lease is still ours; the others are kept as late
