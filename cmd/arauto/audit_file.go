@@ -20,7 +20,7 @@ func verifyFile(name string, public ed25519.PublicKey, anchored []audit.Checkpoi
 	if err != nil {
 		return audit.VerifiedLog{}, err
 	}
-	verdict, err := evidence.VerifyFile(file, info.Size(), public, anchored)
+	verdict, err := evidence.VerifyFile(file, info.Size(), public, anchored, audit.WholeMost)
 	if errors.Is(err, evidence.ErrRecordsAlone) {
 		return verdict, wrongUse("FILE: records alone prove nothing; name checkpoints with --anchors, or export a bundle")
 	}

@@ -181,27 +181,89 @@ func (b *BundleWriter) Close(checkpoints [][]byte) error {
 // bundle is one that is read.
 type bundle struct {
 	Manifest
+
 	files map[string]*zip.File
+}
+
+// Bounds of what a bundle may demand of its reader, since others make bundles too. Ours has at most eight members, and they are as
+// long as they stand in the file; a program that packed it again may have compressed them.
+const (
+	directoryMost = 1 << 20  // bytes, of the list of members
+	manifestMost  = 1 << 20  // bytes
+	unfoldMost    = 16       // times the length of the file, of all members together
+	unfoldAlways  = 64 << 10 // bytes, that they may have however short the file is
+)
+
+// WholeMost is the bound of what VerifyBundle keeps in memory, in bytes.
+const WholeMost = 1 << 30
+
+// ErrTooLong means that a file has a part that would need more memory than the caller allows. It may be genuine.
+var ErrTooLong = errors.New("a part of the file is too long to be kept in memory")
+
+// openBundle reads the list of members. Its error says why the file is no bundle of ours.
+func openBundle(r io.ReaderAt, size int64) (*bundle, error) {
+	list := &memberList{ReaderAt: r, left: directoryMost}
+	archive, err := zip.NewReader(list, size)
+	if err != nil {
+		return nil, errors.New("the bundle is not a ZIP file, or broken")
+	}
+	list.known = true
+	b := &bundle{files: map[string]*zip.File{}}
+	left := uint64(size)*unfoldMost + unfoldAlways
+	for _, f := range archive.File {
+		if b.files[f.Name] != nil {
+			return nil, fmt.Errorf("the bundle has two members %q", f.Name)
+		}
+		if f.UncompressedSize64 > left { // reading a member ends at this length
+			return nil, fmt.Errorf("the members of the bundle unfold to more than %d times its length", unfoldMost)
+		}
+		left -= f.UncompressedSize64
+		b.files[f.Name] = f
+	}
+	return b, nil
+}
+
+// memberList is a ZIP file whose list of members is read. The list is as long as its maker wants, and becomes memory.
+type memberList struct {
+	io.ReaderAt
+
+	left  int64 // bytes that may be read until it is known
+	known bool
+}
+
+// ReadAt implements io.ReaderAt.
+func (l *memberList) ReadAt(p []byte, at int64) (int, error) {
+	if !l.known {
+		if l.left -= int64(len(p)); l.left < 0 {
+			return 0, errors.New("the list of members is too long")
+		}
+	}
+	return l.ReaderAt.ReadAt(p, at)
 }
 
 // VerifyBundle verifies a bundle with the log's public key, which must come from elsewhere than the bundle: its sums,
 // its checkpoints, and every entry, by the whole tree or by its proof. What is wrong is a *Fault. Anchored checkpoints
 // beyond a bundle's size are left out of account, since a bundle is of one moment.
 func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored []Checkpoint) (VerifiedLog, error) {
-	archive, err := zip.NewReader(r, size)
+	return VerifyBundleWithin(r, size, public, anchored, WholeMost)
+}
+
+// VerifyBundleWithin is VerifyBundle for a caller that keeps at most so many bytes of a member in memory; ErrTooLong when that does
+// not suffice.
+func VerifyBundleWithin(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored []Checkpoint, most int64) (VerifiedLog, error) {
+	b, err := openBundle(r, size)
 	if err != nil {
-		return VerifiedLog{}, &Fault{0, "the bundle is not a ZIP file, or broken"}
+		return VerifiedLog{}, &Fault{0, err.Error()}
 	}
-	b := &bundle{files: map[string]*zip.File{}}
-	for _, f := range archive.File {
-		b.files[f.Name] = f
-	}
-	text, err := b.read(memberManifest)
+	text, err := b.read(memberManifest, manifestMost)
 	if err != nil || json.Unmarshal(text, &b.Manifest) != nil || b.Format != bundleFormat && b.Format != bundleCounted {
 		return VerifiedLog{}, &Fault{0, "the bundle has no manifest of the format " + bundleFormat + " or " + bundleCounted}
 	}
-	text, err = b.read(memberCheckpoints)
-	if err != nil {
+	text, err = b.read(memberCheckpoints, most)
+	switch {
+	case errors.Is(err, ErrTooLong):
+		return VerifiedLog{}, err
+	case err != nil:
 		return VerifiedLog{}, &Fault{0, err.Error()}
 	}
 	checkpoints, err := OpenCheckpoints(text, public)
@@ -248,19 +310,25 @@ func (b *bundle) open(name string) (io.ReadCloser, error) {
 	return f.Open()
 }
 
-// read reads a small member.
-func (b *bundle) read(name string) ([]byte, error) {
+// read reads a whole member, at most so many bytes; ErrTooLong when it is longer.
+func (b *bundle) read(name string, most int64) ([]byte, error) {
 	r, err := b.open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	return io.ReadAll(io.LimitReader(r, 1<<30))
+	if b.files[name].UncompressedSize64 > uint64(most) {
+		return nil, ErrTooLong
+	}
+	return io.ReadAll(r)
 }
 
 func (b *bundle) checkSums() error {
 	known := map[string]bool{memberManifest: true}
 	for _, f := range b.Files {
+		if known[f.Name] {
+			return errors.New("the manifest speaks of " + f.Name + " twice, or of itself")
+		}
 		known[f.Name] = true
 		r, err := b.open(f.Name)
 		if err != nil {
@@ -359,13 +427,13 @@ type SeqLeaf struct {
 
 // BundleLeaves reads the entries of a bundle, in their order. It verifies nothing: VerifyBundle does.
 func BundleLeaves(r io.ReaderAt, size int64) (out []SeqLeaf, err error) {
-	archive, err := zip.NewReader(r, size)
+	b, err := openBundle(r, size)
 	if err != nil {
-		return nil, errors.New("the bundle is not a ZIP file, or broken")
+		return nil, err
 	}
-	file, err := archive.Open(memberEntries)
+	file, err := b.open(memberEntries)
 	if err != nil {
-		return nil, errors.New("the bundle lacks " + memberEntries)
+		return nil, err
 	}
 	defer file.Close()
 	lines := bufio.NewScanner(file)

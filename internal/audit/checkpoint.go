@@ -153,37 +153,46 @@ func parseCheckpoint(text, origin string) (c Checkpoint, err error) {
 
 // SplitCheckpoints cuts a file of signed notes, as anchors keep them, into the single notes. A note is its text, an empty
 // line, and the lines of signatures.
-func SplitCheckpoints(file []byte) ([][]byte, error) {
-	var out [][]byte
-	for rest := bytes.TrimLeft(file, "\n"); len(rest) > 0; rest = bytes.TrimLeft(rest, "\n") {
-		end, broken := noteLength(rest)
-		switch {
-		case broken:
-			return nil, fmt.Errorf("after %d checkpoints the file breaks off", len(out))
-		case end == 0:
-			return nil, fmt.Errorf("after %d checkpoints there is something that is none", len(out))
-		}
-		out = append(out, rest[:end])
-		rest = rest[end:]
+func SplitCheckpoints(file []byte) (out [][]byte, err error) {
+	if err := eachNote(file, func(note []byte) error { out = append(out, note); return nil }); err != nil {
+		return nil, err
 	}
 	return out, nil
 }
 
+// eachNote visits the notes of a file in their order, until a visit fails or the rest of the file is no note.
+func eachNote(file []byte, visit func(note []byte) error) error {
+	n := 0
+	for rest := bytes.TrimLeft(file, "\n"); len(rest) > 0; rest = bytes.TrimLeft(rest, "\n") {
+		end, broken := noteLength(rest)
+		switch {
+		case broken:
+			return fmt.Errorf("after %d checkpoints the file breaks off", n)
+		case end == 0:
+			return fmt.Errorf("after %d checkpoints there is something that is none", n)
+		}
+		if err := visit(rest[:end]); err != nil {
+			return err
+		}
+		n, rest = n+1, rest[end:]
+	}
+	return nil
+}
+
 // OpenCheckpoints verifies and reads a file of signed notes. With an error it returns those before the one that is wrong.
-func OpenCheckpoints(file []byte, public ed25519.PublicKey) ([]Checkpoint, error) {
-	notes, err := SplitCheckpoints(file)
-	if err != nil {
+func OpenCheckpoints(file []byte, public ed25519.PublicKey) (out []Checkpoint, err error) {
+	if err := eachNote(file, func([]byte) error { return nil }); err != nil {
 		return nil, err
 	}
-	out := make([]Checkpoint, 0, len(notes))
-	for i, n := range notes {
-		c, err := OpenCheckpoint(n, public)
+	err = eachNote(file, func(note []byte) error {
+		c, err := OpenCheckpoint(note, public)
 		if err != nil {
-			return out, fmt.Errorf("checkpoint %d of the file: %w", i+1, err)
+			return fmt.Errorf("checkpoint %d of the file: %w", len(out)+1, err)
 		}
 		out = append(out, c)
-	}
-	return out, nil
+		return nil
+	})
+	return out, err
 }
 
 // MarshalPrivate writes the log's key as PEM (PKCS #8), as openssl genpkey -algorithm ed25519 does.

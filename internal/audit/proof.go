@@ -42,7 +42,7 @@ func ParseProof(text []byte) (p Proof, err error) {
 	wrong := errors.New("not a proof of inclusion as docs/audit-format.md describes it")
 	rest, ok := bytes.CutPrefix(text, []byte(proofStart))
 	head, checkpoint, found := bytes.Cut(rest, []byte("\n\n"))
-	lines := strings.Split(string(head), "\n")
+	lines := strings.SplitN(string(head), "\n", 2+64+1)
 	if !ok || !found || len(lines) < 2 || len(lines) > 2+64 {
 		return p, wrong
 	}

@@ -44,8 +44,9 @@ func FileKind(start []byte) string {
 }
 
 // VerifyFile verifies a file of evidence of any kind. public is the log's key; anchored are checkpoints that were kept outside of
-// the database, which records need (ErrRecordsAlone). A wrong file is an *audit.Fault.
-func VerifyFile(file io.ReaderAt, size int64, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
+// the database, which records need (ErrRecordsAlone). A wrong file is an *audit.Fault. Others make such files too, so of a
+// part that must be in memory at most so many bytes are kept; audit.ErrTooLong when that does not suffice.
+func VerifyFile(file io.ReaderAt, size int64, public ed25519.PublicKey, anchored []audit.Checkpoint, most int64) (audit.VerifiedLog, error) {
 	whole := io.NewSectionReader(file, 0, size)
 	start := make([]byte, min(size, 32))
 	if _, err := io.ReadFull(whole, start); err != nil {
@@ -56,15 +57,15 @@ func VerifyFile(file io.ReaderAt, size int64, public ed25519.PublicKey, anchored
 	}
 	switch FileKind(start) {
 	case FileBundle:
-		return audit.VerifyBundle(file, size, public, anchored)
+		return audit.VerifyBundleWithin(file, size, public, anchored, most)
 	case FilePaper:
-		text, err := io.ReadAll(io.LimitReader(whole, maxPaper))
+		text, err := wholeOf(whole, min(maxPaper, most))
 		if err != nil {
 			return audit.VerifiedLog{}, err
 		}
-		return VerifyPDF(text, public, anchored)
+		return verifyPDF(text, public, anchored, most)
 	case FileProof:
-		text, err := io.ReadAll(io.LimitReader(whole, maxProof))
+		text, err := wholeOf(whole, min(maxProof, most))
 		if err != nil {
 			return audit.VerifiedLog{}, err
 		}
@@ -80,4 +81,12 @@ func VerifyFile(file io.ReaderAt, size int64, public ed25519.PublicKey, anchored
 		return audit.VerifiedLog{}, ErrRecordsAlone
 	}
 	return audit.VerifyRecords(whole, public, anchored)
+}
+
+// wholeOf reads a file of at most so many bytes into memory; audit.ErrTooLong when it is longer.
+func wholeOf(file *io.SectionReader, most int64) ([]byte, error) {
+	if file.Size() > most {
+		return nil, audit.ErrTooLong
+	}
+	return io.ReadAll(file)
 }

@@ -21,10 +21,19 @@ import (
 // leaves. It does not read the pages: where they differ from the attachments, the attachments count. What is wrong is an
 // *audit.Fault. Of a report, which has no entries, it returns such a fault, too.
 func VerifyPDF(pdf []byte, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
+	return verifyPDF(pdf, public, anchored, audit.WholeMost)
+}
+
+// verifyPDF is VerifyPDF for a caller that keeps at most so many bytes of attachments in memory; audit.ErrTooLong when that does not
+// suffice.
+func verifyPDF(pdf []byte, public ed25519.PublicKey, anchored []audit.Checkpoint, most int64) (audit.VerifiedLog, error) {
 	bad := func(reason string, args ...any) (audit.VerifiedLog, error) {
 		return audit.VerifiedLog{}, &audit.Fault{Reason: fmt.Sprintf(reason, args...)}
 	}
-	files, err := attachmentsOf(pdf)
+	files, err := attachmentsWithin(pdf, most)
+	if errors.Is(err, audit.ErrTooLong) {
+		return audit.VerifiedLog{}, err
+	}
 	if err != nil {
 		return bad("the PDF is not as Arauto wrote it (%v); where another program saved it again, save its attachment %s and verify that", err, attachedBundle)
 	}
@@ -45,7 +54,7 @@ func VerifyPDF(pdf []byte, public ed25519.PublicKey, anchored []audit.Checkpoint
 	if !there {
 		return bad("the PDF has no entries to verify: it is a report; export its period as a bundle")
 	}
-	verdict, err := audit.VerifyBundle(bytes.NewReader(bundle), int64(len(bundle)), public, anchored)
+	verdict, err := audit.VerifyBundleWithin(bytes.NewReader(bundle), int64(len(bundle)), public, anchored, most)
 	if err != nil {
 		return verdict, err
 	}
@@ -58,30 +67,63 @@ func VerifyPDF(pdf []byte, public ed25519.PublicKey, anchored []audit.Checkpoint
 
 // compareDossier compares the other attachments with the bundle, which is verified.
 func compareDossier(content map[string][]byte, bundle []byte, public ed25519.PublicKey, verdict *audit.VerifiedLog) (reason string) {
-	var d dossierFile
+	leaves, err := audit.BundleLeaves(bytes.NewReader(bundle), int64(len(bundle)))
+	if err != nil {
+		return err.Error()
+	}
+	d := comparedDossier{Entries: namedEntries{leaves: leaves}}
 	if err := json.Unmarshal(content[attachedDossier], &d); err != nil || d.Format != DossierFormat {
 		return attachedDossier + " is not a dossier of the format " + DossierFormat
 	}
 	if d.Size != verdict.Size || d.Root != verdict.Root.String() || d.Log != audit.Origin(public) {
 		return attachedDossier + " is not about the checkpoint of the bundle"
 	}
-	leaves, err := audit.BundleLeaves(bytes.NewReader(bundle), int64(len(bundle)))
-	if err != nil {
-		return err.Error()
+	if len(leaves) != d.Entries.n {
+		return fmt.Sprintf("%s names %d entries, and the bundle has %d", attachedDossier, d.Entries.n, len(leaves))
 	}
-	if len(leaves) != len(d.Entries) {
-		return fmt.Sprintf("%s names %d entries, and the bundle has %d", attachedDossier, len(d.Entries), len(leaves))
-	}
-	for i, e := range d.Entries {
-		if e.Seq != leaves[i].Seq || e.Leaf != leaves[i].Hash.String() {
-			return fmt.Sprintf("%s names another entry at %d than the bundle has", attachedDossier, e.Seq)
-		}
+	if d.Entries.other != nil {
+		return fmt.Sprintf("%s names another entry at %d than the bundle has", attachedDossier, *d.Entries.other)
 	}
 	note, err := audit.OpenCheckpoint(content[attachedCheckpoint], public)
 	if err != nil || note.Size != d.Size || note.Root.String() != d.Root {
 		return attachedCheckpoint + " is not the checkpoint of the bundle"
 	}
 	return ""
+}
+
+// comparedDossier is what a machine-readable dossier and the bundle must agree on (dossierFile).
+type comparedDossier struct {
+	Format  string       `json:"format"`
+	Log     string       `json:"log"`
+	Size    int64        `json:"size"`
+	Root    string       `json:"root"`
+	Entries namedEntries `json:"entries"`
+}
+
+// namedEntries compares the entries that a dossier names with leaves, one after the other: a dossier that others made may name any
+// number, and none is kept.
+type namedEntries struct {
+	leaves []audit.SeqLeaf
+	n      int
+	other  *int64 // position that the first one names that is not the leaf
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (e *namedEntries) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if start, err := d.Token(); err != nil || start != json.Delim('[') {
+		return errors.New("entries is no list")
+	}
+	for e.n, e.other = 0, nil; d.More(); e.n++ {
+		var one entryFile
+		if err := d.Decode(&one); err != nil {
+			return err
+		}
+		if e.other == nil && e.n < len(e.leaves) && (one.Seq != e.leaves[e.n].Seq || one.Leaf != e.leaves[e.n].Hash.String()) {
+			e.other = &one.Seq
+		}
+	}
+	return nil
 }
 
 // What a PDF of ours is made of.
@@ -99,13 +141,21 @@ var (
 // errNotOurs means that a file is not laid out as our library does.
 var errNotOurs = errors.New("its structure is another one")
 
-// attachedMost limits the size of an attachment, in bytes.
-const attachedMost = 1 << 30
+// Bounds of a PDF of ours: attachments, and bytes of one of its small objects.
+const (
+	attachmentsMost = 64
+	objectMost      = 64 << 10
+)
 
 // attachmentsOf reads the attachments of a PDF in the order in which they are named. It knows the one layout that our writer
 // makes and nothing else: one table of objects, at the end, and no later revision. A file of somebody else is refused rather
 // than understood in two ways.
 func attachmentsOf(pdf []byte) ([]attachment, error) {
+	return attachmentsWithin(pdf, audit.WholeMost)
+}
+
+// attachmentsWithin is attachmentsOf for attachments that have at most so many bytes together; audit.ErrTooLong when they have more.
+func attachmentsWithin(pdf []byte, most int64) ([]attachment, error) {
 	end := pdfEnd.FindSubmatch(pdf[max(0, len(pdf)-64):])
 	if end == nil || bytes.Count(pdf, []byte("startxref")) != 1 {
 		return nil, errNotOurs
@@ -130,7 +180,7 @@ func attachmentsOf(pdf []byte) ([]attachment, error) {
 		}
 		from, err := strconv.Atoi(string(table[n*20 : n*20+10]))
 		start := fmt.Appendf(nil, "%d 0 obj\n", n)
-		if err != nil || from >= at || !bytes.HasPrefix(pdf[from:], start) {
+		if err != nil || from < 0 || from >= at || !bytes.HasPrefix(pdf[from:], start) {
 			return nil, errNotOurs
 		}
 		return pdf[from+len(start) : at], nil
@@ -143,28 +193,36 @@ func attachmentsOf(pdf []byte) ([]attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := pdfNames.FindSubmatch(catalog)
+	names := pdfNames.FindSubmatch(beginning(catalog))
 	if names == nil {
 		return nil, errNotOurs
 	}
+	all := pdfName.FindAllSubmatch(names[1], attachmentsMost+1)
+	if len(all) > attachmentsMost {
+		return nil, errNotOurs
+	}
 	var out []attachment
-	for _, name := range pdfName.FindAllSubmatch(names[1], -1) {
-		one, err := attachmentAt(object, name[1])
+	for _, name := range all {
+		one, err := attachmentAt(object, name[1], most)
 		if err != nil {
 			return nil, err
 		}
+		most -= int64(len(one.content))
 		out = append(out, one)
 	}
 	return out, nil
 }
 
-// attachmentAt reads one attachment by the number of its description.
-func attachmentAt(object func([]byte) ([]byte, error), number []byte) (attachment, error) {
+// beginning is the part of a file in which a small object must end.
+func beginning(text []byte) []byte { return text[:min(len(text), objectMost)] }
+
+// attachmentAt reads one attachment of at most so many bytes by the number of its description.
+func attachmentAt(object func([]byte) ([]byte, error), number []byte, most int64) (attachment, error) {
 	text, err := object(number)
 	if err != nil {
 		return attachment{}, err
 	}
-	spec := pdfSpec.FindSubmatch(text)
+	spec := pdfSpec.FindSubmatch(beginning(text))
 	if spec == nil {
 		return attachment{}, errNotOurs
 	}
@@ -175,15 +233,18 @@ func attachmentAt(object func([]byte) ([]byte, error), number []byte) (attachmen
 	if text, err = object(spec[2]); err != nil {
 		return attachment{}, err
 	}
-	stream := pdfStream.FindSubmatch(text)
+	stream := pdfStream.FindSubmatch(beginning(text))
 	if stream == nil {
 		return attachment{}, errNotOurs
 	}
 	length, _ := strconv.Atoi(string(stream[1])) // at most ten digits, as the size
 	size, _ := strconv.ParseInt(string(stream[2]), 10, 64)
 	packed := text[len(stream[0]):]
-	if length > len(packed) || size > attachedMost {
+	switch {
+	case length > len(packed):
 		return attachment{}, errNotOurs
+	case size > most:
+		return attachment{}, audit.ErrTooLong
 	}
 	r, err := zlib.NewReader(bytes.NewReader(packed[:length]))
 	if err != nil {

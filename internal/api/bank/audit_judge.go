@@ -22,6 +22,7 @@ import (
 // Bounds of a file that is judged.
 const (
 	maxJudged     = 256 << 20
+	judgedMemory  = 32 << 20 // bytes of a part that must be in memory: of a PDF and its attachments, and of a bundle's checkpoints
 	judgeWithin   = time.Minute
 	maxJudgements = 2 // at once
 )
@@ -79,9 +80,12 @@ func (in *Internal) postJudgement(x *api.Exchange) error {
 	out.Kind = evidence.FileKind(start)
 	ctx, cancel := context.WithTimeout(x.R.Context(), judgeWithin)
 	defer cancel()
-	found, err := evidence.VerifyFile(boundedFile{ctx, file}, out.Bytes, key, nil)
+	found, err := evidence.VerifyFile(boundedFile{ctx, file}, out.Bytes, key, nil, judgedMemory)
 	if ctx.Err() != nil {
 		return invalid("", "too_large", "the file takes more than a minute to verify; run arauto audit verify", "o arquivo leva mais de um minuto para verificar; execute arauto audit verify")
+	}
+	if errors.Is(err, audit.ErrTooLong) {
+		return errFileTooLong
 	}
 	if err == nil {
 		err = found.AsOf(x.Began)
@@ -178,6 +182,11 @@ func receiveFile(x *api.Exchange, file *os.File) (n int64, sum string, err error
 var errFileTooLarge = &api.APIError{
 	Status: http.StatusRequestEntityTooLarge, Code: "too_large",
 	Text: "the file is too large; send at most 256 MiB, or run arauto audit verify",
+}
+
+var errFileTooLong = &api.APIError{
+	Status: http.StatusRequestEntityTooLarge, Code: "too_large",
+	Text: "verifying the file needs too much memory; run arauto audit verify",
 }
 
 // boundedFile is a file whose reads fail when a context has ended: a small file can unfold to a very large one.

@@ -1,8 +1,11 @@
 package bank
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"crypto/ed25519"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -134,3 +137,29 @@ type deaf struct {
 func (d *deaf) Header() http.Header       { return d.header }
 func (d *deaf) WriteHeader(status int)    { d.status = status }
 func (*deaf) Write(p []byte) (int, error) { return len(p), nil }
+
+// TestAFileThatUnfoldsToFarMoreIsJudgedWithoutItsMemory: somebody else made the file, and the gateway has payments to notify.
+func TestAFileThatUnfoldsToFarMoreIsJudgedWithoutItsMemory(t *testing.T) {
+	a := openArchive(t)
+	judge := func(members map[string][]byte) reply {
+		var out bytes.Buffer
+		to := zip.NewWriter(&out)
+		for name, text := range members {
+			w, err := to.Create(name)
+			require.NoError(t, err)
+			_, err = w.Write(text)
+			require.NoError(t, err)
+		}
+		require.NoError(t, to.Close())
+		return a.ask("POST", "/internal/v1/audit/judgements", "auditor", out.String(), "Content-Type: application/octet-stream")
+	}
+	bomb := judge(map[string][]byte{"manifest.json": make([]byte, 64<<20)})
+	require.Equal(t, []any{200, "bundle", "bad"}, []any{bomb.status, bomb.body["kind"], bomb.body["verdict"]}, bomb.text)
+	require.Contains(t, bomb.text, "unfold to more than")
+
+	noise := make([]byte, 3<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(noise) // it never fails
+	judge(map[string][]byte{
+		"noise": noise, "manifest.json": []byte(`{"format":"arauto-bundle/1"}`), "checkpoints.txt": make([]byte, judgedMemory+1),
+	}).refused(t, 413, "too_large")
+}
