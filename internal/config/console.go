@@ -32,6 +32,12 @@ func standardConsole() ConsoleSettings {
 	return ConsoleSettings{OIDC: OpenIDSettings{RolesClaim: "roles"}}
 }
 
+// ByTLS tells whether browsers reach the console by TLS: at this process, or at a proxy before it.
+func (s *ConsoleSettings) ByTLS() bool {
+	u, err := url.Parse(s.BaseURL)
+	return s.TLSCert != "" || err == nil && u.Scheme == "https"
+}
+
 // noActWaits is the value of console.four_eyes that empties the list also where the default has acts.
 const noActWaits = "none"
 

@@ -39,6 +39,13 @@ func TestTheConsolesSettingsAreJudged(t *testing.T) {
 	}
 }
 
+func TestWhetherBrowsersComeByTLS(t *testing.T) {
+	for base, want := range map[string]bool{"https://arauto.bank.example": true, "HTTPS://arauto.bank.example": true, "http://127.0.0.1:9643": false, "": false} {
+		require.Equal(t, want, (&ConsoleSettings{BaseURL: base}).ByTLS(), base)
+		require.True(t, (&ConsoleSettings{BaseURL: base, TLSCert: "console.pem"}).ByTLS(), base)
+	}
+}
+
 func TestWhichActsWaitForASecondPerson(t *testing.T) {
 	for _, c := range []struct {
 		profile   string

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
@@ -28,7 +27,7 @@ func (g *Gateway) consoleListeners() ([]*listener, error) {
 	var err error
 	g.console, err = console.New(console.Config{
 		Internal: page.Endpoint{Handler: g.internal, Resend: g.cfg.Resend.Enabled}, Sessions: g.store, Records: g.auditlog,
-		BaseURL: cfg.BaseURL, Secure: tlsConfig != nil || strings.HasPrefix(cfg.BaseURL, "https://"),
+		BaseURL: cfg.BaseURL, Secure: cfg.ByTLS(),
 		OpenID: newProvider(g.cfg), Links: g.cfg.Profile == config.Development && cfg.OIDC.Issuer == "",
 		Observer: httpMetrics{g.metrics}, Log: g.log,
 	})
