@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/console/page"
@@ -279,9 +280,10 @@ func langOf(r *http.Request) page.Lang {
 	return page.Portuguese
 }
 
-// ownPath is a path of the console; "/" where it could lead elsewhere.
+// ownPath is a path of the console; "/" where it could lead elsewhere. Browsers read a backslash as a slash and pass over tabs and
+// line feeds, so that "/<tab>/host" names another host to them.
 func ownPath(path string) string {
-	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.ContainsAny(path, "\\\r\n") {
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.ContainsRune(path, '\\') || strings.ContainsFunc(path, unicode.IsControl) {
 		return "/"
 	}
 	return path

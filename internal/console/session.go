@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -50,8 +51,12 @@ func (k *Console) person(x *api.Exchange) (history.Person, error) {
 	return who, err
 }
 
-// open begins a session for a person who has shown who they are, after the history has it.
+// open begins a session for a person who has shown who they are, after the history has it. It takes the place of the one that this
+// browser had, which nobody could end any more.
 func (k *Console) open(x *api.Exchange, who history.Person, next string) error {
+	if err := k.end(x); err != nil {
+		return err
+	}
 	token := rand.Text()
 	if err := k.record(x, who.Subject, "sign-in"); err != nil {
 		return err
@@ -72,16 +77,26 @@ func (k *Console) record(x *api.Exchange, subject, act string) error {
 	return k.cfg.Records.RecordReading(x.R.Context(), history.LogReading{Actor: history.Actor{Subject: subject, Source: x.R.RemoteAddr}, Act: act})
 }
 
-// postSignOut ends the session at every replica.
+// end ends the session of this browser at every replica, if it has one. An error means that the session may go on.
+func (k *Console) end(x *api.Exchange) error {
+	who, err := k.person(x)
+	switch {
+	case errors.Is(err, errNoSession):
+		return nil
+	case err != nil:
+		return err
+	}
+	c, _ := x.R.Cookie(k.cookie()) // person has read it
+	if err := k.record(x, who.Subject, "sign-out"); err != nil {
+		return err
+	}
+	return k.cfg.Sessions.EndSession(x.R.Context(), c.Value)
+}
+
+// postSignOut ends the session. Where that fails the browser keeps its cookie, so that the person can try again.
 func (k *Console) postSignOut(x *api.Exchange) error {
-	if who, err := k.person(x); err == nil {
-		c, _ := x.R.Cookie(k.cookie()) // person has read it
-		if err := k.record(x, who.Subject, "sign-out"); err != nil {
-			return err
-		}
-		if err := k.cfg.Sessions.EndSession(x.R.Context(), c.Value); err != nil {
-			return err
-		}
+	if err := k.end(x); err != nil {
+		return err
 	}
 	k.setCookie(x, k.cookie(), "", -1)
 	http.Redirect(x.W, x.R, "/sign-in?why=out", http.StatusSeeOther)

@@ -3,9 +3,12 @@ package console
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -146,7 +149,89 @@ func TestWhatAnotherPageSendsIsRefused(t *testing.T) {
 func TestSignInLeadsBackToOurOwnPagesAlone(t *testing.T) {
 	for path, want := range map[string]string{
 		"/notifications?state=late": "/notifications?state=late", "": "/", "//evil.example": "/", "https://evil.example": "/", `/\evil.example`: "/", "/a\r\nb": "/",
+		"/\t/evil.example": "/", "/\t\\evil.example": "/", "\t//evil.example": "/", "/\x00/evil.example": "/", "/\u0085/evil.example": "/",
 	} {
 		require.Equal(t, want, ownPath(path))
 	}
+}
+
+func TestAPathThatNamesAnotherHostIsNotLinked(t *testing.T) {
+	k, _ := newConsole(t, Config{})
+	res := ask(k, http.MethodGet, "//evil.example/x")
+	require.Equal(t, http.StatusNotFound, res.StatusCode)
+	text, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(text), `href="/?lang=en"`)
+	require.NotContains(t, string(text), "evil.example")
+}
+
+// seats has one session, of Olga; fail is what every question about it is answered with.
+type seats struct {
+	nobody
+
+	fail  error
+	ended []string
+}
+
+func (s *seats) Session(context.Context, string, bool) (history.Person, error) {
+	return history.Person{Subject: "olga", Roles: []string{page.Operator}}, s.fail
+}
+
+func (s *seats) EndSession(_ context.Context, token string) error {
+	s.ended = append(s.ended, token)
+	return s.fail
+}
+
+func TestANewSignInEndsTheSessionThatTheBrowserHad(t *testing.T) {
+	people := &seats{}
+	k, records := newConsole(t, Config{Links: true, Sessions: people})
+	r := httptest.NewRequest(http.MethodPost, "/sign-in/link/secret", nil)
+	r.PostForm = map[string][]string{"name": {"ana"}, "role": {"operator"}}
+	r.Form = r.PostForm
+	r.AddCookie(&http.Cookie{Name: "arauto-session", Value: "former"})
+	w := httptest.NewRecorder()
+	k.ServeHTTP(w, r)
+	require.Equal(t, http.StatusSeeOther, w.Code)
+	require.Equal(t, []string{"former"}, people.ended)
+	require.Len(t, people.opened, 1)
+	var acts []string
+	for _, one := range records.kept {
+		acts = append(acts, one.Act+" "+one.Actor.Subject)
+	}
+	require.Equal(t, []string{"sign-out olga", "sign-in ana"}, acts)
+}
+
+func TestASignOutThatFailsSaysSoAndCanBeTriedAgain(t *testing.T) {
+	k, _ := newConsole(t, Config{Sessions: &seats{fail: errors.New("the database is away")}})
+	res := ask(k, http.MethodPost, "/sign-out", "Cookie", "arauto-session=token")
+	require.GreaterOrEqual(t, res.StatusCode, 500)
+	require.Empty(t, res.Cookies(), "the browser keeps what ends the session")
+}
+
+// silence is a provider that does not answer.
+type silence struct{ asked int }
+
+func (s *silence) RoundTrip(*http.Request) (*http.Response, error) {
+	s.asked++
+	time.Sleep(10 * time.Second) // of virtual time
+	return nil, errors.New("no answer")
+}
+
+// TestAProviderThatDoesNotAnswerIsWaitedForOnce: those who signed in meanwhile, and waited for the first, do not wait as long again.
+func TestAProviderThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &silence{}
+		p := &Provider{Issuer: "https://id.bank.example", ClientID: "arauto", Client: &http.Client{Transport: s}}
+		began := time.Now()
+		for range 20 {
+			_, err := p.discovered(t.Context())
+			require.Error(t, err)
+		}
+		require.Equal(t, 10*time.Second, time.Since(began))
+		require.Equal(t, 1, s.asked)
+		time.Sleep(askAgain)
+		_, err := p.discovered(t.Context())
+		require.Error(t, err)
+		require.Equal(t, 2, s.asked)
+	})
 }

@@ -40,9 +40,15 @@ type Provider struct {
 	Client     *http.Client // reaches the provider
 	BaseURL    string       // of the console
 
-	mu   sync.Mutex
-	docs *oidc.Provider // nil: not read yet
+	mu       sync.Mutex
+	docs     *oidc.Provider // nil: not read yet
+	failed   error          // of the last try to read them
+	failedAt time.Time
 }
+
+// askAgain is how long a provider that did not answer is left alone: people who wait for it would otherwise wait one after the
+// other, each as long as a request to it may take.
+const askAgain = 5 * time.Second
 
 // CheckSecret reads the secret's file once. The error says what is wrong with it.
 func (p *Provider) CheckSecret() error {
@@ -71,15 +77,19 @@ func (p *Provider) secret() (string, error) {
 	return "", fmt.Errorf("%s is empty", p.SecretFile)
 }
 
-// discovered reads the provider's own description once. A provider that does not answer is asked again at the next sign-in.
+// discovered reads the provider's own description once. A provider that does not answer is asked again at a sign-in 5 s later.
 func (p *Provider) discovered(ctx context.Context) (*oidc.Provider, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.docs != nil {
 		return p.docs, nil
 	}
+	if p.failed != nil && time.Since(p.failedAt) < askAgain {
+		return nil, p.failed
+	}
 	docs, err := oidc.NewProvider(oidc.ClientContext(context.WithoutCancel(ctx), p.Client), p.Issuer)
 	if err != nil {
+		p.failed, p.failedAt = err, time.Now()
 		return nil, err
 	}
 	p.docs = docs
@@ -105,6 +115,9 @@ type pendingSignIn struct {
 
 // pendingWithin is how long a person may take at the provider.
 const pendingWithin = 10 * time.Minute
+
+// longestNext bounds the address that a person returns to, in bytes: browsers drop a cookie of more than 4096.
+const longestNext = 2000
 
 func (k *Console) pendingCookie() string { return k.cookie() + "-signing-in" }
 
@@ -143,7 +156,11 @@ func (k *Console) getStart(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	pending := pendingSignIn{rand.Text(), rand.Text(), oauth2.GenerateVerifier(), ownPath(x.R.URL.Query().Get("next")), time.Now().Add(pendingWithin)}
+	next := ownPath(x.R.URL.Query().Get("next"))
+	if len(next) > longestNext {
+		next = "/"
+	}
+	pending := pendingSignIn{rand.Text(), rand.Text(), oauth2.GenerateVerifier(), next, time.Now().Add(pendingWithin)}
 	text, err := json.Marshal(pending)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -162,6 +163,9 @@ func (v *Visit) with(name, value string) string {
 		q.Set(name, value)
 	}
 	u.RawQuery = q.Encode()
+	if strings.HasPrefix(u.Path, "//") { // no page has such a path; in a link it would name another host
+		u.Path, u.RawPath = "/", ""
+	}
 	return (&url.URL{Path: u.Path, RawPath: u.RawPath, RawQuery: u.RawQuery}).String()
 }
 
