@@ -282,6 +282,11 @@ func (p *Provider) identify(ctx context.Context, code string, pending pendingSig
 			break
 		}
 	}
+	for _, claim := range []string{"preferred_username", "email", "upn"} {
+		if name, _ := claims[claim].(string); name != "" {
+			who.Also = append(who.Also, name)
+		}
+	}
 	if len(who.Roles) == 0 {
 		return who, errSignIn("roles")
 	}

@@ -9,6 +9,7 @@ import (
 type Principal struct {
 	Subject string   // goes into the record
 	Roles   []string // as the token lists them; those we do not know mean nothing
+	Also    []string // further names of a person who signed in to the console; none of a token
 }
 
 // Has reports whether the principal has a role.

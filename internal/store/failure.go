@@ -113,6 +113,8 @@ var ErrOtherHold error = refusal("there is a hold of this name, and it keeps som
 var (
 	// ErrRequests means that too many wait.
 	ErrRequests error = refusal("1000 requests wait for a decision; decide about them first")
+	// ErrRequestsOfOne means that too many of one asker wait.
+	ErrRequestsOfOne error = refusal("500 requests of yours wait for a decision; another person must decide about them first")
 	// ErrOwnRequest means that who asked tried to decide.
 	ErrOwnRequest error = refusal("this is your own request; another person must decide about it")
 	// ErrRequestOver means that somebody decided, or that 24 h are over.

@@ -208,3 +208,20 @@ func TestReplicasAreKnownByTheirHeartbeat(t *testing.T) {
 	require.Equal(t, history.Replica{Name: "a", Version: "1.0", StartedAt: began, SeenAt: all[0].SeenAt, Alive: true}, all[0])
 	require.False(t, all[1].Alive)
 }
+
+// TestOneAskerDoesNotTakeThePlaceOfAllOthers: half the requests that may wait are everybody else's.
+func TestOneAskerDoesNotTakeThePlaceOfAllOthers(t *testing.T) {
+	b := newBench(t)
+	b.do(`INSERT INTO act_request (id, act, method, path, body, roles, reason, asked_by, asked_role, asked_source)
+SELECT gen_random_uuid(), 'hold', 'PUT', '/x', '', '{auditor}', '', 'ana', 'auditor', 'x' FROM generate_series(1, 500)`)
+	ask := func(who string) error {
+		_, err := b.log.RequestAct(t.Context(), history.ActRequest{
+			Act: history.ActHold, Method: "PUT", Path: "/x", Roles: []string{"auditor"}, Reason: "court", AskedBy: history.Actor{Subject: who, Role: "auditor", Source: "x"},
+		})
+		return err
+	}
+	require.ErrorIs(t, ask("ana"), store.ErrRequestsOfOne)
+	require.NoError(t, ask("bia"))
+	b.do("UPDATE act_request SET expires_at = now() - interval '1 second' WHERE asked_by = 'ana'")
+	require.NoError(t, ask("ana"), "what nobody can decide about any more takes no place")
+}

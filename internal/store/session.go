@@ -26,7 +26,8 @@ const errNoSession = absent("session not found")
 // OpenSession keeps a session of a person under the hash of its token.
 func (s *Store) OpenSession(ctx context.Context, token string, p history.Person) error {
 	hash := sha256.Sum256([]byte(token))
-	_, err := s.query.Exec(ctx, "INSERT INTO console_session (token_sha256, subject, name, roles) VALUES ($1, $2, $3, $4)", hash[:], p.Subject, p.Name, p.Roles)
+	_, err := s.query.Exec(ctx, "INSERT INTO console_session (token_sha256, subject, name, roles, also) VALUES ($1, $2, $3, $4, $5)",
+		hash[:], p.Subject, p.Name, p.Roles, append([]string{}, p.Also...))
 	return outcome("open a session", err)
 }
 
@@ -35,9 +36,9 @@ func (s *Store) OpenSession(ctx context.Context, token string, p history.Person)
 func (s *Store) Session(ctx context.Context, token string, acts bool) (p history.Person, err error) {
 	hash := sha256.Sum256([]byte(token))
 	var quiet time.Duration
-	err = s.query.QueryRow(ctx, `SELECT subject, name, roles, now() - seen_at FROM console_session
+	err = s.query.QueryRow(ctx, `SELECT subject, name, roles, also, now() - seen_at FROM console_session
 WHERE token_sha256 = $1 AND seen_at > now() - $2::interval AND opened_at > now() - $3::interval`, hash[:], SessionIdle, SessionMost).
-		Scan(&p.Subject, &p.Name, &p.Roles, &quiet)
+		Scan(&p.Subject, &p.Name, &p.Roles, &p.Also, &quiet)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return p, errNoSession
 	}

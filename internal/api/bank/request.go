@@ -167,7 +167,7 @@ func (in *Internal) decide(x *api.Exchange, approve bool) error {
 			Status: http.StatusForbidden, Code: "forbidden", Text: "a bearer token cannot decide; another person approves or refuses the request in the console",
 		}
 	}
-	r, err := in.Decide(x.R.Context(), Decider{x.Who.Subject, x.Who.Roles, x.R.RemoteAddr}, id, approve, reason)
+	r, err := in.Decide(x.R.Context(), Decider{x.Who.Subject, x.Who.Also, x.Who.Roles, x.R.RemoteAddr}, id, approve, reason)
 	if err != nil {
 		return err
 	}
@@ -177,6 +177,7 @@ func (in *Internal) decide(x *api.Exchange, approve bool) error {
 // Decider is who decides in the console: a person who signed in there, never a token of the API.
 type Decider struct {
 	Subject string
+	Also    []string // further names of theirs, under which they may have asked with a token
 	Roles   []string
 	Source  string // address and port
 }
@@ -200,6 +201,9 @@ func (in *Internal) Decide(ctx context.Context, who Decider, id notice.ID, appro
 	if at < 0 {
 		return r, &api.APIError{Status: http.StatusForbidden, Code: "forbidden", Text: "this request needs another role to decide: " + r.Roles[0]}
 	}
+	if (history.Person{Subject: who.Subject, Also: who.Also}).Is(r.AskedBy.Subject) {
+		return r, errOwnRequest
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*actWithin)
 	defer cancel()
 	r, err = in.cfg.Requests.DecideRequest(ctx, id, history.Actor{Subject: who.Subject, Role: r.Roles[at], Source: who.Source}, approve, reason)
@@ -211,6 +215,8 @@ func (in *Internal) Decide(ctx context.Context, who Decider, id notice.ID, appro
 	}
 	return in.cfg.Requests.ActRequest(ctx, id)
 }
+
+var errOwnRequest = conflict("this is your own request; another person must decide about it")
 
 // DecideFault is what to tell a person about an error of Decide: HTTP status, code and text.
 func DecideFault(err error) *api.APIError { return faultOf(err) }

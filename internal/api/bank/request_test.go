@@ -3,6 +3,7 @@ package bank
 import (
 	"context"
 	"fmt"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -11,8 +12,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
@@ -390,4 +393,47 @@ func TestSettingsAndReconciliationsAreReadAndAskedFor(t *testing.T) {
 	require.Len(t, list.body["runs"], 1)
 	require.Empty(t, list.body["reconciliations"])
 	require.True(t, slices.ContainsFunc(a.readings("reconciliation-asked"), func(f map[string]any) bool { return f["actor"] == "who-auditor" }))
+}
+
+// TestNobodyDecidesUnderAnotherNameOfTheirs: who asked with a token may be known to the console's provider by another subject.
+func TestNobodyDecidesUnderAnotherNameOfTheirs(t *testing.T) {
+	f := openFourEyes(t)
+	id := f.asked("PUT", holdPath, "auditor", courtHold)
+	for _, who := range []Decider{
+		{Subject: "8f2c", Also: []string{"ana@bank.example", "WHO-auditor"}, Roles: bia.Roles}, {Subject: "Who-Auditor", Roles: bia.Roles},
+	} {
+		for _, approve := range []bool{true, false} {
+			_, err := f.api.Decide(t.Context(), who, id, approve, "mine")
+			require.Equal(t, 409, DecideFault(err).Status, who)
+		}
+	}
+	require.Equal(t, "waiting", f.state(id)["state"])
+
+	decide := func(who jws.Principal) int {
+		r := httptest.NewRequestWithContext(api.SignedIn(t.Context(), who), "POST", requestsPath+"/"+id.String()+"/approve", strings.NewReader(`{"reason":"yes"}`))
+		r.Header.Set("Content-Type", typeJSON)
+		w := httptest.NewRecorder()
+		f.api.ServeHTTP(w, r)
+		return w.Code
+	}
+	require.Equal(t, 409, decide(jws.Principal{Subject: "8f2c", Also: []string{"who-auditor"}, Roles: bia.Roles}))
+	require.Equal(t, 200, decide(jws.Principal{Subject: "8f2c", Also: []string{"ana"}, Roles: bia.Roles}))
+}
+
+// TestMappingAgainWaitsWhereCasesDo: it applies the open cases of a source, so it is no way around the second person.
+func TestMappingAgainWaitsWhereCasesDo(t *testing.T) {
+	w, _, _ := resendWorld(t, history.ActQuarantine)
+	s := &sources{}
+	s.stands.Name = "core"
+	w.api.cfg.Sources = s
+	got := w.ask("POST", "/internal/v1/sources/core/reapply", "operator", "")
+	require.Equal(t, 202, got.status, got.text)
+	require.Empty(t, s.asked, "no case was looked at")
+	id, err := notice.ParseID(got.body["request"].(string))
+	require.NoError(t, err)
+	r, err := w.api.Decide(t.Context(), bia, id, true, "the mapping is corrected")
+	require.NoError(t, err)
+	require.Equal(t, history.RequestDone, r.State, r.Answer)
+	require.Len(t, s.asked, 1)
+	require.Equal(t, 200, w.ask("POST", "/internal/v1/sources/core/pause", "operator", `{"reason":"the core is migrated"}`).status, "another act does not wait")
 }

@@ -174,8 +174,10 @@ func (in *Internal) postReapply(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if asked, err := in.asked(x, history.ActSource, ""); asked || err != nil {
-		return err
+	for _, act := range []string{history.ActSource, history.ActQuarantine} { // it acts on a source, and applies its cases
+		if asked, err := in.asked(x, act, ""); asked || err != nil {
+			return err
+		}
 	}
 	var out reappliedJSON
 	var last notice.Case

@@ -152,7 +152,7 @@ func (a *API) Hand(w http.ResponseWriter, path string, query url.Values, name st
 }
 
 func (a *API) request(method, path string, body []byte) (*http.Request, error) {
-	who := jws.Principal{Subject: a.who.Subject, Roles: a.who.Roles}
+	who := jws.Principal{Subject: a.who.Subject, Roles: a.who.Roles, Also: a.who.Also}
 	// What the person does goes on when the browser hangs up, as it does for a caller of the API.
 	ctx := api.SignedIn(context.WithoutCancel(a.visit.Context()), who)
 	if method == http.MethodGet {

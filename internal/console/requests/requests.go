@@ -73,7 +73,7 @@ func list(v *page.Visit) error {
 	view.Rows = answer.Requests
 	for i := range view.Rows {
 		r := &view.Rows[i]
-		r.Mine = r.AskedBy == v.Who.Subject
+		r.Mine = v.Who.Is(r.AskedBy)
 		for _, role := range r.DecideRoles {
 			r.Role = r.Role || v.Has(role)
 		}

@@ -98,6 +98,7 @@ func (p provider) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo,
 	}
 	info.AppendClaims("name", who.name)
 	info.AppendClaims("roles", who.roles)
+	info.AppendClaims("upn", r.GetSubject()+"@bank.example")
 	return nil
 }
 

@@ -28,6 +28,9 @@ func signInByProvider(t *testing.T, h *house) {
 	require.Equal(t, "/notifications?state=delivered", w.at(), "and comes back to the page that was asked for")
 	require.Contains(t, w.text(), "Ana Lima")
 	require.Equal(t, 1, h.entries("sign-in", "ana"))
+	var also []string
+	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT also FROM arauto.console_session WHERE subject = 'ana'").Scan(&also))
+	require.Equal(t, []string{"ana@bank.example"}, also, "who asks for an act under another name of theirs does not decide about it")
 
 	require.EqualValues(t, 200, w.visit(h.byLink+"/notifications"), "any replica serves the session")
 	require.Contains(t, w.text(), "Ana Lima")

@@ -16,6 +16,7 @@ import (
 // Bounds of requests that wait for a second person.
 const (
 	requestsWaiting = 1000         // at once
+	requestsOfOne   = 500          // at once, so that one asker does not take the place of all others
 	requestLease    = "30 seconds" // of the replica that carries one out
 	requestStarts   = 10           // after so many begun and not ended it has failed
 	requestKept     = "1 year"     // after its end; the log keeps its entries for as long as all others
@@ -49,21 +50,25 @@ func (l *Log) requestEntry(act string, who history.Actor, reason string, r *hist
 }
 
 // RequestAct keeps an act until another person decides, and writes down who asked. Its id, times and state are the
-// database's. The error is ErrRequests when too many wait.
+// database's. The error is ErrRequests when too many wait, and ErrRequestsOfOne when too many of this asker do.
 func (l *Log) RequestAct(ctx context.Context, r history.ActRequest) (history.ActRequest, error) {
 	r.ID = store.NewID()
 	if r.Body == nil {
 		r.Body = []byte{}
 	}
 	err := pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
-		var many int
-		if err := tx.QueryRow(ctx, "SELECT count(*) FROM act_request WHERE state = 'waiting' AND expires_at > now()").Scan(&many); err != nil {
+		var many, mine int
+		err := tx.QueryRow(ctx, "SELECT count(*), count(*) FILTER (WHERE asked_by = $1) FROM act_request WHERE state = 'waiting' AND expires_at > now()",
+			r.AskedBy.Subject).Scan(&many, &mine)
+		switch {
+		case err != nil:
 			return err
-		}
-		if many >= requestsWaiting {
+		case many >= requestsWaiting:
 			return store.ErrRequests
+		case mine >= requestsOfOne:
+			return store.ErrRequestsOfOne
 		}
-		_, err := tx.Exec(ctx, `INSERT INTO act_request (id, act, method, path, body, roles, reason, asked_by, asked_role, asked_source)
+		_, err = tx.Exec(ctx, `INSERT INTO act_request (id, act, method, path, body, roles, reason, asked_by, asked_role, asked_source)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 			store.ToUUID(r.ID), r.Act, r.Method, r.Path, r.Body, r.Roles, r.Reason, r.AskedBy.Subject, r.AskedBy.Role, r.AskedBy.Source)
 		if err != nil {

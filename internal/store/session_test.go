@@ -1,0 +1,61 @@
+package store_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/failure"
+	"github.com/arauto/arauto/internal/history"
+)
+
+// TestASessionKeepsThePersonAndEndsAtEveryReplica: the names are those under which a person may have asked for an act.
+func TestASessionKeepsThePersonAndEndsAtEveryReplica(t *testing.T) {
+	b := newBench(t)
+	other := replicaOf(t, b.url)
+	ana := history.Person{Subject: "8f2c", Name: "Ana Lima", Roles: []string{"operator"}, Also: []string{"ana.lima", "ana@bank.example"}}
+	require.NoError(t, b.store.OpenSession(t.Context(), "token", ana))
+	found, err := other.store.Session(t.Context(), "token", true)
+	require.NoError(t, err)
+	require.Equal(t, ana, found)
+	require.True(t, found.Is("Ana.Lima"))
+	require.False(t, found.Is("Ana Lima"), "the name for pages identifies nobody")
+	require.Zero(t, one[int](b, "SELECT count(*)::int FROM console_session WHERE encode(token_sha256, 'escape') LIKE '%token%'"))
+
+	require.NoError(t, b.store.OpenSession(t.Context(), "other", history.Person{Subject: "bia", Name: "Bia", Roles: []string{"auditor"}}))
+	require.NoError(t, b.store.EndSession(t.Context(), "token"))
+	_, err = other.store.Session(t.Context(), "token", true)
+	require.True(t, failure.NotFound(err), err)
+	_, err = other.store.Session(t.Context(), "other", false)
+	require.NoError(t, err, "a session of another token goes on")
+}
+
+// TestALinkOpensOneSessionHoweverManyTakeItAtOnce: also at two replicas.
+func TestALinkOpensOneSessionHoweverManyTakeItAtOnce(t *testing.T) {
+	b := newBench(t)
+	other := replicaOf(t, b.url)
+	require.NoError(t, b.store.OfferLink(t.Context(), "secret", time.Minute))
+	require.NoError(t, b.store.OfferLink(t.Context(), "late", -time.Second))
+	var taken, refused atomic.Int64
+	var all sync.WaitGroup
+	for i := range 8 {
+		w := b.world
+		if i%2 == 1 {
+			w = other
+		}
+		all.Go(func() {
+			switch err := w.store.TakeLink(t.Context(), "secret"); {
+			case err == nil:
+				taken.Add(1)
+			case failure.NotFound(err):
+				refused.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, []int64{1, 7}, []int64{taken.Load(), refused.Load()})
+	require.True(t, failure.NotFound(b.store.TakeLink(t.Context(), "late")))
+}
