@@ -355,17 +355,40 @@ func (s setting) text() string {
 	return text
 }
 
-// maskURL hides the password of a database URL.
+// secretNames are names of parameters whose values are masked. A database takes its password as one, too.
+var secretNames = regexp.MustCompile(`(?i)pass|token|secret|key|sig|credential`)
+
+// maskURL hides the password of a URL, and the values of those parameters whose names say that they are secret.
 func maskURL(raw string) string {
 	u, err := url.Parse(raw)
-	if err != nil {
+	switch {
+	case raw == "":
+		return ""
+	case err != nil || u.Scheme == "":
 		return "(not a URL)"
 	}
 	if _, has := u.User.Password(); has {
-		u.User = url.UserPassword(u.User.Username(), "xxxxx")
+		u.User = url.UserPassword(u.User.Username(), mask)
+	}
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		u.RawQuery = mask
+		return u.String()
+	}
+	for name := range q {
+		if secretNames.MatchString(name) {
+			q.Set(name, mask)
+			u.RawQuery = ""
+		}
+	}
+	if u.RawQuery == "" {
+		u.RawQuery = q.Encode()
 	}
 	return u.String()
 }
+
+// mask stands for a secret.
+const mask = "xxxxx"
 
 func kindNames() []string {
 	var out []string

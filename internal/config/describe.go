@@ -132,7 +132,7 @@ var descriptions = map[string]description{
 
 	"log.key":                       {about: "The Ed25519 key that signs the checkpoints of the log. Required in production. In development the first replica makes one in `state_dir`.", form: keyFile},
 	"log.anchor_file":               {about: "Checkpoints are added to it. Put it on storage that cannot be written twice.", form: file, standard: "`checkpoints.txt` in `state_dir`"},
-	"log.anchor_url":                {about: "Checkpoints are also posted to it.", form: secure},
+	"log.anchor_url":                {about: "Checkpoints are also posted to it.", form: secure, secret: true},
 	"log.verify_every":              {about: "How often what is new in the log is [verified](operations/log.md#verification-by-itself), 1m to 24h; the whole log once a week."},
 	"log.anchor_s3.endpoint":        {about: "An S3-compatible store with Object Lock that also keeps checkpoints, [as the page of the log says](operations/log.md).", form: secure},
 	"log.anchor_s3.ca":              {about: "The authority of the store's certificate, PEM.", form: file, standard: "the authorities of the system"},
@@ -146,7 +146,7 @@ var descriptions = map[string]description{
 
 	"events.language":           {about: "The language of [messages to operators](operations/events.md): `pt` or `en`."},
 	"events.slack_url_file":     {about: "The file with the URL of an incoming webhook in Slack's form; who has the URL can write there.", form: keyFile},
-	"events.webhook_url":        {about: "The URL to which messages are posted as plain JSON.", form: secure},
+	"events.webhook_url":        {about: "The URL to which messages are posted as plain JSON.", form: secure, secret: true},
 	"events.webhook_token_file": {about: "The file with the bearer token of that URL.", form: keyFile},
 	"events.ca":                 {about: "The authority of the certificates of both webhooks, PEM.", form: file, standard: "the authorities of the system"},
 	"events.smtp.addr":          {about: "The mail server that takes messages. Without it there is no e-mail.", form: address},
