@@ -164,13 +164,7 @@ const RegistrationEnded = "registration-ended"
 func RecordsOf(facts []Fact) ([]Record, error) {
 	facts = slices.Clone(facts)
 	slices.SortStableFunc(facts, func(a, b Fact) int {
-		last := func(f Fact) int { // what has no number ends the record
-			if f.Number == 0 {
-				return notice.MaxAttempts + 1
-			}
-			return f.Number
-		}
-		return cmp.Or(cmp.Compare(last(a), last(b)), cmp.Compare(a.Kind, b.Kind), a.At.Compare(b.At))
+		return cmp.Or(cmp.Compare(rank(a.Number), rank(b.Number)), cmp.Compare(a.Kind, b.Kind), a.At.Compare(b.At))
 	})
 	var out []Record
 	var receipts Receipts
@@ -208,6 +202,14 @@ func RecordsOf(facts []Fact) ([]Record, error) {
 	return out, nil
 }
 
+// rank is where entries of a number stand in a record: those without one end it.
+func rank(number int) int {
+	if number == 0 {
+		return notice.MaxAttempts + 1
+	}
+	return number
+}
+
 // announces tells whether an entry made a notification.
 func (f *Fact) announces() bool {
 	return !f.Notification.IsZero() && (f.Kind == FactChange || f.Kind == FactDecision || f.Kind == FactResend)
@@ -216,8 +218,8 @@ func (f *Fact) announces() bool {
 // RecordOf begins the record of a notification with the entry that made it. Its state is not known yet.
 func RecordOf(f *Fact) (Record, error) {
 	var c ChangeFacts
-	if err := f.open(&c); err != nil {
-		return Record{}, err
+	if err := c.read(string(f.Facts)); err != nil {
+		return Record{}, f.wrong(err)
 	}
 	change := f.Change
 	if change.IsZero() {
@@ -231,12 +233,16 @@ func RecordOf(f *Fact) (Record, error) {
 			APIVersion: c.APIVersion, Status: c.Status, Event: c.Event, EventAt: c.EventAt.UTC(), PushEpoch: c.Epoch,
 		},
 		OccurredAt: c.OccurredAt.UTC(), CreatedAt: f.At.UTC(), Manual: f.Kind == FactResend,
-		Arrival: Arrival{
-			Source: c.Source, Rejudged: f.Kind == FactDecision, Because: c.Because, NotBefore: c.NotBefore.UTC(),
-			Began: Micros(c.BeganUS).Duration(), Waited: Micros(c.WaitedUS).Duration(),
-			Earlier: earlierOf(f, &c), content: contentOf(f.Client, &c),
-		},
+		Arrival: arrivalOf(f.Kind, f.Client, &c),
 	}, nil
+}
+
+func arrivalOf(kind string, client notice.ClientID, c *ChangeFacts) Arrival {
+	return Arrival{
+		Source: c.Source, Rejudged: kind == FactDecision, Because: c.Because, NotBefore: c.NotBefore.UTC(),
+		Began: Micros(c.BeganUS).Duration(), Waited: Micros(c.WaitedUS).Duration(),
+		Earlier: earlierOf(kind, c), content: contentOf(client, c),
+	}
 }
 
 // Add continues a record. Facts come by number, and an attempt before its result; those that tell nothing of it change
@@ -251,18 +257,15 @@ func (r *Record) Add(f *Fact) error {
 	switch f.Kind {
 	case FactAttempt:
 		var a AttemptFacts
-		if err := f.open(&a); err != nil {
-			return err
+		if err := a.read(string(f.Facts)); err != nil {
+			return f.wrong(err)
 		}
 		r.Late = r.Late || a.Late
 		r.Attempts = append(r.Attempts, AttemptRecord{Number: f.Number, Interaction: f.Interaction, ScheduledAt: a.ScheduledAt.UTC(), StartedAt: f.At.UTC(), Held: a.Held, HeldFor: Micros(a.HeldUS).Duration()})
 	case FactResult:
-		var e struct {
-			ResultFacts
-			EndedAt time.Time `json:"endedAt"`
-		}
-		if err := f.open(&e); err != nil {
-			return err
+		var e endedFacts
+		if err := e.read(string(f.Facts)); err != nil {
+			return f.wrong(err)
 		}
 		if i := slices.IndexFunc(r.Attempts, func(a AttemptRecord) bool { return a.Number == f.Number }); i >= 0 {
 			r.Attempts[i].end(f, &e.ResultFacts, e.EndedAt.UTC())
@@ -274,11 +277,14 @@ func (r *Record) Add(f *Fact) error {
 
 func (a *AttemptRecord) end(f *Fact, e *ResultFacts, at time.Time) {
 	a.Outcome, a.EndedAt, a.HTTPStatus, a.Echo, a.TLS, a.URL, a.Detail = f.Outcome, at, e.HTTPStatus, e.Echo, e.TLS, e.URL, e.Detail
-	a.StoredAt, a.Rescued = f.At.UTC(), e.Detail == LostDetail
+	a.StoredAt, a.Rescued, a.Offsets = f.At.UTC(), e.Detail == LostDetail, e.offsets()
+}
+
+func (f *ResultFacts) offsets() Offsets {
 	us := func(n int64) time.Duration { return Micros(n).Duration() }
-	a.Offsets = Offsets{
-		ClaimToSend: us(e.WaitedUS), Dialled: us(e.DialledUS), Handshaken: us(e.HandshakenUS), FirstByteOut: us(e.FirstByteUS),
-		Answered: us(e.AnsweredUS), Elapsed: us(e.ElapsedUS),
+	return Offsets{
+		ClaimToSend: us(f.WaitedUS), Dialled: us(f.DialledUS), Handshaken: us(f.HandshakenUS), FirstByteOut: us(f.FirstByteUS),
+		Answered: us(f.AnsweredUS), Elapsed: us(f.ElapsedUS),
 	}
 }
 
@@ -295,9 +301,5 @@ func (a *AttemptRecord) private(f *Fact) error {
 	return nil
 }
 
-func (f *Fact) open(into any) error {
-	if err := json.Unmarshal(f.Facts, into); err != nil {
-		return fmt.Errorf("facts of entry %s: %w", f.ID, err)
-	}
-	return nil
-}
+// wrong is the error of facts that cannot be read.
+func (f *Fact) wrong(err error) error { return fmt.Errorf("facts of entry %s: %w", f.ID, err) }

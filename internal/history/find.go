@@ -1,6 +1,8 @@
 package history
 
 import (
+	"encoding/json"
+
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -50,4 +52,31 @@ type Found struct {
 	Hits []Hit
 	More bool   // there are more of a type than are listed
 	Mark string // stands for the query where it must not be kept as it is: a keyed digest, in hex
+}
+
+// SoughtIn returns what a payment is found by: the end-to-end id and the initiator's CNPJ, as the document has them, unchecked. Both are "" in a
+// document that cannot be read.
+func SoughtIn(document []byte) (endToEnd, cnpj string) {
+	r := memberReader{text: string(document)}
+	for name := r.first(); name != ""; name = r.next() {
+		switch name {
+		case "endToEndId":
+			endToEnd = r.str()
+		case "cnpjInitiator":
+			cnpj = r.str()
+		default:
+			r.skip()
+		}
+	}
+	if r.over() {
+		return endToEnd, cnpj
+	}
+	var d struct {
+		EndToEndID string `json:"endToEndId"`
+		CNPJ       string `json:"cnpjInitiator"`
+	}
+	if json.Unmarshal(document, &d) != nil {
+		return "", ""
+	}
+	return d.EndToEndID, d.CNPJ
 }

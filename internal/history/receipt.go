@@ -2,6 +2,7 @@ package history
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -82,7 +83,13 @@ type Receipt struct {
 // Receipts are the traces that a history holds of changes that were not stored when they came.
 type Receipts struct {
 	traces  []trace
-	unheard []Unheard
+	unheard []unheard
+}
+
+// unheard is an entry that tells of a period in which changes may have been refused without a trace.
+type unheard struct {
+	entry    notice.ID
+	from, to time.Time
 }
 
 // trace is one entry that tells of a receipt.
@@ -119,8 +126,8 @@ func (r *Receipts) Add(f *Fact) error {
 	switch f.Kind {
 	case FactRefused, FactQuarantined:
 		var c ChangeFacts
-		if err := f.open(&c); err != nil {
-			return err
+		if err := c.read(string(f.Facts)); err != nil {
+			return f.wrong(err)
 		}
 		t := trace{
 			entry: f.ID, kind: f.ResourceKind, resource: f.ResourceID, revision: f.Revision, content: contentOf(f.Client, &c), source: c.Source,
@@ -138,12 +145,10 @@ func (r *Receipts) Add(f *Fact) error {
 		r.traces = append(r.traces, t)
 	case FactUnheard:
 		var u UnheardFacts
-		if err := f.open(&u); err != nil {
-			return err
+		if err := json.Unmarshal(f.Facts, &u); err != nil {
+			return f.wrong(err)
 		}
-		r.unheard = append(r.unheard, Unheard{
-			From: f.At.UTC().Add(-Micros(u.FromUS).Duration()), To: f.At.UTC().Add(-Micros(u.ToUS).Duration()), Requests: u.Requests, Why: u.Why, Wall: u.WallClock,
-		})
+		r.unheard = append(r.unheard, unheard{f.ID, f.At.UTC().Add(-Micros(u.FromUS).Duration()), f.At.UTC().Add(-Micros(u.ToUS).Duration())})
 	}
 	return nil
 }
@@ -154,7 +159,10 @@ func (r *Receipts) Add(f *Fact) error {
 // revision is, as its content is what our mapping made of it. Other content that the core sent under the same revision
 // and that we refused leaves it unknown whether the change came before; other content that was quarantined does not: the
 // core has corrected it since.
-func (r *Receipts) Join(to *Record) {
+func (r *Receipts) Join(to *Record) { r.JoinSome(to, func(notice.ID) bool { return true }) }
+
+// JoinSome is Join with those of the entries alone that count for this notification.
+func (r *Receipts) JoinSome(to *Record, counts func(entry notice.ID) bool) {
 	a := &to.Arrival
 	if to.Manual || a.Source == timerSource {
 		return
@@ -162,7 +170,7 @@ func (r *Receipts) Join(to *Record) {
 	received := to.ReceivedAt()
 	for i := range r.traces {
 		t := &r.traces[i]
-		if t.kind != to.Kind || t.resource != to.ResourceID || !t.receipt.At.Before(received) {
+		if t.kind != to.Kind || t.resource != to.ResourceID || !t.receipt.At.Before(received) || !counts(t.entry) {
 			continue
 		}
 		revision, same := to.Revision, t.content == a.content
@@ -182,7 +190,7 @@ func (r *Receipts) Join(to *Record) {
 		}
 	}
 	for i := range r.unheard {
-		if u := &r.unheard[i]; !u.To.Before(to.OccurredAt) && !u.From.After(received) {
+		if u := &r.unheard[i]; !u.to.Before(to.OccurredAt) && !u.from.After(received) && counts(u.entry) {
 			a.Unknown = true
 		}
 	}
@@ -209,9 +217,9 @@ func (r *Record) ReceivedAt() time.Time {
 }
 
 // earlierOf is what the entry of a change itself tells of earlier receipts.
-func earlierOf(f *Fact, c *ChangeFacts) (out []Receipt) {
+func earlierOf(kind string, c *ChangeFacts) (out []Receipt) {
 	switch {
-	case f.Kind == FactResend:
+	case kind == FactResend:
 	case c.Source == timerSource:
 		at := c.FirstReceivedAt
 		if at.IsZero() { // older entries do not tell when the deadline became known
@@ -221,7 +229,7 @@ func earlierOf(f *Fact, c *ChangeFacts) (out []Receipt) {
 	case !c.FirstReceivedAt.IsZero():
 		out = append(out, Receipt{At: c.FirstReceivedAt.UTC(), What: notice.DelayQuarantine, For: string(notice.DelayQuarantine), Times: 1, own: true})
 	}
-	if !c.CommittedAt.IsZero() && f.Kind != FactResend {
+	if !c.CommittedAt.IsZero() && kind != FactResend {
 		out = append(out, Receipt{At: c.CommittedAt.UTC(), What: notice.DelaySource})
 	}
 	return out

@@ -1,0 +1,265 @@
+package history
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// FactPoll is the kind of the entry of a status query.
+const FactPoll = "poll"
+
+// Brief is an entry of the log as sums over time need it: its columns, and of its facts what the clock of the rule rests on. It keeps no part of the
+// entry's text, so that many can wait in memory. A zero member is NULL.
+type Brief struct {
+	XID          int64 // with ID its place in the order of the log
+	ID           notice.ID
+	Notification notice.ID
+	At           time.Time
+	Kind         string
+	Client       notice.ClientID
+	ResourceKind ofb.Kind
+	Altered      bool // it is not what was sealed
+	First        bool // of a change: its resource had no state before
+	Number       int8
+	ResourceID   string
+	Outcome      notice.Outcome
+	Closes       notice.State
+
+	told any // *madeTold, *attemptTold, *endTold, *PollTold; of a change that is not told its ofb.Silence; of a refusal how often, int64; or nil
+}
+
+// madeTold is what an entry tells that made a notification.
+type madeTold struct {
+	revision   int64
+	occurredAt time.Time
+	arrival    Arrival
+}
+
+// attemptTold is what an attempt's entry tells.
+type attemptTold struct {
+	scheduledAt time.Time
+	held        notice.Delay
+	heldFor     time.Duration
+}
+
+// endTold is what the entry of an attempt's end tells.
+type endTold struct {
+	endedAt time.Time
+	echo    notice.Echo
+	rescued bool
+	offsets Offsets
+}
+
+// PollTold is what the entry of a status query tells.
+type PollTold struct {
+	Status     ofb.Status // the state that was shown
+	Duration   Micros     // from reading the query to recording it
+	Suppressed int64      // refusals of the same caller since the last one that was recorded
+}
+
+// Silence is why a change is not announced; "" where it is, and of other entries.
+func (b *Brief) Silence() ofb.Silence {
+	reason, _ := b.told.(ofb.Silence)
+	return reason
+}
+
+// Refusals is how often a refused change came; 0 of other entries.
+func (b *Brief) Refusals() int64 {
+	n, _ := b.told.(int64)
+	return n
+}
+
+// Poll is what a status query tells; empty of other entries.
+func (b *Brief) Poll() PollTold {
+	if p, is := b.told.(*PollTold); is {
+		return *p
+	}
+	return PollTold{}
+}
+
+// Key names the resource that it tells of.
+func (b *Brief) Key() notice.Key { return notice.Key{Kind: b.ResourceKind, ID: b.ResourceID} }
+
+// Size is about how many bytes of memory it takes.
+func (b *Brief) Size() int {
+	size := 200 + len(b.ResourceID)
+	switch b.told.(type) {
+	case *madeTold:
+		size += 360
+	case *endTold:
+		size += 112
+	case nil:
+	default:
+		size += 48
+	}
+	return size
+}
+
+// Announces tells whether it made its notification.
+func (b *Brief) Announces() bool {
+	return !b.Notification.IsZero() && (b.Kind == FactChange || b.Kind == FactDecision || b.Kind == FactResend)
+}
+
+// Ends tells whether an attempt ended with it, or a notification that waited.
+func (b *Brief) Ends() bool { return b.Kind == FactResult || b.Kind == FactCancelled }
+
+// SharedWords keeps one copy of each word that entries repeat, as ids of clients and resources. The zero value is ready.
+type SharedWords struct{ known map[string]string }
+
+// one is the copy of a word.
+func (w *SharedWords) one(s string) string {
+	if s == "" {
+		return ""
+	}
+	have, known := w.known[s]
+	if known {
+		return have
+	}
+	if w.known == nil {
+		w.known = map[string]string{}
+	}
+	s = strings.Clone(s)
+	w.known[s] = s
+	return s
+}
+
+// ColumnsOf is a Brief with the columns alone.
+func ColumnsOf(e *audit.Entry, w *SharedWords) Brief {
+	return Brief{
+		XID: e.XID, ID: notice.ID(e.ID), Notification: notice.ID(audit.Value(e.NotificationID)), At: e.At.Time(), Kind: w.one(e.Kind),
+		Client: notice.ClientID(w.one(audit.Value(e.ClientID))), ResourceKind: ofb.Kind(audit.Value(e.ResourceKind)), ResourceID: w.one(audit.Value(e.ResourceID)),
+		Number: int8(audit.Value(e.Number)), Outcome: notice.Outcome(w.one(audit.Value(e.Outcome))), Closes: notice.State(w.one(audit.Value(e.Closes))),
+	}
+}
+
+// BriefOf is an entry in brief. When its facts cannot be read it has the columns, and the error is returned.
+func BriefOf(e *audit.Entry, w *SharedWords) (Brief, error) {
+	b := ColumnsOf(e, w)
+	var err error
+	switch e.Kind {
+	case FactChange, FactDecision, FactResend:
+		err = b.change(e, w)
+	case FactAttempt:
+		var a AttemptFacts
+		err = a.read(e.Facts)
+		b.told = &attemptTold{a.ScheduledAt.UTC(), notice.Delay(w.one(string(a.Held))), Micros(a.HeldUS).Duration()}
+	case FactResult:
+		var r endedFacts
+		err = r.read(e.Facts)
+		b.told = &endTold{r.EndedAt.UTC(), notice.Echo(w.one(string(r.Echo))), r.Detail == LostDetail, r.offsets()}
+	case FactRefused:
+		var c ChangeFacts
+		err = c.read(e.Facts)
+		b.told = c.Refusals
+	case FactPoll:
+		b.told, err = pollOf(e.Facts, w)
+	}
+	if err != nil {
+		b.told = nil
+		return b, fmt.Errorf("facts of entry %s: %w", b.ID, err)
+	}
+	return b, nil
+}
+
+// change reads the facts of a change, a decision or a resend.
+func (b *Brief) change(e *audit.Entry, w *SharedWords) error {
+	var c ChangeFacts
+	if err := c.read(e.Facts); err != nil {
+		return err
+	}
+	b.First = e.Kind == FactChange && c.From == ""
+	if b.Notification.IsZero() {
+		b.told = ofb.Silence(w.one(string(c.Reason)))
+		return nil
+	}
+	c.Source, c.APIVersion, c.Cause, c.DataHash = w.one(c.Source), w.one(c.APIVersion), ofb.Cause(w.one(string(c.Cause))), strings.Clone(c.DataHash)
+	b.told = &madeTold{audit.Value(e.Revision), c.OccurredAt.UTC(), arrivalOf(e.Kind, b.Client, &c)}
+	return nil
+}
+
+// pollOf reads what the sums need of a status query's facts. Other members are passed over.
+func pollOf(text string, w *SharedWords) (*PollTold, error) {
+	p := &PollTold{}
+	r := memberReader{text: text}
+	for name := r.first(); name != ""; name = r.next() {
+		switch name {
+		case "status":
+			p.Status = ofb.Status(w.one(r.str()))
+		case "durationMicros":
+			p.Duration = Micros(r.integer())
+		case "suppressed":
+			p.Suppressed = r.integer()
+		case "system", "operation", "apiVersion", "method", "organisationId", "softwareId", "certificateSerial", "certificateIssuer", "certificateFingerprint",
+			"tokenHash", "tokenId", "source", "receivedAt", "httpStatus", "code", "reason", "timer", "items", "jti", "kid", "answerDigest", "spooled":
+			r.skip()
+		default:
+			r.odd = true
+		}
+	}
+	if r.over() {
+		return p, nil
+	}
+	var other struct {
+		Status     ofb.Status `json:"status"`
+		DurationUS Micros     `json:"durationMicros"`
+		Suppressed int64      `json:"suppressed"`
+	}
+	err := json.Unmarshal([]byte(text), &other)
+	return &PollTold{other.Status, other.DurationUS, other.Suppressed}, err
+}
+
+// RecordOfBriefs makes the record of one notification from its entries, in any order, and sorts them. The record has what a verdict on its times rests
+// on and is otherwise empty; in that it is what RecordsOf makes of the same entries. False: none of them made the notification.
+func RecordOfBriefs(entries []*Brief) (Record, bool) {
+	slices.SortStableFunc(entries, func(a, b *Brief) int {
+		return cmp.Or(cmp.Compare(rank(int(a.Number)), rank(int(b.Number))), cmp.Compare(a.Kind, b.Kind), a.At.Compare(b.At))
+	})
+	var r Record
+	made, altered := false, false
+	for _, b := range entries {
+		altered = altered || b.Altered
+		if b.Announces() {
+			made = true
+			r.ID, r.Client, r.Kind, r.ResourceID, r.CreatedAt, r.Manual = b.Notification, b.Client, b.ResourceKind, b.ResourceID, b.At.UTC(), b.Kind == FactResend
+			if told, is := b.told.(*madeTold); is {
+				r.Revision, r.OccurredAt, r.Arrival = told.revision, told.occurredAt, told.arrival
+				r.Arrival.Earlier = slices.Clone(told.arrival.Earlier) // Join changes it
+			}
+		}
+	}
+	r.Tampered = altered
+	for _, b := range entries {
+		r.addBrief(b)
+	}
+	if r.State == "" {
+		r.State = notice.Pending
+	}
+	if len(r.Arrival.Earlier) > 1 {
+		(&Receipts{}).Join(&r) // puts them in order
+	}
+	return r, made
+}
+
+// addBrief is Add.
+func (r *Record) addBrief(b *Brief) {
+	if b.Closes != "" {
+		r.State = b.Closes
+	}
+	switch told := b.told.(type) {
+	case *attemptTold:
+		r.Attempts = append(r.Attempts, AttemptRecord{Number: int(b.Number), ScheduledAt: told.scheduledAt, StartedAt: b.At.UTC(), Held: told.held, HeldFor: told.heldFor})
+	case *endTold:
+		if i := slices.IndexFunc(r.Attempts, func(a AttemptRecord) bool { return a.Number == int(b.Number) }); i >= 0 {
+			a := &r.Attempts[i]
+			a.Outcome, a.EndedAt, a.Echo, a.StoredAt, a.Rescued, a.Offsets = b.Outcome, told.endedAt, told.echo, b.At.UTC(), told.rescued, told.offsets
+		}
+	}
+}
