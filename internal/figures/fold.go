@@ -1,8 +1,6 @@
 package figures
 
 import (
-	"encoding/json"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -14,14 +12,12 @@ import (
 
 // Stretch is a part of the log and what is needed to understand it.
 type Stretch struct {
-	Entries []history.Fact // in the order of the log
+	Entries []history.Brief // in the order of the log
 	// Before are the earlier entries of the notifications that Entries goes on with, in any order.
-	Before []history.Fact
-	// Damaged are notifications with an entry that is not what was sealed; their verdicts are unknown.
-	Damaged map[notice.ID]bool
-	// Judge gives the clock proof of each record, in their order. It must know the same receipts and standstills whenever
-	// the same part of the log is folded.
-	Judge func([]history.Record) ([]timing.Timing, error)
+	Before []history.Brief
+	// Judge gives the clock proof of each record, in their order. Each is of a notification up to the entry of ends with the same number, and must be
+	// judged by what the log has up to there.
+	Judge func(records []history.Record, ends []*history.Brief) ([]timing.Timing, error)
 	// Polls are what status queries say of pushes, by their entries; one that is absent says nothing.
 	Polls map[notice.ID]Push
 	// Fetched are delivered notifications whose resource was asked for in this stretch for the first time since.
@@ -45,145 +41,173 @@ const (
 	PushAfter   Push = nameAfter   // the newest one is delivered
 )
 
-// Fold adds a stretch of the log. An error leaves the book in an unknown state.
+// judgeAtOnce bounds the records that are in memory at once.
+const judgeAtOnce = 1000
+
+// Fold adds a stretch of the log. What an entry adds depends on the log up to that entry alone, so any cut of the log into stretches gives the same
+// sums. An error, which is Judge's, leaves the sums in an unknown state.
 func (b *Totals) Fold(s Stretch) error {
-	ended := map[notice.ID]bool{} // notifications of which something ended
+	n := 0 // ends
 	for i := range s.Entries {
-		f := &s.Entries[i]
-		if f.At.After(b.last) {
-			b.last = f.At
+		e := &s.Entries[i]
+		if e.At.After(b.last) {
+			b.last = e.At
 		}
-		switch f.Kind {
-		case history.FactResult, history.FactCancelled:
-			ended[f.Notification] = true
-		default:
-			if err := b.single(f, s.Polls); err != nil {
-				return err
-			}
+		if e.Ends() {
+			n++
+		} else {
+			b.single(e, s.Polls)
 		}
 	}
-	for _, n := range s.Fetched {
-		b.at(time.Unix(n.At, 0), n.Client, n.Kind)[nameFetched]++
+	for _, f := range s.Fetched {
+		b.at(time.Unix(f.At, 0), f.Client, f.Kind)[nameFetched]++
 	}
-	if len(ended) == 0 {
+	if n == 0 {
 		return nil
 	}
-	records, err := recordsOf(s, ended)
-	if err != nil {
-		return err
-	}
-	timings, err := s.Judge(records)
-	if err != nil {
-		return err
-	}
-	index := make(map[notice.ID]int, len(records))
-	for i := range records {
-		index[records[i].ID] = i
-	}
-	seen := map[string]bool{}
+	c := chainsOf(s, n)
+	records, ends := make([]history.Record, 0, min(n, judgeAtOnce)), make([]*history.Brief, 0, min(n, judgeAtOnce))
 	for i := range s.Entries {
-		f := &s.Entries[i]
-		if f.Kind != history.FactResult && f.Kind != history.FactCancelled {
+		e := &s.Entries[i]
+		if !e.Ends() {
 			continue
 		}
-		n, known := index[f.Notification]
-		if !known {
-			b.at(f.At, f.Client, f.ResourceKind)[nameLost]++
+		told, repeated := c.upTo(e)
+		if repeated {
 			continue
 		}
-		if once := string(f.Notification[:]) + f.Kind + strconv.Itoa(f.Number); !seen[once] {
-			seen[once] = true
-			b.ending(f, &records[n], &timings[n])
+		r, made := history.RecordOfBriefs(told)
+		if !made {
+			b.at(e.At, e.Client, e.ResourceKind)[nameLost]++
+			continue
 		}
+		if records, ends = append(records, r), append(ends, e); len(records) == judgeAtOnce {
+			if err := b.endings(s, records, ends); err != nil {
+				return err
+			}
+			clear(records)
+			records, ends = records[:0], ends[:0]
+		}
+	}
+	return b.endings(s, records, ends)
+}
+
+// endings counts what ended.
+func (b *Totals) endings(s Stretch, records []history.Record, ends []*history.Brief) error {
+	if len(records) == 0 {
+		return nil
+	}
+	timings, err := s.Judge(records, ends)
+	if err != nil {
+		return err
+	}
+	for i := range records {
+		b.ending(ends[i], &records[i], &timings[i])
 	}
 	return nil
 }
 
-// recordsOf makes the records of the notifications of which something ended.
-func recordsOf(s Stretch, ended map[notice.ID]bool) ([]history.Record, error) {
-	facts := make([]history.Fact, 0, 3*len(ended))
-	for _, list := range [][]history.Fact{s.Before, s.Entries} {
-		for i := range list {
-			if ended[list[i].Notification] {
-				facts = append(facts, list[i])
-			}
+// chains are the entries of the notifications of which something ends in a stretch, of each in the order of the log.
+type chains struct {
+	of   map[notice.ID]chain
+	next []int32 // of each entry the next one of its notification, counted from 1; 0: it is the last
+	all  func(n int32) *history.Brief
+	told []*history.Brief
+}
+
+// chain is the first and the last entry of a notification, counted from 1.
+type chain struct{ first, last int32 }
+
+func chainsOf(s Stretch, ends int) *chains {
+	before := int32(len(s.Before))
+	c := &chains{of: make(map[notice.ID]chain, ends), next: make([]int32, len(s.Before)+len(s.Entries)+1)}
+	c.all = func(n int32) *history.Brief {
+		if n <= before {
+			return &s.Before[n-1]
+		}
+		return &s.Entries[n-1-before]
+	}
+	for i := range s.Entries {
+		if e := &s.Entries[i]; e.Ends() {
+			c.of[e.Notification] = chain{}
 		}
 	}
-	records, err := history.RecordsOf(facts)
-	for i := range records {
-		records[i].Tampered = s.Damaged[records[i].ID]
+	for n := int32(1); int(n) < len(c.next); n++ {
+		id := c.all(n).Notification
+		of, wanted := c.of[id]
+		if !wanted {
+			continue
+		}
+		if of.first == 0 {
+			of.first = n
+		} else {
+			c.next[of.last] = n
+		}
+		of.last = n
+		c.of[id] = of
 	}
-	return records, err
+	return c
+}
+
+// upTo returns the entries of the notification of an entry up to that one, until it is called again, and whether the same end is among the earlier
+// ones: the first one counts.
+func (c *chains) upTo(end *history.Brief) (told []*history.Brief, repeated bool) {
+	told = c.told[:0]
+	for n := c.of[end.Notification].first; n != 0; n = c.next[n] {
+		e := c.all(n)
+		if told = append(told, e); e == end {
+			break
+		}
+		repeated = repeated || e.Kind == end.Kind && e.Number == end.Number
+	}
+	c.told = told
+	return told, repeated
 }
 
 // single counts an entry that needs no other to be understood.
-func (b *Totals) single(f *history.Fact, polls map[notice.ID]Push) error {
-	switch f.Kind {
+func (b *Totals) single(e *history.Brief, polls map[notice.ID]Push) {
+	switch e.Kind {
 	case history.FactChange, history.FactDecision:
-		sums := b.at(f.At, f.Client, f.ResourceKind)
-		if f.Kind == history.FactChange {
+		sums := b.at(e.At, e.Client, e.ResourceKind)
+		if e.Kind == history.FactChange {
 			sums[nameChanges]++
 		}
-		if !f.Notification.IsZero() {
+		if !e.Notification.IsZero() {
 			sums[nameNotifications]++
-			return nil
-		}
-		var c struct {
-			Reason ofb.Silence `json:"reason"`
-		}
-		if err := json.Unmarshal(f.Facts, &c); err != nil {
-			return fmt.Errorf("facts of entry %s: %w", f.ID, err)
-		}
-		if c.Reason != "" {
-			sums[nameSilent+word(c.Reason)]++
+		} else if reason := e.Silence(); reason != "" {
+			sums[nameSilent+word(reason)]++
 		}
 	case history.FactResend:
-		b.at(f.At, f.Client, f.ResourceKind)[nameManual]++
+		b.at(e.At, e.Client, e.ResourceKind)[nameManual]++
 	case history.FactDuplicate, history.FactConflict, history.FactQuarantined, history.FactLateResult:
-		b.at(f.At, f.Client, f.ResourceKind)[nameEntry+f.Kind]++
+		b.at(e.At, e.Client, e.ResourceKind)[nameEntry+e.Kind]++
 	case history.FactRefused:
-		var c history.ChangeFacts
-		if err := json.Unmarshal(f.Facts, &c); err != nil {
-			return fmt.Errorf("facts of entry %s: %w", f.ID, err)
-		}
-		b.at(f.At, f.Client, f.ResourceKind)[nameEntry+f.Kind] += max(1, c.Refusals)
-	case factPoll:
-		return b.poll(f, polls)
+		b.at(e.At, e.Client, e.ResourceKind)[nameEntry+e.Kind] += max(1, e.Refusals())
+	case history.FactPoll:
+		b.poll(e, polls[e.ID])
 	}
-	return nil
 }
 
-// factPoll is the kind of the entry of a status query.
-const factPoll = "poll"
-
-func (b *Totals) poll(f *history.Fact, polls map[notice.ID]Push) error {
-	var p struct {
-		Status     ofb.Status `json:"status"`
-		DurationUS int64      `json:"durationMicros"`
-		Suppressed int64      `json:"suppressed"`
-	}
-	if err := json.Unmarshal(f.Facts, &p); err != nil {
-		return fmt.Errorf("facts of entry %s: %w", f.ID, err)
-	}
-	sums := b.at(f.At, f.Client, f.ResourceKind)
-	sums[namePoll+word(f.Outcome)]++
-	sums[bucketNames[histPoll][bucketOf(history.Micros(p.DurationUS))]]++
+func (b *Totals) poll(e *history.Brief, push Push) {
+	p := e.Poll()
+	sums := b.at(e.At, e.Client, e.ResourceKind)
+	sums[namePoll+word(e.Outcome)]++
+	sums[bucketNames[histPoll][bucketOf(p.Duration)]]++
 	if p.Suppressed > 0 {
 		sums[nameSuppressed] += p.Suppressed
 	}
-	if f.ResourceKind != 0 && f.ResourceKind.Final(p.Status) {
+	if e.ResourceKind != 0 && e.ResourceKind.Final(p.Status) {
 		sums[nameFinal]++
 	}
-	if push := polls[f.ID]; push != "" {
+	if push != "" {
 		sums[string(push)]++
 	}
-	return nil
 }
 
 // ending counts the end of an attempt, or of a notification that waited.
-func (b *Totals) ending(f *history.Fact, r *history.Record, t *timing.Timing) {
+func (b *Totals) ending(f *history.Brief, r *history.Record, t *timing.Timing) {
 	sums := b.at(r.CreatedAt, r.Client, r.Kind)
-	closed, outcome := nameClosed, nameOutcome+strconv.Itoa(f.Number)+"."
+	closed, outcome := nameClosed, nameOutcome+strconv.Itoa(int(f.Number))+"."
 	if r.Manual {
 		closed, outcome = nameManualClosed, nameManualOutcome
 	}
@@ -196,7 +220,7 @@ func (b *Totals) ending(f *history.Fact, r *history.Record, t *timing.Timing) {
 	sums[outcome+word(f.Outcome)]++
 	b.noteContact(f, r)
 	for i := range r.Attempts {
-		if r.Attempts[i].Number == f.Number {
+		if r.Attempts[i].Number == int(f.Number) {
 			attempt(sums, i, r, t)
 			break
 		}
@@ -241,7 +265,7 @@ func attempt(sums Sums, i int, r *history.Record, t *timing.Timing) {
 }
 
 // noteContact keeps whether the client could be reached.
-func (b *Totals) noteContact(f *history.Fact, r *history.Record) {
+func (b *Totals) noteContact(f *history.Brief, r *history.Record) {
 	c := b.contact(r.Client)
 	c.Outcome = f.Outcome
 	if f.Outcome.Success() {

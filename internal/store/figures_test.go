@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -450,23 +451,66 @@ func TestPollsStandToPushes(t *testing.T) {
 	}
 }
 
-// BenchmarkFold folds what six thousand notifications of a hundred clients wrote, each delivered at its first attempt: from
-// memory, as the process that seals does, and from the database. Both include the transaction that stores the sums.
-func BenchmarkFold(b *testing.B) {
-	const notifications = 6_000
-	for name, fresh := range map[string]bool{"as-sealed": true, "read-again": false} {
-		b.Run(name, func(b *testing.B) {
-			var took time.Duration
-			for range b.N {
-				took += foldOf(b, notifications, fresh)
+// TestATraceThatComesAfterTheEndChangesNoSum: a refused receipt counts when the log has its trace before the end of the attempt, in any cut of the log.
+func TestATraceThatComesAfterTheEndChangesNoSum(t *testing.T) {
+	for name, cut := range map[string]func(*figured){
+		"in one stretch":      func(*figured) {},
+		"each step by itself": func(f *figured) { f.seal(); f.fold() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFigured(t)
+			f.register("itp", "https://itp.example/hook")
+			before, after := lateBy("before", 33*time.Second), lateBy("after", 33*time.Second)
+			require.NoError(t, f.store.RecordRefusals(t.Context(), []history.ChangeRefusal{f.refusal(before, 32*time.Second)}, nil))
+			cut(f)
+			for _, c := range []change{before, after} {
+				f.accept(c)
+				f.sent(notice.OutcomeDelivered, time.Millisecond, 0, f.claim("itp", 10, 10)...)
+				cut(f)
 			}
-			b.ReportMetric(float64(took.Microseconds())/float64(b.N)/notifications, "µs/notification")
+			require.NoError(t, f.store.RecordRefusals(t.Context(), []history.ChangeRefusal{f.refusal(after, 32*time.Second)}, nil))
+			f.seal()
+			for _, why := range []string{"before it is folded", "folded"} {
+				s, _ := f.read("itp")
+				require.Equal(t, []int64{2, 1}, []int64{s.First.Late, s.First.LateOurs}, why)
+				require.Equal(t, figures.Tally{"unavailable": 1, "core-late": 1}, s.First.Causes, why)
+				f.fold()
+			}
+			out := f.rebuild()
+			require.Zero(t, out.Differ, out.First)
+			proof, _ := f.punctuality(timing.Period{})
+			require.EqualValues(t, 2, proof.Total.LateOurs, "the clock proof knows of both")
 		})
 	}
 }
 
-// foldOf measures one fold.
-func foldOf(t testing.TB, notifications int, fresh bool) time.Duration {
+// BenchmarkFold folds what six thousand notifications of a hundred clients wrote, each delivered at its first attempt: from
+// memory, as the process that seals does, and from the database; and from memory with payments that are new, whose documents are
+// looked into. All include the transaction that stores the sums.
+func BenchmarkFold(b *testing.B) {
+	const notifications = 6_000
+	for name, c := range map[string]foldCase{"as-sealed": {fresh: true}, "read-again": {}, "new-payments": {fresh: true, documents: true}} {
+		b.Run(name, func(b *testing.B) {
+			var took time.Duration
+			var garbage uint64
+			for range b.N {
+				one, bytes := foldOf(b, notifications, c)
+				took, garbage = took+one, garbage+bytes
+			}
+			b.ReportMetric(float64(took.Microseconds())/float64(b.N)/notifications, "µs/notification")
+			b.ReportMetric(float64(garbage)/float64(b.N)/notifications, "B/notification")
+		})
+	}
+}
+
+// foldCase says what a fold begins with.
+type foldCase struct {
+	fresh     bool // the entries are in memory
+	documents bool // the payments are new
+}
+
+// foldOf measures one fold: its time, and the memory that it took and gave back.
+func foldOf(t testing.TB, notifications int, c foldCase) (time.Duration, uint64) {
 	url := storetest.Database(t)
 	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
@@ -479,8 +523,16 @@ func foldOf(t testing.TB, notifications int, fresh bool) time.Duration {
 	require.NoError(t, err)
 	_, err = log.RegisterLogKey(t.Context(), audit.NewSigner(private).Public())
 	require.NoError(t, err)
+	from := `"from":"ACPD",`
+	if c.documents {
+		from = ""
+		_, err = owner.Exec(t.Context(), `INSERT INTO arauto.resource (kind, id, client_id, api_version, revision, change_id, status, watched, data_hash, announced, occurred_at, document)
+SELECT 2, 'p-' || n, 'client-' || n % 100, 'v5', 1, md5(n::text)::uuid, 'ACSC', '{}', '\x00', 0, now(), convert_to(json_build_object('paymentId', 'p-' || n, 'remarks', repeat('text ', 200),
+  'endToEndId', 'E12345678202611281200' || lpad(n::text, 11, 'a'), 'cnpjInitiator', '50685362000135')::text, 'UTF8') FROM generate_series(1, $1::int) n`, notifications)
+		require.NoError(t, err)
+	}
 	for _, of := range []string{
-		`SELECT id, 'change', NULL::smallint, 'applied', NULL, format('{"system":"arauto-0 1.0.0","source":"api","actor":"core","remote":"10.0.0.7:40022","apiVersion":"v5","status":"ACSC","from":"ACPD","cause":"processing","occurredAt":%s,"beganMicros":900,"waitedMicros":1500,"dataHash":"%s","fields":["/status"],"eventAt":%s,"clause":"webhook §5.1","pushEpoch":1}', to_json(now()), repeat('ab', 32), to_json(now()))::json`,
+		`SELECT id, 'change', NULL::smallint, 'applied', NULL, format('{"system":"arauto-0 1.0.0","source":"api","actor":"core","remote":"10.0.0.7:40022","apiVersion":"v5","status":"ACSC",` + from + `"cause":"processing","occurredAt":%s,"beganMicros":900,"waitedMicros":1500,"dataHash":"%s","fields":["/status"],"eventAt":%s,"clause":"webhook §5.1","pushEpoch":1}', to_json(now()), repeat('ab', 32), to_json(now()))::json`,
 		`SELECT md5('attempt' || id)::uuid, 'attempt', 1::smallint, NULL, NULL, format('{"private":"%s","scheduledAt":%s,"late":false,"base":"https://webhook.itp.example/open-banking","manual":false}', repeat('c', 43), to_json(now()))::json`,
 		`SELECT md5('result' || id)::uuid, 'result', 1::smallint, 'delivered', 'delivered', format('{"private":"%s","number":1,"attempt":"%s","url":"https://webhook.itp.example/open-banking/webhook/v1/payments/v5/pix/payments/%s","httpStatus":202,"echo":"match","tls":{"version":"TLS 1.3","cipher":"TLS_AES_128_GCM_SHA256","peerSubject":"CN=webhook.itp.example,O=Iniciadora,C=BR","peerFingerprint":"%s","peerSerial":"1f2e","peerNotAfter":"2027-01-01T00:00:00Z","ownSerial":"2d"},"reused":true,"remote":"203.0.113.9:443","claimToSendMicros":40,"firstByteOutMicros":90,"answeredMicros":2100,"elapsedMicros":2150,"endedAt":%s}', repeat('c', 43), id, id, repeat('ab', 32), to_json(now()))::json`,
 	} {
@@ -491,9 +543,11 @@ SELECT f.*, 'client-' || n % 100, 2, 'p-' || n, m.id FROM (SELECT n, md5(n::text
 		require.NoError(t, err)
 	}
 	storetest.Seal(t, log, owner, audit.NewSigner(private))
-	if !fresh {
+	if !c.fresh {
 		log = auditlog.New(s.Access())
 	}
+	var start, end runtime.MemStats
+	runtime.ReadMemStats(&start)
 	began := time.Now()
 	for more := true; more; {
 		out, err := log.Fold(t.Context())
@@ -501,8 +555,11 @@ SELECT f.*, 'client-' || n % 100, 2, 'p-' || n, m.id FROM (SELECT n, md5(n::text
 		more = out.More
 	}
 	took := time.Since(began)
-	var folded int
+	runtime.ReadMemStats(&end)
+	var folded, found int
 	require.NoError(t, owner.QueryRow(t.Context(), "SELECT sum((sums->>'outcome.1.delivered')::int) FROM arauto.figures_hour WHERE client_id = ''").Scan(&folded))
 	require.Equal(t, notifications, folded)
-	return took
+	require.NoError(t, owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.find_resource").Scan(&found))
+	require.Equal(t, c.documents, found == notifications)
+	return took, end.TotalAlloc - start.TotalAlloc
 }

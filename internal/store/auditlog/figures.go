@@ -19,7 +19,7 @@ import (
 )
 
 // Figures are folded from the log in its order. One transaction stores the sums of a stretch and the position it ends at, so
-// each entry counts once, whatever is killed. What a stretch adds depends on the log up to its end alone, so any cut into
+// each entry counts once, whatever is killed. What an entry adds depends on the log up to it alone, so any cut into
 // stretches gives the same sums. One thing is looked at in the history as it is: periods without any commit, which tell the
 // cause "standstill" from "queue". An entry whose transaction began in such a period and committed after the fold could
 // change it.
@@ -35,12 +35,6 @@ type FoldStep struct {
 	Busy    bool // another session is at it
 	Entries int64
 	More    bool // entries are left that could be folded at once
-}
-
-// sealedStretch is what one sealing transaction sealed.
-type sealedStretch struct {
-	from    int64
-	entries []audit.Entry
 }
 
 // generation is one set of sums.
@@ -65,7 +59,7 @@ func (l *Log) Fold(ctx context.Context) (out FoldStep, err error) {
 		if err := f.learnWith(ctx); err != nil {
 			return err
 		}
-		out.Entries, out.More, err = f.step(ctx, l.fresh.Swap(nil))
+		out.Entries, out.More, err = f.step(ctx, &l.waits)
 		l.push = f.push
 		return err
 	})
@@ -91,21 +85,20 @@ type folding struct {
 	push  *pushes
 }
 
-// step folds the next stretch; fresh, if it is the next one, saves reading it.
-func (f *folding) step(ctx context.Context, fresh *sealedStretch) (n int64, more bool, err error) {
+// step folds the next stretch. What waits saves reading it; nil: nothing does.
+func (f *folding) step(ctx context.Context, waits *waiting) (n int64, more bool, err error) {
 	size, err := logSize(ctx, f.db)
 	if err != nil || size <= f.gen.entries {
 		return 0, false, err
 	}
-	to := min(size, f.gen.entries+FoldBatch)
-	s := stretchOfLog{}
-	if fresh != nil && fresh.from == f.gen.entries && len(fresh.entries) > 0 {
-		to = fresh.from + int64(len(fresh.entries))
-		s.entries = fresh.entries
-		s.upTo = placed(&fresh.entries[len(fresh.entries)-1])
+	s, to := stretchOfLog{}, min(size, f.gen.entries+FoldBatch)
+	var next int64
+	if s.entries, next = waits.take(f.gen.entries); len(s.entries) > 0 && f.gen.entries+int64(len(s.entries)) <= size {
+		to = f.gen.entries + int64(len(s.entries))
 		s.from, err = placeBefore(ctx, f.db, f.gen.entries)
 	} else {
-		s, err = readStretch(ctx, f.db, f.gen.entries, to)
+		s, err = readStretch(ctx, f.db, f.gen.entries, min(to, next))
+		to = min(to, next)
 	}
 	if err != nil {
 		return 0, false, err
@@ -143,9 +136,8 @@ func placeBefore(ctx context.Context, q querier, seq int64) (c cursor, err error
 
 // stretchOfLog are entries in the order of the log.
 type stretchOfLog struct {
-	from, upTo cursor // places: after from, up to upTo
-	entries    []audit.Entry
-	damaged    map[notice.ID]bool // notifications with an entry that is not what was sealed
+	from    cursor // the place before the first
+	entries []history.Brief
 }
 
 // readStretch reads the entries at positions from one up to another, that one left out. Entries of removed months are
@@ -161,47 +153,58 @@ func readStretch(ctx context.Context, q querier, from, to int64) (s stretchOfLog
 	if int64(len(positions)) != to-from {
 		return s, fmt.Errorf("%w: of the positions from %d to %d only %d are there", store.ErrTampered, from, to, len(positions))
 	}
-	s.upTo = positions[len(positions)-1].at
-	s.damaged = map[notice.ID]bool{}
+	var words history.SharedWords
+	upTo := positions[len(positions)-1].at
 	for after := s.from; ; {
-		page, err := readEntries(ctx, q, after, s.upTo, foldPage)
+		page, err := readEntries(ctx, q, after, upTo, foldPage)
 		if err != nil {
 			return s, err
 		}
-		s.place(page, positions)
-		if len(page) < foldPage {
-			return s, nil
+		if err := s.place(page, positions, &words); err != nil || len(page) < foldPage {
+			return s, err
 		}
 		after = placed(&page[len(page)-1])
 	}
 }
 
 // foldPage is how many entries are read at once.
-const foldPage = 5000
+const foldPage = 2000
 
 // place adds entries that have a position. Of rows with one place the one that was sealed counts, or else the first.
-func (s *stretchOfLog) place(page []audit.Entry, positions []position) {
+func (s *stretchOfLog) place(page []audit.Entry, positions []position, words *history.SharedWords) error {
 	var record []byte
-	last := int64(-1)
 	for i, p := range pairPositions(positions, page, make([]*position, len(page))) {
 		if p == nil {
 			continue
 		}
 		e := &page[i]
 		record = e.AppendRecord(record[:0], p.seq)
-		genuine := audit.Leaf(record) == p.leaf
-		switch {
-		case p.seq != last:
-			s.entries = append(s.entries, *e)
-		case genuine && s.damaged[notificationOf(e)]:
-			s.entries[len(s.entries)-1] = *e
-			delete(s.damaged, notificationOf(e))
+		altered := audit.Leaf(record) != p.leaf
+		last := len(s.entries) - 1
+		again := last >= 0 && placeOf(&s.entries[last]) == p.at
+		if again && (altered || !s.entries[last].Altered) {
+			continue
 		}
-		if p.seq != last && !genuine {
-			s.damaged[notificationOf(e)] = true
+		b, err := briefOf(e, altered, words)
+		if err != nil {
+			return err
 		}
-		last = p.seq
+		if again {
+			s.entries[last] = b
+		} else {
+			s.entries = append(s.entries, b)
+		}
 	}
+	return nil
+}
+
+// briefOf is an entry in brief. Facts that cannot be read are an error, unless they are not what was sealed.
+func briefOf(e *audit.Entry, altered bool, words *history.SharedWords) (history.Brief, error) {
+	b, err := history.BriefOf(e, words)
+	if b.Altered = altered; altered {
+		err = nil
+	}
+	return b, err
 }
 
 // continuedSQL reads the entries of notifications.
@@ -209,11 +212,7 @@ const continuedSQL = entrySelect + `WHERE notification_id = ANY($1::uuid[]) AND 
 
 // book folds a stretch.
 func (f *folding) book(ctx context.Context, s stretchOfLog) (*figures.Totals, error) {
-	facts := make([]history.Fact, len(s.entries))
-	for i := range s.entries {
-		facts[i] = history.FactOf(&s.entries[i])
-	}
-	earlier, err := f.before(ctx, facts, &s)
+	earlier, err := f.before(ctx, &s)
 	if err != nil {
 		return nil, err
 	}
@@ -223,47 +222,75 @@ func (f *folding) book(ctx context.Context, s stretchOfLog) (*figures.Totals, er
 	}
 	b := &figures.Totals{}
 	err = b.Fold(figures.Stretch{
-		Entries: facts, Before: earlier, Damaged: s.damaged, Polls: asked.polls, Fetched: asked.fetched,
-		Judge: func(records []history.Record) ([]timing.Timing, error) { return f.judge(ctx, records, s.upTo) },
+		Entries: s.entries, Before: earlier, Polls: asked.polls, Fetched: asked.fetched,
+		Judge: func(records []history.Record, ends []*history.Brief) ([]timing.Timing, error) {
+			return f.judge(ctx, records, ends)
+		},
 	})
 	return b, err
 }
 
-// judge gives the clock proofs of notifications as the log up to a place tells them.
-func (f *folding) judge(ctx context.Context, records []history.Record, upTo cursor) ([]timing.Timing, error) {
-	if err := joinReceiptsUpTo(ctx, f.db, records, upTo); err != nil {
+// judge gives the clock proof of each notification as the log up to an end tells it. What it says of one does not depend on
+// the others.
+func (f *folding) judge(ctx context.Context, records []history.Record, ends []*history.Brief) ([]timing.Timing, error) {
+	if err := joinReceiptsUpTo(ctx, f.db, records, ends); err != nil {
 		return nil, err
 	}
+	type lateness struct {
+		n        int
+		from, to time.Time
+	}
+	var late []lateness
 	var now time.Time
-	for i := range records {
-		for n := range records[i].Attempts {
-			if at := records[i].Attempts[n].StoredAt; at.After(now) {
-				now = at
-			}
+	out := make([]timing.Timing, len(records))
+	one := func(n int, idle func(from, to time.Time) ([]timing.IdlePeriod, error)) error {
+		t, err := timing.TimingsOf(records[n:n+1], ends[n].At, idle)
+		if err == nil {
+			out[n] = t[0]
+		}
+		return err
+	}
+	for n := range records {
+		if ends[n].At.After(now) {
+			now = ends[n].At
+		}
+		err := one(n, func(from, to time.Time) ([]timing.IdlePeriod, error) {
+			late = append(late, lateness{n, from, to})
+			return nil, nil
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
+	slices.SortStableFunc(late, func(a, b lateness) int { return a.from.Compare(b.from) }) // so that the history is gone through once
 	f.still.instants = idlePeriodsOf(f.db).instants
-	return timing.TimingsOf(records, now, f.still.within(ctx, now))
+	idle := f.still.within(ctx, now)
+	for _, l := range late {
+		err := one(l.n, func(from, to time.Time) ([]timing.IdlePeriod, error) { return idle(from.Add(-idleAfter), to) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // before reads the earlier entries of the notifications that a stretch goes on with.
-func (f *folding) before(ctx context.Context, facts []history.Fact, s *stretchOfLog) ([]history.Fact, error) {
+func (f *folding) before(ctx context.Context, s *stretchOfLog) ([]history.Brief, error) {
 	made, wanted := map[notice.ID]bool{}, map[notice.ID]bool{}
-	since := time.Time{}
-	for i := range facts {
-		switch facts[i].Kind {
-		case history.FactChange, history.FactDecision, history.FactResend:
-			made[facts[i].Notification] = true
-		case history.FactResult, history.FactCancelled:
-			if !made[facts[i].Notification] {
-				wanted[facts[i].Notification] = true
-			}
-			if since.IsZero() || facts[i].At.Before(since) {
-				since = facts[i].At
+	var since time.Time
+	for i := range s.entries {
+		switch e := &s.entries[i]; {
+		case e.Announces():
+			made[e.Notification] = true
+		case e.Ends() && !made[e.Notification]:
+			wanted[e.Notification] = true
+			if since.IsZero() || e.At.Before(since) {
+				since = e.At
 			}
 		}
 	}
-	var out []history.Fact
+	var out []history.Brief
+	var words history.SharedWords
 	for _, since := range []time.Time{since.Add(-clockBack), {}} { // most began lately, and few months are looked at
 		if len(wanted) == 0 {
 			break
@@ -276,28 +303,32 @@ func (f *folding) before(ctx context.Context, facts []history.Fact, s *stretchOf
 		if err != nil {
 			return nil, err
 		}
-		entries = slices.DeleteFunc(entries, func(e audit.Entry) bool {
-			return placed(&e).compare(s.from) > 0 || !slices.Contains(announcing, e.Kind) && since.IsZero() && made[notificationOf(&e)]
-		})
+		entries = slices.DeleteFunc(entries, func(e audit.Entry) bool { return placed(&e).compare(s.from) > 0 })
+		found := map[notice.ID]bool{}
+		for i := range entries {
+			if slices.Contains(announcing, entries[i].Kind) {
+				found[notificationOf(&entries[i])] = true
+			}
+		}
+		if !since.IsZero() { // what has not been found is read again with what made it
+			entries = slices.DeleteFunc(entries, func(e audit.Entry) bool { return !found[notificationOf(&e)] })
+		}
 		c, err := compareNow(ctx, f.db, entries, 0)
 		if err != nil {
 			return nil, err
 		}
 		for i := range entries {
-			id := notificationOf(&entries[i])
 			if c.states[i].extra {
 				continue
 			}
-			if c.states[i].failed != "" {
-				if s.damaged == nil {
-					s.damaged = map[notice.ID]bool{}
-				}
-				s.damaged[id] = true
+			b, err := briefOf(&entries[i], c.states[i].failed != "", &words)
+			if err != nil {
+				return nil, err
 			}
-			out = append(out, history.FactOf(&entries[i]))
-			if slices.Contains(announcing, entries[i].Kind) {
-				delete(wanted, id)
-			}
+			out = append(out, b)
+		}
+		for id := range found {
+			delete(wanted, id)
 		}
 	}
 	return out, nil
@@ -308,21 +339,18 @@ var announcing = []string{history.FactChange, history.FactDecision, history.Fact
 
 // write adds a book to the stored sums, and stores the position.
 func (f *folding) write(ctx context.Context, b *figures.Totals, to int64) error {
-	if err := f.addHours(ctx, b.Hours()); err != nil {
+	batch := &pgx.Batch{}
+	if err := f.addHours(ctx, batch, b.Hours()); err != nil {
 		return err
 	}
-	if err := f.addMinutes(ctx, b.Minutes()); err != nil {
+	if err := f.addMinutes(ctx, batch, b); err != nil {
 		return err
 	}
-	if err := f.addClients(ctx, b.Contacts()); err != nil {
+	if err := f.addClients(ctx, batch, b.Contacts()); err != nil {
 		return err
 	}
-	_, err := f.db.Exec(ctx, "UPDATE figures_state SET entries = $2, through = greatest(through, $3) WHERE generation = $1", f.gen.number, to, store.ToTime(b.Last()))
-	if err != nil || b.Last().IsZero() {
-		return err
-	}
-	_, err = f.db.Exec(ctx, "DELETE FROM figures_minute WHERE generation = $1 AND minute < $2", f.gen.number, b.Last().Add(-minutesKept))
-	return err
+	batch.Queue("UPDATE figures_state SET entries = $2, through = greatest(through, $3) WHERE generation = $1", f.gen.number, to, store.ToTime(b.Last()))
+	return f.db.SendBatch(ctx, batch).Close()
 }
 
 // sumColumns are rows of sums, column by column.
@@ -350,7 +378,7 @@ func (c *sumColumns) fill(rows map[figures.RowKey]figures.Sums, order []figures.
 	}
 }
 
-func (f *folding) addHours(ctx context.Context, rows map[figures.RowKey]figures.Sums) error {
+func (f *folding) addHours(ctx context.Context, batch *pgx.Batch, rows map[figures.RowKey]figures.Sums) error {
 	c, order := columnsOf(rows, f.gen.keep)
 	if len(order) == 0 {
 		return nil
@@ -358,17 +386,19 @@ func (f *folding) addHours(ctx context.Context, rows map[figures.RowKey]figures.
 	stored, err := f.db.Query(ctx, `SELECT extract(epoch FROM h.hour)::bigint, h.client_id, h.kind, h.sums::text
 FROM unnest($2::timestamptz[], $3::text[], $4::smallint[]) AS k(hour, client_id, kind) JOIN figures_hour h USING (hour, client_id, kind) WHERE h.generation = $1`,
 		f.gen.number, c.start, c.client, c.kind)
-	if err := addStored(stored, err, rows); err != nil {
+	if _, err := addStored(stored, err, rows); err != nil {
 		return err
 	}
 	c.fill(rows, order)
-	_, err = f.db.Exec(ctx, `INSERT INTO figures_hour (generation, hour, client_id, kind, sums)
+	batch.Queue(`INSERT INTO figures_hour (generation, hour, client_id, kind, sums)
 SELECT $1, * FROM unnest($2::timestamptz[], $3::text[], $4::smallint[], $5::text[]::json[])
 ON CONFLICT (generation, client_id, hour, kind) DO UPDATE SET sums = excluded.sums`, f.gen.number, c.start, c.client, c.kind, c.sums)
-	return err
+	return nil
 }
 
-func (f *folding) addMinutes(ctx context.Context, rows map[figures.RowKey]figures.Sums) error {
+// addMinutes adds sums by minute. With each minute that is new, those that are too old go.
+func (f *folding) addMinutes(ctx context.Context, batch *pgx.Batch, b *figures.Totals) error {
+	rows := b.Minutes()
 	c, order := columnsOf(rows, f.gen.keep)
 	if len(order) == 0 {
 		return nil
@@ -376,41 +406,45 @@ func (f *folding) addMinutes(ctx context.Context, rows map[figures.RowKey]figure
 	stored, err := f.db.Query(ctx, `SELECT extract(epoch FROM m.minute)::bigint, '', m.kind, m.sums::text
 FROM unnest($2::timestamptz[], $3::smallint[]) AS k(minute, kind) JOIN figures_minute m USING (minute, kind) WHERE m.generation = $1`,
 		f.gen.number, c.start, c.kind)
-	if err := addStored(stored, err, rows); err != nil {
-		return err
-	}
-	c.fill(rows, order)
-	_, err = f.db.Exec(ctx, `INSERT INTO figures_minute (generation, minute, kind, sums)
-SELECT $1, * FROM unnest($2::timestamptz[], $3::smallint[], $4::text[]::json[])
-ON CONFLICT (generation, minute, kind) DO UPDATE SET sums = excluded.sums`, f.gen.number, c.start, c.kind, c.sums)
-	return err
-}
-
-// addStored adds rows that are stored to those that are there.
-func addStored(stored pgx.Rows, err error, rows map[figures.RowKey]figures.Sums) error {
+	known, err := addStored(stored, err, rows)
 	if err != nil {
 		return err
 	}
+	c.fill(rows, order)
+	batch.Queue(`INSERT INTO figures_minute (generation, minute, kind, sums)
+SELECT $1, * FROM unnest($2::timestamptz[], $3::smallint[], $4::text[]::json[])
+ON CONFLICT (generation, minute, kind) DO UPDATE SET sums = excluded.sums`, f.gen.number, c.start, c.kind, c.sums)
+	if known < len(order) {
+		batch.Queue("DELETE FROM figures_minute WHERE generation = $1 AND minute < $2", f.gen.number, b.Last().Add(-minutesKept))
+	}
+	return nil
+}
+
+// addStored adds rows that are stored to those that are there, and returns how many they are.
+func addStored(stored pgx.Rows, err error, rows map[figures.RowKey]figures.Sums) (n int, _ error) {
+	if err != nil {
+		return 0, err
+	}
 	defer stored.Close()
-	for stored.Next() {
+	for ; stored.Next(); n++ {
 		var k figures.RowKey
 		var kind int16
 		var text string
 		if err := stored.Scan(&k.Start, (*string)(&k.Client), &kind, &text); err != nil {
-			return err
+			return n, err
 		}
 		k.Kind = ofb.Kind(kind)
 		if rows[k] == nil {
 			rows[k] = figures.Sums{}
 		}
 		if err := rows[k].AddText(text); err != nil {
-			return err
+			return n, err
 		}
 	}
-	return stored.Err()
+	return n, stored.Err()
 }
 
-func (f *folding) addClients(ctx context.Context, contacts map[notice.ClientID]figures.Contact) error {
+func (f *folding) addClients(ctx context.Context, batch *pgx.Batch, contacts map[notice.ClientID]figures.Contact) error {
 	if len(contacts) == 0 {
 		return nil
 	}
@@ -422,17 +456,22 @@ func (f *folding) addClients(ctx context.Context, contacts map[notice.ClientID]f
 	if err != nil {
 		return err
 	}
-	batch := &pgx.Batch{}
-	for client, c := range contacts {
-		if old, there := stored[client]; there {
+	var success, failure, from []pgtype.Timestamptz
+	var failures []int64
+	var outcomes []string
+	for _, client := range ids {
+		c := contacts[notice.ClientID(client)]
+		if old, there := stored[notice.ClientID(client)]; there {
 			c = c.After(old)
 		}
-		batch.Queue(`INSERT INTO figures_client (generation, client_id, last_success, last_failure, failures, failing_from, outcome) VALUES ($1, $2, $3, $4, $5, $6, $7)
-ON CONFLICT (generation, client_id) DO UPDATE SET last_success = excluded.last_success, last_failure = excluded.last_failure,
-  failures = excluded.failures, failing_from = excluded.failing_from, outcome = excluded.outcome`,
-			f.gen.number, string(client), store.ToTime(c.LastSuccess), store.ToTime(c.LastFailure), c.Failures, store.ToTime(c.FailingFrom), string(c.Outcome))
+		success, failure, from = append(success, store.ToTime(c.LastSuccess)), append(failure, store.ToTime(c.LastFailure)), append(from, store.ToTime(c.FailingFrom))
+		failures, outcomes = append(failures, c.Failures), append(outcomes, string(c.Outcome))
 	}
-	return f.db.SendBatch(ctx, batch).Close()
+	batch.Queue(`INSERT INTO figures_client (generation, client_id, last_success, last_failure, failures, failing_from, outcome)
+SELECT $1, * FROM unnest($2::text[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::timestamptz[], $7::text[])
+ON CONFLICT (generation, client_id) DO UPDATE SET last_success = excluded.last_success, last_failure = excluded.last_failure,
+  failures = excluded.failures, failing_from = excluded.failing_from, outcome = excluded.outcome`, f.gen.number, ids, success, failure, failures, from, outcomes)
+	return nil
 }
 
 func readContacts(ctx context.Context, q querier, where string, args ...any) (map[notice.ClientID]figures.Contact, error) {

@@ -16,7 +16,7 @@ import (
 )
 
 // pushMost bounds the resources that are remembered from one fold to the next.
-const pushMost = 20_000
+const pushMost = 5000
 
 // pushes are how resources stand that initiators ask for, as of a position of the log. They save reading the history of a
 // resource that is asked for again and again. The zero value knows none.
@@ -47,10 +47,11 @@ type pushesAsked struct {
 }
 
 // isAsked tells a status query that showed its resource to its client.
-func isAsked(e *audit.Entry) bool {
-	return e.Kind == "poll" && audit.Value(e.Outcome) == "200" && e.ResourceKind != nil && e.ResourceID != nil && e.ClientID != nil
+func isAsked(e *history.Brief) bool {
+	return e.Kind == history.FactPoll && e.Outcome == "200" && e.ResourceKind != 0 && e.ResourceID != "" && e.Client != ""
 }
 
+// keyOf names the resource that an entry tells of.
 func keyOf(e *audit.Entry) notice.Key {
 	return notice.Key{Kind: ofb.Kind(audit.Value(e.ResourceKind)), ID: audit.Value(e.ResourceID)}
 }
@@ -64,9 +65,9 @@ func (f *folding) asked(ctx context.Context, s *stretchOfLog) (*pushesAsked, err
 		return nil, err
 	}
 	out := &pushesAsked{polls: map[notice.ID]figures.Push{}}
-	for i := range s.entries {
+	for i := 0; i < len(s.entries) && len(f.push.known) > 0; i++ {
 		e := &s.entries[i]
-		if p := f.push.known[keyOf(e)]; p != nil {
+		if p := f.push.known[e.Key()]; p != nil {
 			p.add(e, out)
 		}
 	}
@@ -78,8 +79,8 @@ func (f *folding) asked(ctx context.Context, s *stretchOfLog) (*pushesAsked, err
 func (f *folding) meet(ctx context.Context, s *stretchOfLog) error {
 	began := map[notice.ID]bool{}
 	var fresh []notice.Key
-	note := func(e *audit.Entry) {
-		if k := keyOf(e); f.push.known[k] == nil {
+	note := func(e *history.Brief) {
+		if k := e.Key(); f.push.known[k] == nil {
 			f.push.known[k] = &pushed{open: map[notice.ID]*openPush{}}
 			fresh = append(fresh, k)
 		}
@@ -89,8 +90,8 @@ func (f *folding) meet(ctx context.Context, s *stretchOfLog) error {
 		case isAsked(e):
 			note(e)
 		case e.Kind == history.FactAttempt:
-			began[notificationOf(e)] = true
-		case e.Kind == history.FactResult && e.Closes != nil && !began[notificationOf(e)]:
+			began[e.Notification] = true
+		case e.Kind == history.FactResult && e.Closes != "" && !began[e.Notification]:
 			note(e)
 		}
 	}
@@ -115,20 +116,26 @@ CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.resource_id = k.resource AND e
 	if err != nil {
 		return err
 	}
-	all = slices.DeleteFunc(all, func(e audit.Entry) bool { return placed(&e).compare(s.from) > 0 })
-	slices.SortFunc(all, func(a, b audit.Entry) int { return placed(&a).compare(placed(&b)) })
-	return f.replay(ctx, all, s.from)
+	var words history.SharedWords
+	earlier := make([]history.Brief, 0, len(all))
+	for i := range all {
+		if placed(&all[i]).compare(s.from) <= 0 {
+			earlier = append(earlier, history.ColumnsOf(&all[i], &words))
+		}
+	}
+	slices.SortFunc(earlier, func(a, b history.Brief) int { return placeOf(&a).compare(placeOf(&b)) })
+	return f.replay(ctx, earlier, s.from)
 }
 
 // replay brings resources to where they stood at a place, from the entries of their notifications. Status queries are not
 // read one by one: it is asked whether there was one after an attempt.
-func (f *folding) replay(ctx context.Context, all []audit.Entry, upTo cursor) error {
-	attempts, made := map[notice.ID]*audit.Entry{}, map[notice.ID]*audit.Entry{} // the newest attempt of each notification, and what made it
+func (f *folding) replay(ctx context.Context, all []history.Brief, upTo cursor) error {
+	attempts, made := map[notice.ID]*history.Brief{}, map[notice.ID]*history.Brief{} // the newest attempt of each notification, and what made it
 	delivered := map[notice.ID]bool{}
 	for i := range all {
 		e := &all[i]
-		id := notificationOf(e)
-		if p := f.push.known[keyOf(e)]; p != nil {
+		id := e.Notification
+		if p := f.push.known[e.Key()]; p != nil {
 			p.add(e, &pushesAsked{})
 		}
 		switch {
@@ -137,22 +144,22 @@ func (f *folding) replay(ctx context.Context, all []audit.Entry, upTo cursor) er
 		case slices.Contains(announcing, e.Kind):
 			made[id] = e
 		}
-		delivered[id] = delivered[id] || audit.Value(e.Closes) == string(notice.Delivered)
+		delivered[id] = delivered[id] || e.Closes == notice.Delivered
 	}
 	for i := range all {
-		if p := f.push.known[keyOf(&all[i])]; p != nil {
+		if p := f.push.known[all[i].Key()]; p != nil {
 			p.unfetched = nil // as if nothing had been asked
 		}
 	}
 	for id, e := range attempts {
-		p := f.push.known[keyOf(e)]
+		p := f.push.known[e.Key()]
 		if p == nil || !delivered[id] && p.open[id] == nil {
 			continue
 		}
 		var asked bool
 		err := f.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM entry p WHERE p.resource_id = $1 AND p.number IS NULL AND p.at >= $2 AND p.kind = 'poll' AND p.outcome = '200'
   AND p.resource_kind = $3 AND p.client_id IS NOT NULL AND (p.xid, p.id) > ($4, $5) AND (p.xid, p.id) <= ($6, $7))`,
-			*e.ResourceID, e.At.Time().Add(-time.Hour), *e.ResourceKind, e.XID, [16]byte(e.ID), upTo.xid, [16]byte(upTo.id)).Scan(&asked)
+			e.ResourceID, e.At.Add(-time.Hour), int16(e.ResourceKind), e.XID, [16]byte(e.ID), upTo.xid, [16]byte(upTo.id)).Scan(&asked)
 		if err != nil {
 			return err
 		}
@@ -165,13 +172,13 @@ func (f *folding) replay(ctx context.Context, all []audit.Entry, upTo cursor) er
 	return nil
 }
 
-func fetchOf(e *audit.Entry) figures.Fetch {
-	return figures.Fetch{At: e.At.Time().Unix(), Client: notice.ClientID(audit.Value(e.ClientID)), Kind: ofb.Kind(audit.Value(e.ResourceKind))}
+func fetchOf(e *history.Brief) figures.Fetch {
+	return figures.Fetch{At: e.At.Unix(), Client: e.Client, Kind: e.ResourceKind}
 }
 
 // add takes the next entry of the log about the resource.
-func (p *pushed) add(e *audit.Entry, out *pushesAsked) {
-	id := notificationOf(e)
+func (p *pushed) add(e *history.Brief, out *pushesAsked) {
+	id := e.Notification
 	switch {
 	case isAsked(e):
 		p.ask(e, out)
@@ -183,10 +190,10 @@ func (p *pushed) add(e *audit.Entry, out *pushesAsked) {
 		if open := p.open[id]; open != nil {
 			open.asked = false
 		}
-	case e.Closes != nil:
+	case e.Closes != "":
 		open := p.open[id]
 		delete(p.open, id)
-		if audit.Value(e.Closes) != string(notice.Delivered) {
+		if e.Closes != notice.Delivered {
 			break
 		}
 		if id == p.newest {
@@ -203,14 +210,14 @@ func (p *pushed) add(e *audit.Entry, out *pushesAsked) {
 }
 
 // ask takes a status query.
-func (p *pushed) ask(e *audit.Entry, out *pushesAsked) {
+func (p *pushed) ask(e *history.Brief, out *pushesAsked) {
 	switch {
 	case p.newest.IsZero():
-		out.polls[notice.ID(e.ID)] = figures.PushWithout
+		out.polls[e.ID] = figures.PushWithout
 	case p.delivered:
-		out.polls[notice.ID(e.ID)] = figures.PushAfter
+		out.polls[e.ID] = figures.PushAfter
 	default:
-		out.polls[notice.ID(e.ID)] = figures.PushBefore
+		out.polls[e.ID] = figures.PushBefore
 	}
 	for _, open := range p.open {
 		open.asked = true

@@ -69,21 +69,27 @@ func (r *figuresReading) tail(ctx context.Context) (*figures.Totals, error) {
 		return none, nil
 	}
 	s := stretchOfLog{}
-	var err error
-	if r.out.Size > r.gen.entries {
-		s, err = readStretch(ctx, r.db, r.gen.entries, r.out.Size)
-	} else {
-		s.from, err = placeBefore(ctx, r.db, r.gen.entries)
-		s.upTo = s.from
-	}
+	upTo, err := placeBefore(ctx, r.db, r.out.Size)
 	if err != nil {
 		return none, err
 	}
-	unsealed, err := readEntries(ctx, r.db, s.upTo, beyond, tailMost+1)
+	if s.from = upTo; r.out.Size > r.gen.entries {
+		if s, err = readStretch(ctx, r.db, r.gen.entries, r.out.Size); err != nil {
+			return none, err
+		}
+	}
+	unsealed, err := readEntries(ctx, r.db, upTo, beyond, tailMost+1)
 	if err != nil || len(s.entries)+len(unsealed) > tailMost {
 		return none, err
 	}
-	s.entries, s.upTo = append(s.entries, unsealed...), beyond
+	var words history.SharedWords
+	for i := range unsealed {
+		b, err := briefOf(&unsealed[i], false, &words)
+		if err != nil {
+			return none, err
+		}
+		s.entries = append(s.entries, b)
+	}
 	f := folding{db: r.db, still: &idlePeriods{}, gen: r.gen}
 	book, err := f.book(ctx, s)
 	if err != nil {
@@ -116,7 +122,7 @@ func (r *figuresReading) query(ctx context.Context, q figures.Query, tail *figur
 	}
 	rows, err := r.db.Query(ctx, stored, r.gen.number, ids, q.From, q.To, int16(q.Kind))
 	all := map[figures.RowKey]figures.Sums{}
-	if err := addStored(rows, err, all); err != nil {
+	if _, err := addStored(rows, err, all); err != nil {
 		return err
 	}
 	for k, sums := range fresh {

@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"regexp"
 	"strings"
 
@@ -207,40 +206,32 @@ func (f *folding) learnWith(ctx context.Context) error {
 	return f.db.QueryRow(ctx, "SELECT key FROM keyring WHERE name = 'find'").Scan(&f.key)
 }
 
-// learn keeps what payments of a stretch are found by. A document without such a member, or one that cannot be read, is
-// passed over.
-func (f *folding) learn(ctx context.Context, entries []audit.Entry) error {
-	seen := map[notice.Key]bool{}
+// learn keeps what payments are found by that are new in a stretch. A document without such a member, or one that cannot be
+// read, is passed over; later documents of the same payment are not read.
+func (f *folding) learn(ctx context.Context, entries []history.Brief) error {
 	var kinds []int16
 	var ids []string
 	for i := range entries {
-		fact := &entries[i]
-		k := notice.Key{Kind: ofb.Kind(audit.Value(fact.ResourceKind)), ID: audit.Value(fact.ResourceID)}
-		if fact.Kind == history.FactChange && history.HitTypeOf(k.Kind) == history.HitPayment && !seen[k] {
-			seen[k] = true
-			kinds, ids = append(kinds, int16(k.Kind)), append(ids, k.ID)
+		if e := &entries[i]; e.First && history.HitTypeOf(e.ResourceKind) == history.HitPayment {
+			kinds, ids = append(kinds, int16(e.ResourceKind)), append(ids, e.ResourceID)
 		}
 	}
-	if len(ids) == 0 {
-		return nil
-	}
-	rows, err := f.db.Query(ctx, `SELECT r.kind, r.id, r.client_id, r.document FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN resource r USING (kind, id)
-WHERE NOT EXISTS (SELECT FROM find_resource d WHERE d.kind = k.kind AND d.resource_id = k.id)`, kinds, ids)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
 	var learned payments
-	for rows.Next() {
-		if err := learned.scan(rows, f.key); err != nil {
+	for n := 0; n < len(ids); n += learnPage {
+		to := min(n+learnPage, len(ids))
+		rows, err := f.db.Query(ctx, `SELECT r.kind, r.id, r.client_id, r.document FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN resource r USING (kind, id)`, kinds[n:to], ids[n:to])
+		if err != nil {
+			return err
+		}
+		if err := learned.read(rows, f.key); err != nil {
 			return err
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
 	return learned.write(ctx, f.db)
 }
+
+// learnPage is how many documents are read at once.
+const learnPage = 1000
 
 // payments are what payments are found by, column by column.
 type payments struct {
@@ -248,36 +239,56 @@ type payments struct {
 	id         []string
 	digest     [][]byte
 	root, mine []string
+	seen       map[rootOf]bool
 }
 
-func (p *payments) scan(rows pgx.Rows, key []byte) error {
+// rootOf is the root of a CNPJ, and a client whose payments name it.
+type rootOf struct{ root, client string }
+
+func (p *payments) read(rows pgx.Rows, key []byte) error {
+	defer rows.Close()
 	var kind int16
 	var id, client string
-	var document []byte
-	if err := rows.Scan(&kind, &id, &client, &document); err != nil {
-		return err
+	var document pgtype.DriverBytes // is valid up to the next row
+	for rows.Next() {
+		if err := rows.Scan(&kind, &id, &client, &document); err != nil {
+			return err
+		}
+		endToEnd, number := history.SoughtIn(document)
+		if endToEndID.MatchString(endToEnd) {
+			p.kind, p.id, p.digest = append(p.kind, kind), append(p.id, id), append(p.digest, digestOf(key, endToEnd))
+		}
+		if cnpj.MatchString(number) {
+			p.names(rootOf{strings.Clone(number[:8]), client}) // not the whole document
+		}
 	}
-	var d struct {
-		EndToEndID string `json:"endToEndId"`
-		CNPJ       string `json:"cnpjInitiator"`
+	return rows.Err()
+}
+
+// names notes the root of a CNPJ, once.
+func (p *payments) names(r rootOf) {
+	if p.seen[r] {
+		return
 	}
-	if json.Unmarshal(document, &d) != nil {
-		return nil //nolint:nilerr // a document of another shape has none of these members
+	if p.seen == nil {
+		p.seen = map[rootOf]bool{}
 	}
-	if endToEndID.MatchString(d.EndToEndID) {
-		p.kind, p.id, p.digest = append(p.kind, kind), append(p.id, id), append(p.digest, digestOf(key, d.EndToEndID))
-	}
-	if cnpj.MatchString(d.CNPJ) {
-		p.root, p.mine = append(p.root, d.CNPJ[:8]), append(p.mine, client)
-	}
-	return nil
+	p.seen[r] = true
+	p.root, p.mine = append(p.root, r.root), append(p.mine, r.client)
 }
 
 func (p *payments) write(ctx context.Context, tx pgx.Tx) error {
-	if _, err := tx.Exec(ctx, `INSERT INTO find_resource (kind, resource_id, digest) SELECT * FROM unnest($1::smallint[], $2::text[], $3::bytea[])
-ON CONFLICT DO NOTHING`, p.kind, p.id, p.digest); err != nil {
-		return err
+	batch := &pgx.Batch{}
+	if len(p.id) > 0 {
+		batch.Queue(`INSERT INTO find_resource (kind, resource_id, digest) SELECT * FROM unnest($1::smallint[], $2::text[], $3::bytea[]) AS u(kind, id, digest)
+ORDER BY u.digest ON CONFLICT DO NOTHING`, p.kind, p.id, p.digest)
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO find_cnpj (root, client_id) SELECT DISTINCT * FROM unnest($1::text[], $2::text[]) ON CONFLICT DO NOTHING`, p.root, p.mine)
-	return err
+	if len(p.root) > 0 {
+		batch.Queue(`INSERT INTO find_cnpj (root, client_id) SELECT u.* FROM unnest($1::text[], $2::text[]) AS u(root, client_id)
+WHERE NOT EXISTS (SELECT FROM find_cnpj c WHERE c.root = u.root AND c.client_id = u.client_id) ON CONFLICT DO NOTHING`, p.root, p.mine)
+	}
+	if batch.Len() == 0 {
+		return nil
+	}
+	return tx.SendBatch(ctx, batch).Close()
 }

@@ -24,9 +24,9 @@ type Log struct {
 	system string // replica and version: the name of this process in the entries that it writes
 	cursor atomic.Pointer[[]byte]
 
-	fresh atomic.Pointer[sealedStretch] // what this process sealed last, for Fold
-	still idlePeriods                   // of the last fold; used by Fold alone, which one goroutine calls
-	push  *pushes                       // as of the last fold, likewise
+	waits waiting     // what this process sealed and Fold has not folded
+	still idlePeriods // of the last fold; used by Fold alone, which one goroutine calls
+	push  *pushes     // as of the last fold, likewise
 }
 
 // New is the log over the connections of a store, which closes them.

@@ -1,12 +1,16 @@
 package auditlog
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // Traces of refused receipts are looked for around the notifications they may be about. They are stored when the database
@@ -22,61 +26,82 @@ const unheardWhere = "e.kind = 'receipts-unknown' AND e.at >= $1 AND e.at < $2"
 
 const unheardSQL = entrySelect + "e WHERE " + unheardWhere
 
+// tracedSQL finds resources that have traces, at most tracedMost of the traces; the index entry_rare finds them.
+const tracedSQL = "SELECT e.resource_id FROM entry e WHERE e.kind IN ('refused', 'quarantined') AND e.at >= $1 AND e.at < $2 AND e.resource_id IS NOT NULL LIMIT $3"
+
+// tracedMost is up to how many traces are gone through to see which resources have one. If there are more, each resource is
+// looked up.
+const tracedMost = 1000
+
 // tracesSQL reads the traces of some resources; the index entry_resource finds them.
 const tracesSQL = "SELECT " + entryColumns + `
 FROM unnest($1::text[]) AS k(resource)
 CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.resource_id = k.resource AND e.number IS NULL AND e.kind IN ('refused', 'quarantined') AND e.at >= $2 AND e.at < $3) a`
 
-// joinReceipts adds to notifications the earlier receipts of their changes, so that the rule's clock runs from the first.
-// It costs two looks at an index unless something was refused or quarantined around that time.
-func joinReceipts(ctx context.Context, db querier, records []history.Record) error {
-	return joinReceiptsUpTo(ctx, db, records, beyond)
+// tracesAround is where the traces of a notification's change are looked for: from ≤ at < to of their entries.
+func tracesAround(r *history.Record) (from, to time.Time) {
+	from = r.CreatedAt
+	if at := r.OccurredAt; at.Before(from) && at.After(r.CreatedAt.Add(-earlyTraces)) {
+		from = at
+	}
+	return from.Add(-clockBack), r.CreatedAt.Add(lateTraces)
 }
 
-// joinReceiptsUpTo is joinReceipts as of a place in the order of sealing: later traces count for nothing.
-func joinReceiptsUpTo(ctx context.Context, db querier, records []history.Record, upTo cursor) error {
+// readTraces reads the traces that notifications may rest on, and more. It costs two looks at an index unless something was refused
+// or quarantined around that time.
+func readTraces(ctx context.Context, db querier, records []history.Record) ([]audit.Entry, error) {
 	if len(records) == 0 {
-		return nil
+		return nil, nil
 	}
-	from, to := records[0].CreatedAt, records[0].CreatedAt
-	seen := map[string]bool{}
-	var ids []string
+	from, to := records[0].CreatedAt.Add(-clockBack), records[0].CreatedAt.Add(lateTraces)
+	ids := map[string]bool{}
 	for i := range records {
 		r := &records[i]
 		if r.Manual {
 			continue
 		}
-		for _, at := range []time.Time{r.CreatedAt, r.OccurredAt} {
-			if at.Before(from) && at.After(r.CreatedAt.Add(-earlyTraces)) {
-				from = at
-			}
+		ids[r.ResourceID] = true
+		first, last := tracesAround(r)
+		if first.Before(from) {
+			from = first
 		}
-		if r.CreatedAt.After(to) {
-			to = r.CreatedAt
-		}
-		if !seen[r.ResourceID] {
-			seen[r.ResourceID] = true
-			ids = append(ids, r.ResourceID)
+		if last.After(to) {
+			to = last
 		}
 	}
-	from, to = from.Add(-clockBack), to.Add(lateTraces)
-	var there bool
-	err := db.QueryRow(ctx, "SELECT EXISTS (SELECT FROM entry e WHERE e.kind IN ('refused', 'quarantined') AND e.at >= $1 AND e.at < $2)", from, to).Scan(&there)
+	rows, _ := db.Query(ctx, tracedSQL, from, to, tracedMost+1)
+	traced, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var traces []audit.Entry
-	if there {
-		if traces, err = queryEntries(ctx, db, tracesSQL, ids, from, to); err != nil {
-			return err
+	wanted := map[string]bool{}
+	for _, id := range traced {
+		if ids[id] {
+			wanted[id] = true
 		}
+	}
+	if len(traced) > tracedMost {
+		wanted = ids
 	}
 	unheard, err := queryEntries(ctx, db, unheardSQL, from, to)
-	if err != nil {
+	if err != nil || len(wanted) == 0 {
+		return unheard, err
+	}
+	list := make([]string, 0, len(wanted))
+	for id := range wanted {
+		list = append(list, id)
+	}
+	traces, err := queryEntries(ctx, db, tracesSQL, list, from, to)
+	return append(traces, unheard...), err
+}
+
+// joinReceipts adds to notifications the earlier receipts of their changes, so that the rule's clock runs from the first.
+func joinReceipts(ctx context.Context, db querier, records []history.Record) error {
+	traces, err := readTraces(ctx, db, records)
+	if err != nil || len(traces) == 0 {
 		return err
 	}
-	later := func(e audit.Entry) bool { return placed(&e).compare(upTo) > 0 }
-	receipts, err := compareReceipts(ctx, db, slices.DeleteFunc(append(traces, unheard...), later), records)
+	receipts, err := compareReceipts(ctx, db, traces, records)
 	if err != nil || receipts.Empty() {
 		return err
 	}
@@ -85,6 +110,53 @@ func joinReceiptsUpTo(ctx context.Context, db querier, records []history.Record,
 	}
 	return nil
 }
+
+// joinReceiptsUpTo is joinReceipts as of the entry of ends with the same number: traces that the log has later count for
+// nothing. What it adds to a record does not depend on the others.
+func joinReceiptsUpTo(ctx context.Context, db querier, records []history.Record, ends []*history.Brief) error {
+	traces, err := readTraces(ctx, db, records)
+	if err != nil || len(traces) == 0 {
+		return err
+	}
+	slices.SortFunc(traces, func(a, b audit.Entry) int {
+		return cmp.Or(placed(&a).compare(placed(&b)), a.At.Time().Compare(b.At.Time()))
+	})
+	c, err := compareNow(ctx, db, traces, 0)
+	if err != nil {
+		return err
+	}
+	receipts, index := &history.Receipts{}, make(map[notice.ID]int, len(traces))
+	altered := map[notice.Key][]int{}
+	for i := range traces {
+		f := history.FactOf(&traces[i])
+		if _, there := index[f.ID]; !there {
+			index[f.ID] = i
+		}
+		switch s := &c.states[i]; {
+		case s.extra:
+		case s.failed != "":
+			altered[keyOf(&traces[i])] = append(altered[keyOf(&traces[i])], i)
+		default:
+			if err := receipts.Add(&f); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range records {
+		r, end := &records[i], placeOf(ends[i])
+		from, to := tracesAround(r)
+		counts := func(n int) bool {
+			at := traces[n].At.Time()
+			return placed(&traces[n]).compare(end) <= 0 && !at.Before(from) && at.Before(to)
+		}
+		receipts.JoinSome(r, func(entry notice.ID) bool { return counts(index[entry]) })
+		r.Tampered = r.Tampered || !r.Manual && slices.ContainsFunc(altered[notice.Key{Kind: r.Kind, ID: r.ResourceID}], counts)
+	}
+	return nil
+}
+
+// placeOf is the place of an entry in the order of sealing.
+func placeOf(b *history.Brief) cursor { return cursor{b.XID, audit.UUID(b.ID)} }
 
 // compareReceipts gathers traces, each held against its leaf. One that is not what was sealed counts for nothing, and marks
 // the notifications of its resource as tampered with.

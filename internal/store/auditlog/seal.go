@@ -108,7 +108,7 @@ func (l *Log) Seal(ctx context.Context, key *audit.Signer, published ...Publishe
 		return SealStep{}, store.Unavailable("commit what was sealed", err)
 	}
 	if w.out.Entries > 0 {
-		l.fresh.Store(&sealedStretch{w.last.Size, w.taken})
+		l.waits.add(w.last.Size, w.taken)
 	}
 	return w.out, nil
 }
