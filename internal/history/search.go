@@ -25,6 +25,9 @@ type Search struct {
 	Outcome      string
 	Late         bool      // attempts of notifications whose first attempt started late
 	From, To     time.Time // From ≤ at < To
+	// Actor is a part of the subject of who read or acted, without regard to case. ParseSearch does not know it: it narrows a search
+	// of entries that people caused and is no filter of an export.
+	Actor string
 }
 
 // Names of a search's members in queries, exports and records. They are part of the audit format.
@@ -42,6 +45,9 @@ const (
 	bySearchFrom    = "from"
 	bySearchTo      = "to"
 )
+
+// BySearchActor is Search.Actor in queries and in records of readings.
+const BySearchActor = "actor"
 
 // SearchNames lists what ParseSearch knows.
 func SearchNames() []string {
@@ -213,7 +219,13 @@ func searchTime(text string) (time.Time, *notice.Problem) {
 	return t.UTC().Add(time.Microsecond - 1).Truncate(time.Microsecond), nil
 }
 
-// Filter is the search as text by member, which ParseSearch reads; empty for the whole log.
+// ActorKinds are the kinds of entries that may be searched by actor: those that people and systems cause by reading and acting. They
+// are rare beside changes, attempts, results and polls, so that such a search reads few entries.
+func ActorKinds() []string {
+	return []string{FactAdmin, "hold", FactRegistered, FactRegistrationRefused, FactResend}
+}
+
+// Filter is the search as text by member, which ParseSearch reads but for the actor; empty for the whole log.
 func (s Search) Filter() map[string]string {
 	id := func(i notice.ID) string {
 		if i.IsZero() {
@@ -237,6 +249,9 @@ func (s Search) Filter() map[string]string {
 	}
 	if s.Late {
 		out[bySearchLate] = "true"
+	}
+	if s.Actor != "" {
+		out[BySearchActor] = s.Actor
 	}
 	maps.DeleteFunc(out, func(_, v string) bool { return v == "" })
 	return out

@@ -246,14 +246,18 @@ func entriesAsked(raw string, now time.Time) (s history.Search, rest map[string]
 	if err != nil {
 		return s, nil, err
 	}
-	p, err := parameters(joined, append(history.SearchNames(), "limit", "cursor")...)
+	p, err := parameters(joined, append(history.SearchNames(), history.BySearchActor, "limit", "cursor")...)
 	if err != nil {
 		return s, nil, err
 	}
 	filter := maps.Clone(p)
-	delete(filter, "limit")
-	delete(filter, "cursor")
+	for _, name := range []string{history.BySearchActor, "limit", "cursor"} {
+		delete(filter, name)
+	}
 	if s, err = searchFrom(filter); err != nil {
+		return s, nil, err
+	}
+	if err := actorOf(&s, p); err != nil {
 		return s, nil, err
 	}
 	until := s.To
@@ -264,6 +268,28 @@ func entriesAsked(raw string, now time.Time) (s history.Search, rest map[string]
 		return s, nil, tooWideSearch()
 	}
 	return s, p, nil
+}
+
+// longestActor bounds the part of a subject that is searched for, in bytes.
+const longestActor = 255
+
+// actorOf reads whose readings and acts are wanted. The kinds of entries must be named, and be those that have an actor: a search of
+// all entries by actor would read every change and attempt of the period.
+func actorOf(s *history.Search, p map[string]string) error {
+	actor, there := p[history.BySearchActor]
+	if !there {
+		return nil
+	}
+	if s.Actor = actor; len(actor) > longestActor || cutText(actor) != actor {
+		return wrong(history.BySearchActor, "must be a part of the subject of a person or system, of at most 255 bytes of UTF-8",
+			"deve ser parte do identificador de uma pessoa ou sistema, com no máximo 255 bytes de UTF-8")
+	}
+	kinds := history.ActorKinds()
+	if len(s.Entries) == 0 || slices.ContainsFunc(s.Entries, func(k string) bool { return !slices.Contains(kinds, k) }) {
+		all := strings.Join(kinds, ", ")
+		return wrong(history.BySearchActor, "needs entry, with one or more of "+all, "exige entry, com um ou mais de "+all)
+	}
+	return nil
 }
 
 // joinEntries lets the kinds of entries be repeated: they are an array, written either way.

@@ -177,6 +177,30 @@ func TestAnAuditorSearchesByEachKeyAndThatIsRecorded(t *testing.T) {
 	require.Contains(t, string(text), `"facts":"{\"dup\":1,\"dup\":2}"`, "an entry that is not as we write them is shown all the same")
 }
 
+func TestAnAuditorSearchesForPartOfWhoReadOrActed(t *testing.T) {
+	a := openArchive(t)
+	a.exec(`INSERT INTO entry (id, kind, outcome, facts) VALUES (gen_random_uuid(), 'admin', 'read', '{"actor":"Ana.Lima"}'),
+  (gen_random_uuid(), 'hold', 'placed', '{"actor":"ana.souza"}'), (gen_random_uuid(), 'admin', 'read', '{"actor":"bruno","reason":"ana asked"}'), (gen_random_uuid(), 'admin', 'read', '{}')`)
+	for query, want := range map[string]int{
+		"entry=admin,hold&actor=ANA": 2, "entry=admin&actor=lima": 1, "entry=hold&actor=bruno": 0, "entry=admin&actor=%25": 0, "entry=admin&actor=a.l&outcome=read": 1,
+		"entry=admin&entry=resend&actor=ana&to=2020-01-01T00:00:00Z": 0,
+	} {
+		got := a.ask("GET", "/internal/v1/audit/entries?"+query, "auditor", "")
+		require.Equal(t, 200, got.status, got.text)
+		require.Len(t, got.body["entries"], want, query)
+	}
+	all := a.readings("search")
+	require.NotEmpty(t, all[len(all)-1]["filter"].(map[string]any)["actor"], "the record of the reading says whose entries were looked for")
+	for _, query := range []string{
+		"actor=ana", "entry=admin,change&actor=ana", "entry=poll&actor=ana", "entry=admin&actor=%00", "entry=admin&actor=%ff", "entry=admin&actor=" + strings.Repeat("x", 256),
+	} {
+		got := a.ask("GET", "/internal/v1/audit/entries?"+query, "auditor", "")
+		got.refused(t, 400, "invalid_request")
+		require.Contains(t, got.text, `"/actor"`, query)
+	}
+	a.ask("POST", "/internal/v1/audit/exports", "auditor", `{"filter":{"actor":"ana"},"format":"csv"}`).refused(t, 400, "invalid_request")
+}
+
 func TestACursorLeadsThroughAllEntriesOfItsOwnSearch(t *testing.T) {
 	a := openArchive(t)
 	a.exec("INSERT INTO entry (id, kind, client_id, facts) SELECT gen_random_uuid(), 'poll', 'itp', '{}' FROM generate_series(1, 95)")

@@ -392,6 +392,9 @@ func (c *conditions) rest(s history.Search, clients []string) {
 	if s.Late {
 		c.and("kind = 'attempt' AND facts->>'late' = 'true'")
 	}
+	if s.Actor != "" {
+		c.and("strpos(lower(facts->>'actor'), lower(" + c.arg(s.Actor) + ")) > 0")
+	}
 }
 
 // What the partial indexes of migration 0005 leave out, and the conditions that let them be used.
@@ -494,7 +497,15 @@ func matches(s history.Search, clients []string, e *audit.Entry) bool {
 		!s.From.IsZero() && e.At < audit.At(s.From), !s.To.IsZero() && e.At >= audit.At(s.To):
 		return false
 	}
-	return !s.Late || e.Kind == history.FactAttempt && isLate(e.Facts)
+	return (!s.Late || e.Kind == history.FactAttempt && isLate(e.Facts)) && (s.Actor == "" || isOf(e.Facts, s.Actor))
+}
+
+// isOf tells whether facts name an actor of whom text is a part.
+func isOf(facts, text string) bool {
+	var f struct {
+		Actor string `json:"actor"`
+	}
+	return json.Unmarshal([]byte(facts), &f) == nil && strings.Contains(strings.ToLower(f.Actor), strings.ToLower(text))
 }
 
 func isLate(facts string) bool {
