@@ -37,6 +37,7 @@ var (
 		"internal/console/certificates", "internal/console/sealedlog", "internal/console/now", "internal/console/resources",
 		"internal/console/access", "internal/console/find", "internal/console/exports", "internal/console/holds",
 		"internal/console/quarantine", "internal/console/reconciliation", "internal/console/requests", "internal/console/settings",
+		"internal/console/manual",
 	}
 	onePage = append([]string{"internal/console/page"}, floor0...)
 )
@@ -55,6 +56,7 @@ var packages = map[string]place{
 	"certs":                   {"1: identities, how they are made and read", nil},
 	"openapi":                 {"1: the documents of what we serve and send", floor0},
 	"migrations":              {"1: the schema, as SQL", nil},
+	"docs/operations":         {"1: the manual for operators, as it is in the binary", nil},
 	"internal/mtls":           {"1: who we are and whom we trust", nil},
 	"internal/jws":            {"1: signs and verifies; hides the JOSE libraries; reads key files as mtls does", []string{"internal/mtls"}},
 	"internal/store":          {"1: the only package that knows SQL", append(floor0, "migrations")},
@@ -97,7 +99,7 @@ var packages = map[string]place{
 	"internal/console/page":          {"3: what every page is made with", append(floor0, "internal/api", "internal/jws")},
 	"internal/console/find":          {"3: the page of the one box for every id", onePage},
 	"internal/console/now":           {"3: the page that tells whether everything is all right", onePage},
-	"internal/console/notifications": {"3: the page that lists notifications", onePage},
+	"internal/console/notifications": {"3: the page that lists notifications", append([]string{"internal/evidence"}, onePage...)},
 	"internal/console/initiators":    {"3: the pages of the initiators", onePage},
 	"internal/console/late":          {"3: the page of the times that were not kept", onePage},
 	"internal/console/sources":       {"3: the page of the followed databases and buses", onePage},
@@ -112,6 +114,7 @@ var packages = map[string]place{
 	"internal/console/reconciliation": {"3: the page of the daily look whether the history is complete", onePage},
 	"internal/console/requests":       {"3: the page of acts that wait for a second person", onePage},
 	"internal/console/settings":       {"3: the page of settings and replicas", onePage},
+	"internal/console/manual":         {"3: the pages of the manual for operators", append([]string{"docs/operations"}, onePage...)},
 
 	"internal/explain": {"4: what would become of one change, for the command line", append(floor0, "internal/config", "internal/store", "internal/intake",
 		"internal/watch", "internal/watch/sources", "internal/webhook", "openapi")},

@@ -8,6 +8,7 @@ import (
 	"github.com/arauto/arauto/internal/console/holds"
 	"github.com/arauto/arauto/internal/console/initiators"
 	"github.com/arauto/arauto/internal/console/late"
+	"github.com/arauto/arauto/internal/console/manual"
 	"github.com/arauto/arauto/internal/console/notifications"
 	"github.com/arauto/arauto/internal/console/now"
 	"github.com/arauto/arauto/internal/console/page"
@@ -37,6 +38,7 @@ func sections() []page.Section {
 		reconciliation.Section(),
 		access.Section(),
 		settings.Section(),
+		manual.Section(),
 		resources.Section(),
 		find.Section(),
 	}
