@@ -175,7 +175,9 @@ func (k *Console) visit(x *api.Exchange, s *page.Section) *page.Visit {
 			menu = append(menu, page.MenuLink{Group: of.Group, Path: of.Path, Text: k.sheets[of.Name].Text(lang, "nav"), Here: of.Name == s.Name})
 		}
 	}
-	return page.NewVisit(x, who, page.NewAPI(k.cfg.Internal, x.R, who, lang), k.sheets[s.Name], menu)
+	v := page.NewVisit(x, who, page.NewAPI(k.cfg.Internal, x.R, who, lang), k.sheets[s.Name], menu)
+	v.Secure = k.cfg.Secure
+	return v
 }
 
 var (

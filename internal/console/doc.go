@@ -14,8 +14,10 @@
 //
 //   - words.json has the texts, {"key": ["em português", "in English"]}. "nav" is the link in the navigation.
 //   - page.html defines a template for each page: {{define "list"}}<h1>{{t "title"}}</h1> … {{end}}. It is executed with .Data (what
-//     the handler hands over) and .Visit, and shown inside the layout. Functions: t, word, path, n, pct, ms, micros, size, clock, at,
-//     ago, day, iso, or, dict (page/form.go); templates: "tag", "empty". No style attribute, no inline script: the policy forbids both.
+//     the handler hands over) and .Visit, and shown inside the layout. Functions: t, tn (a text for a number, with its singular), word,
+//     path, n, pct, ms, micros, size, clock, at, ago, day, iso, or, dict (page/form.go); templates: "tag", "empty", "dates" (how fields
+//     for dates are read). No style attribute, no inline script: the policy forbids both. A form on a page that refreshes itself stands
+//     in a template of its own (View.Above).
 //   - a Go file with func Section() page.Section: name, group and roles, the embedded files, and the routes with their handlers. A
 //     handler reads with v.API.Get, acts with v.API.Do, and ends with v.Show, v.Done (after an act), v.Redirect or v.API.Hand (a file).
 //     An error of the API is returned as it is: it becomes a clear page.

@@ -48,7 +48,7 @@ type exportsView struct {
 }
 
 func list(v *page.Visit) error {
-	view := exportsView{Formats: []string{"jsonl", "csv", "parquet"}}
+	view := exportsView{Formats: []string{"bundle", "jsonl", "csv", "parquet"}}
 	for _, k := range ofb.Kinds() {
 		view.Kinds = append(view.Kinds, k.String())
 	}
@@ -57,7 +57,7 @@ func list(v *page.Visit) error {
 		return err
 	}
 	view.Rows = answer.Exports
-	shown := page.View{Title: v.Text("title"), Data: view}
+	shown := page.View{Title: v.Text("title"), Data: view, Above: "ask"}
 	for _, e := range view.Rows {
 		if e.State == "waiting" || e.State == "running" {
 			shown.Every = 2 * time.Second
@@ -69,7 +69,7 @@ func list(v *page.Visit) error {
 func ask(v *page.Visit) error {
 	filter := map[string]string{}
 	for name, value := range map[string]string{
-		"clientId": v.Form("clientId"), "kind": v.Form("kind"), "resourceId": v.Form("resourceId"), "from": page.Instant(v.Form("from")), "to": page.Instant(v.Form("to")),
+		"clientId": v.Form("clientId"), "kind": v.Form("kind"), "resourceId": v.Form("resourceId"), "outcome": v.Form("outcome"), "late": v.Form("late"), "from": page.Instant(v.Form("from")), "to": page.Instant(v.Form("to")),
 	} {
 		if value != "" {
 			filter[name] = value
@@ -86,7 +86,7 @@ func file(v *page.Visit) error {
 	if err := v.API.Get(page.Path("/internal/v1/audit/exports/%s", v.Param("id")), nil, &e); err != nil {
 		return err
 	}
-	suffix := map[string]string{"jsonl": ".jsonl", "csv": ".csv", "parquet": ".parquet"}[e.Format]
+	suffix := map[string]string{"bundle": ".zip", "jsonl": ".jsonl", "csv": ".csv", "parquet": ".parquet"}[e.Format]
 	return v.API.Hand(v.X.W, page.Path("/internal/v1/audit/exports/%s/file", e.ID), nil, "arauto-"+e.ID+suffix)
 }
 

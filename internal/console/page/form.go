@@ -176,6 +176,9 @@ func Duration(l Lang, d time.Duration) string {
 	return decimal(l, math.Trunc(d.Hours()/24), 0) + " d"
 }
 
+// Bytes writes a size for people, in units of 1,024.
+func Bytes(l Lang, n int64) string { return bytesOf(l, float64(n)) }
+
 func bytesOf(l Lang, v float64) string {
 	if math.IsNaN(v) {
 		return dash

@@ -61,6 +61,8 @@ type Visit struct {
 	Lang Lang
 	API  *API
 
+	Secure bool // browsers come by TLS, here or at a proxy before us
+
 	sheet *Sheet
 	menu  []MenuLink
 }
@@ -113,6 +115,11 @@ func (v *Visit) form() url.Values {
 // Text is a text of the section's words, or a common one.
 func (v *Visit) Text(key string, args ...any) string { return v.sheet.Text(v.Lang, key, args...) }
 
+// Counted is Text for a number, which is put in first: the text of key.one for 1, where there is one.
+func (v *Visit) Counted(key string, n int64, more ...any) string {
+	return v.sheet.Counted(v.Lang, key, n, more...)
+}
+
 // HasText tells whether a key has a text.
 func (v *Visit) HasText(key string) bool { return v.sheet.Has(key) }
 
@@ -158,6 +165,7 @@ type View struct {
 	Crumb *Link         // the page above, if there is one
 	AsOf  time.Time     // as of when the figures are; zero: now
 	Every time.Duration // the page's part with the id "live" is refreshed as often, while the person lets it; 0: never
+	Above string        // template that is shown above that part and never refreshed: it keeps what a person types; "": none
 }
 
 // Link is a link with its text.

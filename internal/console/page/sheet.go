@@ -59,6 +59,7 @@ func NewSheet(files fs.FS) (*Sheet, error) {
 func (s *Sheet) functions(l Lang) template.FuncMap {
 	all := template.FuncMap{
 		"t":    func(key string, args ...any) string { return s.Text(l, key, args...) },
+		"tn":   func(key string, n any, more ...any) string { return s.Counted(l, key, n, more...) },
 		"word": func(group string, key any) string { return s.word(l, group, key) },
 		"lang": func() string { return l.Tag() },
 		"path": func(format string, parts ...any) string {
@@ -105,6 +106,7 @@ type shown struct {
 	View
 
 	Visit   *Visit
+	Top     template.HTML // above what is refreshed
 	Body    template.HTML
 	Groups  []group
 	Search  string
@@ -124,12 +126,19 @@ type group struct {
 // page executes a template and puts the result into the layout.
 func (s *Sheet) page(v *Visit, name string, view View) ([]byte, error) {
 	t := s.byLang[v.Lang]
-	var body, all bytes.Buffer
-	if err := t.ExecuteTemplate(&body, name, map[string]any{"Data": view.Data, "Visit": v, "Every": int(view.Every.Seconds())}); err != nil {
+	var top, body, all bytes.Buffer
+	inside := map[string]any{"Data": view.Data, "Visit": v, "Every": int(view.Every.Seconds())}
+	if view.Above != "" {
+		if err := t.ExecuteTemplate(&top, view.Above, inside); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.ExecuteTemplate(&body, name, inside); err != nil {
 		return nil, err
 	}
 	q := v.Query()
-	out := shown{View: view, Visit: v, Body: template.HTML(body.String()), Search: q.Get("q"), Now: time.Now()} //nolint:gosec // html/template has escaped it
+	out := shown{View: view, Visit: v, Search: q.Get("q"), Now: time.Now()}
+	out.Top, out.Body = template.HTML(top.String()), template.HTML(body.String()) //nolint:gosec // html/template has escaped them
 	if key := "done." + q.Get("done"); q.Has("done") && s.Has(key) {
 		out.Done = s.Text(v.Lang, key)
 	}

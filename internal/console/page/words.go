@@ -76,6 +76,15 @@ func (s *Sheet) Text(l Lang, key string, args ...any) string {
 	return fmt.Sprintf(text, args...)
 }
 
+// Counted is the text of a key for a number, which is put in first, written for people. Where the number is 1 it is the text of
+// key.one, if there is one.
+func (s *Sheet) Counted(l Lang, key string, n any, more ...any) string {
+	if one := key + ".one"; number(n) == 1 && s.Has(one) {
+		key = one
+	}
+	return s.Text(l, key, append([]any{whole(l, n)}, more...)...)
+}
+
 // Has tells whether a key has a text.
 func (s *Sheet) Has(key string) bool {
 	_, own := s.own[key]

@@ -88,7 +88,7 @@ func list(v *page.Visit) error {
 			d.Words, d.Cure = d.What.Explain(string(v.Lang))
 		}
 	}
-	shown := page.View{Title: v.Text("title"), Data: view}
+	shown := page.View{Title: v.Text("title"), Data: view, Above: "ask"}
 	for _, r := range view.Runs {
 		if r.State == "waiting" || r.State == "running" {
 			shown.Every = 2 * time.Second

@@ -96,6 +96,7 @@ func actsOfPeople(t *testing.T, h *house) {
 
 	require.EqualValues(t, 200, hugo.visit(h.byLink+"/exports"))
 	hugo.unfold()
+	hugo.fill(`form[action="/exports"]`, "format", "jsonl")
 	require.EqualValues(t, 200, hugo.press(`form[action="/exports"] button`))
 	require.Equal(t, 1, h.entries("export-requested", "hugo"))
 	(&clicker{window: hugo, h: h}).until("pronta")
