@@ -1,10 +1,12 @@
-// Package notifications is the console's page that lists notifications by client, kind, state and period.
+// Package notifications is the console's page that lists notifications by client, kind, state, outcome and period, with counts from
+// the projections, saved filters, a file of what is listed, and the resend of several.
 package notifications
 
 import (
 	"embed"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/arauto/arauto/internal/console/page"
@@ -17,9 +19,16 @@ var files embed.FS
 
 // Section is the folder of this page.
 func Section() page.Section {
+	operator := []string{page.Operator}
 	return page.Section{
 		Name: "notifications", Group: page.Operation, Path: "/notifications", Roles: []string{page.Operator, page.Auditor}, Files: files,
-		Routes: []page.PageRoute{{Method: http.MethodGet, Path: "/notifications", Handle: list}},
+		Routes: []page.PageRoute{
+			{Method: http.MethodGet, Path: "/notifications", Handle: list},
+			{Method: http.MethodGet, Path: "/notifications.csv", Handle: table},
+			{Method: http.MethodPost, Path: "/notifications/resend", Roles: operator, Handle: resend},
+			{Method: http.MethodPost, Path: "/notifications/filters", Handle: saveFilter},
+			{Method: http.MethodPost, Path: "/notifications/filters/delete", Handle: deleteFilter},
+		},
 	}
 }
 
@@ -35,12 +44,52 @@ type listedNotification struct {
 	Late       bool
 	Manual     bool
 	Tampered   bool
-	Attempts   []struct{}
+	Attempts   []listedAttempt
+}
+
+type listedAttempt struct {
+	StartedAt  time.Time
+	Outcome    *string
+	HTTPStatus *int
+}
+
+// Over tells whether the notification ended without a delivery, so that it may be sent once more.
+func (n listedNotification) Over() bool {
+	return n.State == string(notice.Exhausted) || n.State == string(notice.Cancelled)
 }
 
 // asked are the filters of the address.
 type asked struct {
 	Client, Kind, State, Outcome, Late, From, To string
+}
+
+// filterNames are the filters in the order of asked, as the address and the API name them.
+var filterNames = []string{"clientId", "kind", "state", "outcome", "late", "from", "to"}
+
+func askedOf(q url.Values) asked {
+	return asked{q.Get("clientId"), q.Get("kind"), q.Get("state"), q.Get("outcome"), q.Get("late"), q.Get("from"), q.Get("to")}
+}
+
+// query are the filters that restrict something, as the address has them.
+func (a asked) query() url.Values {
+	out := url.Values{}
+	for i, value := range []string{a.Client, a.Kind, a.State, a.Outcome, a.Late, a.From, a.To} {
+		if value != "" {
+			out.Set(filterNames[i], value)
+		}
+	}
+	return out
+}
+
+// call are the same filters for the API, with instants for Brasília's times.
+func (a asked) call() url.Values {
+	out := a.query()
+	for _, name := range []string{"from", "to"} {
+		if at := out.Get(name); at != "" {
+			out.Set(name, page.Instant(at))
+		}
+	}
+	return out
 }
 
 // outcomes are those that an attempt may have; blocked addresses are last, as they are rarest.
@@ -51,50 +100,97 @@ var outcomes = []notice.Outcome{
 
 type listView struct {
 	Filter        asked
+	Query         string // the filters alone, encoded
+	CSV, Again    string // addresses of the file, and of the resend, with the filters
+	Saved         []savedFilter
 	Kinds, States []string
 	Outcomes      []notice.Outcome
 	Rows          []listedNotification
+	Counts        *countView // nil: not on this page
 	Auditor       bool
+	Resend        bool         // rows may be chosen to be sent once more
+	Resent        []resentLine // what became of those that were chosen
+	Most          int          // rows of a file
 	First, Next   string
 	Empty         string // key of the words
 }
 
-func list(v *page.Visit) error {
+func list(v *page.Visit) error { return listed(v, nil) }
+
+func listed(v *page.Visit, resent []resentLine) error {
 	q := v.Query()
 	view := listView{
-		Filter:  asked{q.Get("clientId"), q.Get("kind"), q.Get("state"), q.Get("outcome"), q.Get("late"), q.Get("from"), q.Get("to")},
-		Auditor: v.Has(page.Auditor), Outcomes: outcomes,
+		Filter: askedOf(q), Saved: savedOf(v), Auditor: v.Has(page.Auditor), Outcomes: outcomes, Resent: resent, Most: mostRows,
 		States: []string{string(notice.Pending), string(notice.Delivered), string(notice.Exhausted), string(notice.Cancelled)}, Empty: "empty.all",
 	}
+	view.Query = view.Filter.query().Encode()
+	view.CSV, view.Again = "/notifications.csv?"+view.Query, "/notifications/resend?"+view.Query
 	for _, k := range ofb.Kinds() {
 		view.Kinds = append(view.Kinds, k.String())
 	}
-	call := url.Values{"limit": {"100"}}
-	for name, value := range map[string]string{
-		"clientId": view.Filter.Client, "kind": view.Filter.Kind, "state": view.Filter.State, "outcome": view.Filter.Outcome, "late": view.Filter.Late, "cursor": q.Get("cursor"),
-		"from": page.Instant(view.Filter.From), "to": page.Instant(view.Filter.To),
-	} {
-		if value != "" {
-			call.Set(name, value)
-			view.Empty = "empty"
+	call := view.Filter.call()
+	if len(call) > 0 || q.Has("cursor") {
+		view.Empty = "empty"
+	}
+	var next string
+	var err error
+	if view.Rows, next, err = read(v, call, "100", q.Get("cursor")); err != nil {
+		return err
+	}
+	view.Resend = v.Has(page.Operator) && v.CanResend() && slices.ContainsFunc(view.Rows, listedNotification.Over)
+	if !q.Has("cursor") {
+		if view.Counts, err = countsOf(v, view.Filter, q.Get("count")); err != nil {
+			return err
 		}
+	}
+	shown := view.Filter.query()
+	if by := q.Get("count"); by != "" {
+		shown.Set("count", by)
+	}
+	if q.Has("cursor") {
+		view.First = "/notifications?" + shown.Encode()
+	}
+	if next != "" {
+		shown.Set("cursor", next)
+		view.Next = "/notifications?" + shown.Encode()
+	}
+	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
+}
+
+// read asks for one part of the list, newest first, and returns where it goes on; "" at the end.
+func read(v *page.Visit, call url.Values, limit, cursor string) ([]listedNotification, string, error) {
+	call.Set("limit", limit)
+	if call.Del("cursor"); cursor != "" {
+		call.Set("cursor", cursor)
 	}
 	var answer struct {
 		Notifications []listedNotification
 		NextCursor    string
 	}
-	if err := v.API.Get("/internal/v1/notifications", call, &answer); err != nil {
+	err := v.API.Get("/internal/v1/notifications", call, &answer)
+	return answer.Notifications, answer.NextCursor, err
+}
+
+// resentLine is what became of one of several resends.
+type resentLine struct {
+	ID     string
+	Status int
+	Text   string `json:"error_description"`
+	Errors []page.Wrong
+}
+
+// resend asks for one more POST of each notification that the person chose, and shows what became of each.
+func resend(v *page.Visit) error {
+	var answer struct {
+		Request string
+		Results []resentLine
+	}
+	body := map[string]any{"ids": v.Forms("id"), "reason": v.Form("reason")}
+	if _, err := v.API.Do(http.MethodPost, "/internal/v1/notifications/resend", body, &answer); err != nil {
 		return err
 	}
-	view.Rows = answer.Notifications
-	q.Del("done")
-	if q.Has("cursor") {
-		q.Del("cursor")
-		view.First = "/notifications?" + q.Encode()
+	if answer.Request != "" {
+		return v.Done("/requests", "asked")
 	}
-	if answer.NextCursor != "" {
-		q.Set("cursor", answer.NextCursor)
-		view.Next = "/notifications?" + q.Encode()
-	}
-	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
+	return listed(v, answer.Results)
 }
