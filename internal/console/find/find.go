@@ -35,6 +35,9 @@ func (h *foundHit) lead() {
 	switch {
 	case h.Kind != nil && h.ResourceID != nil:
 		h.Path, h.Opens = page.Path("/resources/%s/%s", *h.Kind, *h.ResourceID), *h.ResourceID
+		if h.Type == "notification" { // the page draws this one
+			h.Path += "?" + url.Values{"notification": {h.ID}}.Encode()
+		}
 	case h.ClientID != nil:
 		h.Path = page.Path("/initiators/%s", *h.ClientID)
 		h.Opens = *h.ClientID

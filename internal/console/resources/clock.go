@@ -66,7 +66,6 @@ func clockOf(v *page.Visit, n *toldNotification, timeline []moment) *clockView {
 		return nil
 	}
 	c := &clockView{Status: n.Status, Next: n.NextAttemptAt}
-	last := n.Attempts[len(n.Attempts)-1]
 	end := 2 * time.Second
 	for _, a := range n.Attempts {
 		end = max(end, a.StartedAt.Sub(n.zero())+2*time.Second)
@@ -89,12 +88,12 @@ func clockOf(v *page.Visit, n *toldNotification, timeline []moment) *clockView {
 		c.Base += laneHeight - 6
 	}
 	c.TextY, c.Height = c.Base+18, c.Base+26
-	c.Ticks = ticksOf(v, s, last.StartedAt.Sub(n.zero()))
+	c.Ticks = ticksOf(v, s)
 	return c
 }
 
 // ticksOf are the instants that the axis names, at least 46 units apart.
-func ticksOf(v *page.Visit, s scale, _ time.Duration) []tick {
+func ticksOf(v *page.Visit, s scale) []tick {
 	var out []tick
 	before := -math.MaxFloat64
 	for _, d := range []time.Duration{

@@ -36,7 +36,7 @@ type momentFacts struct {
 }
 
 // linesOf tells the history, oldest first.
-func linesOf(v *page.Visit, r *told, newest *toldNotification, entries map[string]string) []storyLine {
+func linesOf(v *page.Visit, r *told, drawn *toldNotification, entries map[string]string) []storyLine {
 	var out []storyLine
 	day := ""
 	failed := map[string]time.Time{} // by notification: when the last attempt failed
@@ -46,8 +46,8 @@ func linesOf(v *page.Visit, r *told, newest *toldNotification, entries map[strin
 		if d := m.At.In(ofb.Brasilia).Format("02/01"); d != day {
 			day, l.Day = d, d+" "
 		}
-		if newest != nil {
-			l.Offset = offset(v, m.At.Sub(newest.zero()))
+		if drawn != nil {
+			l.Offset = offset(v, m.At.Sub(drawn.zero()))
 		}
 		if m.Attempt != nil {
 			attemptLine(v, &l, m, failed)
@@ -57,7 +57,7 @@ func linesOf(v *page.Visit, r *told, newest *toldNotification, entries map[strin
 			l.Entry = entries[text(m.ID)]
 		}
 		if m.Tampered {
-			l.Tag, l.Tone = v.Text("tampered", "1"), "bad"
+			l.Tag, l.Tone = v.Counted("tampered", 1), "bad"
 		}
 		out = append(out, l)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -111,9 +112,17 @@ type storyView struct {
 	Path    string
 	Auditor bool
 	Tags    []sign
+	Choices []drawnChoice // the notifications that may be drawn, newest first; nil: there is one at most
 	Clock   *clockView
 	Lines   []storyLine
 	Resend  *toldNotification // the notification that may be sent once more
+}
+
+// drawnChoice is a notification that the page can draw.
+type drawnChoice struct {
+	ID, Status string
+	At         time.Time
+	Here       bool
 }
 
 // sign is a state with its word.
@@ -132,44 +141,68 @@ func show(v *page.Visit) error {
 	if err != nil {
 		return err
 	}
-	var newest *toldNotification
-	for i := range view.Notifications {
-		n := &view.Notifications[i]
-		if newest == nil || n.CreatedAt.After(newest.CreatedAt) {
-			newest = n
-		}
+	drawn, err := chosen(view.Notifications, v.Query().Get("notification"))
+	if err != nil {
+		return err
 	}
-	if newest != nil {
-		err := v.API.Get(page.Path("/internal/v1/notifications/%s/timing", newest.ID), nil, &newest.punctual)
+	if drawn != nil {
+		err := v.API.Get(page.Path("/internal/v1/notifications/%s/timing", drawn.ID), nil, &drawn.punctual)
 		if err != nil && !page.Is(err, http.StatusNotFound) {
 			return err
 		}
 	}
-	view.Tags = signsOf(v, &view.told, newest)
-	if newest != nil {
-		view.Clock = clockOf(v, newest, view.Timeline)
-		if v.Has(page.Operator) && v.CanResend() && (newest.State == "exhausted" || newest.State == "cancelled") {
-			view.Resend = newest
+	view.Tags = signsOf(v, &view.told, drawn)
+	if drawn != nil {
+		view.Clock = clockOf(v, drawn, view.Timeline)
+		view.Choices = choicesOf(view.Notifications, drawn)
+		if v.Has(page.Operator) && v.CanResend() && (drawn.State == "exhausted" || drawn.State == "cancelled") {
+			view.Resend = drawn
 		}
 	}
-	view.Lines = linesOf(v, &view.told, newest, entries)
+	view.Lines = linesOf(v, &view.told, drawn, entries)
 	return v.Show("story", page.View{
 		Title: v.Text("kind."+view.Kind) + " " + view.ID, Data: view, Crumb: &page.Link{Path: "/notifications", Text: v.Text("crumb")},
 	})
 }
 
+// chosen is the notification with an id, or the newest where no id is given; nil: there is none. An id that is not the resource's is
+// a 404: another notification in its place would mislead.
+func chosen(all []toldNotification, id string) (out *toldNotification, err error) {
+	for i := range all {
+		n := &all[i]
+		if id == n.ID || id == "" && (out == nil || n.CreatedAt.After(out.CreatedAt)) {
+			out = n
+		}
+	}
+	if out == nil && id != "" {
+		return nil, &page.APIRefusal{Status: http.StatusNotFound, Code: "not_found"}
+	}
+	return out, nil
+}
+
+// choicesOf lists the notifications that may be drawn, newest first; nil: there is one alone.
+func choicesOf(all []toldNotification, drawn *toldNotification) (out []drawnChoice) {
+	if len(all) < 2 {
+		return nil
+	}
+	for i := range all {
+		out = append(out, drawnChoice{all[i].ID, all[i].Status, all[i].CreatedAt, all[i].ID == drawn.ID})
+	}
+	slices.SortStableFunc(out, func(a, b drawnChoice) int { return b.At.Compare(a.At) })
+	return out
+}
+
 // signsOf are the states that stand first on the page.
-func signsOf(v *page.Visit, r *told, newest *toldNotification) []sign {
+func signsOf(v *page.Visit, r *told, drawn *toldNotification) []sign {
 	out := []sign{{"mute", v.Text("silent")}}
-	if newest != nil {
-		attempts := strconv.Itoa(len(newest.Attempts))
-		state := sign{v.Text("tone." + newest.State), v.Text(newest.State)}
-		if newest.State == "delivered" || newest.State == "exhausted" {
-			state.Text = v.Text(newest.State, attempts)
+	if drawn != nil {
+		state := sign{v.Text("tone." + drawn.State), v.Text(drawn.State)}
+		if drawn.State == "delivered" || drawn.State == "exhausted" {
+			state.Text = v.Counted(drawn.State, int64(len(drawn.Attempts)))
 		}
 		out = []sign{state}
-		delay := page.Duration(v.Lang, time.Duration(newest.punctual.First.SinceEventMicros)*time.Microsecond)
-		switch newest.punctual.First.FromEvent {
+		delay := page.Duration(v.Lang, time.Duration(drawn.punctual.First.SinceEventMicros)*time.Microsecond)
+		switch drawn.punctual.First.FromEvent {
 		case "on-time":
 			out = append(out, sign{"ok", v.Text("on-time", delay)})
 		case "late":
@@ -177,13 +210,13 @@ func signsOf(v *page.Visit, r *told, newest *toldNotification) []sign {
 		}
 	}
 	if n := r.Integrity.FailedCount; n > 0 {
-		return append(out, sign{"bad", v.Text("tampered", strconv.FormatInt(n, 10))})
+		return append(out, sign{"bad", v.Counted("tampered", n)})
 	}
 	if n := r.Integrity.Verified; n > 0 {
-		out = append(out, sign{"ok", v.Text("intact", strconv.FormatInt(n, 10))})
+		out = append(out, sign{"ok", v.Counted("intact", n)})
 	}
 	if n := r.Integrity.Unsealed; n > 0 {
-		out = append(out, sign{"mute", v.Text("unsealed", strconv.FormatInt(n, 10))})
+		out = append(out, sign{"mute", v.Counted("unsealed", n)})
 	}
 	return out
 }
