@@ -75,7 +75,7 @@ func TestASourceThatIsNotReadSaysWhatIsWrongAndTheCure(t *testing.T) {
 	} {
 		text := both(t, answers{"GET /internal/v1/sources": c.answer}, "/sources", "/sources", nil)
 		require.Contains(t, text, c.says, name)
-		require.Contains(t, text, "1 precisam de alguém", name)
+		require.Contains(t, text, "1 precisa de alguém", name)
 	}
 	well := both(t, answers{"GET /internal/v1/sources": one(`"running":true,` + fill("running", "false", "[]"))}, "/sources", "/sources", nil)
 	require.Contains(t, well, "Todas as fontes são lidas")
@@ -115,7 +115,7 @@ func TestAnInitiatorThatDoesNotAnswerSaysSinceWhenAndWhy(t *testing.T) {
 	require.Contains(t, tried, "uma notificação não chegaria")
 	require.Contains(t, tried, "the certificate ended")
 	list := both(t, answers{"GET /internal/v1/initiators": `{"initiators":[{"clientId":"beta","name":"Beta","push":true,"updatedAt":"2026-09-03T10:00:00Z","health":{"notifications":5,"exhausted":2,"onTimeShare":0.8,"down":true,"failures":6,"since":"2026-11-28T13:58:00Z"}}],"nextCursor":"YmV0YQ","down":1,"unknownChanges":3}`}, "/initiators", "/initiators", nil)
-	for _, says := range []string{"1 não respondem agora", "unknown-client", "80 %", "6 falhas seguidas", "Próximas"} {
+	for _, says := range []string{"1 não responde agora", "unknown-client", "80 %", "6 falhas seguidas", "Próximas"} {
 		require.Contains(t, list, says)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/arauto/arauto/internal/console/page"
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/history"
 )
 
 //go:embed words.json *.html
@@ -79,26 +80,36 @@ func orEmpty(s *string) string {
 
 type accessView struct {
 	Person, Act, From, To string
+	Since                 *time.Time // the default beginning of the period; nil: the address has one
 	Rows                  []personsEntry
 	Looked                int // entries that were looked at
 	Next, CSV             string
 }
 
+// OfPerson is the page with this person's readings and acts alone.
+func (e personsEntry) OfPerson() string {
+	return "/access?" + url.Values{"person": {e.Known.Actor}}.Encode()
+}
+
 // entriesAtOnce is how many entries one page looks at.
 const entriesAtOnce = 500
 
-// read looks at a page of entries, and keeps those of the person and act that the address names.
+// read looks at a page of the person's entries, and keeps those of the act that the address names.
 func read(v *page.Visit) (accessView, error) {
 	q := v.Query()
 	view := accessView{Person: q.Get("person"), Act: q.Get("act"), From: q.Get("from"), To: q.Get("to")}
-	call := url.Values{"entry": {"admin,hold,registered,registration-refused,resend"}, "limit": {strconv.Itoa(entriesAtOnce)}}
+	call := url.Values{"entry": {strings.Join(history.ActorKinds(), ",")}, "limit": {strconv.Itoa(entriesAtOnce)}}
 	from, to := page.Instant(view.From), page.Instant(view.To)
 	if from == "" {
-		from = time.Now().UTC().AddDate(0, 0, -7).Truncate(time.Hour).Format(time.RFC3339)
+		since := time.Now().UTC().AddDate(0, 0, -7).Truncate(time.Hour)
+		view.Since, from = &since, since.Format(time.RFC3339)
 	}
 	call.Set("from", from)
 	if to != "" {
 		call.Set("to", to)
+	}
+	if view.Person != "" {
+		call.Set("actor", view.Person)
 	}
 	if c := q.Get("cursor"); c != "" {
 		call.Set("cursor", c)
@@ -113,7 +124,7 @@ func read(v *page.Visit) (accessView, error) {
 	view.Looked = len(answer.Entries)
 	for _, e := range answer.Entries {
 		_ = json.Unmarshal(e.Facts, &e.Known) // facts that are not ours say nothing of a person
-		if (view.Person == "" || strings.Contains(strings.ToLower(e.Known.Actor), strings.ToLower(view.Person))) && (view.Act == "" || strings.Contains(e.Act(), view.Act)) {
+		if view.Act == "" || strings.Contains(e.Act(), view.Act) {
 			view.Rows = append(view.Rows, e)
 		}
 	}

@@ -94,6 +94,8 @@ type lateOwner struct {
 
 type lateView struct {
 	From, To, Client string // as the fields have them
+	Begins, Ends     time.Time
+	WholeMonth       string // the month of the address, or the present one without a period; "": it is another period
 	Months           []string
 	Month            string // of the report
 	Total            periodSummary
@@ -139,6 +141,10 @@ func show(v *page.Visit) error {
 	q := v.Query()
 	view := lateView{From: from.In(ofb.Brasilia).Format(field), To: to.In(ofb.Brasilia).Format(field), Client: q.Get("clientId")}
 	now := time.Now().In(ofb.Brasilia)
+	view.Begins, view.Ends = from, to
+	if !q.Has("from") && !q.Has("to") {
+		view.WholeMonth = from.In(ofb.Brasilia).Format("2006-01")
+	}
 	for m := range 6 {
 		view.Months = append(view.Months, time.Date(now.Year(), now.Month()-time.Month(m), 1, 0, 0, 0, 0, ofb.Brasilia).Format("2006-01"))
 	}

@@ -7,8 +7,8 @@ import (
 	"embed"
 	"encoding/json"
 	"net/http"
+	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -37,7 +37,7 @@ type overview struct {
 		Window  string
 		Figures windowFigures
 	}
-	Hours        []hourPoint
+	Hours, Days  []chartPoint
 	Queue        struct{ Waiting, InFlight, LateNow, OldestSeconds int64 }
 	Down         []downClient
 	Sources      []followedSource
@@ -59,15 +59,16 @@ type windowFigures struct {
 
 type percentiles struct{ P50Micros, P95Micros, P99Micros *int64 }
 
-type hourPoint struct {
+// chartPoint is an hour or a day.
+type chartPoint struct {
 	Start       time.Time
 	ByKind      map[string]kindSums
 	OnTimeShare *float64
 	SinceEvent  percentiles
 	Polls       int64
 
-	Total kindSums
-	Hour  string
+	Total kindSums `json:"-"`
+	Name  string   `json:"-"` // of the hour or the day, for people
 }
 
 type kindSums struct {
@@ -93,12 +94,13 @@ type followedSource struct {
 	Running, Paused bool
 	Status          json.RawMessage
 
-	Tone, Text string
+	Tone, Text string `json:"-"`
 }
 
 type logState struct {
 	Size, VerifiedThrough int64
 	SealedAt              *time.Time
+	AnchoredThrough       *time.Time
 	Stopped, Fault        *string
 }
 
@@ -117,24 +119,35 @@ type neededAct struct {
 type nowView struct {
 	overview
 
-	Summary       string
-	Day           *windowFigures
-	Sealed        string
-	Needs         []neededAct
-	Any           bool
-	Delay, Volume plot
-	Points        []hourPoint
-	Kinds         []kindSums
+	Summary          string
+	Day              *windowFigures
+	Sealed, Anchored string
+	Needs            []neededAct
+	Any              bool
+	Period           string // of the charts: 24h or 30d
+	Periods          []string
+	Delay, Volume    plot
+	Points           []chartPoint
+	Kinds            []kindSums
 }
 
+// The periods of the charts.
+const (
+	lastDay   = "24h"
+	lastMonth = "30d"
+)
+
 func show(v *page.Visit) error {
-	var view nowView
+	view := nowView{Period: lastDay, Periods: []string{lastDay, lastMonth}}
+	if v.Query().Get("period") == lastMonth {
+		view.Period = lastMonth
+	}
 	if err := v.API.Get("/internal/v1/overview", nil, &view.overview); err != nil {
 		return err
 	}
 	for i := range view.Windows {
 		w := &view.Windows[i]
-		if w.Window == "24h" {
+		if w.Window == lastDay {
 			view.Day = &w.Figures
 		}
 		view.Any = view.Any || w.Figures.Changes > 0
@@ -142,39 +155,13 @@ func show(v *page.Visit) error {
 	if view.Log != nil && view.Log.SealedAt != nil {
 		view.Sealed = v.Text("log.sealed", page.Ago(v.Lang, *view.Log.SealedAt, time.Now()))
 	}
-	byKind := map[string]*kindSums{}
-	for i := range view.Hours {
-		p := &view.Hours[i]
-		p.Hour = p.Start.In(ofb.Brasilia).Format("02/01 15h")
-		for kind, sums := range p.ByKind {
-			p.Total.add(sums)
-			if byKind[kind] == nil {
-				byKind[kind] = &kindSums{Kind: kind}
-			}
-			byKind[kind].add(sums)
-		}
+	if view.Log != nil && view.Log.AnchoredThrough != nil {
+		view.Anchored = v.Text("log.anchored", page.Ago(v.Lang, *view.Log.AnchoredThrough, time.Now()))
 	}
-	view.Points = view.Hours
-	for _, k := range byKind {
-		view.Kinds = append(view.Kinds, *k)
-	}
-	slices.SortFunc(view.Kinds, func(a, b kindSums) int { return cmp.Compare(b.Notifications, a.Notifications) })
+	view.chart(v)
 	for i := range view.Sources {
-		s := &view.Sources[i]
-		s.Tone = "ok"
-		if !s.Running {
-			s.Tone = "bad"
-		} else if s.Paused {
-			s.Tone = "warn"
-		}
-		var status struct {
-			LagSeconds *float64 `json:"lagSeconds"`
-		}
-		if json.Unmarshal(s.Status, &status) == nil && status.LagSeconds != nil {
-			s.Text = v.Text("source.lag", page.Duration(v.Lang, time.Duration(*status.LagSeconds*float64(time.Second))))
-		}
+		view.Sources[i].tell(v)
 	}
-	view.Delay, view.Volume = delayPlot(v, view.Hours), volumePlot(v, view.Hours)
 	view.Needs, view.Summary = needsOf(v, &view.overview)
 	of := page.View{Title: v.Text("title"), Data: &view, Every: refreshEvery}
 	if view.AsOf.At != nil {
@@ -183,12 +170,79 @@ func show(v *page.Visit) error {
 	return v.Show("now", of)
 }
 
+// chart makes the charts and tables of the period.
+func (w *nowView) chart(v *page.Visit) {
+	axis := plotAxis{every: 3, name: func(t time.Time) string { return t.In(ofb.Brasilia).Format("15h") }}
+	name := func(t time.Time) string { return t.In(ofb.Brasilia).Format("02/01 15h") }
+	w.Points = w.Hours
+	if w.Period == lastMonth { // days begin at midnight UTC, as the API counts them
+		name = func(t time.Time) string { return t.UTC().Format("02/01") }
+		axis, w.Points = plotAxis{every: 5, name: name}, w.Days
+	}
+	byKind := map[string]*kindSums{}
+	for i := range w.Points {
+		p := &w.Points[i]
+		p.Name = name(p.Start)
+		for kind, sums := range p.ByKind {
+			p.Total.add(sums)
+			if byKind[kind] == nil {
+				byKind[kind] = &kindSums{Kind: kind}
+			}
+			byKind[kind].add(sums)
+		}
+	}
+	for _, k := range byKind {
+		w.Kinds = append(w.Kinds, *k)
+	}
+	slices.SortFunc(w.Kinds, func(a, b kindSums) int {
+		return cmp.Or(cmp.Compare(b.Notifications, a.Notifications), cmp.Compare(a.Kind, b.Kind))
+	})
+	w.Delay, w.Volume = delayPlot(v, w.Points, axis), volumePlot(v, w.Points, axis)
+}
+
+// tell says how a source stands and how far it is behind. A reader that is not running, or an origin that does not tell, leaves the
+// lag unknown.
+func (s *followedSource) tell(v *page.Visit) {
+	s.Tone = "ok"
+	switch {
+	case s.Paused:
+		s.Tone = "warn"
+	case !s.Running:
+		s.Tone = "bad"
+	}
+	var status struct {
+		LagSeconds *float64 `json:"lagSeconds"`
+		LagBytes   *int64   `json:"lagBytes"`
+	}
+	_ = json.Unmarshal(s.Status, &status) // what cannot be read leaves the lag unknown
+	switch {
+	case status.LagSeconds != nil:
+		s.Text = v.Text("source.lag", page.Duration(v.Lang, time.Duration(*status.LagSeconds*float64(time.Second))))
+	case status.LagBytes != nil && *status.LagBytes >= 0:
+		s.Text = v.Text("source.lag", page.Bytes(v.Lang, *status.LagBytes))
+	default:
+		s.Text = v.Text("source.lag.unknown")
+	}
+	if s.Paused {
+		s.Text = v.Text("source.paused") + " · " + s.Text
+	}
+}
+
+// manualPath is the page of the manual that tells what to do about an alarm.
+func manualPath(runbook string) string {
+	return page.Path("/manual/%s", strings.TrimSuffix(path.Base(runbook), ".md"))
+}
+
 // needsOf lists what needs somebody, the worst first, and says it in a sentence.
 func needsOf(v *page.Visit, o *overview) (out []neededAct, summary string) {
 	count := map[string]int64{}
 	for _, a := range o.Alarms {
 		count["alarms"]++
-		out = append(out, neededAct{State: "bad", Tag: v.Text("alarm"), What: a.Name, Effect: a.Detail, Do: v.Text("alarm.do", a.Runbook)})
+		name := a.Name
+		if v.HasText("alarm." + name) {
+			name = v.Text("alarm." + name)
+		}
+		out = append(out, neededAct{State: "bad", Tag: v.Text("alarm"), What: name, Effect: a.Detail, Do: v.Text("alarm.do"), Path: manualPath(a.Runbook)})
 	}
 	for _, d := range o.Down {
 		count["down"]++
@@ -201,25 +255,29 @@ func needsOf(v *page.Visit, o *overview) (out []neededAct, summary string) {
 			outcome = v.Text("outcome." + outcome)
 		}
 		out = append(out, neededAct{
-			State: "bad", Tag: v.Text("down"), What: name, Since: d.Since, Effect: v.Text("down.effect", strconv.FormatInt(d.Failures, 10), outcome),
+			State: "bad", Tag: v.Text("down"), What: name, Since: d.Since, Effect: v.Counted("down.effect", d.Failures, outcome),
 			Do: v.Text("down.do"), Path: page.Path("/initiators/%s", d.ClientID),
 		})
 	}
 	if n := o.Queue.LateNow; n > 0 {
+		lateNow := "/late"
+		if !v.Has(page.Auditor) { // the page of lateness is auditors'
+			lateNow = "/notifications?late=true"
+		}
 		count["late"] = n
 		out = append(out, neededAct{
-			State: "bad", Tag: v.Text("late-now"), Effect: v.Text("late-now.effect", strconv.FormatInt(n, 10)), Do: v.Text("late-now.do"), Path: "/late",
+			State: "bad", Tag: v.Text("late-now"), Effect: v.Counted("late-now.effect", n), Do: v.Text("late-now.do"), Path: lateNow,
 		})
 	}
 	for _, s := range o.Sources {
-		if !s.Running {
+		if !s.Running && !s.Paused { // a person paused it and knows
 			count["sources"]++
 			out = append(out, neededAct{State: "bad", Tag: v.Text("source"), What: s.Name, Do: v.Text("source.do"), Path: "/sources"})
 		}
 	}
 	for _, c := range slices.Concat(o.Certificates, o.Receivers) {
 		count["certificates"]++
-		n := neededAct{State: "warn", Tag: v.Text("certificate", strconv.FormatInt(c.DaysLeft, 10)), What: cmp.Or(c.ClientID, c.Role), Effect: c.Subject, Do: v.Text("certificate.do"), Path: "/certificates"}
+		n := neededAct{State: "warn", Tag: v.Counted("certificate", c.DaysLeft), What: cmp.Or(c.ClientID, v.Text("w."+c.Role)), Effect: c.Subject, Do: v.Text("certificate.do"), Path: "/certificates"}
 		if c.DaysLeft < 0 {
 			n.State, n.Tag = "bad", v.Text("certificate.ended")
 		}
@@ -228,7 +286,7 @@ func needsOf(v *page.Visit, o *overview) (out []neededAct, summary string) {
 	var parts []string
 	for _, what := range []string{"alarms", "down", "late", "sources", "certificates"} {
 		if n := count[what]; n > 0 {
-			parts = append(parts, v.Text("needs."+what, strconv.FormatInt(n, 10)))
+			parts = append(parts, v.Counted("needs."+what, n))
 		}
 	}
 	if parts == nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/arauto/arauto/internal/console/page"
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
 )
 
 // The plots' measures, in units of their view box.
@@ -17,9 +16,9 @@ const (
 	plotTop, plotBase   = 18.0, 164.0
 )
 
-// plot is a drawing over hours.
+// plot is a drawing over hours or days.
 type plot struct {
-	Grid, Hours, Names []mark
+	Grid, Steps, Names []mark
 	RuleY, RuleTextY   string
 	Lines              []curve
 	Bars, Dots         []mark
@@ -32,15 +31,23 @@ type mark struct{ X, Y, W, H, TextY, Text, Class string }
 
 func at(x float64) string { return strconv.FormatFloat(x, 'f', 1, 64) }
 
-// across is where an hour begins.
-func across(i, hours int) float64 {
-	return plotLeft + (plotRight-plotLeft)*float64(i)/float64(max(1, hours))
+// across is where a step begins, and middle its middle.
+func across(i, steps int) float64 {
+	return plotLeft + (plotRight-plotLeft)*float64(i)/float64(max(1, steps))
 }
 
-// hourMarks names every third hour.
-func (p *plot) hourMarks(points []hourPoint) {
-	for i := 0; i < len(points); i += 3 {
-		p.Hours = append(p.Hours, mark{X: at(across(i, len(points)) + 14), Text: points[i].Start.In(ofb.Brasilia).Format("15h")})
+func middle(i, steps int) float64 { return (across(i, steps) + across(i+1, steps)) / 2 }
+
+// plotAxis says which steps are named, and how.
+type plotAxis struct {
+	every int
+	name  func(time.Time) string
+}
+
+// steps names some of the steps.
+func (p *plot) steps(points []chartPoint, axis plotAxis) {
+	for i := 0; i < len(points); i += axis.every {
+		p.Steps = append(p.Steps, mark{X: at(middle(i, len(points))), Text: axis.name(points[i].Start)})
 	}
 }
 
@@ -53,7 +60,7 @@ func (p *plot) grid(most float64, text func(float64) string) {
 }
 
 // delayPlot draws the percentiles of the first attempts' delay, with the rule.
-func delayPlot(v *page.Visit, points []hourPoint) (p plot) {
+func delayPlot(v *page.Visit, points []chartPoint, axis plotAxis) (p plot) {
 	rule := notice.FirstWithin.Seconds()
 	most := rule * 1.2
 	each := []struct {
@@ -71,7 +78,7 @@ func delayPlot(v *page.Visit, points []hourPoint) (p plot) {
 	}
 	down := func(seconds float64) float64 { return plotBase - (plotBase-plotTop)*min(1, seconds/most) }
 	p.grid(most, func(s float64) string { return page.Duration(v.Lang, time.Duration(s*float64(time.Second))) })
-	p.hourMarks(points)
+	p.steps(points, axis)
 	p.RuleY, p.RuleTextY = at(down(rule)), at(down(rule)-5)
 	for row, e := range each {
 		var run []string
@@ -87,7 +94,7 @@ func delayPlot(v *page.Visit, points []hourPoint) (p plot) {
 				end()
 				continue
 			}
-			x, y := at(across(i, len(points))+14), at(down(float64(*d)/1e6))
+			x, y := at(middle(i, len(points))), at(down(float64(*d)/1e6))
 			run = append(run, x+","+y)
 			p.Dots = append(p.Dots, mark{X: x, Y: y, Class: []string{"fill-ok", "fill-accent", "fill-warn"}[row]})
 		}
@@ -99,15 +106,15 @@ func delayPlot(v *page.Visit, points []hourPoint) (p plot) {
 	return p
 }
 
-// volumePlot draws notifications by the hour, those given up in front.
-func volumePlot(v *page.Visit, points []hourPoint) (p plot) {
+// volumePlot draws notifications by the step, those given up in front.
+func volumePlot(v *page.Visit, points []chartPoint, axis plotAxis) (p plot) {
 	most := 3.0
 	for i := range points {
 		most = max(most, float64(points[i].Total.Notifications))
 	}
 	most = 3 * math.Ceil(most/3)
 	p.grid(most, func(n float64) string { return page.Whole(v.Lang, int64(n)) })
-	p.hourMarks(points)
+	p.steps(points, axis)
 	width := (plotRight - plotLeft) / float64(max(1, len(points)))
 	for i := range points {
 		for _, part := range []struct {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/arauto/arauto/internal/console/page"
@@ -53,8 +54,12 @@ type casesView struct {
 	State  string
 	States []string
 	Rows   []putAside
+	Full   bool // there may be more cases than are listed
 	Bulk   []bulkLine
 }
+
+// mostCases is how many cases are listed.
+const mostCases = 100
 
 // bulkLine is what became of one of several cases.
 type bulkLine struct {
@@ -72,10 +77,10 @@ func listed(v *page.Visit, done []bulkLine) error {
 		view.State = "open"
 	}
 	var answer struct{ Quarantine []putAside }
-	if err := v.API.Get("/internal/v1/quarantine", url.Values{"state": {view.State}, "limit": {"100"}}, &answer); err != nil {
+	if err := v.API.Get("/internal/v1/quarantine", url.Values{"state": {view.State}, "limit": {strconv.Itoa(mostCases)}}, &answer); err != nil {
 		return err
 	}
-	view.Rows = answer.Quarantine
+	view.Rows, view.Full = answer.Quarantine, len(answer.Quarantine) == mostCases
 	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
 }
 

@@ -1,0 +1,125 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/console/page"
+)
+
+const oneNotification = `{"notifications":[{"id":"n-1","clientId":"alfa","kind":"pix-payment","resourceId":"p-1","status":"ACSC","createdAt":"2026-11-28T14:04:41Z","state":"exhausted",
+ "attempts":[{"number":1,"startedAt":"2026-11-28T14:04:41.1Z","outcome":"refused","httpStatus":503},{"number":2,"startedAt":"2026-11-28T14:04:52Z","outcome":"timeout"}]}],"nextCursor":null}`
+
+// countedBy answers lists with one notification and statistics with rows, and keeps what statistics were asked for.
+func countedBy(asked *url.Values, rows string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/internal/v1/notifications" {
+			_, _ = w.Write([]byte(oneNotification))
+			return
+		}
+		*asked = r.URL.Query()
+		_, _ = w.Write([]byte(`{"asOf":{"at":"2026-11-28T14:04:41Z"},"total":{"notifications":1204331,"closed":{"delivered":1204000,"exhausted":31},"first":{"late":7},"polls":{"total":90}},"rows":` + rows + `,"nextCursor":null}`))
+	})
+}
+
+func TestNotificationsAreCountedByKindHourAndInitiatorFromTheProjections(t *testing.T) {
+	var asked url.Values
+	const sums = `"figures":{"notifications":12,"closed":{"delivered":11,"exhausted":1},"first":{"late":2},"polls":{"total":3}}`
+	text := both(t, countedBy(&asked, `[{"kind":"pix-payment",`+sums+`}]`), "/notifications", "/notifications?from=2026-11-01T10:20&to=2026-11-02T10:00", nil)
+	require.Equal(t, url.Values{"by": {"kind"}, "from": {"2026-11-01T13:00:00Z"}, "to": {"2026-11-02T13:00:00Z"}}, asked, "whole hours, the one that has begun included")
+	for _, says := range []string{"Por tipo", "1.204.331", "pagamento Pix", "kind=pix-payment", "Números até", "1 notificação."} {
+		require.Contains(t, text, says)
+	}
+	require.NotContains(t, text, "As contagens não consideram")
+
+	text = both(t, countedBy(&asked, `[{"hour":"2026-11-01T13:00:00Z",`+sums+`},{"hour":"2026-11-01T14:00:00Z",`+sums+`}]`), "/notifications", "/notifications?from=2026-01-01&to=2026-11-02T10:00&clientId=alfa&state=exhausted&count=hour", nil)
+	require.Equal(t, "hour", asked.Get("by"))
+	require.Equal(t, "alfa", asked.Get("clientId"))
+	require.Equal(t, "2026-10-02T13:00:00Z", asked.Get("from"), "by hour 31 days are counted")
+	for _, says := range []string{"só a parte mais nova é contada", "As contagens não consideram situação", "from=2026-11-01T11%3A00", "to=2026-11-01T12%3A00", "Baixar a lista em CSV"} {
+		require.Contains(t, text, says)
+	}
+	require.NotContains(t, text, "count=client", "one initiator is not counted by initiator")
+
+	text = both(t, countedBy(&asked, `[{"clientId":"alfa",`+sums+`}]`), "/notifications", "/notifications?count=client", nil)
+	require.Equal(t, "client", asked.Get("by"))
+	from, err := time.Parse(time.RFC3339, asked.Get("from"))
+	require.NoError(t, err)
+	to, err := time.Parse(time.RFC3339, asked.Get("to"))
+	require.NoError(t, err)
+	require.Contains(t, []time.Duration{24 * time.Hour, 25 * time.Hour}, to.Sub(from), "without a period the last 24 hours")
+	require.Contains(t, text, "clientId=alfa")
+
+	asked = nil
+	both(t, countedBy(&asked, `[]`), "/notifications", "/notifications?cursor=x", nil)
+	require.Nil(t, asked, "older parts of the list are not counted again")
+	both(t, answers{"GET /internal/v1/notifications": oneNotification}, "/notifications", "/notifications", nil) // no projections: a list without counts
+}
+
+func TestTheListOfNotificationsIsAFile(t *testing.T) {
+	text := shown(t, answers{"GET /internal/v1/notifications": oneNotification}, page.Portuguese, http.MethodGet, "/notifications.csv", "/notifications.csv?state=exhausted", nil)
+	require.Contains(t, text, "id,created_at,client_id,kind,resource_id,status,state,late,resend,tampered,attempts,first_attempt_at,last_outcome,last_http_status")
+	require.Contains(t, text, "n-1,2026-11-28T14:04:41.000000Z,alfa,pix-payment,p-1,ACSC,exhausted,false,false,false,2,2026-11-28T14:04:41.100000Z,timeout,")
+}
+
+const overviewNow = `{"asOf":{"at":"2026-11-28T14:04:41Z"},"windows":[{"window":"24h","figures":{"changes":3,"notifications":3,"first":{"judged":3,"late":1,"onTimeShare":0.66}}}],
+ "hours":[{"start":"2026-11-28T14:00:00Z","byKind":{"pix-payment":{"notifications":3}},"sinceEvent":{"p50Micros":19000,"p95Micros":64000,"p99Micros":90000}}],
+ "days":[{"start":"2026-11-27T00:00:00Z","byKind":{"enrollment":{"notifications":40}},"sinceEvent":{}},{"start":"2026-11-28T00:00:00Z","byKind":{},"sinceEvent":{}}],
+ "queue":{"waiting":0,"inFlight":0,"lateNow":1,"oldestSeconds":0},
+ "sources":[{"name":"pix","running":true,"status":{"lagBytes":2048,"lagSeconds":0.25}},{"name":"bus","running":true,"status":{"lagBytes":-1,"lagSeconds":null}},{"name":"log","running":true,"status":{"lagBytes":2048,"lagSeconds":null}},
+   {"name":"new","running":false,"status":null},{"name":"old","running":false,"paused":true,"status":null}],
+ "log":{"size":9,"sealedAt":"2026-11-28T14:04:41Z","anchoredThrough":"2026-11-28T13:04:41Z","verifiedThrough":9},
+ "alarms":[{"name":"ArautoQueueAge","runbook":"docs/operations/alarm-queue-age.md","detail":"a due notification has waited for 9 s"}]}`
+
+func TestTheFirstPageSaysWhatToDoAndShowsADayOrAMonth(t *testing.T) {
+	internal := answers{"GET /internal/v1/overview": overviewNow}
+	day := both(t, internal, "/", "/", nil)
+	for _, says := range []string{
+		"1 alarme, 1 primeira tentativa atrasada agora, 1 fonte parada", "A fila está atrasada", `href="/manual/alarm-queue-age"`, "atraso 250 ms", "atraso 2 KiB", "atraso desconhecido", "pausada · atraso desconhecido",
+		"fatos ancorados: até", "Hora (Brasília)", "28/11 11h", "pagamento Pix", `href="/?period=30d"`, "1 primeira tentativa passou de 1,5 s e não começou",
+	} {
+		require.Contains(t, day, says)
+	}
+	require.NotContains(t, day, "vínculo de conta")
+	month := both(t, internal, "/", "/?period=30d", nil)
+	for _, says := range []string{"Dia (UTC)", "27/11", "vínculo de conta", "em 30 dias"} {
+		require.Contains(t, month, says)
+	}
+	require.NotContains(t, month, "28/11 11h")
+}
+
+const twoNotifications = `{"kind":"pix-payment","resourceId":"p-1","status":"ACSC","timeline":[],"integrity":{"verified":1},"notifications":[
+ {"id":"n-old","status":"ACSP","eventAt":"2026-11-28T14:04:41Z","createdAt":"2026-11-28T14:04:41Z","state":"exhausted","attempts":[{"number":1,"startedAt":"2026-11-28T14:04:41.1Z","endedAt":"2026-11-28T14:04:41.2Z","outcome":"refused","httpStatus":503}]},
+ {"id":"n-new","status":"ACSC","eventAt":"2026-11-28T14:10:00Z","createdAt":"2026-11-28T14:10:00Z","state":"delivered","attempts":[{"number":1,"startedAt":"2026-11-28T14:10:00.1Z","endedAt":"2026-11-28T14:10:00.2Z","outcome":"delivered","httpStatus":202}]}]}`
+
+func TestAResourceDrawsTheNotificationThatTheAddressNames(t *testing.T) {
+	vars := map[string]string{"kind": "pix-payment", "id": "p-1"}
+	internal := answers{"GET /internal/v1/resources/pix-payment/p-1": twoNotifications, "GET /internal/v1/audit/entries": `{"entries":[]}`}
+	newest := both(t, internal, "/resources/{kind}/{id}", "/resources/pix-payment/p-1", vars)
+	for _, says := range []string{"notificada na 1ª tentativa", "entregue 202", `?notification=n-old"`, `?notification=n-new" aria-current="true"`, "1 registro conferido"} {
+		require.Contains(t, newest, says)
+	}
+	old := both(t, internal, "/resources/{kind}/{id}", "/resources/pix-payment/p-1?notification=n-old", vars)
+	for _, says := range []string{"desistida depois de 1 tentativa", "recusada 503", `?notification=n-old" aria-current="true"`} {
+		require.Contains(t, old, says)
+	}
+}
+
+func TestTheLogSaysUpToWhichInstantFactsAreAnchored(t *testing.T) {
+	text := both(t, answers{
+		"GET /internal/v1/audit/verifications": `{"size":9,"since":{"verified":1},"whole":{},"anchoredAt":"2026-11-28T13:04:41Z","anchors":[]}`,
+		"GET /internal/v1/audit/checkpoints":   `{"log":"arauto/x","size":9,"root":"r","at":"2026-11-28T14:04:41Z","note":"n"}`,
+	}, "/log", "/log", nil)
+	require.Contains(t, text, `fatos até <time datetime="2026-11-28T13:04:41.000000Z">`)
+	require.Contains(t, text, "registros novos: 1 verificado")
+}
+
+func TestTheManualShowsWhatAnAlarmMeansWithoutANetwork(t *testing.T) {
+	require.Contains(t, both(t, answers{}, "/manual", "/manual", nil), `href="/manual/alarm-queue-age"`)
+	text := both(t, answers{}, "/manual/{name}", "/manual/alarm-queue-age", map[string]string{"name": "alarm-queue-age"})
+	require.Contains(t, text, "What initiators feel.")
+}
