@@ -192,7 +192,9 @@ func (w *window) accessible(where string, rules ...string) {
 		ID, Help string
 		Nodes    []struct{ HTML, FailureSummary string }
 	}
-	script[any](w, axe+"; null")
+	if !script[bool](w, `typeof axe === "object"`) {
+		script[any](w, axe+"; null")
+	}
 	found := ask(w, chromedp.Evaluate[[]finding](`axe.run(document, {runOnly: `+only+`, resultTypes: ["violations"]}).then(r => r.violations.map(v => ({ID: v.id, Help: v.help,
 		Nodes: v.nodes.map(n => ({HTML: n.html, FailureSummary: n.failureSummary}))})))`, chromedp.EvalAwaitPromise))
 	for _, f := range found {
@@ -226,6 +228,23 @@ func (w *window) overflow() string {
 	return script[string](w, `(() => { const d = document.documentElement; if (d.scrollWidth <= d.clientWidth) return "";
 		const wide = [...document.body.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > d.clientWidth + 1 && !e.closest(".scroll, .pan, nav"));
 		return wide.slice(0, 3).map(e => e.outerHTML.slice(0, 160)).join("\n") || "the page" })()`)
+}
+
+// broken lists words of tables that are broken in their middle. What is an identifier may be broken anywhere.
+func (w *window) broken() []string {
+	w.t.Helper()
+	return script[[]string](w, `(() => { const out = [], range = document.createRange();
+		for (const cell of document.querySelectorAll("td, th")) {
+			const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+			for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+				if (node.parentElement.closest(".id, code, pre, .hidden")) continue;
+				for (const word of node.data.matchAll(/[\p{L}\p{N}]+/gu)) {
+					range.setStart(node, word.index); range.setEnd(node, word.index + word[0].length);
+					if (new Set([...range.getClientRects()].map(r => Math.round(r.top))).size > 1) out.push(word[0] + " in " + cell.innerText.slice(0, 80));
+				}
+			}
+		}
+		return out })()`)
 }
 
 // enter opens a session by link with a name and roles, and shows the first page.

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,7 +26,7 @@ var stops = []stop{
 	{func(h *house) string { return "/resources/pix-payment/" + h.silent }, "a regra não manda avisar este passo", "the rule does not demand to announce this step"},
 	{func(h *house) string { return h.entry() }, "conferido: está no histórico selado", "verified: it is in the sealed log"},
 	{at("/find?q=nothing-like-this"), "Nada com este identificador", "Nothing with this identifier"},
-	{at("/notifications?state=exhausted"), "Nenhuma notificação com estes filtros", "No notification with these filters"},
+	{at("/notifications?clientId=nobody&state=exhausted"), "Nenhuma notificação com estes filtros", "No notification with these filters"},
 }
 
 // firstLoad is how much a page and what it needs may weigh over the wire (console, "Speed").
@@ -46,6 +47,7 @@ func TestTheConsole(t *testing.T) {
 		{"questions, each in three clicks", clicks},
 		{"one resource", oneResource},
 		{"the one box", finds},
+		{"the acts on notifications", operationActs},
 		{"sign-in by the provider", signInByProvider},
 		{"sessions", sessions},
 		{"what another page sends", foreignPosts},
@@ -58,46 +60,71 @@ func TestTheConsole(t *testing.T) {
 	}
 }
 
+// walkers is how many windows walk side by side.
+const walkers = 2
+
+// walk opens every page, the pages shared out to several windows of one person.
 func walk(t *testing.T, h *house) {
-	stops := slices.Concat(facesStops, actsStops, stops)
-	w := newWindow(t, h.browser)
-	w.enter(h, "olga", "operator", "auditor", "registrar")
-	w.picture(t, "console.png")
-	for _, s := range stops {
-		path := s.path(h)
-		w.wide()
-		w.media("", "light")
-		for _, lang := range []struct{ code, text string }{{"en", s.en}, {"pt", s.pt}} {
-			separator := "?"
-			if strings.Contains(path, "?") {
-				separator = "&"
-			}
-			require.EqualValues(t, 200, w.visit(h.byLink+path+separator+"lang="+lang.code), path)
-			require.Equal(t, path, w.at(), "the language is remembered and leaves the address")
-			require.Contains(t, w.text(), lang.text, path)
-			bytes, sites := w.loaded()
-			require.LessOrEqual(t, bytes, float64(firstLoad), "%s: bytes over the wire", path)
-			for _, site := range sites {
-				own := strings.HasPrefix(site, h.byLink) || strings.HasPrefix(site, "data:") // the browser draws its own signs
-				require.True(t, own, "%s asks another site: %s", path, site)
-			}
-		}
-		w.accessible(path)
-		w.media("", "dark")
-		w.accessible(path+" dark", "color-contrast")
-		w.narrow()
-		require.Empty(t, w.overflow(), "%s at 360 px", path)
-		w.wide()
-		w.media("print", "light")
-		require.False(t, script[bool](w, `getComputedStyle(document.querySelector(".side")).display !== "none"`), "%s prints its navigation", path)
-		require.NotEmpty(t, w.printed())
-		w.media("", "light")
-		w.scripts(false)
-		require.EqualValues(t, 200, w.visit(h.byLink+path))
-		require.Contains(t, w.text(), s.pt, "%s without JavaScript", path)
-		w.scripts(true)
-		require.Empty(t, w.complaints(), path)
+	stops := slices.Concat(facesStops, actsStops, operationStops, stops)
+	paths := make([]string, len(stops)) // the connection of the stories is for one at a time
+	for i := range stops {
+		paths[i] = stops[i].path(h)
 	}
+	windows := make([]*window, walkers)
+	for n := range windows {
+		windows[n] = newWindow(t, h.browser)
+		windows[n].enter(h, "olga", "operator", "auditor", "registrar")
+	}
+	windows[0].picture(t, "console.png")
+	t.Run("side by side", func(t *testing.T) {
+		for n, w := range windows {
+			t.Run(strconv.Itoa(n), func(t *testing.T) {
+				t.Parallel()
+				w.t = t
+				for i := n; i < len(stops); i += walkers {
+					w.look(h.byLink, paths[i], stops[i])
+				}
+			})
+		}
+	})
 	require.Positive(t, h.entries("read", "olga"), "what is read in the console is recorded as by the API")
 	require.Equal(t, "operator", h.reading("olga")["role"])
+}
+
+// look opens one page in both languages, narrow, dark, printed and without JavaScript.
+func (w *window) look(console, path string, s stop) {
+	w.t.Helper()
+	w.wide()
+	w.media("", "light")
+	for _, lang := range []struct{ code, text string }{{"en", s.en}, {"pt", s.pt}} {
+		separator := "?"
+		if strings.Contains(path, "?") {
+			separator = "&"
+		}
+		require.EqualValues(w.t, 200, w.visit(console+path+separator+"lang="+lang.code), path)
+		require.Equal(w.t, path, w.at(), "the language is remembered and leaves the address")
+		require.Contains(w.t, w.text(), lang.text, path)
+		bytes, sites := w.loaded()
+		require.LessOrEqual(w.t, bytes, float64(firstLoad), "%s: bytes over the wire", path)
+		for _, site := range sites {
+			own := strings.HasPrefix(site, console) || strings.HasPrefix(site, "data:") // the browser draws its own signs
+			require.True(w.t, own, "%s asks another site: %s", path, site)
+		}
+		require.Empty(w.t, w.broken(), "%s breaks words of tables", path)
+	}
+	w.accessible(path)
+	w.media("", "dark")
+	w.accessible(path+" dark", "color-contrast")
+	w.narrow()
+	require.Empty(w.t, w.overflow(), "%s at 360 px", path)
+	w.wide()
+	w.media("print", "light")
+	require.False(w.t, script[bool](w, `getComputedStyle(document.querySelector(".side")).display !== "none"`), "%s prints its navigation", path)
+	require.NotEmpty(w.t, w.printed())
+	w.media("", "light")
+	w.scripts(false)
+	require.EqualValues(w.t, 200, w.visit(console+path))
+	require.Contains(w.t, w.text(), s.pt, "%s without JavaScript", path)
+	w.scripts(true)
+	require.Empty(w.t, w.complaints(), path)
 }
