@@ -38,8 +38,8 @@ func Database(t testing.TB) string {
 }
 
 // Seal seals all that is committed by now, and answers the last that was sealed with the number of all. owner is a
-// connection to the database of l. Transactions of other tests on the same server are waited for, as the horizon is the
-// server's.
+// connection to the database of l. A transaction that has just ended in another database may hold the horizon back for one
+// look.
 func Seal(t testing.TB, l *auditlog.Log, owner *pgx.Conn, key *audit.Signer) auditlog.SealStep {
 	t.Helper()
 	var next int64

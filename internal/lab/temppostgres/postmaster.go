@@ -158,7 +158,7 @@ func (s *Server) startPostmaster(port string) (*child, error) {
 	settings := []string{
 		"listen_addresses=127.0.0.1", "port=" + port, "unix_socket_directories=",
 		"max_connections=200", "shared_buffers=128MB", "max_wal_size=1GB",
-		"wal_level=logical", "max_wal_senders=10", "max_replication_slots=10",
+		"wal_level=logical", "max_wal_senders=10", "max_replication_slots=10", "max_prepared_transactions=10",
 		"timezone=UTC", "log_timezone=UTC", "logging_collector=off", "log_line_prefix=%m [%p] %d ",
 	}
 	if !s.options.Durable {

@@ -32,7 +32,7 @@ type SealStep struct {
 	Checkpoint []byte // the newest signed note, nil before the first
 	SealedAt   time.Time
 
-	Horizon int64 // transactions below it have ended; entries of others wait
+	Horizon int64 // transactions of this database below it have ended; entries of others wait
 	Newest  int64 // the next transaction to be
 
 	// Strays counts entries of the last seconds that stand at or before the end of the log and have no position of their
@@ -85,8 +85,8 @@ func (l *Log) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed2551
 }
 
 // Seal is T4 of the design: one transaction that gives a batch of entries their positions and writes the tree and its signed
-// head. It takes only entries of transactions older than every running one, in the order of (xid, id), so that no entry
-// appears later before one that has its position. One replica seals at a time; another gets Busy.
+// head. It takes only entries of transactions older than every running one of this database, in the order of (xid, id), so that
+// no entry appears later before one that has its position. One replica seals at a time; another gets Busy.
 //
 // It reads the foundation of the new head again, which must give the root that was signed last, then what it wrote, which
 // must give the new root, and compares what entries claim about the log itself with the database. A difference is
@@ -263,12 +263,34 @@ func (w *sealing) scrub() error {
 	return nil
 }
 
+// horizonSQL reads the oldest running transaction that may have written to this database, and the next transaction to be.
+// The snapshot names the running transactions of the whole server. Only those are left out that a session of another database
+// or a prepared transaction of another database has: a transaction that is in no list has just ended, and holds the horizon
+// back until the next look. The list of sessions must be read after the snapshot: one that was read before can pair a session
+// of another database with the transaction of a later session of ours in the same place.
+const horizonSQL = `
+WITH bounds AS MATERIALIZED (SELECT pg_current_snapshot() AS s), running AS MATERIALIZED (
+  SELECT pg_snapshot_xmin(s) AS x FROM bounds UNION SELECT pg_snapshot_xip(s) FROM bounds
+), elsewhere AS MATERIALIZED (
+  SELECT a.backend_xid AS x FROM pg_stat_activity a JOIN pg_database d ON d.oid = a.datid WHERE a.backend_xid IS NOT NULL AND d.datname <> current_database()
+  UNION ALL SELECT p.transaction FROM pg_prepared_xacts p WHERE p.database <> current_database()
+)
+SELECT coalesce((SELECT min(r.x::text::bigint) FROM running r WHERE r.x < pg_snapshot_xmax(s) AND NOT EXISTS (SELECT FROM elsewhere e WHERE e.x = r.x::xid)),
+  pg_snapshot_xmax(s)::text::bigint), pg_snapshot_xmax(s)::text::bigint
+FROM bounds`
+
+// readHorizon reads up to where entries may be sealed.
+func (w *sealing) readHorizon(ctx context.Context) error {
+	if _, err := w.tx.Exec(ctx, "SELECT pg_stat_clear_snapshot()"); err != nil { // the list of sessions is read anew
+		return err
+	}
+	return w.tx.QueryRow(ctx, horizonSQL).Scan(&w.out.Horizon, &w.out.Newest)
+}
+
 // take reads the entries whose turn it is. The horizon is read by a statement of its own, before the entries: what was
 // over then is visible now.
 func (w *sealing) take(ctx context.Context) ([]audit.Entry, error) {
-	err := w.tx.QueryRow(ctx, "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint FROM pg_current_snapshot() s").
-		Scan(&w.out.Horizon, &w.out.Newest)
-	if err != nil {
+	if err := w.readHorizon(ctx); err != nil {
 		return nil, err
 	}
 	if w.out.Newest <= w.from.xid {
