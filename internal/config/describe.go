@@ -39,7 +39,7 @@ var descriptions = map[string]description{
 	"public.tls_cert":           {about: "The server certificate with its intermediates, PEM.", form: file, required: true},
 	"public.tls_key":            {about: "The RSA key of that certificate.", form: keyFile, required: true},
 	"public.client_ca":          {about: "The authorities that issue the certificates of initiators, and nothing above them, PEM.", form: file, required: true},
-	"public.max_rate":           {about: "Status queries a second, all clients together; at least 300. One client may use half."},
+	"public.max_rate":           {about: "Status queries a second, all clients together; at least 300. One client may use half. Organisations that ask at the same time have equal shares of it; an organisation within its share is served even when the others have used up the rest."},
 	"public.validate_outgoing":  {about: "Check every status answer against our own API documents before it is signed. An answer that does not fit becomes a 500."},
 	"public.crl":                {about: "Revocation lists about the certificates of initiators: files, or http(s) URLs."},
 	"public.crl_ttl":            {about: "How long a list serves after its source last offered it; 5m to 168h."},

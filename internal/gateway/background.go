@@ -28,6 +28,7 @@ func (g *Gateway) tasks() lifecycle {
 			return g.auditlog.ReportReplica(ctx, g.cfg.Replica, g.version, g.began)
 		}),
 		g.every("exports", time.Second, g.makeExports),
+		g.every("refusals", 10*time.Second, func(ctx context.Context) error { return g.public.RecordRefused(ctx, false) }),
 		g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) }),
 	}
 	if g.console != nil {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api/bank"
+	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/console"
 	"github.com/arauto/arauto/internal/dispatch"
@@ -58,6 +59,7 @@ type Gateway struct {
 	sources    *sources.Set // what is followed
 
 	internal  *bank.Internal
+	public    *status.Public
 	polls     *spool.Spool
 	receipts  *receipt.Book // changes that came and were not stored
 	trust     *trust.Trust
@@ -261,6 +263,7 @@ func (g *Gateway) lifecycle() lifecycle {
 		{name: "background", release: always(func() { g.end() })}, // intake stores what was accepted and ends
 		g.following(),
 		{name: "refused sign-ins", stop: g.recordRefused},
+		{name: "refused queries", stop: func(ctx context.Context) error { return g.public.RecordRefused(ctx, true) }},
 		{name: "repeated readings", stop: func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, true) }},
 		{name: "callers", start: g.serveAll, stop: g.stopListeners},
 		{name: "new work", release: always(g.leave)},

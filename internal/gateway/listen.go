@@ -74,7 +74,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	if cfg.Public.Validate {
 		outgoing = schemas
 	}
-	queries, err := status.NewPublic(status.PublicConfig{
+	g.public, err = status.NewPublic(status.PublicConfig{
 		Outgoing: outgoing,
 		BaseURL:  cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.Signers, Resources: g.store, Polls: polls,
 		Timers: cfg.Timed(), Limits: status.Limits{Rate: cfg.Public.MaxRate},
@@ -83,7 +83,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	if err != nil {
 		return err
 	}
-	public := queries.Server(g.trust.Callers.ServerConfig(g.trust.Server))
+	public := g.public.Server(g.trust.Callers.ServerConfig(g.trust.Server))
 	public.Addr = cfg.Public.Addr
 	g.trust.Guard(public)
 

@@ -245,6 +245,12 @@ func (p *Public) answer(x *api.Exchange, data json.RawMessage, self, audience, f
 // keep makes the record of a query durable.
 func (p *Public) keep(ctx context.Context, x *api.Exchange, status int, body []byte) error {
 	q := queryOf(x)
+	q.describe(x, status, body)
+	return p.cfg.Polls.Record(ctx, q.poll)
+}
+
+// describe completes the record of a query by its answer.
+func (q *query) describe(x *api.Exchange, status int, body []byte) {
 	f := &q.poll.Facts
 	f.HTTPStatus, f.DurationUS = status, time.Since(q.poll.At).Microseconds()
 	if f.Operation == "" { // refused before it was looked at
@@ -255,25 +261,28 @@ func (p *Public) keep(ctx context.Context, x *api.Exchange, status int, body []b
 	}
 	sum := sha256.Sum256(body)
 	f.Digest = hex.EncodeToString(sum[:])
-	return p.cfg.Polls.Record(ctx, q.poll)
 }
 
-// keepRefusal records a refusal, which must not fail because the caller's time is up. Those of a limit are recorded at
-// most once a second for each caller, with how many came in between.
+// keepRefusal records a refusal, which must not fail because the caller's time is up. Those of a limit, and those before a
+// token was accepted, are recorded one by one within a budget; the others are counted.
 func (p *Public) keepRefusal(x *api.Exchange, r *queryError, reason string, body []byte) bool {
 	q := queryOf(x)
-	if r.status == statusOverload {
-		due, suppressed := p.limits.mayRecord(q.caller, time.Now())
-		if !due {
+	q.poll.Facts.Code, q.poll.Facts.Reason = r.code, reason
+	q.describe(x, r.status, body)
+	switch {
+	case r.status == statusOverload:
+		if p.refused.hold("limit "+keyOf(q.caller), budgetLimited, &q.poll, time.Now()) {
 			p.observer.Unrecorded(r.status)
 			return false
 		}
-		q.poll.Facts.Suppressed = suppressed
+	case r.status < http.StatusInternalServerError && q.token.ClientID == "":
+		if p.refused.hold(r.code+" "+q.poll.Facts.Fingerprint, budgetNameless, &q.poll, time.Now()) {
+			return true
+		}
 	}
-	q.poll.Facts.Code, q.poll.Facts.Reason = r.code, reason
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.R.Context()), time.Second)
 	defer cancel()
-	if err := p.keep(ctx, x, r.status, body); err != nil {
+	if err := p.cfg.Polls.Record(ctx, q.poll); err != nil {
 		p.observer.Unrecorded(r.status)
 		x.Log.Warn("refused query not recorded", "status", r.status, "error", err)
 		return false

@@ -18,6 +18,10 @@ import (
 
 // Limits keep one initiator's storm from hurting the others (cases D4). What is beyond one of them is answered 529 and
 // costs no signature. A client is the software of an organisation, as its certificate says.
+//
+// Organisations share Rate and InFlight equally, however many softwares each has. What one does not use, the others may. An
+// organisation within its share is served also while the others have used up everything: then there are, for a moment,
+// more than Rate and InFlight allow, at most twice as many.
 type Limits struct {
 	Rate     int // queries a second, all clients together; 0: 600, at least 300 (status-apis §2)
 	InFlight int // queries at a time, all together; 0: 2048
@@ -48,20 +52,27 @@ type limiter struct {
 	all    *rate.Limiter
 	flying atomic.Int64
 
-	mu      sync.Mutex
-	clients map[string]*clientUsage
-	open    map[net.Conn]*connection
-	swept   time.Time
+	mu            sync.Mutex
+	clients       map[string]*clientUsage
+	organisations map[string]*organisationUsage
+	open          map[net.Conn]*connection
+	swept         time.Time
 }
 
 // clientUsage is one client's.
 type clientUsage struct {
-	rate        *rate.Limiter
-	flying      int
-	connections int
-	seen        time.Time
-	recorded    time.Time // when a refusal by a limit was last recorded
-	suppressed  int64     // since then
+	organisation *organisationUsage
+	rate         *rate.Limiter
+	flying       int
+	connections  int
+	seen         time.Time
+}
+
+// organisationUsage is that of all clients of one organisation.
+type organisationUsage struct {
+	share   *rate.Limiter // Rate divided by the organisations that are remembered
+	flying  int
+	clients int // that are remembered
 }
 
 func newLimiter(l Limits) (*limiter, error) {
@@ -75,7 +86,7 @@ func newLimiter(l Limits) (*limiter, error) {
 	}
 	return &limiter{
 		Limits: l, all: rate.NewLimiter(rate.Limit(l.Rate), l.Rate),
-		clients: map[string]*clientUsage{}, open: map[net.Conn]*connection{}, swept: time.Now(),
+		clients: map[string]*clientUsage{}, organisations: map[string]*organisationUsage{}, open: map[net.Conn]*connection{}, swept: time.Now(),
 	}, nil
 }
 
@@ -83,31 +94,73 @@ func newLimiter(l Limits) (*limiter, error) {
 func keyOf(c mtls.Caller) string { return c.OrganisationID + " " + c.SoftwareID }
 
 // of finds or makes a client's usage, and forgets those long gone; l.mu is held.
-func (l *limiter) of(key string, now time.Time) *clientUsage {
+func (l *limiter) of(c mtls.Caller, now time.Time) *clientUsage {
 	if now.Sub(l.swept) > forgetAfter {
-		l.swept = now
-		maps.DeleteFunc(l.clients, func(_ string, u *clientUsage) bool {
-			return u.flying == 0 && u.connections == 0 && now.Sub(u.seen) > forgetAfter
-		})
+		l.sweep(now)
 	}
+	key := keyOf(c)
 	u := l.clients[key]
 	if u == nil {
-		u = &clientUsage{rate: rate.NewLimiter(rate.Limit(l.ClientRate), l.ClientRate)}
+		o := l.organisations[c.OrganisationID]
+		if o == nil {
+			o = &organisationUsage{share: rate.NewLimiter(rate.Limit(l.Rate), l.Rate)}
+			l.organisations[c.OrganisationID] = o
+			l.divide(now)
+		}
+		o.clients++
+		u = &clientUsage{organisation: o, rate: rate.NewLimiter(rate.Limit(l.ClientRate), l.ClientRate)}
 		l.clients[key] = u
 	}
 	u.seen = now
 	return u
 }
 
+// sweep forgets clients and organisations that are long gone; l.mu is held.
+func (l *limiter) sweep(now time.Time) {
+	l.swept = now
+	maps.DeleteFunc(l.clients, func(_ string, u *clientUsage) bool {
+		gone := u.flying == 0 && u.connections == 0 && now.Sub(u.seen) > forgetAfter
+		if gone {
+			u.organisation.clients--
+		}
+		return gone
+	})
+	maps.DeleteFunc(l.organisations, func(_ string, o *organisationUsage) bool { return o.clients == 0 })
+	l.divide(now)
+}
+
+// divide gives each organisation its share of the rate: as much of it a second, and at once; l.mu is held.
+func (l *limiter) divide(now time.Time) {
+	for _, o := range l.organisations {
+		share := max(1, l.Rate/len(l.organisations))
+		o.share.SetLimitAt(now, rate.Limit(share))
+		o.share.SetBurstAt(now, share)
+	}
+}
+
+// grant takes a query out of its organisation's share, or else out of what others leave. Shares count against the rate of
+// all also where it is used up, at most a second ahead; the others wait for what was taken ahead.
+func (l *limiter) grant(o *organisationUsage, now time.Time) bool {
+	if l.all.TokensAt(now) > -float64(l.Rate) && o.share.AllowN(now, 1) {
+		l.all.ReserveN(now, 1)
+		return true
+	}
+	return l.all.AllowN(now, 1)
+}
+
+// room tells whether one more query of an organisation may be under way.
+func (l *limiter) room(o *organisationUsage) bool {
+	return l.flying.Load() < int64(l.InFlight) || o.flying < l.InFlight/len(l.organisations)
+}
+
 // enter admits a query, or names the limit it is beyond. done must be called when the query ends.
 func (l *limiter) enter(r *http.Request, caller mtls.Caller) (done func(), limit string) {
 	now := time.Now()
-	key := keyOf(caller)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	u := l.of(key, now)
+	u := l.of(caller, now)
 	if c := connectionOf(r); c != nil && c.key == "" {
-		c.key = key
+		c.key = keyOf(caller)
 		u.connections++
 	}
 	switch {
@@ -117,12 +170,13 @@ func (l *limiter) enter(r *http.Request, caller mtls.Caller) (done func(), limit
 		return nil, limitClientRate
 	case u.flying >= l.ClientInFlight:
 		return nil, limitClientInFlight
-	case !l.all.AllowN(now, 1):
+	case !l.grant(u.organisation, now):
 		return nil, limitRate
-	case l.flying.Load() >= int64(l.InFlight):
+	case !l.room(u.organisation):
 		return nil, limitInFlight
 	}
 	u.flying++
+	u.organisation.flying++
 	l.flying.Add(1)
 	return func() { l.leave(u) }, ""
 }
@@ -131,21 +185,8 @@ func (l *limiter) leave(u *clientUsage) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	u.flying--
+	u.organisation.flying--
 	l.flying.Add(-1)
-}
-
-// mayRecord tells whether a refusal by a limit is recorded: the first in each second of each client, with how many were
-// not since the last.
-func (l *limiter) mayRecord(caller mtls.Caller, now time.Time) (due bool, suppressed int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	u := l.of(keyOf(caller), now)
-	if now.Sub(u.recorded) < time.Second {
-		u.suppressed++
-		return false, 0
-	}
-	suppressed, u.suppressed, u.recorded = u.suppressed, 0, now
-	return true, suppressed
 }
 
 // connected gives every request of a connection the means to be counted for its client. The client is known with the

@@ -5,7 +5,7 @@
 // record is durable; a query whose record cannot be kept is answered 503. Every error has one of the codes of the contract,
 // made in one place (refusalFor), and repeats nothing that was sent. Limits bound each client and all of them together.
 //
-// The package keeps nothing between two queries. It knows no SQL, signs with keys that others hold, and shares the frame of
+// Between two queries the package keeps only what limits need, and the refusals that RecordRefused is to record. It knows no SQL, signs with keys that others hold, and shares the frame of
 // package api with the internal listener.
 package status
 
@@ -106,6 +106,7 @@ type Public struct {
 	face     *api.Face
 	handler  http.Handler
 	limits   *limiter
+	refused  refusalCounts
 	observer PublicObserver
 }
 
