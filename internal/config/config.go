@@ -57,6 +57,9 @@ type Config struct {
 		TLSKey   string `yaml:"tls_key" env:"ARAUTO_PUBLIC_TLS_KEY"`
 		ClientCA string `yaml:"client_ca" env:"ARAUTO_PUBLIC_CLIENT_CA"`
 		MaxRate  int    `yaml:"max_rate" env:"ARAUTO_PUBLIC_MAX_RATE"`
+
+		HandshakesPerAddress int `yaml:"handshakes_per_address" env:"ARAUTO_PUBLIC_HANDSHAKES_PER_ADDRESS"`
+
 		Validate bool   `yaml:"validate_outgoing" env:"ARAUTO_PUBLIC_VALIDATE_OUTGOING"`
 
 		RevocationSettings `yaml:",inline" envPrefix:"ARAUTO_PUBLIC_"`
@@ -503,6 +506,9 @@ func (c *Config) checkAddresses(p *Problems) {
 	}
 	if c.Public.MaxRate < 300 {
 		p.Add("public.max_rate", "is %d", "use 300 or more: the rules demand 300 requests a second", c.Public.MaxRate)
+	}
+	if n := c.Public.HandshakesPerAddress; n < 0 || n > 8192 {
+		p.Add("public.handshakes_per_address", "is %d", "use 1 to 8192, or 0 for half of all", n)
 	}
 	for key, location := range map[string]string{"internal.jwks": c.Internal.JWKS, "tokens.jwks": c.Tokens.JWKS, "directory.jwks": c.Directory.JWKS} {
 		if strings.HasPrefix(location, "http://") {

@@ -40,6 +40,7 @@ var descriptions = map[string]description{
 	"public.tls_key":            {about: "The RSA key of that certificate.", form: keyFile, required: true},
 	"public.client_ca":          {about: "The authorities that issue the certificates of initiators, and nothing above them, PEM.", form: file, required: true},
 	"public.max_rate":           {about: "Status queries a second, all clients together; at least 300. One client may use half. Organisations that ask at the same time have equal shares of it; an organisation within its share is served even when the others have used up the rest."},
+	"public.handshakes_per_address": {about: "Unfinished handshakes that one source address may have, 1 to 8192; 0: half of all. Beyond it the oldest of that address makes room. All initiators have the address of a balancer that passes their TLS through: raise it there."},
 	"public.validate_outgoing":  {about: "Check every status answer against our own API documents before it is signed. An answer that does not fit becomes a 500."},
 	"public.crl":                {about: "Revocation lists about the certificates of initiators: files, or http(s) URLs."},
 	"public.crl_ttl":            {about: "How long a list serves after its source last offered it; 5m to 168h."},

@@ -163,6 +163,21 @@ func TestSlowClientsAreLetGoWithinTenSecondsAndHinderNobody(t *testing.T) {
 	t.Logf("%d good queries meanwhile, p95 %s", len(took), p95)
 }
 
+// TestSilentConnectionsOfOneAddressTakeRoomFromThatAddressAlone: the setting reaches the listener, and what made room is counted.
+func TestSilentConnectionsOfOneAddressTakeRoomFromThatAddressAlone(t *testing.T) {
+	h := open(t, "ARAUTO_PUBLIC_HANDSHAKES_PER_ADDRESS=4")
+	h.initiator(certs.DefaultAlfa)
+	id, _ := h.change(certs.DefaultAlfa)
+	silent := attacker{h, certs.Leaf{}}
+	for range 12 {
+		silent.raw()
+	}
+	h.until("made room", func() bool { return h.metric(`arauto_connections_refused_total{listener="public"}`) >= 8 })
+	status, _, body, err := h.poller(certs.DefaultAlfa).get(id)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status, body)
+}
+
 // rekeying writes records of TLS 1.3 by hand over a connection whose handshake package tls has made, to send what it
 // never sends: updates of its keys, as many as it likes (RFC 8446 §4.6.3).
 type rekeying struct {

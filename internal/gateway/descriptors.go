@@ -18,6 +18,8 @@ type descriptors struct {
 	outbound int    // connections to initiators, idle ones included
 	public   int    // connections from initiators
 	internal int    // connections of the bank's own systems
+
+	handshakes int // of public, at most so many that have not made their handshake
 }
 
 const (
@@ -67,7 +69,8 @@ func share(limit uint64, slots int) (descriptors, error) {
 			"dispatch.slots (ARAUTO_DISPATCH_SLOTS): is %d, and a limit of %d open files affords %d; raise the limit (ulimit -n, LimitNOFILE=) to %d, or lower the slots",
 			slots, limit, dispatch.Slots(limit, 0), base+2*slots)}}
 	}
-	return descriptors{limit: limit, outbound: half, public: min(mostPublic, half-half/4), internal: min(mostInternal, half/4)}, nil
+	public := min(mostPublic, half-half/4)
+	return descriptors{limit: limit, outbound: half, public: public, internal: min(mostInternal, half/4), handshakes: public / 4}, nil
 }
 
 // small tells that the limit is one that a start should warn of.

@@ -9,8 +9,9 @@ import (
 )
 
 // limited is a listener that lets in so many connections at a time (cases E7). What becomes of those beyond is the
-// listener's own manner: the internal one serves a few more, to say 503; the public one closes them before a handshake,
-// so that there is no query and nothing to record; the ops one closes its oldest, and so can always be reached.
+// listener's own manner: the internal one serves a few more, to say 503; the public one ends its oldest unfinished handshake
+// for each, and without one closes them before a handshake, so that there is no query and nothing to record; the ops one
+// closes its oldest, and so can always be reached.
 // Connections beyond are accepted all the same, never left in the kernel's queue: nobody waits for an answer that will
 // not come, and Accept does not spin.
 type limited struct {
@@ -18,6 +19,7 @@ type limited struct {
 	most     int         // connections served
 	overflow int         // connections more that are answered 503
 	evict    bool        // the oldest makes room for the newest
+	room     func() bool // closes one connection if it can, when there is no room for the next; nil: nothing can
 	open     func(n int) // told how many there are
 	turned   func()      // told of each that is over the limit
 	cut      func()      // told of each that is closed before anything was read of it; nil: nobody
@@ -45,6 +47,9 @@ func (c *limited) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		if c.room != nil && c.full() {
+			c.room()
+		}
 		g, gone := c.admit(conn)
 		if gone != nil {
 			c.turned()
@@ -57,6 +62,13 @@ func (c *limited) Accept() (net.Conn, error) {
 			return g, nil
 		}
 	}
+}
+
+// full tells that the next connection would be over the limit.
+func (c *limited) full() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.inside) >= c.most
 }
 
 // admit makes a connection a guest, unless there is no room, and tells which connection is to be closed, if one is.

@@ -16,6 +16,8 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/mtls"
 )
 
 // patience is how long a test waits for what must come.
@@ -137,6 +139,30 @@ func TestBeyondItsLimitAListenerAnswers503AndServesAgainWhenThereIsRoom(t *testi
 	require.NoError(t, inside[0].Close())
 	l.untilOpen(t, 2)
 	l.visit(t).served()
+}
+
+// TestUnfinishedHandshakesMakeRoomOnAFullListener: connections without a certificate take no room from who has one.
+func TestUnfinishedHandshakesMakeRoomOnAFullListener(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	shakes := &mtls.Handshakes{Most: 100}
+	l := &limited{Listener: inner, most: 4, room: shakes.MakeRoom, open: func(int) {}, turned: func() { t.Error("one was turned away") }}
+	config := mtls.ServerConfig(mtlstest.HolderServer(t), mtlstest.ClientCAs(t))
+	server := api.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }), config, slog.New(slog.DiscardHandler))
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = server.Serve(shakes.Listen(l, config, nil)) }()
+	t.Cleanup(func() { _ = server.Close(); <-ended })
+	for range 30 {
+		conn, err := net.Dial("tcp", inner.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = conn.Close() })
+	}
+	leaf := mtlstest.Leaf(t, mtlstest.PKI(t).InitiatorBRCAC(certs.DefaultAlfa))
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: mtlstest.InitiatorConfig(t, leaf), DisableKeepAlives: true}, Timeout: patience}
+	res, err := client.Get("https://" + inner.Addr().String() + "/")
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusOK, res.StatusCode)
 }
 
 func TestTheOpsListenerMakesRoomForWhoeverComes(t *testing.T) {

@@ -83,6 +83,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	if err != nil {
 		return err
 	}
+	shakes := &mtls.Handshakes{Most: g.files.handshakes, PerAddress: perAddress(cfg, g.files.handshakes), MadeRoom: g.metrics.turned.WithLabelValues("public").Inc}
 	public := g.public.Server(g.trust.Callers.ServerConfig(g.trust.Server))
 	public.Addr = cfg.Public.Addr
 	g.trust.Guard(public)
@@ -94,11 +95,22 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		return err
 	}
 	g.listeners = append(pages, []*listener{
-		{name: "public", server: public, wrap: func(l net.Listener) net.Listener { return g.trust.ShakeHands(l, public.TLSConfig) }, limit: limited{most: g.files.public, last: make(chan struct{}, 1)}},
+		{
+			name: "public", server: public, wrap: func(l net.Listener) net.Listener { return g.trust.ShakeHands(shakes, l, public.TLSConfig) },
+			limit: limited{most: g.files.public, room: shakes.MakeRoom, last: make(chan struct{}, 1)},
+		},
 		{name: "internal", server: internal, limit: limited{most: g.files.internal, overflow: overflow}},
 		{name: "ops", server: ops, limit: limited{most: opsConnections, evict: true}},
 	}...)
 	return nil
+}
+
+// perAddress is how many unfinished handshakes one source address may have on the public listener.
+func perAddress(cfg *config.Config, most int) int {
+	if n := cfg.Public.HandshakesPerAddress; n > 0 {
+		return n
+	}
+	return max(1, most/2)
 }
 
 // openListeners opens the address of every listener, or none.

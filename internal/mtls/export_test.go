@@ -14,5 +14,8 @@ func ParseCRLs(content []byte) (int, error) {
 	return len(lists), err
 }
 
+// AddressOf is what shares of handshakes belong to.
+var AddressOf = addressOf
+
 // OneLine is how reasons are made safe to print.
 var OneLine = oneLine

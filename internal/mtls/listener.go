@@ -29,9 +29,13 @@ type HandshakeRefusal struct {
 // delays no other connection. Failures are told to refused, from the goroutine of the connection. What
 // Accept returns is a *tls.Conn, as http.Server.Serve expects it. Close closes inner and what is still shaking hands.
 func Listen(inner net.Listener, config *tls.Config, refused func(HandshakeRefusal)) net.Listener {
+	return listen(&Handshakes{}, inner, config, refused)
+}
+
+func listen(h *Handshakes, inner net.Listener, config *tls.Config, refused func(HandshakeRefusal)) net.Listener {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &listener{
-		Listener: inner, config: config, refused: refused,
+		Listener: inner, shakes: h, config: config, refused: refused,
 		ctx: ctx, cancel: cancel, conns: make(chan accepted),
 	}
 	l.running.Go(l.accept)
@@ -41,6 +45,7 @@ func Listen(inner net.Listener, config *tls.Config, refused func(HandshakeRefusa
 // listener embeds the inner one for its address.
 type listener struct {
 	net.Listener
+	shakes  *Handshakes
 	config  *tls.Config
 	refused func(HandshakeRefusal)
 	ctx     context.Context // ends with Close
@@ -82,7 +87,8 @@ func (l *listener) accept() {
 			}
 			continue
 		}
-		l.running.Go(func() { l.shake(tls.Server(conn, l.config)) })
+		under := l.shakes.begin(conn)
+		l.running.Go(func() { l.shake(tls.Server(conn, l.config), under) })
 	}
 }
 
@@ -96,10 +102,15 @@ func (l *listener) hand(a accepted) bool {
 	}
 }
 
-func (l *listener) shake(conn *tls.Conn) {
+func (l *listener) shake(conn *tls.Conn, under *handshake) {
 	ctx, cancel := context.WithTimeout(l.ctx, HandshakeLimit)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
+	err := conn.HandshakeContext(ctx)
+	if !l.shakes.done(under) {
+		_ = conn.Close() // it made room for another one
+		return
+	}
+	if err != nil {
 		_ = conn.Close() // the reason is told; what closing says adds nothing
 		if l.ctx.Err() == nil && l.refused != nil {
 			l.refused(refusal(conn, err))

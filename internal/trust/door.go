@@ -48,10 +48,10 @@ func (t *Trust) Guard(server *http.Server) {
 	}
 }
 
-// ShakeHands makes a listener whose connections have finished their handshakes. It logs each refused handshake with peer and reason
-// (cases H2).
-func (t *Trust) ShakeHands(inner net.Listener, tlsConfig *tls.Config) net.Listener {
-	return mtls.Listen(inner, tlsConfig, func(r mtls.HandshakeRefusal) {
+// ShakeHands makes a listener whose connections have finished their handshakes, within bounds. It logs each refused handshake with
+// peer and reason (cases H2).
+func (t *Trust) ShakeHands(bounds *mtls.Handshakes, inner net.Listener, tlsConfig *tls.Config) net.Listener {
+	return bounds.Listen(inner, tlsConfig, func(r mtls.HandshakeRefusal) {
 		t.observer.Refused()
 		t.log.Info("handshake refused", "peer", r.Peer.String(), "reason", r.Reason, "subject", r.Subject, "serial", r.Serial, "fingerprint", r.Fingerprint)
 	})
