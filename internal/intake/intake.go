@@ -195,6 +195,16 @@ type Pending struct {
 	doubts []notice.Attempt // first in the tries before, of which one may be stored
 }
 
+// Bytes is what the change holds in memory, beside the text it was read from: line, document and problems.
+func (p *Pending) Bytes() int {
+	n := p.size.bytes
+	for i := range p.change.Problems {
+		one := &p.change.Problems[i]
+		n += len(one.Pointer) + len(one.Code) + len(one.Detail) + len(one.DetailPT)
+	}
+	return n
+}
+
 // Wait returns when the change is committed, refused or given up. Errors: ErrUnavailable, or the context's; after the
 // latter the change may still be stored, and sending it again is safe.
 func (p *Pending) Wait(ctx context.Context) (Answer, error) {

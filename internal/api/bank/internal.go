@@ -115,6 +115,7 @@ type Internal struct {
 	face       *api.Face
 	handler    http.Handler
 	repeated   repeated            // readings of the last minute
+	ahead      *readAhead          // what streams have read and not answered
 	roles      map[string][]string // that may use a route, by method and path
 
 	preflights, judgements chan struct{} // those that run
@@ -138,6 +139,7 @@ func NewInternal(c InternalConfig) *Internal {
 		changes: c.Changes, history: c.History, resender: c.Resender, quarantine: c.Quarantine,
 		initiators: c.Initiators, cfg: c, face: api.NewFace("internal", c.Log, c.Observer),
 	}
+	in.ahead = newReadAhead(aheadAllMax)
 	in.repeated.seen = map[string]*repeat{}
 	in.preflights, in.judgements = make(chan struct{}, maxPreflights), make(chan struct{}, maxJudgements)
 	in.draining, in.drain = context.WithCancel(context.Background())

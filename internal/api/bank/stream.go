@@ -18,7 +18,8 @@ import (
 
 // stream is one request of many lines (contract, "NDJSON"). Three goroutines share it: one reads lines and submits them,
 // one waits for their commits in order and encodes the answers, and one writes. While a write is under way the answers
-// that are ready gather, so that an idle stream is answered line by line and a busy one in few writes.
+// that are ready gather, so that an idle stream is answered line by line and a busy one in few writes. What was read and is
+// not answered yet is bounded, for each stream and for all together.
 //
 // The connection ends with the stream: an answer that may end before its request leaves bytes on it that are no request.
 //
@@ -45,7 +46,7 @@ type stream struct {
 // line is one line on its way to its answer.
 type line struct {
 	number  int
-	size    int // in bytes
+	size    int // what it takes in bytes of memory
 	pending *intake.Pending
 	err     error // instead of pending
 }
@@ -68,9 +69,10 @@ func (in *Internal) stream(x *api.Exchange) error {
 	defer cancel()
 	s := &stream{
 		in: in, x: x, rc: rc, ctx: ctx, cancel: cancel, from: intake.Origin{Source: "api", Actor: x.Who.Subject, Address: x.R.RemoteAddr},
-		source: &source{body: x.R.Body, rc: rc, idle: in.cfg.Idle}, lines: make(chan line, in.cfg.ReadAhead), ahead: newBudget(aheadMax), out: newOutbox(),
+		source: &source{body: x.R.Body, rc: rc, idle: in.cfg.Idle}, lines: make(chan line, in.cfg.ReadAhead), ahead: in.ahead.budget(aheadMax), out: newOutbox(),
 		portuguese: wantsPortuguese(x.R),
 	}
+	defer s.ahead.end()
 	defer context.AfterFunc(in.draining, s.source.stop)()
 	in.face.Observer.Streaming(1)
 	defer in.face.Observer.Streaming(-1)
@@ -175,20 +177,26 @@ func (s *stream) read() {
 func (s *stream) submit(number int, text []byte, over bool) bool {
 	l := line{number: number}
 	text = bytes.TrimRight(text, "\r\n")
+	if !over && len(bytes.TrimLeft(text, " \t\r")) == 0 {
+		return true
+	}
+	l.size = aheadLine + len(text)
+	s.ahead.take(l.size)
 	switch {
 	case over:
 		l.err = errTooLarge
-	case len(bytes.TrimLeft(text, " \t\r")) == 0:
-		return true
 	case s.refusing.Load():
 		l.err = errUnavailable
 		s.in.changes.Unstored(bytes.Clone(text), s.from)
 	default:
-		l.size = len(text)
-		s.ahead.take(l.size)
 		l.pending, l.err = s.in.changes.Enqueue(s.ctx, bytes.Clone(text), s.from)
 		if s.ctx.Err() != nil {
 			return false
+		}
+		if l.pending != nil {
+			more := l.pending.Bytes()
+			s.ahead.add(more)
+			l.size += more
 		}
 	}
 	select {
@@ -227,8 +235,7 @@ func (s *stream) encode() {
 		}
 		s.answered++
 		s.in.face.Observer.Line(status)
-		s.out.add(append(buf, '\n'))
-		s.ahead.give(l.size)
+		s.out.add(append(buf, '\n'), l.size)
 	}
 }
 
@@ -251,7 +258,7 @@ func (s *stream) write() {
 	defer s.survive()
 	var spare []byte
 	for {
-		ready, ok := s.out.take(spare)
+		ready, size, ok := s.out.take(spare)
 		if !ok {
 			return
 		}
@@ -264,6 +271,7 @@ func (s *stream) write() {
 			s.abandon()
 			return
 		}
+		s.ahead.give(size)
 		spare = ready
 	}
 }
@@ -337,55 +345,12 @@ func (s *source) ended() string {
 	return s.why
 }
 
-// aheadMax bounds what the lines of one stream have in bytes that were read and are not answered.
-const aheadMax = 4 << 20
-
-// budget is how much may be under way at once.
-type budget struct {
-	mu      sync.Mutex
-	changed *sync.Cond
-	most    int
-	used    int
-	over    bool // nobody waits any more
-}
-
-func newBudget(most int) *budget {
-	b := &budget{most: most}
-	b.changed = sync.NewCond(&b.mu)
-	return b
-}
-
-// take waits until there is room for n, or nothing else is under way.
-func (b *budget) take(n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for b.used > 0 && b.used+n > b.most && !b.over {
-		b.changed.Wait()
-	}
-	b.used += n
-}
-
-// give gives n back.
-func (b *budget) give(n int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.used -= n
-	b.changed.Broadcast()
-}
-
-// end lets everybody who waits go on.
-func (b *budget) end() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.over = true
-	b.changed.Broadcast()
-}
-
 // outbox holds encoded answers between the goroutine that makes them and the one that writes.
 type outbox struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	ready   []byte
+	size    int  // what the lines took whose answers these are
 	over    bool // nothing more comes
 	dropped bool // nothing more is taken
 }
@@ -399,31 +364,33 @@ func newOutbox() *outbox {
 	return o
 }
 
-// add waits for room and adds an answer.
-func (o *outbox) add(answer []byte) {
+// add waits for room and adds the answer to a line that took so many bytes.
+func (o *outbox) add(answer []byte, size int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.ready) > outboxMax && !o.dropped {
 		o.changed.Wait()
 	}
 	o.ready = append(o.ready, answer...)
+	o.size += size
 	o.changed.Broadcast()
 }
 
-// take waits for answers and takes them all, leaving spare to gather the next; false when nothing more comes.
-func (o *outbox) take(spare []byte) ([]byte, bool) {
+// take waits for answers and takes them all with what their lines took, leaving spare to gather the next; false when nothing
+// more comes.
+func (o *outbox) take(spare []byte) (ready []byte, size int, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.ready) == 0 && !o.over && !o.dropped {
 		o.changed.Wait()
 	}
 	if o.dropped || len(o.ready) == 0 {
-		return nil, false
+		return nil, 0, false
 	}
-	ready := o.ready
-	o.ready = spare[:0]
+	ready, size = o.ready, o.size
+	o.ready, o.size = spare[:0], 0
 	o.changed.Broadcast()
-	return ready, true
+	return ready, size, true
 }
 
 // end says that nothing more comes.
