@@ -137,7 +137,10 @@ func (in *Internal) getExportFile(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if e.State != history.ExportDone {
+	switch {
+	case e.State == history.ExportFailed:
+		return conflict("the export has no file: it is failed; " + e.Problem)
+	case e.State != history.ExportDone:
 		return conflict("the export has no file: it is " + e.State)
 	}
 	format, known := evidence.FormatNamed(e.Format)

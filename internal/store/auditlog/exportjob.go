@@ -18,10 +18,11 @@ import (
 // Bounds of exports. Files lie in the database, which is not there to hold many of them: what is larger is written by
 // arauto audit export, to a disk.
 const (
-	exportMost     = 1 << 30 // bytes of one file
-	exportsMost    = 4 << 30 // bytes of all files together
-	exportsWaiting = 20      // that wait or are made
-	exportStarts   = 3       // after so many makers died over one it is given up
+	exportMost     = 1 << 30   // bytes of one file
+	exportsMost    = 4 << 30   // bytes of all files together
+	exportsDone    = 512 << 20 // bytes of the finished ones together; the newest stays, however large
+	exportsWaiting = 20        // that wait or are made
+	exportStarts   = 3         // after so many makers died over one it is given up
 	exportLease    = "30 seconds"
 	exportKept     = "24 hours" // after its end
 )
@@ -230,16 +231,50 @@ func (l *Log) KeepExport(ctx context.Context, e *history.Export, walked int64) e
 	return nil
 }
 
-// FinishExport makes an export's file available, and writes down in the same transaction who was given what. It lasts 24 h.
+// FinishExport makes an export's file available, and writes down in the same transaction who was given what. It lasts 24 h, and
+// shorter when newer files need the room: then the oldest become failed, with the reason and an entry each.
 func (l *Log) FinishExport(ctx context.Context, e *history.Export, entries int64, sha256 string) error {
 	e.Entries, e.SHA256 = entries, sha256
 	return l.endExport(ctx, "done", func(tx pgx.Tx) (pgconn.CommandTag, error) {
 		if err := l.exportEntry("export", e).add(ctx, tx); err != nil {
 			return pgconn.CommandTag{}, err
 		}
-		return tx.Exec(ctx, `UPDATE export_job SET state = 'done', token = NULL, entries = $3, sha256 = $4, walked = size, ended_at = now(),
+		tag, err := tx.Exec(ctx, `UPDATE export_job SET state = 'done', token = NULL, entries = $3, sha256 = $4, walked = size, ended_at = now(),
   expires_at = now() + interval '`+exportKept+`' WHERE id = $1 AND token = $2`, store.ToUUID(e.ID), store.ToUUID(e.Token), entries, sha256)
+		if err != nil || tag.RowsAffected() == 0 {
+			return tag, err
+		}
+		return tag, l.removeOldest(ctx, tx)
 	})
+}
+
+// removeOldestSQL removes the files of finished exports beyond those that, with all newer ones, have so many bytes.
+const removeOldestSQL = `
+WITH lying AS (
+  SELECT id, row_number() OVER newest AS place, sum(bytes) OVER newest AS together FROM export_job WHERE state = 'done' WINDOW newest AS (ORDER BY ended_at DESC, id DESC)
+), old AS MATERIALIZED (
+  SELECT id AS gone FROM lying WHERE place > 1 AND together > $1
+), cleared AS (
+  DELETE FROM export_piece p USING old WHERE p.job = old.gone
+)
+UPDATE export_job SET state = 'failed', bytes = 0, problem = $2 FROM old WHERE id = old.gone RETURNING ` + exportColumns
+
+// exportRemoved is the problem of an export whose file made room.
+const exportRemoved = "the file was removed to make room for newer ones: finished files take 512 MiB together; ask for the export again, and fetch its file when it is done"
+
+// removeOldest removes the oldest files beyond what may lie finished, and writes each down.
+func (l *Log) removeOldest(ctx context.Context, tx pgx.Tx) error {
+	rows, _ := tx.Query(ctx, removeOldestSQL, exportsDone, exportRemoved)
+	gone, err := pgx.CollectRows(rows, scanExport)
+	if err != nil {
+		return err
+	}
+	for i := range gone {
+		if err := l.exportEntry("export-removed", &gone[i]).add(ctx, tx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // FailExport ends an export without a file.
