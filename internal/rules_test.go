@@ -117,7 +117,7 @@ var packages = map[string]place{
 	"internal/console/manual":         {"3: the pages of the manual for operators", append([]string{"docs/operations"}, onePage...)},
 
 	"internal/explain": {"4: what would become of one change, for the command line", append(floor0, "internal/config", "internal/store", "internal/intake",
-		"internal/watch", "internal/watch/sources", "internal/webhook", "openapi")},
+		"internal/registry", "internal/watch", "internal/watch/sources", "internal/webhook", "openapi")},
 	"internal/gateway": {"4: wiring, life cycle, metrics", []string{"*"}},
 	"cmd/arauto":       {"4: the command line", []string{"*"}},
 }

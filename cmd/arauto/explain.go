@@ -16,9 +16,9 @@ import (
 
 func explainCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "explain (--change LINE | --source FILE [--table T] --row JSON)", Short: "show the verdict on a change or on a row of the core, without applying it",
+		Use: "explain (--change LINE | --source FILE [--table T] [--row JSON])", Short: "show the verdict on a change or on a row of the core, without applying it",
 		Args: cobra.NoArgs,
-		Long: "Dry run of one change, or of one row of a source. It prints the mapping's steps, the change, its problems, the verdict with its\n" +
+		Long: "Dry run of one change, or of one row of a source: the given one, or the newest of its table in the core's database. It prints the mapping's steps, the change, its problems, the verdict with its\n" +
 			"clause, and the exact request. Nothing is stored or sent. If the gateway's database is configured and answers, it is read;\n" +
 			"else the change is judged as the first of its resource, of a client with an address. Exit code 1: the change would be refused.",
 	}
@@ -26,17 +26,17 @@ func explainCommand(w world) *cobra.Command {
 	change := c.Flags().String("change", "", "a change, as POST /internal/v1/changes takes it")
 	source := c.Flags().String("source", "", "mapping file of the source the row belongs to")
 	table := c.Flags().String("table", "", "the row's table, topic or queue; optional if the mapping has one only")
-	row := c.Flags().String("row", "", "the row as a JSON object of its columns, or the message")
+	row := c.Flags().String("row", "", "the row as a JSON object of its columns, or the message; the newest row of the table if left out")
 	lang := c.Flags().String("lang", "en", "language of the output: en or pt")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		words, known := languages[*lang]
 		switch {
 		case !known:
 			return oneOf("--lang", *lang, "pt", "en")
-		case (*change == "") == (*row == ""):
-			return wrongUse("explain: nothing to explain, or two things; give either --change, or --source and --row")
-		case (*row == "") != (*source == ""):
-			return wrongUse("explain: --row and --source go together; give both")
+		case *row != "" && *source == "":
+			return wrongUse("explain: --row needs --source; give the mapping file of the source that the row belongs to")
+		case (*change == "") == (*source == ""):
+			return wrongUse("explain: nothing to explain, or two things; give either --change, or --source")
 		}
 		cfg, err := config.Read(*settings, w.environ)
 		if err != nil {
@@ -47,7 +47,11 @@ func explainCommand(w world) *cobra.Command {
 			all = make([]explain.Explanation, 1)
 			all[0], err = explain.Change(cmd.Context(), cfg, version, []byte(*change))
 		} else {
-			all, err = explain.Row(cmd.Context(), cfg, version, explain.CoreRow{Mapping: *source, Table: *table, Columns: []byte(*row)})
+			asked := explain.CoreRow{Mapping: *source, Table: *table}
+			if *row != "" {
+				asked.Columns = []byte(*row)
+			}
+			all, err = explain.Row(cmd.Context(), cfg, version, asked)
 		}
 		if err != nil {
 			return err
@@ -68,7 +72,7 @@ func explainCommand(w world) *cobra.Command {
 
 // words are the texts of one language.
 type words struct {
-	apart, steps, given, lookup, wrong, removed, registers, line, skipped, noChange, problems, applied, superseded, duplicate, conflict,
+	apart, steps, given, lookup, wrong, removed, registers, refused, unjudged, line, skipped, noChange, problems, applied, superseded, duplicate, conflict,
 	from, first, must, may, silent, overruled, again, client, noClient, noPush, unknownClient, request, placeholder, refusal, notBefore, dry string
 	reasons map[ofb.Silence]string
 }
@@ -77,7 +81,7 @@ var languages = map[string]words{
 	"en": {
 		apart: "the gateway's database was not read (%s): judged as the first change of the resource, of a client with an address",
 		steps: "the mapping's steps", given: "the core's database was not asked for its form of this row (%s): the values are taken as given, and may differ from the core's", lookup: "the core was not asked for related rows (%s): they are taken from the given row", wrong: "FAILS:",
-		removed: "the registration of %s would end", registers: "registration of %s: %s, organisation %s, software %s, addresses [%s]", line: "the change", skipped: "the mapping skips this row: %s", noChange: "this is no change: %s %s",
+		removed: "the registration of %s would end", registers: "registration of %s: %s, organisation %s, software %s, addresses [%s]", refused: "this registration would be refused, and go to quarantine", unjudged: "not judged: %s", line: "the change", skipped: "the mapping skips this row: %s", noChange: "this is no change: %s %s",
 		problems: "it cannot be applied, and would go to quarantine", applied: "it would be applied", superseded: "it would be recorded as an older revision that arrived late",
 		duplicate: "this revision is already stored with the same content", conflict: "it contradicts what is stored (%s)",
 		from: "state: %s, from %s", first: "state: %s, the first known state", must: "it must be announced (%s)", may: "it is announced, as configured (%s)",
@@ -94,7 +98,7 @@ var languages = map[string]words{
 	"pt": {
 		apart: "o banco de dados do gateway não foi consultado (%s): avaliada como a primeira mudança do recurso, de um cliente com endereço",
 		steps: "os passos do mapeamento", given: "o banco de dados do core não foi consultado sobre como informa esta linha (%s): os valores são tomados como foram dados, e podem vir de outra forma", lookup: "o core não foi consultado sobre as linhas ao lado (%s): são tomadas da linha dada", wrong: "FALHA:",
-		removed: "o registro de %s terminaria", registers: "registro de %s: %s, organização %s, software %s, endereços [%s]", line: "a mudança", skipped: "o mapeamento passa por cima desta linha: %s", noChange: "isto não é uma mudança: %s %s",
+		removed: "o registro de %s terminaria", registers: "registro de %s: %s, organização %s, software %s, endereços [%s]", refused: "este registro seria recusado, e iria para a quarentena", unjudged: "não avaliado: %s", line: "a mudança", skipped: "o mapeamento passa por cima desta linha: %s", noChange: "isto não é uma mudança: %s %s",
 		problems: "não pode ser aplicada, e iria para a quarentena", applied: "seria aplicada", superseded: "seria registrada como revisão antiga que chega tarde",
 		duplicate: "já está armazenada: esta revisão, com este conteúdo", conflict: "contradiz o que está armazenado (%s)",
 		from: "estado: %s, vindo de %s", first: "estado: %s, o primeiro conhecido", must: "deve ser anunciada (%s)", may: "é anunciada, conforme configurado (%s)",
@@ -176,6 +180,13 @@ func (p *explaining) mapped(e *explain.Explanation) bool {
 	case m.Registration != nil:
 		r := m.Registration
 		p.say(p.registers, r.Client, r.Name, r.OrganisationID, r.SoftwareID, strings.Join(r.WebhookURIs, " "))
+		if e.Unjudged != "" {
+			p.say(p.unjudged, e.Unjudged)
+		}
+		if len(e.Refused) > 0 {
+			p.list(p.refused, e.Refused)
+			return false
+		}
 	}
 	return true
 }
@@ -208,8 +219,11 @@ func (p *explaining) verdict(e *explain.Explanation) bool {
 	return true
 }
 
-func (p *explaining) problemsOf(problems []notice.Problem) {
-	p.say("%s:", p.problems)
+func (p *explaining) problemsOf(problems []notice.Problem) { p.list(p.problems, problems) }
+
+// list writes problems under a heading.
+func (p *explaining) list(heading string, problems []notice.Problem) {
+	p.say("%s:", heading)
 	for _, one := range problems {
 		detail := one.Detail
 		if p.portuguese && one.DetailPT != "" {

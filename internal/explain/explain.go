@@ -19,6 +19,7 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/registry"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/watch"
 	"github.com/arauto/arauto/internal/watch/sources"
@@ -36,6 +37,9 @@ type Explanation struct {
 	Line      []byte            // the change; nil: there is none
 	LineError *intake.LineError // it is no change at all
 	Foresight *intake.Foresight // nil with LineError, or without a line
+
+	Refused  []notice.Problem // why the registration that the row gives would go to quarantine
+	Unjudged string           // what of the registration was not judged, and why; "": all of it was
 
 	Registered *notice.Initiator // nil: there is none, or the database was not asked
 	URL        string            // of the request; "": none would be made
@@ -56,18 +60,14 @@ func Change(ctx context.Context, cfg *config.Config, version string, line []byte
 	return e, e.foresee(ctx, cfg, version)
 }
 
-// newestRevision is the revision of a row that is explained: no position in a log is as high, so that it is newer than
-// all that is stored of the mapping's generation.
-const newestRevision = 1<<48 - 1
-
 // CoreRow is a row of the core, or a message.
 type CoreRow struct {
 	Mapping string // file of the source's mapping
 	Table   string // may be empty if the source has one only
-	Columns []byte // a JSON object
+	Columns []byte // a JSON object; nil: the newest row of the table, as the core's database has it
 }
 
-// Row explains a row. It returns one explanation for each mapping of its table. If the core's database answers, it is asked for
+// Row explains a row, given or the newest of its table. It returns one explanation for each mapping of its table. If the core's database answers, it is asked for
 // the rows that the mapping looks up; else they are taken from members of the row that have the names of the mapping.
 func Row(ctx context.Context, cfg *config.Config, version string, row CoreRow) ([]Explanation, error) {
 	m, err := sources.ReadMapping(row.Mapping)
@@ -78,11 +78,13 @@ func Row(ctx context.Context, cfg *config.Config, version string, row CoreRow) (
 	if err != nil {
 		return nil, err
 	}
-	r := watch.SourceRecord{Table: table, Op: watch.Update, Revision: newestRevision, Position: "explain", CommittedAt: time.Now().UTC()}
-	d := json.NewDecoder(bytes.NewReader(row.Columns))
-	d.UseNumber()
-	if err := d.Decode(&r.Values); err != nil || r.Values == nil || d.More() {
-		return nil, &config.Error{Problems: []string{"--row: is not one JSON object of the row's columns"}}
+	r := watch.SourceRecord{Table: table, Op: watch.Update, Revision: sources.TriedRevision, Position: "explain", CommittedAt: time.Now().UTC()}
+	if row.Columns != nil {
+		d := json.NewDecoder(bytes.NewReader(row.Columns))
+		d.UseNumber()
+		if err := d.Decode(&r.Values); err != nil || r.Values == nil || d.More() {
+			return nil, &config.Error{Problems: []string{"--row: is not one JSON object of the row's columns"}}
+		}
 	}
 	reader, err := sources.OpenReader(m, cfg.Profile == config.Production, nil, slog.New(slog.DiscardHandler))
 	if err == nil {
@@ -90,7 +92,14 @@ func Row(ctx context.Context, cfg *config.Config, version string, row CoreRow) (
 	} else {
 		reader = unopened{err: err}
 	}
-	given := readAsTold(ctx, reader, &r)
+	given := ""
+	if row.Columns == nil {
+		if r.Values, err = newest(ctx, reader, table); err != nil {
+			return nil, &config.Error{Problems: []string{"--source: " + err.Error() + "; give a row with --row"}}
+		}
+	} else {
+		given = readAsTold(ctx, reader, &r)
+	}
 	made, why, err := explainMapping(ctx, reader, m, r)
 	if err != nil {
 		return nil, err
@@ -98,6 +107,9 @@ func Row(ctx context.Context, cfg *config.Config, version string, row CoreRow) (
 	out := make([]Explanation, len(made))
 	for i := range made {
 		out[i] = Explanation{Mapped: &made[i], Given: given, Lookup: why, Line: made[i].Line}
+		if made[i].Registration != nil {
+			out[i].register(cfg)
+		}
 		if made[i].Line == nil {
 			continue
 		}
@@ -118,6 +130,41 @@ func tableOf(m *watch.Mapping, table string) (string, error) {
 		return "", &config.Error{Problems: []string{fmt.Sprintf("--table: %q is not in the mapping; name one of %s", table, strings.Join(all, ", "))}}
 	}
 	return table, nil
+}
+
+// newest reads the newest row of a table.
+func newest(ctx context.Context, reader watch.Reader, table string) (map[string]any, error) {
+	s, keeps := reader.(watch.Sampler)
+	if u, is := reader.(unopened); is {
+		return nil, u.err
+	}
+	if !keeps {
+		return nil, errors.New("this kind of origin keeps no rows that could be read")
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	rows, err := s.Newest(ctx, table, 1)
+	if err != nil {
+		return nil, fmt.Errorf("read the newest row of %s: %w", table, err)
+	}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("table %s has no row", table)
+	}
+	return rows[0], nil
+}
+
+// register judges a registration as serve would. The key set of the Directory is not read: a software statement is not judged.
+func (e *Explanation) register(cfg *config.Config) {
+	allow, _ := cfg.Allowed()
+	in := *e.Mapped.Registration
+	rules := registry.Config{AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == config.Development, AllowNetworks: allow}
+	problems, err := sources.Judge{Registration: func(in watch.Registration) error {
+		return registry.ForeseeFollowed(rules, in.Client, sources.Registration(in), in.Checked)
+	}}.Problems("explain", &watch.Mapped{Registration: &in})
+	e.Refused = problems
+	if err != nil {
+		e.Unjudged = err.Error()
+	}
 }
 
 // unopened is the reader of an origin whose settings are wrong.

@@ -8,9 +8,12 @@ import (
 
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/events"
+	"github.com/arauto/arauto/internal/registry"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/trust"
+	"github.com/arauto/arauto/internal/watch"
 	"github.com/arauto/arauto/internal/watch/sources"
+	"github.com/arauto/arauto/openapi"
 )
 
 // Examine looks at everything serve would look at before it starts, changes nothing, and says what it found: findings
@@ -20,9 +23,13 @@ func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings [
 	p.Take(cfg.Check())
 	t, err := trust.Load(cfg, slog.New(slog.DiscardHandler), nil)
 	p.Take(err)
+	var statements registry.Statements
 	if t != nil && err == nil {
 		findings = append(findings, t.Findings(ctx, now)...)
-		t.Close()
+		if v := t.Statements(); v != nil {
+			statements = v
+		}
+		defer t.Close()
 	}
 	if provider := newProvider(cfg); provider != nil {
 		p.File("console.oidc.client_secret_file", provider.CheckSecret())
@@ -35,12 +42,28 @@ func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings [
 	more, err := sources.Examine(ctx, cfg)
 	findings = append(findings, more...)
 	p.Take(err)
+	if err == nil && len(cfg.Watch.Sources) > 0 {
+		schemas, err := openapi.Load(openapi.KeepUnknown(cfg.Schema.UnknownMembers == "keep"))
+		if err != nil {
+			return findings, fmt.Errorf("load our own API documents: %w", err)
+		}
+		findings = append(findings, sources.Try(ctx, cfg, sources.Judge{Schema: schemas, Registration: foreseen(cfg, statements)})...)
+	}
 	if cfg.Database.URL != "" {
 		more, err := examineDatabase(ctx, cfg)
 		findings = append(findings, more...)
 		p.Take(err)
 	}
 	return findings, p.Err()
+}
+
+// foreseen judges a registration that a source tells, as the registry would.
+func foreseen(cfg *config.Config, statements registry.Statements) func(watch.Registration) error {
+	allow, _ := cfg.Allowed() // judged by Check
+	c := registry.Config{Statements: statements, AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == config.Development, AllowNetworks: allow}
+	return func(in watch.Registration) error {
+		return registry.ForeseeFollowed(c, in.Client, sources.Registration(in), in.Checked)
+	}
 }
 
 func examineDatabase(ctx context.Context, cfg *config.Config) ([]string, error) {

@@ -24,13 +24,10 @@ type KeptStatements interface {
 // same row for many reasons. Errors are those of Put.
 func (g *Registry) Follow(ctx context.Context, client notice.ClientID, r Request, checked bool, actor string) error {
 	basis := notice.StatementKept
-	digest, err := g.judge(ctx, client, r, actor, func(r Request, uris []string) ([]byte, error) {
-		if r.SoftwareStatement == "" && checked {
-			basis = notice.StatementChecked
-			return nil, nil
-		}
-		return g.judgeKept(r, uris)
-	})
+	if r.SoftwareStatement == "" && checked {
+		basis = notice.StatementChecked
+	}
+	digest, err := g.judge(ctx, client, r, actor, g.judgeFollowed(checked))
 	if err != nil {
 		return err
 	}
@@ -48,6 +45,24 @@ func (g *Registry) Follow(ctx context.Context, client notice.ClientID, r Request
 		return fmt.Errorf("follow the registration of %s: %w", client, err)
 	}
 	return nil
+}
+
+// judgeFollowed is how the statement of a registration that a source tells is judged.
+func (g *Registry) judgeFollowed(checked bool) statementJudge {
+	return func(r Request, uris []string) ([]byte, error) {
+		if r.SoftwareStatement == "" && checked {
+			return nil, nil
+		}
+		return g.judgeKept(r, uris)
+	}
+}
+
+// ForeseeFollowed judges a registration as Follow would, and stores and records nothing; the configuration needs no store.
+// The errors are those of Put that a rule or a missing verifier causes.
+func ForeseeFollowed(c Config, client notice.ClientID, r Request, checked bool) error {
+	g := &Registry{statements: c.Statements, optional: c.Development, addresses: newAddresses(c.AllowPorts, c.AllowNetworks)}
+	_, err := g.judgeParts(client, r, g.judgeFollowed(checked))
+	return err
 }
 
 // judgeKept is judgeStatement for a statement whose age counts no more.

@@ -105,6 +105,13 @@ type Remarker interface {
 	Remarks(ctx context.Context) []Remark
 }
 
+// Sampler is a Reader whose origin keeps rows. It shows some of them without following anything, so that a mapping can be tried.
+type Sampler interface {
+	// Newest returns at most so many rows of a table, in the form in which the origin would send them, the newest first as far
+	// as the origin can tell them apart. It changes nothing.
+	Newest(ctx context.Context, table string, most int) ([]map[string]any, error)
+}
+
 // Hand takes the records of a Reader.
 type Hand interface {
 	// Take takes records in order and waits while too many are uncommitted. done is called once, in the order of the

@@ -67,21 +67,33 @@ type registrar struct {
 
 // Put implements watch.Registrar.
 func (r registrar) Put(ctx context.Context, source string, in watch.Registration) error {
-	err := r.registry.Follow(ctx, in.Client, registry.Request{
-		OrganisationID: in.OrganisationID, SoftwareID: in.SoftwareID, Name: in.Name, WebhookURIs: &in.WebhookURIs, SoftwareStatement: in.Statement,
-	}, in.Checked, actorOf(source))
+	err := r.registry.Follow(ctx, in.Client, Registration(in), in.Checked, actorOf(source))
+	if problems := refusalsOf(err); problems != nil {
+		return &watch.RefusedRecord{Problems: problems}
+	}
+	return ownFault(ctx, r.store, err)
+}
+
+// refusalsOf are the problems of a registration that breaks a rule; nil when the error is another one.
+func refusalsOf(err error) (problems []notice.Problem) {
 	invalid := (*registry.Invalid)(nil)
 	if !errors.As(err, &invalid) {
-		return ownFault(ctx, r.store, err)
+		return nil
 	}
-	refused := &watch.RefusedRecord{}
 	for _, p := range invalid.Problems {
-		refused.Problems = append(refused.Problems, notice.Problem{Pointer: p.Pointer, Code: p.Code, Detail: p.Detail})
+		problems = append(problems, notice.Problem{Pointer: p.Pointer, Code: p.Code, Detail: p.Detail})
 	}
-	if len(refused.Problems) == 0 {
-		refused.Problems = []notice.Problem{{Pointer: "/webhookUris", Code: string(invalid.Code), Detail: invalid.Description}}
+	if len(problems) == 0 {
+		problems = []notice.Problem{{Pointer: "/webhookUris", Code: string(invalid.Code), Detail: invalid.Description}}
 	}
-	return refused
+	return problems
+}
+
+// Registration is a registration that a source tells, as the registry judges it.
+func Registration(in watch.Registration) registry.Request {
+	return registry.Request{
+		OrganisationID: in.OrganisationID, SoftwareID: in.SoftwareID, Name: in.Name, WebhookURIs: &in.WebhookURIs, SoftwareStatement: in.Statement,
+	}
 }
 
 // Delete implements watch.Registrar.

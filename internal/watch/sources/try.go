@@ -1,0 +1,156 @@
+package sources
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/watch"
+)
+
+// Judge is what decides about the changes and registrations that a mapping makes, as serve does.
+type Judge struct {
+	Schema       intake.Schema
+	Registration func(watch.Registration) error // a *registry.Invalid, or why it cannot be judged; nil: none is judged
+}
+
+// triedRows is how many of the newest rows of a table are looked at, until each of its mappings has one that it does not pass
+// over.
+const triedRows = 50
+
+// toldProblems bounds how many problems of one row are told.
+const toldProblems = 5
+
+// TriedRevision is the revision of a row that is tried or explained: no position in a log is as high, so that it is newer than
+// all that is stored of the mapping's generation.
+const TriedRevision = 1<<48 - 1
+
+// Try maps the newest rows of the followed tables, and judges what comes of them as serve would. It returns a line for each
+// mapping, which begins with WARNING if its newest row would go to quarantine. Nothing is changed, and no line has a value of a
+// row. Origins that keep no rows, and those that Examine finds fault with, have no line.
+func Try(ctx context.Context, cfg *config.Config, judge Judge) (lines []string) {
+	mappings, _ := readMappings(cfg) // Examine reports the error
+	for _, m := range mappings {
+		r, err := OpenReader(m, cfg.Profile == config.Production, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			continue
+		}
+		if s, keeps := r.(watch.Sampler); keeps {
+			for _, table := range m.Tables() {
+				t := trial{Mapping: m, table: table, judge: judge, tried: map[string]bool{}}
+				lines = append(lines, t.run(ctx, r, s)...)
+			}
+		}
+		r.Close()
+	}
+	return lines
+}
+
+// trial tries the mappings of one table.
+type trial struct {
+	*watch.Mapping
+	table string
+	judge Judge
+
+	keys  []string // of the table's mappings
+	tried map[string]bool
+	lines []string
+}
+
+func (t *trial) run(ctx context.Context, r watch.Reader, s watch.Sampler) []string {
+	ctx, cancel := context.WithTimeout(ctx, examineWithin)
+	defer cancel()
+	rows, err := s.Newest(ctx, t.table, triedRows)
+	switch {
+	case err != nil:
+		t.tell("", "the mapping was not tried with a row: %v", err)
+		return t.lines
+	case len(rows) == 0:
+		t.tell("", "has no row, so the mapping was not tried against the schema")
+		return t.lines
+	}
+	for _, row := range rows {
+		rec := watch.SourceRecord{Table: t.table, Op: watch.Update, Revision: TriedRevision, Position: "check", CommittedAt: time.Now().UTC(), Values: row}
+		made, err := t.Explain(ctx, r.Find, rec)
+		if err != nil {
+			t.tell("", "the mapping was not tried with a row: %v", err)
+			return t.lines
+		}
+		for i := range made {
+			t.one(&made[i])
+		}
+		if len(t.tried) == len(t.keys) {
+			return t.lines
+		}
+	}
+	for _, key := range t.keys {
+		if !t.tried[key] {
+			t.tell("", "%s passes over the newest %d rows, and was not tried against the schema", key, len(rows))
+		}
+	}
+	return t.lines
+}
+
+// one judges what one mapping makes of a row, unless it was tried before or passes the row over.
+func (t *trial) one(x *watch.RecordExplanation) {
+	if !slices.Contains(t.keys, x.Key) {
+		t.keys = append(t.keys, x.Key)
+	}
+	if t.tried[x.Key] || x.Skipped != "" {
+		return
+	}
+	t.tried[x.Key] = true
+	problems, err := t.judge.Problems(t.Source, &x.Mapped)
+	switch {
+	case err != nil:
+		t.tell("", "%s: the newest row was not judged: %v", x.Key, err)
+	case len(problems) == 0:
+		t.tell("", "%s: the newest row fits", x.Key)
+	default:
+		var told []string
+		for _, p := range problems[:min(len(problems), toldProblems)] {
+			told = append(told, strings.TrimSpace(fmt.Sprintf("%s %s: %s", p.Pointer, p.Code, p.Detail)))
+		}
+		if more := len(problems) - len(told); more > 0 {
+			told = append(told, fmt.Sprintf("and %d more", more))
+		}
+		t.tell("WARNING ", "%s: the newest row would go to quarantine: %s", x.Key, strings.Join(told, "; "))
+	}
+}
+
+func (t *trial) tell(level, format string, args ...any) {
+	t.lines = append(t.lines, fmt.Sprintf("%ssource %s: %s: ", level, t.Source, t.table)+fmt.Sprintf(format, args...))
+}
+
+// Problems returns why what a mapping made of a row would go to quarantine; none if it would not. The error says why that
+// could not be judged.
+func (j Judge) Problems(source string, made *watch.Mapped) ([]notice.Problem, error) {
+	switch {
+	case len(made.Problems) > 0:
+		return made.Problems, nil
+	case made.Registration != nil && j.Registration != nil:
+		err := j.Registration(*made.Registration)
+		if problems := refusalsOf(err); problems != nil {
+			return problems, nil
+		}
+		return nil, err
+	case made.Line == nil:
+		return nil, nil
+	}
+	c, err := intake.New(intake.Config{Schema: j.Schema, NewID: store.NewID}).Read(made.Line, intake.Origin{Source: source})
+	if wrong := (*intake.LineError)(nil); errors.As(err, &wrong) {
+		return []notice.Problem{{Pointer: wrong.Pointer, Code: wrong.Code, Detail: wrong.Detail}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.Problems, nil
+}
