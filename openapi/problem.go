@@ -122,9 +122,9 @@ func (r *problemList) addUnknown(path []string, name string) {
 	}
 }
 
-// plainName is how the members of these APIs are named. What looks otherwise could be anything, a document number
-// for example, and is not repeated.
-var plainName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z]{0,63}$`)
+// plainName is how the members of these APIs are named, or a column that was taken for one. What looks otherwise could be
+// anything, a document number for example, and is not repeated.
+var plainName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z_]{0,63}$`)
 
 // addNulls adds the members and items that are null, in the value at a path: no member of these APIs may be
 // (status-apis §7 item 5).

@@ -105,15 +105,16 @@ func (e *expression) compile() error {
 	}
 	// Once with typed functions, for their names and arguments, and once to run.
 	looker := &looker{callees: map[*ast.IdentifierNode]bool{}, rows: map[*ast.IdentifierNode]string{}, declared: map[string]bool{}}
-	if _, err := expr.Compile(e.text, append(options(typedFunctions), expr.Env(map[string]any{}), expr.AllowUndefinedVariables(), expr.Patch(looker))...); err != nil {
-		return programErrorOf(err)
+	code, added := braced(e.text)
+	if _, err := expr.Compile(code, append(options(typedFunctions), expr.Env(map[string]any{}), expr.AllowUndefinedVariables(), expr.Patch(looker))...); err != nil {
+		return programErrorOf(err, added)
 	}
-	if err := looker.err(); err != nil {
+	if err := looker.err(added); err != nil {
 		return err
 	}
-	program, err := expr.Compile(e.text, append(options(untypedFunctions), expr.Env(map[string]any{}), expr.AllowUndefinedVariables(), expr.Patch(adder{}))...)
+	program, err := expr.Compile(code, append(options(untypedFunctions), expr.Env(map[string]any{}), expr.AllowUndefinedVariables(), expr.Patch(spender{}))...)
 	if err != nil {
-		return programErrorOf(err)
+		return programErrorOf(err, added)
 	}
 	e.program, e.uses = program, looker.found()
 	return nil
@@ -124,9 +125,10 @@ func (e *expression) fit(env types.Map) error {
 	if e.program == nil {
 		return nil
 	}
-	program, err := expr.Compile(e.text, append(options(typedFunctions), expr.Env(env))...)
+	code, added := braced(e.text)
+	program, err := expr.Compile(code, append(options(typedFunctions), expr.Env(env))...)
 	if err != nil {
-		return programErrorOf(err)
+		return programErrorOf(err, added)
 	}
 	return e.want.accepts(program.Node())
 }
@@ -164,8 +166,8 @@ func typeName(kind string) string {
 	return kind
 }
 
-// programErrorOf turns the library's error into one line.
-func programErrorOf(err error) error {
+// programErrorOf turns the library's error into one line. added are the characters that braced put in.
+func programErrorOf(err error, added []int) error {
 	f, ok := errors.AsType[*file.Error](err)
 	if !ok {
 		return &programError{text: err.Error()}
@@ -174,6 +176,7 @@ func programErrorOf(err error) error {
 	if f.Line > 1 {
 		e.at = f.From + 1
 	}
+	e.at = unbraced(e.at, added)
 	return e
 }
 
@@ -183,6 +186,12 @@ func (e *expression) eval(machine *vm.VM, env map[string]any) (any, error) {
 		return e.constant, nil
 	}
 	machine.MemoryBudget = maxMemory
+	if env == nil {
+		env = map[string]any{}
+	}
+	if _, there := env[budgetName]; !there {
+		env[budgetName] = &spending{maxBytes}
+	}
 	v, err := machine.Run(e.program, env)
 	if err != nil {
 		return nil, err
@@ -213,8 +222,11 @@ func (l *looker) Visit(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.IdentifierNode:
 		l.identifiers = append(l.identifiers, n)
-		if n.Value == "$env" {
+		switch {
+		case n.Value == "$env":
 			l.refuse(n, "$env is not known here", "write row for all columns")
+		case strings.HasPrefix(n.Value, "$"):
+			l.refuse(n, n.Value+" is not known here", `write row["`+n.Value+`"] for a column of that name`)
 		}
 	case *ast.CallNode:
 		callee, ok := n.Callee.(*ast.IdentifierNode)
@@ -276,13 +288,14 @@ func (p *predicates) Visit(node *ast.Node) {
 	}
 }
 
-func (l *looker) err() error {
+func (l *looker) err(added []int) error {
 	for _, n := range l.identifiers {
 		if _, is := functions[n.Value]; is && !l.callees[n] && !l.declared[n.Value] {
 			l.refuse(n, n.Value+" is a function", "write row."+n.Value+" for the column")
 		}
 	}
 	if l.refused != nil {
+		l.refused.at = unbraced(l.refused.at, added)
 		return l.refused
 	}
 	return nil
@@ -303,14 +316,4 @@ func (l *looker) found() uses {
 		}
 	}
 	return u
-}
-
-// adder replaces + by a function that joins texts within a bound, and names the null that cannot be added.
-type adder struct{}
-
-// Visit implements ast.Visitor.
-func (adder) Visit(node *ast.Node) {
-	if n, ok := (*node).(*ast.BinaryNode); ok && n.Operator == "+" {
-		ast.Patch(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: plusName}, Arguments: []ast.Node{n.Left, n.Right}})
-	}
 }

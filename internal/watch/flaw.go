@@ -62,10 +62,17 @@ func (f *flaws) add(node *yaml.Node, key, wrong, cure string) {
 	f.list = append(f.list, Flaw{File: f.file, Line: line, Key: key, Wrong: wrong, Cure: cure})
 }
 
+// err returns every flaw once: what an alias repeats elsewhere in the file is one flaw, on one line.
 func (f *flaws) err() error {
 	if len(f.list) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(f.list, func(a, b Flaw) int { return cmp.Compare(a.Line, b.Line) })
-	return &MappingError{slices.Compact(f.list)}
+	told := map[Flaw]bool{}
+	return &MappingError{slices.DeleteFunc(f.list, func(one Flaw) bool {
+		one.Key = one.Key[strings.LastIndexByte(one.Key, '.')+1:]
+		again := told[one]
+		told[one] = true
+		return again
+	})}
 }

@@ -18,9 +18,6 @@ func (e badValue) Error() string { return string(e) }
 
 const errMissing = badValue("the origin did not tell this value, and it could not be fetched any more")
 
-// plusName is the function that + becomes; no expression can name it.
-const plusName = "$plus"
-
 // function is one that expressions may call. All are pure: the same row told again gives the same bytes. A null as first
 // argument gives null, so that a member of the document is left out where its column is null.
 type function struct {
@@ -69,20 +66,21 @@ const (
 	untypedFunctions = false
 )
 
-// options is the language: our functions, the builtins that stay, the bounds.
+// options is the language: our functions, the builtins that stay, the bounds. What runs hands each function its budget.
 func options(typed bool) []expr.Option {
 	all := []expr.Option{expr.MaxNodes(maxNodes), expr.DisableAllBuiltins()}
 	for _, name := range builtins {
 		all = append(all, expr.EnableBuiltin(name))
 	}
 	for name, f := range functions {
-		types := f.types
-		if !typed {
-			types = nil
+		if typed {
+			all = append(all, expr.Function(name, func(args ...any) (any, error) { return f.do(args) }, f.types...))
+		} else {
+			all = append(all, expr.Function(name, charged(f.do)))
 		}
-		all = append(all, expr.Function(name, func(args ...any) (any, error) { return f.do(args) }, types...))
 	}
-	return append(all, expr.Function(plusName, func(args ...any) (any, error) { return plus(args[0], args[1]) }))
+	return append(all, expr.Function(plusName, charged(func(args []any) (any, error) { return plus(args[0], args[1]) })),
+		expr.Function(slotName, charged(slotOf)), expr.Function(readName, charged(readOf)))
 }
 
 const errArity = badValue("a function has the wrong number of arguments")

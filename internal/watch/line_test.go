@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -354,6 +355,73 @@ func TestATextCannotGrowWithoutBound(t *testing.T) {
 	require.NoError(t, e.compile())
 	_, err = e.eval(&(&mapper{}).machine, map[string]any{"x": strings.Repeat("x", 1000)})
 	require.ErrorContains(t, err, "makes at most")
+}
+
+// TestExpressionsOfARowReadAndMakeABoundedNumberOfBytes: each of these would take a gigabyte, or read one, for one row.
+func TestExpressionsOfARowReadAndMakeABoundedNumberOfBytes(t *testing.T) {
+	list := make([]any, 9000)
+	for i := range list {
+		list[i] = "a"
+	}
+	x := strings.Repeat("a", 100_000)
+	for _, text := range []string{
+		`map(list, replace(x, "a", "bb"))`, `map(list, x + #)`, `map(list, upper(x))`, `map(list, split(x, "b"))`, `filter(list, x matches "b$")`,
+		`all(list, x != #)`, `count(list, x contains "b")`, `map(list, fromJSON(json))`, `any(list, oneOf(x, "b"))`,
+	} {
+		e := &expression{text: text}
+		require.NoError(t, e.compile(), text)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := e.eval(&(&mapper{}).machine, map[string]any{"list": list, "x": x, "json": "[" + strings.Repeat("1,", 4000) + "1]"})
+		runtime.ReadMemStats(&after)
+		require.ErrorContains(t, err, "read and make more than 64 MiB", text)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(4*maxBytes), text)
+	}
+	e := &expression{text: `upper(x)`}
+	require.NoError(t, e.compile())
+	env, machine := map[string]any{"x": x}, &mapper{}
+	var err error
+	for range 400 { // the expressions of one row share the bound
+		if _, err = e.eval(&machine.machine, env); err != nil {
+			break
+		}
+	}
+	require.ErrorContains(t, err, "read and make more than 64 MiB")
+}
+
+// TestObjectsAreMadeOfTheElementsOfAList: a brace after a comma begins an object where a name and a colon follow.
+func TestObjectsAreMadeOfTheElementsOfAList(t *testing.T) {
+	env := map[string]any{"list": []any{map[string]any{"type": "J", "doc": "1"}, map[string]any{"type": "F"}}, "none": nil, "o": map[string]any{"a": []any{"x"}}}
+	object := func(pairs ...any) map[string]any {
+		out := map[string]any{}
+		for i := 0; i < len(pairs); i += 2 {
+			out[pairs[i].(string)] = pairs[i+1]
+		}
+		return out
+	}
+	for text, want := range map[string]any{
+		`map(list, {personType: #.type})`:                                       []any{object("personType", "J"), object("personType", "F")},
+		`map(list, {"person type": #.type, b: {c: #?.doc}})`:                    []any{object("person type", "J", "b", object("c", "1")), object("person type", "F", "b", object("c", nil))},
+		`map(list, {#.type + "é"})`:                                             []any{"Jé", "Fé"},
+		`map(filter(list, {#.type == "J"}), {t: #.type == "J" ? "yes" : "no"})`: []any{object("t", "yes")},
+		`map(list, {})`:              []any{object(), object()},
+		`concat([{a: 1}], [{a: 2}])`: []any{object("a", 1), object("a", 2)},
+		`list[1]?.type`:              "F", `list[2]?.type`: nil, `list[-1]?.type`: "F", `list[2]?.type ?? "none"`: "none", `none?.[1]?.type`: nil, `list[7]?.type?.more`: nil,
+		`o.a[3]?.b`: nil, `none?.a[3]?.b`: nil, `o["b"]?.c`: nil, `o["a"]?.[0]`: "x",
+	} {
+		e := &expression{text: text}
+		require.NoError(t, e.compile(), text)
+		got, err := e.eval(&(&mapper{}).machine, env)
+		require.NoError(t, err, text)
+		require.Equal(t, want, got, text)
+	}
+	for text, at := range map[string]int{`map(list, {a: #.b}) )`: 21, `map(list, {a: #.b}) + nosuch()`: 23, `map(list, {a: nosuch(1)})`: 15} {
+		err := (&expression{text: text}).compile()
+		var wrong *programError
+		require.ErrorAs(t, err, &wrong, text)
+		require.Equal(t, at, wrong.at, "the place is that of the text as it was written: %s: %s", text, err)
+	}
+	require.ErrorContains(t, (&expression{text: `$budget`}).compile(), "is not known here")
 }
 
 func TestNumbersKeepTheirValue(t *testing.T) {

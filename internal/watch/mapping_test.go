@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -167,6 +168,37 @@ func bomb() string {
 func TestAllMistakesAreToldAtOnce(t *testing.T) {
 	text := strings.NewReplacer("source: core", "source: CORE", "id: id", "id: now()", "version: v4", "version: '\"v9\"'", "status: status", "status: 7").Replace(flawed)
 	require.Len(t, flawsOf(t, text), 4)
+}
+
+// TestAFlawThatAliasesRepeatIsToldOnce: one cause, one line of the file, one message.
+func TestAFlawThatAliasesRepeatIsToldOnce(t *testing.T) {
+	const repeated = `source: core
+type: postgres
+tables:
+  payments: &table
+    kind: pix-payment
+    id: id
+    client: client_id
+    version: v4
+    status: status
+    data:
+      debtorAccount: &account {ispb: %s}
+      creditorAccount: *account
+  others: *table
+`
+	broken := flawsOf(t, fmt.Sprintf(repeated, "nosuch(ispb)"))
+	require.Len(t, broken, 1, "%v", broken)
+	require.Contains(t, broken[0], "core.yaml:11: tables.payments.data.debtorAccount.ispb: uses the unknown function nosuch")
+	m := mustParse(t, fmt.Sprintf(repeated, "ispd"))
+	columns := []Column{{Name: "id", Type: Text}, {Name: "client_id", Type: Text}, {Name: "status", Type: Text}, {Name: "ispb", Type: Text}}
+	found := m.Check(map[string][]Column{"payments": columns, "others": columns})
+	var unknown []string
+	for _, f := range found {
+		unknown = append(unknown, f.Wrong)
+	}
+	require.NotEmpty(t, unknown)
+	require.Contains(t, unknown[0], "unknown name ispd")
+	require.LessOrEqual(t, len(unknown), 2, "at most one for each table, as its columns may differ: %v", unknown)
 }
 
 func TestAMappingIsBoundToABusOnlyWithoutLookups(t *testing.T) {

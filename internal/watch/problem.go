@@ -50,6 +50,7 @@ var portuguese = map[string]string{
 	string(errNoJSON):              "um valor não pode ser escrito como JSON",
 	string(errURIs):                "os endereços devem ser uma lista de textos, um texto ou nulo",
 	string(errNothing):             "não resulta em nada",
+	string(errBytes):               "as expressões da linha leem e produzem mais de 64 MiB; use textos mais curtos, ou listas com menos elementos",
 	"it makes too much of a value": "produz demais a partir de um valor",
 	"it looks into a null, or into what has no members":                 "olha dentro de um nulo, ou do que não tem membros",
 	"a value is null, or not of a type the expression takes":            "um valor é nulo, ou não é do tipo que a expressão aceita",
