@@ -118,6 +118,8 @@ func TestExplainTakesARowOfTheForeignCoreApart(t *testing.T) {
 	}
 	const given = "the core's database was not asked for its form of this row"
 	require.NotContains(t, got.out, given)
+	require.Equal(t, strings.ReplaceAll(got.out, "at 20", ""), strings.ReplaceAll(explain(f.Environment(), "--table", "payments").out, "at 20", ""), "without a row, the newest one of the table")
+	f.triedByCheck()
 
 	require.NoError(t, os.WriteFile(filepath.Join(f.Dir, "core.url"), []byte("postgres://nobody@127.0.0.1:1/bank"), 0o600))
 	var values map[string]any
@@ -140,8 +142,38 @@ func TestExplainTakesARowOfTheForeignCoreApart(t *testing.T) {
 	require.Contains(t, got.out, "/data/status")
 
 	client := row("oauth_clients", "alfa")
-	got = explain(nil, "--table", "oauth_clients", "--row", client)
+	got = explain(f.Environment(), "--table", "oauth_clients", "--row", client)
 	require.Equal(t, done, got.code, got.out+got.errors)
 	require.Contains(t, got.out, "registration of alfa: Iniciadora alfa, organisation "+certs.DefaultAlfa.Organisation.ID)
 	require.Contains(t, got.out, f.alfa.BaseURI("/alfa"))
+	got = explain(nil, "--table", "oauth_clients", "--row", client) // production, where no address of this host can be registered
+	require.Equal(t, failed, got.code, got.out+got.errors)
+	require.Contains(t, got.out, "this registration would be refused, and go to quarantine")
+	require.Contains(t, got.out, "/webhookUris/0")
+}
+
+// triedByCheck has arauto check try the mapping with the newest rows, as it is and with a member that the API does not have.
+func (f *foreign) triedByCheck() {
+	t := f.t
+	t.Helper()
+	check := func(mapping string) called {
+		environ := append([]string{"PATH=" + os.Getenv("PATH")}, f.Environment()...)
+		return call(t, time.Minute, append(environ, "ARAUTO_WEBHOOK_TIMEOUT=15s", "ARAUTO_WATCH_SOURCES="+mapping), "check")
+	}
+	got := check(f.mapping)
+	require.Equal(t, done, got.code, got.out+got.errors)
+	require.Contains(t, got.out, "source mockbank: payments: tables.payments: the newest row fits")
+	require.Contains(t, got.out, "source mockbank: oauth_clients: tables.oauth_clients: the newest row fits")
+	require.Contains(t, got.out, "source mockbank: enrollments: has no row, so the mapping was not tried against the schema")
+
+	text, err := os.ReadFile(f.mapping)
+	require.NoError(t, err)
+	wrong := filepath.Join(f.Dir, "wrong.yaml")
+	text = []byte(strings.Replace(string(text), "      localInstrument: local_instrument\n      proxy: proxy\n      cnpjInitiator", "      local_instrument: local_instrument\n      proxy: proxy\n      cnpjInitiator", 1))
+	require.NoError(t, os.WriteFile(wrong, text, 0o600))
+	got = check(wrong)
+	require.Equal(t, done, got.code, got.out+got.errors)
+	require.Contains(t, got.out, "WARNING source mockbank: payments: tables.payments: the newest row would go to quarantine: ")
+	require.Contains(t, got.out, "/data/local_instrument unknown-member")
+	require.NotContains(t, got.out, "94088392", "no value of a row")
 }
