@@ -191,6 +191,7 @@ func auditRegisterCommand(w world) *cobra.Command {
 			return err
 		}
 		fmt.Fprintln(w.stdout, "register: the log of this database is", audit.Origin(public))
+		fmt.Fprintln(w.stdout, "register: its key as verifiers of transparency logs take it (vkey):", audit.VerifierKey(public))
 		return nil
 	}
 	return c

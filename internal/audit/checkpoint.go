@@ -34,6 +34,15 @@ func Origin(public ed25519.PublicKey) string {
 	return "arauto/" + hex.EncodeToString(sum[:8])
 }
 
+// VerifierKey is the public key as tools for transparency logs take it (vkey, C2SP signed-note): name, hash and key.
+func VerifierKey(public ed25519.PublicKey) string {
+	key, err := note.NewEd25519VerifierKey(Origin(public), public)
+	if err != nil {
+		return "" // no Ed25519 key
+	}
+	return key
+}
+
 // text is what is signed: the three lines of a transparency log's checkpoint (C2SP tlog-checkpoint), and two of ours.
 func (c Checkpoint) text(origin string) string {
 	return fmt.Sprintf("%s\n%d\n%s\ntime %s\nskew %dus\n", origin, c.Size, c.Root, c.At, c.Skew.Microseconds())

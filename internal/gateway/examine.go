@@ -9,6 +9,7 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/events"
 	"github.com/arauto/arauto/internal/registry"
+	"github.com/arauto/arauto/internal/seal"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/trust"
 	"github.com/arauto/arauto/internal/watch"
@@ -34,6 +35,9 @@ func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings [
 	if provider := newProvider(cfg); provider != nil {
 		p.File("console.oidc.client_secret_file", provider.CheckSecret())
 	}
+	kept, err := seal.Examine(ctx, cfg)
+	findings = append(findings, kept...)
+	p.Take(err)
 	ways, err := events.Ways(cfg)
 	p.Take(err)
 	if err == nil {

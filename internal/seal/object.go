@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/md5" //nolint:gosec // Content-MD5 is what the protocol asks for; it guards against damage, not against people
 	"encoding/base64"
+	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,8 @@ type objectAnchor struct {
 	signer signer
 	client *http.Client
 	now    func() time.Time
+
+	secretFile string // read for each request, so that a secret that rotates needs no restart; "": signer has the secret
 
 	proven bool // an object was read back under lock
 
@@ -59,7 +62,9 @@ func openObjectAnchor(c *config.Config) (*objectAnchor, error) {
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
-	return newObjectAnchor(s, secret, trust.NewAnchorClient(roots, anchorTimeout)), nil
+	o := newObjectAnchor(s, secret, trust.NewAnchorClient(roots, anchorTimeout))
+	o.secretFile = s.SecretKey
+	return o, nil
 }
 
 // errOther means that the store holds another checkpoint under the same name.
@@ -104,12 +109,57 @@ func (o *objectAnchor) compare(ctx context.Context, h head) error {
 	if !bytes.Equal(response.body, h.note) {
 		return errOther
 	}
-	until, err := time.Parse(time.RFC3339Nano, response.header.Get("X-Amz-Object-Lock-Retain-Until-Date"))
-	if mode := response.header.Get("X-Amz-Object-Lock-Mode"); err != nil || mode != o.store.Mode || !until.After(o.now()) {
+	lock := retention{Mode: response.header.Get("X-Amz-Object-Lock-Mode"), RetainUntilDate: response.header.Get("X-Amz-Object-Lock-Retain-Until-Date")}
+	if lock.Mode == "" { // some stores tell it only when they are asked for it
+		if lock, err = o.retention(ctx, h.size); err != nil {
+			return err
+		}
+	}
+	until, err := time.Parse(time.RFC3339Nano, lock.RetainUntilDate)
+	if err != nil || lock.Mode != o.store.Mode || !until.After(o.now()) {
 		return errUnlocked
 	}
 	o.proven = true
 	return nil
+}
+
+// retention is the lock of an object.
+type retention struct {
+	Mode, RetainUntilDate string
+}
+
+// retention asks for the lock of an object. A store that knows none has none.
+func (o *objectAnchor) retention(ctx context.Context, size int64) (r retention, err error) {
+	response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: o.path(size), query: url.Values{"retention": {""}}})
+	if err != nil {
+		return r, err
+	}
+	if response.status != http.StatusOK || xml.Unmarshal(response.body, &r) != nil {
+		return retention{}, fmt.Errorf("%w (asked for its retention, %w)", errUnlocked, response.error())
+	}
+	return r, nil
+}
+
+// try asks the store what serve will ask of it and changes nothing. It returns what an operator should know; an error says what
+// keeps checkpoints from being kept there.
+func (o *objectAnchor) try(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, anchorTimeout)
+	defer cancel()
+	if _, err := o.next(ctx, ""); err != nil {
+		return "", err
+	}
+	response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: "/" + o.store.Bucket, query: url.Values{"object-lock": {""}}})
+	if err != nil {
+		return "", err
+	}
+	var lock struct{ ObjectLockEnabled string }
+	switch {
+	case response.status == http.StatusOK && xml.Unmarshal(response.body, &lock) == nil && lock.ObjectLockEnabled == "Enabled":
+		return "the store answers, and the bucket has Object Lock", nil
+	case response.status == http.StatusOK, response.status == http.StatusNotFound:
+		return "", errors.New("the bucket has no Object Lock, so that no checkpoint would be safe there; make a bucket with Object Lock")
+	}
+	return fmt.Sprintf("the store answers; whether the bucket has Object Lock is not known (%v), the first checkpoint will show it", response.error()), nil
 }
 
 // reply is an answer of the store.
@@ -146,7 +196,13 @@ func (o *objectAnchor) do(ctx context.Context, q objectRequest) (*reply, error) 
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(q.body)), int64(len(q.body))
 	}
 	maps.Copy(r.Header, q.header)
-	o.signer.sign(r, q.body, o.now())
+	by := o.signer
+	if o.secretFile != "" {
+		if by.secret, err = readSecret(o.secretFile); err != nil {
+			return nil, fmt.Errorf("log.anchor_s3.secret_key_file: %w", err)
+		}
+	}
+	by.sign(r, q.body, o.now())
 	response, err := o.client.Do(r)
 	if err != nil {
 		return nil, withoutURL(err)
@@ -162,11 +218,23 @@ func (o *objectAnchor) do(ctx context.Context, q objectRequest) (*reply, error) 
 // code finds the store's error code, such as AccessDenied.
 var code = regexp.MustCompile(`<Code>([A-Za-z0-9]{1,64})</Code>`)
 
+// message finds the store's own words.
+var message = regexp.MustCompile(`<Message>([^<]{1,300})</Message>`)
+
 func (r *reply) error() error {
+	text := fmt.Sprintf("the object store answered %d", r.status)
 	if m := code.FindSubmatch(r.body); m != nil {
-		return fmt.Errorf("the object store answered %d %s", r.status, m[1])
+		text += " " + string(m[1])
 	}
-	return fmt.Errorf("the object store answered %d", r.status)
+	if m := message.FindSubmatch(r.body); m != nil {
+		text += ": " + strings.Map(func(c rune) rune {
+			if c < ' ' || c > '~' {
+				return ' '
+			}
+			return c
+		}, string(m[1]))
+	}
+	return errors.New(text)
 }
 
 // withoutURL removes the address that errors of package http repeat.

@@ -24,7 +24,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/mod/sumdb/note"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/trust"
 )
@@ -71,6 +73,8 @@ type bucket struct {
 
 	refuse   int  // a status to answer instead
 	lockless bool // takes objects and forgets the lock
+	discreet bool // tells the lock only to who asks for it
+	unlocked bool // the bucket has no Object Lock
 }
 
 type object struct {
@@ -111,9 +115,25 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		b.list(w, key+"/", q)
 		return
 	}
+	if r.Method == http.MethodGet && r.URL.Query().Has("object-lock") {
+		if b.unlocked {
+			fail(http.StatusNotFound, "ObjectLockConfigurationNotFoundError")
+			return
+		}
+		fmt.Fprint(w, `<?xml version="1.0" encoding="UTF-8"?><ObjectLockConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>`)
+		return
+	}
 	if r.Method == http.MethodGet {
 		if have == nil {
 			fail(http.StatusNotFound, "NoSuchKey")
+			return
+		}
+		if b.discreet {
+			if r.URL.Query().Has("retention") {
+				fmt.Fprintf(w, `<Retention xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Mode>%s</Mode><RetainUntilDate>%s</RetainUntilDate></Retention>`, have.mode, have.until)
+				return
+			}
+			_, _ = w.Write(have.body)
 			return
 		}
 		w.Header().Set("x-amz-object-lock-mode", have.mode)
@@ -254,6 +274,72 @@ func TestACheckpointBecomesAnObjectThatNobodyCanRemove(t *testing.T) {
 	require.Equal(t, "note of 42\n", string(kept.body))
 	require.NoError(t, o.put(t.Context(), head{43, at.AddDate(1, 0, 0), []byte("note of 43\n")}))
 	require.Equal(t, 2, b.puts)
+}
+
+// TestAStoreThatTellsTheLockOnlyWhenAskedKeepsCheckpoints, and one that tells a lock that is none does not.
+func TestAStoreThatTellsTheLockOnlyWhenAskedKeepsCheckpoints(t *testing.T) {
+	b, cfg := openBucket(t)
+	b.discreet = true
+	o := anchorOf(t, cfg)
+	require.NoError(t, o.put(t.Context(), head{size: 1, at: time.Now(), note: []byte("note\n")}))
+	require.True(t, o.proven)
+	b.lockless = true
+	require.ErrorIs(t, anchorOf(t, cfg).put(t.Context(), head{size: 2, at: time.Now(), note: []byte("note\n")}), errUnlocked)
+}
+
+func TestASecretThatRotatesNeedsNoRestart(t *testing.T) {
+	_, cfg := openBucket(t)
+	o := anchorOf(t, cfg)
+	require.NoError(t, os.WriteFile(cfg.Log.S3.SecretKey, []byte("old"), 0o600))
+	h := head{size: 1, at: time.Now(), note: []byte("note\n")}
+	require.ErrorContains(t, o.put(t.Context(), h), "403 SignatureDoesNotMatch: no")
+	require.NoError(t, os.WriteFile(cfg.Log.S3.SecretKey, []byte(testSecret), 0o600))
+	require.NoError(t, o.put(t.Context(), h))
+	require.NoError(t, os.Remove(cfg.Log.S3.SecretKey))
+	require.ErrorContains(t, o.put(t.Context(), head{size: 2, at: time.Now(), note: []byte("note\n")}), "log.anchor_s3.secret_key_file")
+}
+
+// TestAStoreIsTriedBeforeServeStarts: nothing is written, and what refuses is a warning.
+func TestAStoreIsTriedBeforeServeStarts(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*bucket, *config.Config)
+		want   string
+	}{
+		"good":           {func(*bucket, *config.Config) {}, "log.anchor_s3: the store answers, and the bucket has Object Lock"},
+		"no Object Lock": {func(b *bucket, _ *config.Config) { b.unlocked = true }, "WARNING log.anchor_s3: the bucket has no Object Lock"},
+		"refuses":        {func(b *bucket, _ *config.Config) { b.refuse = 403 }, "WARNING log.anchor_s3: the object store answered 403 SlowDown: no"},
+		"nobody there":   {func(_ *bucket, c *config.Config) { c.Log.S3.Endpoint = "https://127.0.0.1:1" }, "WARNING log.anchor_s3: dial tcp 127.0.0.1:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, cfg := openBucket(t)
+			c.change(b, cfg)
+			findings, err := Examine(t.Context(), cfg)
+			require.NoError(t, err)
+			require.Len(t, findings, 1)
+			require.Contains(t, findings[0], c.want)
+			require.Zero(t, b.puts)
+		})
+	}
+}
+
+// TestTheKeyOfTheLogIsShownAsVerifiersTakeIt, or why it cannot be read.
+func TestTheKeyOfTheLogIsShownAsVerifiersTakeIt(t *testing.T) {
+	cfg := config.Standard()
+	cfg.Log.Key = filepath.Join(t.TempDir(), "log.key")
+	_, err := Examine(t.Context(), cfg)
+	require.ErrorContains(t, err, "log.key (ARAUTO_LOG_KEY): ")
+	key, err := makeLogKey(cfg.Log.Key)
+	require.NoError(t, err)
+	findings, err := Examine(t.Context(), cfg)
+	require.NoError(t, err)
+	require.Len(t, findings, 1)
+	_, vkey, _ := strings.Cut(findings[0], "(vkey): ")
+	verifier, err := note.NewVerifier(vkey)
+	require.NoError(t, err)
+	signed, err := key.Sign(audit.Checkpoint{Size: 3})
+	require.NoError(t, err)
+	_, err = note.Open(signed, note.VerifierList(verifier))
+	require.NoError(t, err, "a verifier of anybody's opens our checkpoints with it")
 }
 
 func TestAnObjectStoreThatFailsOrDeceivesIsToldFrom(t *testing.T) {
