@@ -15,7 +15,7 @@ const maxBytes = 64 << 20
 const (
 	plusName   = "$plus"   // the function that + becomes
 	slotName   = "$slot"   // the function that an index before ?. becomes
-	readName   = "$read"   // the function that counts a text that an operator reads
+	readName   = "$read"   // the function that counts what an operator reads
 	budgetName = "$budget" // what is left of maxBytes
 )
 
@@ -102,32 +102,25 @@ func (spender) Visit(node *ast.Node) {
 	case *ast.CallNode:
 		n.Arguments = append(n.Arguments, budgetNode())
 	case *ast.BinaryNode:
-		switch n.Operator {
-		case "+":
+		switch {
+		case n.Operator == "+":
 			ast.Patch(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: plusName}, Arguments: []ast.Node{n.Left, n.Right, budgetNode()}})
-		case "matches":
-			counted(n)
+		case slices.Contains(textOperators, n.Operator):
+			counted(&n.Left)
+			counted(&n.Right)
 		}
-	case *ast.PredicateNode:
-		ast.Walk(&n.Node, repeated{})
 	case *ast.MemberNode:
 		optionalIndex(n)
 	}
 }
 
-// repeated makes operators count that are computed for each element of a list.
-type repeated struct{}
-
-// Visit implements ast.Visitor.
-func (repeated) Visit(node *ast.Node) {
-	if n, ok := (*node).(*ast.BinaryNode); ok && n.Operator != "matches" && slices.Contains(textOperators, n.Operator) {
-		counted(n)
+// counted makes an operator count one of its sides, unless that is written in the expression.
+func counted(side *ast.Node) {
+	switch (*side).(type) {
+	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NilNode, *ast.ConstantNode, *ast.ArrayNode:
+		return
 	}
-}
-
-// counted makes an operator count its left side.
-func counted(n *ast.BinaryNode) {
-	ast.Patch(&n.Left, &ast.CallNode{Callee: &ast.IdentifierNode{Value: readName}, Arguments: []ast.Node{n.Left, budgetNode()}})
+	ast.Patch(side, &ast.CallNode{Callee: &ast.IdentifierNode{Value: readName}, Arguments: []ast.Node{*side, budgetNode()}})
 }
 
 // optionalIndex makes list[1]?.name null where the list has no such element, as name?.name is where the name is null.
@@ -170,5 +163,10 @@ func slotOf(args []any) (any, error) {
 	return nil, badValue("[…] takes an element of a list, or a member of an object")
 }
 
-// readOf gives its argument.
-func readOf(args []any) (any, error) { return args[0], nil }
+// readOf gives its argument. What the origin did not tell is equal to nothing and different from nothing.
+func readOf(args []any) (any, error) {
+	if _, missing := args[0].(Missing); missing {
+		return nil, errMissing
+	}
+	return args[0], nil
+}

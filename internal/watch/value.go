@@ -24,7 +24,8 @@ const (
 )
 
 // plain makes a record's value one that expressions can compare and compute with: a json.Number becomes an int, or a
-// float where one holds exactly what is written, else it stays text. The value itself is not changed.
+// float where one holds exactly what is written, else it stays text. Debezium's placeholder becomes Missing. The value itself is
+// not changed.
 func plain(v any) (any, error) {
 	left := maxNodesOfValue
 	return plainPart(v, maxDepth, &left)
@@ -35,7 +36,12 @@ func plainPart(v any, depth int, left *int) (any, error) {
 		return nil, errLarge
 	}
 	switch v := v.(type) {
-	case nil, bool, string, int, float64, Missing:
+	case string:
+		if v == unavailable {
+			return Missing{}, nil
+		}
+		return v, nil
+	case nil, bool, int, float64, Missing:
 		return v, nil
 	case json.Number:
 		return number(string(v)), nil
