@@ -30,14 +30,32 @@ func settings(application string) map[string]string {
 	}
 }
 
+// readOnly makes a connection refuse to write as soon as it is there. As a setting of its start this would make every server look
+// read-only to target_session_attrs.
+func readOnly(config *pgconn.Config) {
+	before := config.AfterConnect
+	config.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
+		if before != nil {
+			if err := before(ctx, c); err != nil {
+				return err
+			}
+		}
+		_, err := c.Exec(ctx, "SET default_transaction_read_only = on").ReadAll()
+		return err
+	}
+}
+
 // dial opens a connection of its own, with our settings and those given.
-func (r *Reader) dial(ctx context.Context, purpose string, more map[string]string) (*pgconn.PgConn, error) {
+func (r *Reader) dial(ctx context.Context, purpose string, more map[string]string, change ...func(*pgconn.Config)) (*pgconn.PgConn, error) {
 	config, err := r.config.connection()
 	if err != nil {
 		return nil, err
 	}
 	maps.Copy(config.RuntimeParams, settings("arauto "+r.config.Slot+" "+purpose))
 	maps.Copy(config.RuntimeParams, more)
+	for _, c := range change {
+		c(config)
+	}
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
 	connection, err := pgconn.ConnectConfig(ctx, config)
@@ -95,8 +113,8 @@ func (r *Reader) pool(ctx context.Context) (*pgxpool.Pool, error) {
 		}
 		c.Config = *fresh
 		maps.Copy(c.RuntimeParams, settings("arauto "+r.config.Slot+" queries"))
-		c.RuntimeParams["default_transaction_read_only"] = "on"
 		c.RuntimeParams["statement_timeout"] = milliseconds(soon)
+		readOnly(&c.Config)
 		c.ConnectTimeout = soon
 		return nil
 	}

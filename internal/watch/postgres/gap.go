@@ -83,7 +83,7 @@ func (s *session) remembered() *watermark {
 // lookAtMembership looks with an own connection that is made anew when it broke.
 func (s *session) lookAtMembership(ctx context.Context, before *watermark) (*membership, error) {
 	if s.catalogue == nil || s.catalogue.IsClosed() {
-		connection, err := s.dial(ctx, "catalogue", map[string]string{"default_transaction_read_only": "on", "statement_timeout": milliseconds(soon)})
+		connection, err := s.dial(ctx, "catalogue", map[string]string{"statement_timeout": milliseconds(soon)}, readOnly)
 		if err != nil {
 			return nil, err
 		}

@@ -85,6 +85,65 @@ func TestWithoutTheRightToCreateAnErrorSaysWhatToRun(t *testing.T) {
 	require.NoError(t, run.end())
 }
 
+// TestACoreOfSeveralHostsIsReadAtItsPrimary: the URL asks for a server that can be written, although we write nothing there.
+func TestACoreOfSeveralHostsIsReadAtItsPrimary(t *testing.T) {
+	t.Parallel()
+	c := newCore(t, nil)
+	several := func(c *Config, _ *Options) {
+		c.URL = strings.Replace(c.URL, "@", "@127.0.0.1:1,", 1)
+		separator := "?"
+		if strings.Contains(c.URL, "?") {
+			separator = "&"
+		}
+		c.URL += separator + "target_session_attrs=read-write"
+	}
+	r := c.reader(several, "payments")
+	require.Empty(t, r.Check(t.Context()))
+	pool, err := r.pool(t.Context())
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), "CREATE TABLE ours (id int)")
+	require.Equal(t, "25006", code(err), "our own connections write nothing: %v", err)
+	h := newHand()
+	run := read(t, r, h)
+	c.reading()
+	c.exec("CREATE TABLE another (id int PRIMARY KEY)") // the catalogue is looked at
+	require.NoError(t, run.end())
+}
+
+// TestTheNewestRowsOfATableAreShownAsTheStreamTellsThem, of a plain table and of one with partitions.
+func TestTheNewestRowsOfATableAreShownAsTheStreamTellsThem(t *testing.T) {
+	t.Parallel()
+	c := newCore(t, nil, "CREATE TABLE plain (id int PRIMARY KEY, at timestamptz, sum numeric(12,2), doc jsonb, twice int GENERATED ALWAYS AS (id * 2) STORED)",
+		"CREATE TABLE parted (id int, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day)",
+		"CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')",
+		"CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
+		"CREATE TABLE nothing_yet (id int PRIMARY KEY)")
+	r := c.reader(nil, "plain", "parted", "nothing_yet")
+	rows, err := r.Newest(t.Context(), "nothing_yet", 5)
+	require.NoError(t, err)
+	require.Empty(t, rows)
+	c.exec("INSERT INTO plain SELECT n, '2026-11-21T09:00:00-03:00', n, '{\"a\": [1]}' FROM generate_series(1, 30000) n") // more pages than are looked at
+	c.exec("UPDATE plain SET sum = 7.5 WHERE id = 30000")
+	rows, err = r.Newest(t.Context(), "plain", 3)
+	require.NoError(t, err)
+	require.Len(t, rows, 3)
+	require.Equal(t, map[string]any{"id": json.Number("30000"), "at": "2026-11-21T12:00:00Z", "sum": "7.50", "doc": map[string]any{"a": []any{json.Number("1")}}}, rows[0])
+	c.exec("INSERT INTO parted VALUES (1, '2026-01-05')")
+	rows, err = r.Newest(t.Context(), "parted", 3)
+	require.NoError(t, err)
+	require.Equal(t, []map[string]any{{"id": json.Number("1"), "day": "2026-01-05"}}, rows)
+	c.exec("INSERT INTO parted VALUES (2, '2026-02-05')")
+	rows, err = r.Newest(t.Context(), "parted", 1)
+	require.NoError(t, err)
+	require.Equal(t, []map[string]any{{"id": json.Number("2"), "day": "2026-02-05"}}, rows)
+	c.exec("DELETE FROM plain WHERE id > 100") // nothing is left in the last pages
+	rows, err = r.Newest(t.Context(), "plain", 2)
+	require.NoError(t, err)
+	require.Len(t, rows, 2)
+	_, err = r.Newest(t.Context(), "no_such", 2)
+	require.ErrorContains(t, err, "does not exist")
+}
+
 func TestATableWithoutAKeyIsNotPublishedSinceThatWouldBreakTheCore(t *testing.T) {
 	t.Parallel()
 	c := newCore(t, nil, "CREATE TABLE keyless (id int)", "CREATE TABLE nothing (id int PRIMARY KEY)", "ALTER TABLE nothing REPLICA IDENTITY NOTHING")
