@@ -124,7 +124,7 @@ func TestExplainTakesARowOfTheForeignCoreApart(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(f.Dir, "core.url"), []byte("postgres://nobody@127.0.0.1:1/bank"), 0o600))
 	var values map[string]any
 	require.NoError(t, json.Unmarshal([]byte(row("payments", ids[0])), &values))
-	values["account"] = map[string]any{"number": "7", "branch": "0001", "type": "CONTA_POUPANCA"}
+	values["account"] = map[string]any{"number": "7", "branch_code": "0001", "type": "CONTA_POUPANCA"}
 	text, err := json.Marshal(values)
 	require.NoError(t, err)
 	got = explain(nil, "--table", "payments", "--row", string(text))

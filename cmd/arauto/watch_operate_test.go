@@ -4,18 +4,23 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/watch/sources"
 )
 
 // act asks the gateway to do something with the bank's source.
@@ -251,4 +256,36 @@ func TestWrongSettingsOfSourcesNameFileLineAndKey(t *testing.T) {
 			require.Contains(t, got.errors, c.want)
 		})
 	}
+}
+
+// TestTheSampleFitsTheBanksOwnMigrations holds the sample against the migrations of the public mock bank, where they can be had:
+// ARAUTO_MOCKBANK_MIGRATIONS names the folder of a copy of them.
+func TestTheSampleFitsTheBanksOwnMigrations(t *testing.T) {
+	folder := os.Getenv("ARAUTO_MOCKBANK_MIGRATIONS")
+	if folder == "" {
+		t.Skip("ARAUTO_MOCKBANK_MIGRATIONS names no folder")
+	}
+	t.Parallel()
+	_, address := startCore(t, "bank")
+	files, err := filepath.Glob(filepath.Join(folder, "*.up.sql"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	slices.Sort(files)
+	conn, err := pgx.Connect(t.Context(), address)
+	require.NoError(t, err)
+	defer conn.Close(t.Context())
+	for _, file := range append(files, filepath.Join(samples, "access.sql")) {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		_, err = conn.Exec(t.Context(), string(text))
+		require.NoError(t, err, file)
+	}
+	_, err = conn.Exec(t.Context(), "ALTER ROLE arauto_reader PASSWORD 'reader'")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	writeReaderURL(t, filepath.Join(dir, "core.url"), address, url.UserPassword("arauto_reader", "reader"))
+	cfg := config.Standard()
+	cfg.Profile, cfg.Watch.Sources = config.Development, []string{mappings(t, dir)}
+	_, err = sources.Examine(t.Context(), cfg)
+	require.NoError(t, err)
 }

@@ -11,18 +11,18 @@
 
 CREATE TABLE oauth_clients (
   id           text PRIMARY KEY,
-  data         jsonb NOT NULL,          -- client_name, org_id, software_id; the software statement is not kept
+  data         jsonb NOT NULL,          -- client_name, custom_attributes.org_id and .software_id; the software statement is not kept
   webhook_uris jsonb,
   created_at   timestamptz NOT NULL DEFAULT now(),
   updated_at   timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE TABLE accounts (
-  id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-  number     text NOT NULL,
-  branch     text NOT NULL DEFAULT '0001',
-  type       text NOT NULL,             -- CONTA_DEPOSITO_A_VISTA, CONTA_POUPANCA, CONTA_PAGAMENTO_PRE_PAGA
-  created_at timestamptz NOT NULL DEFAULT now()
+  id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+  number      text NOT NULL,
+  branch_code text NOT NULL DEFAULT '0001',
+  type        text NOT NULL,            -- CONTA_DEPOSITO_A_VISTA, CONTA_POUPANCA, CONTA_PAGAMENTO_PRE_PAGA
+  created_at  timestamptz NOT NULL DEFAULT now()
 );
 
 CREATE TABLE payment_consents (
@@ -32,12 +32,12 @@ CREATE TABLE payment_consents (
   expires_at              timestamptz NOT NULL,
   version                 text NOT NULL, -- of the API under which it was created: v4, v5
   client_id               text NOT NULL REFERENCES oauth_clients (id),
-  user_cpf                text NOT NULL,
-  business_cnpj           text,
+  user_identification     text NOT NULL,
+  business_identification text,
   creditor_type           text NOT NULL,
   creditor_cpf_cnpj       text NOT NULL,
   creditor_name           text NOT NULL,
-  creditor_account_ispb   text NOT NULL,
+  creditor_account_isbp   text NOT NULL,
   creditor_account_issuer text,
   creditor_account_number text NOT NULL,
   creditor_account_type   text NOT NULL,
@@ -66,7 +66,7 @@ CREATE TABLE payments (
   proxy                   text,
   amount                  text NOT NULL,
   currency                text NOT NULL DEFAULT 'BRL',
-  creditor_account_ispb   text NOT NULL,
+  creditor_account_isbp   text NOT NULL,
   creditor_account_issuer text,
   creditor_account_number text NOT NULL,
   creditor_account_type   text NOT NULL,
@@ -90,12 +90,12 @@ CREATE TABLE recurring_payment_consents (
   approval_due_at   date,
   expires_at        timestamptz,
   client_id         text NOT NULL REFERENCES oauth_clients (id),
-  user_cpf          text NOT NULL,
-  business_cnpj     text,
-  creditors         jsonb NOT NULL,
+  user_identification text NOT NULL,
+  business_identification text,
+  creditors         jsonb NOT NULL,      -- [{"type", "cpf_cnpj", "name"}]
   configuration     jsonb NOT NULL,
   account_id        uuid REFERENCES accounts (id),
-  rejection         jsonb,               -- {"by", "from", "at", "code", "detail"}
+  rejection         jsonb,               -- {"by", "from", "code", "detail"}
   revocation        jsonb,               -- the same
   created_at        timestamptz NOT NULL DEFAULT now(),
   updated_at        timestamptz NOT NULL DEFAULT now()
@@ -111,7 +111,7 @@ CREATE TABLE recurring_payments (
   date                    date NOT NULL,
   amount                  text NOT NULL,
   currency                text NOT NULL DEFAULT 'BRL',
-  creditor_account_ispb   text NOT NULL,
+  creditor_account_isbp   text NOT NULL,
   creditor_account_issuer text,
   creditor_account_number text NOT NULL,
   creditor_account_type   text NOT NULL,
@@ -136,12 +136,12 @@ CREATE TABLE enrollments (
   permissions       jsonb NOT NULL,
   expires_at        timestamptz,
   client_id         text NOT NULL REFERENCES oauth_clients (id),
-  user_cpf          text NOT NULL,
+  user_identification text NOT NULL,
   account_id        uuid REFERENCES accounts (id),
   name              text,
   transaction_limit text,
   daily_limit       text,
-  cancellation      jsonb,               -- {"from", "by", "rejection_reason"} or {"from", "by", "revocation_reason"}
+  cancellation      jsonb,               -- {"cancellation_from", "cancelled_by", "rejection_reason" or "revocation_reason"}
   created_at        timestamptz NOT NULL DEFAULT now(),
   updated_at        timestamptz NOT NULL DEFAULT now()
 );

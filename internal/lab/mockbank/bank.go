@@ -68,7 +68,7 @@ func Open(ctx context.Context, url string, statements ...string) (*Bank, error) 
 			return nil, fmt.Errorf("make the bank's tables: %w", err)
 		}
 	}
-	if err := b.Insert(ctx, "accounts", Row{"id": b.account, "number": "94088392", "branch": "0001", "type": "CONTA_DEPOSITO_A_VISTA", "created_at": now()}); err != nil {
+	if err := b.Insert(ctx, "accounts", Row{"id": b.account, "number": "94088392", "branch_code": "0001", "type": "CONTA_DEPOSITO_A_VISTA", "created_at": now()}); err != nil {
 		pool.Close()
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (b *Bank) commit(ctx context.Context, table string, rows []Row, write func(
 // Client registers an initiator, or changes its registration; without addresses it wants no push.
 func (b *Bank) Client(ctx context.Context, id, organisation, software string, uris ...string) error {
 	row := Row{
-		"id": id, "data": Row{"client_name": "Iniciadora " + id, "org_id": organisation, "software_id": software}, "webhook_uris": uris,
+		"id": id, "data": Row{"client_name": "Iniciadora " + id, "custom_attributes": Row{"org_id": organisation, "software_id": software}}, "webhook_uris": uris,
 		"created_at": now(), "updated_at": now(),
 	}
 	var there bool

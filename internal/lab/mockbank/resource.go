@@ -37,7 +37,7 @@ func (b *Bank) fresh(kind ofb.Kind, client string) Row {
 	at := time.Now()
 	row := Row{"id": uuid.NewString(), "client_id": client, "status": kind.Initial(), "created_at": now(), "updated_at": now(), "status_updated_at": now()}
 	creditor := Row{
-		"creditor_account_ispb": "99999004", "creditor_account_issuer": "1774", "creditor_account_number": "1234567890", "creditor_account_type": "CACC",
+		"creditor_account_isbp": "99999004", "creditor_account_issuer": "1774", "creditor_account_number": "1234567890", "creditor_account_type": "CACC",
 	}
 	with := func(more ...Row) Row {
 		for _, m := range more {
@@ -50,7 +50,7 @@ func (b *Bank) fresh(kind ofb.Kind, client string) Row {
 	switch kind {
 	case ofb.PaymentConsent:
 		return with(creditor, Row{
-			"version": "v5", "expires_at": at.Add(5 * time.Minute).UTC(), "user_cpf": "99999999999", "creditor_type": "PESSOA_JURIDICA",
+			"version": "v5", "expires_at": at.Add(5 * time.Minute).UTC(), "user_identification": "99999999999", "creditor_type": "PESSOA_JURIDICA",
 			"creditor_cpf_cnpj": "99999999000191", "creditor_name": "Loja Fictícia Ltda", "payment_type": "PIX", "payment_date": at.In(ofb.Brasilia).Format(time.DateOnly),
 			"payment_currency": "BRL", "payment_amount": "150.25", "local_instrument": "DICT", "proxy": "99999999000191",
 		})
@@ -62,9 +62,9 @@ func (b *Bank) fresh(kind ofb.Kind, client string) Row {
 		})
 	case ofb.RecurringConsent:
 		return with(Row{
-			"user_cpf":   "99999999999",
-			"expires_at": at.UTC().AddDate(1, 0, 0).Format(time.DateOnly) + "T23:59:59Z",
-			"creditors":  []Row{{"personType": "PESSOA_JURIDICA", "cpfCnpj": "99999999000191", "name": "Academia Fictícia Ltda"}},
+			"user_identification": "99999999999",
+			"expires_at":          at.UTC().AddDate(1, 0, 0).Format(time.DateOnly) + "T23:59:59Z",
+			"creditors":           []Row{{"type": "PESSOA_JURIDICA", "cpf_cnpj": "99999999000191", "name": "Academia Fictícia Ltda"}},
 			"configuration": Row{"automatic": Row{
 				"contractId": "CONTRATO123456", "maximumVariableAmount": "500.00", "minimumVariableAmount": "50.00", "interval": "MENSAL",
 				"isRetryAccepted": true, "useOverdraftLimit": false, "referenceStartDate": at.AddDate(0, 0, 5).In(ofb.Brasilia).Format(time.DateOnly),
@@ -81,7 +81,7 @@ func (b *Bank) fresh(kind ofb.Kind, client string) Row {
 		})
 	default:
 		return with(Row{
-			"permissions": []string{"PAYMENTS_INITIATE"}, "expires_at": at.AddDate(2, 0, 0).UTC(), "user_cpf": "99999999999", "name": "Celular fictício",
+			"permissions": []string{"PAYMENTS_INITIATE"}, "expires_at": at.AddDate(2, 0, 0).UTC(), "user_identification": "99999999999", "name": "Celular fictício",
 		})
 	}
 }
@@ -93,7 +93,7 @@ func (b *Bank) Move(ctx context.Context, kind ofb.Kind, id string, to ofb.Status
 
 func (b *Bank) enter(kind ofb.Kind, r Row, to ofb.Status) {
 	r["status"], r["status_updated_at"] = to, now()
-	why := Row{"by": "USUARIO", "from": "DETENTORA", "at": time.Now().UTC().Format("2006-01-02T15:04:05Z")}
+	why := Row{"by": "USUARIO", "from": "DETENTORA"}
 	switch to {
 	case ofb.PartiallyAccepted, ofb.Authorised, ofb.AwaitingEnrollment:
 		r["account_id"] = b.account
@@ -120,9 +120,9 @@ func (b *Bank) enter(kind ofb.Kind, r Row, to ofb.Status) {
 	case kind == ofb.Enrollment && to == ofb.AwaitingEnrollment:
 		r["transaction_limit"], r["daily_limit"] = "1000.00", "3000.00"
 	case kind == ofb.Enrollment && to == ofb.Rejected:
-		r["cancellation"] = Row{"from": "INICIADORA", "by": "99999999999", "rejection_reason": "REJEITADO_MANUALMENTE"}
+		r["cancellation"] = Row{"cancellation_from": "INICIADORA", "cancelled_by": "99999999999", "rejection_reason": "REJEITADO_MANUALMENTE"}
 	case kind == ofb.Enrollment && to == ofb.Revoked:
-		r["cancellation"] = Row{"from": "DETENTORA", "by": "99999999999", "revocation_reason": "REVOGADO_MANUALMENTE"}
+		r["cancellation"] = Row{"cancellation_from": "DETENTORA", "cancelled_by": "99999999999", "revocation_reason": "REVOGADO_MANUALMENTE"}
 	}
 }
 
