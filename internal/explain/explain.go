@@ -158,7 +158,7 @@ func (e *Explanation) register(cfg *config.Config) {
 	allow, _ := cfg.Allowed()
 	in := *e.Mapped.Registration
 	rules := registry.Config{AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == config.Development, AllowNetworks: allow}
-	problems, err := sources.Judge{Registration: func(in watch.Registration) error {
+	problems, err := sources.RowJudge{Registration: func(in watch.Registration) error {
 		return registry.ForeseeFollowed(rules, in.Client, sources.Registration(in), in.Checked)
 	}}.Problems("explain", &watch.Mapped{Registration: &in})
 	e.Refused = problems

@@ -51,7 +51,7 @@ func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings [
 		if err != nil {
 			return findings, fmt.Errorf("load our own API documents: %w", err)
 		}
-		findings = append(findings, sources.Try(ctx, cfg, sources.Judge{Schema: schemas, Registration: foreseen(cfg, statements)})...)
+		findings = append(findings, sources.Try(ctx, cfg, sources.RowJudge{Schema: schemas, Registration: foreseen(cfg, statements)})...)
 	}
 	if cfg.Database.URL != "" {
 		more, err := examineDatabase(ctx, cfg)

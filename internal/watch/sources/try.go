@@ -16,8 +16,8 @@ import (
 	"github.com/arauto/arauto/internal/watch"
 )
 
-// Judge is what decides about the changes and registrations that a mapping makes, as serve does.
-type Judge struct {
+// RowJudge is what decides about the changes and registrations that a mapping makes, as serve does.
+type RowJudge struct {
 	Schema       intake.Schema
 	Registration func(watch.Registration) error // a *registry.Invalid, or why it cannot be judged; nil: none is judged
 }
@@ -36,7 +36,7 @@ const TriedRevision = 1<<48 - 1
 // Try maps the newest rows of the followed tables, and judges what comes of them as serve would. It returns a line for each
 // mapping, which begins with WARNING if its newest row would go to quarantine. Nothing is changed, and no line has a value of a
 // row. Origins that keep no rows, and those that Examine finds fault with, have no line.
-func Try(ctx context.Context, cfg *config.Config, judge Judge) (lines []string) {
+func Try(ctx context.Context, cfg *config.Config, judge RowJudge) (lines []string) {
 	mappings, _ := readMappings(cfg) // Examine reports the error
 	for _, m := range mappings {
 		r, err := OpenReader(m, cfg.Profile == config.Production, nil, slog.New(slog.DiscardHandler))
@@ -58,7 +58,7 @@ func Try(ctx context.Context, cfg *config.Config, judge Judge) (lines []string) 
 type trial struct {
 	*watch.Mapping
 	table string
-	judge Judge
+	judge RowJudge
 
 	keys  []string // of the table's mappings
 	tried map[string]bool
@@ -132,7 +132,7 @@ func (t *trial) tell(level, format string, args ...any) {
 
 // Problems returns why what a mapping made of a row would go to quarantine; none if it would not. The error says why that
 // could not be judged.
-func (j Judge) Problems(source string, made *watch.Mapped) ([]notice.Problem, error) {
+func (j RowJudge) Problems(source string, made *watch.Mapped) ([]notice.Problem, error) {
 	switch {
 	case len(made.Problems) > 0:
 		return made.Problems, nil
