@@ -60,7 +60,7 @@ type Config struct {
 
 		HandshakesPerAddress int `yaml:"handshakes_per_address" env:"ARAUTO_PUBLIC_HANDSHAKES_PER_ADDRESS"`
 
-		Validate bool   `yaml:"validate_outgoing" env:"ARAUTO_PUBLIC_VALIDATE_OUTGOING"`
+		Validate bool `yaml:"validate_outgoing" env:"ARAUTO_PUBLIC_VALIDATE_OUTGOING"`
 
 		RevocationSettings `yaml:",inline" envPrefix:"ARAUTO_PUBLIC_"`
 		ProxySettings      `yaml:",inline" envPrefix:"ARAUTO_PUBLIC_PROXY_"`

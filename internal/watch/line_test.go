@@ -401,7 +401,7 @@ func TestObjectsAreMadeOfTheElementsOfAList(t *testing.T) {
 	}
 	for text, want := range map[string]any{
 		`map(list, {personType: #.type})`:                                       []any{object("personType", "J"), object("personType", "F")},
-		`map(list, {"person type": #.type, b: {c: #.doc}})`:                    []any{object("person type", "J", "b", object("c", "1")), object("person type", "F", "b", object("c", nil))},
+		`map(list, {"person type": #.type, b: {c: #.doc}})`:                     []any{object("person type", "J", "b", object("c", "1")), object("person type", "F", "b", object("c", nil))},
 		`map(list, {#.type + "é"})`:                                             []any{"Jé", "Fé"},
 		`map(filter(list, {#.type == "J"}), {t: #.type == "J" ? "yes" : "no"})`: []any{object("t", "yes")},
 		`map(list, {})`:              []any{object(), object()},
