@@ -14,6 +14,7 @@ type sealMetrics struct {
 	sealed, strays                       prometheus.Counter
 	failures                             *prometheus.CounterVec
 	size, stopped, horizon, checkpointed prometheus.Gauge
+	ran                                  prometheus.Gauge // when this replica could seal last
 	anchored                             *prometheus.GaugeVec
 
 	okTime   *prometheus.GaugeVec
@@ -44,12 +45,14 @@ func newSealMetrics(r prometheus.Registerer, began time.Time) *sealMetrics {
 		size:         gauge("size", "Entries in the sealed log.").WithLabelValues(),
 		stopped:      gauge("sealing_stopped", "1 while sealing is stopped: wrong key, the log differs from what was signed, or it does not extend a published checkpoint.").WithLabelValues(),
 		horizon:      gauge("horizon_age_seconds", "Time for which one running transaction has delayed the sealing of younger entries, in seconds.").WithLabelValues(),
+		ran:          gauge("sealer_time_seconds", "End of this replica's last transaction of the sealer, with entries or without any to seal, in seconds since 1970; before the first: the start of this replica.").WithLabelValues(),
 		checkpointed: gauge("checkpoint_time_seconds", "Signing time of the newest checkpoint, in seconds since 1970.").WithLabelValues(),
 		okTime:       gauge("verification_ok_time_seconds", "End of the last verification without a finding, by scope (since, whole), in seconds since 1970; before the first: the start of this replica.", "scope"),
 		bad:          counter("verification_failures_total", "Verifications by this replica with a finding, by scope (since, whole).", "scope"),
 		verified:     gauge("verified_size", "Entries of the log that a verification has checked since they were sealed.").WithLabelValues(),
 		badNow:       gauge("verification_bad", "1 from a verification with a finding until one of the whole log without any.").WithLabelValues(),
 	}
+	m.ran.Set(float64(began.Unix()))
 	for _, scope := range []string{auditlog.ScopeSince, auditlog.ScopeWhole} {
 		m.bad.WithLabelValues(scope)
 		m.okTime.WithLabelValues(scope).Set(float64(began.Unix()))
@@ -72,6 +75,7 @@ func (m *sealMetrics) Sealed(entries int) { m.sealed.Add(float64(entries)) }
 func (m *sealMetrics) Extends(size int64) {
 	m.stopped.Set(0)
 	m.size.Set(float64(size))
+	m.ran.SetToCurrentTime()
 }
 
 // Delayed implements seal.Observer.

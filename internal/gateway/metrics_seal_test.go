@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestFiguresOfTheLogSayWhatIsTold(t *testing.T) {
 		`anchored_time_seconds{anchor="file"}`: "0", `anchored_time_seconds{anchor="url"}`: "0",
 		`verification_ok_time_seconds{scope="since"}`: "1.7e+09", `verification_ok_time_seconds{scope="whole"}`: "1.7e+09",
 		`verification_failures_total{scope="since"}`: "0", `verification_failures_total{scope="whole"}`: "0",
-		"verified_size": "0", "verification_bad": "0",
+		"verified_size": "0", "verification_bad": "0", "sealer_time_seconds": "1.7e+09",
 	}, shown())
 	log.Stopped()
 	require.Equal(t, "1", shown()["sealing_stopped"])
@@ -43,12 +44,16 @@ func TestFiguresOfTheLogSayWhatIsTold(t *testing.T) {
 	log.VerifiedOK("since", at)
 	log.VerifiedBad("whole")
 	log.Verified(5, true)
+	ran, err := strconv.ParseFloat(shown()["sealer_time_seconds"], 64)
+	require.NoError(t, err)
+	require.InDelta(t, time.Now().Unix(), ran, 60, "it could seal just now, whether or not there was anything to seal")
+	log.ran.Set(7)
 	require.Equal(t, map[string]string{
 		"entries_sealed_total": "3", "strays_total": "2", "size": "7", "sealing_stopped": "0", "horizon_age_seconds": "1.5", "checkpoint_time_seconds": "1.7000005e+09",
 		`anchor_failures_total{anchor="file"}`: "0", `anchor_failures_total{anchor="url"}`: "1",
 		`anchored_time_seconds{anchor="file"}`: "1.7000005e+09", `anchored_time_seconds{anchor="url"}`: "0",
 		`verification_ok_time_seconds{scope="since"}`: "1.7000005e+09", `verification_ok_time_seconds{scope="whole"}`: "1.7e+09",
 		`verification_failures_total{scope="since"}`: "0", `verification_failures_total{scope="whole"}`: "1",
-		"verified_size": "5", "verification_bad": "1",
+		"verified_size": "5", "verification_bad": "1", "sealer_time_seconds": "7",
 	}, shown())
 }
