@@ -235,7 +235,7 @@ func (l *looker) Visit(node *ast.Node) {
 			return
 		}
 		l.callees[callee] = true
-		if zone, is := secondText(n); is && callee.Value == "instant" {
+		if zone, is := secondText(n); is && (callee.Value == "instant" || callee.Value == "fromUnixUs") {
 			if _, err := zoneOf(zone); err != nil {
 				l.refuse(n, fmt.Sprintf("%.40q names no zone", zone), `write an IANA name, such as "America/Sao_Paulo", or "UTC"`)
 			}
