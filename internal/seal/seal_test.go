@@ -285,7 +285,7 @@ func TestALogThatIsNotTheOneInTheObjectStoreIsNotContinued(t *testing.T) {
 	away := p.withObjects(key, settings.Log.S3)
 	p.write(1)
 	p.sealed(away, 42)
-	require.Contains(t, slices.Collect(maps.Keys(away.said)), "the log is not compared with the object store yet, it will be tried again: the object store answered 503 SlowDown")
+	require.Contains(t, slices.Collect(maps.Keys(away.said)), "the log is not compared with the object store yet, it will be tried again: the object store answered 503 SlowDown: no")
 
 	p.setBack(35)
 	away.remembered.Store(nil) // what the process itself has seen is not what this is about

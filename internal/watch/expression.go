@@ -40,6 +40,7 @@ type expression struct {
 	line     int
 	want     kindOf
 	program  *vm.Program // nil: constant
+	tree     ast.Node    // as it was written; the program's has what counts in it
 	constant any
 	uses     uses
 }
@@ -106,7 +107,8 @@ func (e *expression) compile() error {
 	// Once with typed functions, for their names and arguments, and once to run.
 	looker := &looker{callees: map[*ast.IdentifierNode]bool{}, rows: map[*ast.IdentifierNode]string{}, declared: map[string]bool{}}
 	code, added := braced(e.text)
-	if _, err := expr.Compile(code, append(options(typedFunctions), expr.Env(map[string]any{}), expr.AllowUndefinedVariables(), expr.Patch(looker))...); err != nil {
+	checked, err := expr.Compile(code, append(options(typedFunctions), expr.Env(map[string]any{}), expr.AllowUndefinedVariables(), expr.Patch(looker))...)
+	if err != nil {
 		return programErrorOf(err, added)
 	}
 	if err := looker.err(added); err != nil {
@@ -116,7 +118,7 @@ func (e *expression) compile() error {
 	if err != nil {
 		return programErrorOf(err, added)
 	}
-	e.program, e.uses = program, looker.found()
+	e.program, e.tree, e.uses = program, checked.Node(), looker.found()
 	return nil
 }
 

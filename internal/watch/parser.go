@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/vm"
 	"go.yaml.in/yaml/v3"
 )
@@ -32,6 +33,7 @@ type parser struct {
 
 type compiled struct {
 	program *vm.Program
+	tree    ast.Node
 	uses    uses
 	err     error
 }
@@ -41,13 +43,13 @@ func (p *parser) compile(e *expression) error {
 	done, known := p.compiled[e.text]
 	if !known {
 		done.err = e.compile()
-		done.program, done.uses = e.program, e.uses
+		done.program, done.tree, done.uses = e.program, e.tree, e.uses
 		if p.compiled == nil {
 			p.compiled = map[string]compiled{}
 		}
 		p.compiled[e.text] = done
 	}
-	e.program, e.uses = done.program, done.uses
+	e.program, e.tree, e.uses = done.program, done.tree, done.uses
 	return done.err
 }
 

@@ -136,11 +136,11 @@ func optionalIndex(n *ast.MemberNode) {
 	ast.Patch(&n.Node, &ast.MemberNode{Node: slot, Property: &ast.IntegerNode{Value: 0}, Optional: inner.Optional})
 }
 
-// slotOf is a list whose only element is the one at an index, or null where there is none; null for null.
+// slotOf is a list whose only element is the one at an index, or null where there is none, also where there is no list.
 func slotOf(args []any) (any, error) {
 	switch from := args[0].(type) {
 	case nil:
-		return nil, nil
+		return []any{nil}, nil
 	case []any:
 		i, ok := args[1].(int)
 		if !ok {

@@ -60,7 +60,7 @@ func (r *rule) zoneless(e *expression, columns map[string][]Column) string {
 		return ""
 	}
 	look := &zoneLooker{rule: r, columns: columns}
-	node, wanted := e.program.Node(), slices.Contains(r.occurredAt, e)
+	node, wanted := e.tree, slices.Contains(r.occurredAt, e)
 	if column, kind := look.column(node); !wanted && kind == Local && strings.HasPrefix(e.pointer, "/data/") {
 		return column
 	}
