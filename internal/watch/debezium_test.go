@@ -74,7 +74,7 @@ func TestAMessageOfDebeziumBecomesAChange(t *testing.T) {
 	require.NotEmpty(t, made.Skipped)
 }
 
-// TestDebeziumsPlaceholderIsNeverAValue: wherever it stands, and whatever looks at it, the message goes to quarantine.
+// TestDebeziumsPlaceholderIsNeverAValue: in each column, and in each kind of expression, the message goes to quarantine.
 func TestDebeziumsPlaceholderIsNeverAValue(t *testing.T) {
 	m := debeziumMapping(t)
 	for _, column := range []string{"id", "client_id", "status", "amount", "created_at", "currency"} {
