@@ -415,7 +415,7 @@ func TestObjectsAreMadeOfTheElementsOfAList(t *testing.T) {
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)
 	}
-	for text, at := range map[string]int{`map(list, {a: #.b}) )`: 21, `map(list, {a: #.b}) + nosuch()`: 23, `map(list, {a: nosuch(1)})`: 15} {
+	for text, at := range map[string]int{`map(list, {a: #.b}) )`: 21, `[map(list, {a: #.b}), nosuch(1)]`: 23, `map(list, {a: nosuch(1)})`: 15} {
 		err := (&expression{text: text}).compile()
 		var wrong *programError
 		require.ErrorAs(t, err, &wrong, text)
