@@ -184,6 +184,8 @@ var libraries = []library{
 	{"github.com/coreos/go-oidc", []string{"internal/console"}, "who signs people in is the console's"},
 	{"golang.org/x/oauth2", []string{"internal/console"}, "who signs people in is the console's"},
 	{"github.com/zitadel/oidc", nil, "a real OpenID provider in the process: tests only"},
+	{"github.com/go-jose", nil, "keys of that provider's storage: tests only"},
+	{"github.com/pires/go-proxyproto", []string{"internal/mtls"}, "one place believes what a peer says of another's address"},
 	{"github.com/chromedp", nil, "drives a real browser: tests only"},
 	{"github.com/gorilla/mux", []string{"internal/api"}, "routing belongs to the faces"},
 	{"github.com/getkin/kin-openapi", []string{"openapi"}, "the validator stays exchangeable behind our documents"},

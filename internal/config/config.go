@@ -89,14 +89,7 @@ type Config struct {
 		NextKID   string `yaml:"next_kid" env:"ARAUTO_SIGNING_NEXT_KID"`
 		Published string `yaml:"published" env:"ARAUTO_SIGNING_PUBLISHED"`
 	} `yaml:"signing"`
-	Tokens struct {
-		Issuer           string `yaml:"issuer" env:"ARAUTO_TOKENS_ISSUER"`
-		Audience         string `yaml:"audience" env:"ARAUTO_TOKENS_AUDIENCE"`
-		JWKS             string `yaml:"jwks" env:"ARAUTO_TOKENS_JWKS"`
-		GrantClaim       string `yaml:"grant_claim" env:"ARAUTO_TOKENS_GRANT_CLAIM"`
-		IntrospectionURL string `yaml:"introspection_url" env:"ARAUTO_TOKENS_INTROSPECTION_URL"`
-		IntrospectionCA  string `yaml:"introspection_ca" env:"ARAUTO_TOKENS_INTROSPECTION_CA"`
-	} `yaml:"tokens"`
+	Tokens    TokenSettings `yaml:"tokens"`
 	Directory struct {
 		JWKS   string `yaml:"jwks" env:"ARAUTO_DIRECTORY_JWKS"`
 		Issuer string `yaml:"issuer" env:"ARAUTO_DIRECTORY_ISSUER"`
@@ -177,7 +170,7 @@ func Standard() *Config {
 	c.Public.Addr, c.Public.MaxRate = ":8443", 600
 	c.Internal.Addr, c.Ops.Addr = "127.0.0.1:9443", "127.0.0.1:9090"
 	c.Console = standardConsole()
-	c.Tokens.GrantClaim = "grant_type"
+	c.Tokens.Grant, c.Tokens.GrantClaim = "claim", "grant_type"
 	c.Webhook.Timeout, c.Webhook.AllowPorts = notice.Timeout, []uint16{443}
 	c.Webhook.ASHeaders = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
 	c.Public.RevocationSettings, c.Webhook.RevocationSettings = standardRevocation(), standardRevocation()
@@ -473,12 +466,7 @@ func (c *Config) checkRequired(p *Problems) {
 			p.Add(s.key, "is not set", "set it in the file or the environment")
 		}
 	}
-	if c.Tokens.JWKS == "" && c.Tokens.IntrospectionURL == "" {
-		p.Add("tokens.jwks", "is not set, nor is tokens.introspection_url", "name the keys of the authorization server, or its introspection endpoint")
-	}
-	if c.Tokens.JWKS != "" && (c.Tokens.Issuer == "" || c.Tokens.Audience == "") {
-		p.Add("tokens.issuer", "and tokens.audience must be set together with tokens.jwks", "set both to what the authorization server writes into its tokens")
-	}
+	c.Tokens.check(p, c.Profile == Development)
 	if c.Directory.JWKS == "" && c.Profile == Production {
 		p.Add("directory.jwks", "is not set", "name the Directory's key set; software statements are verified with it")
 	}
@@ -625,9 +613,12 @@ func (c *Config) Timed() []ofb.Kind {
 }
 
 // Allowed parses the development allow-list. The error names what is not a CIDR; there is none once Check has passed.
-func (c *Config) Allowed() ([]netip.Prefix, error) {
+func (c *Config) Allowed() ([]netip.Prefix, error) { return prefixes(c.Webhook.AllowNetworks) }
+
+// prefixes parses CIDRs. The error names the first that is none.
+func prefixes(list []string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
-	for _, s := range c.Webhook.AllowNetworks {
+	for _, s := range list {
 		p, err := netip.ParsePrefix(strings.TrimSpace(s))
 		if err != nil {
 			return nil, fmt.Errorf("%s is not a CIDR", strconv.Quote(s))

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/arauto/arauto/internal/mtls"
@@ -25,7 +28,9 @@ type ProxySettings struct {
 	ProxyCA           string   `yaml:"proxy_ca" env:"CA"`
 	ProxyFingerprints []string `yaml:"proxy_fingerprints" env:"FINGERPRINTS"`
 	ProxySubjectOrg   string   `yaml:"proxy_subject_org" env:"SUBJECT_ORG"`
+	ProxyPreset       string   `yaml:"proxy_preset" env:"PRESET"`
 	ProxyHeader       string   `yaml:"proxy_header" env:"HEADER"`
+	ProxyProtocol     []string `yaml:"proxy_protocol" env:"PROTOCOL"`
 }
 
 func standardRevocation() RevocationSettings {
@@ -38,12 +43,22 @@ func (c *Config) checkTrust(p *Problems) {
 	c.Webhook.RevocationSettings.check(p, "webhook.")
 	x := &c.Public.ProxySettings
 	switch {
-	case x.ProxyCA == "" && (len(x.ProxyFingerprints) > 0 || x.ProxySubjectOrg != "" || x.ProxyHeader != ""):
+	case x.ProxyCA == "" && (len(x.ProxyFingerprints) > 0 || x.ProxySubjectOrg != "" || x.ProxyHeader != "" || x.ProxyPreset != ""):
 		p.Add("public.proxy_ca", "is not set, but another setting of the proxy is", "name the authorities of the proxy's own certificate, or omit all settings of the proxy")
 	case x.ProxyCA != "" && len(x.ProxyFingerprints) == 0 && x.ProxySubjectOrg == "":
 		p.Add("public.proxy_fingerprints", "is not set, nor is public.proxy_subject_org", "set one of them: it names the proxy's certificate among those of public.proxy_ca")
 	}
+	if x.ProxyPreset != "" && !slices.Contains(mtls.ProxyPresets(), x.ProxyPreset) {
+		p.Add("public.proxy_preset", "is %q", "use one of "+strings.Join(mtls.ProxyPresets(), ", "), x.ProxyPreset)
+	}
+	if _, err := x.Balancers(); err != nil {
+		p.Add("public.proxy_protocol", "%v", "write CIDRs of balancers, such as 10.0.4.0/24", err)
+	}
 }
+
+// Balancers parses the networks whose connections begin with the PROXY protocol. The error names what is not a CIDR; there is none
+// once Check has passed.
+func (x *ProxySettings) Balancers() ([]netip.Prefix, error) { return prefixes(x.ProxyProtocol) }
 
 func (r *RevocationSettings) check(p *Problems, prefix string) {
 	within := func(key string, value, least, most time.Duration, why string) {

@@ -1,7 +1,6 @@
 package jws
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -32,13 +31,8 @@ const (
 	maxScope       = 1024
 )
 
-// GrantClaim is the claim that names the grant, unless configured otherwise; its value must be client_credentials.
-const GrantClaim = "grant_type"
-
-const clientCredentials = "client_credentials"
-
-// AccessVerifier judges initiators' access tokens that are JWTs (contract, "Initiators' access token"). All fields but
-// GrantClaim and Now are required, and none changes after the first call. It is safe for concurrent use.
+// AccessVerifier judges initiators' access tokens that are JWTs (contract, "Initiators' access token"). Keys, Issuer and Audience
+// are required, and Asker with GrantByIntrospection; no field changes after the first call. It is safe for concurrent use.
 //
 // It remembers tokens that it accepted, by their SHA-256, so that the signature of one token is verified once and not for each query. Such a
 // token serves until its exp, and only while the key set in force has the very key that verified it: with a new set the signature is
@@ -47,7 +41,9 @@ type AccessVerifier struct {
 	Keys       *KeySet
 	Issuer     string
 	Audience   string
+	Grant      GrantProof       // "": GrantByClaim
 	GrantClaim string           // "": GrantClaim
+	Asker      *Introspector    // of GrantByIntrospection, made with Signed
 	Now        func() time.Time // nil: time.Now
 
 	verified verdicts
@@ -55,9 +51,25 @@ type AccessVerifier struct {
 
 // Verify accepts a token signed with PS256 by a key named by kid, with iss and aud ours, a life of 300 to 900 s, jti,
 // client_id, scope, the grant client_credentials, and bound to a certificate: one without cnf.x5t#S256 is refused
-// (security §5, A5). Whether it is the certificate of the connection is for the caller to compare. Nothing is waited
-// for; the context is there because the other way, Introspector, has to ask.
-func (v *AccessVerifier) Verify(_ context.Context, token string) (AccessToken, error) {
+// (security §5, A5). Whether it is the certificate of the connection is for the caller to compare. It waits for nothing, except
+// with GrantByIntrospection for the authorisation server, as long as ctx and the Introspector allow.
+func (v *AccessVerifier) Verify(ctx context.Context, token string) (AccessToken, error) {
+	t, err := v.verify(token)
+	if err != nil || v.Grant != GrantByIntrospection {
+		return t, err
+	}
+	told, err := v.Asker.Verify(ctx, token)
+	if err != nil {
+		return AccessToken{}, err
+	}
+	if told.ClientID != "" && told.ClientID != t.ClientID {
+		return AccessToken{}, refuse(Wrong, "client_id", "the introspection endpoint names another client")
+	}
+	return t, nil
+}
+
+// verify judges signature and claims.
+func (v *AccessVerifier) verify(token string) (AccessToken, error) {
 	now, hash := clock(v.Now), sha256.Sum256([]byte(token))
 	if known, ok := v.verified.find(hash, now); ok && v.stillHolds(known, now) {
 		return known.result()
@@ -93,11 +105,15 @@ func (v *AccessVerifier) judge(c claims, token string, now time.Time) (AccessTok
 	if _, err := c.text("jti", maxText); err != nil {
 		return AccessToken{}, err
 	}
-	return c.access(token, v.GrantClaim, now)
+	rule := grantRule{v.Grant, v.GrantClaim}
+	if v.Grant == GrantByIntrospection {
+		rule.proof = GrantUnchecked // here; Verify asks
+	}
+	return c.access(token, rule, now)
 }
 
 // access reads what JWT and introspection have in common.
-func (c claims) access(token, grantClaim string, now time.Time) (AccessToken, error) {
+func (c claims) access(token string, grant grantRule, now time.Time) (AccessToken, error) {
 	t := AccessToken{Hash: sha256.Sum256([]byte(token))}
 	var err error
 	if t.IssuedAt, t.ExpiresAt, err = c.lives(now, shortestAccess, longestAccess); err != nil {
@@ -111,21 +127,37 @@ func (c claims) access(token, grantClaim string, now time.Time) (AccessToken, er
 	if t.ClientID, err = c.text("client_id", maxText); err != nil {
 		return AccessToken{}, err
 	}
-	scope, err := c.text("scope", maxScope)
-	if err != nil {
+	if t.Scopes, err = c.scopes(); err != nil {
 		return AccessToken{}, err
 	}
-	t.Scopes = strings.Fields(scope)
-	grantClaim = cmp.Or(grantClaim, GrantClaim)
-	if grant, err := c.text(grantClaim, maxText); err != nil {
+	if err := grant.judge(c, t.ClientID, t.Scopes); err != nil {
 		return AccessToken{}, err
-	} else if grant != clientCredentials {
-		return AccessToken{}, refuse(Wrong, grantClaim, "must be %s", clientCredentials)
 	}
 	if t.Thumbprint, err = c.thumbprint(); err != nil {
 		return AccessToken{}, err
 	}
 	return t, nil
+}
+
+// scopes reads scope: a text with spaces between (RFC 6749 §3.3), or a list of texts, as some servers write it.
+func (c claims) scopes() ([]string, error) {
+	list, is := c["scope"].([]any)
+	if !is {
+		scope, err := c.text("scope", maxScope)
+		return strings.Fields(scope), err
+	}
+	out, size := make([]string, len(list)), 0
+	for i, v := range list {
+		text, is := v.(string)
+		if size += len(text) + 1; !is || text == "" || size > maxScope || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return nil, refuse(Wrong, "scope", "must be scopes with spaces between, or a list of scopes, of at most %d bytes", maxScope)
+		}
+		out[i] = text
+	}
+	if len(out) == 0 {
+		return nil, refuse(Wrong, "scope", "must have a scope")
+	}
+	return out, nil
 }
 
 // thumbprint reads cnf.x5t#S256: base64url without padding of 32 bytes (RFC 8705 §3.1).

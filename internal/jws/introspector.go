@@ -23,7 +23,9 @@ type IntrospectorConfig struct {
 	ClientID   string       // sent as client_id for tls_client_auth (RFC 8705 §2); "": not sent
 	Issuer     string       // compared if the answer names one
 	Audience   string       // compared if the answer names one
+	Grant      GrantProof   // "": GrantByClaim
 	GrantClaim string       // "": GrantClaim
+	Signed     bool         // signature and claims of the token are verified: the answer tells only whether it is active, and its grant
 
 	TTL     time.Duration    // how long an answer serves, never beyond the token's exp; 0: 5 s. Revocation shows after it.
 	Entries int              // answers kept at most; 0: 10,000
@@ -136,8 +138,13 @@ func (i *Introspector) judge(token string, active bool, said claims) (verdict, e
 		return v, nil
 	}
 	err := i.origin(said)
-	if err == nil {
-		v.token, err = said.access(token, i.cfg.GrantClaim, now)
+	switch rule := (grantRule{i.cfg.Grant, i.cfg.GrantClaim}); {
+	case err != nil:
+	case i.cfg.Signed:
+		v.token.ClientID, _ = said["client_id"].(string) // optional in an answer (RFC 7662 §2.2)
+		err = rule.judge(said, v.token.ClientID, nil)
+	default:
+		v.token, err = said.access(token, rule, now)
 	}
 	if err != nil {
 		if !errors.As(err, &v.refusal) {
@@ -145,7 +152,7 @@ func (i *Introspector) judge(token string, active bool, said claims) (verdict, e
 		}
 		return v, nil
 	}
-	if v.token.ExpiresAt.Before(v.until) {
+	if !i.cfg.Signed && v.token.ExpiresAt.Before(v.until) {
 		v.until = v.token.ExpiresAt
 	}
 	return v, nil

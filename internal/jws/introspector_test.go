@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -66,6 +67,16 @@ func (a *authority) introspector(t *testing.T, now func() time.Time, entries int
 	return i
 }
 
+// asker is an introspector that knows grants in another way; signed: for tokens that were verified already.
+func (a *authority) asker(t *testing.T, grant jws.GrantProof, signed bool) *jws.Introspector {
+	t.Helper()
+	i, err := jws.NewIntrospector(jws.IntrospectorConfig{
+		URL: "https://as.banco.example/introspect", Client: &http.Client{Transport: a}, Issuer: issuer, Audience: audience, Grant: grant, Signed: signed, Now: at(noon),
+	})
+	require.NoError(t, err)
+	return i
+}
+
 func active() map[string]any { return with(accessClaims(), map[string]any{"active": true}) }
 
 func TestIntrospectionAcceptsByTheSameRules(t *testing.T) {
@@ -84,6 +95,7 @@ func TestIntrospectionAcceptsByTheSameRules(t *testing.T) {
 		{"life too long", map[string]any{"exp": seconds(time.Hour)}, jws.Lifetime, "exp"},
 		{"expired", map[string]any{"iat": seconds(-time.Hour), "exp": seconds(-50 * time.Minute)}, jws.Expired, "exp"},
 		{"client_id missing", map[string]any{"client_id": nil}, jws.Missing, "client_id"},
+		{"scope a long list", map[string]any{"scope": slices.Repeat([]string{"payments"}, 200)}, jws.Wrong, "scope"},
 		{"cnf missing", map[string]any{"cnf": nil}, jws.Missing, "cnf.x5t#S256"},
 		{"grant another", map[string]any{"grant_type": "refresh_token"}, jws.Wrong, "grant_type"},
 	} {

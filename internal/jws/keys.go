@@ -25,6 +25,7 @@ const (
 type Keys struct {
 	byKID   map[string]verifyKey
 	skipped []string
+	faulty  []string
 }
 
 // verifyKey is one key and the algorithm it is limited to, "" if any.
@@ -42,9 +43,13 @@ func (k *Keys) KIDs() []string {
 // in published sets beside those we need (RFC 7517 §5).
 func (k *Keys) Skipped() []string { return slices.Clone(k.skipped) }
 
+// Faulty returns the part of Skipped that the publisher should mend: keys that are meant for signatures and cannot be used.
+func (k *Keys) Faulty() []string { return slices.Clone(k.faulty) }
+
 // ParseKeySet reads a JSON Web Key Set, {"keys":[…]}: at most 1 MiB and 100 keys. A key is usable when it is RSA of 2048
-// to 8192 bits with kid, meant for signatures by `use` or by `alg` PS256 or RS256; others are skipped. The whole set is
-// refused when a kid stands twice, when it holds a private RSA key, or when nothing in it is usable.
+// to 8192 bits with kid, meant for signatures by `use` or by `alg` PS256 or RS256; others are skipped. Several usable keys with one
+// kid are skipped, all of them, since it is not clear which is meant; the same key twice counts once. The whole set is refused when
+// it holds a private RSA key, or when nothing in it is usable.
 func ParseKeySet(content []byte) (*Keys, error) {
 	if len(content) > maxSetBytes {
 		return nil, fmt.Errorf("the key set is larger than %d bytes", maxSetBytes)
@@ -63,46 +68,80 @@ func ParseKeySet(content []byte) (*Keys, error) {
 		return nil, fmt.Errorf("the key set has %d keys, more than %d", len(set.Keys), maxKeys)
 	}
 	keys := &Keys{byKID: map[string]verifyKey{}}
-	seen := map[string]int{}
+	positions := map[string][]int{} // of usable keys, by kid
 	for i, raw := range set.Keys {
-		if kid := kidOf(raw); kid != "" {
-			if first, twice := seen[kid]; twice {
-				return nil, fmt.Errorf("keys %d and %d of the set have the same kid", first, i+1)
-			}
-			seen[kid] = i + 1
-		}
 		kid, key, why := readKey(raw)
 		switch why {
 		case "":
-			keys.byKID[kid] = key
+			keys.take(kid, key, i+1, positions)
 		case isPrivate:
 			return nil, fmt.Errorf("key %d of the set %s: each reader of the set could sign; publish public keys only", i+1, isPrivate)
 		default:
-			keys.skipped = append(keys.skipped, fmt.Sprintf("key %d %s", i+1, why))
+			keys.skip(fmt.Sprintf("key %d %s", i+1, why), slices.Contains(faults, why) || strings.HasPrefix(why, wrongSize))
 		}
 	}
+	keys.dropAmbiguous(positions)
 	if len(keys.byKID) == 0 {
 		return nil, fmt.Errorf("the key set has no usable key: %s", strings.Join(keys.skipped[:min(3, len(keys.skipped))], "; "))
 	}
 	return keys, nil
 }
 
-// kidOf reads the kid of any kind of key, "" when it has none.
-func kidOf(raw json.RawMessage) string {
-	var key map[string]any
-	if json.Unmarshal(raw, &key) != nil {
-		return ""
+// take adds a usable key. The same key again, whichever algorithm it is limited to there, is the key for both.
+func (k *Keys) take(kid string, key verifyKey, position int, positions map[string][]int) {
+	before, twice := k.byKID[kid]
+	switch {
+	case !twice:
+		k.byKID[kid] = key
+	case before.public.Equal(key.public):
+		if before.alg != key.alg {
+			before.alg = ""
+		}
+		k.byKID[kid] = before
+		k.skip(fmt.Sprintf("key %d is key %d again", position, positions[kid][0]), false)
+		return
 	}
-	kid, _ := key["kid"].(string)
-	return kid
+	positions[kid] = append(positions[kid], position)
 }
 
-const isPrivate = "is a private key"
+// dropAmbiguous takes out the keys of which several have one kid.
+func (k *Keys) dropAmbiguous(positions map[string][]int) {
+	for _, kid := range slices.Sorted(maps.Keys(positions)) {
+		if at := positions[kid]; len(at) > 1 {
+			delete(k.byKID, kid)
+			k.skip(fmt.Sprintf("keys %s have the same kid, and it is not clear which is meant", strings.Trim(strings.Join(strings.Fields(fmt.Sprint(at)), ", "), "[]")), true)
+		}
+	}
+}
+
+func (k *Keys) skip(why string, faulty bool) {
+	k.skipped = append(k.skipped, why)
+	if faulty {
+		k.faulty = append(k.faulty, why)
+	}
+}
+
+// What is wrong with keys. Only those of faults are for the publisher to mend: sets hold keys for other purposes, too.
+const (
+	isPrivate  = "is a private key"
+	unreadable = "cannot be read as an RSA key: a member is missing or wrong, or it is too small"
+	unsound    = "is not a sound RSA key"
+	nameless   = "has no kid of 1 to 255 bytes"
+	wrongSize  = "has a size of "
+)
+
+var faults = []string{unreadable, unsound, nameless}
 
 // readKey reads one key, or says why it cannot be used.
 func readKey(raw json.RawMessage) (kid string, key verifyKey, why string) {
 	parsed, err := jwk.ParseKey(raw)
 	if err != nil {
+		var kind struct {
+			KTY string `json:"kty"`
+		}
+		if json.Unmarshal(raw, &kind) == nil && kind.KTY == "RSA" {
+			return "", key, unreadable
+		}
 		return "", key, "cannot be read as a JSON Web Key of a kind we know"
 	}
 	if _, private := parsed.(jwk.RSAPrivateKey); private {
@@ -121,9 +160,7 @@ func readKey(raw json.RawMessage) (kid string, key verifyKey, why string) {
 	err = jwk.Export(parsed, &public)
 	switch {
 	case err != nil:
-		return "", key, "is not a sound RSA key"
-	case kid == "" || len(kid) > maxKID:
-		return "", key, "has no kid of 1 to 255 bytes"
+		return "", key, unsound
 	case !hasUse && key.alg == "":
 		return "", key, "has neither alg nor use"
 	case hasUse && use != "sig":
@@ -132,8 +169,10 @@ func readKey(raw json.RawMessage) (kid string, key verifyKey, why string) {
 		return "", key, "is for another algorithm than PS256 or RS256"
 	case limited && !slices.Contains(operations, jwk.KeyOpVerify):
 		return "", key, "is not for verifying (key_ops)"
+	case kid == "" || len(kid) > maxKID:
+		return "", key, nameless
 	case public.N.BitLen() < minKeyBits || public.N.BitLen() > maxKeyBits:
-		return "", key, fmt.Sprintf("has %d bits, not %d to %d", public.N.BitLen(), minKeyBits, maxKeyBits)
+		return "", key, fmt.Sprintf(wrongSize+"%d bits, not %d to %d", public.N.BitLen(), minKeyBits, maxKeyBits)
 	}
 	key.public = &public
 	return kid, key, ""

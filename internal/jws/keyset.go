@@ -49,9 +49,10 @@ type KeySetConfig struct {
 
 // KeySetEvent is one reload of a key set, or its refusal.
 type KeySetEvent struct {
-	Source string // its Name
-	Keys   int    // usable keys in force now
-	Err    error  // why the last reading was refused; nil: what was read is in force
+	Source string   // its Name
+	Keys   int      // usable keys in force now
+	Faulty []string // why keys of the set in force are left out that its publisher should mend
+	Err    error    // why the last reading was refused; nil: what was read is in force
 }
 
 // KeySet holds the keys last read in good order from one place, and reads them again in the background. It is safe for
@@ -154,6 +155,19 @@ func (s *KeySet) Keys() (*Keys, error) {
 	return r.keys, nil
 }
 
+// Faulty returns why keys of the set in force are left out that its publisher should mend, each with the set's name.
+func (s *KeySet) Faulty() []string {
+	r := s.current.Load()
+	if r == nil {
+		return nil
+	}
+	out := r.keys.Faulty()
+	for i, why := range out {
+		out[i] = "key set " + s.Name() + ": " + why
+	}
+	return out
+}
+
 // lookup finds the key of a kid for an algorithm. A kid that is not there asks for a reading in the background, since
 // keys change, and is refused at once: no request waits for a fetch (case J6).
 func (s *KeySet) lookup(kid, alg string) (*rsa.PublicKey, error) {
@@ -234,7 +248,7 @@ func (s *KeySet) Reload(ctx context.Context) error {
 	if (changed || reason != s.refused) && s.cfg.Observe != nil {
 		event := KeySetEvent{Source: s.Name(), Err: err}
 		if r := s.current.Load(); r != nil {
-			event.Keys = len(r.keys.byKID)
+			event.Keys, event.Faulty = len(r.keys.byKID), r.keys.Faulty()
 		}
 		s.cfg.Observe(event)
 	}

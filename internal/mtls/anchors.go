@@ -26,13 +26,15 @@ type Anchors struct {
 type anchorSet struct {
 	pool       *x509.CertPool
 	certs      []*x509.Certificate
+	leftOut    []LeftOut
 	hash       [sha256.Size]byte
 	generation uint64
 }
 
-// LoadAnchors reads the authorities of one or more PEM files. It refuses a certificate that is not an authority's, a
-// key that is not RSA of at least 2048 bits, and a set of which nothing is in date. An authority out of date beside
-// others that are not is kept: nothing below it verifies, and Expiries shows it.
+// LoadAnchors reads the authorities of one or more PEM files. It refuses a certificate that is not an authority's, and a set of
+// which nothing is usable or in date. An authority whose key is not RSA of at least 2048 bits, or that cannot be parsed, is left
+// out, and LeftOut names it. An authority out of date beside others that are not is kept: nothing below it verifies, and Expiries
+// shows it.
 func LoadAnchors(files ...string) (*Anchors, error) {
 	a := &Anchors{files: slices.Clone(files), now: time.Now}
 	if _, err := a.Reload(); err != nil {
@@ -46,6 +48,9 @@ func (a *Anchors) Pool() *x509.CertPool { return a.current.Load().pool }
 
 // Certificates returns the authorities in the order of the files.
 func (a *Anchors) Certificates() []*x509.Certificate { return slices.Clone(a.current.Load().certs) }
+
+// LeftOut returns the authorities of the files that are not in force.
+func (a *Anchors) LeftOut() []LeftOut { return slices.Clone(a.current.Load().leftOut) }
 
 // Generation begins at 1 and grows by one whenever other content takes effect. Connections judged under an older one
 // may have lost their anchor: the owner of a pool of connections closes them when it changes.
@@ -77,28 +82,54 @@ func (a *Anchors) Reload() (changed bool, err error) {
 		}
 		next.generation = old.generation + 1
 	}
-	inDate := false
 	for i, name := range a.files {
-		certs, err := parseCertificates(name, contents[i])
-		if err != nil {
+		if err := next.add(name, contents[i]); err != nil {
 			return false, err
 		}
-		for n, c := range certs {
-			if err := judgeAuthority(name, n+1, c); err != nil {
-				return false, err
-			}
-			inDate = inDate || !a.now().After(c.NotAfter)
-			next.pool.AddCert(c)
-			next.certs = append(next.certs, c)
-		}
 	}
-	if !inDate {
+	if len(next.certs) == 0 {
+		return false, &FileError{File: a.Name(), Reason: "holds no authority that can be used: " + next.leftOut[0].Reason, Cure: "list authorities with RSA keys of 2048 bits or more"}
+	}
+	if !slices.ContainsFunc(next.certs, func(c *x509.Certificate) bool { return !a.now().After(c.NotAfter) }) {
 		return false, &FileError{File: a.Name(), Reason: "every authority in it has expired", Cure: "install the current ones"}
 	}
 	a.current.Store(next)
 	return true, nil
 }
 
+// add takes the usable authorities of a file, and notes the others.
+func (s *anchorSet) add(file string, content []byte) error {
+	var left []LeftOut
+	certs, err := parseMost(file, content, func(n int, der []byte, err error) error {
+		subject, ok := subjectOfUnread(der)
+		if !ok {
+			return &FileError{File: file, Reason: fmt.Sprintf("certificate %d is damaged", n), Err: err, Cure: "get the file again from its source"}
+		}
+		left = append(left, LeftOut{file, n, subject, strings.TrimPrefix(err.Error(), "x509: ")})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for n, c := range certs {
+		if c == nil {
+			continue
+		}
+		if err := judgeAuthority(file, n+1, c); err != nil {
+			return err
+		}
+		if key, ok := c.PublicKey.(*rsa.PublicKey); !ok || key.N.BitLen() < minKeyBits {
+			left = append(left, LeftOut{file, n + 1, Subject(c), "it has no RSA key of 2048 bits or more, and the profile knows no other (security §4.1)"})
+			continue
+		}
+		s.pool.AddCert(c)
+		s.certs = append(s.certs, c)
+	}
+	s.leftOut = append(s.leftOut, left...)
+	return nil
+}
+
+// judgeAuthority refuses what does not belong into a file of authorities.
 func judgeAuthority(file string, n int, c *x509.Certificate) error {
 	wrong := func(reason, cure string) error {
 		return &FileError{File: file, Reason: fmt.Sprintf("certificate %d %s", n, reason), Cure: cure}
@@ -108,10 +139,6 @@ func judgeAuthority(file string, n int, c *x509.Certificate) error {
 	}
 	if c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0 {
 		return wrong("may not sign certificates", "list the authority that issues")
-	}
-	key, ok := c.PublicKey.(*rsa.PublicKey)
-	if !ok || key.N.BitLen() < minKeyBits {
-		return wrong("has no RSA key of 2048 bits or more", "the profile knows no other (security §4.1)")
 	}
 	return nil
 }

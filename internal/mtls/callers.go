@@ -115,7 +115,7 @@ func (c *Callers) Unwrap(cs tls.ConnectionState, h http.Header) (tls.ConnectionS
 		return cs, nil
 	}
 	cs.PeerCertificates, cs.VerifiedChains, cs.OCSPResponse = nil, nil, nil
-	cert, err := readPresented(values)
+	cert, err := c.Proxy.preset.read(values)
 	if err != nil {
 		return cs, fmt.Errorf("header %s: %w: %w", c.Proxy.header, err, ErrPeer)
 	}

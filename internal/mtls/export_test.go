@@ -1,6 +1,9 @@
 package mtls
 
-import "time"
+import (
+	"crypto/x509"
+	"time"
+)
 
 // SetClock lets a test be at another instant than the machine.
 func (id *Identity) SetClock(now func() time.Time) { id.now = now }
@@ -19,3 +22,12 @@ var AddressOf = addressOf
 
 // OneLine is how reasons are made safe to print.
 var OneLine = oneLine
+
+// ReadPresented reads a header as a proxy of a preset sends it.
+func ReadPresented(name, value string) (*x509.Certificate, error) {
+	p, err := presetOf(name)
+	if err != nil {
+		return nil, err
+	}
+	return p.read([]string{value})
+}

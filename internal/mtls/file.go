@@ -84,6 +84,13 @@ func cannotRead(name string, err error) error {
 
 // parseCertificates reads every certificate of a PEM file, in order, and refuses anything else in it.
 func parseCertificates(name string, content []byte) ([]*x509.Certificate, error) {
+	return parseMost(name, content, func(n int, _ []byte, err error) error {
+		return &FileError{File: name, Reason: fmt.Sprintf("certificate %d cannot be parsed", n), Err: err, Cure: "export it again as PEM"}
+	})
+}
+
+// parseMost is parseCertificates, and asks unread about a certificate that cannot be parsed; nil takes nil in its place.
+func parseMost(name string, content []byte, unread func(n int, der []byte, err error) error) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for rest := content; ; {
 		var block *pem.Block
@@ -104,10 +111,10 @@ func parseCertificates(name string, content []byte) ([]*x509.Certificate, error)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return nil, &FileError{
-				File: name, Reason: fmt.Sprintf("certificate %d cannot be parsed", len(certs)+1), Err: err,
-				Cure: "export it again as PEM",
+			if err := unread(len(certs)+1, block.Bytes, err); err != nil {
+				return nil, err
 			}
+			cert = nil
 		}
 		certs = append(certs, cert)
 	}

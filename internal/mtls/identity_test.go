@@ -7,10 +7,13 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -203,4 +206,46 @@ func TestAnchorsAreAuthoritiesOnly(t *testing.T) {
 	write(t, file, 0o644, certs.CertPEM(pki.ServerCA.Certificate))
 	_, err = anchors.Reload()
 	require.ErrorContains(t, err, "every authority in it has expired")
+}
+
+// TestAnAuthorityThatCannotBeUsedCostsNoOther: bundles hold authorities of every kind, and one must not keep the others out.
+func TestAnAuthorityThatCannotBeUsedCostsNoOther(t *testing.T) {
+	pki := mtlstest.PKI(t)
+	brainpool, err := os.ReadFile("testdata/brainpool.pem") // a curve that Go does not know
+	require.NoError(t, err)
+	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "Raiz P-256"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		BasicConstraintsValid: true, IsCA: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, curve.Public(), curve)
+	require.NoError(t, err)
+	file := filepath.Join(t.TempDir(), "roots.pem")
+	write(t, file, 0o644, slices.Concat(brainpool, certs.CertPEM(pki.ClientCA.Certificate), block("CERTIFICATE", der), certs.CertPEM(pki.SealCA.Certificate)))
+
+	anchors, err := mtls.LoadAnchors(file)
+	require.NoError(t, err)
+	require.Equal(t, []*x509.Certificate{pki.ClientCA.Certificate, pki.SealCA.Certificate}, anchors.Certificates())
+	left := anchors.LeftOut()
+	require.Len(t, left, 2)
+	require.Equal(t, 1, left[0].Position)
+	require.Contains(t, left[0].Subject, "CN=Raiz Brainpool")
+	require.Contains(t, left[0].Reason, "curve")
+	require.Equal(t, 3, left[1].Position)
+	require.Contains(t, left[1].String(), "certificate 3 (CN=Raiz P-256) is left out: it has no RSA key of 2048 bits or more")
+
+	write(t, file, 0o644, certs.CertPEM(pki.ClientCA.Certificate))
+	changed, err := anchors.Reload()
+	require.NoError(t, err)
+	require.True(t, changed)
+	require.Empty(t, anchors.LeftOut())
+
+	write(t, file, 0o644, brainpool)
+	_, err = anchors.Reload()
+	require.ErrorContains(t, err, "holds no authority that can be used")
+	write(t, file, 0o644, slices.Concat(certs.CertPEM(pki.ClientCA.Certificate), block("CERTIFICATE", []byte("x"))))
+	_, err = anchors.Reload()
+	require.ErrorContains(t, err, "certificate 2 is damaged", "what is no certificate is no authority of a kind we do not know")
+	require.Len(t, anchors.Certificates(), 1)
 }

@@ -87,9 +87,20 @@ func (l *listener) accept() {
 			}
 			continue
 		}
+		if namesItsSource(conn) {
+			l.running.Go(func() { l.shake(tls.Server(conn, l.config), l.beginNamed(conn)) })
+			continue
+		}
 		under := l.shakes.begin(conn)
 		l.running.Go(func() { l.shake(tls.Server(conn, l.config), under) })
 	}
+}
+
+// beginNamed waits for the header in which a balancer names the source, and counts the handshake for that source.
+func (l *listener) beginNamed(conn net.Conn) *handshake {
+	stop := context.AfterFunc(l.ctx, func() { _ = conn.Close() }) // the listener ends, and does not wait for a header
+	defer stop()
+	return l.shakes.begin(conn)
 }
 
 // hand gives a connection or an error to the caller of Accept; false when the listener is closed.
@@ -105,7 +116,7 @@ func (l *listener) hand(a accepted) bool {
 func (l *listener) shake(conn *tls.Conn, under *handshake) {
 	ctx, cancel := context.WithTimeout(l.ctx, HandshakeLimit)
 	defer cancel()
-	err := conn.HandshakeContext(ctx)
+	err := handshakeError(conn.HandshakeContext(ctx))
 	if !l.shakes.done(under) {
 		_ = conn.Close() // it made room for another one
 		return

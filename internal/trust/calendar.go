@@ -93,7 +93,7 @@ func (t *Trust) Notes(now time.Time) []string {
 			out = append(out, fmt.Sprintf("certificate %s (%s): %d days left", e.Source, e.Role, days))
 		}
 	}
-	return out
+	return append(out, t.leftOutLines()...)
 }
 
 // Findings returns what arauto check says of certificates and lists. It fetches the lists of URLs once.
@@ -120,6 +120,10 @@ func (t *Trust) Findings(ctx context.Context, now time.Time) []string {
 		}
 		out = append(out, line)
 	}
+	for _, line := range t.leftOutLines() {
+		out = append(out, "WARNING "+line)
+	}
+	out = append(out, grantFinding(t.cfg.Tokens))
 	return append(out, "receivers' certificates: known to running replicas, at GET /internal/v1/certificates")
 }
 

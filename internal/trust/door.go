@@ -51,6 +51,9 @@ func (t *Trust) Guard(server *http.Server) {
 // ShakeHands makes a listener whose connections have finished their handshakes, within bounds. It logs each refused handshake with
 // peer and reason (cases H2).
 func (t *Trust) ShakeHands(bounds *mtls.Handshakes, inner net.Listener, tlsConfig *tls.Config) net.Listener {
+	if balancers, _ := t.cfg.Public.Balancers(); len(balancers) > 0 { // judged by Check
+		inner = mtls.BehindBalancers(inner, balancers)
+	}
 	return bounds.Listen(inner, tlsConfig, func(r mtls.HandshakeRefusal) {
 		t.observer.Refused()
 		t.log.Info("handshake refused", "peer", r.Peer.String(), "reason", r.Reason, "subject", r.Subject, "serial", r.Serial, "fingerprint", r.Fingerprint)

@@ -82,7 +82,7 @@ func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 	p.File("public.client_ca", err)
 	if x := &cfg.Public.ProxySettings; x.ProxyCA != "" {
 		t.Callers.Proxy, err = mtls.LoadProxy(mtls.ProxyOptions{
-			Authorities: []string{x.ProxyCA}, Fingerprints: x.ProxyFingerprints, Organisation: x.ProxySubjectOrg, Header: x.ProxyHeader,
+			Authorities: []string{x.ProxyCA}, Fingerprints: x.ProxyFingerprints, Organisation: x.ProxySubjectOrg, Preset: x.ProxyPreset, Header: x.ProxyHeader,
 		})
 		p.File("public.proxy_ca", err)
 	}
@@ -102,6 +102,9 @@ func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 	p.File("webhook.crl", err)
 	t.Callers.Revocation, err = t.newRevocation(&cfg.Public.RevocationSettings, calling)
 	p.File("public.crl", err)
+	if o != nil && p.Err() == nil {
+		t.tellLeftOut("")
+	}
 	return t, p.Err()
 }
 
@@ -165,19 +168,40 @@ type TokenVerifier interface {
 	Verify(ctx context.Context, token string) (jws.AccessToken, error)
 }
 
-// AccessTokens verifies initiators' tokens by their signature, or asks the authorization server. The error is a *config.Error.
+// AccessTokens verifies initiators' tokens by their signature, or asks the authorization server, or does both. The error is a
+// *config.Error.
 func (t *Trust) AccessTokens() (TokenVerifier, error) {
 	x := &t.cfg.Tokens
-	if t.tokens != nil {
-		return &jws.AccessVerifier{Keys: t.tokens, Issuer: x.Issuer, Audience: x.Audience, GrantClaim: x.GrantClaim}, nil
+	proof := jws.GrantProof(x.Grant)
+	if proof == jws.GrantUnchecked {
+		t.log.Warn("the grant of access tokens is not checked", "setting", "tokens.grant")
+	}
+	if t.tokens != nil && proof != jws.GrantByIntrospection {
+		return &jws.AccessVerifier{Keys: t.tokens, Issuer: x.Issuer, Audience: x.Audience, Grant: proof, GrantClaim: x.GrantClaim}, nil
 	}
 	asker, err := jws.NewIntrospector(jws.IntrospectorConfig{
-		URL: x.IntrospectionURL, Client: t.asker, Issuer: x.Issuer, Audience: x.Audience, GrantClaim: x.GrantClaim,
+		URL: x.IntrospectionURL, Client: t.asker, Issuer: x.Issuer, Audience: x.Audience, Grant: proof, GrantClaim: x.GrantClaim, Signed: t.tokens != nil,
 	})
 	if err != nil {
 		return nil, &config.Error{Problems: []string{fmt.Sprintf("tokens.introspection_url (ARAUTO_TOKENS_INTROSPECTION_URL): %v", err)}}
 	}
-	return asker, nil
+	if t.tokens == nil {
+		return asker, nil
+	}
+	return &jws.AccessVerifier{Keys: t.tokens, Issuer: x.Issuer, Audience: x.Audience, Grant: proof, GrantClaim: x.GrantClaim, Asker: asker}, nil
+}
+
+// grantFinding says for `arauto check` how the grant of access tokens is known.
+func grantFinding(x config.TokenSettings) string {
+	switch jws.GrantProof(x.Grant) {
+	case jws.GrantBySubject:
+		return "tokens: the grant is known by sub, which must equal client_id"
+	case jws.GrantByIntrospection:
+		return "tokens: the grant is known by the answer of tokens.introspection_url"
+	case jws.GrantUnchecked:
+		return "WARNING tokens: the grant is not checked: a token that a person's consent led to passes as one of client_credentials; set tokens.grant"
+	}
+	return "tokens: the grant is known by the claim " + x.GrantClaim + ", which must be client_credentials"
 }
 
 // identities returns ours, without those that are not configured.
@@ -241,6 +265,7 @@ func (t *Trust) onFile(e mtls.ReloadEvent) {
 		return
 	}
 	t.log.Info("file reloaded", "file", e.Source, "generation", e.Generation)
+	t.tellLeftOut(e.Source)
 	t.observer.Renewed()
 }
 
@@ -252,6 +277,7 @@ func (t *Trust) onKeys(e jws.KeySetEvent) {
 		return
 	}
 	t.log.Info("key set reloaded", "source", e.Source, "keys", e.Keys)
+	t.tellFaulty(e)
 }
 
 // Ready returns nil when our own certificates are valid now and for mtls.ReadyMargin.
