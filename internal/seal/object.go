@@ -31,7 +31,9 @@ type objectAnchor struct {
 
 	secretFile string // read for each request, so that a secret that rotates needs no restart; "": signer has the secret
 
-	proven bool // an object was read back under lock
+	proven     bool         // the store has shown whether it locks and honours If-None-Match
+	overwrites bool         // it ignores If-None-Match
+	warn       func(string) // is told so, once; nil: nobody
 
 	own     int64          // the largest size known to be a checkpoint of this log
 	foreign map[int64]bool // sizes whose object is no checkpoint of this log
@@ -73,35 +75,104 @@ var errOther = errors.New("the object store holds another checkpoint of that siz
 // errUnlocked means that a user who may write to the store may also remove the checkpoint.
 var errUnlocked = errors.New("the object store did not keep the checkpoint under Object Lock as asked")
 
+// errAbsent means that the store holds no object of this name.
+var errAbsent = errors.New("the object store does not hold the checkpoint")
+
 // put writes the object and never overwrites one. An object that exists must be the same: several replicas put the newest
-// checkpoint.
+// checkpoint. Until the store has shown that it honours If-None-Match, and for ever if it does not, the object is looked for first.
 func (o *objectAnchor) put(ctx context.Context, h head) error {
+	if !o.proven || o.overwrites {
+		if err := o.compare(ctx, h); !errors.Is(err, errAbsent) {
+			return err
+		}
+	}
+	for range conflictTries {
+		response, err := o.write(ctx, h)
+		switch {
+		case err != nil:
+			return err
+		case response.status/100 == 2 && o.proven:
+			return nil
+		case response.status/100 == 2:
+			return o.prove(ctx, h)
+		case response.status == http.StatusPreconditionFailed:
+			err := o.compare(ctx, h)
+			o.proven = o.proven || err == nil
+			return err
+		case response.status != http.StatusConflict:
+			return response.error()
+		}
+		// Another replica writes this object at this moment: what it wrote is compared, and if it wrote nothing we try again.
+		if err := o.compare(ctx, h); !errors.Is(err, errAbsent) {
+			return err
+		}
+		if !pause(ctx, conflictPause) {
+			return response.error()
+		}
+	}
+	return errors.New("the object store answers 409 though it does not hold the checkpoint")
+}
+
+const (
+	conflictTries = 4
+	conflictPause = 200 * time.Millisecond
+)
+
+// pause waits; false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// write sends the object with its lock, and asks not to overwrite one.
+func (o *objectAnchor) write(ctx context.Context, h head) (*reply, error) {
 	sum := md5.Sum(h.note) //nolint:gosec // as above
 	until := h.at.UTC().AddDate(0, 0, o.store.RetainDays)
-	response, err := o.do(ctx, objectRequest{method: http.MethodPut, path: o.path(h.size), body: h.note, header: http.Header{
+	return o.do(ctx, objectRequest{method: http.MethodPut, path: o.path(h.size), body: h.note, header: http.Header{
 		"Content-Type":                        {"text/plain; charset=utf-8"},
 		"Content-Md5":                         {base64.StdEncoding.EncodeToString(sum[:])},
 		"If-None-Match":                       {"*"},
 		"X-Amz-Object-Lock-Mode":              {o.store.Mode},
 		"X-Amz-Object-Lock-Retain-Until-Date": {until.Format("2006-01-02T15:04:05Z")},
 	}})
-	if err != nil {
-		return err
-	}
-	if response.status/100 == 2 && o.proven {
-		return nil
-	}
-	if response.status/100 != 2 && response.status != http.StatusPreconditionFailed {
-		return response.error()
-	}
-	return o.compare(ctx, h)
 }
 
-// compare reads an object back; it must be the checkpoint, under lock.
+// prove looks once whether the store does as it was asked: the object lies there under lock, and the same object is not taken a second
+// time. A store that takes it ignores If-None-Match, and would take another checkpoint as well.
+func (o *objectAnchor) prove(ctx context.Context, h head) error {
+	if err := o.compare(ctx, h); err != nil {
+		return err
+	}
+	again, err := o.write(ctx, h)
+	if err != nil {
+		return nil //nolint:nilerr // the checkpoint is anchored; the store is looked at again with the next one
+	}
+	switch {
+	case again.status/100 == 2:
+		o.proven, o.overwrites = true, true
+		if o.warn != nil {
+			o.warn("the object store ignores If-None-Match: it takes an object twice; each checkpoint is looked for before it is written")
+		}
+	case again.status == http.StatusPreconditionFailed, again.status == http.StatusConflict:
+		o.proven = true
+	}
+	return nil
+}
+
+// compare reads an object back; it must be the checkpoint, under lock. The error of an object that is not there is errAbsent.
 func (o *objectAnchor) compare(ctx context.Context, h head) error {
 	response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: o.path(h.size)})
 	if err != nil {
 		return err
+	}
+	if response.status == http.StatusNotFound {
+		return errAbsent
 	}
 	if response.status != http.StatusOK {
 		return response.error()
@@ -119,7 +190,6 @@ func (o *objectAnchor) compare(ctx context.Context, h head) error {
 	if err != nil || lock.Mode != o.store.Mode || !until.After(o.now()) {
 		return errUnlocked
 	}
-	o.proven = true
 	return nil
 }
 

@@ -72,6 +72,8 @@ type bucket struct {
 	lists   int
 
 	refuse   int  // a status to answer instead
+	conflict int  // so many conditional puts are answered 409, as while another writes
+	reckless bool // ignores If-None-Match
 	lockless bool // takes objects and forgets the lock
 	discreet bool // tells the lock only to who asks for it
 	unlocked bool // the bucket has no Object Lock
@@ -150,7 +152,10 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(http.StatusBadRequest, "InvalidRequest") // Object Lock asks for a sum
 	case err != nil || date.Before(time.Now()) || mode != "COMPLIANCE" && mode != "GOVERNANCE":
 		fail(http.StatusBadRequest, "InvalidRequest")
-	case have != nil && r.Header.Get("If-None-Match") == "*":
+	case b.conflict > 0:
+		b.conflict--
+		fail(http.StatusConflict, "ConditionalRequestConflict")
+	case have != nil && r.Header.Get("If-None-Match") == "*" && !b.reckless:
 		fail(http.StatusPreconditionFailed, "PreconditionFailed")
 	default:
 		if b.lockless {
@@ -366,6 +371,50 @@ func TestAnObjectStoreThatFailsOrDeceivesIsToldFrom(t *testing.T) {
 			require.NotContains(t, err.Error(), testSecret)
 		})
 	}
+}
+
+// TestAConflictIsAnotherReplicaThatWrites: what it wrote is compared, and what it did not write is written.
+func TestAConflictIsAnotherReplicaThatWrites(t *testing.T) {
+	b, cfg := openBucket(t)
+	o := anchorOf(t, cfg)
+	first := head{size: 1, at: time.Now(), note: []byte("note of 1\n")}
+	b.conflict = 2
+	require.NoError(t, o.put(t.Context(), first))
+	require.Equal(t, "note of 1\n", string(b.objects["/proofs/arauto/00000000000000000001"].body))
+
+	second := head{size: 2, at: time.Now(), note: []byte("note of 2\n")}
+	require.NoError(t, anchorOf(t, cfg).put(t.Context(), second)) // another replica was faster
+	b.conflict = 1
+	require.NoError(t, o.put(t.Context(), second))
+	second.note = []byte("note of another log\n")
+	b.conflict = 1
+	require.ErrorIs(t, o.put(t.Context(), second), errOther)
+
+	b.conflict = 100
+	require.ErrorContains(t, o.put(t.Context(), head{size: 3, at: time.Now(), note: []byte("note of 3\n")}), "409")
+}
+
+// TestAStoreThatOverwritesIsNoticed, and takes no other checkpoint of ours under a name that it holds.
+func TestAStoreThatOverwritesIsNoticed(t *testing.T) {
+	b, cfg := openBucket(t)
+	o := anchorOf(t, cfg)
+	var warned []string
+	o.warn = func(text string) { warned = append(warned, text) }
+	require.NoError(t, o.put(t.Context(), head{size: 1, at: time.Now(), note: []byte("note of 1\n")}))
+	require.Empty(t, warned)
+
+	b.reckless = true
+	fresh := anchorOf(t, cfg)
+	fresh.warn = o.warn
+	require.ErrorIs(t, fresh.put(t.Context(), head{size: 1, at: time.Now(), note: []byte("note of another log\n")}), errOther, "also the first one of a process")
+	require.NoError(t, fresh.put(t.Context(), head{size: 2, at: time.Now(), note: []byte("note of 2\n")}))
+	require.Len(t, warned, 1)
+	require.Contains(t, warned[0], "ignores If-None-Match")
+	require.NoError(t, fresh.put(t.Context(), head{size: 2, at: time.Now(), note: []byte("note of 2\n")}))
+	require.ErrorIs(t, fresh.put(t.Context(), head{size: 2, at: time.Now(), note: []byte("note of another log\n")}), errOther)
+	require.Equal(t, "note of 1\n", string(b.objects["/proofs/arauto/00000000000000000001"].body))
+	require.Equal(t, "note of 2\n", string(b.objects["/proofs/arauto/00000000000000000002"].body))
+	require.Len(t, warned, 1)
 }
 
 // TestAnObjectStoreThatHangsIsGivenUp within the anchor's own patience, here shortened by the caller's.
