@@ -22,6 +22,7 @@ type conn struct {
 
 	facts         notice.TLSFacts          // of the handshake; read-only
 	shown         *notice.ShownCertificate // in it; nil: none
+	authorities   [][]byte                 // of client certificates, as the receiver named them in the handshake
 	local, remote string
 	addr          netip.Addr // the remote one
 	began         time.Time  // when it was asked for

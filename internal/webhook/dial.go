@@ -236,6 +236,7 @@ func (e *endpoint) handshake(ctx context.Context, c *conn, raw net.Conn, needles
 		if needless() { // before the costly half of the handshake
 			return nil, errNeedless
 		}
+		c.authorities = r.AcceptableCAs
 		own, err := present(r)
 		if err == nil && own != nil && own.Leaf != nil {
 			c.facts.OwnSerial = own.Leaf.SerialNumber.Text(16)

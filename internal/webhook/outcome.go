@@ -6,9 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strings"
 	"syscall"
 	"time"
 
@@ -62,6 +59,9 @@ func (a *attempt) answered() notice.Result {
 	if answer.status == 400 && wantsCertificate(answer.start) {
 		r.Detail = "400: the receiver says that it got no client certificate it accepts; " +
 			"it finished the handshake all the same (as nginx does)"
+	}
+	if (answer.status == 401 || answer.status == 403) && a.exchange.conn.facts.OwnSerial == "" {
+		r.Detail = escape(r.Detail + "; the receiver did not ask for our certificate: " + inTheHandshake)
 	}
 	r.Detail = a.withReplaced(r.Detail)
 	return r
@@ -140,22 +140,6 @@ func classifyDial(err error) (notice.Outcome, string) {
 	return notice.OutcomeConnect, escape(dial.Error())
 }
 
-// handshakeFailure says in one line why a handshake failed.
-func handshakeFailure(err error) string {
-	var record tls.RecordHeaderError
-	var op *net.OpError
-	text := strings.TrimPrefix(err.Error(), "tls: ")
-	switch {
-	case errors.As(err, &record):
-		return fmt.Sprintf("the receiver does not speak TLS (%s)", text)
-	case errors.As(err, &op) && op.Op == "remote error":
-		return fmt.Sprintf("the receiver ended the handshake: %s", strings.TrimPrefix(op.Err.Error(), "tls: "))
-	case errors.Is(err, io.EOF):
-		return "the receiver closed the connection during the handshake"
-	}
-	return text
-}
-
 // classifyExchange names the outcome of an attempt that had a connection and got no answer.
 func classifyExchange(x *exchange, err error) (notice.Outcome, string) {
 	broken := x.conn.broken
@@ -176,6 +160,8 @@ func describeBreak(x *exchange, broken, err error) string {
 	}
 	how := broken.Error()
 	switch {
+	case askedTooLate(broken):
+		return "the receiver asked for our certificate only after the request, which no client may allow (renegotiation): " + inTheHandshake
 	case cut(broken):
 		how = "the receiver closed the connection"
 	case errors.Is(broken, syscall.ECONNRESET), errors.Is(broken, syscall.EPIPE):

@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -81,9 +82,24 @@ func (s *Sender) Probe(ctx context.Context, base string) []ProbeStep {
 		step(StepOurs, errors.New("the receiver did not ask for it; a webhook endpoint must demand mutual TLS (security §3)"), "")
 		return steps
 	}
-	err = refusedAfter(ctx, c.Conn)
-	step(StepOurs, err, "serial %s was asked for", f.OwnSerial)
+	seen := "the receiver refused it"
+	if err = refusedAfter(ctx, c.Conn); err == nil {
+		seen, err = offered(c.authorities, s.ownChain())
+	}
+	step(StepOurs, err, "serial %s was asked for; %s", f.OwnSerial, seen)
 	return steps
+}
+
+// ownChain is our certificate and the intermediates that are sent with it.
+func (s *Sender) ownChain() []*x509.Certificate {
+	own := s.identity.Current()
+	chain := []*x509.Certificate{own.Leaf}
+	for _, der := range own.Certificate[1:] {
+		if c, err := x509.ParseCertificate(der); err == nil { // it was parsed when it was loaded
+			chain = append(chain, c)
+		}
+	}
+	return chain
 }
 
 // refusedAfter waits for the receiver's verdict on our certificate: silence is consent.

@@ -90,6 +90,27 @@ func TestAProbeNamesWhatIsWrongWithAHandshake(t *testing.T) {
 			require.Equal(t, StepOurs, name)
 			require.ErrorContains(t, err, "did not ask for it")
 		})
+		t.Run(tls.VersionName(version)+", it trusts another authority", func(t *testing.T) {
+			pool := x509.NewCertPool()
+			pool.AddCert(pki.SealCA.Certificate)
+			name, err := walk(t, newSender(t), with(func(c *tls.Config) { c.ClientAuth, c.ClientCAs = tls.RequireAnyClientCert, pool })) // as nginx: it complains later
+			require.Equal(t, StepOurs, name)
+			require.ErrorContains(t, err, "names 1 authorities of client certificates")
+			require.ErrorContains(t, err, "the issuer of ours is not among them")
+			require.ErrorContains(t, err, mtls.Issuer(mtlstest.Leaf(t, pki.HolderBRCAC()).Certificate))
+		})
+		t.Run(tls.VersionName(version)+", it trusts the authority above our issuer", func(t *testing.T) {
+			pool := x509.NewCertPool()
+			pool.AddCert(pki.Root.Certificate)
+			steps := newSender(t).Probe(t.Context(), with(func(c *tls.Config) { c.ClientCAs = pool }))
+			require.NoError(t, steps[len(steps)-1].Err, "our intermediate leads to it")
+			require.Contains(t, steps[len(steps)-1].Detail, "is among the 1 authorities that the receiver names")
+		})
+		t.Run(tls.VersionName(version)+", it names no authority", func(t *testing.T) {
+			steps := newSender(t).Probe(t.Context(), with(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }))
+			require.NoError(t, steps[len(steps)-1].Err)
+			require.Contains(t, steps[len(steps)-1].Detail, "shows only with a request", "what could not be tested is said")
+		})
 		t.Run(tls.VersionName(version)+", ours is refused", func(t *testing.T) {
 			name, err := walk(t, newSender(t), with(func(c *tls.Config) { c.ClientCAs = x509.NewCertPool() }))
 			require.Contains(t, []StepName{StepOurs, StepCertificate}, name, "TLS 1.2 tells within the handshake")
