@@ -140,6 +140,13 @@ func ringing() []alarm {
 			h.replace("holder/server.pem", []byte("-----BEGIN CERTIFICATE-----\nnot yet\n"))
 			h.above(`arauto_file_reloads_total{result="refused"}`, 0)
 		}},
+		{name: "ArautoTrustLeftOut", cause: func(h *house) { // an authority with a key on a curve that Go does not know, beside the root
+			odd, err := os.ReadFile("../mtls/testdata/brainpool.pem")
+			require.NoError(h.t, err)
+			h.replace("trust/roots.pem", append(certs.CertPEM(h.pki.Root.Certificate), odd...))
+			h.above(`arauto_trust_left_out{kind="authorities"}`, 0)
+			require.Contains(h.t, h.ops("/readyz"), "Raiz Brainpool")
+		}},
 		{name: "ArautoCertificateExpiring", cause: func(h *house) { h.renewBRCAC(20 * 24 * time.Hour) }},
 		{name: "ArautoCertificateEnding", cause: func(h *house) { h.renewBRCAC(5 * time.Hour) }},
 		{name: "ArautoReceiverCertificateEnding", cause: func(h *house) {

@@ -56,6 +56,7 @@ type metrics struct {
 	requests       *prometheus.CounterVec
 	requestSeconds *prometheus.HistogramVec
 	files          *prometheus.CounterVec
+	leftOut        *prometheus.GaugeVec
 	expiry         *prometheus.GaugeVec
 	daysLeft       *prometheus.GaugeVec
 	receivers      *prometheus.GaugeVec
@@ -138,6 +139,7 @@ func newMetrics(version string) *metrics {
 	m.requests = counter("http_requests_total", "Requests, by listener, route and status.", "listener", "route", "status")
 	m.requestSeconds = histogram("http_request_seconds", "Duration of requests in seconds, by listener and route.", delays, "listener", "route")
 	m.files = counter("file_reloads_total", "Reloads of certificate, key and trust files, by result.", "result")
+	m.leftOut = gauge("trust_left_out", "Authorities and keys that are not in force although the rest of their file or set is, by kind.", "kind")
 	m.expiry = gauge("certificate_not_after_seconds", "Expiry of each of our certificates, in seconds since 1970.", "what")
 	m.daysLeft = gauge("certificate_days_left", "Whole days until the first of our certificates or authorities expires, by role.", "role")
 	m.receivers = gauge("receiver_certificates", "Certificates of initiators' endpoints that expire within the days of the label, as last seen.", "within")

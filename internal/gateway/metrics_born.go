@@ -6,6 +6,7 @@ import (
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/trust"
 )
 
 // bear makes the series of counters with labels exist at 0 before anything is counted. A series that begins at 1 shows no
@@ -30,6 +31,9 @@ func (m *metrics) bear() {
 	}
 	for _, result := range []string{"in-force", "refused"} {
 		m.files.WithLabelValues(result)
+	}
+	for _, kind := range []string{trust.LeftOutAuthorities, trust.LeftOutKeys} {
+		m.leftOut.WithLabelValues(kind)
 	}
 	for _, result := range []string{"open", "failed"} {
 		m.dials.WithLabelValues(result)

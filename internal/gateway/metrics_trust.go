@@ -53,6 +53,9 @@ func (m *metrics) measureTrust(t *trust.Trust, now time.Time) {
 	for within, n := range t.Ending(now) {
 		m.receivers.WithLabelValues(within).Set(float64(n))
 	}
+	for kind, left := range t.LeftOut() {
+		m.leftOut.WithLabelValues(kind).Set(float64(len(left)))
+	}
 	m.lists.Reset()
 	for _, l := range t.RevocationLists() {
 		m.lists.WithLabelValues(l.Direction, l.Source, l.Issuer).Set(math.Max(0, float64(l.ValidUntil.Unix())))
