@@ -223,6 +223,9 @@ func (g *Gateway) checkDatabase(ctx context.Context) error {
 	if have < want {
 		return fmt.Errorf("the schema is at version %d and this binary needs %d: run arauto migrate", have, want)
 	}
+	if err := g.store.Reach(ctx); err != nil {
+		return err
+	}
 	f, err := g.store.ServerFacts(ctx)
 	switch {
 	case err != nil:
@@ -305,7 +308,7 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+	if store.CauseOf(err) != store.CauseSession && (errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil) {
 		g.log.Error("database does not answer, starting without it", "error", err)
 		return nil
 	}

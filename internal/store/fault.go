@@ -21,6 +21,7 @@ const (
 	CauseRecord      FaultCause = "record"      // the row's own data, or how large it is
 	CauseConnection  FaultCause = "connection"  // the server is away, starts, stops, or ended the session
 	CauseCredentials FaultCause = "credentials" // the server refuses our login
+	CauseSession     FaultCause = "session"     // a session has not the role, search path or time zone that we asked for
 	CauseRights      FaultCause = "rights"      // our role lacks a right, or there is no such role
 	CauseSchema      FaultCause = "schema"      // a table, column or function is not what this binary needs
 	CauseResources   FaultCause = "resources"   // disk, memory, connections, I/O of the server
@@ -33,7 +34,7 @@ const (
 // Causes lists all causes that are outages, for metrics.
 func Causes() []FaultCause {
 	return []FaultCause{
-		CauseConnection, CauseCredentials, CauseRights, CauseSchema, CauseResources, CauseReadOnly, CauseContention, CauseDamage, CauseUnknown,
+		CauseConnection, CauseCredentials, CauseSession, CauseRights, CauseSchema, CauseResources, CauseReadOnly, CauseContention, CauseDamage, CauseUnknown,
 	}
 }
 
@@ -46,6 +47,8 @@ func (c FaultCause) Cure() string {
 		return "the database is not available"
 	case CauseCredentials:
 		return "the database refuses our login; correct database.url or the file of database.password_file, which is read at each new session"
+	case CauseSession:
+		return "the database session is not the one we asked for; a pooler drops start-up parameters: connect without it, or give the login these values by ALTER ROLE … SET"
 	case CauseRights:
 		return "our database role lacks a right; run arauto migrate as the owner, or grant the right again"
 	case CauseSchema:

@@ -44,7 +44,7 @@ func ownerDB(ctx context.Context, url string) (*sql.DB, error) {
 	cfg.RuntimeParams["timezone"] = "UTC"
 	cfg.RuntimeParams["application_name"] = "arauto migrate"
 	cfg.RuntimeParams["lock_timeout"] = "2000" // never queue behind a long transaction with a lock that blocks others
-	db := stdlib.OpenDB(*cfg)
+	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(compareSession(ofOwner)))
 	if _, err := db.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{Schema}.Sanitize()); err != nil && !IsCode(err, "23505", "42P06") {
 		_ = db.Close()
 		return nil, Unavailable("create schema "+Schema, err)

@@ -12,6 +12,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -133,6 +135,7 @@ func (o Options) pool(ctx context.Context, name string, size int32, session map[
 		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // a standby is passed over (cases F3)
 	}
 	cfg.BeforeConnect = freshPassword(o)
+	cfg.AfterConnect = compareSession(ofServing)
 	p, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open pool %s: %w", name, err)
@@ -164,6 +167,27 @@ func (s *Store) Close() {
 	}
 }
 
+// Reach tells whether each pool can reach the database: every kind of work has sessions of its own, and a server may refuse those of one
+// pool alone. The error names the first pool that cannot. A pool whose connections are all in use is not asked for another one.
+func (s *Store) Reach(ctx context.Context) error {
+	pools := s.pools()
+	for _, name := range slices.Sorted(maps.Keys(pools)) {
+		p := pools[name]
+		if stat := p.Stat(); stat.AcquiredConns() >= stat.MaxConns() {
+			continue
+		}
+		if err := p.Ping(ctx); err != nil {
+			return fmt.Errorf("connections for %s: %w", name, Unavailable("reach the database", err))
+		}
+	}
+	return nil
+}
+
+// pools are the pools by name.
+func (s *Store) pools() map[string]*pgxpool.Pool {
+	return map[string]*pgxpool.Pool{"intake": s.intake, "dispatch": s.dispatch, "status": s.status, "query": s.query}
+}
+
 // Access is what package auditlog works with: nothing of it belongs to intake, dispatch or status queries, so that no
 // reader of the history can slow them down.
 type Access struct {
@@ -177,7 +201,7 @@ func (s *Store) Access() Access { return Access{s.query, s.system} }
 // Pools reports connections in use and at most, by pool, for metrics.
 func (s *Store) Pools() map[string][2]int32 {
 	out := map[string][2]int32{}
-	for name, p := range map[string]*pgxpool.Pool{"intake": s.intake, "dispatch": s.dispatch, "status": s.status, "query": s.query} {
+	for name, p := range s.pools() {
 		stat := p.Stat()
 		out[name] = [2]int32{stat.AcquiredConns(), stat.MaxConns()}
 	}

@@ -59,6 +59,10 @@ func auditConn(ctx context.Context, url string) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, store.Unavailable("connect", err)
 	}
+	if err := store.ExpectOwnSchema(ctx, conn); err != nil {
+		_ = conn.Close(ctx)
+		return nil, err
+	}
 	return conn, nil
 }
 
