@@ -31,9 +31,20 @@ func (p Program) command(o Options, port int) ([]string, error) {
 	if err := joinFiles(both, o.Certificate, o.Key); err != nil {
 		return nil, err
 	}
+	templates := configs
+	if o.Front != nil {
+		templates = fronts
+		if o.Front.Certificate != "" {
+			o.Front.Both = filepath.Join(o.Dir, "front.pem")
+			if err := joinFiles(o.Front.Both, o.Front.Certificate, o.Front.Key); err != nil {
+				return nil, err
+			}
+		}
+	}
 	host, backendPort, _ := strings.Cut(o.Backend, ":")
 	var text strings.Builder
-	err = configs[p.Receiver].Execute(&text, map[string]any{
+	err = templates[p.Receiver].Execute(&text, map[string]any{
+		"Front": o.Front, "PerLocation": o.PerLocation,
 		"Dir": o.Dir, "Port": port, "Certificate": o.Certificate, "Key": o.Key, "Both": both, "ClientCAs": o.ClientCAs,
 		"Authorities": authorities, "Seconds": seconds, "Backend": o.Backend, "BackendHost": host, "BackendPort": backendPort,
 		"Root": p.root, "IsRoot": os.Geteuid() == 0, "RedirectsTo": RedirectsTo,
@@ -99,12 +110,19 @@ KeepAliveTimeout {{.Seconds}}
 SSLSessionCache none
 <VirtualHost 127.0.0.1:{{.Port}}>
   SSLEngine on
-  SSLProtocol -all +TLSv1.2 +TLSv1.3
+  SSLProtocol -all {{if .PerLocation}}+{{.PerLocation}}{{else}}+TLSv1.2 +TLSv1.3{{end}}
   SSLCertificateFile {{.Certificate}}
   SSLCertificateKeyFile {{.Key}}
   SSLCACertificateFile {{.ClientCAs}}
+{{- if .PerLocation}}
+  <Location />
+    SSLVerifyClient require
+    SSLVerifyDepth 3
+  </Location>
+{{- else}}
   SSLVerifyClient require
   SSLVerifyDepth 3
+{{- end}}
   SetEnvIf Request_URI ^/close/ nokeepalive
   SetEnvIf Request_URI ^/http10/ downgrade-1.0 force-response-1.0
   RewriteEngine On

@@ -78,6 +78,8 @@ type Options struct {
 	ClientCAs   string        // PEM file: the authorities whose client certificates are accepted
 	KeepAlive   time.Duration // how long an idle connection stays open, in whole seconds
 	Backend     string        // host:port of a Backend
+	Front       *Front        // nil: a receiver
+	PerLocation string        // Apache: it demands a client certificate for a location only, in this version of TLS, such as TLSv1.3; "": in each handshake
 }
 
 // Running is a receiver that listens.
