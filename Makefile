@@ -178,6 +178,10 @@ faketime:
 	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || apt-get install -qq -y faketime >/dev/null 2>&1 || \
 	{ apt-get -qq update && apt-get install -qq -y faketime; } >/dev/null 2>&1 || echo "libfaketime could not be installed" >&2
 
+.PHONY: generators
+generators: ## generate clients in Go and TypeScript from every OpenAPI document, and compile them; needs the network once
+	@.ci/generators
+
 .PHONY: audit-deps
 audit-deps: ## look for known vulnerabilities in dependencies; needs the network
 	@go run $(GOVULNCHECK) ./...

@@ -27,6 +27,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/lab/openapicheck"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/registry"
@@ -450,6 +451,15 @@ func (w *world) ask(method, path, token, body string, headers ...string) reply {
 	return out
 }
 
+// ownDocument is the document that every answer of these tests is held against.
+var ownDocument = sync.OnceValue(func() *openapicheck.Document {
+	d, err := openapicheck.Open("internal.yaml")
+	if err != nil {
+		panic("bank: " + err.Error())
+	}
+	return d
+})
+
 // send is ask for answers that are no JSON.
 func (w *world) send(method, path, token, body string, headers ...string) reply {
 	w.t.Helper()
@@ -470,6 +480,9 @@ func (w *world) send(method, path, token, body string, headers ...string) reply 
 	defer got.Body.Close()
 	text, err := io.ReadAll(got.Body)
 	require.NoError(w.t, err)
+	if err := ownDocument().Check(r, got.StatusCode, got.Header, text); err != nil {
+		w.t.Errorf("openapi/internal.yaml does not describe the answer to %s %s: %d %s\n%v", method, path, got.StatusCode, text, err)
+	}
 	return reply{status: got.StatusCode, header: got.Header, text: string(text)}
 }
 
