@@ -16,7 +16,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -186,7 +185,7 @@ func Standard() *Config {
 }
 
 // Read reads the YAML file (none if path is empty), then the environment over it. It does not judge the values;
-// Check does. Unknown keys, repeated keys and wrong types are errors here.
+// Check does. Unknown keys and variables, repeated keys and wrong types are errors here.
 func Read(path string, environ []string) (*Config, error) {
 	c := Standard()
 	c.origin = map[string]string{}
@@ -204,12 +203,16 @@ func Read(path string, environ []string) (*Config, error) {
 	}
 	values := env.ToMap(environ)
 	for name, value := range values {
-		if value == "" && strings.HasPrefix(name, "ARAUTO_") && name != timersVariable {
+		if value == "" && strings.HasPrefix(name, ours) && name != timersVariable {
 			delete(values, name) // set to nothing: not set
 		}
 	}
+	p := &Problems{List: c.unknownVariables(values)}
 	if err := env.ParseWithOptions(c, env.Options{Environment: values}); err != nil {
-		return nil, c.envProblems(values, err)
+		p.Take(c.envProblems(values, err))
+	}
+	if err := p.Err(); err != nil {
+		return nil, err
 	}
 	if list, ok := values[timersVariable]; ok {
 		names := splitList(list)
@@ -341,8 +344,16 @@ func (s setting) text() string {
 		}
 		v = v.Elem()
 	}
-	if descriptions[s.key].secret {
-		return maskURL(v.String())
+	secret := descriptions[s.key].secret
+	switch list := v.Interface().(type) {
+	case string:
+		return mask(list, secret)
+	case []string:
+		shown := make([]string, len(list))
+		for i, one := range list {
+			shown[i] = mask(one, secret)
+		}
+		return strings.Join(shown, ",")
 	}
 	text := strings.Trim(fmt.Sprint(v.Interface()), "[]")
 	if v.Kind() == reflect.Slice {
@@ -350,41 +361,6 @@ func (s setting) text() string {
 	}
 	return text
 }
-
-// secretNames are names of parameters whose values are masked. A database takes its password as one, too.
-var secretNames = regexp.MustCompile(`(?i)pass|token|secret|key|sig|credential`)
-
-// maskURL hides the password of a URL, and the values of those parameters whose names say that they are secret.
-func maskURL(raw string) string {
-	u, err := url.Parse(raw)
-	switch {
-	case raw == "":
-		return ""
-	case err != nil || u.Scheme == "":
-		return "(not a URL)"
-	}
-	if _, has := u.User.Password(); has {
-		u.User = url.UserPassword(u.User.Username(), mask)
-	}
-	q, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		u.RawQuery = mask
-		return u.String()
-	}
-	for name := range q {
-		if secretNames.MatchString(name) {
-			q.Set(name, mask)
-			u.RawQuery = ""
-		}
-	}
-	if u.RawQuery == "" {
-		u.RawQuery = q.Encode()
-	}
-	return u.String()
-}
-
-// mask stands for a secret.
-const mask = "xxxxx"
 
 func kindNames() []string {
 	var out []string

@@ -134,6 +134,7 @@ var descriptions = map[string]description{
 
 	"history.keep_years": {about: "5 to 50. Whole months older than this may be dropped once they are proven and anchored."},
 
+
 	"log.key":                       {about: "The Ed25519 key that signs the checkpoints of the log. Required in production. In development the first replica makes one in `state_dir`.", form: keyFile},
 	"log.anchor_file":               {about: "Checkpoints are added to it. Put it on storage that cannot be written twice.", form: file, standard: "`checkpoints.txt` in `state_dir`"},
 	"log.anchor_url":                {about: "Checkpoints are also posted to it.", form: secure, secret: true},
@@ -168,7 +169,8 @@ const preface = `# Settings
 For operators: every setting of ` + "`arauto serve`, with its environment variable, what it takes, its default and its purpose." + `
 ` + "`arauto help settings`" + ` prints this page. ` + "`arauto check --config FILE`" + ` prints the values in force, each with its origin.
 
-- Settings are read from the YAML file that ` + "`--config`" + ` names; the environment overrides it. Unknown and repeated keys are errors.
+- Settings are read from the YAML file that ` + "`--config`" + ` names; the environment overrides it. Unknown and repeated keys are errors, and so are
+  variables that begin with ` + "`ARAUTO_`" + ` and are no setting.
 - A variable set to nothing counts as not set, except ` + "`" + timersVariable + "`" + `.
 - Lists are YAML lists, or comma-separated in the environment. Durations have units, such as ` + "`15s`" + `.
 - Secrets are named by file, never by value. The exception is a password in ` + "`database.url`" + `, which is masked in every output.

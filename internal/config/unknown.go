@@ -1,0 +1,92 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// ours begins the name of every variable of ours.
+const ours = "ARAUTO_"
+
+// others are our variables that are no settings: they steer builds, tests, benchmarks and samples. A name that ends with _ is
+// the beginning of many.
+var others = []string{
+	"ARAUTO_BENCH_", "ARAUTO_CPU_PROFILE", "ARAUTO_ENTRIES", "ARAUTO_LONG", "ARAUTO_PREVIOUS", "ARAUTO_REQUIRE_", "ARAUTO_SCREENSHOTS", "ARAUTO_SEED",
+	"ARAUTO_STORETEST_", "ARAUTO_TEST_", "ARAUTO_THROWAWAY_", "ARAUTO_TOKEN_FILE", "ARAUTO_TOOLS", "ARAUTO_UPDATE", "ARAUTO_URL",
+}
+
+// unknownVariables lists the variables that have our prefix and a value and are no settings, each with the nearest name. It
+// never repeats a value.
+func (c *Config) unknownVariables(values map[string]string) (problems []string) {
+	known := map[string]bool{}
+	for _, s := range c.settings() {
+		known[s.env] = true
+	}
+	for name := range values {
+		if !strings.HasPrefix(name, ours) || known[name] || isOther(name) || isServiceLink(name, values) {
+			continue
+		}
+		cure := "see arauto help settings"
+		if near := nearestName(name, known); near != "" {
+			cure = "did you mean " + near + "? " + cure
+		}
+		problems = append(problems, fmt.Sprintf("%s: no setting has this variable; %s", name, cure))
+	}
+	slices.Sort(problems)
+	return problems
+}
+
+func isOther(name string) bool {
+	return slices.ContainsFunc(others, func(o string) bool { return name == o || strings.HasSuffix(o, "_") && strings.HasPrefix(name, o) })
+}
+
+// isServiceLink tells whether Kubernetes made a variable: it describes each service of the namespace to each pod by NAME_SERVICE_HOST
+// and by others that begin with the same NAME, unless enableServiceLinks is false.
+func isServiceLink(name string, values map[string]string) bool {
+	for other := range values {
+		service, is := strings.CutSuffix(other, "_SERVICE_HOST")
+		if !is {
+			continue
+		}
+		rest, begins := strings.CutPrefix(name, service)
+		if begins && (rest == "_PORT" || strings.HasPrefix(rest, "_PORT_") || strings.HasPrefix(rest, "_SERVICE_")) {
+			return true
+		}
+	}
+	return false
+}
+
+// nearestName returns the known name that fewest changes of a letter lead to: at most a third of its letters behind the prefix;
+// "" where there is none.
+func nearestName(name string, known map[string]bool) string {
+	best, fewest := "", 1<<30
+	for k := range known {
+		n := editDistance(name, k)
+		if n <= (len(k)-len(ours))/3 && (n < fewest || n == fewest && k < best) {
+			best, fewest = k, n
+		}
+	}
+	return best
+}
+
+// editDistance counts the letters that must be put in, taken out or replaced to make b of a (Levenshtein).
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
