@@ -28,7 +28,7 @@ func Migrate(ctx context.Context, url string) error {
 		return err
 	}
 	if _, err := provider.Up(ctx); err != nil {
-		return Unavailable("migrate", err)
+		return migrationFailed(ctx, db, "migrate", err)
 	}
 	return nil
 }
@@ -37,7 +37,7 @@ func Migrate(ctx context.Context, url string) error {
 func ownerDB(ctx context.Context, url string) (*sql.DB, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, ErrURL
+		return nil, notUsable(err)
 	}
 	cfg.ConnectTimeout = 5 * time.Second
 	cfg.RuntimeParams["search_path"] = Schema
@@ -45,11 +45,18 @@ func ownerDB(ctx context.Context, url string) (*sql.DB, error) {
 	cfg.RuntimeParams["application_name"] = "arauto migrate"
 	cfg.RuntimeParams["lock_timeout"] = "2000" // never queue behind a long transaction with a lock that blocks others
 	db := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(compareSession(ofOwner)))
-	if _, err := db.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{Schema}.Sanitize()); err != nil && !IsCode(err, "23505", "42P06") {
+	if _, err := db.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+pgx.Identifier{Schema}.Sanitize()); err != nil && !IsCode(err, "23505", "42P06") && !hasSchema(ctx, db) {
+		err = migrationFailed(ctx, db, "create schema "+Schema, err)
 		_ = db.Close()
-		return nil, Unavailable("create schema "+Schema, err)
+		return nil, err
 	}
 	return db, nil
+}
+
+// hasSchema tells that our schema is there. An owner who may not create schemas is refused CREATE SCHEMA IF NOT EXISTS then, too.
+func hasSchema(ctx context.Context, db *sql.DB) (there bool) {
+	err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", Schema).Scan(&there)
+	return err == nil && there
 }
 
 func migrator(db *sql.DB) (*goose.Provider, error) {
@@ -66,10 +73,16 @@ func migrator(db *sql.DB) (*goose.Provider, error) {
 }
 
 // SchemaVersions returns the version the database is at and the one this binary was built for. serve refuses to run on
-// an older one; a newer one is the next release's and is compatible by the rule that migrations only expand.
+// an older one; a newer one is the next release's and is compatible by the rule that migrations only expand. An error that is no
+// ErrUnavailable says why our login cannot act as Role.
 func (s *Store) SchemaVersions(ctx context.Context) (have, want int64, err error) {
 	want = builtFor()
 	err = s.query.QueryRow(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&have)
+	if IsCode(err, "42P01", "3F000", "22023", "42501") {
+		if why := s.roleRefused(ctx); why != nil {
+			return 0, want, why
+		}
+	}
 	if IsCode(err, "42P01", "3F000", "22023") {
 		return 0, want, nil // nothing was ever migrated here
 	}

@@ -3,7 +3,9 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"strings"
@@ -24,25 +26,34 @@ func readPassword(file string) (string, error) {
 	return password, nil
 }
 
-// freshPassword is called before each new session: a password may change while we run. The file of Options.PasswordFile
-// is read again; without one the URL is read again, and with it the passfile that it or the environment names.
-func freshPassword(o Options) func(context.Context, *pgx.ConnConfig) error {
+// freshCredentials is called before each new session: a password, a client certificate and its key, and the authorities of the
+// server may change while we run. The file of Options.PasswordFile is read again, and the URL with the files that it names; without
+// a password file also the passfile that the URL or the environment names.
+func freshCredentials(o Options) func(context.Context, *pgx.ConnConfig) error {
 	return func(_ context.Context, c *pgx.ConnConfig) error {
-		if o.PasswordFile != "" {
-			password, err := readPassword(o.PasswordFile)
-			if err != nil {
-				return fmt.Errorf("%w: %w", outage{cause: CauseCredentials}, err)
-			}
-			c.Password = password
+		fresh, err := pgx.ParseConfig(o.URL)
+		if err != nil { // it was usable when the pools were opened, so one of its files is not
+			return fmt.Errorf("%w: sslcert, sslkey or sslrootcert of database.url: %w", outage{cause: CauseCredentials}, notUsable(err))
+		}
+		c.TLSConfig, c.Fallbacks, c.Password = fresh.TLSConfig, fresh.Fallbacks, fresh.Password
+		if o.PasswordFile == "" {
 			return nil
 		}
-		fresh, err := pgx.ParseConfig(o.URL)
-		if err != nil {
-			return ErrURL
+		if c.Password, err = readPassword(o.PasswordFile); err != nil {
+			return fmt.Errorf("%w: %w", outage{cause: CauseCredentials}, err)
 		}
-		c.Password = fresh.Password
 		return nil
 	}
+}
+
+// notUsable is the error of a database URL that cannot be used: ErrURL, or the file that it names and that cannot be read. The
+// library's own error is not passed on, since it repeats parts of the URL.
+func notUsable(err error) error {
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return fmt.Errorf("a file that it names cannot be read: %w", file)
+	}
+	return ErrURL
 }
 
 // WithPassword puts the password of a file into a database URL, for a command that connects once. An empty file name

@@ -112,7 +112,7 @@ var hotSession = map[string]string{
 func (o Options) pool(ctx context.Context, name string, size int32, session map[string]string) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		return nil, ErrURL
+		return nil, notUsable(err)
 	}
 	cfg.MaxConns, cfg.MinConns = size, 1
 	cfg.MaxConnIdleTime = 5 * time.Minute
@@ -134,7 +134,7 @@ func (o Options) pool(ctx context.Context, name string, size int32, session map[
 	if severalHosts(cfg.ConnConfig) && cfg.ConnConfig.ValidateConnect == nil {
 		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // a standby is passed over (cases F3)
 	}
-	cfg.BeforeConnect = freshPassword(o)
+	cfg.BeforeConnect = freshCredentials(o)
 	cfg.AfterConnect = compareSession(ofServing)
 	p, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
