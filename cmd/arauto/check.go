@@ -13,11 +13,19 @@ import (
 
 func checkCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "check", Short: "validate settings, certificates and database, and report every problem", Args: cobra.NoArgs,
-		Long: "Print the effective settings with their origin, secrets masked. Then check files, certificates, database and clock.\nNothing is changed. Exit code 2: serve would refuse to start.",
+		Use: "check", Short: "try everything that serve needs, and report every problem", Args: cobra.NoArgs,
+		Long: `Print the effective settings with their origin, secrets masked. Then try what serve does before it serves: files, certificates, keys,
+the key of the log and its registration, the state folder, the addresses of the listeners, sources, database and clock.
+Nothing is changed. What is not tried is listed.
+Exit code 2: serve would refuse to start. Exit code 1: it would start and not be ready, for instance because the database is away.`,
 	}
 	settings := configFlag(c)
+	offline := c.Flags().Bool("offline", false, "settings and the files that they name alone: no database, no other host, no listener, no state folder")
+	running := c.Flags().Bool("running", false, "a replica with these settings runs here: leave out the addresses of the listeners")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *offline && *running {
+			return wrongUse("--offline and --running: use one of them; --offline leaves the listeners out as well")
+		}
 		cfg, err := config.Read(*settings, w.environ)
 		if err != nil {
 			return err
@@ -29,14 +37,31 @@ func checkCommand(w world) *cobra.Command {
 		if err := table.Flush(); err != nil {
 			return err
 		}
-		findings, err := gateway.Examine(cmd.Context(), cfg, time.Now())
-		for _, line := range findings {
+		scope := gateway.Whole
+		switch {
+		case *offline:
+			scope = gateway.Offline
+		case *running:
+			scope = gateway.Running
+		}
+		report, err := gateway.Examine(cmd.Context(), cfg, time.Now(), scope)
+		for _, line := range report.Findings {
 			fmt.Fprintln(w.stdout, line)
 		}
-		if err == nil {
-			fmt.Fprintln(w.stdout, "check: ok")
+		for _, line := range report.Unchecked {
+			fmt.Fprintln(w.stdout, "not checked:", line)
 		}
-		return err
+		for _, line := range report.NotReady {
+			fmt.Fprintln(w.stderr, "arauto: not ready:", line)
+		}
+		switch {
+		case err != nil:
+			return err
+		case len(report.NotReady) > 0:
+			return errFailed
+		}
+		fmt.Fprintln(w.stdout, "check: ok")
+		return nil
 	}
 	return c
 }

@@ -127,3 +127,31 @@ func password(t *testing.T, url string) string {
 	}
 	return cfg.Password
 }
+
+// TestTheExitCodeOfCheckTellsWhetherServeWouldStart: 1 means that it would, and not be ready.
+func TestTheExitCodeOfCheckTellsWhetherServeWouldStart(t *testing.T) {
+	set := settings(t, folder(t), "postgres://arauto@127.0.0.1:1/arauto")
+	set["ARAUTO_STATE_DIR"] = filepath.Join(t.TempDir(), "state")
+	away := call(t, time.Minute, environ(set), "check")
+	require.Equal(t, failed, away.code, away.errors)
+	require.Contains(t, away.errors, "arauto: not ready: database: ")
+	require.Contains(t, away.errors, "serve would wait for it")
+	require.NotContains(t, away.out, "check: ok")
+	require.Contains(t, away.out, "not checked: endpoints of initiators")
+
+	offline := call(t, time.Minute, environ(set), "check", "--offline")
+	require.Equal(t, done, offline.code, offline.errors)
+	require.Contains(t, offline.out, "check: ok")
+	require.Contains(t, offline.out, "not checked: the database")
+
+	wrong := "ARAUTO_PUBLIC_" + "TLSCERT"
+	set[wrong] = secret
+	for _, command := range []string{"check", "serve", "migrate"} {
+		refused := call(t, time.Minute, environ(set), command)
+		require.Equal(t, usage, refused.code, command)
+		require.Contains(t, refused.errors, wrong+": no setting has this variable; did you mean ARAUTO_PUBLIC_TLS_CERT?")
+		require.NotContains(t, refused.errors+refused.out, secret)
+	}
+	both := call(t, time.Minute, nil, "check", "--offline", "--running")
+	require.Equal(t, usage, both.code)
+}

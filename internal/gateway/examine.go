@@ -2,8 +2,12 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/arauto/arauto/internal/config"
@@ -11,54 +15,131 @@ import (
 	"github.com/arauto/arauto/internal/registry"
 	"github.com/arauto/arauto/internal/seal"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 	"github.com/arauto/arauto/internal/trust"
 	"github.com/arauto/arauto/internal/watch"
 	"github.com/arauto/arauto/internal/watch/sources"
 	"github.com/arauto/arauto/openapi"
 )
 
-// Examine looks at everything serve would look at before it starts, changes nothing, and says what it found: findings
-// are lines for a person, the error is a *config.Error with all that would keep serve from starting.
-func Examine(ctx context.Context, cfg *config.Config, now time.Time) (findings []string, err error) {
-	p := &config.Problems{}
-	p.Take(cfg.Check())
-	t, err := trust.Load(cfg, slog.New(slog.DiscardHandler), nil)
-	p.Take(err)
-	var statements registry.Statements
-	if t != nil && err == nil {
-		findings = append(findings, t.Findings(ctx, now)...)
-		if v := t.Statements(); v != nil {
-			statements = v
-		}
-		defer t.Close()
-	}
+// Scope is how far Examine looks.
+type Scope int
+
+// The scopes.
+const (
+	Whole   Scope = iota // everything that serve does before it serves
+	Running              // the same, but for the addresses of the listeners: a replica with these settings runs here
+	Offline              // settings and the files that they name alone: no database, no other host, no address, no state folder
+)
+
+// Examined is what Examine found. Each text is a line for a person.
+type Examined struct {
+	Findings  []string // facts and warnings
+	NotReady  []string // serve would start, and readiness would be false
+	Unchecked []string // what was not tried, and what tries it
+}
+
+// Examine tries everything that serve does before it serves, and changes nothing. The error is a *config.Error with every problem
+// that would keep serve from starting.
+func Examine(ctx context.Context, cfg *config.Config, now time.Time, scope Scope) (*Examined, error) {
+	e := &examination{cfg: cfg, scope: scope}
+	e.problems.Take(cfg.Check())
+	e.trust(ctx, now)
+	_, err := share(openFiles(), slots(cfg))
+	e.problems.Take(err)
 	if provider := newProvider(cfg); provider != nil {
-		p.File("console.oidc.client_secret_file", provider.CheckSecret())
+		e.problems.File("console.oidc.client_secret_file", provider.CheckSecret())
 	}
-	kept, err := seal.Examine(ctx, cfg)
-	findings = append(findings, kept...)
-	p.Take(err)
-	ways, err := events.Ways(cfg)
-	p.Take(err)
+	e.events(ctx)
+	e.sources(ctx)
+	if scope == Offline {
+		_, err := seal.New(cfg, nil, slog.New(slog.DiscardHandler), nil)
+		e.problems.Take(err)
+	} else {
+		e.Findings = append(e.Findings, seal.Findings(ctx, cfg)...)
+		e.folder(cfg.StateDir)
+		e.anchorFile()
+		e.database(ctx)
+	}
+	if scope == Whole {
+		e.addresses(ctx)
+	}
+	if scope != Offline && len(e.problems.List) == 0 {
+		e.rehearse(ctx)
+	}
+	e.unchecked()
+	return &e.Examined, e.problems.Err()
+}
+
+// examination is one run of Examine.
+type examination struct {
+	Examined
+	cfg        *config.Config
+	scope      Scope
+	problems   config.Problems
+	statements registry.Statements // nil: software statements cannot be judged
+}
+
+func (e *examination) find(format string, args ...any) {
+	e.Findings = append(e.Findings, fmt.Sprintf(format, args...))
+}
+
+func (e *examination) notReady(format string, args ...any) {
+	e.NotReady = append(e.NotReady, fmt.Sprintf(format, args...))
+}
+
+// trust reads certificates, keys and lists, and asks the addresses of key sets.
+func (e *examination) trust(ctx context.Context, now time.Time) {
+	t, err := trust.Load(e.cfg, slog.New(slog.DiscardHandler), nil)
+	e.problems.Take(err)
+	if err != nil {
+		return
+	}
+	defer t.Close()
+	if v := t.Statements(); v != nil {
+		e.statements = v
+	}
+	e.Findings = append(e.Findings, t.Findings(ctx, now, e.scope != Offline)...)
+	if err := t.Ready(now); err != nil {
+		e.notReady("certificates: %v", err)
+	}
+	if e.scope == Offline && t.RemoteKeys() {
+		return // what they hold is not known
+	}
+	err = t.FetchKeys(ctx)
 	if err == nil {
-		findings = append(findings, events.Try(ctx, ways)...)
+		err = t.KeysReady()
 	}
-	more, err := sources.Examine(ctx, cfg)
-	findings = append(findings, more...)
-	p.Take(err)
-	if err == nil && len(cfg.Watch.Sources) > 0 {
-		schemas, err := openapi.Load(openapi.KeepUnknown(cfg.Schema.UnknownMembers == "keep"))
-		if err != nil {
-			return findings, fmt.Errorf("load our own API documents: %w", err)
-		}
-		findings = append(findings, sources.Try(ctx, cfg, sources.RowJudge{Schema: schemas, Registration: foreseen(cfg, statements)})...)
+	if err != nil {
+		e.notReady("keys: %v", err)
 	}
-	if cfg.Database.URL != "" {
-		more, err := examineDatabase(ctx, cfg)
-		findings = append(findings, more...)
-		p.Take(err)
+}
+
+func (e *examination) events(ctx context.Context) {
+	ways, err := events.Ways(e.cfg)
+	e.problems.Take(err)
+	if err == nil && e.scope != Offline {
+		e.Findings = append(e.Findings, events.Try(ctx, ways)...)
 	}
-	return findings, p.Err()
+}
+
+func (e *examination) sources(ctx context.Context) {
+	if e.scope == Offline {
+		e.problems.Take(sources.ExamineFiles(e.cfg))
+		return
+	}
+	findings, err := sources.Examine(ctx, e.cfg)
+	e.Findings = append(e.Findings, findings...)
+	e.problems.Take(err)
+	if err != nil || len(e.cfg.Watch.Sources) == 0 {
+		return
+	}
+	schemas, err := openapi.Load(openapi.KeepUnknown(e.cfg.Schema.UnknownMembers == "keep"))
+	if err != nil {
+		e.problems.List = append(e.problems.List, fmt.Sprintf("our own API documents: %v", err))
+		return
+	}
+	e.Findings = append(e.Findings, sources.Try(ctx, e.cfg, sources.RowJudge{Schema: schemas, Registration: foreseen(e.cfg, e.statements)})...)
 }
 
 // foreseen judges a registration that a source tells, as the registry would.
@@ -70,43 +151,153 @@ func foreseen(cfg *config.Config, statements registry.Statements) func(watch.Reg
 	}
 }
 
-func examineDatabase(ctx context.Context, cfg *config.Config) ([]string, error) {
-	const key = "database.url (ARAUTO_DATABASE_URL): "
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: "check"})
+// folder says whether serve could keep its files: it makes a file of its own and removes it, in the folder or, while that is not
+// there, in the one that serve would make it in.
+func (e *examination) folder(dir string) {
+	err := stateWritable(dir)
 	if err != nil {
-		return nil, &config.Error{Problems: []string{key + err.Error()}}
+		e.problems.List = append(e.problems.List, stateProblem(err))
 	}
-	defer s.Close()
+}
+
+// anchorFile warns of an anchor that could not be added to. Serve starts without, and says so.
+func (e *examination) anchorFile() {
+	if e.cfg.Log.AnchorFile == "" {
+		return // it is in the state folder
+	}
+	if err := appendable(e.cfg.Log.AnchorFile); err != nil {
+		e.find("WARNING log.anchor_file: %v; checkpoints would not be kept there", err)
+	}
+}
+
+// databaseWithin is how long the database has for the questions of an examination.
+const databaseWithin = 5 * time.Second
+
+// database reads the key of the log, and asks the database what serve asks before it starts.
+func (e *examination) database(ctx context.Context) {
+	var kept seal.Store
+	s := e.openDatabase(ctx)
+	if s != nil {
+		defer s.Close()
+		kept = auditlog.New(s.Access())
+	}
+	sealer, err := seal.New(e.cfg, kept, slog.New(slog.DiscardHandler), nil)
+	e.problems.Take(err)
+	if s == nil || !e.askDatabase(ctx, s) {
+		return
+	}
+	if err == nil && e.cfg.Log.Key != "" {
+		e.problems.Take(sealer.Refuse(ctx))
+	}
+}
+
+func (e *examination) openDatabase(ctx context.Context) *store.Store {
+	if e.cfg.Database.URL == "" {
+		return nil // Check says so
+	}
+	s, err := store.Open(ctx, store.Options{URL: e.cfg.Database.URL, PasswordFile: e.cfg.Database.PasswordFile, Replica: "check"})
+	if err != nil {
+		e.problems.List = append(e.problems.List, databaseProblem(err))
+		return nil
+	}
+	return s
+}
+
+// askDatabase tells whether the database is there, with a schema that this binary can use.
+func (e *examination) askDatabase(ctx context.Context, s *store.Store) bool {
+	ctx, cancel := context.WithTimeout(ctx, databaseWithin)
+	defer cancel()
+	f, err := judgeDatabase(ctx, s, e.cfg.Profile)
+	if err != nil && (errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil) {
+		e.notReady("database: %v; serve would wait for it", err)
+	} else if err != nil {
+		e.problems.List = append(e.problems.List, databaseProblem(err))
+	}
+	if f.Version == 0 {
+		return false
+	}
 	have, want, err := s.SchemaVersions(ctx)
 	if err != nil {
-		return nil, &config.Error{Problems: []string{key + err.Error()}}
+		e.notReady("database: %v", err)
+		return false
 	}
-	if have < want {
-		return nil, &config.Error{Problems: []string{fmt.Sprintf("%sthe schema is at version %d and this binary needs %d; run arauto migrate", key, have, want)}}
+	e.find("database: PostgreSQL %d.%d, schema %d of %d", f.Version/10000, f.Version%10000, have, want)
+	e.find("clock: the database's is %s from ours", f.Skew.Round(time.Millisecond))
+	if f.Skew > time.Second || f.Skew < -time.Second {
+		e.find("WARNING clock: more than a second apart; check the time service of both machines")
 	}
-	f, err := s.ServerFacts(ctx)
-	if err != nil {
-		return nil, &config.Error{Problems: []string{key + err.Error()}}
-	}
-	findings := []string{
-		fmt.Sprintf("database: PostgreSQL %d.%d, schema %d of %d", f.Version/10000, f.Version%10000, have, want),
-		fmt.Sprintf("clock: the database's is %s from ours", f.Skew.Round(time.Millisecond)),
-	}
-	p := &config.Problems{}
-	if f.ReadOnly {
-		p.List = append(p.List, key+"the server is a read-only standby; point it at the primary")
-	}
-	for _, unsafe := range f.Unsafe {
-		if cfg.Profile == config.Production {
-			p.List = append(p.List, key+"acknowledged changes could be lost: "+unsafe)
-		} else {
-			findings = append(findings, "WARNING database: acknowledged changes may be lost: "+unsafe)
+	if e.cfg.Profile != config.Production {
+		for _, unsafe := range f.Unsafe {
+			e.find("WARNING database: acknowledged changes may be lost: %s", unsafe)
 		}
 	}
-	if f.Skew > time.Second || f.Skew < -time.Second {
-		findings = append(findings, "WARNING clock: more than a second apart; check the time service of both machines")
+	switch l, err := s.Login(ctx); {
+	case err != nil:
+		e.find("WARNING database: %v", err)
+	case l.Superuser:
+		e.find("WARNING database: the login %s is a superuser; give serve one that is a member of %s and nothing more", l.User, store.Role)
+	case l.Owner:
+		e.find("WARNING database: the login %s owns the schema; give serve one that is a member of %s and nothing more", l.User, store.Role)
 	}
-	return findings, p.Err()
+	return true
+}
+
+// addresses opens the address of each listener and closes it again.
+func (e *examination) addresses(ctx context.Context) {
+	all := map[string]string{"public": e.cfg.Public.Addr, "internal": e.cfg.Internal.Addr, "ops": e.cfg.Ops.Addr, "console": e.cfg.Console.Addr}
+	var open []net.Listener
+	for _, name := range []string{"public", "internal", "ops", "console"} {
+		if all[name] == "" {
+			continue
+		}
+		l, err := openAddress(ctx, name, all[name])
+		e.problems.Take(err)
+		if err == nil {
+			open = append(open, l) // two settings may name one address
+		}
+	}
+	for _, l := range open {
+		_ = l.Close()
+	}
+}
+
+// rehearse wires the whole gateway as serve does, on an empty state folder, and lets it go: what serve refuses and nothing above
+// knows is found here.
+func (e *examination) rehearse(ctx context.Context) {
+	dir, err := os.MkdirTemp("", "arauto-check-")
+	if err != nil {
+		e.Unchecked = append(e.Unchecked, fmt.Sprintf("the wiring: %v", err))
+		return
+	}
+	defer os.RemoveAll(dir)
+	cfg := *e.cfg
+	cfg.StateDir, cfg.Replica = dir, "check"
+	g, err := New(ctx, &cfg, "check", slog.New(slog.DiscardHandler))
+	if err != nil {
+		e.problems.Take(err)
+		return
+	}
+	_ = g.Stop() // it did nothing
+}
+
+// unchecked lists what serve depends on and Examine does not try.
+func (e *examination) unchecked() {
+	c := e.cfg
+	say := func(is bool, text string) {
+		if is {
+			e.Unchecked = append(e.Unchecked, text)
+		}
+	}
+	if e.scope == Offline {
+		e.Unchecked = append(e.Unchecked, "the database, the addresses of the listeners, the state folder, and everything that is on another host (--offline)")
+		say(len(c.Watch.Sources) > 0, "whether the mappings fit the tables of their origins (--offline)")
+		return
+	}
+	say(e.scope == Running, "the addresses of the listeners (--running)")
+	say(true, "endpoints of initiators: arauto preflight URL tries one")
+	say(c.Log.AnchorURL != "", "log.anchor_url: serve delivers the first checkpoint to it, and its log names a failure")
+	say(c.Tokens.IntrospectionURL != "", "tokens.introspection_url: the first status query asks it")
+	say(c.Public.OCSP || c.Webhook.OCSP, "OCSP responders: they are asked about each certificate")
+	say(c.Console.OIDC.Issuer != "", "console.oidc.issuer: the first sign-in asks it")
+	slices.Sort(e.Unchecked)
 }

@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -93,7 +94,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 		return nil, err
 	}
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; name a folder we may write to", err)}}
+		return nil, &config.Error{Problems: []string{stateProblem(err)}}
 	}
 	g := &Gateway{cfg: cfg, log: log, version: version, began: time.Now(), metrics: newMetrics(version), drainWithin: DrainTimeout, failed: make(chan error, 1)}
 	g.work, g.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -109,17 +110,29 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 		return nil, err
 	}
 	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
-		return nil, &config.Error{Problems: []string{fmt.Sprintf("database.url (ARAUTO_DATABASE_URL): %v", err)}}
+		return nil, &config.Error{Problems: []string{databaseProblem(err)}}
 	}
 	g.auditlog = auditlog.New(g.store.Access())
 	if err := g.wire(); err != nil {
-		if g.receipts != nil {
-			_ = g.receipts.Close() // what it holds is in its file
-		}
-		g.store.Close()
+		g.abandon()
 		return nil, err
 	}
 	return g, nil
+}
+
+// abandon closes what a wiring that failed has made.
+func (g *Gateway) abandon() {
+	if g.sender != nil {
+		g.sender.Close()
+	}
+	if g.receipts != nil {
+		_ = g.receipts.Close() // what it holds is in its file
+	}
+	if g.polls != nil {
+		_ = g.polls.Close() // as above
+	}
+	g.trust.Close()
+	g.store.Close()
 }
 
 // wire makes the parts and connects them.
@@ -147,7 +160,7 @@ func (g *Gateway) wire() error {
 		return err
 	}
 	if g.receipts, err = g.openReceipts(); err != nil {
-		return &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
+		return &config.Error{Problems: []string{stateProblem(err)}}
 	}
 	optional, _ := config.ParseKinds(cfg.Announce.DirectAuthorised) // judged by Check
 	g.intake = intake.New(intake.Config{
@@ -216,30 +229,42 @@ func (g *Gateway) checks() []check {
 }
 
 func (g *Gateway) checkDatabase(ctx context.Context) error {
-	have, want, err := g.store.SchemaVersions(ctx)
+	f, err := judgeDatabase(ctx, g.store, g.cfg.Profile)
+	if err == nil {
+		g.metrics.skew.Set(f.Skew.Seconds())
+	}
+	return err
+}
+
+// judgeDatabase says why a replica must not or cannot work on a database. An error that is an ErrUnavailable may pass; any other
+// one needs a person. The facts are zero where the server could not be asked.
+func judgeDatabase(ctx context.Context, s *store.Store, profile string) (store.ServerFacts, error) {
+	have, want, err := s.SchemaVersions(ctx)
 	if err != nil {
-		return err
+		return store.ServerFacts{}, err
 	}
 	if have < want {
-		return fmt.Errorf("the schema is at version %d and this binary needs %d: run arauto migrate", have, want)
+		return store.ServerFacts{}, fmt.Errorf("the schema is at version %d and this binary needs %d: run arauto migrate", have, want)
 	}
-	if err := g.store.Reach(ctx); err != nil {
-		return err
+	if err := s.Reach(ctx); err != nil {
+		return store.ServerFacts{}, err
 	}
-	f, err := g.store.ServerFacts(ctx)
+	f, err := s.ServerFacts(ctx)
 	switch {
 	case err != nil:
-		return err
+		return store.ServerFacts{}, err
 	case f.ReadOnly:
-		return errors.New("the server is a read-only standby: point database.url at the primary")
+		return f, errors.New("the server is a read-only standby: point database.url at the primary")
 	case f.Version < 140000:
-		return fmt.Errorf("PostgreSQL 14 or later is needed, this is %d", f.Version)
-	case len(f.Unsafe) > 0 && g.cfg.Profile == config.Production:
-		return fmt.Errorf("acknowledged changes could be lost: %v", f.Unsafe)
+		return f, fmt.Errorf("PostgreSQL 14 or later is needed, this is %d", f.Version)
+	case len(f.Unsafe) > 0 && profile == config.Production:
+		return f, fmt.Errorf("acknowledged changes could be lost: %s", strings.Join(f.Unsafe, "; "))
 	}
-	g.metrics.skew.Set(f.Skew.Seconds())
-	return g.store.Writable(ctx)
+	return f, s.Writable(ctx)
 }
+
+// databaseProblem names the setting of the database.
+func databaseProblem(err error) string { return "database.url (ARAUTO_DATABASE_URL): " + err.Error() }
 
 // lifecycle lists the parts in the order of their start. A drain goes through them from the end: readiness turns false and no
 // new work is taken; callers get their answers; sources hand over what they read; what was accepted is committed and the
@@ -312,7 +337,7 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 		g.log.Error("database does not answer, starting without it", "error", err)
 		return nil
 	}
-	return &config.Error{Problems: []string{"database.url (ARAUTO_DATABASE_URL): " + err.Error()}}
+	return &config.Error{Problems: []string{databaseProblem(err)}}
 }
 
 // Run starts the gateway, works until ctx ends or a listener fails, and drains.

@@ -63,7 +63,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 
 	polls, err := g.openSpool()
 	if err != nil {
-		return &config.Error{Problems: []string{fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v", err)}}
+		return &config.Error{Problems: []string{stateProblem(err)}}
 	}
 	g.polls = polls
 	tokens, err := g.trust.AccessTokens()
@@ -116,10 +116,10 @@ func perAddress(cfg *config.Config, most int) int {
 // openListeners opens the address of every listener, or none.
 func (g *Gateway) openListeners(ctx context.Context) error {
 	for _, l := range g.listeners {
-		n, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.server.Addr)
+		n, err := openAddress(ctx, l.name, l.server.Addr)
 		if err != nil {
 			g.closeListeners()
-			return &config.Error{Problems: []string{fmt.Sprintf("%s.addr (%s): %v", l.name, config.EnvName(l.name+".addr"), err)}}
+			return err
 		}
 		l.limit.Listener, l.net = n, &l.limit
 		l.server.Handler = l.closeOnDrain(l.server.Handler)
@@ -131,6 +131,19 @@ func (g *Gateway) openListeners(ctx context.Context) error {
 		g.log.Info("listening", "listener", l.name, "address", n.Addr().String(), "tls", l.server.TLSConfig != nil)
 	}
 	return nil
+}
+
+// openAddress opens the address of a listener. The error is a *config.Error.
+func openAddress(ctx context.Context, name, addr string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err == nil {
+		return l, nil
+	}
+	cure := "name an address of this machine and a free port"
+	if errors.Is(err, syscall.EADDRINUSE) {
+		cure = "stop what listens there, or name another port"
+	}
+	return nil, &config.Error{Problems: []string{fmt.Sprintf("%s.addr (%s): %v; %s", name, config.EnvName(name+".addr"), err, cure)}}
 }
 
 // serveAll answers on the open listeners.

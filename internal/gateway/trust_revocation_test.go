@@ -133,9 +133,9 @@ func TestCheckSaysWhatEndsAndChangesNothing(t *testing.T) {
 		h.replace("holder/brcac.key", soon.KeyPEM())
 		return []string{"ARAUTO_WEBHOOK_CRL=" + h.file("crl/servers-stale.crl"), "ARAUTO_PUBLIC_CRL=" + h.file("crl/clients.crl")}
 	})
-	findings, err := Examine(t.Context(), h.g.cfg, time.Now())
+	report, err := Examine(t.Context(), h.g.cfg, time.Now(), Whole)
 	require.NoError(t, err)
-	text := strings.Join(findings, "\n")
+	text := strings.Join(report.Findings, "\n")
 	require.Regexp(t, `(?m)^WARNING certificate \S+brcac\.pem .*: 7 days left`, text)
 	require.Regexp(t, `(?m)^certificate \S+server\.pem .*: 36\d days left`, text)
 	require.Regexp(t, `(?m)^WARNING revocation list \S+servers-stale\.crl of receivers: evidence until`, text)

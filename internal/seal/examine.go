@@ -8,28 +8,21 @@ import (
 	"github.com/arauto/arauto/internal/config"
 )
 
-// Examine reads the log's key and tries the object store as serve will, and changes nothing. Findings are lines for a person;
-// the error is a *config.Error with what would keep serve from starting. A store that refuses is a finding: serve starts, and
-// tries again.
-func Examine(ctx context.Context, cfg *config.Config) (findings []string, err error) {
-	p := &config.Problems{}
+// Findings reads the log's key and tries the object store as serve will, and changes nothing. Findings are lines for a person. What would
+// keep serve from starting is no finding: New says it. A store that refuses is one: serve starts, and tries again.
+func Findings(ctx context.Context, cfg *config.Config) (findings []string) {
 	if cfg.Log.Key != "" {
-		key, err := readLogKey(cfg.Log.Key)
-		p.File("log.key", err)
-		if err == nil {
+		if key, err := readLogKey(cfg.Log.Key); err == nil {
 			findings = append(findings, "log: the key as verifiers of transparency logs take it (vkey): "+audit.VerifierKey(key.Public()))
 		}
 	}
 	object, err := openObjectAnchor(cfg)
-	p.Take(err)
-	if object != nil {
-		said, err := object.try(ctx)
-		if err != nil {
-			said = fmt.Sprintf("WARNING log.anchor_s3: %v", err)
-		} else {
-			said = "log.anchor_s3: " + said
-		}
-		findings = append(findings, said)
+	if err != nil || object == nil {
+		return findings
 	}
-	return findings, p.Err()
+	said, err := object.try(ctx)
+	if err != nil {
+		return append(findings, fmt.Sprintf("WARNING log.anchor_s3: %v", err))
+	}
+	return append(findings, "log.anchor_s3: "+said)
 }

@@ -96,8 +96,8 @@ func (t *Trust) Notes(now time.Time) []string {
 	return append(out, t.leftOutLines()...)
 }
 
-// Findings returns what arauto check says of certificates and lists. It fetches the lists of URLs once.
-func (t *Trust) Findings(ctx context.Context, now time.Time) []string {
+// Findings returns what arauto check says of certificates and lists. With fetch, the lists of URLs are fetched once.
+func (t *Trust) Findings(ctx context.Context, now time.Time, fetch bool) []string {
 	var out []string
 	for _, e := range t.Certificates() {
 		line := fmt.Sprintf("certificate %s %s: %d days left (until %s)", e.Source, e.Subject, e.Days(now), e.NotAfter.UTC().Format(time.RFC3339))
@@ -109,11 +109,20 @@ func (t *Trust) Findings(ctx context.Context, now time.Time) []string {
 	ctx, cancel := context.WithTimeout(ctx, listsWithin)
 	defer cancel()
 	for _, d := range t.directions() {
+		if !fetch {
+			break
+		}
 		if err := d.Refresh(ctx); err != nil {
 			out = append(out, fmt.Sprintf("WARNING revocation of %s: %v", d.name, err))
 		}
 	}
 	for _, l := range t.RevocationLists() {
+		if l.ValidUntil.IsZero() {
+			if fetch {
+				out = append(out, fmt.Sprintf("WARNING revocation list %s of %s: it could not be had", l.Source, l.Direction))
+			}
+			continue
+		}
 		line := fmt.Sprintf("revocation list %s of %s: evidence until %s, %d entries", l.Source, l.Direction, l.ValidUntil.UTC().Format(time.RFC3339), l.Entries)
 		if now.After(l.ValidUntil) {
 			line = "WARNING " + line

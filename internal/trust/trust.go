@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -299,6 +301,27 @@ func (t *Trust) KeysReady() error {
 	return errors.Join(append(wrong, err)...)
 }
 
-// Close ends the idle connections of the HTTP client that fetches key sets and lists.
-// Close closes idle connections.
+// keysWithin is how long FetchKeys waits for addresses.
+const keysWithin = 10 * time.Second
+
+// FetchKeys reads each key set once. The error says which could not be had, and why.
+func (t *Trust) FetchKeys(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, keysWithin)
+	defer cancel()
+	sets := t.keySets()
+	wrong := make([]error, len(sets))
+	var all sync.WaitGroup
+	for i, set := range sets {
+		all.Go(func() { wrong[i] = set.Reload(ctx) })
+	}
+	all.Wait()
+	return errors.Join(wrong...)
+}
+
+// RemoteKeys tells whether a key set has an address and not a file.
+func (t *Trust) RemoteKeys() bool {
+	return slices.ContainsFunc(t.keySets(), func(s *jws.KeySet) bool { return strings.HasPrefix(s.Name(), "https://") })
+}
+
+// Close closes the idle connections of the HTTP client that fetches key sets and lists.
 func (t *Trust) Close() { t.fetcher.CloseIdleConnections() }

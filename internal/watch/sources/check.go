@@ -39,6 +39,23 @@ func Examine(ctx context.Context, cfg *config.Config) ([]string, error) {
 	return findings, p.Err()
 }
 
+// ExamineFiles validates the mapping files and the files that they name, and asks nobody. The error is a *config.Error with every
+// problem.
+func ExamineFiles(cfg *config.Config) error {
+	p := &config.Problems{}
+	mappings, err := readMappings(cfg)
+	p.Take(err)
+	for _, m := range mappings {
+		r, err := OpenReader(m, cfg.Profile == config.Production, nil, slog.New(slog.DiscardHandler))
+		if err != nil {
+			addProblems(p, m, err)
+			continue
+		}
+		r.Close()
+	}
+	return p.Err()
+}
+
 // openMemory opens the database in which readers remember where they are; nil when there is none, or when it does not answer.
 func openMemory(ctx context.Context, cfg *config.Config) *store.Store {
 	if cfg.Database.URL == "" || len(cfg.Watch.Sources) == 0 {
