@@ -115,6 +115,12 @@ format: $(GOFUMPT) ## rewrite the Go files as gofumpt wants them
 settings-doc: ## write docs/settings.md from the descriptions in internal/config
 	@page=$$(mktemp); go run ./cmd/arauto help settings > "$$page"; cat "$$page" > docs/settings.md; rm "$$page"
 
+# A module of its own: the libraries of Kubernetes, Kustomize, Helm and Compose are larger than all of ours together.
+.PHONY: deploy-check
+deploy-check: postgres ## render Kustomize base, Helm chart and compose file and decode them strictly; follow the page "Running" and the systemd unit
+	@cd internal/lab/deploy && GOFLAGS=-mod=readonly go vet ./... && go test $(TESTFLAGS) ./...
+	@go test $(TESTFLAGS) -run 'TestDeploy' -timeout 10m ./cmd/arauto
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (5s)
 	@go test -list '^Fuzz' $(PKG) \
