@@ -134,6 +134,8 @@ type Config struct {
 	} `yaml:"reconcile"`
 	History struct {
 		KeepYears int `yaml:"keep_years" env:"ARAUTO_HISTORY_KEEP_YEARS"`
+
+		EraseDocumentsDays int `yaml:"erase_documents_days" env:"ARAUTO_HISTORY_ERASE_DOCUMENTS_DAYS"`
 	} `yaml:"history"`
 	Log struct {
 		Key        string `yaml:"key" env:"ARAUTO_LOG_KEY"`
@@ -538,6 +540,9 @@ func (c *Config) CheckWebhook(p *Problems) {
 	}
 	if c.History.KeepYears < 5 || c.History.KeepYears > 50 {
 		p.Add("history.keep_years", "is %d", "use 5 to 50: the history is kept for at least 5 years", c.History.KeepYears)
+	}
+	if days := c.History.EraseDocumentsDays; days != 0 && (days < 30 || days > 36525) {
+		p.Add("history.erase_documents_days", "is %d", "use 30 to 36525, or 0 to keep documents", days)
 	}
 }
 

@@ -134,6 +134,7 @@ var descriptions = map[string]description{
 
 	"history.keep_years": {about: "5 to 50. Whole months older than this may be dropped once they are proven and anchored."},
 
+	"history.erase_documents_days": {about: "Days in a final state after which the document of a resource is erased, 30 to 36525; 0: never. A status query about it then gets 404, while the rules want a CONSUMED consent readable indefinitely. See [privacy](operations/privacy.md)."},
 
 	"log.key":                       {about: "The Ed25519 key that signs the checkpoints of the log. Required in production. In development the first replica makes one in `state_dir`.", form: keyFile},
 	"log.anchor_file":               {about: "Checkpoints are added to it. Put it on storage that cannot be written twice.", form: file, standard: "`checkpoints.txt` in `state_dir`"},

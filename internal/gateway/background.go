@@ -18,6 +18,7 @@ func (g *Gateway) tasks() lifecycle {
 		g.every("measure", 5*time.Second, g.measure),
 		g.every("receivers", receiversEvery, func(ctx context.Context) error { return g.trust.ShareReceivers(ctx, g.store) }),
 		g.every("history", time.Hour, g.keepHistory),
+		g.every("erase", time.Hour, g.eraseDocuments),
 		g.every("reconcile", reconcile.TickEvery, g.daily.Tick),
 		g.everyOr("verify", g.verifier.Every(), g.verifier.Asked(), g.verifier.Tick),
 		g.every("events", events.Every, g.events.Tick),
@@ -106,6 +107,19 @@ func (g *Gateway) keepHistory(ctx context.Context) error {
 		return err
 	}
 	return g.tellHeld(ctx)
+}
+
+// eraseDocuments erases what the bank no longer keeps; it does nothing unless a setting says after how long.
+func (g *Gateway) eraseDocuments(ctx context.Context) error {
+	days := g.cfg.History.EraseDocumentsDays
+	if days == 0 {
+		return nil
+	}
+	erased, err := g.auditlog.EraseDocuments(ctx, days)
+	if erased > 0 {
+		g.log.Info("documents erased after their retention time", "resources", erased, "after_days", days)
+	}
+	return err
 }
 
 // measure updates the figures that are read rather than counted.

@@ -32,6 +32,7 @@ const (
 	FactResend              = "resend"               // an operator asked for one more POST
 	FactRegistered          = "registered"           // a registration was put or removed
 	FactRegistrationRefused = "registration-refused" // a registration was judged and not stored (cases K5)
+	FactErasure             = "erasure"              // the document of a resource was erased after its time
 	FactAdmin               = "admin"                // an administrative act
 	FactVerification        = "verification"         // a verification of the log ended
 	FactReconciliation      = "reconciliation"       // a reconciliation of the history ended

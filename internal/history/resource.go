@@ -20,6 +20,7 @@ type ResourceHistory struct {
 	Revisions []notice.Revision
 	Decided   []Decided // entries "change" and "decision", in any order
 	Current   *Document // nil: there is none
+	ErasedAt  time.Time // when its document and older revisions were erased last; zero: they were not
 
 	HistoryFrom time.Time // what is older may have been removed
 	// Registered tells whether the client had an address at an instant, as far as that is known; nil: it is not.
@@ -151,6 +152,9 @@ func (f *resourceFindings) add(what Finding, d *Decided, format string, args ...
 // revision compares an accepted change with what is stored of it.
 func (f *resourceFindings) revision(d *Decided) {
 	r := f.stored[d.Revision]
+	if r == nil && f.erased(d) {
+		return
+	}
 	if r == nil {
 		f.add(ChangeWithoutRevision, d, "revision %d is not stored", d.Revision)
 		return
@@ -173,6 +177,9 @@ func (f *resourceFindings) revision(d *Decided) {
 	}
 }
 
+// erased tells whether the revisions that an entry was judged from were erased after it.
+func (f *resourceFindings) erased(d *Decided) bool { return !d.At.After(f.s.ErasedAt) }
+
 // decision checks that there is one, and that the rules, asked again, give the same.
 func (f *resourceFindings) decision(d *Decided) {
 	if d.Notification.IsZero() == (d.Silence == "") {
@@ -185,6 +192,9 @@ func (f *resourceFindings) decision(d *Decided) {
 		}
 	}
 	f.silence(d)
+	if f.erased(d) {
+		return // what it was judged from is not kept
+	}
 	state, cause := d.State, d.Cause
 	if r := f.stored[d.Revision]; r != nil {
 		state = r.State
@@ -373,7 +383,7 @@ func (f *resourceFindings) current() {
 	case c == nil:
 	case newest == nil:
 		wrong("there is a current document and no revision")
-	case c.Hash != c.State.Data:
+	case c.Hash != c.State.Data && (c.Hash != [32]byte{} || f.s.ErasedAt.IsZero()):
 		wrong("the document is not what its hash says")
 	case c.Revision != newest.Number:
 		wrong("the current document is of another revision than the newest")

@@ -72,7 +72,7 @@ const maxEntries = 16
 // EntryKinds lists every kind of entry that this version writes, by name.
 func EntryKinds() []string {
 	return []string{
-		FactAdmin, FactAttempt, FactCancelled, FactChange, FactConflict, FactDecision, FactDuplicate, "hold", FactLateResult, "loss", "poll", FactQuarantined,
+		FactAdmin, FactAttempt, FactCancelled, FactChange, FactConflict, FactDecision, FactDuplicate, FactErasure, "hold", FactLateResult, "loss", "poll", FactQuarantined,
 		FactUnheard, FactReconciliation, FactRefused, FactRegistered, FactRegistrationRefused, FactResend, FactResult, "retention", FactVerification,
 	}
 }
@@ -88,7 +88,7 @@ func outcomes() []string {
 }
 
 // openOutcomes are the kinds of entries whose outcomes are acts or codes.
-var openOutcomes = []string{FactAdmin, FactCancelled, "hold", "loss", FactUnheard, FactReconciliation, FactRegistered, FactRegistrationRefused, FactResend, "retention", FactVerification}
+var openOutcomes = []string{FactAdmin, FactCancelled, FactErasure, "hold", "loss", FactUnheard, FactReconciliation, FactRegistered, FactRegistrationRefused, FactResend, "retention", FactVerification}
 
 // judgeOutcome refuses an outcome that no entry of the kinds wanted can have.
 func (s *Search) judgeOutcome() *notice.Problem {

@@ -84,6 +84,7 @@ func scanPayments(results pgx.BatchResults, q notice.Question, r *notice.PollRea
 		switch {
 		case !mine:
 			r.Foreign = true
+		case len(one.Document) == 0: // erased
 		case len(r.Listed) <= q.Most && (q.Keep == nil || q.Keep(one.Document)):
 			r.Listed = append(r.Listed, one)
 		}

@@ -95,6 +95,8 @@ func (p *Public) show(q *query, op *operation, version string, known *notice.Pol
 		return nil, because(refNotFound, "unknown id")
 	case !known.Mine:
 		return nil, because(refParameter, "another client's resource")
+	case len(known.Stored.Document) == 0:
+		return nil, because(refNotFound, "its document was erased after its retention time")
 	}
 	document, status, err := p.due(q, known)
 	if err != nil {

@@ -2,6 +2,7 @@ package status_test
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
@@ -396,4 +398,22 @@ func TestWithoutAVerifierOnDutyTheAnswerIs503(t *testing.T) {
 	a := d.alfa.get("/open-banking/payments/v4/pix/payments/" + openapitest.SampleID(ofb.PixPayment, 1))
 	d.requireRefused(a, http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE")
 	require.NotEmpty(t, a.header.Get("Retry-After"))
+}
+
+// TestAnErasedDocumentIsAnsweredAsAnUnknownId: its owner gets 404, a stranger 400 as before, and lists are without it.
+func TestAnErasedDocumentIsAnsweredAsAnUnknownId(t *testing.T) {
+	d := openDesk(t).both()
+	id, document := sample(ofb.PixPayment, "v5", ofb.ACSC, 1)
+	d.accept(clientAlfa, ofb.PixPayment, "v5", 1, document)
+	path := "/open-banking/payments/v5/pix/payments/" + id
+	d.open(d.alfa.get(path))
+	conn, err := pgx.Connect(t.Context(), d.url)
+	require.NoError(t, err)
+	defer conn.Close(context.Background())
+	_, err = conn.Exec(t.Context(), "UPDATE arauto.resource SET document = '' WHERE id = $1", id)
+	require.NoError(t, err)
+	d.requireRefused(d.alfa.get(path), http.StatusNotFound, "NOT_FOUND")
+	d.requireRefused(d.beta.get(path), http.StatusBadRequest, "PARAMETRO_INVALIDO")
+	entries := d.entries()
+	require.Equal(t, "404", entries[1].outcome, "the refusal is a poll on record")
 }

@@ -200,6 +200,13 @@ const storyDocuments = `
 SELECT r.kind, r.id, r.client_id, r.revision, r.change_id, r.status, r.data_hash, r.timer_at, r.document
 FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN resource r ON r.kind = k.kind AND r.id = k.id`
 
+// storyErased believes an erasure that has its entry, or whose entry may have been removed with its month.
+const storyErased = `
+SELECT x.kind, x.resource_id, max(greatest(x.at, e.at))
+FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN erased x ON x.kind = k.kind AND x.resource_id = k.id
+LEFT JOIN entry e ON e.resource_id = x.resource_id AND e.resource_kind = x.kind AND e.number IS NULL AND e.kind = 'erasure'
+WHERE e.id IS NOT NULL OR x.at < now() - interval '5 years' GROUP BY 1, 2`
+
 // readResources reads what is kept of resources.
 func readResources(ctx context.Context, tx pgx.Tx, keys []notice.Key) (map[notice.Key]*history.ResourceHistory, error) {
 	if len(keys) == 0 {
@@ -213,6 +220,9 @@ func readResources(ctx context.Context, tx pgx.Tx, keys []notice.Key) (map[notic
 		return nil, err
 	}
 	if err := readStored(ctx, tx, resources); err != nil {
+		return nil, err
+	}
+	if err := readErased(ctx, tx, resources); err != nil {
 		return nil, err
 	}
 	return resources, readDocuments(ctx, tx, resources)
@@ -275,6 +285,19 @@ func readStored(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*histor
 		s.Revisions = append(s.Revisions, row.Revision())
 	}
 	return rows.Err()
+}
+
+func readErased(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*history.ResourceHistory) error {
+	kinds, ids := arraysOf(resources)
+	rows, _ := tx.Query(ctx, storyErased, kinds, ids)
+	var kind int16
+	var id string
+	var at pgtype.Timestamptz
+	_, err := pgx.ForEachRow(rows, []any{&kind, &id, &at}, func() error {
+		resources[notice.Key{Kind: ofb.Kind(kind), ID: id}].ErasedAt = store.FromTime(at)
+		return nil
+	})
+	return err
 }
 
 func readDocuments(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*history.ResourceHistory) error {

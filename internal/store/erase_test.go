@@ -1,0 +1,125 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/store/auditlog"
+)
+
+// aged makes a resource as old as a document that may go.
+func (b *bench) aged(ids ...string) {
+	b.t.Helper()
+	b.do("UPDATE resource SET updated_at = now() - interval '40 days', occurred_at = now() - interval '40 days' WHERE id = ANY ($1)", ids)
+}
+
+// walkAgain lets the next walk begin now.
+func (b *bench) walkAgain() { b.t.Helper(); b.do("UPDATE erasure_walk SET ended_at = '-infinity'") }
+
+func (b *bench) erase(days int) int {
+	b.t.Helper()
+	n, err := b.log.EraseDocuments(b.t.Context(), days)
+	require.NoError(b.t, err)
+	return n
+}
+
+// TestADocumentIsErasedAfterItsTimeAndTheProofStays erases one of several resources; only that one is final, old and held by nobody.
+func TestADocumentIsErasedAfterItsTimeAndTheProofStays(t *testing.T) {
+	b := newSealedBench(t)
+	secret := payment("itp", "gone", 1, "RCVD")
+	secret.Data["cpf"] = "12345678909"
+	b.accept(secret)
+	secret.Revision, secret.Data["status"], secret.OccurredAt = 2, "ACSC", time.Now()
+	b.accept(secret)
+	b.accept(payment("itp", "pending", 1, "RCVD"))
+	b.accept(payment("itp", "young", 1, "ACSC"))
+	b.accept(payment("itp", "held", 1, "ACSC"))
+	_, _, err := b.log.PlaceHold(asAuditor(t), history.Hold{Name: "court", Kind: ofb.PixPayment, ResourceID: "held", Reason: "court"})
+	require.NoError(t, err)
+	b.aged("gone", "pending", "held")
+	b.seal()
+	hash := one[[]byte](b.bench, "SELECT data_hash FROM resource WHERE id = 'gone'")
+
+	require.Equal(t, 1, b.erase(30))
+	require.Empty(t, one[[]byte](b.bench, "SELECT document FROM resource WHERE id = 'gone'"))
+	require.Zero(t, one[int](b.bench, "SELECT count(*) FROM resource WHERE document = '' AND id <> 'gone'"))
+	require.Equal(t, []int64{2}, one[[]int64](b.bench, "SELECT array_agg(revision) FROM revision WHERE resource_id = 'gone'"))
+	require.Equal(t, 1, b.entries(history.FactErasure, "gone"))
+	facts := one[string](b.bench, "SELECT facts::text FROM entry WHERE kind = 'erasure'")
+	require.NotContains(t, facts, "12345678909")
+	require.Contains(t, facts, one[string](b.bench, "SELECT encode($1::bytea, 'hex')", hash), "the digest stays")
+	require.Zero(t, b.erase(30), "a walk a day")
+	b.walkAgain()
+	require.Zero(t, b.erase(30), "once")
+
+	b.seal()
+	verdict, err := auditlog.Verify(t.Context(), b.url, b.key.Public(), nil)
+	require.NoError(t, err)
+	require.Zero(t, verdict.Unsealed)
+	require.Empty(t, reconcileAll(t, b.bench), "an erasure is no difference")
+
+	// The rules answer as for what is not there, and an owner is still told from a stranger.
+	r, err := b.store.Read(t.Context(), notice.Question{Client: "itp", Kind: ofb.PixPayment, ID: "gone"})
+	require.NoError(t, err)
+	require.True(t, r.Mine)
+	require.Empty(t, r.Stored.Document)
+
+	// The core repeats what it said long ago: nothing is told again.
+	before := one[int](b.bench, "SELECT count(*) FROM queue WHERE resource_id = 'gone'")
+	a := b.accept(secret)
+	require.Equal(t, notice.Duplicate, a.Verdict)
+	require.Equal(t, before, one[int](b.bench, "SELECT count(*) FROM queue WHERE resource_id = 'gone'"))
+
+	require.NoError(t, b.log.LiftHold(asAuditor(t), "court", "over"))
+	b.walkAgain()
+	require.Equal(t, 1, b.erase(30))
+	require.Equal(t, 1, b.entries(history.FactErasure, "held"))
+}
+
+// TestNobodyErasesByHand: what is missing without an entry of the owner's function is a difference, and the role of serve cannot
+// write that entry or delete a revision.
+func TestNobodyErasesByHand(t *testing.T) {
+	b := newSealedBench(t)
+	b.accept(payment("itp", "p1", 1, "RCVD"))
+	b.accept(payment("itp", "p1", 2, "ACSC"))
+	for _, statement := range []string{
+		"INSERT INTO entry (id, kind, outcome, facts) VALUES (gen_random_uuid(), 'erasure', 'document', '{}')",
+		"INSERT INTO erased (kind, resource_id, entry) VALUES (2, 'p1', gen_random_uuid())",
+		"DELETE FROM revision WHERE resource_id = 'p1'",
+		"SELECT erase_documents('{2 ACSC}', interval '29 days', 10)",
+	} {
+		b.do("SET ROLE arauto_app")
+		_, err := b.owner.Exec(t.Context(), statement)
+		require.Error(t, err, statement)
+		b.do("RESET ROLE")
+	}
+	_, err := b.owner.Exec(t.Context(), "DELETE FROM revision WHERE resource_id = 'p1'")
+	require.ErrorContains(t, err, "append-only", "not even the owner, while it is not erased")
+	require.Empty(t, reconcileAll(t, b.bench))
+	b.do("UPDATE resource SET document = '' WHERE id = 'p1'")
+	require.NotEmpty(t, reconcileAll(t, b.bench), "a document that only vanished")
+}
+
+// TestAWalkGoesOnWhereItStopped looks at more resources than one step does, and at none twice.
+func TestAWalkGoesOnWhereItStopped(t *testing.T) {
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	const n = 450
+	b.do(`INSERT INTO resource (kind, id, client_id, api_version, revision, change_id, status, watched, data_hash, announced, occurred_at, updated_at, document)
+SELECT 2, 'p' || n, 'itp', 'v5', 1, gen_random_uuid(), 'ACSC', '{}', '\x00', 0, now() - interval '40 days', now() - interval '40 days', '{}' FROM generate_series(1, $1::int) AS n`, n)
+	require.Equal(t, n, b.erase(30))
+	require.Equal(t, n, one[int](b, "SELECT count(*) FROM entry WHERE kind = 'erasure'"))
+	require.True(t, one[bool](b, "SELECT ended_at > now() - interval '1 minute' FROM erasure_walk"))
+}
+
+// reconcileAll lists every difference.
+func reconcileAll(t *testing.T, b *bench) []history.Difference {
+	t.Helper()
+	_, all := inspect(t, b.log.Inspector(), time.Time{}, soon())
+	return all
+}
