@@ -205,7 +205,7 @@ func TestTheImagesAreTextAndReadableInTheDark(t *testing.T) {
 }
 
 // readers are the words by which the first paragraph of a page names its reader.
-var readers = []string{"core engineer", "operator", "compliance", "auditor", "developer", "platform engineer", "contributor", "administrator", "security engineer", "every reader"}
+var readers = []string{"core engineer", "operator", "compliance", "auditor", "developer", "platform engineer", "contributor", "administrator", "security engineer", "data protection officer", "every reader"}
 
 func TestEveryPageSaysForWhomItIs(t *testing.T) {
 	for _, page := range pages(t) {

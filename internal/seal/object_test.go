@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -318,8 +319,7 @@ func TestAStoreIsTriedBeforeServeStarts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, cfg := openBucket(t)
 			c.change(b, cfg)
-			findings, err := Examine(t.Context(), cfg)
-			require.NoError(t, err)
+			findings := Findings(t.Context(), cfg)
 			require.Len(t, findings, 1)
 			require.Contains(t, findings[0], c.want)
 			require.Zero(t, b.puts)
@@ -331,12 +331,12 @@ func TestAStoreIsTriedBeforeServeStarts(t *testing.T) {
 func TestTheKeyOfTheLogIsShownAsVerifiersTakeIt(t *testing.T) {
 	cfg := config.Standard()
 	cfg.Log.Key = filepath.Join(t.TempDir(), "log.key")
-	_, err := Examine(t.Context(), cfg)
+	_, err := New(cfg, nil, slog.New(slog.DiscardHandler), nil)
 	require.ErrorContains(t, err, "log.key (ARAUTO_LOG_KEY): ")
+	require.Empty(t, Findings(t.Context(), cfg))
 	key, err := makeLogKey(cfg.Log.Key)
 	require.NoError(t, err)
-	findings, err := Examine(t.Context(), cfg)
-	require.NoError(t, err)
+	findings := Findings(t.Context(), cfg)
 	require.Len(t, findings, 1)
 	_, vkey, _ := strings.Cut(findings[0], "(vkey): ")
 	verifier, err := note.NewVerifier(vkey)

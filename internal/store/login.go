@@ -16,7 +16,7 @@ type SessionUser struct {
 	Owner     bool // it may act as the owner of our schema
 }
 
-// Login asks the server who we log in as. Every session acts as Role, whoever logs in; a login that may more is a risk because of
+// Login asks the server who we log in as. Every session acts as Role, under any login; a login that may more is a risk because of
 // its password alone.
 func (s *Store) Login(ctx context.Context) (u SessionUser, err error) {
 	err = s.query.QueryRow(ctx, `SELECT session_user::text, r.rolsuper,

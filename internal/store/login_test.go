@@ -89,7 +89,7 @@ func TestALoginThatCannotActAsOurRoleIsTold(t *testing.T) {
 	}
 	b.do("CREATE ROLE outsider LOGIN PASSWORD 'x'")
 	have, _, err := versions("outsider")
-	require.NoError(t, err, "nothing was migrated, and this is all that is wrong")
+	require.NoError(t, err, "nothing was migrated, and nothing else is wrong")
 	require.Zero(t, have)
 
 	require.NoError(t, store.Migrate(t.Context(), b.url.String()))
