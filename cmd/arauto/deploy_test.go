@@ -141,11 +141,11 @@ func (m *machine) readUnit(name string) (u unit) {
 func (m *machine) start(u unit) *exec.Cmd {
 	m.t.Helper()
 	environ := append([]string{"PATH=" + os.Getenv("PATH"), "ARAUTO_PUBLIC_ADDR=127.0.0.1:0"}, u.environment...)
-	before := exec.CommandContext(m.t.Context(), u.before[0], u.before[1:]...) //nolint:gosec // of our own unit
+	before := exec.CommandContext(m.t.Context(), u.before[0], u.before[1:]...)
 	before.Env = environ
 	out, err := before.CombinedOutput()
 	require.NoError(m.t, err, "ExecStartPre: %s", out)
-	cmd := exec.Command(u.command[0], u.command[1:]...) //nolint:gosec,noctx // it is told to end by a signal
+	cmd := exec.Command(u.command[0], u.command[1:]...) //nolint:noctx // it is told to end by a signal
 	cmd.Env = environ
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
@@ -217,7 +217,7 @@ func TestDeployThePageRunningIsFollowedWordForWord(t *testing.T) {
 	environ := []string{"PATH=" + m.path("bin") + ":" + os.Getenv("PATH"), "HOME=" + m.dir, "ARAUTO_PUBLIC_ADDR=127.0.0.1:0", "SYSTEMCTL=" + m.path("systemctl")}
 	run := func(script string) {
 		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "bash", "-c", asRoot+script) //nolint:gosec // our own page
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", asRoot+script)
 		cmd.Env, cmd.Dir = environ, m.path("release")
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
@@ -263,7 +263,7 @@ func TestDeployTheSystemdUnitWaitsForItsDatabase(t *testing.T) {
 		m.write(name, readFile(t, m.path(from)), 0o700)
 	}
 	steps := m.places.Replace(blocks(t, runningPage, "The first start"))
-	prepare := exec.CommandContext(t.Context(), "bash", "-c", asRoot+m.databaseSteps(steps)) //nolint:gosec // our own page
+	prepare := exec.CommandContext(t.Context(), "bash", "-c", asRoot+m.databaseSteps(steps))
 	prepare.Env, prepare.Dir = []string{"PATH=" + m.path("bin") + ":" + os.Getenv("PATH"), "HOME=" + m.dir}, m.path("release")
 	out, err := prepare.CombinedOutput()
 	require.NoError(t, err, "%s", out)
@@ -300,11 +300,11 @@ func TestDeployTheUnitIsValid(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "arauto.service")
 	text := strings.ReplaceAll(readFile(t, filepath.Join(deployFolder, "arauto.service")), "/usr/local/bin/arauto", "/bin/true")
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-	out, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", file).CombinedOutput() //nolint:gosec // found in the PATH
+	out, err := exec.CommandContext(t.Context(), analyze, "verify", "--man=no", file).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Empty(t, string(out), "no complaint")
 	require.NoError(t, os.WriteFile(file, []byte(text+"\n[Service]\nNoNewPriviliges=yes\n"), 0o600))
-	out, _ = exec.CommandContext(t.Context(), analyze, "verify", "--man=no", file).CombinedOutput() //nolint:gosec // found in the PATH
+	out, _ = exec.CommandContext(t.Context(), analyze, "verify", "--man=no", file).CombinedOutput()
 	require.Contains(t, string(out), "NoNewPriviliges", "it judges")
 }
 
@@ -313,7 +313,7 @@ func TestDeployEverySampleOfSettingsIsTaken(t *testing.T) {
 	m := openMachine(t)
 	require.NoError(t, os.Mkdir(m.path("etc"), 0o700))
 	m.certificates()
-	key := exec.CommandContext(t.Context(), "openssl", "genpkey", "-algorithm", "ed25519", "-out", m.path("etc", "log.key")) //nolint:gosec // a folder of the test
+	key := exec.CommandContext(t.Context(), "openssl", "genpkey", "-algorithm", "ed25519", "-out", m.path("etc", "log.key"))
 	require.NoError(t, key.Run())
 	require.NoError(t, os.Chmod(m.path("etc", "log.key"), 0o600))
 	m.write("etc/database-password", "x\n", 0o600)

@@ -188,7 +188,7 @@ func TestANewSignInEndsTheSessionThatTheBrowserHad(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/sign-in/link/secret", nil)
 	r.PostForm = map[string][]string{"name": {"ana"}, "role": {"operator"}}
 	r.Form = r.PostForm
-	r.AddCookie(&http.Cookie{Name: "arauto-session", Value: "former"})
+	r.AddCookie(&http.Cookie{Name: "arauto-session", Value: "former"}) //nolint:gosec // as a browser sends it: name and value
 	w := httptest.NewRecorder()
 	k.ServeHTTP(w, r)
 	require.Equal(t, http.StatusSeeOther, w.Code)

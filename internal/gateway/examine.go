@@ -269,7 +269,7 @@ func (e *examination) rehearse(ctx context.Context) {
 		e.Unchecked = append(e.Unchecked, fmt.Sprintf("the wiring: %v", err))
 		return
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // it is in the folder for passing files
 	cfg := *e.cfg
 	cfg.StateDir, cfg.Replica = dir, "check"
 	g, err := New(ctx, &cfg, "check", slog.New(slog.DiscardHandler))

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"log/slog"
 	"net"
 	"net/url"
@@ -188,7 +187,7 @@ func TestCheckOfflineAsksNobody(t *testing.T) {
 	cfg.Public.TLSKey = filepath.Join(dir, "absent.key")
 	_, err = Examine(t.Context(), cfg, time.Now(), Offline)
 	var wrong *config.Error
-	require.True(t, errors.As(err, &wrong))
+	require.ErrorAs(t, err, &wrong)
 	require.Len(t, wrong.Problems, 2, "files are read: %v", err)
 }
 

@@ -68,7 +68,9 @@ func TestTokensAsServersIssueThemAreAcceptedWithTheSettingsOfThePage(t *testing.
 			require.Equal(t, []string{"openid", "payments"}, token.Scopes)
 
 			_, err = v.Verify(t.Context(), issue(t, keyOne(), "k1", with(good, s.consent)))
-			refusedFor(t, err, err.(*jws.Refusal).Code, s.claim)
+			var refusal *jws.Refusal
+			require.ErrorAs(t, err, &refusal)
+			refusedFor(t, err, refusal.Code, s.claim)
 		})
 	}
 }

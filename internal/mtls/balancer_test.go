@@ -1,6 +1,7 @@
 package mtls_test
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"io"
@@ -67,9 +68,9 @@ func seen(t *testing.T, address string, before []byte) (string, error) {
 		config.ServerName = "127.0.0.1"
 	}
 	client := &http.Client{Transport: &http.Transport{
-		DialTLS: func(string, string) (net.Conn, error) {
+		DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			c := tls.Client(raw, config)
-			return c, c.Handshake()
+			return c, c.HandshakeContext(ctx)
 		},
 	}}
 	answer, err := client.Get("https://" + address)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
@@ -33,7 +34,7 @@ type objectAnchor struct {
 
 	proven     bool         // the store has shown whether it locks and honours If-None-Match
 	overwrites bool         // it ignores If-None-Match
-	warn       func(string) // is told so, once; nil: nobody
+	log        *slog.Logger // is told so, once
 
 	own     int64          // the largest size known to be a checkpoint of this log
 	foreign map[int64]bool // sizes whose object is no checkpoint of this log
@@ -41,7 +42,7 @@ type objectAnchor struct {
 }
 
 func newObjectAnchor(s config.ObjectStore, secret string, client *http.Client) *objectAnchor {
-	return &objectAnchor{store: s, signer: signer{s.AccessKeyID, secret, s.Region}, client: client, now: time.Now}
+	return &objectAnchor{store: s, signer: signer{s.AccessKeyID, secret, s.Region}, client: client, now: time.Now, log: slog.New(slog.DiscardHandler)}
 }
 
 // openObjectAnchor prepares the object store of the settings; nil without one. The error is a *config.Error.
@@ -156,9 +157,7 @@ func (o *objectAnchor) prove(ctx context.Context, h head) error {
 	switch {
 	case again.status/100 == 2:
 		o.proven, o.overwrites = true, true
-		if o.warn != nil {
-			o.warn("the object store ignores If-None-Match: it takes an object twice; each checkpoint is looked for before it is written")
-		}
+		o.log.Warn("the object store ignores If-None-Match: it takes an object twice; each checkpoint is looked for before it is written")
 	case again.status == http.StatusPreconditionFailed, again.status == http.StatusConflict:
 		o.proven = true
 	}

@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/md5" //nolint:gosec // the protocol's
@@ -398,23 +399,22 @@ func TestAConflictIsAnotherReplicaThatWrites(t *testing.T) {
 func TestAStoreThatOverwritesIsNoticed(t *testing.T) {
 	b, cfg := openBucket(t)
 	o := anchorOf(t, cfg)
-	var warned []string
-	o.warn = func(text string) { warned = append(warned, text) }
+	var log bytes.Buffer
+	o.log = slog.New(slog.NewTextHandler(&log, nil))
 	require.NoError(t, o.put(t.Context(), head{size: 1, at: time.Now(), note: []byte("note of 1\n")}))
-	require.Empty(t, warned)
+	require.Empty(t, log.String())
 
 	b.reckless = true
 	fresh := anchorOf(t, cfg)
-	fresh.warn = o.warn
+	fresh.log = o.log
 	require.ErrorIs(t, fresh.put(t.Context(), head{size: 1, at: time.Now(), note: []byte("note of another log\n")}), errOther, "also the first one of a process")
 	require.NoError(t, fresh.put(t.Context(), head{size: 2, at: time.Now(), note: []byte("note of 2\n")}))
-	require.Len(t, warned, 1)
-	require.Contains(t, warned[0], "ignores If-None-Match")
+	require.Equal(t, 1, strings.Count(log.String(), "ignores If-None-Match"))
 	require.NoError(t, fresh.put(t.Context(), head{size: 2, at: time.Now(), note: []byte("note of 2\n")}))
 	require.ErrorIs(t, fresh.put(t.Context(), head{size: 2, at: time.Now(), note: []byte("note of another log\n")}), errOther)
 	require.Equal(t, "note of 1\n", string(b.objects["/proofs/arauto/00000000000000000001"].body))
 	require.Equal(t, "note of 2\n", string(b.objects["/proofs/arauto/00000000000000000002"].body))
-	require.Len(t, warned, 1)
+	require.Equal(t, 1, strings.Count(log.String(), "ignores If-None-Match"))
 }
 
 // TestAnObjectStoreThatHangsIsGivenUp within the anchor's own patience, here shortened by the caller's.

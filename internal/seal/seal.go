@@ -120,7 +120,7 @@ func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, er
 		return nil, err
 	}
 	if object != nil {
-		object.warn = func(text string) { w.log.Warn(text) }
+		object.log = w.log
 		w.carriers = append(w.carriers, newCarrier("object-store", object, objectEvery))
 		w.places = append(w.places, namedPublisher{"object-store", &objectPlace{anchor: object}})
 	}

@@ -68,7 +68,7 @@ func (s *Store) roleFacts(ctx context.Context) (f roleFacts, err error) {
 	if err != nil {
 		return f, err
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // what was asked is known by then
 	err = conn.QueryRow(ctx, `SELECT session_user::text, r.oid IS NOT NULL,
   coalesce(pg_has_role(session_user, r.oid, CASE WHEN current_setting('server_version_num')::int < 160000 THEN 'MEMBER' ELSE 'SET' END), false),
   EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'goose_db_version'), coalesce(has_schema_privilege(r.oid, n.oid, 'USAGE'), false)

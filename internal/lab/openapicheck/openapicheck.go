@@ -126,7 +126,7 @@ func (d *Document) Check(r *http.Request, status int, header http.Header, body [
 	}
 	kind, _, err := mime.ParseMediaType(header.Get("Content-Type"))
 	if err != nil {
-		return fmt.Errorf("Content-Type %q: %w", header.Get("Content-Type"), err) //nolint:staticcheck // the header's name
+		return fmt.Errorf("Content-Type %q: %w", header.Get("Content-Type"), err)
 	}
 	media := response.Value.Content.Get(kind)
 	if media == nil {
