@@ -9,6 +9,7 @@ import (
 
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/gateway"
+	"github.com/arauto/arauto/internal/logging"
 )
 
 // lastLines limits how long the end waits for the reader of the log.
@@ -26,9 +27,9 @@ func serveCommand(w world) *cobra.Command {
 			return err
 		}
 		signal.Ignore(syscall.SIGPIPE) // the reader of our log may go away, and be replaced
-		out := gateway.NewLogWriter(w.stdout)
+		out := logging.NewLogWriter(w.stdout)
 		defer out.Close(lastLines)
-		g, err := gateway.New(cmd.Context(), cfg, version, gateway.NewLog(out))
+		g, err := gateway.New(cmd.Context(), cfg, version, logging.NewLog(out))
 		if err != nil {
 			return err
 		}

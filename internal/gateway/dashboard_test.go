@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/lab/alarms"
+	"github.com/arauto/arauto/internal/logging"
 	"github.com/arauto/arauto/internal/watch/sources"
 )
 
@@ -26,7 +27,7 @@ func exported(t *testing.T) map[string]bool {
 	newSealMetrics(m.registry, time.Now())
 	newReconcileMetrics(m.registry, time.Now())
 	newEventMetrics(m.registry, nil)
-	(&Gateway{metrics: m}).CountLost(&LogWriter{})
+	(&Gateway{metrics: m}).CountLost(&logging.LogWriter{})
 	all := make(chan *prometheus.Desc)
 	go func() { m.registry.Describe(all); close(all) }()
 	names := map[string]bool{}

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/arauto/arauto/internal/dispatch"
+	"github.com/arauto/arauto/internal/logging"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/webhook"
@@ -284,4 +285,11 @@ func (m *metrics) Connections(change int) { m.connections.Add(float64(change)) }
 // Closed implements webhook.Observer.
 func (m *metrics) Closed(_ notice.ClientID, why webhook.CloseReason) {
 	m.closed.WithLabelValues(string(why)).Inc()
+}
+
+// CountLost makes the lines that a logging.LogWriter loses a metric.
+func (g *Gateway) CountLost(o *logging.LogWriter) {
+	g.metrics.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "arauto_log_lines_lost_total", Help: "Lines of the process's log that were lost: the reader was too slow, or refused them.",
+	}, func() float64 { return float64(o.Lost()) }))
 }

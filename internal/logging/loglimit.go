@@ -1,4 +1,6 @@
-package gateway
+// Package logging is the log of the process: JSON lines, of which one kind is written so many times a minute, behind a buffer
+// that nobody waits for. What is evidence is in the history, never here.
+package logging
 
 import (
 	"context"

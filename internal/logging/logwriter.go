@@ -1,12 +1,10 @@
-package gateway
+package logging
 
 import (
 	"io"
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // logRoom limits, in bytes, how much of the log waits for its reader: some ten thousand lines.
@@ -108,11 +106,4 @@ func (o *LogWriter) run() {
 			return
 		}
 	}
-}
-
-// CountLost makes the lines that a LogWriter loses a metric.
-func (g *Gateway) CountLost(o *LogWriter) {
-	g.metrics.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "arauto_log_lines_lost_total", Help: "Lines of the process's log that were lost: the reader was too slow, or refused them.",
-	}, func() float64 { return float64(o.Lost()) }))
 }
