@@ -119,7 +119,9 @@ var packages = map[string]place{
 
 	"internal/explain": {"4: what would become of one change, for the command line", append(floor0, "internal/config", "internal/store", "internal/intake",
 		"internal/registry", "internal/watch", "internal/watch/sources", "internal/webhook", "openapi")},
-	"internal/gateway": {"4: wiring, life cycle, metrics", []string{"*"}},
+	"internal/metrics": {"4: every metric, and what counts it", append(floor0, "internal/logging", "internal/mtls", "internal/store", "internal/store/auditlog",
+		"internal/dispatch", "internal/webhook", "internal/trust", "internal/watch", "internal/watch/sources", "internal/events")},
+	"internal/gateway": {"4: wiring and life cycle", []string{"*"}},
 	"cmd/arauto":       {"4: the command line", []string{"*"}},
 }
 
@@ -193,7 +195,7 @@ var libraries = []library{
 	{"github.com/dlclark/regexp2", nil, "an oracle for the documents' patterns; it backtracks: tests only"},
 	{"github.com/go-json-experiment", []string{"internal/strict", "internal/intake", "internal/api", "internal/watch/bus"}, "what comes in from machines is read strictly"},
 	{"github.com/swaggest/swgui", []string{"internal/gateway"}, "one page on the internal listener"},
-	{"github.com/prometheus", []string{"internal/gateway"}, "packages report to an observer of their own"},
+	{"github.com/prometheus", []string{"internal/metrics", "internal/gateway"}, "packages report to an observer of their own"},
 	{"go.yaml.in/yaml", []string{"internal/config", "internal/watch"}, "configuration is read once and passed as values; a mapping is configuration, and its errors name line and key"},
 	{"github.com/expr-lang/expr", []string{"internal/watch"}, "what a row means is said in mappings alone; who computes it stays exchangeable"},
 	{"github.com/caarlos0/env", []string{"internal/config"}, "configuration is read once and passed as values"},

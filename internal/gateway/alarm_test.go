@@ -15,7 +15,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
@@ -27,6 +26,7 @@ import (
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/lab/storetest"
+	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/reconcile"
@@ -344,15 +344,15 @@ func TestTheAlarmOfTheClocksRingsTheFirstTime(t *testing.T) {
 		t.Skip("libfaketime is not installed (Debian: apt-get install faketime)")
 	}
 	server, url := storetest.Own(t)
-	g := &Gateway{cfg: config.Standard(), metrics: newMetrics("test")}
+	g := &Gateway{cfg: config.Standard(), metrics: metrics.New("test")}
 	g.store, err = store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
 	defer g.store.Close()
 	require.NoError(t, g.checkDatabase(t.Context()))
-	before := gathered(t, g.metrics.registry)
+	before := alarms.Gather(t, g.metrics.Registry)
 	require.NoError(t, server.Restart(t.Context(), "LD_PRELOAD="+library[0], "FAKETIME=+4.5", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1"))
 	require.Eventually(t, func() bool { return g.checkDatabase(t.Context()) == nil }, time.Minute, 50*time.Millisecond, "the database answers again")
-	bench.Rings(t, "ArautoClockSkew", nil, before, gathered(t, g.metrics.registry))
+	bench.Rings(t, "ArautoClockSkew", nil, before, alarms.Gather(t, g.metrics.Registry))
 }
 
 // reconciliationAlarms runs the daily look of a replica on a database with a row that nothing explains, and that of a
@@ -363,27 +363,27 @@ func reconciliationAlarms(t *testing.T, bench *alarms.Bench) {
 	require.NoError(t, err)
 	defer owner.Close(t.Context())
 	registry := prometheus.NewRegistry()
-	daily := dailyOf(t, url, newReconcileMetrics(registry, time.Now()))
+	daily := dailyOf(t, url, metrics.NewReconcileObserver(registry, time.Now()))
 	require.NoError(t, reconcile.New(daily).Tick(t.Context()))
-	before := gathered(t, registry)
+	before := alarms.Gather(t, registry)
 	_, err = owner.Exec(t.Context(), `INSERT INTO arauto.queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at)
 VALUES (gen_random_uuid(), 'itp', 1, 2, 'stray', 'v5', '', now(), now(), now())`)
 	require.NoError(t, err)
 	daily.Began = time.Now().AddDate(0, 0, -2)
 	require.NoError(t, reconcile.New(daily).Tick(t.Context()))
-	bench.Rings(t, "ArautoReconciliationDifferences", nil, before, gathered(t, registry))
+	bench.Rings(t, "ArautoReconciliationDifferences", nil, before, alarms.Gather(t, registry))
 
 	_, err = owner.Exec(t.Context(), "SET session_replication_role = replica; UPDATE arauto.entry SET at = at - interval '27 hours' WHERE kind = 'reconciliation'")
 	require.NoError(t, err)
 	registry = prometheus.NewRegistry()
-	off := dailyOf(t, url, newReconcileMetrics(registry, time.Now()))
+	off := dailyOf(t, url, metrics.NewReconcileObserver(registry, time.Now()))
 	off.Settings.Reconcile.Enabled = false
 	require.NoError(t, reconcile.New(off).Tick(t.Context()))
-	bench.Rings(t, "ArautoReconciliationMissing", nil, alarms.Scrape{}, gathered(t, registry))
+	bench.Rings(t, "ArautoReconciliationMissing", nil, alarms.Scrape{}, alarms.Gather(t, registry))
 }
 
 // dailyOf is the daily look of a replica that starts now.
-func dailyOf(t *testing.T, url string, m *reconcileMetrics) reconcile.Options {
+func dailyOf(t *testing.T, url string, m *metrics.ReconcileObserver) reconcile.Options {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
@@ -391,14 +391,6 @@ func dailyOf(t *testing.T, url string, m *reconcileMetrics) reconcile.Options {
 	cfg := config.Standard()
 	cfg.StateDir = t.TempDir()
 	return reconcile.Options{Settings: cfg, AuditLog: auditlog.New(s.Access()), Log: slog.New(slog.DiscardHandler), Observer: m, Endpoint: status.Endpoint, Began: time.Now()}
-}
-
-// gathered is what /metrics would answer of a registry.
-func gathered(t *testing.T, r *prometheus.Registry) alarms.Scrape {
-	t.Helper()
-	w := httptest.NewRecorder()
-	promhttp.HandlerFor(r, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	return alarms.Scrape{Text: w.Body.String(), At: time.Now()}
 }
 
 // TestEveryAlarmHasAPageATestAndARow holds the rules file, the pages and the tests against each other.

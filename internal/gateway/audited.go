@@ -90,7 +90,7 @@ func (g *Gateway) tellHeld(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.metrics.heldMonths.Set(float64(len(held)))
+	g.metrics.HeldMonths.Set(float64(len(held)))
 	for _, month := range slices.Sorted(maps.Keys(held)) {
 		g.log.Warn("month of the history kept beyond its retention time by a hold", slog.String("partition", month), slog.String("holds", strings.Join(held[month], ", ")))
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/events"
+	"github.com/arauto/arauto/internal/logging"
 	"github.com/arauto/arauto/internal/reconcile"
 )
 
@@ -124,18 +125,21 @@ func (g *Gateway) eraseDocuments(ctx context.Context) error {
 
 // measure updates the figures that are read rather than counted.
 func (g *Gateway) measure(ctx context.Context) error {
-	g.metrics.measureTrust(g.trust, time.Now())
+	g.metrics.MeasureTrust(g.trust, time.Now())
 	for pool, n := range g.store.Pools() {
-		g.metrics.pool.WithLabelValues(pool).Set(float64(n[0]))
+		g.metrics.Pool.WithLabelValues(pool).Set(float64(n[0]))
 	}
-	g.metrics.receipts.Set(float64(g.receipts.Waiting()))
+	g.metrics.Receipts.Set(float64(g.receipts.Waiting()))
 	g.measureFaults(ctx)
 	b, err := g.store.Backlog(ctx)
 	if err != nil {
 		return err
 	}
-	g.metrics.backlog.WithLabelValues("waiting").Set(float64(b.Waiting))
-	g.metrics.backlog.WithLabelValues("in-flight").Set(float64(b.InFlight))
-	g.metrics.queueAge.Set(max(0, b.Oldest.Seconds()))
+	g.metrics.Backlog.WithLabelValues("waiting").Set(float64(b.Waiting))
+	g.metrics.Backlog.WithLabelValues("in-flight").Set(float64(b.InFlight))
+	g.metrics.QueueAge.Set(max(0, b.Oldest.Seconds()))
 	return nil
 }
+
+// CountLost makes the lines that a log writer loses a metric.
+func (g *Gateway) CountLost(o *logging.LogWriter) { g.metrics.CountLost(o) }

@@ -16,20 +16,21 @@ import (
 
 	"github.com/arauto/arauto/internal/lab/alarms"
 	"github.com/arauto/arauto/internal/logging"
+	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/watch/sources"
 )
 
 // exported are the names of all metrics that a gateway registers, also of those that have no series yet.
 func exported(t *testing.T) map[string]bool {
 	t.Helper()
-	m := newMetrics("test")
-	m.follow(&sources.Set{})
-	newSealMetrics(m.registry, time.Now())
-	newReconcileMetrics(m.registry, time.Now())
-	newEventMetrics(m.registry, nil)
-	(&Gateway{metrics: m}).CountLost(&logging.LogWriter{})
+	m := metrics.New("test")
+	m.Follow(&sources.Set{})
+	metrics.NewSealObserver(m.Registry, time.Now())
+	metrics.NewReconcileObserver(m.Registry, time.Now())
+	metrics.NewEventObserver(m.Registry, nil)
+	m.CountLost(&logging.LogWriter{})
 	all := make(chan *prometheus.Desc)
-	go func() { m.registry.Describe(all); close(all) }()
+	go func() { m.Registry.Describe(all); close(all) }()
 	names := map[string]bool{}
 	name := regexp.MustCompile(`fqName: "([^"]+)"`)
 	for d := range all {

@@ -5,10 +5,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/arauto/arauto/internal/events"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/metrics"
 )
 
 // newMonitor makes what tells operators of troubles.
@@ -19,7 +18,7 @@ func (g *Gateway) newMonitor() (*events.Monitor, error) {
 	}
 	return events.New(events.Config{
 		Store: g.store, Ways: ways, Words: events.Words{Lang: g.cfg.Events.Language, Console: g.cfg.Console.BaseURL, Docs: events.StandardDocs}, Log: g.log,
-		Observer: newEventMetrics(g.metrics.registry, ways), Look: g.troubles,
+		Observer: metrics.NewEventObserver(g.metrics.Registry, ways), Look: g.troubles,
 	}), nil
 }
 
@@ -55,35 +54,11 @@ func (g *Gateway) troubles(now time.Time) (all []history.Sighting) {
 
 // tamperedRead counts a read of the internal API that met entries which are not what was sealed.
 func (g *Gateway) tamperedRead(where string, _ history.Integrity) {
-	g.metrics.tampered.Inc()
+	g.metrics.Tampered.Inc()
 	g.events.Tampered("a read met entries that are not what was sealed: " + where)
 }
 
 // ends says when a certificate ends, as facts that need no language.
 func ends(subject string, at time.Time, days int) string {
 	return fmt.Sprintf("%s: %s (%d d)", subject, at.UTC().Format("2006-01-02 15:04 UTC"), days)
-}
-
-// eventMetrics implements events.Observer.
-type eventMetrics struct{ sent *prometheus.CounterVec }
-
-func newEventMetrics(r prometheus.Registerer, ways []events.Way) eventMetrics {
-	m := eventMetrics{prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "arauto_event_messages_total", Help: "Messages to operators about events, by way and result; a failed one is sent again.",
-	}, []string{"way", "result"})}
-	r.MustRegister(m.sent)
-	for _, w := range ways {
-		m.sent.WithLabelValues(w.Name(), "sent")
-		m.sent.WithLabelValues(w.Name(), "failed")
-	}
-	return m
-}
-
-// EventSent counts a message.
-func (m eventMetrics) EventSent(way string, err error) {
-	result := "sent"
-	if err != nil {
-		result = "failed"
-	}
-	m.sent.WithLabelValues(way, result).Inc()
 }

@@ -23,9 +23,7 @@ func (g *Gateway) measureFaults(ctx context.Context) {
 	for _, f := range all {
 		now[f.Cause] = true
 	}
-	for _, cause := range store.Causes() {
-		g.metrics.dbFault.WithLabelValues(string(cause)).Set(truth(now[cause]))
-	}
+	g.metrics.ShowFaults(now)
 	if len(all) == 0 {
 		if !g.named.IsZero() {
 			g.log.Info("database accepts writes again")

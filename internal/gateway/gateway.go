@@ -28,6 +28,7 @@ import (
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/events"
 	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/receipt"
 	"github.com/arauto/arauto/internal/reconcile"
@@ -48,7 +49,7 @@ type Gateway struct {
 	log     *slog.Logger
 	version string
 	began   time.Time
-	metrics *metrics
+	metrics *metrics.Metrics
 	ready   *readiness
 
 	store      *store.Store
@@ -96,7 +97,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
 		return nil, &config.Error{Problems: []string{stateProblem(err)}}
 	}
-	g := &Gateway{cfg: cfg, log: log, version: version, began: time.Now(), metrics: newMetrics(version), drainWithin: DrainTimeout, failed: make(chan error, 1)}
+	g := &Gateway{cfg: cfg, log: log, version: version, began: time.Now(), metrics: metrics.New(version), drainWithin: DrainTimeout, failed: make(chan error, 1)}
 	g.work, g.stop = context.WithCancel(context.WithoutCancel(ctx))
 	g.background, g.end = context.WithCancel(context.WithoutCancel(ctx))
 	if cfg.Profile == config.Development {
@@ -106,7 +107,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if g.files, err = share(openFiles(), slots(cfg)); err != nil {
 		return nil, err
 	}
-	if g.trust, err = trust.Load(cfg, log, trustEvents{g}); err != nil {
+	if g.trust, err = trust.Load(cfg, log, trustEvents{g.metrics, g}); err != nil {
 		return nil, err
 	}
 	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
@@ -145,7 +146,7 @@ func (g *Gateway) wire() error {
 	if g.events, err = g.newMonitor(); err != nil {
 		return err
 	}
-	g.metrics.givenUp = g.events.GivenUp
+	g.metrics.GivenUp = g.events.GivenUp
 	allow, _ := cfg.Allowed() // judged by Check
 	guard := webhook.NewGuard(allow, cfg.Webhook.AllowPorts)
 	g.sender = webhook.New(webhook.Config{
@@ -180,19 +181,19 @@ func (g *Gateway) wire() error {
 		return err
 	}
 	if g.sources, err = sources.Open(cfg, sources.Config{
-		Intake: g.intake, Store: g.store, Registry: g.registry, Observer: g.metrics.sources, Storable: g.storable, Log: g.log,
+		Intake: g.intake, Store: g.store, Registry: g.registry, Observer: g.metrics.Sources, Storable: g.storable, Log: g.log,
 	}); err != nil {
 		return err
 	}
-	g.metrics.follow(g.sources)
-	log := newSealMetrics(g.metrics.registry, time.Now())
+	g.metrics.Follow(g.sources)
+	log := metrics.NewSealObserver(g.metrics.Registry, time.Now())
 	if g.sealer, err = seal.New(cfg, g.auditlog, g.log, log); err != nil {
 		return err
 	}
-	log.bear(g.sealer.Anchors())
-	log.tampering = g.events.Tampered
+	log.Bear(g.sealer.Anchors())
+	log.Tampering = g.events.Tampered
 	g.verifier = seal.NewVerifier(cfg, g.auditlog, g.sealer.LogKey, g.log, log)
-	g.daily = newDaily(cfg, g.auditlog, g.log, g.metrics.registry)
+	g.daily = newDaily(cfg, g.auditlog, g.log, g.metrics.Registry)
 	g.ready = &readiness{checks: g.checks(), notes: g.notes}
 	if err := g.listen(schemas); err != nil {
 		return err
@@ -231,7 +232,7 @@ func (g *Gateway) checks() []check {
 func (g *Gateway) checkDatabase(ctx context.Context) error {
 	f, err := judgeDatabase(ctx, g.store, g.cfg.Profile)
 	if err == nil {
-		g.metrics.skew.Set(f.Skew.Seconds())
+		g.metrics.Skew.Set(f.Skew.Seconds())
 	}
 	return err
 }
@@ -285,7 +286,7 @@ func (g *Gateway) lifecycle() lifecycle {
 		loop("intake", func() { g.intake.Run(g.background) }),
 		loop("polls", func() { g.polls.Run(g.background) }),
 		loop("receipts", func() { g.receipts.Run(g.background) }),
-		loop("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.timers.Add(float64(n)) }) }),
+		loop("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.Timers.Add(float64(n)) }) }),
 		loop("seal", func() { g.sealer.Run(g.background) }),
 	}, g.tasks(), lifecycle{
 		{name: "background", release: always(func() { g.end() })}, // intake stores what was accepted and ends

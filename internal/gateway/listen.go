@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -17,8 +16,8 @@ import (
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/mtls"
-	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/receipt"
 	"github.com/arauto/arauto/internal/spool"
 	"github.com/arauto/arauto/internal/store"
@@ -42,7 +41,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		Tokens: g.trust.Bearer(), Changes: g.intake, History: g.auditlog, Resender: g.auditlog, Quarantine: g.store, Initiators: g.registry,
 		Audited: audited{g.auditlog}, Exports: g.auditlog, Holds: g.auditlog, Readings: g.auditlog, Clock: g.auditlog, Figures: g.auditlog, Finder: g.auditlog, Operation: operating{g},
 		Requests: g.auditlog, Checks: g.auditlog, Settings: nowInForce{g}, FourEyes: fourEyes(cfg),
-		Sources: g.sources, Calendar: g.trust, ResendEnabled: cfg.Resend.Enabled, Observer: httpMetrics{g.metrics}, Log: g.log,
+		Sources: g.sources, Calendar: g.trust, ResendEnabled: cfg.Resend.Enabled, Observer: metrics.HTTPObserver{Metrics: g.metrics}, Log: g.log,
 		Version: g.version, Holder: evidence.Party{LegalName: cfg.Holder.LegalName, OrganisationID: cfg.Holder.OrganisationID},
 		Prober: prober{g.sender}, Verifications: verifications{g.auditlog, g.sealer, g.verifier}, Calls: calls{g.auditlog, cfg.Holder.OrganisationID},
 		TempDir:  cfg.StateDir,
@@ -78,12 +77,12 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		Outgoing: outgoing,
 		BaseURL:  cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.Signers, Resources: g.store, Polls: polls,
 		Timers: cfg.Timed(), Limits: status.Limits{Rate: cfg.Public.MaxRate},
-		Observer: httpMetrics{g.metrics}, PublicObserver: pollMetrics{g.metrics}, Log: g.log,
+		Observer: metrics.HTTPObserver{Metrics: g.metrics}, PublicObserver: metrics.PollObserver{Metrics: g.metrics}, Log: g.log,
 	})
 	if err != nil {
 		return err
 	}
-	shakes := &mtls.Handshakes{Most: g.files.handshakes, PerAddress: perAddress(cfg, g.files.handshakes), MadeRoom: g.metrics.turned.WithLabelValues("public").Inc}
+	shakes := &mtls.Handshakes{Most: g.files.handshakes, PerAddress: perAddress(cfg, g.files.handshakes), MadeRoom: g.metrics.Turned.WithLabelValues("public").Inc}
 	public := g.public.Server(g.trust.Callers.ServerConfig(g.trust.Server))
 	public.Addr = cfg.Public.Addr
 	g.trust.Guard(public)
@@ -123,8 +122,8 @@ func (g *Gateway) openListeners(ctx context.Context) error {
 		}
 		l.limit.Listener, l.net = n, &l.limit
 		l.server.Handler = l.closeOnDrain(l.server.Handler)
-		open := g.metrics.accepted.WithLabelValues(l.name)
-		l.limit.open, l.limit.turned = func(n int) { open.Set(float64(n)) }, g.metrics.turned.WithLabelValues(l.name).Inc
+		open := g.metrics.Open.WithLabelValues(l.name)
+		l.limit.open, l.limit.turned = func(n int) { open.Set(float64(n)) }, g.metrics.Turned.WithLabelValues(l.name).Inc
 		if l.name == "internal" {
 			l.limit.cut = func() { g.receipts.Unread("connections") }
 		}
@@ -235,7 +234,7 @@ const spools = 64
 // openSpool takes the first spool below the state folder that no other replica holds.
 func (g *Gateway) openSpool() (*spool.Spool, error) {
 	return firstFree("spool", func(name string) (*spool.Spool, error) {
-		return spool.Open(spool.Config{Store: g.store, Dir: g.cfg.File(name), Log: g.log, Observer: pollMetrics{g.metrics}})
+		return spool.Open(spool.Config{Store: g.store, Dir: g.cfg.File(name), Log: g.log, Observer: metrics.PollObserver{Metrics: g.metrics}})
 	})
 }
 
@@ -260,57 +259,3 @@ func firstFree[T any](name string, open func(name string) (T, error)) (T, error)
 		}
 	}
 }
-
-// httpMetrics implements api.Observer.
-type httpMetrics struct{ m *metrics }
-
-// Answered counts a request.
-func (h httpMetrics) Answered(listener, route, _ string, status int, took time.Duration) {
-	h.m.requests.WithLabelValues(listener, route, strconv.Itoa(status)).Inc()
-	h.m.requestSeconds.WithLabelValues(listener, route).Observe(took.Seconds())
-}
-
-// Line counts a line of a stream.
-func (h httpMetrics) Line(status int) {
-	h.m.requests.WithLabelValues("internal", "/internal/v1/changes line", strconv.Itoa(status)).Inc()
-}
-
-// Streaming counts open streams.
-func (h httpMetrics) Streaming(change int) { h.m.streams.Add(float64(change)) }
-
-// Panicked counts a panic.
-func (h httpMetrics) Panicked(string, string) { h.m.panics.Inc() }
-
-// pollMetrics implements spool.Observer and status.PublicObserver.
-type pollMetrics struct{ m *metrics }
-
-// Committed counts a shared commit of polls.
-func (p pollMetrics) Committed(_ int, took time.Duration, err error) {
-	if err == nil {
-		p.m.pollCommit.Observe(took.Seconds())
-	}
-}
-
-// Spooled counts polls kept in a file for a while.
-func (p pollMetrics) Spooled(n int) { p.m.pollsKept.WithLabelValues("spooled").Add(float64(n)) }
-
-// Replayed counts polls that reached the history from a file.
-func (p pollMetrics) Replayed(n int) { p.m.pollsKept.WithLabelValues("replayed").Add(float64(n)) }
-
-// PutAside counts polls that the database refuses permanently.
-func (p pollMetrics) PutAside(n int) { p.m.pollsKept.WithLabelValues("put-aside").Add(float64(n)) }
-
-// Polled counts an answered status query.
-func (p pollMetrics) Polled(kind ofb.Kind, status int, code string) {
-	name := kindNone
-	if kind != 0 {
-		name = kind.String()
-	}
-	p.m.polls.WithLabelValues(name, strconv.Itoa(status), code).Inc()
-}
-
-// Shed counts a refusal by a limit.
-func (p pollMetrics) Shed(limit string) { p.m.shed.WithLabelValues(limit).Inc() }
-
-// Unrecorded counts an answer whose record could not be kept.
-func (p pollMetrics) Unrecorded(int) { p.m.pollsKept.WithLabelValues("unrecorded").Inc() }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/arauto/arauto/internal/metrics"
 )
 
 // check is one thing readiness asks about; nil means usable.
@@ -62,7 +64,7 @@ func (r *readiness) ask(ctx context.Context) []string {
 }
 
 // opsHandler serves what the platform asks: /healthz (the process answers), /readyz (it can do its work), /metrics.
-func opsHandler(r *readiness, m *metrics) http.Handler {
+func opsHandler(r *readiness, m *metrics.Metrics) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeStatus(w, http.StatusOK, nil)
@@ -74,7 +76,7 @@ func opsHandler(r *readiness, m *metrics) http.Handler {
 		}
 		writeStatus(w, http.StatusOK, nil, r.noted()...)
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{}))
 	return mux
 }
 

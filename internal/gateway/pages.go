@@ -10,6 +10,7 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/console"
 	"github.com/arauto/arauto/internal/console/page"
+	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/trust"
 )
@@ -29,7 +30,7 @@ func (g *Gateway) consoleListeners() ([]*listener, error) {
 		Internal: page.Endpoint{Handler: g.internal, Resend: g.cfg.Resend.Enabled}, Sessions: g.store, Records: g.auditlog,
 		BaseURL: cfg.BaseURL, Secure: cfg.ByTLS(),
 		OpenID: newProvider(g.cfg), Links: g.cfg.Profile == config.Development && cfg.OIDC.Issuer == "",
-		Observer: httpMetrics{g.metrics}, Log: g.log,
+		Observer: metrics.HTTPObserver{Metrics: g.metrics}, Log: g.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the console: %w", err)

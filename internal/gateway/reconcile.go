@@ -10,6 +10,7 @@ import (
 
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/reconcile"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
@@ -18,33 +19,8 @@ import (
 func newDaily(cfg *config.Config, l *auditlog.Log, log *slog.Logger, r prometheus.Registerer) *reconcile.Reconciler {
 	began := time.Now()
 	return reconcile.New(reconcile.Options{
-		Settings: cfg, AuditLog: l, Log: log, Observer: newReconcileMetrics(r, began), Endpoint: status.Endpoint, Began: began,
+		Settings: cfg, AuditLog: l, Log: log, Observer: metrics.NewReconcileObserver(r, began), Endpoint: status.Endpoint, Began: began,
 	})
-}
-
-// reconcileMetrics implements reconcile.Observer.
-type reconcileMetrics struct{ differences, finished, took prometheus.Gauge }
-
-func newReconcileMetrics(r prometheus.Registerer, began time.Time) *reconcileMetrics {
-	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_reconciliation_" + name, Help: help})
-		r.MustRegister(g)
-		return g
-	}
-	m := &reconcileMetrics{
-		differences: gauge("differences", "Differences found by the newest reconciliation."),
-		finished:    gauge("time_seconds", "Time of the newest recorded reconciliation, in seconds since 1970; before the first: the start of this replica."),
-		took:        gauge("seconds", "Duration of the newest reconciliation, in seconds."),
-	}
-	m.finished.Set(float64(began.Unix()))
-	return m
-}
-
-// Reconciled shows the newest reconciliation.
-func (m *reconcileMetrics) Reconciled(differences int64, at time.Time, took time.Duration) {
-	m.differences.Set(float64(differences))
-	m.finished.Set(float64(at.Unix()))
-	m.took.Set(took.Seconds())
 }
 
 // calls implements bank.Calls.

@@ -18,6 +18,7 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/alarms"
 	"github.com/arauto/arauto/internal/lab/storetest"
+	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/seal"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
@@ -72,7 +73,7 @@ func (p *signedLog) sealed(size int64) {
 type verifying struct {
 	*seal.SelfVerifier
 	auditlog *auditlog.Log
-	metrics  *metrics
+	metrics  *metrics.Metrics
 	lines    *bytes.Buffer
 }
 
@@ -82,8 +83,8 @@ func (p *signedLog) verifying() *verifying {
 	require.NoError(p.t, err)
 	p.t.Cleanup(s.Close)
 	l := auditlog.New(s.Access())
-	m, lines := newMetrics("test"), &bytes.Buffer{}
-	figures := newSealMetrics(m.registry, time.Now())
+	m, lines := metrics.New("test"), &bytes.Buffer{}
+	figures := metrics.NewSealObserver(m.Registry, time.Now())
 	return &verifying{seal.NewVerifier(config.Standard(), l, l.LogKey, slog.New(slog.NewTextHandler(lines, nil)), figures), l, m, lines}
 }
 
@@ -156,10 +157,10 @@ SELECT gen_random_uuid(), 'change', 'itp', '{"occurredAt":"2026-11-28T12:00:00.0
 	p.passes("since", "1 hour")
 	require.NoError(t, first.Tick(t.Context()))
 	require.Equal(t, 2, p.count("ok"), "what is new is right")
-	bench, before := alarms.New(t, rulesFile), gathered(t, first.metrics.registry)
+	bench, before := alarms.New(t, rulesFile), alarms.Gather(t, first.metrics.Registry)
 	p.passes("whole", "7 days")
 	require.NoError(t, first.Tick(t.Context()))
-	bench.Rings(t, "ArautoLogVerificationBad", nil, before, gathered(t, first.metrics.registry))
+	bench.Rings(t, "ArautoLogVerificationBad", nil, before, alarms.Gather(t, first.metrics.Registry))
 	require.Equal(t, 1, p.count("bad"))
 	require.NoError(t, replicas[1].Tick(t.Context()))
 	for _, r := range replicas {
@@ -192,11 +193,11 @@ func TestAVerificationThatDoesNotComeToAnEndRaisesTheAlarm(t *testing.T) {
 		p := openSignedLog(t)
 		v := p.verifying()
 		require.NoError(t, v.Tick(t.Context()))
-		before := gathered(t, v.metrics.registry)
+		before := alarms.Gather(t, v.metrics.Registry)
 		_, err := p.owner.Exec(t.Context(), "UPDATE arauto.log_verification SET ok_at = now() - $2::text::interval WHERE scope = $1", scope, ago)
 		require.NoError(t, err)
 		require.NoError(t, v.Tick(t.Context()))
-		bench.Rings(t, "ArautoLogNotVerified", nil, before, gathered(t, v.metrics.registry))
+		bench.Rings(t, "ArautoLogNotVerified", nil, before, alarms.Gather(t, v.metrics.Registry))
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"bufio"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 )
@@ -59,6 +63,14 @@ func Read(t testing.TB, file string) []Rule {
 type Scrape struct {
 	Text string
 	At   time.Time
+}
+
+// Gather is what /metrics would answer of a registry.
+func Gather(t testing.TB, r *prometheus.Registry) Scrape {
+	t.Helper()
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(r, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return Scrape{Text: w.Body.String(), At: time.Now()}
 }
 
 // Bench evaluates the rules of one file.

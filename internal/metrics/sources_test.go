@@ -1,4 +1,4 @@
-package gateway
+package metrics
 
 import (
 	"testing"
@@ -29,7 +29,7 @@ func gauges(t *testing.T, r *prometheus.Registry) map[string]float64 {
 // TestALagThatNobodyKnowsHasNoFigure: 0 would say that nothing waits.
 func TestALagThatNobodyKnowsHasNoFigure(t *testing.T) {
 	r := prometheus.NewRegistry()
-	p := newSourceMetrics(r)
+	p := newSourceObserver(r)
 	p.State("core", watch.Running)
 	p.Lag("core", 23936, -1)
 	require.Equal(t, map[string]float64{"arauto_source_reading": 1, "arauto_source_lag_bytes": 23936}, gauges(t, r))

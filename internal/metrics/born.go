@@ -1,4 +1,4 @@
-package gateway
+package metrics
 
 import (
 	"strconv"
@@ -12,7 +12,7 @@ import (
 // bear makes the series of counters with labels exist at 0 before anything is counted. A series that begins at 1 shows no
 // increase, so an alarm on it would stay silent the first time. Labels that an alarm selects must be complete here; a test
 // holds the rules file against it.
-func (m *metrics) bear() {
+func (m *Metrics) bear() {
 	for _, kind := range append(ofb.Kinds(), 0) {
 		name := kindNone
 		if kind != 0 {

@@ -1,4 +1,4 @@
-package gateway
+package metrics
 
 import (
 	"testing"
@@ -10,9 +10,9 @@ import (
 
 // A counter that is born with its first event shows no increase: each reason exists at 0.
 func TestEveryReasonForClosingAConnectionIsCountedFromZero(t *testing.T) {
-	m := newMetrics("test")
+	m := New("test")
 	figures := func() map[string]float64 {
-		families, err := m.registry.Gather()
+		families, err := m.Registry.Gather()
 		require.NoError(t, err)
 		got := map[string]float64{}
 		for _, f := range families {

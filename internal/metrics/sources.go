@@ -1,4 +1,4 @@
-package gateway
+package metrics
 
 import (
 	"time"
@@ -9,8 +9,8 @@ import (
 	"github.com/arauto/arauto/internal/watch/sources"
 )
 
-// sourceMetrics are the figures of sources. Their labels are names of the settings. It implements watch.Observer.
-type sourceMetrics struct {
+// SourceObserver are the figures of sources. Their labels are names of the settings. It implements watch.Observer.
+type SourceObserver struct {
 	records     *prometheus.CounterVec
 	failures    *prometheus.CounterVec
 	commit      *prometheus.HistogramVec
@@ -24,13 +24,13 @@ type sourceMetrics struct {
 // sourceStates are the values of the label state.
 var sourceStates = []watch.SourceState{watch.Connecting, watch.Running, watch.Standby, watch.Paused, watch.Waiting}
 
-func newSourceMetrics(r *prometheus.Registry) *sourceMetrics {
+func newSourceObserver(r *prometheus.Registry) *SourceObserver {
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "arauto_source_" + name, Help: help}, labels)
 		r.MustRegister(v)
 		return v
 	}
-	f := &sourceMetrics{
+	f := &SourceObserver{
 		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_source_records_total", Help: "Rows and messages read, by fate."},
 			[]string{"source", "table", "fate"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -50,17 +50,17 @@ func newSourceMetrics(r *prometheus.Registry) *sourceMetrics {
 }
 
 // Outcome counts a record.
-func (s *sourceMetrics) Outcome(source, table string, o watch.RecordOutcome) {
+func (s *SourceObserver) Outcome(source, table string, o watch.RecordOutcome) {
 	s.records.WithLabelValues(source, table, string(o)).Inc()
 }
 
 // Failed counts a failure of a record.
-func (s *sourceMetrics) Failed(source, table string) {
+func (s *SourceObserver) Failed(source, table string) {
 	s.failures.WithLabelValues(source, table).Inc()
 }
 
 // Lag shows how far behind a source is. What is unknown has no figure.
-func (s *sourceMetrics) Lag(source string, bytes int64, behind time.Duration) {
+func (s *SourceObserver) Lag(source string, bytes int64, behind time.Duration) {
 	if behind >= 0 {
 		s.lagSeconds.WithLabelValues(source).Set(behind.Seconds())
 	} else {
@@ -74,7 +74,7 @@ func (s *sourceMetrics) Lag(source string, bytes int64, behind time.Duration) {
 }
 
 // State shows the state a source is in.
-func (s *sourceMetrics) State(source string, now watch.SourceState) {
+func (s *SourceObserver) State(source string, now watch.SourceState) {
 	for _, one := range sourceStates {
 		s.state.WithLabelValues(source, string(one)).Set(truth(one == now))
 	}
@@ -86,7 +86,7 @@ func (s *sourceMetrics) State(source string, now watch.SourceState) {
 }
 
 // Stopped shows tables that no longer fit.
-func (s *sourceMetrics) Stopped(source, _ string, stopped bool) {
+func (s *SourceObserver) Stopped(source, _ string, stopped bool) {
 	if stopped {
 		s.tablesStood.WithLabelValues(source).Inc()
 	} else {
@@ -95,7 +95,7 @@ func (s *sourceMetrics) Stopped(source, _ string, stopped bool) {
 }
 
 // Committed observes how long a change took from the core's commit to ours.
-func (s *sourceMetrics) Committed(source string, after time.Duration) {
+func (s *SourceObserver) Committed(source string, after time.Duration) {
 	s.commit.WithLabelValues(source).Observe(max(0, after.Seconds()))
 }
 
@@ -106,12 +106,12 @@ func truth(is bool) float64 {
 	return 0
 }
 
-// follow shows the figures of these sources.
-func (m *metrics) follow(s *sources.Set) {
+// Follow shows the figures of these sources.
+func (m *Metrics) Follow(s *sources.Set) {
 	for source, tables := range s.Tables() {
-		m.sources.bear(source, tables)
+		m.Sources.bear(source, tables)
 	}
-	m.registry.MustRegister(&passedOver{
+	m.Registry.MustRegister(&passedOver{
 		sources: s,
 		skipped: prometheus.NewDesc("arauto_source_skipped_total", "Records that were read and skipped, by the rule that skips them.", []string{"source", "rule"}, nil),
 		halted: prometheus.NewDesc("arauto_source_halted", "1 while this replica has stopped reading the source and a person must decide how to continue.",
@@ -120,7 +120,7 @@ func (m *metrics) follow(s *sources.Set) {
 }
 
 // bear makes the series of a source and its tables exist at 0; see metrics.bear.
-func (s *sourceMetrics) bear(source string, tables []string) {
+func (s *SourceObserver) bear(source string, tables []string) {
 	s.reading.WithLabelValues(source)
 	s.tablesStood.WithLabelValues(source)
 	for _, table := range tables {

@@ -1,4 +1,4 @@
-package gateway
+package metrics
 
 import (
 	"fmt"
@@ -9,8 +9,8 @@ import (
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
-// sealMetrics are the figures of the log: its sealing, its anchors and its verification.
-type sealMetrics struct {
+// SealObserver are the figures of the log: its sealing, its anchors and its verification.
+type SealObserver struct {
 	sealed, strays                       prometheus.Counter
 	failures                             *prometheus.CounterVec
 	size, stopped, horizon, checkpointed prometheus.Gauge
@@ -22,11 +22,11 @@ type sealMetrics struct {
 	verified prometheus.Gauge
 	badNow   prometheus.Gauge
 
-	tampering func(detail string) // told of rows that were put in; nil: nobody
+	Tampering func(detail string) // told of rows that were put in; nil: nobody
 }
 
-// newSealMetrics registers the figures. Until a verification ends, its time is the start of this replica.
-func newSealMetrics(r prometheus.Registerer, began time.Time) *sealMetrics {
+// NewSealObserver registers the figures. Until a verification ends, its time is the start of this replica.
+func NewSealObserver(r prometheus.Registerer, began time.Time) *SealObserver {
 	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
 		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "arauto_log_" + name, Help: help}, labels)
 		r.MustRegister(g)
@@ -37,7 +37,7 @@ func newSealMetrics(r prometheus.Registerer, began time.Time) *sealMetrics {
 		r.MustRegister(c)
 		return c
 	}
-	m := &sealMetrics{
+	m := &SealObserver{
 		sealed:       counter("entries_sealed_total", "Entries of the history that this replica sealed.").WithLabelValues(),
 		strays:       counter("strays_total", "Recent entries at or before the end of the log that have no position of their own, counted at each sealing that sees them.").WithLabelValues(),
 		failures:     counter("anchor_failures_total", "Checkpoints that an anchor refused, and checks that found something in it that is not a checkpoint of this log, by anchor.", "anchor"),
@@ -60,8 +60,8 @@ func newSealMetrics(r prometheus.Registerer, began time.Time) *sealMetrics {
 	return m
 }
 
-// bear makes the series of the anchors exist before anything is counted.
-func (m *sealMetrics) bear(anchors []string) {
+// Bear makes the series of the anchors exist before anything is counted.
+func (m *SealObserver) Bear(anchors []string) {
 	for _, anchor := range anchors {
 		m.failures.WithLabelValues(anchor)
 		m.anchored.WithLabelValues(anchor)
@@ -69,50 +69,50 @@ func (m *sealMetrics) bear(anchors []string) {
 }
 
 // Sealed implements seal.Observer.
-func (m *sealMetrics) Sealed(entries int) { m.sealed.Add(float64(entries)) }
+func (m *SealObserver) Sealed(entries int) { m.sealed.Add(float64(entries)) }
 
 // Extends implements seal.Observer.
-func (m *sealMetrics) Extends(size int64) {
+func (m *SealObserver) Extends(size int64) {
 	m.stopped.Set(0)
 	m.size.Set(float64(size))
 	m.ran.SetToCurrentTime()
 }
 
 // Delayed implements seal.Observer.
-func (m *sealMetrics) Delayed(by time.Duration) { m.horizon.Set(by.Seconds()) }
+func (m *SealObserver) Delayed(by time.Duration) { m.horizon.Set(by.Seconds()) }
 
 // Checkpointed implements seal.Observer.
-func (m *sealMetrics) Checkpointed(at time.Time) { m.checkpointed.Set(float64(at.Unix())) }
+func (m *SealObserver) Checkpointed(at time.Time) { m.checkpointed.Set(float64(at.Unix())) }
 
 // Strays implements seal.Observer.
-func (m *sealMetrics) Strays(n int64) {
+func (m *SealObserver) Strays(n int64) {
 	m.strays.Add(float64(n))
-	if m.tampering != nil && n > 0 {
-		m.tampering(fmt.Sprintf("%d entries without a position of their own stand in the log's past", n))
+	if m.Tampering != nil && n > 0 {
+		m.Tampering(fmt.Sprintf("%d entries without a position of their own stand in the log's past", n))
 	}
 }
 
 // Stopped implements seal.Observer.
-func (m *sealMetrics) Stopped() { m.stopped.Set(1) }
+func (m *SealObserver) Stopped() { m.stopped.Set(1) }
 
 // Anchored implements seal.Observer.
-func (m *sealMetrics) Anchored(anchor string, at time.Time) {
+func (m *SealObserver) Anchored(anchor string, at time.Time) {
 	m.anchored.WithLabelValues(anchor).Set(float64(at.Unix()))
 }
 
 // AnchorFailed implements seal.Observer.
-func (m *sealMetrics) AnchorFailed(anchor string) { m.failures.WithLabelValues(anchor).Inc() }
+func (m *SealObserver) AnchorFailed(anchor string) { m.failures.WithLabelValues(anchor).Inc() }
 
 // VerifiedOK implements seal.VerifyObserver.
-func (m *sealMetrics) VerifiedOK(scope string, at time.Time) {
+func (m *SealObserver) VerifiedOK(scope string, at time.Time) {
 	m.okTime.WithLabelValues(scope).Set(float64(at.Unix()))
 }
 
 // VerifiedBad implements seal.VerifyObserver.
-func (m *sealMetrics) VerifiedBad(scope string) { m.bad.WithLabelValues(scope).Inc() }
+func (m *SealObserver) VerifiedBad(scope string) { m.bad.WithLabelValues(scope).Inc() }
 
 // Verified implements seal.VerifyObserver.
-func (m *sealMetrics) Verified(size int64, bad bool) {
+func (m *SealObserver) Verified(size int64, bad bool) {
 	m.verified.Set(float64(size))
 	m.badNow.Set(truth(bad))
 }

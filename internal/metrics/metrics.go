@@ -1,4 +1,6 @@
-package gateway
+// Package metrics declares every metric of the product, with its help, and counts what the other packages tell their
+// observers. A series with labels that an alarm selects exists at 0 from the start.
+package metrics
 
 import (
 	"strconv"
@@ -11,15 +13,17 @@ import (
 	"github.com/arauto/arauto/internal/logging"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/webhook"
 )
 
 // delays are the bounds of histograms of lateness, in seconds: fine around what is usual, exact at the rule's 1.5 s.
 var delays = []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 1.5, 2, 5, 15, 60}
 
-// metrics are the product's figures. No label takes a client's or a resource's id: labels are closed lists.
-type metrics struct {
-	registry *prometheus.Registry
+// Metrics are the product's figures. No label takes a client's or a resource's id: labels are closed lists.
+// A field is exported where somebody else measures its value.
+type Metrics struct {
+	Registry *prometheus.Registry
 
 	changes       *prometheus.CounterVec
 	changeSeconds prometheus.Histogram
@@ -27,7 +31,7 @@ type metrics struct {
 	commitSize    prometheus.Histogram
 	refused       *prometheus.CounterVec
 	unheard       *prometheus.CounterVec
-	receipts      prometheus.Gauge
+	Receipts      prometheus.Gauge
 
 	attempts       *prometheus.CounterVec
 	attemptSeconds *prometheus.HistogramVec
@@ -46,8 +50,8 @@ type metrics struct {
 	inFlight       prometheus.Gauge
 	unsettled      prometheus.Gauge
 	lanes          prometheus.Gauge
-	queueAge       prometheus.Gauge
-	backlog        *prometheus.GaugeVec
+	QueueAge       prometheus.Gauge
+	Backlog        *prometheus.GaugeVec
 	interrupted    prometheus.Gauge
 	dbFault        *prometheus.GaugeVec
 	connections    prometheus.Gauge
@@ -63,27 +67,28 @@ type metrics struct {
 	receivers      *prometheus.GaugeVec
 	lists          *prometheus.GaugeVec
 	revocation     *prometheus.CounterVec
-	pool           *prometheus.GaugeVec
-	skew           prometheus.Gauge
-	timers         prometheus.Counter
+	Pool           *prometheus.GaugeVec
+	Skew           prometheus.Gauge
+	Timers         prometheus.Counter
 	streams        prometheus.Gauge
-	handshakes     prometheus.Counter
-	accepted       *prometheus.GaugeVec
-	turned         *prometheus.CounterVec
+	Handshakes     prometheus.Counter
+	Open           *prometheus.GaugeVec
+	Turned         *prometheus.CounterVec
 	polls          *prometheus.CounterVec
 	pollCommit     prometheus.Histogram
 	pollsKept      *prometheus.CounterVec
 	shed           *prometheus.CounterVec
-	sources        *sourceMetrics
-	heldMonths     prometheus.Gauge
-	givenUp        func(notice.ClientID) // told of each notification that was given up; nil: nobody
-	tampered       prometheus.Counter
+	Sources        *SourceObserver
+	HeldMonths     prometheus.Gauge
+	GivenUp        func(notice.ClientID) // told of each notification that was given up; nil: nobody
+	Tampered       prometheus.Counter
 }
 
-func newMetrics(version string) *metrics {
+// New registers the figures of a replica that runs this version.
+func New(version string) *Metrics {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m := &metrics{registry: r}
+	m := &Metrics{Registry: r}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_" + name, Help: help}, labels)
 		r.MustRegister(v)
@@ -109,7 +114,7 @@ func newMetrics(version string) *metrics {
 	m.commitSize = one(histogram("intake_commit_changes", "Changes in one shared commit.", []float64{1, 2, 5, 10, 20, 50, 100, 200}))
 	m.refused = counter("changes_refused_total", "Changes answered 503, by reason.", "why")
 	m.unheard = counter("receipts_unknown_total", "Requests with changes that were refused unread, or whose first receipt could not be kept, by reason.", "why")
-	m.receipts = gauge("refused_changes_waiting", "Refused changes of this replica whose first receipt is not in the history yet.").WithLabelValues()
+	m.Receipts = gauge("refused_changes_waiting", "Refused changes of this replica whose first receipt is not in the history yet.").WithLabelValues()
 	m.attempts = counter("attempts_total", "Attempts ended, by number, outcome and class of the answer.", "number", "outcome", "status")
 	m.attemptSeconds = histogram("attempt_seconds", "Duration of an attempt in seconds, by outcome.", delays, "outcome")
 	m.firstDelay = one(histogram("first_attempt_delay_seconds", "Delay of a first attempt in seconds: from its due time to its claim by the database's clock, or, when it is claimed in the commit of its change, from the beginning to the confirmation of that commit.", delays))
@@ -127,8 +132,8 @@ func newMetrics(version string) *metrics {
 	m.inFlight = gauge("attempts_in_flight", "Attempts in flight in this replica; each takes a slot.").WithLabelValues()
 	m.unsettled = gauge("outcomes_unsettled", "Outcomes of this replica that are not stored yet.").WithLabelValues()
 	m.lanes = gauge("lanes_waiting", "Initiators with due notifications that wait for a slot.").WithLabelValues()
-	m.queueAge = gauge("queue_age_seconds", "Time for which the most overdue notification has been due, in seconds.").WithLabelValues()
-	m.backlog = gauge("notifications_queued", "Notifications in the queue, of all replicas, by state; counted up to 100,000.", "state")
+	m.QueueAge = gauge("queue_age_seconds", "Time for which the most overdue notification has been due, in seconds.").WithLabelValues()
+	m.Backlog = gauge("notifications_queued", "Notifications in the queue, of all replicas, by state; counted up to 100,000.", "state")
 	m.interrupted = gauge("dispatch_interrupted", "1 while the database does not answer the dispatcher.").WithLabelValues()
 	m.dbFault = gauge("database_fault", "1 while the last write of a kind by this replica failed, by cause; the cause record is not counted.", "cause")
 	m.connections = gauge("webhook_connections", "Open connections to initiators.").WithLabelValues()
@@ -146,19 +151,19 @@ func newMetrics(version string) *metrics {
 	m.receivers = gauge("receiver_certificates", "Certificates of initiators' endpoints that expire within the days of the label, as last seen.", "within")
 	m.lists = gauge("revocation_list_valid_until_seconds", "End of a revocation list's validity, in seconds since 1970; 0: it was never fetched.", "direction", "source", "issuer")
 	m.revocation = counter("revocation_decisions_total", "Judgements on peers' certificates, by direction, verdict, evidence and whether a fallback was used.", "direction", "verdict", "evidence", "fallback")
-	m.pool = gauge("database_connections", "Connections in use, by pool.", "pool")
-	m.skew = gauge("clock_skew_seconds", "The database's clock minus this replica's, in seconds.").WithLabelValues()
-	m.timers = counter("timers_fired_total", "Changes made by a deadline of the rules.").WithLabelValues()
+	m.Pool = gauge("database_connections", "Connections in use, by pool.", "pool")
+	m.Skew = gauge("clock_skew_seconds", "The database's clock minus this replica's, in seconds.").WithLabelValues()
+	m.Timers = counter("timers_fired_total", "Changes made by a deadline of the rules.").WithLabelValues()
 	m.streams = gauge("streams_open", "Streams of changes that are open.").WithLabelValues()
-	m.handshakes = counter("handshakes_refused_total", "Handshakes refused on the public listener.").WithLabelValues()
-	m.accepted = gauge("connections", "Connections that are open, by listener.", "listener")
-	m.turned = counter("connections_refused_total", "Connections refused because a listener reached its limit of open files, by listener.", "listener")
+	m.Handshakes = counter("handshakes_refused_total", "Handshakes refused on the public listener.").WithLabelValues()
+	m.Open = gauge("connections", "Connections that are open, by listener.", "listener")
+	m.Turned = counter("connections_refused_total", "Connections refused because a listener reached its limit of open files, by listener.", "listener")
 	m.polls = counter("polls_total", "Status queries answered, by kind, status and error code.", "kind", "status", "code")
 	m.pollCommit = one(histogram("poll_commit_seconds", "Duration of one shared commit of poll records, in seconds.", delays))
 	m.pollsKept = counter("polls_kept_total", "Poll records that were not stored by a shared commit, by way.", "way")
-	m.heldMonths = gauge("history_months_held", "Months of the history that a hold keeps beyond their retention time.").WithLabelValues()
-	m.tampered = counter("tampered_reads_total", "Reads of the internal API that found entries which differ from the sealed log.").WithLabelValues()
-	m.sources = newSourceMetrics(r)
+	m.HeldMonths = gauge("history_months_held", "Months of the history that a hold keeps beyond their retention time.").WithLabelValues()
+	m.Tampered = counter("tampered_reads_total", "Reads of the internal API that found entries which differ from the sealed log.").WithLabelValues()
+	m.Sources = newSourceObserver(r)
 	m.shed = counter("polls_shed_total", "Status queries refused by a limit.", "limit")
 	gauge("build_info", "Always 1; the label is the running version.", "version").WithLabelValues(version).Set(1)
 	m.bear()
@@ -166,7 +171,7 @@ func newMetrics(version string) *metrics {
 }
 
 // Accepted implements intake.Observer.
-func (m *metrics) Accepted(kind ofb.Kind, verdict notice.Verdict, silence ofb.Silence, waited time.Duration) {
+func (m *Metrics) Accepted(kind ofb.Kind, verdict notice.Verdict, silence ofb.Silence, waited time.Duration) {
 	name := kindNone
 	if kind != 0 {
 		name = kind.String()
@@ -176,7 +181,7 @@ func (m *metrics) Accepted(kind ofb.Kind, verdict notice.Verdict, silence ofb.Si
 }
 
 // Committed implements intake.Observer.
-func (m *metrics) Committed(changes int, took time.Duration, err error) {
+func (m *Metrics) Committed(changes int, took time.Duration, err error) {
 	if err == nil {
 		m.commitSeconds.Observe(took.Seconds())
 		m.commitSize.Observe(float64(changes))
@@ -184,13 +189,13 @@ func (m *metrics) Committed(changes int, took time.Duration, err error) {
 }
 
 // Refused implements intake.Observer.
-func (m *metrics) Refused(why string) { m.refused.WithLabelValues(why).Inc() }
+func (m *Metrics) Refused(why string) { m.refused.WithLabelValues(why).Inc() }
 
 // Unheard implements receipt.Observer.
-func (m *metrics) Unheard(why string) { m.unheard.WithLabelValues(why).Inc() }
+func (m *Metrics) Unheard(why string) { m.unheard.WithLabelValues(why).Inc() }
 
 // Claimed implements dispatch.Observer.
-func (m *metrics) Claimed(took time.Duration, _, _ int, got []notice.Attempt, err error) {
+func (m *Metrics) Claimed(took time.Duration, _, _ int, got []notice.Attempt, err error) {
 	if err != nil {
 		m.claimErrors.Inc()
 		return
@@ -207,7 +212,7 @@ func (m *metrics) Claimed(took time.Duration, _, _ int, got []notice.Attempt, er
 }
 
 // first counts the start of a first attempt. A resend by hand has no limit of 1.5 s.
-func (m *metrics) first(a *notice.Attempt, delay float64) {
+func (m *Metrics) first(a *notice.Attempt, delay float64) {
 	m.firstDelay.Observe(delay)
 	switch {
 	case a.Manual:
@@ -218,7 +223,7 @@ func (m *metrics) first(a *notice.Attempt, delay float64) {
 }
 
 // Started implements dispatch.Observer.
-func (m *metrics) Started(got []notice.Attempt) {
+func (m *Metrics) Started(got []notice.Attempt) {
 	m.withChange.Add(float64(len(got)))
 	for i := range got {
 		m.first(&got[i], time.Since(got[i].ClaimedAt).Seconds())
@@ -226,7 +231,7 @@ func (m *metrics) Started(got []notice.Attempt) {
 }
 
 // Settled implements dispatch.Observer.
-func (m *metrics) Settled(took time.Duration, done []notice.Settlement, err error) {
+func (m *Metrics) Settled(took time.Duration, done []notice.Settlement, err error) {
 	if err != nil {
 		m.settleErrors.Inc()
 		return
@@ -242,25 +247,25 @@ func (m *metrics) Settled(took time.Duration, done []notice.Settlement, err erro
 		m.attemptSeconds.WithLabelValues(string(r.Outcome)).Observe(r.Elapsed.Seconds())
 		if done[i].GivesUp() {
 			m.exhausted.WithLabelValues(done[i].Attempt.Kind.String()).Inc()
-			if m.givenUp != nil {
-				m.givenUp(done[i].Attempt.Client)
+			if m.GivenUp != nil {
+				m.GivenUp(done[i].Attempt.Client)
 			}
 		}
 	}
 }
 
 // Rescued implements dispatch.Observer.
-func (m *metrics) Rescued(n int) { m.rescued.Add(float64(n)) }
+func (m *Metrics) Rescued(n int) { m.rescued.Add(float64(n)) }
 
 // Panicked implements dispatch.Observer and the one of package api.
-func (m *metrics) Panicked() { m.panics.Inc() }
+func (m *Metrics) Panicked() { m.panics.Inc() }
 
 // Swept implements dispatch.Observer.
-func (m *metrics) Swept(l dispatch.Load) {
+func (m *Metrics) Swept(l dispatch.Load) {
 	m.inFlight.Set(float64(l.InFlight))
 	m.unsettled.Set(float64(l.Unsettled))
 	m.lanes.Set(float64(l.WaitingLanes))
-	m.queueAge.Set(l.Oldest.Seconds())
+	m.QueueAge.Set(l.Oldest.Seconds())
 	m.interrupted.Set(0)
 	if l.Interrupted {
 		m.interrupted.Set(1)
@@ -268,10 +273,10 @@ func (m *metrics) Swept(l dispatch.Load) {
 }
 
 // Attempted implements webhook.Observer; what it tells is counted when it is settled.
-func (m *metrics) Attempted(notice.ClientID, *notice.Result) {}
+func (m *Metrics) Attempted(notice.ClientID, *notice.Result) {}
 
 // Dialled implements webhook.Observer.
-func (m *metrics) Dialled(_ notice.ClientID, _ time.Duration, err error) {
+func (m *Metrics) Dialled(_ notice.ClientID, _ time.Duration, err error) {
 	result := "open"
 	if err != nil {
 		result = "failed"
@@ -280,16 +285,23 @@ func (m *metrics) Dialled(_ notice.ClientID, _ time.Duration, err error) {
 }
 
 // Connections implements webhook.Observer.
-func (m *metrics) Connections(change int) { m.connections.Add(float64(change)) }
+func (m *Metrics) Connections(change int) { m.connections.Add(float64(change)) }
+
+// ShowFaults shows which faults keep this replica from writing to the database; a cause that is not named is over.
+func (m *Metrics) ShowFaults(now map[store.FaultCause]bool) {
+	for _, cause := range store.Causes() {
+		m.dbFault.WithLabelValues(string(cause)).Set(truth(now[cause]))
+	}
+}
 
 // Closed implements webhook.Observer.
-func (m *metrics) Closed(_ notice.ClientID, why webhook.CloseReason) {
+func (m *Metrics) Closed(_ notice.ClientID, why webhook.CloseReason) {
 	m.closed.WithLabelValues(string(why)).Inc()
 }
 
 // CountLost makes the lines that a logging.LogWriter loses a metric.
-func (g *Gateway) CountLost(o *logging.LogWriter) {
-	g.metrics.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+func (m *Metrics) CountLost(o *logging.LogWriter) {
+	m.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "arauto_log_lines_lost_total", Help: "Lines of the process's log that were lost: the reader was too slow, or refused them.",
 	}, func() float64 { return float64(o.Lost()) }))
 }

@@ -1,4 +1,4 @@
-package gateway
+package metrics
 
 import (
 	"strconv"
@@ -7,17 +7,19 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/lab/alarms"
 )
 
 // TestFiguresOfTheLogSayWhatIsTold: an alarm needs a series before its first event, so each exists from the start.
 func TestFiguresOfTheLogSayWhatIsTold(t *testing.T) {
-	m := newMetrics("test")
+	m := New("test")
 	began, at := time.Unix(1_700_000_000, 0), time.Unix(1_700_000_500, 0)
-	log := newSealMetrics(m.registry, began)
-	log.bear([]string{"file", "url"})
+	log := NewSealObserver(m.Registry, began)
+	log.Bear([]string{"file", "url"})
 	shown := func() map[string]string {
 		got := map[string]string{}
-		for line := range strings.Lines(gathered(t, m.registry).Text) {
+		for line := range strings.Lines(alarms.Gather(t, m.Registry).Text) {
 			if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.HasPrefix(name, "arauto_log_") {
 				got[strings.TrimPrefix(name, "arauto_log_")] = value
 			}

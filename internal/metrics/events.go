@@ -1,0 +1,32 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/arauto/arauto/internal/events"
+)
+
+// EventObserver implements events.Observer.
+type EventObserver struct{ sent *prometheus.CounterVec }
+
+// NewEventObserver registers the figures of these ways.
+func NewEventObserver(r prometheus.Registerer, ways []events.Way) EventObserver {
+	m := EventObserver{prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "arauto_event_messages_total", Help: "Messages to operators about events, by way and result; a failed one is sent again.",
+	}, []string{"way", "result"})}
+	r.MustRegister(m.sent)
+	for _, w := range ways {
+		m.sent.WithLabelValues(w.Name(), "sent")
+		m.sent.WithLabelValues(w.Name(), "failed")
+	}
+	return m
+}
+
+// EventSent counts a message.
+func (m EventObserver) EventSent(way string, err error) {
+	result := "sent"
+	if err != nil {
+		result = "failed"
+	}
+	m.sent.WithLabelValues(way, result).Inc()
+}
