@@ -64,6 +64,7 @@ var packages = map[string]place{
 	"internal/strict":         {"1: reads JSON that others wrote, for intake and buses", nil},
 	"internal/config":         {"1: settings: read, checked, described, masked", []string{"internal/ofb", "internal/notice", "internal/mtls"}},
 	"internal/groupcommit":    {"1: when what waits is committed together, for intake and the spool", nil},
+	"internal/connlimit":      {"1: how many connections a listener has, and what becomes of those beyond", nil},
 	"internal/logging":        {"1: the log of the process: limited by kind, written by nobody who waits", nil},
 
 	"internal/intake":   {"2: accepts a change or says why not", append(floor0, "internal/strict", "internal/groupcommit")},

@@ -15,6 +15,7 @@ import (
 	"github.com/arauto/arauto/internal/api/bank"
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/connlimit"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/mtls"
@@ -29,7 +30,7 @@ type listener struct {
 	name   string
 	server *http.Server
 	wrap   func(net.Listener) net.Listener // TLS of its own; nil: the server's, if any
-	limit  limited                         // of connections; its listener and figures come with the start
+	limit  connlimit.Listener              // of connections; its listener and figures come with the start
 	leave  atomic.Bool                     // each answer is its connection's last
 	net    net.Listener
 }
@@ -54,7 +55,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	}
 	internal := api.NewServer(withDocs(g.internal), tlsConfig, g.log)
 	internal.Addr = cfg.Internal.Addr
-	turnAway(internal, func(r *http.Request) {
+	connlimit.TurnAway(internal, func(r *http.Request) {
 		if bank.TakesChanges(r) {
 			g.receipts.Unread("connections")
 		}
@@ -96,10 +97,10 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	g.listeners = append(pages, []*listener{
 		{
 			name: "public", server: public, wrap: func(l net.Listener) net.Listener { return g.trust.ShakeHands(shakes, l, public.TLSConfig) },
-			limit: limited{most: g.files.public, room: shakes.MakeRoom, last: make(chan struct{}, 1)},
+			limit: connlimit.Listener{Most: g.files.public, Room: shakes.MakeRoom, Last: make(chan struct{}, 1)},
 		},
-		{name: "internal", server: internal, limit: limited{most: g.files.internal, overflow: overflow}},
-		{name: "ops", server: ops, limit: limited{most: opsConnections, evict: true}},
+		{name: "internal", server: internal, limit: connlimit.Listener{Most: g.files.internal, Overflow: overflow}},
+		{name: "ops", server: ops, limit: connlimit.Listener{Most: opsConnections, Evict: true}},
 	}...)
 	return nil
 }
@@ -123,9 +124,9 @@ func (g *Gateway) openListeners(ctx context.Context) error {
 		l.limit.Listener, l.net = n, &l.limit
 		l.server.Handler = l.closeOnDrain(l.server.Handler)
 		open := g.metrics.Open.WithLabelValues(l.name)
-		l.limit.open, l.limit.turned = func(n int) { open.Set(float64(n)) }, g.metrics.Turned.WithLabelValues(l.name).Inc
+		l.limit.Open, l.limit.Turned = func(n int) { open.Set(float64(n)) }, g.metrics.Turned.WithLabelValues(l.name).Inc
 		if l.name == "internal" {
-			l.limit.cut = func() { g.receipts.Unread("connections") }
+			l.limit.Cut = func() { g.receipts.Unread("connections") }
 		}
 		g.log.Info("listening", "listener", l.name, "address", n.Addr().String(), "tls", l.server.TLSConfig != nil)
 	}
@@ -220,7 +221,7 @@ func (l *listener) shutDown(ctx context.Context) {
 	if l.name == "public" {
 		l.leave.Store(true)
 		leaving, cancel := context.WithTimeout(ctx, drainGrace)
-		l.limit.wait(leaving)
+		l.limit.Wait(leaving)
 		cancel()
 	}
 	if err := l.server.Shutdown(ctx); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/connlimit"
 	"github.com/arauto/arauto/internal/console"
 	"github.com/arauto/arauto/internal/console/page"
 	"github.com/arauto/arauto/internal/metrics"
@@ -40,7 +41,7 @@ func (g *Gateway) consoleListeners() ([]*listener, error) {
 	// Its connections are taken from those of the internal listener, which the console relieves of people.
 	most := max(1, g.files.internal/8)
 	g.files.internal -= most
-	return []*listener{{name: "console", server: server, limit: limited{most: most, evict: true}}}, nil
+	return []*listener{{name: "console", server: server, limit: connlimit.Listener{Most: most, Evict: true}}}, nil
 }
 
 // providerWithin is how long a request to the OpenID provider may take.

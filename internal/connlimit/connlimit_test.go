@@ -1,4 +1,4 @@
-package gateway
+package connlimit
 
 import (
 	"bufio"
@@ -25,7 +25,7 @@ const patience = 30 * time.Second
 
 // crowd is a limited listener and what it tells.
 type crowd struct {
-	*limited
+	*Listener
 	open, turned atomic.Int64
 }
 
@@ -36,15 +36,15 @@ func (l *crowd) untilOpen(t *testing.T, n int64) {
 }
 
 // crowded serves "hello" behind a limited listener.
-func crowded(t *testing.T, l *limited) *crowd {
+func crowded(t *testing.T, l *Listener) *crowd {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	l.Listener = inner
-	c := &crowd{limited: l}
-	l.open, l.turned = func(n int) { c.open.Store(int64(n)) }, func() { c.turned.Add(1) }
+	c := &crowd{Listener: l}
+	l.Open, l.Turned = func(n int) { c.open.Store(int64(n)) }, func() { c.turned.Add(1) }
 	server := api.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }), nil, slog.New(slog.DiscardHandler))
-	turnAway(server, func(*http.Request) {})
+	TurnAway(server, func(*http.Request) {})
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close(); <-ended })
@@ -114,7 +114,7 @@ func (v *visitor) ended() {
 }
 
 func TestBeyondItsLimitAListenerAnswers503AndServesAgainWhenThereIsRoom(t *testing.T) {
-	l := crowded(t, &limited{most: 3, overflow: 2})
+	l := crowded(t, &Listener{Most: 3, Overflow: 2})
 	var inside []*visitor
 	for range 3 {
 		v := l.visit(t)
@@ -146,7 +146,7 @@ func TestUnfinishedHandshakesMakeRoomOnAFullListener(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	shakes := &mtls.Handshakes{Most: 100}
-	l := &limited{Listener: inner, most: 4, room: shakes.MakeRoom, open: func(int) {}, turned: func() { t.Error("one was turned away") }}
+	l := &Listener{Listener: inner, Most: 4, Room: shakes.MakeRoom, Open: func(int) {}, Turned: func() { t.Error("one was turned away") }}
 	config := mtls.ServerConfig(mtlstest.HolderServer(t), mtlstest.ClientCAs(t))
 	server := api.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }), config, slog.New(slog.DiscardHandler))
 	ended := make(chan struct{})
@@ -166,7 +166,7 @@ func TestUnfinishedHandshakesMakeRoomOnAFullListener(t *testing.T) {
 }
 
 func TestTheOpsListenerMakesRoomForWhoeverComes(t *testing.T) {
-	l := crowded(t, &limited{most: 4, evict: true})
+	l := crowded(t, &Listener{Most: 4, Evict: true})
 	var holders []*visitor
 	for range 4 {
 		holders = append(holders, l.visit(t)) // silent
@@ -178,54 +178,4 @@ func TestTheOpsListenerMakesRoomForWhoeverComes(t *testing.T) {
 	}
 	require.EqualValues(t, 4, l.turned.Load())
 	require.EqualValues(t, 4, l.open.Load())
-}
-
-func TestOpenFilesAreSharedSoThatNobodyTakesWhatAnotherNeeds(t *testing.T) {
-	for limit := uint64(fewest); limit < 1<<17; limit += 97 {
-		d, err := share(limit, 0)
-		require.NoError(t, err)
-		require.LessOrEqual(t, uint64(base+d.outbound+d.public+d.internal), limit)
-		require.Positive(t, d.internal)
-		require.Greater(t, d.public, d.internal)
-	}
-	for _, c := range []struct {
-		limit uint64
-		slots int
-		wrong string
-	}{
-		{fewest - 1, 1, "open files: the limit is 191; raise it"},
-		{256, 64, ""},
-		{256, 65, "is 65, and a limit of 256 open files affords 64; raise the limit (ulimit -n, LimitNOFILE=) to 258, or lower the slots"},
-		{1 << 62, 4096, ""},
-	} {
-		d, err := share(c.limit, c.slots)
-		if c.wrong == "" {
-			require.NoError(t, err)
-			require.Equal(t, c.limit < comfortable, d.small())
-			continue
-		}
-		require.ErrorContains(t, err, c.wrong)
-	}
-}
-
-func TestAKeptConnectionIsToldThatAnAnswerWasItsLast(t *testing.T) { // cases R5
-	h := open(t)
-	p := h.poller(certs.DefaultAlfa)
-	ask := func() *http.Response {
-		res, err := p.client.Get("https://" + h.g.Addr("public") + "/nowhere")
-		require.NoError(t, err)
-		_, err = io.Copy(io.Discard, res.Body)
-		require.NoError(t, err)
-		require.NoError(t, res.Body.Close())
-		return res
-	}
-	require.False(t, ask().Close)
-	public := h.g.listeners[0]
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = h.g.Stop() }()
-	require.Eventually(t, public.leave.Load, patience, time.Millisecond)
-	require.True(t, ask().Close, "answered, on the connection that was open, and the last")
-	<-ended
-	_, err := p.client.Get("https://" + h.g.Addr("public") + "/nowhere")
-	require.Error(t, err)
 }

@@ -1,4 +1,5 @@
-package gateway
+// Package connlimit limits how many connections a listener has at a time, and tells what becomes of those beyond.
+package connlimit
 
 import (
 	"context"
@@ -8,53 +9,53 @@ import (
 	"sync"
 )
 
-// limited is a listener that lets in so many connections at a time (cases E7). What becomes of those beyond is the
+// Listener is a listener that lets in so many connections at a time (cases E7). What becomes of those beyond is the
 // listener's own manner: the internal one serves a few more, to say 503; the public one ends its oldest unfinished handshake
 // for each, and without one closes them before a handshake, so that there is no query and nothing to record; the ops one
 // closes its oldest, and so can always be reached.
 // Connections beyond are accepted all the same, never left in the kernel's queue: nobody waits for an answer that will
 // not come, and Accept does not spin.
-type limited struct {
+type Listener struct {
 	net.Listener
-	most     int         // connections served
-	overflow int         // connections more that are answered 503
-	evict    bool        // the oldest makes room for the newest
-	room     func() bool // closes one connection if it can, when there is no room for the next; nil: nothing can
-	open     func(n int) // told how many there are
-	turned   func()      // told of each that is over the limit
-	cut      func()      // told of each that is closed before anything was read of it; nil: nobody
+	Most     int         // connections served
+	Overflow int         // connections more that are answered 503
+	Evict    bool        // the oldest makes room for the newest
+	Room     func() bool // closes one connection if it can, when there is no room for the next; nil: nothing can
+	Open     func(n int) // told how many there are
+	Turned   func()      // told of each that is over the limit
+	Cut      func()      // told of each that is closed before anything was read of it; nil: nobody
 
-	last chan struct{} // capacity 1: told when the last guest has left; nil: nobody asks
+	Last chan struct{} // capacity 1: told when the last guest has left; nil: nobody asks
 
 	mu     sync.Mutex
 	inside map[*guest]struct{}
 	count  uint64 // guests so far
 }
 
-// guest is one connection of a limited listener.
+// guest is one connection of a limited Listener.
 type guest struct {
 	net.Conn
-	of     *limited
+	of     *Listener
 	number uint64 // in order of arrival
 	beyond bool   // it is over the limit
 	leave  sync.Once
 }
 
 // Accept returns the next connection that is let in, or the listener's own error.
-func (c *limited) Accept() (net.Conn, error) {
+func (c *Listener) Accept() (net.Conn, error) {
 	for {
 		conn, err := c.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		if c.room != nil && c.full() {
-			c.room()
+		if c.Room != nil && c.full() {
+			c.Room()
 		}
 		g, gone := c.admit(conn)
 		if gone != nil {
-			c.turned()
-			if c.cut != nil {
-				c.cut()
+			c.Turned()
+			if c.Cut != nil {
+				c.Cut()
 			}
 			cut(gone)
 		}
@@ -65,37 +66,37 @@ func (c *limited) Accept() (net.Conn, error) {
 }
 
 // full tells that the next connection would be over the limit.
-func (c *limited) full() bool {
+func (c *Listener) full() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.inside) >= c.most
+	return len(c.inside) >= c.Most
 }
 
 // admit makes a connection a guest, unless there is no room, and tells which connection is to be closed, if one is.
-func (c *limited) admit(conn net.Conn) (in *guest, gone net.Conn) {
+func (c *Listener) admit(conn net.Conn) (in *guest, gone net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := len(c.inside)
 	c.count++
-	g := &guest{Conn: conn, of: c, number: c.count, beyond: n >= c.most}
+	g := &guest{Conn: conn, of: c, number: c.count, beyond: n >= c.Most}
 	switch {
-	case c.evict && g.beyond:
+	case c.Evict && g.beyond:
 		gone, g.beyond = c.first(), false
-	case n >= c.most+c.overflow:
+	case n >= c.Most+c.Overflow:
 		return nil, conn
 	case g.beyond:
-		c.turned()
+		c.Turned()
 	}
 	if c.inside == nil {
 		c.inside = map[*guest]struct{}{}
 	}
 	c.inside[g] = struct{}{}
-	c.open(len(c.inside))
+	c.Open(len(c.inside))
 	return g, gone
 }
 
 // first takes the oldest connection out; c.mu is held, and somebody is inside.
-func (c *limited) first() net.Conn {
+func (c *Listener) first() net.Conn {
 	var oldest *guest
 	for g := range c.inside {
 		if oldest == nil || g.number < oldest.number {
@@ -126,10 +127,10 @@ func (g *guest) Close() error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.inside, g)
-		c.open(len(c.inside))
+		c.Open(len(c.inside))
 		if len(c.inside) == 0 {
 			select {
-			case c.last <- struct{}{}:
+			case c.Last <- struct{}{}:
 			default:
 			}
 		}
@@ -137,8 +138,8 @@ func (g *guest) Close() error {
 	return err
 }
 
-// wait returns when nobody is inside, or when ctx ends.
-func (c *limited) wait(ctx context.Context) {
+// Wait returns when nobody is inside, or when ctx ends.
+func (c *Listener) Wait(ctx context.Context) {
 	for {
 		c.mu.Lock()
 		n := len(c.inside)
@@ -147,7 +148,7 @@ func (c *limited) wait(ctx context.Context) {
 			return
 		}
 		select {
-		case <-c.last:
+		case <-c.Last:
 		case <-ctx.Done():
 			return
 		}
@@ -156,9 +157,9 @@ func (c *limited) wait(ctx context.Context) {
 
 type beyondKey struct{}
 
-// turnAway makes a server answer 503 on connections beyond its limit, before anything is asked of them. each is told of
+// TurnAway makes a server answer 503 on connections beyond its limit, before anything is asked of them. each is told of
 // every such request.
-func turnAway(server *http.Server, each func(*http.Request)) {
+func TurnAway(server *http.Server, each func(*http.Request)) {
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		if secured, ok := conn.(*tls.Conn); ok {
 			conn = secured.NetConn()
