@@ -65,6 +65,7 @@ var packages = map[string]place{
 	"internal/config":         {"1: settings: read, checked, described, masked", []string{"internal/ofb", "internal/notice", "internal/mtls"}},
 	"internal/groupcommit":    {"1: when what waits is committed together, for intake and the spool", nil},
 	"internal/connlimit":      {"1: how many connections a listener has, and what becomes of those beyond", nil},
+	"internal/lifecycle":      {"1: named parts of a process, started in order and stopped in reverse", nil},
 	"internal/logging":        {"1: the log of the process: limited by kind, written by nobody who waits", nil},
 
 	"internal/intake":   {"2: accepts a change or says why not", append(floor0, "internal/strict", "internal/groupcommit")},
@@ -122,7 +123,7 @@ var packages = map[string]place{
 		"internal/registry", "internal/watch", "internal/watch/sources", "internal/webhook", "openapi")},
 	"internal/metrics": {"4: every metric, and what counts it", append(floor0, "internal/logging", "internal/mtls", "internal/store", "internal/store/auditlog",
 		"internal/dispatch", "internal/webhook", "internal/trust", "internal/watch", "internal/watch/sources", "internal/events")},
-	"internal/gateway": {"4: wiring and life cycle", []string{"*"}},
+	"internal/gateway": {"4: wiring, and the order of start and stop", []string{"*"}},
 	"cmd/arauto":       {"4: the command line", []string{"*"}},
 }
 

@@ -5,16 +5,17 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/events"
+	"github.com/arauto/arauto/internal/lifecycle"
 	"github.com/arauto/arauto/internal/logging"
 	"github.com/arauto/arauto/internal/reconcile"
 )
 
 // tasks lists what goes on in the background and needs no leader: each is harmless when several replicas do it.
-func (g *Gateway) tasks() lifecycle {
-	all := lifecycle{
-		loop("files", func() { g.trust.WatchFiles(g.background, g.watchEvery) }),
-		loop("keys", func() { g.trust.RefreshKeys(g.background) }),
-		loop("revocation", func() { g.trust.RefreshLists(g.background) }),
+func (g *Gateway) tasks() lifecycle.Parts {
+	all := lifecycle.Parts{
+		lifecycle.Loop("files", func() { g.trust.WatchFiles(g.background, g.watchEvery) }),
+		lifecycle.Loop("keys", func() { g.trust.RefreshKeys(g.background) }),
+		lifecycle.Loop("revocation", func() { g.trust.RefreshLists(g.background) }),
 		g.every("cancel", time.Second, g.cancelEnded),
 		g.every("measure", 5*time.Second, g.measure),
 		g.every("receivers", receiversEvery, func(ctx context.Context) error { return g.trust.ShareReceivers(ctx, g.store) }),
@@ -37,19 +38,19 @@ func (g *Gateway) tasks() lifecycle {
 		all = append(all, g.every("sessions", time.Minute, g.keepSessions))
 	}
 	if r := &g.cfg.Webhook.RevocationSettings; r.OCSP {
-		all = append(all, loop("renew", func() { g.trust.RenewConnections(g.background, r.OCSPTTL) }))
+		all = append(all, lifecycle.Loop("renew", func() { g.trust.RenewConnections(g.background, r.OCSPTTL) }))
 	}
 	return all
 }
 
-// every is a component that runs a task at once and then at a distance, until the background ends.
-func (g *Gateway) every(name string, distance time.Duration, task func(context.Context) error) component {
+// every is a part that runs a task at once and then at a distance, until the background ends.
+func (g *Gateway) every(name string, distance time.Duration, task func(context.Context) error) lifecycle.Part {
 	return g.everyOr(name, distance, nil, task)
 }
 
 // everyOr is every, and runs the task also when it is asked for.
-func (g *Gateway) everyOr(name string, distance time.Duration, asked <-chan struct{}, task func(context.Context) error) component {
-	return loop(name, func() {
+func (g *Gateway) everyOr(name string, distance time.Duration, asked <-chan struct{}, task func(context.Context) error) lifecycle.Part {
+	return lifecycle.Loop(name, func() {
 		tick := time.NewTicker(distance)
 		defer tick.Stop()
 		var told time.Time // when the log named a failure that goes on

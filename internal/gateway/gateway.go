@@ -28,6 +28,7 @@ import (
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/events"
 	"github.com/arauto/arauto/internal/intake"
+	"github.com/arauto/arauto/internal/lifecycle"
 	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/receipt"
@@ -42,6 +43,9 @@ import (
 	"github.com/arauto/arauto/internal/webhook"
 	"github.com/arauto/arauto/openapi"
 )
+
+// DrainTimeout is how long a replica may take to go away after it was asked to (contract, "Listeners": 20 s).
+const DrainTimeout = 20 * time.Second
 
 // Gateway is one replica.
 type Gateway struct {
@@ -81,7 +85,7 @@ type Gateway struct {
 	stop        context.CancelFunc
 	background  context.Context // ends: background tasks stop
 	end         context.CancelFunc
-	parts       lifecycle
+	parts       lifecycle.Parts
 	drainWithin time.Duration
 	drain       sync.Once
 	drained     error // what Stop returns
@@ -270,39 +274,39 @@ func databaseProblem(err error) string { return "database.url (ARAUTO_DATABASE_U
 // lifecycle lists the parts in the order of their start. A drain goes through them from the end: readiness turns false and no
 // new work is taken; callers get their answers; sources hand over what they read; what was accepted is committed and the
 // background ends; attempts under way end; and files and connections close.
-func (g *Gateway) lifecycle() lifecycle {
-	return slices.Concat(lifecycle{
-		{name: "database", start: g.refuse, release: always(g.store.Close)},
-		{name: "trust", release: always(g.trust.Close)},
-		{name: "spool", release: g.polls.Close},
-		{name: "file of receipts", release: g.receipts.Close},
-		{name: "connections to receivers", release: always(g.sender.Close)},
-		{name: "listeners", start: g.openListeners, release: always(g.closeListeners)},
-		loop("dispatch", func() {
+func (g *Gateway) lifecycle() lifecycle.Parts {
+	return slices.Concat(lifecycle.Parts{
+		{Name: "database", Start: g.refuse, Release: lifecycle.Always(g.store.Close)},
+		{Name: "trust", Release: lifecycle.Always(g.trust.Close)},
+		{Name: "spool", Release: g.polls.Close},
+		{Name: "file of receipts", Release: g.receipts.Close},
+		{Name: "connections to receivers", Release: lifecycle.Always(g.sender.Close)},
+		{Name: "listeners", Start: g.openListeners, Release: lifecycle.Always(g.closeListeners)},
+		lifecycle.Loop("dispatch", func() {
 			if err := g.dispatcher.Run(g.work); err != nil {
 				g.log.Error("attempts ended without a stored outcome; they will be settled as unknown", "error", err)
 			}
 		}),
-		loop("intake", func() { g.intake.Run(g.background) }),
-		loop("polls", func() { g.polls.Run(g.background) }),
-		loop("receipts", func() { g.receipts.Run(g.background) }),
-		loop("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.Timers.Add(float64(n)) }) }),
-		loop("seal", func() { g.sealer.Run(g.background) }),
-	}, g.tasks(), lifecycle{
-		{name: "background", release: always(func() { g.end() })}, // intake stores what was accepted and ends
+		lifecycle.Loop("intake", func() { g.intake.Run(g.background) }),
+		lifecycle.Loop("polls", func() { g.polls.Run(g.background) }),
+		lifecycle.Loop("receipts", func() { g.receipts.Run(g.background) }),
+		lifecycle.Loop("timers", func() { g.intake.RunTimers(g.work, g.store, func(n int) { g.metrics.Timers.Add(float64(n)) }) }),
+		lifecycle.Loop("seal", func() { g.sealer.Run(g.background) }),
+	}, g.tasks(), lifecycle.Parts{
+		{Name: "background", Release: lifecycle.Always(func() { g.end() })}, // intake stores what was accepted and ends
 		g.following(),
-		{name: "refused sign-ins", stop: g.recordRefused},
-		{name: "refused queries", stop: func(ctx context.Context) error { return g.public.RecordRefused(ctx, true) }},
-		{name: "repeated readings", stop: func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, true) }},
-		{name: "callers", start: g.serveAll, stop: g.stopListeners},
-		{name: "new work", release: always(g.leave)},
+		{Name: "refused sign-ins", Stop: g.recordRefused},
+		{Name: "refused queries", Stop: func(ctx context.Context) error { return g.public.RecordRefused(ctx, true) }},
+		{Name: "repeated readings", Stop: func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, true) }},
+		{Name: "callers", Start: g.serveAll, Stop: g.stopListeners},
+		{Name: "new work", Release: lifecycle.Always(g.leave)},
 	})
 }
 
 // Start opens the listeners and begins to work. It fails when an address cannot be opened, or when the database
 // answers and is one we must not use; a database that does not answer is waited for.
 func (g *Gateway) Start(ctx context.Context) error {
-	if err := g.parts.start(ctx); err != nil {
+	if err := g.parts.Start(ctx); err != nil {
 		return err
 	}
 	if g.files.small() {
@@ -357,12 +361,12 @@ func (g *Gateway) Run(ctx context.Context) error {
 	return failure
 }
 
-// Stop drains and closes everything, within DrainTimeout. The error says what was lost, and a *LateError in it names the parts
+// Stop drains and closes everything, within DrainTimeout. The error says what was lost, and a *lifecycle.LateError in it names the parts
 // that did not end; the log says the same. It may be called more than once, and returns the same error.
 func (g *Gateway) Stop() error {
 	g.drain.Do(func() {
 		began := time.Now()
-		if g.drained = g.parts.stop(g.drainWithin); g.drained != nil {
+		if g.drained = g.parts.Stop(g.drainWithin); g.drained != nil {
 			g.log.Error("drain incomplete, unfinished work was ended", "error", g.drained)
 		}
 		g.log.Info("stopped", "took", time.Since(began).Round(time.Millisecond).String())
@@ -383,18 +387,18 @@ func (g *Gateway) leave() {
 const sourcesEndWithin = 5 * time.Second
 
 // following is the part that follows the sources.
-func (g *Gateway) following() component {
-	var all loops
-	return component{
-		name: "sources",
-		start: func(context.Context) error {
-			g.sources.Run(g.work, func(name string, loop func()) { all.start("source "+name, loop) })
+func (g *Gateway) following() lifecycle.Part {
+	var all lifecycle.Loops
+	return lifecycle.Part{
+		Name: "sources",
+		Start: func(context.Context) error {
+			g.sources.Run(g.work, func(name string, loop func()) { all.Start("source "+name, loop) })
 			return nil
 		},
-		stop: func(ctx context.Context) error {
+		Stop: func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, sourcesEndWithin)
 			defer cancel()
-			return all.wait(ctx)
+			return all.Wait(ctx)
 		},
 	}
 }

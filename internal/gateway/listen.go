@@ -17,6 +17,7 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/connlimit"
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/lifecycle"
 	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/receipt"
@@ -206,15 +207,15 @@ func (l *listener) closeOnDrain(next http.Handler) http.Handler {
 }
 
 // stopListeners ends the public and the internal one: what is being answered is answered. The ops listener closes later, so
-// that readiness can be seen to be false. It returns a *LateError that names those whose callers did not get their answer.
+// that readiness can be seen to be false. It returns a *lifecycle.LateError that names those whose callers did not get their answer.
 func (g *Gateway) stopListeners(ctx context.Context) error {
-	var closing loops
+	var closing lifecycle.Loops
 	for _, l := range g.listeners {
 		if l.name != "ops" {
-			closing.start("listener "+l.name, func() { l.shutDown(ctx) })
+			closing.Start("listener "+l.name, func() { l.shutDown(ctx) })
 		}
 	}
-	return closing.wait(ctx)
+	return closing.Wait(ctx)
 }
 
 func (l *listener) shutDown(ctx context.Context) {

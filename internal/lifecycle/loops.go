@@ -1,4 +1,4 @@
-package gateway
+package lifecycle
 
 import (
 	"context"
@@ -7,15 +7,15 @@ import (
 	"sync"
 )
 
-// loops are goroutines with names. The zero value is ready to use.
-type loops struct {
+// Loops are goroutines with names. The zero value is ready to use.
+type Loops struct {
 	all     sync.WaitGroup
 	mu      sync.Mutex
 	running map[string]int // loops of a name that have not ended
 }
 
-// start runs a loop under a name until it returns. Several loops may have one name.
-func (p *loops) start(name string, loop func()) {
+// Start runs a loop under a name until it returns. Several loops may have one name.
+func (p *Loops) Start(name string, loop func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running == nil {
@@ -28,7 +28,7 @@ func (p *loops) start(name string, loop func()) {
 	})
 }
 
-func (p *loops) end(name string) {
+func (p *Loops) end(name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running[name]--; p.running[name] == 0 {
@@ -36,9 +36,9 @@ func (p *loops) end(name string) {
 	}
 }
 
-// wait returns nil once every loop has ended, or when ctx ends a *LateError with the sorted names of those that have not.
+// Wait returns nil once every loop has ended, or when ctx ends a *LateError with the sorted names of those that have not.
 // Nothing may be started meanwhile.
-func (p *loops) wait(ctx context.Context) error {
+func (p *Loops) Wait(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() { p.all.Wait(); close(done) }()
 	select {
