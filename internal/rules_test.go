@@ -95,6 +95,7 @@ var packages = map[string]place{
 	"internal/api": {"3: the frame of our listeners", append(floor0, "internal/jws")},
 	"internal/api/bank": {"3: the bank's own side", append(floor0, "internal/api", "internal/intake", "internal/registry", "internal/evidence",
 		"internal/jws", "internal/trust")},
+	"internal/api/ops":    {"3: the platform's side: health, readiness, metrics", nil},
 	"internal/api/status": {"3: the initiators' side: status queries", append(floor0, "internal/api", "internal/mtls", "internal/jws", "openapi")},
 
 	"internal/console": {"3: pages for people: sign-in, sessions, the table of pages", append(append([]string{"internal/api", "internal/jws"}, floor0...),
@@ -197,7 +198,7 @@ var libraries = []library{
 	{"github.com/dlclark/regexp2", nil, "an oracle for the documents' patterns; it backtracks: tests only"},
 	{"github.com/go-json-experiment", []string{"internal/strict", "internal/intake", "internal/api", "internal/watch/bus"}, "what comes in from machines is read strictly"},
 	{"github.com/swaggest/swgui", []string{"internal/gateway"}, "one page on the internal listener"},
-	{"github.com/prometheus", []string{"internal/metrics", "internal/gateway"}, "packages report to an observer of their own"},
+	{"github.com/prometheus", []string{"internal/metrics"}, "packages report to an observer of their own"},
 	{"go.yaml.in/yaml", []string{"internal/config", "internal/watch"}, "configuration is read once and passed as values; a mapping is configuration, and its errors name line and key"},
 	{"github.com/expr-lang/expr", []string{"internal/watch"}, "what a row means is said in mappings alone; who computes it stays exchangeable"},
 	{"github.com/caarlos0/env", []string{"internal/config"}, "configuration is read once and passed as values"},

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api/bank"
+	"github.com/arauto/arauto/internal/api/ops"
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/console"
@@ -54,7 +55,7 @@ type Gateway struct {
 	version string
 	began   time.Time
 	metrics *metrics.Metrics
-	ready   *readiness
+	ready   *ops.Readiness
 
 	store      *store.Store
 	auditlog   *auditlog.Log // over the store's connections
@@ -197,8 +198,8 @@ func (g *Gateway) wire() error {
 	log.Bear(g.sealer.Anchors())
 	log.Tampering = g.events.Tampered
 	g.verifier = seal.NewVerifier(cfg, g.auditlog, g.sealer.LogKey, g.log, log)
-	g.daily = newDaily(cfg, g.auditlog, g.log, g.metrics.Registry)
-	g.ready = &readiness{checks: g.checks(), notes: g.notes}
+	g.daily = newDaily(cfg, g.auditlog, g.log, g.metrics)
+	g.ready = &ops.Readiness{Checks: g.checks(), Notes: g.notes}
 	if err := g.listen(schemas); err != nil {
 		return err
 	}
@@ -212,13 +213,13 @@ func (g *Gateway) notes() []string {
 }
 
 // checks are what must be usable for readiness.
-func (g *Gateway) checks() []check {
-	checks := []check{
-		{"database", g.checkDatabase},
-		{"certificates", func(context.Context) error { return g.trust.Ready(time.Now()) }},
-		{"keys", func(context.Context) error { return g.trust.KeysReady() }},
-		{"spool", func(context.Context) error { return g.polls.Ready() }},
-		{"listeners", func(context.Context) error {
+func (g *Gateway) checks() []ops.Condition {
+	checks := []ops.Condition{
+		{Name: "database", Ask: g.checkDatabase},
+		{Name: "certificates", Ask: func(context.Context) error { return g.trust.Ready(time.Now()) }},
+		{Name: "keys", Ask: func(context.Context) error { return g.trust.KeysReady() }},
+		{Name: "spool", Ask: func(context.Context) error { return g.polls.Ready() }},
+		{Name: "listeners", Ask: func(context.Context) error {
 			for _, l := range g.listeners {
 				if l.net == nil {
 					return fmt.Errorf("%s is not open yet", l.name)
@@ -228,7 +229,7 @@ func (g *Gateway) checks() []check {
 		}},
 	}
 	if g.cfg.Watch.Readiness > 0 {
-		checks = append(checks, check{"sources", func(context.Context) error { return g.sources.Lagging(g.cfg.Watch.Readiness) }})
+		checks = append(checks, ops.Condition{Name: "sources", Ask: func(context.Context) error { return g.sources.Lagging(g.cfg.Watch.Readiness) }})
 	}
 	return checks
 }
@@ -377,7 +378,7 @@ func (g *Gateway) Stop() error {
 // leave takes no new work: readiness turns false, streams end after the line they are on, nothing more is claimed, no deadline
 // fires, and sources read nothing more.
 func (g *Gateway) leave() {
-	g.ready.drain()
+	g.ready.Drain()
 	g.internal.Drain()
 	g.stop()
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/api/bank"
+	"github.com/arauto/arauto/internal/api/ops"
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/connlimit"
@@ -89,8 +90,8 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	public.Addr = cfg.Public.Addr
 	g.trust.Guard(public)
 
-	ops := api.NewServer(opsHandler(g.ready, g.metrics), nil, g.log)
-	ops.Addr = cfg.Ops.Addr
+	platform := api.NewServer(ops.Handler(g.ready, g.metrics.Handler()), nil, g.log)
+	platform.Addr = cfg.Ops.Addr
 	pages, err := g.consoleListeners()
 	if err != nil {
 		return err
@@ -101,7 +102,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 			limit: connlimit.Listener{Most: g.files.public, Room: shakes.MakeRoom, Last: make(chan struct{}, 1)},
 		},
 		{name: "internal", server: internal, limit: connlimit.Listener{Most: g.files.internal, Overflow: overflow}},
-		{name: "ops", server: ops, limit: connlimit.Listener{Most: opsConnections, Evict: true}},
+		{name: "ops", server: platform, limit: connlimit.Listener{Most: opsConnections, Evict: true}},
 	}...)
 	return nil
 }

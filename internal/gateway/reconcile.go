@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/metrics"
@@ -16,10 +14,10 @@ import (
 )
 
 // newDaily joins the daily look to its figures and to the paths of the status queries.
-func newDaily(cfg *config.Config, l *auditlog.Log, log *slog.Logger, r prometheus.Registerer) *reconcile.Reconciler {
+func newDaily(cfg *config.Config, l *auditlog.Log, log *slog.Logger, m *metrics.Metrics) *reconcile.Reconciler {
 	began := time.Now()
 	return reconcile.New(reconcile.Options{
-		Settings: cfg, AuditLog: l, Log: log, Observer: metrics.NewReconcileObserver(r, began), Endpoint: status.Endpoint, Began: began,
+		Settings: cfg, AuditLog: l, Log: log, Observer: metrics.NewReconcileObserver(m.Registry, began), Endpoint: status.Endpoint, Began: began,
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/api/ops"
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/alarms"
@@ -91,14 +92,14 @@ func (p *signedLog) verifying() *verifying {
 // asked is what /readyz answers.
 func (v *verifying) asked() (int, string) {
 	w := httptest.NewRecorder()
-	opsHandler(&readiness{notes: v.Notes}, v.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	ops.Handler(&ops.Readiness{Notes: v.Notes}, v.metrics.Handler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 	return w.Code, w.Body.String()
 }
 
 // series are the lines of /metrics about verification.
 func (v *verifying) series() string {
 	w := httptest.NewRecorder()
-	opsHandler(&readiness{}, v.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	v.metrics.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	return w.Body.String()
 }
 

@@ -3,11 +3,13 @@
 package metrics
 
 import (
+	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/arauto/arauto/internal/dispatch"
 	"github.com/arauto/arauto/internal/logging"
@@ -170,6 +172,11 @@ func New(version string) *Metrics {
 	return m
 }
 
+// Handler answers with every metric, in the format of Prometheus.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{})
+}
+
 // Accepted implements intake.Observer.
 func (m *Metrics) Accepted(kind ofb.Kind, verdict notice.Verdict, silence ofb.Silence, waited time.Duration) {
 	name := kindNone
@@ -299,7 +306,7 @@ func (m *Metrics) Closed(_ notice.ClientID, why webhook.CloseReason) {
 	m.closed.WithLabelValues(string(why)).Inc()
 }
 
-// CountLost makes the lines that a logging.LogWriter loses a metric.
+// CountLost makes the lines that a writer loses a metric.
 func (m *Metrics) CountLost(o *logging.LogWriter) {
 	m.Registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "arauto_log_lines_lost_total", Help: "Lines of the process's log that were lost: the reader was too slow, or refused them.",

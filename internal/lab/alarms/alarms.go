@@ -69,7 +69,7 @@ type Scrape struct {
 func Gather(t testing.TB, r *prometheus.Registry) Scrape {
 	t.Helper()
 	w := httptest.NewRecorder()
-	promhttp.HandlerFor(r, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	promhttp.HandlerFor(r, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
 	return Scrape{Text: w.Body.String(), At: time.Now()}
 }
 

@@ -1,4 +1,6 @@
-package gateway
+// Package ops is the platform's side: whether the process answers, whether it can do its work, and its metrics. It asks for no
+// token, so its listener is for the platform's own network.
+package ops
 
 import (
 	"context"
@@ -8,36 +10,32 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"github.com/arauto/arauto/internal/metrics"
 )
 
-// check is one thing readiness asks about; nil means usable.
-type check struct {
-	name string
-	ask  func(context.Context) error
+// Condition is one thing readiness asks about; nil means usable.
+type Condition struct {
+	Name string
+	Ask  func(context.Context) error
 }
 
-// readiness answers /readyz from named checks. Liveness never asks the database.
-type readiness struct {
-	checks []check
-	notes  func() []string // what an operator should see though it keeps nobody from working; nil: nothing
+// Readiness answers /readyz from named checks. Liveness never asks the database.
+type Readiness struct {
+	Checks []Condition
+	Notes  func() []string // what an operator should see though it keeps nobody from working; nil: nothing
 
 	mu       sync.Mutex
 	draining bool
 }
 
-// drain makes readiness false until the process ends: no load balancer should send anything any more.
-func (r *readiness) drain() {
+// Drain makes readiness false until the process ends: no load balancer should send anything any more.
+func (r *Readiness) Drain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.draining = true
 }
 
 // ask runs all checks side by side, each with a second at most, and returns what is not usable.
-func (r *readiness) ask(ctx context.Context) []string {
+func (r *Readiness) ask(ctx context.Context) []string {
 	r.mu.Lock()
 	draining := r.draining
 	r.mu.Unlock()
@@ -49,12 +47,12 @@ func (r *readiness) ask(ctx context.Context) []string {
 	var mu sync.Mutex
 	var reasons []string
 	var all sync.WaitGroup
-	for _, c := range r.checks {
+	for _, c := range r.Checks {
 		all.Go(func() {
-			if err := c.ask(ctx); err != nil {
+			if err := c.Ask(ctx); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				reasons = append(reasons, fmt.Sprintf("%s: %v", c.name, err))
+				reasons = append(reasons, fmt.Sprintf("%s: %v", c.Name, err))
 			}
 		})
 	}
@@ -63,8 +61,8 @@ func (r *readiness) ask(ctx context.Context) []string {
 	return reasons
 }
 
-// opsHandler serves what the platform asks: /healthz (the process answers), /readyz (it can do its work), /metrics.
-func opsHandler(r *readiness, m *metrics.Metrics) http.Handler {
+// Handler serves what the platform asks: /healthz (the process answers), /readyz (it can do its work), /metrics.
+func Handler(r *Readiness, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeStatus(w, http.StatusOK, nil)
@@ -76,16 +74,16 @@ func opsHandler(r *readiness, m *metrics.Metrics) http.Handler {
 		}
 		writeStatus(w, http.StatusOK, nil, r.noted()...)
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", metrics)
 	return mux
 }
 
 // noted are the notes, if there are any.
-func (r *readiness) noted() []string {
-	if r.notes == nil {
+func (r *Readiness) noted() []string {
+	if r.Notes == nil {
 		return nil
 	}
-	return r.notes()
+	return r.Notes()
 }
 
 func writeStatus(w http.ResponseWriter, status int, reasons []string, notes ...string) {
