@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/lab/stage"
@@ -69,6 +70,11 @@ func TestThePreviousVersionWorksBesideThisOne(t *testing.T) {
 		}
 		return product(args...)
 	}})}
+	conn, err := pgx.Connect(t.Context(), f.Database)
+	require.NoError(t, err)
+	_, err = conn.Exec(t.Context(), "UPDATE arauto.form SET dense = false") // as the migration leaves it in a database that is used
+	require.NoError(t, err)
+	require.NoError(t, conn.Close(t.Context()))
 	start := func(place int, previous bool) {
 		before.Store(previous)
 		r, err := f.Start(t.Context())

@@ -163,6 +163,6 @@ func TestACoreThatSpeaksOverABusIsFollowedThroughAKill(t *testing.T) {
 	for id, events := range got {
 		require.Len(t, events, 1, id)
 	}
-	require.Equal(t, all+21, f.count("SELECT count(*) FROM arauto.revision WHERE resource_id LIKE 'payment-%' OR resource_id = 'first'"), "each change is stored once")
+	require.Equal(t, all+21, f.count("SELECT count(*) FROM arauto.stored_revision WHERE resource_id LIKE 'payment-%' OR resource_id = 'first'"), "each change is stored once")
 	f.oneRowAFact()
 }

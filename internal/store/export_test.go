@@ -8,6 +8,7 @@ import "github.com/arauto/arauto/internal/notice"
 const (
 	ClaimSQL                                      = claimSQL
 	SettleSQL                                     = settleSQL
+	ReadRevision                                  = readRevision
 	LockFlights, LockLost, FindLost, PlanFindLost = lockFlights, lockLost, findLost, planFindLost
 )
 

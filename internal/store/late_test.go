@@ -73,8 +73,8 @@ func TestALateRevisionMakesItsSuccessorBeJudgedAgain(t *testing.T) {
 // consentAgain rebuilds a change exactly as it is stored.
 func consentAgain(b *bench, id string, revision int) change {
 	b.t.Helper()
-	c := consent(id, revision, one[string](b, "SELECT status FROM revision WHERE revision = $1", revision))
-	c.OccurredAt = one[time.Time](b, "SELECT occurred_at FROM revision WHERE revision = $1", revision).UTC()
+	c := consent(id, revision, one[string](b, "SELECT status FROM stored_revision WHERE revision = $1", revision))
+	c.OccurredAt = one[time.Time](b, "SELECT occurred_at FROM stored_revision WHERE revision = $1", revision).UTC()
 	return c
 }
 

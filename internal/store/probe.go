@@ -46,7 +46,7 @@ func (s *Store) probeOn(ctx context.Context, conn *pgxpool.Conn) error {
 	}
 	aside := *made
 	aside.ID, aside.Line = NewID(), []byte("{}")
-	_, began, err := lockPasts(ctx, conn, []*notice.Change{made})
+	pasts, began, err := lockPasts(ctx, conn, []*notice.Change{made})
 	if err != nil {
 		return probeFailed(err)
 	}
@@ -55,8 +55,8 @@ func (s *Store) probeOn(ctx context.Context, conn *pgxpool.Conn) error {
 	announcement.APIVersion, announcement.Event, announcement.EventAt = made.APIVersion, ofb.DataChanged, now
 	w := newWriter(s, began, now)
 	err = errors.Join(
-		w.add(made, &notice.Past{}, &notice.Decision{Verdict: notice.Applied, Current: true, Announce: announcement, Timer: &ofb.Timer{Rule: "probe", Deadline: now.Add(time.Hour)}}),
-		w.add(&aside, &notice.Past{}, &notice.Decision{Verdict: notice.Quarantined, Problems: []notice.Problem{{Code: "probe"}}}))
+		w.add(made, &pasts[0], &notice.Decision{Verdict: notice.Applied, Current: true, Announce: announcement, Timer: &ofb.Timer{Rule: "probe", Deadline: now.Add(time.Hour)}}),
+		w.add(&aside, &pasts[0], &notice.Decision{Verdict: notice.Quarantined, Problems: []notice.Problem{{Code: "probe"}}}))
 	if err != nil {
 		return probeFailed(err)
 	}

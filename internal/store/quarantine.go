@@ -188,7 +188,7 @@ ORDER BY revision, id LIMIT $5`, string(f.Client), f.Kind, f.Source, f.Code, lim
 const supersededSQL = `
 WITH kinds AS (SELECT * FROM unnest($1::text[], $2::smallint[]) AS k(name, number)), old AS MATERIALIZED (
   SELECT q.id, r.revision, v.change_id FROM quarantine q JOIN kinds k ON k.name = q.kind JOIN resource r ON r.kind = k.number AND r.id = q.resource_id
-    JOIN revision v ON v.kind = r.kind AND v.resource_id = r.id AND v.revision = r.revision
+    JOIN stored_revision v ON v.kind = r.kind AND v.resource_id = r.id AND v.revision = r.revision
   WHERE q.state = 'open' AND r.client_id = q.client_id AND r.revision > q.revision AND r.updated_at >= q.last_at LIMIT 100 FOR UPDATE OF q SKIP LOCKED
 ), closed AS (
   UPDATE quarantine q SET state = 'dismissed', closed_by = 'arauto', closed_why = 'revision ' || old.revision || ' was applied: change ' || old.change_id, closed_at = now(), line = NULL

@@ -75,7 +75,7 @@ CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.
 
 const readPush = `SELECT i.client_id, i.push, NOT i.removed, i.push_epoch, coalesce(i.webhook_uris->>0, '') FROM unnest($1::text[]) AS k(client_id) JOIN initiator i USING (client_id)`
 
-const sinceBegin = "SELECT now(), (extract(epoch FROM clock_timestamp() - now()) * 1000000)::bigint"
+const sinceBegin = "SELECT now(), (extract(epoch FROM clock_timestamp() - now()) * 1000000)::bigint, (SELECT dense FROM form)"
 
 // lockPasts begins the transaction, locks the resources one by one in the order given, and reads the registrations, in
 // one round trip. began is when the transaction did, by our clock: the wait for locks, which the database knows, is taken
@@ -149,13 +149,14 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 	}
 	var now pgtype.Timestamptz
 	var micros int64
-	if err := results.QueryRow().Scan(&now, &micros); err != nil {
+	var dense bool
+	if err := results.QueryRow().Scan(&now, &micros, &dense); err != nil {
 		return nil, began, err
 	}
 	for i, c := range changes {
 		p := registered[c.Client]
 		pasts[i].Push, pasts[i].Unregistered = p.on, !p.known
-		pasts[i].Epoch, pasts[i].BaseURI, pasts[i].Now = p.epoch, p.uri, FromTime(now)
+		pasts[i].Epoch, pasts[i].BaseURI, pasts[i].Now, pasts[i].Dense = p.epoch, p.uri, FromTime(now), dense
 	}
 	began = time.Now().Add(-time.Duration(micros) * time.Microsecond)
 	return pasts, began, results.Close()
@@ -167,11 +168,11 @@ SELECT k.n, r.which, r.revision, r.change_id, r.data_hash, r.status, r.watched, 
     AND e.kind = 'decision' AND e.revision = r.revision)
 FROM unnest($1::smallint[], $2::text[], $3::bigint[]) WITH ORDINALITY AS k(kind, id, revision, n)
 CROSS JOIN LATERAL (
-  SELECT 'same' AS which, v.* FROM revision v WHERE v.kind = k.kind AND v.resource_id = k.id AND v.revision = k.revision
+  SELECT 'same' AS which, v.* FROM stored_revision v WHERE v.kind = k.kind AND v.resource_id = k.id AND v.revision = k.revision
   UNION ALL
-  SELECT 'before', b.* FROM (SELECT * FROM revision v WHERE v.kind = k.kind AND v.resource_id = k.id AND v.revision < k.revision ORDER BY v.revision DESC LIMIT 1) b
+  SELECT 'before', b.* FROM (SELECT * FROM stored_revision v WHERE v.kind = k.kind AND v.resource_id = k.id AND v.revision < k.revision ORDER BY v.revision DESC LIMIT 1) b
   UNION ALL
-  SELECT 'after', a.* FROM (SELECT * FROM revision v WHERE v.kind = k.kind AND v.resource_id = k.id AND v.revision > k.revision ORDER BY v.revision LIMIT 1) a
+  SELECT 'after', a.* FROM (SELECT * FROM stored_revision v WHERE v.kind = k.kind AND v.resource_id = k.id AND v.revision > k.revision ORDER BY v.revision LIMIT 1) a
 ) r`
 
 // readRevisions fills in what the current row does not tell: of changes that are not newer than the core's newest, and

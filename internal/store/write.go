@@ -22,7 +22,7 @@ type writer struct {
 	now     time.Time
 	entries entryColumns
 
-	revisions  revisionColumns
+	revisions  revisionColumns // those that get a row of their own
 	made       resourceColumns // resources that are new
 	replaced   resourceColumns // resources with a new current document
 	announced  announcedColumns
@@ -104,7 +104,8 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 		f.Reason = d.Judged.Silence
 	}
 	e.notification = notification
-	if c.Cause != ofb.Clock { // a timer's change has no revision
+	held := past.Dense && d.Current
+	if c.Cause != ofb.Clock && !held { // a timer's change has no revision
 		w.revisions.add(c, notification, string(f.Reason))
 	}
 	if again := d.Rejudged; again != nil {
@@ -114,10 +115,16 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 	switch {
 	case past.Resource == nil:
 		w.made.add(c, d.Announced)
+		if held {
+			w.made.holdRevision(c, notification, string(f.Reason))
+		}
 	case d.Current:
 		w.replaced.add(c, d.Announced)
-		if c.Cause == ofb.Clock {
+		switch {
+		case c.Cause == ofb.Clock:
 			w.replaced.byTimer(past.Resource.Revision, c.OccurredAt)
+		case held:
+			w.replaced.holdRevision(c, notification, string(f.Reason))
 		}
 	default:
 		w.announced.add(c, d.Announced)
@@ -217,11 +224,22 @@ type resourceColumns struct {
 	hash, document              [][]byte
 	at, timerAt                 []pgtype.Timestamptz
 	consent                     []pgtype.Text
+	unwritten                   []pgtype.Int8 // the revision, where it gets no row of its own; cause, notification and reason are its
+	cause, reason               []pgtype.Text
+	notification                []pgtype.UUID
 }
 
 // byTimer marks the resource added last as made by a timer: it keeps the core's highest revision.
 func (r *resourceColumns) byTimer(revision int64, deadline time.Time) {
 	r.revision[len(r.revision)-1], r.timerAt[len(r.timerAt)-1] = revision, ToTime(deadline)
+}
+
+// holdRevision marks the resource added last as the only place of its revision. The table revision gets the row when another change takes its
+// place: a trigger writes it.
+func (r *resourceColumns) holdRevision(c *notice.Change, notification notice.ID, reason string) {
+	last := len(r.id) - 1
+	r.unwritten[last], r.cause[last] = pgtype.Int8{Int64: c.Revision, Valid: true}, pgtype.Text{String: string(c.Cause), Valid: true}
+	r.notification[last], r.reason[last] = ToUUID(notification), ToText(reason)
 }
 
 func (r *resourceColumns) add(c *notice.Change, announced uint64) {
@@ -231,22 +249,29 @@ func (r *resourceColumns) add(c *notice.Change, announced uint64) {
 	r.change, r.watched = append(r.change, ToUUID(c.ID)), append(r.watched, watchedJSON(c.State.Watched))
 	r.hash, r.document, r.at = append(r.hash, c.State.Data[:]), append(r.document, c.Document), append(r.at, ToTime(c.OccurredAt))
 	r.timerAt, r.consent = append(r.timerAt, pgtype.Timestamptz{}), append(r.consent, ToText(c.ConsentID))
+	r.unwritten, r.cause = append(r.unwritten, pgtype.Int8{}), append(r.cause, pgtype.Text{})
+	r.notification, r.reason = append(r.notification, pgtype.UUID{}), append(r.reason, pgtype.Text{})
 }
 
 const resourceArrays = `
-FROM unnest($1::smallint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::uuid[], $9::text[], $10::bytea[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::text[])
-  AS v(kind, id, client_id, api_version, status, revision, announced, change_id, watched, hash, document, at, timer_at, consent)`
+FROM unnest($1::smallint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::uuid[], $9::text[], $10::bytea[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::text[],
+    $15::bigint[], $16::text[], $17::uuid[], $18::text[])
+  AS v(kind, id, client_id, api_version, status, revision, announced, change_id, watched, hash, document, at, timer_at, consent, unwritten, cause, notification_id, reason)`
 
 func (r *resourceColumns) arguments() []any {
-	return []any{r.kind, r.id, r.client, r.version, r.status, r.revision, r.announced, r.change, r.watched, r.hash, r.document, r.at, r.timerAt, r.consent}
+	return []any{
+		r.kind, r.id, r.client, r.version, r.status, r.revision, r.announced, r.change, r.watched, r.hash, r.document, r.at, r.timerAt, r.consent,
+		r.unwritten, r.cause, r.notification, r.reason,
+	}
 }
 
 // insert stores new resources. It has no ON CONFLICT: a resource that another replica made meanwhile was not judged
 // from, so the whole batch must be judged again.
 func (r *resourceColumns) insert(b *pgx.Batch) {
 	if len(r.kind) > 0 {
-		b.Queue(`INSERT INTO resource (kind, id, client_id, api_version, status, revision, announced, change_id, watched, data_hash, document, occurred_at, consent_id)
-SELECT kind, id, client_id, api_version, status, revision, announced, change_id, watched::jsonb, hash, document, at, consent`+resourceArrays, r.arguments()...)
+		b.Queue(`INSERT INTO resource (kind, id, client_id, api_version, status, revision, announced, change_id, watched, data_hash, document, occurred_at, consent_id,
+  unwritten, cause, notification_id, reason)
+SELECT kind, id, client_id, api_version, status, revision, announced, change_id, watched::jsonb, hash, document, at, consent, unwritten, cause, notification_id, reason`+resourceArrays, r.arguments()...)
 	}
 }
 
@@ -254,7 +279,7 @@ func (r *resourceColumns) update(b *pgx.Batch) {
 	if len(r.kind) > 0 {
 		b.Queue(`UPDATE resource r SET status = v.status, revision = v.revision, announced = v.announced, change_id = v.change_id,
   watched = v.watched::jsonb, data_hash = v.hash, document = v.document, occurred_at = v.at, updated_at = now(), timer_at = v.timer_at,
-  consent_id = v.consent`+
+  consent_id = v.consent, unwritten = v.unwritten, cause = v.cause, notification_id = v.notification_id, reason = v.reason`+
 			resourceArrays+` WHERE r.kind = v.kind AND r.id = v.id`, r.arguments()...)
 	}
 }

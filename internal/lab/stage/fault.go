@@ -61,13 +61,13 @@ var oneRowAFact = map[string]string{
 	"results without their attempt":              "SELECT count(*) FROM arauto.entry r WHERE kind = 'result' AND NOT EXISTS (SELECT FROM arauto.entry a WHERE a.notification_id = r.notification_id AND a.number = r.number AND a.kind = 'attempt')",
 	"revisions announced twice":                  "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE kind IN ('change', 'decision') AND notification_id IS NOT NULL AND revision IS NOT NULL GROUP BY resource_kind, resource_id, revision HAVING count(*) > 1) x",
 	"changes recorded twice":                     "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE kind = 'change' AND revision IS NOT NULL GROUP BY resource_kind, resource_id, revision HAVING count(*) > 1) x",
-	"revisions without an entry":                 "SELECT count(*) FROM arauto.revision v WHERE NOT EXISTS (SELECT FROM arauto.entry e WHERE e.id = v.change_id AND e.kind = 'change')",
+	"revisions without an entry":                 "SELECT count(*) FROM arauto.stored_revision v WHERE NOT EXISTS (SELECT FROM arauto.entry e WHERE e.id = v.change_id AND e.kind = 'change')",
 	"notifications in the queue from nowhere":    "SELECT count(*) FROM arauto.queue q WHERE NOT EXISTS (SELECT FROM arauto.entry e WHERE e.notification_id = q.id AND e.kind IN ('change', 'decision'))",
 	"notifications that were closed twice":       "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE closes IS NOT NULL GROUP BY notification_id HAVING count(*) > 1) x",
 	"notifications neither queued nor ended":     "SELECT count(*) FROM (SELECT DISTINCT notification_id FROM arauto.entry WHERE kind IN ('change', 'decision') AND notification_id IS NOT NULL) n WHERE NOT EXISTS (SELECT FROM arauto.queue q WHERE q.id = n.notification_id) AND NOT EXISTS (SELECT FROM arauto.entry a WHERE a.notification_id = n.notification_id AND a.kind = 'attempt' AND a.xid IN (SELECT xid FROM arauto.flight) AND NOT EXISTS (SELECT FROM arauto.entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = 1)) AND NOT EXISTS (SELECT FROM arauto.entry e WHERE e.notification_id = n.notification_id AND e.closes IS NOT NULL)",
 	"flights that do not count their attempts":   "SELECT count(*) FROM arauto.flight f WHERE unsettled <> (SELECT count(*) FROM arauto.entry a WHERE a.xid = f.xid AND a.kind = 'attempt' AND NOT EXISTS (SELECT FROM arauto.entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = 1))",
 	"polls recorded twice":                       "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE kind = 'poll' GROUP BY id HAVING count(*) > 1) x",
-	"current documents of a revision not stored": "SELECT count(*) FROM arauto.resource c WHERE revision > 0 AND NOT EXISTS (SELECT FROM arauto.revision v WHERE v.kind = c.kind AND v.resource_id = c.id AND v.revision = c.revision)",
+	"current documents of a revision not stored": "SELECT count(*) FROM arauto.resource c WHERE revision > 0 AND NOT EXISTS (SELECT FROM arauto.stored_revision v WHERE v.kind = c.kind AND v.resource_id = c.id AND v.revision = c.revision)",
 }
 
 // OneRowAFact looks into the database and tells what is there that must not be.
@@ -96,7 +96,7 @@ func (s *Stage) StoredRevisions(ctx context.Context) (map[Revision]string, error
 		return nil, fmt.Errorf("read the revisions: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	rows, err := conn.Query(ctx, "SELECT kind, resource_id, revision, change_id::text FROM arauto.revision")
+	rows, err := conn.Query(ctx, "SELECT kind, resource_id, revision, change_id::text FROM arauto.stored_revision")
 	if err != nil {
 		return nil, fmt.Errorf("read the revisions: %w", err)
 	}

@@ -194,7 +194,7 @@ JOIN entry e ON e.resource_id = k.id AND e.resource_kind = k.kind AND e.number I
 
 const storyRevisions = `
 SELECT v.kind, v.resource_id, v.revision, v.change_id, v.data_hash, v.status, v.watched, v.cause, v.occurred_at, v.notification_id, coalesce(v.reason, '')
-FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN revision v ON v.kind = k.kind AND v.resource_id = k.id`
+FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN stored_revision v ON v.kind = k.kind AND v.resource_id = k.id`
 
 const storyDocuments = `
 SELECT r.kind, r.id, r.client_id, r.revision, r.change_id, r.status, r.data_hash, r.timer_at, r.document
