@@ -14,7 +14,7 @@ CREATE VIEW stored_revision AS
   UNION ALL
   SELECT kind, id, unwritten, change_id, data_hash, status, watched, cause, occurred_at, notification_id, reason FROM resource WHERE unwritten IS NOT NULL;
 
--- The row is written by the database, whoever replaces a document: also a replica of a version before this migration, which leaves the
+-- The database writes the row, also when a replica of a version before this migration replaces the document: that replica leaves the
 -- new columns as they are. A row that is there already stays.
 -- +goose StatementBegin
 CREATE FUNCTION write_revision() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$

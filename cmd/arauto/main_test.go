@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
@@ -251,6 +252,16 @@ func (h *house) reconcile() stage.Report {
 	return report
 }
 
+// attemptsBegun counts the attempts that the history has: in entries of their own, and attempt 1 in the entry of its change.
+func (h *house) attemptsBegun(ctx context.Context) (n int) {
+	h.t.Helper()
+	conn, err := pgx.Connect(ctx, h.Database)
+	require.NoError(h.t, err)
+	defer func() { _ = conn.Close(ctx) }()
+	require.NoError(h.t, conn.QueryRow(ctx, "SELECT count(*) FROM arauto.entry WHERE kind = 'attempt' OR kind = 'change' AND interaction_id IS NOT NULL").Scan(&n))
+	return n
+}
+
 // oneRowAFact looks into the database, beside what the gateway says of it: nothing is missing, twice, early or forgotten.
 func (h *house) oneRowAFact() {
 	h.t.Helper()
@@ -264,5 +275,6 @@ func (h *house) oneRowAFact() {
 	})
 	require.NoError(h.t, err)
 	require.Zero(h.t, r.Differences)
-	require.Positive(h.t, r.Entries["attempt"])
+	require.Positive(h.t, r.Entries["change"], "changes were looked at, with the attempts that they record")
+	require.Positive(h.t, h.attemptsBegun(ctx), "attempts were made")
 }

@@ -84,6 +84,8 @@ type vectors struct {
 	Removed  string  `json:"factsOfAnAnnouncedRemoval"`
 	LostNote string  `json:"statementOfLoss"`
 
+	First vector `json:"entryOfAChangeWithItsFirstAttempt"`
+
 	Counts     string `json:"countsOfTheseEntriesHex"`
 	CountsRoot string `json:"rootHexOfTheCounts"`
 }
@@ -121,6 +123,12 @@ func TestTheFormatsAreTheOnesWrittenDown(t *testing.T) {
 	leaf := audit.Leaf(record)
 	got.Branded = vector{string(record), hex.EncodeToString(leaf[:]), hex.EncodeToString(leaf[:])}
 	got.Private = privateVector(t)
+	first := samples()[1]
+	first.Kind, first.Outcome, first.Number, first.Closes, first.ChangeID, first.CreatedAt = "change", ptr("applied"), nil, nil, nil, nil
+	first.Facts = `{"system":"a 1","source":"api","status":"ACSC","first":{"number":1,"base":"https://itp.example/hook"}}`
+	record = first.AppendRecord(nil, 5)
+	leaf = audit.Leaf(record)
+	got.First = vector{string(record), hex.EncodeToString(leaf[:]), hex.EncodeToString(leaf[:])}
 	got.Removed = `{"system":"a 1","partition":"entry_202001","first":0,"last":3,"entries":3,"digest":"` + tree.Root().String() + `"}`
 	_, err = audit.ParseRemoval(got.Removed)
 	require.NoError(t, err)

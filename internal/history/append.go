@@ -47,6 +47,11 @@ func (f ChangeFacts) AppendJSON(b []byte) ([]byte, error) {
 	o.set(`,"wallClock":`, f.WallClock)
 	o.instant(`,"overruledTimer":`, f.Overruled)
 	o.list(`,"problems":`, f.Codes)
+	if a := f.First; a != nil {
+		o.b = strconv.AppendInt(append(o.b, `,"first":{"number":`...), int64(a.Number), 10)
+		o.text(`,"base":`, a.Base)
+		o.b = append(o.b, '}')
+	}
 	return o.end()
 }
 

@@ -58,6 +58,10 @@ func fill(r *rand.Rand, v reflect.Value) {
 			*at = &notice.TLSFacts{}
 			fill(r, reflect.ValueOf(*at).Elem())
 			continue
+		case **FirstFacts:
+			*at = &FirstFacts{}
+			fill(r, reflect.ValueOf(*at).Elem())
+			continue
 		}
 		switch field.Kind() {
 		case reflect.String:

@@ -28,6 +28,7 @@ type Brief struct {
 	ResourceKind ofb.Kind
 	Altered      bool // it is not what was sealed
 	First        bool // of a change: its resource had no state before
+	Begins       bool // an attempt began with it: it is the attempt's entry, or that of a change which records attempt 1 as well
 	Number       int8
 	ResourceID   string
 	Outcome      notice.Outcome
@@ -136,6 +137,7 @@ func ColumnsOf(e *audit.Entry, w *SharedWords) Brief {
 	return Brief{
 		XID: e.XID, ID: notice.ID(e.ID), Notification: notice.ID(audit.Value(e.NotificationID)), At: e.At.Time(), Kind: w.one(e.Kind),
 		Client: notice.ClientID(w.one(audit.Value(e.ClientID))), ResourceKind: ofb.Kind(audit.Value(e.ResourceKind)), ResourceID: w.one(audit.Value(e.ResourceID)),
+		Begins: begins(e.Kind, notice.ID(audit.Value(e.InteractionID))),
 		Number: int8(audit.Value(e.Number)), Outcome: notice.Outcome(w.one(audit.Value(e.Outcome))), Closes: notice.State(w.one(audit.Value(e.Closes))),
 	}
 }
@@ -232,6 +234,10 @@ func RecordOfBriefs(entries []*Brief) (Record, bool) {
 			if told, is := b.told.(*madeTold); is {
 				r.Revision, r.OccurredAt, r.Arrival = told.revision, told.occurredAt, told.arrival
 				r.Arrival.Earlier = slices.Clone(told.arrival.Earlier) // Join changes it
+			}
+			r.Attempts = nil
+			if b.Begins {
+				r.Attempts = []AttemptRecord{{Number: 1, ScheduledAt: r.CreatedAt, StartedAt: r.CreatedAt}}
 			}
 		}
 	}

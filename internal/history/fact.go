@@ -25,7 +25,7 @@ const (
 	FactDecision            = "decision"             // a stored change was judged again after a late revision
 	FactDuplicate           = "duplicate"            // the same change came again
 	FactConflict            = "conflict"             // a change contradicts what is stored
-	FactAttempt             = "attempt"              // an attempt was recorded, before it was sent
+	FactAttempt             = "attempt"              // an attempt was recorded, before it was sent; see FirstFacts for another place of attempt 1
 	FactResult              = "result"               // an attempt ended
 	FactLateResult          = "late-result"          // an attempt's end came after its rescue
 	FactCancelled           = "cancelled"            // a waiting notification was cancelled
@@ -102,8 +102,17 @@ type ChangeFacts struct {
 	Refusals        int64     `json:"refusals,omitempty"`        // of a refusal: how often
 	WallClock       bool      `json:"wallClock,omitempty"`       // of a refusal: beganMicros is the difference of a wall clock, across a restart
 
-	Overruled time.Time `json:"overruledTimer,omitzero"`
-	Codes     []string  `json:"problems,omitempty"` // codes and pointers of a quarantined change
+	Overruled time.Time   `json:"overruledTimer,omitzero"`
+	Codes     []string    `json:"problems,omitempty"` // codes and pointers of a quarantined change
+	First     *FirstFacts `json:"first,omitempty"`    // attempt 1 of the notification; nil: it has an entry of its own, or did not begin
+}
+
+// FirstFacts are what the entry of a change keeps of attempt 1, where it was recorded in the commit of the change and was not late. Such
+// an entry is the attempt's entry too: the interaction id is in its column, the attempt's id is the entry's, and it was scheduled and
+// started at the entry's time.
+type FirstFacts struct {
+	Number int    `json:"number"` // 1
+	Base   string `json:"base,omitempty"`
 }
 
 // PrivateFacts are what an entry of an attempt or of its end keeps for the bank alone. They stand beside the entry, which
@@ -124,7 +133,7 @@ type ResultFacts struct {
 	Private      string           `json:"private,omitempty"` // commitment to PrivateFacts
 	System       string           `json:"system,omitempty"`
 	Number       int              `json:"number"`
-	Attempt      string           `json:"attempt"` // id of the attempt's entry, which has the interaction id
+	Attempt      string           `json:"attempt"` // id of the attempt's entry, which has the interaction id: of kind "attempt", or that of the change
 	URL          string           `json:"url,omitempty"`
 	HTTPStatus   int              `json:"httpStatus,omitempty"`
 	Echo         notice.Echo      `json:"echo,omitempty"`
@@ -216,7 +225,21 @@ func (f *Fact) announces() bool {
 	return !f.Notification.IsZero() && (f.Kind == FactChange || f.Kind == FactDecision || f.Kind == FactResend)
 }
 
-// RecordOf begins the record of a notification with the entry that made it. Its state is not known yet.
+// begins tells whether the entry of a kind with an interaction id records the beginning of an attempt.
+func begins(kind string, interaction notice.ID) bool {
+	return kind == FactAttempt || kind == FactChange && !interaction.IsZero()
+}
+
+// FirstAttempt is attempt 1 where the entry of a change records it as well, as the attempts of a record begin; nil otherwise.
+func (f *Fact) FirstAttempt() []AttemptRecord {
+	if f.Kind != FactChange || !begins(f.Kind, f.Interaction) {
+		return nil
+	}
+	return []AttemptRecord{{Number: 1, Interaction: f.Interaction, ScheduledAt: f.At.UTC(), StartedAt: f.At.UTC()}}
+}
+
+// RecordOf begins the record of a notification with the entry that made it, and with attempt 1 where that entry records it. Its state
+// is not known yet.
 func RecordOf(f *Fact) (Record, error) {
 	var c ChangeFacts
 	if err := c.read(string(f.Facts)); err != nil {
@@ -228,6 +251,7 @@ func RecordOf(f *Fact) (Record, error) {
 	}
 	original, _ := notice.ParseID(c.Resends) // "" before it was kept: the zero id
 	return Record{
+		Attempts: f.FirstAttempt(),
 		ResendOf: original,
 		Notification: notice.Notification{
 			ID: f.Notification, ChangeID: change, Client: f.Client, Kind: f.ResourceKind, ResourceID: f.ResourceID, Revision: f.Revision,

@@ -98,6 +98,9 @@ func (c *ChangeFacts) scan(text string) bool {
 			c.Reason = ofb.Silence(r.str())
 		case "pushEpoch":
 			c.Epoch = r.integer()
+		case "first":
+			r.odd = r.odd || c.First != nil // encoding/json would add to the first one
+			c.First = r.firstFacts()
 		default:
 			c.scanRare(name, &r)
 		}
@@ -212,6 +215,23 @@ func (e *endedFacts) scan(text string) bool {
 		}
 	}
 	return r.over()
+}
+
+func (r *memberReader) firstFacts() *FirstFacts {
+	f := &FirstFacts{}
+	inner := memberReader{text: r.text, at: r.at, odd: r.odd}
+	for name := inner.first(); name != ""; name = inner.next() {
+		switch name {
+		case "number":
+			f.Number = int(inner.integer())
+		case "base":
+			f.Base = inner.str()
+		default:
+			inner.odd = true
+		}
+	}
+	r.at, r.odd = inner.at, inner.odd
+	return f
 }
 
 func (r *memberReader) tls() *notice.TLSFacts {

@@ -139,7 +139,7 @@ func TestFactsAreReadAsTheStandardLibraryDoes(t *testing.T) {
 			"", "{", "{}", " { } ", "{,}", `{"a":1}`, `{"":1}`, "null", "[]", `{} {}`, `{"status":"A","status":"B"}`, `{"STATUS":"A"}`, `{"status":null}`, `{"status":"A",}`,
 			`{"beganMicros":-0,"durationMicros":-0}`, `{"beganMicros":01}`, `{"beganMicros":1e3,"durationMicros":1e3}`, `{"beganMicros":9223372036854775807}`, `{"beganMicros":-}`,
 			`{"late":tru}`, `{"late":"true"}`, `{"occurredAt":"2026-11-28 12:00:00Z"}`, `{"endedAt":null,"scheduledAt":null}`, `{"fields":[]}`, `{"fields":null}`, `{"fields":["a",]}`,
-			`{"tls":{"version":"1"},"tls":{"cipher":"2"}}`, `{"tls":null}`, `{"tls":{}}`, `{"tls":[]}`, `{"nextAt":{}}`, `{"nextAt":nul}`, `{"number":1.0}`, `{"source":{"a":[1,"]"]}}`, `{"items":7}`,
+			`{"tls":{"version":"1"},"tls":{"cipher":"2"}}`, `{"first":{"number":1},"first":{"base":"b"}}`, `{"first":null}`, `{"first":{}}`, `{"first":[]}`, `{"first":{"number":1,"base":"b","more":2}}`, `{"tls":null}`, `{"tls":{}}`, `{"tls":[]}`, `{"nextAt":{}}`, `{"nextAt":nul}`, `{"number":1.0}`, `{"source":{"a":[1,"]"]}}`, `{"items":7}`,
 		} {
 			same(text)
 		}
@@ -222,7 +222,7 @@ func entryOfFact(f *Fact) audit.Entry {
 	return audit.Entry{
 		ID: audit.UUID(f.ID), At: audit.At(f.At), XID: 7, Kind: f.Kind, ClientID: column(string(f.Client)), ResourceKind: column(int16(f.ResourceKind)), ResourceID: column(f.ResourceID),
 		Revision: column(f.Revision), NotificationID: column(audit.UUID(f.Notification)), ChangeID: column(audit.UUID(f.Change)), Number: column(int16(f.Number)),
-		Outcome: column(string(f.Outcome)), Closes: column(string(f.Closes)), Facts: string(f.Facts),
+		InteractionID: column(audit.UUID(f.Interaction)), Outcome: column(string(f.Outcome)), Closes: column(string(f.Closes)), Facts: string(f.Facts),
 	}
 }
 
@@ -283,6 +283,9 @@ func someFacts(t *testing.T, r *rand.Rand) (out []Fact) {
 		switch {
 		case number == 0 && kind != FactCancelled:
 			f.Revision = r.Int64N(100)
+			if r.IntN(2) == 0 { // of a change: its entry records attempt 1 as well
+				f.Interaction = notice.ID{8}
+			}
 		case kind == FactResult:
 			f.Outcome = []notice.Outcome{notice.OutcomeDelivered, notice.OutcomeTimeout, notice.OutcomeUnknown}[r.IntN(3)]
 			f.Closes = []notice.State{"", notice.Delivered, notice.Exhausted}[r.IntN(3)]

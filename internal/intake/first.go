@@ -52,7 +52,8 @@ func (in *Intake) waits(p *Pending, now time.Time, none map[notice.ClientID]bool
 	if !known {
 		var lease time.Duration
 		if lease, soon = in.cfg.Slots.Reserve(c.Client); lease > 0 {
-			p.first, p.lease = &notice.Attempt{Token: tokenAfter(c.ID), Interaction: randomID(), ClaimedAt: now}, lease
+			p.first, p.lease = &notice.Attempt{Interaction: randomID(), ClaimedAt: now}, lease
+			p.token = tokenAfter(c.ID)
 			return false
 		}
 		none[c.Client] = soon
@@ -62,7 +63,9 @@ func (in *Intake) waits(p *Pending, now time.Time, none map[notice.ClientID]bool
 
 // announce gives what a decision announces its first attempt, when the change has a slot. Token and slot are kept for all
 // tries to store the change; notification, flight and start are those of a try. When the answer to a commit is lost, a later
-// try finds the change, and sends the attempt that was stored with it. flight names this try.
+// try finds the change, and sends the attempt that was stored with it. flight names this try. The token is the change's id
+// where the entry of the change records the attempt as well: not in the longer form, and not of a late attempt, which is
+// searched for by its own kind.
 func (in *Intake) announce(p *Pending, past *notice.Past, d *notice.Decision, flight notice.ID) {
 	if p.first == nil {
 		return
@@ -83,9 +86,12 @@ func (in *Intake) announce(p *Pending, past *notice.Past, d *notice.Decision, fl
 		return
 	}
 	first := notice.Attempt{
-		Notification: a.ID, Token: p.first.Token, Interaction: p.first.Interaction, Flight: flight, Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID,
+		Notification: a.ID, Token: p.token, Interaction: p.first.Interaction, Flight: flight, Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID,
 		APIVersion: a.APIVersion, Event: a.Event, EventAt: a.EventAt, Number: 1, BaseURI: past.BaseURI, ScheduledAt: past.Now, StartedAt: past.Now,
 		Late: past.Now.Sub(a.OccurredAt.Truncate(time.Microsecond)) > notice.FirstWithin, ClaimedAt: p.first.ClaimedAt,
+	}
+	if past.Dense && !first.Late {
+		first.Token = p.change.ID
 	}
 	*p.first = first
 	a.First, a.Lease = &first, p.lease

@@ -83,6 +83,34 @@ func TestASlotIsReservedOnlyForWhatLeavesAtOnce(t *testing.T) {
 	})
 }
 
+// TestTheEntryOfAChangeIsItsFirstAttemptsUnlessThatIsLate: then the attempt has the change's id, also when the answer to the commit is lost.
+func TestTheEntryOfAChangeIsItsFirstAttemptsUnlessThatIsLate(t *testing.T) {
+	s := &slots{free: 3}
+	bubble(t, Config{Slots: s}, func(t *testing.T, d *desk) {
+		d.dense = true
+		lost := false
+		d.after = func([]*notice.Change) error {
+			if lost {
+				return nil
+			}
+			lost = true
+			return away{}
+		}
+		onTime, err := d.in.Accept(t.Context(), d.change(1, 1, ofb.ACSC), Origin{})
+		require.NoError(t, err)
+		require.True(t, lost)
+		require.Len(t, s.started, 1)
+		require.Equal(t, onTime.ChangeID, s.started[0].Token)
+		late, err := d.in.Accept(t.Context(), line(t, map[string]any{
+			"revision": 1, "occurredAt": time.Now().Add(-notice.FirstWithin - time.Second).UTC().Format(time.RFC3339Nano), "data": document("p-002", ofb.ACSC),
+		}), Origin{})
+		require.NoError(t, err)
+		require.Len(t, s.started, 2)
+		require.True(t, s.started[1].Late)
+		require.Negative(t, bytes.Compare(late.ChangeID[:], s.started[1].Token[:]), "an entry of its own, which the log tells after the change")
+	})
+}
+
 // TestAChangeWaitsAMomentForASlotAndHoldsUpNobody: with a slot soon it waits for at most slotWithin; others pass it.
 func TestAChangeWaitsAMomentForASlotAndHoldsUpNobody(t *testing.T) {
 	s := &slots{soon: true}

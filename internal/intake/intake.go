@@ -191,6 +191,7 @@ type Pending struct {
 	done      chan struct{}
 
 	first  *notice.Attempt // has a slot; nil: there is none
+	token  notice.ID       // of first, where it gets an entry of its own
 	lease  time.Duration
 	doubts []notice.Attempt // first in the tries before, of which one may be stored
 }

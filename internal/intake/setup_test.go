@@ -43,6 +43,7 @@ func counter() func() notice.ID {
 type memory struct {
 	mu            sync.Mutex
 	push          bool
+	dense         bool // notice.Past's
 	resources     map[notice.Key]*held
 	notifications []notice.Announcement
 	verdicts      []notice.Verdict // of entries, in order of commit
@@ -104,7 +105,7 @@ func byKey(a, b *notice.Change) int {
 }
 
 func (m *memory) past(c *notice.Change) notice.Past {
-	p := notice.Past{Push: m.push, Epoch: 1, BaseURI: "https://itp.example", Now: time.Now()}
+	p := notice.Past{Push: m.push, Dense: m.dense, Epoch: 1, BaseURI: "https://itp.example", Now: time.Now()}
 	h := m.resources[c.Key()]
 	if h == nil {
 		return p

@@ -101,7 +101,7 @@ type Past struct {
 	Epoch          int64     // its registration period
 	BaseURI        string    // its first URI
 	Now            time.Time // database clock: when the transaction began
-	Dense          bool      // the database is written in the form that versions before migration 17 do not find
+	Dense          bool      // the database is written in the form that versions before the migration current_revision do not find
 }
 
 // Verdict names what became of a change.

@@ -48,7 +48,7 @@ func TestADocumentIsErasedAfterItsTimeAndTheProofStays(t *testing.T) {
 	require.Equal(t, 1, b.erase(30))
 	require.Empty(t, one[[]byte](b.bench, "SELECT document FROM resource WHERE id = 'gone'"))
 	require.Zero(t, one[int](b.bench, "SELECT count(*) FROM resource WHERE document = '' AND id <> 'gone'"))
-	require.Equal(t, []int64{2}, one[[]int64](b.bench, "SELECT array_agg(revision) FROM revision WHERE resource_id = 'gone'"))
+	require.Equal(t, []int64{2}, one[[]int64](b.bench, "SELECT array_agg(revision) FROM stored_revision WHERE resource_id = 'gone'"))
 	require.Equal(t, 1, b.entries(history.FactErasure, "gone"))
 	facts := one[string](b.bench, "SELECT facts::text FROM entry WHERE kind = 'erasure'")
 	require.NotContains(t, facts, "12345678909")
@@ -79,6 +79,48 @@ func TestADocumentIsErasedAfterItsTimeAndTheProofStays(t *testing.T) {
 	b.walkAgain()
 	require.Equal(t, 1, b.erase(30))
 	require.Equal(t, 1, b.entries(history.FactErasure, "held"))
+}
+
+// TestAnErasureLeavesTheNewestRevisionWhereverItStands: in the row of its resource or in one of its own. A later change gives it its row,
+// and the next erasure takes that.
+func TestAnErasureLeavesTheNewestRevisionWhereverItStands(t *testing.T) {
+	for _, dense := range []bool{true, false} {
+		b := newSealedBench(t)
+		b.do("UPDATE form SET dense = $1", dense)
+		revisions := func(from string) []int64 {
+			return one[[]int64](b.bench, "SELECT coalesce(array_agg(revision ORDER BY revision), '{}') FROM "+from+" WHERE resource_id = 'p1'")
+		}
+		c := payment("itp", "p1", 1, "RCVD")
+		b.accept(c)
+		c.Revision, c.Data["status"], c.OccurredAt = 3, "ACSC", time.Now()
+		b.accept(c)
+		late := payment("itp", "p1", 2, "PDNG")
+		require.Equal(t, notice.Superseded, b.accept(late).Verdict)
+		require.Equal(t, []int64{1, 2, 3}, revisions("stored_revision"))
+		newest := b.rowOf("stored_revision", "p1", 3)
+		b.aged("p1")
+		require.Equal(t, 1, b.erase(30))
+		require.Equal(t, []int64{3}, revisions("stored_revision"))
+		if dense {
+			require.Empty(t, revisions("revision"), "it stands in the row of its resource")
+		}
+		require.Equal(t, "2", one[string](b.bench, "SELECT facts->>'revisions' FROM entry WHERE kind = 'erasure'"))
+		require.Contains(t, b.rowOf("stored_revision", "p1", 3), one[string](b.bench, "SELECT '\"change_id\":\"' || ($1::json->>'change_id') || '\"'", newest))
+		require.Equal(t, notice.Duplicate, b.accept(c).Verdict)
+		require.Empty(t, reconcileAll(t, b.bench))
+
+		kept := b.rowOf("stored_revision", "p1", 3)
+		c.Revision, c.Data["n"] = 4, "more"
+		require.Equal(t, notice.Applied, b.accept(c).Verdict)
+		require.Equal(t, kept, b.rowOf("revision", "p1", 3), "the change gives it its row")
+		require.Empty(t, reconcileAll(t, b.bench), "a document after its erasure")
+		b.aged("p1")
+		b.walkAgain()
+		require.Equal(t, 1, b.erase(30))
+		require.Equal(t, []int64{4}, revisions("stored_revision"))
+		require.Equal(t, 2, b.entries(history.FactErasure, "p1"))
+		require.Empty(t, reconcileAll(t, b.bench), "erased twice")
+	}
 }
 
 // TestNobodyErasesByHand: what is missing without an entry of the owner's function is a difference, and the role of serve cannot

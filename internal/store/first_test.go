@@ -8,11 +8,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // direct is an intake.Slots that always has a slot, and keeps what it is given to send.
@@ -79,6 +81,8 @@ func TestAFirstAttemptClaimedWithItsChangeIsLikeOneThatWasClaimedAfterIt(t *test
 func TestTheLogTellsAChangeBeforeItsAttempt(t *testing.T) {
 	w, d := reserving(t, 20*time.Second)
 	w.register("itp", "https://itp.example/hook")
+	_, err := w.owner.Exec(t.Context(), "UPDATE arauto.form SET dense = false") // else one entry is both
+	require.NoError(t, err)
 	for n := range 40 {
 		c := payment("itp", "p1", n+1, "PDNG")
 		c.Data["n"] = n
@@ -111,4 +115,69 @@ func TestAFirstAttemptThatNobodySettlesIsRescued(t *testing.T) {
 	require.Len(t, got.Attempts, 1)
 	require.Equal(t, notice.OutcomeUnknown, got.Attempts[0].Outcome)
 	require.Empty(t, w.settle(notice.OutcomeDelivered, d.started...), "too late: kept as a late entry")
+}
+
+// TestTheEntryOfAChangeRecordsItsFirstAttempt: one entry, and every reader finds both in it.
+func TestTheEntryOfAChangeRecordsItsFirstAttempt(t *testing.T) {
+	w, d := reserving(t, 20*time.Second)
+	w.register("itp", "https://itp.example/hook")
+	a := w.accept(payment("itp", "p1", 1, "ACSC"))
+	require.Len(t, d.started, 1)
+	first := d.started[0]
+	require.Equal(t, a.ChangeID, first.Token)
+	count := func(where string) (n int) {
+		require.NoError(t, w.owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE "+where).Scan(&n))
+		return n
+	}
+	require.Zero(t, count("kind = 'attempt'"))
+	require.Equal(t, 1, count("kind = 'change' AND number IS NULL AND private IS NULL AND facts->'first'->>'number' = '1' AND facts->'first'->>'base' = 'https://itp.example/hook'"))
+
+	inspected := func() []history.Difference {
+		_, found := inspect(t, w.log.Inspector(), time.Time{}, time.Now().Add(time.Minute))
+		return found
+	}
+	require.Empty(t, inspected(), "an attempt under way")
+	for name, f := range map[string]history.Filter{
+		"by interaction": {Interaction: first.Interaction, Limit: 10}, "what is pending": {State: notice.Pending, Limit: 10},
+		"what is pending, by interaction": {State: notice.Pending, Interaction: first.Interaction, Limit: 10},
+	} {
+		listed, _, err := w.log.Notifications(t.Context(), f)
+		require.NoError(t, err)
+		require.Len(t, listed, 1, name)
+		require.Len(t, listed[0].Attempts, 1, name)
+		got := listed[0].Attempts[0]
+		require.Equal(t, history.AttemptRecord{Number: 1, Interaction: first.Interaction, ScheduledAt: first.ScheduledAt.UTC(), StartedAt: first.StartedAt.UTC()}, got, name)
+		require.Equal(t, listed[0].CreatedAt, got.StartedAt)
+	}
+	hits, err := w.log.Find(t.Context(), first.Interaction.String())
+	require.NoError(t, err)
+	require.Len(t, hits.Hits, 1)
+	require.Equal(t, history.HitAttempt, hits.Hits[0].Type)
+	require.Equal(t, a.Notifications[0], hits.Hits[0].Notification)
+	page, err := w.log.Search(t.Context(), history.Search{Interaction: first.Interaction}, history.Position{}, 10)
+	require.NoError(t, err)
+	require.Len(t, page.Entries, 1)
+	require.Equal(t, history.FactChange, page.Entries[0].Kind)
+
+	require.Empty(t, w.settle(notice.OutcomeDelivered, first))
+	require.Empty(t, inspected(), "a delivered one")
+	judged, err := w.log.Timing(t.Context(), a.Notifications[0])
+	require.NoError(t, err)
+	require.Equal(t, timing.OnTime, judged.First.FromEvent)
+	require.Len(t, judged.Attempts, 1)
+}
+
+// TestALateFirstAttemptHasAnEntryOfItsOwn: it is found by the index of late attempts, and by the filter that verifiers judge.
+func TestALateFirstAttemptHasAnEntryOfItsOwn(t *testing.T) {
+	w, d := reserving(t, 20*time.Second)
+	w.register("itp", "https://itp.example/hook")
+	c := payment("itp", "p1", 1, "ACSC")
+	c.OccurredAt = time.Now().Add(-time.Minute)
+	a := w.accept(c)
+	require.Len(t, d.started, 1)
+	require.NotEqual(t, a.ChangeID, d.started[0].Token)
+	var late int
+	require.NoError(t, w.owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE kind = 'attempt' AND number = 1 AND facts->>'late' = 'true'").Scan(&late))
+	require.Equal(t, 1, late)
+	require.Empty(t, w.settle(notice.OutcomeDelivered, d.started...))
 }

@@ -16,6 +16,9 @@ import (
 // flightsAtOnce is how many flights one transaction rescues. A flight has as many members as one commit has changes.
 const flightsAtOnce = 8
 
+// BeginsFirst tells that an entry a records attempt 1: in an entry of its own, or in that of its change.
+const BeginsFirst = `(a.kind = 'attempt' AND a.number = 1 OR a.kind = 'change' AND a.interaction_id IS NOT NULL)`
+
 // lockLost locks flights whose lease ran out.
 //
 // $1 limit, $2 how many microseconds back to look (looks).
@@ -26,13 +29,13 @@ WHERE lease_until < now() AND lease_until >= now() - $2::bigint * interval '1 mi
 // results of the transactions that held the locks before. It reads pages that entry_xid does not sum up yet once, not once for
 // each flight.
 //
-// A lease lasts 10 minutes at most. $1 xids of the flights, $2 earliest and $3 latest lease_until, $4 timeout. Columns as
-// scanned by lostAttempt.
+// An attempt that stands in the entry of its change is never late. A lease lasts 10 minutes at most. $1 xids of the flights,
+// $2 earliest and $3 latest lease_until, $4 timeout. Columns as scanned by lostAttempt.
 const findLost = `
 SELECT a.xid, a.id, a.notification_id, a.client_id, a.resource_kind, a.resource_id, a.at, coalesce((a.facts->>'late')::boolean, false),
   (extract(epoch FROM now() - a.at - $4::interval) * 1000000)::bigint
 FROM entry a
-WHERE a.xid = ANY($1::bigint[]) AND a.kind = 'attempt' AND a.number = 1 AND a.at BETWEEN $2::timestamptz - interval '11 minutes' AND $3::timestamptz
+WHERE a.xid = ANY($1::bigint[]) AND ` + BeginsFirst + ` AND a.at BETWEEN $2::timestamptz - interval '11 minutes' AND $3::timestamptz
   AND (SELECT true FROM entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = 1 LIMIT 1) IS NULL -- no join: each is one probe`
 
 // planFindLost plans what follows in a transaction by its values: entry_xid is a BRIN index, which a hot session does not use.

@@ -95,11 +95,7 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 	if d.Announce != nil {
 		notification = d.Announce.ID
 		f.Event, f.EventAt, f.Clause, f.Epoch = d.Announce.Event, d.Announce.EventAt, d.Announce.Clause, d.Announce.PushEpoch
-		if d.Announce.First != nil {
-			w.addFirst(d.Announce.First, d.Announce.Lease)
-		} else {
-			w.queued.add(d.Announce)
-		}
+		w.addAnnounced(c, d.Announce, e, f)
 	} else {
 		f.Reason = d.Judged.Silence
 	}
@@ -137,10 +133,23 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 	}
 }
 
-// addFirst records the attempt that leaves as soon as its change is committed.
+// addAnnounced puts a notification into the queue, or records its first attempt, which leaves as soon as the change is committed: in
+// the entry of the change when the attempt has its id, or else in an entry of its own.
+func (w *writer) addAnnounced(c *notice.Change, n *notice.Announcement, e *entryRow, f *history.ChangeFacts) {
+	switch a := n.First; {
+	case a == nil:
+		w.queued.add(n)
+	case a.Token == c.ID:
+		w.flight.add(a.Flight, n.Lease)
+		e.interaction, f.First = a.Interaction, &history.FirstFacts{Number: a.Number, Base: a.BaseURI}
+	default:
+		w.addFirst(a, n.Lease)
+	}
+}
+
+// addFirst records a first attempt in an entry of its own.
 func (w *writer) addFirst(a *notice.Attempt, lease time.Duration) {
-	w.flight.id, w.flight.lease = a.Flight, lease
-	w.flight.attempts++
+	w.flight.add(a.Flight, lease)
 	private, _ := w.store.privateFacts(notice.Result{})
 	text, _ := Facts(history.AttemptFacts{Private: audit.Commit(private), ScheduledAt: a.ScheduledAt, Late: a.Late, Base: a.BaseURI})
 	w.entries.add(entryRow{
@@ -334,6 +343,12 @@ type flightRow struct {
 	id       notice.ID
 	lease    time.Duration
 	attempts int
+}
+
+// add counts one more attempt of the flight of this commit.
+func (f *flightRow) add(id notice.ID, lease time.Duration) {
+	f.id, f.lease = id, lease
+	f.attempts++
 }
 
 func (f *flightRow) queue(b *pgx.Batch) {

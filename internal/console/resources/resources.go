@@ -236,6 +236,7 @@ func positions(v *page.Visit) (map[string]string, error) {
 			Seq            *int64
 			ID, Kind       string
 			NotificationID *string
+			InteractionID  *string
 			Number         *int
 		}
 	}
@@ -249,8 +250,12 @@ func positions(v *page.Visit) (map[string]string, error) {
 		}
 		seq := strconv.FormatInt(*e.Seq, 10)
 		out[e.ID] = seq
-		if e.NotificationID != nil && e.Number != nil {
-			key := attemptKey(*e.NotificationID, *e.Number)
+		number := e.Number
+		if e.Kind == "change" && e.InteractionID != nil { // the entry of the change records attempt 1
+			number = new(1)
+		}
+		if e.NotificationID != nil && number != nil {
+			key := attemptKey(*e.NotificationID, *number)
 			if e.Kind == "result" || out[key] == "" {
 				out[key] = seq
 			}

@@ -113,7 +113,7 @@ func (w *world) reportWAL(from string, n int) {
 func (w *world) together() (percent float64) {
 	w.b.Helper()
 	w.sql(`SELECT 100.0 * count(*) FILTER (WHERE a.xid = c.xid) / count(*) FROM arauto.entry a JOIN arauto.entry c ON c.notification_id = a.notification_id
-WHERE a.kind = 'attempt' AND a.number = 1 AND c.kind = 'change'`, &percent)
+WHERE (a.kind = 'attempt' AND a.number = 1 OR a.kind = 'change' AND a.interaction_id IS NOT NULL) AND c.kind = 'change'`, &percent)
 	return percent
 }
 

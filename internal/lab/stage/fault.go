@@ -52,20 +52,23 @@ func (s *Stage) FreezeServer() (thaw func(), err error) {
 	return thaw, nil
 }
 
+// attempts are the attempts that the history has: in entries of their own, or the first one in the entry of its change.
+const attempts = "(SELECT notification_id, coalesce(number, 1) AS number, interaction_id, xid FROM arauto.entry WHERE kind = 'attempt' OR kind = 'change' AND interaction_id IS NOT NULL)"
+
 // oneRowAFact are queries that count what must not be in the database, beside what the gateway says of itself.
 var oneRowAFact = map[string]string{
-	"attempt numbers recorded twice":             "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE kind = 'attempt' GROUP BY notification_id, number HAVING count(*) > 1) x",
-	"attempt numbers other than 1, 2, 3":         "SELECT count(*) FROM arauto.entry WHERE kind = 'attempt' AND number NOT BETWEEN 1 AND 3",
-	"interaction ids used twice":                 "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE kind = 'attempt' GROUP BY interaction_id HAVING count(*) > 1) x",
+	"attempt numbers recorded twice":             "SELECT count(*) FROM (SELECT FROM " + attempts + " a GROUP BY notification_id, number HAVING count(*) > 1) x",
+	"attempt numbers other than 1, 2, 3":         "SELECT count(*) FROM " + attempts + " a WHERE number NOT BETWEEN 1 AND 3",
+	"interaction ids used twice":                 "SELECT count(*) FROM (SELECT FROM " + attempts + " a GROUP BY interaction_id HAVING count(*) > 1) x",
 	"attempts that ended twice":                  "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE kind = 'result' GROUP BY notification_id, number HAVING count(*) > 1) x",
-	"results without their attempt":              "SELECT count(*) FROM arauto.entry r WHERE kind = 'result' AND NOT EXISTS (SELECT FROM arauto.entry a WHERE a.notification_id = r.notification_id AND a.number = r.number AND a.kind = 'attempt')",
+	"results without their attempt":              "SELECT count(*) FROM arauto.entry r WHERE kind = 'result' AND NOT EXISTS (SELECT FROM " + attempts + " a WHERE a.notification_id = r.notification_id AND a.number = r.number)",
 	"revisions announced twice":                  "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE kind IN ('change', 'decision') AND notification_id IS NOT NULL AND revision IS NOT NULL GROUP BY resource_kind, resource_id, revision HAVING count(*) > 1) x",
 	"changes recorded twice":                     "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE kind = 'change' AND revision IS NOT NULL GROUP BY resource_kind, resource_id, revision HAVING count(*) > 1) x",
 	"revisions without an entry":                 "SELECT count(*) FROM arauto.stored_revision v WHERE NOT EXISTS (SELECT FROM arauto.entry e WHERE e.id = v.change_id AND e.kind = 'change')",
 	"notifications in the queue from nowhere":    "SELECT count(*) FROM arauto.queue q WHERE NOT EXISTS (SELECT FROM arauto.entry e WHERE e.notification_id = q.id AND e.kind IN ('change', 'decision'))",
 	"notifications that were closed twice":       "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE closes IS NOT NULL GROUP BY notification_id HAVING count(*) > 1) x",
-	"notifications neither queued nor ended":     "SELECT count(*) FROM (SELECT DISTINCT notification_id FROM arauto.entry WHERE kind IN ('change', 'decision') AND notification_id IS NOT NULL) n WHERE NOT EXISTS (SELECT FROM arauto.queue q WHERE q.id = n.notification_id) AND NOT EXISTS (SELECT FROM arauto.entry a WHERE a.notification_id = n.notification_id AND a.kind = 'attempt' AND a.xid IN (SELECT xid FROM arauto.flight) AND NOT EXISTS (SELECT FROM arauto.entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = 1)) AND NOT EXISTS (SELECT FROM arauto.entry e WHERE e.notification_id = n.notification_id AND e.closes IS NOT NULL)",
-	"flights that do not count their attempts":   "SELECT count(*) FROM arauto.flight f WHERE unsettled <> (SELECT count(*) FROM arauto.entry a WHERE a.xid = f.xid AND a.kind = 'attempt' AND NOT EXISTS (SELECT FROM arauto.entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = 1))",
+	"notifications neither queued nor ended":     "SELECT count(*) FROM (SELECT DISTINCT notification_id FROM arauto.entry WHERE kind IN ('change', 'decision') AND notification_id IS NOT NULL) n WHERE NOT EXISTS (SELECT FROM arauto.queue q WHERE q.id = n.notification_id) AND NOT EXISTS (SELECT FROM " + attempts + " a WHERE a.notification_id = n.notification_id AND a.xid IN (SELECT xid FROM arauto.flight) AND NOT EXISTS (SELECT FROM arauto.entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = 1)) AND NOT EXISTS (SELECT FROM arauto.entry e WHERE e.notification_id = n.notification_id AND e.closes IS NOT NULL)",
+	"flights that do not count their attempts":   "SELECT count(*) FROM arauto.flight f WHERE unsettled <> (SELECT count(*) FROM " + attempts + " a WHERE a.xid = f.xid AND NOT EXISTS (SELECT FROM arauto.entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = 1))",
 	"polls recorded twice":                       "SELECT count(*) FROM (SELECT FROM arauto.entry WHERE kind = 'poll' GROUP BY id HAVING count(*) > 1) x",
 	"current documents of a revision not stored": "SELECT count(*) FROM arauto.resource c WHERE revision > 0 AND NOT EXISTS (SELECT FROM arauto.stored_revision v WHERE v.kind = c.kind AND v.resource_id = c.id AND v.revision = c.revision)",
 }

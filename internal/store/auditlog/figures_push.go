@@ -89,7 +89,7 @@ func (f *folding) meet(ctx context.Context, s *stretchOfLog) error {
 		switch e := &s.entries[i]; {
 		case isAsked(e):
 			note(e)
-		case e.Kind == history.FactAttempt:
+		case e.Begins:
 			began[e.Notification] = true
 		case e.Kind == history.FactResult && e.Closes != "" && !began[e.Notification]:
 			note(e)
@@ -138,10 +138,10 @@ func (f *folding) replay(ctx context.Context, all []history.Brief, upTo cursor) 
 		if p := f.push.known[e.Key()]; p != nil {
 			p.add(e, &pushesAsked{})
 		}
-		switch {
-		case e.Kind == history.FactAttempt:
+		if e.Begins {
 			attempts[id] = e
-		case slices.Contains(announcing, e.Kind):
+		}
+		if slices.Contains(announcing, e.Kind) {
 			made[id] = e
 		}
 		delivered[id] = delivered[id] || e.Closes == notice.Delivered
@@ -186,7 +186,7 @@ func (p *pushed) add(e *history.Brief, out *pushesAsked) {
 	case slices.Contains(announcing, e.Kind):
 		p.newest, p.delivered = id, false
 		p.open[id] = &openPush{fetch: fetchOf(e), manual: e.Kind == history.FactResend}
-	case e.Kind == history.FactAttempt:
+	case e.Begins:
 		if open := p.open[id]; open != nil {
 			open.asked = false
 		}

@@ -139,12 +139,12 @@ func (f *idSearch) uuid(ctx context.Context) error {
 			f.entry(history.HitChange, &changes[i])
 		}
 	}
-	interactions, err := queryEntries(ctx, f.db, entrySelect+"WHERE interaction_id = $1 AND kind IN ('attempt', 'poll') LIMIT $2", store.ToUUID(id), findMost)
+	interactions, err := queryEntries(ctx, f.db, entrySelect+"WHERE interaction_id = $1 AND kind IN ('attempt', 'change', 'poll') LIMIT $2", store.ToUUID(id), findMost)
 	if err != nil {
 		return err
 	}
 	for i := range interactions {
-		if interactions[i].Kind == history.FactAttempt {
+		if begins(&interactions[i]) {
 			f.entry(history.HitAttempt, &interactions[i])
 		} else {
 			f.entry(history.HitPoll, &interactions[i])

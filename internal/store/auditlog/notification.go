@@ -195,13 +195,18 @@ func alive(f history.Filter, stale bool) finder {
 	return finder{"SELECT q.id, q.created_at FROM queue q LEFT JOIN initiator i ON i.client_id = q.client_id" + where, c.args}
 }
 
-// inFlight tells that an entry a of kind attempt is a member of a flight that is not over. It is true of members that have a
+// inFlight tells that an entry a records an attempt that is a member of a flight which is not over. It is true of members that have a
 // result too, until the last one has.
-const inFlight = `a.kind = 'attempt' AND a.number = 1 AND a.at >= (SELECT min(lease_until) - interval '11 minutes' FROM flight)
+const inFlight = store.BeginsFirst + ` AND a.at >= (SELECT min(lease_until) - interval '11 minutes' FROM flight)
   AND a.xid >= (SELECT min(xid) FROM flight) AND a.xid IN (SELECT xid FROM flight)`
 
-// unsettled tells that an entry a of kind attempt has no result.
-const unsettled = `NOT EXISTS (SELECT FROM entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = a.number)`
+// unsettled tells that attempt 1, which an entry a records, has no result.
+const unsettled = `NOT EXISTS (SELECT FROM entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = 1)`
+
+// begins tells whether an entry records the beginning of an attempt: in an entry of its own, or in that of its change.
+func begins(e *audit.Entry) bool {
+	return e.Kind == history.FactAttempt || e.Kind == history.FactChange && e.InteractionID != nil
+}
 
 // flying finds notifications whose first attempt is under way without a row in the queue.
 func flying(f history.Filter) finder {

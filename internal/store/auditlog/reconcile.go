@@ -193,13 +193,13 @@ AND p.kind NOT IN ('change', 'decision', 'resend') AND NOT EXISTS (
 		kind, by string
 		twice    history.Difference
 	}{
-		{"'attempt'", "", history.Difference{What: history.InteractionTwice, Detail: "two attempts with one interaction id"}},
-		{"'poll'", ", e.id", history.Difference{What: history.PollTwice, Detail: "one status query recorded twice"}},
+		{"IN ('attempt', 'change')", "", history.Difference{What: history.InteractionTwice, Detail: "two attempts with one interaction id"}},
+		{"= 'poll'", ", e.id", history.Difference{What: history.PollTwice, Detail: "one status query recorded twice"}},
 	} {
 		// An initiator may use one interaction id for all its queries: the limit keeps that from costing more and more.
 		sql := `SELECT e.interaction_id, min(e.at), min(e.client_id), min(e.resource_kind), min(e.resource_id)
-FROM (SELECT DISTINCT p.interaction_id FROM entry p WHERE p.kind = ` + t.kind + ` AND p.interaction_id IS NOT NULL AND ` + p.where() + `) x
-CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.interaction_id = x.interaction_id AND e.kind = ` + t.kind + ` LIMIT 1000) e
+FROM (SELECT DISTINCT p.interaction_id FROM entry p WHERE p.kind ` + t.kind + ` AND p.interaction_id IS NOT NULL AND ` + p.where() + `) x
+CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.interaction_id = x.interaction_id AND e.kind ` + t.kind + ` LIMIT 1000) e
 GROUP BY e.interaction_id` + t.by + ` HAVING count(*) > 1 ORDER BY 2, 1`
 		err := r.gather(ctx, tx, sql, p, func(row pgx.CollectableRow) (history.Difference, error) {
 			return scanDifference(row, t.twice, interactionID)

@@ -21,12 +21,13 @@ import (
 
 const chainEntries = `
 SELECT e.notification_id, e.id, e.kind, e.at, e.client_id, e.resource_kind, e.resource_id, coalesce(e.number, 0), coalesce(e.outcome, ''), coalesce(e.closes, ''),
-  coalesce(e.facts->>'attempt', ''), (e.facts->>'endedAt')::timestamptz, coalesce((e.facts->>'pushEpoch')::bigint, 0)
+  coalesce(e.facts->>'attempt', ''), (e.facts->>'endedAt')::timestamptz, coalesce((e.facts->>'pushEpoch')::bigint, 0),
+  e.kind = 'change' AND e.interaction_id IS NOT NULL
 FROM entry e WHERE e.notification_id = ANY($1) AND e.kind IN ('change', 'decision', 'resend', 'attempt', 'result', 'late-result', 'cancelled')
 ORDER BY e.at`
 
 const chainQueue = `SELECT q.id, q.token, q.attempts, q.due_at FROM queue q WHERE q.id = ANY($1)
-UNION ALL SELECT a.notification_id, a.id, a.number, a.at FROM entry a WHERE a.notification_id = ANY($1) AND ` + inFlight + ` AND ` + unsettled
+UNION ALL SELECT a.notification_id, a.id, 1::smallint, a.at FROM entry a WHERE a.notification_id = ANY($1) AND ` + inFlight + ` AND ` + unsettled
 
 const chainClients = `SELECT client_id, push, push_epoch FROM initiator WHERE client_id = ANY($1)`
 
@@ -80,8 +81,12 @@ func scanChains(rows pgx.Rows, chains map[notice.ID]*history.Chain) error {
 	var number int
 	var at, ended pgtype.Timestamptz
 	var epoch int64
-	_, err := pgx.ForEachRow(rows, []any{&notification, &id, &kind, &at, &client, &resourceKind, &resource, &number, &outcome, &closes, &attempt, &ended, &epoch}, func() error {
+	var first bool // the entry of a change records attempt 1
+	_, err := pgx.ForEachRow(rows, []any{&notification, &id, &kind, &at, &client, &resourceKind, &resource, &number, &outcome, &closes, &attempt, &ended, &epoch, &first}, func() error {
 		c := chains[store.FromUUID(notification)]
+		if first {
+			c.Attempts = append(c.Attempts, history.AttemptEntry{ID: store.FromUUID(id), Number: 1, At: store.FromTime(at)})
+		}
 		switch kind {
 		case history.FactAttempt:
 			c.Attempts = append(c.Attempts, history.AttemptEntry{ID: store.FromUUID(id), Number: number, At: store.FromTime(at)})
