@@ -3,8 +3,10 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,6 +38,9 @@ var required = map[string][]string{
 	"admin":                {"system", "actor", "role", "@source", ".outcome"},
 	"hold":                 {"system", "actor", "role", "@source", "name", "reason", ".client_id", ".outcome"},
 }
+
+// firstInChange is no kind: it counts the changes whose entry is that of their first attempt too.
+const firstInChange = "change with its first attempt"
 
 // TestEveryKindOfEntrySaysWhoFromWhereAndWhat is case S1: each kind is made the way the product makes it.
 func TestEveryKindOfEntrySaysWhoFromWhereAndWhat(t *testing.T) {
@@ -141,6 +146,13 @@ func (h *house) requireFields() {
 				require.NotEmpty(h.t, facts[name], "%s of %s %s", name, columns, text)
 			}
 		}
+		if kind == "change" && column["interaction_id"] != nil { // it is the entry of the first attempt too
+			seen[firstInChange]++
+			first, _ := facts["first"].(map[string]any)
+			require.NotEmpty(h.t, first["base"], "%s %s", columns, text)
+			require.EqualValues(h.t, 1, first["number"])
+			require.NotNil(h.t, column["notification_id"])
+		}
 		if kind == "result" && column["outcome"] == "delivered" {
 			for _, name := range []string{"local", "remote"} {
 				_, err := netip.ParseAddrPort(facts[name].(string))
@@ -150,7 +162,7 @@ func (h *house) requireFields() {
 		return nil
 	})
 	require.NoError(h.t, err)
-	for kind := range required {
+	for _, kind := range append(slices.Collect(maps.Keys(required)), firstInChange) {
 		require.NotZero(h.t, seen[kind], "none of kind %s was made, so this shows nothing about it", kind)
 	}
 }

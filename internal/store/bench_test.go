@@ -21,6 +21,7 @@ type bench struct {
 	*world
 	url   string
 	owner *pgx.Conn // as the owner of the schema, who is a superuser here
+	apart int       // in launch each n-th first attempt has an entry of its own, the others stand in the entries of their changes; 0: all do
 }
 
 func newBench(t *testing.T, timers ...ofb.Kind) *bench {

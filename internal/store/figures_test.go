@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -451,6 +452,46 @@ func TestPollsStandToPushes(t *testing.T) {
 	}
 }
 
+// TestAnAttemptInTheEntryOfItsChangeIsFoldedLikeOneOfItsOwn: sums, and what status queries say, in any cut of the log.
+func TestAnAttemptInTheEntryOfItsChangeIsFoldedLikeOneOfItsOwn(t *testing.T) {
+	for name, cut := range map[string]func(*figured){
+		"in one stretch":           func(*figured) {},
+		"each step by itself":      func(f *figured) { f.seal(); f.fold() },
+		"by a process that is new": func(f *figured) { f.seal(); f.fold(); f.log = auditlog.New(f.store.Access()) },
+	} {
+		for _, apart := range []int{0, 1} {
+			t.Run(fmt.Sprint(name, ", apart ", apart), func(t *testing.T) {
+				f := newFigured(t)
+				f.apart = apart
+				f.register("itp", "https://itp.example/hook")
+				a := f.fly(20*time.Second, "asked", "given-up", "ignored")
+				require.Equal(t, 3*apart, one[int](f.bench, "SELECT count(*) FROM entry WHERE kind = 'attempt'"))
+				cut(f)
+				f.query("itp", "asked", 200) // between the attempt and the record of its end: it has been told
+				cut(f)
+				f.sent(notice.OutcomeDelivered, time.Millisecond, 0, a[0], a[2])
+				cut(f)
+				f.sent(notice.OutcomeRefused, time.Millisecond, 20*time.Second, a[1])
+				cut(f)
+				f.query("itp", "given-up", 200)
+				f.query("itp", "asked", 200)
+				cut(f)
+				f.sent(notice.OutcomeTimeout, time.Millisecond, 70*time.Second, f.claim("itp", 10, 10)...)
+				f.sent(notice.OutcomeTimeout, time.Millisecond, 0, f.claim("itp", 10, 10)...)
+				f.seal()
+				f.fold()
+				s, _ := f.read("itp")
+				require.Equal(t, []int64{3, 3, 0, 0}, []int64{s.Notifications, s.First.OnTime, s.First.Late, s.Lost})
+				require.Equal(t, map[string]figures.Tally{"1": {"delivered": 2, "refused": 1}, "2": {"timeout": 1}, "3": {"timeout": 1}}, s.Outcomes)
+				require.Equal(t, figures.Tally{"delivered": 2, "exhausted": 1}, s.Closed)
+				require.Equal(t, []int64{1, 1}, []int64{s.Fetched, s.Ignored})
+				require.Equal(t, []int64{0, 2, 1}, []int64{s.Polls.Without, s.Polls.Before, s.Polls.After})
+				require.Zero(t, f.rebuild().Differ)
+			})
+		}
+	}
+}
+
 // TestATraceThatComesAfterTheEndChangesNoSum: a refused receipt counts when the log has its trace before the end of the attempt, in any cut of the log.
 func TestATraceThatComesAfterTheEndChangesNoSum(t *testing.T) {
 	for name, cut := range map[string]func(*figured){
@@ -484,12 +525,12 @@ func TestATraceThatComesAfterTheEndChangesNoSum(t *testing.T) {
 	}
 }
 
-// BenchmarkFold folds what six thousand notifications of a hundred clients wrote, each delivered at its first attempt: from
-// memory, as the process that seals does, and from the database; and from memory with payments that are new, whose documents are
-// looked into. All include the transaction that stores the sums.
+// BenchmarkFold folds what six thousand notifications of a hundred clients wrote, each delivered at its first attempt, which stands in the
+// entry of its change: from memory, as the process that seals does, and from the database; from memory with payments that are new, whose
+// documents are looked into; and from memory with attempts that have entries of their own. All include the transaction that stores the sums.
 func BenchmarkFold(b *testing.B) {
 	const notifications = 6_000
-	for name, c := range map[string]foldCase{"as-sealed": {fresh: true}, "read-again": {}, "new-payments": {fresh: true, documents: true}} {
+	for name, c := range map[string]foldCase{"as-sealed": {fresh: true}, "read-again": {}, "new-payments": {fresh: true, documents: true}, "attempts-apart": {fresh: true, apart: true}} {
 		b.Run(name, func(b *testing.B) {
 			var took time.Duration
 			var garbage uint64
@@ -507,6 +548,7 @@ func BenchmarkFold(b *testing.B) {
 type foldCase struct {
 	fresh     bool // the entries are in memory
 	documents bool // the payments are new
+	apart     bool // attempts have entries of their own
 }
 
 // foldOf measures one fold: its time, and the memory that it took and gave back.
@@ -531,14 +573,21 @@ SELECT 2, 'p-' || n, 'client-' || n % 100, 'v5', 1, md5(n::text)::uuid, 'ACSC', 
   'endToEndId', 'E12345678202611281200' || lpad(n::text, 11, 'a'), 'cnpjInitiator', '50685362000135')::text, 'UTF8') FROM generate_series(1, $1::int) n`, notifications)
 		require.NoError(t, err)
 	}
+	first, interaction := `,"first":{"number":1,"base":"https://webhook.itp.example/open-banking"}`, "id"
+	if c.apart {
+		first, interaction = "", "NULL::uuid"
+	}
 	for _, of := range []string{
-		`SELECT id, 'change', NULL::smallint, 'applied', NULL, format('{"system":"arauto-0 1.0.0","source":"api","actor":"core","remote":"10.0.0.7:40022","apiVersion":"v5","status":"ACSC",` + from + `"cause":"processing","occurredAt":%s,"beganMicros":900,"waitedMicros":1500,"dataHash":"%s","fields":["/status"],"eventAt":%s,"clause":"webhook §5.1","pushEpoch":1}', to_json(now()), repeat('ab', 32), to_json(now()))::json`,
-		`SELECT md5('attempt' || id)::uuid, 'attempt', 1::smallint, NULL, NULL, format('{"private":"%s","scheduledAt":%s,"late":false,"base":"https://webhook.itp.example/open-banking","manual":false}', repeat('c', 43), to_json(now()))::json`,
-		`SELECT md5('result' || id)::uuid, 'result', 1::smallint, 'delivered', 'delivered', format('{"private":"%s","number":1,"attempt":"%s","url":"https://webhook.itp.example/open-banking/webhook/v1/payments/v5/pix/payments/%s","httpStatus":202,"echo":"match","tls":{"version":"TLS 1.3","cipher":"TLS_AES_128_GCM_SHA256","peerSubject":"CN=webhook.itp.example,O=Iniciadora,C=BR","peerFingerprint":"%s","peerSerial":"1f2e","peerNotAfter":"2027-01-01T00:00:00Z","ownSerial":"2d"},"reused":true,"remote":"203.0.113.9:443","claimToSendMicros":40,"firstByteOutMicros":90,"answeredMicros":2100,"elapsedMicros":2150,"endedAt":%s}', repeat('c', 43), id, id, repeat('ab', 32), to_json(now()))::json`,
+		`SELECT id, ` + interaction + `, 'change', NULL::smallint, 'applied', NULL, format('{"system":"arauto-0 1.0.0","source":"api","actor":"core","remote":"10.0.0.7:40022","apiVersion":"v5","status":"ACSC",` + from + `"cause":"processing","occurredAt":%s,"beganMicros":900,"waitedMicros":1500,"dataHash":"%s","fields":["/status"],"eventAt":%s,"clause":"webhook §5.1","pushEpoch":1` + first + `}', to_json(now()), repeat('ab', 32), to_json(now()))::json`,
+		`SELECT md5('attempt' || id)::uuid, id, 'attempt', 1::smallint, NULL, NULL, format('{"private":"%s","scheduledAt":%s,"late":false,"base":"https://webhook.itp.example/open-banking","manual":false}', repeat('c', 43), to_json(now()))::json`,
+		`SELECT md5('result' || id)::uuid, NULL::uuid, 'result', 1::smallint, 'delivered', 'delivered', format('{"private":"%s","number":1,"attempt":"%s","url":"https://webhook.itp.example/open-banking/webhook/v1/payments/v5/pix/payments/%s","httpStatus":202,"echo":"match","tls":{"version":"TLS 1.3","cipher":"TLS_AES_128_GCM_SHA256","peerSubject":"CN=webhook.itp.example,O=Iniciadora,C=BR","peerFingerprint":"%s","peerSerial":"1f2e","peerNotAfter":"2027-01-01T00:00:00Z","ownSerial":"2d"},"reused":true,"remote":"203.0.113.9:443","claimToSendMicros":40,"firstByteOutMicros":90,"answeredMicros":2100,"elapsedMicros":2150,"endedAt":%s}', repeat('c', 43), id, id, repeat('ab', 32), to_json(now()))::json`,
 	} {
+		if !c.apart && strings.Contains(of, "'attempt', 1") {
+			continue
+		}
 		_, err = owner.Exec(t.Context(), `SET search_path = arauto; SET session_replication_role = replica`)
 		require.NoError(t, err)
-		_, err = owner.Exec(t.Context(), `INSERT INTO entry (id, kind, number, outcome, closes, facts, client_id, resource_kind, resource_id, notification_id)
+		_, err = owner.Exec(t.Context(), `INSERT INTO entry (id, interaction_id, kind, number, outcome, closes, facts, client_id, resource_kind, resource_id, notification_id)
 SELECT f.*, 'client-' || n % 100, 2, 'p-' || n, m.id FROM (SELECT n, md5(n::text)::uuid AS id FROM generate_series(1, $1::int) n) m CROSS JOIN LATERAL (`+of+`) f`, notifications)
 		require.NoError(t, err)
 	}

@@ -40,12 +40,16 @@ func (b *bench) launch(lease time.Duration, resources ...string) (out []notice.A
 	err = b.store.Record(b.t.Context(), changes, func(pasts []notice.Past) (all []notice.Decision) {
 		out = nil
 		for i, c := range changes {
+			token := c.ID
+			if b.apart > 0 && (i+1)%b.apart == 0 {
+				token = store.NewID()
+			}
 			a := &notice.Announcement{Lease: lease, OccurredAt: c.OccurredAt, Clause: "webhook §2", Notification: notice.Notification{
 				ID: store.NewID(), ChangeID: c.ID, Client: c.Client, Kind: c.Kind, ResourceID: c.ResourceID, APIVersion: c.APIVersion, Revision: 1,
 				Status: c.State.Status, EventAt: c.OccurredAt, PushEpoch: pasts[i].Epoch,
 			}}
 			a.First = &notice.Attempt{
-				Notification: a.ID, Token: store.NewID(), Interaction: store.NewID(), Flight: flight, Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID,
+				Notification: a.ID, Token: token, Interaction: store.NewID(), Flight: flight, Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID,
 				APIVersion: a.APIVersion, EventAt: a.EventAt, Number: 1, BaseURI: pasts[i].BaseURI, StartedAt: pasts[i].Now, ScheduledAt: pasts[i].Now, ClaimedAt: time.Now(),
 			}
 			out = append(out, *a.First)
@@ -56,9 +60,10 @@ func (b *bench) launch(lease time.Duration, resources ...string) (out []notice.A
 	return out, err
 }
 
-// newFlights is a bench with one registered client.
+// newFlights is a bench with one registered client. Its flights have attempts of both forms.
 func newFlights(t *testing.T) *bench {
 	b := newBench(t)
+	b.apart = 2
 	b.register("itp", "https://itp.example/hook")
 	return b
 }

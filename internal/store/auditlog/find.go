@@ -144,10 +144,10 @@ func (f *idSearch) uuid(ctx context.Context) error {
 		return err
 	}
 	for i := range interactions {
-		if begins(&interactions[i]) {
-			f.entry(history.HitAttempt, &interactions[i])
-		} else {
+		if interactions[i].Kind == history.FactPoll {
 			f.entry(history.HitPoll, &interactions[i])
+		} else { // the entry of a change has the id of the attempt that it records
+			f.entry(history.HitAttempt, &interactions[i])
 		}
 	}
 	return nil

@@ -203,11 +203,6 @@ const inFlight = store.BeginsFirst + ` AND a.at >= (SELECT min(lease_until) - in
 // unsettled tells that attempt 1, which an entry a records, has no result.
 const unsettled = `NOT EXISTS (SELECT FROM entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = 1)`
 
-// begins tells whether an entry records the beginning of an attempt: in an entry of its own, or in that of its change.
-func begins(e *audit.Entry) bool {
-	return e.Kind == history.FactAttempt || e.Kind == history.FactChange && e.InteractionID != nil
-}
-
 // flying finds notifications whose first attempt is under way without a row in the queue.
 func flying(f history.Filter) finder {
 	var c conditions
