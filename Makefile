@@ -153,7 +153,7 @@ bench-snapshot: postgres ## 300 changes a second while somebody holds a snapshot
 # BARE: POST/s of the bare loop on this machine when nothing else runs. A run far below it has no verdict.
 .PHONY: bench-share
 bench-share: postgres ## share of the bare mTLS loop, processor time, WAL, delays, memory, and a verdict unless the machine is noisy; two minutes
-	@ARAUTO_BENCH_BARE=$(BARE) ARAUTO_BENCH_BUILD="-pgo=$(CURDIR)/.ci/arauto.pgo" go test -run '^$$' -bench 'BenchmarkShare$$' -benchtime 1x -timeout 10m -v ./internal/lab/bench
+	@ARAUTO_BENCH_BARE=$(BARE) ARAUTO_BENCH_FORM=$(FORM) ARAUTO_BENCH_BUILD="-pgo=$(CURDIR)/.ci/arauto.pgo" go test -run '^$$' -bench 'BenchmarkShare$$' -benchtime 1x -timeout 10m -v ./internal/lab/bench
 
 .PHONY: profile
 profile: postgres ## .ci/arauto.pgo: what uses the gateway's processor time under load, for the compiler; a minute on a quiet machine

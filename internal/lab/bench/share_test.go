@@ -23,10 +23,14 @@ import (
 
 // BenchmarkShare is `make bench-share`: the bare loop, the gateway at full speed, the gateway at 300 changes a second, the bare
 // loop again, and how quiet the machine was in each. It prints what a notification costs and judges the aims, and it fails without a
-// verdict when the machine was not quiet. ARAUTO_BENCH_BARE is the bare loop's POST/s of this machine when it is quiet.
+// verdict when the machine was not quiet. ARAUTO_BENCH_BARE is the bare loop's POST/s of this machine when it is quiet. With
+// ARAUTO_BENCH_FORM=long the database is written in the form that older versions find (docs/decisions/0021, 0022).
 func BenchmarkShare(b *testing.B) {
 	machine(b)
 	w := open(b)
+	if os.Getenv("ARAUTO_BENCH_FORM") == "long" {
+		w.exec("UPDATE arauto.form SET dense = false")
+	}
 	clients := w.register("good", 20, w.farm.Good)
 	w.stream(clients, 2000, 2) // connections made, plans cached
 	w.farm.await(b, 2000, 10*time.Second)
