@@ -182,6 +182,7 @@ func TestTwoAuthorizationHeadersAreNone(t *testing.T) {
 
 func TestEveryKindOfErrorHasItsStatus(t *testing.T) {
 	w := newWorld(t)
+	w.faked = true
 	for _, c := range []struct {
 		err    error
 		status int

@@ -383,6 +383,7 @@ type world struct {
 	client  *http.Client
 	url     string
 	addr    string
+	faked   bool // errors that its routes cannot have: its answers are not held against the document
 }
 
 // newWorld serves on a real TCP port; change adapts the configuration.
@@ -480,7 +481,7 @@ func (w *world) send(method, path, token, body string, headers ...string) reply 
 	defer got.Body.Close()
 	text, err := io.ReadAll(got.Body)
 	require.NoError(w.t, err)
-	if err := ownDocument().Check(r, got.StatusCode, got.Header, text); err != nil {
+	if err := ownDocument().Check(r, got.StatusCode, got.Header, text); err != nil && !w.faked {
 		w.t.Errorf("openapi/internal.yaml does not describe the answer to %s %s: %d %s\n%v", method, path, got.StatusCode, text, err)
 	}
 	return reply{status: got.StatusCode, header: got.Header, text: string(text)}
