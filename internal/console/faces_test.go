@@ -120,6 +120,15 @@ func TestAnInitiatorThatDoesNotAnswerSaysSinceWhenAndWhy(t *testing.T) {
 	}
 }
 
+func TestRequestsBeyondTheFirstPageAreReached(t *testing.T) {
+	internal := answers{"GET /internal/v1/requests": `{"requests":[{"request":"r-1","act":"hold","state":"done","call":"PUT /internal/v1/audit/holds/case-1","body":{"all":true},"reason":"court","askedBy":"ana","askedRole":"auditor",
+		"askedAt":"2026-11-28T14:04:41Z","expiresAt":"2026-11-29T14:04:41Z","decidedBy":"bia","decisionReason":"read it","decidedAt":"2026-11-28T14:05:00Z","status":201,"answer":{"name":"case-1"},"endedAt":"2026-11-28T14:05:00Z","decideRoles":["auditor"]}],"nextCursor":"YmV0YQ"}`}
+	first := both(t, internal, "/requests", "/requests?state=done", nil)
+	require.Contains(t, first, `href="/requests?cursor=YmV0YQ&amp;state=done" rel="next">Mais antigas`)
+	require.NotContains(t, first, "Mais novas")
+	require.Contains(t, both(t, internal, "/requests", "/requests?state=done&cursor=YmV0YQ", nil), `href="/requests?state=done">Mais novas`)
+}
+
 func TestLatenessIsGroupedByWhoCanAct(t *testing.T) {
 	const total = `"total":{"notifications":1000,"first":{"judged":1000,"onTime":982,"late":18,"lateOurs":6,"onTimeShare":0.982,"sinceEvent":{"p95Micros":64000}},"retries":{"late":2,"onTime":40}}`
 	internal := answers{

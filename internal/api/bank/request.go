@@ -18,8 +18,8 @@ import (
 // decided and the outcome. Errors say Conflict or NotFound of themselves.
 type Requests interface {
 	RequestAct(ctx context.Context, r history.ActRequest) (history.ActRequest, error)
-	// ActRequests lists requests in a state ("" for all), newest first, at most limit.
-	ActRequests(ctx context.Context, state string, limit int) ([]history.ActRequest, error)
+	// ActRequests lists requests in a state ("" for all), newest first, those after a position (zero: from the newest), at most limit.
+	ActRequests(ctx context.Context, state string, after history.Position, limit int) ([]history.ActRequest, error)
 	ActRequest(ctx context.Context, id notice.ID) (history.ActRequest, error)
 	// DecideRequest approves or refuses a request in the name of a person who did not ask for it. Who approved carries the
 	// act out, under the token and the lease of the request that is returned.
@@ -54,6 +54,11 @@ type requestJSON struct {
 	Answer     jsontext.Value `json:"answer"`
 	EndedAt    *instant       `json:"endedAt"`
 	DecideRole []string       `json:"decideRoles"` // one of them is needed to decide
+}
+
+type requestsJSON struct {
+	Requests   []requestJSON `json:"requests"`
+	NextCursor *string       `json:"nextCursor"`
 }
 
 func requestOf(r *history.ActRequest) requestJSON {
@@ -101,7 +106,7 @@ func (in *Internal) askedAs(x *api.Exchange, act, reason string, body []byte) (b
 
 // listRequests lists what waits, or what ?state= asks for.
 func (in *Internal) listRequests(x *api.Exchange) error {
-	p, err := parameters(x.R.URL.RawQuery, "state", "limit")
+	p, err := parameters(x.R.URL.RawQuery, "state", "limit", "cursor")
 	if err != nil {
 		return err
 	}
@@ -119,17 +124,32 @@ func (in *Internal) listRequests(x *api.Exchange) error {
 		return wrong("state", "must be waiting, approved, done, failed, refused, expired or all",
 			"deve ser waiting, approved, done, failed, refused, expired ou all")
 	}
-	var list []history.ActRequest
-	if in.cfg.Requests != nil {
-		if list, err = in.cfg.Requests.ActRequests(x.R.Context(), state, limit); err != nil {
-			return err
+	out := requestsJSON{Requests: []requestJSON{}}
+	if in.cfg.Requests == nil {
+		return in.view(x, 0, out)
+	}
+	key, err := in.history.CursorKey(x.R.Context())
+	if err != nil {
+		return err
+	}
+	parts := []string{"requests", state}
+	var after history.Position
+	if cursor, there := p["cursor"]; there {
+		if after, err = openPosition(key, parts, cursor); err != nil {
+			return wrongCursor()
 		}
 	}
-	out := struct {
-		Requests []requestJSON `json:"requests"`
-	}{make([]requestJSON, len(list))}
+	list, err := in.cfg.Requests.ActRequests(x.R.Context(), state, after, limit+1)
+	if err != nil {
+		return err
+	}
+	if len(list) > limit {
+		list = list[:limit]
+		sealed := sealPosition(key, parts, history.Position{At: list[limit-1].AskedAt, ID: list[limit-1].ID})
+		out.NextCursor = &sealed
+	}
 	for i := range list {
-		out.Requests[i] = requestOf(&list[i])
+		out.Requests = append(out.Requests, requestOf(&list[i]))
 	}
 	return in.view(x, len(list), out)
 }

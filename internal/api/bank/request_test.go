@@ -146,6 +146,32 @@ func TestARefusedAndAnExpiredRequestDoNothing(t *testing.T) {
 	require.Empty(t, f.ask("GET", requestsPath, "registrar", "").body["requests"])
 }
 
+func TestRequestsAreListedPageByPageAlsoWhenTheyWereAskedAtOneInstant(t *testing.T) {
+	f := openFourEyes(t)
+	var want []any
+	for n := range 5 {
+		id := f.asked("PUT", fmt.Sprintf("/internal/v1/audit/holds/case-%d", n), "auditor", courtHold)
+		want = append(want, id.String())
+	}
+	f.exec("UPDATE act_request SET asked_at = '2026-11-28T14:04:41.000001Z' WHERE path NOT LIKE '%case-4'") // the ids order them
+	slices.Reverse(want)
+	var got []any
+	path := requestsPath + "?state=waiting&limit=2"
+	for next := any(""); next != nil; {
+		answer := f.ask("GET", path+next.(string), "operator", "")
+		require.Equal(t, 200, answer.status, answer.text)
+		for _, r := range answer.body["requests"].([]any) {
+			got = append(got, r.(map[string]any)["request"])
+		}
+		if next = answer.body["nextCursor"]; next != nil {
+			next = "&cursor=" + next.(string)
+			f.ask("GET", requestsPath+"?state=all"+next.(string), "operator", "").refused(t, 400, "invalid_request")
+		}
+	}
+	require.Equal(t, want, got, "each of them once, newest first")
+	require.Nil(t, f.ask("GET", requestsPath+"?limit=5", "operator", "").body["nextCursor"], "five are all")
+}
+
 func TestAnActThatFailsAfterItsApprovalSaysWhy(t *testing.T) {
 	f := openFourEyes(t)
 	id := f.asked("DELETE", holdPath+"?reason=settled", "auditor", "")

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/arauto/arauto/internal/console/page"
@@ -59,18 +60,35 @@ type requestsView struct {
 	State  string
 	States []string
 	Rows   []waitingAct
+	First  string // address of the newest ones; "" when they are shown
+	Next   string // address of the next page; "" at the end
 }
+
+// actsAtOnce is how many acts one page lists.
+const actsAtOnce = 100
 
 func list(v *page.Visit) error {
 	view := requestsView{State: v.Query().Get("state"), States: []string{"waiting", "approved", "done", "failed", "refused", "expired", "all"}}
 	if view.State == "" {
 		view.State = "waiting"
 	}
-	var answer struct{ Requests []waitingAct }
-	if err := v.API.Get("/internal/v1/requests", url.Values{"state": {view.State}, "limit": {"100"}}, &answer); err != nil {
+	call, here := url.Values{"state": {view.State}, "limit": {strconv.Itoa(actsAtOnce)}}, url.Values{"state": {view.State}}
+	if cursor := v.Query().Get("cursor"); cursor != "" {
+		call.Set("cursor", cursor)
+		view.First = "/requests?" + here.Encode()
+	}
+	var answer struct {
+		Requests   []waitingAct
+		NextCursor string
+	}
+	if err := v.API.Get("/internal/v1/requests", call, &answer); err != nil {
 		return err
 	}
 	view.Rows = answer.Requests
+	if answer.NextCursor != "" {
+		here.Set("cursor", answer.NextCursor)
+		view.Next = "/requests?" + here.Encode()
+	}
 	for i := range view.Rows {
 		r := &view.Rows[i]
 		r.Mine = v.Who.Is(r.AskedBy)

@@ -117,11 +117,11 @@ func readRequest(ctx context.Context, q querier, id notice.ID, lock string) (his
 	return r, nil
 }
 
-// ActRequests lists requests in a state ("" for all), newest first, at most limit.
-func (l *Log) ActRequests(ctx context.Context, state string, limit int) ([]history.ActRequest, error) {
+// ActRequests lists requests in a state ("" for all), newest first, those after a position (zero: from the newest), at most limit.
+func (l *Log) ActRequests(ctx context.Context, state string, after history.Position, limit int) ([]history.ActRequest, error) {
 	rows, err := l.query.Query(ctx, "SELECT * FROM (SELECT "+requestColumns+` FROM act_request) r (id, act, method, path, body, roles, reason,
   asked_by, asked_role, asked_source, asked_at, expires_at, state, decided_by, decided_role, decided_source, decided_reason, decided_at, starts, status, answer, ended_at, token)
-WHERE $1 = '' OR state = $1 ORDER BY asked_at DESC, id DESC LIMIT $2`, state, limit)
+WHERE ($1 = '' OR state = $1) AND ($2::timestamptz IS NULL OR (asked_at, id) < ($2, $3)) ORDER BY asked_at DESC, id DESC LIMIT $4`, state, store.ToTime(after.At), store.ToUUID(after.ID), limit)
 	if err != nil {
 		return nil, store.Unavailable("list requests", err)
 	}
