@@ -111,8 +111,9 @@ type Queue interface {
 	// which an attempt follows, and when.
 	Settle(ctx context.Context, done []notice.Settlement) ([]notice.Lane, error)
 	// Rescue settles up to limit attempts whose lease ran out as unknown, ended timeout after their start, and schedules
-	// what follows. It never sends. It returns how many there were.
-	Rescue(ctx context.Context, limit int, timeout time.Duration) (int, error)
+	// what follows. It never sends. It returns how many there were, and the client of each notification that is given up,
+	// because the third attempt was among them.
+	Rescue(ctx context.Context, limit int, timeout time.Duration) (n int, givenUp []notice.ClientID, err error)
 }
 
 // Sender makes one attempt and returns soon after ctx ends. An error means that no attempt was made; the receiver's
@@ -131,8 +132,9 @@ type Observer interface {
 	Started(got []notice.Attempt)
 	// Settled reports one try to store outcomes.
 	Settled(took time.Duration, done []notice.Settlement, err error)
-	// Rescued reports attempts settled as unknown because their lease had run out.
-	Rescued(n int)
+	// Rescued reports n attempts settled as unknown because their lease had run out, and the client of each notification that
+	// is given up by that.
+	Rescued(n int, givenUp []notice.ClientID)
 	// Panicked reports a panic caught in an attempt or in a call of the queue.
 	Panicked()
 	// Swept reports the load, with each sweep.
@@ -201,6 +203,6 @@ type noObserver struct{}
 func (noObserver) Claimed(time.Duration, int, int, []notice.Attempt, error) {}
 func (noObserver) Started([]notice.Attempt)                                 {}
 func (noObserver) Settled(time.Duration, []notice.Settlement, error)        {}
-func (noObserver) Rescued(int)                                              {}
+func (noObserver) Rescued(int, []notice.ClientID)                           {}
 func (noObserver) Panicked()                                                {}
 func (noObserver) Swept(Load)                                               {}

@@ -76,9 +76,10 @@ type sweepAnswer struct {
 }
 
 type rescueAnswer struct {
-	asked time.Time
-	count int
-	err   error
+	asked   time.Time
+	count   int
+	givenUp []notice.ClientID
+	err     error
 }
 
 func newLoop(ctx context.Context, d *Dispatcher) *loop {
@@ -296,10 +297,11 @@ func (l *loop) rescue(now time.Time, next *alarm) {
 	}
 	l.rescuing = true
 	var count int
+	var givenUp []notice.ClientID
 	l.call(l.cfg.CallTimeout, "rescue", func(ctx context.Context) (err error) {
-		count, err = l.queue.Rescue(ctx, rescueRows, l.cfg.Timeout)
+		count, givenUp, err = l.queue.Rescue(ctx, rescueRows, l.cfg.Timeout)
 		return err
-	}, func(asked time.Time, err error) { l.rescueDone <- rescueAnswer{asked, count, err} })
+	}, func(asked time.Time, err error) { l.rescueDone <- rescueAnswer{asked, count, givenUp, err} })
 }
 
 func (l *loop) noteRescue(a rescueAnswer) {
@@ -315,7 +317,7 @@ func (l *loop) noteRescue(a rescueAnswer) {
 		l.rescueAt = later(l.rescueAt, now.Add(l.cfg.RescueEvery))
 	}
 	if a.count > 0 {
-		l.observer.Rescued(a.count)
+		l.observer.Rescued(a.count, a.givenUp)
 		l.log.Warn("attempts rescued after their lease expired", "count", a.count)
 		l.sweepAt = now // the next attempt may be due already
 	}

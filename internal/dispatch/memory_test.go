@@ -261,18 +261,21 @@ func (m *memory) finish(r *row, outcome notice.Outcome, ended time.Time, rescued
 	return r.due, true
 }
 
-func (m *memory) Rescue(ctx context.Context, limit int, timeout time.Duration) (n int, err error) {
+func (m *memory) Rescue(ctx context.Context, limit int, timeout time.Duration) (n int, givenUp []notice.ClientID, err error) {
 	err = m.statement(ctx, "rescue", func() error {
 		now := m.now()
 		for _, r := range m.leased {
 			if n < limit && r.lease.Before(now) {
+				if r.number >= notice.MaxAttempts {
+					givenUp = append(givenUp, r.chain.client)
+				}
 				m.finish(r, notice.OutcomeUnknown, r.started.Add(timeout), true, "")
 				n++
 			}
 		}
 		return nil
 	})
-	return n, err
+	return n, givenUp, err
 }
 
 // count tells how often a call was made since the instant given.

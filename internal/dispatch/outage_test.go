@@ -55,9 +55,9 @@ func (q *wire) Settle(ctx context.Context, done []notice.Settlement) ([]notice.L
 	return q.memory.Settle(ctx, done)
 }
 
-func (q *wire) Rescue(ctx context.Context, limit int, timeout time.Duration) (int, error) {
+func (q *wire) Rescue(ctx context.Context, limit int, timeout time.Duration) (int, []notice.ClientID, error) {
 	if err := q.fail(ctx, "rescue"); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	return q.memory.Rescue(ctx, limit, timeout)
 }

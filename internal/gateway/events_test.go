@@ -15,8 +15,8 @@ import (
 	"github.com/arauto/arauto/internal/lab/standin"
 )
 
-// TestTheGatewayTellsOperatorsOfWhatItSees: a whole gateway gives a notification up and is given a certificate that ends soon; the
-// webhook of the bank hears of both, once.
+// TestTheGatewayTellsOperatorsOfWhatItSees: a whole gateway gives a notification up, is given a certificate that ends soon, and finds
+// the third attempt of a replica that died; the webhook of the bank hears of each, once.
 func TestTheGatewayTellsOperatorsOfWhatItSees(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -57,4 +57,12 @@ func TestTheGatewayTellsOperatorsOfWhatItSees(t *testing.T) {
 	require.Equal(t, []string{"notifications-given-up open", "certificate-expiring open"}, heard())
 	require.Contains(t, told[1].Subject, "webhook-client")
 	require.InDelta(t, 2, h.metric(`arauto_event_messages_total{result="sent",way="webhook"}`), 0)
+
+	h.initiator(certs.DefaultBeta)
+	lost := h.later(certs.DefaultBeta, 50*time.Second)
+	h.run(h.owner(), `UPDATE queue SET token = gen_random_uuid(), interaction_id = gen_random_uuid(), attempts = 3, started_at = now() - interval '60 s',
+		lease_until = now() - interval '40 s' WHERE id = $1`, lost)
+	h.until("the message", func() bool { return len(heard()) > 2 })
+	require.Equal(t, "notifications-given-up open", heard()[2], "the third attempt of a replica that died was the last")
+	require.Equal(t, certs.DefaultBeta.Name, told[2].Subject)
 }

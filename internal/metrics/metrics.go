@@ -262,7 +262,14 @@ func (m *Metrics) Settled(took time.Duration, done []notice.Settlement, err erro
 }
 
 // Rescued implements dispatch.Observer.
-func (m *Metrics) Rescued(n int) { m.rescued.Add(float64(n)) }
+func (m *Metrics) Rescued(n int, givenUp []notice.ClientID) {
+	m.rescued.Add(float64(n))
+	for _, client := range givenUp {
+		if m.GivenUp != nil {
+			m.GivenUp(client)
+		}
+	}
+}
 
 // Panicked implements dispatch.Observer and the one of package api.
 func (m *Metrics) Panicked() { m.panics.Inc() }

@@ -107,7 +107,7 @@ func TestAFirstAttemptThatNobodySettlesIsRescued(t *testing.T) {
 	n := 0
 	for n == 0 { // its lease runs out by the database's clock
 		var err error
-		n, err = w.store.Rescue(t.Context(), 10, 15*time.Second)
+		n, _, err = w.store.Rescue(t.Context(), 10, 15*time.Second)
 		require.NoError(t, err)
 	}
 	got, err := w.log.Notification(t.Context(), a.Notifications[0])

@@ -192,7 +192,7 @@ func resultFacts(d notice.Settlement, commitment string) history.ResultFacts {
 }
 
 // rescueSQL settles attempts of the queue whose lease ran out: nobody saw their end, so it is taken to be startedAt + timeout
-// (D-8). It tells whether a flight's lease ran out as well.
+// (D-8). It tells whether a flight's lease ran out as well, and the client of each notification that ended with its third attempt.
 //
 // $1 limit, $2 timeout, $3 second gap, $4 third gap, $5 system, $6 how many microseconds back to look (looks).
 const rescueSQL = `
@@ -214,10 +214,12 @@ WITH lost AS MATERIALIZED (
       'detail', '` + history.LostDetail + `', 'endedAt', l.ended_at, 'nextAt', a.due_at)
   FROM lost l LEFT JOIN again a ON a.id = l.id
 )
-SELECT count(*), EXISTS (SELECT FROM flight WHERE lease_until < now() AND lease_until >= now() - $6::bigint * interval '1 microsecond') FROM lost`
+SELECT count(*), EXISTS (SELECT FROM flight WHERE lease_until < now() AND lease_until >= now() - $6::bigint * interval '1 microsecond'),
+  coalesce(array_agg(client_id) FILTER (WHERE last AND NOT manual), '{}') FROM lost`
 
-// Rescue settles up to limit attempts whose lease ran out as unknown and schedules what follows. It never sends.
-func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (int, error) {
+// Rescue settles up to limit attempts whose lease ran out as unknown and schedules what follows. It never sends. It returns how
+// many there were, and the client of each notification that is given up, because the third attempt was among them.
+func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (n int, givenUp []notice.ClientID, err error) {
 	second, _ := notice.Next(1, false)
 	third, _ := notice.Next(2, false)
 	asked := time.Now()
@@ -225,9 +227,8 @@ func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (i
 	if full {
 		back = everything
 	}
-	var n int
 	var flights bool
-	err := s.dispatch.QueryRow(ctx, rescueSQL, limit, timeout, second, third, s.system, back.Microseconds()).Scan(&n, &flights)
+	err = s.dispatch.QueryRow(ctx, rescueSQL, limit, timeout, second, third, s.system, back.Microseconds()).Scan(&n, &flights, &givenUp)
 	for flights && err == nil && n < limit {
 		var rescued int
 		rescued, flights, err = s.rescueFlights(ctx, back, timeout)
@@ -235,7 +236,7 @@ func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (i
 	}
 	if err != nil {
 		s.lost.forget()
-		return 0, Unavailable("rescue", err)
+		return 0, nil, Unavailable("rescue", err)
 	}
 	if full && n < limit { // or some are left
 		s.lost.done(asked, time.Now(), nil)
@@ -243,7 +244,7 @@ func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (i
 	if n > 0 { // what follows them may have fallen due long ago
 		s.looks.forget()
 	}
-	return n, nil
+	return n, givenUp, nil
 }
 
 // cancelSQL takes waiting rows of ended registration periods out of the queue, lane by lane, in batches. They read as

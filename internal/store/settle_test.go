@@ -20,7 +20,7 @@ func (b *bench) claimFor(client string, lease time.Duration) []notice.Attempt {
 
 func (b *bench) rescue() int {
 	b.t.Helper()
-	n, err := b.store.Rescue(b.t.Context(), 100, 15*time.Second)
+	n, _, err := b.store.Rescue(b.t.Context(), 100, 15*time.Second)
 	require.NoError(b.t, err)
 	return n
 }
@@ -57,6 +57,20 @@ func TestARescueSchedulesTheNextNumberFromStartedAtPlusTimeoutPlusGap(t *testing
 		require.Equal(t, notice.OutcomeUnknown, a.Outcome)
 		require.Equal(t, a.StartedAt.Add(15*time.Second), a.EndedAt, "D-8")
 	}
+}
+
+func TestARescueNamesTheClientOfEachNotificationThatItGivesUp(t *testing.T) {
+	b := newBench(t)
+	for _, client := range []string{"last", "second", "resent"} {
+		b.register(client, "https://itp.example/hook")
+		b.accept(payment(client, client, 1, "ACSC"))
+		require.Len(t, b.claimFor(client, time.Microsecond), 1)
+	}
+	b.do("UPDATE queue SET attempts = CASE client_id WHEN 'second' THEN 2 ELSE 3 END, manual = client_id = 'resent'")
+	n, givenUp, err := b.store.Rescue(t.Context(), 100, 15*time.Second)
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
+	require.Equal(t, []notice.ClientID{"last"}, givenUp, "the second is made again, and a resend gives nothing up")
 }
 
 func TestARescueLeavesWhatIsStillLeased(t *testing.T) {
