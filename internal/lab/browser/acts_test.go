@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -92,7 +93,9 @@ func actsOfPeople(t *testing.T, h *house) {
 	require.EqualValues(t, 200, hugo.press(`button[value=dismiss]`))
 	require.Equal(t, 3, h.entries("quarantine-dismissed", "hugo"))
 
+	appliedLater(t, h, hugo)
 	fourEyes(t, h, hugo, iris)
+	liftedByTwo(t, h, hugo, iris)
 
 	require.EqualValues(t, 200, hugo.visit(h.byLink+"/exports"))
 	hugo.unfold()
@@ -123,6 +126,54 @@ func actsOfPeople(t *testing.T, h *house) {
 	require.Contains(t, iris.text(), "viva")
 	require.Contains(t, iris.text(), "ARAUTO_CONSOLE_FOUR_EYES")
 	require.Empty(t, iris.complaints())
+}
+
+// appliedLater: a core's clock ran a minute ahead, so its change was refused; a minute later an operator applies it, and the
+// initiator is told.
+func appliedLater(t *testing.T, h *house, hugo *window) {
+	payment, due := uuid.NewString(), time.Now().Add(62*time.Second) // at most 60 s ahead are taken
+	_, err := h.core.Change(t.Context(), stage.Change{
+		Kind: ofb.PixPayment.String(), ClientID: certs.DefaultAlfa.Name, APIVersion: "v5", Revision: 1, OccurredAt: due.UTC(),
+		Data: openapitest.Document(ofb.PixPayment, "v5", ofb.ACSC, payment),
+	})
+	require.ErrorContains(t, err, "422")
+	var id string
+	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT id::text FROM arauto.quarantine WHERE resource_id = $1 AND state = 'open'", payment).Scan(&id))
+	require.EqualValues(t, 200, hugo.visit(h.byLink+"/quarantine/"+id))
+	require.Contains(t, hugo.text(), "verifique os relógios")
+	require.Eventually(t, func() bool { return time.Until(due) < time.Minute }, 5*time.Second, 20*time.Millisecond)
+	hugo.unfold()
+	require.EqualValues(t, 200, hugo.press(`form[action$="/apply"] button`))
+	require.Equal(t, "/quarantine/"+id+"?done=apply", hugo.at())
+	require.Contains(t, hugo.text(), "Aplicado.")
+	require.False(t, script[bool](hugo, `!!document.querySelector('form[action$="/apply"]')`), "the case is over")
+	var n int
+	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE kind = 'change' AND resource_id = $1 AND facts->>'actor' = 'hugo' AND facts->>'quarantine' = $2", payment, id).Scan(&n))
+	require.Equal(t, 1, n, "the change is an entry, with who applied it and the case")
+	require.EqualValues(t, 200, hugo.visit(h.byLink+"/resources/pix-payment/"+payment))
+	require.Contains(t, hugo.text(), "ACSC")
+}
+
+// liftedByTwo: iris asks to lift the hold that hugo asked for, and hugo approves.
+func liftedByTwo(t *testing.T, h *house, hugo, iris *window) {
+	require.EqualValues(t, 200, iris.visit(h.byLink+"/holds"))
+	require.Contains(t, iris.text(), "court order")
+	iris.unfold()
+	iris.fill(`form[action="/holds/case-1/lift"]`, "reason", "the case is closed")
+	require.EqualValues(t, 200, iris.press(`form[action="/holds/case-1/lift"] button`))
+	require.Equal(t, "/requests?done=asked", iris.at())
+	require.Zero(t, h.entries("lifted", "iris"), "it stands until another person approves")
+
+	require.EqualValues(t, 200, hugo.visit(h.byLink+"/requests"))
+	require.Contains(t, hugo.text(), "DELETE /internal/v1/audit/holds/case-1")
+	hugo.unfold()
+	hugo.fill(`form[action$="/approve"]`, "reason", "closed indeed")
+	require.EqualValues(t, 200, hugo.press(`form[action$="/approve"] button`))
+	require.Contains(t, hugo.text(), "Aprovado e feito.")
+	require.Equal(t, 1, h.entries("placed", "hugo"))
+	require.Equal(t, 1, h.entries("lifted", "iris"))
+	require.EqualValues(t, 200, iris.visit(h.byLink+"/holds"))
+	require.NotContains(t, iris.text(), "court order")
 }
 
 // fourEyes: hugo asks for a hold and cannot approve it, iris approves; what nobody decides in a day expires.

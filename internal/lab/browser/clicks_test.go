@@ -1,13 +1,20 @@
 package browser
 
 import (
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/evidence"
 )
 
 // mostClicks is how many clicks an answer may take from the first page.
@@ -22,6 +29,15 @@ type question struct {
 
 // questions are the six that compliance asks, and the one of an operator at three in the morning.
 var questions = []question{
+	{"prove payment X from its end-to-end id", "auditor", func(c *clicker) {
+		id := c.h.endToEnd(c.h.retried)
+		c.known(id)
+		c.types("#q", id)
+		c.click("form[role=search] button")
+		require.Equal(c.t, "/resources/pix-payment/"+c.h.retried, c.at())
+		c.reads("notificada na 2ª tentativa", "recusada 503")
+		c.proves(`main a[href$="dossier?format=pdf"]`)
+	}},
 	{"how many were late this month, by initiator, and why?", "auditor", func(c *clicker) {
 		c.click(`nav a[href="/late"]`)
 		c.reads("Por iniciadora", "Quem pode agir", certs.DefaultAlfa.Name, "o núcleo")
@@ -106,6 +122,39 @@ func (c *clicker) fetches(link string) {
 	got := ask(c.window, chromedp.Evaluate[string](fmt.Sprintf(`fetch(document.querySelector(%q).href).then(r => r.status + " " + r.headers.get("content-disposition"))`, link),
 		chromedp.EvalAwaitPromise))
 	require.Contains(c.t, got, "200 attachment")
+}
+
+// endToEnd is the end-to-end id that the document of a payment has.
+func (h *house) endToEnd(payment string) (id string) {
+	h.t.Helper()
+	require.NoError(h.t, h.db.QueryRow(h.t.Context(), "SELECT convert_from(document, 'UTF8')::json->>'endToEndId' FROM arauto.resource WHERE id = $1", payment).Scan(&id))
+	require.NotEmpty(h.t, id)
+	return id
+}
+
+// known waits until the one box finds an id, and returns to the first page.
+func (c *clicker) known(id string) {
+	c.t.Helper()
+	require.Eventually(c.t, func() bool {
+		c.visit(c.h.byLink + "/find?q=" + id)
+		return strings.HasPrefix(c.at(), "/resources/")
+	}, time.Minute, 100*time.Millisecond, "what is sealed and folded is found")
+	require.EqualValues(c.t, 200, c.visit(c.h.byLink+"/"))
+}
+
+// proves presses a link to a file of evidence, one click, and verifies the file with the log's key alone, as arauto audit verify does.
+func (c *clicker) proves(link string) {
+	c.t.Helper()
+	c.clicks++
+	file := c.download(c.t, link)
+	require.True(c.t, strings.HasPrefix(file, "%PDF-"))
+	block, _ := pem.Decode([]byte(ask(c.window, chromedp.Evaluate[string](`fetch("/log/key").then(r => r.text())`, chromedp.EvalAwaitPromise))))
+	require.NotNil(c.t, block)
+	key, err := x509.ParsePKIXPublicKey(block.Bytes)
+	require.NoError(c.t, err)
+	found, err := evidence.VerifyFile(strings.NewReader(file), int64(len(file)), key.(ed25519.PublicKey), nil, audit.WholeMost)
+	require.NoError(c.t, err)
+	require.GreaterOrEqual(c.t, found.Entries, int64(5), "change, decision, two attempts with their results")
 }
 
 // reads checks what the page says.

@@ -27,7 +27,8 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// house is two gateways on one database: people sign in to one by link, and to the other by the OpenID provider.
+// house is two gateways on one database: people sign in to one by link, and to the other, which follows a source, by the OpenID
+// provider.
 type house struct {
 	t        *testing.T
 	browser  context.Context
@@ -65,7 +66,8 @@ func open(t *testing.T) *house {
 	require.NoError(t, os.WriteFile(secret, []byte(clientSecret+"\n"), 0o600))
 	issuer := startProvider(t, h.byOpenID)
 	h.serve(set, "ARAUTO_CONSOLE_ADDR="+address, "ARAUTO_CONSOLE_BASE_URL="+h.byOpenID, "ARAUTO_CONSOLE_OIDC_ISSUER="+issuer,
-		"ARAUTO_CONSOLE_OIDC_CLIENT_ID="+clientID, "ARAUTO_CONSOLE_OIDC_CLIENT_SECRET_FILE="+secret, "ARAUTO_CONSOLE_OIDC_ACR_VALUES="+strongACR)
+		"ARAUTO_CONSOLE_OIDC_CLIENT_ID="+clientID, "ARAUTO_CONSOLE_OIDC_CLIENT_SECRET_FILE="+secret, "ARAUTO_CONSOLE_OIDC_ACR_VALUES="+strongACR,
+		"ARAUTO_WATCH_SOURCES="+unreachableBus(t, dir))
 	h.stories(set)
 	return h
 }

@@ -44,6 +44,8 @@ func TestTheConsole(t *testing.T) {
 		{"every page", walk},
 		{"the acts of initiators and of the log", facesActs},
 		{"acts, four eyes, exports and holds", actsOfPeople},
+		{"the acts on a source", sourceActs},
+		{"a registration ends", registrationEnds},
 		{"questions, each in three clicks", clicks},
 		{"one resource", oneResource},
 		{"the one box", finds},
