@@ -25,7 +25,7 @@ type Handshakes struct {
 type handshake struct {
 	conn     net.Conn
 	address  netip.Addr
-	all, own *list.Element // its places
+	all, own *list.Element // its places; own is nil until its source is known
 	over     bool          // it ended, or made room
 }
 
@@ -44,28 +44,52 @@ func (h *Handshakes) MakeRoom() bool {
 	return oldest != nil
 }
 
-// begin counts a connection, and closes another one that makes room for it.
-func (h *Handshakes) begin(conn net.Conn) *handshake {
-	s := &handshake{conn: conn, address: addressOf(conn.RemoteAddr())}
+// begin counts a connection, and closes another one that makes room for it. A connection whose source a balancer has still to
+// name has no share of a source before name.
+func (h *Handshakes) begin(conn net.Conn, named bool) *handshake {
+	s := &handshake{conn: conn}
 	h.mu.Lock()
 	if h.all == nil {
 		h.all, h.of = list.New(), map[netip.Addr]*list.List{}
 	}
 	var gone *handshake
-	switch own := h.of[s.address]; {
-	case h.PerAddress > 0 && own != nil && own.Len() >= h.PerAddress:
-		gone = front(own)
-	case h.Most > 0 && h.all.Len() >= h.Most:
+	if named {
+		gone = h.share(s, conn.RemoteAddr())
+	}
+	if gone == nil && h.Most > 0 && h.all.Len() >= h.Most {
 		gone = front(h.all)
+		h.remove(gone)
 	}
-	h.remove(gone)
-	if h.of[s.address] == nil {
-		h.of[s.address] = list.New()
-	}
-	s.all, s.own = h.all.PushBack(s), h.of[s.address].PushBack(s)
+	s.all = h.all.PushBack(s)
 	h.mu.Unlock()
 	h.end(gone)
 	return s
+}
+
+// name counts a handshake for the source that a balancer has named.
+func (h *Handshakes) name(s *handshake, source net.Addr) {
+	h.mu.Lock()
+	var gone *handshake
+	if !s.over {
+		gone = h.share(s, source)
+	}
+	h.mu.Unlock()
+	h.end(gone)
+}
+
+// share puts s into the share of its source. Beyond the bound it takes out the oldest one of that source, and returns it. h.mu is
+// held.
+func (h *Handshakes) share(s *handshake, source net.Addr) (gone *handshake) {
+	s.address = addressOf(source)
+	if own := h.of[s.address]; own != nil && h.PerAddress > 0 && own.Len() >= h.PerAddress {
+		gone = front(own)
+		h.remove(gone)
+	}
+	if h.of[s.address] == nil {
+		h.of[s.address] = list.New()
+	}
+	s.own = h.of[s.address].PushBack(s)
+	return gone
 }
 
 // done takes a handshake that has ended out of the count; false when it had made room before.
@@ -86,6 +110,9 @@ func (h *Handshakes) remove(s *handshake) {
 	}
 	s.over = true
 	h.all.Remove(s.all)
+	if s.own == nil {
+		return
+	}
 	own := h.of[s.address]
 	if own.Remove(s.own); own.Len() == 0 {
 		delete(h.of, s.address)

@@ -211,7 +211,7 @@ func TestAnchorsAreAuthoritiesOnly(t *testing.T) {
 // TestAnAuthorityThatCannotBeUsedCostsNoOther: bundles hold authorities of every kind, and one must not keep the others out.
 func TestAnAuthorityThatCannotBeUsedCostsNoOther(t *testing.T) {
 	pki := mtlstest.PKI(t)
-	brainpool, err := os.ReadFile("testdata/brainpool.pem") // a curve that Go does not know
+	brainpool, err := os.ReadFile("testdata/brainpool.crt") // a curve that Go does not know
 	require.NoError(t, err)
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)

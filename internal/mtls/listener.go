@@ -87,20 +87,18 @@ func (l *listener) accept() {
 			}
 			continue
 		}
-		if namesItsSource(conn) {
-			l.running.Go(func() { l.shake(tls.Server(conn, l.config), l.beginNamed(conn)) })
-			continue
-		}
-		under := l.shakes.begin(conn)
-		l.running.Go(func() { l.shake(tls.Server(conn, l.config), under) })
+		named := !namesItsSource(conn)
+		under := l.shakes.begin(conn, named)
+		l.running.Go(func() { l.shake(conn, named, under) })
 	}
 }
 
-// beginNamed waits for the header in which a balancer names the source, and counts the handshake for that source.
-func (l *listener) beginNamed(conn net.Conn) *handshake {
-	stop := context.AfterFunc(l.ctx, func() { _ = conn.Close() }) // the listener ends, and does not wait for a header
+// awaitName waits for the header in which a balancer names the source, and counts the handshake for that source. It returns when
+// the listener is closed.
+func (l *listener) awaitName(conn net.Conn, under *handshake) {
+	stop := context.AfterFunc(l.ctx, func() { _ = conn.Close() }) // ends the reading of the header
 	defer stop()
-	return l.shakes.begin(conn)
+	l.shakes.name(under, conn.RemoteAddr())
 }
 
 // hand gives a connection or an error to the caller of Accept; false when the listener is closed.
@@ -113,9 +111,13 @@ func (l *listener) hand(a accepted) bool {
 	}
 }
 
-func (l *listener) shake(conn *tls.Conn, under *handshake) {
+func (l *listener) shake(raw net.Conn, named bool, under *handshake) {
 	ctx, cancel := context.WithTimeout(l.ctx, HandshakeLimit)
 	defer cancel()
+	if !named {
+		l.awaitName(raw, under)
+	}
+	conn := tls.Server(raw, l.config)
 	err := handshakeError(conn.HandshakeContext(ctx))
 	if !l.shakes.done(under) {
 		_ = conn.Close() // it made room for another one
