@@ -12,7 +12,7 @@ const ours = "ARAUTO_"
 // others are our variables that are no settings: they steer builds, tests, benchmarks and samples. A name that ends with _ is
 // the beginning of many.
 var others = []string{
-	"ARAUTO_BENCH_", "ARAUTO_CPU_PROFILE", "ARAUTO_ENTRIES", "ARAUTO_LONG", "ARAUTO_PREVIOUS", "ARAUTO_REQUIRE_", "ARAUTO_SCREENSHOTS", "ARAUTO_SEED",
+	"ARAUTO_BENCH_", "ARAUTO_CPU_PROFILE", "ARAUTO_ENTRIES", "ARAUTO_LONG", "ARAUTO_MOCKBANK_MIGRATIONS", "ARAUTO_PREVIOUS", "ARAUTO_REQUIRE_", "ARAUTO_SCREENSHOTS", "ARAUTO_SEED",
 	"ARAUTO_STORETEST_", "ARAUTO_TEST_", "ARAUTO_THROWAWAY_", "ARAUTO_TOKEN_FILE", "ARAUTO_TOOLS", "ARAUTO_UPDATE", "ARAUTO_URL",
 }
 

@@ -38,8 +38,8 @@ type object interface {
 	metav1.ObjectMetaAccessor
 }
 
-// types makes an object of each kind that the files may have.
-var types = map[string]func() object{
+// objects makes an object of each kind that the files may have.
+var objects = map[string]func() object{
 	"v1 ServiceAccount":                  func() object { return &corev1.ServiceAccount{} },
 	"v1 Service":                         func() object { return &corev1.Service{} },
 	"v1 ConfigMap":                       func() object { return &corev1.ConfigMap{} },
@@ -69,7 +69,7 @@ func decode(t *testing.T, text []byte) map[string]object {
 			continue // a comment alone
 		}
 		kind := head.APIVersion + " " + head.Kind
-		fresh, known := types[kind]
+		fresh, known := objects[kind]
 		require.True(t, known, "%s is not a kind that is judged here", kind)
 		o := fresh()
 		require.NoError(t, yaml.UnmarshalStrict(document, o), "%s", document)
@@ -127,6 +127,9 @@ func plain(t *testing.T, all map[string]object) map[string]object {
 		case *appsv1.StatefulSet:
 			o.Spec.Template.Labels = map[string]string{"app": o.Spec.Template.Labels["app"]}
 			o.Spec.Template.Annotations = nil
+			for i := range o.Spec.VolumeClaimTemplates {
+				o.Spec.VolumeClaimTemplates[i].Labels = nil
+			}
 			for i := range o.Spec.Template.Spec.Volumes {
 				if c := o.Spec.Template.Spec.Volumes[i].ConfigMap; c != nil && hashed.MatchString(c.Name) {
 					c.Name = "arauto"
