@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """A second verifier of the log, written from docs/audit-format.md alone. It shares no code with the product.
 
-    verify.py --key log.pub.pem [--anchors checkpoints.txt ...] FILE
+    verify.py --key log.pub.pem [--anchors checkpoints.txt ...] [--policy witnesses.txt] FILE
 
 FILE is a bundle, an export as JSON lines (with --anchors), a proof of one entry, or a proof of consistency. It prints
 "ok ENTRIES ROOT", or "BAD seq=N REASON" and exits 1. A bundle of a filtered export that is genuine prints
 "genuine ENTRIES of SIZE ROOT; completeness not shown" (exit 1 with --require-complete), or "ok ENTRIES ROOT; complete"
-where it has everything of its clients in its period. Notes stand before that, on standard error. It needs Python 3.8 or newer,
+where it has everything of its clients in its period. With --policy, notes say which witnesses vouched for how many entries,
+until when, and it is BAD when no checkpoint has the cosignatures that the policy demands. Notes stand before that, on standard error. It needs Python 3.8 or newer,
 and no package beyond it.
 """
 import argparse
@@ -119,7 +120,7 @@ class Checkpoint:
         lines, name = signed_text(note, public).split("\n"), origin(public)
         if len(lines) != 6 or lines[0] != name or not re.fullmatch(r"time \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", lines[3]) or not re.fullmatch(r"skew -?\d+us", lines[4]):
             raise ValueError("not a checkpoint of this log")
-        self.size, self.root, self.at = int(lines[1]), base64.b64decode(lines[2]), lines[3][5:]
+        self.size, self.root, self.at, self.note = int(lines[1]), base64.b64decode(lines[2]), lines[3][5:], note
 
 
 def split_notes(text):
@@ -134,6 +135,123 @@ def read_checkpoints(text, public):
         except ValueError as why:
             raise Bad(out[-1].size if out else 0, "checkpoint %d: %s" % (len(out) + 1, why))
     return out
+
+
+# --- Witnesses (C2SP tlog-policy, tlog-cosignature).
+
+
+def key_id(name, kind, key):
+    return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + key).digest()[:4]
+
+
+def read_vkey(text, kind):
+    name, hashed, key = text.split("+", 2)
+    raw = base64.b64decode(key, validate=True)
+    if not name or len(raw) != 33 or raw[0] != kind or key_id(name, kind, raw[1:]).hex() != hashed:
+        raise ValueError("not a verifier key of type %d" % kind)
+    return name, raw[1:]
+
+
+class Policy:
+    def __init__(self, path):
+        self.logs, self.witnesses, self.groups, self.quorum = [], {}, {}, None
+        members = set()
+        with open(path, encoding="utf-8", newline="\n") as f:
+            for line in f:
+                words = re.split("[ \t]+", line.rstrip("\n").strip(" \t"))
+                if words == [""] or words[0].startswith("#"):
+                    continue
+                self.line(words, members)
+        if self.quorum is None:
+            raise ValueError("no quorum")
+
+    def line(self, words, members):
+        kind, words = words[0], words[1:]
+        if kind == "log" and len(words) in (1, 2):
+            key = read_vkey(words[0], 1)
+            if any(key[1] == known[1] for known in self.logs):
+                raise ValueError("a second log with the same key")
+            self.logs.append(key)
+        elif kind == "witness" and len(words) in (2, 3):
+            key = read_vkey(words[1], 4)
+            if self.taken(words[0]) or any(key[1] == known[1] for known in self.witnesses.values()):
+                raise ValueError("a second witness with the same name or key")
+            self.witnesses[words[0]] = key
+        elif kind == "group" and len(words) >= 3:
+            name, number, of = words[0], words[1], words[2:]
+            least = {"all": len(of), "any": 1}.get(number) or int(number)
+            if self.taken(name) or not 1 <= least <= len(of):
+                raise ValueError("group " + name)
+            for m in of:
+                if m in members or m == "none" or not self.taken(m):
+                    raise ValueError("member " + m)
+                members.add(m)
+            self.groups[name] = (least, of)
+        elif kind == "quorum" and len(words) == 1 and self.quorum is None and self.taken(words[0]):
+            self.quorum = words[0]
+        else:
+            raise ValueError("line " + kind)
+
+    def taken(self, name):
+        return name == "none" or name in self.witnesses or name in self.groups
+
+    def reached(self, name, by):
+        if name == "none":
+            return True
+        if name in self.groups:
+            least, of = self.groups[name]
+            return sum(self.reached(m, by) for m in of) >= least
+        return name in by
+
+    def vouched(self, note):
+        """By name, until when the witnesses of the policy vouched; the log's signature is verified before."""
+        text, _, signatures = note.partition("\n\n")
+        by = {}
+        for line in signatures.splitlines():
+            mark, who, sig = (line.split(" ") + ["", ""])[:3]
+            raw = base64.b64decode(sig) if mark == "—" else b""
+            for name, (key_name, key) in self.witnesses.items():
+                if who != key_name or raw[:4] != key_id(key_name, 4, key) or name in by:
+                    continue
+                at = int.from_bytes(raw[4:12], "big")
+                if len(raw) != 76 or not 0 < at < 1 << 63 or not signed_by(key, b"cosignature/v1\ntime %d\n" % at + text.encode() + b"\n", raw[12:]):
+                    raise ValueError("a cosignature of witness %s does not verify" % name)
+                by[name] = at
+        return by
+
+    def confirm(self, checkpoints, size, root, whole, losses, public):
+        """Prints who vouched for how many entries, until when; Bad when the quorum of the policy is not reached."""
+        if self.logs and (origin(public), public) not in self.logs:
+            raise Bad(0, "the policy names other logs")
+        if self.quorum == "none":
+            return note("the policy demands no witness")
+        fit = [c for c in checkpoints if c.note.count("\n\u2014 ") > 1 and (
+            (c.size, c.root) == (size, root) or whole and c.size < size and not any(loss.admits(c) for loss in losses))]
+        for n in sorted({c.size for c in fit}, reverse=True):
+            by, first = {}, None
+            for c in fit:
+                if c.size != n:
+                    continue
+                try:
+                    said = self.vouched(c.note)
+                except ValueError as why:
+                    raise Bad(n, "the checkpoint: %s" % why)
+                first = first or c
+                if (c.root, c.at) == (first.root, first.at):
+                    for name, at in said.items():
+                        by[name] = max(at, by.get(name, 0))
+            if not self.reached(self.quorum, by):
+                continue
+            for name in self.witnesses:
+                if name in by:
+                    until = datetime.datetime.fromtimestamp(by[name], datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+                    note("witness %s vouched for the first %d entries until %s" % (name, n, until))
+                else:
+                    note("witness %s did not vouch for the first %d entries" % (name, n))
+            if n < size:
+                note("the last %d entries are younger than what the witnesses vouched for" % (size - n))
+            return None
+        raise Bad(0, "no checkpoint of it has the cosignatures that the policy demands: witnesses did not vouch for it")
 
 
 # --- Anchor files: what is no checkpoint of this log is passed over and told.
@@ -321,6 +439,9 @@ class Removal:
         self.key = (self.partition, self.first, self.last, self.entries, self.digest)
 
 
+STATED = []  # statements of loss that were met
+
+
 class Loss:
     """A statement that published entries are lost, signed with the log's key."""
 
@@ -335,6 +456,7 @@ class Loss:
         if not kept or not all(lost) or [e[0] for e in end] != ["time", "by", "reason"]:
             raise ValueError("not a statement of loss")
         self.kept = int(kept.group(1))
+        STATED.append(self)
         self.lost = [(int(m.group(1)), base64.b64decode(m.group(2)), parse_time(m.group(3))) for m in lost]
         self.note = "the positions %d to %d as they were published are lost: %s (stated by %s at %s)" % (
             self.kept, max(size for size, _, _ in self.lost) - 1, end[2][1], end[1][1], end[0][1])
@@ -749,14 +871,31 @@ def verify_consistency(text, public):
     return new.size, new.root
 
 
+def confirm(policy, path, start, verdict, anchors, public):
+    """Judges what was verified by the policy: checkpoints of all sizes where the whole log was compared, else that of the proof."""
+    whole, found, size = len(verdict) == 2, [], verdict[0] if len(verdict) == 2 else verdict[2]
+    if start.startswith(b"PK"):
+        found = read_checkpoints(zipfile.ZipFile(path).read("checkpoints.txt").decode(), public)
+    elif start.startswith((b"c2sp.org/tlog-proof@v1\n", b"arauto-consistency/1\n")):
+        found = read_checkpoints(open(path, encoding="utf-8").read().partition("\n\n")[2], public)
+        whole, size = False, found[-1].size
+    policy.confirm(found + anchors, size, verdict[1], whole, STATED, public)
+
+
 def main():
     p = argparse.ArgumentParser(description="Verify what arauto audit export and proof wrote.")
     p.add_argument("file")
     p.add_argument("--key", required=True)
     p.add_argument("--anchors", action="append", default=[])
+    p.add_argument("--policy", help="a file that names the witnesses and which of them must have vouched")
     p.add_argument("--require-complete", action="store_true", help="exit 1 unless a filtered bundle is proven to be complete")
     o = p.parse_args()
     public = read_key(o.key)
+    try:
+        policy = Policy(o.policy) if o.policy else None
+    except (OSError, ValueError) as why:
+        print("--policy: %s: %s" % (o.policy, why), file=sys.stderr)
+        sys.exit(2)
     try:
         anchors = []
         for a in o.anchors:
@@ -774,6 +913,8 @@ def main():
         else:
             with open(o.file, "rb") as lines:
                 verdict = verify_lines(lines, public, anchors)
+        if policy:
+            confirm(policy, o.file, start, verdict, anchors, public)
     except Bad as bad:
         print(bad)
         sys.exit(1)

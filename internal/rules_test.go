@@ -89,6 +89,7 @@ var packages = map[string]place{
 	"internal/reconcile": {"2: the daily look whether the history is complete", append(floor0, "internal/config", "internal/store", "internal/store/auditlog", "internal/evidence")},
 	"internal/seal":      {"2: seals the log and carries checkpoints to anchors", append(floor0, "internal/config", "internal/store", "internal/store/auditlog", "internal/mtls", "internal/trust")},
 	"internal/events":    {"2: tells operators of troubles, once, and when they are over", append(floor0, "internal/config", "internal/mtls", "internal/trust")},
+	"internal/witness":   {"2: cosigns the checkpoints of other logs", []string{"internal/audit"}},
 	"internal/spool":     {"2: polls kept on disk while the database is slow", append(floor0, "internal/groupcommit")},
 	"internal/receipt":   {"2: first receipts of refused changes, kept until the history has them", floor0},
 

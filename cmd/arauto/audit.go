@@ -71,12 +71,15 @@ func auditVerifyCommand(w world) *cobra.Command {
 			"Prints \"ok ENTRIES ROOT\", or \"BAD seq=N REASON\" and exits 1; N is the first position that is wrong, from 0.\n" +
 			"An empty log and a key that is not the registered one are BAD. A bundle of a filtered export prints\n" +
 			"\"genuine ENTRIES of SIZE ROOT; completeness not shown\", or \"ok ENTRIES ROOT; complete\" where nothing can be missing.\n" +
-			"--anchors names checkpoints that were kept outside of the database: only they reveal a cut end or a rewritten log.",
+			"--anchors names checkpoints that were kept outside of the database: only they reveal a cut end or a rewritten log.\n" +
+			"--policy names a policy of witnesses (C2SP tlog-policy): notes say which of them vouched for how many entries, until when;\n" +
+			"it is BAD when no checkpoint of the file or of --anchors has the cosignatures that the policy demands.",
 	}
 	database, key, anchors := databaseFlag(c), c.Flags().String("key", "", "the log's public key, PEM (required)"), c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside of the database; may be repeated")
+	policy := c.Flags().String("policy", "", "a file that names the witnesses and which of them must have vouched")
 	complete := c.Flags().Bool("require-complete", false, "exit 1 unless a filtered bundle is proven to be complete")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		public, anchored, err := readTrust(w, *key, *anchors)
+		t, err := readTrust(w, *key, *anchors, *policy)
 		if err != nil {
 			return err
 		}
@@ -85,62 +88,92 @@ func auditVerifyCommand(w world) *cobra.Command {
 			if *database != "" {
 				return wrongUse("verify: FILE and --database-url are both given; name one of them")
 			}
-			verdict, err = verifyFile(args[0], public, anchored)
+			verdict, err = t.verifyFile(args[0])
 		} else {
-			verdict, err = verifyDatabase(cmd.Context(), w, *database, public, anchored)
+			verdict, err = t.verifyDatabase(cmd.Context(), w, *database)
 		}
 		return tellVerdict(w, verdict, *complete, err)
 	}
 	return c
 }
 
-// readTrust reads what a verification believes: the public key, and checkpoints from elsewhere.
-func readTrust(w world, key string, anchors []string) (ed25519.PublicKey, []audit.Checkpoint, error) {
-	if key == "" {
-		return nil, nil, wrongUse("--key: is not set; name the file of the log's public key (log.pub.pem in the gateway's state folder)")
-	}
-	text, err := os.ReadFile(key)
+// believed is what a verification believes: the public key, checkpoints from elsewhere, and witnesses.
+type believed struct {
+	public   ed25519.PublicKey
+	anchored []audit.Checkpoint
+	cosigned [][]byte      // the signed notes of those with cosignatures
+	policy   *audit.Policy // nil: witnesses are not asked for
+}
+
+// readTrust reads what a verification believes.
+func readTrust(w world, key string, anchors []string, policy string) (*believed, error) {
+	public, err := readPublic(key)
 	if err != nil {
-		return nil, nil, wrongUse("--key: %v", err)
+		return nil, err
+	}
+	t := &believed{public: public}
+	if policy != "" {
+		text, err := os.ReadFile(policy)
+		if err != nil {
+			return nil, wrongUse("--policy: %v", err)
+		}
+		if t.policy, err = audit.ParsePolicy(text); err != nil {
+			return nil, wrongUse("--policy: %s: %v", policy, err)
+		}
+	}
+	t.anchored, t.cosigned, err = readAnchors(w, public, anchors)
+	return t, err
+}
+
+// readPublic reads the public key of a log.
+func readPublic(name string) (ed25519.PublicKey, error) {
+	if name == "" {
+		return nil, wrongUse("--key: is not set; name the file of the log's public key (log.pub.pem in the gateway's state folder)")
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, wrongUse("--key: %v", err)
 	}
 	public, err := audit.ParsePublic(text)
 	if err != nil {
-		return nil, nil, wrongUse("--key: %s: %v", key, err)
+		return nil, wrongUse("--key: %s: %v", name, err)
 	}
-	all, err := readAnchors(w, public, anchors)
-	return public, all, err
+	return public, nil
 }
 
-// readAnchors reads files of checkpoints that were kept outside of the database. What is no checkpoint of the log is told on
-// stderr and passed over; a file without any checkpoint of it is wrong use.
-func readAnchors(w world, public ed25519.PublicKey, names []string) (all []audit.Checkpoint, err error) {
+// readAnchors reads files of checkpoints that were kept outside of the database, and the signed notes of those with cosignatures. What is
+// no checkpoint of the log is told on stderr and passed over; a file without any checkpoint of it is wrong use.
+func readAnchors(w world, public ed25519.PublicKey, names []string) (all []audit.Checkpoint, cosigned [][]byte, err error) {
 	for _, name := range names {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return nil, wrongUse("--anchors: %v", err)
+			return nil, nil, wrongUse("--anchors: %v", err)
 		}
 		file := audit.ReadAnchorFile(text, public)
 		for _, note := range file.Notes() {
 			fmt.Fprintf(w.stderr, "note: --anchors: %s: %s\n", name, note)
 		}
 		if len(file.Checkpoints) == 0 {
-			return nil, wrongUse("--anchors: %s: it has no checkpoint of this log, so nothing is compared; name a file that an anchor kept, or omit --anchors", name)
+			return nil, nil, wrongUse("--anchors: %s: it has no checkpoint of this log, so nothing is compared; name a file that an anchor kept, or omit --anchors", name)
 		}
-		all = append(all, file.Checkpoints...)
+		all, cosigned = append(all, file.Checkpoints...), append(cosigned, file.Cosigned...)
 	}
-	return all, nil
+	return all, cosigned, nil
 }
 
-func verifyDatabase(ctx context.Context, w world, flag string, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
+func (t *believed) verifyDatabase(ctx context.Context, w world, flag string) (audit.VerifiedLog, error) {
 	url, err := databaseURL(w, flag)
 	if err != nil {
 		return audit.VerifiedLog{}, err
 	}
-	verdict, err := auditlog.Verify(ctx, url, public, anchored)
+	verdict, err := auditlog.Verify(ctx, url, t.public, t.anchored)
 	if errors.Is(err, store.ErrURL) {
 		return verdict, wrongUse("--database-url: %v", err)
 	}
-	return verdict, err
+	if err != nil || t.policy == nil {
+		return verdict, err
+	}
+	return verdict, t.policy.Confirm(&verdict, t.cosigned, t.public)
 }
 
 // tellVerdict prints the one line that contract, "Demo and audit", promises. Notes go to stderr before it.
@@ -179,7 +212,7 @@ func auditRegisterCommand(w world) *cobra.Command {
 	}
 	database := databaseFlag(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		public, _, err := readTrust(w, args[0], nil)
+		public, err := readPublic(args[0])
 		if err != nil {
 			return err
 		}

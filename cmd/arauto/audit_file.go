@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/ed25519"
 	"errors"
 	"os"
 
@@ -10,7 +9,7 @@ import (
 )
 
 // verifyFile verifies a file of evidence, whatever it is.
-func verifyFile(name string, public ed25519.PublicKey, anchored []audit.Checkpoint) (audit.VerifiedLog, error) {
+func (t *believed) verifyFile(name string) (audit.VerifiedLog, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return audit.VerifiedLog{}, wrongUse("FILE: %v", err)
@@ -20,9 +19,16 @@ func verifyFile(name string, public ed25519.PublicKey, anchored []audit.Checkpoi
 	if err != nil {
 		return audit.VerifiedLog{}, err
 	}
-	verdict, err := evidence.VerifyFile(file, info.Size(), public, anchored, audit.WholeMost)
+	verdict, err := evidence.VerifyFile(file, info.Size(), t.public, t.anchored, audit.WholeMost)
 	if errors.Is(err, evidence.ErrRecordsAlone) {
 		return verdict, wrongUse("FILE: records alone prove nothing; name checkpoints with --anchors, or export a bundle")
 	}
-	return verdict, err
+	if err != nil || t.policy == nil {
+		return verdict, err
+	}
+	notes, err := evidence.SignedCheckpoints(file, info.Size(), audit.WholeMost)
+	if err != nil {
+		return verdict, err
+	}
+	return verdict, t.policy.Confirm(&verdict, append(notes, t.cosigned...), t.public)
 }

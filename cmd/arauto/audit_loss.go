@@ -34,7 +34,7 @@ func auditLossCommand(w world) *cobra.Command {
 			return wrongUse("--key: %s: %v", *key, err)
 		}
 		signer := audit.NewSigner(private)
-		published, err := readAnchors(w, signer.Public(), *anchors)
+		published, _, err := readAnchors(w, signer.Public(), *anchors)
 		if err != nil {
 			return err
 		}

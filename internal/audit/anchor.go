@@ -11,6 +11,8 @@ import (
 type AnchorFile struct {
 	// Checkpoints are the checkpoints that the log's key signed, in the order of the file.
 	Checkpoints []Checkpoint
+	// Cosigned are the signed notes of those with more than one signature, in their order.
+	Cosigned [][]byte
 	// Foreign lists everything else but blanks, in the order of the file. Neighbours that are taken for the same are one.
 	Foreign []Foreign
 	// Tail is how many bytes of something else follow the last checkpoint; without a checkpoint, in the whole file. Blanks
@@ -89,6 +91,9 @@ func ReadAnchorFile(text []byte, public ed25519.PublicKey) AnchorFile {
 		case own:
 			if c, err := OpenCheckpoint(text[b[0]:signed], public); err == nil {
 				a.Checkpoints, good = append(a.Checkpoints, c), signed
+				if bytes.Count(text[b[0]:signed], []byte("\n— ")) > 1 {
+					a.Cosigned = append(a.Cosigned, text[b[0]:signed])
+				}
 			} else {
 				a.pass(text, b[0], signed, takenForged)
 			}

@@ -425,6 +425,20 @@ type SeqLeaf struct {
 	Hash Hash
 }
 
+// BundleCheckpoints reads the signed checkpoints of a bundle, in their order. It verifies nothing: VerifyBundle does. ErrTooLong when
+// they are longer than so many bytes.
+func BundleCheckpoints(r io.ReaderAt, size, most int64) ([][]byte, error) {
+	b, err := openBundle(r, size)
+	if err != nil {
+		return nil, err
+	}
+	text, err := b.read(memberCheckpoints, most)
+	if err != nil {
+		return nil, err
+	}
+	return SplitCheckpoints(text)
+}
+
 // BundleLeaves reads the entries of a bundle, in their order. It verifies nothing: VerifyBundle does.
 func BundleLeaves(r io.ReaderAt, size int64) (out []SeqLeaf, err error) {
 	b, err := openBundle(r, size)

@@ -33,6 +33,13 @@ type VerifiedLog struct {
 	Unsealed     int64 // entries that wait for the sealer, where that can be known
 	Oldest       Instant
 
+	// Witnessed is how many entries the witnesses of a policy vouched for, and WitnessedUntil the time up to which their quorum did;
+	// see Policy.Confirm.
+	Witnessed      int64
+	WitnessedUntil time.Time
+	whole          bool // the checkpoints of all sizes were compared
+	losses         []Loss
+
 	Filtered bool     // a filter chose the entries
 	Complete bool     // with Filtered: it is proven that nothing the filter should find is missing
 	Notes    []string // what else a reader should know, one sentence each
@@ -295,7 +302,7 @@ func (v *Verifier) finishPart() (VerifiedLog, error) {
 	if size == 0 {
 		return VerifiedLog{}, &Fault{0, "the log is empty: nothing is sealed, so nothing is proven"}
 	}
-	verdict := VerifiedLog{Entries: size, Size: size, Root: v.tree.Root(), Removed: v.past.Removals(), RemovedAsOf: v.removedAsOf, removedFirst: v.removedFirst}
+	verdict := VerifiedLog{Entries: size, Size: size, Root: v.tree.Root(), Removed: v.past.Removals(), RemovedAsOf: v.removedAsOf, removedFirst: v.removedFirst, whole: true, losses: slices.Clone(v.past.Losses)}
 	for _, l := range v.past.Losses {
 		verdict.Notes = append(verdict.Notes, l.String())
 	}

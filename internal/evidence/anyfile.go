@@ -90,3 +90,42 @@ func wholeOf(file *io.SectionReader, most int64) ([]byte, error) {
 	}
 	return io.ReadAll(file)
 }
+
+// SignedCheckpoints reads the signed checkpoints inside a file that VerifyFile found to be right, with all their signatures. Of a
+// file of records alone it returns none.
+func SignedCheckpoints(file io.ReaderAt, size, most int64) ([][]byte, error) {
+	whole := io.NewSectionReader(file, 0, size)
+	start := make([]byte, min(size, 32))
+	if _, err := whole.ReadAt(start, 0); err != nil {
+		return nil, err
+	}
+	kind := FileKind(start)
+	switch kind {
+	case FileBundle:
+		return audit.BundleCheckpoints(file, size, most)
+	case FileRecords:
+		return nil, nil
+	}
+	text, err := wholeOf(whole, min(maxPaper, most))
+	if err != nil {
+		return nil, err
+	}
+	switch kind {
+	case FileProof:
+		p, err := audit.ParseProof(text)
+		return [][]byte{p.Checkpoint}, err
+	case FileConsistency:
+		p, err := audit.ParseConsistency(text)
+		return [][]byte{p.Old, p.New}, err
+	}
+	files, err := attachmentsWithin(text, most)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if f.name == attachedBundle {
+			return audit.BundleCheckpoints(bytes.NewReader(f.content), int64(len(f.content)), most)
+		}
+	}
+	return nil, nil
+}
