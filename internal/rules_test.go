@@ -142,16 +142,20 @@ var restricted = map[string]struct {
 		[]string{"cmd/arauto"},
 		"it plays the product on one machine: `arauto demo` and nothing else",
 	},
+	"internal/lab/conformance": {
+		[]string{"cmd/arauto"},
+		"it stands in the place of a core and of a certification suite: `arauto conformance` and nothing else",
+	},
 	"internal/lab/stage": {
-		[]string{"internal/lab/nemesis", "internal/lab/demo"},
+		[]string{"internal/lab/conformance", "internal/lab/nemesis", "internal/lab/demo"},
 		"the whole product on one machine: tests and `arauto demo` use it, no package that serves",
 	},
 	"internal/lab/standin": {
-		[]string{"internal/lab/nemesis", "internal/lab/demo"},
+		[]string{"internal/lab/conformance", "internal/lab/nemesis", "internal/lab/demo"},
 		"a stand-in initiator misbehaves on purpose: tests and `arauto demo` use it, no package that serves",
 	},
 	"internal/lab/openapitest": {
-		[]string{"internal/lab/nemesis", "internal/lab/demo"},
+		[]string{"internal/lab/conformance", "internal/lab/nemesis", "internal/lab/demo"},
 		"it makes up documents: tests and `arauto demo` use it, no package that serves",
 	},
 	"certs": {

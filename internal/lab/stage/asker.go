@@ -70,30 +70,47 @@ func (a *Asker) Token(client string) (string, error) {
 // (host:port), and returns the state shown. An answer that is not 200 is a *Refusal; any other error means that no
 // answer came, or one that does not verify.
 func (a *Asker) Ask(ctx context.Context, address, token, interaction, path string) (state string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+address+path, http.NoBody)
+	r, err := a.Read(ctx, Query{address, token, interaction, path})
+	state, _ = r.Data["status"].(string)
+	return state, err
+}
+
+// Query is one status query: where it goes, with which token, under which interaction id, and for what.
+type Query struct{ Address, Token, Interaction, Path string }
+
+// Reading is the verified answer to a status query.
+type Reading struct {
+	Data    map[string]any // the resource; nil for a list
+	Version string         // header x-v
+}
+
+// Read is Ask with the whole answer.
+func (a *Asker) Read(ctx context.Context, q Query) (Reading, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+q.Address+q.Path, http.NoBody)
 	if err != nil {
-		return "", err
+		return Reading{}, err
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	req.Header.Set("x-fapi-interaction-id", interaction)
+	req.Header.Set("Authorization", "Bearer "+q.Token)
+	req.Header.Set("x-fapi-interaction-id", q.Interaction)
 	res, err := a.client.Do(req)
 	if err != nil {
-		return "", err
+		return Reading{}, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil {
-		return "", err
+		return Reading{}, err
 	}
 	switch {
 	case res.StatusCode != http.StatusOK:
-		return "", &Refusal{Status: res.StatusCode, Body: string(body)}
+		return Reading{}, &Refusal{Status: res.StatusCode, Body: string(body)}
 	case !strings.HasPrefix(res.Header.Get("Content-Type"), "application/jwt"):
-		return "", fmt.Errorf("%w: of type %s", ErrAnswer, res.Header.Get("Content-Type"))
-	case res.Header.Get("x-fapi-interaction-id") != interaction:
-		return "", fmt.Errorf("%w: to another question than %s", ErrAnswer, interaction)
+		return Reading{}, fmt.Errorf("%w: of type %s", ErrAnswer, res.Header.Get("Content-Type"))
+	case res.Header.Get("x-fapi-interaction-id") != q.Interaction:
+		return Reading{}, fmt.Errorf("%w: to another question than %s", ErrAnswer, q.Interaction)
 	}
-	return a.verify(string(body))
+	data, err := a.verify(string(body))
+	return Reading{data, res.Header.Get("x-v")}, err
 }
 
 // NewInteraction makes an interaction id.
@@ -103,37 +120,36 @@ func NewInteraction() string { return uuid.NewString() }
 var ErrAnswer = errors.New("the answer is wrong")
 
 // verify checks signature, issuer and audience of a signed answer with nothing but crypto/rsa.
-func (a *Asker) verify(compact string) (string, error) {
+func (a *Asker) verify(compact string) (map[string]any, error) {
 	part := strings.Split(compact, ".")
 	if len(part) != 3 {
-		return "", fmt.Errorf("%w: not a compact JWS", ErrAnswer)
+		return nil, fmt.Errorf("%w: not a compact JWS", ErrAnswer)
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(part[2])
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrAnswer, err)
+		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
 	digest := sha256.Sum256([]byte(part[0] + "." + part[1]))
 	if err := rsa.VerifyPSS(a.key, crypto.SHA256, digest[:], signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}); err != nil {
-		return "", fmt.Errorf("%w: its signature does not verify: %w", ErrAnswer, err)
+		return nil, fmt.Errorf("%w: its signature does not verify: %w", ErrAnswer, err)
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(part[1])
 	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrAnswer, err)
+		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
 	var claims struct {
 		Issuer   string `json:"iss"`
 		Audience string `json:"aud"`
-		Data     struct {
-			Status string `json:"status"`
-		} `json:"data"`
+		Data     any    `json:"data"`
 	}
 	if err := json.Unmarshal(payload, &claims); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrAnswer, err)
+		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
 	if claims.Issuer != a.stage.PKI.Options().Holder.ID || claims.Audience != a.facts.Organisation.ID {
-		return "", fmt.Errorf("%w: signed for somebody else", ErrAnswer)
+		return nil, fmt.Errorf("%w: signed for somebody else", ErrAnswer)
 	}
-	return claims.Data.Status, nil
+	data, _ := claims.Data.(map[string]any)
+	return data, nil
 }
 
 // Close ends idle connections.

@@ -56,17 +56,39 @@ func (r *Refusal) Error() string { return fmt.Sprintf("answered %d: %.500s", r.S
 
 // Call makes one request and decodes the answer into out unless it is nil; a status over 299 is a *Refusal.
 func (c *Core) Call(ctx context.Context, method, path string, in, out any) error {
+	a, err := c.Exchange(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	if a.Status > 299 {
+		return &Refusal{a.Status, string(a.Body), a.retryAfter}
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(a.Body, out)
+}
+
+// Answer is what a request was answered.
+type Answer struct {
+	Status     int
+	Body       []byte
+	retryAfter string
+}
+
+// Exchange makes one request and reads the whole answer, whatever its status.
+func (c *Core) Exchange(ctx context.Context, method, path string, in any) (Answer, error) {
 	var body io.Reader
 	if in != nil {
 		text, err := json.Marshal(in)
 		if err != nil {
-			return err
+			return Answer{}, err
 		}
 		body = bytes.NewReader(text)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return err
+		return Answer{}, err
 	}
 	req.Header.Set("Authorization", "Bearer "+c.token)
 	if in != nil {
@@ -74,20 +96,11 @@ func (c *Core) Call(ctx context.Context, method, path string, in, out any) error
 	}
 	res, err := plain.Do(req)
 	if err != nil {
-		return err
+		return Answer{}, err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, 16<<20))
-	if err != nil {
-		return err
-	}
-	if res.StatusCode > 299 {
-		return &Refusal{res.StatusCode, string(text), res.Header.Get("Retry-After")}
-	}
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(text, out)
+	return Answer{res.StatusCode, text, res.Header.Get("Retry-After")}, err
 }
 
 // Registration is the body of a PUT of an initiator.

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/conformance"
+	"github.com/arauto/arauto/internal/lab/stage"
+	"github.com/arauto/arauto/internal/lab/standin"
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// suite is the certification suite's stand-in before a gateway of its own.
+func suite(t *testing.T) *conformance.Suite {
+	t.Helper()
+	o := stage.Options{Command: product, Settings: unhurried, Dir: t.TempDir()}
+	var err error
+	o.PKI, err = pki()
+	require.NoError(t, err)
+	o.Template, err = template()
+	require.NoError(t, err)
+	s, err := stage.Open(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	replica, err := s.Start(t.Context())
+	require.NoError(t, err)
+	core, err := s.Core(replica)
+	require.NoError(t, err)
+	server, err := s.PKI.Issue(s.PKI.InitiatorServer(certs.DefaultAlfa))
+	require.NoError(t, err)
+	clients := x509.NewCertPool()
+	clients.AddCert(s.PKI.ClientCA.Certificate)
+	receiver, err := standin.Start(standin.Options{Certificate: server.TLS(), ClientCAs: clients})
+	require.NoError(t, err)
+	t.Cleanup(receiver.Close)
+	client, err := s.PKI.Issue(s.PKI.InitiatorBRCAC(certs.DefaultAlfa))
+	require.NoError(t, err)
+	asker, err := s.Asker(certs.DefaultAlfa, client.TLS())
+	require.NoError(t, err)
+	t.Cleanup(asker.Close)
+	alfa := certs.DefaultAlfa
+	return &conformance.Suite{
+		Holder: &conformance.Gateway{
+			Core: core, Asker: asker, Public: replica.Public, Token: asker.Token, OrganisationID: alfa.Organisation.ID, SoftwareID: alfa.SoftwareID, Name: "suite",
+			Statement: func(uris []string) (string, error) { return s.Statement(alfa.Organisation.ID, alfa.SoftwareID, uris) },
+		},
+		Receiver: receiver, Base: receiver.BaseURI(""), OrganisationID: alfa.Organisation.ID, SoftwareID: alfa.SoftwareID,
+		AuthorisationServerID: stage.AuthorisationServerID, Wait: 200 * time.Millisecond, Within: 20 * time.Second, Quiet: 2 * time.Second,
+	}
+}
+
+// fault is one behaviour that is broken on purpose, and how the module must say so.
+type fault struct {
+	module string // technical name
+	name   string
+	holder func(conformance.Holder) conformance.Holder
+	wire   func(standin.Request) standin.Request // what comes over the wire instead
+	step   string                                // of the failure
+	text   string                                // of what was expected or what came
+}
+
+// misled changes or swallows the changes that the core tells.
+type misled struct {
+	conformance.Holder
+	tell func(context.Context, conformance.Holder, stage.Change) error
+}
+
+func (h misled) Tell(ctx context.Context, c stage.Change) error { return h.tell(ctx, h.Holder, c) }
+
+// telling is a fault of the core.
+func telling(tell func(context.Context, conformance.Holder, stage.Change) error) func(conformance.Holder) conformance.Holder {
+	return func(h conformance.Holder) conformance.Holder { return misled{h, tell} }
+}
+
+// registering changes or swallows registrations.
+type registering struct {
+	conformance.Holder
+	register func(context.Context, conformance.Holder, conformance.Registration) (conformance.Registered, error)
+}
+
+func (h registering) Register(ctx context.Context, r conformance.Registration) (conformance.Registered, error) {
+	return h.register(ctx, h.Holder, r)
+}
+
+// pending has a payment pass through PDNG on its way to ACCP.
+func pending(ctx context.Context, h conformance.Holder, c stage.Change) error {
+	if c.Kind == ofb.PixPayment.String() || c.Kind == ofb.RecurringPayment.String() {
+		c.Revision *= 10
+		if accepted := string(c.Data); strings.Contains(accepted, `"status":"ACCP"`) {
+			extra := c
+			extra.Revision--
+			extra.Data = []byte(strings.Replace(accepted, `"status":"ACCP"`, `"status":"PDNG"`, 1))
+			if err := h.Tell(ctx, extra); err != nil {
+				return err
+			}
+		}
+	}
+	return h.Tell(ctx, c)
+}
+
+// early tells at once what must be held until the POST is answered.
+func early(ctx context.Context, h conformance.Holder, c stage.Change) error {
+	c.NotBefore = nil
+	return h.Tell(ctx, c)
+}
+
+// hurriedWait is how long a module waits for a notification that does not come because of its fault.
+const hurriedWait = 8 * time.Second
+
+func target(change func(string) string) func(standin.Request) standin.Request {
+	return func(r standin.Request) standin.Request {
+		r.Target = change(r.Target)
+		return r
+	}
+}
+
+func body(old, becomes string) func(standin.Request) standin.Request {
+	return func(r standin.Request) standin.Request {
+		r.Body = []byte(strings.ReplaceAll(string(r.Body), old, becomes))
+		return r
+	}
+}
+
+// faults break each module once.
+func faults() []fault {
+	const receives, none = "a notification comes", "none within"
+	const payments, automatic = "dcr_api_dcm-pagto-%s_test-module-%s", "automatic-payments_api_%s_test-module_v2-2"
+	doubled := target(func(s string) string { return strings.Replace(s, "/open-banking", "//open-banking", 1) })
+	bare := target(func(s string) string { return strings.Replace(s, "urn:arauto:", "", 1) })
+	swallowed := func(addresses bool) func(conformance.Holder) conformance.Holder {
+		return func(h conformance.Holder) conformance.Holder {
+			return registering{h, func(ctx context.Context, h conformance.Holder, r conformance.Registration) (conformance.Registered, error) {
+				answer, err := h.Register(ctx, r)
+				if err != nil || answer.Status != 200 || len(r.Asked) > 0 != addresses {
+					return answer, err
+				}
+				before := conformance.Registration{Client: r.Client, Statement: r.Statement}
+				if !addresses {
+					before.Asked = r.Statement
+				}
+				_, err = h.Register(ctx, before) // the change does not last
+				return answer, err
+			}}
+		}
+	}
+	unchecked := func(h conformance.Holder) conformance.Holder {
+		return registering{h, func(ctx context.Context, h conformance.Holder, r conformance.Registration) (conformance.Registered, error) {
+			r.Statement = r.Asked
+			return h.Register(ctx, r)
+		}}
+	}
+	reused := func(r standin.Request) standin.Request {
+		r.Interaction = "3f0b0c6e-3d6b-4d3e-9a43-0c0f6f6f3a11"
+		return r
+	}
+	all := []fault{
+		{fmt.Sprintf(payments, "webhook-acsc", "v4"), "the call comes before the answer of the POST", telling(early), nil, receives, "after the answer of the POST"},
+		{fmt.Sprintf(payments, "webhook-acsc", "v5"), "PDNG is notified beside ACSC", telling(pending), nil, "", "pix/payments/"},
+		{fmt.Sprintf(payments, "webhook-schd", "v4"), "two slashes follow the base", nil, doubled, receives, "// after the base"},
+		{fmt.Sprintf(payments, "webhook-schd", "v5"), "the id has no prefix", nil, bare, receives, "without its prefix"},
+		{fmt.Sprintf(payments, "webhook", "v4"), "the PUT with an address is lost", swallowed(true), nil, receives, none},
+		{fmt.Sprintf(payments, "webhook", "v5"), "the PUT with an address is lost", swallowed(true), nil, receives, none},
+		{fmt.Sprintf(payments, "remove-webhook", "v4"), "the PUT without an address is lost", swallowed(false), nil, "no notification comes", "no further notification"},
+		{fmt.Sprintf(payments, "remove-webhook", "v5"), "attempts share an interaction id", nil, reused, receives, "a new x-webhook-interaction-id"},
+		{fmt.Sprintf(payments, "wrong-webhook", "v4"), "the statement is not compared", unchecked, nil, "different from the software statement", "201"},
+		{fmt.Sprintf(payments, "wrong-webhook", "v5"), "the statement is not compared", unchecked, nil, "different from the software statement", "201"},
+		{fmt.Sprintf(automatic, "webhook-acsc"), "/webhook is missing", nil, target(func(s string) string { return strings.Replace(s, "/webhook/", "/", 1) }), receives, "without /webhook"},
+		{fmt.Sprintf(automatic, "webhook-multiple-consents"), "eventType has the spelling of the guide", nil, body("STATE_CHANGED", "STATUS_CHANGED"), receives, "STATUS_CHANGED"},
+		{fmt.Sprintf(automatic, "webhook-rejected"), "the timestamp is that of another day", nil, body(`"timestamp":"20`, `"timestamp":"19`), receives, "between the start of the test"},
+		{fmt.Sprintf(automatic, "webhook-revoked"), "no client certificate is shown", nil, func(r standin.Request) standin.Request {
+			r.PeerSubject = ""
+			return r
+		}, receives, "a client certificate"},
+		{fmt.Sprintf(automatic, "automatic-pix-webhook"), "PDNG is notified beside ACSC", telling(pending), nil, "", "pix/recurring-payments/"},
+	}
+	for _, minor := range []string{"v2-2", "v2-3"} {
+		module := "enrollments_api_%s_test-module_" + minor
+		all = append(all,
+			fault{fmt.Sprintf(module, "webhook-rejected"), "the header of the server is missing", nil, func(r standin.Request) standin.Request {
+				r.Header = nil
+				return r
+			}, receives, "x-authorization-server-id"},
+			fault{fmt.Sprintf(module, "webhook-revoked"), "eventType is that of an edit", nil, body("STATE_CHANGED", "DATA_CHANGED"), receives, "DATA_CHANGED"},
+			fault{fmt.Sprintf(module, "webhook_event-type"), "the edit is told as the initiator's", telling(func(ctx context.Context, h conformance.Holder, c stage.Change) error {
+				c.Cause = "initiator"
+				return h.Tell(ctx, c)
+			}), nil, receives, none})
+	}
+	return all
+}
+
+// altered is a receiver that sees something else than what came.
+type altered struct {
+	conformance.Receiver
+	wire func(standin.Request) standin.Request
+}
+
+func (a altered) Wait(ctx context.Context, n int, match func(*standin.Request) bool) ([]standin.Request, error) {
+	came, err := a.Receiver.Wait(ctx, n, match)
+	for i := range came {
+		came[i] = a.wire(came[i])
+	}
+	return came, err
+}
+
+// TestTheModulesOfTheCertificationSuite plays every module against the real gateway, side by side, with all times but the gaps of
+// the schedule scaled; with ARAUTO_LONG=1 with the suite's own times. At the same time each module is played before a holder that
+// has one fault, and must fail at the step that looks for it.
+func TestTheModulesOfTheCertificationSuite(t *testing.T) {
+	s := suite(t)
+	var writing sync.Mutex
+	s.Line = func(line string) {
+		writing.Lock()
+		defer writing.Unlock()
+		t.Log(line)
+	}
+	broken := *s
+	broken.Within, broken.Line = hurriedWait, nil
+	if long() {
+		s.Wait, s.Within, s.Quiet = conformance.WebhookWait, conformance.AwaitWithin, conformance.AwaitWithin
+	}
+	var wrong []conformance.Result
+	var both sync.WaitGroup
+	both.Go(func() { wrong = playFaults(t.Context(), &broken) })
+	for _, r := range s.PlayAll(t.Context(), conformance.Modules()) {
+		assert.True(t, r.Passed, "%s: %+v", r.Module, r.Failure())
+	}
+	both.Wait()
+	seen := map[string]bool{}
+	for i, f := range faults() {
+		seen[f.module] = true
+		failure := wrong[i].Failure()
+		if !assert.NotNil(t, failure, "%s passes although %s", f.module, f.name) {
+			continue
+		}
+		assert.Contains(t, failure.Text, f.step, "%s when %s: %+v", f.module, f.name, failure)
+		assert.Contains(t, failure.Expected+" / "+failure.Came, f.text, "%s when %s", f.module, f.name)
+		t.Logf("%s: FAILED as it must, because %s: step %d: expected %s; came %s", f.module, f.name, failure.Number, failure.Expected, failure.Came)
+	}
+	for _, m := range conformance.Modules() {
+		assert.True(t, seen[m.Name], "no fault breaks %s", m.Name)
+	}
+}
+
+// playFaults plays each fault's module, side by side.
+func playFaults(ctx context.Context, s *conformance.Suite) []conformance.Result {
+	results := make([]conformance.Result, len(faults()))
+	var all sync.WaitGroup
+	for i, f := range faults() {
+		all.Go(func() {
+			with := *s
+			if f.holder != nil {
+				with.Holder = f.holder(with.Holder)
+			}
+			if f.wire != nil {
+				with.Receiver = altered{with.Receiver, f.wire}
+			}
+			for _, m := range conformance.Select(f.module) {
+				results[i] = with.Play(ctx, m)
+			}
+		})
+	}
+	all.Wait()
+	return results
+}
+
+func TestTheModulesAreThoseOfTheCatalogue(t *testing.T) {
+	plans, names := map[string]int{}, map[string]bool{}
+	for _, m := range conformance.Modules() {
+		plans[m.Plan]++
+		require.False(t, names[m.Name], m.Name)
+		names[m.Name] = true
+	}
+	require.Equal(t, map[string]int{
+		"dcr-dcm-pagto_test-plan-v4": 5, "dcr-dcm-pagto_test-plan-v5": 5,
+		"automatic-payments-webhook_test-plan_v2-2": 4, "automatic-pix-payments-webhook_test-plan_v2-2": 1,
+		"no-redirect-payments-webhook_test-plan_v2-2": 3, "no-redirect-payments-webhook_test-plan_v2-3": 3,
+	}, plans)
+}
