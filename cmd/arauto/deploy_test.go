@@ -230,12 +230,17 @@ func TestDeployThePageRunningIsFollowedWordForWord(t *testing.T) {
 	go func() {
 		defer close(started)
 		for {
-			order, err := os.ReadFile(m.path("systemctl"))
-			if err != nil || strings.TrimSpace(string(order)) == "end" {
+			orders, err := os.ReadFile(m.path("systemctl"))
+			if err != nil {
 				return
 			}
-			if strings.TrimSpace(string(order)) == "enable --now arauto" {
-				started <- m.start(m.readUnit(m.path("units", "arauto.service")))
+			for order := range strings.SplitSeq(string(orders), "\n") { // two may come in one reading
+				switch order {
+				case "enable --now arauto":
+					started <- m.start(m.readUnit(m.path("units", "arauto.service")))
+				case "end":
+					return
+				}
 			}
 		}
 	}()
