@@ -82,6 +82,7 @@ var packages = map[string]place{
 	"internal/watch/rabbitmq": {"2: reads queues", []string{"internal/watch", "internal/watch/bus"}},
 	"internal/watch/postgres": {"2: reads a database's log", []string{"internal/watch"}},
 
+	"internal/watch/suggest": {"2: writes a mapping to start from", append(floor0, "internal/watch", "internal/watch/postgres", "openapi")},
 	"internal/watch/sources": {"2: which sources run here, and how their records reach intake", append(floor0, "internal/config", "internal/store", "internal/intake",
 		"internal/registry", "internal/jws", "internal/watch", "internal/watch/kafka", "internal/watch/nats", "internal/watch/rabbitmq", "internal/watch/postgres")},
 

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/explain"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/watch/postgres"
+	"github.com/arauto/arauto/internal/watch/sources"
+	"github.com/arauto/arauto/internal/watch/suggest"
+	"github.com/arauto/arauto/openapi"
+)
+
+func watchCommand(w world) *cobra.Command {
+	c := &cobra.Command{Use: "watch", Short: "write the mapping by which a core's database is followed", Args: cobra.NoArgs}
+	c.AddCommand(suggestCommand(w))
+	return c
+}
+
+func suggestCommand(w world) *cobra.Command {
+	c := &cobra.Command{
+		Use: "suggest --url-file FILE --table NAME[=KIND] [--out FILE]", Short: "write a mapping to start from, out of the catalogue of the core's database", Args: cobra.NoArgs,
+		Long: "Compares the names of a table's columns, of the rows that its foreign keys lead to, and of the newest row's JSON with the members of the API, and\n" +
+			"writes a commented mapping. TODO marks what was not found, guess what was inferred. Then it tries the mapping with the newest row of each table. It\n" +
+			"reads the core's database and changes nothing there; the mapping holds no value of a row but those of the state.",
+	}
+	urlFile := c.Flags().String("url-file", "", "file with the URL of the core's database, of a role that may SELECT from the tables")
+	tables := c.Flags().StringSlice("table", nil, "table to read, with its kind if the name does not tell it: app.pgto=pix-payment; repeat it for more tables")
+	req := suggest.Wanted{}
+	c.Flags().StringVar(&req.Source, "source", "core", "name of the source")
+	c.Flags().StringVar(&req.Zone, "zone", "America/Sao_Paulo", "IANA zone of the core's clock, for columns without zone")
+	c.Flags().StringVar(&req.Namespace, "namespace", "", "the bank's namespace in the URNs of consents and enrollments, such as bancoexemplo")
+	out := c.Flags().String("out", "", "new file for the mapping; without it the mapping goes to the standard output")
+	settings := configFlag(c)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *urlFile == "" || len(*tables) == 0 {
+			return wrongUse("watch suggest: --url-file or --table is missing; name the file with the URL of the core's database, and a table")
+		}
+		if _, err := time.LoadLocation(req.Zone); err != nil {
+			return wrongUse("--zone: %q is not a zone; give an IANA name such as America/Sao_Paulo", req.Zone)
+		}
+		var err error
+		if req.URLFile, err = filepath.Abs(*urlFile); err != nil {
+			return fmt.Errorf("--url-file: %w", err)
+		}
+		if req.Tables, err = tablesOf(*tables); err != nil {
+			return err
+		}
+		cfg, err := config.Read(*settings, w.environ)
+		if err != nil {
+			return err
+		}
+		return suggestMapping(cmd.Context(), w, cfg, req, *out)
+	}
+	return c
+}
+
+// tablesOf reads NAME or NAME=KIND.
+func tablesOf(given []string) (all []suggest.CoreTable, err error) {
+	for _, text := range given {
+		name, kind, named := strings.Cut(text, "=")
+		t := suggest.CoreTable{Name: name}
+		if named {
+			if t.Kind, err = ofb.ParseKind(kind); err != nil {
+				return nil, wrongUse("--table %s: %v", text, err)
+			}
+		}
+		if name == "" || slices.ContainsFunc(all, func(other suggest.CoreTable) bool { return other.Name == name }) {
+			return nil, wrongUse("--table %s: the name is empty or occurs twice; name each table once", text)
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+func suggestMapping(ctx context.Context, w world, cfg *config.Config, req suggest.Wanted, out string) error {
+	names := make([]string, len(req.Tables))
+	for i, t := range req.Tables {
+		names[i] = t.Name
+	}
+	reader, err := postgres.New(postgres.Config{URLFile: req.URLFile}, postgres.Options{Tables: names, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return &config.Error{Problems: []string{"--url-file: " + err.Error()}}
+	}
+	defer reader.Close()
+	schemas, err := openapi.Load()
+	if err != nil {
+		return fmt.Errorf("load our own API documents: %w", err)
+	}
+	text, todo, err := suggest.Mapping(ctx, reader, schemas, req)
+	if err != nil {
+		return err
+	}
+	file, report := out, w.stdout
+	if out == "" {
+		folder, err := os.MkdirTemp("", "arauto-suggest")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(folder)
+		file, report = filepath.Join(folder, "mapping.yaml"), w.stderr
+		if _, err := w.stdout.Write(text); err != nil {
+			return err
+		}
+	}
+	if err := writeNew(file, text); err != nil {
+		return err
+	}
+	if out != "" {
+		fmt.Fprintf(report, "written: %s\n", out)
+	}
+	fmt.Fprintf(report, "to do: %d lines are marked TODO; also make sure of those marked guess\n", todo)
+	if m, err := sources.ReadMapping(file); err != nil {
+		return err
+	} else if columns, err := reader.Describe(ctx, slices.Concat(m.Tables(), m.Joined())); err == nil {
+		for _, f := range m.Check(columns) {
+			fmt.Fprintf(report, "check: %s\n", f)
+		}
+	}
+	for _, name := range names {
+		tried, err := explain.Row(ctx, cfg, version, explain.CoreRow{Mapping: file, Table: name})
+		if err != nil {
+			fmt.Fprintf(report, "%s: not tried: %s\n", name, strings.TrimSuffix(strings.TrimPrefix(err.Error(), "--source: "), "; give a row with --row"))
+			continue
+		}
+		for i := range tried {
+			tellTried(report, name, &tried[i])
+		}
+	}
+	return nil
+}
+
+// writeNew makes a file that only its owner can change, and never replaces one.
+func writeNew(file string, text []byte) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640) //nolint:gosec // the file that the caller names
+	if errors.Is(err, fs.ErrExist) {
+		return wrongUse("--out: %s is there already; name a new file", file)
+	}
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
+}
+
+// tellTried writes what would become of the newest row.
+func tellTried(out io.Writer, table string, e *explain.Explanation) {
+	problems := slices.Clone(e.Mapped.Problems)
+	if e.Foresight != nil {
+		problems = append(problems, e.Foresight.Problems...)
+	}
+	switch {
+	case len(problems) > 0:
+		fmt.Fprintf(out, "%s: its newest row would go to quarantine:\n", table)
+		for _, p := range problems {
+			fmt.Fprintf(out, "    %s %s: %s\n", p.Pointer, p.Code, p.Detail)
+		}
+	case e.LineError != nil:
+		fmt.Fprintf(out, "%s: its newest row gives no change: %s %s\n", table, e.LineError.Pointer, e.LineError.Detail)
+	case e.Foresight != nil && e.Foresight.Verdict == notice.Conflicting:
+		fmt.Fprintf(out, "%s: its newest row contradicts what is stored (%s)\n", table, e.Foresight.Why)
+	default:
+		fmt.Fprintf(out, "%s: its newest row would be applied\n", table)
+	}
+}

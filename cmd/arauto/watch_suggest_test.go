@@ -1,0 +1,109 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/lab/storetest"
+)
+
+// coreOf makes a database with the tables of a sample, and names a file with its URL.
+func coreOf(t *testing.T, files ...string) (url, file string) {
+	t.Helper()
+	url = storetest.Empty(t)
+	core, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer core.Close(t.Context())
+	for _, f := range files {
+		_, err := core.Exec(t.Context(), string(readSample(t, "postgresql", f)))
+		require.NoError(t, err, f)
+	}
+	file = filepath.Join(t.TempDir(), "core.url")
+	require.NoError(t, os.WriteFile(file, []byte(url), 0o600))
+	return url, file
+}
+
+// TestASuggestedMappingIsOneToStartFrom writes mappings for a Portuguese core, and completes one as a person would.
+func TestASuggestedMappingIsOneToStartFrom(t *testing.T) {
+	t.Parallel()
+	_, url := coreOf(t, "schema.sql", "rows.sql")
+	out := filepath.Join(t.TempDir(), "core.yaml")
+	suggest := func(args ...string) called {
+		return call(t, time.Minute, nil, append([]string{"watch", "suggest", "--url-file", url, "--namespace", "bancoexemplo"}, args...)...)
+	}
+	got := suggest("--out", out, "--table", "pagamentos", "--table", "consentimentos", "--table", "consentimentos_recorrentes", "--table", "pagamentos_recorrentes", "--table", "vinculos")
+	require.Equal(t, done, got.code, got.errors)
+	text := readFile(t, out)
+	for _, line := range []string{
+		"kind: recurring-consent", "client: iniciadora", "RECEBIDO: RCVD # guess", "amount: cents(valor_centavos)", "amount: amount(valor)",
+		"conta: {table: contas, column: id, value: string(conta_id)}", "number: conta.numero", "number: 'conta?.numero'", "endToEndId: id_fim_a_fim", "number: recebedor_conta",
+		`consentId: '"urn:bancoexemplo:consent:" + consentimento_id'`, `creationDateTime: 'instant(criado_em, "America/Sao_Paulo")'`, "identification: cancelado_por",
+		`occurredAt: ['instant(situacao_alterada_em, "America/Sao_Paulo")', committed_at]`, "date: date(data_pagamento)", "CREATE PUBLICATION arauto FOR TABLE pagamentos, consentimentos, ",
+	} {
+		require.Contains(t, text, line)
+	}
+	for _, value := range []string{"99999999000191", "Loja", "94088392", "15025", "3f0c1d52"} {
+		require.NotContains(t, text, value, "a value of a row")
+	}
+	require.NotContains(t, got.out, "check:", "every expression fits its columns")
+	require.NotContains(t, got.out, "not tried")
+	problems := regexp.MustCompile(`(?m)^    /data/\S*?/?(\w+) `).FindAllStringSubmatch(got.out, -1)
+	require.NotEmpty(t, problems)
+	for _, p := range problems {
+		require.Regexp(t, `(?m)^ *`+p[1]+`:.*# (TODO|guess)`, text, "a problem of the newest row that no comment announces")
+	}
+	require.Equal(t, usage, suggest("--out", out, "--table", "pagamentos").code, "a file that is there is not replaced")
+
+	one := filepath.Join(t.TempDir(), "one.yaml")
+	require.Contains(t, suggest("--out", one, "--table", "pagamentos").out, "would go to quarantine")
+	whole := strings.NewReplacer(
+		"ispb: nil #", `ispb: '"99999004"' #`, "accountType: nil #", `accountType: '"CACC"' #`, "accountType: conta.tipo #", `accountType: '"CACC"' #`, "localInstrument: nil #", `localInstrument: '"DICT"' #`,
+	).Replace(readFile(t, one))
+	require.NoError(t, os.WriteFile(one, []byte(whole), 0o600))
+	explained := call(t, time.Minute, nil, "explain", "--source", one)
+	require.Equal(t, done, explained.code, explained.out+explained.errors)
+	require.Contains(t, explained.out, "it would be applied")
+	require.Contains(t, explained.out, `"amount": "150.25"`)
+}
+
+func TestSuggestSaysWhatItCannotRead(t *testing.T) {
+	t.Parallel()
+	core, url := coreOf(t, "schema.sql")
+	owner, err := pgx.Connect(t.Context(), core)
+	require.NoError(t, err)
+	defer owner.Close(t.Context())
+	_, err = owner.Exec(t.Context(), `CREATE TABLE "Movimento" (id uuid PRIMARY KEY, "Situacao" text CHECK ("Situacao" IN ('LIQUIDADO', 'ESTORNADO')), "Valor Total" numeric, date timestamptz)`)
+	require.NoError(t, err)
+	suggest := func(args ...string) called {
+		return call(t, time.Minute, nil, append([]string{"watch", "suggest", "--url-file", url}, args...)...)
+	}
+	for want, args := range map[string][]string{
+		"--table is missing": {},
+		"the name does not tell the kind of resource; write --table Movimento=KIND": {"--table", "Movimento"},
+		"table nada_pagamento does not exist":                                       {"--table", "nada_pagamento"},
+		"--zone":                                                                    {"--table", "pagamentos", "--zone", "Sampa"},
+		"--table pagamentos=pix":                                                    {"--table", "pagamentos=pix"},
+		"occurs twice":                                                              {"--table", "pagamentos,pagamentos"},
+	} {
+		got := suggest(args...)
+		require.NotEqual(t, done, got.code, want)
+		require.Contains(t, got.errors, want)
+	}
+	got := suggest("--table", "Movimento=pix-payment")
+	require.Equal(t, done, got.code, got.errors)
+	require.Contains(t, got.out, "LIQUIDADO: ACSC # guess")
+	require.Contains(t, got.out, "# TODO ESTORNADO: one of ")
+	require.NotContains(t, got.out, "there may be others", "the CHECK lists them")
+	require.Contains(t, got.out, `amount: 'amount(row["Valor Total"])'`)
+	require.Contains(t, got.out, "client: nil # TODO")
+	require.Contains(t, got.errors, "Movimento: not tried: table Movimento has no row", "and the mapping can be read")
+	none := suggest("--table", "vinculos")
+	require.Contains(t, none.out, "# TODO map: from each value of the column")
+}

@@ -1,0 +1,174 @@
+// Package suggest writes a mapping to start from: it compares the names of a table's columns, of the rows beside it and of the newest
+// row's JSON with the members of the API.
+//
+// What it writes can be read as a mapping. A member that must be there and was not found is `nil`, so that a row goes to quarantine
+// and nothing wrong is told; a comment marks it TODO. What was inferred is marked "guess". Only states, which a mapping must name, are
+// taken from rows; no other value of a row is written.
+package suggest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/watch"
+	"github.com/arauto/arauto/internal/watch/postgres"
+	"github.com/arauto/arauto/openapi"
+)
+
+// Core is the database that is asked. A *postgres.Reader is one.
+type Core interface {
+	Facts(ctx context.Context, table string) (*postgres.Facts, error)
+	Newest(ctx context.Context, table string, most int) ([]map[string]any, error)
+}
+
+// Wanted says for what a mapping is wanted.
+type Wanted struct {
+	Tables    []CoreTable
+	Source    string // the source's name
+	URLFile   string // file with the URL of the core's database, as the mapping will name it
+	Zone      string // IANA name of the zone of the core's clock, for times without zone
+	Namespace string // of the bank's URNs; "": not known
+}
+
+// CoreTable is one table of the core.
+type CoreTable struct {
+	Name string
+	Kind ofb.Kind // 0: guess it from the name
+}
+
+// sampleRows is how many of the newest rows are looked at for values of the state.
+const sampleRows = 200
+
+// Mapping returns the text of a mapping, and how many of its lines are marked TODO. The error names a table that cannot be read, or
+// whose kind cannot be guessed.
+func Mapping(ctx context.Context, core Core, schemas *openapi.Schemas, req Wanted) (text []byte, todo int, err error) {
+	w := &mappingWriter{Wanted: req, schemas: schemas}
+	listed := true
+	for _, t := range req.Tables {
+		kind, ok := t.Kind, t.Kind != 0
+		if !ok {
+			if kind, ok = kindOf(t.Name); !ok {
+				return nil, 0, fmt.Errorf("--table %s: the name does not tell the kind of resource; write --table %s=KIND with one of %s", t.Name, t.Name, kindNames())
+			}
+		}
+		one, err := w.read(ctx, core, t.Name, kind)
+		if err != nil {
+			return nil, 0, err
+		}
+		listed = listed && one.facts.Listed
+		w.table(one)
+	}
+	var head mappingWriter
+	head.Wanted = req
+	head.head(listed)
+	return []byte(head.out.String() + w.out.String()), w.todo, nil
+}
+
+func kindNames() string {
+	var names []string
+	for _, k := range ofb.Kinds() {
+		names = append(names, k.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// tableFound is a table with what was found for it.
+type tableFound struct {
+	name   string
+	kind   ofb.Kind
+	facts  *postgres.Facts
+	newest []map[string]any
+	from   []*columnValue
+	joins  []join
+}
+
+// join is a row beside this one.
+type join struct {
+	name, table, column string
+	value               *columnValue
+}
+
+func (w *mappingWriter) read(ctx context.Context, core Core, name string, kind ofb.Kind) (*tableFound, error) {
+	d := &tableFound{name: name, kind: kind}
+	var err error
+	if d.facts, err = core.Facts(ctx, name); err != nil {
+		return nil, err
+	}
+	if d.newest, err = core.Newest(ctx, name, sampleRows); err != nil {
+		return nil, fmt.Errorf("read the newest rows of %s: %w", name, err)
+	}
+	d.from = candidates(d.facts.Columns, d.facts.Nullable, d.row())
+	markKeys(d.from, d.facts.Primary)
+	for _, r := range d.facts.References {
+		i := slices.IndexFunc(d.from, func(c *columnValue) bool { return c.expression == watch.ColumnName(r.Column) })
+		if i < 0 || strings.EqualFold(r.Table, name) {
+			continue
+		}
+		d.from[i].leads = true
+		other, err := core.Facts(ctx, r.Table)
+		if err != nil {
+			w.notes = append(w.notes, fmt.Sprintf("%s: rows beside it were not looked at: %v", r.Column, err))
+			continue
+		}
+		j := join{name: joinName(r.Column, d.from), table: r.Table, column: r.Of, value: d.from[i]}
+		d.joins = append(d.joins, j)
+		beside := candidates(other.Columns, other.Nullable, nil)
+		markKeys(beside, other.Primary)
+		d.from = append(d.from, joined(j.name, beside, d.facts.Nullable[r.Column])...)
+	}
+	return d, nil
+}
+
+// markKeys marks the columns of a primary key.
+func markKeys(all []*columnValue, primary []string) {
+	for _, c := range all {
+		c.leads = slices.ContainsFunc(primary, func(name string) bool { return watch.ColumnName(name) == c.expression })
+	}
+}
+
+// row is the newest row; nil: the table is empty.
+func (d *tableFound) row() map[string]any {
+	if len(d.newest) == 0 {
+		return nil
+	}
+	return d.newest[0]
+}
+
+// joinName names a row beside this one after the column that leads to it.
+func joinName(column string, taken []*columnValue) string {
+	name := strings.TrimPrefix(strings.TrimSuffix(strings.ToLower(column), "_id"), "id_")
+	free := func(n string) bool {
+		return watch.ColumnName(n) == n && !slices.ContainsFunc(taken, func(c *columnValue) bool { return c.expression == n })
+	}
+	for !free(name) {
+		name = "r_" + strings.Map(func(r rune) rune {
+			if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' {
+				return r
+			}
+			return '_'
+		}, name)
+	}
+	return name
+}
+
+// states are the values of the state's column: those that the catalog lists, or those of the newest rows.
+func (d *tableFound) states(c *columnValue) (values []string, listed bool) {
+	for _, column := range d.facts.Columns {
+		if watch.ColumnName(column.Name) != c.expression {
+			continue
+		}
+		if v := d.facts.Values[column.Name]; v != nil {
+			return v, true
+		}
+		for _, row := range d.newest {
+			if s, is := row[column.Name].(string); is && !slices.Contains(values, s) {
+				values = append(values, s)
+			}
+		}
+	}
+	slices.Sort(values)
+	return values, false
+}
