@@ -145,7 +145,7 @@ func (m *machine) start(u unit) *exec.Cmd {
 	before.Env = environ
 	out, err := before.CombinedOutput()
 	require.NoError(m.t, err, "ExecStartPre: %s", out)
-	cmd := exec.Command(u.command[0], u.command[1:]...) //nolint:noctx // it is told to end by a signal
+	cmd := exec.Command(u.command[0], u.command[1:]...)
 	cmd.Env = environ
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log

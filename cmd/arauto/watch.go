@@ -111,7 +111,7 @@ func suggestMapping(ctx context.Context, w world, cfg *config.Config, req sugges
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(folder)
+		defer func() { _ = os.RemoveAll(folder) }()
 		file, report = filepath.Join(folder, "mapping.yaml"), w.stderr
 		if _, err := w.stdout.Write(text); err != nil {
 			return err

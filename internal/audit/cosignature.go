@@ -164,7 +164,7 @@ func readCosignatures(signed []byte, log note.Verifier, witnesses []WitnessKey) 
 		}
 		for _, w := range witnesses {
 			if s.Name == w.Name && s.Hash == w.KeyHash() {
-				out = append(out, Cosignature{w, time.Unix(int64(binary.BigEndian.Uint64(raw[4:])), 0).UTC(), []byte("— " + s.Name + " " + s.Base64 + "\n")}) //nolint:gosec // Verify bounds it
+				out = append(out, Cosignature{w, time.Unix(int64(binary.BigEndian.Uint64(raw[4:])), 0).UTC(), []byte("— " + s.Name + " " + s.Base64 + "\n")})
 			}
 		}
 	}

@@ -245,12 +245,16 @@ func bothNotes(vouched, refused []byte) []byte {
 func (w *Witness) Newest(hash string) ([]byte, bool) {
 	for origin, l := range w.logs {
 		if originHash(origin) == hash {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			return l.note, l.note != nil
+			return l.newest()
 		}
 	}
 	return nil, false
+}
+
+func (l *known) newest() ([]byte, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.note, l.note != nil
 }
 
 // store replaces a file so that after a power cut either the old or the new content is there.

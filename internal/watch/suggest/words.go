@@ -12,7 +12,7 @@ import (
 // itself; one that means "" says nothing.
 var concepts = func() map[string]string {
 	all := map[string]string{}
-	for meaning, words := range map[string]string{
+	for meaning, words := range map[string]string{ //nolint:gosec,misspell // words of two languages, no credentials
 		"":             "em at on de da do das dos the of date time datetime data hora dt ts timestamp dh id uuid cd nr nm tp vl fl",
 		"creation":     "criado criada criacao created creation inclusao cadastro",
 		"update":       "alterado alterada alteracao atualizado atualizada atualizacao updated update changed change modified mudanca",
