@@ -12,12 +12,12 @@ import (
 // itself; one that means "" says nothing.
 var concepts = func() map[string]string {
 	all := map[string]string{}
-	for meaning, words := range map[string]string{ //nolint:gosec,misspell // words of two languages, no credentials
+	for meaning, words := range map[string]string{ //nolint:gosec // words, no credentials
 		"":             "em at on de da do das dos the of date time datetime data hora dt ts timestamp dh id uuid cd nr nm tp vl fl",
 		"creation":     "criado criada criacao created creation inclusao cadastro",
 		"update":       "alterado alterada alteracao atualizado atualizada atualizacao updated update changed change modified mudanca",
 		"status":       "situacao status estado state sit",
-		"expiration":   "expira expiracao expires expiration expiry validade",
+		"expiration":   "expira expiracao expires expiration expiry validade", //nolint:misspell // Portuguese
 		"authorised":   "autorizado autorizada autorizacao authorised authorized",
 		"amount":       "valor amount total quantia montante",
 		"cents":        "centavos cents",
@@ -42,7 +42,7 @@ var concepts = func() map[string]string {
 		"remittance":   "descricao remittance mensagem description memo",
 		"consent":      "consentimento consent",
 		"payment":      "pagamento payment pix",
-		"recurring":    "recorrente recorrentes recurring automatico automatic",
+		"recurring":    "recorrente recorrentes recurring automatico automatic", //nolint:misspell // Portuguese
 		"enrollment":   "vinculo enrollment enrolment",
 		"client":       "iniciadora iniciador initiator client cliente itp tpp pisp",
 		"contract":     "contrato contract",
