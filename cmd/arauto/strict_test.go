@@ -71,7 +71,7 @@ func TestAMisspelledNameIsToldTheNearest(t *testing.T) {
 		"audit -h verfy":            "did you mean verify?",
 		"--help audit verfy":        "did you mean verify?",
 		"help audit verfy --help":   "did you mean verify?",
-		"watch --help":              `"watch" is not a command of "arauto"`,
+		"sources --help":            `"sources" is not a command of "arauto"`,
 		"chek --help":               "did you mean check?",
 		"help verfy":                `"verfy" is not a command of "arauto"`,
 		"help audit verfy":          `"verfy" is not a command of "arauto audit", did you mean verify?`,

@@ -141,7 +141,7 @@ func ringing() []alarm {
 			h.above(`arauto_file_reloads_total{result="refused"}`, 0)
 		}},
 		{name: "ArautoTrustLeftOut", cause: func(h *house) { // an authority with a key on a curve that Go does not know, beside the root
-			odd, err := os.ReadFile("../mtls/testdata/brainpool.pem")
+			odd, err := os.ReadFile("../mtls/testdata/brainpool.crt")
 			require.NoError(h.t, err)
 			h.replace("trust/roots.pem", append(certs.CertPEM(h.pki.Root.Certificate), odd...))
 			h.above(`arauto_trust_left_out{kind="authorities"}`, 0)
