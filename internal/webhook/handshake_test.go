@@ -75,7 +75,7 @@ func TestAReceiverThatNeverAsksForOurCertificateIsTold(t *testing.T) {
 func TestAReceiverThatAsksAfterTheRequestIsTold(t *testing.T) {
 	x := &exchange{conn: &conn{broken: errors.New("local error: tls: no renegotiation"), facts: notice.TLSFacts{Version: tls.VersionName(tls.VersionTLS12)}}}
 	outcome, detail := classifyExchange(x, x.conn.broken)
-	require.Equal(t, notice.OutcomeConnect, outcome)
+	require.Equal(t, notice.OutcomeTLS, outcome)
 	require.Contains(t, detail, "asked for our certificate only after the request")
 	require.Contains(t, detail, "not for a location")
 }

@@ -144,6 +144,8 @@ func classifyDial(err error) (notice.Outcome, string) {
 func classifyExchange(x *exchange, err error) (notice.Outcome, string) {
 	broken := x.conn.broken
 	switch {
+	case askedTooLate(broken):
+		return notice.OutcomeTLS, "tls: the receiver asked for our certificate only after the request, which no client may allow (renegotiation): " + inTheHandshake
 	case broken != nil && peerAlert(broken):
 		return notice.OutcomeTLS, escape("tls: after the handshake, " + handshakeFailure(broken))
 	case x.firstIn == 0 || broken != nil:
@@ -160,8 +162,6 @@ func describeBreak(x *exchange, broken, err error) string {
 	}
 	how := broken.Error()
 	switch {
-	case askedTooLate(broken):
-		return "the receiver asked for our certificate only after the request, which no client may allow (renegotiation): " + inTheHandshake
 	case cut(broken):
 		how = "the receiver closed the connection"
 	case errors.Is(broken, syscall.ECONNRESET), errors.Is(broken, syscall.EPIPE):

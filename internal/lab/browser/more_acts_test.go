@@ -66,7 +66,7 @@ func registrationEnds(t *testing.T, h *house) {
 	require.EqualValues(t, 200, w.press(`form[action="/initiators/gama/end"] button`))
 	require.Contains(t, w.text(), "O registro foi encerrado.")
 	var n int
-	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT count(*) FROM arauto.initiator WHERE client_id = 'gama'").Scan(&n))
+	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT count(*) FROM arauto.initiator WHERE client_id = 'gama' AND NOT removed").Scan(&n))
 	require.Zero(t, n)
 	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE kind = 'registered' AND client_id = 'gama' AND facts->>'actor' = 'kira'").Scan(&n))
 	require.Equal(t, 1, n, "the act is an entry, with the person")

@@ -60,13 +60,13 @@ func TestRealProxiesHandOnTheCertificateThatTheirPresetReads(t *testing.T) {
 		preset, value string
 		wrong         string // what the error says; "": the certificate is read
 	}{
-		"nginx":                   {zoo.Nginx, "nginx", "$ssl_client_escaped_cert", ""},
-		"nginx, $ssl_client_cert": {zoo.Nginx, "nginx", "$ssl_client_cert", ""},
-		"nginx, the subject":      {zoo.Nginx, "nginx", "$ssl_client_s_dn", "a subject, which is no certificate"},
-		"nginx as haproxy":        {zoo.Nginx, "haproxy", "$ssl_client_escaped_cert", "the form is PEM with percent escapes"},
-		"haproxy":                 {zoo.HAProxy, "haproxy", "%[ssl_c_der,base64]", ""},
-		"haproxy as rfc9440":      {zoo.HAProxy, "rfc9440", "%[ssl_c_der,base64]", "or set public.proxy_preset to haproxy"},
-		"haproxy, RFC 9440":       {zoo.HAProxy, "rfc9440", ":%[ssl_c_der,base64]:", ""},
+		"nginx":               {zoo.Nginx, "nginx", "$ssl_client_escaped_cert", ""},
+		"nginx, folded lines": {zoo.Nginx, "nginx", "$ssl_client_cert", ""},
+		"nginx, the subject":  {zoo.Nginx, "nginx", "$ssl_client_s_dn", "a subject, which is no certificate"},
+		"nginx as haproxy":    {zoo.Nginx, "haproxy", "$ssl_client_escaped_cert", "the form is PEM with percent escapes"},
+		"haproxy":             {zoo.HAProxy, "haproxy", "%[ssl_c_der,base64]", ""},
+		"haproxy as rfc9440":  {zoo.HAProxy, "rfc9440", "%[ssl_c_der,base64]", "or set public.proxy_preset to haproxy"},
+		"haproxy, RFC 9440":   {zoo.HAProxy, "rfc9440", ":%[ssl_c_der,base64]:", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := program(t, c.proxy)
@@ -165,7 +165,7 @@ func TestApacheThatDemandsACertificateForALocationOnlyIsExplained(t *testing.T) 
 		outcome notice.Outcome
 		says    string
 	}{
-		"TLSv1.2": {notice.OutcomeConnect, "asked for our certificate only after the request"},
+		"TLSv1.2": {notice.OutcomeTLS, "asked for our certificate only after the request"},
 		"TLSv1.3": {notice.OutcomeRefused, "the receiver did not ask for our certificate"},
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
