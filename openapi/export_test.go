@@ -1,6 +1,13 @@
 package openapi
 
-import "github.com/arauto/arauto/internal/ofb"
+import (
+	"github.com/getkin/kin-openapi/openapi3"
+
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// Become makes of a document that of a minor version.
+func Become(document *openapi3.T, declared string, kind ofb.Kind) { become(document, declared, kind) }
 
 // Verdicts returns what the compiled schema and the validator say of a document, each for itself.
 func (s *Schemas) Verdicts(kind ofb.Kind, version string, data map[string]any) (compiled, validator bool) {

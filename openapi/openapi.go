@@ -4,10 +4,10 @@
 // The documents are written by us from the published rules; the official files serve as oracles in tests only. Each
 // says what one API version answers on the status paths we serve:
 //
-//	payments-v4.yaml             the union of 4.0.1 and 4.1.0
+//	payments-v4.yaml             the union of 4.0.1 and 4.1.0; each of them by declaration
 //	payments-v5.yaml             5.0.0
-//	automatic-payments-v2.yaml   2.2.0
-//	enrollments-v2.yaml          2.3.0
+//	automatic-payments-v2.yaml   2.2.0; 2.0.0 by declaration
+//	enrollments-v2.yaml          2.3.0; 2.2.0 by declaration, with the same members
 //	webhook-v1.yaml              1.3.0, the request we send
 //	internal.yaml                what the bank's own systems and people call
 //

@@ -39,6 +39,8 @@ type Schemas struct {
 	fast map[schemaKey]*compiledSchema // accepts nearly all that data accepts, and nothing else
 	keep bool                          // unknown members pass
 
+	versions ofb.Versions // that the holder declares
+
 	judge   []openapi3.SchemaValidationOption // yes or no, at the least cost
 	explain []openapi3.SchemaValidationOption // everything that is wrong
 }
@@ -70,6 +72,7 @@ func Load(options ...Option) (*Schemas, error) {
 			if document, err = loadDocument(source.file); err != nil {
 				return nil, err
 			}
+			become(document, s.versions.Declared(source.kind, source.version), source.kind)
 			loaded[source.file] = document
 		}
 		ref := document.Components.Schemas[source.schema]

@@ -127,30 +127,44 @@ const maxReasonDetail = 2048
 // withinReasons maps a reason that v4 does not have to NAO_INFORMADO and tells the real one in its detail
 // (status-apis §3.2.2). The intake refuses such a document; this keeps the promise for what a timer or an import wrote.
 func withinReasons(kind ofb.Kind, document []byte) ([]byte, error) {
-	newer := slices.ContainsFunc(newerReasons[kind], func(code string) bool { return bytes.Contains(document, []byte(code)) })
-	if !newer {
+	return mapReason(document, []string{"rejectionReason"}, newerReasons[kind])
+}
+
+// mapReason maps the reason that stands at a place of the document to NAO_INFORMADO when it is one of these codes, and puts its code
+// before its detail.
+func mapReason(document []byte, at, codes []string) ([]byte, error) {
+	gone := slices.ContainsFunc(codes, func(code string) bool { return bytes.Contains(document, []byte(code)) })
+	if !gone {
 		return document, nil
 	}
 	data, err := parseMembers(document)
 	if err != nil {
 		return nil, fmt.Errorf("map reason: %w", err)
 	}
-	if !data.has("rejectionReason") {
-		return document, nil
+	parents := []rawMembers{data}
+	for _, name := range at {
+		inner := parents[len(parents)-1]
+		if !inner.has(name) {
+			return document, nil
+		}
+		object, err := inner.object(name)
+		if err != nil {
+			return nil, fmt.Errorf("map reason: %w", err)
+		}
+		parents = append(parents, object)
 	}
-	reason, err := data.object("rejectionReason")
-	if err != nil {
-		return nil, fmt.Errorf("map reason: %w", err)
-	}
+	reason := &parents[len(parents)-1]
 	code := reason.str("code")
-	if !slices.Contains(newerReasons[kind], code) {
+	if !slices.Contains(codes, code) {
 		return document, nil
 	}
 	detail := []rune(code + ": " + reason.str("detail"))
 	reason.set("code", quote("NAO_INFORMADO"))
 	reason.set("detail", quote(string(detail[:min(len(detail), maxReasonDetail)])))
-	data.set("rejectionReason", reason.text())
-	return data.text(), nil
+	for i := len(at) - 1; i >= 0; i-- {
+		parents[i].set(at[i], parents[i+1].text())
+	}
+	return parents[0].text(), nil
 }
 
 // itemMembers are the members of an item of the two lists. Payments of a consent have all eleven that the official

@@ -19,8 +19,12 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// suite is the certification suite's stand-in before a gateway of its own.
-func suite(t *testing.T) *conformance.Suite {
+// olderEnrollments is the version that the older of two replicas declares. Holders declare one; a test has both.
+const olderEnrollments = "enrollments/2.2.0"
+
+// suite is the certification suite's stand-in before a gateway of its own. The second suite is before a replica that declares the
+// older version of enrollments.
+func suite(t *testing.T) (newest, older *conformance.Suite) {
 	t.Helper()
 	o := stage.Options{Command: product, Settings: unhurried, Dir: t.TempDir()}
 	var err error
@@ -48,7 +52,7 @@ func suite(t *testing.T) *conformance.Suite {
 	require.NoError(t, err)
 	t.Cleanup(asker.Close)
 	alfa := certs.DefaultAlfa
-	return &conformance.Suite{
+	newest = &conformance.Suite{
 		Holder: &conformance.Gateway{
 			Core: core, Asker: asker, Public: replica.Public, Token: asker.Token, OrganisationID: alfa.Organisation.ID, SoftwareID: alfa.SoftwareID, Name: "suite",
 			Statement: func(uris []string) (string, error) { return s.Statement(alfa.Organisation.ID, alfa.SoftwareID, uris) },
@@ -56,6 +60,23 @@ func suite(t *testing.T) *conformance.Suite {
 		Receiver: receiver, Base: receiver.BaseURI(""), OrganisationID: alfa.Organisation.ID, SoftwareID: alfa.SoftwareID,
 		AuthorisationServerID: stage.AuthorisationServerID, Wait: 200 * time.Millisecond, Within: 20 * time.Second, Quiet: 2 * time.Second,
 	}
+	second, err := s.Start(t.Context(), "ARAUTO_SCHEMA_VERSIONS="+olderEnrollments)
+	require.NoError(t, err)
+	gateway := *newest.Holder.(*conformance.Gateway)
+	gateway.Public = second.Public
+	gateway.Core, err = s.Core(second)
+	require.NoError(t, err)
+	with := *newest
+	with.Holder = &gateway
+	return newest, &with
+}
+
+// before picks the suite whose replica declares the version of a module.
+func before(m conformance.Module, newest, older conformance.Suite) conformance.Suite {
+	if m.API == olderEnrollments {
+		return older
+	}
+	return newest
 }
 
 // fault is one behaviour that is broken on purpose, and how the module must say so.
@@ -216,25 +237,28 @@ func (a altered) Wait(ctx context.Context, n int, match func(*standin.Request) b
 // the schedule scaled; with ARAUTO_LONG=1 with the suite's own times. At the same time each module is played before a holder that
 // has one fault, and must fail at the step that looks for it.
 func TestTheModulesOfTheCertificationSuite(t *testing.T) {
-	s := suite(t)
+	newest, older := suite(t)
 	var writing sync.Mutex
-	s.Line = func(line string) {
+	line := func(line string) {
 		writing.Lock()
 		defer writing.Unlock()
 		t.Log(line)
 	}
-	broken := *s
-	broken.Within, broken.Line = hurriedWait, nil
-	if long() {
-		s.Wait, s.Within, s.Quiet = conformance.WebhookWait, conformance.AwaitWithin, conformance.AwaitWithin
-	}
 	var wrong []conformance.Result
-	var both sync.WaitGroup
-	both.Go(func() { wrong = playFaults(t.Context(), &broken) })
-	for _, r := range s.PlayAll(t.Context(), conformance.Modules()) {
-		assert.True(t, r.Passed, "%s: %+v", r.Module, r.Failure())
+	var all sync.WaitGroup
+	all.Go(func() { wrong = playFaults(t.Context(), *newest, *older) })
+	for _, m := range conformance.Modules() {
+		all.Go(func() {
+			s := before(m, *newest, *older)
+			s.Line = line
+			if long() {
+				s.Wait, s.Within, s.Quiet = conformance.WebhookWait, conformance.AwaitWithin, conformance.AwaitWithin
+			}
+			r := s.Play(t.Context(), m)
+			assert.True(t, r.Passed, "%s: %+v", r.Module, r.Failure())
+		})
 	}
-	both.Wait()
+	all.Wait()
 	seen := map[string]bool{}
 	for i, f := range faults() {
 		seen[f.module] = true
@@ -252,21 +276,21 @@ func TestTheModulesOfTheCertificationSuite(t *testing.T) {
 }
 
 // playFaults plays each fault's module, side by side.
-func playFaults(ctx context.Context, s *conformance.Suite) []conformance.Result {
+func playFaults(ctx context.Context, newest, older conformance.Suite) []conformance.Result {
 	results := make([]conformance.Result, len(faults()))
 	var all sync.WaitGroup
 	for i, f := range faults() {
 		all.Go(func() {
-			with := *s
+			m := conformance.Select(f.module)[0]
+			with := before(m, newest, older)
+			with.Within = hurriedWait
 			if f.holder != nil {
 				with.Holder = f.holder(with.Holder)
 			}
 			if f.wire != nil {
 				with.Receiver = altered{with.Receiver, f.wire}
 			}
-			for _, m := range conformance.Select(f.module) {
-				results[i] = with.Play(ctx, m)
-			}
+			results[i] = with.Play(ctx, m)
 		})
 	}
 	all.Wait()

@@ -123,7 +123,8 @@ type Config struct {
 		Enabled *[]string `yaml:"enabled" env:"-"`
 	} `yaml:"timers"`
 	Schema struct {
-		UnknownMembers string `yaml:"unknown_members" env:"ARAUTO_SCHEMA_UNKNOWN_MEMBERS"`
+		UnknownMembers string   `yaml:"unknown_members" env:"ARAUTO_SCHEMA_UNKNOWN_MEMBERS"`
+		Versions       []string `yaml:"versions" env:"ARAUTO_SCHEMA_VERSIONS"`
 	} `yaml:"schema"`
 	Resend struct {
 		Enabled bool `yaml:"enabled" env:"ARAUTO_RESEND_ENABLED"`
@@ -569,6 +570,15 @@ func (c *Config) checkLists(p *Problems) {
 	if c.Schema.UnknownMembers != "reject" && c.Schema.UnknownMembers != "keep" {
 		p.Add("schema.unknown_members", "is %q", "use reject or keep", c.Schema.UnknownMembers)
 	}
+	if _, err := ofb.ParseVersions(c.Schema.Versions); err != nil {
+		p.Add("schema.versions", "%v", "declare at most one of each major version, such as automatic-payments/2.0.0", err)
+	}
+}
+
+// DeclaredVersions are those of schema.versions; Check judges them.
+func (c *Config) DeclaredVersions() ofb.Versions {
+	versions, _ := ofb.ParseVersions(c.Schema.Versions)
+	return versions
 }
 
 // ParseKinds reads names of kinds; the error names the first that is none.

@@ -126,6 +126,10 @@ var descriptions = map[string]description{
 	"timers.enabled": {about: "The kinds whose deadlines we fire. Set to nothing: none."},
 
 	"schema.unknown_members": {about: "Members of `data` that the schema does not know: `reject` or `keep`."},
+	"schema.versions": {
+		about:    "The minor versions of the APIs that the holder serves, such as `automatic-payments/2.0.0,enrollments/2.2.0` ([minor versions](minor-versions.md)). Changes are judged against them, and answers have exactly their members.",
+		standard: "`payments/4.0.1` and `payments/4.1.0` together, `payments/5.0.0`, `automatic-payments/2.2.0`, `enrollments/2.3.0`",
+	},
 
 	"resend.enabled": {about: "Operators may ask for one more POST, beyond the three of the rule."},
 

@@ -19,6 +19,7 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/registry"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/watch"
@@ -219,7 +220,11 @@ func explainMapping(ctx context.Context, reader watch.Reader, m *watch.Mapping, 
 }
 
 func (e *Explanation) foresee(ctx context.Context, cfg *config.Config, version string) error {
-	schemas, err := openapi.Load(openapi.KeepUnknown(cfg.Schema.UnknownMembers == "keep"))
+	versions, err := ofb.ParseVersions(cfg.Schema.Versions)
+	if err != nil {
+		return &config.Error{Problems: []string{"schema.versions (" + config.EnvName("schema.versions") + "): " + err.Error()}}
+	}
+	schemas, err := openapi.Load(openapi.KeepUnknown(cfg.Schema.UnknownMembers == "keep"), openapi.Declare(versions))
 	if err != nil {
 		return fmt.Errorf("load our own API documents: %w", err)
 	}

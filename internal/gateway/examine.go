@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/arauto/arauto/internal/config"
@@ -44,6 +45,7 @@ type Examined struct {
 func Examine(ctx context.Context, cfg *config.Config, now time.Time, scope Scope) (*Examined, error) {
 	e := &examination{cfg: cfg, scope: scope}
 	e.problems.Take(cfg.Check())
+	e.find("API versions in force: %s", strings.Join(cfg.DeclaredVersions().InForce(), ", "))
 	e.trust(ctx, now)
 	_, err := share(openFiles(), slots(cfg))
 	e.problems.Take(err)
@@ -134,7 +136,7 @@ func (e *examination) sources(ctx context.Context) {
 	if err != nil || len(e.cfg.Watch.Sources) == 0 {
 		return
 	}
-	schemas, err := openapi.Load(openapi.KeepUnknown(e.cfg.Schema.UnknownMembers == "keep"))
+	schemas, err := openapi.Load(openapi.KeepUnknown(e.cfg.Schema.UnknownMembers == "keep"), openapi.Declare(e.cfg.DeclaredVersions()))
 	if err != nil {
 		e.problems.List = append(e.problems.List, fmt.Sprintf("our own API documents: %v", err))
 		return

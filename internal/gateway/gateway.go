@@ -144,7 +144,7 @@ func (g *Gateway) abandon() {
 // wire makes the parts and connects them.
 func (g *Gateway) wire() error {
 	cfg := g.cfg
-	schemas, err := openapi.Load(openapi.KeepUnknown(cfg.Schema.UnknownMembers == "keep"))
+	schemas, err := openapi.Load(openapi.KeepUnknown(cfg.Schema.UnknownMembers == "keep"), openapi.Declare(cfg.DeclaredVersions()))
 	if err != nil {
 		return fmt.Errorf("load our own API documents: %w", err)
 	}

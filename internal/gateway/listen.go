@@ -77,8 +77,8 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		outgoing = schemas
 	}
 	g.public, err = status.NewPublic(status.PublicConfig{
-		Outgoing: outgoing,
-		BaseURL:  cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.Signers, Resources: g.store, Polls: polls,
+		Outgoing: outgoing, Versions: cfg.DeclaredVersions(),
+		BaseURL: cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.Signers, Resources: g.store, Polls: polls,
 		Timers: cfg.Timed(), Limits: status.Limits{Rate: cfg.Public.MaxRate},
 		Observer: metrics.HTTPObserver{Metrics: g.metrics}, PublicObserver: metrics.PollObserver{Metrics: g.metrics}, Log: g.log,
 	})

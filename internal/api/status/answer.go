@@ -23,11 +23,6 @@ import (
 	"github.com/arauto/arauto/openapi"
 )
 
-// fullVersions are what x-v says (status-apis §1.4): required in 5.0.0 and 2.2.0, harmless elsewhere.
-var fullVersions = map[string]string{
-	"payments v4": "4.0.1", "payments v5": "5.0.0", "automatic-payments v2": "2.2.0", "enrollments v2": "2.3.0",
-}
-
 // answerClaims is the body of an answer (status-apis §1.5, §1.7). Its members are written in this order; data is the document
 // value for value.
 type answerClaims struct {
@@ -72,7 +67,8 @@ func (p *Public) get(x *api.Exchange, op *operation, version string) error {
 	if err != nil {
 		return err
 	}
-	return p.answer(x, data, self, known.Initiator.OrganisationID, fullVersions[op.api+" "+version])
+	// x-v is required in payments 5.0.0 and in automatic payments, and harmless elsewhere (status-apis §1.4).
+	return p.answer(x, data, self, known.Initiator.OrganisationID, p.cfg.Versions.Full(op.api, version))
 }
 
 // errUnrecordable is the 503 of a query whose record could not be kept.
@@ -105,6 +101,9 @@ func (p *Public) show(q *query, op *operation, version string, known *notice.Pol
 	document, err = openapi.Upgrade(op.kind, known.Stored.APIVersion, version, document)
 	if errors.Is(err, openapi.ErrNotReadable) {
 		return nil, because(refParameter, "created under a newer version")
+	}
+	if err == nil {
+		document, err = openapi.Within(p.cfg.Versions, op.kind, version, document)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("show %s: %w", op.kind, err)
@@ -160,7 +159,11 @@ func (p *Public) showList(q *query, op *operation, version string, known *notice
 		if older(s.Kind, version, s.APIVersion) {
 			return nil, because(refParameter, "payment created under a newer version")
 		}
-		text, err := openapi.ListItem(s.Kind, s.Document)
+		document, err := openapi.Within(p.cfg.Versions, s.Kind, version, s.Document)
+		if err != nil {
+			return nil, fmt.Errorf("list %s: %w", s.Kind, err)
+		}
+		text, err := openapi.ListItem(s.Kind, document)
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", s.Kind, err)
 		}

@@ -1,6 +1,7 @@
 package status_test
 
 import (
+	"cmp"
 	"bytes"
 	"context"
 	"crypto"
@@ -135,7 +136,7 @@ func openDeskOn(t testing.TB, url string, adjust ...func(*status.PublicConfig, *
 	}
 	d.public, err = status.NewPublic(public)
 	require.NoError(t, err)
-	d.intake = intake.New(intake.Config{Store: d.store, Schema: judged{schemas}, NewID: store.NewID, Timers: public.Timers})
+	d.intake = intake.New(intake.Config{Store: d.store, Schema: judged{cmp.Or(public.Outgoing, schemas)}, NewID: store.NewID, Timers: public.Timers})
 	d.start()
 	return d
 }

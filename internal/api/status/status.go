@@ -82,6 +82,7 @@ type PublicConfig struct {
 	Polls          Polls
 
 	Timers   []ofb.Kind       // kinds whose deadlines of the rules are applied to what is shown (D-10)
+	Versions ofb.Versions     // minor versions that the holder declares
 	Outgoing *openapi.Schemas // checks what goes out and answers 500 for what does not fit; nil: not checked
 	Limits   Limits           // zero members have defaults
 

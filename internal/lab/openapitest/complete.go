@@ -52,3 +52,20 @@ func (p *plan) fillPayment(payment object) {
 		details["payloadJWS"] = "eyJmaWN0aWNpbyI6dHJ1ZX0.eyJmaWN0aWNpbyI6dHJ1ZX0.ZmljdGljaW8"
 	}
 }
+
+// automatic200 makes of a document of automatic payments 2.2.0 one of 2.0.0.
+func (p *plan) automatic200(data object) {
+	if _, linked := data["journey"]; linked {
+		delete(data, "journey")
+		data["riskSignals"] = object{
+			"deviceId": p.digest(20), "isRootedDevice": false, "screenBrightness": 0.5, "elapsedTimeSinceBoot": 86400000, "osVersion": "16",
+			"userTimeZoneOffset": "-03", "language": "pt", "screenDimensions": object{"height": 2400, "width": 1080}, "accountTenure": day(p.created.AddDate(-3, 0, 0)),
+		}
+	}
+	if data["localInstrument"] == "AUTO" {
+		data["localInstrument"] = "MANU"
+	}
+	if p.kind == ofb.RecurringPayment {
+		data["paymentReference"] = "zero"
+	}
+}

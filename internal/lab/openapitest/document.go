@@ -34,6 +34,7 @@ type plan struct {
 	schedule string
 	product  string
 	complete bool
+	minor    string // "": the newest
 	edits    []func(data map[string]any)
 }
 
@@ -52,6 +53,9 @@ func Scheduled(shape string) Option { return func(p *plan) { p.schedule = shape 
 
 // Product makes a recurring consent one of automatic (the default), sweeping or vrp.
 func Product(name string) Option { return func(p *plan) { p.product = name } }
+
+// Minor makes the document one of an older minor version of its API, such as "2.0.0" of automatic payments.
+func Minor(full string) Option { return func(p *plan) { p.minor = full } }
 
 // Complete adds every optional member that the state allows.
 func Complete() Option { return func(p *plan) { p.complete = true } }
@@ -86,6 +90,9 @@ func Document(kind ofb.Kind, version string, status ofb.Status, id string, optio
 	data := p.data()
 	if p.complete {
 		p.fill(data)
+	}
+	if p.kind.API() == "automatic-payments" && p.minor == "2.0.0" {
+		p.automatic200(data)
 	}
 	for _, edit := range p.edits {
 		edit(data)
