@@ -172,9 +172,12 @@ func TestTheBadgesAreTrue(t *testing.T) {
 	}
 }
 
-// consolePictures is how the names of pictures of the console begin. The browser's tests take them (ARAUTO_SCREENSHOTS=1); every other
-// image is a drawing, and text.
-const consolePictures = "docs/images/console"
+// consolePictures is how the names of pictures of the console begin. The browser's tests take them (ARAUTO_SCREENSHOTS=1).
+// reportPicture shows a report that `arauto conformance` wrote about the demo. Every other image is a drawing, and text.
+const (
+	consolePictures = "docs/images/console"
+	reportPicture   = "docs/images/conformance.png"
+)
 
 func TestTheImagesAreTextAndReadableInTheDark(t *testing.T) {
 	for _, file := range files(t) {
@@ -182,7 +185,7 @@ func TestTheImagesAreTextAndReadableInTheDark(t *testing.T) {
 			continue
 		}
 		text := read(t, file)
-		if strings.HasPrefix(file, consolePictures) {
+		if strings.HasPrefix(file, consolePictures) || file == reportPicture {
 			require.LessOrEqual(t, len(text), 150<<10, file)
 			require.True(t, strings.HasPrefix(text, "\x89PNG"), file)
 			continue
@@ -204,13 +207,16 @@ func TestTheImagesAreTextAndReadableInTheDark(t *testing.T) {
 	require.Contains(t, diagram, "prefers-color-scheme: dark")
 }
 
+// certificacao is the page of certification in Portuguese.
+const certificacao = "docs/certificacao.md"
+
 // readers are the words by which the first paragraph of a page names its reader.
 var readers = []string{"core engineer", "operator", "compliance", "auditor", "developer", "platform engineer", "contributor", "administrator", "security engineer", "data protection officer", "every reader"}
 
 func TestEveryPageSaysForWhomItIs(t *testing.T) {
 	for _, page := range pages(t) {
 		first := opening(read(t, page))
-		if page == portuguese || page == guide {
+		if page == portuguese || page == guide || page == certificacao {
 			require.True(t, strings.HasPrefix(first, "Para "), page)
 			continue
 		}

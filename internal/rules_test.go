@@ -160,7 +160,7 @@ var restricted = map[string]struct {
 		"it makes up documents: tests and `arauto demo` use it, no package that serves",
 	},
 	"certs": {
-		[]string{"internal/lab/mtlstest", "internal/lab/stage", "internal/lab/nemesis", "internal/lab/demo", "cmd/arauto"},
+		[]string{"internal/lab/mtlstest", "internal/lab/stage", "internal/lab/conformance", "internal/lab/nemesis", "internal/lab/demo", "cmd/arauto"},
 		"production identities come from files; who makes certificates is a command of its own",
 	},
 }

@@ -2,8 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,9 +28,8 @@ import (
 // olderEnrollments is the version that the older of two replicas declares. Holders declare one; a test has both.
 const olderEnrollments = "enrollments/2.2.0"
 
-// suite is the certification suite's stand-in before a gateway of its own. The second suite is before a replica that declares the
-// older version of enrollments.
-func suite(t *testing.T) (newest, older *conformance.Suite) {
+// homologation is a gateway of its own.
+func homologation(t *testing.T) (*stage.Stage, *stage.Replica) {
 	t.Helper()
 	o := stage.Options{Command: product, Settings: unhurried, Dir: t.TempDir()}
 	var err error
@@ -37,6 +42,14 @@ func suite(t *testing.T) (newest, older *conformance.Suite) {
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	replica, err := s.Start(t.Context())
 	require.NoError(t, err)
+	return s, replica
+}
+
+// suite is the certification suite's stand-in before a gateway. The second suite is before a replica that declares the older version
+// of enrollments.
+func suite(t *testing.T) (newest, older *conformance.Suite) {
+	t.Helper()
+	s, replica := homologation(t)
 	core, err := s.Core(replica)
 	require.NoError(t, err)
 	server, err := s.PKI.Issue(s.PKI.InitiatorServer(certs.DefaultAlfa))
@@ -309,4 +322,79 @@ func TestTheModulesAreThoseOfTheCatalogue(t *testing.T) {
 		"automatic-payments-webhook_test-plan_v2-2": 4, "automatic-pix-payments-webhook_test-plan_v2-2": 1,
 		"no-redirect-payments-webhook_test-plan_v2-2": 3, "no-redirect-payments-webhook_test-plan_v2-3": 3,
 	}, plans)
+}
+
+// TestTheCommandConformanceReportsWhatWouldPass runs the command as a bank does: against a gateway that it did not start, with one
+// client, files of tokens and a statement, and the certificates of a participant. Then with a development PKI.
+func TestTheCommandConformanceReportsWhatWouldPass(t *testing.T) {
+	s, replica := homologation(t)
+	dir, alfa := t.TempDir(), certs.DefaultAlfa
+	at := func(name string) string { return filepath.Join(dir, name) }
+	pki := func(name string) string { return filepath.Join(s.Dir, "pki", filepath.FromSlash(name)) }
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	_, port, err := net.SplitHostPort(address)
+	require.NoError(t, err)
+	base := "https://localhost:" + port + "/suite"
+
+	client, err := tls.LoadX509KeyPair(pki("initiators/alfa/brcac.pem"), pki("initiators/alfa/brcac.key"))
+	require.NoError(t, err)
+	asker, err := s.Asker(alfa, client)
+	require.NoError(t, err)
+	t.Cleanup(asker.Close)
+	write := func(name string, text string, err error) string {
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(at(name), []byte(text+"\n"), 0o600))
+		return at(name)
+	}
+	token, err := s.Token("conformance", "ingest", "registrar")
+	internal := write("token", token, err)
+	access, err := asker.Token("certified")
+	accessFile := write("access", access, err)
+	ssa, err := s.Statement(alfa.Organisation.ID, alfa.SoftwareID, []string{base})
+	statement := write("statement", ssa, err)
+	own := []string{
+		"--internal", "http://" + replica.Internal, "--internal-token", internal, "--public", replica.Public, "--public-ca", pki("trust/roots.pem"),
+		"--public-name", "localhost", "--holder-keys", pki("holder/jwks.json"), "--organisation-id", s.PKI.Options().Holder.ID,
+		"--authorisation-server-id", stage.AuthorisationServerID, "--client", "certified", "--cert", pki("initiators/alfa/brcac.pem"), "--key", pki("initiators/alfa/brcac.key"),
+		"--access-token", accessFile, "--statement", statement, "--base-uri", base, "--listen", address, "--server-cert", pki("initiators/alfa/server.pem"),
+		"--server-key", pki("initiators/alfa/server.key"), "--client-ca", pki("trust/clients.pem"),
+	}
+	quick := []string{"conformance", "--wait", "100ms", "--within", "15s", "--quiet", "1600ms"}
+
+	told := call(t, time.Minute, nil, append(slices.Concat(quick, own), "--module", "enrollments_api_webhook-r", "--json", at("report.json"), "--html", at("report.html"))...)
+	require.Equal(t, 0, told.code, "%s%s", told.out, told.errors)
+	require.Contains(t, told.out, "enrollments_api_webhook-revoked_test-module_v2-3: step 7: GET shows revocationReason REVOGADO_MANUALMENTE: passed")
+	require.Contains(t, told.out, "conformance: 2 would pass, 0 would fail, 2 not played\n")
+	var report conformance.Report
+	text, err := os.ReadFile(at("report.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &report))
+	require.Len(t, report.Results, 4)
+	require.False(t, report.Results[0].Played, "2.2.0 is not what this holder serves")
+	require.Contains(t, report.Results[2].Shown, "OFBBR-"+s.PKI.Options().Holder.ID)
+	page, err := os.ReadFile(at("report.html"))
+	require.NoError(t, err)
+	for _, word := range []string{`<html lang="pt-BR">`, "passariam", "enrollments_api_webhook-rejected_test-module_v2-3", "PATCH da iniciadora", "não é certificação"} {
+		require.Contains(t, string(page), word)
+	}
+
+	development := []string{"--pki", filepath.Join(s.Dir, "pki"), "--internal", "http://" + replica.Internal, "--public", replica.Public}
+	told = call(t, time.Minute, nil, append(slices.Concat(quick, development), "--module", "enrollments_api_webhook-rejected_test-module_v2-3",
+		"--authorisation-server-id", "another", "--html", at("report.html"), "--lang", "en")...)
+	require.Equal(t, 1, told.code, "%s%s", told.out, told.errors)
+	require.Contains(t, told.out, "failed; expected x-authorization-server-id = another; came \""+stage.AuthorisationServerID+"\"")
+	page, err = os.ReadFile(at("report.html"))
+	require.NoError(t, err)
+	require.Contains(t, string(page), "<b>expected:</b> <code>x-authorization-server-id = another</code>")
+
+	for _, wrong := range [][]string{
+		{"--module", "no-such-module"}, {"--versions", "payments/9.0.0"}, {"--lang", "fr"}, {"--quiet", "1s"}, {"--pki", at("missing")}, nil,
+	} {
+		told := call(t, time.Minute, nil, append([]string{"conformance"}, wrong...)...)
+		require.NotZero(t, told.code, "%q", wrong)
+		require.NotEmpty(t, told.errors, "%q", wrong)
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/arauto/arauto/internal/lab/standin"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/ofb"
 )
 
 // Module is one webhook module of the suite.
@@ -70,7 +73,8 @@ type Receiver interface {
 type Suite struct {
 	Holder   Holder
 	Receiver Receiver
-	// Base is where the receiver is reached: https, host, port if not 443, no trailing slash.
+	// Base is where the receiver is reached: https, host, port if not 443, no trailing slash. With Client it is registered as it is;
+	// without, a path of its own for each module follows it.
 	Base string
 	// OrganisationID and SoftwareID are those of the initiator whose certificate asks the status endpoints.
 	OrganisationID, SoftwareID string
@@ -78,6 +82,8 @@ type Suite struct {
 	AuthorisationServerID string
 	// Client is the only client id to use; modules are then played one after the other. Empty: one of its own for each module.
 	Client string
+	// Versions are the minor versions that the holder serves; modules of others are not played. nil: all modules are.
+	Versions ofb.Versions
 	// Wait is webhookWaitTime, the pause after each registration; the suite's default is WebhookWait.
 	Wait time.Duration
 	// Within is how long a notification is awaited; the suite's is AwaitWithin.
@@ -118,7 +124,9 @@ type Result struct {
 	Plan   string       `json:"plan"`
 	API    string       `json:"api"`
 	Passed bool         `json:"passed"`
+	Played bool         `json:"played"` // false: the holder serves another version of the API
 	Client string       `json:"clientId"`
+	Shown  string       `json:"certificate,omitempty"` // subject of the certificate that the holder showed
 	Began  time.Time    `json:"began"`
 	Steps  []StepResult `json:"steps"`
 }
@@ -154,7 +162,12 @@ const removeWithin = 10 * time.Second
 // Play plays one module. The registration is removed at its end, whatever the result.
 func (s *Suite) Play(ctx context.Context, m Module) Result {
 	p := newPlay(s, m)
-	r := Result{Module: m.Name, Plan: m.Plan, API: m.API, Passed: true, Client: p.client, Began: p.began}
+	r := Result{Module: m.Name, Plan: m.Plan, API: m.API, Passed: true, Played: true, Client: p.client, Began: p.began}
+	if !s.serves(m.API) {
+		s.say("%s: not played; the holder serves another version than %s", m.Name, m.API)
+		r.Passed, r.Played = false, false
+		return r
+	}
 	defer func() {
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
 		defer cancel()
@@ -173,8 +186,18 @@ func (s *Suite) Play(ctx context.Context, m Module) Result {
 		}
 		r.Steps = append(r.Steps, one)
 	}
+	if len(p.taken) > 0 && p.taken[0].TLS != nil && len(p.taken[0].TLS.PeerCertificates) > 0 {
+		r.Shown = mtls.Subject(p.taken[0].TLS.PeerCertificates[0])
+	}
 	s.say("%s: %s", m.Name, map[bool]string{true: "PASSED", false: "FAILED"}[r.Passed])
 	return r
+}
+
+// serves tells whether the holder serves a full version of an API.
+func (s *Suite) serves(api string) bool {
+	name, full, _ := strings.Cut(api, "/")
+	major, _, _ := strings.Cut(full, ".")
+	return s.Versions == nil || s.Versions.Full(name, "v"+major) == full
 }
 
 func (s *Suite) say(format string, args ...any) {
@@ -206,10 +229,11 @@ func (r *StepResult) line(module string) string {
 // play is one module while it is played.
 type play struct {
 	*Suite
-	client, alias string
-	base          string    // what is registered
-	api           string    // with its full version
-	began         time.Time // notifications may not tell of an earlier instant
+	client string
+	base   string    // what is registered
+	path   string    // of base
+	api    string    // with its full version
+	began  time.Time // notifications may not tell of an earlier instant
 
 	resources map[string]*resource // by the name that steps use
 	pending   []awaited
@@ -218,10 +242,13 @@ type play struct {
 }
 
 func newPlay(s *Suite, m Module) *play {
-	alias := "m" + strings.ReplaceAll(uuid.NewString(), "-", "")
-	p := &play{Suite: s, alias: alias, client: s.Client, base: s.Base + "/test-mtls/a/" + alias, api: m.API, began: time.Now(), resources: map[string]*resource{}}
+	p := &play{Suite: s, client: s.Client, base: s.Base, api: m.API, began: time.Now(), resources: map[string]*resource{}}
 	if p.client == "" {
-		p.client = "conformance-" + alias
+		alias := "m" + strings.ReplaceAll(uuid.NewString(), "-", "")
+		p.client, p.base = "conformance-"+alias, s.Base+"/test-mtls/a/"+alias
+	}
+	if u, err := url.Parse(p.base); err == nil {
+		p.path = u.EscapedPath()
 	}
 	return p
 }

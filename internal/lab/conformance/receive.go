@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,12 +29,13 @@ func (p *play) expect(name string, event ofb.EventType) {
 
 // target is the path that the suite expects for a resource.
 func (p *play) target(r *resource) string {
-	u, _ := url.Parse(p.base)
-	return u.Path + ofb.Path(r.kind, r.version, r.id)
+	return p.path + ofb.Path(r.kind, r.version, r.id)
 }
 
-// mine matches what came to this module's address, however it goes on.
-func (p *play) mine(r *standin.Request) bool { return strings.Contains(r.Target, "/"+p.alias) }
+// mine matches what came to this module's address since it began, however it goes on.
+func (p *play) mine(r *standin.Request) bool {
+	return strings.HasPrefix(r.Target, p.path) && !r.At.Before(p.began)
+}
 
 // next takes the next notification, which must be one of those pending, and judges it.
 func (p *play) next(ctx context.Context, within time.Duration) (standin.Request, awaited, error) {

@@ -102,7 +102,7 @@ func refuseFirst() step {
 		"the receiver answers the next notification with 503 and later ones with 202",
 		"o receptor responde à próxima notificação com 503 e às seguintes com 202",
 		func(_ context.Context, p *play) error {
-			p.Receiver.Answer("/"+p.alias, standin.Refuse(refusedOnce), standin.Accept)
+			p.Receiver.Answer(cmp.Or(p.path, "/"), standin.Refuse(refusedOnce), standin.Accept)
 			return nil
 		},
 	}

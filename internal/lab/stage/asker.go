@@ -26,11 +26,27 @@ import (
 // Asker asks for the status of resources as an initiator does: with its own certificate and tokens bound to it. It
 // verifies answers by the standard library alone.
 type Asker struct {
-	facts  certs.Participant
-	stage  *Stage
+	AskerConfig
+	stage  *Stage // nil: not one of a stage
 	thumb  string
 	client *http.Client
-	key    *rsa.PublicKey
+}
+
+// AskerConfig is what an initiator needs to ask and to verify.
+type AskerConfig struct {
+	Certificate  tls.Certificate                 // that it shows
+	Roots        *x509.CertPool                  // nil: those of the system
+	ServerName   string                          // that the certificate of the status endpoints must have; "": that of the address
+	Holder       string                          // organisation id in iss
+	Organisation string                          // organisation id in aud
+	Key          func(kid string) *rsa.PublicKey // of the holder's signature; nil: there is none of this id
+}
+
+// NewAsker makes an initiator ready to ask a gateway that this program did not start.
+func NewAsker(c AskerConfig) *Asker {
+	return &Asker{AskerConfig: c, client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: &tls.Config{
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{c.Certificate}, RootCAs: c.Roots, ServerName: c.ServerName,
+	}}}}
 }
 
 // Asker makes an initiator ready to ask. The certificate is the one it shows.
@@ -45,12 +61,12 @@ func (s *Stage) Asker(facts certs.Participant, certificate tls.Certificate) (*As
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(s.PKI.Root.Certificate)
-	return &Asker{
-		facts: facts, stage: s, thumb: mtls.Thumbprint(leaf), key: &seal.PublicKey,
-		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: &tls.Config{
-			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, RootCAs: roots, ServerName: "localhost",
-		}}},
-	}, nil
+	a := NewAsker(AskerConfig{
+		Certificate: certificate, Roots: roots, ServerName: "localhost", Holder: s.PKI.Options().Holder.ID, Organisation: facts.Organisation.ID,
+		Key: func(string) *rsa.PublicKey { return &seal.PublicKey },
+	})
+	a.stage, a.thumb = s, mtls.Thumbprint(leaf)
+	return a, nil
 }
 
 // TokenLife is how long an initiator's access token is good for: the most the rules allow.
@@ -129,8 +145,22 @@ func (a *Asker) verify(compact string) (map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
+	header, err := base64.RawURLEncoding.DecodeString(part[0])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	var signed struct {
+		Kid string `json:"kid"`
+	}
+	if err := json.Unmarshal(header, &signed); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
+	}
+	key := a.Key(signed.Kid)
+	if key == nil {
+		return nil, fmt.Errorf("%w: there is no key %.80q", ErrAnswer, signed.Kid)
+	}
 	digest := sha256.Sum256([]byte(part[0] + "." + part[1]))
-	if err := rsa.VerifyPSS(a.key, crypto.SHA256, digest[:], signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}); err != nil {
+	if err := rsa.VerifyPSS(key, crypto.SHA256, digest[:], signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}); err != nil {
 		return nil, fmt.Errorf("%w: its signature does not verify: %w", ErrAnswer, err)
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(part[1])
@@ -145,7 +175,7 @@ func (a *Asker) verify(compact string) (map[string]any, error) {
 	if err := json.Unmarshal(payload, &claims); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
-	if claims.Issuer != a.stage.PKI.Options().Holder.ID || claims.Audience != a.facts.Organisation.ID {
+	if claims.Issuer != a.Holder || claims.Audience != a.Organisation {
 		return nil, fmt.Errorf("%w: signed for somebody else", ErrAnswer)
 	}
 	data, _ := claims.Data.(map[string]any)

@@ -34,14 +34,20 @@ func (s *Stage) Statement(organisation, software string, uris []string) (string,
 
 // Core is the bank's own system: it registers initiators, hands in changes and reads their outcome, at one replica.
 type Core struct {
-	base  string
-	token string
+	base   string
+	token  func() (string, error)
+	client *http.Client
+}
+
+// NewCore talks to a gateway that this program did not start: at the base address of its internal API, with the token of each call.
+func NewCore(base string, token func() (string, error), client *http.Client) *Core {
+	return &Core{base, token, client}
 }
 
 // Core talks to a replica with every role.
 func (s *Stage) Core(r *Replica) (*Core, error) {
 	token, err := s.Token("core", "ingest", "registrar", "operator", "auditor")
-	return &Core{base: "http://" + r.Internal, token: token}, err
+	return NewCore("http://"+r.Internal, func() (string, error) { return token, nil }, plain), err
 }
 
 // Refusal is an answer that is not 2xx.
@@ -90,11 +96,15 @@ func (c *Core) Exchange(ctx context.Context, method, path string, in any) (Answe
 	if err != nil {
 		return Answer{}, err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
+	token, err := c.token()
+	if err != nil {
+		return Answer{}, err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	res, err := plain.Do(req)
+	res, err := c.client.Do(req)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -229,7 +239,11 @@ func (c *Core) Stream(ctx context.Context, lines <-chan []byte, answered func(Ac
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
+	token, err := c.token()
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
 	req.Header.Set("Content-Type", "application/x-ndjson")
 	go func() {
 		w := bufio.NewWriterSize(writer, 64<<10)
