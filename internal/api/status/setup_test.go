@@ -1,8 +1,8 @@
 package status_test
 
 import (
-	"cmp"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/rsa"
