@@ -3,10 +3,12 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/lab/demo"
+	"github.com/arauto/arauto/internal/watch/sources"
 )
 
 func demoCommand(w world) *cobra.Command {
@@ -14,13 +16,25 @@ func demoCommand(w world) *cobra.Command {
 		Use: "demo", Short: "play three deliveries on this machine; needs PostgreSQL's programs only", Args: cobra.NoArgs,
 		Long: "Start a temporary PostgreSQL and PKI, the gateway, two stand-in initiators and a stand-in core. Then play three payment\n" +
 			"changes: delivered at the first attempt; refused, then delivered at the second; given up after the third. The demo ends\n" +
-			"within two minutes. It prints \"demo: ok\" only if everything happened as the rules say.",
+			"within two minutes. It prints \"demo: ok\" only if everything happened as the rules say. With --source it follows a core of\n" +
+			"yours, and prints what the initiators receive.",
 	}
 	keep := c.Flags().Bool("keep", false, "leave everything running until interrupted, with the addresses printed")
+	source := c.Flags().String("source", "", "mapping file of a source of your own, followed in place of the three changes until interrupted")
+	client := c.Flags().String("client", "", "client id in your core under which the first stand-in initiator is registered; its own is alfa")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *source != "" {
+			var err error
+			if *source, err = filepath.Abs(*source); err != nil {
+				return fmt.Errorf("--source: %w", err)
+			}
+			if _, err := sources.ReadMapping(*source); err != nil {
+				return err
+			}
+		}
 		self, err := os.Executable()
 		if err == nil {
-			err = demo.Run(cmd.Context(), w.stdout, self, *keep)
+			err = demo.Run(cmd.Context(), w.stdout, demo.Options{Self: self, Keep: *keep, Source: *source, Client: *client})
 		}
 		if err != nil {
 			fmt.Fprintln(w.stdout, "demo: FAILED", err)

@@ -51,6 +51,7 @@ func TestADocumentIsErasedAfterItsTimeAndTheProofStays(t *testing.T) {
 	require.NoError(t, err)
 	b.aged("gone", "pending", "recent", "held")
 	b.seal()
+	b.do(`INSERT INTO find_resource (kind, resource_id, digest) SELECT 2, id, decode(repeat('01', 16), 'hex') FROM unnest('{gone,young}'::text[]) AS u(id)`)
 	hash := one[[]byte](b.bench, "SELECT data_hash FROM resource WHERE id = 'gone'")
 
 	require.Equal(t, 1, b.erase(30))
@@ -61,6 +62,7 @@ func TestADocumentIsErasedAfterItsTimeAndTheProofStays(t *testing.T) {
 	facts := one[string](b.bench, "SELECT facts::text FROM entry WHERE kind = 'erasure'")
 	require.NotContains(t, facts, "12345678909")
 	require.Contains(t, facts, one[string](b.bench, "SELECT encode($1::bytea, 'hex')", hash), "the digest stays")
+	require.Equal(t, []string{"young"}, one[[]string](b.bench, "SELECT array_agg(resource_id) FROM find_resource"), "nothing finds it by its end-to-end id")
 	require.Zero(t, b.erase(30), "a walk a day")
 	b.walkAgain()
 	require.Zero(t, b.erase(30), "once")

@@ -26,26 +26,27 @@ type function struct {
 }
 
 var functions = map[string]function{
-	"string":     {onFirst(toText), []any{new(func(any) string)}},
-	"instant":    {taking(1, 2, instantOf), []any{new(func(any) string), new(func(any, string) string)}},
-	"date":       {taking(1, 2, dateOf), []any{new(func(any) string), new(func(any, string) string)}},
-	"fromUnix":   {onFirst(fromUnix(time.Second)), []any{new(func(any) string)}},
-	"fromUnixMs": {onFirst(fromUnix(time.Millisecond)), []any{new(func(any) string)}},
-	"fromUnixUs": {taking(1, 2, fromUnixUs), []any{new(func(any) string), new(func(any, string) string)}},
-	"fromDays":   {onFirst(fromDays), []any{new(func(any) string)}},
-	"decimal":    {taking(2, 2, decimalOf), []any{new(func(any, int) string)}},
-	"amount":     {onFirst(amountOf), []any{new(func(any) string)}},
-	"cents":      {onFirst(centsOf), []any{new(func(any) string)}},
-	"lower":      {onText(strings.ToLower), []any{new(func(string) string)}},
-	"upper":      {onText(strings.ToUpper), []any{new(func(string) string)}},
-	"trim":       {onText(strings.TrimSpace), []any{new(func(string) string)}},
-	"digits":     {onText(digitsOf), []any{new(func(string) string)}},
-	"padLeft":    {taking(3, 3, padLeft), []any{new(func(any, int, string) string)}},
-	"replace":    {onTexts(3, replaceIn), []any{new(func(string, string, string) string)}},
-	"split":      {onTexts(2, splitAt), []any{new(func(string, string) []any)}},
-	"join":       {taking(2, 2, joinWith), []any{new(func(any, string) string)}},
-	"oneOf":      {oneOf, []any{new(func(any, ...any) bool)}},
-	"fromJSON":   {onFirst(fromJSON), []any{new(func(string) any)}},
+	"string":       {onFirst(toText), []any{new(func(any) string)}},
+	"instant":      {taking(1, 2, instantOf), []any{new(func(any) string), new(func(any, string) string)}},
+	"date":         {taking(1, 2, dateOf), []any{new(func(any) string), new(func(any, string) string)}},
+	"fromUnix":     {onFirst(fromUnix(time.Second)), []any{new(func(any) string)}},
+	"fromUnixMs":   {onFirst(fromUnix(time.Millisecond)), []any{new(func(any) string)}},
+	"fromUnixUs":   {taking(1, 2, fromUnixUs), []any{new(func(any) string), new(func(any, string) string)}},
+	"fromDays":     {onFirst(fromDays), []any{new(func(any) string)}},
+	"decimal":      {taking(2, 2, decimalOf), []any{new(func(any, int) string)}},
+	"amount":       {onFirst(amountOf), []any{new(func(any) string)}},
+	"cents":        {onFirst(centsOf), []any{new(func(any) string)}},
+	"lower":        {onText(strings.ToLower), []any{new(func(string) string)}},
+	"upper":        {onText(strings.ToUpper), []any{new(func(string) string)}},
+	"trim":         {onText(strings.TrimSpace), []any{new(func(string) string)}},
+	"digits":       {onText(digitsOf), []any{new(func(string) string)}},
+	"alphanumeric": {onText(alphanumericOf), []any{new(func(string) string)}},
+	"padLeft":      {taking(3, 3, padLeft), []any{new(func(any, int, string) string)}},
+	"replace":      {onTexts(3, replaceIn), []any{new(func(string, string, string) string)}},
+	"split":        {onTexts(2, splitAt), []any{new(func(string, string) []any)}},
+	"join":         {taking(2, 2, joinWith), []any{new(func(any, string) string)}},
+	"oneOf":        {oneOf, []any{new(func(any, ...any) bool)}},
+	"fromJSON":     {onFirst(fromJSON), []any{new(func(string) any)}},
 }
 
 // builtins are the library's own that stay: they read no clock and make little out of little.
@@ -217,6 +218,16 @@ func isDigits(s string) bool {
 		}
 	}
 	return true
+}
+
+// alphanumericOf keeps letters and digits, in capitals: a CNPJ may have letters since July 2026 (Instrução Normativa RFB 2.229).
+func alphanumericOf(s string) string {
+	return strings.Map(func(r rune) rune {
+		if (r < '0' || r > '9') && (r < 'A' || r > 'Z') {
+			return -1
+		}
+		return r
+	}, strings.ToUpper(s))
 }
 
 func digitsOf(s string) string {

@@ -308,7 +308,7 @@ func TestFunctionsGiveWhatTheAPIsTake(t *testing.T) {
 		`date("2026-11-21T23:00:00")`:                         "2026-11-21", `date("2026-11-22T01:00:00Z", "America/Sao_Paulo")`: "2026-11-21",
 		`date("2026-11-22T01:00:00Z")`: "2026-11-22", `date("2026-11-22T01:00:00Z", "-03:00")`: "2026-11-21", `date("2026-11-22")`: "2026-11-22", `date(null)`: nil,
 		`fromUnix(1763726400)`: "2025-11-21T12:00:00Z", `fromUnixMs("1763726400123")`: "2025-11-21T12:00:00.123Z", `fromUnix(null)`: nil,
-		`lower("ÀB")`: "àb", `upper(null)`: nil, `trim(" a ")`: "a", `digits("123.456-7")`: "1234567", `padLeft(n, 8, "0")`: "00000042", `padLeft("123", 2, "0")`: "123",
+		`lower("ÀB")`: "àb", `upper(null)`: nil, `trim(" a ")`: "a", `digits("123.456-7")`: "1234567", `alphanumeric("12.aBC.345/01de-35")`: "12ABC34501DE35", `alphanumeric(null)`: nil, `padLeft(n, 8, "0")`: "00000042", `padLeft("123", 2, "0")`: "123",
 		`replace("a.b.c", ".", "-")`: "a-b-c", `join(split("a,b", ","), "+")`: "a+b", `join(list, "")`: "ab", `string(n) + string(true) + string(1.5)`: "42true1.5",
 		`oneOf(n, 1, 42)`: true, `oneOf(null, "a")`: false, `oneOf("x", "a", "b")`: false, `null ?? "z"`: "z", `null == nil`: true, `null == "x"`: false, `n + 1`: 43, `f + n`: 1542.1,
 		`fromJSON("{\"a\": [1, 2.5]}").a[1]`: 2.5, `o.b`: 1, `o.c`: nil, `o?.a?.b`: nil, `map(list, # + "!")`: []any{"a!", "b!"}, `len(list)`: 2,

@@ -48,7 +48,7 @@ func (d *demo) prove(ctx context.Context) error {
 
 // audit runs one of the auditor's commands and returns what it printed.
 func (d *demo) audit(ctx context.Context, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, d.self, append([]string{"audit"}, args...)...).CombinedOutput() //nolint:gosec // our own binary
+	out, err := exec.CommandContext(ctx, d.Self, append([]string{"audit"}, args...)...).CombinedOutput() //nolint:gosec // our own binary
 	text := strings.TrimSpace(string(out))
 	if err != nil {
 		return text, fmt.Errorf("arauto audit %s: %s: %w", args[0], text, err)

@@ -32,15 +32,23 @@ import (
 // demoLimit is how long the stories may take from the line "demo: started" on.
 const demoLimit = 115 * time.Second
 
-// Run plays the stories and tells them to out, within two minutes. self is the path of the product's binary. With keep
-// everything runs on until ctx ends. The error says what did not happen as the rules say.
-func Run(ctx context.Context, out io.Writer, self string, keep bool) error {
-	d := &demo{out: out, self: self, began: time.Now()}
-	return d.run(ctx, keep)
+// Options say what is played.
+type Options struct {
+	Self   string // path of the product's binary
+	Keep   bool   // everything runs on until the context ends
+	Source string // file of a mapping: its source is followed in place of the stories, and Keep is meant
+	Client string // client id under which the first initiator is registered; "": its own name
+}
+
+// Run plays the stories and tells them to out, within two minutes. The error says what did not happen as the rules say.
+func Run(ctx context.Context, out io.Writer, o Options) error {
+	d := &demo{out: out, Options: o, began: time.Now()}
+	return d.run(ctx)
 }
 
 // demo is one performance.
 type demo struct {
+	Options
 	mu    sync.Mutex
 	out   io.Writer
 	began time.Time
@@ -48,7 +56,6 @@ type demo struct {
 	stage   *stage.Stage
 	replica *stage.Replica
 	core    *stage.Core
-	self    string // our own binary
 	told    []*story
 }
 
@@ -59,7 +66,8 @@ func (d *demo) say(who, format string, args ...any) {
 	fmt.Fprintf(d.out, "%7.3f s  %-9s %s\n", time.Since(d.began).Seconds(), who, fmt.Sprintf(format, args...))
 }
 
-func (d *demo) run(ctx context.Context, keep bool) (err error) {
+func (d *demo) run(ctx context.Context) (err error) {
+	keep := d.Keep || d.Source != ""
 	fmt.Fprintln(d.out, "demo: started")
 	limited, cancel := context.WithTimeout(ctx, demoLimit)
 	defer cancel()
@@ -78,6 +86,10 @@ func (d *demo) run(ctx context.Context, keep bool) (err error) {
 	}
 	defer alfa.Close()
 	defer beta.Close()
+	if d.Source != "" {
+		d.follow(ctx, map[string]*standin.Initiator{certs.DefaultAlfa.Name: alfa, certs.DefaultBeta.Name: beta})
+		return nil
+	}
 	stories := d.stories(alfa, beta)
 	d.told = stories
 	if err := d.play(limited, stories); err != nil {
@@ -105,7 +117,7 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 		return err
 	}
 	d.say("demo", "files are written below %s%s", dir, map[bool]string{false: " and removed at the end"}[keep])
-	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(d.self, args...) }}) //nolint:gosec,noctx // our own binary; the stage ends it
+	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(d.Self, args...) }}) //nolint:gosec,noctx // our own binary; the stage ends it
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
@@ -113,6 +125,9 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 	var settings []string
 	if keep {
 		settings = []string{"ARAUTO_CONSOLE_ADDR=127.0.0.1:0", "ARAUTO_RESEND_ENABLED=true"}
+	}
+	if d.Source != "" {
+		settings = append(settings, "ARAUTO_WATCH_SOURCES="+d.Source)
 	}
 	if d.replica, err = d.stage.Start(ctx, settings...); err != nil {
 		return errors.Join(err, d.stage.Close(), os.RemoveAll(dir))
@@ -134,13 +149,17 @@ func (d *demo) initiators(ctx context.Context) (alfa, beta *standin.Initiator, e
 		if err != nil {
 			return nil, nil, err
 		}
-		err = d.core.Register(ctx, facts.Name, stage.Registration{
+		client := facts.Name
+		if i == 0 && d.Client != "" {
+			client = d.Client
+		}
+		err = d.core.Register(ctx, client, stage.Registration{
 			OrganisationID: facts.Organisation.ID, SoftwareID: facts.SoftwareID, Name: facts.Organisation.Name, WebhookURIs: uris, SoftwareStatement: statement,
 		})
 		if err != nil {
-			return nil, nil, fmt.Errorf("register %s: %w", facts.Name, err)
+			return nil, nil, fmt.Errorf("register %s: %w", client, err)
 		}
-		d.say(facts.Name, "listens on %s, demands a client certificate, and is registered with a signed statement", uris[0])
+		d.say(facts.Name, "listens on %s, demands a client certificate, and is registered with a signed statement%s", uris[0], map[bool]string{true: " as " + client}[client != facts.Name])
 		if i == 0 {
 			alfa = endpoint
 		} else {
@@ -331,6 +350,26 @@ func (d *demo) table(stories []*story) {
 }
 
 // stay leaves everything running and says how to use it.
+// follow tells what the initiators receive, until ctx ends.
+func (d *demo) follow(ctx context.Context, initiators map[string]*standin.Initiator) {
+	d.say("gateway", "follows the source of %s; of its first load, deadlines that have passed are told and nothing else", d.Source)
+	var all sync.WaitGroup
+	for who, endpoint := range initiators {
+		all.Go(func() {
+			for n := 1; ; n++ {
+				requests, err := endpoint.Wait(ctx, n, nil)
+				if err != nil {
+					return // the demo ends
+				}
+				r := requests[n-1]
+				d.say(who, "received POST %s %s, interaction %s", r.Target, r.Body, r.Interaction)
+			}
+		})
+	}
+	d.stay(ctx)
+	all.Wait()
+}
+
 func (d *demo) stay(ctx context.Context) {
 	token, err := d.stage.Token("demo", "ingest", "registrar", "operator", "auditor")
 	if err != nil {

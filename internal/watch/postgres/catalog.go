@@ -119,14 +119,14 @@ CROSS JOIN LATERAL (SELECT array_agg(DISTINCT id) AS ids
                     FROM (SELECT c.oid AS id UNION ALL SELECT relid FROM pg_partition_tree(c.oid)) t) parts
 WHERE c.relkind IN ('r', 'p')`
 
-// columns lists the columns of a table that the stream carries: not the generated ones, and only those of the
-// publication's list if it has one (PostgreSQL 15).
+// columns lists the columns of a table that the stream carries: stored generated ones only where the publication publishes them
+// (PostgreSQL 18), and only those of the publication's list if it has one (PostgreSQL 15).
 func (r *Reader) columns(ctx context.Context, t *table) ([]watch.Column, error) {
 	pool, err := r.pool(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := pool.Query(ctx, selectColumns, t.id)
+	rows, err := pool.Query(ctx, selectColumns, t.id, r.config.Publication)
 	if err != nil {
 		return nil, fmt.Errorf("list the columns of %s: %w", t.name, err)
 	}
@@ -165,7 +165,8 @@ SELECT a.attname, a.atttypid, EXISTS (
          WHERE i.indrelid = a.attrelid AND a.attnum = ANY(i.indkey)
            AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)
 FROM pg_attribute a
-WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+  AND (a.attgenerated = '' OR a.attgenerated = 's' AND EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $2 AND to_jsonb(p) ->> 'pubgencols' = 's'))
 ORDER BY a.attnum`
 
 // columnList is the publication's list of columns for a table; nil: all.

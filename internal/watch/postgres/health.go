@@ -251,11 +251,12 @@ func (r *Reader) Check(ctx context.Context) []error {
 
 func (r *Reader) checkServer(ctx context.Context) (found []error, err error) {
 	var version, senders, slots, used int
-	var level string
+	var level, encoding string
 	err = r.queryRow(ctx, `
 		SELECT current_setting('server_version_num')::int, current_setting('wal_level'), current_setting('max_wal_senders')::int,
-		       current_setting('max_replication_slots')::int, (SELECT count(*) FROM pg_replication_slots)`).
-		Scan(&version, &level, &senders, &slots, &used)
+		       current_setting('max_replication_slots')::int, (SELECT count(*) FROM pg_replication_slots),
+		       current_setting('server_encoding')`).
+		Scan(&version, &level, &senders, &slots, &used, &encoding)
 	if err != nil {
 		return nil, err
 	}
@@ -265,6 +266,8 @@ func (r *Reader) checkServer(ctx context.Context) (found []error, err error) {
 		}
 	}
 	refuse(version < 140000, fmt.Errorf("the server is of version %d.%d: at least 14 is needed", version/10000, version%10000))
+	refuse(encoding == "SQL_ASCII", errors.New("the encoding of the database is SQL_ASCII, which checks no text: the first row with a text that is not UTF-8 would stop the "+
+		"source; move the data into a database whose encoding is UTF8"))
 	refuse(level != "logical", fmt.Errorf("wal_level is %s: set it to logical and restart the server", level))
 	refuse(senders < 2, errors.New("max_wal_senders: "+strconv.Itoa(senders)+" is too few: the stream needs one, and a second for its fast lane"))
 	refuse(slots < used+1 && r.config.Create, fmt.Errorf("max_replication_slots: all %d are taken: we need one, and two for moments", slots))

@@ -185,6 +185,28 @@ func (c *core) role() (name string, as func(*Config, *Options)) {
 	}
 }
 
+// TestACoreThatChecksNoTextIsRefused: its server sends the stream no row with a text that is not UTF-8, and never goes on.
+func TestACoreThatChecksNoTextIsRefused(t *testing.T) {
+	t.Parallel()
+	c := newCore(t, nil)
+	name := c.slot + "_ascii"
+	c.exec("CREATE DATABASE " + name + " ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+	t.Cleanup(func() {
+		_, err := c.conn.Exec(context.WithoutCancel(t.Context()), "DROP DATABASE "+name+" WITH (FORCE)")
+		require.NoError(t, err)
+	})
+	r := c.reader(func(o *Config, _ *Options) { o.URL = c.server.URL(name) })
+	var found []string
+	for _, err := range r.Check(t.Context()) {
+		found = append(found, err.Error())
+	}
+	require.Contains(t, strings.Join(found, "\n"), "the encoding of the database is SQL_ASCII")
+	require.Contains(t, strings.Join(found, "\n"), "UTF8")
+	for _, err := range c.reader(nil).Check(t.Context()) {
+		require.NotContains(t, err.Error(), "encoding")
+	}
+}
+
 func TestTheRightsToPublishAndToLookUpAreChecked(t *testing.T) {
 	t.Parallel()
 	c := newCore(t, nil, "CREATE TABLE owners (id int PRIMARY KEY)")
