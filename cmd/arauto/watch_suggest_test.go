@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +14,16 @@ import (
 
 	"github.com/arauto/arauto/internal/lab/storetest"
 )
+
+// completePayments writes what a suggested mapping of payments lacks.
+func completePayments(t *testing.T, file string) {
+	t.Helper()
+	whole := strings.NewReplacer(
+		"ispb: nil #", `ispb: '"99999004"' #`, "accountType: nil #", `accountType: '"CACC"' #`, "accountType: conta.tipo #", `accountType: '"CACC"' #`, "localInstrument: nil #", `localInstrument: '"DICT"' #`,
+		"RECEBIDO: RCVD # guess", "{RECEBIDO: RCVD, LIQUIDADO: ACSC}", "\n      map:\n        ", "\n      map: ",
+	).Replace(readFile(t, file))
+	require.NoError(t, os.WriteFile(file, []byte(whole), 0o600))
+}
 
 // coreOf makes a database with the tables of a sample, and names a file with its URL.
 func coreOf(t *testing.T, files ...string) (url, file string) {
@@ -57,20 +68,63 @@ func TestASuggestedMappingIsOneToStartFrom(t *testing.T) {
 	problems := regexp.MustCompile(`(?m)^    /data/\S*?/?(\w+) `).FindAllStringSubmatch(got.out, -1)
 	require.NotEmpty(t, problems)
 	for _, p := range problems {
-		require.Regexp(t, `(?m)^ *`+p[1]+`:.*# (TODO|guess)`, text, "a problem of the newest row that no comment announces")
+		require.Regexp(t, `(?m)^ *`+p[1]+`:(.*|\s*\n.*)# (TODO|guess)`, text, "a problem of the newest row that no comment announces")
 	}
 	require.Equal(t, usage, suggest("--out", out, "--table", "pagamentos").code, "a file that is there is not replaced")
 
 	one := filepath.Join(t.TempDir(), "one.yaml")
 	require.Contains(t, suggest("--out", one, "--table", "pagamentos").out, "would go to quarantine")
-	whole := strings.NewReplacer(
-		"ispb: nil #", `ispb: '"99999004"' #`, "accountType: nil #", `accountType: '"CACC"' #`, "accountType: conta.tipo #", `accountType: '"CACC"' #`, "localInstrument: nil #", `localInstrument: '"DICT"' #`,
-	).Replace(readFile(t, one))
-	require.NoError(t, os.WriteFile(one, []byte(whole), 0o600))
+	completePayments(t, one)
 	explained := call(t, time.Minute, nil, "explain", "--source", one)
 	require.Equal(t, done, explained.code, explained.out+explained.errors)
 	require.Contains(t, explained.out, "it would be applied")
 	require.Contains(t, explained.out, `"amount": "150.25"`)
+}
+
+// TestTheDemoFollowsACore goes the way of the page: from the tables of a core to the first notification that an initiator receives.
+func TestTheDemoFollowsACore(t *testing.T) {
+	t.Parallel()
+	_, address := startCore(t, "core")
+	core, err := pgx.Connect(t.Context(), address)
+	require.NoError(t, err)
+	defer core.Close(t.Context())
+	for _, f := range []string{"schema.sql", "rows.sql"} {
+		_, err := core.Exec(t.Context(), string(readSample(t, "postgresql", f)))
+		require.NoError(t, err, f)
+	}
+	folder, err := os.MkdirTemp("", "arauto-follow")
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(folder, 0o755)) // the server's own user goes through it
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(folder)) })
+	url, mapping := filepath.Join(folder, "core.url"), filepath.Join(folder, "core.yaml")
+	require.NoError(t, os.WriteFile(url, []byte(address), 0o600))
+	got := call(t, time.Minute, nil, "watch", "suggest", "--url-file", url, "--namespace", "bancoexemplo", "--table", "pagamentos", "--out", mapping)
+	require.Equal(t, done, got.code, got.errors)
+	completePayments(t, mapping)
+	demo := product("demo", "--source", mapping)
+	demo.Env = append(demo.Env, "TMPDIR="+folder)
+	out, err := demo.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, demo.Start())
+	t.Cleanup(func() { _ = demo.Process.Kill() })
+	lines := bufio.NewScanner(out)
+	until := func(want string) string {
+		for lines.Scan() {
+			t.Log(lines.Text())
+			if strings.Contains(lines.Text(), want) {
+				return lines.Text()
+			}
+		}
+		t.Fatalf("the demo ended before it said %q", want)
+		return ""
+	}
+	until("Everything keeps running")
+	_, err = core.Exec(t.Context(), "UPDATE pagamentos SET situacao = 'LIQUIDADO', situacao_alterada_em = now() AT TIME ZONE 'America/Sao_Paulo'")
+	require.NoError(t, err)
+	require.Contains(t, until("received POST /alfa/open-banking/webhook/v1/payments/v5/pix/payments/"), `{"data":{"timestamp":"`)
+	require.NoError(t, demo.Process.Signal(os.Interrupt))
+	until("demo: ok")
+	require.NoError(t, demo.Wait())
 }
 
 func TestSuggestSaysWhatItCannotRead(t *testing.T) {

@@ -40,7 +40,7 @@ postgres:
   url_file: %s
   publication: arauto
   slot: arauto_%s
-  create: true # makes the slot, and with it the first load of the rows that are there, which is told to nobody`, w.Source, w.URLFile, strings.ReplaceAll(w.Source, "-", "_"))
+  create: true # makes the slot, and with it the first load of the rows that are there, of which nothing is told but deadlines that have passed`, w.Source, w.URLFile, strings.ReplaceAll(w.Source, "-", "_"))
 	if !listed {
 		w.say(0, `# Not done yet. The DBA runs, in the core's database, with wal_level = logical:
 #   CREATE PUBLICATION arauto FOR TABLE %s WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);
