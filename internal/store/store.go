@@ -135,7 +135,10 @@ func (o Options) pool(ctx context.Context, name string, size int32, session map[
 		cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // a standby is passed over (cases F3)
 	}
 	cfg.BeforeConnect = freshCredentials(o)
-	cfg.AfterConnect = compareSession(ofServing)
+	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+		writeArraysWith(conn.TypeMap())
+		return compareSession(ofServing)(ctx, conn)
+	}
 	p, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("open pool %s: %w", name, err)
