@@ -77,6 +77,10 @@ func TestASourceThatIsNotReadSaysWhatIsWrongAndTheCure(t *testing.T) {
 		require.Contains(t, text, c.says, name)
 		require.Contains(t, text, "1 precisa de alguém", name)
 	}
+	gap := both(t, answers{"GET /internal/v1/sources": one(`"running":false,` + strings.Replace(fill("waiting", "true", "[]"), `"halted":true`, `"halted":true,"findings":[{"code":"1a2b3c4d","text":"rows came of pay_2"}]`, 1))}, "/sources", "/sources", nil)
+	for _, says := range []string{"rows came of pay_2", `action="/sources/pix/accept"`, `name="finding" value="1a2b3c4d"`, "não pode ser desfeito"} {
+		require.Contains(t, gap, says)
+	}
 	well := both(t, answers{"GET /internal/v1/sources": one(`"running":true,` + fill("running", "false", "[]"))}, "/sources", "/sources", nil)
 	require.Contains(t, well, "Todas as fontes são lidas")
 }

@@ -18,6 +18,14 @@ type StoredSource struct {
 	Age        time.Duration // of the report, by the database's clock
 }
 
+// AcceptedFinding is a finding that stopped a source and that a person accepted, so that the source goes on.
+type AcceptedFinding struct {
+	Source  string
+	Finding string // 8 hexadecimal digits, as the source's error names it
+	By      string
+	Reason  string
+}
+
 // FollowedSource is a source of the settings with what is kept of it.
 type FollowedSource struct {
 	StoredSource

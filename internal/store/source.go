@@ -95,6 +95,39 @@ func (s *Store) SourcePaused(ctx context.Context, name string) (paused bool, err
 	return paused, nil
 }
 
+// AcceptFinding keeps that a person accepted a finding, for every replica, and records who did it and why. It answers false, and
+// records nothing, when it was accepted before.
+func (s *Store) AcceptFinding(ctx context.Context, f notice.AcceptedFinding) (fresh bool, err error) {
+	err = s.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+		done := tx.Exec("INSERT INTO source_finding (source, finding, accepted_by, reason) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", f.Source, f.Finding, f.By, f.Reason)
+		if done.Error != nil || done.RowsAffected == 0 {
+			return done.Error
+		}
+		fresh = true
+		if err := s.step(tx); err != nil {
+			return err
+		}
+		return s.admin(tx, adminFacts{System: s.system, Actor: f.By, Act: "source-finding-accepted", Object: f.Source + " " + f.Finding, Reason: f.Reason})
+	})
+	if err != nil {
+		return false, Unavailable("accept a finding of a source", err)
+	}
+	return fresh, nil
+}
+
+// AcceptedFindings lists the findings of a source that persons accepted. A schema from before there were any has none.
+func (s *Store) AcceptedFindings(ctx context.Context, source string) ([]string, error) {
+	rows, _ := s.query.Query(ctx, "SELECT finding FROM source_finding WHERE source = $1 ORDER BY finding", source)
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if IsCode(err, "42P01") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, Unavailable("list the accepted findings of a source", err)
+	}
+	return found, nil
+}
+
 // ReportSource keeps what this replica tells of a source: a JSON object. What a replica that does not read it tells is
 // dropped while the word of one that does is fresh.
 func (s *Store) ReportSource(ctx context.Context, name string, reading bool, status []byte) error {

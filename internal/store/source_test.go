@@ -46,6 +46,34 @@ func TestAPauseHoldsForEveryReplicaAndStandsInTheHistory(t *testing.T) {
 	require.Equal(t, 1, one[int](b, "SELECT count(*) FROM entry WHERE kind = 'admin' AND outcome = 'source-resumed'"))
 }
 
+func TestAnAcceptedFindingHoldsForEveryReplicaAndStandsInTheHistory(t *testing.T) {
+	b := newBench(t)
+	f := notice.AcceptedFinding{Source: "core", Finding: "1a2b3c4d", By: "maria", Reason: "the partition was a test's"}
+	fresh, err := b.store.AcceptFinding(t.Context(), f)
+	require.NoError(t, err)
+	require.True(t, fresh)
+	f.By = "joão"
+	fresh, err = b.store.AcceptFinding(t.Context(), f)
+	require.NoError(t, err)
+	require.False(t, fresh, "it was accepted already")
+	f.Finding = "everything"
+	_, err = b.store.AcceptFinding(t.Context(), f)
+	require.Error(t, err, "a code has 8 digits")
+	other := replicaOf(t, b.url)
+	codes, err := other.store.AcceptedFindings(t.Context(), "core")
+	require.NoError(t, err)
+	require.Equal(t, []string{"1a2b3c4d"}, codes)
+	codes, err = other.store.AcceptedFindings(t.Context(), "another")
+	require.NoError(t, err)
+	require.Empty(t, codes)
+	require.Equal(t, "source-finding-accepted maria core 1a2b3c4d the partition was a test's", one[string](b,
+		"SELECT string_agg(concat_ws(' ', outcome, facts->>'actor', facts->>'object', facts->>'reason'), ', ') FROM entry WHERE kind = 'admin'"))
+	b.do("DROP TABLE source_finding")
+	codes, err = other.store.AcceptedFindings(t.Context(), "core")
+	require.NoError(t, err, "a schema from before there were findings has none")
+	require.Empty(t, codes)
+}
+
 func TestTheWordOfTheReplicaThatReadsStandsAgainstTheOthers(t *testing.T) {
 	b := newBench(t)
 	other, err := store.Open(t.Context(), store.Options{URL: b.url, Replica: "standby"})

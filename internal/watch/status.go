@@ -37,10 +37,11 @@ type SourceStatus struct {
 	Source       string      `json:"source"`
 	Type         string      `json:"type"`
 	State        SourceState `json:"state"`
-	Position     string      `json:"position"`   // of the newest record that is committed here
-	Halted       bool        `json:"halted"`     // it is not read until a person decides how it goes on
-	LagBytes     int64       `json:"lagBytes"`   // -1: unknown, or the origin does not tell
-	LagSeconds   *float64    `json:"lagSeconds"` // nil: unknown, as it is while nothing is read
+	Position     string      `json:"position"`           // of the newest record that is committed here
+	Halted       bool        `json:"halted"`             // it is not read until a person decides how it goes on
+	Findings     []Finding   `json:"findings,omitempty"` // of which each must be accepted or mended before it is read
+	LagBytes     int64       `json:"lagBytes"`           // -1: unknown, or the origin does not tell
+	LagSeconds   *float64    `json:"lagSeconds"`         // nil: unknown, as it is while nothing is read
 	LastCommitAt time.Time   `json:"lastCommitAt,omitzero"`
 	Counts       Counts      `json:"counts"` // since this replica began
 	Stopped      []Stopped   `json:"stopped"`
@@ -64,6 +65,12 @@ type Counts struct {
 type Stopped struct {
 	Table string   `json:"table"`
 	Why   []string `json:"why"`
+}
+
+// Finding is one reason why rows may be missing, which a person can accept.
+type Finding struct {
+	Code string `json:"code"` // 8 hexadecimal digits: it fits this finding and no other
+	Text string `json:"text"`
 }
 
 // Reading reports whether this replica reads the source.
@@ -113,6 +120,9 @@ func (s *Source) Status() SourceStatus {
 	}
 	if r, tells := s.reader.(interface{ Halted() bool }); tells {
 		out.Halted = r.Halted()
+	}
+	if r, tells := s.reader.(interface{ Findings() []Finding }); tells {
+		out.Findings = r.Findings()
 	}
 	out.UpdatedAt = time.Now()
 	return out

@@ -80,6 +80,7 @@ var matrix = map[string]string{
 	"GET /internal/v1/sources/{name}":             "operator auditor",
 	"POST /internal/v1/sources/{name}/pause":      "operator",
 	"POST /internal/v1/sources/{name}/resume":     "operator",
+	"POST /internal/v1/sources/{name}/accept":     "operator",
 	"POST /internal/v1/sources/{name}/reapply":    "operator",
 
 	"POST /internal/v1/initiators/{clientId}/preflight": "operator",

@@ -187,6 +187,7 @@ func (in *Internal) routes() []api.Route {
 		route(http.MethodGet, "/internal/v1/sources/{name}", reading, in.getSource),
 		route(http.MethodPost, "/internal/v1/sources/{name}/pause", []string{roleOperator}, in.postPause),
 		route(http.MethodPost, "/internal/v1/sources/{name}/resume", []string{roleOperator}, in.postResume),
+		route(http.MethodPost, "/internal/v1/sources/{name}/accept", []string{roleOperator}, in.postAccept),
 		route(http.MethodPost, "/internal/v1/sources/{name}/reapply", []string{roleOperator}, in.postReapply),
 	}...)
 }

@@ -2,6 +2,8 @@ package bank
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -21,6 +23,8 @@ type Sources interface {
 	Source(ctx context.Context, name string) (notice.FollowedSource, error)
 	// Pause pauses a source or lets it go on, at every replica; false when that is how it stands already.
 	Pause(ctx context.Context, name string, paused bool, actor, reason string) (bool, error)
+	// Accept keeps that a person accepted a finding that stopped a source, at every replica; false when it was accepted before.
+	Accept(ctx context.Context, f notice.AcceptedFinding) (bool, error)
 	// OpenCases lists cases of a source with their lines, oldest revision first, after the one given (zero: the first).
 	OpenCases(ctx context.Context, name string, revision int64, after notice.ID, limit int) ([]notice.Case, error)
 	Remap
@@ -128,6 +132,59 @@ func (in *Internal) pause(x *api.Exchange, paused bool) error {
 		return conflict("the source is paused already")
 	case !changed:
 		return conflict("the source is not paused")
+	}
+	return in.showSource(ctx, x)
+}
+
+// acceptJSON is why a source may go on although rows may be missing.
+type acceptJSON struct {
+	Finding string `json:"finding"`
+	Reason  string `json:"reason"`
+}
+
+// postAccept accepts a finding that stops a source now. One that it does not name is a conflict: nobody accepts in advance what nobody
+// has seen.
+func (in *Internal) postAccept(x *api.Exchange) error {
+	ctx, cancel := acting(x)
+	defer cancel()
+	s, err := in.source(ctx, x)
+	if err != nil {
+		return err
+	}
+	body, err := decode[acceptJSON](x)
+	if err != nil {
+		return err
+	}
+	reason, err := reasonFrom(body.Reason)
+	if err != nil {
+		return err
+	}
+	var told struct {
+		Findings []struct {
+			Code string `json:"code"`
+		} `json:"findings"`
+	}
+	if !s.ReportedAt.IsZero() {
+		if err := json.Unmarshal(s.Status, &told); err != nil {
+			return fmt.Errorf("read the report of source %s: %w", s.Name, err)
+		}
+	}
+	named := false
+	for _, f := range told.Findings {
+		named = named || f.Code == body.Finding
+	}
+	if !named {
+		return conflict("the source names no such finding now; its status lists those it does")
+	}
+	if asked, err := in.asked(x, history.ActSource, reason); asked || err != nil {
+		return err
+	}
+	fresh, err := in.cfg.Sources.Accept(ctx, notice.AcceptedFinding{Source: s.Name, Finding: body.Finding, By: x.Who.Subject, Reason: reason})
+	switch {
+	case err != nil:
+		return err
+	case !fresh:
+		return conflict("the finding is accepted already; the source goes on within seconds")
 	}
 	return in.showSource(ctx, x)
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -20,6 +22,8 @@ type sources struct {
 	open   []notice.Case
 	asked  []notice.ID // after which case pages were asked for
 	remap  func(notice.Case) (notice.Remapped, error)
+
+	accepted []notice.AcceptedFinding
 }
 
 func (s *sources) Sources(context.Context) ([]notice.FollowedSource, error) {
@@ -40,6 +44,14 @@ func (s *sources) Pause(_ context.Context, name string, paused bool, actor, reas
 	}
 	s.stands.Paused, s.stands.PausedBy, s.stands.PausedWhy, s.stands.PausedAt = paused, actor, reason, time.Unix(1e9, 0).UTC()
 	s.acts = append(s.acts, fmt.Sprintf("%s %t %s %s", name, paused, actor, reason))
+	return true, nil
+}
+
+func (s *sources) Accept(_ context.Context, f notice.AcceptedFinding) (bool, error) {
+	if slices.Contains(s.accepted, f) {
+		return false, nil
+	}
+	s.accepted = append(s.accepted, f)
 	return true, nil
 }
 
@@ -92,6 +104,31 @@ func TestSourcesAreListedReadPausedAndResumed(t *testing.T) {
 	require.Equal(t, `{"sources":[]}`, none.ask("GET", "/internal/v1/sources", "operator", "").text)
 	none.ask("GET", "/internal/v1/sources/core", "operator", "").refused(t, 404, "not_found")
 	none.ask("POST", "/internal/v1/sources/core/reapply", "operator", "").refused(t, 404, "not_found")
+}
+
+func TestAFindingIsAcceptedWhileItStopsItsSourceAndBySomebodyElseWhereFourEyesSaySo(t *testing.T) {
+	const path, wants = "/internal/v1/sources/core/accept", `{"finding":"1a2b3c4d","reason":"the partition was a test's"}`
+	s := &sources{}
+	w := newWorld(t, withSources(s))
+	w.ask("POST", path, "operator", wants).refused(t, 409, "conflict") // no replica has told anything
+	s.stands.Status, s.stands.ReportedAt, s.stands.Replica = []byte(`{"state":"waiting","halted":true,"findings":[{"code":"1a2b3c4d","text":"rows may be missing"}]}`), time.Unix(1e9, 0), "r1"
+	w.ask("POST", path, "operator", `{"finding":"00000000","reason":"in advance"}`).refused(t, 409, "conflict")
+	w.ask("POST", path, "operator", `{"finding":"1a2b3c4d"}`).refused(t, 400, "invalid_request")
+	w.ask("POST", path, "auditor", wants).refused(t, 403, "forbidden")
+	require.Empty(t, s.accepted)
+	require.Equal(t, 200, w.ask("POST", path, "operator", wants).status)
+	require.Equal(t, []notice.AcceptedFinding{{Source: "core", Finding: "1a2b3c4d", By: "who-operator", Reason: "the partition was a test's"}}, s.accepted)
+	w.ask("POST", path, "operator", wants).refused(t, 409, "conflict")
+
+	guarded := &sources{}
+	f := openFourEyes(t, withSources(guarded))
+	guarded.stands.Status, guarded.stands.ReportedAt = s.stands.Status, s.stands.ReportedAt
+	id := f.asked("POST", path, "operator", wants)
+	require.Empty(t, guarded.accepted)
+	r, err := f.api.Decide(t.Context(), bia, id, true, "I looked at the core")
+	require.NoError(t, err)
+	require.Equal(t, history.RequestDone, r.State, r.Answer)
+	require.Len(t, guarded.accepted, 1)
 }
 
 // putAside is a case that keeps a record; its line names what the mapping of the test makes of it.

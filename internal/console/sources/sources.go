@@ -21,6 +21,7 @@ func Section() page.Section {
 			{Method: http.MethodGet, Path: "/sources", Handle: list},
 			{Method: http.MethodPost, Path: "/sources/{name}/pause", Roles: operator, Handle: act("pause")},
 			{Method: http.MethodPost, Path: "/sources/{name}/resume", Roles: operator, Handle: act("resume")},
+			{Method: http.MethodPost, Path: "/sources/{name}/accept", Roles: operator, Handle: accept},
 			{Method: http.MethodPost, Path: "/sources/{name}/reapply", Roles: operator, Handle: reapply},
 		},
 	}
@@ -45,6 +46,7 @@ type sourceReport struct {
 	LagSeconds  *float64
 	Counts      sourceCounts
 	Stopped     []stoppedTable
+	Findings    []struct{ Code, Text string }
 	LastError   string
 	LastErrorAt *time.Time
 }
@@ -128,6 +130,15 @@ func act(what string) func(*page.Visit) error {
 		}
 		return v.Done("/sources", what)
 	}
+}
+
+// accept lets a source go on although rows may be missing, with a reason.
+func accept(v *page.Visit) error {
+	body := map[string]string{"finding": v.Form("finding"), "reason": v.Form("reason")}
+	if _, err := v.API.Do(http.MethodPost, page.Path("/internal/v1/sources/%s/accept", v.Param("name")), body, nil); err != nil {
+		return err
+	}
+	return v.Done("/sources", "accept")
 }
 
 // reapply maps the waiting cases of a source again, and shows what became of them.

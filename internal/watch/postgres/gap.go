@@ -13,11 +13,13 @@ import (
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/arauto/arauto/internal/watch"
 )
 
 // ErrGap says that rows of a followed table may be missing from the stream, or that a row came of a relation that cannot
 // be told from a followed table. Read stops and confirms nothing beyond that point. The error names each finding, its
-// cure, and the word by which Config.Accept goes on.
+// cure, and the word by which Config.Accept and Options.Accepted go on.
 var ErrGap = errors.New("rows of a followed table may be missing")
 
 // shortHash is enough of a hash to tell findings apart.
@@ -26,9 +28,38 @@ func shortHash(text string) string {
 	return hex.EncodeToString(sum[:4])
 }
 
-// unaccepted leaves out the findings that the settings accept.
+// loadAccepted reads which findings persons have accepted, besides those of the settings.
+func (r *Reader) loadAccepted(ctx context.Context) error {
+	if r.options.Accepted == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, soon)
+	defer cancel()
+	codes, err := r.options.Accepted(ctx)
+	if err != nil {
+		return fmt.Errorf("read which findings are accepted: %w", err)
+	}
+	r.accepted.Store(&codes)
+	return nil
+}
+
+// unaccepted leaves out the findings that the settings or a person accept.
 func (r *Reader) unaccepted(found []finding) []finding {
-	return slices.DeleteFunc(slices.Clone(found), func(f finding) bool { return slices.Contains(r.config.Accept, f.token()) })
+	codes := r.config.Accept
+	if more := r.accepted.Load(); more != nil {
+		codes = slices.Concat(codes, *more)
+	}
+	return slices.DeleteFunc(slices.Clone(found), func(f finding) bool { return slices.Contains(codes, f.token()) })
+}
+
+// findingsOf lists findings for people, each code once.
+func findingsOf(found []finding) (all []watch.Finding) {
+	for _, f := range found {
+		if one := (watch.Finding{Code: f.token(), Text: f.text}); !slices.Contains(all, one) {
+			all = append(all, one)
+		}
+	}
+	return all
 }
 
 // membershipGap is an ErrGap with its findings.
@@ -55,7 +86,7 @@ func (r *Reader) gapError(found []finding) error {
 	if r.config.Snapshot == Never {
 		again = "The tables are not read again (snapshot: never): what was missed stays unknown"
 	}
-	return &membershipGap{found, fmt.Errorf("%w: %s. Mend the cause, then set accept: [%s] in the source's postgres settings and restart the replicas. %s",
+	return &membershipGap{found, fmt.Errorf("%w: %s. Mend the cause, then set accept: [%s] in the source's postgres settings and restart the replicas, or accept it on the console's page of sources. %s",
 		ErrGap, strings.Join(texts, "; "), strings.Join(tokens, ", "), again)}
 }
 

@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,6 +43,49 @@ func TestRowsOfARelationThatIsGoneAreNotConfirmedWhenItMayHaveBeenAPartition(t *
 	c.caughtUp()
 	require.NoError(t, run.end())
 	require.Equal(t, int64(1), r.Counts().Unlisted, "the row that was accepted; draft's is confirmed")
+}
+
+func TestAFindingThatAPersonAcceptsLetsTheSameReaderGoOn(t *testing.T) {
+	t.Parallel()
+	c := newCore(t, nil, partitioned, january)
+	c.exec("CREATE PUBLICATION " + c.slot + " FOR ALL TABLES")
+	m := &memory{}
+	_, _, run := c.tracked(m, nil, "pay")
+	c.reading()
+	c.caughtUp()
+	require.NoError(t, run.end())
+	c.exec(february)
+	c.exec("INSERT INTO pay VALUES (2, '2027-02-05', 'ACSC')")
+	c.exec("DROP TABLE pay_2")
+	c.exec("INSERT INTO pay VALUES (1, '2027-01-05', 'ACSC')")
+	var accepted atomic.Pointer[[]string]
+	r, _, run := c.tracked(m, func(_ *Config, o *Options) {
+		o.Accepted = func(context.Context) ([]string, error) {
+			if codes := accepted.Load(); codes != nil {
+				return *codes, nil
+			}
+			return nil, nil
+		}
+	}, "pay")
+	err := run.wait()
+	require.ErrorIs(t, err, ErrGap)
+	found := r.Findings()
+	require.Len(t, found, 1)
+	require.Equal(t, words(err), []string{found[0].Code})
+	require.Contains(t, found[0].Text, `rows came of "public"."pay_2"`)
+
+	accepted.Store(&[]string{"00000000"})
+	require.ErrorIs(t, read(t, r, newHand()).wait(), ErrGap, "another finding's code lets nothing pass")
+	accepted.Store(&[]string{found[0].Code})
+	h := newHand()
+	run = read(t, r, h)
+	require.Equal(t, []string{"snapshot pay day=2027-01-05 id=1 state=ACSC", "insert pay day=2027-01-05 id=1 state=ACSC"}, briefs(h.take(t, 2)),
+		"the table is read again, and the stream goes on")
+	c.caughtUp()
+	require.NoError(t, run.end())
+	require.False(t, r.Halted())
+	require.Empty(t, r.Findings())
+	require.Empty(t, r.Check(t.Context()))
 }
 
 // What stopped the source is in no catalogue any more: the check knows it of the note alone.

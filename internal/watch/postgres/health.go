@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pglogrepl"
+
+	"github.com/arauto/arauto/internal/watch"
 )
 
 // state is what Health tells, and what a session knows of the core's clock.
@@ -18,6 +20,7 @@ type state struct {
 	doing    string        // what takes its time before the stream begins
 	halted   string        // why Read stopped until a person decides; "": it did not
 	until    pglogrepl.LSN // where; 0: before the stream began
+	findings []watch.Finding
 	notes    []string
 	problems []string
 	offset   time.Duration // the core's clock minus ours
@@ -35,7 +38,10 @@ func (s *state) halt(err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.halted, s.until = err.Error(), at
+	s.halted, s.until, s.findings = err.Error(), at, nil
+	if gap, is := errors.AsType[*membershipGap](err); is {
+		s.findings = findingsOf(gap.found)
+	}
 }
 
 // steady says that a comparison passed, and how far the stream was done with: what stopped Read before is over once the
@@ -45,8 +51,15 @@ func (s *state) steady(done pglogrepl.LSN, notes []string) {
 	defer s.mu.Unlock()
 	s.notes = notes
 	if done > s.until {
-		s.halted = ""
+		s.halted, s.findings = "", nil
 	}
+}
+
+// Findings lists what stopped Read and can be accepted by its code; none: it did not stop, or there is another way to go on.
+func (r *Reader) Findings() []watch.Finding {
+	r.state.mu.Lock()
+	defer r.state.mu.Unlock()
+	return slices.Clone(r.state.findings)
 }
 
 // Halted reports whether Read stopped until a person decides (ErrGap, ErrLost, ErrOther), and goes on telling it until a
@@ -199,6 +212,9 @@ func (c *Config) dangers(slot string, v vital, lag int64) []string {
 // checkMembership tells what would stop Read for fear of lost rows.
 func (s *session) checkMembership(ctx context.Context) []error {
 	defer s.closeCatalogue()
+	if err := s.loadAccepted(ctx); err != nil {
+		return []error{err}
+	}
 	var before *watermark
 	if slot, err := s.findSlot(ctx, s.config.Slot); err != nil {
 		return []error{err}

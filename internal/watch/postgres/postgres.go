@@ -70,7 +70,9 @@ type Options struct {
 	Erasing []string
 	// Memory may be nil, in tests.
 	Memory Memory
-	Logger *slog.Logger
+	// Accepted lists the findings that persons accepted besides Config.Accept. Each Read and Check asks anew. Nil: none.
+	Accepted func(ctx context.Context) ([]string, error)
+	Logger   *slog.Logger
 }
 
 // Reader is a watch.Reader of one database. Make it with New, end it with Close.
@@ -86,6 +88,8 @@ type Reader struct {
 	types  catalog     // forms of types
 	state  state       // what Health tells
 	old    atomic.Bool // the server is a PostgreSQL 14: it publishes no schemas
+
+	accepted atomic.Pointer[[]string] // findings that persons accepted, as the last Read or Check found
 
 	truncates, rows, unlisted atomic.Int64
 }
@@ -186,6 +190,9 @@ type session struct {
 }
 
 func (s *session) run(ctx context.Context) error {
+	if err := s.loadAccepted(ctx); err != nil {
+		return err
+	}
 	connection, err := s.replication(ctx)
 	if err != nil {
 		return err

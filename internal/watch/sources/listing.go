@@ -64,6 +64,11 @@ func (s *Set) Pause(ctx context.Context, name string, paused bool, actor, reason
 	return s.store.PauseSource(ctx, name, paused, actor, reason)
 }
 
+// Accept implements api.Sources.
+func (s *Set) Accept(ctx context.Context, f notice.AcceptedFinding) (bool, error) {
+	return s.store.AcceptFinding(ctx, f)
+}
+
 // OpenCases implements api.Sources.
 func (s *Set) OpenCases(ctx context.Context, name string, revision int64, after notice.ID, limit int) ([]notice.Case, error) {
 	return s.store.OpenCases(ctx, name, revision, after, limit)

@@ -84,6 +84,7 @@ func OpenReader(m *watch.Mapping, production bool, s *store.Store, log *slog.Log
 		o := postgres.Options{Tables: m.Tables(), Joined: m.Joined(), Erasing: m.Erasing(), Generation: m.Generation, Logger: log}
 		if s != nil {
 			o.Memory = memory{s, m.Source}
+			o.Accepted = func(ctx context.Context) ([]string, error) { return s.AcceptedFindings(ctx, m.Source) }
 		}
 		return reader(postgres.New(c, o))
 	case "kafka", "nats", "rabbitmq":
