@@ -34,20 +34,20 @@ const (
 
 // SourceStatus is the state of a source at this replica with its figures, for people.
 type SourceStatus struct {
-	Source       string      `json:"source"`
-	Type         string      `json:"type"`
-	State        SourceState `json:"state"`
-	Position     string      `json:"position"`           // of the newest record that is committed here
-	Halted       bool        `json:"halted"`             // it is not read until a person decides how it goes on
-	Findings     []Finding   `json:"findings,omitempty"` // of which each must be accepted or mended before it is read
-	LagBytes     int64       `json:"lagBytes"`           // -1: unknown, or the origin does not tell
-	LagSeconds   *float64    `json:"lagSeconds"`         // nil: unknown, as it is while nothing is read
-	LastCommitAt time.Time   `json:"lastCommitAt,omitzero"`
-	Counts       Counts      `json:"counts"` // since this replica began
-	Stopped      []Stopped   `json:"stopped"`
-	LastError    string      `json:"lastError"`
-	LastErrorAt  time.Time   `json:"lastErrorAt,omitzero"`
-	UpdatedAt    time.Time   `json:"updatedAt"`
+	Source       string          `json:"source"`
+	Type         string          `json:"type"`
+	State        SourceState     `json:"state"`
+	Position     string          `json:"position"`           // of the newest record that is committed here
+	Halted       bool            `json:"halted"`             // it is not read until a person decides how it goes on
+	Findings     []SourceFinding `json:"findings,omitempty"` // of which each must be accepted or mended before it is read
+	LagBytes     int64           `json:"lagBytes"`           // -1: unknown, or the origin does not tell
+	LagSeconds   *float64        `json:"lagSeconds"`         // nil: unknown, as it is while nothing is read
+	LastCommitAt time.Time       `json:"lastCommitAt,omitzero"`
+	Counts       Counts          `json:"counts"` // since this replica began
+	Stopped      []Stopped       `json:"stopped"`
+	LastError    string          `json:"lastError"`
+	LastErrorAt  time.Time       `json:"lastErrorAt,omitzero"`
+	UpdatedAt    time.Time       `json:"updatedAt"`
 }
 
 // Counts of records. Read counts records; the others what their mappings made of them.
@@ -67,8 +67,8 @@ type Stopped struct {
 	Why   []string `json:"why"`
 }
 
-// Finding is one reason why rows may be missing, which a person can accept.
-type Finding struct {
+// SourceFinding is one reason why rows may be missing, which a person can accept.
+type SourceFinding struct {
 	Code string `json:"code"` // 8 hexadecimal digits: it fits this finding and no other
 	Text string `json:"text"`
 }
@@ -121,7 +121,7 @@ func (s *Source) Status() SourceStatus {
 	if r, tells := s.reader.(interface{ Halted() bool }); tells {
 		out.Halted = r.Halted()
 	}
-	if r, tells := s.reader.(interface{ Findings() []Finding }); tells {
+	if r, tells := s.reader.(interface{ Findings() []SourceFinding }); tells {
 		out.Findings = r.Findings()
 	}
 	out.UpdatedAt = time.Now()

@@ -53,9 +53,9 @@ func (r *Reader) unaccepted(found []finding) []finding {
 }
 
 // findingsOf lists findings for people, each code once.
-func findingsOf(found []finding) (all []watch.Finding) {
+func findingsOf(found []finding) (all []watch.SourceFinding) {
 	for _, f := range found {
-		if one := (watch.Finding{Code: f.token(), Text: f.text}); !slices.Contains(all, one) {
+		if one := (watch.SourceFinding{Code: f.token(), Text: f.text}); !slices.Contains(all, one) {
 			all = append(all, one)
 		}
 	}

@@ -20,7 +20,7 @@ type state struct {
 	doing    string        // what takes its time before the stream begins
 	halted   string        // why Read stopped until a person decides; "": it did not
 	until    pglogrepl.LSN // where; 0: before the stream began
-	findings []watch.Finding
+	findings []watch.SourceFinding
 	notes    []string
 	problems []string
 	offset   time.Duration // the core's clock minus ours
@@ -56,7 +56,7 @@ func (s *state) steady(done pglogrepl.LSN, notes []string) {
 }
 
 // Findings lists what stopped Read and can be accepted by its code; none: it did not stop, or there is another way to go on.
-func (r *Reader) Findings() []watch.Finding {
+func (r *Reader) Findings() []watch.SourceFinding {
 	r.state.mu.Lock()
 	defer r.state.mu.Unlock()
 	return slices.Clone(r.state.findings)
