@@ -91,7 +91,8 @@ func (w *window) picture(t *testing.T, name string) {
 	if os.Getenv("ARAUTO_SCREENSHOTS") != "1" {
 		return
 	}
-	w.wide()
+	w.do(chromedp.EmulateViewport(1320, 760)) // the file of a window of 900 is too large
+	defer w.wide()
 	png := ask(w, chromedp.CaptureScreenshot())
 	require.LessOrEqual(t, len(png), pictureMost, name)
 	require.NoError(t, os.WriteFile(filepath.Join("..", "..", "..", "docs", "images", name), png, 0o644))
