@@ -2,37 +2,38 @@ package history
 
 import (
 	"encoding/json"
+	"reflect"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
 )
 
 // The facts of a notification's entries are read in the form in which AppendJSON and the database write them: known members, plain strings. What
 // has another form is left to encoding/json. A test compares the two over random facts, and a fuzz test over any text.
 
-// read reads the facts of a change.
-func (c *ChangeFacts) read(text string) error {
-	if c.scan(text) {
+// read reads facts. The value is unchanged in what the text does not name, but for facts that encoding/json reads.
+func read[T any](facts *T, text string, members memberTable) error {
+	if scan(facts, text, members) {
 		return nil
 	}
-	var other ChangeFacts
+	var other T
 	err := json.Unmarshal([]byte(text), &other)
-	*c = other
+	*facts = other
 	return err
 }
 
-// read reads the facts of an attempt's beginning.
-func (a *AttemptFacts) read(text string) error {
-	if a.scan(text) {
-		return nil
-	}
-	var other AttemptFacts
-	err := json.Unmarshal([]byte(text), &other)
-	*a = other
-	return err
+// scan is read for the expected form alone; false: the text has another.
+func scan[T any](facts *T, text string, members memberTable) bool {
+	r := memberReader{text: text}
+	r.into(reflect.ValueOf(facts).Elem(), members)
+	return r.over()
 }
+
+func (c *ChangeFacts) read(text string) error  { return read(c, text, changeMembers) }
+func (a *AttemptFacts) read(text string) error { return read(a, text, attemptMembers) }
+func (e *endedFacts) read(text string) error   { return read(e, text, endedMembers) }
 
 // endedFacts are the facts of an attempt's end with the instant that the database adds.
 type endedFacts struct {
@@ -40,225 +41,75 @@ type endedFacts struct {
 	EndedAt time.Time `json:"endedAt"`
 }
 
-func (e *endedFacts) read(text string) error {
-	if e.scan(text) {
-		return nil
-	}
-	var other endedFacts
-	err := json.Unmarshal([]byte(text), &other)
-	*e = other
-	return err
-}
+// memberTable says which field each member of an object is read into; none: its text or null is passed over.
+type memberTable map[string][]int
 
-func (c *ChangeFacts) scan(text string) bool {
-	r := memberReader{text: text}
-	for name := r.first(); name != ""; name = r.next() {
-		switch name {
-		case "system":
-			c.System = r.str()
-		case "source":
-			c.Source = r.str()
-		case "actor":
-			c.Actor = r.str()
-		case "role":
-			c.Role = r.str()
-		case "remote":
-			c.Remote = r.str()
-		case "apiVersion":
-			c.APIVersion = r.str()
-		case "status":
-			c.Status = ofb.Status(r.str())
-		case "from":
-			c.From = ofb.Status(r.str())
-		case "cause":
-			c.Cause = ofb.Cause(r.str())
-		case "occurredAt":
-			c.OccurredAt = r.time()
-		case "occurredAtAsSent":
-			c.Original = r.str()
-		case "notBefore":
-			c.NotBefore = r.time()
-		case "beganMicros":
-			c.BeganUS = r.integer()
-		case "waitedMicros":
-			c.WaitedUS = r.integer()
-		case "dataHash":
-			c.DataHash = r.str()
-		case "storedHash":
-			c.StoredHash = r.str()
-		case "fields":
-			c.Fields = r.list()
-		case "event":
-			c.Event = ofb.EventType(r.str())
-		case "eventAt":
-			c.EventAt = r.time()
-		case "clause":
-			c.Clause = r.str()
-		case "reason":
-			c.Reason = ofb.Silence(r.str())
-		case "pushEpoch":
-			c.Epoch = r.integer()
-		case "first":
-			r.odd = r.odd || c.First != nil // encoding/json would add to the first one
-			c.First = r.firstFacts()
-		default:
-			c.scanRare(name, &r)
+var (
+	changeMembers  = membersOf[ChangeFacts]()
+	attemptMembers = membersOf[AttemptFacts]()
+	endedMembers   = membersOf[endedFacts]("nextAt") // by the database, for those who read the log; null after the last attempt
+	tlsMembers     = membersOf[notice.TLSFacts]()
+	firstMembers   = membersOf[FirstFacts]()
+)
+
+func membersOf[T any](passed ...string) memberTable {
+	out := memberTable{}
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			out[name] = f.Index
 		}
 	}
-	return r.over()
+	for _, name := range passed {
+		out[name] = nil
+	}
+	return out
 }
 
-// scanRare reads the members that few changes have.
-func (c *ChangeFacts) scanRare(name string, r *memberReader) {
-	switch name {
-	case "why":
-		c.Why = r.str()
-	case "resends":
-		c.Resends = r.str()
-	case "quarantine":
-		c.Quarantine = r.str()
-	case "firstReceivedAt":
-		c.FirstReceivedAt = r.time()
-	case "committedAt":
-		c.CommittedAt = r.time()
-	case "becauseRevision":
-		c.Because = r.integer()
-	case "refusedFor":
-		c.RefusedFor = r.str()
-	case "refusals":
-		c.Refusals = r.integer()
-	case "wallClock":
-		c.WallClock = r.boolean()
-	case "overruledTimer":
-		c.Overruled = r.time()
-	case "problems":
-		c.Codes = r.list()
+// into reads an object into the fields of a struct.
+func (r *memberReader) into(v reflect.Value, members memberTable) {
+	for name := r.first(); name != ""; name = r.next() {
+		at, known := members[name]
+		switch {
+		case !known:
+			r.odd = true
+		case at != nil:
+			r.field(v.FieldByIndex(at))
+		case !r.null():
+			r.str()
+		}
+	}
+}
+
+func (r *memberReader) field(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(r.str())
+		return
+	case reflect.Int, reflect.Int64:
+		v.SetInt(r.integer())
+		return
+	case reflect.Bool:
+		v.SetBool(r.boolean())
+		return
+	}
+	switch to := v.Addr().Interface().(type) {
+	case *time.Time:
+		*to = r.time()
+	case *[]string:
+		*to = r.list()
+	case **notice.TLSFacts:
+		object(r, to, tlsMembers)
+	case **FirstFacts:
+		object(r, to, firstMembers)
 	default:
 		r.odd = true
 	}
 }
 
-func (a *AttemptFacts) scan(text string) bool {
-	r := memberReader{text: text}
-	for name := r.first(); name != ""; name = r.next() {
-		switch name {
-		case "private":
-			a.Private = r.str()
-		case "scheduledAt":
-			a.ScheduledAt = r.time()
-		case "late":
-			a.Late = r.boolean()
-		case "base":
-			a.Base = r.str()
-		case "manual":
-			a.Manual = r.boolean()
-		case "held":
-			a.Held = notice.Delay(r.str())
-		case "heldMicros":
-			a.HeldUS = r.integer()
-		default:
-			return false
-		}
-	}
-	return r.over()
-}
-
-func (e *endedFacts) scan(text string) bool {
-	r := memberReader{text: text}
-	for name := r.first(); name != ""; name = r.next() {
-		switch name {
-		case "private":
-			e.Private = r.str()
-		case "system":
-			e.System = r.str()
-		case "number":
-			e.Number = int(r.integer())
-		case "attempt":
-			e.Attempt = r.str()
-		case "url":
-			e.URL = r.str()
-		case "httpStatus":
-			e.HTTPStatus = int(r.integer())
-		case "echo":
-			e.Echo = notice.Echo(r.str())
-		case "detail":
-			e.Detail = r.str()
-		case "tls":
-			r.odd = r.odd || e.TLS != nil // encoding/json would add to the first one
-			e.TLS = r.tls()
-		case "reused":
-			e.Reused = r.boolean()
-		case "local":
-			e.Local = r.str()
-		case "remote":
-			e.Remote = r.str()
-		case "claimToSendMicros":
-			e.WaitedUS = r.integer()
-		case "dialledMicros":
-			e.DialledUS = r.integer()
-		case "handshakenMicros":
-			e.HandshakenUS = r.integer()
-		case "firstByteOutMicros":
-			e.FirstByteUS = r.integer()
-		case "answeredMicros":
-			e.AnsweredUS = r.integer()
-		case "elapsedMicros":
-			e.ElapsedUS = r.integer()
-		case "endedAt":
-			e.EndedAt = r.time()
-		case "nextAt": // by the database, for those who read the log; null after the last attempt
-			if !r.null() {
-				r.str()
-			}
-		default:
-			return false
-		}
-	}
-	return r.over()
-}
-
-func (r *memberReader) firstFacts() *FirstFacts {
-	f := &FirstFacts{}
-	inner := memberReader{text: r.text, at: r.at, odd: r.odd}
-	for name := inner.first(); name != ""; name = inner.next() {
-		switch name {
-		case "number":
-			f.Number = int(inner.integer())
-		case "base":
-			f.Base = inner.str()
-		default:
-			inner.odd = true
-		}
-	}
-	r.at, r.odd = inner.at, inner.odd
-	return f
-}
-
-func (r *memberReader) tls() *notice.TLSFacts {
-	t := &notice.TLSFacts{}
-	inner := memberReader{text: r.text, at: r.at, odd: r.odd}
-	for name := inner.first(); name != ""; name = inner.next() {
-		switch name {
-		case "version":
-			t.Version = inner.str()
-		case "cipher":
-			t.Cipher = inner.str()
-		case "peerSubject":
-			t.PeerSubject = inner.str()
-		case "peerFingerprint":
-			t.PeerFingerprint = inner.str()
-		case "peerSerial":
-			t.PeerSerial = inner.str()
-		case "peerNotAfter":
-			t.PeerNotAfter = inner.time()
-		case "ownSerial":
-			t.OwnSerial = inner.str()
-		default:
-			inner.odd = true
-		}
-	}
-	r.at, r.odd = inner.at, inner.odd
-	return t
+func object[T any](r *memberReader, to **T, members memberTable) {
+	r.odd = r.odd || *to != nil // encoding/json would add to the first one
+	*to = new(T)
+	r.into(reflect.ValueOf(*to).Elem(), members)
 }
 
 // memberReader walks over the members of an object. After each name exactly one of its other methods reads the value. Strings are parts of the

@@ -26,18 +26,19 @@ type readings struct {
 type facts[T any] interface {
 	*T
 	read(text string) error
-	scan(text string) bool
 }
 
-func readBoth[T any, P facts[T]](text string) readings {
-	var ours, theirs, alone T
-	err := P(&ours).read(text)
-	refusal := json.Unmarshal([]byte(text), &theirs)
-	return readings{ours, theirs, err, refusal, P(&alone).scan(text)}
+func readBoth[T any, P facts[T]](members memberTable) func(text string) readings {
+	return func(text string) readings {
+		var ours, theirs, alone T
+		err := P(&ours).read(text)
+		refusal := json.Unmarshal([]byte(text), &theirs)
+		return readings{ours, theirs, err, refusal, scan(&alone, text, members)}
+	}
 }
 
 var readers = map[string]func(text string) readings{
-	"change": readBoth[ChangeFacts], "attempt": readBoth[AttemptFacts], "end": readBoth[endedFacts],
+	"change": readBoth[ChangeFacts](changeMembers), "attempt": readBoth[AttemptFacts](attemptMembers), "end": readBoth[endedFacts](endedMembers),
 	"poll": func(text string) readings {
 		var theirs struct {
 			Status     ofb.Status `json:"status"`
