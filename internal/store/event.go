@@ -35,10 +35,7 @@ func (s *Store) SightEvent(ctx context.Context, x history.Sighting) (opened bool
 	}
 	quiet := pgtype.Interval{Microseconds: x.Quiet.Microseconds(), Valid: true}
 	err = s.query.QueryRow(ctx, sightSQL, x.Key(), string(x.Kind), x.Subject, x.Detail, max(1, x.Count), quiet, ToUUID(NewID()), facts).Scan(&opened)
-	if err != nil {
-		return false, Unavailable("record an event", err)
-	}
-	return opened, nil
+	return opened, Unavailable("record an event", err)
 }
 
 // EndEvents ends the troubles that nobody has seen for their quiet time, records each end, and returns how many there were.
@@ -48,10 +45,7 @@ func (s *Store) EndEvents(ctx context.Context) (int, error) {
 		return 0, Unavailable("end events", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	rows, err := tx.Query(ctx, "UPDATE operator_event SET over_at = now(), next_at = now() WHERE over_at IS NULL AND last_at < now() - quiet RETURNING key, detail")
-	if err != nil {
-		return 0, Unavailable("end events", err)
-	}
+	rows, _ := tx.Query(ctx, "UPDATE operator_event SET over_at = now(), next_at = now() WHERE over_at IS NULL AND last_at < now() - quiet RETURNING key, detail")
 	over, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Key, Detail string }])
 	if err != nil {
 		return 0, Unavailable("end events", err)
@@ -109,21 +103,12 @@ func (s *Store) ToldEvent(ctx context.Context, e *history.OperatorEvent, again t
 	_, err := s.query.Exec(ctx, `WITH gone AS (DELETE FROM operator_event WHERE key = $1 AND $4 AND over_at IS NOT NULL RETURNING 1)
 UPDATE operator_event SET told = CASE WHEN $5 AND over_at IS NULL THEN '{}' ELSE $2::text[] END, lease_until = NULL, next_at = now() + $3::interval
 WHERE key = $1 AND NOT EXISTS (SELECT FROM gone)`, e.Key, e.Told, again, done, !e.OverAt.IsZero())
-	if err != nil {
-		return Unavailable("keep who was told of an event", err)
-	}
-	return nil
+	return Unavailable("keep who was told of an event", err)
 }
 
 // OpenEvents lists the troubles that are open or not told yet, the oldest first.
 func (s *Store) OpenEvents(ctx context.Context) ([]history.OperatorEvent, error) {
-	rows, err := s.query.Query(ctx, "SELECT "+eventColumns+" FROM operator_event ORDER BY opened_at, key LIMIT 1000")
-	if err != nil {
-		return nil, Unavailable("list events", err)
-	}
+	rows, _ := s.query.Query(ctx, "SELECT "+eventColumns+" FROM operator_event ORDER BY opened_at, key LIMIT 1000")
 	out, err := pgx.CollectRows(rows, scanEvent)
-	if err != nil {
-		return nil, Unavailable("list events", err)
-	}
-	return out, nil
+	return out, Unavailable("list events", err)
 }

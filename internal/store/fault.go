@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -140,8 +141,11 @@ func causeOfCode(code string) FaultCause {
 
 // Unavailable marks the failures that pass, as opposed to those of a record or of a statement of ours: the result is an
 // ErrUnavailable and says what is to blame. A cancelled context is the caller's and stays as it is; so does a failure whose
-// cause is unknown, of which only blame can say more.
+// cause is unknown, of which only blame can say more. No error stays none.
 func Unavailable(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
 	cause := CauseOf(err)
 	if cause == CauseRecord || cause == CauseUnknown {
 		return fmt.Errorf("%s: %w", doing, err)
@@ -152,13 +156,5 @@ func Unavailable(doing string, err error) error {
 // IsCode tells whether the server refused with this SQLSTATE.
 func IsCode(err error, codes ...string) bool {
 	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return false
-	}
-	for _, c := range codes {
-		if pg.Code == c {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &pg) && slices.Contains(codes, pg.Code)
 }

@@ -105,10 +105,7 @@ func (s *Store) DeleteInitiator(ctx context.Context, client notice.ClientID, act
 	if errors.Is(err, ErrNotFound) {
 		return fmt.Errorf("initiator %s: %w", client, ErrNotFound)
 	}
-	if err != nil {
-		return Unavailable("remove the registration", err)
-	}
-	return nil
+	return Unavailable("remove the registration", err)
 }
 
 // lockInitiator makes the row if need be and locks it, so that two writers of one client take turns.

@@ -22,10 +22,7 @@ func (s *Store) Login(ctx context.Context) (u SessionUser, err error) {
 	err = s.query.QueryRow(ctx, `SELECT session_user::text, r.rolsuper,
   coalesce((SELECT pg_has_role(session_user, n.nspowner, 'MEMBER') FROM pg_namespace n WHERE n.nspname = $1), false)
 FROM pg_roles r WHERE r.rolname = session_user`, Schema).Scan(&u.User, &u.Superuser, &u.Owner)
-	if err != nil {
-		return u, Unavailable("ask who we log in as", err)
-	}
-	return u, nil
+	return u, Unavailable("ask who we log in as", err)
 }
 
 // roleFacts are what a session that does not act as Role sees of it.

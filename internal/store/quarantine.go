@@ -158,29 +158,20 @@ WHERE id = ? AND state = 'open'`, actor, reason, id.String())
 		done = true
 		return s.admin(tx, adminFacts{System: s.system, Actor: actor, Act: "quarantine-dismissed", Object: id.String(), Reason: reason})
 	})
-	if err != nil {
-		return false, Unavailable("dismiss a case", err)
-	}
-	return done, nil
+	return done, Unavailable("dismiss a case", err)
 }
 
 // OpenCaseIDs lists open cases, the oldest revision first, at most limit.
 func (s *Store) OpenCaseIDs(ctx context.Context, f notice.CaseFilter, limit int) ([]notice.ID, error) {
-	rows, err := s.query.Query(ctx, `SELECT id FROM quarantine WHERE state = 'open' AND ($1 = '' OR client_id = $1) AND ($2 = '' OR kind = $2)
+	rows, _ := s.query.Query(ctx, `SELECT id FROM quarantine WHERE state = 'open' AND ($1 = '' OR client_id = $1) AND ($2 = '' OR kind = $2)
   AND ($3 = '' OR source = $3) AND ($4 = '' OR EXISTS (SELECT FROM jsonb_array_elements(problems) p WHERE p->>'code' = $4))
 ORDER BY revision, id LIMIT $5`, string(f.Client), f.Kind, f.Source, f.Code, limit)
-	if err != nil {
-		return nil, Unavailable("list open cases", err)
-	}
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (id notice.ID, err error) {
 		var u pgtype.UUID
 		err = row.Scan(&u)
 		return FromUUID(u), err
 	})
-	if err != nil {
-		return nil, Unavailable("list open cases", err)
-	}
-	return out, nil
+	return out, Unavailable("list open cases", err)
 }
 
 // supersededSQL closes open cases of resources of which the same client's higher revision was applied since, and writes
@@ -215,10 +206,7 @@ func (s *Store) CloseSuperseded(ctx context.Context) (n int, err error) {
 
 // RecordAct writes an administrative act of the caller whom ctx names into the history: about a case that was applied.
 func (s *Store) RecordAct(ctx context.Context, act, object, reason string) error {
-	if err := s.admin(s.orm.WithContext(ctx), adminFacts{System: s.system, Actor: CallerOf(ctx).Subject, Act: act, Object: object, Reason: reason}); err != nil {
-		return Unavailable("record an act", err)
-	}
-	return nil
+	return Unavailable("record an act", s.admin(s.orm.WithContext(ctx), adminFacts{System: s.system, Actor: CallerOf(ctx).Subject, Act: act, Object: object, Reason: reason}))
 }
 
 // adminFacts are what an entry keeps of an administrative act.

@@ -20,10 +20,7 @@ ON CONFLICT (client_id) DO UPDATE SET subject = excluded.subject, issuer = exclu
   not_after = excluded.not_after, wrong = excluded.wrong, seen_at = excluded.seen_at WHERE receiver_certificate.seen_at < excluded.seen_at`,
 			string(c.Client), c.Subject, c.Issuer, c.Serial, c.Fingerprint, ToTime(c.NotAfter), c.Wrong, ToTime(c.SeenAt))
 	}
-	if err := s.query.SendBatch(ctx, batch).Close(); err != nil {
-		return Unavailable("keep receivers' certificates", err)
-	}
-	return nil
+	return Unavailable("keep receivers' certificates", s.query.SendBatch(ctx, batch).Close())
 }
 
 // Receivers reads the certificates of receivers that any replica has seen last: at most so many, the latest first.
@@ -35,8 +32,5 @@ func (s *Store) Receivers(ctx context.Context, most int) ([]notice.SeenCertifica
 		c.NotAfter, c.SeenAt = FromTime(ends), FromTime(seen)
 		return c, err
 	})
-	if err != nil {
-		return nil, Unavailable("read receivers' certificates", err)
-	}
-	return out, nil
+	return out, Unavailable("read receivers' certificates", err)
 }

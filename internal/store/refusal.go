@@ -54,10 +54,7 @@ func (s *Store) RefuseInitiator(ctx context.Context, in notice.Initiator, actor,
 	text = strings.ReplaceAll(text, `\u0000`, `\ufffd`) // the one character that PostgreSQL's JSON cannot give back
 	err = s.orm.WithContext(ctx).Exec("INSERT INTO entry (id, kind, client_id, outcome, facts) VALUES (?, ?, nullif(?, ''), ?, ?::json)",
 		NewID().String(), history.FactRegistrationRefused, string(in.Client), code, text).Error
-	if err != nil {
-		return Unavailable("record the refused registration", err)
-	}
-	return nil
+	return Unavailable("record the refused registration", err)
 }
 
 // withoutUser leaves out what stands between the scheme and the last @.

@@ -73,8 +73,5 @@ SELECT (SELECT count(*) FROM (SELECT FROM queue WHERE token IS NULL LIMIT 100000
   coalesce(now() - (SELECT min(q.due_at) FROM initiator i CROSS JOIN LATERAL (
     SELECT due_at FROM queue WHERE client_id = i.client_id AND push_epoch = i.push_epoch AND token IS NULL ORDER BY due_at, id LIMIT 1) q WHERE i.push), interval '0')`).
 		Scan(&b.Waiting, &b.InFlight, &b.Oldest)
-	if err != nil {
-		return b, Unavailable("read the backlog", err)
-	}
-	return b, nil
+	return b, Unavailable("read the backlog", err)
 }

@@ -31,15 +31,9 @@ func scanSource(row pgx.CollectableRow) (notice.StoredSource, error) {
 
 // Sources lists what is kept of sources, by name. One that never ran and was never paused is not among them.
 func (s *Store) Sources(ctx context.Context) ([]notice.StoredSource, error) {
-	rows, err := s.query.Query(ctx, "SELECT "+sourceColumns+" FROM source ORDER BY name")
-	if err != nil {
-		return nil, Unavailable("list the sources", err)
-	}
+	rows, _ := s.query.Query(ctx, "SELECT "+sourceColumns+" FROM source ORDER BY name")
 	out, err := pgx.CollectRows(rows, scanSource)
-	if err != nil {
-		return nil, Unavailable("list the sources", err)
-	}
-	return out, nil
+	return out, Unavailable("list the sources", err)
 }
 
 // Source reads what is kept of one source; ErrNotFound when nothing is.
@@ -52,10 +46,7 @@ func (s *Store) Source(ctx context.Context, name string) (notice.StoredSource, e
 	if errors.Is(err, pgx.ErrNoRows) {
 		return notice.StoredSource{}, fmt.Errorf("source %s: %w", name, ErrNotFound)
 	}
-	if err != nil {
-		return notice.StoredSource{}, Unavailable("read the source", err)
-	}
-	return found, nil
+	return found, Unavailable("read the source", err)
 }
 
 // PauseSource pauses a source or lets it go on, for every replica, and records who did it and why. It answers false, and
@@ -80,19 +71,13 @@ func (s *Store) PauseSource(ctx context.Context, name string, paused bool, actor
 		}
 		return s.admin(tx, adminFacts{System: s.system, Actor: actor, Act: act, Object: name, Reason: reason})
 	})
-	if err != nil {
-		return false, Unavailable("pause or resume a source", err)
-	}
-	return changed, nil
+	return changed, Unavailable("pause or resume a source", err)
 }
 
 // SourcePaused tells whether an operator paused a source.
 func (s *Store) SourcePaused(ctx context.Context, name string) (paused bool, err error) {
 	err = s.query.QueryRow(ctx, "SELECT coalesce((SELECT paused FROM source WHERE name = $1), false)", name).Scan(&paused)
-	if err != nil {
-		return false, Unavailable("ask whether a source is paused", err)
-	}
-	return paused, nil
+	return paused, Unavailable("ask whether a source is paused", err)
 }
 
 // AcceptFinding keeps that a person accepted a finding, for every replica, and records who did it and why. It answers false, and
@@ -135,10 +120,7 @@ func (s *Store) ReportSource(ctx context.Context, name string, reading bool, sta
 ON CONFLICT (name) DO UPDATE SET status = excluded.status, reading = excluded.reading, replica = excluded.replica, reported_at = excluded.reported_at
 WHERE excluded.reading OR NOT s.reading OR s.replica = excluded.replica OR s.reported_at IS NULL OR s.reported_at < now() - make_interval(secs => $5)`,
 		name, string(status), reading, s.replica, reportStands.Seconds())
-	if err != nil {
-		return Unavailable("report of a source", err)
-	}
-	return nil
+	return Unavailable("report of a source", err)
 }
 
 // OpenCases lists open cases of one source with their lines, oldest revision first, at most limit, after the revision
@@ -163,10 +145,7 @@ func (s *Store) RegisteredSince(ctx context.Context, c notice.Case, client notic
 	err = s.query.QueryRow(ctx, `SELECT EXISTS (SELECT FROM initiator WHERE client_id = $1 AND updated_at > $2)
   OR EXISTS (SELECT FROM quarantine WHERE state = 'open' AND source = $3 AND client_id = $1 AND kind = '' AND revision > $4)`,
 		string(client), c.LastAt, c.Source, c.Revision).Scan(&newer)
-	if err != nil {
-		return false, Unavailable("look for newer registrations", err)
-	}
-	return newer, nil
+	return newer, Unavailable("look for newer registrations", err)
 }
 
 // Recall reads what a source's reader remembered under a key; nil when there is nothing.
@@ -175,10 +154,7 @@ func (s *Store) Recall(ctx context.Context, source, key string) (value []byte, e
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, Unavailable("recall for a source", err)
-	}
-	return value, nil
+	return value, Unavailable("recall for a source", err)
 }
 
 // Remember keeps a value of a source's reader under a key, instead of what was there; nil forgets it.

@@ -87,11 +87,8 @@ func stillDue(ctx context.Context, conn *pgxpool.Conn, ready []notice.DueTimer) 
 	for i, r := range ready {
 		kinds[i], ids[i] = int16(r.Kind), r.ID
 	}
-	rows, err := conn.Query(ctx, `SELECT k.n FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, id, n)
+	rows, _ := conn.Query(ctx, `SELECT k.n FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, id, n)
 JOIN timer t ON t.kind = k.kind AND t.resource_id = k.id AND t.deadline <= now() ORDER BY k.n`, kinds, ids)
-	if err != nil {
-		return nil, err
-	}
 	places, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if err != nil {
 		return nil, err

@@ -78,10 +78,7 @@ func (l *Log) LateByClient(ctx context.Context, p timing.Period, most int) ([]ti
 	rows, _ := l.query.Query(ctx, `SELECT client_id, count(*) FROM entry WHERE kind = 'attempt' AND facts->>'late' = 'true' AND number = 1 AND at >= $1 AND at < $2
 AND ($3 = '' OR client_id = $3) GROUP BY client_id ORDER BY count(*) DESC, client_id LIMIT $4`, p.From, p.To, string(p.Client), most)
 	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[timing.LateClient])
-	if err != nil {
-		return nil, store.Unavailable("count late attempts", err)
-	}
-	return out, nil
+	return out, store.Unavailable("count late attempts", err)
 }
 
 // LateFirst is Inspector.LateFirst over the pool that reads.

@@ -356,10 +356,7 @@ func (x *LogReader) Prove(ctx context.Context, seq int64) ([]audit.Hash, error) 
 func (x *LogReader) Checkpoints(ctx context.Context) ([][]byte, error) {
 	rows, _ := x.q.Query(ctx, "SELECT note FROM log_checkpoint WHERE size <= $1 ORDER BY size", x.Checkpoint.Size)
 	notes, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
-	if err != nil {
-		return nil, store.Unavailable("read checkpoints", err)
-	}
-	return notes, nil
+	return notes, store.Unavailable("read checkpoints", err)
 }
 
 // IdlePeriods lists stretches between two instants in which nothing was committed that is in the log as of the checkpoint; short
@@ -369,10 +366,7 @@ func (x *LogReader) IdlePeriods(ctx context.Context, from, to time.Time) ([]timi
 		return x.q.Query(ctx, "SELECT at FROM log_position WHERE at > $1 AND at < $2 AND seq < $3 ORDER BY at", from, to, x.Checkpoint.Size)
 	}}
 	idle, err := still.within(ctx, x.Checkpoint.At.Time())(from, to)
-	if err != nil {
-		return nil, store.Unavailable("look for standstills", err)
-	}
-	return idle, nil
+	return idle, store.Unavailable("look for standstills", err)
 }
 
 // Unheard lists the entries in the log, between two instants, that name periods of which receipts are unknown.
@@ -431,10 +425,7 @@ func (l *Log) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead,
 // Checkpoint reads the checkpoint of a size, 0 for the newest; ErrNoCheckpoint when there is none.
 func (l *Log) Checkpoint(ctx context.Context, size int64) (audit.SignedHead, error) {
 	h, err := readHead(ctx, l.query, size)
-	if err != nil {
-		return h, store.Unavailable("read a checkpoint", err)
-	}
-	return h, nil
+	return h, store.Unavailable("read a checkpoint", err)
 }
 
 // Registration is what is registered of a client beside the log; the log does not seal its name. Zero when there is none.
@@ -444,8 +435,5 @@ func (x *LogReader) Registration(ctx context.Context, client notice.ClientID) (o
 	if errors.Is(err, pgx.ErrNoRows) {
 		return out, nil
 	}
-	if err != nil {
-		return out, store.Unavailable("read a registration", err)
-	}
-	return out, nil
+	return out, store.Unavailable("read a registration", err)
 }

@@ -19,10 +19,7 @@ func (x *LogReader) SizeAt(ctx context.Context, at time.Time) (size int64, err e
 	if errors.Is(err, pgx.ErrNoRows) {
 		return 0, store.ErrNoCheckpoint
 	}
-	if err != nil {
-		return 0, store.Unavailable("find a checkpoint", err)
-	}
-	return size, nil
+	return size, store.Unavailable("find a checkpoint", err)
 }
 
 // ProveSince makes the proof that the log as of an older checkpoint is the beginning of the log as of this one.

@@ -146,10 +146,7 @@ func (x *LogReader) Windows(ctx context.Context, p *audit.CountedPeriod, each fu
 		}
 		return true, each(&w)
 	})
-	if err != nil {
-		return store.Unavailable("read the counts of a period", err)
-	}
-	return nil
+	return store.Unavailable("read the counts of a period", err)
 }
 
 // Context hands over the entries of a period's clients that a search does not find, in the order of the log.

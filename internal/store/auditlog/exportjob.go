@@ -99,10 +99,7 @@ func scanExport(row pgx.CollectableRow) (e history.Export, err error) {
 func (l *Log) Exports(ctx context.Context) ([]history.Export, error) {
 	rows, _ := l.query.Query(ctx, "SELECT "+exportColumns+" FROM export_job ORDER BY requested_at DESC, id DESC")
 	out, err := pgx.CollectRows(rows, scanExport)
-	if err != nil {
-		return nil, store.Unavailable("list exports", err)
-	}
-	return out, nil
+	return out, store.Unavailable("list exports", err)
 }
 
 // Export reads one; ErrNotFound when there is none, or it has expired.
@@ -145,10 +142,7 @@ func (l *Log) DeleteExport(ctx context.Context, id notice.ID) error {
 		}
 		return l.exportEntry("export-deleted", &e).add(ctx, tx)
 	})
-	if err != nil {
-		return store.Unavailable("delete an export", err)
-	}
-	return nil
+	return store.Unavailable("delete an export", err)
 }
 
 // claimExportSQL takes the export that has waited longest, or one whose maker died, and throws away what that one made.
@@ -212,10 +206,7 @@ func (l *Log) AddPiece(ctx context.Context, e *history.Export, n int, data []byt
 		_, err = tx.Exec(ctx, "INSERT INTO export_piece (job, n, data) VALUES ($1, $2, $3)", store.ToUUID(e.ID), n, data)
 		return err
 	})
-	if err != nil {
-		return store.Unavailable("store a piece of an export", err)
-	}
-	return nil
+	return store.Unavailable("store a piece of an export", err)
 }
 
 // KeepExport renews the lease and tells how far the export is. ErrExportLost when it is not the caller's any more.
@@ -225,10 +216,7 @@ func (l *Log) KeepExport(ctx context.Context, e *history.Export, walked int64) e
 	if errors.Is(err, pgx.ErrNoRows) {
 		return store.ErrExportLost
 	}
-	if err != nil {
-		return store.Unavailable("keep an export", err)
-	}
-	return nil
+	return store.Unavailable("keep an export", err)
 }
 
 // FinishExport makes an export's file available, and writes down in the same transaction who was given what. It lasts 24 h, and

@@ -28,10 +28,7 @@ func (l *Log) Figures(ctx context.Context, ask figures.Ask) (figures.Reading, er
 		out = r.out
 		return err
 	})
-	if err != nil {
-		return figures.Reading{}, store.Unavailable("read figures", err)
-	}
-	return out, nil
+	return out, store.Unavailable("read figures", err)
 }
 
 // figuresReading is one reading of figures.
@@ -231,10 +228,7 @@ SELECT (SELECT count(*) FROM (SELECT FROM queue WHERE token IS NULL AND ($1 = ''
 func (l *Log) Queue(ctx context.Context, client notice.ClientID) (history.QueueState, error) {
 	var q history.QueueState
 	err := l.query.QueryRow(ctx, queueSQL, string(client), notice.FirstWithin).Scan(&q.Waiting, &q.InFlight, &q.LateNow, &q.Oldest)
-	if err != nil {
-		return q, store.Unavailable("read the queue", err)
-	}
-	return q, nil
+	return q, store.Unavailable("read the queue", err)
 }
 
 // LogHead is how far the log goes.

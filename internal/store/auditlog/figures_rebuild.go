@@ -87,10 +87,7 @@ func (r *rebuilding) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rows, err := r.conn.Query(ctx, "SELECT partition FROM history_dropped ORDER BY partition")
-	if err != nil {
-		return err
-	}
+	rows, _ := r.conn.Query(ctx, "SELECT partition FROM history_dropped ORDER BY partition")
 	removed, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
 		return err

@@ -91,10 +91,7 @@ const holdsSQL = `SELECT h.name, coalesce(h.client_id, ''), coalesce(h.resource_
 func (l *Log) Holds(ctx context.Context) ([]history.Hold, error) {
 	rows, _ := l.query.Query(ctx, holdsSQL+"ORDER BY h.name")
 	out, err := pgx.CollectRows(rows, scanHold)
-	if err != nil {
-		return nil, store.Unavailable("list holds", err)
-	}
-	return out, nil
+	return out, store.Unavailable("list holds", err)
 }
 
 // Hold reads one; ErrNotFound when there is none.

@@ -34,8 +34,5 @@ func New(a store.Access) *Log { return &Log{query: a.Query, system: a.System} }
 
 // Ping tells whether the database answers.
 func (l *Log) Ping(ctx context.Context) error {
-	if err := l.query.Ping(ctx); err != nil {
-		return store.Unavailable("ping", err)
-	}
-	return nil
+	return store.Unavailable("ping", l.query.Ping(ctx))
 }

@@ -305,10 +305,7 @@ func (l *Log) keepWalk(ctx context.Context, walk *walkState) error {
 		return err
 	}
 	_, err = l.query.Exec(ctx, "UPDATE log_verification SET progress = $1::jsonb, began_at = coalesce(began_at, now()) WHERE scope = 'whole'", text)
-	if err != nil {
-		return store.Unavailable("keep the progress of the verification", err)
-	}
-	return nil
+	return store.Unavailable("keep the progress of the verification", err)
 }
 
 // recordWhole writes entry and state in one transaction. One that finds nothing wrong supersedes what was found before it
@@ -338,10 +335,7 @@ WHERE fault_at < (SELECT began_at FROM log_verification WHERE scope = 'whole')`)
 func (l *Log) checkpointAfter(ctx context.Context, size, most int64) (next int64, err error) {
 	err = l.query.QueryRow(ctx, `SELECT coalesce((SELECT max(size) FROM log_checkpoint WHERE size > $1 AND size <= $1 + $2), (SELECT min(size) FROM log_checkpoint WHERE size > $1), 0)`,
 		size, most).Scan(&next)
-	if err != nil {
-		return 0, store.Unavailable("find the next checkpoint", err)
-	}
-	return next, nil
+	return next, store.Unavailable("find the next checkpoint", err)
 }
 
 // partOfLog is the part of the log that one walk verifies: from one checkpoint to another.

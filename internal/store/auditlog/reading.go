@@ -54,10 +54,7 @@ func (l *Log) RecordReading(ctx context.Context, r history.LogReading) error {
 		c = r.Actor
 	}
 	e := plainEntry{store.NewID(), history.FactAdmin, r.Act, readingFacts{l.system, c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Repeats}}
-	if err := e.add(ctx, l.query); err != nil {
-		return store.Unavailable("record the reading", err)
-	}
-	return nil
+	return store.Unavailable("record the reading", e.add(ctx, l.query))
 }
 
 // filled makes an absent filter an empty one.

@@ -41,10 +41,7 @@ func (i *Inspector) Calls(ctx context.Context, from, to time.Time, each func(*no
 		}
 		return rows.Err()
 	})
-	if err != nil {
-		return store.Unavailable("list status queries", err)
-	}
-	return nil
+	return store.Unavailable("list status queries", err)
 }
 
 func scanPoll(rows pgx.Rows) (*notice.Poll, error) {

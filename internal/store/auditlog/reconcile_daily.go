@@ -46,10 +46,7 @@ type reconciliationFacts struct {
 
 // RecordReconciliation writes to the history what a reconciliation found.
 func (l *Log) RecordReconciliation(ctx context.Context, r *history.Reconciliation) error {
-	if err := l.reconciliationEntry(r, "").add(ctx, l.query); err != nil {
-		return store.Unavailable("record the reconciliation", err)
-	}
-	return nil
+	return store.Unavailable("record the reconciliation", l.reconciliationEntry(r, "").add(ctx, l.query))
 }
 
 func (l *Log) reconciliationEntry(r *history.Reconciliation, askedBy string) plainEntry {

@@ -53,15 +53,9 @@ SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT FROM reconciliation_run W
 
 // ReconciliationRuns lists reconciliations that people asked for, newest first, at most limit.
 func (l *Log) ReconciliationRuns(ctx context.Context, limit int) ([]history.ReconciliationRun, error) {
-	rows, err := l.query.Query(ctx, runSQL+"ORDER BY asked_at DESC, id DESC LIMIT $1", limit)
-	if err != nil {
-		return nil, store.Unavailable("list reconciliations", err)
-	}
+	rows, _ := l.query.Query(ctx, runSQL+"ORDER BY asked_at DESC, id DESC LIMIT $1", limit)
 	out, err := pgx.CollectRows(rows, scanRun)
-	if err != nil {
-		return nil, store.Unavailable("list reconciliations", err)
-	}
-	return out, nil
+	return out, store.Unavailable("list reconciliations", err)
 }
 
 const runSQL = `SELECT id, from_at, to_at, asked_by, asked_role, asked_source, asked_at, pages_done, pages_all, state, coalesce(problem, ''), ended_at, token
@@ -140,18 +134,12 @@ func (l *Log) EndReconciliation(ctx context.Context, run *history.Reconciliation
 		}
 		return l.reconciliationEntry(found, run.AskedBy.Subject).add(ctx, tx)
 	})
-	if err != nil {
-		return store.Unavailable("end a reconciliation", err)
-	}
-	return nil
+	return store.Unavailable("end a reconciliation", err)
 }
 
 // Reconciliations lists what reconciliations found, newest first, at most limit.
 func (l *Log) Reconciliations(ctx context.Context, limit int) ([]history.RecordedReconciliation, error) {
-	rows, err := l.query.Query(ctx, "SELECT at, facts::text FROM entry WHERE kind = 'reconciliation' ORDER BY at DESC LIMIT $1", limit)
-	if err != nil {
-		return nil, store.Unavailable("list reconciliations", err)
-	}
+	rows, _ := l.query.Query(ctx, "SELECT at, facts::text FROM entry WHERE kind = 'reconciliation' ORDER BY at DESC LIMIT $1", limit)
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r history.RecordedReconciliation, err error) {
 		var text string
 		if err := row.Scan(&r.At, &text); err != nil {
@@ -164,10 +152,7 @@ func (l *Log) Reconciliations(ctx context.Context, limit int) ([]history.Recorde
 		r.At, r.Reconciliation, r.AskedBy = r.At.UTC(), f.Reconciliation, f.AskedBy
 		return r, nil
 	})
-	if err != nil {
-		return nil, store.Unavailable("list reconciliations", err)
-	}
-	return out, nil
+	return out, store.Unavailable("list reconciliations", err)
 }
 
 // ReportReplica notes that this process runs. A row that was not renewed for a week goes.
@@ -175,25 +160,16 @@ func (l *Log) ReportReplica(ctx context.Context, name, version string, started t
 	_, err := l.query.Exec(ctx, `WITH gone AS (DELETE FROM replica WHERE seen_at < now() - interval '7 days' AND name <> $1)
 INSERT INTO replica (name, version, started_at) VALUES ($1, $2, $3)
 ON CONFLICT (name) DO UPDATE SET version = excluded.version, started_at = excluded.started_at, seen_at = now()`, name, version, started)
-	if err != nil {
-		return store.Unavailable("report a replica", err)
-	}
-	return nil
+	return store.Unavailable("report a replica", err)
 }
 
 // Replicas lists the processes that served this database within the last week, by name.
 func (l *Log) Replicas(ctx context.Context) ([]history.Replica, error) {
-	rows, err := l.query.Query(ctx, "SELECT name, version, started_at, seen_at, seen_at > now() - interval '30 seconds' FROM replica ORDER BY name")
-	if err != nil {
-		return nil, store.Unavailable("list replicas", err)
-	}
+	rows, _ := l.query.Query(ctx, "SELECT name, version, started_at, seen_at, seen_at > now() - interval '30 seconds' FROM replica ORDER BY name")
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r history.Replica, err error) {
 		err = row.Scan(&r.Name, &r.Version, &r.StartedAt, &r.SeenAt, &r.Alive)
 		r.StartedAt, r.SeenAt = r.StartedAt.UTC(), r.SeenAt.UTC()
 		return r, err
 	})
-	if err != nil {
-		return nil, store.Unavailable("list replicas", err)
-	}
-	return out, nil
+	return out, store.Unavailable("list replicas", err)
 }

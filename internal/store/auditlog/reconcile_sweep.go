@@ -189,10 +189,7 @@ AND ($3 = '' OR p.client_id = $3) AND `+at.where()+" GROUP BY 1", p.From, p.To, 
 		})
 		return err
 	})
-	if err != nil {
-		return nil, store.Unavailable("count silent changes", err)
-	}
-	return out, nil
+	return out, store.Unavailable("count silent changes", err)
 }
 
 // historyFrom is when the history begins, where months were removed; zero where none was.

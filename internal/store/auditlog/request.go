@@ -18,7 +18,6 @@ const (
 	requestsWaiting = 1000         // at once
 	requestsOfOne   = 500          // at once, so that one asker does not take the place of all others
 	requestLease    = "30 seconds" // of the replica that carries one out
-	requestStarts   = 10           // after so many begun and not ended it has failed
 	requestKept     = "1 year"     // after its end; the log keeps its entries for as long as all others
 )
 
@@ -111,25 +110,16 @@ func readRequest(ctx context.Context, q querier, id notice.ID, lock string) (his
 	if errors.Is(err, pgx.ErrNoRows) {
 		return history.ActRequest{}, fmt.Errorf("request %s: %w", id, store.ErrNotFound)
 	}
-	if err != nil {
-		return history.ActRequest{}, store.Unavailable("read a request", err)
-	}
-	return r, nil
+	return r, store.Unavailable("read a request", err)
 }
 
 // ActRequests lists requests in a state ("" for all), newest first, those after a position (zero: from the newest), at most limit.
 func (l *Log) ActRequests(ctx context.Context, state string, after history.Position, limit int) ([]history.ActRequest, error) {
-	rows, err := l.query.Query(ctx, "SELECT * FROM (SELECT "+requestColumns+` FROM act_request) r (id, act, method, path, body, roles, reason,
+	rows, _ := l.query.Query(ctx, "SELECT * FROM (SELECT "+requestColumns+` FROM act_request) r (id, act, method, path, body, roles, reason,
   asked_by, asked_role, asked_source, asked_at, expires_at, state, decided_by, decided_role, decided_source, decided_reason, decided_at, starts, status, answer, ended_at, token)
 WHERE ($1 = '' OR state = $1) AND ($2::timestamptz IS NULL OR (asked_at, id) < ($2, $3)) ORDER BY asked_at DESC, id DESC LIMIT $4`, state, store.ToTime(after.At), store.ToUUID(after.ID), limit)
-	if err != nil {
-		return nil, store.Unavailable("list requests", err)
-	}
 	out, err := pgx.CollectRows(rows, scanRequest)
-	if err != nil {
-		return nil, store.Unavailable("list requests", err)
-	}
-	return out, nil
+	return out, store.Unavailable("list requests", err)
 }
 
 // DecideRequest approves or refuses a request, and writes down who did and why. An approved one is returned with the token
@@ -162,10 +152,7 @@ WHERE id = $1`, store.ToUUID(id), state, by.Subject, by.Role, by.Source, reason)
 		r, err = readRequest(ctx, tx, id, "")
 		return err
 	})
-	if err != nil {
-		return history.ActRequest{}, store.Unavailable("decide about a request", err)
-	}
-	return r, nil
+	return r, store.Unavailable("decide about a request", err)
 }
 
 // ClaimRequest takes up an approved request whose replica did not end it within its lease; nil when there is none.
@@ -222,23 +209,14 @@ WHERE id = $1 AND token = $2 AND state = 'approved'`, store.ToUUID(r.ID), store.
 		}
 		return l.requestEntry(act, r.AskedBy, r.Reason, r).add(ctx, tx)
 	})
-	if err != nil {
-		return store.Unavailable("end a request", err)
-	}
-	return nil
+	return store.Unavailable("end a request", err)
 }
-
-// GiveUpRequest reports whether an approved request was begun so often without an end that it has failed.
-func GiveUpRequest(r *history.ActRequest) bool { return r.Starts >= requestStarts }
 
 // ExpireRequests ends what nobody decided about within 24 h, writes that down, and removes requests that ended a year ago.
 func (l *Log) ExpireRequests(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `UPDATE act_request SET state = 'expired', ended_at = expires_at
+		rows, _ := tx.Query(ctx, `UPDATE act_request SET state = 'expired', ended_at = expires_at
 WHERE id IN (SELECT id FROM act_request WHERE state = 'waiting' AND expires_at <= now() LIMIT 100 FOR UPDATE SKIP LOCKED) RETURNING `+requestColumns)
-		if err != nil {
-			return err
-		}
 		gone, err := pgx.CollectRows(rows, scanRequest)
 		if err != nil {
 			return err
@@ -251,8 +229,5 @@ WHERE id IN (SELECT id FROM act_request WHERE state = 'waiting' AND expires_at <
 		_, err = tx.Exec(ctx, "DELETE FROM act_request WHERE ended_at < now() - interval '"+requestKept+"'")
 		return err
 	})
-	if err != nil {
-		return store.Unavailable("expire requests", err)
-	}
-	return nil
+	return store.Unavailable("expire requests", err)
 }

@@ -69,10 +69,7 @@ func (l *Log) LogKey(ctx context.Context) (ed25519.PublicKey, error) {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, store.Unavailable("read the log's key", err)
-	}
-	return key, nil
+	return key, store.Unavailable("read the log's key", err)
 }
 
 // RegisterLogKey makes a key the log's key unless there is one, and returns the one that is registered then.
@@ -395,8 +392,5 @@ const anchoredMargin = time.Hour
 // MarkAnchored notes that a checkpoint of that time is out of the database's reach; retention never passes it.
 func (l *Log) MarkAnchored(ctx context.Context, checkpoint time.Time) error {
 	_, err := l.query.Exec(ctx, "UPDATE seal_state SET anchored_through = greatest(anchored_through, $1)", checkpoint.Add(-anchoredMargin))
-	if err != nil {
-		return store.Unavailable("note that the log is anchored", err)
-	}
-	return nil
+	return store.Unavailable("note that the log is anchored", err)
 }

@@ -41,10 +41,7 @@ func (l *Log) Extends(ctx context.Context, public ed25519.PublicKey, published .
 	if e.last, err = newestCheckpoint(ctx, tx, public); err == nil {
 		err = e.check(ctx, published)
 	}
-	if err != nil {
-		return store.Unavailable("compare with published checkpoints", err)
-	}
-	return nil
+	return store.Unavailable("compare with published checkpoints", err)
 }
 
 // newestCheckpoint reads the log's own newest checkpoint and verifies its signature; zero when nothing is sealed.
@@ -160,10 +157,7 @@ func StateLoss(ctx context.Context, url string, key *audit.Signer, published []a
 json_build_object('system', current_setting('application_name'), 'actor', session_user, 'statement', $1::text))`, string(signed))
 		return err
 	})
-	if err != nil {
-		return audit.Loss{}, store.Unavailable("state the loss", err)
-	}
-	return said, nil
+	return said, store.Unavailable("state the loss", err)
 }
 
 // lost compares published checkpoints with the log and fills in what is kept and what is lost. Of the lost ones it names as
