@@ -201,7 +201,7 @@ func (x *session) hand(ctx context.Context, w *work) error {
 	if f.pending == nil { // a registration, which is kept by now
 		x.forgive(e)
 		x.count(e.Record.Table, Registered)
-		x.end(true)
+		x.end()
 		return nil
 	}
 	return x.fly(ctx, f)
@@ -372,7 +372,7 @@ func (x *session) landed(f flight, verdict notice.Verdict) {
 		outcome = Conflict
 	}
 	x.forgive(f.record)
-	x.end(true)
+	x.end()
 	x.count(f.record.Record.Table, outcome)
 	now := time.Now()
 	x.Source.mu.Lock()

@@ -49,13 +49,11 @@ func (x *session) begin(ctx context.Context) error {
 	}
 }
 
-// end counts a record that is done with. The hold is over once nothing is open any more.
-func (x *session) end(stored bool) {
+// end counts a record that is stored. The hold is over once nothing is open any more.
+func (x *session) end() {
 	x.mu.Lock()
 	x.hold.out--
-	if stored {
-		x.hold.landed, x.hold.pause = time.Now(), 0
-	}
+	x.hold.landed, x.hold.pause = time.Now(), 0
 	since := x.hold.since
 	over := x.hold.over != nil && x.hold.out == 0
 	if over {

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,14 +81,7 @@ func NewVisit(x *api.Exchange, who history.Person, call *API, sheet *Sheet, menu
 }
 
 // Has tells whether the person has a role.
-func (v *Visit) Has(role string) bool {
-	for _, r := range v.Who.Roles {
-		if r == role {
-			return true
-		}
-	}
-	return false
-}
+func (v *Visit) Has(role string) bool { return slices.Contains(v.Who.Roles, role) }
 
 // Param is a variable of the path, decoded once.
 func (v *Visit) Param(name string) string { return v.X.Segment(name) }

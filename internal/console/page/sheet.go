@@ -11,7 +11,6 @@ import (
 	"maps"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 	"time"
 )
@@ -212,6 +211,3 @@ func AssetNamed(name string) (Asset, bool) {
 
 // AssetPath is the address of a file, which changes with its content, so that browsers may keep it.
 func AssetPath(name string) string { return "/assets/" + name + "?v=" + published[name].tag }
-
-// AssetNames lists the files that pages load.
-func AssetNames() []string { return slices.Sorted(maps.Keys(published)) }
