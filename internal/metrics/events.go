@@ -11,10 +11,7 @@ type EventObserver struct{ sent *prometheus.CounterVec }
 
 // NewEventObserver registers the figures of these ways.
 func NewEventObserver(r prometheus.Registerer, ways []events.Way) EventObserver {
-	m := EventObserver{prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "arauto_event_messages_total", Help: "Messages to operators about events, by way and result; a failed one is sent again.",
-	}, []string{"way", "result"})}
-	r.MustRegister(m.sent)
+	m := EventObserver{namespace{r, "event_"}.counter("messages_total", "Messages to operators about events, by way and result; a failed one is sent again.", "way", "result")}
 	for _, w := range ways {
 		m.sent.WithLabelValues(w.Name(), "sent")
 		m.sent.WithLabelValues(w.Name(), "failed")

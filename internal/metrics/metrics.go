@@ -86,26 +86,37 @@ type Metrics struct {
 	Tampered       prometheus.Counter
 }
 
+// namespace makes figures and registers them. Their names begin with arauto_ and a prefix.
+type namespace struct {
+	prometheus.Registerer
+	prefix string
+}
+
+func (r namespace) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_" + r.prefix + name, Help: help}, labels)
+	r.MustRegister(v)
+	return v
+}
+
+func (r namespace) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "arauto_" + r.prefix + name, Help: help}, labels)
+	r.MustRegister(v)
+	return v
+}
+
+func (r namespace) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "arauto_" + r.prefix + name, Help: help, Buckets: buckets}, labels)
+	r.MustRegister(v)
+	return v
+}
+
 // New registers the figures of a replica that runs this version.
 func New(version string) *Metrics {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m := &Metrics{Registry: r}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_" + name, Help: help}, labels)
-		r.MustRegister(v)
-		return v
-	}
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "arauto_" + name, Help: help}, labels)
-		r.MustRegister(v)
-		return v
-	}
-	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-		v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "arauto_" + name, Help: help, Buckets: buckets}, labels)
-		r.MustRegister(v)
-		return v
-	}
+	own := namespace{r, ""}
+	counter, gauge, histogram := own.counter, own.gauge, own.histogram
 	one := func(v *prometheus.HistogramVec) prometheus.Histogram {
 		return v.WithLabelValues().(prometheus.Histogram)
 	}

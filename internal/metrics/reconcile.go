@@ -11,15 +11,11 @@ type ReconcileObserver struct{ differences, finished, took prometheus.Gauge }
 
 // NewReconcileObserver registers the figures. Until a reconciliation ends, its time is the start of this replica.
 func NewReconcileObserver(r prometheus.Registerer, began time.Time) *ReconcileObserver {
-	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "arauto_reconciliation_" + name, Help: help})
-		r.MustRegister(g)
-		return g
-	}
+	own := namespace{r, "reconciliation_"}
 	m := &ReconcileObserver{
-		differences: gauge("differences", "Differences found by the newest reconciliation."),
-		finished:    gauge("time_seconds", "Time of the newest recorded reconciliation, in seconds since 1970; before the first: the start of this replica."),
-		took:        gauge("seconds", "Duration of the newest reconciliation, in seconds."),
+		differences: own.gauge("differences", "Differences found by the newest reconciliation.").WithLabelValues(),
+		finished:    own.gauge("time_seconds", "Time of the newest recorded reconciliation, in seconds since 1970; before the first: the start of this replica.").WithLabelValues(),
+		took:        own.gauge("seconds", "Duration of the newest reconciliation, in seconds.").WithLabelValues(),
 	}
 	m.finished.Set(float64(began.Unix()))
 	return m

@@ -27,16 +27,8 @@ type SealObserver struct {
 
 // NewSealObserver registers the figures. Until a verification ends, its time is the start of this replica.
 func NewSealObserver(r prometheus.Registerer, began time.Time) *SealObserver {
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "arauto_log_" + name, Help: help}, labels)
-		r.MustRegister(g)
-		return g
-	}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_log_" + name, Help: help}, labels)
-		r.MustRegister(c)
-		return c
-	}
+	own := namespace{r, "log_"}
+	gauge, counter := own.gauge, own.counter
 	m := &SealObserver{
 		sealed:       counter("entries_sealed_total", "Entries of the history that this replica sealed.").WithLabelValues(),
 		strays:       counter("strays_total", "Recent entries at or before the end of the log that have no position of their own, counted at each sealing that sees them.").WithLabelValues(),

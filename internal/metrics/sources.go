@@ -25,28 +25,19 @@ type SourceObserver struct {
 var sourceStates = []watch.SourceState{watch.Connecting, watch.Running, watch.Standby, watch.Paused, watch.Waiting}
 
 func newSourceObserver(r *prometheus.Registry) *SourceObserver {
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "arauto_source_" + name, Help: help}, labels)
-		r.MustRegister(v)
-		return v
-	}
-	f := &SourceObserver{
-		records: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "arauto_source_records_total", Help: "Rows and messages read, by fate."},
-			[]string{"source", "table", "fate"}),
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "arauto_source_failures_total", Help: "Failures of single records while others were stored; after three a record is put aside.",
-		}, []string{"source", "table"}),
-		commit: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "arauto_source_commit_seconds", Help: "Time from the commit of a change in the core, by the core's clock, to its commit here, in seconds.", Buckets: delays,
-		}, []string{"source"}),
+	own := namespace{r, "source_"}
+	gauge := own.gauge
+	return &SourceObserver{
+		records:  own.counter("records_total", "Rows and messages read, by fate.", "source", "table", "fate"),
+		failures: own.counter("failures_total", "Failures of single records while others were stored; after three a record is put aside.", "source", "table"),
+		commit: own.histogram("commit_seconds", "Time from the commit of a change in the core, by the core's clock, to its commit here, in seconds.", delays,
+			"source"),
 		lagSeconds:  gauge("lag_seconds", "How far the source is behind the origin's newest commit, in seconds; absent while unknown.", "source"),
 		lagBytes:    gauge("lag_bytes", "Bytes of the origin's log that are not acknowledged yet.", "source"),
 		state:       gauge("state", "1 for the present state of the source at this replica.", "source", "state"),
 		reading:     gauge("reading", "1 while this replica reads the source.", "source"),
 		tablesStood: gauge("tables_stopped", "Tables whose rows are put aside because they no longer fit the mapping.", "source"),
 	}
-	r.MustRegister(f.records, f.failures, f.commit)
-	return f
 }
 
 // Outcome counts a record.
