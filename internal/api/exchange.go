@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -68,9 +69,7 @@ func (m *Meter) WriteHeader(status int) {
 
 // Write counts bytes.
 func (m *Meter) Write(p []byte) (int, error) {
-	if m.Status == 0 {
-		m.Status = http.StatusOK
-	}
+	m.Status = cmp.Or(m.Status, http.StatusOK)
 	n, err := m.ResponseWriter.Write(p)
 	m.bytes += int64(n)
 	return n, err

@@ -9,6 +9,7 @@
 package api
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -38,12 +39,8 @@ type Face struct {
 
 // NewFace makes the frame of a listener; its user sets Admit and Refuse before it calls Router. log and observer may be nil.
 func NewFace(name string, log *slog.Logger, observer Observer) *Face {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	if observer == nil {
-		observer = silent{}
-	}
+	log = cmp.Or(log, slog.New(slog.DiscardHandler))
+	observer = cmp.Or[Observer](observer, silent{})
 	return &Face{name: name, Log: log, Observer: observer}
 }
 

@@ -239,10 +239,7 @@ func (b *bundle) verifyCounts(checkpoints []Checkpoint, v *VerifiedLog) error {
 	v.Complete = covered && unknown == "" && len(b.Clients) > 0
 	v.Notes = append(v.Notes, c.notes...)
 	if v.Complete {
-		begin := b.Filter["from"]
-		if begin == "" {
-			begin = "the beginning of the log"
-		}
+		begin := cmp.Or(b.Filter["from"], "the beginning of the log")
 		v.Notes = append(v.Notes, fmt.Sprintf("the bundle has every entry of %s from %s to %s: the %d that the filter finds, and the others in %s (positions %d to %d)",
 			strings.Join(b.Clients, ", "), begin, b.Filter["to"], b.Entries, memberContext, from, to-1))
 		if b.Filter["organisationId"] != "" {

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"math"
 	"time"
 
@@ -49,9 +50,7 @@ func (l *lane) ended(r *notice.Result, now time.Time) {
 			l.proven++
 		}
 	}
-	if l.takes == 0 {
-		l.takes = r.Elapsed
-	}
+	l.takes = cmp.Or(l.takes, r.Elapsed)
 	l.takes = max(1, (7*l.takes+r.Elapsed)/8)
 	answer := r.Answered - r.FirstByteOut
 	switch { // a busy moment of ours, which makes all answers look slow, counts little

@@ -88,6 +88,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -169,9 +170,7 @@ func New(queue Queue, sender Sender, cfg Config, log *slog.Logger, observer Obse
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if observer == nil {
-		observer = noObserver{}
-	}
+	observer = cmp.Or[Observer](observer, noObserver{})
 	return &Dispatcher{
 		queue: queue, sender: sender, cfg: cfg, log: log, observer: observer,
 		wakes: wakes{at: make(map[notice.ClientID]time.Time), signal: make(chan struct{}, 1)},

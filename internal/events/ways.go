@@ -2,6 +2,7 @@ package events
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -117,10 +118,7 @@ func (w *poster) Try(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", errors.New("the URL cannot be used")
 	}
-	port := u.Port()
-	if port == "" {
-		port = "443"
-	}
+	port := cmp.Or(u.Port(), "443")
 	host := net.JoinHostPort(u.Hostname(), port)
 	if u.Scheme != "https" {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)

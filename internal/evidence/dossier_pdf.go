@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -161,10 +162,7 @@ func (s *sheets) statement(w map[string]string, kind string) {
 }
 
 func partyText(p Party, w map[string]string) string {
-	name := p.LegalName
-	if name == "" {
-		name = w["noName"]
-	}
+	name := cmp.Or(p.LegalName, w["noName"])
 	if p.OrganisationID != "" {
 		name += "\norganisationId " + p.OrganisationID
 	}

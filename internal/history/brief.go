@@ -245,9 +245,7 @@ func RecordOfBriefs(entries []*Brief) (Record, bool) {
 	for _, b := range entries {
 		r.addBrief(b)
 	}
-	if r.State == "" {
-		r.State = notice.Pending
-	}
+	r.State = cmp.Or(r.State, notice.Pending)
 	if len(r.Arrival.Earlier) > 1 {
 		(&Receipts{}).Join(&r) // puts them in order
 	}

@@ -141,9 +141,7 @@ func New(c Config) *Intake {
 	c.Workers, c.MaxBatch, c.MaxWaiting = cmp.Or(max(0, c.Workers), 4), cmp.Or(max(0, c.MaxBatch), 200), cmp.Or(max(0, c.MaxWaiting), 64)
 	c.MaxInFlight, c.MaxBytes = cmp.Or(max(0, c.MaxInFlight), 4096), cmp.Or(max(0, c.MaxBytes), 64<<20)
 	c.Linger, c.GiveUp = cmp.Or(max(0, c.Linger), 2*time.Millisecond), cmp.Or(max(0, c.GiveUp), 2500*time.Millisecond)
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	if c.Behind == nil {
 		c.Behind = func() time.Duration { return 0 }
 	}
@@ -155,9 +153,7 @@ func New(c Config) *Intake {
 		busy: map[notice.Key][]*Pending{}, clients: map[notice.ClientID]weight{},
 		room: make(chan struct{}), woken: make(groupcommit.Wake, 1), rule: groupcommit.Rule{MaxBatch: c.MaxBatch, Linger: c.Linger},
 	}
-	if in.observer == nil {
-		in.observer = silent{}
-	}
+	in.observer = cmp.Or[Observer](in.observer, silent{})
 	return in
 }
 

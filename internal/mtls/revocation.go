@@ -226,9 +226,7 @@ func (r *Revocation) judge(cert, issuer *x509.Certificate, stapled []byte, leaf 
 	if listFresh {
 		return fall(list.decision(cert, CRL, r.opts.CRLTTL))
 	}
-	if reason == "" {
-		reason = "no list of the issuer is in force"
-	}
+	reason = cmp.Or(reason, "no list of the issuer is in force")
 	return fall(r.softFail(cert, list, now))
 }
 

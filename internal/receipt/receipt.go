@@ -120,9 +120,7 @@ func size(r *history.ChangeRefusal) int {
 func Open(c Config) (*Book, error) {
 	c.Most, c.MaxBytes = cmp.Or(max(0, c.Most), 50_000), cmp.Or(max(0, c.MaxBytes), 32<<20)
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
-	if c.Observer == nil {
-		c.Observer = silent{}
-	}
+	c.Observer = cmp.Or[Observer](c.Observer, silent{})
 	b := &Book{cfg: c, log: c.Log, traces: map[key]*bookEntry{}, unheard: map[string]*history.Unheard{}}
 	var left leftover
 	var err error

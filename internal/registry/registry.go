@@ -19,6 +19,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -83,9 +84,7 @@ func New(c Config) (*Registry, error) {
 	case len(c.AllowNetworks) > 0 && !c.Development:
 		return nil, errors.New("registry: networks outside the public internet may be allowed with the development profile only")
 	}
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	return &Registry{
 		store: c.Store, statements: c.Statements, log: c.Log, optional: c.Development,
 		addresses: newAddresses(c.AllowPorts, c.AllowNetworks),

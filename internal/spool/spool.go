@@ -111,12 +111,8 @@ func Open(c Config) (*Spool, error) {
 	c.Patience, c.MaxAge = cmp.Or(max(0, c.Patience), 250*time.Millisecond), cmp.Or(max(0, c.MaxAge), 60*time.Second)
 	c.MaxBytes, c.MaxBatch = cmp.Or(max(0, c.MaxBytes), 64<<20), cmp.Or(max(0, c.MaxBatch), 200)
 	c.Linger, c.Commits = cmp.Or(max(0, c.Linger), 2*time.Millisecond), cmp.Or(max(0, c.Commits), 2)
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	if c.Observer == nil {
-		c.Observer = silent{}
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
+	c.Observer = cmp.Or[Observer](c.Observer, silent{})
 	f, err := openFolder(c.Dir)
 	if err != nil {
 		return nil, err

@@ -68,9 +68,7 @@ type Store struct {
 
 // Open prepares the pools and checks nothing: the database may be away, which readiness reports and not Open.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	s := &Store{system: o.Replica + " " + o.Version, log: o.Log, replica: o.Replica}
 	var err error
 	if s.intake, err = o.pool(ctx, "intake", cmp.Or(o.IntakeConns, 4), hotSession); err != nil {
@@ -148,12 +146,7 @@ func (o Options) pool(ctx context.Context, name string, size int32, session map[
 
 // severalHosts tells whether a URL names more than one server; the same one without TLS is no other.
 func severalHosts(c *pgx.ConnConfig) bool {
-	for _, f := range c.Fallbacks {
-		if f.Host != c.Host || f.Port != c.Port {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.Fallbacks, func(f *pgconn.FallbackConfig) bool { return f.Host != c.Host || f.Port != c.Port })
 }
 
 // Close ends the pools; it waits for what is running.

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,15 +72,9 @@ func New(c Config) (*Source, error) {
 		stopped: map[string][]string{}, skips: map[skipRule]int64{}, columns: map[string][]Column{}, turned: make(chan struct{}), upTo: time.Now(),
 		status: SourceStatus{Source: c.Mapping.Source, Type: c.Mapping.Type, State: Connecting, LagBytes: -1},
 	}
-	if s.control == nil {
-		s.control = nobody{}
-	}
-	if s.observer == nil {
-		s.observer = nobody{}
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
+	s.control = cmp.Or[Control](s.control, nobody{})
+	s.observer = cmp.Or[Observer](s.observer, nobody{})
+	s.log = cmp.Or(s.log, slog.New(slog.DiscardHandler))
 	return s, nil
 }
 

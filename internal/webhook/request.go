@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -77,9 +78,7 @@ type headerLine struct{ name, value string }
 // dress sets the headers that are the same on every request. Their names are written as the contract spells them and
 // sorted.
 func (s *Sender) dress(c Config) {
-	if c.Version == "" {
-		c.Version = "dev"
-	}
+	c.Version = cmp.Or(c.Version, "dev")
 	s.userAgent = "arauto/" + c.Version
 	s.plain = []headerLine{{"Content-Type", "application/json"}, {ofb.HeaderInteractionID, ""}}
 	s.enrolment = slices.Clone(s.plain)
@@ -118,9 +117,7 @@ func (s *Sender) appendRequest(b []byte, a *attempt) []byte {
 	}
 	for _, h := range headers {
 		b = append(append(append(b, "\r\n"...), h.name...), ": "...)
-		if h.value == "" {
-			h.value = a.interaction
-		}
+		h.value = cmp.Or(h.value, a.interaction)
 		b = append(b, h.value...)
 	}
 	return append(append(b, "\r\n\r\n"...), body...)

@@ -29,6 +29,7 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,12 +129,8 @@ func New(c Config) *Sender {
 	if c.Resolver != "" {
 		s.resolver = stubResolver{server: c.Resolver}
 	}
-	if s.timeout == 0 {
-		s.timeout = notice.Timeout
-	}
-	if s.lease == 0 {
-		s.lease = s.timeout + 5*time.Second
-	}
+	s.timeout = cmp.Or(s.timeout, notice.Timeout)
+	s.lease = cmp.Or(s.lease, s.timeout+5*time.Second)
 	s.dress(c)
 	switch {
 	case s.identity == nil || s.roots == nil:

@@ -1,6 +1,7 @@
 package bank
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,10 +34,7 @@ func (in *Internal) getCalls(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	format := p["format"]
-	if format == "" {
-		format = "jsonl"
-	}
+	format := cmp.Or(p["format"], "jsonl")
 	if callMedia[format] == "" {
 		return wrong("format", "must be jsonl or csv", "deve ser jsonl ou csv")
 	}

@@ -1,6 +1,7 @@
 package bank
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -66,9 +67,7 @@ func (in *Internal) postExport(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if body.Format == "" {
-		body.Format = evidence.Formats()[0].Name
-	}
+	body.Format = cmp.Or(body.Format, evidence.Formats()[0].Name)
 	if _, known := evidence.FormatNamed(body.Format); !known {
 		var names []string
 		for _, f := range evidence.Formats() {

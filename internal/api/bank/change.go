@@ -2,6 +2,7 @@ package bank
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -88,10 +89,7 @@ func refusalOf(a intake.Answer, from intake.Origin) *api.APIError {
 			Problems: a.Problems, Quarantine: a.QuarantineID,
 		}
 	case notice.Conflicting:
-		text := contradictions[a.Why]
-		if text == "" {
-			text = "the change contradicts what is stored"
-		}
+		text := cmp.Or(contradictions[a.Why], "the change contradicts what is stored")
 		return conflict(text)
 	case notice.Duplicate:
 		if !from.Quarantine.IsZero() { // the revision has been taken since by the same content: nothing is left to apply

@@ -10,6 +10,7 @@
 package status
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -122,9 +123,7 @@ func NewPublic(c PublicConfig) (*Public, error) {
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !linkPattern.MatchString(base) {
 		return nil, errors.New("public.base_url must be https://host with a public-looking name, such as https://api.banco.example.com")
 	}
-	if c.PublicObserver == nil {
-		c.PublicObserver = silentPublic{}
-	}
+	c.PublicObserver = cmp.Or[PublicObserver](c.PublicObserver, silentPublic{})
 	limits, err := newLimiter(c.Limits)
 	if err != nil {
 		return nil, err

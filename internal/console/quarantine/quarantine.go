@@ -4,6 +4,7 @@ package quarantine
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -72,10 +73,7 @@ type bulkLine struct {
 func list(v *page.Visit) error { return listed(v, nil) }
 
 func listed(v *page.Visit, done []bulkLine) error {
-	view := casesView{State: v.Query().Get("state"), States: []string{"open", "applied", "dismissed", "all"}, Bulk: done}
-	if view.State == "" {
-		view.State = "open"
-	}
+	view := casesView{State: cmp.Or(v.Query().Get("state"), "open"), States: []string{"open", "applied", "dismissed", "all"}, Bulk: done}
 	var answer struct{ Quarantine []putAside }
 	if err := v.API.Get("/internal/v1/quarantine", url.Values{"state": {view.State}, "limit": {strconv.Itoa(mostCases)}}, &answer); err != nil {
 		return err

@@ -3,6 +3,7 @@ package requests
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"encoding/json"
 	"net/http"
@@ -68,10 +69,7 @@ type requestsView struct {
 const actsAtOnce = 100
 
 func list(v *page.Visit) error {
-	view := requestsView{State: v.Query().Get("state"), States: []string{"waiting", "approved", "done", "failed", "refused", "expired", "all"}}
-	if view.State == "" {
-		view.State = "waiting"
-	}
+	view := requestsView{State: cmp.Or(v.Query().Get("state"), "waiting"), States: []string{"waiting", "approved", "done", "failed", "refused", "expired", "all"}}
 	call, here := url.Values{"state": {view.State}, "limit": {strconv.Itoa(actsAtOnce)}}, url.Values{"state": {view.State}}
 	if cursor := v.Query().Get("cursor"); cursor != "" {
 		call.Set("cursor", cursor)
