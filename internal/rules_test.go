@@ -287,6 +287,38 @@ func TestImportsGoDownAndNeverUp(t *testing.T) {
 	}
 }
 
+// TestNoRowOfATableIsUnused: a permission that nobody needs is one that somebody will use.
+func TestNoRowOfATableIsUnused(t *testing.T) {
+	_, all := sources(t)
+	used := map[string][]string{} // what the code of a package imports
+	for _, s := range all {
+		if !s.test {
+			used[s.pkg] = append(used[s.pkg], imports(s)...)
+		}
+	}
+	for pkg, p := range packages {
+		if _, there := used[pkg]; !there {
+			t.Errorf("the table of packages has a row for %s, which does not exist", pkg)
+		}
+		for _, target := range p.may {
+			if target != "*" && !slices.Contains(floor0, target) && !slices.Contains(used[pkg], module+"/"+target) {
+				t.Errorf("%s may import %s, and does not", pkg, target)
+			}
+		}
+	}
+	for _, l := range libraries {
+		for _, in := range l.in {
+			needed := false
+			for pkg, names := range used {
+				needed = needed || within(in, pkg) && slices.ContainsFunc(names, func(name string) bool { return within(l.module, name) })
+			}
+			if !needed {
+				t.Errorf("%s may be imported in %s, and is not", l.module, in)
+			}
+		}
+	}
+}
+
 func TestTheGatewayIsImportedFromAboveOnly(t *testing.T) {
 	_, all := sources(t)
 	for _, s := range all {
