@@ -13,6 +13,7 @@ GOVERSION    := $(shell go env GOVERSION)
 GOLANGCI     := $(ARAUTO_TOOLS)/golangci-lint-2.15.0-$(GOVERSION)/golangci-lint
 GOFUMPT      := $(ARAUTO_TOOLS)/gofumpt-0.12.0-$(GOVERSION)/gofumpt
 GOTESTSUM    := $(ARAUTO_TOOLS)/gotestsum-1.13.0-$(GOVERSION)/gotestsum
+LITEWITNESS  := $(ARAUTO_TOOLS)/litewitness-0.6.1-$(GOVERSION)/litewitness
 GOVULNCHECK  := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null || echo unversioned)
@@ -216,6 +217,13 @@ $(GOFUMPT):
 
 $(GOTESTSUM):
 	$(call install-tool,gotest.tools/gotestsum@v1.13.0)
+
+.PHONY: litewitness
+litewitness: $(LITEWITNESS) ## build the foreign witness that a test asks, and print its folder
+	@echo $(dir $(LITEWITNESS))
+
+$(LITEWITNESS):
+	$(call install-tool,filippo.io/torchwood/cmd/litewitness@v0.6.1)
 
 .PHONY: clean
 clean: ## remove what was built here

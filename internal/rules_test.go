@@ -90,6 +90,7 @@ var packages = map[string]place{
 	"internal/reconcile": {"2: the daily look whether the history is complete", append(floor0, "internal/config", "internal/store", "internal/store/auditlog", "internal/evidence")},
 	"internal/seal":      {"2: seals the log and carries checkpoints to anchors", append(floor0, "internal/config", "internal/store", "internal/store/auditlog", "internal/mtls", "internal/trust")},
 	"internal/events":    {"2: tells operators of troubles, once, and when they are over", append(floor0, "internal/config", "internal/mtls", "internal/trust")},
+	"internal/tiles":     {"2: copies of a log as static files, ours published and others mirrored", []string{"internal/audit"}},
 	"internal/witness":   {"2: cosigns the checkpoints of other logs", []string{"internal/audit"}},
 	"internal/spool":     {"2: polls kept on disk while the database is slow", append(floor0, "internal/groupcommit")},
 	"internal/receipt":   {"2: first receipts of refused changes, kept until the history has them", floor0},
@@ -210,7 +211,7 @@ var libraries = []library{
 	{"github.com/caarlos0/env", []string{"internal/config"}, "configuration is read once and passed as values"},
 	{"github.com/spf13/cobra", []string{"cmd/arauto"}, "the command line is not the product"},
 	{"code.dny.dev/ssrf", []string{"internal/webhook"}, "one place judges the addresses that are dialled"},
-	{"golang.org/x/crypto", []string{"internal/mtls", "certs"}, "OCSP and PKCS#12 are about identities"},
+	{"golang.org/x/crypto", []string{"internal/mtls", "certs", "internal/seal"}, "OCSP and PKCS#12 are about identities; the log's key may be in an SSH agent"},
 	{"github.com/parquet-go", []string{"internal/evidence"}, "one form of export among others"},
 	{"golang.org/x/mod", []string{"internal/audit"}, "the tree's hashes and notes"},
 	{

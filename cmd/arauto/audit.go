@@ -22,7 +22,7 @@ func auditCommand(w world) *cobra.Command {
 		Long: "Verify, export and prove the history, independently of the gateway and the database. docs/audit-format.md describes the formats.",
 	}
 	c.AddCommand(auditVerifyCommand(w), auditExportCommand(w), auditProofCommand(w), auditDossierCommand(w), auditRegisterCommand(w), auditLossCommand(w),
-		auditBreachesCommand(w), auditReconcileCommand(w), auditReportCommand(w), auditRebuildFiguresCommand(w))
+		auditBreachesCommand(w), auditReconcileCommand(w), auditReportCommand(w), auditRebuildFiguresCommand(w), auditTilesCommand(w), auditCompletenessCommand(w))
 	return c
 }
 
@@ -173,7 +173,11 @@ func (t *believed) verifyDatabase(ctx context.Context, w world, flag string) (au
 	if err != nil || t.policy == nil {
 		return verdict, err
 	}
-	return verdict, t.policy.Confirm(&verdict, t.cosigned, t.public)
+	notes, err := auditlog.CosignedOf(ctx, url)
+	if err != nil {
+		return verdict, err
+	}
+	return verdict, t.policy.Confirm(&verdict, append(notes, t.cosigned...), t.public)
 }
 
 // tellVerdict prints the one line that contract, "Demo and audit", promises. Notes go to stderr before it.

@@ -23,9 +23,10 @@ func auditDossierCommand(w world) *cobra.Command {
 	database := databaseFlag(c)
 	out, format, lang := c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "html", "html, text, or pdf with the entries and their proofs attached"), c.Flags().String("lang", "pt", "pt or en")
 	settings := configFlag(c)
-	size := c.Flags().Int64("size", 0, "read the log as of the checkpoint of this many entries; 0: the newest")
+	size := sizeFlags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := errors.Join(checkSize("--size", *size), oneOf("--format", *format, "html", "text", "pdf"), oneOf("--lang", *lang, "pt", "en")); err != nil {
+		asOf, err := size()
+		if err := errors.Join(err, oneOf("--format", *format, "html", "text", "pdf"), oneOf("--lang", *lang, "pt", "en")); err != nil {
 			return err
 		}
 		doc, err := documentOf(w, *settings, *lang)
@@ -36,7 +37,7 @@ func auditDossierCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		x, err := openLog(cmd.Context(), url, "--size", *size)
+		x, err := openLog(cmd.Context(), url, "--size", asOf)
 		if err != nil {
 			return err
 		}

@@ -79,13 +79,14 @@ func auditExportCommand(w world) *cobra.Command {
 	}
 	database, search := databaseFlag(c), searchFlags(c)
 	out, format := c.Flags().String("out", "", "the file to write (required)"), c.Flags().String("format", names[0], strings.Join(names, ", "))
-	size := c.Flags().Int64("size", 0, "read the log as of the checkpoint of this many entries; 0: the newest")
+	size := sizeFlags(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		s, err := search()
 		if err != nil {
 			return err
 		}
-		if err := checkSize("--size", *size); err != nil {
+		asOf, err := size()
+		if err != nil {
 			return err
 		}
 		if err := oneOf("--format", *format, names...); err != nil {
@@ -99,7 +100,7 @@ func auditExportCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		x, err := openLog(cmd.Context(), url, "--size", *size)
+		x, err := openLog(cmd.Context(), url, "--size", asOf)
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/seal"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
@@ -18,22 +19,18 @@ func auditLossCommand(w world) *cobra.Command {
 			"owner of the database. --anchors names every file of checkpoints; the ones that contradict the log are lost. The declaration is an entry of the log, and\n" +
 			"every verification prints it. docs/operations/log.md describes the steps before it.",
 	}
-	database, key := databaseFlag(c), c.Flags().String("key", "", "the log's private key, PEM (required)")
+	database, key := databaseFlag(c), c.Flags().String("key", "", "the log's private key, PEM; with --agent its public half (required)")
+	socket := c.Flags().String("agent", "", "the Unix socket of an SSH agent that has the private key")
 	anchors := c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside of the database (required); may be repeated")
 	by, reason := c.Flags().String("by", "", "who declares it, in one line (required)"), c.Flags().String("reason", "", "what happened, in one line (required)")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *key == "" || len(*anchors) == 0 || *by == "" || *reason == "" {
 			return wrongUse("audit loss: --key, --anchors, --by and --reason are required")
 		}
-		text, err := os.ReadFile(*key)
+		signer, err := lossSigner(*key, *socket)
 		if err != nil {
 			return wrongUse("--key: %v", err)
 		}
-		private, err := audit.ParsePrivate(text)
-		if err != nil {
-			return wrongUse("--key: %s: %v", *key, err)
-		}
-		signer := audit.NewSigner(private)
 		published, _, err := readAnchors(w, signer.Public(), *anchors)
 		if err != nil {
 			return err
@@ -50,4 +47,20 @@ func auditLossCommand(w world) *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// lossSigner is the key of the log: in a file, or in an agent.
+func lossSigner(name, socket string) (*audit.Signer, error) {
+	if socket != "" {
+		return seal.AgentKey(socket, name)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	private, err := audit.ParsePrivate(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return audit.NewSigner(private), nil
 }

@@ -28,14 +28,15 @@ func auditProofCommand(w world) *cobra.Command {
 			"A date alone, such as 2026-11-21, means its end, in UTC.",
 	}
 	database := databaseFlag(c)
-	size := c.Flags().Int64("size", 0, "prove an entry by the checkpoint of this many entries; 0: the newest")
+	size := sizeFlags(c)
 	var b between
 	c.Flags().Int64Var(&b.fromSize, "from-size", 0, "the older checkpoint, by its number of entries")
 	c.Flags().Int64Var(&b.toSize, "to-size", 0, "the newer checkpoint, by its number of entries; 0: the newest")
 	c.Flags().StringVar(&b.from, "from", "", "the older checkpoint: the newest up to this date or time (RFC 3339)")
 	c.Flags().StringVar(&b.to, "to", "", "the newer checkpoint: the newest up to this date or time; empty: the newest of all")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := errors.Join(checkSize("--size", *size), checkSize("--from-size", b.fromSize), checkSize("--to-size", b.toSize)); err != nil {
+		asOf, err := size()
+		if err := errors.Join(err, checkSize("--from-size", b.fromSize), checkSize("--to-size", b.toSize)); err != nil {
 			return err
 		}
 		if err := b.read(len(args) == 0); err != nil {
@@ -43,7 +44,6 @@ func auditProofCommand(w world) *cobra.Command {
 		}
 		seq := int64(-1)
 		if len(args) == 1 {
-			var err error
 			if seq, err = strconv.ParseInt(args[0], 10, 64); err != nil || seq < 0 {
 				return wrongUse("proof: %q is not a position; give the member seq of an exported record", args[0])
 			}
@@ -54,7 +54,7 @@ func auditProofCommand(w world) *cobra.Command {
 		}
 		var text []byte
 		if seq >= 0 {
-			text, err = prove(cmd.Context(), url, seq, *size)
+			text, err = prove(cmd.Context(), url, seq, asOf)
 		} else {
 			text, err = b.prove(cmd.Context(), url)
 		}

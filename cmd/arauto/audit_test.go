@@ -193,6 +193,18 @@ func TestACompleteBundleSaysSoAndOneWithARecordTakenOutDoesNotVerify(t *testing.
 	require.Regexp(t, `(?m)^ok 30 [A-Za-z0-9+/]{43}=; complete$`, out)
 	require.Contains(t, out, "note: the bundle has every entry of =cmd|calc")
 
+	own := []string{"audit", "completeness", "--database-url", p.url, "--client", "=cmd|calc", "--from", "2020-01-01", "--to", time.Now().Add(time.Minute).UTC().Format(time.RFC3339)}
+	code, out = p.run(append(own, "--out", p.file("own.zip"))...)
+	require.Equal(t, done, code, out)
+	require.Regexp(t, `(?m)^ok 30 [A-Za-z0-9+/]{43}=; complete$`, out)
+	code, out = p.verify(p.file("own.zip"), "--require-complete")
+	require.Equal(t, done, code, out)
+	code, out = p.run(append(own[:len(own)-1], time.Now().AddDate(0, 0, 9).UTC().Format(time.RFC3339), "--out", p.file("later.zip"))...)
+	require.Equal(t, failed, code, out)
+	require.Contains(t, out, "completeness not shown", "the period is not over")
+	code, out = p.run("audit", "completeness", "--database-url", p.url, "--client", "x", "--to", "2026-11-30", "--out", p.file("x.zip"))
+	require.Equal(t, usage, code, out)
+
 	p.asOwner("DELETE FROM entry WHERE id = (SELECT id FROM log_position WHERE seq = 7)") // and its proof and the sums are made anew
 	code, out = p.run(append(filters, "--out", p.file("fewer.zip"))...)
 	require.Equal(t, done, code, out)

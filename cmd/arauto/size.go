@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/spf13/cobra"
+
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
@@ -15,6 +17,21 @@ func checkSize(flag string, size int64) error {
 		return wrongUse("%s: %d is not a number of entries; use the size of a checkpoint, 1 or more, or omit the flag for the newest", flag, size)
 	}
 	return nil
+}
+
+// sizeFlags gives a command the flags --size and --witnessed. What it returns reads them.
+func sizeFlags(c *cobra.Command) func() (int64, error) {
+	size := c.Flags().Int64("size", 0, "read the log as of the checkpoint of this many entries; 0: the newest")
+	witnessed := c.Flags().Bool("witnessed", false, "read the log as of the newest checkpoint that a witness cosigned")
+	return func() (int64, error) {
+		switch {
+		case *witnessed && *size != 0:
+			return 0, wrongUse("--size and --witnessed are both given; use one of them")
+		case *witnessed:
+			return auditlog.NewestCosigned, nil
+		}
+		return *size, checkSize("--size", *size)
+	}
 }
 
 // noSize names the flag whose size no checkpoint has; any other error stays.

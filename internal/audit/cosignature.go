@@ -302,3 +302,8 @@ func (k LogKey) Own(signed []byte) []byte {
 	}
 	return []byte(opened.Text + "\n— " + opened.Sigs[0].Name + " " + opened.Sigs[0].Base64 + "\n")
 }
+
+// Cosignatures reads what the witnesses of a policy say of a checkpoint of the log.
+func (k LogKey) Cosignatures(signed []byte, p *Policy) ([]Cosignature, error) {
+	return readCosignatures(signed, k.verifier, p.keys())
+}

@@ -146,6 +146,10 @@ type Config struct {
 		VerifyEvery time.Duration `yaml:"verify_every" env:"ARAUTO_LOG_VERIFY_EVERY"`
 
 		S3 ObjectStore `yaml:"anchor_s3"`
+
+		Agent     string `yaml:"agent" env:"ARAUTO_LOG_AGENT"`
+		Witnesses string `yaml:"witnesses" env:"ARAUTO_LOG_WITNESSES"`
+		WitnessCA string `yaml:"witness_ca" env:"ARAUTO_LOG_WITNESS_CA"`
 	} `yaml:"log"`
 	Events struct {
 		Language         string `yaml:"language" env:"ARAUTO_EVENTS_LANGUAGE"`
@@ -449,7 +453,9 @@ func (c *Config) checkRequired(p *Problems) {
 	if c.Directory.JWKS == "" && c.Profile == Production {
 		p.Add("directory.jwks", "is not set", "name the Directory's key set; software statements are verified with it")
 	}
-	if c.Log.Key == "" && c.Profile == Production {
+	if c.Log.Agent != "" && c.Log.Key == "" {
+		p.Add("log.key", "is not set", "name the file of the public half of the key in log.agent")
+	} else if c.Log.Key == "" && c.Profile == Production {
 		p.Add("log.key", "is not set", "name the file of the history's signing key; it seals the history")
 	}
 	slices.Sort(p.List)

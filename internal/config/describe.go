@@ -141,6 +141,7 @@ var descriptions = map[string]description{
 	"history.erase_documents_days": {about: "Days in a final state after which the document of a resource is erased, 30 to 36525; 0: never. A status query about it then gets 404, while the rules want a CONSUMED consent readable indefinitely. See [privacy](operations/privacy.md)."},
 
 	"log.key":                       {about: "The Ed25519 key that signs the checkpoints of the log. Required in production. In development the first replica makes one in `state_dir`.", form: keyFile},
+	"log.agent":                     {about: "The Unix socket of an SSH agent that has the log's key, so that the key is in no file of ours. `log.key` then names its public half.", form: "a Unix socket"},
 	"log.anchor_file":               {about: "Checkpoints are added to it. Put it on storage that cannot be written twice.", form: file, standard: "`checkpoints.txt` in `state_dir`"},
 	"log.anchor_url":                {about: "Checkpoints are also posted to it.", form: secure, secret: true},
 	"log.verify_every":              {about: "How often what is new in the log is [verified](operations/log.md#verification-by-itself), 1m to 24h; the whole log once a week."},
@@ -153,6 +154,8 @@ var descriptions = map[string]description{
 	"log.anchor_s3.secret_key_file": {about: "The secret access key of that account.", form: keyFile},
 	"log.anchor_s3.mode":            {about: "`COMPLIANCE` (nobody can lift the lock) or `GOVERNANCE`."},
 	"log.anchor_s3.retain_days":     {about: "How long objects are locked, in days; in production at least the default."},
+	"log.witnesses":                 {about: "A policy that names [witnesses](operations/witness.md) with their keys and addresses, and which of them must vouch for checkpoints.", form: file},
+	"log.witness_ca":                {about: "The authority of the witnesses' certificates, PEM.", form: file, standard: "the authorities of the system"},
 
 	"events.language":           {about: "The language of [messages to operators](operations/events.md): `pt` or `en`."},
 	"events.slack_url_file":     {about: "The file with the URL of an incoming webhook in Slack's form; who has the URL can write there.", form: keyFile},

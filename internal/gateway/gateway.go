@@ -196,6 +196,8 @@ func (g *Gateway) wire() error {
 		return err
 	}
 	log.Bear(g.sealer.Anchors())
+	witnesses, demanded := g.sealer.Witnesses()
+	log.BearWitnesses(witnesses, demanded, time.Now())
 	log.Tampering = g.events.Tampered
 	g.verifier = seal.NewVerifier(cfg, g.auditlog, g.sealer.LogKey, g.log, log)
 	g.daily = newDaily(cfg, g.auditlog, g.log, g.metrics)

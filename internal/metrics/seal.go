@@ -17,6 +17,11 @@ type SealObserver struct {
 	ran                                  prometheus.Gauge // when this replica could seal last
 	anchored                             *prometheus.GaugeVec
 
+	witnessed, witnessedSize *prometheus.GaugeVec // without labels; no series where no policy demands witnesses
+	vouched                  *prometheus.GaugeVec
+	witnessFailures          *prometheus.CounterVec
+	witnessRefusals          prometheus.Counter
+
 	okTime   *prometheus.GaugeVec
 	bad      *prometheus.CounterVec
 	verified prometheus.Gauge
@@ -30,10 +35,16 @@ func NewSealObserver(r prometheus.Registerer, began time.Time) *SealObserver {
 	own := namespace{r, "log_"}
 	gauge, counter := own.gauge, own.counter
 	m := &SealObserver{
-		sealed:       counter("entries_sealed_total", "Entries of the history that this replica sealed.").WithLabelValues(),
-		strays:       counter("strays_total", "Recent entries at or before the end of the log that have no position of their own, counted at each sealing that sees them.").WithLabelValues(),
-		failures:     counter("anchor_failures_total", "Checkpoints that an anchor refused, and checks that found something in it that is not a checkpoint of this log, by anchor.", "anchor"),
-		anchored:     gauge("anchored_time_seconds", "Signing time of the newest checkpoint that an anchor has from this replica, in seconds since 1970; 0: none yet.", "anchor"),
+		sealed:          counter("entries_sealed_total", "Entries of the history that this replica sealed.").WithLabelValues(),
+		strays:          counter("strays_total", "Recent entries at or before the end of the log that have no position of their own, counted at each sealing that sees them.").WithLabelValues(),
+		failures:        counter("anchor_failures_total", "Checkpoints that an anchor refused, and checks that found something in it that is not a checkpoint of this log, by anchor.", "anchor"),
+		anchored:        gauge("anchored_time_seconds", "Signing time of the newest checkpoint that an anchor has from this replica, in seconds since 1970; 0: none yet.", "anchor"),
+		witnessed:       gauge("witnessed_time_seconds", "Time up to which the quorum of witnesses vouches for the log, in seconds since 1970; before the first: the start of this replica. Absent where no policy demands witnesses."),
+		witnessedSize:   gauge("witnessed_size", "Entries of the log that the quorum of witnesses vouched for last."),
+		vouched:         gauge("witness_time_seconds", "Time at which a witness last vouched for a checkpoint, by its clock, in seconds since 1970; 0: never.", "witness"),
+		witnessFailures: counter("witness_failures_total", "Requests of this replica that a witness did not answer with a cosignature, by witness.", "witness"),
+		witnessRefusals: counter("witness_refusals_total", "Requests of this replica that a witness refused because it vouched for a history that the log does not extend.").WithLabelValues(),
+
 		size:         gauge("size", "Entries in the sealed log.").WithLabelValues(),
 		stopped:      gauge("sealing_stopped", "1 while sealing is stopped: wrong key, the log differs from what was signed, or it does not extend a published checkpoint.").WithLabelValues(),
 		horizon:      gauge("horizon_age_seconds", "Time for which one running transaction has delayed the sealing of younger entries, in seconds.").WithLabelValues(),
@@ -57,6 +68,38 @@ func (m *SealObserver) Bear(anchors []string) {
 	for _, anchor := range anchors {
 		m.failures.WithLabelValues(anchor)
 		m.anchored.WithLabelValues(anchor)
+	}
+}
+
+// BearWitnesses makes the series of the witnesses exist before anything is counted. Until the quorum vouches, its time is the start of this
+// replica.
+func (m *SealObserver) BearWitnesses(names []string, demanded bool, began time.Time) {
+	for _, witness := range names {
+		m.witnessFailures.WithLabelValues(witness)
+		m.vouched.WithLabelValues(witness)
+	}
+	if demanded {
+		m.witnessed.WithLabelValues().Set(float64(began.Unix()))
+		m.witnessedSize.WithLabelValues()
+	}
+}
+
+// Vouched implements seal.Observer.
+func (m *SealObserver) Vouched(witness string, at time.Time) {
+	m.vouched.WithLabelValues(witness).Set(float64(at.Unix()))
+}
+
+// Witnessed implements seal.Observer.
+func (m *SealObserver) Witnessed(size int64, until time.Time) {
+	m.witnessed.WithLabelValues().Set(float64(until.Unix()))
+	m.witnessedSize.WithLabelValues().Set(float64(size))
+}
+
+// WitnessFailed implements seal.Observer.
+func (m *SealObserver) WitnessFailed(witness string, refused bool) {
+	m.witnessFailures.WithLabelValues(witness).Inc()
+	if refused {
+		m.witnessRefusals.Inc()
 	}
 }
 

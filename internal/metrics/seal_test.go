@@ -32,7 +32,7 @@ func TestFiguresOfTheLogSayWhatIsTold(t *testing.T) {
 		`anchored_time_seconds{anchor="file"}`: "0", `anchored_time_seconds{anchor="url"}`: "0",
 		`verification_ok_time_seconds{scope="since"}`: "1.7e+09", `verification_ok_time_seconds{scope="whole"}`: "1.7e+09",
 		`verification_failures_total{scope="since"}`: "0", `verification_failures_total{scope="whole"}`: "0",
-		"verified_size": "0", "verification_bad": "0", "sealer_time_seconds": "1.7e+09",
+		"verified_size": "0", "verification_bad": "0", "sealer_time_seconds": "1.7e+09", "witness_refusals_total": "0",
 	}, shown())
 	log.Stopped()
 	require.Equal(t, "1", shown()["sealing_stopped"])
@@ -56,6 +56,6 @@ func TestFiguresOfTheLogSayWhatIsTold(t *testing.T) {
 		`anchored_time_seconds{anchor="file"}`: "1.7000005e+09", `anchored_time_seconds{anchor="url"}`: "0",
 		`verification_ok_time_seconds{scope="since"}`: "1.7000005e+09", `verification_ok_time_seconds{scope="whole"}`: "1.7e+09",
 		`verification_failures_total{scope="since"}`: "0", `verification_failures_total{scope="whole"}`: "1",
-		"verified_size": "5", "verification_bad": "1", "sealer_time_seconds": "7",
+		"verified_size": "5", "verification_bad": "1", "sealer_time_seconds": "7", "witness_refusals_total": "0",
 	}, shown())
 }

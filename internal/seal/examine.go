@@ -12,7 +12,7 @@ import (
 // keep serve from starting is no finding: New says it. A store that refuses is one: serve starts, and tries again.
 func Findings(ctx context.Context, cfg *config.Config) (findings []string) {
 	if cfg.Log.Key != "" {
-		if key, err := readLogKey(cfg.Log.Key); err == nil {
+		if key, err := openLogKey(cfg); err == nil {
 			findings = append(findings, "log: the key as verifiers of transparency logs take it (vkey): "+audit.VerifierKey(key.Public()))
 		}
 	}

@@ -42,7 +42,7 @@ func (w *Sealer) published(ctx context.Context) []auditlog.PublishedHead {
 		}
 		all = append(all, heads...)
 	}
-	return all
+	return append(all, w.witnesses.published()...)
 }
 
 // namedPublisher is a publisher and its name, a label of metrics.

@@ -1,8 +1,9 @@
 // Package seal gives the history its proof: it seals the log, signs checkpoints of it, carries them to anchors out of the
 // reach of the database's owner, and verifies the log at intervals.
 //
-// Sealing never goes on over a log that does not extend what was published: the checkpoints that this process has seen, and
-// those in the anchor file and in the object store. An anchor that hangs delays neither sealing nor another anchor.
+// Sealing never goes on over a log that does not extend what was published: the checkpoints that this process has seen,
+// those in the anchor file and in the object store, and those of witnesses that refused ours. An anchor or a witness that
+// hangs delays neither sealing nor another one.
 //
 // Nothing that serves initiators or the bank waits for this package. It does not replace verification from outside: who can
 // change the database and this process can change both.
@@ -49,6 +50,10 @@ type Store interface {
 	Extends(ctx context.Context, public ed25519.PublicKey, published ...auditlog.PublishedHead) error
 	MarkAnchored(ctx context.Context, checkpoint time.Time) error
 	Fold(ctx context.Context) (auditlog.FoldStep, error)
+	InTurn(ctx context.Context, name string, do func(context.Context) error) (bool, error)
+	ProveGrowth(ctx context.Context, old, size int64) ([]audit.Hash, error)
+	KeepCosignature(ctx context.Context, size int64, c audit.Cosignature) error
+	Cosigned(ctx context.Context, most int) ([][]byte, error)
 }
 
 // Sealer seals the log and signs its checkpoints. A carrier for each anchor delivers them, and the Sealer does not wait for it.
@@ -68,6 +73,8 @@ type Sealer struct {
 	remembered atomic.Pointer[audit.Checkpoint] // the newest that this process has seen
 	places     []namedPublisher                 // that know published checkpoints
 	halted     atomic.Pointer[string]           // why sealing is stopped; nil: it is not
+
+	witnesses *witnesses // nil: none
 
 	sealed chan struct{} // entries were sealed that can be folded
 
@@ -96,6 +103,12 @@ type Observer interface {
 	Anchored(anchor string, at time.Time)
 	// AnchorFailed tells that an anchor refused a checkpoint, or holds what is no checkpoint of this log.
 	AnchorFailed(anchor string)
+	// Vouched tells when a witness last vouched for a checkpoint, at the request of any replica.
+	Vouched(witness string, at time.Time)
+	// Witnessed tells how many entries the quorum of the policy vouched for last, and up to when.
+	Witnessed(size int64, until time.Time)
+	// WitnessFailed tells that a witness did not vouch for a checkpoint, and whether it did because it vouched for another history.
+	WitnessFailed(witness string, refused bool)
 }
 
 // New reads the key that log.key names, if any, and prepares the anchors. The error of a wrong setting or file is a
@@ -103,7 +116,7 @@ type Observer interface {
 func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, error) {
 	w := &Sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, failed: map[*carrier]failure{}, observer: o, sealed: make(chan struct{}, 1)}
 	if cfg.Log.Key != "" {
-		key, err := readLogKey(cfg.Log.Key)
+		key, err := openLogKey(cfg)
 		if err != nil {
 			return nil, &config.Error{Problems: []string{fmt.Sprintf("log.key (ARAUTO_LOG_KEY): %v", err)}}
 		}
@@ -123,6 +136,19 @@ func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, er
 		object.log = w.log
 		w.carriers = append(w.carriers, newCarrier("object-store", object, objectEvery))
 		w.places = append(w.places, namedPublisher{"object-store", &objectPlace{anchor: object}})
+	}
+	if w.witnesses, err = openWitnesses(cfg, w.key); err != nil {
+		return nil, err
+	}
+	if w.witnesses != nil {
+		for _, c := range w.carriers {
+			w.witnesses.carriers = append(w.witnesses.carriers, newCarrier(c.name, c.anchor, c.every))
+		}
+		if object != nil {
+			cosigned := *object
+			cosigned.store.Prefix += "/cosigned"
+			w.witnesses.carriers[len(w.carriers)-1].anchor = &cosigned
+		}
 	}
 	return w, nil
 }
@@ -220,6 +246,12 @@ func (w *Sealer) Run(ctx context.Context) {
 		beside.Go(func() { w.carry(ctx, c) })
 	}
 	beside.Go(func() { w.fold(ctx) })
+	if w.witnesses != nil {
+		beside.Go(func() { w.vouch(ctx) })
+		for _, c := range w.witnesses.carriers {
+			beside.Go(func() { w.carryCosigned(ctx, c) })
+		}
+	}
 	tick := time.NewTicker(sealEvery)
 	defer tick.Stop()
 	for {
@@ -313,7 +345,8 @@ var errStrays = errors.New("entries stand behind the end of the log and have no 
 
 // complain logs a failure, the same one once in repeatAfter, and notes when it stops sealing.
 func (w *Sealer) complain(err error) {
-	stopped := (errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey) || errors.Is(err, store.ErrSetBack)) && !errors.Is(err, errAnchor) && !errors.Is(err, errFold)
+	beside := errors.Is(err, errAnchor) || errors.Is(err, errFold) || errors.Is(err, errWitness)
+	stopped := (errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey) || errors.Is(err, store.ErrSetBack)) && !beside
 	if stopped {
 		why := err.Error()
 		w.observer.Stopped()
@@ -332,6 +365,10 @@ func (w *Sealer) complain(err error) {
 		w.log.Error("the history is not sealed", "error", err)
 	case errors.Is(err, errFold):
 		w.log.Warn("figures not folded, will be retried", "error", err)
+	case errors.Is(err, errContradicts):
+		w.log.Error("a witness refuses the log", "error", err)
+	case errors.Is(err, errWitness):
+		w.log.Warn("checkpoint not cosigned, will be retried", "error", err)
 	case errors.Is(err, errStrays):
 		w.log.Error("the history was tampered with", "error", err)
 	case errors.Is(err, errForeign):
@@ -386,6 +423,7 @@ func (w *Sealer) publish(out auditlog.SealStep) {
 	for _, c := range w.carriers {
 		c.stir()
 	}
+	w.witnesses.stir()
 }
 
 // watchHorizon measures how long one transaction has delayed the entries of all younger ones.

@@ -56,12 +56,26 @@ func (f *figures) add(name string, value float64) {
 	f.now[name] += value
 }
 
-func (f *figures) Sealed(entries int)         { f.add("entries_sealed_total", float64(entries)) }
-func (f *figures) Delayed(by time.Duration)   { f.set("horizon_age_seconds", by.Seconds()) }
-func (f *figures) Checkpointed(at time.Time)  { f.set("checkpoint_time_seconds", float64(at.Unix())) }
-func (f *figures) Strays(n int64)             { f.add("strays_total", float64(n)) }
-func (f *figures) Stopped()                   { f.set("sealing_stopped", 1) }
-func (f *figures) AnchorFailed(anchor string) { f.add("anchor_failures_total "+anchor, 1) }
+func (f *figures) Sealed(entries int)            { f.add("entries_sealed_total", float64(entries)) }
+func (f *figures) Delayed(by time.Duration)      { f.set("horizon_age_seconds", by.Seconds()) }
+func (f *figures) Checkpointed(at time.Time)     { f.set("checkpoint_time_seconds", float64(at.Unix())) }
+func (f *figures) Strays(n int64)                { f.add("strays_total", float64(n)) }
+func (f *figures) Stopped()                      { f.set("sealing_stopped", 1) }
+func (f *figures) AnchorFailed(anchor string)    { f.add("anchor_failures_total "+anchor, 1) }
+func (f *figures) Vouched(w string, t time.Time) { f.set("witness_time_seconds "+w, float64(t.Unix())) }
+
+func (f *figures) Witnessed(size int64, until time.Time) {
+	f.set("witnessed_size", float64(size))
+	f.set("witnessed_time_seconds", float64(until.Unix()))
+}
+
+func (f *figures) WitnessFailed(w string, refused bool) {
+	f.add("witness_failures_total "+w, 1)
+	if refused {
+		f.add("witness_refusals_total "+w, 1)
+	}
+}
+
 func (f *figures) Anchored(a string, t time.Time) {
 	f.set("anchored_time_seconds "+a, float64(t.Unix()))
 }

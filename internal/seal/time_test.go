@@ -22,6 +22,8 @@ import (
 
 // virtualLog is a log in virtual time into which an entry is written every 100 ms.
 type virtualLog struct {
+	Store // what witnesses need; no test in virtual time has one
+
 	mu       sync.Mutex
 	key      ed25519.PrivateKey
 	began    time.Time

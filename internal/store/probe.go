@@ -179,7 +179,7 @@ var written = map[string][]string{
 	"entry": {"SELECT", "INSERT"}, "revision": {"SELECT", "INSERT"}, "initiator": {"SELECT", "INSERT", "UPDATE"},
 	"resource": {"SELECT", "INSERT", "UPDATE", "DELETE"}, "queue": {"SELECT", "INSERT", "UPDATE", "DELETE"},
 	"flight": {"SELECT", "INSERT", "UPDATE", "DELETE"}, "timer": {"SELECT", "INSERT", "UPDATE", "DELETE"}, "quarantine": {"SELECT", "INSERT", "UPDATE"},
-	"poll_replayed": {"SELECT", "INSERT", "DELETE"}, "log_position": {"SELECT", "INSERT"}, "log_node": {"SELECT", "INSERT"},
+	"poll_replayed": {"SELECT", "INSERT", "DELETE"}, "log_position": {"SELECT", "INSERT"}, "log_node": {"SELECT", "INSERT"}, "log_cosignature": {"SELECT", "INSERT"},
 	"log_checkpoint": {"SELECT", "INSERT"}, "source": {"SELECT", "INSERT", "UPDATE"}, "source_memory": {"SELECT", "INSERT", "UPDATE", "DELETE"},
 }
 

@@ -32,8 +32,11 @@ type LogReader struct {
 
 // noCheckpoint is the error for a size that no checkpoint has; 0 stands for the newest.
 func noCheckpoint(ctx context.Context, q querier, size int64) error {
-	if size == 0 {
+	switch size {
+	case 0:
 		return store.ErrNoCheckpoint
+	case NewestCosigned:
+		return fmt.Errorf("no witness vouched for a checkpoint yet: %w", store.ErrNoCheckpoint)
 	}
 	e := &store.NoCheckpoint{Size: size}
 	err := q.QueryRow(ctx, "SELECT coalesce((SELECT max(size) FROM log_checkpoint WHERE size < $1), 0), coalesce((SELECT min(size) FROM log_checkpoint WHERE size > $1), 0)", size).
@@ -94,12 +97,14 @@ func openLogReader(ctx context.Context, q querier, size int64, done func(context
 	return x, nil
 }
 
-// readHead reads the checkpoint of a size, or the newest for 0, and opens it with the registered key.
+// readHead reads the checkpoint of a size, the newest for 0, or the newest that a witness cosigned for NewestCosigned, with its
+// cosignatures, and opens it with the registered key.
 func readHead(ctx context.Context, q querier, size int64) (h audit.SignedHead, err error) {
 	var key []byte
 	var signed string
 	var claimed int64
-	err = q.QueryRow(ctx, `SELECT k.public, c.size, c.note FROM log_checkpoint c LEFT JOIN log_key k ON true WHERE $1 = 0 OR c.size = $1 ORDER BY c.size DESC LIMIT 1`, size).
+	err = q.QueryRow(ctx, "SELECT k.public, c.size, "+cosignedNote+` FROM log_checkpoint c LEFT JOIN log_key k ON true
+WHERE $1 = 0 OR c.size = $1 OR $1 = -1 AND c.size = (SELECT max(size) FROM log_cosignature) ORDER BY c.size DESC LIMIT 1`, size).
 		Scan(&key, &claimed, &signed)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return h, noCheckpoint(ctx, q, size)
@@ -141,6 +146,14 @@ func (x *LogReader) Each(ctx context.Context, s history.Search, each func(*audit
 		wanted: func(e *audit.Entry) bool { return matches(s, clients, e) },
 	}, each)
 }
+
+// EachFrom hands over the whole log from a position on, removed entries included, in its order.
+func (x *LogReader) EachFrom(ctx context.Context, seq int64, each func(*audit.Sealed) error) error {
+	return x.walk(ctx, walkRange{from: seq, end: x.Checkpoint.Size, whole: true, wanted: func(*audit.Entry) bool { return true }}, each)
+}
+
+// Tree reads the stored levels of the tree.
+func (x *LogReader) Tree(ctx context.Context) audit.Hashes { return stored{ctx, x.q} }
 
 // walkRange is a stretch of the log that is read, and what of it is wanted.
 type walkRange struct {
@@ -354,7 +367,7 @@ func (x *LogReader) Prove(ctx context.Context, seq int64) ([]audit.Hash, error) 
 
 // Checkpoints reads all signed notes up to the checkpoint, that one last.
 func (x *LogReader) Checkpoints(ctx context.Context) ([][]byte, error) {
-	rows, _ := x.q.Query(ctx, "SELECT note FROM log_checkpoint WHERE size <= $1 ORDER BY size", x.Checkpoint.Size)
+	rows, _ := x.q.Query(ctx, "SELECT "+cosignedNote+" FROM log_checkpoint c WHERE c.size <= $1 ORDER BY c.size", x.Checkpoint.Size)
 	notes, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
 	return notes, store.Unavailable("read checkpoints", err)
 }

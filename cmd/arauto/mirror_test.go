@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/audit"
+)
+
+// TestTheLogIsPublishedAndMirrored by the commands, and a database that was written anew is noticed by both.
+func TestTheLogIsPublishedAndMirrored(t *testing.T) {
+	p := openProven(t, 300)
+	published, copied := p.file("published"), p.file("copied")
+	log := audit.VerifierKey(p.key.Public())
+	code, out := p.run("audit", "tiles", "--out", published, "--database-url", p.url, "--entries")
+	require.Equal(t, done, code, out)
+	require.Contains(t, out, "the log of 300 entries, 300 of them new")
+	mirror := []string{"mirror", "--from", published, "--out", copied, "--log", log, "--entries", "--once"}
+	code, out = p.run(mirror...)
+	require.Equal(t, done, code, out)
+	require.Regexp(t, `^ok 300 [A-Za-z0-9+/]{43}=\n$`, out)
+	p.seal() // the export was recorded
+	code, out = p.run("audit", "tiles", "--out", published, "--database-url", p.url)
+	require.Equal(t, done, code, out)
+	require.Contains(t, out, "1 of them new")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	following := &lines{grown: make(chan struct{}, 1)}
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, world{nil, following, io.Discard}, []string{"mirror", "--from", published, "--out", copied, "--log", log, "--every", "1s"})
+	}()
+	following.until(t, `ok (301) `)
+	cancel()
+	require.Equal(t, done, <-ended)
+
+	p.exec("INSERT INTO arauto.entry (id, kind, facts) VALUES (gen_random_uuid(), 'change', '{}')")
+	p.seal()
+	other, err := p.key.Sign(audit.Checkpoint{Size: 301, At: 1})
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(published, "checkpoint"), other, 0o600))
+	code, out = p.run(mirror...)
+	require.Equal(t, failed, code, out)
+	require.Regexp(t, `^BAD seq=301 the log does not extend this copy of it: `, out)
+	code, out = p.run("audit", "tiles", "--out", published, "--database-url", p.url)
+	require.Equal(t, failed, code, out)
+	require.Contains(t, out, "does not extend this copy")
+	for want, args := range map[string][]string{
+		"--out is not set": {"mirror", "--from", "x", "--log", log}, "not the verifier key": {"mirror", "--from", "x", "--out", "y", "--log", "z"}, "is too short": append(append([]string{}, mirror...), "--every", "1ms"),
+		"over https only": {"mirror", "--from", "http://127.0.0.1:1", "--out", "y", "--log", log, "--token-file", p.file("log.pub.pem")},
+	} {
+		code, out := p.run(args...)
+		require.Equal(t, usage, code, out)
+		require.Contains(t, out, want)
+	}
+}

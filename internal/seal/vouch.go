@@ -1,0 +1,356 @@
+package seal
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/store/auditlog"
+	"github.com/arauto/arauto/internal/trust"
+)
+
+// When witnesses are asked.
+const (
+	vouchTick  = 10 * time.Second // between two looks whether they must be asked, and after a quorum that was not reached
+	vouchEvery = time.Minute      // the least time between two checkpoints that the quorum vouched for
+	vouchAgain = 10 * time.Minute // after which a log that does not grow is vouched for anew
+	vouchMost  = 16               // checkpoints among which the newest with a quorum is looked for
+)
+
+// witnesses are asked to vouch for checkpoints, beside sealing, which never waits for them.
+type witnesses struct {
+	policy *audit.Policy
+	client *http.Client
+	now    func() time.Time
+	wake   chan struct{} // there is a checkpoint, and no quorum is known yet
+
+	mu    sync.Mutex
+	sizes map[string]int64                  // what each vouched for last, as far as this process knows
+	heads map[string]auditlog.PublishedHead // checkpoints of witnesses that refused ours
+
+	until    atomic.Pointer[time.Time] // up to when the quorum vouches; nil: not known
+	newest   atomic.Pointer[head]      // the newest checkpoint with a quorum, with its cosignatures
+	carriers []*carrier                // which carry it to the anchors
+}
+
+// openWitnesses reads the policy of the settings; nil without one. The error is a *config.Error.
+func openWitnesses(c *config.Config, key *audit.Signer) (*witnesses, error) {
+	if c.Log.Witnesses == "" {
+		return nil, nil
+	}
+	p := &config.Problems{}
+	wrong := func(format string, args ...any) {
+		p.Add("log.witnesses", format, "name a policy of witnesses (C2SP tlog-policy), such as docs/operations/witness.md shows", args...)
+	}
+	v := &witnesses{now: time.Now, wake: make(chan struct{}, 1), sizes: map[string]int64{}, heads: map[string]auditlog.PublishedHead{}}
+	text, err := os.ReadFile(c.Log.Witnesses)
+	if err == nil {
+		v.policy, err = audit.ParsePolicy(text)
+	}
+	if err != nil {
+		wrong("%v", err)
+		return nil, p.Err()
+	}
+	if key != nil && !v.policy.Knows(key.Public()) {
+		wrong("%s names other logs than %s", c.Log.Witnesses, audit.Origin(key.Public()))
+	}
+	for _, w := range v.policy.Witnesses {
+		if u, err := url.Parse(w.URL); err != nil || w.URL == "" || u.Scheme != "https" && c.Profile == config.Production {
+			wrong("witness %s has no https URL, so it cannot be asked", w.Label)
+		}
+	}
+	var roots *mtls.Anchors
+	if c.Log.WitnessCA != "" {
+		if roots, err = mtls.LoadAnchors(c.Log.WitnessCA); err != nil {
+			p.Add("log.witness_ca", "%v", "name a PEM file of the authority of the witnesses' certificates", err)
+		}
+	}
+	v.client = trust.NewAnchorClient(roots, anchorTimeout)
+	return v, p.Err()
+}
+
+// Witnesses are the names of the witnesses in the policy, and whether it demands that some of them vouch.
+func (w *Sealer) Witnesses() (names []string, demanded bool) {
+	if w.witnesses == nil {
+		return nil, false
+	}
+	for _, one := range w.witnesses.policy.Witnesses {
+		names = append(names, one.Label)
+	}
+	return names, w.witnesses.policy.Demands()
+}
+
+// errWitness means that a witness did not vouch for a checkpoint.
+var errWitness = errors.New("a witness did not vouch for a checkpoint")
+
+// errContradicts means that a witness vouched for another history of this log, or for a longer one.
+var errContradicts = errors.New("a witness refuses this log: it vouched for a history that the log does not extend")
+
+// vouch asks the witnesses until ctx ends.
+func (w *Sealer) vouch(ctx context.Context) {
+	tick := time.NewTicker(vouchTick)
+	defer tick.Stop()
+	for {
+		if err := w.vouchRound(ctx); err != nil && ctx.Err() == nil {
+			w.complain(err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.witnesses.wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// stir wakes the asking for the first checkpoint. It returns at once.
+func (v *witnesses) stir() {
+	if v == nil || v.until.Load() != nil {
+		return
+	}
+	select {
+	case v.wake <- struct{}{}:
+	default:
+	}
+}
+
+// vouchRound shows up to when the quorum vouches, and asks the witnesses when it is time. One replica at a time asks.
+func (w *Sealer) vouchRound(ctx context.Context) error {
+	newest := w.newest.Load()
+	if newest == nil { // nothing is sealed, or this replica has not the key
+		return nil
+	}
+	if err := w.readQuorum(ctx); err != nil || !w.witnesses.due(newest) {
+		return err
+	}
+	asked, err := w.store.InTurn(ctx, "witness", func(ctx context.Context) error {
+		var all sync.WaitGroup
+		for _, one := range w.witnesses.policy.Witnesses {
+			all.Go(func() { w.ask(ctx, one, *newest) })
+		}
+		all.Wait()
+		return nil
+	})
+	if err != nil || !asked {
+		return err
+	}
+	return w.readQuorum(ctx)
+}
+
+// due returns whether the witnesses must be asked about the newest checkpoint.
+func (v *witnesses) due(newest *head) bool {
+	vouched, until := v.newest.Load(), v.until.Load()
+	if vouched == nil || until == nil {
+		return true
+	}
+	every := vouchEvery
+	if vouched.size == newest.size {
+		every = vouchAgain
+	}
+	return v.now().Sub(*until) >= every
+}
+
+// readQuorum finds the newest checkpoint that the quorum vouched for, at the request of any replica, and wakes the carriers.
+func (w *Sealer) readQuorum(ctx context.Context) error {
+	v := w.witnesses
+	notes, err := w.store.Cosigned(ctx, vouchMost)
+	if err != nil {
+		return err
+	}
+	for _, note := range notes {
+		c, err := audit.OpenCheckpoint(note, w.key.Public())
+		if err != nil {
+			return fmt.Errorf("%w: %w", errWitness, err)
+		}
+		said, err := v.policy.Cosignatures(note, w.key.Public())
+		if err != nil {
+			return fmt.Errorf("%w: %w", errWitness, err)
+		}
+		for _, s := range said {
+			w.observer.Vouched(v.policy.Label(s.Witness), s.At)
+		}
+		until, reached := v.policy.Until(said)
+		switch {
+		case !reached:
+			continue
+		case v.policy.Demands():
+			w.observer.Witnessed(c.Size, until)
+		default: // any witness suffices
+			for _, s := range said {
+				until = maxTime(until, s.At)
+			}
+		}
+		v.until.Store(&until)
+		if have := v.newest.Load(); have == nil || have.size != c.Size {
+			v.newest.Store(&head{c.Size, c.At.Time(), note})
+			for _, one := range v.carriers {
+				one.stir()
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+// carryCosigned delivers the newest checkpoint with a quorum to one anchor until ctx ends.
+func (w *Sealer) carryCosigned(ctx context.Context, c *carrier) {
+	tick := time.NewTicker(sealEvery)
+	defer tick.Stop()
+	for {
+		if _, err := c.carry(ctx, w.witnesses.newest.Load()); err != nil && ctx.Err() == nil {
+			w.observer.AnchorFailed(c.name)
+			w.complain(fmt.Errorf("%w: with the cosignatures of witnesses: %w", errAnchor, err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// ask asks one witness to vouch for a checkpoint, and stores what it says.
+func (w *Sealer) ask(ctx context.Context, one audit.PolicyWitness, h head) {
+	ctx, cancel := context.WithTimeout(ctx, anchorTimeout)
+	defer cancel()
+	said, err := w.witnesses.ask(ctx, one, h, w)
+	if err == nil && said != nil {
+		err = w.store.KeepCosignature(ctx, h.size, *said)
+	}
+	if err == nil {
+		return
+	}
+	w.observer.WitnessFailed(one.Label, errors.Is(err, errContradicts))
+	w.complain(fmt.Errorf("%w: witness %s: %w", errWitness, one.Label, err))
+}
+
+// conflictSizes is how often a witness may name another size in one round.
+const conflictSizes = 3
+
+// ask returns what a witness says of a checkpoint; nil when it vouched for a newer one meanwhile.
+func (v *witnesses) ask(ctx context.Context, one audit.PolicyWitness, h head, w *Sealer) (*audit.Cosignature, error) {
+	v.mu.Lock()
+	old := min(v.sizes[one.Label], h.size)
+	v.mu.Unlock()
+	for range conflictSizes {
+		path, err := w.store.ProveGrowth(ctx, old, h.size)
+		if err != nil {
+			return nil, err
+		}
+		status, text, err := v.post(ctx, one, audit.CosignRequest{Old: old, Path: path, Checkpoint: h.note})
+		switch {
+		case err != nil:
+			return nil, err
+		case status == http.StatusOK:
+			said, err := audit.ReadCosignatures(append(bytes.Clone(h.note), text...), w.key.Public(), []audit.WitnessKey{one.WitnessKey})
+			if err != nil || len(said) != 1 {
+				return nil, errors.Join(errors.New("its answer is no cosignature with its key"), err)
+			}
+			v.vouched(one.Label, h.size)
+			return &said[0], nil
+		case status == http.StatusUnprocessableEntity:
+			return nil, v.contradicts(ctx, one, w)
+		case status != http.StatusConflict:
+			return nil, fmt.Errorf("it answered %d", status)
+		}
+		if old, err = strconv.ParseInt(strings.TrimSuffix(string(text), "\n"), 10, 64); err != nil || old < 0 {
+			return nil, errors.New("it answered 409 without a size")
+		}
+		v.vouched(one.Label, old)
+		if old > h.size {
+			if newest := w.newest.Load(); newest != nil && old <= newest.size {
+				return nil, nil // another replica asked about a newer one
+			}
+			return nil, v.contradicts(ctx, one, w)
+		}
+	}
+	return nil, errors.New("it names another size each time")
+}
+
+func (v *witnesses) vouched(label string, size int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.sizes[label] = size
+}
+
+// contradicts asks a witness which checkpoint it vouched for, so that the sealer compares the log with it before it signs again.
+func (v *witnesses) contradicts(ctx context.Context, one audit.PolicyWitness, w *Sealer) error {
+	sum := sha256.Sum256([]byte(audit.Origin(w.key.Public())))
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, one.URL+"/"+hex.EncodeToString(sum[:])+"/checkpoint", http.NoBody)
+	if err != nil {
+		return errContradicts
+	}
+	status, note, err := v.do(req)
+	if err != nil || status != http.StatusOK {
+		return errContradicts
+	}
+	c, err := audit.OpenCheckpoint(note, w.key.Public())
+	if err != nil {
+		return errContradicts
+	}
+	if said, err := audit.ReadCosignatures(note, w.key.Public(), []audit.WitnessKey{one.WitnessKey}); err != nil || len(said) != 1 {
+		return errContradicts
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.heads[one.Label] = auditlog.PublishedHead{Checkpoint: c, Where: "the witness " + one.Label}
+	return fmt.Errorf("%w: it vouched for %d entries, signed at %s", errContradicts, c.Size, c.At)
+}
+
+// published are the checkpoints of witnesses that refused ours. It asks nobody.
+func (v *witnesses) published() (all []auditlog.PublishedHead) {
+	if v == nil {
+		return nil
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, h := range v.heads {
+		all = append(all, h)
+	}
+	return all
+}
+
+func (v *witnesses) post(ctx context.Context, one audit.PolicyWitness, r audit.CosignRequest) (int, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, one.URL+"/add-checkpoint", bytes.NewReader(r.Marshal()))
+	if err != nil {
+		return 0, nil, errors.New("its address is not a URL")
+	}
+	req.Header.Set("Content-Type", "text/plain; charset=utf-8")
+	return v.do(req)
+}
+
+func (v *witnesses) do(req *http.Request) (int, []byte, error) {
+	resp, err := v.client.Do(req)
+	if err != nil {
+		return 0, nil, withoutURL(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return 0, nil, withoutURL(err)
+	}
+	return resp.StatusCode, text, nil
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

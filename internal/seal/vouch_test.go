@@ -1,0 +1,330 @@
+package seal
+
+import (
+	"bufio"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
+	"github.com/arauto/arauto/internal/witness"
+)
+
+// logKey makes the key of a log in a file, registered, and returns the file and the key as witnesses take it.
+func (p *proof) logKey() (string, audit.LogKey) {
+	p.t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	require.NoError(p.t, err)
+	text, err := audit.MarshalPrivate(key)
+	require.NoError(p.t, err)
+	name := filepath.Join(p.t.TempDir(), "log.key")
+	require.NoError(p.t, os.WriteFile(name, text, 0o600))
+	public, _ := key.Public().(ed25519.PublicKey)
+	require.NoError(p.t, auditlog.RegisterLogKey(p.t.Context(), p.url, public))
+	log, err := audit.ParseLogKey(audit.VerifierKey(public))
+	require.NoError(p.t, err)
+	return name, log
+}
+
+// asked is a witness that a test runs, and its line of a policy.
+type asked struct {
+	*witness.Witness
+
+	line string
+}
+
+func (p *proof) witness(name string, log audit.LogKey) *asked {
+	p.t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	require.NoError(p.t, err)
+	self, err := audit.NewWitnessKey(name+".example", key.Public())
+	require.NoError(p.t, err)
+	dir := filepath.Join(p.t.TempDir(), "state")
+	require.NoError(p.t, witness.Init(dir, self))
+	require.NoError(p.t, witness.AddLog(dir, log))
+	w, err := witness.Open(witness.Options{Name: self.Name, Key: key, Logs: []audit.LogKey{log}, State: dir, Log: slog.New(slog.DiscardHandler)})
+	require.NoError(p.t, err)
+	p.t.Cleanup(func() { _ = w.Close() })
+	server := httptest.NewServer(w.Handler())
+	p.t.Cleanup(server.Close)
+	return &asked{w, fmt.Sprintf("witness %s %s %s\n", name, self, server.URL)}
+}
+
+// witnessed is a sealer with a policy.
+func (p *proof) witnessed(key, policy string) *Sealer {
+	p.t.Helper()
+	cfg := config.Standard()
+	cfg.Profile, cfg.StateDir, cfg.Log.Key = config.Development, p.t.TempDir(), key
+	cfg.Log.Witnesses = filepath.Join(cfg.StateDir, "policy.txt")
+	require.NoError(p.t, os.WriteFile(cfg.Log.Witnesses, []byte(policy), 0o600))
+	s := p.must(New(cfg, p.auditlog, slog.New(slog.DiscardHandler), newFigures()))
+	p.t.Cleanup(s.witnesses.client.CloseIdleConnections)
+	return s
+}
+
+// TestWitnessesVouchAndAnchorsGetTheirCosignatures: proofs, exports and anchors then have a checkpoint that fulfils the policy.
+func TestWitnessesVouchAndAnchorsGetTheirCosignatures(t *testing.T) {
+	p := openProof(t)
+	key, log := p.logKey()
+	a, b := p.witness("a", log), p.witness("b", log)
+	policy := a.line + b.line + "group both all a b\nquorum both\n"
+	s := p.witnessed(key, policy)
+	p.write(5)
+	p.sealed(s, 5)
+	_, err := p.auditlog.OpenLog(t.Context(), auditlog.NewestCosigned)
+	require.ErrorContains(t, err, "no witness vouched")
+	require.NoError(t, s.vouchRound(t.Context()))
+	require.InDelta(t, 5, p.value(s, "witnessed_size"), 0)
+	require.InDelta(t, time.Now().Unix(), p.value(s, "witnessed_time_seconds"), 60)
+	require.InDelta(t, time.Now().Unix(), p.value(s, "witness_time_seconds", "b"), 60)
+
+	p.write(300)
+	p.sealed(s, 305)
+	require.False(t, s.witnesses.due(s.newest.Load()), "within a minute they are not asked again")
+	s.witnesses.now = func() time.Time { return time.Now().Add(2 * vouchEvery) }
+	require.NoError(t, s.vouchRound(t.Context()), "with a proof of growth")
+	require.InDelta(t, 305, p.value(s, "witnessed_size"), 0)
+	require.Zero(t, p.value(s, "witness_failures_total", "a"))
+
+	more, err := s.witnesses.carriers[0].carry(t.Context(), s.witnesses.newest.Load())
+	require.NoError(t, err)
+	require.True(t, more)
+	text, err := os.ReadFile(s.cfg.AnchorFile())
+	require.NoError(t, err)
+	file := audit.ReadAnchorFile(text, s.key.Public())
+	require.Len(t, file.Cosigned, 1)
+	parsed, err := audit.ParsePolicy([]byte(policy))
+	require.NoError(t, err)
+	p.write(1)
+	p.sealed(s, 306)
+	verdict, err := auditlog.Verify(t.Context(), p.url, s.key.Public(), file.Checkpoints)
+	require.NoError(t, err)
+	require.NoError(t, parsed.Confirm(&verdict, file.Cosigned, s.key.Public()))
+	require.Equal(t, int64(305), verdict.Witnessed)
+	stored, err := auditlog.CosignedOf(t.Context(), p.url)
+	require.NoError(t, err)
+	require.Len(t, stored, 2)
+	require.NoError(t, parsed.Confirm(&verdict, stored, s.key.Public()))
+
+	x, err := p.auditlog.OpenLog(t.Context(), auditlog.NewestCosigned)
+	require.NoError(t, err)
+	defer x.Close(t.Context())
+	require.Equal(t, int64(305), x.Checkpoint.Size)
+	said, err := parsed.Cosignatures(x.Note, s.key.Public())
+	require.NoError(t, err)
+	require.Len(t, said, 2)
+
+	again := p.witnessed(key, policy) // a replica that starts, and whose witnesses know more than it remembers
+	p.sealed(again, 306)
+	require.NoError(t, again.vouchRound(t.Context()))
+	require.InDelta(t, 305, p.value(again, "witnessed_size"), 0, "what another replica asked for counts")
+	again.ask(t.Context(), parsed.Witnesses[0], *again.newest.Load())
+	require.Zero(t, p.value(again, "witness_failures_total", "a"), "it learns the size from the witness")
+}
+
+// TestAWitnessThatHangsDelaysNeitherSealingNorAnotherWitness: one witness never answers.
+func TestAWitnessThatHangsDelaysNeitherSealingNorAnotherWitness(t *testing.T) {
+	p := openProof(t)
+	key, log := p.logKey()
+	good, slow := p.witness("good", log), p.witness("slow", log)
+	came, release := make(chan struct{}, 10), make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		came <- struct{}{}
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	defer hanging.Close()
+	defer close(release)
+	s := p.witnessed(key, good.line+fmt.Sprintf("witness slow %s %s\nquorum good\n", slow.Self(), hanging.URL))
+	p.write(5)
+	p.sealed(s, 5)
+	ended := make(chan error, 1)
+	go func() { ended <- s.vouchRound(t.Context()) }()
+	<-came
+	rounds := func(from int) time.Duration {
+		began := time.Now()
+		for n := 1; n <= 20; n++ {
+			p.write(1)
+			p.sealed(s, from+n)
+		}
+		return time.Since(began) / 20
+	}
+	hung := rounds(5)
+	require.Eventually(t, func() bool {
+		notes, err := p.auditlog.Cosigned(t.Context(), 1)
+		return err == nil && len(notes) == 1
+	}, 5*time.Second, time.Millisecond, "the other one has vouched")
+	select {
+	case err := <-ended:
+		require.NoError(t, err)
+	case <-time.After(2 * anchorTimeout):
+		t.Fatal("a request ends after 5 s")
+	}
+	require.InDelta(t, 1, p.value(s, "witness_failures_total", "slow"), 0)
+	require.Zero(t, p.value(s, "witness_refusals_total", "slow"))
+	require.InDelta(t, 5, p.value(s, "witnessed_size"), 0)
+	t.Logf("one entry written and sealed: %s while the witness hangs, %s when none is asked", hung, rounds(25))
+}
+
+// TestALogThatWasSetBackIsRefusedByItsWitnessAndNotSealedOn: the replica is new, and no anchor tells it of the past; the witness does.
+func TestALogThatWasSetBackIsRefusedByItsWitnessAndNotSealedOn(t *testing.T) {
+	p := openProof(t)
+	key, log := p.logKey()
+	a := p.witness("a", log)
+	policy := a.line + "quorum a\n"
+	s := p.witnessed(key, policy)
+	p.write(5)
+	p.sealed(s, 5)
+	p.write(5)
+	p.sealed(s, 10)
+	require.NoError(t, s.vouchRound(t.Context()))
+	_, err := p.owner.Exec(t.Context(), `SET session_replication_role = replica; SET search_path = arauto;
+DELETE FROM entry WHERE id IN (SELECT id FROM log_position WHERE seq >= 5); DELETE FROM log_position WHERE seq >= 5; DELETE FROM log_checkpoint WHERE size > 5;
+DELETE FROM log_cosignature; SET session_replication_role = origin`)
+	require.NoError(t, err)
+	later := p.witnessed(key, policy)
+	p.write(1)
+	p.sealed(later, 6)
+	began := time.Now()
+	require.NoError(t, later.vouchRound(t.Context()))
+	require.InDelta(t, 1, p.value(later, "witness_refusals_total", "a"), 0)
+	p.write(1)
+	err = later.round(t.Context())
+	require.ErrorIs(t, err, store.ErrSetBack)
+	require.ErrorContains(t, err, "the witness a has a checkpoint of 10 entries")
+	t.Logf("noticed %s after the witness was asked", time.Since(began))
+	require.Zero(t, p.value(later, "witnessed_size"))
+}
+
+func TestAPolicyThatCannotBeUsedIsRefusedAtTheStart(t *testing.T) {
+	p := openProof(t)
+	key, log := p.logKey()
+	a := p.witness("a", log)
+	_, other, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	public, _ := other.Public().(ed25519.PublicKey)
+	for want, policy := range map[string]string{
+		"no line `quorum NAME`":                a.line,
+		"witness a has no https":               strings.Join(strings.Fields(a.line)[:3], " ") + "\nquorum a\n",
+		"names other logs than":                "log " + audit.VerifierKey(public) + "\n" + a.line + "quorum a\n",
+		"log.witnesses (ARAUTO_LOG_WITNESSES)": "quorum",
+	} {
+		cfg := config.Standard()
+		cfg.Profile, cfg.StateDir, cfg.Log.Key = config.Development, t.TempDir(), key
+		cfg.Log.Witnesses = filepath.Join(cfg.StateDir, "policy.txt")
+		require.NoError(t, os.WriteFile(cfg.Log.Witnesses, []byte(policy), 0o600))
+		_, err := New(cfg, p.auditlog, slog.New(slog.DiscardHandler), newFigures())
+		require.ErrorContains(t, err, want)
+	}
+	cfg := config.Standard()
+	cfg.StateDir, cfg.Log.Key, cfg.Log.Witnesses = t.TempDir(), key, filepath.Join(t.TempDir(), "absent")
+	_, err = New(cfg, p.auditlog, slog.New(slog.DiscardHandler), newFigures())
+	require.ErrorContains(t, err, "log.witnesses")
+}
+
+// requireLitewitness makes the test of a foreign witness fail rather than be skipped where its program is absent.
+const requireLitewitness = "ARAUTO_REQUIRE_LITEWITNESS"
+
+// addLog adds a log to the database of litewitness, as its own tool would.
+const addLog = `import sqlite3, sys
+d = sqlite3.connect(sys.argv[1])
+d.execute("INSERT INTO log (origin, tree_size, tree_hash) VALUES (?, 0, '47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=')", (sys.argv[2],))
+d.execute("INSERT INTO key (origin, key) VALUES (?, ?)", (sys.argv[2], sys.argv[3]))
+d.commit()
+`
+
+// TestAForeignWitnessVouchesForOurLog runs litewitness of filippo.io/torchwood, whose key is held by an SSH agent of the test.
+func TestAForeignWitnessVouchesForOurLog(t *testing.T) {
+	program, err := exec.LookPath("litewitness")
+	python, errPython := exec.LookPath("python3")
+	if errors.Join(err, errPython) != nil {
+		require.Empty(t, os.Getenv(requireLitewitness), "litewitness or python3 is not installed")
+		t.Skip("litewitness or python3 is not installed (make litewitness)")
+	}
+	p := openProof(t)
+	key, log := p.logKey()
+	dir, err := os.MkdirTemp("", "lw") //nolint:usetesting // the path of a socket is short
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	_, private, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	keys := agent.NewKeyring()
+	require.NoError(t, keys.Add(agent.AddedKey{PrivateKey: private}))
+	socket, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", filepath.Join(dir, "agent"))
+	require.NoError(t, err)
+	served := make(chan struct{})
+	t.Cleanup(func() { _ = socket.Close(); <-served })
+	go func() {
+		defer close(served)
+		for {
+			conn, err := socket.Accept()
+			if err != nil {
+				return
+			}
+			_ = agent.ServeAgent(keys, conn)
+			_ = conn.Close()
+		}
+	}()
+	signer, err := ssh.NewSignerFromKey(private)
+	require.NoError(t, err)
+	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := free.Addr().String()
+	require.NoError(t, free.Close())
+	ctx, stop := context.WithCancel(t.Context())
+	cmd := exec.CommandContext(ctx, program, "-name", "lite.example/w", "-db", filepath.Join(dir, "db"), "-ssh-agent", socket.Addr().String(),
+		"-listen", addr, "-key", ssh.FingerprintSHA256(signer.PublicKey()))
+	said, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { stop(); _ = cmd.Wait() })
+	self, err := audit.NewWitnessKey("lite.example/w", private.Public())
+	require.NoError(t, err)
+	lines := bufio.NewScanner(said)
+	vkey := ""
+	for lines.Scan() && !strings.Contains(lines.Text(), "listening") {
+		if found := regexp.MustCompile(`vkey=(\S+)`).FindStringSubmatch(lines.Text()); found != nil {
+			vkey = found[1]
+		}
+	}
+	require.Equal(t, self.String(), vkey, "both write the key of a witness alike")
+	out, err := exec.CommandContext(t.Context(), python, "-c", addLog, filepath.Join(dir, "db"), log.Origin(), log.String()).CombinedOutput()
+	require.NoError(t, err, string(out))
+
+	s := p.witnessed(key, fmt.Sprintf("witness lite %s http://%s\nquorum lite\n", self, addr))
+	up := func() bool { conn, err := net.Dial("tcp", addr); return err == nil && conn.Close() == nil }
+	require.Eventually(t, up, 10*time.Second, time.Millisecond)
+	for _, size := range []int{5, 6, 300} {
+		p.write(size - int(p.value(s, "size")))
+		p.sealed(s, size)
+		s.witnesses.now = func() time.Time { return time.Now().Add(2 * vouchAgain) }
+		require.NoError(t, s.vouchRound(t.Context()))
+		require.InDelta(t, size, p.value(s, "witnessed_size"), 0)
+	}
+	require.Zero(t, p.value(s, "witness_failures_total", "lite"))
+	again := p.witnessed(key, fmt.Sprintf("witness lite %s http://%s\nquorum lite\n", self, addr))
+	p.sealed(again, 300)
+	again.ask(t.Context(), again.witnesses.policy.Witnesses[0], *again.newest.Load())
+	require.Zero(t, p.value(again, "witness_failures_total", "lite"), "it learns the size from the answer 409")
+}
