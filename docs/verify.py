@@ -110,7 +110,7 @@ def signed_text(note, public):
         mark, who, sig = (line.split(" ") + ["", ""])[:3]
         if mark == "—" and who == name:
             raw = base64.b64decode(sig)
-            if raw[:4] == key_id and signed_by(public, text.encode(), raw[4:]):
+            if base64.b64encode(raw).decode() == sig and raw[:4] == key_id and signed_by(public, text.encode(), raw[4:]):
                 return text
     raise ValueError("not signed with this key")
 
@@ -856,6 +856,8 @@ def verify_proof(text, public):
     lines = head.split("\n")
     record, seq = base64.b64decode(lines[1].split(" ")[1]), int(lines[2].split(" ")[1])
     c = read_checkpoints(note, public)[0]
+    if lines[1:] != ["extra " + base64.b64encode(record).decode(), "index %d" % seq] + [base64.b64encode(base64.b64decode(h)).decode() for h in lines[3:]]:
+        raise Bad(seq, "the proof is not written as a proof is")
     if not record.startswith(b'{"v":1,"seq":%d,' % seq):
         raise Bad(seq, "the record has another position")
     if root_by_path(leaf_of(record), seq, c.size, [base64.b64decode(h) for h in lines[3:]]) != c.root:
