@@ -1,0 +1,178 @@
+package auditlog
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// FeedBack is how far a feed reaches back from its beginning.
+const FeedBack = 30 * 24 * time.Hour
+
+// feedMargin is longer than a transaction of ours takes from its beginning to its end: each of its few statements ends
+// after 5 s at most, and so does each pause between two of them (Options.pool). It also covers a database clock that goes back
+// by less than that, for example when another machine takes over.
+const feedMargin = time.Minute
+
+// A feed is in the order of the log: by transaction, then by id. Entries are found by the instant of their transaction's
+// beginning, for which there is an index. The window [after - margin, b + margin] holds the next entries of that order, where b is
+// the instant of the limit-th entry that began at least a margin after the place: these are all behind the place, and whatever
+// began more than a margin after b took its transaction's number later than each of them.
+const (
+	announcedToClient = `a.client_id = $1 AND a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend')`
+
+	// The outcomes name the index entry_outcome.
+	endedOfClient = `a.client_id = $1 AND a.closes IN ('exhausted', 'cancelled') AND a.outcome = ANY($7::text[]) AND a.` + unusualSQL
+
+	feedSQL = `
+WITH far AS (SELECT a.at FROM entry a WHERE %[1]s AND a.at >= $2::timestamptz + $6::interval ORDER BY a.at OFFSET $5::integer - 1 LIMIT 1)
+SELECT ` + entryColumns + ` FROM entry a
+WHERE %[1]s AND a.at >= $2::timestamptz - $6::interval AND a.at <= coalesce((SELECT at FROM far) + $6::interval, 'infinity')
+  AND (a.xid, a.id) > ($3, $8::uuid) AND a.xid < $4 ORDER BY a.xid, a.id LIMIT $5::integer`
+
+	feedHorizonSQL = `WITH h(horizon, newest) AS (` + horizonSQL + `) SELECT horizon, now() FROM h`
+
+	newsSQL = `
+SELECT DISTINCT a.client_id, coalesce(a.closes IN ('exhausted', 'cancelled'), false) FROM entry a
+WHERE a.xid >= $1 AND a.xid < $2 AND a.at >= now() - interval '1 day' AND a.client_id IS NOT NULL
+  AND (a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend') OR a.closes IN ('exhausted', 'cancelled'))`
+)
+
+// endings are the outcomes of the entries that end a notification undelivered.
+func endings() []string {
+	out := []string{string(notice.Cancelled)}
+	for _, o := range notice.Outcomes() {
+		if o != notice.OutcomeDelivered {
+			out = append(out, string(o))
+		}
+	}
+	return out
+}
+
+// Feed lists the notifications of a client that follow a place. None is skipped and none comes twice along a chain of places,
+// also when transactions commit in another order than they began: entries are listed when every older transaction is over.
+//
+// It returns ErrUnavailable when the database does not answer.
+func (l *Log) Feed(ctx context.Context, q history.FeedQuery) (history.FeedPage, error) {
+	page := history.FeedPage{Next: q.After}
+	var now time.Time
+	if err := l.query.QueryRow(ctx, feedHorizonSQL).Scan(&page.Through, &now); err != nil {
+		return page, store.Unavailable("read how far the feed is complete", err)
+	}
+	if oldest := now.Add(-FeedBack); q.After.At.IsZero() {
+		q.After.At = oldest
+	}
+	entries, err := l.feedEntries(ctx, q, page.Through)
+	if err != nil {
+		return page, store.Unavailable("read the feed", err)
+	}
+	if len(entries) == q.Limit {
+		last := &entries[len(entries)-1]
+		page.Next = history.FeedPlace{XID: last.XID, ID: notice.ID(last.ID), At: last.At.Time()}
+	} else if page.Through > q.After.XID { // all before the horizon was seen: the next look begins there
+		page.Next = history.FeedPlace{XID: page.Through, At: now.UTC()}
+	}
+	page.Records, err = l.feedRecords(ctx, q, entries)
+	if err != nil {
+		return page, store.Unavailable("read the notifications of the feed", err)
+	}
+	return page, nil
+}
+
+func (l *Log) feedEntries(ctx context.Context, q history.FeedQuery, through int64) ([]audit.Entry, error) {
+	which, outcomes := announcedToClient+` AND $7::text[] IS NULL`, []string(nil)
+	if q.Missed {
+		which, outcomes = endedOfClient, endings()
+	}
+	return queryEntries(ctx, l.query, fmt.Sprintf(feedSQL, which), string(q.Client), q.After.At, q.After.XID, through, q.Limit, feedMargin, outcomes, [16]byte(q.After.ID))
+}
+
+// feedRecords makes records of the entries of a page, in their order.
+func (l *Log) feedRecords(ctx context.Context, q history.FeedQuery, entries []audit.Entry) ([]history.Record, error) {
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	made := entries
+	order := make(map[notice.ID]int, len(entries))
+	for i := range entries {
+		order[notificationOf(&entries[i])] = i
+	}
+	if q.Missed {
+		ids := make([]pgtype.UUID, len(entries))
+		for i := range entries {
+			ids[i] = store.ToUUID(notificationOf(&entries[i]))
+		}
+		var err error
+		if made, err = queryEntries(ctx, l.query, announcementsSQL, ids); err != nil {
+			return nil, err
+		}
+	}
+	records, err := assemble(ctx, l.query, made, true)
+	if err != nil {
+		return nil, err
+	}
+	records = slices.DeleteFunc(records, func(r history.Record) bool { return r.Client != q.Client }) // an altered row must not show another client's
+	slices.SortStableFunc(records, func(a, b history.Record) int { return cmp.Compare(order[a.ID], order[b.ID]) })
+	return records, nil
+}
+
+// FeedNews names the clients whose feeds have grown by transactions from a number on; from 0 it tells only how far everything is
+// complete. It costs one statement when no transaction has ended, and two otherwise.
+func (l *Log) FeedNews(ctx context.Context, from int64) (history.FeedNews, error) {
+	var out history.FeedNews
+	var now time.Time
+	if err := l.query.QueryRow(ctx, feedHorizonSQL).Scan(&out.Through, &now); err != nil {
+		return out, store.Unavailable("read how far the feeds are complete", err)
+	}
+	if from == 0 || out.Through <= from {
+		return out, nil
+	}
+	rows, err := l.query.Query(ctx, newsSQL, from, out.Through)
+	if err != nil {
+		return out, store.Unavailable("read whose feeds have grown", err)
+	}
+	var client string
+	var missed bool
+	_, err = pgx.ForEachRow(rows, []any{&client, &missed}, func() error {
+		if missed {
+			out.Missed = append(out.Missed, notice.ClientID(client))
+		} else {
+			out.Announced = append(out.Announced, notice.ClientID(client))
+		}
+		return nil
+	})
+	if err != nil {
+		return out, store.Unavailable("read whose feeds have grown", err)
+	}
+	return out, nil
+}
+
+// AttemptOf finds the attempt of a client that an interaction id names, with its notification; ErrNotFound when this client has
+// none, whether or not another client has one.
+func (l *Log) AttemptOf(ctx context.Context, client notice.ClientID, interaction notice.ID) (history.SentAttempt, error) {
+	found, err := queryEntries(ctx, l.query, entrySelect+"WHERE interaction_id = $1 AND kind = 'attempt' AND client_id = $2 LIMIT 1", store.ToUUID(interaction), string(client))
+	if err != nil {
+		return history.SentAttempt{}, store.Unavailable("find the attempt", err)
+	}
+	if len(found) == 0 {
+		return history.SentAttempt{}, fmt.Errorf("attempt %s: %w", interaction, store.ErrNotFound)
+	}
+	record, err := l.Notification(ctx, notificationOf(&found[0]))
+	if err != nil {
+		return history.SentAttempt{}, err
+	}
+	if record.Client != client {
+		return history.SentAttempt{}, fmt.Errorf("attempt %s: %w", interaction, store.ErrNotFound)
+	}
+	return history.SentAttempt{Record: record, Number: int(audit.Value(found[0].Number))}, nil
+}

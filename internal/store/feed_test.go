@@ -1,0 +1,271 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/lab/storetest"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
+)
+
+// announceSQL writes announcements of a client, by an instant or now, and the end of every third one.
+const announceSQL = `
+WITH made AS (
+  INSERT INTO arauto.entry (id, at, kind, client_id, resource_kind, resource_id, revision, notification_id, outcome, facts)
+  SELECT gen_random_uuid(), coalesce($3::timestamptz, now()), 'change', $1, 2, 'p-' || n, n, gen_random_uuid(), 'applied',
+    json_build_object('system', 'test 0', 'source', 'api', 'apiVersion', 'v5', 'status', 'ACSC', 'eventAt', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+  FROM generate_series(1, $2::int) n RETURNING notification_id, resource_id, revision
+), ended AS (
+  INSERT INTO arauto.entry (id, at, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, facts)
+  SELECT gen_random_uuid(), coalesce($3::timestamptz, now()), 'result', $1, 2, resource_id, notification_id, 3, 'timeout', 'exhausted', now(), '{"number":3,"attempt":"","claimToSendMicros":0,"elapsedMicros":1}'
+  FROM made WHERE revision % 3 = 0 RETURNING notification_id
+)
+SELECT notification_id, notification_id IN (SELECT notification_id FROM ended) FROM made`
+
+type announced struct {
+	id     notice.ID
+	missed bool
+}
+
+// announce writes n announcements.
+func announce(ctx context.Context, q interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}, client string, n int, at *time.Time,
+) ([]announced, error) {
+	rows, _ := q.Query(ctx, announceSQL, client, n, at)
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (a announced, err error) {
+		err = row.Scan((*[16]byte)(&a.id), &a.missed)
+		return a, err
+	})
+}
+
+// feedReader follows a feed from its beginning.
+type feedReader struct {
+	log  *auditlog.Log
+	of   history.FeedQuery
+	read []notice.ID
+}
+
+// next reads one page, again while the database does not answer. It answers false for an empty one.
+func (r *feedReader) next(ctx context.Context) (bool, error) {
+	for {
+		page, err := r.log.Feed(ctx, r.of)
+		if errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		r.of.After = page.Next
+		for i := range page.Records {
+			r.read = append(r.read, page.Records[i].ID)
+		}
+		return len(page.Records) > 0, nil
+	}
+}
+
+// TestAFeedSkipsNothingAndRepeatsNothing commits transactions in another order than they began, ends some without a commit, and
+// kills connections of three replicas that read on at the same time. ARAUTO_LONG=1 writes 100,000 events.
+func TestAFeedSkipsNothingAndRepeatsNothing(t *testing.T) {
+	transactions, size := 120, 20
+	if os.Getenv("ARAUTO_LONG") != "" {
+		transactions, size = 1000, 100
+	}
+	url := storetest.Database(t)
+	written := make(chan struct{})
+	var readers []*feedReader
+	var reading sync.WaitGroup
+	for _, missed := range []bool{false, false, false, true} {
+		s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "reader", Version: "0"})
+		require.NoError(t, err)
+		t.Cleanup(s.Close)
+		r := &feedReader{log: auditlog.New(s.Access()), of: history.FeedQuery{Client: "c-1", Missed: missed, Limit: 37}}
+		readers = append(readers, r)
+		reading.Go(func() {
+			for over := false; ; {
+				more, err := r.next(t.Context())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if over && !more {
+					return
+				}
+				select {
+				case <-written:
+					over = true
+				default:
+				}
+			}
+		})
+	}
+
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	want, missed := writeOutOfOrder(t, url, random, transactions, size)
+	close(written)
+	reading.Wait()
+	for _, r := range readers {
+		expected := want
+		if r.of.Missed {
+			expected = missed
+		}
+		seen := make(map[notice.ID]bool, len(r.read))
+		for _, id := range r.read {
+			require.False(t, seen[id], "%s was read twice", id)
+			require.True(t, expected[id], "%s was never committed, or does not belong here", id)
+			seen[id] = true
+		}
+		require.Len(t, seen, len(expected), "every event was read")
+	}
+	require.Equal(t, readers[0].read, readers[1].read, "every replica has the same order")
+	require.Equal(t, readers[0].read, readers[2].read, "every replica has the same order")
+}
+
+// writeOutOfOrder keeps up to twelve transactions open and ends one at random, one of ten without a commit. Now and then it kills the
+// connections of those who read.
+func writeOutOfOrder(t *testing.T, url string, random *rand.Rand, transactions, size int) (all, missed map[notice.ID]bool) {
+	t.Helper()
+	type open struct {
+		tx   pgx.Tx
+		made []announced
+	}
+	var conns, idle []*pgx.Conn
+	for range 12 {
+		conn, err := pgx.Connect(t.Context(), url)
+		require.NoError(t, err)
+		defer conn.Close(context.WithoutCancel(t.Context()))
+		conns, idle = append(conns, conn), append(idle, conn)
+	}
+	owner, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer owner.Close(context.WithoutCancel(t.Context()))
+	all, missed = map[notice.ID]bool{}, map[notice.ID]bool{}
+	var running []open
+	end := func() {
+		i := random.IntN(len(running))
+		o := running[i]
+		running = slices.Delete(running, i, i+1)
+		idle = append(idle, o.tx.Conn())
+		if random.IntN(10) == 0 {
+			require.NoError(t, o.tx.Rollback(t.Context()))
+			return
+		}
+		require.NoError(t, o.tx.Commit(t.Context()))
+		for _, a := range o.made {
+			all[a.id] = true
+			if a.missed {
+				missed[a.id] = true
+			}
+		}
+	}
+	for n := range transactions {
+		for len(idle) == 0 || len(running) > 0 && random.IntN(3) == 0 {
+			end()
+		}
+		conn := idle[len(idle)-1]
+		idle = idle[:len(idle)-1]
+		tx, err := conn.Begin(t.Context())
+		require.NoError(t, err)
+		made, err := announce(t.Context(), tx, "c-1", 1+random.IntN(size), nil)
+		require.NoError(t, err)
+		_, err = announce(t.Context(), tx, "c-2", 1, nil)
+		require.NoError(t, err)
+		running = append(running, open{tx, made})
+		if n%(transactions/8) == 0 {
+			_, err = owner.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'arauto query%' AND datname = current_database()")
+			require.NoError(t, err)
+		}
+	}
+	for len(running) > 0 {
+		end()
+	}
+	require.Len(t, conns, 12)
+	return all, missed
+}
+
+// TestAFeedIsReadInPiecesOverDays has more than a page in each window of time, and windows without anything.
+func TestAFeedIsReadInPiecesOverDays(t *testing.T) {
+	h := openSealed(t)
+	var want []notice.ID
+	missed := map[notice.ID]bool{}
+	now := time.Now()
+	for n := range 60 {
+		at := now.Add(time.Duration(n/6-12) * 17 * time.Minute).Add(time.Duration(n%6) * 20 * time.Second)
+		made, err := announce(t.Context(), h.owner, "c-1", 1, &at)
+		require.NoError(t, err)
+		want = append(want, made[0].id)
+		_, err = announce(t.Context(), h.owner, "c-2", 3, &at)
+		require.NoError(t, err)
+	}
+	made, err := announce(t.Context(), h.owner, "c-1", 7, &now)
+	require.NoError(t, err)
+	for _, a := range made {
+		missed[a.id] = a.missed
+	}
+	for _, limit := range []int{1, 4, 1000} {
+		r := &feedReader{log: h.log, of: history.FeedQuery{Client: "c-1", Limit: limit}}
+		for more := true; more; {
+			more, err = r.next(t.Context())
+			require.NoError(t, err)
+		}
+		require.Equal(t, want, r.read[:len(want)], "limit %d", limit)
+		require.Len(t, r.read, len(want)+7)
+		ended := &feedReader{log: h.log, of: history.FeedQuery{Client: "c-1", Limit: limit, Missed: true}}
+		for more := true; more; {
+			more, err = ended.next(t.Context())
+			require.NoError(t, err)
+		}
+		require.Len(t, ended.read, 2)
+		for _, id := range ended.read {
+			require.True(t, missed[id])
+		}
+	}
+}
+
+// TestNewsNamesWhoseFeedsHaveGrown looks from where the last look ended.
+func TestNewsNamesWhoseFeedsHaveGrown(t *testing.T) {
+	h := openSealed(t)
+	_, err := announce(t.Context(), h.owner, "c-0", 1, nil)
+	require.NoError(t, err)
+	from, err := h.log.FeedNews(t.Context(), 0)
+	require.NoError(t, err)
+	require.Empty(t, from.Announced)
+	_, err = announce(t.Context(), h.owner, "c-1", 2, nil)
+	require.NoError(t, err)
+	_, err = announce(t.Context(), h.owner, "c-2", 3, nil)
+	require.NoError(t, err)
+	tx, err := h.connect().Begin(t.Context())
+	require.NoError(t, err)
+	_, err = announce(t.Context(), tx, "c-3", 3, nil)
+	require.NoError(t, err)
+	_, err = announce(t.Context(), h.owner, "c-4", 1, nil)
+	require.NoError(t, err)
+
+	first, err := h.log.FeedNews(t.Context(), from.Through)
+	require.NoError(t, err)
+	slices.Sort(first.Announced)
+	require.Equal(t, []notice.ClientID{"c-1", "c-2"}, first.Announced, "c-4 waits for the older transaction of c-3")
+	require.Equal(t, []notice.ClientID{"c-2"}, first.Missed)
+	require.NoError(t, tx.Commit(t.Context()))
+	second, err := h.log.FeedNews(t.Context(), first.Through)
+	require.NoError(t, err)
+	slices.Sort(second.Announced)
+	require.Equal(t, []notice.ClientID{"c-3", "c-4"}, second.Announced)
+	third, err := h.log.FeedNews(t.Context(), second.Through)
+	require.NoError(t, err)
+	require.Empty(t, third.Announced)
+}
