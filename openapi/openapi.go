@@ -9,6 +9,7 @@
 //	automatic-payments-v2.yaml   2.2.0; 2.0.0 by declaration
 //	enrollments-v2.yaml          2.3.0; 2.2.0 by declaration, with the same members
 //	webhook-v1.yaml              1.3.0, the request we send
+//	extension-v1.yaml            what initiators may ask beyond the rules
 //	internal.yaml                what the bank's own systems and people call
 //
 // They are embedded and used three times. Documents serves them to readers. Schemas.Check judges the `data` of every

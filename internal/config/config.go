@@ -129,6 +129,10 @@ type Config struct {
 	Resend struct {
 		Enabled bool `yaml:"enabled" env:"ARAUTO_RESEND_ENABLED"`
 	} `yaml:"resend"`
+	Extension struct {
+		Enabled    bool `yaml:"enabled" env:"ARAUTO_EXTENSION_ENABLED"`
+		MaxWaiting int  `yaml:"max_waiting" env:"ARAUTO_EXTENSION_MAX_WAITING"`
+	} `yaml:"extension"`
 	Reconcile struct {
 		Enabled bool   `yaml:"enabled" env:"ARAUTO_RECONCILE_ENABLED"`
 		At      string `yaml:"at" env:"ARAUTO_RECONCILE_AT"`
@@ -183,6 +187,7 @@ func Standard() *Config {
 	c.Dispatch.Lease = 20 * time.Second
 	c.Ingest.MaxInFlight = 4096
 	c.Schema.UnknownMembers = "reject"
+	c.Extension.MaxWaiting = 2048
 	c.History.KeepYears = 5
 	c.Reconcile.Enabled, c.Reconcile.At = true, "03:30"
 	c.Log.S3 = standardObjectStore()
@@ -572,6 +577,9 @@ func (c *Config) checkLists(p *Problems) {
 	}
 	if c.Log.VerifyEvery < least || c.Log.VerifyEvery > 24*time.Hour {
 		p.Add("log.verify_every", "is %v", "use "+least.String()+" to 24h", c.Log.VerifyEvery)
+	}
+	if c.Extension.MaxWaiting < 1 || c.Extension.MaxWaiting > 65536 {
+		p.Add("extension.max_waiting", "is %d", "use 1 to 65536", c.Extension.MaxWaiting)
 	}
 	if c.Schema.UnknownMembers != "reject" && c.Schema.UnknownMembers != "keep" {
 		p.Add("schema.unknown_members", "is %q", "use reject or keep", c.Schema.UnknownMembers)

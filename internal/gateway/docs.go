@@ -23,7 +23,7 @@ func withDocs(handler http.Handler) http.Handler {
 			"urls": `[{url:"` + docsPath + `internal.yaml",name:"internal API"},` +
 				`{url:"` + docsPath + `payments-v5.yaml",name:"payments v5"},{url:"` + docsPath + `payments-v4.yaml",name:"payments v4"},` +
 				`{url:"` + docsPath + `automatic-payments-v2.yaml",name:"automatic payments v2"},` +
-				`{url:"` + docsPath + `enrollments-v2.yaml",name:"enrollments v2"},{url:"` + docsPath + `webhook-v1.yaml",name:"webhook (sent)"}]`,
+				`{url:"` + docsPath + `enrollments-v2.yaml",name:"enrollments v2"},{url:"` + docsPath + `extension-v1.yaml",name:"extension v1"},{url:"` + docsPath + `webhook-v1.yaml",name:"webhook (sent)"}]`,
 		},
 	})("Arauto", docsPath+"internal.yaml", docsPath)
 	files := http.StripPrefix(docsPath, http.FileServerFS(openapi.Documents()))

@@ -79,7 +79,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	g.public, err = status.NewPublic(status.PublicConfig{
 		Outgoing: outgoing, Versions: cfg.DeclaredVersions(),
 		BaseURL: cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.Signers, Resources: g.store, Polls: polls,
-		Timers: cfg.Timed(), Limits: status.Limits{Rate: cfg.Public.MaxRate},
+		Timers: cfg.Timed(), Limits: status.Limits{Rate: cfg.Public.MaxRate, Waiting: cfg.Extension.MaxWaiting}, Extension: g.extension(),
 		Observer: metrics.HTTPObserver{Metrics: g.metrics}, PublicObserver: metrics.PollObserver{Metrics: g.metrics}, Log: g.log,
 	})
 	if err != nil {

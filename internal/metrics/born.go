@@ -41,8 +41,11 @@ func (m *Metrics) bear() {
 	for _, way := range []string{"spooled", "replayed", "put-aside", "unrecorded"} {
 		m.pollsKept.WithLabelValues(way)
 	}
-	for _, limit := range []string{"connections", "client-rate", "client-in-flight", "rate", "in-flight"} {
+	for _, limit := range []string{"connections", "client-rate", "client-in-flight", "rate", "in-flight", "waiting"} {
 		m.shed.WithLabelValues(limit)
+	}
+	for _, feed := range []string{feedAll, feedMissed} {
+		m.feedEvents.WithLabelValues(feed)
 	}
 	for _, direction := range []string{"callers", "receivers"} {
 		for _, verdict := range []mtls.RevocationVerdict{mtls.Good, mtls.Revoked, mtls.Refused} {

@@ -80,6 +80,8 @@ type Metrics struct {
 	pollCommit     prometheus.Histogram
 	pollsKept      *prometheus.CounterVec
 	shed           *prometheus.CounterVec
+	feedWaiting    prometheus.Gauge
+	feedEvents     *prometheus.CounterVec
 	Sources        *SourceObserver
 	HeldMonths     prometheus.Gauge
 	GivenUp        func(notice.ClientID) // told of each notification that was given up; nil: nobody
@@ -178,6 +180,8 @@ func New(version string) *Metrics {
 	m.Tampered = counter("tampered_reads_total", "Reads of the internal API that found entries which differ from the sealed log.").WithLabelValues()
 	m.Sources = newSourceObserver(r)
 	m.shed = counter("polls_shed_total", "Status queries refused by a limit.", "limit")
+	m.feedWaiting = gauge("feed_polls_waiting", "Long polls of initiators that wait for an event now.").WithLabelValues()
+	m.feedEvents = counter("feed_events_total", "Notifications that initiators read from a feed, by feed.", "feed")
 	gauge("build_info", "Always 1; the label is the running version.", "version").WithLabelValues(version).Set(1)
 	m.bear()
 	return m

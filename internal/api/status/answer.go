@@ -306,7 +306,7 @@ func noteQuery(x *api.Exchange, status int, code string) {
 		slog.String("token_hash", f.TokenHash), slog.String("kind", q.poll.Kind.String()), slog.String("resource_id", q.poll.ResourceID),
 		slog.Any("parameters", knownParameters(x.R.URL.RawQuery)),
 	)
-	if status == http.StatusOK {
+	if status == http.StatusOK || status == http.StatusNoContent {
 		x.Notes = append(x.Notes, slog.String("state", string(f.Status)), slog.String("jti", f.JTI), slog.String("kid", f.KID))
 	} else {
 		x.Notes = append(x.Notes, slog.String("code", code), slog.String("reason", f.Reason))

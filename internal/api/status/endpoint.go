@@ -4,14 +4,14 @@ import "strings"
 
 // Endpoint is the path of an operation as reports to the ecosystem name it, such as
 // /open-banking/payments/v4/consents/{consentId}, from the operation and version that a poll's record holds; "" for what
-// is no operation of ours.
+// is no operation of ours. A call of the extension has its own path.
 func Endpoint(operation, version string) string {
 	for i := range operations {
 		if op := &operations[i]; op.name == operation {
 			return op.route(version, "{"+op.kind.IDMember()+"}")
 		}
 	}
-	return ""
+	return extensionEndpoint(operation)
 }
 
 // route is the operation's path with something in the place of the id.
@@ -27,6 +27,9 @@ func operationOf(route string) (name, version string) {
 				return operations[i].name, version
 			}
 		}
+	}
+	if name := extensionOf(route); name != "" {
+		return name, extensionAPI
 	}
 	return "", ""
 }

@@ -29,6 +29,9 @@ type Limits struct {
 	ClientRate        int // queries a second of one client; 0: half of Rate
 	ClientInFlight    int // at a time; 0: 256
 	ClientConnections int // connections of one client; 0: 512
+
+	Waiting       int // long polls that wait, all together; 0: 2048. They count in none of the above but connections and rates
+	ClientWaiting int // of one client; 0: an eighth of Waiting
 }
 
 // The names of the limits, for metrics and the record.
@@ -38,6 +41,7 @@ const (
 	limitClientInFlight = "client-in-flight"
 	limitRate           = "rate"
 	limitInFlight       = "in-flight"
+	limitWaiting        = "waiting"
 )
 
 // floorRate is what an institution must be able to serve in a second (status-apis §2, NFR-TRAFFIC).
@@ -53,6 +57,7 @@ type limiter struct {
 	flying atomic.Int64
 
 	mu            sync.Mutex
+	waiting       int // long polls
 	clients       map[string]*clientUsage
 	organisations map[string]*organisationUsage
 	open          map[net.Conn]*connection
@@ -64,6 +69,7 @@ type clientUsage struct {
 	organisation *organisationUsage
 	rate         *rate.Limiter
 	flying       int
+	waiting      int
 	connections  int
 	seen         time.Time
 }
@@ -78,10 +84,12 @@ type organisationUsage struct {
 func newLimiter(l Limits) (*limiter, error) {
 	l.Rate, l.InFlight = cmp.Or(l.Rate, 600), cmp.Or(l.InFlight, 2048)
 	l.ClientRate, l.ClientInFlight, l.ClientConnections = cmp.Or(l.ClientRate, l.Rate/2), cmp.Or(l.ClientInFlight, 256), cmp.Or(l.ClientConnections, 512)
+	l.Waiting = cmp.Or(l.Waiting, 2048)
+	l.ClientWaiting = cmp.Or(l.ClientWaiting, max(1, l.Waiting/8))
 	if l.Rate < floorRate {
 		return nil, errors.New("public.max_rate must be at least 300 status queries a second")
 	}
-	if l.InFlight < 1 || l.ClientRate < 1 || l.ClientInFlight < 1 || l.ClientConnections < 1 {
+	if l.InFlight < 1 || l.ClientRate < 1 || l.ClientInFlight < 1 || l.ClientConnections < 1 || l.Waiting < 1 || l.ClientWaiting < 1 {
 		return nil, errors.New("limits of status queries must be positive")
 	}
 	return &limiter{
@@ -119,7 +127,7 @@ func (l *limiter) of(c mtls.Caller, now time.Time) *clientUsage {
 func (l *limiter) sweep(now time.Time) {
 	l.swept = now
 	maps.DeleteFunc(l.clients, func(_ string, u *clientUsage) bool {
-		gone := u.flying == 0 && u.connections == 0 && now.Sub(u.seen) > forgetAfter
+		gone := u.flying == 0 && u.waiting == 0 && u.connections == 0 && now.Sub(u.seen) > forgetAfter
 		if gone {
 			u.organisation.clients--
 		}
@@ -153,8 +161,8 @@ func (l *limiter) room(o *organisationUsage) bool {
 	return l.flying.Load() < int64(l.InFlight) || o.flying < l.InFlight/len(l.organisations)
 }
 
-// enter admits a query, or names the limit it is beyond. done must be called when the query ends.
-func (l *limiter) enter(r *http.Request, caller mtls.Caller) (done func(), limit string) {
+// enter admits a query, or names the limit it is beyond. leave must be called when the query ends.
+func (l *limiter) enter(r *http.Request, caller mtls.Caller) (usage *clientUsage, limit string) {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -175,18 +183,43 @@ func (l *limiter) enter(r *http.Request, caller mtls.Caller) (done func(), limit
 	case !l.room(u.organisation):
 		return nil, limitInFlight
 	}
-	u.flying++
-	u.organisation.flying++
-	l.flying.Add(1)
-	return func() { l.leave(u) }, ""
+	l.fly(u, 1)
+	return u, ""
+}
+
+// pause takes a query that will wait out of those under way; false when too many wait. resume must be called when the wait is over.
+func (l *limiter) pause(u *clientUsage) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting >= l.Waiting || u.waiting >= l.ClientWaiting {
+		return false
+	}
+	l.waiting++
+	u.waiting++
+	l.fly(u, -1)
+	return true
+}
+
+// resume puts it back, whatever the limits say: it was admitted.
+func (l *limiter) resume(u *clientUsage) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting--
+	u.waiting--
+	l.fly(u, 1)
+}
+
+// fly counts queries under way; l.mu is held.
+func (l *limiter) fly(u *clientUsage, change int) {
+	u.flying += change
+	u.organisation.flying += change
+	l.flying.Add(int64(change))
 }
 
 func (l *limiter) leave(u *clientUsage) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	u.flying--
-	u.organisation.flying--
-	l.flying.Add(-1)
+	l.fly(u, -1)
 }
 
 // connected gives every request of a connection the means to be counted for its client. The client is known with the

@@ -140,7 +140,7 @@ func hasParameter(rawQuery, name string) bool {
 // knownParameters names those of the parameters that mean something to us.
 func knownParameters(rawQuery string) []string {
 	var found []string
-	for _, name := range []string{"startDate", "endDate", "recurringConsentId", "originalRecurringPaymentId"} {
+	for _, name := range []string{"startDate", "endDate", "recurringConsentId", "originalRecurringPaymentId", "after", "limit", "wait", "missed"} {
 		if rawQuery != "" && hasParameter(rawQuery, name) {
 			found = append(found, name)
 		}

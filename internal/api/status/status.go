@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -61,7 +62,7 @@ type Polls interface {
 type PublicObserver interface {
 	// Polled reports one answered query about a kind of resource (0: about none) and the code of its error, "" for 200.
 	Polled(kind ofb.Kind, status int, code string)
-	// Shed reports a refusal by a limit: "connections", "client-rate", "client-in-flight", "rate" or "in-flight".
+	// Shed reports a refusal by a limit: "connections", "client-rate", "client-in-flight", "rate", "in-flight" or "waiting".
 	Shed(limit string)
 	// Unrecorded reports an answer whose record could not be kept; it was a 503, or a 529 beyond what is recorded.
 	Unrecorded(status int)
@@ -87,6 +88,8 @@ type PublicConfig struct {
 	Outgoing *openapi.Schemas // checks what goes out and answers 500 for what does not fit; nil: not checked
 	Limits   Limits           // zero members have defaults
 
+	Extension *Extension // what initiators get beyond the rules; nil: nothing
+
 	Observer       api.Observer   // nil allowed
 	PublicObserver PublicObserver // nil allowed
 	Log            *slog.Logger   // nil: discarded
@@ -110,6 +113,11 @@ type Public struct {
 	limits   *limiter
 	refused  refusalCounts
 	observer PublicObserver
+
+	watch   *feedWatch    // holds long polls; nil where there is no feed
+	feeds   chan struct{} // its room is for reads of feeds
+	leaving chan struct{} // closed when the server shuts down: long polls end
+	left    sync.Once
 }
 
 // linkPattern is what payments' links.self must match (status-apis §1.9 LINK): the host needs a dot and a top label of two
@@ -128,7 +136,10 @@ func NewPublic(c PublicConfig) (*Public, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Public{cfg: c, base: base, face: api.NewFace("public", c.Log, c.Observer), limits: limits, observer: c.PublicObserver}
+	p := &Public{
+		cfg: c, base: base, face: api.NewFace("public", c.Log, c.Observer), limits: limits, observer: c.PublicObserver,
+		watch: watchOf(c.Extension), feeds: make(chan struct{}, feedReads), leaving: make(chan struct{}),
+	}
 	p.face.Admit, p.face.Refuse = p.admit, p.refuse
 	p.handler = p.face.Router(p.routes())
 	return p, nil
@@ -172,7 +183,7 @@ func (p *Public) routes() []api.Route {
 			})
 		}
 	}
-	return out
+	return append(out, p.extensionRoutes()...)
 }
 
 // query is what is known of one request so far; it becomes the poll's record.
@@ -182,6 +193,8 @@ type query struct {
 	token   jws.AccessToken
 	noScope bool // the token is good and lacks the scope; said after who is asking (401 before 403)
 	poll    notice.Poll
+	usage   *clientUsage    // by which it is counted while it is under way
+	whole   context.Context //nolint:containedctx // of the request, without the time that an answer may take: a long poll waits longer
 }
 
 type queryKey struct{}
@@ -198,17 +211,19 @@ func (p *Public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := &query{id: uuid.NewString(), poll: notice.Poll{ID: notice.ID(uuid.Must(uuid.NewV7())), At: now}}
 	q.poll.Interaction, _ = notice.ParseID(q.id)
 	q.poll.Facts.Source, q.poll.Facts.ReceivedAt = r.RemoteAddr, now.UTC()
+	q.whole = r.Context()
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), queryKey{}, q), answerWithin)
 	defer cancel()
 	r = r.WithContext(ctx)
 	q.identify(r)
-	done, limit := p.limits.enter(r, q.caller)
+	usage, limit := p.limits.enter(r, q.caller)
 	if limit != "" {
 		p.observer.Shed(limit)
 		p.shed(w, r, limit)
 		return
 	}
-	defer done()
+	defer p.limits.leave(usage)
+	q.usage = usage
 	p.handler.ServeHTTP(w, r)
 }
 
@@ -231,6 +246,7 @@ func (p *Public) Server(config *tls.Config) *http.Server {
 	server.WriteTimeout = answerWithin + headerWithin
 	server.MaxHeaderBytes = maxHeader
 	server.ConnContext, server.ConnState = p.limits.connected, p.limits.changed
+	server.RegisterOnShutdown(func() { p.left.Do(func() { close(p.leaving) }) })
 	return server
 }
 

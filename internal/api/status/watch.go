@@ -1,0 +1,144 @@
+package status
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// feedEvery is how often a replica asks whose feeds have grown while somebody waits, and feedWithin how long that may take.
+const (
+	feedEvery  = 300 * time.Millisecond
+	feedWithin = 2 * time.Second
+)
+
+// feedKey is one feed.
+type feedKey struct {
+	client notice.ClientID
+	missed bool
+}
+
+// feedWatch wakes the long polls whose feeds have grown. However many wait, it asks the database once each feedEvery, and not at all
+// while nobody waits. It remembers at which places nothing followed, so that a poll that comes back reads nothing.
+type feedWatch struct {
+	news func(ctx context.Context, from int64) (history.FeedNews, error)
+
+	mu      sync.Mutex
+	waiting int
+	running bool
+	looked  int64 // the transaction before which everything was looked at; of a running watch
+	failed  error // of the last look
+	lines   map[feedKey]*feedLine
+}
+
+// feedLine is a feed that has not grown since the watch began to look at it.
+type feedLine struct {
+	news  chan struct{} // closed when it has grown
+	quiet map[history.FeedPlace]bool
+}
+
+// quietMost bounds the places that are remembered of one feed.
+const quietMost = 64
+
+func newFeedWatch(news func(context.Context, int64) (history.FeedNews, error)) *feedWatch {
+	return &feedWatch{news: news}
+}
+
+// stillQuiet joins the waiters of a feed without a read, when it is known that nothing follows the place. Its caller must leave.
+func (w *feedWatch) stillQuiet(key feedKey, after history.FeedPlace, may bool) (<-chan struct{}, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	line := w.lines[key]
+	if !may || !w.running || line == nil || !line.quiet[after] {
+		return nil, false
+	}
+	w.waiting++
+	return line.news, true
+}
+
+// join joins the waiters of a feed, of which a read found nothing behind the place and before a transaction. It refuses when the
+// watch has looked further than that: the feed must be read again.
+func (w *feedWatch) join(key feedKey, after history.FeedPlace, through int64) (<-chan struct{}, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case !w.running:
+		w.running, w.looked, w.failed, w.lines = true, through, nil, map[feedKey]*feedLine{}
+		go w.run()
+	case w.looked > through:
+		return nil, false
+	}
+	line := w.lines[key]
+	if line == nil {
+		line = &feedLine{news: make(chan struct{}), quiet: map[history.FeedPlace]bool{}}
+		w.lines[key] = line
+	}
+	if len(line.quiet) < quietMost {
+		line.quiet[after] = true
+	}
+	w.waiting++
+	return line.news, true
+}
+
+// leave ends what join or stillQuiet began.
+func (w *feedWatch) leave() {
+	w.mu.Lock()
+	w.waiting--
+	w.mu.Unlock()
+}
+
+// failure is the error of the last look; nil when it succeeded.
+func (w *feedWatch) failure() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
+}
+
+// run looks until nobody waits.
+func (w *feedWatch) run() {
+	ticker := time.NewTicker(feedEvery)
+	defer ticker.Stop()
+	for range ticker.C {
+		if !w.look() {
+			return
+		}
+	}
+}
+
+// look asks once, and answers false when nobody waits any more.
+func (w *feedWatch) look() bool {
+	w.mu.Lock()
+	from := w.looked
+	if w.waiting == 0 {
+		w.running = false
+		w.mu.Unlock()
+		return false
+	}
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), feedWithin)
+	defer cancel()
+	news, err := w.news(ctx, from)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.failed = err; err != nil {
+		return true
+	}
+	w.looked = max(w.looked, news.Through)
+	w.tell(news.Announced, false)
+	w.tell(news.Missed, true)
+	return true
+}
+
+// tell wakes the waiters of feeds that have grown; w.mu is held.
+func (w *feedWatch) tell(clients []notice.ClientID, missed bool) {
+	for _, client := range clients {
+		key := feedKey{client, missed}
+		if line := w.lines[key]; line != nil {
+			close(line.news)
+			delete(w.lines, key)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+
+	"github.com/arauto/arauto/internal/api/status"
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/metrics"
+	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// extension is what initiators get beyond the rules; nil when it is off.
+func (g *Gateway) extension() *status.Extension {
+	if !g.cfg.Extension.Enabled {
+		return nil
+	}
+	return &status.Extension{Feed: g.auditlog, Receipts: receipts{g}, Observer: metrics.FeedObserver{Metrics: g.metrics}}
+}
+
+// receipts implements status.AttemptReceipts.
+type receipts struct{ *Gateway }
+
+// SentAttempt implements status.AttemptReceipts.
+func (r receipts) SentAttempt(ctx context.Context, client notice.ClientID, interaction notice.ID) (history.SentAttempt, error) {
+	sent, err := r.auditlog.AttemptOf(ctx, client, interaction)
+	if err != nil {
+		return sent, err
+	}
+	log, err := r.auditlog.OpenLog(ctx, 0)
+	if errors.Is(err, store.ErrNoCheckpoint) { // nothing is sealed yet
+		return sent, nil
+	}
+	if err != nil {
+		return sent, err
+	}
+	defer log.Close(ctx)
+	sent.LogKey = log.Head().Public
+	var entries []*audit.Sealed
+	of := history.Search{Notification: sent.Record.ID, Entries: []string{history.FactAttempt, history.FactResult}}
+	err = log.Each(ctx, of, func(e *audit.Sealed) error {
+		if int(audit.Value(e.Entry.Number)) == sent.Number {
+			entries = append(entries, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return sent, err
+	}
+	for _, e := range entries {
+		proof, err := evidence.Prove(ctx, log, e.Seq)
+		if err != nil {
+			return sent, err
+		}
+		if e.Entry.Kind == history.FactResult {
+			sent.ResultProof = proof
+		} else {
+			sent.Proof = proof
+		}
+	}
+	return sent, nil
+}
+
+// OwnFingerprint implements status.AttemptReceipts.
+func (r receipts) OwnFingerprint(serial string) string {
+	c := r.trust.Client.Current()
+	if c == nil || c.Leaf == nil || c.Leaf.SerialNumber.Text(16) != serial {
+		return ""
+	}
+	return mtls.Fingerprint(c.Leaf)
+}

@@ -1,0 +1,148 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/lab/openapicheck"
+	"github.com/arauto/arauto/internal/mtls"
+)
+
+// claims makes a call of the extension and returns the answer's claims, or its body where it is not signed.
+func (p *poller) claims(method, path string, body any) (status int, header http.Header, text []byte) {
+	p.h.t.Helper()
+	var sent io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		require.NoError(p.h.t, err)
+		sent = bytes.NewReader(raw)
+	}
+	r, err := http.NewRequestWithContext(p.h.t.Context(), method, "https://"+p.h.g.Addr("public")+path, sent)
+	require.NoError(p.h.t, err)
+	token, err := p.token()
+	require.NoError(p.h.t, err)
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("x-fapi-interaction-id", uuid.NewString())
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	res, err := p.client.Do(r)
+	require.NoError(p.h.t, err)
+	defer res.Body.Close()
+	text, err = io.ReadAll(res.Body)
+	require.NoError(p.h.t, err)
+	document, err := openapicheck.Open("extension-v1.yaml")
+	require.NoError(p.h.t, err)
+	require.NoError(p.h.t, document.Check(r, res.StatusCode, res.Header, text), "%s %s: %s", method, path, text)
+	if res.Header.Get("Content-Type") == "application/jwt" {
+		text, err = base64.RawURLEncoding.DecodeString(strings.Split(string(text), ".")[1])
+		require.NoError(p.h.t, err)
+	}
+	return res.StatusCode, res.Header, text
+}
+
+// toldAttempt is what the extension tells of one attempt.
+type toldAttempt struct {
+	Data struct {
+		Notification struct{ ID, ResourceID, State string }
+		Attempt      struct {
+			Number        int
+			InteractionID string
+			Outcome, URL  *string
+			TLS           *struct{ HolderFingerprint, HolderSerial *string }
+		}
+		LogKey *string
+		Proofs struct{ Attempt, Result *string }
+	}
+}
+
+// TestAReceiptProvesAnAttemptWithoutUs is "was that you": the answer, and what it is worth without the gateway.
+func TestAReceiptProvesAnAttemptWithoutUs(t *testing.T) {
+	h := open(t, "ARAUTO_EXTENSION_ENABLED=true")
+	h.initiator(certs.DefaultAlfa)
+	h.initiator(certs.DefaultBeta)
+	id, accepted := h.change(certs.DefaultAlfa)
+	n := h.settled(accepted, 1)
+	alfa, beta := h.poller(certs.DefaultAlfa), h.poller(certs.DefaultBeta)
+	path := "/arauto/v1/notifications/" + n.Attempts[0].InteractionID
+	var r toldAttempt
+	h.until("both proofs", func() bool {
+		status, _, text := alfa.claims(http.MethodGet, path, nil)
+		require.Equal(t, http.StatusOK, status, "%s", text)
+		require.NoError(t, json.Unmarshal(text, &r))
+		return r.Data.Proofs.Attempt != nil && r.Data.Proofs.Result != nil
+	})
+	require.Equal(t, id, r.Data.Notification.ResourceID)
+	require.Equal(t, n.Attempts[0].InteractionID, r.Data.Attempt.InteractionID)
+	require.Equal(t, "delivered", *r.Data.Attempt.Outcome)
+	require.Equal(t, *n.Attempts[0].URL, *r.Data.Attempt.URL)
+	ours := h.g.trust.Client.Current().Leaf
+	require.Equal(t, mtls.Fingerprint(ours), *r.Data.Attempt.TLS.HolderFingerprint)
+
+	key, err := base64.StdEncoding.DecodeString(*r.Data.LogKey)
+	require.NoError(t, err)
+	for _, proof := range []string{*r.Data.Proofs.Attempt, *r.Data.Proofs.Result} {
+		h.verifies(key, []byte(proof))
+	}
+
+	status, _, other := beta.claims(http.MethodGet, path, nil)
+	require.Equal(t, http.StatusNotFound, status)
+	_, _, none := beta.claims(http.MethodGet, "/arauto/v1/notifications/"+uuid.NewString(), nil)
+	when := regexp.MustCompile(`"requestDateTime":"[^"]*"`)
+	require.Equal(t, when.ReplaceAllString(string(none), ""), when.ReplaceAllString(string(other), ""), "a foreign attempt looks like none")
+	status, _, _ = alfa.claims(http.MethodGet, "/arauto/v1/notifications/no-uuid", nil)
+	require.Equal(t, http.StatusBadRequest, status)
+
+	status, _, text := alfa.claims(http.MethodGet, "/arauto/v1/events?missed=false", nil)
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, string(text), n.Attempts[0].InteractionID)
+	require.InDelta(t, 1, h.metric(`arauto_feed_events_total{feed="all"}`), 0)
+	require.InDelta(t, 0, h.metric(`arauto_feed_events_total{feed="missed"}`), 0)
+	require.InDelta(t, 0, h.metric(`arauto_feed_polls_waiting`), 0)
+}
+
+// verifies holds a proof against both verifiers, as it is and with each of some bits changed.
+func (h *house) verifies(key ed25519.PublicKey, proof []byte) {
+	h.t.Helper()
+	_, err := evidence.VerifyFile(bytes.NewReader(proof), int64(len(proof)), key, nil, audit.WholeMost)
+	require.NoError(h.t, err)
+	for at := 0; at < len(proof); at += 7 {
+		for bit := range 8 {
+			changed := bytes.Clone(proof)
+			changed[at] ^= 1 << bit
+			_, err := evidence.VerifyFile(bytes.NewReader(changed), int64(len(changed)), key, nil, audit.WholeMost)
+			require.Error(h.t, err, "bit %d of byte %d", bit, at)
+		}
+	}
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		h.t.Log("there is no python3: docs/verify.py is not compared")
+		return
+	}
+	keyFile, file := filepath.Join(h.dir, "log.pub.pem"), filepath.Join(h.dir, "proof.txt")
+	pem, err := audit.MarshalPublic(key)
+	require.NoError(h.t, err)
+	require.NoError(h.t, os.WriteFile(keyFile, pem, 0o600))
+	require.NoError(h.t, os.WriteFile(file, proof, 0o600))
+	out, err := exec.CommandContext(h.t.Context(), python, "../../docs/verify.py", "--key", keyFile, file).CombinedOutput()
+	require.NoError(h.t, err, "%s", out)
+	proof[len(proof)/2] ^= 1
+	require.NoError(h.t, os.WriteFile(file, proof, 0o600))
+	require.Error(h.t, exec.CommandContext(h.t.Context(), python, "../../docs/verify.py", "--key", keyFile, file).Run())
+}
