@@ -41,7 +41,7 @@ type FeedNews struct {
 type SentAttempt struct {
 	Record      Record // of its notification, with all attempts
 	Number      int    // of the attempt in Record
-	Proof       []byte // of the entry that recorded the attempt before it was sent; nil: it is not sealed yet
+	Proof       []byte // of the entry that recorded the attempt before it was sent; nil: it is not sealed yet, or it is that of the change, which is the bank's alone
 	ResultProof []byte // of the entry about its end; nil: it has not ended, or its end is not sealed yet
 	LogKey      []byte // the log's public key, 32 bytes; nil: none is registered
 }

@@ -160,7 +160,7 @@ func (l *Log) FeedNews(ctx context.Context, from int64) (history.FeedNews, error
 // AttemptOf finds the attempt of a client that an interaction id names, with its notification; ErrNotFound when this client has
 // none, whether or not another client has one.
 func (l *Log) AttemptOf(ctx context.Context, client notice.ClientID, interaction notice.ID) (history.SentAttempt, error) {
-	found, err := queryEntries(ctx, l.query, entrySelect+"WHERE interaction_id = $1 AND kind = 'attempt' AND client_id = $2 LIMIT 1", store.ToUUID(interaction), string(client))
+	found, err := queryEntries(ctx, l.query, entrySelect+"WHERE interaction_id = $1 AND kind IN ('attempt', 'change') AND client_id = $2 LIMIT 1", store.ToUUID(interaction), string(client))
 	if err != nil {
 		return history.SentAttempt{}, store.Unavailable("find the attempt", err)
 	}
@@ -174,5 +174,9 @@ func (l *Log) AttemptOf(ctx context.Context, client notice.ClientID, interaction
 	if record.Client != client {
 		return history.SentAttempt{}, fmt.Errorf("attempt %s: %w", interaction, store.ErrNotFound)
 	}
-	return history.SentAttempt{Record: record, Number: int(audit.Value(found[0].Number))}, nil
+	number := 1 // of an attempt that the entry of its change records
+	if found[0].Number != nil {
+		number = int(*found[0].Number)
+	}
+	return history.SentAttempt{Record: record, Number: number}, nil
 }
