@@ -132,6 +132,7 @@ type Config struct {
 	Extension struct {
 		Enabled    bool `yaml:"enabled" env:"ARAUTO_EXTENSION_ENABLED"`
 		MaxWaiting int  `yaml:"max_waiting" env:"ARAUTO_EXTENSION_MAX_WAITING"`
+		Redelivery bool `yaml:"redelivery" env:"ARAUTO_EXTENSION_REDELIVERY"`
 	} `yaml:"extension"`
 	Reconcile struct {
 		Enabled bool   `yaml:"enabled" env:"ARAUTO_RECONCILE_ENABLED"`

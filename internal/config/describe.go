@@ -135,6 +135,7 @@ var descriptions = map[string]description{
 
 	"extension.enabled":     {about: "Offer initiators more than the rules ask for, on the public listener: what they missed, and proof of each attempt ([the extension](extension.md))."},
 	"extension.max_waiting": {about: "Long polls of initiators that may wait at once, 1 to 65536. One client may have an eighth of them."},
+	"extension.redelivery":  {about: "Initiators may ask for one more POST of what they did not get, beyond the three of the rule."},
 
 	"reconcile.enabled": {about: "Verify every day whether the history is complete, and list the day's status queries ([complete](operations/reconcile.md))."},
 	"reconcile.at":      {about: "When, in hours and minutes of Brasília's time.", form: "hh:mm"},

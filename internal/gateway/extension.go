@@ -19,7 +19,27 @@ func (g *Gateway) extension() *status.Extension {
 	if !g.cfg.Extension.Enabled {
 		return nil
 	}
-	return &status.Extension{Feed: g.auditlog, Receipts: receipts{g}, Observer: metrics.FeedObserver{Metrics: g.metrics}}
+	e := &status.Extension{Feed: g.auditlog, Receipts: receipts{g}, Preflights: preflights{g}, Observer: metrics.FeedObserver{Metrics: g.metrics}}
+	if g.cfg.Extension.Redelivery {
+		e.Redelivery = g.auditlog
+	}
+	return e
+}
+
+// preflights implements status.Preflights.
+type preflights struct{ *Gateway }
+
+// Preflight implements status.Preflights.
+func (p preflights) Preflight(ctx context.Context, client notice.ClientID) (address string, steps []status.ReachStep, err error) {
+	found, err := p.registry.Get(ctx, client)
+	if err != nil || len(found.WebhookURIs) == 0 {
+		return "", nil, err
+	}
+	address = found.WebhookURIs[0]
+	for _, s := range (prober{p.sender}).Probe(ctx, address) {
+		steps = append(steps, status.ReachStep(s))
+	}
+	return address, steps, nil
 }
 
 // receipts implements status.AttemptReceipts.

@@ -145,3 +145,41 @@ func (h *house) verifies(key ed25519.PublicKey, proof []byte) {
 	require.NoError(h.t, os.WriteFile(file, proof, 0o600))
 	require.Error(h.t, exec.CommandContext(h.t.Context(), python, "../../docs/verify.py", "--key", keyFile, file).Run())
 }
+
+// TestAnInitiatorAsksWhetherItCanBeReached tries an endpoint that is up and one that is down, over real connections.
+func TestAnInitiatorAsksWhetherItCanBeReached(t *testing.T) {
+	h := open(t, "ARAUTO_EXTENSION_ENABLED=true", "ARAUTO_EXTENSION_REDELIVERY=true")
+	up := h.initiator(certs.DefaultAlfa)
+	h.initiator(certs.DefaultBeta).Close()
+	var got struct {
+		Data struct {
+			WebhookURI string
+			OK         bool
+			Steps      []struct {
+				Step    string
+				OK      bool
+				Problem *string
+			}
+		}
+	}
+	alfa, beta := h.poller(certs.DefaultAlfa), h.poller(certs.DefaultBeta)
+	status, _, text := alfa.claims(http.MethodPost, "/arauto/v1/preflight", nil)
+	require.Equal(t, http.StatusOK, status, "%s", text)
+	require.NoError(t, json.Unmarshal(text, &got))
+	require.True(t, got.Data.OK, "%s", text)
+	require.Equal(t, up.BaseURI("/"+certs.DefaultAlfa.Name), got.Data.WebhookURI)
+	require.Equal(t, "client certificate", got.Data.Steps[len(got.Data.Steps)-1].Step)
+	require.Empty(t, up.Requests(), "nothing was posted")
+
+	_, _, text = beta.claims(http.MethodPost, "/arauto/v1/preflight", nil)
+	require.NoError(t, json.Unmarshal(text, &got))
+	require.False(t, got.Data.OK, "%s", text)
+	require.NotNil(t, got.Data.Steps[len(got.Data.Steps)-1].Problem)
+	status, _, _ = beta.claims(http.MethodPost, "/arauto/v1/preflight", nil)
+	require.Equal(t, 529, status)
+	require.InDelta(t, 1, h.metric(`arauto_polls_shed_total{limit="preflight"}`), 0)
+
+	status, _, text = alfa.claims(http.MethodPost, "/arauto/v1/redelivery", map[string]string{"since": "2026-01-01T00:00:00Z"})
+	require.Equal(t, http.StatusOK, status, "%s", text)
+	require.Contains(t, string(text), `"queued":[]`)
+}

@@ -41,7 +41,7 @@ func (m *Metrics) bear() {
 	for _, way := range []string{"spooled", "replayed", "put-aside", "unrecorded"} {
 		m.pollsKept.WithLabelValues(way)
 	}
-	for _, limit := range []string{"connections", "client-rate", "client-in-flight", "rate", "in-flight", "waiting"} {
+	for _, limit := range []string{"connections", "client-rate", "client-in-flight", "rate", "in-flight", "waiting", "preflight"} {
 		m.shed.WithLabelValues(limit)
 	}
 	for _, feed := range []string{feedAll, feedMissed} {

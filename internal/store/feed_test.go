@@ -269,3 +269,55 @@ func TestNewsNamesWhoseFeedsHaveGrown(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, third.Announced)
 }
+
+// TestWhatEndedUndeliveredIsSentOnceMoreAndNoMore is D-4 for initiators: one more POST a notification in all.
+func TestWhatEndedUndeliveredIsSentOnceMoreAndNoMore(t *testing.T) {
+	h := openSealed(t)
+	for _, client := range []notice.ClientID{"c-1", "c-2"} {
+		_, _, err := h.store.PutInitiator(t.Context(), notice.Initiator{
+			Client: client, OrganisationID: "o", SoftwareID: "s", Name: "n", WebhookURIs: []string{"https://c.example.com/hook"}, Push: true,
+		}, "test")
+		require.NoError(t, err)
+	}
+	old := time.Now().Add(-2 * time.Hour)
+	_, err := announce(t.Context(), h.owner, "c-1", 9, &old)
+	require.NoError(t, err)
+	made, err := announce(t.Context(), h.owner, "c-1", 15, nil)
+	require.NoError(t, err)
+	_, err = announce(t.Context(), h.owner, "c-2", 15, nil)
+	require.NoError(t, err)
+	_, err = announce(t.Context(), h.owner, "c-3", 3, nil)
+	require.NoError(t, err)
+
+	since := time.Now().Add(-time.Hour)
+	ctx := context.WithValue(t.Context(), history.ActorKey{}, history.Actor{Subject: "c-1", Role: "initiator", Source: "192.0.2.1:1"})
+	first, more, err := h.log.Redeliver(ctx, "c-1", since, 4)
+	require.NoError(t, err)
+	require.Len(t, first, 4)
+	require.True(t, more)
+	second, more, err := h.log.Redeliver(ctx, "c-1", since, 4)
+	require.NoError(t, err)
+	require.False(t, more)
+	var queued, want []notice.ID
+	queued = append(append(queued, first...), second...)
+	for _, a := range made {
+		if a.missed {
+			want = append(want, a.id)
+		}
+	}
+	require.ElementsMatch(t, want, queued, "those since the instant, each once, and nobody else's")
+	var rows int
+	require.NoError(t, h.owner.QueryRow(t.Context(), "SELECT count(*) FROM queue WHERE client_id = 'c-1' AND manual").Scan(&rows))
+	require.Equal(t, len(want), rows)
+	require.NoError(t, h.owner.QueryRow(t.Context(), "SELECT count(*) FROM entry WHERE kind = 'resend' AND facts->>'role' = 'initiator' AND facts->>'actor' = 'c-1'").Scan(&rows))
+	require.Equal(t, len(want), rows)
+
+	_, err = h.owner.Exec(t.Context(), "DELETE FROM queue") // they failed: there is no second one
+	require.NoError(t, err)
+	third, more, err := h.log.Redeliver(ctx, "c-1", since, 4)
+	require.NoError(t, err)
+	require.Empty(t, third)
+	require.False(t, more)
+	_, _, err = h.log.Redeliver(ctx, "c-3", since, 4)
+	require.ErrorIs(t, err, store.ErrNoPush)
+}

@@ -33,6 +33,28 @@ type AttemptReceipts interface {
 	OwnFingerprint(serial string) string
 }
 
+// Redelivery makes one more POST for what a client did not get; *auditlog.Log does.
+type Redelivery interface {
+	// Redeliver makes one for each notification that ended undelivered since an instant and was never sent once more, at most so many.
+	// An error that knows Conflict() bool and answers true means that the client has no address.
+	Redeliver(ctx context.Context, client notice.ClientID, since time.Time, most int) (queued []notice.ID, more bool, err error)
+}
+
+// Preflights tries whether a notification could reach a client.
+type Preflights interface {
+	// Preflight goes the way of a notification to the first registered address of a client, up to the end of the handshake; an address ""
+	// means that there is none. It ends with its context.
+	Preflight(ctx context.Context, client notice.ClientID) (address string, steps []ReachStep, err error)
+}
+
+// ReachStep is one condition for a notification to reach an address, and its result.
+type ReachStep struct {
+	Step    string  `json:"step"` // address, name, connection, certificate or client certificate, in this order
+	OK      bool    `json:"ok"`
+	Detail  string  `json:"detail"`  // what was seen
+	Problem *string `json:"problem"` // why it does not hold, and what to change; null when it holds
+}
+
 // ExtensionObserver is told about the extension, for metrics. Its methods must be quick and safe for concurrent use.
 type ExtensionObserver interface {
 	// Waiting reports a long poll that begins (1) or ends (-1).
@@ -47,11 +69,14 @@ func (silentExtension) Waiting(int)      {}
 func (silentExtension) Listed(bool, int) {}
 
 // Extension is what initiators get beyond the rules. Its calls have the admission, the limits, the errors and the records of status
-// queries. The zero members of Feed and Receipts leave their calls out.
+// queries. A member that is nil leaves its calls out.
 type Extension struct {
 	Feed     Feed
 	Receipts AttemptReceipts
 	Observer ExtensionObserver // nil allowed
+
+	Redelivery Redelivery
+	Preflights Preflights
 }
 
 // extensionVersion is x-v of the extension's answers, and extensionAPI its version in the records.
@@ -71,10 +96,12 @@ type extensionCall struct {
 var (
 	callEvents       = extensionCall{"extension-events", http.MethodGet, "/events"}
 	callNotification = extensionCall{"extension-notification", http.MethodGet, "/notifications/{interactionId}"}
+	callPreflight    = extensionCall{"extension-preflight", http.MethodPost, "/preflight"}
+	callRedelivery   = extensionCall{"extension-redelivery", http.MethodPost, "/redelivery"}
 )
 
 // extensionCalls are the calls there are.
-var extensionCalls = []*extensionCall{&callEvents, &callNotification}
+var extensionCalls = []*extensionCall{&callEvents, &callNotification, &callPreflight, &callRedelivery}
 
 // extensionRoutes are the routes of the extension; none where it is off.
 func (p *Public) extensionRoutes() []api.Route {
@@ -91,6 +118,12 @@ func (p *Public) extensionRoutes() []api.Route {
 		}
 		if e.Receipts != nil {
 			add(&callNotification, p.getReceipt)
+		}
+		if e.Preflights != nil {
+			add(&callPreflight, p.postPreflight)
+		}
+		if e.Redelivery != nil {
+			add(&callRedelivery, p.postRedelivery)
 		}
 	}
 	return out
@@ -128,9 +161,17 @@ func (p *Public) caller(x *api.Exchange, op *extensionCall) (*notice.Initiator, 
 	return known.Initiator, nil
 }
 
-// self judges the form of a GET of the extension and returns its address as the answer repeats it, and its parameters.
+// self judges the form of a call of the extension without a body and returns its address as the answer repeats it, and its parameters.
 func (p *Public) self(x *api.Exchange) (string, url.Values, error) {
-	if err := judgeForm(x.R); err != nil {
+	if hasBody(x.R) {
+		return "", nil, refBody
+	}
+	return p.selfWithBody(x)
+}
+
+// selfWithBody is self for a call that takes a body.
+func (p *Public) selfWithBody(x *api.Exchange) (string, url.Values, error) {
+	if err := judgeHead(x.R); err != nil {
 		return "", nil, err
 	}
 	self := p.base + x.R.RequestURI

@@ -78,6 +78,10 @@ var (
 		status: http.StatusMethodNotAllowed, code: "METHOD_NOT_ALLOWED", title: "Método não suportado.",
 		detail: "O caminho solicitado aceita apenas o método GET.",
 	}
+	refMethodPost = &queryError{
+		status: refMethod.status, code: refMethod.code, title: refMethod.title,
+		detail: "O caminho solicitado aceita apenas o método POST.",
+	}
 	refAccept = &queryError{
 		status: http.StatusNotAcceptable, code: "NOT_ACCEPTABLE", title: "Formato não suportado.",
 		detail: "A resposta está disponível apenas como application/jwt em UTF-8.",
@@ -120,6 +124,9 @@ func refusalFor(ctx context.Context, err error) (r *queryError, reason string) {
 		case http.StatusNotFound:
 			return refNotFound, "no such path"
 		case http.StatusMethodNotAllowed:
+			if framed.Allow == http.MethodPost {
+				return refMethodPost, ""
+			}
 			return refMethod, ""
 		}
 		return refInternal, framed.Code
@@ -162,6 +169,9 @@ func (p *Public) refuse(x *api.Exchange, err error) {
 	switch r.status {
 	case http.StatusMethodNotAllowed:
 		h.Set("Allow", http.MethodGet)
+		if r == refMethodPost {
+			h.Set("Allow", http.MethodPost)
+		}
 	case http.StatusServiceUnavailable, statusOverload:
 		h.Set("Retry-After", api.RetryAfter)
 	}

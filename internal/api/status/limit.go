@@ -42,6 +42,7 @@ const (
 	limitRate           = "rate"
 	limitInFlight       = "in-flight"
 	limitWaiting        = "waiting"
+	limitPreflight      = "preflight"
 )
 
 // floorRate is what an institution must be able to serve in a second (status-apis §2, NFR-TRAFFIC).

@@ -67,11 +67,20 @@ func (p *Public) ask(x *api.Exchange, op *operation) (question notice.Question, 
 
 // judgeForm judges what is not about any one resource: the form of the address, a body, and what would be accepted.
 func judgeForm(r *http.Request) error {
-	switch {
-	case r.URL.Host != "" || !strings.HasPrefix(r.RequestURI, "/"):
-		return because(refParameter, "address is not a path") // absolute-form belongs to proxies (cases H6)
-	case hasBody(r):
+	if isPath(r) && hasBody(r) {
 		return refBody
+	}
+	return judgeHead(r)
+}
+
+// isPath tells a path from an absolute address, which belongs to proxies (cases H6).
+func isPath(r *http.Request) bool { return r.URL.Host == "" && strings.HasPrefix(r.RequestURI, "/") }
+
+// judgeHead judges the form of the address and what would be accepted.
+func judgeHead(r *http.Request) error {
+	switch {
+	case !isPath(r):
+		return because(refParameter, "address is not a path")
 	case !acceptsJWT(r.Header):
 		return refAccept
 	}

@@ -62,7 +62,7 @@ type Polls interface {
 type PublicObserver interface {
 	// Polled reports one answered query about a kind of resource (0: about none) and the code of its error, "" for 200.
 	Polled(kind ofb.Kind, status int, code string)
-	// Shed reports a refusal by a limit: "connections", "client-rate", "client-in-flight", "rate", "in-flight" or "waiting".
+	// Shed reports a refusal by a limit: "connections", "client-rate", "client-in-flight", "rate", "in-flight", "waiting" or "preflight".
 	Shed(limit string)
 	// Unrecorded reports an answer whose record could not be kept; it was a 503, or a 529 beyond what is recorded.
 	Unrecorded(status int)
@@ -118,6 +118,8 @@ type Public struct {
 	feeds   chan struct{} // its room is for reads of feeds
 	leaving chan struct{} // closed when the server shuts down: long polls end
 	left    sync.Once
+
+	preflights preflightTimes
 }
 
 // linkPattern is what payments' links.self must match (status-apis §1.9 LINK): the host needs a dot and a top label of two

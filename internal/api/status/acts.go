@@ -1,0 +1,153 @@
+package status
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/failure"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// The bounds of acts that initiators ask for.
+const (
+	preflightEvery  = time.Minute // of one client, at this replica
+	preflightWithin = 14 * time.Second
+	maxPreflights   = 4   // at once: each holds a connection to a receiver
+	redeliveredMost = 100 // notifications of one call
+	maxActBody      = 64 << 10
+)
+
+// preflightTimes keeps clients from having us connect more often than they may. The zero value is ready to use.
+type preflightTimes struct {
+	mu   sync.Mutex
+	last map[notice.ClientID]time.Time
+	run  int
+}
+
+// begin admits a preflight of a client; done must be called when it ends.
+func (t *preflightTimes) begin(client notice.ClientID, now time.Time) (done func(), ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at, there := t.last[client]; t.run >= maxPreflights || there && now.Sub(at) < preflightEvery {
+		return nil, false
+	}
+	fresh := map[notice.ClientID]time.Time{client: now}
+	for other, at := range t.last { // at most four begin at once, so few are kept
+		if now.Sub(at) < preflightEvery {
+			fresh[other] = at
+		}
+	}
+	fresh[client] = now
+	t.last = fresh
+	t.run++
+	return func() {
+		t.mu.Lock()
+		t.run--
+		t.mu.Unlock()
+	}, true
+}
+
+type preflightOutcome struct {
+	WebhookURI *string     `json:"webhookUri"` // null: none is registered, so push is off
+	OK         bool        `json:"ok"`
+	Steps      []ReachStep `json:"steps"` // the first that failed is the last
+}
+
+// postPreflight goes the way of a notification to the caller's own registered address, up to the end of the handshake.
+func (p *Public) postPreflight(x *api.Exchange, op *extensionCall) error {
+	who, err := p.caller(x, op)
+	if err != nil {
+		return err
+	}
+	self, values, err := p.self(x)
+	if err != nil {
+		return err
+	}
+	if err := onlyNames(values); err != nil {
+		return err
+	}
+	client := queryOf(x).poll.Client
+	done, ok := p.preflights.begin(client, time.Now())
+	if !ok {
+		p.observer.Shed(limitPreflight)
+		return because(refOverload, limitPreflight)
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(x.R.Context(), preflightWithin)
+	defer cancel()
+	address, steps, err := p.cfg.Extension.Preflights.Preflight(ctx, client)
+	if err != nil {
+		return err
+	}
+	out := preflightOutcome{WebhookURI: known(address), OK: len(steps) > 0 && steps[len(steps)-1].OK, Steps: append([]ReachStep{}, steps...)}
+	queryOf(x).poll.Facts.Items = len(steps)
+	return p.tell(x, self, who.OrganisationID, out)
+}
+
+type redeliveryAsked struct {
+	Since time.Time `json:"since"`
+}
+
+type redeliveryJSON struct {
+	Queued []notice.ID `json:"queued"` // notifications for which one more POST is due now
+	More   bool        `json:"more"`   // ask again for the others
+}
+
+// postRedelivery makes one more POST for what the caller did not get since an instant (D-4).
+func (p *Public) postRedelivery(x *api.Exchange, op *extensionCall) error {
+	who, err := p.caller(x, op)
+	if err != nil {
+		return err
+	}
+	self, values, err := p.selfWithBody(x)
+	if err != nil {
+		return err
+	}
+	if err := onlyNames(values); err != nil {
+		return err
+	}
+	var asked redeliveryAsked
+	if err := readAct(x.R, &asked); err != nil {
+		return err
+	}
+	if asked.Since.IsZero() {
+		return because(refMissing, "no since")
+	}
+	client := queryOf(x).poll.Client
+	ctx := context.WithValue(context.WithoutCancel(x.R.Context()), history.ActorKey{}, history.Actor{Subject: string(client), Role: "initiator", Source: x.R.RemoteAddr})
+	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	queued, more, err := p.cfg.Extension.Redelivery.Redeliver(ctx, client, asked.Since, redeliveredMost)
+	if text, conflict := failure.Conflict(err); conflict {
+		return because(refParameter, text)
+	}
+	if err != nil {
+		return err
+	}
+	queryOf(x).poll.Facts.Items = len(queued)
+	return p.tell(x, self, who.OrganisationID, redeliveryJSON{append([]notice.ID{}, queued...), more})
+}
+
+// readAct reads the JSON object of an act, with no member that it does not know.
+func readAct(r *http.Request, into any) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxActBody+1))
+	switch {
+	case err != nil:
+		return because(refParameter, "body cannot be read")
+	case len(body) == 0:
+		return because(refMissing, "no body")
+	case len(body) > maxActBody:
+		return because(refParameter, "body is too long")
+	}
+	if err := json.Unmarshal(body, into, json.RejectUnknownMembers(true)); err != nil {
+		return because(refParameter, "body is not as the document says")
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package status_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/api/status"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/spool"
+)
+
+// acts plays the parts of the extension that do something.
+type acts struct {
+	asked     atomic.Pointer[history.Actor]
+	since     atomic.Pointer[time.Time]
+	preflight atomic.Int64
+	noPush    atomic.Bool
+}
+
+type noAddress struct{}
+
+func (noAddress) Error() string  { return "no address" }
+func (noAddress) Conflict() bool { return true }
+
+func (a *acts) Redeliver(ctx context.Context, _ notice.ClientID, since time.Time, _ int) ([]notice.ID, bool, error) {
+	who, _ := ctx.Value(history.ActorKey{}).(history.Actor)
+	a.asked.Store(&who)
+	a.since.Store(&since)
+	if a.noPush.Load() {
+		return nil, false, noAddress{}
+	}
+	return []notice.ID{notice.ID(uuid.New())}, true, nil
+}
+
+func (a *acts) Preflight(context.Context, notice.ClientID) (string, []status.ReachStep, error) {
+	a.preflight.Add(1)
+	why := "connection refused"
+	return "https://itp.example.com/hook", []status.ReachStep{{Step: "address", OK: true, Detail: "fits"}, {Step: "connection", Problem: &why}}, nil
+}
+
+// post sends a body to a path.
+func (p *poller) post(path, body string, change ...func(*http.Request)) answer {
+	p.t.Helper()
+	return p.get(path, append([]func(*http.Request){func(r *http.Request) {
+		r.Method, r.Body, r.ContentLength = http.MethodPost, http.NoBody, int64(len(body))
+		if body != "" {
+			r.Body = io.NopCloser(strings.NewReader(body))
+		}
+	}}, change...)...)
+}
+
+func TestInitiatorsAskForActsOfTheirOwn(t *testing.T) {
+	a := &acts{}
+	d := openDesk(t, func(c *status.PublicConfig, _ *spool.Config) {
+		c.Extension = &status.Extension{Redelivery: a, Preflights: a}
+	}).both()
+	const redelivery, preflight = "/arauto/v1/redelivery", "/arauto/v1/preflight"
+
+	var queued struct {
+		Queued []string
+		More   bool
+	}
+	got := d.alfa.post(redelivery, `{"since":"2026-11-28T12:00:00-03:00"}`)
+	require.NoError(t, json.Unmarshal(d.open(got).Data, &queued))
+	require.Len(t, queued.Queued, 1)
+	require.True(t, queued.More)
+	require.Equal(t, "initiator", a.asked.Load().Role)
+	require.Equal(t, clientAlfa, a.asked.Load().Subject)
+	require.True(t, a.since.Load().Equal(time.Date(2026, 11, 28, 15, 0, 0, 0, time.UTC)))
+	for _, wrong := range []string{`{`, `[]`, `{"since":"yesterday"}`, `{"since":"2026-11-28T12:00:00Z","all":true}`, strings.Repeat(" ", 70_000)} {
+		d.requireRefused(d.alfa.post(redelivery, wrong), http.StatusBadRequest, "PARAMETRO_INVALIDO")
+	}
+	for _, missing := range []string{``, `{}`} {
+		d.requireRefused(d.alfa.post(redelivery, missing), http.StatusBadRequest, "PARAMETRO_NAO_INFORMADO")
+	}
+	a.noPush.Store(true)
+	d.requireRefused(d.alfa.post(redelivery, `{"since":"2026-11-28T12:00:00Z"}`), http.StatusBadRequest, "PARAMETRO_INVALIDO")
+	refused := d.alfa.get(redelivery)
+	d.requireRefused(refused, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED")
+	require.Equal(t, http.MethodPost, refused.header.Get("Allow"))
+	d.requireRefused(d.alfa.post(redelivery, `{"since":"2026-11-28T12:00:00Z"}`, withToken("bad")), http.StatusUnauthorized, "UNAUTHORIZED")
+
+	var tried struct {
+		WebhookURI string
+		OK         bool
+		Steps      []status.ReachStep
+	}
+	require.NoError(t, json.Unmarshal(d.open(d.alfa.post(preflight, "")).Data, &tried))
+	require.Equal(t, "https://itp.example.com/hook", tried.WebhookURI)
+	require.False(t, tried.OK)
+	require.Len(t, tried.Steps, 2)
+	d.requireRefused(d.alfa.post(preflight, ""), 529, "SITE_IS_OVERLOADED")
+	require.Equal(t, http.StatusOK, d.beta.post(preflight, "").status, "each client has its own minute")
+	d.requireRefused(d.beta.post(preflight, "{}"), http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE")
+	require.EqualValues(t, 2, a.preflight.Load())
+
+	recorded := d.entries()
+	require.Equal(t, "extension-redelivery", recorded[0].facts.Operation)
+	require.Equal(t, http.MethodPost, recorded[0].facts.Method)
+	require.Equal(t, "200", recorded[0].outcome)
+	require.NotContains(t, recorded[0].facts.Reason, "since")
+}

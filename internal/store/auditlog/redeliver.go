@@ -1,0 +1,55 @@
+package auditlog
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// undeliveredSQL finds notifications of a client that ended undelivered since an instant and whose change was never sent once more,
+// for an operator or an initiator. The outcomes name the index entry_outcome.
+const undeliveredSQL = `
+SELECT u.notification_id FROM entry u
+JOIN entry a ON a.notification_id = u.notification_id AND a.kind IN ('change', 'decision')
+WHERE u.client_id = $1 AND u.closes IN ('exhausted', 'cancelled') AND u.outcome = ANY($4::text[]) AND u.` + unusualSQL + ` AND u.at >= $2
+  AND NOT EXISTS (SELECT FROM entry r WHERE r.change_id = coalesce(a.change_id, a.id) AND r.kind = 'resend')
+ORDER BY u.at, u.notification_id LIMIT $3`
+
+// Redeliver makes one more POST for each notification of a client that ended undelivered since an instant, at most so many, oldest
+// end first. A change that was sent once more before, by an operator or by this call, is left out, so that there is one such POST in
+// all (D-4). more says that there are further ones. The entries name the caller of the context (history.Actor).
+//
+// It returns store.ErrNoPush when the client has no address, and ErrUnavailable when the database does not answer; then a repetition
+// is safe.
+func (l *Log) Redeliver(ctx context.Context, client notice.ClientID, since time.Time, most int) (queued []notice.ID, more bool, err error) {
+	rows, err := l.query.Query(ctx, undeliveredSQL, string(client), since, most+1, endings())
+	if err != nil {
+		return nil, false, store.Unavailable("find what ended undelivered", err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (id notice.ID, err error) {
+		err = row.Scan((*[16]byte)(&id))
+		return id, err
+	})
+	if err != nil {
+		return nil, false, store.Unavailable("find what ended undelivered", err)
+	}
+	if more = len(found) > most; more {
+		found = found[:most]
+	}
+	for _, id := range found {
+		_, err := l.Resend(ctx, id, string(client), "asked for by the initiator")
+		switch {
+		case errors.Is(err, store.ErrResent): // another call was first
+		case err != nil:
+			return queued, more, err
+		default:
+			queued = append(queued, id)
+		}
+	}
+	return queued, more, nil
+}
