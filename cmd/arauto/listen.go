@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,14 +29,20 @@ func listenCommand(w world) *cobra.Command {
 		Use: "listen", Short: "receive notifications on this machine, for initiators' developers", Args: cobra.NoArgs,
 		Long: "Run a webhook endpoint with mutual TLS. It prints each notification and every violation of the webhook API 1.3.0, and answers 202\n" +
 			"with the notification's interaction id, or the statuses of --answer in turn. Give the endpoint's own certificates, or with --pki\n" +
-			"those of a development PKI (arauto certs FOLDER).",
+			"those of a development PKI (arauto certs FOLDER). With --forward, the local app decides the answer. At the end it tells which\n" +
+			"notifications were never answered with 2xx.",
 	}
-	l := &listen{out: w.stdout}
+	l := &listen{out: w.stdout, client: http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	c.Flags().StringVar(&l.addr, "addr", "127.0.0.1:8444", "the address to listen on, host:port")
 	c.Flags().StringVar(&l.cert, "tls-cert", "", "the endpoint's certificate with its chain, PEM")
 	c.Flags().StringVar(&l.key, "tls-key", "", "the certificate's private key, PEM")
 	c.Flags().StringVar(&l.ca, "client-ca", "", "the authorities that issue the holders' certificates, PEM")
 	pki := c.Flags().String("pki", "", "the folder of a development PKI; it replaces the three files")
+	c.Flags().StringVar(&l.forward, "forward", "", "pass notifications on to a local app, such as http://localhost:3000/hook, and answer what it answers")
+	c.Flags().StringVar(&l.expect, "expect-organisation", "", "answer 403 to a caller whose certificate is of another organisation, and name it")
+	c.Flags().DurationVar(&l.delay, "delay", 0, "wait so long before each answer, at most 1m")
+	c.Flags().Int64Var(&l.drop, "drop", 0, "end the connections of the first so many notifications without an answer")
+	c.Flags().BoolVar(&l.asJSON, "json", false, "print one JSON object a line")
 	who := c.Flags().String("initiator", "alfa", "which initiator of the development PKI to use")
 	c.Flags().IntSliceVar(&l.answers, "answer", []int{http.StatusAccepted}, "HTTP statuses to answer in turn; the last one repeats")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -54,7 +61,15 @@ type listen struct {
 	out                 io.Writer
 	addr, cert, key, ca string
 	answers             []int
+	forward, expect     string
+	delay               time.Duration
+	drop                int64
+	asJSON              bool
 	count               atomic.Int64
+
+	client http.Client // of the local app; redirects of an app are its own answer
+	mu     sync.Mutex  // of what follows, and of out
+	seen   summary
 }
 
 func (l *listen) run(ctx context.Context) error {
@@ -67,6 +82,9 @@ func (l *listen) run(ctx context.Context) error {
 		if status < 200 || status > 599 {
 			return wrongUse("listen: --answer %d is not a final HTTP status; use 200 to 599", status)
 		}
+	}
+	if err := l.checkFlags(); err != nil {
+		return err
 	}
 	identity, err := mtls.LoadIdentity(l.cert, l.key, mtls.AsServer)
 	if err != nil {
@@ -84,13 +102,16 @@ func (l *listen) run(ctx context.Context) error {
 		Handler: l, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 15 * time.Second, MaxHeaderBytes: 64 << 10,
 		TLSConfig: mtls.ServerConfig(identity, authorities), ErrorLog: nil,
 	}
-	fmt.Fprintf(l.out, "listen: https://%s; register it, and stop with Ctrl-C\n", listener.Addr())
+	l.print(map[string]string{"listening": "https://" + listener.Addr().String()}, "listen: https://%s; register it, and stop with Ctrl-C\n", listener.Addr())
 	defer context.AfterFunc(ctx, func() {
 		limited, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		_ = server.Shutdown(limited)
 	})()
-	refused := func(r mtls.HandshakeRefusal) { fmt.Fprintf(l.out, "handshake refused: %v\n", r.Err) }
+	refused := func(r mtls.HandshakeRefusal) {
+		l.print(map[string]string{"handshakeRefused": r.Err.Error()}, "handshake refused: %v\n", r.Err)
+	}
+	defer l.conclude()
 	if err := server.Serve(mtls.Listen(listener, server.TLSConfig, refused)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -101,23 +122,36 @@ func (l *listen) run(ctx context.Context) error {
 func (l *listen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<10))
 	n := l.count.Add(1)
-	var out strings.Builder
-	fmt.Fprintf(&out, "\n#%d %s  %s %s\n", n, time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), r.Method, r.URL.EscapedPath())
+	got := received{
+		Number: n, At: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), Method: r.Method, Path: r.URL.EscapedPath(), Source: r.RemoteAddr,
+		InteractionID: r.Header.Get("X-Webhook-Interaction-Id"), Body: string(body), Wrong: judgeNotification(r, body, err),
+	}
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		fmt.Fprintf(&out, "   from   %s (%s, %s)\n", mtls.Subject(r.TLS.PeerCertificates[0]), r.RemoteAddr, tls.VersionName(r.TLS.Version))
+		leaf := r.TLS.PeerCertificates[0]
+		caller, _ := mtls.CallerOf(leaf) // one without an organisation has none to show
+		got.Subject, got.Organisation, got.TLS = mtls.Subject(leaf), caller.OrganisationID, tls.VersionName(r.TLS.Version)
 	}
-	interaction := r.Header.Get("X-Webhook-Interaction-Id")
-	fmt.Fprintf(&out, "   id     %q\n   body   %q\n", interaction, body)
-	for _, wrong := range judgeNotification(r, body, err) {
-		fmt.Fprintf(&out, "   WRONG  %s\n", wrong)
+	l.wait(r.Context())
+	echo := got.InteractionID
+	switch {
+	case l.expect != "" && got.Organisation != l.expect:
+		got.Answer = http.StatusForbidden
+		got.Wrong = append(got.Wrong, fmt.Sprintf("the caller's certificate is of organisation %q; --expect-organisation is %q", got.Organisation, l.expect))
+	case n <= l.drop:
+		got.Dropped = true
+	case l.forward != "":
+		got.Answer, echo, got.ForwardProblem = l.pass(r, body)
+	default:
+		got.Answer = l.answers[min(int(n), len(l.answers))-1]
 	}
-	status := l.answers[min(int(n), len(l.answers))-1]
-	fmt.Fprintf(&out, "   answer %d\n", status)
-	if interaction != "" {
-		w.Header().Set("X-Webhook-Interaction-Id", interaction)
+	l.show(&got)
+	if got.Dropped {
+		panic(http.ErrAbortHandler) // the connection ends without an answer
 	}
-	_, _ = io.WriteString(l.out, out.String())
-	w.WriteHeader(status)
+	if echo != "" {
+		w.Header().Set("X-Webhook-Interaction-Id", echo)
+	}
+	w.WriteHeader(got.Answer)
 }
 
 // kindOf tells which resource a path is about, 0 if none; what the initiator registered stands before (webhook §1.3).

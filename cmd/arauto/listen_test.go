@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
 	"regexp"
@@ -82,7 +84,7 @@ func listening(t *testing.T, args ...string) *localReceiver {
 	go func() {
 		r.code <- run(ctx, world{nil, r.out, r.out}, append([]string{"listen", "--pki", r.folder, "--addr", "127.0.0.1:0"}, args...))
 	}()
-	r.addr = r.out.until(t, `https://127\.0\.0\.1:(\d+);`)
+	r.addr = r.out.until(t, `https://127\.0\.0\.1:(\d+)[;"]`)
 	return r
 }
 
@@ -158,6 +160,79 @@ func TestTheLocalReceiverNamesEveryMistakeOfARequest(t *testing.T) {
 	r.out.until(t, "handshake refused")
 }
 
+// notify makes a sender's attempt at a resource and returns what came back.
+func (r *localReceiver) notify(t *testing.T, s *webhook.Sender, resource string, n byte) notice.Result {
+	t.Helper()
+	got, err := s.Send(t.Context(), notice.Attempt{
+		Interaction: notice.ID{6: 0x40, 8: 0x80, 15: n}, Client: "itp", Kind: ofb.PixPayment, ResourceID: resource, APIVersion: "v4",
+		EventAt: time.Now().UTC().Truncate(time.Second), Number: 1, BaseURI: "https://localhost:" + r.addr + "/hook", ClaimedAt: time.Now(),
+	})
+	require.NoError(t, err)
+	return got
+}
+
+func (r *localReceiver) holder(t *testing.T) *webhook.Sender {
+	t.Helper()
+	id, roots := r.sender(t)
+	s := webhook.New(webhook.Config{Identity: id, Roots: roots, Guard: webhook.NewGuard(loopback, nil)})
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestALocalAppGetsNotificationsAndDecidesTheAnswer(t *testing.T) {
+	paths := make(chan string, 8)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		paths <- r.Method + " " + r.URL.Path + " " + r.Header.Get("Content-Type") + " " + string(body[:17])
+		w.Header().Set("X-Webhook-Interaction-Id", r.Header.Get("X-Webhook-Interaction-Id"))
+		if strings.HasSuffix(r.URL.Path, "/bad") {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	defer app.Close()
+	r := listening(t, "--forward", app.URL+"/app", "--drop", "1")
+	s := r.holder(t)
+	require.Equal(t, notice.OutcomeConnect, r.notify(t, s, "p-1", 1).Outcome, "the first connection ends without an answer")
+	got := r.notify(t, s, "p-1", 2)
+	require.Equal(t, notice.OutcomeDelivered, got.Outcome, got.Detail)
+	require.Equal(t, `POST /app/open-banking/webhook/v1/payments/v4/pix/payments/p-1 application/json {"data":{"timesta`, <-paths)
+	require.Equal(t, http.StatusInternalServerError, r.notify(t, s, "bad", 3).HTTPStatus)
+	app.Close()
+	require.Equal(t, http.StatusBadGateway, r.notify(t, s, "p-2", 4).HTTPStatus)
+	r.out.until(t, "WRONG  --forward: the app gave no answer")
+	r.stop()
+	require.Equal(t, done, <-r.code)
+	end := r.out.until(t, `(?s)(listen: 4 received.*)$`)
+	require.Contains(t, end, "1 dropped, 2 resources never answered with 2xx")
+	require.Contains(t, end, "payments/bad (1)")
+	require.NotContains(t, end, "payments/p-1 ")
+}
+
+func TestTheLocalReceiverRefusesAnotherOrganisationAndPrintsJSON(t *testing.T) {
+	r := listening(t, "--json", "--expect-organisation", certs.DefaultHolder.ID)
+	s := r.holder(t)
+	require.Equal(t, http.StatusAccepted, r.notify(t, s, "p-1", 1).HTTPStatus)
+	other := listening(t, "--json", "--expect-organisation", "00000000-0000-4000-8000-000000000001")
+	require.Equal(t, http.StatusForbidden, other.notify(t, other.holder(t), "p-1", 1).HTTPStatus)
+	other.stop()
+	require.Equal(t, done, <-other.code)
+	var first received
+	require.NoError(t, json.Unmarshal([]byte(other.out.until(t, `(?m)^(\{"number":1,.*\})$`)), &first))
+	require.Equal(t, certs.DefaultHolder.ID, first.Organisation)
+	require.Len(t, first.Wrong, 1)
+	require.Contains(t, first.Wrong[0], "--expect-organisation")
+	var last struct{ Summary summary }
+	require.NoError(t, json.Unmarshal([]byte(other.out.until(t, `(?m)^(\{"summary":.*\})$`)), &last))
+	require.EqualValues(t, 1, last.Summary.Received)
+	require.Len(t, last.Summary.Missed, 1)
+
+	for _, wrong := range [][]string{{"--delay", "2m"}, {"--drop", "-1"}, {"--forward", "localhost:3000"}, {"--forward", "ftp://localhost/x"}} {
+		require.Equal(t, usage, call(t, time.Minute, nil, append([]string{"listen", "--pki", r.folder}, wrong...)...).code, "%v", wrong)
+	}
+}
+
 func TestPreflightSaysReadyOrWhyNot(t *testing.T) {
 	r := listening(t)
 	got := call(t, time.Minute, r.environ(), "preflight", "https://localhost:"+r.addr+"/hook")
@@ -168,6 +243,14 @@ func TestPreflightSaysReadyOrWhyNot(t *testing.T) {
 	got = call(t, time.Minute, r.environ(), "preflight", "--lang", "pt", "https://localhost:1/hook")
 	require.Equal(t, failed, got.code)
 	require.Contains(t, got.out, "NÃO está pronto (conexão)")
+
+	got = call(t, time.Minute, []string{"ARAUTO_PROFILE=development", "ARAUTO_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8,::1/128"}, "preflight", "--json", "https://localhost:"+r.addr+"/hook",
+		"--cert", filepath.Join(r.folder, "initiators/alfa/brcac.pem"), "--key", filepath.Join(r.folder, "initiators/alfa/brcac.key"), "--root-ca", filepath.Join(r.folder, "trust/roots.pem"))
+	require.Equal(t, done, got.code, got.out+got.errors)
+	var report preflightReported
+	require.NoError(t, json.Unmarshal([]byte(got.out), &report))
+	require.True(t, report.OK)
+	require.Len(t, report.Steps, 5)
 
 	got = call(t, time.Minute, nil, "preflight", "https://localhost:1/hook")
 	require.Equal(t, usage, got.code)

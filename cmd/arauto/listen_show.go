@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// received is a notification that came, and what was made of it.
+type received struct {
+	Number        int64    `json:"number"`
+	At            string   `json:"at"`
+	Method        string   `json:"method"`
+	Path          string   `json:"path"`
+	Subject       string   `json:"subject"`
+	Organisation  string   `json:"organisationId"`
+	Source        string   `json:"source"`
+	TLS           string   `json:"tls"`
+	InteractionID string   `json:"interactionId"`
+	Body          string   `json:"body"`
+	Wrong         []string `json:"wrong"` // what is not as the webhook API has it
+	Answer        int      `json:"answer"`
+	Dropped       bool     `json:"dropped"`
+
+	ForwardProblem string `json:"forwardProblem,omitempty"` // why the local app gave no answer
+}
+
+// summary is what a run has seen.
+type summary struct {
+	Received int64            `json:"received"`
+	Wrong    int64            `json:"wrong"`   // with at least one violation
+	Dropped  int64            `json:"dropped"` // without an answer
+	Missed   map[string]int64 `json:"missed"`  // paths whose notifications were never answered with 2xx, and how many came
+	taken    map[string]bool
+}
+
+// checkFlags judges what the flags say of answers.
+func (l *listen) checkFlags() error {
+	if l.delay < 0 || l.delay > time.Minute {
+		return wrongUse("listen: --delay is %v; use 0 to 1m", l.delay)
+	}
+	if l.drop < 0 {
+		return wrongUse("listen: --drop is %d; use 0 or more", l.drop)
+	}
+	if l.forward == "" {
+		return nil
+	}
+	u, err := url.Parse(l.forward)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return wrongUse("listen: --forward is not the address of an app; use one such as http://localhost:3000/hook")
+	}
+	return nil
+}
+
+// wait delays an answer.
+func (l *listen) wait(ctx context.Context) {
+	if l.delay == 0 {
+		return
+	}
+	timer := time.NewTimer(l.delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// pass posts a notification to the local app as it came: the path behind the registered base, the body, and the headers of the webhook
+// API. It returns the app's status and echo, or 502 and why there is none.
+func (l *listen) pass(r *http.Request, body []byte) (status int, echo, problem string) {
+	path := r.URL.EscapedPath()
+	if at := strings.Index(path, "/open-banking/"); at >= 0 {
+		path = path[at:]
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 14*time.Second)
+	defer cancel()
+	out, err := http.NewRequestWithContext(ctx, r.Method, strings.TrimRight(l.forward, "/")+path, bytes.NewReader(body))
+	if err != nil {
+		return http.StatusBadGateway, "", err.Error()
+	}
+	for _, name := range []string{"Content-Type", "X-Webhook-Interaction-Id", ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID} {
+		if value := r.Header.Get(name); value != "" {
+			out.Header.Set(name, value)
+		}
+	}
+	res, err := l.client.Do(out)
+	if err != nil {
+		return http.StatusBadGateway, "", err.Error()
+	}
+	defer res.Body.Close()
+	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // what an app says beside its status means nothing to the holder
+	return res.StatusCode, res.Header.Get("X-Webhook-Interaction-Id"), ""
+}
+
+// show prints a notification and counts it.
+func (l *listen) show(r *received) {
+	if r.Wrong == nil {
+		r.Wrong = []string{}
+	}
+	l.mu.Lock()
+	l.seen.add(r)
+	l.mu.Unlock()
+	var out strings.Builder
+	fmt.Fprintf(&out, "\n#%d %s  %s %s\n", r.Number, r.At, r.Method, r.Path)
+	if r.TLS != "" {
+		fmt.Fprintf(&out, "   from   %s (%s, %s)\n", r.Subject, r.Source, r.TLS)
+	}
+	fmt.Fprintf(&out, "   id     %q\n   body   %q\n", r.InteractionID, r.Body)
+	for _, wrong := range r.Wrong {
+		fmt.Fprintf(&out, "   WRONG  %s\n", wrong)
+	}
+	if r.ForwardProblem != "" {
+		fmt.Fprintf(&out, "   WRONG  --forward: the app gave no answer: %s\n", r.ForwardProblem)
+	}
+	if r.Dropped {
+		out.WriteString("   dropped without an answer\n")
+	} else {
+		fmt.Fprintf(&out, "   answer %d\n", r.Answer)
+	}
+	l.print(r, "%s", out.String())
+}
+
+// print writes a value as a line of JSON, or the text.
+func (l *listen) print(value any, format string, args ...any) {
+	text := fmt.Appendf(nil, format, args...)
+	if l.asJSON {
+		line, err := json.Marshal(value)
+		if err != nil {
+			return // strings and numbers always encode
+		}
+		text = append(line, '\n')
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, _ = l.out.Write(text) // nobody is left to tell
+}
+
+func (s *summary) add(r *received) {
+	if s.Missed == nil {
+		s.Missed, s.taken = map[string]int64{}, map[string]bool{}
+	}
+	s.Received++
+	if len(r.Wrong) > 0 {
+		s.Wrong++
+	}
+	if r.Dropped {
+		s.Dropped++
+	}
+	if !r.Dropped && r.Answer/100 == 2 {
+		s.taken[r.Path] = true
+		delete(s.Missed, r.Path)
+		return
+	}
+	if !s.taken[r.Path] {
+		s.Missed[r.Path]++
+	}
+}
+
+// conclude prints what the run has seen.
+func (l *listen) conclude() {
+	l.mu.Lock()
+	seen := l.seen
+	seen.Missed = maps.Clone(seen.Missed)
+	l.mu.Unlock()
+	if seen.Missed == nil {
+		seen.Missed = map[string]int64{}
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "\nlisten: %d received, %d with mistakes, %d dropped, %d resources never answered with 2xx\n", seen.Received, seen.Wrong, seen.Dropped, len(seen.Missed))
+	for _, path := range slices.Sorted(maps.Keys(seen.Missed)) {
+		fmt.Fprintf(&out, "   missed %s (%d)\n", path, seen.Missed[path])
+	}
+	l.print(map[string]summary{"summary": seen}, "%s", out.String())
+}
