@@ -58,7 +58,7 @@ func (o *mirrorOptions) run(ctx context.Context) error {
 		done, err := m.Round(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // it was told to end
 		case errors.Is(err, tiles.ErrFork):
 			fmt.Fprintf(o.out.stdout, "BAD seq=%d %v\n", done.Size, err)
 			return errFailed

@@ -56,7 +56,7 @@ func (a *agentKey) Sign(_ io.Reader, message []byte, _ crypto.SignerOpts) ([]byt
 	if err != nil {
 		return nil, fmt.Errorf("the log's key: %w", err)
 	}
-	conn, err := net.DialTimeout("unix", a.socket, agentTimeout)
+	conn, err := net.DialTimeout("unix", a.socket, agentTimeout) //nolint:noctx // crypto.Signer has no context; the time is bounded
 	if err != nil {
 		return nil, fmt.Errorf("the agent of the log's key does not answer: %w", err)
 	}
