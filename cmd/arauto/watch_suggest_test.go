@@ -92,7 +92,7 @@ func TestTheDemoFollowsACore(t *testing.T) {
 		_, err := core.Exec(t.Context(), string(readSample(t, "postgresql", f)))
 		require.NoError(t, err, f)
 	}
-	folder, err := os.MkdirTemp("", "arauto-follow")
+	folder, err := os.MkdirTemp("", "arauto-follow") //nolint:usetesting // the folder above the one of a test is closed to other users
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(folder, 0o755)) // the server's own user goes through it
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(folder)) })

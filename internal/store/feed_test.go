@@ -147,7 +147,7 @@ func writeOutOfOrder(t *testing.T, url string, random *rand.Rand, transactions, 
 	for range 12 {
 		conn, err := pgx.Connect(t.Context(), url)
 		require.NoError(t, err)
-		defer conn.Close(context.WithoutCancel(t.Context()))
+		t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
 		conns, idle = append(conns, conn), append(idle, conn)
 	}
 	owner, err := pgx.Connect(t.Context(), url)

@@ -9,7 +9,7 @@ import (
 	"github.com/arauto/arauto/internal/store"
 )
 
-// NewestCosigned, in the place of a size, stands for the newest checkpoint that a witness cosigned.
+// NewestCosigned stands, in the place of a size, for the newest checkpoint that a witness cosigned.
 const NewestCosigned = -1
 
 // cosignedNote is the note of checkpoint c with the newest cosignature of each witness.

@@ -71,7 +71,7 @@ func TestAFindingThatAPersonAcceptsLetsTheSameReaderGoOn(t *testing.T) {
 	require.ErrorIs(t, err, ErrGap)
 	found := r.Findings()
 	require.Len(t, found, 1)
-	require.Equal(t, words(err), []string{found[0].Code})
+	require.Equal(t, []string{found[0].Code}, words(err))
 	require.Contains(t, found[0].Text, `rows came of "public"."pay_2"`)
 
 	accepted.Store(&[]string{"00000000"})
