@@ -16,6 +16,7 @@ import (
 
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -86,6 +87,7 @@ func waitingRoom(t *testing.T, room int) (*status.Public, *counted, *tls.Connect
 
 // TestIdleLongPollsCostTheDatabaseOneLookARoundHoweverManyThereAre counts statements in virtual time.
 func TestIdleLongPollsCostTheDatabaseOneLookARoundHoweverManyThereAre(t *testing.T) {
+	mtlstest.PKI(t)
 	synctest.Test(t, func(t *testing.T) {
 		public, feed, state := waitingRoom(t, 2000)
 		require.Equal(t, map[int]int{http.StatusNoContent: 1000}, waiters(public, state, 1000, events+"?wait=30"))
@@ -110,6 +112,7 @@ func TestIdleLongPollsCostTheDatabaseOneLookARoundHoweverManyThereAre(t *testing
 }
 
 func TestEveryWaiterOfAFeedThatHasGrownIsAnswered(t *testing.T) {
+	mtlstest.PKI(t)
 	synctest.Test(t, func(t *testing.T) {
 		public, feed, state := waitingRoom(t, 100)
 		answers := make(chan map[int]int)
@@ -123,6 +126,7 @@ func TestEveryWaiterOfAFeedThatHasGrownIsAnswered(t *testing.T) {
 }
 
 func TestLongPollsBeyondTheirLimitAreShedAndHoldUpNobody(t *testing.T) {
+	mtlstest.PKI(t)
 	synctest.Test(t, func(t *testing.T) {
 		public, _, state := waitingRoom(t, 10)
 		answers := make(chan map[int]int)
@@ -135,6 +139,7 @@ func TestLongPollsBeyondTheirLimitAreShedAndHoldUpNobody(t *testing.T) {
 }
 
 func TestALongPollDoesNotSayThatThereIsNothingWhileTheDatabaseIsAway(t *testing.T) {
+	mtlstest.PKI(t)
 	synctest.Test(t, func(t *testing.T) {
 		public, feed, state := waitingRoom(t, 10)
 		feed.away.Store(true)
@@ -143,6 +148,7 @@ func TestALongPollDoesNotSayThatThereIsNothingWhileTheDatabaseIsAway(t *testing.
 }
 
 func TestLongPollsEndWhenTheServerShutsDown(t *testing.T) {
+	mtlstest.PKI(t)
 	synctest.Test(t, func(t *testing.T) {
 		public, _, state := waitingRoom(t, 10)
 		server := public.Server(&tls.Config{MinVersion: tls.VersionTLS12})
@@ -157,6 +163,7 @@ func TestLongPollsEndWhenTheServerShutsDown(t *testing.T) {
 }
 
 func TestALongPollEndsWithItsCaller(t *testing.T) {
+	mtlstest.PKI(t)
 	synctest.Test(t, func(t *testing.T) {
 		public, _, state := waitingRoom(t, 10)
 		ctx, leave := context.WithCancel(t.Context())

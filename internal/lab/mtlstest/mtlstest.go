@@ -4,6 +4,7 @@ package mtlstest
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -13,13 +14,19 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/mtls"
 )
 
 // shared costs about a second, once; its leaves share one key, so that each further certificate costs a millisecond.
-var shared = sync.OnceValues(func() (*certs.PKI, error) { return certs.New(certs.Options{SharedLeafKey: true}) })
+var shared = sync.OnceValues(func() (*certs.PKI, error) {
+	if time.Now().Year() == 2000 { // a bubble of testing/synctest begins then, and other tests would find every certificate expired
+		return nil, errors.New("call mtlstest.PKI before synctest.Test: the PKI is everybody's, and not the bubble's")
+	}
+	return certs.New(certs.Options{SharedLeafKey: true})
+})
 
 // PKI is the development PKI of this test process, with the initiators certs.DefaultAlfa and certs.DefaultBeta. What a
 // test revokes stays revoked for all of them: issue a certificate of your own first.
