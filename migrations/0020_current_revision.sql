@@ -43,7 +43,8 @@ CREATE TABLE form (
   one   boolean PRIMARY KEY DEFAULT true CHECK (one),
   dense boolean NOT NULL
 );
-INSERT INTO form (dense) SELECT NOT EXISTS (SELECT FROM entry) AND NOT EXISTS (SELECT FROM initiator) AND NOT EXISTS (SELECT FROM resource);
+INSERT INTO form (dense) SELECT NOT EXISTS (SELECT FROM entry) AND NOT EXISTS (SELECT FROM initiator) AND NOT EXISTS (SELECT FROM resource)
+  AND NOT EXISTS (SELECT FROM replica) AND NOT EXISTS (SELECT FROM log_key); -- no replica has ever run here
 
 GRANT SELECT ON stored_revision, form TO arauto_app, arauto_auditor;
 
