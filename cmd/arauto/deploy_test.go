@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -226,21 +227,15 @@ func TestDeployThePageRunningIsFollowedWordForWord(t *testing.T) {
 	m.certificates() // "put the files of the table in place"
 
 	require.NoError(t, syscall.Mkfifo(m.path("systemctl"), 0o600))
+	orders, err := os.OpenFile(m.path("systemctl"), os.O_RDWR, 0) // it stays open: between two readings an order would have no reader
+	require.NoError(t, err)
+	defer orders.Close()
 	started := make(chan *exec.Cmd, 1)
 	go func() {
 		defer close(started)
-		for {
-			orders, err := os.ReadFile(m.path("systemctl"))
-			if err != nil {
-				return
-			}
-			for order := range strings.SplitSeq(string(orders), "\n") { // two may come in one reading
-				switch order {
-				case "enable --now arauto":
-					started <- m.start(m.readUnit(m.path("units", "arauto.service")))
-				case "end":
-					return
-				}
+		for lines := bufio.NewScanner(orders); lines.Scan() && lines.Text() != "end"; {
+			if lines.Text() == "enable --now arauto" {
+				started <- m.start(m.readUnit(m.path("units", "arauto.service")))
 			}
 		}
 	}()
