@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/arauto/arauto/internal/audit"
@@ -138,11 +139,15 @@ func (m *Mirror) Round(ctx context.Context) (done Mirrored, err error) {
 	if tree.Size <= old.Size {
 		return done, m.older(c, have, note, old, tree)
 	}
-	if err := m.grow(ctx, c, copied, tree.Size); err != nil {
+	wrong, err := m.grow(ctx, c, copied, tree.Size)
+	if err != nil {
 		return done, err
 	}
 	if copied.Root() != tree.Root {
 		return done, m.fork(c, have, note, fmt.Sprintf("the root over its %d entries is not the signed one", tree.Size))
+	}
+	if wrong != nil {
+		return done, wrong
 	}
 	if m.Entries {
 		if done.Left, err = m.entries(ctx, c, old.Size, tree.Size); err != nil {
@@ -215,17 +220,30 @@ func (m *Mirror) older(c files, have, note []byte, old, tree audit.Tree) error {
 	return nil
 }
 
-// grow reads the new leaves, adds them to the tree, and writes the tiles of all levels.
-func (m *Mirror) grow(ctx context.Context, c files, tree *audit.Range, size int64) error {
+// grow reads the new leaves, adds them to the tree, and writes the tiles of all levels. The first new tile repeats leaves at the edge of
+// the copy. If they are not those of the copy, wrong says so, and grow writes nothing: it goes on with the leaves of the copy, and the
+// root tells whether the log is another one or the published tile is damaged.
+func (m *Mirror) grow(ctx context.Context, c files, tree *audit.Range, size int64) (wrong, err error) {
 	upper := map[int][]audit.Hash{} // by level of tiles, from 1: hashes of the tile that is not full yet
 	old := tree.Size()
 	for level := 1; old>>(level*audit.TileLevels) > 0; level++ {
 		count := old >> (level * audit.TileLevels)
 		hashes, err := treeAt{c, old}.Hashes(level*audit.TileLevels, count&^(1<<audit.TileLevels-1), count)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		upper[level] = hashes
+	}
+	all := audit.NewTiles(0, old, size)
+	edge, err := treeAt{c, old}.Hashes(0, all[0].First(), old)
+	if err != nil {
+		return nil, err
+	}
+	write := func(name string, hashes []audit.Hash) error {
+		if wrong != nil {
+			return nil
+		}
+		return c.write(name, audit.MarshalTile(hashes))
 	}
 	var failed error
 	add := func(leaf audit.Hash) {
@@ -236,36 +254,39 @@ func (m *Mirror) grow(ctx context.Context, c files, tree *audit.Range, size int6
 			l := level / audit.TileLevels
 			upper[l] = append(upper[l], h)
 			if len(upper[l]) == 1<<audit.TileLevels {
-				failed = errors.Join(failed, c.write(audit.TilePath(l, n>>audit.TileLevels, len(upper[l])), audit.MarshalTile(upper[l])))
+				failed = errors.Join(failed, write(audit.TilePath(l, n>>audit.TileLevels, len(upper[l])), upper[l]))
 				upper[l] = upper[l][:0]
 			}
 		})
 	}
-	all := audit.NewTiles(0, old, size)
 	for len(all) > 0 {
 		some := all[:min(len(all), atOnce)]
 		all = all[len(some):]
 		tiles, err := m.fetch(ctx, some)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for i, t := range some {
-			for _, leaf := range tiles[i][max(0, tree.Size()-t.First()):] {
+			known := max(0, old-t.First())
+			if known > 0 && !slices.Equal(tiles[i][:known], edge) {
+				wrong = fmt.Errorf("%s: its first %d hashes are not those of the copy, which the signed root covers; the published file is damaged", t.Path(), known)
+			}
+			for _, leaf := range tiles[i][known:] {
 				add(leaf)
 			}
-			if err := errors.Join(failed, c.write(t.Path(), audit.MarshalTile(tiles[i]))); err != nil {
-				return err
+			if err := errors.Join(failed, write(t.Path(), tiles[i])); err != nil {
+				return nil, err
 			}
 		}
 	}
 	for level, hashes := range upper {
 		if n := size >> (level * audit.TileLevels) >> audit.TileLevels; len(hashes) > 0 {
-			if err := c.write(audit.TilePath(level, n, len(hashes)), audit.MarshalTile(hashes)); err != nil {
-				return err
+			if err := write(audit.TilePath(level, n, len(hashes)), hashes); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return nil
+	return wrong, nil
 }
 
 // fetch reads some tiles of leaves at once.

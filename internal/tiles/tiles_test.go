@@ -288,6 +288,30 @@ func TestAMirrorTakesNothingThatIsNotProven(t *testing.T) {
 	}
 }
 
+// TestAPublishedTileMayNotChangeWhatTheCopyHas: the tile at the edge repeats leaves of the copy, which the new root does not read again.
+func TestAPublishedTileMayNotChangeWhatTheCopyHas(t *testing.T) {
+	dir, copied := t.TempDir(), t.TempDir()
+	l := newSealedLog(t).grow(200, "us")
+	l.publish(dir, false)
+	m := l.mirror(Folder(dir), copied)
+	_, err := m.Round(t.Context())
+	require.NoError(t, err)
+	l.grow(100, "us").publish(dir, false)
+	flip(t, filepath.Join(dir, "tile/0/000"), 199*32)
+	_, err = m.Round(t.Context())
+	require.ErrorContains(t, err, "tile/0/000: its first 200 hashes are not those of the copy")
+	require.NotErrorIs(t, err, ErrFork, "the signed root covers what the copy has")
+	require.NoFileExists(t, filepath.Join(copied, "tile/0/000"))
+	_, err = l.mirror(Folder(copied), t.TempDir()).Round(t.Context())
+	require.NoError(t, err, "the copy is as it was")
+	flip(t, filepath.Join(dir, "tile/0/000"), 199*32)
+	for range 2 { // the second one reads the copy from its first leaf on
+		done, err := l.mirror(Folder(dir), copied).Round(t.Context())
+		require.NoError(t, err, "once the tile is right, the mirror goes on")
+		require.Equal(t, l.tree.Root(), done.Root)
+	}
+}
+
 func flip(t *testing.T, name string, at int) {
 	t.Helper()
 	text, err := os.ReadFile(name)
