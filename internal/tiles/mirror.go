@@ -1,6 +1,7 @@
 package tiles
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -107,7 +108,8 @@ const (
 )
 
 // Round takes the newest checkpoint of the published log, verifies everything up to it, and extends the copy. ErrFork when the log does
-// not extend the copy: both checkpoints are then kept in the folder forks. A smaller checkpoint that fits the copy changes nothing.
+// not extend the copy, with or without cosignatures: both checkpoints are then kept in the folder forks. ErrUnwitnessed when it lacks the
+// quorum; the copy stays as it is. A smaller checkpoint that fits the copy changes nothing.
 func (m *Mirror) Round(ctx context.Context) (done Mirrored, err error) {
 	c := files{m.Dir}
 	have, err := c.checkpoint()
@@ -128,26 +130,27 @@ func (m *Mirror) Round(ctx context.Context) (done Mirrored, err error) {
 	if err != nil {
 		return done, err
 	}
-	if err := m.vouched(note); err != nil {
-		return done, err
-	}
 	done = Mirrored{Old: old.Size, Size: old.Size, Root: old.Root}
 	copied, err := m.tree(c, old)
 	if err != nil {
 		return done, err
 	}
-	if tree.Size <= old.Size {
-		return done, m.older(c, have, note, old, tree)
+	unvouched := m.vouched(note)
+	switch { // witnesses refuse a fork, so the comparison comes before the quorum
+	case tree.Size <= old.Size:
+		return done, cmp.Or(m.older(c, have, note, old, tree), unvouched)
+	case have == nil && unvouched != nil:
+		return done, unvouched
 	}
-	wrong, err := m.grow(ctx, c, copied, tree.Size)
+	wrong, err := m.grow(ctx, c, copied, tree.Size, unvouched == nil)
 	if err != nil {
 		return done, err
 	}
 	if copied.Root() != tree.Root {
 		return done, m.fork(c, have, note, fmt.Sprintf("the root over its %d entries is not the signed one", tree.Size))
 	}
-	if wrong != nil {
-		return done, wrong
+	if err := cmp.Or(wrong, unvouched); err != nil {
+		return done, err
 	}
 	if m.Entries {
 		if done.Left, err = m.entries(ctx, c, old.Size, tree.Size); err != nil {
@@ -220,10 +223,10 @@ func (m *Mirror) older(c files, have, note []byte, old, tree audit.Tree) error {
 	return nil
 }
 
-// grow reads the new leaves, adds them to the tree, and writes the tiles of all levels. The first new tile repeats leaves at the edge of
-// the copy. If they are not those of the copy, wrong says so, and grow writes nothing: it goes on with the leaves of the copy, and the
-// root tells whether the log is another one or the published tile is damaged.
-func (m *Mirror) grow(ctx context.Context, c files, tree *audit.Range, size int64) (wrong, err error) {
+// grow reads the new leaves, adds them to the tree, and with keep writes the tiles of all levels. The first new tile repeats leaves at
+// the edge of the copy. If they are not those of the copy, wrong says so, and grow writes nothing: it goes on with the leaves of the copy,
+// and the root tells whether the log is another one or the published tile is damaged.
+func (m *Mirror) grow(ctx context.Context, c files, tree *audit.Range, size int64, keep bool) (wrong, err error) {
 	upper := map[int][]audit.Hash{} // by level of tiles, from 1: hashes of the tile that is not full yet
 	old := tree.Size()
 	for level := 1; old>>(level*audit.TileLevels) > 0; level++ {
@@ -240,10 +243,10 @@ func (m *Mirror) grow(ctx context.Context, c files, tree *audit.Range, size int6
 		return nil, err
 	}
 	write := func(name string, hashes []audit.Hash) error {
-		if wrong != nil {
-			return nil
+		if keep && wrong == nil {
+			return c.write(name, audit.MarshalTile(hashes))
 		}
-		return c.write(name, audit.MarshalTile(hashes))
+		return nil
 	}
 	var failed error
 	add := func(leaf audit.Hash) {

@@ -351,4 +351,21 @@ func TestAMirrorDemandsTheQuorumOfItsPolicy(t *testing.T) {
 	done, err := m.Round(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, int64(5), done.Size)
+
+	later := t.TempDir()
+	l.grow(400, "us").publish(later, false)
+	m.Remote = Folder(later)
+	_, err = m.Round(t.Context())
+	require.ErrorIs(t, err, ErrUnwitnessed)
+	require.NoFileExists(t, filepath.Join(m.Dir, "tile/0/000"), "an unwitnessed checkpoint extends nothing")
+	for name, other := range map[string]*sealedLog{"of the same size": l.fork(4, 1), "larger": l.fork(4, 300), "smaller": l.fork(2, 1)} {
+		forked := t.TempDir()
+		other.publish(forked, false)
+		m.Remote = Folder(forked)
+		_, err = m.Round(t.Context())
+		require.ErrorIs(t, err, ErrFork, "a fork that no witness cosigned, %s", name)
+	}
+	kept, err := filepath.Glob(filepath.Join(m.Dir, "forks", "*"))
+	require.NoError(t, err)
+	require.Len(t, kept, 3)
 }
