@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -52,6 +53,7 @@ type known struct {
 	key  audit.LogKey
 	tree audit.Tree // zero: it never vouched for this log
 	note []byte     // with its cosignature; nil: none yet
+	told time.Time  // when a refused history was logged last
 }
 
 // identityFile holds the verifier key of the witness whose folder it is. forksFolder holds what it refused.
@@ -209,26 +211,62 @@ func (w *Witness) Vouch(r audit.CosignRequest) ([]byte, error) {
 }
 
 // refuse logs a checkpoint that the log signed and that is not shown to extend the one before, and keeps both: with the same size
-// and another root they prove a fork by themselves.
+// and another root they prove a fork by themselves. A wrong proof for the tree that the witness vouched for is no other history, and
+// is not kept. The same history is kept once; how often it is logged is limited, except when it is new.
 func (w *Witness) refuse(l *known, r audit.CosignRequest, why error) error {
 	tree, _ := l.key.Open(r.Checkpoint) // verified by the caller
 	fork := tree.Size == l.tree.Size && tree.Root != l.tree.Root
-	sum := sha256.Sum256(r.Checkpoint)
-	path := filepath.Join(w.dir, forksFolder, originHash(l.key.Origin())+"."+hex.EncodeToString(sum[:8]))
-	err := os.MkdirAll(filepath.Dir(path), 0o700)
-	if err == nil && w.mayKeep() {
-		err = store(path, bothNotes(l.note, r.Checkpoint))
+	kept, isNew, err := "", false, error(nil)
+	if tree != l.tree {
+		kept, isNew, err = w.keep(l, r.Checkpoint, tree, fork)
 	}
-	w.log.Error("history refused", "log", l.key.Origin(), "size", tree.Size, "vouched", l.tree.Size, "fork", fork, "kept", path, "error", errors.Join(why, err))
+	if now := w.now(); isNew || now.Sub(l.told) >= linesEvery {
+		l.told = now
+		w.log.Error("history refused", "log", l.key.Origin(), "size", tree.Size, "vouched", l.tree.Size, "fork", fork, "kept", kept, "error", errors.Join(why, err))
+	}
 	return ErrFork
 }
 
-// keptMost is how many refused checkpoints are kept: one suffices as proof, and a caller must not fill the disk.
+// linesEvery is the time between two lines about a refused history of one log.
+const linesEvery = time.Minute
+
+// keptMost is how many refused checkpoints of a log are kept, and again as many that prove a fork: one suffices as proof, and a caller must
+// not fill the disk. What is not proven leaves room for what is.
 const keptMost = 1000
 
-func (w *Witness) mayKeep() bool {
-	all, err := os.ReadDir(filepath.Join(w.dir, forksFolder))
-	return err == nil && len(all) < keptMost
+// keep stores a refused checkpoint, without the signatures of others, beside the one that the witness vouched for. path is empty when it
+// is not kept.
+func (w *Witness) keep(l *known, checkpoint []byte, tree audit.Tree, fork bool) (path string, isNew bool, err error) {
+	dir, prefix := filepath.Join(w.dir, forksFolder), originHash(l.key.Origin())+"."
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %t", tree.Size, tree.Root, fork))
+	name, most := prefix+hex.EncodeToString(sum[:8]), keptMost
+	if fork {
+		most *= 2
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", false, err
+	}
+	all, err := os.ReadDir(dir)
+	if err != nil {
+		return "", false, err
+	}
+	count := 0
+	for _, one := range all {
+		if one.Name() == name {
+			return filepath.Join(dir, name), false, nil
+		}
+		if strings.HasPrefix(one.Name(), prefix) {
+			count++
+		}
+	}
+	if count >= most {
+		return "", false, nil
+	}
+	path = filepath.Join(dir, name)
+	if err := store(path, bothNotes(l.note, l.key.Own(checkpoint))); err != nil {
+		return "", false, err
+	}
+	return path, true, nil
 }
 
 // bothNotes writes two notes as a file of checkpoints.

@@ -3,6 +3,7 @@ package witness
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"log/slog"
@@ -180,6 +181,76 @@ func TestASplitViewIsRefused(t *testing.T) {
 		_, err := log.key.Open(one)
 		require.NoError(t, err)
 	}
+}
+
+// TestEvidenceCannotBeCrowdedOut: a caller without the log's key adds signatures and wrong proofs to what the log signed.
+func TestEvidenceCannotBeCrowdedOut(t *testing.T) {
+	log := newForeignLog(t, "log.example").grow(5)
+	p := newPlace(t, log.key)
+	w := p.open(t)
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	w.now = func() time.Time { return now }
+	_, err := w.Vouch(log.since(0))
+	require.NoError(t, err)
+	refused := func(r audit.CosignRequest) {
+		t.Helper()
+		_, err := w.Vouch(r)
+		require.ErrorIs(t, err, ErrFork)
+	}
+	kept := func() []string {
+		t.Helper()
+		all, err := filepath.Glob(filepath.Join(p.State, forksFolder, "*"))
+		require.NoError(t, err)
+		return all
+	}
+	lines := func() int { return strings.Count(p.lines.String(), "history refused") }
+
+	wrong := log.since(5)
+	wrong.Path = []audit.Hash{{1}}
+	refused(wrong)
+	require.Empty(t, kept(), "the tree that it vouched for is no other history")
+	require.Contains(t, p.lines.String(), `kept=""`)
+
+	longer := log.fork(4)
+	longer.add("another")
+	longer.grow(3)
+	r := longer.since(5)
+	own := r.Checkpoint
+	for n := range 20 {
+		r.Checkpoint = append(bytes.Clone(own), fmt.Sprintf("— other.example %s\n", base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "key:%d", n)))...)
+		refused(r)
+	}
+	require.Len(t, kept(), 1)
+	text, err := os.ReadFile(kept()[0])
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "other.example")
+	require.Equal(t, 2, lines(), "what is kept already is not logged each time")
+	now = now.Add(linesEvery)
+	refused(r)
+	require.Equal(t, 3, lines())
+	require.Contains(t, p.lines.String(), "kept="+kept()[0])
+
+	for n := range keptMost - 1 {
+		require.NoError(t, os.WriteFile(filepath.Join(p.State, forksFolder, fmt.Sprintf("%s.%d", originHash("log.example"), n)), nil, 0o600))
+	}
+	p.lines.Reset()
+	now = now.Add(linesEvery)
+	refused(longer.grow(1).since(5))
+	require.Len(t, kept(), keptMost)
+	require.Contains(t, p.lines.String(), `kept=""`, "the line does not name a file that is not there")
+	same := log.fork(4)
+	same.add("another")
+	p.lines.Reset()
+	refused(same.since(5))
+	require.Len(t, kept(), keptMost+1, "what proves a fork is kept")
+	_, path, found := strings.Cut(p.lines.String(), "kept=")
+	require.True(t, found)
+	text, err = os.ReadFile(strings.Fields(path)[0])
+	require.NoError(t, err)
+	both, err := audit.SplitCheckpoints(text)
+	require.NoError(t, err)
+	require.Len(t, both, 2)
+	require.Contains(t, p.lines.String(), "fork=true")
 }
 
 func TestAWitnessRemembersAfterARestartAndForgetsNothing(t *testing.T) {
