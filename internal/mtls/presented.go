@@ -219,7 +219,7 @@ func (f certForm) decode(text string) ([][]byte, error) {
 	return nil, errors.New("the form is unknown")
 }
 
-// escapedPEM reads PEM certificates with percent escapes, and nothing beside them. A plus sign is one, as in base64.
+// escapedPEM reads one or more PEM certificates with percent escapes, and nothing beside them. A plus sign is one, as in base64.
 func escapedPEM(text string) ([][]byte, error) {
 	plain, err := url.PathUnescape(text)
 	if err != nil {
@@ -233,6 +233,9 @@ func escapedPEM(text string) ([][]byte, error) {
 			return nil, errors.New("it holds something beside PEM certificates")
 		}
 		out, rest = append(out, block.Bytes), string(after)
+	}
+	if len(out) == 0 {
+		return nil, errors.New("it is blank")
 	}
 	return out, nil
 }

@@ -106,6 +106,7 @@ func TestAWrongFormIsNamedWithTheSettingThatGivesAGoodOne(t *testing.T) {
 		"base64 of PEM":         {"haproxy", "X-Ssl-Client-Cert", base64.StdEncoding.EncodeToString(certs.CertPEM(initiator.Certificate)), []string{"base64 of a PEM text", "ssl_c_der"}},
 		"nothing":               {"nginx", "X-Ssl-Client-Cert", "", []string{"sent no certificate", "$ssl_client_escaped_cert"}},
 		"XFCC without Cert":     {"envoy", "X-Forwarded-Client-Cert", "Hash=" + mtls.Fingerprint(initiator.Certificate) + `;Subject="CN=alfa"`, []string{"it has no Cert", "{cert: true}"}},
+		"XFCC, a blank Cert":    {"envoy", "X-Forwarded-Client-Cert", `Hash=aa;Cert="%20"`, []string{"it is blank", "{cert: true}"}},
 		"XFCC of two hops":      {"envoy", "X-Forwarded-Client-Cert", xfcc(other) + "," + xfcc(initiator), []string{"it has 2 elements", "SANITIZE_SET"}},
 		"XFCC with Cert twice":  {"envoy", "X-Forwarded-Client-Cert", xfcc(other) + ";" + xfcc(initiator), []string{"it has Cert twice"}},
 		"XFCC with open quotes": {"envoy", "X-Forwarded-Client-Cert", `Hash=aa;Cert="` + escaped(initiator), []string{"a quote is not closed"}},
@@ -132,7 +133,7 @@ func TestAnUnknownPresetIsRefusedWithThoseThatThereAre(t *testing.T) {
 
 // FuzzPresented feeds headers of any form to every preset: nothing may panic, and nothing but a certificate may come out.
 func FuzzPresented(f *testing.F) {
-	for _, seed := range []string{":AAAA:", "-----BEGIN CERTIFICATE-----%0AAAAA%0A-----END CERTIFICATE-----%0A", "-----BEGIN CERTIFICATE----- AAAA -----END CERTIFICATE-----", `Hash=a;Cert="%`, `By=\";Cert="x\""`, "MIIB,MIIC", "%zz", ","} {
+	for _, seed := range []string{":AAAA:", "-----BEGIN CERTIFICATE-----%0AAAAA%0A-----END CERTIFICATE-----%0A", "-----BEGIN CERTIFICATE----- AAAA -----END CERTIFICATE-----", `Hash=a;Cert="%`, `Cert="%20"`, `By=\";Cert="x\""`, "MIIB,MIIC", "%zz", ","} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
