@@ -363,6 +363,13 @@ func (f *resourceFindings) found(d *Decided) []*ofb.ResourceState {
 	return append(f.removed(out, math.MaxInt64), nil)
 }
 
+// documentErased tells whether an erasure came after the change that made the current document. The entry of that change may have been
+// removed with its month.
+func (f *resourceFindings) documentErased() bool {
+	made := slices.IndexFunc(f.s.Decided, func(d Decided) bool { return !d.Rejudged && d.ID == f.s.Current.ChangeID })
+	return !f.s.ErasedAt.IsZero() && (made < 0 || !f.s.ErasedAt.Before(f.s.Decided[made].At))
+}
+
 // current checks that the document is that of the newest change.
 func (f *resourceFindings) current() {
 	var newest *notice.Revision
@@ -383,7 +390,7 @@ func (f *resourceFindings) current() {
 	case c == nil:
 	case newest == nil:
 		wrong("there is a current document and no revision")
-	case c.Hash != c.State.Data && (c.Hash != [32]byte{} || f.s.ErasedAt.IsZero()):
+	case c.Hash != c.State.Data && (c.Hash != [32]byte{} || !f.documentErased()):
 		wrong("the document is not what its hash says")
 	case c.Revision != newest.Number:
 		wrong("the current document is of another revision than the newest")

@@ -162,6 +162,32 @@ func TestWhatWasRemovedWithItsMonthIsNotMissed(t *testing.T) {
 }
 
 // TestAResourceThatIsChangedAllTheTimeIsLookedAtInLinearTime: the core decides how often a resource changes.
+// TestAnErasureExplainsOnlyTheDocumentsBeforeIt: a change after it stores a document again, and that one may not vanish.
+func TestAnErasureExplainsOnlyTheDocumentsBeforeIt(t *testing.T) {
+	for name, c := range map[string]struct {
+		erased float64
+		want   []Finding
+	}{
+		"after the newest change": {3, nil},
+		"at the newest change":    {2, nil},
+		"before it":               {1.5, []Finding{DocumentDiffers}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newTale(ofb.PixPayment)
+			b.step(1, 0, ofb.RCVD, false, ofb.NotATrigger)
+			b.step(2, 1, ofb.PDNG, true, "")
+			b.step(3, 2, ofb.ACSC, true, "")
+			b.Current.Hash = [32]byte{}
+			require.Equal(t, []Finding{DocumentDiffers}, b.finds(), "without an erasure")
+			b.ErasedAt = secondsOn(c.erased)
+			require.Equal(t, c.want, b.finds())
+			b.Decided = b.Decided[:0]
+			b.HistoryFrom = secondsOn(10)
+			require.Empty(t, b.finds(), "the entry of the change was removed with its month")
+		})
+	}
+}
+
 func TestAResourceThatIsChangedAllTheTimeIsLookedAtInLinearTime(t *testing.T) {
 	for name, silence := range map[string]ofb.Silence{"the same state again": ofb.NoChange, "announced before": ofb.AlreadyAnnounced} {
 		t.Run(name, func(t *testing.T) {
