@@ -1,4 +1,4 @@
--- Documents of resources are erased a time after their final state. The entry about it and what is left of the resource stay.
+-- Documents of resources are erased a time after their final state. The entry about it, the revisions and the rest of the resource stay.
 
 -- +goose Up
 
@@ -22,35 +22,19 @@ CREATE TABLE erasure_walk (
 );
 INSERT INTO erasure_walk DEFAULT VALUES;
 
--- Revisions are append-only, but for those of an erased resource, which only the function below deletes: nobody else has the right.
--- +goose StatementBegin
-CREATE FUNCTION refuse_unerased() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM erased e WHERE e.kind = OLD.kind AND e.resource_id = OLD.resource_id) THEN
-    RAISE EXCEPTION '% on % refused: history is append-only', TG_OP, TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
-  END IF;
-  RETURN OLD;
-END
-$$;
--- +goose StatementEnd
-DROP TRIGGER append_only ON revision;
-CREATE TRIGGER append_only BEFORE UPDATE ON revision FOR EACH ROW EXECUTE FUNCTION refuse_change();
-CREATE TRIGGER append_only_unerased BEFORE DELETE ON revision FOR EACH ROW EXECUTE FUNCTION refuse_unerased();
-
 CREATE TRIGGER by_function_erasure BEFORE INSERT ON entry FOR EACH ROW WHEN (NEW.kind = 'erasure') EXECUTE FUNCTION refuse_by_hand();
 
 -- Looks at the next resources in the order of their keys, and erases the documents of those that have been in a final state for the
--- time given and that no hold keeps. finals are "KIND STATE". The newest revision stays, so that a repeated change is recognised.
--- Answers how many were erased, and whether the walk came to its end or is another's.
+-- time given and that no hold keeps. finals are "KIND STATE". Revisions stay: they hold hashes and no content, and by them a repeated
+-- change is recognised, also one that is not the newest. Answers how many were erased, and whether the walk came to its end or is another's.
 -- +goose StatementBegin
 CREATE FUNCTION erase_documents(finals text[], keep interval, most integer, OUT gone integer, OUT ended boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-  walk  erasure_walk;
-  r     record;
-  seen  integer := 0;
-  mine  uuid;
-  older integer;
+  walk erasure_walk;
+  r    record;
+  seen integer := 0;
+  mine uuid;
 BEGIN
   gone := 0;
   ended := false;
@@ -75,14 +59,12 @@ BEGIN
     CONTINUE WHEN NOT FOUND;
     mine := gen_random_uuid();
     INSERT INTO erased (kind, resource_id, entry) VALUES (r.kind, r.id, mine) ON CONFLICT DO NOTHING;
-    DELETE FROM revision v WHERE v.kind = r.kind AND v.resource_id = r.id AND v.revision < r.revision;
-    GET DIAGNOSTICS older = ROW_COUNT;
     DELETE FROM find_resource d WHERE d.kind = r.kind AND d.resource_id = r.id;
     UPDATE resource s SET document = '' WHERE s.kind = r.kind AND s.id = r.id;
     INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, outcome, facts)
     VALUES (mine, 'erasure', r.client_id, r.kind, r.id, r.revision, 'document', json_build_object('system', current_setting('application_name'),
       'actor', session_user, 'source', coalesce(host(inet_client_addr()) || ':' || inet_client_port(), 'local'),
-      'status', r.status, 'dataHash', encode(r.data_hash, 'hex'), 'keptDays', extract(day FROM keep), 'revisions', older));
+      'status', r.status, 'dataHash', encode(r.data_hash, 'hex'), 'keptDays', extract(day FROM keep)));
     gone := gone + 1;
   END LOOP;
   ended := seen < most;

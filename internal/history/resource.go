@@ -20,7 +20,7 @@ type ResourceHistory struct {
 	Revisions []notice.Revision
 	Decided   []Decided // entries "change" and "decision", in any order
 	Current   *Document // nil: there is none
-	ErasedAt  time.Time // when its document and older revisions were erased last; zero: they were not
+	ErasedAt  time.Time // when its document was erased last; zero: it was not
 
 	HistoryFrom time.Time // what is older may have been removed
 	// Registered tells whether the client had an address at an instant, as far as that is known; nil: it is not.
@@ -152,9 +152,6 @@ func (f *resourceFindings) add(what Finding, d *Decided, format string, args ...
 // revision compares an accepted change with what is stored of it.
 func (f *resourceFindings) revision(d *Decided) {
 	r := f.stored[d.Revision]
-	if r == nil && f.erased(d) {
-		return
-	}
 	if r == nil {
 		f.add(ChangeWithoutRevision, d, "revision %d is not stored", d.Revision)
 		return
@@ -177,9 +174,6 @@ func (f *resourceFindings) revision(d *Decided) {
 	}
 }
 
-// erased tells whether the revisions that an entry was judged from were erased after it.
-func (f *resourceFindings) erased(d *Decided) bool { return !d.At.After(f.s.ErasedAt) }
-
 // decision checks that there is one, and that the rules, asked again, give the same.
 func (f *resourceFindings) decision(d *Decided) {
 	if d.Notification.IsZero() == (d.Silence == "") {
@@ -192,9 +186,6 @@ func (f *resourceFindings) decision(d *Decided) {
 		}
 	}
 	f.silence(d)
-	if f.erased(d) {
-		return // what it was judged from is not kept
-	}
 	state, cause := d.State, d.Cause
 	if r := f.stored[d.Revision]; r != nil {
 		state = r.State

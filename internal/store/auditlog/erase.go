@@ -24,8 +24,9 @@ func finals() (all []string) {
 }
 
 // EraseDocuments walks through all resources, unless a walk of any replica ended in the last day or one is under way. It erases the
-// document, the older revisions and what the document is found by of each resource that has been in a final state for this many days,
-// 30 or more, and that no hold keeps; each erasure is an entry in the same transaction. It returns how many were erased.
+// document and what it is found by of each resource that has been in a final state for this many days, 30 or more, and that no hold
+// keeps; each erasure is an entry in the same transaction. The revisions stay: by their hashes a repeated change is a duplicate. It
+// returns how many were erased.
 func (l *Log) EraseDocuments(ctx context.Context, days int) (erased int, err error) {
 	var due bool
 	if err := l.query.QueryRow(ctx, "SELECT ended_at < now() - interval '1 day' FROM erasure_walk").Scan(&due); err != nil {
