@@ -173,11 +173,14 @@ func (t *believed) verifyDatabase(ctx context.Context, w world, flag string) (au
 	if err != nil || t.policy == nil {
 		return verdict, err
 	}
-	notes, err := auditlog.CosignedOf(ctx, url)
+	stored, err := auditlog.CosignedOf(ctx, url, t.policy.Keys())
 	if err != nil {
 		return verdict, err
 	}
-	return verdict, t.policy.Confirm(&verdict, append(notes, t.cosigned...), t.public)
+	if stored.Forged > 0 {
+		verdict.Notes = append(verdict.Notes, fmt.Sprintf("%d stored cosignatures are not what their witnesses signed: they were put in and are passed over", stored.Forged))
+	}
+	return verdict, t.policy.Confirm(&verdict, append(stored.Notes, t.cosigned...), t.public)
 }
 
 // tellVerdict prints the one line that contract, "Demo and audit", promises. Notes go to stderr before it.

@@ -143,6 +143,20 @@ func ReadCosignatures(signed []byte, public ed25519.PublicKey, witnesses []Witne
 	return readCosignatures(signed, log, witnesses)
 }
 
+// ReadCosignature verifies one line of a witness about a signed checkpoint. It does not verify the signature of the log. The line must be as
+// Cosign writes it, so that it spoils no note that it is added to.
+func (w WitnessKey) ReadCosignature(signed []byte, line string) (c Cosignature, err error) {
+	opened, err := note.Open(append(bytes.Clone(signed), line...), note.VerifierList(witnessVerifier{w}))
+	if err != nil {
+		return c, fmt.Errorf("the cosignature of %s: %w", w.Name, err)
+	}
+	raw, err := base64.StdEncoding.Strict().DecodeString(opened.Sigs[0].Base64)
+	if err != nil || line != "— "+w.Name+" "+base64.StdEncoding.EncodeToString(raw)+"\n" {
+		return c, fmt.Errorf("the cosignature of %s is not written as a line of a signed note is", w.Name)
+	}
+	return Cosignature{w, time.Unix(int64(binary.BigEndian.Uint64(raw[4:])), 0).UTC(), []byte(line)}, nil
+}
+
 func readCosignatures(signed []byte, log note.Verifier, witnesses []WitnessKey) (out []Cosignature, err error) {
 	known := []note.Verifier{log}
 	for _, w := range witnesses {
@@ -305,5 +319,5 @@ func (k LogKey) Own(signed []byte) []byte {
 
 // Cosignatures reads what the witnesses of a policy say of a checkpoint of the log.
 func (k LogKey) Cosignatures(signed []byte, p *Policy) ([]Cosignature, error) {
-	return readCosignatures(signed, k.verifier, p.keys())
+	return readCosignatures(signed, k.verifier, p.Keys())
 }

@@ -219,10 +219,11 @@ func (p *Policy) Until(all []Cosignature) (time.Time, bool) {
 
 // Cosignatures reads what the witnesses of the policy say of a checkpoint that the log's key signed.
 func (p *Policy) Cosignatures(signed []byte, public ed25519.PublicKey) ([]Cosignature, error) {
-	return ReadCosignatures(signed, public, p.keys())
+	return ReadCosignatures(signed, public, p.Keys())
 }
 
-func (p *Policy) keys() []WitnessKey {
+// Keys are the keys of the witnesses, in the order of the file.
+func (p *Policy) Keys() []WitnessKey {
 	out := make([]WitnessKey, len(p.Witnesses))
 	for i, w := range p.Witnesses {
 		out[i] = w.WitnessKey
@@ -302,7 +303,7 @@ func (p *Policy) newest(v *VerifiedLog, notes [][]byte, public ed25519.PublicKey
 				return nil, nil, until, &Fault{one.Size, err.Error()}
 			}
 			if all[at].c == one {
-				same = newestOf(append(same, said...))
+				same = NewestOf(append(same, said...))
 			}
 		}
 		if until, reached := p.Until(same); reached {
@@ -312,8 +313,8 @@ func (p *Policy) newest(v *VerifiedLog, notes [][]byte, public ed25519.PublicKey
 	return nil, nil, until, nil
 }
 
-// newestOf keeps the newest cosignature of each witness.
-func newestOf(all []Cosignature) (out []Cosignature) {
+// NewestOf keeps the newest cosignature of each witness.
+func NewestOf(all []Cosignature) (out []Cosignature) {
 	for _, c := range all {
 		at := slices.IndexFunc(out, func(o Cosignature) bool {
 			return o.Witness.Name == c.Witness.Name && o.Witness.Key.Equal(c.Witness.Key)

@@ -53,7 +53,7 @@ type Store interface {
 	InTurn(ctx context.Context, name string, do func(context.Context) error) (bool, error)
 	ProveGrowth(ctx context.Context, old, size int64) ([]audit.Hash, error)
 	KeepCosignature(ctx context.Context, size int64, c audit.Cosignature) error
-	Cosigned(ctx context.Context, most int) ([][]byte, error)
+	Cosigned(ctx context.Context, first []audit.WitnessKey, most int) (auditlog.Cosigned, error)
 }
 
 // Sealer seals the log and signs its checkpoints. A carrier for each anchor delivers them, and the Sealer does not wait for it.
@@ -367,6 +367,8 @@ func (w *Sealer) complain(err error) {
 		w.log.Warn("figures not folded, will be retried", "error", err)
 	case errors.Is(err, errContradicts):
 		w.log.Error("a witness refuses the log", "error", err)
+	case errors.Is(err, errForged):
+		w.log.Error("cosignatures were tampered with", "error", err)
 	case errors.Is(err, errWitness):
 		w.log.Warn("checkpoint not cosigned, will be retried", "error", err)
 	case errors.Is(err, errStrays):

@@ -101,6 +101,9 @@ var errWitness = errors.New("a witness did not vouch for a checkpoint")
 // errContradicts means that a witness vouched for another history of this log, or for a longer one.
 var errContradicts = errors.New("a witness refuses this log: it vouched for a history that the log does not extend")
 
+// errForged means that rows of log_cosignature are not what their witness signed.
+var errForged = errors.New("stored cosignatures are not what their witnesses signed: somebody put them in, and they are passed over")
+
 // vouch asks the witnesses until ctx ends.
 func (w *Sealer) vouch(ctx context.Context) {
 	tick := time.NewTicker(vouchTick)
@@ -168,18 +171,23 @@ func (v *witnesses) due(newest *head) bool {
 // readQuorum finds the newest checkpoint that the quorum vouched for, at the request of any replica, and wakes the carriers.
 func (w *Sealer) readQuorum(ctx context.Context) error {
 	v := w.witnesses
-	notes, err := w.store.Cosigned(ctx, vouchMost)
+	stored, err := w.store.Cosigned(ctx, v.policy.Keys(), vouchMost)
 	if err != nil {
 		return err
 	}
-	for _, note := range notes {
+	if stored.Forged > 0 {
+		w.complain(fmt.Errorf("%w: %w: %d of the newest", errWitness, errForged, stored.Forged))
+	}
+	for _, note := range stored.Notes {
 		c, err := audit.OpenCheckpoint(note, w.key.Public())
 		if err != nil {
-			return fmt.Errorf("%w: %w", errWitness, err)
+			w.complain(fmt.Errorf("%w: %w", errWitness, err))
+			continue
 		}
 		said, err := v.policy.Cosignatures(note, w.key.Public())
 		if err != nil {
-			return fmt.Errorf("%w: %w", errWitness, err)
+			w.complain(fmt.Errorf("%w: %w", errWitness, err))
+			continue
 		}
 		for _, s := range said {
 			w.observer.Vouched(v.policy.Label(s.Witness), s.At)

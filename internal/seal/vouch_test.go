@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -120,10 +121,10 @@ func TestWitnessesVouchAndAnchorsGetTheirCosignatures(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, parsed.Confirm(&verdict, file.Cosigned, s.key.Public()))
 	require.Equal(t, int64(305), verdict.Witnessed)
-	stored, err := auditlog.CosignedOf(t.Context(), p.url)
+	stored, err := auditlog.CosignedOf(t.Context(), p.url, nil)
 	require.NoError(t, err)
-	require.Len(t, stored, 2)
-	require.NoError(t, parsed.Confirm(&verdict, stored, s.key.Public()))
+	require.Len(t, stored.Notes, 2)
+	require.NoError(t, parsed.Confirm(&verdict, stored.Notes, s.key.Public()))
 
 	x, err := p.auditlog.OpenLog(t.Context(), auditlog.NewestCosigned)
 	require.NoError(t, err)
@@ -172,8 +173,8 @@ func TestAWitnessThatHangsDelaysNeitherSealingNorAnotherWitness(t *testing.T) {
 	}
 	hung := rounds(5)
 	require.Eventually(t, func() bool {
-		notes, err := p.auditlog.Cosigned(t.Context(), 1)
-		return err == nil && len(notes) == 1
+		stored, err := p.auditlog.Cosigned(t.Context(), nil, 1)
+		return err == nil && len(stored.Notes) == 1
 	}, 5*time.Second, time.Millisecond, "the other one has vouched")
 	select {
 	case err := <-ended:
@@ -215,6 +216,71 @@ DELETE FROM log_cosignature; SET session_replication_role = origin`)
 	require.ErrorContains(t, err, "the witness a has a checkpoint of 10 entries")
 	t.Logf("noticed %s after the witness was asked", time.Since(began))
 	require.Zero(t, p.value(later, "witnessed_size"))
+}
+
+// TestRowsThatWereAddedSpoilNeitherExportsNorTheAsking: what arauto_app may write is refused by its form, or passed over by its signature.
+func TestRowsThatWereAddedSpoilNeitherExportsNorTheAsking(t *testing.T) {
+	p := openProof(t)
+	key, log := p.logKey()
+	a, stranger := p.witness("a", log), p.witness("stranger", log)
+	s := p.witnessed(key, a.line+"quorum a\n")
+	var told bytes.Buffer
+	s.log = slog.New(slog.NewTextHandler(&told, nil))
+	p.write(5)
+	p.sealed(s, 5)
+	require.NoError(t, s.vouchRound(t.Context()))
+	p.write(5)
+	p.sealed(s, 10)
+	add := func(size int64, witness, line string) error {
+		_, err := p.owner.Exec(t.Context(), "INSERT INTO arauto.log_cosignature VALUES ($1, $2, now(), $3)", size, witness, line)
+		return err
+	}
+	good, err := p.auditlog.Checkpoint(t.Context(), 5)
+	require.NoError(t, err)
+	said, err := s.witnesses.policy.Cosignatures(good.Note, s.key.Public())
+	require.NoError(t, err)
+	line := string(said[0].Line)
+	self := a.Self().String()
+	for name, row := range map[string]struct {
+		size          int64
+		witness, line string
+	}{
+		"no such checkpoint": {7, self, line}, "no key": {5, "x", line}, "junk": {5, self, "junk"}, "two lines": {5, self, line + line},
+		"no line feed": {5, self, strings.TrimSuffix(line, "\n")}, "another name": {5, stranger.Self().String(), line},
+	} {
+		require.Error(t, add(row.size, row.witness, row.line), name)
+	}
+	bad := strings.Replace(line, "==\n", "", 1)
+	bad = bad[:len(bad)-8] + "AAAAAAAA==\n"
+	for size := range 2 {
+		require.NoError(t, add(int64(5+5*size), self, bad), "the form cannot tell it")
+		require.NoError(t, add(int64(5+5*size), stranger.Self().String(), strings.Replace(bad, "a.example", "stranger.example", 1)))
+	}
+
+	for size, names := range map[int64]int{5: 1, 10: 0, 0: 0, auditlog.NewestCosigned: 1} {
+		x, err := p.auditlog.OpenLog(t.Context(), size)
+		require.NoError(t, err, size)
+		said, err := s.witnesses.policy.Cosignatures(x.Note, s.key.Public())
+		require.NoError(t, err, size)
+		require.Len(t, said, names, size)
+		all, err := x.Checkpoints(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, string(good.Note), string(all[0]))
+		x.Close(t.Context())
+	}
+	again := p.witnessed(key, a.line+"quorum a\n")
+	again.log = s.log
+	p.sealed(again, 10)
+	require.NoError(t, again.vouchRound(t.Context()))
+	require.InDelta(t, 5, p.value(again, "witnessed_size"), 0, "what the witness said before still counts")
+	require.Contains(t, told.String(), "cosignatures were tampered with")
+	again.witnesses.now = func() time.Time { return time.Now().Add(2 * vouchEvery) }
+	require.NoError(t, again.vouchRound(t.Context()))
+	require.InDelta(t, 10, p.value(again, "witnessed_size"), 0)
+	stored, err := auditlog.CosignedOf(t.Context(), p.url, again.witnesses.policy.Keys())
+	require.NoError(t, err)
+	require.Len(t, stored.Notes, 2)
+	require.Equal(t, 4, stored.Forged)
 }
 
 func TestAPolicyThatCannotBeUsedIsRefusedAtTheStart(t *testing.T) {

@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,19 +101,26 @@ func openLogReader(ctx context.Context, q querier, size int64, done func(context
 // readHead reads the checkpoint of a size, the newest for 0, or the newest that a witness cosigned for NewestCosigned, with its
 // cosignatures, and opens it with the registered key.
 func readHead(ctx context.Context, q querier, size int64) (h audit.SignedHead, err error) {
+	if size == NewestCosigned {
+		found := false
+		if size, found, err = newestCosigned(ctx, q); err != nil || !found {
+			return h, cmp.Or(err, noCheckpoint(ctx, q, NewestCosigned))
+		}
+	}
 	var key []byte
 	var signed string
+	var lines []string
 	var claimed int64
-	err = q.QueryRow(ctx, "SELECT k.public, c.size, "+cosignedNote+` FROM log_checkpoint c LEFT JOIN log_key k ON true
-WHERE $1 = 0 OR c.size = $1 OR $1 = -1 AND c.size = (SELECT max(size) FROM log_cosignature) ORDER BY c.size DESC LIMIT 1`, size).
-		Scan(&key, &claimed, &signed)
+	err = q.QueryRow(ctx, "SELECT k.public, c.size, "+noteAndLines+` FROM log_checkpoint c LEFT JOIN log_key k ON true
+WHERE $1 = 0 OR c.size = $1 ORDER BY c.size DESC LIMIT 1`, size).
+		Scan(&key, &claimed, &signed, &lines)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return h, noCheckpoint(ctx, q, size)
 	}
 	if err != nil {
 		return h, err
 	}
-	h.Public, h.Note = key, []byte(signed)
+	h.Public, h.Note = key, withCosignatures(signed, lines).text
 	if h.Checkpoint, err = audit.OpenCheckpoint(h.Note, h.Public); err != nil {
 		return h, fmt.Errorf("%w: the checkpoint of %d entries: %w", store.ErrTampered, claimed, err)
 	}
@@ -367,8 +375,11 @@ func (x *LogReader) Prove(ctx context.Context, seq int64) ([]audit.Hash, error) 
 
 // Checkpoints reads all signed notes up to the checkpoint, that one last.
 func (x *LogReader) Checkpoints(ctx context.Context) ([][]byte, error) {
-	rows, _ := x.q.Query(ctx, "SELECT "+cosignedNote+" FROM log_checkpoint c WHERE c.size <= $1 ORDER BY c.size", x.Checkpoint.Size)
-	notes, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
+	rows, _ := x.q.Query(ctx, "SELECT "+noteAndLines+" FROM log_checkpoint c WHERE c.size <= $1 ORDER BY c.size", x.Checkpoint.Size)
+	notes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) ([]byte, error) {
+		n, err := readCosigned(row)
+		return n.text, err
+	})
 	return notes, store.Unavailable("read checkpoints", err)
 }
 

@@ -25,7 +25,9 @@ func (x *LogReader) SizeAt(ctx context.Context, at time.Time) (size int64, err e
 // ProveSince makes the proof that the log as of an older checkpoint is the beginning of the log as of this one.
 // ErrNoCheckpoint when none has that size.
 func (x *LogReader) ProveSince(ctx context.Context, size int64) (p audit.Consistency, err error) {
-	err = x.q.QueryRow(ctx, "SELECT "+cosignedNote+" FROM log_checkpoint c WHERE c.size = $1", size).Scan(&p.Old)
+	rows, _ := x.q.Query(ctx, "SELECT "+noteAndLines+" FROM log_checkpoint c WHERE c.size = $1", size)
+	old, err := pgx.CollectExactlyOneRow(rows, readCosigned)
+	p.Old = old.text
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = noCheckpoint(ctx, x.q, size)
 	}
