@@ -17,6 +17,7 @@ import hashlib
 import json
 import re
 import sys
+import time
 import zipfile
 
 
@@ -152,6 +153,16 @@ def read_vkey(text, kind):
     return name, raw[1:]
 
 
+AHEAD = 300  # seconds that the clock of a witness may be ahead of ours
+
+
+def stamp(seconds):
+    try:
+        return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return "%d seconds after 1970" % seconds
+
+
 class Policy:
     def __init__(self, path):
         self.logs, self.witnesses, self.groups, self.quorum = [], {}, {}, None
@@ -242,10 +253,12 @@ class Policy:
                         by[name] = max(at, by.get(name, 0))
             if not self.reached(self.quorum, by):
                 continue
+            until = max(t for t in by.values() if self.reached(self.quorum, {w for w, at in by.items() if at >= t}))
+            if until > time.time() + AHEAD:
+                raise Bad(0, "the witnesses vouched until %s, which is yet to come: compare their clocks with this one" % stamp(until))
             for name in self.witnesses:
                 if name in by:
-                    until = datetime.datetime.fromtimestamp(by[name], datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-                    note("witness %s vouched for the first %d entries until %s" % (name, n, until))
+                    note("witness %s vouched for the first %d entries until %s" % (name, n, stamp(by[name])))
                 else:
                     note("witness %s did not vouch for the first %d entries" % (name, n))
             if n < size:

@@ -194,6 +194,7 @@ func TestBothVerifiersJudgeAPolicyAlike(t *testing.T) {
 	record := []byte(`{"v":1,"seq":0,"id":"x"}`)
 	signed, err := log.Sign(Checkpoint{Size: 1, Root: Leaf(record), At: At(vouchedAt)})
 	require.NoError(t, err)
+	later := a.cosign(t, signed, time.Now().Add(time.Hour))
 	two := b.cosign(t, a.cosign(t, signed, vouchedAt), vouchedAt.Add(time.Minute))
 	names := fmt.Sprintf("witness A %s\nwitness B %s\nwitness C %s\n", a, b, c)
 	dir := t.TempDir()
@@ -217,13 +218,16 @@ func TestBothVerifiersJudgeAPolicyAlike(t *testing.T) {
 		"nobody":        {names + "quorum A", signed, "BAD seq=0 no checkpoint"},
 		"none demanded": {names + "quorum none", signed, ""},
 		"another log":   {"log " + VerifierKey(newLog(t).Public()) + "\nquorum none", signed, "BAD seq=0 the policy names other logs"},
+		"yet to come":   {names + "quorum A", later, "BAD seq=0 the witnesses vouched until "},
 		"a forgery":     {names + "quorum A", flipped(two, len(two)-30), "BAD seq=1 the checkpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := ParsePolicy([]byte(one.policy))
 			require.NoError(t, err)
 			v := VerifiedLog{Entries: 1, Size: 1, Root: Leaf(record)}
-			err = p.Confirm(&v, [][]byte{one.note}, log.Public())
+			if err = p.Confirm(&v, [][]byte{one.note}, log.Public()); err == nil {
+				err = v.AsOf(time.Now())
+			}
 			proof := file("proof.txt", Proof{Record: record, Checkpoint: one.note}.Marshal())
 			cmd := exec.CommandContext(t.Context(), python, "../../docs/verify.py", "--key", key, "--policy", file("policy.txt", []byte(one.policy)), proof)
 			var notes strings.Builder

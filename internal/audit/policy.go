@@ -190,6 +190,20 @@ func (p *Policy) reached(name string, vouches func(label string) bool) bool {
 	return n >= g.least
 }
 
+// MaxAhead is how far the clock of a witness may be ahead of ours. What it says of a later time counts nowhere: it would hide, until then,
+// that it says nothing any more.
+const MaxAhead = 5 * time.Minute
+
+// NotAhead returns the cosignatures whose time is at most MaxAhead after now.
+func NotAhead(all []Cosignature, now time.Time) (out []Cosignature) {
+	for _, c := range all {
+		if !c.At.After(now.Add(MaxAhead)) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // Until is the latest time at which the quorum of the policy vouched, by the cosignatures of one checkpoint; false when the
 // quorum is not reached. The time is zero for a policy that demands no witness.
 func (p *Policy) Until(all []Cosignature) (time.Time, bool) {

@@ -57,10 +57,14 @@ func (v VerifiedLog) String() string {
 }
 
 // AsOf refuses a verdict that rests on a checkpoint which is dated after now: with it entries could be passed off as old
-// enough to be removed by anybody who has the log's key. What is wrong is a *Fault.
+// enough to be removed by anybody who has the log's key. It also refuses one whose witnesses vouched until more than MaxAhead after now.
+// What is wrong is a *Fault.
 func (v VerifiedLog) AsOf(now time.Time) error {
 	if v.RemovedAsOf > At(now)+clockMargin {
 		return &Fault{v.removedFirst, fmt.Sprintf("missing: its removal was announced by a checkpoint that is dated %s, which is yet to come", v.RemovedAsOf)}
+	}
+	if v.WitnessedUntil.After(now.Add(MaxAhead)) {
+		return &Fault{0, fmt.Sprintf("the witnesses vouched until %s, which is yet to come: compare their clocks with this one", v.WitnessedUntil.Format(time.RFC3339))}
 	}
 	return nil
 }

@@ -43,6 +43,8 @@ type witnesses struct {
 	sizes map[string]int64                  // what each vouched for last, as far as this process knows
 	heads map[string]auditlog.PublishedHead // checkpoints of witnesses that refused ours
 
+	since time.Time // when this process learnt what the quorum said last, by our clock; of the goroutine that asks
+
 	until    atomic.Pointer[time.Time] // up to when the quorum vouches; nil: not known
 	newest   atomic.Pointer[head]      // the newest checkpoint with a quorum, with its cosignatures
 	carriers []*carrier                // which carry it to the anchors
@@ -155,7 +157,7 @@ func (w *Sealer) vouchRound(ctx context.Context) error {
 	return w.readQuorum(ctx)
 }
 
-// due returns whether the witnesses must be asked about the newest checkpoint.
+// due returns whether the witnesses must be asked about the newest checkpoint. Our own clock decides: one of a witness may be ahead.
 func (v *witnesses) due(newest *head) bool {
 	vouched, until := v.newest.Load(), v.until.Load()
 	if vouched == nil || until == nil {
@@ -165,7 +167,8 @@ func (v *witnesses) due(newest *head) bool {
 	if vouched.size == newest.size {
 		every = vouchAgain
 	}
-	return v.now().Sub(*until) >= every
+	now := v.now()
+	return now.Sub(v.since) >= every || now.Sub(*until) >= every
 }
 
 // readQuorum finds the newest checkpoint that the quorum vouched for, at the request of any replica, and wakes the carriers.
@@ -189,6 +192,7 @@ func (w *Sealer) readQuorum(ctx context.Context) error {
 			w.complain(fmt.Errorf("%w: %w", errWitness, err))
 			continue
 		}
+		said = audit.NotAhead(said, v.now())
 		for _, s := range said {
 			w.observer.Vouched(v.policy.Label(s.Witness), s.At)
 		}
@@ -203,8 +207,12 @@ func (w *Sealer) readQuorum(ctx context.Context) error {
 				until = maxTime(until, s.At)
 			}
 		}
+		have, before := v.newest.Load(), v.until.Load()
+		if have == nil || have.size != c.Size || before == nil || !before.Equal(until) {
+			v.since = v.now()
+		}
 		v.until.Store(&until)
-		if have := v.newest.Load(); have == nil || have.size != c.Size {
+		if have == nil || have.size != c.Size {
 			v.newest.Store(&head{c.Size, c.At.Time(), note})
 			for _, one := range v.carriers {
 				one.stir()
@@ -271,6 +279,9 @@ func (v *witnesses) ask(ctx context.Context, one audit.PolicyWitness, h head, w 
 				return nil, errors.Join(errors.New("its answer is no cosignature with its key"), err)
 			}
 			v.vouched(one.Label, h.size)
+			if ahead := said[0].At.Sub(v.now()); ahead > audit.MaxAhead {
+				return nil, fmt.Errorf("its clock is %s ahead of ours, %s at most is allowed; set the clock that is wrong", ahead.Round(time.Second), audit.MaxAhead)
+			}
 			return &said[0], nil
 		case status == http.StatusUnprocessableEntity:
 			return nil, v.contradicts(ctx, one, w)

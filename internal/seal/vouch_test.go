@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -281,6 +282,70 @@ func TestRowsThatWereAddedSpoilNeitherExportsNorTheAsking(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, stored.Notes, 2)
 	require.Equal(t, 4, stored.Forged)
+}
+
+// ahead is a witness whose clock is ahead; it answers every request, as the first for it.
+func (p *proof) ahead(name string, by func() time.Duration) (line string) {
+	p.t.Helper()
+	public, key, err := ed25519.GenerateKey(nil)
+	require.NoError(p.t, err)
+	self, err := audit.NewWitnessKey(name+".example", public)
+	require.NoError(p.t, err)
+	server := httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		q, err := audit.ParseCosignRequest(body)
+		if err != nil {
+			http.Error(out, err.Error(), http.StatusBadRequest)
+			return
+		}
+		line, err := self.Cosign(q.Checkpoint, key, time.Now().Add(by()))
+		if err != nil {
+			http.Error(out, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_, _ = out.Write(line)
+	}))
+	p.t.Cleanup(server.Close)
+	return fmt.Sprintf("witness %s %s %s\n", name, self, server.URL)
+}
+
+// TestAWitnessWhoseClockIsAheadNeitherStopsTheAskingNorCounts: more than 5 min ahead it counts for nothing; less does not delay the asking.
+func TestAWitnessWhoseClockIsAheadNeitherStopsTheAskingNorCounts(t *testing.T) {
+	p := openProof(t)
+	key, log := p.logKey()
+	var by time.Duration
+	fast, good := p.ahead("fast", func() time.Duration { return by }), p.witness("good", log)
+	s := p.witnessed(key, fast+good.line+"group one any fast good\nquorum one\n")
+	p.write(5)
+	p.sealed(s, 5)
+	by = time.Hour
+	require.NoError(t, s.vouchRound(t.Context()))
+	require.InDelta(t, 1, p.value(s, "witness_failures_total", "fast"), 0)
+	require.Zero(t, p.value(s, "witness_refusals_total", "fast"))
+	require.InDelta(t, time.Now().Unix(), p.value(s, "witnessed_time_seconds"), 60)
+	require.InDelta(t, time.Now().Unix(), p.value(s, "witness_time_seconds", "good"), 60)
+
+	ofFast := s.witnesses.policy.Witnesses[0]
+	_, text, err := s.witnesses.post(t.Context(), ofFast, audit.CosignRequest{Checkpoint: s.newest.Load().note})
+	require.NoError(t, err)
+	c, err := ofFast.ReadCosignature(s.newest.Load().note, string(text))
+	require.NoError(t, err)
+	c.At = time.Now() // a row that lies about the time of its line
+	require.NoError(t, p.auditlog.KeepCosignature(t.Context(), 5, c))
+	require.NoError(t, s.readQuorum(t.Context()))
+	require.InDelta(t, time.Now().Unix(), p.value(s, "witnessed_time_seconds"), 60)
+
+	by = 4 * time.Minute
+	p.write(5)
+	p.sealed(s, 10)
+	s.witnesses.now = func() time.Time { return time.Now().Add(2 * vouchEvery) }
+	require.NoError(t, s.vouchRound(t.Context()))
+	require.InDelta(t, 10, p.value(s, "witnessed_size"), 0)
+	p.write(5)
+	p.sealed(s, 15)
+	require.False(t, s.witnesses.due(s.newest.Load()))
+	s.witnesses.now = func() time.Time { return time.Now().Add(3*vouchEvery + time.Second) }
+	require.True(t, s.witnesses.due(s.newest.Load()), "a minute of our own clock has passed")
 }
 
 func TestAPolicyThatCannotBeUsedIsRefusedAtTheStart(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/arauto/arauto/internal/audit"
 )
@@ -202,7 +203,7 @@ func (m *Mirror) vouched(note []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, reached := m.Policy.Until(said); !reached {
+	if _, reached := m.Policy.Until(audit.NotAhead(said, time.Now())); !reached {
 		return ErrUnwitnessed
 	}
 	return nil
