@@ -51,6 +51,7 @@ type Store interface {
 	MarkAnchored(ctx context.Context, checkpoint time.Time) error
 	Fold(ctx context.Context) (auditlog.FoldStep, error)
 	InTurn(ctx context.Context, name string, do func(context.Context) error) (bool, error)
+	Checkpoint(ctx context.Context, size int64) (audit.SignedHead, error)
 	ProveGrowth(ctx context.Context, old, size int64) ([]audit.Hash, error)
 	KeepCosignature(ctx context.Context, size int64, c audit.Cosignature) error
 	Cosigned(ctx context.Context, first []audit.WitnessKey, most int) (auditlog.Cosigned, error)

@@ -20,6 +20,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
 	"github.com/arauto/arauto/internal/trust"
 )
@@ -293,8 +294,9 @@ func (v *witnesses) ask(ctx context.Context, one audit.PolicyWitness, h head, w 
 		}
 		v.vouched(one.Label, old)
 		if old > h.size {
-			if newest := w.newest.Load(); newest != nil && old <= newest.size {
-				return nil, nil // another replica asked about a newer one
+			newest, err := w.store.Checkpoint(ctx, 0) // what this process remembers may be older than what another replica asked about
+			if err != nil || old <= newest.Checkpoint.Size {
+				return nil, err
 			}
 			return nil, v.contradicts(ctx, one, w)
 		}
@@ -308,7 +310,8 @@ func (v *witnesses) vouched(label string, size int64) {
 	v.sizes[label] = size
 }
 
-// contradicts asks a witness which checkpoint it vouched for, so that the sealer compares the log with it before it signs again.
+// contradicts asks a witness which checkpoint it vouched for, and compares the log with it. The error is errContradicts unless the log
+// extends that checkpoint; the sealer then compares the log with it before it signs again.
 func (v *witnesses) contradicts(ctx context.Context, one audit.PolicyWitness, w *Sealer) error {
 	sum := sha256.Sum256([]byte(audit.Origin(w.key.Public())))
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, one.URL+"/"+hex.EncodeToString(sum[:])+"/checkpoint", http.NoBody)
@@ -326,9 +329,16 @@ func (v *witnesses) contradicts(ctx context.Context, one audit.PolicyWitness, w 
 	if said, err := audit.ReadCosignatures(note, w.key.Public(), []audit.WitnessKey{one.WitnessKey}); err != nil || len(said) != 1 {
 		return errContradicts
 	}
+	vouched := auditlog.PublishedHead{Checkpoint: c, Where: "the witness " + one.Label}
+	switch err := w.store.Extends(ctx, w.key.Public(), vouched); {
+	case err == nil:
+		return fmt.Errorf("it does not vouch, although the log extends the %d entries that it vouched for, or a statement of loss admits them", c.Size)
+	case !errors.Is(err, store.ErrSetBack):
+		return err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.heads[one.Label] = auditlog.PublishedHead{Checkpoint: c, Where: "the witness " + one.Label}
+	v.heads[one.Label] = vouched
 	return fmt.Errorf("%w: it vouched for %d entries, signed at %s", errContradicts, c.Size, c.At)
 }
 

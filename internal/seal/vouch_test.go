@@ -348,6 +348,33 @@ func TestAWitnessWhoseClockIsAheadNeitherStopsTheAskingNorCounts(t *testing.T) {
 	require.True(t, s.witnesses.due(s.newest.Load()), "a minute of our own clock has passed")
 }
 
+// TestAReplicaThatIsBehindAnotherDoesNotCallItsWitnessARefusal: the witness vouched for a checkpoint that only the other replica has seen.
+func TestAReplicaThatIsBehindAnotherDoesNotCallItsWitnessARefusal(t *testing.T) {
+	p := openProof(t)
+	key, log := p.logKey()
+	a := p.witness("a", log)
+	policy := a.line + "quorum a\n"
+	behind, ahead := p.witnessed(key, policy), p.witnessed(key, policy)
+	p.write(5)
+	p.sealed(behind, 5)
+	p.write(2)
+	p.sealed(ahead, 7)
+	one := ahead.witnesses.policy.Witnesses[0]
+	ahead.ask(t.Context(), one, *ahead.newest.Load())
+	behind.ask(t.Context(), one, *behind.newest.Load())
+	require.Zero(t, p.value(behind, "witness_failures_total", "a"))
+	require.Zero(t, p.value(behind, "witness_refusals_total", "a"))
+	require.Empty(t, behind.witnesses.published())
+	p.sealed(behind, 7)
+	behind.ask(t.Context(), one, *behind.newest.Load())
+	require.Zero(t, p.value(behind, "witness_failures_total", "a"))
+
+	err := behind.witnesses.contradicts(t.Context(), one, behind) // as after an answer 422
+	require.ErrorContains(t, err, "although the log extends the 7 entries")
+	require.NotErrorIs(t, err, errContradicts)
+	require.Empty(t, behind.witnesses.published())
+}
+
 func TestAPolicyThatCannotBeUsedIsRefusedAtTheStart(t *testing.T) {
 	p := openProof(t)
 	key, log := p.logKey()
