@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5" //nolint:gosec // Content-MD5 is what the protocol asks for; it guards against damage, not against people
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -35,6 +37,8 @@ type objectAnchor struct {
 	proven     bool         // the store has shown whether it locks and honours If-None-Match
 	overwrites bool         // it ignores If-None-Match
 	log        *slog.Logger // is told so, once
+
+	byNote bool // names have a hash of the note behind the size
 
 	own     int64          // the largest size known to be a checkpoint of this log
 	foreign map[int64]bool // sizes whose object is no checkpoint of this log
@@ -135,7 +139,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 func (o *objectAnchor) write(ctx context.Context, h head) (*reply, error) {
 	sum := md5.Sum(h.note) //nolint:gosec // as above
 	until := h.at.UTC().AddDate(0, 0, o.store.RetainDays)
-	return o.do(ctx, objectRequest{method: http.MethodPut, path: o.path(h.size), body: h.note, header: http.Header{
+	return o.do(ctx, objectRequest{method: http.MethodPut, path: o.pathOf(h), body: h.note, header: http.Header{
 		"Content-Type":                        {"text/plain; charset=utf-8"},
 		"Content-Md5":                         {base64.StdEncoding.EncodeToString(sum[:])},
 		"If-None-Match":                       {"*"},
@@ -166,7 +170,7 @@ func (o *objectAnchor) prove(ctx context.Context, h head) error {
 
 // compare reads an object back; it must be the checkpoint, under lock. The error of an object that is not there is errAbsent.
 func (o *objectAnchor) compare(ctx context.Context, h head) error {
-	response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: o.path(h.size)})
+	response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: o.pathOf(h)})
 	if err != nil {
 		return err
 	}
@@ -181,7 +185,7 @@ func (o *objectAnchor) compare(ctx context.Context, h head) error {
 	}
 	lock := retention{Mode: response.header.Get("X-Amz-Object-Lock-Mode"), RetainUntilDate: response.header.Get("X-Amz-Object-Lock-Retain-Until-Date")}
 	if lock.Mode == "" { // some stores tell it only when they are asked for it
-		if lock, err = o.retention(ctx, h.size); err != nil {
+		if lock, err = o.retention(ctx, h); err != nil {
 			return err
 		}
 	}
@@ -198,8 +202,8 @@ type retention struct {
 }
 
 // retention asks for the lock of an object. A store that knows none has none.
-func (o *objectAnchor) retention(ctx context.Context, size int64) (r retention, err error) {
-	response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: o.path(size), query: url.Values{"retention": {""}}})
+func (o *objectAnchor) retention(ctx context.Context, h head) (r retention, err error) {
+	response, err := o.do(ctx, objectRequest{method: http.MethodGet, path: o.pathOf(h), query: url.Values{"retention": {""}}})
 	if err != nil {
 		return r, err
 	}
@@ -244,6 +248,24 @@ const maxReply = 64 << 10
 // path is the path of the checkpoint of a size.
 func (o *objectAnchor) path(size int64) string {
 	return fmt.Sprintf("/%s/%s/%020d", o.store.Bucket, o.store.Prefix, size)
+}
+
+// pathOf is the path of a checkpoint that is put.
+func (o *objectAnchor) pathOf(h head) string {
+	if !o.byNote {
+		return o.path(h.size)
+	}
+	sum := sha256.Sum256(h.note)
+	return o.path(h.size) + "-" + hex.EncodeToString(sum[:8])
+}
+
+// cosigned keeps checkpoints with cosignatures in the same store, below cosigned/. Which witnesses vouched, and when, differs between the
+// notes of one checkpoint, so the name has a hash of the note.
+func (o *objectAnchor) cosigned() *objectAnchor {
+	c := *o
+	c.store.Prefix += "/cosigned"
+	c.byNote = true
+	return &c
 }
 
 // objectRequest is a question to the object store.

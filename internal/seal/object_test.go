@@ -283,6 +283,28 @@ func TestACheckpointBecomesAnObjectThatNobodyCanRemove(t *testing.T) {
 	require.Equal(t, 2, b.puts)
 }
 
+// TestACosignedCheckpointIsKeptWithEveryNoteOfIt: one replica read it when one witness had vouched, the other when both had.
+func TestACosignedCheckpointIsKeptWithEveryNoteOfIt(t *testing.T) {
+	b, cfg := openBucket(t)
+	at := time.Now()
+	one := head{size: 42, at: at, note: []byte("note of 42\n\n— log\n— a\n")}
+	both := head{size: 42, at: at, note: []byte("note of 42\n\n— log\n— a\n— b\n")}
+	require.NoError(t, anchorOf(t, cfg).cosigned().put(t.Context(), one))
+	other := anchorOf(t, cfg).cosigned()
+	require.NoError(t, other.put(t.Context(), both))
+	require.NoError(t, other.put(t.Context(), one), "the same again does no harm")
+	require.NoError(t, other.put(t.Context(), head{size: 43, at: at, note: []byte("note of 43\n")}))
+	names := slices.Sorted(maps.Keys(b.objects))
+	require.Len(t, names, 3)
+	for i, size := range []string{"42", "42", "43"} {
+		require.Regexp(t, "^/proofs/arauto/cosigned/0{18}"+size+"-[0-9a-f]{16}$", names[i])
+	}
+	require.NoError(t, anchorOf(t, cfg).put(t.Context(), head{size: 42, at: at, note: []byte("note of 42\n\n— log\n")}))
+	size, err := anchorOf(t, cfg).largest(t.Context(), 0)
+	require.NoError(t, err)
+	require.Equal(t, int64(42), size, "the search for the newest checkpoint does not meet them")
+}
+
 // TestAStoreThatTellsTheLockOnlyWhenAskedKeepsCheckpoints, and one that tells a lock that is none does not.
 func TestAStoreThatTellsTheLockOnlyWhenAskedKeepsCheckpoints(t *testing.T) {
 	b, cfg := openBucket(t)

@@ -146,9 +146,7 @@ func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, er
 			w.witnesses.carriers = append(w.witnesses.carriers, newCarrier(c.name, c.anchor, c.every))
 		}
 		if object != nil {
-			cosigned := *object
-			cosigned.store.Prefix += "/cosigned"
-			w.witnesses.carriers[len(w.carriers)-1].anchor = &cosigned
+			w.witnesses.carriers[len(w.carriers)-1].anchor = object.cosigned()
 		}
 	}
 	return w, nil
