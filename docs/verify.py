@@ -7,7 +7,8 @@ FILE is a bundle, an export as JSON lines (with --anchors), a proof of one entry
 "ok ENTRIES ROOT", or "BAD seq=N REASON" and exits 1. A bundle of a filtered export that is genuine prints
 "genuine ENTRIES of SIZE ROOT; completeness not shown" (exit 1 with --require-complete), or "ok ENTRIES ROOT; complete"
 where it has everything of its clients in its period. With --policy, notes say which witnesses vouched for how many entries,
-until when, and it is BAD when no checkpoint has the cosignatures that the policy demands. Notes stand before that, on standard error. It needs Python 3.8 or newer,
+until when, and it is BAD when no checkpoint has the cosignatures that the policy demands, or the newest one was signed more than
+--witnessed-within (1h) after what they vouched until. Notes stand before that, on standard error. It needs Python 3.8 or newer,
 and no package beyond it.
 """
 import argparse
@@ -153,6 +154,7 @@ def read_vkey(text, kind):
     return name, raw[1:]
 
 
+EPOCH = datetime.datetime(1970, 1, 1)
 AHEAD = 300  # seconds that the clock of a witness may be ahead of ours
 
 
@@ -163,8 +165,21 @@ def stamp(seconds):
         return "%d seconds after 1970" % seconds
 
 
+def moment(text):
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def read_duration(text):
+    """Seconds of 1h, 90m, 1h30m0s."""
+    m = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    if not m or not any(m.groups()):
+        raise argparse.ArgumentTypeError("%r is not a time; use one such as 1h or 90m" % text)
+    return sum(int(n or 0) * unit for n, unit in zip(m.groups(), (3600, 60, 1)))
+
+
 class Policy:
-    def __init__(self, path):
+    def __init__(self, path, within):
+        self.within = within
         self.logs, self.witnesses, self.groups, self.quorum = [], {}, {}, None
         members = set()
         with open(path, encoding="utf-8", newline="\n") as f:
@@ -253,16 +268,19 @@ class Policy:
                         by[name] = max(at, by.get(name, 0))
             if not self.reached(self.quorum, by):
                 continue
-            until = max(t for t in by.values() if self.reached(self.quorum, {w for w, at in by.items() if at >= t}))
+            until, left = max(t for t in by.values() if self.reached(self.quorum, {w for w, at in by.items() if at >= t})), size - n
             if until > time.time() + AHEAD:
                 raise Bad(0, "the witnesses vouched until %s, which is yet to come: compare their clocks with this one" % stamp(until))
+            signed = max([c.at for c in checkpoints if (c.size, c.root) == (size, root)])
+            if left and (moment(signed) - EPOCH).total_seconds() - until > self.within:
+                raise Bad(n, "nobody vouched for the last %d entries: the witnesses vouched until %s, and the newest checkpoint is of %s" % (left, stamp(until), signed))
             for name in self.witnesses:
                 if name in by:
                     note("witness %s vouched for the first %d entries until %s" % (name, n, stamp(by[name])))
                 else:
                     note("witness %s did not vouch for the first %d entries" % (name, n))
-            if n < size:
-                note("the last %d entries are younger than what the witnesses vouched for" % (size - n))
+            if left:
+                note("nobody vouched for the last %d entries" % left)
             return None
         raise Bad(0, "no checkpoint of it has the cosignatures that the policy demands: witnesses did not vouch for it")
 
@@ -903,11 +921,12 @@ def main():
     p.add_argument("--key", required=True)
     p.add_argument("--anchors", action="append", default=[])
     p.add_argument("--policy", help="a file that names the witnesses and which of them must have vouched")
+    p.add_argument("--witnessed-within", type=read_duration, default=3600, metavar="TIME", help="how much later than what the witnesses vouched for the newest entries may have been signed (1h)")
     p.add_argument("--require-complete", action="store_true", help="exit 1 unless a filtered bundle is proven to be complete")
     o = p.parse_args()
     public = read_key(o.key)
     try:
-        policy = Policy(o.policy) if o.policy else None
+        policy = Policy(o.policy, o.witnessed_within) if o.policy else None
     except (OSError, ValueError) as why:
         print("--policy: %s: %s" % (o.policy, why), file=sys.stderr)
         sys.exit(2)

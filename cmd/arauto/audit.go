@@ -73,15 +73,23 @@ func auditVerifyCommand(w world) *cobra.Command {
 			"\"genuine ENTRIES of SIZE ROOT; completeness not shown\", or \"ok ENTRIES ROOT; complete\" where nothing can be missing.\n" +
 			"--anchors names checkpoints that were kept outside of the database: only they reveal a cut end or a rewritten log.\n" +
 			"--policy names a policy of witnesses (C2SP tlog-policy): notes say which of them vouched for how many entries, until when;\n" +
-			"it is BAD when no checkpoint of the file or of --anchors has the cosignatures that the policy demands.",
+			"it is BAD when no checkpoint of the file or of --anchors has the cosignatures that the policy demands, and when the newest\n" +
+			"checkpoint was signed more than --witnessed-within after what they vouched until: nobody vouched for the entries since.",
 	}
 	database, key, anchors := databaseFlag(c), c.Flags().String("key", "", "the log's public key, PEM (required)"), c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside of the database; may be repeated")
 	policy := c.Flags().String("policy", "", "a file that names the witnesses and which of them must have vouched")
+	within := c.Flags().Duration("witnessed-within", audit.WitnessedWithin, "how much later than what the witnesses of --policy vouched for the newest entries may have been signed")
 	complete := c.Flags().Bool("require-complete", false, "exit 1 unless a filtered bundle is proven to be complete")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		t, err := readTrust(w, *key, *anchors, *policy)
 		if err != nil {
 			return err
+		}
+		if *within < 0 {
+			return wrongUse("--witnessed-within: %s is negative; use a time such as 1h or 90m", *within)
+		}
+		if t.policy != nil {
+			t.policy.Within = *within
 		}
 		var verdict audit.VerifiedLog
 		if len(args) == 1 {

@@ -97,7 +97,11 @@ func TestAWitnessVouchesAndBothVerifiersTellUntilWhen(t *testing.T) {
 		require.ElementsMatch(t, strings.Split(out, "\n"), strings.Split(string(text), "\n"))
 	}
 	tell(done, "note: witness audit vouched for the first 30 entries until ", p.file("log.zip"), "--policy", p.file("policy.txt"), "--anchors", p.file("cosigned.txt"))
-	tell(done, "note: the last 30 entries are younger than what the witnesses vouched for\n", "--database-url", p.url, "--policy", p.file("policy.txt"), "--anchors", p.file("cosigned.txt"))
+	tell(done, "note: nobody vouched for the last 30 entries\n", p.file("log.zip"), "--policy", p.file("policy.txt"), "--anchors", p.file("cosigned.txt"))
+	tell(failed, "BAD seq=30 nobody vouched for the last 30 entries: the witnesses vouched until ", p.file("log.zip"), "--policy", p.file("policy.txt"), "--anchors", p.file("cosigned.txt"), "--witnessed-within", "0s")
+	code, out = p.verify(p.file("log.zip"), "--policy", p.file("policy.txt"), "--witnessed-within", "-1s")
+	require.Equal(t, usage, code, out)
+	tell(done, "note: nobody vouched for the last 30 entries\n", "--database-url", p.url, "--policy", p.file("policy.txt"), "--anchors", p.file("cosigned.txt"))
 	tell(failed, "BAD seq=0 no checkpoint of it has the cosignatures", p.file("log.zip"), "--policy", p.file("policy.txt"))
 	code, out = p.verify(p.file("log.zip"), "--policy", p.file("witness.key"))
 	require.Equal(t, usage, code, out)

@@ -365,7 +365,7 @@ func (b *bundle) verifyAll(public ed25519.PublicKey, checkpoints, anchored []Che
 // verifySome checks each entry by its own proof. That none was left out which the filter should have found is not
 // something a proof can show.
 func (b *bundle) verifySome(c Checkpoint) (VerifiedLog, error) {
-	v := VerifiedLog{Size: c.Size, Root: c.Root, Filtered: true}
+	v := VerifiedLog{Size: c.Size, Root: c.Root, SignedAt: c.At, Filtered: true}
 	if b.Entries == 0 {
 		return v, nil
 	}

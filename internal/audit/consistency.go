@@ -80,5 +80,5 @@ func VerifyConsistency(text []byte, public ed25519.PublicKey) (VerifiedLog, erro
 		return VerifiedLog{}, &Fault{0, err.Error()}
 	}
 	_, later, err := p.Check(public)
-	return VerifiedLog{Entries: later.Size, Size: later.Size, Root: later.Root}, err
+	return VerifiedLog{Entries: later.Size, Size: later.Size, Root: later.Root, SignedAt: later.At}, err
 }

@@ -266,8 +266,15 @@ func TestAWholeLogIsWitnessedUpToItsNewestCosignedCheckpoint(t *testing.T) {
 	require.NoError(t, p.Confirm(&v, [][]byte{older, middle, newest}, log.Public()))
 	require.Equal(t, int64(5), v.Witnessed)
 	require.Equal(t, []string{
-		"witness W vouched for the first 5 entries until 2026-11-21T12:00:09Z", "the last 4 entries are younger than what the witnesses vouched for",
+		"witness W vouched for the first 5 entries until 2026-11-21T12:00:09Z", "nobody vouched for the last 4 entries",
 	}, v.Notes)
+	v = VerifiedLog{Entries: 9, Size: 9, Root: Hash{9}, SignedAt: At(vouchedAt.Add(WitnessedWithin)), whole: true}
+	require.NoError(t, p.Confirm(&v, [][]byte{older, middle, newest}, log.Public()))
+	v = VerifiedLog{Entries: 9, Size: 9, Root: Hash{9}, SignedAt: At(vouchedAt.Add(WitnessedWithin + time.Second)), whole: true}
+	require.EqualError(t, p.Confirm(&v, [][]byte{older, middle, newest}, log.Public()), "BAD seq=5 nobody vouched for the last 4 entries: the witnesses vouched until "+
+		"2026-11-21T12:00:09Z, and the newest checkpoint is of 2026-11-21T13:00:10.000000Z")
+	p.Within = 2 * time.Hour
+	require.NoError(t, p.Confirm(&v, [][]byte{older, middle, newest}, log.Public()))
 	v = VerifiedLog{Entries: 1, Size: 9, Root: Hash{9}}
 	require.Error(t, p.Confirm(&v, [][]byte{older, middle, newest}, log.Public()), "a single entry is proven by its own checkpoint")
 	v = VerifiedLog{Entries: 9, Size: 9, Root: Hash{9}, whole: true, losses: []Loss{{Kept: Tree{Size: 3}, Lost: []Checkpoint{{Size: 6, At: At(vouchedAt)}}}}}

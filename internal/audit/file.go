@@ -94,5 +94,5 @@ func VerifyProof(text []byte, public ed25519.PublicKey) (VerifiedLog, error) {
 		return VerifiedLog{}, &Fault{0, err.Error()}
 	}
 	c, err := p.Check(public)
-	return VerifiedLog{Entries: 1, Size: c.Size, Root: c.Root}, err
+	return VerifiedLog{Entries: 1, Size: c.Size, Root: c.Root, SignedAt: c.At}, err
 }

@@ -18,6 +18,9 @@ type Policy struct {
 	Logs []LogKey
 	// Witnesses are in the order of the file.
 	Witnesses []PolicyWitness
+	// Within is how much later than what the quorum vouched for the newest entries may have been signed; see Confirm. ParsePolicy sets it
+	// to WitnessedWithin.
+	Within time.Duration
 
 	groups map[string]witnessGroup
 	quorum string
@@ -37,12 +40,15 @@ type witnessGroup struct {
 	members []string
 }
 
+// WitnessedWithin is how far the vouching may stay behind the log. A running gateway has its log vouched for once a minute.
+const WitnessedWithin = time.Hour
+
 // noQuorum is the quorum of a policy that demands no witness.
 const noQuorum = "none"
 
 // ParsePolicy reads a policy. An error names the line and what would be right.
 func ParsePolicy(text []byte) (*Policy, error) {
-	p := &Policy{groups: map[string]witnessGroup{}}
+	p := &Policy{Within: WitnessedWithin, groups: map[string]witnessGroup{}}
 	member := map[string]bool{}
 	for i, raw := range bytes.Split(text, []byte("\n")) {
 		line := string(raw)
@@ -257,7 +263,8 @@ func (p *Policy) Label(w WitnessKey) string {
 
 // Confirm judges a verified log or file by the policy. notes are signed checkpoints that the verification compared; of a file with
 // single entries only those of its own size and root count. It adds to the notes of the verdict which witnesses vouched for how many
-// entries, until when. A quorum that is not reached is a *Fault at the first position that nobody vouched for.
+// entries, until when, and for how many at the end nobody did. A quorum that is not reached is a *Fault at the first position that nobody
+// vouched for, and so is a newest checkpoint that was signed more than Within after what the quorum vouched until.
 func (p *Policy) Confirm(v *VerifiedLog, notes [][]byte, public ed25519.PublicKey) error {
 	if !p.Knows(public) {
 		return &Fault{0, "the policy names other logs than " + Origin(public)}
@@ -283,7 +290,10 @@ func (p *Policy) Confirm(v *VerifiedLog, notes [][]byte, public ed25519.PublicKe
 	}
 	v.Witnessed, v.WitnessedUntil = best.Size, until
 	if left := v.Size - best.Size; left > 0 {
-		v.Notes = append(v.Notes, fmt.Sprintf("the last %d entries are younger than what the witnesses vouched for", left))
+		if v.SignedAt.Time().Sub(until) > p.Within {
+			return &Fault{best.Size, fmt.Sprintf("nobody vouched for the last %d entries: the witnesses vouched until %s, and the newest checkpoint is of %s", left, until.Format(time.RFC3339), v.SignedAt)}
+		}
+		v.Notes = append(v.Notes, fmt.Sprintf("nobody vouched for the last %d entries", left))
 	}
 	return nil
 }

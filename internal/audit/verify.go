@@ -26,6 +26,9 @@ type VerifiedLog struct {
 	Entries int64 // that were verified: of a whole log all of it, removed ones included; of a filtered bundle what is in it
 	Size    int64 // of the log that Root is of
 	Root    Hash
+	// SignedAt is the time of the checkpoint of Size, by the log's clock.
+	SignedAt Instant
+
 	Removed int64 // entries whose time was over, proven by their hash and by the entry that announced their removal
 	// RemovedAsOf is the latest signed time on which a removal rests; see AsOf.
 	RemovedAsOf  Instant
@@ -306,7 +309,7 @@ func (v *Verifier) finishPart() (VerifiedLog, error) {
 	if size == 0 {
 		return VerifiedLog{}, &Fault{0, "the log is empty: nothing is sealed, so nothing is proven"}
 	}
-	verdict := VerifiedLog{Entries: size, Size: size, Root: v.tree.Root(), Removed: v.past.Removals(), RemovedAsOf: v.removedAsOf, removedFirst: v.removedFirst, whole: true, losses: slices.Clone(v.past.Losses)}
+	verdict := VerifiedLog{Entries: size, Size: size, Root: v.tree.Root(), SignedAt: v.past.Before, Removed: v.past.Removals(), RemovedAsOf: v.removedAsOf, removedFirst: v.removedFirst, whole: true, losses: slices.Clone(v.past.Losses)}
 	for _, l := range v.past.Losses {
 		verdict.Notes = append(verdict.Notes, l.String())
 	}
