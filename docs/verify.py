@@ -102,18 +102,33 @@ def origin(public):
     return "arauto/" + hashlib.sha256(public).hexdigest()[:16]
 
 
+BASE64 = re.compile("(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+
+def read_note(note):
+    """The text of a signed note (C2SP signed-note), and of each signature the name, the bytes, and whether its base64 is canonical."""
+    text, _, lines = note.partition("\n\n")
+    lines, out = lines.split("\n"), []
+    if lines.pop() != "" or len(lines) > 100 or any(c < " " and c != "\n" for c in note):
+        raise ValueError("malformed note")
+    for line in lines:
+        who, _, sig = line[2:].partition(" ")
+        if line[:2] != "\u2014 " or not who or "+" in who or any(c.isspace() for c in who) or not BASE64.fullmatch(sig):
+            raise ValueError("malformed note")
+        raw = base64.b64decode(sig)
+        if len(raw) < 5:
+            raise ValueError("malformed note")
+        out.append((who, raw, base64.b64encode(raw).decode() == sig))
+    return text + "\n", out
+
+
 def signed_text(note, public):
     """The text of a signed note, once its signature is verified."""
-    text, _, signatures = note.partition("\n\n")
-    text += "\n"
+    text, signatures = read_note(note)
     name = origin(public)
-    key_id = hashlib.sha256(name.encode() + b"\n\x01" + public).digest()[:4]
-    for line in signatures.splitlines():
-        mark, who, sig = (line.split(" ") + ["", ""])[:3]
-        if mark == "—" and who == name:
-            raw = base64.b64decode(sig)
-            if base64.b64encode(raw).decode() == sig and raw[:4] == key_id and signed_by(public, text.encode(), raw[4:]):
-                return text
+    for who, raw, canonical in signatures:
+        if who == name and raw[:4] == key_id(name, 1, public) and canonical and signed_by(public, text.encode(), raw[4:]):
+            return text
     raise ValueError("not signed with this key")
 
 
@@ -231,16 +246,14 @@ class Policy:
 
     def vouched(self, note):
         """By name, until when the witnesses of the policy vouched; the log's signature is verified before."""
-        text, _, signatures = note.partition("\n\n")
+        text, signatures = read_note(note)
         by = {}
-        for line in signatures.splitlines():
-            mark, who, sig = (line.split(" ") + ["", ""])[:3]
-            raw = base64.b64decode(sig) if mark == "—" else b""
+        for who, raw, canonical in signatures:
             for name, (key_name, key) in self.witnesses.items():
                 if who != key_name or raw[:4] != key_id(key_name, 4, key) or name in by:
                     continue
                 at = int.from_bytes(raw[4:12], "big")
-                if len(raw) != 76 or not 0 < at < 1 << 63 or not signed_by(key, b"cosignature/v1\ntime %d\n" % at + text.encode() + b"\n", raw[12:]):
+                if not canonical or len(raw) != 76 or not 0 < at < 1 << 63 or not signed_by(key, b"cosignature/v1\ntime %d\n" % at + text.encode(), raw[12:]):
                     raise ValueError("a cosignature of witness %s does not verify" % name)
                 by[name] = at
         return by

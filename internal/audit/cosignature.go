@@ -172,9 +172,9 @@ func readCosignatures(signed []byte, log note.Verifier, witnesses []WitnessKey) 
 			byLog = true
 			continue
 		}
-		raw, err := base64.StdEncoding.DecodeString(s.Base64)
+		raw, err := base64.StdEncoding.Strict().DecodeString(s.Base64)
 		if err != nil {
-			return nil, err // note has read it
+			return nil, fmt.Errorf("the checkpoint: the cosignature of %s is not in canonical base64", s.Name)
 		}
 		for _, w := range witnesses {
 			if s.Name == w.Name && s.Hash == w.KeyHash() {

@@ -211,15 +211,23 @@ func TestBothVerifiersJudgeAPolicyAlike(t *testing.T) {
 		note   []byte
 		want   string // "": the quorum is reached
 	}{
-		"one of them":   {names + "quorum A", two, ""},
-		"two of three":  {names + "group g 2 A B C\nquorum g", two, ""},
-		"all of them":   {names + "group g all A B C\nquorum g", two, "BAD seq=0 no checkpoint of it has the cosignatures that the policy demands: witnesses did not vouch for it"},
-		"not vouched":   {names + "quorum C", two, "BAD seq=0 no checkpoint"},
-		"nobody":        {names + "quorum A", signed, "BAD seq=0 no checkpoint"},
-		"none demanded": {names + "quorum none", signed, ""},
-		"another log":   {"log " + VerifierKey(newLog(t).Public()) + "\nquorum none", signed, "BAD seq=0 the policy names other logs"},
-		"yet to come":   {names + "quorum A", later, "BAD seq=0 the witnesses vouched until "},
-		"a forgery":     {names + "quorum A", flipped(two, len(two)-30), "BAD seq=1 the checkpoint"},
+		"one of them":                {names + "quorum A", two, ""},
+		"two of three":               {names + "group g 2 A B C\nquorum g", two, ""},
+		"all of them":                {names + "group g all A B C\nquorum g", two, "BAD seq=0 no checkpoint of it has the cosignatures that the policy demands: witnesses did not vouch for it"},
+		"not vouched":                {names + "quorum C", two, "BAD seq=0 no checkpoint"},
+		"nobody":                     {names + "quorum A", signed, "BAD seq=0 no checkpoint"},
+		"none demanded":              {names + "quorum none", signed, ""},
+		"another log":                {"log " + VerifierKey(newLog(t).Public()) + "\nquorum none", signed, "BAD seq=0 the policy names other logs"},
+		"rubbish in base64":          {names + "quorum B", []byte(strings.Replace(string(two), "==\n", "==*\n", 2)), "BAD seq=0 "},
+		"another alphabet":           {names + "quorum B", []byte(strings.TrimSuffix(string(two), "==\n") + "-_==\n"), "BAD seq=0 "},
+		"bits behind the end":        {names + "quorum B", []byte(strings.TrimSuffix(string(two), two64End(two)+"==\n") + oddEnd(two) + "==\n"), "BAD seq=1 the checkpoint"},
+		"a line in a line":           {names + "quorum B", []byte(strings.Replace(string(two), "\n— b ", "\u2028— b ", 1)), "BAD seq=0 "},
+		"a line in a stranger's":     {names + "quorum B", []byte(strings.Replace(string(two), "\n— b ", "\n— x AAAAAAAA\u0085— b ", 1)), "BAD seq=0 "},
+		"a control character":        {names + "quorum B", []byte(string(two) + "— x\x01 AAAAAAAA\n"), "BAD seq=0 "},
+		"a stranger's without bytes": {names + "quorum B", []byte(string(two) + "— x AAAA\n"), "BAD seq=0 "},
+		"a stranger's with odd bits": {names + "quorum B", []byte(string(two) + "— x AAAAAAB=\n"), ""},
+		"yet to come":                {names + "quorum A", later, "BAD seq=0 the witnesses vouched until "},
+		"a forgery":                  {names + "quorum A", flipped(two, len(two)-30), "BAD seq=1 the checkpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := ParsePolicy([]byte(one.policy))
@@ -244,6 +252,12 @@ func TestBothVerifiersJudgeAPolicyAlike(t *testing.T) {
 		})
 	}
 }
+
+// two64End is the last letter of base64 before the padding at the end of a note. Four of its six bits are of no byte.
+func two64End(signed []byte) string { return string(signed[len(signed)-4]) }
+
+// oddEnd is that letter with another such bit.
+func oddEnd(signed []byte) string { return string(signed[len(signed)-4] + 1) }
 
 // flipped is a text with another letter of base64 at a place.
 func flipped(text []byte, at int) []byte {
