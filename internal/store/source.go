@@ -81,7 +81,7 @@ func (s *Store) SourcePaused(ctx context.Context, name string) (paused bool, err
 }
 
 // AcceptFinding keeps that a person accepted a finding, for every replica, and records who did it and why. It answers false, and
-// records nothing, when it was accepted before.
+// records nothing, when it was accepted before and that acceptance is not used up.
 func (s *Store) AcceptFinding(ctx context.Context, f notice.AcceptedFinding) (fresh bool, err error) {
 	err = s.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		done := tx.Exec("INSERT INTO source_finding (source, finding, accepted_by, reason) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", f.Source, f.Finding, f.By, f.Reason)
@@ -100,9 +100,16 @@ func (s *Store) AcceptFinding(ctx context.Context, f notice.AcceptedFinding) (fr
 	return fresh, nil
 }
 
-// AcceptedFindings lists the findings of a source that persons accepted. A schema from before there were any has none.
+// UseUpFindings ends the acceptances of these findings of a source, at every replica: its reader has passed what was accepted.
+func (s *Store) UseUpFindings(ctx context.Context, source string, findings []string) error {
+	_, err := s.query.Exec(ctx, "UPDATE source_finding SET used_at = now() WHERE source = $1 AND finding = ANY($2) AND used_at IS NULL", source, findings)
+	return Unavailable("use up accepted findings of a source", err)
+}
+
+// AcceptedFindings lists the findings of a source that persons accepted, without those that are used up. A schema from before there
+// were any has none.
 func (s *Store) AcceptedFindings(ctx context.Context, source string) ([]string, error) {
-	rows, _ := s.query.Query(ctx, "SELECT finding FROM source_finding WHERE source = $1 ORDER BY finding", source)
+	rows, _ := s.query.Query(ctx, "SELECT finding FROM source_finding WHERE source = $1 AND used_at IS NULL ORDER BY finding", source)
 	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if IsCode(err, "42P01") {
 		return nil, nil

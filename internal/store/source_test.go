@@ -68,6 +68,23 @@ func TestAnAcceptedFindingHoldsForEveryReplicaAndStandsInTheHistory(t *testing.T
 	require.Empty(t, codes)
 	require.Equal(t, "source-finding-accepted maria core 1a2b3c4d the partition was a test's", one[string](b,
 		"SELECT string_agg(concat_ws(' ', outcome, facts->>'actor', facts->>'object', facts->>'reason'), ', ') FROM entry WHERE kind = 'admin'"))
+	require.NoError(t, other.store.UseUpFindings(t.Context(), "another", []string{"1a2b3c4d"}))
+	codes, err = b.store.AcceptedFindings(t.Context(), "core")
+	require.NoError(t, err)
+	require.Equal(t, []string{"1a2b3c4d"}, codes, "another source's reader passed another finding")
+	b.do("SET ROLE arauto_app; UPDATE source_finding SET used_at = NULL; RESET ROLE") // the right that serve has
+	require.NoError(t, other.store.UseUpFindings(t.Context(), "core", []string{"1a2b3c4d", "00000000"}))
+	codes, err = b.store.AcceptedFindings(t.Context(), "core")
+	require.NoError(t, err)
+	require.Empty(t, codes, "its reader has passed it")
+	f.Finding = "1a2b3c4d"
+	fresh, err = b.store.AcceptFinding(t.Context(), f)
+	require.NoError(t, err)
+	require.True(t, fresh, "it came again, and is accepted again")
+	codes, err = b.store.AcceptedFindings(t.Context(), "core")
+	require.NoError(t, err)
+	require.Equal(t, []string{"1a2b3c4d"}, codes)
+	require.Equal(t, "maria joão", one[string](b, "SELECT string_agg(accepted_by, ' ' ORDER BY id) FROM source_finding"), "both acts are kept")
 	b.do("DROP TABLE source_finding")
 	codes, err = other.store.AcceptedFindings(t.Context(), "core")
 	require.NoError(t, err, "a schema from before there were findings has none")

@@ -47,7 +47,8 @@ type Config struct {
 	// the present, so that fresh changes do not wait behind a backlog. Default 750 ms, half of what the rule leaves for the
 	// first attempt (webhook §4.1); at least 100 ms; negative: never.
 	FastLane time.Duration `yaml:"fast_lane"`
-	// Accept are the words by which an ErrGap named its findings: a person has judged them. Each fits one finding only.
+	// Accept are the words by which an ErrGap named its findings: a person has judged them. Each fits one cause at one object, and
+	// each time that it comes; what hides rows on purpose belongs here.
 	Accept []string `yaml:"accept"`
 }
 

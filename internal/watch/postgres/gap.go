@@ -43,6 +43,55 @@ func (r *Reader) loadAccepted(ctx context.Context) error {
 	return nil
 }
 
+// returned lists the codes of findings that a person accepted, that were not found by the comparison before, and that are found now:
+// what was accepted had ended, so this is another event.
+func (s *session) returned(found []finding) (codes []string) {
+	accepted := s.accepted.Load()
+	if accepted == nil {
+		return nil
+	}
+	for _, f := range found {
+		same := func(other finding) bool { return other.token() == f.token() }
+		if slices.Contains(*accepted, f.token()) && !slices.ContainsFunc(s.standing, same) && !slices.Contains(codes, f.token()) {
+			codes = append(codes, f.token())
+		}
+	}
+	return codes
+}
+
+// passed lists the codes of findings that a person accepted and that are behind: position, which is remembered, is past what the
+// log had when the session began, and the last comparison did not find them. Before that the stream may still meet one of them.
+func (s *session) passed(position pglogrepl.LSN) (codes []string) {
+	accepted := s.accepted.Load()
+	if accepted == nil || position < s.system.XLogPos {
+		return nil
+	}
+	for _, code := range *accepted {
+		if !slices.ContainsFunc(s.standing, func(f finding) bool { return f.token() == code }) {
+			codes = append(codes, code)
+		}
+	}
+	return codes
+}
+
+// useUp ends the acceptances of these codes by persons, so that the same cause stops the source again when it comes again.
+func (s *session) useUp(ctx context.Context, codes []string) error {
+	if len(codes) == 0 {
+		return nil
+	}
+	if s.options.UseUp != nil {
+		ctx, cancel := context.WithTimeout(ctx, soon)
+		defer cancel()
+		if err := s.options.UseUp(ctx, codes); err != nil {
+			return fmt.Errorf("note that accepted findings are used up: %w", err)
+		}
+	}
+	left := slices.DeleteFunc(slices.Clone(*s.accepted.Load()), func(code string) bool { return slices.Contains(codes, code) })
+	s.accepted.Store(&left)
+	s.log.InfoContext(ctx, "accepted findings are used up: the same cause stops the source again", "findings", codes)
+	return nil
+}
+
 // unaccepted leaves out the findings that the settings or a person accept.
 func (r *Reader) unaccepted(found []finding) []finding {
 	codes := r.config.Accept
@@ -134,13 +183,13 @@ func (r *Reader) gaps(ctx context.Context, before *watermark, m *membership) ([]
 		}
 	}
 	for _, one := range fresh {
-		filled, err := r.filled(ctx, m, one)
+		filled, why, err := r.filled(ctx, m, one)
 		if err != nil {
 			return nil, err
 		}
 		if filled != "" {
 			table := r.options.Tables[one.Table-1]
-			found = append(found, finding{table: table, id: partID(one), text: filled, again: true})
+			found = append(found, finding{table: table, id: partID(one, why), text: filled, again: true})
 		}
 	}
 	return found, nil
@@ -150,14 +199,14 @@ func (r *Reader) gaps(ctx context.Context, before *watermark, m *membership) ([]
 // the log tells such rows of no table that we follow. "": it has none. Rows are told apart by the transaction, and within
 // one by the command, that wrote them. A transaction that had begun before and wrote afterwards counts as before: to be
 // asked for nothing is better than to lose a row.
-func (r *Reader) filled(ctx context.Context, m *membership, one *tableMember) (string, error) {
+func (r *Reader) filled(ctx context.Context, m *membership, one *tableMember) (text string, why partCause, err error) {
 	ctx, cancel := context.WithTimeout(ctx, soon)
 	defer cancel()
 	from, where := "ONLY "+one.sql(), "true"
 	if root := m.of(one.Table)[0]; one.Parent != 0 { // the right to read the root suffices, and the bounds lead to the partition
 		from = root.sql()
 		if err := r.queryRow(ctx, "SELECT coalesce(pg_get_partition_constraintdef($1::bigint::oid), 'true')", int64(one.ID)).Scan(&where); err != nil {
-			return "", fmt.Errorf("look up the bounds of %s: %w", one.sql(), err)
+			return "", "", fmt.Errorf("look up the bounds of %s: %w", one.sql(), err)
 		}
 	}
 	tables, schemas := "{}", "{}"
@@ -170,7 +219,7 @@ func (r *Reader) filled(ctx context.Context, m *membership, one *tableMember) (s
 	}
 	rewritten := one.Filenode != one.ID // after ALTER TABLE … SET LOGGED no row tells that it was written unlogged
 	var older bool
-	err := r.queryRow(ctx, "SELECT EXISTS (SELECT FROM "+from+" AS r WHERE r.tableoid = $1::bigint::oid AND ("+where+`) AND ($2::boolean OR EXISTS (
+	err = r.queryRow(ctx, "SELECT EXISTS (SELECT FROM "+from+" AS r WHERE r.tableoid = $1::bigint::oid AND ("+where+`) AND ($2::boolean OR EXISTS (
 		SELECT FROM (SELECT xmin, cmin FROM pg_inherits WHERE inhrelid = $1::bigint::oid
 		             UNION ALL SELECT xmin, cmin FROM pg_publication_rel WHERE oid = ANY($3::oid[]) UNION ALL `+entries+`) s
 		WHERE age(r.xmin) > age(s.xmin) OR r.xmin = s.xmin AND r.cmin::text::bigint < s.cmin::text::bigint)))`,
@@ -178,15 +227,19 @@ func (r *Reader) filled(ctx context.Context, m *membership, one *tableMember) (s
 	table := r.options.Tables[one.Table-1]
 	switch {
 	case code(err) == "57014" || code(err) == "42501" || errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
-		return fmt.Sprintf("whether %s had rows before it was followed as a part of table %s cannot be told (%v)", one.sql(), table, err), nil
+		return fmt.Sprintf("whether %s had rows before it was followed as a part of table %s cannot be told (%v)", one.sql(), table, err), causeUnreadable, nil
 	case err != nil:
-		return "", fmt.Errorf("look for rows of %s from before it was a part of %s: %w", one.sql(), table, err)
+		return "", "", fmt.Errorf("look for rows of %s from before it was a part of %s: %w", one.sql(), table, err)
 	case older && rewritten:
-		return fmt.Sprintf("%s, new in table %s, was rewritten (SET LOGGED, VACUUM FULL): whether all its rows were told cannot be known", one.sql(), table), nil
+		return fmt.Sprintf("%s, new in table %s, was rewritten (SET LOGGED, VACUUM FULL): whether all its rows were told cannot be known", one.sql(), table), causeRewritten, nil
 	case older:
-		return fmt.Sprintf("%s has rows that were written before it was attached to table %s, or before it was published: they are not told", one.sql(), table), nil
+		why = causeAttached
+		if one.late {
+			why = causeUnpublished
+		}
+		return fmt.Sprintf("%s has rows that were written before it was attached to table %s, or before it was published: they are not told", one.sql(), table), why, nil
 	}
-	return "", nil
+	return "", "", nil
 }
 
 // entryIDs are the object ids of a kind of entries, as an array of the server.
@@ -213,7 +266,7 @@ func (s *session) compare(ctx context.Context, before *watermark) (accepted []fi
 	if accepted, err = s.gaps(ctx, before, m); err != nil || before == nil {
 		return nil, err
 	}
-	hidden := slices.DeleteFunc(s.hidden(m), func(f finding) bool { return strings.HasPrefix(f.id, "part ") }) // publish may mend it
+	hidden := slices.DeleteFunc(s.hidden(m), func(f finding) bool { return strings.HasPrefix(f.id, ofPart) }) // publish may mend it
 	return accepted, s.refuse(ctx, before, s.resume(), slices.Concat(accepted, hidden))
 }
 
@@ -258,10 +311,11 @@ func (s *session) begin(ctx context.Context, before *watermark, tables map[strin
 	if err != nil {
 		return nil, err
 	}
-	if err := s.refuse(ctx, before, s.resume(), s.hidden(m)); err != nil {
+	hidden := s.hidden(m)
+	if err := s.refuse(ctx, before, s.resume(), hidden); err != nil {
 		return nil, err
 	}
-	s.followed = s.watermark(before, m)
+	s.followed, s.standing = s.watermark(before, m), slices.Concat(accepted, hidden)
 	for name, t := range tables {
 		if f := s.followed.Tables[name]; f == nil || f.ID != t.id {
 			return nil, fmt.Errorf("table %s: %w", name, errChanged)
@@ -306,9 +360,15 @@ func (s *session) steady(ctx context.Context, end pglogrepl.LSN) error {
 	if err != nil {
 		return err
 	}
-	if err := s.refuse(ctx, s.followed, s.main.position(), append(found, s.hidden(m)...)); err != nil {
+	hidden := s.hidden(m)
+	found = append(found, hidden...)
+	if err := s.useUp(ctx, s.returned(found)); err != nil {
 		return err
 	}
+	if err := s.refuse(ctx, s.followed, s.main.position(), found); err != nil {
+		return err
+	}
+	s.standing = found
 	now := s.watermark(s.followed, m)
 	for name, t := range now.Tables {
 		if s.followed.Tables[name] != nil {
@@ -323,13 +383,16 @@ func (s *session) steady(ctx context.Context, end pglogrepl.LSN) error {
 	s.main.parts.adopt(now)
 	s.limit.raise(s.compared)
 	s.compared = end
-	s.state.steady(s.main.done(), s.notes(m))
+	s.state.steady(s.main.done(), s.notes(m, hidden))
 	return nil
 }
 
-// notes are what an operator should see of the membership, though nothing is lost.
-func (s *session) notes(m *membership) (all []string) {
+// notes are what an operator should see of the membership, though the source goes on. hidden are findings that are accepted.
+func (s *session) notes(m *membership, hidden []finding) (all []string) {
 	all = s.renamed(m)
+	for _, f := range hidden {
+		all = append(all, fmt.Sprintf("the source goes on although this is so, because it is accepted [%s]: %s", f.token(), f.text))
+	}
 	for _, one := range m.bare() {
 		all = append(all, noIdentityOf(one).Error())
 	}

@@ -138,7 +138,10 @@ func (s *session) watchOver(ctx context.Context, slot string, l *slotStream) {
 			s.fail(err)
 		}
 		if err == nil {
-			err = s.remember(ctx, l.position())
+			position := l.position()
+			if err = s.remember(ctx, position); err == nil {
+				err = s.useUp(ctx, s.passed(position))
+			}
 		}
 		if err != nil && ctx.Err() == nil && !failing {
 			s.log.WarnContext(ctx, "cannot look after the slot", "error", err)

@@ -233,11 +233,28 @@ type finding struct {
 	again bool   // rows may be missing that reading the table again brings
 }
 
-// partID is the id of whatever keeps rows of a part from being told: when it is accepted, so are the rows of that part that
-// were missed.
-func partID(one *tableMember) string { return fmt.Sprint("part ", one.ID) }
+// partCause is why rows of a part of a table are not told, or may not have been.
+type partCause string
 
-// token names a finding for Config.Accept.
+const (
+	causeForeign     partCause = "foreign"
+	causeUnlogged    partCause = "unlogged"
+	causeUnpublished partCause = "unpublished" // now, or until its own entry of the publication was made
+	causeAttached    partCause = "attached"    // with rows in it
+	causeRewritten   partCause = "rewritten"
+	causeUnreadable  partCause = "unreadable" // nobody could look for its rows from before
+)
+
+// partID is the id of a finding about a part of a table. Its acceptance fits that cause only; that of unpublished fits the rows
+// that were written until the part was published as well.
+func partID(one *tableMember, why partCause) string {
+	return fmt.Sprint(ofPart, one.ID, " ", string(why))
+}
+
+// ofPart begins the ids of findings about parts.
+const ofPart = "part "
+
+// token names a finding for Config.Accept and Options.Accepted.
 func (f finding) token() string { return shortHash(f.table + " " + f.id) }
 
 // hidden lists what keeps rows of followed tables out of the stream, as the catalogue is now.
@@ -246,7 +263,7 @@ func (r *Reader) hidden(m *membership) (found []finding) {
 		p := m.Publication
 		if len(m.of(i+1)) > 0 && p.ID != 0 && !(p.Inserts && p.Updates) {
 			found = append(found, finding{
-				table: name, id: fmt.Sprint("operations ", p.ID), again: true,
+				table: name, id: fmt.Sprint("operations ", p.ID, " inserts=", p.Inserts, " updates=", p.Updates), again: true,
 				text: fmt.Sprintf("publication %s does not publish inserts and updates: ALTER PUBLICATION %s SET (publish = 'insert, update, delete, truncate')",
 					r.config.Publication, pgx.Identifier{r.config.Publication}.Sanitize()),
 			})
@@ -278,11 +295,11 @@ func (r *Reader) hides(m *membership, table string, one *tableMember) (text, id 
 	}
 	switch {
 	case one.Kind == "f":
-		return part + " is a foreign table: its changes are not in this server's log; follow it at its own server", partID(one)
+		return part + " is a foreign table: its changes are not in this server's log; follow it at its own server", partID(one, causeForeign)
 	case one.Persistence != "p":
-		return part + " is unlogged: its changes are in no log; run ALTER TABLE " + one.sql() + " SET LOGGED", partID(one)
+		return part + " is unlogged: its changes are in no log; run ALTER TABLE " + one.sql() + " SET LOGGED", partID(one, causeUnlogged)
 	case len(m.cover(one)) == 0 && !one.Root:
-		return fmt.Sprintf("%s is not in publication %s: run ALTER PUBLICATION %s ADD TABLE %s", part, r.config.Publication, pub, one.sql()), partID(one)
+		return fmt.Sprintf("%s is not in publication %s: run ALTER PUBLICATION %s ADD TABLE %s", part, r.config.Publication, pub, one.sql()), partID(one, causeUnpublished)
 	case m.filter(one) != "":
 		return fmt.Sprintf("publication %s has a row filter on %s: what it hides is never told nor counted; take it out (ALTER PUBLICATION %s SET TABLE …) and use `when` in the mapping",
 			r.config.Publication, as.sql(), pub), fmt.Sprint("filter ", as.Listed, " ", as.Filter)

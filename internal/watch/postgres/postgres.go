@@ -70,9 +70,13 @@ type Options struct {
 	Erasing []string
 	// Memory may be nil, in tests.
 	Memory Memory
-	// Accepted lists the findings that persons accepted besides Config.Accept. Each Read and Check asks anew. Nil: none.
+	// Accepted lists the findings that persons accepted besides Config.Accept, and whose acceptance is not used up. Each Read and
+	// Check asks anew. Nil: none.
 	Accepted func(ctx context.Context) ([]string, error)
-	Logger   *slog.Logger
+	// UseUp ends acceptances that Accepted listed, by their codes: Read has passed what they accepted, and the catalogue does not show
+	// it any more. Nil: they end with the Read.
+	UseUp  func(ctx context.Context, codes []string) error
+	Logger *slog.Logger
 }
 
 // Reader is a watch.Reader of one database. Make it with New, end it with Close.
@@ -181,6 +185,7 @@ type session struct {
 
 	catalogue *pgconn.PgConn // for comparisons of the membership; nil: made when needed
 	followed  *watermark     // of the comparison that passed last
+	standing  []finding      // that it found, all accepted
 	compared  pglogrepl.LSN  // a position that the server had reached before that comparison
 	limit     confirmLimit   // of what may be confirmed
 

@@ -85,6 +85,7 @@ func OpenReader(m *watch.Mapping, production bool, s *store.Store, log *slog.Log
 		if s != nil {
 			o.Memory = memory{s, m.Source}
 			o.Accepted = func(ctx context.Context) ([]string, error) { return s.AcceptedFindings(ctx, m.Source) }
+			o.UseUp = func(ctx context.Context, codes []string) error { return s.UseUpFindings(ctx, m.Source, codes) }
 		}
 		return reader(postgres.New(c, o))
 	case "kafka", "nats", "rabbitmq":
