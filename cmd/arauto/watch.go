@@ -36,7 +36,8 @@ func suggestCommand(w world) *cobra.Command {
 		Use: "suggest --url-file FILE --table NAME[=KIND] [--out FILE]", Short: "write a mapping to start from, out of the catalogue of the core's database", Args: cobra.NoArgs,
 		Long: "Compares the names of a table's columns, of the rows that its foreign keys lead to, and of the newest row's JSON with the members of the API, and\n" +
 			"writes a commented mapping. TODO marks what was not found, guess what was inferred. Then it tries the mapping with the newest row of each table. It\n" +
-			"reads the core's database and changes nothing there; the mapping holds no value of a row but those of the state.",
+			"reads the core's database and changes nothing there; the mapping holds no value of a row but those of the state.\n" +
+			"The members are those of the minor versions that the settings declare (schema.versions).",
 	}
 	urlFile := c.Flags().String("url-file", "", "file with the URL of the core's database, of a role that may SELECT from the tables")
 	tables := c.Flags().StringSlice("table", nil, "table to read, with its kind if the name does not tell it: app.pgto=pix-payment; repeat it for more tables")
@@ -97,7 +98,7 @@ func suggestMapping(ctx context.Context, w world, cfg *config.Config, req sugges
 		return &config.Error{Problems: []string{"--url-file: " + err.Error()}}
 	}
 	defer reader.Close()
-	schemas, err := openapi.Load()
+	schemas, err := openapi.Load(openapi.Declare(cfg.DeclaredVersions()))
 	if err != nil {
 		return fmt.Errorf("load our own API documents: %w", err)
 	}

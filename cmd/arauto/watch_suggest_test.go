@@ -81,6 +81,26 @@ func TestASuggestedMappingIsOneToStartFrom(t *testing.T) {
 	require.Contains(t, explained.out, `"amount": "150.25"`)
 }
 
+// TestASuggestedMappingHasTheMembersOfTheDeclaredVersion: the tried row is judged by the declared versions, so the mapping has to be
+// written by them as well.
+func TestASuggestedMappingHasTheMembersOfTheDeclaredVersion(t *testing.T) {
+	t.Parallel()
+	address, url := coreOf(t, "schema.sql", "rows.sql")
+	core, err := pgx.Connect(t.Context(), address)
+	require.NoError(t, err)
+	defer core.Close(t.Context())
+	_, err = core.Exec(t.Context(), `ALTER TABLE consentimentos_recorrentes ADD COLUMN journey jsonb DEFAULT '{"isLinked": true, "linkId": "urn:banco:consent:1"}'`)
+	require.NoError(t, err)
+	suggest := func(versions string) string {
+		got := call(t, time.Minute, []string{"ARAUTO_SCHEMA_VERSIONS=" + versions}, "watch", "suggest", "--url-file", url, "--table", "consentimentos_recorrentes=recurring-consent")
+		require.Equal(t, done, got.code, got.errors)
+		return got.out
+	}
+	const member = `(?m)^ +linkId: .*journey`
+	require.Regexp(t, member, suggest("automatic-payments/2.2.0"))
+	require.NotRegexp(t, member, suggest("automatic-payments/2.0.0"), "2.0.0 has no such member: the row would go to quarantine")
+}
+
 // TestTheDemoFollowsACore goes the way of the page: from the tables of a core to the first notification that an initiator receives.
 func TestTheDemoFollowsACore(t *testing.T) {
 	t.Parallel()
