@@ -29,8 +29,8 @@ func listenCommand(w world) *cobra.Command {
 		Use: "listen", Short: "receive notifications on this machine, for initiators' developers", Args: cobra.NoArgs,
 		Long: "Run a webhook endpoint with mutual TLS. It prints each notification and every violation of the webhook API 1.3.0, and answers 202\n" +
 			"with the notification's interaction id, or the statuses of --answer in turn. Give the endpoint's own certificates, or with --pki\n" +
-			"those of a development PKI (arauto certs FOLDER). With --forward, the local app decides the answer. At the end it tells which\n" +
-			"notifications were never answered with 2xx.",
+			"those of a development PKI (arauto certs FOLDER). With --forward, the local app decides the answer. At the end it lists the\n" +
+			"resources of which no notification was answered with 2xx.",
 	}
 	l := &listen{out: w.stdout, client: http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	c.Flags().StringVar(&l.addr, "addr", "127.0.0.1:8444", "the address to listen on, host:port")

@@ -40,7 +40,7 @@ type summary struct {
 	Received int64            `json:"received"`
 	Wrong    int64            `json:"wrong"`   // with at least one violation
 	Dropped  int64            `json:"dropped"` // without an answer
-	Missed   map[string]int64 `json:"missed"`  // paths whose notifications were never answered with 2xx, and how many came
+	Missed   map[string]int64 `json:"missed"`  // paths of resources of which no notification was answered with 2xx, and how many came
 	taken    map[string]bool
 }
 

@@ -210,6 +210,18 @@ func TestALocalAppGetsNotificationsAndDecidesTheAnswer(t *testing.T) {
 	require.NotContains(t, end, "payments/p-1 ")
 }
 
+// TestTheLocalReceiverPromisesWhatItLists: a resource of which one notification was answered is not listed, though another was missed.
+func TestTheLocalReceiverPromisesWhatItLists(t *testing.T) {
+	var s summary
+	for _, answer := range []int{http.StatusServiceUnavailable, http.StatusAccepted, http.StatusServiceUnavailable} {
+		s.add(&received{Path: "/p-1", Answer: answer})
+	}
+	s.add(&received{Path: "/p-2", Answer: http.StatusServiceUnavailable})
+	require.Equal(t, map[string]int64{"/p-2": 1}, s.Missed)
+	help := call(t, time.Minute, nil, "listen", "--help")
+	require.Contains(t, strings.Join(strings.Fields(help.out), " "), "it lists the resources of which no notification was answered with 2xx")
+}
+
 func TestTheLocalReceiverRefusesAnotherOrganisationAndPrintsJSON(t *testing.T) {
 	r := listening(t, "--json", "--expect-organisation", certs.DefaultHolder.ID)
 	s := r.holder(t)
