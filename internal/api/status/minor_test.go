@@ -1,6 +1,8 @@
 package status_test
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,4 +61,36 @@ func TestAnAnswerHasTheMembersOfTheDeclaredMinorVersion(t *testing.T) {
 		}
 	}
 	require.Equal(t, "2.3.0", newest.alfa.get("/open-banking/enrollments/v2/enrollments/"+enrollment).header.Get("x-v"))
+}
+
+// TestAValueThatTheDeclaredVersionDoesNotAllowIsAnsweredAsItIsStored is what docs/minor-versions.md says of values that no other value
+// can stand for: with public.validate_outgoing they are answered 500.
+func TestAValueThatTheDeclaredVersionDoesNotAllowIsAnsweredAsItIsStored(t *testing.T) {
+	url := storetest.Database(t)
+	before := openDeskOn(t, url, declaring(t, "payments/4.0.1", "automatic-payments/2.2.0")).both()
+	long := strings.Repeat("N", 150)
+	consent, document := sample(ofb.PaymentConsent, "v4", ofb.Authorised, 1, openapitest.Edit(func(data map[string]any) {
+		data["creditor"].(map[string]any)["name"] = long
+	}))
+	before.accept(clientAlfa, ofb.PaymentConsent, "v4", 1, document)
+	above, document := sample(ofb.RecurringConsent, "v2", ofb.Authorised, 2)
+	before.accept(clientAlfa, ofb.RecurringConsent, "v2", 1, document)
+	payment, document := sample(ofb.RecurringPayment, "v2", ofb.RCVD, 3, openapitest.UnderConsent(above), openapitest.Edit(func(data map[string]any) {
+		data["localInstrument"] = "AUTO"
+	}))
+	before.accept(clientAlfa, ofb.RecurringPayment, "v2", 1, document)
+
+	stored := map[string]string{
+		"/open-banking/payments/v4/consents/" + consent:                         long,
+		"/open-banking/automatic-payments/v2/pix/recurring-payments/" + payment: `"localInstrument":"AUTO"`,
+	}
+	after := declaring(t, "payments/4.1.0", "automatic-payments/2.0.0")
+	validating := openDeskOn(t, url, after)
+	for path := range stored {
+		require.Equal(t, http.StatusInternalServerError, validating.alfa.get(path).status, path)
+	}
+	usual := openDeskOn(t, url, func(c *status.PublicConfig, s *spool.Config) { after(c, s); c.Outgoing = nil })
+	for path, value := range stored {
+		require.Contains(t, string(usual.open(usual.alfa.get(path)).Data), value, path)
+	}
 }
