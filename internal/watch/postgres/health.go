@@ -268,6 +268,12 @@ func (r *Reader) Check(ctx context.Context) []error {
 	return append(found, r.checkTables(ctx)...)
 }
 
+// checksNoText is the encoding of a database that Read and Check refuse.
+const checksNoText = "SQL_ASCII"
+
+var errChecksNoText = errors.New("the encoding of the database is SQL_ASCII, which checks no text: the first row with a text that is not UTF-8 would stop the " +
+	"source; move the data into a database whose encoding is UTF8")
+
 func (r *Reader) checkServer(ctx context.Context) (found []error, err error) {
 	var version, senders, slots, used int
 	var level, encoding string
@@ -285,8 +291,7 @@ func (r *Reader) checkServer(ctx context.Context) (found []error, err error) {
 		}
 	}
 	refuse(version < 140000, fmt.Errorf("the server is of version %d.%d: at least 14 is needed", version/10000, version%10000))
-	refuse(encoding == "SQL_ASCII", errors.New("the encoding of the database is SQL_ASCII, which checks no text: the first row with a text that is not UTF-8 would stop the "+
-		"source; move the data into a database whose encoding is UTF8"))
+	refuse(encoding == checksNoText, errChecksNoText)
 	refuse(level != "logical", fmt.Errorf("wal_level is %s: set it to logical and restart the server", level))
 	refuse(senders < 2, errors.New("max_wal_senders: "+strconv.Itoa(senders)+" is too few: the stream needs one, and a second for its fast lane"))
 	refuse(slots < used+1 && r.config.Create, fmt.Errorf("max_replication_slots: all %d are taken: we need one, and two for moments", slots))

@@ -203,6 +203,9 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	defer closeConnection(connection) // nothing, once a lane has taken it over
+	if connection.ParameterStatus("server_encoding") == checksNoText {
+		return errChecksNoText
+	}
 	if err := s.identify(ctx, connection); err != nil {
 		return err
 	}

@@ -202,6 +202,7 @@ func TestACoreThatChecksNoTextIsRefused(t *testing.T) {
 	}
 	require.Contains(t, strings.Join(found, "\n"), "the encoding of the database is SQL_ASCII")
 	require.Contains(t, strings.Join(found, "\n"), "UTF8")
+	require.ErrorIs(t, read(t, r, newHand()).wait(), errChecksNoText, "what the check refuses is not read")
 	for _, err := range c.reader(nil).Check(t.Context()) {
 		require.NotContains(t, err.Error(), "encoding")
 	}
