@@ -102,7 +102,7 @@ func openLogReader(ctx context.Context, q querier, size int64, done func(context
 // cosignatures, and opens it with the registered key.
 func readHead(ctx context.Context, q querier, size int64) (h audit.SignedHead, err error) {
 	if size == NewestCosigned {
-		found := false
+		var found bool
 		if size, found, err = newestCosigned(ctx, q); err != nil || !found {
 			return h, cmp.Or(err, noCheckpoint(ctx, q, NewestCosigned))
 		}
