@@ -188,8 +188,12 @@ func (b *Totals) single(e *history.Brief, polls map[notice.ID]Push) {
 	}
 }
 
+// poll counts a status query. Calls of the extension are none: a long poll of theirs takes 30 s by design.
 func (b *Totals) poll(e *history.Brief, push Push) {
 	p := e.Poll()
+	if p.Extension {
+		return
+	}
 	sums := b.at(e.At, e.Client, e.ResourceKind)
 	sums[namePoll+word(e.Outcome)]++
 	sums[bucketNames[histPoll][bucketOf(p.Duration)]]++

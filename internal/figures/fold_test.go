@@ -287,6 +287,29 @@ func TestPollsAreCountedAsTheyStandToPushes(t *testing.T) {
 	require.EqualValues(t, 1, all(&b)[nameFetched])
 }
 
+// TestCallsOfTheExtensionAreNoStatusQueries: a long poll of 30 s and a refused preflight leave the sums of status queries alone.
+func TestCallsOfTheExtensionAreNoStatusQueries(t *testing.T) {
+	l := newLedger(t)
+	for _, c := range []struct {
+		operation, outcome string
+		took               time.Duration
+	}{
+		{"payment", "200", time.Millisecond},
+		{"extension-events", "204", 30 * time.Second},
+		{"extension-preflight", "529", time.Millisecond},
+		{"extension-notification", "503", 14 * time.Second},
+	} {
+		e := about(history.FactPoll, "a", 0)
+		e.Outcome = &c.outcome
+		l.add(time.Second, e, map[string]any{"operation": c.operation, "status": "ACSC", "durationMicros": c.took.Microseconds(), "suppressed": 2})
+	}
+	p := all(folded(t, l.entries)).Summary().Polls
+	require.Equal(t, []int64{1, 2, 3}, []int64{p.Final, p.Suppressed, p.Total})
+	require.Equal(t, Tally{"200": 1}, p.ByStatus)
+	require.InDelta(t, 1, *p.Availability, 0)
+	require.Less(t, p.Duration.P99.Duration(), time.Second)
+}
+
 // TestAClientThatFailsIsFailingFromItsFirstFailure keeps what the log says last.
 func TestAClientThatFailsIsFailingFromItsFirstFailure(t *testing.T) {
 	l := newLedger(t)

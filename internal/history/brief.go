@@ -64,6 +64,7 @@ type PollTold struct {
 	Status     ofb.Status // the state that was shown
 	Duration   Micros     // from reading the query to recording it
 	Suppressed int64      // refusals of the same caller since the last one that was recorded
+	Extension  bool       // it is a call of the initiators' extension and no status query
 }
 
 // Silence is why a change is not announced; "" where it is, and of other entries.
@@ -199,7 +200,9 @@ func pollOf(text string, w *SharedWords) (*PollTold, error) {
 			p.Duration = Micros(r.integer())
 		case "suppressed":
 			p.Suppressed = r.integer()
-		case "system", "operation", "apiVersion", "method", "organisationId", "softwareId", "certificateSerial", "certificateIssuer", "certificateFingerprint",
+		case "operation":
+			p.Extension = strings.HasPrefix(r.str(), notice.ExtensionPrefix)
+		case "system", "apiVersion", "method", "organisationId", "softwareId", "certificateSerial", "certificateIssuer", "certificateFingerprint",
 			"tokenHash", "tokenId", "source", "receivedAt", "httpStatus", "code", "reason", "timer", "items", "jti", "kid", "answerDigest", "spooled":
 			r.skip()
 		default:
@@ -213,9 +216,10 @@ func pollOf(text string, w *SharedWords) (*PollTold, error) {
 		Status     ofb.Status `json:"status"`
 		DurationUS Micros     `json:"durationMicros"`
 		Suppressed int64      `json:"suppressed"`
+		Operation  string     `json:"operation"`
 	}
 	err := json.Unmarshal([]byte(text), &other)
-	return &PollTold{other.Status, other.DurationUS, other.Suppressed}, err
+	return &PollTold{other.Status, other.DurationUS, other.Suppressed, strings.HasPrefix(other.Operation, notice.ExtensionPrefix)}, err
 }
 
 // RecordOfBriefs makes the record of one notification from its entries, in any order, and sorts them. The record has what a verdict on its times rests

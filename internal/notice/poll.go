@@ -1,6 +1,7 @@
 package notice
 
 import (
+	"strings"
 	"time"
 
 	"github.com/arauto/arauto/internal/ofb"
@@ -79,6 +80,13 @@ type PollFacts struct {
 	Suppressed   int64      `json:"suppressed,omitempty"`   // refusals of the same caller since the last that was recorded
 	Spooled      bool       `json:"spooled,omitempty"`      // the record waited on disk for the database
 }
+
+// ExtensionPrefix begins the operation of each call of the initiators' extension. Such calls are recorded as status queries are, and are
+// none: no official API has them, and nothing that is counted or reported of status queries holds of them.
+const ExtensionPrefix = "extension-"
+
+// OfExtension tells whether this is a call of the initiators' extension and no status query.
+func (f *PollFacts) OfExtension() bool { return strings.HasPrefix(f.Operation, ExtensionPrefix) }
 
 // UnmarshalText is ParseID.
 func (id *ID) UnmarshalText(text []byte) error {

@@ -227,7 +227,7 @@ type CallList struct {
 }
 
 // WriteCalls writes one line for each status query of the list's day, as the ecosystem's metrics platform wants them from
-// the holder. Notifications are not reported (webhook §8.3).
+// the holder. Notifications are not reported (webhook §8.3), nor are calls of the initiators' extension, which are no status queries.
 func WriteCalls(ctx context.Context, i *auditlog.Inspector, list CallList, w io.Writer) (*history.CallReport, error) {
 	from, err := time.ParseInLocation(time.DateOnly, list.Day, ofb.Brasilia)
 	if err != nil {
@@ -243,6 +243,9 @@ func WriteCalls(ctx context.Context, i *auditlog.Inspector, list CallList, w io.
 		write, end = func(c *call) error { return table.Row(c.row()) }, table.Flush
 	}
 	err = i.Calls(ctx, from, from.AddDate(0, 0, 1), func(p *notice.Poll) error {
+		if p.Facts.OfExtension() {
+			return nil
+		}
 		c := callOf(p, &list)
 		out.Calls++
 		out.Suppressed += c.Suppressed

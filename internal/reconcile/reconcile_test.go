@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/storetest"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
@@ -136,4 +139,27 @@ func TestOldListsOfCallsGo(t *testing.T) {
 	require.Len(t, left, reportsKept)
 	require.FileExists(t, filepath.Join(dir, "calls-2026-12-01.jsonl"))
 	require.NoFileExists(t, filepath.Join(dir, "calls-2026-01-01.jsonl"))
+}
+
+// TestTheListOfCallsLeavesTheExtensionOut: the metrics platform wants the calls of the official APIs.
+func TestTheListOfCallsLeavesTheExtensionOut(t *testing.T) {
+	s, err := store.Open(t.Context(), store.Options{URL: storetest.Database(t), Replica: "test", Version: "0"})
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	now := time.Now()
+	var polls []notice.Poll
+	for _, operation := range []string{"payment", notice.ExtensionPrefix + "events", notice.ExtensionPrefix + "preflight"} {
+		polls = append(polls, notice.Poll{
+			ID: store.NewID(), At: now, Interaction: store.NewID(), Client: "itp",
+			Facts: notice.PollFacts{Operation: operation, APIVersion: "v5", HTTPStatus: 204, DurationUS: 30_000_000, ReceivedAt: now, Suppressed: 9},
+		})
+	}
+	require.NoError(t, s.RecordPolls(t.Context(), 1, polls))
+	var file strings.Builder
+	list := CallList{Day: now.In(ofb.Brasilia).Format(time.DateOnly), Format: "jsonl", Endpoint: func(operation, version string) string { return "/" + operation + "/" + version }}
+	r, err := WriteCalls(t.Context(), auditlog.New(s.Access()).Inspector(), list, &file)
+	require.NoError(t, err)
+	require.Equal(t, map[string]int64{"/payment/v5 204": 1}, r.ByEndpoint)
+	require.Equal(t, []int64{1, 9}, []int64{r.Calls, r.Suppressed})
+	require.NotContains(t, file.String(), "extension")
 }

@@ -121,10 +121,16 @@ func (f *figured) everything(step func()) {
 // query records a status query.
 func (b *bench) query(client notice.ClientID, resource string, status int) {
 	b.t.Helper()
+	b.call("payment", client, resource, status)
+}
+
+// call records a call of an operation.
+func (b *bench) call(operation string, client notice.ClientID, resource string, status int) {
+	b.t.Helper()
 	id := store.NewID()
 	require.NoError(b.t, b.store.RecordPolls(b.t.Context(), 1, []notice.Poll{{
 		ID: id, At: time.Now(), Interaction: store.NewID(), Client: client, Kind: ofb.PixPayment, ResourceID: resource,
-		Facts: notice.PollFacts{HTTPStatus: status, Status: "ACSC", DurationUS: 900, ReceivedAt: time.Now()},
+		Facts: notice.PollFacts{Operation: operation, HTTPStatus: status, Status: "ACSC", DurationUS: 900, ReceivedAt: time.Now()},
 	}}))
 }
 
@@ -447,6 +453,33 @@ func TestPollsStandToPushes(t *testing.T) {
 			s, _ = f.read("itp")
 			require.Equal(t, []int64{1, 2, 3}, []int64{s.Polls.Without, s.Polls.Before, s.Polls.After})
 			require.Equal(t, []int64{2, 1}, []int64{s.Fetched, s.Ignored})
+			require.Zero(t, f.rebuild().Differ)
+		})
+	}
+}
+
+// TestAReceiptIsNoQueryForItsResource: who asked for the proof of an attempt has not asked for the resource, in any cut of the log.
+func TestAReceiptIsNoQueryForItsResource(t *testing.T) {
+	for name, cut := range map[string]func(*figured){
+		"by the same process":      func(*figured) {},
+		"by a process that is new": func(f *figured) { f.log = auditlog.New(f.store.Access()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFigured(t)
+			f.register("itp", "https://itp.example/hook")
+			f.accept(payment("itp", "p", 1, "ACSC"))
+			f.sent(notice.OutcomeDelivered, time.Millisecond, 0, f.claim("itp", 10, 0)...)
+			f.call("extension-notification", "itp", "p", 200)
+			f.seal()
+			f.fold()
+			s, _ := f.read("itp")
+			require.Equal(t, []int64{0, 1, 0}, []int64{s.Fetched, s.Ignored, s.Polls.Total})
+			cut(f)
+			f.query("itp", "p", 200)
+			f.seal()
+			f.fold()
+			s, _ = f.read("itp")
+			require.Equal(t, []int64{1, 0, 1, 1}, []int64{s.Fetched, s.Ignored, s.Polls.After, s.Polls.Total})
 			require.Zero(t, f.rebuild().Differ)
 		})
 	}

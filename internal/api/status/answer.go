@@ -274,14 +274,18 @@ func (p *Public) keepRefusal(x *api.Exchange, r *queryError, reason string, body
 	q := queryOf(x)
 	q.poll.Facts.Code, q.poll.Facts.Reason = r.code, reason
 	q.describe(x, r.status, body)
+	apart := "" // the number of those that were not recorded must not mix status queries with others
+	if q.poll.Facts.OfExtension() {
+		apart = notice.ExtensionPrefix
+	}
 	switch {
 	case r.status == statusOverload:
-		if p.refused.hold("limit "+keyOf(q.caller), budgetLimited, &q.poll, time.Now()) {
+		if p.refused.hold(apart+"limit "+keyOf(q.caller), budgetLimited, &q.poll, time.Now()) {
 			p.observer.Unrecorded(r.status)
 			return false
 		}
 	case r.status < http.StatusInternalServerError && q.token.ClientID == "":
-		if p.refused.hold(r.code+" "+q.poll.Facts.Fingerprint, budgetNameless, &q.poll, time.Now()) {
+		if p.refused.hold(apart+r.code+" "+q.poll.Facts.Fingerprint, budgetNameless, &q.poll, time.Now()) {
 			return true
 		}
 	}

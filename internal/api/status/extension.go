@@ -94,10 +94,10 @@ type extensionCall struct {
 }
 
 var (
-	callEvents       = extensionCall{"extension-events", http.MethodGet, "/events"}
-	callNotification = extensionCall{"extension-notification", http.MethodGet, "/notifications/{interactionId}"}
-	callPreflight    = extensionCall{"extension-preflight", http.MethodPost, "/preflight"}
-	callRedelivery   = extensionCall{"extension-redelivery", http.MethodPost, "/redelivery"}
+	callEvents       = extensionCall{notice.ExtensionPrefix + "events", http.MethodGet, "/events"}
+	callNotification = extensionCall{notice.ExtensionPrefix + "notification", http.MethodGet, "/notifications/{interactionId}"}
+	callPreflight    = extensionCall{notice.ExtensionPrefix + "preflight", http.MethodPost, "/preflight"}
+	callRedelivery   = extensionCall{notice.ExtensionPrefix + "redelivery", http.MethodPost, "/redelivery"}
 )
 
 // extensionCalls are the calls there are.
@@ -134,6 +134,20 @@ func extensionOf(route string) string {
 	for i := range extensionCalls {
 		if extensionBase+extensionCalls[i].path == route {
 			return extensionCalls[i].name
+		}
+	}
+	return ""
+}
+
+// extensionAt finds the name of the call that a path is for which was not routed; "" for none.
+func (p *Public) extensionAt(path string) string {
+	rest, below := strings.CutPrefix(path, extensionBase)
+	if p.cfg.Extension == nil || !below {
+		return ""
+	}
+	for _, op := range extensionCalls {
+		if fixed, _, _ := strings.Cut(op.path, "{"); strings.HasPrefix(rest, fixed) {
+			return op.name
 		}
 	}
 	return ""

@@ -214,3 +214,29 @@ func TestTheLastRefusalsByALimitAreCountedToo(t *testing.T) {
 		require.Equal(t, [2]int64{3, 50}, [2]int64{records, refusals})
 	})
 }
+
+// TestRefusedCallsOfTheExtensionAreCountedApart: what a record says of suppressed status queries has no refused preflight in it.
+func TestRefusedCallsOfTheExtensionAreCountedApart(t *testing.T) {
+	mtlstest.PKI(t)
+	synctest.Test(t, func(t *testing.T) {
+		var k *kept
+		public, state := rebuilt(t, func(c *status.PublicConfig, s *stub) {
+			k = &kept{stub: s}
+			c.Polls, c.Limits, c.Extension = k, status.Limits{ClientRate: 4}, &status.Extension{Preflights: &acts{}}
+		})
+		for i := range 5 { // the first is answered, the second refused and recorded, the others counted; the last is beyond the client's rate
+			w, _ := try(public, state, http.MethodPost, "/arauto/v1/preflight", goodHeader())
+			require.Equal(t, []int{200, 529, 529, 529, 529}[i], w.Code)
+		}
+		w, _ := try(public, state, http.MethodGet, anyPayment, goodHeader())
+		require.Equal(t, 529, w.Code)
+		require.NoError(t, public.RecordRefused(t.Context(), true))
+		got := map[string]int64{}
+		for _, p := range k.polls {
+			if p.Facts.HTTPStatus == 529 {
+				got[p.Facts.Operation] += 1 + p.Facts.Suppressed
+			}
+		}
+		require.Equal(t, map[string]int64{"extension-preflight": 4, "": 1}, got)
+	})
+}

@@ -236,6 +236,9 @@ func (p *Public) shed(w http.ResponseWriter, r *http.Request, limit string) {
 	if limit == limitConnections {
 		w.Header().Set("Connection", "close")
 	}
+	if name := p.extensionAt(r.URL.Path); name != "" {
+		queryOf(x).poll.Facts.Operation, queryOf(x).poll.Facts.APIVersion = name, extensionAPI
+	}
 	p.refuse(x, because(refOverload, limit))
 }
 

@@ -48,7 +48,7 @@ type pushesAsked struct {
 
 // isAsked tells a status query that showed its resource to its client.
 func isAsked(e *history.Brief) bool {
-	return e.Kind == history.FactPoll && e.Outcome == "200" && e.ResourceKind != 0 && e.ResourceID != "" && e.Client != ""
+	return e.Kind == history.FactPoll && e.Outcome == "200" && e.ResourceKind != 0 && e.ResourceID != "" && e.Client != "" && !e.Poll().Extension
 }
 
 // keyOf names the resource that an entry tells of.
@@ -158,8 +158,8 @@ func (f *folding) replay(ctx context.Context, all []history.Brief, upTo cursor) 
 		}
 		var asked bool
 		err := f.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM entry p WHERE p.resource_id = $1 AND p.number IS NULL AND p.at >= $2 AND p.kind = 'poll' AND p.outcome = '200'
-  AND p.resource_kind = $3 AND p.client_id IS NOT NULL AND (p.xid, p.id) > ($4, $5) AND (p.xid, p.id) <= ($6, $7))`,
-			e.ResourceID, e.At.Add(-time.Hour), int16(e.ResourceKind), e.XID, [16]byte(e.ID), upTo.xid, [16]byte(upTo.id)).Scan(&asked)
+  AND p.resource_kind = $3 AND p.client_id IS NOT NULL AND NOT coalesce(starts_with(p.facts->>'operation', $8), false) AND (p.xid, p.id) > ($4, $5) AND (p.xid, p.id) <= ($6, $7))`,
+			e.ResourceID, e.At.Add(-time.Hour), int16(e.ResourceKind), e.XID, [16]byte(e.ID), upTo.xid, [16]byte(upTo.id), notice.ExtensionPrefix).Scan(&asked)
 		if err != nil {
 			return err
 		}
