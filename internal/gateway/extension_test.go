@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -179,7 +180,7 @@ func TestAnInitiatorAsksWhetherItCanBeReached(t *testing.T) {
 	require.Equal(t, 529, status)
 	require.InDelta(t, 1, h.metric(`arauto_polls_shed_total{limit="preflight"}`), 0)
 
-	status, _, text = alfa.claims(http.MethodPost, "/arauto/v1/redelivery", map[string]string{"since": "2026-01-01T00:00:00Z"})
+	status, _, text = alfa.claims(http.MethodPost, "/arauto/v1/redelivery", map[string]string{"since": time.Now().AddDate(0, 0, -29).Format(time.RFC3339)})
 	require.Equal(t, http.StatusOK, status, "%s", text)
 	require.Contains(t, string(text), `"queued":[]`)
 }

@@ -21,6 +21,7 @@ const (
 	preflightWithin = 14 * time.Second
 	maxPreflights   = 4   // at once: each holds a connection to a receiver
 	redeliveredMost = 100 // notifications of one call
+	redeliveredBack = 30 * 24 * time.Hour
 	maxActBody      = 64 << 10
 )
 
@@ -120,7 +121,17 @@ func (p *Public) postRedelivery(x *api.Exchange, op *extensionCall) error {
 	if asked.Since.IsZero() {
 		return because(refMissing, "no since")
 	}
+	if time.Since(asked.Since) > redeliveredBack {
+		return because(refParameter, "since is more than 30 days ago")
+	}
 	client := queryOf(x).poll.Client
+	waits, stop := context.WithTimeout(x.R.Context(), readWithin)
+	defer stop()
+	end, err := p.reads.begin(waits, who.OrganisationID)
+	if err != nil {
+		return err
+	}
+	defer end()
 	ctx := context.WithValue(context.WithoutCancel(x.R.Context()), history.ActorKey{}, history.Actor{Subject: string(client), Role: "initiator", Source: x.R.RemoteAddr})
 	ctx, cancel := context.WithTimeout(ctx, readWithin)
 	defer cancel()

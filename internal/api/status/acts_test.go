@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,7 +19,9 @@ import (
 
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/spool"
 )
 
@@ -70,21 +76,23 @@ func TestInitiatorsAskForActsOfTheirOwn(t *testing.T) {
 		Queued []string
 		More   bool
 	}
-	got := d.alfa.post(redelivery, `{"since":"2026-11-28T12:00:00-03:00"}`)
+	since := time.Now().Add(-24 * time.Hour).Truncate(time.Second)
+	withSince := func(at time.Time) string { return `{"since":"` + at.Format(time.RFC3339) + `"}` }
+	got := d.alfa.post(redelivery, withSince(since.In(ofb.Brasilia)))
 	require.NoError(t, json.Unmarshal(d.open(got).Data, &queued))
 	require.Len(t, queued.Queued, 1)
 	require.True(t, queued.More)
 	require.Equal(t, "initiator", a.asked.Load().Role)
 	require.Equal(t, clientAlfa, a.asked.Load().Subject)
-	require.True(t, a.since.Load().Equal(time.Date(2026, 11, 28, 15, 0, 0, 0, time.UTC)))
-	for _, wrong := range []string{`{`, `[]`, `{"since":"yesterday"}`, `{"since":"2026-11-28T12:00:00Z","all":true}`, strings.Repeat(" ", 70_000)} {
+	require.True(t, a.since.Load().Equal(since))
+	for _, wrong := range []string{`{`, `[]`, `{"since":"yesterday"}`, `{"since":"2026-11-28T12:00:00Z","all":true}`, withSince(since.AddDate(0, 0, -30)), strings.Repeat(" ", 70_000)} {
 		d.requireRefused(d.alfa.post(redelivery, wrong), http.StatusBadRequest, "PARAMETRO_INVALIDO")
 	}
 	for _, missing := range []string{``, `{}`} {
 		d.requireRefused(d.alfa.post(redelivery, missing), http.StatusBadRequest, "PARAMETRO_NAO_INFORMADO")
 	}
 	a.noPush.Store(true)
-	d.requireRefused(d.alfa.post(redelivery, `{"since":"2026-11-28T12:00:00Z"}`), http.StatusBadRequest, "PARAMETRO_INVALIDO")
+	d.requireRefused(d.alfa.post(redelivery, withSince(since)), http.StatusBadRequest, "PARAMETRO_INVALIDO")
 	refused := d.alfa.get(redelivery)
 	d.requireRefused(refused, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED")
 	require.Equal(t, http.MethodPost, refused.header.Get("Allow"))
@@ -109,4 +117,68 @@ func TestInitiatorsAskForActsOfTheirOwn(t *testing.T) {
 	require.Equal(t, http.MethodPost, recorded[0].facts.Method)
 	require.Equal(t, "200", recorded[0].outcome)
 	require.NotContains(t, recorded[0].facts.Reason, "since")
+}
+
+// crowd is a history that counts who reads it at the same time. Each read takes 100 ms of virtual time.
+type crowd struct {
+	mu         sync.Mutex
+	now        map[notice.ClientID]int
+	most, each int // at the same time, of all and of one client
+}
+
+func (c *crowd) read(client notice.ClientID) {
+	c.mu.Lock()
+	c.now[client]++
+	sum := 0
+	for _, n := range c.now {
+		sum += n
+	}
+	c.most, c.each = max(c.most, sum), max(c.each, c.now[client])
+	c.mu.Unlock()
+	<-time.After(100 * time.Millisecond) // virtual
+	c.mu.Lock()
+	c.now[client]--
+	c.mu.Unlock()
+}
+
+func (c *crowd) Redeliver(_ context.Context, client notice.ClientID, _ time.Time, _ int) ([]notice.ID, bool, error) {
+	c.read(client)
+	return nil, false, nil
+}
+
+func (c *crowd) SentAttempt(_ context.Context, client notice.ClientID, _ notice.ID) (history.SentAttempt, error) {
+	c.read(client)
+	return history.SentAttempt{}, nil
+}
+
+func (*crowd) OwnFingerprint(string) string { return "" }
+
+// TestActsAndReceiptsOfAClientReadOneByOne puts more calls at once than there are connections to the database.
+func TestActsAndReceiptsOfAClientReadOneByOne(t *testing.T) {
+	mtlstest.PKI(t)
+	synctest.Test(t, func(t *testing.T) {
+		c := &crowd{now: map[notice.ClientID]int{}}
+		public, state := rebuilt(t, func(cfg *status.PublicConfig, _ *stub) {
+			cfg.Extension = &status.Extension{Redelivery: c, Receipts: c}
+		})
+		since := `{"since":"` + time.Now().Add(-time.Hour).Format(time.RFC3339) + `"}`
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() {
+				w := httptest.NewRecorder()
+				r := &http.Request{
+					Method: http.MethodPost, URL: &url.URL{Path: "/arauto/v1/redelivery"}, RequestURI: "/arauto/v1/redelivery", Header: goodHeader(), TLS: state,
+					RemoteAddr: "192.0.2.1:4711", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: io.NopCloser(strings.NewReader(since)), ContentLength: int64(len(since)), Host: "api.banco.example.com",
+				}
+				public.ServeHTTP(w, r)
+				require.Equal(t, http.StatusOK, w.Code, "%s", w.Body)
+			})
+			all.Go(func() {
+				w, _ := try(public, state, http.MethodGet, "/arauto/v1/notifications/"+uuid.NewString(), goodHeader())
+				require.Equal(t, http.StatusOK, w.Code, "%s", w.Body)
+			})
+		}
+		all.Wait()
+		require.Equal(t, []int{1, 1}, []int{c.most, c.each})
+	})
 }

@@ -139,15 +139,12 @@ func (p *Public) awaitEvents(x *api.Exchange, asked *eventsAsked) (page history.
 	}
 }
 
-// feedReads is how many feeds a replica reads at once: their connections are those of everybody who reads the history.
-const feedReads = 2
-
 func (p *Public) readFeed(ctx context.Context, q history.FeedQuery) (history.FeedPage, error) {
 	ctx, cancel := context.WithTimeout(ctx, readWithin)
 	defer cancel()
 	select {
-	case p.feeds <- struct{}{}:
-		defer func() { <-p.feeds }()
+	case p.reads.room <- struct{}{}:
+		defer func() { <-p.reads.room }()
 	case <-ctx.Done():
 		return history.FeedPage{}, ctx.Err()
 	}

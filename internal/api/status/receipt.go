@@ -61,6 +61,11 @@ func (p *Public) getReceipt(x *api.Exchange, op *extensionCall) error {
 	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), readWithin)
 	defer cancel()
+	end, err := p.reads.begin(ctx, who.OrganisationID)
+	if err != nil {
+		return err
+	}
+	defer end()
 	sent, err := p.cfg.Extension.Receipts.SentAttempt(ctx, queryOf(x).poll.Client, interaction)
 	if failure.NotFound(err) {
 		return because(refNotFound, "no attempt to this client has this interaction id")

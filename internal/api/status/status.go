@@ -115,7 +115,7 @@ type Public struct {
 	observer PublicObserver
 
 	watch   *feedWatch    // holds long polls; nil where there is no feed
-	feeds   chan struct{} // its room is for reads of feeds
+	reads   *turns        // of the history, by calls of the extension
 	leaving chan struct{} // closed when the server shuts down: long polls end
 	left    sync.Once
 
@@ -140,7 +140,7 @@ func NewPublic(c PublicConfig) (*Public, error) {
 	}
 	p := &Public{
 		cfg: c, base: base, face: api.NewFace("public", c.Log, c.Observer), limits: limits, observer: c.PublicObserver,
-		watch: watchOf(c.Extension), feeds: make(chan struct{}, feedReads), leaving: make(chan struct{}),
+		watch: watchOf(c.Extension), reads: newTurns(), leaving: make(chan struct{}),
 	}
 	p.face.Admit, p.face.Refuse = p.admit, p.refuse
 	p.handler = p.face.Router(p.routes())
