@@ -27,7 +27,8 @@ type FeedQuery struct {
 type FeedPage struct {
 	Records []Record
 	Next    FeedPlace // the place to continue after
-	Through int64     // the transaction before which nothing is missing in this page, unless it is full
+	Through int64     // the transaction before which nothing is missing in this page, unless it is full or More
+	More    bool      // the read ended before Through: go on after Next at once, also when there are no records
 }
 
 // FeedNews names the clients whose feeds may have grown.

@@ -72,7 +72,7 @@ func (r *feedReader) next(ctx context.Context) (bool, error) {
 		for i := range page.Records {
 			r.read = append(r.read, page.Records[i].ID)
 		}
-		return len(page.Records) > 0, nil
+		return len(page.Records) > 0 || page.More, nil
 	}
 }
 
@@ -233,6 +233,51 @@ func TestAFeedIsReadInPiecesOverDays(t *testing.T) {
 		for _, id := range ended.read {
 			require.True(t, missed[id])
 		}
+	}
+}
+
+// TestWhatWasMissedIsReadInWindowsOfADay has ends on many days, some close to each other and to where windows end, and days without any. The
+// order of transactions differs from that of their begins by less than the margin.
+func TestWhatWasMissedIsReadInWindowsOfADay(t *testing.T) {
+	h := openSealed(t)
+	want := map[notice.ID]bool{}
+	begin := time.Now().AddDate(0, 0, -11)
+	for day := range 9 {
+		if day%5 == 3 {
+			continue
+		}
+		for n := range 8 {
+			at := begin.Add(time.Duration(day)*(24*time.Hour-time.Minute) + time.Duration(n-4)*20*time.Second)
+			if n%2 == 1 {
+				at = at.Add(-35 * time.Second) // it took its number later than one that began after it
+			}
+			for range 2 {
+				made, err := announce(t.Context(), h.owner, "c-1", 3, &at)
+				require.NoError(t, err)
+				for _, a := range made {
+					if a.missed {
+						want[a.id] = true
+					}
+				}
+			}
+		}
+	}
+	var first []notice.ID
+	for _, limit := range []int{3, 7, 1000} {
+		r := &feedReader{log: h.log, of: history.FeedQuery{Client: "c-1", Limit: limit, Missed: true, After: history.FeedPlace{At: begin.Add(-time.Hour)}}}
+		for more := true; more; {
+			var err error
+			more, err = r.next(t.Context())
+			require.NoError(t, err)
+		}
+		require.Len(t, r.read, len(want), "limit %d", limit)
+		for _, id := range r.read {
+			require.True(t, want[id])
+		}
+		if first == nil {
+			first = r.read
+		}
+		require.Equal(t, first, r.read, "limit %d", limit)
 	}
 }
 

@@ -2,6 +2,9 @@ package status_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -17,8 +20,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -151,6 +156,17 @@ func (c *crowd) SentAttempt(_ context.Context, client notice.ClientID, _ notice.
 	return history.SentAttempt{}, nil
 }
 
+func (c *crowd) Feed(_ context.Context, q history.FeedQuery) (history.FeedPage, error) {
+	c.read(q.Client)
+	return history.FeedPage{}, nil
+}
+
+func (*crowd) FeedNews(context.Context, int64) (history.FeedNews, error) {
+	return history.FeedNews{}, nil
+}
+
+func (*crowd) CursorKey(context.Context) ([]byte, error) { return make([]byte, 32), nil }
+
 func (*crowd) OwnFingerprint(string) string { return "" }
 
 // TestActsAndReceiptsOfAClientReadOneByOne puts more calls at once than there are connections to the database.
@@ -180,5 +196,53 @@ func TestActsAndReceiptsOfAClientReadOneByOne(t *testing.T) {
 		}
 		all.Wait()
 		require.Equal(t, []int{1, 1}, []int{c.most, c.each})
+	})
+}
+
+// everybody is a registry and a token endpoint that know each client by the id of its organisation.
+type everybody struct{ *stub }
+
+func (e everybody) Read(_ context.Context, q notice.Question) (notice.PollReading, error) {
+	return notice.PollReading{Initiator: &notice.Initiator{Client: q.Client, OrganisationID: string(q.Client), SoftwareID: string(q.Client)}}, nil
+}
+
+func (e everybody) Verify(ctx context.Context, token string) (jws.AccessToken, error) {
+	is, state, _ := strings.Cut(token, " ")
+	t, err := e.stub.Verify(ctx, "good")
+	t.ClientID = is
+	raw, _ := hex.DecodeString(state)
+	copy(t.Thumbprint[:], raw)
+	return t, err
+}
+
+// TestAFeedIsReadInTurnsOfOrganisations: one organisation asks for its feed 40 times at once, and another once, behind it.
+func TestAFeedIsReadInTurnsOfOrganisations(t *testing.T) {
+	greedy, modest := uuid.NewString(), uuid.NewString()
+	states := map[string]*tls.ConnectionState{}
+	for _, id := range []string{greedy, modest} {
+		is := certs.DefaultAlfa
+		is.Organisation.ID, is.SoftwareID = id, id
+		states[id] = stateOf(t, is)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := &crowd{now: map[notice.ClientID]int{}}
+		public, _ := rebuilt(t, func(cfg *status.PublicConfig, s *stub) {
+			cfg.Resources, cfg.Tokens, cfg.Extension = everybody{s}, everybody{s}, &status.Extension{Feed: c}
+		})
+		ask := func(id string) int {
+			leaf := sha256.Sum256(states[id].PeerCertificates[0].Raw)
+			w, _ := try(public, states[id], http.MethodGet, events, http.Header{"Authorization": {"Bearer " + id + " " + hex.EncodeToString(leaf[:])}, "X-Fapi-Interaction-Id": {uuid.NewString()}})
+			return w.Code
+		}
+		var all sync.WaitGroup
+		for range 40 {
+			all.Go(func() { require.Equal(t, http.StatusOK, ask(greedy)) })
+		}
+		synctest.Wait()
+		began := time.Now()
+		require.Equal(t, http.StatusOK, ask(modest))
+		require.LessOrEqual(t, time.Since(began), 200*time.Millisecond, "it waits for one read of the other at most")
+		all.Wait()
+		require.Equal(t, []int{2, 1}, []int{c.most, c.each})
 	})
 }

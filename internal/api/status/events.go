@@ -125,7 +125,7 @@ func (p *Public) awaitEvents(x *api.Exchange, asked *eventsAsked) (page history.
 	for {
 		news, quiet := p.watch.stillQuiet(key, asked.After, asked.wait > 0)
 		if !quiet {
-			if page, err = p.readFeed(x.R.Context(), asked.FeedQuery); err != nil || len(page.Records) > 0 || asked.wait == 0 {
+			if page, err = p.readFeed(x, asked.FeedQuery); err != nil || len(page.Records) > 0 || page.More || asked.wait == 0 {
 				return page, false, err
 			}
 			if news, quiet = p.watch.join(key, asked.After, page.Through); !quiet {
@@ -139,15 +139,14 @@ func (p *Public) awaitEvents(x *api.Exchange, asked *eventsAsked) (page history.
 	}
 }
 
-func (p *Public) readFeed(ctx context.Context, q history.FeedQuery) (history.FeedPage, error) {
-	ctx, cancel := context.WithTimeout(ctx, readWithin)
+func (p *Public) readFeed(x *api.Exchange, q history.FeedQuery) (history.FeedPage, error) {
+	ctx, cancel := context.WithTimeout(x.R.Context(), readWithin)
 	defer cancel()
-	select {
-	case p.reads.room <- struct{}{}:
-		defer func() { <-p.reads.room }()
-	case <-ctx.Done():
-		return history.FeedPage{}, ctx.Err()
+	end, err := p.reads.begin(ctx, queryOf(x).caller.OrganisationID)
+	if err != nil {
+		return history.FeedPage{}, err
 	}
+	defer end()
 	return p.cfg.Extension.Feed.Feed(ctx, q)
 }
 

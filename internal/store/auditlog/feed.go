@@ -24,10 +24,18 @@ const FeedBack = 30 * 24 * time.Hour
 // by less than that, for example when another machine takes over.
 const feedMargin = time.Minute
 
+// Entries that end a notification undelivered are found among those of all clients. So they are read in windows of missedWindow, and a
+// call that has read for missedLong ends with the window it is in.
+const (
+	missedWindow = 24 * time.Hour
+	missedLong   = time.Second
+)
+
 // A feed is in the order of the log: by transaction, then by id. Entries are found by the instant of their transaction's
 // beginning, for which there is an index. The window [after - margin, b + margin] holds the next entries of that order, where b is
 // the instant of the limit-th entry that began at least a margin after the place: these are all behind the place, and whatever
-// began more than a margin after b took its transaction's number later than each of them.
+// began more than a margin after b took its transaction's number later than each of them. $9 bounds b. If there are fewer than the limit up to
+// there, the window ends at $9, and cutWindow leaves out what may have others before it behind the window.
 const (
 	announcedToClient = `a.client_id = $1 AND a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend')`
 
@@ -35,9 +43,9 @@ const (
 	endedOfClient = `a.client_id = $1 AND a.closes IN ('exhausted', 'cancelled') AND a.outcome = ANY($7::text[]) AND a.` + unusualSQL
 
 	feedSQL = `
-WITH far AS (SELECT a.at FROM entry a WHERE %[1]s AND a.at >= $2::timestamptz + $6::interval ORDER BY a.at OFFSET $5::integer - 1 LIMIT 1)
+WITH far AS (SELECT a.at FROM entry a WHERE %[1]s AND a.at >= $2::timestamptz + $6::interval AND a.at <= $9::timestamptz ORDER BY a.at OFFSET $5::integer - 1 LIMIT 1)
 SELECT ` + entryColumns + ` FROM entry a
-WHERE %[1]s AND a.at >= $2::timestamptz - $6::interval AND a.at <= coalesce((SELECT at FROM far) + $6::interval, 'infinity')
+WHERE %[1]s AND a.at >= $2::timestamptz - $6::interval AND a.at <= coalesce((SELECT at FROM far) + $6::interval, $9::timestamptz)
   AND (a.xid, a.id) > ($3, $8::uuid) AND a.xid < $4 ORDER BY a.xid, a.id LIMIT $5::integer`
 
 	feedHorizonSQL = `WITH h(horizon, newest) AS (` + horizonSQL + `) SELECT horizon, now() FROM h`
@@ -72,15 +80,9 @@ func (l *Log) Feed(ctx context.Context, q history.FeedQuery) (history.FeedPage, 
 	if oldest := now.Add(-FeedBack); q.After.At.IsZero() {
 		q.After.At = oldest
 	}
-	entries, err := l.feedEntries(ctx, q, page.Through)
+	entries, err := l.walk(ctx, q, &page, now)
 	if err != nil {
 		return page, store.Unavailable("read the feed", err)
-	}
-	if len(entries) == q.Limit {
-		last := &entries[len(entries)-1]
-		page.Next = history.FeedPlace{XID: last.XID, ID: notice.ID(last.ID), At: last.At.Time()}
-	} else if page.Through > q.After.XID { // all before the horizon was seen: the next look begins there
-		page.Next = history.FeedPlace{XID: page.Through, At: now.UTC()}
 	}
 	page.Records, err = l.feedRecords(ctx, q, entries)
 	if err != nil {
@@ -89,12 +91,61 @@ func (l *Log) Feed(ctx context.Context, q history.FeedQuery) (history.FeedPage, 
 	return page, nil
 }
 
-func (l *Log) feedEntries(ctx context.Context, q history.FeedQuery, through int64) ([]audit.Entry, error) {
+// walk reads the entries of a page, window by window, and sets where the next page begins. complete is an instant at or before the begin of
+// each transaction that is not over.
+func (l *Log) walk(ctx context.Context, q history.FeedQuery, page *history.FeedPage, complete time.Time) ([]audit.Entry, error) {
+	for began := time.Now(); ; {
+		end := pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
+		if until := q.After.At.Add(missedWindow); q.Missed && until.Before(complete) {
+			end = pgtype.Timestamptz{Time: until, Valid: true}
+		}
+		entries, err := l.feedEntries(ctx, q, page.Through, end)
+		if err != nil {
+			return nil, err
+		}
+		full := len(entries) == q.Limit
+		page.More = end.InfinityModifier == pgtype.Finite
+		if page.More {
+			entries = cutWindow(entries, end.Time)
+		}
+		page.Next = q.After
+		if n := len(entries); n > 0 {
+			page.Next = placeOfFeed(&entries[n-1])
+		}
+		switch {
+		case page.More && (!full || len(entries) == 0):
+			page.Next.At = end.Time.Add(-feedMargin)
+		case !page.More && !full && page.Through > q.After.XID: // all before the horizon was seen: the next look begins there
+			page.Next = history.FeedPlace{XID: page.Through, At: complete.UTC()}
+		}
+		if len(entries) > 0 || !page.More || time.Since(began) > missedLong {
+			return entries, nil
+		}
+		q.After = page.Next
+	}
+}
+
+// cutWindow leaves out the entries of a window behind the last that began at least a margin before its end. Behind the window there is nothing
+// that belongs before those that stay.
+func cutWindow(entries []audit.Entry, end time.Time) []audit.Entry {
+	for n := len(entries); n > 0; n-- {
+		if !entries[n-1].At.Time().After(end.Add(-feedMargin)) {
+			return entries[:n]
+		}
+	}
+	return nil
+}
+
+func placeOfFeed(e *audit.Entry) history.FeedPlace {
+	return history.FeedPlace{XID: e.XID, ID: notice.ID(e.ID), At: e.At.Time()}
+}
+
+func (l *Log) feedEntries(ctx context.Context, q history.FeedQuery, through int64, end pgtype.Timestamptz) ([]audit.Entry, error) {
 	which, outcomes := announcedToClient+` AND $7::text[] IS NULL`, []string(nil)
 	if q.Missed {
 		which, outcomes = endedOfClient, endings()
 	}
-	return queryEntries(ctx, l.query, fmt.Sprintf(feedSQL, which), string(q.Client), q.After.At, q.After.XID, through, q.Limit, feedMargin, outcomes, [16]byte(q.After.ID))
+	return queryEntries(ctx, l.query, fmt.Sprintf(feedSQL, which), string(q.Client), q.After.At, q.After.XID, through, q.Limit, feedMargin, outcomes, [16]byte(q.After.ID), end)
 }
 
 // feedRecords makes records of the entries of a page, in their order.
