@@ -215,23 +215,35 @@ func (e everybody) Verify(ctx context.Context, token string) (jws.AccessToken, e
 	return t, err
 }
 
-// TestAFeedIsReadInTurnsOfOrganisations: one organisation asks for its feed 40 times at once, and another once, behind it.
-func TestAFeedIsReadInTurnsOfOrganisations(t *testing.T) {
-	greedy, modest := uuid.NewString(), uuid.NewString()
+// bearerOf is a token of everybody for a client with a certificate.
+func bearerOf(id string, state *tls.ConnectionState) http.Header {
+	leaf := sha256.Sum256(state.PeerCertificates[0].Raw)
+	return http.Header{"Authorization": {"Bearer " + id + " " + hex.EncodeToString(leaf[:])}, "X-Fapi-Interaction-Id": {uuid.NewString()}}
+}
+
+// organisations are connections of organisations with one software each, by the id of both.
+func organisations(t *testing.T, ids ...string) map[string]*tls.ConnectionState {
+	t.Helper()
 	states := map[string]*tls.ConnectionState{}
-	for _, id := range []string{greedy, modest} {
+	for _, id := range ids {
 		is := certs.DefaultAlfa
 		is.Organisation.ID, is.SoftwareID = id, id
 		states[id] = stateOf(t, is)
 	}
+	return states
+}
+
+// TestAFeedIsReadInTurnsOfOrganisations: one organisation asks for its feed 40 times at once, and another once, behind it.
+func TestAFeedIsReadInTurnsOfOrganisations(t *testing.T) {
+	greedy, modest := uuid.NewString(), uuid.NewString()
+	states := organisations(t, greedy, modest)
 	synctest.Test(t, func(t *testing.T) {
 		c := &crowd{now: map[notice.ClientID]int{}}
 		public, _ := rebuilt(t, func(cfg *status.PublicConfig, s *stub) {
 			cfg.Resources, cfg.Tokens, cfg.Extension = everybody{s}, everybody{s}, &status.Extension{Feed: c}
 		})
 		ask := func(id string) int {
-			leaf := sha256.Sum256(states[id].PeerCertificates[0].Raw)
-			w, _ := try(public, states[id], http.MethodGet, events, http.Header{"Authorization": {"Bearer " + id + " " + hex.EncodeToString(leaf[:])}, "X-Fapi-Interaction-Id": {uuid.NewString()}})
+			w, _ := try(public, states[id], http.MethodGet, events, bearerOf(id, states[id]))
 			return w.Code
 		}
 		var all sync.WaitGroup
@@ -245,4 +257,89 @@ func TestAFeedIsReadInTurnsOfOrganisations(t *testing.T) {
 		all.Wait()
 		require.Equal(t, []int{2, 1}, []int{c.most, c.each})
 	})
+}
+
+// TestLongPollsOfOneOrganisationLeaveOthersTheirShare: an organisation takes a quarter of the room, and who comes when all is taken
+// waits within an equal share.
+func TestLongPollsOfOneOrganisationLeaveOthersTheirShare(t *testing.T) {
+	ids := make([]string, 6)
+	for i := range ids {
+		ids[i] = uuid.NewString()
+	}
+	states := organisations(t, ids...)
+	synctest.Test(t, func(t *testing.T) {
+		public, _ := rebuilt(t, func(cfg *status.PublicConfig, s *stub) {
+			cfg.Resources, cfg.Tokens, cfg.Extension = everybody{s}, everybody{s}, &status.Extension{Feed: &counted{}}
+			cfg.Limits.Waiting, cfg.Limits.ClientWaiting = 16, 3
+		})
+		var all sync.WaitGroup
+		answers := make([]map[int]int, len(ids))
+		ask := func(i, calls int) {
+			answers[i] = map[int]int{}
+			var mu sync.Mutex
+			for range calls {
+				all.Go(func() {
+					w, _ := try(public, states[ids[i]], http.MethodGet, events+"?wait=20", bearerOf(ids[i], states[ids[i]]))
+					mu.Lock()
+					defer mu.Unlock()
+					answers[i][w.Code]++
+				})
+			}
+			synctest.Wait()
+		}
+		for i := range 5 {
+			ask(i, 4) // three wait: 15 of the 16
+		}
+		ask(5, 4) // of six organisations each may have 16/6
+		all.Wait()
+		for i := range 5 {
+			require.Equal(t, map[int]int{http.StatusNoContent: 3, 529: 1}, answers[i])
+		}
+		require.Equal(t, map[int]int{http.StatusNoContent: 2, 529: 2}, answers[5])
+		time.Sleep(time.Second) // virtual: the watch sees that nobody waits, and ends
+	})
+}
+
+// TestSoftwaresOfOneOrganisationShareAQuarterOfTheRoomForLongPolls has six of them.
+func TestSoftwaresOfOneOrganisationShareAQuarterOfTheRoomForLongPolls(t *testing.T) {
+	states := map[string]*tls.ConnectionState{}
+	is := certs.DefaultAlfa
+	is.Organisation.ID = uuid.NewString()
+	for range 6 {
+		is.SoftwareID = uuid.NewString()
+		states[is.SoftwareID] = stateOf(t, is)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		public, _ := rebuilt(t, func(cfg *status.PublicConfig, s *stub) {
+			cfg.Resources, cfg.Tokens, cfg.Extension = softwareOf{everybody{s}, is.Organisation.ID}, everybody{s}, &status.Extension{Feed: &counted{}}
+			cfg.Limits.Waiting, cfg.Limits.ClientWaiting = 16, 2
+		})
+		var all sync.WaitGroup
+		var waited, refused atomic.Int64
+		for id, state := range states {
+			for range 2 {
+				all.Go(func() {
+					w, _ := try(public, state, http.MethodGet, events+"?wait=20", bearerOf(id, state))
+					if w.Code == http.StatusNoContent {
+						waited.Add(1)
+					} else if w.Code == 529 {
+						refused.Add(1)
+					}
+				})
+			}
+		}
+		all.Wait()
+		require.Equal(t, []int64{4, 8}, []int64{waited.Load(), refused.Load()})
+		time.Sleep(time.Second) // virtual: the watch sees that nobody waits, and ends
+	})
+}
+
+// softwareOf is everybody with softwares of one organisation.
+type softwareOf struct {
+	everybody
+	organisation string
+}
+
+func (s softwareOf) Read(_ context.Context, q notice.Question) (notice.PollReading, error) {
+	return notice.PollReading{Initiator: &notice.Initiator{Client: q.Client, OrganisationID: s.organisation, SoftwareID: string(q.Client)}}, nil
 }

@@ -19,9 +19,9 @@ import (
 // Limits keep one initiator's storm from hurting the others (cases D4). What is beyond one of them is answered 529 and
 // costs no signature. A client is the software of an organisation, as its certificate says.
 //
-// Organisations share Rate and InFlight equally, however many softwares each has. What one does not use, the others may. An
+// Organisations share Rate, InFlight and Waiting equally, however many softwares each has. What one does not use, the others may. An
 // organisation within its share is served also while the others have used up everything: then there are, for a moment,
-// more than Rate and InFlight allow, at most twice as many.
+// more than Rate, InFlight and Waiting allow, at most twice as many.
 type Limits struct {
 	Rate     int // queries a second, all clients together; 0: 600, at least 300 (status-apis §2)
 	InFlight int // queries at a time, all together; 0: 2048
@@ -31,7 +31,7 @@ type Limits struct {
 	ClientConnections int // connections of one client; 0: 512
 
 	Waiting       int // long polls that wait, all together; 0: 2048. They count in none of the above but connections and rates
-	ClientWaiting int // of one client; 0: an eighth of Waiting
+	ClientWaiting int // of one client; 0: an eighth of Waiting. All clients of an organisation may have a quarter, or as many as one client if that is more
 }
 
 // The names of the limits, for metrics and the record.
@@ -79,6 +79,7 @@ type clientUsage struct {
 type organisationUsage struct {
 	share   *rate.Limiter // Rate divided by the organisations that are remembered
 	flying  int
+	waiting int // long polls
 	clients int // that are remembered
 }
 
@@ -192,11 +193,11 @@ func (l *limiter) enter(r *http.Request, caller mtls.Caller) (usage *clientUsage
 func (l *limiter) pause(u *clientUsage) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.waiting >= l.Waiting || u.waiting >= l.ClientWaiting {
+	o := u.organisation
+	if u.waiting >= l.ClientWaiting || o.waiting >= max(l.ClientWaiting, l.Waiting/4) || l.waiting >= l.Waiting && o.waiting >= l.Waiting/len(l.organisations) {
 		return false
 	}
-	l.waiting++
-	u.waiting++
+	l.wait(u, 1)
 	l.fly(u, -1)
 	return true
 }
@@ -205,9 +206,15 @@ func (l *limiter) pause(u *clientUsage) bool {
 func (l *limiter) resume(u *clientUsage) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting--
-	u.waiting--
+	l.wait(u, -1)
 	l.fly(u, 1)
+}
+
+// wait counts long polls that wait; l.mu is held.
+func (l *limiter) wait(u *clientUsage, change int) {
+	u.waiting += change
+	u.organisation.waiting += change
+	l.waiting += change
 }
 
 // fly counts queries under way; l.mu is held.
