@@ -11,8 +11,9 @@ import (
 )
 
 // claimSQL is T2. For each lane it takes first the late rows the lane's credit asks for, then what can still be on time,
-// then more of the late; each oldest first. A row of another registration period is never even looked at. What it took
-// is leased, numbered and recorded in the same statement.
+// then more of the late, then what was asked for by hand; each oldest first. A row of another registration period is never even looked at.
+// What it took is leased, numbered and recorded in the same statement. Rows that were asked for by hand have no step of their own in the
+// index: the others pass over them, so few may wait (Log.Redeliver).
 //
 // $1 lanes, $2 free, $3 late, $4 lease, $5 on-time window, $6 system, $7 and $8 why and for how
 // many microseconds the lanes waited for a slot, "" and 0 when they did not, $9 how many microseconds back to look (looks).
@@ -24,20 +25,25 @@ WITH want AS MATERIALIZED (
   SELECT p.id, w.uri, w.held, w.held_us FROM want w CROSS JOIN LATERAL (
     WITH late AS MATERIALIZED (
       SELECT q.id FROM queue q
-      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at >= w.since AND q.due_at <= now() - $5::interval
+      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at >= w.since AND q.due_at <= now() - $5::interval AND NOT q.manual
       ORDER BY q.due_at, q.id LIMIT least(w.late, w.free) FOR UPDATE SKIP LOCKED
     ), fresh AS MATERIALIZED (
       SELECT q.id FROM queue q
-      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at <= now() AND q.due_at > now() - $5::interval
+      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at <= now() AND q.due_at > now() - $5::interval AND NOT q.manual
       ORDER BY q.due_at, q.id LIMIT w.free - (SELECT count(*) FROM late) FOR UPDATE SKIP LOCKED
     ), more AS MATERIALIZED (
       SELECT q.id FROM queue q
-      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at >= w.since AND q.due_at <= now() - $5::interval
+      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at >= w.since AND q.due_at <= now() - $5::interval AND NOT q.manual
         AND q.id <> ALL (ARRAY(SELECT id FROM late)) -- no OFFSET: what this statement locked itself is skipped already
       ORDER BY q.due_at, q.id
       LIMIT w.free - (SELECT count(*) FROM late) - (SELECT count(*) FROM fresh) FOR UPDATE SKIP LOCKED
+    ), byhand AS MATERIALIZED (
+      SELECT q.id FROM queue q
+      WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at >= w.since AND q.due_at <= now() AND q.manual
+      ORDER BY q.due_at, q.id
+      LIMIT w.free - (SELECT count(*) FROM late) - (SELECT count(*) FROM fresh) - (SELECT count(*) FROM more) FOR UPDATE SKIP LOCKED
     )
-    SELECT id FROM late UNION ALL SELECT id FROM fresh UNION ALL SELECT id FROM more
+    SELECT id FROM late UNION ALL SELECT id FROM fresh UNION ALL SELECT id FROM more UNION ALL SELECT id FROM byhand
   ) p
 ), claimed AS (
   UPDATE queue q SET token = gen_random_uuid(), interaction_id = gen_random_uuid(), started_at = now(), lease_until = now() + $4::interval,

@@ -234,6 +234,29 @@ func TestAClaimTakesWhatCanBeOnTimeFirstAndAShareOfTheLate(t *testing.T) {
 	require.Zero(t, fresh+late)
 }
 
+// TestWhatWasAskedForByHandTakesSlotsThatAreLeft: it is due before all others, and sent after them.
+func TestWhatWasAskedForByHandTakesSlotsThatAreLeft(t *testing.T) {
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	b.fill("itp", 4, "12 minutes")
+	b.do("UPDATE queue SET manual = true")
+	b.fill("itp", 3, "10 minutes")       // late
+	b.fill("itp", 3, "100 milliseconds") // can still be on time
+	byHand := func(free, late int) (n, all int) {
+		got := b.claim("itp", free, late)
+		for _, a := range got {
+			if a.Manual {
+				n++
+			}
+		}
+		return n, len(got)
+	}
+	for _, want := range []struct{ free, late, manual, all int }{{2, 1, 0, 2}, {2, 2, 0, 2}, {3, 0, 1, 3}, {10, 0, 3, 3}} {
+		manual, all := byHand(want.free, want.late)
+		require.Equal(t, []int{want.manual, want.all}, []int{manual, all}, "%+v", want)
+	}
+}
+
 func TestAnAttemptKeepsWhyItsLaneWasHeld(t *testing.T) {
 	b := newBench(t)
 	b.register("itp", "https://itp.example/hook")

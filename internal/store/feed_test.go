@@ -366,3 +366,24 @@ func TestWhatEndedUndeliveredIsSentOnceMoreAndNoMore(t *testing.T) {
 	_, _, err = h.log.Redeliver(ctx, "c-3", since, 4)
 	require.ErrorIs(t, err, store.ErrNoPush)
 }
+
+// TestNothingIsQueuedOnceMoreWhileAThousandWait: each claim passes over what was asked for by hand.
+func TestNothingIsQueuedOnceMoreWhileAThousandWait(t *testing.T) {
+	h := openSealed(t)
+	_, _, err := h.store.PutInitiator(t.Context(), notice.Initiator{
+		Client: "c-1", OrganisationID: "o", SoftwareID: "s", Name: "n", WebhookURIs: []string{"https://c.example.com/hook"}, Push: true,
+	}, "test")
+	require.NoError(t, err)
+	_, err = announce(t.Context(), h.owner, "c-1", 15, nil)
+	require.NoError(t, err)
+	_, err = h.owner.Exec(t.Context(), `INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at, manual)
+SELECT gen_random_uuid(), 'c-1', 1, 2, 'q-' || n, 'v5', '', now(), now(), now(), true FROM generate_series(1, 998) n`)
+	require.NoError(t, err)
+	ctx := context.WithValue(t.Context(), history.ActorKey{}, history.Actor{Subject: "c-1", Role: "initiator"})
+	for _, want := range []int{2, 0} {
+		queued, more, err := h.log.Redeliver(ctx, "c-1", time.Now().Add(-time.Hour), 4)
+		require.NoError(t, err)
+		require.Len(t, queued, want)
+		require.True(t, more, "there are others, for later")
+	}
+}

@@ -20,13 +20,24 @@ WHERE u.client_id = $1 AND u.closes IN ('exhausted', 'cancelled') AND u.outcome 
   AND NOT EXISTS (SELECT FROM entry r WHERE r.change_id = coalesce(a.change_id, a.id) AND r.kind = 'resend')
 ORDER BY u.at, u.notification_id LIMIT $3`
 
+// byHandSQL counts what waits of a client that was asked for by hand, up to a bound.
+const byHandSQL = `SELECT count(*) FROM (SELECT FROM queue WHERE client_id = $1 AND token IS NULL AND manual LIMIT $2) x`
+
+// byHandMost is how much of that may wait of a client before Redeliver adds nothing: each claim of its lane passes over it.
+const byHandMost = 1000
+
 // Redeliver makes one more POST for each notification of a client that ended undelivered since an instant, at most so many, oldest
 // end first. A change that was sent once more before, by an operator or by this call, is left out, so that there is one such POST in
-// all (D-4). more says that there are further ones. The entries name the caller of the context (history.Actor).
+// all (D-4). While byHandMost of them wait to be sent it adds none. more says that there are further ones. The entries name the caller of the context (history.Actor).
 //
 // It returns store.ErrNoPush when the client has no address, and ErrUnavailable when the database does not answer; then a repetition
 // is safe.
 func (l *Log) Redeliver(ctx context.Context, client notice.ClientID, since time.Time, most int) (queued []notice.ID, more bool, err error) {
+	var wait int
+	if err := l.query.QueryRow(ctx, byHandSQL, string(client), byHandMost).Scan(&wait); err != nil {
+		return nil, false, store.Unavailable("count what waits to be sent once more", err)
+	}
+	most = min(most, byHandMost-wait)
 	rows, err := l.query.Query(ctx, undeliveredSQL, string(client), since, most+1, endings())
 	if err != nil {
 		return nil, false, store.Unavailable("find what ended undelivered", err)
