@@ -365,6 +365,13 @@ func TestWhatEndedUndeliveredIsSentOnceMoreAndNoMore(t *testing.T) {
 	require.False(t, more)
 	_, _, err = h.log.Redeliver(ctx, "c-3", since, 4)
 	require.ErrorIs(t, err, store.ErrNoPush)
+
+	_, err = h.log.Resend(t.Context(), want[0], "ana", "they asked by telephone")
+	require.ErrorIs(t, err, store.ErrResent, "a minute is not over")
+	_, err = h.owner.Exec(t.Context(), "SET session_replication_role = replica; UPDATE entry SET at = at - interval '2 minutes' WHERE kind = 'resend'")
+	require.NoError(t, err)
+	_, err = h.log.Resend(t.Context(), want[0], "ana", "they asked by telephone")
+	require.NoError(t, err, "an operator may repeat one that failed")
 }
 
 // TestNothingIsQueuedOnceMoreWhileAThousandWait: each claim passes over what was asked for by hand.

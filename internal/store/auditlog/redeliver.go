@@ -27,8 +27,8 @@ const byHandSQL = `SELECT count(*) FROM (SELECT FROM queue WHERE client_id = $1 
 const byHandMost = 1000
 
 // Redeliver makes one more POST for each notification of a client that ended undelivered since an instant, at most so many, oldest
-// end first. A change that was sent once more before, by an operator or by this call, is left out, so that there is one such POST in
-// all (D-4). While byHandMost of them wait to be sent it adds none. more says that there are further ones. The entries name the caller of the context (history.Actor).
+// end first. A change that was sent once more before, by an operator or by this call, is left out: an initiator gets one such POST in all.
+// An operator may repeat one that failed, with a reason (Resend, D-4). While byHandMost of them wait to be sent it adds none. more says that there are further ones. The entries name the caller of the context (history.Actor).
 //
 // It returns store.ErrNoPush when the client has no address, and ErrUnavailable when the database does not answer; then a repetition
 // is safe.
