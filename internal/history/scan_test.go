@@ -44,6 +44,7 @@ var readers = map[string]func(text string) readings{
 			Status     ofb.Status `json:"status"`
 			DurationUS Micros     `json:"durationMicros"`
 			Suppressed int64      `json:"suppressed"`
+			Operation  string     `json:"operation"`
 		}
 		refusal := json.Unmarshal([]byte(text), &theirs)
 		var w SharedWords
@@ -51,7 +52,7 @@ var readers = map[string]func(text string) readings{
 		if !json.Valid([]byte(text)) { // the column cannot have it: members that nobody needs are not looked at
 			err = refusal
 		}
-		return readings{*ours, PollTold{theirs.Status, theirs.DurationUS, theirs.Suppressed}, err, refusal, false}
+		return readings{*ours, PollTold{theirs.Status, theirs.DurationUS, theirs.Suppressed, strings.HasPrefix(theirs.Operation, notice.ExtensionPrefix)}, err, refusal, false}
 	},
 }
 
