@@ -320,9 +320,10 @@ func TestSoftwaresOfOneOrganisationShareAQuarterOfTheRoomForLongPolls(t *testing
 			for range 2 {
 				all.Go(func() {
 					w, _ := try(public, state, http.MethodGet, events+"?wait=20", bearerOf(id, state))
-					if w.Code == http.StatusNoContent {
+					switch w.Code {
+					case http.StatusNoContent:
 						waited.Add(1)
-					} else if w.Code == 529 {
+					case 529:
 						refused.Add(1)
 					}
 				})
