@@ -36,8 +36,13 @@ func (p preflights) Preflight(ctx context.Context, client notice.ClientID) (addr
 		return "", nil, err
 	}
 	address = found.WebhookURIs[0]
-	for _, s := range (prober{p.sender}).Probe(ctx, address) {
-		steps = append(steps, status.ReachStep(s))
+	for _, s := range p.sender.Probe(ctx, address) {
+		detail, problem := s.Public()
+		step := status.ReachStep{Step: string(s.Name), OK: s.Err == nil, Detail: detail}
+		if s.Err != nil {
+			step.Problem = &problem
+		}
+		steps = append(steps, step)
 	}
 	return address, steps, nil
 }

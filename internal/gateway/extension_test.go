@@ -176,6 +176,8 @@ func TestAnInitiatorAsksWhetherItCanBeReached(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &got))
 	require.False(t, got.Data.OK, "%s", text)
 	require.NotNil(t, got.Data.Steps[len(got.Data.Steps)-1].Problem)
+	require.Equal(t, "the address refuses connections at this port", *got.Data.Steps[len(got.Data.Steps)-1].Problem)
+	require.NotContains(t, string(text), "127.0.0.1", "addresses outside of the public internet are the bank's matter")
 	status, _, _ = beta.claims(http.MethodPost, "/arauto/v1/preflight", nil)
 	require.Equal(t, 529, status)
 	require.InDelta(t, 1, h.metric(`arauto_polls_shed_total{limit="preflight"}`), 0)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -16,8 +17,9 @@ import (
 // ProbeStep is one condition for a notification to reach an endpoint, and its result.
 type ProbeStep struct {
 	Name   StepName
-	Err    error  // nil: it holds
-	Detail string // what was seen
+	Err    error        // nil: it holds
+	Detail string       // what was seen
+	addrs  []netip.Addr // that the name resolved to, or that was connected to
 }
 
 // StepName names a step, in the order they are taken.
@@ -43,7 +45,7 @@ func (s *Sender) Probe(ctx context.Context, base string) []ProbeStep {
 	defer cancel()
 	var steps []ProbeStep
 	step := func(name StepName, err error, format string, args ...any) bool {
-		steps = append(steps, ProbeStep{name, err, fmt.Sprintf(format, args...)})
+		steps = append(steps, ProbeStep{Name: name, Err: err, Detail: fmt.Sprintf(format, args...)})
 		return err == nil
 	}
 	t, err := parseBase(base)
@@ -58,7 +60,9 @@ func (s *Sender) Probe(ctx context.Context, base string) []ProbeStep {
 	for i, a := range addrs {
 		list[i] = a.String()
 	}
-	if !step(StepResolution, err, "%s", strings.Join(list, ", ")) {
+	resolved := step(StepResolution, err, "%s", strings.Join(list, ", "))
+	steps[len(steps)-1].addrs = addrs
+	if !resolved {
 		return steps
 	}
 	began := time.Now()
@@ -69,6 +73,9 @@ func (s *Sender) Probe(ctx context.Context, base string) []ProbeStep {
 	}
 	defer raw.Close()
 	step(StepConnection, nil, "%s in %s", raw.RemoteAddr(), since(began))
+	if at, err := netip.ParseAddrPort(raw.RemoteAddr().String()); err == nil {
+		steps[len(steps)-1].addrs = []netip.Addr{at.Addr()}
+	}
 	began = time.Now()
 	c := &conn{}
 	err = s.newEndpoint("", t, s.generation()).handshake(ctx, c, raw, func() bool { return false })
