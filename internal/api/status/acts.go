@@ -63,11 +63,7 @@ type preflightOutcome struct {
 
 // postPreflight goes the way of a notification to the caller's own registered address, up to the end of the handshake.
 func (p *Public) postPreflight(x *api.Exchange, op *extensionCall) error {
-	who, err := p.caller(x, op)
-	if err != nil {
-		return err
-	}
-	self, values, err := p.self(x)
+	who, self, values, err := p.opened(x, op)
 	if err != nil {
 		return err
 	}

@@ -77,11 +77,7 @@ func whole(values url.Values, name string, least, most int) (int, error) {
 
 // getEvents answers with what follows a cursor. With wait it holds the line until there is something.
 func (p *Public) getEvents(x *api.Exchange, op *extensionCall) error {
-	who, err := p.caller(x, op)
-	if err != nil {
-		return err
-	}
-	self, values, err := p.self(x)
+	who, self, values, err := p.opened(x, op)
 	if err != nil {
 		return err
 	}

@@ -175,6 +175,14 @@ func (p *Public) caller(x *api.Exchange, op *extensionCall) (*notice.Initiator, 
 	return known.Initiator, nil
 }
 
+// opened judges the caller and the form of a call without a body, and returns the caller, the address of the call and its parameters.
+func (p *Public) opened(x *api.Exchange, op *extensionCall) (who *notice.Initiator, self string, values url.Values, err error) {
+	if who, err = p.caller(x, op); err == nil {
+		self, values, err = p.self(x)
+	}
+	return who, self, values, err
+}
+
 // self judges the form of a call of the extension without a body and returns its address as the answer repeats it, and its parameters.
 func (p *Public) self(x *api.Exchange) (string, url.Values, error) {
 	if hasBody(x.R) {

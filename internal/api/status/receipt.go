@@ -44,11 +44,7 @@ type receiptProofJSON struct {
 
 // getReceipt answers "did you send me this?" for one attempt.
 func (p *Public) getReceipt(x *api.Exchange, op *extensionCall) error {
-	who, err := p.caller(x, op)
-	if err != nil {
-		return err
-	}
-	self, values, err := p.self(x)
+	who, self, values, err := p.opened(x, op)
 	if err != nil {
 		return err
 	}
