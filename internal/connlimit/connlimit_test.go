@@ -23,25 +23,25 @@ import (
 // patience is how long a test waits for what must come.
 const patience = 30 * time.Second
 
-// crowd is a limited listener and what it tells.
-type crowd struct {
+// limitedListener is a limited listener and what it tells.
+type limitedListener struct {
 	*Listener
 	open, turned atomic.Int64
 }
 
 // untilOpen waits until so many connections are counted.
-func (l *crowd) untilOpen(t *testing.T, n int64) {
+func (l *limitedListener) untilOpen(t *testing.T, n int64) {
 	t.Helper()
 	require.Eventually(t, func() bool { return l.open.Load() == n }, patience, time.Millisecond)
 }
 
-// crowded serves "hello" behind a limited listener.
-func crowded(t *testing.T, l *Listener) *crowd {
+// limited serves "hello" behind a limited listener.
+func limited(t *testing.T, l *Listener) *limitedListener {
 	t.Helper()
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	l.Listener = inner
-	c := &crowd{Listener: l}
+	c := &limitedListener{Listener: l}
 	l.Open, l.Turned = func(n int) { c.open.Store(int64(n)) }, func() { c.turned.Add(1) }
 	server := api.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }), nil, slog.New(slog.DiscardHandler))
 	TurnAway(server, func(*http.Request) {})
@@ -58,7 +58,7 @@ type visitor struct {
 	answers *bufio.Reader
 }
 
-func (l *crowd) visit(t *testing.T) *visitor {
+func (l *limitedListener) visit(t *testing.T) *visitor {
 	t.Helper()
 	conn, err := net.Dial("tcp", l.Addr().String())
 	require.NoError(t, err)
@@ -66,7 +66,7 @@ func (l *crowd) visit(t *testing.T) *visitor {
 }
 
 // refused comes and is closed at once, which the kernel may tell as early as in the dial.
-func (l *crowd) refused(t *testing.T) {
+func (l *limitedListener) refused(t *testing.T) {
 	t.Helper()
 	conn, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
@@ -76,7 +76,7 @@ func (l *crowd) refused(t *testing.T) {
 	l.welcome(t, conn).ended()
 }
 
-func (l *crowd) welcome(t *testing.T, conn net.Conn) *visitor {
+func (l *limitedListener) welcome(t *testing.T, conn net.Conn) *visitor {
 	t.Helper()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	t.Cleanup(func() { _ = conn.Close() })
@@ -114,7 +114,7 @@ func (v *visitor) ended() {
 }
 
 func TestBeyondItsLimitAListenerAnswers503AndServesAgainWhenThereIsRoom(t *testing.T) {
-	l := crowded(t, &Listener{Most: 3, Overflow: 2})
+	l := limited(t, &Listener{Most: 3, Overflow: 2})
 	var inside []*visitor
 	for range 3 {
 		v := l.visit(t)
@@ -166,7 +166,7 @@ func TestUnfinishedHandshakesMakeRoomOnAFullListener(t *testing.T) {
 }
 
 func TestTheOpsListenerMakesRoomForWhoeverComes(t *testing.T) {
-	l := crowded(t, &Listener{Most: 4, Evict: true})
+	l := limited(t, &Listener{Most: 4, Evict: true})
 	var holders []*visitor
 	for range 4 {
 		holders = append(holders, l.visit(t)) // silent

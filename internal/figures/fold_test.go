@@ -21,18 +21,18 @@ import (
 
 var noon = time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 
-// ledger makes entries, each a little later than the one before.
-type ledger struct {
+// briefLog makes entries, each a little later than the one before.
+type briefLog struct {
 	t       *testing.T
 	at      time.Time
 	words   history.SharedWords
 	entries []history.Brief
 }
 
-func newLedger(t *testing.T) *ledger { return &ledger{t: t, at: noon} }
+func newBriefLog(t *testing.T) *briefLog { return &briefLog{t: t, at: noon} }
 
 // add writes an entry: its columns and its facts.
-func (l *ledger) add(after time.Duration, e audit.Entry, facts map[string]any) *history.Brief {
+func (l *briefLog) add(after time.Duration, e audit.Entry, facts map[string]any) *history.Brief {
 	l.t.Helper()
 	l.at = l.at.Add(after)
 	n := len(l.entries) + 1
@@ -57,19 +57,19 @@ func about(kind, client string, notification byte) audit.Entry {
 }
 
 // made writes the entry that makes a notification of something that happened before.
-func (l *ledger) made(kind, client string, notification byte, happened time.Duration) {
+func (l *briefLog) made(kind, client string, notification byte, happened time.Duration) {
 	l.add(10*time.Millisecond, about(kind, client, notification), map[string]any{
 		"source": "api", "occurredAt": l.at.Add(-happened), "beganMicros": 900, "waitedMicros": 1500, "status": "ACSC",
 	})
 }
 
-func (l *ledger) attempt(client string, notification byte, number int16, after time.Duration) {
+func (l *briefLog) attempt(client string, notification byte, number int16, after time.Duration) {
 	e := about(history.FactAttempt, client, notification)
 	e.Number = &number
 	l.add(after, e, map[string]any{"scheduledAt": l.at, "late": false, "manual": false})
 }
 
-func (l *ledger) result(client string, notification byte, number int16, outcome notice.Outcome, closes notice.State) {
+func (l *briefLog) result(client string, notification byte, number int16, outcome notice.Outcome, closes notice.State) {
 	e := about(history.FactResult, client, notification)
 	e.Number, e.Outcome = &number, of(string(outcome))
 	if closes != "" {
@@ -109,9 +109,9 @@ func all(b *Totals) Sums {
 }
 
 // someLog is a log with a bit of everything.
-func someLog(t *testing.T, r *rand.Rand, n int) *ledger {
+func someLog(t *testing.T, r *rand.Rand, n int) *briefLog {
 	t.Helper()
-	l := newLedger(t)
+	l := newBriefLog(t)
 	for id := byte(1); int(id) <= n; id++ {
 		client := "client-" + strconv.Itoa(r.IntN(3))
 		l.at = l.at.Add(time.Duration(r.IntN(600)) * time.Second)
@@ -200,7 +200,7 @@ func TestAnyCutOfTheLogGivesTheSameSums(t *testing.T) {
 
 // TestWhatEntriesAddUpTo counts a log that is small enough to be counted by hand.
 func TestWhatEntriesAddUpTo(t *testing.T) {
-	l := newLedger(t)
+	l := newBriefLog(t)
 	l.made(history.FactChange, "a", 1, 100*time.Millisecond)
 	l.attempt("a", 1, 1, time.Millisecond)
 	l.result("a", 1, 1, notice.OutcomeDelivered, notice.Delivered)
@@ -232,7 +232,7 @@ func TestWhatEntriesAddUpTo(t *testing.T) {
 
 // TestAnErrorOfTheJudgeEndsTheFold hands it over.
 func TestAnErrorOfTheJudgeEndsTheFold(t *testing.T) {
-	l := newLedger(t)
+	l := newBriefLog(t)
 	l.made(history.FactChange, "a", 1, 0)
 	l.attempt("a", 1, 1, time.Millisecond)
 	l.result("a", 1, 1, notice.OutcomeDelivered, notice.Delivered)
@@ -244,7 +244,7 @@ func TestAnErrorOfTheJudgeEndsTheFold(t *testing.T) {
 
 // TestManyEndsAreJudgedInParts: the records of a whole stretch are not in memory at once.
 func TestManyEndsAreJudgedInParts(t *testing.T) {
-	l := newLedger(t)
+	l := newBriefLog(t)
 	l.made(history.FactChange, "a", 1, 0)
 	l.attempt("a", 1, 1, time.Millisecond)
 	l.result("a", 1, 1, notice.OutcomeDelivered, notice.Delivered)
@@ -271,7 +271,7 @@ func TestManyEndsAreJudgedInParts(t *testing.T) {
 
 // TestPollsAreCountedAsTheyStandToPushes takes what it is told of them.
 func TestPollsAreCountedAsTheyStandToPushes(t *testing.T) {
-	l := newLedger(t)
+	l := newBriefLog(t)
 	polls := map[notice.ID]Push{}
 	for i, push := range []Push{PushWithout, PushBefore, PushAfter, ""} {
 		e := about(history.FactPoll, "a", 0)
@@ -289,7 +289,7 @@ func TestPollsAreCountedAsTheyStandToPushes(t *testing.T) {
 
 // TestCallsOfTheExtensionAreNoStatusQueries: a long poll of 30 s and a refused preflight leave the sums of status queries alone.
 func TestCallsOfTheExtensionAreNoStatusQueries(t *testing.T) {
-	l := newLedger(t)
+	l := newBriefLog(t)
 	for _, c := range []struct {
 		operation, outcome string
 		took               time.Duration
@@ -312,7 +312,7 @@ func TestCallsOfTheExtensionAreNoStatusQueries(t *testing.T) {
 
 // TestAClientThatFailsIsFailingFromItsFirstFailure keeps what the log says last.
 func TestAClientThatFailsIsFailingFromItsFirstFailure(t *testing.T) {
-	l := newLedger(t)
+	l := newBriefLog(t)
 	var ended []time.Time
 	for id, outcome := range []notice.Outcome{notice.OutcomeDelivered, notice.OutcomeTimeout, notice.OutcomeConnect} {
 		l.made(history.FactChange, "a", byte(id+1), 0)

@@ -56,18 +56,18 @@ func TestTheOldestUnfinishedHandshakeMakesRoom(t *testing.T) {
 	rooms := make(chan struct{}, 8)
 	h := &mtls.Handshakes{Most: 3, MadeRoom: func() { rooms <- struct{}{} }}
 	g := hall(t, h)
-	var crowd []net.Conn
+	var unfinished []net.Conn
 	for range 3 {
-		crowd = append(crowd, silent(t, g, "127.0.0.1"))
+		unfinished = append(unfinished, silent(t, g, "127.0.0.1"))
 	}
 	_, err := g.get(alfaConfig(t))
 	require.NoError(t, err)
-	requireEnded(t, crowd[0])
+	requireEnded(t, unfinished[0])
 	require.Len(t, rooms, 1, "one is enough")
 	require.True(t, h.MakeRoom())
-	requireEnded(t, crowd[1])
+	requireEnded(t, unfinished[1])
 	require.True(t, h.MakeRoom())
-	requireEnded(t, crowd[2])
+	requireEnded(t, unfinished[2])
 	require.False(t, h.MakeRoom(), "a handshake that has ended has left")
 	require.Len(t, rooms, 3)
 }
@@ -76,19 +76,19 @@ func TestAnAddressBeyondItsShareTakesRoomFromItselfAlone(t *testing.T) {
 	h := &mtls.Handshakes{Most: 100, PerAddress: 2}
 	g := hall(t, h)
 	elsewhere := silent(t, g, "127.0.0.3") // the oldest of all
-	var crowd []net.Conn
+	var unfinished []net.Conn
 	for range 5 {
-		crowd = append(crowd, silent(t, g, "127.0.0.2"))
+		unfinished = append(unfinished, silent(t, g, "127.0.0.2"))
 	}
-	for _, conn := range crowd[:3] {
+	for _, conn := range unfinished[:3] {
 		requireEnded(t, conn)
 	}
 	require.True(t, h.MakeRoom())
 	requireEnded(t, elsewhere)
 	require.True(t, h.MakeRoom())
-	requireEnded(t, crowd[3])
+	requireEnded(t, unfinished[3])
 	require.True(t, h.MakeRoom())
-	requireEnded(t, crowd[4])
+	requireEnded(t, unfinished[4])
 	require.False(t, h.MakeRoom())
 }
 

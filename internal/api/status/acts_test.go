@@ -124,14 +124,14 @@ func TestInitiatorsAskForActsOfTheirOwn(t *testing.T) {
 	require.NotContains(t, recorded[0].facts.Reason, "since")
 }
 
-// crowd is a history that counts who reads it at the same time. Each read takes 100 ms of virtual time.
-type crowd struct {
+// readCounter is a history that counts who reads it at the same time. Each read takes 100 ms of virtual time.
+type readCounter struct {
 	mu         sync.Mutex
 	now        map[notice.ClientID]int
 	most, each int // at the same time, of all and of one client
 }
 
-func (c *crowd) read(client notice.ClientID) {
+func (c *readCounter) read(client notice.ClientID) {
 	c.mu.Lock()
 	c.now[client]++
 	sum := 0
@@ -146,34 +146,34 @@ func (c *crowd) read(client notice.ClientID) {
 	c.mu.Unlock()
 }
 
-func (c *crowd) Redeliver(_ context.Context, client notice.ClientID, _ time.Time, _ int) ([]notice.ID, bool, error) {
+func (c *readCounter) Redeliver(_ context.Context, client notice.ClientID, _ time.Time, _ int) ([]notice.ID, bool, error) {
 	c.read(client)
 	return nil, false, nil
 }
 
-func (c *crowd) SentAttempt(_ context.Context, client notice.ClientID, _ notice.ID) (history.SentAttempt, error) {
+func (c *readCounter) SentAttempt(_ context.Context, client notice.ClientID, _ notice.ID) (history.SentAttempt, error) {
 	c.read(client)
 	return history.SentAttempt{}, nil
 }
 
-func (c *crowd) Feed(_ context.Context, q history.FeedQuery) (history.FeedPage, error) {
+func (c *readCounter) Feed(_ context.Context, q history.FeedQuery) (history.FeedPage, error) {
 	c.read(q.Client)
 	return history.FeedPage{}, nil
 }
 
-func (*crowd) FeedNews(context.Context, int64) (history.FeedNews, error) {
+func (*readCounter) FeedNews(context.Context, int64) (history.FeedNews, error) {
 	return history.FeedNews{}, nil
 }
 
-func (*crowd) CursorKey(context.Context) ([]byte, error) { return make([]byte, 32), nil }
+func (*readCounter) CursorKey(context.Context) ([]byte, error) { return make([]byte, 32), nil }
 
-func (*crowd) OwnFingerprint(string) string { return "" }
+func (*readCounter) OwnFingerprint(string) string { return "" }
 
 // TestActsAndReceiptsOfAClientReadOneByOne puts more calls at once than there are connections to the database.
 func TestActsAndReceiptsOfAClientReadOneByOne(t *testing.T) {
 	mtlstest.PKI(t)
 	synctest.Test(t, func(t *testing.T) {
-		c := &crowd{now: map[notice.ClientID]int{}}
+		c := &readCounter{now: map[notice.ClientID]int{}}
 		public, state := rebuilt(t, func(cfg *status.PublicConfig, _ *stub) {
 			cfg.Extension = &status.Extension{Redelivery: c, Receipts: c}
 		})
@@ -238,7 +238,7 @@ func TestAFeedIsReadInTurnsOfOrganisations(t *testing.T) {
 	greedy, modest := uuid.NewString(), uuid.NewString()
 	states := organisations(t, greedy, modest)
 	synctest.Test(t, func(t *testing.T) {
-		c := &crowd{now: map[notice.ClientID]int{}}
+		c := &readCounter{now: map[notice.ClientID]int{}}
 		public, _ := rebuilt(t, func(cfg *status.PublicConfig, s *stub) {
 			cfg.Resources, cfg.Tokens, cfg.Extension = everybody{s}, everybody{s}, &status.Extension{Feed: c}
 		})
