@@ -40,10 +40,15 @@ RACE      := -race -gcflags=crypto/internal/fips140/...=-race=false
 UNRACED   := internal internal/audit internal/evidence internal/history internal/lab/flightmodel internal/ofb openapi
 UNRACED_PATHS := $(patsubst %,-e github.com/arauto/arauto/%,$(UNRACED))
 
-# Most packages wait more than they compute, so twice as many run at once as there are processors. The slowest begin first:
-# what begins last decides when all is done.
+# More packages at once than processors starve tests of real time. The slowest begin first: what begins last decides when all is
+# done.
 PARALLEL  ?= $(shell nproc 2>/dev/null || echo 2)
-SLOWEST   := ./cmd/arauto ./internal/watch/postgres ./internal/watch/rabbitmq ./internal/gateway ./internal/store ./internal/dispatch ./internal/api/bank
+SLOWEST   := ./cmd/arauto ./internal/gateway ./internal/store ./internal/dispatch ./internal/watch/postgres ./internal/lab/browser \
+	./internal/webhook ./internal/watch/rabbitmq ./internal/api/status ./internal/api/bank
+
+# Databases of tests lie in memory where it has room. Each is a thousand files that are gone within seconds, and Linux's
+# ext4 looks at every file that was removed a moment ago before it makes a new one.
+ARAUTO_TEST_POSTGRES_DIR ?= $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4 * 1024 * 1024 { print "/dev/shm" }')
 
 # Packages whose tests start a server, or compute for longer than a minute: make quick leaves them out.
 SLOW      := internal/lab/(bench|bustest|mockbank|nemesis|rabbit|sourcetest|stage|standin|storetest|temppostgres|zoo)
@@ -73,19 +78,22 @@ demo: ## play the product's stories within two minutes; KEEP=1 leaves it running
 	@$(MAKE) -j2 postgres $(if $(KEEP),build,build-lean)
 	@$(if $(KEEP),bin/arauto demo --keep,bin/arauto-lean demo)
 
-# run-tests runs the tests of PKG: $(1) are flags of gotestsum, $(2) of go test. Both halves run, also when the first fails.
-define run-tests
-	failed=0; \
-	all=$$(go list $(PKG)); \
-	raced=$$(grep -vxF $(UNRACED_PATHS) <<< "$$all" || true); \
-	unraced=$$(grep -xF $(UNRACED_PATHS) <<< "$$all" || true); \
-	if [ -n "$$raced" ]; then \
-		$(GOTESTSUM) $(1) -- $(RACE) $(TESTFLAGS) $(2) $(if $(filter ./...,$(PKG)),$(SLOWEST)) $$raced || failed=1; fi; \
-	if [ -n "$$unraced" ]; then $(GOTESTSUM) $(1) -- $(TESTFLAGS) $(2) $$unraced || failed=1; fi; \
-	exit $$failed
-endef
+# run-tests runs the tests of PKG: $(1) are flags of gotestsum, $(2) of go test. Both halves run, side by side, also when
+# one fails.
+run-tests = $(MAKE) -k -j2 raced unraced SUMFLAGS='$(1)' MOREFLAGS='$(2)'
+
+.PHONY: raced unraced
+raced:
+	@all=$$(go list $(PKG)); tests=$$(grep -vxF $(UNRACED_PATHS) <<< "$$all" || true); \
+	[ -z "$$tests" ] || $(GOTESTSUM) $(SUMFLAGS) -- $(RACE) $(TESTFLAGS) $(MOREFLAGS) $(if $(filter ./...,$(PKG)),$(SLOWEST)) $$tests
+
+unraced:
+	@all=$$(go list $(PKG)); tests=$$(grep -xF $(UNRACED_PATHS) <<< "$$all" || true); \
+	[ -z "$$tests" ] || GOTESTSUM_JSONFILE=$${GOTESTSUM_JSONFILE:+$$GOTESTSUM_JSONFILE.unraced} \
+		$(GOTESTSUM) $(SUMFLAGS) -- $(TESTFLAGS) $(MOREFLAGS) -p 1 $$tests
 
 .PHONY: test
+test: export ARAUTO_TEST_POSTGRES_DIR := $(ARAUTO_TEST_POSTGRES_DIR)
 test: lint postgres ## everything CI checks: vet, linters, format, race-enabled tests; changes nothing; PKG=./internal/x/...
 	@$(MAKE) $(GOTESTSUM)
 	@$(call run-tests,--format pkgname-and-test-fails --format-hide-empty-pkg,-vet=off -p $(PARALLEL) -timeout 20m)
@@ -122,6 +130,11 @@ deploy-check: postgres ## render Kustomize base, Helm chart and compose file and
 	@cd internal/lab/deploy && GOFLAGS=-mod=readonly go vet ./... && go test $(TESTFLAGS) ./...
 	@go test $(TESTFLAGS) -run 'TestDeploy' -timeout 10m ./cmd/arauto
 
+# A module of its own: the driver of a security module is a C library, and no part of the product.
+.PHONY: signer-check
+signer-check: ## build the example signer and have it sign with SoftHSM
+	@cd internal/lab/pkcs11signer && GOFLAGS=-mod=readonly go vet ./... && go test $(TESTFLAGS) ./...
+
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (5s)
 	@go test -list '^Fuzz' $(PKG) \
@@ -143,12 +156,16 @@ bench-search: postgres ## search 10,000,000 entries by each key; fails above 500
 bench-console: postgres ## open each page of the console over 10,000,000 entries of 10,000 initiators; fails above 300 ms at p95; about half an hour
 	@ARAUTO_LONG=1 go test -run '^$$' -bench BenchmarkPages -benchtime 1x -timeout 90m -v ./internal/lab/browser
 
+.PHONY: bench-tiles
+bench-tiles: postgres ## publish a log as tiles and mirror it: time and memory; fails above 10 min or 100 MiB, or when a tile is missing
+	@go test -run '^$$' -bench BenchmarkTiles -benchtime 1x -timeout 60m -v ./internal/lab/bench
+
 .PHONY: bench-mixed
 bench-mixed: postgres ## ten minutes (MINUTES) of changes, queries, searches and hostile receivers at once: delays, memory, descriptors
 	@ARAUTO_BENCH_MINUTES=$(MINUTES) go test -run '^$$' -bench BenchmarkMixedLoad -benchtime 1x -timeout 60m -v ./internal/lab/bench
 
 .PHONY: bench-snapshot
-bench-snapshot: postgres ## 300 changes a second while somebody holds a snapshot for MINUTES (10): first attempts, claims, sealing
+bench-snapshot: postgres ## 300 changes a second while somebody holds a snapshot for MINUTES (10; 2 tells the direction): first attempts, claims, sealing, and a verdict
 	@ARAUTO_BENCH_MINUTES=$(MINUTES) go test -run '^$$' -bench BenchmarkHeldSnapshot -benchtime 1x -timeout 60m -v ./internal/lab/bench
 
 # BARE: POST/s of the bare loop on this machine when nothing else runs. A run far below it has no verdict.

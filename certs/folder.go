@@ -51,19 +51,50 @@ const manifestFile = "pki.json"
 // Write issues the certificates and writes the folder described in README.md. It refuses, with ErrExists, to touch a
 // folder that holds a PKI unless told to overwrite it. The folder is complete when pki.json is there: it comes last.
 func (p *PKI) Write(dir string, what Content) error {
-	if _, err := os.Lstat(filepath.Join(dir, manifestFile)); err == nil && !what.Overwrite {
-		return fmt.Errorf("%s: %w; choose another folder or ask for it to be overwritten", dir, ErrExists)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("look at %s: %w", dir, err)
+	if err := mayWrite(dir, what.Overwrite); err != nil {
+		return err
 	}
-	files, err := p.files(what)
+	folder, err := p.IssueFolder(what)
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		if err := f.write(dir); err != nil {
+	return folder.Write(dir)
+}
+
+// IssueFolder issues the certificates that Write writes. Each folder that is written from it holds the same ones.
+func (p *PKI) IssueFolder(what Content) (*IssuedFolder, error) {
+	files, err := p.files(what)
+	if err != nil {
+		return nil, err
+	}
+	return &IssuedFolder{files, what.Overwrite}, nil
+}
+
+// IssuedFolder is the content of a folder described in README.md.
+type IssuedFolder struct {
+	files     []folderFile
+	overwrite bool
+}
+
+// Write writes the folder as PKI.Write does.
+func (f *IssuedFolder) Write(dir string) error {
+	if err := mayWrite(dir, f.overwrite); err != nil {
+		return err
+	}
+	for _, file := range f.files {
+		if err := file.write(dir); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// mayWrite returns ErrExists for a folder that holds a PKI, unless it is to be overwritten.
+func mayWrite(dir string, overwrite bool) error {
+	if _, err := os.Lstat(filepath.Join(dir, manifestFile)); err == nil && !overwrite {
+		return fmt.Errorf("%s: %w; choose another folder or ask for it to be overwritten", dir, ErrExists)
+	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look at %s: %w", dir, err)
 	}
 	return nil
 }

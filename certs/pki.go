@@ -56,6 +56,10 @@ type Options struct {
 	// SharedLeafKey gives all leaf certificates the same key. Making an RSA key takes a tenth of a second, so this
 	// is for tests that need many certificates and do not care whose key is whose.
 	SharedLeafKey bool
+
+	// NewKey makes an RSA key of so many bits; no two calls may return the same. Tests hand in keys that were made before.
+	// nil: rsa.GenerateKey.
+	NewKey func(bits int) (*rsa.PrivateKey, error)
 }
 
 // Defaults of Options, exported so that a demo and a test can name them.
@@ -118,7 +122,7 @@ func New(opts Options) (*PKI, error) {
 	if !opts.SharedLeafKey {
 		names = names[:7]
 	}
-	keys, err := makeKeys(len(names), keyBits)
+	keys, err := p.makeKeys(len(names))
 	if err != nil {
 		return nil, fmt.Errorf("make the keys of the development PKI: %w", err)
 	}
@@ -154,6 +158,9 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now()
 	}
 	o.Now = o.Now.UTC().Truncate(time.Second)
+	if o.NewKey == nil {
+		o.NewKey = func(bits int) (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, bits) }
+	}
 	return o
 }
 
@@ -161,10 +168,10 @@ func (o Options) withDefaults() Options {
 const keyBits = 2048
 
 // makeKeys makes n RSA keys, as many at once as there are processors.
-func makeKeys(n, bits int) ([]*rsa.PrivateKey, error) {
+func (p *PKI) makeKeys(n int) ([]*rsa.PrivateKey, error) {
 	keys := make([]*rsa.PrivateKey, n)
 	return keys, each(n, func(i int) (err error) {
-		keys[i], err = rsa.GenerateKey(rand.Reader, bits)
+		keys[i], err = p.opts.NewKey(keyBits)
 		return err
 	})
 }
@@ -211,7 +218,7 @@ func (p *PKI) newCA(name string, key *rsa.PrivateKey, parent *CA) (*CA, error) {
 
 // newForeignCA makes an issuing authority under another root, for certificates that must be refused.
 func (p *PKI) newForeignCA() (*CA, error) {
-	keys, err := makeKeys(2, keyBits)
+	keys, err := p.makeKeys(2)
 	if err != nil {
 		return nil, fmt.Errorf("make the keys of the foreign authority: %w", err)
 	}

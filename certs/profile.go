@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
@@ -106,7 +105,7 @@ func (p *PKI) Issue(profile Profile) (Leaf, error) {
 	key := profile.Key
 	if key == nil {
 		var err error
-		if key, err = rsa.GenerateKey(rand.Reader, profile.bits); err != nil {
+		if key, err = p.opts.NewKey(profile.bits); err != nil {
 			return Leaf{}, fmt.Errorf("make a key for %s: %w", profile.CommonName, err)
 		}
 	}

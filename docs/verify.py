@@ -14,12 +14,15 @@ and no package beyond it.
 import argparse
 import base64
 import datetime
+import functools
 import hashlib
 import json
 import re
 import sys
+import struct
 import time
 import zipfile
+import zlib
 
 
 class Bad(Exception):
@@ -30,11 +33,36 @@ class Bad(Exception):
         self.seq = seq
 
 
+
+def unb64(text):
+    """The bytes of a text in base64, which must be written in the one way in which base64 writes them."""
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw).decode() != text:
+        raise ValueError("not written as base64 writes it")
+    return raw
+
+
+def unhash(text):
+    raw = unb64(text)
+    if len(raw) != 32:
+        raise ValueError("not a hash")
+    return raw
+
+
+def is_count(n):
+    return type(n) is int and n >= 0
+
+
+def must(fine):
+    if not fine:
+        raise ValueError("not the form that docs/audit-format.md describes")
+
 # --- Ed25519 (RFC 8032 §5.1.7): verification of one signature, in whole numbers.
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
+I = pow(2, (P - 1) // 4, P)  # a square root of -1
 
 
 def x_of(y, sign):
@@ -43,7 +71,7 @@ def x_of(y, sign):
     xx = (y * y - 1) * pow(D * y * y + 1, P - 2, P)
     x = pow(xx, (P + 3) // 8, P)
     if (x * x - xx) % P:
-        x = x * pow(2, (P - 1) // 4, P) % P
+        x = x * I % P
     if (x * x - xx) % P or (x == 0 and sign):
         return None
     return P - x if x & 1 != sign else x
@@ -63,21 +91,37 @@ def add(p, q):
     return (e * f % P, g * h % P, f * g % P, e * h % P)
 
 
-def times(n, p):
+def doublings(p):
+    """The point times 1, 2, 4 and so on up to 2**255."""
+    out = [p]
+    while len(out) < 256:
+        out.append(add(out[-1], out[-1]))
+    return out
+
+
+def times(n, doubled):
+    """n, below 2**256, times the point whose doublings are given."""
     out = (0, 1, 1, 0)
-    while n:
+    for p in doubled:
         if n & 1:
             out = add(out, p)
-        p, n = add(p, p), n >> 1
+        n >>= 1
     return out
 
 
 BASE_Y = 4 * pow(5, P - 2, P) % P
-BASE = (x_of(BASE_Y, 0), BASE_Y, 1, x_of(BASE_Y, 0) * BASE_Y % P)
+BASE = doublings((x_of(BASE_Y, 0), BASE_Y, 1, x_of(BASE_Y, 0) * BASE_Y % P))
+
+
+@functools.lru_cache(maxsize=16)
+def key_of(public):
+    """The doublings of a public key, None when it is no point. The few keys of a log and its witnesses sign many times."""
+    a = point(public)
+    return None if a is None else doublings(a)
 
 
 def signed_by(public, message, signature):
-    a, r, s = point(public), point(signature[:32]), int.from_bytes(signature[32:], "little")
+    a, r, s = key_of(public), point(signature[:32]), int.from_bytes(signature[32:], "little")
     if len(signature) != 64 or a is None or r is None or s >= L:
         return False
     h = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % L
@@ -126,10 +170,10 @@ def signed_text(note, public):
     """The text of a signed note, once its signature is verified."""
     text, signatures = read_note(note)
     name = origin(public)
-    for who, raw, canonical in signatures:
-        if who == name and raw[:4] == key_id(name, 1, public) and canonical and signed_by(public, text.encode(), raw[4:]):
-            return text
-    raise ValueError("not signed with this key")
+    own = [s for s in signatures if s[0] == name and s[1][:4] == key_id(name, 1, public)]
+    if not own or not own[0][2] or not signed_by(public, text.encode(), own[0][1][4:]):
+        raise ValueError("not signed with this key")
+    return text
 
 
 class Checkpoint:
@@ -137,11 +181,22 @@ class Checkpoint:
         lines, name = signed_text(note, public).split("\n"), origin(public)
         if len(lines) != 6 or lines[0] != name or not re.fullmatch(r"time \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", lines[3]) or not re.fullmatch(r"skew -?\d+us", lines[4]):
             raise ValueError("not a checkpoint of this log")
-        self.size, self.root, self.at, self.note = int(lines[1]), base64.b64decode(lines[2]), lines[3][5:], note
+        self.size, self.root, self.at, self.note = int(lines[1]), unhash(lines[2]), lines[3][5:], note
 
 
 def split_notes(text):
-    return [n.strip("\n") + "\n" for n in re.findall(r"\n*([^\n]+\n(?:[^\n]+\n)*\n(?:— [^\n]*\n)+)", text)]
+    """The notes of a text, with empty lines between them; what is no note is an error."""
+    out, at, one = [], 0, re.compile(r"[^\n]+\n(?:[^\n]+\n)*\n(?:— [^\n]*\n)+")
+    while True:
+        while text[at:at + 1] == "\n":
+            at += 1
+        if at == len(text):
+            return out
+        m = one.match(text, at)
+        if not m:
+            raise Bad(0, "after %d checkpoints there is something that is none" % len(out))
+        out.append(m.group(0))
+        at = m.end()
 
 
 def read_checkpoints(text, public):
@@ -163,7 +218,7 @@ def key_id(name, kind, key):
 
 def read_vkey(text, kind):
     name, hashed, key = text.split("+", 2)
-    raw = base64.b64decode(key, validate=True)
+    raw = unb64(key)
     if not name or len(raw) != 33 or raw[0] != kind or key_id(name, kind, raw[1:]).hex() != hashed:
         raise ValueError("not a verifier key of type %d" % kind)
     return name, raw[1:]
@@ -282,11 +337,11 @@ class Policy:
             if not self.reached(self.quorum, by):
                 continue
             until, left = max(t for t in by.values() if self.reached(self.quorum, {w for w, at in by.items() if at >= t})), size - n
-            if until > time.time() + AHEAD:
-                raise Bad(0, "the witnesses vouched until %s, which is yet to come: compare their clocks with this one" % stamp(until))
             signed = max([c.at for c in checkpoints if (c.size, c.root) == (size, root)])
             if left and (moment(signed) - EPOCH).total_seconds() - until > self.within:
                 raise Bad(n, "nobody vouched for the last %d entries: the witnesses vouched until %s, and the newest checkpoint is of %s" % (left, stamp(until), signed))
+            if until > time.time() + AHEAD:
+                raise Bad(0, "the witnesses vouched until %s, which is yet to come: compare their clocks with this one" % stamp(until))
             for name in self.witnesses:
                 if name in by:
                     note("witness %s vouched for the first %d entries until %s" % (name, n, stamp(by[name])))
@@ -453,7 +508,11 @@ def read_line(line, seq):
     m = LINE.fullmatch(line)
     if not m:
         raise Bad(seq, "not a line of an export")
-    return int(m.group(2)), m.group(1) + b"}", base64.b64decode(m.group(3)), REMOVED.fullmatch(m.group(1))
+    try:
+        leaf = unhash(m.group(3).decode())
+    except ValueError:
+        raise Bad(seq, "not a line of an export")
+    return int(m.group(2)), m.group(1) + b"}", leaf, REMOVED.fullmatch(m.group(1))
 
 
 def parse_time(stamp):
@@ -472,7 +531,7 @@ class Removal:
 
     def __init__(self, facts):
         self.partition, self.first, self.last, self.entries = facts["partition"], facts["first"], facts["last"], facts["entries"]
-        self.digest = base64.b64decode(facts["digest"], validate=True)
+        self.digest = unhash(facts["digest"])
         m = re.fullmatch(r"entry_(\d{4})(0[1-9]|1[0-2])", self.partition)
         numbers = (self.first, self.last, self.entries)
         if not m or len(self.digest) != 32 or not all(type(n) is int for n in numbers) or not 0 <= self.first <= self.last or not 1 <= self.entries <= self.last - self.first + 1:
@@ -501,7 +560,7 @@ class Loss:
             raise ValueError("not a statement of loss")
         self.kept = int(kept.group(1))
         STATED.append(self)
-        self.lost = [(int(m.group(1)), base64.b64decode(m.group(2)), parse_time(m.group(3))) for m in lost]
+        self.lost = [(int(m.group(1)), unhash(m.group(2)), parse_time(m.group(3))) for m in lost]
         self.note = "the positions %d to %d as they were published are lost: %s (stated by %s at %s)" % (
             self.kept, max(size for size, _, _ in self.lost) - 1, end[2][1], end[1][1], end[0][1])
 
@@ -657,14 +716,91 @@ def verify_lines(lines, public, checkpoints):
     return tree.size, tree.root()
 
 
+ELSEWHERE = 0xFFFFFFFF  # in a ZIP file, in the place of a number that stands in a block or a record of ZIP64
+
+
+def zip_directory(read, size):
+    """How many members a ZIP file lists, how long the list is and where it stands; ValueError when its end says two things."""
+    must(size >= 22)
+    tail = read(max(0, size - 98), 98)
+    before, end = tail[:-22], tail[-22:]
+    must(end[:4] == b"PK\x05\x06")
+    disks, here, count, length, at, comment = struct.unpack("<IHHIIH", end[4:])
+    stop, long = size - 22, (count, length, at) == (0xFFFF, ELSEWHERE, ELSEWHERE)
+    must(disks == 0 and here == count and comment == 0 and (before[-20:-16] == b"PK\x06\x07") == long)
+    if long:
+        must(len(before) == 76)
+        stop -= 76
+        sign, rest, _, needs, disks, here, count, length, at = struct.unpack("<4sQHHQQQQQ", before[:56])
+        must(sign == b"PK\x06\x06" and rest == 44 and needs <= 45 and disks == 0 and here == count and struct.unpack("<IQI", before[60:]) == (0, stop, 1))
+    must(length <= 1 << 20 and at + length == stop)
+    return count, length, at
+
+
+def check_zip(path):
+    """Raises ValueError when the ZIP file has bytes that belong to no member, or describes a member in two ways."""
+    with open(path, "rb") as f:
+        size = f.seek(0, 2)
+
+        def read(at, n):
+            f.seek(at)
+            return f.read(n)
+
+        count, length, at = zip_directory(read, size)
+        body, names, entries = 0, set(), read(at, length)
+        for _ in range(count):
+            must(len(entries) >= 46 and entries[:4] == b"PK\x01\x02")
+            needs, flags, method = struct.unpack("<HHH", entries[6:12])
+            packed, unpacked, named, extra = struct.unpack("<IIHH", entries[20:32])
+            place, name, sums = struct.unpack("<I", entries[42:46])[0], entries[46:46 + named], entries[16:28]
+            long = packed == ELSEWHERE
+            must(needs <= 45 and flags & ~0x808 == 0 and method in (0, 8) and entries[32:36] == bytes(4) and len(entries) >= 46 + named + extra and name not in names)
+            must(long == (unpacked == ELSEWHERE) and (long or place != ELSEWHERE))
+            if long:
+                must(extra == 28)
+                mark, unpacked, packed, there = struct.unpack("<4sQQQ", entries[46 + named:74 + named])
+                must(mark == b"\x01\x00\x18\x00" and place in (ELSEWHERE, there))
+                place = there
+            must(place == body and packed <= at and (method == 8 or packed == unpacked))
+            names.add(name)
+            own = read(body, 30 + named)
+            must(own[:4] == b"PK\x03\x04" and struct.unpack("<H", own[4:6])[0] <= 45 and own[6:10] == entries[8:12] and own[26:28] == entries[28:30] and own[30:] == name)
+            repeated, own_extra = own[14:26] == sums, struct.unpack("<H", own[28:30])[0]
+            must(repeated or flags & 8 and own[14:26] == bytes(12))
+            body += 30 + named
+            if long and repeated:
+                must(flags & 8 == 0 and own_extra == 20 and read(body, 20) == b"\x01\x00\x10\x00" + struct.pack("<QQ", unpacked, packed))
+            body += own_extra + packed
+            if flags & 8:
+                after = b"PK\x07\x08" + sums[:4] + struct.pack("<QQ" if max(packed, unpacked) >= ELSEWHERE else "<II", packed, unpacked)
+                must(read(body, len(after)) == after)
+                body += len(after)
+            must(body <= at)
+            entries = entries[46 + named + extra:]
+        must(not entries and body == at)
+
+
+def read_manifest(text):
+    m = json.loads(text.decode("utf-8"))
+    must(isinstance(m, dict) and is_count(m["size"]) and is_count(m["entries"]) and isinstance(m["root"], str))
+    must(isinstance(m["filter"], dict) and all(isinstance(v, str) for v in m["filter"].values()))
+    must(is_count(m.get("context", 0)) and is_count(m.get("windows", 0)))
+    must(isinstance(m.get("clients", []), list) and all(isinstance(c, str) for c in m.get("clients", [])))
+    must(isinstance(m["files"], list) and all(isinstance(f["name"], str) and is_count(f["bytes"]) for f in m["files"]))
+    return m
+
+
 def verify_bundle(path, public, anchors):
+    check_zip(path)
     archive = zipfile.ZipFile(path)
-    manifest = json.loads(archive.read("manifest.json"))
+    text = archive.read("manifest.json")
+    must(len(text) == archive.getinfo("manifest.json").file_size)
+    manifest = read_manifest(text)
     if manifest.get("format") not in ("arauto-bundle/1", "arauto-bundle/2") or manifest["log"] != origin(public):
         raise Bad(0, "not a bundle of this log")
     checkpoints = read_checkpoints(archive.read("checkpoints.txt").decode(), public)
     head = checkpoints[-1] if checkpoints else None
-    if head is None or head.size != manifest["size"] or base64.b64decode(manifest["root"]) != head.root:
+    if head is None or head.size != manifest["size"] or manifest["size"] == 0 or manifest["root"] != base64.b64encode(head.root).decode():
         raise Bad(0, "the manifest is not about the last checkpoint")
     if not manifest["filter"]:
         with archive.open("entries.jsonl") as lines:
@@ -679,9 +815,15 @@ def verify_bundle(path, public, anchors):
         verify_private(archive)
     known = {"manifest.json"}
     for f in manifest["files"]:
+        if f["name"] in known:
+            raise Bad(0, "the manifest speaks of %s twice, or of itself" % f["name"])
         known.add(f["name"])
-        content = archive.read(f["name"])
-        if len(content) != f["bytes"] or hashlib.sha256(content).hexdigest() != f["sha256"]:
+        digest, length = hashlib.sha256(), 0
+        with archive.open(f["name"]) as content:  # it may be longer than the memory
+            for part in iter(lambda: content.read(1 << 20), b""):
+                digest.update(part)
+                length += len(part)
+        if length != f["bytes"] or length != archive.getinfo(f["name"]).file_size or digest.hexdigest() != f["sha256"]:
             raise Bad(0, "the sum of %s is not the manifest's" % f["name"])
     if known != set(archive.namelist()):
         raise Bad(0, "the manifest does not know every file")
@@ -692,13 +834,13 @@ def verify_some(archive, manifest, head):
     n, last = 0, -1
     if manifest["entries"]:
         with archive.open("entries.jsonl") as lines, archive.open("proofs.jsonl") as proofs:
-            for line, proof in zip(lines, proofs):
+            for line in lines:
                 seq, record, leaf, _ = read_line(line.rstrip(b"\n"), max(last, 0))
-                proof = json.loads(proof)
-                if seq <= last or proof["seq"] != seq:
+                proof = json.loads(proofs.readline().decode("utf-8") or "{}")
+                if seq <= last or proof.get("seq") != seq or type(proof["seq"]) is not int:
                     raise Bad(max(last, 0), "after it there is something that is not a record in order")
                 n, last = n + 1, seq
-                path = [base64.b64decode(h) for h in proof["path"]]
+                path = [unhash(h) for h in proof["path"]]
                 if root_by_path(leaf_of(record), seq, head.size, path) != head.root or leaf != leaf_of(record):
                     raise Bad(seq, "the record is not what was signed at " + head.at)
     if n != manifest["entries"]:
@@ -755,10 +897,6 @@ def verify_private(archive):
 
 KINDS = {"payment-consent": 1, "pix-payment": 2, "recurring-consent": 3, "recurring-payment": 4, "enrollment": 5}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-
-
-def unb64(text):
-    return base64.b64decode(text, validate=True)
 
 
 def note(text):
@@ -898,34 +1036,51 @@ def verify_counts(archive, manifest, checkpoints):
 def verify_proof(text, public):
     head, _, note = text.partition("\n\n")
     lines = head.split("\n")
-    record, seq = base64.b64decode(lines[1].split(" ")[1]), int(lines[2].split(" ")[1])
-    c = read_checkpoints(note, public)[0]
-    if lines[1:] != ["extra " + base64.b64encode(record).decode(), "index %d" % seq] + [base64.b64encode(base64.b64decode(h)).decode() for h in lines[3:]]:
-        raise Bad(seq, "the proof is not written as a proof is")
+    must(3 <= len(lines) <= 67 and lines[1].startswith("extra ") and re.fullmatch(r"index (0|[1-9]\d*)", lines[2]))
+    record, seq, path = unb64(lines[1][6:]), int(lines[2][6:]), [unhash(h) for h in lines[3:]]
+    try:
+        c = Checkpoint(note, public)
+    except ValueError as why:
+        raise Bad(seq, "the checkpoint: %s" % why)
     if not record.startswith(b'{"v":1,"seq":%d,' % seq):
         raise Bad(seq, "the record has another position")
-    if root_by_path(leaf_of(record), seq, c.size, [base64.b64decode(h) for h in lines[3:]]) != c.root:
+    if root_by_path(leaf_of(record), seq, c.size, path) != c.root:
         raise Bad(seq, "the record is not what was signed at " + c.at)
     return 1, c.root
 
 
 def verify_consistency(text, public):
     head, _, notes = text.partition("\n\n")
+    path, both = [unhash(h) for h in head.split("\n")[1:]], split_notes(notes)
+    must(len(both) == 2 and "\n".join(both) == notes)
     old, new = read_checkpoints(notes, public)
-    if not consistent([base64.b64decode(h) for h in head.split("\n")[1:] if h], old.size, old.root, new.size, new.root):
+    if not consistent(path, old.size, old.root, new.size, new.root):
         raise Bad(0, "the %d entries of %s are not the first of the %d of %s" % (old.size, old.at, new.size, new.at))
     return new.size, new.root
 
 
-def confirm(policy, path, start, verdict, anchors, public):
-    """Judges what was verified by the policy: checkpoints of all sizes where the whole log was compared, else that of the proof."""
+def read_text(path):
+    with open(path, "rb") as f:
+        return f.read().decode("utf-8")
+
+
+def about(path, start, verdict, public):
+    """The checkpoints in a file that was verified, the size of the log that the verdict is about, and whether the whole log was compared."""
     whole, found, size = len(verdict) == 2, [], verdict[0] if len(verdict) == 2 else verdict[2]
     if start.startswith(b"PK"):
         found = read_checkpoints(zipfile.ZipFile(path).read("checkpoints.txt").decode(), public)
     elif start.startswith((b"c2sp.org/tlog-proof@v1\n", b"arauto-consistency/1\n")):
-        found = read_checkpoints(open(path, encoding="utf-8").read().partition("\n\n")[2], public)
+        found = read_checkpoints(read_text(path).partition("\n\n")[2], public)
         whole, size = False, found[-1].size
-    policy.confirm(found + anchors, size, verdict[1], whole, STATED, public)
+    return found, size, whole
+
+
+def refuse_two_histories(checkpoints):
+    first = {}
+    for c in checkpoints:
+        other = first.setdefault(c.size, c)
+        if other.root != c.root:
+            raise Bad(0, "two histories: the log was signed over %d entries at %s and at %s, with different roots; only a statement of loss in the whole log can admit that" % (c.size, other.at, c.at))
 
 
 def main():
@@ -952,20 +1107,23 @@ def main():
         if start.startswith(b"PK"):
             verdict = verify_bundle(o.file, public, anchors)
         elif start.startswith(b"c2sp.org/tlog-proof@v1\n"):
-            verdict = verify_proof(open(o.file, encoding="utf-8").read(), public)
+            verdict = verify_proof(read_text(o.file), public)
         elif start.startswith(b"arauto-consistency/1\n"):
-            verdict = verify_consistency(open(o.file, encoding="utf-8").read(), public)
+            verdict = verify_consistency(read_text(o.file), public)
         elif not anchors:
             sys.exit("records alone prove nothing; name checkpoints with --anchors")
         else:
             with open(o.file, "rb") as lines:
                 verdict = verify_lines(lines, public, anchors)
+        found, size, whole = about(o.file, start, verdict, public)
+        if not whole:
+            refuse_two_histories(found + anchors)
         if policy:
-            confirm(policy, o.file, start, verdict, anchors, public)
+            policy.confirm(found + anchors, size, verdict[1], whole, STATED, public)
     except Bad as bad:
         print(bad)
         sys.exit(1)
-    except (ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as why:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, EOFError, OverflowError, struct.error, zlib.error, zipfile.BadZipFile) as why:
         print("BAD seq=0 the file cannot be read: %r" % why)
         sys.exit(1)
     root = base64.b64encode(verdict[1]).decode()

@@ -210,13 +210,19 @@ func TestTheImagesAreTextAndReadableInTheDark(t *testing.T) {
 // certificacao is the page of certification in Portuguese.
 const certificacao = "docs/certificacao.md"
 
+// guiaIniciadora is the guide for initiators' developers in Portuguese.
+const guiaIniciadora = "docs/guia-iniciadora.md"
+
+// marcas is the page of several brands in Portuguese.
+const marcas = "docs/marcas.md"
+
 // readers are the words by which the first paragraph of a page names its reader.
 var readers = []string{"core engineer", "operator", "compliance", "auditor", "developer", "platform engineer", "contributor", "administrator", "security engineer", "data protection officer", "every reader"}
 
 func TestEveryPageSaysForWhomItIs(t *testing.T) {
 	for _, page := range pages(t) {
 		first := opening(read(t, page))
-		if page == portuguese || page == guide || page == certificacao {
+		if page == portuguese || page == guide || page == certificacao || page == guiaIniciadora || page == marcas {
 			require.True(t, strings.HasPrefix(first, "Para "), page)
 			continue
 		}

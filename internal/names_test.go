@@ -21,7 +21,6 @@ var everywhere = map[string]string{
 	"session":  "one connection of a Reader, from its start to its end",
 	"pace":     "how often a session does things; tests shorten it",
 	"silent":   "an Observer that does nothing",
-	"listener": "a net.Listener with what we add to it",
 }
 
 // typeNames are the type declarations of the product, by name and package. An alias that keeps its name is the same type.

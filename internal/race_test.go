@@ -33,7 +33,7 @@ func TestWhatRunsWithoutTheRaceDetectorHasNoGoroutine(t *testing.T) {
 			}
 			elsewhere, excused := startedElsewhere[s.file]
 			if !excused && slices.ContainsFunc(imports(s), func(name string) bool {
-				return slices.Contains(concurrent, name) && !(s.test && name == "sync" && onlyOnce(s))
+				return slices.Contains(concurrent, name) && !(name == "sync" && onlyOnce(s))
 			}) {
 				t.Errorf("%s is reached by the tests of %s and imports one of %v: take the package from UNRACED in the Makefile", s.file, pkg, concurrent)
 			}

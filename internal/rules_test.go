@@ -28,7 +28,7 @@ type place struct {
 	may   []string // packages of ours it may import; "*" for all that the rules for test helpers leave
 }
 
-var floor0 = []string{"internal/ofb", "internal/notice", "internal/history", "internal/timing", "internal/figures", "internal/audit", "internal/failure"}
+var floor0 = []string{"internal/brand", "internal/ofb", "internal/notice", "internal/history", "internal/timing", "internal/figures", "internal/audit", "internal/failure", "internal/uuid"}
 
 // consolePages are what the console is made of, and onePage is what one of its folders may import.
 var (
@@ -45,24 +45,28 @@ var (
 // packages lists every package of ours. A package that is not here fails the test: none is added before it has two
 // reasons to exist.
 var packages = map[string]place{
+	"internal/brand":   {"0: the brands of one deployment, and the keys of what belongs to each; pure", nil},
 	"internal/ofb":     {"0: the ecosystem's words and rules, pure", nil},
-	"internal/notice":  {"0: our words, the schedule as data, pure", []string{"internal/ofb"}},
-	"internal/history": {"0: what an entry of the log says: kinds, facts, filters, a resource's history, pure", []string{"internal/ofb", "internal/notice", "internal/audit"}},
+	"internal/uuid":    {"0: the type of an id, pure", nil},
+	"internal/notice":  {"0: our words, the schedule as data, pure", []string{"internal/brand", "internal/ofb", "internal/uuid"}},
+	"internal/history": {"0: what an entry of the log says: kinds, facts, filters, a resource's history, pure", []string{"internal/brand", "internal/ofb", "internal/notice", "internal/audit"}},
 	"internal/timing":  {"0: was it on time, and if not, why; pure", []string{"internal/ofb", "internal/notice", "internal/history"}},
 	"internal/figures": {"0: sums over time, folded from the log, pure", []string{"internal/ofb", "internal/notice", "internal/history", "internal/timing"}},
-	"internal/audit":   {"0: entries, tree, proofs, pure", nil},
+	"internal/audit":   {"0: entries, tree, proofs, pure", []string{"internal/uuid"}},
 	"internal/failure": {"0: what an error of ours says of itself, and who acts on it; pure", nil},
 
 	"certs":                   {"1: identities, how they are made and read", nil},
 	"openapi":                 {"1: the documents of what we serve and send", floor0},
 	"migrations":              {"1: the schema, as SQL", nil},
 	"docs/operations":         {"1: the manual for operators, as it is in the binary", nil},
+	"docs/verifier":           {"1: the verifier that a browser opens, as it is in the binary", nil},
 	"internal/mtls":           {"1: who we are and whom we trust", nil},
 	"internal/jws":            {"1: signs and verifies; hides the JOSE libraries; reads key files as mtls does", []string{"internal/mtls"}},
 	"internal/store":          {"1: the only package that knows SQL", append(floor0, "migrations")},
 	"internal/store/auditlog": {"1: the log as it is read and proven, over the store's connections", append(floor0, "internal/store")},
 	"internal/strict":         {"1: reads JSON that others wrote, for intake and buses", nil},
-	"internal/config":         {"1: settings: read, checked, described, masked", []string{"internal/ofb", "internal/notice", "internal/mtls"}},
+	"internal/config":         {"1: settings: read, checked, described, masked", []string{"internal/brand", "internal/ofb", "internal/notice", "internal/mtls"}},
+	"internal/signer":         {"1: signatures made by a process behind a socket", nil},
 	"internal/groupcommit":    {"1: when what waits is committed together, for intake and the spool", nil},
 	"internal/connlimit":      {"1: how many connections a listener has, and what becomes of those beyond", nil},
 	"internal/lifecycle":      {"1: named parts of a process, started in order and stopped in reverse", nil},
@@ -73,7 +77,7 @@ var packages = map[string]place{
 	"internal/webhook":  {"2: one attempt over the wire", append(floor0, "internal/mtls")},
 	"internal/registry": {"2: who may be told, and where", append(floor0, "internal/jws")},
 	"internal/trust": {"2: the certificates, keys, lists and clients in force", append(floor0, "internal/config", "internal/mtls", "internal/jws",
-		"internal/webhook")},
+		"internal/signer", "internal/webhook")},
 	"internal/watch": {"2: notices changes by itself", floor0},
 
 	"internal/watch/bus":      {"2: what the readers of buses have in common", []string{"internal/watch", "internal/strict"}},
@@ -88,7 +92,7 @@ var packages = map[string]place{
 
 	"internal/evidence":  {"2: exports, proofs and dossiers of the sealed log", floor0},
 	"internal/reconcile": {"2: the daily look whether the history is complete", append(floor0, "internal/config", "internal/store", "internal/store/auditlog", "internal/evidence")},
-	"internal/seal":      {"2: seals the log and carries checkpoints to anchors", append(floor0, "internal/config", "internal/store", "internal/store/auditlog", "internal/mtls", "internal/trust")},
+	"internal/seal":      {"2: seals the log, carries checkpoints to anchors and publishes tiles", append(floor0, "internal/config", "internal/store", "internal/store/auditlog", "internal/mtls", "internal/signer", "internal/tiles", "internal/trust")},
 	"internal/events":    {"2: tells operators of troubles, once, and when they are over", append(floor0, "internal/config", "internal/mtls", "internal/trust")},
 	"internal/tiles":     {"2: copies of a log as static files, ours published and others mirrored", []string{"internal/audit"}},
 	"internal/witness":   {"2: cosigns the checkpoints of other logs", []string{"internal/audit"}},
@@ -97,7 +101,7 @@ var packages = map[string]place{
 
 	"internal/api": {"3: the frame of our listeners", append(floor0, "internal/jws")},
 	"internal/api/bank": {"3: the bank's own side", append(floor0, "internal/api", "internal/intake", "internal/registry", "internal/evidence",
-		"internal/jws", "internal/trust")},
+		"internal/jws", "internal/tiles", "internal/trust")},
 	"internal/api/ops":    {"3: the platform's side: health, readiness, metrics", nil},
 	"internal/api/status": {"3: the initiators' side: status queries", append(floor0, "internal/api", "internal/mtls", "internal/jws", "openapi")},
 
@@ -111,7 +115,7 @@ var packages = map[string]place{
 	"internal/console/late":          {"3: the page of the times that were not kept", onePage},
 	"internal/console/sources":       {"3: the page of the followed databases and buses", onePage},
 	"internal/console/certificates":  {"3: the calendar of certificates", onePage},
-	"internal/console/sealedlog":     {"3: the pages of the sealed log and its proof", onePage},
+	"internal/console/sealedlog":     {"3: the pages of the sealed log and its proof", append([]string{"docs/verifier"}, onePage...)},
 	"internal/console/resources":     {"3: the page of one resource, its entries and its proofs", onePage},
 
 	"internal/console/access":         {"3: the page of who read or did what", append([]string{"internal/evidence"}, onePage...)},
@@ -148,8 +152,12 @@ var restricted = map[string]struct {
 		[]string{"cmd/arauto"},
 		"it stands in the place of a core and of a certification suite: `arauto conformance` and nothing else",
 	},
+	"internal/lab/sandbox": {
+		[]string{"cmd/arauto"},
+		"it is a whole holder on a developer's machine: `arauto sandbox` and what goes with it",
+	},
 	"internal/lab/stage": {
-		[]string{"internal/lab/conformance", "internal/lab/nemesis", "internal/lab/demo"},
+		[]string{"internal/lab/conformance", "internal/lab/nemesis", "internal/lab/demo", "internal/lab/sandbox"},
 		"the whole product on one machine: tests and `arauto demo` use it, no package that serves",
 	},
 	"internal/lab/standin": {
@@ -157,11 +165,11 @@ var restricted = map[string]struct {
 		"a stand-in initiator misbehaves on purpose: tests and `arauto demo` use it, no package that serves",
 	},
 	"internal/lab/openapitest": {
-		[]string{"internal/lab/conformance", "internal/lab/nemesis", "internal/lab/demo"},
+		[]string{"internal/lab/conformance", "internal/lab/nemesis", "internal/lab/demo", "internal/lab/sandbox"},
 		"it makes up documents: tests and `arauto demo` use it, no package that serves",
 	},
 	"certs": {
-		[]string{"internal/lab/mtlstest", "internal/lab/stage", "internal/lab/conformance", "internal/lab/nemesis", "internal/lab/demo", "cmd/arauto"},
+		[]string{"internal/lab/mtlstest", "internal/lab/stage", "internal/lab/conformance", "internal/lab/nemesis", "internal/lab/demo", "internal/lab/sandbox", "cmd/arauto"},
 		"production identities come from files; who makes certificates is a command of its own",
 	},
 }
@@ -212,6 +220,7 @@ var libraries = []library{
 	{"github.com/spf13/cobra", []string{"cmd/arauto"}, "the command line is not the product"},
 	{"code.dny.dev/ssrf", []string{"internal/webhook"}, "one place judges the addresses that are dialled"},
 	{"golang.org/x/crypto", []string{"internal/mtls", "certs", "internal/seal"}, "OCSP and PKCS#12 are about identities; the log's key may be in an SSH agent"},
+	{"github.com/klauspost/compress", []string{"internal/store"}, "how a column is packed is the store's"},
 	{"github.com/parquet-go", []string{"internal/evidence"}, "one form of export among others"},
 	{"golang.org/x/mod", []string{"internal/audit"}, "the tree's hashes and notes"},
 	{

@@ -34,11 +34,11 @@ type Member struct {
 // Members lists the members of the `data` of a kind in an API version, those that an object must have first, then by name. It is
 // empty for a version that the kind does not have.
 func (s *Schemas) Members(kind ofb.Kind, version string) []Member {
-	schema, ok := s.data[schemaKey{kind, version}]
-	if !ok {
+	schema, known, err := s.of(kind, version)
+	if !known || err != nil {
 		return nil
 	}
-	return appendMembers(nil, schema, Member{})
+	return appendMembers(nil, schema.full, Member{})
 }
 
 func appendMembers(all []Member, schema *openapi3.Schema, at Member) []Member {

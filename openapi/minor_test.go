@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/openapi"
 )
@@ -249,7 +250,7 @@ func TestADeclaredVersionRefusesMembersOfTheOther(t *testing.T) {
 		data := openapitest.Data(c.kind, c.version, c.status, openapitest.SampleID(c.kind, 1), c.options...)
 		require.Empty(t, c.accepts.Check(c.kind, c.version, data), c.what)
 		problems := c.refuses.Check(c.kind, c.version, data)
-		require.True(t, slices.ContainsFunc(problems, func(p openapi.Problem) bool { return p.Pointer == c.at && p.Code == c.code }), "%s: %+v", c.what, problems)
+		require.True(t, slices.ContainsFunc(problems, func(p notice.Problem) bool { return p.Pointer == c.at && p.Code == c.code }), "%s: %+v", c.what, problems)
 		require.Empty(t, load().Check(ofb.PaymentConsent, "v4", openapitest.Data(ofb.PaymentConsent, "v4", ofb.Authorised, "urn:b:1", long)), "the union")
 	}
 }

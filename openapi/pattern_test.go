@@ -34,8 +34,8 @@ func TestEveryPatternAndFormatHasWords(t *testing.T) {
 			visit(s.Items.Value)
 		}
 	}
-	for _, schema := range schemas.data {
-		visit(schema)
+	for _, schema := range allReady(t, schemas) {
+		visit(schema.full)
 	}
 	for pattern := range patternForms {
 		require.True(t, used[pattern], "words for a pattern that no document has: %s", pattern)
@@ -59,6 +59,7 @@ func TestEveryDocumentIsValidAndStandsAlone(t *testing.T) {
 	for _, file := range files {
 		document, err := loadDocument(file)
 		require.NoError(t, err)
+		require.NoError(t, document.Validate(t.Context(), openapi3.SetRegexCompiler(compilePattern)), file)
 		text, err := fs.ReadFile(Documents(), file)
 		require.NoError(t, err)
 		for line := range strings.Lines(string(text)) {
@@ -79,8 +80,9 @@ func TestEveryDocumentIsValidAndStandsAlone(t *testing.T) {
 func TestTheNewerReasonsAreThoseThatTheDocumentsAdded(t *testing.T) {
 	schemas, err := Load()
 	require.NoError(t, err)
+	ready := allReady(t, schemas)
 	codes := func(kind ofb.Kind, version string) []any {
-		return schemas.data[schemaKey{kind, version}].Properties["rejectionReason"].Value.Properties["code"].Value.Enum
+		return ready[schemaKey{kind, version}].full.Properties["rejectionReason"].Value.Properties["code"].Value.Enum
 	}
 	for _, kind := range []ofb.Kind{ofb.PaymentConsent, ofb.PixPayment} {
 		var added []string
@@ -117,10 +119,11 @@ func TestTheListItemsAreThoseOfTheDocuments(t *testing.T) {
 func TestEveryConditionNamesMembersAndStatesThatExist(t *testing.T) {
 	schemas, err := Load()
 	require.NoError(t, err)
+	ready := allReady(t, schemas)
 	for _, c := range conditions {
 		require.NotEmpty(t, c.clause)
 		for _, version := range c.kind.Versions() {
-			object := schemas.data[schemaKey{c.kind, version}]
+			object := ready[schemaKey{c.kind, version}].full
 			for name := range strings.SplitSeq(c.at, "/") {
 				if name != "" {
 					require.Contains(t, object.Properties, name, "%s %s", c.kind, c.at)

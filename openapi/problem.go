@@ -18,12 +18,8 @@ import (
 // MaxProblems bounds how many problems Check tells of one document.
 const MaxProblems = 20
 
-// Problem is one thing that is wrong with a change, in words for the core's engineers. Its pointer begins at the line of
-// the change ("/data/debtorAccount/ispb"), its code is one of the Code constants, and no part of it repeats a received
-// value, nor a received name that could hide one.
-type Problem = notice.Problem
-
-// The codes of problems.
+// The codes of problems. No part of a problem repeats a received value, nor a received name that could hide one; its pointer begins at
+// the line of the change ("/data/debtorAccount/ispb").
 const (
 	CodeRequired    = "required"       // a member is missing
 	CodeUnknown     = "unknown-member" // this version of the API has no such member
@@ -42,8 +38,8 @@ const (
 type text struct{ en, pt string }
 
 // problem puts a pointer, a code and the words together.
-func problem(pointer, code string, t text) Problem {
-	return Problem{Pointer: pointer, Code: code, Detail: t.en, DetailPT: t.pt}
+func problem(pointer, code string, t text) notice.Problem {
+	return notice.Problem{Pointer: pointer, Code: code, Detail: t.en, DetailPT: t.pt}
 }
 
 // both formats one message in both languages with the same arguments.
@@ -52,7 +48,7 @@ func both(en, pt string, arguments ...any) text {
 }
 
 // unknownVersion is the problem of a change whose API version has no schema for its kind.
-func unknownVersion(kind ofb.Kind) Problem {
+func unknownVersion(kind ofb.Kind) notice.Problem {
 	versions := strings.Join(kind.Versions(), ", ")
 	return problem("/apiVersion", CodeEnum, both(
 		"apiVersion of kind %s must be one of: %s", "apiVersion do kind %s deve ser um destes valores: %s", kind, versions))

@@ -3,11 +3,14 @@ package openapi
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
@@ -33,16 +36,25 @@ type schemaKey struct {
 	version string
 }
 
-// Schemas judges the `data` of changes. It does not change after Load and may be used by many goroutines.
+// Schemas judges the `data` of changes. It may be used by many goroutines. The document of an API is read when one of its schemas
+// is first asked for, which takes about 10 ms: to read all four took most of the processor time of a start.
 type Schemas struct {
-	data map[schemaKey]*openapi3.Schema
-	fast map[schemaKey]*compiledSchema // accepts nearly all that data accepts, and nothing else
-	keep bool                          // unknown members pass
+	read map[schemaKey]func() (readyDocument, error) // the document that has the schema, once
+	keep bool                                        // unknown members pass
 
 	versions ofb.Versions // that the holder declares
 
 	judge   []openapi3.SchemaValidationOption // yes or no, at the least cost
 	explain []openapi3.SchemaValidationOption // everything that is wrong
+}
+
+// readyDocument has the schemas of `data` of one document.
+type readyDocument map[schemaKey]readySchema
+
+// readySchema is a schema of `data` in two forms.
+type readySchema struct {
+	full *openapi3.Schema
+	fast *compiledSchema // accepts nearly all that full accepts, and nothing else
 }
 
 // Option changes how Load builds the Schemas.
@@ -52,11 +64,10 @@ type Option func(*Schemas)
 // "Schemas", setting schema.unknown_members: keep). Null members are refused in any case.
 func KeepUnknown(keep bool) Option { return func(s *Schemas) { s.keep = keep } }
 
-// Load reads the embedded documents; it is meant to be called once, at start. An error means that this program was
-// built from a broken document.
+// Load prepares the schemas of the embedded documents; it is meant to be called once, at start. An error means that this program
+// was built without one of them. A test reads each; one that could not be read would refuse the `data` of all changes of its API.
 func Load(options ...Option) (*Schemas, error) {
-	s := &Schemas{data: make(map[schemaKey]*openapi3.Schema, len(sources)), fast: make(map[schemaKey]*compiledSchema, len(sources))}
-	compiler := newCompiler()
+	s := &Schemas{read: make(map[schemaKey]func() (readyDocument, error), len(sources))}
 	for _, option := range options {
 		option(s)
 	}
@@ -64,31 +75,58 @@ func Load(options ...Option) (*Schemas, error) {
 	patterns := openapi3.SetSchemaRegexCompiler(compilePattern)
 	s.judge = []openapi3.SchemaValidationOption{openapi3.FailFast(), formats, patterns}
 	s.explain = []openapi3.SchemaValidationOption{openapi3.MultiErrors(), formats, patterns}
-	loaded := map[string]*openapi3.T{}
+	readers := map[string]func() (readyDocument, error){}
 	for _, source := range sources {
-		document := loaded[source.file]
-		if document == nil {
-			var err error
-			if document, err = loadDocument(source.file); err != nil {
-				return nil, err
+		if readers[source.file] == nil {
+			if _, err := fs.Stat(documents, source.file); err != nil {
+				return nil, fmt.Errorf("load %s: %w", source.file, err)
 			}
-			become(document, s.versions.Declared(source.kind, source.version), source.kind)
-			loaded[source.file] = document
+			readers[source.file] = sync.OnceValues(func() (readyDocument, error) { return s.readDocument(source.file) })
 		}
-		ref := document.Components.Schemas[source.schema]
-		if ref == nil || ref.Value == nil {
-			return nil, fmt.Errorf("load %s: no schema %s", source.file, source.schema)
-		}
-		if !s.keep {
-			closeObjects(ref.Value)
-		}
-		at := schemaKey{source.kind, source.version}
-		s.data[at], s.fast[at] = ref.Value, compiler.schema(ref.Value)
+		s.read[schemaKey{source.kind, source.version}] = readers[source.file]
 	}
 	return s, nil
 }
 
-// loadDocument reads one embedded document and checks it as OpenAPI; that compiles its patterns, too.
+// readDocument makes the schemas of one document ready.
+func (s *Schemas) readDocument(file string) (readyDocument, error) {
+	document, err := loadDocument(file)
+	if err != nil {
+		return nil, err
+	}
+	compiler, ready := newCompiler(), readyDocument{}
+	for _, source := range sources {
+		if source.file != file {
+			continue
+		}
+		if len(ready) == 0 {
+			become(document, s.versions.Declared(source.kind, source.version), source.kind)
+		}
+		ref := document.Components.Schemas[source.schema]
+		if ref == nil || ref.Value == nil {
+			return nil, fmt.Errorf("load %s: no schema %s", file, source.schema)
+		}
+		if !s.keep {
+			closeObjects(ref.Value)
+		}
+		ready[schemaKey{source.kind, source.version}] = readySchema{ref.Value, compiler.schema(ref.Value)}
+	}
+	return ready, nil
+}
+
+// of is the schema of a kind in a version of its API; known is false when the kind does not have that version.
+func (s *Schemas) of(kind ofb.Kind, version string) (schema readySchema, known bool, err error) {
+	at := schemaKey{kind, version}
+	read, known := s.read[at]
+	if !known {
+		return readySchema{}, false, nil
+	}
+	document, err := read()
+	return document[at], true, err
+}
+
+// loadDocument reads one embedded document. A test checks each as OpenAPI, since they do not change after a build and the
+// check takes more than a third of the time to load them.
 func loadDocument(name string) (*openapi3.T, error) {
 	text, err := documents.ReadFile(name)
 	if err != nil {
@@ -98,9 +136,6 @@ func loadDocument(name string) (*openapi3.T, error) {
 	document, err := loader.LoadFromData(text)
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", name, err)
-	}
-	if err := document.Validate(loader.Context, openapi3.SetRegexCompiler(compilePattern)); err != nil {
-		return nil, fmt.Errorf("check %s: %w", name, err)
 	}
 	return document, nil
 }
@@ -126,15 +161,17 @@ func closeObjects(schema *openapi3.Schema) {
 // Check lists what is wrong with the `data` of a change, at most MaxProblems, ordered by pointer; none means that a
 // status query may return it. The data was decoded with numbers as json.Number. It is judged against the schema of
 // the kind in that API version, for null members, and against what the schema language cannot say (conditions).
-func (s *Schemas) Check(kind ofb.Kind, version string, data map[string]any) []Problem {
-	at := schemaKey{kind, version}
-	schema, ok := s.data[at]
-	if !ok {
-		return []Problem{unknownVersion(kind)}
+func (s *Schemas) Check(kind ofb.Kind, version string, data map[string]any) []notice.Problem {
+	schema, known, err := s.of(kind, version)
+	if !known {
+		return []notice.Problem{unknownVersion(kind)}
+	}
+	if err != nil {
+		return []notice.Problem{unreadable()}
 	}
 	r := &problemList{}
-	if !s.fast[at].fits(data) && schema.VisitJSON(data, s.judge...) != nil {
-		explainer{r, s.explain}.value(schema, data, nil)
+	if !schema.fast.fits(data) && schema.full.VisitJSON(data, s.judge...) != nil {
+		explainer{r, s.explain}.value(schema.full, data, nil)
 		r.addNulls(nil, data)
 		if len(r.problems) == 0 { // what was refused must not pass for want of words
 			r.add(problem("/data", CodeType, text{"data does not fit its schema", "data não atende ao esquema"}))
@@ -152,21 +189,21 @@ func (s *Schemas) Check(kind ofb.Kind, version string, data map[string]any) []Pr
 
 // problemList gathers problems; it exists so that a document without problems costs nothing.
 type problemList struct {
-	problems []Problem
+	problems []notice.Problem
 	nulls    int // how many of them tell of a null
 }
 
-func (r *problemList) add(p Problem) { r.problems = append(r.problems, p) }
+func (r *problemList) add(p notice.Problem) { r.problems = append(r.problems, p) }
 
 // list orders the problems, drops what is said twice, and bounds their number.
-func (r *problemList) list() []Problem {
+func (r *problemList) list() []notice.Problem {
 	if len(r.problems) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(r.problems, func(a, b Problem) int {
+	slices.SortStableFunc(r.problems, func(a, b notice.Problem) int {
 		return cmp.Or(strings.Compare(a.Pointer, b.Pointer), strings.Compare(a.Code, b.Code))
 	})
-	problems := slices.CompactFunc(r.problems, func(a, b Problem) bool {
+	problems := slices.CompactFunc(r.problems, func(a, b notice.Problem) bool {
 		return a.Pointer == b.Pointer && a.Code == b.Code
 	})
 	// A date of the wrong form is not a real date either; the form alone says what to do.
@@ -174,7 +211,7 @@ func (r *problemList) list() []Problem {
 	for _, p := range problems {
 		misshapen[p.Pointer] = misshapen[p.Pointer] || p.Code == CodePattern
 	}
-	problems = slices.DeleteFunc(problems, func(p Problem) bool { return p.Code == CodeFormat && misshapen[p.Pointer] })
+	problems = slices.DeleteFunc(problems, func(p notice.Problem) bool { return p.Code == CodeFormat && misshapen[p.Pointer] })
 	return problems[:min(len(problems), MaxProblems)]
 }
 
@@ -190,6 +227,19 @@ func (r *problemList) addSchemaError(err error, path []string) {
 	case *openapi3.SchemaError:
 		r.addFailure(e, slices.Concat(path, e.JSONPointer()))
 	default: // the validator could not even compare; its words may repeat a value, so they are not passed on
-		r.add(problem("/data", CodeType, text{"data cannot be compared with its schema", "data não pode ser comparado com o esquema"}))
+		r.add(incomparable())
 	}
+}
+
+// unreadable says that no data can be judged, whatever it is: this program was built from a broken document.
+func unreadable() notice.Problem {
+	return problem("/data", CodeType, text{
+		"this program's own document of the API cannot be read, so no data of it can be accepted; install the program again",
+		"o documento da API que este programa contém não pode ser lido, portanto nenhum dado dela pode ser aceito; instale o programa novamente",
+	})
+}
+
+// incomparable says that data was not judged, and is refused for that.
+func incomparable() notice.Problem {
+	return problem("/data", CodeType, text{"data cannot be compared with its schema", "data não pode ser comparado com o esquema"})
 }

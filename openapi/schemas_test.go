@@ -15,6 +15,7 @@ import (
 
 	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/openapi"
 )
@@ -86,7 +87,7 @@ func loadLenient(t testing.TB) *openapi.Schemas {
 }
 
 // codes lists "pointer code" of problems, for comparing.
-func codes(problems []openapi.Problem) []string {
+func codes(problems []notice.Problem) []string {
 	list := []string{}
 	for _, p := range problems {
 		list = append(list, p.Pointer+" "+p.Code)
@@ -101,6 +102,20 @@ func TestEverySampleDocumentIsWithoutProblems(t *testing.T) {
 		require.NoError(t, s.kind.CheckID(data[s.kind.IDMember()].(string)), s.name)
 		require.Empty(t, strict.Check(s.kind, s.version, data), s.name)
 		require.Empty(t, lenient.Check(s.kind, s.version, data), s.name)
+	}
+}
+
+func TestLoadReadsNoDocument(t *testing.T) {
+	require.Less(t, testing.AllocsPerRun(3, func() { _, _ = openapi.Load() }), 500.0, "one document takes tens of thousands")
+}
+
+func TestADocumentThatCannotBeReadRefusesItsChanges(t *testing.T) {
+	broken, err := openapi.Load()
+	require.NoError(t, err)
+	broken.Unreadable()
+	for _, s := range samples() {
+		require.Equal(t, []string{"/data type"}, codes(broken.Check(s.kind, s.version, s.data())), s.name)
+		require.Empty(t, broken.Members(s.kind, s.version), s.name)
 	}
 }
 

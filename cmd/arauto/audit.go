@@ -22,7 +22,7 @@ func auditCommand(w world) *cobra.Command {
 		Long: "Verify, export and prove the history, independently of the gateway and the database. docs/audit-format.md describes the formats.",
 	}
 	c.AddCommand(auditVerifyCommand(w), auditExportCommand(w), auditProofCommand(w), auditDossierCommand(w), auditRegisterCommand(w), auditLossCommand(w),
-		auditBreachesCommand(w), auditReconcileCommand(w), auditReportCommand(w), auditRebuildFiguresCommand(w), auditTilesCommand(w), auditCompletenessCommand(w))
+		auditBreachesCommand(w), auditReconcileCommand(w), auditReportCommand(w), auditRebuildFiguresCommand(w), auditTilesCommand(w), auditCompletenessCommand(w), auditCompareCommand(w))
 	return c
 }
 
@@ -129,7 +129,7 @@ func readTrust(w world, key string, anchors []string, policy string) (*believed,
 			return nil, wrongUse("--policy: %s: %v", policy, err)
 		}
 	}
-	t.anchored, t.cosigned, err = readAnchors(w, public, anchors)
+	t.anchored, t.cosigned, err = readAnchors(w, public, "--anchors", anchors)
 	return t, err
 }
 
@@ -150,23 +150,32 @@ func readPublic(name string) (ed25519.PublicKey, error) {
 }
 
 // readAnchors reads files of checkpoints that were kept outside of the database, and the signed notes of those with cosignatures. What is
-// no checkpoint of the log is told on stderr and passed over; a file without any checkpoint of it is wrong use.
-func readAnchors(w world, public ed25519.PublicKey, names []string) (all []audit.Checkpoint, cosigned [][]byte, err error) {
+// no checkpoint of the log is told on stderr and passed over; a file without any checkpoint of it is wrong use. argument is what named them.
+func readAnchors(w world, public ed25519.PublicKey, argument string, names []string) (all []audit.Checkpoint, cosigned [][]byte, err error) {
 	for _, name := range names {
 		text, err := os.ReadFile(name)
 		if err != nil {
-			return nil, nil, wrongUse("--anchors: %v", err)
+			return nil, nil, wrongUse("%s: %v", argument, err)
 		}
-		file := audit.ReadAnchorFile(text, public)
-		for _, note := range file.Notes() {
-			fmt.Fprintf(w.stderr, "note: --anchors: %s: %s\n", name, note)
-		}
-		if len(file.Checkpoints) == 0 {
-			return nil, nil, wrongUse("--anchors: %s: it has no checkpoint of this log, so nothing is compared; name a file that an anchor kept, or omit --anchors", name)
+		file, err := readAnchor(w, public, argument, name, text)
+		if err != nil {
+			return nil, nil, err
 		}
 		all, cosigned = append(all, file.Checkpoints...), append(cosigned, file.Cosigned...)
 	}
 	return all, cosigned, nil
+}
+
+// readAnchor finds the checkpoints in the text of one file, at least one. What it passes over is told on stderr.
+func readAnchor(w world, public ed25519.PublicKey, argument, name string, text []byte) (audit.AnchorFile, error) {
+	file := audit.ReadAnchorFile(text, public)
+	for _, note := range file.Notes() {
+		fmt.Fprintf(w.stderr, "note: %s: %s: %s\n", argument, name, note)
+	}
+	if len(file.Checkpoints) == 0 {
+		return file, wrongUse("%s: %s: it has no checkpoint of this log, so nothing is compared; name a file that an anchor kept, or omit it", argument, name)
+	}
+	return file, nil
 }
 
 func (t *believed) verifyDatabase(ctx context.Context, w world, flag string) (audit.VerifiedLog, error) {
@@ -196,12 +205,8 @@ func tellVerdict(w world, v audit.VerifiedLog, requireComplete bool, err error) 
 	if err == nil {
 		err = v.AsOf(time.Now())
 	}
-	if fault, ok := errors.AsType[*audit.Fault](err); ok {
-		fmt.Fprintln(w.stdout, fault.Error())
-		return errFailed
-	}
 	if err != nil {
-		return err
+		return tellFault(w, err)
 	}
 	if v.Removed > 0 {
 		fmt.Fprintf(w.stderr, "note: %d entries were removed after their retention time, as the log itself records\n", v.Removed)

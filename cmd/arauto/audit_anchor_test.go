@@ -19,6 +19,7 @@ import (
 // TestRubbishInTheAnchorFileIsToldAndEveryGenuineCheckpointIsCompared: by the program and by the second verifier, in the same
 // words. A file without anything genuine stays wrong use.
 func TestRubbishInTheAnchorFileIsToldAndEveryGenuineCheckpointIsCompared(t *testing.T) {
+	t.Parallel()
 	p := openProven(t, 30)
 	p.exec("INSERT INTO arauto.entry (id, kind, facts) SELECT gen_random_uuid(), 'change', '{}' FROM generate_series(1, 30)")
 	p.seal()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
@@ -50,8 +51,8 @@ func auditBreachesCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if *client != "" && !notice.ValidClientID(*client) {
-			return wrongUse("--client: is not a clientId; it must have 1 to 255 printable ASCII characters without spaces")
+		if *client != "" && !notice.ValidClientID(brand.ID(*client)) {
+			return wrongUse("--client: is not a clientId; it must have " + notice.ClientKeyRule)
 		}
 		i, url, err := openInspector(cmd.Context(), w, *database)
 		if err != nil {
@@ -129,7 +130,7 @@ func documentOf(w world, settings, lang string) (evidence.PaperFrom, error) {
 		return evidence.PaperFrom{}, err
 	}
 	return evidence.PaperFrom{
-		Lang: lang, Version: version, Holder: evidence.Party{LegalName: cfg.Holder.LegalName, OrganisationID: cfg.Holder.OrganisationID},
+		Lang: lang, Version: version, Holder: evidence.Party{LegalName: cfg.Holder.LegalName, OrganisationID: cfg.InstitutionID()},
 	}, nil
 }
 

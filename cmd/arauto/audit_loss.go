@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -19,19 +20,20 @@ func auditLossCommand(w world) *cobra.Command {
 			"owner of the database. --anchors names every file of checkpoints; the ones that contradict the log are lost. The declaration is an entry of the log, and\n" +
 			"every verification prints it. docs/operations/log.md describes the steps before it.",
 	}
-	database, key := databaseFlag(c), c.Flags().String("key", "", "the log's private key, PEM; with --agent its public half (required)")
-	socket := c.Flags().String("agent", "", "the Unix socket of an SSH agent that has the private key")
+	database, key := databaseFlag(c), c.Flags().String("key", "", "the log's private key, PEM; with --agent or --signer its public half (required)")
+	agent := c.Flags().String("agent", "", "the Unix socket of an SSH agent that has the private key")
+	socket := c.Flags().String("signer", "", "the Unix socket of a signer that has the private key")
 	anchors := c.Flags().StringArray("anchors", nil, "a file of checkpoints kept outside of the database (required); may be repeated")
 	by, reason := c.Flags().String("by", "", "who declares it, in one line (required)"), c.Flags().String("reason", "", "what happened, in one line (required)")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *key == "" || len(*anchors) == 0 || *by == "" || *reason == "" {
 			return wrongUse("audit loss: --key, --anchors, --by and --reason are required")
 		}
-		signer, err := lossSigner(*key, *socket)
+		signer, err := lossSigner(*key, *agent, *socket)
 		if err != nil {
 			return wrongUse("--key: %v", err)
 		}
-		published, _, err := readAnchors(w, signer.Public(), *anchors)
+		published, _, err := readAnchors(w, signer.Public(), "--anchors", *anchors)
 		if err != nil {
 			return err
 		}
@@ -49,10 +51,15 @@ func auditLossCommand(w world) *cobra.Command {
 	return c
 }
 
-// lossSigner is the key of the log: in a file, or in an agent.
-func lossSigner(name, socket string) (*audit.Signer, error) {
-	if socket != "" {
-		return seal.AgentKey(socket, name)
+// lossSigner is the key of the log: in a file, in an agent or in a signer.
+func lossSigner(name, agent, signer string) (*audit.Signer, error) {
+	switch {
+	case agent != "" && signer != "":
+		return nil, errors.New("--agent and --signer are both given; give the one that has the key")
+	case agent != "":
+		return seal.AgentKey(agent, name)
+	case signer != "":
+		return seal.SignerKey(signer, name)
 	}
 	text, err := os.ReadFile(name)
 	if err != nil {

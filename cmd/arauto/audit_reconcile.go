@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	statusapi "github.com/arauto/arauto/internal/api/status"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
@@ -121,27 +123,41 @@ func (d differenceWriter) account(r *history.Reconciliation) error {
 
 func auditReportCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "report --day YYYY-MM-DD", Short: "list the status queries of a day for the ecosystem's metrics platform", Args: cobra.NoArgs,
+		Use: "report --day YYYY-MM-DD", Short: "list the status queries of a day, or sum up what pushes saved of them in a month", Args: cobra.NoArgs,
 		Long: "Write one line for each status query of a day in Brasília time: time, endpoint, method, status, duration, x-fapi-interaction-id, caller\n" +
-			"and responder. Then print their number by endpoint and status. --format: jsonl or csv. The report is recorded in the history.",
+			"and responder. Then print their number by endpoint and status. --format: jsonl or csv. The report is recorded in the history.\n" +
+			"With --polling --month YYYY-MM, write for each initiator the status queries of a month in Brasília time, and how many pushes saved.\n" +
+			"--format: text, json or csv.",
 	}
 	database := databaseFlag(c)
-	day, out, format := c.Flags().String("day", "", "the day in Brasília time, as 2026-11-21 (required)"), c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "jsonl", "jsonl or csv")
+	day, out, format := c.Flags().String("day", "", "the day in Brasília time, as 2026-11-21 (required)"), c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "jsonl", "jsonl or csv; with --polling text (the default), json or csv")
 	organisation := c.Flags().String("organisation", "", "the organisation that answered; empty: holder.organisation_id of the settings")
 	settings := configFlag(c)
+	polling, month := c.Flags().Bool("polling", false, "sum up the polling that pushes saved, in place of the list"), c.Flags().String("month", "", "with --polling: the month in Brasília time, as 2026-11 (required)")
+	lang := c.Flags().String("lang", "en", "with --polling: pt or en")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := oneOf("--lang", *lang, "pt", "en"); err != nil {
+			return err
+		}
+		if *polling {
+			if !cmd.Flags().Changed("format") {
+				*format = "text"
+			}
+			return pollingReport{month: *month, format: *format, language: *lang, out: *out}.run(cmd, w, *database)
+		}
 		if _, err := time.Parse(time.DateOnly, *day); err != nil {
 			return wrongUse("--day: %q is not a day; write it as 2026-11-21", *day)
 		}
 		if err := oneOf("--format", *format, "jsonl", "csv"); err != nil {
 			return err
 		}
+		var organisations map[brand.Prefix]string
 		if *organisation == "" {
 			cfg, err := config.Read(*settings, w.environ)
 			if err != nil {
 				return err
 			}
-			if *organisation = cfg.Holder.OrganisationID; *organisation == "" {
+			if organisations = cfg.Organisations(); slices.Contains(slices.Collect(maps.Values(organisations)), "") {
 				return wrongUse("--organisation: is not set, nor is holder.organisation_id (ARAUTO_ORGANISATION_ID); each line must name the organisation that answered: give one of them, or --config")
 			}
 		}
@@ -151,7 +167,7 @@ func auditReportCommand(w world) *cobra.Command {
 		}
 		defer i.Close(cmd.Context())
 		var calls *history.CallReport
-		list := reconcile.CallList{Day: *day, Organisation: *organisation, Format: *format, Endpoint: statusapi.Endpoint}
+		list := reconcile.CallList{Day: *day, Organisation: *organisation, Organisations: organisations, Format: *format, Endpoint: statusapi.Endpoint}
 		r := report{url: url, out: *out, reading: history.LogReading{Act: "calls", Filter: map[string]string{"day": *day}}}
 		err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) {
 			if calls, err = reconcile.WriteCalls(cmd.Context(), i, list, file); err != nil {

@@ -151,6 +151,7 @@ WHERE (e.id, o.id) IN (SELECT a.id, b.id FROM log_position a, log_position b WHE
 
 // TestEveryKindOfTamperingIsDetectedAndItsPositionNamed goes through the command, as an auditor does.
 func TestEveryKindOfTamperingIsDetectedAndItsPositionNamed(t *testing.T) {
+	t.Parallel()
 	p := openTwice(t)
 	p.keep()
 	anchors := p.anchor("checkpoints.txt", 300, 600)

@@ -138,6 +138,7 @@ func TestAnchorsWithoutACheckpointAreRefused(t *testing.T) {
 }
 
 func TestABundleProvesItself(t *testing.T) {
+	t.Parallel()
 	p := openProven(t, 300)
 	for name, filters := range map[string][]string{"the whole log": nil, "one payment": {"--resource", "p-3"}, "a client": {"--client", "=cmd|calc"}, "nothing": {"--client", "nobody"}} {
 		t.Run(name, func(t *testing.T) {

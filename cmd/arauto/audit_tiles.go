@@ -43,7 +43,7 @@ func auditTilesCommand(w world) *cobra.Command {
 				return err
 			}
 		}
-		p, err := tiles.Publish(ctx, x, *out, *entries)
+		p, err := tiles.Publish(ctx, x, tiles.ToFolder(*out), *entries)
 		if err != nil {
 			return err
 		}

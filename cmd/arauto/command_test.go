@@ -53,6 +53,7 @@ func TestADatabaseThatCannotBeReachedIsCode1ForMigrate(t *testing.T) {
 // TestTheTableOfSettingsSuffices starts the product as its page says: migrate with the database alone, serve with the
 // settings of the table and nothing else, in development.
 func TestTheTableOfSettingsSuffices(t *testing.T) {
+	t.Parallel()
 	database := storetest.Empty(t)
 	set := settings(t, folder(t), database)
 	refused := call(t, 20*time.Second, environ(set), "check")

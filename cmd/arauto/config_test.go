@@ -126,6 +126,7 @@ func brokenOnes() []broken {
 	one("a kind nobody knows", "timers.enabled", "payment-consent,boleto", "boleto")
 	one("an announcement of a kind nobody knows", "announce.direct_authorised", "boleto", "boleto")
 	one("a way to treat unknown members nobody knows", "schema.unknown_members", "ignore", "reject")
+	one("a fate nobody knows for documents that do not conform", "schema.nonconforming", "keep", "refuse")
 	one("a history too short", "history.keep_years", "4", "5 years")
 	one("a rate under the rule's", "public.max_rate", "299", "300")
 	one("no change at a time", "ingest.max_in_flight", "-1", "65536")

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/lab/conformance"
+	"github.com/arauto/arauto/internal/lab/sandbox"
 	"github.com/arauto/arauto/internal/ofb"
 )
 
@@ -21,7 +23,8 @@ func conformanceCommand(w world) *cobra.Command {
 			"before the bank pays for a certification run. This command stands in the place of the bank's core and authorization server: it\n" +
 			"registers the client given, hands in changes of resources of its own over the internal API, receives the notifications, and asks\n" +
 			"the status endpoints. Run it in homologation only: what it hands in stays in the history, and it ends the registration of --client.\n\n" +
-			"Name every file, or with --pki the folder of a development PKI, as `arauto demo --keep` prints it. Exit code 1: a module failed.",
+			"Name every file, or with --pki the folder of a development PKI, as `arauto demo --keep` prints it. Without --pki, --internal and\n" +
+			"--cert, the running sandbox is played (arauto sandbox). Exit code 1: a module failed.",
 	}
 	r := &conformanceRun{out: w.stdout}
 	d, f := &r.deployment, c.Flags()
@@ -86,6 +89,11 @@ func (r *conformanceRun) run(cmd *cobra.Command) error {
 		return oneOf("--lang", r.language, "pt", "en")
 	case r.wait < 0 || r.within <= 0 || r.quiet <= 1500*time.Millisecond:
 		return wrongUse("--wait, --within and --quiet: use 0 or more, more than 0, and more than 1.5s")
+	}
+	if d := &r.deployment; d.PKI == "" && d.Internal == "" && d.Certificate == "" {
+		if running, err := sandbox.Running(cmd.Context()); err == nil {
+			d.PKI, d.Internal, d.Public = running.PKI, running.Internal, strings.TrimPrefix(running.Public, "https://")
+		}
 	}
 	s, end, err := r.deployment.Open()
 	if errors.Is(err, conformance.ErrIncomplete) {

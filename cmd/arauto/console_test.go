@@ -14,6 +14,7 @@ import (
 
 // TestTheLinkOfTheDemoOpensTheConsole starts the product as `arauto demo --keep` does, and uses the link that it prints.
 func TestTheLinkOfTheDemoOpensTheConsole(t *testing.T) {
+	t.Parallel()
 	h := open(t, stage.Options{})
 	r, err := h.Start(t.Context(), "ARAUTO_CONSOLE_ADDR=127.0.0.1:0")
 	require.NoError(t, err)

@@ -310,6 +310,7 @@ func TestDeployTheUnitIsValid(t *testing.T) {
 
 // TestDeployEverySampleOfSettingsIsTaken tries the settings of each way of deployment, with the files that they name.
 func TestDeployEverySampleOfSettingsIsTaken(t *testing.T) {
+	t.Parallel()
 	m := openMachine(t)
 	require.NoError(t, os.Mkdir(m.path("etc"), 0o700))
 	m.certificates()

@@ -72,7 +72,7 @@ func explainCommand(w world) *cobra.Command {
 
 // words are the texts of one language.
 type words struct {
-	apart, steps, given, lookup, wrong, removed, registers, refused, unjudged, line, skipped, noChange, problems, applied, superseded, duplicate, conflict,
+	apart, steps, given, lookup, wrong, removed, registers, refused, unjudged, line, skipped, noChange, problems, nonconforming, applied, superseded, duplicate, conflict,
 	from, first, must, may, silent, overruled, again, client, noClient, noPush, unknownClient, request, placeholder, refusal, notBefore, dry string
 	reasons map[ofb.Silence]string
 }
@@ -82,7 +82,7 @@ var languages = map[string]words{
 		apart: "the gateway's database was not read (%s): judged as the first change of the resource, of a client with an address",
 		steps: "the mapping's steps", given: "the core's database was not asked for its form of this row (%s): the values are taken as given, and may differ from the core's", lookup: "the core was not asked for related rows (%s): they are taken from the given row", wrong: "FAILS:",
 		removed: "the registration of %s would end", registers: "registration of %s: %s, organisation %s, software %s, addresses [%s]", refused: "this registration would be refused, and go to quarantine", unjudged: "not judged: %s", line: "the change", skipped: "the mapping skips this row: %s", noChange: "this is no change: %s %s",
-		problems: "it cannot be applied, and would go to quarantine", applied: "it would be applied", superseded: "it would be recorded as an older revision that arrived late",
+		problems: "it cannot be applied, and would go to quarantine", nonconforming: "its document does not conform to the API's schema, which is listed and keeps it from nobody", applied: "it would be applied", superseded: "it would be recorded as an older revision that arrived late",
 		duplicate: "this revision is already stored with the same content", conflict: "it contradicts what is stored (%s)",
 		from: "state: %s, from %s", first: "state: %s, the first known state", must: "it must be announced (%s)", may: "it is announced, as configured (%s)",
 		silent: "it is not announced: %s (%s)", overruled: "it overrules a deadline that the gateway applied", again: "the next stored revision would then be announced",
@@ -99,7 +99,7 @@ var languages = map[string]words{
 		apart: "o banco de dados do gateway não foi consultado (%s): avaliada como a primeira mudança do recurso, de um cliente com endereço",
 		steps: "os passos do mapeamento", given: "o banco de dados do core não foi consultado sobre como informa esta linha (%s): os valores são tomados como foram dados, e podem vir de outra forma", lookup: "o core não foi consultado sobre as linhas ao lado (%s): são tomadas da linha dada", wrong: "FALHA:",
 		removed: "o registro de %s terminaria", registers: "registro de %s: %s, organização %s, software %s, endereços [%s]", refused: "este registro seria recusado, e iria para a quarentena", unjudged: "não avaliado: %s", line: "a mudança", skipped: "o mapeamento passa por cima desta linha: %s", noChange: "isto não é uma mudança: %s %s",
-		problems: "não pode ser aplicada, e iria para a quarentena", applied: "seria aplicada", superseded: "seria registrada como revisão antiga que chega tarde",
+		problems: "não pode ser aplicada, e iria para a quarentena", nonconforming: "seu documento não segue o esquema da API, o que é listado e não impede o aviso", applied: "seria aplicada", superseded: "seria registrada como revisão antiga que chega tarde",
 		duplicate: "já está armazenada: esta revisão, com este conteúdo", conflict: "contradiz o que está armazenado (%s)",
 		from: "estado: %s, vindo de %s", first: "estado: %s, o primeiro conhecido", must: "deve ser anunciada (%s)", may: "é anunciada, conforme configurado (%s)",
 		silent: "não é anunciada: %s (%s)", overruled: "prevalece sobre um prazo que nós disparamos", again: "a próxima revisão armazenada seria anunciada depois dela",
@@ -214,6 +214,9 @@ func (p *explaining) verdict(e *explain.Explanation) bool {
 		p.say("%s", p.superseded)
 	default:
 		p.say("%s", p.applied)
+	}
+	if len(f.Nonconforming) > 0 {
+		p.list(p.nonconforming, f.Nonconforming)
 	}
 	p.judged(e)
 	return true

@@ -27,6 +27,7 @@ func changeLine(t *testing.T, client, id string, status ofb.Status) string {
 }
 
 func TestExplainWithoutADatabaseJudgesTheFirstChangeOfAResource(t *testing.T) {
+	t.Parallel()
 	got := call(t, time.Minute, []string{"ARAUTO_AUTHORISATION_SERVER_ID=" + stage.AuthorisationServerID}, "explain", "--change", changeLine(t, "alfa", "pay-1", ofb.ACSC))
 	require.Equal(t, done, got.code, got.errors)
 	for _, want := range []string{
@@ -42,6 +43,10 @@ func TestExplainWithoutADatabaseJudgesTheFirstChangeOfAResource(t *testing.T) {
 
 	bad := strings.Replace(changeLine(t, "alfa", "pay-1", ofb.ACSC), `"currency":"BRL"`, `"currency":7`, 1)
 	got = call(t, time.Minute, nil, "explain", "--lang", "pt", "--change", bad)
+	require.Equal(t, done, got.code, got.errors)
+	require.Contains(t, got.out, "não segue o esquema da API")
+	require.Contains(t, got.out, "/data/payment/currency type")
+	got = call(t, time.Minute, []string{"ARAUTO_SCHEMA_NONCONFORMING=refuse"}, "explain", "--lang", "pt", "--change", bad)
 	require.Equal(t, failed, got.code)
 	require.Contains(t, got.out, "iria para a quarentena")
 	require.Contains(t, got.out, "/data/payment/currency type")
@@ -51,6 +56,7 @@ func TestExplainWithoutADatabaseJudgesTheFirstChangeOfAResource(t *testing.T) {
 }
 
 func TestExplainSaysWhyNothingWouldBeToldAndChangesNothing(t *testing.T) {
+	t.Parallel()
 	database := storetest.Database(t)
 	s, err := store.Open(t.Context(), store.Options{URL: database, Replica: "test"})
 	require.NoError(t, err)
@@ -156,9 +162,9 @@ func TestExplainTakesARowOfTheForeignCoreApart(t *testing.T) {
 func (f *foreign) triedByCheck() {
 	t := f.t
 	t.Helper()
-	check := func(mapping string) called {
+	check := func(mapping string, more ...string) called {
 		environ := append([]string{"PATH=" + os.Getenv("PATH")}, f.Environment()...)
-		return call(t, time.Minute, append(environ, "ARAUTO_WEBHOOK_TIMEOUT=15s", "ARAUTO_WATCH_SOURCES="+mapping), "check")
+		return call(t, time.Minute, append(append(environ, "ARAUTO_WEBHOOK_TIMEOUT=15s", "ARAUTO_WATCH_SOURCES="+mapping), more...), "check")
 	}
 	got := check(f.mapping)
 	require.Equal(t, done, got.code, got.out+got.errors)
@@ -176,4 +182,12 @@ func (f *foreign) triedByCheck() {
 	require.Contains(t, got.out, "WARNING source mockbank: payments: tables.payments: the newest row would go to quarantine: ")
 	require.Contains(t, got.out, "/data/local_instrument unknown-member")
 	require.NotContains(t, got.out, "94088392", "no value of a row")
+	require.NotContains(t, got.out, "tables.payments.data.rejectionReason.code (rejection?.code)", "the newest row has it")
+
+	text = []byte(strings.ReplaceAll(string(text), "rejection?.code", "rejection?.kode"))
+	require.NoError(t, os.WriteFile(wrong, text, 0o600))
+	got = check(wrong, "ARAUTO_SCHEMA_NONCONFORMING=tell")
+	require.Equal(t, done, got.code, got.out+got.errors)
+	require.Contains(t, got.out, "WARNING source mockbank: payments: tables.payments: the newest row would be told, and listed as non-conforming: ")
+	require.Regexp(t, `source mockbank: payments: tables.payments: null in each of the newest rows \(\d+\) that it takes, so make sure of the names: .*tables.payments.data.rejectionReason.code \(rejection\?\.kode\)`, got.out)
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -29,8 +29,8 @@ func listenCommand(w world) *cobra.Command {
 		Use: "listen", Short: "receive notifications on this machine, for initiators' developers", Args: cobra.NoArgs,
 		Long: "Run a webhook endpoint with mutual TLS. It prints each notification and every violation of the webhook API 1.3.0, and answers 202\n" +
 			"with the notification's interaction id, or the statuses of --answer in turn. Give the endpoint's own certificates, or with --pki\n" +
-			"those of a development PKI (arauto certs FOLDER). With --forward, the local app decides the answer. At the end it lists the\n" +
-			"resources of which no notification was answered with 2xx.",
+			"those of a development PKI (arauto certs FOLDER); without any, those of the running sandbox. With --forward, the local app decides\n" +
+			"the answer. At the end it lists the resources of which no notification was answered with 2xx.",
 	}
 	l := &listen{out: w.stdout, client: http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	c.Flags().StringVar(&l.addr, "addr", "127.0.0.1:8444", "the address to listen on, host:port")
@@ -42,14 +42,36 @@ func listenCommand(w world) *cobra.Command {
 	c.Flags().StringVar(&l.expect, "expect-organisation", "", "answer 403 to a caller whose certificate is of another organisation, and name it")
 	c.Flags().DurationVar(&l.delay, "delay", 0, "wait so long before each answer, at most 1m")
 	c.Flags().Int64Var(&l.drop, "drop", 0, "end the connections of the first so many notifications without an answer")
+	expired, wrongName := c.Flags().Bool("serve-expired", false, "show a certificate that has ended, of a development PKI with --bad or of the sandbox"), c.Flags().Bool("serve-wrong-name", false, "show one for another host, likewise")
 	c.Flags().BoolVar(&l.asJSON, "json", false, "print one JSON object a line")
 	who := c.Flags().String("initiator", "alfa", "which initiator of the development PKI to use")
 	c.Flags().IntSliceVar(&l.answers, "answer", []int{http.StatusAccepted}, "HTTP statuses to answer in turn; the last one repeats")
+	language := languageFlag(c, w)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := oneOf("--lang", *language, "pt", "en"); err != nil {
+			return err
+		}
+		l.words = listenWords[*language]
+		if *pki == "" && l.cert == "" && l.key == "" && l.ca == "" {
+			running, err := runningSandbox(cmd.Context(), *language)
+			if err != nil {
+				return wrongUse("listen: "+l.words["certificates"], err)
+			}
+			*pki = running.PKI
+		}
 		if *pki != "" {
 			folder := filepath.Join(*pki, "initiators", *who)
 			l.cert, l.key = cmp.Or(l.cert, filepath.Join(folder, "server.pem")), cmp.Or(l.key, filepath.Join(folder, "server.key"))
 			l.ca = cmp.Or(l.ca, filepath.Join(*pki, "trust", "clients.pem"))
+		}
+		switch {
+		case *expired && *wrongName:
+			return wrongUse("listen: --serve-expired and --serve-wrong-name: use one of them")
+		case *expired || *wrongName:
+			if *pki == "" {
+				return wrongUse("listen: --serve-expired and --serve-wrong-name need --pki or a running sandbox")
+			}
+			l.spoiled = filepath.Join(*pki, "bad", "server-"+string(map[bool]certs.Defect{true: certs.Expired, false: certs.WrongName}[*expired]))
 		}
 		return l.run(cmd.Context())
 	}
@@ -60,11 +82,13 @@ func listenCommand(w world) *cobra.Command {
 type listen struct {
 	out                 io.Writer
 	addr, cert, key, ca string
+	spoiled             string // certificate and key that are shown instead, without .pem and .key; "": none
 	answers             []int
 	forward, expect     string
 	delay               time.Duration
 	drop                int64
 	asJSON              bool
+	words               texts
 	count               atomic.Int64
 
 	client http.Client // of the local app; redirects of an app are its own answer
@@ -102,14 +126,19 @@ func (l *listen) run(ctx context.Context) error {
 		Handler: l, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 15 * time.Second, MaxHeaderBytes: 64 << 10,
 		TLSConfig: mtls.ServerConfig(identity, authorities), ErrorLog: nil,
 	}
-	l.print(map[string]string{"listening": "https://" + listener.Addr().String()}, "listen: https://%s; register it, and stop with Ctrl-C\n", listener.Addr())
+	if l.spoiled != "" {
+		if server.TLSConfig, err = spoil(server.TLSConfig, l.spoiled); err != nil {
+			return wrongUse("listen: %v; make it with arauto certs --bad, or use the sandbox's", err)
+		}
+	}
+	l.print(map[string]string{"listening": "https://" + listener.Addr().String()}, "listen: https://%s; "+l.words["listening"]+"\n", listener.Addr())
 	defer context.AfterFunc(ctx, func() {
 		limited, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		_ = server.Shutdown(limited)
 	})()
 	refused := func(r mtls.HandshakeRefusal) {
-		l.print(map[string]string{"handshakeRefused": r.Err.Error()}, "handshake refused: %v\n", r.Err)
+		l.print(map[string]string{"handshakeRefused": r.Err.Error()}, l.words["refused"]+": %v\n", r.Err)
 	}
 	defer l.conclude()
 	if err := server.Serve(mtls.Listen(listener, server.TLSConfig, refused)); !errors.Is(err, http.ErrServerClosed) {
@@ -118,13 +147,30 @@ func (l *listen) run(ctx context.Context) error {
 	return nil
 }
 
+// spoil has a server show another certificate, so that its callers refuse it. What it demands of them stays.
+func spoil(config *tls.Config, name string) (*tls.Config, error) {
+	bad, err := tls.LoadX509KeyPair(name+".pem", name+".key")
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12, ClientAuth: tls.RequireAndVerifyClientCert, GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		usual, err := config.GetConfigForClient(hello)
+		if err != nil {
+			return nil, err
+		}
+		usual = usual.Clone()
+		usual.Certificates = []tls.Certificate{bad}
+		return usual, nil
+	}}, nil
+}
+
 // ServeHTTP shows one notification and answers it.
 func (l *listen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, 64<<10))
 	n := l.count.Add(1)
 	got := received{
 		Number: n, At: time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), Method: r.Method, Path: r.URL.EscapedPath(), Source: r.RemoteAddr,
-		InteractionID: r.Header.Get("X-Webhook-Interaction-Id"), Body: string(body), Wrong: judgeNotification(r, body, err),
+		InteractionID: r.Header.Get("X-Webhook-Interaction-Id"), Body: string(body), wrong: judgeNotification(r, body, err),
 	}
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		leaf := r.TLS.PeerCertificates[0]
@@ -136,7 +182,7 @@ func (l *listen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case l.expect != "" && got.Organisation != l.expect:
 		got.Answer = http.StatusForbidden
-		got.Wrong = append(got.Wrong, fmt.Sprintf("the caller's certificate is of organisation %q; --expect-organisation is %q", got.Organisation, l.expect))
+		got.wrong.add("organisation", got.Organisation, l.expect)
 	case n <= l.drop:
 		got.Dropped = true
 	case l.forward != "":
@@ -168,35 +214,34 @@ func kindOf(path string) ofb.Kind {
 }
 
 // judgeNotification says what of a request is not as the webhook API has it.
-func judgeNotification(r *http.Request, body []byte, errBody error) (wrong []string) {
-	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+func judgeNotification(r *http.Request, body []byte, errBody error) (wrong violations) {
 	if r.Method != http.MethodPost {
-		say("the method must be POST")
+		wrong.add("method")
 	}
 	kind := kindOf(r.URL.EscapedPath())
 	if kind == 0 {
-		say("the path is not one of the webhook API's; after the registered base it must be a resource's")
+		wrong.add("path")
 	}
 	if r.URL.RawQuery != "" {
-		say("the URL has a query; it must have none")
+		wrong.add("query")
 	}
 	if content := r.Header.Get("Content-Type"); strings.TrimSpace(strings.SplitN(content, ";", 2)[0]) != "application/json" {
-		say("Content-Type is %q, must be application/json", content)
+		wrong.add("content", content)
 	}
 	if _, err := notice.ParseID(r.Header.Get("X-Webhook-Interaction-Id")); err != nil {
-		say("x-webhook-interaction-id: %v", err)
+		wrong.add("interaction", err)
 	}
 	if kind == ofb.Enrollment && r.Header.Get(ofb.HeaderAuthorizationServerID) == "" && r.Header.Get(ofb.HeaderAuthorisationServerID) == "" {
-		say("x-authorization-server-id is missing; a notification of an enrolment must have it")
+		wrong.add("server")
 	}
 	if errBody != nil {
-		say("the body ended early: %v", errBody)
+		wrong.add("early", errBody)
 		return wrong
 	}
 	return append(wrong, judgeNotificationBody(body)...)
 }
 
-func judgeNotificationBody(body []byte) (wrong []string) {
+func judgeNotificationBody(body []byte) (wrong violations) {
 	var envelope struct {
 		Data *struct {
 			Timestamp string  `json:"timestamp"`
@@ -206,17 +251,19 @@ func judgeNotificationBody(body []byte) (wrong []string) {
 	d := json.NewDecoder(strings.NewReader(string(body)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&envelope); err != nil {
-		return []string{"the body is not {\"data\":{\"timestamp\",\"eventType\"}}: " + strconv.QuoteToASCII(err.Error())}
+		wrong.add("body-form", strconv.QuoteToASCII(err.Error()))
+		return wrong
 	}
 	if envelope.Data == nil {
-		return []string{"the body has no member data; it must be {\"data\":{…}}"}
+		wrong.add("data")
+		return wrong
 	}
 	const layout = "2006-01-02T15:04:05Z"
 	if _, err := time.Parse(layout, envelope.Data.Timestamp); err != nil || len(envelope.Data.Timestamp) != len(layout) {
-		wrong = append(wrong, "data.timestamp must be UTC to the second, as 2026-11-21T12:00:00Z")
+		wrong.add("timestamp")
 	}
 	if e := envelope.Data.EventType; e != nil && *e != string(ofb.StateChanged) && *e != string(ofb.DataChanged) {
-		wrong = append(wrong, "data.eventType must be STATE_CHANGED or DATA_CHANGED")
+		wrong.add("event")
 	}
 	return wrong
 }

@@ -28,11 +28,13 @@ type received struct {
 	TLS           string   `json:"tls"`
 	InteractionID string   `json:"interactionId"`
 	Body          string   `json:"body"`
-	Wrong         []string `json:"wrong"` // what is not as the webhook API has it
+	Wrong         []string `json:"wrong"` // what is not as the webhook API has it, in English
 	Answer        int      `json:"answer"`
 	Dropped       bool     `json:"dropped"`
 
 	ForwardProblem string `json:"forwardProblem,omitempty"` // why the local app gave no answer
+
+	wrong violations
 }
 
 // summary is what a run has seen.
@@ -104,28 +106,26 @@ func (l *listen) pass(r *http.Request, body []byte) (status int, echo, problem s
 
 // show prints a notification and counts it.
 func (l *listen) show(r *received) {
-	if r.Wrong == nil {
-		r.Wrong = []string{}
-	}
+	r.Wrong = r.wrong.in(listenWords["en"])
 	l.mu.Lock()
 	l.seen.add(r)
 	l.mu.Unlock()
 	var out strings.Builder
 	fmt.Fprintf(&out, "\n#%d %s  %s %s\n", r.Number, r.At, r.Method, r.Path)
 	if r.TLS != "" {
-		fmt.Fprintf(&out, "   from   %s (%s, %s)\n", r.Subject, r.Source, r.TLS)
+		fmt.Fprintf(&out, "   %s   %s (%s, %s)\n", l.words["from"], r.Subject, r.Source, r.TLS)
 	}
-	fmt.Fprintf(&out, "   id     %q\n   body   %q\n", r.InteractionID, r.Body)
-	for _, wrong := range r.Wrong {
-		fmt.Fprintf(&out, "   WRONG  %s\n", wrong)
+	fmt.Fprintf(&out, "   id     %q\n   %s  %q\n", r.InteractionID, l.words["body"], r.Body)
+	for _, wrong := range r.wrong.in(l.words) {
+		fmt.Fprintf(&out, "   %s  %s\n", l.words["wrong"], wrong)
 	}
 	if r.ForwardProblem != "" {
-		fmt.Fprintf(&out, "   WRONG  --forward: the app gave no answer: %s\n", r.ForwardProblem)
+		fmt.Fprintf(&out, "   %s  --forward: "+l.words["no-answer"]+"\n", l.words["wrong"], r.ForwardProblem)
 	}
 	if r.Dropped {
-		out.WriteString("   dropped without an answer\n")
+		fmt.Fprintf(&out, "   %s\n", l.words["dropped"])
 	} else {
-		fmt.Fprintf(&out, "   answer %d\n", r.Answer)
+		fmt.Fprintf(&out, "   %s %d\n", l.words["answer"], r.Answer)
 	}
 	l.print(r, "%s", out.String())
 }
@@ -176,9 +176,9 @@ func (l *listen) conclude() {
 		seen.Missed = map[string]int64{}
 	}
 	var out strings.Builder
-	fmt.Fprintf(&out, "\nlisten: %d received, %d with mistakes, %d dropped, %d resources never answered with 2xx\n", seen.Received, seen.Wrong, seen.Dropped, len(seen.Missed))
+	fmt.Fprintf(&out, "\nlisten: "+l.words["summary"]+"\n", seen.Received, seen.Wrong, seen.Dropped, len(seen.Missed))
 	for _, path := range slices.Sorted(maps.Keys(seen.Missed)) {
-		fmt.Fprintf(&out, "   missed %s (%d)\n", path, seen.Missed[path])
+		fmt.Fprintf(&out, "   %s %s (%d)\n", l.words["missed"], path, seen.Missed[path])
 	}
 	l.print(map[string]summary{"summary": seen}, "%s", out.String())
 }

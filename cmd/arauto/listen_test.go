@@ -48,6 +48,12 @@ func (l *lines) Write(p []byte) (int, error) {
 // until waits for a text and returns what of it the first group matched.
 func (l *lines) until(t *testing.T, pattern string) string {
 	t.Helper()
+	return l.within(t, pattern, 20*time.Second)
+}
+
+// within is until, for what is silent for longer than 20 s.
+func (l *lines) within(t *testing.T, pattern string, silence time.Duration) string {
+	t.Helper()
 	for {
 		l.mu.Lock()
 		found := regexp.MustCompile(pattern).FindStringSubmatch(l.text.String())
@@ -57,7 +63,7 @@ func (l *lines) until(t *testing.T, pattern string) string {
 		}
 		select {
 		case <-l.grown:
-		case <-time.After(20 * time.Second):
+		case <-time.After(silence):
 			t.Fatalf("%q was not printed; there is:\n%s", pattern, l.text.String())
 		}
 	}
@@ -86,6 +92,25 @@ func listening(t *testing.T, args ...string) *localReceiver {
 	}()
 	r.addr = r.out.until(t, `https://127\.0\.0\.1:(\d+)[;"]`)
 	return r
+}
+
+// TestAReceiverMayShowACertificateThatEveryHolderRefuses rehearses what the holder then sees.
+func TestAReceiverMayShowACertificateThatEveryHolderRefuses(t *testing.T) {
+	p, err := pki()
+	require.NoError(t, err)
+	folder := t.TempDir()
+	require.NoError(t, p.Write(folder, certs.Content{Bad: true}))
+	for flag, says := range map[string]string{"--serve-expired": "expired", "--serve-wrong-name": "not valid for any names|not localhost|certificate is valid for other"} {
+		r := listening(t, flag, "--pki", folder)
+		got := call(t, 20*time.Second, r.environ(), "preflight", "https://localhost:"+r.addr+"/hook")
+		require.Equal(t, failed, got.code, got.out)
+		require.Regexp(t, says, got.out)
+	}
+	without := listening(t)
+	without.stop()
+	got := call(t, time.Second, nil, "listen", "--pki", without.folder, "--serve-expired")
+	require.Equal(t, usage, got.code)
+	require.Contains(t, got.errors, "certs --bad")
 }
 
 func (r *localReceiver) environ() []string {
@@ -158,6 +183,27 @@ func TestTheLocalReceiverNamesEveryMistakeOfARequest(t *testing.T) {
 	_, err := tls.Dial("tcp", "localhost:"+r.addr, &tls.Config{RootCAs: roots.Pool(), MaxVersion: tls.VersionTLS12})
 	require.Error(t, err, "who shows no certificate")
 	r.out.until(t, "handshake refused")
+}
+
+// TestTheLocalReceiverSpeaksPortuguese shows a notification with a mistake, and what was missed.
+func TestTheLocalReceiverSpeaksPortuguese(t *testing.T) {
+	r := listening(t, "--lang", "pt", "--answer", "503")
+	id, roots := r.sender(t)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: mtls.ClientConfig(id, roots, "localhost")}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://localhost:"+r.addr+"/open-banking/webhook/v1/payments/v5/pix/payments/x?a=b", strings.NewReader(`{"data":{"timestamp":"x"}}`))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := client.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	shown := r.out.until(t, `(?s)^(.*#1.*resposta 503\n)`)
+	for _, want := range []string{"registre este endereço", "ERRADO  a URL tem parâmetros", "ERRADO  data.timestamp deve ser UTC", "ERRADO  x-webhook-interaction-id deve ser um UUID"} {
+		require.Contains(t, shown, want)
+	}
+	r.stop()
+	require.Equal(t, done, <-r.code)
+	r.out.until(t, "(listen: 1 recebidas, 1 com erros, 0 encerradas sem resposta, 1 recursos nunca respondidos com 2xx)")
 }
 
 // notify makes a sender's attempt at a resource and returns what came back.
@@ -246,6 +292,7 @@ func TestTheLocalReceiverRefusesAnotherOrganisationAndPrintsJSON(t *testing.T) {
 }
 
 func TestPreflightSaysReadyOrWhyNot(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // no sandbox runs
 	r := listening(t)
 	got := call(t, time.Minute, r.environ(), "preflight", "https://localhost:"+r.addr+"/hook")
 	require.Equal(t, done, got.code, got.out+got.errors)
@@ -264,11 +311,24 @@ func TestPreflightSaysReadyOrWhyNot(t *testing.T) {
 	require.True(t, report.OK)
 	require.Len(t, report.Steps, 5)
 
+	require.True(t, report.Steps[4].Tested)
+
+	development := []string{"ARAUTO_PROFILE=development", "ARAUTO_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8,::1/128", "LANG=pt_BR.UTF-8"}
+	got = call(t, time.Minute, development, "preflight", "https://localhost:"+r.addr+"/hook", "--no-cert", "--root-ca", filepath.Join(r.folder, "trust/roots.pem"))
+	require.Equal(t, done, got.code, got.out+got.errors)
+	require.Regexp(t, "nosso certificado +NÃO TESTADO +o receptor exige um", got.out)
+	require.Contains(t, got.out, "preflight: pronto até onde foi testado")
+	got = call(t, time.Minute, development, "preflight", "https://localhost:1/hook", "--no-cert", "--root-ca", filepath.Join(r.folder, "trust/roots.pem"))
+	require.Equal(t, failed, got.code)
+	require.Contains(t, got.out, "FALHA  o endereço recusa conexões nesta porta (")
+
 	got = call(t, time.Minute, nil, "preflight", "https://localhost:1/hook")
 	require.Equal(t, usage, got.code)
 	require.Contains(t, got.errors, "webhook.tls_cert (ARAUTO_WEBHOOK_TLS_CERT): is not set")
 	require.Equal(t, usage, call(t, time.Minute, r.environ(), "preflight", "--lang", "fr", "https://localhost").code)
-	require.Equal(t, usage, call(t, time.Minute, nil, "listen").code)
+	got = call(t, time.Minute, []string{"LANG=pt_BR.UTF-8"}, "listen")
+	require.Equal(t, usage, got.code)
+	require.Contains(t, got.errors, "nenhum sandbox está em execução; inicie um com: arauto sandbox")
 	require.Equal(t, usage, call(t, time.Minute, nil, "listen", "--pki", r.folder, "--answer", "42").code)
 	require.NotContains(t, r.out.until(t, `(?s)^(.*)$`), "#1", "nothing was sent")
 }

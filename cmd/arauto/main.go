@@ -86,7 +86,7 @@ func rootCommand(w world, args []string) *cobra.Command {
 	root.SetOut(w.stdout)
 	root.SetErr(w.stderr)
 	root.AddCommand( // in the order in which people meet them
-		demoCommand(w), serveCommand(w), migrateCommand(w), checkCommand(w), watchCommand(w), explainCommand(w), certsCommand(w), preflightCommand(w), listenCommand(w), conformanceCommand(w), auditCommand(w), witnessCommand(w), mirrorCommand(w),
+		demoCommand(w), sandboxCommand(w), triggerCommand(w), pollCommand(w), serveCommand(w), migrateCommand(w), checkCommand(w), watchCommand(w), explainCommand(w), certsCommand(w), preflightCommand(w), listenCommand(w), conformanceCommand(w), auditCommand(w), witnessCommand(w), mirrorCommand(w),
 		versionCommand(w),
 	)
 	root.SetHelpCommand(helpCommand())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/lab/standin"
@@ -35,6 +37,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envMain) != "" {
 		main()
 	}
+	_ = flag.Set("test.parallel", "4") // most tests wait; -parallel on the command line counts more
 	os.Exit(m.Run())
 }
 
@@ -71,7 +74,7 @@ func call(t *testing.T, within time.Duration, environ []string, args ...string) 
 func long() bool { return os.Getenv("ARAUTO_LONG") != "" }
 
 // pki is made once for all tests.
-var pki = sync.OnceValues(func() (*certs.PKI, error) { return certs.New(certs.Options{}) })
+var pki = sync.OnceValues(func() (*certs.PKI, error) { return certs.New(certs.Options{NewKey: keystock.New}) })
 
 // template is the migrated database that stages copy. An external server, which has no files of ours, needs none.
 var template = sync.OnceValues(func() (*stage.Template, error) {

@@ -16,6 +16,7 @@ func migrateCommand(w world) *cobra.Command {
 		Long: "Upgrade the schema as the owner of the database. A second run changes nothing. Replicas may serve meanwhile.",
 	}
 	settings := configFlag(c)
+	plain := c.Flags().Bool("plain-documents", false, "write packed documents as the core sent them, so that a version that cannot read packed ones may serve")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.Read(*settings, w.environ)
 		if err != nil {
@@ -35,6 +36,11 @@ func migrateCommand(w world) *cobra.Command {
 			return err
 		}
 		fmt.Fprintln(w.stdout, "migrate: the schema is up to date")
+		if *plain {
+			n, err := store.PlainDocuments(cmd.Context(), url)
+			fmt.Fprintf(w.stdout, "migrate: %d packed documents written as the core sent them\n", n)
+			return err
+		}
 		return nil
 	}
 	return c

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -11,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/tiles"
 	"github.com/arauto/arauto/internal/trust"
@@ -21,7 +25,8 @@ func mirrorCommand(w world) *cobra.Command {
 		Use: "mirror --from URL --log VKEY --out FOLDER", Short: "follow a published log, verify all of it, and keep a copy", Args: cobra.NoArgs,
 		Long: "Follow a log that is published in the form of C2SP tlog-tiles, and keep a verified copy in FOLDER. Every new checkpoint must be signed\n" +
 			"with the key of the log, have the cosignatures that --policy demands, and extend the copy. Prints \"ok SIZE ROOT\" after each round that\n" +
-			"found something new. A history that does not extend the copy prints BAD, is kept as proof in FOLDER/forks, and exits 1.",
+			"found something new. A history that does not extend the copy prints BAD, is kept as proof in FOLDER/forks, and exits 1; with\n" +
+			"--metrics-addr it first goes on to show that figure until it is told to end.",
 	}
 	m := &mirrorOptions{out: w}
 	c.Flags().StringVar(&m.from, "from", "", "the published log: an http(s) URL, or a folder (required)")
@@ -32,6 +37,7 @@ func mirrorCommand(w world) *cobra.Command {
 	c.Flags().StringVar(&m.token, "token-file", "", "the file of a bearer token, mode 0600 or 0400")
 	c.Flags().BoolVar(&m.entries, "entries", false, "also copy the entries and compare each with its leaf")
 	c.Flags().BoolVar(&m.once, "once", false, "end after one round")
+	c.Flags().StringVar(&m.figures, "metrics-addr", "", "an address, host:port, at which Prometheus reads how the mirror is; empty: none")
 	c.Flags().DurationVar(&m.every, "every", time.Minute, "the time between two rounds, 1s or more")
 	c.RunE = func(cmd *cobra.Command, _ []string) error { return m.run(cmd.Context()) }
 	return c
@@ -41,6 +47,7 @@ func mirrorCommand(w world) *cobra.Command {
 type mirrorOptions struct {
 	out                               world
 	from, log, dir, policy, ca, token string
+	figures                           string // the address of the metrics; empty: none
 	entries, once                     bool
 	every                             time.Duration
 }
@@ -53,22 +60,38 @@ func (o *mirrorOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	figures := metrics.NewMirrorObserver(time.Now())
+	if o.figures != "" {
+		end, err := o.serve(ctx, figures.Handler())
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
 	grew, told := time.Now(), false
 	for first := true; ; first = false {
 		done, err := m.Round(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // it was told to end
+			return nil
 		case errors.Is(err, tiles.ErrFork):
+			figures.Forked()
 			fmt.Fprintf(o.out.stdout, "BAD seq=%d %v\n", done.Size, err)
+			if o.figures != "" && !o.once { // the figure must be seen
+				<-ctx.Done()
+			}
 			return errFailed
 		case err != nil && o.once:
 			return err
 		case err != nil:
+			figures.Failed()
 			fmt.Fprintln(o.out.stderr, "note:", err)
-		case done.Size > done.Old || first:
-			fmt.Fprintln(o.out.stdout, "ok", done.Size, done.Root)
-			grew, told = time.Now(), false
+		default:
+			figures.Verified(done.Size, done.Size > done.Old)
+			if done.Size > done.Old || first {
+				fmt.Fprintln(o.out.stdout, "ok", done.Size, done.Root)
+				grew, told = time.Now(), false
+			}
 		}
 		if done.Left > 0 {
 			fmt.Fprintf(o.out.stderr, "note: %d bundles of entries are not published\n", done.Left)
@@ -86,6 +109,20 @@ func (o *mirrorOptions) run(ctx context.Context) error {
 		case <-time.After(o.every):
 		}
 	}
+}
+
+// serve shows the figures of the mirror until end is called.
+func (o *mirrorOptions) serve(ctx context.Context, figures http.Handler) (end func(), err error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.figures)
+	if err != nil {
+		return nil, wrongUse("--metrics-addr: %v; name an address of this machine and a free port", err)
+	}
+	fmt.Fprintf(o.out.stdout, "mirror: metrics on http://%s/metrics\n", listener.Addr())
+	routes := http.NewServeMux()
+	routes.Handle("GET /metrics", figures)
+	server := &http.Server{Handler: routes, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	go func() { _ = server.Serve(listener) }() // ends with the command
+	return func() { _ = server.Close() }, nil
 }
 
 // open judges the flags.

@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/tiles"
 )
 
 // TestTheLogIsPublishedAndMirrored by the commands, and a database that was written anew is noticed by both.
@@ -47,6 +50,20 @@ func TestTheLogIsPublishedAndMirrored(t *testing.T) {
 	code, out = p.run(mirror...)
 	require.Equal(t, failed, code, out)
 	require.Regexp(t, `^BAD seq=301 the log does not extend this copy of it: `, out)
+
+	ctx, cancel = context.WithCancel(t.Context())
+	following = &lines{grown: make(chan struct{}, 1)}
+	go func() {
+		ended <- run(ctx, world{nil, following, io.Discard}, []string{"mirror", "--from", published, "--out", copied, "--log", log, "--metrics-addr", "127.0.0.1:0"})
+	}()
+	address := following.until(t, `metrics on (\S+)`)
+	following.until(t, `(BAD) seq=301`)
+	site := &tiles.Site{URL: strings.TrimSuffix(address, "/metrics"), Client: &http.Client{}}
+	text, err := site.Get(t.Context(), "metrics", 1<<20)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "\narauto_mirror_fork 1\n", "it stays, so that the alarm rings")
+	cancel()
+	require.Equal(t, failed, <-ended)
 	code, out = p.run("audit", "tiles", "--out", published, "--database-url", p.url)
 	require.Equal(t, failed, code, out)
 	require.Contains(t, out, "does not extend this copy")

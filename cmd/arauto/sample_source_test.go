@@ -72,6 +72,7 @@ var sampleCores = map[string]func(t *testing.T) sampleCore{
 // TestEachSampleOfASourceConnectsACore starts the core that a sample is about and a gateway with the sample's mapping, does
 // in the core what the sample says, and compares what the initiator receives.
 func TestEachSampleOfASourceConnectsACore(t *testing.T) {
+	t.Parallel()
 	for name, start := range sampleCores {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -40,6 +40,8 @@ func strict(c *cobra.Command) {
 		meant := nearest(flags, name)
 		if meant != "" {
 			meant = strings.Replace(meant, "mean ", "mean --", 1)
+		} else if sub, _, err := c.Find([]string{name}); err == nil && sub != c {
+			meant = ", did you mean " + sub.CommandPath() + "?"
 		}
 		return wrongUse("%s: --%s is not a flag of this command%s; see arauto help", c.CommandPath(), name, meant)
 	})

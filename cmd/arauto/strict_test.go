@@ -78,6 +78,7 @@ func TestAMisspelledNameIsToldTheNearest(t *testing.T) {
 		"completion bsh":            "did you mean bash?",
 		"audit breaches --form x":   "--form is not a flag of this command, did you mean --format?",
 		"audit verify --anchor x":   "did you mean --anchors?",
+		"--version":                 "arauto: --version is not a flag of this command, did you mean arauto version?; see arauto help",
 		"audit breaches --nonsense": "arauto audit breaches: --nonsense is not a flag of this command; see arauto help",
 	} {
 		got := call(t, time.Minute, nil, strings.Fields(line)...)
@@ -93,7 +94,7 @@ func TestAMisspelledNameIsToldTheNearest(t *testing.T) {
 // is asked.
 func TestEveryClosedFlagNamesWhatWouldBeRight(t *testing.T) {
 	needed := map[string]string{
-		"audit breaches": "--from 2026-11-01 --to 2026-11-02", "audit dossier": "p", "audit export": "--out x", "audit report": "--day 2026-11-01", "preflight": "https://itp.example",
+		"audit breaches": "--from 2026-11-01 --to 2026-11-02", "audit dossier": "p", "audit export": "--out x", "audit report": "--day 2026-11-01", "preflight": "https://itp.example", "poll": "p", "trigger": "consent",
 	}
 	n := 0
 	for path, c := range everyCommand(t) {

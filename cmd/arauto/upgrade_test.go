@@ -72,7 +72,7 @@ func TestThePreviousVersionWorksBesideThisOne(t *testing.T) {
 	}})}
 	conn, err := pgx.Connect(t.Context(), f.Database)
 	require.NoError(t, err)
-	_, err = conn.Exec(t.Context(), "UPDATE arauto.form SET dense = false") // as the migration leaves it in a database that is used
+	_, err = conn.Exec(t.Context(), "UPDATE arauto.form SET dense = false, packed = false") // as the migration leaves it in a database that is used
 	require.NoError(t, err)
 	require.NoError(t, conn.Close(t.Context()))
 	start := func(place int, previous bool) {

@@ -161,20 +161,31 @@ func writeNew(file string, text []byte) error {
 // tellTried writes what would become of the newest row.
 func tellTried(out io.Writer, table string, e *explain.Explanation) {
 	problems := slices.Clone(e.Mapped.Problems)
+	var nonconforming []notice.Problem
 	if e.Foresight != nil {
-		problems = append(problems, e.Foresight.Problems...)
+		problems, nonconforming = append(problems, e.Foresight.Problems...), e.Foresight.Nonconforming
 	}
-	switch {
-	case len(problems) > 0:
-		fmt.Fprintf(out, "%s: its newest row would go to quarantine:\n", table)
+	list := func(heading string, problems []notice.Problem) {
+		fmt.Fprintf(out, heading+":\n", table)
 		for _, p := range problems {
 			fmt.Fprintf(out, "    %s %s: %s\n", p.Pointer, p.Code, p.Detail)
 		}
+	}
+	switch {
+	case len(problems) > 0:
+		list("%s: its newest row would go to quarantine", problems)
+	case len(nonconforming) > 0:
+		list("%s: its newest row would be told, and listed as non-conforming; with schema.nonconforming: refuse it would go to quarantine", nonconforming)
 	case e.LineError != nil:
 		fmt.Fprintf(out, "%s: its newest row gives no change: %s %s\n", table, e.LineError.Pointer, e.LineError.Detail)
 	case e.Foresight != nil && e.Foresight.Verdict == notice.Conflicting:
 		fmt.Fprintf(out, "%s: its newest row contradicts what is stored (%s)\n", table, e.Foresight.Why)
 	default:
 		fmt.Fprintf(out, "%s: its newest row would be applied\n", table)
+	}
+	for _, s := range e.Mapped.Steps {
+		if s.Inside && s.Null() {
+			fmt.Fprintf(out, "    null in this row, so make sure of the name: %s (%s)\n", s.Key, s.Expression)
+		}
 	}
 }

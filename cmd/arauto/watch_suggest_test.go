@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,22 +127,26 @@ func TestTheDemoFollowsACore(t *testing.T) {
 	out, err := demo.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, demo.Start())
-	t.Cleanup(func() { _ = demo.Process.Kill() })
+	patience := time.AfterFunc(2*time.Minute, func() { _ = demo.Process.Kill() })
+	t.Cleanup(func() { patience.Stop(); _ = demo.Process.Kill() })
 	lines := bufio.NewScanner(out)
-	until := func(want string) string {
-		for lines.Scan() {
-			t.Log(lines.Text())
-			if strings.Contains(lines.Text(), want) {
-				return lines.Text()
-			}
+	until := func(wanted ...string) (last string) {
+		for len(wanted) > 0 {
+			require.True(t, lines.Scan(), "the demo ended, or was ended after two minutes of silence, before it said %q", wanted)
+			patience.Reset(2 * time.Minute)
+			last = lines.Text()
+			t.Log(last)
+			wanted = slices.DeleteFunc(wanted, func(want string) bool { return strings.Contains(last, want) })
 		}
-		t.Fatalf("the demo ended before it said %q", want)
-		return ""
+		return last
 	}
-	until("Everything keeps running")
+	until("Everything keeps running", "stored and announced to nobody: snapshot") // of the first load nothing is told
 	_, err = core.Exec(t.Context(), "UPDATE pagamentos SET situacao = 'LIQUIDADO', situacao_alterada_em = now() AT TIME ZONE 'America/Sao_Paulo'")
 	require.NoError(t, err)
 	require.Contains(t, until("received POST /alfa/open-banking/webhook/v1/payments/v5/pix/payments/"), `{"data":{"timestamp":"`)
+	_, err = core.Exec(t.Context(), "UPDATE pagamentos SET situacao = 'NUNCA_VISTO', situacao_alterada_em = now() AT TIME ZONE 'America/Sao_Paulo'")
+	require.NoError(t, err)
+	until("went to quarantine: /data/status unmapped-status")
 	require.NoError(t, demo.Process.Signal(os.Interrupt))
 	until("demo: ok")
 	require.NoError(t, demo.Wait())

@@ -50,6 +50,21 @@ type Exchange struct {
 	Body  []byte      // as it was read, where a handler keeps it
 	Heard bool        // changes in it were handed to intake
 	Notes []slog.Attr // what a handler adds to the access log: no token, body, query value or document
+
+	left bool // its handler has returned without an answer; Resume goes on
+}
+
+// Leave lets the handler return without an answer. The exchange stays open until Resume has answered it, and holds little meanwhile: it has
+// no logger.
+func (x *Exchange) Leave() { x.left, x.Log = true, nil }
+
+// Resume goes on with an exchange that its handler left, as if handle were the rest of that handler. It may be left again.
+func (f *Face) Resume(x *Exchange, handle func(*Exchange) error) {
+	x.left, x.Log = false, f.logger(x.id)
+	defer f.Conclude(x)
+	if err := handle(x); err != nil {
+		f.Refuse(x, err)
+	}
 }
 
 // Meter counts what is answered.
@@ -86,14 +101,21 @@ func (f *Face) Begin(w http.ResponseWriter, r *http.Request, route string) *Exch
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	return &Exchange{
-		W: &Meter{ResponseWriter: w}, R: r, face: f, Log: f.Log.With("request_id", id), id: id, Route: route, Began: time.Now(),
+		W: &Meter{ResponseWriter: w}, R: r, face: f, Log: f.logger(id), id: id, Route: route, Began: time.Now(),
 	}
 }
 
+// logger names a request.
+func (f *Face) logger(id string) *slog.Logger { return f.Log.With("request_id", id) }
+
 // Conclude ends an exchange when it is deferred, even one whose handler panicked, and writes its line of the access log (S1): who, from
-// where, what, and how it ended; no query value, body or token.
+// where, what, and how it ended; no query value, body or token. It does nothing to one that was left.
 func (f *Face) Conclude(x *Exchange) {
-	if v := recover(); v != nil { //nolint:revive // this function is what is deferred
+	v := recover() //nolint:revive // this function is what is deferred
+	if v == nil && x.left {
+		return
+	}
+	if v != nil {
 		x.Panicked(v)
 		if x.W.Status == 0 {
 			f.Refuse(x, ErrInternal)
@@ -113,13 +135,16 @@ func (f *Face) Conclude(x *Exchange) {
 }
 
 // Panicked records a panic. Its value may hold anything, so only its type is kept, and its text when the runtime made it.
-func (x *Exchange) Panicked(v any) {
-	x.face.Observer.Panicked(x.face.name, x.Route)
+func (x *Exchange) Panicked(v any) { x.face.Panicked(x.Log, x.Route, v) }
+
+// Panicked records a panic that no exchange recovers, as Exchange.Panicked does. It must be called where the panic is recovered.
+func (f *Face) Panicked(log *slog.Logger, route string, v any) {
+	f.Observer.Panicked(f.name, route)
 	text := fmt.Sprintf("%T", v)
 	if e, ok := v.(runtime.Error); ok {
 		text = e.Error()
 	}
-	x.Log.Error("panic while answering", "route", x.Route, "panic", text, "stack", string(debug.Stack()))
+	log.Error("panic while answering", "route", route, "panic", text, "stack", string(debug.Stack()))
 }
 
 // Lingering is how long the rest of a request is read and thrown away after its answer: closing a connection on data that

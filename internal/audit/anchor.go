@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"regexp"
+	"strings"
 )
 
 // AnchorFile is what a file of signed notes, as anchors keep it, has of one log.
@@ -48,6 +49,16 @@ func (a *AnchorFile) Notes() []string {
 		out = append(out, f.String())
 	}
 	return out
+}
+
+// Unread is how many pieces may have been checkpoints of this log: all that is passed over but checkpoints of other logs.
+func (a *AnchorFile) Unread() (n int) {
+	for _, f := range a.Foreign {
+		if !strings.HasPrefix(f.Taken, takenOther) {
+			n++
+		}
+	}
+	return n
 }
 
 // What a piece of an anchor file is taken for.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/lab/cost"
+	"github.com/arauto/arauto/internal/uuid"
 )
 
 // key is the same in every run, so that the vectors below are too. It is worth nothing.
@@ -29,23 +30,23 @@ func key() ed25519.PrivateKey {
 
 func ptr[T any](v T) *T { return &v }
 
-func uuid(n byte) audit.UUID {
-	return audit.UUID{n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+func numbered(n byte) uuid.UUID {
+	return uuid.UUID{n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
 }
 
 // samples has an entry with nothing, one with everything, and what could be spelt in more than one way.
 func samples() []audit.Entry {
 	at := audit.At(time.Date(2026, 11, 21, 12, 0, 0, 123456000, time.UTC))
 	return []audit.Entry{
-		{ID: uuid(0), At: at, XID: 741, Kind: "admin", Facts: "{}"},
+		{ID: numbered(0), At: at, XID: 741, Kind: "admin", Facts: "{}"},
 		{
-			ID: uuid(1), At: at + 1, XID: 742, Kind: "result", ClientID: ptr("c3a1"), ResourceKind: ptr(int16(2)), ResourceID: ptr("p-1"), Revision: ptr(int64(7)),
-			NotificationID: ptr(uuid(2)), ChangeID: ptr(uuid(3)), InteractionID: ptr(uuid(4)), Number: ptr(int16(3)), Outcome: ptr("refused"), Closes: ptr("exhausted"),
+			ID: numbered(1), At: at + 1, XID: 742, Kind: "result", ClientID: ptr("c3a1"), ResourceKind: ptr(int16(2)), ResourceID: ptr("p-1"), Revision: ptr(int64(7)),
+			NotificationID: ptr(numbered(2)), ChangeID: ptr(numbered(3)), InteractionID: ptr(numbered(4)), Number: ptr(int16(3)), Outcome: ptr("refused"), Closes: ptr("exhausted"),
 			CreatedAt: ptr(at - 1), Facts: `{"httpStatus" : 503, "note":"\u0041ção"}`,
 		},
-		{ID: uuid(2), At: audit.Infinity, XID: -1, Kind: "", ClientID: ptr(""), ResourceID: ptr("quote\" back\\slash \t\n\x01\x7f é 日本"), CreatedAt: ptr(audit.MinusInfinity), Facts: "{\n\"a\": 1}"},
-		{ID: uuid(3), At: 0, XID: 743, Kind: "change", Facts: `"{}"`},
-		{ID: uuid(4), At: -1, XID: 744, Kind: "change", Facts: ` {}`},
+		{ID: numbered(2), At: audit.Infinity, XID: -1, Kind: "", ClientID: ptr(""), ResourceID: ptr("quote\" back\\slash \t\n\x01\x7f é 日本"), CreatedAt: ptr(audit.MinusInfinity), Facts: "{\n\"a\": 1}"},
+		{ID: numbered(3), At: 0, XID: 743, Kind: "change", Facts: `"{}"`},
+		{ID: numbered(4), At: -1, XID: 744, Kind: "change", Facts: ` {}`},
 	}
 }
 

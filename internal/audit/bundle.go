@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"strings"
 )
 
 // Members of a bundle, a ZIP file without compression and without times, so that the same entries always give the same
@@ -41,6 +40,8 @@ type Manifest struct {
 	Windows  int64             `json:"windows,omitempty"` // of format 2
 	Verifier string            `json:"verifier"`
 	Files    []ManifestFile    `json:"files"`
+
+	lacks error // of one that was read: which member is not there
 }
 
 // ManifestFile is one member of a bundle.
@@ -202,10 +203,13 @@ var ErrTooLong = errors.New("a part of the file is too long to be kept in memory
 
 // openBundle reads the list of members. Its error says why the file is no bundle of ours.
 func openBundle(r io.ReaderAt, size int64) (*bundle, error) {
+	if err := checkZIP(r, size); err != nil {
+		return nil, err
+	}
 	list := &memberList{ReaderAt: r, left: directoryMost}
 	archive, err := zip.NewReader(list, size)
 	if err != nil {
-		return nil, errors.New("the bundle is not a ZIP file, or broken")
+		return nil, errZIP
 	}
 	list.known = true
 	b := &bundle{files: map[string]*zip.File{}}
@@ -243,7 +247,8 @@ func (l *memberList) ReadAt(p []byte, at int64) (int, error) {
 
 // VerifyBundle verifies a bundle with the log's public key, which must come from elsewhere than the bundle: its sums,
 // its checkpoints, and every entry, by the whole tree or by its proof. What is wrong is a *Fault. Anchored checkpoints
-// beyond a bundle's size are left out of account, since a bundle is of one moment.
+// beyond a bundle's size are left out of account, since a bundle is of one moment; with a filtered one, those count that have the size of
+// one of its checkpoints, or of each other.
 func VerifyBundle(r io.ReaderAt, size int64, public ed25519.PublicKey, anchored []Checkpoint) (VerifiedLog, error) {
 	return VerifyBundleWithin(r, size, public, anchored, WholeMost)
 }
@@ -274,6 +279,12 @@ func VerifyBundleWithin(r io.ReaderAt, size int64, public ed25519.PublicKey, anc
 		}
 		return VerifiedLog{}, &Fault{until, err.Error()}
 	}
+	if b.lacks != nil {
+		return VerifiedLog{}, &Fault{0, "the manifest: " + b.lacks.Error()}
+	}
+	if b.Log != Origin(public) {
+		return VerifiedLog{}, &Fault{0, "the manifest is of another log"}
+	}
 	if n := len(checkpoints); b.Size == 0 || n == 0 || checkpoints[n-1].Size != b.Size || checkpoints[n-1].Root.String() != b.Root {
 		return VerifiedLog{}, &Fault{0, "the manifest is not about the last checkpoint in the bundle"}
 	}
@@ -287,7 +298,10 @@ func VerifyBundleWithin(r io.ReaderAt, size int64, public ed25519.PublicKey, anc
 		case b.Format == bundleCounted:
 			err = b.verifyCounts(checkpoints, &verdict)
 		default:
-			verdict.Notes = append(verdict.Notes, "the bundle has no counts: an export can be shown to be complete when its filter names a client and the end of a period that is counted, and no single resource")
+			verdict.Notes = append(verdict.Notes, noteNoCounts)
+		}
+		if err == nil {
+			err = Contradiction(append(checkpoints, anchored...)...)
 		}
 	}
 	if err != nil {
@@ -379,8 +393,7 @@ func (b *bundle) verifySome(c Checkpoint) (VerifiedLog, error) {
 		return v, &Fault{0, err.Error()}
 	}
 	defer proofs.Close()
-	lines, paths := bufio.NewScanner(entries), bufio.NewScanner(proofs)
-	lines.Buffer(nil, maxRecord)
+	lines, paths := newLines(entries, maxRecord), newLines(proofs, maxRecord)
 	last := int64(-1)
 	var record []byte
 	for ; lines.Scan(); v.Entries++ {
@@ -413,7 +426,7 @@ func (b *bundle) verifySome(c Checkpoint) (VerifiedLog, error) {
 
 func nextPath(paths *bufio.Scanner, seq int64) ([]Hash, error) {
 	var p proofLine
-	if !paths.Scan() || json.NewDecoder(strings.NewReader(paths.Text())).Decode(&p) != nil || p.Seq != seq {
+	if !paths.Scan() || json.Unmarshal(paths.Bytes(), &p) != nil || p.Seq != seq {
 		return nil, errors.New("its proof is missing")
 	}
 	return hashes(p.Path)
@@ -450,8 +463,7 @@ func BundleLeaves(r io.ReaderAt, size int64) (out []SeqLeaf, err error) {
 		return nil, err
 	}
 	defer file.Close()
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, maxRecord)
+	lines := newLines(file, maxRecord)
 	var record []byte
 	for lines.Scan() {
 		var leaf Hash

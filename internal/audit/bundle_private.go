@@ -44,8 +44,7 @@ func (b *bundle) verifyPrivate() error {
 	}
 	defer entries.Close()
 	in := newRecords(entries)
-	lines := bufio.NewScanner(texts)
-	lines.Buffer(nil, maxRecord)
+	lines := newLines(texts, maxRecord)
 	last := int64(-1)
 	for lines.Scan() {
 		var p privateLine
@@ -94,9 +93,7 @@ type records struct {
 }
 
 func newRecords(lines io.Reader) *records {
-	r := &records{lines: bufio.NewScanner(lines), seq: -1}
-	r.lines.Buffer(nil, maxRecord)
-	return r
+	return &records{lines: newLines(lines, maxRecord), seq: -1}
 }
 
 // at is the record at a position that is larger than the ones asked for before; nil when it is not there.

@@ -75,6 +75,12 @@ func (s *Signer) Sign(c Checkpoint) ([]byte, error) {
 	return signed, nil
 }
 
+// Try signs a text that is no checkpoint, so that a device that does not sign is noticed before it is needed.
+func (s *Signer) Try() error {
+	_, err := noteSigner{s}.Sign([]byte("arauto: a trial of the log's key, which says nothing of the log\n"))
+	return err
+}
+
 // noteSigner shows a Signer to package note.
 type noteSigner struct{ s *Signer }
 
@@ -130,6 +136,9 @@ func openNote(signed []byte, public ed25519.PublicKey, what string) (string, err
 		return "", fmt.Errorf("%s is not signed with this key", what)
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", what, err)
+	}
+	if _, err := canonical64(opened.Sigs[0].Base64); err != nil {
+		return "", fmt.Errorf("the signature of %s: %w", what, err)
 	}
 	return opened.Text, nil
 }

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/json"
@@ -76,7 +75,7 @@ func hashes(path []string) ([]Hash, error) {
 	var out []Hash
 	for _, s := range path {
 		h, err := tlog.ParseHash(s)
-		if err != nil {
+		if err != nil || h.String() != s {
 			return nil, errors.New("its proof cannot be read")
 		}
 		out = append(out, h)
@@ -240,10 +239,9 @@ func (b *bundle) verifyCounts(checkpoints []Checkpoint, v *VerifiedLog) error {
 	v.Notes = append(v.Notes, c.notes...)
 	if v.Complete {
 		begin := cmp.Or(b.Filter["from"], "the beginning of the log")
-		v.Notes = append(v.Notes, fmt.Sprintf("the bundle has every entry of %s from %s to %s: the %d that the filter finds, and the others in %s (positions %d to %d)",
-			strings.Join(b.Clients, ", "), begin, b.Filter["to"], b.Entries, memberContext, from, to-1))
+		v.Notes = append(v.Notes, fmt.Sprintf(noteComplete, strings.Join(b.Clients, ", "), begin, b.Filter["to"], b.Entries, memberContext, from, to-1))
 		if b.Filter["organisationId"] != "" {
-			v.Notes = append(v.Notes, "which clients an organisation has is not proven: completeness is that of the clients named")
+			v.Notes = append(v.Notes, noteOrganisation)
 		}
 	}
 	return nil
@@ -259,8 +257,7 @@ func (c *completeness) collect(member string, count int64, wanted bool) error {
 		return &Fault{0, err.Error()}
 	}
 	defer r.Close()
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxRecord)
+	lines := newLines(r, maxRecord)
 	last, n := int64(-1), int64(0)
 	for ; lines.Scan(); n++ {
 		record, leaf, err := cutLine(nil, lines.Bytes())
@@ -302,8 +299,7 @@ func (c *completeness) windows() (from, to int64, err error) {
 		return 0, 0, &Fault{0, err.Error()}
 	}
 	defer r.Close()
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxRecord)
+	lines := newLines(r, maxRecord)
 	n := int64(0)
 	for ; lines.Scan(); n++ {
 		var w windowLine
@@ -377,7 +373,7 @@ func (c *completeness) window(w *windowLine) (of Commitment, err error) {
 // is missing.
 func (c *completeness) covered(from, to int64) bool {
 	if to == 0 {
-		c.notes = append(c.notes, "the log's counts of clients are not in the bundle")
+		c.notes = append(c.notes, noteNoWindows)
 		return false
 	}
 	start := from == 0
@@ -386,11 +382,11 @@ func (c *completeness) covered(from, to int64) bool {
 		start = start || errFrom == nil && s.Size >= from && s.At <= begins
 	}
 	if !start {
-		c.notes = append(c.notes, fmt.Sprintf("entries before position %d are not counted: begin the period later", from))
+		c.notes = append(c.notes, fmt.Sprintf(noteBefore, from))
 	}
 	ends, errTo := parseInstant(c.b.Filter["to"])
 	if errTo != nil {
-		c.notes = append(c.notes, "the period has no end, and what is new is not counted yet: name one with to")
+		c.notes = append(c.notes, noteNoEnd)
 		return false
 	}
 	behind := At(ends.Time().Add(windowMargin))
@@ -400,7 +396,7 @@ func (c *completeness) covered(from, to int64) bool {
 		end = end || slices.ContainsFunc(entries, past)
 	}
 	if !end {
-		c.notes = append(c.notes, fmt.Sprintf("entries from position %d on are not counted yet, and the period may reach beyond it", to))
+		c.notes = append(c.notes, fmt.Sprintf(noteAfter, to))
 	}
 	return start && end
 }

@@ -55,6 +55,9 @@ func ParseConsistency(text []byte) (p Consistency, err error) {
 		return p, wrong
 	}
 	p.Old, p.New = both[0], both[1]
+	if !bytes.Equal(p.Marshal(), text) {
+		return p, wrong // it says the same in other characters
+	}
 	return p, nil
 }
 
@@ -73,12 +76,16 @@ func (p Consistency) Check(public ed25519.PublicKey) (old, later Checkpoint, err
 	return old, later, nil
 }
 
-// VerifyConsistency verifies a proof of consistency. The verdict's size and root are those of the newer checkpoint.
-func VerifyConsistency(text []byte, public ed25519.PublicKey) (VerifiedLog, error) {
+// VerifyConsistency verifies a proof of consistency, whose checkpoints must not contradict each other or those that were kept (Contradiction).
+// The verdict's size and root are those of the newer checkpoint.
+func VerifyConsistency(text []byte, public ed25519.PublicKey, anchored ...Checkpoint) (VerifiedLog, error) {
 	p, err := ParseConsistency(text)
 	if err != nil {
 		return VerifiedLog{}, &Fault{0, err.Error()}
 	}
-	_, later, err := p.Check(public)
+	earlier, later, err := p.Check(public)
+	if err == nil {
+		err = Contradiction(append([]Checkpoint{earlier, later}, anchored...)...)
+	}
 	return VerifiedLog{Entries: later.Size, Size: later.Size, Root: later.Root, SignedAt: later.At}, err
 }

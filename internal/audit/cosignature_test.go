@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/mod/sumdb/note"
+
+	"github.com/arauto/arauto/internal/lab/verifiers"
 )
 
 // vouching is a witness with its private key.
@@ -186,10 +187,7 @@ func TestAPolicyIsReadAsC2SPWritesIt(t *testing.T) {
 
 // TestBothVerifiersJudgeAPolicyAlike compares Policy.Confirm with docs/verify.py, over a proof of one entry.
 func TestBothVerifiersJudgeAPolicyAlike(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("there is no python3")
-	}
+	script := verifiers.Script(t)
 	log, a, b, c := newLog(t), newVouching(t, "a"), newVouching(t, "b"), newVouching(t, "c")
 	record := []byte(`{"v":1,"seq":0,"id":"x"}`)
 	signed, err := log.Sign(Checkpoint{Size: 1, Root: Leaf(record), At: At(vouchedAt)})
@@ -237,18 +235,16 @@ func TestBothVerifiersJudgeAPolicyAlike(t *testing.T) {
 				err = v.AsOf(time.Now())
 			}
 			proof := file("proof.txt", Proof{Record: record, Checkpoint: one.note}.Marshal())
-			cmd := exec.CommandContext(t.Context(), python, "../../docs/verify.py", "--key", key, "--policy", file("policy.txt", []byte(one.policy)), proof)
-			var notes strings.Builder
-			cmd.Stderr = &notes
-			out, _ := cmd.Output()
+			ran := script(t, "--key", key, "--policy", file("policy.txt", []byte(one.policy)), proof)
+			out, notes := string(ran.Out), string(ran.Problems)
 			if one.want == "" {
 				require.NoError(t, err)
-				require.Equal(t, "ok 1 "+Leaf(record).String()+"\n", string(out), notes.String())
-				require.Equal(t, strings.Join(v.Notes, "\n"), strings.TrimSpace(strings.ReplaceAll(notes.String(), "note: ", "")))
+				require.Equal(t, "ok 1 "+Leaf(record).String()+"\n", out, notes)
+				require.Equal(t, strings.Join(v.Notes, "\n"), strings.TrimSpace(strings.ReplaceAll(notes, "note: ", "")))
 				return
 			}
 			require.ErrorContains(t, err, one.want)
-			require.Contains(t, string(out), one.want, notes.String())
+			require.Contains(t, out, one.want, notes)
 		})
 	}
 }

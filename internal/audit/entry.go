@@ -2,13 +2,14 @@ package audit
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/arauto/arauto/internal/uuid"
 )
 
 // Instant is a time in microseconds since 1970-01-01 UTC, which is what the database keeps. The two extremes stand for
@@ -52,24 +53,10 @@ func parseInstant(s string) (Instant, error) {
 	return At(t), nil
 }
 
-// UUID is the sixteen bytes of one.
-type UUID [16]byte
-
-// String is the usual form, in lower case.
-func (u UUID) String() string { return string(u.append(nil)) }
-
-func (u UUID) append(b []byte) []byte {
-	b = append(hex.AppendEncode(b, u[:4]), '-')
-	b = append(hex.AppendEncode(b, u[4:6]), '-')
-	b = append(hex.AppendEncode(b, u[6:8]), '-')
-	b = append(hex.AppendEncode(b, u[8:10]), '-')
-	return hex.AppendEncode(b, u[10:])
-}
-
 // Entry is one fact of the history: every column of it, as the database has them. Nil is NULL, which is not the same as
 // empty.
 type Entry struct {
-	ID             UUID
+	ID             uuid.UUID
 	At             Instant
 	XID            int64 // the transaction that wrote it
 	Kind           string
@@ -77,9 +64,9 @@ type Entry struct {
 	ResourceKind   *int16
 	ResourceID     *string
 	Revision       *int64
-	NotificationID *UUID
-	ChangeID       *UUID
-	InteractionID  *UUID
+	NotificationID *uuid.UUID
+	ChangeID       *uuid.UUID
+	InteractionID  *uuid.UUID
 	Number         *int16
 	Outcome        *string
 	Closes         *string
@@ -147,7 +134,7 @@ const recordStart = `{"v":1,"seq":`
 // absent ones are NULL, strings have one spelling only, and facts come last, as they are stored.
 func (e *Entry) AppendRecord(b []byte, seq int64) []byte {
 	b = strconv.AppendInt(append(b, recordStart...), seq, 10)
-	b = append(e.ID.append(append(b, `,"id":"`...)), '"')
+	b = append(e.ID.Append(append(b, `,"id":"`...)), '"')
 	b = append(e.At.append(append(b, `,"at":"`...)), '"')
 	b = strconv.AppendInt(append(b, `,"xid":`...), e.XID, 10)
 	b = appendString(append(b, `,"kind":`...), e.Kind)
@@ -188,11 +175,11 @@ func appendInt[T int16 | int64](b []byte, member string, n *T) []byte {
 	return strconv.AppendInt(append(b, member...), int64(*n), 10)
 }
 
-func appendUUID(b []byte, member string, u *UUID) []byte {
+func appendUUID(b []byte, member string, u *uuid.UUID) []byte {
 	if u == nil {
 		return b
 	}
-	return append(u.append(append(b, member...)), '"')
+	return append(u.Append(append(b, member...)), '"')
 }
 
 // appendString writes a JSON string in its one spelling: only the quote, the backslash and characters below U+0020 are

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/uuid"
 )
 
 // exampleKey is the key of the examples' logs. A real one is random.
@@ -17,7 +18,7 @@ var exampleKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize
 func exampleEntry(n byte) audit.Entry {
 	resource := fmt.Sprintf("pay-%d", n)
 	return audit.Entry{
-		ID: audit.UUID{15: n}, At: audit.At(time.Date(2026, 11, 21, 12, 0, int(n), 0, time.UTC)), XID: 700 + int64(n), Kind: "change", ResourceID: &resource,
+		ID: uuid.UUID{15: n}, At: audit.At(time.Date(2026, 11, 21, 12, 0, int(n), 0, time.UTC)), XID: 700 + int64(n), Kind: "change", ResourceID: &resource,
 		Facts: `{"status":"ACSC"}`,
 	}
 }

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/ed25519"
 	"errors"
@@ -40,7 +39,8 @@ func cutLine(b, line []byte) (record []byte, leaf Hash, err error) {
 	if at < 1 || !bytes.HasPrefix(line[at:], []byte(leafStart)) || !bytes.HasSuffix(line, []byte(leafEnd)) {
 		return nil, leaf, errLine
 	}
-	if leaf, err = tlog.ParseHash(string(line[at+len(leafStart) : len(line)-len(leafEnd)])); err != nil {
+	beside := string(line[at+len(leafStart) : len(line)-len(leafEnd)])
+	if leaf, err = tlog.ParseHash(beside); err != nil || leaf.String() != beside {
 		return nil, leaf, errLine
 	}
 	return append(append(b, line[:at]...), '}'), leaf, nil
@@ -57,8 +57,7 @@ func VerifyRecords(lines io.Reader, public ed25519.PublicKey, checkpoints []Chec
 	if err := v.Expect(checkpoints...); err != nil {
 		return VerifiedLog{}, err
 	}
-	scanner := bufio.NewScanner(lines)
-	scanner.Buffer(make([]byte, 64<<10), maxRecord)
+	scanner := newLines(lines, maxRecord)
 	for scanner.Scan() {
 		if err := v.addLine(scanner.Bytes()); err != nil {
 			return VerifiedLog{}, v.first(err)

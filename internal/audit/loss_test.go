@@ -98,11 +98,11 @@ func fallen(t *testing.T, says bool) (whole *log, gone []audit.Checkpoint, notes
 		require.NoError(t, err)
 		text, err := json.Marshal(map[string]string{"statement": string(signed)})
 		require.NoError(t, err)
-		add(audit.Entry{ID: uuid(200), At: samples()[0].At, XID: 900, Kind: audit.KindLoss, Facts: string(text)})
+		add(audit.Entry{ID: numbered(200), At: samples()[0].At, XID: 900, Kind: audit.KindLoss, Facts: string(text)})
 	}
 	for i := range 30 {
 		e := samples()[0]
-		e.ID, e.XID = uuid(byte(100+i)), int64(1000+i)
+		e.ID, e.XID = numbered(byte(100+i)), int64(1000+i)
 		add(e)
 		if i%10 == 9 {
 			sign(time.Date(2026, 11, 21, 14, 0, i, 0, time.UTC))

@@ -38,7 +38,7 @@ func missing(t *testing.T, resumed bool, claimed, covered, announced time.Time) 
 	}
 	w.sign(covered)
 	e := audit.Entry{
-		ID: uuid(9), At: audit.At(announced), XID: 9, Kind: audit.KindRetention, Outcome: ptr(audit.RemovalAnnounced),
+		ID: numbered(9), At: audit.At(announced), XID: 9, Kind: audit.KindRetention, Outcome: ptr(audit.RemovalAnnounced),
 		Facts: fmt.Sprintf(`{"partition":"entry_202001","first":0,"last":2,"entries":3,"digest":"%s"}`, gone.Root()),
 	}
 	w.tree.Append(audit.Leaf(e.AppendRecord(nil, 3)), nil)
@@ -137,7 +137,7 @@ func TestAWalkThatIsResumedAtEachCheckpointKnowsWhatAWholeOneKnows(t *testing.T)
 // TestAWalkThatBeginsInTheMiddleDoesNotMissTheAnnouncementBeforeIt: the whole walk compares them.
 func TestAWalkThatBeginsInTheMiddleDoesNotMissTheAnnouncementBeforeIt(t *testing.T) {
 	e := audit.Entry{
-		ID: uuid(9), At: samples()[0].At, XID: 9, Kind: audit.KindRetention, Outcome: ptr(audit.RemovalDropped),
+		ID: numbered(9), At: samples()[0].At, XID: 9, Kind: audit.KindRetention, Outcome: ptr(audit.RemovalDropped),
 		Facts: `{"partition":"entry_202001","first":0,"last":2,"entries":3,"digest":"` + audit.EmptyRoot().String() + `"}`,
 	}
 	var tree audit.Range

@@ -1,6 +1,10 @@
 package audit
 
-import "crypto/ed25519"
+import (
+	"crypto/ed25519"
+
+	"github.com/arauto/arauto/internal/uuid"
+)
 
 // SignedHead is the log as of one checkpoint: the key it is signed with, the checkpoint, and the note it was read from.
 type SignedHead struct {
@@ -61,7 +65,7 @@ type Placed struct {
 // Mark is a place in a list that is ordered by time and id, newest first; zero: none.
 type Mark struct {
 	At Instant
-	ID UUID
+	ID uuid.UUID
 }
 
 // Page is what one search found: the newest first.
@@ -72,3 +76,6 @@ type Page struct {
 	Size    int64      // of the log the entries were compared with
 	Damage  []string   // what is wrong with the log's own tables, as far as this page met it
 }
+
+// NewestCosigned stands, in the place of the size of a checkpoint, for the newest that a witness cosigned.
+const NewestCosigned = -1

@@ -45,6 +45,9 @@ func (c *Config) checkAnchors(p *Problems) {
 		p.Add("log.anchor_url", "is not an https:// URL", "use the https:// URL to which checkpoints are posted")
 	}
 	s := &c.Log.S3
+	if c.Log.TilesS3 && s.Endpoint == "" {
+		p.Add("log.tiles_s3", "there is no object store", "set log.anchor_s3.endpoint, or leave this out")
+	}
 	if s.Endpoint == "" {
 		return
 	}

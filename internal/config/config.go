@@ -81,19 +81,11 @@ type Config struct {
 		AuthorisationServerID string `yaml:"authorisation_server_id" env:"ARAUTO_AUTHORISATION_SERVER_ID"`
 		LegalName             string `yaml:"legal_name" env:"ARAUTO_HOLDER_LEGAL_NAME"`
 	} `yaml:"holder"`
-	Signing struct {
-		Key       string `yaml:"key" env:"ARAUTO_SIGNING_KEY"`
-		KID       string `yaml:"kid" env:"ARAUTO_SIGNING_KID"`
-		NextKey   string `yaml:"next_key" env:"ARAUTO_SIGNING_NEXT_KEY"`
-		NextKID   string `yaml:"next_kid" env:"ARAUTO_SIGNING_NEXT_KID"`
-		Published string `yaml:"published" env:"ARAUTO_SIGNING_PUBLISHED"`
-	} `yaml:"signing"`
-	Tokens    TokenSettings `yaml:"tokens"`
-	Directory struct {
-		JWKS   string `yaml:"jwks" env:"ARAUTO_DIRECTORY_JWKS"`
-		Issuer string `yaml:"issuer" env:"ARAUTO_DIRECTORY_ISSUER"`
-	} `yaml:"directory"`
-	Webhook struct {
+	Brands    []BrandSettings   `yaml:"brands" env:"-"`
+	Signing   SigningSettings   `yaml:"signing"`
+	Tokens    TokenSettings     `yaml:"tokens"`
+	Directory DirectorySettings `yaml:"directory"`
+	Webhook   struct {
 		TLSCert       string        `yaml:"tls_cert" env:"ARAUTO_WEBHOOK_TLS_CERT"`
 		TLSKey        string        `yaml:"tls_key" env:"ARAUTO_WEBHOOK_TLS_KEY"`
 		RootCA        string        `yaml:"root_ca" env:"ARAUTO_WEBHOOK_ROOT_CA"`
@@ -124,6 +116,7 @@ type Config struct {
 	} `yaml:"timers"`
 	Schema struct {
 		UnknownMembers string   `yaml:"unknown_members" env:"ARAUTO_SCHEMA_UNKNOWN_MEMBERS"`
+		Nonconforming  string   `yaml:"nonconforming" env:"ARAUTO_SCHEMA_NONCONFORMING"`
 		Versions       []string `yaml:"versions" env:"ARAUTO_SCHEMA_VERSIONS"`
 	} `yaml:"schema"`
 	Resend struct {
@@ -153,8 +146,11 @@ type Config struct {
 		S3 ObjectStore `yaml:"anchor_s3"`
 
 		Agent     string `yaml:"agent" env:"ARAUTO_LOG_AGENT"`
+		Signer    string `yaml:"signer" env:"ARAUTO_LOG_SIGNER"`
 		Witnesses string `yaml:"witnesses" env:"ARAUTO_LOG_WITNESSES"`
 		WitnessCA string `yaml:"witness_ca" env:"ARAUTO_LOG_WITNESS_CA"`
+		Tiles     string `yaml:"tiles" env:"ARAUTO_LOG_TILES"`
+		TilesS3   bool   `yaml:"tiles_s3" env:"ARAUTO_LOG_TILES_S3"`
 	} `yaml:"log"`
 	Events struct {
 		Language         string `yaml:"language" env:"ARAUTO_EVENTS_LANGUAGE"`
@@ -167,6 +163,22 @@ type Config struct {
 	} `yaml:"events"`
 
 	origin map[string]string // by environment name: where a value came from
+}
+
+// SigningSettings name the keys that status answers are signed with (BRSEAL).
+type SigningSettings struct {
+	Key       string `yaml:"key" env:"ARAUTO_SIGNING_KEY"`
+	KID       string `yaml:"kid" env:"ARAUTO_SIGNING_KID"`
+	NextKey   string `yaml:"next_key" env:"ARAUTO_SIGNING_NEXT_KEY"`
+	NextKID   string `yaml:"next_kid" env:"ARAUTO_SIGNING_NEXT_KID"`
+	Signer    string `yaml:"signer" env:"ARAUTO_SIGNING_SIGNER"`
+	Published string `yaml:"published" env:"ARAUTO_SIGNING_PUBLISHED"`
+}
+
+// DirectorySettings say whose software statements are believed.
+type DirectorySettings struct {
+	JWKS   string `yaml:"jwks" env:"ARAUTO_DIRECTORY_JWKS"`
+	Issuer string `yaml:"issuer" env:"ARAUTO_DIRECTORY_ISSUER"`
 }
 
 // Error lists everything that is wrong with the settings, each with its key, the reason and the cure.
@@ -300,6 +312,8 @@ func (c *Config) settings() []setting {
 				key = prefix + "." + key
 			}
 			switch {
+			case f.Type == reflect.TypeFor[[]BrandSettings]():
+				continue // they have no variables
 			case f.Type.Kind() == reflect.Struct:
 				name = environment + f.Tag.Get("envPrefix")
 			case name != "-":
@@ -345,7 +359,7 @@ func (c *Config) Effective() []Effective {
 	for _, s := range c.settings() {
 		out = append(out, Effective{Key: s.key, Env: s.env, Value: s.text(), Origin: cmp.Or(c.origin[s.env], "default")})
 	}
-	return out
+	return append(out, c.effectiveBrands()...)
 }
 
 // text is the value as it is shown, a secret masked.
@@ -353,7 +367,7 @@ func (s setting) text() string {
 	v := s.value
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
-			return strings.Join(kindNames(), ",")
+			return strings.Join(ofb.KindNames(), ",")
 		}
 		v = v.Elem()
 	}
@@ -375,14 +389,6 @@ func (s setting) text() string {
 	return text
 }
 
-func kindNames() []string {
-	var out []string
-	for _, k := range ofb.Kinds() {
-		out = append(out, k.String())
-	}
-	return out
-}
-
 // officialBase is the pattern that links.self must match (status-apis §1.9, LINK), for the host part.
 var officialBase = regexp.MustCompile(`^https://[-a-zA-Z0-9@:%._+~#=]{2,256}\.[a-z]{2,6}(:[0-9]+)?$`)
 
@@ -393,6 +399,7 @@ func (c *Config) Check() error {
 		p.Add("profile", "is %q", "use production or development", c.Profile)
 	}
 	c.checkRequired(p)
+	c.checkBrands(p)
 	c.checkAddresses(p)
 	c.CheckWebhook(p)
 	c.checkTrust(p)
@@ -409,7 +416,7 @@ type Problems struct{ List []string }
 
 // Add says which key, what is wrong with it, and the cure. The args belong to wrong.
 func (p *Problems) Add(key, wrong, cure string, args ...any) {
-	p.List = append(p.List, fmt.Sprintf("%s (%s): %s; %s", key, EnvName(key), fmt.Sprintf(wrong, args...), cure))
+	p.List = append(p.List, fmt.Sprintf("%s: %s; %s", label(key), fmt.Sprintf(wrong, args...), cure))
 }
 
 // Err returns a *Error with all problems; nil when there are none.
@@ -435,8 +442,16 @@ func (p *Problems) Take(err error) {
 // File adds a problem with a file that a key names; nil adds none.
 func (p *Problems) File(key string, err error) {
 	if err != nil {
-		p.List = append(p.List, fmt.Sprintf("%s (%s): %v", key, EnvName(key), err))
+		p.List = append(p.List, fmt.Sprintf("%s: %v", label(key), err))
 	}
+}
+
+// label is a key with its environment variable, if it has one.
+func label(key string) string {
+	if name := EnvName(key); name != key {
+		return key + " (" + name + ")"
+	}
+	return key
 }
 
 // EnvName finds the environment variable of a key; the key itself when there is no such setting.
@@ -451,16 +466,18 @@ func EnvName(key string) string {
 
 func (c *Config) checkRequired(p *Problems) {
 	for _, s := range c.settings() {
-		if descriptions[s.key].required && s.value.IsZero() {
+		if descriptions[s.key].required && s.value.IsZero() && !(len(c.Brands) > 0 && slices.Contains(ofOneBrand, s.key)) {
 			p.Add(s.key, "is not set", "set it in the file or the environment")
 		}
 	}
-	c.Tokens.check(p, c.Profile == Development)
-	if c.Directory.JWKS == "" && c.Profile == Production {
-		p.Add("directory.jwks", "is not set", "name the Directory's key set; software statements are verified with it")
+	if len(c.Brands) == 0 {
+		c.EachBrand()[0].checkIdentity(p, c.Profile)
 	}
-	if c.Log.Agent != "" && c.Log.Key == "" {
-		p.Add("log.key", "is not set", "name the file of the public half of the key in log.agent")
+	if c.Log.Agent != "" && c.Log.Signer != "" {
+		p.Add("log.signer", "and log.agent are both set", "name the process that has the log's key by one of them")
+	}
+	if (c.Log.Agent != "" || c.Log.Signer != "") && c.Log.Key == "" {
+		p.Add("log.key", "is not set", "name the file of the public half of the key in log.agent or log.signer")
 	} else if c.Log.Key == "" && c.Profile == Production {
 		p.Add("log.key", "is not set", "name the file of the history's signing key; it seals the history")
 	}
@@ -470,12 +487,6 @@ func (c *Config) checkRequired(p *Problems) {
 func (c *Config) checkAddresses(p *Problems) {
 	for key, value := range map[string]string{"public.addr": c.Public.Addr, "internal.addr": c.Internal.Addr, "ops.addr": c.Ops.Addr} {
 		checkAddress(p, key, value)
-	}
-	if c.Public.BaseURL != "" && !officialBase.MatchString(c.Public.BaseURL) {
-		p.Add("public.base_url", "is %q", "write https:// and a host name with a dot and a top label of 2 to 6 letters, without a path, as links.self must match the official pattern", c.Public.BaseURL)
-	}
-	if (c.Signing.NextKey == "") != (c.Signing.NextKID == "") {
-		p.Add("signing.next_key", "and signing.next_kid go together", "set both or neither")
 	}
 	if (c.Internal.TLSCert == "") != (c.Internal.TLSKey == "") {
 		p.Add("internal.tls_cert", "and internal.tls_key go together", "set both or neither")
@@ -489,10 +500,8 @@ func (c *Config) checkAddresses(p *Problems) {
 	if n := c.Public.HandshakesPerAddress; n < 0 || n > 8192 {
 		p.Add("public.handshakes_per_address", "is %d", "use 1 to 8192, or 0 for half of all", n)
 	}
-	for key, location := range map[string]string{"internal.jwks": c.Internal.JWKS, "tokens.jwks": c.Tokens.JWKS, "directory.jwks": c.Directory.JWKS} {
-		if strings.HasPrefix(location, "http://") {
-			p.Add(key, "is read over plain http", "use an https:// URL or a path")
-		}
+	if strings.HasPrefix(c.Internal.JWKS, "http://") {
+		p.Add("internal.jwks", "is read over plain http", "use an https:// URL or a path")
 	}
 }
 
@@ -566,7 +575,7 @@ func (c *Config) checkLists(p *Problems) {
 	}
 	if c.Timers.Enabled != nil {
 		if _, err := ParseKinds(*c.Timers.Enabled); err != nil {
-			p.Add("timers.enabled", "%v", "name kinds: "+strings.Join(kindNames(), ", "), err)
+			p.Add("timers.enabled", "%v", "name kinds: "+strings.Join(ofb.KindNames(), ", "), err)
 		}
 	}
 	if _, err := time.Parse("15:04", c.Reconcile.At); err != nil {
@@ -585,9 +594,27 @@ func (c *Config) checkLists(p *Problems) {
 	if c.Schema.UnknownMembers != "reject" && c.Schema.UnknownMembers != "keep" {
 		p.Add("schema.unknown_members", "is %q", "use reject or keep", c.Schema.UnknownMembers)
 	}
+	if s := c.Schema.Nonconforming; s != "" && s != tellNonconforming && s != refuseNonconforming {
+		p.Add("schema.nonconforming", "is %q", "use tell or refuse", s)
+	}
 	if _, err := ofb.ParseVersions(c.Schema.Versions); err != nil {
 		p.Add("schema.versions", "%v", "declare at most one of each major version, such as automatic-payments/2.0.0", err)
 	}
+}
+
+// The values of schema.nonconforming.
+const (
+	tellNonconforming   = "tell"
+	refuseNonconforming = "refuse"
+)
+
+// TellNonconforming says whether a change is stored and told although its document breaks its schema. Where schema.nonconforming is
+// not set it is in production, where nobody may be left untold, and not in development, where who builds a core wants to see the error.
+func (c *Config) TellNonconforming() bool {
+	if c.Schema.Nonconforming == "" {
+		return c.Profile == Production
+	}
+	return c.Schema.Nonconforming == tellNonconforming
 }
 
 // DeclaredVersions are those of schema.versions; Check judges them.

@@ -84,6 +84,7 @@ var descriptions = map[string]description{
 	"signing.kid":       {about: "Its `kid` in our published key set.", required: true},
 	"signing.next_key":  {about: "The next key, for a rollover. It signs as soon as `signing.published` has it; without that setting it signs at once.", form: keyFile},
 	"signing.next_kid":  {about: "The `kid` of the next key. Set both or neither."},
+	"signing.signer":    {about: "The Unix socket of a [signer](operations/signer.md) that has the BRSEAL key, so that the key is in no file of ours. A file of `signing.key` or `signing.next_key` that holds a public key or a certificate is then the public half of a key there.", form: "a Unix socket"},
 	"signing.published": {about: "Our own key set in the Directory. No answer is signed with a key that is not in it.", form: keys},
 
 	"tokens.issuer":            {about: "`iss` of the access tokens of initiators; required with `tokens.jwks`."},
@@ -126,6 +127,10 @@ var descriptions = map[string]description{
 	"timers.enabled": {about: "The kinds whose deadlines we fire. Set to nothing: none."},
 
 	"schema.unknown_members": {about: "Members of `data` that the schema does not know: `reject` or `keep`."},
+	"schema.nonconforming": {
+		about:    "A change whose document breaks its schema in a member other than its id and `status`: `tell` stores and announces it, and lists it as non-conforming; `refuse` answers 422, or puts the row of a source into quarantine ([which members](watching.md#documents-that-do-not-conform)).",
+		standard: "`tell` in production, `refuse` in development",
+	},
 	"schema.versions": {
 		about:    "The minor versions of the APIs that the holder serves, such as `automatic-payments/2.0.0,enrollments/2.2.0` ([minor versions](minor-versions.md)). Changes are judged against them, and answers have exactly their members.",
 		standard: "`payments/4.0.1` and `payments/4.1.0` together, `payments/5.0.0`, `automatic-payments/2.2.0`, `enrollments/2.3.0`",
@@ -146,6 +151,7 @@ var descriptions = map[string]description{
 
 	"log.key":                       {about: "The Ed25519 key that signs the checkpoints of the log. Required in production. In development the first replica makes one in `state_dir`.", form: keyFile},
 	"log.agent":                     {about: "The Unix socket of an SSH agent that has the log's key, so that the key is in no file of ours. `log.key` then names its public half.", form: "a Unix socket"},
+	"log.signer":                    {about: "The Unix socket of a [signer](operations/signer.md) that has the log's key. `log.key` then names its public half. Set this or `log.agent`.", form: "a Unix socket"},
 	"log.anchor_file":               {about: "Checkpoints are added to it. Put it on storage that cannot be written twice.", form: file, standard: "`checkpoints.txt` in `state_dir`"},
 	"log.anchor_url":                {about: "Checkpoints are also posted to it.", form: secure, secret: true},
 	"log.verify_every":              {about: "How often what is new in the log is [verified](operations/log.md#verification-by-itself), 1m to 24h; the whole log once a week."},
@@ -160,6 +166,8 @@ var descriptions = map[string]description{
 	"log.anchor_s3.retain_days":     {about: "How long objects are locked, in days; in production at least the default."},
 	"log.witnesses":                 {about: "A policy that names [witnesses](operations/witness.md) with their keys and addresses, and which of them must vouch for checkpoints.", form: file},
 	"log.witness_ca":                {about: "The authority of the witnesses' certificates, PEM.", form: file, standard: "the authorities of the system"},
+	"log.tiles":                     {about: "A folder to which the hashes of the log are published as [tiles](operations/mirror.md), for a web server. Each replica with the key of the log writes its own.", form: "a folder"},
+	"log.tiles_s3":                  {about: "Publish the tiles also to the store of `log.anchor_s3.endpoint`, below `PREFIX/tiles`."},
 
 	"events.language":           {about: "The language of [messages to operators](operations/events.md): `pt` or `en`."},
 	"events.slack_url_file":     {about: "The file with the URL of an incoming webhook in Slack's form; who has the URL can write there.", form: keyFile},
@@ -216,5 +224,6 @@ func Page() string {
 		form, _, _ := strings.Cut(cmp.Or(d.form, wanted(s.value)), " such as")
 		fmt.Fprintf(&b, "- **`%s`** · `%s` · %s · %s  \n  %s\n", s.key, s.env, form, need, d.about)
 	}
+	b.WriteString(brandsPage)
 	return b.String()
 }

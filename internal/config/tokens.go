@@ -11,24 +11,25 @@ type TokenSettings struct {
 	IntrospectionCA  string `yaml:"introspection_ca" env:"ARAUTO_TOKENS_INTROSPECTION_CA"`
 }
 
-func (t *TokenSettings) check(p *Problems, development bool) {
+// check judges the settings; key makes of the name of one the key that messages name.
+func (t *TokenSettings) check(p *Problems, key func(string) string, development bool) {
 	if t.JWKS == "" && t.IntrospectionURL == "" {
-		p.Add("tokens.jwks", "is not set, nor is tokens.introspection_url", "name the keys of the authorization server, or its introspection endpoint")
+		p.Add(key("tokens.jwks"), "is not set, nor is tokens.introspection_url", "name the keys of the authorization server, or its introspection endpoint")
 	}
 	if t.JWKS != "" && (t.Issuer == "" || t.Audience == "") {
-		p.Add("tokens.issuer", "and tokens.audience must be set together with tokens.jwks", "set both to what the authorization server writes into its tokens")
+		p.Add(key("tokens.issuer"), "and tokens.audience must be set together with tokens.jwks", "set both to what the authorization server writes into its tokens")
 	}
 	switch t.Grant {
 	case "claim", "subject":
 	case "introspection":
 		if t.IntrospectionURL == "" {
-			p.Add("tokens.grant", "is introspection, and tokens.introspection_url is not set", "name the introspection endpoint")
+			p.Add(key("tokens.grant"), "is introspection, and tokens.introspection_url is not set", "name the introspection endpoint")
 		}
 	case "unchecked":
 		if !development {
-			p.Add("tokens.grant", "is unchecked", "use claim, subject or introspection: only profile: development may leave the grant unchecked")
+			p.Add(key("tokens.grant"), "is unchecked", "use claim, subject or introspection: only profile: development may leave the grant unchecked")
 		}
 	default:
-		p.Add("tokens.grant", "is %q", "use claim, subject or introspection", t.Grant)
+		p.Add(key("tokens.grant"), "is %q", "use claim, subject or introspection", t.Grant)
 	}
 }

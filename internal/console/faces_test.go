@@ -124,6 +124,16 @@ func TestAnInitiatorThatDoesNotAnswerSaysSinceWhenAndWhy(t *testing.T) {
 	}
 }
 
+func TestPollingSavedIsShownByInitiatorAndWhatIsNotKnownIsSaid(t *testing.T) {
+	internal := answers{"GET /internal/v1/audit/polling": `{"month":"2026-11","from":"2026-11-01T03:00:00Z","to":"2026-12-01T03:00:00Z","withPush":{},"withoutPush":{},"withoutPushCadenceMillis":2000,
+		"clients":[{"clientId":"alfa","resources":100,"pushed":90,"pushes":95,"queries":120,"beforePush":4,"withinAMinute":95,"later":20,"alreadyFinal":1,"cadenceMillis":null,"avoided":null,"avoidedAtOthersCadence":1234},
+		{"clientId":"gama","resources":10,"pushed":0,"pushes":0,"queries":300,"beforePush":280,"withinAMinute":0,"later":0,"alreadyFinal":20,"cadenceMillis":2000,"avoided":null,"avoidedAtOthersCadence":null}]}`}
+	text := both(t, internal, "/polling", "/polling?month=2026-11", nil)
+	for _, says := range []string{"Consultas economizadas", "1.234", "não conhecido", `href="/initiators/gama"`, `aria-current="true">2026-11`} {
+		require.Contains(t, text, says)
+	}
+}
+
 func TestRequestsBeyondTheFirstPageAreReached(t *testing.T) {
 	internal := answers{"GET /internal/v1/requests": `{"requests":[{"request":"r-1","act":"hold","state":"done","call":"PUT /internal/v1/audit/holds/case-1","body":{"all":true},"reason":"court","askedBy":"ana","askedRole":"auditor",
 		"askedAt":"2026-11-28T14:04:41Z","expiresAt":"2026-11-29T14:04:41Z","decidedBy":"bia","decisionReason":"read it","decidedAt":"2026-11-28T14:05:00Z","status":201,"answer":{"name":"case-1"},"endedAt":"2026-11-28T14:05:00Z","decideRoles":["auditor"]}],"nextCursor":"YmV0YQ"}`}
@@ -131,6 +141,26 @@ func TestRequestsBeyondTheFirstPageAreReached(t *testing.T) {
 	require.Contains(t, first, `href="/requests?cursor=YmV0YQ&amp;state=done" rel="next">Mais antigas`)
 	require.NotContains(t, first, "Mais novas")
 	require.Contains(t, both(t, internal, "/requests", "/requests?state=done&cursor=YmV0YQ", nil), `href="/requests?state=done">Mais novas`)
+}
+
+func TestTheQuarantineHasPagesAndAListOfWhatDoesNotConform(t *testing.T) {
+	const one = `{"id":"c-1","state":"nonconforming","kind":"pix-payment","resourceId":"p1","revision":4,"clientId":"alfa","source":"core","errors":[{"pointer":"/data/name","code":"length","detail":"name is too long"}],
+		"seen":1,"firstAt":"2026-11-28T14:04:41Z","lastAt":"2026-11-28T14:04:41Z","closedBy":null,"closedReason":null,"closedAt":null`
+	internal := answers{
+		"GET /internal/v1/quarantine":               `{"quarantine":[` + one + `}],"nextCursor":"YmV0YQ"}`,
+		"GET /internal/v1/quarantine/c-1":           one + `,"change":null}`,
+		"GET /internal/v1/resources/pix-payment/p1": `{"revision":4,"status":"ACSC","document":{"paymentId":"p1"}}`,
+	}
+	list := both(t, internal, "/quarantine", "/quarantine?state=nonconforming", nil)
+	for _, says := range []string{`href="/quarantine?cursor=YmV0YQ&amp;state=nonconforming" rel="next">Mais antigas`, "fora do padrão", "a iniciadora foi avisada, mas o documento não segue o esquema", `value="dismiss"`} {
+		require.Contains(t, list, says)
+	}
+	require.NotContains(t, list, `value="apply"`, "it is applied already")
+	require.Contains(t, both(t, internal, "/quarantine", "/quarantine?state=nonconforming&cursor=YmV0YQ", nil), `href="/quarantine?state=nonconforming">Mais novas`)
+	alone := both(t, internal, "/quarantine/{id}", "/quarantine/c-1", map[string]string{"id": "c-1"})
+	require.Contains(t, alone, `action="/quarantine/c-1/dismiss"`)
+	require.NotContains(t, alone, `action="/quarantine/c-1/apply"`)
+	require.NotContains(t, alone, "Diferença para o documento gravado")
 }
 
 func TestLatenessIsGroupedByWhoCanAct(t *testing.T) {

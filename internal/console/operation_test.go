@@ -3,6 +3,7 @@ package console
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,6 +91,13 @@ func TestTheFirstPageSaysWhatToDoAndShowsADayOrAMonth(t *testing.T) {
 		require.Contains(t, month, says)
 	}
 	require.NotContains(t, month, "28/11 11h")
+}
+
+// TestAQueueThatIsBehindSaysForHowLong in the reader's language; the API's detail is English.
+func TestAQueueThatIsBehindSaysForHowLong(t *testing.T) {
+	behind := answers{"GET /internal/v1/overview": strings.Replace(overviewNow, `"oldestSeconds":0`, `"oldestSeconds":9`, 1)}
+	require.Contains(t, both(t, behind, "/", "/", nil), "A notificação devida mais antiga espera há 9 segundos.")
+	require.Contains(t, shown(t, behind, page.English, http.MethodGet, "/", "/", nil), "The oldest due notification has waited for 9 seconds.")
 }
 
 const twoNotifications = `{"kind":"pix-payment","resourceId":"p-1","status":"ACSC","timeline":[],"integrity":{"verified":1},"notifications":[

@@ -12,8 +12,11 @@ import (
 
 // attempt makes one claimed attempt and hands its outcome to the loop, whatever happens.
 func (l *loop) attempt(a notice.Attempt) {
-	done := notice.Settlement{Attempt: a, Result: unsent("the sender did not return")}
+	done := notice.Settlement{Attempt: a}
 	defer func() {
+		if done.Result.Outcome == "" {
+			done.Result = unsent("the sender did not return")
+		}
 		if done.Result.EndedAt.IsZero() {
 			done.Result.EndedAt = time.Now()
 		}

@@ -49,6 +49,7 @@ var kinds = map[string]map[history.EventKind]kindWords{
 		history.EventCertificate:  {about: "Certificado vencido ou perto do vencimento: %s"},
 		history.EventSource:       {about: "Fonte parada: %s"},
 		history.EventLogNotSealed: {about: "O log não está sendo selado"},
+		history.EventSignerAway:   {about: "O assinador da chave %s não assina"},
 		history.EventTampering:    {about: "Adulteração encontrada no histórico"},
 	},
 	"en": {
@@ -56,6 +57,7 @@ var kinds = map[string]map[history.EventKind]kindWords{
 		history.EventCertificate:  {about: "Certificate expired or about to: %s"},
 		history.EventSource:       {about: "Source stopped: %s"},
 		history.EventLogNotSealed: {about: "The log is not sealed"},
+		history.EventSignerAway:   {about: "The signer of the key %s does not sign"},
 		history.EventTampering:    {about: "Tampering found in the history"},
 	},
 }
@@ -66,6 +68,7 @@ var places = map[history.EventKind]kindWords{
 	history.EventCertificate:  {page: "alarm-certificate-expiring.md", console: "/certificates"},
 	history.EventSource:       {page: "alarm-source-stopped.md", console: "/sources"},
 	history.EventLogNotSealed: {page: "alarm-log-not-sealed.md", console: "/log"},
+	history.EventSignerAway:   {page: "alarm-signer.md", console: "/"},
 	history.EventTampering:    {page: "alarm-tampering.md", console: "/log"},
 }
 
@@ -78,6 +81,9 @@ var wordsOf = map[string]map[string]string{
 func (w Words) Message(e *history.OperatorEvent) *OperatorMessage {
 	words, place := wordsOf[w.lang()], places[e.Kind]
 	title := kinds[w.lang()][e.Kind].about
+	if title == "" { // of a newer version
+		title = string(e.Kind) + ": %s"
+	}
 	if strings.Contains(title, "%s") {
 		subject := plain(e.Subject)
 		if e.Subject == history.EventOthers {

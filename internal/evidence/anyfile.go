@@ -44,7 +44,7 @@ func FileKind(start []byte) string {
 }
 
 // VerifyFile verifies a file of evidence of any kind. public is the log's key; anchored are checkpoints that were kept outside of
-// the database, which records need (ErrRecordsAlone). A wrong file is an *audit.Fault. Others make such files too, so of a
+// the database, which records need (ErrRecordsAlone); a proof that contradicts one of them is wrong. A wrong file is an *audit.Fault. Others make such files too, so of a
 // part that must be in memory at most so many bytes are kept; audit.ErrTooLong when that does not suffice.
 func VerifyFile(file io.ReaderAt, size int64, public ed25519.PublicKey, anchored []audit.Checkpoint, most int64) (audit.VerifiedLog, error) {
 	whole := io.NewSectionReader(file, 0, size)
@@ -69,13 +69,17 @@ func VerifyFile(file io.ReaderAt, size int64, public ed25519.PublicKey, anchored
 		if err != nil {
 			return audit.VerifiedLog{}, err
 		}
-		return audit.VerifyProof(text, public)
+		verdict, err := audit.VerifyProof(text, public)
+		if err == nil {
+			err = audit.Contradiction(append([]audit.Checkpoint{{Size: verdict.Size, Root: verdict.Root, At: verdict.SignedAt}}, anchored...)...)
+		}
+		return verdict, err
 	case FileConsistency:
 		text, err := io.ReadAll(io.LimitReader(whole, maxConsistency))
 		if err != nil {
 			return audit.VerifiedLog{}, err
 		}
-		return audit.VerifyConsistency(text, public)
+		return audit.VerifyConsistency(text, public, anchored...)
 	}
 	if len(anchored) == 0 {
 		return audit.VerifiedLog{}, ErrRecordsAlone

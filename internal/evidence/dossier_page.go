@@ -15,7 +15,7 @@ var dossierWords = map[string]map[string]string{
 		"change": "mudança", "decision": "nova decisão", "duplicate": "mudança repetida", "conflict": "mudança conflitante", "quarantined": "mudança em quarentena",
 		"unavailable": "indisponíveis", "busy": "ocupados", "behind": "fila atrasada",
 		"attempt": "tentativa iniciada", "result": "tentativa encerrada", "late-result": "fim tardio de tentativa", "cancelled": "cancelada", "resend": "reenvio manual",
-		"poll": "consulta da iniciadora", "erasure": "documento apagado após o prazo", "applied": "aplicada", "superseded": "substituída",
+		"poll": "consulta da iniciadora", "erasure": "documento apagado após o prazo", "acknowledged": "confirmação da iniciadora", "applied": "aplicada", "superseded": "substituída",
 		"exhausted": "tentativas esgotadas",
 	},
 	"en": {
@@ -24,7 +24,7 @@ var dossierWords = map[string]map[string]string{
 		"root": "Root", "position": "Position", "time": "Time (UTC)", "event": "Event", "outcome": "Outcome", "details": "Details", "checkpoint": "Signed checkpoint",
 		"proof":    "Each line was verified against the checkpoint below. Its position allows to prove it to others: arauto audit proof POSITION.",
 		"decision": "decided again", "duplicate": "repeated change", "conflict": "conflicting change", "quarantined": "change put aside",
-		"attempt": "attempt started", "result": "attempt ended", "late-result": "late end of an attempt", "resend": "manual resend", "poll": "poll by the initiator", "erasure": "document erased after its time",
+		"attempt": "attempt started", "result": "attempt ended", "late-result": "late end of an attempt", "resend": "manual resend", "poll": "poll by the initiator", "erasure": "document erased after its time", "acknowledged": "acknowledged by the initiator",
 	},
 }
 

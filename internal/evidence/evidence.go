@@ -15,7 +15,6 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
-	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/timing"
 )
 
@@ -62,7 +61,7 @@ func Compare(ctx context.Context, log SealedLog, e *audit.Sealed) (history.Integ
 	found := history.Integrity{Checkpoint: log.Head().Checkpoint.Size}
 	_, err := proven(ctx, log, e)
 	fail := func(reason string) {
-		id := notice.ID(e.Entry.ID)
+		id := e.Entry.ID
 		found.Fail(history.FailedEntry{Seq: &e.Seq, EntryID: &id, Reason: reason})
 	}
 	var fault *audit.Fault

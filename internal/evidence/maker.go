@@ -2,14 +2,18 @@ package evidence
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
+	"io"
+	"os"
 	"sync/atomic"
 	"time"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/history"
 )
@@ -37,6 +41,10 @@ type Maker struct {
 	Open func(ctx context.Context, size int64, progress func(int64)) (log SealedLog, done func(), err error)
 
 	Alive time.Duration // between signs of life (default 5 s)
+
+	TempDir string // for files that are verified; empty: the system's
+
+	Tampered func(detail string) // told of an export that its own verification refuses; nil: nobody
 }
 
 // pieceSize is how much of a file is kept in memory.
@@ -92,9 +100,24 @@ func (m Maker) make(ctx context.Context, e *history.Export) error {
 	}
 	defer done()
 	file := &pieces{ctx: ctx, jobs: m.Jobs, export: e, walked: &walked, sum: sha256.New()}
-	entries, err := format.Write(ctx, log, e.Search, m.Version, file)
+	copied, err := m.copyToVerify(e)
+	if err != nil {
+		return err
+	}
+	to := io.Writer(file)
+	if copied != nil {
+		defer copied.Close()
+		to = io.MultiWriter(file, copied)
+	}
+	entries, err := format.Write(ctx, log, e.Search, m.Version, to)
 	if err == nil {
 		err = file.flush()
+	}
+	if err == nil && copied != nil {
+		err = judgeComplete(ctx, e, copied, log.Head().Public)
+		if fault, bad := errors.AsType[*audit.Fault](err); bad && m.Tampered != nil {
+			m.Tampered(fmt.Sprintf("export %s: %v", e.ID, fault))
+		}
 	}
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return cause
@@ -104,6 +127,55 @@ func (m Maker) make(ctx context.Context, e *history.Export) error {
 	}
 	return m.Jobs.FinishExport(ctx, e, entries, hex.EncodeToString(file.sum.Sum(nil)))
 }
+
+// copyToVerify is a file for a copy of the export, where its verification can show that nothing of a client's period is missing; nil
+// elsewhere. It is gone when it is closed.
+func (m Maker) copyToVerify(e *history.Export) (*os.File, error) {
+	filter := e.Search.Filter()
+	if e.Format != FileBundle || e.Search.Narrow() || filter["to"] == "" || filter["clientId"] == "" && filter["organisationId"] == "" {
+		return nil, nil //nolint:nilnil // nothing to verify is no error
+	}
+	file, err := os.CreateTemp(m.TempDir, ".arauto-export-*")
+	if err != nil {
+		return nil, fmt.Errorf("make a file for the verification of the export: %w", err)
+	}
+	return file, os.Remove(file.Name())
+}
+
+// judgeComplete verifies a bundle as everybody can, and keeps whether that shows that nothing is missing. What is wrong with the bundle is
+// an *audit.Fault: such a file is not handed out.
+func judgeComplete(ctx context.Context, e *history.Export, bundle *os.File, public ed25519.PublicKey) error {
+	info, err := bundle.Stat()
+	if err != nil {
+		return err
+	}
+	verdict, err := audit.VerifyBundleWithin(readUntil{ctx, bundle}, info.Size(), public, nil, verifyMost)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	e.Complete, e.Notes = new(err == nil && verdict.Complete), verdict.Notes
+	if errors.Is(err, audit.ErrTooLong) {
+		e.Notes, err = []string{audit.NoteMemory}, nil
+	}
+	return err
+}
+
+// readUntil reads a file until a context ends.
+type readUntil struct {
+	ctx context.Context //nolint:containedctx // io.ReaderAt has none
+	io.ReaderAt
+}
+
+// ReadAt implements io.ReaderAt.
+func (r readUntil) ReadAt(p []byte, at int64) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.ReaderAt.ReadAt(p, at)
+}
+
+// verifyMost is how many bytes of a part of a bundle its verification keeps in memory.
+const verifyMost = 32 << 20
 
 // live gives signs of life until ctx ends, and ends it when the export is lost.
 func (m Maker) live(ctx context.Context, e *history.Export, walked *atomic.Int64, end context.CancelCauseFunc) <-chan struct{} {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // columns are those of the Parquet file: seq, and an entry's in the order of audit.Columns, each with its real type.
@@ -59,8 +60,8 @@ func (c *cells) text(s *string) {
 	optional(c, s, func(s string) parquet.Value { return parquet.ByteArrayValue([]byte(s)) })
 }
 
-func (c *cells) uuid(u *audit.UUID) {
-	optional(c, u, func(u audit.UUID) parquet.Value { return parquet.FixedLenByteArrayValue(u[:]) })
+func (c *cells) uuid(u *notice.ID) {
+	optional(c, u, func(u notice.ID) parquet.Value { return parquet.FixedLenByteArrayValue(u[:]) })
 }
 
 func (c *cells) short(n *int16) {
@@ -71,7 +72,7 @@ func (c *cells) long(n *int64) { optional(c, n, parquet.Int64Value) }
 
 func (c *cells) fill(s *audit.Sealed) {
 	var e audit.Entry // of a removed one everything but its time is NULL
-	var id *audit.UUID
+	var id *notice.ID
 	var xid *int64
 	var kind, facts *string
 	if s.Entry != nil {

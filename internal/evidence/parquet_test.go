@@ -23,6 +23,7 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/timing"
 )
 
@@ -32,9 +33,9 @@ type made struct {
 	forEach func(*audit.Sealed)
 }
 
-func uuid(of []byte) audit.UUID {
+func uuid(of []byte) notice.ID {
 	sum := sha256.Sum256(of)
-	return audit.UUID(sum[:16])
+	return notice.ID(sum[:16])
 }
 
 func entry(seq int64) *audit.Entry {
@@ -189,7 +190,7 @@ func shown(names []string, types map[string]string, row parquet.Row) []string {
 		switch {
 		case v.IsNull():
 		case types[name] == "UUID":
-			out[v.Column()] = audit.UUID(v.ByteArray()).String()
+			out[v.Column()] = notice.ID(v.ByteArray()).String()
 		case strings.HasPrefix(types[name], "TIMESTAMP"):
 			out[v.Column()] = audit.Instant(v.Int64()).String()
 		default:

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
@@ -158,8 +159,8 @@ func newest(ctx context.Context, reader watch.Reader, table string) (map[string]
 func (e *Explanation) register(cfg *config.Config) {
 	allow, _ := cfg.Allowed()
 	in := *e.Mapped.Registration
-	rules := registry.Config{AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == config.Development, AllowNetworks: allow}
-	problems, err := sources.RowJudge{Registration: func(in watch.Registration) error {
+	rules := registry.Config{Brands: cfg.BrandList(), AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == config.Development, AllowNetworks: allow}
+	problems, _, err := sources.RowJudge{Registration: func(in watch.Registration) error {
 		return registry.ForeseeFollowed(rules, in.Client, sources.Registration(in), in.Checked)
 	}}.Problems("explain", &watch.Mapped{Registration: &in})
 	e.Refused = problems
@@ -232,7 +233,7 @@ func (e *Explanation) foresee(ctx context.Context, cfg *config.Config, version s
 	if err != nil {
 		return &config.Error{Problems: []string{"announce.direct_authorised (" + config.EnvName("announce.direct_authorised") + "): " + err.Error()}}
 	}
-	judge := intake.New(intake.Config{Schema: schemas, NewID: store.NewID, OptionalAuthorised: optional, Timers: cfg.Timed()})
+	judge := intake.New(intake.Config{Brands: cfg.BrandList(), Schema: schemas, NewID: store.NewID, OptionalAuthorised: optional, Timers: cfg.Timed(), TellNonconforming: cfg.TellNonconforming()})
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	s, err := e.open(ctx, cfg)
@@ -300,10 +301,18 @@ func (e *Explanation) preview(ctx context.Context, cfg *config.Config, version s
 	}
 	allow, _ := cfg.Allowed()
 	e.URL, e.Request, e.Refusal = webhook.Preview(webhook.Config{
-		Guard: webhook.NewGuard(allow, cfg.Webhook.AllowPorts), Version: version, AuthorisationServerID: cfg.Holder.AuthorisationServerID,
-		ASHeaders: cfg.Webhook.ASHeaders,
+		Guard: webhook.NewGuard(allow, cfg.Webhook.AllowPorts), Version: version, ASHeaders: cfg.Webhook.ASHeaders, Brands: holders(cfg),
 	}, notice.Attempt{
 		Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID, APIVersion: a.APIVersion, Event: a.Event, EventAt: a.EventAt, Number: 1, BaseURI: base,
 	})
 	return nil
+}
+
+// holders are the parts of each brand that a request shows.
+func holders(cfg *config.Config) map[brand.Prefix]webhook.Holder {
+	out := map[brand.Prefix]webhook.Holder{}
+	for _, b := range cfg.EachBrand() {
+		out[b.Key()] = webhook.Holder{AuthorisationServerID: b.Holder.AuthorisationServerID}
+	}
+	return out
 }

@@ -88,6 +88,7 @@ type RowKey struct {
 const (
 	Minutely = time.Minute
 	Hourly   = time.Hour
+	Daily    = 24 * time.Hour // in UTC: sums of hours, added up when they are read
 )
 
 // Names of counters. The dots are followed by a word that an entry or package timing has.
@@ -107,6 +108,7 @@ const (
 	nameClosed        = "closed."        // notifications by their last state
 	nameManualClosed  = "manual-closed." // operators' resends by their last state
 	nameManualOutcome = "manual-outcome."
+	nameAck           = "ack."       // acknowledgements of initiators: processed, refused
 	nameLost          = "lost"       // results whose notification the log does not have
 	namePoll          = "poll."      // status queries by HTTP status
 	nameSuppressed    = "suppressed" // status queries that were refused and counted, not recorded one by one
@@ -198,9 +200,10 @@ func (s Sums) percentiles(hist string) Percentiles {
 	return out
 }
 
-// Totals gathers the sums of a stretch of the log, by minute, and what it says last of each client. The zero value is ready.
+// Totals gathers the sums of a stretch of the log, by hour and by minute, and what it says last of each client. The zero value is ready.
 type Totals struct {
-	minutes map[RowKey]Sums
+	hours   map[RowKey]Sums // by client too
+	minutes map[RowKey]Sums // of all clients
 	clients map[notice.ClientID]*Contact
 	last    time.Time
 }
@@ -241,48 +244,61 @@ func (b *Totals) Contacts() map[notice.ClientID]Contact {
 	return out
 }
 
-// Hours are the sums by hour, client and kind; client "" stands for all clients and what names none.
-func (b *Totals) Hours() map[RowKey]Sums {
-	out := map[RowKey]Sums{}
-	for k, s := range b.minutes {
-		k.Start -= k.Start % int64(Hourly/time.Second)
-		merge(out, k, s)
-		if k.Client != "" {
-			k.Client = ""
-			merge(out, k, s)
-		}
+// Hours are the sums by hour, client and kind; client "" stands for all clients and what names none. They are those of b, not a copy.
+func (b *Totals) Hours() map[RowKey]Sums { return b.hours }
+
+// Minutes are the sums of all clients by minute and kind. They are those of b, not a copy.
+func (b *Totals) Minutes() map[RowKey]Sums { return b.minutes }
+
+// Polls are the status queries of the stretch, of all clients together.
+func (b *Totals) Polls() PollSums {
+	all := Sums{}
+	for _, s := range b.minutes {
+		all.Add(s)
 	}
-	return out
+	return all.Summary().Polls
 }
 
-// Minutes are the sums of all clients by minute and kind.
-func (b *Totals) Minutes() map[RowKey]Sums {
-	out := map[RowKey]Sums{}
-	for k, s := range b.minutes {
-		k.Client = ""
-		merge(out, k, s)
-	}
-	return out
+// counted are the rows in which one entry counts.
+type counted struct {
+	hour   Sums // of its client; nil: it names none
+	all    Sums // of all clients, by hour
+	minute Sums
 }
 
-func merge(into map[RowKey]Sums, k RowKey, s Sums) {
-	if into[k] == nil {
-		into[k] = make(Sums, len(s))
+func (c counted) add(name string, n int64) {
+	if c.hour != nil {
+		c.hour[name] += n
 	}
-	into[k].Add(s)
+	c.all[name] += n
+	c.minute[name] += n
 }
 
-// at are the sums of a minute.
-func (b *Totals) at(t time.Time, client notice.ClientID, kind ofb.Kind) Sums {
+func (c counted) one(name string) { c.add(name, 1) }
+
+// at are the rows of a minute.
+func (b *Totals) at(t time.Time, client notice.ClientID, kind ofb.Kind) (c counted) {
+	if b.hours == nil {
+		b.hours, b.minutes = map[RowKey]Sums{}, map[RowKey]Sums{}
+	}
 	start := t.Unix()
-	k := RowKey{start - start%int64(Minutely/time.Second), client, kind}
-	if b.minutes == nil {
-		b.minutes = map[RowKey]Sums{}
+	hour := start - start%int64(Hourly/time.Second)
+	if client != "" {
+		c.hour = rowOf(b.hours, RowKey{hour, client, kind})
 	}
-	s := b.minutes[k]
+	c.all = rowOf(b.hours, RowKey{hour, "", kind})
+	c.minute = rowOf(b.minutes, RowKey{start - start%int64(Minutely/time.Second), "", kind})
+	return c
+}
+
+// usualCounters is how many counters a row has after one notification.
+const usualCounters = 16
+
+func rowOf(rows map[RowKey]Sums, k RowKey) Sums {
+	s := rows[k]
 	if s == nil {
-		s = Sums{}
-		b.minutes[k] = s
+		s = make(Sums, usualCounters)
+		rows[k] = s
 	}
 	return s
 }

@@ -60,7 +60,7 @@ func (b *Totals) Fold(s Stretch) error {
 		}
 	}
 	for _, f := range s.Fetched {
-		b.at(time.Unix(f.At, 0), f.Client, f.Kind)[nameFetched]++
+		b.at(time.Unix(f.At, 0), f.Client, f.Kind).one(nameFetched)
 	}
 	if n == 0 {
 		return nil
@@ -78,7 +78,7 @@ func (b *Totals) Fold(s Stretch) error {
 		}
 		r, made := history.RecordOfBriefs(told)
 		if !made {
-			b.at(e.At, e.Client, e.ResourceKind)[nameLost]++
+			b.at(e.At, e.Client, e.ResourceKind).one(nameLost)
 			continue
 		}
 		if records, ends = append(records, r), append(ends, e); len(records) == judgeAtOnce {
@@ -170,19 +170,21 @@ func (b *Totals) single(e *history.Brief, polls map[notice.ID]Push) {
 	case history.FactChange, history.FactDecision:
 		sums := b.at(e.At, e.Client, e.ResourceKind)
 		if e.Kind == history.FactChange {
-			sums[nameChanges]++
+			sums.one(nameChanges)
 		}
 		if !e.Notification.IsZero() {
-			sums[nameNotifications]++
+			sums.one(nameNotifications)
 		} else if reason := e.Silence(); reason != "" {
-			sums[nameSilent+word(reason)]++
+			sums.one(nameSilent + word(reason))
 		}
 	case history.FactResend:
-		b.at(e.At, e.Client, e.ResourceKind)[nameManual]++
+		b.at(e.At, e.Client, e.ResourceKind).one(nameManual)
+	case history.FactAcknowledged:
+		b.at(e.At, e.Client, e.ResourceKind).one(nameAck + word(e.Outcome))
 	case history.FactDuplicate, history.FactConflict, history.FactQuarantined, history.FactLateResult:
-		b.at(e.At, e.Client, e.ResourceKind)[nameEntry+e.Kind]++
+		b.at(e.At, e.Client, e.ResourceKind).one(nameEntry + e.Kind)
 	case history.FactRefused:
-		b.at(e.At, e.Client, e.ResourceKind)[nameEntry+e.Kind] += max(1, e.Refusals())
+		b.at(e.At, e.Client, e.ResourceKind).add(nameEntry+e.Kind, max(1, e.Refusals()))
 	case history.FactPoll:
 		b.poll(e, polls[e.ID])
 	}
@@ -195,16 +197,16 @@ func (b *Totals) poll(e *history.Brief, push Push) {
 		return
 	}
 	sums := b.at(e.At, e.Client, e.ResourceKind)
-	sums[namePoll+word(e.Outcome)]++
-	sums[bucketNames[histPoll][bucketOf(p.Duration)]]++
+	sums.one(namePoll + word(e.Outcome))
+	sums.one(bucketNames[histPoll][bucketOf(p.Duration)])
 	if p.Suppressed > 0 {
-		sums[nameSuppressed] += p.Suppressed
+		sums.add(nameSuppressed, p.Suppressed)
 	}
 	if e.ResourceKind != 0 && e.ResourceKind.Final(p.Status) {
-		sums[nameFinal]++
+		sums.one(nameFinal)
 	}
 	if push != "" {
-		sums[string(push)]++
+		sums.one(string(push))
 	}
 }
 
@@ -216,12 +218,12 @@ func (b *Totals) ending(f *history.Brief, r *history.Record, t *timing.Timing) {
 		closed, outcome = nameManualClosed, nameManualOutcome
 	}
 	if f.Closes != "" {
-		sums[closed+word(f.Closes)]++
+		sums.one(closed + word(f.Closes))
 	}
 	if f.Kind != history.FactResult {
 		return
 	}
-	sums[outcome+word(f.Outcome)]++
+	sums.one(outcome + word(f.Outcome))
 	b.noteContact(f, r)
 	for i := range r.Attempts {
 		if r.Attempts[i].Number == int(f.Number) {
@@ -232,22 +234,22 @@ func (b *Totals) ending(f *history.Brief, r *history.Record, t *timing.Timing) {
 }
 
 // attempt counts the times of one attempt.
-func attempt(sums Sums, i int, r *history.Record, t *timing.Timing) {
+func attempt(sums counted, i int, r *history.Record, t *timing.Timing) {
 	a := &r.Attempts[i]
 	if a.Echo != notice.NoEcho {
-		sums[nameEcho+word(a.Echo)]++
+		sums.one(nameEcho + word(a.Echo))
 	}
 	if r.Manual {
 		return
 	}
 	if o := a.Offsets; o.Answered > 0 && o.FirstByteOut > 0 {
-		sums[bucketNames[histAnswer][bucketOf(history.Micros((o.Answered-o.FirstByteOut).Microseconds()))]]++
+		sums.one(bucketNames[histAnswer][bucketOf(history.Micros((o.Answered - o.FirstByteOut).Microseconds()))])
 	}
 	if i > 0 {
 		if gap := t.Attempts[i].Gap; gap != "" {
-			sums[nameRetry+string(gap)]++
+			sums.one(nameRetry + string(gap))
 			if gap == timing.TooLate {
-				sums[nameRetryCause+word(t.Attempts[i].Cause)]++
+				sums.one(nameRetryCause + word(t.Attempts[i].Cause))
 			}
 		}
 		return
@@ -256,16 +258,16 @@ func attempt(sums Sums, i int, r *history.Record, t *timing.Timing) {
 	if v.FromEvent == "" {
 		return
 	}
-	sums[nameFirst+string(v.FromEvent)]++
-	sums[nameReceipt+string(v.FromReceipt)]++
+	sums.one(nameFirst + string(v.FromEvent))
+	sums.one(nameReceipt + string(v.FromReceipt))
 	if v.FromEvent == timing.Unknown {
 		return
 	}
 	if v.Late() {
-		sums[nameCause+word(v.Cause)]++
+		sums.one(nameCause + word(v.Cause))
 	}
-	sums[bucketNames[histEvent][bucketOf(v.SinceEvent)]]++
-	sums[bucketNames[histReceipt][bucketOf(v.SinceReceipt)]]++
+	sums.one(bucketNames[histEvent][bucketOf(v.SinceEvent)])
+	sums.one(bucketNames[histReceipt][bucketOf(v.SinceReceipt)])
 }
 
 // noteContact keeps whether the client could be reached.

@@ -38,7 +38,7 @@ func (l *briefLog) add(after time.Duration, e audit.Entry, facts map[string]any)
 	n := len(l.entries) + 1
 	text, err := json.Marshal(facts)
 	require.NoError(l.t, err)
-	e.ID, e.XID, e.At, e.Facts = audit.UUID{15: byte(n), 14: byte(n >> 8)}, int64(n), audit.At(l.at), string(text)
+	e.ID, e.XID, e.At, e.Facts = notice.ID{15: byte(n), 14: byte(n >> 8)}, int64(n), audit.At(l.at), string(text)
 	b, err := history.BriefOf(&e, &l.words)
 	require.NoError(l.t, err)
 	l.entries = append(l.entries, b)
@@ -51,7 +51,7 @@ func of[T any](v T) *T { return &v }
 func about(kind, client string, notification byte) audit.Entry {
 	e := audit.Entry{Kind: kind, ClientID: &client, ResourceKind: of(int16(ofb.PixPayment)), ResourceID: of("p-" + strconv.Itoa(int(notification)))}
 	if notification != 0 {
-		e.NotificationID = &audit.UUID{notification}
+		e.NotificationID = &notice.ID{notification}
 	}
 	return e
 }
@@ -95,6 +95,14 @@ func folded(t *testing.T, entries []history.Brief) *Totals {
 	var b Totals
 	require.NoError(t, b.Fold(Stretch{Entries: entries, Judge: judge}))
 	return &b
+}
+
+// merge adds sums to a row.
+func merge(into map[RowKey]Sums, k RowKey, s Sums) {
+	if into[k] == nil {
+		into[k] = Sums{}
+	}
+	into[k].Add(s)
 }
 
 // all are the sums of everything.

@@ -29,6 +29,7 @@ type Summary struct {
 	Fetched  int64            `json:"fetched"`  // delivered notifications whose resource the client has asked for since
 	Ignored  int64            `json:"ignored"`  // delivered and not asked for up to now
 	Manual   Manual           `json:"manual"`   // operators' resends, which count nowhere else
+	Acks     Tally            `json:"acks"`     // what initiators said of notifications: processed, refused
 	Lost     int64            `json:"lost"`     // results whose notification is not in the log
 	Polls    PollSums         `json:"polls"`
 }
@@ -84,7 +85,7 @@ func (s Sums) Summary() Summary {
 	out := Summary{
 		Changes: s[nameChanges], Notifications: s[nameNotifications], Silent: s.tally(nameSilent), Refused: s[nameEntry+"refused"],
 		Quarantined: s[nameEntry+"quarantined"], Duplicates: s[nameEntry+"duplicate"], Conflicts: s[nameEntry+"conflict"],
-		Answer: s.percentiles(histAnswer), Outcomes: map[string]Tally{}, Closed: s.tally(nameClosed), Echo: s.tally(nameEcho), Lost: s[nameLost], Fetched: s[nameFetched],
+		Answer: s.percentiles(histAnswer), Outcomes: map[string]Tally{}, Closed: s.tally(nameClosed), Echo: s.tally(nameEcho), Acks: s.tally(nameAck), Lost: s[nameLost], Fetched: s[nameFetched],
 		Manual: Manual{Notifications: s[nameManual], Outcomes: s.tally(nameManualOutcome), Closed: s.tally(nameManualClosed)},
 		Retries: Retries{
 			OnTime: s[nameRetry+string(timing.OnTime)], Late: s[nameRetry+string(timing.TooLate)], Early: s[nameRetry+string(timing.TooEarly)],
@@ -139,7 +140,7 @@ func share(part, whole int64) *float64 {
 // Query selects sums: From ≤ start < To.
 type Query struct {
 	From, To time.Time
-	Unit     time.Duration     // Hourly or Minutely; minutes are kept of all clients together, for two days
+	Unit     time.Duration     // Daily, Hourly or Minutely; minutes are kept of all clients together, for two days
 	Client   notice.ClientID   // "": all clients together
 	Clients  []notice.ClientID // of each of these by itself, instead of Client; nil: of Client
 	Kind     ofb.Kind          // 0: all

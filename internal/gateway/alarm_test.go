@@ -171,6 +171,16 @@ func ringing() []alarm {
 			require.ErrorContains(h.t, err, "422")
 			h.above(`arauto_changes_total{kind="pix-payment",reason="",verdict="quarantined"}`, 0)
 		}},
+		{name: "ArautoDocumentsNonconforming", settings: func(*house) []string { return []string{"ARAUTO_SCHEMA_NONCONFORMING=tell"} }, cause: func(h *house) {
+			h.initiator(certs.DefaultAlfa)
+			a, err := h.core.Change(h.t.Context(), stage.Change{
+				Kind: ofb.PixPayment.String(), ClientID: certs.DefaultAlfa.Name, APIVersion: "v5", Revision: 1, OccurredAt: time.Now().UTC(),
+				Data: []byte(`{"paymentId":"a","status":"ACSC"}`),
+			})
+			require.NoError(h.t, err)
+			h.settled(a, 1)
+			h.above(`arauto_changes_nonconforming_total{kind="pix-payment"}`, 0)
+		}},
 		{name: "ArautoSpoolInUse", cause: func(h *house) {
 			h.initiator(certs.DefaultAlfa)
 			id, a := h.change(certs.DefaultAlfa)

@@ -14,6 +14,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/seal"
 	"github.com/arauto/arauto/internal/store/auditlog"
+	"github.com/arauto/arauto/internal/tiles"
 )
 
 // audited is the log as auditors read it through the API.
@@ -49,7 +50,11 @@ type verifications struct {
 // LogHealth implements bank.Verifications.
 func (v verifications) LogHealth(ctx context.Context) (history.LogHealth, error) {
 	h, err := v.log.LogHealth(ctx)
+	if err != nil {
+		return h, err
+	}
 	h.Anchors, h.NotSealing, h.SealsHere = v.sealer.AnchorStates(), v.sealer.NotSealing(), v.sealer.SealsHere()
+	h.Witnessing, err = v.sealer.WitnessStates(ctx)
 	return h, err
 }
 
@@ -66,7 +71,8 @@ func (v verifications) Verification(ctx context.Context, began time.Time) (histo
 // makeExports makes what was asked for, one after the other.
 func (g *Gateway) makeExports(ctx context.Context) error {
 	maker := evidence.Maker{
-		Jobs: g.auditlog, Version: g.version,
+		Jobs: g.auditlog, Version: g.version, TempDir: g.cfg.StateDir,
+		Tampered: func(detail string) { g.tamperedRead(detail, history.Integrity{}) },
 		Open: func(ctx context.Context, size int64, progress func(int64)) (evidence.SealedLog, func(), error) {
 			x, err := g.auditlog.OpenLogForLong(ctx, size)
 			if err != nil {
@@ -95,4 +101,17 @@ func (g *Gateway) tellHeld(ctx context.Context) error {
 		g.log.Warn("month of the history kept beyond its retention time by a hold", slog.String("partition", month), slog.String("holds", strings.Join(held[month], ", ")))
 	}
 	return nil
+}
+
+// openTiles opens the log as it is shown to mirrors.
+func (g *Gateway) openTiles(ctx context.Context) (tiles.TreeSource, func(), error) {
+	size, err := g.sealer.PublishedSize(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	x, err := g.auditlog.OpenLog(ctx, size)
+	if err != nil {
+		return nil, nil, err
+	}
+	return x, func() { x.Close(ctx) }, nil
 }

@@ -27,12 +27,16 @@ func (g *Gateway) tasks() lifecycle.Parts {
 		g.every("reconcile-asked", 2*time.Second, g.daily.Asked),
 		g.every("requests", 5*time.Second, g.internal.CarryOut),
 		g.every("superseded", 10*time.Second, func(ctx context.Context) error { _, err := g.store.CloseSuperseded(ctx); return err }),
+		g.every("replaced", 10*time.Second, func(ctx context.Context) error { _, err := g.store.ForgetReplaced(ctx); return err }),
 		g.every("replica", 10*time.Second, func(ctx context.Context) error {
 			return g.auditlog.ReportReplica(ctx, g.cfg.Replica, g.version, g.began)
 		}),
 		g.every("exports", time.Second, g.makeExports),
 		g.every("refusals", 10*time.Second, func(ctx context.Context) error { return g.public.RecordRefused(ctx, false) }),
 		g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) }),
+	}
+	if g.sealer.RemoteKey() || len(g.trust.RemoteBrands()) > 0 {
+		all = append(all, g.every("signers", trySignersEvery, g.trySigners))
 	}
 	if g.console != nil {
 		all = append(all, g.every("sessions", time.Minute, g.keepSessions))

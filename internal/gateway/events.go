@@ -46,6 +46,7 @@ func (g *Gateway) troubles(now time.Time) (all []history.Sighting) {
 	if notes := g.sealer.Notes(); len(notes) > 0 {
 		all = append(all, history.Sighting{Kind: history.EventLogNotSealed, Detail: strings.Join(notes, "; ")})
 	}
+	all = append(all, g.signers.away(now)...)
 	if notes := g.verifier.Notes(); len(notes) > 0 {
 		all = append(all, history.Sighting{Kind: history.EventTampering, Detail: strings.Join(notes, "; ")})
 	}

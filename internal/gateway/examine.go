@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/events"
 	"github.com/arauto/arauto/internal/registry"
@@ -20,7 +21,6 @@ import (
 	"github.com/arauto/arauto/internal/trust"
 	"github.com/arauto/arauto/internal/watch"
 	"github.com/arauto/arauto/internal/watch/sources"
-	"github.com/arauto/arauto/openapi"
 )
 
 // Scope is how far Examine looks.
@@ -79,7 +79,7 @@ type examination struct {
 	cfg        *config.Config
 	scope      Scope
 	problems   config.Problems
-	statements registry.Statements // nil: software statements cannot be judged
+	statements map[brand.Prefix]registry.Statements // of brands whose software statements can be judged
 }
 
 func (e *examination) find(format string, args ...any) {
@@ -98,9 +98,7 @@ func (e *examination) trust(ctx context.Context, now time.Time) {
 		return
 	}
 	defer t.Close()
-	if v := t.Statements(); v != nil {
-		e.statements = v
-	}
+	e.statements = verifiers(t.Brands)
 	e.Findings = append(e.Findings, t.Findings(ctx, now, e.scope != Offline)...)
 	if err := t.Ready(now); err != nil {
 		e.notReady("certificates: %v", err)
@@ -114,6 +112,9 @@ func (e *examination) trust(ctx context.Context, now time.Time) {
 	}
 	if err != nil {
 		e.notReady("keys: %v", err)
+	}
+	for _, line := range t.BrandNotes(now) {
+		e.find("WARNING %s", line)
 	}
 }
 
@@ -136,18 +137,18 @@ func (e *examination) sources(ctx context.Context) {
 	if err != nil || len(e.cfg.Watch.Sources) == 0 {
 		return
 	}
-	schemas, err := openapi.Load(openapi.KeepUnknown(e.cfg.Schema.UnknownMembers == "keep"), openapi.Declare(e.cfg.DeclaredVersions()))
+	schemas, err := loadSchemas(e.cfg)
 	if err != nil {
 		e.problems.List = append(e.problems.List, fmt.Sprintf("our own API documents: %v", err))
 		return
 	}
-	e.Findings = append(e.Findings, sources.Try(ctx, e.cfg, sources.RowJudge{Schema: schemas, Registration: foreseen(e.cfg, e.statements)})...)
+	e.Findings = append(e.Findings, sources.Try(ctx, e.cfg, sources.RowJudge{Schema: schemas, Brands: e.cfg.BrandList(), Tell: e.cfg.TellNonconforming(), Registration: foreseen(e.cfg, e.statements)})...)
 }
 
 // foreseen judges a registration that a source tells, as the registry would.
-func foreseen(cfg *config.Config, statements registry.Statements) func(watch.Registration) error {
+func foreseen(cfg *config.Config, statements map[brand.Prefix]registry.Statements) func(watch.Registration) error {
 	allow, _ := cfg.Allowed() // judged by Check
-	c := registry.Config{Statements: statements, AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == config.Development, AllowNetworks: allow}
+	c := registry.Config{Brands: cfg.BrandList(), BrandStatements: statements, AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == config.Development, AllowNetworks: allow}
 	return func(in watch.Registration) error {
 		return registry.ForeseeFollowed(c, in.Client, sources.Registration(in), in.Checked)
 	}
@@ -218,6 +219,7 @@ func (e *examination) askDatabase(ctx context.Context, s *store.Store) bool {
 	if f.Version == 0 {
 		return false
 	}
+	e.problems.Take(judgeBrands(ctx, s, e.cfg))
 	have, want, err := s.SchemaVersions(ctx)
 	if err != nil {
 		e.notReady("database: %v", err)

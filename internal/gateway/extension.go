@@ -3,9 +3,11 @@ package gateway
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/metrics"
@@ -19,7 +21,7 @@ func (g *Gateway) extension() *status.Extension {
 	if !g.cfg.Extension.Enabled {
 		return nil
 	}
-	e := &status.Extension{Feed: g.auditlog, Receipts: receipts{g}, Preflights: preflights{g}, Observer: metrics.FeedObserver{Metrics: g.metrics}}
+	e := &status.Extension{Feed: g.auditlog, Receipts: receipts{g}, Preflights: preflights{g}, Acknowledgements: g.auditlog, Observer: metrics.FeedObserver{Metrics: g.metrics}}
 	if g.cfg.Extension.Redelivery {
 		e.Redelivery = g.auditlog
 	}
@@ -36,7 +38,7 @@ func (p preflights) Preflight(ctx context.Context, client notice.ClientID) (addr
 		return "", nil, err
 	}
 	address = found.WebhookURIs[0]
-	for _, s := range p.sender.Probe(ctx, address) {
+	for _, s := range p.sender.ProbeAs(ctx, brand.Of(client), address) {
 		detail, problem := s.Public()
 		step := status.ReachStep{Step: string(s.Name), OK: s.Err == nil, Detail: detail}
 		if s.Err != nil {
@@ -56,12 +58,33 @@ func (r receipts) SentAttempt(ctx context.Context, client notice.ClientID, inter
 	if err != nil {
 		return sent, err
 	}
-	log, err := r.auditlog.OpenLog(ctx, 0)
-	if errors.Is(err, store.ErrNoCheckpoint) { // nothing is sealed yet
-		return sent, nil
-	}
+	size, err := r.sealer.VouchedSize(ctx)
 	if err != nil {
 		return sent, err
+	}
+	if size > 0 { // proofs that witnesses vouched for, where the attempt is old enough
+		if err := r.prove(ctx, &sent, size); err != nil || proven(&sent) {
+			return sent, err
+		}
+	}
+	err = r.prove(ctx, &sent, 0)
+	return sent, err
+}
+
+// proven tells whether the end of the attempt is proven, or has not come.
+func proven(sent *history.SentAttempt) bool {
+	at := slices.IndexFunc(sent.Record.Attempts, func(a history.AttemptRecord) bool { return a.Number == sent.Number })
+	return sent.ResultProof != nil || at >= 0 && sent.Record.Attempts[at].Outcome == "" && sent.Proof != nil
+}
+
+// prove adds the proofs of an attempt's entries by the checkpoint of a size, 0 for the newest; those that are not sealed yet are missing.
+func (r receipts) prove(ctx context.Context, sent *history.SentAttempt, size int64) error {
+	log, err := r.auditlog.OpenLog(ctx, size)
+	if errors.Is(err, store.ErrNoCheckpoint) { // nothing is sealed yet
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	defer log.Close(ctx)
 	sent.LogKey = log.Head().Public
@@ -74,12 +97,12 @@ func (r receipts) SentAttempt(ctx context.Context, client notice.ClientID, inter
 		return nil
 	})
 	if err != nil {
-		return sent, err
+		return err
 	}
 	for _, e := range entries {
 		proof, err := evidence.Prove(ctx, log, e.Seq)
 		if err != nil {
-			return sent, err
+			return err
 		}
 		if e.Entry.Kind == history.FactResult {
 			sent.ResultProof = proof
@@ -87,14 +110,15 @@ func (r receipts) SentAttempt(ctx context.Context, client notice.ClientID, inter
 			sent.Proof = proof
 		}
 	}
-	return sent, nil
+	return nil
 }
 
 // OwnFingerprint implements status.AttemptReceipts.
-func (r receipts) OwnFingerprint(serial string) string {
-	c := r.trust.Client.Current()
-	if c == nil || c.Leaf == nil || c.Leaf.SerialNumber.Text(16) != serial {
-		return ""
+func (r receipts) OwnFingerprint(client notice.ClientID, serial string) string {
+	for _, b := range r.trust.Brands {
+		if c := b.Client.Current(); b.Key() == brand.Of(client) && c != nil && c.Leaf != nil && c.Leaf.SerialNumber.Text(16) == serial {
+			return mtls.Fingerprint(c.Leaf)
+		}
 	}
-	return mtls.Fingerprint(c.Leaf)
+	return ""
 }

@@ -93,7 +93,7 @@ func TestAReceiptProvesAnAttemptWithoutUs(t *testing.T) {
 	require.Equal(t, n.Attempts[0].InteractionID, r.Data.Attempt.InteractionID)
 	require.Equal(t, "delivered", *r.Data.Attempt.Outcome)
 	require.Equal(t, *n.Attempts[0].URL, *r.Data.Attempt.URL)
-	ours := h.g.trust.Client.Current().Leaf
+	ours := h.g.trust.Brands[0].Client.Current().Leaf
 	require.Equal(t, mtls.Fingerprint(ours), *r.Data.Attempt.TLS.HolderFingerprint)
 
 	key, err := base64.StdEncoding.DecodeString(*r.Data.LogKey)
@@ -101,12 +101,9 @@ func TestAReceiptProvesAnAttemptWithoutUs(t *testing.T) {
 	require.Nil(t, r.Data.Proofs.Attempt, "the entry of the change records it, which names the core's address")
 	h.verifies(key, []byte(*r.Data.Proofs.Result))
 
-	status, _, other := beta.claims(http.MethodGet, path, nil)
-	require.Equal(t, http.StatusNotFound, status)
-	_, _, none := beta.claims(http.MethodGet, "/arauto/v1/notifications/"+uuid.NewString(), nil)
-	when := regexp.MustCompile(`"requestDateTime":"[^"]*"`)
-	require.Equal(t, when.ReplaceAllString(string(none), ""), when.ReplaceAllString(string(other), ""), "a foreign attempt looks like none")
-	status, _, _ = alfa.claims(http.MethodGet, "/arauto/v1/notifications/no-uuid", nil)
+	beta.revealsNothing(http.MethodGet, "/arauto/v1/notifications/", n.Attempts[0].InteractionID, func(string) any { return nil }, http.StatusNotFound)
+	beta.revealsNothing(http.MethodPost, "/arauto/v1/events/acks", n.ID, func(id string) any { return map[string]any{"acks": []string{id}} }, http.StatusOK)
+	status, _, _ := alfa.claims(http.MethodGet, "/arauto/v1/notifications/no-uuid", nil)
 	require.Equal(t, http.StatusBadRequest, status)
 
 	status, _, text := alfa.claims(http.MethodGet, "/arauto/v1/events?missed=false", nil)
@@ -115,6 +112,30 @@ func TestAReceiptProvesAnAttemptWithoutUs(t *testing.T) {
 	require.InDelta(t, 1, h.metric(`arauto_feed_events_total{feed="all"}`), 0)
 	require.InDelta(t, 0, h.metric(`arauto_feed_events_total{feed="missed"}`), 0)
 	require.InDelta(t, 0, h.metric(`arauto_feed_polls_waiting`), 0)
+}
+
+// revealsNothing asks for another client's id and for one that nobody has. The answers are the same but for the id asked for, instants,
+// and what is drawn anew for each answer. An id without a body stands in the path.
+func (p *poller) revealsNothing(method, path, foreign string, body func(id string) any, want int) {
+	p.h.t.Helper()
+	drawn := regexp.MustCompile(`"(requestDateTime|jti)":"[^"]*"|"iat":\d+`)
+	ask := func(id string) (http.Header, string) {
+		at, sent := path, body(id)
+		if sent == nil {
+			at += id
+		}
+		status, header, text := p.claims(method, at, sent)
+		require.Equal(p.h.t, want, status, "%s", text)
+		header = header.Clone()
+		for _, name := range []string{"Date", "X-Fapi-Interaction-Id", "X-Request-Id"} {
+			header.Del(name)
+		}
+		return header, drawn.ReplaceAllString(strings.ReplaceAll(string(text), id, "ID"), "")
+	}
+	foreignHeader, foreignText := ask(foreign)
+	noneHeader, noneText := ask(uuid.NewString())
+	require.Equal(p.h.t, noneText, foreignText, "a foreign id looks like none")
+	require.Equal(p.h.t, noneHeader, foreignHeader, "a foreign id looks like none")
 }
 
 // verifies holds a proof against both verifiers, as it is and with each of some bits changed.

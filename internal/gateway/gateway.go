@@ -31,7 +31,6 @@ import (
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/lifecycle"
 	"github.com/arauto/arauto/internal/metrics"
-	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/receipt"
 	"github.com/arauto/arauto/internal/reconcile"
 	"github.com/arauto/arauto/internal/registry"
@@ -74,6 +73,7 @@ type Gateway struct {
 	listeners []*listener
 	console   *console.Console // nil: there is none
 	files     descriptors
+	signers   *signerStates // of keys in other processes
 
 	daily    *reconcile.Reconciler // looks whether the history is complete
 	verifier *seal.SelfVerifier    // looks whether the log is what was signed
@@ -108,6 +108,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if cfg.Profile == config.Development {
 		log.Warn("profile development: inside addresses, shortened times and unsafe databases are allowed; not for production")
 	}
+	g.signers = &signerStates{metrics: g.metrics, log: log}
 	var err error
 	if g.files, err = share(openFiles(), slots(cfg)); err != nil {
 		return nil, err
@@ -119,6 +120,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 		return nil, &config.Error{Problems: []string{databaseProblem(err)}}
 	}
 	g.auditlog = auditlog.New(g.store.Access())
+	g.auditlog.NameBrands(cfg.BrandList())
 	if err := g.wire(); err != nil {
 		g.abandon()
 		return nil, err
@@ -141,10 +143,16 @@ func (g *Gateway) abandon() {
 	g.store.Close()
 }
 
+// loadSchemas builds the schemas that the settings choose, from our own documents. It is a variable because
+// tests start many gateways in one process, and each would read the documents anew.
+var loadSchemas = func(cfg *config.Config) (*openapi.Schemas, error) {
+	return openapi.Load(openapi.KeepUnknown(cfg.Schema.UnknownMembers == "keep"), openapi.Declare(cfg.DeclaredVersions()))
+}
+
 // wire makes the parts and connects them.
 func (g *Gateway) wire() error {
 	cfg := g.cfg
-	schemas, err := openapi.Load(openapi.KeepUnknown(cfg.Schema.UnknownMembers == "keep"), openapi.Declare(cfg.DeclaredVersions()))
+	schemas, err := loadSchemas(cfg)
 	if err != nil {
 		return fmt.Errorf("load our own API documents: %w", err)
 	}
@@ -155,11 +163,11 @@ func (g *Gateway) wire() error {
 	allow, _ := cfg.Allowed() // judged by Check
 	guard := webhook.NewGuard(allow, cfg.Webhook.AllowPorts)
 	g.sender = webhook.New(webhook.Config{
-		Identity: g.trust.Client, Roots: g.trust.Roots, Checks: g.trust.Checks(), Guard: guard, Resolver: cfg.Webhook.Resolver,
+		Brands: holders(g.trust.Brands), Roots: g.trust.Roots, Checks: g.trust.Checks(), Guard: guard, Resolver: cfg.Webhook.Resolver,
 		Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, Version: g.version, Connections: g.files.outbound,
-		AuthorisationServerID: cfg.Holder.AuthorisationServerID, ASHeaders: cfg.Webhook.ASHeaders, Observer: wire{g.metrics, g.trust},
+		ASHeaders: cfg.Webhook.ASHeaders, Observer: wire{g.metrics, g.trust},
 	})
-	g.dispatcher, err = dispatch.New(g.store, g.sender, dispatch.Config{
+	g.dispatcher, err = dispatch.New(lanesOfBrands{g.store, cfg.BrandList()}, g.sender, dispatch.Config{
 		Slots: slots(cfg), Timeout: cfg.Webhook.Timeout, Lease: cfg.Dispatch.Lease, DrainTimeout: DrainTimeout - 3*time.Second,
 	}, g.log, g.metrics)
 	if err != nil {
@@ -171,17 +179,16 @@ func (g *Gateway) wire() error {
 	optional, _ := config.ParseKinds(cfg.Announce.DirectAuthorised) // judged by Check
 	g.intake = intake.New(intake.Config{
 		Store: g.store, Schema: schemas, NewID: store.NewID, Observer: g.metrics, Traces: g.receipts, Log: g.log,
-		Wake:               func(client notice.ClientID, at time.Time) { g.dispatcher.WakeIn(client, time.Until(at)) },
+		Wake:               g.waker(cfg.BrandList()),
 		Behind:             g.dispatcher.Behind,
+		Brands:             cfg.BrandList(),
 		Slots:              g.dispatcher,
-		OptionalAuthorised: optional, Timers: cfg.Timed(), MaxInFlight: cfg.Ingest.MaxInFlight,
+		OptionalAuthorised: optional, Timers: cfg.Timed(), TellNonconforming: cfg.TellNonconforming(), MaxInFlight: cfg.Ingest.MaxInFlight,
 	})
 	register := registry.Config{
 		Store: registrations{g.store, g.sender}, Log: g.log, AllowPorts: cfg.Webhook.AllowPorts, Development: cfg.Profile == config.Development, AllowNetworks: allow,
 	}
-	if v := g.trust.Statements(); v != nil {
-		register.Statements = v
-	}
+	register.Brands, register.BrandStatements = cfg.BrandList(), verifiers(g.trust.Brands)
 	if g.registry, err = registry.New(register); err != nil {
 		return err
 	}
@@ -198,7 +205,15 @@ func (g *Gateway) wire() error {
 	log.Bear(g.sealer.Anchors())
 	witnesses, demanded := g.sealer.Witnesses()
 	log.BearWitnesses(witnesses, demanded, time.Now())
+	log.BearPlaces(g.sealer.Places(), time.Now())
 	log.Tampering = g.events.Tampered
+	log.Signing = func(took time.Duration, err error) { g.signers.signed(keyLog, took, err) }
+	if g.sealer.RemoteKey() {
+		g.metrics.BearSigner(keyLog, time.Now())
+	}
+	for _, brand := range g.trust.RemoteBrands() {
+		g.metrics.BearSigner(answersOf(brand), time.Now())
+	}
 	g.verifier = seal.NewVerifier(cfg, g.auditlog, g.sealer.LogKey, g.log, log)
 	g.daily = newDaily(cfg, g.auditlog, g.log, g.metrics)
 	g.ready = &ops.Readiness{Checks: g.checks(), Notes: g.notes}
@@ -211,7 +226,7 @@ func (g *Gateway) wire() error {
 
 // notes are what /readyz tells operators though it keeps nobody from working.
 func (g *Gateway) notes() []string {
-	return slices.Concat(g.trust.Notes(time.Now()), g.faultNotes(), g.sources.Notes(), g.sealer.Notes(), g.verifier.Notes())
+	return slices.Concat(g.trust.Notes(time.Now()), g.faultNotes(), g.sources.Notes(), g.sealer.Notes(), g.verifier.Notes(), g.signers.notes())
 }
 
 // checks are what must be usable for readiness.
@@ -339,7 +354,13 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 	defer cancel()
 	err := g.checkDatabase(ctx)
 	if err == nil {
+		err = judgeBrands(ctx, g.store, g.cfg)
+	}
+	if err == nil {
 		return nil
+	}
+	if wrong := (*config.Error)(nil); errors.As(err, &wrong) {
+		return err
 	}
 	if store.CauseOf(err) != store.CauseSession && (errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil) {
 		g.log.Error("database does not answer, starting without it", "error", err)

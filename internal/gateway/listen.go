@@ -42,12 +42,13 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	cfg := g.cfg
 	g.internal = bank.NewInternal(bank.InternalConfig{
 		Tokens: g.trust.Bearer(), Changes: g.intake, History: g.auditlog, Resender: g.auditlog, Quarantine: g.store, Initiators: g.registry,
-		Audited: audited{g.auditlog}, Exports: g.auditlog, Holds: g.auditlog, Readings: g.auditlog, Clock: g.auditlog, Figures: g.auditlog, Finder: g.auditlog, Operation: operating{g},
+		Audited: audited{g.auditlog}, Exports: g.auditlog, Holds: g.auditlog, Readings: g.auditlog, Clock: g.auditlog, Figures: g.auditlog, Polling: g.auditlog, Finder: g.auditlog, Operation: operating{g},
 		Requests: g.auditlog, Checks: g.auditlog, Settings: nowInForce{g}, FourEyes: fourEyes(cfg),
 		Sources: g.sources, Calendar: g.trust, ResendEnabled: cfg.Resend.Enabled, Observer: metrics.HTTPObserver{Metrics: g.metrics}, Log: g.log,
-		Version: g.version, Holder: evidence.Party{LegalName: cfg.Holder.LegalName, OrganisationID: cfg.Holder.OrganisationID},
-		Prober: prober{g.sender}, Verifications: verifications{g.auditlog, g.sealer, g.verifier}, Calls: calls{g.auditlog, cfg.Holder.OrganisationID},
+		Version: g.version, Holder: evidence.Party{LegalName: cfg.Holder.LegalName, OrganisationID: cfg.InstitutionID()}, Brands: cfg.BrandList(),
+		Prober: prober{g.sender}, Verifications: verifications{g.auditlog, g.sealer, g.verifier}, Calls: calls{g.auditlog, cfg.Organisations()},
 		TempDir:  cfg.StateDir,
+		Tiles:    g.openTiles,
 		Unread:   g.receipts.Unread,
 		Tampered: g.tamperedRead,
 	})
@@ -68,27 +69,26 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		return &config.Error{Problems: []string{stateProblem(err)}}
 	}
 	g.polls = polls
-	tokens, err := g.trust.AccessTokens()
-	if err != nil {
-		return err
-	}
 	var outgoing *openapi.Schemas
 	if cfg.Public.Validate {
 		outgoing = schemas
 	}
-	g.public, err = status.NewPublic(status.PublicConfig{
-		Outgoing: outgoing, Versions: cfg.DeclaredVersions(),
-		BaseURL: cfg.Public.BaseURL, OrganisationID: cfg.Holder.OrganisationID, Tokens: tokens, Keys: g.trust.Signers, Resources: g.store, Polls: polls,
+	answers := status.PublicConfig{
+		Outgoing: outgoing, Versions: cfg.DeclaredVersions(), Resources: g.store, Polls: polls,
 		Timers: cfg.Timed(), Limits: status.Limits{Rate: cfg.Public.MaxRate, Waiting: cfg.Extension.MaxWaiting}, Extension: g.extension(),
 		Observer: metrics.HTTPObserver{Metrics: g.metrics}, PublicObserver: metrics.PollObserver{Metrics: g.metrics}, Log: g.log,
-	})
-	if err != nil {
+	}
+	if err := g.answering(&answers); err != nil {
+		return err
+	}
+	if g.public, err = status.NewPublic(answers); err != nil {
 		return err
 	}
 	shakes := &mtls.Handshakes{Most: g.files.handshakes, PerAddress: perAddress(cfg, g.files.handshakes), MadeRoom: g.metrics.Turned.WithLabelValues("public").Inc}
-	public := g.public.Server(g.trust.Callers.ServerConfig(g.trust.Server))
+	public := g.public.Server(g.trust.ServerConfig())
 	public.Addr = cfg.Public.Addr
 	g.trust.Guard(public)
+	public.Handler = g.public.WaitOutside(public.Handler)
 
 	platform := api.NewServer(ops.Handler(g.ready, g.metrics.Handler()), nil, g.log)
 	platform.Addr = cfg.Ops.Addr

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 )
 
@@ -128,7 +129,7 @@ func TestNginxAsReceiverAcceptsUsAndItsComplaintsAreExplained(t *testing.T) {
 		require.Equal(t, "match", *n.Attempts[0].Echo)
 	}
 
-	other, err := certs.New(certs.Options{SharedLeafKey: true})
+	other, err := certs.New(certs.Options{SharedLeafKey: true, NewKey: keystock.New})
 	require.NoError(t, err)
 	bad := startNginx(t, program, h.leaf(h.pki.InitiatorServer(beta)), other.Root)
 	require.NoError(t, h.register(beta, base(bad, beta)))

@@ -6,20 +6,23 @@ import (
 	"net/url"
 
 	"github.com/arauto/arauto/internal/api/bank"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/trust"
 	"github.com/arauto/arauto/internal/webhook"
 )
 
 // Preflight tells, step by step, whether a notification could reach an address, by the settings webhook.… alone: what
-// they allow, whom they trust, whom we are. Nothing is sent after the handshake. The error is a *config.Error.
-func Preflight(ctx context.Context, cfg *config.Config, base string) ([]webhook.ProbeStep, error) {
+// they allow, whom they trust, whom we are. Nothing is sent after the handshake. Anonymous: without a certificate of ours, which is then
+// not tested. The error is a *config.Error.
+func Preflight(ctx context.Context, cfg *config.Config, base string, anonymous bool) ([]webhook.ProbeStep, error) {
 	p := &config.Problems{}
 	cfg.CheckWebhook(p)
 	for key, value := range map[string]string{
 		"webhook.tls_cert": cfg.Webhook.TLSCert, "webhook.tls_key": cfg.Webhook.TLSKey, "webhook.root_ca": cfg.Webhook.RootCA,
 	} {
-		if value == "" {
+		if value == "" && (!anonymous || key == "webhook.root_ca") {
 			p.Add(key, "is not set", "name the file; the others' certificates are not needed here")
 		}
 	}
@@ -29,6 +32,9 @@ func Preflight(ctx context.Context, cfg *config.Config, base string) ([]webhook.
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
+	if anonymous {
+		cfg.Webhook.TLSCert, cfg.Webhook.TLSKey = "", ""
+	}
 	t, err := trust.LoadSending(cfg)
 	if err != nil {
 		return nil, err
@@ -37,8 +43,8 @@ func Preflight(ctx context.Context, cfg *config.Config, base string) ([]webhook.
 	t.FetchLists(ctx)         // without one, the handshake says whether that matters
 	allow, _ := cfg.Allowed() // judged above
 	s := webhook.New(webhook.Config{
-		Identity: t.Client, Roots: t.Roots, Checks: t.Checks(), Guard: webhook.NewGuard(allow, cfg.Webhook.AllowPorts),
-		Resolver: cfg.Webhook.Resolver, Timeout: cfg.Webhook.Timeout,
+		Identity: t.Brands[0].Client, Roots: t.Roots, Checks: t.Checks(), Guard: webhook.NewGuard(allow, cfg.Webhook.AllowPorts),
+		Resolver: cfg.Webhook.Resolver, Timeout: cfg.Webhook.Timeout, Anonymous: anonymous,
 	})
 	defer s.Close()
 	return s.Probe(ctx, base), nil
@@ -48,9 +54,9 @@ func Preflight(ctx context.Context, cfg *config.Config, base string) ([]webhook.
 type prober struct{ sender *webhook.Sender }
 
 // Probe implements bank.Prober.
-func (p prober) Probe(ctx context.Context, address string) []bank.PreflightStep {
+func (p prober) Probe(ctx context.Context, client notice.ClientID, address string) []bank.PreflightStep {
 	var out []bank.PreflightStep
-	for _, s := range p.sender.Probe(ctx, address) {
+	for _, s := range p.sender.ProbeAs(ctx, brand.Of(client), address) {
 		step := bank.PreflightStep{Step: string(s.Name), OK: s.Err == nil, Detail: s.Detail}
 		if s.Err != nil {
 			text := s.Err.Error()

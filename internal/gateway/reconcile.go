@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api/status"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/metrics"
 	"github.com/arauto/arauto/internal/reconcile"
@@ -23,13 +24,13 @@ func newDaily(cfg *config.Config, l *auditlog.Log, log *slog.Logger, m *metrics.
 
 // calls implements bank.Calls.
 type calls struct {
-	log          *auditlog.Log
-	organisation string // that answers
+	log           *auditlog.Log
+	organisations map[brand.Prefix]string // that answer
 }
 
 // WriteCalls implements bank.Calls.
 func (c calls) WriteCalls(ctx context.Context, day, format string, w io.Writer) (int64, error) {
-	list := reconcile.CallList{Day: day, Organisation: c.organisation, Format: format, Endpoint: status.Endpoint}
+	list := reconcile.CallList{Day: day, Organisations: c.organisations, Format: format, Endpoint: status.Endpoint}
 	report, err := reconcile.WriteCalls(ctx, c.log.Inspector(), list, w)
 	if err != nil {
 		return 0, err

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -32,13 +33,34 @@ import (
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/openapi"
 )
 
 // The database that tests share ends with the process.
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "6") // the tests of alarms wait; -parallel on the command line counts more
+	loadSchemas = once(loadSchemas)
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/arauto/arauto/internal/lab/temppostgres.startChild.func1"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+}
+
+// once builds the schemas of each setting once. They do not change, so gateways can share them.
+func once(build func(*config.Config) (*openapi.Schemas, error)) func(*config.Config) (*openapi.Schemas, error) {
+	var mu sync.Mutex
+	built := map[string]*openapi.Schemas{}
+	return func(cfg *config.Config) (*openapi.Schemas, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		settings := fmt.Sprint(cfg.Schema.UnknownMembers, cfg.DeclaredVersions())
+		if built[settings] == nil {
+			s, err := build(cfg)
+			if err != nil {
+				return nil, err
+			}
+			built[settings] = s
+		}
+		return built[settings], nil
+	}
 }
 
 // lookEvery is how often files are looked at in tests; production's five seconds would only make them slower.
@@ -187,9 +209,12 @@ func (h *house) metric(line string) float64 {
 	return -1
 }
 
+// plain asks for pages that are not compressed, which the race detector makes many times as long.
+var plain = &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}}
+
 func (h *house) ops(path string) string {
 	h.t.Helper()
-	res, err := http.Get("http://" + h.g.Addr("ops") + path)
+	res, err := plain.Get("http://" + h.g.Addr("ops") + path)
 	require.NoError(h.t, err)
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)

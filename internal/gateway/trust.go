@@ -21,6 +21,11 @@ func (e trustEvents) Renewed() {
 	}
 }
 
+// Signed implements trust.Observer.
+func (e trustEvents) Signed(brand string, took time.Duration, err error) {
+	e.g.signers.signed(answersOf(brand), took, err)
+}
+
 // Refused counts a handshake or a connection.
 func (e trustEvents) Refused() { e.Handshakes.Inc() }
 

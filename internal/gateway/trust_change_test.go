@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/mtls"
 )
@@ -83,7 +84,7 @@ func TestCertificatesChangeUnderLoadAndNothingFails(t *testing.T) {
 
 	// Whom we believe, in both directions: an authority more, and the load goes on through it.
 	began = time.Now()
-	other, err := certs.New(certs.Options{SharedLeafKey: true})
+	other, err := certs.New(certs.Options{SharedLeafKey: true, NewKey: keystock.New})
 	require.NoError(t, err)
 	h.replace("trust/clients.pem", certs.CertPEM(h.pki.ClientCA.Certificate, other.ClientCA.Certificate))
 	h.replace("trust/roots.pem", certs.CertPEM(h.pki.Root.Certificate, other.Root.Certificate))

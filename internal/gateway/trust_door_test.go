@@ -12,12 +12,13 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/mtls"
 )
 
 // TestOnlyTheConfiguredProxyMaySayWhoseCertificateItIs is cases H7 on a whole gateway.
 func TestOnlyTheConfiguredProxyMaySayWhoseCertificateItIs(t *testing.T) {
-	bank, err := certs.New(certs.Options{SharedLeafKey: true})
+	bank, err := certs.New(certs.Options{SharedLeafKey: true, NewKey: keystock.New})
 	require.NoError(t, err)
 	edge, err := bank.Issue(bank.HolderBRCAC())
 	require.NoError(t, err)

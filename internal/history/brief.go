@@ -136,9 +136,9 @@ func (w *SharedWords) one(s string) string {
 // ColumnsOf is a Brief with the columns alone.
 func ColumnsOf(e *audit.Entry, w *SharedWords) Brief {
 	return Brief{
-		XID: e.XID, ID: notice.ID(e.ID), Notification: notice.ID(audit.Value(e.NotificationID)), At: e.At.Time(), Kind: w.one(e.Kind),
+		XID: e.XID, ID: e.ID, Notification: audit.Value(e.NotificationID), At: e.At.Time(), Kind: w.one(e.Kind),
 		Client: notice.ClientID(w.one(audit.Value(e.ClientID))), ResourceKind: ofb.Kind(audit.Value(e.ResourceKind)), ResourceID: w.one(audit.Value(e.ResourceID)),
-		Begins: begins(e.Kind, notice.ID(audit.Value(e.InteractionID))),
+		Begins: begins(e.Kind, audit.Value(e.InteractionID)),
 		Number: int8(audit.Value(e.Number)), Outcome: notice.Outcome(w.one(audit.Value(e.Outcome))), Closes: notice.State(w.one(audit.Value(e.Closes))),
 	}
 }

@@ -27,8 +27,10 @@ type Export struct {
 	Walked      int64 // positions of the log that were looked at
 	Entries     int64 // in the file; once it is done
 	Bytes       int64
-	SHA256      string // of the file, hexadecimal; once it is done
-	Problem     string // why it failed
+	SHA256      string   // of the file, hexadecimal; once it is done
+	Problem     string   // why it failed
+	Complete    *bool    // of a bundle of a client's period: whether it was shown that nothing is missing; nil: not asked
+	Notes       []string // of that verification
 	EndedAt     time.Time
 	ExpiresAt   time.Time // when the file goes
 

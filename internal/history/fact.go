@@ -29,7 +29,8 @@ const (
 	FactResult              = "result"               // an attempt ended
 	FactLateResult          = "late-result"          // an attempt's end came after its rescue
 	FactCancelled           = "cancelled"            // a waiting notification was cancelled
-	FactResend              = "resend"               // an operator asked for one more POST
+	FactResend              = "resend"               // an operator or an initiator asked for one more POST
+	FactAcknowledged        = "acknowledged"         // an initiator said what became of a notification at its side
 	FactRegistered          = "registered"           // a registration was put or removed
 	FactRegistrationRefused = "registration-refused" // a registration was judged and not stored (cases K5)
 	FactErasure             = "erasure"              // the document of a resource was erased after its time
@@ -60,9 +61,9 @@ type Fact struct {
 // FactOf is an entry of the log as a fact.
 func FactOf(e *audit.Entry) Fact {
 	return Fact{
-		ID: notice.ID(e.ID), At: e.At.Time(), Kind: e.Kind, Client: notice.ClientID(audit.Value(e.ClientID)), ResourceKind: ofb.Kind(audit.Value(e.ResourceKind)),
-		ResourceID: audit.Value(e.ResourceID), Revision: audit.Value(e.Revision), Notification: notice.ID(audit.Value(e.NotificationID)), Change: notice.ID(audit.Value(e.ChangeID)),
-		Interaction: notice.ID(audit.Value(e.InteractionID)), Number: int(audit.Value(e.Number)), Outcome: notice.Outcome(audit.Value(e.Outcome)),
+		ID: e.ID, At: e.At.Time(), Kind: e.Kind, Client: notice.ClientID(audit.Value(e.ClientID)), ResourceKind: ofb.Kind(audit.Value(e.ResourceKind)),
+		ResourceID: audit.Value(e.ResourceID), Revision: audit.Value(e.Revision), Notification: audit.Value(e.NotificationID), Change: audit.Value(e.ChangeID),
+		Interaction: audit.Value(e.InteractionID), Number: int(audit.Value(e.Number)), Outcome: notice.Outcome(audit.Value(e.Outcome)),
 		Closes: notice.State(audit.Value(e.Closes)), Facts: []byte(e.Facts), Private: []byte(audit.Value(e.Private)),
 	}
 }
@@ -103,7 +104,7 @@ type ChangeFacts struct {
 	WallClock       bool      `json:"wallClock,omitempty"`       // of a refusal: beganMicros is the difference of a wall clock, across a restart
 
 	Overruled time.Time   `json:"overruledTimer,omitzero"`
-	Codes     []string    `json:"problems,omitempty"` // codes and pointers of a quarantined change
+	Codes     []string    `json:"problems,omitempty"` // codes and pointers of a quarantined change, or of one that was stored with a document that does not conform
 	First     *FirstFacts `json:"first,omitempty"`    // attempt 1 of the notification; nil: it has an entry of its own, or did not begin
 }
 

@@ -31,11 +31,12 @@ type FeedPage struct {
 	More    bool      // the read ended before Through: go on after Next at once, also when there are no records
 }
 
-// FeedNews names the clients whose feeds may have grown.
+// FeedNews names the clients whose feeds may have grown, and those whose registrations have changed.
 type FeedNews struct {
-	Through   int64 // the transaction before which everything was looked at
-	Announced []notice.ClientID
-	Missed    []notice.ClientID
+	Through    int64 // the transaction before which everything was looked at
+	Announced  []notice.ClientID
+	Missed     []notice.ClientID
+	Registered []notice.ClientID // put or removed
 }
 
 // SentAttempt is an attempt as its receiver may see it, with the proofs that its entries are in the log.

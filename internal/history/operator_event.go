@@ -11,12 +11,13 @@ const (
 	EventCertificate  EventKind = "certificate-expiring"
 	EventSource       EventKind = "source-stopped"
 	EventLogNotSealed EventKind = "log-not-sealed"
+	EventSignerAway   EventKind = "signer-unavailable"
 	EventTampering    EventKind = "tampering"
 )
 
 // EventKinds lists all kinds.
 func EventKinds() []EventKind {
-	return []EventKind{EventGivenUp, EventCertificate, EventSource, EventLogNotSealed, EventTampering}
+	return []EventKind{EventGivenUp, EventCertificate, EventSource, EventLogNotSealed, EventSignerAway, EventTampering}
 }
 
 // EventOthers is the subject of an event about all those that have none of their own. No client id has this sign.

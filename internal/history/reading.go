@@ -7,6 +7,9 @@ type Actor struct {
 	Source  string // the socket's address and port, never a header's
 }
 
+// RoleInitiator is the role of an initiator that calls the extension.
+const RoleInitiator = "initiator"
+
 // ActorKey is the key under which the context of a call carries its Actor.
 type ActorKey struct{}
 

@@ -222,9 +222,9 @@ func column[T comparable](value T) *T {
 // entryOfFact is a fact as the database has it.
 func entryOfFact(f *Fact) audit.Entry {
 	return audit.Entry{
-		ID: audit.UUID(f.ID), At: audit.At(f.At), XID: 7, Kind: f.Kind, ClientID: column(string(f.Client)), ResourceKind: column(int16(f.ResourceKind)), ResourceID: column(f.ResourceID),
-		Revision: column(f.Revision), NotificationID: column(audit.UUID(f.Notification)), ChangeID: column(audit.UUID(f.Change)), Number: column(int16(f.Number)),
-		InteractionID: column(audit.UUID(f.Interaction)), Outcome: column(string(f.Outcome)), Closes: column(string(f.Closes)), Facts: string(f.Facts),
+		ID: f.ID, At: audit.At(f.At), XID: 7, Kind: f.Kind, ClientID: column(string(f.Client)), ResourceKind: column(int16(f.ResourceKind)), ResourceID: column(f.ResourceID),
+		Revision: column(f.Revision), NotificationID: column(f.Notification), ChangeID: column(f.Change), Number: column(int16(f.Number)),
+		InteractionID: column(f.Interaction), Outcome: column(string(f.Outcome)), Closes: column(string(f.Closes)), Facts: string(f.Facts),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -72,7 +73,7 @@ const maxEntries = 16
 // EntryKinds lists every kind of entry that this version writes, by name.
 func EntryKinds() []string {
 	return []string{
-		FactAdmin, FactAttempt, FactCancelled, FactChange, FactConflict, FactDecision, FactDuplicate, FactErasure, "hold", FactLateResult, "loss", "poll", FactQuarantined,
+		FactAcknowledged, FactAdmin, FactAttempt, FactCancelled, FactChange, FactConflict, FactDecision, FactDuplicate, FactErasure, "hold", FactLateResult, "loss", "poll", FactQuarantined,
 		FactUnheard, FactReconciliation, FactRefused, FactRegistered, FactRegistrationRefused, FactResend, FactResult, "retention", FactVerification,
 	}
 }
@@ -88,7 +89,7 @@ func outcomes() []string {
 }
 
 // openOutcomes are the kinds of entries whose outcomes are acts or codes.
-var openOutcomes = []string{FactAdmin, FactCancelled, FactErasure, "hold", "loss", FactUnheard, FactReconciliation, FactRegistered, FactRegistrationRefused, FactResend, "retention", FactVerification}
+var openOutcomes = []string{FactAcknowledged, FactAdmin, FactCancelled, FactErasure, "hold", "loss", FactUnheard, FactReconciliation, FactRegistered, FactRegistrationRefused, FactResend, "retention", FactVerification}
 
 // judgeOutcome refuses an outcome that no entry of the kinds wanted can have.
 func (s *Search) judgeOutcome() *notice.Problem {
@@ -120,7 +121,7 @@ func ParseSearch(filter map[string]string) (Search, error) {
 		problem.Pointer, problem.Code = "/"+bySearchOutcome, "invalid_parameter"
 		return Search{}, &InvalidSearch{*problem}
 	}
-	if s.Kind != 0 && s.ResourceID != "" && s.Kind.CheckID(s.ResourceID) != nil {
+	if s.Kind != 0 && s.ResourceID != "" && s.Kind.CheckID(brand.ID(s.ResourceID)) != nil {
 		return Search{}, &InvalidSearch{notice.Problem{Pointer: "/" + bySearchID, Code: "invalid_parameter", Detail: "not an id of this kind", DetailPT: "não é um id deste kind"}}
 	}
 	if !s.From.IsZero() && !s.To.IsZero() && s.To.Before(s.From) {
@@ -133,7 +134,14 @@ func ParseSearch(filter map[string]string) (Search, error) {
 func (s *Search) set(name, text string) *notice.Problem {
 	switch name {
 	case bySearchClient, bySearchOrg:
-		if !notice.ValidClientID(text) {
+		id := text
+		if name == bySearchClient && brand.Valid(string(brand.Of(text))) {
+			id = brand.ID(text) // whether there is such a brand is judged by who has the settings
+		}
+		if !notice.ValidClientID(id) {
+			if name == bySearchClient {
+				return &notice.Problem{Detail: notice.ClientKeyRule, DetailPT: notice.ClientKeyRulePT}
+			}
 			return &notice.Problem{Detail: "1 to 255 printable ASCII characters without spaces", DetailPT: "1 a 255 caracteres ASCII visíveis, sem espaços"}
 		}
 		if name == bySearchOrg {
@@ -151,7 +159,7 @@ func (s *Search) set(name, text string) *notice.Problem {
 		}
 		s.Kind = kind
 	case bySearchID:
-		if !slices.ContainsFunc(ofb.Kinds(), func(k ofb.Kind) bool { return k.CheckID(text) == nil }) {
+		if !slices.ContainsFunc(ofb.Kinds(), func(k ofb.Kind) bool { return k.CheckID(brand.ID(text)) == nil }) {
 			return &notice.Problem{Detail: "not an id of a payment, consent or enrolment", DetailPT: "não é um id de pagamento, consentimento ou vínculo"}
 		}
 		s.ResourceID = text

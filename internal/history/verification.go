@@ -53,4 +53,22 @@ type LogHealth struct {
 	Anchors      []AnchorState
 	NotSealing   string // why sealing is stopped; empty: it is not
 	SealsHere    bool   // this replica has the log's key
+	Witnessing   Witnessing
+}
+
+// Witnessing is what independent witnesses vouched for.
+type Witnessing struct {
+	Demanded  bool      // the policy demands that some of them vouch
+	Size      int64     // of the newest checkpoint that the quorum vouched for; 0: none
+	Until     time.Time // until when the quorum vouched
+	Witnesses []WitnessState
+}
+
+// WitnessState is what one witness vouched for last, at the request of any replica.
+type WitnessState struct {
+	Name      string    // in the policy
+	Size      int64     // of the newest checkpoint that it vouched for; 0: none
+	At        time.Time // when it vouched, by its clock
+	Problem   string    // why it did not when this replica asked last; empty: it did, or was not asked
+	ProblemAt time.Time
 }

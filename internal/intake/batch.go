@@ -102,6 +102,9 @@ func (in *Intake) release(batch []*Pending) {
 			in.observer.Refused("unavailable")
 		} else {
 			in.observer.Accepted(p.change.Kind, p.answer.Verdict, p.answer.Silence, time.Since(p.change.ReceivedAt))
+			if v := p.answer.Verdict; len(p.answer.Nonconforming) > 0 && v != notice.Duplicate {
+				in.observer.Nonconforming(p.change.Kind)
+			}
 		}
 		close(p.done)
 	}
@@ -262,6 +265,9 @@ func answerOf(c *notice.Change, d *notice.Decision) Answer {
 	}
 	if d.Announce != nil {
 		a.Notifications = append(a.Notifications, d.Announce.ID)
+	}
+	if d.Verdict != notice.Quarantined && d.Verdict != notice.Conflicting {
+		a.Nonconforming = c.Nonconforming
 	}
 	return a
 }

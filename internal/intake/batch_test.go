@@ -38,6 +38,17 @@ type observed struct {
 	verdicts map[notice.Verdict]int
 	refused  map[string]int
 	failed   int
+
+	nonconforming map[ofb.Kind]int
+}
+
+func (o *observed) Nonconforming(kind ofb.Kind) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.nonconforming == nil {
+		o.nonconforming = map[ofb.Kind]int{}
+	}
+	o.nonconforming[kind]++
 }
 
 func (o *observed) Accepted(_ ofb.Kind, v notice.Verdict, _ ofb.Silence, _ time.Duration) {

@@ -7,8 +7,10 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -36,6 +38,9 @@ var rfc3339 = regexp.MustCompile(`^[^T]{10}T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d
 // changeReader turns the members of a line into a change, gathering what is wrong with it.
 type changeReader struct {
 	m        *members
+	brands   brand.List
+	of       brand.Prefix // of the change, in keys
+	stray    bool         // it has no brand of ours
 	problems []notice.Problem
 }
 
@@ -78,7 +83,7 @@ func (r *changeReader) instant(name string, required bool) (t time.Time, origina
 
 // read builds the change. What is wrong with it stands in Problems; only the wall clock of now is used.
 func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *notice.Change {
-	r := &changeReader{m: m}
+	r := &changeReader{m: m, brands: in.cfg.Brands}
 	if from.Keep != nil {
 		line = nil
 	}
@@ -98,6 +103,9 @@ func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *not
 		}
 	}
 	in.readData(r, c)
+	if r.stray { // it must not look like a change of another brand
+		c.Client, c.ResourceID, c.ConsentID = "", "", ""
+	}
 	c.Problems = r.problems
 	if len(c.Problems) > 0 && from.Keep != nil {
 		c.Line = from.Keep()
@@ -105,8 +113,28 @@ func (in *Intake) read(line []byte, m *members, from Origin, now time.Time) *not
 	return c
 }
 
+// brand reads which brand the change is of. Where brands have names, a change without one of them has no keys.
+func (r *changeReader) brand() {
+	name, there := r.text("brand", false)
+	if _, sent := r.m.values["brand"]; sent && !there {
+		r.stray = r.brands.Several()
+		return // it is no text, and that is said
+	}
+	if there && !brand.Valid(name) {
+		r.wrong("/brand", "pattern", "brand must have 1 to 32 of a-z, 0-9 and -", "brand deve ter de 1 a 32 caracteres entre a-z, 0-9 e -")
+		r.stray = r.brands.Several()
+		return
+	}
+	of, wrong := r.brands.Resolve(name)
+	if r.of = of; wrong != nil {
+		r.stray = r.brands.Several()
+		r.wrong("/brand", wrong.Code, wrong.Detail, wrong.DetailPT)
+	}
+}
+
 // identity reads kind, owner and version.
 func (r *changeReader) identity(c *notice.Change) {
+	r.brand()
 	if s, ok := r.text("kind", true); ok {
 		kind, err := ofb.ParseKind(s)
 		if err != nil {
@@ -120,7 +148,7 @@ func (r *changeReader) identity(c *notice.Change) {
 			r.wrong("/clientId", "format", "clientId must have 1 to 255 printable ASCII characters without spaces",
 				"clientId deve ter de 1 a 255 caracteres ASCII visíveis, sem espaços")
 		} else {
-			c.Client = notice.ClientID(s)
+			c.Client = brand.Key(r.of, notice.ClientID(s))
 		}
 	}
 	if s, ok := r.text("apiVersion", true); ok {
@@ -187,33 +215,71 @@ func (in *Intake) readData(r *changeReader, c *notice.Change) {
 	member := c.Kind.IDMember()
 	if id, ok := r.m.data[member].(string); ok {
 		if err := c.Kind.CheckID(id); err == nil {
-			c.ResourceID = id
+			c.ResourceID = brand.Key(r.of, id)
 		}
 	}
 	var schema []notice.Problem
 	if c.APIVersion != "" { // else there is no schema to ask, and that is said already
 		schema = in.schema.Check(c.Kind, c.APIVersion, r.m.data)
 	}
-	r.problems = append(r.problems, schema...)
-	if c.ResourceID == "" && len(schema) == 0 {
-		r.wrong("/data/"+member, "pattern", member+" is missing or not an id of this kind", member+" está ausente ou não é um id deste kind")
-	}
 	c.State = ofb.StateOf(c.Kind, r.m.data)
 	if _, err := c.Kind.ParseStatus(string(c.State.Status)); err != nil {
 		c.State.Status = ""
-		if len(schema) == 0 {
-			r.wrong("/data/status", "enum", "status is missing or not a state of this kind", "status está ausente ou não é um estado deste kind")
-		}
+	}
+	switch {
+	case in.cfg.TellNonconforming && len(r.problems) == 0 && c.ResourceID != "" && c.State.Status != "":
+		c.Nonconforming = schema
+	case len(schema) > 0:
+		r.problems = append(r.problems, schema...)
+	default:
+		r.needed(c)
 	}
 	c.State.Watched = digests(c, c.State.Watched)
+	c.Unread = unread(c.Kind, c.Nonconforming, c.State.Watched)
 	if timer, ok := ofb.NextTimer(c.Kind, r.m.data); ok && slices.Contains(in.cfg.Timers, c.Kind) {
 		c.Timer = &timer
 	}
-	switch c.Kind {
-	case ofb.PixPayment:
-		c.ConsentID, _ = r.m.data["consentId"].(string)
-	case ofb.RecurringPayment:
-		c.ConsentID, _ = r.m.data["recurringConsentId"].(string)
+	r.consent(c)
+}
+
+// consent reads the id of the consent that a payment belongs to. It is searched for, so what is no id of a consent counts as missing.
+func (r *changeReader) consent(c *notice.Change) {
+	of := map[ofb.Kind]ofb.Kind{ofb.PixPayment: ofb.PaymentConsent, ofb.RecurringPayment: ofb.RecurringConsent}[c.Kind]
+	if of == 0 {
+		return
+	}
+	id, _ := r.m.data[of.IDMember()].(string)
+	if len(c.Nonconforming) == 0 || of.CheckID(id) == nil { // else its schema has judged it
+		c.ConsentID = brand.Key(r.of, id)
+	}
+}
+
+// unread lists the watched members, by pointer inside data, of which a document that does not conform tells no value that could be
+// compared: a problem lies at the member or below it, or above it where the document does not have the member.
+func unread(kind ofb.Kind, problems []notice.Problem, values map[string]string) (out []string) {
+	if len(problems) == 0 {
+		return nil
+	}
+	for _, pointer := range kind.Watches() {
+		_, there := values[pointer]
+		if slices.ContainsFunc(problems, func(p notice.Problem) bool {
+			at, within := strings.CutPrefix(p.Pointer, "/data")
+			return within && (at == pointer || strings.HasPrefix(at, pointer+"/") || !there && strings.HasPrefix(pointer, at+"/"))
+		}) {
+			out = append(out, pointer)
+		}
+	}
+	return out
+}
+
+// needed names the members without which there is nothing to announce: the id and the state.
+func (r *changeReader) needed(c *notice.Change) {
+	member := c.Kind.IDMember()
+	if c.ResourceID == "" {
+		r.wrong("/data/"+member, "pattern", member+" is missing or not an id of this kind", member+" está ausente ou não é um id deste kind")
+	}
+	if c.State.Status == "" {
+		r.wrong("/data/status", "enum", "status is missing or not a state of this kind", "status está ausente ou não é um estado deste kind")
 	}
 }
 

@@ -89,6 +89,7 @@ func (in *Intake) announce(p *Pending, past *notice.Past, d *notice.Decision, fl
 		Notification: a.ID, Token: p.token, Interaction: p.first.Interaction, Flight: flight, Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID,
 		APIVersion: a.APIVersion, Event: a.Event, EventAt: a.EventAt, Number: 1, BaseURI: past.BaseURI, ScheduledAt: past.Now, StartedAt: past.Now,
 		Late: past.Now.Sub(a.OccurredAt.Truncate(time.Microsecond)) > notice.FirstWithin, ClaimedAt: p.first.ClaimedAt,
+		BeganAt: past.Asked,
 	}
 	if past.Dense && !first.Late {
 		first.Token = p.change.ID

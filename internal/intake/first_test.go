@@ -230,6 +230,35 @@ func TestWhatIsSentIsWhatTheTryRecordedThatWasCommitted(t *testing.T) {
 	})
 }
 
+// later is a store whose connections are busy for a second.
+type later struct{ *memory }
+
+func (s later) Record(_ context.Context, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error {
+	<-time.After(time.Second)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	past := s.past(changes[0])
+	past.Asked = time.Now()
+	decisions := judge([]notice.Past{past})
+	s.write(changes[0], &past, &decisions[0])
+	return nil
+}
+
+// TestAFirstAttemptBeginsWithItsTransaction and not with its slot: what its result tells of the way to its sending is added to the
+// instant of that transaction. Its lease is as old as the slot at most.
+func TestAFirstAttemptBeginsWithItsTransaction(t *testing.T) {
+	s := &slots{free: 1}
+	bubble(t, Config{Slots: s}, func(t *testing.T, d *desk) {
+		d.in.store = later{d.memory}
+		_, err := d.in.Accept(t.Context(), d.change(1, 1, ofb.ACSC), Origin{})
+		require.NoError(t, err)
+		require.Len(t, s.started, 1)
+		require.Equal(t, s.started[0].StartedAt, s.started[0].BeganAt)
+		require.Zero(t, time.Since(s.started[0].BeganAt))
+		require.Equal(t, time.Second, time.Since(s.started[0].ClaimedAt))
+	})
+}
+
 func TestASlotIsGivenBackWhenTheNextTryAnnouncesNothing(t *testing.T) {
 	s := &slots{free: 1}
 	bubble(t, Config{Slots: s}, func(t *testing.T, d *desk) {

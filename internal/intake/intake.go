@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/groupcommit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
@@ -42,6 +43,8 @@ type Schema interface {
 type Observer interface {
 	// Accepted reports a change's verdict and how long its caller waited.
 	Accepted(kind ofb.Kind, verdict notice.Verdict, silence ofb.Silence, waited time.Duration)
+	// Nonconforming reports a stored change whose document does not conform to its schema.
+	Nonconforming(kind ofb.Kind)
 	// Committed reports one shared commit.
 	Committed(changes int, took time.Duration, err error)
 	// Refused reports a change that could not be stored: "busy" or "unavailable".
@@ -78,8 +81,14 @@ type Config struct {
 	Traces   Traces                           // told of each change that was not stored; nil: nobody
 	Log      *slog.Logger                     // nil: discarded
 
+	Brands brand.List // of the deployment; the zero value: one, without a name
+
 	OptionalAuthorised []ofb.Kind // kinds whose direct AUTHORISED is announced (D-6); none by default
 	Timers             []ofb.Kind // kinds whose timers we fire (D-10)
+
+	// TellNonconforming accepts a document that its schema refuses, as long as its id and status are sound: no other member may cost a
+	// notification. The answer and the history name what does not conform.
+	TellNonconforming bool
 
 	Workers     int           // commits under way at once (default 4)
 	MaxInFlight int           // uncommitted changes held at most (default 4096); one client has at most as many as are free
@@ -160,6 +169,7 @@ func New(c Config) *Intake {
 type silent struct{}
 
 func (silent) Accepted(ofb.Kind, notice.Verdict, ofb.Silence, time.Duration) {}
+func (silent) Nonconforming(ofb.Kind)                                        {}
 func (silent) Committed(int, time.Duration, error)                           {}
 func (silent) Refused(string)                                                {}
 
@@ -173,6 +183,7 @@ type Answer struct {
 	Why           string      // of a conflict: "content", "owner" or "version"
 	Problems      []notice.Problem
 	QuarantineID  notice.ID
+	Nonconforming []notice.Problem // of a stored change: what its document does not conform in
 }
 
 // Pending is a change that waits for its commit.

@@ -38,6 +38,7 @@ func (in *Intake) judgeNew(c *notice.Change, p *notice.Past) notice.Decision {
 		d.Verdict = notice.Superseded
 	}
 	from, overruled := predecessor(c, p, d.Current)
+	carry(c, from)
 	if from != nil && !c.Kind.Reaches(from.Status, c.State.Status) {
 		return notice.Decision{Verdict: notice.Quarantined, Problems: []notice.Problem{{
 			Pointer: "/data/status", Code: "illegal-transition",
@@ -61,6 +62,20 @@ func (in *Intake) judgeNew(c *notice.Change, p *notice.Past) notice.Decision {
 		in.judgeNext(c, p, &d)
 	}
 	return d
+}
+
+// carry gives a change the watched values of its predecessor that it does not tell itself: nobody edited them, and the document that
+// tells them again is no edit either.
+func carry(c *notice.Change, from *ofb.ResourceState) {
+	for _, pointer := range c.Unread {
+		delete(c.State.Watched, pointer)
+		if from == nil {
+			continue
+		}
+		if value, known := from.Watched[pointer]; known {
+			c.State.Watched[pointer] = value
+		}
+	}
 }
 
 // predecessor is the state a change is judged from: the highest stored revision below it, or what a timer made of the

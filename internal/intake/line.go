@@ -45,8 +45,11 @@ type members struct {
 }
 
 var known = map[string]bool{
-	"kind": true, "clientId": true, "apiVersion": true, "revision": true, "occurredAt": true, "cause": true, "notBefore": true, "data": true,
+	"kind": true, "brand": true, "clientId": true, "apiVersion": true, "revision": true, "occurredAt": true, "cause": true, "notBefore": true, "data": true,
 }
+
+// usualMembers is how many members a line has in a deployment of one brand: more would cost each line a larger map.
+const usualMembers = 8
 
 // decode reads one line strictly: UTF-8, no duplicate member, no unknown one, bounded in size and depth, nothing after
 // the object. Numbers stay as they are written.
@@ -64,7 +67,7 @@ func decode(line []byte) (*members, error) {
 	if _, err := d.ReadToken(); err != nil {
 		return nil, syntax(err)
 	}
-	m := &members{values: make(map[string]any, len(known))}
+	m := &members{values: make(map[string]any, usualMembers)}
 	for d.PeekKind() != '}' {
 		name, err := d.ReadToken()
 		if err != nil {
@@ -93,7 +96,7 @@ func decode(line []byte) (*members, error) {
 	return m, nil
 }
 
-const memberList = "kind, clientId, apiVersion, revision, occurredAt, cause, notBefore and data"
+const memberList = "kind, brand, clientId, apiVersion, revision, occurredAt, cause, notBefore and data"
 
 // jsontextEscape makes a received name safe to show: at most 64 characters, escaped as a JSON pointer token.
 func jsontextEscape(name string) string {

@@ -89,6 +89,9 @@ func (in *Intake) fire(r *notice.DueTimer) (fired notice.Fired) {
 		return notice.Fired{}
 	}
 	timer, ok := ofb.NextTimer(r.Kind, data)
+	if !ok { // of a document that does not conform
+		timer, ok = ofb.ArmedTimer(r.Kind, data, r.Rule, r.Deadline)
+	}
 	if !ok || r.Now.Before(timer.Deadline) {
 		return notice.Fired{}
 	}

@@ -24,6 +24,18 @@ type AnswerSigner struct {
 // NewSigner takes any RSA key of 2048 bits or more, in memory or in an HSM or KMS behind crypto.AnswerSigner. It makes one
 // signature and verifies it, so that a key that cannot do PS256 is found at start.
 func NewSigner(key crypto.Signer, kid string) (*AnswerSigner, error) {
+	s, err := newSigner(key, kid)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Try(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newSigner is NewSigner without the trial.
+func newSigner(key crypto.Signer, kid string) (*AnswerSigner, error) {
 	if kid == "" || len(kid) > maxKID {
 		return nil, fmt.Errorf("the kid of a signing key must have 1 to %d bytes", maxKID)
 	}
@@ -41,16 +53,20 @@ func NewSigner(key crypto.Signer, kid string) (*AnswerSigner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("name the signing key in a header: %w", err)
 	}
-	s := &AnswerSigner{key: key, public: public, kid: kid, header: base64.RawURLEncoding.EncodeToString(header) + "."}
+	return &AnswerSigner{key: key, public: public, kid: kid, header: base64.RawURLEncoding.EncodeToString(header) + "."}, nil
+}
+
+// Try makes one signature and verifies it.
+func (s *AnswerSigner) Try() error {
 	const trial = "arauto"
 	made, err := s.signature([]byte(trial))
 	if err != nil {
-		return nil, fmt.Errorf("try the signing key: %w", err)
+		return fmt.Errorf("try the signing key: %w", err)
 	}
-	if err := jwt.SigningMethodPS256.Verify(trial, made, public); err != nil {
-		return nil, fmt.Errorf("try the signing key: its signature does not verify: %w", err)
+	if err := jwt.SigningMethodPS256.Verify(trial, made, s.public); err != nil {
+		return fmt.Errorf("try the signing key: its signature does not verify: %w", err)
 	}
-	return s, nil
+	return nil
 }
 
 // KID returns the id under which the key is published.

@@ -2,7 +2,10 @@ package jws
 
 import (
 	"crypto"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
@@ -17,6 +20,10 @@ type SigningKey struct {
 	KID  string
 	File string        // PEM, read again whenever its content changes
 	Key  crypto.Signer // an HSM or KMS; then File is empty
+
+	// Remote signs for a File that holds the public half of a key or a certificate of it. Nothing is signed at start: a signer that is
+	// away keeps nobody from starting. Nil: the file must hold the private key.
+	Remote func(*rsa.PublicKey) (crypto.Signer, error)
 }
 
 // SignersConfig lists our keys. For a rollover the new key is put first and the old one kept behind it: once the new one
@@ -38,6 +45,7 @@ type Signers struct {
 // signing is one state of Signers.
 type signing struct {
 	signers    []*AnswerSigner
+	remote     []bool              // whether the key of a signer is in another process
 	digests    [][sha256.Size]byte // of the files
 	generation uint64
 }
@@ -111,7 +119,7 @@ func (s *Signers) Reload() (changed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.current.Load()
-	fresh := &signing{signers: make([]*AnswerSigner, len(s.cfg.Keys)), digests: make([][sha256.Size]byte, len(s.cfg.Keys)), generation: 1}
+	fresh := &signing{signers: make([]*AnswerSigner, len(s.cfg.Keys)), remote: make([]bool, len(s.cfg.Keys)), digests: make([][sha256.Size]byte, len(s.cfg.Keys)), generation: 1}
 	if old != nil {
 		fresh.generation = old.generation + 1
 	}
@@ -122,10 +130,10 @@ func (s *Signers) Reload() (changed bool, err error) {
 		}
 		fresh.digests[i] = sha256.Sum256(content)
 		if old != nil && old.digests[i] == fresh.digests[i] {
-			fresh.signers[i] = old.signers[i]
+			fresh.signers[i], fresh.remote[i] = old.signers[i], old.remote[i]
 			continue
 		}
-		if fresh.signers[i], err = k.signer(content); err != nil {
+		if fresh.signers[i], fresh.remote[i], err = k.signer(content); err != nil {
 			return false, err
 		}
 		changed = true
@@ -136,9 +144,26 @@ func (s *Signers) Reload() (changed bool, err error) {
 	return changed, nil
 }
 
+// Try makes a signature with each key that is in another process.
+func (s *Signers) Try() error {
+	var wrong []error
+	now := s.current.Load()
+	for i, signer := range now.signers {
+		if now.remote[i] {
+			wrong = append(wrong, signer.Try())
+		}
+	}
+	return errors.Join(wrong...)
+}
+
 func (k SigningKey) content() ([]byte, error) {
 	if k.File == "" {
 		return nil, nil
+	}
+	if k.Remote != nil {
+		if content, err := mtls.ReadFile(k.File, maxPublic, nil); err == nil && isPublic(content) {
+			return content, nil
+		}
 	}
 	content, err := mtls.ReadKeyFile(k.File)
 	if err != nil {
@@ -147,17 +172,64 @@ func (k SigningKey) content() ([]byte, error) {
 	return content, nil
 }
 
-func (k SigningKey) signer(content []byte) (*AnswerSigner, error) {
-	if k.File == "" {
-		return NewSigner(k.Key, k.KID)
+// maxPublic is more than a public key and a certificate need.
+const maxPublic = 64 << 10
+
+// isPublic tells a file of a public key or a certificate.
+func isPublic(content []byte) bool {
+	block, _ := pem.Decode(content)
+	return block != nil && (block.Type == blockPublic || block.Type == blockCertificate)
+}
+
+const (
+	blockPublic      = "PUBLIC KEY"
+	blockCertificate = "CERTIFICATE"
+)
+
+// signer returns what signs with the key, and whether the key is in another process.
+func (k SigningKey) signer(content []byte) (signer *AnswerSigner, remote bool, err error) {
+	switch {
+	case k.File == "":
+		signer, err = NewSigner(k.Key, k.KID)
+		return signer, false, err
+	case k.Remote != nil && isPublic(content):
+		signer, err = k.remoteSigner(content)
+		remote = true
+	default:
+		var key *rsa.PrivateKey
+		if key, err = mtls.ParseKey(k.File, content); err != nil {
+			return nil, false, fmt.Errorf("signing key %w", err)
+		}
+		signer, err = NewSigner(key, k.KID)
 	}
-	key, err := mtls.ParseKey(k.File, content)
 	if err != nil {
-		return nil, fmt.Errorf("signing key %w", err)
+		return nil, false, fmt.Errorf("signing key %s: %w", k.File, err)
 	}
-	signer, err := NewSigner(key, k.KID)
+	return signer, remote, nil
+}
+
+func (k SigningKey) remoteSigner(content []byte) (*AnswerSigner, error) {
+	block, _ := pem.Decode(content)
+	var parsed any
+	var err error
+	if block.Type == blockCertificate {
+		var certificate *x509.Certificate
+		if certificate, err = x509.ParseCertificate(block.Bytes); err == nil {
+			parsed = certificate.PublicKey
+		}
+	} else {
+		parsed, err = x509.ParsePKIXPublicKey(block.Bytes)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("signing key %s: %w", k.File, err)
+		return nil, fmt.Errorf("the PEM block %s cannot be read: %w", block.Type, err)
 	}
-	return signer, nil
+	public, is := parsed.(*rsa.PublicKey)
+	if !is {
+		return nil, errors.New("the public key is not RSA; PS256 needs RSA (FAPI-BR §6.1)")
+	}
+	key, err := k.Remote(public)
+	if err != nil {
+		return nil, err
+	}
+	return newSigner(key, k.KID)
 }

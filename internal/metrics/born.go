@@ -24,6 +24,7 @@ func (m *Metrics) bear() {
 		m.changes.WithLabelValues(name, string(notice.Applied), string(ofb.UnknownClient))
 		if kind != 0 {
 			m.exhausted.WithLabelValues(name)
+			m.nonconforming.WithLabelValues(name)
 		}
 	}
 	for _, why := range []string{"busy", "unavailable"} {

@@ -16,7 +16,7 @@ func TestTheShareClaimedWithTheirChangeIsCounted(t *testing.T) {
 	m := New("test")
 	require.Contains(t, alarms.Gather(t, m.Registry).Text, "\narauto_first_attempts_with_change_total 0\n")
 	now := time.Now()
-	first := notice.Attempt{Number: 1, ClaimedAt: now, StartedAt: now, ScheduledAt: now}
+	first := notice.Attempt{Number: 1, ClaimedAt: now, BeganAt: now, StartedAt: now, ScheduledAt: now}
 	second := first
 	second.Number = 2
 	m.Started([]notice.Attempt{first, first, first})

@@ -47,6 +47,7 @@ type Metrics struct {
 	settleErrors   prometheus.Counter
 	rescued        prometheus.Counter
 	exhausted      *prometheus.CounterVec
+	nonconforming  *prometheus.CounterVec
 	manual         prometheus.Counter
 	panics         prometheus.Counter
 	inFlight       prometheus.Gauge
@@ -86,6 +87,10 @@ type Metrics struct {
 	HeldMonths     prometheus.Gauge
 	GivenUp        func(notice.ClientID) // told of each notification that was given up; nil: nobody
 	Tampered       prometheus.Counter
+
+	signerSeconds  *prometheus.HistogramVec
+	signerFailures *prometheus.CounterVec
+	signerOK       *prometheus.GaugeVec
 }
 
 // namespace makes figures and registers them. Their names begin with arauto_ and a prefix.
@@ -123,6 +128,7 @@ func New(version string) *Metrics {
 		return v.WithLabelValues().(prometheus.Histogram)
 	}
 
+	m.nonconforming = counter("changes_nonconforming_total", "Changes that were stored although their document does not conform to the API's schema, by kind.", "kind")
 	m.changes = counter("changes_total", "Changes judged, by kind, verdict and, for changes that are not announced, the reason.", "kind", "verdict", "reason")
 	m.changeSeconds = one(histogram("change_seconds", "Time from the arrival of a change to its commit, in seconds.", delays))
 	m.commitSeconds = one(histogram("intake_commit_seconds", "Duration of one shared commit of changes, in seconds.", delays))
@@ -178,6 +184,9 @@ func New(version string) *Metrics {
 	m.pollsKept = counter("polls_kept_total", "Poll records that were not stored by a shared commit, by way.", "way")
 	m.HeldMonths = gauge("history_months_held", "Months of the history that a hold keeps beyond their retention time.").WithLabelValues()
 	m.Tampered = counter("tampered_reads_total", "Reads of the internal API that found entries which differ from the sealed log.").WithLabelValues()
+	m.signerSeconds = histogram("signer_seconds", "Duration of a signature or a trial by a process that has a key of ours, in seconds, by key (answers, answers BRAND, log).", delays, "key")
+	m.signerFailures = counter("signer_failures_total", "Signatures and trials that a process that has a key of ours did not make, by key (answers, answers BRAND, log).", "key")
+	m.signerOK = gauge("signer_ok_time_seconds", "Time of the last signature or trial by a process that has a key of ours, by key (answers, answers BRAND, log), in seconds since 1970; before the first: the start of this replica. Absent for a key in a file.", "key")
 	m.Sources = newSourceObserver(r)
 	m.shed = counter("polls_shed_total", "Status queries refused by a limit.", "limit")
 	m.feedWaiting = gauge("feed_polls_waiting", "Long polls of initiators that wait for an event now.").WithLabelValues()
@@ -201,6 +210,9 @@ func (m *Metrics) Accepted(kind ofb.Kind, verdict notice.Verdict, silence ofb.Si
 	m.changes.WithLabelValues(name, string(verdict), string(silence)).Inc()
 	m.changeSeconds.Observe(waited.Seconds())
 }
+
+// Nonconforming implements intake.Observer.
+func (m *Metrics) Nonconforming(kind ofb.Kind) { m.nonconforming.WithLabelValues(kind.String()).Inc() }
 
 // Committed implements intake.Observer.
 func (m *Metrics) Committed(changes int, took time.Duration, err error) {
@@ -248,7 +260,7 @@ func (m *Metrics) first(a *notice.Attempt, delay float64) {
 func (m *Metrics) Started(got []notice.Attempt) {
 	m.withChange.Add(float64(len(got)))
 	for i := range got {
-		m.first(&got[i], time.Since(got[i].ClaimedAt).Seconds())
+		m.first(&got[i], time.Since(got[i].BeganAt).Seconds())
 	}
 }
 

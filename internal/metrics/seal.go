@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
@@ -17,17 +18,24 @@ type SealObserver struct {
 	ran                                  prometheus.Gauge // when this replica could seal last
 	anchored                             *prometheus.GaugeVec
 
+	asked      *prometheus.CounterVec
+	askedFinal prometheus.Counter
+
 	witnessed, witnessedSize *prometheus.GaugeVec // without labels; no series where no policy demands witnesses
 	vouched                  *prometheus.GaugeVec
 	witnessFailures          *prometheus.CounterVec
 	witnessRefusals          prometheus.Counter
+
+	published, publishedTime *prometheus.GaugeVec
+	publishFailures          *prometheus.CounterVec
 
 	okTime   *prometheus.GaugeVec
 	bad      *prometheus.CounterVec
 	verified prometheus.Gauge
 	badNow   prometheus.Gauge
 
-	Tampering func(detail string) // told of rows that were put in; nil: nobody
+	Tampering func(detail string)                    // told of rows that were put in; nil: nobody
+	Signing   func(took time.Duration, failed error) // told of signatures by the process that has the log's key; nil: nobody
 }
 
 // NewSealObserver registers the figures. Until a verification ends, its time is the start of this replica.
@@ -44,6 +52,9 @@ func NewSealObserver(r prometheus.Registerer, began time.Time) *SealObserver {
 		vouched:         gauge("witness_time_seconds", "Time at which a witness last vouched for a checkpoint, by its clock, in seconds since 1970; 0: never.", "witness"),
 		witnessFailures: counter("witness_failures_total", "Requests of this replica that a witness did not answer with a cosignature, by witness.", "witness"),
 		witnessRefusals: counter("witness_refusals_total", "Requests of this replica that a witness refused because it vouched for a history that the log does not extend.").WithLabelValues(),
+		published:       gauge("published_size", "Entries of the log that are published as tiles, by place (folder, object-store).", "place"),
+		publishedTime:   gauge("published_time_seconds", "When this replica last published the log as tiles, or found that nothing new was to be published, by place, in seconds since 1970; before the first: the start of this replica.", "place"),
+		publishFailures: counter("publish_failures_total", "Tries of this replica to publish the log as tiles that failed, by place.", "place"),
 
 		size:         gauge("size", "Entries in the sealed log.").WithLabelValues(),
 		stopped:      gauge("sealing_stopped", "1 while sealing is stopped: wrong key, the log differs from what was signed, or it does not extend a published checkpoint.").WithLabelValues(),
@@ -54,6 +65,12 @@ func NewSealObserver(r prometheus.Registerer, began time.Time) *SealObserver {
 		bad:          counter("verification_failures_total", "Verifications by this replica with a finding, by scope (since, whole).", "scope"),
 		verified:     gauge("verified_size", "Entries of the log that a verification has checked since they were sealed.").WithLabelValues(),
 		badNow:       gauge("verification_bad", "1 from a verification with a finding until one of the whole log without any.").WithLabelValues(),
+	}
+	polls := namespace{r, "polls_"}
+	m.asked = polls.counter("by_push_total", "Status queries folded from the log, by how they stood to the newest notification about their resource: without (none was made), before (it was not delivered), after.", "push")
+	m.askedFinal = polls.counter("final_total", "Status queries folded from the log that were shown a final state.").WithLabelValues()
+	for _, push := range []string{"without", "before", "after"} {
+		m.asked.WithLabelValues(push)
 	}
 	m.ran.Set(float64(began.Unix()))
 	for _, scope := range []string{auditlog.ScopeSince, auditlog.ScopeWhole} {
@@ -82,6 +99,14 @@ func (m *SealObserver) BearWitnesses(names []string, demanded bool, began time.T
 		m.witnessed.WithLabelValues().Set(float64(began.Unix()))
 		m.witnessedSize.WithLabelValues()
 	}
+}
+
+// Folded implements seal.Observer.
+func (m *SealObserver) Folded(p figures.PollSums) {
+	m.asked.WithLabelValues("without").Add(float64(p.Without))
+	m.asked.WithLabelValues("before").Add(float64(p.Before))
+	m.asked.WithLabelValues("after").Add(float64(p.After))
+	m.askedFinal.Add(float64(p.Final))
 }
 
 // Vouched implements seal.Observer.
@@ -151,3 +176,29 @@ func (m *SealObserver) Verified(size int64, bad bool) {
 	m.verified.Set(float64(size))
 	m.badNow.Set(truth(bad))
 }
+
+// BearPlaces makes the series of the places where the log is published exist before anything is counted. Until it is published, its time
+// is the start of this replica.
+func (m *SealObserver) BearPlaces(names []string, began time.Time) {
+	for _, place := range names {
+		m.publishFailures.WithLabelValues(place)
+		m.published.WithLabelValues(place)
+		m.publishedTime.WithLabelValues(place).Set(float64(began.Unix()))
+	}
+}
+
+// Published implements seal.Observer.
+func (m *SealObserver) Published(place string, size int64, at time.Time) {
+	m.published.WithLabelValues(place).Set(float64(size))
+	m.publishedTime.WithLabelValues(place).Set(float64(at.Unix()))
+}
+
+// Signed implements seal.Observer.
+func (m *SealObserver) Signed(took time.Duration, err error) {
+	if m.Signing != nil {
+		m.Signing(took, err)
+	}
+}
+
+// PublishFailed implements seal.Observer.
+func (m *SealObserver) PublishFailed(place string) { m.publishFailures.WithLabelValues(place).Inc() }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/lab/alarms"
 )
 
@@ -58,4 +59,18 @@ func TestFiguresOfTheLogSayWhatIsTold(t *testing.T) {
 		`verification_failures_total{scope="since"}`: "0", `verification_failures_total{scope="whole"}`: "1",
 		"verified_size": "5", "verification_bad": "1", "sealer_time_seconds": "7", "witness_refusals_total": "0",
 	}, shown())
+}
+
+func TestStatusQueriesAreCountedByHowTheyStoodToPushes(t *testing.T) {
+	m := New("test")
+	log := NewSealObserver(m.Registry, time.Unix(1_700_000_000, 0))
+	shown := func() string { return alarms.Gather(t, m.Registry).Text }
+	for _, name := range []string{`arauto_polls_by_push_total{push="without"} 0`, `arauto_polls_by_push_total{push="before"} 0`, `arauto_polls_by_push_total{push="after"} 0`, "arauto_polls_final_total 0"} {
+		require.Contains(t, shown(), name)
+	}
+	log.Folded(figures.PollSums{Without: 1, Before: 2, After: 3, Final: 4})
+	log.Folded(figures.PollSums{After: 1})
+	for _, name := range []string{`arauto_polls_by_push_total{push="without"} 1`, `arauto_polls_by_push_total{push="before"} 2`, `arauto_polls_by_push_total{push="after"} 4`, "arauto_polls_final_total 4"} {
+		require.Contains(t, shown(), name)
+	}
 }

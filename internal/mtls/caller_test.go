@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/mtls"
 )
@@ -108,7 +109,7 @@ func TestSubjectsAreSafeToPrint(t *testing.T) {
 }
 
 func FuzzCallerOf(f *testing.F) {
-	pki, err := certs.New(certs.Options{SharedLeafKey: true})
+	pki, err := certs.New(certs.Options{SharedLeafKey: true, NewKey: keystock.New})
 	require.NoError(f, err)
 	for _, old := range []bool{false, true} {
 		profile := pki.HolderBRCAC()

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/mtls"
 )
@@ -22,7 +23,7 @@ import (
 // bank is a PKI of the bank's own for its proxy, which initiators have nothing to do with.
 func bank(t *testing.T) *certs.PKI {
 	t.Helper()
-	pki, err := certs.New(certs.Options{SharedLeafKey: true})
+	pki, err := certs.New(certs.Options{SharedLeafKey: true, NewKey: keystock.New})
 	require.NoError(t, err)
 	return pki
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 )
 
@@ -66,11 +68,32 @@ func serverConfig(id *Identity, judge Check, anchors ...*Anchors) *tls.Config {
 		now.config.Certificates = []tls.Certificate{now.identity.cert}
 		now.config.ClientAuth = tls.RequireAndVerifyClientCert
 		now.config.ClientCAs = now.pool()
-		now.config.VerifyConnection = judge
+		now.config.VerifyConnection = func(cs tls.ConnectionState) error {
+			if err := judge(cs); err != nil {
+				return err
+			}
+			now.share(cs.PeerCertificates)
+			return nil
+		}
 		cached.Store(&now)
 		return now.config, nil
 	}
 	// A caller that uses the outer configuration's own fields must not find a server that asks for no certificate.
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	config.ClientCAs = x509.NewCertPool()
+	return config
+}
+
+// ByServerName chooses among configurations of this package by the name that a client asks for (SNI), in lower case. A handshake
+// that asks for another name, or for none, is refused with the alert unrecognized_name.
+func ByServerName(configs map[string]*tls.Config) *tls.Config {
+	config := base()
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if c := configs[strings.ToLower(hello.ServerName)]; c != nil {
+			return c.GetConfigForClient(hello)
+		}
+		return base(), nil // it has no certificate, which is how crypto/tls is told to send that alert
+	}
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	config.ClientCAs = x509.NewCertPool()
 	return config
@@ -82,6 +105,18 @@ type serverState struct {
 	identity *credential
 	trust    [2]*anchorSet
 	config   *tls.Config
+}
+
+// share puts our own copy of an authority in place of the copy that a peer sent after its certificate. Clients send their authority, and a
+// connection keeps what was sent for as long as it lasts: 5 kB.
+func (s *serverState) share(shown []*x509.Certificate) {
+	for _, t := range s.trust {
+		for i := 1; t != nil && i < len(shown); i++ {
+			if at := slices.IndexFunc(t.certs, shown[i].Equal); at >= 0 {
+				shown[i] = t.certs[at]
+			}
+		}
+	}
 }
 
 // pool is one pool, since Go's server knows one.

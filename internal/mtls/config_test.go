@@ -3,6 +3,7 @@ package mtls_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -451,4 +452,18 @@ func TestPublicConfigBelievesItsRootsOnly(t *testing.T) {
 	}
 	require.NoError(t, dial(mtls.PublicConfig(mtlstest.Roots(t))))
 	require.Error(t, dial(mtls.PublicConfig(nil)), "the system does not know the development root")
+}
+
+// TestConnectionsHoldOurCopyOfTheirAuthority looks at what a connection keeps: of the authority that every client sends, not a copy each.
+func TestConnectionsHoldOurCopyOfTheirAuthority(t *testing.T) {
+	anchors := mtlstest.ClientCAs(t)
+	shown := make(chan []*x509.Certificate, 1)
+	addr := mtlstest.Serve(t, mtls.ServerConfig(mtlstest.HolderServer(t), anchors), http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		shown <- r.TLS.PeerCertificates
+	}))
+	_, err := (&gate{addr: addr}).get(alfaConfig(t))
+	require.NoError(t, err)
+	held := <-shown
+	require.Len(t, held, 2, "the client's own certificate and its authority")
+	require.Same(t, anchors.Certificates()[0], held[1])
 }

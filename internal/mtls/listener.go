@@ -22,6 +22,7 @@ type HandshakeRefusal struct {
 	Subject     string   // of the certificate shown, see Subject; "" when none was
 	Serial      string   // hexadecimal
 	Fingerprint string
+	Hello       bool // the peer had begun a handshake; false: it said nothing that is TLS, as a probe of the port does
 	Err         error
 }
 
@@ -34,7 +35,7 @@ func Listen(inner net.Listener, config *tls.Config, refused func(HandshakeRefusa
 
 func listen(h *Handshakes, inner net.Listener, config *tls.Config, refused func(HandshakeRefusal)) net.Listener {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &listener{
+	l := &handshakeListener{
 		Listener: inner, shakes: h, config: config, refused: refused,
 		ctx: ctx, cancel: cancel, conns: make(chan accepted),
 	}
@@ -42,8 +43,8 @@ func listen(h *Handshakes, inner net.Listener, config *tls.Config, refused func(
 	return l
 }
 
-// listener embeds the inner one for its address.
-type listener struct {
+// handshakeListener embeds the inner one for its address.
+type handshakeListener struct {
 	net.Listener
 	shakes  *Handshakes
 	config  *tls.Config
@@ -60,7 +61,7 @@ type accepted struct {
 }
 
 // Accept returns the next connection whose handshake succeeded, or the inner listener's error.
-func (l *listener) Accept() (net.Conn, error) {
+func (l *handshakeListener) Accept() (net.Conn, error) {
 	select {
 	case a := <-l.conns:
 		return a.conn, a.err
@@ -70,14 +71,14 @@ func (l *listener) Accept() (net.Conn, error) {
 }
 
 // Close ends the listener and waits for handshakes under way to be abandoned.
-func (l *listener) Close() error {
+func (l *handshakeListener) Close() error {
 	l.cancel()
 	err := l.Listener.Close()
 	l.running.Wait()
 	return err
 }
 
-func (l *listener) accept() {
+func (l *handshakeListener) accept() {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
@@ -95,14 +96,14 @@ func (l *listener) accept() {
 
 // awaitName waits for the header in which a balancer names the source, and counts the handshake for that source. It returns when
 // the listener is closed.
-func (l *listener) awaitName(conn net.Conn, under *handshake) {
+func (l *handshakeListener) awaitName(conn net.Conn, under *handshake) {
 	stop := context.AfterFunc(l.ctx, func() { _ = conn.Close() }) // ends the reading of the header
 	defer stop()
 	l.shakes.name(under, conn.RemoteAddr())
 }
 
 // hand gives a connection or an error to the caller of Accept; false when the listener is closed.
-func (l *listener) hand(a accepted) bool {
+func (l *handshakeListener) hand(a accepted) bool {
 	select {
 	case l.conns <- a:
 		return true
@@ -111,7 +112,7 @@ func (l *listener) hand(a accepted) bool {
 	}
 }
 
-func (l *listener) shake(raw net.Conn, named bool, under *handshake) {
+func (l *handshakeListener) shake(raw net.Conn, named bool, under *handshake) {
 	ctx, cancel := context.WithTimeout(l.ctx, HandshakeLimit)
 	defer cancel()
 	if !named {
@@ -136,12 +137,18 @@ func (l *listener) shake(raw net.Conn, named bool, under *handshake) {
 }
 
 func refusal(conn *tls.Conn, err error) HandshakeRefusal {
-	r := HandshakeRefusal{Peer: conn.RemoteAddr(), Reason: oneLine(err.Error()), Err: err}
+	r := HandshakeRefusal{Peer: conn.RemoteAddr(), Reason: oneLine(err.Error()), Hello: conn.ConnectionState().Version != 0, Err: err}
+	if err.Error() == noCertificates {
+		r.Reason = "no brand has the server name that the client asked for"
+	}
 	if cert := shownCertificate(conn, err); cert != nil {
 		r.Subject, r.Serial, r.Fingerprint = Subject(cert), serialText(cert), Fingerprint(cert)
 	}
 	return r
 }
+
+// noCertificates is the error of crypto/tls for a configuration without one: see ByServerName.
+const noCertificates = "tls: no certificates configured"
 
 // shownCertificate is the leaf that the peer showed, whether Go or one of our checks refused it.
 func shownCertificate(conn *tls.Conn, err error) *x509.Certificate {

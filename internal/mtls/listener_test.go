@@ -2,6 +2,7 @@ package mtls_test
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -78,6 +79,26 @@ func TestRefusedHandshakesAreReportedWithWhoAndWhy(t *testing.T) {
 	r = next()
 	require.False(t, strings.ContainsAny(r.Reason, "\r\n\x1b"), r.Reason)
 
+	probe, err := net.Dial("tcp", g.addr)
+	require.NoError(t, err)
+	require.NoError(t, probe.Close())
+	r = next()
+	require.ErrorIs(t, r.Err, io.EOF)
+	require.False(t, r.Hello, "no handshake began")
+	leaves, err := net.Dial("tcp", g.addr)
+	require.NoError(t, err)
+	hello, err := captureHello(alfaConfig(t))
+	require.NoError(t, err)
+	_, err = leaves.Write(hello)
+	require.NoError(t, err)
+	_, err = io.ReadFull(leaves, make([]byte, 5)) // our answer to the hello has begun
+	require.NoError(t, err)
+	require.NoError(t, leaves.(*net.TCPConn).CloseWrite())
+	r = next()
+	require.ErrorIs(t, r.Err, io.EOF)
+	require.True(t, r.Hello, "it went away without an alert")
+	require.NoError(t, leaves.Close())
+
 	require.NoError(t, server.Close())
 	require.ErrorIs(t, <-served, http.ErrServerClosed)
 	_ = half.SetReadDeadline(time.Now().Add(10 * time.Second))
@@ -85,6 +106,17 @@ func TestRefusedHandshakesAreReportedWithWhoAndWhy(t *testing.T) {
 	require.Error(t, err, "closing ends handshakes under way")
 	require.NotErrorIs(t, err, net.ErrClosed)
 	require.Empty(t, refusals, "and does not count them as refusals")
+}
+
+// captureHello is what a client says first.
+func captureHello(c *tls.Config) ([]byte, error) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	go func() { _ = tls.Client(theirs, c).Handshake() }() // ends with the pipe
+	buffer := make([]byte, 4096)
+	n, err := ours.Read(buffer)
+	return buffer[:n], err
 }
 
 // pipeListener accepts the connections it is given.

@@ -23,6 +23,7 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/lab/cost"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/mtls"
 )
@@ -31,7 +32,7 @@ import (
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 var virtual = sync.OnceValues(func() (*certs.PKI, error) {
-	return certs.New(certs.Options{Now: epoch, SharedLeafKey: true, OCSPURL: "http://ocsp.example.com/"})
+	return certs.New(certs.Options{Now: epoch, SharedLeafKey: true, NewKey: keystock.New, OCSPURL: "http://ocsp.example.com/"})
 })
 
 func virtualPKI(t *testing.T) *certs.PKI {
@@ -509,7 +510,7 @@ func TestAProvenListIsNotReplacedByAForgedOrAnOlderOne(t *testing.T) {
 }
 
 func TestIntermediatesAreJudgedOnceTheirIssuersListIsKnown(t *testing.T) {
-	pki, err := certs.New(certs.Options{Now: epoch, SharedLeafKey: true})
+	pki, err := certs.New(certs.Options{Now: epoch, SharedLeafKey: true, NewKey: keystock.New})
 	require.NoError(t, err)
 	leaf := issue(t, pki, pki.InitiatorServer(certs.DefaultAlfa))
 	dir := t.TempDir()

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/mtls"
 )
@@ -39,7 +40,7 @@ func (j *journal) after(d time.Duration) []mtls.ReloadEvent {
 }
 
 func TestWatchTellsOfChangesAndOncePerRefusal(t *testing.T) {
-	pki, err := certs.New(certs.Options{Now: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), SharedLeafKey: true})
+	pki, err := certs.New(certs.Options{Now: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), SharedLeafKey: true, NewKey: keystock.New})
 	require.NoError(t, err) // synctest's clock begins at that instant
 	issue := func(p certs.Profile) certs.Leaf {
 		leaf, err := pki.Issue(p)

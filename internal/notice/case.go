@@ -15,11 +15,19 @@ type Case struct {
 	Seen       int64
 	FirstAt    time.Time
 	LastAt     time.Time
-	State      string // open, applied, dismissed
+	State      string // one of the constants below
 	ClosedBy   string
 	ClosedWhy  string
 	ClosedAt   time.Time // zero while open
 }
+
+// The states of a case. All but CaseOpen hold no line.
+const (
+	CaseOpen          = "open"          // the change was refused and waits for a person
+	CaseNonconforming = "nonconforming" // the change is stored and told; its document does not conform to the API's schema
+	CaseApplied       = "applied"       // the change was accepted after all
+	CaseDismissed     = "dismissed"     // a person, or a higher revision, closed the case
+)
 
 // Remapped is what the mapping makes of the record of a Case now. All empty: the case holds no record but a line of its own.
 type Remapped struct {
@@ -35,4 +43,5 @@ type CaseFilter struct {
 	Kind   string
 	Source string
 	Code   string // of one of its problems
+	State  string // "": CaseOpen
 }

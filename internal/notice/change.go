@@ -32,6 +32,9 @@ type Change struct {
 	Problems   []Problem
 	ReceivedAt time.Time // monotonic, of this process
 
+	Unread        []string  // watched members, by pointer inside data, whose value such a document does not tell
+	Nonconforming []Problem // what the API's schema refuses in Document although the notification does not need it; only without Problems
+
 	Quarantine  ID        // the case being applied, zero otherwise
 	FirstAt     time.Time // database clock: since when this change was ours to announce: of a case, its first receipt; of a timer's, its deadline; zero otherwise
 	CommittedAt time.Time // by the clock of the followed origin; zero: it came by itself, or the origin does not tell
@@ -101,7 +104,9 @@ type Past struct {
 	Epoch          int64     // its registration period
 	BaseURI        string    // its first URI
 	Now            time.Time // database clock: when the transaction began
+	Asked          time.Time // this process's monotonic instant from before that; zero: not known
 	Dense          bool      // the database is written in the form that versions before the migration current_revision do not find
+	Packed         bool      // documents are stored packed, which versions before the migration packed_documents cannot read
 }
 
 // Verdict names what became of a change.

@@ -11,6 +11,8 @@ type DueTimer struct {
 	Document   []byte
 	ConsentID  string
 	Push       bool
+	Rule       string // of the timer, and its deadline: as it was armed
+	Deadline   time.Time
 
 	Unregistered bool // the client has no registration at all
 

@@ -8,62 +8,17 @@
 package notice
 
 import (
-	"encoding/hex"
-	"fmt"
 	"time"
 
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/uuid"
 )
 
-// ID identifies one of our rows: a change, a notification, an entry, a lease. It is a UUID; version 7 for rows, so that
-// they sort by time, version 4 for interaction ids, which must tell nothing.
-type ID [16]byte
+// ID identifies one of our rows: a change, a notification, an entry, a lease.
+type ID = uuid.UUID
 
-// String is the canonical lower-case form with hyphens.
-func (id ID) String() string {
-	var b [36]byte
-	hex.Encode(b[0:8], id[0:4])
-	b[8] = '-'
-	hex.Encode(b[9:13], id[4:6])
-	b[13] = '-'
-	hex.Encode(b[14:18], id[6:8])
-	b[18] = '-'
-	hex.Encode(b[19:23], id[8:10])
-	b[23] = '-'
-	hex.Encode(b[24:36], id[10:16])
-	return string(b[:])
-}
-
-// IsZero tells an absent id from a present one.
-func (id ID) IsZero() bool { return id == ID{} }
-
-// MarshalText makes an ID a JSON string.
-func (id ID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
-
-// ParseID reads the canonical form, in either case of letters. It accepts every UUID version and nothing else.
-func ParseID(s string) (ID, error) {
-	var id ID
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return ID{}, fmt.Errorf("%.40q is not a UUID", s)
-	}
-	compact := s[0:8] + s[9:13] + s[14:18] + s[19:23] + s[24:36]
-	if _, err := hex.Decode(id[:], []byte(compact)); err != nil {
-		return ID{}, fmt.Errorf("%.40q is not a UUID", s)
-	}
-	return id, nil
-}
-
-// Time is when a version 7 id was made, to the millisecond; false for ids that do not tell.
-func (id ID) Time() (at time.Time, known bool) {
-	if id[6]>>4 != 7 {
-		return time.Time{}, false
-	}
-	var ms int64
-	for _, b := range id[:6] {
-		ms = ms<<8 | int64(b)
-	}
-	return time.UnixMilli(ms).UTC(), true
-}
+// ParseID reads the canonical form of an ID, in either case of letters, and nothing else.
+func ParseID(s string) (ID, error) { return uuid.Parse(s) }
 
 // ClientID is the client_id of an initiator's registration: the unit of ownership and of sharding, and the lane of the
 // dispatcher.
@@ -118,6 +73,10 @@ type Attempt struct {
 	// ClaimedAt is this process's monotonic instant from before the claiming transaction began. The lease is at least as
 	// young as this says, so an attempt measured from it never outlives the lease.
 	ClaimedAt time.Time
+
+	// BeganAt is this process's monotonic instant from just before StartedAt. ClaimedAt is earlier where a slot was reserved for an
+	// attempt before its transaction could begin.
+	BeganAt time.Time
 }
 
 // Outcome says what became of an attempt.

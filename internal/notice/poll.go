@@ -15,6 +15,9 @@ type Question struct {
 	Under  ofb.Kind                   // of the payments to list under the consent; 0: the resource itself
 	Keep   func(document []byte) bool // which payments of the list; nil: all
 	Most   int                        // payments kept at most; one more is returned so that the caller sees it
+
+	// Elsewhere are the keys that the resource would have in other brands. What is there belongs to other clients.
+	Elsewhere []string
 }
 
 // PollReading is what the store knows at one instant, read after the question was put: no later commit is missing that was
@@ -54,7 +57,8 @@ type Poll struct {
 
 // PollFacts are what of a poll is read and not searched for. Their names are part of the audit format.
 type PollFacts struct {
-	System       string     `json:"system"` // replica and version; filled in by the store
+	System       string     `json:"system"`          // replica and version; filled in by the store
+	Brand        string     `json:"brand,omitempty"` // that was asked; "": the only or the original one
 	Operation    string     `json:"operation,omitempty"`
 	APIVersion   string     `json:"apiVersion,omitempty"` // asked for
 	Method       string     `json:"method,omitempty"`     // where it is not GET
@@ -87,13 +91,3 @@ const ExtensionPrefix = "extension-"
 
 // OfExtension tells whether this is a call of the initiators' extension and no status query.
 func (f *PollFacts) OfExtension() bool { return strings.HasPrefix(f.Operation, ExtensionPrefix) }
-
-// UnmarshalText is ParseID.
-func (id *ID) UnmarshalText(text []byte) error {
-	parsed, err := ParseID(string(text))
-	if err != nil {
-		return err
-	}
-	*id = parsed
-	return nil
-}

@@ -121,16 +121,23 @@ func Kinds() []Kind {
 	return []Kind{PaymentConsent, PixPayment, RecurringConsent, RecurringPayment, Enrollment}
 }
 
+// KindNames lists their names, in the same order.
+func KindNames() []string {
+	names := make([]string, 0, len(profiles))
+	for _, k := range Kinds() {
+		names = append(names, k.String())
+	}
+	return names
+}
+
 // ParseKind reads the name that String gives. The error names the five kinds there are.
 func ParseKind(s string) (Kind, error) {
-	names := make([]string, 0, len(profiles))
 	for _, k := range Kinds() {
 		if k.String() == s {
 			return k, nil
 		}
-		names = append(names, k.String())
 	}
-	return 0, fmt.Errorf("%.40q is not a kind of resource; there are %s", s, strings.Join(names, ", "))
+	return 0, fmt.Errorf("%.40q is not a kind of resource; there are %s", s, strings.Join(KindNames(), ", "))
 }
 
 // String is the kind's name in this product's interfaces, such as "payment-consent"; "" for what is no kind.

@@ -110,6 +110,18 @@ func NextTimer(kind Kind, data map[string]any) (Timer, bool) {
 	return Timer{}, false
 }
 
+// ArmedTimer is the timer that was armed under that rule for that deadline, for a document whose own dates cannot be read; false when the
+// document is not in the state that the rule ends.
+func ArmedTimer(kind Kind, data map[string]any, rule string, deadline time.Time) (Timer, bool) {
+	for _, r := range rules {
+		if r.kind == kind && r.name == rule && data["status"] == string(r.status) {
+			deadline = deadline.UTC()
+			return Timer{Rule: r.name, Deadline: deadline, To: r.to, Clause: r.clause, set: r.ending(deadline)}, true
+		}
+	}
+	return Timer{}, false
+}
+
 // Fire returns the document as the timer leaves it: status, statusUpdateDateTime (the deadline) and the object that
 // tells the reason are set, all other members stay byte for byte where they are. The document is the `data` object as
 // it was received. It fails for what is not a JSON object with distinct member names.

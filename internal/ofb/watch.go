@@ -58,6 +58,16 @@ func (k Kind) Watch(data map[string]any) map[string]string {
 	return found
 }
 
+// Watches lists the members whose edit is announced, as JSON pointers inside `data`.
+func (k Kind) Watches() (pointers []string) {
+	for _, w := range watches {
+		if w.kind == k {
+			pointers = append(pointers, w.pointer)
+		}
+	}
+	return pointers
+}
+
 // at follows a JSON pointer through objects. Our pointers hold neither `~` nor array indices.
 func at(data map[string]any, pointer string) (any, bool) {
 	var value any = data

@@ -24,6 +24,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/failure"
@@ -172,7 +173,7 @@ func (w *Reconciler) report(ctx context.Context, day string) (*history.CallRepor
 		return nil, fmt.Errorf("write the list of calls: %w", err)
 	}
 	defer func() { _ = os.Remove(file.Name()) }() // it has its own name by then if all went well
-	calls, err := WriteCalls(ctx, w.with.AuditLog.Inspector().Gently(), CallList{Day: day, Organisation: w.with.Settings.Holder.OrganisationID, Format: "jsonl", Endpoint: w.with.Endpoint}, file)
+	calls, err := WriteCalls(ctx, w.with.AuditLog.Inspector().Gently(), CallList{Day: day, Organisations: w.with.Settings.Organisations(), Format: "jsonl", Endpoint: w.with.Endpoint}, file)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return nil, fmt.Errorf("write the list of calls: %w", err)
 	}
@@ -221,9 +222,11 @@ var callHeader = []string{
 // CallList says which calls are listed, and how.
 type CallList struct {
 	Day          string                                 // 2006-01-02, in Brasília's time
-	Organisation string                                 // the holder's, the server of each call
+	Organisation string                                 // the holder's, the server of each call; "": by its brand
 	Format       string                                 // jsonl or csv
 	Endpoint     func(operation, version string) string // path of an operation; "" for no operation of ours
+
+	Organisations map[brand.Prefix]string // the server of the calls of each brand
 }
 
 // WriteCalls writes one line for each status query of the list's day, as the ecosystem's metrics platform wants them from
@@ -247,6 +250,9 @@ func WriteCalls(ctx context.Context, i *auditlog.Inspector, list CallList, w io.
 			return nil
 		}
 		c := callOf(p, &list)
+		if c.ServerOrg == "" && list.Organisations != nil {
+			return fmt.Errorf("a call of %s asked brand %q, which the settings do not name; name the organisation that answered", list.Day, p.Facts.Brand)
+		}
 		out.Calls++
 		out.Suppressed += c.Suppressed
 		out.ByEndpoint[strings.TrimSpace(c.Endpoint+" "+strconv.Itoa(c.Status))]++
@@ -263,7 +269,7 @@ func callOf(p *notice.Poll, list *CallList) *call {
 	return &call{
 		Timestamp: history.Moment{Time: p.Facts.ReceivedAt}, Endpoint: list.Endpoint(p.Facts.Operation, p.Facts.APIVersion), Method: cmp.Or(p.Facts.Method, "GET"),
 		Status: p.Facts.HTTPStatus, Millis: float64(p.Facts.DurationUS) / 1000, Interaction: p.Interaction.String(), ClientOrg: p.Facts.Organisation,
-		ServerOrg: list.Organisation, Suppressed: p.Facts.Suppressed,
+		ServerOrg: cmp.Or(list.Organisation, list.Organisations[brand.Prefix(p.Facts.Brand)]), Suppressed: p.Facts.Suppressed,
 	}
 }
 

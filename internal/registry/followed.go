@@ -31,6 +31,7 @@ func (g *Registry) Follow(ctx context.Context, client notice.ClientID, r Request
 	if err != nil {
 		return err
 	}
+	client, _ = g.keyOf(client, r) // judged
 	if r.SoftwareStatement == "" && !checked {
 		basis = "" // push is off, or development lets it be left out: it rests on nothing
 	}
@@ -49,28 +50,28 @@ func (g *Registry) Follow(ctx context.Context, client notice.ClientID, r Request
 
 // judgeFollowed is how the statement of a registration that a source tells is judged.
 func (g *Registry) judgeFollowed(checked bool) statementJudge {
-	return func(r Request, uris []string) ([]byte, error) {
+	return func(s Statements, r Request, uris []string) ([]byte, error) {
 		if r.SoftwareStatement == "" && checked {
 			return nil, nil
 		}
-		return g.judgeKept(r, uris)
+		return g.judgeKept(s, r, uris)
 	}
 }
 
 // ForeseeFollowed judges a registration as Follow would, and stores and records nothing; the configuration needs no store.
 // The errors are those of Put that a rule or a missing verifier causes.
 func ForeseeFollowed(c Config, client notice.ClientID, r Request, checked bool) error {
-	g := &Registry{statements: c.Statements, optional: c.Development, addresses: newAddresses(c.AllowPorts, c.AllowNetworks)}
+	g := &Registry{brands: c.Brands, statements: c.statements(), optional: c.Development, addresses: newAddresses(c.AllowPorts, c.AllowNetworks)}
 	_, err := g.judgeParts(client, r, g.judgeFollowed(checked))
 	return err
 }
 
 // judgeKept is judgeStatement for a statement whose age counts no more.
-func (g *Registry) judgeKept(r Request, uris []string) (digest []byte, err error) {
+func (g *Registry) judgeKept(s Statements, r Request, uris []string) (digest []byte, err error) {
 	if r.SoftwareStatement == "" {
-		return g.judgeStatement(r, uris)
+		return g.judgeStatement(s, r, uris)
 	}
-	return g.compare(r, uris, func(s Statements) (jws.Statement, error) {
+	return compare(s, r, uris, func(s Statements) (jws.Statement, error) {
 		kept, ok := s.(KeptStatements)
 		if !ok {
 			return jws.Statement{}, errors.New("this verifier judges fresh statements alone")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/registry"
@@ -92,4 +93,15 @@ func TestWithoutTheDirectorysKeysAKeptStatementIsNotJudged(t *testing.T) {
 	err := b.Follow(t.Context(), "itp-1", old(t, nil, "https://a.example"), true, "source:as")
 	require.ErrorIs(t, err, jws.ErrUnavailable)
 	require.Empty(t, b.store.refusals)
+}
+
+// TestAFollowedClientIsNoKey: a row of one brand's table names no client of another.
+func TestAFollowedClientIsNoKey(t *testing.T) {
+	c := registry.Config{Development: true, Brands: brand.NewList([]string{"alpha", "beta"}, "alpha")}
+	r := registry.Request{Brand: "alpha", OrganisationID: "o", SoftwareID: "s", Name: "n"}
+	require.NoError(t, registry.ForeseeFollowed(c, "c1", r, true))
+	require.Error(t, registry.ForeseeFollowed(c, "beta c1", r, true))
+	r.Brand = ""
+	require.Error(t, registry.ForeseeFollowed(c, "beta c1", r, true))
+	require.Error(t, registry.ForeseeFollowed(c, "c1", r, true), "brand is missing")
 }

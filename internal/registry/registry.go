@@ -25,12 +25,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -56,6 +58,11 @@ type Config struct {
 	Statements Statements
 	Log        *slog.Logger // nil: discarded
 
+	// Brands are the brands of the deployment, and BrandStatements the verifiers of those whose keys have a name, in place of
+	// Statements.
+	Brands          brand.List
+	BrandStatements map[brand.Prefix]Statements
+
 	// AllowPorts are the ports an address may name; none: 443.
 	AllowPorts []uint16
 	// Development lets a statement be left out, and AllowNetworks count.
@@ -68,7 +75,8 @@ type Config struct {
 // Registry judges and keeps registrations. It is safe for concurrent use.
 type Registry struct {
 	store      Store
-	statements Statements
+	brands     brand.List
+	statements map[brand.Prefix]Statements
 	log        *slog.Logger
 	addresses  *addresses
 	optional   bool // a statement may be left out
@@ -79,20 +87,31 @@ func New(c Config) (*Registry, error) {
 	switch {
 	case c.Store == nil:
 		return nil, errors.New("registry: no store")
-	case c.Statements == nil && !c.Development:
+	case len(c.statements()) == 0 && !c.Development:
 		return nil, errors.New("registry: no verifier of software statements; the Directory's key set is needed outside development")
 	case len(c.AllowNetworks) > 0 && !c.Development:
 		return nil, errors.New("registry: networks outside the public internet may be allowed with the development profile only")
 	}
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	return &Registry{
-		store: c.Store, statements: c.Statements, log: c.Log, optional: c.Development,
+		store: c.Store, brands: c.Brands, statements: c.statements(), log: c.Log, optional: c.Development,
 		addresses: newAddresses(c.AllowPorts, c.AllowNetworks),
 	}, nil
 }
 
+// statements are the verifiers by brand; a brand may have none.
+func (c *Config) statements() map[brand.Prefix]Statements {
+	out := map[brand.Prefix]Statements{}
+	if c.Statements != nil {
+		out[""] = c.Statements
+	}
+	maps.Copy(out, c.BrandStatements)
+	return out
+}
+
 // Request is a registration as a registrar sends it.
 type Request struct {
+	Brand             string    `json:"brand"` // absent: the only one
 	OrganisationID    string    `json:"organisationId"`
 	SoftwareID        string    `json:"softwareId"`
 	Name              string    `json:"name"`
@@ -122,6 +141,7 @@ func (g *Registry) Put(ctx context.Context, client notice.ClientID, r Request, a
 	if err != nil {
 		return notice.Initiator{}, false, err
 	}
+	client, _ = g.keyOf(client, r) // judged
 	uris := r.uris()
 	in, created, err = g.store.PutInitiator(ctx, notice.Initiator{
 		Client: client, OrganisationID: r.OrganisationID, SoftwareID: r.SoftwareID, Name: r.Name,
@@ -137,7 +157,13 @@ func (g *Registry) Put(ctx context.Context, client notice.ClientID, r Request, a
 }
 
 // statementJudge is how a statement is judged and compared with its request; it gives the digest of one that was there.
-type statementJudge func(r Request, uris []string) (digest []byte, err error)
+type statementJudge func(s Statements, r Request, uris []string) (digest []byte, err error)
+
+// keyOf is the key of a client in the brand that its request names. The second result says what is wrong with the brand.
+func (g *Registry) keyOf(client notice.ClientID, r Request) (notice.ClientID, *brand.WrongBrand) {
+	of, wrong := g.brands.Resolve(r.Brand)
+	return brand.Key(of, client), wrong
+}
 
 // judge gives the digest of a request's statement, or says what is wrong with the request, and has recorded that.
 func (g *Registry) judge(ctx context.Context, client notice.ClientID, r Request, actor string, statement statementJudge) (digest []byte, err error) {
@@ -152,21 +178,26 @@ func (g *Registry) judge(ctx context.Context, client notice.ClientID, r Request,
 
 // judgeParts judges the fields of a request, then its addresses, then its statement.
 func (g *Registry) judgeParts(client notice.ClientID, r Request, statement statementJudge) (digest []byte, err error) {
-	if problems := judgeFields(client, r); len(problems) > 0 {
+	problems := judgeFields(client, r)
+	key, wrong := g.keyOf(client, r)
+	if wrong != nil {
+		problems = append(problems, notice.Problem{Pointer: "/brand", Code: wrong.Code, Detail: wrong.Detail, DetailPT: wrong.DetailPT})
+	}
+	if len(problems) > 0 {
 		return nil, &Invalid{Code: InvalidRequest, Description: "the registration is not well formed", Problems: problems}
 	}
 	uris := r.uris()
 	if problems := g.addresses.judge(uris); len(problems) > 0 {
 		return nil, &Invalid{Code: InvalidURIs, Description: "an address cannot be registered", Problems: problems}
 	}
-	return statement(r, uris)
+	return statement(g.statements[brand.Of(key)], r, uris)
 }
 
 // refused records a refusal. A client id that is none cannot be written down as one.
 func (g *Registry) refused(ctx context.Context, client notice.ClientID, r Request, actor string, why *Invalid) error {
 	asked := notice.Initiator{OrganisationID: r.OrganisationID, SoftwareID: r.SoftwareID, WebhookURIs: r.uris()}
-	if notice.ValidClientID(string(client)) {
-		asked.Client = client
+	if key, wrong := g.keyOf(client, r); wrong == nil && notice.ValidClientID(string(client)) {
+		asked.Client = key
 	}
 	if r.SoftwareStatement != "" {
 		sum := sha256.Sum256([]byte(r.SoftwareStatement))

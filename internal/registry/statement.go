@@ -11,22 +11,22 @@ import (
 
 // judgeStatement verifies the software statement and compares it with the request. The addresses need one, except in
 // development; without addresses it may be left out. The digest is nil when none was given.
-func (g *Registry) judgeStatement(r Request, uris []string) (digest []byte, err error) {
+func (g *Registry) judgeStatement(s Statements, r Request, uris []string) (digest []byte, err error) {
 	if r.SoftwareStatement == "" {
 		if len(uris) > 0 && !g.optional {
 			return nil, badStatement("softwareStatement is required with webhookUris")
 		}
 		return nil, nil
 	}
-	return g.compare(r, uris, func(s Statements) (jws.Statement, error) { return s.Verify(r.SoftwareStatement) })
+	return compare(s, r, uris, func(s Statements) (jws.Statement, error) { return s.Verify(r.SoftwareStatement) })
 }
 
 // compare verifies a statement and holds it against the request.
-func (g *Registry) compare(r Request, uris []string, verify func(Statements) (jws.Statement, error)) (digest []byte, err error) {
-	if g.statements == nil {
+func compare(s Statements, r Request, uris []string, verify func(Statements) (jws.Statement, error)) (digest []byte, err error) {
+	if s == nil {
 		return nil, fmt.Errorf("no key set of the Directory is configured, so no software statement can be verified: %w", jws.ErrUnavailable)
 	}
-	statement, err := verify(g.statements)
+	statement, err := verify(s)
 	if refusal := (*jws.Refusal)(nil); errors.As(err, &refusal) {
 		return nil, badStatement(refusal.Error())
 	}

@@ -14,28 +14,100 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/signer"
 )
 
-// openLogKey prepares the key that the settings name: a file with the private key, or an agent that has it.
-func openLogKey(c *config.Config) (*audit.Signer, error) {
-	if c.Log.Agent == "" {
+// openLogKey prepares the key that the settings name: a file with the private key, or a process that has it. An observer is told of
+// each signature of that process; nil: nobody is.
+func openLogKey(c *config.Config, observe func(time.Duration, error)) (*audit.Signer, error) {
+	var key crypto.Signer
+	var err error
+	switch {
+	case c.Log.Agent != "":
+		key, err = agentLogKey(c.Log.Agent, c.Log.Key)
+	case c.Log.Signer != "":
+		key, err = remoteLogKey(c.Log.Signer, c.Log.Key)
+	default:
 		return readLogKey(c.Log.Key)
 	}
-	return AgentKey(c.Log.Agent, c.Log.Key)
+	if err != nil {
+		return nil, err
+	}
+	if observe != nil {
+		key = signer.Observed{Signer: key, Observe: observe}
+	}
+	return audit.NewSigner(key), nil
 }
+
+// logSocket is the socket of the process that has the log's key, with its setting; empty: the key is in a file.
+func logSocket(c *config.Config) (setting, socket string) {
+	switch {
+	case c.Log.Agent != "":
+		return "log.agent", c.Log.Agent
+	case c.Log.Signer != "":
+		return "log.signer", c.Log.Signer
+	}
+	return "", ""
+}
+
+// TrySigner has the process that has the log's key make a trial. Without such a process it does nothing.
+func (w *Sealer) TrySigner() error {
+	if _, socket := logSocket(w.cfg); socket == "" {
+		return nil
+	}
+	return w.key.Try()
+}
+
+// RemoteKey returns whether the log's key is in another process.
+func (w *Sealer) RemoteKey() bool { _, socket := logSocket(w.cfg); return socket != "" }
 
 // AgentKey is the log's key in an SSH agent behind a Unix socket, by its public half in a PEM file. It asks the agent at each
 // signature, for 5 s at most, so an agent that restarts needs nothing from us. Only the file is read now.
 func AgentKey(socket, publicFile string) (*audit.Signer, error) {
-	text, err := os.ReadFile(publicFile)
+	key, err := agentLogKey(socket, publicFile)
+	if err != nil {
+		return nil, err
+	}
+	return audit.NewSigner(key), nil
+}
+
+// SignerKey is the log's key in a signer behind a Unix socket (package signer), by its public half in a PEM file. Only the file is read
+// now.
+func SignerKey(socket, publicFile string) (*audit.Signer, error) {
+	key, err := remoteLogKey(socket, publicFile)
+	if err != nil {
+		return nil, err
+	}
+	return audit.NewSigner(key), nil
+}
+
+func agentLogKey(socket, publicFile string) (crypto.Signer, error) {
+	public, err := readLogPublic(publicFile, "log.agent")
+	if err != nil {
+		return nil, err
+	}
+	return &agentKey{socket, public}, nil
+}
+
+func remoteLogKey(socket, publicFile string) (crypto.Signer, error) {
+	public, err := readLogPublic(publicFile, "log.signer")
+	if err != nil {
+		return nil, err
+	}
+	return signer.NewKey(socket, public)
+}
+
+// readLogPublic reads the public half of a key that the process of a setting has.
+func readLogPublic(file, setting string) (ed25519.PublicKey, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	public, err := audit.ParsePublic(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w; with log.agent it names the public half", publicFile, err)
+		return nil, fmt.Errorf("%s: %w; with %s it names the public half", file, err, setting)
 	}
-	return audit.NewSigner(&agentKey{socket, public}), nil
+	return public, nil
 }
 
 // agentTimeout bounds one signature.

@@ -32,6 +32,9 @@ func (w *Sealer) fold(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			w.complain(errors.Join(errFold, err))
 		}
+		if err == nil && out.Entries > 0 {
+			w.observer.Folded(out.Polls)
+		}
 		again, woken := tick.C, w.sealed
 		if err == nil && out.More {
 			again, woken = time.After(time.Since(began)), nil

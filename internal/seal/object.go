@@ -28,7 +28,7 @@ import (
 // a prefix, concatenated, are an anchor file.
 type objectAnchor struct {
 	store  config.ObjectStore
-	signer signer
+	signer requestSigner
 	client *http.Client
 	now    func() time.Time
 
@@ -46,7 +46,7 @@ type objectAnchor struct {
 }
 
 func newObjectAnchor(s config.ObjectStore, secret string, client *http.Client) *objectAnchor {
-	return &objectAnchor{store: s, signer: signer{s.AccessKeyID, secret, s.Region}, client: client, now: time.Now, log: slog.New(slog.DiscardHandler)}
+	return &objectAnchor{store: s, signer: requestSigner{s.AccessKeyID, secret, s.Region}, client: client, now: time.Now, log: slog.New(slog.DiscardHandler)}
 }
 
 // openObjectAnchor prepares the object store of the settings; nil without one. The error is a *config.Error.
@@ -137,11 +137,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // write sends the object with its lock, and asks not to overwrite one.
 func (o *objectAnchor) write(ctx context.Context, h head) (*reply, error) {
-	sum := md5.Sum(h.note) //nolint:gosec // as above
 	until := h.at.UTC().AddDate(0, 0, o.store.RetainDays)
 	return o.do(ctx, objectRequest{method: http.MethodPut, path: o.pathOf(h), body: h.note, header: http.Header{
 		"Content-Type":                        {"text/plain; charset=utf-8"},
-		"Content-Md5":                         {base64.StdEncoding.EncodeToString(sum[:])},
+		"Content-Md5":                         {contentMD5(h.note)},
 		"If-None-Match":                       {"*"},
 		"X-Amz-Object-Lock-Mode":              {o.store.Mode},
 		"X-Amz-Object-Lock-Retain-Until-Date": {until.Format("2006-01-02T15:04:05Z")},
@@ -335,4 +334,10 @@ func withoutURL(err error) error {
 		return u.Err
 	}
 	return err
+}
+
+// contentMD5 is the header that guards a body against damage on its way.
+func contentMD5(body []byte) string {
+	sum := md5.Sum(body) //nolint:gosec // as above
+	return base64.StdEncoding.EncodeToString(sum[:])
 }

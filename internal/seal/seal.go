@@ -27,9 +27,11 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
+	"github.com/arauto/arauto/internal/tiles"
 	"github.com/arauto/arauto/internal/trust"
 )
 
@@ -55,6 +57,7 @@ type Store interface {
 	ProveGrowth(ctx context.Context, old, size int64) ([]audit.Hash, error)
 	KeepCosignature(ctx context.Context, size int64, c audit.Cosignature) error
 	Cosigned(ctx context.Context, first []audit.WitnessKey, most int) (auditlog.Cosigned, error)
+	OpenLogForLong(ctx context.Context, size int64) (*auditlog.LogReader, error)
 }
 
 // Sealer seals the log and signs its checkpoints. A carrier for each anchor delivers them, and the Sealer does not wait for it.
@@ -68,6 +71,7 @@ type Sealer struct {
 
 	newest   atomic.Pointer[head] // the newest checkpoint
 	keyKnown bool                 // our key is the registered one
+	doubtful bool                 // the last try to seal failed, and the log's key is in another process
 	horizon  int64                // the oldest running transaction
 	since    time.Time            // when horizon was first seen
 
@@ -75,7 +79,8 @@ type Sealer struct {
 	places     []namedPublisher                 // that know published checkpoints
 	halted     atomic.Pointer[string]           // why sealing is stopped; nil: it is not
 
-	witnesses *witnesses // nil: none
+	witnesses  *witnesses       // nil: none
+	publishers []*tilePublisher // of tiles
 
 	sealed chan struct{} // entries were sealed that can be folded
 
@@ -104,12 +109,20 @@ type Observer interface {
 	Anchored(anchor string, at time.Time)
 	// AnchorFailed tells that an anchor refused a checkpoint, or holds what is no checkpoint of this log.
 	AnchorFailed(anchor string)
+	// Folded tells the status queries of a stretch of the log that this replica added to the figures.
+	Folded(polls figures.PollSums)
 	// Vouched tells when a witness last vouched for a checkpoint, at the request of any replica.
 	Vouched(witness string, at time.Time)
 	// Witnessed tells how many entries the quorum of the policy vouched for last, and up to when.
 	Witnessed(size int64, until time.Time)
 	// WitnessFailed tells that a witness did not vouch for a checkpoint, and whether it did because it vouched for another history.
 	WitnessFailed(witness string, refused bool)
+	// Published tells how many entries are published as tiles in a place, and when it was known that this is all.
+	Published(place string, size int64, at time.Time)
+	// PublishFailed tells that the log was not published to a place.
+	PublishFailed(place string)
+	// Signed tells how long the process that has the log's key took to sign a checkpoint or a trial, and why it did not.
+	Signed(took time.Duration, err error)
 }
 
 // New reads the key that log.key names, if any, and prepares the anchors. The error of a wrong setting or file is a
@@ -117,7 +130,11 @@ type Observer interface {
 func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, error) {
 	w := &Sealer{cfg: cfg, store: s, log: log, said: map[string]time.Time{}, taken: map[*carrier]head{}, failed: map[*carrier]failure{}, observer: o, sealed: make(chan struct{}, 1)}
 	if cfg.Log.Key != "" {
-		key, err := openLogKey(cfg)
+		var observe func(time.Duration, error)
+		if o != nil {
+			observe = o.Signed
+		}
+		key, err := openLogKey(cfg, observe)
 		if err != nil {
 			return nil, &config.Error{Problems: []string{fmt.Sprintf("log.key (ARAUTO_LOG_KEY): %v", err)}}
 		}
@@ -138,6 +155,7 @@ func New(cfg *config.Config, s Store, log *slog.Logger, o Observer) (*Sealer, er
 		w.carriers = append(w.carriers, newCarrier("object-store", object, objectEvery))
 		w.places = append(w.places, namedPublisher{"object-store", &objectPlace{anchor: object}})
 	}
+	w.publishers = openPublishers(cfg, object)
 	if w.witnesses, err = openWitnesses(cfg, w.key); err != nil {
 		return nil, err
 	}
@@ -245,6 +263,9 @@ func (w *Sealer) Run(ctx context.Context) {
 		beside.Go(func() { w.carry(ctx, c) })
 	}
 	beside.Go(func() { w.fold(ctx) })
+	for _, p := range w.publishers {
+		beside.Go(func() { w.publishTiles(ctx, p) })
+	}
 	if w.witnesses != nil {
 		beside.Go(func() { w.vouch(ctx) })
 		for _, c := range w.witnesses.carriers {
@@ -344,7 +365,7 @@ var errStrays = errors.New("entries stand behind the end of the log and have no 
 
 // complain logs a failure, the same one once in repeatAfter, and notes when it stops sealing.
 func (w *Sealer) complain(err error) {
-	beside := errors.Is(err, errAnchor) || errors.Is(err, errFold) || errors.Is(err, errWitness)
+	beside := errors.Is(err, errAnchor) || errors.Is(err, errFold) || errors.Is(err, errWitness) || errors.Is(err, errTiles)
 	stopped := (errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey) || errors.Is(err, store.ErrSetBack)) && !beside
 	if stopped {
 		why := err.Error()
@@ -364,6 +385,10 @@ func (w *Sealer) complain(err error) {
 		w.log.Error("the history is not sealed", "error", err)
 	case errors.Is(err, errFold):
 		w.log.Warn("figures not folded, will be retried", "error", err)
+	case errors.Is(err, tiles.ErrFork):
+		w.log.Error("what is published as tiles is not of this log", "error", err)
+	case errors.Is(err, errTiles):
+		w.log.Warn("log not published as tiles, will be retried", "error", err)
 	case errors.Is(err, errContradicts):
 		w.log.Error("a witness refuses the log", "error", err)
 	case errors.Is(err, errForged):
@@ -388,9 +413,16 @@ func (w *Sealer) round(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
+	if w.doubtful { // a batch is not read and written in vain while the process that signs is away
+		if err := w.TrySigner(); err != nil {
+			return err
+		}
+		w.doubtful = false
+	}
 	for more := true; more; {
 		out, err := w.store.Seal(ctx, w.key, w.published(ctx)...)
 		if err != nil {
+			w.doubtful = w.RemoteKey()
 			return err
 		}
 		w.observer.Sealed(out.Entries)

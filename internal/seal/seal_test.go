@@ -23,6 +23,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
@@ -30,62 +31,80 @@ import (
 
 // proof is a database and the sealers of the replicas that share it.
 type proof struct {
-	t        *testing.T
+	t        testing.TB
 	url      string
 	auditlog *auditlog.Log
 	owner    *pgx.Conn
 }
 
-// figures keeps what a sealer tells, by the names of the metrics; those of an anchor with its name.
-type figures struct {
+// toldFigures keeps what a sealer tells, by the names of the metrics; those of an anchor with its name.
+type toldFigures struct {
 	mu  sync.Mutex
 	now map[string]float64
 }
 
-func newFigures() *figures { return &figures{now: map[string]float64{}} }
+func newFigures() *toldFigures { return &toldFigures{now: map[string]float64{}} }
 
-func (f *figures) set(name string, value float64) {
+func (f *toldFigures) set(name string, value float64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.now[name] = value
 }
 
-func (f *figures) add(name string, value float64) {
+func (f *toldFigures) add(name string, value float64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.now[name] += value
 }
 
-func (f *figures) Sealed(entries int)            { f.add("entries_sealed_total", float64(entries)) }
-func (f *figures) Delayed(by time.Duration)      { f.set("horizon_age_seconds", by.Seconds()) }
-func (f *figures) Checkpointed(at time.Time)     { f.set("checkpoint_time_seconds", float64(at.Unix())) }
-func (f *figures) Strays(n int64)                { f.add("strays_total", float64(n)) }
-func (f *figures) Stopped()                      { f.set("sealing_stopped", 1) }
-func (f *figures) AnchorFailed(anchor string)    { f.add("anchor_failures_total "+anchor, 1) }
-func (f *figures) Vouched(w string, t time.Time) { f.set("witness_time_seconds "+w, float64(t.Unix())) }
+func (f *toldFigures) Sealed(entries int)       { f.add("entries_sealed_total", float64(entries)) }
+func (f *toldFigures) Delayed(by time.Duration) { f.set("horizon_age_seconds", by.Seconds()) }
+func (f *toldFigures) Checkpointed(at time.Time) {
+	f.set("checkpoint_time_seconds", float64(at.Unix()))
+}
+func (f *toldFigures) Strays(n int64)             { f.add("strays_total", float64(n)) }
+func (f *toldFigures) Stopped()                   { f.set("sealing_stopped", 1) }
+func (f *toldFigures) AnchorFailed(anchor string) { f.add("anchor_failures_total "+anchor, 1) }
+func (f *toldFigures) Folded(p figures.PollSums)  { f.add("polls", float64(p.Total)) }
+func (f *toldFigures) Vouched(w string, t time.Time) {
+	f.set("witness_time_seconds "+w, float64(t.Unix()))
+}
 
-func (f *figures) Witnessed(size int64, until time.Time) {
+func (f *toldFigures) Witnessed(size int64, until time.Time) {
 	f.set("witnessed_size", float64(size))
 	f.set("witnessed_time_seconds", float64(until.Unix()))
 }
 
-func (f *figures) WitnessFailed(w string, refused bool) {
+func (f *toldFigures) WitnessFailed(w string, refused bool) {
 	f.add("witness_failures_total "+w, 1)
 	if refused {
 		f.add("witness_refusals_total "+w, 1)
 	}
 }
 
-func (f *figures) Anchored(a string, t time.Time) {
+func (f *toldFigures) Published(place string, size int64, _ time.Time) {
+	f.set("published_size "+place, float64(size))
+}
+
+func (f *toldFigures) Signed(_ time.Duration, err error) {
+	f.add("signatures", 1)
+	if err != nil {
+		f.add("signer_failures_total", 1)
+	}
+}
+
+func (f *toldFigures) PublishFailed(place string) { f.add("publish_failures_total "+place, 1) }
+
+func (f *toldFigures) Anchored(a string, t time.Time) {
 	f.set("anchored_time_seconds "+a, float64(t.Unix()))
 }
 
-func (f *figures) Extends(size int64) {
+func (f *toldFigures) Extends(size int64) {
 	f.set("size", float64(size))
 	f.set("sealing_stopped", 0)
 }
 
-func openProof(t *testing.T) *proof {
+func openProof(t testing.TB) *proof {
 	t.Helper()
 	p := &proof{t: t, url: storetest.Database(t)}
 	s, err := store.Open(t.Context(), store.Options{URL: p.url, Replica: "test", Version: "0"})
@@ -121,7 +140,7 @@ func (p *proof) must(s *Sealer, err error) *Sealer {
 // value reads a figure of a sealer; one that was never told is 0. Of an anchor, its name is added.
 func (p *proof) value(s *Sealer, name string, anchor ...string) float64 {
 	p.t.Helper()
-	f, ok := s.observer.(*figures)
+	f, ok := s.observer.(*toldFigures)
 	require.True(p.t, ok)
 	f.mu.Lock()
 	defer f.mu.Unlock()

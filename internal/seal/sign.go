@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// signer signs requests to an object store by AWS Signature Version 4, for requests with a single chunk ("Authenticating
+// requestSigner signs requests to an object store by AWS Signature Version 4, for requests with a single chunk ("Authenticating
 // Requests: Using the Authorization Header"). It signs every header that is set.
-type signer struct {
+type requestSigner struct {
 	accessKeyID, secret, region string
 }
 
@@ -21,7 +21,7 @@ type signer struct {
 const stamp = "20060102T150405Z"
 
 // sign signs a request. Its path must be escaped by escapePath, and its query sorted by name.
-func (s signer) sign(r *http.Request, body []byte, now time.Time) {
+func (s requestSigner) sign(r *http.Request, body []byte, now time.Time) {
 	now = now.UTC()
 	r.Header.Set("X-Amz-Date", now.Format(stamp))
 	r.Header.Set("X-Amz-Content-Sha256", hexSum(body))

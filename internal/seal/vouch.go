@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
@@ -42,6 +44,7 @@ type witnesses struct {
 
 	mu    sync.Mutex
 	sizes map[string]int64                  // what each vouched for last, as far as this process knows
+	wrong map[string]failure                // why each did not vouch when this process asked last; absent: it did
 	heads map[string]auditlog.PublishedHead // checkpoints of witnesses that refused ours
 
 	since time.Time // when this process learnt what the quorum said last, by our clock; of the goroutine that asks
@@ -60,7 +63,7 @@ func openWitnesses(c *config.Config, key *audit.Signer) (*witnesses, error) {
 	wrong := func(format string, args ...any) {
 		p.Add("log.witnesses", format, "name a policy of witnesses (C2SP tlog-policy), such as docs/operations/witness.md shows", args...)
 	}
-	v := &witnesses{now: time.Now, wake: make(chan struct{}, 1), sizes: map[string]int64{}, heads: map[string]auditlog.PublishedHead{}}
+	v := &witnesses{now: time.Now, wake: make(chan struct{}, 1), sizes: map[string]int64{}, wrong: map[string]failure{}, heads: map[string]auditlog.PublishedHead{}}
 	text, err := os.ReadFile(c.Log.Witnesses)
 	if err == nil {
 		v.policy, err = audit.ParsePolicy(text)
@@ -172,56 +175,132 @@ func (v *witnesses) due(newest *head) bool {
 	return now.Sub(v.since) >= every || now.Sub(*until) >= every
 }
 
-// readQuorum finds the newest checkpoint that the quorum vouched for, at the request of any replica, and wakes the carriers.
-func (w *Sealer) readQuorum(ctx context.Context) error {
+// vouchedFor is what witnesses said of this log, at the request of any replica.
+type vouchedFor struct {
+	quorum *head         // the newest checkpoint with the quorum, with its cosignatures; nil: there is none yet
+	until  time.Time     // until when the quorum vouched
+	last   []lastVouched // one for each witness of the policy that vouched
+}
+
+// lastVouched is the newest checkpoint that a witness vouched for, and when it did.
+type lastVouched struct {
+	name string // in the policy
+	size int64
+	at   time.Time
+}
+
+// look reads what witnesses said. It needs the public key of the log alone.
+func (w *Sealer) look(ctx context.Context) (out vouchedFor, err error) {
 	v := w.witnesses
+	public, err := w.LogKey(ctx)
+	if err != nil || public == nil {
+		return out, err
+	}
 	stored, err := w.store.Cosigned(ctx, v.policy.Keys(), vouchMost)
 	if err != nil {
-		return err
+		return out, err
 	}
 	if stored.Forged > 0 {
 		w.complain(fmt.Errorf("%w: %w: %d of the newest", errWitness, errForged, stored.Forged))
 	}
 	for _, note := range stored.Notes {
-		c, err := audit.OpenCheckpoint(note, w.key.Public())
-		if err != nil {
-			w.complain(fmt.Errorf("%w: %w", errWitness, err))
-			continue
-		}
-		said, err := v.policy.Cosignatures(note, w.key.Public())
-		if err != nil {
+		c, errOpen := audit.OpenCheckpoint(note, public)
+		said, errRead := v.policy.Cosignatures(note, public)
+		if err := errors.Join(errOpen, errRead); err != nil {
 			w.complain(fmt.Errorf("%w: %w", errWitness, err))
 			continue
 		}
 		said = audit.NotAhead(said, v.now())
 		for _, s := range said {
-			w.observer.Vouched(v.policy.Label(s.Witness), s.At)
+			name := v.policy.Label(s.Witness)
+			if !slices.ContainsFunc(out.last, func(known lastVouched) bool { return known.name == name }) {
+				out.last = append(out.last, lastVouched{name, c.Size, s.At})
+			}
 		}
 		until, reached := v.policy.Until(said)
-		switch {
-		case !reached:
+		if out.quorum != nil || !reached {
 			continue
-		case v.policy.Demands():
-			w.observer.Witnessed(c.Size, until)
-		default: // any witness suffices
+		}
+		if !v.policy.Demands() { // any witness suffices
 			for _, s := range said {
 				until = maxTime(until, s.At)
 			}
 		}
-		have, before := v.newest.Load(), v.until.Load()
-		if have == nil || have.size != c.Size || before == nil || !before.Equal(until) {
-			v.since = v.now()
-		}
-		v.until.Store(&until)
-		if have == nil || have.size != c.Size {
-			v.newest.Store(&head{c.Size, c.At.Time(), note})
-			for _, one := range v.carriers {
-				one.stir()
-			}
-		}
+		out.quorum, out.until = &head{c.Size, c.At.Time(), note}, until
+	}
+	return out, nil
+}
+
+// readQuorum finds the newest checkpoint that the quorum vouched for and wakes the carriers.
+func (w *Sealer) readQuorum(ctx context.Context) error {
+	found, err := w.look(ctx)
+	if err != nil {
+		return err
+	}
+	v := w.witnesses
+	for _, s := range found.last {
+		w.observer.Vouched(s.name, s.at)
+	}
+	if found.quorum == nil {
 		return nil
 	}
+	if v.policy.Demands() {
+		w.observer.Witnessed(found.quorum.size, found.until)
+	}
+	have, before := v.newest.Load(), v.until.Load()
+	fresh := have == nil || have.size != found.quorum.size
+	if fresh || before == nil || !before.Equal(found.until) {
+		v.since = v.now()
+	}
+	v.until.Store(&found.until)
+	if fresh {
+		v.newest.Store(found.quorum)
+		for _, one := range v.carriers {
+			one.stir()
+		}
+	}
 	return nil
+}
+
+// VouchedSize is the size of the newest checkpoint that the quorum of the policy vouched for, at the request of any replica; 0 without a
+// policy, or while there is none.
+func (w *Sealer) VouchedSize(ctx context.Context) (int64, error) {
+	if w.witnesses == nil {
+		return 0, nil
+	}
+	if h := w.witnesses.newest.Load(); h != nil { // read every few seconds
+		return h.size, nil
+	}
+	found, err := w.look(ctx) // this replica has not the key of the log, or has just begun
+	if err != nil || found.quorum == nil {
+		return 0, err
+	}
+	return found.quorum.size, nil
+}
+
+// WitnessStates tells what each witness of the policy vouched for last, and what this replica met when it asked.
+func (w *Sealer) WitnessStates(ctx context.Context) (history.Witnessing, error) {
+	if w.witnesses == nil {
+		return history.Witnessing{}, nil
+	}
+	found, err := w.look(ctx)
+	if err != nil {
+		return history.Witnessing{}, err
+	}
+	out := history.Witnessing{Demanded: w.witnesses.policy.Demands()}
+	if found.quorum != nil {
+		out.Size, out.Until = found.quorum.size, found.until
+	}
+	w.witnesses.mu.Lock()
+	defer w.witnesses.mu.Unlock()
+	for _, one := range w.witnesses.policy.Witnesses {
+		state := history.WitnessState{Name: one.Label, Problem: w.witnesses.wrong[one.Label].text, ProblemAt: w.witnesses.wrong[one.Label].at}
+		if at := slices.IndexFunc(found.last, func(s lastVouched) bool { return s.name == one.Label }); at >= 0 {
+			state.Size, state.At = found.last[at].size, found.last[at].at
+		}
+		out.Witnesses = append(out.Witnesses, state)
+	}
+	return out, nil
 }
 
 // carryCosigned delivers the newest checkpoint with a quorum to one anchor until ctx ends.
@@ -250,6 +329,11 @@ func (w *Sealer) ask(ctx context.Context, one audit.PolicyWitness, h head) {
 	if err == nil && said != nil {
 		err = w.store.KeepCosignature(ctx, h.size, *said)
 	}
+	w.witnesses.mu.Lock()
+	if delete(w.witnesses.wrong, one.Label); err != nil {
+		w.witnesses.wrong[one.Label] = failure{err.Error(), time.Now()}
+	}
+	w.witnesses.mu.Unlock()
 	if err == nil {
 		return
 	}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgtype"
 )
@@ -39,25 +40,25 @@ func (c arrayCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value an
 func planOf(element uint32, value any) pgtype.EncodePlan {
 	switch value.(type) {
 	case []string:
-		return only(element == pgtype.TextOID, arrayOf[string]{element, func(b []byte, s *string) ([]byte, bool) { return append(b, *s...), true }})
+		return only(element == pgtype.TextOID, arrayOf[string]{element, func(s *string) int { return len(*s) }, func(b []byte, s *string) ([]byte, bool) { return append(b, *s...), true }})
 	case []pgtype.Text:
-		return only(element == pgtype.TextOID, arrayOf[pgtype.Text]{element, func(b []byte, s *pgtype.Text) ([]byte, bool) { return append(b, s.String...), s.Valid }})
+		return only(element == pgtype.TextOID, arrayOf[pgtype.Text]{element, func(s *pgtype.Text) int { return len(s.String) }, func(b []byte, s *pgtype.Text) ([]byte, bool) { return append(b, s.String...), s.Valid }})
 	case [][]byte:
-		return only(element == pgtype.ByteaOID, arrayOf[[]byte]{element, func(b []byte, s *[]byte) ([]byte, bool) { return append(b, *s...), *s != nil }})
+		return only(element == pgtype.ByteaOID, arrayOf[[]byte]{element, func(s *[]byte) int { return len(*s) }, func(b []byte, s *[]byte) ([]byte, bool) { return append(b, *s...), *s != nil }})
 	case []pgtype.UUID:
-		return only(element == pgtype.UUIDOID, arrayOf[pgtype.UUID]{element, func(b []byte, u *pgtype.UUID) ([]byte, bool) { return append(b, u.Bytes[:]...), u.Valid }})
+		return only(element == pgtype.UUIDOID, arrayOf[pgtype.UUID]{element, fixed[pgtype.UUID](16), func(b []byte, u *pgtype.UUID) ([]byte, bool) { return append(b, u.Bytes[:]...), u.Valid }})
 	case []pgtype.Timestamptz:
-		return only(element == pgtype.TimestamptzOID, arrayOf[pgtype.Timestamptz]{element, appendInstant})
+		return only(element == pgtype.TimestamptzOID, arrayOf[pgtype.Timestamptz]{element, fixed[pgtype.Timestamptz](8), appendInstant})
 	case []int64:
-		return only(element == pgtype.Int8OID, arrayOf[int64]{element, func(b []byte, n *int64) ([]byte, bool) { return appendInt8(b, *n), true }})
+		return only(element == pgtype.Int8OID, arrayOf[int64]{element, fixed[int64](8), func(b []byte, n *int64) ([]byte, bool) { return appendInt8(b, *n), true }})
 	case []pgtype.Int8:
-		return only(element == pgtype.Int8OID, arrayOf[pgtype.Int8]{element, func(b []byte, n *pgtype.Int8) ([]byte, bool) { return appendInt8(b, n.Int64), n.Valid }})
+		return only(element == pgtype.Int8OID, arrayOf[pgtype.Int8]{element, fixed[pgtype.Int8](8), func(b []byte, n *pgtype.Int8) ([]byte, bool) { return appendInt8(b, n.Int64), n.Valid }})
 	case []int16:
-		return only(element == pgtype.Int2OID, arrayOf[int16]{element, func(b []byte, n *int16) ([]byte, bool) { return appendInt2(b, *n), true }})
+		return only(element == pgtype.Int2OID, arrayOf[int16]{element, fixed[int16](2), func(b []byte, n *int16) ([]byte, bool) { return appendInt2(b, *n), true }})
 	case []pgtype.Int2:
-		return only(element == pgtype.Int2OID, arrayOf[pgtype.Int2]{element, func(b []byte, n *pgtype.Int2) ([]byte, bool) { return appendInt2(b, n.Int16), n.Valid }})
+		return only(element == pgtype.Int2OID, arrayOf[pgtype.Int2]{element, fixed[pgtype.Int2](2), func(b []byte, n *pgtype.Int2) ([]byte, bool) { return appendInt2(b, n.Int16), n.Valid }})
 	case []bool:
-		return only(element == pgtype.BoolOID, arrayOf[bool]{element, appendBool})
+		return only(element == pgtype.BoolOID, arrayOf[bool]{element, fixed[bool](1), appendBool})
 	}
 	return nil
 }
@@ -70,9 +71,14 @@ func only(fits bool, plan pgtype.EncodePlan) pgtype.EncodePlan {
 	return plan
 }
 
-// arrayOf writes a []T. add appends one element; what it appended is taken back where it tells that the element is NULL.
+// fixed is the size of each element, in bytes, of a type whose elements have one size.
+func fixed[T any](n int) func(*T) int { return func(*T) int { return n } }
+
+// arrayOf writes a []T. size is the most bytes that an element has; add appends one, and what it appended is taken back where it tells
+// that the element is NULL.
 type arrayOf[T any] struct {
 	element uint32
+	size    func(*T) int
 	add     func(b []byte, value *T) (out []byte, valid bool)
 }
 
@@ -85,8 +91,11 @@ func (a arrayOf[T]) Encode(value any, b []byte) ([]byte, error) {
 	if all == nil {
 		return nil, nil
 	}
-	head := len(b)
-	b = append(b, make([]byte, headLen)...)
+	head, size := len(b), headLen
+	for i := range all {
+		size += 4 + a.size(&all[i])
+	}
+	b = append(slices.Grow(b, size), make([]byte, headLen)...) // grown at once: a batch has some 100 kB, which append would copy again and again
 	null := uint32(0)
 	for i := range all {
 		at := len(b)

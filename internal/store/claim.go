@@ -4,10 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgtype"
-
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
 )
 
 // claimSQL is T2. For each lane it takes first the late rows the lane's credit asks for, then what can still be on time,
@@ -70,30 +67,14 @@ func (s *Store) Claim(ctx context.Context, requests []notice.ClaimRequest, lease
 		clients[i], free[i], late[i] = string(w.Client), int32(w.Free), int32(w.Late)
 		held[i], heldUS[i], back[i] = string(w.Held), w.HeldFor.Microseconds(), s.looks.of(w.Client, asked).Microseconds()
 	}
-	rows, err := s.dispatch.Query(ctx, claimSQL, clients, free, late, lease, notice.FirstWithin, s.system, held, heldUS, back)
-	if err != nil {
-		return nil, Unavailable("claim", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		a := notice.Attempt{ClaimedAt: asked}
-		var id, token, interaction pgtype.UUID
-		var kind, number int16
-		var event string
-		var eventAt, due, started pgtype.Timestamptz
-		if err := rows.Scan(&id, &token, &interaction, &a.Client, &kind, &a.ResourceID, &a.APIVersion, &event, &eventAt, &number, &a.Manual,
-			&a.BaseURI, &due, &started, &a.Late); err != nil {
-			return nil, Unavailable("read a claim", err)
+	out, err = All(ctx, s.dispatch, func(a *notice.Attempt) []any {
+		a.ClaimedAt, a.BeganAt = asked, asked
+		return []any{
+			&a.Notification, &a.Token, &a.Interaction, &a.Client, &a.Kind, &a.ResourceID, &a.APIVersion, (*string)(&a.Event), &a.EventAt, &a.Number, &a.Manual,
+			&a.BaseURI, &a.ScheduledAt, &a.StartedAt, &a.Late,
 		}
-		a.Notification, a.Token, a.Interaction = FromUUID(id), FromUUID(token), FromUUID(interaction)
-		a.Kind, a.Event, a.Number = ofb.Kind(kind), ofb.EventType(event), int(number)
-		a.EventAt, a.ScheduledAt, a.StartedAt = FromTime(eventAt), FromTime(due), FromTime(started)
-		out = append(out, a)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, Unavailable("claim", err)
-	}
-	return out, nil
+	}, claimSQL, clients, free, late, lease, notice.FirstWithin, s.system, held, heldUS, back)
+	return out, Unavailable("claim", err)
 }
 
 // waitingSQL asks each registered lane for its earliest row: one index probe a lane.
@@ -145,20 +126,8 @@ func (s *Store) Waiting(ctx context.Context) (out []notice.Lane, err error) {
 	if !full {
 		usual, lanes = s.looks.usual(asked), s.looks.lanes(asked)
 	}
-	rows, err := s.dispatch.Query(ctx, sql, usual.Microseconds(), lanes)
-	if err != nil {
-		return nil, Unavailable("list waiting lanes", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var l notice.Lane
-		if err := rows.Scan(&l.Client, &l.DueIn); err != nil {
-			return nil, Unavailable("read a waiting lane", err)
-		}
-		out = append(out, l)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, Unavailable("list waiting lanes", err)
-	}
-	return out, nil
+	out, err = All(ctx, s.dispatch, lanePlaces, sql, usual.Microseconds(), lanes)
+	return out, Unavailable("list waiting lanes", err)
 }
+
+func lanePlaces(l *notice.Lane) []any { return []any{&l.Client, &l.DueIn} }

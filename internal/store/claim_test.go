@@ -158,7 +158,7 @@ func TestNeitherClaimNorSettlementComparesEachRowWithEachOther(t *testing.T) {
 	}
 	do("SET search_path = arauto; SET ROLE arauto_app")
 	do("PREPARE claim (text[], int[], int[], interval, interval, text, text[], bigint[], bigint[]) AS " + store.ClaimSQL)
-	do("PREPARE settle (uuid[], uuid[], text[], boolean[], bigint[], bigint[], text[], text[], smallint[], text[], smallint[], text[], uuid[], timestamptz[], boolean[]) AS " + store.SettleSQL)
+	do("PREPARE settle (uuid[], uuid[], text[], boolean[], bigint[], bigint[], text[], text[], smallint[], text[], smallint[], text[], uuid[], timestamptz[], boolean[], uuid[]) AS " + store.SettleSQL)
 	for _, lane := range lanes {
 		b.fill(lane, 2000, "1 hour")
 	}
@@ -171,9 +171,9 @@ func TestNeitherClaimNorSettlementComparesEachRowWithEachOther(t *testing.T) {
 		for what, execute := range map[string]string{
 			"claim": claim,
 			"settle": `EXECUTE settle ('$1', '$2',
- array_fill('delivered'::text, '{300}'), array_fill(true, '{300}'), array_fill(0::bigint, '{300}'), array_fill(-1::bigint, '{300}'), array_fill('{"attempt":"x","private":"RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o"}'::text, '{300}'),
+ array_fill('delivered'::text, '{300}'), array_fill(true, '{300}'), array_fill(0::bigint, '{300}'), array_fill(-1::bigint, '{300}'), array_fill('{"attempt":"x","private":"RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o"'::text, '{300}'),
  array_fill('lane-0'::text, '{300}'), array_fill(2::smallint, '{300}'), array_fill('r'::text, '{300}'), array_fill(1::smallint, '{300}'), array_fill('{}'::text, '{300}'),
- array_fill(NULL::uuid, '{300}'), array_fill(now(), '{300}'), array_fill(false, '{300}'))`,
+ array_fill(NULL::uuid, '{300}'), array_fill(now(), '{300}'), array_fill(false, '{300}'), '$1')`,
 		} {
 			t.Run(what+" "+mode, func(t *testing.T) {
 				if what == "settle" {

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"io/fs"
 	"strings"
 	"testing"
@@ -126,34 +127,42 @@ func TestEveryRevisionHasItsRowAfterTheWayBack(t *testing.T) {
 	require.Empty(t, differences)
 }
 
-// TestADatabaseThatAVersionBeforeMayUseKeepsItsForm: only a database that nobody has used begins with the new one.
-func TestADatabaseThatAVersionBeforeMayUseKeepsItsForm(t *testing.T) {
-	found, err := fs.Glob(migrations.Files, "*_current_revision.sql")
+// upgraded is a database that was at the version before a migration, used by it or not, and is now at ours.
+func upgraded(t *testing.T, migration string, used bool) *sql.DB {
+	t.Helper()
+	found, err := fs.Glob(migrations.Files, "*_"+migration+".sql")
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	ours, err := goose.NumericComponent(found[0])
 	require.NoError(t, err)
-	for used, dense := range map[bool]bool{false: true, true: false} {
-		url := storetest.Empty(t)
-		config, err := pgx.ParseConfig(url)
+	url := storetest.Empty(t)
+	config, err := pgx.ParseConfig(url)
+	require.NoError(t, err)
+	config.RuntimeParams["search_path"] = store.Schema
+	db := stdlib.OpenDB(*config)
+	t.Cleanup(func() { _ = db.Close() })
+	_, err = db.ExecContext(t.Context(), "CREATE SCHEMA IF NOT EXISTS "+store.Schema)
+	require.NoError(t, err)
+	steps, err := goose.NewProvider(goose.DialectPostgres, db, migrations.Files)
+	require.NoError(t, err)
+	_, err = steps.UpTo(t.Context(), ours-1)
+	require.NoError(t, err)
+	if used {
+		_, err = db.ExecContext(t.Context(), "INSERT INTO initiator (client_id, organisation_id, software_id, name, push) VALUES ('itp', 'o', 's', 'n', true)")
 		require.NoError(t, err)
-		config.RuntimeParams["search_path"] = store.Schema
-		db := stdlib.OpenDB(*config)
-		t.Cleanup(func() { _ = db.Close() })
-		_, err = db.ExecContext(t.Context(), "CREATE SCHEMA IF NOT EXISTS "+store.Schema)
-		require.NoError(t, err)
-		steps, err := goose.NewProvider(goose.DialectPostgres, db, migrations.Files)
-		require.NoError(t, err)
-		_, err = steps.UpTo(t.Context(), ours-1)
-		require.NoError(t, err)
-		if used {
-			_, err = db.ExecContext(t.Context(), "INSERT INTO initiator (client_id, organisation_id, software_id, name, push) VALUES ('itp', 'o', 's', 'n', true)")
-			require.NoError(t, err)
+	}
+	require.NoError(t, store.Migrate(t.Context(), url))
+	return db
+}
+
+// TestADatabaseThatAVersionBeforeMayUseKeepsItsForm: only a database that nobody has used begins with the new one.
+func TestADatabaseThatAVersionBeforeMayUseKeepsItsForm(t *testing.T) {
+	for column, migration := range map[string]string{"dense": "current_revision", "packed": "packed_documents"} {
+		for used, chosen := range map[bool]bool{false: true, true: false} {
+			var got bool
+			require.NoError(t, upgraded(t, migration, used).QueryRowContext(t.Context(), "SELECT "+column+" FROM form").Scan(&got))
+			require.Equal(t, chosen, got, column)
 		}
-		require.NoError(t, store.Migrate(t.Context(), url))
-		var got bool
-		require.NoError(t, db.QueryRowContext(t.Context(), "SELECT dense FROM form").Scan(&got))
-		require.Equal(t, dense, got)
 	}
 }
 
@@ -161,7 +170,7 @@ func TestADatabaseThatAVersionBeforeMayUseKeepsItsForm(t *testing.T) {
 func TestTheRoleOfServeCannotChooseTheForm(t *testing.T) {
 	b := newBench(t)
 	app := b.app()
-	for _, act := range []string{"UPDATE form SET dense = false", "INSERT INTO stored_revision DEFAULT VALUES", "DELETE FROM form"} {
+	for _, act := range []string{"UPDATE form SET dense = false", "UPDATE form SET packed = false", "INSERT INTO stored_revision DEFAULT VALUES", "DELETE FROM form"} {
 		_, err := app.Exec(context.WithoutCancel(t.Context()), act)
 		require.Error(t, err, act)
 	}

@@ -39,33 +39,33 @@ func (s *Store) SightEvent(ctx context.Context, x history.Sighting) (opened bool
 }
 
 // EndEvents ends the troubles that nobody has seen for their quiet time, records each end, and returns how many there were.
-func (s *Store) EndEvents(ctx context.Context) (int, error) {
-	tx, err := s.query.Begin(ctx)
-	if err != nil {
-		return 0, Unavailable("end events", err)
-	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
-	rows, _ := tx.Query(ctx, "UPDATE operator_event SET over_at = now(), next_at = now() WHERE over_at IS NULL AND last_at < now() - quiet RETURNING key, detail")
-	over, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Key, Detail string }])
-	if err != nil {
-		return 0, Unavailable("end events", err)
-	}
-	for _, e := range over {
-		facts, err := Facts(adminFacts{System: s.system, Actor: actorOfEvents, Act: history.ActEventOver, Object: e.Key, Reason: e.Detail})
+func (s *Store) EndEvents(ctx context.Context) (n int, err error) {
+	err = pgx.BeginFunc(ctx, s.query, func(tx pgx.Tx) error {
+		rows, _ := tx.Query(ctx, "UPDATE operator_event SET over_at = now(), next_at = now() WHERE over_at IS NULL AND last_at < now() - quiet RETURNING key, detail")
+		over, err := pgx.CollectRows(rows, pgx.RowToStructByPos[struct{ Key, Detail string }])
 		if err != nil {
-			return 0, err
+			return err
 		}
-		if _, err := tx.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", ToUUID(NewID()), history.FactAdmin, history.ActEventOver, facts); err != nil {
-			return 0, Unavailable("record the end of an event", err)
+		for _, e := range over {
+			facts, err := Facts(adminFacts{System: s.system, Actor: actorOfEvents, Act: history.ActEventOver, Object: e.Key, Reason: e.Detail})
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "INSERT INTO entry (id, kind, outcome, facts) VALUES ($1, $2, $3, $4::json)", ToUUID(NewID()), history.FactAdmin, history.ActEventOver, facts); err != nil {
+				return err
+			}
 		}
-	}
-	if err := tx.Commit(ctx); err != nil {
-		return 0, Unavailable("end events", err)
-	}
-	return len(over), nil
+		n = len(over)
+		return nil
+	})
+	return n, Unavailable("end events", err)
 }
 
 const eventColumns = "key, kind, subject, detail, count, opened_at, last_at, over_at, told"
+
+func eventPlaces(e *history.OperatorEvent) []any {
+	return []any{&e.Key, &e.Kind, &e.Subject, &e.Detail, &e.Count, &e.OpenedAt, &e.LastAt, &e.OverAt, &e.Told}
+}
 
 // TakeEvent leases an event that somebody must be told of by one of the ways, for as long as given; nil when there is none.
 // Other replicas leave it alone meanwhile.
@@ -74,27 +74,13 @@ func (s *Store) TakeEvent(ctx context.Context, ways []string, lease time.Duratio
 	for i, way := range ways {
 		open[i] = "open:" + way
 	}
-	rows, err := s.query.Query(ctx, `UPDATE operator_event SET lease_until = now() + $2::interval WHERE key = (
+	e, err := One(ctx, s.query, eventPlaces, `UPDATE operator_event SET lease_until = now() + $2::interval WHERE key = (
   SELECT key FROM operator_event WHERE next_at <= now() AND coalesce(lease_until <= now(), true) AND (over_at IS NOT NULL OR NOT told @> $1::text[])
   ORDER BY opened_at, key LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING `+eventColumns, open, lease)
-	if err != nil {
-		return nil, Unavailable("take an event", err)
-	}
-	e, err := pgx.CollectExactlyOneRow(rows, scanEvent)
-	if errors.Is(err, pgx.ErrNoRows) {
+	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, Unavailable("take an event", err)
-	}
-	return &e, nil
-}
-
-func scanEvent(row pgx.CollectableRow) (e history.OperatorEvent, err error) {
-	var over pgtype.Timestamptz
-	err = row.Scan(&e.Key, &e.Kind, &e.Subject, &e.Detail, &e.Count, &e.OpenedAt, &e.LastAt, &over, &e.Told)
-	e.OverAt = FromTime(over)
-	return e, err
+	return &e, Unavailable("take an event", err)
 }
 
 // ToldEvent ends the lease of an event and keeps who was told of it. done removes it, if it did not begin again meanwhile;
@@ -108,7 +94,6 @@ WHERE key = $1 AND NOT EXISTS (SELECT FROM gone)`, e.Key, e.Told, again, done, !
 
 // OpenEvents lists the troubles that are open or not told yet, the oldest first.
 func (s *Store) OpenEvents(ctx context.Context) ([]history.OperatorEvent, error) {
-	rows, _ := s.query.Query(ctx, "SELECT "+eventColumns+" FROM operator_event ORDER BY opened_at, key LIMIT 1000")
-	out, err := pgx.CollectRows(rows, scanEvent)
+	out, err := All(ctx, s.query, eventPlaces, "SELECT "+eventColumns+" FROM operator_event ORDER BY opened_at, key LIMIT 1000")
 	return out, Unavailable("list events", err)
 }

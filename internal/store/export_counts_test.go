@@ -89,9 +89,33 @@ func TestEverythingOfAClientInAPeriodIsShownToBeComplete(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, v.Complete, "as of a checkpoint before the counts")
 
+	asked := s.request(search, "bundle")
+	made, err := s.maker().Make(t.Context())
+	require.NoError(t, err)
+	require.True(t, made)
+	done := s.exportNow(asked)
+	require.Equal(t, history.ExportDone, done.State)
+	require.True(t, *done.Complete, "it was verified as everybody can")
+	require.NotEmpty(t, done.Notes)
+	listed := s.request(search, "jsonl")
+	_, err = s.maker().Make(t.Context())
+	require.NoError(t, err)
+	require.Nil(t, s.exportNow(listed).Complete, "lines show nothing")
+
 	s.tamper("DELETE FROM entry WHERE id = (SELECT id FROM entry WHERE client_id = 'client-7' AND at > $1 ORDER BY at LIMIT 1)", from)
 	_, err = s.bundle(search, size)
 	require.ErrorContains(t, err, `the log has 3 entries of client "client-7", and the bundle has 2`)
+	asked = s.request(search, "bundle")
+	var told string
+	maker := s.maker()
+	maker.Tampered = func(detail string) { told = detail }
+	made, err = maker.Make(t.Context())
+	require.NoError(t, err)
+	require.True(t, made)
+	refused := s.exportNow(asked)
+	require.Equal(t, history.ExportFailed, refused.State, "a file that is not right is not handed out")
+	require.Contains(t, refused.Problem, "BAD seq=")
+	require.Contains(t, told, `the log has 3 entries of client "client-7", and the bundle has 2`)
 }
 
 // TestCountsThatWereAlteredAreNotHandedOut: the list of counts must be the one that was sealed.

@@ -102,8 +102,8 @@ var (
 	ErrNoPush error = refusal("the client has no registered webhook address")
 	// ErrNotOver means that the notification is still to be attempted, or was delivered.
 	ErrNotOver error = refusal("only a notification that is exhausted or cancelled can be sent once more")
-	// ErrResent means that it was sent once more already, and that this is waiting, succeeded or less than a minute old.
-	ErrResent error = refusal("it was sent once more already: that is waiting, was delivered, or is less than a minute old")
+	// ErrResent means that it was sent once more already, asked for by an operator or by its initiator, or that this is about to be.
+	ErrResent error = refusal("it was sent once more already, or is about to be; a notification has one POST beyond the three of the rule")
 )
 
 // ErrOtherHold means that a hold of this name keeps something else. It is told to the auditor who asked.

@@ -222,12 +222,14 @@ func TestAPasswordThatChangesIsReadAgainAtTheNextSession(t *testing.T) {
 			require.NoError(t, recordOne(t.Context(), s, name+" before"))
 			do("ALTER ROLE " + role + " PASSWORD 'two'")
 			do("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = '" + role + "'")
-			for err := error(nil); store.CauseOf(err) != store.CauseCredentials; { // the first to use a session that is gone is told so
-				err = recordOne(t.Context(), s, name+" meanwhile")
+			require.ErrorIs(t, recordOne(t.Context(), s, name+" meanwhile"), store.ErrUnavailable) // the first to use a session that is gone is told so
+			for err := error(nil); store.CauseOf(err) != store.CauseCredentials; {                 // another pool has sessions of its own
+				err = s.Writable(t.Context())
 				require.ErrorIs(t, err, store.ErrUnavailable)
 			}
-			for err := error(nil); store.CauseOf(err) != store.CauseCredentials; { // another pool has sessions of its own
-				err = s.Writable(t.Context())
+			require.Equal(t, store.CauseCredentials, s.Faults()["store changes"].Cause, "whatever the last change was told")
+			for err := error(nil); store.CauseOf(err) != store.CauseCredentials; {
+				err = recordOne(t.Context(), s, name+" meanwhile")
 				require.ErrorIs(t, err, store.ErrUnavailable)
 			}
 			require.NoError(t, os.Remove(file))

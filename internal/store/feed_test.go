@@ -79,9 +79,9 @@ func (r *feedReader) next(ctx context.Context) (bool, error) {
 // TestAFeedSkipsNothingAndRepeatsNothing commits transactions in another order than they began, ends some without a commit, and
 // kills connections of three replicas that read on at the same time. ARAUTO_LONG=1 writes 100,000 events.
 func TestAFeedSkipsNothingAndRepeatsNothing(t *testing.T) {
-	transactions, size := 120, 20
+	transactions, size, least := 120, 20, 500
 	if os.Getenv("ARAUTO_LONG") != "" {
-		transactions, size = 1000, 100
+		transactions, size, least = 1200, 200, 100_000
 	}
 	url := storetest.Database(t)
 	written := make(chan struct{})
@@ -118,6 +118,8 @@ func TestAFeedSkipsNothingAndRepeatsNothing(t *testing.T) {
 	want, missed := writeOutOfOrder(t, url, random, transactions, size)
 	close(written)
 	reading.Wait()
+	require.GreaterOrEqual(t, len(want), least)
+	t.Logf("%d events in %d transactions, of which one of ten was not committed", len(want), transactions)
 	for _, r := range readers {
 		expected := want
 		if r.of.Missed {
@@ -313,6 +315,21 @@ func TestNewsNamesWhoseFeedsHaveGrown(t *testing.T) {
 	third, err := h.log.FeedNews(t.Context(), second.Through)
 	require.NoError(t, err)
 	require.Empty(t, third.Announced)
+	require.Empty(t, third.Registered)
+
+	_, _, err = h.store.PutInitiator(t.Context(), notice.Initiator{Client: "c-1", OrganisationID: "o", SoftwareID: "s", Name: "n"}, "core")
+	require.NoError(t, err)
+	_, _, err = h.store.PutInitiator(t.Context(), notice.Initiator{Client: "c-2", OrganisationID: "o", SoftwareID: "s", Name: "n"}, "core")
+	require.NoError(t, err)
+	fourth, err := h.log.FeedNews(t.Context(), third.Through)
+	require.NoError(t, err)
+	slices.Sort(fourth.Registered)
+	require.Equal(t, []notice.ClientID{"c-1", "c-2"}, fourth.Registered)
+	require.Empty(t, fourth.Announced)
+	require.NoError(t, h.store.DeleteInitiator(t.Context(), "c-2", "core"))
+	fifth, err := h.log.FeedNews(t.Context(), fourth.Through)
+	require.NoError(t, err)
+	require.Equal(t, []notice.ClientID{"c-2"}, fifth.Registered)
 }
 
 // TestWhatEndedUndeliveredIsSentOnceMoreAndNoMore is D-4 for initiators: one more POST a notification in all.
@@ -354,10 +371,10 @@ func TestWhatEndedUndeliveredIsSentOnceMoreAndNoMore(t *testing.T) {
 	var rows int
 	require.NoError(t, h.owner.QueryRow(t.Context(), "SELECT count(*) FROM queue WHERE client_id = 'c-1' AND manual").Scan(&rows))
 	require.Equal(t, len(want), rows)
-	require.NoError(t, h.owner.QueryRow(t.Context(), "SELECT count(*) FROM entry WHERE kind = 'resend' AND facts->>'role' = 'initiator' AND facts->>'actor' = 'c-1'").Scan(&rows))
+	require.NoError(t, h.owner.QueryRow(t.Context(), "SELECT count(*) FROM entry WHERE kind = 'resend' AND facts->>'role' = 'initiator' AND facts->>'source' = 'initiator' AND facts->>'actor' = 'c-1'").Scan(&rows))
 	require.Equal(t, len(want), rows)
 
-	_, err = h.owner.Exec(t.Context(), "DELETE FROM queue") // they failed: there is no second one
+	_, err = h.owner.Exec(t.Context(), "DELETE FROM queue") // they were never sent: the initiator's call makes no second one
 	require.NoError(t, err)
 	third, more, err := h.log.Redeliver(ctx, "c-1", since, 4)
 	require.NoError(t, err)
@@ -371,7 +388,9 @@ func TestWhatEndedUndeliveredIsSentOnceMoreAndNoMore(t *testing.T) {
 	_, err = h.owner.Exec(t.Context(), "SET session_replication_role = replica; UPDATE entry SET at = at - interval '2 minutes' WHERE kind = 'resend'")
 	require.NoError(t, err)
 	_, err = h.log.Resend(t.Context(), want[0], "ana", "they asked by telephone")
-	require.NoError(t, err, "an operator may repeat one that failed")
+	require.NoError(t, err, "one that was queued and never sent forbids none")
+	require.NoError(t, h.owner.QueryRow(t.Context(), "SELECT count(*) FROM entry WHERE kind = 'resend' AND facts->>'source' = 'operator' AND facts->>'actor' = 'ana'").Scan(&rows))
+	require.Equal(t, 1, rows)
 }
 
 // TestNothingIsQueuedOnceMoreWhileAThousandWait: each claim passes over what was asked for by hand.
@@ -393,4 +412,44 @@ SELECT gen_random_uuid(), 'c-1', 1, 2, 'q-' || n, 'v5', '', now(), now(), now(),
 		require.Len(t, queued, want)
 		require.True(t, more, "there are others, for later")
 	}
+}
+
+// TestAPlaceInAFeedIsNotAfterTheBeginOfATransactionThatIsNotOver: a COMMIT may wait for a standby longer than the margin.
+func TestAPlaceInAFeedIsNotAfterTheBeginOfATransactionThatIsNotOver(t *testing.T) {
+	h := openSealed(t)
+	tx, err := h.connect().Begin(t.Context())
+	require.NoError(t, err)
+	_, err = announce(t.Context(), tx, "c-1", 3, nil)
+	require.NoError(t, err)
+	var began time.Time
+	require.NoError(t, tx.QueryRow(t.Context(), "SELECT now()").Scan(&began))
+	_, err = announce(t.Context(), h.owner, "c-1", 3, nil)
+	require.NoError(t, err)
+	for _, missed := range []bool{false, true} {
+		page, err := h.log.Feed(t.Context(), history.FeedQuery{Client: "c-1", Limit: 100, Missed: missed})
+		require.NoError(t, err)
+		require.Empty(t, page.Records, "they wait for the older transaction")
+		require.True(t, page.Next.At.Equal(began), "%s, not %s", page.Next.At, began)
+	}
+	require.NoError(t, tx.Commit(t.Context()))
+	page, err := h.log.Feed(t.Context(), history.FeedQuery{Client: "c-1", Limit: 100})
+	require.NoError(t, err)
+	require.Len(t, page.Records, 6)
+	require.False(t, page.More)
+	page, err = h.log.Feed(t.Context(), history.FeedQuery{Client: "c-1", Limit: 6})
+	require.NoError(t, err)
+	require.True(t, page.More, "it is full")
+}
+
+// TestAPlaceBehindARestoredDatabaseIsRefused: an empty answer would say that nothing happened.
+func TestAPlaceBehindARestoredDatabaseIsRefused(t *testing.T) {
+	h := openSealed(t)
+	page, err := h.log.Feed(t.Context(), history.FeedQuery{Client: "c-1", Limit: 1})
+	require.NoError(t, err)
+	_, err = h.log.Feed(t.Context(), history.FeedQuery{Client: "c-1", Limit: 1, After: page.Next})
+	require.NoError(t, err)
+	page.Next.XID += 1000
+	_, err = h.log.Feed(t.Context(), history.FeedQuery{Client: "c-1", Limit: 1, After: page.Next})
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	require.ErrorContains(t, err, "restored to an earlier state")
 }

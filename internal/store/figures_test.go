@@ -1,12 +1,14 @@
 package store_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -182,6 +184,15 @@ func TestFiguresAreWhatTheClockReportSays(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// TestAQueryWithoutAUnitIsRefused: which unit sums have cannot be guessed.
+func TestAQueryWithoutAUnitIsRefused(t *testing.T) {
+	f := newFigured(t)
+	for _, unit := range []time.Duration{0, time.Second, 7 * 24 * time.Hour} {
+		_, err := f.log.Figures(t.Context(), figures.Ask{Queries: []figures.Query{{Unit: figures.Hourly}, {Unit: unit}}})
+		require.EqualError(t, err, "figures: query 1: unit "+unit.String()+" is not known; use 24h0m0s, 1h0m0s or 1m0s")
+	}
+}
+
 // TestFiguresDoNotDependOnHowTheLogIsCut folds the same log in stretches of any length, and reads it before it is folded.
 func TestFiguresDoNotDependOnHowTheLogIsCut(t *testing.T) {
 	f := newFigured(t)
@@ -220,11 +231,11 @@ func TestAFoldThatIsKilledAddsNothing(t *testing.T) {
 	for _, table := range []string{"figures_hour", "figures_minute", "figures_client", "figures_state"} {
 		f.do("BEGIN")
 		f.do(fmt.Sprintf("LOCK TABLE %s IN SHARE MODE", table))
-		failed := make(chan error, 1)
-		go func() { _, err := f.log.Fold(context.WithoutCancel(t.Context())); failed <- err }()
-		killer, err := pgx.Connect(t.Context(), f.url)
+		killer, err := pgx.Connect(t.Context(), f.url) // before the fold, which waits 2 s for a lock at most
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = killer.Close(context.Background()) })
+		failed := make(chan error, 1)
+		go func() { _, err := f.log.Fold(context.WithoutCancel(t.Context())); failed <- err }()
 		require.Eventually(t, func() bool {
 			var killed bool
 			err := killer.QueryRow(t.Context(), `SELECT pg_terminate_backend(l.pid) FROM pg_locks l WHERE NOT l.granted AND l.relation = $1::regclass
@@ -560,10 +571,17 @@ func TestATraceThatComesAfterTheEndChangesNoSum(t *testing.T) {
 
 // BenchmarkFold folds what six thousand notifications of a hundred clients wrote, each delivered at its first attempt, which stands in the
 // entry of its change: from memory, as the process that seals does, and from the database; from memory with payments that are new, whose
-// documents are looked into; and from memory with attempts that have entries of their own. All include the transaction that stores the sums.
+// documents are looked into; from memory with attempts that have entries of their own; with a client of its own for each notification, in an hour
+// that is new or has sums of these clients; with a status query after each; and 1,500 at a time, which is what is sealed at once with 300 a second,
+// of a hundred and of a thousand clients in turn. All include the transactions that store the sums.
 func BenchmarkFold(b *testing.B) {
 	const notifications = 6_000
-	for name, c := range map[string]foldCase{"as-sealed": {fresh: true}, "read-again": {}, "new-payments": {fresh: true, documents: true}, "attempts-apart": {fresh: true, apart: true}} {
+	for name, c := range map[string]foldCase{
+		"as-sealed": {fresh: true}, "read-again": {}, "new-payments": {fresh: true, documents: true}, "attempts-apart": {fresh: true, apart: true},
+		"many-clients": {fresh: true, clients: notifications}, "polled": {fresh: true, polled: true},
+		"many-clients-again": {fresh: true, clients: notifications, again: true}, "many-clients-polled-again": {fresh: true, clients: notifications, polled: true, again: true},
+		"300-a-second": {fresh: true, again: true, stretch: 1500}, "300-a-second-of-1000": {fresh: true, clients: 1000, again: true, stretch: 1500},
+	} {
 		b.Run(name, func(b *testing.B) {
 			var took time.Duration
 			var garbage uint64
@@ -582,10 +600,14 @@ type foldCase struct {
 	fresh     bool // the entries are in memory
 	documents bool // the payments are new
 	apart     bool // attempts have entries of their own
+	polled    bool // each resource is asked for
+	clients   int  // 0: a hundred
+	again     bool // as many notifications of the same clients and hour are folded
+	stretch   int  // so many notifications are sealed and folded at a time; 0: all
 }
 
 // foldOf measures one fold: its time, and the memory that it took and gave back.
-func foldOf(t testing.TB, notifications int, c foldCase) (time.Duration, uint64) {
+func foldOf(t testing.TB, notifications int, c foldCase) (took time.Duration, garbage uint64) {
 	url := storetest.Database(t)
 	s, err := store.Open(t.Context(), store.Options{URL: url, Replica: "test", Version: "0"})
 	require.NoError(t, err)
@@ -610,38 +632,56 @@ SELECT 2, 'p-' || n, 'client-' || n % 100, 'v5', 1, md5(n::text)::uuid, 'ACSC', 
 	if c.apart {
 		first, interaction = "", "NULL::uuid"
 	}
-	for _, of := range []string{
-		`SELECT id, ` + interaction + `, 'change', NULL::smallint, 'applied', NULL, format('{"system":"arauto-0 1.0.0","source":"api","actor":"core","remote":"10.0.0.7:40022","apiVersion":"v5","status":"ACSC",` + from + `"cause":"processing","occurredAt":%s,"beganMicros":900,"waitedMicros":1500,"dataHash":"%s","fields":["/status"],"eventAt":%s,"clause":"webhook §5.1","pushEpoch":1` + first + `}', to_json(now()), repeat('ab', 32), to_json(now()))::json`,
-		`SELECT md5('attempt' || id)::uuid, id, 'attempt', 1::smallint, NULL, NULL, format('{"private":"%s","scheduledAt":%s,"late":false,"base":"https://webhook.itp.example/open-banking","manual":false}', repeat('c', 43), to_json(now()))::json`,
-		`SELECT md5('result' || id)::uuid, NULL::uuid, 'result', 1::smallint, 'delivered', 'delivered', format('{"private":"%s","number":1,"attempt":"%s","url":"https://webhook.itp.example/open-banking/webhook/v1/payments/v5/pix/payments/%s","httpStatus":202,"echo":"match","tls":{"version":"TLS 1.3","cipher":"TLS_AES_128_GCM_SHA256","peerSubject":"CN=webhook.itp.example,O=Iniciadora,C=BR","peerFingerprint":"%s","peerSerial":"1f2e","peerNotAfter":"2027-01-01T00:00:00Z","ownSerial":"2d"},"reused":true,"remote":"203.0.113.9:443","claimToSendMicros":40,"firstByteOutMicros":90,"answeredMicros":2100,"elapsedMicros":2150,"endedAt":%s}', repeat('c', 43), id, id, repeat('ab', 32), to_json(now()))::json`,
-	} {
-		if !c.apart && strings.Contains(of, "'attempt', 1") {
-			continue
+	clients := strconv.Itoa(cmp.Or(c.clients, 100))
+	add := func(after, notifications int) {
+		for _, of := range []string{
+			`SELECT id, ` + interaction + `, 'change', NULL::smallint, 'applied', NULL, format('{"system":"arauto-0 1.0.0","source":"api","actor":"core","remote":"10.0.0.7:40022","apiVersion":"v5","status":"ACSC",` + from + `"cause":"processing","occurredAt":%s,"beganMicros":900,"waitedMicros":1500,"dataHash":"%s","fields":["/status"],"eventAt":%s,"clause":"webhook §5.1","pushEpoch":1` + first + `}', to_json(now()), repeat('ab', 32), to_json(now()))::json`,
+			`SELECT md5('attempt' || id)::uuid, id, 'attempt', 1::smallint, NULL, NULL, format('{"private":"%s","scheduledAt":%s,"late":false,"base":"https://webhook.itp.example/open-banking","manual":false}', repeat('c', 43), to_json(now()))::json`,
+			`SELECT md5('result' || id)::uuid, NULL::uuid, 'result', 1::smallint, 'delivered', 'delivered', format('{"private":"%s","number":1,"attempt":"%s","url":"https://webhook.itp.example/open-banking/webhook/v1/payments/v5/pix/payments/%s","httpStatus":202,"echo":"match","tls":{"version":"TLS 1.3","cipher":"TLS_AES_128_GCM_SHA256","peerSubject":"CN=webhook.itp.example,O=Iniciadora,C=BR","peerFingerprint":"%s","peerSerial":"1f2e","peerNotAfter":"2027-01-01T00:00:00Z","ownSerial":"2d"},"reused":true,"remote":"203.0.113.9:443","claimToSendMicros":40,"firstByteOutMicros":90,"answeredMicros":2100,"elapsedMicros":2150,"endedAt":%s}', repeat('c', 43), id, id, repeat('ab', 32), to_json(now()))::json`,
+			`SELECT md5('poll' || id)::uuid, md5('asked' || id)::uuid, 'poll', NULL::smallint, '200', NULL, '{"status":"ACSC","durationMicros":900}'::json`,
+		} {
+			if !c.apart && strings.Contains(of, "'attempt', 1") || !c.polled && strings.Contains(of, "'poll', NULL") {
+				continue
+			}
+			_, err = owner.Exec(t.Context(), `SET search_path = arauto; SET session_replication_role = replica`)
+			require.NoError(t, err)
+			_, err = owner.Exec(t.Context(), `INSERT INTO entry (id, interaction_id, kind, number, outcome, closes, facts, client_id, resource_kind, resource_id, notification_id)
+SELECT f.*, 'client-' || n % `+clients+`, 2, 'p-' || n, CASE WHEN f.kind <> 'poll' THEN m.id END
+FROM (SELECT n, md5(n::text)::uuid AS id FROM generate_series($2::int + 1, $2 + $1::int) n) m CROSS JOIN LATERAL (`+of+`) f (id, interaction, kind, number, outcome, closes, facts)`, notifications, after)
+			require.NoError(t, err)
 		}
-		_, err = owner.Exec(t.Context(), `SET search_path = arauto; SET session_replication_role = replica`)
-		require.NoError(t, err)
-		_, err = owner.Exec(t.Context(), `INSERT INTO entry (id, interaction_id, kind, number, outcome, closes, facts, client_id, resource_kind, resource_id, notification_id)
-SELECT f.*, 'client-' || n % 100, 2, 'p-' || n, m.id FROM (SELECT n, md5(n::text)::uuid AS id FROM generate_series(1, $1::int) n) m CROSS JOIN LATERAL (`+of+`) f`, notifications)
-		require.NoError(t, err)
+		storetest.Seal(t, log, owner, audit.NewSigner(private))
 	}
-	storetest.Seal(t, log, owner, audit.NewSigner(private))
-	if !c.fresh {
-		log = auditlog.New(s.Access())
+	fold := func() {
+		for more := true; more; {
+			out, err := log.Fold(t.Context())
+			require.NoError(t, err)
+			more = out.More
+		}
 	}
-	var start, end runtime.MemStats
-	runtime.ReadMemStats(&start)
-	began := time.Now()
-	for more := true; more; {
-		out, err := log.Fold(t.Context())
-		require.NoError(t, err)
-		more = out.More
+	after := 0
+	if c.again {
+		add(0, notifications)
+		fold()
+		after = notifications
 	}
-	took := time.Since(began)
-	runtime.ReadMemStats(&end)
+	for done, stretch := 0, cmp.Or(c.stretch, notifications); done < notifications; done += stretch {
+		add(after+done, stretch)
+		if !c.fresh {
+			log = auditlog.New(s.Access())
+		}
+		var start, end runtime.MemStats
+		runtime.ReadMemStats(&start)
+		began := time.Now()
+		fold()
+		took += time.Since(began)
+		runtime.ReadMemStats(&end)
+		garbage += end.TotalAlloc - start.TotalAlloc
+	}
 	var folded, found int
 	require.NoError(t, owner.QueryRow(t.Context(), "SELECT sum((sums->>'outcome.1.delivered')::int) FROM arauto.figures_hour WHERE client_id = ''").Scan(&folded))
-	require.Equal(t, notifications, folded)
+	require.Equal(t, after+notifications, folded)
 	require.NoError(t, owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.find_resource").Scan(&found))
 	require.Equal(t, c.documents, found == notifications)
-	return took, end.TotalAlloc - start.TotalAlloc
+	return took, garbage
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
 )
 
 // flightsAtOnce is how many flights one transaction rescues. A flight has as many members as one commit has changes.
@@ -30,7 +29,7 @@ WHERE lease_until < now() AND lease_until >= now() - $2::bigint * interval '1 mi
 // each flight.
 //
 // An attempt that stands in the entry of its change is never late. A lease lasts 10 minutes at most. $1 xids of the flights,
-// $2 earliest and $3 latest lease_until, $4 timeout. Columns as scanned by lostAttempt.
+// $2 earliest and $3 latest lease_until, $4 timeout. Columns as in lostPlaces.
 const findLost = `
 SELECT a.xid, a.id, a.notification_id, a.client_id, a.resource_kind, a.resource_id, a.at, coalesce((a.facts->>'late')::boolean, false),
   (extract(epoch FROM now() - a.at - $4::interval) * 1000000)::bigint
@@ -47,14 +46,9 @@ type lost struct {
 	xid, ago int64
 }
 
-func lostAttempt(row pgx.CollectableRow) (l lost, err error) {
-	var token, id pgtype.UUID
-	var kind int16
-	var at pgtype.Timestamptz
-	err = row.Scan(&l.xid, &token, &id, &l.Client, &kind, &l.ResourceID, &at, &l.Late, &l.ago)
-	l.Token, l.Notification, l.Number = FromUUID(token), FromUUID(id), 1
-	l.Kind, l.StartedAt = ofb.Kind(kind), FromTime(at)
-	return l, err
+func lostPlaces(l *lost) []any {
+	l.Number = 1
+	return []any{&l.xid, &l.Token, &l.Notification, &l.Client, &l.Kind, &l.ResourceID, &l.StartedAt, &l.Late, &l.ago}
 }
 
 // lostFlight is a flight whose lease ran out, and how many attempts without result it counts.
@@ -99,10 +93,7 @@ func (s *Store) rescueFlights(ctx context.Context, back, timeout time.Duration) 
 		}
 		return nil
 	})
-	if err != nil {
-		return 0, false, err
-	}
-	return n, more, nil
+	return n, more, err
 }
 
 // findLost locks flights whose lease ran out, and finds their attempts without result. The flights are by xid.
@@ -114,20 +105,19 @@ func (s *Store) findLost(ctx context.Context, tx pgx.Tx, back, timeout time.Dura
 	var xids []int64
 	var first, last pgtype.Timestamptz // in the order of their leases
 	flights = map[int64]lostFlight{}
-	var id pgtype.UUID
+	var id notice.ID
 	var xid int64
 	var n int
-	_, err = pgx.ForEachRow(rows, []any{&id, &xid, &last, &n}, func() error {
+	_, err = pgx.ForEachRow(rows, Columns(&id, &xid, &last, &n), func() error {
 		if xids = append(xids, xid); len(xids) == 1 {
 			first = last
 		}
-		flights[xid] = lostFlight{FromUUID(id), n}
+		flights[xid] = lostFlight{id, n}
 		return nil
 	})
 	if err != nil || len(xids) == 0 {
 		return nil, nil, err
 	}
-	rows, _ = tx.Query(ctx, findLost, xids, first, last, timeout)
-	found, err = pgx.CollectRows(rows, lostAttempt)
+	found, err = All(ctx, tx, lostPlaces, findLost, xids, first, last, timeout)
 	return flights, found, err
 }

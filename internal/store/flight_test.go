@@ -50,7 +50,7 @@ func (b *bench) launch(lease time.Duration, resources ...string) (out []notice.A
 			}}
 			a.First = &notice.Attempt{
 				Notification: a.ID, Token: token, Interaction: store.NewID(), Flight: flight, Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID,
-				APIVersion: a.APIVersion, EventAt: a.EventAt, Number: 1, BaseURI: pasts[i].BaseURI, StartedAt: pasts[i].Now, ScheduledAt: pasts[i].Now, ClaimedAt: time.Now(),
+				APIVersion: a.APIVersion, EventAt: a.EventAt, Number: 1, BaseURI: pasts[i].BaseURI, StartedAt: pasts[i].Now, ScheduledAt: pasts[i].Now, ClaimedAt: time.Now(), BeganAt: pasts[i].Asked,
 			}
 			out = append(out, *a.First)
 			all = append(all, notice.Decision{Verdict: notice.Applied, Current: true, Announce: a})

@@ -10,8 +10,10 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -171,6 +173,16 @@ func (s *Store) Initiator(ctx context.Context, client notice.ClientID) (notice.I
 		return notice.Initiator{}, fmt.Errorf("initiator %s: %w", client, ErrNotFound)
 	}
 	return rows[0].initiator(), nil
+}
+
+// Brands lists the brands that have registrations, as they stand in keys.
+func (s *Store) Brands(ctx context.Context) ([]brand.Prefix, error) {
+	rows, err := s.query.Query(ctx, `SELECT DISTINCT CASE WHEN position(' ' IN client_id) > 0 THEN split_part(client_id, ' ', 1) ELSE '' END FROM initiator WHERE NOT removed ORDER BY 1`)
+	if err != nil {
+		return nil, Unavailable("list the brands", err)
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[brand.Prefix])
+	return names, Unavailable("list the brands", err)
 }
 
 // Letters with accents, and what they are compared as: a search minds neither case nor accents, whatever the locale of the database.

@@ -243,6 +243,7 @@ func TestAReadingShowsTheOwnerAloneWhatIsCommitted(t *testing.T) {
 // TestMigratingFillsInTheConsentOfWhatIsStored runs the statement of the migration over payments whose column is empty.
 func TestMigratingFillsInTheConsentOfWhatIsStored(t *testing.T) {
 	h := openHistory(t)
+	h.exec("UPDATE arauto.form SET packed = false") // no document was packed then
 	w := h.world()
 	c := payment("alfa", "p-1", 1, "ACSC")
 	c.Data["consentId"] = "urn:a:1"

@@ -215,21 +215,36 @@ func TestServeCannotWriteAPrivateTextThatTheFactsDoNotCommitTo(t *testing.T) {
 	good := `{"n":1,"private":"` + audit.Commit(private) + `"}`
 	for _, kind := range []string{"attempt", "result", "late-result"} {
 		require.NoError(t, insert(kind, good, private))
+		require.NoError(t, insert(kind, `{"private":"`+audit.Commit(private)+`","n":1}`, private), "as our own code writes it")
+		require.NoError(t, insert(kind, `{"private":"`+audit.Commit(private)+`","n":"\"private\"","of":{"private":"x"}}`, private))
 		require.NoError(t, insert(kind, `{"system":"a replica of an older version"}`, nil))
 		require.NoError(t, insert(kind, `{"private":null}`, nil))
 		for _, wrong := range []struct {
 			facts   string
 			private any
-		}{{good, private + " "}, {good, nil}, {`{}`, private}, {`{"private":"x"}`, nil}, {`{"private":5}`, nil}, {good[:len(good)-2] + `="}`, private}, {`{"private":"` + audit.Commit(private) + `","private":"x"}`, private}} {
+		}{
+			{good, private + " "},
+			{good, nil},
+			{`{}`, private},
+			{`{"private":"x"}`, nil},
+			{`{"private":5}`, nil},
+			{good[:len(good)-2] + `="}`, private},
+			{`{"private":"` + audit.Commit(private) + `","private":"x"}`, private},
+			{`{"private":"` + audit.Commit(private) + `","\u0070rivate":"x"}`, private},
+			{`{"n":{"private":"` + audit.Commit(private) + `"}}`, private},
+			{`{"private":"` + audit.Commit(private) + `","n":{"private":"x"},"private" : "x"}`, private},
+			{`{"private":"` + audit.Commit(private)[:42] + `"}`, private},
+		} {
 			require.ErrorContains(t, insert(kind, wrong.facts, wrong.private), "23514", "%s %v", wrong.facts, wrong.private)
 		}
 	}
 	require.NoError(t, insert("change", `{"private":"x"}`, nil), "the facts of other kinds commit to nothing")
 	require.ErrorContains(t, insert("change", good, private), "23514")
+	require.Zero(t, one[int](b, "SELECT count(*) FROM pg_trigger WHERE tgname = 'committed' AND pg_get_triggerdef(oid) NOT LIKE '%starts_with%'"), "months keep the condition of an earlier version")
 	// What the database took, no verifier refuses.
 	page, err := b.log.Search(t.Context(), history.Search{}, history.Position{}, 100)
 	require.NoError(t, err)
-	require.Len(t, page.Entries, 10)
+	require.Len(t, page.Entries, 16)
 	for i := range page.Entries {
 		require.Empty(t, page.Entries[i].PrivateFault(), page.Entries[i].Facts)
 	}

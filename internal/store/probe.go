@@ -63,7 +63,7 @@ func (s *Store) probeOn(ctx context.Context, conn *pgxpool.Conn) error {
 	w.addFirst(&notice.Attempt{
 		Notification: announcement.ID, Token: NewID(), Interaction: NewID(), Flight: NewID(), Client: made.Client, Kind: made.Kind, ResourceID: made.ResourceID, Number: 1,
 	}, time.Minute)
-	w.replaced.add(made, 0)
+	w.replaced.add(made, 0, pasts[0].Packed)
 	w.announced.add(made, 0)
 	batch := &pgx.Batch{}
 	w.queue(batch)
@@ -193,15 +193,12 @@ func (s *Store) Writable(ctx context.Context) error {
 			tables, rights = append(tables, table), append(rights, right)
 		}
 	}
-	rows, err := s.query.Query(ctx, `SELECT v.t, v.p, to_regclass(v.t) IS NULL FROM unnest($1::text[], $2::text[]) AS v(t, p)
+	rows, _ := s.query.Query(ctx, `SELECT v.t, v.p, to_regclass(v.t) IS NULL FROM unnest($1::text[], $2::text[]) AS v(t, p)
 WHERE to_regclass(v.t) IS NULL OR NOT (has_table_privilege(to_regclass(v.t), v.p) OR v.p <> 'DELETE' AND has_any_column_privilege(to_regclass(v.t), v.p))`, tables, rights)
-	if err != nil {
-		return Unavailable("ask for our rights", err)
-	}
 	var missing, lacking []string
 	var table, right string
 	var absent bool
-	_, err = pgx.ForEachRow(rows, []any{&table, &right, &absent}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&table, &right, &absent}, func() error {
 		if absent {
 			missing = append(missing, table)
 		} else {
@@ -211,7 +208,11 @@ WHERE to_regclass(v.t) IS NULL OR NOT (has_table_privilege(to_regclass(v.t), v.p
 	})
 	switch {
 	case err != nil:
-		return Unavailable("ask for our rights", err)
+		err = Unavailable("ask for our rights", err)
+		if _, failing := s.Faults()[actRecord]; failing { // perhaps for another cause, and sources wait with the next change
+			return s.noteFault(actRecord, err)
+		}
+		return err
 	case len(missing) > 0:
 		return s.noteFault(actWrite, fmt.Errorf("no table %s: %w", strings.Join(slices.Compact(missing), ", "), outage{cause: CauseSchema}))
 	case len(lacking) > 0:

@@ -1,11 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -25,22 +25,29 @@ type quarantineColumns struct {
 	client, source []string
 	problems       []string
 	applied        []bool // the case itself was applied again: it did not come once more
+	state          []string
+	replaces       bool // a document that does not conform is among them: older cases of its resource go
 }
 
-func (q *quarantineColumns) add(c *notice.Change, problems []notice.Problem) error {
+// add puts a change aside with what is wrong with it. Of one that was stored all the same the problems alone are kept, under its own id.
+func (q *quarantineColumns) add(c *notice.Change, state string, problems []notice.Problem) error {
 	text, err := json.Marshal(problems)
 	if err != nil {
 		return fmt.Errorf("encode the problems of a change: %w", err)
 	}
-	hash := sha256.Sum256(c.Line)
+	id, line := c.CaseID(), c.Line
+	if state == notice.CaseNonconforming {
+		id, line, q.replaces = c.ID, nil, true
+	}
+	hash := sha256.Sum256(line)
 	kind := ""
 	if c.Kind != 0 {
 		kind = c.Kind.String()
 	}
-	q.id, q.kind, q.resource = append(q.id, ToUUID(c.CaseID())), append(q.kind, kind), append(q.resource, c.ResourceID)
-	q.revision, q.hash, q.line = append(q.revision, c.Revision), append(q.hash, hash[:]), append(q.line, c.Line)
+	q.id, q.kind, q.resource = append(q.id, ToUUID(id)), append(q.kind, kind), append(q.resource, c.ResourceID)
+	q.revision, q.hash, q.line = append(q.revision, c.Revision), append(q.hash, hash[:]), append(q.line, line)
 	q.client, q.source, q.problems = append(q.client, string(c.Client)), append(q.source, c.Source), append(q.problems, string(text))
-	q.applied = append(q.applied, !c.Quarantine.IsZero())
+	q.applied, q.state = append(q.applied, !c.Quarantine.IsZero()), append(q.state, state)
 	return nil
 }
 
@@ -49,16 +56,21 @@ func (q *quarantineColumns) queue(b *pgx.Batch) {
 		return
 	}
 	b.Queue(`
-INSERT INTO quarantine (id, kind, resource_id, revision, content_hash, client_id, source, line, problems, seen)
-SELECT id, kind, resource, revision, hash, client, source, line, problems::jsonb,
+INSERT INTO quarantine (id, kind, resource_id, revision, content_hash, client_id, source, line, problems, state, seen)
+SELECT id, kind, resource, revision, hash, client, source, line, problems::jsonb, state,
   CASE WHEN applied AND EXISTS (SELECT FROM quarantine q WHERE q.kind = v.kind AND q.resource_id = v.resource AND q.revision = v.revision AND q.content_hash = v.hash)
     THEN 0 ELSE 1 END
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::boolean[])
-  AS v(id, kind, resource, revision, hash, client, source, line, problems, applied)
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::text[], $7::text[], $8::bytea[], $9::text[], $10::boolean[], $11::text[])
+  AS v(id, kind, resource, revision, hash, client, source, line, problems, applied, state)
 ON CONFLICT (kind, resource_id, revision, content_hash) DO UPDATE
-  SET seen = quarantine.seen + excluded.seen, last_at = CASE WHEN excluded.seen = 0 THEN quarantine.last_at ELSE now() END, problems = excluded.problems, line = excluded.line, state = 'open',
+  SET seen = quarantine.seen + excluded.seen, last_at = CASE WHEN excluded.seen = 0 THEN quarantine.last_at ELSE now() END, problems = excluded.problems, line = excluded.line, state = excluded.state,
     closed_by = NULL, closed_why = NULL, closed_at = NULL`,
-		q.id, q.kind, q.resource, q.revision, q.hash, q.client, q.source, q.line, q.problems, q.applied)
+		q.id, q.kind, q.resource, q.revision, q.hash, q.client, q.source, q.line, q.problems, q.applied, q.state)
+	if q.replaces {
+		b.Queue(`DELETE FROM quarantine q USING unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS v(kind, resource, revision, state)
+WHERE v.state = 'nonconforming' AND q.kind = v.kind AND q.resource_id = v.resource AND q.revision < v.revision AND q.state = 'nonconforming'`,
+			q.kind, q.resource, q.revision, q.state)
+	}
 }
 
 // appliedColumns close the cases whose line was accepted after all; the line itself is erased, as it is in resource now.
@@ -78,80 +90,39 @@ FROM unnest($1::uuid[], $2::text[]) AS v(id, actor) WHERE q.id = v.id`, a.id, a.
 	}
 }
 
-type caseRow struct {
-	ID         string
-	Kind       string
-	ResourceID string
-	Revision   int64
-	ClientID   string
-	Source     string
-	Line       []byte
-	Problems   []notice.Problem `gorm:"serializer:json"`
-	Seen       int64
-	FirstAt    time.Time
-	LastAt     time.Time
-	State      string
-	ClosedBy   *string
-	ClosedWhy  *string
-	ClosedAt   *time.Time
+// caseColumns follow the line of a case.
+const caseColumns = "id, kind, resource_id, revision, client_id, source, problems, seen, first_at, last_at, state, closed_by, closed_why, closed_at FROM quarantine"
+
+func casePlaces(c *notice.Case) []any {
+	return []any{
+		&c.Line, &c.ID, &c.Kind, &c.ResourceID, &c.Revision, &c.Client, &c.Source, &c.Problems, &c.Seen, &c.FirstAt, &c.LastAt, &c.State, &c.ClosedBy, &c.ClosedWhy, &c.ClosedAt,
+	}
 }
 
-// TableName is gorm's way to ask.
-func (caseRow) TableName() string { return "quarantine" }
-
-func (r caseRow) toCase() notice.Case {
-	id, _ := notice.ParseID(r.ID)
-	c := notice.Case{
-		ID: id, Kind: r.Kind, ResourceID: r.ResourceID, Revision: r.Revision, Client: notice.ClientID(r.ClientID), Source: r.Source, Line: r.Line,
-		Problems: r.Problems, Seen: r.Seen, FirstAt: r.FirstAt.UTC(), LastAt: r.LastAt.UTC(), State: r.State,
+// Cases lists the quarantine by state ("" for all), newest first, below after unless that is zero, at most limit. more: there are others
+// below.
+func (s *Store) Cases(ctx context.Context, state string, after history.Position, limit int) (out []notice.Case, more bool, err error) {
+	out, err = All(ctx, s.query, casePlaces, "SELECT NULL::bytea, "+caseColumns+` WHERE ($1 = '' OR state = $1)
+  AND ($2::timestamptz IS NULL OR (first_at, id) < ($2, $3)) ORDER BY first_at DESC, id DESC LIMIT $4`, state, ToTime(after.At), ToUUID(after.ID), limit+1)
+	if more = len(out) > limit; more {
+		out = out[:limit]
 	}
-	if r.ClosedAt != nil {
-		c.ClosedAt = r.ClosedAt.UTC()
-	}
-	if r.ClosedBy != nil {
-		c.ClosedBy = *r.ClosedBy
-	}
-	if r.ClosedWhy != nil {
-		c.ClosedWhy = *r.ClosedWhy
-	}
-	return c
-}
-
-// Cases lists the quarantine by state ("" for all), newest first, at most limit.
-func (s *Store) Cases(ctx context.Context, state string, limit int) ([]notice.Case, error) {
-	q := s.orm.WithContext(ctx).Omit("line").Order("first_at DESC, id DESC").Limit(limit)
-	if state != "" {
-		q = q.Where("state = ?", state)
-	}
-	var rows []caseRow
-	if err := q.Find(&rows).Error; err != nil {
-		return nil, Unavailable("list the quarantine", err)
-	}
-	out := make([]notice.Case, len(rows))
-	for i, r := range rows {
-		out[i] = r.toCase()
-	}
-	return out, nil
+	return out, more, Unavailable("list the quarantine", err)
 }
 
 // Case reads one case with its line; ErrNotFound when there is none.
 func (s *Store) Case(ctx context.Context, id notice.ID) (notice.Case, error) {
-	var rows []caseRow
-	if err := s.orm.WithContext(ctx).Where("id = ?", id.String()).Find(&rows).Error; err != nil {
-		return notice.Case{}, Unavailable("read a case of the quarantine", err)
-	}
-	if len(rows) == 0 {
-		return notice.Case{}, fmt.Errorf("quarantine %s: %w", id, ErrNotFound)
-	}
-	return rows[0].toCase(), nil
+	found, err := One(ctx, s.query, casePlaces, "SELECT line, "+caseColumns+" WHERE id = $1", [16]byte(id))
+	return found, Unavailable("read case "+id.String()+" of the quarantine", err)
 }
 
-// Dismiss closes a case without applying it and erases its line. It answers false when the case is closed already.
+// Dismiss closes a case without applying it and erases its line; a case of a document that does not conform has none, and leaves the
+// list. It answers false when the case is closed already.
 func (s *Store) Dismiss(ctx context.Context, id notice.ID, actor, reason string) (bool, error) {
 	var done bool
 	err := s.orm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 		closed := tx.Exec(`UPDATE quarantine SET state = 'dismissed', closed_by = ?, closed_why = ?, closed_at = now(), line = NULL
-WHERE id = ? AND state = 'open'`, actor, reason, id.String())
+WHERE id = ? AND state IN ('open', 'nonconforming')`, actor, reason, id.String())
 		if closed.Error != nil || closed.RowsAffected == 0 {
 			return closed.Error
 		}
@@ -161,18 +132,15 @@ WHERE id = ? AND state = 'open'`, actor, reason, id.String())
 	return done, Unavailable("dismiss a case", err)
 }
 
-// OpenCaseIDs lists open cases, the oldest revision first, at most limit.
+// OpenCaseIDs lists open cases, or those of the filter's state, the oldest revision first, at most limit.
 func (s *Store) OpenCaseIDs(ctx context.Context, f notice.CaseFilter, limit int) ([]notice.ID, error) {
-	rows, _ := s.query.Query(ctx, `SELECT id FROM quarantine WHERE state = 'open' AND ($1 = '' OR client_id = $1) AND ($2 = '' OR kind = $2)
+	out, err := All(ctx, s.query, idPlace, `SELECT id FROM quarantine WHERE state = $6 AND ($1 = '' OR client_id = $1) AND ($2 = '' OR kind = $2)
   AND ($3 = '' OR source = $3) AND ($4 = '' OR EXISTS (SELECT FROM jsonb_array_elements(problems) p WHERE p->>'code' = $4))
-ORDER BY revision, id LIMIT $5`, string(f.Client), f.Kind, f.Source, f.Code, limit)
-	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (id notice.ID, err error) {
-		var u pgtype.UUID
-		err = row.Scan(&u)
-		return FromUUID(u), err
-	})
+ORDER BY revision, id LIMIT $5`, string(f.Client), f.Kind, f.Source, f.Code, limit, cmp.Or(f.State, notice.CaseOpen))
 	return out, Unavailable("list open cases", err)
 }
+
+func idPlace(id *notice.ID) []any { return []any{id} }
 
 // supersededSQL closes open cases of resources of which the same client's higher revision was applied since, and writes
 // down each with the change that took its place. What a case of a lower revision says is over by then.
@@ -198,10 +166,50 @@ func (s *Store) CloseSuperseded(ctx context.Context) (n int, err error) {
 	for _, k := range ofb.Kinds() {
 		names, numbers = append(names, k.String()), append(numbers, int16(k))
 	}
-	if err := s.query.QueryRow(ctx, supersededSQL, names, numbers, s.system).Scan(&n); err != nil {
-		return 0, Unavailable("close superseded cases", err)
+	err = s.query.QueryRow(ctx, supersededSQL, names, numbers, s.system).Scan(&n)
+	return n, Unavailable("close superseded cases", err)
+}
+
+// currentPage is how many cases ForgetReplaced looks at in one call.
+const currentPage = 1000
+
+// ForgetReplaced takes cases of documents that do not conform off the list whose resource has another document by now; the history keeps
+// what they said. It looks at a page of the list, each time the next one, and returns how many it took off.
+func (s *Store) ForgetReplaced(ctx context.Context) (int, error) {
+	s.walk.mu.Lock()
+	defer s.walk.mu.Unlock()
+	type looked struct {
+		at  history.Position
+		old bool
 	}
-	return n, nil
+	var kinds []string
+	var numbers []int16
+	for _, k := range ofb.Kinds() {
+		kinds, numbers = append(kinds, k.String()), append(numbers, int16(k))
+	}
+	page, err := All(ctx, s.query, func(l *looked) []any { return []any{&l.at.At, &l.at.ID, &l.old} }, `
+SELECT q.first_at, q.id, r.revision > q.revision FROM quarantine q JOIN unnest($1::text[], $2::smallint[]) AS k(name, number) ON k.name = q.kind
+  JOIN resource r ON r.kind = k.number AND r.id = q.resource_id
+WHERE q.state = 'nonconforming' AND ($3::timestamptz IS NULL OR (q.first_at, q.id) > ($3, $4)) ORDER BY q.first_at, q.id LIMIT $5`,
+		kinds, numbers, ToTime(s.walk.after.At), ToUUID(s.walk.after.ID), currentPage)
+	if err != nil {
+		return 0, Unavailable("look for documents that were replaced", err)
+	}
+	s.walk.after = history.Position{}
+	if len(page) == currentPage {
+		s.walk.after = page[len(page)-1].at
+	}
+	var old []pgtype.UUID
+	for _, l := range page {
+		if l.old {
+			old = append(old, ToUUID(l.at.ID))
+		}
+	}
+	if len(old) == 0 {
+		return 0, nil
+	}
+	gone, err := s.query.Exec(ctx, `DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE id = ANY($1) AND state = 'nonconforming' FOR UPDATE SKIP LOCKED)`, old)
+	return int(gone.RowsAffected()), Unavailable("forget documents that were replaced", err)
 }
 
 // RecordAct writes an administrative act of the caller whom ctx names into the history: about a case that was applied.

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -25,12 +24,8 @@ ON CONFLICT (client_id) DO UPDATE SET subject = excluded.subject, issuer = exclu
 
 // Receivers reads the certificates of receivers that any replica has seen last: at most so many, the latest first.
 func (s *Store) Receivers(ctx context.Context, most int) ([]notice.SeenCertificate, error) {
-	rows, _ := s.query.Query(ctx, `SELECT client_id, subject, issuer, serial, fingerprint, not_after, wrong, seen_at FROM receiver_certificate ORDER BY seen_at DESC LIMIT $1`, most)
-	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c notice.SeenCertificate, err error) {
-		var ends, seen pgtype.Timestamptz
-		err = row.Scan((*string)(&c.Client), &c.Subject, &c.Issuer, &c.Serial, &c.Fingerprint, &ends, &c.Wrong, &seen)
-		c.NotAfter, c.SeenAt = FromTime(ends), FromTime(seen)
-		return c, err
-	})
+	out, err := All(ctx, s.query, func(c *notice.SeenCertificate) []any {
+		return []any{&c.Client, &c.Subject, &c.Issuer, &c.Serial, &c.Fingerprint, &c.NotAfter, &c.Wrong, &c.SeenAt}
+	}, `SELECT client_id, subject, issuer, serial, fingerprint, not_after, wrong, seen_at FROM receiver_certificate ORDER BY seen_at DESC LIMIT $1`, most)
 	return out, Unavailable("read receivers' certificates", err)
 }

@@ -7,11 +7,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
 )
 
 // Record is T1. In one transaction it locks what is stored of the changes' resources, hands it to judge, and stores
@@ -75,7 +73,7 @@ CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.
 
 const readPush = `SELECT i.client_id, i.push, NOT i.removed, i.push_epoch, coalesce(i.webhook_uris->>0, '') FROM unnest($1::text[]) AS k(client_id) JOIN initiator i USING (client_id)`
 
-const sinceBegin = "SELECT now(), (extract(epoch FROM clock_timestamp() - now()) * 1000000)::bigint, (SELECT dense FROM form)"
+const sinceBegin = "SELECT now(), (extract(epoch FROM clock_timestamp() - now()) * 1000000)::bigint, (SELECT dense FROM form), (SELECT packed FROM form)"
 
 // lockPasts begins the transaction, locks the resources one by one in the order given, and reads the registrations, in
 // one round trip. began is when the transaction did, by our clock: the wait for locks, which the database knows, is taken
@@ -96,6 +94,7 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 	batch.Queue(lockResources, kinds, ids)
 	batch.Queue(readPush, names)
 	batch.Queue(sinceBegin)
+	asked := time.Now()
 	results := conn.SendBatch(ctx, batch)
 	defer results.Close()
 
@@ -108,18 +107,12 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 		return nil, began, err
 	}
 	for rows.Next() {
-		var n int64
+		var n, announced int64
 		var r notice.Resource
-		var status string
-		var hash []byte
-		var announced int64
-		var at, timer pgtype.Timestamptz
-		if err := rows.Scan(&n, &r.Client, &r.APIVersion, &r.Revision, &status, &r.State.Watched, &hash, &announced, &at, &timer); err != nil {
+		if err := rows.Scan(Columns(&n, &r.Client, &r.APIVersion, &r.Revision, (*string)(&r.State.Status), &r.State.Watched, &r.State.Data, &announced, &r.OccurredAt, &r.TimerAt)...); err != nil {
 			return nil, began, err
 		}
-		r.State.Status, r.Announced = ofb.Status(status), uint64(announced)
-		r.OccurredAt, r.TimerAt = FromTime(at), FromTime(timer)
-		copy(r.State.Data[:], hash)
+		r.Announced = uint64(announced)
 		pasts[n-1].Resource = &r
 	}
 	if err := rows.Err(); err != nil {
@@ -132,31 +125,26 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 		uri   string
 	}
 	registered := map[notice.ClientID]push{}
-	rows, err = results.Query()
+	rows, _ = results.Query()
+	var client notice.ClientID
+	var p push
+	_, err = pgx.ForEachRow(rows, Columns(&client, &p.on, &p.known, &p.epoch, &p.uri), func() error {
+		registered[client] = p
+		return nil
+	})
 	if err != nil {
 		return nil, began, err
 	}
-	for rows.Next() {
-		var client notice.ClientID
-		var p push
-		if err := rows.Scan(&client, &p.on, &p.known, &p.epoch, &p.uri); err != nil {
-			return nil, began, err
-		}
-		registered[client] = p
-	}
-	if err := rows.Err(); err != nil {
-		return nil, began, err
-	}
-	var now pgtype.Timestamptz
+	var now time.Time
 	var micros int64
-	var dense bool
-	if err := results.QueryRow().Scan(&now, &micros, &dense); err != nil {
+	var dense, packed bool
+	if err := results.QueryRow().Scan(Columns(&now, &micros, &dense, &packed)...); err != nil {
 		return nil, began, err
 	}
 	for i, c := range changes {
 		p := registered[c.Client]
 		pasts[i].Push, pasts[i].Unregistered = p.on, !p.known
-		pasts[i].Epoch, pasts[i].BaseURI, pasts[i].Now, pasts[i].Dense = p.epoch, p.uri, FromTime(now), dense
+		pasts[i].Epoch, pasts[i].BaseURI, pasts[i].Now, pasts[i].Asked, pasts[i].Dense, pasts[i].Packed = p.epoch, p.uri, now, asked, dense, packed
 	}
 	began = time.Now().Add(-time.Duration(micros) * time.Microsecond)
 	return pasts, began, results.Close()
@@ -203,12 +191,11 @@ func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Ch
 	for rows.Next() {
 		var n int64
 		var which string
-		var row RevisionRow
+		var v notice.Revision
 		var announcedLater bool
-		if err := rows.Scan(slices.Concat([]any{&n, &which}, row.Columns(), []any{&announcedLater})...); err != nil {
+		if err := rows.Scan(slices.Concat([]any{&n, &which}, RevisionColumns(&v), []any{&announcedLater})...); err != nil {
 			return err
 		}
-		v := row.Revision()
 		past := &pasts[index[n-1]]
 		switch which {
 		case "same":
@@ -222,29 +209,9 @@ func readRevisions(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Ch
 	return rows.Err()
 }
 
-// RevisionRow is a stored revision on its way in.
-type RevisionRow struct {
-	number                int64
-	change, notification  pgtype.UUID
-	hash                  []byte
-	status, cause, reason string
-	watched               map[string]string
-	at                    pgtype.Timestamptz
-}
-
-// Columns are where to scan revision, change_id, data_hash, status, watched, cause, occurred_at, notification_id and reason.
-func (r *RevisionRow) Columns() []any {
-	return []any{&r.number, &r.change, &r.hash, &r.status, &r.watched, &r.cause, &r.at, &r.notification, &r.reason}
-}
-
-// Revision is what was scanned.
-func (r *RevisionRow) Revision() notice.Revision {
-	v := notice.Revision{
-		Number: r.number, ChangeID: FromUUID(r.change), Notification: FromUUID(r.notification), OccurredAt: FromTime(r.at),
-		State: ofb.ResourceState{Status: ofb.Status(r.status), Watched: r.watched}, Cause: ofb.Cause(r.cause), Silence: ofb.Silence(r.reason),
-	}
-	copy(v.State.Data[:], r.hash)
-	return v
+// RevisionColumns are where to scan revision, change_id, data_hash, status, watched, cause, occurred_at, notification_id and reason.
+func RevisionColumns(v *notice.Revision) []any {
+	return Columns(&v.Number, &v.ChangeID, &v.State.Data, &v.State.Status, &v.State.Watched, &v.Cause, &v.OccurredAt, &v.Notification, &v.Silence)
 }
 
 // commit stores what was added and commits, in one round trip.

@@ -87,8 +87,8 @@ func (s *searched) everything() []audit.Entry {
 			at := audit.At(*created)
 			e.CreatedAt = &at
 		}
-		for i, to := range []**audit.UUID{&e.NotificationID, &e.ChangeID, &e.InteractionID} {
-			*to = (*audit.UUID)(ids[i])
+		for i, to := range []**notice.ID{&e.NotificationID, &e.ChangeID, &e.InteractionID} {
+			*to = (*notice.ID)(ids[i])
 		}
 		return e, err
 	})
@@ -109,7 +109,7 @@ func (s *searched) pages(q history.Search, limit int) (out []audit.Placed, pages
 			return out, pages
 		}
 		require.Less(s.t, pages, 2000, "it has no end: %v", q.Filter())
-		after = history.Position{At: page.Next.At.Time(), ID: notice.ID(page.Next.ID)}
+		after = history.Position{At: page.Next.At.Time(), ID: page.Next.ID}
 	}
 }
 
@@ -121,7 +121,7 @@ func naive(f map[string]string, orgs map[string][]string, e *audit.Entry) bool {
 		}
 		return *s
 	}
-	id := func(u *audit.UUID) string {
+	id := func(u *notice.ID) string {
 		if u == nil {
 			return ""
 		}

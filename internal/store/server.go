@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // ServerFacts are what matters about the database server itself.
@@ -32,30 +34,22 @@ func (s *Store) ServerFacts(ctx context.Context) (ServerFacts, error) {
 	if commit == "off" || commit == "local" {
 		f.Unsafe = append(f.Unsafe, "synchronous_commit is "+commit+": set it to on")
 	}
-	rows, err := s.query.Query(ctx, "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'data_sync_retry') ORDER BY name")
-	if err != nil {
-		return f, Unavailable("read the server's settings", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var name, value string
-		if err := rows.Scan(&name, &value); err != nil {
-			return f, Unavailable("read the server's settings", err)
-		}
+	rows, _ := s.query.Query(ctx, "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'data_sync_retry') ORDER BY name")
+	var name, value string
+	_, err = pgx.ForEachRow(rows, []any{&name, &value}, func() error {
 		if value != safe[name] {
 			f.Unsafe = append(f.Unsafe, fmt.Sprintf("%s is %s: set it to %s", name, value, safe[name]))
 		}
-	}
-	return f, rows.Err()
+		return nil
+	})
+	return f, Unavailable("read the server's settings", err)
 }
 
 // MakeHistory makes the partitions of the history for the months ahead and says how many were missing.
 func (s *Store) MakeHistory(ctx context.Context, monthsAhead int) (int, error) {
 	var made int
-	if err := s.query.QueryRow(ctx, "SELECT make_history($1)", monthsAhead).Scan(&made); err != nil {
-		return 0, Unavailable("make partitions of the history", err)
-	}
-	return made, nil
+	err := s.query.QueryRow(ctx, "SELECT make_history($1)", monthsAhead).Scan(&made)
+	return made, Unavailable("make partitions of the history", err)
 }
 
 // Backlog counts the queue by state, by estimate where it is large, and says how long its earliest due row has waited.

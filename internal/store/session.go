@@ -28,7 +28,7 @@ func (s *Store) OpenSession(ctx context.Context, token string, p history.Person)
 	hash := sha256.Sum256([]byte(token))
 	_, err := s.query.Exec(ctx, "INSERT INTO console_session (token_sha256, subject, name, roles, also) VALUES ($1, $2, $3, $4, $5)",
 		hash[:], p.Subject, p.Name, p.Roles, append([]string{}, p.Also...))
-	return outcome("open a session", err)
+	return Unavailable("open a session", err)
 }
 
 // Session finds the person of a session that has not ended; acts tells that the person does something, which prolongs it. An error
@@ -45,21 +45,21 @@ WHERE token_sha256 = $1 AND seen_at > now() - $2::interval AND opened_at > now()
 	if err == nil && acts && quiet > seenEvery {
 		_, err = s.query.Exec(ctx, "UPDATE console_session SET seen_at = now() WHERE token_sha256 = $1", hash[:])
 	}
-	return p, outcome("read a session", err)
+	return p, Unavailable("read a session", err)
 }
 
 // EndSession ends a session, at once for every replica. One that has ended is no error.
 func (s *Store) EndSession(ctx context.Context, token string) error {
 	hash := sha256.Sum256([]byte(token))
 	_, err := s.query.Exec(ctx, "DELETE FROM console_session WHERE token_sha256 = $1", hash[:])
-	return outcome("end a session", err)
+	return Unavailable("end a session", err)
 }
 
 // OfferLink keeps a link that opens one session within the time given.
 func (s *Store) OfferLink(ctx context.Context, secret string, within time.Duration) error {
 	hash := sha256.Sum256([]byte(secret))
 	_, err := s.query.Exec(ctx, "INSERT INTO console_link (secret_sha256, expires_at) VALUES ($1, now() + $2::interval)", hash[:], within)
-	return outcome("offer a link", err)
+	return Unavailable("offer a link", err)
 }
 
 // TakeLink uses a link up. An error whose NotFound() answers true means that it never was, was used, or came too late.
@@ -69,7 +69,7 @@ func (s *Store) TakeLink(ctx context.Context, secret string) error {
 	if err == nil && done.RowsAffected() == 0 {
 		return errNoSession
 	}
-	return outcome("use a link", err)
+	return Unavailable("use a link", err)
 }
 
 // ForgetSessions deletes what has ended.
@@ -78,13 +78,5 @@ func (s *Store) ForgetSessions(ctx context.Context) error {
 	if err == nil {
 		_, err = s.query.Exec(ctx, "DELETE FROM console_link WHERE expires_at <= now()")
 	}
-	return outcome("forget sessions", err)
-}
-
-// outcome is nil for nil, else what Unavailable says.
-func outcome(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return Unavailable(doing, err)
+	return Unavailable("forget sessions", err)
 }

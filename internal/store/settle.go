@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,14 +35,14 @@ const (
 // without a value reads nothing.
 //
 // $1 notification, $2 token, $3 outcome, $4 delivered, $5 microseconds since the end, $6 gap in microseconds after which
-// another attempt follows or -1, $7 facts, $8 client, $9 kind, $10 resource, $11 number, $12 private text, $13 flight,
-// $14 started at, $15 late.
+// another attempt follows or -1, $7 facts without their last brace, $8 client, $9 kind, $10 resource, $11 number, $12 private text, $13 flight,
+// $14 started at, $15 late, $16 id of the entry.
 const settleSQL = `
 WITH done AS MATERIALIZED (
   SELECT d.*, now() - d.ago * interval '1 microsecond' AS ended_at
   FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::smallint[], $10::text[], $11::smallint[], $12::text[],
-      $13::uuid[], $14::timestamptz[], $15::boolean[])
-    AS d(id, token, outcome, delivered, ago, gap, facts, client_id, kind, resource_id, number, private, flight, started_at, late)
+      $13::uuid[], $14::timestamptz[], $15::boolean[], $16::uuid[])
+    AS d(id, token, outcome, delivered, ago, gap, facts, client_id, kind, resource_id, number, private, flight, started_at, late, entry)
 ), seen AS MATERIALIZED (
   SELECT d.*, coalesce(q.created_at, d.started_at) AS created_at, d.ended_at + d.gap * interval '1 microsecond' AS next_at, c.facts AS change,
     q.id IS NOT NULL OR f.id IS NOT NULL AND NOT EXISTS (
@@ -73,9 +74,9 @@ WITH done AS MATERIALIZED (
   UPDATE flight f SET unsettled = f.unsettled - l.n FROM landed l WHERE f.id = l.flight AND f.unsettled > l.n
 ), noted AS (
   INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, private, facts)
-  SELECT gen_random_uuid(), CASE WHEN s.ours THEN 'result' ELSE 'late-result' END, s.client_id, s.kind, s.resource_id, s.id, s.number,
+  SELECT s.entry, CASE WHEN s.ours THEN 'result' ELSE 'late-result' END, s.client_id, s.kind, s.resource_id, s.id, s.number,
     s.outcome, CASE WHEN s.ours AND s.over THEN s.closes END, CASE WHEN s.ours AND s.over AND NOT s.delivered THEN s.created_at END, s.private::json,
-    (rtrim(s.facts, '}') || ',"endedAt":' || to_json(s.ended_at)::text || CASE WHEN s.ours AND NOT s.over THEN ',"nextAt":' || to_json(s.next_at)::text ELSE '' END || '}')::json
+    (s.facts || ',"endedAt":' || to_json(s.ended_at)::text || CASE WHEN s.ours AND NOT s.over THEN ',"nextAt":' || to_json(s.next_at)::text ELSE '' END || '}')::json
   FROM seen s
   WHERE s.ours OR NOT EXISTS (
     SELECT FROM entry e WHERE e.notification_id = s.id AND e.number = s.number AND e.outcome = s.outcome AND e.facts->>'attempt' = s.token::text)
@@ -84,7 +85,7 @@ SELECT client_id, next_at - now() FROM seen WHERE ours AND NOT over`
 
 // settleColumns gathers settlements column by column.
 type settleColumns struct {
-	id, token, flight                         []pgtype.UUID
+	id, token, flight, entry                  []pgtype.UUID
 	outcome, facts, client, resource, private []string
 	kind, number                              []int16
 	delivered, late                           []bool
@@ -99,11 +100,12 @@ func (c *settleColumns) add(d notice.Settlement, facts, private string) {
 		gap = next.Microseconds()
 	}
 	c.id, c.token, c.flight = append(c.id, ToUUID(a.Notification)), append(c.token, ToUUID(a.Token)), append(c.flight, ToUUID(a.Flight))
-	c.outcome, c.facts, c.private = append(c.outcome, string(d.Result.Outcome)), append(c.facts, facts), append(c.private, private)
+	c.outcome, c.private = append(c.outcome, string(d.Result.Outcome)), append(c.private, private)
+	c.facts = append(c.facts, strings.TrimSuffix(facts, "}")) // the database adds members
 	c.client, c.resource = append(c.client, string(a.Client)), append(c.resource, a.ResourceID)
 	c.kind, c.number = append(c.kind, int16(a.Kind)), append(c.number, int16(a.Number))
 	c.delivered, c.late = append(c.delivered, d.Result.Outcome.Success()), append(c.late, a.Late)
-	c.gap, c.startedAt = append(c.gap, gap), append(c.startedAt, ToTime(a.StartedAt))
+	c.gap, c.startedAt, c.entry = append(c.gap, gap), append(c.startedAt, ToTime(a.StartedAt)), append(c.entry, ToUUID(NewID()))
 	if a.Flight.IsZero() {
 		c.rows = append(c.rows, ToUUID(a.Notification))
 	} else {
@@ -120,7 +122,7 @@ func (c *settleColumns) queue(b *pgx.Batch) {
 		b.Queue(lockRows, c.rows)
 	}
 	b.Queue(settleSQL, c.id, c.token, c.outcome, c.delivered, c.ago, c.gap, c.facts, c.client, c.kind, c.resource, c.number, c.private,
-		c.flight, c.startedAt, c.late)
+		c.flight, c.startedAt, c.late, c.entry)
 }
 
 // Settle stores outcomes and what follows from them, for those whose lease is still ours; the others are kept as late
@@ -148,10 +150,8 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 	for _, d := range done {
 		columns.ago = append(columns.ago, now.Sub(d.Result.EndedAt).Microseconds())
 	}
-	if lanes, err = s.settleOn(ctx, conn, &columns); err != nil {
-		return nil, Unavailable("settle", err)
-	}
-	return lanes, nil
+	lanes, err = s.settleOn(ctx, conn, &columns)
+	return lanes, Unavailable("settle", err)
 }
 
 // settleOn runs T3 in one round trip: in the transaction of conn, or else in one of its own.
@@ -185,7 +185,7 @@ func resultFacts(d notice.Settlement, commitment string) history.ResultFacts {
 	return history.ResultFacts{
 		Private: commitment, Number: a.Number, Attempt: a.Token.String(), URL: r.URL, HTTPStatus: r.HTTPStatus,
 		Echo: r.Echo, TLS: r.TLS, Reused: r.Reused, Remote: r.RemoteAddr,
-		WaitedUS:  r.EndedAt.Sub(a.ClaimedAt).Microseconds() - r.Elapsed.Microseconds(),
+		WaitedUS:  r.EndedAt.Sub(a.BeganAt).Microseconds() - r.Elapsed.Microseconds(),
 		DialledUS: r.Dialled.Microseconds(), HandshakenUS: r.Handshaken.Microseconds(), FirstByteUS: r.FirstByteOut.Microseconds(),
 		AnsweredUS: r.Answered.Microseconds(), ElapsedUS: r.Elapsed.Microseconds(),
 	}
@@ -268,8 +268,6 @@ SELECT count(*) FROM stale`
 // CancelEnded cancels up to limit waiting notifications of registrations that ended, and says how many it did.
 func (s *Store) CancelEnded(ctx context.Context, limit int) (int, error) {
 	var n int
-	if err := s.dispatch.QueryRow(ctx, cancelSQL, limit, s.system).Scan(&n); err != nil {
-		return 0, Unavailable("cancel what ended registrations left", err)
-	}
-	return n, nil
+	err := s.dispatch.QueryRow(ctx, cancelSQL, limit, s.system).Scan(&n)
+	return n, Unavailable("cancel what ended registrations left", err)
 }

@@ -3,11 +3,9 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 	"gorm.io/gorm"
 
 	"github.com/arauto/arauto/internal/notice"
@@ -17,36 +15,22 @@ import (
 // see nothing of what it sees.
 const reportStands = 15 * time.Second
 
-const sourceColumns = `name, paused, coalesce(paused_by, ''), coalesce(paused_why, ''), paused_at, status, reading, coalesce(replica, ''), reported_at,
-  coalesce(extract(epoch FROM clock_timestamp() - reported_at), 0)::float8`
+const sourcesSQL = "SELECT name, paused, paused_by, paused_why, paused_at, status, reading, replica, reported_at, coalesce(clock_timestamp() - reported_at, interval '0') FROM source "
 
-func scanSource(row pgx.CollectableRow) (notice.StoredSource, error) {
-	var s notice.StoredSource
-	var paused, reported pgtype.Timestamptz
-	var age float64
-	err := row.Scan(&s.Name, &s.Paused, &s.PausedBy, &s.PausedWhy, &paused, &s.Status, &s.Reading, &s.Replica, &reported, &age)
-	s.PausedAt, s.ReportedAt, s.Age = FromTime(paused), FromTime(reported), time.Duration(age*float64(time.Second))
-	return s, err
+func sourcePlaces(s *notice.StoredSource) []any {
+	return []any{&s.Name, &s.Paused, &s.PausedBy, &s.PausedWhy, &s.PausedAt, &s.Status, &s.Reading, &s.Replica, &s.ReportedAt, &s.Age}
 }
 
 // Sources lists what is kept of sources, by name. One that never ran and was never paused is not among them.
 func (s *Store) Sources(ctx context.Context) ([]notice.StoredSource, error) {
-	rows, _ := s.query.Query(ctx, "SELECT "+sourceColumns+" FROM source ORDER BY name")
-	out, err := pgx.CollectRows(rows, scanSource)
+	out, err := All(ctx, s.query, sourcePlaces, sourcesSQL+"ORDER BY name")
 	return out, Unavailable("list the sources", err)
 }
 
 // Source reads what is kept of one source; ErrNotFound when nothing is.
 func (s *Store) Source(ctx context.Context, name string) (notice.StoredSource, error) {
-	rows, err := s.query.Query(ctx, "SELECT "+sourceColumns+" FROM source WHERE name = $1", name)
-	if err != nil {
-		return notice.StoredSource{}, Unavailable("read the source", err)
-	}
-	found, err := pgx.CollectExactlyOneRow(rows, scanSource)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return notice.StoredSource{}, fmt.Errorf("source %s: %w", name, ErrNotFound)
-	}
-	return found, Unavailable("read the source", err)
+	found, err := One(ctx, s.query, sourcePlaces, sourcesSQL+"WHERE name = $1", name)
+	return found, Unavailable("read the source "+name, err)
 }
 
 // PauseSource pauses a source or lets it go on, for every replica, and records who did it and why. It answers false, and
@@ -94,10 +78,7 @@ func (s *Store) AcceptFinding(ctx context.Context, f notice.AcceptedFinding) (fr
 		}
 		return s.admin(tx, adminFacts{System: s.system, Actor: f.By, Act: "source-finding-accepted", Object: f.Source + " " + f.Finding, Reason: f.Reason})
 	})
-	if err != nil {
-		return false, Unavailable("accept a finding of a source", err)
-	}
-	return fresh, nil
+	return fresh, Unavailable("accept a finding of a source", err)
 }
 
 // UseUpFindings ends the acceptances of these findings of a source, at every replica: its reader has passed what was accepted.
@@ -114,10 +95,7 @@ func (s *Store) AcceptedFindings(ctx context.Context, source string) ([]string, 
 	if IsCode(err, "42P01") {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, Unavailable("list the accepted findings of a source", err)
-	}
-	return found, nil
+	return found, Unavailable("list the accepted findings of a source", err)
 }
 
 // ReportSource keeps what this replica tells of a source: a JSON object. What a replica that does not read it tells is
@@ -133,17 +111,9 @@ WHERE excluded.reading OR NOT s.reading OR s.replica = excluded.replica OR s.rep
 // OpenCases lists open cases of one source with their lines, oldest revision first, at most limit, after the revision
 // and id given (zero for the first).
 func (s *Store) OpenCases(ctx context.Context, source string, revision int64, after notice.ID, limit int) ([]notice.Case, error) {
-	var rows []caseRow
-	err := s.orm.WithContext(ctx).Where("source = ? AND state = 'open' AND (revision, id) > (?, ?::uuid)", source, revision, after.String()).
-		Order("revision, id").Limit(limit).Find(&rows).Error
-	if err != nil {
-		return nil, Unavailable("list the cases of a source", err)
-	}
-	out := make([]notice.Case, len(rows))
-	for i, r := range rows {
-		out[i] = r.toCase()
-	}
-	return out, nil
+	out, err := All(ctx, s.query, casePlaces, "SELECT line, "+caseColumns+" WHERE source = $1 AND state = 'open' AND (revision, id) > ($2, $3) ORDER BY revision, id LIMIT $4",
+		source, revision, [16]byte(after), limit)
+	return out, Unavailable("list the cases of a source", err)
 }
 
 // RegisteredSince tells whether something newer is known of a client than a case about its registration: the registration
@@ -171,8 +141,6 @@ func (s *Store) Remember(ctx context.Context, source, key string, value []byte) 
 		statement, args = `INSERT INTO source_memory (source, key, value) VALUES ($1, $2, $3)
 ON CONFLICT (source, key) DO UPDATE SET value = excluded.value`, append(args, value)
 	}
-	if _, err := s.query.Exec(ctx, statement, args...); err != nil {
-		return Unavailable("remember for a source", err)
-	}
-	return nil
+	_, err := s.query.Exec(ctx, statement, args...)
+	return Unavailable("remember for a source", err)
 }

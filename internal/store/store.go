@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +24,8 @@ import (
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+
+	"github.com/arauto/arauto/internal/history"
 )
 
 // Schema is where every table lives; a bank's database may hold others beside it.
@@ -64,6 +67,10 @@ type Store struct {
 	faults   faults
 	looks    looks // of claims and sweeps
 	lost     looks // of rescues
+	walk     struct {
+		mu    sync.Mutex
+		after history.Position // up to where ForgetReplaced has looked
+	}
 }
 
 // Open prepares the pools and checks nothing: the database may be away, which readiness reports and not Open.

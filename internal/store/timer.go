@@ -6,11 +6,9 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
 )
 
 // dueTimersSQL locks the resources of due timers. The resource is locked first, as a change does, so the two never wait for
@@ -65,18 +63,11 @@ func readDueTimers(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (notice.DueTimer, error) {
-		var r notice.DueTimer
-		var kind int16
-		var status string
-		var hash []byte
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r notice.DueTimer, err error) {
 		var announced int64
-		var at, now, since pgtype.Timestamptz
-		err := row.Scan(&kind, &r.ID, &r.Client, &r.APIVersion, &r.Resource.Revision, &status, &r.Resource.State.Watched, &hash, &announced, &at,
-			&r.Document, &r.Push, &r.Unregistered, &r.Epoch, &now, &since)
-		r.Kind, r.Resource.State.Status, r.Resource.Announced = ofb.Kind(kind), ofb.Status(status), uint64(announced)
-		r.Resource.Client, r.Resource.APIVersion, r.Resource.OccurredAt, r.Now, r.Since = r.Client, r.APIVersion, FromTime(at), FromTime(now), FromTime(since)
-		copy(r.Resource.State.Data[:], hash)
+		err = row.Scan(Columns(&r.Kind, &r.ID, &r.Client, &r.APIVersion, &r.Resource.Revision, &r.Resource.State.Status, &r.Resource.State.Watched, &r.Resource.State.Data, &announced,
+			&r.Resource.OccurredAt, Document(&r.Document), &r.Push, &r.Unregistered, &r.Epoch, &r.Now, &r.Since)...)
+		r.Resource.Client, r.Resource.APIVersion, r.Resource.Announced = r.Client, r.APIVersion, uint64(announced)
 		return r, err
 	})
 }
@@ -87,17 +78,18 @@ func stillDue(ctx context.Context, conn *pgxpool.Conn, ready []notice.DueTimer) 
 	for i, r := range ready {
 		kinds[i], ids[i] = int16(r.Kind), r.ID
 	}
-	rows, _ := conn.Query(ctx, `SELECT k.n FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, id, n)
+	rows, _ := conn.Query(ctx, `SELECT k.n, t.rule, t.deadline FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, id, n)
 JOIN timer t ON t.kind = k.kind AND t.resource_id = k.id AND t.deadline <= now() ORDER BY k.n`, kinds, ids)
-	places, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return nil, err
-	}
-	out := make([]notice.DueTimer, len(places))
-	for i, n := range places {
-		out[i] = ready[n-1]
-	}
-	return out, nil
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r notice.DueTimer, err error) {
+		var n int64
+		var rule string
+		var deadline time.Time
+		if err = row.Scan(&n, &rule, &deadline); err == nil {
+			r = ready[n-1]
+			r.Rule, r.Deadline = rule, deadline.UTC()
+		}
+		return r, err
+	})
 }
 
 // addFired stores the change a timer made, or clears a timer that has nothing to fire.

@@ -52,8 +52,13 @@ func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) er
 	}
 	switch d.Verdict {
 	case notice.Applied, notice.Superseded:
-		e.kind = history.FactChange
+		e.kind, f.Codes = history.FactChange, codesOf(c.Nonconforming)
 		w.addAccepted(c, past, d, &e, &f)
+		if len(c.Nonconforming) > 0 && d.Current { // a document that is no longer shown needs no look
+			if err := w.quarantine.add(c, notice.CaseNonconforming, c.Nonconforming); err != nil {
+				return err
+			}
+		}
 	case notice.Duplicate:
 		e.kind, e.change = history.FactDuplicate, d.Earlier.ChangeID
 	case notice.Conflicting:
@@ -63,10 +68,8 @@ func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) er
 		}
 	case notice.Quarantined:
 		e.kind = history.FactQuarantined
-		for _, p := range d.Problems {
-			f.Codes = append(f.Codes, p.Code+" "+p.Pointer)
-		}
-		if err := w.quarantine.add(c, d.Problems); err != nil {
+		f.Codes = codesOf(d.Problems)
+		if err := w.quarantine.add(c, notice.CaseOpen, d.Problems); err != nil {
 			return err
 		}
 	default:
@@ -79,6 +82,14 @@ func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) er
 	e.facts = text
 	w.entries.add(e)
 	return nil
+}
+
+// codesOf is what an entry keeps of problems.
+func codesOf(problems []notice.Problem) (codes []string) {
+	for _, p := range problems {
+		codes = append(codes, p.Code+" "+p.Pointer)
+	}
+	return codes
 }
 
 // asSent is occurredAt as it was written, where that says more than the instant in UTC does.
@@ -110,12 +121,12 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 	}
 	switch {
 	case past.Resource == nil:
-		w.made.add(c, d.Announced)
+		w.made.add(c, d.Announced, past.Packed)
 		if held {
 			w.made.holdRevision(c, notification, string(f.Reason))
 		}
 	case d.Current:
-		w.replaced.add(c, d.Announced)
+		w.replaced.add(c, d.Announced, past.Packed)
 		switch {
 		case c.Cause == ofb.Clock:
 			w.replaced.byTimer(past.Resource.Revision, c.OccurredAt)
@@ -125,12 +136,18 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 	default:
 		w.announced.add(c, d.Announced)
 	}
-	if d.Current && (d.Timer != nil || past.Resource != nil) {
+	if d.Current && (d.Timer != nil || past.Resource != nil) && !keepsTimer(c, past, d) {
 		w.timers.add(c, d.Timer)
 	}
 	if !c.Quarantine.IsZero() {
 		w.applied.add(c)
 	}
+}
+
+// keepsTimer tells that a change leaves the armed timer as it is: its document does not conform and sets no deadline, and its state is the
+// one before.
+func keepsTimer(c *notice.Change, past *notice.Past, d *notice.Decision) bool {
+	return d.Timer == nil && len(c.Nonconforming) > 0 && past.Resource != nil && past.Resource.State.Status == c.State.Status
 }
 
 // addAnnounced puts a notification into the queue, or records its first attempt, which leaves as soon as the change is committed: in
@@ -251,12 +268,16 @@ func (r *resourceColumns) holdRevision(c *notice.Change, notification notice.ID,
 	r.notification[last], r.reason[last] = ToUUID(notification), ToText(reason)
 }
 
-func (r *resourceColumns) add(c *notice.Change, announced uint64) {
+func (r *resourceColumns) add(c *notice.Change, announced uint64, packed bool) {
+	document := c.Document
+	if packed {
+		document = pack(document)
+	}
 	r.kind, r.id, r.client = append(r.kind, int16(c.Kind)), append(r.id, c.ResourceID), append(r.client, string(c.Client))
 	r.version, r.status = append(r.version, c.APIVersion), append(r.status, string(c.State.Status))
 	r.revision, r.announced = append(r.revision, c.Revision), append(r.announced, int64(announced))
 	r.change, r.watched = append(r.change, ToUUID(c.ID)), append(r.watched, watchedJSON(c.State.Watched))
-	r.hash, r.document, r.at = append(r.hash, c.State.Data[:]), append(r.document, c.Document), append(r.at, ToTime(c.OccurredAt))
+	r.hash, r.document, r.at = append(r.hash, c.State.Data[:]), append(r.document, document), append(r.at, ToTime(c.OccurredAt))
 	r.timerAt, r.consent = append(r.timerAt, pgtype.Timestamptz{}), append(r.consent, ToText(c.ConsentID))
 	r.unwritten, r.cause = append(r.unwritten, pgtype.Int8{}), append(r.cause, pgtype.Text{})
 	r.notification, r.reason = append(r.notification, pgtype.UUID{}), append(r.reason, pgtype.Text{})
@@ -288,7 +309,7 @@ func (r *resourceColumns) update(b *pgx.Batch) {
 	if len(r.kind) > 0 {
 		b.Queue(`UPDATE resource r SET status = v.status, revision = v.revision, announced = v.announced, change_id = v.change_id,
   watched = v.watched::jsonb, data_hash = v.hash, document = v.document, occurred_at = v.at, updated_at = now(), timer_at = v.timer_at,
-  consent_id = v.consent, unwritten = v.unwritten, cause = v.cause, notification_id = v.notification_id, reason = v.reason`+
+  consent_id = coalesce(v.consent, r.consent_id), unwritten = v.unwritten, cause = v.cause, notification_id = v.notification_id, reason = v.reason`+
 			resourceArrays+` WHERE r.kind = v.kind AND r.id = v.id`, r.arguments()...)
 	}
 }

@@ -1,5 +1,5 @@
-// Package tiles keeps copies of a log in the form of C2SP tlog-tiles: Publish writes the log as static files, and a Mirror follows a
-// published log, ours or another one, and keeps its own copy.
+// Package tiles keeps copies of a log in the form of C2SP tlog-tiles: Publish writes the log as static files, to a folder or to an object
+// store, and a Mirror follows a published log, ours or another one, and keeps its own copy. Read makes one file of a log when it is asked for.
 //
 // A copy is only ever extended. Its checkpoint is replaced last, so that a copy is whole at each moment, also after a power cut. A
 // Mirror takes a checkpoint only after it has computed the root of the whole tree from the leaves, on top of the tree that it
@@ -9,6 +9,7 @@
 package tiles
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -44,46 +45,66 @@ type Published struct {
 	Left      int   // bundles that were left out: an entry of them was removed, or is too long for the format
 }
 
-// Publish extends the copy of a log in a folder to the checkpoint of the source, with the entries or with the hashes alone. A copy of a
-// larger size stays. ErrFork when the log does not extend the copy.
-func Publish(ctx context.Context, s TreeSource, dir string, entries bool) (p Published, err error) {
-	c := files{dir}
+// Publish extends a published log to the checkpoint of the source, with the entries or with the hashes alone. ErrFork when the log does
+// not extend what is published, also when that is larger. Without new entries nothing is written.
+func Publish(ctx context.Context, s TreeSource, to Target, entries bool) (p Published, err error) {
 	head, tree := s.Head(), s.Tree(ctx)
-	have, err := c.checkpoint()
-	if err != nil {
+	have, err := to.Get(ctx, Checkpoint, maxNote)
+	if err != nil && !errors.Is(err, ErrAbsent) {
 		return p, err
 	}
+	p.Size = head.Checkpoint.Size
 	if have != nil {
 		old, err := audit.OpenCheckpoint(have, head.Public)
 		if err != nil {
-			return p, fmt.Errorf("%s in %s: %w", Checkpoint, dir, err)
+			return p, fmt.Errorf("the published %s: %w", Checkpoint, err)
 		}
-		if p.Old = old.Size; old.Size > head.Checkpoint.Size {
-			return p, fmt.Errorf("%w: it has %d entries and the log %d", ErrFork, old.Size, head.Checkpoint.Size)
+		if p.Old = old.Size; old.Size > p.Size {
+			return p, fmt.Errorf("%w: it has %d entries and the log %d", ErrFork, old.Size, p.Size)
 		}
 		if err := extends(tree, old); err != nil {
 			return p, err
 		}
+		if bytes.Equal(have, head.Note) {
+			return p, nil
+		}
 	}
-	p.Size = head.Checkpoint.Size
+	out := &puts{ctx: ctx, to: to}
+	var full []audit.PublishedTile // that were partial before
 	for level := 0; p.Size>>(level*audit.TileLevels) > 0; level++ {
 		for _, t := range audit.NewTiles(level, p.Old, p.Size) {
 			hashes, err := tree.Hashes(level*audit.TileLevels, t.First(), t.First()+int64(t.Width))
 			if err != nil {
 				return p, err
 			}
-			if err := c.write(t.Path(), audit.MarshalTile(hashes)); err != nil {
+			if err := out.add(t.Path(), audit.MarshalTile(hashes)); err != nil {
 				return p, err
+			}
+			if t.Width == 1<<audit.TileLevels && t.First() < p.Old>>(level*audit.TileLevels) {
+				full = append(full, t)
 			}
 			p.Tiles++
 		}
 	}
 	if entries {
-		if err := c.bundles(ctx, s, &p); err != nil {
+		if err := bundles(ctx, s, out, &p); err != nil {
 			return p, err
 		}
 	}
-	return p, c.commit(head.Note)
+	if err := errors.Join(out.flush(), to.Settle(ctx)); err != nil {
+		return p, err
+	}
+	if err := errors.Join(to.Put(ctx, Checkpoint, head.Note), to.Settle(ctx)); err != nil {
+		return p, err
+	}
+	err = nil
+	for _, t := range full {
+		err = errors.Join(err, to.Full(ctx, t))
+		if t.Level == 0 && entries {
+			err = errors.Join(err, to.Full(ctx, audit.PublishedTile{Level: entriesLevel, N: t.N, Width: t.Width}))
+		}
+	}
+	return p, err
 }
 
 // extends tells whether a tree has, at its beginning, what a checkpoint says.
@@ -98,13 +119,13 @@ func extends(tree audit.Hashes, old audit.Checkpoint) error {
 	return nil
 }
 
-// bundles writes the bundles of entries that the copy lacks.
-func (c files) bundles(ctx context.Context, s TreeSource, p *Published) error {
+// bundles writes the bundles of entries that the published log lacks.
+func bundles(ctx context.Context, s TreeSource, out *puts, p *Published) error {
 	all := audit.NewTiles(entriesLevel, p.Old, p.Size)
 	if len(all) == 0 {
 		return nil
 	}
-	next, bundle, whole := 0, []byte{}, true
+	next, bundle, whole := 0, []byte(nil), true
 	return s.EachFrom(ctx, all[0].First(), func(e *audit.Sealed) error {
 		record := []byte(nil)
 		if e.Entry != nil {
@@ -120,14 +141,14 @@ func (c files) bundles(ctx context.Context, s TreeSource, p *Published) error {
 			return nil
 		}
 		if whole {
-			if err := c.write(t.Path(), bundle); err != nil {
+			if err := out.add(t.Path(), bundle); err != nil {
 				return err
 			}
 			p.Bundles++
 		} else {
 			p.Left++
 		}
-		next, bundle, whole = next+1, bundle[:0], true
+		next, bundle, whole = next+1, nil, true
 		return nil
 	})
 }

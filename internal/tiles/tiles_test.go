@@ -92,7 +92,7 @@ func (l *sealedLog) EachFrom(_ context.Context, seq int64, each func(*audit.Seal
 
 func (l *sealedLog) publish(dir string, entries bool) Published {
 	l.t.Helper()
-	p, err := Publish(l.t.Context(), l, dir, entries)
+	p, err := Publish(l.t.Context(), l, ToFolder(dir), entries)
 	require.NoError(l.t, err)
 	return p
 }
@@ -145,9 +145,9 @@ func TestAPublishedLogIsWhatC2SPPrescribes(t *testing.T) {
 	again := l.grow(1000, "us").publish(dir, true)
 	require.Equal(t, int64(70_000), again.Old)
 	require.Less(t, again.Tiles, 10, "what is there already is not written again")
-	_, err = Publish(t.Context(), l.fork(60_000, 20_000), dir, false)
+	_, err = Publish(t.Context(), l.fork(60_000, 20_000), ToFolder(dir), false)
 	require.ErrorIs(t, err, ErrFork)
-	_, err = Publish(t.Context(), l.fork(100, 0), dir, false)
+	_, err = Publish(t.Context(), l.fork(100, 0), ToFolder(dir), false)
 	require.ErrorIs(t, err, ErrFork)
 }
 

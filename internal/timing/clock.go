@@ -179,14 +179,14 @@ func (t *Timing) forgetVerdicts(r *history.Record) {
 const quietMost = 6 * time.Hour
 
 // TimingsOf judges notifications, which are in the order of time. Only lateness needs a cause, and only a cause needs to
-// know of standstills: idle is asked at most once for the periods in which nothing was committed, and need not
-// leave out shorter ones or those around. Its error is returned.
+// know of standstills, and that only where it would otherwise be a time in which the database had to commit: idle is asked at most
+// once for the periods in which nothing was committed, and may return those around too. Its error is returned.
 func TimingsOf(records []history.Record, now time.Time, idle func(from, to time.Time) ([]IdlePeriod, error)) ([]Timing, error) {
 	out := make([]Timing, len(records))
 	var from, to time.Time
 	for n := range records {
 		out[n] = TimingOf(&records[n], nil, now)
-		if len(out[n].Breaches()) == 0 {
+		if !out[n].idleMatters() {
 			continue
 		}
 		begin, end := out[n].late(now)
@@ -206,11 +206,21 @@ func TimingsOf(records []history.Record, now time.Time, idle func(from, to time.
 		return nil, err
 	}
 	for n := range records {
-		if len(out[n].Breaches()) > 0 {
+		if out[n].idleMatters() {
 			out[n] = TimingOf(&records[n], still, now)
 		}
 	}
 	return out, nil
+}
+
+// idleMatters tells whether a period in which nothing was committed could be a cause in place of one that was found without it.
+func (t *Timing) idleMatters() bool {
+	return slices.ContainsFunc(t.Attempts, func(a AttemptTiming) bool { return becomesStandstill(a.Cause) }) || becomesStandstill(t.First.Cause)
+}
+
+// becomesStandstill tells causes that give way to a standstill.
+func becomesStandstill(cause notice.Delay) bool {
+	return cause == notice.DelayIntake || cause == notice.DelayQueue || cause == notice.DelaySettling
 }
 
 // late is the time in which a late notification was late.

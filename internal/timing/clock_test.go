@@ -141,7 +141,27 @@ func TestEveryCauseOfALateStartIsTold(t *testing.T) {
 			require.Equal(t, c.ours, p.First.FromReceipt)
 			require.Equal(t, c.cause, p.First.Cause)
 			require.Equal(t, c.cause != "", p.First.Late())
+			askedWhereItMatters(t, r, sec(1))
 		})
+	}
+}
+
+// askedWhereItMatters requires the causes of a notification that a standstill around all of it leaves, and that nobody looks for one where it
+// would be no cause.
+func askedWhereItMatters(t *testing.T, r *history.Record, now time.Time) {
+	t.Helper()
+	always := []IdlePeriod{{sec(-3600), sec(3600)}}
+	without, with, asked := TimingOf(r, nil, now), TimingOf(r, always, now), 0
+	got, err := TimingsOf([]history.Record{*r}, now, func(time.Time, time.Time) ([]IdlePeriod, error) {
+		asked++
+		return always, nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, with, got[0])
+	if asked == 0 {
+		require.Equal(t, without, with)
+	} else {
+		require.NotEqual(t, without, with, "it was looked for, and could be no cause")
 	}
 }
 
@@ -191,6 +211,7 @@ func TestEveryCauseOfALateRetryIsTold(t *testing.T) {
 			require.Equal(t, c.gap, p.Attempts[1].Gap)
 			require.Equal(t, c.cause, p.Attempts[1].Cause)
 			require.Equal(t, c.gap != OnTime, len(p.Breaches()) == 1)
+			askedWhereItMatters(t, r, noon)
 		})
 	}
 }

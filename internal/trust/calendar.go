@@ -11,6 +11,7 @@ import (
 
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/signer"
 )
 
 // warnDays are the days before a certificate's end at which operators are warned (cases I3).
@@ -30,14 +31,18 @@ func (t *Trust) Certificates() []Certificate {
 			out = append(out, Certificate{e, role})
 		}
 	}
-	add("public-server", t.Server.Expiries())
+	for _, b := range t.Brands {
+		add("public-server", b.Server.Expiries())
+	}
 	if t.Internal != nil {
 		add("internal-server", t.Internal.Expiries())
 	}
 	if t.Console != nil {
 		add("console-server", t.Console.Expiries())
 	}
-	add("webhook-client", t.Client.Expiries())
+	for _, b := range t.Brands {
+		add("webhook-client", b.Client.Expiries())
+	}
 	add("caller-authority", t.Callers.Authorities.Expiries())
 	add("receiver-authority", t.Roots.Expiries())
 	if t.Callers.Proxy != nil {
@@ -93,7 +98,7 @@ func (t *Trust) Notes(now time.Time) []string {
 			out = append(out, fmt.Sprintf("certificate %s (%s): %d days left", e.Source, e.Role, days))
 		}
 	}
-	return append(out, t.leftOutLines()...)
+	return slices.Concat(out, t.leftOutLines(), t.BrandNotes(now))
 }
 
 // Findings returns what arauto check says of certificates and lists. With fetch, the lists of URLs are fetched once.
@@ -132,8 +137,21 @@ func (t *Trust) Findings(ctx context.Context, now time.Time, fetch bool) []strin
 	for _, line := range t.leftOutLines() {
 		out = append(out, "WARNING "+line)
 	}
-	out = append(out, grantFinding(t.cfg.Tokens))
+	for _, b := range t.Brands {
+		out = append(out, grantFinding(b.Tokens)+ofBrand(b))
+		if fetch && b.Signing.Signer != "" {
+			out = append(out, signer.Finding(b.Setting("signing.signer"), b.Signing.Signer, b.Signers.Try))
+		}
+	}
 	return append(out, "receivers' certificates: known to running replicas, at GET /internal/v1/certificates")
+}
+
+// ofBrand names a brand at the end of a finding; "" for the only one.
+func ofBrand(b *Brand) string {
+	if b.Name == "" {
+		return ""
+	}
+	return " (brand " + b.Name + ")"
 }
 
 // maxReceivers bounds the certificates of receivers that are remembered: more clients than the ecosystem has.

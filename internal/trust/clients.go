@@ -31,18 +31,18 @@ func newFetcher(cfg *config.Config) *http.Client {
 	})
 }
 
-// newAsker makes the client that asks the bank's authorization server, with our BRCAC. The address is a setting, so it may be
+// newAsker makes the client that asks a brand's authorization server, with the brand's BRCAC. The address is a setting, so it may be
 // inside.
-func (t *Trust) newAsker(cfg *config.Config) (*http.Client, error) {
+func (t *Trust) newAsker(b *Brand) (*http.Client, error) {
 	roots := t.Roots
-	if cfg.Tokens.IntrospectionCA != "" {
+	if b.Tokens.IntrospectionCA != "" {
 		var err error
-		if roots, err = mtls.LoadAnchors(cfg.Tokens.IntrospectionCA); err != nil {
+		if roots, err = mtls.LoadAnchors(b.Tokens.IntrospectionCA); err != nil {
 			return nil, err
 		}
 	}
 	return newClient(3*time.Second, &http.Transport{
-		DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, TLSClientConfig: mtls.ClientConfig(t.Client, roots, ""),
+		DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, TLSClientConfig: mtls.ClientConfig(b.Client, roots, ""),
 		IdleConnTimeout: 30 * time.Second, MaxIdleConnsPerHost: 64,
 	}), nil
 }

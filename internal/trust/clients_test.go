@@ -128,7 +128,7 @@ func fetchPastTheProxy(t *testing.T, proxy string) {
 	require.ErrorContains(t, fetchList(t, cfg, "https://"+host+"/list.crl"), "is not a public address")
 	require.ErrorContains(t, fetchKeys(t, cfg, "https://"+host+"/jwks"), "is not a public address")
 
-	asker, err := (&Trust{Client: mtlstest.HolderClient(t), Roots: mtlstest.Roots(t)}).newAsker(cfg)
+	asker, err := (&Trust{Roots: mtlstest.Roots(t)}).newAsker(&Brand{Client: mtlstest.HolderClient(t), BrandSettings: cfg.EachBrand()[0]})
 	require.NoError(t, err)
 	transport, ok := asker.Transport.(*http.Transport)
 	require.True(t, ok)

@@ -18,7 +18,7 @@ import (
 type door struct {
 	next    http.Handler
 	callers *mtls.Callers
-	own     *mtls.Identity
+	own     []*mtls.Identity // of every brand
 	log     *slog.Logger
 	refused func() // counts
 }
@@ -34,9 +34,27 @@ type stay struct {
 
 type stayKey struct{}
 
+// ServerConfig is that of the public listener. With several brands the name in the handshake (SNI) decides which one answers.
+func (t *Trust) ServerConfig() *tls.Config {
+	if len(t.cfg.Brands) == 0 {
+		return t.Callers.ServerConfig(t.Brands[0].Server)
+	}
+	configs := map[string]*tls.Config{}
+	for _, b := range t.Brands {
+		config := t.Callers.ServerConfig(b.Server)
+		for _, name := range b.ServerNames() {
+			configs[name] = config
+		}
+	}
+	return mtls.ByServerName(configs)
+}
+
 // Guard puts the judgement of open connections before the handler of the public listener.
 func (t *Trust) Guard(server *http.Server) {
-	d := &door{next: server.Handler, callers: t.Callers, own: t.Server, log: t.log, refused: t.observer.Refused}
+	d := &door{next: server.Handler, callers: t.Callers, log: t.log, refused: t.observer.Refused}
+	for _, b := range t.Brands {
+		d.own = append(d.own, b.Server)
+	}
 	counted := server.ConnContext
 	server.Handler = d
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
@@ -87,7 +105,10 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // look judges a connection at its first request, since the state may have changed during the handshake, and again when the state
 // changes or judgeEvery has passed. moved: the connection was made under an older state.
 func (d *door) look(s *stay, cs *tls.ConnectionState, now time.Time) (moved bool, err error) {
-	generation := d.callers.Generation() + d.own.Generation()
+	generation := d.callers.Generation()
+	for _, id := range d.own {
+		generation += id.Generation()
+	}
 	before := s.generation.Load()
 	if before == generation && now.UnixNano()-s.judged.Load() < int64(judgeEvery) {
 		return false, nil

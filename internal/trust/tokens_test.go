@@ -25,8 +25,8 @@ func TestHowTheGrantIsKnownIsSaidAloud(t *testing.T) {
 	cfg := config.Standard()
 	cfg.Tokens.Grant, cfg.Tokens.IntrospectionURL = "unchecked", "https://as.bank.example/introspect"
 	tr := newTrust(cfg, slog.New(slog.NewTextHandler(&lines, nil)), nil)
-	tr.asker = tr.fetcher
-	_, err := tr.AccessTokens()
+	of := &Brand{BrandSettings: cfg.EachBrand()[0], asker: tr.fetcher, log: tr.log}
+	_, err := of.AccessTokens()
 	require.NoError(t, err)
 	require.Contains(t, lines.String(), "level=WARN")
 	require.Contains(t, lines.String(), "tokens.grant")

@@ -11,6 +11,8 @@ package trust
 
 import (
 	"context"
+	"crypto"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,17 +25,16 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/signer"
 )
 
 // Trust is every certificate, key, key set and revocation list that the settings name, in force.
 type Trust struct {
-	Server   *mtls.Identity // public listener
+	Brands   []*Brand       // in the order of the settings; at least one
 	Internal *mtls.Identity // internal listener; nil: plain HTTP on loopback
 	Console  *mtls.Identity // the console's listener; nil: plain HTTP on loopback, or no console
-	Client   *mtls.Identity // our BRCAC, towards receivers
 	Callers  *mtls.Callers  // initiators that ask, and the bank's proxy
 	Roots    *mtls.Anchors  // authorities of receivers' certificates
-	Signers  *jws.Signers
 
 	Revocation *mtls.Revocation // of receivers; nil without a source. That of callers is in callers
 
@@ -41,13 +42,23 @@ type Trust struct {
 	log      *slog.Logger
 	observer Observer // nil: for one look; nothing runs, and nothing is kept between runs
 
-	published *jws.KeySet  // our own set in the Directory; nil: every key of ours counts as published
-	bearers   *jws.KeySet  // the bank's own tokens
+	bearers *jws.KeySet  // the bank's own tokens
+	fetcher *http.Client // reads key sets and revocation lists
+	seen    *receivers
+}
+
+// Brand is who one brand is, and whose tokens and statements it believes.
+type Brand struct {
+	Server  *mtls.Identity // public listener
+	Client  *mtls.Identity // our BRCAC, towards receivers
+	Signers *jws.Signers
+	config.BrandSettings
+
+	published *jws.KeySet  // its own set in the Directory; nil: every key of it counts as published
 	tokens    *jws.KeySet  // initiators' tokens; nil with introspection
 	directory *jws.KeySet  // software statements; nil in development without one
-	fetcher   *http.Client // reads key sets and revocation lists
-	asker     *http.Client // asks the authorization server about tokens, as ourselves
-	seen      *receivers
+	asker     *http.Client // asks its authorization server about tokens, as the brand
+	log       *slog.Logger
 }
 
 // Observer is told what becomes of trust. Its methods return at once; several goroutines call them.
@@ -60,6 +71,8 @@ type Observer interface {
 	Judged(direction string, d mtls.RevocationDecision)
 	// Refused tells that a handshake or a connection of an initiator was refused.
 	Refused()
+	// Signed tells how long the signer of a brand, in another process, took to sign an answer or a trial, and why it did not.
+	Signed(brand string, took time.Duration, err error)
 }
 
 func newTrust(cfg *config.Config, log *slog.Logger, o Observer) *Trust {
@@ -71,8 +84,6 @@ func newTrust(cfg *config.Config, log *slog.Logger, o Observer) *Trust {
 func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 	p := &config.Problems{}
 	t := newTrust(cfg, log, o)
-	t.Server = identity(p, "public.tls_cert", cfg.Public.TLSCert, cfg.Public.TLSKey, mtls.AsServer)
-	t.Client = identity(p, "webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
 	if cfg.Internal.TLSCert != "" {
 		t.Internal = identity(p, "internal.tls_cert", cfg.Internal.TLSCert, cfg.Internal.TLSKey, mtls.AsServer)
 	}
@@ -90,15 +101,9 @@ func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 	}
 	t.Roots, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
 	p.File("webhook.root_ca", err)
-	t.published = t.keySet(p, "signing.published", cfg.Signing.Published)
-	t.Signers, err = jws.OpenSigners(jws.SignersConfig{Keys: signingKeys(cfg), Published: t.published})
-	p.File("signing.key", err)
 	t.bearers = t.keySet(p, "internal.jwks", cfg.Internal.JWKS)
-	t.tokens = t.keySet(p, "tokens.jwks", cfg.Tokens.JWKS)
-	t.directory = t.keySet(p, "directory.jwks", cfg.Directory.JWKS)
-	if cfg.Tokens.IntrospectionURL != "" && t.Client != nil {
-		t.asker, err = t.newAsker(cfg)
-		p.File("tokens.introspection_ca", err)
+	for _, settings := range cfg.EachBrand() {
+		t.Brands = append(t.Brands, t.loadBrand(p, settings))
 	}
 	t.Revocation, err = t.newRevocation(&cfg.Webhook.RevocationSettings, receiving)
 	p.File("webhook.crl", err)
@@ -110,12 +115,33 @@ func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 	return t, p.Err()
 }
 
-// LoadSending reads the files of the settings webhook.… alone, for one look: Client, Roots and Revocation. The error is a
-// *config.Error with every problem.
+// loadBrand reads the files of one brand.
+func (t *Trust) loadBrand(p *config.Problems, settings config.BrandSettings) *Brand {
+	b := &Brand{BrandSettings: settings, log: t.log}
+	b.Server = identity(p, b.Setting("public.tls_cert"), b.Public.TLSCert, b.Public.TLSKey, mtls.AsServer)
+	b.Client = identity(p, b.Setting("webhook.tls_cert"), b.Webhook.TLSCert, b.Webhook.TLSKey, mtls.AsClient)
+	b.published = t.keySet(p, b.Setting("signing.published"), b.Signing.Published)
+	var err error
+	b.Signers, err = jws.OpenSigners(jws.SignersConfig{Keys: t.signingKeys(b), Published: b.published})
+	p.File(b.Setting("signing.key"), err)
+	b.tokens = t.keySet(p, b.Setting("tokens.jwks"), b.Tokens.JWKS)
+	b.directory = t.keySet(p, b.Setting("directory.jwks"), b.Directory.JWKS)
+	if b.Tokens.IntrospectionURL != "" && b.Client != nil {
+		b.asker, err = t.newAsker(b)
+		p.File(b.Setting("tokens.introspection_ca"), err)
+	}
+	return b
+}
+
+// LoadSending reads the files of the settings webhook.… alone, for one look: the Client of the only brand (nil without
+// webhook.tls_cert), Roots and Revocation. The error is a *config.Error with every problem.
 func LoadSending(cfg *config.Config) (*Trust, error) {
 	p := &config.Problems{}
 	t := newTrust(cfg, slog.New(slog.DiscardHandler), nil)
-	t.Client = identity(p, "webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
+	t.Brands = []*Brand{{}}
+	if cfg.Webhook.TLSCert != "" {
+		t.Brands[0].Client = identity(p, "webhook.tls_cert", cfg.Webhook.TLSCert, cfg.Webhook.TLSKey, mtls.AsClient)
+	}
 	var err error
 	t.Roots, err = mtls.LoadAnchors(cfg.Webhook.RootCA)
 	p.File("webhook.root_ca", err)
@@ -131,12 +157,45 @@ func identity(p *config.Problems, key, cert, private string, purpose mtls.Purpos
 }
 
 // signingKeys returns ours, the next one first: it signs as soon as it is published.
-func signingKeys(cfg *config.Config) []jws.SigningKey {
+func (t *Trust) signingKeys(b *Brand) []jws.SigningKey {
 	var keys []jws.SigningKey
-	if cfg.Signing.NextKey != "" {
-		keys = append(keys, jws.SigningKey{KID: cfg.Signing.NextKID, File: cfg.Signing.NextKey})
+	s := &b.Signing
+	if s.NextKey != "" {
+		keys = append(keys, jws.SigningKey{KID: s.NextKID, File: s.NextKey})
 	}
-	return append(keys, jws.SigningKey{KID: cfg.Signing.KID, File: cfg.Signing.Key})
+	keys = append(keys, jws.SigningKey{KID: s.KID, File: s.Key})
+	if s.Signer == "" {
+		return keys
+	}
+	for i := range keys {
+		keys[i].Remote = func(public *rsa.PublicKey) (crypto.Signer, error) {
+			key, err := signer.NewKey(s.Signer, public)
+			if err != nil || t.observer == nil {
+				return key, err
+			}
+			return signer.Observed{Signer: key, Observe: func(took time.Duration, err error) { t.observer.Signed(b.Name, took, err) }}, nil
+		}
+	}
+	return keys
+}
+
+// RemoteBrands are the names of the brands whose keys may be in another process (signing.signer); "" is the only brand.
+func (t *Trust) RemoteBrands() (names []string) {
+	for _, b := range t.Brands {
+		if b.Signing.Signer != "" {
+			names = append(names, b.Name)
+		}
+	}
+	return names
+}
+
+// TrySigners makes a signature with each key of ours that is in another process. The observer is told how they end.
+func (t *Trust) TrySigners() {
+	var all sync.WaitGroup
+	for _, b := range t.Brands {
+		all.Go(func() { _ = b.Signers.Try() })
+	}
+	all.Wait()
 }
 
 func (t *Trust) keySet(p *config.Problems, key, location string) *jws.KeySet {
@@ -153,11 +212,11 @@ func (t *Trust) keySet(p *config.Problems, key, location string) *jws.KeySet {
 }
 
 // Statements verifies software statements; nil without a key set of the Directory.
-func (t *Trust) Statements() *jws.StatementVerifier {
-	if t.directory == nil {
+func (b *Brand) Statements() *jws.StatementVerifier {
+	if b.directory == nil {
 		return nil
 	}
-	return &jws.StatementVerifier{Keys: t.directory, Issuer: t.cfg.Directory.Issuer}
+	return &jws.StatementVerifier{Keys: b.directory, Issuer: b.Directory.Issuer}
 }
 
 // Bearer verifies the bank's own tokens.
@@ -172,25 +231,27 @@ type TokenVerifier interface {
 
 // AccessTokens verifies initiators' tokens by their signature, or asks the authorization server, or does both. The error is a
 // *config.Error.
-func (t *Trust) AccessTokens() (TokenVerifier, error) {
-	x := &t.cfg.Tokens
+func (b *Brand) AccessTokens() (TokenVerifier, error) {
+	x := &b.Tokens
 	proof := jws.GrantProof(x.Grant)
 	if proof == jws.GrantUnchecked {
-		t.log.Warn("the grant of access tokens is not checked", "setting", "tokens.grant")
+		b.log.Warn("the grant of access tokens is not checked", "setting", b.Setting("tokens.grant"))
 	}
-	if t.tokens != nil && proof != jws.GrantByIntrospection {
-		return &jws.AccessVerifier{Keys: t.tokens, Issuer: x.Issuer, Audience: x.Audience, Grant: proof, GrantClaim: x.GrantClaim}, nil
+	if b.tokens != nil && proof != jws.GrantByIntrospection {
+		return &jws.AccessVerifier{Keys: b.tokens, Issuer: x.Issuer, Audience: x.Audience, Grant: proof, GrantClaim: x.GrantClaim}, nil
 	}
 	asker, err := jws.NewIntrospector(jws.IntrospectorConfig{
-		URL: x.IntrospectionURL, Client: t.asker, Issuer: x.Issuer, Audience: x.Audience, Grant: proof, GrantClaim: x.GrantClaim, Signed: t.tokens != nil,
+		URL: x.IntrospectionURL, Client: b.asker, Issuer: x.Issuer, Audience: x.Audience, Grant: proof, GrantClaim: x.GrantClaim, Signed: b.tokens != nil,
 	})
 	if err != nil {
-		return nil, &config.Error{Problems: []string{fmt.Sprintf("tokens.introspection_url (ARAUTO_TOKENS_INTROSPECTION_URL): %v", err)}}
+		p := &config.Problems{}
+		p.File(b.Setting("tokens.introspection_url"), err)
+		return nil, p.Err()
 	}
-	if t.tokens == nil {
+	if b.tokens == nil {
 		return asker, nil
 	}
-	return &jws.AccessVerifier{Keys: t.tokens, Issuer: x.Issuer, Audience: x.Audience, Grant: proof, GrantClaim: x.GrantClaim, Asker: asker}, nil
+	return &jws.AccessVerifier{Keys: b.tokens, Issuer: x.Issuer, Audience: x.Audience, Grant: proof, GrantClaim: x.GrantClaim, Asker: asker}, nil
 }
 
 // grantFinding says for `arauto check` how the grant of access tokens is known.
@@ -209,17 +270,18 @@ func grantFinding(x config.TokenSettings) string {
 // identities returns ours, without those that are not configured.
 func (t *Trust) identities() []*mtls.Identity {
 	var out []*mtls.Identity
-	for _, id := range []*mtls.Identity{t.Server, t.Client, t.Internal, t.Console} {
-		if id != nil {
-			out = append(out, id)
-		}
+	for _, b := range t.Brands {
+		out = append(out, b.Server, b.Client)
 	}
-	return out
+	return slices.DeleteFunc(append(out, t.Internal, t.Console), func(id *mtls.Identity) bool { return id == nil })
 }
 
 // sources returns the files that are read again when their content changes.
 func (t *Trust) sources() []mtls.Reloadable {
-	out := []mtls.Reloadable{t.Callers.Authorities, t.Roots, t.Signers}
+	out := []mtls.Reloadable{t.Callers.Authorities, t.Roots}
+	for _, b := range t.Brands {
+		out = append(out, b.Signers)
+	}
 	if t.Callers.Proxy != nil {
 		out = append(out, t.Callers.Proxy.Authorities())
 	}
@@ -237,12 +299,17 @@ func (t *Trust) sources() []mtls.Reloadable {
 
 func (t *Trust) keySets() []*jws.KeySet {
 	var out []*jws.KeySet
-	for _, s := range []*jws.KeySet{t.published, t.bearers, t.tokens, t.directory} {
-		if s != nil {
-			out = append(out, s)
-		}
+	for _, b := range t.Brands {
+		out = append(out, b.keySets()...)
+	}
+	if t.bearers != nil {
+		out = append(out, t.bearers)
 	}
 	return out
+}
+
+func (b *Brand) keySets() []*jws.KeySet {
+	return slices.DeleteFunc([]*jws.KeySet{b.published, b.tokens, b.directory}, func(s *jws.KeySet) bool { return s == nil })
 }
 
 // WatchFiles puts files in force when their content changes, until ctx ends. It looks every so often; 0: mtls.WatchEvery.
@@ -282,23 +349,65 @@ func (t *Trust) onKeys(e jws.KeySetEvent) {
 	t.tellFaulty(e)
 }
 
-// Ready returns nil when our own certificates are valid now and for mtls.ReadyMargin.
+// Ready returns nil when our own certificates are valid now and for mtls.ReadyMargin. Of several brands one suffices: a brand
+// whose certificate ended takes nothing away from the others (Notes tells of it).
 func (t *Trust) Ready(now time.Time) error {
 	var wrong []error
-	for _, id := range t.identities() {
-		wrong = append(wrong, id.Ready(now))
+	for _, id := range []*mtls.Identity{t.Internal, t.Console} {
+		if id != nil {
+			wrong = append(wrong, id.Ready(now))
+		}
+	}
+	return errors.Join(append(wrong, t.anyBrand(func(b *Brand) error { return b.ready(now) }))...)
+}
+
+// ready returns nil when the brand's certificates are valid now and for mtls.ReadyMargin.
+func (b *Brand) ready(now time.Time) error {
+	return errors.Join(b.Server.Ready(now), b.Client.Ready(now))
+}
+
+// KeysReady returns nil when the bank's own tokens can be judged, and there is a brand that has a key to sign with and a usable key
+// in every key set.
+func (t *Trust) KeysReady() error {
+	var wrong error
+	if t.bearers != nil {
+		wrong = t.bearers.Usable()
+	}
+	return errors.Join(wrong, t.anyBrand((*Brand).keysReady))
+}
+
+// keysReady returns nil when the brand has a key to sign with and every key set of it holds a usable key.
+func (b *Brand) keysReady() error {
+	_, err := b.Signers.Active()
+	wrong := []error{err}
+	for _, s := range b.keySets() {
+		wrong = append(wrong, s.Usable())
 	}
 	return errors.Join(wrong...)
 }
 
-// KeysReady returns nil when we have a key to sign with and every key set holds a usable key.
-func (t *Trust) KeysReady() error {
+// anyBrand returns nil when the condition holds for one brand, else what is wrong with each.
+func (t *Trust) anyBrand(condition func(*Brand) error) error {
 	var wrong []error
-	for _, s := range t.keySets() {
-		wrong = append(wrong, s.Usable())
+	for _, b := range t.Brands {
+		err := condition(b)
+		if err == nil {
+			return nil
+		}
+		wrong = append(wrong, err)
 	}
-	_, err := t.Signers.Active()
-	return errors.Join(append(wrong, err)...)
+	return errors.Join(wrong...)
+}
+
+// BrandNotes tells of brands that cannot work while others can.
+func (t *Trust) BrandNotes(now time.Time) []string {
+	var out []string
+	for _, b := range t.Brands {
+		if err := errors.Join(b.ready(now), b.keysReady()); err != nil && len(t.Brands) > 1 {
+			out = append(out, fmt.Sprintf("brand %s: not ready: %s", b.Name, strings.ReplaceAll(err.Error(), "\n", "; ")))
+		}
+	}
+	return out
 }
 
 // keysWithin is how long FetchKeys waits for addresses.

@@ -60,8 +60,8 @@ func (e Envelope) Encode() []byte {
 	member("key", r.Key)
 	b = fmt.Appendf(b, `,"revision":%d`, r.Revision)
 	member("position", r.Position)
-	if !r.CommittedAt.IsZero() {
-		member("committedAt", r.CommittedAt.UTC().Format(time.RFC3339Nano))
+	if at := r.at(); !at.IsZero() {
+		member("committedAt", at.UTC().Format(time.RFC3339Nano))
 	}
 	var missing []any
 	values := make(map[string]any, len(r.Values))
@@ -96,7 +96,10 @@ func ParseEnvelope(line []byte) (Envelope, error) {
 	e := Envelope{Source: in.Source, Part: in.Part, Cut: in.Cut, Record: SourceRecord{
 		Table: in.Table, Op: in.Op, Key: in.Key, Revision: in.Revision, Position: in.Position, Values: in.Values,
 	}}
-	if in.CommittedAt != nil {
+	switch {
+	case in.CommittedAt != nil && in.Op == Snapshot: // a first load knows no commits
+		e.Record.ReadAt = in.CommittedAt.UTC()
+	case in.CommittedAt != nil:
 		e.Record.CommittedAt = in.CommittedAt.UTC()
 	}
 	for _, name := range in.Missing {
@@ -112,7 +115,7 @@ func (w *work) rejected(e *Envelope) Rejected {
 		id = w.id
 	}
 	out := Rejected{
-		Source: e.Source, ResourceID: shortened(id), Revision: w.revision, Line: e.Encode(), Problems: w.Problems,
+		Source: e.Source, ResourceID: shortened(id), Revision: w.revision, Line: e.Encode(), Problems: w.Problems, Brand: w.Brand,
 	}
 	if w.rule.kind != 0 {
 		out.Kind = w.rule.kind.String()

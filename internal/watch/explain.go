@@ -3,7 +3,10 @@ package watch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/expr-lang/expr/ast"
 )
 
 // RecordExplanation holds the steps by which one mapping converts a record.
@@ -22,7 +25,11 @@ type Step struct {
 	Expression string
 	Result     string // as JSON
 	Error      string
+	Inside     bool // it looks into a JSON value, whose members no catalogue lists
 }
+
+// Null tells that the expression gave null.
+func (s *Step) Null() bool { return s.Error == "" && s.Result == "null" }
 
 // Explain maps one record by each mapping of its table and returns every step. Related rows are looked up by find; with
 // nil they are taken from the record's own values, by the name of the lookup. An error means that the mapping has no such
@@ -40,7 +47,7 @@ func (m *Mapping) Explain(ctx context.Context, find Find, rec SourceRecord) ([]R
 			if e.program == nil && e.text == "" {
 				return
 			}
-			step := Step{Key: e.key, Expression: e.text}
+			step := Step{Key: e.key, Expression: e.text, Inside: r.looksInside(e)}
 			if err != nil {
 				step.Error = err.Error()
 			} else if text, err := appendJSON(nil, v, maxDepth); err != nil {
@@ -58,4 +65,42 @@ func (m *Mapping) Explain(ctx context.Context, find Find, rec SourceRecord) ([]R
 		all = append(all, x)
 	}
 	return all, nil
+}
+
+// looksInside tells whether an expression reads a member or element of a JSON value. Members of row and of a joined row are columns.
+func (r *rule) looksInside(e *expression) bool {
+	if e.tree == nil {
+		return false
+	}
+	v := &insideVisitor{rule: r}
+	tree := e.tree
+	ast.Walk(&tree, v)
+	return v.found
+}
+
+type insideVisitor struct {
+	rule  *rule
+	found bool
+}
+
+// Visit implements ast.Visitor.
+func (v *insideVisitor) Visit(node *ast.Node) {
+	depth := 0
+	for at := *node; ; {
+		switch n := at.(type) {
+		case *ast.MemberNode:
+			depth++
+			at = n.Node
+		case *ast.ChainNode:
+			at = n.Node
+		case *ast.IdentifierNode:
+			if n.Value == nameRow || slices.ContainsFunc(v.rule.joins, func(j lookup) bool { return j.name == n.Value }) {
+				depth--
+			}
+			v.found = v.found || depth > 0
+			return
+		default:
+			return
+		}
+	}
 }

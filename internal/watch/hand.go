@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/notice"
 )
 
@@ -268,7 +269,7 @@ func (x *session) submit(ctx context.Context, w *work, e *Envelope) (p PendingRe
 func (x *session) register(ctx context.Context, w *work, e *Envelope) error {
 	return x.storing(ctx, e, "keep the registration of", func() error {
 		if w.Delete != "" {
-			return x.registrar.Delete(ctx, e.Source, w.Delete)
+			return x.registrar.Delete(ctx, e.Source, brand.Key(brand.Prefix(w.Brand), w.Delete))
 		}
 		return x.registrar.Put(ctx, e.Source, *w.Registration)
 	})

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -23,6 +24,7 @@ type Mapped struct {
 	Line         []byte           // a change
 	Registration *Registration    // of an initiator
 	Delete       notice.ClientID  // an initiator is gone
+	Brand        string           // that the mapping names for it; "": none
 	Skipped      string           // why nothing is made of it, "" otherwise: its own `when`, or a deleted row
 	Problems     []notice.Problem // why nothing can be made of it
 
@@ -69,7 +71,12 @@ func (m *mapper) on(w *work) {
 // needs is what of the record the rule looks at. Of a deleted client only the key's columns are known.
 func (r *rule) needs(op Op) uses {
 	if op == Delete && r.registration != nil {
-		return r.registration.client.uses
+		used := r.registration.client.uses
+		if of := r.registration.brand; of != nil {
+			used = uses{slices.Clone(used.names), slices.Clone(used.row), used.all}
+			used.add(of.uses)
+		}
+		return used
 	}
 	return r.uses
 }
@@ -124,8 +131,8 @@ func (w *work) fill(u uses) {
 		case name == nameOp:
 			w.env[name] = string(w.rec.Op)
 		case name == nameCommitted:
-			if !w.rec.CommittedAt.IsZero() {
-				w.env[name] = w.rec.CommittedAt.UTC().Format(time.RFC3339Nano)
+			if at := w.rec.at(); !at.IsZero() {
+				w.env[name] = at.UTC().Format(time.RFC3339Nano)
 			}
 		case slices.ContainsFunc(w.rule.joins, func(j lookup) bool { return j.name == name }):
 		default:
@@ -208,10 +215,17 @@ func (m *mapper) register(w *work) {
 	if gone {
 		w.Delete = notice.ClientID(m.text(g.client))
 		w.client = w.Delete
+		if g.brand != nil {
+			w.Brand = m.text(g.brand)
+		}
+		if w.Delete != "" && (!notice.ValidClientID(string(w.Delete)) || w.Brand != "" && !brand.Valid(w.Brand)) {
+			w.Problems = append(w.Problems, problem("/clientId", codeClient, g.client.key+": the client must have 1 to 255 printable ASCII characters without spaces, and its brand 1 to 32 of a-z, 0-9 and -",
+				g.client.key+": o cliente deve ter de 1 a 255 caracteres ASCII visíveis, sem espaços, e sua marca de 1 a 32 caracteres entre a-z, 0-9 e -"))
+		}
 		return
 	}
 	w.Registration = g.make(&m.computer)
-	w.client = w.Registration.Client
+	w.client, w.Brand = w.Registration.Client, w.Registration.Brand
 }
 
 // change makes the line.
@@ -219,6 +233,9 @@ func (m *mapper) change(w *work) {
 	r := w.rule
 	w.id = m.must(w, r.id, codeID, "the id is null or empty", "o id é nulo ou vazio")
 	w.client = notice.ClientID(m.must(w, r.client, codeClient, "the client is null or empty", "o cliente é nulo ou vazio"))
+	if r.brand != nil {
+		w.Brand = m.text(r.brand)
+	}
 	version := m.text(r.version)
 	status := m.status(w)
 	w.revision = m.revision(w)
@@ -227,7 +244,11 @@ func (m *mapper) change(w *work) {
 
 	out := make([]byte, 0, 2048)
 	out = append(out, `{"kind":"`...)
-	out = append(append(out, r.kind.String()...), `","clientId":`...)
+	out = append(append(out, r.kind.String()...), '"')
+	if r.brand != nil {
+		out = m.quote(append(out, `,"brand":`...), r.brand, w.Brand)
+	}
+	out = append(out, `,"clientId":`...)
 	out = m.quote(out, r.client, string(w.client))
 	out = append(out, `,"apiVersion":`...)
 	out = m.quote(out, r.version, version)
@@ -365,7 +386,7 @@ func (m *mapper) occurredAt(w *work) time.Time {
 		if !ok {
 			return time.Time{}
 		}
-		if t, err := parseInstant(v); err == nil && possible(t, w.rec.CommittedAt) {
+		if t, err := parseInstant(v); err == nil && possible(t, w.rec.at()) {
 			return t
 		}
 	}

@@ -179,6 +179,26 @@ func TestRevisionsAreTheOriginsShiftedOrTheMappingsOwn(t *testing.T) {
 	}
 }
 
+// TestAFirstLoadHappenedAtTheLatestWhenItWasRead: its commits are not known, and a mapping need not name a column for that.
+func TestAFirstLoadHappenedAtTheLatestWhenItWasRead(t *testing.T) {
+	m := mustParse(t, `
+source: bus
+type: nats
+tables:
+  p: {kind: pix-payment, id: id, client: id, version: v4, status: '"ACSC"', data: {}}
+`)
+	first := SourceRecord{Table: "p", Op: Snapshot, Values: map[string]any{"id": "x"}, Revision: 1, ReadAt: noon}
+	again, err := ParseEnvelope((Envelope{Source: "bus", Record: first}).Encode())
+	require.NoError(t, err)
+	for _, rec := range []SourceRecord{first, again.Record} {
+		made := mapOne(t, m, rec, 0)
+		require.Empty(t, codes(made.Problems))
+		require.Contains(t, string(made.Line), `"occurredAt":"2026-11-21T12:00:00Z"`)
+		require.Contains(t, string(made.Line), `"cause":"snapshot"`)
+		require.Zero(t, rec.CommittedAt, "from no commit on was it ours to announce")
+	}
+}
+
 func TestASnapshotIsNeverAnnounced(t *testing.T) {
 	rec := payment(map[string]any{"cancelled_by": "INITIATOR"})
 	rec.Op = Snapshot
@@ -527,4 +547,37 @@ func BenchmarkMapping(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*100/b.Elapsed().Seconds(), "rows/s")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/100, "ns/row")
+}
+
+func TestAMappingMayNameTheBrand(t *testing.T) {
+	named := strings.NewReplacer("    client: client.client_id\n", "    brand: \"'prata'\"\n    client: client.client_id\n",
+		"    gone: not active\n", "    gone: not active\n    brand: row.brand\n").Replace(bank)
+	require.NotEqual(t, bank, named)
+	m := mustParse(t, named)
+	made := mapOne(t, m, payment(nil), 0)
+	require.Empty(t, made.Problems)
+	require.Contains(t, string(made.Line), `{"kind":"pix-payment","brand":"prata","clientId":`)
+	require.Equal(t, "prata", made.Brand)
+	client := SourceRecord{Table: "clients", Op: Insert, Key: "k", Values: map[string]any{
+		"client_id": "itp", "role": "ITP", "active": true, "org": "o", "software": "s", "name": "N", "uris": nil, "ssa": nil, "brand": "ouro",
+	}}
+	got := mapOne(t, m, client, 0)
+	require.Empty(t, got.Problems)
+	require.Equal(t, "ouro", got.Registration.Brand)
+	client.Values["active"] = false
+	got = mapOne(t, m, client, 0)
+	require.Equal(t, "ouro", got.Brand)
+	require.Equal(t, notice.ClientID("itp"), got.Delete)
+	gone := SourceRecord{Table: "clients", Op: Delete, Key: "k", Values: map[string]any{"client_id": "itp", "brand": "ouro"}}
+	got = mapOne(t, m, gone, 0)
+	require.Empty(t, got.Problems, "the columns of client and brand are looked at, and no others")
+	require.Equal(t, "ouro", got.Brand)
+}
+
+func TestADeletedClientIsNoKey(t *testing.T) {
+	m := mustParse(t, bank)
+	gone := SourceRecord{Table: "clients", Op: Delete, Key: "k", Values: map[string]any{"client_id": "beta c1"}}
+	got := mapOne(t, m, gone, 0)
+	require.Equal(t, []string{"no-client /clientId"}, codes(got.Problems))
+	require.Empty(t, got.Delete)
 }

@@ -12,12 +12,13 @@ import (
 type registering struct {
 	client, organisation, software, name, uris, statement *expression
 
+	brand   *expression // nil: the only brand
 	gone    *expression // true: the client is no initiator any more
 	checked bool
 }
 
 var registrationKeys = []string{
-	"kind", "when", "joins", "gone", "client", "organisationId", "softwareId", "name", "webhookUris", "statement", "statements",
+	"kind", "when", "joins", "gone", "brand", "client", "organisationId", "softwareId", "name", "webhookUris", "statement", "statements",
 }
 
 // checkedThere says that the server verified a statement it did not keep.
@@ -32,6 +33,7 @@ func (p *parser) registration(r *rule, s section) {
 		return p.expression(n, join(s.key, name), "/"+name, want)
 	}
 	g := &registering{
+		brand:        read("brand", "", text),
 		client:       read("client", "write the expression that gives the client id", text),
 		organisation: read("organisationId", "write the expression that gives the organisation's id in the Directory", text),
 		software:     read("softwareId", "write the expression that gives the software's id in the Directory", text),
@@ -50,13 +52,16 @@ func (p *parser) registration(r *rule, s section) {
 }
 
 func (g *registering) expressions() []*expression {
-	return []*expression{g.client, g.organisation, g.software, g.name, g.uris, g.statement, g.gone}
+	return []*expression{g.brand, g.client, g.organisation, g.software, g.name, g.uris, g.statement, g.gone}
 }
 
 // make computes the registration. Failures are told to the computer.
 func (g *registering) make(c *computer) *Registration {
 	out := &Registration{Checked: g.checked}
 	out.Client = notice.ClientID(c.text(g.client))
+	if g.brand != nil {
+		out.Brand = c.text(g.brand)
+	}
 	out.OrganisationID, out.SoftwareID = c.text(g.organisation), c.text(g.software)
 	if g.name != nil {
 		v, _ := c.value(g.name)

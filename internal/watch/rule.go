@@ -27,6 +27,7 @@ type rule struct {
 	joins []lookup
 
 	id, client, version *expression
+	brand               *expression // nil: the only brand
 	status              *expression
 	states              map[string]string // nil: the status is what the expression gives
 	revision            *expression       // nil: the origin's
@@ -46,7 +47,7 @@ type lookup struct {
 	line                int
 }
 
-var changeKeys = []string{"kind", "when", "joins", "id", "client", "version", "status", "revision", "occurredAt", "cause", "data"}
+var changeKeys = []string{"kind", "when", "joins", "id", "brand", "client", "version", "status", "revision", "occurredAt", "cause", "data"}
 
 // rule reads one mapping; nil when it is too broken to go on.
 func (p *parser) rule(n *yaml.Node, key string) *rule {
@@ -83,18 +84,13 @@ func (p *parser) rule(n *yaml.Node, key string) *rule {
 	return r
 }
 
-func kindNames() string {
-	var names []string
-	for _, k := range ofb.Kinds() {
-		names = append(names, k.String())
-	}
-	return strings.Join(names, ", ") + " or " + initiator
-}
+func kindNames() string { return strings.Join(ofb.KindNames(), ", ") + " or " + initiator }
 
 func (p *parser) change(r *rule, s section) {
 	member := r.kind.IDMember()
 	r.id = p.expression(p.required(s, "id", "write the expression that gives "+member), join(s.key, "id"), "/data/"+member, text)
 	r.client = p.expression(p.required(s, "client", "write the expression that gives the initiator's client id"), join(s.key, "client"), "/clientId", text)
+	r.brand = p.expression(s.fields["brand"], join(s.key, "brand"), "/brand", text)
 	versions := strings.Join(r.kind.Versions(), " or ")
 	r.version = p.expression(p.required(s, "version", "write the API version of the resource: "+versions+", or an expression that gives it"),
 		join(s.key, "version"), "/apiVersion", text, r.kind.Versions()...)
@@ -234,7 +230,7 @@ func (p *parser) checkNames(r *rule, s section) {
 
 // expressions lists every expression of the rule.
 func (r *rule) expressions() []*expression {
-	all := []*expression{r.when, r.id, r.client, r.version, r.status, r.revision, r.cause}
+	all := []*expression{r.when, r.id, r.brand, r.client, r.version, r.status, r.revision, r.cause}
 	for _, j := range r.joins {
 		all = append(all, j.value)
 	}

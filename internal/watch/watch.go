@@ -40,6 +40,15 @@ type SourceRecord struct {
 	Revision    int64     // strictly increasing per row, the same when told again; 0: the origin has none, the mapping must
 	Position    string    // where in the origin's log, for people
 	CommittedAt time.Time // when the core committed it, by the origin's clock; zero: unknown
+	ReadAt      time.Time // of a first load: when the rows were as they are, by the origin's clock; zero otherwise
+}
+
+// at is what a mapping knows as committed_at: the commit, or of a first load, whose commits are not known, the reading.
+func (r *SourceRecord) at() time.Time {
+	if r.CommittedAt.IsZero() {
+		return r.ReadAt
+	}
+	return r.CommittedAt
 }
 
 // Column is a column of a table, as a Reader describes it so that expressions can be checked.
@@ -165,6 +174,7 @@ type Sink interface {
 type Rejected struct {
 	Source     string
 	Kind       string // of the resource, as far as known
+	Brand      string // that the mapping names for it; "": none, or not known
 	ResourceID string // the resource's id where it could be told, else the row's key
 	Client     notice.ClientID
 	Revision   int64
@@ -174,6 +184,7 @@ type Rejected struct {
 
 // Registration is one row of the authorization server's table of clients.
 type Registration struct {
+	Brand          string // that the mapping names; "": none
 	Client         notice.ClientID
 	OrganisationID string
 	SoftwareID     string
@@ -187,5 +198,6 @@ type Registration struct {
 // Deleting an unknown client is not an error.
 type Registrar interface {
 	Put(ctx context.Context, source string, r Registration) error
+	// Delete ends a registration. Where the mapping names a brand, its name stands before the client's id (package brand).
 	Delete(ctx context.Context, source string, client notice.ClientID) error
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -17,6 +18,7 @@ import (
 // and trust anchors; when either changes it is retired, and a new one takes its place.
 type endpoint struct {
 	sender     *Sender
+	holder     *holder // the client's brand
 	client     notice.ClientID
 	target     target // its path is of no interest here
 	tls        *tls.Config
@@ -56,17 +58,18 @@ const (
 	sweepEvery = 5 * time.Second
 )
 
-func (s *Sender) newEndpoint(client notice.ClientID, t target, generation uint64) *endpoint {
+func (s *Sender) newEndpoint(h *holder, client notice.ClientID, t target, generation uint64) *endpoint {
 	return &endpoint{
-		sender: s, client: client, target: t, generation: generation, habits: new(peerHabits), open: map[*conn]bool{},
-		tls: mtls.ClientConfig(s.identity, s.roots, t.host, s.checks...),
+		sender: s, holder: h, client: client, target: t, generation: generation, habits: new(peerHabits), open: map[*conn]bool{},
+		tls: mtls.ClientConfig(h.identity, s.roots, t.host, s.checks...),
 	}
 }
 
 // endpoint finds or makes the endpoint of a client and target, of the generation in force, and counts a user of it. The error
 // is ErrClosed, or the *Refusal of a host that may not be dialled.
 func (s *Sender) endpoint(client notice.ClientID, t target, now time.Time) (*endpoint, error) {
-	generation := s.generation()
+	h := s.holders[brand.Of(client)]
+	generation := s.generation(h)
 	key := endpointKey{client, t.authority}
 	s.mu.Lock()
 	if s.closed {
@@ -80,7 +83,7 @@ func (s *Sender) endpoint(client notice.ClientID, t target, now time.Time) (*end
 			s.mu.Unlock()
 			return nil, err
 		}
-		e = s.newEndpoint(client, t, generation)
+		e = s.newEndpoint(h, client, t, generation)
 		s.endpoints[key] = e
 	}
 	e.inFlight++
@@ -117,9 +120,8 @@ func (s *Sender) retireIf(condition func(endpointKey, *endpoint) bool) {
 
 // sweep retires what stands on a replaced certificate or trust set, and what nobody used for a while.
 func (s *Sender) sweep(now time.Time) {
-	generation := s.generation()
 	s.retireIf(func(_ endpointKey, e *endpoint) bool {
-		return e.generation != generation || e.inFlight == 0 && now.Sub(e.lastUsed) >= dropUnused
+		return e.generation != s.generation(e.holder) || e.inFlight == 0 && now.Sub(e.lastUsed) >= dropUnused
 	})
 }
 

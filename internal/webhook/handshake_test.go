@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/mtls"
@@ -20,7 +21,7 @@ func TestWhatIsMissingInAChainIsTold(t *testing.T) {
 	pki := mtlstest.PKI(t)
 	leaf := mtlstest.Leaf(t, pki.Server(certs.DefaultAlfa.Organisation))
 	selfSigned := mtlstest.Leaf(t, pki.Spoil(pki.Server(certs.DefaultAlfa.Organisation), certs.SelfSigned))
-	other, err := certs.New(certs.Options{SharedLeafKey: true})
+	other, err := certs.New(certs.Options{SharedLeafKey: true, NewKey: keystock.New})
 	require.NoError(t, err)
 	foreign := mtlstest.Leaf(t, other.Server(certs.DefaultAlfa.Organisation))
 	require.NotEqual(t, leaf.Issuer.Certificate.RawSubject, pki.Root.Certificate.RawSubject, "there is an intermediate")

@@ -165,10 +165,10 @@ func (e *endpoint) closed(c *conn, why CloseReason) {
 	delete(e.open, c)
 	e.dialMore(time.Now())
 	e.mu.Unlock()
-	e.sender.connections(-1)
 	if observer := e.sender.observer; observer != nil {
 		observer.Closed(e.client, why)
 	}
+	e.sender.connections(-1) // after its reason: who sees it gone finds why
 }
 
 // discard closes the idle connections for which judge has a reason. Of those that are bound to a request that has not

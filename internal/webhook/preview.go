@@ -3,11 +3,12 @@ package webhook
 import (
 	"fmt"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/notice"
 )
 
 // Preview writes the request that Send would make of an attempt, byte for byte as it would leave, and the URL it would go
-// to, without sending anything. Of the configuration it uses Version, AuthorisationServerID, ASHeaders and Guard; an
+// to, without sending anything. Of the configuration it uses Version, AuthorisationServerID, ASHeaders, Brands and Guard; an
 // address that may not be dialled is an error.
 func Preview(c Config, n notice.Attempt) (url string, wire []byte, err error) {
 	s := &Sender{guard: c.Guard}
@@ -16,6 +17,9 @@ func Preview(c Config, n notice.Attempt) (url string, wire []byte, err error) {
 		s.guard = NewGuard(nil, nil)
 	}
 	a, err := s.newAttempt(n)
+	if err == nil && s.holders[brand.Of(n.Client)] == nil {
+		err = ErrBrand
+	}
 	if err == nil {
 		err = s.guard.CheckHost(a.target.host, a.target.port)
 	}

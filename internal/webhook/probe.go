@@ -12,14 +12,19 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/arauto/arauto/internal/brand"
+	"github.com/arauto/arauto/internal/mtls"
 )
 
 // ProbeStep is one condition for a notification to reach an endpoint, and its result.
 type ProbeStep struct {
 	Name   StepName
-	Err    error        // nil: it holds
+	Err    error        // nil: it holds, or is not tested
 	Detail string       // what was seen
 	addrs  []netip.Addr // that the name resolved to, or that was connected to
+
+	Untested bool // whether it holds is not known
 }
 
 // StepName names a step, in the order they are taken.
@@ -34,13 +39,22 @@ const (
 	StepOurs        StepName = "client certificate" // ours was asked for, and not refused
 )
 
+// What a webhook endpoint does wrong that does not demand a certificate.
+var (
+	errNotAsked    = errors.New("the receiver did not ask for it; a webhook endpoint must demand mutual TLS (security §3)")
+	errNotDemanded = errors.New("the receiver asked for a certificate and went on without one; a webhook endpoint must demand mutual TLS (security §3)")
+)
+
 // alertWithin is how long a receiver may take to refuse our certificate after the handshake: in TLS 1.3 its verdict
 // comes only then.
 const alertWithin = time.Second
 
 // Probe connects as an attempt does, up to the end of the handshake, and returns its steps; the first that failed is the
-// last. It writes no request. It takes at most the Sender's timeout.
-func (s *Sender) Probe(ctx context.Context, base string) []ProbeStep {
+// last. It writes no request. It takes at most the Sender's timeout. It shows the certificate of clients whose keys name no brand.
+func (s *Sender) Probe(ctx context.Context, base string) []ProbeStep { return s.ProbeAs(ctx, "", base) }
+
+// ProbeAs is Probe with the certificate of one brand.
+func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []ProbeStep {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	var steps []ProbeStep
@@ -49,6 +63,10 @@ func (s *Sender) Probe(ctx context.Context, base string) []ProbeStep {
 		return err == nil
 	}
 	t, err := parseBase(base)
+	h := s.holders[of]
+	if h == nil {
+		err = ErrBrand
+	}
 	if err == nil {
 		err = s.guard.CheckHost(t.host, t.port)
 	}
@@ -76,9 +94,12 @@ func (s *Sender) Probe(ctx context.Context, base string) []ProbeStep {
 	if at, err := netip.ParseAddrPort(raw.RemoteAddr().String()); err == nil {
 		steps[len(steps)-1].addrs = []netip.Addr{at.Addr()}
 	}
+	if h.identity == nil {
+		return append(steps, s.probeAnonymously(ctx, t, raw)...)
+	}
 	began = time.Now()
 	c := &conn{}
-	err = s.newEndpoint("", t, s.generation()).handshake(ctx, c, raw, func() bool { return false })
+	err = s.newEndpoint(h, "", t, s.generation(h)).handshake(ctx, c, raw, func() bool { return false })
 	if err != nil {
 		step(StepCertificate, err, "after %s", since(began))
 		return steps
@@ -86,20 +107,58 @@ func (s *Sender) Probe(ctx context.Context, base string) []ProbeStep {
 	f := c.facts
 	step(StepCertificate, nil, "%s, %s in %s; %s, until %s", f.Version, f.Cipher, since(began), f.PeerSubject, f.PeerNotAfter.Format(time.DateOnly))
 	if f.OwnSerial == "" {
-		step(StepOurs, errors.New("the receiver did not ask for it; a webhook endpoint must demand mutual TLS (security §3)"), "")
+		step(StepOurs, errNotAsked, "")
 		return steps
 	}
 	seen := "the receiver refused it"
 	if err = refusedAfter(ctx, c.Conn); err == nil {
-		seen, err = offered(c.authorities, s.ownChain())
+		seen, err = offered(c.authorities, h.chain())
 	}
 	step(StepOurs, err, "serial %s was asked for; %s", f.OwnSerial, seen)
 	return steps
 }
 
-// ownChain is our certificate and the intermediates that are sent with it.
-func (s *Sender) ownChain() []*x509.Certificate {
-	own := s.identity.Current()
+// probeAnonymously ends the probe of a Sender that has no certificate: the receiver's own is judged, and that it demands one is seen.
+// Whether it accepts a holder's cannot be.
+func (s *Sender) probeAnonymously(ctx context.Context, t target, raw net.Conn) []ProbeStep {
+	config := mtls.ClientConfig(nil, s.roots, t.host, s.checks...)
+	var asked bool
+	var believed *tls.ConnectionState
+	judge := config.VerifyConnection
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		err := judge(state)
+		if err == nil {
+			believed = &state
+		}
+		return err
+	}
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		asked = true
+		return &tls.Certificate{}, nil // none
+	}
+	began := time.Now()
+	c := tls.Client(raw, config)
+	err := c.HandshakeContext(ctx)
+	if err != nil && (believed == nil || !asked) {
+		return []ProbeStep{{Name: StepCertificate, Err: err, Detail: "after " + since(began).String()}}
+	}
+	leaf := believed.PeerCertificates[0]
+	seen := ProbeStep{Name: StepCertificate, Detail: fmt.Sprintf("%s in %s; %s, until %s", tls.VersionName(believed.Version), since(began), escape(mtls.Subject(leaf)), leaf.NotAfter.UTC().Format(time.DateOnly))}
+	ours := ProbeStep{Name: StepOurs}
+	switch {
+	case !asked:
+		ours.Err = errNotAsked
+	case err == nil && refusedAfter(ctx, c) == nil:
+		ours.Err = errNotDemanded
+	default:
+		ours.Untested, ours.Detail = true, "the receiver demands one, and none was shown; whether it accepts a holder's is not tested"
+	}
+	return []ProbeStep{seen, ours}
+}
+
+// chain is our certificate and the intermediates that are sent with it.
+func (h *holder) chain() []*x509.Certificate {
+	own := h.identity.Current()
 	chain := []*x509.Certificate{own.Leaf}
 	for _, der := range own.Certificate[1:] {
 		if c, err := x509.ParseCertificate(der); err == nil { // it was parsed when it was loaded

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -116,5 +117,59 @@ func TestAProbeNamesWhatIsWrongWithAHandshake(t *testing.T) {
 			require.Contains(t, []StepName{StepOurs, StepCertificate}, name, "TLS 1.2 tells within the handshake")
 			require.Error(t, err)
 		})
+	}
+}
+
+// TestAProbeWithoutACertificateSeesWhetherOneIsDemanded tries receivers that demand one, only ask for one, do not ask, and show a bad one.
+func TestAProbeWithoutACertificateSeesWhetherOneIsDemanded(t *testing.T) {
+	pki := mtlstest.PKI(t)
+	good := mtlstest.Leaf(t, pki.Server(certs.DefaultAlfa.Organisation)).TLS()
+	expired := mtlstest.Leaf(t, pki.Spoil(pki.Server(certs.DefaultAlfa.Organisation), certs.Expired)).TLS()
+	anonymous := newSender(t, func(c *Config) { c.Identity, c.Anonymous = nil, true })
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for _, c := range []struct {
+			name     string
+			auth     tls.ClientAuthType
+			show     tls.Certificate
+			last     StepName
+			says     string
+			untested bool
+		}{
+			{"demanded", tls.RequireAndVerifyClientCert, good, StepOurs, "", true},
+			{"asked for", tls.RequestClientCert, good, StepOurs, "went on without one", false},
+			{"not asked for", tls.NoClientCert, good, StepOurs, "did not ask", false},
+			{"bad", tls.RequireAndVerifyClientCert, expired, StepCertificate, "expired", false},
+		} {
+			t.Run(fmt.Sprintf("%s %s", tls.VersionName(version), c.name), func(t *testing.T) {
+				listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+					MinVersion: version, MaxVersion: version, ClientAuth: c.auth, ClientCAs: mtlstest.ClientCAs(t).Pool(), Certificates: []tls.Certificate{c.show},
+				})
+				require.NoError(t, err)
+				t.Cleanup(func() { _ = listener.Close() })
+				go func() {
+					for {
+						conn, err := listener.Accept()
+						if err != nil {
+							return
+						}
+						go func() { // until the probe leaves
+							defer conn.Close()
+							_, _ = conn.Read(make([]byte, 1))
+						}()
+					}
+				}()
+				_, port, err := net.SplitHostPort(listener.Addr().String())
+				require.NoError(t, err)
+				steps := anonymous.Probe(t.Context(), "https://localhost:"+port)
+				last := steps[len(steps)-1]
+				require.Equal(t, c.last, last.Name, "%v", last.Err)
+				require.Equal(t, c.untested, last.Untested)
+				if c.says == "" {
+					require.NoError(t, last.Err)
+					return
+				}
+				require.ErrorContains(t, last.Err, c.says)
+			})
+		}
 	}
 }

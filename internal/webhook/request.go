@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -31,7 +32,7 @@ type attempt struct {
 
 // newAttempt is an attempt that begins now, for the address that is registered. The error is a *Refusal of that address.
 func (s *Sender) newAttempt(n notice.Attempt) (*attempt, error) {
-	path := ofb.Path(n.Kind, n.APIVersion, n.ResourceID)
+	path := ofb.Path(n.Kind, n.APIVersion, brand.ID(n.ResourceID))
 	a := &attempt{notice: n, interaction: n.Interaction.String(), url: n.BaseURI + path, start: time.Now()}
 	a.deadline, a.leaseEnd = a.start.Add(s.timeout), n.ClaimedAt.Add(s.lease)
 	var err error
@@ -81,24 +82,48 @@ func (s *Sender) dress(c Config) {
 	c.Version = cmp.Or(c.Version, "dev")
 	s.userAgent = "arauto/" + c.Version
 	s.plain = []headerLine{{"Content-Type", "application/json"}, {ofb.HeaderInteractionID, ""}}
-	s.enrolment = slices.Clone(s.plain)
 	names := c.ASHeaders
 	if names == nil {
 		names = []string{ofb.HeaderAuthorizationServerID, ofb.HeaderAuthorisationServerID}
 	}
-	if c.AuthorisationServerID != "" {
+	s.holders = make(map[brand.Prefix]*holder, len(c.Brands)+1)
+	add := func(of brand.Prefix, who Holder) {
+		h := &holder{identity: who.Identity, enrolment: slices.Clone(s.plain)}
 		for _, name := range names {
-			s.enrolment = append(s.enrolment, headerLine{name, c.AuthorisationServerID})
+			if who.AuthorisationServerID != "" {
+				h.enrolment = append(h.enrolment, headerLine{name, who.AuthorisationServerID})
+			}
 		}
+		slices.SortFunc(h.enrolment, func(a, b headerLine) int { return strings.Compare(a.name, b.name) })
+		s.holders[of] = h
 	}
-	slices.SortFunc(s.enrolment, func(a, b headerLine) int { return strings.Compare(a.name, b.name) })
+	if c.Identity != nil || len(c.Brands) == 0 {
+		add("", Holder{c.Identity, c.AuthorisationServerID})
+	}
+	for of, who := range c.Brands {
+		add(of, who)
+	}
 }
 
 // sendable reports whether the headers can be sent: names are tokens (RFC 9110 §5.6.2), values visible ASCII.
 func (s *Sender) sendable() bool {
-	return !slices.ContainsFunc(append(s.enrolment, headerLine{"User-Agent", s.userAgent}), func(h headerLine) bool {
+	all := []headerLine{{"User-Agent", s.userAgent}}
+	for _, h := range s.holders {
+		all = append(all, h.enrolment...)
+	}
+	return !slices.ContainsFunc(all, func(h headerLine) bool {
 		return !isToken([]byte(h.name)) || strings.ContainsFunc(h.value, func(r rune) bool { return r <= ' ' || r > '~' })
 	})
+}
+
+// complete reports whether every brand has an identity, or none in a Sender that only probes, and there are roots.
+func (s *Sender) complete(anonymous bool) bool {
+	for _, h := range s.holders {
+		if (h.identity == nil) != anonymous {
+			return false
+		}
+	}
+	return s.roots != nil
 }
 
 // appendRequest writes exactly what contract.md, "The outgoing request and its answer", allows. The path goes out as it
@@ -113,7 +138,7 @@ func (s *Sender) appendRequest(b []byte, a *attempt) []byte {
 	b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), int64(len(body)), 10)
 	headers := s.plain
 	if n.Kind == ofb.Enrollment {
-		headers = s.enrolment
+		headers = s.holders[brand.Of(n.Client)].enrolment
 	}
 	for _, h := range headers {
 		b = append(append(append(b, "\r\n"...), h.name...), ": "...)

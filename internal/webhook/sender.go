@@ -38,6 +38,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -49,6 +50,8 @@ var (
 	ErrLease = errors.New("the lease leaves no room for an attempt; nothing was sent")
 	// ErrClosed says that the Sender was closed.
 	ErrClosed = errors.New("the sender is closed")
+	// ErrBrand says that the settings have no brand of the client's.
+	ErrBrand = errors.New("the settings have no such brand; nothing was sent")
 )
 
 // Observer receives events of the wire for metrics. Its methods are called from many goroutines and must not block.
@@ -65,7 +68,7 @@ type Observer interface {
 
 // Config holds a Sender's settings. A zero field means the default that its comment names.
 type Config struct {
-	Identity *mtls.Identity // our BRCAC; required
+	Identity *mtls.Identity // our BRCAC; required unless there are Brands
 	Roots    *mtls.Anchors  // whom we trust as receivers; required
 	Checks   []mtls.Check   // revocation; none
 
@@ -86,12 +89,30 @@ type Config struct {
 	AuthorisationServerID string
 	ASHeaders             []string
 
+	// Brands are further brands, by the names that the keys of their clients begin with. Identity and AuthorisationServerID are
+	// those of clients whose keys name no brand.
+	Brands map[brand.Prefix]Holder
+
 	Observer Observer // nil: nobody
+
+	Anonymous bool // without Identity: the Sender can only Probe, and shows no certificate
+}
+
+// Holder is who we are to the receivers of one brand.
+type Holder struct {
+	Identity              *mtls.Identity
+	AuthorisationServerID string
+}
+
+// holder is a Holder with the headers of its enrolments.
+type holder struct {
+	identity  *mtls.Identity
+	enrolment []headerLine
 }
 
 // Sender sends attempts. It is safe for concurrent use.
 type Sender struct {
-	identity *mtls.Identity
+	holders  map[brand.Prefix]*holder
 	roots    *mtls.Anchors
 	checks   []mtls.Check
 	guard    *Guard
@@ -103,8 +124,8 @@ type Sender struct {
 	most     int          // connections; 0: no bound
 	open     atomic.Int64 // connections
 
-	userAgent        string
-	plain, enrolment []headerLine // of most requests, and of those about enrolments
+	userAgent string
+	plain     []headerLine // of requests that are not about enrolments
 
 	background *background
 
@@ -117,7 +138,7 @@ type Sender struct {
 // the lease is not longer than the timeout, or when a header cannot be sent: these are mistakes of the calling program.
 func New(c Config) *Sender {
 	s := &Sender{
-		identity: c.Identity, roots: c.Roots, checks: c.Checks, observer: c.Observer,
+		roots: c.Roots, checks: c.Checks, observer: c.Observer,
 		guard: c.Guard, resolver: net.DefaultResolver,
 		timeout: c.Timeout, lease: c.Lease, keep: defaultKeepLimits, most: c.Connections,
 		background: newBackground(),
@@ -133,7 +154,7 @@ func New(c Config) *Sender {
 	s.lease = cmp.Or(s.lease, s.timeout+5*time.Second)
 	s.dress(c)
 	switch {
-	case s.identity == nil || s.roots == nil:
+	case !s.complete(c.Anonymous):
 		panic("webhook: no identity or no roots")
 	case s.timeout <= 0 || s.lease <= s.timeout:
 		panic(fmt.Sprintf("webhook: lease %s must exceed timeout %s", s.lease, s.timeout))
@@ -145,7 +166,7 @@ func New(c Config) *Sender {
 }
 
 // Send makes one attempt and returns when its outcome is known, at the latest when the timeout is over. An error means
-// that no attempt was made and that not one byte of the request was sent: ErrLease, ErrClosed, mtls.ErrOwnExpired, or
+// that no attempt was made and that not one byte of the request was sent: ErrLease, ErrClosed, ErrBrand, mtls.ErrOwnExpired, or
 // the cause for which ctx was cancelled. When ctx is cancelled after something was sent, the result is "unknown". A
 // deadline of ctx only shortens the timeout.
 func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, error) {
@@ -156,7 +177,11 @@ func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, err
 	if d, ok := ctx.Deadline(); ok && d.Before(a.deadline) {
 		a.deadline = d
 	}
-	if own := s.identity.Current().Leaf; own != nil && a.start.After(own.NotAfter) {
+	h := s.holders[brand.Of(n.Client)]
+	if h == nil {
+		return notice.Result{}, fmt.Errorf("send for %s: %w", n.Notification, ErrBrand)
+	}
+	if own := h.identity.Current().Leaf; own != nil && a.start.After(own.NotAfter) {
 		return notice.Result{}, fmt.Errorf("send for %s: %w", n.Notification, mtls.ErrOwnExpired)
 	}
 	var e *endpoint
@@ -231,8 +256,13 @@ func (s *Sender) housekeeping() {
 	}
 }
 
-// generation changes whenever certificate or trust anchors do: each of the two only ever grows.
-func (s *Sender) generation() uint64 { return s.identity.Generation() + s.roots.Generation() }
+// generation changes whenever a brand's certificate or the trust anchors do: each of the two only ever grows.
+func (s *Sender) generation(h *holder) uint64 {
+	if h.identity == nil {
+		return s.roots.Generation()
+	}
+	return h.identity.Generation() + s.roots.Generation()
+}
 
 func (s *Sender) attempted(client notice.ClientID, r *notice.Result) {
 	if s.observer != nil {

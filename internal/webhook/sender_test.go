@@ -82,7 +82,7 @@ func TestTheResultCarriesTheEvidence(t *testing.T) {
 	require.Contains(t, first.TLS.PeerSubject, "O=Alfa Iniciadora SA")
 	require.Len(t, first.TLS.PeerFingerprint, 64)
 	require.NotEmpty(t, first.TLS.PeerSerial)
-	require.Equal(t, s.identity.Current().Leaf.SerialNumber.Text(16), first.TLS.OwnSerial)
+	require.Equal(t, s.holders[""].identity.Current().Leaf.SerialNumber.Text(16), first.TLS.OwnSerial)
 	require.True(t, first.TLS.PeerNotAfter.After(time.Now()))
 	require.Equal(t, i.Addr(), first.RemoteAddr)
 	require.Equal(t, i.Requests()[0].Remote, first.LocalAddr)
@@ -323,10 +323,10 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 	s := newSender(t)
 	for name, c := range map[string]Config{
 		"no identity":            {Roots: s.roots},
-		"no roots":               {Identity: s.identity},
-		"lease below timeout":    {Identity: s.identity, Roots: s.roots, Timeout: 10 * time.Second, Lease: 10 * time.Second},
-		"version with a newline": {Identity: s.identity, Roots: s.roots, Version: "1\n2"},
-		"server id with a space": {Identity: s.identity, Roots: s.roots, AuthorisationServerID: "a b"},
+		"no roots":               {Identity: s.holders[""].identity},
+		"lease below timeout":    {Identity: s.holders[""].identity, Roots: s.roots, Timeout: 10 * time.Second, Lease: 10 * time.Second},
+		"version with a newline": {Identity: s.holders[""].identity, Roots: s.roots, Version: "1\n2"},
+		"server id with a space": {Identity: s.holders[""].identity, Roots: s.roots, AuthorisationServerID: "a b"},
 	} {
 		require.Panics(t, func() { New(c) }, name)
 	}

@@ -76,7 +76,7 @@ func TestOurCertificateIsShownWithItsChain(t *testing.T) {
 	require.Equal(t, r.TLS.PeerSerial, r.Shown.Serial)
 	require.Empty(t, r.Shown.Wrong)
 	got := i.Requests()[0]
-	require.Equal(t, s.identity.Current().Leaf.Raw, got.TLS.PeerCertificates[0].Raw)
+	require.Equal(t, s.holders[""].identity.Current().Leaf.Raw, got.TLS.PeerCertificates[0].Raw)
 	require.GreaterOrEqual(t, len(got.TLS.PeerCertificates), 2, "the intermediate comes along")
 	require.False(t, got.TLS.DidResume)
 }

@@ -160,7 +160,10 @@ func TestASplitViewIsRefused(t *testing.T) {
 	longer.add("another")
 	longer.grow(3)
 	for _, other := range []*foreignLog{same, longer} {
-		_, err = w.Vouch(other.since(5))
+		request := other.since(5)
+		began := time.Now()
+		_, err = w.Vouch(request)
+		t.Logf("noticed %s after it was asked", time.Since(began))
 		require.ErrorIs(t, err, ErrFork)
 	}
 	_, err = w.Vouch(longer.since(0))

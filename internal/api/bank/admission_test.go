@@ -86,6 +86,7 @@ var matrix = map[string]string{
 	"POST /internal/v1/initiators/{clientId}/preflight": "operator",
 	"GET /internal/v1/audit/consistency":                "auditor",
 	"GET /internal/v1/audit/calls":                      "auditor",
+	"GET /internal/v1/audit/log/{file:.+}":              "auditor",
 	"GET /internal/v1/audit/verifications":              "auditor",
 	"POST /internal/v1/audit/verifications":             "auditor",
 	"GET /internal/v1/audit/verifications/{id}":         "auditor",
@@ -95,6 +96,7 @@ var matrix = map[string]string{
 	"GET /internal/v1/overview":                     "operator auditor",
 	"GET /internal/v1/initiators/{clientId}/health": "operator auditor",
 	"GET /internal/v1/audit/statistics":             "operator auditor",
+	"GET /internal/v1/audit/polling":                "operator auditor",
 }
 
 func TestEveryEndpointAdmitsExactlyTheRolesOfTheMatrix(t *testing.T) {
@@ -104,7 +106,7 @@ func TestEveryEndpointAdmitsExactlyTheRolesOfTheMatrix(t *testing.T) {
 	for _, r := range routes {
 		want, there := matrix[r.Method+" "+r.Path]
 		require.True(t, there, "%s %s is not in the matrix", r.Method, r.Path)
-		path := strings.NewReplacer("{clientId}", "itp", "{id}", someID, "{kind}", "pix-payment", "{name}", "core", "{seq}", "7").Replace(r.Path)
+		path := strings.NewReplacer("{clientId}", "itp", "{id}", someID, "{kind}", "pix-payment", "{name}", "core", "{seq}", "7", "{file:.+}", "checkpoint").Replace(r.Path)
 		ask := func(token string, headers ...string) reply { return w.ask(r.Method, path, token, "", headers...) }
 
 		none := ask("")

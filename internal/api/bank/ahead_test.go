@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +66,13 @@ func (b *budget) ended() bool {
 func TestAnswersThatNobodyReadsStopTheirStreams(t *testing.T) {
 	const streams = 4
 	w := newWorld(t, func(c *InternalConfig) { c.Idle = 2 * time.Second })
+	// The kernel holds little of what the clients do not read, or it takes thousands of answers before a stream waits.
+	raw, err := w.socket.SyscallConn()
+	require.NoError(t, err)
+	require.NoError(t, raw.Control(func(fd uintptr) {
+		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 16<<10)
+	}))
+	require.NoError(t, err)
 	most := 0
 	var mu sync.Mutex
 	var writing sync.WaitGroup

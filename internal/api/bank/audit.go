@@ -17,6 +17,7 @@ import (
 
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/history"
@@ -50,9 +51,10 @@ func (in *Internal) auditRoutes() []api.Route {
 		route(http.MethodGet, "/internal/v1/audit/entries/{seq}/proof", auditor, in.traced(in.getProof)),
 		route(http.MethodGet, "/internal/v1/audit/dossier/{id}", auditor, in.traced(in.getDossier)),
 		route(http.MethodGet, "/internal/v1/audit/checkpoints", auditor, in.traced(in.getCheckpoint)),
-		route(http.MethodGet, "/internal/v1/audit/key", auditor, in.traced(in.getLogKey)),
+		route(http.MethodGet, "/internal/v1/audit/key", auditor, in.traced(plain(in.getLogKey))),
 		route(http.MethodGet, "/internal/v1/audit/consistency", auditor, in.traced(in.getConsistency)),
 		route(http.MethodGet, "/internal/v1/audit/calls", auditor, in.traced(in.getCalls)),
+		route(http.MethodGet, "/internal/v1/audit/log/{file:.+}", auditor, in.traced(in.getTile)),
 
 		route(http.MethodGet, "/internal/v1/audit/verifications", auditor, in.traced(plain(in.listVerifications))),
 		route(http.MethodPost, "/internal/v1/audit/verifications", auditor, plain(in.postVerification)),
@@ -60,12 +62,12 @@ func (in *Internal) auditRoutes() []api.Route {
 		route(http.MethodPost, "/internal/v1/audit/judgements", auditor, plain(in.postJudgement)),
 
 		route(http.MethodPost, "/internal/v1/audit/exports", auditor, in.postExport),
-		route(http.MethodGet, "/internal/v1/audit/exports", auditor, in.traced(in.listExports)),
+		route(http.MethodGet, "/internal/v1/audit/exports", auditor, in.traced(plain(in.listExports))),
 		route(http.MethodGet, "/internal/v1/audit/exports/{id}", auditor, in.traced(plain(in.getExport))),
 		route(http.MethodGet, "/internal/v1/audit/exports/{id}/file", auditor, in.traced(plain(in.getExportFile))),
 		route(http.MethodDelete, "/internal/v1/audit/exports/{id}", auditor, in.deleteExport),
 
-		route(http.MethodGet, "/internal/v1/audit/holds", auditor, in.traced(in.listHolds)),
+		route(http.MethodGet, "/internal/v1/audit/holds", auditor, in.traced(plain(in.listHolds))),
 		route(http.MethodGet, "/internal/v1/audit/holds/{name}", auditor, in.traced(plain(in.getHold))),
 		route(http.MethodPut, "/internal/v1/audit/holds/{name}", auditor, in.putHold),
 		route(http.MethodDelete, "/internal/v1/audit/holds/{name}", auditor, in.deleteHold),
@@ -102,9 +104,9 @@ type entryJSON struct {
 	ResourceKind   *string        `json:"resourceKind"`
 	ResourceID     *string        `json:"resourceId"`
 	Revision       *int64         `json:"revision"`
-	NotificationID *string        `json:"notificationId"`
-	ChangeID       *string        `json:"changeId"`
-	InteractionID  *string        `json:"interactionId"`
+	NotificationID *notice.ID     `json:"notificationId"`
+	ChangeID       *notice.ID     `json:"changeId"`
+	InteractionID  *notice.ID     `json:"interactionId"`
 	Number         *int16         `json:"number"`
 	Outcome        *string        `json:"outcome"`
 	Closes         *string        `json:"closes"`
@@ -120,7 +122,7 @@ type entryJSON struct {
 func entryOf(e *audit.Entry, seq *int64) entryJSON {
 	out := entryJSON{
 		Seq: seq, ID: e.ID.String(), At: e.At.String(), XID: e.XID, Kind: e.Kind, ClientID: e.ClientID, ResourceID: e.ResourceID, Revision: e.Revision,
-		NotificationID: uuidOf(e.NotificationID), ChangeID: uuidOf(e.ChangeID), InteractionID: uuidOf(e.InteractionID), Number: e.Number,
+		NotificationID: e.NotificationID, ChangeID: e.ChangeID, InteractionID: e.InteractionID, Number: e.Number,
 		Outcome: e.Outcome, Closes: e.Closes, Facts: jsontext.Value(e.Facts),
 	}
 	if k := e.ResourceKind; k != nil {
@@ -144,7 +146,7 @@ func entryOf(e *audit.Entry, seq *int64) entryJSON {
 func (e *entryJSON) compared(p *audit.Placed, all *history.Integrity) {
 	switch {
 	case p.Tampered != "":
-		id := notice.ID(p.ID)
+		id := p.ID
 		e.Integrity, e.Tampered = "tampered", &p.Tampered
 		all.Fail(history.FailedEntry{Seq: p.Seq, EntryID: &id, Reason: p.Tampered})
 	case p.Proven:
@@ -174,14 +176,6 @@ func (in *Internal) met(x *api.Exchange, found history.Integrity) history.Integr
 	return found
 }
 
-func uuidOf(u *audit.UUID) *string {
-	if u == nil {
-		return nil
-	}
-	s := u.String()
-	return &s
-}
-
 type entriesJSON struct {
 	Entries    []entryJSON     `json:"entries"`
 	NextCursor *string         `json:"nextCursor"`
@@ -192,7 +186,7 @@ type entriesJSON struct {
 
 // listEntries searches the whole history, newest first (cases L4, L6).
 func (in *Internal) listEntries(x *api.Exchange) error {
-	s, p, err := entriesAsked(x.R.URL.RawQuery, x.Began)
+	s, p, err := in.entriesAsked(x.R.URL.RawQuery, x.Began)
 	if err != nil {
 		return err
 	}
@@ -202,18 +196,11 @@ func (in *Internal) listEntries(x *api.Exchange) error {
 	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), in.cfg.SearchLimit)
 	defer cancel()
-	key, err := in.history.CursorKey(ctx)
+	pages, err := in.pagesOf(ctx, p["cursor"], searchParts(s)...)
 	if err != nil {
 		return err
 	}
-	parts := searchParts(s)
-	var after history.Position
-	if cursor, there := p["cursor"]; there {
-		if after, err = openPosition(key, parts, cursor); err != nil {
-			return wrongCursor()
-		}
-	}
-	page, err := in.cfg.Audited.Search(ctx, s, after, limit)
+	page, err := in.cfg.Audited.Search(ctx, s, pages.after, limit)
 	if err != nil {
 		return in.widest(ctx, x, err)
 	}
@@ -229,19 +216,18 @@ func (in *Internal) listEntries(x *api.Exchange) error {
 	}
 	out.Integrity = in.met(x, out.Integrity)
 	if page.Next != (audit.Mark{}) {
-		sealed := sealPosition(key, parts, history.Position{At: page.Next.At.Time(), ID: notice.ID(page.Next.ID)})
-		out.NextCursor = &sealed
+		out.NextCursor = pages.next(history.Position{At: page.Next.At.Time(), ID: page.Next.ID})
 	}
 	filter := s.Filter()
 	filter["limit"] = strconv.Itoa(limit)
-	if !after.At.IsZero() {
-		filter["after"] = audit.At(after.At).String()
+	if !pages.after.At.IsZero() {
+		filter["after"] = audit.At(pages.after.At).String()
 	}
 	return in.show(x, history.LogReading{Act: "search", Filter: filter, Rows: int64(len(out.Entries))}, out)
 }
 
 // entriesAsked reads the query of a search; what is neither limit nor cursor selects.
-func entriesAsked(raw string, now time.Time) (s history.Search, rest map[string]string, err error) {
+func (in *Internal) entriesAsked(raw string, now time.Time) (s history.Search, rest map[string]string, err error) {
 	joined, err := joinEntries(raw)
 	if err != nil {
 		return s, nil, err
@@ -254,7 +240,7 @@ func entriesAsked(raw string, now time.Time) (s history.Search, rest map[string]
 	for _, name := range []string{history.BySearchActor, "limit", "cursor"} {
 		delete(filter, name)
 	}
-	if s, err = searchFrom(filter); err != nil {
+	if s, err = searchFrom(filter, in.cfg.Brands); err != nil {
 		return s, nil, err
 	}
 	if err := actorOf(&s, p); err != nil {
@@ -306,11 +292,16 @@ func joinEntries(raw string) (string, error) {
 }
 
 // searchFrom turns what is wrong with a search into a 400.
-func searchFrom(filter map[string]string) (history.Search, error) {
+func searchFrom(filter map[string]string, brands brand.List) (history.Search, error) {
 	s, err := history.ParseSearch(filter)
 	var invalid *history.InvalidSearch
 	if errors.As(err, &invalid) {
 		return s, wrong(strings.TrimPrefix(invalid.Pointer, "/"), invalid.Detail, invalid.DetailPT)
+	}
+	for name, key := range map[string]string{"clientId": string(s.Client), "id": s.ResourceID} {
+		if of := brand.Of(key); err == nil && of != "" && !brands.Holds(of) {
+			return s, wrong(name, "is not an id, nor the name of a brand, a space and an id", "não é um id, nem o nome de uma marca, um espaço e um id")
+		}
 	}
 	return s, err
 }
@@ -352,14 +343,21 @@ func seqOf(x *api.Exchange) (int64, error) {
 	return n, nil
 }
 
-// sizedOf reads ?size=, the size of the checkpoint to read by; 0: the newest.
+// sizedOf reads ?size=, the size of the checkpoint to read by, or ?witnessed=true, the newest that a witness cosigned; 0: the newest.
 func sizedOf(x *api.Exchange, known ...string) (int64, map[string]string, error) {
-	p, err := parameters(x.R.URL.RawQuery, append(known, "size")...)
+	p, err := parameters(x.R.URL.RawQuery, append(known, "size", "witnessed")...)
 	if err != nil {
 		return 0, nil, err
 	}
 	text, there := p["size"]
-	if !there {
+	switch witnessed, asked := p["witnessed"]; {
+	case asked && witnessed != "true":
+		return 0, nil, wrong("witnessed", "must be true, or left out", "deve ser true, ou ficar de fora")
+	case asked && there:
+		return 0, nil, wrong("witnessed", "size and witnessed are both given; give one of them", "size e witnessed foram informados; informe só um deles")
+	case asked:
+		return audit.NewestCosigned, p, nil
+	case !there:
 		return 0, p, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
@@ -458,7 +456,7 @@ func (in *Internal) getDossier(x *api.Exchange) error {
 	}
 	defer done()
 	id := x.Segment("id")
-	if _, err := notice.ParseID(id); err != nil && !slices.ContainsFunc(ofb.Kinds(), func(k ofb.Kind) bool { return k.CheckID(id) == nil }) {
+	if _, err := notice.ParseID(id); err != nil && !slices.ContainsFunc(ofb.Kinds(), func(k ofb.Kind) bool { return notice.ValidResourceKey(in.cfg.Brands, k, id) }) {
 		return errNotFound
 	}
 	var text []byte
@@ -490,7 +488,7 @@ func (in *Internal) getCheckpoint(x *api.Exchange) error {
 	}
 	var head audit.SignedHead
 	switch {
-	case !at.IsZero() && size > 0:
+	case !at.IsZero() && size != 0:
 		return wrong("at", "size and at are both given; give one of them", "size e at foram informados; informe só um deles")
 	case !at.IsZero():
 		head, err = in.cfg.Audited.CheckpointAt(x.R.Context(), at)
@@ -505,9 +503,6 @@ func (in *Internal) getCheckpoint(x *api.Exchange) error {
 
 // getLogKey shows the log's public key. A verifier should obtain it by another way as well.
 func (in *Internal) getLogKey(x *api.Exchange) error {
-	if _, err := parameters(x.R.URL.RawQuery); err != nil {
-		return err
-	}
 	key, err := in.cfg.Audited.LogKey(x.R.Context())
 	if err != nil {
 		return err

@@ -41,9 +41,6 @@ func (in *Internal) getCalls(x *api.Exchange) error {
 	if _, err := time.Parse(time.DateOnly, p["day"]); err != nil {
 		return wrong("day", "must be a day in Brasília time, such as 2026-11-21", "deve ser um dia no horário de Brasília, como 2026-11-21")
 	}
-	if in.cfg.Calls == nil {
-		return errNotFound
-	}
 	file, err := os.CreateTemp(in.cfg.TempDir, ".arauto-calls-*")
 	if err != nil {
 		return err

@@ -39,6 +39,8 @@ type exportJSON struct {
 	Bytes       int64             `json:"bytes"`
 	SHA256      *string           `json:"sha256"`
 	Problem     *string           `json:"problem"`
+	Complete    *bool             `json:"complete"` // of a bundle of a client's period that is done: nothing can be missing; null: not asked
+	Notes       []string          `json:"notes"`    // of the verification that told so
 	EndedAt     *instant          `json:"endedAt"`
 	ExpiresAt   *instant          `json:"expiresAt"`
 }
@@ -47,6 +49,7 @@ func exportOf(e *history.Export) exportJSON {
 	out := exportJSON{
 		ID: e.ID, State: e.State, Filter: e.Search.Filter(), Format: e.Format, Size: e.Size, RequestedBy: e.Caller.Subject,
 		RequestedAt: instant(e.RequestedAt), Walked: e.Walked, Bytes: e.Bytes, SHA256: orNull(e.SHA256), Problem: orNull(e.Problem),
+		Complete: e.Complete, Notes: append([]string{}, e.Notes...),
 		EndedAt: instantOrNull(e.EndedAt), ExpiresAt: instantOrNull(e.ExpiresAt),
 	}
 	if e.State == history.ExportDone {
@@ -78,7 +81,7 @@ func (in *Internal) postExport(x *api.Exchange) error {
 	if body.Size < 0 {
 		return wrong("size", "must be the number of entries of a checkpoint", "deve ser o número de registros de um checkpoint")
 	}
-	s, err := searchFrom(body.Filter)
+	s, err := searchFrom(body.Filter, in.cfg.Brands)
 	if err != nil {
 		return err
 	}
@@ -93,20 +96,13 @@ func (in *Internal) postExport(x *api.Exchange) error {
 }
 
 func (in *Internal) listExports(x *api.Exchange) error {
-	if _, err := parameters(x.R.URL.RawQuery); err != nil {
-		return err
-	}
 	list, err := in.cfg.Exports.Exports(x.R.Context())
 	if err != nil {
 		return err
 	}
-	out := struct {
+	return in.view(x, len(list), struct {
 		Exports []exportJSON `json:"exports"`
-	}{make([]exportJSON, len(list))}
-	for i := range list {
-		out.Exports[i] = exportOf(&list[i])
-	}
-	return in.view(x, len(list), out)
+	}{listed(list, exportOf)})
 }
 
 // export reads the export that the path names.

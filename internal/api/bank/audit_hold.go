@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -74,7 +75,7 @@ func (in *Internal) putHold(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	h, err := body.hold(name)
+	h, err := body.hold(name, in.cfg.Brands)
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (in *Internal) putHold(x *api.Exchange) error {
 	return answer(x, status, holdOf(&stands))
 }
 
-func (b holdRequest) hold(name string) (h history.Hold, err error) {
+func (b holdRequest) hold(name string, brands brand.List) (h history.Hold, err error) {
 	h.Name = name
 	if h.Reason, err = reasonFrom(b.Reason); err != nil {
 		return h, err
@@ -106,8 +107,8 @@ func (b holdRequest) hold(name string) (h history.Hold, err error) {
 	}
 	switch {
 	case aboutClient:
-		if !notice.ValidClientID(b.ClientID) {
-			return h, wrong("clientId", "must have 1 to 255 printable ASCII characters without spaces", "deve ter 1 a 255 caracteres ASCII visíveis, sem espaços")
+		if !notice.ValidClientKey(brands, b.ClientID) {
+			return h, wrong("clientId", "must have "+notice.ClientKeyRule, "deve ter "+notice.ClientKeyRulePT)
 		}
 		h.Client = notice.ClientID(b.ClientID)
 	case aboutResource:
@@ -115,7 +116,7 @@ func (b holdRequest) hold(name string) (h history.Hold, err error) {
 			return h, wrong("kind", "must be payment-consent, pix-payment, recurring-consent, recurring-payment or enrollment",
 				"deve ser payment-consent, pix-payment, recurring-consent, recurring-payment ou enrollment")
 		}
-		if h.Kind.CheckID(b.ResourceID) != nil {
+		if !notice.ValidResourceKey(brands, h.Kind, b.ResourceID) {
 			return h, wrong("resourceId", "must be an id of this kind", "deve ser um id deste kind")
 		}
 		h.ResourceID = b.ResourceID
@@ -143,20 +144,13 @@ func reasonFrom(text string) (string, error) {
 }
 
 func (in *Internal) listHolds(x *api.Exchange) error {
-	if _, err := parameters(x.R.URL.RawQuery); err != nil {
-		return err
-	}
 	list, err := in.cfg.Holds.Holds(x.R.Context())
 	if err != nil {
 		return err
 	}
-	out := struct {
+	return in.show(x, history.LogReading{Act: "holds", Rows: int64(len(list))}, struct {
 		Holds []holdJSON `json:"holds"`
-	}{make([]holdJSON, len(list))}
-	for i := range list {
-		out.Holds[i] = holdOf(&list[i])
-	}
-	return in.show(x, history.LogReading{Act: "holds", Rows: int64(len(list))}, out)
+	}{listed(list, holdOf)})
 }
 
 func (in *Internal) getHold(x *api.Exchange) error {

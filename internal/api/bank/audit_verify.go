@@ -79,6 +79,22 @@ func scopeOf(s *history.VerifiedScope) scopeJSON {
 	return scopeJSON{s.Verified, instantOrNull(s.EndedAt), instantOrNull(s.OKAt), faultJSONOf(s.Fault), instantOrNull(s.FaultAt)}
 }
 
+// witnessJSON is what one witness vouched for last, at the request of any replica. The problem is of this replica's last request.
+type witnessJSON struct {
+	Name      string   `json:"name"`
+	Size      *int64   `json:"size"`
+	VouchedAt *instant `json:"vouchedAt"`
+	Problem   *string  `json:"problem"`
+	ProblemAt *instant `json:"problemAt"`
+}
+
+// witnessedJSON is the newest checkpoint that the quorum vouched for.
+type witnessedJSON struct {
+	Demanded bool     `json:"demanded"` // the policy demands that some witnesses vouch
+	Size     *int64   `json:"size"`
+	Until    *instant `json:"until"`
+}
+
 // anchorJSON is one place outside the database that keeps checkpoints, as this replica knows it.
 type anchorJSON struct {
 	Name         string   `json:"name"`         // file, url or object-store
@@ -90,9 +106,6 @@ type anchorJSON struct {
 
 // listVerifications shows how far the log is verified and anchored.
 func (in *Internal) listVerifications(x *api.Exchange) error {
-	if in.cfg.Verifications == nil {
-		return errNotFound
-	}
 	h, err := in.cfg.Verifications.LogHealth(x.R.Context())
 	if err != nil {
 		return err
@@ -105,11 +118,14 @@ func (in *Internal) listVerifications(x *api.Exchange) error {
 		Impossible  *string           `json:"impossible"`  // what the stored state claims and cannot be
 		AnchoredAt  *instant          `json:"anchoredAt"`  // checkpoints up to then are in every anchor
 		Anchors     []anchorJSON      `json:"anchors"`     // as this replica knows them
+		Witnesses   []witnessJSON     `json:"witnesses"`   // of the policy
+		Witnessed   witnessedJSON     `json:"witnessed"`   // what their quorum vouched for
 		NotSealing  *string           `json:"notSealing"`  // why sealing is stopped at this replica
 		SealsHere   bool              `json:"sealsHere"`   // this replica has the log's key
 		LastSealing *instant          `json:"lastSealing"` // when the newest checkpoint was signed
 	}{
 		Size: h.Size, Since: scopeOf(&h.Since), Whole: scopeOf(&h.Whole), Impossible: orNull(h.Impossible), AnchoredAt: instantOrNull(h.AnchoredAt),
+		Witnesses: []witnessJSON{}, Witnessed: witnessedJSON{h.Witnessing.Demanded, orNull(h.Witnessing.Size), instantOrNull(h.Witnessing.Until)},
 		Anchors: []anchorJSON{}, NotSealing: orNull(h.NotSealing), SealsHere: h.SealsHere, LastSealing: instantOrNull(h.CheckpointAt),
 	}
 	if h.Running != nil {
@@ -119,14 +135,14 @@ func (in *Internal) listVerifications(x *api.Exchange) error {
 	for _, a := range h.Anchors {
 		out.Anchors = append(out.Anchors, anchorJSON{a.Name, orNull(a.Size), instantOrNull(a.CheckpointAt), orNull(a.Problem), instantOrNull(a.ProblemAt)})
 	}
+	for _, w := range h.Witnessing.Witnesses {
+		out.Witnesses = append(out.Witnesses, witnessJSON{w.Name, orNull(w.Size), instantOrNull(w.At), orNull(w.Problem), instantOrNull(w.ProblemAt)})
+	}
 	return in.view(x, 1, out)
 }
 
 // postVerification begins a verification of the whole log, or joins the one under way. Any replica may do the work.
 func (in *Internal) postVerification(x *api.Exchange) error {
-	if in.cfg.Verifications == nil {
-		return errNotFound
-	}
 	ctx, cancel := acting(x)
 	defer cancel()
 	if err := in.record(x, history.LogReading{Act: "verify", Filter: askedOf(x)}); err != nil {
@@ -144,7 +160,7 @@ func (in *Internal) postVerification(x *api.Exchange) error {
 func (in *Internal) getVerification(x *api.Exchange) error {
 	text := x.Segment("id")
 	n, err := strconv.ParseInt(text, 10, 64)
-	if in.cfg.Verifications == nil || err != nil || n <= 0 || text != strconv.FormatInt(n, 10) || n > x.Began.Add(time.Hour).UnixMicro() {
+	if err != nil || n <= 0 || text != strconv.FormatInt(n, 10) || n > x.Began.Add(time.Hour).UnixMicro() {
 		return errNotFound
 	}
 	v, err := in.cfg.Verifications.Verification(x.R.Context(), time.UnixMicro(n).UTC())

@@ -137,8 +137,12 @@ func answer(x *api.Exchange, status int, v any) error {
 }
 
 func send(x *api.Exchange, status int, body []byte) error {
+	return sendAs(x, status, typeJSON, body)
+}
+
+func sendAs(x *api.Exchange, status int, media string, body []byte) error {
 	h := x.W.Header()
-	h.Set("Content-Type", typeJSON)
+	h.Set("Content-Type", media)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	x.W.WriteHeader(status)
 	_, _ = x.W.Write(body) // a caller who is gone is no concern of ours

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
@@ -41,7 +42,7 @@ func (in *Internal) clockRoutes() []api.Route {
 		route(http.MethodGet, "/internal/v1/notifications/{id}/timing", []string{roleOperator, roleAuditor}, in.getTiming),
 		route(http.MethodGet, "/internal/v1/audit/breaches", []string{roleAuditor}, in.traced(in.listBreaches)),
 		route(http.MethodGet, "/internal/v1/audit/report", []string{roleAuditor}, in.traced(in.getReport)),
-		route(http.MethodGet, "/internal/v1/audit/reconciliation", []string{roleAuditor}, in.traced(in.getReconciliation)),
+		route(http.MethodGet, "/internal/v1/audit/reconciliation", []string{roleAuditor}, in.traced(plain(in.getReconciliation))),
 	}
 }
 
@@ -56,9 +57,6 @@ func (in *Internal) getTiming(x *api.Exchange) error {
 	}
 	if _, err := parameters(x.R.URL.RawQuery); err != nil {
 		return err
-	}
-	if in.cfg.Clock == nil {
-		return errNotFound
 	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), in.cfg.SearchLimit)
 	defer cancel()
@@ -89,32 +87,25 @@ func (in *Internal) listBreaches(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	p, limit, cursor, err := breachesAsked(raw, x.Began)
+	p, limit, cursor, err := breachesAsked(raw, x.Began, in.cfg.Brands)
 	if err != nil {
 		return err
-	}
-	if in.cfg.Clock == nil {
-		return errNotFound
 	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
 	defer cancel()
-	key, err := in.history.CursorKey(ctx)
+	list := "breaches"
+	if first {
+		list = "late"
+	}
+	pages, err := in.pagesOf(ctx, cursor, list, string(p.Client), micros(p.From), micros(p.To))
 	if err != nil {
 		return err
 	}
-	parts := []string{"breaches", string(p.Client), micros(p.From), micros(p.To)}
+	p.After = pages.after
 	if first {
-		parts[0] = "late"
-	}
-	if cursor != "" {
-		if p.After, err = openPosition(key, parts, cursor); err != nil {
-			return wrong("cursor", "is not a cursor of this search; omit it to start again", "não é um cursor desta mesma consulta; omita-o para recomeçar")
-		}
+		return in.listLateFirst(ctx, x, lateAsked{p, limit, pages})
 	}
 	out := breachesJSON{Breaches: []timing.Timing{}}
-	if first {
-		return in.listLateFirst(ctx, x, lateAsked{p, limit, key, parts})
-	}
 	more := false
 	keep := func(t *timing.Timing) error {
 		if more = len(out.Breaches) == limit; !more {
@@ -149,8 +140,7 @@ func (in *Internal) listBreaches(x *api.Exchange) error {
 	}
 	if more {
 		last := &out.Breaches[limit-1]
-		sealed := sealPosition(key, parts, history.Position{At: last.DecidedAt.Time, ID: last.Notification})
-		out.NextCursor = &sealed
+		out.NextCursor = pages.next(history.Position{At: last.DecidedAt.Time, ID: last.Notification})
 	}
 	filter := map[string]string{"from": micros6(p.From), "to": micros6(p.To), "limit": strconv.Itoa(limit)}
 	if p.Client != "" {
@@ -170,7 +160,7 @@ func (in *Internal) getReport(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	p, err := periodAsked(asked, x.Began)
+	p, err := periodAsked(asked, x.Began, in.cfg.Brands)
 	if err != nil {
 		return err
 	}
@@ -180,9 +170,6 @@ func (in *Internal) getReport(x *api.Exchange) error {
 	}
 	if lang != "pt" && lang != "en" {
 		return wrong("lang", "must be pt or en", "deve ser pt ou en")
-	}
-	if in.cfg.Clock == nil {
-		return errNotFound
 	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
 	defer cancel()
@@ -220,8 +207,7 @@ func cutLate(raw string) (rest string, late bool, err error) {
 type lateAsked struct {
 	period timing.Period
 	limit  int
-	key    []byte // of cursors
-	parts  []string
+	pages  pages
 }
 
 // listLateFirst lists the notifications whose first attempt started late, newest first.
@@ -230,7 +216,7 @@ func (in *Internal) listLateFirst(ctx context.Context, x *api.Exchange, asked la
 	if err != nil {
 		return in.tooLong(ctx, x, err)
 	}
-	out := breachesJSON{Breaches: append([]timing.Timing{}, list...)}
+	out := breachesJSON{Breaches: append([]timing.Timing{}, list...), NextCursor: asked.pages.next(next)}
 	if asked.period.After.At.IsZero() {
 		if out.ByClient, err = in.cfg.Clock.LateByClient(ctx, asked.period, lateClients); err != nil {
 			return in.tooLong(ctx, x, err)
@@ -241,10 +227,6 @@ func (in *Internal) listLateFirst(ctx context.Context, x *api.Exchange, asked la
 		found.Add(list[i].Integrity)
 	}
 	in.met(x, found)
-	if !next.At.IsZero() {
-		sealed := sealPosition(asked.key, asked.parts, next)
-		out.NextCursor = &sealed
-	}
 	return in.show(x, history.LogReading{Act: "breaches", Filter: askedOf(x), Rows: int64(len(list))}, out)
 }
 
@@ -264,7 +246,7 @@ func micros6(t time.Time) string {
 }
 
 // breachesAsked reads which period is wanted, 31 days at most.
-func breachesAsked(raw string, now time.Time) (out timing.Period, limit int, cursor string, err error) {
+func breachesAsked(raw string, now time.Time, brands brand.List) (out timing.Period, limit int, cursor string, err error) {
 	p, err := parameters(raw, "from", "to", "clientId", "limit", "cursor")
 	if err != nil {
 		return out, 0, "", err
@@ -272,14 +254,14 @@ func breachesAsked(raw string, now time.Time) (out timing.Period, limit int, cur
 	if limit, err = limitOf(p); err != nil {
 		return out, 0, "", err
 	}
-	out, err = periodAsked(p, now)
+	out, err = periodAsked(p, now, brands)
 	return out, limit, p["cursor"], err
 }
 
 // periodAsked is the period of a report, of at most 31 days, and the client that it is about.
-func periodAsked(p map[string]string, now time.Time) (out timing.Period, err error) {
+func periodAsked(p map[string]string, now time.Time, brands brand.List) (out timing.Period, err error) {
 	var f history.Filter
-	if err = whatOf(&f, p); err == nil {
+	if err = whatOf(&f, p, brands); err == nil {
 		err = whenOf(&f, p, now)
 	}
 	if err != nil {
@@ -299,12 +281,6 @@ func periodAsked(p map[string]string, now time.Time) (out timing.Period, err err
 
 // getReconciliation shows what the newest reconciliation found.
 func (in *Internal) getReconciliation(x *api.Exchange) error {
-	if _, err := parameters(x.R.URL.RawQuery); err != nil {
-		return err
-	}
-	if in.cfg.Clock == nil {
-		return errNotFound
-	}
 	r, at, err := in.cfg.Clock.LatestReconciliation(x.R.Context())
 	if err != nil {
 		return err

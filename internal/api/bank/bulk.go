@@ -41,12 +41,13 @@ type bulkJSON struct {
 	Reason string      `json:"reason"`
 }
 
-// filterJSON selects open cases. A member that is left out restricts nothing.
+// filterJSON selects open cases, or those of a state. A member that is left out restricts nothing.
 type filterJSON struct {
 	ClientID string `json:"clientId"`
 	Kind     string `json:"kind"`
 	Source   string `json:"source"`
 	Code     string `json:"code"` // of one of its problems
+	State    string `json:"state,omitempty"`
 }
 
 // bulkAnswer has one line for each that was named or found.
@@ -57,15 +58,13 @@ type bulkAnswer struct {
 
 // bulkResult is what a call about this one alone would have answered.
 type bulkResult struct {
-	ID     string    `json:"id"`
-	Status int       `json:"status"`          // of HTTP
-	Error  string    `json:"error,omitempty"` // code
-	Text   string    `json:"error_description,omitempty"`
-	Errors []problem `json:"errors,omitempty"`
-	New    notice.ID `json:"resent,omitzero"` // the notification that a resend made
+	ID     string        `json:"id"`
+	Status int           `json:"status"`          // of HTTP
+	Error  string        `json:"error,omitempty"` // code
+	Text   string        `json:"error_description,omitempty"`
+	Errors []problemJSON `json:"errors,omitempty"`
+	New    notice.ID     `json:"resent,omitzero"` // the notification that a resend made
 }
-
-type problem = problemJSON
 
 // idsOf reads and judges the ids of an act about several: 1 to 100, each once.
 func idsOf(texts []string) ([]notice.ID, error) {
@@ -98,14 +97,7 @@ func each(ctx context.Context, x *api.Exchange, ids []notice.ID, act func(notice
 			continue
 		}
 		f := faultOf(err)
-		r.Status, r.Error, r.Text = f.Status, f.Code, f.Text
-		for _, p := range f.Problems {
-			detail := p.Detail
-			if wantsPortuguese(x.R) && p.DetailPT != "" {
-				detail = p.DetailPT
-			}
-			r.Errors = append(r.Errors, problemJSON{p.Pointer, p.Code, detail})
-		}
+		r.Status, r.Error, r.Text, r.Errors = f.Status, f.Code, f.Text, problemsOf(f.Problems, wantsPortuguese(x.R))
 	}
 	return out
 }
@@ -146,7 +138,7 @@ func (in *Internal) postResends(x *api.Exchange) error {
 	defer cancel()
 	out := each(ctx, x, ids, func(id notice.ID, r *bulkResult) (err error) {
 		r.Status = http.StatusAccepted
-		r.New, err = in.resender.Resend(ctx, id, x.Who.Subject, reason)
+		r.New, err = in.cfg.Resender.Resend(ctx, id, x.Who.Subject, reason)
 		return err
 	})
 	if err := unfinished(ctx, out); err != nil {
@@ -158,12 +150,12 @@ func (in *Internal) postResends(x *api.Exchange) error {
 // postApplies hands the lines of several cases to intake once more; the oldest revision first where a filter found them.
 func (in *Internal) postApplies(x *api.Exchange) error {
 	return in.cases(x, func(ctx context.Context, id notice.ID, reason string) error {
-		c, err := in.quarantine.Case(ctx, id)
+		c, err := in.cfg.Quarantine.Case(ctx, id)
 		if err != nil {
 			return err
 		}
-		if c.State != caseOpen || c.Line == nil {
-			if closedByRequest(ctx, &c, "applied") {
+		if c.State != notice.CaseOpen || c.Line == nil {
+			if closedByRequest(ctx, &c, notice.CaseApplied) {
 				return nil
 			}
 			return errClosed
@@ -174,7 +166,7 @@ func (in *Internal) postApplies(x *api.Exchange) error {
 		}
 		if line != nil {
 			from.Address = x.R.RemoteAddr
-			a, err := in.changes.Accept(ctx, line, from.Origin)
+			a, err := in.cfg.Changes.Accept(ctx, line, from.Origin)
 			if err != nil {
 				return err
 			}
@@ -182,7 +174,7 @@ func (in *Internal) postApplies(x *api.Exchange) error {
 				return f
 			}
 		}
-		return in.quarantine.RecordAct(ctx, "quarantine-applied", id.String(), reason)
+		return in.cfg.Quarantine.RecordAct(ctx, "quarantine-applied", id.String(), reason)
 	})
 }
 
@@ -245,7 +237,10 @@ func (in *Internal) named(ctx context.Context, body *bulkJSON) (ids []notice.ID,
 		return ids, false, err
 	}
 	f := body.Filter
-	if *f == (filterJSON{}) {
+	if f.State != "" && f.State != notice.CaseOpen && f.State != notice.CaseNonconforming {
+		return nil, false, invalid("/filter/state", "invalid_parameter", "state must be open or nonconforming", "state deve ser open ou nonconforming")
+	}
+	if *f == (filterJSON{State: f.State}) {
 		return nil, false, invalid("/filter", "required", "filter must have clientId, kind, source or code", "filter deve ter clientId, kind, source ou code")
 	}
 	if f.Kind != "" {
@@ -254,7 +249,7 @@ func (in *Internal) named(ctx context.Context, body *bulkJSON) (ids []notice.ID,
 				"kind deve ser payment-consent, pix-payment, recurring-consent, recurring-payment ou enrollment")
 		}
 	}
-	ids, err = in.quarantine.OpenCaseIDs(ctx, notice.CaseFilter{Client: notice.ClientID(f.ClientID), Kind: f.Kind, Source: f.Source, Code: f.Code}, bulkMost+1)
+	ids, err = in.cfg.Quarantine.OpenCaseIDs(ctx, notice.CaseFilter{Client: notice.ClientID(f.ClientID), Kind: f.Kind, Source: f.Source, Code: f.Code, State: f.State}, bulkMost+1)
 	if len(ids) > bulkMost {
 		return ids[:bulkMost], true, err
 	}

@@ -59,6 +59,9 @@ type revocationListJSON struct {
 }
 
 func certificatesOf(c Calendar, now time.Time) (out []certificateJSON) {
+	if c == nil {
+		return nil
+	}
 	for _, c := range c.Certificates() {
 		out = append(out, certificateJSON{c.Role, c.Source, c.Subject, c.Serial, instant(c.NotAfter), c.Days(now)})
 	}
@@ -66,6 +69,9 @@ func certificatesOf(c Calendar, now time.Time) (out []certificateJSON) {
 }
 
 func receiversOf(c Calendar, now time.Time) (out []receiverJSON) {
+	if c == nil {
+		return nil
+	}
 	for _, r := range c.Receivers() {
 		out = append(out, receiverJSON{r.Client, r.Subject, r.Serial, r.Fingerprint, instant(r.NotAfter), r.Days(now), instant(r.SeenAt), r.Issuer, orNull(r.Wrong)})
 	}
@@ -74,9 +80,6 @@ func receiversOf(c Calendar, now time.Time) (out []receiverJSON) {
 
 // listCertificates is the calendar of expiry, of this replica.
 func (in *Internal) listCertificates(x *api.Exchange) error {
-	if _, err := parameters(x.R.URL.RawQuery); err != nil {
-		return err
-	}
 	if in.cfg.Calendar == nil {
 		return errNotFound
 	}

@@ -63,14 +63,14 @@ func (in *Internal) accept(x *api.Exchange, line []byte, from intake.Origin) err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.R.Context()), acceptWithin)
 	defer cancel()
 	x.Heard = true
-	a, err := in.changes.Accept(ctx, line, from)
+	a, err := in.cfg.Changes.Accept(ctx, line, from)
 	if err != nil {
 		return err
 	}
 	if f := refusalOf(a, from); f != nil {
 		return f
 	}
-	return send(x, http.StatusOK, appendAnswer(nil, a, 0))
+	return send(x, http.StatusOK, appendAnswer(nil, a, 0, wantsPortuguese(x.R)))
 }
 
 // contradictions says in words why a change conflicts with what is stored.
@@ -100,8 +100,8 @@ func refusalOf(a intake.Answer, from intake.Origin) *api.APIError {
 }
 
 // appendAnswer writes what became of a stored change; line is its line of a stream, 0 for none. reason is there exactly
-// when nothing is notified (contract, "One object").
-func appendAnswer(dst []byte, a intake.Answer, line int) []byte {
+// when nothing is notified (contract, "One object"); nonconforming exactly when the document does not conform to its schema.
+func appendAnswer(dst []byte, a intake.Answer, line int, portuguese bool) []byte {
 	dst = append(dst, '{')
 	if line > 0 {
 		dst = append(appendLine(dst, line, http.StatusOK), ',')
@@ -117,6 +117,9 @@ func appendAnswer(dst []byte, a intake.Answer, line int) []byte {
 	dst = append(dst, ']')
 	if len(a.Notifications) == 0 {
 		dst = appendText(append(dst, `,"reason":`...), string(a.Silence))
+	}
+	if len(a.Nonconforming) > 0 {
+		dst = appendProblems(append(dst, `,"nonconforming":`...), a.Nonconforming, portuguese)
 	}
 	return append(dst, '}')
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/lab/cost"
 )
@@ -21,7 +22,7 @@ func TestASearchCostsNoMoreThanItsSizeAllows(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cost.Linear(t, 1000, query, func(q string) {
-				_, _, _ = searchOf(q, now)
+				_, _, _ = searchOf(q, now, brand.List{})
 				_, _ = openCursor([]byte("key"), history.Filter{}, q)
 			})
 		})

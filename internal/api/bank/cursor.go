@@ -1,6 +1,7 @@
 package bank
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -26,9 +27,32 @@ const (
 
 var errCursor = errors.New("not a cursor of this search")
 
-// sealCursor writes a position in a list of notifications down.
-func sealCursor(key []byte, f history.Filter, at history.Position) string {
-	return sealPosition(key, partsOf(f), at)
+// pages are the pages of one list: where the one that is asked for begins, zero at the start, and what its cursors are bound to.
+type pages struct {
+	after history.Position
+	key   []byte
+	parts []string
+}
+
+// pagesOf opens the cursor of a list; "": it is read from its start.
+func (in *Internal) pagesOf(ctx context.Context, cursor string, parts ...string) (p pages, err error) {
+	p.parts = parts
+	if p.key, err = in.cfg.History.CursorKey(ctx); err != nil || cursor == "" {
+		return p, err
+	}
+	if p.after, err = openPosition(p.key, parts, cursor); err != nil {
+		err = wrongCursor()
+	}
+	return p, err
+}
+
+// next is the cursor of a position; null at the end, which is the zero one.
+func (p pages) next(at history.Position) *string {
+	if at.At.IsZero() {
+		return nil
+	}
+	sealed := sealPosition(p.key, p.parts, at)
+	return &sealed
 }
 
 // sealPosition writes a position down that belongs to a search of these parts, and to no other.
@@ -38,11 +62,6 @@ func sealPosition(key []byte, parts []string, at history.Position) string {
 	b = binary.BigEndian.AppendUint64(b, uint64(at.At.UnixMicro()))
 	b = append(b, at.ID[:]...)
 	return base64.RawURLEncoding.EncodeToString(append(b, cursorMAC(key, parts, b)...))
-}
-
-// openCursor reads a position in a list of notifications back.
-func openCursor(key []byte, f history.Filter, cursor string) (history.Position, error) {
-	return openPosition(key, partsOf(f), cursor)
 }
 
 // wrongCursor is the answer to a cursor that cannot be opened.

@@ -125,26 +125,26 @@ func appendFault(dst []byte, f *api.APIError, line int, portuguese bool) []byte 
 	dst = appendText(append(dst, `"error":`...), f.Code)
 	dst = appendText(append(dst, `,"error_description":`...), f.Text)
 	if f.Status == http.StatusBadRequest || f.Status == http.StatusUnprocessableEntity {
-		dst = append(dst, `,"errors":[`...)
-		for i, p := range f.Problems {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			detail := p.Detail
-			if portuguese && p.DetailPT != "" {
-				detail = p.DetailPT
-			}
-			dst = appendText(append(dst, `{"pointer":`...), p.Pointer)
-			dst = appendText(append(dst, `,"code":`...), p.Code)
-			dst = appendText(append(dst, `,"detail":`...), detail)
-			dst = append(dst, '}')
-		}
-		dst = append(dst, ']')
+		dst = appendProblems(append(dst, `,"errors":`...), f.Problems, portuguese)
 	}
 	if !f.Quarantine.IsZero() {
 		dst = append(append(append(dst, `,"quarantineId":"`...), f.Quarantine.String()...), '"')
 	}
 	return append(dst, '}')
+}
+
+func appendProblems(dst []byte, problems []notice.Problem, portuguese bool) []byte {
+	dst = append(dst, '[')
+	for i, p := range problemsOf(problems, portuguese) {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendText(append(dst, `{"pointer":`...), p.Pointer)
+		dst = appendText(append(dst, `,"code":`...), p.Code)
+		dst = appendText(append(dst, `,"detail":`...), p.Detail)
+		dst = append(dst, '}')
+	}
+	return append(dst, ']')
 }
 
 func appendLine(dst []byte, line, status int) []byte {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
@@ -55,8 +56,9 @@ func (in *Internal) figureRoutes() []api.Route {
 	return []api.Route{
 		route(http.MethodGet, "/internal/v1/find", reading, in.traced(in.getFind)),
 		route(http.MethodGet, "/internal/v1/overview", reading, plain(in.getOverview)),
-		route(http.MethodGet, "/internal/v1/initiators/{clientId}/health", reading, plain(in.getHealth)),
+		route(http.MethodGet, "/internal/v1/initiators/{clientId}/health", reading, plain(in.getHealth, byBrand)),
 		route(http.MethodGet, "/internal/v1/audit/statistics", reading, in.traced(in.getStatistics)),
+		route(http.MethodGet, "/internal/v1/audit/polling", reading, in.traced(in.getPolling)),
 	}
 }
 
@@ -155,9 +157,6 @@ const (
 
 // getOverview tells whether everything is all right now.
 func (in *Internal) getOverview(x *api.Exchange) error {
-	if in.cfg.Figures == nil {
-		return errNotFound
-	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
 	defer cancel()
 	now := x.Began.UTC()
@@ -165,20 +164,19 @@ func (in *Internal) getOverview(x *api.Exchange) error {
 	day := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, time.UTC).AddDate(0, 0, 1-pageDays)
 	end := hour.Add(time.Hour)
 	minutes := figures.Query{From: now.Add(-time.Hour).Truncate(time.Minute), To: end, Unit: figures.Minutely}
-	r, err := in.cfg.Figures.Figures(ctx, figures.Ask{Failing: downAfter, Queries: []figures.Query{minutes, {From: day, To: end, Unit: figures.Hourly}}})
+	dayAgo := hour.Add(-(pageHours - 1) * time.Hour)
+	r, err := in.cfg.Figures.Figures(ctx, figures.Ask{Failing: downAfter, Queries: []figures.Query{minutes, {From: dayAgo, To: end, Unit: figures.Hourly}, {From: day, To: end, Unit: figures.Daily}}})
 	if err != nil {
 		return in.tooLong(ctx, x, err)
 	}
-	dayAgo := hour.Add(-(pageHours - 1) * time.Hour)
-	hours := slices.DeleteFunc(slices.Clone(r.Rows[1]), func(row figures.Row) bool { return row.Start < dayAgo.Unix() })
 	out := overviewJSON{
 		AsOf: asOf(r.AsOf),
 		Windows: []windowJSON{
 			{"1h", instant(minutes.From), instant(now), figures.Total(r.Rows[0]).Summary()},
-			{"24h", instant(dayAgo), instant(now), figures.Total(hours).Summary()},
-			{"30d", instant(day), instant(now), figures.Total(r.Rows[1]).Summary()},
+			{"24h", instant(dayAgo), instant(now), figures.Total(r.Rows[1]).Summary()},
+			{"30d", instant(day), instant(now), figures.Total(r.Rows[2]).Summary()},
 		},
-		Hours: pointsOf(hours, dayAgo, end, time.Hour), Days: pointsOf(r.Rows[1], day, end, 24*time.Hour),
+		Hours: pointsOf(r.Rows[1], dayAgo, end, time.Hour), Days: pointsOf(r.Rows[2], day, end, 24*time.Hour),
 		Down: in.down(ctx, r.Contacts, now), Sources: []sourceJSON{}, Alarms: []Alarm{},
 	}
 	queue, err := in.cfg.Figures.Queue(ctx, "")
@@ -200,9 +198,7 @@ func (in *Internal) operation(ctx context.Context, out *overviewJSON) error {
 		if err != nil {
 			return err
 		}
-		for i := range all {
-			out.Sources = append(out.Sources, sourceOf(&all[i]))
-		}
+		out.Sources = listed(all, sourceOf)
 	}
 	if in.cfg.Operation == nil {
 		return nil
@@ -221,9 +217,6 @@ func (in *Internal) operation(ctx context.Context, out *overviewJSON) error {
 // expiring adds the certificates that end soon.
 func (in *Internal) expiring(out *overviewJSON, now time.Time) {
 	out.Certificates, out.Receivers = []certificateJSON{}, []receiverJSON{}
-	if in.cfg.Calendar == nil {
-		return
-	}
 	for _, c := range certificatesOf(in.cfg.Calendar, now) {
 		if c.DaysLeft < expiresWithin {
 			out.Certificates = append(out.Certificates, c)
@@ -248,7 +241,7 @@ func (in *Internal) down(ctx context.Context, contacts map[notice.ClientID]figur
 		return cmp.Or(time.Time(*a.Since).Compare(time.Time(*b.Since)), cmp.Compare(a.ClientID, b.ClientID))
 	})
 	for i := range out[:min(len(out), 100)] {
-		if initiator, err := in.initiators.Get(ctx, out[i].ClientID); err == nil {
+		if initiator, err := in.cfg.Initiators.Get(ctx, out[i].ClientID); err == nil {
 			out[i].Name = orNull(initiator.Name)
 		}
 	}
@@ -308,12 +301,9 @@ type healthJSON struct {
 
 // getHealth is the scorecard of one initiator.
 func (in *Internal) getHealth(x *api.Exchange) error {
-	client, err := clientOf(x)
+	client, err := in.clientOf(x)
 	if err != nil {
 		return err
-	}
-	if in.cfg.Figures == nil {
-		return errNotFound
 	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
 	defer cancel()
@@ -325,10 +315,10 @@ func (in *Internal) getHealth(x *api.Exchange) error {
 		return in.tooLong(ctx, x, err)
 	}
 	out := healthJSON{AsOf: asOf(r.AsOf), Certificates: []receiverJSON{}}
-	registered, err := in.initiators.Get(ctx, client)
+	registered, err := in.cfg.Initiators.Get(ctx, client)
 	switch {
 	case err == nil:
-		known := initiatorOf(&registered)
+		known := in.initiatorOf(&registered)
 		out.Initiator = &known
 	case faultOf(err).Status != http.StatusNotFound:
 		return err
@@ -354,11 +344,9 @@ func (in *Internal) getHealth(x *api.Exchange) error {
 		return err
 	}
 	out.Queue = queueOf(queue)
-	if in.cfg.Calendar != nil {
-		for _, c := range receiversOf(in.cfg.Calendar, now) {
-			if c.ClientID == client {
-				out.Certificates = append(out.Certificates, c)
-			}
+	for _, c := range receiversOf(in.cfg.Calendar, now) {
+		if c.ClientID == client {
+			out.Certificates = append(out.Certificates, c)
 		}
 	}
 	return in.view(x, 1, out)
@@ -380,9 +368,10 @@ type statisticsJSON struct {
 	NextCursor *string         `json:"nextCursor"`
 }
 
-// statisticJSON is one row: one of the first four members names it.
+// statisticJSON is one row: one of the first five members names it.
 type statisticJSON struct {
 	ClientID *notice.ClientID `json:"clientId,omitzero"`
+	Brand    *string          `json:"brand,omitzero"` // "": the only one
 	Kind     *string          `json:"kind,omitzero"`
 	Hour     *instant         `json:"hour,omitzero"`
 	Cause    *string          `json:"cause,omitzero"`
@@ -392,18 +381,15 @@ type statisticJSON struct {
 	Figures  *figures.Summary `json:"figures,omitzero"`
 }
 
-// getStatistics adds up a period by client, kind, hour or cause.
+// getStatistics adds up a period by client, brand, kind, hour or cause.
 func (in *Internal) getStatistics(x *api.Exchange) error {
-	q, by, err := statisticsAsked(x.R.URL.RawQuery)
+	q, by, err := statisticsAsked(x.R.URL.RawQuery, in.cfg.Brands)
 	if err != nil {
 		return err
 	}
-	if in.cfg.Figures == nil {
-		return errNotFound
-	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
 	defer cancel()
-	ask := figures.Ask{Queries: []figures.Query{{From: q.From, To: q.To, Unit: figures.Hourly, Client: q.Client, Kind: q.Kind}}}
+	ask := figures.Ask{Queries: []figures.Query{{From: q.From, To: q.To, Unit: q.Unit, Client: q.Client, Kind: q.Kind}}}
 	if by == "client" {
 		ask.Queries = append(ask.Queries, q)
 	}
@@ -419,6 +405,10 @@ func (in *Internal) getStatistics(x *api.Exchange) error {
 		}
 		slices.SortFunc(out.Rows, func(a, b statisticJSON) int { return cmp.Compare(*a.ClientID, *b.ClientID) })
 		out.NextCursor = orNull(string(r.More[1]))
+	case byBrand:
+		if out.Rows, err = in.brandStatistics(ctx, q); err != nil {
+			return in.tooLong(ctx, x, err)
+		}
 	case "kind":
 		for kind, s := range grouped(r.Rows[0], func(k figures.RowKey) ofb.Kind { return k.Kind }) {
 			if kind != 0 {
@@ -438,6 +428,28 @@ func (in *Internal) getStatistics(x *api.Exchange) error {
 	}
 	filter := askedOf(x)
 	return in.show(x, history.LogReading{Act: "statistics", Filter: filter, Rows: int64(len(out.Rows))}, out)
+}
+
+// brandStatistics adds up the sums of clients by their brands, a page of clients at a time.
+func (in *Internal) brandStatistics(ctx context.Context, q figures.Query) ([]statisticJSON, error) {
+	var rows []figures.Row
+	for q.EachClient, q.Limit = true, limitMax; ; {
+		r, err := in.cfg.Figures.Figures(ctx, figures.Ask{Queries: []figures.Query{q}})
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, r.Rows[0]...)
+		if q.After = r.More[0]; q.After == "" {
+			break
+		}
+	}
+	out := []statisticJSON{}
+	for of, s := range grouped(rows, func(k figures.RowKey) brand.Prefix { return brand.Of(k.Client) }) {
+		name := in.cfg.Brands.NameOf(of)
+		out = append(out, statisticJSON{Brand: &name, Figures: s})
+	}
+	slices.SortFunc(out, func(a, b statisticJSON) int { return cmp.Compare(*a.Brand, *b.Brand) })
+	return out, nil
 }
 
 // grouped adds up rows that have something in common.
@@ -479,23 +491,23 @@ func byCause(total *figures.Summary) []statisticJSON {
 }
 
 // statisticsAsked reads which sums are wanted.
-func statisticsAsked(raw string) (q figures.Query, by string, err error) {
+func statisticsAsked(raw string, brands brand.List) (q figures.Query, by string, err error) {
 	p, err := parameters(raw, "by", "from", "to", "clientId", "kind", "limit", "cursor")
 	if err != nil {
 		return q, "", err
 	}
-	if by = p["by"]; !slices.Contains([]string{"client", "kind", "hour", "cause"}, by) {
-		return q, "", wrong("by", "must be client, kind, hour or cause", "deve ser client, kind, hour ou cause")
+	if by = p["by"]; !slices.Contains([]string{"client", byBrand, "kind", "hour", "cause"}, by) {
+		return q, "", wrong("by", "must be client, brand, kind, hour or cause", "deve ser client, brand, kind, hour ou cause")
 	}
 	limit, err := limitOf(p)
 	if err != nil {
 		return q, "", err
 	}
 	var f history.Filter
-	if err := whatOf(&f, p); err != nil {
+	if err := whatOf(&f, p, brands); err != nil {
 		return q, "", err
 	}
-	q = figures.Query{Unit: figures.Hourly, Client: f.Client, Kind: f.Kind}
+	q = figures.Query{Unit: figures.Daily, Client: f.Client, Kind: f.Kind}
 	if q.From, err = wholeHour(p, "from"); err != nil {
 		return q, "", err
 	}
@@ -504,7 +516,7 @@ func statisticsAsked(raw string) (q figures.Query, by string, err error) {
 	}
 	most := statisticsMost
 	if by == "hour" {
-		most = hoursMost
+		most, q.Unit = hoursMost, figures.Hourly
 	}
 	switch days := int(most.Hours() / 24); {
 	case q.To.Before(q.From):
@@ -514,12 +526,14 @@ func statisticsAsked(raw string) (q figures.Query, by string, err error) {
 			fmt.Sprintf("o período tem mais de %d dias; consulte no máximo %d por vez", days, days))
 	case by == "client" && q.Client != "":
 		return q, "", wrong("clientId", "does not go with by=client; leave one of them out", "não combina com by=client; omita um dos dois")
+	case by == byBrand && q.Client != "":
+		return q, "", wrong("clientId", "does not go with by=brand; leave one of them out", "não combina com by=brand; omita um dos dois")
 	case by != "client" && p["cursor"] != "":
 		return q, "", wrong("cursor", "goes with by=client alone; omit it", "só combina com by=client; omita-o")
 	}
 	if by == "client" {
 		q.EachClient, q.Limit, q.After = true, limit, notice.ClientID(p["cursor"])
-		if p["cursor"] != "" && !notice.ValidClientID(p["cursor"]) {
+		if p["cursor"] != "" && !notice.ValidClientKey(brands, p["cursor"]) {
 			return q, "", wrongCursor()
 		}
 	}

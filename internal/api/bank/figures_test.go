@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
@@ -127,6 +128,45 @@ func TestStatisticsAreAddedUpByWhatIsAsked(t *testing.T) {
 		got.refused(t, 400, "invalid_request")
 		require.Contains(t, got.text, `"/`+name+`"`, query)
 	}
+}
+
+// brandAbacus has the sums of four clients of two brands, on two pages.
+type brandAbacus struct{ abacus }
+
+func (a *brandAbacus) Figures(ctx context.Context, ask figures.Ask) (figures.Reading, error) {
+	out, err := a.abacus.Figures(ctx, ask)
+	if q := ask.Queries[0]; q.EachClient {
+		clients, more := map[notice.ClientID]int64{"itp": 1, "other": 2}, notice.ClientID("other")
+		if q.After == more {
+			clients, more = map[notice.ClientID]int64{"prata itp": 4, "prata other": 8}, ""
+		}
+		out.Rows[0], out.More[0] = nil, more
+		for client, n := range clients {
+			out.Rows[0] = append(out.Rows[0], figures.Row{RowKey: figures.RowKey{Client: client}, Sums: figures.Sums{"notifications": n}})
+		}
+	}
+	return out, err
+}
+
+func TestStatisticsByBrandAddUpTheirClients(t *testing.T) {
+	w := newWorld(t, func(c *InternalConfig) {
+		c.Figures, c.Readings, c.Brands = &brandAbacus{}, &almanac{}, brand.NewList([]string{"ouro", "prata"}, "ouro")
+	})
+	got := w.ask("GET", "/internal/v1/audit/statistics?by=brand&from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z", "auditor", "")
+	require.Equal(t, 200, got.status, got.text)
+	var answer struct {
+		Rows []struct {
+			Brand   string
+			Figures struct{ Notifications int64 }
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(got.text), &answer))
+	require.Len(t, answer.Rows, 2)
+	require.Equal(t, "ouro", answer.Rows[0].Brand, "the original brand has its name")
+	require.EqualValues(t, 1+2, answer.Rows[0].Figures.Notifications)
+	require.Equal(t, "prata", answer.Rows[1].Brand)
+	require.EqualValues(t, 4+8, answer.Rows[1].Figures.Notifications, "of both pages")
+	w.ask("GET", "/internal/v1/audit/statistics?by=brand&clientId=itp&from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z", "auditor", "").refused(t, 400, "invalid_request")
 }
 
 // compass finds what a test sets.

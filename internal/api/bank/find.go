@@ -45,9 +45,6 @@ func (in *Internal) getFind(x *api.Exchange) error {
 	if q == "" || len(q) > findMost || strings.ContainsFunc(q, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return wrong("q", "must be an id of 1 to 255 printable characters", "deve ser um id de 1 a 255 caracteres visíveis")
 	}
-	if in.cfg.Finder == nil {
-		return errNotFound
-	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), in.cfg.SearchLimit)
 	defer cancel()
 	found, err := in.cfg.Finder.Find(ctx, q)

@@ -1,6 +1,7 @@
 package bank
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/history"
@@ -30,6 +32,9 @@ type Initiators interface {
 
 // initiatorJSON is a registration as it is read (contract, "Calls and effect").
 type initiatorJSON struct {
+	key notice.ClientID
+
+	Brand          string          `json:"brand,omitzero"` // absent: the only one
 	ClientID       notice.ClientID `json:"clientId"`
 	OrganisationID string          `json:"organisationId"`
 	SoftwareID     string          `json:"softwareId"`
@@ -61,26 +66,52 @@ type initiatorsJSON struct {
 	UnknownChanges *int64 `json:"unknownChanges,omitzero"`
 }
 
-func initiatorOf(i *notice.Initiator) initiatorJSON {
+func (in *Internal) initiatorOf(i *notice.Initiator) initiatorJSON {
+	of, id := brand.Split(i.Client)
 	return initiatorJSON{
-		ClientID: i.Client, OrganisationID: i.OrganisationID, SoftwareID: i.SoftwareID, Name: i.Name, WebhookURIs: i.WebhookURIs,
+		key: i.Client, Brand: in.cfg.Brands.NameOf(of), ClientID: id, OrganisationID: i.OrganisationID, SoftwareID: i.SoftwareID, Name: i.Name, WebhookURIs: i.WebhookURIs,
 		Push: i.Push, UpdatedAt: instant(i.UpdatedAt),
 	}
 }
 
-// clientOf is the client id in the path.
-func clientOf(x *api.Exchange) (notice.ClientID, error) {
-	s := x.Segment("clientId")
-	if !notice.ValidClientID(s) {
-		return "", invalid("/clientId", "format", "clientId must have 1 to 255 printable ASCII characters without spaces",
-			"clientId deve ter de 1 a 255 caracteres ASCII visíveis, sem espaços")
+// byBrand names the brand of the client in the path, where the path itself does not.
+const byBrand = "brand"
+
+// clientOf is the key of the client in the path: its id, with the name of its brand before it or in the query. A client to read
+// may lack both; it is then one of the original brand.
+func (in *Internal) clientOf(x *api.Exchange) (notice.ClientID, error) {
+	client, name, err := in.clientIn(x)
+	if err != nil || name == "" && x.R.Method == http.MethodGet && in.cfg.Brands.Holds("") {
+		return client, err
 	}
-	return notice.ClientID(s), nil
+	of, wrong := in.cfg.Brands.Resolve(name)
+	if wrong != nil {
+		return "", invalid("/"+byBrand, wrong.Code, wrong.Detail, wrong.DetailPT)
+	}
+	return brand.Key(of, client), nil
+}
+
+// clientIn is the client's id in the path, and the name of its brand that stands before it or in the query; "": none.
+func (in *Internal) clientIn(x *api.Exchange) (client notice.ClientID, name string, err error) {
+	name = x.R.URL.Query().Get(byBrand)
+	of, client := brand.Split(notice.ClientID(x.Segment("clientId")))
+	if _, unknown := in.cfg.Brands.Resolve(string(of)); of != "" && unknown != nil || !notice.ValidClientID(string(client)) {
+		return "", "", invalid("/clientId", "format", "clientId must have "+notice.ClientKeyRule, "clientId deve ter "+notice.ClientKeyRulePT)
+	}
+	if of != "" && name != "" && name != string(of) {
+		return "", "", twoBrands()
+	}
+	return client, cmp.Or(name, string(of)), nil
+}
+
+// twoBrands is the 400 of a request that names two brands.
+func twoBrands() error {
+	return invalid("/"+byBrand, "enum", "the request names two brands; name one", "a requisição informa duas marcas; informe uma")
 }
 
 // listInitiators lists registrations in the order of their client ids, limitMax at once unless the caller asks for fewer.
 func (in *Internal) listInitiators(x *api.Exchange) error {
-	q, err := initiatorsAsked(x.R.URL.RawQuery)
+	q, err := initiatorsAsked(x.R.URL.RawQuery, in.cfg.Brands)
 	if err != nil {
 		return err
 	}
@@ -102,7 +133,7 @@ func (in *Internal) listInitiators(x *api.Exchange) error {
 func (in *Internal) listRegistered(x *api.Exchange, q initiatorsQuery, out *initiatorsJSON) error {
 	limit := q.Limit
 	q.Limit++ // one more tells whether there is a next page
-	list, err := in.initiators.List(x.R.Context(), q.InitiatorQuery)
+	list, err := in.cfg.Initiators.List(x.R.Context(), q.InitiatorQuery)
 	if err != nil {
 		return err
 	}
@@ -111,10 +142,7 @@ func (in *Internal) listRegistered(x *api.Exchange, q initiatorsQuery, out *init
 		cursor := base64.RawURLEncoding.EncodeToString([]byte(list[limit-1].Client))
 		out.NextCursor = &cursor
 	}
-	out.Initiators = make([]initiatorJSON, len(list))
-	for i := range list {
-		out.Initiators[i] = initiatorOf(&list[i])
-	}
+	out.Initiators = listed(list, in.initiatorOf)
 	return nil
 }
 
@@ -123,9 +151,6 @@ const downMost = 100
 
 // listDown lists the initiators whose last attempts failed.
 func (in *Internal) listDown(x *api.Exchange, out *initiatorsJSON) error {
-	if in.cfg.Figures == nil {
-		return errNotFound
-	}
 	r, err := in.cfg.Figures.Figures(x.R.Context(), figures.Ask{Failing: downAfter})
 	if err != nil {
 		return err
@@ -135,13 +160,13 @@ func (in *Internal) listDown(x *api.Exchange, out *initiatorsJSON) error {
 		if len(out.Initiators) == downMost {
 			break
 		}
-		found, err := in.initiators.Get(x.R.Context(), one.ClientID)
+		found, err := in.cfg.Initiators.Get(x.R.Context(), one.ClientID)
 		switch {
 		case failure.NotFound(err):
 		case err != nil:
 			return err
 		default:
-			out.Initiators = append(out.Initiators, initiatorOf(&found))
+			out.Initiators = append(out.Initiators, in.initiatorOf(&found))
 		}
 	}
 	return nil
@@ -149,15 +174,12 @@ func (in *Internal) listDown(x *api.Exchange, out *initiatorsJSON) error {
 
 // addFigures adds how each initiator of a page did in the last 24 hours.
 func (in *Internal) addFigures(x *api.Exchange, out *initiatorsJSON) error {
-	if in.cfg.Figures == nil {
-		return errNotFound
-	}
 	clients := make([]notice.ClientID, len(out.Initiators))
 	for i := range out.Initiators {
-		clients[i] = out.Initiators[i].ClientID
+		clients[i] = out.Initiators[i].key
 	}
 	end := x.Began.UTC().Truncate(time.Hour).Add(time.Hour)
-	day := figures.Query{From: end.Add(-pageHours * time.Hour), To: end, Unit: figures.Hourly}
+	day := figures.Query{From: end.Add(-pageHours * time.Hour), To: end, Unit: figures.Daily}
 	each := day
 	each.Clients = clients
 	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
@@ -181,10 +203,10 @@ func (in *Internal) addFigures(x *api.Exchange, out *initiatorsJSON) error {
 	for i := range out.Initiators {
 		one := &out.Initiators[i]
 		one.Health = &briefJSON{}
-		if s := sums[one.ClientID]; s != nil {
+		if s := sums[one.key]; s != nil {
 			*one.Health = briefJSON{Notifications: s.Notifications, Delivered: s.Closed["delivered"], Exhausted: s.Closed["exhausted"], OnTimeShare: s.First.Share}
 		}
-		if c, there := r.Contacts[one.ClientID]; there {
+		if c, there := r.Contacts[one.key]; there {
 			one.Health.Down, one.Health.Failures = failing(c), c.Failures
 			one.Health.Since, one.Health.LastSuccess = instantOrNull(c.FailingFrom), instantOrNull(c.LastSuccess)
 		}
@@ -204,7 +226,7 @@ type initiatorsQuery struct {
 const maxSearchText = 255
 
 // initiatorsAsked reads which registrations are wanted. A cursor is the client id of the last one, in base64url.
-func initiatorsAsked(raw string) (q initiatorsQuery, err error) {
+func initiatorsAsked(raw string, brands brand.List) (q initiatorsQuery, err error) {
 	p, err := parameters(raw, "q", "limit", "cursor", "figures", "down")
 	if err != nil {
 		return q, err
@@ -220,7 +242,7 @@ func initiatorsAsked(raw string) (q initiatorsQuery, err error) {
 	}
 	if cursor, there := p["cursor"]; there {
 		last, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-		if err != nil || !notice.ValidClientID(string(last)) {
+		if err != nil || !notice.ValidClientKey(brands, string(last)) {
 			return q, wrongCursor()
 		}
 		q.After = notice.ClientID(last)
@@ -241,19 +263,19 @@ func initiatorsAsked(raw string) (q initiatorsQuery, err error) {
 }
 
 func (in *Internal) getInitiator(x *api.Exchange) error {
-	client, err := clientOf(x)
+	client, err := in.clientOf(x)
 	if err != nil {
 		return err
 	}
-	found, err := in.initiators.Get(x.R.Context(), client)
+	found, err := in.cfg.Initiators.Get(x.R.Context(), client)
 	if err != nil {
 		return err
 	}
-	return in.view(x, 1, initiatorOf(&found))
+	return in.view(x, 1, in.initiatorOf(&found))
 }
 
 func (in *Internal) putInitiator(x *api.Exchange) error {
-	client, err := clientOf(x)
+	client, name, err := in.clientIn(x)
 	if err != nil {
 		return err
 	}
@@ -261,12 +283,16 @@ func (in *Internal) putInitiator(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
+	if name != "" && body.Brand != "" && name != body.Brand {
+		return twoBrands()
+	}
+	body.Brand = cmp.Or(body.Brand, name)
 	if asked, err := in.asked(x, history.ActRegistration, ""); asked || err != nil {
 		return err
 	}
 	ctx, cancel := acting(x)
 	defer cancel()
-	stored, created, err := in.initiators.Put(ctx, client, body, x.Who.Subject)
+	stored, created, err := in.cfg.Initiators.Put(ctx, client, body, x.Who.Subject)
 	if err != nil {
 		return refusedRegistration(err)
 	}
@@ -274,7 +300,7 @@ func (in *Internal) putInitiator(x *api.Exchange) error {
 	if created {
 		status = http.StatusCreated
 	}
-	return answer(x, status, initiatorOf(&stored))
+	return answer(x, status, in.initiatorOf(&stored))
 }
 
 // refusedRegistration is the 400 of a registration that was judged and refused; other errors stay as they are.
@@ -287,7 +313,7 @@ func refusedRegistration(err error) error {
 }
 
 func (in *Internal) deleteInitiator(x *api.Exchange) error {
-	client, err := clientOf(x)
+	client, err := in.clientOf(x)
 	if err != nil {
 		return err
 	}
@@ -296,7 +322,7 @@ func (in *Internal) deleteInitiator(x *api.Exchange) error {
 	}
 	ctx, cancel := acting(x)
 	defer cancel()
-	if err := in.initiators.Delete(ctx, client, x.Who.Subject); err != nil {
+	if err := in.cfg.Initiators.Delete(ctx, client, x.Who.Subject); err != nil {
 		return err
 	}
 	x.W.WriteHeader(http.StatusNoContent)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/intake"
@@ -63,32 +64,35 @@ type Resender interface {
 
 // InternalConfig says what the internal listener serves with. All members are required but those that say otherwise.
 type InternalConfig struct {
-	Tokens     api.Authenticator
-	Changes    Changes
-	History    History
-	Resender   Resender
-	Quarantine Quarantine
-	Initiators Initiators
-	Audited    Audited
-	Exports    Exports
-	Holds      Holds
-	Readings   Readings
-	Requests   Requests // nil: no act waits for a second person
+	Tokens        api.Authenticator
+	Changes       Changes
+	History       History
+	Resender      Resender
+	Quarantine    Quarantine
+	Initiators    Initiators
+	Audited       Audited
+	Exports       Exports
+	Holds         Holds
+	Readings      Readings
+	Requests      Requests
+	Clock         Clock
+	Calendar      Calendar // of certificates; nil: there is none to show
+	Prober        Prober
+	Verifications Verifications
+	Calls         Calls // of a day
+	Figures       FiguresReader
+	Polling       PollingReader
+	Finder        Finder
+	Settings      Settings
+	Checks        Checks
 
-	Sources       Sources       // what is followed; nil: nothing is
-	Clock         Clock         // nil: nothing is known of times
-	Calendar      Calendar      // of certificates; nil: there is none to show
-	Prober        Prober        // nil: addresses are not tried
-	Verifications Verifications // nil: nothing is known of verifications
-	Calls         Calls         // of a day; nil: they are not listed
-	TempDir       string        // for files that are judged; empty: the system's
-	Figures       FiguresReader // nil: there are no sums
-	Finder        Finder        // nil: nothing is found
-	Operation     Operation     // nil: nothing is known of log and alarms
-	ResendEnabled bool          // D-4: off by default
-	FourEyes      []string      // of history.GuardedActs: the acts that another person must approve
-	Settings      Settings      // nil: none are shown
-	Checks        Checks        // nil: reconciliations are neither shown nor begun
+	Sources       Sources    // what is followed; nil: nothing is
+	TempDir       string     // for files that are judged; empty: the system's
+	Operation     Operation  // nil: nothing is known of log and alarms
+	Tiles         OpenTiles  // nil: the log is not shown to mirrors
+	ResendEnabled bool       // D-4: off by default
+	FourEyes      []string   // of history.GuardedActs: the acts that another person must approve
+	Brands        brand.List // of the deployment; the zero value: one, without a name
 
 	Version string         // of the product, for documents on paper
 	Holder  evidence.Party // who runs us, for documents on paper
@@ -106,19 +110,14 @@ type InternalConfig struct {
 
 // Internal answers the bank's own systems and people. It is an http.Handler.
 type Internal struct {
-	changes    Changes
-	history    History
-	resender   Resender
-	quarantine Quarantine
-	initiators Initiators
-	cfg        InternalConfig
-	face       *api.Face
-	handler    http.Handler
-	repeated   repeated            // readings of the last minute
-	ahead      *readAhead          // what streams have read and not answered
-	roles      map[string][]string // that may use a route, by method and path
+	cfg      InternalConfig
+	face     *api.Face
+	handler  http.Handler
+	repeated repeated            // readings of the last minute
+	ahead    *readAhead          // what streams have read and not answered
+	roles    map[string][]string // that may use a route, by method and path
 
-	preflights, judgements chan struct{} // those that run
+	preflights, judgements, pollings chan struct{} // those that run
 
 	draining context.Context // ends when streams must read no further line
 	drain    context.CancelFunc
@@ -135,13 +134,10 @@ func NewInternal(c InternalConfig) *Internal {
 	if c.ReadAhead <= 0 {
 		c.ReadAhead = 1024
 	}
-	in := &Internal{
-		changes: c.Changes, history: c.History, resender: c.Resender, quarantine: c.Quarantine,
-		initiators: c.Initiators, cfg: c, face: api.NewFace("internal", c.Log, c.Observer),
-	}
+	in := &Internal{cfg: c, face: api.NewFace("internal", c.Log, c.Observer)}
 	in.ahead = newReadAhead(aheadAllMax)
 	in.repeated.seen = map[string]*repeat{}
-	in.preflights, in.judgements = make(chan struct{}, maxPreflights), make(chan struct{}, maxJudgements)
+	in.preflights, in.judgements, in.pollings = make(chan struct{}, maxPreflights), make(chan struct{}, maxJudgements), make(chan struct{}, 1)
 	in.draining, in.drain = context.WithCancel(context.Background())
 	in.face.Admit = func(x *api.Exchange, roles []string) error {
 		if r, approved := x.R.Context().Value(carriedOut{}).(*history.ActRequest); approved {
@@ -168,23 +164,23 @@ func (in *Internal) routes() []api.Route {
 
 		route(http.MethodGet, "/internal/v1/initiators", registrations, in.listInitiators),
 		route(http.MethodPut, "/internal/v1/initiators/{clientId}", []string{roleRegistrar}, in.putInitiator),
-		route(http.MethodGet, "/internal/v1/initiators/{clientId}", registrations, plain(in.getInitiator)),
+		route(http.MethodGet, "/internal/v1/initiators/{clientId}", registrations, plain(in.getInitiator, byBrand)),
 		route(http.MethodDelete, "/internal/v1/initiators/{clientId}", []string{roleRegistrar}, in.deleteInitiator),
-		route(http.MethodPost, "/internal/v1/initiators/{clientId}/preflight", []string{roleOperator}, plain(in.postPreflight)),
+		route(http.MethodPost, "/internal/v1/initiators/{clientId}/preflight", []string{roleOperator}, plain(in.postPreflight, byBrand)),
 
 		route(http.MethodGet, "/internal/v1/notifications", reading, in.listNotifications),
 		route(http.MethodGet, "/internal/v1/notifications/{id}", reading, plain(in.getNotification)),
 		route(http.MethodPost, "/internal/v1/notifications/{id}/resend", []string{roleOperator}, in.postResend),
 		route(http.MethodGet, "/internal/v1/resources/{kind}/{id}", reading, plain(in.getResource)),
 
-		route(http.MethodGet, "/internal/v1/certificates", reading, in.listCertificates),
+		route(http.MethodGet, "/internal/v1/certificates", reading, plain(in.listCertificates)),
 		route(http.MethodGet, "/internal/v1/quarantine", reading, in.listCases),
 		route(http.MethodGet, "/internal/v1/quarantine/{id}", reading, plain(in.getCase)),
 		route(http.MethodPost, "/internal/v1/quarantine/{id}/apply", []string{roleOperator}, in.postApply),
 		route(http.MethodPost, "/internal/v1/quarantine/{id}/dismiss", []string{roleOperator}, in.postDismiss),
 
-		route(http.MethodGet, "/internal/v1/sources", reading, in.listSources),
-		route(http.MethodGet, "/internal/v1/sources/{name}", reading, in.getSource),
+		route(http.MethodGet, "/internal/v1/sources", reading, plain(in.listSources)),
+		route(http.MethodGet, "/internal/v1/sources/{name}", reading, plain(in.getSource)),
 		route(http.MethodPost, "/internal/v1/sources/{name}/pause", []string{roleOperator}, in.postPause),
 		route(http.MethodPost, "/internal/v1/sources/{name}/resume", []string{roleOperator}, in.postResume),
 		route(http.MethodPost, "/internal/v1/sources/{name}/accept", []string{roleOperator}, in.postAccept),

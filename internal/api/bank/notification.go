@@ -19,31 +19,22 @@ type notificationsJSON struct {
 
 // listNotifications searches, newest first (product, "Reading what happened").
 func (in *Internal) listNotifications(x *api.Exchange) error {
-	f, cursor, err := searchOf(x.R.URL.RawQuery, x.Began)
+	f, cursor, err := searchOf(x.R.URL.RawQuery, x.Began, in.cfg.Brands)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), in.cfg.SearchLimit)
 	defer cancel()
-	key, err := in.history.CursorKey(ctx)
+	pages, err := in.pagesOf(ctx, cursor, partsOf(f)...)
 	if err != nil {
 		return err
 	}
-	if cursor != "" {
-		if f.After, err = openCursor(key, f, cursor); err != nil {
-			return wrongCursor()
-		}
-	}
-	records, next, err := in.history.Notifications(ctx, f)
+	f.After = pages.after
+	records, next, err := in.cfg.History.Notifications(ctx, f)
 	if err != nil {
 		return in.tooWide(ctx, x, err)
 	}
-	page := notificationsJSON{Notifications: notificationsOf(records), Integrity: in.met(x, integrityOf(records))}
-	if !next.At.IsZero() {
-		sealed := sealCursor(key, f, next)
-		page.NextCursor = &sealed
-	}
-	return in.view(x, len(records), page)
+	return in.view(x, len(records), notificationsJSON{listed(records, notificationOf), pages.next(next), in.met(x, integrityOf(records))})
 }
 
 // tooWide tells a search that took too long from a database that does not answer at all (L6, F5).
@@ -53,7 +44,7 @@ func (in *Internal) tooWide(ctx context.Context, x *api.Exchange, err error) err
 	}
 	probe, cancel := context.WithTimeout(x.R.Context(), in.cfg.SearchLimit/4)
 	defer cancel()
-	if in.history.Ping(probe) != nil {
+	if in.cfg.History.Ping(probe) != nil {
 		return err
 	}
 	return invalid("", "too_broad", "the search took too long: narrow it by clientId, resourceId, interactionId or a shorter time",
@@ -65,7 +56,7 @@ func (in *Internal) getNotification(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	record, err := in.history.Notification(x.R.Context(), id)
+	record, err := in.cfg.History.Notification(x.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -121,7 +112,7 @@ func (in *Internal) postResend(x *api.Exchange) error {
 	}
 	ctx, cancel := acting(x)
 	defer cancel()
-	fresh, err := in.resender.Resend(ctx, id, x.Who.Subject, reason)
+	fresh, err := in.cfg.Resender.Resend(ctx, id, x.Who.Subject, reason)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 // Prober tries, step by step, whether a notification could reach an address; package gateway joins it. It connects as an attempt
 // does, up to the end of the handshake, and sends no request. It ends by itself within webhook.timeout and a second.
 type Prober interface {
-	Probe(ctx context.Context, address string) []PreflightStep
+	Probe(ctx context.Context, client notice.ClientID, address string) []PreflightStep
 }
 
 // PreflightStep is one condition for a notification to reach an address, and its result.
@@ -45,10 +45,7 @@ const maxPreflights = 4
 
 // postPreflight tries one registered address of an initiator now. It is recorded with its result.
 func (in *Internal) postPreflight(x *api.Exchange) error {
-	if in.cfg.Prober == nil {
-		return errNotFound
-	}
-	client, err := clientOf(x)
+	client, err := in.clientOf(x)
 	if err != nil {
 		return err
 	}
@@ -58,7 +55,7 @@ func (in *Internal) postPreflight(x *api.Exchange) error {
 			return err
 		}
 	}
-	found, err := in.initiators.Get(x.R.Context(), client)
+	found, err := in.cfg.Initiators.Get(x.R.Context(), client)
 	if err != nil {
 		return err
 	}
@@ -80,7 +77,7 @@ func (in *Internal) postPreflight(x *api.Exchange) error {
 			Text: "too many preflights run; at most " + strconv.Itoa(maxPreflights) + " at once, retry in some seconds",
 		}
 	}
-	out := preflightJSON{ClientID: client, WebhookURI: asked.WebhookURI, StartedAt: instant(x.Began), Steps: in.cfg.Prober.Probe(x.R.Context(), asked.WebhookURI)}
+	out := preflightJSON{ClientID: client, WebhookURI: asked.WebhookURI, StartedAt: instant(x.Began), Steps: in.cfg.Prober.Probe(x.R.Context(), client, asked.WebhookURI)}
 	out.TookMillis = time.Since(x.Began).Milliseconds()
 	result := "nothing was tried"
 	if n := len(out.Steps); n > 0 {

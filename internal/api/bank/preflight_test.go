@@ -16,7 +16,7 @@ type probed struct {
 	during func()
 }
 
-func (p *probed) Probe(_ context.Context, address string) []PreflightStep {
+func (p *probed) Probe(_ context.Context, _ notice.ClientID, address string) []PreflightStep {
 	p.asked = append(p.asked, address)
 	if p.during != nil {
 		p.during()

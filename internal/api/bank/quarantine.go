@@ -15,8 +15,9 @@ import (
 
 // Quarantine keeps what could not be applied; *store.Store does.
 type Quarantine interface {
-	// Cases lists cases by state ("" for all), newest first, at most limit, without their lines.
-	Cases(ctx context.Context, state string, limit int) ([]notice.Case, error)
+	// Cases lists cases by state ("" for all), newest first, those below after (zero: from the newest), at most limit, without their lines.
+	// more: there are others below.
+	Cases(ctx context.Context, state string, after history.Position, limit int) (cases []notice.Case, more bool, err error)
 	// Case reads one with its line.
 	Case(ctx context.Context, id notice.ID) (notice.Case, error)
 	// Dismiss closes a case permanently; false when it is closed already, or there is none.
@@ -27,10 +28,9 @@ type Quarantine interface {
 	RecordAct(ctx context.Context, act, object, reason string) error
 }
 
-const caseOpen = "open"
-
 type casesJSON struct {
 	Quarantine []caseJSON `json:"quarantine"`
+	NextCursor *string    `json:"nextCursor,omitempty"` // absent on the last page
 }
 
 type caseJSON struct {
@@ -58,24 +58,27 @@ type problemJSON struct {
 }
 
 func caseOf(c *notice.Case, portuguese bool) caseJSON {
-	out := caseJSON{
+	return caseJSON{
 		ID: c.ID, State: c.State, Kind: orNull(c.Kind), ResourceID: orNull(c.ResourceID), Revision: orNull(c.Revision),
-		ClientID: orNull(string(c.Client)), Source: c.Source, Errors: make([]problemJSON, len(c.Problems)), Seen: c.Seen,
+		ClientID: orNull(string(c.Client)), Source: c.Source, Errors: problemsOf(c.Problems, portuguese), Seen: c.Seen,
 		FirstAt: instant(c.FirstAt), LastAt: instant(c.LastAt), ClosedBy: orNull(c.ClosedBy), ClosedReason: orNull(c.ClosedWhy),
 		ClosedAt: instantOrNull(c.ClosedAt),
 	}
-	for i, p := range c.Problems {
-		out.Errors[i] = problemJSON{p.Pointer, p.Code, p.Detail}
+}
+
+// problemsOf are problems in one of our languages.
+func problemsOf(all []notice.Problem, portuguese bool) []problemJSON {
+	return listed(all, func(p *notice.Problem) problemJSON {
 		if portuguese && p.DetailPT != "" {
-			out.Errors[i].Detail = p.DetailPT
+			return problemJSON{p.Pointer, p.Code, p.DetailPT}
 		}
-	}
-	return out
+		return problemJSON{p.Pointer, p.Code, p.Detail}
+	})
 }
 
 // listCases lists what is open, or what ?state= asks for.
 func (in *Internal) listCases(x *api.Exchange) error {
-	p, err := parameters(x.R.URL.RawQuery, "state", "limit")
+	p, err := parameters(x.R.URL.RawQuery, "state", "limit", "cursor")
 	if err != nil {
 		return err
 	}
@@ -86,20 +89,26 @@ func (in *Internal) listCases(x *api.Exchange) error {
 	state, there := p["state"]
 	switch {
 	case !there:
-		state = caseOpen
+		state = notice.CaseOpen
 	case state == "all":
 		state = ""
-	case !slices.Contains([]string{caseOpen, "applied", "dismissed"}, state):
-		return wrong("state", "must be open, applied, dismissed or all", "deve ser open, applied, dismissed ou all")
+	case !slices.Contains([]string{notice.CaseOpen, notice.CaseNonconforming, notice.CaseApplied, notice.CaseDismissed}, state):
+		return wrong("state", "must be open, nonconforming, applied, dismissed or all", "deve ser open, nonconforming, applied, dismissed ou all")
 	}
-	cases, err := in.quarantine.Cases(x.R.Context(), state, limit)
+	pages, err := in.pagesOf(x.R.Context(), p["cursor"], "quarantine", state)
 	if err != nil {
 		return err
 	}
-	out := casesJSON{Quarantine: make([]caseJSON, len(cases))}
-	for i := range cases {
-		out.Quarantine[i] = caseOf(&cases[i], wantsPortuguese(x.R))
+	cases, more, err := in.cfg.Quarantine.Cases(x.R.Context(), state, pages.after, limit)
+	if err != nil {
+		return err
 	}
+	var out casesJSON
+	if more {
+		out.NextCursor = pages.next(history.Position{At: cases[len(cases)-1].FirstAt, ID: cases[len(cases)-1].ID})
+	}
+	portuguese := wantsPortuguese(x.R)
+	out.Quarantine = listed(cases, func(c *notice.Case) caseJSON { return caseOf(c, portuguese) })
 	return in.view(x, len(cases), out)
 }
 
@@ -108,7 +117,7 @@ func (in *Internal) getCase(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	c, err := in.quarantine.Case(x.R.Context(), id)
+	c, err := in.cfg.Quarantine.Case(x.R.Context(), id)
 	if err != nil {
 		return err
 	}
@@ -122,7 +131,7 @@ func shownCase(x *api.Exchange, c *notice.Case) caseJSON {
 }
 
 func (in *Internal) showCase(ctx context.Context, x *api.Exchange, id notice.ID) error {
-	c, err := in.quarantine.Case(ctx, id)
+	c, err := in.cfg.Quarantine.Case(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -141,12 +150,12 @@ func (in *Internal) postApply(x *api.Exchange) error {
 	}
 	ctx, cancel := acting(x)
 	defer cancel()
-	c, err := in.quarantine.Case(ctx, id)
+	c, err := in.cfg.Quarantine.Case(ctx, id)
 	if err != nil {
 		return err
 	}
-	if c.State != caseOpen || c.Line == nil {
-		if closedByRequest(ctx, &c, "applied") {
+	if c.State != notice.CaseOpen || c.Line == nil {
+		if closedByRequest(ctx, &c, notice.CaseApplied) {
 			return in.showCase(ctx, x, id)
 		}
 		return errClosed
@@ -205,12 +214,12 @@ func (in *Internal) postDismiss(x *api.Exchange) error {
 }
 
 func (in *Internal) dismiss(ctx context.Context, id notice.ID, actor, reason string) error {
-	done, err := in.quarantine.Dismiss(ctx, id, actor, reason)
+	done, err := in.cfg.Quarantine.Dismiss(ctx, id, actor, reason)
 	if err != nil || done {
 		return err
 	}
-	c, err := in.quarantine.Case(ctx, id)
-	if err == nil && !closedByRequest(ctx, &c, "dismissed") {
+	c, err := in.cfg.Quarantine.Case(ctx, id)
+	if err == nil && !closedByRequest(ctx, &c, notice.CaseDismissed) {
 		err = errClosed
 	}
 	return err

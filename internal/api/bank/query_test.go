@@ -12,8 +12,8 @@ import (
 // which says what is known, and never an answer as if it had not been asked.
 func TestNoReadingIgnoresWhatItDoesNotKnow(t *testing.T) {
 	w := newWorld(t, func(c *InternalConfig) { c.Clock = &almanac{} })
-	variable := regexp.MustCompile(`\{[a-zA-Z]+\}`)
-	values := map[string]string{"{id}": "0192a6a6-0000-7000-8000-000000000001", "{seq}": "1", "{kind}": "pix-payment", "{name}": "n", "{clientId}": "itp"}
+	variable := regexp.MustCompile(`\{[a-zA-Z]+(:\.\+)?\}`)
+	values := map[string]string{"{id}": "0192a6a6-0000-7000-8000-000000000001", "{seq}": "1", "{kind}": "pix-payment", "{name}": "n", "{clientId}": "itp", "{file:.+}": "checkpoint"}
 	n := 0
 	for _, r := range w.api.routes() {
 		if r.Method != http.MethodGet {

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -49,12 +48,7 @@ func (in *Internal) hand(x *api.Exchange, r history.LogReading, media string, bo
 	if err := in.record(x, r); err != nil {
 		return err
 	}
-	h := x.W.Header()
-	h.Set("Content-Type", media)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	x.W.WriteHeader(http.StatusOK)
-	_, _ = x.W.Write(body) // a reader who is gone has read it for all we know
-	return nil
+	return sendAs(x, http.StatusOK, media, body)
 }
 
 func (in *Internal) record(x *api.Exchange, r history.LogReading) error {
@@ -83,7 +77,11 @@ func (in *Internal) traced(handle func(*api.Exchange) error) func(*api.Exchange)
 			in.met(x, found)
 		}
 		if err != nil && faultOf(err).Status == http.StatusNotFound && x.W.Status == 0 {
-			if err := in.record(x, history.LogReading{Act: "not-found", Filter: askedOf(x)}); err != nil {
+			r, record := history.LogReading{Act: "not-found", Filter: askedOf(x)}, in.record
+			if errors.As(err, &absentTile{}) {
+				r.Filter["file"], record = "absent", in.recordOnce
+			}
+			if err := record(x, r); err != nil {
 				return err
 			}
 		}
@@ -142,19 +140,25 @@ func (in *Internal) view(x *api.Exchange, rows int, v any) error {
 		return err
 	}
 	sum := sha256.Sum256(body)
-	caller, _ := x.R.Context().Value(history.ActorKey{}).(history.Actor)
-	r := history.LogReading{Actor: caller, Act: "read", Filter: askedOf(x), Rows: int64(rows), SHA256: hex.EncodeToString(sum[:])}
-	if !in.repeated.count(r, x.Began) {
-		if err := in.record(x, r); err != nil {
-			return err
-		}
-		if over := in.repeated.add(r, x.Began); over != nil {
-			if err := in.record(x, *over); err != nil {
-				return err
-			}
-		}
+	if err := in.recordOnce(x, history.LogReading{Act: "read", Filter: askedOf(x), Rows: int64(rows), SHA256: hex.EncodeToString(sum[:])}); err != nil {
+		return err
 	}
 	return send(x, http.StatusOK, body)
+}
+
+// recordOnce records the first of equal readings in a minute, and counts the others.
+func (in *Internal) recordOnce(x *api.Exchange, r history.LogReading) error {
+	r.Actor, _ = x.R.Context().Value(history.ActorKey{}).(history.Actor)
+	if in.repeated.count(r, x.Began) {
+		return nil
+	}
+	if err := in.record(x, r); err != nil {
+		return err
+	}
+	if over := in.repeated.add(r, x.Began); over != nil {
+		return in.record(x, *over)
+	}
+	return nil
 }
 
 func repeatKey(r history.LogReading) string {

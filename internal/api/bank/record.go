@@ -78,16 +78,12 @@ type tlsJSON struct {
 }
 
 func notificationOf(r *history.Record) notificationJSON {
-	n := notificationJSON{
+	return notificationJSON{
 		ID: r.ID, ChangeID: r.ChangeID, ClientID: r.Client, Kind: r.Kind.String(), ResourceID: r.ResourceID, APIVersion: r.APIVersion,
 		Revision: orNull(r.Revision), Status: string(r.Status), EventType: orNull(string(r.Event)), EventAt: instant(r.EventAt),
 		CreatedAt: instant(r.CreatedAt), State: r.State, CancelReason: orNull(r.CancelReason), Late: r.Late,
-		NextAttemptAt: instantOrNull(r.NextAttemptAt), Manual: r.Manual, ResendOf: r.ResendOf, Tampered: r.Tampered, Attempts: make([]attemptJSON, len(r.Attempts)),
+		NextAttemptAt: instantOrNull(r.NextAttemptAt), Manual: r.Manual, ResendOf: r.ResendOf, Tampered: r.Tampered, Attempts: listed(r.Attempts, attemptOf),
 	}
-	for i := range r.Attempts {
-		n.Attempts[i] = attemptOf(&r.Attempts[i])
-	}
-	return n
 }
 
 // integrityOf sums up what the log says of several notifications.
@@ -98,10 +94,11 @@ func integrityOf(records []history.Record) (out history.Integrity) {
 	return out
 }
 
-func notificationsOf(records []history.Record) []notificationJSON {
-	out := make([]notificationJSON, len(records))
-	for i := range records {
-		out[i] = notificationOf(&records[i])
+// listed is a list as it is read; an empty one is never null.
+func listed[T, J any](all []T, as func(*T) J) []J {
+	out := make([]J, len(all))
+	for i := range all {
+		out[i] = as(&all[i])
 	}
 	return out
 }

@@ -86,7 +86,7 @@ func (in *Internal) asked(x *api.Exchange, act, reason string) (bool, error) {
 
 // askedAs is asked for an act that is kept with another body than it came with.
 func (in *Internal) askedAs(x *api.Exchange, act, reason string, body []byte) (bool, error) {
-	if in.cfg.Requests == nil || !slices.Contains(in.cfg.FourEyes, act) || x.R.Context().Value(carriedOut{}) != nil {
+	if !slices.Contains(in.cfg.FourEyes, act) || x.R.Context().Value(carriedOut{}) != nil {
 		return false, nil
 	}
 	ctx, cancel := acting(x)
@@ -124,33 +124,20 @@ func (in *Internal) listRequests(x *api.Exchange) error {
 		return wrong("state", "must be waiting, approved, done, failed, refused, expired or all",
 			"deve ser waiting, approved, done, failed, refused, expired ou all")
 	}
-	out := requestsJSON{Requests: []requestJSON{}}
-	if in.cfg.Requests == nil {
-		return in.view(x, 0, out)
-	}
-	key, err := in.history.CursorKey(x.R.Context())
+	pages, err := in.pagesOf(x.R.Context(), p["cursor"], "requests", state)
 	if err != nil {
 		return err
 	}
-	parts := []string{"requests", state}
-	var after history.Position
-	if cursor, there := p["cursor"]; there {
-		if after, err = openPosition(key, parts, cursor); err != nil {
-			return wrongCursor()
-		}
-	}
-	list, err := in.cfg.Requests.ActRequests(x.R.Context(), state, after, limit+1)
+	list, err := in.cfg.Requests.ActRequests(x.R.Context(), state, pages.after, limit+1)
 	if err != nil {
 		return err
 	}
+	var out requestsJSON
 	if len(list) > limit {
 		list = list[:limit]
-		sealed := sealPosition(key, parts, history.Position{At: list[limit-1].AskedAt, ID: list[limit-1].ID})
-		out.NextCursor = &sealed
+		out.NextCursor = pages.next(history.Position{At: list[limit-1].AskedAt, ID: list[limit-1].ID})
 	}
-	for i := range list {
-		out.Requests = append(out.Requests, requestOf(&list[i]))
-	}
+	out.Requests = listed(list, requestOf)
 	return in.view(x, len(list), out)
 }
 
@@ -158,9 +145,6 @@ func (in *Internal) getRequest(x *api.Exchange) error {
 	id, err := idOf(x)
 	if err != nil {
 		return err
-	}
-	if in.cfg.Requests == nil {
-		return errNotFound
 	}
 	r, err := in.cfg.Requests.ActRequest(x.R.Context(), id)
 	if err != nil {
@@ -206,9 +190,6 @@ type Decider struct {
 // the request as it stands then. Errors: not found, a conflict (their own request, or it is over), or a 403 when the person
 // lacks the role that the act needs.
 func (in *Internal) Decide(ctx context.Context, who Decider, id notice.ID, approve bool, reason string) (history.ActRequest, error) {
-	if in.cfg.Requests == nil {
-		return history.ActRequest{}, errNotFound
-	}
 	reason, err := reasonFrom(reason)
 	if err != nil {
 		return history.ActRequest{}, err
@@ -244,9 +225,6 @@ func DecideFault(err error) *api.APIError { return faultOf(err) }
 // CarryOut expires requests, and carries out approved acts that a replica began and did not end. It is called every few
 // seconds, by every replica.
 func (in *Internal) CarryOut(ctx context.Context) error {
-	if in.cfg.Requests == nil {
-		return nil
-	}
 	if err := in.cfg.Requests.ExpireRequests(ctx); err != nil {
 		return err
 	}

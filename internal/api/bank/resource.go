@@ -57,17 +57,17 @@ type offsetsJSON struct {
 func (in *Internal) getResource(x *api.Exchange) error {
 	kind, err := ofb.ParseKind(x.Segment("kind"))
 	id := x.Segment("id")
-	if err != nil || kind.CheckID(id) != nil {
+	if err != nil || !notice.ValidResourceKey(in.cfg.Brands, kind, id) {
 		return errNotFound
 	}
-	t, err := in.history.Timeline(x.R.Context(), notice.Key{Kind: kind, ID: id})
+	t, err := in.cfg.History.Timeline(x.R.Context(), notice.Key{Kind: kind, ID: id})
 	if err != nil {
 		return err
 	}
 	return in.view(x, len(t.Events)+len(t.Notifications), resourceJSON{
 		Kind: kind.String(), ResourceID: id, ClientID: orNull(string(t.Client)), APIVersion: orNull(t.APIVersion),
 		Revision: orNull(t.Revision), Status: orNull(string(t.Status)), UpdatedAt: instantOrNull(t.UpdatedAt),
-		Document: raw(t.Document), Timeline: momentsOf(&t), Notifications: notificationsOf(t.Notifications),
+		Document: raw(t.Document), Timeline: momentsOf(&t), Notifications: listed(t.Notifications, notificationOf),
 		Integrity: in.met(x, t.Integrity),
 	})
 }

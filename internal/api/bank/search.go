@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -52,11 +53,11 @@ func unknownParameter(name string, known []string) *api.APIError {
 		"o parâmetro "+name+" não é conhecido aqui; só estes são: "+strings.Join(known, ", "))
 }
 
-// plain refuses every query parameter: there is none to be known.
-func plain(handle func(*api.Exchange) error) func(*api.Exchange) error {
+// plain refuses every query parameter but those that are known.
+func plain(handle func(*api.Exchange) error, known ...string) func(*api.Exchange) error {
 	return func(x *api.Exchange) error {
 		if x.R.URL.RawQuery != "" {
-			if _, err := parameters(x.R.URL.RawQuery); err != nil {
+			if _, err := parameters(x.R.URL.RawQuery, known...); err != nil {
 				return err
 			}
 		}
@@ -72,7 +73,7 @@ func wrong(name, en, pt string) *api.APIError {
 var notificationParameters = []string{"clientId", "kind", "resourceId", "interactionId", "state", "late", "outcome", "from", "to", "limit", "cursor"}
 
 // searchOf reads what to search for; the cursor is left to openCursor.
-func searchOf(raw string, now time.Time) (f history.Filter, cursor string, err error) {
+func searchOf(raw string, now time.Time, brands brand.List) (f history.Filter, cursor string, err error) {
 	p, err := parameters(raw, notificationParameters...)
 	if err != nil {
 		return f, "", err
@@ -80,7 +81,7 @@ func searchOf(raw string, now time.Time) (f history.Filter, cursor string, err e
 	if f.Limit, err = limitOf(p); err != nil {
 		return f, "", err
 	}
-	if err := whatOf(&f, p); err != nil {
+	if err := whatOf(&f, p, brands); err != nil {
 		return f, "", err
 	}
 	if err := whenOf(&f, p, now); err != nil {
@@ -103,10 +104,10 @@ func limitOf(p map[string]string) (int, error) {
 }
 
 // whatOf reads whose, which and in which state.
-func whatOf(f *history.Filter, p map[string]string) error {
+func whatOf(f *history.Filter, p map[string]string, brands brand.List) error {
 	if s, there := p["clientId"]; there {
-		if !notice.ValidClientID(s) {
-			return wrong("clientId", "must have 1 to 255 printable ASCII characters without spaces", "deve ter 1 a 255 caracteres ASCII visíveis, sem espaços")
+		if !notice.ValidClientKey(brands, s) {
+			return wrong("clientId", "must have "+notice.ClientKeyRule, "deve ter "+notice.ClientKeyRulePT)
 		}
 		f.Client = notice.ClientID(s)
 	}
@@ -119,7 +120,7 @@ func whatOf(f *history.Filter, p map[string]string) error {
 		f.Kind = kind
 	}
 	if s, there := p["resourceId"]; there {
-		if !slices.ContainsFunc(ofb.Kinds(), func(k ofb.Kind) bool { return (f.Kind == 0 || f.Kind == k) && k.CheckID(s) == nil }) {
+		if !slices.ContainsFunc(ofb.Kinds(), func(k ofb.Kind) bool { return (f.Kind == 0 || f.Kind == k) && notice.ValidResourceKey(brands, k, s) }) {
 			return wrong("resourceId", "must be an id of this kind", "deve ser um id deste kind")
 		}
 		f.ResourceID = s

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/lab/cost"
 	"github.com/arauto/arauto/internal/notice"
@@ -25,13 +26,13 @@ const listPath = "/internal/v1/notifications"
 var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 func TestASearchIsReadIntoAFilter(t *testing.T) {
-	f, cursor, err := searchOf("", now)
+	f, cursor, err := searchOf("", now, brand.List{})
 	require.NoError(t, err)
 	require.Equal(t, history.Filter{Limit: 100}, f)
 	require.Empty(t, cursor)
 
 	f, cursor, err = searchOf("clientId=itp&kind=payment-consent&resourceId=urn:bank:1&interactionId="+someID+
-		"&state=exhausted&from=2020-01-01T00:00:00-03:00&to=2026-11-21T12:00:00.0000001Z&limit=1000&cursor=abc", now)
+		"&state=exhausted&from=2020-01-01T00:00:00-03:00&to=2026-11-21T12:00:00.0000001Z&limit=1000&cursor=abc", now, brand.List{})
 	require.NoError(t, err)
 	id, err := notice.ParseID(someID)
 	require.NoError(t, err)
@@ -177,10 +178,10 @@ func FuzzSearch(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if over := cost.Parser.Within(len(s), func() { _, _, _ = searchOf(s, now) }); over != "" {
+		if over := cost.Parser.Within(len(s), func() { _, _, _ = searchOf(s, now, brand.List{}) }); over != "" {
 			t.Fatal(over)
 		}
-		filter, _, err := searchOf(s, now)
+		filter, _, err := searchOf(s, now, brand.List{})
 		if err != nil {
 			var known *api.APIError
 			if !errors.As(err, &known) || known.Status != 400 || len(known.Problems) == 0 {
@@ -199,4 +200,14 @@ func FuzzSearch(f *testing.F) {
 			t.Fatalf("%q passed as %s", s, fmt.Sprint(from, to))
 		}
 	})
+}
+
+// sealCursor writes a position in a list of notifications down.
+func sealCursor(key []byte, f history.Filter, at history.Position) string {
+	return sealPosition(key, partsOf(f), at)
+}
+
+// openCursor reads a position in a list of notifications back.
+func openCursor(key []byte, f history.Filter, cursor string) (history.Position, error) {
+	return openPosition(key, partsOf(f), cursor)
 }

@@ -151,6 +151,9 @@ type shelf struct {
 	ping          error
 	resend        func(id notice.ID, actor, reason string) (notice.ID, error)
 	cases         func(state string, limit int) ([]notice.Case, error)
+	casesAfter    history.Position
+	moreCases     bool
+	casesFilter   notice.CaseFilter
 	aCase         func(notice.ID) (notice.Case, error)
 	dismiss       func(id notice.ID, actor, reason string) (bool, error)
 	openCases     []notice.ID
@@ -213,11 +216,12 @@ func (s *shelf) Resend(_ context.Context, id notice.ID, actor, reason string) (n
 	return s.resend(id, actor, reason)
 }
 
-func (s *shelf) Cases(_ context.Context, state string, limit int) ([]notice.Case, error) {
-	if s.cases == nil {
-		return nil, nil
+func (s *shelf) Cases(_ context.Context, state string, after history.Position, limit int) (cases []notice.Case, more bool, err error) {
+	s.casesAfter = after
+	if s.cases != nil {
+		cases, err = s.cases(state, limit)
 	}
-	return s.cases(state, limit)
+	return cases, s.moreCases, err
 }
 
 func (s *shelf) Case(_ context.Context, id notice.ID) (notice.Case, error) {
@@ -234,7 +238,8 @@ func (s *shelf) Dismiss(_ context.Context, id notice.ID, actor, reason string) (
 	return s.dismiss(id, actor, reason)
 }
 
-func (s *shelf) OpenCaseIDs(context.Context, notice.CaseFilter, int) ([]notice.ID, error) {
+func (s *shelf) OpenCaseIDs(_ context.Context, f notice.CaseFilter, _ int) ([]notice.ID, error) {
+	s.casesFilter = f
 	return s.openCases, nil
 }
 
@@ -243,7 +248,7 @@ func (s *shelf) RecordAct(_ context.Context, act, object, reason string) error {
 	return nil
 }
 
-// nothing is a log without entries, exports and holds; what auditors do is tested on a real one.
+// nothing is a log without entries, exports and holds, and all else of which nothing is known; what auditors do is tested on a real log.
 type nothing struct{}
 
 func (nothing) Search(context.Context, history.Search, history.Position, int) (audit.Page, error) {
@@ -375,6 +380,7 @@ func (j *journal) String() string {
 type world struct {
 	t       testing.TB
 	api     *Internal
+	socket  *net.TCPListener
 	intake  *intake.Intake
 	memory  *memory
 	shelf   *shelf
@@ -403,7 +409,8 @@ func newWorld(t testing.TB, change ...func(*InternalConfig)) *world {
 	log := slog.New(slog.NewJSONHandler(w.journal, nil))
 	cfg := InternalConfig{
 		Tokens: tokens{}, Changes: w.intake, History: w.shelf, Resender: w.shelf, Quarantine: w.shelf, Initiators: registrations{w.shelf},
-		Audited: nothing{}, Exports: nothing{}, Holds: nothing{}, Readings: w.shelf,
+		Audited: nothing{}, Exports: nothing{}, Holds: nothing{}, Readings: w.shelf, Requests: nothing{}, Clock: nothing{}, Prober: nothing{},
+		Verifications: nothing{}, Calls: nothing{}, Figures: nothing{}, Polling: nothing{}, Finder: nothing{}, Settings: nothing{}, Checks: nothing{},
 		ResendEnabled: true, Observer: w.watcher, Log: log,
 	}
 	for _, c := range change {
@@ -413,6 +420,7 @@ func newWorld(t testing.TB, change ...func(*InternalConfig)) *world {
 	server := api.NewServer(w.api, nil, log)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	w.socket, _ = listener.(*net.TCPListener)
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.Serve(listener) }()
 	w.addr = listener.Addr().String()

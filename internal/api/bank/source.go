@@ -66,21 +66,14 @@ func sourceOf(s *notice.FollowedSource) sourceJSON {
 }
 
 func (in *Internal) listSources(x *api.Exchange) error {
-	if _, err := parameters(x.R.URL.RawQuery); err != nil {
-		return err
-	}
-	out := sourcesJSON{Sources: []sourceJSON{}}
 	if in.cfg.Sources == nil {
-		return answer(x, http.StatusOK, out)
+		return answer(x, http.StatusOK, sourcesJSON{Sources: []sourceJSON{}})
 	}
 	all, err := in.cfg.Sources.Sources(x.R.Context())
 	if err != nil {
 		return err
 	}
-	for i := range all {
-		out.Sources = append(out.Sources, sourceOf(&all[i]))
-	}
-	return answer(x, http.StatusOK, out)
+	return answer(x, http.StatusOK, sourcesJSON{Sources: listed(all, sourceOf)})
 }
 
 // source finds the source in the path.
@@ -91,12 +84,7 @@ func (in *Internal) source(ctx context.Context, x *api.Exchange) (notice.Followe
 	return in.cfg.Sources.Source(ctx, x.Segment("name"))
 }
 
-func (in *Internal) getSource(x *api.Exchange) error {
-	if _, err := parameters(x.R.URL.RawQuery); err != nil {
-		return err
-	}
-	return in.showSource(x.R.Context(), x)
-}
+func (in *Internal) getSource(x *api.Exchange) error { return in.showSource(x.R.Context(), x) }
 
 func (in *Internal) showSource(ctx context.Context, x *api.Exchange) error {
 	s, err := in.source(ctx, x)
@@ -277,7 +265,7 @@ func (in *Internal) reapply(ctx context.Context, page []notice.Case, actor strin
 			}
 			continue
 		}
-		p, err := in.changes.Enqueue(ctx, line, from.Origin)
+		p, err := in.cfg.Changes.Enqueue(ctx, line, from.Origin)
 		if err != nil {
 			return err
 		}
@@ -316,7 +304,7 @@ func (in *Internal) remap(ctx context.Context, c *notice.Case, actor string) ([]
 		return nil, from, err
 	case m.Registered:
 		from.registered = true
-		_, err := in.quarantine.Dismiss(ctx, c.ID, actor, whyRegistered)
+		_, err := in.cfg.Quarantine.Dismiss(ctx, c.ID, actor, whyRegistered)
 		return nil, from, err
 	case m.Problems != nil || m.Skipped:
 		from.problems = m.Problems

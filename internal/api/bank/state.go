@@ -52,9 +52,6 @@ type replicaJSON struct {
 
 // getSettings shows the settings of the replica that answers, and which replicas there are.
 func (in *Internal) getSettings(x *api.Exchange) error {
-	if in.cfg.Settings == nil {
-		return errNotFound
-	}
 	have, want, err := in.cfg.Settings.Schema(x.R.Context())
 	if err != nil {
 		return err
@@ -108,9 +105,6 @@ func (in *Internal) listReconciliations(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if in.cfg.Checks == nil {
-		return errNotFound
-	}
 	found, err := in.cfg.Checks.Reconciliations(x.R.Context(), limit)
 	if err != nil {
 		return err
@@ -122,10 +116,7 @@ func (in *Internal) listReconciliations(x *api.Exchange) error {
 	out := struct {
 		Runs            []runJSON            `json:"runs"`
 		Reconciliations []reconciliationJSON `json:"reconciliations"`
-	}{make([]runJSON, len(runs)), make([]reconciliationJSON, len(found))}
-	for i := range runs {
-		out.Runs[i] = runOf(&runs[i])
-	}
+	}{listed(runs, runOf), make([]reconciliationJSON, len(found))}
 	for i, r := range found {
 		out.Reconciliations[i] = reconciliationJSON{instant(r.At), orNull(r.AskedBy), r.Reconciliation}
 	}
@@ -140,9 +131,6 @@ func (in *Internal) postReconciliation(x *api.Exchange) error {
 	}](x)
 	if err != nil {
 		return err
-	}
-	if in.cfg.Checks == nil {
-		return errNotFound
 	}
 	if body.To.After(x.Began) {
 		body.To = x.Began

@@ -187,9 +187,9 @@ func (s *stream) submit(number int, text []byte, over bool) bool {
 		l.err = errTooLarge
 	case s.refusing.Load():
 		l.err = errUnavailable
-		s.in.changes.Unstored(bytes.Clone(text), s.from)
+		s.in.cfg.Changes.Unstored(bytes.Clone(text), s.from)
 	default:
-		l.pending, l.err = s.in.changes.Enqueue(s.ctx, bytes.Clone(text), s.from)
+		l.pending, l.err = s.in.cfg.Changes.Enqueue(s.ctx, bytes.Clone(text), s.from)
 		if s.ctx.Err() != nil {
 			return false
 		}
@@ -228,7 +228,7 @@ func (s *stream) encode() {
 			status = f.Status
 			buf = appendFault(buf[:0], f, l.number, s.portuguese)
 		} else {
-			buf = appendAnswer(buf[:0], a, l.number)
+			buf = appendAnswer(buf[:0], a, l.number, s.portuguese)
 		}
 		if status == http.StatusServiceUnavailable {
 			s.refusing.Store(true)

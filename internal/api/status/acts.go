@@ -99,19 +99,9 @@ type redeliveryJSON struct {
 
 // postRedelivery makes one more POST for what the caller did not get since an instant (D-4).
 func (p *Public) postRedelivery(x *api.Exchange, op *extensionCall) error {
-	who, err := p.caller(x, op)
-	if err != nil {
-		return err
-	}
-	self, values, err := p.selfWithBody(x)
-	if err != nil {
-		return err
-	}
-	if err := onlyNames(values); err != nil {
-		return err
-	}
 	var asked redeliveryAsked
-	if err := readAct(x.R, &asked); err != nil {
+	who, self, err := p.openAct(x, op, &asked)
+	if err != nil {
 		return err
 	}
 	if asked.Since.IsZero() {
@@ -121,16 +111,11 @@ func (p *Public) postRedelivery(x *api.Exchange, op *extensionCall) error {
 		return because(refParameter, "since is more than 30 days ago")
 	}
 	client := queryOf(x).poll.Client
-	waits, stop := context.WithTimeout(x.R.Context(), readWithin)
-	defer stop()
-	end, err := p.reads.begin(waits, who.OrganisationID)
+	ctx, end, err := p.acting(x, who.OrganisationID)
 	if err != nil {
 		return err
 	}
 	defer end()
-	ctx := context.WithValue(context.WithoutCancel(x.R.Context()), history.ActorKey{}, history.Actor{Subject: string(client), Role: "initiator", Source: x.R.RemoteAddr})
-	ctx, cancel := context.WithTimeout(ctx, readWithin)
-	defer cancel()
 	queued, more, err := p.cfg.Extension.Redelivery.Redeliver(ctx, client, asked.Since, redeliveredMost)
 	if text, conflict := failure.Conflict(err); conflict {
 		return because(refParameter, text)
@@ -140,6 +125,35 @@ func (p *Public) postRedelivery(x *api.Exchange, op *extensionCall) error {
 	}
 	queryOf(x).poll.Facts.Items = len(queued)
 	return p.tell(x, self, who.OrganisationID, redeliveryJSON{append([]notice.ID{}, queued...), more})
+}
+
+// openAct judges the caller of an act and reads the object that it sent.
+func (p *Public) openAct(x *api.Exchange, op *extensionCall, asked any) (who *notice.Initiator, self string, err error) {
+	if who, err = p.caller(x, op); err != nil {
+		return who, self, err
+	}
+	self, values, err := p.selfWithBody(x)
+	if err == nil {
+		err = onlyNames(values)
+	}
+	if err == nil {
+		err = readAct(x.R, asked)
+	}
+	return who, self, err
+}
+
+// acting waits for the turn of an organisation and returns the context of an act, to be ended: its entries name the caller, and it is not
+// broken off when the caller goes.
+func (p *Public) acting(x *api.Exchange, organisation string) (ctx context.Context, end func(), err error) {
+	waits, stop := context.WithTimeout(x.R.Context(), readWithin)
+	defer stop()
+	over, err := p.reads.begin(waits, organisation)
+	if err != nil {
+		return nil, nil, err
+	}
+	actor := history.Actor{Subject: string(queryOf(x).poll.Client), Role: history.RoleInitiator, Source: x.R.RemoteAddr}
+	ctx, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(x.R.Context()), history.ActorKey{}, actor), readWithin)
+	return ctx, func() { cancel(); over() }, nil
 }
 
 // readAct reads the JSON object of an act, with no member that it does not know.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -161,13 +162,18 @@ func (c *readCounter) Feed(_ context.Context, q history.FeedQuery) (history.Feed
 	return history.FeedPage{}, nil
 }
 
+func (c *readCounter) Acknowledge(_ context.Context, client notice.ClientID, said []history.Acknowledgement) ([]history.AckResult, error) {
+	c.read(client)
+	return slices.Repeat([]history.AckResult{history.AckRecorded}, len(said)), nil
+}
+
 func (*readCounter) FeedNews(context.Context, int64) (history.FeedNews, error) {
 	return history.FeedNews{}, nil
 }
 
 func (*readCounter) CursorKey(context.Context) ([]byte, error) { return make([]byte, 32), nil }
 
-func (*readCounter) OwnFingerprint(string) string { return "" }
+func (*readCounter) OwnFingerprint(notice.ClientID, string) string { return "" }
 
 // TestActsAndReceiptsOfAClientReadOneByOne puts more calls at once than there are connections to the database.
 func TestActsAndReceiptsOfAClientReadOneByOne(t *testing.T) {
@@ -175,20 +181,22 @@ func TestActsAndReceiptsOfAClientReadOneByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &readCounter{now: map[notice.ClientID]int{}}
 		public, state := rebuilt(t, func(cfg *status.PublicConfig, _ *stub) {
-			cfg.Extension = &status.Extension{Redelivery: c, Receipts: c}
+			cfg.Extension = &status.Extension{Redelivery: c, Receipts: c, Acknowledgements: c}
 		})
+		post := func(path, body string) {
+			w := httptest.NewRecorder()
+			r := &http.Request{
+				Method: http.MethodPost, URL: &url.URL{Path: path}, RequestURI: path, Header: goodHeader(), TLS: state,
+				RemoteAddr: "192.0.2.1:4711", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Host: "api.banco.example.com",
+			}
+			public.ServeHTTP(w, r)
+			require.Equal(t, http.StatusOK, w.Code, "%s", w.Body)
+		}
 		since := `{"since":"` + time.Now().Add(-time.Hour).Format(time.RFC3339) + `"}`
 		var all sync.WaitGroup
 		for range 16 {
-			all.Go(func() {
-				w := httptest.NewRecorder()
-				r := &http.Request{
-					Method: http.MethodPost, URL: &url.URL{Path: "/arauto/v1/redelivery"}, RequestURI: "/arauto/v1/redelivery", Header: goodHeader(), TLS: state,
-					RemoteAddr: "192.0.2.1:4711", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: io.NopCloser(strings.NewReader(since)), ContentLength: int64(len(since)), Host: "api.banco.example.com",
-				}
-				public.ServeHTTP(w, r)
-				require.Equal(t, http.StatusOK, w.Code, "%s", w.Body)
-			})
+			all.Go(func() { post("/arauto/v1/redelivery", since) })
+			all.Go(func() { post("/arauto/v1/events/acks", `{"acks":["`+uuid.NewString()+`"]}`) })
 			all.Go(func() {
 				w, _ := try(public, state, http.MethodGet, "/arauto/v1/notifications/"+uuid.NewString(), goodHeader())
 				require.Equal(t, http.StatusOK, w.Code, "%s", w.Body)

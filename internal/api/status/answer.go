@@ -98,12 +98,9 @@ func (p *Public) show(q *query, op *operation, version string, known *notice.Pol
 	if err != nil {
 		return nil, err
 	}
-	document, err = openapi.Upgrade(op.kind, known.Stored.APIVersion, version, document)
+	document, err = p.through(op.kind, known.Stored.APIVersion, version, document)
 	if errors.Is(err, openapi.ErrNotReadable) {
 		return nil, because(refParameter, "created under a newer version")
-	}
-	if err == nil {
-		document, err = openapi.Within(p.cfg.Versions, op.kind, version, document)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("show %s: %w", op.kind, err)
@@ -112,6 +109,22 @@ func (p *Public) show(q *query, op *operation, version string, known *notice.Pol
 		return nil, err
 	}
 	q.poll.Facts.Status = status
+	return document, nil
+}
+
+// through makes of a document what a query through a version answers. One that cannot be rewritten, because it does not conform to the
+// schema of its own version, is shown as it is: its state is true, and the initiator was told to ask for it.
+func (p *Public) through(kind ofb.Kind, from, version string, document []byte) ([]byte, error) {
+	rewritten, err := openapi.Upgrade(kind, from, version, document)
+	if err == nil {
+		rewritten, err = openapi.Within(p.cfg.Versions, kind, version, rewritten)
+	}
+	if err == nil || errors.Is(err, openapi.ErrNotReadable) {
+		return rewritten, err
+	}
+	if _, unreadable := decodeDocument(document); unreadable != nil {
+		return nil, err
+	}
 	return document, nil
 }
 
@@ -160,15 +173,15 @@ func (p *Public) showList(q *query, op *operation, version string, known *notice
 			return nil, because(refParameter, "payment created under a newer version")
 		}
 		document, err := openapi.Within(p.cfg.Versions, s.Kind, version, s.Document)
-		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", s.Kind, err)
+		if err != nil { // it does not conform
+			document = s.Document
 		}
 		text, err := openapi.ListItem(s.Kind, document)
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", s.Kind, err)
 		}
-		var d listed
-		if err := json.Unmarshal(s.Document, &d); err != nil {
+		d, readable := listedOf(s.Document)
+		if !readable {
 			return nil, fmt.Errorf("list %s: stored document is not as it must be", s.Kind)
 		}
 		items = append(items, item{d.Created, s.ID, text})
@@ -217,14 +230,14 @@ func (p *Public) checkOutgoing(kind ofb.Kind, version string, document []byte) e
 // answer signs, records and sends, in this order: a jti is in the record before anybody sees it.
 func (p *Public) answer(x *api.Exchange, data json.RawMessage, self, audience, fullVersion string) error {
 	q := queryOf(x)
-	signer, err := p.cfg.Keys.Active()
+	signer, err := q.brand.Keys.Active()
 	if err != nil {
 		return err
 	}
 	now, jti := time.Now(), uuid.NewString()
 	body, err := signer.Sign(answerClaims{
 		Data: data, Links: links{self}, Meta: meta{requestTime(now)},
-		Iss: p.cfg.OrganisationID, Aud: audience, Iat: now.Unix(), JTI: jti,
+		Iss: q.brand.OrganisationID, Aud: audience, Iat: now.Unix(), JTI: jti,
 	})
 	if err != nil {
 		return err

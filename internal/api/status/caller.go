@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
@@ -87,7 +88,7 @@ func (p *Public) judgeToken(x *api.Exchange, token string) error {
 	q := queryOf(x)
 	sum := sha256.Sum256([]byte(token))
 	q.poll.Facts.TokenHash = hex.EncodeToString(sum[:sha256.Size/2])
-	verified, err := p.cfg.Tokens.Verify(x.R.Context(), token)
+	verified, err := q.brand.Tokens.Verify(x.R.Context(), token)
 	var refused *jws.Refusal
 	switch {
 	case errors.As(err, &refused):
@@ -96,8 +97,10 @@ func (p *Public) judgeToken(x *api.Exchange, token string) error {
 		return err
 	case verified.Thumbprint != sha256.Sum256(x.R.TLS.PeerCertificates[0].Raw):
 		return because(refToken, "token is bound to another certificate")
+	case !notice.ValidClientID(verified.ClientID): // one with a space would look like the key of another brand's client
+		return because(refToken, "client_id is malformed")
 	}
 	q.token = verified
-	q.poll.Client, q.poll.Facts.TokenID = notice.ClientID(verified.ClientID), verified.ID
+	q.poll.Client, q.poll.Facts.TokenID = brand.Key(q.brand.Key, notice.ClientID(verified.ClientID)), verified.ID
 	return nil
 }

@@ -77,15 +77,15 @@ func whole(values url.Values, name string, least, most int) (int, error) {
 
 // getEvents answers with what follows a cursor. With wait it holds the line until there is something.
 func (p *Public) getEvents(x *api.Exchange, op *extensionCall) error {
-	who, self, values, err := p.opened(x, op)
+	by, err := p.reader(x, op)
+	if err != nil {
+		return err
+	}
+	self, values, err := p.self(x)
 	if err != nil {
 		return err
 	}
 	asked, err := readEvents(values, queryOf(x).poll.Client)
-	if err != nil {
-		return err
-	}
-	seal, err := p.feedSeal(x.R.Context(), &asked)
 	if err != nil {
 		return err
 	}
@@ -94,44 +94,96 @@ func (p *Public) getEvents(x *api.Exchange, op *extensionCall) error {
 		return err
 	}
 	if cursor != "" {
+		seal, err := p.feedSeal(x.R.Context(), &asked)
+		if err != nil {
+			return err
+		}
 		if asked.After, err = seal.open(cursor); err != nil {
 			return because(refParameter, "not a cursor of this feed")
 		}
 	}
-	page, ended, err := p.awaitEvents(x, &asked)
+	return p.answerOrWait(x, &feedCall{asked, by, self, time.Now().Add(asked.wait)})
+}
+
+// feedCall is one call for a feed, with all that its answer needs.
+type feedCall struct {
+	asked eventsAsked
+	by    *feedReader
+	self  string
+	until time.Time // the end of its wait
+}
+
+// tellEvents answers with a page.
+func (p *Public) tellEvents(x *api.Exchange, c *feedCall, page *history.FeedPage) error {
+	seal, err := p.feedSeal(x.R.Context(), &c.asked)
 	if err != nil {
 		return err
-	}
-	if ended {
-		return p.nothing(x)
 	}
 	out := eventsJSON{Events: []eventJSON{}, NextCursor: seal.seal(page.Next)}
 	for i := range page.Records {
 		out.Events = append(out.Events, eventOf(&page.Records[i]))
 	}
 	queryOf(x).poll.Facts.Items = len(out.Events)
-	p.cfg.Extension.observed().Listed(asked.Missed, len(out.Events))
-	return p.tell(x, self, who.OrganisationID, out)
+	p.cfg.Extension.observed().Listed(c.asked.Missed, len(out.Events))
+	return p.tell(x, c.self, c.by.who.OrganisationID, out)
 }
 
-// awaitEvents reads what follows a place, and waits for it when it may; ended says that the time was over first.
-func (p *Public) awaitEvents(x *api.Exchange, asked *eventsAsked) (page history.FeedPage, ended bool, err error) {
-	key := feedKey{asked.Client, asked.Missed}
-	until := time.Now().Add(asked.wait)
+// feedReader is who calls for a feed.
+type feedReader struct {
+	op    *extensionCall
+	who   *notice.Initiator
+	fresh bool // the database was asked in this call, and not since a wait
+}
+
+// reader judges the caller by what the watch knows of its registration, or else by the database.
+func (p *Public) reader(x *api.Exchange, op *extensionCall) (*feedReader, error) {
+	by := &feedReader{op: op}
+	client := queryOf(x).poll.Client
+	who, through := p.watch.registration(client)
+	if who == nil {
+		if err := p.refresh(x, by); err != nil {
+			return nil, err
+		}
+		p.watch.keepRegistration(client, by.who, through)
+		return by, nil
+	}
+	by.who = who
+	if err := p.recordable(x, op); err != nil {
+		return nil, err
+	}
+	return by, queryOf(x).judge(who)
+}
+
+// refresh judges the caller by the database.
+func (p *Public) refresh(x *api.Exchange, by *feedReader) (err error) {
+	by.who, err = p.caller(x, by.op)
+	by.fresh = err == nil
+	return err
+}
+
+// answerOrWait answers with what follows a place, or leaves the exchange until something does, when it may wait for it. What has changed
+// since about the caller is judged before it is told anything.
+func (p *Public) answerOrWait(x *api.Exchange, c *feedCall) error {
+	key := feedKey{c.asked.Client, c.asked.Missed}
 	for {
-		news, quiet := p.watch.stillQuiet(key, asked.After, asked.wait > 0)
-		if !quiet {
-			if page, err = p.readFeed(x, asked.FeedQuery); err != nil || len(page.Records) > 0 || page.More || asked.wait == 0 {
-				return page, false, err
-			}
-			if news, quiet = p.watch.join(key, asked.After, page.Through); !quiet {
-				continue // the watch has looked further meanwhile
+		if news, quiet := p.watch.stillQuiet(key, c.asked.After, c.asked.wait > 0); quiet {
+			return p.park(x, c, news)
+		}
+		if !c.by.fresh {
+			if err := p.refresh(x, c.by); err != nil {
+				return err
 			}
 		}
-		told, err := p.hold(x, news, until)
-		if err != nil || !told {
-			return page, !told, err
+		page, err := p.readFeed(x, c.asked.FeedQuery)
+		if err != nil {
+			return err
 		}
+		if len(page.Records) > 0 || page.More || c.asked.wait == 0 {
+			return p.tellEvents(x, c, &page)
+		}
+		if news, quiet := p.watch.join(key, c.asked.After, page.Through); quiet {
+			return p.park(x, c, news)
+		} // else the watch has looked further meanwhile
 	}
 }
 
@@ -146,42 +198,11 @@ func (p *Public) readFeed(x *api.Exchange, q history.FeedQuery) (history.FeedPag
 	return p.cfg.Extension.Feed.Feed(ctx, q)
 }
 
-// hold waits for news of a feed. While it waits the call counts among those that wait, and not among those under way. told is false when the
-// time is over, when the caller has gone, or when this replica stops.
-func (p *Public) hold(x *api.Exchange, news <-chan struct{}, until time.Time) (told bool, err error) {
-	q := queryOf(x)
-	defer p.watch.leave()
-	if !p.limits.pause(q.usage) {
-		p.observer.Shed(limitWaiting)
-		return false, because(refOverload, limitWaiting)
-	}
-	observer := p.cfg.Extension.observed()
-	observer.Waiting(1)
-	rc := http.NewResponseController(x.W)
-	latest := until.Add(answerWithin + headerWithin)
-	_, _ = rc.SetReadDeadline(latest), rc.SetWriteDeadline(latest) // a failure leaves the server's own, which end the call early
-	timer := time.NewTimer(time.Until(until))
-	defer timer.Stop()
-	select {
-	case <-news:
-		told = true
-	case <-timer.C:
-		err = p.watch.failure()
-	case <-q.whole.Done():
-	case <-p.leaving:
-	}
-	observer.Waiting(-1)
-	p.limits.resume(q.usage)
-	ctx, cancel := context.WithTimeout(q.whole, answerWithin)
-	context.AfterFunc(q.whole, cancel)
-	x.R = x.R.WithContext(context.WithValue(ctx, queryKey{}, q)) // what is left to do has its own time
-	return told, err
-}
-
 // budgetEmpty is for long polls of one client that ended without news.
-var budgetEmpty = refusalBudget{1, time.Minute}
+var budgetEmpty = refusalBudget{each: 1, within: time.Minute, goesOn: true}
 
-// nothing ends a long poll without news. The first of a minute is recorded with the number of those since the last record.
+// nothing ends a long poll without news. The first is recorded before its answer; those that follow are counted, and the last of each minute
+// is recorded with their number.
 func (p *Public) nothing(x *api.Exchange) error {
 	q := queryOf(x)
 	q.describe(x, http.StatusNoContent, nil)

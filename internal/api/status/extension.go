@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -19,7 +20,7 @@ import (
 type Feed interface {
 	// Feed lists the notifications of a client that follow a place.
 	Feed(ctx context.Context, q history.FeedQuery) (history.FeedPage, error)
-	// FeedNews names the clients whose feeds have grown by transactions from a number on; from 0, none.
+	// FeedNews names the clients whose feeds have grown, and those whose registrations have changed, by transactions from a number on; from 0, none.
 	FeedNews(ctx context.Context, from int64) (history.FeedNews, error)
 	// CursorKey is the secret that seals cursors, the same in every replica.
 	CursorKey(ctx context.Context) ([]byte, error)
@@ -29,8 +30,8 @@ type Feed interface {
 // there is none of this client.
 type AttemptReceipts interface {
 	SentAttempt(ctx context.Context, client notice.ClientID, interaction notice.ID) (history.SentAttempt, error)
-	// OwnFingerprint is the SHA-256 of our certificate with a serial number, both in hex; "" when it is not known any more.
-	OwnFingerprint(serial string) string
+	// OwnFingerprint is the SHA-256 of the certificate with a serial number of a client's brand, both in hex; "" when it is not known any more.
+	OwnFingerprint(client notice.ClientID, serial string) string
 }
 
 // Redelivery makes one more POST for what a client did not get; *auditlog.Log does.
@@ -77,6 +78,8 @@ type Extension struct {
 
 	Redelivery Redelivery
 	Preflights Preflights
+
+	Acknowledgements Acknowledgements
 }
 
 // extensionVersion is x-v of the extension's answers, and extensionAPI its version in the records.
@@ -95,13 +98,14 @@ type extensionCall struct {
 
 var (
 	callEvents       = extensionCall{notice.ExtensionPrefix + "events", http.MethodGet, "/events"}
+	callAcks         = extensionCall{notice.ExtensionPrefix + "acks", http.MethodPost, "/events/acks"}
 	callNotification = extensionCall{notice.ExtensionPrefix + "notification", http.MethodGet, "/notifications/{interactionId}"}
 	callPreflight    = extensionCall{notice.ExtensionPrefix + "preflight", http.MethodPost, "/preflight"}
 	callRedelivery   = extensionCall{notice.ExtensionPrefix + "redelivery", http.MethodPost, "/redelivery"}
 )
 
 // extensionCalls are the calls there are.
-var extensionCalls = []*extensionCall{&callEvents, &callNotification, &callPreflight, &callRedelivery}
+var extensionCalls = []*extensionCall{&callEvents, &callAcks, &callNotification, &callPreflight, &callRedelivery}
 
 // extensionRoutes are the routes of the extension; none where it is off.
 func (p *Public) extensionRoutes() []api.Route {
@@ -115,6 +119,9 @@ func (p *Public) extensionRoutes() []api.Route {
 	if e := p.cfg.Extension; e != nil {
 		if e.Feed != nil {
 			add(&callEvents, p.getEvents)
+		}
+		if e.Acknowledgements != nil {
+			add(&callAcks, p.postAcks)
 		}
 		if e.Receipts != nil {
 			add(&callNotification, p.getReceipt)
@@ -156,23 +163,37 @@ func (p *Public) extensionAt(path string) string {
 // caller admits a call of the extension as get admits a status query: its record can be kept, the client is registered, the
 // certificate is the client's, and the token has a scope.
 func (p *Public) caller(x *api.Exchange, op *extensionCall) (*notice.Initiator, error) {
-	q := queryOf(x)
-	q.poll.Facts.Operation, q.poll.Facts.APIVersion = op.name, extensionAPI
-	if err := p.cfg.Polls.Ready(); err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnrecordable, err)
+	if err := p.recordable(x, op); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), readWithin)
 	defer cancel()
-	known, err := p.cfg.Resources.Read(ctx, notice.Question{Client: q.poll.Client})
-	switch {
-	case err != nil:
+	known, err := p.cfg.Resources.Read(ctx, notice.Question{Client: queryOf(x).poll.Client})
+	if err != nil {
 		return nil, err
-	case known.Initiator == nil || !q.caller.Is(known.Initiator.OrganisationID, known.Initiator.SoftwareID):
-		return nil, because(refClient, "certificate is not the registered client's")
-	case q.noScope:
-		return nil, because(refForbidden, "no scope for this")
 	}
-	return known.Initiator, nil
+	return known.Initiator, queryOf(x).judge(known.Initiator)
+}
+
+// recordable names the call in its record, and says whether that can be kept.
+func (p *Public) recordable(x *api.Exchange, op *extensionCall) error {
+	f := &queryOf(x).poll.Facts
+	f.Operation, f.APIVersion = op.name, extensionAPI
+	if err := p.cfg.Polls.Ready(); err != nil {
+		return fmt.Errorf("%w: %w", errUnrecordable, err)
+	}
+	return nil
+}
+
+// judge holds certificate and token of a call of the extension against a registration; nil: there is none.
+func (q *query) judge(known *notice.Initiator) error {
+	switch {
+	case known == nil || !q.caller.Is(known.OrganisationID, known.SoftwareID):
+		return because(refClient, "certificate is not the registered client's")
+	case q.noScope:
+		return because(refForbidden, "no scope for this")
+	}
+	return nil
 }
 
 // opened judges the caller and the form of a call without a body, and returns the caller, the address of the call and its parameters.
@@ -196,7 +217,7 @@ func (p *Public) selfWithBody(x *api.Exchange) (string, url.Values, error) {
 	if err := judgeHead(x.R); err != nil {
 		return "", nil, err
 	}
-	self := p.base + x.R.RequestURI
+	self := queryOf(x).brand.BaseURL + x.R.RequestURI
 	if len(self) > maxSelf {
 		return "", nil, because(refParameter, "address is too long")
 	}
@@ -235,7 +256,7 @@ type eventAttempt struct {
 
 func eventOf(r *history.Record) eventJSON {
 	out := eventJSON{
-		ID: r.ID, Kind: r.Kind.String(), ResourceID: r.ResourceID, APIVersion: r.APIVersion, Status: string(r.Status), EventType: known(string(r.Event)),
+		ID: r.ID, Kind: r.Kind.String(), ResourceID: brand.ID(r.ResourceID), APIVersion: r.APIVersion, Status: string(r.Status), EventType: known(string(r.Event)),
 		EventAt: requestTime(r.EventAt), DecidedAt: micros(r.CreatedAt), State: string(r.State), Manual: r.Manual, Late: r.Late, Attempts: []eventAttempt{},
 	}
 	for i := range r.Attempts {

@@ -100,6 +100,7 @@ func TestADeadlineShowsOnlyForKindsWhoseTimersAreOn(t *testing.T) {
 func TestADocumentThatDoesNotFitIsNotSent(t *testing.T) {
 	d := openDesk(t).both()
 	id, document := sample(ofb.PixPayment, "v5", ofb.ACSC, 1)
+	d.exec("UPDATE arauto.form SET packed = false") // so that SQL reads it
 	d.accept(clientAlfa, ofb.PixPayment, "v5", 1, document)
 	d.exec(`UPDATE arauto.resource SET document = convert_to(replace(convert_from(document, 'UTF8'), '"ACSC"', '"BOGUS"'), 'UTF8')`)
 	d.requireRefused(d.alfa.get("/open-banking/payments/v5/pix/payments/"+id), http.StatusInternalServerError, "INTERNAL_SERVER_ERROR", "BOGUS", id)

@@ -89,7 +89,7 @@ func (p *Public) receiptOf(sent *history.SentAttempt) receiptJSON {
 	if t := a.TLS; t != nil {
 		out.Attempt.TLS = &shownTLS{
 			Version: t.Version, Cipher: t.Cipher, ReceiverFingerprint: t.PeerFingerprint, HolderSerial: known(t.OwnSerial),
-			HolderFingerprint: known(p.cfg.Extension.Receipts.OwnFingerprint(t.OwnSerial)),
+			HolderFingerprint: known(p.cfg.Extension.Receipts.OwnFingerprint(sent.Record.Client, t.OwnSerial)),
 		}
 	}
 	return out

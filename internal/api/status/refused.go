@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,14 +18,15 @@ import (
 type refusalBudget struct {
 	each   int
 	within time.Duration
+	goesOn bool // those that follow a time with some are counted too: none of them is recorded at once
 }
 
 var (
 	// budgetLimited is for refusals by a limit, of one client.
-	budgetLimited = refusalBudget{1, time.Second}
+	budgetLimited = refusalBudget{each: 1, within: time.Second}
 	// budgetNameless is for refusals with one code to one certificate, before a token was accepted. Who sends such queries
 	// needs nothing but a certificate, and their records are kept for years.
-	budgetNameless = refusalBudget{10, time.Minute}
+	budgetNameless = refusalBudget{each: 10, within: time.Minute}
 )
 
 // refusalKinds bounds how many kinds are counted at a time. Refusals of further kinds are recorded one by one.
@@ -37,6 +40,7 @@ type refusalCounts struct {
 
 // refusalCount is one kind's.
 type refusalCount struct {
+	budget   refusalBudget
 	until    time.Time   // the end of its time
 	recorded int         // one by one
 	held     int64       // counted since the last record
@@ -59,9 +63,9 @@ func (c *refusalCounts) hold(kind string, b refusalBudget, p *notice.Poll, now t
 		s = &refusalCount{}
 		c.seen[kind] = s
 	}
-	if !now.Before(s.until) {
+	if !now.Before(s.until) && (!b.goesOn || s.until.IsZero()) {
 		p.Facts.Suppressed = s.held
-		*s = refusalCount{until: now.Add(b.within), recorded: 1}
+		*s = refusalCount{budget: b, until: now.Add(b.within), recorded: 1}
 		return false
 	}
 	if s.recorded < b.each {
@@ -86,7 +90,11 @@ func (c *refusalCounts) take(now time.Time, all bool) map[string]notice.Poll {
 			s.last.Facts.Suppressed = s.held - 1
 			out[kind] = s.last
 		}
-		delete(c.seen, kind)
+		if s.held > 0 && s.budget.goesOn && !all {
+			*s = refusalCount{budget: s.budget, until: now.Add(s.budget.within), recorded: s.budget.each}
+		} else {
+			delete(c.seen, kind)
+		}
 	}
 	return out
 }
@@ -110,15 +118,28 @@ func (c *refusalCounts) giveBack(kind string, p notice.Poll) {
 	c.seen[kind] = &refusalCount{held: held, last: p} // its time is over
 }
 
-// RecordRefused records the refusals that were counted in times that are over; all: also in those that are not. It is
+// recordsAtOnce is how many counted calls are handed over at a time: they share a commit.
+const recordsAtOnce = 200
+
+// RecordRefused records the calls that were counted in times that are over; all: also in those that are not. It is
 // called every few seconds, and with all at the very end. What could not be recorded is tried again by the next call.
 func (p *Public) RecordRefused(ctx context.Context, all bool) error {
+	taken := p.refused.take(time.Now(), all)
+	var mu sync.Mutex
 	var failed []error
-	for kind, poll := range p.refused.take(time.Now(), all) {
-		if err := p.cfg.Polls.Record(ctx, poll); err != nil {
-			p.refused.giveBack(kind, poll)
-			failed = append(failed, err)
+	for kinds := range slices.Chunk(slices.Collect(maps.Keys(taken)), recordsAtOnce) {
+		var chunk sync.WaitGroup
+		for _, kind := range kinds {
+			chunk.Go(func() {
+				if err := p.cfg.Polls.Record(ctx, taken[kind]); err != nil {
+					p.refused.giveBack(kind, taken[kind])
+					mu.Lock()
+					defer mu.Unlock()
+					failed = append(failed, err)
+				}
+			})
 		}
+		chunk.Wait()
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("record counted refusals of %d callers: %w", len(failed), errors.Join(failed...))

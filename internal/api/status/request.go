@@ -2,6 +2,7 @@ package status
 
 import (
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -32,7 +34,7 @@ func (p *Public) ask(x *api.Exchange, op *operation) (question notice.Question, 
 	if wrong = judgeForm(x.R); wrong != nil {
 		return question, "", wrong
 	}
-	self = p.base + x.R.RequestURI
+	self = q.brand.BaseURL + x.R.RequestURI
 	if len(self) > maxSelf {
 		return question, "", because(refParameter, "address is too long")
 	}
@@ -52,16 +54,16 @@ func (p *Public) ask(x *api.Exchange, op *operation) (question notice.Question, 
 	if err := op.kind.CheckID(id); err != nil {
 		return question, "", because(refParameter, "id is malformed")
 	}
-	q.poll.Kind, q.poll.ResourceID = op.kind, id
+	question.Kind, question.ID, question.Elsewhere = op.kind, brand.Key(q.brand.Key, id), q.brand.elsewhere(id)
+	q.poll.Kind, q.poll.ResourceID = op.kind, question.ID
 	if op.under == 0 {
-		question.Kind, question.ID = op.kind, id
 		return question, self, nil
 	}
 	keep, wrong := filter(op, values)
 	if wrong != nil {
 		return question, "", wrong
 	}
-	question.Kind, question.ID, question.Under, question.Keep, question.Most = op.kind, id, op.under, keep, maxListed
+	question.Under, question.Keep, question.Most = op.under, keep, maxListed
 	return question, self, nil
 }
 
@@ -193,6 +195,13 @@ type listed struct {
 	Created    string `json:"creationDateTime"`
 }
 
+// listedOf reads a payment. A member of another type, in a document that does not conform, is as if it were missing.
+func listedOf(document []byte) (d listed, readable bool) {
+	var wrongType *json.UnmarshalTypeError
+	err := json.Unmarshal(document, &d)
+	return d, err == nil || errors.As(err, &wrongType) && wrongType.Field != ""
+}
+
 // filter makes the test that a listed payment must pass; nil when nothing is filtered.
 func filter(op *operation, values url.Values) (func([]byte) bool, error) {
 	start, err := date(values, "startDate")
@@ -219,8 +228,8 @@ func filter(op *operation, values url.Values) (func([]byte) bool, error) {
 		return nil, nil //nolint:nilnil // nothing is filtered, and nothing is wrong
 	}
 	return func(document []byte) bool {
-		var d listed
-		if json.Unmarshal(document, &d) != nil {
+		d, readable := listedOf(document)
+		if !readable {
 			return false
 		}
 		day := d.day(op.under)

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
@@ -80,8 +82,13 @@ type PublicConfig struct {
 	OrganisationID string // the holder's, iss of every answer
 	Tokens         AccessTokens
 	Keys           SigningKeys
-	Resources      Resources
-	Polls          Polls
+
+	// Brands are several brands by the names that initiators ask for in the handshake (SNI), in lower case. With them the four members
+	// above are not used. Nil: they are the only brand, for every name.
+	Brands map[string]*AnsweringBrand
+
+	Resources Resources
+	Polls     Polls
 
 	Timers   []ofb.Kind       // kinds whose deadlines of the rules are applied to what is shown (D-10)
 	Versions ofb.Versions     // minor versions that the holder declares
@@ -93,6 +100,17 @@ type PublicConfig struct {
 	Observer       api.Observer   // nil allowed
 	PublicObserver PublicObserver // nil allowed
 	Log            *slog.Logger   // nil: discarded
+}
+
+// AnsweringBrand is who answers: one brand of the deployment. All members are required but Key, which is "" for the original brand.
+type AnsweringBrand struct {
+	Key            brand.Prefix // in the keys of what belongs to it
+	BaseURL        string
+	OrganisationID string
+	Tokens         AccessTokens
+	Keys           SigningKeys
+
+	others []brand.Prefix // the keys of the other brands
 }
 
 // The time a query may take: answerWithin for all of it, after which the answer is 504 (status-apis §2), and readWithin
@@ -107,7 +125,7 @@ const (
 // Public answers the initiators' status queries. It is an http.Handler for a listener that demands client certificates.
 type Public struct {
 	cfg      PublicConfig
-	base     string
+	only     *AnsweringBrand // nil: the server name decides
 	face     *api.Face
 	handler  http.Handler
 	limits   *limiter
@@ -128,10 +146,17 @@ var linkPattern = regexp.MustCompile(`^(https:\/\/)?(www\.)?[-a-zA-Z0-9@:%._\+~#
 
 // NewPublic prepares the public listener's handler. It fails for settings that could not be answered with.
 func NewPublic(c PublicConfig) (*Public, error) {
-	base := strings.TrimRight(c.BaseURL, "/")
-	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !linkPattern.MatchString(base) {
-		return nil, errors.New("public.base_url must be https://host with a public-looking name, such as https://api.banco.example.com")
+	var only *AnsweringBrand
+	if c.Brands == nil {
+		only = &AnsweringBrand{BaseURL: c.BaseURL, OrganisationID: c.OrganisationID, Tokens: c.Tokens, Keys: c.Keys}
+		if err := only.prepare(nil); err != nil {
+			return nil, err
+		}
+	}
+	for _, b := range c.Brands {
+		if err := b.prepare(c.Brands); err != nil {
+			return nil, err
+		}
 	}
 	c.PublicObserver = cmp.Or[PublicObserver](c.PublicObserver, silentPublic{})
 	limits, err := newLimiter(c.Limits)
@@ -139,12 +164,45 @@ func NewPublic(c PublicConfig) (*Public, error) {
 		return nil, err
 	}
 	p := &Public{
-		cfg: c, base: base, face: api.NewFace("public", c.Log, c.Observer), limits: limits, observer: c.PublicObserver,
+		cfg: c, only: only, face: api.NewFace("public", c.Log, c.Observer), limits: limits, observer: c.PublicObserver,
 		watch: watchOf(c.Extension), reads: newTurns(), leaving: make(chan struct{}),
 	}
 	p.face.Admit, p.face.Refuse = p.admit, p.refuse
 	p.handler = p.face.Router(p.routes())
 	return p, nil
+}
+
+// prepare judges the base URL, and notes the keys of the other brands.
+func (b *AnsweringBrand) prepare(all map[string]*AnsweringBrand) error {
+	base := strings.TrimRight(b.BaseURL, "/")
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !linkPattern.MatchString(base) {
+		return errors.New("public.base_url must be https://host with a public-looking name, such as https://api.banco.example.com")
+	}
+	b.BaseURL, b.others = base, nil
+	for _, other := range all {
+		if other.Key != b.Key && !slices.Contains(b.others, other.Key) {
+			b.others = append(b.others, other.Key)
+		}
+	}
+	return nil
+}
+
+// elsewhere lists the keys that an id would have in the other brands.
+func (b *AnsweringBrand) elsewhere(id string) []string {
+	var out []string
+	for _, other := range b.others {
+		out = append(out, brand.Key(other, id))
+	}
+	return out
+}
+
+// brandOf is the brand that a connection was made to; nil when none has its name, which its handshake does not let pass.
+func (p *Public) brandOf(r *http.Request) *AnsweringBrand {
+	if p.only != nil || r.TLS == nil {
+		return p.only
+	}
+	return p.cfg.Brands[strings.ToLower(r.TLS.ServerName)]
 }
 
 // operation is one thing an initiator may ask for.
@@ -190,13 +248,17 @@ func (p *Public) routes() []api.Route {
 
 // query is what is known of one request so far; it becomes the poll's record.
 type query struct {
-	id      string // x-fapi-interaction-id of the answer
+	id      string          // x-fapi-interaction-id of the answer
+	brand   *AnsweringBrand // that was asked
 	caller  mtls.Caller
 	token   jws.AccessToken
 	noScope bool // the token is good and lacks the scope; said after who is asking (401 before 403)
 	poll    notice.Poll
 	usage   *clientUsage    // by which it is counted while it is under way
 	whole   context.Context //nolint:containedctx // of the request, without the time that an answer may take: a long poll waits longer
+
+	answered context.CancelFunc // ends the time that an answer may take
+	waits    bool               // its handler has returned, and what is left to do comes after a wait
 }
 
 type queryKey struct{}
@@ -209,24 +271,41 @@ func queryOf(x *api.Exchange) *query {
 
 // ServeHTTP answers one request.
 func (p *Public) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	now := time.Now()
-	q := &query{id: uuid.NewString(), poll: notice.Poll{ID: notice.ID(uuid.Must(uuid.NewV7())), At: now}}
+	if p.mayWait(r) && parkingOf(r.Context()) == nil {
+		p.WaitOutside(p).ServeHTTP(w, r)
+		return
+	}
+	now, of := time.Now(), p.brandOf(r)
+	if of == nil {
+		http.Error(w, "no brand has this server name", http.StatusMisdirectedRequest)
+		return
+	}
+	q := &query{id: uuid.NewString(), brand: of, poll: notice.Poll{ID: notice.ID(uuid.Must(uuid.NewV7())), At: now}}
 	q.poll.Interaction, _ = notice.ParseID(q.id)
-	q.poll.Facts.Source, q.poll.Facts.ReceivedAt = r.RemoteAddr, now.UTC()
+	q.poll.Facts.Source, q.poll.Facts.ReceivedAt, q.poll.Facts.Brand = r.RemoteAddr, now.UTC(), string(of.Key)
 	q.whole = r.Context()
 	ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), queryKey{}, q), answerWithin)
-	defer cancel()
+	q.answered = cancel
 	r = r.WithContext(ctx)
 	q.identify(r)
 	usage, limit := p.limits.enter(r, q.caller)
 	if limit != "" {
+		defer cancel()
 		p.observer.Shed(limit)
 		p.shed(w, r, limit)
 		return
 	}
-	defer p.limits.leave(usage)
 	q.usage = usage
+	defer p.leave(q)
 	p.handler.ServeHTTP(w, r)
+}
+
+// leave ends a query, unless it waits.
+func (p *Public) leave(q *query) {
+	if !q.waits {
+		q.answered()
+		p.limits.leave(q.usage)
+	}
 }
 
 // shed answers a request beyond a limit, before it costs anything more.

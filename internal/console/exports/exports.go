@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/console/page"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -35,7 +36,21 @@ type exportedFile struct {
 	RequestedBy         string
 	RequestedAt         time.Time
 	SHA256, Problem     *string
+	Complete            *bool
+	Notes               []string
+	Said                []string `json:"-"` // the notes, in the reader's language
 	ExpiresAt           *time.Time
+}
+
+// Missing is the word for whether something of the client's period may be missing; "": it was not asked.
+func (e exportedFile) Missing() string {
+	switch {
+	case e.Complete == nil:
+		return ""
+	case *e.Complete:
+		return "complete"
+	}
+	return "open"
 }
 
 // Share is how much of the log was looked at, of 1.
@@ -48,17 +63,17 @@ type exportsView struct {
 }
 
 func list(v *page.Visit) error {
-	view := exportsView{Formats: []string{"bundle", "jsonl", "csv", "parquet"}}
-	for _, k := range ofb.Kinds() {
-		view.Kinds = append(view.Kinds, k.String())
-	}
+	view := exportsView{Formats: []string{"bundle", "jsonl", "csv", "parquet"}, Kinds: ofb.KindNames()}
 	var answer struct{ Exports []exportedFile }
 	if err := v.API.Get("/internal/v1/audit/exports", nil, &answer); err != nil {
 		return err
 	}
 	view.Rows = answer.Exports
 	shown := page.View{Title: v.Text("title"), Data: view, Above: "ask"}
-	for _, e := range view.Rows {
+	for i, e := range view.Rows {
+		for _, note := range e.Notes {
+			view.Rows[i].Said = append(view.Rows[i].Said, noteText(v, note))
+		}
 		if e.State == "waiting" || e.State == "running" {
 			shown.Every = 2 * time.Second
 		}
@@ -66,10 +81,23 @@ func list(v *page.Visit) error {
 	return v.Show("list", shown)
 }
 
+// noteText is a note in the reader's language; a note without a text of ours stays as it is.
+func noteText(v *page.Visit, note string) string {
+	code, said := audit.NoteOf(note)
+	if code == "" {
+		return note
+	}
+	args := make([]any, len(said))
+	for i, s := range said {
+		args[i] = s
+	}
+	return v.Text("note."+code, args...)
+}
+
 func ask(v *page.Visit) error {
 	filter := map[string]string{}
 	for name, value := range map[string]string{
-		"clientId": v.Form("clientId"), "kind": v.Form("kind"), "resourceId": v.Form("resourceId"), "outcome": v.Form("outcome"), "late": v.Form("late"), "from": page.Instant(v.Form("from")), "to": page.Instant(v.Form("to")),
+		"clientId": v.Form("clientId"), "organisationId": v.Form("organisationId"), "kind": v.Form("kind"), "resourceId": v.Form("resourceId"), "outcome": v.Form("outcome"), "late": v.Form("late"), "from": page.Instant(v.Form("from")), "to": page.Instant(v.Form("to")),
 	} {
 		if value != "" {
 			filter[name] = value

@@ -46,11 +46,7 @@ func list(v *page.Visit) error {
 	if err := v.API.Get("/internal/v1/audit/holds", nil, &answer); err != nil {
 		return err
 	}
-	view := holdsView{Rows: answer.Holds}
-	for _, k := range ofb.Kinds() {
-		view.Kinds = append(view.Kinds, k.String())
-	}
-	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
+	return v.Show("list", page.View{Title: v.Text("title"), Data: holdsView{answer.Holds, ofb.KindNames()}})
 }
 
 func place(v *page.Visit) error {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/console/page"
 )
 
@@ -20,6 +21,7 @@ func Section() page.Section {
 		Name: "initiators", Group: page.Operation, Path: "/initiators", Roles: []string{page.Operator, page.Auditor, page.Registrar}, Files: files,
 		Routes: []page.PageRoute{
 			{Method: http.MethodGet, Path: "/initiators", Handle: list},
+			{Method: http.MethodGet, Path: "/polling", Roles: []string{page.Operator, page.Auditor}, Handle: polling},
 			{Method: http.MethodGet, Path: "/initiators/{clientId}", Handle: one},
 			{Method: http.MethodPost, Path: "/initiators/{clientId}/preflight", Roles: []string{page.Operator}, Handle: preflight},
 			{Method: http.MethodPost, Path: "/initiators/{clientId}/end", Roles: []string{page.Registrar}, Handle: end},
@@ -29,12 +31,15 @@ func Section() page.Section {
 
 // registeredInitiator is a registration.
 type registeredInitiator struct {
-	ClientID, OrganisationID, SoftwareID, Name string
-	WebhookURIs                                []string
-	Push                                       bool
-	UpdatedAt                                  time.Time
-	Health                                     *briefHealth
+	Brand, ClientID, OrganisationID, SoftwareID, Name string
+	WebhookURIs                                       []string
+	Push                                              bool
+	UpdatedAt                                         time.Time
+	Health                                            *briefHealth
 }
+
+// Key is the client id with the name of its brand before it, by which every page knows the client.
+func (i registeredInitiator) Key() string { return brand.Key(brand.Prefix(i.Brand), i.ClientID) }
 
 // briefHealth is how an initiator does, in short.
 type briefHealth struct {
@@ -126,6 +131,7 @@ type scorecard struct {
 	Echo     map[string]int64
 	Fetched  int64
 	Ignored  *int64
+	Acks     map[string]int64 // what the initiator said of notifications, by outcome
 	Polls    struct {
 		Total                              int64
 		BeforePush, AfterPush, WithoutPush *int64

@@ -125,9 +125,7 @@ func listed(v *page.Visit, resent []resentLine) error {
 	}
 	view.Query = view.Filter.query().Encode()
 	view.CSV, view.Again = "/notifications.csv?"+view.Query, "/notifications/resend?"+view.Query
-	for _, k := range ofb.Kinds() {
-		view.Kinds = append(view.Kinds, k.String())
-	}
+	view.Kinds = ofb.KindNames()
 	call := view.Filter.call()
 	if len(call) > 0 || q.Has("cursor") {
 		view.Empty = "empty"

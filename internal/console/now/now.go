@@ -242,7 +242,11 @@ func needsOf(v *page.Visit, o *overview) (out []neededAct, summary string) {
 		if v.HasText("alarm." + name) {
 			name = v.Text("alarm." + name)
 		}
-		out = append(out, neededAct{State: "bad", Tag: v.Text("alarm"), What: name, Effect: a.Detail, Do: v.Text("alarm.do"), Path: manualPath(a.Runbook)})
+		effect := a.Detail // in English, as logs and other systems have it
+		if seconds := o.Queue.OldestSeconds; a.Name == "ArautoQueueAge" && seconds > 0 {
+			effect = v.Counted("alarm.queue", seconds)
+		}
+		out = append(out, neededAct{State: "bad", Tag: v.Text("alarm"), What: name, Effect: effect, Do: v.Text("alarm.do"), Path: manualPath(a.Runbook)})
 	}
 	for _, d := range o.Down {
 		count["down"]++

@@ -55,12 +55,19 @@ type casesView struct {
 	State  string
 	States []string
 	Rows   []putAside
-	Full   bool // there may be more cases than are listed
+	First  string // address of the newest ones; "" when they are shown
+	Next   string // address of the next page; "" at the end
 	Bulk   []bulkLine
 }
 
-// mostCases is how many cases are listed.
-const mostCases = 100
+// waits tells whether cases of a state wait for a person.
+func waits(state string) bool { return state == "open" || state == "nonconforming" }
+
+// Waits tells whether the listed cases can be closed.
+func (c casesView) Waits() bool { return waits(c.State) }
+
+// casesAtOnce is how many cases one page lists.
+const casesAtOnce = 100
 
 // bulkLine is what became of one of several cases.
 type bulkLine struct {
@@ -73,17 +80,32 @@ type bulkLine struct {
 func list(v *page.Visit) error { return listed(v, nil) }
 
 func listed(v *page.Visit, done []bulkLine) error {
-	view := casesView{State: cmp.Or(v.Query().Get("state"), "open"), States: []string{"open", "applied", "dismissed", "all"}, Bulk: done}
-	var answer struct{ Quarantine []putAside }
-	if err := v.API.Get("/internal/v1/quarantine", url.Values{"state": {view.State}, "limit": {strconv.Itoa(mostCases)}}, &answer); err != nil {
+	view := casesView{State: cmp.Or(v.Query().Get("state"), "open"), States: []string{"open", "nonconforming", "applied", "dismissed", "all"}, Bulk: done}
+	call, here := url.Values{"state": {view.State}, "limit": {strconv.Itoa(casesAtOnce)}}, url.Values{"state": {view.State}}
+	if cursor := v.Query().Get("cursor"); cursor != "" {
+		call.Set("cursor", cursor)
+		view.First = "/quarantine?" + here.Encode()
+	}
+	var answer struct {
+		Quarantine []putAside
+		NextCursor string
+	}
+	if err := v.API.Get("/internal/v1/quarantine", call, &answer); err != nil {
 		return err
 	}
-	view.Rows, view.Full = answer.Quarantine, len(answer.Quarantine) == mostCases
+	view.Rows = answer.Quarantine
+	if answer.NextCursor != "" {
+		here.Set("cursor", answer.NextCursor)
+		view.Next = "/quarantine?" + here.Encode()
+	}
 	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
 }
 
 // CaseRevision is the revision that could not be applied.
 func (c caseView) CaseRevision() *int64 { return c.putAside.Revision }
+
+// Waits tells whether the case can be closed.
+func (c caseView) Waits() bool { return waits(c.State) }
 
 type caseView struct {
 	putAside

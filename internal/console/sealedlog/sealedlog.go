@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/arauto/arauto/docs/verifier"
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/console/page"
 	"github.com/arauto/arauto/internal/ofb"
@@ -32,6 +33,7 @@ func Section() page.Section {
 			{Method: http.MethodPost, Path: "/log/judgements", Handle: judge},
 			{Method: http.MethodGet, Path: "/log/checkpoint", Handle: checkpointFile},
 			{Method: http.MethodGet, Path: "/log/key", Handle: keyFile},
+			{Method: http.MethodGet, Path: "/log/verifier", Handle: verifierFile},
 		},
 	}
 }
@@ -82,9 +84,35 @@ type logHealth struct {
 		Problem      *string
 		ProblemAt    *time.Time
 	}
+	Witnesses []struct {
+		Name      string
+		Size      *int64
+		VouchedAt *time.Time
+		Problem   *string
+		ProblemAt *time.Time
+	}
+	Witnessed struct {
+		Demanded bool
+		Size     *int64
+		Until    *time.Time
+	}
 	NotSealing  *string
 	SealsHere   bool
 	LastSealing *time.Time
+}
+
+// witnessedLate is how long the quorum of witnesses may be silent before the page says so: as the alarm.
+const witnessedLate = 30 * time.Minute
+
+// WitnessTone is the state in which what the quorum vouched for is shown.
+func (h logHealth) WitnessTone() string {
+	switch {
+	case h.Witnessed.Until == nil:
+		return "warn"
+	case h.Witnessed.Demanded && time.Since(*h.Witnessed.Until) > witnessedLate:
+		return "bad"
+	}
+	return "ok"
 }
 
 // shownCheckpoint is a signed head of the log.
@@ -293,4 +321,9 @@ func keyFile(v *page.Visit) error {
 		return err
 	}
 	return v.File("application/x-pem-file", "log.pub.pem", []byte(key.PEM))
+}
+
+// verifierFile hands out the verifier for people who want to verify without us. It reads nothing of the log.
+func verifierFile(v *page.Visit) error {
+	return v.File("text/html; charset=utf-8", "arauto-verify.html", verifier.Page)
 }

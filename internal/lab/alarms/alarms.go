@@ -78,6 +78,7 @@ type Bench struct {
 	promtool string
 	file     string
 	rules    map[string]Rule
+	alone    map[string][]byte // a rules file for each alarm, which has the alarm's group and of its rules this one
 }
 
 // New finds promtool and checks the rules of a file with it. Without promtool the test is skipped.
@@ -85,13 +86,37 @@ func New(t testing.TB, file string) *Bench {
 	t.Helper()
 	file, err := filepath.Abs(file)
 	require.NoError(t, err)
-	b := &Bench{file: file, rules: map[string]Rule{}, promtool: find(t)}
+	b := &Bench{file: file, rules: map[string]Rule{}, alone: apart(t, file), promtool: find(t)}
 	for _, r := range Read(t, file) {
 		b.rules[r.Alert] = r
 	}
 	out, err := exec.CommandContext(t.Context(), b.promtool, "check", "rules", file).CombinedOutput() //nolint:gosec // found by find
 	require.NoError(t, err, "%s", out)
 	return b
+}
+
+// apart makes a rules file for each alarm. promtool evaluates all rules that it is given at each scrape, and a test asks for one.
+func apart(t testing.TB, file string) map[string][]byte {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	require.NoError(t, err)
+	var rules struct {
+		Groups []map[string]yaml.Node `yaml:"groups"`
+	}
+	require.NoError(t, yaml.Unmarshal(content, &rules))
+	alone := map[string][]byte{}
+	for _, group := range rules.Groups {
+		all := group["rules"]
+		for _, rule := range all.Content {
+			var named Rule
+			require.NoError(t, rule.Decode(&named))
+			one := maps.Clone(group)
+			one["rules"] = yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{rule}}
+			alone[named.Alert], err = yaml.Marshal(map[string]any{"groups": []any{one}})
+			require.NoError(t, err)
+		}
+	}
+	return alone
 }
 
 func find(t testing.TB) string {
@@ -132,16 +157,26 @@ func (b *Bench) Rings(t testing.TB, alert string, labels map[string]string, befo
 		}
 		input = append(input, map[string]string{"series": name, "values": value + " " + now[name] + "+0x" + strconv.Itoa(int(after/every))})
 	}
+	said := map[string]string{}
+	for name, text := range rule.Annotations {
+		for label, value := range labels {
+			text = strings.ReplaceAll(text, "{{ $labels."+label+" }}", value)
+		}
+		said[name] = text
+	}
 	silent := map[string]any{"eval_time": quiet.String(), "alertname": alert, "exp_alerts": []any{}}
 	rings := map[string]any{"eval_time": (quiet + after).String(), "alertname": alert, "exp_alerts": []any{
-		map[string]any{"exp_labels": all, "exp_annotations": rule.Annotations},
+		map[string]any{"exp_labels": all, "exp_annotations": said},
 	}}
+	dir := t.TempDir()
+	rules := filepath.Join(dir, "rules.yaml")
+	require.NoError(t, os.WriteFile(rules, b.alone[alert], 0o600))
 	text, err := yaml.Marshal(map[string]any{
-		"rule_files": []string{b.file}, "evaluation_interval": every.String(),
+		"rule_files": []string{rules}, "evaluation_interval": every.String(),
 		"tests": []any{map[string]any{"interval": every.String(), "input_series": input, "alert_rule_test": []any{silent, rings}}},
 	})
 	require.NoError(t, err)
-	file := filepath.Join(t.TempDir(), alert+".yaml")
+	file := filepath.Join(dir, alert+".yaml")
 	require.NoError(t, os.WriteFile(file, text, 0o600))
 	out, err := exec.CommandContext(t.Context(), b.promtool, "test", "rules", file).CombinedOutput() //nolint:gosec // found by find
 	require.NoError(t, err, "%s\n%s", out, text)

@@ -34,10 +34,10 @@ type poller struct {
 	ids    []string
 }
 
-// poller registers alfa under its own name, stores n payments of it, and makes its token.
-func (w *world) poller(n int) *poller {
+// caller registers a client of an initiator, with push where addresses are given, and makes its token and a connection of its own.
+func (w *world) caller(who certs.Participant, client string, uris ...string) *poller {
 	w.b.Helper()
-	folder := filepath.Join(w.stage.Dir, "pki", "initiators", "alfa")
+	folder := filepath.Join(w.stage.Dir, "pki", "initiators", who.Name)
 	pair, err := tls.LoadX509KeyPair(filepath.Join(folder, "brcac.pem"), filepath.Join(folder, "brcac.key"))
 	if err != nil {
 		w.b.Fatal(err)
@@ -46,8 +46,8 @@ func (w *world) poller(n int) *poller {
 	if err != nil {
 		w.b.Fatal(err)
 	}
-	err = w.core.Register(w.b.Context(), "alfa", stage.Registration{
-		OrganisationID: certs.DefaultAlfa.Organisation.ID, SoftwareID: certs.DefaultAlfa.SoftwareID, Name: "alfa",
+	err = w.core.Register(w.b.Context(), client, stage.Registration{
+		OrganisationID: who.Organisation.ID, SoftwareID: who.SoftwareID, Name: client, WebhookURIs: uris,
 	})
 	if err != nil {
 		w.b.Fatal(err)
@@ -55,20 +55,27 @@ func (w *world) poller(n int) *poller {
 	now := time.Now()
 	token, err := jws.Issue(w.stage.PKI.Tokens.Key, w.stage.PKI.Tokens.KID, map[string]any{
 		"iss": stage.TokensIssuer, "aud": stage.TokensAudience, "iat": now.Unix(), "exp": now.Add(15 * time.Minute).Unix(), "jti": uuid.NewString(),
-		"client_id": "alfa", "scope": "payments", "grant_type": "client_credentials", "cnf": map[string]string{"x5t#S256": mtls.Thumbprint(leaf)},
+		"client_id": client, "scope": "payments", "grant_type": "client_credentials", "cnf": map[string]string{"x5t#S256": mtls.Thumbprint(leaf)},
 	})
 	if err != nil {
 		w.b.Fatal(err)
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(w.stage.PKI.Root.Certificate)
-	p := &poller{
+	return &poller{
 		token: token, base: "https://" + w.replica.Public,
-		client: &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{
+		client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: "localhost"},
 			MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64,
 		}},
 	}
+}
+
+// poller is alfa without push, with n payments of it.
+func (w *world) poller(n int) *poller {
+	w.b.Helper()
+	p := w.caller(certs.DefaultAlfa, "alfa")
+	p.client.Timeout = 15 * time.Second
 	lines := make(chan []byte, n)
 	for i := range n {
 		at := time.Now()

@@ -52,7 +52,11 @@ type writtenLog struct {
 	url      string
 	dir      string
 	key      *audit.Signer
+	public   ed25519.PublicKey
 	auditlog *auditlog.Log
+
+	took   map[string]time.Duration // of commands that were run
+	memory map[string]float64       // the largest of each, in MiB
 }
 
 // writeLog makes a database with n entries as the ends of attempts leave them, in transactions as large as a settlement's.
@@ -65,6 +69,7 @@ func writeLog(b *testing.B, n int) *writtenLog {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	check(b, err)
 	l := &writtenLog{b: b, url: s.Database, dir: b.TempDir(), key: audit.NewSigner(private)}
+	l.public = l.key.Public()
 	check(b, auditlog.RegisterLogKey(b.Context(), l.url, l.key.Public()))
 	public, err := audit.MarshalPublic(l.key.Public())
 	check(b, err)
@@ -124,22 +129,33 @@ func (l *writtenLog) seal(n int) {
 	l.b.ReportMetric(float64(n)/time.Since(began).Seconds(), "sealed/s")
 }
 
-// run runs a command of the product in a process of its own, and reports how long it took and its largest memory.
+// run runs a command of `arauto audit`.
 func (l *writtenLog) run(what string, args ...string) string {
+	l.b.Helper()
+	return l.product(what, append([]string{"audit"}, args...)...)
+}
+
+// product runs a command of the product in a process of its own, and reports how long it took and its largest memory.
+func (l *writtenLog) product(what string, args ...string) string {
 	l.b.Helper()
 	product, err := built()
 	check(l.b, err)
-	cmd := exec.CommandContext(l.b.Context(), product, append([]string{"audit"}, args...)...)
+	cmd := exec.CommandContext(l.b.Context(), product, args...)
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
 	took := time.Since(began)
 	if err != nil {
-		l.b.Fatalf("audit %s: %v: %s", strings.Join(args, " "), err, out)
+		l.b.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
 	}
+	if l.took == nil {
+		l.took, l.memory = map[string]time.Duration{}, map[string]float64{}
+	}
+	l.took[what] = took
 	l.b.ReportMetric(took.Seconds(), "s-"+what)
 	l.b.ReportMetric((cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds(), "cpu-s-"+what)
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		l.b.ReportMetric(float64(usage.Maxrss)/1024, "MiB-"+what) // kB on Linux, where it is never less than what this process had
+		l.memory[what] = float64(usage.Maxrss) / 1024 // kB on Linux, where it is never less than what this process had
+		l.b.ReportMetric(l.memory[what], "MiB-"+what)
 	}
 	return string(out)
 }
@@ -247,17 +263,17 @@ func (w *world) costs(sealing bool) {
 	w.b.ReportMetric(0, "ns/op")
 }
 
-// awaitSealed waits until all entries there are now have their position.
+// awaitSealed waits until all entries there are now have their position and stand in the figures.
 func (w *world) awaitSealed() {
 	w.b.Helper()
-	var sealed, entries int
+	var done, entries int
 	w.sql("SELECT count(*) FROM arauto.entry", &entries)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(2 * time.Minute); sealed < entries; <-tick.C {
+	for end := time.Now().Add(2 * time.Minute); done < entries; <-tick.C {
 		if time.Now().After(end) {
-			w.b.Fatalf("%d of %d entries are sealed", sealed, entries)
+			w.b.Fatalf("%d of %d entries are sealed and stand in the figures", done, entries)
 		}
-		w.sql("SELECT count(*) FROM arauto.log_position", &sealed)
+		w.sql("SELECT least(coalesce((SELECT max(seq) + 1 FROM arauto.log_position), 0), coalesce((SELECT entries FROM arauto.figures_state WHERE active), 0))", &done)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/lab/openapitest"
@@ -87,34 +88,80 @@ func (w *world) register(name string, n, port int) []string {
 	return clients
 }
 
-// line is one announced change of a payment, with its instant in its id.
+// line is one announced change of a payment, with its instant in its id. It is filled into a text that was made once: the driver takes
+// processor time from the gateway.
 func line(client string, at time.Time, n int) []byte {
 	id := idAt(at, n)
+	values := map[string]string{
+		"client": client, "id": id, "nonce": fmt.Sprintf("%011d", n),
+		"at": at.UTC().Format(time.RFC3339Nano), "second": at.UTC().Format(time.RFC3339), "minute": at.UTC().Format("200601021504"),
+	}
+	out := make([]byte, 0, 1024)
+	for i, piece := range lineTemplate() {
+		if i%2 == 1 {
+			piece = values[piece]
+		}
+		out = append(out, piece...)
+	}
+	return out
+}
+
+// lineTemplate is a change with names between at signs in place of what differs from line to line: every second piece is a name.
+var lineTemplate = sync.OnceValue(func() []string {
+	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	text, err := stage.Change{
-		Kind: ofb.PixPayment.String(), ClientID: client, APIVersion: "v5", Revision: 1, OccurredAt: at,
-		Data: openapitest.Document(ofb.PixPayment, "v5", ofb.ACSC, id, openapitest.Created(at), openapitest.Updated(at)),
+		Kind: ofb.PixPayment.String(), ClientID: "@client@", APIVersion: "v5", Revision: 1, OccurredAt: at.Add(1),
+		Data: openapitest.Document(ofb.PixPayment, "v5", ofb.ACSC, "@id@", openapitest.Created(at), openapitest.UnderConsent("urn:bancoexemplo:@nonce@"),
+			openapitest.Edit(func(data map[string]any) { data["endToEndId"] = "E99999004@minute@@nonce@" })),
 	}.Line()
 	if err != nil {
 		panic(err)
 	}
-	return text
+	return strings.Split(strings.NewReplacer(at.Add(1).Format(time.RFC3339Nano), "@at@", at.Format(time.RFC3339), "@second@").Replace(string(text)), "@")
+})
+
+func TestALineIsAChange(t *testing.T) {
+	at := time.Date(2026, 11, 29, 9, 30, 1, 250, time.UTC)
+	id := idAt(at, 77)
+	want, err := stage.Change{
+		Kind: ofb.PixPayment.String(), ClientID: "good-1", APIVersion: "v5", Revision: 1, OccurredAt: at,
+		Data: openapitest.Document(ofb.PixPayment, "v5", ofb.ACSC, id, openapitest.Created(at), openapitest.UnderConsent("urn:bancoexemplo:00000000077"),
+			openapitest.Edit(func(data map[string]any) { data["endToEndId"] = "E9999900420261129093000000000077" })),
+	}.Line()
+	require.NoError(t, err)
+	require.JSONEq(t, string(want), string(line("good-1", at, 77)))
 }
 
-// stream hands in n changes as fast as they are taken, over so many streams at once, and answers how long it took.
+// unanswered is how many changes of a stream a core hands in before the first of them is answered. What it hands in beyond that only
+// waits in the buffers of its connection, where it becomes late.
+const unanswered = 1000
+
+// stream hands in n changes as fast as they are answered, over so many streams at once, and answers how long it took.
 func (w *world) stream(clients []string, n, streams int) time.Duration {
 	w.b.Helper()
 	began := time.Now()
 	var all sync.WaitGroup
 	for s := range streams {
-		lines := make(chan []byte, 256)
+		lines, waiting := make(chan []byte, 256), make(chan struct{}, unanswered)
+		done := make(chan struct{})
 		all.Go(func() {
 			defer close(lines)
 			for i := s; i < n; i += streams {
-				lines <- line(clients[i%len(clients)], time.Now(), i)
+				select {
+				case waiting <- struct{}{}:
+					lines <- line(clients[i%len(clients)], time.Now(), i)
+				case <-done:
+					return
+				}
 			}
 		})
 		all.Go(func() {
-			err := w.core.Stream(w.b.Context(), lines, w.applied())
+			defer close(done)
+			complain := w.applied()
+			err := w.core.Stream(w.b.Context(), lines, func(a stage.Accepted) {
+				<-waiting
+				complain(a)
+			})
 			if err != nil {
 				w.b.Error(err)
 			}

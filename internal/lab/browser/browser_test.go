@@ -6,8 +6,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -35,36 +33,6 @@ type window struct {
 	wrong []string // what the browser itself complained about: broken policies, scripts, files
 	bytes float64  // over the wire since the last visit began
 	sites []string // asked for
-}
-
-// chromium finds the browser's program. Without one the test is skipped, unless CI requires it.
-func chromium(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("ARAUTO_REQUIRE_BROWSER") == "1" {
-		t.Fatal("there is no Chromium, and ARAUTO_REQUIRE_BROWSER=1")
-	}
-	t.Skip("there is no Chromium")
-	return ""
-}
-
-// start starts the browser. Chromium refuses to run as root with its sandbox; the pages of the test are our own.
-func start(t *testing.T) context.Context {
-	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)), chromedp.Flag("lang", "pt-BR"), chromedp.WindowSize(1320, 900))
-	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox)
-	}
-	all, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
-	t.Cleanup(stop)
-	ctx, end := chromedp.NewContext(all)
-	t.Cleanup(end)
-	require.NoError(t, chromedp.Do(ctx))
-	return ctx
 }
 
 // window opens one.

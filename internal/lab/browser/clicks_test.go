@@ -3,6 +3,7 @@ package browser
 import (
 	"crypto/ed25519"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
+	"github.com/arauto/arauto/internal/store"
 )
 
 // mostClicks is how many clicks an answer may take from the first page.
@@ -125,11 +127,16 @@ func (c *clicker) fetches(link string) {
 }
 
 // endToEnd is the end-to-end id that the document of a payment has.
-func (h *house) endToEnd(payment string) (id string) {
+func (h *house) endToEnd(payment string) string {
 	h.t.Helper()
-	require.NoError(h.t, h.db.QueryRow(h.t.Context(), "SELECT convert_from(document, 'UTF8')::json->>'endToEndId' FROM arauto.resource WHERE id = $1", payment).Scan(&id))
-	require.NotEmpty(h.t, id)
-	return id
+	var column []byte
+	require.NoError(h.t, h.db.QueryRow(h.t.Context(), "SELECT document FROM arauto.resource WHERE id = $1", payment).Scan(&column))
+	document, err := store.Unpack(column)
+	require.NoError(h.t, err)
+	var data struct{ EndToEndID string }
+	require.NoError(h.t, json.Unmarshal(document, &data))
+	require.NotEmpty(h.t, data.EndToEndID)
+	return data.EndToEndID
 }
 
 // known waits until the one box finds an id, and returns to the first page.

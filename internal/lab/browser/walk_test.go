@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/lab/verifiers"
 )
 
 // stop is one page of the walk.
@@ -33,7 +35,7 @@ var stops = []stop{
 const firstLoad = 150 << 10
 
 func TestTheConsole(t *testing.T) {
-	browser := start(t)
+	browser := verifiers.Start(t)
 	h := open(t)
 	h.moreStories()
 	h.browser = browser

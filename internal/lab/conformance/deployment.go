@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"cmp"
+	"context"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
@@ -63,13 +64,9 @@ func (d Deployment) Open() (s *Suite, end func(), err error) {
 	if err := d.complete(); err != nil {
 		return nil, nil, err
 	}
-	identity, err := tls.LoadX509KeyPair(d.Certificate, d.Key)
+	identity, who, err := d.identity()
 	if err != nil {
-		return nil, nil, fmt.Errorf("--cert: %w", err)
-	}
-	who, err := mtls.CallerOf(identity.Leaf)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--cert: %w", err)
+		return nil, nil, err
 	}
 	receiver, err := d.receiver()
 	if err != nil {
@@ -94,12 +91,58 @@ func (d Deployment) Open() (s *Suite, end func(), err error) {
 	return s, func() { gateway.Asker.Close(); receiver.Close() }, nil
 }
 
+// OpenStatus connects an initiator to the status endpoints alone. Only what these need must be named. The caller closes it.
+func (d Deployment) OpenStatus() (ask func(context.Context, Query) (stage.Reading, error), end func(), err error) {
+	development, err := d.develop()
+	if err != nil {
+		return nil, nil, err
+	}
+	err = d.named([]need{
+		{"--public", d.Public},
+		{"--holder-keys", d.Keys},
+		{"--organisation-id", d.OrganisationID},
+		{"--cert", d.Certificate},
+		{"--key", d.Key},
+		{"--access-token", d.AccessToken},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	identity, who, err := d.identity()
+	if err != nil {
+		return nil, nil, err
+	}
+	g := &Gateway{Public: d.Public, OrganisationID: who.OrganisationID, SoftwareID: who.SoftwareID, Token: d.token}
+	if g.Asker, err = d.asker(identity, who); err != nil {
+		return nil, nil, err
+	}
+	if development != nil && d.AccessToken == "" {
+		development.sign(g, mtls.Thumbprint(identity.Leaf))
+	}
+	return g.Ask, g.Asker.Close, nil
+}
+
+// identity reads the initiator's certificate, and who it is.
+func (d *Deployment) identity() (tls.Certificate, mtls.Caller, error) {
+	identity, err := tls.LoadX509KeyPair(d.Certificate, d.Key)
+	if err != nil {
+		return identity, mtls.Caller{}, fmt.Errorf("--cert: %w", err)
+	}
+	who, err := mtls.CallerOf(identity.Leaf)
+	if err != nil {
+		return identity, who, fmt.Errorf("--cert: %w", err)
+	}
+	return identity, who, nil
+}
+
+func (d *Deployment) token(string) (string, error) { return word(d.AccessToken) }
+
 // ErrIncomplete says that something is not named.
 var ErrIncomplete = errors.New("is not set")
 
 // complete reports the first thing that is missing.
 func (d *Deployment) complete() error {
-	for _, one := range []struct{ flag, value string }{
+	return d.named([]need{
 		{"--internal", d.Internal},
 		{"--internal-token", d.InternalToken},
 		{"--public", d.Public},
@@ -113,7 +156,15 @@ func (d *Deployment) complete() error {
 		{"--server-key", d.ServerKey},
 		{"--client-ca", d.ClientCA},
 		{"--client", d.Client},
-	} {
+	})
+}
+
+// need is a flag that must have a value.
+type need struct{ flag, value string }
+
+// named reports the first flag that has no value. A development PKI replaces some.
+func (d *Deployment) named(needs []need) error {
+	for _, one := range needs {
 		mayMiss := d.PKI != "" && (one.flag == "--internal-token" || one.flag == "--access-token" || one.flag == "--base-uri" || one.flag == "--client")
 		if one.value == "" && !mayMiss {
 			return fmt.Errorf("%s %w; name it, or a development PKI with --pki", one.flag, ErrIncomplete)
@@ -140,23 +191,16 @@ func (d *Deployment) gateway(identity tls.Certificate, who mtls.Caller, bearer f
 	if err != nil {
 		return nil, fmt.Errorf("--internal-ca: %w", err)
 	}
-	public, err := pool(d.PublicCA)
+	asker, err := d.asker(identity, who)
 	if err != nil {
-		return nil, fmt.Errorf("--public-ca: %w", err)
-	}
-	keys, err := readKeys(d.Keys)
-	if err != nil {
-		return nil, fmt.Errorf("--holder-keys: %w", err)
+		return nil, err
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: internal}, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext}
 	g := &Gateway{
-		Core: stage.NewCore(strings.TrimSuffix(d.Internal, "/"), bearer, &http.Client{Timeout: 30 * time.Second, Transport: transport}),
-		Asker: stage.NewAsker(stage.AskerConfig{
-			Certificate: identity, Roots: public, ServerName: d.PublicName, Holder: d.OrganisationID, Organisation: who.OrganisationID,
-			Key: func(kid string) *rsa.PublicKey { return keys[kid] },
-		}),
+		Core:   stage.NewCore(strings.TrimSuffix(d.Internal, "/"), bearer, &http.Client{Timeout: 30 * time.Second, Transport: transport}),
+		Asker:  asker,
 		Public: d.Public, OrganisationID: who.OrganisationID, SoftwareID: who.SoftwareID, Name: "conformance",
-		Token: func(string) (string, error) { return word(d.AccessToken) },
+		Token: d.token,
 		Statement: func([]string) (string, error) {
 			if d.Statement == "" {
 				return "", nil
@@ -165,6 +209,22 @@ func (d *Deployment) gateway(identity tls.Certificate, who mtls.Caller, bearer f
 		},
 	}
 	return g, nil
+}
+
+// asker asks the status endpoints of this deployment.
+func (d *Deployment) asker(identity tls.Certificate, who mtls.Caller) (*stage.Asker, error) {
+	public, err := pool(d.PublicCA)
+	if err != nil {
+		return nil, fmt.Errorf("--public-ca: %w", err)
+	}
+	keys, err := readKeys(d.Keys)
+	if err != nil {
+		return nil, fmt.Errorf("--holder-keys: %w", err)
+	}
+	return stage.NewAsker(stage.AskerConfig{
+		Certificate: identity, Roots: public, ServerName: d.PublicName, Holder: d.OrganisationID, Organisation: who.OrganisationID,
+		Key: func(kid string) *rsa.PublicKey { return keys[kid] },
+	}), nil
 }
 
 // word reads a file that holds one word.
@@ -253,21 +313,13 @@ func (d *Deployment) develop() (*development, error) {
 
 // bearer signs a token of the bank's own.
 func (v *development) bearer() (string, error) {
-	now := time.Now()
-	return jws.Issue(v.internal, v.manifest.InternalKID, map[string]any{
-		"iss": stage.InternalIssuer, "aud": stage.InternalAudience, "sub": "conformance", "roles": []string{"ingest", "registrar"},
-		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
-	})
+	return stage.BankToken(v.internal, v.manifest.InternalKID, "conformance", "ingest", "registrar")
 }
 
 // sign has tokens and statements signed with the keys of the PKI. The names of issuers and audiences are those of the demo.
 func (v *development) sign(g *Gateway, thumbprint string) {
 	g.Token = func(client string) (string, error) {
-		now := time.Now()
-		return jws.Issue(v.tokens, v.manifest.TokensKID, map[string]any{
-			"iss": stage.TokensIssuer, "aud": stage.TokensAudience, "iat": now.Unix(), "exp": now.Add(stage.TokenLife).Unix(), "jti": uuid.NewString(),
-			"client_id": client, "scope": "payments recurring-payments", "grant_type": "client_credentials", "cnf": map[string]string{"x5t#S256": thumbprint},
-		})
+		return stage.AccessToken(v.tokens, v.manifest.TokensKID, client, thumbprint)
 	}
 	g.Statement = func(uris []string) (string, error) {
 		return jws.Issue(v.directory, v.manifest.DirectoryKID, map[string]any{

@@ -101,24 +101,13 @@ func (g *Gateway) Tell(ctx context.Context, c stage.Change) error {
 	return err
 }
 
-// statusPaths are the paths of the status endpoints, without version and id.
-var statusPaths = map[ofb.Kind][2]string{
-	ofb.PaymentConsent:   {"payments", "consents"},
-	ofb.PixPayment:       {"payments", "pix/payments"},
-	ofb.RecurringConsent: {"automatic-payments", "recurring-consents"},
-	ofb.RecurringPayment: {"automatic-payments", "pix/recurring-payments"},
-	ofb.Enrollment:       {"enrollments", "enrollments"},
-}
-
 // Ask asks the status endpoint and verifies the answer.
 func (g *Gateway) Ask(ctx context.Context, q Query) (stage.Reading, error) {
 	token, err := g.Token(q.Client)
 	if err != nil {
 		return stage.Reading{}, err
 	}
-	at := statusPaths[q.Kind]
 	return g.Asker.Read(ctx, stage.Query{
-		Address: g.Public, Token: token, Interaction: stage.NewInteraction(),
-		Path: "/open-banking/" + at[0] + "/" + q.Version + "/" + at[1] + "/" + ofb.EscapeID(q.ID),
+		Address: g.Public, Token: token, Interaction: stage.NewInteraction(), Path: stage.StatusPath(q.Kind, q.Version, ofb.EscapeID(q.ID)),
 	})
 }

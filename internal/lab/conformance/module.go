@@ -88,6 +88,9 @@ type Suite struct {
 	Wait time.Duration
 	// Within is how long a notification is awaited; the suite's is AwaitWithin.
 	Within time.Duration
+
+	// Hold is how long after its event a POST is answered; 0: 400 ms.
+	Hold time.Duration
 	// Quiet is how long nothing may come where nothing is due. It must exceed the 1.5 s of the rule.
 	Quiet time.Duration
 	// Line receives each line as it is known; nil: nobody. It is called from several goroutines.

@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,7 +79,8 @@ func (p *play) move(ctx context.Context, name string, through ...ofb.Status) err
 	return nil
 }
 
-// answerHold is how long after the event a POST is answered: what the POST itself changes is told at once, with notBefore.
+// answerHold is how long after the event a POST is answered, unless the suite says: what the POST itself changes is told at once, with
+// notBefore.
 const answerHold = 400 * time.Millisecond
 
 // post makes a payment, and in the same POST brings its consent to a state ("": it stays). It ends when the POST is answered.
@@ -92,7 +94,7 @@ func (p *play) post(ctx context.Context, payment, consent string, becomes ofb.St
 	if err != nil {
 		return err
 	}
-	answered := time.Now().Add(answerHold)
+	answered := time.Now().Add(cmp.Or(p.Hold, answerHold))
 	r.answered = answered
 	if becomes != "" {
 		c := p.change(of)

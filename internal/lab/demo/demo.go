@@ -92,7 +92,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	stories := d.stories(alfa, beta)
 	d.told = stories
-	if err := d.play(limited, stories); err != nil {
+	compared := make(chan error, 1)
+	go func() { compared <- d.compare(limited, alfa) }()
+	if err := errors.Join(d.play(limited, stories), <-compared); err != nil {
 		return err
 	}
 	if err := d.ask(limited, stories[0]); err != nil {
@@ -100,6 +102,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	if err := d.prove(limited); err != nil {
 		return fmt.Errorf("audit: %w", err)
+	}
+	if err := d.saved(limited); err != nil {
+		return fmt.Errorf("polling: %w", err)
 	}
 	if keep {
 		if err := d.more(limited, alfa); err != nil {
@@ -280,7 +285,7 @@ func (d *demo) ask(ctx context.Context, s *story) error {
 	if err := os.WriteFile(filepath.Join(folder, "token"), []byte(token), 0o600); err != nil { // for curl
 		return err
 	}
-	path := "/open-banking/payments/v5/pix/payments/" + s.id
+	path := stage.StatusPath(ofb.PixPayment, "v5", s.id)
 	status, err := asker.Ask(ctx, d.replica.Public, token, stage.NewInteraction(), path)
 	if err != nil {
 		return err
@@ -350,26 +355,6 @@ func (d *demo) table(stories []*story) {
 }
 
 // stay leaves everything running and says how to use it.
-// follow tells what the initiators receive, until ctx ends.
-func (d *demo) follow(ctx context.Context, initiators map[string]*standin.Initiator) {
-	d.say("gateway", "follows the source of %s; of its first load, deadlines that have passed are told and nothing else", d.Source)
-	var all sync.WaitGroup
-	for who, endpoint := range initiators {
-		all.Go(func() {
-			for n := 1; ; n++ {
-				requests, err := endpoint.Wait(ctx, n, nil)
-				if err != nil {
-					return // the demo ends
-				}
-				r := requests[n-1]
-				d.say(who, "received POST %s %s, interaction %s", r.Target, r.Body, r.Interaction)
-			}
-		})
-	}
-	d.stay(ctx)
-	all.Wait()
-}
-
 func (d *demo) stay(ctx context.Context) {
 	token, err := d.stage.Token("demo", "ingest", "registrar", "operator", "auditor")
 	if err != nil {

@@ -57,7 +57,7 @@ func (d *demo) more(ctx context.Context, alfa *standin.Initiator) error {
 	}
 	defer asker.Close()
 	for range polls {
-		if _, err := asker.Ask(ctx, d.replica.Public, token, stage.NewInteraction(), "/open-banking/payments/v5/pix/payments/"+polled); err != nil {
+		if _, err := asker.Ask(ctx, d.replica.Public, token, stage.NewInteraction(), stage.StatusPath(ofb.PixPayment, "v5", polled)); err != nil {
 			return fmt.Errorf("poll: %w", err)
 		}
 	}

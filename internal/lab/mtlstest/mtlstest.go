@@ -17,15 +17,16 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/mtls"
 )
 
-// shared costs about a second, once; its leaves share one key, so that each further certificate costs a millisecond.
+// shared is made once; its leaves share one key, so that each further certificate costs a millisecond.
 var shared = sync.OnceValues(func() (*certs.PKI, error) {
 	if time.Now().Year() == 2000 { // a bubble of testing/synctest begins then, and other tests would find every certificate expired
 		return nil, errors.New("call mtlstest.PKI before synctest.Test: the PKI is everybody's, and not the bubble's")
 	}
-	return certs.New(certs.Options{SharedLeafKey: true})
+	return certs.New(certs.Options{SharedLeafKey: true, NewKey: keystock.New})
 })
 
 // PKI is the development PKI of this test process, with the initiators certs.DefaultAlfa and certs.DefaultBeta. What a

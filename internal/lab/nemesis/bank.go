@@ -66,6 +66,7 @@ postgres: {url_file: %s, publication: arauto, slot: ` + bankSlot + `, create: tr
 tables:
   payments:
     kind: pix-payment
+    brand: "'ouro'"
     id: id
     client: client_id
     version: v5
@@ -127,7 +128,7 @@ func (n *nemesis) openBankClient(ctx context.Context) error {
 	if n.bank == nil {
 		return nil
 	}
-	c := &client{id: "itp-bank", facts: initiators[0], receiver: n.receivers[0], generation: 1}
+	c := &client{id: "itp-bank", brand: n.ouro.Name, facts: initiators[0], receiver: n.receivers[0], generation: 1}
 	if err := n.replicas[0].core.Load().Register(ctx, c.id, c.registration()); err != nil {
 		return fmt.Errorf("register %s: %w", c.id, err)
 	}

@@ -43,6 +43,9 @@ func (n *nemesis) examine(ctx context.Context) error {
 	if books.Notifications, err = core.Notifications(ctx, url.Values{}); err != nil {
 		return fmt.Errorf("read the notifications: %w", err)
 	}
+	if books.Notifications, err = n.examineBrands(ctx, books.Notifications); err != nil {
+		return err
+	}
 	if books.Stored, err = n.stage.StoredRevisions(ctx); err != nil {
 		return err
 	}
@@ -203,18 +206,15 @@ func (n *nemesis) examineStories(ctx context.Context) error {
 		return err
 	}
 	defer leave(ctx, conn)
-	rows, err := conn.Query(ctx, `
+	rows, _ := conn.Query(ctx, `
 		SELECT c.id, c.status, c.revision, coalesce(t.fired, 0) FROM arauto.resource c
 		LEFT JOIN (SELECT resource_id, count(*) AS fired FROM arauto.entry WHERE kind = 'change' AND revision IS NULL GROUP BY resource_id) t ON t.resource_id = c.id`)
-	if err != nil {
-		return err
-	}
 	var id, status string
 	var revision, timers int
 	found, expired := 0, 0
 	_, err = pgx.ForEachRow(rows, []any{&id, &status, &revision, &timers}, func() error {
-		if n.bank.of(id) != nil {
-			return nil // see examineBank
+		if n.bank.of(id) != nil || n.brands.Tells(id) {
+			return nil // see examineBank, and Ends in examineBrands
 		}
 		found++
 		if h := n.load.hot[id]; h != nil {
@@ -250,10 +250,7 @@ func (n *nemesis) examinePolls(ctx context.Context) error {
 		return err
 	}
 	defer leave(ctx, conn)
-	rows, err := conn.Query(ctx, "SELECT interaction_id::text, outcome FROM arauto.entry WHERE kind = 'poll' AND interaction_id IS NOT NULL")
-	if err != nil {
-		return err
-	}
+	rows, _ := conn.Query(ctx, "SELECT interaction_id::text, outcome FROM arauto.entry WHERE kind = 'poll' AND interaction_id IS NOT NULL")
 	recorded := map[string][]string{}
 	var interaction, outcome string
 	if _, err := pgx.ForEachRow(rows, []any{&interaction, &outcome}, func() error {
@@ -262,8 +259,12 @@ func (n *nemesis) examinePolls(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	asked := slices.Clone(n.polls.all)
+	for _, a := range n.brands.Asked() {
+		asked = append(asked, poll{interaction: a.Interaction, client: a.Client + " at " + a.Brand.Name, at: a.At, status: a.Status})
+	}
 	lost, kept := 0, 0
-	for _, p := range n.polls.all {
+	for _, p := range asked {
 		entries := recorded[p.interaction]
 		delete(recorded, p.interaction)
 		if len(entries) == 1 {
@@ -283,7 +284,7 @@ func (n *nemesis) examinePolls(ctx context.Context) error {
 	for interaction := range recorded {
 		n.fail("a poll with interaction id %s is recorded, and nobody asked", interaction)
 	}
-	n.say("check", "%d of %d polls have their record; %d had no answer", kept, len(n.polls.all), lost)
+	n.say("check", "%d of %d polls have their record; %d had no answer", kept, len(asked), lost)
 	return nil
 }
 

@@ -51,7 +51,7 @@ func heatResource(ctx context.Context, n *nemesis, f *fault, r *rand.Rand) error
 	for range 4 {
 		streams.Go(func() {
 			for hurried.Err() == nil {
-				h.stream(hurried, n.core(), c.id)
+				h.stream(hurried, n.core(), stage.Change{Brand: n.ouro.Name, ClientID: c.id})
 				rest(hurried, 100*time.Millisecond) // that replica is away, or the stream was ended
 			}
 		})
@@ -61,15 +61,15 @@ func heatResource(ctx context.Context, n *nemesis, f *fault, r *rand.Rand) error
 	return nil
 }
 
-// stream hands in revisions over one request until ctx ends or the gateway ends it. What is not answered is not known.
-func (h *hot) stream(ctx context.Context, core *stage.Core, client string) {
+// stream hands in revisions of a brand's client over one request until ctx ends or the gateway ends it. What is not answered is not known.
+func (h *hot) stream(ctx context.Context, core *stage.Core, of stage.Change) {
 	lines := make(chan []byte)
 	go func() {
 		defer close(lines)
 		created := time.Now().UTC()
 		for ctx.Err() == nil {
 			line, err := json.Marshal(stage.Change{
-				Kind: ofb.PixPayment.String(), ClientID: client, APIVersion: "v5", Revision: h.given.Add(1), OccurredAt: time.Now().UTC(),
+				Brand: of.Brand, Kind: ofb.PixPayment.String(), ClientID: of.ClientID, APIVersion: "v5", Revision: h.given.Add(1), OccurredAt: time.Now().UTC(),
 				Data: openapitest.Document(ofb.PixPayment, "v5", ofb.RCVD, h.id, openapitest.Created(created)),
 			})
 			if err != nil {
@@ -103,7 +103,7 @@ func bombMembers(ctx context.Context, n *nemesis, f *fault, r *rand.Rand) error 
 	for i := range bombs {
 		id := fmt.Sprintf("nemesis-bomb-%d-%d", r.Uint64(), i)
 		_, err := n.core().Change(ctx, stage.Change{
-			Kind: ofb.PixPayment.String(), ClientID: n.clients[r.IntN(len(n.clients))].id, APIVersion: "v5", Revision: 1, OccurredAt: time.Now().UTC(),
+			Brand: n.ouro.Name, Kind: ofb.PixPayment.String(), ClientID: n.clients[r.IntN(len(n.clients))].id, APIVersion: "v5", Revision: 1, OccurredAt: time.Now().UTC(),
 			Data: json.RawMessage(`{` + members.String() + `"paymentId":"` + id + `"}`),
 		})
 		switch stage.FateOf(err) {

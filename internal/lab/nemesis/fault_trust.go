@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/arauto/arauto/certs"
@@ -19,26 +20,24 @@ import (
 // lookEvery is how long the product takes to see a changed file, and a little more.
 const lookEvery = 7 * time.Second
 
-// rotateCertificates gives the product a new BRCAC and a new server certificate; before that, for a while, one without its
-// key, which must be refused while the old one stays.
+// rotateCertificates gives each brand a new BRCAC and a new server certificate; before that, for a while, one brand has the key of the other
+// one's certificate, which must be refused while the old one stays.
 func rotateCertificates(ctx context.Context, n *nemesis, f *fault, r *rand.Rand) error {
-	pki := n.stage.PKI
-	leaves, err := pki.IssueAll(pki.HolderBRCAC(), pki.HolderServer())
-	if err != nil {
-		return err
-	}
-	holder := filepath.Join(n.dir, "pki", "holder")
 	n.pki.Lock()
 	defer n.pki.Unlock()
-	w := n.begin(f, "the product's own certificates are replaced, a wrong key first")
-	if r.IntN(2) == 0 {
-		if err := os.WriteFile(filepath.Join(holder, "brcac.key"), leaves[1].KeyPEM(), 0o600); err != nil {
+	w := n.begin(f, "the product's own certificates of both brands are replaced, the other brand's key first")
+	if at := r.IntN(4); at < 2 {
+		key, err := os.ReadFile(keyOf(n.all()[1-at].File("brcac")))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(keyOf(n.all()[at].File("brcac")), key, 0o600); err != nil { //nolint:gosec // a file of this run
 			return err
 		}
 		rest(ctx, lookEvery)
 	}
-	for i, name := range []string{"brcac", "server"} {
-		if err := leaves[i].WriteFiles(filepath.Join(holder, name+".pem"), filepath.Join(holder, name+".key")); err != nil {
+	for _, b := range n.all() {
+		if err := n.stage.Renew(b); err != nil {
 			return err
 		}
 	}
@@ -46,6 +45,9 @@ func rotateCertificates(ctx context.Context, n *nemesis, f *fault, r *rand.Rand)
 	n.end(w, "")
 	return nil
 }
+
+// keyOf is the file of a certificate's key.
+func keyOf(certificate string) string { return strings.TrimSuffix(certificate, ".pem") + ".key" }
 
 // writeList puts an authority's revocation list where the product reads it.
 func (w *world) writeList(name string, authority *certs.CA) error {
@@ -160,7 +162,7 @@ func endRegistrations(ctx context.Context, n *nemesis, f *fault, r *rand.Rand) e
 		c.removals = append(c.removals, span{from: time.Now()})
 		c.mu.Unlock()
 		err := n.administer(ctx, r, func(core *stage.Core) error {
-			err := core.Call(ctx, http.MethodDelete, "/internal/v1/initiators/"+url.PathEscape(c.id), nil, nil)
+			err := core.Call(ctx, http.MethodDelete, "/internal/v1/initiators/"+url.PathEscape(c.id)+"?brand="+c.brand, nil, nil)
 			var refusal *stage.Refusal
 			if errors.As(err, &refusal) && refusal.Status == http.StatusNotFound {
 				return nil // a try without an answer had done it

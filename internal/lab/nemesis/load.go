@@ -69,20 +69,7 @@ type resource struct {
 }
 
 // path is where its status is asked for.
-func (v *resource) path() string {
-	switch v.story.kind {
-	case ofb.PixPayment:
-		return "/open-banking/payments/" + v.story.version + "/pix/payments/" + v.id
-	case ofb.PaymentConsent:
-		return "/open-banking/payments/" + v.story.version + "/consents/" + v.id
-	case ofb.RecurringPayment:
-		return "/open-banking/automatic-payments/v2/pix/recurring-payments/" + v.id
-	case ofb.RecurringConsent:
-		return "/open-banking/automatic-payments/v2/recurring-consents/" + v.id
-	default:
-		return "/open-banking/enrollments/v2/enrollments/" + v.id
-	}
-}
+func (v *resource) path() string { return stage.StatusPath(v.story.kind, v.story.version, v.id) }
 
 // rank is how far in its story a state is; -1 for one that is not in it. A deadline's state comes last.
 func (v *resource) rank(state string) int {
@@ -100,6 +87,7 @@ func (v *resource) rank(state string) int {
 // load makes the changes and knows the resources they are about.
 type load struct {
 	seed    uint64
+	brand   string // of the clients
 	clients []*client
 
 	mu    sync.Mutex
@@ -158,7 +146,7 @@ func (l *load) changes(n int) []stage.Change {
 	var out []stage.Change
 	for i, state := range v.story.states {
 		out = append(out, stage.Change{
-			Kind: v.story.kind.String(), ClientID: v.client.id, APIVersion: v.story.version, Revision: int64(3*i + 1), OccurredAt: now,
+			Brand: l.brand, Kind: v.story.kind.String(), ClientID: v.client.id, APIVersion: v.story.version, Revision: int64(3*i + 1), OccurredAt: now,
 			Data: openapitest.Document(v.story.kind, v.story.version, state, v.id, openapitest.Created(created)),
 		})
 	}
@@ -169,7 +157,7 @@ func (l *load) changes(n int) []stage.Change {
 func (l *load) consent(c *client, id string) stage.Change {
 	now := time.Now().UTC()
 	return stage.Change{
-		Kind: ofb.PaymentConsent.String(), ClientID: c.id, APIVersion: "v5", Revision: 1, OccurredAt: now,
+		Brand: l.brand, Kind: ofb.PaymentConsent.String(), ClientID: c.id, APIVersion: "v5", Revision: 1, OccurredAt: now,
 		Data: openapitest.Document(ofb.PaymentConsent, "v5", ofb.AwaitingAuthorisation, id, openapitest.Created(now)),
 	}
 }

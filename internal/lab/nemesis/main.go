@@ -3,7 +3,8 @@
 // It puts the whole product up on this machine (package stage): three replicas, each with its own way to the database that
 // can be cut or slowed, a PostgreSQL whose disk can fill up and whose clock can be moved, and receivers of which some
 // always misbehave. A stand-in for the bank's core hands in changes all the time, and again when it gets no answer;
-// initiators ask for states all the time. Meanwhile, period after period, a few faults drawn from a seed strike at
+// initiators ask for states all the time. All of this is one brand's; beside it a smaller load tells two brands of the same ids, and
+// asks both. Meanwhile, period after period, a few faults drawn from a seed strike at
 // drawn instants and are healed. Then there is quiet until every chain has ended, and everything is reconciled:
 // the core's ledger, what the receivers recorded, the database, the polls and the proof of the history.
 //
@@ -12,6 +13,7 @@
 //	world.go           stage, volumes, replicas, proxies, clock
 //	receiver.go        receivers and their scripts; clients and their registrations
 //	load.go, poll.go   changes in; status queries
+//	brand.go           a second brand, and the load that both have
 //	bank.go            a core whose database log the replicas follow
 //	fault*.go          the faults, and the schedule that draws them
 //	examine*.go        the verification

@@ -25,7 +25,7 @@ type poll struct {
 type polls struct {
 	mu     sync.Mutex
 	all    []poll
-	askers [2]*stage.Asker // of the initiators
+	askers [2]*stage.BrandAsker // of the initiators
 	tokens map[string]token
 }
 
@@ -40,10 +40,11 @@ func (n *nemesis) openAsker(which int) error {
 	if err != nil {
 		return err
 	}
-	asker, err := n.stage.Asker(initiators[which], leaf.TLS())
+	asker, err := n.stage.AskBrand(n.ouro, []*stage.Brand{n.ouro}, initiators[which], leaf.TLS())
 	if err != nil {
 		return err
 	}
+	asker.Holder = n.ouro.Is.ID
 	n.polls.mu.Lock()
 	defer n.polls.mu.Unlock()
 	if old := n.polls.askers[which]; old != nil {
@@ -56,7 +57,7 @@ func (n *nemesis) openAsker(which int) error {
 }
 
 // as is the asker for a client, with a token.
-func (p *polls) as(c *client) (*stage.Asker, string, error) {
+func (p *polls) as(c *client) (*stage.BrandAsker, string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	asker := p.askers[0]
@@ -106,7 +107,7 @@ func (n *nemesis) pollOnce(v *shelved, where string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	one := poll{interaction: stage.NewInteraction(), client: v.client.id, at: time.Now()}
-	state, err := asker.Ask(ctx, where, token, one.interaction, v.path())
+	state, err := asker.Asker.Ask(ctx, where, token, one.interaction, v.path())
 	one.until = time.Now()
 	n.asked.Add(1)
 	var refusal *stage.Refusal

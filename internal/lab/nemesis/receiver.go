@@ -33,6 +33,7 @@ type receiver struct {
 // client is one registered initiator.
 type client struct {
 	id       string
+	brand    string
 	facts    certs.Participant
 	receiver *receiver
 
@@ -173,7 +174,7 @@ func (w *world) misbehave(ctx context.Context, v *receiver, r *rand.Rand) error 
 // openClients registers everybody.
 func (n *nemesis) openClients(ctx context.Context) error {
 	for i := range clientCount {
-		c := &client{id: fmt.Sprintf("itp-%02d", i), facts: initiators[i%2], receiver: n.receivers[i%receiverCount], generation: 1}
+		c := &client{id: fmt.Sprintf("itp-%02d", i), brand: n.ouro.Name, facts: initiators[i%2], receiver: n.receivers[i%receiverCount], generation: 1}
 		n.clients = append(n.clients, c)
 		if err := n.replicas[0].core.Load().Register(ctx, c.id, c.registration()); err != nil {
 			return fmt.Errorf("register %s: %w", c.id, err)
@@ -187,17 +188,23 @@ func (c *client) path() string { return fmt.Sprintf("/%s/g%d", c.id, c.generatio
 
 func (c *client) registration() stage.Registration {
 	return stage.Registration{
-		OrganisationID: c.facts.Organisation.ID, SoftwareID: c.facts.SoftwareID, Name: c.id, WebhookURIs: []string{c.receiver.BaseURI(c.path())},
+		Brand: c.brand, OrganisationID: c.facts.Organisation.ID, SoftwareID: c.facts.SoftwareID, Name: c.id, WebhookURIs: []string{c.receiver.BaseURI(c.path())},
 	}
 }
 
-// posts is all that reached any receiver.
+// posts is all that reached any receiver of the first load.
 func (n *nemesis) posts() []stage.Post {
 	var out []stage.Post
 	for _, v := range n.receivers {
-		for _, r := range v.Requests() {
-			out = append(out, stage.Post{Target: r.Target, Interaction: r.Interaction, At: r.At, Held: r.Given.Delay, Accepted: r.Given.Accepts()})
-		}
+		out = append(out, postsAt(v.Initiator)...)
+	}
+	return out
+}
+
+// postsAt is all that reached one receiver.
+func postsAt(i *standin.Initiator) (out []stage.Post) {
+	for _, r := range i.Requests() {
+		out = append(out, stage.Post{Target: r.Target, Interaction: r.Interaction, At: r.At, Held: r.Given.Delay, Accepted: r.Given.Accepts()})
 	}
 	return out
 }

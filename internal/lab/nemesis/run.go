@@ -26,6 +26,7 @@ type nemesis struct {
 	certificates [2]certs.Leaf // with which initiators ask
 	load         *load
 	polls        polls
+	brands       *twoBrands
 	ledger       *stage.SubmissionLog
 	turn         atomic.Uint64
 	impossible   []string // faults
@@ -57,6 +58,7 @@ func play(ctx context.Context, out io.Writer, o options) (err error) {
 		for _, v := range n.receivers {
 			v.Close()
 		}
+		n.brands.receiver.Close()
 	}()
 	s, err := n.openSchedule(rand.New(rand.NewPCG(o.seed, 1)))
 	if err != nil {
@@ -82,13 +84,16 @@ func (n *nemesis) prepare(ctx context.Context) (err error) {
 	if err := n.openBankClient(ctx); err != nil {
 		return err
 	}
-	n.load = &load{seed: n.seed, clients: n.clients, known: map[string]*resource{}, hot: map[string]*hot{}}
+	if err := n.openBrands(ctx); err != nil {
+		return err
+	}
+	n.load = &load{seed: n.seed, brand: n.ouro.Name, clients: n.clients, known: map[string]*resource{}, hot: map[string]*hot{}}
 	for which := range n.polls.askers {
 		if err := n.openAsker(which); err != nil {
 			return err
 		}
 	}
-	n.say("nemesis", "%d clients at %d receivers are registered, the last receiver misbehaves on every connection", clientCount, receiverCount)
+	n.say("nemesis", "two brands, %[1]s and %[2]s; %[3]d clients of %[1]s at %[4]d receivers are registered, the last receiver misbehaves on every connection; two more clients are at both brands", n.ouro.Name, n.prata.Name, clientCount, receiverCount)
 	return nil
 }
 
@@ -99,8 +104,9 @@ func (n *nemesis) unleash(ctx context.Context, s *schedule) error {
 	loading, endLoad := context.WithCancel(ctx)
 	defer endLoad()
 	var all sync.WaitGroup
-	var fed, misbehaved, worked error
+	var fed, misbehaved, worked, branded error
 	all.Go(func() { fed = n.feed(loading) })
+	all.Go(func() { branded = n.brands.work(ctx, loading) })
 	if n.bank != nil {
 		all.Go(func() { worked = n.bank.work(loading, rand.New(rand.NewPCG(n.seed, 4))) })
 	}
@@ -124,7 +130,7 @@ func (n *nemesis) unleash(ctx context.Context, s *schedule) error {
 	endLoad()
 	n.say("nemesis", "no more faults and no more load; changes without an answer are handed in until they have one")
 	all.Wait()
-	if err := errors.Join(troubled, fed, misbehaved, worked); err != nil {
+	if err := errors.Join(troubled, fed, misbehaved, worked, branded); err != nil {
 		return err
 	}
 	n.say("nemesis", "%d changes acknowledged; %d of %d tries had no answer; %d of %d polls were refused or not answered",

@@ -32,6 +32,8 @@ type world struct {
 	*account
 	dir        string
 	stage      *stage.Stage
+	ouro       *stage.Brand // the original brand, of the first load
+	prata      *stage.Brand
 	data       *volume // nil: the disk cannot be filled on this machine, and full says why
 	wal        *volume
 	full       error
@@ -81,6 +83,9 @@ func openWorld(ctx context.Context, a *account, o options) (w *world, err error)
 	})
 	<-opened
 	if err != nil {
+		return w, err
+	}
+	if w.ouro, w.prata, err = w.stage.TwoBrands(); err != nil {
 		return w, err
 	}
 	if w.unfollowed != nil {

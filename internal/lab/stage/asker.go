@@ -21,6 +21,7 @@ import (
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/jws"
 	"github.com/arauto/arauto/internal/mtls"
+	"github.com/arauto/arauto/internal/ofb"
 )
 
 // Asker asks for the status of resources as an initiator does: with its own certificate and tokens bound to it. It
@@ -37,7 +38,7 @@ type AskerConfig struct {
 	Certificate  tls.Certificate                 // that it shows
 	Roots        *x509.CertPool                  // nil: those of the system
 	ServerName   string                          // that the certificate of the status endpoints must have; "": that of the address
-	Holder       string                          // organisation id in iss
+	Holder       string                          // organisation id in iss; "": any
 	Organisation string                          // organisation id in aud
 	Key          func(kid string) *rsa.PublicKey // of the holder's signature; nil: there is none of this id
 }
@@ -74,12 +75,32 @@ const TokenLife = 15 * time.Minute
 
 // Token makes an access token for a client of this initiator.
 func (a *Asker) Token(client string) (string, error) {
+	return AccessToken(a.stage.PKI.Tokens.Key, a.stage.PKI.Tokens.KID, client, a.thumb)
+}
+
+// AccessToken makes an access token for a client, bound to the certificate with a thumbprint.
+func AccessToken(key *rsa.PrivateKey, kid, client, thumbprint string) (string, error) {
 	now := time.Now()
-	return jws.Issue(a.stage.PKI.Tokens.Key, a.stage.PKI.Tokens.KID, map[string]any{
+	return jws.Issue(key, kid, map[string]any{
 		"iss": TokensIssuer, "aud": TokensAudience, "iat": now.Unix(), "exp": now.Add(TokenLife).Unix(), "jti": uuid.NewString(),
 		"client_id": client, "scope": "payments recurring-payments", "grant_type": "client_credentials",
-		"cnf": map[string]string{"x5t#S256": a.thumb},
+		"cnf": map[string]string{"x5t#S256": thumbprint},
 	})
+}
+
+// statusPaths are the paths of the status endpoints, without version and id.
+var statusPaths = map[ofb.Kind][2]string{
+	ofb.PaymentConsent:   {"payments", "consents"},
+	ofb.PixPayment:       {"payments", "pix/payments"},
+	ofb.RecurringConsent: {"automatic-payments", "recurring-consents"},
+	ofb.RecurringPayment: {"automatic-payments", "pix/recurring-payments"},
+	ofb.Enrollment:       {"enrollments", "enrollments"},
+}
+
+// StatusPath is where a resource is asked for; the id stands as it is given. It does not ask the product for its routes.
+func StatusPath(kind ofb.Kind, version, id string) string {
+	at := statusPaths[kind]
+	return "/open-banking/" + at[0] + "/" + version + "/" + at[1] + "/" + id
 }
 
 // Ask puts one status query, named by an interaction id that is new (NewInteraction), to the public listener at address
@@ -98,6 +119,9 @@ type Query struct{ Address, Token, Interaction, Path string }
 type Reading struct {
 	Data    map[string]any // the resource; nil for a list
 	Version string         // header x-v
+	Shown   string         // the names in the server's certificate
+
+	KID, Issuer, Self string // of the signature, in iss and in links.self
 }
 
 // Read is Ask with the whole answer.
@@ -125,8 +149,12 @@ func (a *Asker) Read(ctx context.Context, q Query) (Reading, error) {
 	case res.Header.Get("x-fapi-interaction-id") != q.Interaction:
 		return Reading{}, fmt.Errorf("%w: to another question than %s", ErrAnswer, q.Interaction)
 	}
-	data, err := a.verify(string(body))
-	return Reading{data, res.Header.Get("x-v")}, err
+	reading, err := a.verify(string(body))
+	reading.Version = res.Header.Get("x-v")
+	if res.TLS != nil {
+		reading.Shown = strings.Join(res.TLS.PeerCertificates[0].DNSNames, " ")
+	}
+	return reading, err
 }
 
 // NewInteraction makes an interaction id.
@@ -136,50 +164,53 @@ func NewInteraction() string { return uuid.NewString() }
 var ErrAnswer = errors.New("the answer is wrong")
 
 // verify checks signature, issuer and audience of a signed answer with nothing but crypto/rsa.
-func (a *Asker) verify(compact string) (map[string]any, error) {
+func (a *Asker) verify(compact string) (Reading, error) {
 	part := strings.Split(compact, ".")
 	if len(part) != 3 {
-		return nil, fmt.Errorf("%w: not a compact JWS", ErrAnswer)
+		return Reading{}, fmt.Errorf("%w: not a compact JWS", ErrAnswer)
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(part[2])
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
+		return Reading{}, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
 	header, err := base64.RawURLEncoding.DecodeString(part[0])
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
+		return Reading{}, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
 	var signed struct {
 		Kid string `json:"kid"`
 	}
 	if err := json.Unmarshal(header, &signed); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
+		return Reading{}, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
 	key := a.Key(signed.Kid)
 	if key == nil {
-		return nil, fmt.Errorf("%w: there is no key %.80q", ErrAnswer, signed.Kid)
+		return Reading{}, fmt.Errorf("%w: there is no key %.80q", ErrAnswer, signed.Kid)
 	}
 	digest := sha256.Sum256([]byte(part[0] + "." + part[1]))
 	if err := rsa.VerifyPSS(key, crypto.SHA256, digest[:], signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}); err != nil {
-		return nil, fmt.Errorf("%w: its signature does not verify: %w", ErrAnswer, err)
+		return Reading{}, fmt.Errorf("%w: its signature does not verify: %w", ErrAnswer, err)
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(part[1])
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
+		return Reading{}, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
 	var claims struct {
 		Issuer   string `json:"iss"`
 		Audience string `json:"aud"`
 		Data     any    `json:"data"`
+		Links    struct {
+			Self string `json:"self"`
+		} `json:"links"`
 	}
 	if err := json.Unmarshal(payload, &claims); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
+		return Reading{}, fmt.Errorf("%w: %w", ErrAnswer, err)
 	}
-	if claims.Issuer != a.Holder || claims.Audience != a.Organisation {
-		return nil, fmt.Errorf("%w: signed for somebody else", ErrAnswer)
+	if a.Holder != "" && claims.Issuer != a.Holder || claims.Audience != a.Organisation {
+		return Reading{}, fmt.Errorf("%w: signed for somebody else", ErrAnswer)
 	}
 	data, _ := claims.Data.(map[string]any)
-	return data, nil
+	return Reading{Data: data, KID: signed.Kid, Issuer: claims.Issuer, Self: claims.Links.Self}, nil
 }
 
 // Close ends idle connections.

@@ -406,27 +406,36 @@ func (a *audit) state(n *Notification) {
 // Settle waits until no notification is in flight or falls due within the time given, and tells how many are pending
 // after that. With a long time it waits for every chain's end.
 func (c *Core) Settle(ctx context.Context, within time.Duration) (int, error) {
-	tick := time.NewTicker(250 * time.Millisecond)
-	defer tick.Stop()
 	for {
 		// A gateway that works off a backlog may well refuse a search: it is asked again.
 		pending, err := c.Notifications(ctx, url.Values{"state": {"pending"}})
-		soon := 0
+		soon, look := 0, lookAgain
 		for _, n := range pending {
-			if n.NextAttemptAt == nil || time.Until(*n.NextAttemptAt) < within {
+			if n.NextAttemptAt == nil {
 				soon++
+			} else if left := time.Until(*n.NextAttemptAt); left < within {
+				soon++
+				look = max(look, min(left, lookAtMost)) // until then it is pending
 			}
 		}
 		if err == nil && soon == 0 {
 			return len(pending), nil
 		}
+		again := time.NewTimer(look)
 		select {
 		case <-ctx.Done():
+			again.Stop()
 			if err != nil {
 				return 0, fmt.Errorf("read what is pending: %w", err)
 			}
 			return len(pending), fmt.Errorf("%d notifications of %d pending ones do not settle: %w", soon, len(pending), ctx.Err())
-		case <-tick.C:
+		case <-again.C:
 		}
 	}
 }
+
+// How long Settle waits before it reads again what is pending: when that may be nothing, and when it cannot be nothing yet.
+const (
+	lookAgain  = 250 * time.Millisecond
+	lookAtMost = 2 * time.Second
+)

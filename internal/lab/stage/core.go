@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,8 +19,13 @@ import (
 
 // Token makes a bearer token of the bank's own, good for an hour, with the given roles.
 func (s *Stage) Token(subject string, roles ...string) (string, error) {
+	return BankToken(s.PKI.Internal.Key, s.PKI.Internal.KID, subject, roles...)
+}
+
+// BankToken is Stage.Token with another key.
+func BankToken(key *rsa.PrivateKey, kid, subject string, roles ...string) (string, error) {
 	now := time.Now()
-	return jws.Issue(s.PKI.Internal.Key, s.PKI.Internal.KID, map[string]any{
+	return jws.Issue(key, kid, map[string]any{
 		"iss": InternalIssuer, "aud": InternalAudience, "sub": subject, "roles": roles, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 	})
 }
@@ -115,6 +121,7 @@ func (c *Core) Exchange(ctx context.Context, method, path string, in any) (Answe
 
 // Registration is the body of a PUT of an initiator.
 type Registration struct {
+	Brand             string   `json:"brand,omitempty"`
 	OrganisationID    string   `json:"organisationId"`
 	SoftwareID        string   `json:"softwareId"`
 	Name              string   `json:"name"`
@@ -129,6 +136,7 @@ func (c *Core) Register(ctx context.Context, client string, r Registration) erro
 
 // Change is one change as the core hands it in.
 type Change struct {
+	Brand      string          `json:"brand,omitempty"`
 	Kind       string          `json:"kind"`
 	ClientID   string          `json:"clientId"`
 	APIVersion string          `json:"apiVersion"`

@@ -99,10 +99,7 @@ func (s *Stage) StoredRevisions(ctx context.Context) (map[Revision]string, error
 		return nil, fmt.Errorf("read the revisions: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	rows, err := conn.Query(ctx, "SELECT kind, resource_id, revision, change_id::text FROM arauto.stored_revision")
-	if err != nil {
-		return nil, fmt.Errorf("read the revisions: %w", err)
-	}
+	rows, _ := conn.Query(ctx, "SELECT kind, resource_id, revision, change_id::text FROM arauto.stored_revision")
 	out := map[Revision]string{}
 	var kind int16
 	var key Revision

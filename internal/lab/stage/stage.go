@@ -52,7 +52,8 @@ type Options struct {
 	Server temppostgres.Options
 	// Template is copied instead of making and migrating a database, which takes two seconds of processor time. nil: made anew.
 	Template *Template
-	// PKI is used instead of a new one, which takes a second or two to make.
+	// PKI is used instead of a new one, which takes a second or two to make. Stages of a process that use the same PKI have
+	// the same certificates.
 	PKI *certs.PKI
 	// Settings are added to the environment of every replica, "NAME=value".
 	Settings []string
@@ -67,8 +68,9 @@ type Stage struct {
 	Server   *temppostgres.Server
 	Database string // URL
 
-	options Options
-	owned   bool
+	options   Options
+	owned     bool
+	brandFile string // the settings of several brands; "": there is one
 
 	mu       sync.Mutex
 	launched int
@@ -96,7 +98,7 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 			pki, err = certs.New(certs.Options{})
 		}
 		if err == nil {
-			err = pki.Write(s.path("pki"), certs.Content{})
+			err = writePKI(pki, s.path("pki"))
 		}
 		s.PKI = pki
 		made <- err
@@ -118,6 +120,19 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 		return s, err
 	}
 	return s, store.Migrate(ctx, s.Database)
+}
+
+// folders are the PKIs that stages of this process have used, each with its certificates.
+var folders sync.Map // *certs.PKI → func() (*certs.IssuedFolder, error)
+
+// writePKI writes a PKI into a folder. Its certificates are issued once: seven keys take two seconds of processor time.
+func writePKI(pki *certs.PKI, dir string) error {
+	issue, _ := folders.LoadOrStore(pki, sync.OnceValues(func() (*certs.IssuedFolder, error) { return pki.IssueFolder(certs.Content{}) }))
+	folder, err := issue.(func() (*certs.IssuedFolder, error))()
+	if err != nil {
+		return err
+	}
+	return folder.Write(dir)
 }
 
 func (s *Stage) path(parts ...string) string {
@@ -144,7 +159,7 @@ func (s *Stage) Environment() []string {
 		"ARAUTO_WEBHOOK_ROOT_CA=" + pki("trust/roots.pem"), "ARAUTO_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8,::1/128",
 		"ARAUTO_STATE_DIR=" + s.path("state"),
 	}
-	return append(env, s.options.Settings...)
+	return append(s.withBrands(env), s.options.Settings...)
 }
 
 // Replica is one running process of the gateway.
@@ -183,7 +198,11 @@ func (s *Stage) Launch(ctx context.Context, settings ...string) (*Replica, error
 	if err != nil {
 		return nil, fmt.Errorf("make a replica's log: %w", err)
 	}
-	cmd := s.options.Command("serve")
+	arguments := []string{"serve"}
+	if s.brandFile != "" {
+		arguments = append(arguments, "--config", s.brandFile)
+	}
+	cmd := s.options.Command(arguments...)
 	cmd.Env = append(append(cmd.Environ(), s.Environment()...), settings...)
 	cmd.Env = append(cmd.Env, "ARAUTO_REPLICA="+name)
 	complaints, err := os.Create(s.path(name + ".err"))

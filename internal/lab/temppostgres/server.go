@@ -36,6 +36,10 @@ import (
 // be allowed to create databases and roles.
 const EnvURL = "ARAUTO_TEST_DATABASE_URL"
 
+// EnvDir names the environment variable that holds the folder for servers that sync nothing to disk. make test puts them
+// into memory there: a database is a thousand files, and a test's is made and removed within seconds.
+const EnvDir = "ARAUTO_TEST_POSTGRES_DIR"
+
 // readyWithin bounds one start, crash recovery included; on an idle machine a start takes less than a second.
 const readyWithin = 60 * time.Second
 
@@ -50,8 +54,9 @@ var ErrNotOurs = errors.New("the PostgreSQL server of " + EnvURL + " was not sta
 
 // Options says what is wanted of a server. The zero value suits tests.
 type Options struct {
-	// Dir is the folder in which the server's own folder is made; empty means the system's temporary folder. When the
-	// caller is root, the account of the server must be able to enter it and its parents.
+	// Dir is the folder in which the server's own folder is made; empty means that of EnvDir, unless the server is durable,
+	// and else the system's temporary folder. When the caller is root, the account of the server must be able to enter it
+	// and its parents.
 	Dir string
 	// Durable keeps fsync and full_page_writes on, for benchmarks and for tests of crashes.
 	Durable bool
@@ -67,6 +72,14 @@ type Options struct {
 	CopyOf *Server
 	// Settings are added to the server's own, "name=value"; the last of a name counts.
 	Settings []string
+}
+
+// parent is the folder in which the server's own is made; empty means the system's temporary folder.
+func (o Options) parent() string {
+	if o.Dir != "" || o.Durable {
+		return o.Dir
+	}
+	return os.Getenv(EnvDir)
 }
 
 // Server is a PostgreSQL to be used and thrown away. Its methods may be called from any goroutine.
@@ -119,7 +132,7 @@ func (s *Server) create(ctx context.Context) error {
 	if s.account, err = chooseAccount(); err != nil {
 		return err
 	}
-	if s.folder, err = s.account.makeFolder(s.options.Dir); err != nil {
+	if s.folder, err = s.account.makeFolder(s.options.parent()); err != nil {
 		return err
 	}
 	if s.guard, err = startGuard(s.folder, s.options.Keep); err != nil {

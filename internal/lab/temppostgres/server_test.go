@@ -69,6 +69,16 @@ func TestAServerAnswersWithTheSettingsTheProductNeedsAndLeavesNothing(t *testing
 	require.NoError(t, s.Stop(), "a second stop does nothing")
 }
 
+func TestOnlyServersThatSyncNothingLieInTheFolderOfTheEnvironment(t *testing.T) {
+	folder, err := os.MkdirTemp("", "arauto-memory-") //nolint:usetesting // the account of PostgreSQL must reach it
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(folder)) })
+	require.NoError(t, os.Chmod(folder, 0o711))
+	t.Setenv(EnvDir, folder)
+	require.Equal(t, folder, filepath.Dir(filepath.Dir(start(t, Options{}).DataDir())))
+	require.NotEqual(t, folder, filepath.Dir(filepath.Dir(start(t, Options{Durable: true}).DataDir())))
+}
+
 func TestACopyHasWhatTheHaltedServerHadAndIsApartFromIt(t *testing.T) {
 	model := start(t, Options{})
 	conn := connect(t, model.URL("postgres"))

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/zoo"
 	"github.com/arauto/arauto/internal/mtls"
@@ -70,7 +71,7 @@ func TestRealProxiesHandOnTheCertificateThatTheirPresetReads(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := program(t, c.proxy)
-			own, err := certs.New(certs.Options{SharedLeafKey: true})
+			own, err := certs.New(certs.Options{SharedLeafKey: true, NewKey: keystock.New})
 			require.NoError(t, err)
 			leaf := mtlstest.Leaf(t, own.HolderBRCAC())
 			proxy, err := mtls.LoadProxy(mtls.ProxyOptions{

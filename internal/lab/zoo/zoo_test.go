@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/zoo"
 	"github.com/arauto/arauto/internal/notice"
@@ -143,7 +144,7 @@ func send(t *testing.T, s *webhook.Sender, base string) notice.Result {
 // results with the table in docs/testing.md.
 func TestEveryReceiverOfTheZooIsToldAsTheTableSays(t *testing.T) {
 	backend := startBackend(t)
-	other, err := certs.New(certs.Options{SharedLeafKey: true})
+	other, err := certs.New(certs.Options{SharedLeafKey: true, NewKey: keystock.New})
 	require.NoError(t, err)
 	var mu sync.Mutex
 	rows := map[string]string{}

@@ -3,11 +3,9 @@ package auditlog
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
@@ -187,81 +185,4 @@ func (l *Log) Timings(ctx context.Context, p timing.Period, each func(*timing.Ti
 // ClockReport is Inspector.ClockReport over the pool that reads.
 func (l *Log) ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error) {
 	return l.Inspector().ClockReport(ctx, p, breach)
-}
-
-// idlePeriods finds the stretches in which nobody committed anything, looking at each instant once at most.
-type idlePeriods struct {
-	// instants reads when something was committed between two instants, those left out, in order.
-	instants func(ctx context.Context, from, to time.Time) (pgx.Rows, error)
-	from, to time.Time // looked at
-	found    []timing.IdlePeriod
-}
-
-// idlePeriodsOf looks at the history itself, what is not sealed yet included.
-func idlePeriodsOf(db querier) *idlePeriods {
-	return &idlePeriods{instants: func(ctx context.Context, from, to time.Time) (pgx.Rows, error) {
-		return db.Query(ctx, "SELECT at FROM entry WHERE at > $1 AND at < $2 ORDER BY at", from, to)
-	}}
-}
-
-const (
-	idleAfter = 500 * time.Millisecond // a shorter stretch explains nothing
-	idleSlice = 5 * time.Minute        // of the history is looked at in one statement
-)
-
-// within returns the idle periods between two instants, as timing.TimingsOf asks.
-func (s *idlePeriods) within(ctx context.Context, now time.Time) func(from, to time.Time) ([]timing.IdlePeriod, error) {
-	return func(from, to time.Time) ([]timing.IdlePeriod, error) {
-		err := s.look(ctx, from, to, now)
-		return s.found, err
-	}
-}
-
-// look finds the idle periods between two instants. It looks a whole slice ahead, since the next page will ask.
-func (s *idlePeriods) look(ctx context.Context, from, to, now time.Time) error {
-	if from.Before(s.from) || from.After(s.to) {
-		s.from, s.to, s.found = from, from, nil
-	}
-	s.from = from
-	s.found = slices.DeleteFunc(s.found, func(q timing.IdlePeriod) bool { return !q.To.After(from) })
-	for s.to.Before(to) {
-		end := s.to.Add(idleSlice)
-		if end.After(now) {
-			end = to // what is not over yet is looked at again
-		}
-		if err := s.slice(ctx, end); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// slice looks at the history from where the last look ended.
-func (s *idlePeriods) slice(ctx context.Context, end time.Time) error {
-	rows, err := s.instants(ctx, s.to, end)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	last := s.to
-	note := func(at time.Time) {
-		n := len(s.found)
-		switch long := at.Sub(last) >= idleAfter; {
-		case last.Equal(s.to) && n > 0 && s.found[n-1].To.Equal(last): // a stretch across the edge of two slices
-			s.found[n-1].To = at
-		case long || at.Equal(end) && at.After(last):
-			s.found = append(s.found, timing.IdlePeriod{From: last, To: at})
-		}
-		last = at
-	}
-	for rows.Next() {
-		var at pgtype.Timestamptz
-		if err := rows.Scan(&at); err != nil {
-			return err
-		}
-		note(at.Time)
-	}
-	note(end)
-	s.to = end
-	return rows.Err()
 }

@@ -28,11 +28,17 @@ func (i *Inspector) LateFirst(ctx context.Context, p timing.Period, limit int) (
 		return nil, next, store.Unavailable("read attempts", err)
 	}
 	still := idlePeriodsOf(i.db)
-	out, err := timing.TimingsOf(records, now, still.within(ctx, now))
-	if err != nil {
-		return nil, next, store.Unavailable("look for standstills", err)
+	still.sparse = true
+	out := make([]timing.Timing, 0, len(records))
+	for n := range records { // each by itself: a month may be between two of them, in which nothing is looked for
+		t, err := timing.TimingsOf(records[n:n+1], now, still.within(ctx, now))
+		if err != nil {
+			return nil, next, store.Unavailable("look for standstills", err)
+		}
+		if t[0].Reported() {
+			out = append(out, t[0])
+		}
 	}
-	out = slices.DeleteFunc(out, func(t timing.Timing) bool { return !t.Reported() })
 	slices.Reverse(out)
 	return out, next, nil
 }
@@ -49,17 +55,12 @@ func (i *Inspector) lateFirst(ctx context.Context, p timing.Period, limit int) (
 		args = append(args, string(p.Client))
 		sql += fmt.Sprintf(" AND client_id = $%d", len(args))
 	}
-	found, err := i.db.Query(ctx, fmt.Sprintf("%s ORDER BY at DESC, notification_id DESC LIMIT %d", sql, limit+1), args...)
-	if err != nil {
-		return nil, next, now, err
-	}
+	found, _ := i.db.Query(ctx, fmt.Sprintf("%s ORDER BY at DESC, notification_id DESC LIMIT %d", sql, limit+1), args...)
 	var ids []pgtype.UUID
-	var last history.Position
-	var id pgtype.UUID
-	var at time.Time
-	_, err = pgx.ForEachRow(found, []any{&id, &at, &now}, func() error {
+	var last, read history.Position
+	_, err = pgx.ForEachRow(found, store.Columns(&read.ID, &read.At, &now), func() error {
 		if len(ids) < limit {
-			ids, last = append(ids, id), history.Position{At: at, ID: store.FromUUID(id)}
+			ids, last = append(ids, store.ToUUID(read.ID)), read
 		} else {
 			next = last
 		}

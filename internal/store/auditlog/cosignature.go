@@ -13,7 +13,7 @@ import (
 )
 
 // NewestCosigned stands, in the place of a size, for the newest checkpoint that a witness cosigned.
-const NewestCosigned = -1
+const NewestCosigned = audit.NewestCosigned
 
 // maxCosignatures is how many stored cosignatures of one checkpoint are read. A signed note may have 100 signatures.
 const maxCosignatures = "64"
@@ -60,10 +60,7 @@ func withCosignatures(note string, lines []string) (n cosignedNote) {
 // KeepCosignature stores what a witness says of the checkpoint of a size. Its signature is verified.
 func (l *Log) KeepCosignature(ctx context.Context, size int64, c audit.Cosignature) error {
 	_, err := l.query.Exec(ctx, "INSERT INTO log_cosignature (size, witness, at, line) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING", size, c.Witness.String(), c.At, string(c.Line))
-	if err != nil {
-		return store.Unavailable("store a cosignature", err)
-	}
-	return nil
+	return store.Unavailable("store a cosignature", err)
 }
 
 // Cosigned are checkpoints that witnesses cosigned.
@@ -145,8 +142,5 @@ func (l *Log) ProveGrowth(ctx context.Context, old, size int64) ([]audit.Hash, e
 		return nil, nil
 	}
 	path, err := audit.ProveConsistency(stored{ctx, l.query}, old, size)
-	if err != nil {
-		return nil, store.Unavailable("prove growth", stored{}.judge(err))
-	}
-	return path, nil
+	return path, store.Unavailable("prove growth", stored{}.judge(err))
 }

@@ -367,10 +367,7 @@ func absentAt(p *position) error {
 // Prove makes the proof that an entry is in the log as of the checkpoint.
 func (x *LogReader) Prove(ctx context.Context, seq int64) ([]audit.Hash, error) {
 	path, err := audit.ProveInclusion(stored{ctx, x.q}, seq, x.Checkpoint.Size)
-	if err != nil {
-		return nil, store.Unavailable("prove", stored{}.judge(err))
-	}
-	return path, nil
+	return path, store.Unavailable("prove", stored{}.judge(err))
 }
 
 // Checkpoints reads all signed notes up to the checkpoint, that one last.
@@ -429,12 +426,12 @@ func (l *Log) CheckpointAt(ctx context.Context, at time.Time) (audit.SignedHead,
 	var found int64
 	for low > 0 && low <= high {
 		var size int64
-		var signed pgtype.Timestamptz // which may be infinite in a row that was put in
-		err := l.query.QueryRow(ctx, "SELECT size, at FROM log_checkpoint WHERE size >= $1 ORDER BY size LIMIT 1", low+(high-low)/2).Scan(&size, &signed)
+		var signed audit.Instant // which may be infinite in a row that was put in
+		err := l.query.QueryRow(ctx, "SELECT size, at FROM log_checkpoint WHERE size >= $1 ORDER BY size LIMIT 1", low+(high-low)/2).Scan(store.Columns(&size, &signed)...)
 		if err != nil {
 			return audit.SignedHead{}, store.Unavailable("find a checkpoint", err)
 		}
-		if toInstant(signed) > audit.At(at) {
+		if signed > audit.At(at) {
 			high = low + (high-low)/2 - 1
 		} else {
 			found, low = size, size+1

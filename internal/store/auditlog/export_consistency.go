@@ -38,8 +38,6 @@ func (x *LogReader) ProveSince(ctx context.Context, size int64) (p audit.Consist
 		return p, fmt.Errorf("the checkpoint of %d entries is younger than that of %d; name the older one first: %w", size, x.Checkpoint.Size, store.ErrNoCheckpoint)
 	}
 	p.New = x.Note
-	if p.Path, err = audit.ProveConsistency(stored{ctx, x.q}, size, x.Checkpoint.Size); err != nil {
-		return p, store.Unavailable("prove", stored{}.judge(err))
-	}
-	return p, nil
+	p.Path, err = audit.ProveConsistency(stored{ctx, x.q}, size, x.Checkpoint.Size)
+	return p, store.Unavailable("prove", stored{}.judge(err))
 }

@@ -90,11 +90,8 @@ WHERE k.at <= $1 AND c.to_seq <= $2 ORDER BY c.to_seq DESC LIMIT 1`, from, x.Che
 // false.
 func (x *LogReader) eachRow(ctx context.Context, from, to int64, each func(*countedRow) (more bool, err error)) error {
 	for {
-		rows, _ := x.q.Query(ctx, "SELECT from_seq, to_seq, xid, entry FROM log_count WHERE from_seq >= $1 AND to_seq <= $2 ORDER BY to_seq LIMIT 100", from, to)
-		page, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r countedRow, err error) {
-			err = row.Scan(&r.from, &r.to, &r.at.xid, (*[16]byte)(&r.at.id))
-			return r, err
-		})
+		page, err := store.All(ctx, x.q, func(r *countedRow) []any { return []any{&r.from, &r.to, &r.at.xid, &r.at.id} },
+			"SELECT from_seq, to_seq, xid, entry FROM log_count WHERE from_seq >= $1 AND to_seq <= $2 ORDER BY to_seq LIMIT 100", from, to)
 		if err != nil {
 			return err
 		}

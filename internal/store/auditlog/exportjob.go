@@ -2,13 +2,11 @@ package auditlog
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
@@ -73,23 +71,16 @@ func (l *Log) exportEntry(act string, e *history.Export) plainEntry {
 }
 
 const exportColumns = `id, state, filter, format, size, requested_by, role, source, requested_at, starts, walked, coalesce(entries, 0), bytes,
-  coalesce(sha256, ''), coalesce(problem, ''), ended_at, expires_at, token`
+  coalesce(sha256, ''), coalesce(problem, ''), ended_at, expires_at, token, complete, coalesce(notes, '{}')`
 
 func scanExport(row pgx.CollectableRow) (e history.Export, err error) {
-	var id, token pgtype.UUID
-	var filter []byte
-	var requested, ended, expires pgtype.Timestamptz
-	err = row.Scan(&id, &e.State, &filter, &e.Format, &e.Size, &e.Caller.Subject, &e.Caller.Role, &e.Caller.Source, &requested, &e.Starts, &e.Walked,
-		&e.Entries, &e.Bytes, &e.SHA256, &e.Problem, &ended, &expires, &token)
+	var filter map[string]string
+	err = row.Scan(store.Columns(&e.ID, &e.State, &filter, &e.Format, &e.Size, &e.Caller.Subject, &e.Caller.Role, &e.Caller.Source, &e.RequestedAt, &e.Starts, &e.Walked,
+		&e.Entries, &e.Bytes, &e.SHA256, &e.Problem, &e.EndedAt, &e.ExpiresAt, &e.Token, &e.Complete, &e.Notes)...)
 	if err != nil {
 		return e, err
 	}
-	e.ID, e.Token, e.RequestedAt, e.EndedAt, e.ExpiresAt = store.FromUUID(id), store.FromUUID(token), store.FromTime(requested), store.FromTime(ended), store.FromTime(expires)
-	members := map[string]string{}
-	if err := json.Unmarshal(filter, &members); err != nil {
-		return e, fmt.Errorf("filter of export %s: %w", e.ID, err)
-	}
-	if e.Search, err = history.ParseSearch(members); err != nil {
+	if e.Search, err = history.ParseSearch(filter); err != nil {
 		return e, fmt.Errorf("filter of export %s: %w", e.ID, err)
 	}
 	return e, nil
@@ -118,10 +109,10 @@ func (l *Log) Export(ctx context.Context, id notice.ID) (history.Export, error) 
 // ExportPiece reads the piece with a number, from 0, of a finished file; nil after the last.
 func (l *Log) ExportPiece(ctx context.Context, id notice.ID, n int) (data []byte, err error) {
 	err = l.query.QueryRow(ctx, "SELECT data FROM export_piece p JOIN export_job j ON j.id = p.job WHERE p.job = $1 AND p.n = $2 AND j.state = 'done'", store.ToUUID(id), n).Scan(&data)
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
-		return nil, store.Unavailable("read a piece of an export", err)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
 	}
-	return data, nil
+	return data, store.Unavailable("read a piece of an export", err)
 }
 
 // DeleteExport removes an export and its file, also one that is being made, and writes that down; ErrNotFound when there
@@ -171,15 +162,15 @@ func (l *Log) ClaimExport(ctx context.Context) (*history.Export, error) {
 	if _, err := l.query.Exec(ctx, giveUpSQL, exportStarts); err != nil {
 		return nil, store.Unavailable("remove old exports", err)
 	}
-	var id pgtype.UUID
-	err := l.query.QueryRow(ctx, claimExportSQL, exportStarts).Scan(&id)
+	var id notice.ID
+	err := l.query.QueryRow(ctx, claimExportSQL, exportStarts).Scan(store.Columns(&id)...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil //nolint:nilnil // nothing to do is no error
 	}
 	if err != nil {
 		return nil, store.Unavailable("take up an export", err)
 	}
-	e, err := l.Export(ctx, store.FromUUID(id))
+	e, err := l.Export(ctx, id)
 	return &e, err
 }
 
@@ -227,8 +218,8 @@ func (l *Log) FinishExport(ctx context.Context, e *history.Export, entries int64
 		if err := l.exportEntry("export", e).add(ctx, tx); err != nil {
 			return pgconn.CommandTag{}, err
 		}
-		tag, err := tx.Exec(ctx, `UPDATE export_job SET state = 'done', token = NULL, entries = $3, sha256 = $4, walked = size, ended_at = now(),
-  expires_at = now() + interval '`+exportKept+`' WHERE id = $1 AND token = $2`, store.ToUUID(e.ID), store.ToUUID(e.Token), entries, sha256)
+		tag, err := tx.Exec(ctx, `UPDATE export_job SET state = 'done', token = NULL, entries = $3, sha256 = $4, complete = $5, notes = $6, walked = size, ended_at = now(),
+  expires_at = now() + interval '`+exportKept+`' WHERE id = $1 AND token = $2`, store.ToUUID(e.ID), store.ToUUID(e.Token), entries, sha256, e.Complete, e.Notes)
 		if err != nil || tag.RowsAffected() == 0 {
 			return tag, err
 		}
@@ -291,8 +282,5 @@ func (l *Log) endExport(ctx context.Context, how string, end func(pgx.Tx) (pgcon
 		}
 		return err
 	})
-	if err != nil {
-		return store.Unavailable("make an export "+how, err)
-	}
-	return nil
+	return store.Unavailable("make an export "+how, err)
 }

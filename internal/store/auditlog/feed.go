@@ -48,12 +48,25 @@ SELECT ` + entryColumns + ` FROM entry a
 WHERE %[1]s AND a.at >= $2::timestamptz - $6::interval AND a.at <= coalesce((SELECT at FROM far) + $6::interval, $9::timestamptz)
   AND (a.xid, a.id) > ($3, $8::uuid) AND a.xid < $4 ORDER BY a.xid, a.id LIMIT $5::integer`
 
-	feedHorizonSQL = `WITH h(horizon, newest) AS (` + horizonSQL + `) SELECT horizon, now() FROM h`
+	// The next entries of all clients, in the order of the log: where the last of them is, and those of the client among them. OFFSET 0 keeps
+	// the server from going by the client, whose entries of a busy minute may be many more.
+	nearbySQL     = `SELECT count(*), coalesce(max(xid), 0) FROM (SELECT xid FROM entry WHERE xid >= $1 AND xid < $2 ORDER BY xid LIMIT $3) n`
+	feedNearbySQL = `
+SELECT ` + entryColumns + ` FROM (SELECT * FROM entry WHERE xid >= $3 AND xid < $4 OFFSET 0) a
+WHERE %[1]s AND a.at >= $2::timestamptz - $6::interval AND (a.xid, a.id) > ($3, $8::uuid) ORDER BY a.xid, a.id LIMIT $5::integer`
+
+	feedHorizonSQL = `WITH h(horizon, newest) AS (` + horizonSQL + `) SELECT horizon FROM h`
+
+	// beganSQL reads an instant at or before the begin of each transaction that has a number and is not over. A COMMIT that waits for a standby
+	// may be older than the margin. It is read before the horizon: a transaction that ends between the two is behind the horizon then. Of
+	// sessions with another login the server tells no begin; an hour stands for it.
+	beganSQL = `SELECT least(now(), min(coalesce(xact_start, now() - interval '1 hour'))) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_xid IS NOT NULL`
 
 	newsSQL = `
-SELECT DISTINCT a.client_id, coalesce(a.closes IN ('exhausted', 'cancelled'), false) FROM entry a
+SELECT DISTINCT a.client_id, coalesce(a.closes IN ('exhausted', 'cancelled'), false), a.kind = 'registered' FROM entry a
 WHERE a.xid >= $1 AND a.xid < $2 AND a.at >= now() - interval '1 day' AND a.client_id IS NOT NULL
-  AND (a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend') OR a.closes IN ('exhausted', 'cancelled'))`
+  AND (a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend') OR a.closes IN ('exhausted', 'cancelled') OR a.kind = 'registered')`
 )
 
 // endings are the outcomes of the entries that end a notification undelivered.
@@ -70,42 +83,72 @@ func endings() []string {
 // Feed lists the notifications of a client that follow a place. None is skipped and none comes twice along a chain of places,
 // also when transactions commit in another order than they began: entries are listed when every older transaction is over.
 //
-// It returns ErrUnavailable when the database does not answer.
+// It returns ErrUnavailable when the database does not answer, and for a place that a restored database has not reached again.
 func (l *Log) Feed(ctx context.Context, q history.FeedQuery) (history.FeedPage, error) {
 	page := history.FeedPage{Next: q.After}
-	var now time.Time
-	if err := l.query.QueryRow(ctx, feedHorizonSQL).Scan(&page.Through, &now); err != nil {
+	began, err := l.oldestBegin(ctx)
+	if err != nil {
+		return page, store.Unavailable("read which transactions are not over", err)
+	}
+	if err := l.query.QueryRow(ctx, feedHorizonSQL).Scan(&page.Through); err != nil {
 		return page, store.Unavailable("read how far the feed is complete", err)
 	}
-	if oldest := now.Add(-FeedBack); q.After.At.IsZero() {
-		q.After.At = oldest
+	if page.Through < q.After.XID {
+		return page, fmt.Errorf("the place in the feed is after transaction %d, and the database is at %d: it was restored to an earlier state: %w",
+			q.After.XID, page.Through, store.ErrUnavailable)
 	}
-	entries, err := l.walk(ctx, q, &page, now)
+	if q.After.At.IsZero() {
+		q.After.At = began.Add(-FeedBack)
+	}
+	entries, err := l.walk(ctx, q, &page, began)
 	if err != nil {
 		return page, store.Unavailable("read the feed", err)
 	}
 	page.Records, err = l.feedRecords(ctx, q, entries)
-	if err != nil {
-		return page, store.Unavailable("read the notifications of the feed", err)
-	}
-	return page, nil
+	return page, store.Unavailable("read the notifications of the feed", err)
+}
+
+// oldestBegin is an instant at or before the begin of each transaction that has a number and is not over. The server tells it to the login
+// of the session, and not to the role that the session has taken on.
+func (l *Log) oldestBegin(ctx context.Context) (began time.Time, err error) {
+	err = pgx.BeginTxFunc(ctx, l.query, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, "SET LOCAL ROLE NONE"); err != nil {
+			return err
+		}
+		return tx.QueryRow(ctx, beganSQL).Scan(&began)
+	})
+	return began, err
 }
 
 // walk reads the entries of a page, window by window, and sets where the next page begins. complete is an instant at or before the begin of
 // each transaction that is not over.
 func (l *Log) walk(ctx context.Context, q history.FeedQuery, page *history.FeedPage, complete time.Time) ([]audit.Entry, error) {
 	for began := time.Now(); ; {
+		entries, all, err := l.nearby(ctx, q, page.Through)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(entries); n == q.Limit || all {
+			page.More, page.Next = n == q.Limit, q.After
+			switch {
+			case page.More:
+				page.Next = placeOfFeed(&entries[n-1])
+			case page.Through > q.After.XID: // the next look begins there
+				page.Next = history.FeedPlace{XID: page.Through, At: complete.UTC()}
+			}
+			return entries, nil
+		}
 		end := pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}
 		if until := q.After.At.Add(missedWindow); q.Missed && until.Before(complete) {
 			end = pgtype.Timestamptz{Time: until, Valid: true}
 		}
-		entries, err := l.feedEntries(ctx, q, page.Through, end)
-		if err != nil {
+		if entries, err = l.feedEntries(ctx, q, page.Through, end); err != nil {
 			return nil, err
 		}
 		full := len(entries) == q.Limit
-		page.More = end.InfinityModifier == pgtype.Finite
-		if page.More {
+		windowed := end.InfinityModifier == pgtype.Finite
+		page.More = windowed || full // also when none of a full page may be shown
+		if windowed {
 			entries = cutWindow(entries, end.Time)
 		}
 		page.Next = q.After
@@ -113,7 +156,7 @@ func (l *Log) walk(ctx context.Context, q history.FeedQuery, page *history.FeedP
 			page.Next = placeOfFeed(&entries[n-1])
 		}
 		switch {
-		case page.More && (!full || len(entries) == 0):
+		case windowed && (!full || len(entries) == 0):
 			page.Next.At = end.Time.Add(-feedMargin)
 		case !page.More && !full && page.Through > q.After.XID: // all before the horizon was seen: the next look begins there
 			page.Next = history.FeedPlace{XID: page.Through, At: complete.UTC()}
@@ -137,15 +180,44 @@ func cutWindow(entries []audit.Entry, end time.Time) []audit.Entry {
 }
 
 func placeOfFeed(e *audit.Entry) history.FeedPlace {
-	return history.FeedPlace{XID: e.XID, ID: notice.ID(e.ID), At: e.At.Time()}
+	return history.FeedPlace{XID: e.XID, ID: e.ID, At: e.At.Time()}
+}
+
+// nearbyMost is how many entries of all clients a page of so many looks through first.
+func nearbyMost(limit int) int { return max(1000, 10*limit) }
+
+// nearby reads the entries of a page out of the next ones of all clients. They suffice where the place is near the end of the log, all then,
+// and where the client has many of them: then there is a full page. Otherwise the page must be read by the client, which costs as much as the
+// client has in the minutes around the place.
+func (l *Log) nearby(ctx context.Context, q history.FeedQuery, through int64) (entries []audit.Entry, all bool, err error) {
+	if q.After.XID == 0 {
+		return nil, false, nil // the begin of the feed is found by its time
+	}
+	most := nearbyMost(q.Limit)
+	var found int
+	var last int64
+	if err := l.query.QueryRow(ctx, nearbySQL, q.After.XID, through, most).Scan(&found, &last); err != nil {
+		return nil, false, err
+	}
+	if all = found < most; !all {
+		through = last // whose entries may not all be among them
+	}
+	which, outcomes := feedOf(q)
+	entries, err = queryEntries(ctx, l.query, fmt.Sprintf(feedNearbySQL, which), string(q.Client), q.After.At, q.After.XID, through, q.Limit, feedMargin, outcomes, [16]byte(q.After.ID))
+	return entries, all, err
 }
 
 func (l *Log) feedEntries(ctx context.Context, q history.FeedQuery, through int64, end pgtype.Timestamptz) ([]audit.Entry, error) {
-	which, outcomes := announcedToClient+` AND $7::text[] IS NULL`, []string(nil)
-	if q.Missed {
-		which, outcomes = endedOfClient, endings()
-	}
+	which, outcomes := feedOf(q)
 	return queryEntries(ctx, l.query, fmt.Sprintf(feedSQL, which), string(q.Client), q.After.At, q.After.XID, through, q.Limit, feedMargin, outcomes, [16]byte(q.After.ID), end)
+}
+
+// feedOf is the condition for the entries of a feed, with its parameter $7.
+func feedOf(q history.FeedQuery) (which string, outcomes []string) {
+	if q.Missed {
+		return endedOfClient, endings()
+	}
+	return announcedToClient + ` AND $7::text[] IS NULL`, nil
 }
 
 // feedRecords makes records of the entries of a page, in their order.
@@ -177,35 +249,31 @@ func (l *Log) feedRecords(ctx context.Context, q history.FeedQuery, entries []au
 	return records, nil
 }
 
-// FeedNews names the clients whose feeds have grown by transactions from a number on; from 0 it tells only how far everything is
-// complete. It costs one statement when no transaction has ended, and two otherwise.
+// FeedNews names the clients whose feeds have grown, and those whose registrations have changed, by transactions from a number on; from 0 it
+// tells only how far everything is complete. It costs one statement when no transaction has ended, and two otherwise.
 func (l *Log) FeedNews(ctx context.Context, from int64) (history.FeedNews, error) {
 	var out history.FeedNews
-	var now time.Time
-	if err := l.query.QueryRow(ctx, feedHorizonSQL).Scan(&out.Through, &now); err != nil {
+	if err := l.query.QueryRow(ctx, feedHorizonSQL).Scan(&out.Through); err != nil {
 		return out, store.Unavailable("read how far the feeds are complete", err)
 	}
 	if from == 0 || out.Through <= from {
 		return out, nil
 	}
-	rows, err := l.query.Query(ctx, newsSQL, from, out.Through)
-	if err != nil {
-		return out, store.Unavailable("read whose feeds have grown", err)
-	}
-	var client string
-	var missed bool
-	_, err = pgx.ForEachRow(rows, []any{&client, &missed}, func() error {
-		if missed {
-			out.Missed = append(out.Missed, notice.ClientID(client))
-		} else {
-			out.Announced = append(out.Announced, notice.ClientID(client))
+	rows, _ := l.query.Query(ctx, newsSQL, from, out.Through)
+	var client notice.ClientID
+	var missed, registered bool
+	_, err := pgx.ForEachRow(rows, store.Columns(&client, &missed, &registered), func() error {
+		switch {
+		case registered:
+			out.Registered = append(out.Registered, client)
+		case missed:
+			out.Missed = append(out.Missed, client)
+		default:
+			out.Announced = append(out.Announced, client)
 		}
 		return nil
 	})
-	if err != nil {
-		return out, store.Unavailable("read whose feeds have grown", err)
-	}
-	return out, nil
+	return out, store.Unavailable("read whose feeds have grown", err)
 }
 
 // AttemptOf finds the attempt of a client that an interaction id names, with its notification; ErrNotFound when this client has

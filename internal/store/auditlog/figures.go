@@ -1,31 +1,33 @@
 package auditlog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/timing"
 )
 
 // Figures are folded from the log in its order. One transaction stores the sums of a stretch and the position it ends at, so
 // each entry counts once, whatever is killed. What an entry adds depends on the log up to it alone, so any cut into
-// stretches gives the same sums. One thing is looked at in the history as it is: periods without any commit, which tell the
-// cause "standstill" from "queue". An entry whose transaction began in such a period and committed after the fold could
-// change it.
+// stretches gives the same sums. One thing is looked at in the history as it is, sealed and not: periods without any commit,
+// which tell the cause "standstill" from "queue". An entry whose transaction began in such a period and committed after the
+// fold could change it.
 
 // FoldBatch is how many entries one transaction folds at most.
-const FoldBatch = 20_000
+const FoldBatch = 8_000
 
 // minutesKept is how long sums by minute are kept.
 const minutesKept = 50 * time.Hour
@@ -35,44 +37,55 @@ type FoldStep struct {
 	Busy    bool // another session is at it
 	Entries int64
 	More    bool // entries are left that could be folded at once
+	Polls   figures.PollSums
 }
 
 // generation is one set of sums.
 type generation struct {
 	number  int32
 	entries int64 // folded
-	through pgtype.Timestamptz
+	through time.Time
 	keep    []keptHours // hours that are not folded: their entries are not all there
 }
+
+// beginFold answers whether another session folds. A fold is a background task and takes one processor at most: parallel workers would be
+// started and ended for a second of entries, several times a second under load.
+const beginFold = `SELECT NOT pg_try_advisory_xact_lock(hashtext('arauto.figures')) FROM set_config('max_parallel_workers_per_gather', '0', true)`
 
 // Fold adds the next entries of the sealed log to the figures. One session folds at a time; another gets Busy.
 func (l *Log) Fold(ctx context.Context) (out FoldStep, err error) {
 	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, "SELECT NOT pg_try_advisory_xact_lock(hashtext('arauto.figures'))").Scan(&out.Busy); err != nil || out.Busy {
-			return err
-		}
-		g, err := activeFigures(ctx, tx)
-		if err != nil {
-			return err
-		}
-		f := folding{db: tx, still: &l.still, gen: g, push: l.push}
-		if err := f.learnWith(ctx); err != nil {
-			return err
-		}
-		out.Entries, out.More, err = f.step(ctx, &l.waits)
-		l.push = f.push
+		out, err = l.foldIn(ctx, tx)
 		return err
 	})
 	if err != nil {
-		l.push = nil // what was folded into it did not happen
+		l.push, l.begun = nil, nil // what was folded into them did not happen
 		return FoldStep{}, store.Unavailable("fold figures", err)
 	}
 	return out, nil
 }
 
+// foldIn folds the next stretch in a transaction.
+func (l *Log) foldIn(ctx context.Context, tx pgx.Tx) (out FoldStep, err error) {
+	if err := tx.QueryRow(ctx, beginFold).Scan(&out.Busy); err != nil || out.Busy {
+		return out, err
+	}
+	g, err := activeFigures(ctx, tx)
+	if err != nil {
+		return out, err
+	}
+	f := folding{db: tx, still: &l.still, gen: g, push: l.push, begun: l.begun}
+	if err := f.learnWith(ctx); err != nil {
+		return out, err
+	}
+	out, err = f.step(ctx, &l.waits)
+	l.push, l.begun = f.push, f.begun
+	return out, err
+}
+
 // activeFigures reads which generation is shown, and how far it is.
 func activeFigures(ctx context.Context, q querier) (g generation, err error) {
-	err = q.QueryRow(ctx, "SELECT generation, entries, through FROM figures_state WHERE active").Scan(&g.number, &g.entries, &g.through)
+	err = q.QueryRow(ctx, "SELECT generation, entries, through FROM figures_state WHERE active").Scan(store.Columns(&g.number, &g.entries, &g.through)...)
 	return g, err
 }
 
@@ -83,13 +96,14 @@ type folding struct {
 	gen   generation
 	key   []byte // of digests; nil: nothing is learned
 	push  *pushes
+	begun *begun
 }
 
 // step folds the next stretch. What waits saves reading it; nil: nothing does.
-func (f *folding) step(ctx context.Context, waits *waiting) (n int64, more bool, err error) {
+func (f *folding) step(ctx context.Context, waits *waiting) (out FoldStep, err error) {
 	size, err := logSize(ctx, f.db)
 	if err != nil || size <= f.gen.entries {
-		return 0, false, err
+		return out, err
 	}
 	s, to := stretchOfLog{}, min(size, f.gen.entries+FoldBatch)
 	var next int64
@@ -101,22 +115,24 @@ func (f *folding) step(ctx context.Context, waits *waiting) (n int64, more bool,
 		to = min(to, next)
 	}
 	if err != nil {
-		return 0, false, err
+		return out, err
 	}
 	book, err := f.book(ctx, s)
 	if err != nil {
-		return 0, false, err
+		return out, err
 	}
 	if f.key != nil {
 		if err := f.learn(ctx, s.entries); err != nil {
-			return 0, false, err
+			return out, err
 		}
 	}
+	out = FoldStep{Entries: to - f.gen.entries, More: to < size, Polls: book.Polls()}
 	if err := f.write(ctx, book, to); err != nil {
-		return 0, false, err
+		return out, err
 	}
-	n, f.gen.entries, f.push.entries = to-f.gen.entries, to, to
-	return n, to < size, nil
+	f.begun = f.begun.after(&s, f.gen.entries, to)
+	f.gen.entries, f.push.entries = to, to
+	return out, nil
 }
 
 // logSize is how many entries are sealed.
@@ -130,7 +146,7 @@ func placeBefore(ctx context.Context, q querier, seq int64) (c cursor, err error
 	if seq == 0 {
 		return before, nil
 	}
-	err = q.QueryRow(ctx, "SELECT xid, id FROM log_position WHERE seq = $1", seq-1).Scan(&c.xid, (*[16]byte)(&c.id))
+	err = q.QueryRow(ctx, "SELECT xid, id FROM log_position WHERE seq = $1", seq-1).Scan(store.Columns(&c.xid, &c.id)...)
 	return c, err
 }
 
@@ -142,11 +158,11 @@ type stretchOfLog struct {
 
 // readStretch reads the entries at positions from one up to another, that one left out. Entries of removed months are
 // absent; entries without a position are not part of the log.
-func readStretch(ctx context.Context, q querier, from, to int64) (s stretchOfLog, err error) {
-	if s.from, err = placeBefore(ctx, q, from); err != nil {
+func readStretch(ctx context.Context, tx pgx.Tx, from, to int64) (s stretchOfLog, err error) {
+	if s.from, err = placeBefore(ctx, tx, from); err != nil {
 		return s, err
 	}
-	positions, err := readPositions(ctx, q, from, int(to-from))
+	positions, err := readPositions(ctx, tx, from, int(to-from))
 	if err != nil {
 		return s, err
 	}
@@ -156,7 +172,7 @@ func readStretch(ctx context.Context, q querier, from, to int64) (s stretchOfLog
 	var words history.SharedWords
 	upTo := positions[len(positions)-1].at
 	for after := s.from; ; {
-		page, err := readEntries(ctx, q, after, upTo, foldPage)
+		page, err := readNext(ctx, tx, after, upTo, foldPage)
 		if err != nil {
 			return s, err
 		}
@@ -173,11 +189,13 @@ const foldPage = 2000
 // place adds entries that have a position. Of rows with one place the one that was sealed counts, or else the first.
 func (s *stretchOfLog) place(page []audit.Entry, positions []position, words *history.SharedWords) error {
 	var record []byte
-	for i, p := range pairPositions(positions, page, make([]*position, len(page))) {
-		if p == nil {
+	for i := range page {
+		e := &page[i]
+		n, there := slices.BinarySearchFunc(positions, placed(e), func(p position, c cursor) int { return p.at.compare(c) })
+		if !there {
 			continue
 		}
-		e := &page[i]
+		p := &positions[n]
 		record = e.AppendRecord(record[:0], p.seq)
 		altered := audit.Leaf(record) != p.leaf
 		last := len(s.entries) - 1
@@ -207,7 +225,7 @@ func briefOf(e *audit.Entry, altered bool, words *history.SharedWords) (history.
 	return b, err
 }
 
-// continuedSQL reads the entries of notifications.
+// continuedSQL reads the entries of notifications, of the kinds that continuing names.
 const continuedSQL = entrySelect + `WHERE notification_id = ANY($1::uuid[]) AND at >= $2 AND kind IN ('change', 'decision', 'resend', 'attempt', 'result', 'cancelled')`
 
 // book folds a stretch.
@@ -216,9 +234,12 @@ func (f *folding) book(ctx context.Context, s stretchOfLog) (*figures.Totals, er
 	if err != nil {
 		return nil, err
 	}
-	asked, err := f.asked(ctx, &s)
+	asked, err := f.asked(ctx, &s, earlier)
 	if err != nil {
 		return nil, err
+	}
+	for i := range s.entries {
+		f.still.known.add(s.entries[i].At)
 	}
 	b := &figures.Totals{}
 	err = b.Fold(figures.Stretch{
@@ -263,18 +284,18 @@ func (f *folding) judge(ctx context.Context, records []history.Record, ends []*h
 		}
 	}
 	slices.SortStableFunc(late, func(a, b lateness) int { return a.from.Compare(b.from) }) // so that the history is gone through once
-	f.still.instants = idlePeriodsOf(f.db).instants
+	f.still.instants = instantsOf(f.db)
 	idle := f.still.within(ctx, now)
 	for _, l := range late {
-		err := one(l.n, func(from, to time.Time) ([]timing.IdlePeriod, error) { return idle(from.Add(-idleAfter), to) })
-		if err != nil {
+		if err := one(l.n, idle); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-// before reads the earlier entries of the notifications that a stretch goes on with.
+// before returns the earlier entries of the notifications that a stretch goes on with, of each all or none: those that are in memory, and
+// else those that it reads.
 func (f *folding) before(ctx context.Context, s *stretchOfLog) ([]history.Brief, error) {
 	made, wanted := map[notice.ID]bool{}, map[notice.ID]bool{}
 	var since time.Time
@@ -289,7 +310,7 @@ func (f *folding) before(ctx context.Context, s *stretchOfLog) ([]history.Brief,
 			}
 		}
 	}
-	var out []history.Brief
+	out := f.begun.take(f.gen.entries, wanted)
 	var words history.SharedWords
 	for _, since := range []time.Time{since.Add(-clockBack), {}} { // most began lately, and few months are looked at
 		if len(wanted) == 0 {
@@ -337,7 +358,7 @@ func (f *folding) before(ctx context.Context, s *stretchOfLog) ([]history.Brief,
 // announcing are the kinds of entries that make a notification.
 var announcing = []string{history.FactChange, history.FactDecision, history.FactResend}
 
-// write adds a book to the stored sums, and stores the position.
+// write adds the stored sums to those of a book, and stores them with the position.
 func (f *folding) write(ctx context.Context, b *figures.Totals, to int64) error {
 	batch := &pgx.Batch{}
 	if err := f.addHours(ctx, batch, b.Hours()); err != nil {
@@ -361,12 +382,21 @@ type sumColumns struct {
 	sums   []string
 }
 
+// columnsOf are the keys of rows in the order of the table's index, so that rows of many clients are found page by page.
 func columnsOf(rows map[figures.RowKey]figures.Sums, keep []keptHours) (c sumColumns, order []figures.RowKey) {
+	order = make([]figures.RowKey, 0, len(rows))
 	for k := range rows {
-		if at := time.Unix(k.Start, 0).UTC(); !covered(keep, at) {
+		if !covered(keep, time.Unix(k.Start, 0)) {
 			order = append(order, k)
-			c.start, c.client, c.kind = append(c.start, at), append(c.client, string(k.Client)), append(c.kind, int16(k.Kind))
 		}
+	}
+	slices.SortFunc(order, func(a, b figures.RowKey) int {
+		return cmp.Or(strings.Compare(string(a.Client), string(b.Client)), cmp.Compare(a.Start, b.Start), cmp.Compare(a.Kind, b.Kind))
+	})
+	n := len(order)
+	c = sumColumns{start: make([]time.Time, 0, n), client: make([]string, 0, n), kind: make([]int16, 0, n), sums: make([]string, 0, n)}
+	for _, k := range order {
+		c.start, c.client, c.kind = append(c.start, time.Unix(k.Start, 0).UTC()), append(c.client, string(k.Client)), append(c.kind, int16(k.Kind))
 	}
 	return c, order
 }
@@ -378,21 +408,47 @@ func (c *sumColumns) fill(rows map[figures.RowKey]figures.Sums, order []figures.
 	}
 }
 
+// addHours adds sums by hour. Rows that are there are found once, and written where they were found: one session folds at a
+// time, so they stay there.
 func (f *folding) addHours(ctx context.Context, batch *pgx.Batch, rows map[figures.RowKey]figures.Sums) error {
 	c, order := columnsOf(rows, f.gen.keep)
 	if len(order) == 0 {
 		return nil
 	}
-	stored, err := f.db.Query(ctx, `SELECT extract(epoch FROM h.hour)::bigint, h.client_id, h.kind, h.sums::text
-FROM unnest($2::timestamptz[], $3::text[], $4::smallint[]) AS k(hour, client_id, kind) JOIN figures_hour h USING (hour, client_id, kind) WHERE h.generation = $1`,
+	places := make([]pgtype.TID, len(order)) // zero: there is no row
+	stored, _ := f.db.Query(ctx, `SELECT k.n, h.ctid, h.sums::text
+FROM unnest($2::timestamptz[], $3::text[], $4::smallint[]) WITH ORDINALITY AS k(hour, client_id, kind, n) JOIN figures_hour h USING (hour, client_id, kind) WHERE h.generation = $1`,
 		f.gen.number, c.start, c.client, c.kind)
-	if _, err := addStored(stored, err, rows); err != nil {
+	var n int64
+	var at pgtype.TID
+	var text string
+	_, err := pgx.ForEachRow(stored, []any{&n, &at, &text}, func() error {
+		places[n-1] = at
+		return rows[order[n-1]].AddText(text)
+	})
+	if err != nil {
 		return err
 	}
 	c.fill(rows, order)
-	batch.Queue(`INSERT INTO figures_hour (generation, hour, client_id, kind, sums)
-SELECT $1, * FROM unnest($2::timestamptz[], $3::text[], $4::smallint[], $5::text[]::json[])
-ON CONFLICT (generation, client_id, hour, kind) DO UPDATE SET sums = excluded.sums`, f.gen.number, c.start, c.client, c.kind, c.sums)
+	var fresh sumColumns
+	var there []pgtype.TID
+	var sums []string
+	for i := range order {
+		if places[i].Valid {
+			there, sums = append(there, places[i]), append(sums, c.sums[i])
+		} else {
+			fresh.start, fresh.client, fresh.kind = append(fresh.start, c.start[i]), append(fresh.client, c.client[i]), append(fresh.kind, c.kind[i])
+			fresh.sums = append(fresh.sums, c.sums[i])
+		}
+	}
+	if len(there) > 0 {
+		batch.Queue("UPDATE figures_hour h SET sums = k.sums::json FROM unnest($2::tid[], $3::text[]) AS k(place, sums) WHERE h.ctid = k.place AND h.generation = $1",
+			f.gen.number, there, sums).Exec(allOf(len(there)))
+	}
+	if len(fresh.start) > 0 {
+		batch.Queue("INSERT INTO figures_hour (generation, hour, client_id, kind, sums) SELECT $1, * FROM unnest($2::timestamptz[], $3::text[], $4::smallint[], $5::text[]::json[])",
+			f.gen.number, fresh.start, fresh.client, fresh.kind, fresh.sums)
+	}
 	return nil
 }
 
@@ -403,10 +459,10 @@ func (f *folding) addMinutes(ctx context.Context, batch *pgx.Batch, b *figures.T
 	if len(order) == 0 {
 		return nil
 	}
-	stored, err := f.db.Query(ctx, `SELECT extract(epoch FROM m.minute)::bigint, '', m.kind, m.sums::text
+	stored, _ := f.db.Query(ctx, `SELECT extract(epoch FROM m.minute)::bigint, '', m.kind, m.sums::text
 FROM unnest($2::timestamptz[], $3::smallint[]) AS k(minute, kind) JOIN figures_minute m USING (minute, kind) WHERE m.generation = $1`,
 		f.gen.number, c.start, c.kind)
-	known, err := addStored(stored, err, rows)
+	known, err := addStored(stored, rows, figures.Minutely)
 	if err != nil {
 		return err
 	}
@@ -420,28 +476,18 @@ ON CONFLICT (generation, minute, kind) DO UPDATE SET sums = excluded.sums`, f.ge
 	return nil
 }
 
-// addStored adds rows that are stored to those that are there, and returns how many they are.
-func addStored(stored pgx.Rows, err error, rows map[figures.RowKey]figures.Sums) (n int, _ error) {
-	if err != nil {
-		return 0, err
-	}
-	defer stored.Close()
-	for ; stored.Next(); n++ {
-		var k figures.RowKey
-		var kind int16
-		var text string
-		if err := stored.Scan(&k.Start, (*string)(&k.Client), &kind, &text); err != nil {
-			return n, err
-		}
-		k.Kind = ofb.Kind(kind)
-		if rows[k] == nil {
+// addStored adds rows that are stored to those of a unit that are there, and returns how many they are.
+func addStored(stored pgx.Rows, rows map[figures.RowKey]figures.Sums, unit time.Duration) (n int, _ error) {
+	var k figures.RowKey
+	var text string
+	_, err := pgx.ForEachRow(stored, store.Columns(&k.Start, &k.Client, &k.Kind, &text), func() error {
+		k.Start -= k.Start % int64(unit/time.Second)
+		if n++; rows[k] == nil {
 			rows[k] = figures.Sums{}
 		}
-		if err := rows[k].AddText(text); err != nil {
-			return n, err
-		}
-	}
-	return n, stored.Err()
+		return rows[k].AddText(text)
+	})
+	return n, err
 }
 
 func (f *folding) addClients(ctx context.Context, batch *pgx.Batch, contacts map[notice.ClientID]figures.Contact) error {
@@ -452,46 +498,77 @@ func (f *folding) addClients(ctx context.Context, batch *pgx.Batch, contacts map
 	for client := range contacts {
 		ids = append(ids, string(client))
 	}
-	stored, err := readContacts(ctx, f.db, "generation = $1 AND client_id = ANY($2)", f.gen.number, ids)
+	slices.Sort(ids) // as the table's index has them
+	places := make([]pgtype.TID, len(ids))
+	stored, _ := f.db.Query(ctx, `SELECT k.n, h.ctid, h.last_success, h.last_failure, h.failures, h.failing_from
+FROM unnest($2::text[]) WITH ORDINALITY AS k(client_id, n) JOIN figures_client h USING (client_id) WHERE h.generation = $1`, f.gen.number, ids)
+	var n int64
+	var at pgtype.TID
+	var old figures.Contact
+	_, err := pgx.ForEachRow(stored, store.Columns(&n, &at, &old.LastSuccess, &old.LastFailure, &old.Failures, &old.FailingFrom), func() error {
+		client := notice.ClientID(ids[n-1])
+		places[n-1], contacts[client] = at, contacts[client].After(old)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	var success, failure, from []pgtype.Timestamptz
-	var failures []int64
-	var outcomes []string
-	for _, client := range ids {
-		c := contacts[notice.ClientID(client)]
-		if old, there := stored[notice.ClientID(client)]; there {
-			c = c.After(old)
+	var there, fresh contactColumns
+	for i, client := range ids {
+		if places[i].Valid {
+			there.place = append(there.place, places[i])
+			there.add(client, contacts[notice.ClientID(client)])
+		} else {
+			fresh.add(client, contacts[notice.ClientID(client)])
 		}
-		success, failure, from = append(success, store.ToTime(c.LastSuccess)), append(failure, store.ToTime(c.LastFailure)), append(from, store.ToTime(c.FailingFrom))
-		failures, outcomes = append(failures, c.Failures), append(outcomes, string(c.Outcome))
 	}
-	batch.Queue(`INSERT INTO figures_client (generation, client_id, last_success, last_failure, failures, failing_from, outcome)
-SELECT $1, * FROM unnest($2::text[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::timestamptz[], $7::text[])
-ON CONFLICT (generation, client_id) DO UPDATE SET last_success = excluded.last_success, last_failure = excluded.last_failure,
-  failures = excluded.failures, failing_from = excluded.failing_from, outcome = excluded.outcome`, f.gen.number, ids, success, failure, failures, from, outcomes)
+	if len(there.client) > 0 {
+		batch.Queue(`UPDATE figures_client h SET last_success = k.success, last_failure = k.failure, failures = k.failures, failing_from = k.since, outcome = k.outcome
+FROM unnest($2::tid[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::timestamptz[], $7::text[]) AS k(place, success, failure, failures, since, outcome)
+WHERE h.ctid = k.place AND h.generation = $1`, f.gen.number, there.place, there.success, there.failure, there.failures, there.from, there.outcome).Exec(allOf(len(there.client)))
+	}
+	if len(fresh.client) > 0 {
+		batch.Queue(`INSERT INTO figures_client (generation, client_id, last_success, last_failure, failures, failing_from, outcome)
+SELECT $1, * FROM unnest($2::text[], $3::timestamptz[], $4::timestamptz[], $5::bigint[], $6::timestamptz[], $7::text[])`,
+			f.gen.number, fresh.client, fresh.success, fresh.failure, fresh.failures, fresh.from, fresh.outcome)
+	}
 	return nil
 }
 
-func readContacts(ctx context.Context, q querier, where string, args ...any) (map[notice.ClientID]figures.Contact, error) {
-	rows, err := q.Query(ctx, "SELECT client_id, last_success, last_failure, failures, failing_from, outcome FROM figures_client WHERE "+where, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	out := map[notice.ClientID]figures.Contact{}
-	for rows.Next() {
-		var client, outcome string
-		var success, failure, from pgtype.Timestamptz
-		var c figures.Contact
-		if err := rows.Scan(&client, &success, &failure, &c.Failures, &from, &outcome); err != nil {
-			return nil, err
+// contactColumns are rows of figures_client, column by column.
+type contactColumns struct {
+	place                  []pgtype.TID // of rows that are there
+	client                 []string
+	success, failure, from []pgtype.Timestamptz
+	failures               []int64
+	outcome                []string
+}
+
+func (t *contactColumns) add(client string, c figures.Contact) {
+	t.client, t.outcome, t.failures = append(t.client, client), append(t.outcome, string(c.Outcome)), append(t.failures, c.Failures)
+	t.success, t.failure, t.from = append(t.success, store.ToTime(c.LastSuccess)), append(t.failure, store.ToTime(c.LastFailure)), append(t.from, store.ToTime(c.FailingFrom))
+}
+
+// allOf refuses an update that changed another number of rows: they are not where they were found.
+func allOf(rows int) func(pgconn.CommandTag) error {
+	return func(done pgconn.CommandTag) error {
+		if done.RowsAffected() != int64(rows) {
+			return fmt.Errorf("%d of %d rows of figures are where they were found: another session writes figures", done.RowsAffected(), rows)
 		}
-		c.LastSuccess, c.LastFailure, c.FailingFrom, c.Outcome = store.FromTime(success), store.FromTime(failure), store.FromTime(from), notice.Outcome(outcome)
-		out[notice.ClientID(client)] = c
+		return nil
 	}
-	return out, rows.Err()
+}
+
+func readContacts(ctx context.Context, q querier, where string, args ...any) (map[notice.ClientID]figures.Contact, error) {
+	rows, _ := q.Query(ctx, "SELECT client_id, last_success, last_failure, failures, failing_from, outcome FROM figures_client WHERE "+where, args...)
+	out := map[notice.ClientID]figures.Contact{}
+	var client notice.ClientID
+	var c figures.Contact
+	_, err := pgx.ForEachRow(rows, store.Columns(&client, &c.LastSuccess, &c.LastFailure, &c.Failures, &c.FailingFrom, &c.Outcome), func() error {
+		out[client] = c
+		return nil
+	})
+	return out, err
 }
 
 // keptHours is a period: from ≤ instant < to.

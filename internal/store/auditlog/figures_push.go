@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
@@ -56,12 +57,12 @@ func keyOf(e *audit.Entry) notice.Key {
 	return notice.Key{Kind: ofb.Kind(audit.Value(e.ResourceKind)), ID: audit.Value(e.ResourceID)}
 }
 
-// asked goes through a stretch in the order of the log.
-func (f *folding) asked(ctx context.Context, s *stretchOfLog) (*pushesAsked, error) {
+// asked goes through a stretch in the order of the log. earlier are the entries of notifications that it goes on with.
+func (f *folding) asked(ctx context.Context, s *stretchOfLog, earlier []history.Brief) (*pushesAsked, error) {
 	if f.push == nil || f.push.known == nil || f.push.entries != f.gen.entries || len(f.push.known) > pushMost {
 		f.push = &pushes{entries: f.gen.entries, known: map[notice.Key]*pushed{}}
 	}
-	if err := f.meet(ctx, s); err != nil {
+	if err := f.meet(ctx, s, earlier); err != nil {
 		return nil, err
 	}
 	out := &pushesAsked{polls: map[notice.ID]figures.Push{}}
@@ -75,8 +76,8 @@ func (f *folding) asked(ctx context.Context, s *stretchOfLog) (*pushesAsked, err
 }
 
 // meet reads how resources stood before a stretch that are asked for in it, or that have an attempt which ends in it and
-// began before.
-func (f *folding) meet(ctx context.Context, s *stretchOfLog) error {
+// began before. Of notifications that the stretch makes it reads nothing, and those that the stretch goes on with are in there already.
+func (f *folding) meet(ctx context.Context, s *stretchOfLog, there []history.Brief) error {
 	began := map[notice.ID]bool{}
 	var fresh []notice.Key
 	note := func(e *history.Brief) {
@@ -102,29 +103,54 @@ func (f *folding) meet(ctx context.Context, s *stretchOfLog) error {
 	for i, k := range fresh {
 		kinds[i], ids[i] = int16(k.Kind), k.ID
 	}
+	// Each is looked for by itself (OFFSET 0): a join with the history would read all of it.
 	made, err := queryEntries(ctx, f.db, "SELECT "+entryColumns+` FROM unnest($1::smallint[], $2::text[]) AS k(kind_of, resource)
 CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.resource_id = k.resource AND e.resource_kind = k.kind_of AND e.number IS NULL AND e.notification_id IS NOT NULL
-  AND e.kind IN ('change', 'decision', 'resend')) a`, kinds, ids)
+  AND e.kind IN ('change', 'decision', 'resend') AND (e.xid, e.id) <= ($3, $4) OFFSET 0) a`, kinds, ids, s.from.xid, [16]byte(s.from.id))
 	if err != nil || len(made) == 0 {
 		return err
 	}
-	notifications, since := make([]pgtype.UUID, 0, len(made)), made[0].At
-	for i := range made {
-		notifications, since = append(notifications, store.ToUUID(notificationOf(&made[i]))), min(since, made[i].At)
-	}
-	all, err := queryEntries(ctx, f.db, continuedSQL, notifications, since.Time().Add(-clockBack))
+	earlier, err := f.entriesOf(ctx, s, made, there)
 	if err != nil {
 		return err
 	}
-	var words history.SharedWords
-	earlier := make([]history.Brief, 0, len(all))
-	for i := range all {
-		if placed(&all[i]).compare(s.from) <= 0 {
-			earlier = append(earlier, history.ColumnsOf(&all[i], &words))
-		}
-	}
 	slices.SortFunc(earlier, func(a, b history.Brief) int { return placeOf(&a).compare(placeOf(&b)) })
 	return f.replay(ctx, earlier, s.from)
+}
+
+// entriesOf returns the entries of notifications before a stretch. It reads those of which none is there already.
+func (f *folding) entriesOf(ctx context.Context, s *stretchOfLog, made []audit.Entry, there []history.Brief) ([]history.Brief, error) {
+	known := make(map[notice.ID]bool, len(made))
+	for i := range made {
+		known[notificationOf(&made[i])] = false
+	}
+	out := make([]history.Brief, 0, 2*len(made))
+	for i := range there {
+		if _, wanted := known[there[i].Notification]; wanted {
+			out, known[there[i].Notification] = append(out, there[i]), true
+		}
+	}
+	var notifications []pgtype.UUID
+	since := made[0].At
+	for i := range made {
+		if id := notificationOf(&made[i]); !known[id] {
+			notifications, since = append(notifications, store.ToUUID(id)), min(since, made[i].At)
+		}
+	}
+	if len(notifications) == 0 {
+		return out, nil
+	}
+	all, err := queryEntries(ctx, f.db, continuedSQL, notifications, since.Time().Add(-clockBack))
+	if err != nil {
+		return nil, err
+	}
+	var words history.SharedWords
+	for i := range all {
+		if placed(&all[i]).compare(s.from) <= 0 {
+			out = append(out, history.ColumnsOf(&all[i], &words))
+		}
+	}
+	return out, nil
 }
 
 // replay brings resources to where they stood at a place, from the entries of their notifications. Status queries are not
@@ -151,25 +177,61 @@ func (f *folding) replay(ctx context.Context, all []history.Brief, upTo cursor) 
 			p.unfetched = nil // as if nothing had been asked
 		}
 	}
+	var looks pollLooks
 	for id, e := range attempts {
-		p := f.push.known[e.Key()]
-		if p == nil || !delivered[id] && p.open[id] == nil {
-			continue
+		if p := f.push.known[e.Key()]; p != nil && (delivered[id] || p.open[id] != nil) {
+			looks.add(e)
 		}
-		var asked bool
-		err := f.db.QueryRow(ctx, `SELECT EXISTS (SELECT FROM entry p WHERE p.resource_id = $1 AND p.number IS NULL AND p.at >= $2 AND p.kind = 'poll' AND p.outcome = '200'
-  AND p.resource_kind = $3 AND p.client_id IS NOT NULL AND NOT coalesce(starts_with(p.facts->>'operation', $8), false) AND (p.xid, p.id) > ($4, $5) AND (p.xid, p.id) <= ($6, $7))`,
-			e.ResourceID, e.At.Add(-time.Hour), int16(e.ResourceKind), e.XID, [16]byte(e.ID), upTo.xid, [16]byte(upTo.id), notice.ExtensionPrefix).Scan(&asked)
-		if err != nil {
-			return err
-		}
+	}
+	asked, err := looks.run(ctx, f.db, upTo)
+	if err != nil {
+		return err
+	}
+	for i, e := range looks.attempts {
+		id, p := e.Notification, f.push.known[e.Key()]
 		if open := p.open[id]; open != nil {
-			open.asked = asked
-		} else if m := made[id]; m != nil && m.Kind != history.FactResend && !asked {
+			open.asked = asked[i]
+		} else if m := made[id]; m != nil && m.Kind != history.FactResend && !asked[i] {
 			p.unfetched = append(p.unfetched, fetchOf(m))
 		}
 	}
 	return nil
+}
+
+// pollLooks ask for attempts whether there was a status query of their resources after them, column by column.
+type pollLooks struct {
+	attempts []*history.Brief
+	resource []string
+	kind     []int16
+	since    []time.Time
+	xid      []int64
+	id       []pgtype.UUID
+}
+
+func (l *pollLooks) add(e *history.Brief) {
+	l.attempts, l.resource, l.kind = append(l.attempts, e), append(l.resource, e.ResourceID), append(l.kind, int16(e.ResourceKind))
+	l.since, l.xid, l.id = append(l.since, e.At.Add(-time.Hour)), append(l.xid, e.XID), append(l.id, store.ToUUID(e.ID))
+}
+
+// askedSQL looks for each attempt by itself: joined with the history as a whole, other plans would read all of it.
+const askedSQL = `SELECT k.n FROM unnest($1::text[], $2::smallint[], $3::timestamptz[], $4::bigint[], $5::uuid[]) WITH ORDINALITY AS k(resource, kind_of, since, xid, id, n)
+CROSS JOIN LATERAL (SELECT FROM entry p WHERE p.resource_id = k.resource AND p.number IS NULL AND p.at >= k.since AND p.kind = 'poll' AND p.outcome = '200'
+  AND p.resource_kind = k.kind_of AND p.client_id IS NOT NULL AND NOT coalesce(starts_with(p.facts->>'operation', $8), false)
+  AND (p.xid, p.id) > (k.xid, k.id) AND (p.xid, p.id) <= ($6, $7) LIMIT 1) a`
+
+// run answers for each attempt, as the log has it up to a place.
+func (l *pollLooks) run(ctx context.Context, db querier, upTo cursor) ([]bool, error) {
+	asked := make([]bool, len(l.attempts))
+	if len(asked) == 0 {
+		return asked, nil
+	}
+	rows, _ := db.Query(ctx, askedSQL, l.resource, l.kind, l.since, l.xid, l.id, upTo.xid, [16]byte(upTo.id), notice.ExtensionPrefix)
+	var n int64
+	_, err := pgx.ForEachRow(rows, []any{&n}, func() error {
+		asked[n-1] = true
+		return nil
+	})
+	return asked, err
 }
 
 func fetchOf(e *history.Brief) figures.Fetch {

@@ -3,11 +3,11 @@ package auditlog
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/history"
@@ -22,6 +22,11 @@ const tailMost = 5000
 // entries as they were sealed; stored sums are compared with nothing.
 func (l *Log) Figures(ctx context.Context, ask figures.Ask) (figures.Reading, error) {
 	var out figures.Reading
+	for i, q := range ask.Queries {
+		if q.Unit != figures.Daily && q.Unit != figures.Hourly && q.Unit != figures.Minutely {
+			return out, fmt.Errorf("figures: query %d: unit %s is not known; use %s, %s or %s", i, q.Unit, figures.Daily, figures.Hourly, figures.Minutely)
+		}
+	}
 	err := pgx.BeginTxFunc(ctx, l.query, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		r := figuresReading{db: tx, ask: ask}
 		err := r.run(ctx)
@@ -46,7 +51,7 @@ func (r *figuresReading) run(ctx context.Context) (err error) {
 	if r.out.Size, err = logSize(ctx, r.db); err != nil {
 		return err
 	}
-	r.out.Position, r.out.At = r.gen.entries, store.FromTime(r.gen.through)
+	r.out.Position, r.out.At = r.gen.entries, r.gen.through
 	tail, err := r.tail(ctx)
 	if err != nil {
 		return err
@@ -75,7 +80,7 @@ func (r *figuresReading) tail(ctx context.Context) (*figures.Totals, error) {
 			return none, err
 		}
 	}
-	unsealed, err := readEntries(ctx, r.db, upTo, beyond, tailMost+1)
+	unsealed, err := readNext(ctx, r.db, upTo, beyond, tailMost+1)
 	if err != nil || len(s.entries)+len(unsealed) > tailMost {
 		return none, err
 	}
@@ -117,9 +122,9 @@ func (r *figuresReading) query(ctx context.Context, q figures.Query, tail *figur
 	for i, c := range clients {
 		ids[i] = string(c)
 	}
-	rows, err := r.db.Query(ctx, stored, r.gen.number, ids, q.From, q.To, int16(q.Kind))
+	rows, _ := r.db.Query(ctx, stored, r.gen.number, ids, q.From, q.To, int16(q.Kind))
 	all := map[figures.RowKey]figures.Sums{}
-	if _, err := addStored(rows, err, all); err != nil {
+	if _, err := addStored(rows, all, q.Unit); err != nil {
 		return err
 	}
 	for k, sums := range fresh {
@@ -127,7 +132,7 @@ func (r *figuresReading) query(ctx context.Context, q figures.Query, tail *figur
 		if !slices.Contains(clients, k.Client) || q.Kind != 0 && k.Kind != q.Kind || at.Before(q.From) || !at.Before(q.To) {
 			continue
 		}
-		if all[k] == nil {
+		if k.Start -= k.Start % int64(q.Unit/time.Second); all[k] == nil {
 			all[k] = figures.Sums{}
 		}
 		all[k].Add(sums)
@@ -161,13 +166,9 @@ SELECT client_id FROM c WHERE client_id IS NOT NULL LIMIT $3`
 // clients are the next clients of a query, and the last of them when others follow.
 func (r *figuresReading) clients(ctx context.Context, q figures.Query, fresh map[figures.RowKey]figures.Sums) ([]notice.ClientID, notice.ClientID, error) {
 	rows, _ := r.db.Query(ctx, clientsSQL, r.gen.number, string(q.After), q.Limit+1)
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	out, err := pgx.CollectRows(rows, pgx.RowTo[notice.ClientID])
 	if err != nil {
 		return nil, "", err
-	}
-	var out []notice.ClientID
-	for _, id := range ids {
-		out = append(out, notice.ClientID(id))
 	}
 	for k := range fresh {
 		if k.Client > q.After {
@@ -241,14 +242,7 @@ type LogHead struct {
 // Head tells how far the log goes.
 func (l *Log) Head(ctx context.Context) (LogHead, error) {
 	var h LogHead
-	var sealed, anchored pgtype.Timestamptz
 	err := l.query.QueryRow(ctx, `SELECT coalesce(c.size, 0), c.at, s.anchored_through
-FROM seal_state s LEFT JOIN LATERAL (SELECT size, at FROM log_checkpoint ORDER BY size DESC LIMIT 1) c ON true`).Scan(&h.Size, &sealed, &anchored)
-	if err != nil {
-		return h, store.Unavailable("read the end of the log", err)
-	}
-	if h.SealedAt = store.FromTime(sealed); anchored.InfinityModifier == pgtype.Finite {
-		h.AnchoredThrough = store.FromTime(anchored)
-	}
-	return h, nil
+FROM seal_state s LEFT JOIN LATERAL (SELECT size, at FROM log_checkpoint ORDER BY size DESC LIMIT 1) c ON true`).Scan(store.Columns(&h.Size, &h.SealedAt, &h.AnchoredThrough)...)
+	return h, store.Unavailable("read the end of the log", err)
 }

@@ -33,10 +33,8 @@ func RebuildFigures(ctx context.Context, url string, progress func(folded, all i
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	r := rebuilding{conn: conn, progress: progress}
-	if err := r.run(ctx); err != nil {
-		return RebuiltFigures{}, store.Unavailable("rebuild figures", err)
-	}
-	return r.out, nil
+	err = r.run(ctx)
+	return r.out, store.Unavailable("rebuild figures", err)
 }
 
 // errRebuilding means that figures are being rebuilt by another session.
@@ -50,6 +48,7 @@ type rebuilding struct {
 	gen      generation
 	still    idlePeriods
 	push     *pushes
+	begun    *begun
 }
 
 func (r *rebuilding) run(ctx context.Context) error {
@@ -80,7 +79,7 @@ func (r *rebuilding) run(ctx context.Context) error {
 
 // begin makes an empty generation and learns which months cannot be folded anew.
 func (r *rebuilding) begin(ctx context.Context) error {
-	if err := dropFigures(ctx, r.conn, "NOT active"); err != nil {
+	if err := dropUnused(ctx, r.conn); err != nil {
 		return err
 	}
 	err := r.conn.QueryRow(ctx, "INSERT INTO figures_state (generation, active) SELECT max(generation) + 1, false FROM figures_state RETURNING generation").Scan(&r.gen.number)
@@ -108,14 +107,14 @@ func (r *rebuilding) begin(ctx context.Context) error {
 	return nil
 }
 
-// dropFigures deletes generations.
-func dropFigures(ctx context.Context, db interface {
+// dropUnused deletes the generations that are not in use.
+func dropUnused(ctx context.Context, db interface {
 	Begin(ctx context.Context) (pgx.Tx, error)
-}, which string,
+},
 ) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		for _, table := range []string{"figures_hour", "figures_minute", "figures_client", "figures_state"} {
-			if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE generation IN (SELECT generation FROM figures_state WHERE "+which+")"); err != nil {
+			if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE generation IN (SELECT generation FROM figures_state WHERE NOT active)"); err != nil {
 				return err
 			}
 		}
@@ -125,13 +124,13 @@ func dropFigures(ctx context.Context, db interface {
 
 // step folds the next stretch. With the last one it waits for the fold in use, compares, and puts the new sums in place.
 func (r *rebuilding) step(ctx context.Context, tx pgx.Tx) (bool, error) {
-	f := folding{db: tx, still: &r.still, gen: r.gen, push: r.push}
-	n, more, err := f.step(ctx, nil)
+	f := folding{db: tx, still: &r.still, gen: r.gen, push: r.push, begun: r.begun}
+	out, err := f.step(ctx, nil)
 	if err != nil {
 		return false, err
 	}
-	r.gen.entries, r.push = f.gen.entries, f.push
-	r.out.Entries += n
+	r.gen.entries, r.push, r.begun = f.gen.entries, f.push, f.begun
+	r.out.Entries += out.Entries
 	size, err := logSize(ctx, tx)
 	if err != nil {
 		return false, err
@@ -139,7 +138,7 @@ func (r *rebuilding) step(ctx context.Context, tx pgx.Tx) (bool, error) {
 	if r.progress != nil {
 		r.progress(r.gen.entries, size)
 	}
-	if more {
+	if out.More {
 		return false, nil
 	}
 	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('arauto.figures'))"); err != nil {
@@ -162,11 +161,11 @@ func (r *rebuilding) replace(ctx context.Context, tx pgx.Tx, used generation) er
 		if err := f.learnWith(ctx); err != nil {
 			return err
 		}
-		_, more, err := f.step(ctx, nil)
+		out, err := f.step(ctx, nil)
 		if err != nil {
 			return err
 		}
-		if used = f.gen; !more {
+		if used = f.gen; !out.More {
 			break
 		}
 	}
@@ -190,5 +189,5 @@ SELECT $1, hour, client_id, kind, sums FROM figures_hour WHERE generation = $2 A
 	if _, err := tx.Exec(ctx, "UPDATE figures_state SET active = true WHERE generation = $1", r.gen.number); err != nil {
 		return err
 	}
-	return dropFigures(ctx, tx, "NOT active")
+	return dropUnused(ctx, tx)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -32,12 +33,12 @@ var (
 // client, an organisation, or clients by the root of the CNPJ that their payments name. Each look uses an index. Payments
 // and CNPJ roots are found once their change is folded.
 func (l *Log) Find(ctx context.Context, text string) (history.Found, error) {
-	key, err := l.findKey(ctx)
+	key, err := findKey(ctx, l.query)
 	if err != nil {
 		return history.Found{}, err
 	}
 	digest := digestOf(key, text)
-	f := idSearch{db: l.query, text: text, digest: digest, out: history.Found{Mark: hex.EncodeToString(digest)}}
+	f := idSearch{db: l.query, brands: l.brands, text: text, digest: digest, out: history.Found{Mark: hex.EncodeToString(digest)}}
 	for _, look := range []func(context.Context) error{f.resources, f.uuid, f.endToEnd, f.clients, f.cnpj} {
 		if err := look(ctx); err != nil {
 			return history.Found{}, store.Unavailable("find", err)
@@ -47,12 +48,9 @@ func (l *Log) Find(ctx context.Context, text string) (history.Found, error) {
 }
 
 // findKey is the secret under which ids that must not be kept are digested.
-func (l *Log) findKey(ctx context.Context) ([]byte, error) {
-	var key []byte
-	if err := l.query.QueryRow(ctx, "SELECT key FROM keyring WHERE name = 'find'").Scan(&key); err != nil {
-		return nil, store.Unavailable("read the key of digests", err)
-	}
-	return key, nil
+func findKey(ctx context.Context, db querier) (key []byte, err error) {
+	err = db.QueryRow(ctx, "SELECT key FROM keyring WHERE name = 'find'").Scan(&key)
+	return key, store.Unavailable("read the key of digests", err)
 }
 
 func digestOf(key []byte, text string) []byte {
@@ -63,6 +61,7 @@ func digestOf(key []byte, text string) []byte {
 
 // idSearch is one search of Find.
 type idSearch struct {
+	brands brand.List
 	db     querier
 	text   string
 	digest []byte
@@ -71,10 +70,7 @@ type idSearch struct {
 
 // add reads hits of one type.
 func (f *idSearch) add(ctx context.Context, sql string, args []any, hit func(rows pgx.Rows) (history.Hit, error)) error {
-	rows, err := f.db.Query(ctx, sql, args...)
-	if err != nil {
-		return err
-	}
+	rows, _ := f.db.Query(ctx, sql, args...)
 	defer rows.Close()
 	for n := 0; rows.Next(); n++ {
 		if n == findMost {
@@ -95,22 +91,33 @@ func (f *idSearch) add(ctx context.Context, sql string, args []any, hit func(row
 func (f *idSearch) resources(ctx context.Context) error {
 	var kinds []int16
 	for _, k := range ofb.Kinds() {
-		if k.CheckID(f.text) == nil {
+		if notice.ValidResourceKey(f.brands, k, f.text) {
 			kinds = append(kinds, int16(k))
 		}
 	}
 	if len(kinds) == 0 {
 		return nil
 	}
-	return f.add(ctx, `SELECT k, coalesce(r.client_id, e.client_id) FROM unnest($2::smallint[]) AS k LEFT JOIN resource r ON r.kind = k AND r.id = $1
-LEFT JOIN LATERAL (SELECT client_id FROM entry WHERE r.id IS NULL AND resource_id = $1 AND number IS NULL AND resource_kind = k AND kind <> 'poll' LIMIT 1) e ON true
-WHERE r.id IS NOT NULL OR e.client_id IS NOT NULL ORDER BY k`, []any{f.text, kinds}, func(rows pgx.Rows) (history.Hit, error) {
-		var kind int16
-		var client pgtype.Text
-		err := rows.Scan(&kind, &client)
-		k := ofb.Kind(kind)
-		return history.Hit{Type: history.HitTypeOf(k), ID: f.text, Kind: k, ResourceID: f.text, Client: notice.ClientID(client.String)}, err
+	return f.add(ctx, `SELECT k, t.id, coalesce(r.client_id, e.client_id) FROM unnest($1::text[]) AS t(id) CROSS JOIN unnest($2::smallint[]) AS k
+LEFT JOIN resource r ON r.kind = k AND r.id = t.id
+LEFT JOIN LATERAL (SELECT client_id FROM entry WHERE r.id IS NULL AND resource_id = t.id AND number IS NULL AND resource_kind = k AND kind <> 'poll' LIMIT 1) e ON true
+WHERE r.id IS NOT NULL OR e.client_id IS NOT NULL ORDER BY k, t.id`, []any{f.keys(), kinds}, func(rows pgx.Rows) (history.Hit, error) {
+		h := history.Hit{ID: f.text}
+		err := rows.Scan(store.Columns(&h.Kind, &h.ResourceID, &h.Client)...)
+		h.Type = history.HitTypeOf(h.Kind)
+		return h, err
 	})
+}
+
+// keys are the keys that the text may stand for: itself, and its id in every brand.
+func (f *idSearch) keys() []string {
+	out := []string{f.text}
+	for _, of := range f.brands.Prefixes() {
+		if of != "" && brand.Of(f.text) == "" {
+			out = append(out, brand.Key(of, f.text))
+		}
+	}
+	return out
 }
 
 // uuid finds notifications, changes and interactions.
@@ -135,7 +142,7 @@ func (f *idSearch) uuid(ctx context.Context) error {
 		return err
 	}
 	for i := range changes {
-		if notice.ID(changes[i].ID) == id {
+		if changes[i].ID == id {
 			f.entry(history.HitChange, &changes[i])
 		}
 	}
@@ -166,11 +173,8 @@ func (f *idSearch) endToEnd(ctx context.Context) error {
 	}
 	return f.add(ctx, `SELECT d.kind, d.resource_id, r.client_id FROM find_resource d LEFT JOIN resource r ON r.kind = d.kind AND r.id = d.resource_id
 WHERE d.digest = $1 ORDER BY d.kind, d.resource_id LIMIT $2`, []any{f.digest, findMost + 1}, func(rows pgx.Rows) (history.Hit, error) {
-		var kind int16
 		h := history.Hit{Type: history.HitEndToEnd, ID: f.text}
-		var client pgtype.Text
-		err := rows.Scan(&kind, &h.ResourceID, &client)
-		h.Kind, h.Client = ofb.Kind(kind), notice.ClientID(client.String)
+		err := rows.Scan(store.Columns(&h.Kind, &h.ResourceID, &h.Client)...)
 		return h, err
 	})
 }
@@ -202,8 +206,9 @@ func (f *idSearch) cnpj(ctx context.Context) error {
 }
 
 // learnWith makes the fold keep what payments are found by.
-func (f *folding) learnWith(ctx context.Context) error {
-	return f.db.QueryRow(ctx, "SELECT key FROM keyring WHERE name = 'find'").Scan(&f.key)
+func (f *folding) learnWith(ctx context.Context) (err error) {
+	f.key, err = findKey(ctx, f.db)
+	return err
 }
 
 // learn keeps what payments are found by that are new in a stretch. A document without such a member, or one that cannot be
@@ -219,10 +224,7 @@ func (f *folding) learn(ctx context.Context, entries []history.Brief) error {
 	var learned payments
 	for n := 0; n < len(ids); n += learnPage {
 		to := min(n+learnPage, len(ids))
-		rows, err := f.db.Query(ctx, `SELECT r.kind, r.id, r.client_id, r.document FROM unnest($1::smallint[], $2::text[]) AS k(kind, id) JOIN resource r USING (kind, id)`, kinds[n:to], ids[n:to])
-		if err != nil {
-			return err
-		}
+		rows, _ := f.db.Query(ctx, learnedDocuments, kinds[n:to], ids[n:to])
 		if err := learned.read(rows, f.key); err != nil {
 			return err
 		}
@@ -232,6 +234,12 @@ func (f *folding) learn(ctx context.Context, entries []history.Brief) error {
 
 // learnPage is how many documents are read at once.
 const learnPage = 1000
+
+// learnedDocuments reads each document by its key. A join would read the whole table, in parallel, as long as it has fewer than some
+// 100,000 rows. OFFSET 0 keeps the planner from making it one.
+const learnedDocuments = `
+SELECT r.kind, r.id, r.client_id, r.document FROM unnest($1::smallint[], $2::text[]) AS k(kind, id)
+CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.id OFFSET 0) r`
 
 // payments are what payments are found by, column by column.
 type payments struct {
@@ -249,10 +257,14 @@ func (p *payments) read(rows pgx.Rows, key []byte) error {
 	defer rows.Close()
 	var kind int16
 	var id, client string
-	var document pgtype.DriverBytes // is valid up to the next row
+	var column pgtype.DriverBytes // is valid up to the next row
 	for rows.Next() {
-		if err := rows.Scan(&kind, &id, &client, &document); err != nil {
+		if err := rows.Scan(&kind, &id, &client, &column); err != nil {
 			return err
+		}
+		document, err := store.Unpack(column)
+		if err != nil {
+			continue
 		}
 		endToEnd, number := history.SoughtIn(document)
 		if endToEndID.MatchString(endToEnd) {
@@ -277,11 +289,17 @@ func (p *payments) names(r rootOf) {
 	p.root, p.mine = append(p.root, r.root), append(p.mine, r.client)
 }
 
+// writeDigests adds digests that are not there. One session folds at a time, so nobody adds them meanwhile, and ON CONFLICT, which writes
+// each row into the write-ahead log twice, is not needed. Each digest is looked for by its key: OFFSET 0 keeps the planner from making it a
+// join, which would read the whole table.
+const writeDigests = `
+INSERT INTO find_resource (kind, resource_id, digest) SELECT DISTINCT ON (u.digest, u.kind, u.id) u.* FROM unnest($1::smallint[], $2::text[], $3::bytea[]) AS u(kind, id, digest)
+WHERE NOT EXISTS (SELECT FROM find_resource f WHERE f.digest = u.digest AND f.kind = u.kind AND f.resource_id = u.id OFFSET 0) ORDER BY u.digest, u.kind, u.id`
+
 func (p *payments) write(ctx context.Context, tx pgx.Tx) error {
 	batch := &pgx.Batch{}
 	if len(p.id) > 0 {
-		batch.Queue(`INSERT INTO find_resource (kind, resource_id, digest) SELECT * FROM unnest($1::smallint[], $2::text[], $3::bytea[]) AS u(kind, id, digest)
-ORDER BY u.digest ON CONFLICT DO NOTHING`, p.kind, p.id, p.digest)
+		batch.Queue(writeDigests, p.kind, p.id, p.digest)
 	}
 	if len(p.root) > 0 {
 		batch.Queue(`INSERT INTO find_cnpj (root, client_id) SELECT u.* FROM unnest($1::text[], $2::text[]) AS u(root, client_id)

@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/history"
-	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -89,44 +88,28 @@ const holdsSQL = `SELECT h.name, coalesce(h.client_id, ''), coalesce(h.resource_
 
 // Holds lists what stands, by name.
 func (l *Log) Holds(ctx context.Context) ([]history.Hold, error) {
-	rows, _ := l.query.Query(ctx, holdsSQL+"ORDER BY h.name")
-	out, err := pgx.CollectRows(rows, scanHold)
+	out, err := store.All(ctx, l.query, holdPlaces, holdsSQL+"ORDER BY h.name")
 	return out, store.Unavailable("list holds", err)
 }
 
 // Hold reads one; ErrNotFound when there is none.
 func (l *Log) Hold(ctx context.Context, name string) (history.Hold, error) {
-	rows, _ := l.query.Query(ctx, holdsSQL+"WHERE h.name = $1", name)
-	out, err := pgx.CollectRows(rows, scanHold)
-	if err != nil {
-		return history.Hold{}, store.Unavailable("read a hold", err)
-	}
-	if len(out) == 0 {
-		return history.Hold{}, fmt.Errorf("hold %s: %w", name, store.ErrNotFound)
-	}
-	return out[0], nil
+	h, err := store.One(ctx, l.query, holdPlaces, holdsSQL+"WHERE h.name = $1", name)
+	return h, store.Unavailable("read the hold "+name, err)
 }
 
-func scanHold(row pgx.CollectableRow) (h history.Hold, err error) {
-	var kind int16
-	err = row.Scan(&h.Name, &h.Client, &kind, &h.ResourceID, &h.Reason, &h.PlacedBy, &h.PlacedAt, &h.Months)
-	h.Kind, h.PlacedAt = ofb.Kind(kind), h.PlacedAt.UTC()
-	return h, err
+func holdPlaces(h *history.Hold) []any {
+	return []any{&h.Name, &h.Client, &h.Kind, &h.ResourceID, &h.Reason, &h.PlacedBy, &h.PlacedAt, &h.Months}
 }
 
 // HeldMonths lists the months of the history that would have been dropped and were kept, since holds concern them.
 func (l *Log) HeldMonths(ctx context.Context) (map[string][]string, error) {
-	rows, err := l.query.Query(ctx, "SELECT partition, holds FROM history_held")
-	if err != nil {
-		return nil, store.Unavailable("list held months", err)
-	}
+	rows, _ := l.query.Query(ctx, "SELECT partition, holds FROM history_held")
 	out := map[string][]string{}
 	var month string
 	var holds []string
-	if _, err := pgx.ForEachRow(rows, []any{&month, &holds}, func() error { out[month] = holds; return nil }); err != nil {
-		return nil, store.Unavailable("list held months", err)
-	}
-	return out, nil
+	_, err := pgx.ForEachRow(rows, []any{&month, &holds}, func() error { out[month] = holds; return nil })
+	return out, store.Unavailable("list held months", err)
 }
 
 // retentionTimeout bounds one run of retention: it counts whole months before it drops them, and nobody waits for it.
@@ -142,8 +125,5 @@ func (l *Log) DropHistory(ctx context.Context, keepYears int) (gone []string, er
 		}
 		return tx.QueryRow(ctx, "SELECT drop_history(make_interval(years => $1))", keepYears).Scan(&gone)
 	})
-	if err != nil {
-		return nil, store.Unavailable("drop old partitions of the history", err)
-	}
-	return gone, nil
+	return gone, store.Unavailable("drop old partitions of the history", err)
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
-	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -265,7 +264,7 @@ func (c *comparison) account(entries []audit.Entry, which ...int) history.Integr
 		s := &c.states[n]
 		switch {
 		case s.failed != "":
-			id := notice.ID(entries[n].ID)
+			id := entries[n].ID
 			out.Fail(history.FailedEntry{Seq: s.seq, EntryID: &id, At: entries[n].At.Time(), Reason: s.failed})
 		case s.verified:
 			out.Verified++

@@ -15,22 +15,28 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/store"
 )
 
 // Log is the log of a store's history. Its methods may be called at once.
 type Log struct {
 	query  *pgxpool.Pool
+	brands brand.List
 	system string // replica and version: the name of this process in the entries that it writes
 	cursor atomic.Pointer[[]byte]
 
 	waits waiting     // what this process sealed and Fold has not folded
 	still idlePeriods // of the last fold; used by Fold alone, which one goroutine calls
 	push  *pushes     // as of the last fold, likewise
+	begun *begun      // likewise
 }
 
 // New is the log over the connections of a store, which closes them.
 func New(a store.Access) *Log { return &Log{query: a.Query, system: a.System} }
+
+// NameBrands tells the log the brands of the deployment, so that an id is found at each of them. Call it before the log is used.
+func (l *Log) NameBrands(brands brand.List) { l.brands = brands }
 
 // Ping tells whether the database answers.
 func (l *Log) Ping(ctx context.Context) error {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
@@ -21,14 +20,10 @@ func (l *Log) LogHealth(ctx context.Context) (h history.LogHealth, err error) {
 	if err != nil {
 		return h, err
 	}
-	var signed, anchored pgtype.Timestamptz
-	err = l.query.QueryRow(ctx, "SELECT (SELECT at FROM log_checkpoint ORDER BY size DESC LIMIT 1), (SELECT anchored_through FROM seal_state)").Scan(&signed, &anchored)
+	h = history.LogHealth{Size: v.Size, Since: v.Since.verified(), Whole: v.Whole.verified(), Impossible: v.Impossible}
+	err = l.query.QueryRow(ctx, "SELECT (SELECT at FROM log_checkpoint ORDER BY size DESC LIMIT 1), (SELECT anchored_through FROM seal_state)").Scan(store.Columns(&h.CheckpointAt, &h.AnchoredAt)...)
 	if err != nil {
 		return h, store.Unavailable("read the state of the log", err)
-	}
-	h = history.LogHealth{Size: v.Size, CheckpointAt: store.FromTime(signed), Since: v.Since.verified(), Whole: v.Whole.verified(), Impossible: v.Impossible}
-	if anchored.InfinityModifier == pgtype.Finite {
-		h.AnchoredAt = store.FromTime(anchored)
 	}
 	if !v.Whole.BeganAt.IsZero() {
 		running := v.underWay()
@@ -56,9 +51,9 @@ func (v *LogVerification) underWay() history.Verification {
 // AskWhole begins a verification of the whole log, or joins the one under way; a SelfVerifier does the work. store.ErrNoCheckpoint
 // when nothing is sealed yet.
 func (l *Log) AskWhole(ctx context.Context) (history.Verification, error) {
-	var began pgtype.Timestamptz
+	var began time.Time
 	err := l.query.QueryRow(ctx, `UPDATE log_verification SET began_at = coalesce(began_at, now())
-WHERE scope = 'whole' AND EXISTS (SELECT FROM log_checkpoint) RETURNING began_at`).Scan(&began)
+WHERE scope = 'whole' AND EXISTS (SELECT FROM log_checkpoint) RETURNING began_at`).Scan(store.Columns(&began)...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return history.Verification{}, fmt.Errorf("nothing is sealed yet: %w", store.ErrNoCheckpoint)
 	}
@@ -69,8 +64,8 @@ WHERE scope = 'whole' AND EXISTS (SELECT FROM log_checkpoint) RETURNING began_at
 	if err != nil {
 		return history.Verification{}, err
 	}
-	if !v.Whole.BeganAt.Equal(store.FromTime(began)) { // it ended meanwhile
-		return l.WholeVerification(ctx, store.FromTime(began))
+	if !v.Whole.BeganAt.Equal(began) { // it ended meanwhile
+		return l.WholeVerification(ctx, began)
 	}
 	return v.underWay(), nil
 }
@@ -85,10 +80,9 @@ func (l *Log) WholeVerification(ctx context.Context, began time.Time) (out histo
 	if v.Whole.BeganAt.Equal(began) {
 		return v.underWay(), nil
 	}
-	var at pgtype.Timestamptz
 	var facts string
 	err = l.query.QueryRow(ctx, `SELECT id, at, facts::text FROM entry
-WHERE kind = 'verification' AND at >= $1 AND facts->>'scope' = 'whole' ORDER BY at LIMIT 1`, began).Scan((*[16]byte)(&out.Entry), &at, &facts)
+WHERE kind = 'verification' AND at >= $1 AND facts->>'scope' = 'whole' ORDER BY at LIMIT 1`, began).Scan(store.Columns(&out.Entry, &out.EndedAt, &facts)...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return out, fmt.Errorf("verification of the whole log that began at %s: %w", began.Format(time.RFC3339Nano), store.ErrNotFound)
 	}
@@ -99,7 +93,7 @@ WHERE kind = 'verification' AND at >= $1 AND facts->>'scope' = 'whole' ORDER BY 
 	if err := json.Unmarshal([]byte(facts), &r); err != nil {
 		return out, fmt.Errorf("facts of the verification %s: %w", out.Entry, err)
 	}
-	out.BeganAt, out.EndedAt, out.Verified, out.Size, out.Removed, out.Root = began, store.FromTime(at), r.To, r.To, r.Removed, r.Root
+	out.BeganAt, out.Verified, out.Size, out.Removed, out.Root = began, r.To, r.To, r.Removed, r.Root
 	if r.Found != nil {
 		out.Fault = &history.LogFault{Seq: r.Found.Seq, Reason: r.Found.Reason}
 		out.Verified = r.Found.Seq

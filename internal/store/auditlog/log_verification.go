@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
@@ -86,18 +85,17 @@ SELECT scope, verified, coalesce(progress::text, '{}'), began_at, ended_at, ok_a
   (SELECT coalesce(max(to_seq), 0) FROM log_count WHERE to_seq <= log.size)
 FROM log_verification, log`)
 	var scope, progress string
-	var began, ended, ok, faultAt pgtype.Timestamptz
+	var read ScopeState
 	var seq *int64
-	var reason *string
-	var verified, counted int64
-	_, err = pgx.ForEachRow(rows, []any{&scope, &verified, &progress, &began, &ended, &ok, &seq, &reason, &faultAt, &v.Now, &v.Size, &counted}, func() error {
+	var reason string
+	var counted int64
+	_, err = pgx.ForEachRow(rows, store.Columns(&scope, &read.Verified, &progress, &read.BeganAt, &read.EndedAt, &read.OKAt, &seq, &reason, &read.FaultAt, &v.Now, &v.Size, &counted), func() error {
 		state := &v.Since
 		if scope == ScopeWhole {
 			state = &v.Whole
 		}
-		*state = ScopeState{Verified: verified, EndedAt: store.FromTime(ended), OKAt: store.FromTime(ok), BeganAt: store.FromTime(began), FaultAt: store.FromTime(faultAt)}
-		if seq != nil && reason != nil {
-			state.Fault = &audit.Fault{Seq: *seq, Reason: *reason}
+		if *state = read; seq != nil {
+			state.Fault = &audit.Fault{Seq: *seq, Reason: reason}
 		}
 		return json.Unmarshal([]byte(progress), &state.walk)
 	})
@@ -162,10 +160,7 @@ func (l *Log) VerifySince(ctx context.Context, key ed25519.PublicKey, most int64
 		return nil, l.verifiedNothing(ctx)
 	}
 	r.TookMillis = time.Since(began).Milliseconds()
-	if err := l.recordSince(ctx, r, counter.Counts()); err != nil {
-		return nil, store.Unavailable("record the verification", err)
-	}
-	return r, nil
+	return r, store.Unavailable("record the verification", l.recordSince(ctx, r, counter.Counts()))
 }
 
 // judge takes what a verification came to. An error that is no fault is returned.
@@ -184,10 +179,8 @@ func (r *VerificationRecord) judge(v audit.VerifiedLog, err error) error {
 
 // verifiedNothing notes that there was nothing to verify.
 func (l *Log) verifiedNothing(ctx context.Context) error {
-	if _, err := l.query.Exec(ctx, "UPDATE log_verification SET ended_at = now(), ok_at = now() WHERE scope = 'since'"); err != nil {
-		return store.Unavailable("note the verification", err)
-	}
-	return nil
+	_, err := l.query.Exec(ctx, "UPDATE log_verification SET ended_at = now(), ok_at = now() WHERE scope = 'since'")
+	return store.Unavailable("note the verification", err)
 }
 
 // okNotAhead takes a time in the future out of the state (see LogVerification.Impossible).
@@ -232,7 +225,7 @@ func insertVerification(ctx context.Context, tx pgx.Tx, id notice.ID, r *Verific
 // previousCounts is the position of the newest entry with counts; nil when there is none, or it is not sealed yet.
 func previousCounts(ctx context.Context, q querier) (*int64, error) {
 	var at cursor
-	err := q.QueryRow(ctx, "SELECT xid, entry FROM log_count ORDER BY to_seq DESC LIMIT 1").Scan(&at.xid, (*[16]byte)(&at.id))
+	err := q.QueryRow(ctx, "SELECT xid, entry FROM log_count ORDER BY to_seq DESC LIMIT 1").Scan(store.Columns(&at.xid, &at.id)...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
@@ -292,10 +285,7 @@ func (l *Log) VerifyWhole(ctx context.Context, key ed25519.PublicKey, part int64
 		return nil, false, store.Unavailable("verify the log", err)
 	}
 	r.TookMillis = state.Now.Sub(state.Whole.BeganAt).Milliseconds()
-	if err := l.recordWhole(ctx, r); err != nil {
-		return nil, false, store.Unavailable("record the verification", err)
-	}
-	return r, false, nil
+	return r, false, store.Unavailable("record the verification", l.recordWhole(ctx, r))
 }
 
 // keepWalk stores how far the walk has come.

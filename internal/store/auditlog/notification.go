@@ -16,12 +16,11 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 )
 
 // notificationOf is the notification that an entry tells of; zero: of none.
-func notificationOf(e *audit.Entry) notice.ID { return notice.ID(audit.Value(e.NotificationID)) }
+func notificationOf(e *audit.Entry) notice.ID { return audit.Value(e.NotificationID) }
 
 // waitingRow is the queue's row of a notification that is alive.
 type waitingRow struct {
@@ -97,7 +96,7 @@ func (l *Log) announced(ctx context.Context, f history.Filter) ([]audit.Entry, e
 		return l.announcedBy(ctx, f, closed(f), alive(f, true))
 	}
 	if f.ResourceID == "" && f.Interaction.IsZero() && (f.Late || f.Outcome != "" && !slices.Contains(plain, string(f.Outcome))) {
-		return l.announcedBy(ctx, f, marked(f))
+		return l.announcedMarked(ctx, f)
 	}
 	var c conditions
 	c.and("a.notification_id IS NOT NULL AND a.kind IN ('change', 'decision', 'resend')")
@@ -181,6 +180,32 @@ SELECT m.notification_id, m.at FROM marked CROSS JOIN LATERAL (SELECT a.notifica
   WHERE a.notification_id = marked.notification_id AND a.kind IN ('change', 'decision', 'resend')` + strings.ReplaceAll(since, "%s", "a") + ` LIMIT 1) m` + where, c.args}
 }
 
+// firstMarks is how far back the first look for marks goes.
+const firstMarks = time.Hour
+
+// announcedMarked reads one page of the entries that made notifications with a mark. Marks come after the notification, so those
+// from a time on belong to all marked notifications from that time on. It looks back further and further until the page is
+// full: a mark may be rare for one client and frequent for all.
+func (l *Log) announcedMarked(ctx context.Context, f history.Filter) ([]audit.Entry, error) {
+	start := time.Now()
+	if !f.To.IsZero() && f.To.Before(start) {
+		start = f.To
+	}
+	if !f.After.At.IsZero() && f.After.At.Before(start) {
+		start = f.After.At
+	}
+	for step := firstMarks; ; step *= stepGrowth {
+		near := f
+		if low := start.Add(-step); step < walkBack && low.After(f.From) {
+			near.From = low
+		}
+		page, err := l.announcedBy(ctx, near, marked(near))
+		if err != nil || len(page) >= f.Limit || near.From.Equal(f.From) {
+			return page, err
+		}
+	}
+}
+
 // alive finds notifications in the queue, those of ended registrations or the others.
 func alive(f history.Filter, stale bool) finder {
 	var c conditions
@@ -221,11 +246,7 @@ func flying(f history.Filter) finder {
 func (l *Log) announcedBy(ctx context.Context, f history.Filter, finders ...finder) ([]audit.Entry, error) {
 	var places []place
 	for _, find := range finders {
-		rows, _ := l.query.Query(ctx, find.sql, find.args...)
-		some, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (p place, err error) {
-			err = row.Scan((*[16]byte)(&p.ID), &p.At)
-			return p, err
-		})
+		some, err := store.All(ctx, l.query, func(p *place) []any { return []any{&p.ID, &p.At} }, find.sql, find.args...)
 		if err != nil {
 			return nil, err
 		}
@@ -298,7 +319,7 @@ func assemble(ctx context.Context, q querier, rows []audit.Entry, queue bool) ([
 		}
 		r.State = notice.Pending
 		if !w.InFlight {
-			r.NextAttemptAt = w.DueAt.UTC()
+			r.NextAttemptAt = w.DueAt
 		}
 	}
 	for i := range out {
@@ -311,12 +332,9 @@ func assemble(ctx context.Context, q querier, rows []audit.Entry, queue bool) ([
 
 // readWaiting reads the queue's rows of notifications, with whether the registration each was made under still lasts.
 func readWaiting(ctx context.Context, q querier, ids []pgtype.UUID) ([]waitingRow, error) {
-	rows, _ := q.Query(ctx, `SELECT q.id, q.due_at, q.token IS NOT NULL, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)
+	return store.All(ctx, q, func(w *waitingRow) []any { return []any{&w.ID, &w.DueAt, &w.InFlight, &w.Stale} },
+		`SELECT q.id, q.due_at, q.token IS NOT NULL, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)
 FROM queue q LEFT JOIN initiator i ON i.client_id = q.client_id WHERE q.id = ANY($1::uuid[])`, ids)
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (w waitingRow, err error) {
-		err = row.Scan((*[16]byte)(&w.ID), &w.DueAt, &w.InFlight, &w.Stale)
-		return w, err
-	})
 }
 
 // Bounds of one timeline: of changes and decisions the oldest are kept, since they explain the rest; of polls, which may
@@ -329,9 +347,8 @@ const (
 // Timeline reads everything about one resource; ErrNotFound when nothing is known of it.
 func (l *Log) Timeline(ctx context.Context, key notice.Key) (history.Timeline, error) {
 	t := history.Timeline{Kind: key.Kind, ResourceID: key.ID}
-	var client, version, status string
 	err := l.query.QueryRow(ctx, "SELECT client_id, api_version, status, revision, updated_at, document FROM resource WHERE kind = $1 AND id = $2",
-		int16(key.Kind), key.ID).Scan(&client, &version, &status, &t.Revision, &t.UpdatedAt, &t.Document)
+		int16(key.Kind), key.ID).Scan(store.Columns(&t.Client, &t.APIVersion, &t.Status, &t.Revision, &t.UpdatedAt, store.Document((*[]byte)(&t.Document)))...)
 	known := err == nil
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return t, store.Unavailable("read the resource", err)
@@ -348,10 +365,6 @@ func (l *Log) Timeline(ctx context.Context, key notice.Key) (history.Timeline, e
 	if !known && len(rows) == 0 {
 		return t, fmt.Errorf("%s %s: %w", key.Kind, key.ID, store.ErrNotFound)
 	}
-	t.Client, t.APIVersion, t.Status = notice.ClientID(client), version, ofb.Status(status)
-	if known {
-		t.UpdatedAt = t.UpdatedAt.UTC()
-	}
 	t.Notifications, _, err = l.Notifications(ctx, history.Filter{Kind: key.Kind, ResourceID: key.ID, Limit: 1000})
 	if err != nil {
 		return t, err
@@ -367,11 +380,11 @@ func (l *Log) Timeline(ctx context.Context, key notice.Key) (history.Timeline, e
 	return t, nil
 }
 
-// resentSQL finds a resend of a change that forbids another: one in the queue, delivered, or so young that two people
-// pressed at the same moment (N4).
+// resentSQL finds a resend of a change that forbids another (D-4): one that was attempted, whatever its outcome, one in the queue, or one
+// so young that two people pressed at the same moment (N4). One whose registration ended before its attempt forbids nothing.
 const resentSQL = `SELECT count(*) FROM entry e WHERE e.resource_id = $1 AND e.resource_kind = $2 AND e.number IS NULL AND e.kind = 'resend' AND e.change_id = $3
   AND (e.at > now() - interval '1 minute' OR EXISTS (SELECT FROM queue q WHERE q.id = e.notification_id)
-    OR EXISTS (SELECT FROM entry d WHERE d.notification_id = e.notification_id AND d.closes = 'delivered'))`
+    OR EXISTS (SELECT FROM entry d WHERE d.notification_id = e.notification_id AND d.kind = 'attempt'))`
 
 // Resend makes one more notification of kind manual for one that is exhausted or cancelled (D-4): due at once, never
 // followed. Calls for the same change at the same moment take turns, and all but the first are refused.
@@ -392,8 +405,12 @@ func (l *Log) Resend(ctx context.Context, id notice.ID, actor, reason string) (n
 	if old.State != notice.Exhausted && old.State != notice.Cancelled {
 		return notice.ID{}, fmt.Errorf("resend %s: %w", id, store.ErrNotOver)
 	}
+	caller, source := store.CallerOf(ctx), "operator"
+	if caller.Role == history.RoleInitiator {
+		source = history.RoleInitiator
+	}
 	text, err := store.Facts(history.ChangeFacts{
-		System: l.system, Source: "operator", Actor: actor, Role: store.CallerOf(ctx).Role, Remote: store.CallerOf(ctx).Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
+		System: l.system, Source: source, Actor: actor, Role: caller.Role, Remote: caller.Source, APIVersion: old.APIVersion, Status: old.Status, OccurredAt: old.OccurredAt,
 		Event: old.Event, EventAt: old.EventAt, Clause: "D-4", Why: reason, Resends: id.String(),
 	})
 	if err != nil {
@@ -425,10 +442,7 @@ VALUES ($1, $2, $3, $4, $5, nullif($6::bigint, 0), $7, $8, 'resend', $9::json)`,
 			old.Revision, store.ToUUID(fresh), store.ToUUID(old.ChangeID), text)
 		return errors.Join(err, store.Step(ctx, tx, id.String(), fresh.String()))
 	})
-	if err != nil {
-		return notice.ID{}, store.Unavailable("resend", err)
-	}
-	return fresh, nil
+	return fresh, store.Unavailable("resend", err)
 }
 
 // CursorKey is the secret that authenticates cursors, the same in every replica.

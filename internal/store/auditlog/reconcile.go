@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
@@ -137,10 +136,7 @@ func (r *reconciling) hadAddress(client notice.ClientID) func(time.Time) (bool, 
 
 // piece looks at some pages of the history, and at all that belongs to what is in them.
 func (r *reconciling) piece(ctx context.Context, tx pgx.Tx, p piece) error {
-	rows, err := tx.Query(ctx, "SELECT p.kind, count(*) FROM entry p WHERE "+p.where()+" GROUP BY 1", r.from, r.to)
-	if err != nil {
-		return err
-	}
+	rows, _ := tx.Query(ctx, "SELECT p.kind, count(*) FROM entry p WHERE "+p.where()+" GROUP BY 1", r.from, r.to)
 	var kind string
 	var n int64
 	if _, err := pgx.ForEachRow(rows, []any{&kind, &n}, func() error { r.out.Entries[kind] += n; return nil }); err != nil {
@@ -149,20 +145,18 @@ func (r *reconciling) piece(ctx context.Context, tx pgx.Tx, p piece) error {
 	rows, _ = tx.Query(ctx, "SELECT p.id, p.kind, p.resource_kind, p.resource_id, p.notification_id FROM entry p"+
 		" WHERE p.kind IN ('change', 'decision', 'resend') AND "+p.where(), r.from, r.to)
 	changed := map[notice.Key]map[notice.ID]bool{}
-	var announced []pgtype.UUID
-	var id, notification pgtype.UUID
-	var resourceKind int16
-	var resource string
-	_, err = pgx.ForEachRow(rows, []any{&id, &kind, &resourceKind, &resource, &notification}, func() error {
-		if notification.Valid {
+	var announced []notice.ID
+	var id, notification notice.ID
+	var key notice.Key
+	_, err := pgx.ForEachRow(rows, store.Columns(&id, &kind, &key.Kind, &key.ID, &notification), func() error {
+		if !notification.IsZero() {
 			announced = append(announced, notification)
 		}
 		if kind == history.FactChange {
-			key := notice.Key{Kind: ofb.Kind(resourceKind), ID: resource}
 			if changed[key] == nil {
 				changed[key] = map[notice.ID]bool{}
 			}
-			changed[key][store.FromUUID(id)] = true
+			changed[key][id] = true
 		}
 		return nil
 	})
@@ -183,28 +177,23 @@ func (r *reconciling) strays(ctx context.Context, tx pgx.Tx, p piece) error {
 	undecided := `SELECT p.notification_id, min(p.at), min(p.client_id), min(p.resource_kind), min(p.resource_id) FROM entry p WHERE p.notification_id IS NOT NULL
 AND p.kind NOT IN ('change', 'decision', 'resend') AND NOT EXISTS (
   SELECT FROM entry a WHERE a.notification_id = p.notification_id AND a.kind IN ('change', 'decision', 'resend')) AND ` + p.where() + " GROUP BY 1 ORDER BY 2, 1"
-	err := r.gather(ctx, tx, undecided, p, func(row pgx.CollectableRow) (history.Difference, error) {
-		return scanDifference(row, history.Difference{What: history.ChainUndecided, Detail: "attempts or results of a notification that no change made"}, notificationID)
-	})
+	err := r.gather(ctx, tx, undecided, p, differing(history.ChainUndecided, "attempts or results of a notification that no change made", notificationID))
 	if err != nil {
 		return err
 	}
 	for _, t := range []struct {
 		kind, by string
-		twice    history.Difference
+		twice    places
 	}{
-		{"IN ('attempt', 'change')", "", history.Difference{What: history.InteractionTwice, Detail: "two attempts with one interaction id"}},
-		{"= 'poll'", ", e.id", history.Difference{What: history.PollTwice, Detail: "one status query recorded twice"}},
+		{"IN ('attempt', 'change')", "", differing(history.InteractionTwice, "two attempts with one interaction id", interactionID)},
+		{"= 'poll'", ", e.id", differing(history.PollTwice, "one status query recorded twice", interactionID)},
 	} {
 		// An initiator may use one interaction id for all its queries: the limit keeps that from costing more and more.
 		sql := `SELECT e.interaction_id, min(e.at), min(e.client_id), min(e.resource_kind), min(e.resource_id)
 FROM (SELECT DISTINCT p.interaction_id FROM entry p WHERE p.kind ` + t.kind + ` AND p.interaction_id IS NOT NULL AND ` + p.where() + `) x
 CROSS JOIN LATERAL (SELECT * FROM entry e WHERE e.interaction_id = x.interaction_id AND e.kind ` + t.kind + ` LIMIT 1000) e
 GROUP BY e.interaction_id` + t.by + ` HAVING count(*) > 1 ORDER BY 2, 1`
-		err := r.gather(ctx, tx, sql, p, func(row pgx.CollectableRow) (history.Difference, error) {
-			return scanDifference(row, t.twice, interactionID)
-		})
-		if err != nil {
+		if err := r.gather(ctx, tx, sql, p, t.twice); err != nil {
 			return err
 		}
 	}
@@ -219,15 +208,12 @@ func (r *reconciling) uncased(ctx context.Context, tx pgx.Tx, p piece) error {
 	}
 	sql := `SELECT p.id, p.at, p.client_id, p.resource_kind, p.resource_id FROM entry p WHERE p.kind = 'quarantined' AND NOT EXISTS (
   SELECT FROM quarantine q WHERE q.kind = ` + kinds + ` ELSE '' END AND q.resource_id = coalesce(p.resource_id, '') AND q.revision = coalesce(p.revision, 0)) AND ` + p.where()
-	return r.gather(ctx, tx, sql, p, func(row pgx.CollectableRow) (history.Difference, error) {
-		return scanDifference(row, history.Difference{What: history.CaseMissing, Detail: "a change was put aside, and no case of it is in quarantine"}, changeID)
-	})
+	return r.gather(ctx, tx, sql, p, differing(history.CaseMissing, "a change was put aside, and no case of it is in quarantine", changeID))
 }
 
 // gather runs a query about a piece and hands its rows over as differences.
-func (r *reconciling) gather(ctx context.Context, tx pgx.Tx, sql string, p piece, scan pgx.RowToFunc[history.Difference]) error {
-	rows, _ := tx.Query(ctx, sql, p.from, p.to)
-	all, err := pgx.CollectRows(rows, scan)
+func (r *reconciling) gather(ctx context.Context, tx pgx.Tx, sql string, p piece, to places) error {
+	all, err := store.All(ctx, tx, to, sql, p.from, p.to)
 	if err != nil {
 		return err
 	}
@@ -239,16 +225,24 @@ func notificationID(d *history.Difference) *notice.ID { return &d.Notification }
 func interactionID(d *history.Difference) *notice.ID  { return &d.Interaction }
 func changeID(d *history.Difference) *notice.ID       { return &d.Change }
 
-// scanDifference reads an id, a time, a client and a resource into a difference.
-func scanDifference(row pgx.CollectableRow, d history.Difference, which func(*history.Difference) *notice.ID) (history.Difference, error) {
-	var id pgtype.UUID
-	var client, resource pgtype.Text
-	var kind pgtype.Int2
-	var at pgtype.Timestamptz
-	err := row.Scan(&id, &at, &client, &kind, &resource)
-	*which(&d) = store.FromUUID(id)
-	d.Since, d.Client, d.Kind, d.ResourceID = history.Moment{Time: store.FromTime(at)}, notice.ClientID(client.String), ofb.Kind(kind.Int16).String(), resource.String
-	return d, err
+// places are those of a query's columns in a difference.
+type places func(*history.Difference) []any
+
+// differing are the places of an id, a time, a client and a resource.
+func differing(what history.Finding, detail string, which func(*history.Difference) *notice.ID) places {
+	return func(d *history.Difference) []any {
+		d.What, d.Detail = what, detail
+		return []any{which(d), &d.Since.Time, &d.Client, store.KindName(&d.Kind), &d.ResourceID}
+	}
+}
+
+// gatherNow hands over the rows of a query about what is stored now as differences.
+func (r *reconciling) gatherNow(ctx context.Context, to places, sql string, args ...any) error {
+	all, err := store.All(ctx, r.i.db, to, sql, args...)
+	if err != nil {
+		return err
+	}
+	return r.found(all...)
 }
 
 // queue looks at everything that waits or is in flight.
@@ -257,18 +251,14 @@ func (r *reconciling) queue(ctx context.Context) error {
   EXISTS (SELECT FROM entry a WHERE a.notification_id = q.id AND a.kind IN ('change', 'decision', 'resend')),
   CASE WHEN q.token IS NULL THEN q.due_at ELSE q.lease_until END < now() - $2::interval
 FROM queue q WHERE q.id > $1 ORDER BY q.id LIMIT $3`
-	last := pgtype.UUID{Valid: true}
+	var d history.Difference
 	for {
-		rows, _ := r.i.db.Query(ctx, sql, last, overdueAfter, keysAtOnce)
+		rows, _ := r.i.db.Query(ctx, sql, [16]byte(d.Notification), overdueAfter, keysAtOnce)
 		var all []history.Difference
 		n := 0
-		var kind int16
-		var client, resource string
-		var at pgtype.Timestamptz
 		var decided, overdue bool
-		_, err := pgx.ForEachRow(rows, []any{&last, &at, &client, &kind, &resource, &decided, &overdue}, func() error {
+		_, err := pgx.ForEachRow(rows, store.Columns(&d.Notification, &d.Since.Time, &d.Client, store.KindName(&d.Kind), &d.ResourceID, &decided, &overdue), func() error {
 			n++
-			d := history.Difference{Since: history.Moment{Time: store.FromTime(at)}, Client: notice.ClientID(client), Kind: ofb.Kind(kind).String(), ResourceID: resource, Notification: store.FromUUID(last)}
 			if d.What, d.Detail = history.ChainUndecided, "it is in the queue, and no change made it"; !decided {
 				all = append(all, d)
 			}
@@ -294,54 +284,29 @@ func (r *reconciling) flights(ctx context.Context) error {
 		return err
 	}
 	r.out.Queued += n
-	rows, _ := r.i.db.Query(ctx, `SELECT a.notification_id, f.lease_until, a.client_id, a.resource_kind, a.resource_id FROM flight f JOIN entry a ON a.xid = f.xid AND `+inFlight+`
+	return r.gatherNow(ctx, differing(history.ChainOverdue, "its first attempt is under way, and its lease over for more than an hour", notificationID),
+		`SELECT a.notification_id, f.lease_until, a.client_id, a.resource_kind, a.resource_id FROM flight f JOIN entry a ON a.xid = f.xid AND `+inFlight+`
 WHERE f.lease_until < now() - $1::interval AND `+unsettled+`
 ORDER BY a.at, a.id LIMIT 1000`, overdueAfter)
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (history.Difference, error) {
-		return scanDifference(row, history.Difference{What: history.ChainOverdue, Detail: "its first attempt is under way, and its lease over for more than an hour"}, notificationID)
-	})
-	if err != nil {
-		return err
-	}
-	return r.found(all...)
 }
 
 // timers finds deadlines that nobody fired.
 func (r *reconciling) timers(ctx context.Context) error {
-	rows, _ := r.i.db.Query(ctx, "SELECT kind, resource_id, rule, deadline FROM timer WHERE deadline < now() - $1::interval ORDER BY deadline LIMIT 1000", timerOverdue)
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (history.Difference, error) {
-		d := history.Difference{What: history.TimerOverdue}
-		var kind int16
-		var rule string
-		var at pgtype.Timestamptz
-		err := row.Scan(&kind, &d.ResourceID, &rule, &at)
-		d.Kind, d.Since, d.Detail = ofb.Kind(kind).String(), history.Moment{Time: store.FromTime(at)}, "the deadline of "+rule+" has passed"
-		return d, err
-	})
-	if err != nil {
-		return err
-	}
-	return r.found(all...)
+	return r.gatherNow(ctx, func(d *history.Difference) []any {
+		d.What = history.TimerOverdue
+		return []any{store.KindName(&d.Kind), &d.ResourceID, &d.Detail, &d.Since.Time}
+	}, `SELECT kind, resource_id, format('the deadline of %s has passed', rule), deadline FROM timer
+WHERE deadline < now() - $1::interval ORDER BY deadline LIMIT 1000`, timerOverdue)
 }
 
 // cases holds the quarantine against the entries that made and closed its cases, which have the very same time.
 func (r *reconciling) cases(ctx context.Context) error {
-	rows, _ := r.i.db.Query(ctx, `SELECT q.id, q.last_at, q.client_id, q.kind, q.resource_id, q.revision, q.state FROM quarantine q WHERE q.last_at >= $1 AND q.last_at < $2 AND (
-  NOT EXISTS (SELECT FROM entry e WHERE e.kind = 'quarantined' AND e.at = q.last_at AND coalesce(e.resource_id, '') = q.resource_id AND coalesce(e.revision, 0) = q.revision)
+	return r.gatherNow(ctx, func(d *history.Difference) []any {
+		d.What = history.CaseUndecided
+		return []any{&d.Detail, &d.Since.Time, &d.Client, &d.Kind, &d.ResourceID, &d.Revision}
+	}, `SELECT format('case %s is %s, and the history does not say so', q.id, q.state), q.last_at, q.client_id, q.kind, q.resource_id, q.revision
+FROM quarantine q WHERE q.last_at >= $1 AND q.last_at < $2 AND (
+  NOT EXISTS (SELECT FROM entry e WHERE e.kind IN ('quarantined', 'change') AND e.at = q.last_at AND coalesce(e.resource_id, '') = q.resource_id AND coalesce(e.revision, 0) = q.revision)
   OR q.state = 'applied' AND NOT EXISTS (SELECT FROM entry e WHERE e.resource_id = q.resource_id AND e.number IS NULL AND e.kind = 'change' AND e.facts->>'quarantine' = q.id::text)
   OR q.state = 'dismissed' AND NOT EXISTS (SELECT FROM entry e WHERE e.kind = 'admin' AND e.at = q.closed_at AND e.facts->>'object' = q.id::text))`, r.from, r.to)
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (history.Difference, error) {
-		d := history.Difference{What: history.CaseUndecided}
-		var id pgtype.UUID
-		var client, state string
-		var at pgtype.Timestamptz
-		err := row.Scan(&id, &at, &client, &d.Kind, &d.ResourceID, &d.Revision, &state)
-		d.Since, d.Client = history.Moment{Time: store.FromTime(at)}, notice.ClientID(client)
-		d.Detail = fmt.Sprintf("case %s is %s, and the history does not say so", store.FromUUID(id), state)
-		return d, err
-	})
-	if err != nil {
-		return err
-	}
-	return r.found(all...)
 }

@@ -7,10 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/notice"
-	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -21,43 +19,21 @@ const callsLate = 48 * time.Hour
 // record is written later than two days after it is missing.
 func (i *Inspector) Calls(ctx context.Context, from, to time.Time, each func(*notice.Poll) error) error {
 	err := i.sweep(ctx, from.Add(-sweepSlack), to.Add(callsLate), func(tx pgx.Tx, p piece) error {
-		rows, err := tx.Query(ctx, "SELECT p.id, p.interaction_id, p.client_id, p.resource_kind, p.resource_id, p.facts::text FROM entry p"+
+		rows, _ := tx.Query(ctx, "SELECT p.id, p.interaction_id, p.client_id, p.resource_kind, p.resource_id, p.facts::text FROM entry p"+
 			" WHERE p.kind = 'poll' AND "+p.where()+" ORDER BY p.ctid", p.from, p.to)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			poll, err := scanPoll(rows)
-			if err != nil {
-				return err
+		var read notice.Poll
+		var text string
+		_, err := pgx.ForEachRow(rows, store.Columns(&read.ID, &read.Interaction, &read.Client, &read.Kind, &read.ResourceID, &text), func() error {
+			poll := read
+			if err := json.Unmarshal([]byte(text), &poll.Facts); err != nil {
+				return fmt.Errorf("facts of poll %s: %w", poll.ID, err)
 			}
-			if poll.At.Before(from) || !poll.At.Before(to) {
-				continue
+			if poll.At = poll.Facts.ReceivedAt; poll.At.Before(from) || !poll.At.Before(to) {
+				return nil
 			}
-			if err := each(poll); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
+			return each(&poll)
+		})
+		return err
 	})
 	return store.Unavailable("list status queries", err)
-}
-
-func scanPoll(rows pgx.Rows) (*notice.Poll, error) {
-	var id, interaction pgtype.UUID
-	var client, resource pgtype.Text
-	var kind pgtype.Int2
-	var text string
-	if err := rows.Scan(&id, &interaction, &client, &kind, &resource, &text); err != nil {
-		return nil, err
-	}
-	p := &notice.Poll{
-		ID: store.FromUUID(id), Interaction: store.FromUUID(interaction), Client: notice.ClientID(client.String), Kind: ofb.Kind(kind.Int16), ResourceID: resource.String,
-	}
-	if err := json.Unmarshal([]byte(text), &p.Facts); err != nil {
-		return nil, fmt.Errorf("facts of poll %s: %w", p.ID, err)
-	}
-	p.At = p.Facts.ReceivedAt
-	return p, nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -32,29 +33,24 @@ UNION ALL SELECT a.notification_id, a.id, 1::smallint, a.at FROM entry a WHERE a
 const chainClients = `SELECT client_id, push, push_epoch FROM initiator WHERE client_id = ANY($1)`
 
 // chains holds notifications against their attempts, results and places in the queue.
-func (r *reconciling) chains(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) error {
+func (r *reconciling) chains(ctx context.Context, tx pgx.Tx, ids []notice.ID) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	chains := map[notice.ID]*history.Chain{}
-	for _, id := range ids {
-		chains[store.FromUUID(id)] = &history.Chain{ID: store.FromUUID(id)}
+	chains, all := map[notice.ID]*history.Chain{}, make([]pgtype.UUID, len(ids))
+	for i, id := range ids {
+		chains[id], all[i] = &history.Chain{ID: id}, store.ToUUID(id)
 	}
-	rows, err := tx.Query(ctx, chainEntries, ids)
-	if err != nil {
-		return err
-	}
+	rows, _ := tx.Query(ctx, chainEntries, all)
 	if err := scanChains(rows, chains); err != nil {
 		return err
 	}
-	if rows, err = tx.Query(ctx, chainQueue, ids); err != nil {
-		return err
-	}
-	var id, token pgtype.UUID
-	var attempts int
-	var due pgtype.Timestamptz
-	_, err = pgx.ForEachRow(rows, []any{&id, &token, &attempts, &due}, func() error {
-		chains[store.FromUUID(id)].Queued = &history.Queued{Token: store.FromUUID(token), Attempts: attempts, DueAt: store.FromTime(due)}
+	rows, _ = tx.Query(ctx, chainQueue, all)
+	var id notice.ID
+	var queued history.Queued
+	_, err := pgx.ForEachRow(rows, store.Columns(&id, &queued.Token, &queued.Attempts, &queued.DueAt), func() error {
+		one := queued
+		chains[id].Queued = &one
 		return nil
 	})
 	if err != nil {
@@ -64,7 +60,7 @@ func (r *reconciling) chains(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) 
 		return err
 	}
 	for _, id := range ids {
-		if c := chains[store.FromUUID(id)]; c != nil {
+		if c := chains[id]; c != nil {
 			delete(chains, c.ID) // one that was announced twice is looked at once
 			if err := r.found(c.Differences()...); err != nil {
 				return err
@@ -75,33 +71,30 @@ func (r *reconciling) chains(ctx context.Context, tx pgx.Tx, ids []pgtype.UUID) 
 }
 
 func scanChains(rows pgx.Rows, chains map[notice.ID]*history.Chain) error {
-	var notification, id pgtype.UUID
-	var kind, client, resource, outcome, closes, attempt string
-	var resourceKind int16
-	var number int
-	var at, ended pgtype.Timestamptz
-	var epoch int64
+	var read history.Chain
+	var id notice.ID
+	var kind, attempt string
+	var end history.ResultEntry
 	var first bool // the entry of a change records attempt 1
-	_, err := pgx.ForEachRow(rows, []any{&notification, &id, &kind, &at, &client, &resourceKind, &resource, &number, &outcome, &closes, &attempt, &ended, &epoch, &first}, func() error {
-		c := chains[store.FromUUID(notification)]
+	to := store.Columns(&read.ID, &id, &kind, &end.At, &read.Client, &read.Kind, &read.ResourceID, &end.Number, &end.Outcome, &end.Closes, &attempt, &end.EndedAt, &read.Epoch, &first)
+	_, err := pgx.ForEachRow(rows, to, func() error {
+		c := chains[read.ID]
 		if first {
-			c.Attempts = append(c.Attempts, history.AttemptEntry{ID: store.FromUUID(id), Number: 1, At: store.FromTime(at)})
+			c.Attempts = append(c.Attempts, history.AttemptEntry{ID: id, Number: 1, At: end.At})
 		}
 		switch kind {
 		case history.FactAttempt:
-			c.Attempts = append(c.Attempts, history.AttemptEntry{ID: store.FromUUID(id), Number: number, At: store.FromTime(at)})
+			c.Attempts = append(c.Attempts, history.AttemptEntry{ID: id, Number: end.Number, At: end.At})
 		case history.FactResult, history.FactLateResult:
-			token, _ := notice.ParseID(attempt) // a malformed one is no attempt of ours, which will be said
-			c.Ends = append(c.Ends, history.ResultEntry{
-				Attempt: token, Number: number, Late: kind == history.FactLateResult, Outcome: notice.Outcome(outcome), Closes: notice.State(closes),
-				At: store.FromTime(at), EndedAt: store.FromTime(ended),
-			})
+			end.Attempt, _ = notice.ParseID(attempt) // a malformed one is no attempt of ours, which will be said
+			end.Late = kind == history.FactLateResult
+			c.Ends = append(c.Ends, end)
 		case history.FactCancelled:
-			c.Cancelled = append(c.Cancelled, store.FromTime(at))
+			c.Cancelled = append(c.Cancelled, end.At)
 		default:
-			c.Announced = append(c.Announced, store.FromTime(at))
+			c.Announced = append(c.Announced, end.At)
 			c.Manual = c.Manual || kind == history.FactResend
-			c.Client, c.Kind, c.ResourceID, c.Epoch = notice.ClientID(client), ofb.Kind(resourceKind), resource, epoch
+			c.Client, c.Kind, c.ResourceID, c.Epoch = read.Client, read.Kind, read.ResourceID, read.Epoch
 		}
 		return nil
 	})
@@ -118,10 +111,7 @@ func chainPeriods(ctx context.Context, tx pgx.Tx, chains map[notice.ID]*history.
 			clients = append(clients, string(c.Client))
 		}
 	}
-	rows, err := tx.Query(ctx, chainClients, clients)
-	if err != nil {
-		return err
-	}
+	rows, _ := tx.Query(ctx, chainClients, clients)
 	type period struct {
 		push  bool
 		epoch int64
@@ -179,12 +169,11 @@ func (r *reconciling) due(ctx context.Context, tx pgx.Tx, keys []notice.Key, cha
 		kinds[i], ids[i] = int16(k.Kind), k.ID
 	}
 	rows, _ := tx.Query(ctx, storyNewest, kinds, ids, r.to)
-	var kind int16
-	var id string
-	var newest pgtype.UUID
+	var key notice.Key
+	var newest notice.ID
 	var due []notice.Key
-	_, err := pgx.ForEachRow(rows, []any{&kind, &id, &newest}, func() error {
-		if key := (notice.Key{Kind: ofb.Kind(kind), ID: id}); changed[key][store.FromUUID(newest)] {
+	_, err := pgx.ForEachRow(rows, store.Columns(&key.Kind, &key.ID, &newest), func() error {
+		if changed[key][newest] {
 			due = append(due, key)
 		}
 		return nil
@@ -243,21 +232,17 @@ func arraysOf(resources map[notice.Key]*history.ResourceHistory) (kinds []int16,
 func readDecided(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*history.ResourceHistory) error {
 	kinds, ids := arraysOf(resources)
 	rows, _ := tx.Query(ctx, storyEntries, kinds, ids)
-	var kind int16
-	var resource, entry, client, outcome, text string
-	var id, notification pgtype.UUID
-	var at pgtype.Timestamptz
-	var revision int64
-	_, err := pgx.ForEachRow(rows, []any{&kind, &resource, &id, &at, &entry, &client, &revision, &notification, &outcome, &text}, func() error {
+	var key notice.Key
+	var entry, text string
+	var client notice.ClientID
+	var read history.Decided
+	_, err := pgx.ForEachRow(rows, store.Columns(&key.Kind, &key.ID, &read.ID, &read.At, &entry, &client, &read.Revision, &read.Notification, &read.Verdict, &text), func() error {
 		var f history.ChangeFacts
 		if err := json.Unmarshal([]byte(text), &f); err != nil {
-			return fmt.Errorf("facts of entry %s: %w", store.FromUUID(id), err)
+			return fmt.Errorf("facts of entry %s: %w", read.ID, err)
 		}
-		s := resources[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
-		d := history.Decided{
-			ID: store.FromUUID(id), At: store.FromTime(at), System: f.System, Rejudged: entry == history.FactDecision, Revision: revision, Verdict: notice.Verdict(outcome),
-			State: ofb.ResourceState{Status: f.Status}, Cause: f.Cause, OccurredAt: f.OccurredAt.UTC(), Notification: store.FromUUID(notification), Event: f.Event, Silence: f.Reason,
-		}
+		s, d := resources[key], read
+		d.System, d.Rejudged, d.State.Status, d.Cause, d.OccurredAt, d.Event, d.Silence = f.System, entry == history.FactDecision, f.Status, f.Cause, f.OccurredAt.UTC(), f.Event, f.Reason
 		if hash, err := hex.DecodeString(f.DataHash); err == nil {
 			copy(d.State.Data[:], hash)
 		}
@@ -265,7 +250,7 @@ func readDecided(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*histo
 		if d.Quarantine, err = notice.ParseID(f.Quarantine); f.Quarantine == "" {
 			err = nil
 		}
-		s.Client = notice.ClientID(client)
+		s.Client = client
 		s.Decided = append(s.Decided, d)
 		return err
 	})
@@ -274,32 +259,24 @@ func readDecided(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*histo
 
 func readStored(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*history.ResourceHistory) error {
 	kinds, ids := arraysOf(resources)
-	rows, err := tx.Query(ctx, storyRevisions, kinds, ids)
-	if err != nil {
-		return err
+	type keyed struct {
+		notice.Key
+		notice.Revision
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var kind int16
-		var resource string
-		var row store.RevisionRow
-		if err := rows.Scan(append([]any{&kind, &resource}, row.Columns()...)...); err != nil {
-			return err
-		}
-		s := resources[notice.Key{Kind: ofb.Kind(kind), ID: resource}]
-		s.Revisions = append(s.Revisions, row.Revision())
+	all, err := store.All(ctx, tx, func(v *keyed) []any { return append([]any{&v.Kind, &v.ID}, store.RevisionColumns(&v.Revision)...) }, storyRevisions, kinds, ids)
+	for _, v := range all {
+		resources[v.Key].Revisions = append(resources[v.Key].Revisions, v.Revision)
 	}
-	return rows.Err()
+	return err
 }
 
 func readErased(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*history.ResourceHistory) error {
 	kinds, ids := arraysOf(resources)
 	rows, _ := tx.Query(ctx, storyErased, kinds, ids)
-	var kind int16
-	var id string
-	var at pgtype.Timestamptz
-	_, err := pgx.ForEachRow(rows, []any{&kind, &id, &at}, func() error {
-		resources[notice.Key{Kind: ofb.Kind(kind), ID: id}].ErasedAt = store.FromTime(at)
+	var key notice.Key
+	var at time.Time
+	_, err := pgx.ForEachRow(rows, store.Columns(&key.Kind, &key.ID, &at), func() error {
+		resources[key].ErasedAt = at
 		return nil
 	})
 	return err
@@ -307,27 +284,18 @@ func readErased(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*histor
 
 func readDocuments(ctx context.Context, tx pgx.Tx, resources map[notice.Key]*history.ResourceHistory) error {
 	kinds, ids := arraysOf(resources)
-	rows, err := tx.Query(ctx, storyDocuments, kinds, ids)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var kind int16
-		var resource, client, status string
-		var d history.Document
-		var change pgtype.UUID
-		var hash, document []byte
-		var timer pgtype.Timestamptz
-		if err := rows.Scan(&kind, &resource, &client, &d.Revision, &change, &status, &hash, &timer, &document); err != nil {
-			return err
-		}
-		d.Client, d.ChangeID, d.State.Status, d.TimerAt = notice.ClientID(client), store.FromUUID(change), ofb.Status(status), store.FromTime(timer)
-		copy(d.State.Data[:], hash)
+	rows, _ := tx.Query(ctx, storyDocuments, kinds, ids)
+	var key notice.Key
+	var read history.Document
+	var document []byte
+	to := store.Columns(&key.Kind, &key.ID, &read.Client, &read.Revision, &read.ChangeID, &read.State.Status, &read.State.Data, &read.TimerAt, store.Document(&document))
+	_, err := pgx.ForEachRow(rows, to, func() error {
+		d := read
 		d.Hash = hashOf(document)
-		resources[notice.Key{Kind: ofb.Kind(kind), ID: resource}].Current = &d
-	}
-	return rows.Err()
+		resources[key].Current = &d
+		return nil
+	})
+	return err
 }
 
 // hashOf computes a stored document's hash anew; zero for what is no JSON object.
@@ -358,20 +326,15 @@ FROM (SELECT * FROM revision WHERE (kind, resource_id, revision) > ($1, $2, $3) 
 
 // walk goes through a table in the order of its key.
 func (r *reconciling) walk(ctx context.Context, sql string, what history.Difference) error {
-	var kind int16
-	var id, client string
-	var revision int64
-	for {
-		rows, _ := r.i.db.Query(ctx, sql, kind, id, revision, keysAtOnce)
+	var kind ofb.Kind
+	for d := what; ; {
+		rows, _ := r.i.db.Query(ctx, sql, int16(kind), d.ResourceID, d.Revision, keysAtOnce)
 		n := 0
 		var all []history.Difference
-		var at pgtype.Timestamptz
-		var change pgtype.UUID
 		var known bool
-		_, err := pgx.ForEachRow(rows, []any{&kind, &id, &revision, &at, &client, &change, &known}, func() error {
+		_, err := pgx.ForEachRow(rows, store.Columns(&kind, &d.ResourceID, &d.Revision, &d.Since.Time, &d.Client, &d.Change, &known), func() error {
 			n++
-			d := what
-			d.Kind, d.ResourceID, d.Revision, d.Since, d.Client, d.Change = ofb.Kind(kind).String(), id, revision, history.Moment{Time: store.FromTime(at)}, notice.ClientID(client), store.FromUUID(change)
+			d.Kind = kind.String()
 			if made, ok := d.Change.Time(); !known && (!ok || !made.Before(r.history)) {
 				all = append(all, d)
 			}

@@ -53,21 +53,15 @@ SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT FROM reconciliation_run W
 
 // ReconciliationRuns lists reconciliations that people asked for, newest first, at most limit.
 func (l *Log) ReconciliationRuns(ctx context.Context, limit int) ([]history.ReconciliationRun, error) {
-	rows, _ := l.query.Query(ctx, runSQL+"ORDER BY asked_at DESC, id DESC LIMIT $1", limit)
-	out, err := pgx.CollectRows(rows, scanRun)
+	out, err := store.All(ctx, l.query, runPlaces, runSQL+"ORDER BY asked_at DESC, id DESC LIMIT $1", limit)
 	return out, store.Unavailable("list reconciliations", err)
 }
 
 const runSQL = `SELECT id, from_at, to_at, asked_by, asked_role, asked_source, asked_at, pages_done, pages_all, state, coalesce(problem, ''), ended_at, token
 FROM reconciliation_run `
 
-func scanRun(row pgx.CollectableRow) (r history.ReconciliationRun, err error) {
-	var id, token pgtype.UUID
-	var from, to, asked, ended pgtype.Timestamptz
-	err = row.Scan(&id, &from, &to, &r.AskedBy.Subject, &r.AskedBy.Role, &r.AskedBy.Source, &asked, &r.Done, &r.All, &r.State, &r.Problem, &ended, &token)
-	r.ID, r.Token, r.From, r.To = store.FromUUID(id), store.FromUUID(token), store.FromTime(from), store.FromTime(to)
-	r.AskedAt, r.EndedAt = store.FromTime(asked), store.FromTime(ended)
-	return r, err
+func runPlaces(r *history.ReconciliationRun) []any {
+	return []any{&r.ID, &r.From, &r.To, &r.AskedBy.Subject, &r.AskedBy.Role, &r.AskedBy.Source, &r.AskedAt, &r.Done, &r.All, &r.State, &r.Problem, &r.EndedAt, &r.Token}
 }
 
 // ClaimReconciliation takes up a reconciliation that was asked for, or that a replica left; nil when there is none. One
@@ -89,15 +83,8 @@ RETURNING id`).Scan(&id)
 	if err != nil {
 		return nil, store.Unavailable("take up a reconciliation", err)
 	}
-	rows, err := l.query.Query(ctx, runSQL+"WHERE id = $1", id)
-	if err != nil {
-		return nil, store.Unavailable("take up a reconciliation", err)
-	}
-	r, err := pgx.CollectExactlyOneRow(rows, scanRun)
-	if err != nil {
-		return nil, store.Unavailable("take up a reconciliation", err)
-	}
-	return &r, nil
+	r, err := store.One(ctx, l.query, runPlaces, runSQL+"WHERE id = $1", id)
+	return &r, store.Unavailable("take up a reconciliation", err)
 }
 
 // KeepReconciliation renews the lease and tells how far a reconciliation is; ErrRunLost when it is another replica's.
@@ -142,14 +129,14 @@ func (l *Log) Reconciliations(ctx context.Context, limit int) ([]history.Recorde
 	rows, _ := l.query.Query(ctx, "SELECT at, facts::text FROM entry WHERE kind = 'reconciliation' ORDER BY at DESC LIMIT $1", limit)
 	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r history.RecordedReconciliation, err error) {
 		var text string
-		if err := row.Scan(&r.At, &text); err != nil {
+		if err := row.Scan(store.Columns(&r.At, &text)...); err != nil {
 			return r, err
 		}
 		var f reconciliationFacts
 		if err := json.Unmarshal([]byte(text), &f); err != nil {
 			return r, fmt.Errorf("facts of a reconciliation: %w", err)
 		}
-		r.At, r.Reconciliation, r.AskedBy = r.At.UTC(), f.Reconciliation, f.AskedBy
+		r.Reconciliation, r.AskedBy = f.Reconciliation, f.AskedBy
 		return r, nil
 	})
 	return out, store.Unavailable("list reconciliations", err)
@@ -165,11 +152,7 @@ ON CONFLICT (name) DO UPDATE SET version = excluded.version, started_at = exclud
 
 // Replicas lists the processes that served this database within the last week, by name.
 func (l *Log) Replicas(ctx context.Context) ([]history.Replica, error) {
-	rows, _ := l.query.Query(ctx, "SELECT name, version, started_at, seen_at, seen_at > now() - interval '30 seconds' FROM replica ORDER BY name")
-	out, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r history.Replica, err error) {
-		err = row.Scan(&r.Name, &r.Version, &r.StartedAt, &r.SeenAt, &r.Alive)
-		r.StartedAt, r.SeenAt = r.StartedAt.UTC(), r.SeenAt.UTC()
-		return r, err
-	})
+	out, err := store.All(ctx, l.query, func(r *history.Replica) []any { return []any{&r.Name, &r.Version, &r.StartedAt, &r.SeenAt, &r.Alive} },
+		"SELECT name, version, started_at, seen_at, seen_at > now() - interval '30 seconds' FROM replica ORDER BY name")
 	return out, store.Unavailable("list replicas", err)
 }

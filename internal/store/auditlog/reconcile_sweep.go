@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/timing"
@@ -45,31 +44,25 @@ func (p piece) where() string { return p.pages() + " AND p.at >= $1 AND p.at < $
 
 // months lists the partitions that can hold rows of a period, oldest first, with their number of pages.
 func (i *Inspector) months(ctx context.Context, from, to time.Time) ([]piece, error) {
-	rows, err := i.db.Query(ctx, `SELECT c.relname, pg_relation_size(c.oid) / current_setting('block_size')::bigint
+	rows, _ := i.db.Query(ctx, `SELECT c.relname, pg_relation_size(c.oid) / current_setting('block_size')::bigint
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'entry'::regclass ORDER BY c.relname`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
 	var out []piece
-	for rows.Next() {
-		p := piece{from: from, to: to}
-		var name string
-		if err := rows.Scan(&name, &p.next); err != nil {
-			return nil, err
-		}
+	var name string
+	p := piece{from: from, to: to}
+	_, err := pgx.ForEachRow(rows, []any{&name, &p.next}, func() (err error) {
 		m := month.FindStringSubmatch(name)
 		if m == nil {
-			return nil, fmt.Errorf("%s is not a month of the history", name)
+			return fmt.Errorf("%s is not a month of the history", name)
 		}
 		if p.begins, err = time.Parse("200601", m[1]); err != nil {
-			return nil, fmt.Errorf("%s is not a month of the history: %w", name, err)
+			return fmt.Errorf("%s is not a month of the history: %w", name, err)
 		}
 		if p.next > 0 && p.begins.Before(to) && p.begins.AddDate(0, 1, 0).After(from) {
 			out = append(out, p)
 		}
-	}
-	return out, rows.Err()
+		return nil
+	})
+	return out, err
 }
 
 // sweep hands over the history of a period piece by piece, each with a snapshot of its own that can read and nothing
@@ -151,10 +144,9 @@ func (i *Inspector) piece(ctx context.Context, p piece, each func(tx pgx.Tx, p p
 }
 
 // oldest is the time of the oldest row of a piece; zero when it has none.
-func oldest(ctx context.Context, q querier, p piece) (time.Time, error) {
-	var at pgtype.Timestamptz
-	err := q.QueryRow(ctx, "SELECT min(p.at) FROM entry p WHERE "+p.pages()).Scan(&at)
-	return store.FromTime(at), err
+func oldest(ctx context.Context, q querier, p piece) (at time.Time, err error) {
+	err = q.QueryRow(ctx, "SELECT min(p.at) FROM entry p WHERE "+p.pages()).Scan(store.Columns(&at)...)
+	return at, err
 }
 
 // begin finds the page from which on a month can hold rows of the period, by halving.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 )
@@ -27,8 +25,9 @@ const byHandSQL = `SELECT count(*) FROM (SELECT FROM queue WHERE client_id = $1 
 const byHandMost = 1000
 
 // Redeliver makes one more POST for each notification of a client that ended undelivered since an instant, at most so many, oldest
-// end first. A change that was sent once more before, by an operator or by this call, is left out: an initiator gets one such POST in all.
-// An operator may repeat one that failed, with a reason (Resend, D-4). While byHandMost of them wait to be sent it adds none. more says that there are further ones. The entries name the caller of the context (history.Actor).
+// end first. A change for which an operator or this call asked before is left out, also where nothing was sent: there is one such POST
+// in all (D-4), and one that was not sent is for an operator to ask for again. While byHandMost of them wait to be sent it adds none. more
+// says that there are further ones. The entries name the caller of the context (history.Actor).
 //
 // It returns store.ErrNoPush when the client has no address, and ErrUnavailable when the database does not answer; then a repetition
 // is safe.
@@ -38,14 +37,7 @@ func (l *Log) Redeliver(ctx context.Context, client notice.ClientID, since time.
 		return nil, false, store.Unavailable("count what waits to be sent once more", err)
 	}
 	most = min(most, byHandMost-wait)
-	rows, err := l.query.Query(ctx, undeliveredSQL, string(client), since, most+1, endings())
-	if err != nil {
-		return nil, false, store.Unavailable("find what ended undelivered", err)
-	}
-	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (id notice.ID, err error) {
-		err = row.Scan((*[16]byte)(&id))
-		return id, err
-	})
+	found, err := store.All(ctx, l.query, func(id *notice.ID) []any { return []any{id} }, undeliveredSQL, string(client), since, most+1, endings())
 	if err != nil {
 		return nil, false, store.Unavailable("find what ended undelivered", err)
 	}

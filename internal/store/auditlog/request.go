@@ -3,10 +3,8 @@ package auditlog
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
@@ -86,14 +84,11 @@ const requestColumns = `id, act, method, path, body, roles, reason, asked_by, as
   coalesce(decided_by, ''), coalesce(decided_role, ''), coalesce(decided_source, ''), coalesce(decided_reason, ''), decided_at, starts,
   coalesce(status, 0), coalesce(answer, ''), ended_at, token`
 
-func scanRequest(row pgx.CollectableRow) (r history.ActRequest, err error) {
-	var id, token pgtype.UUID
-	var asked, expires, decided, ended pgtype.Timestamptz
-	err = row.Scan(&id, &r.Act, &r.Method, &r.Path, &r.Body, &r.Roles, &r.Reason, &r.AskedBy.Subject, &r.AskedBy.Role, &r.AskedBy.Source, &asked, &expires,
-		&r.State, &r.DecidedBy.Subject, &r.DecidedBy.Role, &r.DecidedBy.Source, &r.Decision, &decided, &r.Starts, &r.Status, &r.Answer, &ended, &token)
-	r.ID, r.Token, r.AskedAt, r.ExpiresAt = store.FromUUID(id), store.FromUUID(token), store.FromTime(asked), store.FromTime(expires)
-	r.DecidedAt, r.EndedAt = store.FromTime(decided), store.FromTime(ended)
-	return r, err
+func requestPlaces(r *history.ActRequest) []any {
+	return []any{
+		&r.ID, &r.Act, &r.Method, &r.Path, &r.Body, &r.Roles, &r.Reason, &r.AskedBy.Subject, &r.AskedBy.Role, &r.AskedBy.Source, &r.AskedAt, &r.ExpiresAt,
+		&r.State, &r.DecidedBy.Subject, &r.DecidedBy.Role, &r.DecidedBy.Source, &r.Decision, &r.DecidedAt, &r.Starts, &r.Status, &r.Answer, &r.EndedAt, &r.Token,
+	}
 }
 
 // ActRequest reads one; ErrNotFound when there is none.
@@ -102,23 +97,15 @@ func (l *Log) ActRequest(ctx context.Context, id notice.ID) (history.ActRequest,
 }
 
 func readRequest(ctx context.Context, q querier, id notice.ID, lock string) (history.ActRequest, error) {
-	rows, err := q.Query(ctx, "SELECT "+requestColumns+" FROM act_request WHERE id = $1 "+lock, store.ToUUID(id))
-	if err != nil {
-		return history.ActRequest{}, store.Unavailable("read a request", err)
-	}
-	r, err := pgx.CollectExactlyOneRow(rows, scanRequest)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return history.ActRequest{}, fmt.Errorf("request %s: %w", id, store.ErrNotFound)
-	}
-	return r, store.Unavailable("read a request", err)
+	r, err := store.One(ctx, q, requestPlaces, "SELECT "+requestColumns+" FROM act_request WHERE id = $1 "+lock, store.ToUUID(id))
+	return r, store.Unavailable("read request "+id.String(), err)
 }
 
 // ActRequests lists requests in a state ("" for all), newest first, those after a position (zero: from the newest), at most limit.
 func (l *Log) ActRequests(ctx context.Context, state string, after history.Position, limit int) ([]history.ActRequest, error) {
-	rows, _ := l.query.Query(ctx, "SELECT * FROM (SELECT "+requestColumns+` FROM act_request) r (id, act, method, path, body, roles, reason,
+	out, err := store.All(ctx, l.query, requestPlaces, "SELECT * FROM (SELECT "+requestColumns+` FROM act_request) r (id, act, method, path, body, roles, reason,
   asked_by, asked_role, asked_source, asked_at, expires_at, state, decided_by, decided_role, decided_source, decided_reason, decided_at, starts, status, answer, ended_at, token)
 WHERE ($1 = '' OR state = $1) AND ($2::timestamptz IS NULL OR (asked_at, id) < ($2, $3)) ORDER BY asked_at DESC, id DESC LIMIT $4`, state, store.ToTime(after.At), store.ToUUID(after.ID), limit)
-	out, err := pgx.CollectRows(rows, scanRequest)
 	return out, store.Unavailable("list requests", err)
 }
 
@@ -157,7 +144,7 @@ WHERE id = $1`, store.ToUUID(id), state, by.Subject, by.Role, by.Source, reason)
 
 // ClaimRequest takes up an approved request whose replica did not end it within its lease; nil when there is none.
 func (l *Log) ClaimRequest(ctx context.Context) (*history.ActRequest, error) {
-	var id pgtype.UUID
+	var id notice.ID
 	err := l.query.QueryRow(ctx, `UPDATE act_request SET token = gen_random_uuid(), lease_until = now() + interval '`+requestLease+`', starts = starts + 1
 WHERE id = (SELECT id FROM act_request WHERE state = 'approved' AND lease_until < now() ORDER BY asked_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id`).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -166,7 +153,7 @@ WHERE id = (SELECT id FROM act_request WHERE state = 'approved' AND lease_until 
 	if err != nil {
 		return nil, store.Unavailable("take up a request", err)
 	}
-	r, err := l.ActRequest(ctx, store.FromUUID(id))
+	r, err := l.ActRequest(ctx, id)
 	return &r, err
 }
 
@@ -215,9 +202,8 @@ WHERE id = $1 AND token = $2 AND state = 'approved'`, store.ToUUID(r.ID), store.
 // ExpireRequests ends what nobody decided about within 24 h, writes that down, and removes requests that ended a year ago.
 func (l *Log) ExpireRequests(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
-		rows, _ := tx.Query(ctx, `UPDATE act_request SET state = 'expired', ended_at = expires_at
+		gone, err := store.All(ctx, tx, requestPlaces, `UPDATE act_request SET state = 'expired', ended_at = expires_at
 WHERE id IN (SELECT id FROM act_request WHERE state = 'waiting' AND expires_at <= now() LIMIT 100 FOR UPDATE SKIP LOCKED) RETURNING `+requestColumns)
-		gone, err := pgx.CollectRows(rows, scanRequest)
 		if err != nil {
 			return err
 		}

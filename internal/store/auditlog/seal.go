@@ -13,14 +13,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 )
 
 // SealBatch is how many entries one sealing transaction takes at most.
-const SealBatch = 20_000
+const SealBatch = 8_000
 
 // sealTimeout bounds each statement of a sealing transaction, and each of its steps but the check of what entries claim about
-// the log itself. It is longer than other statements' time, since a backlog may have to be sorted, and nobody waits for it.
+// the log itself. It is longer than other statements' time, since nobody waits for it.
 const sealTimeout = 60 * time.Second
 
 // SealStep tells what one sealing transaction did.
@@ -35,15 +36,16 @@ type SealStep struct {
 	Horizon int64 // transactions of this database below it have ended; entries of others wait
 	Newest  int64 // the next transaction to be
 
-	// Strays counts entries of the last seconds that stand at or before the end of the log and have no position of their
-	// own. They are never sealed: anybody who wrote them chose their transaction, or used one id twice.
+	// Strays counts entries that stand at or before the end of the log and have no position of their own: recent ones, and
+	// those among the positions that were sealed last. They are never sealed: anybody who wrote them chose their transaction,
+	// or used one id twice.
 	Strays int64
 }
 
 // cursor is a place in the order of sealing.
 type cursor struct {
 	xid int64
-	id  audit.UUID
+	id  notice.ID
 }
 
 // before is the cursor in front of everything, rows that no transaction of PostgreSQL can have written included.
@@ -74,11 +76,12 @@ func (l *Log) LogKey(ctx context.Context) (ed25519.PublicKey, error) {
 
 // RegisterLogKey makes a key the log's key unless there is one, and returns the one that is registered then.
 func (l *Log) RegisterLogKey(ctx context.Context, key ed25519.PublicKey) (ed25519.PublicKey, error) {
-	var registered []byte
-	if err := l.query.QueryRow(ctx, "SELECT register_log_key($1)", []byte(key)).Scan(&registered); err != nil {
-		return nil, store.Unavailable("register the log's key", err)
-	}
-	return registered, nil
+	return registerKey(ctx, l.query, key)
+}
+
+func registerKey(ctx context.Context, db querier, key ed25519.PublicKey) (registered []byte, err error) {
+	err = db.QueryRow(ctx, "SELECT register_log_key($1)", []byte(key)).Scan(&registered)
+	return registered, store.Unavailable("register the log's key", err)
 }
 
 // Seal is T4 of the design: one transaction that gives a batch of entries their positions and writes the tree and its signed
@@ -173,11 +176,11 @@ func (w *sealing) begin(ctx context.Context) ([]audit.Entry, error) {
 	if err := w.extend().check(ctx, w.published); err != nil {
 		return nil, err
 	}
-	if err := w.strays(ctx); err != nil {
-		return nil, err
-	}
 	entries, err := w.take(ctx)
 	if err != nil {
+		return nil, err
+	}
+	if err := w.strays(ctx); err != nil {
 		return nil, err
 	}
 	w.taken = w.distinct(entries)
@@ -218,8 +221,7 @@ func (w *sealing) foundation(ctx context.Context) error {
 	if w.tree.Root() != w.last.Root {
 		return fmt.Errorf("%w: the tree of %d entries has another root", store.ErrTampered, w.last.Size)
 	}
-	err = w.tx.QueryRow(ctx, "SELECT xid, id FROM log_position WHERE seq = $1", w.last.Size-1).Scan(&w.from.xid, (*[16]byte)(&w.from.id))
-	if err != nil {
+	if w.from, err = placeBefore(ctx, w.tx, w.last.Size); err != nil {
 		return err
 	}
 	if err := w.scrub(); err != nil {
@@ -228,10 +230,11 @@ func (w *sealing) foundation(ctx context.Context) error {
 	return w.nothingAfter(ctx)
 }
 
-// nothingAfter refuses positions that no checkpoint covers: ours are committed together with theirs.
+// nothingAfter refuses positions that no checkpoint covers: ours are committed together with theirs. It reads the end of the index: a plan
+// for EXISTS with a bound that is not known may read the whole table.
 func (w *sealing) nothingAfter(ctx context.Context) error {
 	var more bool
-	if err := w.tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM log_position WHERE seq >= $1)", w.last.Size).Scan(&more); err != nil {
+	if err := w.tx.QueryRow(ctx, "SELECT coalesce(max(seq) >= $1, false) FROM log_position", w.last.Size).Scan(&more); err != nil {
 		return err
 	}
 	if more {
@@ -284,8 +287,8 @@ func (w *sealing) readHorizon(ctx context.Context) error {
 	return w.tx.QueryRow(ctx, horizonSQL).Scan(&w.out.Horizon, &w.out.Newest)
 }
 
-// take reads the entries whose turn it is. The horizon is read by a statement of its own, before the entries: what was
-// over then is visible now.
+// take reads the entries whose turn it is, at most SealBatch, and costs the same however many wait. The horizon is read by a
+// statement of its own, before the entries: what was over then is visible now.
 func (w *sealing) take(ctx context.Context) ([]audit.Entry, error) {
 	if err := w.readHorizon(ctx); err != nil {
 		return nil, err
@@ -293,18 +296,9 @@ func (w *sealing) take(ctx context.Context) ([]audit.Entry, error) {
 	if w.out.Newest <= w.from.xid {
 		return nil, fmt.Errorf("the database's transactions are at %d and the log at %d: it was restored into a younger server, whose counter must be brought forward first (pg_resetwal -e and -x)", w.out.Newest, w.from.xid)
 	}
-	// The search goes forward by growing steps, so that a large backlog is not sorted again for each batch.
-	low := max(w.from.xid, 0)
-	for step := int64(SealBatch); ; step *= 8 {
-		to := min(low+step, w.out.Horizon)
-		entries, err := readEntries(ctx, w.tx, w.from, cursor{to, audit.UUID{}}, SealBatch)
-		if err != nil {
-			return nil, err
-		}
-		if w.out.More = len(entries) > 0 && (to < w.out.Horizon || len(entries) == SealBatch); len(entries) > 0 || to >= w.out.Horizon {
-			return entries, nil
-		}
-	}
+	entries, err := readNext(ctx, w.tx, w.from, cursor{w.out.Horizon, notice.ID{}}, SealBatch)
+	w.out.More = len(entries) == SealBatch
+	return entries, err
 }
 
 // append writes positions, subtrees and the new head, reads them again, and signs.

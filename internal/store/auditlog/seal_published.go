@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/store"
@@ -202,8 +201,7 @@ func (e *extension) lost(ctx context.Context, published []audit.Checkpoint) (l a
 }
 
 // databaseNow reads the database's clock.
-func databaseNow(ctx context.Context, q querier) (audit.Instant, error) {
-	var at pgtype.Timestamptz
-	err := q.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&at)
-	return toInstant(at), err
+func databaseNow(ctx context.Context, q querier) (at audit.Instant, err error) {
+	err = q.QueryRow(ctx, "SELECT clock_timestamp()").Scan(store.Columns(&at)...)
+	return at, err
 }

@@ -4,20 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 )
 
-// querier is what reading needs: a transaction or a connection. An error of Query is also that of its rows, so callers that
-// read these to their end look at it there.
-type querier interface {
-	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
-	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}
+type querier = store.Querier
 
 // stored reads the stored levels of the tree: the leaves at their positions, and the subtrees above.
 type stored struct {
@@ -34,30 +31,22 @@ func (s stored) Hashes(level int, from, to int64) ([]audit.Hash, error) {
 	if level > 0 {
 		sql, args = "SELECT n, hash FROM log_node WHERE n >= $1 AND n < $2 AND level = $3 ORDER BY n", append(args, level)
 	}
-	rows, err := s.q.Query(s.ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
+	rows, _ := s.q.Query(s.ctx, sql, args...)
 	out := make([]audit.Hash, 0, to-from)
-	for rows.Next() {
-		var n int64
-		var h []byte
-		if err := rows.Scan(&n, &h); err != nil {
-			return nil, err
-		}
+	hole := func() error { return fmt.Errorf("%w: level %d, number %d", errGap, level, from+int64(len(out))) }
+	var n int64
+	var h []byte
+	_, err := pgx.ForEachRow(rows, []any{&n, &h}, func() error {
 		if n != from+int64(len(out)) || len(h) != len(audit.Hash{}) {
-			return nil, fmt.Errorf("%w: level %d, number %d", errGap, level, from+int64(len(out)))
+			return hole()
 		}
 		out = append(out, audit.Hash(h))
+		return nil
+	})
+	if err == nil && int64(len(out)) != to-from {
+		err = hole()
 	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	if int64(len(out)) != to-from {
-		return nil, fmt.Errorf("%w: level %d, number %d", errGap, level, from+int64(len(out)))
-	}
-	return out, nil
+	return out, err
 }
 
 // judge tells damage from a database that does not answer.
@@ -78,18 +67,48 @@ FROM entry `
 
 // queryEntries reads entries by a query that selects entryColumns.
 func queryEntries(ctx context.Context, q querier, sql string, args ...any) ([]audit.Entry, error) {
-	rows, err := q.Query(ctx, sql, args...)
-	if err != nil {
-		return nil, err
-	}
+	rows, _ := q.Query(ctx, sql, args...)
 	return scanEntries(rows)
 }
 
+// betweenPlaces selects the entries after one place ($1, $2) up to another ($3, $4), that one included.
+const betweenPlaces = "xid >= $1 AND xid <= $3 AND (xid, id) > ($1, $2) AND (xid, id) <= ($3, $4)"
+
 // readEntries reads the entries after one place up to another, that one included, in the order of sealing.
 func readEntries(ctx context.Context, q querier, after, upTo cursor, limit int) ([]audit.Entry, error) {
-	return queryEntries(ctx, q, entrySelect+`
-WHERE xid >= $1 AND xid <= $3 AND (xid, id) > ($1, $2) AND (xid, id) <= ($3, $4) ORDER BY xid, id LIMIT $5`,
+	return queryEntries(ctx, q, entrySelect+"WHERE "+betweenPlaces+" ORDER BY xid, id LIMIT $5",
 		after.xid, [16]byte(after.id), upTo.xid, [16]byte(upTo.id), limit)
+}
+
+// readNext is readEntries where many more entries may follow: it reads those that it returns, and else only of the first and
+// the last of their transactions, whatever the statistics say.
+func readNext(ctx context.Context, tx pgx.Tx, after, upTo cursor, limit int) (entries []audit.Entry, err error) {
+	err = inOrder(ctx, tx, func() error {
+		entries, err = readEntries(ctx, tx, after, upTo, limit)
+		return err
+	})
+	return entries, err
+}
+
+// Between planInOrder and planFreely a transaction finds entries by the index entry_order, in its order, and sorts ids alone.
+// Statistics do not know a backlog that is new, and a plan that sorts, or has no order, reads all of it.
+const (
+	planInOrder = "SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_sort', 'off', true), " +
+		"set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true)"
+	planFreely = "SELECT set_config('plan_cache_mode', 'auto', true), set_config('enable_sort', 'on', true), " +
+		"set_config('enable_seqscan', 'on', true), set_config('enable_bitmapscan', 'on', true)"
+)
+
+// inOrder reads entries between planInOrder and planFreely. After an error the transaction must be rolled back.
+func inOrder(ctx context.Context, tx pgx.Tx, read func() error) error {
+	if _, err := tx.Exec(ctx, planInOrder); err != nil {
+		return err
+	}
+	if err := read(); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, planFreely)
+	return err
 }
 
 func scanEntries(rows pgx.Rows) ([]audit.Entry, error) {
@@ -104,31 +123,24 @@ func scanEntries(rows pgx.Rows) ([]audit.Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		e.At = toInstant(at)
+		e.At = store.Instant(at)
 		if created.Valid {
-			c := toInstant(created)
+			c := store.Instant(created)
 			e.CreatedAt = &c
 		}
-		e.NotificationID, e.ChangeID, e.InteractionID = auditUUID(notification), auditUUID(change), auditUUID(interaction)
+		e.NotificationID, e.ChangeID, e.InteractionID = idOrNil(notification), idOrNil(change), idOrNil(interaction)
+		if len(out) == cap(out) { // doubled: a batch has thousands, and append would copy them four times
+			out = slices.Grow(out, max(64, len(out)))
+		}
 		out = append(out, e)
 	}
 	return out, rows.Err()
 }
 
-func toInstant(t pgtype.Timestamptz) audit.Instant {
-	switch t.InfinityModifier {
-	case pgtype.Infinity:
-		return audit.Infinity
-	case pgtype.NegativeInfinity:
-		return audit.MinusInfinity
-	}
-	return audit.At(t.Time)
-}
-
-func auditUUID(u pgtype.UUID) *audit.UUID {
+func idOrNil(u pgtype.UUID) *notice.ID {
 	if !u.Valid {
 		return nil
 	}
-	id := audit.UUID(u.Bytes)
+	id := notice.ID(u.Bytes)
 	return &id
 }

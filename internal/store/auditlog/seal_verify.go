@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/store"
@@ -278,22 +277,14 @@ func (l *leftovers) read(ctx context.Context, q querier, size int64, last cursor
 	case !errors.Is(err, pgx.ErrNoRows):
 		return err
 	}
-	var oldest pgtype.Timestamptz
-	err = q.QueryRow(ctx, `SELECT count(*), min(at), count(*) FILTER (WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
-FROM entry WHERE xid >= $1 AND (xid, id) > ($1, $2)`, last.xid, [16]byte(last.id)).Scan(&l.unsealed, &oldest, &l.unbegun)
-	if oldest.Valid {
-		l.oldest = toInstant(oldest)
-	}
-	return err
+	return q.QueryRow(ctx, `SELECT count(*), min(at), count(*) FILTER (WHERE xid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)
+FROM entry WHERE xid >= $1 AND (xid, id) > ($1, $2)`, last.xid, [16]byte(last.id)).Scan(store.Columns(&l.unsealed, &l.oldest, &l.unbegun)...)
 }
 
 // readNotes reads the checkpoints that n positions after a size reach; where n is 0, all that are left.
 func readNotes(ctx context.Context, q querier, size, n int64) ([]storedNote, error) {
-	rows, _ := q.Query(ctx, "SELECT size, note FROM log_checkpoint WHERE size > $1 AND ($2 = 0 OR size <= $1 + $2) ORDER BY size", size, n)
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c storedNote, err error) {
-		err = row.Scan(&c.size, &c.signed)
-		return c, err
-	})
+	return store.All(ctx, q, func(c *storedNote) []any { return []any{&c.size, &c.signed} },
+		"SELECT size, note FROM log_checkpoint WHERE size > $1 AND ($2 = 0 OR size <= $1 + $2) ORDER BY size", size, n)
 }
 
 // readNodes reads the stored subtrees that become complete as the tree grows from one size to another.
@@ -450,25 +441,10 @@ func (w *verification) excess() error {
 
 // readPositions reads positions from one on.
 func readPositions(ctx context.Context, q querier, from int64, limit int) ([]position, error) {
-	rows, err := q.Query(ctx, "SELECT seq, xid, id, at, leaf FROM log_position WHERE seq >= $1 ORDER BY seq LIMIT $2", from, limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	out := make([]position, 0, limit)
-	for rows.Next() {
-		var p position
-		var at pgtype.Timestamptz
-		var leaf []byte
-		if err := rows.Scan(&p.seq, &p.at.xid, (*[16]byte)(&p.at.id), &at, &leaf); err != nil {
-			return nil, err
-		}
-		p.time = toInstant(at)
-		copy(p.leaf[:], leaf)
-		out = append(out, p)
-	}
-	return out, rows.Err()
+	return store.All(ctx, q, positionPlaces, "SELECT seq, xid, id, at, leaf FROM log_position WHERE seq >= $1 ORDER BY seq LIMIT $2", from, limit)
 }
+
+func positionPlaces(p *position) []any { return []any{&p.seq, &p.at.xid, &p.at.id, &p.time, &p.leaf} }
 
 // RegisterLogKey makes a public key the key of a database's log, as the user that the URL names. ErrWrongKey when another one
 // is registered already.
@@ -478,12 +454,9 @@ func RegisterLogKey(ctx context.Context, url string, key ed25519.PublicKey) erro
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	var registered []byte
-	if err := conn.QueryRow(ctx, "SELECT register_log_key($1)", []byte(key)).Scan(&registered); err != nil {
-		return store.Unavailable("register the log's key", err)
+	registered, err := registerKey(ctx, conn, key)
+	if err == nil && !key.Equal(ed25519.PublicKey(registered)) {
+		err = store.ErrWrongKey
 	}
-	if !key.Equal(ed25519.PublicKey(registered)) {
-		return store.ErrWrongKey
-	}
-	return nil
+	return err
 }

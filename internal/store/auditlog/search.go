@@ -203,14 +203,33 @@ func findPositions(ctx context.Context, q querier, entries []audit.Entry, size i
 }
 
 // findBetween is findPositions with the first and the last position at hand.
+//
+// Guesses rely on the order of positions, which is not what was sealed where somebody altered one. When an entry has no position and the
+// last position is younger, the walkBatch positions around the end of its search are looked through, whatever their order: all of a short
+// log. That is done once, for the first such entry. In a longer log an entry whose position is not among these is left without one, as if
+// it had been put in.
 func findBetween(ctx context.Context, q querier, entries []audit.Entry, size int64, ends map[int64]position) ([]*position, error) {
 	out := make([]*position, len(entries))
-	all := gap{0, size, weight(ends[0].at), weight(ends[size-1].at)}
-	left := slices.Repeat([]gap{all}, len(entries))
+	left := slices.Repeat([]gap{{0, size, weight(ends[0].at), weight(ends[size-1].at)}}, len(entries))
+	if err := findByGuesses(ctx, q, entries, left, out); err != nil {
+		return nil, err
+	}
+	for i := range entries {
+		if out[i] == nil && placed(&entries[i]).compare(ends[size-1].at) <= 0 {
+			low := max(0, min(left[i].low-walkBatch/2, size-walkBatch))
+			return out, readAmong(ctx, q, gap{low: low, high: min(low+walkBatch, size)}, entries, out)
+		}
+	}
+	return out, nil
+}
+
+// findByGuesses narrows what is left for each entry, until its position is found, or none is left, or few enough to be read.
+func findByGuesses(ctx context.Context, q querier, entries []audit.Entry, left []gap, out []*position) error {
+	near := min(int64(nearby+nearbyEach*len(entries)), walkBatch)
 	for round := 0; ; round++ {
-		if from, to := left[0].low, left[len(left)-1].high; from < to && to-from <= walkBatch {
-			positions, err := readPositions(ctx, q, from, int(to-from))
-			return pairPositions(positions, entries, out), err
+		from, to := left[0].low, left[len(left)-1].high
+		if from < to && to-from <= near {
+			return readAmong(ctx, q, gap{low: from, high: to}, entries, out)
 		}
 		guesses := make([]int64, 0, len(entries))
 		for i := range entries {
@@ -220,25 +239,50 @@ func findBetween(ctx context.Context, q querier, entries []audit.Entry, size int
 		}
 		slices.Sort(guesses)
 		if guesses = slices.Compact(guesses); len(guesses) == 0 {
-			return out, nil
+			return nil
 		}
 		found, err := positionsAt(ctx, q, guesses)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for i := range entries {
 			if left[i].low >= left[i].high {
 				continue
 			}
 			p, there := found[left[i].guess(placed(&entries[i]), round)]
+			if !there && from < to && to-from <= walkBatch {
+				return readAmong(ctx, q, gap{low: from, high: to}, entries, out)
+			}
 			if !there {
-				return nil, fmt.Errorf("%w: a position before %d is missing", store.ErrTampered, left[i].high)
+				return fmt.Errorf("%w: a position before %d is missing", store.ErrTampered, left[i].high)
 			}
 			if left[i].narrow(&p, placed(&entries[i])) {
 				out[i] = &p
 			}
 		}
 	}
+}
+
+// So many positions in a row, and so many more for each entry, are read sooner than the next guess of each entry is asked for:
+// a statement costs as much as these.
+const (
+	nearby     = 128
+	nearbyEach = 4
+)
+
+// readAmong reads all positions of a gap, and pairs them with entries, whatever their order is. out has the positions of some already.
+func readAmong(ctx context.Context, q querier, g gap, entries []audit.Entry, out []*position) error {
+	positions, err := readPositions(ctx, q, g.low, int(g.high-g.low))
+	at := make(map[cursor]*position, len(positions))
+	for i := range positions {
+		at[positions[i].at] = &positions[i]
+	}
+	for i := range entries {
+		if p := at[placed(&entries[i])]; p != nil {
+			out[i] = p
+		}
+	}
+	return err
 }
 
 // gap is where an entry's position must be, if it has one: low ≤ seq < high; and how much the places at its ends weigh.
@@ -277,33 +321,13 @@ func (s *gap) narrow(p *position, c cursor) bool {
 	return false
 }
 
-// pairPositions pairs positions with entries, of which some have theirs in out already.
-func pairPositions(positions []position, entries []audit.Entry, out []*position) []*position {
-	for i := range entries {
-		if n, there := slices.BinarySearchFunc(positions, placed(&entries[i]), func(p position, c cursor) int { return p.at.compare(c) }); there {
-			out[i] = &positions[n]
-		}
-	}
-	return out
-}
-
 func positionsAt(ctx context.Context, q querier, seqs []int64) (map[int64]position, error) {
-	rows, err := q.Query(ctx, "SELECT seq, xid, id, leaf FROM log_position WHERE seq = ANY($1)", seqs)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
+	found, err := store.All(ctx, q, positionPlaces, "SELECT seq, xid, id, at, leaf FROM log_position WHERE seq = ANY($1)", seqs)
 	out := make(map[int64]position, len(seqs))
-	for rows.Next() {
-		var p position
-		var leaf []byte
-		if err := rows.Scan(&p.seq, &p.at.xid, (*[16]byte)(&p.at.id), &leaf); err != nil {
-			return nil, err
-		}
-		copy(p.leaf[:], leaf)
+	for _, p := range found {
 		out[p.seq] = p
 	}
-	return out, rows.Err()
+	return out, err
 }
 
 // conditions is the WHERE of a search: branches, of which an entry belongs to one, and what holds for all.
@@ -485,14 +509,14 @@ ORDER BY 1`
 // matches tells whether an entry is wanted. clients is what clientsOf gave.
 func matches(s history.Search, clients []string, e *audit.Entry) bool {
 	text := func(want string, have *string) bool { return want == "" || have != nil && *have == want }
-	id := func(want notice.ID, have *audit.UUID) bool {
-		return want.IsZero() || have != nil && notice.ID(*have) == want
+	id := func(want notice.ID, have *notice.ID) bool {
+		return want.IsZero() || have != nil && *have == want
 	}
 	switch {
 	case clients != nil && (e.ClientID == nil || !slices.Contains(clients, *e.ClientID)),
 		s.Kind != 0 && (e.ResourceKind == nil || *e.ResourceKind != int16(s.Kind)),
 		!text(s.ResourceID, e.ResourceID), !id(s.Notification, e.NotificationID), !id(s.Interaction, e.InteractionID),
-		!id(s.Change, e.ChangeID) && notice.ID(e.ID) != s.Change,
+		!id(s.Change, e.ChangeID) && e.ID != s.Change,
 		len(s.Entries) > 0 && !slices.Contains(s.Entries, e.Kind), !text(s.Outcome, e.Outcome),
 		!s.From.IsZero() && e.At < audit.At(s.From), !s.To.IsZero() && e.At >= audit.At(s.To):
 		return false

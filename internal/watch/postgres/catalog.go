@@ -69,10 +69,7 @@ func (r *Reader) lookUp(ctx context.Context, names []string) (map[string]*table,
 	if err != nil {
 		return nil, err
 	}
-	rows, err := pool.Query(ctx, selectTables, quotedTables(names), r.config.Publication)
-	if err != nil {
-		return nil, fmt.Errorf("look up the tables: %w", err)
-	}
+	rows, _ := pool.Query(ctx, selectTables, quotedTables(names), r.config.Publication)
 	defer rows.Close()
 	found := map[string]*table{}
 	for rows.Next() {
@@ -126,10 +123,7 @@ func (r *Reader) columns(ctx context.Context, t *table) ([]watch.Column, error) 
 	if err != nil {
 		return nil, err
 	}
-	rows, err := pool.Query(ctx, selectColumns, t.id, r.config.Publication)
-	if err != nil {
-		return nil, fmt.Errorf("list the columns of %s: %w", t.name, err)
-	}
+	rows, _ := pool.Query(ctx, selectColumns, t.id, r.config.Publication)
 	type listed struct {
 		name string
 		oid  uint32

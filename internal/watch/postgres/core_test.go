@@ -405,6 +405,8 @@ func TestRowsAreReadOnceAndThenFollowed(t *testing.T) {
 	rows := h.take(t, 2)
 	require.Equal(t, []string{"snapshot payments id=1 note=é status=RCVD", "snapshot payments id=2 note=<nil> status=PDNG"}, briefs(rows))
 	require.Equal(t, "payments id=1", rows[0].Key)
+	require.WithinDuration(t, time.Now(), rows[0].ReadAt, time.Minute)
+	require.Zero(t, rows[0].CommittedAt, "not known")
 	c.reading()
 
 	c.exec("INSERT INTO payments VALUES (3, 'RCVD', '')")
@@ -419,6 +421,7 @@ func TestRowsAreReadOnceAndThenFollowed(t *testing.T) {
 	for i, change := range changes {
 		require.Greater(t, change.Revision, rows[0].Revision)
 		require.WithinDuration(t, time.Now(), change.CommittedAt, time.Minute)
+		require.Zero(t, change.ReadAt)
 		require.Equal(t, position(pglogrepl.LSN(change.Revision)), change.Position)
 		if i > 0 {
 			require.Greater(t, change.Revision, changes[i-1].Revision)

@@ -58,10 +58,7 @@ func (r *Reader) each(ctx context.Context, t *table, sql string, into []any, do 
 	if err != nil {
 		return err
 	}
-	rows, err := pool.Query(ctx, sql, t.id)
-	if err != nil {
-		return err
-	}
+	rows, _ := pool.Query(ctx, sql, t.id)
 	_, err = pgx.ForEachRow(rows, into, func() error { do(); return nil })
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -79,6 +80,9 @@ func (s *session) load(ctx context.Context, connection *pgconn.PgConn, tables ma
 	s.state.phase("reading the rows that are there")
 	defer s.state.phase("")
 	load := &loader{session: s, reader: reader, revision: state.restart}
+	if load.at, err = load.begun(ctx); err != nil {
+		return err
+	}
 	if err := load.number(ctx, tables, names); err != nil {
 		return err
 	}
@@ -131,9 +135,23 @@ type loader struct {
 	*session
 	reader   *pgconn.PgConn
 	revision pglogrepl.LSN // from which the slot reads the log
+	at       time.Time     // when the rows were as they are, by the core's clock
 	before   int64         // the revision below the first row's, where each row has its own; 0: all have the slot's
 	rows     int
 	open     sync.WaitGroup // batches that are not done
+}
+
+// begun asks when the transaction of the snapshot began.
+func (l *loader) begun(ctx context.Context) (time.Time, error) {
+	told, err := l.reader.Exec(ctx, "SELECT (extract(epoch FROM now()) * 1000000)::bigint").ReadAll()
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask for the time of the snapshot: %w", err)
+	}
+	micros, err := strconv.ParseInt(string(told[0].Rows[0][0]), 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("ask for the time of the snapshot: %w", err)
+	}
+	return time.UnixMicro(micros).UTC(), nil
 }
 
 // number gives each row a revision of its own, in the order in which rows are read: two rows of one table may be two states
@@ -231,7 +249,7 @@ func (l *loader) fetch(ctx context.Context, t *table) (n int, err error) {
 		row := rows.Values()
 		batch = append(batch, watch.SourceRecord{
 			Table: t.name, Op: watch.Snapshot, Values: s.values(row), Key: s.key(row),
-			Revision: l.next(n), Position: "snapshot " + position(l.revision),
+			Revision: l.next(n), Position: "snapshot " + position(l.revision), ReadAt: l.at,
 		})
 		for _, text := range row {
 			size += len(text)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/watch"
@@ -117,6 +118,8 @@ func (s *Set) register(ctx context.Context, c notice.Case, m watch.Mapped) (noti
 	if m.Registration != nil {
 		client = m.Registration.Client
 	}
+	of, _ := s.brands.Resolve(m.Brand) // what is no brand of ours is refused below
+	client = brand.Key(of, client)
 	newer, err := s.store.RegisteredSince(ctx, c, client)
 	if err != nil {
 		return notice.Remapped{}, err
@@ -127,11 +130,11 @@ func (s *Set) register(ctx context.Context, c notice.Case, m watch.Mapped) (noti
 			DetailPT: "já se conhece algo mais novo deste cliente; descarte o caso",
 		}}}, nil
 	}
-	to, name := registrar{s.registry, s.store}, c.Source
+	to, name := registrar{s.registry, s.store, s.brands}, c.Source
 	if m.Registration != nil {
 		err = to.Put(ctx, name, *m.Registration)
 	} else {
-		err = to.Delete(ctx, name, m.Delete)
+		err = to.Delete(ctx, name, brand.Key(brand.Prefix(m.Brand), m.Delete))
 	}
 	var refused *watch.RefusedRecord
 	if errors.As(err, &refused) {

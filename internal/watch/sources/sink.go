@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/jws"
@@ -17,7 +18,10 @@ import (
 )
 
 // sink hands what sources read to intake.
-type sink struct{ intake *intake.Intake }
+type sink struct {
+	intake *intake.Intake
+	brands brand.List
+}
 
 // pending is a change of a source on its way to its commit.
 type pending struct{ *intake.Pending }
@@ -46,14 +50,33 @@ func (s sink) Enqueue(ctx context.Context, line []byte, from watch.Told) (watch.
 // Reject implements watch.Sink.
 func (s sink) Reject(ctx context.Context, r watch.Rejected) (watch.PendingRecord, error) {
 	kind, _ := ofb.ParseKind(r.Kind) // of a registration there is none
+	id, client := s.keys(kind, r)
 	p, err := s.intake.Reject(ctx, notice.Change{
-		Kind: kind, ResourceID: r.ResourceID, Client: r.Client, Revision: r.Revision, Source: r.Source, Actor: actorOf(r.Source), Line: r.Line,
+		Kind: kind, ResourceID: id, Client: client, Revision: r.Revision, Source: r.Source, Actor: actorOf(r.Source), Line: r.Line,
 		Problems: r.Problems,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return pending{p}, nil
+}
+
+// keys are the keys of what could not be mapped, as far as its ids and its brand are ones; a row's key that could be taken for the key
+// of a resource says that it is a row.
+func (s sink) keys(kind ofb.Kind, r watch.Rejected) (id string, client notice.ClientID) {
+	of, wrong := s.brands.Resolve(r.Brand)
+	switch {
+	case kind == 0 || kind.CheckID(r.ResourceID) != nil:
+		if id = r.ResourceID; brand.Of(id) != "" && s.brands.Holds(brand.Of(id)) {
+			id = "row: " + id
+		}
+	case wrong == nil || !s.brands.Several():
+		id = brand.Key(of, r.ResourceID)
+	}
+	if notice.ValidClientID(string(r.Client)) && (wrong == nil || !s.brands.Several()) {
+		client = brand.Key(of, r.Client)
+	}
+	return id, client
 }
 
 // actorOf is who acts in the history when a source does.
@@ -63,6 +86,7 @@ func actorOf(source string) string { return "source:" + source }
 type registrar struct {
 	registry *registry.Registry
 	store    *store.Store
+	brands   brand.List
 }
 
 // Put implements watch.Registrar.
@@ -92,13 +116,21 @@ func refusalsOf(err error) (problems []notice.Problem) {
 // Registration is a registration that a source tells, as the registry judges it.
 func Registration(in watch.Registration) registry.Request {
 	return registry.Request{
-		OrganisationID: in.OrganisationID, SoftwareID: in.SoftwareID, Name: in.Name, WebhookURIs: &in.WebhookURIs, SoftwareStatement: in.Statement,
+		Brand: in.Brand, OrganisationID: in.OrganisationID, SoftwareID: in.SoftwareID, Name: in.Name, WebhookURIs: &in.WebhookURIs, SoftwareStatement: in.Statement,
 	}
 }
 
 // Delete implements watch.Registrar.
 func (r registrar) Delete(ctx context.Context, source string, client notice.ClientID) error {
-	err := r.registry.Delete(ctx, client, actorOf(source))
+	name, id := brand.Split(client)
+	of, wrong := r.brands.Resolve(string(name))
+	if !notice.ValidClientID(string(id)) {
+		return &watch.RefusedRecord{Problems: []notice.Problem{{Pointer: "/clientId", Code: "format", Detail: "is not a client id", DetailPT: "não é um client id"}}}
+	}
+	if wrong != nil {
+		return &watch.RefusedRecord{Problems: []notice.Problem{{Pointer: "/brand", Code: wrong.Code, Detail: wrong.Detail, DetailPT: wrong.DetailPT}}}
+	}
+	err := r.registry.Delete(ctx, brand.Key(of, id), actorOf(source))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}

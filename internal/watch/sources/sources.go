@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/registry"
@@ -26,6 +27,7 @@ import (
 type Set struct {
 	store    *store.Store
 	registry *registry.Registry
+	brands   brand.List
 	all      []*followed
 }
 
@@ -52,7 +54,7 @@ func Open(cfg *config.Config, with Config) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{store: with.Store, registry: with.Registry}
+	s := &Set{store: with.Store, registry: with.Registry, brands: cfg.BrandList()}
 	p := &config.Problems{}
 	for _, m := range mappings {
 		r, err := OpenReader(m, cfg.Profile == config.Production, with.Store, with.Log.With("source", m.Source))
@@ -61,10 +63,10 @@ func Open(cfg *config.Config, with Config) (*Set, error) {
 			continue
 		}
 		c := watch.Config{
-			Mapping: m, Reader: r, Sink: sink{with.Intake}, Storable: with.Storable, Control: control{with.Store}, Observer: with.Observer, Log: with.Log,
+			Mapping: m, Reader: r, Sink: sink{with.Intake, cfg.BrandList()}, Storable: with.Storable, Control: control{with.Store}, Observer: with.Observer, Log: with.Log,
 		}
 		if m.Registers() {
-			c.Registrar = registrar{with.Registry, with.Store}
+			c.Registrar = registrar{with.Registry, with.Store, cfg.BrandList()}
 		}
 		one, err := watch.New(c)
 		if err != nil {

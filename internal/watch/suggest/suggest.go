@@ -51,7 +51,7 @@ func Mapping(ctx context.Context, core Core, schemas *openapi.Schemas, req Wante
 		kind, ok := t.Kind, t.Kind != 0
 		if !ok {
 			if kind, ok = kindOf(t.Name); !ok {
-				return nil, 0, fmt.Errorf("--table %s: the name does not tell the kind of resource; write --table %s=KIND with one of %s", t.Name, t.Name, kindNames())
+				return nil, 0, fmt.Errorf("--table %s: the name does not tell the kind of resource; write --table %s=KIND with one of %s", t.Name, t.Name, strings.Join(ofb.KindNames(), ", "))
 			}
 		}
 		one, err := w.read(ctx, core, t.Name, kind)
@@ -65,14 +65,6 @@ func Mapping(ctx context.Context, core Core, schemas *openapi.Schemas, req Wante
 	head.Wanted = req
 	head.head(listed)
 	return []byte(head.out.String() + w.out.String()), w.todo, nil
-}
-
-func kindNames() string {
-	var names []string
-	for _, k := range ofb.Kinds() {
-		names = append(names, k.String())
-	}
-	return strings.Join(names, ", ")
 }
 
 // tableFound is a table with what was found for it.

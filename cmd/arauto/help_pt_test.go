@@ -1,0 +1,73 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestHelpForInitiatorsIsCompleteInPortuguese holds the texts to the flags: none without a text, no text without a flag.
+func TestHelpForInitiatorsIsCompleteInPortuguese(t *testing.T) {
+	for name, text := range portugueseHelp {
+		english, portuguese := call(t, time.Minute, nil, name, "--help"), call(t, time.Minute, nil, name, "--help", "--lang", "pt")
+		require.Equal(t, done, portuguese.code)
+		flags := func(help string) (out []string) {
+			for _, one := range regexp.MustCompile(`(?m)^ +(?:-h, )?--([a-z-]+)`).FindAllStringSubmatch(help, -1) {
+				out = append(out, one[1])
+			}
+			return out
+		}
+		require.Equal(t, flags(english.out), flags(portuguese.out), name)
+		require.ElementsMatch(t, flags(english.out), append(slices.Collect(maps.Keys(text.flags)), "lang", "help"), name)
+		require.Contains(t, portuguese.out, "Opções:")
+		require.NotContains(t, portuguese.out, "Flags:")
+		for _, line := range strings.Split(strings.TrimSpace(english.out), "\n") {
+			if strings.Contains(line, " the ") {
+				require.NotContains(t, portuguese.out, line, name)
+			}
+		}
+	}
+}
+
+// TestWordsOfListenAreTheSameInBothLanguages: each text has its twin with the same verbs.
+func TestWordsOfListenAreTheSameInBothLanguages(t *testing.T) {
+	verbs := regexp.MustCompile(`%[a-z]`)
+	for key, english := range listenWords["en"] {
+		require.Equal(t, verbs.FindAllString(english, -1), verbs.FindAllString(listenWords["pt"][key], -1), key)
+	}
+	require.Len(t, listenWords["pt"], len(listenWords["en"]))
+	for key, english := range sandboxWords["en"] {
+		require.Equal(t, verbs.FindAllString(english, -1), verbs.FindAllString(sandboxWords["pt"][key], -1), key)
+	}
+	require.Len(t, sandboxWords["pt"], len(sandboxWords["en"]))
+}
+
+// TestEveryProblemOfAPreflightHasItsPortuguese reads the texts where they are written.
+func TestEveryProblemOfAPreflightHasItsPortuguese(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", "internal", "webhook", "public.go"), nil, 0)
+	require.NoError(t, err)
+	found := map[string]bool{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		literal, is := n.(*ast.BasicLit)
+		if !is || literal.Kind != token.STRING {
+			return true
+		}
+		text, err := strconv.Unquote(literal.Value)
+		require.NoError(t, err)
+		if text = strings.TrimSuffix(text, "%s"); strings.Count(text, " ") >= 2 {
+			found[text] = true
+		}
+		return true
+	})
+	require.ElementsMatch(t, slices.Collect(maps.Keys(preflightProblems)), slices.Collect(maps.Keys(found)))
+}

@@ -1,0 +1,103 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/console/page"
+)
+
+// TestTheLogSaysWhatEachWitnessVouchedFor, what it did not, and how old what the quorum said is.
+func TestTheLogSaysWhatEachWitnessVouchedFor(t *testing.T) {
+	ago := func(d time.Duration) string { return time.Now().Add(-d).UTC().Format(time.RFC3339) }
+	const three = `[{"name":"auditor","size":1200,"vouchedAt":"%s"},
+		{"name":"<regulator>","size":900,"vouchedAt":"%[1]s","problem":"it answered 500 & ended","problemAt":"%[1]s"},{"name":"new"}]`
+	log := func(witnesses, witnessed string) answers {
+		return answers{
+			"GET /internal/v1/audit/verifications": `{"size":1204,"since":{"verified":1},"whole":{},"anchors":[],"sealsHere":true,"witnesses":` + witnesses + `,"witnessed":` + witnessed + `}`,
+			"GET /internal/v1/audit/checkpoints":   `{"log":"arauto/x","size":1204,"root":"r","at":"2026-11-28T14:04:41Z","note":"n"}`,
+		}
+	}
+	for name, c := range map[string]struct {
+		internal answers
+		pt, en   []string
+		never    string
+	}{
+		"fresh": {
+			log(fmt.Sprintf(three, ago(time.Minute)), `{"demanded":true,"size":1200,"until":"`+ago(time.Minute)+`"}`),
+			[]string{
+				`<span class="tag ok">o quórum atestou</span> os primeiros 1.200 de 1.204 registros, até`, `<th scope="row">auditor</th> <td><span class="tag ok">atestou</span></td> <td class="n">1.200</td>`,
+				`<th scope="row">&lt;regulator&gt;</th> <td><span class="tag bad">não atestou quando esta réplica pediu</span> <span lang="en">it answered 500 &amp; ended</span>`, `<td class="n">900</td>`,
+				`<th scope="row">new</th> <td><span class="tag mute">nada ainda</span></td> <td class="n">–</td><td>–</td>`,
+			},
+			[]string{`<span class="tag ok">the quorum vouched</span> for the first 1,200 of 1,204 entries, until`, `<span class="tag ok">vouched</span>`, `<span class="tag bad">did not vouch when this replica asked</span>`, `<span class="tag mute">nothing yet</span>`},
+			"A política não exige nenhuma testemunha.",
+		},
+		"old": {
+			log(fmt.Sprintf(three, ago(time.Hour)), `{"demanded":true,"size":1200,"until":"`+ago(31*time.Minute)+`"}`),
+			[]string{`<span class="tag bad">o quórum atestou</span>`},
+			[]string{`<span class="tag bad">the quorum vouched</span>`},
+			"A política não exige",
+		},
+		"not demanded": {
+			log(fmt.Sprintf(three, ago(time.Hour)), `{"demanded":false,"size":1200,"until":"`+ago(time.Hour)+`"}`),
+			[]string{`<span class="tag ok">o quórum atestou</span>`, "A política não exige nenhuma testemunha."},
+			[]string{"The policy demands no witness."},
+			"nenhuma testemunha está configurada",
+		},
+		"nothing yet": {
+			log(`[{"name":"new"}]`, `{"demanded":true}`), []string{`<span class="tag warn">o quórum ainda não atestou nada</span>`}, []string{`<span class="tag warn">the quorum has vouched for nothing yet</span>`}, "os primeiros",
+		},
+		"none": {
+			log(`[]`, `{"demanded":false}`), []string{"Nenhuma testemunha está configurada"}, []string{"No witness is configured"}, "<th scope=\"col\">Testemunha</th>",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pt := both(t, c.internal, "/log", "/log", nil)
+			en := shown(t, c.internal, page.English, http.MethodGet, "/log", "/log", nil)
+			for _, says := range c.pt {
+				require.Contains(t, pt, says)
+			}
+			for _, says := range c.en {
+				require.Contains(t, en, says)
+			}
+			require.NotContains(t, pt, c.never)
+		})
+	}
+}
+
+// TestTheNotesOfAnExportAreInTheLanguageOfTheReader: each note that a verification of a bundle makes; another text stays as it is.
+func TestTheNotesOfAnExportAreInTheLanguageOfTheReader(t *testing.T) {
+	for note, want := range map[string][2]string{
+		"the bundle has no counts: an export can be shown to be complete when its filter names a client and the end of a period that is counted, and no single resource": {
+			"O pacote não tem contagens: só se mostra que nada falta com o filtro por uma iniciadora", "The bundle has no counts: it can be shown that nothing is missing when the filter names an initiator",
+		},
+		"the log's counts of clients are not in the bundle":                                    {"As contagens do histórico não estão no pacote.", "The counts of the history are not in the bundle."},
+		"entries before position 410 are not counted: begin the period later":                  {"Registros antes da posição 410 não estão contados: comece o período mais tarde.", "Entries before position 410 are not counted: begin the period later."},
+		"the period has no end, and what is new is not counted yet: name one with to":          {"O período não tem fim, e o que é novo ainda não está contado: informe o fim.", "The period has no end, and what is new is not counted yet: name its end."},
+		"entries from position 977 on are not counted yet, and the period may reach beyond it": {"Registros a partir da posição 977 ainda não estão contados, e o período pode ir além dela.", "Entries from position 977 on are not counted yet, and the period may reach beyond it."},
+		"the bundle has every entry of alfa from A to B: the 3 that the filter finds, and the others in context.jsonl (positions 10 to 400)": {
+			"O pacote tem todos os registros de alfa, de A até B: os 3 que o filtro encontra, e os outros em context.jsonl (posições 10 a 400).", "The bundle has every entry of alfa from A to B: the 3 that the filter finds, and the others in context.jsonl (positions 10 to 400).",
+		},
+		"which clients an organisation has is not proven: completeness is that of the clients named": {"Quais iniciadoras uma organização tem não fica provado: nada falta das iniciadoras citadas.", "Which initiators an organisation has is not proven: nothing is missing of those named."},
+		"verifying the file needs too much memory here; run arauto audit verify":                     {"Conferir o arquivo exige memória demais aqui: rode arauto audit verify.", "Verifying the file needs too much memory here: run arauto audit verify."},
+		"a note of another version": {"a note of another version", "a note of another version"},
+	} {
+		said, err := json.Marshal(note)
+		require.NoError(t, err)
+		internal := answers{"GET /internal/v1/audit/exports": `{"exports":[{"id":"e-1","state":"done","format":"bundle","filter":{"clientId":"alfa"},"size":1204,"walked":1204,"bytes":9,"entries":3,
+			"requestedBy":"ana","requestedAt":"2026-11-28T14:04:41Z","complete":false,"notes":[` + string(said) + `]}]}`}
+		pt := both(t, internal, "/exports", "/exports", nil)
+		require.Contains(t, pt, want[0])
+		require.Contains(t, shown(t, internal, page.English, http.MethodGet, "/exports", "/exports", nil), want[1])
+		require.Contains(t, pt, "não se mostrou que nada falta")
+		if want[0] != note {
+			require.NotContains(t, pt, note)
+		}
+	}
+}

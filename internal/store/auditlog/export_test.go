@@ -1,0 +1,31 @@
+package auditlog
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arauto/arauto/internal/audit"
+)
+
+// SealIn seals one batch in a transaction of a test, which commits it.
+func SealIn(ctx context.Context, tx pgx.Tx, key *audit.Signer) (SealStep, error) {
+	w := &sealing{tx: tx, key: key}
+	err := w.run(ctx)
+	return w.out, err
+}
+
+// Positions are where entries of that order are in a log of that size, -1 for one that has no position.
+func Positions(ctx context.Context, q querier, entries []audit.Entry, size int64) ([]int64, error) {
+	found, err := findPositions(ctx, q, entries, size)
+	seqs := make([]int64, len(found))
+	for i, p := range found {
+		if seqs[i] = -1; p != nil {
+			seqs[i] = p.seq
+		}
+	}
+	return seqs, err
+}
+
+// FoldIn folds the next stretch in a transaction of a test, which commits it.
+func FoldIn(ctx context.Context, l *Log, tx pgx.Tx) (FoldStep, error) { return l.foldIn(ctx, tx) }
