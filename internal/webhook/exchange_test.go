@@ -22,12 +22,7 @@ import (
 // socket finds it.
 func TestWhatComesInARecordAfterTheAnswerIsNeverTheNextAnswer(t *testing.T) {
 	i, s := newInitiator(t), newSender(t)
-	refused := "HTTP/1.1 500 Not yours\r\n" + echo + empty + "\r\n"
-	i.Answer("", standin.Answer{Flood: func(w io.Writer) error {
-		_, _ = io.WriteString(w, ok202+echo+empty+"\r\n")
-		_, err := io.WriteString(w, refused)
-		return err
-	}}, standin.Accept)
+	i.Answer("", standin.Answer{Records: []string{ok202 + echo + empty + "\r\n", "HTTP/1.1 500 Not yours\r\n" + echo + empty + "\r\n"}}, standin.Accept)
 	for range 2 {
 		r := send(t, s, i.BaseURI(""))
 		require.Equal(t, notice.OutcomeDelivered, r.Outcome, r.Detail)

@@ -2,6 +2,7 @@ package standin
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -55,6 +56,8 @@ type Answer struct {
 	Raw []byte // the whole answer, byte for byte; the fields above are ignored
 	// Flood writes the answer itself, for what is too big to hold; it must return when w fails.
 	Flood func(w io.Writer) error
+	// Records are written instead, each as a TLS record of its own, and leave in one piece. Not without TLS.
+	Records []string
 
 	Delay   time.Duration // before the answer
 	Trickle time.Duration // between two bytes of the answer
@@ -103,7 +106,7 @@ func (i *Initiator) AnswerBy(decide func(*Request) Answer) {
 
 // Accepts tells whether this answer, read whole, tells the sender that it was accepted.
 func (a Answer) Accepts() bool {
-	return a.Raw == nil && a.Flood == nil && (a.Status == 0 || a.Status/100 == 2) && (a.Stall == Nowhere || a.Stall == AtBody) && a.End != HangUp && a.End != ResetUp
+	return a.Raw == nil && a.Flood == nil && a.Records == nil && (a.Status == 0 || a.Status/100 == 2) && (a.Stall == Nowhere || a.Stall == AtBody) && a.End != HangUp && a.End != ResetUp
 }
 
 // next takes the answer for a request.
@@ -154,6 +157,12 @@ func (a Answer) write(i *Initiator, conn, raw net.Conn, r *Request) bool {
 		_ = a.Flood(conn)
 		hold(conn)
 		return false
+	case a.Records != nil:
+		below := conn.(*tls.Conn).NetConn().(*gathering)
+		if below.inOnePiece(func() error { return writeEach(conn, a.Records) }) != nil {
+			return false
+		}
+		return a.finish(conn, raw)
 	}
 	head, body := a.parts(r)
 	switch a.Stall {
@@ -174,6 +183,15 @@ func (a Answer) write(i *Initiator, conn, raw net.Conn, r *Request) bool {
 		return false
 	}
 	return a.finish(conn, raw)
+}
+
+func writeEach(w io.Writer, pieces []string) error {
+	for _, piece := range pieces {
+		if _, err := io.WriteString(w, piece); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a Answer) finish(conn, raw net.Conn) bool {

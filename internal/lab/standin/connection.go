@@ -70,6 +70,32 @@ func (b Connection) wrap(raw net.Conn) net.Conn {
 	return raw
 }
 
+// gathering can hold back what is written, so that several TLS records leave in one piece.
+type gathering struct {
+	net.Conn
+	on   bool
+	held []byte
+}
+
+func (g *gathering) Write(p []byte) (int, error) {
+	if !g.on {
+		return g.Conn.Write(p)
+	}
+	g.held = append(g.held, p...)
+	return len(p), nil
+}
+
+// inOnePiece sends all that f writes in one write.
+func (g *gathering) inOnePiece(f func() error) error {
+	g.on, g.held = true, nil
+	err := f()
+	g.on = false
+	if err == nil {
+		_, err = g.Conn.Write(g.held)
+	}
+	return err
+}
+
 // muted lets the first bytes out and swallows the rest: the peer sees a handshake begin and never end.
 type muted struct {
 	net.Conn

@@ -207,7 +207,7 @@ func (i *Initiator) serve(raw net.Conn, number int, behaviour Connection) {
 	}
 	conn, facts := raw, (*tls.ConnectionState)(nil)
 	if !i.plain {
-		secured := tls.Server(behaviour.wrap(raw), behaviour.config(i.config))
+		secured := tls.Server(&gathering{Conn: behaviour.wrap(raw)}, behaviour.config(i.config))
 		err := secured.HandshakeContext(i.ctx)
 		state := secured.ConnectionState()
 		i.recordHandshake(Handshake{Connection: number, Err: err, Subject: subject(&state), At: time.Now()})
