@@ -1,7 +1,6 @@
 package history
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -42,21 +41,6 @@ type madeTold struct {
 	revision   int64
 	occurredAt time.Time
 	arrival    Arrival
-}
-
-// attemptTold is what an attempt's entry tells.
-type attemptTold struct {
-	scheduledAt time.Time
-	held        notice.Delay
-	heldFor     time.Duration
-}
-
-// endTold is what the entry of an attempt's end tells.
-type endTold struct {
-	endedAt time.Time
-	echo    notice.Echo
-	rescued bool
-	offsets Offsets
 }
 
 // PollTold is what the entry of a status query tells.
@@ -106,9 +90,10 @@ func (b *Brief) Size() int {
 }
 
 // Announces tells whether it made its notification.
-func (b *Brief) Announces() bool {
-	return !b.Notification.IsZero() && (b.Kind == FactChange || b.Kind == FactDecision || b.Kind == FactResend)
-}
+func (b *Brief) Announces() bool { return announces(b.Kind, b.Notification) }
+
+// place is where it stands in a record.
+func (b *Brief) place() place { return place{int(b.Number), b.Kind, b.At} }
 
 // Ends tells whether an attempt ended with it, or a notification that waited.
 func (b *Brief) Ends() bool { return b.Kind == FactResult || b.Kind == FactCancelled }
@@ -153,11 +138,15 @@ func BriefOf(e *audit.Entry, w *SharedWords) (Brief, error) {
 	case FactAttempt:
 		var a AttemptFacts
 		err = a.read(e.Facts)
-		b.told = &attemptTold{a.ScheduledAt.UTC(), notice.Delay(w.one(string(a.Held))), Micros(a.HeldUS).Duration()}
+		told := a.told()
+		told.held = notice.Delay(w.one(string(told.held)))
+		b.told = &told
 	case FactResult:
 		var r endedFacts
 		err = r.read(e.Facts)
-		b.told = &endTold{r.EndedAt.UTC(), notice.Echo(w.one(string(r.Echo))), r.Detail == LostDetail, r.offsets()}
+		told := r.told()
+		told.echo = notice.Echo(w.one(string(told.echo)))
+		b.told = &told
 	case FactRefused:
 		var c ChangeFacts
 		err = c.read(e.Facts)
@@ -225,49 +214,46 @@ func pollOf(text string, w *SharedWords) (*PollTold, error) {
 // RecordOfBriefs makes the record of one notification from its entries, in any order, and sorts them. The record has what a verdict on its times rests
 // on and is otherwise empty; in that it is what RecordsOf makes of the same entries. False: none of them made the notification.
 func RecordOfBriefs(entries []*Brief) (Record, bool) {
-	slices.SortStableFunc(entries, func(a, b *Brief) int {
-		return cmp.Or(cmp.Compare(rank(int(a.Number)), rank(int(b.Number))), cmp.Compare(a.Kind, b.Kind), a.At.Compare(b.At))
-	})
+	slices.SortStableFunc(entries, func(a, b *Brief) int { return a.place().compare(b.place()) })
 	var r Record
 	made, altered := false, false
 	for _, b := range entries {
 		altered = altered || b.Altered
 		if b.Announces() {
-			made = true
-			r.ID, r.Client, r.Kind, r.ResourceID, r.CreatedAt, r.Manual = b.Notification, b.Client, b.ResourceKind, b.ResourceID, b.At.UTC(), b.Kind == FactResend
-			if told, is := b.told.(*madeTold); is {
-				r.Revision, r.OccurredAt, r.Arrival = told.revision, told.occurredAt, told.arrival
-				r.Arrival.Earlier = slices.Clone(told.arrival.Earlier) // Join changes it
-			}
-			r.Attempts = nil
-			if b.Begins {
-				r.Attempts = []AttemptRecord{{Number: 1, ScheduledAt: r.CreatedAt, StartedAt: r.CreatedAt}}
-			}
+			r, made = b.record(), true
 		}
 	}
 	r.Tampered = altered
 	for _, b := range entries {
 		r.addBrief(b)
 	}
-	r.State = cmp.Or(r.State, notice.Pending)
 	if len(r.Arrival.Earlier) > 1 {
 		(&Receipts{}).Join(&r) // puts them in order
 	}
 	return r, made
 }
 
+// record is RecordOf.
+func (b *Brief) record() Record {
+	r := Record{CreatedAt: b.At.UTC(), Manual: b.Kind == FactResend, State: notice.Pending}
+	r.ID, r.Client, r.Kind, r.ResourceID = b.Notification, b.Client, b.ResourceKind, b.ResourceID
+	if told, is := b.told.(*madeTold); is {
+		r.Revision, r.OccurredAt, r.Arrival = told.revision, told.occurredAt, told.arrival
+		r.Arrival.Earlier = slices.Clone(told.arrival.Earlier) // Join changes it
+	}
+	if b.Begins {
+		r.Attempts = firstAttempt(b.At, notice.ID{})
+	}
+	return r
+}
+
 // addBrief is Add.
 func (r *Record) addBrief(b *Brief) {
-	if b.Closes != "" {
-		r.State = b.Closes
-	}
+	r.closed(b.Closes)
 	switch told := b.told.(type) {
 	case *attemptTold:
-		r.Attempts = append(r.Attempts, AttemptRecord{Number: int(b.Number), ScheduledAt: told.scheduledAt, StartedAt: b.At.UTC(), Held: told.held, HeldFor: told.heldFor})
+		r.began(int(b.Number), b.At, *told)
 	case *endTold:
-		if i := slices.IndexFunc(r.Attempts, func(a AttemptRecord) bool { return a.Number == int(b.Number) }); i >= 0 {
-			a := &r.Attempts[i]
-			a.Outcome, a.EndedAt, a.Echo, a.StoredAt, a.Rescued, a.Offsets = b.Outcome, told.endedAt, told.echo, b.At.UTC(), told.rescued, told.offsets
-		}
+		r.ended(int(b.Number), b.At, b.Outcome, *told)
 	}
 }

@@ -174,9 +174,7 @@ const RegistrationEnded = "registration-ended"
 // were accepted later. Facts of other kinds, and those whose notification was made by none of them, are left out.
 func RecordsOf(facts []Fact) ([]Record, error) {
 	facts = slices.Clone(facts)
-	slices.SortStableFunc(facts, func(a, b Fact) int {
-		return cmp.Or(cmp.Compare(rank(a.Number), rank(b.Number)), cmp.Compare(a.Kind, b.Kind), a.At.Compare(b.At))
-	})
+	slices.SortStableFunc(facts, func(a, b Fact) int { return a.place().compare(b.place()) })
 	var out []Record
 	var receipts Receipts
 	for i := range facts {
@@ -204,43 +202,28 @@ func RecordsOf(facts []Fact) ([]Record, error) {
 		}
 	}
 	for i := range out {
-		if out[i].State == "" {
-			out[i].State = notice.Pending
-		}
 		receipts.Join(&out[i])
 	}
 	slices.SortStableFunc(out, func(a, b Record) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	return out, nil
 }
 
-// rank is where entries of a number stand in a record: those without one end it.
-func rank(number int) int {
-	if number == 0 {
-		return notice.MaxAttempts + 1
-	}
-	return number
-}
+// announces tells whether the entry made a notification.
+func (f *Fact) announces() bool { return announces(f.Kind, f.Notification) }
 
-// announces tells whether an entry made a notification.
-func (f *Fact) announces() bool {
-	return !f.Notification.IsZero() && (f.Kind == FactChange || f.Kind == FactDecision || f.Kind == FactResend)
-}
-
-// begins tells whether the entry of a kind with an interaction id records the beginning of an attempt.
-func begins(kind string, interaction notice.ID) bool {
-	return kind == FactAttempt || kind == FactChange && !interaction.IsZero()
-}
+// place is where the entry stands in a record.
+func (f *Fact) place() place { return place{f.Number, f.Kind, f.At} }
 
 // FirstAttempt is attempt 1 where the entry of a change records it as well, as the attempts of a record begin; nil otherwise.
 func (f *Fact) FirstAttempt() []AttemptRecord {
 	if f.Kind != FactChange || !begins(f.Kind, f.Interaction) {
 		return nil
 	}
-	return []AttemptRecord{{Number: 1, Interaction: f.Interaction, ScheduledAt: f.At.UTC(), StartedAt: f.At.UTC()}}
+	return firstAttempt(f.At, f.Interaction)
 }
 
-// RecordOf begins the record of a notification with the entry that made it, and with attempt 1 where that entry records it. Its state
-// is not known yet.
+// RecordOf begins the record of a notification with the entry that made it, and with attempt 1 where that entry records it. It is
+// pending as long as nothing ends it.
 func RecordOf(f *Fact) (Record, error) {
 	var c ChangeFacts
 	if err := c.read(string(f.Facts)); err != nil {
@@ -258,7 +241,7 @@ func RecordOf(f *Fact) (Record, error) {
 			ID: f.Notification, ChangeID: change, Client: f.Client, Kind: f.ResourceKind, ResourceID: f.ResourceID, Revision: f.Revision,
 			APIVersion: c.APIVersion, Status: c.Status, Event: c.Event, EventAt: c.EventAt.UTC(), PushEpoch: c.Epoch,
 		},
-		OccurredAt: c.OccurredAt.UTC(), CreatedAt: f.At.UTC(), Manual: f.Kind == FactResend,
+		OccurredAt: c.OccurredAt.UTC(), CreatedAt: f.At.UTC(), Manual: f.Kind == FactResend, State: notice.Pending,
 		Arrival: arrivalOf(f.Kind, f.Client, &c),
 	}, nil
 }
@@ -274,12 +257,7 @@ func arrivalOf(kind string, client notice.ClientID, c *ChangeFacts) Arrival {
 // Add continues a record. Facts come by number, and an attempt before its result; those that tell nothing of it change
 // nothing.
 func (r *Record) Add(f *Fact) error {
-	if f.Closes != "" {
-		r.State = f.Closes
-		if r.State == notice.Cancelled {
-			r.CancelReason = RegistrationEnded
-		}
-	}
+	r.closed(f.Closes)
 	switch f.Kind {
 	case FactAttempt:
 		var a AttemptFacts
@@ -287,23 +265,18 @@ func (r *Record) Add(f *Fact) error {
 			return f.wrong(err)
 		}
 		r.Late = r.Late || a.Late
-		r.Attempts = append(r.Attempts, AttemptRecord{Number: f.Number, Interaction: f.Interaction, ScheduledAt: a.ScheduledAt.UTC(), StartedAt: f.At.UTC(), Held: a.Held, HeldFor: Micros(a.HeldUS).Duration()})
+		r.began(f.Number, f.At, a.told()).Interaction = f.Interaction
 	case FactResult:
 		var e endedFacts
 		if err := e.read(string(f.Facts)); err != nil {
 			return f.wrong(err)
 		}
-		if i := slices.IndexFunc(r.Attempts, func(a AttemptRecord) bool { return a.Number == f.Number }); i >= 0 {
-			r.Attempts[i].end(f, &e.ResultFacts, e.EndedAt.UTC())
-			return r.Attempts[i].private(f)
+		if a := r.ended(f.Number, f.At, f.Outcome, e.told()); a != nil {
+			a.HTTPStatus, a.TLS, a.URL, a.Detail = e.HTTPStatus, e.TLS, e.URL, e.Detail
+			return a.private(f)
 		}
 	}
 	return nil
-}
-
-func (a *AttemptRecord) end(f *Fact, e *ResultFacts, at time.Time) {
-	a.Outcome, a.EndedAt, a.HTTPStatus, a.Echo, a.TLS, a.URL, a.Detail = f.Outcome, at, e.HTTPStatus, e.Echo, e.TLS, e.URL, e.Detail
-	a.StoredAt, a.Rescued, a.Offsets = f.At.UTC(), e.Detail == LostDetail, e.offsets()
 }
 
 func (f *ResultFacts) offsets() Offsets {

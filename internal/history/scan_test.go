@@ -253,7 +253,7 @@ func TestBriefsMakeTheRecordsThatFactsMake(t *testing.T) {
 		made++
 		w := want[len(want)-1]
 		// What no verdict on times rests on is not in a brief.
-		w.ChangeID, w.APIVersion, w.Status, w.Event, w.EventAt, w.PushEpoch, w.ResendOf, w.CancelReason, w.Late = notice.ID{}, "", "", "", time.Time{}, 0, notice.ID{}, "", false
+		w.ChangeID, w.APIVersion, w.Status, w.Event, w.EventAt, w.PushEpoch, w.ResendOf, w.Late = notice.ID{}, "", "", "", time.Time{}, 0, notice.ID{}, false
 		for i := range w.Attempts {
 			a := &w.Attempts[i]
 			a.Interaction, a.HTTPStatus, a.TLS, a.URL, a.Detail = notice.ID{}, 0, nil, "", ""

@@ -282,8 +282,8 @@ const clockBack = 24 * time.Hour
 // followedSQL reads what followed announcements, in the order in which it happened.
 const followedSQL = entrySelect + `a WHERE a.notification_id = ANY($1::uuid[]) AND a.at >= $2 AND a.kind IN ('attempt', 'result', 'cancelled') ORDER BY a.number, a.kind, a.at`
 
-// assemble adds to announcements their attempts and their state. The queue knows when the next attempt is due and which
-// registration has ended; without it (queue is false) what no entry closes is pending.
+// assemble adds to announcements their attempts and their state: what no entry closes is pending. The queue, which is asked where
+// queue is true, knows when the next attempt is due and which registration has ended.
 func assemble(ctx context.Context, q querier, rows []audit.Entry, queue bool) ([]history.Record, error) {
 	if len(rows) == 0 {
 		return nil, nil
@@ -310,21 +310,15 @@ func assemble(ctx context.Context, q querier, rows []audit.Entry, queue bool) ([
 	}
 	for _, w := range waits {
 		r := index[w.ID]
-		if r == nil || r.State != "" { // closed meanwhile
+		if r == nil || r.State != notice.Pending { // closed meanwhile
 			continue
 		}
 		if w.Stale && !w.InFlight {
 			r.State, r.CancelReason = notice.Cancelled, history.RegistrationEnded
 			continue
 		}
-		r.State = notice.Pending
 		if !w.InFlight {
 			r.NextAttemptAt = w.DueAt
-		}
-	}
-	for i := range out {
-		if out[i].State == "" {
-			out[i].State = notice.Pending // or claimed or cancelled a moment ago: no entry says so yet
 		}
 	}
 	return out, nil

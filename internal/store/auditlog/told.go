@@ -66,7 +66,7 @@ func tell(out *[]history.Record, index map[notice.ID]*history.Record, e *audit.E
 			fresh.Notification = notice.Notification{
 				ID: f.Notification, ChangeID: f.Change, Client: f.Client, Kind: f.ResourceKind, ResourceID: f.ResourceID, Revision: f.Revision,
 			}
-			fresh.CreatedAt, fresh.Attempts = f.At.UTC(), f.FirstAttempt()
+			fresh.CreatedAt, fresh.Attempts, fresh.State = f.At.UTC(), f.FirstAttempt(), notice.Pending
 		}
 		if begun { // a second entry that claims to have made it
 			r.Tampered = r.Tampered || s.failed != ""
