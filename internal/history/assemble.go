@@ -10,22 +10,22 @@ import (
 
 // How a record is made of entries, whether they tell all (Fact) or what its times rest on (Brief).
 
-// place is where an entry stands in a record.
-type place struct {
+// standing is where an entry stands in a record: in the order of numbers, those without one at the end, and an attempt before its result.
+type standing struct {
 	number int
 	kind   string
 	at     time.Time
 }
 
-// compare orders entries by number, those without one at the end, and an attempt before its result.
-func (p place) compare(other place) int {
+// compare orders entries as they stand.
+func (s standing) compare(other standing) int {
 	rank := func(number int) int {
 		if number == 0 {
 			return notice.MaxAttempts + 1
 		}
 		return number
 	}
-	return cmp.Or(cmp.Compare(rank(p.number), rank(other.number)), cmp.Compare(p.kind, other.kind), p.at.Compare(other.at))
+	return cmp.Or(cmp.Compare(rank(s.number), rank(other.number)), cmp.Compare(s.kind, other.kind), s.at.Compare(other.at))
 }
 
 // announces tells whether an entry made a notification.

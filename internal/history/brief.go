@@ -92,8 +92,7 @@ func (b *Brief) Size() int {
 // Announces tells whether it made its notification.
 func (b *Brief) Announces() bool { return announces(b.Kind, b.Notification) }
 
-// place is where it stands in a record.
-func (b *Brief) place() place { return place{int(b.Number), b.Kind, b.At} }
+func (b *Brief) standing() standing { return standing{int(b.Number), b.Kind, b.At} }
 
 // Ends tells whether an attempt ended with it, or a notification that waited.
 func (b *Brief) Ends() bool { return b.Kind == FactResult || b.Kind == FactCancelled }
@@ -214,7 +213,7 @@ func pollOf(text string, w *SharedWords) (*PollTold, error) {
 // RecordOfBriefs makes the record of one notification from its entries, in any order, and sorts them. The record has what a verdict on its times rests
 // on and is otherwise empty; in that it is what RecordsOf makes of the same entries. False: none of them made the notification.
 func RecordOfBriefs(entries []*Brief) (Record, bool) {
-	slices.SortStableFunc(entries, func(a, b *Brief) int { return a.place().compare(b.place()) })
+	slices.SortStableFunc(entries, func(a, b *Brief) int { return a.standing().compare(b.standing()) })
 	var r Record
 	made, altered := false, false
 	for _, b := range entries {

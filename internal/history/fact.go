@@ -174,7 +174,7 @@ const RegistrationEnded = "registration-ended"
 // were accepted later. Facts of other kinds, and those whose notification was made by none of them, are left out.
 func RecordsOf(facts []Fact) ([]Record, error) {
 	facts = slices.Clone(facts)
-	slices.SortStableFunc(facts, func(a, b Fact) int { return a.place().compare(b.place()) })
+	slices.SortStableFunc(facts, func(a, b Fact) int { return a.standing().compare(b.standing()) })
 	var out []Record
 	var receipts Receipts
 	for i := range facts {
@@ -211,8 +211,7 @@ func RecordsOf(facts []Fact) ([]Record, error) {
 // announces tells whether the entry made a notification.
 func (f *Fact) announces() bool { return announces(f.Kind, f.Notification) }
 
-// place is where the entry stands in a record.
-func (f *Fact) place() place { return place{f.Number, f.Kind, f.At} }
+func (f *Fact) standing() standing { return standing{f.Number, f.Kind, f.At} }
 
 // FirstAttempt is attempt 1 where the entry of a change records it as well, as the attempts of a record begin; nil otherwise.
 func (f *Fact) FirstAttempt() []AttemptRecord {
