@@ -148,7 +148,7 @@ func (i *Inspector) announced(ctx context.Context, p timing.Period) ([]audit.Ent
 
 // records adds attempts, state and earlier receipts to announcements. The right to read the queue is not needed.
 func (i *Inspector) records(ctx context.Context, rows []audit.Entry) ([]history.Record, error) {
-	out, err := assemble(ctx, i.db, rows, false)
+	out, _, err := assembleEntries(ctx, i.db, rows)
 	if err != nil {
 		return nil, err
 	}

@@ -240,7 +240,7 @@ func (l *Log) feedRecords(ctx context.Context, q history.FeedQuery, entries []au
 			return nil, err
 		}
 	}
-	records, err := assemble(ctx, l.query, made, true)
+	records, err := l.assemble(ctx, made)
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func (l *Log) Notifications(ctx context.Context, f history.Filter) ([]history.Re
 		if err != nil {
 			return nil, history.Position{}, store.Unavailable("list notifications", err)
 		}
-		records, err := assemble(ctx, l.query, page, true)
+		records, err := l.assemble(ctx, page)
 		if err != nil {
 			return nil, history.Position{}, store.Unavailable("read attempts", err)
 		}
@@ -78,7 +78,7 @@ func (l *Log) Notification(ctx context.Context, id notice.ID) (history.Record, e
 	if len(rows) == 0 {
 		return history.Record{}, fmt.Errorf("notification %s: %w", id, store.ErrNotFound)
 	}
-	records, err := assemble(ctx, l.query, rows, true)
+	records, err := l.assemble(ctx, rows)
 	if err != nil {
 		return history.Record{}, store.Unavailable("read attempts", err)
 	}
@@ -282,53 +282,63 @@ const clockBack = 24 * time.Hour
 // followedSQL reads what followed announcements, in the order in which it happened.
 const followedSQL = entrySelect + `a WHERE a.notification_id = ANY($1::uuid[]) AND a.at >= $2 AND a.kind IN ('attempt', 'result', 'cancelled') ORDER BY a.number, a.kind, a.at`
 
-// assemble adds to announcements their attempts and their state: what no entry closes is pending. The queue, which is asked where
-// queue is true, knows when the next attempt is due and which registration has ended.
-func assemble(ctx context.Context, q querier, rows []audit.Entry, queue bool) ([]history.Record, error) {
+// assemble adds to announcements their attempts and their state: what no entry closes is pending. The queue knows when the next
+// attempt is due and which registration has ended. Both are read as of one instant: between two, an attempt may end and its
+// notification wait for the next one.
+func (l *Log) assemble(ctx context.Context, rows []audit.Entry) (out []history.Record, err error) {
 	if len(rows) == 0 {
 		return nil, nil
+	}
+	err = pgx.BeginTxFunc(ctx, l.query, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		var index map[notice.ID]*history.Record
+		if out, index, err = assembleEntries(ctx, tx, rows); err != nil {
+			return err
+		}
+		return readWaiting(ctx, tx, index)
+	})
+	return out, err
+}
+
+// assembleEntries adds to announcements their attempts and their state as entries alone tell them.
+func assembleEntries(ctx context.Context, q querier, rows []audit.Entry) ([]history.Record, map[notice.ID]*history.Record, error) {
+	if len(rows) == 0 {
+		return nil, nil, nil
 	}
 	ids := make([]pgtype.UUID, len(rows))
 	since := rows[0].At
 	for i := range rows {
 		ids[i], since = store.ToUUID(notificationOf(&rows[i])), min(since, rows[i].At)
 	}
-	var waits []waitingRow
-	if queue { // read first: a notification that leaves the queue in between has its closing entry by then
-		var err error
-		if waits, err = readWaiting(ctx, q, ids); err != nil {
-			return nil, err
-		}
-	}
 	followed, err := queryEntries(ctx, q, followedSQL, ids, since.Time().Add(-clockBack))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out, index, err := told(ctx, q, rows, followed)
+	return told(ctx, q, rows, followed)
+}
+
+// readWaiting adds what the queue tells of notifications.
+func readWaiting(ctx context.Context, q querier, of map[notice.ID]*history.Record) error {
+	ids := make([]pgtype.UUID, 0, len(of))
+	for id := range of {
+		ids = append(ids, store.ToUUID(id))
+	}
+	waits, err := store.All(ctx, q, func(w *waitingRow) []any { return []any{&w.ID, &w.DueAt, &w.InFlight, &w.Stale} },
+		`SELECT q.id, q.due_at, q.token IS NOT NULL, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)
+FROM queue q LEFT JOIN initiator i ON i.client_id = q.client_id WHERE q.id = ANY($1::uuid[])`, ids)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, w := range waits {
-		r := index[w.ID]
-		if r == nil || r.State != notice.Pending { // closed meanwhile
-			continue
-		}
-		if w.Stale && !w.InFlight {
+		r := of[w.ID]
+		switch {
+		case r == nil || r.State != notice.Pending || w.InFlight:
+		case w.Stale:
 			r.State, r.CancelReason = notice.Cancelled, history.RegistrationEnded
-			continue
-		}
-		if !w.InFlight {
+		default:
 			r.NextAttemptAt = w.DueAt
 		}
 	}
-	return out, nil
-}
-
-// readWaiting reads the queue's rows of notifications, with whether the registration each was made under still lasts.
-func readWaiting(ctx context.Context, q querier, ids []pgtype.UUID) ([]waitingRow, error) {
-	return store.All(ctx, q, func(w *waitingRow) []any { return []any{&w.ID, &w.DueAt, &w.InFlight, &w.Stale} },
-		`SELECT q.id, q.due_at, q.token IS NOT NULL, coalesce(NOT i.push OR i.push_epoch <> q.push_epoch, true)
-FROM queue q LEFT JOIN initiator i ON i.client_id = q.client_id WHERE q.id = ANY($1::uuid[])`, ids)
+	return nil
 }
 
 // Bounds of one timeline: of changes and decisions the oldest are kept, since they explain the rest; of polls, which may
