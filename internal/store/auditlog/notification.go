@@ -91,9 +91,9 @@ func (l *Log) announced(ctx context.Context, f history.Filter) ([]audit.Entry, e
 	case notice.Exhausted:
 		return l.announcedBy(ctx, f, closed(f))
 	case notice.Pending:
-		return l.announcedBy(ctx, f, alive(f, false), flying(f))
+		return l.announcedBy(ctx, f, flying(f), alive(f, false))
 	case notice.Cancelled:
-		return l.announcedBy(ctx, f, closed(f), alive(f, true))
+		return l.announcedBy(ctx, f, alive(f, true), closed(f))
 	}
 	if f.ResourceID == "" && f.Interaction.IsZero() && (f.Late || f.Outcome != "" && !slices.Contains(plain, string(f.Outcome))) {
 		return l.announcedMarked(ctx, f)
@@ -242,7 +242,8 @@ func flying(f history.Filter) finder {
 	return finder{"SELECT a.notification_id, a.at FROM entry a" + where, c.args}
 }
 
-// announcedBy merges what the finders found and reads their announcements.
+// announcedBy merges what the finders found and reads their announcements. A notification goes from its flight to the queue, and out of
+// that when it is closed: finders in this order miss none that goes on between them.
 func (l *Log) announcedBy(ctx context.Context, f history.Filter, finders ...finder) ([]audit.Entry, error) {
 	var places []place
 	for _, find := range finders {
