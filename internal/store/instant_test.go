@@ -95,3 +95,21 @@ func TestANotificationThatGoesOnWhileAListIsReadIsInTheList(t *testing.T) {
 		})
 	}
 }
+
+// TestTheTimeWithoutAnAttemptEndsBeforeThereIsOne has attempt 1 begin after each of the statements that a clock proof is read by.
+func TestTheTimeWithoutAnAttemptEndsBeforeThereIsOne(t *testing.T) {
+	b := newFlights(t)
+	log, during := b.interrupted()
+	begun := true
+	for statement := 1; begun; statement++ {
+		id := b.accept(payment("itp", store.NewID().String(), 1, "ACSC")).Notifications[0]
+		begun, during.left, during.then = false, statement, func() { begun = len(b.claim("itp", 10, 0)) > 0 }
+		told, err := log.Timing(t.Context(), id)
+		require.NoError(t, err)
+		if !begun || len(told.Attempts) > 0 {
+			continue
+		}
+		r := b.record(id)
+		require.LessOrEqual(t, told.First.SinceEvent.Duration(), r.Attempts[0].StartedAt.Sub(r.OccurredAt), "statement %d", statement)
+	}
+}

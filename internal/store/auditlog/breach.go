@@ -157,13 +157,13 @@ func (i *Inspector) records(ctx context.Context, rows []audit.Entry) ([]history.
 
 // Timing is the clock proof of one notification; ErrNotFound when there is none.
 func (l *Log) Timing(ctx context.Context, id notice.ID) (timing.Timing, error) {
+	var now time.Time // before the entries: an attempt may begin between, and the time up to a later instant would be held against it
+	if err := l.query.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
+		return timing.Timing{}, store.Unavailable("read the clock", err)
+	}
 	r, err := l.Notification(ctx, id)
 	if err != nil {
 		return timing.Timing{}, err
-	}
-	var now time.Time
-	if err := l.query.QueryRow(ctx, "SELECT now()").Scan(&now); err != nil {
-		return timing.Timing{}, store.Unavailable("read the clock", err)
 	}
 	records := []history.Record{r}
 	if err := joinReceipts(ctx, l.query, records); err != nil {
