@@ -204,7 +204,7 @@ func (b *bank) play(r, consent *resource, o *Outcome, s *story) error {
 		}
 	}
 	if o.Consent == ConsentFirst {
-		if err := wait(b.ctx, orderGap); err != nil {
+		if _, err := b.reached(b.ctx, s, came); err != nil {
 			return err
 		}
 	}
@@ -217,7 +217,7 @@ func (b *bank) play(r, consent *resource, o *Outcome, s *story) error {
 		}
 	}
 	if o.Consent == ConsentSecond {
-		if err := wait(b.ctx, orderGap); err != nil {
+		if _, err := b.reached(b.ctx, s, came); err != nil {
 			return err
 		}
 		if err := consume(); err != nil {

@@ -52,7 +52,6 @@ const (
 	pendingFor = time.Minute      // in PDNG
 	lateBy     = 30 * time.Second // between event and telling
 	expiresIn  = 5 * time.Second  // between creation and deadline
-	orderGap   = 700 * time.Millisecond
 )
 
 // Cents of the first reason of a list.
