@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/lab/conformance"
+	"github.com/arauto/arauto/internal/lab/port"
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/ofb"
@@ -337,13 +337,8 @@ func TestTheCommandConformanceReportsWhatWouldPass(t *testing.T) {
 	dir, alfa := t.TempDir(), certs.DefaultAlfa
 	at := func(name string) string { return filepath.Join(dir, name) }
 	pki := func(name string) string { return filepath.Join(s.Dir, "pki", filepath.FromSlash(name)) }
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
-	_, port, err := net.SplitHostPort(address)
-	require.NoError(t, err)
-	base := "https://localhost:" + port + "/suite"
+	listen := port.For(t)
+	base := fmt.Sprintf("https://localhost:%d/suite", listen.Number())
 
 	client, err := tls.LoadX509KeyPair(pki("initiators/alfa/brcac.pem"), pki("initiators/alfa/brcac.key"))
 	require.NoError(t, err)
@@ -365,7 +360,7 @@ func TestTheCommandConformanceReportsWhatWouldPass(t *testing.T) {
 		"--internal", "http://" + replica.Internal, "--internal-token", internal, "--public", replica.Public, "--public-ca", pki("trust/roots.pem"),
 		"--public-name", "localhost", "--holder-keys", pki("holder/jwks.json"), "--organisation-id", s.PKI.Options().Holder.ID,
 		"--authorisation-server-id", stage.AuthorisationServerID, "--client", "certified", "--cert", pki("initiators/alfa/brcac.pem"), "--key", pki("initiators/alfa/brcac.key"),
-		"--access-token", accessFile, "--statement", statement, "--base-uri", base, "--listen", address, "--server-cert", pki("initiators/alfa/server.pem"),
+		"--access-token", accessFile, "--statement", statement, "--base-uri", base, "--listen", listen.Address(), "--server-cert", pki("initiators/alfa/server.pem"),
 		"--server-key", pki("initiators/alfa/server.key"), "--client-ca", pki("trust/clients.pem"),
 	}
 	quick := []string{"conformance", "--wait", "100ms", "--within", "15s", "--quiet", "1600ms"}

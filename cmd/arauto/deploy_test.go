@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -21,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/port"
 	"github.com/arauto/arauto/internal/lab/temppostgres"
 )
 
@@ -55,8 +55,8 @@ func openMachine(t *testing.T) *machine {
 	admin := server.URL("postgres")
 	u, err := url.Parse(admin)
 	require.NoError(t, err)
-	internal := m.freeAddress()
-	m.ops = m.freeAddress()
+	internal := port.For(t).Address()
+	m.ops = port.For(t).Address()
 	pki := func(name string) string { return m.path("pki", filepath.FromSlash(name)) }
 	m.places = strings.NewReplacer(
 		"postgres://postgres@db.example.com:5432/postgres", admin,
@@ -90,15 +90,6 @@ func (m *machine) path(parts ...string) string {
 func (m *machine) write(name, text string, mode os.FileMode) {
 	m.t.Helper()
 	require.NoError(m.t, os.WriteFile(m.path(name), []byte(text), mode))
-}
-
-// freeAddress is one of the loopback interface on which nobody listened a moment ago.
-func (m *machine) freeAddress() string {
-	m.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(m.t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // certificates puts in place what the bank has beside the product: the files that the table of the page lists.

@@ -139,7 +139,7 @@ func TestTheCommandsOfTheGuideLeadToAReceiver(t *testing.T) {
 	case path := <-app:
 		require.Equal(t, "/hook/open-banking/webhook/v1/payments/v5/pix/payments/"+id[1], path)
 	case <-time.After(20 * time.Second):
-		t.Fatal("the local app got nothing:", receiver.text.String(), box.text.String())
+		t.Fatal("the local app got nothing:", receiver, box)
 	}
 	arrived := time.Since(began)
 	polled := s.types(strings.Replace(commands[4], "ID", id[1], 1))

@@ -45,6 +45,13 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
+// String is all that was printed so far.
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // until waits for a text and returns what of it the first group matched.
 func (l *lines) until(t *testing.T, pattern string) string {
 	t.Helper()
@@ -64,7 +71,7 @@ func (l *lines) within(t *testing.T, pattern string, silence time.Duration) stri
 		select {
 		case <-l.grown:
 		case <-time.After(silence):
-			t.Fatalf("%q was not printed; there is:\n%s", pattern, l.text.String())
+			t.Fatalf("%q was not printed; there is:\n%s", pattern, l)
 		}
 	}
 }

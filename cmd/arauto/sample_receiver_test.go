@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/port"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -55,7 +56,7 @@ func TestTheReceiversOfTheSamplesKeepTheirDuties(t *testing.T) {
 			require.NotNil(t, text)
 			file := filepath.Join(t.TempDir(), language.file)
 			require.NoError(t, os.WriteFile(file, text[1], 0o600))
-			port := freePort(t)
+			port := port.For(t).Number()
 			out := &lines{grown: make(chan struct{}, 1)}
 			cmd := language.run(t, file)
 			cmd.Env = append(os.Environ(), "PKI="+folder, "HOLDER="+certs.DefaultHolder.ID, fmt.Sprintf("PORT=%d", port))

@@ -27,6 +27,7 @@ import (
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/lab/conformance"
 	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/lab/port"
 	"github.com/arauto/arauto/internal/lab/sandbox"
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/lab/standin"
@@ -581,7 +582,7 @@ func TestTriggerMakesOneEvent(t *testing.T) {
 func TestAStrangersRun(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	began := time.Now()
-	port := freePort(t)
+	port := port.For(t).Number()
 	out := &lines{grown: make(chan struct{}, 1)}
 	cmd := product("sandbox", "--port", "0", "--webhook", fmt.Sprintf("https://localhost:%d", port), "--lang", "en")
 	cmd.Stdout, cmd.Stderr = out, out
@@ -608,7 +609,7 @@ func TestAStrangersRun(t *testing.T) {
 	case path := <-app:
 		require.Equal(t, "/hook/open-banking/webhook/v1/payments/v5/pix/payments/"+event.ID, path)
 	case <-time.After(20 * time.Second):
-		t.Fatal("the local app got nothing:", receiver.text.String(), out.text.String())
+		t.Fatal("the local app got nothing:", receiver, out)
 	}
 	t.Logf("from `arauto sandbox` to the local app: %s", time.Since(began).Round(10*time.Millisecond))
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/lab/port"
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -42,7 +43,7 @@ func (h *house) moreStories() {
 	require.NoError(h.t, err)
 
 	is := certs.DefaultBeta
-	uris := []string{"https://" + strings.Replace(freeAddress(h.t), "127.0.0.1", "localhost", 1) + "/hook"}
+	uris := []string{"https://" + strings.Replace(port.For(h.t).Address(), "127.0.0.1", "localhost", 1) + "/hook"}
 	statement, err := h.set.Statement(is.Organisation.ID, is.SoftwareID, uris)
 	require.NoError(h.t, err)
 	require.NoError(h.t, h.core.Register(h.t.Context(), is.Name, stage.Registration{

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/port"
 )
 
 // unreachableBus is the mapping of a source whose origin nobody answers for, in a file.
@@ -16,7 +17,7 @@ func unreachableBus(t *testing.T, dir string) string {
 	file := filepath.Join(dir, "core.yaml")
 	require.NoError(t, os.WriteFile(file, []byte(`source: core
 type: nats
-nats: {urls: ["nats://`+freeAddress(t)+`"], stream: CORE, durable: arauto, subjects: {core.pix: pix}}
+nats: {urls: ["nats://`+port.For(t).Address()+`"], stream: CORE, durable: arauto, subjects: {core.pix: pix}}
 tables:
   pix: {kind: pix-payment, id: id, client: client, version: v5, status: status, occurredAt: committed_at, data: {}}
 `), 0o600))

@@ -114,12 +114,3 @@ func startProvider(t *testing.T, consoleURL string) string {
 	t.Cleanup(func() { _ = server.Close() })
 	return issuer
 }
-
-// freeAddress is an address of this machine on which nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}

@@ -21,6 +21,7 @@ import (
 	"github.com/arauto/arauto/internal/gateway"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/openapitest"
+	"github.com/arauto/arauto/internal/lab/port"
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/lab/storetest"
@@ -54,13 +55,13 @@ func open(t *testing.T) *house {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = h.db.Close(context.WithoutCancel(t.Context())) })
 
-	console := "ARAUTO_CONSOLE_ADDR=" + freeAddress(t)
+	console := "ARAUTO_CONSOLE_ADDR=" + port.For(t).Address()
 	first := h.serve(set, console, "ARAUTO_RESEND_ENABLED=true", "ARAUTO_CONSOLE_FOUR_EYES=hold")
 	h.byLink = "http://" + first.Addr("console")
 	h.core, err = set.Core(&stage.Replica{Internal: first.Addr("internal")})
 	require.NoError(t, err)
 
-	address := freeAddress(t)
+	address := port.For(t).Address()
 	h.byOpenID = "http://" + address
 	secret := filepath.Join(dir, "client-secret")
 	require.NoError(t, os.WriteFile(secret, []byte(clientSecret+"\n"), 0o600))

@@ -8,17 +8,18 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/arauto/arauto/internal/lab/bustest"
+	"github.com/arauto/arauto/internal/lab/port"
 )
 
 // Require is the environment variable that makes the absence of the server a failure of the tests that need it.
@@ -43,6 +44,7 @@ type Node struct {
 	mapper   string // epmd
 	env      []string
 	children []*child
+	ports    []*port.Kept
 }
 
 type child struct {
@@ -80,9 +82,12 @@ func New() (*Node, error) {
 	n := &Node{dir: dir, program: program, mapper: mapper, Password: rand.Text()}
 	ports := make([]string, 6)
 	for i := range ports {
-		if ports[i], err = freePort(); err != nil {
-			return nil, err
+		kept, err := port.Keep()
+		if err != nil {
+			return n, err
 		}
+		n.ports = append(n.ports, kept)
+		ports[i] = strconv.Itoa(kept.Number())
 	}
 	n.Port, n.TLSPort, n.Management, n.ManagementTLS = ports[0], ports[1], ports[4], ports[5]
 	n.env = []string{
@@ -126,16 +131,6 @@ func (n *Node) configure() error {
 	return errors.Join(
 		os.WriteFile(filepath.Join(n.dir, "rabbitmq.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600),
 		os.WriteFile(filepath.Join(n.dir, "plugins"), []byte("[rabbitmq_management].\n"), 0o600))
-}
-
-func freePort() (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
 }
 
 // spawn starts a child and holds the thread that did, since the child dies with it.
@@ -201,6 +196,9 @@ func (n *Node) Kill() {
 func (n *Node) Stop() {
 	for len(n.children) > 0 {
 		n.Kill()
+	}
+	for _, kept := range n.ports {
+		_ = kept.Release()
 	}
 	_ = os.RemoveAll(n.dir)
 }

@@ -22,6 +22,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/arauto/arauto/internal/lab/port"
 )
 
 // Receiver is one kind of server.
@@ -86,6 +88,7 @@ type Options struct {
 type Running struct {
 	Port int // on 127.0.0.1
 
+	kept  *port.Kept
 	cmd   *exec.Cmd
 	said  *output
 	ended chan struct{} // closed when the process has ended
@@ -105,7 +108,7 @@ var (
 // when this process ends.
 func (p Program) Start(ctx context.Context, o Options) (*Running, error) {
 	var err error
-	for range 3 { // a port that is free now may be taken when the server comes to it
+	for range 3 { // where a port cannot be kept, it may be taken when the server comes to it
 		var r *Running
 		if r, err = p.start(ctx, o); err == nil {
 			return r, nil
@@ -115,15 +118,15 @@ func (p Program) Start(ctx context.Context, o Options) (*Running, error) {
 }
 
 func (p Program) start(ctx context.Context, o Options) (*Running, error) {
-	port, err := freePort(ctx)
+	kept, err := port.Keep()
 	if err != nil {
 		return nil, err
 	}
-	command, err := p.command(o, port)
+	command, err := p.command(o, kept.Number())
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, kept.Release())
 	}
-	r := &Running{Port: port, said: new(output), ended: make(chan struct{})}
+	r := &Running{Port: kept.Number(), kept: kept, said: new(output), ended: make(chan struct{})}
 	r.cmd = exec.CommandContext(context.WithoutCancel(ctx), command[0], command[1:]...) //nolint:gosec // found by Find
 	r.cmd.Dir = o.Dir
 	r.cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+p.libraries, "XDG_CONFIG_HOME="+o.Dir, "XDG_DATA_HOME="+o.Dir)
@@ -131,7 +134,7 @@ func (p Program) start(ctx context.Context, o Options) (*Running, error) {
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	r.cmd.WaitDelay = 5 * time.Second
 	if err := r.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", p.Receiver, err)
+		return nil, errors.Join(fmt.Errorf("start %s: %w", p.Receiver, err), kept.Release())
 	}
 	go func() {
 		_ = r.cmd.Wait()
@@ -167,6 +170,7 @@ func (r *Running) await(ctx context.Context) error {
 func (r *Running) Stop() {
 	_ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL)
 	<-r.ended
+	_ = r.kept.Release()
 }
 
 // Log is what the server wrote so far.
@@ -175,14 +179,6 @@ func (r *Running) Log() string { return r.said.String() }
 // Base is the registered address of a receiver that behaves so.
 func (r *Running) Base(b Behaviour) string {
 	return "https://" + net.JoinHostPort("localhost", fmt.Sprint(r.Port)) + "/" + string(b)
-}
-
-func freePort(ctx context.Context) (int, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return listener.Addr().(*net.TCPAddr).Port, listener.Close()
 }
 
 // output collects what a process writes.
