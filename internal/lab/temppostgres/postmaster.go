@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -53,6 +55,38 @@ func (c *child) gone() bool {
 	default:
 		return false
 	}
+}
+
+// children stops the process, so that it makes no more, and lists those it has. Where the system does not tell them there are none.
+func (c *child) children() (pids []int) {
+	if err := c.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return nil
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", c.pid()))
+	if err != nil {
+		return nil
+	}
+	for field := range strings.FieldsSeq(string(text)) {
+		if pid, err := strconv.Atoi(field); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// awaitEnd waits until none of some processes runs.
+func awaitEnd(pids []int, within time.Duration) error {
+	limit := time.Now().Add(within)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for _, pid := range pids {
+		for ; alive(pid); <-tick.C {
+			if time.Now().After(limit) {
+				return fmt.Errorf("process %d of PostgreSQL still runs %s after its postmaster was killed", pid, within)
+			}
+		}
+	}
+	return nil
 }
 
 // end signals the process and waits for its end; one that does not heed the signal within the given time is killed.

@@ -20,7 +20,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -30,6 +29,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/arauto/arauto/internal/lab/port"
 )
 
 // EnvURL names the environment variable that holds the URL of a server to use instead of starting one. Its user must
@@ -90,6 +91,7 @@ type Server struct {
 	account  *account
 	options  Options
 	guard    *guard
+	port     *port.Kept // nil when the server is not ours
 
 	mu      sync.Mutex // held while the postmaster is started or stopped
 	child   *child     // the current or last postmaster, nil when the server is not ours
@@ -141,9 +143,9 @@ func (s *Server) create(ctx context.Context) error {
 	if err := s.makeCluster(ctx); err != nil {
 		return err
 	}
-	// Another process may take the port between our look and the postmaster's: then the next one is tried.
+	// Where a port cannot be kept, another process may take it before the postmaster does: then the next one is tried.
 	for try := 0; ; try++ {
-		if s.base.Host, err = freePort(ctx); err != nil {
+		if err := s.keepPort(); err != nil {
 			return err
 		}
 		if err = s.run(ctx); err == nil || try == 4 || ctx.Err() != nil {
@@ -167,18 +169,24 @@ func (s *Server) makeCluster(ctx context.Context) error {
 	return s.initdb(ctx, password)
 }
 
-// freePort returns an address of the loopback interface on which nobody listened a moment ago.
-func freePort(ctx context.Context) (string, error) {
-	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp4", "127.0.0.1:0")
+// keepPort chooses the port of the server. It stays the server's while the postmaster is dead.
+func (s *Server) keepPort() error {
+	if err := s.releasePort(); err != nil {
+		return err
+	}
+	kept, err := port.Keep()
 	if err != nil {
-		return "", fmt.Errorf("look for a free port: %w", err)
+		return err
 	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
-		return "", fmt.Errorf("give back port %s: %w", address, err)
+	s.port, s.base.Host = kept, kept.Address()
+	return nil
+}
+
+func (s *Server) releasePort() error {
+	if s.port == nil {
+		return nil
 	}
-	return address, nil
+	return s.port.Release()
 }
 
 // URL is the connection URL of a database of this server. Whether the database exists is not checked.
@@ -274,6 +282,7 @@ func (s *Server) Stop() error {
 	if s.guard != nil {
 		errs = append(errs, s.guard.release())
 	}
+	errs = append(errs, s.releasePort())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("stop the temporary PostgreSQL in %s: %w", s.folder, err)
 	}
@@ -291,16 +300,20 @@ func (s *Server) Halt() error {
 	return s.end(syscall.SIGINT)
 }
 
-// Kill ends the postmaster with SIGKILL and waits until it is gone: a crash of the database, for tests of faults. The
-// backends notice within moments and end too; until then one may still answer, and what it answers is true. Restart
-// brings the server back.
+// Kill ends the postmaster with SIGKILL and waits until it and its backends are gone: a crash of the database, for tests of
+// faults. The backends notice and end by themselves; until then one may still answer, and what it answers is true. When Kill
+// returns, nobody answers. Restart brings the server back.
 func (s *Server) Kill() error {
 	if s.External() {
 		return ErrNotOurs
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.end(syscall.SIGKILL)
+	if s.child == nil || s.child.gone() {
+		return nil
+	}
+	backends := s.child.children()
+	return errors.Join(s.end(syscall.SIGKILL), awaitEnd(backends, stopWithin))
 }
 
 // Restart brings a killed server back, or stops a running one in an orderly manner and starts it again, on the same
@@ -356,11 +369,8 @@ func (s *Server) run(ctx context.Context) error {
 
 // launch starts one postmaster and follows it until it answers, ends or the time is up.
 func (s *Server) launch(ctx context.Context) error {
-	_, port, err := net.SplitHostPort(s.base.Host)
-	if err != nil {
-		return err
-	}
-	if s.child, err = s.startPostmaster(port); err != nil {
+	var err error
+	if s.child, err = s.startPostmaster(s.base.Port()); err != nil {
 		return err
 	}
 	if err := s.guard.watch(s.child.pid()); err != nil {
@@ -377,7 +387,7 @@ func (s *Server) launch(ctx context.Context) error {
 		case <-s.child.exited:
 			return fmt.Errorf("postgres ended at once (%s); its log ends: %s", s.child.cmd.ProcessState, tail(s.LogFile()))
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("wait for port %s to answer: %w", port, last), s.end(syscall.SIGQUIT))
+			return errors.Join(fmt.Errorf("wait for port %s to answer: %w", s.base.Port(), last), s.end(syscall.SIGQUIT))
 		case <-tick.C:
 		}
 	}

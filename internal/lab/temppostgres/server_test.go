@@ -158,6 +158,27 @@ func TestAKilledServerComesBackOnTheSameAddressWithWhatWasCommitted(t *testing.T
 	require.Equal(t, 42, answer)
 }
 
+// TestWhenAServerIsKilledNobodyAnswers has a backend in the middle of a query at that moment: it goes on without its postmaster, and
+// takes what has been sent to it by then.
+func TestWhenAServerIsKilledNobodyAnswers(t *testing.T) {
+	s := start(t, Options{})
+	conn, other := connect(t, s.URL("postgres")), connect(t, s.URL("postgres"))
+	backend := int(conn.PgConn().PID())
+	ended := make(chan error, 1)
+	go func() { // no wait in it in which the end of the postmaster would be noticed
+		_, err := conn.Exec(context.WithoutCancel(t.Context()), "DO $$ BEGIN FOR i IN 1..400000 LOOP PERFORM i; END LOOP; END $$")
+		ended <- err
+	}()
+	require.Eventually(t, func() bool {
+		var active bool
+		require.NoError(t, other.QueryRow(t.Context(), "SELECT state = 'active' FROM pg_stat_activity WHERE pid = $1", backend).Scan(&active))
+		return active
+	}, time.Minute, time.Millisecond)
+	require.NoError(t, s.Kill())
+	require.False(t, alive(backend))
+	<-ended
+}
+
 func TestARunningServerIsRestartedInOrder(t *testing.T) {
 	s := start(t, Options{})
 	former := s.Pid()

@@ -49,7 +49,7 @@ func (s *Server) follow(ctx context.Context, primary *Server, name string) error
 	}
 	base := *primary.base
 	s.base = &base
-	if s.base.Host, err = freePort(ctx); err != nil {
+	if err := s.keepPort(); err != nil {
 		return err
 	}
 	return s.run(ctx)
