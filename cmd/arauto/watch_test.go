@@ -485,8 +485,7 @@ func TestADeadlineThatAForeignCoreLeavesUnreadIsToldOnce(t *testing.T) {
 	f.caughtUp(map[ofb.Kind]map[string][]ofb.Status{ofb.PaymentConsent: {mockbank.ResourceID(ofb.PaymentConsent, consent): {ofb.Rejected}}})
 	marker := f.begin(ofb.PixPayment, 1)[0]
 	require.NoError(t, f.bank.Move(ctx, ofb.PixPayment, marker, ofb.RJCT))
-	_, err = f.alfa.Wait(soon, 1, standin.For(marker))
-	require.NoError(t, err)
+	f.arrives(f.alfa, marker)
 	events := told(f.alfa)
 	require.Equal(t, []string{""}, events[mockbank.ResourceID(ofb.PaymentConsent, consent)], "what the core noticed later is no news")
 	require.Equal(t, []string{"STATE_CHANGED"}, events[mockbank.ResourceID(ofb.Enrollment, enrollment)])

@@ -24,7 +24,7 @@ func oneResource(t *testing.T, h *house) {
 	text := w.text()
 	require.Contains(t, text, "notificada na 2ª tentativa")
 	require.Contains(t, text, "recusada 503")
-	require.Regexp(t, `10,0\d? s depois da falha`, text)
+	require.Regexp(t, `10,\d+ s depois da falha`, text, "within a second")
 	require.Contains(t, text, "Deve ser notificada")
 	w.picture(t, "console-resource.png")
 
