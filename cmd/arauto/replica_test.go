@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/lab/standin"
@@ -26,14 +28,19 @@ func TestAReplicaStoppedPastItsLeaseSendsNothingMoreForWhatItHeld(t *testing.T) 
 
 	h.slow.Answer("/held-", standin.Answer{Delay: 1500 * time.Millisecond}, standin.Answer{Delay: 1500 * time.Millisecond},
 		standin.Answer{Delay: 1500 * time.Millisecond}, standin.Accept)
-	var held []string
-	for n := range 3 {
-		c := payment("slow", fmt.Sprintf("held-%d", n), 1, ofb.ACSC)
-		a, err := h.core.Load().Change(ctx, c)
-		require.NoError(t, err)
-		require.NoError(t, h.ledger.Note(c, a, err))
-		held = append(held, a.Notifications[0].ID)
+	held := make([]string, 3)
+	var handing errgroup.Group
+	for n := range held { // side by side: the first is answered after 1.5 s, and must be under way when the last is
+		handing.Go(func() error {
+			c := payment("slow", fmt.Sprintf("held-%d", n), 1, ofb.ACSC)
+			a, err := h.core.Load().Change(ctx, c)
+			if err == nil {
+				held[n] = a.Notifications[0].ID
+			}
+			return errors.Join(err, h.ledger.Note(c, a, err))
+		})
 	}
+	require.NoError(t, handing.Wait())
 	_, err := h.slow.Wait(ctx, 3, standin.For("/held-"))
 	require.NoError(t, err)
 	require.NoError(t, first.Signal(syscall.SIGSTOP))
