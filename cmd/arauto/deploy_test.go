@@ -57,21 +57,21 @@ func openMachine(t *testing.T) *machine {
 	require.NoError(t, err)
 	internal := port.For(t).Address()
 	m.ops = port.For(t).Address()
-	pki := func(name string) string { return m.path("pki", filepath.FromSlash(name)) }
+	of := func(name string) string { return m.path("pki", filepath.FromSlash(name)) }
 	m.places = strings.NewReplacer(
 		"postgres://postgres@db.example.com:5432/postgres", admin,
 		"db.example.com:5432", u.Host, "sslmode=verify-full", "sslmode=disable",
 		"10.0.0.5:9443", internal, "10.0.0.5:9090", m.ops,
 		"/usr/local/bin/", m.path("bin")+"/", "/etc/systemd/system/", m.path("units")+"/", "/etc/arauto", m.path("etc"),
 		"/var/lib/arauto", m.path("state"), "/mnt/worm/", m.path("worm")+"/",
-		"https://sso.banco.example.com/jwks", pki("internal/jwks.json"), "https://auth.banco.example.com/jwks", pki("tokens/jwks.json"),
-		"https://keystore.example.com/openbanking.jwks", pki("directory/jwks.json"),
-		"http://crl.example.com/clients.crl", pki("crl/clients.crl"), "http://crl.example.com/servers.crl", pki("crl/servers.crl"),
+		"https://sso.banco.example.com/jwks", of("internal/jwks.json"), "https://auth.banco.example.com/jwks", of("tokens/jwks.json"),
+		"https://keystore.example.com/openbanking.jwks", of("directory/jwks.json"),
+		"http://crl.example.com/clients.crl", of("crl/clients.crl"), "http://crl.example.com/servers.crl", of("crl/servers.crl"),
 	)
 	for _, folder := range []string{"bin", "units", "worm", "release"} {
 		require.NoError(t, os.Mkdir(m.path(folder), 0o700))
 	}
-	made, err := certs.New(certs.Options{})
+	made, err := pki()
 	require.NoError(t, err)
 	require.NoError(t, made.Write(m.path("pki"), certs.Content{}))
 	self, err := os.Executable()

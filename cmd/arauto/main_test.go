@@ -34,7 +34,9 @@ import (
 const envMain = "ARAUTO_TEST_MAIN"
 
 func TestMain(m *testing.M) {
+	keystock.Share()
 	if os.Getenv(envMain) != "" {
+		stage.NewKey = keystock.New
 		main()
 	}
 	_ = flag.Set("test.parallel", "4") // most tests wait; -parallel on the command line counts more

@@ -15,6 +15,26 @@ import (
 	"sync"
 )
 
+// EnvFolder names the environment variable with the folder of the keys; without it they are in the user's cache folder.
+const EnvFolder = "ARAUTO_TEST_KEYS"
+
+// Share has this process and its children find the keys where they are now, also where a test gives another cache folder or home to
+// the program that it tests.
+func Share() {
+	if dir, err := folder(); err == nil {
+		_ = os.Setenv(EnvFolder, dir) // without it, keys are made anew
+	}
+}
+
+// folder is where the keys are.
+func folder() (string, error) {
+	if dir := os.Getenv(EnvFolder); dir != "" {
+		return dir, nil
+	}
+	cache, err := os.UserCacheDir()
+	return filepath.Join(cache, "arauto", "test-keys"), err
+}
+
 // most is how many keys of one size are kept. A process that needs more makes the rest.
 const most = 1000
 
@@ -29,11 +49,11 @@ func New(bits int) (*rsa.PrivateKey, error) {
 	n := taken[bits]
 	taken[bits]++
 	mu.Unlock()
-	cache, err := os.UserCacheDir()
+	dir, err := folder()
 	if err != nil || n >= most {
 		return rsa.GenerateKey(rand.Reader, bits)
 	}
-	return keyOf(filepath.Join(cache, "arauto", "test-keys", fmt.Sprintf("rsa-%d-%d.der", bits, n)), bits)
+	return keyOf(filepath.Join(dir, fmt.Sprintf("rsa-%d-%d.der", bits, n)), bits)
 }
 
 // keyOf reads the key of a file. Where there is none of that size, it makes one and keeps it.

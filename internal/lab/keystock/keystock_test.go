@@ -9,6 +9,7 @@ import (
 )
 
 func TestNoProcessGetsAKeyTwiceAndTheNextProcessGetsTheSame(t *testing.T) {
+	t.Setenv(EnvFolder, "")
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	first, err := New(1024)
 	require.NoError(t, err)
@@ -48,7 +49,21 @@ func TestAKeptKeyIsForItsUserAloneAndADamagedOneIsReplaced(t *testing.T) {
 	require.Equal(t, 2048, larger.N.BitLen(), "a key of another size was taken")
 }
 
+func TestAnotherCacheFolderHasTheKeysThatWereShared(t *testing.T) {
+	shared := t.TempDir()
+	t.Setenv(EnvFolder, "")
+	t.Setenv("XDG_CACHE_HOME", shared)
+	Share()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	_, err := New(1024)
+	require.NoError(t, err)
+	kept, err := filepath.Glob(filepath.Join(shared, "arauto", "test-keys", "rsa-1024-*.der"))
+	require.NoError(t, err)
+	require.Len(t, kept, 1)
+}
+
 func TestWithoutACacheFolderKeysAreMade(t *testing.T) {
+	t.Setenv(EnvFolder, "")
 	t.Setenv("XDG_CACHE_HOME", "")
 	t.Setenv("HOME", "")
 	key, err := New(1024)

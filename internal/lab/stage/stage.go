@@ -8,6 +8,7 @@ package stage
 import (
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,6 +38,9 @@ const (
 	TokensAudience   = "https://api.banco.example.com"  //nolint:gosec // the name of an audience, no secret
 	BaseURL          = "https://api.banco.example.com"
 )
+
+// NewKey makes the keys of the PKI of a stage that is given none; nil: new ones. A test binary that plays the product sets it.
+var NewKey func(bits int) (*rsa.PrivateKey, error)
 
 // Options say how to set up. Command is required.
 type Options struct {
@@ -95,7 +99,7 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 	go func() {
 		pki, err := o.PKI, error(nil)
 		if pki == nil {
-			pki, err = certs.New(certs.Options{})
+			pki, err = certs.New(certs.Options{NewKey: NewKey})
 		}
 		if err == nil {
 			err = writePKI(pki, s.path("pki"))
