@@ -25,7 +25,9 @@ SEED      ?= 1
 SEEDS     ?= 1 2 3 4 5 6 7 8 9 10 11 4711
 MINUTES   ?= 10
 BARE      ?=
-TESTFLAGS := -shuffle=on
+
+# What debuggers need of a test's program is a third of the time to link it.
+TESTFLAGS := -shuffle=on -ldflags=-w
 
 # At its end a process with the race detector waits a second for races of what still runs. Tests start and stop hundreds.
 GORACE    ?= atexit_sleep_ms=0
@@ -40,11 +42,16 @@ RACE      := -race -gcflags=crypto/internal/fips140/...=-race=false
 UNRACED   := internal internal/audit internal/evidence internal/history internal/lab/flightmodel internal/ofb openapi
 UNRACED_PATHS := $(patsubst %,-e github.com/arauto/arauto/%,$(UNRACED))
 
+# Packages whose tests wait most of the time: for a broker to start, for a receiver to end what is idle, for a limit to be over. They run
+# beside the others when those without the detector are through.
+WAITING   := internal/watch/rabbitmq internal/webhook internal/watch/kafka internal/watch/nats internal/lab/zoo internal/seal
+WAITING_PATHS := $(patsubst %,-e github.com/arauto/arauto/%,$(WAITING))
+
 # More packages at once than processors starve tests of real time. The slowest begin first: what begins last decides when all is
 # done.
 PARALLEL  ?= $(shell nproc 2>/dev/null || echo 2)
 SLOWEST   := ./cmd/arauto ./internal/gateway ./internal/store ./internal/dispatch ./internal/watch/postgres ./internal/lab/browser \
-	./internal/webhook ./internal/watch/rabbitmq ./internal/api/status ./internal/api/bank
+	./internal/api/status ./internal/api/bank
 
 # Databases of tests lie in memory where it has room. Each is a thousand files that are gone within seconds, and Linux's
 # ext4 looks at every file that was removed a moment ago before it makes a new one.
@@ -78,19 +85,27 @@ demo: ## play the product's stories within two minutes; KEEP=1 leaves it running
 	@$(MAKE) -j2 postgres $(if $(KEEP),build,build-lean)
 	@$(if $(KEEP),bin/arauto demo --keep,bin/arauto-lean demo)
 
-# run-tests runs the tests of PKG: $(1) are flags of gotestsum, $(2) of go test. Both halves run, side by side, also when
-# one fails.
-run-tests = $(MAKE) -k -j2 raced unraced SUMFLAGS='$(1)' MOREFLAGS='$(2)'
+# run-tests runs the tests of PKG: $(1) are flags of gotestsum, $(2) of go test. All parts run, two side by side, also when one fails.
+run-tests = $(MAKE) -k -j2 raced beside SUMFLAGS='$(1)' MOREFLAGS='$(2)'
 
-.PHONY: raced unraced
+# tests-among runs the tests of those packages of PKG that grep with the arguments $(1) leaves, and gives go test the arguments $(2). What is
+# recorded of each test goes to a file with the ending $(3).
+tests-among = @all=$$(go list $(PKG)); tests=$$(grep -xF $(1) <<< "$$all" || true); \
+	[ -z "$$tests" ] || GOTESTSUM_JSONFILE=$${GOTESTSUM_JSONFILE:+$$GOTESTSUM_JSONFILE$(3)} \
+		$(GOTESTSUM) $(SUMFLAGS) -- $(TESTFLAGS) $(MOREFLAGS) $(2) $$tests
+
+.PHONY: raced beside unraced waiting
 raced:
-	@all=$$(go list $(PKG)); tests=$$(grep -vxF $(UNRACED_PATHS) <<< "$$all" || true); \
-	[ -z "$$tests" ] || $(GOTESTSUM) $(SUMFLAGS) -- $(RACE) $(TESTFLAGS) $(MOREFLAGS) $(if $(filter ./...,$(PKG)),$(SLOWEST)) $$tests
+	$(call tests-among,-v $(UNRACED_PATHS) $(WAITING_PATHS),$(RACE) $(if $(filter ./...,$(PKG)),$(SLOWEST)))
+
+beside:
+	@failed=0; $(MAKE) unraced || failed=1; $(MAKE) waiting || failed=1; exit $$failed
 
 unraced:
-	@all=$$(go list $(PKG)); tests=$$(grep -xF $(UNRACED_PATHS) <<< "$$all" || true); \
-	[ -z "$$tests" ] || GOTESTSUM_JSONFILE=$${GOTESTSUM_JSONFILE:+$$GOTESTSUM_JSONFILE.unraced} \
-		$(GOTESTSUM) $(SUMFLAGS) -- $(TESTFLAGS) $(MOREFLAGS) -p 1 $$tests
+	$(call tests-among,$(UNRACED_PATHS),-p 1,.unraced)
+
+waiting:
+	$(call tests-among,$(WAITING_PATHS),$(RACE) -p 1,.waiting)
 
 .PHONY: test
 test: export ARAUTO_TEST_POSTGRES_DIR := $(ARAUTO_TEST_POSTGRES_DIR)
