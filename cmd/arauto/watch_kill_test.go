@@ -233,7 +233,7 @@ func (s *siege) verify() {
 	for _, r := range s.alfa.Requests() {
 		posts = append(posts, stage.Post{Target: r.Target, Interaction: r.Interaction, At: r.At})
 	}
-	books, err := s.core.Load().Collect(ctx, nil, posts)
+	books, err := s.core.Load().Collect(ctx, nil, posts, nil)
 	require.NoError(t, err)
 	report := books.Check()
 	t.Log(report)

@@ -35,7 +35,8 @@ type foreign struct {
 	server *temppostgres.Server // the bank's
 	alfa   *standin.Initiator
 
-	mapping string // file
+	mapping  string // file
+	counting *pgx.Conn
 }
 
 // openForeign sets up a bank with one client, alfa, known to it alone, and one replica that follows it.
@@ -143,29 +144,35 @@ func (f *foreign) client(id string, uris ...string) {
 	require.NoError(f.t, f.bank.Client(f.t.Context(), id, certs.DefaultAlfa.Organisation.ID, certs.DefaultAlfa.SoftwareID, uris...))
 }
 
-// until asks again and again, for at most the time given.
+// until asks again and again, for at most the time given. An answer that takes long is asked for less often: the gateway has other work.
 func (f *foreign) until(what string, within time.Duration, ask func() bool, why ...func() string) time.Duration {
 	f.t.Helper()
 	began := time.Now()
-	for !ask() {
+	for {
+		asked := time.Now()
+		if ask() {
+			return time.Since(began)
+		}
 		if time.Since(began) > within {
 			for _, w := range why {
 				what += ": " + w()
 			}
 			f.t.Fatalf("after %s it is not so that %s", within, what)
 		}
-		pause(f.t, 20*time.Millisecond)
+		pause(f.t, min(max(4*time.Since(asked), 20*time.Millisecond), 200*time.Millisecond))
 	}
-	return time.Since(began)
 }
 
-// count asks the gateway's database.
+// count asks the gateway's database, by one connection for the whole test: a new one costs the server a process.
 func (f *foreign) count(query string) (n int) {
 	f.t.Helper()
-	conn, err := pgx.Connect(f.t.Context(), f.Database)
-	require.NoError(f.t, err)
-	defer conn.Close(context.Background())
-	require.NoError(f.t, conn.QueryRow(f.t.Context(), query).Scan(&n))
+	if f.counting == nil {
+		var err error
+		f.counting, err = pgx.Connect(f.t.Context(), f.Database)
+		require.NoError(f.t, err)
+		f.t.Cleanup(func() { _ = f.counting.Close(context.Background()) })
+	}
+	require.NoError(f.t, f.counting.QueryRow(f.t.Context(), query).Scan(&n))
 	return n
 }
 
