@@ -2,6 +2,7 @@ package temppostgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -187,6 +188,19 @@ func TestARunningServerIsRestartedInOrder(t *testing.T) {
 	log, err := os.ReadFile(s.LogFile())
 	require.NoError(t, err)
 	require.NotContains(t, string(log), "not properly shut down")
+}
+
+func TestDatabasesAreMadeAfterACrashAndARestartToo(t *testing.T) {
+	s := start(t, Options{})
+	for n, again := range []func() error{
+		func() error { return nil },
+		func() error { return errors.Join(s.Kill(), s.Restart(t.Context())) },
+		func() error { return s.Restart(t.Context()) },
+	} {
+		require.NoError(t, again())
+		_, err := s.CreateDatabase(t.Context(), fmt.Sprint("made-", n), "")
+		require.NoError(t, err)
+	}
 }
 
 func TestAKeptFolderStaysAfterTheStop(t *testing.T) {
