@@ -116,7 +116,9 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if g.trust, err = trust.Load(cfg, log, trustEvents{g.metrics, g}); err != nil {
 		return nil, err
 	}
-	if g.store, err = store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Log: log}); err != nil {
+	if g.store, err = store.Open(ctx, store.Options{
+		URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: cfg.Replica, Version: version, Warm: true, Log: log,
+	}); err != nil {
 		return nil, &config.Error{Problems: []string{databaseProblem(err)}}
 	}
 	g.auditlog = auditlog.New(g.store.Access())

@@ -50,6 +50,7 @@ type Options struct {
 	DispatchConns int32 // for claiming and settling (default 6)
 	StatusConns   int32 // for initiators' status queries and their records (default 8)
 	QueryConns    int32 // for everything else that reads (default 8)
+	Warm          bool  // each pool has a connection from the start, for a process that serves; else from its first use
 
 	Log *slog.Logger // nil: discarded
 }
@@ -119,7 +120,10 @@ func (o Options) pool(ctx context.Context, name string, size int32, session map[
 	if err != nil {
 		return nil, notUsable(err)
 	}
-	cfg.MaxConns, cfg.MinConns = size, 1
+	cfg.MaxConns = size
+	if o.Warm {
+		cfg.MinConns = 1
+	}
 	cfg.MaxConnIdleTime = 5 * time.Minute
 	cfg.HealthCheckPeriod = 5 * time.Second
 	cfg.ConnConfig.ConnectTimeout = 2 * time.Second
