@@ -48,9 +48,7 @@ type machine struct {
 
 func openMachine(t *testing.T) *machine {
 	t.Helper()
-	server, err := temppostgres.Start(t.Context(), temppostgres.Options{Durable: true, Private: true})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Stop()) })
+	server := startBlank(t)
 	m := &machine{t: t, dir: t.TempDir(), server: server}
 	admin := server.URL("postgres")
 	u, err := url.Parse(admin)

@@ -108,10 +108,8 @@ func (f *foreign) startBank(dir string) {
 // startCore puts up a core's own database server, whose log can be followed, with one empty database.
 func startCore(t *testing.T, database string) (server *temppostgres.Server, address string) {
 	t.Helper()
-	server, err := temppostgres.Start(t.Context(), temppostgres.Options{Durable: true, Private: true, Settings: []string{"wal_level=logical"}})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, server.Stop()) })
-	address, err = server.CreateDatabase(t.Context(), database, "")
+	server = startBlank(t, "wal_level=logical")
+	address, err := server.CreateDatabase(t.Context(), database, "")
 	require.NoError(t, err)
 	return server, address
 }
