@@ -58,7 +58,12 @@ SELECT id, token, interaction_id, client_id, kind, resource_id, api_version, eve
 
 // Claim leases due attempts of the lanes asked for and records them as started, committed before it returns. Nothing
 // has been sent yet.
-func (s *Store) Claim(ctx context.Context, requests []notice.ClaimRequest, lease time.Duration) (out []notice.Attempt, err error) {
+func (s *Store) Claim(ctx context.Context, requests []notice.ClaimRequest, lease time.Duration) ([]notice.Attempt, error) {
+	return s.claim(ctx, requests, lease, notice.FirstWithin)
+}
+
+// claim is Claim with a time within which an attempt is not late.
+func (s *Store) claim(ctx context.Context, requests []notice.ClaimRequest, lease, within time.Duration) (out []notice.Attempt, err error) {
 	defer func() { _ = s.noteFault(actClaim, err) }()
 	clients, free, late := make([]string, len(requests)), make([]int32, len(requests)), make([]int32, len(requests))
 	held, heldUS, back := make([]string, len(requests)), make([]int64, len(requests)), make([]int64, len(requests))
@@ -73,7 +78,7 @@ func (s *Store) Claim(ctx context.Context, requests []notice.ClaimRequest, lease
 			&a.Notification, &a.Token, &a.Interaction, &a.Client, &a.Kind, &a.ResourceID, &a.APIVersion, (*string)(&a.Event), &a.EventAt, &a.Number, &a.Manual,
 			&a.BaseURI, &a.ScheduledAt, &a.StartedAt, &a.Late,
 		}
-	}, claimSQL, clients, free, late, lease, notice.FirstWithin, s.system, held, heldUS, back)
+	}, claimSQL, clients, free, late, lease, within, s.system, held, heldUS, back)
 	return out, Unavailable("claim", err)
 }
 

@@ -202,7 +202,9 @@ func TestAClaimTakesWhatCanBeOnTimeFirstAndAShareOfTheLate(t *testing.T) {
 	b.fill("itp", 5, "10 minutes")       // late
 	b.fill("itp", 6, "500 milliseconds") // can still be on time
 	claim := func(free, at int) (fresh, late int, oldest bool) {
-		got := b.claim("itp", free, at)
+		// Within 1.5 s, a test on a busy machine would have to hurry.
+		got, err := b.store.ClaimWithin(t.Context(), []notice.ClaimRequest{{Client: "itp", Free: free, Late: at}}, 20*time.Second, 5*time.Minute)
+		require.NoError(t, err)
 		if len(got) == 0 {
 			return 0, 0, true
 		}
@@ -281,7 +283,9 @@ func TestAnAttemptIsLateWhenItStartsMoreThan1500MillisecondsAfterTheEvent(t *tes
 	c := payment("itp", "old", 1, "ACSC")
 	c.OccurredAt = time.Now().Add(-2 * time.Second)
 	b.accept(c)
-	b.accept(payment("itp", "new", 1, "ACSC"))
+	young := payment("itp", "new", 1, "ACSC")
+	young.OccurredAt = time.Now().Add(30 * time.Second) // the core's clock is ahead, and the test need not hurry
+	b.accept(young)
 	got := b.claim("itp", 10, 0)
 	require.Len(t, got, 2)
 	for _, a := range got {

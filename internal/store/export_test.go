@@ -1,8 +1,11 @@
 package store
 
-import "time"
+import (
+	"context"
+	"time"
 
-import "github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/notice"
+)
 
 // ClaimSQL, SettleSQL and HotSession let a test look at the plans of claim, settlement and rescue as the pools make them.
 const (
@@ -14,6 +17,11 @@ const (
 
 // HotSession are the settings of the pools that carry the product.
 var HotSession = hotSession
+
+// ClaimWithin is Claim with another time than notice.FirstWithin.
+func (s *Store) ClaimWithin(ctx context.Context, requests []notice.ClaimRequest, lease, within time.Duration) ([]notice.Attempt, error) {
+	return s.claim(ctx, requests, lease, within)
+}
 
 // PrivateFacts is the private text of an attempt's end.
 func (s *Store) PrivateFacts(r notice.Result) (string, error) { return s.privateFacts(r) }
