@@ -2,12 +2,15 @@ package store_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
@@ -130,29 +133,34 @@ func TestTheRecordOfAChangeSaysWhenItCame(t *testing.T) {
 	b.register("itp", "https://itp.example/hook")
 	for _, held := range []bool{false, true} {
 		b.accept(payment("itp", fmt.Sprint(held), 1, "PDNG"))
-		released := make(chan error, 1)
+		var hold pgx.Tx
 		if held {
-			b.do("BEGIN; SELECT FROM resource WHERE id = 'true' FOR UPDATE")
-			go func() {
-				_, err := b.owner.Exec(t.Context(), "SELECT pg_sleep(1.5); COMMIT")
-				released <- err
-			}()
+			hold = b.holder("SELECT FROM resource WHERE id = 'true' FOR UPDATE")
 		}
+		line, err := json.Marshal(payment("itp", fmt.Sprint(held), 2, "ACSC"))
+		require.NoError(t, err)
 		before := time.Now()
-		a := b.accept(payment("itp", fmt.Sprint(held), 2, "ACSC"))
-		after := time.Now()
+		pending, err := b.intake.Enqueue(t.Context(), line, intake.Origin{Source: "api", Actor: "core"})
+		require.NoError(t, err)
+		var waited time.Duration
 		if held {
-			require.NoError(t, <-released)
+			b.blocked(1)
+			began := time.Now()
+			_, err = hold.Exec(t.Context(), "SELECT pg_sleep(0.2)")
+			require.NoError(t, err)
+			waited = time.Since(began)
+			require.NoError(t, hold.Commit(t.Context()))
 		}
+		a, err := pending.Wait(t.Context())
+		require.NoError(t, err)
+		after := time.Now()
 		p, err := b.log.Timing(t.Context(), a.Notifications[0])
 		require.NoError(t, err)
 		require.WithinRange(t, p.ReceivedAt.Time, before.Add(-time.Second), after)
 		require.False(t, p.DecidedAt.Before(p.ReceivedAt.Time))
 		require.False(t, p.WrittenAt.Before(p.DecidedAt.Time))
 		require.WithinRange(t, p.WrittenAt.Time, before, after)
-		if held {
-			require.GreaterOrEqual(t, p.WrittenAt.Sub(p.ReceivedAt.Time), time.Second, "the wait is ours")
-		}
+		require.GreaterOrEqual(t, p.WrittenAt.Sub(p.ReceivedAt.Time), waited, "the wait is ours")
 	}
 }
 
