@@ -42,8 +42,8 @@ FROM (SELECT n, $1::timestamptz - n / 4 * interval '500 minutes' + n % 4 * inter
 func openSearched(t *testing.T) *searched {
 	s := &searched{sealedHistory: openSealed(t)}
 	for month := range 5 { // partitions of the months before
-		at := time.Now().UTC().AddDate(0, -month, 0)
-		first := time.Date(at.Year(), at.Month(), 1, 0, 0, 0, 0, time.UTC)
+		now := time.Now().UTC()
+		first := time.Date(now.Year(), now.Month()-time.Month(month), 1, 0, 0, 0, 0, time.UTC) // of the 31st, a month before is no month before
 		_, err := s.owner.Exec(t.Context(), fmt.Sprintf("CREATE TABLE IF NOT EXISTS entry_%s PARTITION OF entry FOR VALUES FROM ('%s') TO ('%s')",
 			first.Format("200601"), first.Format(time.RFC3339), first.AddDate(0, 1, 0).Format(time.RFC3339)))
 		require.NoError(t, err)
