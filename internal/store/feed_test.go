@@ -218,6 +218,7 @@ func TestAFeedIsReadInPiecesOverDays(t *testing.T) {
 	for _, a := range made {
 		missed[a.id] = a.missed
 	}
+	storetest.Over(t, h.owner)
 	for _, limit := range []int{1, 4, 1000} {
 		r := &feedReader{log: h.log, of: history.FeedQuery{Client: "c-1", Limit: limit}}
 		for more := true; more; {
@@ -264,6 +265,7 @@ func TestWhatWasMissedIsReadInWindowsOfADay(t *testing.T) {
 			}
 		}
 	}
+	storetest.Over(t, h.owner)
 	var first []notice.ID
 	for _, limit := range []int{3, 7, 1000} {
 		r := &feedReader{log: h.log, of: history.FeedQuery{Client: "c-1", Limit: limit, Missed: true, After: history.FeedPlace{At: begin.Add(-time.Hour)}}}
@@ -288,6 +290,7 @@ func TestNewsNamesWhoseFeedsHaveGrown(t *testing.T) {
 	h := openSealed(t)
 	_, err := announce(t.Context(), h.owner, "c-0", 1, nil)
 	require.NoError(t, err)
+	storetest.Over(t, h.owner)
 	from, err := h.log.FeedNews(t.Context(), 0)
 	require.NoError(t, err)
 	require.Empty(t, from.Announced)
@@ -295,6 +298,7 @@ func TestNewsNamesWhoseFeedsHaveGrown(t *testing.T) {
 	require.NoError(t, err)
 	_, err = announce(t.Context(), h.owner, "c-2", 3, nil)
 	require.NoError(t, err)
+	storetest.Over(t, h.owner)
 	tx, err := h.connect().Begin(t.Context())
 	require.NoError(t, err)
 	_, err = announce(t.Context(), tx, "c-3", 3, nil)
@@ -308,6 +312,7 @@ func TestNewsNamesWhoseFeedsHaveGrown(t *testing.T) {
 	require.Equal(t, []notice.ClientID{"c-1", "c-2"}, first.Announced, "c-4 waits for the older transaction of c-3")
 	require.Equal(t, []notice.ClientID{"c-2"}, first.Missed)
 	require.NoError(t, tx.Commit(t.Context()))
+	storetest.Over(t, h.owner)
 	second, err := h.log.FeedNews(t.Context(), first.Through)
 	require.NoError(t, err)
 	slices.Sort(second.Announced)
@@ -321,12 +326,14 @@ func TestNewsNamesWhoseFeedsHaveGrown(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = h.store.PutInitiator(t.Context(), notice.Initiator{Client: "c-2", OrganisationID: "o", SoftwareID: "s", Name: "n"}, "core")
 	require.NoError(t, err)
+	storetest.Over(t, h.owner)
 	fourth, err := h.log.FeedNews(t.Context(), third.Through)
 	require.NoError(t, err)
 	slices.Sort(fourth.Registered)
 	require.Equal(t, []notice.ClientID{"c-1", "c-2"}, fourth.Registered)
 	require.Empty(t, fourth.Announced)
 	require.NoError(t, h.store.DeleteInitiator(t.Context(), "c-2", "core"))
+	storetest.Over(t, h.owner)
 	fifth, err := h.log.FeedNews(t.Context(), fourth.Through)
 	require.NoError(t, err)
 	require.Equal(t, []notice.ClientID{"c-2"}, fifth.Registered)
@@ -417,6 +424,7 @@ SELECT gen_random_uuid(), 'c-1', 1, 2, 'q-' || n, 'v5', '', now(), now(), now(),
 // TestAPlaceInAFeedIsNotAfterTheBeginOfATransactionThatIsNotOver: a COMMIT may wait for a standby longer than the margin.
 func TestAPlaceInAFeedIsNotAfterTheBeginOfATransactionThatIsNotOver(t *testing.T) {
 	h := openSealed(t)
+	storetest.Over(t, h.owner)
 	tx, err := h.connect().Begin(t.Context())
 	require.NoError(t, err)
 	_, err = announce(t.Context(), tx, "c-1", 3, nil)
@@ -432,6 +440,7 @@ func TestAPlaceInAFeedIsNotAfterTheBeginOfATransactionThatIsNotOver(t *testing.T
 		require.True(t, page.Next.At.Equal(began), "%s, not %s", page.Next.At, began)
 	}
 	require.NoError(t, tx.Commit(t.Context()))
+	storetest.Over(t, h.owner)
 	page, err := h.log.Feed(t.Context(), history.FeedQuery{Client: "c-1", Limit: 100})
 	require.NoError(t, err)
 	require.Len(t, page.Records, 6)

@@ -42,10 +42,7 @@ func Database(t testing.TB) string {
 // look.
 func Seal(t testing.TB, l *auditlog.Log, owner *pgx.Conn, key *audit.Signer) auditlog.SealStep {
 	t.Helper()
-	var next int64
-	if err := owner.QueryRow(t.Context(), "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").Scan(&next); err != nil {
-		t.Fatal("read the horizon: ", err)
-	}
+	_, next := snapshot(t, owner)
 	pause := time.NewTicker(time.Millisecond)
 	defer pause.Stop()
 	entries := 0
@@ -73,6 +70,34 @@ func Empty(t testing.TB) string {
 
 // Own starts a server for this test alone and returns it with the URL of a migrated database on it: for tests that kill
 // or restart the database. Unlike the shared one it syncs to disk, so what was committed must survive. It costs about
+// Over waits until every transaction of the server that has begun by now is over: none of them, and no other database's, then
+// holds back what is sealed, folded or listed in the order of transactions.
+func Over(t testing.TB, conn *pgx.Conn) {
+	t.Helper()
+	_, next := snapshot(t, conn)
+	pause := time.NewTicker(time.Millisecond)
+	defer pause.Stop()
+	for end := time.Now().Add(time.Minute); ; <-pause.C {
+		oldest, _ := snapshot(t, conn)
+		if oldest >= next {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("transaction %d is not over", oldest)
+		}
+	}
+}
+
+// snapshot reads the oldest transaction of the server that is not over, and the next to be.
+func snapshot(t testing.TB, conn *pgx.Conn) (oldest, next int64) {
+	t.Helper()
+	const bounds = "SELECT pg_snapshot_xmin(s)::text::bigint, pg_snapshot_xmax(s)::text::bigint FROM pg_current_snapshot() AS s"
+	if err := conn.QueryRow(t.Context(), bounds).Scan(&oldest, &next); err != nil {
+		t.Fatal("read the horizon: ", err)
+	}
+	return oldest, next
+}
+
 // two seconds.
 func Own(t testing.TB) (*temppostgres.Server, string) {
 	t.Helper()

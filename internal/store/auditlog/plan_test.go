@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
@@ -166,6 +167,7 @@ func TestWhatASealReadsDoesNotGrowWithTheLog(t *testing.T) {
 	}
 	for n := range 12 {
 		b.add(10)
+		storetest.Over(t, b.owner)
 		var read int64
 		require.NoError(t, pgx.BeginFunc(t.Context(), b.owner, func(tx pgx.Tx) error {
 			before := rowsRead(t, tx, "^log_position$")

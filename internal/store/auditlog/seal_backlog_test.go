@@ -76,10 +76,12 @@ func (b *backlog) add(sizes ...int) {
 	}
 }
 
-// seal seals one batch, and tells how many entries the database read for it.
+// seal seals one batch, and tells how many entries the database read for it. Tests that run beside this one have transactions of the same
+// server.
 func (b *backlog) seal() (out auditlog.SealStep, read int64) {
 	b.t.Helper()
 	const counted = "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::bigint FROM pg_stat_xact_user_tables WHERE relname ~ '^entry_[0-9]{6}$'"
+	storetest.Over(b.t, b.owner)
 	require.NoError(b.t, pgx.BeginFunc(b.t.Context(), b.owner, func(tx pgx.Tx) (err error) {
 		var before, after int64
 		if err := tx.QueryRow(b.t.Context(), counted).Scan(&before); err != nil {
