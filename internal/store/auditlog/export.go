@@ -188,7 +188,7 @@ func (x *LogReader) walk(ctx context.Context, r walkRange, each func(*audit.Seal
 			return fmt.Errorf("%w: position %d is missing", store.ErrTampered, seq)
 		}
 		upTo := positions[len(positions)-1]
-		entries, err := readEntries(ctx, x.q, last, upTo.at, 2*walkBatch)
+		entries, err := readEntries(ctx, x.q, last, upTo.at, int(2*walkBatch))
 		if err != nil {
 			return store.Unavailable("read entries", err)
 		}

@@ -2,6 +2,7 @@ package auditlog
 
 import (
 	"context"
+	"testing"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,6 +14,13 @@ func SealIn(ctx context.Context, tx pgx.Tx, key *audit.Signer) (SealStep, error)
 	w := &sealing{tx: tx, key: key}
 	err := w.run(ctx)
 	return w.out, err
+}
+
+// WalkIn makes walks of the log hold so many positions at once, until the end of the test. No other test may run beside it.
+func WalkIn(t *testing.T, batch int64) {
+	before := walkBatch
+	walkBatch = batch
+	t.Cleanup(func() { walkBatch = before })
 }
 
 // Positions are where entries of that order are in a log of that size, -1 for one that has no position.

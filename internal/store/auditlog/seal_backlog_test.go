@@ -19,6 +19,7 @@ import (
 // backlog is a history whose sealer was away.
 type backlog struct {
 	t      *testing.T
+	url    string
 	log    *auditlog.Log
 	access store.Access
 	key    *audit.Signer
@@ -33,7 +34,7 @@ func openBacklog(t *testing.T) *backlog {
 	t.Cleanup(s.Close)
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
-	b := &backlog{t: t, log: auditlog.New(s.Access()), access: s.Access(), key: audit.NewSigner(private)}
+	b := &backlog{t: t, url: url, log: auditlog.New(s.Access()), access: s.Access(), key: audit.NewSigner(private)}
 	b.owner, err = pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.owner.Close(context.WithoutCancel(t.Context())) })
@@ -80,8 +81,8 @@ func (b *backlog) add(sizes ...int) {
 // server.
 func (b *backlog) seal() (out auditlog.SealStep, read int64) {
 	b.t.Helper()
-	const counted = "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::bigint FROM pg_stat_xact_user_tables WHERE relname ~ '^entry_[0-9]{6}$'"
 	storetest.Over(b.t, b.owner)
+	const counted = "SELECT coalesce(sum(seq_tup_read + idx_tup_fetch), 0)::bigint FROM pg_stat_xact_user_tables WHERE relname ~ '^entry_[0-9]{6}$'"
 	require.NoError(b.t, pgx.BeginFunc(b.t.Context(), b.owner, func(tx pgx.Tx) (err error) {
 		var before, after int64
 		if err := tx.QueryRow(b.t.Context(), counted).Scan(&before); err != nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/arauto/arauto/internal/store"
 )
 
-// walkBatch is how many positions are held in memory at once while the log is walked.
-const walkBatch = 5000
+// walkBatch is how many positions are held in memory at once while the log is walked. Only tests change it.
+var walkBatch int64 = 5000
 
 // position is one row of the positions.
 type position struct {
@@ -202,7 +202,7 @@ func (w *verification) walk(ctx context.Context) error {
 func (w *verification) read(ctx context.Context, stretches chan<- *stretch) {
 	seq, last := w.v.Size(), w.last
 	for more := true; more; {
-		limit := walkBatch
+		limit := int(walkBatch)
 		if w.end > 0 {
 			limit = int(min(walkBatch, w.end-seq))
 		}
@@ -249,7 +249,7 @@ func (p *stretch) fill(ctx context.Context, q querier, seq int64, last cursor, l
 	n := int64(len(p.positions))
 	p.last = len(p.positions) < limit
 	if n > 0 {
-		if p.entries, err = readEntries(ctx, q, last, p.positions[n-1].at, 2*walkBatch); err != nil {
+		if p.entries, err = readEntries(ctx, q, last, p.positions[n-1].at, int(2*walkBatch)); err != nil {
 			return err
 		}
 		if p.nodes, err = readNodes(ctx, q, seq, seq+n); err != nil {
