@@ -74,10 +74,10 @@ func (s *sealedHistory) direct(e history.Export) []byte {
 
 func TestABackgroundExportHasTheBytesOfTheCommandLine(t *testing.T) {
 	s := openSealed(t)
-	s.full(9000) // some pieces of 1 MiB
+	s.full(5200) // some pieces of 1 MiB, and two windows of a walk
 	s.seal()
 	for _, f := range evidence.Formats() {
-		for _, search := range []history.Search{{}, {ResourceID: "p-7"}, {Client: "client-8999"}, {Client: "nobody"}} {
+		for _, search := range []history.Search{{}, {ResourceID: "p-7"}, {Client: "client-5199"}, {Client: "nobody"}} {
 			e := s.request(search, f.Name)
 			s.full(1)
 			s.seal() // a newer checkpoint must not show
@@ -135,7 +135,7 @@ func (d *dying) AddPiece(ctx context.Context, e *history.Export, n int, data []b
 
 func TestAnotherReplicaTakesOverAnExportWhoseMakerDied(t *testing.T) {
 	s := openSealed(t)
-	s.full(9000)
+	s.full(5200)
 	s.seal()
 	e := s.request(history.Search{}, "jsonl")
 	first := s.maker()
