@@ -66,6 +66,7 @@ func TestTheCurrentRevisionHasNoRowUntilAnotherTakesItsPlace(t *testing.T) {
 
 // TestATimerLeavesTheCoresRevisionBehind: the state that a timer makes has no revision, and the core's last one gets its row.
 func TestATimerLeavesTheCoresRevisionBehind(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, ofb.PaymentConsent)
 	b.register("itp", "https://itp.example/hook")
 	first := timed("c", 1, "AWAITING_AUTHORISATION", 10*time.Minute)

@@ -13,6 +13,7 @@ import (
 // TestALockThatSomebodyElseHoldsIsNoErrorOfOurs: who asks for a state meanwhile is told to ask again (503), not that we
 // are broken (500).
 func TestALockThatSomebodyElseHoldsIsNoErrorOfOurs(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.register("itp", "https://itp.example/hook")
 	b.accept(payment("itp", "p", 1, "ACSC"))

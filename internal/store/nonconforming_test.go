@@ -139,6 +139,7 @@ func TestNoTextOfADocumentThatDoesNotConformStopsIntake(t *testing.T) {
 
 // TestADeadlineStaysArmedWhileADocumentDoesNotTellItsDates, and fires when it is over.
 func TestADeadlineStaysArmedWhileADocumentDoesNotTellItsDates(t *testing.T) {
+	t.Parallel()
 	b := newBench(t)
 	b.register("itp", "https://itp.example/hook")
 	tells := b.judging(true)

@@ -96,6 +96,7 @@ func TestEveryReaderReadsBothForms(t *testing.T) {
 
 // TestATimerReadsAPackedDocument: and the consent is what the rules make of it.
 func TestATimerReadsAPackedDocument(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, ofb.PaymentConsent)
 	b.register("itp", "https://itp.example/hook")
 	c := timed("c", 1, "AWAITING_AUTHORISATION", 10*time.Minute)

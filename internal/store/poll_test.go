@@ -158,6 +158,7 @@ CREATE TRIGGER dawdle BEFORE INSERT ON arauto.entry FOR EACH ROW EXECUTE FUNCTIO
 
 // TestAHangingHistoryIsUnavailableAndNotRefused: a caller that is kept waiting must try again, not put the poll aside.
 func TestAHangingHistoryIsUnavailableAndNotRefused(t *testing.T) {
+	t.Parallel()
 	h := openHistory(t)
 	p := aPoll()
 	release := h.hold()
@@ -174,6 +175,7 @@ func TestAHangingHistoryIsUnavailableAndNotRefused(t *testing.T) {
 }
 
 func TestOneReplicasReplayDoesNotWaitForAnothers(t *testing.T) {
+	t.Parallel()
 	h := openHistory(t)
 	conn := h.connect()
 	_, err := conn.Exec(t.Context(), "BEGIN; SELECT pg_advisory_xact_lock_shared(1)")

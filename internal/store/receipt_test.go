@@ -145,6 +145,7 @@ func TestWhatAFollowedSourceToldLateIsOurs(t *testing.T) {
 // TestADeadlineFiredLateIsOurs: it was known before, so the time since then is not the core's; one that was over when the
 // core told of it is.
 func TestADeadlineFiredLateIsOurs(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, ofb.PaymentConsent)
 	b.register("itp", "https://itp.example/hook")
 	b.accept(timed("known", 1, "AWAITING_AUTHORISATION", 10*time.Minute))

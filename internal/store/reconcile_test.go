@@ -165,6 +165,7 @@ func (s savepoints) BeginTx(ctx context.Context, _ pgx.TxOptions) (pgx.Tx, error
 func soon() time.Time { return time.Now().Add(time.Minute) }
 
 func TestAHistoryInWhichAllWentWellIsClean(t *testing.T) {
+	t.Parallel()
 	b := life(t)
 	auditor, err := auditlog.OpenInspector(t.Context(), b.url)
 	require.NoError(t, err)

@@ -41,6 +41,7 @@ func runTimers(t *testing.T, expected int64, replicas ...*world) int64 {
 }
 
 func TestATimerFiresOnceThoughReplicasRace(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, ofb.PaymentConsent)
 	b.register("itp", "https://itp.example/hook")
 	const consents = 150
@@ -61,6 +62,7 @@ func TestATimerFiresOnceThoughReplicasRace(t *testing.T) {
 }
 
 func TestTheCoresWordFromBeforeTheDeadlineOverrulesTheTimer(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, ofb.PaymentConsent)
 	b.register("itp", "https://itp.example/hook")
 	first := timed("c", 1, "AWAITING_AUTHORISATION", 10*time.Minute)
@@ -80,6 +82,7 @@ func TestTheCoresWordFromBeforeTheDeadlineOverrulesTheTimer(t *testing.T) {
 }
 
 func TestACoresWordAtTheVeryDeadlineStillWins(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, ofb.PaymentConsent)
 	b.register("itp", "https://itp.example/hook")
 	first := timed("c", 1, "AWAITING_AUTHORISATION", 10*time.Minute)
@@ -91,6 +94,7 @@ func TestACoresWordAtTheVeryDeadlineStillWins(t *testing.T) {
 }
 
 func TestACoresLaterWordThatTheTimerMadeIllegalIsQuarantined(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, ofb.PaymentConsent)
 	b.register("itp", "https://itp.example/hook")
 	b.accept(timed("c", 1, "AWAITING_AUTHORISATION", 10*time.Minute))
@@ -103,6 +107,7 @@ func TestACoresLaterWordThatTheTimerMadeIllegalIsQuarantined(t *testing.T) {
 }
 
 func TestAKindWithoutTimersIsLeftToTheCore(t *testing.T) {
+	t.Parallel()
 	b := newBench(t, ofb.Enrollment)
 	b.register("itp", "https://itp.example/hook")
 	b.accept(timed("c", 1, "AWAITING_AUTHORISATION", 10*time.Minute))
