@@ -146,7 +146,7 @@ func Browser(t testing.TB) Verifier {
 	t.Helper()
 	page := filepath.Join(t.TempDir(), "verify.html")
 	require.NoError(t, os.WriteFile(page, verifier.Page, 0o600))
-	ctx := Start(t)
+	ctx := window(t)
 	_, err := chromedp.RunResponse(ctx, chromedp.Navigate("file://"+page))
 	require.NoError(t, err)
 	return func(t testing.TB, key []byte, originals []Original, files []File) []string {
@@ -161,20 +161,65 @@ func Browser(t testing.TB) Verifier {
 	}
 }
 
+// shared is the Chromium of a process whose TestMain called Main.
+var shared struct {
+	on   bool
+	open func() (context.Context, context.CancelFunc) // a window; nil before the first
+	stop func()
+}
+
+// Main runs tests that share one Chromium, and returns the exit code: to start one takes a second of processor time. Each Verifier has a window
+// to itself. Tests that ask for one must not run side by side.
+func Main(m *testing.M) int {
+	shared.on = true
+	defer func() {
+		if shared.stop != nil {
+			shared.stop()
+		}
+	}()
+	return m.Run()
+}
+
+// window opens a window in the shared Chromium, or in one of the test's own.
+func window(t testing.TB) context.Context {
+	t.Helper()
+	if !shared.on {
+		return Start(t)
+	}
+	if shared.open == nil {
+		browser, stop := start(t, context.WithoutCancel(t.Context()))
+		shared.open = func() (context.Context, context.CancelFunc) { return chromedp.NewContext(browser) }
+		shared.stop = stop
+	}
+	ctx, end := shared.open()
+	t.Cleanup(end)
+	require.NoError(t, chromedp.Do(ctx))
+	return ctx
+}
+
 // Start starts a Chromium and opens a window. Without one the test is skipped, unless ARAUTO_REQUIRE_BROWSER=1.
 func Start(t testing.TB) context.Context {
+	t.Helper()
+	ctx, stop := start(t, context.WithoutCancel(t.Context()))
+	t.Cleanup(stop)
+	return ctx
+}
+
+func start(t testing.TB, parent context.Context) (ctx context.Context, stop func()) {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)), chromedp.Flag("lang", "pt-BR"), chromedp.WindowSize(1320, 900),
 		chromedp.Flag("disable-gpu", true), chromedp.Flag("disable-software-rasterizer", true)) // to emulate a graphics card takes a sixth more of the processor
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox)
 	}
-	all, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
-	t.Cleanup(stop)
+	all, release := chromedp.NewExecAllocator(parent, options...)
 	ctx, end := chromedp.NewContext(all)
-	t.Cleanup(end)
-	require.NoError(t, chromedp.Do(ctx))
-	return ctx
+	stop = func() { end(); release() }
+	if err := chromedp.Do(ctx); err != nil {
+		stop()
+		t.Fatal("start Chromium: ", err)
+	}
+	return ctx, stop
 }
 
 // chromium finds the browser's program.
