@@ -14,6 +14,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -163,7 +164,7 @@ type source struct {
 var shared = sync.OnceValues(func() (*source, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	server, err := temppostgres.Start(ctx, temppostgres.Options{})
+	server, err := temppostgres.Start(ctx, temppostgres.Options{Settings: settings()})
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +177,15 @@ var shared = sync.OnceValues(func() (*source, error) {
 	s.template = sync.OnceValues(s.migrate)
 	return s, nil
 })
+
+// settings keep the server from vacuuming and analysing by itself: what a test counts, the plans it looks at and the transactions that
+// are not over are its own, whenever it runs. A benchmark has the server of production.
+func settings() []string {
+	if bench := flag.Lookup("test.bench"); bench != nil && bench.Value.String() != "" {
+		return nil
+	}
+	return []string{"autovacuum=off"}
+}
 
 // migrate makes the template.
 func (s *source) migrate() (string, error) {
