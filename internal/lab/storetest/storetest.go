@@ -2,7 +2,8 @@
 //
 // Each test process, which means each package under test, has one server, found or started by package temppostgres when
 // the first test asks for a database. The schema is migrated once, into a template; a database is a copy of it and is
-// gone when its test ends. Nobody has to stop anything: the server ends with the process, whichever way that ends.
+// gone when its test ends. A server of our own begins as a copy of one that has the template (temppostgres.Kept). Nobody has
+// to stop anything: the server ends with the process, whichever way that ends.
 //
 // On a server that ARAUTO_TEST_DATABASE_URL names, and which outlives us, the databases of one process share a prefix,
 // and the process holds an advisory lock in its name. What a killed process left behind is found by its free lock and
@@ -12,11 +13,16 @@ package storetest
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +35,7 @@ import (
 	"github.com/arauto/arauto/internal/lab/temppostgres"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
+	"github.com/arauto/arauto/migrations"
 )
 
 // Database returns the URL of a database of the test's own, migrated and otherwise empty. Its user is the owner of the
@@ -63,14 +70,6 @@ func Seal(t testing.TB, l *auditlog.Log, owner *pgx.Conn, key *audit.Signer) aud
 	}
 }
 
-// Empty returns the URL of a database of the test's own in which nothing has been migrated.
-func Empty(t testing.TB) string {
-	t.Helper()
-	return database(t, false)
-}
-
-// Own starts a server for this test alone and returns it with the URL of a migrated database on it: for tests that kill
-// or restart the database. Unlike the shared one it syncs to disk, so what was committed must survive. It costs about
 // Over waits until every transaction of the server that has begun by now is over: none of them, and no other database's, then
 // holds back what is sealed, folded or listed in the order of transactions.
 func Over(t testing.TB, conn *pgx.Conn) {
@@ -99,6 +98,14 @@ func snapshot(t testing.TB, conn *pgx.Conn) (oldest, next int64) {
 	return oldest, next
 }
 
+// Empty returns the URL of a database of the test's own in which nothing has been migrated.
+func Empty(t testing.TB) string {
+	t.Helper()
+	return database(t, false)
+}
+
+// Own starts a server for this test alone and returns it with the URL of a migrated database on it: for tests that kill
+// or restart the database. Unlike the shared one it syncs to disk, so what was committed must survive. It costs about
 // two seconds.
 func Own(t testing.TB) (*temppostgres.Server, string) {
 	t.Helper()
@@ -157,18 +164,26 @@ type source struct {
 	prefix   string    // of the names of all our databases
 	claim    *pgx.Conn // holds the lock of the prefix, for as long as the process lives; nil when the server is ours
 	count    atomic.Int64
+	copied   bool                   // the server began with the template
 	template func() (string, error) // the name of the migrated database that is copied; made at the first call
 }
+
+// The names of databases on a server of our own are this prefix and a number, or templateName.
+const (
+	ownPrefix    = "arauto_test_"
+	templateName = "template"
+)
 
 // shared starts the one source of this process, once.
 var shared = sync.OnceValues(func() (*source, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	server, err := temppostgres.Start(ctx, temppostgres.Options{Settings: settings()})
+	model := readyCluster(ctx)
+	server, err := temppostgres.Start(ctx, temppostgres.Options{Settings: settings(), CopyOf: model})
 	if err != nil {
 		return nil, err
 	}
-	s := &source{server: server, prefix: "arauto_test_"}
+	s := &source{server: server, prefix: ownPrefix, copied: model != nil}
 	if server.External() {
 		if s.claim, s.prefix, err = claimPrefix(ctx, server.URL("postgres")); err != nil {
 			return nil, fmt.Errorf("share the server of %s: %w", temppostgres.EnvURL, err)
@@ -187,11 +202,57 @@ func settings() []string {
 	return []string{"autovacuum=off"}
 }
 
-// migrate makes the template.
+// readyCluster is a cluster that has the template already, or nil: on a server that was started elsewhere, and where none can be kept.
+func readyCluster(ctx context.Context) *temppostgres.Server {
+	if os.Getenv(temppostgres.EnvURL) != "" {
+		return nil
+	}
+	key, err := clusterKey()
+	if err != nil {
+		return nil
+	}
+	model, err := temppostgres.Kept(ctx, key, func(ctx context.Context, server *temppostgres.Server) error {
+		url, err := server.CreateDatabase(ctx, ownPrefix+templateName, "")
+		if err == nil {
+			err = store.Migrate(ctx, url)
+		}
+		return err
+	})
+	if err != nil {
+		return nil
+	}
+	return model
+}
+
+// clusterKey names what a migrated cluster is made of: the migrations, the code that runs them, and the month, for which they make partitions.
+func clusterKey() (string, error) {
+	sum := sha256.New()
+	fmt.Fprintln(sum, time.Now().UTC().Format("2006-01"))
+	err := fs.WalkDir(migrations.Files, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(migrations.Files, path)
+		fmt.Fprintf(sum, "%s %d\n%s", path, len(text), text)
+		return err
+	})
+	_, file, _, _ := runtime.Caller(0)
+	for _, path := range []string{"internal/store/migrate.go", "go.sum"} {
+		text, errRead := os.ReadFile(filepath.Join(filepath.Dir(file), "../../..", path))
+		fmt.Fprintf(sum, "%s %d\n%s", path, len(text), text)
+		err = errors.Join(err, errRead)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// migrate makes the template, unless the cluster has it.
 func (s *source) migrate() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	name := s.prefix + "template"
+	name := s.prefix + templateName
+	if s.copied {
+		return name, nil
+	}
 	url, err := s.server.CreateDatabase(ctx, name, "")
 	if err != nil {
 		return "", err
