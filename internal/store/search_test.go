@@ -271,13 +271,14 @@ func TestAPositionIsThereExactlyWhenAnEntryIsSealed(t *testing.T) {
 }
 
 func TestASearchThatTakesTooLongSaysSo(t *testing.T) {
+	t.Parallel()
 	s := openSearched(t)
 	lock, err := s.owner.Begin(t.Context())
 	require.NoError(t, err)
 	defer lock.Rollback(context.Background())
 	_, err = lock.Exec(t.Context(), "LOCK TABLE initiator IN ACCESS EXCLUSIVE MODE")
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // of which the search needs some to come to the lock
 	defer cancel()
 	_, err = s.log.Search(ctx, history.Search{Organisation: "org-a"}, history.Position{}, 5)
 	var wide interface{ TooWide() bool }
