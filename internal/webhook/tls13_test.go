@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/lab/mtlstest"
+	"github.com/arauto/arauto/internal/lab/port"
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -38,14 +39,11 @@ func newManual(t *testing.T) *manual {
 		t.Skip("openssl is not installed")
 	}
 	files := mtlstest.Write(t, serverCertificate(t))
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	port := strconv.Itoa(free.Addr().(*net.TCPAddr).Port)
-	require.NoError(t, free.Close())
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, "s_server", "-tls1_3", "-crlf", "-accept", "127.0.0.1:"+port,
+	listen := port.For(t)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, "s_server", "-tls1_3", "-crlf", "-accept", listen.Address(),
 		"-cert", files.Cert, "-key", files.Key, "-cert_chain", files.Cert, "-Verify", "3",
 		"-CAfile", mtlstest.AnchorsFile(t, mtlstest.PKI(t).ClientCA, mtlstest.PKI(t).Root))
-	m := &manual{t: t, base: "https://" + net.JoinHostPort("localhost", port), more: make(chan struct{}, 1)}
+	m := &manual{t: t, base: "https://" + net.JoinHostPort("localhost", strconv.Itoa(listen.Number())), more: make(chan struct{}, 1)}
 	m.in, err = cmd.StdinPipe()
 	require.NoError(t, err)
 	cmd.Stdout, cmd.Stderr = m, m
