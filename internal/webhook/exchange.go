@@ -26,8 +26,6 @@ type exchange struct {
 }
 
 const (
-	// drainWithin is how long a body may take to arrive after its headers.
-	drainWithin = 250 * time.Millisecond
 	// lastWords is how long a failed write waits for the peer's reason, which is already on its way if there is one.
 	lastWords = 100 * time.Millisecond
 	// bufferSize holds a request and the usual answer. Both leave and come in one piece and one TLS record.
@@ -167,7 +165,7 @@ func (x *exchange) finish() {
 	go func() {
 		defer s.background.end()
 		defer s.release(e)
-		_ = x.conn.SetReadDeadline(time.Now().Add(drainWithin))
+		_ = x.conn.SetReadDeadline(time.Now().Add(s.keep.body))
 		stop := context.AfterFunc(s.background.ctx, x.conn.interrupt)
 		buffer := buffers.Get().(*[bufferSize]byte)
 		defer buffers.Put(buffer)

@@ -103,6 +103,7 @@ func TestALaneHoldsNoMoreConnectionsThanItMay(t *testing.T) {
 	e.mu.Lock()
 	e.dialling--
 	e.mu.Unlock()
+	s.timeout = 10 * time.Second // the short one was for the attempt that waits in vain
 	require.Equal(t, notice.OutcomeDelivered, send(t, s, i.BaseURI("")).Outcome)
 }
 
@@ -165,6 +166,7 @@ func (b breaking) Write(p []byte) (int, error) {
 func TestAnAnswerBeforeTheEndOfTheRequestCounts(t *testing.T) {
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
 		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{serverCertificate(t).TLS()}, ClientAuth: tls.RequireAnyClientCert,
+		SessionTicketsDisabled: true, // what comes first is the answer
 	})
 	require.NoError(t, err)
 	served := make(chan struct{})
@@ -191,6 +193,7 @@ func TestAnAnswerBeforeTheEndOfTheRequestCounts(t *testing.T) {
 		require.NoError(t, err)
 		s.connections(+1)
 		e.open[c] = true
+		require.Eventually(t, func() bool { return c.socket.peek() == peekedBytes }, time.Minute, time.Millisecond, "the answer is here before the request leaves")
 		c.socket.Conn = breaking{c.socket.Conn, pass}
 		a.exchange = bind(c, a, false)
 		err = a.exchange.run(t.Context())

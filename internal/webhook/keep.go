@@ -44,9 +44,11 @@ type keepLimits struct {
 	// resolve is how often the name of an endpoint in use is resolved beside its dials. A connection to an address that
 	// the name no longer has ends then, and so serves a name that moved for 30 s at most.
 	resolve time.Duration
+	// body is how long the body of an answer may take to arrive after its headers.
+	body time.Duration
 }
 
-var defaultKeepLimits = keepLimits{idle: 15 * time.Second, age: 60 * time.Second, resolve: 30 * time.Second}
+var defaultKeepLimits = keepLimits{idle: 15 * time.Second, age: 60 * time.Second, resolve: 30 * time.Second, body: 250 * time.Millisecond}
 
 // keepAlive is what an answer announced in its Keep-Alive header (RFC 2068 §19.7.1.1, which receivers follow still).
 type keepAlive struct {

@@ -121,6 +121,7 @@ func TestAConnectionToAnAddressThatTheNameLeftIsNotUsed(t *testing.T) {
 		last = time.Now()
 		require.Equal(t, notice.OutcomeDelivered, send(t, s, base).Outcome)
 	}
+	o.waitOpen(t, 1) // the old one may be ended beside the attempts
 	require.Equal(t, 1, o.count(ClosedMoved))
 	n := len(old.Requests())
 	require.Equal(t, notice.OutcomeDelivered, send(t, s, base).Outcome)
@@ -234,7 +235,10 @@ func TestAConnectionThatEndsAsItIsChosenIsReplacedWithinTheAttempt(t *testing.T)
 		"noticed by the kernel": func(c *conn) {
 			require.Eventually(t, func() bool { return c.socket.peek() == peekedEnd }, time.Minute, time.Millisecond)
 		},
-		"noticed by nobody yet": func(*conn) {},
+		"noticed by nobody yet": func(c *conn) { // it is there; the connection has not looked
+			other := &socket{Conn: c.socket.Conn}
+			require.Eventually(t, func() bool { return other.peek() == peekedEnd }, time.Minute, time.Millisecond)
+		},
 	} {
 		i, s := newInitiator(t), newSender(t)
 		send(t, s, i.BaseURI(""))
