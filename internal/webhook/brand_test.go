@@ -15,6 +15,7 @@ import (
 
 // TestEachBrandSendsUnderItsOwnIdentity has two brands notify one address for one client id.
 func TestEachBrandSendsUnderItsOwnIdentity(t *testing.T) {
+	t.Parallel()
 	holders := map[brand.Prefix]Holder{}
 	for _, name := range []brand.Prefix{"", "prata"} {
 		p := mtlstest.PKI(t).HolderBRCAC()

@@ -29,6 +29,7 @@ func walk(t *testing.T, s *Sender, base string) (StepName, error) {
 }
 
 func TestAReadyEndpointPassesEveryStepAndGetsNoRequest(t *testing.T) {
+	t.Parallel()
 	i := newInitiator(t)
 	steps := newSender(t).Probe(t.Context(), i.BaseURI("/hook"))
 	require.Len(t, steps, 5)
@@ -61,8 +62,10 @@ func TestAProbeEndsAtTheFirstStepThatDoesNotHold(t *testing.T) {
 }
 
 func TestAProbeNamesWhatIsWrongWithAHandshake(t *testing.T) {
+	t.Parallel()
 	pki := mtlstest.PKI(t)
 	t.Run("certificate", func(t *testing.T) {
+		t.Parallel()
 		i := newInitiator(t)
 		leaf := mtlstest.Leaf(t, pki.Spoil(pki.Server(certs.DefaultAlfa.Organisation), certs.Expired)).TLS()
 		i.Connect(standin.Connection{Certificate: &leaf, Always: true})
@@ -71,6 +74,7 @@ func TestAProbeNamesWhatIsWrongWithAHandshake(t *testing.T) {
 		require.ErrorContains(t, err, "expired")
 	})
 	t.Run("revoked", func(t *testing.T) {
+		t.Parallel()
 		s := newSender(t, func(c *Config) {
 			c.Checks = []mtls.Check{func(tls.ConnectionState) error { return fmt.Errorf("revoked: %w", mtls.ErrPeer) }}
 		})
@@ -79,7 +83,8 @@ func TestAProbeNamesWhatIsWrongWithAHandshake(t *testing.T) {
 		require.ErrorIs(t, err, mtls.ErrPeer)
 	})
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		with := func(change func(*tls.Config)) string {
+		with := func(t *testing.T, change func(*tls.Config)) string {
+			t.Helper()
 			config := &tls.Config{
 				Certificates: []tls.Certificate{serverCertificate(t).TLS()}, MinVersion: version, MaxVersion: version, ClientAuth: tls.RequireAndVerifyClientCert,
 			}
@@ -87,33 +92,38 @@ func TestAProbeNamesWhatIsWrongWithAHandshake(t *testing.T) {
 			return newInitiator(t, func(o *standin.Options) { o.TLS = config }).BaseURI("")
 		}
 		t.Run(tls.VersionName(version)+", ours is not asked for", func(t *testing.T) {
-			name, err := walk(t, newSender(t), with(func(c *tls.Config) { c.ClientAuth = tls.NoClientCert }))
+			t.Parallel()
+			name, err := walk(t, newSender(t), with(t, func(c *tls.Config) { c.ClientAuth = tls.NoClientCert }))
 			require.Equal(t, StepOurs, name)
 			require.ErrorContains(t, err, "did not ask for it")
 		})
 		t.Run(tls.VersionName(version)+", it trusts another authority", func(t *testing.T) {
+			t.Parallel()
 			pool := x509.NewCertPool()
 			pool.AddCert(pki.SealCA.Certificate)
-			name, err := walk(t, newSender(t), with(func(c *tls.Config) { c.ClientAuth, c.ClientCAs = tls.RequireAnyClientCert, pool })) // as nginx: it complains later
+			name, err := walk(t, newSender(t), with(t, func(c *tls.Config) { c.ClientAuth, c.ClientCAs = tls.RequireAnyClientCert, pool })) // as nginx: it complains later
 			require.Equal(t, StepOurs, name)
 			require.ErrorContains(t, err, "names 1 authorities of client certificates")
 			require.ErrorContains(t, err, "the issuer of ours is not among them")
 			require.ErrorContains(t, err, mtls.Issuer(mtlstest.Leaf(t, pki.HolderBRCAC()).Certificate))
 		})
 		t.Run(tls.VersionName(version)+", it trusts the authority above our issuer", func(t *testing.T) {
+			t.Parallel()
 			pool := x509.NewCertPool()
 			pool.AddCert(pki.Root.Certificate)
-			steps := newSender(t).Probe(t.Context(), with(func(c *tls.Config) { c.ClientCAs = pool }))
+			steps := newSender(t).Probe(t.Context(), with(t, func(c *tls.Config) { c.ClientCAs = pool }))
 			require.NoError(t, steps[len(steps)-1].Err, "our intermediate leads to it")
 			require.Contains(t, steps[len(steps)-1].Detail, "is among the 1 authorities that the receiver names")
 		})
 		t.Run(tls.VersionName(version)+", it names no authority", func(t *testing.T) {
-			steps := newSender(t).Probe(t.Context(), with(func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }))
+			t.Parallel()
+			steps := newSender(t).Probe(t.Context(), with(t, func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }))
 			require.NoError(t, steps[len(steps)-1].Err)
 			require.Contains(t, steps[len(steps)-1].Detail, "shows only with a request", "what could not be tested is said")
 		})
 		t.Run(tls.VersionName(version)+", ours is refused", func(t *testing.T) {
-			name, err := walk(t, newSender(t), with(func(c *tls.Config) { c.ClientCAs = x509.NewCertPool() }))
+			t.Parallel()
+			name, err := walk(t, newSender(t), with(t, func(c *tls.Config) { c.ClientCAs = x509.NewCertPool() }))
 			require.Contains(t, []StepName{StepOurs, StepCertificate}, name, "TLS 1.2 tells within the handshake")
 			require.Error(t, err)
 		})
@@ -122,6 +132,7 @@ func TestAProbeNamesWhatIsWrongWithAHandshake(t *testing.T) {
 
 // TestAProbeWithoutACertificateSeesWhetherOneIsDemanded tries receivers that demand one, only ask for one, do not ask, and show a bad one.
 func TestAProbeWithoutACertificateSeesWhetherOneIsDemanded(t *testing.T) {
+	t.Parallel()
 	pki := mtlstest.PKI(t)
 	good := mtlstest.Leaf(t, pki.Server(certs.DefaultAlfa.Organisation)).TLS()
 	expired := mtlstest.Leaf(t, pki.Spoil(pki.Server(certs.DefaultAlfa.Organisation), certs.Expired)).TLS()
@@ -141,6 +152,7 @@ func TestAProbeWithoutACertificateSeesWhetherOneIsDemanded(t *testing.T) {
 			{"bad", tls.RequireAndVerifyClientCert, expired, StepCertificate, "expired", false},
 		} {
 			t.Run(fmt.Sprintf("%s %s", tls.VersionName(version), c.name), func(t *testing.T) {
+				t.Parallel()
 				listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
 					MinVersion: version, MaxVersion: version, ClientAuth: c.auth, ClientCAs: mtlstest.ClientCAs(t).Pool(), Certificates: []tls.Certificate{c.show},
 				})

@@ -65,6 +65,7 @@ func TestTheOwnerOfAnEndpointSeesNoAddressOfOurs(t *testing.T) {
 
 // TestAProbeTellsItsPublicTexts goes to an endpoint on this machine, which is no address of the public internet.
 func TestAProbeTellsItsPublicTexts(t *testing.T) {
+	t.Parallel()
 	i := newInitiator(t)
 	leaf := mtlstest.Leaf(t, mtlstest.PKI(t).Spoil(mtlstest.PKI(t).Server(certs.DefaultAlfa.Organisation), certs.Expired)).TLS()
 	for n := range 3 {

@@ -101,6 +101,7 @@ func TestANameThatDoesNotExistIsAConnectError(t *testing.T) {
 }
 
 func TestALostQuestionIsAskedAgain(t *testing.T) {
+	t.Parallel()
 	dns := newDNS(t, map[string][]netip.Addr{"itp.example.com": addrs("8.8.8.8")})
 	dns.Silence(true)
 	go func() {

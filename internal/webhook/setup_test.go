@@ -3,6 +3,7 @@ package webhook
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"log"
 	"net/netip"
@@ -22,7 +23,10 @@ import (
 
 // TestMain runs everything with the standard log caught: nothing a peer sends may reach it, by way of net/http for
 // instance. Afterwards no goroutine may be left.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(silent{m}) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // tests that are parallel wait; -parallel on the command line counts more
+	goleak.VerifyTestMain(silent{m})
+}
 
 type silent struct{ m *testing.M }
 

@@ -139,6 +139,7 @@ func TestOnlyTLSOfTheProfileIsSpoken(t *testing.T) {
 		require.Zero(t, r.FirstByteOut)
 	})
 	t.Run("plain HTTP", func(t *testing.T) {
+		t.Parallel()
 		i := newInitiator(t, func(o *standin.Options) { o.Plain = true })
 		r := send(t, newSender(t, within(time.Second)), i.BaseURI(""))
 		require.Contains(t, []notice.Outcome{notice.OutcomeTLS, notice.OutcomeTimeout}, r.Outcome, r.Detail)
@@ -163,6 +164,7 @@ func TestAHostileSubjectIsStoredEscaped(t *testing.T) {
 }
 
 func TestAnAttemptIsNotMadeWithAnExpiredCertificate(t *testing.T) {
+	t.Parallel()
 	profile := mtlstest.PKI(t).HolderBRCAC()
 	profile.NotAfter = time.Now().Add(2 * time.Second).Truncate(time.Second)
 	identity := mtlstest.Identity(t, profile, mtls.AsClient)
