@@ -141,7 +141,7 @@ func TestTheFastLaneClosesWhenNothingHappens(t *testing.T) {
 
 func TestACrashWithAFastLaneOpenLosesNothing(t *testing.T) {
 	t.Parallel()
-	c, l, p := late(t, 15_000, 200*time.Microsecond)
+	c, l, p := late(t, 8000, 4*time.Millisecond) // half a minute: it lasts through all that follows
 	stopWriting := writers(c, 2, 50, 5*time.Millisecond)
 	stop, ended := make(chan struct{}), make(chan struct{})
 	go func() { source(t, c.reader(hurried), p, stop); close(ended) }()
@@ -155,6 +155,7 @@ func TestACrashWithAFastLaneOpenLosesNothing(t *testing.T) {
 		c.exec("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active AND "+which, c.slot)
 	}
 	stopWriting()
+	p.fast.Store(true)
 	c.caughtUp()
 	close(stop)
 	<-ended
