@@ -39,19 +39,42 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// model is a server that every other one is a copy of: making a cluster takes a hundred times as long as copying it.
+var model = sync.OnceValues(func() (*temppostgres.Server, error) {
+	s, err := temppostgres.Start(context.Background(), temppostgres.Options{Private: true})
+	if err != nil {
+		return nil, err
+	}
+	servers.mu.Lock()
+	defer servers.mu.Unlock()
+	servers.all = append(servers.all, s)
+	return s, s.Halt()
+})
+
+// startServer starts a copy of the model.
+func startServer(t testing.TB) *temppostgres.Server {
+	t.Helper()
+	made, err := model()
+	require.NoError(t, err)
+	s, err := temppostgres.Start(context.Background(), temppostgres.Options{Private: true, CopyOf: made})
+	require.NoError(t, err)
+	return s
+}
+
 // lend gives the test a server that no other test uses until this one ends.
 func lend(t testing.TB) *temppostgres.Server {
 	t.Helper()
-	servers.mu.Lock()
-	defer servers.mu.Unlock()
 	var s *temppostgres.Server
+	servers.mu.Lock()
 	if last := len(servers.free) - 1; last >= 0 {
 		s, servers.free = servers.free[last], servers.free[:last]
-	} else {
-		var err error
-		s, err = temppostgres.Start(context.Background(), temppostgres.Options{Private: true})
-		require.NoError(t, err)
+	}
+	servers.mu.Unlock()
+	if s == nil {
+		s = startServer(t)
+		servers.mu.Lock()
 		servers.all = append(servers.all, s)
+		servers.mu.Unlock()
 	}
 	t.Cleanup(func() {
 		servers.mu.Lock()
@@ -441,11 +464,10 @@ func TestRowsAreReadOnceAndThenFollowed(t *testing.T) {
 
 var errHand = errors.New("the hand is full")
 
-// ownServer starts a server for one test.
+// ownServer starts a server for one test, which may kill it: the kernel keeps what a process has written.
 func ownServer(t testing.TB) *temppostgres.Server {
 	t.Helper()
-	own, err := temppostgres.Start(t.Context(), temppostgres.Options{Private: true, Durable: true})
-	require.NoError(t, err)
+	own := startServer(t)
 	t.Cleanup(func() { require.NoError(t, own.Stop()) })
 	return own
 }

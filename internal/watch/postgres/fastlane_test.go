@@ -82,7 +82,8 @@ func (c *core) slots(n int) {
 }
 
 func TestWhatHappensNowDoesNotWaitBehindABacklogAndIsToldOnce(t *testing.T) {
-	c, l, p := late(t, 20_000, 300*time.Microsecond)
+	const n = 8000
+	c, l, p := late(t, n, 700*time.Microsecond)
 	var mu sync.Mutex
 	var delays []time.Duration
 	var open time.Time // of the fast lane
@@ -104,7 +105,7 @@ func TestWhatHappensNowDoesNotWaitBehindABacklogAndIsToldOnce(t *testing.T) {
 	mu.Lock()
 	open = time.Now()
 	mu.Unlock()
-	p.await(t, "the backlog", func(h *hand) bool { return len(h.records) > 20_000 })
+	p.await(t, "the backlog", func(h *hand) bool { return len(h.records) > n })
 	backlog := time.Since(started)
 	_ = pause(t.Context(), time.Second)
 	commits := stop()

@@ -155,6 +155,8 @@ func TestLogThatDoesNotConcernUsDoesNotPinTheSlot(t *testing.T) {
 }
 
 func TestTheSlotIsKeptWhileTheHandIsFull(t *testing.T) {
+	t.Parallel()
+	const n = 20_000
 	c := newCore(t, nil)
 	_, h, run := c.follow()
 	pid := ask[int](c, "SELECT active_pid FROM pg_replication_slots WHERE slot_name = $1", c.slot)
@@ -170,12 +172,12 @@ func TestTheSlotIsKeptWhileTheHandIsFull(t *testing.T) {
 		}
 	}
 	h.mu.Unlock()
-	c.exec("INSERT INTO payments SELECT i, 'RCVD', repeat('x', 500) FROM generate_series(1, 100000) i") // more than all buffers hold
+	c.exec("INSERT INTO payments SELECT i, 'RCVD', repeat('x', 1900) FROM generate_series(1, $1::int) i", n) // twice what all buffers hold
 	<-full
 	_ = pause(t.Context(), 2*patience+time.Second) // longer than either side's patience with a silent peer
 	require.Equal(t, pid, ask[int](c, "SELECT active_pid FROM pg_replication_slots WHERE slot_name = $1", c.slot))
 	close(free)
-	h.await(t, "all rows", func(h *hand) bool { return len(h.records) == 100000 })
+	h.await(t, "all rows", func(h *hand) bool { return len(h.records) == n })
 	require.NoError(t, run.end())
 }
 

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -81,40 +82,57 @@ func TestEveryTypeComesInItsFormBySnapshotStreamAndLookup(t *testing.T) {
 	for _, setting := range []string{"timezone = 'America/Sao_Paulo'", "datestyle = 'SQL, DMY'", "intervalstyle = 'postgres_verbose'", "bytea_output = 'escape'", "extra_float_digits = '-3'"} {
 		c.exec("ALTER DATABASE " + c.slot + " SET " + setting)
 	}
-	for _, test := range cases {
-		t.Run(test.declared+" "+test.literal, func(t *testing.T) {
-			c.exec("DROP PUBLICATION IF EXISTS " + c.slot)
-			c.exec("DROP TABLE payments")
-			c.exec("CREATE TABLE payments (id bigint PRIMARY KEY, v " + test.declared + ")")
-			c.exec("INSERT INTO payments VALUES (1, " + test.literal + ")")
-			r := c.reader(nil)
-			h := newHand()
-			run := read(t, r, h)
-			require.Equal(t, test.want, h.take(t, 1)[0].Values["v"], "snapshot")
-			c.reading()
-			c.exec("INSERT INTO payments VALUES (2, " + test.literal + ")")
-			require.Equal(t, test.want, h.take(t, 1)[0].Values["v"], "stream")
-			found, err := r.Find(t.Context(), watch.Lookup{Table: "payments", Column: "id", Keys: []string{"2"}})
-			require.NoError(t, err)
-			require.Equal(t, map[string]map[string]any{"2": {"id": json.Number("2"), "v": test.want}}, found)
-			// What explain makes of the row's JSON, as psql prints it, is what the stream tells.
-			var given map[string]any
-			decoder := json.NewDecoder(strings.NewReader(ask[string](c, "SELECT to_jsonb(p)::text FROM payments p WHERE id = 2")))
-			decoder.UseNumber()
-			require.NoError(t, decoder.Decode(&given))
-			given["account"] = map[string]any{"number": "1"} // no column: a row beside it
-			converted, err := r.Convert(t.Context(), "payments", given)
-			require.NoError(t, err)
-			require.Equal(t, map[string]any{"id": json.Number("2"), "v": test.want, "account": given["account"]}, converted, "explain")
-			described, err := r.Describe(t.Context(), []string{"payments", "nowhere"})
-			require.NoError(t, err)
-			want := map[string][]watch.Column{"payments": {{Name: "id", Type: watch.Number, Key: true}, {Name: "v", Type: test.kind}}}
-			require.Equal(t, want, described)
-			h.await(t, "the schema", func(h *hand) bool { return h.told == 1 && len(h.schemas["payments"]) == 2 })
-			require.Equal(t, want["payments"], h.schemas["payments"], "the stream describes the table as the catalog does")
-			require.NoError(t, run.end())
-			c.exec("SELECT pg_drop_replication_slot($1)", c.slot)
-		})
+	// One table has a column of each: a reader for each would start, load and stop as often as there are cases.
+	columns, literals := []string{"id bigint PRIMARY KEY"}, []string{}
+	for i, test := range cases {
+		columns, literals = append(columns, fmt.Sprintf("v%d %s", i, test.declared)), append(literals, test.literal)
+	}
+	insert := func(id int) {
+		c.exec(fmt.Sprintf("INSERT INTO payments VALUES (%d, %s)", id, strings.Join(literals, ", ")))
+	}
+	c.exec("DROP TABLE payments")
+	c.exec("CREATE TABLE payments (" + strings.Join(columns, ", ") + ")")
+	insert(1)
+	r, h := c.reader(nil), newHand()
+	run := read(t, r, h)
+	loaded := h.take(t, 1)[0]
+	c.reading()
+	insert(2)
+	streamed := h.take(t, 1)[0]
+	found, err := r.Find(t.Context(), watch.Lookup{Table: "payments", Column: "id", Keys: []string{"2"}})
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	// What explain makes of the row's JSON, as psql prints it, is what the stream tells.
+	var given map[string]any
+	decoder := json.NewDecoder(strings.NewReader(ask[string](c, "SELECT to_jsonb(p)::text FROM payments p WHERE id = 2")))
+	decoder.UseNumber()
+	require.NoError(t, decoder.Decode(&given))
+	given["account"] = map[string]any{"number": "1"} // no column: a row beside it
+	converted, err := r.Convert(t.Context(), "payments", given)
+	require.NoError(t, err)
+	require.Equal(t, given["account"], converted["account"])
+	delete(converted, "account")
+	described, err := r.Describe(t.Context(), []string{"payments", "nowhere"})
+	require.NoError(t, err)
+	require.Len(t, described, 1)
+	h.await(t, "the schema", func(h *hand) bool { return h.told == 1 && len(h.schemas["payments"]) == len(columns) })
+	require.NoError(t, run.end())
+	require.Equal(t, described, h.schemas, "the stream describes the table as the catalog does")
+	require.Len(t, described["payments"], len(columns))
+	require.Equal(t, watch.Column{Name: "id", Type: watch.Number, Key: true}, described["payments"][0])
+	for source, values := range map[string]map[string]any{"snapshot": loaded.Values, "stream": streamed.Values, "lookup": found["2"], "explain": converted} {
+		require.Len(t, values, len(columns), source)
+		want := json.Number("2")
+		if source == "snapshot" {
+			want = "1"
+		}
+		require.Equal(t, want, values["id"], source)
+		for i, test := range cases {
+			require.Equal(t, test.want, values[fmt.Sprint("v", i)], "%s: %s %s", source, test.declared, test.literal)
+		}
+	}
+	for i, test := range cases {
+		require.Equal(t, watch.Column{Name: fmt.Sprint("v", i), Type: test.kind}, described["payments"][i+1], "%s %s", test.declared, test.literal)
 	}
 }
 
