@@ -38,6 +38,9 @@ func (d *desk) holdHistory() (release func()) {
 	return sync.OnceFunc(func() { conn.Close(context.Background()) })
 }
 
+// usualPatience lets polls wait for the history as long as in production.
+func usualPatience(_ *status.PublicConfig, s *spool.Config) { s.Patience = 0 }
+
 // outcomes maps the interaction id of each recorded poll to its outcome; an id that was recorded twice fails the test.
 func (d *desk) outcomes() map[string]string {
 	d.t.Helper()
@@ -52,7 +55,7 @@ func (d *desk) outcomes() map[string]string {
 // TestEveryAnswerIsRecordedBeforeItIsSeen asks for right and wrong things at once and looks for the record with the answer
 // in hand.
 func TestEveryAnswerIsRecordedBeforeItIsSeen(t *testing.T) {
-	d := openDesk(t, func(_ *status.PublicConfig, s *spool.Config) { s.Patience = time.Minute }).both() // no spool
+	d := openDesk(t).both()
 
 	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
 	d.accept(clientAlfa, ofb.PixPayment, "v4", 1, document)
@@ -95,7 +98,7 @@ func TestEveryAnswerIsRecordedBeforeItIsSeen(t *testing.T) {
 
 // TestPollsAreSpooledWhileTheHistoryHangs: the only exception to recording in the database first (design, "Polls").
 func TestPollsAreSpooledWhileTheHistoryHangs(t *testing.T) {
-	d := openDesk(t).both()
+	d := openDesk(t, usualPatience).both()
 	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
 	d.accept(clientAlfa, ofb.PixPayment, "v4", 1, document)
 	path := "/open-banking/payments/v4/pix/payments/" + id
@@ -134,7 +137,7 @@ func TestPollsAreSpooledWhileTheHistoryHangs(t *testing.T) {
 
 // TestAnOldSpoolClosesTheDesk: beyond its age nothing more is answered, until the history has everything.
 func TestAnOldSpoolClosesTheDesk(t *testing.T) {
-	d := openDesk(t, func(_ *status.PublicConfig, s *spool.Config) { s.MaxAge = 500 * time.Millisecond }).both()
+	d := openDesk(t, usualPatience, func(_ *status.PublicConfig, s *spool.Config) { s.MaxAge = 500 * time.Millisecond }).both()
 	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
 	d.accept(clientAlfa, ofb.PixPayment, "v4", 1, document)
 	path := "/open-banking/payments/v4/pix/payments/" + id
@@ -152,7 +155,7 @@ func TestAnOldSpoolClosesTheDesk(t *testing.T) {
 // TestWithoutTheDatabaseAQueryIs503AndIsRecordedAfterwards kills the database under the listener.
 func TestWithoutTheDatabaseAQueryIs503AndIsRecordedAfterwards(t *testing.T) {
 	server, url := storetest.Own(t)
-	d := openDeskOn(t, url).both()
+	d := openDeskOn(t, url, usualPatience).both()
 	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
 	d.accept(clientAlfa, ofb.PixPayment, "v4", 1, document)
 	path := "/open-banking/payments/v4/pix/payments/" + id
