@@ -381,6 +381,7 @@ type world struct {
 	t       testing.TB
 	api     *Internal
 	socket  *net.TCPListener
+	dial    func() (net.Conn, error)
 	intake  *intake.Intake
 	memory  *memory
 	shelf   *shelf
@@ -395,6 +396,51 @@ type world struct {
 // newWorld serves on a real TCP port; change adapts the configuration.
 func newWorld(t testing.TB, change ...func(*InternalConfig)) *world {
 	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	w := newWorldOn(t, listener, change...)
+	w.socket, _ = listener.(*net.TCPListener)
+	w.dial = func() (net.Conn, error) { return net.Dial("tcp", w.addr) }
+	return w
+}
+
+// newPipedWorld serves on connections in memory, so that it can live in virtual time. Its client is open.
+func newPipedWorld(t testing.TB, change ...func(*InternalConfig)) *world {
+	t.Helper()
+	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	w := newWorldOn(t, p, change...)
+	w.dial = p.dial
+	return w
+}
+
+// pipes is a listener whose connections are in memory.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (p *pipes) dial() (net.Conn, error) {
+	theirs, ours := net.Pipe()
+	p.conns <- ours
+	return theirs, nil
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error { p.once.Do(func() { close(p.closed) }); return nil }
+func (*pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func newWorldOn(t testing.TB, listener net.Listener, change ...func(*InternalConfig)) *world {
+	t.Helper()
+	ownDocument() // reading it is no part of any answer's time
 	w := &world{
 		t: t, memory: newMemory(), shelf: &shelf{}, watcher: &watcher{lines: map[int]int{}, told: make(chan struct{}, 1)}, journal: &journal{},
 	}
@@ -418,9 +464,6 @@ func newWorld(t testing.TB, change ...func(*InternalConfig)) *world {
 	}
 	w.api = NewInternal(cfg)
 	server := api.NewServer(w.api, nil, log)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	w.socket, _ = listener.(*net.TCPListener)
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.Serve(listener) }()
 	w.addr = listener.Addr().String()

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -31,7 +32,7 @@ type feed struct {
 // open begins a stream and reads the head of its answer, before a single line is sent.
 func (w *world) open(headers ...string) *feed {
 	w.t.Helper()
-	conn, err := net.Dial("tcp", w.addr)
+	conn, err := w.dial()
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { conn.Close() })
 	require.NoError(w.t, conn.SetDeadline(time.Now().Add(30*time.Second)))
@@ -218,18 +219,23 @@ func TestARefusalDoesNotWaitForTheBody(t *testing.T) {
 }
 
 func TestAStreamThatStandsStillEnds(t *testing.T) {
-	w := newWorld(t, func(c *InternalConfig) { c.Idle = 150 * time.Millisecond })
-	f := w.open()
-	for n := range 5 { // each line moves the deadline on: together they last longer than it
-		f.send(payment("p1", n+1, "ACSC") + "\n")
-		f.next()
-		<-time.After(50 * time.Millisecond)
-	}
-	f.send("\n" + payment("p1", 9, "ACSC")[:40]) // half a line
-	f.ends()
-	<-w.watcher.told
-	require.Contains(t, w.journal.String(), `"ended":"idle"`)
-	require.Contains(t, w.journal.String(), `"lines":5`)
+	synctest.Test(t, func(t *testing.T) {
+		const idle = 4 * time.Second
+		w := newPipedWorld(t, func(c *InternalConfig) { c.Idle = idle })
+		f := w.open()
+		for n := range 5 { // each line moves the deadline on: together they last longer than it
+			f.send(payment("p1", n+1, "ACSC") + "\n")
+			f.next()
+			<-time.After(idle - time.Nanosecond) // virtual
+		}
+		f.send("\n" + payment("p1", 9, "ACSC")[:40]) // half a line
+		began := time.Now()
+		f.ends()
+		require.Equal(t, idle, time.Since(began))
+		<-w.watcher.told
+		require.Contains(t, w.journal.String(), `"ended":"idle"`)
+		require.Contains(t, w.journal.String(), `"lines":5`)
+	})
 }
 
 func TestDrainingAnswersWhatWasReadAndEndsTheStream(t *testing.T) {
