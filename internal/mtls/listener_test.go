@@ -34,12 +34,6 @@ func TestRefusedHandshakesAreReportedWithWhoAndWhy(t *testing.T) {
 	go func() { served <- server.Serve(listener) }()
 	g := &gate{addr: inner.Addr().String()}
 
-	half, err := net.Dial("tcp", g.addr) // says nothing, and keeps nobody waiting
-	require.NoError(t, err)
-	defer half.Close()
-	_, err = g.get(alfaConfig(t))
-	require.NoError(t, err)
-
 	next := func() mtls.HandshakeRefusal {
 		t.Helper()
 		select {
@@ -99,6 +93,11 @@ func TestRefusedHandshakesAreReportedWithWhoAndWhy(t *testing.T) {
 	require.True(t, r.Hello, "it went away without an alert")
 	require.NoError(t, leaves.Close())
 
+	half, err := net.Dial("tcp", g.addr) // says nothing, and keeps nobody waiting
+	require.NoError(t, err)
+	defer half.Close()
+	_, err = g.get(alfaConfig(t))
+	require.NoError(t, err)
 	require.NoError(t, server.Close())
 	require.ErrorIs(t, <-served, http.ErrServerClosed)
 	_ = half.SetReadDeadline(time.Now().Add(10 * time.Second))
