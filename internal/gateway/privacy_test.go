@@ -81,6 +81,7 @@ func TestNothingOfAPersonIsInTheLog(t *testing.T) {
 	require.NotZero(t, told["duplicate"], "%v", told)
 	require.NotZero(t, told["refused"], "%v", told)
 
+	h.recorded()
 	var log string
 	h.until("the attempts' ends", func() bool {
 		var results int

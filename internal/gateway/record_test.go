@@ -119,6 +119,7 @@ func TestEveryKindOfEntrySaysWhoFromWhereAndWhat(t *testing.T) {
 
 func (h *house) requireFields() {
 	h.t.Helper()
+	h.recorded()
 	conn, err := pgx.Connect(h.t.Context(), h.url)
 	require.NoError(h.t, err)
 	defer conn.Close(context.WithoutCancel(h.t.Context()))

@@ -222,9 +222,16 @@ func (h *house) ops(path string) string {
 	return string(body)
 }
 
+// recorded waits until the record of every answered query is in the history: while the database is slow, it waits in the spool.
+func (h *house) recorded() {
+	h.t.Helper()
+	h.until("the spool to be empty", func() bool { files, _, _ := h.g.polls.Stat(); return files == 0 })
+}
+
 // entries reads the facts of the history's entries of a kind, oldest first.
 func (h *house) entries(kind string) []map[string]any {
 	h.t.Helper()
+	h.recorded()
 	conn, err := pgx.Connect(h.t.Context(), h.url)
 	require.NoError(h.t, err)
 	defer conn.Close(context.WithoutCancel(h.t.Context()))
