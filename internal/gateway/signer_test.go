@@ -129,7 +129,7 @@ func TestBothKeysStayInASecurityModule(t *testing.T) {
 	h.until("the failures are counted", func() bool {
 		return h.metric(`arauto_signer_failures_total{key="answers"}`) > 0 && h.metric(`arauto_signer_failures_total{key="log"}`) > 0
 	})
-	require.Contains(t, h.ops("/readyz"), "signer of the key log: no signature since")
+	h.until("they are noted", func() bool { return strings.Contains(h.ops("/readyz"), "signer of the key log: no signature since") })
 	away := func() (keys []string) {
 		for _, x := range h.g.troubles(time.Now().Add(signerAwayAfter)) {
 			if x.Kind == history.EventSignerAway {
