@@ -2,13 +2,14 @@ package gateway
 
 import (
 	"context"
-	"errors"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -61,17 +62,20 @@ func startNginx(t *testing.T, program string, leaf certs.Leaf, authorities ...*c
 	dir := t.TempDir()
 	files := mtlstest.Write(t, leaf)
 	trusted := mtlstest.AnchorsFile(t, authorities...)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	port = free.Addr().(*net.TCPAddr).Port
-	require.NoError(t, free.Close())
+	defer listener.Close()
+	port = listener.Addr().(*net.TCPAddr).Port
+	inherited, err := listener.(*net.TCPListener).File() // nginx listens on it, so that nobody else gets the port before
+	require.NoError(t, err)
+	defer inherited.Close()
 	user := ""
 	if os.Geteuid() == 0 {
 		user = "user root;"
 	}
 	config := filepath.Join(dir, "nginx.conf")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
-daemon off; master_process off; worker_processes 1; pid %[1]s/pid; error_log stderr error; %[6]s
+daemon off; worker_processes 1; pid %[1]s/pid; error_log stderr error; %[6]s
 events { worker_connections 64; }
 http {
   access_log off;
@@ -87,10 +91,13 @@ http {
 `, dir, port, files.Cert, files.Key, trusted, user), 0o600))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	cmd := exec.CommandContext(ctx, program, "-p", dir, "-c", config)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends its worker
 	cmd.WaitDelay = 5 * time.Second
 	var said strings.Builder
 	cmd.Stderr = &said
+	cmd.ExtraFiles, cmd.Env = []*os.File{inherited}, append(os.Environ(), "NGINX=3;")
 	require.NoError(t, cmd.Start())
+	roots := mtlstest.Roots(t).Pool()
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	t.Cleanup(func() { cancel(); <-ended })
@@ -101,11 +108,11 @@ http {
 			t.Fatalf("nginx ended: %v: %s", err, said.String())
 		default:
 		}
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		c, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Second}, "tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{RootCAs: roots, ServerName: "localhost"})
 		if err != nil {
 			return false
 		}
-		return errors.Join(c.Close()) == nil
+		return c.Close() == nil
 	}, time.Minute, 20*time.Millisecond)
 	return port
 }
