@@ -264,7 +264,7 @@ func TestARememberedTokenEndsWithItsCertificateAndItsKey(t *testing.T) {
 
 func TestReadinessEndsBeforeOurCertificateDoes(t *testing.T) { // cases I4
 	h := open(t)
-	require.Contains(t, h.ops("/readyz"), `"status":"ok"`)
+	h.until("readiness", func() bool { return strings.Contains(h.ops("/readyz"), `"status":"ok"`) })
 	soon := h.leaf(h.pki.ExpiringIn(h.pki.HolderBRCAC(), time.Since(h.pki.Now())+mtls.ReadyMargin+2*time.Second))
 	h.replace("holder/brcac.key", soon.KeyPEM())
 	h.replace("holder/brcac.pem", soon.CertPEM())
