@@ -25,10 +25,11 @@ import (
 	"golang.org/x/crypto/ocsp"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 )
 
-var shared = sync.OnceValues(func() (*certs.PKI, error) { return certs.New(certs.Options{SharedLeafKey: true}) })
+var shared = sync.OnceValues(func() (*certs.PKI, error) { return certs.New(certs.Options{SharedLeafKey: true, NewKey: keystock.New}) })
 
 func pki(t *testing.T) *certs.PKI {
 	t.Helper()

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
@@ -112,7 +111,7 @@ func TestCertificatesChangeUnderLoadAndNothingFails(t *testing.T) {
 
 func newKey(t *testing.T) *rsa.PrivateKey {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := keystock.New(2048)
 	require.NoError(t, err)
 	return key
 }
@@ -252,7 +251,7 @@ func TestARememberedTokenEndsWithItsCertificateAndItsKey(t *testing.T) {
 	require.Error(t, err, "the certificate is revoked")
 	ok(good, goods)
 
-	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	other, err := keystock.New(2048)
 	require.NoError(t, err)
 	h.replace("tokens/jwks.json", certs.JWKS(&certs.NamedKey{KID: "another", Key: other}))
 	h.until("the key set", func() bool {

@@ -1,7 +1,6 @@
 package jws_test
 
 import (
-	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/lab/keystock"
 )
 
 // noon is the instant at which tokens are judged.
@@ -31,7 +31,7 @@ var (
 )
 
 func newKey(bits int) *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, bits)
+	key, err := keystock.New(bits)
 	if err != nil {
 		panic("jws_test: " + err.Error())
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -20,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/mtls"
 )
@@ -37,7 +37,7 @@ func block(kind string, der []byte) []byte {
 func TestIdentityIsRefusedWithFileReasonAndCure(t *testing.T) {
 	pki := mtlstest.PKI(t)
 	leaf := mtlstest.Leaf(t, pki.HolderBRCAC())
-	stranger, err := rsa.GenerateKey(rand.Reader, 2048)
+	stranger, err := keystock.New(2048)
 	require.NoError(t, err)
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestABrokenSuccessorIsRefusedAndTheOldOneKept(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, changed, "the same content is no change")
 
-	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	other, err := keystock.New(2048)
 	require.NoError(t, err)
 	refused := func(want string) {
 		t.Helper()

@@ -2,7 +2,6 @@ package registry_test
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"errors"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/jws"
+	"github.com/arauto/arauto/internal/lab/keystock"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/registry"
 )
@@ -29,7 +29,7 @@ var (
 )
 
 func newKey() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := keystock.New(2048)
 	if err != nil {
 		panic("registry_test: " + err.Error())
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/failure"
+	"github.com/arauto/arauto/internal/lab/keystock"
 )
 
 var ps256 = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
@@ -85,7 +86,7 @@ func (k keys) add(t *testing.T, key crypto.Signer) crypto.Signer {
 
 func newRSA(t *testing.T) *rsa.PrivateKey {
 	t.Helper()
-	key, err := rsa.GenerateKey(nil, 2048)
+	key, err := keystock.New(2048)
 	require.NoError(t, err)
 	return key
 }
