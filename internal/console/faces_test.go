@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/gorilla/mux"
@@ -26,6 +27,14 @@ func (a answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(body))
 }
 
+// sheets are the templates that were parsed, by their section.
+var sheets sync.Map
+
+func sheetOf(s page.Section) (*page.Sheet, error) {
+	once, _ := sheets.LoadOrStore(s.Name, sync.OnceValues(func() (*page.Sheet, error) { return page.NewSheet(s.Files) }))
+	return once.(func() (*page.Sheet, error))()
+}
+
 // shown is what a page says for an API's answers, in a language.
 func shown(t *testing.T, internal http.Handler, lang page.Lang, method, template, path string, vars map[string]string) string {
 	t.Helper()
@@ -34,7 +43,7 @@ func shown(t *testing.T, internal http.Handler, lang page.Lang, method, template
 			if route.Method != method || route.Path != template {
 				continue
 			}
-			sheet, err := page.NewSheet(s.Files)
+			sheet, err := sheetOf(s)
 			require.NoError(t, err)
 			r := mux.SetURLVars(httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody), vars)
 			w := httptest.NewRecorder()
