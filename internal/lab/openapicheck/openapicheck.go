@@ -13,6 +13,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/routers"
@@ -24,8 +25,17 @@ import (
 // Document is one of our documents, closed: its objects take no member that they do not name.
 type Document struct{ router routers.Router }
 
-// Open reads a document by the name of its file. The error says that the file is not there or is no OpenAPI document.
+// opened are the documents that this process has read, by their names.
+var opened sync.Map
+
+// Open reads a document by the name of its file, once. The error says that the file is not there or is no OpenAPI document. A document may
+// be used from any goroutine.
 func Open(name string) (*Document, error) {
+	once, _ := opened.LoadOrStore(name, sync.OnceValues(func() (*Document, error) { return read(name) }))
+	return once.(func() (*Document, error))()
+}
+
+func read(name string) (*Document, error) {
 	text, err := fs.ReadFile(openapi.Documents(), name)
 	if err != nil {
 		return nil, err
