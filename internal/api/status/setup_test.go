@@ -67,6 +67,9 @@ type desk struct {
 	alfa   *poller
 	beta   *poller
 	seal   *rsa.PrivateKey
+
+	reading sync.Mutex
+	reader  *pgx.Conn // of entries, which many tests read again and again; nil: nobody has
 }
 
 // lines is a log that tests read.
@@ -192,10 +195,15 @@ func (d *desk) accept(client string, kind ofb.Kind, version string, revision int
 // entries reads the polls of the history, oldest first.
 func (d *desk) entries() []pollEntry {
 	d.t.Helper()
-	conn, err := pgx.Connect(d.t.Context(), d.url)
-	require.NoError(d.t, err)
-	defer conn.Close(context.Background())
-	rows, err := conn.Query(d.t.Context(), `SELECT e.id::text, coalesce(client_id, ''), coalesce(resource_kind, 0), coalesce(resource_id, ''),
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	if d.reader == nil {
+		var err error
+		d.reader, err = pgx.Connect(d.t.Context(), d.url)
+		require.NoError(d.t, err)
+		d.t.Cleanup(func() { d.reader.Close(context.Background()) })
+	}
+	rows, err := d.reader.Query(d.t.Context(), `SELECT e.id::text, coalesce(client_id, ''), coalesce(resource_kind, 0), coalesce(resource_id, ''),
 interaction_id::text, outcome, facts FROM arauto.entry e WHERE kind = 'poll' AND notification_id IS NULL AND number IS NULL ORDER BY e.id`)
 	require.NoError(d.t, err)
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (pollEntry, error) {
@@ -225,6 +233,10 @@ type poller struct {
 	is     certs.Participant
 	leaf   certs.Leaf
 	http   *http.Client
+
+	mu   sync.Mutex
+	kept string // the token of its queries
+	from time.Time
 }
 
 func newPoller(t testing.TB, d *desk, client string, is certs.Participant) *poller {
@@ -241,6 +253,17 @@ func pollerWith(t testing.TB, d *desk, client string, is certs.Participant, leaf
 		t: t, d: d, client: client, is: is, leaf: leaf,
 		http: &http.Client{Transport: transport, Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
+}
+
+// usual is the token of the poller's queries. It is kept for a while, as initiators do.
+func (p *poller) usual() string {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if time.Since(p.from) > 5*time.Minute {
+		p.kept, p.from = p.token(), time.Now()
+	}
+	return p.kept
 }
 
 // token issues an access token bound to the poller's certificate; edit may spoil it.
@@ -273,7 +296,7 @@ func (p *poller) get(path string, change ...func(*http.Request)) answer {
 	p.t.Helper()
 	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "https://"+p.d.addr+path, nil)
 	require.NoError(p.t, err)
-	r.Header.Set("Authorization", "Bearer "+p.token())
+	r.Header.Set("Authorization", "Bearer "+p.usual())
 	r.Header.Set("x-fapi-interaction-id", uuid.NewString())
 	for _, c := range change {
 		c(r)
