@@ -55,7 +55,7 @@ func openBrands(t *testing.T, prataFor time.Duration, settings ...string) *brand
 		name: "prata", host: "api.prata.example.com", kid: "prata-1", server: "as-prata", tokens: h.pki.Internal, seal: h.pki.Tokens.Key,
 		is: certs.Organisation{ID: "0c9be7d4-1f52-4a8f-9d1e-6b7a58c3e2f0", Name: "Banco Prata SA", CNPJ: "55666777000130"},
 	}
-	require.NoError(t, h.pki.Write(filepath.Join(h.dir, "pki"), certs.Content{}))
+	writePKI(t, filepath.Join(h.dir, "pki"))
 	h.set = &stage.Stage{Dir: h.dir, PKI: h.pki, Database: h.url}
 	for _, s := range []*side{h.ouro, h.prata} {
 		h.write(s.name+"-server", h.leaf(h.pki.Server(s.is, s.host)))

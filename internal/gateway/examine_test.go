@@ -17,7 +17,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/arauto/arauto/certs"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/stage"
@@ -29,7 +28,7 @@ func settled(t *testing.T) (cfg *config.Config, dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	pki := mtlstest.PKI(t)
-	require.NoError(t, pki.Write(filepath.Join(dir, "pki"), certs.Content{}))
+	writePKI(t, filepath.Join(dir, "pki"))
 	set := &stage.Stage{Dir: dir, PKI: pki, Database: storetest.Database(t)}
 	cfg, err := config.Read("", append(set.Environment(), "ARAUTO_REPLICA=test"))
 	require.NoError(t, err)

@@ -88,7 +88,7 @@ func open(t *testing.T, settings ...string) *house {
 func openAs(t *testing.T, prepare func(*house) []string) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), url: storetest.Database(t), pki: mtlstest.PKI(t), log: newJournal()}
-	require.NoError(t, h.pki.Write(filepath.Join(h.dir, "pki"), certs.Content{}))
+	writePKI(t, filepath.Join(h.dir, "pki"))
 	h.set = &stage.Stage{Dir: h.dir, PKI: h.pki, Database: h.url}
 	cfg, err := config.Read("", append(append(h.set.Environment(), "ARAUTO_REPLICA=test"), prepare(h)...))
 	require.NoError(t, err)
@@ -100,6 +100,22 @@ func openAs(t *testing.T, prepare func(*house) []string) *house {
 	h.core, err = h.set.Core(&stage.Replica{Internal: h.g.Addr("internal")})
 	require.NoError(t, err)
 	return h
+}
+
+// issued is the PKI in files of the first house. The others have the same certificates: to issue them costs a dozen signatures.
+var issued struct {
+	sync.Once
+	folder *certs.IssuedFolder
+	err    error
+}
+
+// writePKI writes the development PKI of this process.
+func writePKI(t *testing.T, dir string) {
+	t.Helper()
+	pki := mtlstest.PKI(t)
+	issued.Do(func() { issued.folder, issued.err = pki.IssueFolder(certs.Content{}) })
+	require.NoError(t, issued.err)
+	require.NoError(t, issued.folder.Write(dir))
 }
 
 // file is one of the PKI's files.
