@@ -41,7 +41,8 @@ func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "6") // the tests of alarms wait; -parallel on the command line counts more
 	loadSchemas = once(loadSchemas)
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/arauto/arauto/internal/lab/temppostgres.startChild.func1"),
-		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		goleak.Cleanup(func(code int) { _ = os.RemoveAll(signerProgram.dir); os.Exit(code) }))
 }
 
 // once builds the schemas of each setting once. They do not change, so gateways can share them.

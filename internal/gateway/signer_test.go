@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,8 +60,7 @@ func openSoftHSM(t *testing.T) *softHSM {
 	for i, key := range [][2]string{{"log", "EC:edwards25519"}, {"brseal", "rsa:2048"}} {
 		h.run("", "pkcs11-tool", "--module", module, "--login", "--pin", "1234", "--keypairgen", "--key-type", key[1], "--label", key[0], "--id", "0"+string(rune('1'+i)))
 	}
-	h.run("../lab/pkcs11signer", "go", "build", "-mod=readonly", "-o", filepath.Join(dir, "signer"), ".")
-	text := h.run("", filepath.Join(dir, "signer"), "-token", "arauto", "-pin-file", filepath.Join(dir, "pin"), "-list")
+	text := h.run("", h.program(), "-token", "arauto", "-pin-file", filepath.Join(dir, "pin"), "-list")
 	for _, part := range strings.Split(text, "# ")[1:] {
 		label, rest, _ := strings.Cut(part, ",")
 		_, block, _ := strings.Cut(rest, "\n")
@@ -69,6 +69,23 @@ func openSoftHSM(t *testing.T) *softHSM {
 	}
 	require.Len(t, h.public, 2)
 	return h
+}
+
+// signerProgram is the example signer, built once for the process. TestMain removes it.
+var signerProgram struct {
+	sync.Once
+	dir string
+}
+
+func (h *softHSM) program() string {
+	h.t.Helper()
+	signerProgram.Do(func() {
+		dir, err := os.MkdirTemp("", "signer")
+		require.NoError(h.t, err)
+		h.run("../lab/pkcs11signer", "go", "build", "-mod=readonly", "-o", filepath.Join(dir, "signer"), ".")
+		signerProgram.dir = dir
+	})
+	return filepath.Join(signerProgram.dir, "signer")
 }
 
 func (h *softHSM) file(label string) string { return filepath.Join(h.dir, label+".pub.pem") }
@@ -87,7 +104,7 @@ func (h *softHSM) run(dir, program string, args ...string) string {
 func (h *softHSM) start() (stop func()) {
 	h.t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(h.t.Context()))
-	cmd := exec.CommandContext(ctx, filepath.Join(h.dir, "signer"), "-token", "arauto", "-pin-file", filepath.Join(h.dir, "pin"), "-socket", h.socket())
+	cmd := exec.CommandContext(ctx, h.program(), "-token", "arauto", "-pin-file", filepath.Join(h.dir, "pin"), "-socket", h.socket())
 	cmd.Env = h.env
 	require.NoError(h.t, cmd.Start())
 	stop = func() { cancel(); _ = cmd.Wait() }
