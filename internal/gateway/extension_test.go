@@ -138,18 +138,16 @@ func (p *poller) revealsNothing(method, path, foreign string, body func(id strin
 	require.Equal(p.h.t, noneHeader, foreignHeader, "a foreign id looks like none")
 }
 
-// verifies holds a proof against both verifiers, as it is and with each of some bits changed.
+// verifies holds a proof against both verifiers, as it is and with each of some bits changed. Package audit changes every bit of one.
 func (h *house) verifies(key ed25519.PublicKey, proof []byte) {
 	h.t.Helper()
 	_, err := evidence.VerifyFile(bytes.NewReader(proof), int64(len(proof)), key, nil, audit.WholeMost)
 	require.NoError(h.t, err)
-	for at := 0; at < len(proof); at += 7 {
-		for bit := range 8 {
-			changed := bytes.Clone(proof)
-			changed[at] ^= 1 << bit
-			_, err := evidence.VerifyFile(bytes.NewReader(changed), int64(len(changed)), key, nil, audit.WholeMost)
-			require.Error(h.t, err, "bit %d of byte %d", bit, at)
-		}
+	for n, at := 0, 0; at < len(proof); n, at = n+1, at+7 {
+		changed := bytes.Clone(proof)
+		changed[at] ^= 1 << (n % 8)
+		_, err := evidence.VerifyFile(bytes.NewReader(changed), int64(len(changed)), key, nil, audit.WholeMost)
+		require.Error(h.t, err, "bit %d of byte %d", n%8, at)
 	}
 	python, err := exec.LookPath("python3")
 	if err != nil {
