@@ -38,7 +38,7 @@ import (
 
 // The database that tests share ends with the process.
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "6") // the tests of alarms wait; -parallel on the command line counts more
+	_ = flag.Set("test.parallel", "6") // tests side by side wait most of their time; -parallel on the command line counts more
 	loadSchemas = once(loadSchemas)
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/arauto/arauto/internal/lab/temppostgres.startChild.func1"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
@@ -207,10 +207,13 @@ func (h *house) settled(answer stage.Accepted, attempts int) stage.Notification 
 	return n
 }
 
-// until asks again and again until something holds that nothing announces.
+// until asks again and again until something holds that nothing announces. What takes seconds is asked for less often: a page of
+// metrics costs milliseconds of processor time.
 func (h *house) until(what string, holds func() bool) {
 	h.t.Helper()
-	require.Eventually(h.t, holds, time.Minute, 20*time.Millisecond, what)
+	for began := time.Now(); !holds(); <-time.After(min(max(5*time.Millisecond, time.Since(began)/8), 250*time.Millisecond)) {
+		require.Less(h.t, time.Since(began), time.Minute, what)
+	}
 }
 
 // metric reads one line of the metrics page; -1 when it is not there.
