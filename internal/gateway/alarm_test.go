@@ -313,6 +313,7 @@ func (h *house) renewBRCAC(left time.Duration) {
 // TestEveryAlarmRingsTheFirstTimeItsConditionArises causes each condition in a whole gateway and has Prometheus' own evaluator
 // judge what was scraped before and after.
 func TestEveryAlarmRingsTheFirstTimeItsConditionArises(t *testing.T) {
+	t.Parallel()
 	bench := alarms.New(t, rulesFile)
 	for _, a := range ringing() {
 		t.Run(a.name, func(t *testing.T) {

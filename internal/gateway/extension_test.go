@@ -75,6 +75,7 @@ type toldAttempt struct {
 
 // TestAReceiptProvesAnAttemptWithoutUs is "was that you": the answer, and what it is worth without the gateway.
 func TestAReceiptProvesAnAttemptWithoutUs(t *testing.T) {
+	t.Parallel()
 	h := open(t, "ARAUTO_EXTENSION_ENABLED=true")
 	h.initiator(certs.DefaultAlfa)
 	h.initiator(certs.DefaultBeta)

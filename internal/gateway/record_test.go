@@ -44,6 +44,7 @@ const firstInChange = "change with its first attempt"
 
 // TestEveryKindOfEntrySaysWhoFromWhereAndWhat is case S1: each kind is made the way the product makes it.
 func TestEveryKindOfEntrySaysWhoFromWhereAndWhat(t *testing.T) {
+	t.Parallel()
 	h := open(t, "ARAUTO_RESEND_ENABLED=true")
 	h.initiator(certs.DefaultAlfa)
 	beta := h.initiator(certs.DefaultBeta)

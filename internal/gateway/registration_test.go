@@ -18,6 +18,7 @@ import (
 // (webhook §9.3 A, AT-9): registered, 503 and 202, switched off with the address still in the statement, silence, removed.
 // What the rule gives ten minutes for takes seconds here.
 func TestRemovingTheAddressStopsEverythingWithinSeconds(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	alfa := certs.DefaultAlfa
 	receiver := h.initiator(alfa)

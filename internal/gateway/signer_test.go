@@ -128,6 +128,7 @@ func rsaKey(t *testing.T, text []byte) *rsa.PublicKey {
 // TestBothKeysStayInASecurityModule: SoftHSM signs answers and checkpoints. While its signer is away the gateway starts, changes come and
 // initiators are told; queries get 503, entries wait for their seal, and both go on by themselves afterwards.
 func TestBothKeysStayInASecurityModule(t *testing.T) {
+	t.Parallel()
 	hsm := openSoftHSM(t)
 	h := openAs(t, func(*house) []string {
 		return []string{

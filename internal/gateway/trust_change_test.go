@@ -262,6 +262,7 @@ func TestARememberedTokenEndsWithItsCertificateAndItsKey(t *testing.T) {
 }
 
 func TestReadinessEndsBeforeOurCertificateDoes(t *testing.T) { // cases I4
+	t.Parallel()
 	h := open(t)
 	h.until("readiness", func() bool { return strings.Contains(h.ops("/readyz"), `"status":"ok"`) })
 	soon := h.leaf(h.pki.ExpiringIn(h.pki.HolderBRCAC(), time.Since(h.pki.Now())+mtls.ReadyMargin+2*time.Second))
@@ -282,6 +283,7 @@ func rsaVerify(key *rsa.PublicKey, text, signature []byte) bool {
 }
 
 func TestTheCalendarShowsOursAndWhatReceiversShowed(t *testing.T) {
+	t.Parallel()
 	h := open(t)
 	leaf := h.leaf(h.pki.ExpiringIn(h.pki.InitiatorServer(certs.DefaultAlfa), time.Since(h.pki.Now())+5*24*time.Hour+time.Hour))
 	h.initiatorWith(certs.DefaultAlfa, leaf)

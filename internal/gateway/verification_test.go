@@ -118,6 +118,7 @@ func (p *signedLog) count(outcome string) (n int) {
 
 // TestAnAlteredEntryRaisesTheAlarmByItself is found F23: nobody has to ask whether the log is still what was signed.
 func TestAnAlteredEntryRaisesTheAlarmByItself(t *testing.T) {
+	t.Parallel()
 	p := openSignedLog(t)
 	replicas := []*verifying{p.verifying(), p.verifying()}
 	first := replicas[0]
