@@ -83,6 +83,7 @@ func openBrands(t *testing.T, prataFor time.Duration, settings ...string) *brand
 	require.NoError(t, h.g.Start(t.Context()))
 	h.core, err = h.set.Core(&stage.Replica{Internal: h.g.Addr("internal")})
 	require.NoError(t, err)
+	h.ready()
 	return h
 }
 

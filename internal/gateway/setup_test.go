@@ -100,7 +100,14 @@ func openAs(t *testing.T, prepare func(*house) []string) *house {
 	require.NoError(t, h.g.Start(t.Context()))
 	h.core, err = h.set.Core(&stage.Replica{Internal: h.g.Addr("internal")})
 	require.NoError(t, err)
+	h.ready()
 	return h
+}
+
+// ready waits until the replica says that it is ready: before that a balancer sends it nothing, and a change may be answered 503.
+func (h *house) ready() {
+	h.t.Helper()
+	h.until("readiness", func() bool { return strings.Contains(h.ops("/readyz"), `"status":"ok"`) })
 }
 
 // issued is the PKI in files of the first house. The others have the same certificates: to issue them costs a dozen signatures.

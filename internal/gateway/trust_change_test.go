@@ -264,7 +264,6 @@ func TestARememberedTokenEndsWithItsCertificateAndItsKey(t *testing.T) {
 func TestReadinessEndsBeforeOurCertificateDoes(t *testing.T) { // cases I4
 	t.Parallel()
 	h := open(t)
-	h.until("readiness", func() bool { return strings.Contains(h.ops("/readyz"), `"status":"ok"`) })
 	soon := h.leaf(h.pki.ExpiringIn(h.pki.HolderBRCAC(), time.Since(h.pki.Now())+mtls.ReadyMargin+2*time.Second))
 	h.replace("holder/brcac.key", soon.KeyPEM())
 	h.replace("holder/brcac.pem", soon.CertPEM())
