@@ -151,6 +151,7 @@ func TestALongPollIsAnsweredWhenSomethingHappens(t *testing.T) {
 }
 
 func TestLongPollsWithoutNewsAreCountedByTheMinute(t *testing.T) {
+	t.Parallel()
 	d, _ := extended(t)
 	start := d.page(d.alfa.get(events)).NextCursor
 	for range 3 {

@@ -50,6 +50,7 @@ func TestAGetAfterTheIntakeAnsweredShowsAtLeastThatState(t *testing.T) {
 
 // TestADeadlineShowsTheMomentItHasPassed asks once early and then without pause across the deadline of a consent, which nothing fires.
 func TestADeadlineShowsTheMomentItHasPassed(t *testing.T) {
+	t.Parallel()
 	d := openDesk(t).both()
 	deadline := time.Now().Truncate(time.Second).Add(5 * time.Second)
 	id, document := sample(ofb.PaymentConsent, "v4", ofb.AwaitingAuthorisation, 1, openapitest.Created(deadline.Add(-5*time.Minute)))

@@ -149,6 +149,7 @@ func TestPollsAreSpooledWhileTheHistoryHangs(t *testing.T) {
 
 // TestAnOldSpoolClosesTheDesk: beyond its age nothing more is answered, until the history has everything.
 func TestAnOldSpoolClosesTheDesk(t *testing.T) {
+	t.Parallel()
 	d := openDesk(t, usualPatience, func(_ *status.PublicConfig, s *spool.Config) { s.MaxAge = 500 * time.Millisecond }).both()
 	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
 	d.accept(clientAlfa, ofb.PixPayment, "v4", 1, document)
@@ -166,6 +167,7 @@ func TestAnOldSpoolClosesTheDesk(t *testing.T) {
 
 // TestWithoutTheDatabaseAQueryIs503AndIsRecordedAfterwards kills the database under the listener.
 func TestWithoutTheDatabaseAQueryIs503AndIsRecordedAfterwards(t *testing.T) {
+	t.Parallel()
 	server, url := storetest.Own(t)
 	d := openDeskOn(t, url, usualPatience).both()
 	id, document := sample(ofb.PixPayment, "v4", ofb.ACSC, 1)
