@@ -74,8 +74,24 @@ func clip(s string) string {
 }
 
 // account writes the one line that tells an attempt's story, once its outcome is stored. It holds no personal data.
-func (l *loop) account(s notice.Settlement) {
-	a, r := s.Attempt, s.Result
+func (l *loop) account(s *notice.Settlement) {
+	ctx, a, r := context.Background(), &s.Attempt, &s.Result
+	if l.log.Enabled(ctx, slog.LevelInfo) {
+		l.log.LogAttrs(ctx, slog.LevelInfo, "attempt", story(a, r)...)
+	}
+	if r.Outcome.Success() || !l.log.Enabled(ctx, slog.LevelWarn) {
+		return
+	}
+	message := "attempt failed"
+	if s.GivesUp() {
+		message = "notification given up"
+	}
+	l.log.Warn(message, "client", string(a.Client), "notification", a.Notification.String(), "number", a.Number, "kind", a.Kind.String(), //nolint:sloglint // one of two constants
+		"resource", a.ResourceID, "outcome", string(r.Outcome), "status", r.HTTPStatus)
+}
+
+// story is what the line of an attempt tells.
+func story(a *notice.Attempt, r *notice.Result) []slog.Attr {
 	attrs := []slog.Attr{
 		slog.String("notification", a.Notification.String()),
 		slog.Int("number", a.Number),
@@ -96,20 +112,11 @@ func (l *loop) account(s notice.Settlement) {
 	if r.Detail != "" {
 		attrs = append(attrs, slog.String("detail", r.Detail))
 	}
-	l.log.LogAttrs(context.Background(), slog.LevelInfo, "attempt", attrs...)
-	if r.Outcome.Success() {
-		return
-	}
-	message := "attempt failed"
-	if s.GivesUp() {
-		message = "notification given up"
-	}
-	l.log.Warn(message, "client", string(a.Client), "notification", a.Notification.String(), "number", a.Number, "kind", a.Kind.String(), //nolint:sloglint // one of two constants
-		"resource", a.ResourceID, "outcome", string(r.Outcome), "status", r.HTTPStatus)
+	return attrs
 }
 
 // stage names how far an attempt came.
-func stage(r notice.Result) string {
+func stage(r *notice.Result) string {
 	switch {
 	case r.HTTPStatus != 0 || r.Answered > 0:
 		return "answered"

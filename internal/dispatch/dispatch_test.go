@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 )
 
 func TestWakeUpsThatComeTogetherAreOneClaim(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // the callers run at once
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(accepted))
 		w.start(Config{})

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -15,6 +17,13 @@ import (
 
 	"github.com/arauto/arauto/internal/notice"
 )
+
+// TestMain gives the tests one processor. In virtual time hardly two goroutines can run at once: another processor would be
+// woken for each that can, to find it taken. The race detector orders what they do and needs no second one.
+func TestMain(m *testing.M) {
+	runtime.GOMAXPROCS(1)
+	os.Exit(m.Run())
+}
 
 // answer is what a receiver does with one attempt: how long it takes, and what comes of it.
 type answer struct {
@@ -81,7 +90,7 @@ type world struct {
 	farm     *farm
 	replicas []*replica
 	log      *lockedBuffer
-	level    slog.Level // of what goes to log
+	level    slog.Level // of what goes to log: what goes wrong on our side, unless a test wants more
 }
 
 // replica is one dispatcher that runs.
@@ -92,7 +101,7 @@ type replica struct {
 }
 
 func newWorld(t *testing.T, receive func(notice.Attempt) answer) *world {
-	return &world{t: t, queue: newMemory(), farm: &farm{receive: receive, byID: make(map[notice.ID][]*post)}, log: &lockedBuffer{}, level: slog.LevelWarn}
+	return &world{t: t, queue: newMemory(), farm: &farm{receive: receive, byID: make(map[notice.ID][]*post)}, log: &lockedBuffer{}, level: slog.LevelError}
 }
 
 func always(a answer) func(notice.Attempt) answer { return func(notice.Attempt) answer { return a } }
@@ -131,13 +140,13 @@ func (w *world) end() {
 
 // pass lets virtual time pass and everybody act on it, so that what they wrote may be read.
 func pass(d time.Duration) {
-	<-time.After(d)
+	time.Sleep(d)
 	synctest.Wait()
 }
 
 // every calls do at a steady pace for a time.
 func every(distance, lasting time.Duration, do func()) {
-	for begin := time.Now(); time.Since(begin) < lasting; <-time.After(distance) {
+	for begin := time.Now(); time.Since(begin) < lasting; time.Sleep(distance) {
 		do()
 	}
 }

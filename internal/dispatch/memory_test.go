@@ -134,9 +134,17 @@ func (m *memory) statement(ctx context.Context, call string, do func() error) er
 	return rest(ctx, lag/2)
 }
 
-// rest sleeps unless ctx ends first.
+// rest sleeps unless ctx ends first. For what is short it looks at ctx afterwards: a timer and a channel for each rest would
+// be a good part of the processor time of a simulation. What is longer than any attempt needs no timer.
 func rest(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
+	switch {
+	case d <= 0:
+		return ctx.Err()
+	case d <= 50*time.Millisecond:
+		time.Sleep(d)
+		return ctx.Err()
+	case d >= time.Hour:
+		<-ctx.Done()
 		return ctx.Err()
 	}
 	t := time.NewTimer(d)

@@ -114,8 +114,8 @@ func (l *loop) callSettle(batch []*result) {
 	}, func(asked time.Time, err error) {
 		l.observer.Settled(time.Since(asked), done, err)
 		if err == nil {
-			for _, s := range done {
-				l.account(s)
+			for i := range done {
+				l.account(&done[i])
 			}
 		}
 		l.settleDone <- settleAnswer{asked, batch, next, err}
