@@ -98,7 +98,8 @@ func New() (*Node, error) {
 		"RABBITMQ_CONFIG_FILE=" + filepath.Join(dir, "rabbitmq.conf"), "RABBITMQ_CONF_ENV_FILE=" + filepath.Join(dir, "none"),
 		"RABBITMQ_ENABLED_PLUGINS_FILE=" + filepath.Join(dir, "plugins"), "RABBITMQ_PID_FILE=" + filepath.Join(dir, "pid"),
 		"RABBITMQ_ADVANCED_CONFIG_FILE=" + filepath.Join(dir, "none.config"),
-		"NOTIFY_SOCKET=" + filepath.Join(dir, "notify"), // has the script become the server, so that a signal meets it
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+sbwt none +sbwtdcpu none +sbwtdio none", // processors that wait are others'
+		"NOTIFY_SOCKET=" + filepath.Join(dir, "notify"),                               // has the script become the server, so that a signal meets it
 	}
 	if n.Authority, err = bustest.NewAuthority(dir); err != nil {
 		return nil, err
@@ -121,6 +122,7 @@ func (n *Node) configure() error {
 		"listeners.tcp.1 = 127.0.0.1:" + n.Port,
 		"default_user = " + User, "default_pass = " + n.Password,
 		"disk_free_limit.absolute = 1MB", "log.console.level = warning",
+		"collect_statistics_interval = 500", // ms until the management API shows a queue's policy; 5 s by default
 		"listeners.ssl.1 = 127.0.0.1:" + n.TLSPort,
 		"ssl_options.cacertfile = " + n.Authority.CA, "ssl_options.certfile = " + certificate, "ssl_options.keyfile = " + key,
 		"ssl_options.verify = verify_peer", "ssl_options.fail_if_no_peer_cert = true",

@@ -23,6 +23,7 @@ func (f followed) Write(t *testing.T, id string, n int64) {
 // TestNothingOfRabbitMQIsAcknowledgedThatIsNotOurs: the second kind of queue drops a message at its sixth delivery, so a
 // session that spent deliveries in an outage would lose it.
 func TestNothingOfRabbitMQIsAcknowledgedThatIsNotOurs(t *testing.T) {
+	t.Parallel()
 	server(t)
 	for name, arguments := range map[string]amqp.Table{
 		"a classic queue":                       nil,

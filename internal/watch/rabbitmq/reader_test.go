@@ -52,18 +52,32 @@ func reader(t *testing.T, settings Settings) *Reader {
 	return r
 }
 
+// kinds are the kinds of queues that a reader reads.
+var kinds = map[string]struct {
+	arguments amqp.Table
+	traits    bustest.Traits
+}{
+	"a classic queue":                       {nil, bustest.Traits{}},
+	"a quorum queue":                        {amqp.Table{"x-queue-type": "quorum"}, bustest.Traits{Lasting: true}}, // alone, it takes minutes to come back
+	"a queue with a single active consumer": {amqp.Table{"x-single-active-consumer": true}, bustest.Traits{Lasting: true}},
+}
+
 func TestAReaderOfRabbitMQKeepsThePromises(t *testing.T) {
+	t.Parallel()
 	server(t)
-	for name, kind := range map[string]struct {
-		arguments amqp.Table
-		traits    bustest.Traits
-	}{
-		"a classic queue":                       {nil, bustest.Traits{}},
-		"a quorum queue":                        {amqp.Table{"x-queue-type": "quorum"}, bustest.Traits{Lasting: true}}, // alone, it takes minutes to come back
-		"a queue with a single active consumer": {amqp.Table{"x-single-active-consumer": true}, bustest.Traits{Lasting: true}},
-	} {
+	for name, kind := range kinds {
 		t.Run(name, func(t *testing.T) {
-			bustest.Promises(t, func(t *testing.T) bustest.Bus { return newQueue(t, kind.arguments) }, kind.traits)
+			t.Parallel()
+			bustest.Beside(t, func(t *testing.T) bustest.Bus { return newQueue(t, kind.arguments) }, kind.traits)
+		})
+	}
+}
+
+func TestAReaderOfRabbitMQKeepsThePromisesThatNeedTheServerAlone(t *testing.T) {
+	server(t)
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			bustest.Alone(t, func(t *testing.T) bustest.Bus { return newQueue(t, kind.arguments) }, kind.traits)
 		})
 	}
 }

@@ -49,7 +49,7 @@ func (q *queueOf) policy(t *testing.T, definition map[string]any) {
 	q.await(t, len(definition))
 }
 
-// await waits until the server shows this many rules of policies. It does some seconds after a queue is declared.
+// await waits until the server shows this many rules of policies. It does some time after a queue is declared.
 func (q *queueOf) await(t *testing.T, rules int) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -88,6 +88,7 @@ func remarksOf(t *testing.T, s Settings) (notes, warnings []string) {
 }
 
 func TestRemarksSayWhichDeliveryLimitAQueueHasAndWhereItComesFrom(t *testing.T) {
+	t.Parallel()
 	quorumQueue := amqp.Table{"x-queue-type": "quorum"}
 	limited := amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int32(20)}
 	for name, c := range map[string]struct {
@@ -106,7 +107,7 @@ func TestRemarksSayWhichDeliveryLimitAQueueHasAndWhereItComesFrom(t *testing.T) 
 		"classic":                      {nil, nil, false, []string{"classic queue, which has no delivery limit"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // the server shows a policy after ten seconds
+			t.Parallel()
 			q := newQueue(t, c.arguments)
 			if c.policy == nil {
 				q.await(t, 0)
@@ -132,6 +133,7 @@ func TestRemarksSayWhichDeliveryLimitAQueueHasAndWhereItComesFrom(t *testing.T) 
 }
 
 func TestRemarksSayWhatElseMakesTheServerDropMessages(t *testing.T) {
+	t.Parallel()
 	q := newQueue(t, amqp.Table{"x-message-ttl": int32(60000), "x-expires": int32(3_600_000)})
 	q.policy(t, map[string]any{"max-length": 1000})
 	notes, warnings := remarksOf(t, q.managed())
@@ -154,6 +156,7 @@ func TestRemarksSayWhatElseMakesTheServerDropMessages(t *testing.T) {
 }
 
 func TestWithoutManagementTheLimitIsUnknownAndThatIsNoFault(t *testing.T) {
+	t.Parallel()
 	q := newQueue(t, amqp.Table{"x-queue-type": "quorum"})
 	notes, warnings := remarksOf(t, q.settings())
 	require.Empty(t, warnings)
@@ -161,6 +164,7 @@ func TestWithoutManagementTheLimitIsUnknownAndThatIsNoFault(t *testing.T) {
 }
 
 func TestAManagementAPIThatRefusesOrIsAwayLeavesTheLimitUnknown(t *testing.T) {
+	t.Parallel()
 	q := newQueue(t, amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int32(20)})
 	unknown := func(s Settings, want string) {
 		t.Helper()
@@ -198,6 +202,7 @@ func TestAManagementAPIThatRefusesOrIsAwayLeavesTheLimitUnknown(t *testing.T) {
 }
 
 func TestManagementIsAskedThroughTLSAndItsAuthorityAloneIsBelieved(t *testing.T) {
+	t.Parallel()
 	q := newQueue(t, amqp.Table{"x-queue-type": "quorum", "x-delivery-limit": int32(9)})
 	q.await(t, 0)
 	s := q.settings()

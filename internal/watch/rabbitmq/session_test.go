@@ -15,6 +15,7 @@ import (
 func numbered(n int) []byte { return fmt.Appendf(nil, `{"id":"m%d","n":%d}`, n, n) }
 
 func TestQueuesHaveTheirTablesAndTheirOwnAcknowledgements(t *testing.T) {
+	t.Parallel()
 	one, other := newQueue(t, nil), newQueue(t, nil)
 	settings := one.settings()
 	settings.Queues = bus.Tables{one.name: "payments", other.name: "consents"}
@@ -39,6 +40,7 @@ func TestQueuesHaveTheirTablesAndTheirOwnAcknowledgements(t *testing.T) {
 }
 
 func TestAQueueThatIsMissingOrDeletedIsNamed(t *testing.T) {
+	t.Parallel()
 	q := newQueue(t, nil)
 	settings := q.settings()
 	settings.Queues = bus.Tables{q.name: "", "core.absent": ""}
@@ -59,6 +61,7 @@ func TestAQueueThatIsMissingOrDeletedIsNamed(t *testing.T) {
 }
 
 func TestAWrongPasswordIsRefusedAndNotRepeated(t *testing.T) {
+	t.Parallel()
 	q := newQueue(t, nil)
 	settings := q.settings()
 	settings.PasswordFile = bustest.Password(t, "secret-that-is-wrong")
@@ -68,6 +71,7 @@ func TestAWrongPasswordIsRefusedAndNotRepeated(t *testing.T) {
 }
 
 func TestTheNextServerIsTriedWhenOneIsAway(t *testing.T) {
+	t.Parallel()
 	q := newQueue(t, nil)
 	settings := q.settings()
 	settings.URLs = append([]string{"amqp://127.0.0.1:1/"}, settings.URLs...)
@@ -76,6 +80,7 @@ func TestTheNextServerIsTriedWhenOneIsAway(t *testing.T) {
 }
 
 func TestAReaderConnectsThroughTLSAndBelievesItsAuthorityAlone(t *testing.T) {
+	t.Parallel()
 	q := newQueue(t, nil)
 	settings := q.settings()
 	settings.URLs = []string{"amqps://127.0.0.1:" + q.TLSPort + "/"}
@@ -96,6 +101,7 @@ func TestAReaderConnectsThroughTLSAndBelievesItsAuthorityAlone(t *testing.T) {
 }
 
 func TestHeadersThatAreNotTextAreNull(t *testing.T) {
+	t.Parallel()
 	q := newQueue(t, nil)
 	confirmed, err := q.channel.PublishWithDeferredConfirm("amq.topic", q.name+".k", true, false, amqp.Publishing{
 		Body: numbered(1), MessageId: "m-1",
