@@ -96,12 +96,13 @@ var blank = sync.OnceValues(func() (*temppostgres.Server, error) {
 	return server, server.Halt()
 })
 
-// startBlank starts an empty server of the test's own that syncs to disk.
+// startBlank starts an empty server of the test's own. It syncs nothing: what is committed survives the end of its processes, and no test
+// takes the machine's power.
 func startBlank(t *testing.T, settings ...string) *temppostgres.Server {
 	t.Helper()
 	model, err := blank()
 	require.NoError(t, err)
-	server, err := temppostgres.Start(t.Context(), temppostgres.Options{Durable: true, Private: true, CopyOf: model, Settings: settings})
+	server, err := temppostgres.Start(t.Context(), temppostgres.Options{Private: true, CopyOf: model, Settings: settings})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, server.Stop()) })
 	return server

@@ -52,8 +52,22 @@ func NewCore(base string, token func() (string, error), client *http.Client) *Co
 
 // Core talks to a replica with every role.
 func (s *Stage) Core(r *Replica) (*Core, error) {
+	_, err := s.coreToken()
+	return NewCore("http://"+r.Internal, s.coreToken, plain), err
+}
+
+// coreToken is the token of the core, good for half an hour at least: a signature takes two milliseconds of processor time.
+func (s *Stage) coreToken() (string, error) {
+	s.tokenMu.Lock()
+	defer s.tokenMu.Unlock()
+	if time.Since(s.signedAt) < 30*time.Minute {
+		return s.token, nil
+	}
 	token, err := s.Token("core", "ingest", "registrar", "operator", "auditor")
-	return NewCore("http://"+r.Internal, func() (string, error) { return token, nil }, plain), err
+	if err == nil {
+		s.token, s.signedAt = token, time.Now()
+	}
+	return token, err
 }
 
 // Refusal is an answer that is not 2xx.

@@ -79,6 +79,10 @@ type Stage struct {
 	mu       sync.Mutex
 	launched int
 	replicas []*Replica
+
+	tokenMu  sync.Mutex
+	token    string // of the core
+	signedAt time.Time
 }
 
 // Open makes folder, PKI, database and schema.
