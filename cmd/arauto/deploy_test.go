@@ -48,7 +48,7 @@ type machine struct {
 
 func openMachine(t *testing.T) *machine {
 	t.Helper()
-	server := startBlank(t)
+	server := startBlank(t, temppostgres.Options{Durable: true}) // the product refuses another one in production
 	m := &machine{t: t, dir: t.TempDir(), server: server}
 	admin := server.URL("postgres")
 	u, err := url.Parse(admin)

@@ -96,13 +96,13 @@ var blank = sync.OnceValues(func() (*temppostgres.Server, error) {
 	return server, server.Halt()
 })
 
-// startBlank starts an empty server of the test's own. It syncs nothing: what is committed survives the end of its processes, and no test
-// takes the machine's power.
-func startBlank(t *testing.T, settings ...string) *temppostgres.Server {
+// startBlank starts an empty server of the test's own.
+func startBlank(t *testing.T, o temppostgres.Options) *temppostgres.Server {
 	t.Helper()
 	model, err := blank()
 	require.NoError(t, err)
-	server, err := temppostgres.Start(t.Context(), temppostgres.Options{Private: true, CopyOf: model, Settings: settings})
+	o.Private, o.CopyOf = true, model
+	server, err := temppostgres.Start(t.Context(), o)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, server.Stop()) })
 	return server

@@ -51,7 +51,7 @@ func TestWhatSlotsCannotCarryIsAcceptedToldLaterAndSaysWhy(t *testing.T) {
 	require.Empty(t, o.wrong)
 	require.Less(t, o.refused, (len(o.sent)+o.refused)/10, "only a database or a processor that is busy refuses")
 	require.Greater(t, waits.Over(1500*time.Millisecond), len(o.sent)/10, "it was no overload")
-	require.Less(t, after, int64(256<<20))
+	require.Less(t, after, int64(64<<20))
 
 	late, got := "", o.received()
 	for id, sent := range o.sent {

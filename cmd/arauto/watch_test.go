@@ -105,10 +105,11 @@ func (f *foreign) startBank(dir string) {
 	writeReaderURL(t, filepath.Join(dir, "core.url"), address, url.UserPassword("arauto_reader", "reader"))
 }
 
-// startCore puts up a core's own database server, whose log can be followed, with one empty database.
+// startCore puts up a core's own database server, whose log can be followed, with one empty database. It syncs nothing: what is committed
+// survives the end of its processes, and no test takes the machine's power.
 func startCore(t *testing.T, database string) (server *temppostgres.Server, address string) {
 	t.Helper()
-	server = startBlank(t, "wal_level=logical")
+	server = startBlank(t, temppostgres.Options{Settings: []string{"wal_level=logical"}})
 	address, err := server.CreateDatabase(t.Context(), database, "")
 	require.NoError(t, err)
 	return server, address

@@ -127,10 +127,8 @@ func (s *Sandbox) spoiled() error {
 	return nil
 }
 
-// token is one of the bank's own, made anew for each call: a sandbox may run for days.
-func (s *Sandbox) token() (string, error) {
-	return s.stage.Token("sandbox", "ingest", "registrar", "operator", "auditor")
-}
+// token is one of the bank's own, asked for at each call: a sandbox may run for days.
+func (s *Sandbox) token() (string, error) { return s.stage.FullToken("sandbox") }
 
 func localhost(address string) string {
 	_, port, _ := net.SplitHostPort(address) // a listener's own address

@@ -80,9 +80,8 @@ type Stage struct {
 	launched int
 	replicas []*Replica
 
-	tokenMu  sync.Mutex
-	token    string // of the core
-	signedAt time.Time
+	tokenMu sync.Mutex
+	tokens  map[string]signedToken // with every role, by subject
 }
 
 // Open makes folder, PKI, database and schema.
