@@ -26,6 +26,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/lab/port"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
 	"github.com/arauto/arauto/internal/witness"
@@ -446,10 +447,7 @@ func TestAForeignWitnessVouchesForOurLog(t *testing.T) {
 	}()
 	signer, err := ssh.NewSignerFromKey(private)
 	require.NoError(t, err)
-	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := free.Addr().String()
-	require.NoError(t, free.Close())
+	addr := port.For(t).Address()
 	ctx, stop := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, program, "-name", "lite.example/w", "-db", filepath.Join(dir, "db"), "-ssh-agent", socket.Addr().String(),
 		"-listen", addr, "-key", ssh.FingerprintSHA256(signer.PublicKey()))
