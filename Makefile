@@ -44,13 +44,13 @@ UNRACED_PATHS := $(patsubst %,-e github.com/arauto/arauto/%,$(UNRACED))
 
 # Packages whose tests wait most of the time: for a broker to start, for a receiver to end what is idle, for a limit to be over. They run
 # beside the others when those without the detector are through.
-WAITING   := internal/watch/rabbitmq internal/webhook internal/watch/kafka internal/watch/nats internal/lab/zoo internal/seal
+WAITING   := internal/watch/postgres internal/watch/rabbitmq internal/webhook internal/watch/kafka internal/watch/nats internal/lab/zoo internal/seal
 WAITING_PATHS := $(patsubst %,-e github.com/arauto/arauto/%,$(WAITING))
 
 # More packages at once than processors starve tests of real time. The slowest begin first: what begins last decides when all is
 # done.
 PARALLEL  ?= $(shell nproc 2>/dev/null || echo 2)
-SLOWEST   := ./cmd/arauto ./internal/gateway ./internal/store ./internal/dispatch ./internal/watch/postgres ./internal/lab/browser \
+SLOWEST   := ./cmd/arauto ./internal/gateway ./internal/store ./internal/dispatch ./internal/lab/browser \
 	./internal/api/status ./internal/api/bank
 
 # Databases of tests lie in memory where it has room. Each is a thousand files that are gone within seconds, and Linux's
