@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +18,7 @@ import (
 )
 
 func TestWakeUpsThatComeTogetherAreOneClaim(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // the callers run at once
+	onTwoProcessors(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(accepted))
 		w.start(Config{})
@@ -131,6 +130,7 @@ func (c *counter) load(n int) Load {
 func TestWhatGoesWrongInOneAttemptIsThatAttemptsFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(accepted))
+		w.level = slog.LevelInfo
 		seen := &counter{}
 		w.startWith(w.queue, flawed{w.farm}, Config{}, seen)
 		pass(5 * time.Second)

@@ -25,6 +25,12 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// onTwoProcessors has goroutines run at once where a test is about their order.
+func onTwoProcessors(t *testing.T) {
+	before := runtime.GOMAXPROCS(2)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+}
+
 // answer is what a receiver does with one attempt: how long it takes, and what comes of it.
 type answer struct {
 	after   time.Duration

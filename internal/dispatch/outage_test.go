@@ -315,6 +315,7 @@ func TestAClaimThatAnswersTooLateForItsLeaseIsNotSent(t *testing.T) {
 }
 
 func TestReplicasOnOneQueueNeverSendTheSameAttempt(t *testing.T) {
+	onTwoProcessors(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, func(a notice.Attempt) answer {
 			switch a.Notification[15] % 4 {

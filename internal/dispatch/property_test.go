@@ -140,6 +140,7 @@ func (h history) play(t *testing.T) (faults []string) {
 }
 
 func TestNeverAFourthNeverEarlyNeverDoubledWhateverHappens(t *testing.T) {
+	onTwoProcessors(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		h := drawHistory(rt)
 		var faults []string
