@@ -291,4 +291,12 @@ func TestAnAttemptIsLateWhenItStartsMoreThan1500MillisecondsAfterTheEvent(t *tes
 	for _, a := range got {
 		require.Equal(t, a.ResourceID == "old", a.Late)
 	}
+	for ago := 1400 * time.Millisecond; ago <= 1600*time.Millisecond; ago += 20 * time.Millisecond { // on both sides of the bound, whatever a commit takes
+		c := payment("itp", fmt.Sprint("at-", ago.Milliseconds()), 1, "ACSC")
+		c.OccurredAt = time.Now().Add(-ago)
+		b.accept(c)
+		got := b.claim("itp", 10, 0)
+		require.Len(t, got, 1)
+		require.Equal(t, got[0].StartedAt.Sub(c.OccurredAt.Truncate(time.Microsecond)) > 1500*time.Millisecond, got[0].Late)
+	}
 }

@@ -100,10 +100,10 @@ func TestANotificationThatGoesOnWhileAListIsReadIsInTheList(t *testing.T) {
 func TestTheTimeWithoutAnAttemptEndsBeforeThereIsOne(t *testing.T) {
 	b := newFlights(t)
 	log, during := b.interrupted()
-	begun := true
-	for statement := 1; begun; statement++ {
+	statement := 1
+	for begun := true; begun; statement++ {
 		id := b.accept(payment("itp", store.NewID().String(), 1, "ACSC")).Notifications[0]
-		begun, during.left, during.then = false, statement, func() { begun = len(b.claim("itp", 10, 0)) > 0 }
+		begun, during.left, during.then = false, statement, func() { require.Len(t, b.claim("itp", 10, 0), 1); begun = true }
 		told, err := log.Timing(t.Context(), id)
 		require.NoError(t, err)
 		if !begun || len(told.Attempts) > 0 {
@@ -112,4 +112,5 @@ func TestTheTimeWithoutAnAttemptEndsBeforeThereIsOne(t *testing.T) {
 		r := b.record(id)
 		require.LessOrEqual(t, told.First.SinceEvent.Duration(), r.Attempts[0].StartedAt.Sub(r.OccurredAt), "statement %d", statement)
 	}
+	require.Greater(t, statement, 3)
 }

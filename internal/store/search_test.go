@@ -278,7 +278,7 @@ func TestASearchThatTakesTooLongSaysSo(t *testing.T) {
 	defer lock.Rollback(context.Background())
 	_, err = lock.Exec(t.Context(), "LOCK TABLE initiator IN ACCESS EXCLUSIVE MODE")
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // of which the search needs some to come to the lock
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond) // less than a session waits for a lock; of which the search needs some to come to the lock
 	defer cancel()
 	_, err = s.log.Search(ctx, history.Search{Organisation: "org-a"}, history.Position{}, 5)
 	var wide interface{ TooWide() bool }
