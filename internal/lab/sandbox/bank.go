@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -288,6 +289,10 @@ func (b *bank) reached(ctx context.Context, s *story, far func([]stage.Attempt) 
 func (b *bank) attempts(ctx context.Context, n *Notified, far func([]stage.Attempt) bool) error {
 	for {
 		read, err := b.core.Notification(context.WithoutCancel(ctx), n.ID)
+		var refusal *stage.Refusal
+		if errors.As(err, &refusal) && refusal.Status >= http.StatusInternalServerError && wait(ctx, 50*time.Millisecond) == nil {
+			continue // its database is slow for the moment
+		}
 		if err != nil {
 			return err
 		}

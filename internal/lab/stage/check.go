@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -89,8 +90,8 @@ func (w Waits) Over(d time.Duration) int {
 // timelinesRead is how many timelines Collect reads at most: each costs a gateway under the race detector ten milliseconds.
 const timelinesRead = 50
 
-// Collect reads the gateway's account for a submission log. stored is what the database holds (Stage.StoredRevisions); timelines of resources,
-// spread over the log, must say the same.
+// Collect reads the gateway's notifications for a submission log. stored is what the database holds (Stage.StoredRevisions); timelines of some
+// resources, others at each call, must say the same.
 func (c *Core) Collect(ctx context.Context, submissions []Line, posts []Post, stored map[Revision]string) (RunRecord, error) {
 	b := RunRecord{Submissions: submissions, Posts: posts, Stored: stored}
 	var err error
@@ -117,7 +118,8 @@ func (c *Core) Collect(ctx context.Context, submissions []Line, posts []Post, st
 		}
 		inDatabase[key][number] = change
 	}
-	for i := 0; i < len(resources); i += 1 + len(resources)/timelinesRead {
+	step := 1 + len(resources)/timelinesRead
+	for i := rand.IntN(step); i < len(resources); i += step {
 		told, err := c.timeline(ctx, resources[i])
 		if err != nil {
 			return b, err

@@ -64,7 +64,7 @@ func (s *Stage) Core(r *Replica) (*Core, error) {
 func (s *Stage) FullToken(subject string) (string, error) {
 	s.tokenMu.Lock()
 	defer s.tokenMu.Unlock()
-	if kept := s.tokens[subject]; time.Since(kept.signedAt) < 30*time.Minute {
+	if kept := s.tokens[subject]; time.Now().Round(0).Sub(kept.signedAt) < 30*time.Minute {
 		return kept.token, nil
 	}
 	token, err := s.Token(subject, "ingest", "registrar", "operator", "auditor")
@@ -72,7 +72,7 @@ func (s *Stage) FullToken(subject string) (string, error) {
 		if s.tokens == nil {
 			s.tokens = map[string]signedToken{}
 		}
-		s.tokens[subject] = signedToken{token, time.Now()}
+		s.tokens[subject] = signedToken{token, time.Now().Round(0)}
 	}
 	return token, err
 }
