@@ -151,7 +151,7 @@ func (o *overload) waits() stage.Waits {
 	return out
 }
 
-// memory is what lives in the replica's heap, in bytes, as of its last garbage collection. What the process has of the machine's memory is
+// memory is what lives in the replica's heap, as of its last garbage collection, and its stacks, in bytes. What the process has of the machine's memory is
 // mostly the race detector's, which grows with whatever is done.
 func (h *house) memory() int64 {
 	h.t.Helper()
@@ -163,5 +163,5 @@ func (h *house) memory() int64 {
 		v[i], there = alarms.Scrape{Text: text}.Value(name)
 		require.True(h.t, there, name)
 	}
-	return int64(v[0]-v[1]) / 2 // the next collection comes at twice that, and the stacks (GOGC=100)
+	return int64(v[0]+v[1]) / 2 // the next collection comes at twice the heap and once the stacks (GOGC=100)
 }
