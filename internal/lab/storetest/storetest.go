@@ -180,6 +180,12 @@ var shared = sync.OnceValues(func() (*source, error) {
 	defer cancel()
 	model := readyCluster(ctx)
 	server, err := temppostgres.Start(ctx, temppostgres.Options{Settings: settings(), CopyOf: model})
+	if err != nil && model != nil { // what is kept may be torn, or of another build of PostgreSQL
+		err, model = model.Discard(), nil
+		if err == nil {
+			server, err = temppostgres.Start(ctx, temppostgres.Options{Settings: settings()})
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

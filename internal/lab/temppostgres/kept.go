@@ -32,7 +32,7 @@ func Kept(ctx context.Context, key string, fill func(context.Context, *Server) e
 		return nil, err
 	}
 	all := filepath.Join(cache, "arauto", "test-clusters")
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%d\n", key, binaries.Dir, account.uid))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s %d\n%d\n", key, binaries.Dir, binaries.Major, account.uid))
 	s := &Server{folder: filepath.Join(all, fmt.Sprintf("%x", sum[:10])), binaries: binaries, account: account, options: Options{Keep: true}}
 	if s.recall() == nil {
 		return s, nil
@@ -65,6 +65,9 @@ func (s *Server) recall() error {
 	now := time.Now()
 	return os.Chtimes(s.folder, now, now)
 }
+
+// Discard removes a kept cluster, of which no copy starts.
+func (s *Server) Discard() error { return os.RemoveAll(s.folder) }
 
 func (s *Server) passwordFile() string { return filepath.Join(s.folder, "password.txt") }
 

@@ -167,7 +167,7 @@ func TestWhenAServerIsKilledNobodyAnswers(t *testing.T) {
 	backend := int(conn.PgConn().PID())
 	ended := make(chan error, 1)
 	go func() { // no wait in it in which the end of the postmaster would be noticed
-		_, err := conn.Exec(context.WithoutCancel(t.Context()), "DO $$ BEGIN FOR i IN 1..400000 LOOP PERFORM i; END LOOP; END $$")
+		_, err := conn.Exec(context.WithoutCancel(t.Context()), "DO $$ BEGIN WHILE clock_timestamp() < now() + interval '3 s' LOOP PERFORM 1; END LOOP; END $$")
 		ended <- err
 	}()
 	require.Eventually(t, func() bool {
