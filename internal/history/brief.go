@@ -211,7 +211,7 @@ func pollOf(text string, w *SharedWords) (*PollTold, error) {
 }
 
 // RecordOfBriefs makes the record of one notification from its entries, in any order, and sorts them. The record has what a verdict on its times rests
-// on and is otherwise empty; in that it is what RecordsOf makes of the same entries. False: none of them made the notification.
+// on, and the state; in that it is what RecordsOf makes of the same entries. False: none of them made the notification, and the record means nothing.
 func RecordOfBriefs(entries []*Brief) (Record, bool) {
 	slices.SortStableFunc(entries, func(a, b *Brief) int { return a.standing().compare(b.standing()) })
 	var r Record
@@ -232,7 +232,7 @@ func RecordOfBriefs(entries []*Brief) (Record, bool) {
 	return r, made
 }
 
-// record is RecordOf.
+// record begins the record of the notification that it made.
 func (b *Brief) record() Record {
 	r := Record{CreatedAt: b.At.UTC(), Manual: b.Kind == FactResend, State: notice.Pending}
 	r.ID, r.Client, r.Kind, r.ResourceID = b.Notification, b.Client, b.ResourceKind, b.ResourceID
@@ -246,7 +246,7 @@ func (b *Brief) record() Record {
 	return r
 }
 
-// addBrief is Add.
+// addBrief continues a record.
 func (r *Record) addBrief(b *Brief) {
 	r.closed(b.Closes)
 	switch told := b.told.(type) {
