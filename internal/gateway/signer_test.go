@@ -82,8 +82,8 @@ func (h *softHSM) program() string {
 	signerProgram.Do(func() {
 		dir, err := os.MkdirTemp("", "signer")
 		require.NoError(h.t, err)
-		h.run("../lab/pkcs11signer", "go", "build", "-mod=readonly", "-o", filepath.Join(dir, "signer"), ".")
 		signerProgram.dir = dir
+		h.run("../lab/pkcs11signer", "go", "build", "-mod=readonly", "-o", filepath.Join(dir, "signer"), ".")
 	})
 	return filepath.Join(signerProgram.dir, "signer")
 }

@@ -131,8 +131,8 @@ func TestAConnectionToAnAddressThatTheNameLeftIsNotUsed(t *testing.T) {
 func TestAConnectionIsReplacedWhenItIsOldOrIdleTooLong(t *testing.T) {
 	t.Parallel()
 	for why, limits := range map[CloseReason]keepLimits{
-		ClosedAge:  {idle: time.Hour, age: 300 * time.Millisecond, resolve: time.Hour},
-		ClosedIdle: {idle: 300 * time.Millisecond, age: time.Hour, resolve: time.Hour},
+		ClosedAge:  {idle: time.Hour, age: 300 * time.Millisecond, resolve: time.Hour, body: time.Minute},
+		ClosedIdle: {idle: 300 * time.Millisecond, age: time.Hour, resolve: time.Hour, body: time.Minute},
 	} {
 		o := new(counter)
 		i, s := newInitiator(t), newSender(t, func(c *Config) { c.Observer = o })

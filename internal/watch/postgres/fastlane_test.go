@@ -142,7 +142,7 @@ func TestTheFastLaneClosesWhenNothingHappens(t *testing.T) {
 
 func TestACrashWithAFastLaneOpenLosesNothing(t *testing.T) {
 	t.Parallel()
-	c, l, p := late(t, 8000, 4*time.Millisecond) // half a minute: it lasts through all that follows
+	c, l, p := late(t, 8000, 8*time.Millisecond) // a minute: it lasts through all that follows
 	stopWriting := writers(c, 2, 50, 5*time.Millisecond)
 	stop, ended := make(chan struct{}), make(chan struct{})
 	go func() { source(t, c.reader(hurried), p, stop); close(ended) }()
