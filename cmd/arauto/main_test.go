@@ -86,7 +86,7 @@ var template = sync.OnceValues(func() (*stage.Template, error) {
 	return stage.NewTemplate(context.Background())
 })
 
-// blank is an empty server that those of cores copy: to make a cluster takes four times as long as to copy one. Its files are
+// blank is an empty server that those of cores copy: to make a cluster takes several times as long as to copy one. Its files are
 // removed when the process ends.
 var blank = sync.OnceValues(func() (*temppostgres.Server, error) {
 	server, err := temppostgres.Start(context.Background(), temppostgres.Options{Private: true})

@@ -62,7 +62,8 @@ type Options struct {
 	// and else the system's temporary folder. When the caller is root, the account of the server must be able to enter it
 	// and its parents.
 	Dir string
-	// Durable keeps fsync and full_page_writes on, for benchmarks and for tests of crashes.
+	// Durable keeps fsync and full_page_writes on, for benchmarks and where the product refuses a server without. What is committed
+	// survives a killed server without it too: the kernel keeps what a process has written.
 	Durable bool
 	// Private starts a server even when EnvURL names one, for tests that kill it.
 	Private bool
@@ -274,7 +275,7 @@ func (s *Server) exec(ctx context.Context, statement string) error {
 		}
 		_, err := conn.Exec(ctx, statement)
 		answer, answered := errors.AsType[*pgconn.PgError](err)
-		lost := conn.IsClosed() && (!answered || strings.HasPrefix(answer.Code, "57")) // the server went away before it did anything
+		lost := conn.IsClosed() && (!answered || strings.HasPrefix(answer.Code, "57")) // with its server, as when that was killed; one that did the statement first refuses it now
 		if err == nil || !kept || !lost {
 			return err
 		}

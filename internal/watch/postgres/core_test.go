@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// model is a server that every other one is a copy of: making a cluster takes a hundred times as long as copying it.
+// model is a server that every other one is a copy of: making a cluster takes several times as long as copying it.
 var model = sync.OnceValues(func() (*temppostgres.Server, error) {
 	s, err := temppostgres.Start(context.Background(), temppostgres.Options{Private: true})
 	if err != nil {
