@@ -232,6 +232,10 @@ WHERE := CGO_ENABLED=0 go run -trimpath internal/lab/temppostgres/where.go
 postgres: ## find PostgreSQL for tests and demo, or install it
 	@$(WHERE) 2>/dev/null || { .ci/install-postgres && $(WHERE); }
 
+.PHONY: postgres18
+postgres18: ## find PostgreSQL 18, for tests of what is new in it, or install it beside others
+	@$(WHERE) 18 2>/dev/null || { .ci/install-postgres 18 && $(WHERE) 18; }
+
 .PHONY: tools
 tools: $(GOLANGCI) $(GOFUMPT) $(GOTESTSUM) ## build the pinned linters and test runner
 

@@ -30,14 +30,23 @@ type Binaries struct {
 // Find looks for PostgreSQL's programs: on the PATH, then in the usual places of the operating systems, the newest
 // version first, then where `make postgres` installs them. Places that hold an older version, or that the account of
 // the server could not enter, are passed over; the error names them.
-func Find(ctx context.Context) (Binaries, error) {
+func Find(ctx context.Context) (Binaries, error) { return FindMajor(ctx, 0) }
+
+// FindMajor is Find for one major version; 0 stands for any.
+func FindMajor(ctx context.Context, major int) (Binaries, error) {
 	account, err := chooseAccount()
 	if err != nil {
 		return Binaries{}, err
 	}
 	refused := []error{ErrNone}
+	if major != 0 {
+		refused = []error{fmt.Errorf("PostgreSQL %d is wanted, and make postgres%d installs it: %w", major, major, ErrNone)}
+	}
 	for _, dir := range places() {
 		binaries, err := inspect(ctx, account, dir)
+		if err == nil && major != 0 && binaries.Major != major {
+			err = fmt.Errorf("%s: version %d", dir, binaries.Major)
+		}
 		if err == nil {
 			return binaries, nil
 		}

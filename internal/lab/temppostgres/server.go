@@ -67,6 +67,8 @@ type Options struct {
 	Durable bool
 	// Private starts a server even when EnvURL names one, for tests that kill it.
 	Private bool
+	// Major is the major version that a server started here must have; 0: any. A server that EnvURL names has the version it has.
+	Major int
 	// Keep leaves the folder where it is when the server ends.
 	Keep bool
 	// DataDir and WALDir are empty folders for the cluster and for its log, each on a volume of its own perhaps; they are
@@ -113,7 +115,7 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	if text := os.Getenv(EnvURL); text != "" && !options.Private {
 		return attach(ctx, text)
 	}
-	binaries, err := Find(ctx)
+	binaries, err := FindMajor(ctx, options.Major)
 	if err != nil {
 		return nil, err
 	}

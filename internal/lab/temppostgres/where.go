@@ -7,16 +7,25 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/arauto/arauto/internal/lab/temppostgres"
 )
 
 func main() {
-	if os.Getenv(temppostgres.EnvURL) != "" {
+	major := 0 // any, unless one is named
+	if len(os.Args) > 1 {
+		var err error
+		if major, err = strconv.Atoi(os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, "which major version? ", err)
+			os.Exit(2)
+		}
+	}
+	if major == 0 && os.Getenv(temppostgres.EnvURL) != "" {
 		fmt.Println("PostgreSQL: the server of " + temppostgres.EnvURL)
 		return
 	}
-	found, err := temppostgres.Find(context.Background())
+	found, err := temppostgres.FindMajor(context.Background(), major)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

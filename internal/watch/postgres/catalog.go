@@ -116,8 +116,8 @@ CROSS JOIN LATERAL (SELECT array_agg(DISTINCT id) AS ids
                     FROM (SELECT c.oid AS id UNION ALL SELECT relid FROM pg_partition_tree(c.oid)) t) parts
 WHERE c.relkind IN ('r', 'p')`
 
-// columns lists the columns of a table that the stream carries: stored generated ones only where the publication publishes them
-// (PostgreSQL 18), and only those of the publication's list if it has one (PostgreSQL 15).
+// columns lists the columns of a table that the stream carries: those of the publication's list if it has one (PostgreSQL 15), and else
+// all, stored generated ones only where the publication publishes them (PostgreSQL 18, where the list may name them too).
 func (r *Reader) columns(ctx context.Context, t *table) ([]watch.Column, error) {
 	pool, err := r.pool(ctx)
 	if err != nil {
@@ -125,12 +125,13 @@ func (r *Reader) columns(ctx context.Context, t *table) ([]watch.Column, error) 
 	}
 	rows, _ := pool.Query(ctx, selectColumns, t.id, r.config.Publication)
 	type listed struct {
-		name string
-		oid  uint32
-		key  bool
+		name   string
+		oid    uint32
+		key    bool
+		hidden bool // unless the publication's list names it
 	}
 	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (l listed, err error) {
-		return l, row.Scan(&l.name, &l.oid, &l.key)
+		return l, row.Scan(&l.name, &l.oid, &l.key, &l.hidden)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the columns of %s: %w", t.name, err)
@@ -141,7 +142,7 @@ func (r *Reader) columns(ctx context.Context, t *table) ([]watch.Column, error) 
 	}
 	found := make([]watch.Column, 0, len(all))
 	for _, l := range all {
-		if only != nil && !slices.Contains(only, l.name) {
+		if only == nil && l.hidden || only != nil && !slices.Contains(only, l.name) {
 			continue
 		}
 		f, err := r.form(ctx, l.oid)
@@ -157,10 +158,10 @@ const selectColumns = `
 SELECT a.attname, a.atttypid, EXISTS (
          SELECT FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
          WHERE i.indrelid = a.attrelid AND a.attnum = ANY(i.indkey)
-           AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END)
+           AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END),
+  a.attgenerated = 's' AND NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $2 AND to_jsonb(p) ->> 'pubgencols' = 's')
 FROM pg_attribute a
-WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
-  AND (a.attgenerated = '' OR a.attgenerated = 's' AND EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $2 AND to_jsonb(p) ->> 'pubgencols' = 's'))
+WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated IN ('', 's')
 ORDER BY a.attnum`
 
 // columnList is the publication's list of columns for a table; nil: all.
