@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
+	"path/filepath"
 )
 
 // Standby makes a streaming standby of a server started here: a copy by pg_basebackup that follows the primary's log,
-// answers readings, and refuses to write until Promote. Its name to the primary (synchronous_standby_names) is that given.
+// answers readings, and refuses to write until Promote. Where that program is not beside the others, the primary is restarted
+// to be copied. The standby's name to the primary (synchronous_standby_names) is that given.
 // Settings are added to the primary's own. It is a server like others: the caller calls Stop.
 func (s *Server) Standby(ctx context.Context, name string, settings ...string) (*Server, error) {
 	if s.External() {
@@ -35,8 +39,25 @@ func (s *Server) follow(ctx context.Context, primary *Server, name string) error
 	}
 	from := *primary.base
 	from.RawQuery = url.Values{"sslmode": {"disable"}, "application_name": {name}}.Encode()
+	copies := s.copyRunning
+	if _, err := os.Stat(filepath.Join(s.binaries.Dir, "pg_basebackup")); errors.Is(err, fs.ErrNotExist) {
+		copies = s.copyHalted
+	}
+	if err := copies(ctx, primary, from.String()); err != nil {
+		return err
+	}
+	base := *primary.base
+	s.base = &base
+	if err := s.keepPort(); err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// copyRunning copies the primary while it works.
+func (s *Server) copyRunning(ctx context.Context, _ *Server, from string) error {
 	// A list of processes shows the password in the URL: it opens a temporary server of this machine only.
-	cmd := s.command(ctx, "pg_basebackup", "--pgdata="+s.DataDir(), "--dbname="+from.String(), "--wal-method=stream", "--checkpoint=fast",
+	cmd := s.command(ctx, "pg_basebackup", "--pgdata="+s.DataDir(), "--dbname="+from, "--wal-method=stream", "--checkpoint=fast",
 		"--write-recovery-conf", "--no-sync")
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
@@ -47,12 +68,21 @@ func (s *Server) follow(ctx context.Context, primary *Server, name string) error
 	if <-c.exited; c.err != nil {
 		return fmt.Errorf("pg_basebackup: %w: %s", c.err, output.String())
 	}
-	base := *primary.base
-	s.base = &base
-	if err := s.keepPort(); err != nil {
+	return nil
+}
+
+// copyHalted halts the primary, copies its files, and starts it again.
+func (s *Server) copyHalted(ctx context.Context, primary *Server, from string) error {
+	if err := primary.Halt(); err != nil {
 		return err
 	}
-	return s.run(ctx)
+	if err := errors.Join(s.copyCluster(ctx, primary), primary.run(ctx)); err != nil {
+		return err
+	}
+	if err := s.account.writeFile(filepath.Join(s.DataDir(), "standby.signal"), nil); err != nil {
+		return err
+	}
+	return s.account.writeFile(filepath.Join(s.DataDir(), "postgresql.auto.conf"), []byte("primary_conninfo = '"+from+"'\n"))
 }
 
 // Promote makes a standby the primary, and returns when it takes writes.
