@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -230,13 +231,48 @@ func alphanumericOf(s string) string {
 	}, strings.ToUpper(s))
 }
 
+// digitsOf keeps digits. A CNPJ with letters stays whole: without its letters it may look like a CPF.
 func digitsOf(s string) string {
+	if c := alphanumericOf(s); isLetteredCNPJ(strings.TrimSpace(s), c) {
+		return c
+	}
 	return strings.Map(func(r rune) rune {
 		if r < '0' || r > '9' {
 			return -1
 		}
 		return r
 	}, s)
+}
+
+// The forms of a CNPJ: with its punctuation, and without.
+var (
+	punctuatedCNPJ = regexp.MustCompile(`(?i)^[0-9A-Z]{2}\.[0-9A-Z]{3}\.[0-9A-Z]{3}/[0-9A-Z]{4}-[0-9]{2}$`)
+	plainCNPJ      = regexp.MustCompile(`(?i)^[0-9A-Z]{12}[0-9]{2}$`)
+)
+
+// isLetteredCNPJ tells whether a text is a CNPJ with letters: by its punctuation, or by its check digits. bare has its letters, in capitals,
+// and digits.
+func isLetteredCNPJ(s, bare string) bool {
+	return !isDigits(bare) && (punctuatedCNPJ.MatchString(s) || plainCNPJ.MatchString(s) && checksCNPJ(bare))
+}
+
+// checksCNPJ tells whether the last two of 14 letters and digits are the check digits of the others: sums modulo 11, in which a character
+// counts by its code less that of 0, with weights of 2 to 9 from right to left.
+func checksCNPJ(c string) bool {
+	for _, n := range []int{12, 13} {
+		sum := 0
+		for i := range n {
+			sum += int(c[i]-'0') * (2 + (n-1-i)%8)
+		}
+		want := 11 - sum%11
+		if want > 9 {
+			want = 0
+		}
+		if int(c[n]-'0') != want {
+			return false
+		}
+	}
+	return true
 }
 
 // maxPad bounds padLeft.
