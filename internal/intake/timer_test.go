@@ -221,6 +221,25 @@ func TestManyTimersFireWithoutPausesAndAFailureIsTriedAgain(t *testing.T) {
 	})
 }
 
+// TestAnOutageOfTheTimersIsToldOnceAMinute: they are looked for five times a second, and a log that says so each time hides the rest.
+func TestAnOutageOfTheTimersIsToldOnceAMinute(t *testing.T) {
+	bubble(t, Config{Timers: ofb.Kinds()}, func(t *testing.T, d *desk) {
+		store := &stubborn{memory: d.memory, fail: int(150 * time.Second / timerEvery)}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); d.in.RunTimers(ctx, store, func(int) {}) }()
+		told := func() int { return strings.Count(d.logs.String(), "timers not fired") }
+		d.pass(59 * time.Second)
+		require.Equal(t, 1, told())
+		d.pass(90 * time.Second)
+		require.Equal(t, 3, told())
+		d.pass(10 * time.Second)
+		require.Equal(t, 3, told(), "it is over")
+		stop()
+		<-ended
+	})
+}
+
 // stubborn fails a few times.
 type stubborn struct {
 	*memory
