@@ -281,3 +281,66 @@ func TestTheEntranceNamesWhatExists(t *testing.T) {
 		}
 	}
 }
+
+var (
+	namedTest  = regexp.MustCompile(`\b((?:Test|Fuzz|Benchmark)\p{Lu}\w*)(…?)`)
+	namedFile  = regexp.MustCompile("`([\\w/*]*_test\\.go)`")
+	testOfGo   = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w*)\(`)
+	anyOfAName = regexp.MustCompile(`\\\*`)
+)
+
+// TestEveryTestThatAPageNamesIsThere: a page that says which test holds a promise is worth nothing when the test has another name by now. A
+// name may be cut by an ellipsis, and then a test begins so.
+func TestEveryTestThatAPageNamesIsThere(t *testing.T) {
+	var tests, holders []string
+	for _, name := range files(t) {
+		if strings.HasSuffix(name, "_test.go") {
+			holders = append(holders, name)
+			for _, m := range testOfGo.FindAllStringSubmatch(read(t, name), -1) {
+				tests = append(tests, m[1])
+			}
+		}
+	}
+	named := 0
+	for _, page := range append(pages(t), entrance) {
+		text := read(t, page)
+		for _, m := range namedTest.FindAllStringSubmatch(text, -1) {
+			named++
+			there := slices.ContainsFunc(tests, func(test string) bool { return test == m[1] || m[2] != "" && strings.HasPrefix(test, m[1]) })
+			if !there {
+				t.Errorf("%s names %s, and there is no such test", page, m[0])
+			}
+		}
+		for _, m := range namedFile.FindAllStringSubmatch(text, -1) {
+			named++
+			pattern := regexp.MustCompile(`(^|/)` + anyOfAName.ReplaceAllString(regexp.QuoteMeta(m[1]), `\w*`) + `$`)
+			if !slices.ContainsFunc(holders, pattern.MatchString) {
+				t.Errorf("%s names %s, and there is no such file", page, m[1])
+			}
+		}
+	}
+	require.Greater(t, named, 150)
+}
+
+// TestEachFaultFromOutsideHasItsTest: each row of the table says what holds, and a test that fails without it, or a check of make.
+func TestEachFaultFromOutsideHasItsTest(t *testing.T) {
+	_, section, found := strings.Cut(read(t, "docs/testing.md"), "\n## What was found from outside\n")
+	require.True(t, found)
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := 0
+	for line := range strings.Lines(section) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| what happened") {
+			continue
+		}
+		rows++
+		if len(cells) != 4 {
+			t.Errorf("a row has %d cells: %s", len(cells), line)
+			continue
+		}
+		if !namedTest.MatchString(cells[2]) && !namedFile.MatchString(cells[2]) && !strings.Contains(cells[2], "`make ") {
+			t.Errorf("no test holds this row: %s", line)
+		}
+	}
+	require.GreaterOrEqual(t, rows, 40)
+}
