@@ -76,6 +76,13 @@ func (h *house) later(is certs.Participant, in time.Duration) string {
 	return a.Notifications[0].ID
 }
 
+// putAside puts n cases into quarantine as the call of an earlier minute did.
+func (h *house) putAside(n int) {
+	h.t.Helper()
+	h.run(h.owner(), `INSERT INTO quarantine (id, kind, resource_id, revision, content_hash, client_id, source, line, problems)
+SELECT gen_random_uuid(), 'pix-payment', 'p' || n, n, 'x', 'itp', 'api', '{}', '[]' FROM generate_series(1, $1::int) n`, n)
+}
+
 // alarm is one rule, the labels beside its own, and what causes its condition for real in a gateway that was scraped before.
 type alarm struct {
 	name     string
@@ -170,6 +177,24 @@ func ringing() []alarm {
 			})
 			require.ErrorContains(h.t, err, "422")
 			h.above(`arauto_changes_total{kind="pix-payment",reason="",verdict="quarantined"}`, 0)
+		}},
+		{name: "ArautoQuarantineWaiting", cause: func(h *house) {
+			h.putAside(1)
+			h.run(h.owner(), "UPDATE quarantine SET first_at = now() - interval '25 hours'")
+			require.NoError(h.t, h.g.measureQuarantine(h.t.Context()))
+			h.above("arauto_quarantine_oldest_seconds", 86400)
+		}},
+		{name: "ArautoQuarantineLarge", cause: func(h *house) { // many cases, of two sources together
+			h.putAside(10_000)
+			h.run(h.owner(), "UPDATE quarantine SET source = 'core' WHERE revision % 2 = 0")
+			require.NoError(h.t, h.g.measureQuarantine(h.t.Context()))
+			h.above(`arauto_quarantine_cases{source="core",state="open"}`, 4999)
+		}},
+		{name: "ArautoQuarantineLarge", cause: func(h *house) { // few cases, of large lines
+			h.putAside(4096)
+			h.run(h.owner(), "UPDATE quarantine SET line = convert_to(repeat('x', 65536), 'UTF8')")
+			require.NoError(h.t, h.g.measureQuarantine(h.t.Context()))
+			h.above(`arauto_quarantine_bytes{source="api"}`, 1<<28-1)
 		}},
 		{name: "ArautoDocumentsNonconforming", settings: func(*house) []string { return []string{"ARAUTO_SCHEMA_NONCONFORMING=tell"} }, cause: func(h *house) {
 			h.initiator(certs.DefaultAlfa)

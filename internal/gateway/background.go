@@ -18,6 +18,7 @@ func (g *Gateway) tasks() lifecycle.Parts {
 		lifecycle.Loop("revocation", func() { g.trust.RefreshLists(g.background) }),
 		g.every("cancel", time.Second, g.cancelEnded),
 		g.every("measure", 5*time.Second, g.measure),
+		g.every("quarantine", quarantineEvery, g.measureQuarantine),
 		g.every("receivers", receiversEvery, func(ctx context.Context) error { return g.trust.ShareReceivers(ctx, g.store) }),
 		g.every("history", time.Hour, g.keepHistory),
 		g.every("erase", time.Hour, g.eraseDocuments),
@@ -144,6 +145,17 @@ func (g *Gateway) measure(ctx context.Context) error {
 	g.metrics.Backlog.WithLabelValues("in-flight").Set(float64(b.InFlight))
 	g.metrics.QueueAge.Set(max(0, b.Oldest.Seconds()))
 	return nil
+}
+
+// quarantineEvery is how often a replica counts the quarantine, which takes longer than the other figures where it is large.
+const quarantineEvery = 30 * time.Second
+
+func (g *Gateway) measureQuarantine(ctx context.Context) error {
+	counts, err := g.store.CountCases(ctx)
+	if err == nil {
+		g.metrics.MeasureQuarantine(counts)
+	}
+	return err
 }
 
 // CountLost makes the lines that a log writer loses a metric.

@@ -55,6 +55,7 @@ type Metrics struct {
 	lanes          prometheus.Gauge
 	QueueAge       prometheus.Gauge
 	Backlog        *prometheus.GaugeVec
+	quarantine     *quarantineObserver
 	interrupted    prometheus.Gauge
 	dbFault        *prometheus.GaugeVec
 	connections    prometheus.Gauge
@@ -155,6 +156,7 @@ func New(version string) *Metrics {
 	m.lanes = gauge("lanes_waiting", "Initiators with due notifications that wait for a slot.").WithLabelValues()
 	m.QueueAge = gauge("queue_age_seconds", "Time for which the most overdue notification has been due, in seconds.").WithLabelValues()
 	m.Backlog = gauge("notifications_queued", "Notifications in the queue, of all replicas, by state; counted up to 100,000.", "state")
+	m.quarantine = newQuarantineObserver(own)
 	m.interrupted = gauge("dispatch_interrupted", "1 while the database does not answer the dispatcher.").WithLabelValues()
 	m.dbFault = gauge("database_fault", "1 while the last write of a kind by this replica failed, by cause; the cause record is not counted.", "cause")
 	m.connections = gauge("webhook_connections", "Open connections to initiators.").WithLabelValues()

@@ -29,6 +29,15 @@ const (
 	CaseDismissed     = "dismissed"     // a person, or a higher revision, closed the case
 )
 
+// CaseCount is how many cases of one source and state are in quarantine.
+type CaseCount struct {
+	Source string        // "api", or the name of a source that is followed
+	State  string        // CaseOpen or CaseNonconforming
+	Cases  int64         // more than none
+	Bytes  int64         // of the lines as they were received; cases that do not wait for a decision have none
+	Oldest time.Duration // since the first of them came
+}
+
 // Remapped is what the mapping makes of the record of a Case now. All empty: the case holds no record but a line of its own.
 type Remapped struct {
 	Line       []byte    // the change

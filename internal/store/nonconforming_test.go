@@ -220,3 +220,48 @@ func TestTheQuarantineIsReadPageByPage(t *testing.T) {
 	require.Len(t, all, 7)
 	require.False(t, more)
 }
+
+// TestTheQuarantineIsCountedByStateAndSource counts what waits, and no longer what is closed.
+func TestTheQuarantineIsCountedByStateAndSource(t *testing.T) {
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	counts := func() []notice.CaseCount {
+		found, err := b.store.CountCases(t.Context())
+		require.NoError(t, err)
+		return found
+	}
+	require.Empty(t, counts())
+	refuses := b.judging(false)
+	for n := range 3 {
+		c := payment("itp", fmt.Sprint("p", n), 1, "ACSC")
+		c.Data["name"] = "long"
+		require.Equal(t, notice.Quarantined, refuses.accept(c).Verdict)
+	}
+	c := payment("itp", "told", 1, "ACSC")
+	c.Data["name"] = "long"
+	require.Equal(t, notice.Applied, b.judging(true).accept(c).Verdict)
+	b.do("UPDATE quarantine SET source = 'core', line = convert_to(repeat('x', 100000), 'UTF8'), first_at = now() - interval '1 hour' WHERE resource_id = 'p1'")
+
+	got := counts()
+	require.Len(t, got, 3)
+	source := got[1].Source
+	bytes := one[int64](b, "SELECT sum(octet_length(line)) FROM quarantine WHERE state = 'open' AND source <> 'core'")
+	require.Positive(t, bytes)
+	for i, want := range []notice.CaseCount{
+		{State: notice.CaseNonconforming, Source: source, Cases: 1},
+		{State: notice.CaseOpen, Source: source, Cases: 2, Bytes: bytes},
+		{State: notice.CaseOpen, Source: "core", Cases: 1, Bytes: 100_000, Oldest: time.Hour},
+	} {
+		require.InDelta(t, want.Oldest.Seconds(), got[i].Oldest.Seconds(), 60)
+		got[i].Oldest = want.Oldest
+		require.Equal(t, want, got[i])
+	}
+	for _, c := range b.cases(notice.CaseOpen) {
+		done, err := b.store.Dismiss(t.Context(), c.ID, "ana", "seen")
+		require.NoError(t, err)
+		require.True(t, done)
+	}
+	got = counts()
+	require.Len(t, got, 1)
+	require.Equal(t, notice.CaseNonconforming, got[0].State)
+}

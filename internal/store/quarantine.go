@@ -110,6 +110,19 @@ func (s *Store) Cases(ctx context.Context, state string, after history.Position,
 	return out, more, Unavailable("list the quarantine", err)
 }
 
+// countedCases is how many cases of a state CountCases counts, the oldest first.
+const countedCases = 100_000
+
+// CountCases counts the cases of the quarantine that are not closed, by state and source: the oldest 100,000 of each state.
+func (s *Store) CountCases(ctx context.Context) ([]notice.CaseCount, error) {
+	out, err := All(ctx, s.query, func(c *notice.CaseCount) []any { return []any{&c.State, &c.Source, &c.Cases, &c.Bytes, &c.Oldest} }, `
+SELECT c.state, c.source, count(*), coalesce(sum(octet_length(c.line)), 0)::bigint, max(now() - c.first_at)
+FROM unnest($1::text[]) AS w(state) CROSS JOIN LATERAL (
+  SELECT q.state, q.source, q.line, q.first_at FROM quarantine q WHERE q.state = w.state ORDER BY q.first_at, q.id LIMIT $2) c
+GROUP BY c.state, c.source ORDER BY c.state, c.source`, []string{notice.CaseOpen, notice.CaseNonconforming}, countedCases)
+	return out, Unavailable("count the quarantine", err)
+}
+
 // Case reads one case with its line; ErrNotFound when there is none.
 func (s *Store) Case(ctx context.Context, id notice.ID) (notice.Case, error) {
 	found, err := One(ctx, s.query, casePlaces, "SELECT line, "+caseColumns+" WHERE id = $1", [16]byte(id))
