@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/api/bank"
 	"github.com/arauto/arauto/internal/api/status"
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/dispatch"
@@ -81,6 +83,14 @@ func (h *house) putAside(n int) {
 	h.t.Helper()
 	h.run(h.owner(), `INSERT INTO quarantine (id, kind, resource_id, revision, content_hash, client_id, source, line, problems)
 SELECT gen_random_uuid(), 'pix-payment', 'p' || n, n, 'x', 'itp', 'api', '{}', '[]' FROM generate_series(1, $1::int) n`, n)
+}
+
+// shows requires that an alarm is among those that the internal API tells of, which the console's first page shows.
+func (h *house) shows(name string) {
+	h.t.Helper()
+	raised, err := operating{h.g}.Alarms(h.t.Context())
+	require.NoError(h.t, err)
+	require.Condition(h.t, func() bool { return slices.ContainsFunc(raised, func(a bank.Alarm) bool { return a.Name == name }) }, "%v", raised)
 }
 
 // alarm is one rule, the labels beside its own, and what causes its condition for real in a gateway that was scraped before.
@@ -183,18 +193,21 @@ func ringing() []alarm {
 			h.run(h.owner(), "UPDATE quarantine SET first_at = now() - interval '25 hours'")
 			require.NoError(h.t, h.g.measureQuarantine(h.t.Context()))
 			h.above("arauto_quarantine_oldest_seconds", 86400)
+			h.shows("ArautoQuarantineWaiting")
 		}},
 		{name: "ArautoQuarantineLarge", cause: func(h *house) { // many cases, of two sources together
 			h.putAside(10_000)
 			h.run(h.owner(), "UPDATE quarantine SET source = 'core' WHERE revision % 2 = 0")
 			require.NoError(h.t, h.g.measureQuarantine(h.t.Context()))
 			h.above(`arauto_quarantine_cases{source="core",state="open"}`, 4999)
+			h.shows("ArautoQuarantineLarge")
 		}},
 		{name: "ArautoQuarantineLarge", cause: func(h *house) { // few cases, of large lines
 			h.putAside(4096)
 			h.run(h.owner(), "UPDATE quarantine SET line = convert_to(repeat('x', 65536), 'UTF8')")
 			require.NoError(h.t, h.g.measureQuarantine(h.t.Context()))
 			h.above(`arauto_quarantine_bytes{source="api"}`, 1<<28-1)
+			h.shows("ArautoQuarantineLarge")
 		}},
 		{name: "ArautoDocumentsNonconforming", settings: func(*house) []string { return []string{"ARAUTO_SCHEMA_NONCONFORMING=tell"} }, cause: func(h *house) {
 			h.initiator(certs.DefaultAlfa)

@@ -154,6 +154,7 @@ func (g *Gateway) measureQuarantine(ctx context.Context) error {
 	counts, err := g.store.CountCases(ctx)
 	if err == nil {
 		g.metrics.MeasureQuarantine(counts)
+		g.putAside.Store(&counts)
 	}
 	return err
 }

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/arauto/arauto/internal/api/bank"
@@ -31,6 +32,7 @@ import (
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/lifecycle"
 	"github.com/arauto/arauto/internal/metrics"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/receipt"
 	"github.com/arauto/arauto/internal/reconcile"
 	"github.com/arauto/arauto/internal/registry"
@@ -80,7 +82,8 @@ type Gateway struct {
 	events   *events.Monitor       // tells operators of troubles
 	named    time.Time             // when the log named a fault of the database last; used by measure alone
 
-	watchEvery time.Duration // how often files are looked at; 0: mtls.WatchEvery
+	putAside   atomic.Pointer[[]notice.CaseCount] // what the quarantine held when it was last counted; nil: it was not yet
+	watchEvery time.Duration                      // how often files are looked at; 0: mtls.WatchEvery
 
 	work        context.Context // ends: no new work is taken
 	stop        context.CancelFunc

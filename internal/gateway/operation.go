@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api/bank"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
@@ -38,10 +39,13 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// alarmQueueAge and alarmSkew are the bounds of the alarm rules.
+// The bounds of the alarm rules.
 const (
-	alarmQueueAge = 5 * time.Second
-	alarmLag      = 5 * time.Second
+	alarmQueueAge  = 5 * time.Second
+	alarmLag       = 5 * time.Second
+	alarmCaseAge   = 24 * time.Hour
+	alarmCases     = 10_000
+	alarmCaseBytes = 256 << 20
 )
 
 // Alarms implements bank.Operation. Rules on how a counter grew need a monitoring system and are not judged here.
@@ -57,6 +61,14 @@ func (o operating) Alarms(ctx context.Context) ([]bank.Alarm, error) {
 	}
 	if b.Oldest > alarmQueueAge {
 		raise("ArautoQueueAge", "queue-age", "a due notification has waited for %d s", int(b.Oldest.Seconds()))
+	}
+	if counts := o.putAside.Load(); counts != nil {
+		switch all := openCases(*counts); {
+		case all.Cases >= alarmCases || all.Bytes >= alarmCaseBytes:
+			raise("ArautoQuarantineLarge", "quarantine-growing", "the quarantine holds %d open cases with %d bytes of received lines", all.Cases, all.Bytes)
+		case all.Oldest > alarmCaseAge:
+			raise("ArautoQuarantineWaiting", "quarantine-growing", "the oldest open case of the quarantine has waited for %d h", int(all.Oldest.Hours()))
+		}
 	}
 	for _, note := range o.sealer.Notes() {
 		raise("ArautoLogSealingStopped", "log-not-sealed", "%s", note)
@@ -83,6 +95,16 @@ func (o operating) Alarms(ctx context.Context) ([]bank.Alarm, error) {
 	}
 	slices.SortStableFunc(out, func(a, b bank.Alarm) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// openCases are the open cases of all sources together.
+func openCases(counts []notice.CaseCount) (all notice.CaseCount) {
+	for _, c := range counts {
+		if c.State == notice.CaseOpen {
+			all.Cases, all.Bytes, all.Oldest = all.Cases+c.Cases, all.Bytes+c.Bytes, max(all.Oldest, c.Oldest)
+		}
+	}
+	return all
 }
 
 var _ bank.FiguresReader = (*auditlog.Log)(nil)

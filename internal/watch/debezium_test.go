@@ -76,6 +76,7 @@ func TestAMessageOfDebeziumBecomesAChange(t *testing.T) {
 
 // TestDebeziumsPlaceholderIsNeverAValue: in each column, and in each kind of expression, the message goes to quarantine.
 func TestDebeziumsPlaceholderIsNeverAValue(t *testing.T) {
+	require.Equal(t, "__debezium_unavailable_value", unavailable, "Debezium's default")
 	m := debeziumMapping(t)
 	for _, column := range []string{"id", "client_id", "status", "amount", "created_at", "currency"} {
 		made := mapOne(t, m, debezium(t, map[string]any{column: unavailable}), 0)

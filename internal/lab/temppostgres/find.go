@@ -40,7 +40,7 @@ func FindMajor(ctx context.Context, major int) (Binaries, error) {
 	}
 	refused := []error{ErrNone}
 	if major != 0 {
-		refused = []error{fmt.Errorf("PostgreSQL %d is wanted, and make postgres%d installs it: %w", major, major, ErrNone)}
+		refused = []error{fmt.Errorf("PostgreSQL %d is wanted (18: make postgres18): %w", major, ErrNone)}
 	}
 	for _, dir := range places() {
 		binaries, err := inspect(ctx, account, dir)

