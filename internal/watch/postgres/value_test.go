@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -193,4 +194,37 @@ func FuzzMessagesNeverPanic(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestACoreInAnotherEncodingIsReadAsUTF8: its server translates. JSON text may escape what no text of a database holds; the rows behind it come all the same.
+func TestACoreInAnotherEncodingIsReadAsUTF8(t *testing.T) {
+	t.Parallel()
+	made := newCore(t, nil)
+	c := *made
+	name := made.slot + "_latin"
+	made.exec("CREATE DATABASE " + name + " ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+	c.url, c.slot = made.server.URL(name), name
+	c.conn = c.connect()
+	t.Cleanup(func() {
+		_, err := made.conn.Exec(context.WithoutCancel(t.Context()), "DROP DATABASE "+name+" WITH (FORCE)")
+		require.NoError(t, err)
+	})
+	t.Cleanup(func() {
+		_, err := c.conn.Exec(context.WithoutCancel(t.Context()), "SELECT pg_drop_replication_slot($1)", name)
+		require.NoError(t, err)
+	})
+	c.exec("CREATE TABLE payments (id bigint PRIMARY KEY, note text, doc json)")
+	c.exec(`INSERT INTO payments VALUES (1, E'caf\351', '{"a": "x"}')`)
+	r := c.reader(nil)
+	h := newHand()
+	run := read(t, r, h)
+	require.Equal(t, []string{"snapshot payments doc=map[a:x] id=1 note=café"}, briefs(h.take(t, 1)))
+	c.reading()
+	c.exec(`INSERT INTO payments VALUES (2, E'caf\351', '{"a": "x\u0000y"}'), (3, NULL, '{"a": "\ud800"}'), (4, 'after', NULL)`)
+	require.Equal(t, []string{
+		"insert payments doc=map[a:x\x00y] id=2 note=café",
+		"insert payments doc=map[a:\uFFFD] id=3 note=<nil>", // half a surrogate is no character, and no reason to stop
+		"insert payments doc=<nil> id=4 note=after",
+	}, briefs(h.take(t, 3)))
+	require.NoError(t, run.end())
 }
