@@ -8,9 +8,10 @@ import (
 )
 
 // Reserve takes a slot for a first attempt that is recorded in the commit of its change and leaves right after it. The
-// lease is what the commit must give the attempt; 0: it would not leave at once. Then soon tells that it is the processor
-// that is busy, with attempts that are committed already: ask again. Otherwise the change is stored without an attempt, and
-// Wake announces it: the receiver is not quick, slots are scarce, the database was away, or the drain has begun.
+// lease is what the commit must give the attempt; 0: it would not leave at once. Then soon tells that what it waits for is
+// ours and takes milliseconds: the processor is busy with attempts that are committed already, or the lane is full and most
+// of its slots wait for a commit. Ask again. Otherwise the change is stored without an attempt, and Wake announces it: the
+// receiver is not quick, slots are scarce, the database was away, or the drain has begun.
 //
 // Reserve does not wait. Each reservation ends with Start or Release.
 func (d *Dispatcher) Reserve(client notice.ClientID) (lease time.Duration, soon bool) {
@@ -30,8 +31,9 @@ func (d *Dispatcher) Reserve(client notice.ClientID) (lease time.Duration, soon 
 	if lane.class == quick && lane.load() > 0 && (int(l.unbegun.Load()) > maxUnbegun || l.results.len() > maxUnsettled) {
 		return 0, true
 	}
-	if !l.lanes.free(lane, allowance{slots: l.cfg.Slots, perLane: l.cfg.PerLane, now: now}) {
-		return 0, false
+	a := allowance{slots: l.cfg.Slots, perLane: l.cfg.PerLane, now: now}
+	if !l.lanes.free(lane, a) {
+		return 0, lane.fullOfCommits(a)
 	}
 	l.lanes.book(lane, 0, 1)
 	l.reserved++
@@ -58,15 +60,28 @@ func (l *loop) begin(a notice.Attempt) {
 // keeps one slot in lateShare for that.
 func (s *lanes) free(l *lane, a allowance) bool {
 	s.promote(a.now)
-	room := l.room(a)
-	if l.ready {
-		room -= room / lateShare
-	}
+	room := l.roomFor(a)
 	if l.poison.isolated || l.class != quick && (l.ready || l.load() > 0) || l.load() >= room {
 		return false
 	}
 	p := s.left(a.slots)
 	return p.allows(l, l.load())
+}
+
+// roomFor is how many slots a lane may hold with a fresh attempt.
+func (l *lane) roomFor(a allowance) int {
+	room := l.room(a)
+	if l.ready {
+		room -= room / lateShare
+	}
+	return room
+}
+
+// fullOfCommits tells that a quick lane has all slots that it may have, and that more than half of them wait for a commit of ours: of the
+// change, or of the outcome. What waits in the queue instead costs three more transactions, and at full speed its claims take the slots of
+// those that come after it.
+func (l *lane) fullOfCommits(a allowance) bool {
+	return l.class == quick && !l.poison.isolated && l.load() >= l.roomFor(a) && 2*l.sending < l.load()
 }
 
 // Release gives back a slot that Reserve took and that no committed attempt needs.
