@@ -56,11 +56,11 @@ func (c *entryColumns) add(e entryRow) {
 	c.facts = append(c.facts, e.facts)
 }
 
-const insertEntries = `
+var insertEntries = `
 INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, private, facts)
 SELECT id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, private::json, facts::json
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::smallint[], $5::text[], $6::bigint[], $7::uuid[], $8::uuid[], $9::uuid[], $10::smallint[], $11::text[], $12::text[], $13::text[])
-  AS e(id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, private, facts)`
+FROM ` + rowsOf("id uuid", "kind text", "client_id text", "resource_kind smallint", "resource_id text", "revision bigint", "notification_id uuid",
+	"change_id uuid", "interaction_id uuid", "number smallint", "outcome text", "private text", "facts text") + ` AS e`
 
 func (c *entryColumns) queue(b *pgx.Batch) {
 	if len(c.id) > 0 {

@@ -4,16 +4,20 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// ClaimSQL, SettleSQL and HotSession let a test look at the plans of claim, settlement and rescue as the pools make them.
+// ClaimSQL and others let a test look at the plans of claim, settlement and rescue as the pools make them.
 const (
 	ClaimSQL                                      = claimSQL
-	SettleSQL                                     = settleSQL
 	ReadRevision                                  = readRevision
 	LockFlights, LockLost, FindLost, PlanFindLost = lockFlights, lockLost, findLost, planFindLost
 )
+
+// SettleSQL is like ClaimSQL.
+var SettleSQL = settleSQL
 
 // HotSession are the settings of the pools that carry the product.
 var HotSession = hotSession
@@ -44,4 +48,22 @@ func SweepByQueue(s *Store, byQueue bool) {
 	if byQueue {
 		s.looks.fullTook = time.Hour
 	}
+}
+
+// InRoom gives a connection a room, and returns what sends a batch in it and how many bytes it keeps of each kind at most.
+func InRoom(conn *pgx.Conn) (send func(context.Context, *pgx.Batch) pgx.BatchResults, kept func() int) {
+	room := &writeRoom{}
+	conn.PgConn().CustomData()[roomKey] = room
+	writeArraysWith(conn.TypeMap(), room)
+	return func(ctx context.Context, b *pgx.Batch) pgx.BatchResults { return sendBatch(ctx, unpooled{conn}, b) },
+		func() int { return max(cap(room.message), cap(room.parameters)) }
+}
+
+// unpooled is a connection of no pool.
+type unpooled struct{ conn *pgx.Conn }
+
+func (u unpooled) Conn() *pgx.Conn { return u.conn }
+
+func (u unpooled) SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults {
+	return u.conn.SendBatch(ctx, b)
 }

@@ -20,9 +20,13 @@ const (
 	lockPolls  = "SELECT pg_advisory_xact_lock_shared($1)"
 	lockReplay = "SELECT pg_advisory_xact_lock($1)"
 
+	forgetReplayed = "DELETE FROM poll_replayed WHERE at < now() - interval '1 day'"
+)
+
+var (
 	pollArrays = `
-FROM unnest($1::uuid[], $2::text[], $3::smallint[], $4::text[], $5::uuid[], $6::text[], $7::text[], $8::timestamptz[])
-  AS v(id, client_id, resource_kind, resource_id, interaction_id, outcome, facts, received_at)`
+FROM ` + rowsOf("id uuid", "client_id text", "resource_kind smallint", "resource_id text", "interaction_id uuid", "outcome text", "facts text",
+		"received_at timestamptz") + " AS v"
 
 	insertPolls = `
 INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, interaction_id, outcome, facts)
@@ -40,8 +44,6 @@ WITH fresh AS (
 INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, interaction_id, outcome, facts)
 SELECT DISTINCT ON (id) id, 'poll', client_id, resource_kind, resource_id, interaction_id, outcome, facts::json` + pollArrays + `
 JOIN fresh USING (id)`
-
-	forgetReplayed = "DELETE FROM poll_replayed WHERE at < now() - interval '1 day'"
 )
 
 // pollColumns gathers polls column by column.
@@ -119,7 +121,7 @@ func (s *Store) storePolls(ctx context.Context, fence int64, polls []notice.Poll
 
 // sendAll runs a batch of statements that yield nothing of interest.
 func sendAll(ctx context.Context, conn *pgxpool.Conn, batch *pgx.Batch) error {
-	results := conn.SendBatch(ctx, batch)
+	results := sendBatch(ctx, conn, batch)
 	for range batch.Len() {
 		if _, err := results.Exec(); err != nil {
 			_ = results.Close()

@@ -37,12 +37,12 @@ const (
 // $1 notification, $2 token, $3 outcome, $4 delivered, $5 microseconds since the end, $6 gap in microseconds after which
 // another attempt follows or -1, $7 facts without their last brace, $8 client, $9 kind, $10 resource, $11 number, $12 private text, $13 flight,
 // $14 started at, $15 late, $16 id of the entry.
-const settleSQL = `
+var settleSQL = `
 WITH done AS MATERIALIZED (
   SELECT d.*, now() - d.ago * interval '1 microsecond' AS ended_at
-  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::smallint[], $10::text[], $11::smallint[], $12::text[],
-      $13::uuid[], $14::timestamptz[], $15::boolean[], $16::uuid[])
-    AS d(id, token, outcome, delivered, ago, gap, facts, client_id, kind, resource_id, number, private, flight, started_at, late, entry)
+  FROM ` + rowsOf("id uuid", "token uuid", "outcome text", "delivered boolean", "ago bigint", "gap bigint", "facts text", "client_id text",
+	"kind smallint", "resource_id text", "number smallint", "private text", "flight uuid", "started_at timestamptz", "late boolean",
+	"entry uuid") + ` AS d
 ), seen AS MATERIALIZED (
   SELECT d.*, coalesce(q.created_at, d.started_at) AS created_at, d.ended_at + d.gap * interval '1 microsecond' AS next_at, c.facts AS change,
     q.id IS NOT NULL OR f.id IS NOT NULL AND NOT EXISTS (
@@ -158,7 +158,7 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 func (s *Store) settleOn(ctx context.Context, conn batchSender, columns *settleColumns) (lanes []notice.Lane, err error) {
 	batch := &pgx.Batch{}
 	columns.queue(batch)
-	results := conn.SendBatch(ctx, batch)
+	results := sendBatch(ctx, conn, batch)
 	defer func() { err = cmp.Or(err, results.Close()) }() // which reads how the commit ended
 	for range batch.Len() - 1 {
 		if _, err := results.Exec(); err != nil {
@@ -172,11 +172,6 @@ func (s *Store) settleOn(ctx context.Context, conn batchSender, columns *settleC
 		}
 		return l, err
 	})
-}
-
-// batchSender is a connection or a transaction.
-type batchSender interface {
-	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
 // resultFacts are the facts of an attempt's end, with the commitment to what the bank alone may see of it.

@@ -221,15 +221,17 @@ func (r *revisionColumns) add(c *notice.Change, notification notice.ID, reason s
 	r.at, r.reason = append(r.at, ToTime(c.OccurredAt)), append(r.reason, ToText(reason))
 }
 
+var insertRevisions = `
+INSERT INTO revision (kind, resource_id, revision, change_id, data_hash, status, watched, cause, occurred_at, notification_id, reason)
+SELECT kind, id, revision, change_id, hash, status, watched::jsonb, cause, at, notification_id, reason
+FROM ` + rowsOf("kind smallint", "id text", "revision bigint", "change_id uuid", "hash bytea", "status text", "watched text", "cause text",
+	"at timestamptz", "notification_id uuid", "reason text") + " AS v"
+
 func (r *revisionColumns) queue(b *pgx.Batch) {
 	if len(r.kind) == 0 {
 		return
 	}
-	b.Queue(`
-INSERT INTO revision (kind, resource_id, revision, change_id, data_hash, status, watched, cause, occurred_at, notification_id, reason)
-SELECT kind, id, revision, change_id, hash, status, watched::jsonb, cause, at, notification_id, reason
-FROM unnest($1::smallint[], $2::text[], $3::bigint[], $4::uuid[], $5::bytea[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::uuid[], $11::text[])
-  AS v(kind, id, revision, change_id, hash, status, watched, cause, at, notification_id, reason)`,
+	b.Queue(insertRevisions,
 		r.kind, r.id, r.revision, r.change, r.hash, r.status, r.watched, r.cause, r.at, r.notification, r.reason)
 }
 
@@ -283,10 +285,10 @@ func (r *resourceColumns) add(c *notice.Change, announced uint64, packed bool) {
 	r.notification, r.reason = append(r.notification, pgtype.UUID{}), append(r.reason, pgtype.Text{})
 }
 
-const resourceArrays = `
-FROM unnest($1::smallint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::uuid[], $9::text[], $10::bytea[], $11::bytea[], $12::timestamptz[], $13::timestamptz[], $14::text[],
-    $15::bigint[], $16::text[], $17::uuid[], $18::text[])
-  AS v(kind, id, client_id, api_version, status, revision, announced, change_id, watched, hash, document, at, timer_at, consent, unwritten, cause, notification_id, reason)`
+var resourceArrays = `
+FROM ` + rowsOf("kind smallint", "id text", "client_id text", "api_version text", "status text", "revision bigint", "announced bigint",
+	"change_id uuid", "watched text", "hash bytea", "document bytea", "at timestamptz", "timer_at timestamptz", "consent text",
+	"unwritten bigint", "cause text", "notification_id uuid", "reason text") + " AS v"
 
 func (r *resourceColumns) arguments() []any {
 	return []any{
@@ -347,15 +349,17 @@ func (q *queueColumns) add(a *notice.Announcement) {
 	q.occurredAt, q.notBefore = append(q.occurredAt, ToTime(a.OccurredAt)), append(q.notBefore, ToTime(a.NotBefore))
 }
 
+var insertQueued = `
+INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at)
+SELECT id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, greatest(now(), not_before)
+FROM ` + rowsOf("id uuid", "client_id text", "epoch bigint", "kind smallint", "resource_id text", "version text", "event text",
+	"event_at timestamptz", "occurred_at timestamptz", "not_before timestamptz") + " AS v"
+
 func (q *queueColumns) queue(b *pgx.Batch) {
 	if len(q.id) == 0 {
 		return
 	}
-	b.Queue(`
-INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, due_at)
-SELECT id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, greatest(now(), not_before)
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::smallint[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[])
-  AS v(id, client_id, epoch, kind, resource_id, version, event, event_at, occurred_at, not_before)`,
+	b.Queue(insertQueued,
 		q.id, q.client, q.epoch, q.kind, q.resource, q.version, q.evt, q.eventAt, q.occurredAt, q.notBefore)
 }
 
