@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
@@ -111,36 +112,96 @@ func inOrder(ctx context.Context, tx pgx.Tx, read func() error) error {
 	return err
 }
 
+// entryCells are where the columns of one entry are scanned, as entryColumns has them. Texts are valid up to the next row.
+type entryCells struct {
+	id                                                             [16]byte
+	at, created                                                    pgtype.Timestamptz
+	xid                                                            int64
+	kind, client, resource, outcome, closes, brand, facts, private pgtype.DriverBytes
+	resourceKind, number                                           pgtype.Int2
+	revision                                                       pgtype.Int8
+	notification, change, interaction                              pgtype.UUID
+}
+
+// entryValues are what the columns of an entry that can be NULL point to. They are made many at once: an entry alone would be a dozen
+// objects, and those of a batch are kept and forgotten together.
+type entryValues struct {
+	client, resource, outcome, closes, brand, private string
+	resourceKind, number                              int16
+	revision                                          int64
+	notification, change, interaction                 notice.ID
+	created                                           audit.Instant
+}
+
 func scanEntries(rows pgx.Rows) ([]audit.Entry, error) {
 	defer rows.Close()
 	var out []audit.Entry
+	var room []entryValues
+	var c entryCells
+	places := []any{
+		&c.id, &c.at, &c.xid, &c.kind, &c.client, &c.resourceKind, &c.resource, &c.revision, &c.notification, &c.change,
+		&c.interaction, &c.number, &c.outcome, &c.closes, &c.created, &c.brand, &c.facts, &c.private,
+	}
 	for rows.Next() {
-		var e audit.Entry
-		var at, created pgtype.Timestamptz
-		var notification, change, interaction pgtype.UUID
-		err := rows.Scan((*[16]byte)(&e.ID), &at, &e.XID, &e.Kind, &e.ClientID, &e.ResourceKind, &e.ResourceID, &e.Revision, &notification, &change,
-			&interaction, &e.Number, &e.Outcome, &e.Closes, &created, &e.Brand, &e.Facts, &e.Private)
-		if err != nil {
+		if err := rows.Scan(places...); err != nil {
 			return nil, err
 		}
-		e.At = store.Instant(at)
-		if created.Valid {
-			c := store.Instant(created)
-			e.CreatedAt = &c
+		if len(room) == 0 {
+			room = make([]entryValues, min(64, max(1, len(out)))) // as many as there are: a few entries need few
 		}
-		e.NotificationID, e.ChangeID, e.InteractionID = idOrNil(notification), idOrNil(change), idOrNil(interaction)
 		if len(out) == cap(out) { // doubled: a batch has thousands, and append would copy them four times
 			out = slices.Grow(out, max(64, len(out)))
 		}
-		out = append(out, e)
+		out = append(out, c.entry(&room[0]))
+		room = room[1:]
 	}
 	return out, rows.Err()
 }
 
-func idOrNil(u pgtype.UUID) *notice.ID {
-	if !u.Valid {
+// entry makes an entry whose values are in v. All its texts are one string.
+func (c *entryCells) entry(v *entryValues) audit.Entry {
+	texts := [...]pgtype.DriverBytes{c.kind, c.facts, c.client, c.resource, c.outcome, c.closes, c.brand, c.private}
+	n := 0
+	for _, text := range texts {
+		n += len(text)
+	}
+	var all strings.Builder
+	all.Grow(n)
+	for _, text := range texts {
+		all.Write(text)
+	}
+	rest := all.String()
+	next := func(text []byte) (s string) {
+		s, rest = rest[:len(text)], rest[len(text):]
+		return s
+	}
+	e := audit.Entry{ID: c.id, At: store.Instant(c.at), XID: c.xid, Kind: next(c.kind), Facts: next(c.facts)}
+	orNil := func(text []byte, at *string) *string {
+		if text == nil {
+			return nil
+		}
+		*at = next(text)
+		return at
+	}
+	e.ClientID, e.ResourceID, e.Outcome = orNil(c.client, &v.client), orNil(c.resource, &v.resource), orNil(c.outcome, &v.outcome)
+	e.Closes, e.Brand, e.Private = orNil(c.closes, &v.closes), orNil(c.brand, &v.brand), orNil(c.private, &v.private)
+	e.ResourceKind, e.Number = valueOrNil(c.resourceKind.Valid, c.resourceKind.Int16, &v.resourceKind), valueOrNil(c.number.Valid, c.number.Int16, &v.number)
+	e.Revision = valueOrNil(c.revision.Valid, c.revision.Int64, &v.revision)
+	e.NotificationID = valueOrNil(c.notification.Valid, notice.ID(c.notification.Bytes), &v.notification)
+	e.ChangeID = valueOrNil(c.change.Valid, notice.ID(c.change.Bytes), &v.change)
+	e.InteractionID = valueOrNil(c.interaction.Valid, notice.ID(c.interaction.Bytes), &v.interaction)
+	if c.created.Valid {
+		v.created = store.Instant(c.created)
+		e.CreatedAt = &v.created
+	}
+	return e
+}
+
+// valueOrNil keeps a value that is not NULL at a place, and returns the place.
+func valueOrNil[T any](valid bool, value T, at *T) *T {
+	if !valid {
 		return nil
 	}
-	id := notice.ID(u.Bytes)
-	return &id
+	*at = value
+	return at
 }
