@@ -40,7 +40,7 @@ func suggestCommand(w world) *cobra.Command {
 			"The members are those of the minor versions that the settings declare (schema.versions).",
 	}
 	urlFile := c.Flags().String("url-file", "", "file with the URL of the core's database, of a role that may SELECT from the tables")
-	tables := c.Flags().StringSlice("table", nil, "table to read, with its kind if the name does not tell it: app.pgto=pix-payment; repeat it for more tables")
+	tables := c.Flags().StringArray("table", nil, "table to read, with its kind if the name does not tell it: app.pgto=pix-payment; repeat it for more tables")
 	req := suggest.Wanted{}
 	c.Flags().StringVar(&req.Source, "source", "core", "name of the source")
 	c.Flags().StringVar(&req.Zone, "zone", "America/Sao_Paulo", "IANA zone of the core's clock, for columns without zone")
@@ -70,9 +70,9 @@ func suggestCommand(w world) *cobra.Command {
 	return c
 }
 
-// tablesOf reads NAME or NAME=KIND.
+// tablesOf reads NAME or NAME=KIND, several of them between commas. A name may stand in quotes, as in SQL.
 func tablesOf(given []string) (all []suggest.CoreTable, err error) {
-	for _, text := range given {
+	for _, text := range strings.Split(strings.ReplaceAll(strings.Join(given, ","), `"`, ""), ",") {
 		name, kind, named := strings.Cut(text, "=")
 		t := suggest.CoreTable{Name: name}
 		if named {

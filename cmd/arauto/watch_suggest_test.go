@@ -57,7 +57,7 @@ func TestASuggestedMappingIsOneToStartFrom(t *testing.T) {
 		"kind: recurring-consent", "client: iniciadora", "RECEBIDO: RCVD # guess", "amount: cents(valor_centavos)", "amount: amount(valor)",
 		"conta: {table: contas, column: id, value: string(conta_id)}", "number: conta.numero", "number: 'conta?.numero'", "endToEndId: id_fim_a_fim", "number: recebedor_conta",
 		`consentId: '"urn:bancoexemplo:consent:" + consentimento_id'`, `creationDateTime: 'instant(criado_em, "America/Sao_Paulo")'`, "identification: cancelado_por",
-		`occurredAt: ['instant(situacao_alterada_em, "America/Sao_Paulo")', committed_at]`, "date: date(data_pagamento)", "CREATE PUBLICATION arauto FOR TABLE pagamentos, consentimentos, ",
+		`occurredAt: ['instant(situacao_alterada_em, "America/Sao_Paulo")', committed_at]`, "date: date(data_pagamento)", `CREATE PUBLICATION arauto FOR TABLE "public"."pagamentos", "public"."consentimentos", `,
 	} {
 		require.Contains(t, text, line)
 	}
@@ -140,7 +140,7 @@ func TestTheDemoFollowsACore(t *testing.T) {
 		}
 		return last
 	}
-	until("Everything keeps running", "stored and announced to nobody: snapshot") // of the first load nothing is told
+	until("Everything keeps running", "source core is running", "stored and announced to nobody: snapshot") // of the first load nothing is told
 	_, err = core.Exec(t.Context(), "UPDATE pagamentos SET situacao = 'LIQUIDADO', situacao_alterada_em = now() AT TIME ZONE 'America/Sao_Paulo'")
 	require.NoError(t, err)
 	require.Contains(t, until("received POST /alfa/open-banking/webhook/v1/payments/v5/pix/payments/"), `{"data":{"timestamp":"`)
@@ -167,9 +167,10 @@ func TestSuggestSaysWhatItCannotRead(t *testing.T) {
 		"--table is missing": {},
 		"the name does not tell the kind of resource; write --table Movimento=KIND": {"--table", "Movimento"},
 		"table nada_pagamento does not exist":                                       {"--table", "nada_pagamento"},
-		"--zone":                                                                    {"--table", "pagamentos", "--zone", "Sampa"},
-		"--table pagamentos=pix":                                                    {"--table", "pagamentos=pix"},
-		"occurs twice":                                                              {"--table", "pagamentos,pagamentos"},
+		"the role may read: pagamentos, pagamentos_recorrentes, ":                   {"--table", "Pagamentos"},
+		"--zone":                 {"--table", "pagamentos", "--zone", "Sampa"},
+		"--table pagamentos=pix": {"--table", "pagamentos=pix"},
+		"occurs twice":           {"--table", "pagamentos,pagamentos"},
 	} {
 		got := suggest(args...)
 		require.NotEqual(t, done, got.code, want)

@@ -325,8 +325,8 @@ func (m *mapper) status(w *work) string {
 		s = r.states[s]
 	}
 	if !slices.Contains(r.kind.Statuses(), ofb.Status(s)) {
-		w.Problems = append(w.Problems, problem(r.status.pointer, codeStatus, r.status.key+": the status of this record stands for no state of "+r.kind.String(),
-			r.status.key+": o status deste registro não corresponde a nenhum estado de "+r.kind.String()))
+		w.Problems = append(w.Problems, problem(r.status.pointer, codeStatus, r.status.key+": the status of this record stands for no state of "+r.kind.String()+"; write it into the map",
+			r.status.key+": o status deste registro não corresponde a nenhum estado de "+r.kind.String()+"; escreva-a no map"))
 	}
 	return s
 }

@@ -86,7 +86,7 @@ func (r *Reader) lookUp(ctx context.Context, names []string) (map[string]*table,
 		found[t.name] = t
 	}
 	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("look up the tables: %w", err)
+		return nil, fmt.Errorf("look up the tables: %w", r.unreached(err))
 	}
 	for _, t := range found {
 		if t.columns, err = r.columns(ctx, t); err != nil {

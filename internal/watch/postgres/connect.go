@@ -60,20 +60,16 @@ func (r *Reader) dial(ctx context.Context, purpose string, more map[string]strin
 	defer cancel()
 	connection, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, fmt.Errorf("connect for the %s: %w", purpose, err)
+		return nil, fmt.Errorf("connect for the %s: %w", purpose, r.unreached(err))
 	}
 	return connection, nil
 }
 
 // replication opens a connection that can follow a slot. It answers plain SQL as well.
 func (r *Reader) replication(ctx context.Context) (*pgconn.PgConn, error) {
-	connection, err := r.dial(ctx, "stream", map[string]string{
+	return r.dial(ctx, "stream", map[string]string{
 		"replication": "database", "wal_sender_timeout": milliseconds(patience),
 	})
-	if code(err) == "42501" || code(err) == "28000" {
-		return nil, fmt.Errorf("%w (the role needs: ALTER ROLE … REPLICATION, and a line of pg_hba.conf that lets it in)", err)
-	}
-	return connection, err
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

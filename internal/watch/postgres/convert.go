@@ -25,7 +25,7 @@ func (r *Reader) Convert(ctx context.Context, name string, row map[string]any) (
 	}
 	t := found[name]
 	if t == nil {
-		return nil, fmt.Errorf("table %s does not exist, or is not a table", name)
+		return nil, r.noTable(ctx, name)
 	}
 	given, values := map[string]any{}, map[string]any{}
 	var names []string

@@ -19,6 +19,7 @@ type Facts struct {
 	References []Reference         // foreign keys of one column
 	Values     map[string][]string // of columns whose type is an enum, or that a CHECK holds to a list of texts
 	Listed     bool                // in the publication
+	SQL        string              // its name for statements, with its schema
 }
 
 // Reference is a foreign key of one column.
@@ -37,11 +38,11 @@ func (r *Reader) Facts(ctx context.Context, name string) (*Facts, error) {
 	t := found[name]
 	switch {
 	case t == nil:
-		return nil, fmt.Errorf("table %s does not exist, or is not a table, or the search_path of the role does not lead to it; name it with its schema, such as app.%s", name, name)
+		return nil, r.noTable(ctx, name)
 	case !t.readable:
-		return nil, fmt.Errorf("table %s cannot be read by this role; run: GRANT SELECT ON %s TO the role", name, t.sql())
+		return nil, r.unreadable(t)
 	}
-	f := &Facts{Columns: t.columns, Primary: t.primary, Nullable: map[string]bool{}, Values: map[string][]string{}, Listed: t.listed}
+	f := &Facts{Columns: t.columns, Primary: t.primary, Nullable: map[string]bool{}, Values: map[string][]string{}, Listed: t.listed, SQL: t.sql()}
 	for _, ask := range []func(context.Context, *table, *Facts) error{r.nullable, r.references, r.labels, r.checks} {
 		if err := ask(ctx, t, f); err != nil {
 			return nil, fmt.Errorf("read the catalog about %s: %w", name, err)

@@ -251,7 +251,7 @@ func (r *Reader) Check(ctx context.Context) []error {
 	defer cancel()
 	found, err := r.checkServer(ctx)
 	if err != nil {
-		return []error{fmt.Errorf("reach the database: %w", err)}
+		return []error{r.unreached(err)}
 	}
 	connection, err := r.replication(ctx)
 	if err != nil {
@@ -292,7 +292,7 @@ func (r *Reader) checkServer(ctx context.Context) (found []error, err error) {
 	}
 	refuse(version < 140000, fmt.Errorf("the server is of version %d.%d: at least 14 is needed", version/10000, version%10000))
 	refuse(encoding == checksNoText, errChecksNoText)
-	refuse(level != "logical", fmt.Errorf("wal_level is %s: set it to logical and restart the server", level))
+	refuse(level != "logical", fmt.Errorf("wal_level is %s: run ALTER SYSTEM SET wal_level = logical, and restart the server", level))
 	refuse(senders < 2, errors.New("max_wal_senders: "+strconv.Itoa(senders)+" is too few: the stream needs one, and a second for its fast lane"))
 	refuse(slots < used+1 && r.config.Create, fmt.Errorf("max_replication_slots: all %d are taken: we need one, and two for moments", slots))
 	return found, nil
@@ -326,11 +326,11 @@ func (r *Reader) checkTables(ctx context.Context) []error {
 	for _, name := range r.options.Tables {
 		t := tables[name]
 		if t == nil {
-			found = append(found, fmt.Errorf("table %s does not exist, or is not a table", name))
+			found = append(found, r.noTable(ctx, name))
 			continue
 		}
 		if !t.readable {
-			found = append(found, unreadable(t))
+			found = append(found, r.unreadable(t))
 		}
 		if !t.hasIdentity() {
 			found = append(found, noIdentity(t))
@@ -343,10 +343,6 @@ func (r *Reader) checkTables(ctx context.Context) []error {
 		found = append(found, r.checkPublication(ctx, exists, missing)...)
 	}
 	return append(found, r.checkJoined(ctx)...)
-}
-
-func unreadable(t *table) error {
-	return fmt.Errorf("the role may not read %s: GRANT SELECT ON %s TO it", t.name, t.sql())
 }
 
 // checkPublication tells what keeps a publication that is not there, or lacks tables, from being made so.
@@ -384,7 +380,7 @@ func (r *Reader) checkJoined(ctx context.Context) (found []error) {
 	}
 	for _, name := range r.options.Joined {
 		if t := tables[name]; t != nil && !t.readable && !slices.Contains(r.options.Tables, name) {
-			found = append(found, unreadable(t))
+			found = append(found, r.unreadable(t))
 		}
 	}
 	return found

@@ -25,7 +25,7 @@ func (r *Reader) Newest(ctx context.Context, name string, most int) ([]map[strin
 	}
 	t := found[name]
 	if t == nil {
-		return nil, fmt.Errorf("table %s does not exist, or is not a table", name)
+		return nil, r.noTable(ctx, name)
 	}
 	ends, err := r.ends(ctx, t)
 	if err != nil {

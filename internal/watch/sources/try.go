@@ -37,7 +37,8 @@ const toldProblems = 5
 const TriedRevision = 1<<48 - 1
 
 // Try maps the newest rows of the followed tables, and judges what comes of them as serve would. It returns a line for each
-// mapping, which begins with WARNING if its newest row would go to quarantine, or be told with a document that does not conform. Nothing is changed, and no line has a value of a
+// mapping, which begins with WARNING if its newest row would go to quarantine, or be told with a document that does not conform, and
+// another one if older ones of the newest rows would go to quarantine. Nothing is changed, and no line has a value of a
 // row. Origins that keep no rows, and those that Examine finds fault with, have no line.
 func Try(ctx context.Context, cfg *config.Config, judge RowJudge) (lines []string) {
 	mappings, _ := readMappings(cfg) // Examine reports the error
@@ -48,7 +49,7 @@ func Try(ctx context.Context, cfg *config.Config, judge RowJudge) (lines []strin
 		}
 		if s, keeps := r.(watch.Sampler); keeps {
 			for _, table := range m.Tables() {
-				t := trial{Mapping: m, table: table, judge: judge, tried: map[string]bool{}, paths: map[string]*jsonPaths{}}
+				t := trial{Mapping: m, table: table, judge: judge, tried: map[string]bool{}, paths: map[string]*jsonPaths{}, older: map[string]*refusals{}}
 				lines = append(lines, t.run(ctx, r, s)...)
 			}
 		}
@@ -66,7 +67,23 @@ type trial struct {
 	keys  []string // of the table's mappings
 	tried map[string]bool
 	paths map[string]*jsonPaths // of each mapping
+	older map[string]*refusals  // of each mapping, by rows that are not its newest
 	lines []string
+}
+
+// refusals are why rows would go to quarantine.
+type refusals struct {
+	rows     int
+	problems []notice.Problem // each once
+}
+
+func (r *refusals) add(problems []notice.Problem) {
+	r.rows++
+	for _, p := range problems {
+		if !slices.Contains(r.problems, p) {
+			r.problems = append(r.problems, p)
+		}
+	}
 }
 
 // jsonPaths are the expressions of a mapping that look into JSON, as the newest rows answer them.
@@ -126,6 +143,9 @@ func (t *trial) run(ctx context.Context, r watch.Reader, s watch.Sampler) []stri
 		}
 	}
 	for _, key := range t.keys {
+		if o := t.older[key]; o != nil {
+			t.tell("WARNING ", "%s: of the newest rows (%d), %d more would go to quarantine: %s", key, len(rows), o.rows, listed(o.problems))
+		}
 		if !t.tried[key] {
 			t.tell("", "%s passes over the newest %d rows, and was not tried against the schema", key, len(rows))
 		} else if p := t.paths[key]; len(p.empty()) > 0 {
@@ -148,6 +168,12 @@ func (t *trial) one(x *watch.RecordExplanation) {
 	}
 	t.paths[x.Key].add(x.Steps)
 	if t.tried[x.Key] {
+		if refused, _, err := t.judge.Problems(t.Source, &x.Mapped); err == nil && len(refused) > 0 {
+			if t.older[x.Key] == nil {
+				t.older[x.Key] = &refusals{}
+			}
+			t.older[x.Key].add(refused)
+		}
 		return
 	}
 	t.tried[x.Key] = true

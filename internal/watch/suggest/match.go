@@ -24,6 +24,11 @@ type columnValue struct {
 	leads      bool // to another row, or names this one: it is nobody's number or name
 }
 
+// timed reports whether it is an instant or a day.
+func (c *columnValue) timed() bool {
+	return c.kind == watch.Instant || c.kind == watch.Local || c.kind == watch.Day
+}
+
 // text is the sample as a text.
 func (c *columnValue) text() string {
 	switch v := c.sample.(type) {
@@ -61,7 +66,7 @@ func inside(c *columnValue, depth int) (all []*columnValue) {
 		if !memberName.MatchString(name) {
 			continue
 		}
-		m := &columnValue{expression: c.expression + "?." + name, words: union(c.words, meanings(name)), sample: object[name], nullable: true, kind: watch.Text}
+		m := &columnValue{expression: c.expression + "?." + name, words: below(c.words, meanings(name)), sample: object[name], nullable: true, kind: watch.Text}
 		switch object[name].(type) {
 		case map[string]any:
 			all = append(all, inside(m, depth-1)...)
@@ -74,6 +79,15 @@ func inside(c *columnValue, depth int) (all []*columnValue) {
 			m.kind = watch.Boolean
 		}
 		all = append(all, m)
+	}
+	return all
+}
+
+// below are the words of a member of an object, its own last. An account from which money comes is the debtor's.
+func below(above, own []string) []string {
+	all := union(slices.DeleteFunc(slices.Clone(above), func(w string) bool { return slices.Contains(own, w) }), own)
+	if i := slices.Index(all, "from"); i >= 0 && slices.Contains(all, "account") {
+		all[i] = "debtor"
 	}
 	return all
 }
@@ -112,6 +126,7 @@ type memberPlace struct {
 	leaf, above []string
 	kind        []string // words of the kind, which go without saying
 	from        *columnValue
+	guess       string // why what it comes from is no more than a guess; "": its name says it
 }
 
 func places(kind ofb.Kind, members []openapi.Member) (all []*memberPlace) {
@@ -140,7 +155,9 @@ func (p *memberPlace) fits(c *columnValue) int {
 	case slices.Contains(p.leaf, "identification") && slices.Contains(said, "by") && !slices.ContainsFunc(said, func(w string) bool { return !slices.Contains(p.above, w) }):
 		said = append(slices.Clone(said), p.leaf...) // cancelled by: whose number it is
 	case slices.Contains(p.leaf, "amount"):
-		said = slices.DeleteFunc(slices.Clone(said), func(w string) bool { return w == "cents" })
+		if said = slices.DeleteFunc(slices.Clone(said), func(w string) bool { return w == "cents" }); len(said) < len(c.words) {
+			said = union(said, []string{"amount"}) // cents of what, if not of the amount
+		}
 	}
 	path := union(p.above, p.leaf)
 	covered, shared, strange := 0, 0, 0
@@ -161,7 +178,7 @@ func (p *memberPlace) fits(c *columnValue) int {
 	switch {
 	case covered == 0 || 2*covered < len(p.leaf) || covered < len(p.leaf) && strange > 0 || strange > 1:
 		return 0
-	case p.timed() != (c.kind == watch.Instant || c.kind == watch.Local || c.kind == watch.Day) && c.kind != watch.Text:
+	case p.timed() != c.timed() && c.kind != watch.Text:
 		return 0
 	case c.leads && !strings.HasSuffix(p.Path[len(p.Path)-1], "Id"):
 		return 0
@@ -206,6 +223,23 @@ func match(all []*memberPlace, from []*columnValue) {
 			one.p.from = one.c
 			used[one.c] = true
 		}
+	}
+	matchValues(all, from, used)
+}
+
+// matchValues gives a member of a closed list the one column whose value in the newest row is in that list, if no other column has such a
+// value and no other member such a list.
+func matchValues(all []*memberPlace, from []*columnValue, used map[*columnValue]bool) {
+	open := func(p *memberPlace, c *columnValue) bool {
+		return p.from == nil && len(p.Enum) > 1 && !used[c] && c.kind == watch.Text && slices.Contains(p.Enum, c.text())
+	}
+	for _, c := range from {
+		places := slices.DeleteFunc(slices.Clone(all), func(p *memberPlace) bool { return !open(p, c) })
+		if len(places) != 1 || slices.ContainsFunc(from, func(other *columnValue) bool { return other != c && open(places[0], other) }) {
+			continue
+		}
+		places[0].from, places[0].guess = c, "its value in the newest row is one of "+some(places[0].Enum)
+		used[c] = true
 	}
 }
 

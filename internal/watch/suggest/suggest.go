@@ -47,6 +47,7 @@ const sampleRows = 200
 func Mapping(ctx context.Context, core Core, schemas *openapi.Schemas, req Wanted) (text []byte, todo int, err error) {
 	w := &mappingWriter{Wanted: req, schemas: schemas}
 	listed := true
+	var tables []string // for statements
 	for _, t := range req.Tables {
 		kind, ok := t.Kind, t.Kind != 0
 		if !ok {
@@ -59,11 +60,12 @@ func Mapping(ctx context.Context, core Core, schemas *openapi.Schemas, req Wante
 			return nil, 0, err
 		}
 		listed = listed && one.facts.Listed
+		tables = append(tables, one.facts.SQL)
 		w.table(one)
 	}
 	var head mappingWriter
 	head.Wanted = req
-	head.head(listed)
+	head.head(listed, tables)
 	return []byte(head.out.String() + w.out.String()), w.todo, nil
 }
 
@@ -75,12 +77,14 @@ type tableFound struct {
 	newest []map[string]any
 	from   []*columnValue
 	joins  []join
+	of     *columnValue // leads to the resource of which each row is a state; nil: each row is a resource
 }
 
 // join is a row beside this one.
 type join struct {
 	name, table, column string
 	value               *columnValue
+	through             string // the join beside which it stands; "": this row
 }
 
 func (w *mappingWriter) read(ctx context.Context, core Core, name string, kind ofb.Kind) (*tableFound, error) {
@@ -94,6 +98,7 @@ func (w *mappingWriter) read(ctx context.Context, core Core, name string, kind o
 	}
 	d.from = candidates(d.facts.Columns, d.facts.Nullable, d.row())
 	markKeys(d.from, d.facts.Primary)
+	var resources []func()
 	for _, r := range d.facts.References {
 		i := slices.IndexFunc(d.from, func(c *columnValue) bool { return c.expression == watch.ColumnName(r.Column) })
 		if i < 0 || strings.EqualFold(r.Table, name) {
@@ -105,13 +110,50 @@ func (w *mappingWriter) read(ctx context.Context, core Core, name string, kind o
 			w.notes = append(w.notes, fmt.Sprintf("%s: rows beside it were not looked at: %v", r.Column, err))
 			continue
 		}
-		j := join{name: joinName(r.Column, d.from), table: r.Table, column: r.Of, value: d.from[i]}
+		j := join{name: d.joinName(r.Column), table: r.Table, column: r.Of, value: d.from[i]}
 		d.joins = append(d.joins, j)
-		beside := candidates(other.Columns, other.Nullable, nil)
-		markKeys(beside, other.Primary)
-		d.from = append(d.from, joined(j.name, beside, d.facts.Nullable[r.Column])...)
+		d.beside(ctx, core, j, other, d.facts.Nullable[r.Column])
+		if k, told := kindOf(r.Table); told {
+			if k == kind && d.of == nil {
+				d.of = d.from[i] // each row is a state of the resource beside it
+			}
+			resources = append(resources, func() { d.further(ctx, core, j, other) })
+		}
+	}
+	for _, further := range resources { // a row that this one leads to by itself comes first
+		further()
 	}
 	return d, nil
+}
+
+// beside adds the columns of a row beside this one, with what is inside its JSON.
+func (d *tableFound) beside(ctx context.Context, core Core, j join, facts *postgres.Facts, nullable bool) {
+	var newest map[string]any
+	if rows, err := core.Newest(ctx, j.table, 1); err == nil && len(rows) > 0 {
+		newest = rows[0]
+	}
+	all := candidates(facts.Columns, facts.Nullable, newest)
+	markKeys(all, facts.Primary)
+	d.from = append(d.from, joined(j.name, all, nullable)...)
+}
+
+// further adds the rows to which the foreign keys of a resource beside this row lead: the initiator is often beside the consent, and
+// where a table holds the states of a payment, beside the payment.
+func (d *tableFound) further(ctx context.Context, core Core, from join, facts *postgres.Facts) {
+	for _, r := range facts.References {
+		i := slices.IndexFunc(d.from, func(c *columnValue) bool { return c.join == from.name && c.expression == from.name+"."+r.Column })
+		if i < 0 || r.Table == d.name || slices.ContainsFunc(d.joins, func(j join) bool { return j.table == r.Table }) {
+			continue
+		}
+		other, err := core.Facts(ctx, r.Table)
+		if err != nil {
+			continue // a right that is missing here costs a comment, and no more
+		}
+		d.from[i].leads = true
+		j := join{name: d.joinName(r.Column), table: r.Table, column: r.Of, value: d.from[i], through: from.name}
+		d.joins = append(d.joins, j)
+		d.beside(ctx, core, j, other, facts.Nullable[r.Column])
+	}
 }
 
 // markKeys marks the columns of a primary key.
@@ -130,10 +172,11 @@ func (d *tableFound) row() map[string]any {
 }
 
 // joinName names a row beside this one after the column that leads to it.
-func joinName(column string, taken []*columnValue) string {
-	name := strings.TrimPrefix(strings.TrimSuffix(strings.ToLower(column), "_id"), "id_")
+func (d *tableFound) joinName(column string) string {
+	name := strings.TrimPrefix(strings.TrimSuffix(strings.ToLower(strings.TrimSuffix(column, "Id")), "_id"), "id_")
 	free := func(n string) bool {
-		return watch.ColumnName(n) == n && !slices.ContainsFunc(taken, func(c *columnValue) bool { return c.expression == n })
+		return watch.ColumnName(n) == n && !slices.ContainsFunc(d.from, func(c *columnValue) bool { return c.expression == n }) &&
+			!slices.ContainsFunc(d.joins, func(j join) bool { return j.name == n })
 	}
 	for !free(name) {
 		name = "r_" + strings.Map(func(r rune) rune {
@@ -156,7 +199,7 @@ func (d *tableFound) states(c *columnValue) (values []string, listed bool) {
 			return v, true
 		}
 		for _, row := range d.newest {
-			if s, is := row[column.Name].(string); is && !slices.Contains(values, s) {
+			if s := (&columnValue{sample: row[column.Name]}).text(); s != "" && !slices.Contains(values, s) {
 				values = append(values, s)
 			}
 		}

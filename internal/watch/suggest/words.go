@@ -13,17 +13,17 @@ import (
 var concepts = func() map[string]string {
 	all := map[string]string{}
 	for meaning, words := range map[string]string{ //nolint:gosec // words, no credentials
-		"":             "em at on de da do das dos the of date time datetime data hora dt ts timestamp dh id uuid cd nr nm tp vl fl",
+		"":             "em at on de da do das dos the of date time datetime data hora dt ts timestamp dh id uuid cd nr nu nm tp ds fl js json jsonb atual current corrente forma",
 		"creation":     "criado criada criacao created creation inclusao cadastro",
 		"update":       "alterado alterada alteracao atualizado atualizada atualizacao updated update changed change modified mudanca",
 		"status":       "situacao status estado state sit",
 		"expiration":   "expira expiracao expires expiration expiry validade", //nolint:misspell // Portuguese
 		"authorised":   "autorizado autorizada autorizacao authorised authorized",
-		"amount":       "valor amount total quantia montante",
+		"amount":       "valor amount total quantia montante vl",
 		"cents":        "centavos cents",
 		"currency":     "moeda currency",
-		"creditor":     "recebedor recebedora creditor favorecido beneficiario payee",
-		"debtor":       "pagador pagadora debtor devedor devedora payer",
+		"creditor":     "recebedor recebedora creditor credor credora credito favorecido beneficiario destino destinatario payee",
+		"debtor":       "pagador pagadora debtor devedor devedora debito payer",
 		"account":      "conta account",
 		"issuer":       "agencia branch issuer",
 		"number":       "numero number num",
@@ -40,7 +40,7 @@ var concepts = func() map[string]string {
 		"code":         "codigo code cod",
 		"detail":       "texto text detail detalhe",
 		"remittance":   "descricao remittance mensagem description memo",
-		"consent":      "consentimento consent",
+		"consent":      "consentimento consent cons",
 		"payment":      "pagamento payment pix",
 		"recurring":    "recorrente recorrentes recurring automatico automatic", //nolint:misspell // Portuguese
 		"enrollment":   "vinculo enrollment enrolment",
@@ -54,7 +54,7 @@ var concepts = func() map[string]string {
 		"daily":        "diario diaria daily",
 		"from":         "canal from origem channel",
 		"by":           "por by",
-		"instrument":   "instrumento instrument",
+		"instrument":   "instrumento instrument iniciacao",
 		"permissions":  "permissoes permissions",
 		"version":      "versao version",
 		"reference":    "referencia reference",

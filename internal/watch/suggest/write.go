@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/watch"
@@ -25,12 +26,8 @@ func (w *mappingWriter) say(indent int, format string, args ...any) {
 }
 
 // head writes what is the same for all tables.
-func (w *mappingWriter) head(listed bool) {
-	var names []string
-	for _, t := range w.Tables {
-		names = append(names, t.Name)
-	}
-	all := strings.Join(names, ", ")
+func (w *mappingWriter) head(listed bool, tables []string) {
+	all := strings.Join(tables, ", ")
 	w.say(0, `# A mapping to start from: names were compared, meanings were not. Read every line.
 # TODO: it was not found, and rows go to quarantine until it is written. guess: it was inferred; make sure.
 # docs/watching.md explains every key and function. arauto explain --source FILE --table T shows what becomes of the newest row.
@@ -44,7 +41,8 @@ postgres:
 	if !listed {
 		w.say(0, `# Not done yet. The DBA runs, in the core's database, with wal_level = logical:
 #   CREATE PUBLICATION arauto FOR TABLE %s WITH (publish = 'insert, update, delete, truncate', publish_via_partition_root = true);
-#   ALTER ROLE … REPLICATION; -- the role of url_file`, all)
+#   ALTER ROLE … REPLICATION; -- the role of url_file
+# arauto check --source FILE says what is still missing.`, all)
 	}
 	w.say(0, "tables:")
 }
@@ -57,16 +55,21 @@ func (w *mappingWriter) table(d *tableFound) {
 	all = slices.DeleteFunc(all, func(p *memberPlace) bool {
 		return len(p.Path) == 1 && (p.Path[0] == d.kind.IDMember() || p.Path[0] == "status")
 	})
-	id, client, state, named := w.identity(d), best(d.from, "client"), best(d.from, "status"), best(d.from, "version")
+	id, client, state, named := w.identity(d), d.client(), d.state(), best(d.from, "version")
 	taken := []*columnValue{id, client, state, named}
 	match(all, slices.DeleteFunc(slices.Clone(d.from), func(c *columnValue) bool { return slices.Contains(taken, c) && c != nil && c != id }))
+	w.refine(d, all)
 
 	w.say(1, "%s:", quote(d.name))
 	w.say(2, "kind: %s", d.kind)
 	w.joins(d, all, client)
 	w.id(d, id)
 	if client != nil {
-		w.say(2, "client: %s", quote(client.expression))
+		note := ""
+		if client.leads || client.kind == watch.Number {
+			note = " # guess: the client id under which the initiator is registered"
+		}
+		w.say(2, "client: %s%s", quote(asText(client)), note)
 	} else {
 		w.missing(2, "client", "the client id of the initiator that owns it")
 	}
@@ -92,6 +95,9 @@ func (w *mappingWriter) table(d *tableFound) {
 
 // identity is the column that names the resource.
 func (w *mappingWriter) identity(d *tableFound) *columnValue {
+	if d.of != nil {
+		return d.of
+	}
 	if len(d.facts.Primary) != 1 {
 		return nil
 	}
@@ -99,7 +105,103 @@ func (w *mappingWriter) identity(d *tableFound) *columnValue {
 	if i < 0 {
 		return nil
 	}
+	if known := external(d.from, ""); d.from[i].kind == watch.Number && known != nil {
+		w.notes = append(w.notes, "id: "+known.expression+" was taken for what the API shows, and not the key "+d.from[i].expression)
+		return known
+	}
 	return d.from[i]
+}
+
+// external is the column, of this row or of one beside it, that names a resource to others; nil: there is none.
+func external(from []*columnValue, join string) *columnValue {
+	for _, c := range from {
+		name := plain.Replace(strings.ToLower(c.expression))
+		if c.join == join && c.kind == watch.Text && !c.leads && externalName.MatchString(name[strings.LastIndexByte(name, '.')+1:]) {
+			return c
+		}
+	}
+	return nil
+}
+
+var externalName = regexp.MustCompile(`^(uid|uuid|guid)|_(uid|uuid|guid)$|^(id_?)?(externo|external|publico|public)(_?id)?$`)
+
+// client is the column that names the initiator: one that is named like a client id first, of this row or of one beside it.
+func (d *tableFound) client() *columnValue {
+	var found *columnValue
+	for _, c := range d.from {
+		name := strings.ReplaceAll(strings.ToLower(c.expression[strings.LastIndexByte(c.expression, '.')+1:]), "_", "")
+		if strings.Contains(name, "clientid") && c.kind == watch.Text && (found == nil || found.join != "" && c.join == "") {
+			found = c
+		}
+	}
+	if found == nil {
+		found = best(d.from, "client")
+	}
+	return found
+}
+
+// state is the column of the state. It is no instant, and one whose values the catalog lists is preferred.
+func (d *tableFound) state() *columnValue {
+	able := slices.DeleteFunc(slices.Clone(d.from), func(c *columnValue) bool { return c.timed() || c.kind == watch.Boolean })
+	listed := slices.DeleteFunc(slices.Clone(able), func(c *columnValue) bool {
+		return !slices.ContainsFunc(d.facts.Columns, func(one watch.Column) bool {
+			return watch.ColumnName(one.Name) == c.expression && d.facts.Values[one.Name] != nil
+		})
+	})
+	if c := best(listed, "status"); c != nil {
+		return c
+	}
+	return best(able, "status")
+}
+
+// refine corrects what names alone do not say.
+func (w *mappingWriter) refine(d *tableFound, all []*memberPlace) {
+	for _, p := range all {
+		name := p.Path[len(p.Path)-1]
+		if (name == "consentId" || name == "recurringConsentId") && p.from != nil && p.from.leads && p.from.kind == watch.Number {
+			for _, j := range d.joins {
+				if c := external(d.from, j.name); c != nil && j.value == p.from {
+					p.from, p.guess = c, "what the API shows, and not the key"
+					break
+				}
+			}
+		}
+		if d.of != nil && (p.from == nil || p.from.join != "") && len(p.Path) == 1 && name == "statusUpdateDateTime" {
+			if c := onlyTimed(d.from); c != nil {
+				p.from, p.guess = c, "the only instant of the row" // the one beside it is of the newest state
+			}
+		}
+		if len(p.Path) == 1 && (name == "statusUpdateDateTime" || name == "creationDateTime") && p.from != nil && w.ahead(p.from) {
+			w.notes = append(w.notes, "TODO "+p.from.expression+" of the newest row lies ahead if the core's clock shows "+w.Zone+"; name the zone that it shows (--zone), UTC perhaps")
+			w.todo++
+		}
+	}
+}
+
+// onlyTimed is the one instant of this row; nil: there is none, or several.
+func onlyTimed(from []*columnValue) (found *columnValue) {
+	for _, c := range from {
+		if c.join != "" || c.kind != watch.Instant && c.kind != watch.Local {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = c
+	}
+	return found
+}
+
+// ahead reports whether a time without zone lies ahead, as the clock of the mapping's zone shows it.
+func (w *mappingWriter) ahead(c *columnValue) bool {
+	const shown = "2006-01-02T15:04:05"
+	zone, err := time.LoadLocation(w.Zone)
+	text := c.text()
+	if err != nil || c.kind != watch.Local || len(text) < len(shown) {
+		return false
+	}
+	t, err := time.ParseInLocation(shown, text[:len(shown)], zone)
+	return err == nil && t.After(time.Now().Add(time.Minute))
 }
 
 func (w *mappingWriter) id(d *tableFound, c *columnValue) {
@@ -135,7 +237,9 @@ func (w *mappingWriter) urn(indent int, member string, kind ofb.Kind, expression
 func (w *mappingWriter) joins(d *tableFound, all []*memberPlace, client *columnValue) {
 	first := true
 	for _, j := range d.joins {
-		uses := func(c *columnValue) bool { return c != nil && c.join == j.name }
+		uses := func(c *columnValue) bool {
+			return c != nil && (c.join == j.name || slices.ContainsFunc(d.joins, func(further join) bool { return further.through == j.name && c.join == further.name }))
+		}
 		if !uses(client) && !slices.ContainsFunc(all, func(p *memberPlace) bool { return uses(p.from) }) {
 			continue
 		}
@@ -222,6 +326,9 @@ func (w *mappingWriter) object(indent int, all []*memberPlace, at []string) {
 		}
 		part, required := all[i:i+n], all[i].Required[len(at)]
 		i += n
+		if len(at) == 0 && len(part[0].Path) > 1 && !required {
+			unsaid(part, meanings(name))
+		}
 		found := slices.ContainsFunc(part, func(p *memberPlace) bool { return p.from != nil })
 		needed := slices.ContainsFunc(part, func(p *memberPlace) bool { return !slices.Contains(p.Required[len(at):], false) })
 		switch {
@@ -240,6 +347,19 @@ func (w *mappingWriter) object(indent int, all []*memberPlace, at []string) {
 	}
 	if len(without) > 0 {
 		w.say(indent, "# without a column here, and not always required: %s", strings.Join(without, ", "))
+	}
+}
+
+// unsaid takes their columns from the members of an object of the document that need not be there, if none of the columns says a word of its name: half an
+// object that is there by mistake is worse than none.
+func unsaid(part []*memberPlace, name []string) {
+	if slices.ContainsFunc(part, func(p *memberPlace) bool {
+		return p.from != nil && slices.ContainsFunc(p.from.words, func(w string) bool { return slices.Contains(name, w) })
+	}) {
+		return
+	}
+	for _, p := range part {
+		p.from = nil
 	}
 }
 
@@ -323,6 +443,9 @@ func (w *mappingWriter) found(indent int, name string, p *memberPlace, c *column
 			note = " # TODO: the newest row has none of " + some(p.Enum) + "; write each value with ? :"
 			w.todo++
 		}
+	}
+	if note == "" && p.guess != "" {
+		note = " # guess: " + p.guess
 	}
 	w.say(indent, "%s: %s%s", name, quote(text), note)
 }
