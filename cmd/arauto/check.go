@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"text/tabwriter"
 	"time"
 
@@ -16,19 +18,31 @@ func checkCommand(w world) *cobra.Command {
 		Use: "check", Short: "try everything that serve needs, and report every problem", Args: cobra.NoArgs,
 		Long: `Print the effective settings with their origin, secrets masked. Then try what serve does before it serves: files, certificates, keys,
 the key of the log and its registration, the state folder, the addresses of the listeners, sources, database and clock.
-Nothing is changed. What is not tried is listed.
+Nothing is changed. What is not tried is listed. With --source only a mapping is tried, with the rights and tables of its origin, before the
+gateway has any settings.
 Exit code 2: serve would refuse to start. Exit code 1: it would start and not be ready, for instance because the database is away.`,
 	}
 	settings := configFlag(c)
 	offline := c.Flags().Bool("offline", false, "settings and the files that they name alone: no database, no other host, no listener, no state folder")
 	running := c.Flags().Bool("running", false, "a replica with these settings runs here: leave out the addresses of the listeners")
+	source := c.Flags().String("source", "", "mapping file of a source: try this alone, and no other setting")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *offline && *running {
 			return wrongUse("--offline and --running: use one of them; --offline leaves the listeners out as well")
 		}
+		if *source != "" && (*offline || *running) {
+			return wrongUse("--source: it asks the source's origin and nothing of this machine; leave out --offline and --running")
+		}
 		cfg, err := config.Read(*settings, w.environ)
 		if err != nil {
 			return err
+		}
+		if *source != "" {
+			if err := checkSource(cmd.Context(), w.stdout, cfg, *source); err != nil {
+				return err
+			}
+			fmt.Fprintln(w.stdout, "check: ok")
+			return nil
 		}
 		table := tabwriter.NewWriter(w.stdout, 0, 8, 2, ' ', 0)
 		for _, e := range cfg.Effective() {
@@ -64,4 +78,14 @@ Exit code 2: serve would refuse to start. Exit code 1: it would start and not be
 		return nil
 	}
 	return c
+}
+
+// checkSource tries one mapping with its origin, and writes what was found. The error names every problem.
+func checkSource(ctx context.Context, out io.Writer, cfg *config.Config, file string) error {
+	cfg.Watch.Sources = []string{file}
+	report, err := gateway.ExamineSources(ctx, cfg)
+	for _, line := range report.Findings {
+		fmt.Fprintln(out, line)
+	}
+	return err
 }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/demo"
-	"github.com/arauto/arauto/internal/watch/sources"
 )
 
 func demoCommand(w world) *cobra.Command {
@@ -16,8 +16,8 @@ func demoCommand(w world) *cobra.Command {
 		Use: "demo", Short: "play three deliveries on this machine; needs PostgreSQL's programs only", Args: cobra.NoArgs,
 		Long: "Start a temporary PostgreSQL and PKI, the gateway, two stand-in initiators and a stand-in core. Then play three payment\n" +
 			"changes: delivered at the first attempt; refused, then delivered at the second; given up after the third. The demo ends\n" +
-			"within two minutes. It prints \"demo: ok\" only if everything happened as the rules say. With --source it follows a core of\n" +
-			"yours, and prints what the initiators receive.",
+			"within two minutes. It prints \"demo: ok\" only if everything happened as the rules say. With --source it tries your mapping as\n" +
+			"arauto check does, follows your core, and prints what the initiators receive.",
 	}
 	keep := c.Flags().Bool("keep", false, "leave everything running until interrupted, with the addresses printed")
 	source := c.Flags().String("source", "", "mapping file of a source of your own, followed in place of the three changes until interrupted")
@@ -28,7 +28,12 @@ func demoCommand(w world) *cobra.Command {
 			if *source, err = filepath.Abs(*source); err != nil {
 				return fmt.Errorf("--source: %w", err)
 			}
-			if _, err := sources.ReadMapping(*source); err != nil {
+			cfg, err := config.Read("", nil) // a source stands for itself: the demo has settings of its own
+			if err != nil {
+				return err
+			}
+			cfg.Profile = config.Development
+			if err := checkSource(cmd.Context(), w.stdout, cfg, *source); err != nil {
 				return err
 			}
 		}

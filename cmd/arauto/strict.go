@@ -90,11 +90,14 @@ func helpForNothing(root *cobra.Command, args []string) error {
 // flagName finds the flags in a usage text.
 var flagName = regexp.MustCompile(`--([a-z][a-z-]*)`)
 
-// nearest asks whether the name of a command below c was meant; "" where none is near.
+// nearest asks whether the name of a command below c was meant, or one of another place; "" where none is near.
 func nearest(c *cobra.Command, typed string) string {
 	c.SuggestionsMinimumDistance = 2
 	if found := c.SuggestionsFor(typed); len(found) > 0 {
 		return ", did you mean " + found[0] + "?"
+	}
+	if other, rest, err := c.Root().Find([]string{typed}); err == nil && len(rest) == 0 && c != c.Root() {
+		return ", did you mean " + other.CommandPath() + "?"
 	}
 	return ""
 }

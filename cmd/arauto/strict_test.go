@@ -66,6 +66,7 @@ func TestAMisspelledNameIsToldTheNearest(t *testing.T) {
 	for line, near := range map[string]string{
 		"audit verfy":               `"verfy" is not a command of "arauto audit", did you mean verify?`,
 		"audit verfy --key k":       "did you mean verify?",
+		"watch explain --source x":  `"explain" is not a command of "arauto watch", did you mean arauto explain?`,
 		"audti verify":              "audit",
 		"audit verfy --help":        `"verfy" is not a command of "arauto audit", did you mean verify?`,
 		"audit -h verfy":            "did you mean verify?",

@@ -73,7 +73,15 @@ func Examine(ctx context.Context, cfg *config.Config, now time.Time, scope Scope
 	return &e.Examined, e.problems.Err()
 }
 
-// examination is one run of Examine.
+// ExamineSources tries the sources of the settings and nothing else: their mapping files, the rights that each origin grants, whether the
+// mappings fit its tables, and what would become of the newest rows. The error is a *config.Error with every problem.
+func ExamineSources(ctx context.Context, cfg *config.Config) (*Examined, error) {
+	e := &examination{cfg: cfg}
+	e.sources(ctx)
+	return &e.Examined, e.problems.Err()
+}
+
+// examination is one run of Examine or ExamineSources.
 type examination struct {
 	Examined
 	cfg        *config.Config

@@ -4,11 +4,13 @@ import (
 	"context"
 	"net/http"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/watch"
 )
 
 // follow tells what the initiators receive, and what became of the rows that nobody is told of, until ctx ends.
@@ -28,8 +30,47 @@ func (d *demo) follow(ctx context.Context, initiators map[string]*standin.Initia
 		})
 	}
 	all.Go(func() { d.tellUntold(ctx) })
+	all.Go(func() { d.tellSource(ctx) })
 	d.stay(ctx)
 	all.Wait()
+}
+
+// tellSource looks every second for what the reader says of the source, and tells each change of it.
+func (d *demo) tellSource(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for last := ""; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var list struct {
+			Sources []struct {
+				Name   string
+				Status *struct {
+					State     watch.SourceState
+					LastError string
+					Stopped   []watch.Stopped
+				}
+			}
+		}
+		if err := d.core.Call(ctx, http.MethodGet, "/internal/v1/sources", nil, &list); err != nil || len(list.Sources) == 0 || list.Sources[0].Status == nil {
+			continue // the replica ends, is busy, or has reported nothing yet
+		}
+		s := list.Sources[0]
+		now := string(s.Status.State)
+		if s.Status.State != watch.Running && s.Status.LastError != "" {
+			now += ": " + s.Status.LastError
+		}
+		for _, t := range s.Status.Stopped {
+			now += "; table " + t.Table + " stopped: " + strings.Join(t.Why, "; ")
+		}
+		if now != last {
+			d.say("gateway", "source %s is %s", s.Name, now)
+			last = now
+		}
+	}
 }
 
 // changesCounted are the counters of changes that were not announced.
