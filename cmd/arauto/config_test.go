@@ -145,7 +145,9 @@ func brokenOnes() []broken {
 	production("no directory in production", "directory.jwks", map[string]string{"ARAUTO_DIRECTORY_JWKS": ""}, "is not set")
 	return append(out,
 		broken{name: "a key file others can read", files: map[string]string{"open.key": "-"}, set: map[string]string{"ARAUTO_SIGNING_KEY": "OWN/open.key"}, key: "signing.key", why: "chmod 600"},
-		broken{name: "an empty key file", files: map[string]string{"empty.key": ""}, set: map[string]string{"ARAUTO_WEBHOOK_TLS_KEY": "OWN/empty.key"}, key: "webhook.tls_cert", why: "empty.key"},
+		broken{name: "an empty key file", files: map[string]string{"empty.key": ""}, set: map[string]string{"ARAUTO_WEBHOOK_TLS_KEY": "OWN/empty.key"}, key: "webhook.tls_key", why: "empty.key"},
+		broken{name: "a key of the internal listener that others can read", files: map[string]string{"open.key": "-"}, set: map[string]string{"ARAUTO_INTERNAL_TLS_CERT": "DIR/holder/server.pem", "ARAUTO_INTERNAL_TLS_KEY": "OWN/open.key"}, key: "internal.tls_key", why: "chmod 600"},
+		broken{name: "a next key that is not there", set: map[string]string{"ARAUTO_SIGNING_NEXT_KEY": "OWN/absent.key", "ARAUTO_SIGNING_NEXT_KID": "next"}, key: "signing.next_key", why: "no such file"},
 		broken{name: "a key of another certificate", set: map[string]string{"ARAUTO_PUBLIC_TLS_KEY": "DIR/holder/brcac.key"}, key: "public.tls_cert", why: "brcac.key"},
 		broken{name: "a webhook key of another certificate", set: map[string]string{"ARAUTO_WEBHOOK_TLS_KEY": "DIR/holder/server.key"}, key: "webhook.tls_cert", why: "server.key"},
 		broken{name: "a setting nobody knows", yaml: "webhook:\n  insecure: true\n", key: "insecure", why: "not found"},

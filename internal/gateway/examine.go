@@ -300,6 +300,7 @@ func (e *examination) unchecked() {
 			e.Unchecked = append(e.Unchecked, text)
 		}
 	}
+	say(os.Geteuid() == 0, "what the user of serve may read and write: this is root, who may read and write everything; run check as that user")
 	if e.scope == Offline {
 		e.Unchecked = append(e.Unchecked, "the database, the addresses of the listeners, the state folder, and everything that is on another host (--offline)")
 		say(len(c.Watch.Sources) > 0, "whether the mappings fit the tables of their origins (--offline)")

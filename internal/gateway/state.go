@@ -6,11 +6,21 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
-// stateProblem names the setting of the state folder.
+// stateProblem names the setting of the state folder, and says what would be right.
 func stateProblem(err error) string {
-	return fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; name a folder we may write to", err)
+	cure := "name a folder we may write to"
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		cure = "free space there, or name a folder on a disk that has some"
+	case errors.Is(err, fs.ErrPermission):
+		cure = "give the folder and what is in it to the user of serve, or name another folder"
+	case errors.Is(err, syscall.EROFS):
+		cure = "mount it for writing (a systemd unit: ReadWritePaths), or name a folder we may write to"
+	}
+	return fmt.Sprintf("state_dir (ARAUTO_STATE_DIR): %v; %s", err, cure)
 }
 
 // stateWritable tells whether a replica could use a folder as its state folder, and leaves nothing behind. Where the folder is not

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/arauto/arauto/internal/audit"
@@ -83,6 +84,9 @@ type fileAnchor string
 
 func (f fileAnchor) put(_ context.Context, h head) error {
 	file, err := os.OpenFile(string(f), os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o644) //nolint:gosec // checkpoints are for everybody
+	if errors.Is(err, syscall.EROFS) {
+		return fmt.Errorf("%w; mount it for writing, and let a systemd unit name its folder in ReadWritePaths", err)
+	}
 	if err != nil {
 		return err
 	}

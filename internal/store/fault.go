@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -150,7 +151,11 @@ func Unavailable(doing string, err error) error {
 	if cause == CauseRecord || cause == CauseUnknown {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
-	return fmt.Errorf("%s: %w: %w", doing, outage{cause, IsCode(err, "55P03")}, err)
+	failed := fmt.Errorf("%s: %w: %w", doing, outage{cause, IsCode(err, "55P03")}, err)
+	if _, stranger := errors.AsType[x509.UnknownAuthorityError](err); stranger {
+		failed = fmt.Errorf("%w; name the authority of the server's certificate by sslrootcert=FILE in the URL of the database", failed)
+	}
+	return failed
 }
 
 // IsCode tells whether the server refused with this SQLSTATE.

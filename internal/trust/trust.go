@@ -123,7 +123,12 @@ func (t *Trust) loadBrand(p *config.Problems, settings config.BrandSettings) *Br
 	b.published = t.keySet(p, b.Setting("signing.published"), b.Signing.Published)
 	var err error
 	b.Signers, err = jws.OpenSigners(jws.SignersConfig{Keys: t.signingKeys(b), Published: b.published})
-	p.File(b.Setting("signing.key"), err)
+	if setting := "signing.key"; err != nil {
+		if b.Signing.NextKey != b.Signing.Key && blames(err, b.Signing.NextKey) {
+			setting = "signing.next_key"
+		}
+		p.File(b.Setting(setting), err)
+	}
 	b.tokens = t.keySet(p, b.Setting("tokens.jwks"), b.Tokens.JWKS)
 	b.directory = t.keySet(p, b.Setting("directory.jwks"), b.Directory.JWKS)
 	if b.Tokens.IntrospectionURL != "" && b.Client != nil {
@@ -150,10 +155,21 @@ func LoadSending(cfg *config.Config) (*Trust, error) {
 	return t, p.Err()
 }
 
+// identity reads a certificate and its key. A problem is told of the setting whose file is to blame: of key, which names the
+// certificate, or of the setting beside it, which names the private key.
 func identity(p *config.Problems, key, cert, private string, purpose mtls.Purpose) *mtls.Identity {
 	id, err := mtls.LoadIdentity(cert, private, purpose)
+	if blames(err, private) {
+		key = strings.TrimSuffix(key, "tls_cert") + "tls_key"
+	}
 	p.File(key, err)
 	return id
+}
+
+// blames tells whether an error is about this file.
+func blames(err error, file string) bool {
+	wrong, ok := errors.AsType[*mtls.FileError](err)
+	return ok && wrong.File == file
 }
 
 // signingKeys returns ours, the next one first: it signs as soon as it is published.
