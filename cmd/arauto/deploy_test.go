@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/port"
 	"github.com/arauto/arauto/internal/lab/temppostgres"
 )
@@ -61,7 +63,7 @@ func openMachine(t *testing.T) *machine {
 		"db.example.com:5432", u.Host, "sslmode=verify-full", "sslmode=disable",
 		"10.0.0.5:9443", internal, "10.0.0.5:9090", m.ops,
 		"/usr/local/bin/", m.path("bin")+"/", "/etc/systemd/system/", m.path("units")+"/", "/etc/arauto", m.path("etc"),
-		"/var/lib/arauto", m.path("state"), "/mnt/worm/", m.path("worm")+"/",
+		"/var/lib/arauto", m.path("state"), "/mnt/worm", m.path("worm"),
 		"https://sso.banco.example.com/jwks", of("internal/jwks.json"), "https://auth.banco.example.com/jwks", of("tokens/jwks.json"),
 		"https://keystore.example.com/openbanking.jwks", of("directory/jwks.json"),
 		"http://crl.example.com/clients.crl", of("crl/clients.crl"), "http://crl.example.com/servers.crl", of("crl/servers.crl"),
@@ -97,6 +99,7 @@ func (m *machine) certificates() {
 		"server.pem": "holder/server.pem", "server.key": "holder/server.key", "internal.pem": "holder/server.pem", "internal.key": "holder/server.key",
 		"brseal.key": "holder/brseal.key", "brcac.pem": "holder/brcac.pem", "brcac.key": "holder/brcac.key",
 		"client-authorities.pem": "trust/clients.pem", "receiver-roots.pem": "trust/roots.pem",
+		"database-ca.pem": "trust/roots.pem",
 	} {
 		m.write("etc/"+to, readFile(m.t, m.path("pki", filepath.FromSlash(from))), 0o600)
 	}
@@ -104,8 +107,9 @@ func (m *machine) certificates() {
 
 // unit is what systemd takes from arauto.service to run it.
 type unit struct {
-	environment     []string
-	before, command []string
+	environment, command []string
+	writable             []string // folders outside its state folder
+	waits                string   // the exit codes after which it waits for a person
 }
 
 // readUnit reads the unit as it was installed.
@@ -116,9 +120,14 @@ func (m *machine) readUnit(name string) (u unit) {
 		switch key {
 		case "Environment":
 			u.environment = append(u.environment, value)
-		case "ExecStartPre":
-			require.Nil(m.t, u.before)
-			u.before = strings.Fields(value)
+		case "ExecStartPre", "ExecCondition", "ExecStartPost":
+			m.t.Fatalf("%s: RestartPreventExitStatus does not count for it, so a setting that is wrong would start it again for ever", line)
+		case "ReadWritePaths":
+			for folder := range strings.FieldsSeq(value) {
+				u.writable = append(u.writable, strings.TrimPrefix(folder, "-"))
+			}
+		case "RestartPreventExitStatus":
+			u.waits = value
 		case "ExecStart":
 			u.command = strings.Fields(value)
 		}
@@ -127,16 +136,11 @@ func (m *machine) readUnit(name string) (u unit) {
 	return u
 }
 
-// start does what systemctl start does: what must succeed before, then the command itself.
+// start does what systemctl start does.
 func (m *machine) start(u unit) *exec.Cmd {
 	m.t.Helper()
-	environ := append([]string{"PATH=" + os.Getenv("PATH"), "ARAUTO_PUBLIC_ADDR=127.0.0.1:0"}, u.environment...)
-	before := exec.CommandContext(m.t.Context(), u.before[0], u.before[1:]...)
-	before.Env = environ
-	out, err := before.CombinedOutput()
-	require.NoError(m.t, err, "ExecStartPre: %s", out)
 	cmd := exec.Command(u.command[0], u.command[1:]...)
-	cmd.Env = environ
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "ARAUTO_PUBLIC_ADDR=127.0.0.1:0"}, u.environment...)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	require.NoError(m.t, cmd.Start())
@@ -238,19 +242,47 @@ func TestDeployThePageRunningIsFollowedWordForWord(t *testing.T) {
 	require.NoError(t, cmd.Wait(), "a drain ends with exit code 0")
 }
 
+// install puts in place what steps 2 and 3 of the page do.
+func (m *machine) install() {
+	m.t.Helper()
+	require.NoError(m.t, os.Mkdir(m.path("etc"), 0o700))
+	m.certificates()
+	for name, from := range map[string]string{
+		"bin/arauto": "arauto-linux-amd64", "etc/arauto.yaml": "arauto.yaml", "units/arauto.service": "arauto.service",
+	} {
+		m.write(name, readFile(m.t, m.path("release", from)), 0o700)
+	}
+}
+
+// TestDeployTheUnitWaitsForAPersonWhenASettingIsWrong: the exit code is that of the unit's own command, and the unit knows it.
+func TestDeployTheUnitWaitsForAPersonWhenASettingIsWrong(t *testing.T) {
+	t.Parallel()
+	m := openMachine(t)
+	m.install()
+	u := m.readUnit(m.path("units", "arauto.service"))
+	require.NoError(t, os.Remove(m.path("etc", "brcac.pem")))
+	cmd := m.start(u)
+	var exit *exec.ExitError
+	require.ErrorAs(t, cmd.Wait(), &exit)
+	require.Equal(t, u.waits, strconv.Itoa(exit.ExitCode()))
+}
+
+// TestDeployTheUnitLetsServeWriteWhereTheSettingsSay: everything else is read-only for it.
+func TestDeployTheUnitLetsServeWriteWhereTheSettingsSay(t *testing.T) {
+	t.Parallel()
+	m := openMachine(t)
+	u := m.readUnit(m.path("release", "arauto.service"))
+	cfg, err := config.Read(m.path("release", "arauto.yaml"), u.environment)
+	require.NoError(t, err)
+	require.NotEmpty(t, cfg.Log.AnchorFile)
+	require.Contains(t, u.writable, filepath.Dir(cfg.Log.AnchorFile))
+}
+
 // TestDeployTheSystemdUnitWaitsForItsDatabase starts the unit while there is no database, and brings the database later.
 func TestDeployTheSystemdUnitWaitsForItsDatabase(t *testing.T) {
 	t.Parallel()
 	m := openMachine(t)
-	require.NoError(t, os.Mkdir(m.path("etc"), 0o700))
-	m.certificates()
-	for _, name := range []string{"bin/arauto", "etc/arauto.yaml", "units/arauto.service"} {
-		from := "release/" + filepath.Base(name)
-		if name == "bin/arauto" {
-			from = "release/arauto-linux-amd64"
-		}
-		m.write(name, readFile(t, m.path(from)), 0o700)
-	}
+	m.install()
 	steps := m.places.Replace(blocks(t, runningPage, "The first start"))
 	prepare := exec.CommandContext(t.Context(), "bash", "-c", asRoot+m.databaseSteps(steps))
 	prepare.Env, prepare.Dir = []string{"PATH=" + m.path("bin") + ":" + os.Getenv("PATH"), "HOME=" + m.dir}, m.path("release")
