@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -47,6 +48,12 @@ func TestTheComposeFileStartsOneAfterTheOther(t *testing.T) {
 		}
 	}
 	require.Contains(t, p.Configs["login"].Content, "IN ROLE arauto_app")
+	container, err := os.ReadFile(filepath.Join(files, "Containerfile"))
+	require.NoError(t, err)
+	require.Contains(t, string(container), "COPY --chown=65532:65532 --chmod=0700 state /var/lib/arauto", "a new volume has the owner of the image's folder")
+	release, err := os.ReadFile("../../../.ci/release")
+	require.NoError(t, err)
+	require.Contains(t, string(release), "mkdir dist/state", "the Containerfile copies it")
 	for _, port := range s.Ports {
 		if port.Target == 9090 {
 			require.Equal(t, "127.0.0.1", port.HostIP, "metrics and health have no token")

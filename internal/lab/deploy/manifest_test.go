@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -47,6 +49,21 @@ var objects = map[string]func() object{
 	"networking.k8s.io/v1 NetworkPolicy": func() object { return &networkingv1.NetworkPolicy{} },
 	"apps/v1 StatefulSet":                func() object { return &appsv1.StatefulSet{} },
 	"batch/v1 Job":                       func() object { return &batchv1.Job{} },
+
+	"monitoring.coreos.com/v1 ServiceMonitor": func() object { return &serviceMonitor{} },
+}
+
+// serviceMonitor is the part of the operator's object that the chart has.
+type serviceMonitor struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Spec              struct {
+		Selector  metav1.LabelSelector `json:"selector"`
+		Endpoints []struct {
+			Port     string `json:"port"`
+			Interval string `json:"interval"`
+		} `json:"endpoints"`
+	} `json:"spec"`
 }
 
 // decode reads objects strictly: an unknown or repeated member, or a value of another type, is an error.
@@ -136,7 +153,7 @@ func plain(t *testing.T, all map[string]object) map[string]object {
 				}
 			}
 		case *batchv1.Job:
-			o.Spec.Template.Labels = nil
+			o.Spec.Template.Labels = map[string]string{"app": o.Spec.Template.Labels["app"]}
 		}
 		out[name] = o
 	}
@@ -166,7 +183,7 @@ func TestTheHelmChartRendersWhatTheKustomizeBaseHas(t *testing.T) {
 func TestTheChartsValuesReachTheObjects(t *testing.T) {
 	all := helm(t, map[string]any{
 		"image": "registry.bank.example/arauto:v9", "replicas": 5, "memory": map[string]any{"limit": "3Gi", "go": "2GiB"},
-		"secrets": map[string]any{"keys": "other-keys"}, "network": map[string]any{"database": map[string]any{"cidr": "10.9.8.7/32", "port": 6432}},
+		"secrets": map[string]any{"keys": "other-keys"}, "network": map[string]any{"database": map[string]any{"cidrs": []string{"10.9.8.7/32", "10.9.8.8/32"}, "port": 6432}},
 		"settings": map[string]any{"public": map[string]any{"max_rate": 900}},
 	})
 	set := all["apps/v1 StatefulSet arauto"].(*appsv1.StatefulSet)
@@ -175,7 +192,12 @@ func TestTheChartsValuesReachTheObjects(t *testing.T) {
 	require.Equal(t, "3Gi", set.Spec.Template.Spec.Containers[0].Resources.Limits.Memory().String())
 	require.Equal(t, "other-keys", volume(t, &set.Spec.Template.Spec, "secret").Secret.SecretName)
 	require.Equal(t, 4, all["policy/v1 PodDisruptionBudget arauto"].(*policyv1.PodDisruptionBudget).Spec.MinAvailable.IntValue())
-	require.Equal(t, "10.9.8.7/32", all["networking.k8s.io/v1 NetworkPolicy arauto"].(*networkingv1.NetworkPolicy).Spec.Egress[1].To[0].IPBlock.CIDR)
+	for _, name := range []string{"arauto", "arauto-migrate"} {
+		to := all["networking.k8s.io/v1 NetworkPolicy "+name].(*networkingv1.NetworkPolicy).Spec.Egress[1]
+		require.Equal(t, "10.9.8.7/32", to.To[0].IPBlock.CIDR)
+		require.Equal(t, "10.9.8.8/32", to.To[1].IPBlock.CIDR)
+		require.Equal(t, 6432, to.Ports[0].Port.IntValue())
+	}
 	settings := all["v1 ConfigMap arauto"].(*corev1.ConfigMap).Data["arauto.yaml"]
 	require.Contains(t, settings, "max_rate: 900")
 	require.Contains(t, settings, "base_url: https://api.banco.example.com")
@@ -183,6 +205,64 @@ func TestTheChartsValuesReachTheObjects(t *testing.T) {
 	require.NotEqual(t, other.Spec.Template.Annotations, set.Spec.Template.Annotations, "other settings restart the replicas")
 	require.Equal(t, "batch/v1 Job arauto-migrate", first(all, "batch/v1 Job"))
 	require.Equal(t, "pre-install,pre-upgrade", all["batch/v1 Job arauto-migrate"].GetAnnotations()["helm.sh/hook"])
+}
+
+// TestWhatAClusterAsksForReachesTheObjects: a private registry, a pool of nodes, a class of disks, a balancer, mappings, the console and
+// Prometheus' operator need no copy of the chart.
+func TestWhatAClusterAsksForReachesTheObjects(t *testing.T) {
+	rule := map[string]any{"ports": []any{map[string]any{"port": 9093, "protocol": "TCP"}}}
+	all := helm(t, map[string]any{
+		"pod":          map[string]any{"imagePullSecrets": []any{map[string]any{"name": "pull"}}, "nodeSelector": map[string]any{"zone": "payments"}},
+		"storageClass": "fast", "public": map[string]any{"type": "LoadBalancer", "annotations": map[string]any{"bank/balancer": "tcp"}},
+		"files": map[string]any{"core.yaml": "source: core\n"}, "monitor": map[string]any{"enabled": true, "labels": map[string]any{"release": "prometheus"}},
+		"network": map[string]any{"egress": []any{rule}}, "settings": map[string]any{"console": map[string]any{"addr": "0.0.0.0:9643"}},
+	})
+	set := all["apps/v1 StatefulSet arauto"].(*appsv1.StatefulSet)
+	for _, pod := range []*corev1.PodSpec{&set.Spec.Template.Spec, &all["batch/v1 Job arauto-migrate"].(*batchv1.Job).Spec.Template.Spec} {
+		require.Equal(t, "pull", pod.ImagePullSecrets[0].Name)
+		require.Equal(t, "payments", pod.NodeSelector["zone"])
+	}
+	require.Equal(t, "fast", *set.Spec.VolumeClaimTemplates[0].Spec.StorageClassName)
+	service := all["v1 Service arauto-public"].(*corev1.Service)
+	require.Equal(t, corev1.ServiceTypeLoadBalancer, service.Spec.Type)
+	require.Equal(t, "tcp", service.Annotations["bank/balancer"])
+	require.Equal(t, "source: core\n", all["v1 ConfigMap arauto"].(*corev1.ConfigMap).Data["core.yaml"])
+	policy := all["networking.k8s.io/v1 NetworkPolicy arauto"].(*networkingv1.NetworkPolicy)
+	require.Equal(t, 9093, policy.Spec.Egress[len(policy.Spec.Egress)-1].Ports[0].Port.IntValue())
+
+	require.Contains(t, set.Spec.Template.Spec.Containers[0].Ports, corev1.ContainerPort{Name: "console", ContainerPort: 9643})
+	require.Equal(t, int32(9643), all["v1 Service arauto-console"].(*corev1.Service).Spec.Ports[0].Port)
+	require.Equal(t, "console", policy.Spec.Ingress[1].Ports[1].Port.StrVal)
+	monitor := all["monitoring.coreos.com/v1 ServiceMonitor arauto"].(*serviceMonitor)
+	require.Equal(t, "prometheus", monitor.Labels["release"])
+	selects(t, monitor.Spec.Selector.MatchLabels, all["v1 Service arauto-replicas"].GetLabels(), "the monitor")
+	require.Equal(t, all["v1 Service arauto-replicas"].(*corev1.Service).Spec.Ports[0].Name, monitor.Spec.Endpoints[0].Port)
+
+	plain := helm(t, nil)
+	require.NotContains(t, plain, "monitoring.coreos.com/v1 ServiceMonitor arauto")
+	require.NotContains(t, plain, "v1 Service arauto-console")
+}
+
+// TestKeysAreCopiedAgain: the runtime of a node may start init containers twice in one pod, and the keys of the first copy cannot be
+// written to.
+func TestKeysAreCopiedAgain(t *testing.T) {
+	set := kustomize(t, "base")["apps/v1 StatefulSet arauto"].(*appsv1.StatefulSet)
+	command := set.Spec.Template.Spec.InitContainers[0].Command
+	secret, keys := t.TempDir(), t.TempDir()
+	script := strings.NewReplacer("/secret/", secret+"/", "/etc/arauto-keys/", keys+"/").Replace(command[len(command)-1])
+	for _, name := range []string{"old.key", "new.key"} {
+		require.NoError(t, os.WriteFile(filepath.Join(secret, name), []byte(name), 0o600))
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", script).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		all, err := os.ReadDir(keys)
+		require.NoError(t, err)
+		require.Len(t, all, 1, "what left the secret leaves the copy")
+		info, err := all[0].Info()
+		require.NoError(t, err)
+		require.Equal(t, name, info.Name())
+		require.Equal(t, os.FileMode(0o400), info.Mode())
+		require.NoError(t, os.Remove(filepath.Join(secret, name)))
+	}
 }
 
 func first(all map[string]object, kind string) string {
@@ -212,7 +292,9 @@ func TestTheObjectsFitEachOther(t *testing.T) {
 	require.Contains(t, all, "v1 Service "+set.Spec.ServiceName)
 	require.Contains(t, all, "v1 ConfigMap "+volume(t, pod, "settings").ConfigMap.Name)
 	require.False(t, *pod.EnableServiceLinks, "variables that Kubernetes makes of services would begin as settings do")
-	require.GreaterOrEqual(t, *pod.TerminationGracePeriodSeconds, int64(25), "a drain takes 20 s")
+	wait := pod.Containers[0].Lifecycle.PreStop.Sleep.Seconds
+	require.Positive(t, wait, "balancers go on sending connections for a moment")
+	require.GreaterOrEqual(t, *pod.TerminationGracePeriodSeconds, wait+25, "a drain takes 20 s")
 
 	ports := map[string]bool{}
 	for _, p := range pod.Containers[0].Ports {
@@ -229,7 +311,11 @@ func TestTheObjectsFitEachOther(t *testing.T) {
 			selects(t, o.Spec.Selector.MatchLabels, labels, name)
 			require.Less(t, o.Spec.MinAvailable.IntValue(), int(*set.Spec.Replicas))
 		case *networkingv1.NetworkPolicy:
-			selects(t, o.Spec.PodSelector.MatchLabels, labels, name)
+			of := labels
+			if o.Name == "arauto-migrate" {
+				of = all["batch/v1 Job arauto-migrate"].(*batchv1.Job).Spec.Template.Labels
+			}
+			selects(t, o.Spec.PodSelector.MatchLabels, of, name)
 			for _, rule := range o.Spec.Ingress {
 				require.True(t, ports[rule.Ports[0].Port.StrVal], "%s: the pod has no port %s", name, rule.Ports[0].Port.StrVal)
 			}
@@ -273,6 +359,7 @@ func mounts(t *testing.T, pod *corev1.PodSpec, claims []corev1.PersistentVolumeC
 		require.True(t, *c.SecurityContext.ReadOnlyRootFilesystem, c.Name)
 		require.Equal(t, []corev1.Capability{"ALL"}, c.SecurityContext.Capabilities.Drop, c.Name)
 		require.Contains(t, c.Image, ":", "%s has a version", c.Name)
+		require.False(t, c.Resources.Requests.Cpu().IsZero() || c.Resources.Limits.Memory().IsZero(), "%s: a namespace with a quota takes no pod without", c.Name)
 	}
 	require.Equal(t, len(there), len(used), "a volume that no container mounts")
 }
