@@ -63,14 +63,14 @@ func (c *Config) envProblems(values map[string]string, err error) error {
 	return p.Err()
 }
 
-// ourTypes are the names of Go types in errors of package yaml.
-var ourTypes = regexp.MustCompile(`in type config\.[A-Z][A-Za-z]*`)
+// ourTypes are the Go types at the end of errors of package yaml: a name, or all members of a group.
+var ourTypes = regexp.MustCompile(`(?s)in type (config\.|struct \{).*$`)
 
 // yamlProblem names the setting on a line of the file that has a value of the wrong type, again without the value.
 func (c *Config) yamlProblem(text []byte, problem string) string {
 	var line int
 	if _, err := fmt.Sscanf(problem, "line %d: cannot unmarshal", &line); err != nil {
-		return ourTypes.ReplaceAllString(problem, "among the settings")
+		return c.unknownKey(problem)
 	}
 	var document yaml.Node
 	if yaml.Unmarshal(text, &document) != nil || len(document.Content) == 0 {

@@ -21,15 +21,16 @@ var others = []string{
 func (c *Config) unknownVariables(values map[string]string) (problems []string) {
 	known := map[string]bool{}
 	for _, s := range c.settings() {
-		known[s.env] = true
+		known[strings.TrimPrefix(s.env, ours)] = true
 	}
 	for name := range values {
-		if !strings.HasPrefix(name, ours) || known[name] || isOther(name) || isServiceLink(name, values) {
+		short, is := strings.CutPrefix(name, ours)
+		if !is || known[short] || isOther(name) || isServiceLink(name, values) {
 			continue
 		}
 		cure := "see arauto help settings"
-		if near := nearestName(name, known); near != "" {
-			cure = "did you mean " + near + "? " + cure
+		if near := nearestName(short, known); near != "" {
+			cure = "did you mean " + ours + near + "? " + cure
 		}
 		problems = append(problems, fmt.Sprintf("%s: no setting has this variable; %s", name, cure))
 	}
@@ -57,13 +58,37 @@ func isServiceLink(name string, values map[string]string) bool {
 	return false
 }
 
-// nearestName returns the known name that fewest changes of a letter lead to: at most a third of its letters behind the prefix;
-// "" where there is none.
+// unknownKey says of a key of the file that is no setting which one is near to it, and hides the names of our types.
+func (c *Config) unknownKey(problem string) string {
+	text := ourTypes.ReplaceAllString(problem, "among the settings")
+	var line int
+	var name string
+	if _, err := fmt.Sscanf(problem, "line %d: field %s not found", &line, &name); err != nil {
+		return text
+	}
+	known := map[string]bool{}
+	for _, s := range c.settings() {
+		for part := range strings.SplitSeq(s.key, ".") {
+			known[part] = true
+		}
+	}
+	cure := "see arauto help settings"
+	switch near := nearestName(name, known); near {
+	case "":
+	case name:
+		cure = "it belongs to another group: " + cure
+	default:
+		cure = "did you mean " + near + "? " + cure
+	}
+	return text + "; " + cure
+}
+
+// nearestName returns the known name that fewest changes of a letter lead to: at most a third of its letters; "" where there is none.
 func nearestName(name string, known map[string]bool) string {
 	best, fewest := "", 1<<30
 	for k := range known {
 		n := editDistance(name, k)
-		if n <= (len(k)-len(ours))/3 && (n < fewest || n == fewest && k < best) {
+		if n <= len(k)/3 && (n < fewest || n == fewest && k < best) {
 			best, fewest = k, n
 		}
 	}
