@@ -159,7 +159,7 @@ func LoadSending(cfg *config.Config) (*Trust, error) {
 // certificate, or of the setting beside it, which names the private key.
 func identity(p *config.Problems, key, cert, private string, purpose mtls.Purpose) *mtls.Identity {
 	id, err := mtls.LoadIdentity(cert, private, purpose)
-	if blames(err, private) {
+	if private != cert && blames(err, private) {
 		key = strings.TrimSuffix(key, "tls_cert") + "tls_key"
 	}
 	p.File(key, err)
