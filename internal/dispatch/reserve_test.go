@@ -161,7 +161,7 @@ func TestALaneThatIsFullOfCommitsIsAskedAgain(t *testing.T) {
 		w := newWorld(t, func(notice.Attempt) answer { return answer{takes, notice.OutcomeDelivered} })
 		r := w.start(Config{})
 		pass(5 * time.Second)
-		fill := func() (n int, soon bool) {
+		fill := func() (n int, again time.Duration) {
 			for {
 				lease, again := r.Reserve("itp")
 				if lease == 0 {
@@ -170,15 +170,15 @@ func TestALaneThatIsFullOfCommitsIsAskedAgain(t *testing.T) {
 				n++
 			}
 		}
-		_, soon := fill()
-		require.False(t, soon, "nothing is known of its receiver yet")
+		_, again := fill()
+		require.Zero(t, again, "nothing is known of its receiver yet")
 		r.Release("itp")
 		w.accept(r, "itp", func(*chain) {})
 		pass(time.Second)
 
-		n, soon := fill()
+		n, again := fill()
 		require.Equal(t, firstRoom, n)
-		require.True(t, soon, "all slots wait for the commits of their changes")
+		require.Equal(t, awaitCommit, again, "all slots wait for the commits of their changes")
 		for range n {
 			r.Release("itp")
 		}
@@ -187,9 +187,9 @@ func TestALaneThatIsFullOfCommitsIsAskedAgain(t *testing.T) {
 			go w.accept(r, "itp", func(*chain) {})
 		}
 		pass(time.Second / 10)
-		n, soon = fill()
+		n, again = fill()
 		require.Zero(t, n)
-		require.False(t, soon, "all slots are with the receiver")
+		require.Zero(t, again, "all slots are with the receiver")
 		pass(5 * time.Second)
 		n, _ = fill()
 		require.Positive(t, n)

@@ -9,7 +9,7 @@ import (
 )
 
 // writeRoom is memory in which a connection writes what it sends. pgx begins each message of over 1 kB, and the parameters of each
-// statement, in a new buffer, which a batch of some 100 kB makes it copy again and again. A connection has one user at a time, and so has
+// statement, in a new buffer, which grows by copying to the some 100 kB of a batch. A connection has one user at a time, and so has
 // its room: parameters are in it until they are part of the message, and the message until it is sent.
 type writeRoom struct {
 	message    []byte // of a batch, all statements
@@ -29,10 +29,11 @@ type batchSender interface {
 	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
 }
 
-// sendBatch is SendBatch in the room of the connection.
+// sendBatch is SendBatch in the room of the connection, for batches of many kilobytes. One that prepares a statement first has no room: pgx
+// sends that alone.
 func sendBatch(ctx context.Context, conn batchSender, b *pgx.Batch) pgx.BatchResults {
 	pg := conn.Conn().PgConn()
-	if room, has := pg.CustomData()[roomKey].(*writeRoom); has {
+	if room, has := pg.CustomData()[roomKey].(*writeRoom); has && !pg.IsClosed() { // one that closes writes its last message beside us
 		pg.Frontend().Send(room)
 	}
 	return conn.SendBatch(ctx, b)
