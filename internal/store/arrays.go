@@ -12,11 +12,11 @@ import (
 // which plans each element and puts it on the heap. Slices of other types, other formats, and all reading are left to it.
 type arrayCodec struct {
 	*pgtype.ArrayCodec
-	room *writeRoom
+	place *writePlace
 }
 
-// writeArraysWith makes the connection of a type map write arrays by arrayCodec, in its room.
-func writeArraysWith(m *pgtype.Map, room *writeRoom) {
+// writeArraysWith makes the connection of a type map write arrays by arrayCodec, at its place.
+func writeArraysWith(m *pgtype.Map, place *writePlace) {
 	for _, oid := range []uint32{
 		pgtype.BoolArrayOID, pgtype.ByteaArrayOID, pgtype.Int2ArrayOID, pgtype.Int8ArrayOID, pgtype.TextArrayOID, pgtype.TimestamptzArrayOID, pgtype.UUIDArrayOID,
 	} {
@@ -25,7 +25,7 @@ func writeArraysWith(m *pgtype.Map, room *writeRoom) {
 			continue
 		}
 		if codec, is := t.Codec.(*pgtype.ArrayCodec); is {
-			m.RegisterType(&pgtype.Type{Name: t.Name, OID: oid, Codec: arrayCodec{codec, room}})
+			m.RegisterType(&pgtype.Type{Name: t.Name, OID: oid, Codec: arrayCodec{codec, place}})
 		}
 	}
 }
@@ -33,7 +33,7 @@ func writeArraysWith(m *pgtype.Map, room *writeRoom) {
 // PlanEncode implements pgtype.Codec. A slice is written by us only where its elements are those of the array's type: pgx converts others.
 func (c arrayCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value any) pgtype.EncodePlan {
 	if format == pgtype.BinaryFormatCode {
-		if plan := planOf(c.ElementType.OID, value, c.room); plan != nil {
+		if plan := planOf(c.ElementType.OID, value, c.place); plan != nil {
 			return plan
 		}
 	}
@@ -41,28 +41,28 @@ func (c arrayCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value an
 }
 
 // planOf is how a slice is written as an array of elements of a type; nil when it is not one of ours.
-func planOf(element uint32, value any, room *writeRoom) pgtype.EncodePlan {
+func planOf(element uint32, value any, place *writePlace) pgtype.EncodePlan {
 	switch value.(type) {
 	case []string:
-		return only(element == pgtype.TextOID, arrayOf[string]{room, element, func(s *string) int { return len(*s) }, func(b []byte, s *string) ([]byte, bool) { return append(b, *s...), true }})
+		return only(element == pgtype.TextOID, arrayOf[string]{place, element, func(s *string) int { return len(*s) }, func(b []byte, s *string) ([]byte, bool) { return append(b, *s...), true }})
 	case []pgtype.Text:
-		return only(element == pgtype.TextOID, arrayOf[pgtype.Text]{room, element, func(s *pgtype.Text) int { return len(s.String) }, func(b []byte, s *pgtype.Text) ([]byte, bool) { return append(b, s.String...), s.Valid }})
+		return only(element == pgtype.TextOID, arrayOf[pgtype.Text]{place, element, func(s *pgtype.Text) int { return len(s.String) }, func(b []byte, s *pgtype.Text) ([]byte, bool) { return append(b, s.String...), s.Valid }})
 	case [][]byte:
-		return only(element == pgtype.ByteaOID, arrayOf[[]byte]{room, element, func(s *[]byte) int { return len(*s) }, func(b []byte, s *[]byte) ([]byte, bool) { return append(b, *s...), *s != nil }})
+		return only(element == pgtype.ByteaOID, arrayOf[[]byte]{place, element, func(s *[]byte) int { return len(*s) }, func(b []byte, s *[]byte) ([]byte, bool) { return append(b, *s...), *s != nil }})
 	case []pgtype.UUID:
-		return only(element == pgtype.UUIDOID, arrayOf[pgtype.UUID]{room, element, fixed[pgtype.UUID](16), func(b []byte, u *pgtype.UUID) ([]byte, bool) { return append(b, u.Bytes[:]...), u.Valid }})
+		return only(element == pgtype.UUIDOID, arrayOf[pgtype.UUID]{place, element, fixed[pgtype.UUID](16), func(b []byte, u *pgtype.UUID) ([]byte, bool) { return append(b, u.Bytes[:]...), u.Valid }})
 	case []pgtype.Timestamptz:
-		return only(element == pgtype.TimestamptzOID, arrayOf[pgtype.Timestamptz]{room, element, fixed[pgtype.Timestamptz](8), appendInstant})
+		return only(element == pgtype.TimestamptzOID, arrayOf[pgtype.Timestamptz]{place, element, fixed[pgtype.Timestamptz](8), appendInstant})
 	case []int64:
-		return only(element == pgtype.Int8OID, arrayOf[int64]{room, element, fixed[int64](8), func(b []byte, n *int64) ([]byte, bool) { return appendInt8(b, *n), true }})
+		return only(element == pgtype.Int8OID, arrayOf[int64]{place, element, fixed[int64](8), func(b []byte, n *int64) ([]byte, bool) { return appendInt8(b, *n), true }})
 	case []pgtype.Int8:
-		return only(element == pgtype.Int8OID, arrayOf[pgtype.Int8]{room, element, fixed[pgtype.Int8](8), func(b []byte, n *pgtype.Int8) ([]byte, bool) { return appendInt8(b, n.Int64), n.Valid }})
+		return only(element == pgtype.Int8OID, arrayOf[pgtype.Int8]{place, element, fixed[pgtype.Int8](8), func(b []byte, n *pgtype.Int8) ([]byte, bool) { return appendInt8(b, n.Int64), n.Valid }})
 	case []int16:
-		return only(element == pgtype.Int2OID, arrayOf[int16]{room, element, fixed[int16](2), func(b []byte, n *int16) ([]byte, bool) { return appendInt2(b, *n), true }})
+		return only(element == pgtype.Int2OID, arrayOf[int16]{place, element, fixed[int16](2), func(b []byte, n *int16) ([]byte, bool) { return appendInt2(b, *n), true }})
 	case []pgtype.Int2:
-		return only(element == pgtype.Int2OID, arrayOf[pgtype.Int2]{room, element, fixed[pgtype.Int2](2), func(b []byte, n *pgtype.Int2) ([]byte, bool) { return appendInt2(b, n.Int16), n.Valid }})
+		return only(element == pgtype.Int2OID, arrayOf[pgtype.Int2]{place, element, fixed[pgtype.Int2](2), func(b []byte, n *pgtype.Int2) ([]byte, bool) { return appendInt2(b, n.Int16), n.Valid }})
 	case []bool:
-		return only(element == pgtype.BoolOID, arrayOf[bool]{room, element, fixed[bool](1), appendBool})
+		return only(element == pgtype.BoolOID, arrayOf[bool]{place, element, fixed[bool](1), appendBool})
 	}
 	return nil
 }
@@ -93,7 +93,7 @@ func fixed[T any](n int) func(*T) int { return func(*T) int { return n } }
 // arrayOf writes a []T. size is the most bytes that an element has; add appends one, and what it appended is taken back where it tells
 // that the element is NULL.
 type arrayOf[T any] struct {
-	room    *writeRoom
+	place   *writePlace
 	element uint32
 	size    func(*T) int
 	add     func(b []byte, value *T) (out []byte, valid bool)
@@ -112,7 +112,7 @@ func (a arrayOf[T]) Encode(value any, b []byte) ([]byte, error) {
 	for i := range all {
 		size += 4 + a.size(&all[i])
 	}
-	b = append(a.room.grow(b, size), make([]byte, headLen)...)
+	b = append(a.place.grow(b, size), make([]byte, headLen)...)
 	null := uint32(0)
 	for i := range all {
 		at := len(b)

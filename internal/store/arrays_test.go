@@ -48,7 +48,7 @@ func someColumns(r *rand.Rand, n int) map[uint32][]any {
 // TestArraysAreWrittenAsTheDriverWritesThem compares the bytes of every column, as NULL, empty and filled, behind other parameters.
 func TestArraysAreWrittenAsTheDriverWritesThem(t *testing.T) {
 	theirs, ours := pgtype.NewMap(), pgtype.NewMap()
-	writeArraysWith(ours, &writeRoom{})
+	writeArraysWith(ours, &writePlace{})
 	r := rand.New(rand.NewPCG(1, 2))
 	same := func(oid uint32, column any) {
 		before := []byte("before")
@@ -62,7 +62,7 @@ func TestArraysAreWrittenAsTheDriverWritesThem(t *testing.T) {
 			for oid, columns := range someColumns(r, n) {
 				for _, column := range columns {
 					known, _ := ours.TypeForOID(oid)
-					require.NotNil(t, planOf(known.Codec.(arrayCodec).ElementType.OID, column, &writeRoom{}), "%T is written by us", column)
+					require.NotNil(t, planOf(known.Codec.(arrayCodec).ElementType.OID, column, &writePlace{}), "%T is written by us", column)
 					same(oid, column)
 				}
 			}
@@ -82,7 +82,7 @@ func TestArraysAreWrittenAsTheDriverWritesThem(t *testing.T) {
 // BenchmarkArrays writes the columns of two hundred rows, as one commit has them, by the driver and by us.
 func BenchmarkArrays(b *testing.B) {
 	columns := someColumns(rand.New(rand.NewPCG(1, 2)), 200)
-	for name, prepare := range map[string]func(*pgtype.Map){"driver": func(*pgtype.Map) {}, "ours": func(m *pgtype.Map) { writeArraysWith(m, &writeRoom{}) }} {
+	for name, prepare := range map[string]func(*pgtype.Map){"driver": func(*pgtype.Map) {}, "ours": func(m *pgtype.Map) { writeArraysWith(m, &writePlace{}) }} {
 		b.Run(name, func(b *testing.B) {
 			m := pgtype.NewMap()
 			prepare(m)

@@ -50,13 +50,12 @@ func SweepByQueue(s *Store, byQueue bool) {
 	}
 }
 
-// InRoom gives a connection a room, and returns what sends a batch in it and how many bytes it keeps of each kind at most.
-func InRoom(conn *pgx.Conn) (send func(context.Context, *pgx.Batch) pgx.BatchResults, kept func() int) {
-	room := &writeRoom{}
-	conn.PgConn().CustomData()[roomKey] = room
-	writeArraysWith(conn.TypeMap(), room)
-	return func(ctx context.Context, b *pgx.Batch) pgx.BatchResults { return sendBatch(ctx, unpooled{conn}, b) },
-		func() int { return max(cap(room.message), cap(room.parameters)) }
+// InRoom makes a connection write batches as those of the pools do, and returns what sends one.
+func InRoom(conn *pgx.Conn) (send func(context.Context, *pgx.Batch) pgx.BatchResults) {
+	place := &writePlace{}
+	conn.PgConn().CustomData()[placeKey] = place
+	writeArraysWith(conn.TypeMap(), place)
+	return func(ctx context.Context, b *pgx.Batch) pgx.BatchResults { return sendBatch(ctx, unpooled{conn}, b) }
 }
 
 // unpooled is a connection of no pool.

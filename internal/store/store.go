@@ -145,9 +145,9 @@ func (o Options) pool(ctx context.Context, name string, size int32, session map[
 	}
 	cfg.BeforeConnect = freshCredentials(o)
 	cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-		room := &writeRoom{}
-		conn.PgConn().CustomData()[roomKey] = room
-		writeArraysWith(conn.TypeMap(), room)
+		place := &writePlace{}
+		conn.PgConn().CustomData()[placeKey] = place
+		writeArraysWith(conn.TypeMap(), place)
 		return compareSession(ofServing)(ctx, conn)
 	}
 	p, err := pgxpool.NewWithConfig(ctx, cfg)
