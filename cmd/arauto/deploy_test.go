@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -110,6 +111,7 @@ type unit struct {
 	environment, command []string
 	writable             []string // folders outside its state folder
 	waits                string   // the exit codes after which it waits for a person
+	core                 string   // the size of a core dump
 }
 
 // readUnit reads the unit as it was installed.
@@ -128,6 +130,8 @@ func (m *machine) readUnit(name string) (u unit) {
 			}
 		case "RestartPreventExitStatus":
 			u.waits = value
+		case "LimitCORE":
+			u.core = value
 		case "ExecStart":
 			u.command = strings.Fields(value)
 		}
@@ -265,6 +269,31 @@ func TestDeployTheUnitWaitsForAPersonWhenASettingIsWrong(t *testing.T) {
 	var exit *exec.ExitError
 	require.ErrorAs(t, cmd.Wait(), &exit)
 	require.Equal(t, u.waits, strconv.Itoa(exit.ExitCode()))
+}
+
+// TestDeployTheUnitStartsAgainAfterACrash: a Go process that crashes ends with 2, as one whose settings are wrong does, unless its
+// environment asks for a signal.
+func TestDeployTheUnitStartsAgainAfterACrash(t *testing.T) {
+	t.Parallel()
+	m := &machine{t: t}
+	u := m.readUnit(filepath.Join(deployFolder, "arauto.service"))
+	require.Equal(t, "0", u.core, "a core dump would hold the keys")
+	self, err := os.Executable()
+	require.NoError(t, err)
+	u.command = []string{"sh", "-c", `ulimit -c "$0" && exec "$1"`, u.core, self}
+	ofUnit := u.environment
+	for _, crash := range []string{"panic", "runtime"} {
+		end := func(environment ...string) syscall.WaitStatus {
+			u.environment = slices.Concat(environment, []string{envCrash + "=" + crash})
+			var exit *exec.ExitError
+			require.ErrorAs(t, m.start(u).Wait(), &exit)
+			return exit.Sys().(syscall.WaitStatus)
+		}
+		require.Equal(t, u.waits, strconv.Itoa(end().ExitStatus()), "%s: without the unit's environment", crash)
+		status := end(ofUnit...)
+		require.True(t, status.Signaled(), "%s: %d", crash, status.ExitStatus())
+		require.Equal(t, syscall.SIGABRT, status.Signal(), crash)
+	}
 }
 
 // TestDeployTheUnitLetsServeWriteWhereTheSettingsSay: everything else is read-only for it.

@@ -33,7 +33,16 @@ import (
 // envMain makes this test binary the product: tests start replicas as processes of their own, and kill them.
 const envMain = "ARAUTO_TEST_MAIN"
 
+// envCrash makes this test binary end as the product does at an error of the program: by a panic, or by an error of Go's runtime.
+const envCrash = "ARAUTO_TEST_CRASH"
+
 func TestMain(m *testing.M) {
+	switch os.Getenv(envCrash) {
+	case "panic":
+		panic("of a test")
+	case "runtime":
+		new(sync.Mutex).Unlock()
+	}
 	keystock.Share()
 	if os.Getenv(envMain) != "" {
 		stage.NewKey = keystock.New
