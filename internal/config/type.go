@@ -70,7 +70,7 @@ var ourTypes = regexp.MustCompile(`(?s)in type (config\.|struct \{).*$`)
 func (c *Config) yamlProblem(text []byte, problem string) string {
 	var line int
 	if _, err := fmt.Sscanf(problem, "line %d: cannot unmarshal", &line); err != nil {
-		return c.unknownKey(problem)
+		return unknownKey(text, problem)
 	}
 	var document yaml.Node
 	if yaml.Unmarshal(text, &document) != nil || len(document.Content) == 0 {
@@ -90,7 +90,7 @@ func keyAt(node *yaml.Node, prefix string, line int) string {
 	found := prefix
 	for i := 0; i+1 < len(node.Content) && node.Kind == yaml.MappingNode; i += 2 {
 		if node.Content[i].Line <= line {
-			found = keyAt(node.Content[i+1], strings.TrimPrefix(prefix+"."+node.Content[i].Value, "."), line)
+			found = keyAt(node.Content[i+1], joined(prefix, node.Content[i].Value), line)
 		}
 	}
 	return found

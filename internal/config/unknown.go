@@ -2,8 +2,11 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // ours begins the name of every variable of ours.
@@ -58,30 +61,92 @@ func isServiceLink(name string, values map[string]string) bool {
 	return false
 }
 
-// unknownKey says of a key of the file that is no setting which one is near to it, and hides the names of our types.
-func (c *Config) unknownKey(problem string) string {
-	text := ourTypes.ReplaceAllString(problem, "among the settings")
+// unknownKey says of a key of the file that is no setting which one is near to it, in its own group first, and hides the names of our
+// types.
+func unknownKey(text []byte, problem string) string {
+	told := ourTypes.ReplaceAllString(problem, "among the settings")
 	var line int
 	var name string
 	if _, err := fmt.Sscanf(problem, "line %d: field %s not found", &line, &name); err != nil {
-		return text
+		return told
 	}
-	known := map[string]bool{}
-	for _, s := range c.settings() {
-		for part := range strings.SplitSeq(s.key, ".") {
-			known[part] = true
+	var document yaml.Node
+	if yaml.Unmarshal(text, &document) != nil {
+		return told
+	}
+	group, _ := groupOf(&document, "", line, name)
+	own, all, full := map[string]bool{}, map[string]bool{}, map[string][]string{}
+	for _, key := range fileKeys(reflect.TypeFor[Config](), "") {
+		at := strings.LastIndex(key, ".")
+		last := key[at+1:]
+		if key == joined(group, last) {
+			own[last] = true
+		}
+		if !strings.HasPrefix(key, "brands.") { // its groups are those at the top again
+			all[last] = true
+			full[last] = append(full[last], key)
 		}
 	}
 	cure := "see arauto help settings"
-	switch near := nearestName(name, known); near {
-	case "":
-	case name:
+	if near := nearestName(name, own); near != "" {
+		return told + "; did you mean " + joined(group, near) + "? " + cure
+	}
+	switch near := nearestName(name, all); {
+	case near == "":
+	case len(full[near]) == 1:
+		cure = "did you mean " + full[near][0] + "? " + cure
+	case near == name:
 		cure = "it belongs to another group: " + cure
 	default:
-		cure = "did you mean " + near + "? " + cure
+		cure = "did you mean " + near + " of another group? " + cure
 	}
-	return text + "; " + cure
+	return told + "; " + cure
 }
+
+// groupOf returns the group that holds a key on a line of the file: "" for the keys at the top, and false where there is no such key.
+func groupOf(node *yaml.Node, group string, line int, name string) (string, bool) {
+	for i, child := range node.Content {
+		below := group
+		if node.Kind == yaml.MappingNode {
+			if i%2 == 0 {
+				if child.Line == line && child.Value == name {
+					return group, true
+				}
+				continue
+			}
+			below = joined(group, node.Content[i-1].Value)
+		}
+		if found, ok := groupOf(child, below, line, name); ok {
+			return found, true
+		}
+	}
+	return "", false
+}
+
+// fileKeys lists the keys that a file may have, groups included. A member of a list has the key of its list.
+func fileKeys(t reflect.Type, group string) (keys []string) {
+	if t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		switch key := f.Tag.Get("yaml"); key {
+		case "":
+		case ",inline":
+			keys = append(keys, fileKeys(f.Type, group)...)
+		default:
+			keys = append(keys, joined(group, key))
+			keys = append(keys, fileKeys(f.Type, joined(group, key))...)
+		}
+	}
+	return keys
+}
+
+// joined is the full key of a key in a group.
+func joined(group, key string) string { return strings.TrimPrefix(group+"."+key, ".") }
 
 // nearestName returns the known name that fewest changes of a letter lead to: at most a third of its letters; "" where there is none.
 func nearestName(name string, known map[string]bool) string {
