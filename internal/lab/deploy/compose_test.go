@@ -3,6 +3,7 @@ package deploy
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/cli"
@@ -51,9 +52,13 @@ func TestTheComposeFileStartsOneAfterTheOther(t *testing.T) {
 	container, err := os.ReadFile(filepath.Join(files, "Containerfile"))
 	require.NoError(t, err)
 	require.Contains(t, string(container), "COPY --chown=65532:65532 --chmod=0700 state /var/lib/arauto", "a new volume has the owner of the image's folder")
-	release, err := os.ReadFile("../../../.ci/release")
+	page, err := os.ReadFile("../../../docs/operations/running.md")
 	require.NoError(t, err)
-	require.Contains(t, string(release), "mkdir dist/state", "the Containerfile copies it")
+	for _, text := range []string{string(container), string(page)} {
+		builds := regexp.MustCompile("(?m)^.*podman build .*$").FindAllString(text, -1)
+		require.Len(t, builds, 1)
+		require.Regexp(t, `mkdir -p \S*state && podman build`, builds[0], "a release is files alone, so the empty folder is made before it is copied")
+	}
 	for _, port := range s.Ports {
 		if port.Target == 9090 {
 			require.Equal(t, "127.0.0.1", port.HostIP, "metrics and health have no token")
