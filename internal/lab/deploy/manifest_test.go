@@ -107,6 +107,14 @@ func kustomize(t *testing.T, folder string) map[string]object {
 
 func helm(t *testing.T, values map[string]any) map[string]object {
 	t.Helper()
+	text, err := render(t, values)
+	require.NoError(t, err)
+	return decode(t, []byte(text))
+}
+
+// render is the text of the chart's objects.
+func render(t *testing.T, values map[string]any) (string, error) {
+	t.Helper()
 	c, err := loader.Load(filepath.Join(files, "helm", "arauto"))
 	require.NoError(t, err)
 	require.NoError(t, c.Validate())
@@ -114,14 +122,16 @@ func helm(t *testing.T, values map[string]any) map[string]object {
 	require.NoError(t, err)
 	strict := engine.Engine{Strict: true}
 	rendered, err := strict.Render(c, with)
-	require.NoError(t, err)
+	if err != nil {
+		return "", err
+	}
 	var text strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(rendered)) {
 		if !strings.HasSuffix(name, ".tpl") {
 			text.WriteString("---\n" + rendered[name] + "\n")
 		}
 	}
-	return decode(t, []byte(text.String()))
+	return text.String(), nil
 }
 
 // hashed is what Kustomize adds to the name of a ConfigMap.
@@ -243,6 +253,43 @@ func TestWhatAClusterAsksForReachesTheObjects(t *testing.T) {
 	require.NotContains(t, plain, "v1 Service arauto-console")
 }
 
+// TestANetworkOfTheDatabaseThatIsNotAListIsRefused: to leave it out would open the port of the database to every address.
+func TestANetworkOfTheDatabaseThatIsNotAListIsRefused(t *testing.T) {
+	for want, database := range map[string]map[string]any{
+		"network.database.cidr is now cidrs, a list":       {"cidr": "10.9.8.7/32"},
+		"network.database.cidrs: \"10.9.8.7/32\" is not a": {"cidrs": "10.9.8.7/32"},
+		"network.database.cidrs: [] is not a":              {"cidrs": []any{}},
+	} {
+		_, err := render(t, map[string]any{"network": map[string]any{"database": database}})
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestNullTakesASettingAway as the page says, whether the example has the setting or not.
+func TestNullTakesASettingAway(t *testing.T) {
+	for _, console := range []any{nil, map[string]any{"addr": nil}, map[string]any{}} {
+		all := helm(t, map[string]any{"settings": map[string]any{"console": console, "public": map[string]any{"crl": nil}}})
+		require.NotContains(t, all, "v1 Service arauto-console")
+		require.NotContains(t, all["v1 ConfigMap arauto"].(*corev1.ConfigMap).Data["arauto.yaml"], "clients.crl")
+	}
+}
+
+// TestThePageNamesTheLabelsOfNamespaces that the policy of the network lets in: without them nobody reaches the ports for the bank.
+func TestThePageNamesTheLabelsOfNamespaces(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/operations/running.md")
+	require.NoError(t, err)
+	labels := 0
+	for _, rule := range kustomize(t, "base")["networking.k8s.io/v1 NetworkPolicy arauto"].(*networkingv1.NetworkPolicy).Spec.Ingress {
+		for _, from := range rule.From {
+			for k, v := range from.NamespaceSelector.MatchLabels {
+				labels++
+				require.Regexp(t, `kubectl label namespace \S+ `+k+"="+v, string(page))
+			}
+		}
+	}
+	require.Equal(t, 2, labels)
+}
+
 // TestKeysAreCopiedAgain: the runtime of a node may start init containers twice in one pod, and the keys of the first copy cannot be
 // written to.
 func TestKeysAreCopiedAgain(t *testing.T) {
@@ -322,6 +369,7 @@ func TestTheObjectsFitEachOther(t *testing.T) {
 		case *appsv1.StatefulSet:
 			selects(t, o.Spec.Selector.MatchLabels, labels, name)
 		case *batchv1.Job:
+			require.Equal(t, corev1.RestartPolicyNever, o.Spec.Template.Spec.RestartPolicy, "%s: otherwise the pod is deleted at the last failure, and its log with it", name)
 			mounts(t, &o.Spec.Template.Spec, nil)
 		}
 	}
