@@ -244,16 +244,16 @@ func digitsOf(s string) string {
 	}, s)
 }
 
-// The forms of a CNPJ: with its punctuation, and without.
+// The forms of a CNPJ: with its punctuation, and without. They are of ASCII alone: (?i) would also take ſ and the Kelvin sign.
 var (
-	punctuatedCNPJ = regexp.MustCompile(`(?i)^[0-9A-Z]{2}\.[0-9A-Z]{3}\.[0-9A-Z]{3}/[0-9A-Z]{4}-[0-9]{2}$`)
-	plainCNPJ      = regexp.MustCompile(`(?i)^[0-9A-Z]{12}[0-9]{2}$`)
+	punctuatedCNPJ = regexp.MustCompile(`^[0-9A-Za-z]{2}\.[0-9A-Za-z]{3}\.[0-9A-Za-z]{3}/[0-9A-Za-z]{4}-[0-9]{2}$`)
+	plainCNPJ      = regexp.MustCompile(`^[0-9A-Za-z]{12}[0-9]{2}$`)
 )
 
 // isLetteredCNPJ tells whether a text is a CNPJ with letters: by its punctuation, or by its check digits. bare has its letters, in capitals,
 // and digits.
 func isLetteredCNPJ(s, bare string) bool {
-	return !isDigits(bare) && (punctuatedCNPJ.MatchString(s) || plainCNPJ.MatchString(s) && checksCNPJ(bare))
+	return len(bare) == 14 && !isDigits(bare) && (punctuatedCNPJ.MatchString(s) || plainCNPJ.MatchString(s) && checksCNPJ(bare))
 }
 
 // checksCNPJ tells whether the last two of 14 letters and digits are the check digits of the others: sums modulo 11, in which a character

@@ -313,6 +313,26 @@ func TestTheMappingIsHeldAgainstTheColumns(t *testing.T) {
 	}
 }
 
+// TestDigitsTakesAnyText: characters that only look like ASCII letters, or become such in capitals, make no CNPJ.
+func TestDigitsTakesAnyText(t *testing.T) {
+	for text, want := range map[string]string{
+		"12ABK34501DE35": "123450135", "12ab\u212a34501de35": "123450135", "12ab\u212a\u212a4501de35": "12450135", "\u212a\u212a\u212a\u212a\u212a\u212a\u212a\u212a\u212a\u212a\u212a\u212a00": "00", "12AB\u017f34501DE35": "123450135",
+		"12.AB\u212a.345/01DE-35": "123450135", "12.AB\u017f.345/01DE-35": "123450135", "1\u0131ABC34501DE35": "1" + "3450135", "\xff2ABC34501DE35": "23450135",
+		" 12ABC34501DE35\n": "12ABC34501DE35",
+	} {
+		require.Equal(t, want, digitsOf(text), "%q", text)
+	}
+	character := rapid.SampledFrom([]rune("0123456789AKSaks\u212a\u017f\u0131\u0130ÀI٣.-/ "))
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringOfN(character, 0, 20, -1).Draw(t, "text")
+		if rapid.Bool().Draw(t, "of the form of a CNPJ") {
+			text = rapid.StringOfN(rapid.SampledFrom([]rune("01Ak\u212a\u017f")), 12, 12, -1).Draw(t, "base") + "35"
+		}
+		got := digitsOf(text)
+		require.True(t, isDigits(got) || len(got) == 14 && got == alphanumericOf(text), "%q gives %q", text, got)
+	})
+}
+
 func TestFunctionsGiveWhatTheAPIsTake(t *testing.T) {
 	env := map[string]any{"null": nil, "n": 42, "f": 1500.1, "big": "12345678901234567890", "list": []any{"a", "b"}, "o": map[string]any{"b": 1, "a": nil}}
 	for text, want := range map[string]any{
