@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"sync"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/arauto/arauto/internal/notice"
@@ -12,7 +14,9 @@ type quarantineObserver struct {
 	cases  *prometheus.GaugeVec
 	bytes  *prometheus.GaugeVec
 	oldest prometheus.Gauge
-	shown  map[[2]string]bool // state and source of the series that exist
+
+	mu    sync.Mutex         // held while a measurement is shown
+	shown map[[2]string]bool // state and source of the series that exist
 }
 
 func newQuarantineObserver(n namespace) *quarantineObserver {
@@ -24,9 +28,11 @@ func newQuarantineObserver(n namespace) *quarantineObserver {
 	}
 }
 
-// MeasureQuarantine shows what the quarantine holds now. A source without cases has no series. Only one goroutine may call it.
+// MeasureQuarantine shows what the quarantine holds now. A source without cases has no series.
 func (m *Metrics) MeasureQuarantine(counts []notice.CaseCount) {
 	q := m.quarantine
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	now, oldest := map[[2]string]bool{}, 0.0
 	for _, c := range counts {
 		now[[2]string{c.State, c.Source}] = true

@@ -3,7 +3,9 @@ package metrics
 import (
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,6 +39,18 @@ func TestASourceWithoutCasesHasNoSeries(t *testing.T) {
 	}, shown(), "what was told waits for nobody")
 	m.MeasureQuarantine([]notice.CaseCount{{Source: "api", State: notice.CaseNonconforming, Cases: 4, Oldest: 900 * time.Hour}})
 	require.Equal(t, []string{`cases{source="api",state="nonconforming"} 4`, "oldest_seconds 0"}, shown())
+	m.MeasureQuarantine(nil)
+	require.Equal(t, []string{"oldest_seconds 0"}, shown())
+
+	var all sync.WaitGroup
+	for i := range 4 { // measured by several at once, no series is left behind
+		all.Go(func() {
+			for range 200 {
+				m.MeasureQuarantine([]notice.CaseCount{{Source: strconv.Itoa(i), State: notice.CaseOpen, Cases: 1}})
+			}
+		})
+	}
+	all.Wait()
 	m.MeasureQuarantine(nil)
 	require.Equal(t, []string{"oldest_seconds 0"}, shown())
 }
