@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -29,29 +32,65 @@ const notTried = "tls error: server refused TLS connection"
 
 // unreached says of a failed connection what in the URL, or at the server, would be right. Another error is returned as it is.
 func (r *Reader) unreached(err error) error {
-	failed, is := errors.AsType[*pgconn.ConnectError](err)
-	if !is || failed.Config == nil {
+	to, reasons := r.failure(err)
+	if to == nil {
 		return err
 	}
 	from := "url"
 	if r.config.URLFile != "" {
 		from = "url_file " + r.config.URLFile
 	}
-	var reasons []string
-	lines := strings.Split(failed.Error(), "\n\t")
-	for _, line := range lines[min(1, len(lines)-1):] {
-		if line = strings.TrimSpace(line); !strings.HasSuffix(line, notTried) && !slices.Contains(reasons, line) {
-			reasons = append(reasons, line)
-		}
-	}
-	if len(reasons) == 0 {
-		reasons = append(reasons, notTried+"; start TLS at the server")
-	}
-	text := fmt.Sprintf("%s: user %s, database %s: %s", from, failed.Config.User, failed.Config.Database, strings.Join(reasons, "; "))
-	if cure := cureOf(err, failed.Config); cure != "" {
+	text := fmt.Sprintf("%s: user %s, database %s: %s", from, to.User, to.Database, strings.Join(reasons, "; "))
+	if cure := cureOf(err, to); cure != "" {
 		text += "; " + cure
 	}
 	return &unreachedError{text, err}
+}
+
+// failure tells where a connection should have led, and why it was not made; nil: the error is another.
+func (r *Reader) failure(err error) (to *pgconn.Config, reasons []string) {
+	failed, is := errors.AsType[*pgconn.ConnectError](err)
+	switch {
+	case is && failed.Config != nil:
+		for line := range strings.Lines(failed.Unwrap().Error()) {
+			if line = strings.TrimSpace(line); !strings.HasSuffix(line, notTried) && !slices.Contains(reasons, line) {
+				reasons = append(reasons, line)
+			}
+		}
+		if len(reasons) == 0 {
+			reasons = []string{notTried + "; start TLS at the server"}
+		}
+		return failed.Config, reasons
+	case errors.Is(err, context.DeadlineExceeded) && !pgconn.Timeout(err) && !r.connected(): // of the pool, not of a query
+		if to, err = r.config.connection(); err != nil {
+			return nil, nil
+		}
+		return to, []string{"no answer in time from " + strings.Join(addresses(to), ", ")}
+	}
+	return nil, nil
+}
+
+// connected reports whether the pool has a connection. Without one, what the pool gave up at a deadline was a first connection; it does not
+// tell what the driver is still waiting for.
+func (r *Reader) connected() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.queries == nil {
+		return false
+	}
+	stat := r.queries.Stat()
+	return stat.AcquiredConns()+stat.IdleConns() > 0
+}
+
+// addresses are the hosts and ports that a URL names, in its order.
+func addresses(to *pgconn.Config) []string {
+	all := []string{net.JoinHostPort(to.Host, strconv.Itoa(int(to.Port)))}
+	for _, other := range to.Fallbacks {
+		if a := net.JoinHostPort(other.Host, strconv.Itoa(int(other.Port))); !slices.Contains(all, a) {
+			all = append(all, a)
+		}
+	}
+	return all
 }
 
 // cureOf is what to do about a connection that was not made; "" where its error says so itself, or nobody knows.
@@ -61,6 +100,9 @@ func cureOf(err error, to *pgconn.Config) string {
 	case "28P01":
 		return "correct the user or the password in it"
 	case "28000":
+		if refused, is := errors.AsType[*pgconn.PgError](err); is && refused.Routine == "InitializeSessionUserId" { // its text is in the server's language
+			return "correct the user in it, or let a superuser give an existing role the right: ALTER ROLE " + user + " LOGIN"
+		}
 		return "correct the user in it, or let it in by a line of pg_hba.conf; the line of the database counts, not one for replication"
 	case "3D000":
 		return "correct the name of the database in it"
@@ -69,8 +111,14 @@ func cureOf(err error, to *pgconn.Config) string {
 	case "53300":
 		return "raise max_connections or max_wal_senders, or the role's CONNECTION LIMIT"
 	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	if _, unresolved := errors.AsType[*net.DNSError](err); unresolved {
+		return "correct the host in it, or this machine's name service"
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens there: correct the host or the port in it, or start the server"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		return "correct the host or the port in it, or let the firewall on the way pass the connection"
 	}
 	return ""
 }
