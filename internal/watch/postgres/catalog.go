@@ -21,12 +21,16 @@ type table struct {
 	primary  []string       // columns of the primary key; empty: there is none
 	columns  []watch.Column // those the stream carries
 	parts    []uint32       // partitions, and the table itself
-	readable bool           // we may SELECT
 	owned    bool           // we have its owner's rights
 	listed   bool           // in the publication
 
+	selectable  bool // we may SELECT
+	schemaOpen  bool // we have USAGE on its schema
 	partitioned bool
 }
+
+// readable reports whether we may read its rows.
+func (t *table) readable() bool { return t.selectable && t.schemaOpen }
 
 // sql is the table's name for statements.
 func (t *table) sql() string { return t.path.Sanitize() }
@@ -79,7 +83,7 @@ func (r *Reader) lookUp(ctx context.Context, names []string) (map[string]*table,
 			schema, name string
 			identity     string
 		)
-		if err := rows.Scan(&at, &t.id, &schema, &name, &identity, &t.primary, &t.parts, &t.readable, &t.owned, &t.listed, &t.partitioned); err != nil {
+		if err := rows.Scan(&at, &t.id, &schema, &name, &identity, &t.primary, &t.parts, &t.selectable, &t.schemaOpen, &t.owned, &t.listed, &t.partitioned); err != nil {
 			return nil, fmt.Errorf("look up the tables: %w", err)
 		}
 		t.name, t.path, t.identity = names[at-1], pgx.Identifier{schema, name}, identity[0]
@@ -96,6 +100,12 @@ func (r *Reader) lookUp(ctx context.Context, names []string) (map[string]*table,
 	return found, nil
 }
 
+// askedID is the object id of the relation that asked.name, a name as SQL, means; null: there is none. to_regclass alone would end the
+// whole query where the role may not use the schema that a name has.
+const askedID = `(SELECT CASE WHEN cardinality(part) = 1 THEN to_regclass(asked.name)::oid
+    ELSE (SELECT o.oid FROM pg_class o JOIN pg_namespace s ON s.oid = o.relnamespace WHERE s.nspname = part[1]::name AND o.relname = part[2]::name) END
+  FROM parse_ident(asked.name) AS part)`
+
 // A partitioned table is listed when it is itself, or when all its partitions are.
 const selectTables = `
 SELECT asked.at, c.oid, n.nspname, c.relname, c.relreplident::text,
@@ -103,14 +113,16 @@ SELECT asked.at, c.oid, n.nspname, c.relname, c.relreplident::text,
              JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
              WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY k.at),
        parts.ids,
-       has_table_privilege(c.oid, 'SELECT'), pg_has_role(c.relowner, 'USAGE'),
+       has_table_privilege(c.oid, 'SELECT'), has_schema_privilege(n.oid, 'USAGE'), pg_has_role(c.relowner, 'USAGE'),
        coalesce((SELECT c.oid = ANY(p.ids) OR c.relkind = 'p' AND NOT EXISTS (
                    SELECT FROM pg_partition_tree(c.oid) t WHERE t.isleaf AND NOT t.relid = ANY(p.ids))
-                 FROM (SELECT coalesce(array_agg(to_regclass(format('%I.%I', schemaname, tablename))::oid), '{}') AS ids
-                       FROM pg_publication_tables WHERE pubname = $2) p), false),
+                 FROM (SELECT coalesce(array_agg(m.oid), '{}') AS ids
+                       FROM pg_publication_tables l JOIN pg_namespace s ON s.nspname = l.schemaname
+                       JOIN pg_class m ON m.relnamespace = s.oid AND m.relname = l.tablename
+                       WHERE l.pubname = $2) p), false),
        c.relkind = 'p'
 FROM unnest($1::text[]) WITH ORDINALITY AS asked(name, at)
-JOIN pg_class c ON c.oid = to_regclass(asked.name)
+JOIN pg_class c ON c.oid = ` + askedID + `
 JOIN pg_namespace n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT array_agg(DISTINCT id) AS ids
                     FROM (SELECT c.oid AS id UNION ALL SELECT relid FROM pg_partition_tree(c.oid)) t) parts

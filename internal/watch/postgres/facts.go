@@ -39,7 +39,7 @@ func (r *Reader) Facts(ctx context.Context, name string) (*Facts, error) {
 	switch {
 	case t == nil:
 		return nil, r.noTable(ctx, name)
-	case !t.readable:
+	case !t.readable():
 		return nil, r.unreadable(t)
 	}
 	f := &Facts{Columns: t.columns, Primary: t.primary, Nullable: map[string]bool{}, Values: map[string][]string{}, Listed: t.listed, SQL: t.sql()}

@@ -329,7 +329,7 @@ func (r *Reader) checkTables(ctx context.Context) []error {
 			found = append(found, r.noTable(ctx, name))
 			continue
 		}
-		if !t.readable {
+		if !t.readable() {
 			found = append(found, r.unreadable(t))
 		}
 		if !t.hasIdentity() {
@@ -379,7 +379,7 @@ func (r *Reader) checkJoined(ctx context.Context) (found []error) {
 		return []error{err}
 	}
 	for _, name := range r.options.Joined {
-		if t := tables[name]; t != nil && !t.readable && !slices.Contains(r.options.Tables, name) {
+		if t := tables[name]; t != nil && !t.readable() && !slices.Contains(r.options.Tables, name) {
 			found = append(found, r.unreadable(t))
 		}
 	}

@@ -66,7 +66,7 @@ const selectMembership = `
 WITH RECURSIVE root AS (
   SELECT asked.at::int AS at, c.oid AS id
   FROM unnest($1::text[], $2::oid[]) WITH ORDINALITY AS asked(name, known, at)
-  JOIN pg_class c ON c.oid = coalesce(to_regclass(asked.name)::oid, asked.known)
+  JOIN pg_class c ON c.oid = coalesce(` + askedID + `, asked.known)
   WHERE c.relkind IN ('r', 'p')
 ), below AS (
   SELECT at, id FROM root

@@ -152,8 +152,7 @@ SELECT json_build_object('is', EXISTS (SELECT FROM pg_class WHERE oid = $1::oid)
   'covered', EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $2 AND (p.puballtables
      OR EXISTS (SELECT FROM pg_publication_rel pr WHERE pr.prpubid = p.oid AND pr.prrelid IN (SELECT id FROM up)) %s)),
   'above', (SELECT json_agg(id::bigint) FROM up),
-  'named', coalesce((SELECT names[at] FROM (SELECT $3::text[] AS names, $4::text[] AS quoted) n, generate_subscripts(quoted, 1) AS at
-     WHERE to_regclass(quoted[at])::oid = $1::oid LIMIT 1), ''))`
+  'named', coalesce((SELECT asked.mapped FROM unnest($3::text[], $4::text[]) AS asked(mapped, name) WHERE ` + askedID + ` = $1::oid LIMIT 1), ''))`
 
 const kinInSchema = `OR EXISTS (SELECT FROM pg_publication_namespace pn JOIN pg_class c ON c.relnamespace = pn.pnnspid
      WHERE pn.pnpubid = p.oid AND c.oid IN (SELECT id FROM up))`

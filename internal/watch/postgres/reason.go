@@ -132,9 +132,16 @@ func (r *Reader) role() string {
 	return pgx.Identifier{config.User}.Sanitize()
 }
 
-// unreadable says which statement lets the role read a table.
+// unreadable says which statements let the role read a table.
 func (r *Reader) unreadable(t *table) error {
-	return fmt.Errorf("the role may not read %s: let its owner run: GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT ON %s TO %[3]s", t.name, t.path[:1].Sanitize(), r.role(), t.sql())
+	var lacking []string
+	if !t.schemaOpen {
+		lacking = append(lacking, "let the owner of its schema run: GRANT USAGE ON SCHEMA "+t.path[:1].Sanitize()+" TO "+r.role())
+	}
+	if !t.selectable {
+		lacking = append(lacking, "let its owner run: GRANT SELECT ON "+t.sql()+" TO "+r.role())
+	}
+	return fmt.Errorf("the role may not read %s: %s", t.name, strings.Join(lacking, "; "))
 }
 
 // mostNear is how many names noTable lists.
@@ -145,6 +152,7 @@ const nearTables = `
 SELECT CASE WHEN pg_table_is_visible(c.oid) THEN c.relname::text ELSE n.nspname || '.' || c.relname END
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema' AND has_table_privilege(c.oid, 'SELECT')
+  AND has_schema_privilege(n.oid, 'USAGE')
 ORDER BY lower(c.relname) = lower($1) DESC, lower(left(c.relname, 4)) = lower(left($1, 4)) DESC, c.relname LIMIT $2`
 
 // noTable says that a table is not there, and which are.

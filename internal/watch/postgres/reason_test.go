@@ -94,3 +94,46 @@ func TestASlowQueryIsNoConnectionThatWasNotMade(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Equal(t, err, r.unreached(err))
 }
+
+// TestASchemaThatTheRoleMayNotUseIsNamedAndHidesNoOtherTable: the server refuses to look up a name in it.
+func TestASchemaThatTheRoleMayNotUseIsNamedAndHidesNoOtherTable(t *testing.T) {
+	t.Parallel()
+	c := newCore(t, nil, "CREATE SCHEMA app", "CREATE TABLE app.orders (id int PRIMARY KEY)", `CREATE TABLE app."Closed ""one""" (id int PRIMARY KEY)`)
+	role, as := c.role()
+	c.exec("ALTER ROLE " + role + " REPLICATION; GRANT SELECT ON payments, app.orders TO " + role)
+	c.exec("CREATE PUBLICATION " + c.slot + " FOR TABLE payments, app.orders")
+	never := func(o *Config, p *Options) { as(o, p); o.Snapshot = Never }
+	r := c.reader(func(o *Config, p *Options) { never(o, p); p.Joined = []string{`app.Closed "one"`} }, "payments", "app.orders", "Orders")
+	check := func() (all []string) {
+		for _, err := range r.Check(t.Context()) {
+			all = append(all, strings.ReplaceAll(err.Error(), role, "R"))
+		}
+		return all
+	}
+	all := check()
+	require.Len(t, all, 3, "%v", all)
+	const usage, grant = `let the owner of its schema run: GRANT USAGE ON SCHEMA "app" TO "R"`, `let its owner run: GRANT SELECT ON "app"."Closed ""one""" TO "R"`
+	require.Equal(t, "the role may not read app.orders: "+usage, all[0])
+	require.True(t, strings.HasSuffix(all[1], "; the role may read: payments"), all[1])
+	require.Equal(t, `the role may not read app.Closed "one": `+usage+"; "+grant, all[2])
+	columns, err := r.Describe(t.Context(), []string{"payments", "app.orders", "app.none"})
+	require.NoError(t, err)
+	require.Len(t, columns, 2)
+	_, err = r.Facts(t.Context(), "app.orders")
+	require.ErrorContains(t, err, "GRANT USAGE ON SCHEMA")
+
+	h := newHand()
+	run := read(t, c.reader(never, "payments", "app.orders"), h) // the stream needs neither right
+	c.reading()
+	c.exec("INSERT INTO app.orders VALUES (1)")
+	require.Equal(t, []string{"insert app.orders id=1"}, briefs(h.take(t, 1)))
+	require.NoError(t, run.end())
+
+	for _, statement := range []string{usage, grant} {
+		_, statement, _ = strings.Cut(statement, "run: ")
+		c.exec(strings.ReplaceAll(statement, `"R"`, role))
+	}
+	all = check()
+	require.Len(t, all, 1, "%v", all)
+	require.True(t, strings.HasSuffix(all[0], `; the role may read: app.orders, app.Closed "one", payments`), all[0])
+}
