@@ -10,6 +10,7 @@ import (
 
 	"github.com/arauto/arauto/internal/api/bank"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
@@ -63,12 +64,7 @@ func (o operating) Alarms(ctx context.Context) ([]bank.Alarm, error) {
 		raise("ArautoQueueAge", "queue-age", "a due notification has waited for %d s", int(b.Oldest.Seconds()))
 	}
 	if counts := o.putAside.Load(); counts != nil {
-		switch all := openCases(*counts); {
-		case all.Cases >= alarmCases || all.Bytes >= alarmCaseBytes:
-			raise("ArautoQuarantineLarge", "quarantine-growing", "the quarantine holds %d open cases with %d bytes of received lines", all.Cases, all.Bytes)
-		case all.Oldest > alarmCaseAge:
-			raise("ArautoQuarantineWaiting", "quarantine-growing", "the oldest open case of the quarantine has waited for %d h", int(all.Oldest.Hours()))
-		}
+		quarantineAlarms(openCases(*counts), raise)
 	}
 	for _, note := range o.sealer.Notes() {
 		raise("ArautoLogSealingStopped", "log-not-sealed", "%s", note)
@@ -95,6 +91,20 @@ func (o operating) Alarms(ctx context.Context) ([]bank.Alarm, error) {
 	}
 	slices.SortStableFunc(out, func(a, b bank.Alarm) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
+}
+
+// quarantineAlarms raises each alarm whose condition the open cases meet.
+func quarantineAlarms(open notice.CaseCount, raise func(name, page, format string, args ...any)) {
+	if open.Cases >= alarmCases || open.Bytes >= alarmCaseBytes {
+		atLeast := ""
+		if open.Cases >= store.CountedCases {
+			atLeast = "at least "
+		}
+		raise("ArautoQuarantineLarge", "quarantine-growing", "the quarantine holds %s%d open cases with %[1]s%[3]d bytes of received lines", atLeast, open.Cases, open.Bytes)
+	}
+	if open.Oldest > alarmCaseAge {
+		raise("ArautoQuarantineWaiting", "quarantine-growing", "the oldest open case of the quarantine has waited for %d h", int(open.Oldest.Hours()))
+	}
 }
 
 // openCases are the open cases of all sources together.

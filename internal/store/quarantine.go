@@ -110,8 +110,8 @@ func (s *Store) Cases(ctx context.Context, state string, after history.Position,
 	return out, more, Unavailable("list the quarantine", err)
 }
 
-// countedCases is how many cases of a state CountCases counts, the oldest first.
-const countedCases = 100_000
+// CountedCases is how many cases of a state CountCases counts, the oldest first.
+const CountedCases = 100_000
 
 // CountCases counts the cases of the quarantine that are not closed, by state and source: the oldest 100,000 of each state.
 func (s *Store) CountCases(ctx context.Context) ([]notice.CaseCount, error) {
@@ -119,7 +119,7 @@ func (s *Store) CountCases(ctx context.Context) ([]notice.CaseCount, error) {
 SELECT c.state, c.source, count(*), coalesce(sum(octet_length(c.line)), 0)::bigint, max(now() - c.first_at)
 FROM unnest($1::text[]) AS w(state) CROSS JOIN LATERAL (
   SELECT q.state, q.source, q.line, q.first_at FROM quarantine q WHERE q.state = w.state ORDER BY q.first_at, q.id LIMIT $2) c
-GROUP BY c.state, c.source ORDER BY c.state, c.source`, []string{notice.CaseOpen, notice.CaseNonconforming}, countedCases)
+GROUP BY c.state, c.source ORDER BY c.state, c.source`, []string{notice.CaseOpen, notice.CaseNonconforming}, CountedCases)
 	return out, Unavailable("count the quarantine", err)
 }
 
