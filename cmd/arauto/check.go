@@ -18,14 +18,14 @@ func checkCommand(w world) *cobra.Command {
 		Use: "check", Short: "try everything that serve needs, and report every problem", Args: cobra.NoArgs,
 		Long: `Print the effective settings with their origin, secrets masked. Then try what serve does before it serves: files, certificates, keys,
 the key of the log and its registration, the state folder, the addresses of the listeners, sources, database and clock.
-Nothing is changed. What is not tried is listed. With --source only a mapping is tried, with the rights and tables of its origin, before the
-gateway has any settings.
+Nothing is changed. What is not tried is listed. With --source only a mapping is tried, with the rights and tables of its origin. It needs no setting;
+those of --config and of the environment count, such as the profile and the versions of the API.
 Exit code 2: serve would refuse to start. Exit code 1: it would start and not be ready, for instance because the database is away.`,
 	}
 	settings := configFlag(c)
 	offline := c.Flags().Bool("offline", false, "settings and the files that they name alone: no database, no other host, no listener, no state folder")
 	running := c.Flags().Bool("running", false, "a replica with these settings runs here: leave out the addresses of the listeners")
-	source := c.Flags().String("source", "", "mapping file of a source: try this alone, and no other setting")
+	source := c.Flags().String("source", "", "mapping file of a source: try this alone; it needs no setting")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *offline && *running {
 			return wrongUse("--offline and --running: use one of them; --offline leaves the listeners out as well")
