@@ -70,22 +70,67 @@ func suggestCommand(w world) *cobra.Command {
 	return c
 }
 
-// tablesOf reads NAME or NAME=KIND, several of them between commas. A name may stand in quotes, as in SQL.
+// tablesOf reads NAME or NAME=KIND, several of them between commas.
 func tablesOf(given []string) (all []suggest.CoreTable, err error) {
-	for _, text := range strings.Split(strings.ReplaceAll(strings.Join(given, ","), `"`, ""), ",") {
-		name, kind, named := strings.Cut(text, "=")
-		t := suggest.CoreTable{Name: name}
-		if named {
-			if t.Kind, err = ofb.ParseKind(kind); err != nil {
+	for _, text := range splitUnquoted(strings.Join(given, ","), ',') {
+		parts := splitUnquoted(text, '=')
+		t := suggest.CoreTable{}
+		if t.Name, err = tableName(parts[0]); err != nil {
+			return nil, wrongUse("--table %s: %v", text, err)
+		}
+		if len(parts) > 1 {
+			if t.Kind, err = ofb.ParseKind(strings.Join(parts[1:], "=")); err != nil {
 				return nil, wrongUse("--table %s: %v", text, err)
 			}
 		}
-		if name == "" || slices.ContainsFunc(all, func(other suggest.CoreTable) bool { return other.Name == name }) {
+		if t.Name == "" || slices.ContainsFunc(all, func(other suggest.CoreTable) bool { return other.Name == t.Name }) {
 			return nil, wrongUse("--table %s: the name is empty or occurs twice; name each table once", text)
 		}
 		all = append(all, t)
 	}
 	return all, nil
+}
+
+// splitUnquoted splits a text at each separator that does not stand in quotes.
+func splitUnquoted(text string, separator rune) []string {
+	parts, quoted, begin := []string{}, false, 0
+	for i, c := range text {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case c == separator && !quoted:
+			parts, begin = append(parts, text[begin:i]), i+1
+		}
+	}
+	return append(parts, text[begin:])
+}
+
+// tableName is the name that a mapping gives to TABLE or SCHEMA.TABLE. Capitals stay without quotes too; a part in quotes is read as in SQL,
+// so that it may hold commas and points, and a quote that is doubled. A mapping ends the schema at the first point. The name is empty where
+// a part is.
+func tableName(text string) (string, error) {
+	parts := splitUnquoted(text, '.')
+	for i, part := range parts {
+		bare := strings.TrimSuffix(strings.TrimPrefix(part, `"`), `"`)
+		isQuoted := len(part) == len(bare)+2
+		inside := strings.ReplaceAll(bare, `""`, "")
+		switch {
+		case strings.Contains(inside, `"`), !isQuoted && strings.Contains(part, `"`):
+			return "", errors.New(`a quote stands alone; put quotes around a part of the name, and double those within: app."a ""b"" c"`)
+		case isQuoted && i == 0 && strings.Contains(bare, ".") && len(parts) == 1:
+			return "", errors.New(`a name with a point needs its schema before it: app."a.b"`)
+		case isQuoted && i == 0 && strings.Contains(bare, "."):
+			return "", errors.New("a mapping cannot name a schema with a point in its name; rename the schema, or publish a table of another")
+		}
+		if bare == "" {
+			return "", nil
+		}
+		if isQuoted {
+			bare = strings.ReplaceAll(bare, `""`, `"`)
+		}
+		parts[i] = bare
+	}
+	return strings.Join(parts, "."), nil
 }
 
 func suggestMapping(ctx context.Context, w world, cfg *config.Config, req suggest.Wanted, out string) error {

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/lab/storetest"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/watch/suggest"
 )
 
 // completePayments writes what a suggested mapping of payments lacks.
@@ -150,6 +152,24 @@ func TestTheDemoFollowsACore(t *testing.T) {
 	require.NoError(t, demo.Process.Signal(os.Interrupt))
 	until("demo: ok")
 	require.NoError(t, demo.Wait())
+}
+
+func TestANameInQuotesIsReadAsInSQL(t *testing.T) {
+	for text, want := range map[string]string{
+		"pagamentos": "pagamentos", "app.pagamentos": "app.pagamentos", "Movimento": "Movimento", `"Movimento"`: "Movimento", `app."Movimento"`: "app.Movimento", `"App"."Movimento"`: "App.Movimento",
+		`app."a,b"`: "app.a,b", `app."a.b"`: "app.a.b", `app.a.b`: "app.a.b", `"a=b"`: "a=b", `app."a ""b"" c"`: `app.a "b" c`, `"""a"""`: `"a"`,
+	} {
+		found, err := tablesOf([]string{text + "=pix-payment", "other"})
+		require.NoError(t, err, text)
+		require.Equal(t, []suggest.CoreTable{{Name: want, Kind: ofb.PixPayment}, {Name: "other"}}, found, text)
+	}
+	for text, want := range map[string]string{
+		`"a.b"`: "needs its schema before it", `"a.b".c`: "cannot name a schema with a point", `"a`: "a quote stands alone", `a"b`: "a quote stands alone", `"a"b"`: "a quote stands alone",
+		`a"b"`: "a quote stands alone", `"`: "a quote stands alone", `""`: "empty", "": "empty", "a,": "empty", "app.": "empty", `app.""`: "empty", `a,"a"`: "occurs twice", "a=pix": "pix", "a=pix-payment=b": "pix-payment=b",
+	} {
+		_, err := tablesOf([]string{text})
+		require.ErrorContains(t, err, want, text)
+	}
 }
 
 func TestSuggestSaysWhatItCannotRead(t *testing.T) {
