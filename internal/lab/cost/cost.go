@@ -12,6 +12,7 @@ package cost
 import (
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"testing"
@@ -24,20 +25,23 @@ type spent struct {
 	bytes uint64
 }
 
-// measure runs f several times and returns its lowest time and its lowest number of allocated bytes: other work of the
-// machine only ever adds to either.
-func measure(times int, f func()) spent {
-	least := spent{1 << 62, 1 << 62}
-	for range times {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		begin := processorTime()
-		f()
-		took := processorTime() - begin
-		runtime.ReadMemStats(&after)
-		least.time, least.bytes = min(least.time, took), min(least.bytes, after.TotalAlloc-before.TotalAlloc)
-	}
-	return least
+// never is more than any run costs.
+var never = spent{1 << 62, 1 << 62}
+
+// least is the lower of both times and the lower of both numbers of bytes: other work of the machine only ever adds to either.
+func (s spent) least(other spent) spent {
+	return spent{min(s.time, other.time), min(s.bytes, other.bytes)}
+}
+
+// measure runs f once.
+func measure(f func()) spent {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	begin := processorTime()
+	f()
+	took := processorTime() - begin
+	runtime.ReadMemStats(&after)
+	return spent{took, after.TotalAlloc - before.TotalAlloc}
 }
 
 // processorTime is the time that this process has used of all processors. Unlike a wall clock it does not count the work of
@@ -60,24 +64,43 @@ const (
 	noiseBytes = 64 << 10
 )
 
+// The two inputs of Linear are run in turn, so that a machine which is busy for a while slows both. As long as the cost seems to grow too
+// fast, they are run again: the load of a machine changes, and a cost that does grow stays.
+const (
+	leastRounds = 5
+	mostRounds  = 200
+)
+
 // Linear fails the test when the time or the allocated bytes of run grow faster than its input does. prepare makes an
 // input of n units, run reads it; n begins at least and is doubled three times.
 func Linear[T any](t *testing.T, least int, prepare func(n int) T, run func(T)) {
 	t.Helper()
-	sizes := []int{least, least << doublings}
-	var costs []spent
-	for _, n := range sizes {
-		input := prepare(n)
-		run(input) // caches of the process are filled once
-		costs = append(costs, measure(5, func() { run(input) }))
+	small, large := prepare(least), prepare(least<<doublings)
+	run(small) // caches of the process are filled once
+	run(large)
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // its work falls to one run or another by chance, and takes the processors that happen to be idle
+	little, much := never, never
+	for round := 1; round <= leastRounds || round <= mostRounds && (slower(little, much) || larger(little, much)); round++ {
+		runtime.GC() // so that both use memory that was used before
+		little = little.least(measure(func() { run(small) }))
+		much = much.least(measure(func() { run(large) }))
 	}
-	small, large := costs[0], costs[1]
-	if large.time > noiseTime && large.time > growth*max(small.time, noiseTime/growth) {
-		t.Errorf("time grows faster than the input: %d units take %s, %d take %s", sizes[0], small.time, sizes[1], large.time)
+	if slower(little, much) {
+		t.Errorf("time grows faster than the input: %d units take %s, %d take %s", least, little.time, least<<doublings, much.time)
 	}
-	if large.bytes > noiseBytes && large.bytes > growth*max(small.bytes, noiseBytes/growth) {
-		t.Errorf("memory grows faster than the input: %d units allocate %d bytes, %d allocate %d", sizes[0], small.bytes, sizes[1], large.bytes)
+	if larger(little, much) {
+		t.Errorf("memory grows faster than the input: %d units allocate %d bytes, %d allocate %d", least, little.bytes, least<<doublings, much.bytes)
 	}
+}
+
+// slower reports whether the time grew faster than the input.
+func slower(little, much spent) bool {
+	return much.time > noiseTime && much.time > growth*max(little.time, noiseTime/growth)
+}
+
+// larger reports whether the allocated bytes grew faster than the input.
+func larger(little, much spent) bool {
+	return much.bytes > noiseBytes && much.bytes > growth*max(little.bytes, noiseBytes/growth)
 }
 
 // Budget is what reading one input may cost: a fixed part and a part for each byte.
@@ -96,13 +119,12 @@ var Parser = Budget{Time: 200 * time.Millisecond, TimePerByte: 10 * time.Microse
 // input over the budget is measured again, so that a pause of the machine is not taken for a cost of the input.
 func (b Budget) Within(n int, run func()) string {
 	most := spent{b.Time + time.Duration(n)*b.TimePerByte, b.Bytes + uint64(n)*b.BytesPerByte}
-	got := measure(1, run)
+	got := measure(run)
 	for range 4 {
 		if got.time <= most.time && got.bytes <= most.bytes {
 			return ""
 		}
-		again := measure(1, run)
-		got.time, got.bytes = min(got.time, again.time), min(got.bytes, again.bytes)
+		got = got.least(measure(run))
 	}
 	var over []string
 	if got.time > most.time {
