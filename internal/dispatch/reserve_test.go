@@ -153,53 +153,6 @@ func TestNothingIsReservedForWorkThatWouldNotLeaveAtOnce(t *testing.T) {
 	})
 }
 
-// TestALaneThatIsFullOfCommitsIsAskedAgain: its slots come free as soon as the commits end. One whose receiver has them does not wait for
-// that, since the receiver may take its time.
-func TestALaneThatIsFullOfCommitsIsAskedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		takes := 5 * time.Millisecond
-		w := newWorld(t, func(notice.Attempt) answer { return answer{takes, notice.OutcomeDelivered} })
-		r := w.start(Config{})
-		pass(5 * time.Second)
-		fill := func() (n int, again time.Duration) {
-			for {
-				lease, again := r.Reserve("itp")
-				if lease == 0 {
-					return n, again
-				}
-				n++
-			}
-		}
-		_, again := fill()
-		require.Zero(t, again, "nothing is known of its receiver yet")
-		r.Release("itp")
-		w.accept(r, "itp", func(*chain) {})
-		pass(time.Second)
-
-		n, again := fill()
-		require.Equal(t, firstRoom, n)
-		require.Equal(t, awaitCommit, again, "all slots wait for the commits of their changes")
-		for range n {
-			r.Release("itp")
-		}
-		takes = time.Second / 5
-		for range n {
-			go w.accept(r, "itp", func(*chain) {})
-		}
-		pass(time.Second / 10)
-		n, again = fill()
-		require.Zero(t, n)
-		require.Zero(t, again, "all slots are with the receiver")
-		pass(5 * time.Second)
-		n, _ = fill()
-		require.Positive(t, n)
-		for range n {
-			r.Release("itp")
-		}
-		w.end()
-	})
-}
-
 func TestACommitThatIsConfirmedAfterTheDrainIsRescued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(accepted))

@@ -9,8 +9,8 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
-// A change that is to ask again for its slot is ready for slotWithin at the most, and a slot is looked for every slotEvery. After that it
-// is stored without its first attempt.
+// While the processor is busy with attempts that are committed, a change waits up to slotWithin for its slot, which is looked
+// for every slotEvery. After that it is stored without its first attempt.
 const (
 	slotWithin = time.Second
 	slotEvery  = 5 * time.Millisecond
@@ -21,7 +21,7 @@ const (
 func (in *Intake) pick(n int) (batch []*Pending) {
 	now := time.Now()
 	in.asked = now
-	none := map[notice.ClientID]time.Duration{} // clients without a slot, and for how long their changes ask again
+	none := map[notice.ClientID]bool{} // clients without a slot: true when there is one soon
 	var slotless []*Pending
 	take := func(from []*Pending) (left []*Pending) {
 		for i, p := range from {
@@ -43,25 +43,22 @@ func (in *Intake) pick(n int) (batch []*Pending) {
 }
 
 // waits gives a change its slot, or tells that it is to wait for one.
-func (in *Intake) waits(p *Pending, now time.Time, none map[notice.ClientID]time.Duration) bool {
+func (in *Intake) waits(p *Pending, now time.Time, none map[notice.ClientID]bool) bool {
 	c := p.change
 	if in.cfg.Slots == nil || p.first != nil || len(c.Problems) > 0 || c.Cause == ofb.FirstLoad || c.NotBefore.After(now) {
 		return false
 	}
-	again, known := none[c.Client]
+	soon, known := none[c.Client]
 	if !known {
 		var lease time.Duration
-		if lease, again = in.cfg.Slots.Reserve(c.Client); lease > 0 {
+		if lease, soon = in.cfg.Slots.Reserve(c.Client); lease > 0 {
 			p.first, p.lease = &notice.Attempt{Interaction: randomID(), ClaimedAt: now}, lease
 			p.token = tokenAfter(c.ID)
 			return false
 		}
-		none[c.Client] = again
+		none[c.Client] = soon
 	}
-	if p.refused.IsZero() {
-		p.refused = now
-	}
-	return now.Sub(p.refused) < again && now.Sub(p.since) < slotWithin
+	return soon && now.Sub(p.since) < slotWithin
 }
 
 // announce gives what a decision announces its first attempt, when the change has a slot. Token and slot are kept for all

@@ -61,8 +61,8 @@ type Traces interface {
 // Slots lets a first attempt be recorded in the commit of its change and leave right after it.
 type Slots interface {
 	// Reserve takes a slot for an attempt of the client that leaves at once, and returns the lease to give it; 0: there is
-	// no slot. Then again tells for how long a change that has been refused once may ask again. It does not wait.
-	Reserve(client notice.ClientID) (lease, again time.Duration)
+	// no slot. Then soon tells that one comes free within milliseconds. It does not wait.
+	Reserve(client notice.ClientID) (lease time.Duration, soon bool)
 	// Release gives back a slot that is not needed.
 	Release(client notice.ClientID)
 	// Start sends attempts that are committed. Each has a slot.
@@ -192,7 +192,6 @@ type Pending struct {
 	size      weight
 	submitted time.Time
 	since     time.Time     // when it became ready
-	refused   time.Time     // when it was first refused a slot
 	keep      func() []byte // see Origin
 	answer    Answer
 	err       error

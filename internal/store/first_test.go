@@ -23,9 +23,9 @@ type direct struct {
 	started []notice.Attempt
 }
 
-func (d *direct) Reserve(notice.ClientID) (lease, again time.Duration) { return d.lease, 0 }
-func (d *direct) Release(notice.ClientID)                              {}
-func (d *direct) Start(attempts []notice.Attempt)                      { d.started = append(d.started, attempts...) }
+func (d *direct) Reserve(notice.ClientID) (time.Duration, bool) { return d.lease, false }
+func (d *direct) Release(notice.ClientID)                       {}
+func (d *direct) Start(attempts []notice.Attempt)               { d.started = append(d.started, attempts...) }
 
 // directWorld is a world whose first attempts are all claimed in the commit of their change.
 type directWorld struct {
