@@ -6,8 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
-	"time"
 
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/ofb"
@@ -99,26 +97,9 @@ func (g *Gateway) Unregister(ctx context.Context, client string) error {
 
 // Tell hands in the change, again while the gateway is too busy to take it.
 func (g *Gateway) Tell(ctx context.Context, c stage.Change) error {
-	for end := time.Now().Add(tellWithin); ; {
-		_, err := g.Core.Change(ctx, c)
-		refusal, refused := errors.AsType[*stage.Refusal](err)
-		if !refused || refusal.Status != http.StatusServiceUnavailable || time.Now().After(end) {
-			return err
-		}
-		pause, err := strconv.Atoi(refusal.RetryAfter)
-		if err != nil {
-			pause = 1
-		}
-		select {
-		case <-time.After(time.Duration(pause) * time.Second):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	_, err := g.Core.ChangePatiently(ctx, c)
+	return err
 }
-
-// tellWithin is how long a change is handed in again that a busy gateway did not take, after the seconds that its answer names.
-const tellWithin = 30 * time.Second
 
 // Ask asks the status endpoint and verifies the answer.
 func (g *Gateway) Ask(ctx context.Context, q Query) (stage.Reading, error) {

@@ -79,7 +79,7 @@ func (r *resource) event(what What) Event {
 func (b *bank) create(ctx context.Context, r *resource, cents *int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, err := b.core.Change(ctx, r.next(r.status, r.created)); err != nil {
+	if _, err := b.core.ChangePatiently(ctx, r.next(r.status, r.created)); err != nil {
 		return err
 	}
 	b.mu.Lock()
@@ -101,7 +101,7 @@ func (b *bank) change(r *resource, s Step, late time.Duration) (Told, error) {
 		name, to = DataChanged, r.status
 	}
 	status, updated := r.status, r.updated
-	accepted, err := b.core.Change(b.ctx, r.next(to, time.Now().Add(-late)))
+	accepted, err := b.core.ChangePatiently(b.ctx, r.next(to, time.Now().Add(-late)))
 	if err != nil {
 		if r.status, r.updated = status, updated; s.Edit {
 			r.edits--

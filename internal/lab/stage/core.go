@@ -192,6 +192,30 @@ func (c *Core) Change(ctx context.Context, change Change) (Accepted, error) {
 	return a, err
 }
 
+// busyWithin is how long ChangePatiently goes on.
+const busyWithin = 30 * time.Second
+
+// ChangePatiently is Change, and hands in the change again while the gateway is too busy to take it, after the seconds that each answer
+// names, for half a minute. So does a core.
+func (c *Core) ChangePatiently(ctx context.Context, change Change) (Accepted, error) {
+	for end := time.Now().Add(busyWithin); ; {
+		a, err := c.Change(ctx, change)
+		refusal, refused := errors.AsType[*Refusal](err)
+		if !refused || refusal.Status != http.StatusServiceUnavailable || time.Now().After(end) {
+			return a, err
+		}
+		pause, wrong := strconv.Atoi(refusal.RetryAfter)
+		if wrong != nil {
+			pause = 1
+		}
+		select {
+		case <-time.After(time.Duration(pause) * time.Second):
+		case <-ctx.Done():
+			return a, err
+		}
+	}
+}
+
 // Attempt is an attempt as it is read.
 type Attempt struct {
 	Number        int        `json:"number"`

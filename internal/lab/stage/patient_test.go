@@ -1,4 +1,4 @@
-package conformance
+package stage
 
 import (
 	"net/http"
@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/arauto/arauto/internal/lab/stage"
 )
 
 // TestAChangeIsHandedInAgainWhileTheGatewayIsBusy, as a core does; what is refused for another reason is told at once.
@@ -22,10 +20,12 @@ func TestAChangeIsHandedInAgainWhileTheGatewayIsBusy(t *testing.T) {
 		_, _ = w.Write([]byte("{}"))
 	}))
 	defer gateway.Close()
-	g := &Gateway{Core: stage.NewCore(gateway.URL, func() (string, error) { return "token", nil }, gateway.Client())}
-	change := stage.Change{Kind: "pix-payment", ClientID: "itp", Revision: 1, OccurredAt: time.Now()}
-	require.NoError(t, g.Tell(t.Context(), change))
+	c := NewCore(gateway.URL, func() (string, error) { return "token", nil }, gateway.Client())
+	change := Change{Kind: "pix-payment", ClientID: "itp", Revision: 1, OccurredAt: time.Now()}
+	_, err := c.ChangePatiently(t.Context(), change)
+	require.NoError(t, err)
 	require.Equal(t, 3, asked)
-	require.ErrorContains(t, g.Tell(t.Context(), change), "422")
+	_, err = c.ChangePatiently(t.Context(), change)
+	require.ErrorContains(t, err, "422")
 	require.Equal(t, 4, asked)
 }
