@@ -20,6 +20,24 @@ import (
 	"github.com/arauto/arauto/internal/ofb"
 )
 
+// lockedText is what was logged, read while others may write.
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // desk is an intake at work before a store in memory, in virtual time.
 type desk struct {
 	*memory
@@ -27,7 +45,7 @@ type desk struct {
 	in    *Intake
 	seen  *observed
 	woken []time.Time
-	logs  strings.Builder
+	logs  lockedText
 	stop  context.CancelFunc
 	ended chan struct{}
 }
