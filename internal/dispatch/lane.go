@@ -57,7 +57,8 @@ type lanes struct {
 	later  laterHeap
 	pool   candidates // reused by share
 	usage  usage
-	dry    time.Time // when ready lanes last found no slot free
+	commit time.Duration // mean time of late from a reservation to its confirmed commit
+	dry    time.Time     // when ready lanes last found no slot free
 }
 
 func newLanes(begin time.Time) *lanes {
