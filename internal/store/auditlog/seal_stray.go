@@ -9,9 +9,13 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 )
 
-// strayWindow is how far back a sealing looks for strays. Sealing runs every 5 s, so each entry is looked at about
-// three times. Older strays are found by verification and by the reads that meet them.
+// strayWindow is how far back a sealing looks for strays, if there are at most strayEntries. Sealing runs every 5 s, so each entry is
+// looked at about three times. Older strays are found by verification and by the reads that meet them.
 const strayWindow = 15 * time.Second
+
+// strayEntries bounds how many positions a sealing counts among. At full speed strayWindow has more, and counting among all of them was a
+// twentieth of what the database did.
+const strayEntries = 4 * SealBatch
 
 // recentCheckpoints bounds the search for the newest checkpoint that is older than strayWindow.
 const recentCheckpoints = 1000
@@ -19,8 +23,8 @@ const recentCheckpoints = 1000
 // strays counts entries that stand at or before the last position and have none. The sealer never takes them: it goes
 // forward from the last position.
 //
-// It counts the entries among the positions that were sealed in the last strayWindow, whatever their time, and compares
-// recent entries that stand before these with the log. While entries are left to be sealed, it counts among the last
+// It counts the entries among the positions that were sealed in the last strayWindow, at most strayEntries, whatever their time, and compares
+// recent entries that stand before strayWindow with the log. While entries are left to be sealed, it counts among the last
 // SealBatch positions only, so that what a batch costs does not depend on how many wait.
 func (w *sealing) strays(ctx context.Context) error {
 	if w.last.Size == 0 {
@@ -41,7 +45,8 @@ FROM (SELECT size, at FROM log_checkpoint WHERE size <= $1 ORDER BY size DESC LI
 			return err
 		}
 	}
-	after, err := placeBefore(ctx, w.tx, first)
+	counted := max(first, w.last.Size-strayEntries)
+	after, err := placeBefore(ctx, w.tx, counted)
 	if err != nil {
 		return err
 	}
@@ -53,9 +58,12 @@ FROM (SELECT size, at FROM log_checkpoint WHERE size <= $1 ORDER BY size DESC LI
 	if err != nil {
 		return err
 	}
-	w.out.Strays = max(0, there-(w.last.Size-first)) // of removed months there are positions alone
+	w.out.Strays = max(0, there-(w.last.Size-counted)) // of removed months there are positions alone
 	if w.out.More {
 		return nil
+	}
+	if after, err = placeBefore(ctx, w.tx, first); err != nil {
+		return err
 	}
 	return w.misplaced(ctx, after)
 }
