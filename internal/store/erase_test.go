@@ -39,7 +39,7 @@ func (b *bench) erase(days int) int {
 func TestADocumentIsErasedAfterItsTimeAndTheProofStays(t *testing.T) {
 	b := newSealedBench(t)
 	secret := oldPayment("gone", 1, "RCVD")
-	secret.Data["cpf"] = "12345678909"
+	secret.Data["cpf"], secret.Data["endToEndId"] = "12345678909", "E1234567820261128120012345678901"
 	b.accept(secret)
 	secret.Revision, secret.Data["status"] = 2, "ACSC"
 	b.accept(secret)
@@ -63,6 +63,10 @@ func TestADocumentIsErasedAfterItsTimeAndTheProofStays(t *testing.T) {
 	require.NotContains(t, facts, "12345678909")
 	require.Contains(t, facts, one[string](b.bench, "SELECT encode($1::bytea, 'hex')", hash), "the digest stays")
 	require.Equal(t, []string{"young"}, one[[]string](b.bench, "SELECT array_agg(resource_id) FROM find_resource"), "nothing finds it by its end-to-end id")
+	require.Empty(t, one[[]byte](b.bench, "SELECT found FROM resource WHERE id = 'gone'"))
+	found, err := b.log.Find(t.Context(), "E1234567820261128120012345678901")
+	require.NoError(t, err)
+	require.Empty(t, found.Hits)
 	require.Zero(t, b.erase(30), "a walk a day")
 	b.walkAgain()
 	require.Zero(t, b.erase(30), "once")

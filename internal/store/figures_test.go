@@ -269,13 +269,17 @@ func TestAPaymentIsFoundByWhateverNamesIt(t *testing.T) {
 		require.NotContains(t, found.Mark, text)
 		return found.Hits
 	}
-	require.Empty(t, find(endToEnd), "not folded yet")
-	f.seal()
-	f.fold()
 	hit := history.Hit{Type: history.HitEndToEnd, ID: endToEnd, Kind: ofb.PixPayment, ResourceID: "paid", Client: "itp"}
 	require.Equal(t, []history.Hit{hit}, find(endToEnd))
 	require.Empty(t, find("E1234567820261128120012345678902"))
-	require.Zero(t, one[int](f.bench, "SELECT count(*) FROM find_resource WHERE position('E1234'::bytea IN digest) > 0"))
+	require.Zero(t, one[int](f.bench, "SELECT count(*) FROM resource WHERE position('E1234'::bytea IN found) > 0"))
+	c.Revision, c.Data["status"] = 2, "RJCT"
+	delete(c.Data, "endToEndId")
+	f.accept(c)
+	require.Equal(t, []history.Hit{hit}, find(endToEnd), "a later document without the id")
+	f.seal()
+	f.fold()
+	require.Zero(t, one[int](f.bench, "SELECT count(*) FROM find_resource"), "the fold has nothing to learn")
 	hit.Type, hit.ID = history.HitPayment, "paid"
 	require.Contains(t, find("paid"), hit)
 	for _, text := range []string{"50685362", "50.685.362/0001-35"} {

@@ -15,7 +15,7 @@ func (s *Store) Past(ctx context.Context, c *notice.Change) (notice.Past, error)
 	defer conn.Release()
 	defer rollback(conn)
 	changes := []*notice.Change{c}
-	pasts, _, err := lockPasts(ctx, conn, changes)
+	pasts, _, _, err := lockPasts(ctx, conn, changes)
 	if err == nil {
 		err = readRevisions(ctx, conn, changes, pasts)
 	}

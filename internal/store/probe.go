@@ -46,14 +46,14 @@ func (s *Store) probeOn(ctx context.Context, conn *pgxpool.Conn) error {
 	}
 	aside := *made
 	aside.ID, aside.Line = NewID(), []byte("{}")
-	pasts, began, err := lockPasts(ctx, conn, []*notice.Change{made})
+	pasts, began, key, err := lockPasts(ctx, conn, []*notice.Change{made})
 	if err != nil {
 		return probeFailed(err)
 	}
 	announcement := &notice.Announcement{OccurredAt: now}
 	announcement.ID, announcement.Client, announcement.Kind, announcement.ResourceID = NewID(), made.Client, made.Kind, made.ResourceID
 	announcement.APIVersion, announcement.Event, announcement.EventAt = made.APIVersion, ofb.DataChanged, now
-	w := newWriter(s, began, now)
+	w := newWriter(s, began, now, key)
 	err = errors.Join(
 		w.add(made, &pasts[0], &notice.Decision{Verdict: notice.Applied, Current: true, Announce: announcement, Timer: &ofb.Timer{Rule: "probe", Deadline: now.Add(time.Hour)}}),
 		w.add(&aside, &pasts[0], &notice.Decision{Verdict: notice.Quarantined, Problems: []notice.Problem{{Code: "probe"}}}))
@@ -63,7 +63,7 @@ func (s *Store) probeOn(ctx context.Context, conn *pgxpool.Conn) error {
 	w.addFirst(&notice.Attempt{
 		Notification: announcement.ID, Token: NewID(), Interaction: NewID(), Flight: NewID(), Client: made.Client, Kind: made.Kind, ResourceID: made.ResourceID, Number: 1,
 	}, time.Minute)
-	w.replaced.add(made, 0, pasts[0].Packed)
+	w.replaced.add(made, 0, pasts[0].Packed, w.found(made))
 	w.announced.add(made, 0)
 	batch := &pgx.Batch{}
 	w.queue(batch)

@@ -49,7 +49,7 @@ func rollback(conn *pgxpool.Conn) {
 }
 
 func recordOn(ctx context.Context, conn *pgxpool.Conn, s *Store, changes []*notice.Change, judge func([]notice.Past) []notice.Decision) error {
-	pasts, began, err := lockPasts(ctx, conn, changes)
+	pasts, began, key, err := lockPasts(ctx, conn, changes)
 	if err != nil {
 		return err
 	}
@@ -57,13 +57,19 @@ func recordOn(ctx context.Context, conn *pgxpool.Conn, s *Store, changes []*noti
 		return err
 	}
 	decisions := judge(pasts)
-	w := newWriter(s, began, time.Now())
+	w := newWriter(s, began, time.Now(), key)
 	for i, c := range changes {
 		if err := w.add(c, &pasts[i], &decisions[i]); err != nil {
 			return err
 		}
 	}
-	return w.commit(ctx, conn)
+	if err := w.commit(ctx, conn); err != nil {
+		return err
+	}
+	if len(w.companies) > 0 {
+		s.companies.remember(w.companies)
+	}
+	return nil
 }
 
 const lockResources = `
@@ -73,12 +79,13 @@ CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.
 
 const readPush = `SELECT i.client_id, i.push, NOT i.removed, i.push_epoch, coalesce(i.webhook_uris->>0, '') FROM unnest($1::text[]) AS k(client_id) JOIN initiator i USING (client_id)`
 
-const sinceBegin = "SELECT now(), (extract(epoch FROM clock_timestamp() - now()) * 1000000)::bigint, (SELECT dense FROM form), (SELECT packed FROM form)"
+const sinceBegin = "SELECT now(), (extract(epoch FROM clock_timestamp() - now()) * 1000000)::bigint, (SELECT dense FROM form), (SELECT packed FROM form), (SELECT key FROM keyring WHERE name = 'find')"
 
 // lockPasts begins the transaction, locks the resources one by one in the order given, and reads the registrations, in
 // one round trip. began is when the transaction did, by our clock: the wait for locks, which the database knows, is taken
 // off, and the way of the answer is not. So it is never too early, and a change never seems to have come later than it did.
-func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change) (pasts []notice.Past, began time.Time, err error) {
+// key is that of what payments are found by.
+func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change) (pasts []notice.Past, began time.Time, key []byte, err error) {
 	kinds, ids := make([]int16, len(changes)), make([]string, len(changes))
 	clients := map[notice.ClientID]bool{}
 	for i, c := range changes {
@@ -100,23 +107,23 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 
 	pasts = make([]notice.Past, len(changes))
 	if _, err := results.Exec(); err != nil {
-		return nil, began, err
+		return nil, began, nil, err
 	}
 	rows, err := results.Query()
 	if err != nil {
-		return nil, began, err
+		return nil, began, nil, err
 	}
 	for rows.Next() {
 		var n, announced int64
 		var r notice.Resource
 		if err := rows.Scan(Columns(&n, &r.Client, &r.APIVersion, &r.Revision, (*string)(&r.State.Status), &r.State.Watched, &r.State.Data, &announced, &r.OccurredAt, &r.TimerAt)...); err != nil {
-			return nil, began, err
+			return nil, began, nil, err
 		}
 		r.Announced = uint64(announced)
 		pasts[n-1].Resource = &r
 	}
 	if err := rows.Err(); err != nil {
-		return nil, began, err
+		return nil, began, nil, err
 	}
 	type push struct {
 		on    bool
@@ -133,13 +140,13 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 		return nil
 	})
 	if err != nil {
-		return nil, began, err
+		return nil, began, nil, err
 	}
 	var now time.Time
 	var micros int64
 	var dense, packed bool
-	if err := results.QueryRow().Scan(Columns(&now, &micros, &dense, &packed)...); err != nil {
-		return nil, began, err
+	if err := results.QueryRow().Scan(Columns(&now, &micros, &dense, &packed, &key)...); err != nil {
+		return nil, began, nil, err
 	}
 	for i, c := range changes {
 		p := registered[c.Client]
@@ -147,7 +154,7 @@ func lockPasts(ctx context.Context, conn *pgxpool.Conn, changes []*notice.Change
 		pasts[i].Epoch, pasts[i].BaseURI, pasts[i].Now, pasts[i].Asked, pasts[i].Dense, pasts[i].Packed = p.epoch, p.uri, now, asked, dense, packed
 	}
 	began = time.Now().Add(-time.Duration(micros) * time.Microsecond)
-	return pasts, began, results.Close()
+	return pasts, began, key, results.Close()
 }
 
 const readRevision = `

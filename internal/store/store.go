@@ -57,18 +57,19 @@ type Options struct {
 
 // Store talks to PostgreSQL through four small pools, so that a burst of one kind of work cannot starve another.
 type Store struct {
-	intake   *pgxpool.Pool
-	dispatch *pgxpool.Pool
-	status   *pgxpool.Pool
-	query    *pgxpool.Pool
-	orm      *gorm.DB // over query
-	log      *slog.Logger
-	system   string // replica and version: the name of this process in the entries that it writes
-	replica  string
-	faults   faults
-	looks    looks // of claims and sweeps
-	lost     looks // of rescues
-	walk     struct {
+	intake    *pgxpool.Pool
+	dispatch  *pgxpool.Pool
+	status    *pgxpool.Pool
+	query     *pgxpool.Pool
+	orm       *gorm.DB // over query
+	log       *slog.Logger
+	system    string // replica and version: the name of this process in the entries that it writes
+	replica   string
+	faults    faults
+	looks     looks // of claims and sweeps
+	lost      looks // of rescues
+	companies companies
+	walk      struct {
 		mu    sync.Mutex
 		after history.Position // up to where ForgetReplaced has looked
 	}

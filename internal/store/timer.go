@@ -49,7 +49,7 @@ func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge
 	if ready, err = stillDue(ctx, conn, ready); err != nil {
 		return 0, err
 	}
-	w := newWriter(s, began, time.Now())
+	w := newWriter(s, began, time.Now(), nil)
 	for i, fired := range judge(ready) {
 		if err := w.addFired(&ready[i], &fired); err != nil {
 			return 0, err

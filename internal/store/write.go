@@ -20,7 +20,10 @@ type writer struct {
 	store   *Store
 	began   time.Time // when the transaction did, by our clock; never too early
 	now     time.Time
+	key     []byte // of what payments are found by
 	entries entryColumns
+
+	companies map[company]struct{} // that are not stored yet
 
 	revisions  revisionColumns // those that get a row of their own
 	made       resourceColumns // resources that are new
@@ -33,8 +36,8 @@ type writer struct {
 	applied    appliedColumns
 }
 
-func newWriter(s *Store, began, now time.Time) *writer {
-	return &writer{store: s, began: began, now: now}
+func newWriter(s *Store, began, now time.Time, key []byte) *writer {
+	return &writer{store: s, began: began, now: now, key: key, companies: map[company]struct{}{}}
 }
 
 func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) error {
@@ -121,12 +124,12 @@ func (w *writer) addAccepted(c *notice.Change, past *notice.Past, d *notice.Deci
 	}
 	switch {
 	case past.Resource == nil:
-		w.made.add(c, d.Announced, past.Packed)
+		w.made.add(c, d.Announced, past.Packed, w.found(c))
 		if held {
 			w.made.holdRevision(c, notification, string(f.Reason))
 		}
 	case d.Current:
-		w.replaced.add(c, d.Announced, past.Packed)
+		w.replaced.add(c, d.Announced, past.Packed, w.found(c))
 		switch {
 		case c.Cause == ofb.Clock:
 			w.replaced.byTimer(past.Resource.Revision, c.OccurredAt)
@@ -193,6 +196,7 @@ func (w *writer) queue(b *pgx.Batch) {
 	w.entries.queue(b)
 	w.revisions.queue(b)
 	w.made.insert(b)
+	w.queueCompanies(b)
 	w.replaced.update(b)
 	w.announced.queue(b)
 	w.queued.queue(b)
@@ -249,7 +253,7 @@ type resourceColumns struct {
 	revision, announced         []int64
 	change                      []pgtype.UUID
 	watched                     []string
-	hash, document              [][]byte
+	hash, document, found       [][]byte
 	at, timerAt                 []pgtype.Timestamptz
 	consent                     []pgtype.Text
 	unwritten                   []pgtype.Int8 // the revision, where it gets no row of its own; cause, notification and reason are its
@@ -270,7 +274,7 @@ func (r *resourceColumns) holdRevision(c *notice.Change, notification notice.ID,
 	r.notification[last], r.reason[last] = ToUUID(notification), ToText(reason)
 }
 
-func (r *resourceColumns) add(c *notice.Change, announced uint64, packed bool) {
+func (r *resourceColumns) add(c *notice.Change, announced uint64, packed bool, found []byte) {
 	document := c.Document
 	if packed {
 		document = pack(document)
@@ -283,17 +287,18 @@ func (r *resourceColumns) add(c *notice.Change, announced uint64, packed bool) {
 	r.timerAt, r.consent = append(r.timerAt, pgtype.Timestamptz{}), append(r.consent, ToText(c.ConsentID))
 	r.unwritten, r.cause = append(r.unwritten, pgtype.Int8{}), append(r.cause, pgtype.Text{})
 	r.notification, r.reason = append(r.notification, pgtype.UUID{}), append(r.reason, pgtype.Text{})
+	r.found = append(r.found, found)
 }
 
 var resourceArrays = `
 FROM ` + rowsOf("kind smallint", "id text", "client_id text", "api_version text", "status text", "revision bigint", "announced bigint",
 	"change_id uuid", "watched text", "hash bytea", "document bytea", "at timestamptz", "timer_at timestamptz", "consent text",
-	"unwritten bigint", "cause text", "notification_id uuid", "reason text") + " AS v"
+	"unwritten bigint", "cause text", "notification_id uuid", "reason text", "found bytea") + " AS v"
 
 func (r *resourceColumns) arguments() []any {
 	return []any{
 		r.kind, r.id, r.client, r.version, r.status, r.revision, r.announced, r.change, r.watched, r.hash, r.document, r.at, r.timerAt, r.consent,
-		r.unwritten, r.cause, r.notification, r.reason,
+		r.unwritten, r.cause, r.notification, r.reason, r.found,
 	}
 }
 
@@ -302,8 +307,8 @@ func (r *resourceColumns) arguments() []any {
 func (r *resourceColumns) insert(b *pgx.Batch) {
 	if len(r.kind) > 0 {
 		b.Queue(`INSERT INTO resource (kind, id, client_id, api_version, status, revision, announced, change_id, watched, data_hash, document, occurred_at, consent_id,
-  unwritten, cause, notification_id, reason)
-SELECT kind, id, client_id, api_version, status, revision, announced, change_id, watched::jsonb, hash, document, at, consent, unwritten, cause, notification_id, reason`+resourceArrays, r.arguments()...)
+  unwritten, cause, notification_id, reason, found)
+SELECT kind, id, client_id, api_version, status, revision, announced, change_id, watched::jsonb, hash, document, at, consent, unwritten, cause, notification_id, reason, found`+resourceArrays, r.arguments()...)
 	}
 }
 
@@ -311,7 +316,8 @@ func (r *resourceColumns) update(b *pgx.Batch) {
 	if len(r.kind) > 0 {
 		b.Queue(`UPDATE resource r SET status = v.status, revision = v.revision, announced = v.announced, change_id = v.change_id,
   watched = v.watched::jsonb, data_hash = v.hash, document = v.document, occurred_at = v.at, updated_at = now(), timer_at = v.timer_at,
-  consent_id = coalesce(v.consent, r.consent_id), unwritten = v.unwritten, cause = v.cause, notification_id = v.notification_id, reason = v.reason`+
+  consent_id = coalesce(v.consent, r.consent_id), unwritten = v.unwritten, cause = v.cause, notification_id = v.notification_id, reason = v.reason,
+  found = coalesce(nullif(v.found, ''), r.found)`+
 			resourceArrays+` WHERE r.kind = v.kind AND r.id = v.id`, r.arguments()...)
 	}
 }

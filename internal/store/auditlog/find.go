@@ -2,10 +2,7 @@ package auditlog
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -22,23 +19,16 @@ import (
 // findMost is how many hits of one type are listed.
 const findMost = 50
 
-// Forms of what is not an id of ours. A CNPJ is 14 characters, of which the first 8 are its root (Instrução Normativa RFB
-// 2.229/2024: letters as well).
-var (
-	endToEndID = regexp.MustCompile(`^E[0-9A-Z]{8}[0-9]{12}[a-zA-Z0-9]{11}$`)
-	cnpj       = regexp.MustCompile(`^[0-9A-Z]{8}([0-9A-Z]{4}[0-9]{2})?$`)
-)
-
 // Find finds what an id names: a resource, a notification, a change, an interaction, a payment by its end-to-end id, a
 // client, an organisation, or clients by the root of the CNPJ that their payments name. Each look uses an index. Payments
-// and CNPJ roots are found once their change is folded.
+// and CNPJ roots that a replica of an older version took in are found once their change is folded.
 func (l *Log) Find(ctx context.Context, text string) (history.Found, error) {
 	key, err := findKey(ctx, l.query)
 	if err != nil {
 		return history.Found{}, err
 	}
-	digest := digestOf(key, text)
-	f := idSearch{db: l.query, brands: l.brands, text: text, digest: digest, out: history.Found{Mark: hex.EncodeToString(digest)}}
+	mark := store.Mark(key, text)
+	f := idSearch{db: l.query, brands: l.brands, text: text, key: key, mark: mark, out: history.Found{Mark: hex.EncodeToString(mark)}}
 	for _, look := range []func(context.Context) error{f.resources, f.uuid, f.endToEnd, f.clients, f.cnpj} {
 		if err := look(ctx); err != nil {
 			return history.Found{}, store.Unavailable("find", err)
@@ -53,18 +43,13 @@ func findKey(ctx context.Context, db querier) (key []byte, err error) {
 	return key, store.Unavailable("read the key of digests", err)
 }
 
-func digestOf(key []byte, text string) []byte {
-	mac := hmac.New(sha256.New, key)
-	_, _ = mac.Write([]byte(text)) // a hash never refuses
-	return mac.Sum(nil)[:16]
-}
-
 // idSearch is one search of Find.
 type idSearch struct {
 	brands brand.List
 	db     querier
 	text   string
-	digest []byte
+	key    []byte
+	mark   []byte // of text, under key
 	out    history.Found
 }
 
@@ -167,12 +152,14 @@ func (f *idSearch) entry(t history.HitType, e *audit.Entry) {
 	})
 }
 
+// endToEnd finds payments, and those of older versions by their digests in a table beside.
 func (f *idSearch) endToEnd(ctx context.Context) error {
-	if !endToEndID.MatchString(f.text) {
+	if !store.IsEndToEndID(f.text) {
 		return nil
 	}
-	return f.add(ctx, `SELECT d.kind, d.resource_id, r.client_id FROM find_resource d LEFT JOIN resource r ON r.kind = d.kind AND r.id = d.resource_id
-WHERE d.digest = $1 ORDER BY d.kind, d.resource_id LIMIT $2`, []any{f.digest, findMost + 1}, func(rows pgx.Rows) (history.Hit, error) {
+	return f.add(ctx, `SELECT r.kind, r.id, r.client_id FROM resource r WHERE r.found = $1 AND r.found <> ''
+UNION SELECT d.kind, d.resource_id, r.client_id FROM find_resource d LEFT JOIN resource r ON r.kind = d.kind AND r.id = d.resource_id WHERE d.digest = $2
+ORDER BY 1, 2 LIMIT $3`, []any{store.FoundBy(f.key, f.text), f.mark, findMost + 1}, func(rows pgx.Rows) (history.Hit, error) {
 		h := history.Hit{Type: history.HitEndToEnd, ID: f.text}
 		err := rows.Scan(store.Columns(&h.Kind, &h.ResourceID, &h.Client)...)
 		return h, err
@@ -194,7 +181,7 @@ ORDER BY client_id LIMIT $2`, []any{f.text, findMost + 1}, func(rows pgx.Rows) (
 
 func (f *idSearch) cnpj(ctx context.Context) error {
 	bare := strings.ToUpper(strings.NewReplacer(".", "", "/", "", "-", "").Replace(f.text))
-	if !cnpj.MatchString(bare) {
+	if !store.IsCNPJ(bare) && !store.IsCNPJRoot(bare) {
 		return nil
 	}
 	return f.add(ctx, `SELECT c.client_id, coalesce(i.name, '') FROM find_cnpj c LEFT JOIN initiator i USING (client_id) WHERE c.root = $1 ORDER BY c.client_id LIMIT $2`,
@@ -211,8 +198,8 @@ func (f *folding) learnWith(ctx context.Context) (err error) {
 	return err
 }
 
-// learn keeps what payments are found by that are new in a stretch. A document without such a member, or one that cannot be
-// read, is passed over; later documents of the same payment are not read.
+// learn keeps what payments are found by that are new in a stretch and that a replica of an older version took in: others have it in their
+// resource. A document without such a member, or one that cannot be read, is passed over; later documents of the same payment are not read.
 func (f *folding) learn(ctx context.Context, entries []history.Brief) error {
 	var kinds []int16
 	var ids []string
@@ -239,7 +226,7 @@ const learnPage = 1000
 // 100,000 rows. OFFSET 0 keeps the planner from making it one.
 const learnedDocuments = `
 SELECT r.kind, r.id, r.client_id, r.document FROM unnest($1::smallint[], $2::text[]) AS k(kind, id)
-CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.id OFFSET 0) r`
+CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.id AND r.found IS NULL OFFSET 0) r`
 
 // payments are what payments are found by, column by column.
 type payments struct {
@@ -267,10 +254,10 @@ func (p *payments) read(rows pgx.Rows, key []byte) error {
 			continue
 		}
 		endToEnd, number := history.SoughtIn(document)
-		if endToEndID.MatchString(endToEnd) {
-			p.kind, p.id, p.digest = append(p.kind, kind), append(p.id, id), append(p.digest, digestOf(key, endToEnd))
+		if store.IsEndToEndID(endToEnd) {
+			p.kind, p.id, p.digest = append(p.kind, kind), append(p.id, id), append(p.digest, store.Mark(key, endToEnd))
 		}
-		if cnpj.MatchString(number) {
+		if store.IsCNPJ(number) {
 			p.names(rootOf{strings.Clone(number[:8]), client}) // not the whole document
 		}
 	}

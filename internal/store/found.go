@@ -1,0 +1,143 @@
+package store
+
+import (
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
+)
+
+// IsEndToEndID tells whether a text has the form of an end-to-end id: E, eight characters of a participant, a minute in UTC, and eleven more.
+func IsEndToEndID(text string) bool {
+	if len(text) != 32 || text[0] != 'E' {
+		return false
+	}
+	for i := 1; i < len(text); i++ {
+		digit, letter := '0' <= text[i] && text[i] <= '9', 'A' <= text[i] && text[i] <= 'Z' || i >= 21 && 'a' <= text[i] && text[i] <= 'z'
+		if !digit && (!letter || 9 <= i && i < 21) {
+			return false
+		}
+	}
+	return true
+}
+
+// IsCNPJ tells whether a text has the form of a CNPJ: twelve digits or capital letters, of which the first eight are its root, and two
+// digits (Instrução Normativa RFB 2.229/2024).
+func IsCNPJ(text string) bool {
+	return len(text) == 14 && IsCNPJRoot(text[:8]) && IsCNPJRoot(text[4:12]) && digits(text[12:])
+}
+
+// IsCNPJRoot tells whether a text has the form of a CNPJ's root.
+func IsCNPJRoot(text string) bool {
+	for i := range len(text) {
+		if (text[i] < '0' || text[i] > '9') && (text[i] < 'A' || text[i] > 'Z') {
+			return false
+		}
+	}
+	return len(text) == 8
+}
+
+func digits(text string) bool {
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// MarkSize is how long Mark is, in bytes.
+const MarkSize = 16
+
+// Mark stands for a text that is not kept as it is: the first MarkSize bytes of its HMAC-SHA256.
+func Mark(key []byte, text string) []byte {
+	mac := hmac.New(sha256.New, key)
+	_, _ = mac.Write([]byte(text)) // a hash never refuses
+	return mac.Sum(nil)[:MarkSize]
+}
+
+// FoundBy is by what resource.found finds a payment: its Mark, of which the minute that the id names, in minutes since 1970, takes
+// the first four bytes. So payments of one time stand together in the index, whose other pages rest.
+func FoundBy(key []byte, endToEnd string) []byte {
+	mark := Mark(key, endToEnd)
+	if minute, err := time.Parse("200601021504", endToEnd[9:21]); err == nil && minute.Unix() >= 0 {
+		binary.BigEndian.PutUint32(mark, uint32(minute.Unix()/60)) //nolint:gosec // the year has four digits
+	}
+	return mark
+}
+
+// nothingFound is resource.found of what has no end-to-end id.
+var nothingFound = []byte{}
+
+// company is the root of a CNPJ, and a client whose payments name it as their initiator's.
+type company struct {
+	root   string
+	client string
+}
+
+// companies are those that are stored, as far as this process remembers.
+type companies struct {
+	mu     sync.Mutex
+	stored map[company]struct{}
+}
+
+// mostCompanies bounds what is remembered.
+const mostCompanies = 10_000
+
+func (c *companies) has(one company) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, has := c.stored[one]
+	return has
+}
+
+func (c *companies) remember(some map[company]struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stored == nil || len(c.stored) > mostCompanies {
+		c.stored = make(map[company]struct{})
+	}
+	maps.Copy(c.stored, some)
+}
+
+// found returns by what the resource of a change is found, and notes the company that its payment names unless that is stored. A timer, which
+// has no key, changes neither.
+func (w *writer) found(c *notice.Change) []byte {
+	if w.key == nil || history.HitTypeOf(c.Kind) != history.HitPayment {
+		return nothingFound
+	}
+	endToEnd, cnpj := history.SoughtIn(c.Document)
+	if IsCNPJ(cnpj) {
+		if one := (company{cnpj[:8], string(c.Client)}); !w.store.companies.has(one) {
+			one.root = strings.Clone(one.root) // not the whole document
+			w.companies[one] = struct{}{}
+		}
+	}
+	if !IsEndToEndID(endToEnd) {
+		return nothingFound
+	}
+	return FoundBy(w.key, endToEnd)
+}
+
+// queueCompanies stores the companies that are new, in one order: two commits never wait for each other in a circle.
+func (w *writer) queueCompanies(b *pgx.Batch) {
+	if len(w.companies) == 0 {
+		return
+	}
+	some := slices.SortedFunc(maps.Keys(w.companies), func(a, b company) int { return cmp.Or(cmp.Compare(a.root, b.root), cmp.Compare(a.client, b.client)) })
+	roots, clients := make([]string, len(some)), make([]string, len(some))
+	for i, one := range some {
+		roots[i], clients[i] = one.root, one.client
+	}
+	b.Queue("INSERT INTO find_cnpj (root, client_id) SELECT unnest($1::text[]), unnest($2::text[]) ON CONFLICT DO NOTHING", roots, clients)
+}
