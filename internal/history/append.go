@@ -91,9 +91,8 @@ func (f ResultFacts) AppendJSON(b []byte) ([]byte, error) {
 		o.always(`,"cipher":`, t.Cipher)
 		o.always(`,"peerSubject":`, t.PeerSubject)
 		o.always(`,"peerFingerprint":`, t.PeerFingerprint)
-		o.always(`,"peerSerial":`, t.PeerSerial)
-		o.b = append(o.b, `,"peerNotAfter":`...)
-		o.time(t.PeerNotAfter)
+		o.text(`,"peerSerial":`, t.PeerSerial)
+		o.instant(`,"peerNotAfter":`, t.PeerNotAfter)
 		o.text(`,"ownSerial":`, t.OwnSerial)
 		o.b = append(o.b, '}')
 	}

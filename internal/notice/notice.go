@@ -122,11 +122,11 @@ const (
 type TLSFacts struct {
 	Version         string    `json:"version"` // "TLS 1.3"
 	Cipher          string    `json:"cipher"`
-	PeerSubject     string    `json:"peerSubject"`     // escaped, at most 256 characters
-	PeerFingerprint string    `json:"peerFingerprint"` // SHA-256 of the leaf, hex
-	PeerSerial      string    `json:"peerSerial"`      // hex
-	PeerNotAfter    time.Time `json:"peerNotAfter"`
-	OwnSerial       string    `json:"ownSerial,omitempty"` // of the certificate we presented, hex; "" if the peer asked for none
+	PeerSubject     string    `json:"peerSubject"`           // escaped, at most 256 characters
+	PeerFingerprint string    `json:"peerFingerprint"`       // SHA-256 of the leaf, hex
+	PeerSerial      string    `json:"peerSerial,omitempty"`  // hex; in the history, "" of a connection that was used before
+	PeerNotAfter    time.Time `json:"peerNotAfter,omitzero"` // in the history, zero of a connection that was used before
+	OwnSerial       string    `json:"ownSerial,omitempty"`   // of the certificate we presented, hex; "" if the peer asked for none
 }
 
 // ShownCertificate is what a receiver showed in a handshake, also in one that failed. It is not part of the history, which

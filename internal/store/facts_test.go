@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -33,4 +35,20 @@ func BenchmarkFactsOfANotification(b *testing.B) {
 			}
 		}
 	}
+}
+
+func TestAHandshakeIsKeptWholeOnceAConnection(t *testing.T) {
+	whole := notice.TLSFacts{Version: "TLS 1.3", Cipher: "c", PeerSubject: "CN=alfa", PeerFingerprint: "ab", PeerSerial: "01", PeerNotAfter: time.Now(), OwnSerial: "02"}
+	facts := func(reused bool) string {
+		given := whole
+		text, err := Facts(resultFacts(notice.Settlement{Result: notice.Result{TLS: &given, Reused: reused}}, "sum"))
+		require.NoError(t, err)
+		require.Equal(t, whole, given)
+		return text
+	}
+	require.Contains(t, facts(false), `"peerFingerprint":"ab","peerSerial":"01","peerNotAfter":"2`)
+	require.Contains(t, facts(true), `"tls":{"version":"TLS 1.3","cipher":"c","peerSubject":"CN=alfa","peerFingerprint":"ab","ownSerial":"02"}`)
+	text, err := Facts(resultFacts(notice.Settlement{}, "sum"))
+	require.NoError(t, err)
+	require.NotContains(t, text, `"tls"`)
 }

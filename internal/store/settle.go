@@ -179,11 +179,22 @@ func resultFacts(d notice.Settlement, commitment string) history.ResultFacts {
 	a, r := d.Attempt, d.Result
 	return history.ResultFacts{
 		Private: commitment, Number: a.Number, Attempt: a.Token.String(), URL: r.URL, HTTPStatus: r.HTTPStatus,
-		Echo: r.Echo, TLS: r.TLS, Reused: r.Reused, Remote: r.RemoteAddr,
+		Echo: r.Echo, TLS: seen(r), Reused: r.Reused, Remote: r.RemoteAddr,
 		WaitedUS:  r.EndedAt.Sub(a.BeganAt).Microseconds() - r.Elapsed.Microseconds(),
 		DialledUS: r.Dialled.Microseconds(), HandshakenUS: r.Handshaken.Microseconds(), FirstByteUS: r.FirstByteOut.Microseconds(),
 		AnsweredUS: r.Answered.Microseconds(), ElapsedUS: r.Elapsed.Microseconds(),
 	}
+}
+
+// seen is what is kept of the handshake. Serial number and end of the receiver's certificate stand in the result of the attempt that came
+// first on the connection; its fingerprint stands in all, and is of the whole certificate.
+func seen(r notice.Result) *notice.TLSFacts {
+	if r.TLS == nil || !r.Reused {
+		return r.TLS
+	}
+	again := *r.TLS
+	again.PeerSerial, again.PeerNotAfter = "", time.Time{}
+	return &again
 }
 
 // rescueSQL settles attempts of the queue whose lease ran out: nobody saw their end, so it is taken to be startedAt + timeout
