@@ -22,6 +22,7 @@ func (in *Intake) pick(n int) (batch []*Pending) {
 	now := time.Now()
 	in.asked = now
 	none := map[notice.ClientID]bool{} // clients without a slot: true when there is one soon
+	most := min(n, len(in.slotless)+len(in.ready))
 	var slotless []*Pending
 	take := func(from []*Pending) (left []*Pending) {
 		for i, p := range from {
@@ -30,6 +31,8 @@ func (in *Intake) pick(n int) (batch []*Pending) {
 				return from[i:]
 			case in.waits(p, now, none):
 				slotless = append(slotless, p)
+			case batch == nil:
+				batch = append(make([]*Pending, 0, most), p)
 			default:
 				batch = append(batch, p)
 			}
