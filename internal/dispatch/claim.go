@@ -16,7 +16,7 @@ func (l *loop) claim(now time.Time, next *alarm) {
 	}
 	l.lanes.measure(now)
 	for len(l.asked) < claimCalls && l.sound() && len(l.lanes.ready) > 0 {
-		grants := l.lanes.share(l.allowance(now))
+		grants := l.lanes.share(allowance{slots: l.cfg.Slots, perLane: l.cfg.PerLane, rows: claimRows, lanes: l.batchLimit.size, now: now})
 		if len(grants) == 0 {
 			return
 		}
@@ -28,13 +28,6 @@ func (l *loop) claim(now time.Time, next *alarm) {
 		}
 		l.asked = append(l.asked, l.callClaim(requests))
 		l.tellBehind(now)
-	}
-}
-
-// allowance is what one claim, or one reservation, may take now.
-func (l *loop) allowance(now time.Time) allowance {
-	return allowance{
-		slots: l.cfg.Slots, perLane: l.cfg.PerLane, rows: claimRows, lanes: l.batchLimit.size, now: now, commit: l.lanes.commit,
 	}
 }
 

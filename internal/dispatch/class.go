@@ -96,8 +96,8 @@ func (l *lane) classAt(now time.Time) class {
 }
 
 // What a lane may hold for its receiver's sake. The burst of one consent has sixty payments (webhook §5.7), so it is at
-// least firstRoom, and what it needs to carry enough a second when a slot is held for one of our commits and one answer at the
-// receiver's pace: more would only wait for each other's connections, in memory instead of in the database. A lane that is quick, or not known, begins with a part
+// least firstRoom, and what it needs to carry enough a second at the pace its receiver answers: more would only wait for
+// each other's connections, in memory instead of in the database. A lane that is quick, or not known, begins with a part
 // of that where slots are few, and has one more for each answer, up to twice what it held when it was answered: if it
 // hangs all at once, little is taken from the others.
 // While the receiver does not answer, room doubles every growEvery: then the class is the limit.
@@ -107,12 +107,9 @@ const (
 	growEvery = time.Second / 2
 )
 
-// committed notes how long a slot was held until the commit that recorded its attempt was confirmed.
-func (s *lanes) committed(took time.Duration) { s.commit = (7*s.commit + took) / 8 }
-
 // room is how many slots the lane may hold for now.
 func (l *lane) room(a allowance) int {
-	room := max(firstRoom, int((l.pace+a.commit)*enough/time.Second))
+	room := max(firstRoom, int(l.pace*enough/time.Second))
 	if l.class == quick || l.takes == 0 {
 		room = min(room, max(1, a.slots/16, l.proven))
 	}

@@ -57,8 +57,7 @@ type lanes struct {
 	later  laterHeap
 	pool   candidates // reused by share
 	usage  usage
-	commit time.Duration // mean time of late from a reservation to its confirmed commit
-	dry    time.Time     // when ready lanes last found no slot free
+	dry    time.Time // when ready lanes last found no slot free
 }
 
 func newLanes(begin time.Time) *lanes {

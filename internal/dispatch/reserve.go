@@ -30,7 +30,7 @@ func (d *Dispatcher) Reserve(client notice.ClientID) (lease time.Duration, soon 
 	if lane.class == quick && lane.load() > 0 && (int(l.unbegun.Load()) > maxUnbegun || l.results.len() > maxUnsettled) {
 		return 0, true
 	}
-	if !l.lanes.free(lane, l.allowance(now)) {
+	if !l.lanes.free(lane, allowance{slots: l.cfg.Slots, perLane: l.cfg.PerLane, now: now}) {
 		return 0, false
 	}
 	l.lanes.book(lane, 0, 1)
@@ -92,7 +92,6 @@ func (d *Dispatcher) Start(attempts []notice.Attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	l.lanes.committed(now.Sub(attempts[0].ClaimedAt))
 	for _, a := range slices.Clone(attempts) {
 		lane := l.lanes.of(a.Client)
 		l.lanes.book(lane, 1, -1)

@@ -20,7 +20,6 @@ type allowance struct {
 	rows    int // what one claim may ask for
 	lanes   int // lanes that may share the claim
 	now     time.Time
-	commit  time.Duration // see lanes.commit
 }
 
 // left is what there is to share: it shrinks as it is given away.
