@@ -54,15 +54,15 @@ func (l *loop) begin(a notice.Attempt) {
 	}()
 }
 
-// free tells whether a lane may have one more slot for a fresh attempt, as share would give it. A lane with earlier work
-// keeps one slot in lateShare for that.
+// free tells whether a lane may have one more slot for a fresh attempt, as share would give it. What waits for our own commits does not
+// burden the receiver, so it has as much room again. A lane with earlier work keeps one slot in lateShare for that.
 func (s *lanes) free(l *lane, a allowance) bool {
 	s.promote(a.now)
 	room := l.room(a)
 	if l.ready {
 		room -= room / lateShare
 	}
-	if l.poison.isolated || l.class != quick && (l.ready || l.load() > 0) || l.load() >= room {
+	if l.poison.isolated || l.class != quick && (l.ready || l.load() > 0) || l.inFlight >= room || l.asked >= room || l.load() >= a.perLane {
 		return false
 	}
 	p := s.left(a.slots)

@@ -153,6 +153,22 @@ func TestNothingIsReservedForWorkThatWouldNotLeaveAtOnce(t *testing.T) {
 	})
 }
 
+// TestWhatWaitsForOurCommitsHasRoomOfItsOwn: the receiver of a lane has its room alone, and both together are at most PerLane.
+func TestWhatWaitsForOurCommitsHasRoomOfItsOwn(t *testing.T) {
+	now := time.Now()
+	free := func(inFlight, asked int) bool {
+		s, l := newLanes(now), &lane{client: "itp", habit: habit{takes: time.Millisecond}}
+		s.book(l, inFlight, asked)
+		return s.free(l, allowance{slots: 4096, perLane: 100, now: now})
+	}
+	require.True(t, free(0, firstRoom-1))
+	require.False(t, free(0, firstRoom), "so many wait for commits")
+	require.True(t, free(firstRoom-30, firstRoom-1))
+	require.False(t, free(firstRoom, 0), "the receiver has so many")
+	require.True(t, free(60, 39))
+	require.False(t, free(60, 40), "one lane holds at most PerLane")
+}
+
 func TestACommitThatIsConfirmedAfterTheDrainIsRescued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(accepted))
