@@ -6,11 +6,22 @@
 -- Digest of the payment's end-to-end id: the minute that the id names, 4 bytes, and 12 of its HMAC-SHA256 under the key "find". So new ones
 -- stand at the end of the index, and not on any page of it. '': there is none. NULL: a version before this one took the document in, and
 -- the fold of the log looks at it.
-ALTER TABLE resource ADD COLUMN found bytea;
-CREATE INDEX resource_found ON resource (found) WHERE found <> '';
+ALTER TABLE resource ADD COLUMN IF NOT EXISTS found bytea;
 
 -- Rows of documents from before this migration, and from replicas of the version before, are found by their digests and erased by their keys.
-CREATE INDEX find_resource_key ON find_resource (kind, resource_id);
+-- +goose StatementBegin
+DO $$
+DECLARE
+  broken regclass;
+BEGIN
+  FOR broken IN SELECT indexrelid FROM pg_index WHERE indexrelid IN (to_regclass('resource_found'), to_regclass('find_resource_key')) AND NOT indisvalid LOOP
+    EXECUTE format('DROP INDEX %s', broken); -- one that was built beforehand, and failed
+  END LOOP;
+END
+$$;
+-- +goose StatementEnd
+CREATE INDEX IF NOT EXISTS resource_found ON resource (found) WHERE found <> '';
+CREATE INDEX IF NOT EXISTS find_resource_key ON find_resource (kind, resource_id);
 
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION erase_documents(finals text[], keep interval, most integer, OUT gone integer, OUT ended boolean)

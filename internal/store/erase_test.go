@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -202,4 +203,22 @@ func reconcileAll(t *testing.T, b *bench) []history.Difference {
 	t.Helper()
 	_, all := inspect(t, b.log.Inspector(), time.Time{}, soon())
 	return all
+}
+
+// TestAnErasureFindsItsRowsByTheirKeys: those that payments of older versions are found by, however many there are.
+func TestAnErasureFindsItsRowsByTheirKeys(t *testing.T) {
+	b := newSealedBench(t)
+	var ids []string
+	for n := range 20 {
+		ids = append(ids, fmt.Sprintf("old-%d", n))
+		b.accept(oldPayment(ids[n], 1, "ACSC"))
+	}
+	b.aged(ids...)
+	b.do("INSERT INTO find_resource (kind, resource_id, digest) SELECT 2, 'other-' || n, substr(sha256(n::text::bytea), 1, 16) FROM generate_series(1, 20000) n")
+	b.do("INSERT INTO find_resource (kind, resource_id, digest) SELECT 2, id, substr(sha256(id::bytea), 1, 16) FROM unnest($1::text[]) AS u(id)", ids)
+	require.Equal(t, len(ids), b.erase(30))
+	require.Equal(t, 20000, one[int](b.bench, "SELECT count(*) FROM find_resource"))
+	require.Eventually(t, func() bool { // the other index begins with what an erasure does not know, and would be read whole for each
+		return one[int](b.bench, "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'find_resource_key'") == len(ids)
+	}, 10*time.Second, 50*time.Millisecond)
 }
