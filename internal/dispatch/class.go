@@ -143,6 +143,12 @@ func (s *lanes) book(l *lane, inFlight, asked int) {
 	s.usage.busy[l.class] += inFlight
 }
 
+// reserve changes what a lane holds for commits under way.
+func (s *lanes) reserve(l *lane, n int) {
+	l.reserved += n
+	s.book(l, 0, n)
+}
+
 // classify gives a lane its class, and what it holds goes with it.
 func (s *lanes) classify(l *lane, now time.Time) {
 	if c := l.classAt(now); c != l.class {

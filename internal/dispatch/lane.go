@@ -13,7 +13,8 @@ type lane struct {
 	client   notice.ClientID
 	class    class
 	inFlight int          // slots held: claimed, and the outcome not stored yet
-	asked    int          // slots reserved by claims under way
+	asked    int          // slots of claims under way, and of commits under way that record a first attempt
+	reserved int          // of these, slots of commits
 	sending  int          // attempts whose end has not been seen
 	heard    time.Time    // when its receiver last answered, or when sending last began to be more than 0
 	proven   int          // how many slots its answers have shown to be safe; forgotten when nothing is under way for growEvery
@@ -34,6 +35,11 @@ const heldFrom = 100 * time.Millisecond
 
 // load is what the lane holds, or would hold if all it asked for came.
 func (l *lane) load() int { return l.inFlight + l.asked }
+
+// burden is the part of its load for which the lane needs room. What waits for commits of ours burdens its receiver only once it leaves.
+// Where slots are many, some of it needs none: a few commits at full speed fill the room of a lane, and what finds it full takes the
+// way through the queue, which costs twice as much.
+func (l *lane) burden(a allowance) int { return l.load() - min(l.reserved, a.slots/64) }
 
 // request is the lane's part of a claim for n slots. The late get their share of what is asked, not of what comes: when less
 // comes, nothing due was left behind.

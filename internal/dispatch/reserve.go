@@ -33,7 +33,7 @@ func (d *Dispatcher) Reserve(client notice.ClientID) (lease time.Duration, soon 
 	if !l.lanes.free(lane, allowance{slots: l.cfg.Slots, perLane: l.cfg.PerLane, now: now}) {
 		return 0, false
 	}
-	l.lanes.book(lane, 0, 1)
+	l.lanes.reserve(lane, 1)
 	l.reserved++
 	return l.cfg.Lease, false
 }
@@ -54,15 +54,15 @@ func (l *loop) begin(a notice.Attempt) {
 	}()
 }
 
-// free tells whether a lane may have one more slot for a fresh attempt, as share would give it. What waits for our own commits does not
-// burden the receiver, so it has as much room again. A lane with earlier work keeps one slot in lateShare for that.
+// free tells whether a lane may have one more slot for a fresh attempt, as share would give it. A lane with earlier work
+// keeps one slot in lateShare for that.
 func (s *lanes) free(l *lane, a allowance) bool {
 	s.promote(a.now)
 	room := l.room(a)
 	if l.ready {
 		room -= room / lateShare
 	}
-	if l.poison.isolated || l.class != quick && (l.ready || l.load() > 0) || l.inFlight >= room || l.asked >= room || l.load() >= a.perLane {
+	if l.poison.isolated || l.class != quick && (l.ready || l.load() > 0) || l.burden(a) >= room || l.load() >= a.perLane {
 		return false
 	}
 	p := s.left(a.slots)
@@ -75,7 +75,7 @@ func (d *Dispatcher) Release(client notice.ClientID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lane := l.lanes.of(client)
-	l.lanes.book(lane, 0, -1)
+	l.lanes.reserve(lane, -1)
 	l.lanes.release(lane)
 	l.reserved--
 	l.wakes.poke()
@@ -94,7 +94,8 @@ func (d *Dispatcher) Start(attempts []notice.Attempt) {
 	now := time.Now()
 	for _, a := range slices.Clone(attempts) {
 		lane := l.lanes.of(a.Client)
-		l.lanes.book(lane, 1, -1)
+		l.lanes.reserve(lane, -1)
+		l.lanes.book(lane, 1, 0)
 		lane.started(1, now)
 		l.reserved--
 		l.inFlight++

@@ -153,20 +153,55 @@ func TestNothingIsReservedForWorkThatWouldNotLeaveAtOnce(t *testing.T) {
 	})
 }
 
-// TestWhatWaitsForOurCommitsHasRoomOfItsOwn: the receiver of a lane has its room alone, and both together are at most PerLane.
-func TestWhatWaitsForOurCommitsHasRoomOfItsOwn(t *testing.T) {
+// TestWhatWaitsForOurCommitsNeedsLittleRoom: the receiver of a lane has its room alone where slots are many. Earlier work of the lane
+// keeps its part, and all together are at most PerLane.
+func TestWhatWaitsForOurCommitsNeedsLittleRoom(t *testing.T) {
 	now := time.Now()
-	free := func(inFlight, asked int) bool {
-		s, l := newLanes(now), &lane{client: "itp", habit: habit{takes: time.Millisecond}}
-		s.book(l, inFlight, asked)
-		return s.free(l, allowance{slots: 4096, perLane: 100, now: now})
+	lane := func(inFlight, reserved int) (*lanes, *lane) {
+		s := newLanes(now)
+		l := s.of("itp")
+		l.takes = time.Millisecond
+		s.classify(l, now)
+		s.book(l, inFlight, 0)
+		s.reserve(l, reserved)
+		return s, l
 	}
-	require.True(t, free(0, firstRoom-1))
-	require.False(t, free(0, firstRoom), "so many wait for commits")
-	require.True(t, free(firstRoom-30, firstRoom-1))
-	require.False(t, free(firstRoom, 0), "the receiver has so many")
-	require.True(t, free(60, 39))
-	require.False(t, free(60, 40), "one lane holds at most PerLane")
+	many, few, narrow := allowance{slots: 4096, perLane: 512, now: now}, allowance{slots: 256, perLane: 512, now: now}, allowance{slots: 4096, perLane: 100, now: now}
+	for _, c := range []struct {
+		inFlight, reserved int
+		a                  allowance
+		free               bool
+	}{
+		{0, 127, many, true},
+		{0, 128, many, false},
+		{63, 64, many, true},
+		{64, 0, many, false},
+		{60, 39, narrow, true},
+		{60, 40, narrow, false},
+		{0, 19, few, true}, // a lane begins with a sixteenth of few slots
+		{0, 20, few, false},
+		{15, 4, few, true},
+		{16, 4, few, false},
+	} {
+		s, l := lane(c.inFlight, c.reserved)
+		require.Equal(t, c.free, s.free(l, c.a), "%+v", c)
+	}
+
+	many.rows, many.lanes = 500, 500
+	s, l := lane(47, 64)
+	s.due("itp", now, now)
+	require.True(t, s.free(l, many))
+	s.reserve(l, 1)
+	require.False(t, s.free(l, many), "the rest of the room is for what was due before")
+	granted := s.share(many)
+	require.Len(t, granted, 1)
+	require.Equal(t, firstRoom/lateShare, granted[0].free)
+	s.book(l, 0, granted[0].free)
+	require.Empty(t, s.share(many))
+	require.Equal(t, notice.DelaySlots, l.why, "the receiver has not had it yet")
+	s.book(l, firstRoom/lateShare+1, -firstRoom/lateShare) // it came
+	require.Empty(t, s.share(many))
+	require.Equal(t, notice.DelayReceiver, l.why)
 }
 
 func TestACommitThatIsConfirmedAfterTheDrainIsRescued(t *testing.T) {

@@ -87,13 +87,16 @@ func (s *lanes) share(a allowance) []grant {
 	s.pool = s.pool[:0]
 	for l := range s.ready {
 		switch room := l.room(a); {
-		case l.load() >= room:
+		case l.inFlight >= room:
 			l.stop(notice.DelayReceiver, a.now)
+		case l.burden(a) >= room || l.load() >= a.perLane: // by commits of ours, or claims that are under way
+			l.stop(l.heldBy(), a.now)
 		case !p.allows(l, l.load()):
 			l.stop(l.heldBy(), a.now)
 		case l.poison.isolated:
 			return []grant{{lane: l, free: 1}}
 		default:
+			room = min(room+l.load()-l.burden(a), a.perLane)
 			s.pool = append(s.pool, candidate{lane: l, load: l.load(), room: room})
 		}
 	}
@@ -139,7 +142,7 @@ func (l *lane) heldBy() notice.Delay {
 type candidate struct {
 	lane  *lane
 	load  int // including what it was just given
-	room  int // what it may hold
+	room  int // what it may hold, with what needs no room
 	grant int // its position in the grants, from 1; 0: none yet
 }
 
