@@ -4,6 +4,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/lab/storetest"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // TestServeCannotChooseTheTransactionOrTheTimeOfAnEntry: an entry's place in the log is its transaction and its id (found F22).
@@ -70,6 +73,12 @@ func TestTheSealerTellsOfEntriesThatItCannotPlace(t *testing.T) {
 	out := s.seal()
 	require.Equal(t, int64(1), out.Strays)
 	require.Equal(t, int64(12), out.Size, "what was written honestly is sealed all the same")
+	for range 3 {
+		s.full(1)
+		require.Zero(t, s.seal().Strays, "each place is counted once")
+	}
+	s.full(1)
+	require.Equal(t, int64(1), storetest.Seal(t, auditlog.New(s.store.Access()), s.owner, s.key).Strays, "another process counts as well")
 }
 
 // TestTwoEntriesOfOneTransactionWithOneIDGetOnePosition: serve can write such rows. The log stays in order, the second row

@@ -26,6 +26,8 @@ type Log struct {
 	system string // replica and version: the name of this process in the entries that it writes
 	cursor atomic.Pointer[[]byte]
 
+	looked atomic.Pointer[strayLook] // for strays, as of the last sealing
+
 	waits waiting     // what this process sealed and Fold has not folded
 	still idlePeriods // of the last fold; used by Fold alone, which one goroutine calls
 	push  *pushes     // as of the last fold, likewise

@@ -101,12 +101,16 @@ func (l *Log) Seal(ctx context.Context, key *audit.Signer, published ...Publishe
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit it does nothing
 	w := &sealing{tx: tx, key: key, published: published}
+	if looked := l.looked.Load(); looked != nil {
+		w.counted = *looked
+	}
 	if err := w.run(ctx); err != nil {
 		return SealStep{}, store.Unavailable("seal", err)
 	}
 	if err := w.within(ctx, sealTimeout, tx.Commit); err != nil {
 		return SealStep{}, store.Unavailable("commit what was sealed", err)
 	}
+	l.looked.Store(&w.counted)
 	if w.out.Entries > 0 {
 		l.waits.add(w.last.Size, w.taken)
 	}
@@ -127,6 +131,8 @@ type sealing struct {
 	tree *audit.Range
 
 	taken []audit.Entry // what is sealed, in order
+
+	counted strayLook
 }
 
 // within runs a step of the transaction under a deadline of its own.

@@ -9,23 +9,28 @@ import (
 	"github.com/arauto/arauto/internal/audit"
 )
 
-// strayWindow is how far back a sealing looks for strays, if there are at most strayEntries. Sealing runs every 5 s, so each entry is
-// looked at about three times. Older strays are found by verification and by the reads that meet them.
+// strayWindow is how far back a sealing looks for strays. Older ones are found by verification and by the reads that meet them.
 const strayWindow = 15 * time.Second
 
-// strayEntries bounds how many positions a sealing counts among. At full speed strayWindow has more, and counting among all of them was a
-// twentieth of what the database did.
-const strayEntries = 4 * SealBatch
+// strayEvery is how often entries are counted while a backlog is sealed. Else each sealing counts, which is as often.
+const strayEvery = 5 * time.Second
 
 // recentCheckpoints bounds the search for the newest checkpoint that is older than strayWindow.
 const recentCheckpoints = 1000
 
+// strayLook is what a process remembers of its looks for strays: positions before upTo were counted. Those before seen, the end of the log at
+// the last look, are counted at the next.
+type strayLook struct {
+	upTo, seen int64
+	at         time.Time // of the last look, by our clock
+}
+
 // strays counts entries that stand at or before the last position and have none. The sealer never takes them: it goes
 // forward from the last position.
 //
-// It counts the entries among the positions that were sealed in the last strayWindow, at most strayEntries, whatever their time, and compares
-// recent entries that stand before strayWindow with the log. While entries are left to be sealed, it counts among the last
-// SealBatch positions only, so that what a batch costs does not depend on how many wait.
+// It counts the entries among the positions that were there at the last look, whatever their time: so each position is counted once, and a
+// stray that came up to 5 s after its place was sealed is found. A process that did not look lately counts at once what it has not counted of
+// strayWindow, and again at its next look. Recent entries that stand before strayWindow are compared with the log.
 func (w *sealing) strays(ctx context.Context) error {
 	if w.last.Size == 0 {
 		return nil
@@ -37,35 +42,57 @@ func (w *sealing) strays(ctx context.Context) error {
 }
 
 func (w *sealing) lookForStrays(ctx context.Context) error {
-	first := max(0, w.last.Size-SealBatch)
-	if !w.out.More {
-		err := w.tx.QueryRow(ctx, `SELECT coalesce(max(size) FILTER (WHERE at < now() - $2::interval), CASE WHEN count(*) = $3 THEN min(size) ELSE 0 END)
-FROM (SELECT size, at FROM log_checkpoint WHERE size <= $1 ORDER BY size DESC LIMIT $3) recent`, w.last.Size, strayWindow, recentCheckpoints).Scan(&first)
-		if err != nil {
-			return err
-		}
+	if w.out.More && time.Since(w.counted.at) < strayEvery {
+		return nil
 	}
-	counted := max(first, w.last.Size-strayEntries)
-	after, err := placeBefore(ctx, w.tx, counted)
+	var first int64 // of strayWindow
+	err := w.tx.QueryRow(ctx, `SELECT coalesce(max(size) FILTER (WHERE at < now() - $2::interval), CASE WHEN count(*) = $3 THEN min(size) ELSE 0 END)
+FROM (SELECT size, at FROM log_checkpoint WHERE size <= $1 ORDER BY size DESC LIMIT $3) recent`, w.last.Size, strayWindow, recentCheckpoints).Scan(&first)
+	if err != nil {
+		return err
+	}
+	if w.counted.seen > w.last.Size { // the log was set back
+		w.counted = strayLook{}
+	}
+	from, to := max(first, w.counted.upTo), w.counted.seen
+	next := strayLook{upTo: max(from, to), seen: w.last.Size, at: time.Now()}
+	if next.at.Sub(w.counted.at) > 2*strayEvery { // another replica sealed meanwhile, or this one has not looked yet
+		to, next.upTo = w.last.Size, from
+	}
+	if err := w.count(ctx, from, to); err != nil {
+		return err
+	}
+	w.counted = next
+	if w.out.More {
+		return nil
+	}
+	before, err := placeBefore(ctx, w.tx, first)
+	if err != nil {
+		return err
+	}
+	return w.misplaced(ctx, before)
+}
+
+// count compares how many entries there are among positions with how many there are to be.
+func (w *sealing) count(ctx context.Context, from, to int64) error {
+	if from >= to {
+		return nil
+	}
+	after, err := placeBefore(ctx, w.tx, from)
+	if err != nil {
+		return err
+	}
+	last, err := placeBefore(ctx, w.tx, to)
 	if err != nil {
 		return err
 	}
 	var there int64
 	err = inOrder(ctx, w.tx, func() error {
 		return w.tx.QueryRow(ctx, "SELECT count(*) FROM entry WHERE "+betweenPlaces,
-			after.xid, [16]byte(after.id), w.from.xid, [16]byte(w.from.id)).Scan(&there)
+			after.xid, [16]byte(after.id), last.xid, [16]byte(last.id)).Scan(&there)
 	})
-	if err != nil {
-		return err
-	}
-	w.out.Strays = max(0, there-(w.last.Size-counted)) // of removed months there are positions alone
-	if w.out.More {
-		return nil
-	}
-	if after, err = placeBefore(ctx, w.tx, first); err != nil {
-		return err
-	}
-	return w.misplaced(ctx, after)
+	w.out.Strays = max(0, there-(to-from)) // of removed months there are positions alone
+	return err
 }
 
 // misplacedSQL reads recent entries at or before a place. It names the period itself, so that each plan knows how short that is.
