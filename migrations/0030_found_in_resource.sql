@@ -8,21 +8,6 @@
 -- the fold of the log looks at it.
 ALTER TABLE resource ADD COLUMN IF NOT EXISTS found bytea;
 
--- Rows of documents from before this migration, and from replicas of the version before, are found by their digests and erased by their keys.
--- +goose StatementBegin
-DO $$
-DECLARE
-  broken regclass;
-BEGIN
-  FOR broken IN SELECT indexrelid FROM pg_index WHERE indexrelid IN (to_regclass('resource_found'), to_regclass('find_resource_key')) AND NOT indisvalid LOOP
-    EXECUTE format('DROP INDEX %s', broken); -- one that was built beforehand, and failed
-  END LOOP;
-END
-$$;
--- +goose StatementEnd
-CREATE INDEX IF NOT EXISTS resource_found ON resource (found) WHERE found <> '';
-CREATE INDEX IF NOT EXISTS find_resource_key ON find_resource (kind, resource_id);
-
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION erase_documents(finals text[], keep interval, most integer, OUT gone integer, OUT ended boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -123,5 +108,4 @@ $$;
 -- +goose StatementBegin
 DO $$ BEGIN EXECUTE format('ALTER FUNCTION erase_documents(text[], interval, integer) SET search_path = %I, pg_temp', current_schema()); END $$;
 -- +goose StatementEnd
-DROP INDEX find_resource_key;
 ALTER TABLE resource DROP COLUMN found;

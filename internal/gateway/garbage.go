@@ -19,8 +19,11 @@ var spareGarbage = sync.OnceFunc(func() {
 	}
 })
 
-// cycle is garbage that tells of a collection.
+// cycle is garbage that tells of a collection. It is too large to share its place with other small objects, which would keep it.
 type cycle struct{ _ [16]byte }
+
+// mostGrowth is the most by which the heap may grow, in percent: what is in use may grow by leaps before the pace follows.
+const mostGrowth = 300
 
 // collected sets the pace of the next collection, and waits for it. Go collects when the heap has grown by a percentage of what is in use and
 // of what it looks through besides: stacks and global variables.
@@ -38,5 +41,5 @@ func percentFor(inUse, looked uint64) int {
 	if inUse+looked >= spareHeap || looked == 0 {
 		return 100
 	}
-	return int(min(1000, (spareHeap-inUse)*100/looked))
+	return int(min(mostGrowth, (spareHeap-inUse)*100/looked))
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 )
 
 // IsEndToEndID tells whether a text has the form of an end-to-end id: E, eight characters of a participant, a minute in UTC, and eleven more.
@@ -79,65 +80,75 @@ func FoundBy(key []byte, endToEnd string) []byte {
 // nothingFound is resource.found of what has no end-to-end id.
 var nothingFound = []byte{}
 
-// company is the root of a CNPJ, and a client whose payments name it as their initiator's.
-type company struct {
-	root   string
-	client string
+// Company is the root of a CNPJ, and a client whose payments name it as their initiator's.
+type Company struct {
+	Root   string
+	Client string
 }
 
-// companies are those that are stored, as far as this process remembers.
+// QueueCompanies stores those that are not there, in one order: two transactions never wait for each other in a circle.
+func QueueCompanies(b *pgx.Batch, some map[Company]struct{}) {
+	if len(some) == 0 {
+		return
+	}
+	sorted := slices.SortedFunc(maps.Keys(some), func(a, b Company) int { return cmp.Or(cmp.Compare(a.Root, b.Root), cmp.Compare(a.Client, b.Client)) })
+	roots, clients := make([]string, len(sorted)), make([]string, len(sorted))
+	for i, one := range sorted {
+		roots[i], clients[i] = one.Root, one.Client
+	}
+	b.Queue("INSERT INTO find_cnpj (root, client_id) SELECT unnest($1::text[]), unnest($2::text[]) ON CONFLICT DO NOTHING", roots, clients)
+}
+
+// companies are those that are stored, as this process remembers for a while: a database may be restored under it.
 type companies struct {
 	mu     sync.Mutex
-	stored map[company]struct{}
+	stored map[Company]struct{}
+	since  time.Time
 }
 
-// mostCompanies bounds what is remembered.
-const mostCompanies = 10_000
+// For so long, and so many, companies are remembered.
+const (
+	companiesFor  = 5 * time.Minute
+	mostCompanies = 10_000
+)
 
-func (c *companies) has(one company) bool {
+func (c *companies) has(one Company) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if time.Since(c.since) > companiesFor || len(c.stored) > mostCompanies {
+		c.stored, c.since = nil, time.Now()
+	}
 	_, has := c.stored[one]
 	return has
 }
 
-func (c *companies) remember(some map[company]struct{}) {
+func (c *companies) remember(some map[Company]struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.stored == nil || len(c.stored) > mostCompanies {
-		c.stored = make(map[company]struct{})
+	if c.stored == nil {
+		c.stored = make(map[Company]struct{})
 	}
 	maps.Copy(c.stored, some)
 }
 
-// found returns by what the resource of a change is found, and notes the company that its payment names unless that is stored. A timer, which
-// has no key, changes neither.
+// found returns by what the resource of a change is found, and notes the company that its payment names unless that is stored. A timer changes
+// neither. nil: there is no key, which the fold of the log reports.
 func (w *writer) found(c *notice.Change) []byte {
-	if w.key == nil || history.HitTypeOf(c.Kind) != history.HitPayment {
+	if c.Cause == ofb.Clock || history.HitTypeOf(c.Kind) != history.HitPayment {
 		return nothingFound
 	}
 	endToEnd, cnpj := history.SoughtIn(c.Document)
 	if IsCNPJ(cnpj) {
-		if one := (company{cnpj[:8], string(c.Client)}); !w.store.companies.has(one) {
-			one.root = strings.Clone(one.root) // not the whole document
+		if one := (Company{cnpj[:8], string(c.Client)}); !w.store.companies.has(one) {
+			one.Root = strings.Clone(one.Root) // not the whole document
 			w.companies[one] = struct{}{}
 		}
 	}
-	if !IsEndToEndID(endToEnd) {
+	switch {
+	case len(w.key) == 0:
+		return nil
+	case !IsEndToEndID(endToEnd):
 		return nothingFound
 	}
 	return FoundBy(w.key, endToEnd)
-}
-
-// queueCompanies stores the companies that are new, in one order: two commits never wait for each other in a circle.
-func (w *writer) queueCompanies(b *pgx.Batch) {
-	if len(w.companies) == 0 {
-		return
-	}
-	some := slices.SortedFunc(maps.Keys(w.companies), func(a, b company) int { return cmp.Or(cmp.Compare(a.root, b.root), cmp.Compare(a.client, b.client)) })
-	roots, clients := make([]string, len(some)), make([]string, len(some))
-	for i, one := range some {
-		roots[i], clients[i] = one.root, one.client
-	}
-	b.Queue("INSERT INTO find_cnpj (root, client_id) SELECT unnest($1::text[]), unnest($2::text[]) ON CONFLICT DO NOTHING", roots, clients)
 }

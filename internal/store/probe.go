@@ -65,6 +65,7 @@ func (s *Store) probeOn(ctx context.Context, conn *pgxpool.Conn) error {
 	}, time.Minute)
 	w.replaced.add(made, 0, pasts[0].Packed, w.found(made))
 	w.announced.add(made, 0)
+	w.companies[Company{"", "probe"}] = struct{}{}
 	batch := &pgx.Batch{}
 	w.queue(batch)
 	batch.Queue("INSERT INTO initiator (client_id, organisation_id, software_id, name, push) VALUES ($1, 'probe', 'probe', 'probe', false)", "probe-"+id.String())
@@ -174,13 +175,14 @@ func (s *Store) Faults() map[string]DatabaseFault {
 	return maps.Clone(s.faults.all)
 }
 
-// written lists the tables that serve writes, with the rights it needs.
+// written lists the tables that serve writes, and what it reads to write them, with the rights it needs.
 var written = map[string][]string{
 	"entry": {"SELECT", "INSERT"}, "revision": {"SELECT", "INSERT"}, "initiator": {"SELECT", "INSERT", "UPDATE"},
 	"resource": {"SELECT", "INSERT", "UPDATE", "DELETE"}, "queue": {"SELECT", "INSERT", "UPDATE", "DELETE"},
 	"flight": {"SELECT", "INSERT", "UPDATE", "DELETE"}, "timer": {"SELECT", "INSERT", "UPDATE", "DELETE"}, "quarantine": {"SELECT", "INSERT", "UPDATE"},
 	"poll_replayed": {"SELECT", "INSERT", "DELETE"}, "log_position": {"SELECT", "INSERT"}, "log_node": {"SELECT", "INSERT"}, "log_cosignature": {"SELECT", "INSERT"},
 	"log_checkpoint": {"SELECT", "INSERT"}, "source": {"SELECT", "INSERT", "UPDATE"}, "source_memory": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+	"find_cnpj": {"SELECT", "INSERT"}, "keyring": {"SELECT"},
 }
 
 // Writable tells whether our role may write what serve writes, and whether the tables are there. It reads the catalog

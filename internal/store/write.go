@@ -23,7 +23,7 @@ type writer struct {
 	key     []byte // of what payments are found by
 	entries entryColumns
 
-	companies map[company]struct{} // that are not stored yet
+	companies map[Company]struct{} // that are not stored yet
 
 	revisions  revisionColumns // those that get a row of their own
 	made       resourceColumns // resources that are new
@@ -37,7 +37,7 @@ type writer struct {
 }
 
 func newWriter(s *Store, began, now time.Time, key []byte) *writer {
-	return &writer{store: s, began: began, now: now, key: key, companies: map[company]struct{}{}}
+	return &writer{store: s, began: began, now: now, key: key, companies: map[Company]struct{}{}}
 }
 
 func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) error {
@@ -196,7 +196,7 @@ func (w *writer) queue(b *pgx.Batch) {
 	w.entries.queue(b)
 	w.revisions.queue(b)
 	w.made.insert(b)
-	w.queueCompanies(b)
+	QueueCompanies(b, w.companies)
 	w.replaced.update(b)
 	w.announced.queue(b)
 	w.queued.queue(b)

@@ -208,7 +208,7 @@ func (f *folding) learn(ctx context.Context, entries []history.Brief) error {
 			kinds, ids = append(kinds, int16(e.ResourceKind)), append(ids, e.ResourceID)
 		}
 	}
-	var learned payments
+	learned := payments{companies: map[store.Company]struct{}{}}
 	for n := 0; n < len(ids); n += learnPage {
 		to := min(n+learnPage, len(ids))
 		rows, _ := f.db.Query(ctx, learnedDocuments, kinds[n:to], ids[n:to])
@@ -230,15 +230,11 @@ CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.
 
 // payments are what payments are found by, column by column.
 type payments struct {
-	kind       []int16
-	id         []string
-	digest     [][]byte
-	root, mine []string
-	seen       map[rootOf]bool
+	kind      []int16
+	id        []string
+	digest    [][]byte
+	companies map[store.Company]struct{}
 }
-
-// rootOf is the root of a CNPJ, and a client whose payments name it.
-type rootOf struct{ root, client string }
 
 func (p *payments) read(rows pgx.Rows, key []byte) error {
 	defer rows.Close()
@@ -258,22 +254,10 @@ func (p *payments) read(rows pgx.Rows, key []byte) error {
 			p.kind, p.id, p.digest = append(p.kind, kind), append(p.id, id), append(p.digest, store.Mark(key, endToEnd))
 		}
 		if store.IsCNPJ(number) {
-			p.names(rootOf{strings.Clone(number[:8]), client}) // not the whole document
+			p.companies[store.Company{Root: strings.Clone(number[:8]), Client: client}] = struct{}{} // not the whole document
 		}
 	}
 	return rows.Err()
-}
-
-// names notes the root of a CNPJ, once.
-func (p *payments) names(r rootOf) {
-	if p.seen[r] {
-		return
-	}
-	if p.seen == nil {
-		p.seen = map[rootOf]bool{}
-	}
-	p.seen[r] = true
-	p.root, p.mine = append(p.root, r.root), append(p.mine, r.client)
 }
 
 // writeDigests adds digests that are not there. One session folds at a time, so nobody adds them meanwhile, and ON CONFLICT, which writes
@@ -288,10 +272,7 @@ func (p *payments) write(ctx context.Context, tx pgx.Tx) error {
 	if len(p.id) > 0 {
 		batch.Queue(writeDigests, p.kind, p.id, p.digest)
 	}
-	if len(p.root) > 0 {
-		batch.Queue(`INSERT INTO find_cnpj (root, client_id) SELECT u.* FROM unnest($1::text[], $2::text[]) AS u(root, client_id)
-WHERE NOT EXISTS (SELECT FROM find_cnpj c WHERE c.root = u.root AND c.client_id = u.client_id) ON CONFLICT DO NOTHING`, p.root, p.mine)
-	}
+	store.QueueCompanies(batch, p.companies)
 	if batch.Len() == 0 {
 		return nil
 	}
