@@ -376,7 +376,6 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 
 // Run starts the gateway, works until ctx ends or a listener fails, and drains.
 func (g *Gateway) Run(ctx context.Context) error {
-	spareGarbage()
 	if err := g.Start(ctx); err != nil {
 		_ = g.Stop() // it is in the log
 		return err

@@ -126,8 +126,7 @@ func (w *world) used(d time.Duration) usage {
 	<-time.After(d)
 	const mib = 1 << 20
 	out := usage{cpu: w.cpu(), rss: w.rss(), heap: w.metric("go_memstats_heap_inuse_bytes") / mib, stacks: w.metric("go_memstats_stack_inuse_bytes") / mib}
-	grows := w.metric("go_gc_gogc_percent") / 100 // the next collection comes when the heap has grown by this share of itself and the stacks
-	out.live = (w.metric("go_memstats_next_gc_bytes")/mib - out.stacks*grows) / (1 + grows)
+	out.live = (w.metric("go_memstats_next_gc_bytes")/mib - out.stacks) / 2 // the next collection comes at twice that, and the stacks (GOGC=100)
 	for who := range out.cpu {
 		out.cpu[who] -= before[who]
 	}
