@@ -45,23 +45,23 @@ func Database(t testing.TB) string {
 	return database(t, true)
 }
 
-// Seal seals all that is committed by now, and answers the last that was sealed with the number of all. owner is a
-// connection to the database of l. A transaction that has just ended in another database may hold the horizon back for one
-// look.
+// Seal seals all that is committed by now, and answers the last that was sealed with the number of all, and with the most strays that one
+// sealing told of. owner is a connection to the database of l. A transaction that has just ended in another database may hold the horizon
+// back for one look.
 func Seal(t testing.TB, l *auditlog.Log, owner *pgx.Conn, key *audit.Signer) auditlog.SealStep {
 	t.Helper()
 	_, next := snapshot(t, owner)
 	pause := time.NewTicker(time.Millisecond)
 	defer pause.Stop()
-	entries := 0
+	entries, strays := 0, int64(0)
 	for end := time.Now().Add(time.Minute); ; <-pause.C {
 		out, err := l.Seal(t.Context(), key)
 		if err != nil {
 			t.Fatal("seal: ", err)
 		}
-		entries += out.Entries
+		entries, strays = entries+out.Entries, max(strays, out.Strays)
 		if !out.More && !out.Busy && out.Horizon >= next {
-			out.Entries = entries
+			out.Entries, out.Strays = entries, strays
 			return out
 		}
 		if time.Now().After(end) {
