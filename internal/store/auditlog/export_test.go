@@ -3,6 +3,7 @@ package auditlog
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -37,3 +38,10 @@ func Positions(ctx context.Context, q querier, entries []audit.Entry, size int64
 
 // FoldIn folds the next stretch in a transaction of a test, which commits it.
 func FoldIn(ctx context.Context, l *Log, tx pgx.Tx) (FoldStep, error) { return l.foldIn(ctx, tx) }
+
+// AgeLook makes the last count for strays so much older.
+func (l *Log) AgeLook(d time.Duration) {
+	look := *l.looked.Load()
+	look.at = look.at.Add(-d)
+	l.looked.Store(&look)
+}

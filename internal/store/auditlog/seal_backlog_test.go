@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -154,4 +155,26 @@ func TestAStrayAmongWhatWasSealedLastIsToldWhileABacklogIsLeft(t *testing.T) {
 	out, _ = b.seal()
 	require.Equal(t, []int64{2 * auditlog.SealBatch, 1}, []int64{out.Size, out.Strays})
 	require.True(t, out.More)
+}
+
+// TestEachPlaceIsCountedOnceForStrays: some seconds after it was sealed, and at once by a process that has not counted.
+func TestEachPlaceIsCountedOnceForStrays(t *testing.T) {
+	t.Parallel()
+	b := openBacklog(t)
+	strays := func(l *auditlog.Log, ago time.Duration) int64 {
+		if ago > 0 {
+			l.AgeLook(ago)
+		}
+		b.add(1)
+		return storetest.Seal(t, l, b.owner, b.key).Strays
+	}
+	b.add(10)
+	storetest.Seal(t, b.log, b.owner, b.key)
+	require.Zero(t, strays(b.log, 0), "it counts for the first time")
+	b.do("SET session_replication_role = replica; INSERT INTO entry (id, at, xid, kind, facts) SELECT gen_random_uuid(), at - interval '1 day', xid, 'poll', '{}' FROM log_position WHERE seq = 3; SET session_replication_role = origin")
+	require.Zero(t, strays(b.log, 0), "it has just counted")
+	require.Equal(t, int64(1), strays(b.log, 5*time.Second))
+	require.Zero(t, strays(b.log, 5*time.Second), "once")
+	require.Zero(t, strays(b.log, time.Minute), "once, also when it did not count lately")
+	require.Equal(t, int64(1), strays(auditlog.New(b.access), 0), "another process")
 }

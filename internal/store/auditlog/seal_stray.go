@@ -12,25 +12,25 @@ import (
 // strayWindow is how far back a sealing looks for strays. Older ones are found by verification and by the reads that meet them.
 const strayWindow = 15 * time.Second
 
-// strayEvery is how often entries are counted while a backlog is sealed. Else each sealing counts, which is as often.
-const strayEvery = 5 * time.Second
+// strayEvery is the least time between two counts: a little less than that between two rounds of the sealer.
+const strayEvery = 4 * time.Second
 
 // recentCheckpoints bounds the search for the newest checkpoint that is older than strayWindow.
 const recentCheckpoints = 1000
 
-// strayLook is what a process remembers of its looks for strays: positions before upTo were counted. Those before seen, the end of the log at
-// the last look, are counted at the next.
+// strayLook is what a process remembers of the last time it counted: positions before upTo were counted. Those before seen, the end of the
+// log then, are counted the next time.
 type strayLook struct {
 	upTo, seen int64
-	at         time.Time // of the last look, by our clock
+	at         time.Time // by our clock
 }
 
 // strays counts entries that stand at or before the last position and have none. The sealer never takes them: it goes
 // forward from the last position.
 //
-// It counts the entries among the positions that were there at the last look, whatever their time: so each position is counted once, and a
-// stray that came up to 5 s after its place was sealed is found. A process that did not look lately counts at once what it has not counted of
-// strayWindow, and again at its next look. Recent entries that stand before strayWindow are compared with the log.
+// It counts the entries among the positions that were there when it counted last, whatever their time: so each position is counted once, and
+// a stray that came up to strayEvery after its place was sealed is found. A process that did not count lately counts at once what it has not
+// counted of strayWindow, and again the next time. Recent entries that stand before strayWindow are compared with the log.
 func (w *sealing) strays(ctx context.Context) error {
 	if w.last.Size == 0 {
 		return nil
@@ -42,35 +42,38 @@ func (w *sealing) strays(ctx context.Context) error {
 }
 
 func (w *sealing) lookForStrays(ctx context.Context) error {
-	if w.out.More && time.Since(w.counted.at) < strayEvery {
+	due := time.Since(w.counted.at) >= strayEvery
+	if w.out.More && !due {
 		return nil
 	}
 	var first int64 // of strayWindow
 	err := w.tx.QueryRow(ctx, `SELECT coalesce(max(size) FILTER (WHERE at < now() - $2::interval), CASE WHEN count(*) = $3 THEN min(size) ELSE 0 END)
 FROM (SELECT size, at FROM log_checkpoint WHERE size <= $1 ORDER BY size DESC LIMIT $3) recent`, w.last.Size, strayWindow, recentCheckpoints).Scan(&first)
-	if err != nil {
+	if err == nil && due {
+		err = w.countFrom(ctx, first)
+	}
+	if err != nil || w.out.More {
 		return err
-	}
-	if w.counted.seen > w.last.Size { // the log was set back
-		w.counted = strayLook{}
-	}
-	from, to := max(first, w.counted.upTo), w.counted.seen
-	next := strayLook{upTo: max(from, to), seen: w.last.Size, at: time.Now()}
-	if next.at.Sub(w.counted.at) > 2*strayEvery { // another replica sealed meanwhile, or this one has not looked yet
-		to, next.upTo = w.last.Size, from
-	}
-	if err := w.count(ctx, from, to); err != nil {
-		return err
-	}
-	w.counted = next
-	if w.out.More {
-		return nil
 	}
 	before, err := placeBefore(ctx, w.tx, first)
 	if err != nil {
 		return err
 	}
 	return w.misplaced(ctx, before)
+}
+
+// countFrom counts among positions from first on what is to be counted now.
+func (w *sealing) countFrom(ctx context.Context, first int64) error {
+	if w.counted.seen > w.last.Size { // the log was set back
+		w.counted = strayLook{}
+	}
+	from, to := max(first, w.counted.upTo), w.counted.seen
+	next := strayLook{upTo: max(from, to), seen: w.last.Size, at: time.Now()}
+	if next.at.Sub(w.counted.at) > 3*strayEvery { // another replica sealed meanwhile, or this one has not counted yet
+		to, next.upTo = w.last.Size, from
+	}
+	w.counted = next
+	return w.count(ctx, from, to)
 }
 
 // count compares how many entries there are among positions with how many there are to be.
