@@ -69,7 +69,7 @@ func (w *sealing) countFrom(ctx context.Context, first int64) error {
 	}
 	from, to := max(first, w.counted.upTo), w.counted.seen
 	next := strayLook{upTo: max(from, to), seen: w.last.Size, at: time.Now()}
-	if next.at.Sub(w.counted.at) > 3*strayEvery { // another replica sealed meanwhile, or this one has not counted yet
+	if next.at.Sub(w.counted.at) > strayWindow/2 { // another replica sealed meanwhile, a round was slow, or this process has not counted yet
 		to, next.upTo = w.last.Size, from
 	}
 	w.counted = next
