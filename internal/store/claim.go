@@ -19,7 +19,7 @@ WITH want AS MATERIALIZED (
   SELECT w.client_id, w.free, w.late, w.held, w.held_us, now() - w.back_us * interval '1 microsecond' AS since, i.push_epoch, i.webhook_uris->>0 AS uri
   FROM unnest($1::text[], $2::int[], $3::int[], $7::text[], $8::bigint[], $9::bigint[]) AS w(client_id, free, late, held, held_us, back_us) JOIN initiator i ON i.client_id = w.client_id AND i.push
 ), picked AS MATERIALIZED (
-  SELECT p.id, w.uri, w.held, w.held_us FROM want w CROSS JOIN LATERAL (
+  SELECT p.id FROM want w CROSS JOIN LATERAL (
     WITH late AS MATERIALIZED (
       SELECT q.id FROM queue q
       WHERE q.client_id = w.client_id AND q.push_epoch = w.push_epoch AND q.token IS NULL AND q.due_at >= w.since AND q.due_at <= now() - $5::interval AND NOT q.manual
@@ -45,16 +45,16 @@ WITH want AS MATERIALIZED (
 ), claimed AS (
   UPDATE queue q SET token = gen_random_uuid(), interaction_id = gen_random_uuid(), started_at = now(), lease_until = now() + $4::interval,
     attempts = q.attempts + 1, late = CASE WHEN q.attempts = 0 THEN now() > q.occurred_at + $5::interval ELSE q.late END
-  FROM picked p WHERE q.id = p.id -- and nothing else: picked has locked it without a token, and a word about tokens would invite a walk over queue_lane
-  RETURNING q.*, p.uri, p.held, p.held_us, ` + privateStart + `$6` + privateEnd + `
+  WHERE q.id = ANY (ARRAY(SELECT id FROM picked)) -- no join (settleSQL); nor a word about tokens, which would invite a walk over queue_lane
+  RETURNING q.*, (SELECT jsonb_object_agg(client_id, to_jsonb(w)) FROM want w) -> q.client_id AS lane, ` + privateStart + `$6` + privateEnd + `
 ), noted AS (
   INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, interaction_id, number, private, facts)
   SELECT token, 'attempt', client_id, kind, resource_id, id, interaction_id, attempts, private::json,
-    json_strip_nulls(json_build_object('private', ` + commitSQL + `, 'scheduledAt', due_at, 'late', late, 'base', uri, 'manual', manual,
-      'held', nullif(held, ''), 'heldMicros', nullif(held_us, 0)))
+    json_strip_nulls(json_build_object('private', ` + commitSQL + `, 'scheduledAt', due_at, 'late', late, 'base', lane->>'uri', 'manual', manual,
+      'held', nullif(lane->>'held', ''), 'heldMicros', nullif((lane->>'held_us')::bigint, 0)))
   FROM claimed
 )
-SELECT id, token, interaction_id, client_id, kind, resource_id, api_version, event, event_at, attempts, manual, uri, due_at, started_at, late FROM claimed`
+SELECT id, token, interaction_id, client_id, kind, resource_id, api_version, event, event_at, attempts, manual, lane->>'uri', due_at, started_at, late FROM claimed`
 
 // Claim leases due attempts of the lanes asked for and records them as started, committed before it returns. Nothing
 // has been sent yet.

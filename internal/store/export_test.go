@@ -13,11 +13,27 @@ import (
 const (
 	ClaimSQL                                      = claimSQL
 	ReadRevision                                  = readRevision
+	RescueSQL, CancelSQL                          = rescueSQL, cancelSQL
+	ArmedTimers, ForgetTimers                     = armedTimers, forgetTimers
 	LockFlights, LockLost, FindLost, PlanFindLost = lockFlights, lockLost, findLost, planFindLost
 )
 
 // SettleSQL is like ClaimSQL.
 var SettleSQL = settleSQL
+
+// SettleArguments are the arguments of SettleSQL for attempts that ended just now.
+func SettleArguments(s *Store, outcome notice.Outcome, attempts ...notice.Attempt) ([]any, error) {
+	var done []notice.Settlement
+	for _, a := range attempts {
+		done = append(done, notice.Settlement{Attempt: a, Result: notice.Result{Outcome: outcome}})
+	}
+	columns, err := s.settlements(done)
+	if err != nil {
+		return nil, err
+	}
+	columns.ago = make([]int64, len(done))
+	return columns.arguments(), nil
+}
 
 // HotSession are the settings of the pools that carry the product.
 var HotSession = hotSession

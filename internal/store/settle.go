@@ -30,9 +30,10 @@ const (
 // Storing the same settlement twice changes nothing, nor does one that the network delivers after its repetition: the first try
 // looks for its result too. It is looked for within a day of now, since the clock may have been set.
 //
-// Every join is by an index, so the cost is linear in the settlements. IS NOT DISTINCT FROM keeps the planner away from
-// queue_lease, which it takes for empty: while a snapshot is held, that index has an entry for every attempt since. A CASE
-// without a value reads nothing.
+// Flights and rows of the queue are found by their ids: by OFFSET 0 for each settlement, and by = ANY for all that are written. A join
+// may begin with the other table instead. The planner takes both for empty, as they mostly are, and walks through all their dead rows,
+// which stay while a snapshot is held. What differs from row to row is looked up in an object; a list would be walked for each. IS NOT
+// DISTINCT FROM keeps the planner away from queue_lease. A CASE without a value reads nothing.
 //
 // $1 notification, $2 token, $3 outcome, $4 delivered, $5 microseconds since the end, $6 gap in microseconds after which
 // another attempt follows or -1, $7 facts without their last brace, $8 client, $9 kind, $10 resource, $11 number, $12 private text, $13 flight,
@@ -44,34 +45,37 @@ WITH done AS MATERIALIZED (
 	"kind smallint", "resource_id text", "number smallint", "private text", "flight uuid", "started_at timestamptz", "late boolean",
 	"entry uuid") + ` AS d
 ), seen AS MATERIALIZED (
-  SELECT d.*, coalesce(q.created_at, d.started_at) AS created_at, d.ended_at + d.gap * interval '1 microsecond' AS next_at, c.facts AS change,
-    q.id IS NOT NULL OR f.id IS NOT NULL AND NOT EXISTS (
+  SELECT d.*, coalesce(q.created_at, d.started_at) AS created_at, d.ended_at + d.gap * interval '1 microsecond' AS next_at, c.facts AS change, f.unsettled,
+    q.id IS NOT NULL OR f.unsettled IS NOT NULL AND NOT EXISTS (
       SELECT FROM entry e WHERE e.notification_id = d.id AND e.at BETWEEN d.started_at - interval '1 day' AND now() + interval '1 day'
         AND e.kind = 'result' AND e.facts->>'attempt' = d.token::text) AS ours,
     d.delivered OR d.gap < 0 OR coalesce(NOT i.push OR i.push_epoch <> coalesce(q.push_epoch, (c.facts->>'pushEpoch')::bigint), true) AS over,
     CASE WHEN d.delivered THEN 'delivered' WHEN d.gap < 0 THEN 'exhausted' ELSE 'cancelled' END AS closes
   FROM done d
-  LEFT JOIN queue q ON q.id = CASE WHEN d.flight IS NULL THEN d.id END AND q.token IS NOT DISTINCT FROM d.token
-  LEFT JOIN flight f ON f.id = d.flight
-  CROSS JOIN LATERAL (SELECT CASE WHEN f.id IS NOT NULL AND NOT d.delivered THEN (
+  LEFT JOIN LATERAL (
+    SELECT id, push_epoch, created_at FROM queue WHERE id = CASE WHEN d.flight IS NULL THEN d.id END AND token IS NOT DISTINCT FROM d.token OFFSET 0) q ON true
+  LEFT JOIN LATERAL (SELECT unsettled FROM flight WHERE id = d.flight OFFSET 0) f ON true
+  CROSS JOIN LATERAL (SELECT CASE WHEN f.unsettled IS NOT NULL AND NOT d.delivered THEN (
     SELECT e.facts FROM entry e WHERE e.notification_id = d.id AND e.at = d.started_at AND e.kind = 'change') END AS facts OFFSET 0) c
   LEFT JOIN initiator i ON i.client_id = CASE WHEN NOT d.delivered THEN d.client_id END
 ), gone AS (
-  DELETE FROM queue q USING seen s WHERE s.ours AND s.over AND s.flight IS NULL AND q.id = s.id
+  DELETE FROM queue WHERE id = ANY (ARRAY(SELECT id FROM seen WHERE ours AND over AND flight IS NULL))
 ), again AS (
-  UPDATE queue q SET token = NULL, interaction_id = NULL, lease_until = NULL, due_at = s.next_at
-  FROM seen s WHERE s.ours AND NOT s.over AND s.flight IS NULL AND q.id = s.id
+  UPDATE queue SET token = NULL, interaction_id = NULL, lease_until = NULL,
+    due_at = ((SELECT jsonb_object_agg(id, next_at) FROM seen WHERE ours AND NOT over AND flight IS NULL) ->> id::text)::timestamptz
+  WHERE id = ANY (ARRAY(SELECT id FROM seen WHERE ours AND NOT over AND flight IS NULL))
 ), queued AS (
   INSERT INTO queue (id, client_id, push_epoch, kind, resource_id, api_version, event, event_at, occurred_at, created_at, attempts, late, due_at)
   SELECT id, client_id, (change->>'pushEpoch')::bigint, kind, resource_id, change->>'apiVersion', coalesce(change->>'event', ''),
     (change->>'eventAt')::timestamptz, (change->>'occurredAt')::timestamptz, started_at, number, late, next_at
   FROM seen WHERE ours AND NOT over AND flight IS NOT NULL
 ), landed AS MATERIALIZED (
-  SELECT flight, count(*) AS n FROM seen WHERE ours AND flight IS NOT NULL GROUP BY flight
+  SELECT flight, min(unsettled) - count(*) AS rest FROM seen WHERE ours AND flight IS NOT NULL GROUP BY flight
 ), over AS (
-  DELETE FROM flight f USING landed l WHERE f.id = l.flight AND f.unsettled <= l.n
+  DELETE FROM flight WHERE id = ANY (ARRAY(SELECT flight FROM landed WHERE rest <= 0))
 ), counted AS (
-  UPDATE flight f SET unsettled = f.unsettled - l.n FROM landed l WHERE f.id = l.flight AND f.unsettled > l.n
+  UPDATE flight SET unsettled = ((SELECT jsonb_object_agg(flight, rest) FROM landed) ->> id::text)::int
+  WHERE id = ANY (ARRAY(SELECT flight FROM landed WHERE rest > 0))
 ), noted AS (
   INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, private, facts)
   SELECT s.entry, CASE WHEN s.ours THEN 'result' ELSE 'late-result' END, s.client_id, s.kind, s.resource_id, s.id, s.number,
@@ -121,15 +125,40 @@ func (c *settleColumns) queue(b *pgx.Batch) {
 	if len(c.rows) > 0 {
 		b.Queue(lockRows, c.rows)
 	}
-	b.Queue(settleSQL, c.id, c.token, c.outcome, c.delivered, c.ago, c.gap, c.facts, c.client, c.kind, c.resource, c.number, c.private,
-		c.flight, c.startedAt, c.late, c.entry)
+	b.Queue(settleSQL, c.arguments()...)
+}
+
+// arguments are those of settleSQL.
+func (c *settleColumns) arguments() []any {
+	return []any{
+		c.id, c.token, c.outcome, c.delivered, c.ago, c.gap, c.facts, c.client, c.kind, c.resource, c.number, c.private, c.flight, c.startedAt, c.late, c.entry,
+	}
 }
 
 // Settle stores outcomes and what follows from them, for those whose lease is still ours; the others are kept as late
 // entries. It answers the lanes that have a follow-up, and in how long it falls due.
 func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []notice.Lane, err error) {
 	defer func() { _ = s.noteFault(actSettle, err) }()
-	var columns settleColumns
+	columns, err := s.settlements(done)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := s.dispatch.Acquire(ctx)
+	if err != nil {
+		return nil, Unavailable("take a dispatch connection", err)
+	}
+	defer conn.Release()
+	now := time.Now()
+	for _, d := range done {
+		columns.ago = append(columns.ago, now.Sub(d.Result.EndedAt).Microseconds())
+	}
+	lanes, err = s.settleOn(ctx, conn, columns)
+	return lanes, Unavailable("settle", err)
+}
+
+// settlements gathers them, without how long ago they ended.
+func (s *Store) settlements(done []notice.Settlement) (*settleColumns, error) {
+	columns := &settleColumns{}
 	for _, d := range done {
 		private, err := s.privateFacts(d.Result)
 		if err != nil {
@@ -141,17 +170,7 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 		}
 		columns.add(d, text, private)
 	}
-	conn, err := s.dispatch.Acquire(ctx)
-	if err != nil {
-		return nil, Unavailable("take a dispatch connection", err)
-	}
-	defer conn.Release()
-	now := time.Now()
-	for _, d := range done {
-		columns.ago = append(columns.ago, now.Sub(d.Result.EndedAt).Microseconds())
-	}
-	lanes, err = s.settleOn(ctx, conn, &columns)
-	return lanes, Unavailable("settle", err)
+	return columns, nil
 }
 
 // settleOn runs T3 in one round trip: in the transaction of conn, or else in one of its own.
@@ -208,10 +227,11 @@ WITH lost AS MATERIALIZED (
   FROM (SELECT * FROM queue WHERE token IS NOT NULL AND lease_until < now() AND lease_until >= now() - $6::bigint * interval '1 microsecond' ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED) q
   LEFT JOIN initiator i ON i.client_id = q.client_id
 ), gone AS (
-  DELETE FROM queue q USING lost l WHERE q.id = l.id AND (l.last OR l.ended)
+  DELETE FROM queue WHERE id = ANY (ARRAY(SELECT id FROM lost WHERE last OR ended))
 ), again AS (
-  UPDATE queue q SET token = NULL, interaction_id = NULL, lease_until = NULL, due_at = l.ended_at + CASE q.attempts WHEN 1 THEN $3::interval ELSE $4::interval END
-  FROM lost l WHERE q.id = l.id AND NOT (l.last OR l.ended) RETURNING q.id, q.due_at
+  UPDATE queue SET token = NULL, interaction_id = NULL, lease_until = NULL,
+    due_at = started_at + $2::interval + CASE attempts WHEN 1 THEN $3::interval ELSE $4::interval END
+  WHERE id = ANY (ARRAY(SELECT id FROM lost WHERE NOT (last OR ended))) RETURNING id, due_at
 ), noted AS (
   INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, number, outcome, closes, created_at, private, facts)
   SELECT gen_random_uuid(), 'result', l.client_id, l.kind, l.resource_id, l.id, l.attempts, 'unknown',
@@ -262,7 +282,7 @@ WITH stale AS MATERIALIZED (
     ORDER BY q.client_id, q.push_epoch, q.due_at LIMIT $1 FOR UPDATE SKIP LOCKED
   ) q LIMIT $1
 ), gone AS (
-  DELETE FROM queue q USING stale s WHERE q.id = s.id
+  DELETE FROM queue WHERE id = ANY (ARRAY(SELECT id FROM stale))
 ), noted AS (
   INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, notification_id, outcome, closes, created_at, facts)
   SELECT gen_random_uuid(), 'cancelled', client_id, kind, resource_id, id, 'cancelled', 'cancelled', created_at,

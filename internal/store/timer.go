@@ -72,14 +72,18 @@ func readDueTimers(ctx context.Context, conn *pgxpool.Conn, limit int) ([]notice
 	})
 }
 
+// armedTimers reads the timers of resources that are due, each by its key (forgetTimers).
+const armedTimers = `
+SELECT k.n, t.rule, t.deadline FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, id, n)
+CROSS JOIN LATERAL (SELECT * FROM timer WHERE kind = k.kind AND resource_id = k.id OFFSET 0) t WHERE t.deadline <= now() ORDER BY k.n`
+
 // stillDue keeps those whose timer is there and due now that they are locked.
 func stillDue(ctx context.Context, conn *pgxpool.Conn, ready []notice.DueTimer) ([]notice.DueTimer, error) {
 	kinds, ids := make([]int16, len(ready)), make([]string, len(ready))
 	for i, r := range ready {
 		kinds[i], ids[i] = int16(r.Kind), r.ID
 	}
-	rows, _ := conn.Query(ctx, `SELECT k.n, t.rule, t.deadline FROM unnest($1::smallint[], $2::text[]) WITH ORDINALITY AS k(kind, id, n)
-JOIN timer t ON t.kind = k.kind AND t.resource_id = k.id AND t.deadline <= now() ORDER BY k.n`, kinds, ids)
+	rows, _ := conn.Query(ctx, armedTimers, kinds, ids)
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r notice.DueTimer, err error) {
 		var n int64
 		var rule string

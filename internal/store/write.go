@@ -406,12 +406,18 @@ func (t *timerColumns) add(c *notice.Change, timer *ofb.Timer) {
 	t.rule, t.deadline = append(t.rule, timer.Rule), append(t.deadline, ToTime(timer.Deadline))
 }
 
+// forgetTimers disarms. It finds each timer by its key and then by its place, which nobody changes without the lock of the resource: a join
+// may walk through all timers, dead ones too (settleSQL).
+const forgetTimers = `
+DELETE FROM timer WHERE ctid = ANY (ARRAY(
+  SELECT t.place FROM unnest($1::smallint[], $2::text[], $3::timestamptz[]) AS v(kind, id, deadline)
+  CROSS JOIN LATERAL (SELECT ctid AS place FROM timer WHERE kind = v.kind AND resource_id = v.id OFFSET 0) t WHERE v.deadline IS NULL))`
+
 func (t *timerColumns) queue(b *pgx.Batch) {
 	if len(t.kind) == 0 {
 		return
 	}
-	b.Queue(`DELETE FROM timer t USING unnest($1::smallint[], $2::text[], $3::timestamptz[]) AS v(kind, id, deadline)
-WHERE t.kind = v.kind AND t.resource_id = v.id AND v.deadline IS NULL`, t.kind, t.id, t.deadline)
+	b.Queue(forgetTimers, t.kind, t.id, t.deadline)
 	if t.any {
 		b.Queue(`INSERT INTO timer (kind, resource_id, rule, deadline)
 SELECT kind, id, rule, deadline FROM unnest($1::smallint[], $2::text[], $3::text[], $4::timestamptz[]) AS v(kind, id, rule, deadline) WHERE deadline IS NOT NULL
