@@ -39,10 +39,7 @@ func BenchmarkShare(b *testing.B) {
 	w.stream(clients, warm, 2) // connections made, plans cached, memory of both processes used once
 	w.farm.await(b, warm, 20*time.Second)
 	w.awaitSealed()
-	// A server that runs for long uses the files of its write-ahead log again: it has more than this run fills. A young one fills each with
-	// zeros first and syncs it, while commits wait.
-	w.exec("SELECT pg_logical_emit_message(false, 'bench', repeat('x', 1 << 20)) FROM generate_series(1, 600)")
-	w.exec("CHECKPOINT")
+	w.fillLog()
 	loop := w.openBare()
 	loop(time.Second)
 	const n = 60000

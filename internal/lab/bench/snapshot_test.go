@@ -21,6 +21,7 @@ func BenchmarkHeldSnapshot(b *testing.B) {
 	w := open(b)
 	clients := w.register("good", 38, w.farm.Good)
 	w.pace(clients, rate, 5*time.Second)
+	w.fillLog()
 	holder, err := pgx.Connect(b.Context(), w.stage.Database)
 	check(b, err)
 	look, err := pgx.Connect(b.Context(), w.stage.Database)

@@ -71,6 +71,13 @@ func open(b *testing.B, settings ...string) *world {
 	return w
 }
 
+// fillLog makes the server as one that runs for long, which uses the files of its write-ahead log again: it has more than these runs fill. A
+// young one fills each file with zeros first and syncs it, while commits wait.
+func (w *world) fillLog() {
+	w.exec("SELECT pg_logical_emit_message(false, 'bench', repeat('x', 1 << 20)) FROM generate_series(1, 600)")
+	w.exec("CHECKPOINT")
+}
+
 // register makes n clients whose notifications go to a port; the name is the first segment of their base.
 func (w *world) register(name string, n, port int) []string {
 	w.b.Helper()
