@@ -16,7 +16,7 @@ func (g *Gateway) tasks() lifecycle.Parts {
 		lifecycle.Loop("files", func() { g.trust.WatchFiles(g.background, g.watchEvery) }),
 		lifecycle.Loop("keys", func() { g.trust.RefreshKeys(g.background) }),
 		lifecycle.Loop("revocation", func() { g.trust.RefreshLists(g.background) }),
-		g.every("cancel", time.Second, g.cancelEnded),
+		g.every("cancel", time.Second, g.cancelEnded()),
 		g.every("measure", 5*time.Second, g.measure),
 		g.every("quarantine", quarantineEvery, g.measureQuarantine),
 		g.every("receivers", receiversEvery, func(ctx context.Context) error { return g.trust.ShareReceivers(ctx, g.store) }),
@@ -80,13 +80,26 @@ func (g *Gateway) everyOr(name string, distance time.Duration, asked <-chan stru
 // receiversEvery is how often replicas exchange which certificates receivers showed.
 const receiversEvery = 15 * time.Second
 
-// cancelBatch is how many waiting notifications of ended registrations are cancelled in one transaction.
-const cancelBatch = 1000
+// cancelBatch is how many waiting notifications of ended registrations are cancelled in one transaction. cancelShare is the part of the time
+// that looking for them may take, where there are none: it passes over all rows that went, as long as somebody holds a snapshot.
+const (
+	cancelBatch = 1000
+	cancelShare = 20
+)
 
-func (g *Gateway) cancelEnded(ctx context.Context) error {
-	for {
-		n, err := g.store.CancelEnded(ctx, cancelBatch)
-		if err != nil || n < cancelBatch {
+func (g *Gateway) cancelEnded() func(context.Context) error {
+	var next time.Time
+	return func(ctx context.Context) error {
+		if time.Now().Before(next) {
+			return nil
+		}
+		for {
+			began := time.Now()
+			n, err := g.store.CancelEnded(ctx, cancelBatch)
+			if err == nil && n == cancelBatch {
+				continue
+			}
+			next = time.Now().Add(cancelShare * time.Since(began))
 			return err
 		}
 	}

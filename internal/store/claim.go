@@ -120,7 +120,7 @@ func (s *Store) Waiting(ctx context.Context) (out []notice.Lane, err error) {
 	defer func() {
 		switch {
 		case err != nil:
-			s.looks.forget()
+			s.looks.failed(full, time.Now())
 		case full:
 			s.looks.done(asked, time.Now(), out)
 		case sql == queuedSQL:

@@ -14,12 +14,13 @@ const (
 	ClaimSQL                                      = claimSQL
 	ReadRevision                                  = readRevision
 	RescueSQL, CancelSQL                          = rescueSQL, cancelSQL
-	ArmedTimers, ForgetTimers                     = armedTimers, forgetTimers
+	DueTimers, ArmedTimers, ForgetTimers          = dueTimersSQL, armedTimers, forgetTimers
 	LockFlights, LockLost, FindLost, PlanFindLost = lockFlights, lockLost, findLost, planFindLost
+	LockRows, Waiting, ForgetReplacedCases        = lockRows, waitingSQL, forgetReplacedCases
 )
 
-// SettleSQL is like ClaimSQL.
-var SettleSQL = settleSQL
+// SettleSQL and InsertPolls are like ClaimSQL.
+var SettleSQL, InsertPolls = settleSQL, insertPolls
 
 // SettleArguments are the arguments of SettleSQL for attempts that ended just now.
 func SettleArguments(s *Store, outcome notice.Outcome, attempts ...notice.Attempt) ([]any, error) {
@@ -48,9 +49,18 @@ func (s *Store) PrivateFacts(r notice.Result) (string, error) { return s.private
 
 // LookAgain makes the next looks of a store full ones, as time does.
 func LookAgain(s *Store) {
-	for _, k := range []*looks{&s.looks, &s.lost} {
+	for _, k := range []*looks{&s.looks, &s.lost, &s.timers} {
 		k.mu.Lock()
 		k.next = time.Time{}
+		k.mu.Unlock()
+	}
+}
+
+// LookNoFurther makes none of the next looks of a store a full one, unless there was none before.
+func LookNoFurther(s *Store) {
+	for _, k := range []*looks{&s.looks, &s.lost, &s.timers} {
+		k.mu.Lock()
+		k.next = time.Now().Add(time.Hour)
 		k.mu.Unlock()
 	}
 }

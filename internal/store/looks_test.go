@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -26,6 +27,7 @@ func TestWhatAppearsFarBackIsFoundByTheNextFullLook(t *testing.T) {
 		return lanes
 	}
 	require.Empty(t, waiting())
+	store.LookNoFurther(b.store)
 	b.fill("itp", 1, "1 hour") // as by a transaction that a lock held off
 	require.Empty(t, waiting())
 	require.Empty(t, b.claimFor("itp", 20*time.Second))
@@ -58,10 +60,42 @@ func TestALeaseThatRanOutLongAgoIsFoundByTheNextFullLook(t *testing.T) {
 	b.accept(payment("itp", "p1", 1, "ACSC"))
 	require.Len(t, b.claimFor("itp", time.Hour), 1)
 	require.Zero(t, b.rescue())
+	store.LookNoFurther(b.store)
 	b.do("UPDATE queue SET lease_until = now() - interval '1 hour'")
 	require.Zero(t, b.rescue())
 	store.LookAgain(b.store)
 	require.Equal(t, 1, b.rescue())
+}
+
+func TestATimerThatIsArmedLongAfterItsDeadlineFires(t *testing.T) {
+	b := newBench(t, ofb.PaymentConsent)
+	other := replicaOf(t, b.url, ofb.PaymentConsent)
+	fire := func(w *world) int {
+		n, err := w.store.FireTimers(t.Context(), 2, func(ready []notice.DueTimer) []notice.Fired { return make([]notice.Fired, len(ready)) })
+		require.NoError(t, err)
+		return n
+	}
+	arm := func(ids ...string) {
+		for _, id := range ids {
+			require.Equal(t, notice.Applied, b.accept(timed(id, 1, "AWAITING_AUTHORISATION", 10*time.Minute)).Verdict)
+		}
+	}
+	arm("before")
+	require.Equal(t, 1, fire(other), "the first look is a full one")
+	require.Zero(t, fire(b.world))
+
+	store.LookNoFurther(b.store)
+	store.LookNoFurther(other.store)
+	arm("a")
+	require.Zero(t, fire(other))
+	require.Equal(t, 1, fire(b.world), "who armed it knows how old it is")
+
+	arm("b", "c", "d")
+	require.Zero(t, fire(other))
+	store.LookAgain(other.store)
+	require.Equal(t, 2, fire(other), "as many as it may take")
+	require.Equal(t, 1, fire(other), "the full look goes on while there may be more")
+	require.Zero(t, one[int](b, "SELECT count(*) FROM timer"))
 }
 
 // TestWhatAClaimReadsDoesNotGrowWithTheAgeOfASnapshot holds one while thousands of notifications come and go.

@@ -31,7 +31,7 @@ FROM ` + rowsOf("id uuid", "client_id text", "resource_kind smallint", "resource
 	insertPolls = `
 INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, interaction_id, outcome, facts)
 SELECT DISTINCT ON (id) id, 'poll', client_id, resource_kind, resource_id, interaction_id, outcome, facts::json` + pollArrays + `
-WHERE NOT EXISTS (SELECT FROM poll_replayed p WHERE p.id = v.id)`
+WHERE NOT EXISTS (SELECT FROM poll_replayed p WHERE p.id = v.id OFFSET 0)` // no join (settleSQL): the table is mostly empty
 
 	// What an ordinary commit stored is looked for where it can be: by interaction id, around the time of the request.
 	replayPolls = `

@@ -67,11 +67,17 @@ ON CONFLICT (kind, resource_id, revision, content_hash) DO UPDATE
     closed_by = NULL, closed_why = NULL, closed_at = NULL`,
 		q.id, q.kind, q.resource, q.revision, q.hash, q.client, q.source, q.line, q.problems, q.applied, q.state)
 	if q.replaces {
-		b.Queue(`DELETE FROM quarantine q USING unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS v(kind, resource, revision, state)
-WHERE v.state = 'nonconforming' AND q.kind = v.kind AND q.resource_id = v.resource AND q.revision < v.revision AND q.state = 'nonconforming'`,
-			q.kind, q.resource, q.revision, q.state)
+		b.Queue(forgetReplacedCases, q.kind, q.resource, q.revision, q.state)
 	}
 }
+
+// forgetReplacedCases removes the cases of documents that do not conform and have been replaced. It finds them by the key of each resource:
+// a join may walk through all cases of that state, of which there are mostly none (settleSQL).
+const forgetReplacedCases = `
+DELETE FROM quarantine WHERE id = ANY (ARRAY(
+  SELECT q.id FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS v(kind, resource, revision, state)
+  CROSS JOIN LATERAL (SELECT * FROM quarantine WHERE kind = v.kind AND resource_id = v.resource AND revision < v.revision OFFSET 0) q
+  WHERE v.state = 'nonconforming' AND q.state = 'nonconforming'))`
 
 // appliedColumns close the cases whose line was accepted after all; the line itself is erased, as it is in resource now.
 type appliedColumns struct {
@@ -85,8 +91,8 @@ func (a *appliedColumns) add(c *notice.Change) {
 
 func (a *appliedColumns) queue(b *pgx.Batch) {
 	if len(a.id) > 0 {
-		b.Queue(`UPDATE quarantine q SET state = 'applied', closed_by = v.actor, closed_at = now(), line = NULL
-FROM unnest($1::uuid[], $2::text[]) AS v(id, actor) WHERE q.id = v.id`, a.id, a.actor)
+		b.Queue(`UPDATE quarantine SET state = 'applied', closed_by = (SELECT jsonb_object_agg(v.id, v.actor) FROM unnest($1::uuid[], $2::text[]) AS v(id, actor)) ->> id::text,
+  closed_at = now(), line = NULL WHERE id = ANY ($1::uuid[])`, a.id, a.actor)
 	}
 }
 

@@ -226,5 +226,7 @@ func (w *writer) commit(ctx context.Context, conn *pgxpool.Conn) error {
 	batch := &pgx.Batch{}
 	w.queue(batch)
 	batch.Queue("commit")
-	return sendAll(ctx, conn, batch)
+	err := sendAll(ctx, conn, batch)
+	w.timers.noteOverdue(&w.store.timers) // also when the answer is lost: a repetition is a duplicate and arms nothing
+	return err
 }

@@ -30,10 +30,11 @@ const (
 // Storing the same settlement twice changes nothing, nor does one that the network delivers after its repetition: the first try
 // looks for its result too. It is looked for within a day of now, since the clock may have been set.
 //
-// Flights and rows of the queue are found by their ids: by OFFSET 0 for each settlement, and by = ANY for all that are written. A join
-// may begin with the other table instead. The planner takes both for empty, as they mostly are, and walks through all their dead rows,
-// which stay while a snapshot is held. What differs from row to row is looked up in an object; a list would be walked for each. IS NOT
-// DISTINCT FROM keeps the planner away from queue_lease. A CASE without a value reads nothing.
+// Rows of queue and flight are found by id: to be read, by LATERAL with OFFSET 0; to be written, by = ANY. A join could begin with these
+// tables: after a vacuum the planner takes them for empty, and would walk through all their dead rows, which stay while a snapshot is held
+// (docs/decisions/0018). What differs from row to row is looked up in an object; a list would be walked for each. IS NOT DISTINCT FROM
+// keeps the planner away from queue_lease. A CASE without a value reads nothing. What a flight counts is read in seen, so the flight
+// must have been locked before.
 //
 // $1 notification, $2 token, $3 outcome, $4 delivered, $5 microseconds since the end, $6 gap in microseconds after which
 // another attempt follows or -1, $7 facts without their last brace, $8 client, $9 kind, $10 resource, $11 number, $12 private text, $13 flight,
@@ -249,10 +250,7 @@ func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (n
 	second, _ := notice.Next(1, false)
 	third, _ := notice.Next(2, false)
 	asked := time.Now()
-	full, back := s.lost.full(asked), s.lost.usual(asked)
-	if full {
-		back = everything
-	}
+	back, full := s.lost.depth(asked)
 	var flights bool
 	err = s.dispatch.QueryRow(ctx, rescueSQL, limit, timeout, second, third, s.system, back.Microseconds()).Scan(&n, &flights, &givenUp)
 	for flights && err == nil && n < limit {
@@ -261,7 +259,7 @@ func (s *Store) Rescue(ctx context.Context, limit int, timeout time.Duration) (n
 		n += rescued
 	}
 	if err != nil {
-		s.lost.forget()
+		s.lost.failed(full, time.Now())
 		return 0, nil, Unavailable("rescue", err)
 	}
 	if full && n < limit { // or some are left

@@ -68,6 +68,7 @@ type Store struct {
 	faults    faults
 	looks     looks // of claims and sweeps
 	lost      looks // of rescues
+	timers    looks // of timers that are due
 	companies companies
 	walk      struct {
 		mu    sync.Mutex

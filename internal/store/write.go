@@ -393,7 +393,7 @@ type timerColumns struct {
 	kind     []int16
 	id, rule []string
 	deadline []pgtype.Timestamptz
-	any      bool
+	first    time.Time // of the deadlines; zero: none is set
 }
 
 func (t *timerColumns) add(c *notice.Change, timer *ofb.Timer) {
@@ -402,7 +402,9 @@ func (t *timerColumns) add(c *notice.Change, timer *ofb.Timer) {
 		t.rule, t.deadline = append(t.rule, ""), append(t.deadline, pgtype.Timestamptz{})
 		return
 	}
-	t.any = true
+	if t.first.IsZero() || timer.Deadline.Before(t.first) {
+		t.first = timer.Deadline
+	}
 	t.rule, t.deadline = append(t.rule, timer.Rule), append(t.deadline, ToTime(timer.Deadline))
 }
 
@@ -418,9 +420,16 @@ func (t *timerColumns) queue(b *pgx.Batch) {
 		return
 	}
 	b.Queue(forgetTimers, t.kind, t.id, t.deadline)
-	if t.any {
+	if !t.first.IsZero() {
 		b.Queue(`INSERT INTO timer (kind, resource_id, rule, deadline)
 SELECT kind, id, rule, deadline FROM unnest($1::smallint[], $2::text[], $3::text[], $4::timestamptz[]) AS v(kind, id, rule, deadline) WHERE deadline IS NOT NULL
 ON CONFLICT (kind, resource_id) DO UPDATE SET rule = excluded.rule, deadline = excluded.deadline`, t.kind, t.id, t.rule, t.deadline)
+	}
+}
+
+// noteOverdue notes a timer that was armed after its deadline, so that the next look reaches it.
+func (t *timerColumns) noteOverdue(due *looks) {
+	if ago := time.Since(t.first); !t.first.IsZero() && ago > 0 {
+		due.found("", ago+lookBack) // the database's clock may be ahead
 	}
 }
