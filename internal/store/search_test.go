@@ -270,6 +270,19 @@ func TestAPositionIsThereExactlyWhenAnEntryIsSealed(t *testing.T) {
 	require.EqualValues(t, 804, page.Head.Checkpoint.Size)
 }
 
+// TestStatusQueriesOfAClientAreFoundByTheirIndex: other clients' entries of the same time are not read.
+func TestStatusQueriesOfAClientAreFoundByTheirIndex(t *testing.T) {
+	b := newBench(t)
+	b.do(`INSERT INTO entry (id, kind, client_id, interaction_id, outcome, facts)
+SELECT gen_random_uuid(), CASE WHEN n % 2 = 0 THEN 'poll' ELSE 'attempt' END, 'client-' || n % 50, gen_random_uuid(), '200', '{}' FROM generate_series(1, 5000) AS n`)
+	b.do("VACUUM ANALYZE entry")
+	const scans = "SELECT coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_indexes WHERE indexrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'entry_polls'::regclass)"
+	page, err := b.log.Search(t.Context(), history.Search{Client: "client-4", Entries: []string{"poll"}}, history.Position{}, 1000)
+	require.NoError(t, err)
+	require.Len(t, page.Entries, 100)
+	require.Eventually(t, func() bool { return one[int64](b, scans) > 0 }, time.Minute, 50*time.Millisecond)
+}
+
 func TestASearchThatTakesTooLongSaysSo(t *testing.T) {
 	t.Parallel()
 	s := openSearched(t)
