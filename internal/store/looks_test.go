@@ -96,6 +96,15 @@ func TestATimerThatIsArmedLongAfterItsDeadlineFires(t *testing.T) {
 	require.Equal(t, 2, fire(other), "as many as it may take")
 	require.Equal(t, 1, fire(other), "the full look goes on while there may be more")
 	require.Zero(t, one[int](b, "SELECT count(*) FROM timer"))
+
+	arm("e")
+	store.LookAgain(other.store)
+	_, err := other.store.FireTimers(t.Context(), 2, func(ready []notice.DueTimer) []notice.Fired {
+		require.Len(t, ready, 1)
+		return []notice.Fired{{Change: &notice.Change{Kind: ofb.PixPayment}}} // which it refuses
+	})
+	require.Error(t, err)
+	require.Equal(t, 1, fire(other), "what was not fired is looked for again")
 }
 
 // TestWhatAClaimReadsDoesNotGrowWithTheAgeOfASnapshot holds one while thousands of notifications come and go.

@@ -51,7 +51,16 @@ func (s *Store) fireOn(ctx context.Context, conn *pgxpool.Conn, limit int, judge
 	if err != nil {
 		return 0, err
 	}
-	if ready, err = stillDue(ctx, conn, ready); err != nil {
+	n, err := s.fireThese(ctx, conn, began, ready, judge)
+	if err != nil {
+		s.timers.failed(false, time.Now()) // they are due as before, perhaps for long
+	}
+	return n, err
+}
+
+func (s *Store) fireThese(ctx context.Context, conn *pgxpool.Conn, began time.Time, ready []notice.DueTimer, judge func([]notice.DueTimer) []notice.Fired) (int, error) {
+	ready, err := stillDue(ctx, conn, ready)
+	if err != nil {
 		return 0, err
 	}
 	w := newWriter(s, began, time.Now(), nil)
