@@ -13,7 +13,7 @@ import (
 const (
 	ClaimSQL                                      = claimSQL
 	ReadRevision                                  = readRevision
-	RescueSQL, CancelSQL                          = rescueSQL, cancelSQL
+	RescueSQL                                     = rescueSQL
 	DueTimers, ArmedTimers, ForgetTimers          = dueTimersSQL, armedTimers, forgetTimers
 	LockFlights, LockLost, FindLost, PlanFindLost = lockFlights, lockLost, findLost, planFindLost
 	LockRows, Waiting, ForgetReplacedCases        = lockRows, waitingSQL, forgetReplacedCases
