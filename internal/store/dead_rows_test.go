@@ -162,3 +162,24 @@ func pollArguments(n int) []any {
 	}
 	return []any{ids, texts, kinds, texts, ids, texts, facts, at}
 }
+
+// TestACaseThatChangedMeanwhileIsNotForgotten: the statement that removes replaced cases had found it before.
+func TestACaseThatChangedMeanwhileIsNotForgotten(t *testing.T) {
+	b := newFlights(t)
+	b.do("INSERT INTO quarantine (id, kind, resource_id, revision, content_hash, client_id, source, problems, state) VALUES (gen_random_uuid(), 'pix-payment', 'p1', 1, '', 'itp', 's', '[]', 'nonconforming')")
+	other := b.holder("UPDATE quarantine SET state = 'dismissed'")
+	conn, err := pgx.Connect(t.Context(), b.url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	_, err = conn.Exec(t.Context(), "SET search_path = arauto")
+	require.NoError(t, err)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(t.Context(), store.ForgetReplacedCases, []string{"pix-payment"}, []string{"p1"}, []int64{2}, []string{"nonconforming"})
+		ended <- err
+	}()
+	b.blocked(1)
+	require.NoError(t, other.Commit(t.Context()))
+	require.NoError(t, <-ended)
+	require.Equal(t, 1, one[int](b, "SELECT count(*) FROM quarantine"))
+}

@@ -72,12 +72,13 @@ ON CONFLICT (kind, resource_id, revision, content_hash) DO UPDATE
 }
 
 // forgetReplacedCases removes the cases of documents that do not conform and have been replaced. It finds them by the key of each resource:
-// a join may walk through all cases of that state, of which there are mostly none (settleSQL).
+// a join may walk through all cases of that state, of which there are mostly none (settleSQL). What has changed meanwhile stays: the state is
+// looked at again with the row, and IS TRUE keeps the planner from the index of states.
 const forgetReplacedCases = `
 DELETE FROM quarantine WHERE id = ANY (ARRAY(
   SELECT q.id FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[]) AS v(kind, resource, revision, state)
   CROSS JOIN LATERAL (SELECT * FROM quarantine WHERE kind = v.kind AND resource_id = v.resource AND revision < v.revision OFFSET 0) q
-  WHERE v.state = 'nonconforming' AND q.state = 'nonconforming'))`
+  WHERE v.state = 'nonconforming' AND q.state = 'nonconforming')) AND (state = 'nonconforming') IS TRUE`
 
 // appliedColumns close the cases whose line was accepted after all; the line itself is erased, as it is in resource now.
 type appliedColumns struct {

@@ -26,8 +26,8 @@ CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = t.kind AND r.id = t.
 LEFT JOIN initiator i ON i.client_id = r.client_id`
 
 // FireTimers takes up to limit resources whose deadline has passed, hands them to judge, and stores what judge answers,
-// in one transaction. It answers how many it took. Any number of replicas may call it: each timer fires once. One that appears long after
-// its deadline is found by the next full look (looks), unless this replica armed it.
+// in one transaction. It answers how many it took. Any number of replicas may call it: each timer fires once. One that is armed long
+// after its deadline fires at once if this replica armed it, or else at the next full look (looks).
 func (s *Store) FireTimers(ctx context.Context, limit int, judge func([]notice.DueTimer) []notice.Fired) (int, error) {
 	conn, err := s.intake.Acquire(ctx)
 	if err != nil {
