@@ -44,27 +44,44 @@ func (b *bench) sent(outcome notice.Outcome, connect, ago time.Duration, attempt
 	}
 }
 
+// claimPromptly claims what is due of a client, and makes its first attempts begin when their changes were stored: how long a starved
+// machine took to claim them is not what a test of verdicts is about.
+func (b *bench) claimPromptly(client string) []notice.Attempt {
+	b.t.Helper()
+	attempts := b.claim(client, 10, 10)
+	b.do("SET session_replication_role = replica")
+	for i := range attempts {
+		a := &attempts[i]
+		if a.Number > 1 {
+			continue
+		}
+		require.NoError(b.t, b.owner.QueryRow(b.t.Context(), `WITH change AS (
+  SELECT notification_id, at, at > (facts->>'occurredAt')::timestamptz + $2::interval AS late FROM entry WHERE notification_id = $1 AND kind = 'change'
+)
+UPDATE entry a SET at = c.at, facts = jsonb_set(a.facts::jsonb, '{late}', to_jsonb(c.late))::json FROM change c
+WHERE a.notification_id = c.notification_id AND a.kind = 'attempt' AND a.number = 1 RETURNING a.at, c.late`,
+			store.ToUUID(a.Notification), notice.FirstWithin).Scan(&a.StartedAt, &a.Late))
+	}
+	b.do("RESET session_replication_role")
+	return attempts
+}
+
 func TestTheReportOfBreachesFindsTheCauseOfEach(t *testing.T) {
 	b := newBench(t)
 	b.register("itp", "https://itp.example/hook")
 	b.register("other", "https://other.example/hook")
 	b.accept(payment("itp", "silent", 1, "RCVD"))
 	b.accept(payment("other", "prompt", 1, "ACSC"))
-	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("other", 10, 0)...)
+	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("other")...)
 	old := payment("itp", "old", 1, "ACSC")
 	old.OccurredAt = time.Now().Add(-time.Hour)
 	b.accept(old)
-	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("itp")...)
 	b.accept(payment("itp", "slow", 1, "ACSC"))
-	b.sent(notice.OutcomeDelivered, 2*time.Second, 0, b.claim("itp", 10, 10)...)
+	b.sent(notice.OutcomeDelivered, 2*time.Second, 0, b.claimPromptly("itp")...)
 	b.accept(payment("itp", "retried", 1, "ACSC"))
-	b.sent(notice.OutcomeRefused, time.Millisecond, 20*time.Second, b.claim("itp", 10, 10)...)
-	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
-	future := payment("itp", "held", 1, "ACSC")
-	future.OccurredAt = time.Now().Add(50 * time.Second)
-	later := future.OccurredAt
-	future.NotBefore = &later
-	b.accept(future)
+	b.sent(notice.OutcomeRefused, time.Millisecond, 20*time.Second, b.claimPromptly("itp")...)
+	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("itp")...)
 	b.accept(payment("itp", "lost", 1, "ACSC"))
 	b.claimFor("itp", time.Microsecond)
 	require.Equal(t, 1, b.rescue())
@@ -73,7 +90,7 @@ func TestTheReportOfBreachesFindsTheCauseOfEach(t *testing.T) {
 	// after it was due, beside others; "still" while nobody committed anything.
 	for _, id := range []string{"stuck", "still"} {
 		b.accept(payment("itp", id, 1, "ACSC"))
-		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("itp")...)
 	}
 	b.do("SET session_replication_role = replica")
 	b.do("UPDATE entry SET at = at + interval '5 minutes' WHERE resource_id = 'stuck'")
@@ -83,6 +100,12 @@ func TestTheReportOfBreachesFindsTheCauseOfEach(t *testing.T) {
 FROM entry e, generate_series(-20, 40) n WHERE e.resource_id = 'stuck' AND e.kind = 'change'`)
 
 	b.do(`INSERT INTO entry (id, at, kind, facts) SELECT gen_random_uuid(), now() - n * interval '100 milliseconds', 'poll', '{}' FROM generate_series(0, 600) n`)
+
+	future := payment("itp", "held", 1, "ACSC")
+	future.OccurredAt = time.Now().Add(50 * time.Second)
+	later := future.OccurredAt
+	future.NotBefore = &later
+	b.accept(future)
 
 	r, breaches := b.punctuality(timing.Period{To: time.Now().Add(time.Hour)})
 	for id, want := range map[string]notice.Delay{

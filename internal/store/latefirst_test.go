@@ -19,9 +19,9 @@ func TestLateFirstAttemptsAreFoundNewestFirstWithTheirCause(t *testing.T) {
 		old := payment("itp", fmt.Sprintf("old-%d", n), 1, "ACSC")
 		old.OccurredAt = time.Now().Add(-time.Minute)
 		b.accept(old)
-		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("itp")...)
 		b.accept(payment("other", fmt.Sprintf("prompt-%d", n), 1, "ACSC"))
-		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("other", 10, 10)...)
+		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("other")...)
 	}
 	p := timing.Period{From: time.Now().Add(-time.Hour), To: soon()}
 	var found []string

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"encoding/json"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func TestTheReportJudgesFromTheFirstReceipt(t *testing.T) {
 	again.OccurredAt = restarted.Facts.OccurredAt
 	for _, c := range []change{before, after, late, other, again} {
 		b.accept(c)
-		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("itp")...)
 	}
 	twice := b.refusal(after, 32*time.Second)
 	came["after"] = twice.First
@@ -93,7 +94,7 @@ func TestWhenReceiptsAreUnknownTheCoreIsNotBlamed(t *testing.T) {
 	}))
 	for _, c := range []change{lateBy("within", 25*time.Second), lateBy("before", time.Minute), lateBy("since", 10*time.Second)} {
 		b.accept(c)
-		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("itp")...)
 	}
 	_, breaches := b.punctuality(timing.Period{})
 	require.Equal(t, notice.DelayUnknown, breaches["within"].First.Cause)
@@ -117,7 +118,7 @@ func TestWhatLayInQuarantineIsOurs(t *testing.T) {
 	a, err := b.intake.Accept(t.Context(), line, intake.Origin{Source: "quarantine", Actor: "operator", Quarantine: read.CaseID(), FirstAt: first})
 	require.NoError(t, err)
 	require.Equal(t, notice.Applied, a.Verdict)
-	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("itp")...)
 	r, breaches := b.punctuality(timing.Period{})
 	require.Equal(t, notice.DelayQuarantine, breaches["held"].First.Cause)
 	require.EqualValues(t, 1, r.Total.LateOurs)
@@ -133,13 +134,28 @@ func TestWhatAFollowedSourceToldLateIsOurs(t *testing.T) {
 		require.NoError(t, err)
 		_, err = b.intake.Accept(t.Context(), line, intake.Origin{Source: "core", Actor: "source:core", CommittedAt: time.Now().Add(-committed)})
 		require.NoError(t, err)
-		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+		b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("itp")...)
 	}
 	r, breaches := b.punctuality(timing.Period{})
 	require.Equal(t, notice.DelaySource, breaches["behind"].First.Cause)
 	require.Equal(t, notice.DelayCore, breaches["late"].First.Cause, "the core committed it half a minute after it happened")
 	require.EqualValues(t, 1, r.Total.LateOurs)
 	require.Zero(t, breaches["behind"].Refusals)
+}
+
+// knownFor fires the timers of a store whose documents have been known so long when they fire: no test waits for it.
+type knownFor struct {
+	*store.Store
+	known map[string]time.Duration // by resource
+}
+
+func (k knownFor) FireTimers(ctx context.Context, limit int, judge func([]notice.DueTimer) []notice.Fired) (int, error) {
+	return k.Store.FireTimers(ctx, limit, func(due []notice.DueTimer) []notice.Fired {
+		for i := range due {
+			due[i].Since = due[i].Now.Add(-k.known[due[i].ID])
+		}
+		return judge(due)
+	})
 }
 
 // TestADeadlineFiredLateIsOurs: it was known before, so the time since then is not the core's; one that was over when the
@@ -149,10 +165,16 @@ func TestADeadlineFiredLateIsOurs(t *testing.T) {
 	b := newBench(t, ofb.PaymentConsent)
 	b.register("itp", "https://itp.example/hook")
 	b.accept(timed("known", 1, "AWAITING_AUTHORISATION", 10*time.Minute))
-	b.do("UPDATE resource SET updated_at = updated_at - interval '9 minutes'") // no test waits for it
 	b.accept(timed("over", 1, "AWAITING_AUTHORISATION", 10*time.Minute))
-	require.EqualValues(t, 2, runTimers(t, 2, b.world))
-	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claim("itp", 10, 10)...)
+	since := knownFor{b.store, map[string]time.Duration{"urn:bancoex:known": 9 * time.Minute, "urn:bancoex:over": 0}}
+	ctx, stop := context.WithCancel(t.Context())
+	fired := 0
+	b.intake.RunTimers(ctx, since, func(n int) {
+		if fired += n; fired == 2 {
+			stop()
+		}
+	})
+	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("itp")...)
 	r, breaches := b.punctuality(timing.Period{})
 	known, over := breaches["urn:bancoex:known"], breaches["urn:bancoex:over"]
 	require.Equal(t, notice.DelayTimer, known.First.Cause)
