@@ -153,7 +153,7 @@ func (e *Entry) AppendRecord(b []byte, seq int64) []byte {
 	}
 	b = appendText(b, `,"brand":`, e.Brand)
 	b = append(b, `,"facts":`...)
-	if strings.HasPrefix(e.Facts, "{") && !strings.ContainsAny(e.Facts, "\r\n") {
+	if strings.HasPrefix(e.Facts, "{") && strings.IndexByte(e.Facts, '\n') < 0 && strings.IndexByte(e.Facts, '\r') < 0 {
 		b = append(b, e.Facts...)
 	} else { // would break the line, or be taken for this very case
 		b = appendString(b, e.Facts)

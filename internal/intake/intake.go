@@ -225,7 +225,7 @@ func (p *Pending) Wait(ctx context.Context) (Answer, error) {
 }
 
 // Accept decodes, checks, judges and stores one line, and answers after the commit. Errors: *LineError (it is not a
-// change at all), ErrBusy, ErrUnavailable, or the context's.
+// change at all), ErrBusy, ErrUnavailable, or the context's. The line is intake's from now on: the change has parts of it.
 func (in *Intake) Accept(ctx context.Context, line []byte, from Origin) (Answer, error) {
 	c, err := in.Read(line, from)
 	if err != nil {

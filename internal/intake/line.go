@@ -9,6 +9,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -41,7 +42,7 @@ func lineError(pointer, code, format string, args ...any) *LineError {
 type members struct {
 	values map[string]any
 	data   map[string]any
-	raw    []byte // the bytes of data
+	raw    []byte // the bytes of data: a part of the line
 }
 
 var known = map[string]bool{
@@ -51,13 +52,26 @@ var known = map[string]bool{
 // usualMembers is how many members a line has in a deployment of one brand: more would cost each line a larger map.
 const usualMembers = 8
 
+// decoders are used again: one keeps the room in which it remembers the members of objects. One that read a line of more than usualLine
+// bytes may have much, and goes.
+const usualLine = 8 << 10
+
+var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(&bytes.Buffer{}) }}
+
 // decode reads one line strictly: UTF-8, no duplicate member, no unknown one, bounded in size and depth, nothing after
-// the object. Numbers stay as they are written.
+// the object. Numbers stay as they are written. The line must not change afterwards.
 func decode(line []byte) (*members, error) {
 	if len(line) > MaxLine {
 		return nil, &LineError{TooLarge: true, Code: "too_large", Detail: fmt.Sprintf("a change may have %d bytes at most", MaxLine)}
 	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(line))
+	d, _ := decoders.Get().(*jsontext.Decoder)
+	d.Reset(bytes.NewBuffer(line))
+	if len(line) <= usualLine {
+		defer func() {
+			d.Reset(&bytes.Buffer{}) // it keeps no line
+			decoders.Put(d)
+		}()
+	}
 	if d.PeekKind() != '{' {
 		if _, err := d.ReadToken(); err != nil {
 			return nil, syntax(err)
@@ -84,7 +98,7 @@ func decode(line []byte) (*members, error) {
 		}
 		m.values[member] = value
 		if object, ok := value.(map[string]any); ok && member == "data" {
-			m.data, m.raw = object, bytes.Clone(bytes.TrimLeft(line[before:d.InputOffset()], ": \t\r\n"))
+			m.data, m.raw = object, bytes.TrimLeft(line[before:d.InputOffset()], ": \t\r\n")
 		}
 	}
 	if _, err := d.ReadToken(); err != nil {
