@@ -37,8 +37,7 @@ func (l *loop) send(a notice.Attempt) (result notice.Result) {
 	if l.sends.Err() != nil {
 		return unsent("not sent: " + errShutdown.Error())
 	}
-	ctx, cancel := context.WithTimeout(l.sends, l.cfg.Timeout)
-	defer cancel()
+	ctx := until{l.sends, begun.Add(l.cfg.Timeout)}
 	defer func() {
 		if p := recover(); p != nil {
 			l.panicked("attempt", p, "notification", a.Notification, "number", a.Number, "interaction", a.Interaction)
@@ -60,6 +59,15 @@ func (l *loop) send(a notice.Attempt) (result notice.Result) {
 	}
 	return result
 }
+
+// until is a context with a deadline that its receiver keeps: no timer ends it, as each attempt would need one.
+type until struct {
+	context.Context
+	deadline time.Time
+}
+
+// Deadline is by when the attempt is to end.
+func (u until) Deadline() (time.Time, bool) { return u.deadline, true }
 
 // unsent is the result of an attempt of which nothing was sent, or of which nobody knows. Its number is used (D-8).
 func unsent(why string) notice.Result {

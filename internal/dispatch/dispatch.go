@@ -117,7 +117,7 @@ type Queue interface {
 	Rescue(ctx context.Context, limit int, timeout time.Duration) (n int, givenUp []notice.ClientID, err error)
 }
 
-// Sender makes one attempt and returns soon after ctx ends. An error means that no attempt was made; the receiver's
+// Sender makes one attempt and returns soon after ctx ends, and soon after the deadline of ctx, which nobody else keeps. An error means that no attempt was made; the receiver's
 // behaviour is the Result.
 type Sender interface {
 	Send(ctx context.Context, a notice.Attempt) (notice.Result, error)

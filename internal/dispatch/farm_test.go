@@ -66,6 +66,11 @@ func (f *farm) Send(ctx context.Context, a notice.Attempt) (notice.Result, error
 	f.byID[a.Notification] = append(f.byID[a.Notification], p)
 	f.mu.Unlock()
 	todo := f.receive(a)
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= todo.after { // nobody else keeps it
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
 	if rest(ctx, todo.after) != nil {
 		todo.outcome = notice.OutcomeTimeout
 	}

@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"slices"
 	"time"
 
 	"github.com/arauto/arauto/internal/notice"
@@ -92,7 +91,7 @@ func (d *Dispatcher) Start(attempts []notice.Attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	for _, a := range slices.Clone(attempts) {
+	for _, a := range attempts {
 		lane := l.lanes.of(a.Client)
 		l.lanes.reserve(lane, -1)
 		l.lanes.book(lane, 1, 0)
