@@ -52,11 +52,16 @@ var known = map[string]bool{
 // usualMembers is how many members a line has in a deployment of one brand: more would cost each line a larger map.
 const usualMembers = 8
 
-// decoders are used again: one keeps the room in which it remembers the members of objects. One that read a line of more than usualLine
-// bytes may have much, and goes.
-const usualLine = 8 << 10
+// lineReader reads one line after the other. It keeps the room in which the decoder remembers the members of objects, and their names.
+type lineReader struct {
+	*jsontext.Decoder
+	names strict.Names
+}
 
-var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(&bytes.Buffer{}) }}
+// lineReaders are used again. One that read a line of more than usualLine bytes may have much room, and goes.
+var lineReaders = sync.Pool{New: func() any { return &lineReader{Decoder: jsontext.NewDecoder(&bytes.Buffer{})} }}
+
+const usualLine = 8 << 10
 
 // decode reads one line strictly: UTF-8, no duplicate member, no unknown one, bounded in size and depth, nothing after
 // the object. Numbers stay as they are written. The line must not change afterwards.
@@ -64,12 +69,12 @@ func decode(line []byte) (*members, error) {
 	if len(line) > MaxLine {
 		return nil, &LineError{TooLarge: true, Code: "too_large", Detail: fmt.Sprintf("a change may have %d bytes at most", MaxLine)}
 	}
-	d, _ := decoders.Get().(*jsontext.Decoder)
+	d, _ := lineReaders.Get().(*lineReader)
 	d.Reset(bytes.NewBuffer(line))
 	if len(line) <= usualLine {
 		defer func() {
 			d.Reset(&bytes.Buffer{}) // it keeps no line
-			decoders.Put(d)
+			lineReaders.Put(d)
 		}()
 	}
 	if d.PeekKind() != '{' {
@@ -82,17 +87,17 @@ func decode(line []byte) (*members, error) {
 		return nil, syntax(err)
 	}
 	m := &members{values: make(map[string]any, usualMembers)}
+	values := memberValues{names: &d.names}
 	for d.PeekKind() != '}' {
-		name, err := d.ReadToken()
+		member, err := d.names.Name(d.Decoder)
 		if err != nil {
 			return nil, syntax(err)
 		}
-		member := name.String()
 		if !known[member] {
 			return nil, lineError("/"+jsontextEscape(member), "unknown_member", "this member is not part of a change; its members are %s", memberList)
 		}
 		before := d.InputOffset()
-		value, err := reading(d, "/"+member)
+		value, err := values.read(d.Decoder, "/"+member)
 		if err != nil {
 			return nil, err
 		}
@@ -144,10 +149,18 @@ func jsonPointer(p jsontext.Pointer) string {
 	return strings.ToValidUTF8(string(p[:min(len(p), 256)]), "")
 }
 
-// reading reads values of a line's member, whose name stands in errors. The line's own object has depth 1.
-func reading(d *jsontext.Decoder, at string) (any, error) {
-	r := strict.Reader{Depth: maxDepth, Memory: strict.MaxMemory, Number: func(text string) (any, error) { return number(text, at) }}
-	v, err := r.Value(d, 2)
+// memberValues reads the values of a line's members. The line's own object has depth 1.
+type memberValues struct {
+	names  *strict.Names
+	at     string // the member, for errors
+	reader *strict.Reader
+}
+
+func (m *memberValues) read(d *jsontext.Decoder, at string) (any, error) {
+	if m.at = at; m.reader == nil {
+		m.reader = &strict.Reader{Depth: maxDepth, Memory: strict.MaxMemory, Number: func(text string) (any, error) { return number(text, m.at) }, Names: m.names}
+	}
+	v, err := m.reader.Value(d, 2)
 	if line := (*LineError)(nil); errors.As(err, &line) {
 		return nil, line
 	}

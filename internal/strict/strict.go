@@ -5,6 +5,7 @@
 package strict
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 
@@ -34,6 +35,51 @@ type Reader struct {
 	Depth  int                            // of objects and lists within each other
 	Memory int                            // bytes that one value may take, about; see MaxMemory
 	Number func(text string) (any, error) // what becomes of a number; nil: a json.Number
+	Names  *Names                         // nil: the name of each member is a string of its own
+}
+
+// Names keeps one string for each name of members that documents repeat. It is for one goroutine. The zero value is ready.
+type Names struct{ known map[string]string }
+
+// What Names keeps at most: a few hundred names are all that these APIs have.
+const (
+	mostNames   = 512
+	longestName = 64 // bytes
+)
+
+// Of returns the string of a name. More names than it keeps, and longer ones, are strings of their own.
+func (n *Names) Of(name []byte) string {
+	if have, known := n.known[string(name)]; known {
+		return have
+	}
+	s := string(name)
+	if len(s) <= longestName && len(n.known) < mostNames {
+		if n.known == nil {
+			n.known = map[string]string{}
+		}
+		n.known[s] = s
+	}
+	return s
+}
+
+// Name reads the decoder's next token, which is the name of a member, with nil as n, too.
+func (n *Names) Name(d *jsontext.Decoder) (string, error) {
+	if n == nil || d.PeekKind() != '"' {
+		token, err := d.ReadToken()
+		if err != nil {
+			return "", err
+		}
+		return token.String(), nil
+	}
+	quoted, err := d.ReadValue()
+	if err != nil {
+		return "", err
+	}
+	if name := quoted[1 : len(quoted)-1]; bytes.IndexByte(name, '\\') < 0 {
+		return n.Of(name), nil
+	}
+	name, err := jsontext.AppendUnquote(nil, quoted)
+	return string(name), err
 }
 
 // Value reads the decoder's next value: nil, bool, string, what Number makes, []any or map[string]any. depth is that of an
@@ -101,7 +147,7 @@ func (r *reading) list(depth int) (any, error) {
 func (r *reading) object(depth int) (any, error) {
 	members := map[string]any{}
 	for r.decoder.PeekKind() != '}' {
-		token, err := r.decoder.ReadToken()
+		name, err := r.Names.Name(r.decoder)
 		if err != nil {
 			return nil, err
 		}
@@ -112,7 +158,6 @@ func (r *reading) object(depth int) (any, error) {
 		if !r.take(takes) {
 			return nil, ErrMany
 		}
-		name := token.String()
 		if members[name], err = r.value(depth + 1); err != nil {
 			return nil, err
 		}
