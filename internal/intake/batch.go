@@ -77,7 +77,7 @@ func (in *Intake) take(now bool) (batch []*Pending, wait time.Duration) {
 func (in *Intake) release(batch []*Pending) {
 	in.mu.Lock()
 	for _, p := range batch {
-		key, client := p.change.Key(), p.change.Client
+		key := p.change.Key()
 		if after := in.busy[key]; len(after) == 0 {
 			delete(in.busy, key)
 		} else {
@@ -85,11 +85,8 @@ func (in *Intake) release(batch []*Pending) {
 			in.busy[key] = slices.Delete(after, 0, 1)
 		}
 		in.held.add(p.size, -1)
-		if of := in.clients[client]; of.changes == 1 {
-			delete(in.clients, client)
-		} else {
-			of.add(p.size, -1)
-			in.clients[client] = of
+		if p.of.add(p.size, -1); p.of.changes == 0 {
+			delete(in.clients, p.change.Client)
 		}
 	}
 	in.flying--
@@ -220,8 +217,9 @@ func (in *Intake) record(ctx context.Context, batch []*Pending, changes []*notic
 // something to send.
 func (in *Intake) conclude(batch []*Pending, decisions []notice.Decision) {
 	var first []notice.Attempt
-	for _, p := range batch {
+	for i, p := range batch {
 		if p.first != nil {
+			first = slices.Grow(first, len(batch)-i)
 			first = append(first, *p.first)
 		}
 	}

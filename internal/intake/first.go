@@ -21,7 +21,7 @@ const (
 func (in *Intake) pick(n int) (batch []*Pending) {
 	now := time.Now()
 	in.asked = now
-	none := map[notice.ClientID]bool{} // clients without a slot: true when there is one soon
+	in.picks++
 	most := min(n, len(in.slotless)+len(in.ready))
 	var slotless []*Pending
 	take := func(from []*Pending) (left []*Pending) {
@@ -29,7 +29,7 @@ func (in *Intake) pick(n int) (batch []*Pending) {
 			switch {
 			case len(batch) == n:
 				return from[i:]
-			case in.waits(p, now, none):
+			case in.waits(p, now):
 				slotless = append(slotless, p)
 			case batch == nil:
 				batch = append(make([]*Pending, 0, most), p)
@@ -46,22 +46,21 @@ func (in *Intake) pick(n int) (batch []*Pending) {
 }
 
 // waits gives a change its slot, or tells that it is to wait for one.
-func (in *Intake) waits(p *Pending, now time.Time, none map[notice.ClientID]bool) bool {
+func (in *Intake) waits(p *Pending, now time.Time) bool {
 	c := p.change
 	if in.cfg.Slots == nil || p.first != nil || len(c.Problems) > 0 || c.Cause == ofb.FirstLoad || c.NotBefore.After(now) {
 		return false
 	}
-	soon, known := none[c.Client]
-	if !known {
-		var lease time.Duration
-		if lease, soon = in.cfg.Slots.Reserve(c.Client); lease > 0 {
+	if p.of.without != in.picks { // else its client has none
+		lease, soon := in.cfg.Slots.Reserve(c.Client)
+		if lease > 0 {
 			p.first, p.lease = &notice.Attempt{Interaction: randomID(), ClaimedAt: now}, lease
 			p.token = tokenAfter(c.ID)
 			return false
 		}
-		none[c.Client] = soon
+		p.of.without, p.of.soon = in.picks, soon
 	}
-	return soon && now.Sub(p.since) < slotWithin
+	return p.of.soon && now.Sub(p.since) < slotWithin
 }
 
 // announce gives what a decision announces its first attempt, when the change has a slot. Token and slot are kept for all

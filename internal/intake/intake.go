@@ -136,7 +136,8 @@ type Intake struct {
 	busy     map[notice.Key][]*Pending // for each resource with a change that is ready or being stored: those behind it, in order
 	flying   int                       // batches being stored
 	held     weight                    // submitted, not answered
-	clients  map[notice.ClientID]weight
+	clients  map[notice.ClientID]*share
+	picks    uint64           // how many times changes were picked for a batch
 	room     chan struct{}    // closed and replaced whenever held shrinks
 	woken    groupcommit.Wake // a change is ready, or a batch ended and its keys are free
 	rule     groupcommit.Rule
@@ -159,7 +160,7 @@ func New(c Config) *Intake {
 	}
 	in := &Intake{
 		store: c.Store, schema: c.Schema, newID: c.NewID, wake: c.Wake, observer: c.Observer, traces: c.Traces, log: c.Log, cfg: c,
-		busy: map[notice.Key][]*Pending{}, clients: map[notice.ClientID]weight{},
+		busy: map[notice.Key][]*Pending{}, clients: map[notice.ClientID]*share{},
 		room: make(chan struct{}), woken: make(groupcommit.Wake, 1), rule: groupcommit.Rule{MaxBatch: c.MaxBatch, Linger: c.Linger},
 	}
 	in.observer = cmp.Or[Observer](in.observer, silent{})
@@ -190,6 +191,7 @@ type Answer struct {
 type Pending struct {
 	change    *notice.Change
 	size      weight
+	of        *share // of its client
 	submitted time.Time
 	since     time.Time     // when it became ready
 	keep      func() []byte // see Origin
@@ -328,9 +330,12 @@ func (in *Intake) submit(c *notice.Change, keep func() []byte) (*Pending, error)
 		return nil, ErrBusy
 	}
 	in.held.add(p.size, 1)
-	of := in.clients[c.Client]
-	of.add(p.size, 1)
-	in.clients[c.Client] = of
+	p.of = in.clients[c.Client]
+	if p.of == nil {
+		p.of = &share{}
+		in.clients[c.Client] = p.of
+	}
+	p.of.add(p.size, 1)
 	if busy {
 		in.busy[key] = append(after, p)
 		return p, nil
@@ -348,6 +353,13 @@ func (w *weight) add(o weight, sign int) {
 	w.bytes += sign * o.bytes
 }
 
+// share is what one client has of it, and whether it had a slot when changes were picked last.
+type share struct {
+	weight
+	without uint64 // the pick in which it had none
+	soon    bool   // there is one soon
+}
+
 // fits reports whether there is room for one more: in all, and for its client, who may hold as much as is left to the
 // others. So one that has much to say leaves half, two leave a third. The first of all, and of a client, is never too
 // large.
@@ -357,7 +369,7 @@ func (in *Intake) fits(p *Pending) bool {
 	if left.changes < 1 || left.bytes < p.size.bytes && in.held.changes > 0 {
 		return false
 	}
-	return of.changes == 0 || of.changes < left.changes && of.bytes+p.size.bytes <= left.bytes
+	return of == nil || of.changes < left.changes && of.bytes+p.size.bytes <= left.bytes
 }
 
 // makeReady lines a change up for the next batch; nothing of its resource is being stored. in.mu is held.
