@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/notice"
@@ -321,10 +322,7 @@ func (w *sealing) append(ctx context.Context, entries []audit.Entry) error {
 			}
 		})
 	}
-	_, err := w.tx.CopyFrom(ctx, pgx.Identifier{"log_position"}, []string{"seq", "xid", "id", "at", "leaf"}, pgx.CopyFromSlice(len(entries), func(i int) ([]any, error) {
-		e := &entries[i]
-		return []any{w.last.Size + int64(i), e.XID, [16]byte(e.ID), e.At.Time(), leaves[i][:]}, nil
-	}))
+	_, err := w.tx.CopyFrom(ctx, pgx.Identifier{"log_position"}, []string{"seq", "xid", "id", "at", "leaf"}, positions(w.last.Size, entries, leaves))
 	if err != nil {
 		return err
 	}
@@ -338,6 +336,27 @@ func (w *sealing) append(ctx context.Context, entries []audit.Entry) error {
 	}
 	return w.sign(ctx, len(entries))
 }
+
+// positions are the rows of entries from a position on. One row is filled again and again: the values of each would be ten objects.
+func positions(from int64, entries []audit.Entry, leaves []audit.Hash) pgx.CopyFromSource {
+	var seq, xid pgtype.Int8
+	var id pgtype.UUID
+	var at pgtype.Timestamptz
+	var leaf bytesValue
+	row := []any{&seq, &xid, &id, &at, &leaf}
+	return pgx.CopyFromSlice(len(entries), func(i int) ([]any, error) {
+		e := &entries[i]
+		seq, xid = pgtype.Int8{Int64: from + int64(i), Valid: true}, pgtype.Int8{Int64: e.XID, Valid: true}
+		id, at, leaf = pgtype.UUID{Bytes: e.ID, Valid: true}, pgtype.Timestamptz{Time: e.At.Time(), Valid: true}, leaves[i][:]
+		return row, nil
+	})
+}
+
+// bytesValue is bytea that is read where it lies.
+type bytesValue []byte
+
+// BytesValue is what pgx asks for.
+func (b *bytesValue) BytesValue() ([]byte, error) { return *b, nil }
 
 // readBack computes the records a second time and compares them with the positions as they were stored, and the new
 // root with the one that the stored tree gives: a flipped bit is found before it is signed.
