@@ -54,6 +54,22 @@ type Found struct {
 	Mark string // stands for the query where it must not be kept as it is: a keyed digest, in hex
 }
 
+// SoughtOf is SoughtIn of a document that was read already.
+func SoughtOf(document map[string]any) (endToEnd, cnpj string) {
+	endToEnd, ok := textIn(document["endToEndId"])
+	cnpj, also := textIn(document["cnpjInitiator"])
+	if !ok || !also {
+		return "", ""
+	}
+	return endToEnd, cnpj
+}
+
+// textIn is a text, or "" of a member that is not there or null. Nothing else is ok.
+func textIn(value any) (text string, ok bool) {
+	text, ok = value.(string)
+	return text, ok || value == nil
+}
+
 // SoughtIn returns what a payment is found by: the end-to-end id and the initiator's CNPJ, as the document has them, unchecked. Both are "" in a
 // document that cannot be read.
 func SoughtIn(document []byte) (endToEnd, cnpj string) {

@@ -190,7 +190,8 @@ func TestWhatAPaymentIsFoundByIsReadFromAnyDocument(t *testing.T) {
 	for range 5000 {
 		var text strings.Builder
 		text.WriteString("{ ")
-		for i := range r.IntN(6) {
+		members := r.IntN(6)
+		for i := range members {
 			if i > 0 {
 				text.WriteString(" ,")
 			}
@@ -207,6 +208,11 @@ func TestWhatAPaymentIsFoundByIsReadFromAnyDocument(t *testing.T) {
 			d.EndToEndID, d.CNPJ = "", ""
 		}
 		require.Equal(t, []string{d.EndToEndID, d.CNPJ}, []string{endToEnd, cnpj}, text.String())
+		var document map[string]any
+		if json.Unmarshal([]byte(text.String()), &document) == nil && len(document) == members {
+			endToEnd, cnpj = SoughtOf(document)
+			require.Equal(t, []string{d.EndToEndID, d.CNPJ}, []string{endToEnd, cnpj}, text.String())
+		}
 	}
 }
 

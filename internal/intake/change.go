@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/brand"
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -240,6 +241,9 @@ func (in *Intake) readData(r *changeReader, c *notice.Change) {
 		c.Timer = &timer
 	}
 	r.consent(c)
+	if history.HitTypeOf(c.Kind) == history.HitPayment {
+		c.EndToEnd, c.CNPJ = history.SoughtOf(r.m.data)
+	}
 }
 
 // consent reads the id of the consent that a payment belongs to. It is searched for, so what is no id of a consent counts as missing.

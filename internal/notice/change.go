@@ -23,6 +23,8 @@ type Change struct {
 	State      ofb.ResourceState
 	Document   []byte     // data, as the bytes received
 	ConsentID  string     // of the consent a payment belongs to, "" for other kinds
+	EndToEnd   string     // the end-to-end id of a payment, unchecked, "" for other kinds
+	CNPJ       string     // of the initiator whom a payment names, likewise
 	Timer      *ofb.Timer // the deadline the rules set for this document; nil: none
 
 	Source     string // "api", a source's name, or "quarantine"

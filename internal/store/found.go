@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -137,18 +136,16 @@ func (w *writer) found(c *notice.Change) []byte {
 	if c.Cause == ofb.Clock || history.HitTypeOf(c.Kind) != history.HitPayment {
 		return nothingFound
 	}
-	endToEnd, cnpj := history.SoughtIn(c.Document)
-	if IsCNPJ(cnpj) {
-		if one := (Company{cnpj[:8], string(c.Client)}); !w.store.companies.has(one) {
-			one.Root = strings.Clone(one.Root) // not the whole document
+	if IsCNPJ(c.CNPJ) {
+		if one := (Company{c.CNPJ[:8], string(c.Client)}); !w.store.companies.has(one) {
 			w.companies[one] = struct{}{}
 		}
 	}
 	switch {
 	case len(w.key) == 0:
 		return nil
-	case !IsEndToEndID(endToEnd):
+	case !IsEndToEndID(c.EndToEnd):
 		return nothingFound
 	}
-	return FoundBy(w.key, endToEnd)
+	return FoundBy(w.key, c.EndToEnd)
 }
