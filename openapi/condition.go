@@ -107,7 +107,7 @@ func (c *condition) check(r *problemList, data map[string]any) {
 // checkState judges a rule about the states in which a member is there.
 func (c *condition) checkState(r *problemList, data map[string]any, there bool) {
 	status, _ := data["status"].(string)
-	if !slices.Contains(c.kind.Statuses(), ofb.Status(status)) {
+	if c.kind.Place(ofb.Status(status)) < 0 {
 		return // the schema tells that
 	}
 	due := slices.Contains(c.states, ofb.Status(status))

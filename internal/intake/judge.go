@@ -157,5 +157,5 @@ func (in *Intake) announcement(c *notice.Change, p *notice.Past, r *notice.Revis
 
 // stateBit is a state's place in the set of announced states.
 func stateBit(kind ofb.Kind, s ofb.Status) uint64 {
-	return 1 << uint(slices.Index(kind.Statuses(), s))
+	return 1 << uint(kind.Place(s))
 }

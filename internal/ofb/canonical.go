@@ -13,7 +13,10 @@ import (
 )
 
 // Hash is the SHA-256 of the canonical form. Two documents have the same hash when they are equal as JSON values.
-func Hash(value any) [32]byte { return sha256.Sum256(Canonical(value)) }
+func Hash(value any) [32]byte {
+	var room [2048]byte // most documents are shorter
+	return sha256.Sum256(appendCanonical(room[:0], value))
+}
 
 // Canonical gives the one text that all spellings of a JSON value share: members sorted by the bytes of their names, no
 // white space, strings escaped only where JSON demands it, numbers by their exact decimal value, so that 1, 1.0 and

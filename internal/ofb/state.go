@@ -135,6 +135,9 @@ func closure(steps []step) map[move]bool {
 // the order never changes and a new state comes last.
 func (k Kind) Statuses() []Status { return slices.Clone(k.profile().statuses) }
 
+// Place is a state's position in Statuses, -1 for what is no state of the kind.
+func (k Kind) Place(s Status) int { return slices.Index(k.profile().statuses, s) }
+
 // ParseStatus tells a state of this kind from any other text. The error names the states there are.
 func (k Kind) ParseStatus(s string) (Status, error) {
 	if !slices.Contains(k.profile().statuses, Status(s)) {
