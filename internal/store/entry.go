@@ -56,6 +56,14 @@ func (c *entryColumns) add(e entryRow) {
 	c.facts = append(c.facts, e.facts)
 }
 
+// emptied are no rows, with the room of those they had.
+func (c *entryColumns) emptied() entryColumns {
+	return entryColumns{
+		c.id[:0], c.notification[:0], c.change[:0], c.interaction[:0], c.kind[:0], c.facts[:0], c.client[:0], c.resourceID[:0], c.outcome[:0], c.private[:0],
+		c.resourceKind[:0], c.number[:0], c.revision[:0],
+	}
+}
+
 var insertEntries = `
 INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, private, facts)
 SELECT id, kind, client_id, resource_kind, resource_id, revision, notification_id, change_id, interaction_id, number, outcome, private::json, facts::json

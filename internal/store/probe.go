@@ -54,6 +54,7 @@ func (s *Store) probeOn(ctx context.Context, conn *pgxpool.Conn) error {
 	announcement.ID, announcement.Client, announcement.Kind, announcement.ResourceID = NewID(), made.Client, made.Kind, made.ResourceID
 	announcement.APIVersion, announcement.Event, announcement.EventAt = made.APIVersion, ofb.DataChanged, now
 	w := newWriter(s, began, now, key)
+	defer w.free()
 	err = errors.Join(
 		w.add(made, &pasts[0], &notice.Decision{Verdict: notice.Applied, Current: true, Announce: announcement, Timer: &ofb.Timer{Rule: "probe", Deadline: now.Add(time.Hour)}}),
 		w.add(&aside, &pasts[0], &notice.Decision{Verdict: notice.Quarantined, Problems: []notice.Problem{{Code: "probe"}}}))

@@ -58,6 +58,7 @@ func recordOn(ctx context.Context, conn *pgxpool.Conn, s *Store, changes []*noti
 	}
 	decisions := judge(pasts)
 	w := newWriter(s, began, time.Now(), key)
+	defer w.free()
 	for i, c := range changes {
 		if err := w.add(c, &pasts[i], &decisions[i]); err != nil {
 			return err

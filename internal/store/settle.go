@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -99,6 +100,18 @@ type settleColumns struct {
 	flights, rows                             []pgtype.UUID // to be locked
 }
 
+// settlings are used again.
+var settlings = sync.Pool{New: func() any { return new(settleColumns) }}
+
+// free ends the use of c.
+func (c *settleColumns) free() {
+	*c = settleColumns{
+		c.id[:0], c.token[:0], c.flight[:0], c.entry[:0], c.outcome[:0], c.facts[:0], c.client[:0], c.resource[:0], c.private[:0], c.kind[:0], c.number[:0],
+		c.delivered[:0], c.late[:0], c.ago[:0], c.gap[:0], c.startedAt[:0], c.flights[:0], c.rows[:0],
+	}
+	settlings.Put(c)
+}
+
 func (c *settleColumns) add(d notice.Settlement, facts, private string) {
 	a, gap := d.Attempt, int64(-1)
 	if next, again := notice.Next(a.Number, a.Manual); again {
@@ -144,6 +157,7 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 	if err != nil {
 		return nil, err
 	}
+	defer columns.free()
 	conn, err := s.dispatch.Acquire(ctx)
 	if err != nil {
 		return nil, Unavailable("take a dispatch connection", err)
@@ -159,7 +173,7 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 
 // settlements gathers them, without how long ago they ended.
 func (s *Store) settlements(done []notice.Settlement) (*settleColumns, error) {
-	columns := &settleColumns{}
+	columns, _ := settlings.Get().(*settleColumns)
 	for _, d := range done {
 		private, err := s.privateFacts(d.Result)
 		if err != nil {

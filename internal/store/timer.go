@@ -64,6 +64,7 @@ func (s *Store) fireThese(ctx context.Context, conn *pgxpool.Conn, began time.Ti
 		return 0, err
 	}
 	w := newWriter(s, began, time.Now(), nil)
+	defer w.free()
 	for i, fired := range judge(ready) {
 		if err := w.addFired(&ready[i], &fired); err != nil {
 			return 0, err

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,8 +37,19 @@ type writer struct {
 	applied    appliedColumns
 }
 
+// writers are used again, with the room of their longest columns.
+var writers = sync.Pool{New: func() any { return new(writer) }}
+
 func newWriter(s *Store, began, now time.Time, key []byte) *writer {
-	return &writer{store: s, began: began, now: now, key: key, companies: map[Company]struct{}{}}
+	w, _ := writers.Get().(*writer)
+	w.store, w.began, w.now, w.key, w.companies = s, began, now, key, map[Company]struct{}{}
+	return w
+}
+
+// free ends the use of w, whatever became of what was added.
+func (w *writer) free() {
+	*w = writer{entries: w.entries.emptied(), made: w.made.emptied(), replaced: w.replaced.emptied()}
+	writers.Put(w)
 }
 
 func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) error {
@@ -259,6 +271,15 @@ type resourceColumns struct {
 	unwritten                   []pgtype.Int8 // the revision, where it gets no row of its own; cause, notification and reason are its
 	cause, reason               []pgtype.Text
 	notification                []pgtype.UUID
+}
+
+// emptied are no rows, with the room of those they had.
+func (r *resourceColumns) emptied() resourceColumns {
+	clear(r.document) // may be long
+	return resourceColumns{
+		r.kind[:0], r.id[:0], r.client[:0], r.version[:0], r.status[:0], r.revision[:0], r.announced[:0], r.change[:0], r.watched[:0], r.hash[:0], r.document[:0],
+		r.found[:0], r.at[:0], r.timerAt[:0], r.consent[:0], r.unwritten[:0], r.cause[:0], r.reason[:0], r.notification[:0],
+	}
 }
 
 // byTimer marks the resource added last as made by a timer: it keeps the core's highest revision.
