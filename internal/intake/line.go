@@ -97,7 +97,7 @@ func decode(line []byte) (*members, error) {
 			return nil, lineError("/"+jsontextEscape(member), "unknown_member", "this member is not part of a change; its members are %s", memberList)
 		}
 		before := d.InputOffset()
-		value, err := values.read(d.Decoder, "/"+member)
+		value, err := values.read(d.Decoder, member)
 		if err != nil {
 			return nil, err
 		}
@@ -152,15 +152,19 @@ func jsonPointer(p jsontext.Pointer) string {
 // memberValues reads the values of a line's members. The line's own object has depth 1.
 type memberValues struct {
 	names  *strict.Names
-	at     string // the member, for errors
+	member string // for errors
 	reader *strict.Reader
 }
 
-func (m *memberValues) read(d *jsontext.Decoder, at string) (any, error) {
-	if m.at = at; m.reader == nil {
-		m.reader = &strict.Reader{Depth: maxDepth, Memory: strict.MaxMemory, Number: func(text string) (any, error) { return number(text, m.at) }, Names: m.names}
+func (m *memberValues) read(d *jsontext.Decoder, member string) (any, error) {
+	if m.member = member; m.reader == nil {
+		m.reader = &strict.Reader{Depth: maxDepth, Memory: strict.MaxMemory, Number: func(text string) (any, error) { return number(text, m.member) }, Names: m.names}
 	}
 	v, err := m.reader.Value(d, 2)
+	if err == nil {
+		return v, nil
+	}
+	at := "/" + member
 	if line := (*LineError)(nil); errors.As(err, &line) {
 		return nil, line
 	}
@@ -169,19 +173,17 @@ func (m *memberValues) read(d *jsontext.Decoder, at string) (any, error) {
 		return nil, tooDeep(at)
 	case errors.Is(err, strict.ErrMany):
 		return nil, lineError(at, "too_many_values", "holds too many values: they would take more than %d KiB of memory; send what the API's schema knows and nothing else", strict.MaxMemory>>10)
-	case err != nil:
-		return nil, syntax(err)
 	}
-	return v, nil
+	return nil, syntax(err)
 }
 
 // number keeps a number as written, and refuses one no field of these APIs could mean.
-func number(text, at string) (any, error) {
+func number(text, member string) (any, error) {
 	if len(text) > 64 {
-		return nil, lineError(at, "number_range", "a number is out of range")
+		return nil, lineError("/"+member, "number_range", "a number is out of range")
 	}
 	if f, err := strconv.ParseFloat(text, 64); err != nil || math.IsInf(f, 0) {
-		return nil, lineError(at, "number_range", "a number is out of range")
+		return nil, lineError("/"+member, "number_range", "a number is out of range")
 	}
 	return json.Number(text), nil
 }

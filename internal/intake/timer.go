@@ -83,7 +83,7 @@ func (in *Intake) fire(r *notice.DueTimer) (fired notice.Fired) {
 			fired = notice.Fired{}
 		}
 	}()
-	value, err := (&memberValues{}).read(jsontext.NewDecoder(bytes.NewReader(r.Document)), "/data")
+	value, err := (&memberValues{}).read(jsontext.NewDecoder(bytes.NewReader(r.Document)), "data")
 	data, ok := value.(map[string]any)
 	if err != nil || !ok || !slices.Contains(in.cfg.Timers, r.Kind) {
 		return notice.Fired{}

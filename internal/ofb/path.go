@@ -27,7 +27,9 @@ func Path(kind Kind, version, id string) string {
 	if template == "" {
 		return ""
 	}
-	return fmt.Sprintf(template, EscapeID(version), EscapeID(id))
+	before, after, _ := strings.Cut(template, "%s")
+	between, end, _ := strings.Cut(after, "%s")
+	return before + EscapeID(version) + between + EscapeID(id) + end
 }
 
 // unescaped lists the punctuation an id keeps in a path beside letters and digits (contract "Escaping of ids"). A
@@ -37,15 +39,25 @@ const unescaped = "-._~:@&=+$"
 // EscapeID makes an id one segment of a path: letters, digits and `- . _ ~ : @ & = + $` stay, every other byte becomes
 // %XX in upper case (contract "Escaping of ids"). Decoding the segment once gives the id back.
 func EscapeID(id string) string {
+	plain := 0
+	for plain < len(id) && stays(id[plain]) {
+		plain++
+	}
+	if plain == len(id) {
+		return id
+	}
 	var b strings.Builder
-	b.Grow(len(id))
-	for i := range len(id) {
-		c := id[i]
-		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(unescaped, c) >= 0 {
+	b.WriteString(id[:plain])
+	for i := plain; i < len(id); i++ {
+		if c := id[i]; stays(c) {
 			b.WriteByte(c)
-			continue
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
 		}
-		fmt.Fprintf(&b, "%%%02X", c)
 	}
 	return b.String()
+}
+
+func stays(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(unescaped, c) >= 0
 }

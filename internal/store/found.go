@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 	"maps"
 	"slices"
 	"sync"
@@ -60,16 +61,22 @@ func digits(text string) bool {
 const MarkSize = 16
 
 // Mark stands for a text that is not kept as it is: the first MarkSize bytes of its HMAC-SHA256.
-func Mark(key []byte, text string) []byte {
-	mac := hmac.New(sha256.New, key)
+func Mark(key []byte, text string) []byte { return markBy(hmac.New(sha256.New, key), text) }
+
+// markBy is Mark with a MAC of the key to which nothing was written.
+func markBy(mac hash.Hash, text string) []byte {
 	_, _ = mac.Write([]byte(text)) // a hash never refuses
-	return mac.Sum(nil)[:MarkSize]
+	return mac.Sum(nil)[:MarkSize:MarkSize]
 }
 
 // FoundBy is by what resource.found finds a payment: its Mark, of which the minute that the id names, in minutes since 1970, takes
 // the first four bytes. So payments of one time stand together in the index, whose other pages rest.
 func FoundBy(key []byte, endToEnd string) []byte {
-	mark := Mark(key, endToEnd)
+	return inMinute(Mark(key, endToEnd), endToEnd)
+}
+
+// inMinute writes the minute of an id into its mark.
+func inMinute(mark []byte, endToEnd string) []byte {
 	if minute, err := time.Parse("200601021504", endToEnd[9:21]); err == nil && minute.Unix() >= 0 {
 		binary.BigEndian.PutUint32(mark, uint32(minute.Unix()/60))
 	}
@@ -147,5 +154,9 @@ func (w *writer) found(c *notice.Change) []byte {
 	case !IsEndToEndID(c.EndToEnd):
 		return nothingFound
 	}
-	return FoundBy(w.key, c.EndToEnd)
+	if w.mac == nil {
+		w.mac = hmac.New(sha256.New, w.key)
+	}
+	w.mac.Reset()
+	return inMinute(markBy(w.mac, c.EndToEnd), c.EndToEnd)
 }

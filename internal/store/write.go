@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash"
 	"sync"
 	"time"
 
@@ -21,7 +22,8 @@ type writer struct {
 	store   *Store
 	began   time.Time // when the transaction did, by our clock; never too early
 	now     time.Time
-	key     []byte // of what payments are found by
+	key     []byte    // of what payments are found by
+	mac     hash.Hash // of key; nil: not needed yet
 	entries entryColumns
 
 	companies map[Company]struct{} // that are not stored yet

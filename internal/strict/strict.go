@@ -38,13 +38,18 @@ type Reader struct {
 	Names  *Names                         // nil: the name of each member is a string of its own
 }
 
-// Names keeps one string for each name of members that documents repeat. It is for one goroutine. The zero value is ready.
-type Names struct{ known map[string]string }
+// Names keeps one string for each name of members that documents repeat, and how many members they have. It is for one goroutine. The zero
+// value is ready.
+type Names struct {
+	known map[string]string
+	last  int // members of the last outermost object that had more than a map's first place holds
+}
 
 // What Names keeps at most: a few hundred names are all that these APIs have.
 const (
 	mostNames   = 512
 	longestName = 64 // bytes
+	mostMembers = 32
 )
 
 // Of returns the string of a name. More names than it keeps, and longer ones, are strings of their own.
@@ -85,14 +90,15 @@ func (n *Names) Name(d *jsontext.Decoder) (string, error) {
 // Value reads the decoder's next value: nil, bool, string, what Number makes, []any or map[string]any. depth is that of an
 // object or list that would begin here; the outermost has 1. Errors are the decoder's, Number's, ErrDeep, or ErrMany.
 func (r *Reader) Value(d *jsontext.Decoder, depth int) (any, error) {
-	return (&reading{Reader: r, decoder: d, left: r.Memory}).value(depth)
+	return (&reading{Reader: r, decoder: d, left: r.Memory, outermost: depth}).value(depth)
 }
 
 // reading is one call of Value.
 type reading struct {
 	*Reader
-	decoder *jsontext.Decoder
-	left    int // bytes of memory
+	decoder   *jsontext.Decoder
+	left      int // bytes of memory
+	outermost int // depth
 }
 
 func (r *reading) value(depth int) (any, error) {
@@ -145,7 +151,7 @@ func (r *reading) list(depth int) (any, error) {
 }
 
 func (r *reading) object(depth int) (any, error) {
-	members := map[string]any{}
+	members := r.members(depth)
 	for r.decoder.PeekKind() != '}' {
 		name, err := r.Names.Name(r.decoder)
 		if err != nil {
@@ -162,6 +168,19 @@ func (r *reading) object(depth int) (any, error) {
 			return nil, err
 		}
 	}
-	_, err := r.decoder.ReadToken()
-	return members, err
+	if _, err := r.decoder.ReadToken(); err != nil {
+		return nil, err
+	}
+	if r.Names != nil && depth == r.outermost && len(members) > 8 {
+		r.Names.last = min(len(members), mostMembers)
+	}
+	return members, nil
+}
+
+// members is an empty object with room for as many members as the last one had.
+func (r *reading) members(depth int) map[string]any {
+	if r.Names == nil || depth != r.outermost {
+		return map[string]any{}
+	}
+	return make(map[string]any, r.Names.last)
 }
