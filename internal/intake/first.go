@@ -23,39 +23,49 @@ func (in *Intake) pick(n int) (batch []*Pending) {
 	in.asked = now
 	in.picks++
 	most := min(n, len(in.slotless)+len(in.ready))
-	var slotless []*Pending
-	take := func(from []*Pending) (left []*Pending) {
-		for i, p := range from {
-			switch {
-			case len(batch) == n:
-				return from[i:]
-			case in.waits(p, now):
-				slotless = append(slotless, p)
-			case batch == nil:
-				batch = append(make([]*Pending, 0, most), p)
-			default:
-				batch = append(batch, p)
-			}
+	take := func(p *Pending) {
+		if batch == nil {
+			batch = make([]*Pending, 0, most)
 		}
-		return nil
+		batch = append(batch, p)
 	}
-	left := take(in.slotless)
-	in.ready = take(in.ready)
-	in.slotless = append(slotless, left...)
+	waiting := in.slotless
+	in.slotless = waiting[:0]
+	for _, p := range waiting {
+		if len(batch) == n || in.hopes(p, now) {
+			in.slotless = append(in.slotless, p)
+		} else {
+			take(p)
+		}
+	}
+	clear(waiting[len(in.slotless):])
+	for len(in.ready) > 0 && len(batch) < n {
+		p := in.ready[0]
+		if in.ready = in.ready[1:]; in.mayHaveSlot(p, now) && in.hopes(p, now) {
+			in.slotless = append(in.slotless, p)
+		} else {
+			take(p)
+		}
+	}
+	if len(in.ready) == 0 {
+		in.ready = nil // it holds no change that was taken
+	}
 	return batch
 }
 
-// waits gives a change its slot, or tells that it is to wait for one.
-func (in *Intake) waits(p *Pending, now time.Time) bool {
+// mayHaveSlot tells whether a change may leave in its own commit.
+func (in *Intake) mayHaveSlot(p *Pending, now time.Time) bool {
 	c := p.change
-	if in.cfg.Slots == nil || p.first != nil || len(c.Problems) > 0 || c.Cause == ofb.FirstLoad || c.NotBefore.After(now) {
-		return false
-	}
-	if p.of.without != in.picks { // else its client has none
-		lease, soon := in.cfg.Slots.Reserve(c.Client)
+	return in.cfg.Slots != nil && p.first == nil && len(c.Problems) == 0 && c.Cause != ofb.FirstLoad && !c.NotBefore.After(now)
+}
+
+// hopes gives a change its slot, or tells that it is to wait for one. Of a client that has none only the share is looked at.
+func (in *Intake) hopes(p *Pending, now time.Time) bool {
+	if p.of.without != in.picks {
+		lease, soon := in.cfg.Slots.Reserve(p.change.Client)
 		if lease > 0 {
 			p.first, p.lease = &notice.Attempt{Interaction: randomID(), ClaimedAt: now}, lease
-			p.token = tokenAfter(c.ID)
+			p.token = tokenAfter(p.change.ID)
 			return false
 		}
 		p.of.without, p.of.soon = in.picks, soon

@@ -3,6 +3,7 @@ package strict
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -72,4 +73,44 @@ func TestAValueTakesNoMoreMemoryThanItMay(t *testing.T) {
 		_, err := value(object, text)
 		require.ErrorIs(t, err, ErrMany, text)
 	}
+}
+
+// TestNamesAreKeptAndNothingElseChanges reads with and without Names: values and errors are the same, of texts that are no JSON too.
+func TestNamesAreKeptAndNothingElseChanges(t *testing.T) {
+	names := &Names{}
+	plain, kept := Reader{Depth: 4, Memory: MaxMemory}, Reader{Depth: 4, Memory: MaxMemory, Names: names}
+	large := "{"
+	for n := range mostNames + 100 {
+		large += fmt.Sprintf(`"member%d":%d,`, n, n)
+	}
+	large = strings.TrimSuffix(large, ",") + "}"
+	for _, text := range []string{
+		`{"a":1,"b":{"a":2}}`, `{"a\u0062":1,"\"":2}`, `{"é":1}`, `{"":1}`, `{"` + strings.Repeat("n", longestName+1) + `":1}`, large, `{}`, `{"a":[{"a":1},{"a":2}]}`,
+		`{"a":1,"a":2}`, `{"ab":1,"a\u0062":2}`, `{"a" 1}`, `{"a":1,}`, `{1:2}`, `{null:2}`, `{"a":1 "b":2}`, "{\"\xff\":1}", `{"\ud800":1}`, `{"a`, `{"a":1`, `{,}`, `[`, `{"x":[{"y":1,"y":2}]}`,
+	} {
+		for range 2 {
+			want, refusal := value(&plain, text)
+			got, err := value(&kept, text)
+			require.Equal(t, want, got, text)
+			require.Equal(t, fmt.Sprint(refusal), fmt.Sprint(err), text)
+		}
+	}
+	require.Len(t, names.known, mostNames)
+	require.Equal(t, mostMembers, names.last)
+	for name := range names.known {
+		require.LessOrEqual(t, len(name), longestName)
+	}
+	require.Zero(t, testing.AllocsPerRun(100, func() { names.Of([]byte("member1")) }))
+}
+
+// FuzzNames compares reading with and without Names.
+func FuzzNames(f *testing.F) {
+	f.Add(`{"a":{"b":1,"a":null}}`)
+	names := &Names{}
+	f.Fuzz(func(t *testing.T, text string) {
+		want, refusal := value(&Reader{Depth: 9, Memory: MaxMemory}, text)
+		got, err := value(&Reader{Depth: 9, Memory: MaxMemory, Names: names}, text)
+		require.Equal(t, want, got)
+		require.Equal(t, fmt.Sprint(refusal), fmt.Sprint(err))
+	})
 }
