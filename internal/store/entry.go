@@ -58,6 +58,8 @@ func (c *entryColumns) add(e entryRow) {
 
 // emptied are no rows, with the room of those they had.
 func (c *entryColumns) emptied() entryColumns {
+	clear(c.facts)
+	clear(c.private)
 	return entryColumns{
 		c.id[:0], c.notification[:0], c.change[:0], c.interaction[:0], c.kind[:0], c.facts[:0], c.client[:0], c.resourceID[:0], c.outcome[:0], c.private[:0],
 		c.resourceKind[:0], c.number[:0], c.revision[:0],

@@ -105,6 +105,8 @@ var settlings = sync.Pool{New: func() any { return new(settleColumns) }}
 
 // free ends the use of c.
 func (c *settleColumns) free() {
+	clear(c.facts)
+	clear(c.private)
 	*c = settleColumns{
 		c.id[:0], c.token[:0], c.flight[:0], c.entry[:0], c.outcome[:0], c.facts[:0], c.client[:0], c.resource[:0], c.private[:0], c.kind[:0], c.number[:0],
 		c.delivered[:0], c.late[:0], c.ago[:0], c.gap[:0], c.startedAt[:0], c.flights[:0], c.rows[:0],

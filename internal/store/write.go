@@ -275,9 +275,12 @@ type resourceColumns struct {
 	notification                []pgtype.UUID
 }
 
-// emptied are no rows, with the room of those they had.
+// emptied are no rows, with the room of those they had. It keeps nothing of a change: a hash is a part of its memory.
 func (r *resourceColumns) emptied() resourceColumns {
-	clear(r.document) // may be long
+	clear(r.document)
+	clear(r.hash)
+	clear(r.found)
+	clear(r.watched)
 	return resourceColumns{
 		r.kind[:0], r.id[:0], r.client[:0], r.version[:0], r.status[:0], r.revision[:0], r.announced[:0], r.change[:0], r.watched[:0], r.hash[:0], r.document[:0],
 		r.found[:0], r.at[:0], r.timerAt[:0], r.consent[:0], r.unwritten[:0], r.cause[:0], r.reason[:0], r.notification[:0],
