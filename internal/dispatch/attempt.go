@@ -60,7 +60,8 @@ func (l *loop) send(a notice.Attempt) (result notice.Result) {
 	return result
 }
 
-// until is a context with a deadline that its receiver keeps: no timer ends it, as each attempt would need one.
+// until is a context with a deadline that its receiver keeps: no timer ends it, as each attempt would need one. A context that is derived from it
+// with a later deadline has no timer either: the standard library takes it that this one ends sooner.
 type until struct {
 	context.Context
 	deadline time.Time

@@ -84,7 +84,7 @@
 // # Left to others
 //
 // The store: due times, leases, ranges of late and on time, registrations and their epochs, the record. The sender: the
-// wire, its limits, and returning soon after its context ends. The gateway: the number of slots, readiness, metrics.
+// wire, its limits, and returning soon after its context ends or that context's deadline is over. The gateway: the number of slots, readiness, metrics.
 package dispatch
 
 import (

@@ -207,7 +207,15 @@ func (s *Sender) Send(ctx context.Context, n notice.Attempt) (notice.Result, err
 // exchange makes the round trip, and sees to the rest of the answer after the result is known.
 func (s *Sender) exchange(ctx context.Context, e *endpoint, a *attempt) (notice.Result, error) {
 	e.resolveAgain()
-	if err := s.roundTrip(ctx, e, a); err != nil {
+	over := false
+	defer func() {
+		if x := a.exchange; !over && x != nil && x.release != nil { // a panic: what waits for the end of ctx must not keep the connection
+			x.release()
+		}
+	}()
+	err := s.roundTrip(ctx, e, a)
+	over = true
+	if err != nil {
 		r, err := a.failed(ctx, err)
 		if x := a.exchange; x != nil && x.broke(r.Outcome) {
 			e.doubt(x.conn)
