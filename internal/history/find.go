@@ -87,12 +87,9 @@ func SoughtIn(document []byte) (endToEnd, cnpj string) {
 	if r.over() {
 		return endToEnd, cnpj
 	}
-	var d struct {
-		EndToEndID string `json:"endToEndId"`
-		CNPJ       string `json:"cnpjInitiator"`
-	}
-	if json.Unmarshal(document, &d) != nil {
+	var read map[string]any
+	if json.Unmarshal(document, &read) != nil {
 		return "", ""
 	}
-	return d.EndToEndID, d.CNPJ
+	return SoughtOf(read)
 }

@@ -186,33 +186,29 @@ func FuzzFactsAreReadAsTheStandardLibraryDoes(f *testing.F) {
 func TestWhatAPaymentIsFoundByIsReadFromAnyDocument(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	values := []string{`"E1"`, `"a\"b"`, `1.5e3`, `true`, `null`, `{"endToEndId":"inner","x":["}",{}]}`, `[{"cnpjInitiator":"inner"},"]",[]]`, `"é"`, `{}`, `[]`}
-	names := []string{"endToEndId", "cnpjInitiator", "status", "payment", "creditor", `a\"b`}
+	names := []string{"endToEndId", "cnpjInitiator", "status", "payment", "creditor", `a\"b`, "EndToEndId"}
 	for range 5000 {
 		var text strings.Builder
 		text.WriteString("{ ")
-		members := r.IntN(6)
-		for i := range members {
+		for i := range r.IntN(6) {
 			if i > 0 {
 				text.WriteString(" ,")
 			}
 			text.WriteString(`"` + names[r.IntN(len(names))] + `" : ` + values[r.IntN(len(values))])
 		}
 		text.WriteString("}")
-		var d struct {
-			EndToEndID string `json:"endToEndId"`
-			CNPJ       string `json:"cnpjInitiator"`
-		}
-		wrong := json.Unmarshal([]byte(text.String()), &d) != nil
+		var document map[string]any // of members that stand twice, the last
+		require.NoError(t, json.Unmarshal([]byte(text.String()), &document))
+		wantEndToEnd, wantCNPJ := SoughtOf(document)
 		endToEnd, cnpj := SoughtIn([]byte(text.String()))
-		if wrong {
-			d.EndToEndID, d.CNPJ = "", ""
-		}
-		require.Equal(t, []string{d.EndToEndID, d.CNPJ}, []string{endToEnd, cnpj}, text.String())
-		var document map[string]any
-		if json.Unmarshal([]byte(text.String()), &document) == nil && len(document) == members {
-			endToEnd, cnpj = SoughtOf(document)
-			require.Equal(t, []string{d.EndToEndID, d.CNPJ}, []string{endToEnd, cnpj}, text.String())
-		}
+		require.Equal(t, []string{wantEndToEnd, wantCNPJ}, []string{endToEnd, cnpj}, text.String())
+	}
+	for text, want := range map[string][2]string{
+		`{"endToEndId":"E1","cnpjInitiator":"2"}`: {"E1", "2"}, `{"endToEndId":null,"cnpjInitiator":"2"}`: {"", "2"}, `{"endToEndId":7,"cnpjInitiator":"2"}`: {}, `{}`: {},
+		`{"ENDTOENDID":"E1","cnpjInitiator":null}`: {}, `{"endToEndId":"E\u0031","EndToEndId":5}`: {"E1"}, `["endToEndId"]`: {}, `{"endToEndId":"E1"`: {},
+	} {
+		endToEnd, cnpj := SoughtIn([]byte(text))
+		require.Equal(t, want, [2]string{endToEnd, cnpj}, text)
 	}
 }
 

@@ -200,6 +200,14 @@ func (r *changeReader) times(c *notice.Change, now time.Time) {
 	}
 }
 
+// soughtText is a text that may be an end-to-end id (32 characters) or a CNPJ (14), or else "".
+func soughtText(text string) string {
+	if len(text) > 64 {
+		return ""
+	}
+	return text
+}
+
 // readData reads the document: its id, its state, and whether it is what the API may return.
 func (in *Intake) readData(r *changeReader, c *notice.Change) {
 	if r.m.data == nil {
@@ -242,7 +250,8 @@ func (in *Intake) readData(r *changeReader, c *notice.Change) {
 	}
 	r.consent(c)
 	if history.HitTypeOf(c.Kind) == history.HitPayment {
-		c.EndToEnd, c.CNPJ = history.SoughtOf(r.m.data)
+		endToEnd, cnpj := history.SoughtOf(r.m.data)
+		c.EndToEnd, c.CNPJ = soughtText(endToEnd), soughtText(cnpj)
 	}
 }
 

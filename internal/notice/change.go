@@ -21,9 +21,9 @@ type Change struct {
 	Cause      ofb.Cause
 	NotBefore  time.Time // zero: none; never later than OccurredAt + FirstWithin
 	State      ofb.ResourceState
-	Document   []byte     // data, as the bytes received
+	Document   []byte     // data, as the bytes received: a part of the line
 	ConsentID  string     // of the consent a payment belongs to, "" for other kinds
-	EndToEnd   string     // the end-to-end id of a payment, unchecked, "" for other kinds
+	EndToEnd   string     // the end-to-end id of a payment, of 64 bytes at most and else unchecked, "" for other kinds
 	CNPJ       string     // of the initiator whom a payment names, likewise
 	Timer      *ofb.Timer // the deadline the rules set for this document; nil: none
 
