@@ -41,14 +41,12 @@ func (in *Intake) pick(n int) (batch []*Pending) {
 	clear(waiting[len(in.slotless):])
 	for len(in.ready) > 0 && len(batch) < n {
 		p := in.ready[0]
+		in.ready[0] = nil // the list holds no change that was taken
 		if in.ready = in.ready[1:]; in.mayHaveSlot(p, now) && in.hopes(p, now) {
 			in.slotless = append(in.slotless, p)
 		} else {
 			take(p)
 		}
-	}
-	if len(in.ready) == 0 {
-		in.ready = nil // it holds no change that was taken
 	}
 	return batch
 }

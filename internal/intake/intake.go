@@ -205,9 +205,8 @@ type Pending struct {
 	doubts []notice.Attempt // first in the tries before, of which one may be stored
 }
 
-// Bytes is what the change holds in memory, beside the text it was read from: line, document and problems.
-func (p *Pending) Bytes() int {
-	n := p.size.bytes
+// Bytes is what the change holds in memory, beside the text it was read from: its problems.
+func (p *Pending) Bytes() (n int) {
 	for i := range p.change.Problems {
 		one := &p.change.Problems[i]
 		n += len(one.Pointer) + len(one.Code) + len(one.Detail) + len(one.DetailPT)
@@ -251,7 +250,7 @@ func (in *Intake) Accept(ctx context.Context, line []byte, from Origin) (Answer,
 	return p.Wait(ctx)
 }
 
-// Enqueue is Accept for streams: it waits for room instead of refusing, and does not wait for the commit. Pendings of one
+// Enqueue is Accept for streams, and keeps the line, too: it waits for room instead of refusing, and does not wait for the commit. Pendings of one
 // resource are stored in the order they were submitted in.
 func (in *Intake) Enqueue(ctx context.Context, line []byte, from Origin) (*Pending, error) {
 	c, err := in.Read(line, from)
@@ -307,7 +306,7 @@ func (in *Intake) refused(c *notice.Change, why string) {
 	}
 }
 
-// Read decodes and checks a line without storing anything: what Accept would judge, or a *LineError. With Origin.Keep the
+// Read decodes and checks a line without storing anything: what Accept would judge, or a *LineError. The change has parts of the line. With Origin.Keep the
 // change has no Line unless something is wrong with it.
 func (in *Intake) Read(line []byte, from Origin) (*notice.Change, error) {
 	m, err := decode(line)
@@ -318,7 +317,10 @@ func (in *Intake) Read(line []byte, from Origin) (*notice.Change, error) {
 }
 
 func (in *Intake) submit(c *notice.Change, keep func() []byte) (*Pending, error) {
-	p := &Pending{change: c, keep: keep, size: weight{1, len(c.Line) + len(c.Document)}, submitted: time.Now(), done: make(chan struct{})}
+	p := &Pending{change: c, keep: keep, size: weight{1, len(c.Line)}, submitted: time.Now(), done: make(chan struct{})}
+	if keep != nil { // else the document is a part of the line
+		p.size.bytes += len(c.Document)
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.closed {

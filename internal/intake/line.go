@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -103,7 +104,7 @@ func decode(line []byte) (*members, error) {
 		}
 		m.values[member] = value
 		if object, ok := value.(map[string]any); ok && member == "data" {
-			m.data, m.raw = object, bytes.TrimLeft(line[before:d.InputOffset()], ": \t\r\n")
+			m.data, m.raw = object, slices.Clip(bytes.TrimLeft(line[before:d.InputOffset()], ": \t\r\n"))
 		}
 	}
 	if _, err := d.ReadToken(); err != nil {
