@@ -30,7 +30,7 @@ const (
 // ErrMany is the error about a value that holds so many values that it takes more memory than it may.
 var ErrMany = errors.New("too many values")
 
-// Reader reads values. It keeps nothing between them and may be used by many goroutines.
+// Reader reads values. Without Names it keeps nothing between them and may be used by many goroutines.
 type Reader struct {
 	Depth  int                            // of objects and lists within each other
 	Memory int                            // bytes that one value may take, about; see MaxMemory
@@ -52,18 +52,19 @@ const (
 	mostMembers = 32
 )
 
-// Of returns the string of a name. More names than it keeps, and longer ones, are strings of their own.
+// Of returns the string of a name. One that is too long is a string of its own. When there are too many, it begins anew.
 func (n *Names) Of(name []byte) string {
 	if have, known := n.known[string(name)]; known {
 		return have
 	}
 	s := string(name)
-	if len(s) <= longestName && len(n.known) < mostNames {
-		if n.known == nil {
-			n.known = map[string]string{}
-		}
-		n.known[s] = s
+	if len(s) > longestName {
+		return s
 	}
+	if n.known == nil || len(n.known) == mostNames { // full of names that nobody repeats, it would be of no use
+		n.known = map[string]string{}
+	}
+	n.known[s] = s
 	return s
 }
 
