@@ -49,6 +49,10 @@ func (b *bench) sent(outcome notice.Outcome, connect, ago time.Duration, attempt
 func (b *bench) claimPromptly(client string) []notice.Attempt {
 	b.t.Helper()
 	attempts := b.claim(client, 10, 10)
+	for _, a := range attempts {
+		occurred := one[time.Time](b, "SELECT (facts->>'occurredAt')::timestamptz FROM entry WHERE notification_id = $1 AND kind = 'change'", store.ToUUID(a.Notification))
+		require.True(b.t, a.Number > 1 || a.Late == a.StartedAt.After(occurred.Add(notice.FirstWithin)), "%+v happened at %s", a, occurred)
+	}
 	b.do("SET session_replication_role = replica")
 	for i := range attempts {
 		a := &attempts[i]

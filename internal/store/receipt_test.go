@@ -152,6 +152,9 @@ type knownFor struct {
 func (k knownFor) FireTimers(ctx context.Context, limit int, judge func([]notice.DueTimer) []notice.Fired) (int, error) {
 	return k.Store.FireTimers(ctx, limit, func(due []notice.DueTimer) []notice.Fired {
 		for i := range due {
+			if since := due[i].Now.Sub(due[i].Since); since < 0 || since > 4*time.Minute { // its deadline was five minutes ago when it was accepted, just now
+				return nil // nothing fires
+			}
 			due[i].Since = due[i].Now.Add(-k.known[due[i].ID])
 		}
 		return judge(due)
