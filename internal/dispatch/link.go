@@ -27,10 +27,11 @@ func (k *link) worked(asked time.Time) (again bool) {
 	return true
 }
 
-// probeAt says when to ask again after an error: 5 ms later, then at doubling distances up to 1 s.
+// probeAt says when to ask again after an error: 5 ms later, then at doubling distances up to 1 s, or 1 ms after an error that a write
+// outlived. It is later than the error: what is asked at its very instant proves nothing, and would be asked again and again.
 func (k *link) probeAt() time.Time {
 	if k.failures == 0 {
-		return k.failed
+		return k.failed.Add(time.Millisecond)
 	}
 	return k.failed.Add(min(5*time.Millisecond<<min(k.failures-1, 8), time.Second))
 }

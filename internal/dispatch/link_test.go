@@ -61,3 +61,20 @@ func TestACallThatFailsIsTriedWithAnEighthDownToOne(t *testing.T) {
 		require.Equal(t, want, c.size)
 	}
 }
+
+// TestAProbeIsLaterThanTheError: at the instant of the error itself it proves nothing, also where a write that was asked before came back well.
+func TestAProbeIsLaterThanTheError(t *testing.T) {
+	at := time.Now()
+	for _, failures := range []int{0, 1, 2, 9, 100} {
+		k := link{answers: true}
+		k.broke(at)
+		k.failures = failures
+		require.False(t, k.worked(at), "asked at the very instant")
+		require.False(t, k.answers)
+		probe := k.probeAt()
+		require.True(t, probe.After(at), failures)
+		require.LessOrEqual(t, probe.Sub(at), time.Second)
+		require.True(t, k.worked(probe))
+		require.True(t, k.answers)
+	}
+}
