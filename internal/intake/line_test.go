@@ -178,3 +178,25 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestAChangeCountsAsWhatItHolds: the document is a part of the line, and not counted beside it. Of a source's the line is not kept.
+func TestAChangeCountsAsWhatItHolds(t *testing.T) {
+	in := judging(t)
+	text := lineOf(ofb.PixPayment, string(openapitest.Document(ofb.PixPayment, "v5", ofb.ACSC, openapitest.SampleID(ofb.PixPayment, 1), openapitest.Complete())))
+	c, err := in.Read(text, Origin{})
+	require.NoError(t, err)
+	require.Empty(t, c.Problems)
+	p, err := in.submit(c, nil)
+	require.NoError(t, err)
+	require.Equal(t, len(text), p.size.bytes)
+	require.Zero(t, p.Bytes(), "nothing beside the text")
+	require.Same(t, &text[bytes.Index(text, c.Document)], &c.Document[0])
+	require.Equal(t, len(c.Document), cap(c.Document), "nothing that is appended reaches the line")
+
+	keep := func() []byte { return []byte("record") }
+	c, err = in.Read(text, Origin{Keep: keep})
+	require.NoError(t, err)
+	p, err = in.submit(c, keep)
+	require.NoError(t, err)
+	require.Equal(t, len(c.Document), p.size.bytes)
+}
