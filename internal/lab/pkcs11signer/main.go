@@ -81,13 +81,9 @@ func listen(socket string, mode os.FileMode) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	before := syscall.Umask(0o177) // nobody connects before the mode is set
-	listener, err := net.Listen("unix", socket)
-	syscall.Umask(before)
-	if err != nil {
-		return nil, err
-	}
-	return listener, os.Chmod(socket, mode)
+	before := syscall.Umask(int(^mode.Perm() & 0o777)) // the socket is made with its mode: nobody sees it with another
+	defer syscall.Umask(before)
+	return net.Listen("unix", socket)
 }
 
 func serve(t *token, socket string, mode os.FileMode) error {
