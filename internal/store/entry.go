@@ -81,19 +81,24 @@ func (c *entryColumns) queue(b *pgx.Batch) {
 // Facts makes the facts of an entry: what is not searched for, as JSON. Names of members are part of the audit format.
 func Facts(v any) (string, error) {
 	if a, fast := v.(interface{ AppendJSON([]byte) ([]byte, error) }); fast {
-		room, _ := factsRoom.Get().(*[]byte)
-		defer factsRoom.Put(room)
-		b, err := a.AppendJSON((*room)[:0])
-		if err != nil {
-			return "", fmt.Errorf("encode facts: %w", err)
-		}
-		*room = b
-		return string(b), nil
+		return appended(a.AppendJSON)
 	}
 	b, err := json.Marshal(v)
 	if err != nil {
 		return "", fmt.Errorf("encode facts: %w", err)
 	}
+	return string(b), nil
+}
+
+// appended is Facts of what write appends. Facts that are no value of an interface are no object of their own.
+func appended(write func([]byte) ([]byte, error)) (string, error) {
+	room, _ := factsRoom.Get().(*[]byte)
+	defer factsRoom.Put(room)
+	b, err := write((*room)[:0])
+	if err != nil {
+		return "", fmt.Errorf("encode facts: %w", err)
+	}
+	*room = b
 	return string(b), nil
 }
 

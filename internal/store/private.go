@@ -21,7 +21,6 @@ const (
 func (s *Store) privateFacts(r notice.Result) (string, error) {
 	var salt [16]byte
 	_, _ = rand.Read(salt[:]) // it never fails: the process ends instead
-	return Facts(history.PrivateFacts{
-		Salt: base64.RawStdEncoding.EncodeToString(salt[:]), System: s.system, Local: r.LocalAddr, Detail: r.Detail,
-	})
+	facts := history.PrivateFacts{Salt: base64.RawStdEncoding.EncodeToString(salt[:]), System: s.system, Local: r.LocalAddr, Detail: r.Detail}
+	return appended(func(b []byte) ([]byte, error) { return facts.AppendJSON(b) })
 }

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"slices"
-	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -13,12 +12,38 @@ import (
 // buffer, which grows by copying to the some 100 kB of a batch.
 type writeRoom struct {
 	message    []byte // of all statements
+	before     []byte // what the connection writes in otherwise
 	parameters []byte // of one statement, until they are part of the message
 	written    int    // bytes of arrays in the batch
 }
 
 // rooms are those that no batch is written in.
-var rooms = sync.Pool{New: func() any { return new(writeRoom) }}
+var rooms = make(spares[writeRoom], mostSpares)
+
+// spares are values that are used again, which is memory for what a batch writes. A sync.Pool forgets what nobody used between two collections
+// of garbage, and at full speed there are several of these between two batches.
+type spares[T any] chan *T
+
+// mostSpares bounds each kind of spares: as many batches as are usually under way.
+const mostSpares = 4
+
+// take returns one, or a new one.
+func (s spares[T]) take() *T {
+	select {
+	case v := <-s:
+		return v
+	default:
+		return new(T)
+	}
+}
+
+// give keeps one unless there are enough.
+func (s spares[T]) give(v *T) {
+	select {
+	case s <- v:
+	default:
+	}
+}
 
 // roomMost is how many bytes of either kind a room has at the most.
 const roomMost = 1 << 20
@@ -42,7 +67,7 @@ func sendBatch(ctx context.Context, conn batchSender, b *pgx.Batch) pgx.BatchRes
 	if !has || pg.IsClosed() { // one that closes writes its last message beside us
 		return conn.SendBatch(ctx, b)
 	}
-	room := rooms.Get().(*writeRoom)
+	room := rooms.take()
 	place.room = room
 	pg.Frontend().Send(room)
 	results := conn.SendBatch(ctx, b)
@@ -52,7 +77,7 @@ func sendBatch(ctx context.Context, conn batchSender, b *pgx.Batch) pgx.BatchRes
 		pg.Frontend().Send(&left)
 		if left.gone {
 			room.learn()
-			rooms.Put(room)
+			rooms.give(room)
 		}
 	}
 	return results
@@ -71,6 +96,7 @@ func (r *writeRoom) Encode(before []byte) ([]byte, error) {
 	if cap(r.message) <= cap(before) {
 		return before, nil
 	}
+	r.before = before
 	return append(r.message[:0], before...), nil
 }
 
@@ -93,17 +119,25 @@ func (p *writePlace) grow(b []byte, n int) []byte {
 	return append(r.parameters[:0], b...)
 }
 
-// leftRoom looks whether a connection has left a room: after a message of over 1 kB is sent pgx forgets its buffer, and keeps it after a
-// shorter one, or when nothing was sent.
+// leftRoom makes a connection leave a room. After a message of over 1 kB is sent pgx forgets its buffer. It keeps it after a shorter one, and
+// gets back the one before; and when nothing was sent, and then the room is the connection's from now on.
 type leftRoom struct {
 	room *writeRoom
 	gone bool
 }
 
 // Encode implements pgproto3.FrontendMessage. It writes nothing.
-func (l *leftRoom) Encode(before []byte) ([]byte, error) {
-	l.gone = cap(l.room.message) == 0 || cap(before) == 0 || &before[:1][0] != &l.room.message[:1][0]
-	return before, nil
+func (l *leftRoom) Encode(now []byte) ([]byte, error) {
+	before := l.room.before
+	l.room.before = nil
+	if cap(l.room.message) == 0 || cap(now) == 0 || &now[:1][0] != &l.room.message[:1][0] {
+		l.gone = true
+		return now, nil
+	}
+	if l.gone = len(now) == 0; l.gone {
+		return before[:0], nil
+	}
+	return now, nil
 }
 
 // Nobody sends a room to us, and both sides of the protocol are told apart by a method.

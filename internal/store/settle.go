@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -101,7 +100,7 @@ type settleColumns struct {
 }
 
 // settlings are used again.
-var settlings = sync.Pool{New: func() any { return new(settleColumns) }}
+var settlings = make(spares[settleColumns], mostSpares)
 
 // free ends the use of c.
 func (c *settleColumns) free() {
@@ -111,7 +110,7 @@ func (c *settleColumns) free() {
 		c.id[:0], c.token[:0], c.flight[:0], c.entry[:0], c.outcome[:0], c.facts[:0], c.client[:0], c.resource[:0], c.private[:0], c.kind[:0], c.number[:0],
 		c.delivered[:0], c.late[:0], c.ago[:0], c.gap[:0], c.startedAt[:0], c.flights[:0], c.rows[:0],
 	}
-	settlings.Put(c)
+	settlings.give(c)
 }
 
 func (c *settleColumns) add(d notice.Settlement, facts, private string) {
@@ -175,13 +174,14 @@ func (s *Store) Settle(ctx context.Context, done []notice.Settlement) (lanes []n
 
 // settlements gathers them, without how long ago they ended.
 func (s *Store) settlements(done []notice.Settlement) (*settleColumns, error) {
-	columns, _ := settlings.Get().(*settleColumns)
+	columns := settlings.take()
 	for _, d := range done {
 		private, err := s.privateFacts(d.Result)
 		if err != nil {
 			return nil, err
 		}
-		text, err := Facts(resultFacts(d, audit.Commit(private)))
+		facts := resultFacts(d, audit.Commit(private))
+		text, err := appended(func(b []byte) ([]byte, error) { return facts.AppendJSON(b) })
 		if err != nil {
 			return nil, err
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -40,10 +39,10 @@ type writer struct {
 }
 
 // writers are used again, with the room of their longest columns.
-var writers = sync.Pool{New: func() any { return new(writer) }}
+var writers = make(spares[writer], mostSpares)
 
 func newWriter(s *Store, began, now time.Time, key []byte) *writer {
-	w, _ := writers.Get().(*writer)
+	w := writers.take()
 	w.store, w.began, w.now, w.key, w.companies = s, began, now, key, map[Company]struct{}{}
 	return w
 }
@@ -51,7 +50,7 @@ func newWriter(s *Store, began, now time.Time, key []byte) *writer {
 // free ends the use of w, whatever became of what was added.
 func (w *writer) free() {
 	*w = writer{entries: w.entries.emptied(), made: w.made.emptied(), replaced: w.replaced.emptied()}
-	writers.Put(w)
+	writers.give(w)
 }
 
 func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) error {
@@ -92,7 +91,7 @@ func (w *writer) add(c *notice.Change, past *notice.Past, d *notice.Decision) er
 	default:
 		return fmt.Errorf("decision %q on a change is not one of ours", d.Verdict)
 	}
-	text, err := Facts(f)
+	text, err := appended(func(b []byte) ([]byte, error) { return f.AppendJSON(b) })
 	if err != nil {
 		return err
 	}
