@@ -98,7 +98,13 @@ func (b *Brief) standing() standing { return standing{int(b.Number), b.Kind, b.A
 func (b *Brief) Ends() bool { return b.Kind == FactResult || b.Kind == FactCancelled }
 
 // SharedWords keeps one copy of each word that entries repeat, as ids of clients and resources. The zero value is ready.
-type SharedWords struct{ known map[string]string }
+type SharedWords struct {
+	known map[string]string
+
+	// Where facts are read, so that those of an entry are no objects of their own. They are empty between two entries.
+	made  ChangeFacts
+	ended endedFacts
+}
 
 // one is the copy of a word.
 func (w *SharedWords) one(s string) string {
@@ -141,9 +147,9 @@ func BriefOf(e *audit.Entry, w *SharedWords) (Brief, error) {
 		told.held = notice.Delay(w.one(string(told.held)))
 		b.told = &told
 	case FactResult:
-		var r endedFacts
-		err = r.read(e.Facts)
-		told := r.told()
+		err = w.ended.read(e.Facts)
+		told := w.ended.told()
+		w.ended = endedFacts{}
 		told.echo = notice.Echo(w.one(string(told.echo)))
 		b.told = &told
 	case FactRefused:
@@ -162,7 +168,8 @@ func BriefOf(e *audit.Entry, w *SharedWords) (Brief, error) {
 
 // change reads the facts of a change, a decision or a resend.
 func (b *Brief) change(e *audit.Entry, w *SharedWords) error {
-	var c ChangeFacts
+	c := &w.made
+	defer func() { *c = ChangeFacts{} }()
 	if err := c.read(e.Facts); err != nil {
 		return err
 	}
@@ -172,7 +179,7 @@ func (b *Brief) change(e *audit.Entry, w *SharedWords) error {
 		return nil
 	}
 	c.Source, c.APIVersion, c.Cause, c.DataHash = w.one(c.Source), w.one(c.APIVersion), ofb.Cause(w.one(string(c.Cause))), strings.Clone(c.DataHash)
-	b.told = &madeTold{audit.Value(e.Revision), c.OccurredAt.UTC(), arrivalOf(e.Kind, b.Client, &c)}
+	b.told = &madeTold{audit.Value(e.Revision), c.OccurredAt.UTC(), arrivalOf(e.Kind, b.Client, c)}
 	return nil
 }
 

@@ -183,6 +183,14 @@ const quietMost = 6 * time.Hour
 // once for the periods in which nothing was committed, and may return those around too. Its error is returned.
 func TimingsOf(records []history.Record, now time.Time, idle func(from, to time.Time) ([]IdlePeriod, error)) ([]Timing, error) {
 	out := make([]Timing, len(records))
+	if err := FillTimings(out, records, now, idle); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// FillTimings is TimingsOf into out, which is as long as records. After an error out means nothing.
+func FillTimings(out []Timing, records []history.Record, now time.Time, idle func(from, to time.Time) ([]IdlePeriod, error)) error {
 	var from, to time.Time
 	for n := range records {
 		out[n] = TimingOf(&records[n], nil, now)
@@ -196,21 +204,21 @@ func TimingsOf(records []history.Record, now time.Time, idle func(from, to time.
 		to = later(to, end)
 	}
 	if from.IsZero() {
-		return out, nil
+		return nil
 	}
 	if limit := from.Add(quietMost); to.After(limit) {
 		to = limit
 	}
 	still, err := idle(from, to)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for n := range records {
 		if out[n].idleMatters() {
 			out[n] = TimingOf(&records[n], still, now)
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // idleMatters tells whether a period in which nothing was committed could be a cause in place of one that was found without it.

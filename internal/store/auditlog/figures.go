@@ -97,6 +97,8 @@ type folding struct {
 	key   []byte // of digests; nil: nothing is learned
 	push  *pushes
 	begun *begun
+
+	timings []timing.Timing // of judge
 }
 
 // step folds the next stretch. What waits saves reading it; nil: nothing does.
@@ -252,7 +254,7 @@ func (f *folding) book(ctx context.Context, s stretchOfLog) (*figures.Totals, er
 }
 
 // judge gives the clock proof of each notification as the log up to an end tells it. What it says of one does not depend on
-// the others.
+// the others. They are valid up to the next call.
 func (f *folding) judge(ctx context.Context, records []history.Record, ends []*history.Brief) ([]timing.Timing, error) {
 	if err := joinReceiptsUpTo(ctx, f.db, records, ends); err != nil {
 		return nil, err
@@ -263,13 +265,9 @@ func (f *folding) judge(ctx context.Context, records []history.Record, ends []*h
 	}
 	var late []lateness
 	var now time.Time
-	out := make([]timing.Timing, len(records))
+	f.timings = slices.Grow(f.timings[:0], len(records))[:len(records)]
 	one := func(n int, idle func(from, to time.Time) ([]timing.IdlePeriod, error)) error {
-		t, err := timing.TimingsOf(records[n:n+1], ends[n].At, idle)
-		if err == nil {
-			out[n] = t[0]
-		}
-		return err
+		return timing.FillTimings(f.timings[n:n+1], records[n:n+1], ends[n].At, idle)
 	}
 	for n := range records {
 		if ends[n].At.After(now) {
@@ -291,7 +289,7 @@ func (f *folding) judge(ctx context.Context, records []history.Record, ends []*h
 			return nil, err
 		}
 	}
-	return out, nil
+	return f.timings, nil
 }
 
 // before returns the earlier entries of the notifications that a stretch goes on with, of each all or none: those that are in memory, and
