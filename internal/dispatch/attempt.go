@@ -11,8 +11,7 @@ import (
 )
 
 // attempt makes one claimed attempt and hands its outcome to the loop, whatever happens.
-func (l *loop) attempt(a notice.Attempt) {
-	done := notice.Settlement{Attempt: a}
+func (l *loop) attempt(done *result) {
 	defer func() {
 		if done.Result.Outcome == "" {
 			done.Result = unsent("the sender did not return")
@@ -25,7 +24,7 @@ func (l *loop) attempt(a notice.Attempt) {
 		case <-l.gone:
 		}
 	}()
-	done.Result = l.send(a)
+	done.Result = l.send(done.Attempt)
 }
 
 // send makes the attempt unless it is too late for it, and turns whatever goes wrong on our side into a result.
@@ -86,7 +85,7 @@ func clip(s string) string {
 func (l *loop) account(s *notice.Settlement) {
 	ctx, a, r := context.Background(), &s.Attempt, &s.Result
 	if l.log.Enabled(ctx, slog.LevelInfo) {
-		l.log.LogAttrs(ctx, slog.LevelInfo, "attempt", story(a, r)...)
+		l.log.LogAttrs(ctx, slog.LevelInfo, "attempt", slog.Attr{Value: slog.GroupValue(story(a, r)...)}) // without a name: its members are the line's own
 	}
 	if r.Outcome.Success() || !l.log.Enabled(ctx, slog.LevelWarn) {
 		return

@@ -48,7 +48,7 @@ type loop struct {
 	interruptedAt time.Time // start of the interruption that is going on; zero: none
 
 	claimDone  chan claimAnswer
-	sendDone   chan notice.Settlement
+	sendDone   chan *result
 	settleDone chan settleAnswer
 	sweepDone  chan sweepAnswer
 	rescueDone chan rescueAnswer
@@ -89,7 +89,7 @@ func newLoop(ctx context.Context, d *Dispatcher) *loop {
 		results:    newResults(),
 		batchLimit: newBatchLimit(claimRows),
 		claimDone:  make(chan claimAnswer, claimCalls),
-		sendDone:   make(chan notice.Settlement, d.cfg.Slots),
+		sendDone:   make(chan *result, d.cfg.Slots),
 		settleDone: make(chan settleAnswer, settleCalls),
 		sweepDone:  make(chan sweepAnswer, 1),
 		rescueDone: make(chan rescueAnswer, 1),
@@ -136,8 +136,8 @@ func (l *loop) await(stop <-chan struct{}, timer <-chan time.Time) (note func())
 		return nil
 	case <-l.wakes.signal:
 	case <-timer:
-	case s := <-l.sendDone:
-		return func() { l.hold(s) }
+	case h := <-l.sendDone:
+		return func() { l.hold(h) }
 	case a := <-l.claimDone:
 		return func() { l.noteClaim(a) }
 	case a := <-l.settleDone:

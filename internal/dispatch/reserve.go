@@ -47,9 +47,10 @@ const (
 // begin starts an attempt. It is unbegun until the processor comes to it.
 func (l *loop) begin(a notice.Attempt) {
 	l.unbegun.Add(1)
+	done := &result{Settlement: notice.Settlement{Attempt: a}}
 	go func() {
 		l.unbegun.Add(-1)
-		l.attempt(a)
+		l.attempt(done)
 	}()
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// result is an outcome that is not stored yet.
+// result is an attempt, and from its end on an outcome that is not stored yet.
 type result struct {
 	notice.Settlement
 	heldSince time.Time
@@ -75,15 +75,15 @@ func (r *results) take(now time.Time, within time.Duration, next *alarm) []*resu
 }
 
 // hold keeps the outcome of an attempt until it is stored, and those that came with it.
-func (l *loop) hold(s notice.Settlement) {
+func (l *loop) hold(h *result) {
 	now := time.Now()
 	for {
-		l.lanes.of(s.Attempt.Client).ended(&s.Result, now)
-		h := &result{Settlement: s, heldSince: now}
+		l.lanes.of(h.Attempt.Client).ended(&h.Result, now)
+		h.heldSince = now
 		l.results.held[h] = struct{}{}
 		l.results.waiting = append(l.results.waiting, h)
 		select {
-		case s = <-l.sendDone:
+		case h = <-l.sendDone:
 		default:
 			return
 		}
