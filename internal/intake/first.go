@@ -95,17 +95,16 @@ func (in *Intake) announce(p *Pending, past *notice.Past, d *notice.Decision, fl
 		in.giveBack(p)
 		return
 	}
-	first := notice.Attempt{
+	*p.first = notice.Attempt{
 		Notification: a.ID, Token: p.token, Interaction: p.first.Interaction, Flight: flight, Client: a.Client, Kind: a.Kind, ResourceID: a.ResourceID,
 		APIVersion: a.APIVersion, Event: a.Event, EventAt: a.EventAt, Number: 1, BaseURI: past.BaseURI, ScheduledAt: past.Now, StartedAt: past.Now,
 		Late: past.Now.Sub(a.OccurredAt.Truncate(time.Microsecond)) > notice.FirstWithin, ClaimedAt: p.first.ClaimedAt,
 		BeganAt: past.Asked,
 	}
-	if past.Dense && !first.Late {
-		first.Token = p.change.ID
+	if past.Dense && !p.first.Late {
+		p.first.Token = p.change.ID
 	}
-	*p.first = first
-	a.First, a.Lease = &first, p.lease
+	a.First, a.Lease = p.first, p.lease
 }
 
 // doubt keeps the first attempts of a try whose end is unknown. It may be committed after the next try was judged: of a
