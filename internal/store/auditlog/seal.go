@@ -18,8 +18,8 @@ import (
 	"github.com/arauto/arauto/internal/store"
 )
 
-// SealBatch is how many entries one sealing transaction takes at most.
-const SealBatch = 8_000
+// SealBatch is how many entries one sealing transaction takes at most. All of them are in memory at once, about 2.2 kB each.
+const SealBatch = 4_000
 
 // sealTimeout bounds each statement of a sealing transaction, and each of its steps but the check of what entries claim about
 // the log itself. It is longer than other statements' time, since nobody waits for it.
