@@ -4,6 +4,8 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/s2"
 )
@@ -27,13 +29,20 @@ func pack(document []byte) []byte {
 	if len(document) == 0 { // erased
 		return document
 	}
-	out := make([]byte, 1+s2.MaxEncodedLen(len(document)))
+	room, _ := packRoom.Get().(*[]byte)
+	defer packRoom.Put(room)
+	most := 1 + s2.MaxEncodedLen(len(document))
+	*room = slices.Grow((*room)[:0], most)[:most]
+	out := *room
 	out[0] = packedBy1
 	if n := len(pack1.Encode(out[1:], document)); n+1 < len(document) {
-		return out[:n+1]
+		return bytes.Clone(out[:n+1])
 	}
 	return document
 }
+
+// packRoom holds buffers in which documents are packed, which are as long as a document that does not get shorter.
+var packRoom = sync.Pool{New: func() any { return new([]byte) }}
 
 // Unpack returns the document of a column, which may be packed: the bytes that the core sent. One that is not packed is returned as it is and
 // shares its memory. It fails for a packed document that was damaged.
