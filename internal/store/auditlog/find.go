@@ -3,7 +3,6 @@ package auditlog
 import (
 	"context"
 	"encoding/hex"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -202,19 +201,19 @@ func (f *folding) learnWith(ctx context.Context) (err error) {
 // learn keeps what payments are found by that are new in a stretch and that a replica of an older version took in: others have it in their
 // resource. A document without such a member, or one that cannot be read, is passed over; later documents of the same payment are not read.
 func (f *folding) learn(ctx context.Context, entries []history.Brief) error {
-	ids := map[ofb.Kind][]string{}
+	var kinds []int16
+	var ids []string
 	for i := range entries {
 		if e := &entries[i]; e.First && history.HitTypeOf(e.ResourceKind) == history.HitPayment {
-			ids[e.ResourceKind] = append(ids[e.ResourceKind], e.ResourceID)
+			kinds, ids = append(kinds, int16(e.ResourceKind)), append(ids, e.ResourceID)
 		}
 	}
 	learned := payments{companies: map[store.Company]struct{}{}}
-	for kind, all := range ids {
-		for page := range slices.Chunk(all, learnPage) {
-			rows, _ := f.db.Query(ctx, learnedDocuments, int16(kind), page)
-			if err := learned.read(rows, f.key); err != nil {
-				return err
-			}
+	for n := 0; n < len(ids); n += learnPage {
+		to := min(n+learnPage, len(ids))
+		rows, _ := f.db.Query(ctx, learnedDocuments, kinds[n:to], ids[n:to])
+		if err := learned.read(rows, f.key); err != nil {
+			return err
 		}
 	}
 	return learned.write(ctx, f.db)
@@ -223,9 +222,11 @@ func (f *folding) learn(ctx context.Context, entries []history.Brief) error {
 // learnPage is how many documents are read at once.
 const learnPage = 1000
 
-// learnedDocuments reads each document by its key. With a list whose length it knows, or in a join, the planner would read the whole table, in
-// parallel, as long as that has fewer than some 100,000 rows. A lookup for each row of a list takes three times as long.
-const learnedDocuments = "SELECT kind, id, client_id, document FROM resource WHERE kind = $1 AND id = ANY (ARRAY(SELECT unnest($2::text[]))) AND found IS NULL"
+// learnedDocuments reads each document by its key. A join would read the whole table, in parallel, as long as it has fewer than some
+// 100,000 rows. OFFSET 0 keeps the planner from making it one.
+const learnedDocuments = `
+SELECT r.kind, r.id, r.client_id, r.document FROM unnest($1::smallint[], $2::text[]) AS k(kind, id)
+CROSS JOIN LATERAL (SELECT * FROM resource r WHERE r.kind = k.kind AND r.id = k.id AND r.found IS NULL OFFSET 0) r`
 
 // payments are what payments are found by, column by column.
 type payments struct {
