@@ -16,7 +16,7 @@ type Stretch struct {
 	// Before are the earlier entries of the notifications that Entries goes on with, in any order.
 	Before []history.Brief
 	// Judge gives the clock proof of each record, in their order. Each is of a notification up to the entry of ends with the same number, and must be
-	// judged by what the log has up to there.
+	// judged by what the log has up to there. What it returns is read before the next call.
 	Judge func(records []history.Record, ends []*history.Brief) ([]timing.Timing, error)
 	// Polls are what status queries say of pushes, by their entries; one that is absent says nothing.
 	Polls map[notice.ID]Push

@@ -234,9 +234,9 @@ func entryOfFact(f *Fact) audit.Entry {
 func TestBriefsMakeTheRecordsThatFactsMake(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	made := 0
+	var words SharedWords // of all, as in a stretch of the log: nothing of an entry is told by the next
 	for range 5000 {
 		facts := someFacts(t, r)
-		var words SharedWords
 		briefs := make([]*Brief, 0, len(facts))
 		for i := range facts {
 			e := entryOfFact(&facts[i])
@@ -263,6 +263,28 @@ func TestBriefsMakeTheRecordsThatFactsMake(t *testing.T) {
 		require.Equal(t, w, got)
 	}
 	require.Greater(t, made, 1000)
+}
+
+// TestBriefsTellNothingOfOneAnother: what an entry does not tell is not taken from the one that was read before it.
+func TestBriefsTellNothingOfOneAnother(t *testing.T) {
+	of := func(kind, facts string) *audit.Entry {
+		e := entryOfFact(&Fact{ID: notice.ID{1}, Kind: kind, Client: "itp", ResourceKind: ofb.PixPayment, ResourceID: "p", Notification: notice.ID{9}, Facts: []byte(facts)})
+		return &e
+	}
+	for kind, c := range map[string]struct{ full, sparse string }{
+		FactChange: {`{"system":"arauto-0 1.0.0","source":"api","from":"ACPD","cause":"processing","occurredAt":"2026-11-28T12:00:00Z","notBefore":"2026-11-28T12:00:01Z","beganMicros":900,` +
+			`"waitedMicros":1500,"dataHash":"ab","firstReceivedAt":"2026-11-28T12:00:00Z","refusedFor":"overload","refusals":3,"first":{"number":1,"base":"https://itp.example"}}`, `{"system":"","source":""}`},
+		FactResult: {`{"number":1,"attempt":"a","echo":"match","detail":"` + LostDetail + `","claimToSendMicros":40,"answeredMicros":2100,"elapsedMicros":2150,"endedAt":"2026-11-28T12:00:00Z"}`, `{"number":1,"attempt":"b"}`},
+	} {
+		var shared SharedWords
+		_, err := BriefOf(of(kind, c.full), &shared)
+		require.NoError(t, err)
+		got, err := BriefOf(of(kind, c.sparse), &shared)
+		require.NoError(t, err)
+		want, err := BriefOf(of(kind, c.sparse), &SharedWords{})
+		require.NoError(t, err)
+		require.Equal(t, want, got, kind)
+	}
 }
 
 // someFacts are entries of one notification.

@@ -4,11 +4,13 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/lab/openapitest"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 )
@@ -80,10 +82,18 @@ func TestAPaymentOfAnOlderVersionIsFoundAsWell(t *testing.T) {
 		c.Data["endToEndId"], c.Data["cnpjInitiator"] = id, "50685362000135"
 		f.accept(c)
 	}
-	f.do("UPDATE resource SET found = NULL WHERE id = '" + old + "'")
+	const recurring = "E1234567820261128120212345678901"
+	c := change{Kind: ofb.RecurringPayment.String(), ClientID: "itp", APIVersion: "v2", Revision: 1, OccurredAt: time.Now()}
+	c.Data = openapitest.Data(ofb.RecurringPayment, "v2", ofb.ACSC, "r-1")
+	c.Data["endToEndId"], c.Data["cnpjInitiator"] = recurring, "50685362000135"
+	f.accept(c)
+	f.do("UPDATE resource SET found = NULL WHERE id = ANY('{" + old + ",r-1}')")
 	f.do("DELETE FROM find_cnpj")
 	f.seal()
 	f.fold()
+	require.Equal(t, [][]byte{store.Mark(one[[]byte](f.bench, "SELECT key FROM keyring WHERE name = 'find'"), recurring)},
+		one[[][]byte](f.bench, "SELECT array_agg(digest) FROM find_resource WHERE kind = 4 AND resource_id = 'r-1'"))
+	f.do("DELETE FROM find_resource WHERE kind = 4")
 	require.Equal(t, []string{old}, one[[]string](f.bench, "SELECT array_agg(resource_id) FROM find_resource"))
 	require.Equal(t, 1, one[int](f.bench, "SELECT count(*) FROM find_cnpj"))
 	for _, id := range []string{old, young} {

@@ -36,8 +36,12 @@ func TestPackedDocumentsAreTheBytesThatWereSent(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range texts {
-		column := pack([]byte(text))
+	columns := make([][]byte, len(texts)) // of one batch, so none is written over by the next
+	for i, text := range texts {
+		columns[i] = pack([]byte(text))
+	}
+	for i, text := range texts {
+		column := columns[i]
 		require.LessOrEqual(t, len(column), len(text))
 		document, err := Unpack(column)
 		require.NoError(t, err)

@@ -20,8 +20,8 @@ type writeRoom struct {
 // rooms are those that no batch is written in.
 var rooms = make(spares[writeRoom], mostSpares)
 
-// spares are values that are used again, which is memory for what a batch writes. A sync.Pool forgets what nobody used between two collections
-// of garbage, and at full speed there are several of these between two batches.
+// spares are values that are used again, which is memory for what a batch writes. They are never given up. A sync.Pool forgets what nobody used
+// between two collections of garbage, and at full speed there are several of these between two batches.
 type spares[T any] chan *T
 
 // mostSpares bounds each kind of spares: as many batches as are usually under way.
@@ -120,7 +120,7 @@ func (p *writePlace) grow(b []byte, n int) []byte {
 }
 
 // leftRoom makes a connection leave a room. After a message of over 1 kB is sent pgx forgets its buffer. It keeps it after a shorter one, and
-// gets back the one before; and when nothing was sent, and then the room is the connection's from now on.
+// gets back the one before. While it holds bytes that were not sent the room stays the connection's.
 type leftRoom struct {
 	room *writeRoom
 	gone bool

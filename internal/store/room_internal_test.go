@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestARoomIsLeft: after a batch the room is there for the next one, and the connection writes in a buffer that is not the room's; only when
-// the batch was not sent does it keep the room.
+// TestARoomIsLeft: after a batch the room is there for the next one, and the connection writes in a buffer that is not the room's; only while
+// it holds bytes that were not sent does it keep the room.
 func TestARoomIsLeft(t *testing.T) {
 	t.Parallel()
 	own, other := make([]byte, 0, 1024), make([]byte, 0, 1024)
@@ -18,7 +18,7 @@ func TestARoomIsLeft(t *testing.T) {
 	}{
 		"a long message: pgx forgets the room":     {func([]byte) []byte { return other }, other, true},
 		"a short message: pgx would keep the room": {func(room []byte) []byte { return room[:0] }, own, true},
-		"nothing was sent":                         {func(room []byte) []byte { return append(room, "left over"...) }, nil, false},
+		"bytes are left": {func(room []byte) []byte { return append(room, "left over"...) }, nil, false},
 	} {
 		room := &writeRoom{message: make([]byte, 0, 4096)}
 		writes, err := room.Encode(append(own, "begun"...))

@@ -9,7 +9,7 @@ import (
 	"github.com/arauto/arauto/internal/history"
 )
 
-// waitingMost bounds the memory of what waits, in bytes: two or three stretches of the sealer.
+// waitingMost bounds the memory of what waits, in bytes: some 25,000 entries of notifications that are delivered at once.
 const waitingMost = 12 << 20
 
 // waiting are entries that this process sealed and that are not folded yet: a part of the log without a hole. It saves

@@ -101,10 +101,13 @@ func (w *sealing) count(ctx context.Context, from, to int64) error {
 // misplacedSQL reads recent entries at or before a place. It names the period itself, so that each plan knows how short that is.
 var misplacedSQL = entrySelect + fmt.Sprintf("WHERE at >= now() - interval '%d s' AND xid <= $1 AND (xid, id) <= ($1, $2) LIMIT $3", int(strayWindow.Seconds()))
 
+// misplacedMost is how many recent entries are compared at once.
+const misplacedMost = 8_000
+
 // misplaced counts recent entries at or before a place that was sealed earlier. There are none, unless the clock was set
 // back or somebody put them in, so each is compared with the log.
 func (w *sealing) misplaced(ctx context.Context, upTo cursor) error {
-	entries, err := queryEntries(ctx, w.tx, misplacedSQL, upTo.xid, [16]byte(upTo.id), SealBatch)
+	entries, err := queryEntries(ctx, w.tx, misplacedSQL, upTo.xid, [16]byte(upTo.id), misplacedMost)
 	if err != nil {
 		return err
 	}
