@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -54,3 +55,22 @@ func TestAnAttemptPastItsDeadlineWritesNothing(t *testing.T) {
 	require.NotErrorIs(t, a.mayWrite(now.Add(10*time.Second)), ErrLease)
 	require.ErrorIs(t, a.mayWrite(now.Add(20*time.Second)), ErrLease)
 }
+
+// TestAPanicInAnExchangeForgetsTheContext: its end would find a connection that may be another attempt's by then.
+func TestAPanicInAnExchangeForgetsTheContext(t *testing.T) {
+	i, s := newInitiator(t), newSender(t)
+	base, err := parseBase(i.BaseURI(""))
+	require.NoError(t, err)
+	e, err := s.endpoint("client-alfa", base, time.Now())
+	require.NoError(t, err)
+	a, err := s.newAttempt(newAttempt(i.BaseURI("")))
+	require.NoError(t, err)
+	require.PanicsWithValue(t, "asked for its end", func() { _, _ = s.exchange(panicking{t.Context()}, e, a) })
+	require.NotNil(t, a.exchange.release)
+	require.False(t, a.exchange.release(), "it was released before")
+}
+
+// panicking is a context that panics when it is asked for its end, which an exchange does once it waits for that.
+type panicking struct{ context.Context }
+
+func (panicking) Err() error { panic("asked for its end") }
