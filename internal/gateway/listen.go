@@ -87,7 +87,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 	shakes := &mtls.Handshakes{Most: g.files.handshakes, PerAddress: perAddress(cfg, g.files.handshakes), MadeRoom: g.metrics.Turned.WithLabelValues("public").Inc}
 	public := g.public.Server(g.trust.ServerConfig())
 	public.Addr = cfg.Public.Addr
-	g.trust.Guard(public)
+	g.trust.Guard(public, shakes)
 	public.Handler = g.public.WaitOutside(public.Handler)
 
 	platform := api.NewServer(ops.Handler(g.ready, g.metrics.Handler()), nil, g.log)

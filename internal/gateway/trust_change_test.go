@@ -1,12 +1,14 @@
 package gateway
 
 import (
+	"context"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -319,4 +321,50 @@ func TestTheCalendarShowsOursAndWhatReceiversShowed(t *testing.T) {
 	require.Equal(t, 1.0, h.metric(`arauto_receiver_certificates{within="30"}`))
 	require.Equal(t, 0.0, h.metric(`arauto_receiver_certificates{within="1"}`))
 	require.NotContains(t, h.ops("/metrics"), `"alfa"`, "no client's name is a label")
+}
+
+// TestAConnectionIsMadeUnderTheStateOfItsHandshake: our certificate changes between the handshake of a connection and its first request, which
+// is answered and ends it, so that the next one is made under the new certificate.
+func TestAConnectionIsMadeUnderTheStateOfItsHandshake(t *testing.T) {
+	h := openAs(t, func(*house) []string { return nil })
+	h.initiator(certs.DefaultAlfa)
+	id, _ := h.change(certs.DefaultAlfa)
+	poll := h.poller(certs.DefaultAlfa)
+	shaken, changed := make(chan *tls.Conn), make(chan struct{})
+	transport := poll.client.Transport.(*http.Transport)
+	transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&tls.Dialer{Config: transport.TLSClientConfig}).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		shaken <- conn.(*tls.Conn)
+		<-changed
+		return conn, nil
+	}
+	type answer struct {
+		status int
+		err    error
+	}
+	answers := make(chan answer, 1)
+	ask := func() {
+		status, _, _, err := poll.get(id)
+		answers <- answer{status, err}
+	}
+	go ask()
+	first := <-shaken
+	next := h.leaf(h.pki.HolderServer())
+	h.replace("holder/server.pem", next.CertPEM())
+	h.until("the new certificate", func() bool { return h.g.trust.Brands[0].Server.Generation() == 2 })
+	close(changed)
+	require.Equal(t, answer{status: http.StatusOK}, <-answers)
+	go ask()
+	var second *tls.Conn
+	select {
+	case second = <-shaken:
+	case a := <-answers:
+		t.Fatalf("answered %v on a connection under the old certificate", a)
+	}
+	require.Equal(t, answer{status: http.StatusOK}, <-answers)
+	require.NotEqual(t, next.Certificate.SerialNumber, first.ConnectionState().PeerCertificates[0].SerialNumber)
+	require.Equal(t, next.Certificate.SerialNumber, second.ConnectionState().PeerCertificates[0].SerialNumber)
 }

@@ -16,14 +16,19 @@ type Handshakes struct {
 	PerAddress int    // of one source address, an IPv6 network of 64 bits counting as one; 0: no bound
 	MadeRoom   func() // told of each that was closed to make room; nil: nobody
 
+	State func() uint64 // what handshakes are made under; nil: nobody asks. Else Under must be asked of each connection that is accepted
+
 	mu  sync.Mutex
 	all *list.List // of *handshake, the oldest first
 	of  map[netip.Addr]*list.List
+
+	made sync.Map // of *tls.Conn: the State under which its handshake began
 }
 
 // handshake is one under way.
 type handshake struct {
 	conn     net.Conn
+	under    uint64 // the State when it began
 	address  netip.Addr
 	all, own *list.Element // its places; own is nil until its source is known
 	over     bool          // it ended, or made room
@@ -44,10 +49,21 @@ func (h *Handshakes) MakeRoom() bool {
 	return oldest != nil
 }
 
+// Under is the State when the handshake of an accepted connection began: what changed since may not be in it. It is told once, and is 0 of
+// other connections.
+func (h *Handshakes) Under(conn net.Conn) uint64 {
+	state, _ := h.made.LoadAndDelete(conn)
+	under, _ := state.(uint64)
+	return under
+}
+
 // begin counts a connection, and closes another one that makes room for it. A connection whose source a balancer has still to
 // name has no share of a source before name.
 func (h *Handshakes) begin(conn net.Conn, named bool) *handshake {
 	s := &handshake{conn: conn}
+	if h.State != nil {
+		s.under = h.State()
+	}
 	h.mu.Lock()
 	if h.all == nil {
 		h.all, h.of = list.New(), map[netip.Addr]*list.List{}

@@ -1,10 +1,12 @@
 package mtls_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,4 +100,32 @@ func TestANetworkOfIPv6IsOneAddress(t *testing.T) {
 	require.NotEqual(t, address("[2001:db8:1:2::7]:1"), address("[2001:db8:1:3::7]:1"))
 	require.Equal(t, address("192.0.2.1:1"), address("[::ffff:192.0.2.1]:2"))
 	require.NotEqual(t, address("192.0.2.1:1"), address("192.0.2.2:1"))
+}
+
+// TestWhatAHandshakeIsMadeUnder is told once, as it was when the handshake began; without a State nothing is kept.
+func TestWhatAHandshakeIsMadeUnder(t *testing.T) {
+	var state atomic.Uint64
+	state.Store(7)
+	for _, c := range []struct {
+		h    *mtls.Handshakes
+		want uint64
+	}{{&mtls.Handshakes{State: state.Load}, 7}, {&mtls.Handshakes{}, 0}} {
+		state.Store(7)
+		inner, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		l := c.h.Listen(inner, mtls.ServerConfig(mtlstest.HolderServer(t), mtlstest.ClientCAs(t)), nil)
+		raw, err := net.Dial("tcp", inner.Addr().String())
+		require.NoError(t, err)
+		client := tls.Client(raw, alfaConfig(t))
+		done := make(chan error, 1)
+		go func() { done <- client.HandshakeContext(t.Context()) }()
+		conn, err := l.Accept()
+		require.NoError(t, err)
+		require.NoError(t, <-done)
+		state.Store(8)
+		require.Equal(t, c.want, c.h.Under(conn))
+		require.Zero(t, c.h.Under(conn))
+		require.NoError(t, errors.Join(conn.Close(), l.Close()))
+		_ = client.Close()
+	}
 }

@@ -131,7 +131,11 @@ func (l *handshakeListener) shake(raw net.Conn, named bool, under *handshake) {
 		}
 		return
 	}
+	if l.shakes.State != nil {
+		l.shakes.made.Store(net.Conn(conn), under.under)
+	}
 	if !l.hand(accepted{conn: conn}) {
+		l.shakes.Under(conn)
 		_ = conn.Close() // nobody is left to tell
 	}
 }

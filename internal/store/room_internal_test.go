@@ -18,7 +18,7 @@ func TestARoomIsLeft(t *testing.T) {
 	}{
 		"a long message: pgx forgets the room":     {func([]byte) []byte { return other }, other, true},
 		"a short message: pgx would keep the room": {func(room []byte) []byte { return room[:0] }, own, true},
-		"bytes are left": {func(room []byte) []byte { return append(room, "left over"...) }, nil, false},
+		"a message that is left: it is not sent":   {func(room []byte) []byte { return append(room, "left over"...) }, nil, false},
 	} {
 		room := &writeRoom{message: make([]byte, 0, 4096)}
 		writes, err := room.Encode(append(own, "begun"...))

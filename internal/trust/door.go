@@ -28,7 +28,7 @@ const judgeEvery = 30 * time.Second
 
 // stay is the state of one connection.
 type stay struct {
-	generation atomic.Uint64 // under which it was judged; 0: not yet, outside its handshake
+	generation atomic.Uint64 // under which its handshake began; 0: that is not known, and its first request gives it
 	judged     atomic.Int64  // when, in nanoseconds since 1970
 }
 
@@ -49,12 +49,13 @@ func (t *Trust) ServerConfig() *tls.Config {
 	return mtls.ByServerName(configs)
 }
 
-// Guard puts the judgement of open connections before the handler of the public listener.
-func (t *Trust) Guard(server *http.Server) {
+// Guard puts the judgement of open connections before the handler of the public listener. bounds are those of its ShakeHands.
+func (t *Trust) Guard(server *http.Server, bounds *mtls.Handshakes) {
 	d := &door{next: server.Handler, callers: t.Callers, log: t.log, refused: t.observer.Refused}
 	for _, b := range t.Brands {
 		d.own = append(d.own, b.Server)
 	}
+	bounds.State = d.generation
 	counted := server.ConnContext
 	server.Handler = d
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
@@ -62,7 +63,9 @@ func (t *Trust) Guard(server *http.Server) {
 		if ok && !d.callers.IsProxy(secured.ConnectionState()) {
 			ctx = counted(ctx, conn) // a connection of the proxy carries many clients
 		}
-		return context.WithValue(ctx, stayKey{}, &stay{})
+		s := &stay{}
+		s.generation.Store(bounds.Under(conn))
+		return context.WithValue(ctx, stayKey{}, s)
 	}
 }
 
@@ -102,13 +105,19 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.next.ServeHTTP(w, r)
 }
 
-// look judges a connection at its first request, since the state may have changed during the handshake, and again when the state
-// changes or judgeEvery has passed. moved: the connection was made under an older state.
-func (d *door) look(s *stay, cs *tls.ConnectionState, now time.Time) (moved bool, err error) {
+// generation grows when anything changes that a handshake rests on.
+func (d *door) generation() uint64 {
 	generation := d.callers.Generation()
 	for _, id := range d.own {
 		generation += id.Generation()
 	}
+	return generation
+}
+
+// look judges a connection at its first request, since the state may have changed since its handshake began, and again when the state
+// changes or judgeEvery has passed. moved: the connection was made under an older state.
+func (d *door) look(s *stay, cs *tls.ConnectionState, now time.Time) (moved bool, err error) {
+	generation := d.generation()
 	before := s.generation.Load()
 	if before == generation && now.UnixNano()-s.judged.Load() < int64(judgeEvery) {
 		return false, nil
