@@ -20,9 +20,9 @@ import (
 )
 
 // What the gateway can take is made small, so that three times as much is little for any machine: so many attempts at a
-// time, each of which the receivers answer after a while. That is 80 a second.
+// time, each of which the receivers answer after a while. That is 20 a second.
 const (
-	overloadSlots = 16
+	overloadSlots = 4
 	overloadDelay = 200 * time.Millisecond
 	overloadRate  = 3 * overloadSlots * int(time.Second/overloadDelay)
 )
