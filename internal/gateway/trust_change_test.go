@@ -329,7 +329,7 @@ func TestAConnectionIsMadeUnderTheStateOfItsHandshake(t *testing.T) {
 	h := openAs(t, func(*house) []string { return nil })
 	h.initiator(certs.DefaultAlfa)
 	id, _ := h.change(certs.DefaultAlfa)
-	poll := h.poller(certs.DefaultAlfa)
+	poll, next := h.poller(certs.DefaultAlfa), h.leaf(h.pki.HolderServer())
 	shaken, changed := make(chan *tls.Conn), make(chan struct{})
 	transport := poll.client.Transport.(*http.Transport)
 	transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -350,20 +350,23 @@ func TestAConnectionIsMadeUnderTheStateOfItsHandshake(t *testing.T) {
 		status, _, _, err := poll.get(id)
 		answers <- answer{status, err}
 	}
+	dialled := func() *tls.Conn {
+		select {
+		case conn := <-shaken:
+			return conn
+		case a := <-answers:
+			t.Fatalf("answered %v without a handshake", a)
+			return nil
+		}
+	}
 	go ask()
-	first := <-shaken
-	next := h.leaf(h.pki.HolderServer())
+	first := dialled()
 	h.replace("holder/server.pem", next.CertPEM())
 	h.until("the new certificate", func() bool { return h.g.trust.Brands[0].Server.Generation() == 2 })
 	close(changed)
 	require.Equal(t, answer{status: http.StatusOK}, <-answers)
 	go ask()
-	var second *tls.Conn
-	select {
-	case second = <-shaken:
-	case a := <-answers:
-		t.Fatalf("answered %v on a connection under the old certificate", a)
-	}
+	second := dialled()
 	require.Equal(t, answer{status: http.StatusOK}, <-answers)
 	require.NotEqual(t, next.Certificate.SerialNumber, first.ConnectionState().PeerCertificates[0].SerialNumber)
 	require.Equal(t, next.Certificate.SerialNumber, second.ConnectionState().PeerCertificates[0].SerialNumber)

@@ -17,6 +17,12 @@ func ParseCRLs(content []byte) (int, error) {
 	return len(lists), err
 }
 
+// Kept is how many connections it knows the State of.
+func (h *Handshakes) Kept() (n int) {
+	h.made.Range(func(any, any) bool { n++; return true })
+	return n
+}
+
 // AddressOf is what shares of handshakes belong to.
 var AddressOf = addressOf
 

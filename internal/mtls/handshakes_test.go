@@ -102,7 +102,7 @@ func TestANetworkOfIPv6IsOneAddress(t *testing.T) {
 	require.NotEqual(t, address("192.0.2.1:1"), address("192.0.2.2:1"))
 }
 
-// TestWhatAHandshakeIsMadeUnder is told once, as it was when the handshake began; without a State nothing is kept.
+// TestWhatAHandshakeIsMadeUnder is told once, as it was when the handshake began. Nothing is kept of a connection that nobody accepted, nor without a State.
 func TestWhatAHandshakeIsMadeUnder(t *testing.T) {
 	var state atomic.Uint64
 	state.Store(7)
@@ -117,15 +117,21 @@ func TestWhatAHandshakeIsMadeUnder(t *testing.T) {
 		raw, err := net.Dial("tcp", inner.Addr().String())
 		require.NoError(t, err)
 		client := tls.Client(raw, alfaConfig(t))
-		done := make(chan error, 1)
-		go func() { done <- client.HandshakeContext(t.Context()) }()
-		conn, err := l.Accept()
-		require.NoError(t, err)
-		require.NoError(t, <-done)
+		accepted := make(chan net.Conn, 1)
+		go func() {
+			conn, _ := l.Accept() // an error is that of the handshake
+			accepted <- conn
+		}()
+		require.NoError(t, client.HandshakeContext(t.Context()))
+		conn := <-accepted
 		state.Store(8)
 		require.Equal(t, c.want, c.h.Under(conn))
 		require.Zero(t, c.h.Under(conn))
-		require.NoError(t, errors.Join(conn.Close(), l.Close()))
-		_ = client.Close()
+		require.NoError(t, conn.Close())
+		other, err := tls.Dial("tcp", inner.Addr().String(), alfaConfig(t)) // which nobody accepts
+		require.NoError(t, err)
+		require.NoError(t, l.Close())
+		require.Zero(t, c.h.Kept())
+		_ = errors.Join(client.Close(), other.Close())
 	}
 }

@@ -132,7 +132,7 @@ func (l *handshakeListener) shake(raw net.Conn, named bool, under *handshake) {
 		return
 	}
 	if l.shakes.State != nil {
-		l.shakes.made.Store(net.Conn(conn), under.under)
+		l.shakes.made.Store(conn, under.under)
 	}
 	if !l.hand(accepted{conn: conn}) {
 		l.shakes.Under(conn)

@@ -13,7 +13,7 @@ import (
 )
 
 // door stands before the public listener's handler. It judges the certificate of an open connection again when authorities or lists
-// change, and every judgeEvery. It ends a connection that was made under an older state after its current request. A request
+// change, and every judgeEvery. If these or our certificate changed since its handshake began, it ends after its current request. A request
 // through the bank's proxy gets the initiator's certificate (security §4.6).
 type door struct {
 	next    http.Handler
