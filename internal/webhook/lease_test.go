@@ -24,6 +24,18 @@ func TestAClaimWithoutRoomForAnAttemptIsNotSent(t *testing.T) {
 	require.Equal(t, notice.OutcomeDelivered, r.Outcome)
 }
 
+// prepared is an attempt that is about to begin, and its endpoint.
+func prepared(t *testing.T, s *Sender, uri string) (*endpoint, *attempt) {
+	t.Helper()
+	base, err := parseBase(uri)
+	require.NoError(t, err)
+	e, err := s.endpoint("client-alfa", base, time.Now())
+	require.NoError(t, err)
+	a, err := s.newAttempt(newAttempt(uri))
+	require.NoError(t, err)
+	return e, a
+}
+
 // A replica may be stopped at any point between the claim and the write. Only the check at the write itself sees all
 // of it, so it is tested with an attempt whose lease is over while everything above still believes in it.
 func TestAReplicaThatWakesAfterItsLeaseSendsNothing(t *testing.T) {
@@ -33,14 +45,9 @@ func TestAReplicaThatWakesAfterItsLeaseSendsNothing(t *testing.T) {
 			send(t, s, i.BaseURI(""))
 		}
 		before := len(i.Requests())
-		base, err := parseBase(i.BaseURI(""))
-		require.NoError(t, err)
-		e, err := s.endpoint("client-alfa", base, time.Now())
-		require.NoError(t, err)
-		a, err := s.newAttempt(newAttempt(i.BaseURI("")))
-		require.NoError(t, err)
+		e, a := prepared(t, s, i.BaseURI(""))
 		a.leaseEnd = a.start.Add(-time.Millisecond)
-		_, err = s.exchange(t.Context(), e, a)
+		_, err := s.exchange(t.Context(), e, a)
 		require.ErrorIs(t, err, ErrLease)
 		require.Len(t, i.Requests(), before)
 	}
@@ -59,12 +66,7 @@ func TestAnAttemptPastItsDeadlineWritesNothing(t *testing.T) {
 // TestAPanicInAnExchangeForgetsTheContext: its end would find a connection that may be another attempt's by then.
 func TestAPanicInAnExchangeForgetsTheContext(t *testing.T) {
 	i, s := newInitiator(t), newSender(t)
-	base, err := parseBase(i.BaseURI(""))
-	require.NoError(t, err)
-	e, err := s.endpoint("client-alfa", base, time.Now())
-	require.NoError(t, err)
-	a, err := s.newAttempt(newAttempt(i.BaseURI("")))
-	require.NoError(t, err)
+	e, a := prepared(t, s, i.BaseURI(""))
 	require.PanicsWithValue(t, "asked for its end", func() { _, _ = s.exchange(panicking{t.Context()}, e, a) })
 	require.NotNil(t, a.exchange.release)
 	require.False(t, a.exchange.release(), "it was released before")
