@@ -370,4 +370,11 @@ func TestAConnectionIsMadeUnderTheStateOfItsHandshake(t *testing.T) {
 	require.Equal(t, answer{status: http.StatusOK}, <-answers)
 	require.NotEqual(t, next.Certificate.SerialNumber, first.ConnectionState().PeerCertificates[0].SerialNumber)
 	require.Equal(t, next.Certificate.SerialNumber, second.ConnectionState().PeerCertificates[0].SerialNumber)
+	go ask()
+	select {
+	case <-shaken:
+		t.Fatal("a connection of which nothing changed was ended")
+	case a := <-answers:
+		require.Equal(t, answer{status: http.StatusOK}, a)
+	}
 }

@@ -105,11 +105,15 @@ func TestANetworkOfIPv6IsOneAddress(t *testing.T) {
 // TestWhatAHandshakeIsMadeUnder is told once, as it was when the handshake began. Nothing is kept of a connection that nobody accepted, nor without a State.
 func TestWhatAHandshakeIsMadeUnder(t *testing.T) {
 	var state atomic.Uint64
-	state.Store(7)
+	read := make(chan struct{}, 2) // one for each connection
+	told := func() uint64 {
+		defer func() { read <- struct{}{} }()
+		return state.Load()
+	}
 	for _, c := range []struct {
 		h    *mtls.Handshakes
 		want uint64
-	}{{&mtls.Handshakes{State: state.Load}, 7}, {&mtls.Handshakes{}, 0}} {
+	}{{&mtls.Handshakes{State: told}, 7}, {&mtls.Handshakes{}, 0}} {
 		state.Store(7)
 		inner, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
@@ -117,6 +121,10 @@ func TestWhatAHandshakeIsMadeUnder(t *testing.T) {
 		raw, err := net.Dial("tcp", inner.Addr().String())
 		require.NoError(t, err)
 		client := tls.Client(raw, alfaConfig(t))
+		if c.h.State != nil {
+			<-read // the connection is there, and nothing of its handshake
+			state.Store(8)
+		}
 		accepted := make(chan net.Conn, 1)
 		go func() {
 			conn, _ := l.Accept() // an error is that of the handshake
@@ -124,7 +132,6 @@ func TestWhatAHandshakeIsMadeUnder(t *testing.T) {
 		}()
 		require.NoError(t, client.HandshakeContext(t.Context()))
 		conn := <-accepted
-		state.Store(8)
 		require.Equal(t, c.want, c.h.Under(conn))
 		require.Zero(t, c.h.Under(conn))
 		require.NoError(t, conn.Close())

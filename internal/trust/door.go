@@ -28,8 +28,8 @@ const judgeEvery = 30 * time.Second
 
 // stay is the state of one connection.
 type stay struct {
-	generation atomic.Uint64 // under which its handshake began; 0: that is not known, and its first request gives it
-	judged     atomic.Int64  // when, in nanoseconds since 1970
+	generation uint64       // under which its handshake began
+	judged     atomic.Int64 // when, in nanoseconds since 1970
 }
 
 type stayKey struct{}
@@ -63,9 +63,7 @@ func (t *Trust) Guard(server *http.Server, bounds *mtls.Handshakes) {
 		if ok && !d.callers.IsProxy(secured.ConnectionState()) {
 			ctx = counted(ctx, conn) // a connection of the proxy carries many clients
 		}
-		s := &stay{}
-		s.generation.Store(bounds.Under(conn))
-		return context.WithValue(ctx, stayKey{}, s)
+		return context.WithValue(ctx, stayKey{}, &stay{generation: bounds.Under(conn)})
 	}
 }
 
@@ -117,18 +115,13 @@ func (d *door) generation() uint64 {
 // look judges a connection at its first request, since the state may have changed since its handshake began, and again when the state
 // changes or judgeEvery has passed. moved: the connection was made under an older state.
 func (d *door) look(s *stay, cs *tls.ConnectionState, now time.Time) (moved bool, err error) {
-	generation := d.generation()
-	before := s.generation.Load()
-	if before == generation && now.UnixNano()-s.judged.Load() < int64(judgeEvery) {
+	moved = s.generation != d.generation()
+	if !moved && now.UnixNano()-s.judged.Load() < int64(judgeEvery) {
 		return false, nil
 	}
 	if err := d.callers.Judge(*cs); err != nil {
 		return false, err
 	}
 	s.judged.Store(now.UnixNano())
-	if before == 0 {
-		s.generation.Store(generation)
-		return false, nil
-	}
-	return before != generation, nil
+	return moved, nil
 }
