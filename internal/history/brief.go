@@ -26,12 +26,13 @@ type Brief struct {
 	Client       notice.ClientID
 	ResourceKind ofb.Kind
 	Altered      bool // it is not what was sealed
-	First        bool // of a change: its resource had no state before
+	First        bool // of a change: it made its resource
 	Begins       bool // an attempt began with it: it is the attempt's entry, or that of a change which records attempt 1 as well
 	Number       int8
 	ResourceID   string
 	Outcome      notice.Outcome
 	Closes       notice.State
+	System       string // of a change that made its resource: replica and version that took it in
 
 	told any // *madeTold, *attemptTold, *endTold, *PollTold; of a change that is not told its ofb.Silence; of a refusal how often, int64; or nil
 }
@@ -76,7 +77,7 @@ func (b *Brief) Key() notice.Key { return notice.Key{Kind: b.ResourceKind, ID: b
 
 // Size is about how many bytes of memory it takes.
 func (b *Brief) Size() int {
-	size := 200 + len(b.ResourceID)
+	size := 216 + len(b.ResourceID)
 	switch b.told.(type) {
 	case *madeTold:
 		size += 360
@@ -173,7 +174,9 @@ func (b *Brief) change(e *audit.Entry, w *SharedWords) error {
 	if err := c.read(e.Facts); err != nil {
 		return err
 	}
-	b.First = e.Kind == FactChange && c.From == ""
+	if b.First = e.Kind == FactChange && b.Outcome == notice.Outcome(notice.Applied) && c.From == ""; b.First {
+		b.System = w.one(c.System)
+	}
 	if b.Notification.IsZero() {
 		b.told = ofb.Silence(w.one(string(c.Reason)))
 		return nil

@@ -2,6 +2,7 @@ package auditlog
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -24,6 +25,20 @@ const pushMost = 5000
 type pushes struct {
 	entries int64
 	known   map[notice.Key]*pushed
+}
+
+// at is what is known at a position of the log. When too many are known, those go of which no notification waits, or else all.
+func (p *pushes) at(entries int64) *pushes {
+	if p == nil || p.known == nil || p.entries != entries {
+		return &pushes{entries: entries, known: map[notice.Key]*pushed{}}
+	}
+	if len(p.known) > pushMost {
+		maps.DeleteFunc(p.known, func(_ notice.Key, of *pushed) bool { return len(of.open) == 0 })
+	}
+	if len(p.known) > pushMost {
+		clear(p.known)
+	}
+	return p
 }
 
 // pushed is how the notifications about one resource stand.
@@ -59,9 +74,7 @@ func keyOf(e *audit.Entry) notice.Key {
 
 // asked goes through a stretch in the order of the log. earlier are the entries of notifications that it goes on with.
 func (f *folding) asked(ctx context.Context, s *stretchOfLog, earlier []history.Brief) (*pushesAsked, error) {
-	if f.push == nil || f.push.known == nil || f.push.entries != f.gen.entries || len(f.push.known) > pushMost {
-		f.push = &pushes{entries: f.gen.entries, known: map[notice.Key]*pushed{}}
-	}
+	f.push = f.push.at(f.gen.entries)
 	if err := f.meet(ctx, s, earlier); err != nil {
 		return nil, err
 	}
@@ -76,25 +89,41 @@ func (f *folding) asked(ctx context.Context, s *stretchOfLog, earlier []history.
 }
 
 // meet reads how resources stood before a stretch that are asked for in it, or that have an attempt which ends in it and
-// began before. Of notifications that the stretch makes it reads nothing, and those that the stretch goes on with are in there already.
+// began before. Of resources and notifications that the stretch makes it reads nothing, and those that the stretch goes on with are in there
+// already. Resources that the stretch makes are known from there on when their notification waits at its end.
 func (f *folding) meet(ctx context.Context, s *stretchOfLog, there []history.Brief) error {
-	began := map[notice.ID]bool{}
+	began, young, waits := map[notice.ID]bool{}, map[notice.Key]bool{}, map[notice.ID]notice.Key{}
 	var fresh []notice.Key
-	note := func(e *history.Brief) {
-		if k := e.Key(); f.push.known[k] == nil {
+	know := func(k notice.Key) {
+		if f.push.known[k] == nil {
 			f.push.known[k] = &pushed{open: map[notice.ID]*openPush{}}
-			fresh = append(fresh, k)
+			if !young[k] {
+				fresh = append(fresh, k)
+			}
 		}
 	}
 	for i := range s.entries {
-		switch e := &s.entries[i]; {
+		e := &s.entries[i]
+		if e.First && !e.Altered && e.XID > s.from.xid { // the stretch has the whole transaction, and the log nothing of the resource before it
+			young[e.Key()] = true
+			if e.Announces() {
+				waits[e.Notification] = e.Key()
+			}
+		}
+		if e.Closes != "" {
+			delete(waits, e.Notification)
+		}
+		switch {
 		case isAsked(e):
-			note(e)
+			know(e.Key())
 		case e.Begins:
 			began[e.Notification] = true
 		case e.Kind == history.FactResult && e.Closes != "" && !began[e.Notification]:
-			note(e)
+			know(e.Key())
 		}
+	}
+	for _, k := range waits {
+		know(k)
 	}
 	if len(fresh) == 0 {
 		return nil
