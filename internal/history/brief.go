@@ -32,7 +32,6 @@ type Brief struct {
 	ResourceID   string
 	Outcome      notice.Outcome
 	Closes       notice.State
-	System       string // of a change that made its resource: replica and version that took it in
 
 	told any // *madeTold, *attemptTold, *endTold, *PollTold; of a change that is not told its ofb.Silence; of a refusal how often, int64; or nil
 }
@@ -77,7 +76,7 @@ func (b *Brief) Key() notice.Key { return notice.Key{Kind: b.ResourceKind, ID: b
 
 // Size is about how many bytes of memory it takes.
 func (b *Brief) Size() int {
-	size := 216 + len(b.ResourceID)
+	size := 200 + len(b.ResourceID)
 	switch b.told.(type) {
 	case *madeTold:
 		size += 360
@@ -174,9 +173,7 @@ func (b *Brief) change(e *audit.Entry, w *SharedWords) error {
 	if err := c.read(e.Facts); err != nil {
 		return err
 	}
-	if b.First = e.Kind == FactChange && b.Outcome == notice.Outcome(notice.Applied) && c.From == ""; b.First {
-		b.System = w.one(c.System)
-	}
+	b.First = e.Kind == FactChange && b.Outcome == notice.Outcome(notice.Applied) && c.From == ""
 	if b.Notification.IsZero() {
 		b.told = ofb.Silence(w.one(string(c.Reason)))
 		return nil

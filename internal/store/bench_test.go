@@ -49,11 +49,6 @@ func replicaOf(t *testing.T, url string, timers ...ofb.Kind) *world {
 	return &world{t: t, store: s, log: auditlog.New(s.Access()), intake: in}
 }
 
-// becomesLater makes what is there the work of another version than the log's.
-func (w *world) becomesLater() {
-	w.log = auditlog.New(store.Access{Query: w.store.Access().Query, System: "test 1"})
-}
-
 // do executes as the owner.
 func (b *bench) do(statement string, args ...any) {
 	b.t.Helper()

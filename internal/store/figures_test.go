@@ -474,6 +474,25 @@ func TestPollsStandToPushes(t *testing.T) {
 	}
 }
 
+// TestAResourceThatTheFoldSawMadeIsNotReadAgain: neither when its attempt ends in the next stretch, nor when it is asked for.
+func TestAResourceThatTheFoldSawMadeIsNotReadAgain(t *testing.T) {
+	f := newFigured(t)
+	f.register("itp", "https://itp.example/hook")
+	attempts := f.fly(20*time.Second, "p", "asked")
+	f.seal()
+	f.fold()
+	f.do("SET session_replication_role = replica")
+	f.do("DELETE FROM entry WHERE kind = 'change'")
+	f.do("SET session_replication_role = origin")
+	f.query("itp", "asked", 200)
+	f.sent(notice.OutcomeDelivered, time.Millisecond, 0, attempts...)
+	f.seal()
+	f.fold()
+	s, _ := f.read("itp")
+	require.Equal(t, []int64{1, 1}, []int64{s.Fetched, s.Ignored})
+	require.Equal(t, []int64{0, 1, 0}, []int64{s.Polls.Without, s.Polls.Before, s.Polls.After})
+}
+
 // TestAReceiptIsNoQueryForItsResource: who asked for the proof of an attempt has not asked for the resource, in any cut of the log.
 func TestAReceiptIsNoQueryForItsResource(t *testing.T) {
 	for name, cut := range map[string]func(*figured){

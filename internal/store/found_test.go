@@ -90,7 +90,6 @@ func TestAPaymentOfAnOlderVersionIsFoundAsWell(t *testing.T) {
 	f.do("UPDATE resource SET found = NULL WHERE id = ANY('{" + old + ",r-1}')")
 	f.do("DELETE FROM find_cnpj")
 	f.seal()
-	f.becomesLater()
 	f.fold()
 	require.Equal(t, [][]byte{store.Mark(one[[]byte](f.bench, "SELECT key FROM keyring WHERE name = 'find'"), recurring)},
 		one[[][]byte](f.bench, "SELECT array_agg(digest) FROM find_resource WHERE kind = 4 AND resource_id = 'r-1'"))
@@ -102,17 +101,4 @@ func TestAPaymentOfAnOlderVersionIsFoundAsWell(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, found.Hits, history.Hit{Type: history.HitEndToEnd, ID: id, Kind: ofb.PixPayment, ResourceID: id, Client: "itp"})
 	}
-}
-
-// TestTheFoldReadsNoPaymentOfItsOwnVersion: its replicas write what a payment is found by.
-func TestTheFoldReadsNoPaymentOfItsOwnVersion(t *testing.T) {
-	f := newFigured(t)
-	f.register("itp", "https://itp.example/hook")
-	c := payment("itp", "p", 1, "ACSC")
-	c.Data["endToEndId"] = "E1234567820261128120012345678901"
-	f.accept(c)
-	f.do("UPDATE resource SET found = NULL")
-	f.seal()
-	f.fold()
-	require.Zero(t, one[int](f.bench, "SELECT count(*) FROM find_resource"))
 }

@@ -81,7 +81,6 @@ func TestEveryReaderReadsBothForms(t *testing.T) {
 	require.Equal(t, 2, one[int](b.bench, "SELECT count(*) FROM resource WHERE found <> ''"), "found by their end-to-end ids")
 	b.do("UPDATE resource SET found = NULL") // as a replica of the version before leaves it
 	b.seal()
-	b.becomesLater()
 	folded, err := b.log.Fold(t.Context())
 	require.NoError(t, err)
 	require.False(t, folded.Busy || folded.More)

@@ -75,7 +75,7 @@ func (l *Log) foldIn(ctx context.Context, tx pgx.Tx) (out FoldStep, err error) {
 		return out, err
 	}
 	f := folding{db: tx, still: &l.still, gen: g, push: l.push, begun: l.begun}
-	if err := f.learnWith(ctx, versionOf(l.system)); err != nil {
+	if err := f.learnWith(ctx); err != nil {
 		return out, err
 	}
 	out, err = f.step(ctx, &l.waits)
@@ -94,11 +94,9 @@ type folding struct {
 	db    pgx.Tx
 	still *idlePeriods
 	gen   generation
+	key   []byte // of digests; nil: nothing is learned
 	push  *pushes
 	begun *begun
-
-	key     []byte // of digests; nil: nothing is learned
-	version string // learnWith
 
 	timings []timing.Timing // of judge
 }

@@ -20,25 +20,25 @@ import (
 // pushMost bounds the resources that are remembered from one fold to the next.
 const pushMost = 5000
 
-// pushes are how resources stand that initiators ask for, as of a position of the log. They save reading the history of a
-// resource that is asked for again and again. The zero value knows none.
+// pushes are how resources stand, as of a position of the log: those that initiators ask for, often again and again, and those of which a
+// notification is open or was. They save reading their history. An entry that somebody altered since counts as it was, as with begun.
 type pushes struct {
 	entries int64
 	known   map[notice.Key]*pushed
 }
 
-// at is what is known at a position of the log. When too many are known, those go of which no notification waits, or else all.
+// at is what is known at a position of the log. When too many are known, those without an open notification are forgotten; if too many are left,
+// all are.
 func (p *pushes) at(entries int64) *pushes {
-	if p == nil || p.known == nil || p.entries != entries {
-		return &pushes{entries: entries, known: map[notice.Key]*pushed{}}
+	if p != nil && p.entries == entries {
+		if len(p.known) > pushMost {
+			maps.DeleteFunc(p.known, func(_ notice.Key, of *pushed) bool { return len(of.open) == 0 })
+		}
+		if len(p.known) <= pushMost {
+			return p
+		}
 	}
-	if len(p.known) > pushMost {
-		maps.DeleteFunc(p.known, func(_ notice.Key, of *pushed) bool { return len(of.open) == 0 })
-	}
-	if len(p.known) > pushMost {
-		clear(p.known)
-	}
-	return p
+	return &pushes{entries: entries, known: map[notice.Key]*pushed{}}
 }
 
 // pushed is how the notifications about one resource stand.
@@ -90,9 +90,10 @@ func (f *folding) asked(ctx context.Context, s *stretchOfLog, earlier []history.
 
 // meet reads how resources stood before a stretch that are asked for in it, or that have an attempt which ends in it and
 // began before. Of resources and notifications that the stretch makes it reads nothing, and those that the stretch goes on with are in there
-// already. Resources that the stretch makes are known from there on when their notification waits at its end.
+// already. A resource that the stretch makes is remembered when the notification of the change that made it is still open at the end, as long as
+// there is room.
 func (f *folding) meet(ctx context.Context, s *stretchOfLog, there []history.Brief) error {
-	began, young, waits := map[notice.ID]bool{}, map[notice.Key]bool{}, map[notice.ID]notice.Key{}
+	began, young, open := map[notice.ID]bool{}, map[notice.Key]bool{}, map[notice.ID]notice.Key{}
 	var fresh []notice.Key
 	know := func(k notice.Key) {
 		if f.push.known[k] == nil {
@@ -104,14 +105,14 @@ func (f *folding) meet(ctx context.Context, s *stretchOfLog, there []history.Bri
 	}
 	for i := range s.entries {
 		e := &s.entries[i]
-		if e.First && !e.Altered && e.XID > s.from.xid { // the stretch has the whole transaction, and the log nothing of the resource before it
+		if e.First && !e.Altered && e.XID > s.from.xid { // the stretch has the whole transaction, before which the log has no change of the resource
 			young[e.Key()] = true
 			if e.Announces() {
-				waits[e.Notification] = e.Key()
+				open[e.Notification] = e.Key()
 			}
 		}
 		if e.Closes != "" {
-			delete(waits, e.Notification)
+			delete(open, e.Notification)
 		}
 		switch {
 		case isAsked(e):
@@ -122,8 +123,10 @@ func (f *folding) meet(ctx context.Context, s *stretchOfLog, there []history.Bri
 			know(e.Key())
 		}
 	}
-	for _, k := range waits {
-		know(k)
+	for _, k := range open {
+		if len(f.push.known) < pushMost {
+			know(k)
+		}
 	}
 	if len(fresh) == 0 {
 		return nil

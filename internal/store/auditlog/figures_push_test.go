@@ -9,8 +9,8 @@ import (
 	"github.com/arauto/arauto/internal/notice"
 )
 
-// TestOfTooManyResourcesThoseThatWaitAreRemembered: the next stretches end their notifications.
-func TestOfTooManyResourcesThoseThatWaitAreRemembered(t *testing.T) {
+// TestOfTooManyResourcesThoseWithAnOpenNotificationAreRemembered: the next stretches end them.
+func TestOfTooManyResourcesThoseWithAnOpenNotificationAreRemembered(t *testing.T) {
 	var p *pushes
 	p = p.at(7)
 	key := func(n int) notice.Key { return notice.Key{ID: strconv.Itoa(n)} }
@@ -22,9 +22,9 @@ func TestOfTooManyResourcesThoseThatWaitAreRemembered(t *testing.T) {
 	require.Empty(t, p.at(8).known, "of another position")
 	p.known[key(pushMost)] = &pushed{}
 	require.Len(t, p.at(7).known, 1)
-	require.Contains(t, p.known, key(0))
+	require.Contains(t, p.at(7).known, key(0))
 	for n := range pushMost + 1 {
 		p.known[key(n)] = &pushed{open: map[notice.ID]*openPush{{1}: {}}}
 	}
-	require.Empty(t, p.at(7).known, "all wait")
+	require.Empty(t, p.at(7).known, "all are open")
 }

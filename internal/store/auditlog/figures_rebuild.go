@@ -158,7 +158,7 @@ func (r *rebuilding) step(ctx context.Context, tx pgx.Tx) (bool, error) {
 func (r *rebuilding) replace(ctx context.Context, tx pgx.Tx, used generation) error {
 	for used.entries < r.gen.entries {
 		f := folding{db: tx, still: &idlePeriods{}, gen: used}
-		if err := f.learnWith(ctx, ""); err != nil {
+		if err := f.learnWith(ctx); err != nil {
 			return err
 		}
 		out, err := f.step(ctx, nil)

@@ -192,23 +192,19 @@ func (f *idSearch) cnpj(ctx context.Context) error {
 		})
 }
 
-// learnWith makes the fold keep what payments are found by. A version, where it is known, is that of this process.
-func (f *folding) learnWith(ctx context.Context, version string) (err error) {
-	f.version = version
+// learnWith makes the fold keep what payments are found by.
+func (f *folding) learnWith(ctx context.Context) (err error) {
 	f.key, err = findKey(ctx, f.db)
 	return err
 }
 
 // learn keeps what payments are found by that are new in a stretch and that a replica of an older version took in: others have it in their
-// resource, those of this version for certain. A document without such a member, or one that cannot be read, is passed over; later documents
-// of the same payment are not read.
+// resource. A document without such a member, or one that cannot be read, is passed over; later documents of the same payment are not read.
 func (f *folding) learn(ctx context.Context, entries []history.Brief) error {
 	var kinds []int16
 	var ids []string
 	for i := range entries {
-		e := &entries[i]
-		known := f.version != "" && versionOf(e.System) == f.version && !e.Altered
-		if e.First && !known && history.HitTypeOf(e.ResourceKind) == history.HitPayment {
+		if e := &entries[i]; e.First && history.HitTypeOf(e.ResourceKind) == history.HitPayment {
 			kinds, ids = append(kinds, int16(e.ResourceKind)), append(ids, e.ResourceID)
 		}
 	}
@@ -222,9 +218,6 @@ func (f *folding) learn(ctx context.Context, entries []history.Brief) error {
 	}
 	return learned.write(ctx, f.db)
 }
-
-// versionOf is the version of a system, which is a replica and its version.
-func versionOf(system string) string { return system[strings.LastIndexByte(system, ' ')+1:] }
 
 // learnPage is how many documents are read at once.
 const learnPage = 1000
