@@ -155,9 +155,10 @@ func TestMonthsAreMadeAheadOnce(t *testing.T) {
 	b := newBench(t)
 	const months = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'entry'::regclass"
 	require.Equal(t, 5, one[int](b, months), "the migration made the last month, the present one, and three ahead")
-	_, err := b.store.MakeHistory(t.Context(), 3) // a month may have begun since the migration
-	require.NoError(t, err)
 	made, err := b.store.MakeHistory(t.Context(), 3)
+	require.NoError(t, err)
+	require.LessOrEqual(t, made, 1, "a month may have begun since the migration")
+	made, err = b.store.MakeHistory(t.Context(), 3)
 	require.NoError(t, err)
 	require.Zero(t, made, "they are there")
 	made, err = b.store.MakeHistory(t.Context(), 5)
