@@ -417,10 +417,13 @@ func TestWhatFlightsReadIsByIndex(t *testing.T) {
 	do("PREPARE flights (uuid[]) AS " + store.LockFlights)
 	do("PREPARE late (int, bigint) AS " + store.LockLost)
 	do("PREPARE lost (bigint[], timestamptz, timestamptz, interval) AS " + store.FindLost)
+	do("PREPARE settle (uuid[], uuid[], text[], boolean[], bigint[], bigint[], text[], text[], smallint[], text[], smallint[], text[], uuid[], timestamptz[], boolean[], uuid[]) AS " + store.SettleSQL)
 	for _, c := range []struct{ set, execute, index string }{
 		{"SELECT", "flights (NULL)", "Index Scan using flight_pkey"},
 		{"SELECT", "late (8, 1)", "Index Scan using flight_lease"},
 		{store.PlanFindLost, "lost ('{1,2}', now(), now(), '15 s')", "notification_id_idx"},
+		{store.PlanFindLost, "lost ('{1,2}', now(), now(), '15 s')", "Index Cond: (xid = ANY"},
+		{"SELECT", "settle ('{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')", "Index Cond: (notification_id = ANY"},
 	} {
 		do("BEGIN")
 		do(c.set)

@@ -40,19 +40,17 @@ const (
 // another attempt follows or -1, $7 facts without their last brace, $8 client, $9 kind, $10 resource, $11 number, $12 private text, $13 flight,
 // $14 started at, $15 late, $16 id of the entry.
 var settleSQL = `
-WITH done AS MATERIALIZED (
-  SELECT d.*, now() - d.ago * interval '1 microsecond' AS ended_at
-  FROM ` + rowsOf("id uuid", "token uuid", "outcome text", "delivered boolean", "ago bigint", "gap bigint", "facts text", "client_id text",
-	"kind smallint", "resource_id text", "number smallint", "private text", "flight uuid", "started_at timestamptz", "late boolean",
-	"entry uuid") + ` AS d
+WITH stored AS MATERIALIZED (
+  SELECT e.notification_id, e.facts->>'attempt' AS attempt FROM entry e WHERE e.notification_id = ANY ($1::uuid[]) AND e.kind = 'result'
+    AND e.at BETWEEN (SELECT min(at) FROM unnest($14::timestamptz[]) AS at) - interval '1 day' AND now() + interval '1 day'
 ), seen AS MATERIALIZED (
   SELECT d.*, coalesce(q.created_at, d.started_at) AS created_at, d.ended_at + d.gap * interval '1 microsecond' AS next_at, c.facts AS change, f.unsettled,
-    q.id IS NOT NULL OR f.unsettled IS NOT NULL AND NOT EXISTS (
-      SELECT FROM entry e WHERE e.notification_id = d.id AND e.at BETWEEN d.started_at - interval '1 day' AND now() + interval '1 day'
-        AND e.kind = 'result' AND e.facts->>'attempt' = d.token::text) AS ours,
+    q.id IS NOT NULL OR f.unsettled IS NOT NULL AND NOT EXISTS (SELECT FROM stored s WHERE s.notification_id = d.id AND s.attempt = d.token::text) AS ours,
     d.delivered OR d.gap < 0 OR coalesce(NOT i.push OR i.push_epoch <> coalesce(q.push_epoch, (c.facts->>'pushEpoch')::bigint), true) AS over,
     CASE WHEN d.delivered THEN 'delivered' WHEN d.gap < 0 THEN 'exhausted' ELSE 'cancelled' END AS closes
-  FROM done d
+  FROM (SELECT d.*, now() - d.ago * interval '1 microsecond' AS ended_at FROM ` + rowsOf("id uuid", "token uuid", "outcome text", "delivered boolean", "ago bigint", "gap bigint", "facts text", "client_id text",
+	"kind smallint", "resource_id text", "number smallint", "private text", "flight uuid", "started_at timestamptz", "late boolean",
+	"entry uuid") + ` AS d) d
   LEFT JOIN LATERAL (
     SELECT id, push_epoch, created_at FROM queue WHERE id = CASE WHEN d.flight IS NULL THEN d.id END AND token IS NOT DISTINCT FROM d.token OFFSET 0) q ON true
   LEFT JOIN LATERAL (SELECT unsettled FROM flight WHERE id = d.flight OFFSET 0) f ON true
