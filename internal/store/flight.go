@@ -25,8 +25,7 @@ const lockLost = `SELECT id, xid, lease_until, unsettled FROM flight
 WHERE lease_until < now() AND lease_until >= now() - $2::bigint * interval '1 microsecond' ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED`
 
 // findLost finds the members of locked flights that have no result. It is a statement after lockLost, so that it sees the
-// results of the transactions that held the locks before. It reads pages that entry_xid does not sum up yet once, not once for
-// each flight.
+// results of the transactions that held the locks before.
 //
 // An attempt that stands in the entry of its change is never late. A lease lasts 10 minutes at most. $1 xids of the flights,
 // $2 earliest and $3 latest lease_until, $4 timeout. Columns as in lostPlaces.
@@ -37,8 +36,8 @@ FROM entry a
 WHERE a.xid = ANY($1::bigint[]) AND ` + BeginsFirst + ` AND a.at BETWEEN $2::timestamptz - interval '11 minutes' AND $3::timestamptz
   AND (SELECT true FROM entry r WHERE r.notification_id = a.notification_id AND r.kind = 'result' AND r.number = 1 LIMIT 1) IS NULL -- no join: each is one probe`
 
-// planFindLost plans what follows in a transaction by its values: entry_xid is a BRIN index, which a hot session does not use.
-const planFindLost = "SELECT set_config('enable_bitmapscan', 'on', true), set_config('plan_cache_mode', 'force_custom_plan', true)"
+// planFindLost plans what follows in a transaction by its values.
+const planFindLost = "SET LOCAL plan_cache_mode = force_custom_plan"
 
 // lost is an attempt of a flight whose lease ran out, and for how many microseconds its time-out has been over.
 type lost struct {

@@ -100,7 +100,7 @@
 //	BEGIN
 //	SELECT id, xid FROM flight WHERE lease_until < now() ORDER BY lease_until LIMIT … FOR UPDATE SKIP LOCKED
 //	SELECT … FROM queue WHERE token IS NOT NULL AND lease_until < now() … FOR UPDATE SKIP LOCKED
-//	(a new statement) attempts with these xid (entry_xid) that have no result; the rows of the queue
+//	(a new statement) attempts with these xid (entry_order) that have no result; the rows of the queue
 //	INSERT result, outcome unknown, ended_at = started_at + time-out
 //	third, or registration ended: DELETE the queue row, closes
 //	else: due_at = ended_at + gap: INSERT queue (attempts 1), or UPDATE … token = NULL
