@@ -1,12 +1,7 @@
 package bench
 
 import (
-	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"net/http"
-	"sync"
 	"testing"
 	"time"
 )
@@ -15,36 +10,10 @@ import (
 func BenchmarkLimitBarePOST(b *testing.B) {
 	machine(b)
 	w := open(b)
-	leaf, err := w.stage.PKI.Issue(w.stage.PKI.HolderBRCAC())
-	if err != nil {
-		b.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(w.stage.PKI.Root.Certificate)
-	client := &http.Client{Transport: &http.Transport{
-		TLSClientConfig:     &tls.Config{Certificates: []tls.Certificate{leaf.TLS()}, RootCAs: roots, MinVersion: tls.VersionTLS12},
-		MaxIdleConnsPerHost: 64, MaxConnsPerHost: 64,
-	}}
-	url := fmt.Sprintf("https://localhost:%d/bare/open-banking/webhook/v1/payments/v5/pix/payments/x", w.farm.Good)
-	body := []byte(`{"data":{"timestamp":"2026-11-21T12:00:00Z"}}`)
-	const n = 40000
+	loop := w.openBareByLibrary()
+	loop(time.Second)
 	for b.Loop() {
-		began := time.Now()
-		var all sync.WaitGroup
-		for range 64 {
-			all.Go(func() {
-				for range n / 64 {
-					res, err := client.Post(url, "application/json", bytes.NewReader(body))
-					if err != nil {
-						b.Error(err)
-						return
-					}
-					_ = res.Body.Close()
-				}
-			})
-		}
-		all.Wait()
-		b.ReportMetric(float64(n/64*64)/time.Since(began).Seconds(), "POST/s")
+		b.ReportMetric(loop(5*time.Second), "POST/s")
 	}
 	b.ReportMetric(0, "ns/op")
 }

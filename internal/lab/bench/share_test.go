@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,7 +26,8 @@ import (
 )
 
 // BenchmarkShare is `make bench-share`: the bare loop, the gateway at full speed, the gateway at 300 changes a second, the bare
-// loop again, and how quiet the machine was in each. It prints what a notification costs and judges the aims, and it fails without a
+// loop again, and how quiet the machine was in each. Beside the bare loop, whose share is judged, it tells the slower one of the standard
+// library's client. It prints what a notification costs and judges the aims, and it fails without a
 // verdict when the machine was not quiet. ARAUTO_BENCH_BARE is the bare loop's POST/s of this machine when it is quiet. With
 // ARAUTO_BENCH_FORM=long the database is written in the form that older versions find (docs/decisions/0021, 0022).
 func BenchmarkShare(b *testing.B) {
@@ -40,8 +42,9 @@ func BenchmarkShare(b *testing.B) {
 	w.farm.await(b, warm, 20*time.Second)
 	w.awaitSealed()
 	w.fillLog()
-	loop := w.openBare()
+	loop, library := w.openBare(), w.openBareByLibrary()
 	loop(time.Second)
+	library(time.Second)
 	const n = 60000
 	for b.Loop() {
 		c := conditions{Quiet: float64(setting("ARAUTO_BENCH_BARE", 0))}
@@ -52,7 +55,8 @@ func BenchmarkShare(b *testing.B) {
 			c.Others, c.Steal = math.Max(c.Others, others), math.Max(c.Steal, steal) // NaN stays
 			return used
 		}
-		phase(func() { c.Before = loop(5 * time.Second) })
+		var byLibrary float64
+		phase(func() { c.Before, byLibrary = loop(5*time.Second), library(5*time.Second) })
 
 		w.farm.reset(b)
 		from, memory := w.wal(), w.watchMemory()
@@ -71,7 +75,7 @@ func BenchmarkShare(b *testing.B) {
 		var acked, handed quantiles
 		phase(func() { acked, handed = w.delays(clients, 300, 15*time.Second) })
 		disk := w.syncs(300, 5*time.Second)
-		phase(func() { c.After = loop(5 * time.Second) })
+		phase(func() { c.After, byLibrary = loop(5*time.Second), (byLibrary+library(5*time.Second))/2 })
 
 		m.Bare = (c.Before + c.After) / 2
 		m.AckedP99, m.HandedP99 = acked.P99, handed.P99
@@ -82,6 +86,7 @@ func BenchmarkShare(b *testing.B) {
 			c.Before, c.After, 100*c.Others, 100*c.Steal)
 		fmt.Fprintf(&out, "notifications %.0f/s, durable and told: %.1f %% of the bare loop; %.0f %% of first attempts claimed with their change\n",
 			m.PerSecond, 100*m.share(), w.together())
+		fmt.Fprintf(&out, "the same bare POSTs by the standard library's client: %.0f/s, of which the notifications are %.1f %%\n", byLibrary, 100*m.PerSecond/byLibrary)
 		fmt.Fprintf(&out, "processor time a notification: %s; in all %d µs\n", used.each(n), m.CPU.Microseconds())
 		fmt.Fprintf(&out, "at 300/s: acknowledged to received p50 %s p99 %s; handed in to received p50 %s p99 %s\n", acked.P50, acked.P99, handed.P50, handed.P99)
 		fmt.Fprintf(&out, "the disk alone at 300/s, 8 KiB written and synced: p50 %s p99 %s\n", disk.P50, disk.P99)
@@ -105,30 +110,71 @@ func BenchmarkShare(b *testing.B) {
 // without a client library, for so long. It answers POST/s.
 func (w *world) openBare() func(time.Duration) float64 {
 	w.b.Helper()
+	address := fmt.Sprintf("localhost:%d", w.farm.Good)
+	request := fmt.Appendf(nil, "POST "+barePath+" HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"+
+		"X-Webhook-Interaction-Id: %s\r\nContent-Length: %d\r\n\r\n%s", address, uuid.NewString(), len(bareBody), bareBody)
+	config := w.bareTLS()
+	turns := make([]func() error, bareConns)
+	for i := range turns {
+		conn, err := tls.Dial("tcp", address, config)
+		check(w.b, err)
+		w.b.Cleanup(func() { _ = conn.Close() })
+		answer := make([]byte, 4096)
+		turns[i] = func() error { return exchange(conn, request, answer) }
+	}
+	return w.repeat(turns)
+}
+
+// openBareByLibrary is openBare with the standard library's client, which most senders use. It is slower than the bare loop by what that
+// client costs.
+func (w *world) openBareByLibrary() func(time.Duration) float64 {
+	w.b.Helper()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: w.bareTLS(), MaxIdleConnsPerHost: bareConns, MaxConnsPerHost: bareConns}}
+	w.b.Cleanup(client.CloseIdleConnections)
+	url := fmt.Sprintf("https://localhost:%d"+barePath, w.farm.Good)
+	turns := make([]func() error, bareConns)
+	for i := range turns {
+		turns[i] = func() error {
+			res, err := client.Post(url, "application/json", strings.NewReader(bareBody))
+			if err != nil {
+				return err
+			}
+			if res.StatusCode != http.StatusAccepted {
+				return fmt.Errorf("answered %s", res.Status)
+			}
+			return res.Body.Close()
+		}
+	}
+	return w.repeat(turns)
+}
+
+// What the bare loops send, and over how many connections.
+const (
+	barePath  = "/bare/open-banking/webhook/v1/payments/v5/pix/payments/x"
+	bareBody  = `{"data":{"timestamp":"2026-11-21T12:00:00Z"}}`
+	bareConns = 64
+)
+
+// bareTLS is the holder's side of mTLS with the receivers.
+func (w *world) bareTLS() *tls.Config {
+	w.b.Helper()
 	leaf, err := w.stage.PKI.Issue(w.stage.PKI.HolderBRCAC())
 	check(w.b, err)
 	roots := x509.NewCertPool()
 	roots.AddCert(w.stage.PKI.Root.Certificate)
-	config := &tls.Config{Certificates: []tls.Certificate{leaf.TLS()}, RootCAs: roots, MinVersion: tls.VersionTLS12}
-	address := fmt.Sprintf("localhost:%d", w.farm.Good)
-	const body = `{"data":{"timestamp":"2026-11-21T12:00:00Z"}}`
-	request := fmt.Appendf(nil, "POST /bare/open-banking/webhook/v1/payments/v5/pix/payments/x HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n"+
-		"X-Webhook-Interaction-Id: %s\r\nContent-Length: %d\r\n\r\n%s", address, uuid.NewString(), len(body), body)
-	conns := make([]*tls.Conn, 64)
-	for i := range conns {
-		conns[i], err = tls.Dial("tcp", address, config)
-		check(w.b, err)
-		w.b.Cleanup(func() { _ = conns[i].Close() })
-	}
+	return &tls.Config{Certificates: []tls.Certificate{leaf.TLS()}, RootCAs: roots, MinVersion: tls.VersionTLS12}
+}
+
+// repeat returns what takes each of the turns again and again for so long, all beside each other, and answers how many a second.
+func (w *world) repeat(turns []func() error) func(time.Duration) float64 {
 	return func(d time.Duration) float64 {
 		var count atomic.Int64
 		var all sync.WaitGroup
 		began := time.Now()
-		for _, conn := range conns {
+		for _, turn := range turns {
 			all.Go(func() {
-				answer := make([]byte, 4096)
 				for time.Since(began) < d {
-					if err := exchange(conn, request, answer); err != nil {
+					if err := turn(); err != nil {
 						w.b.Error(err)
 						return
 					}
