@@ -104,18 +104,17 @@ type trace struct {
 	refused  bool // and not quarantined
 }
 
-// content is what two lines must have in common to be the same change. Entries keep no more of a line.
+// content is what two lines must have in common to be the same change: a core may reckon notBefore anew for each. Entries keep no more of a line.
 type content struct {
 	hash    string
 	client  notice.ClientID
 	version string
 	cause   ofb.Cause
 	at      time.Time
-	hold    time.Time
 }
 
 func contentOf(client notice.ClientID, c *ChangeFacts) content {
-	return content{c.DataHash, client, c.APIVersion, c.Cause, c.OccurredAt.UTC(), c.NotBefore.UTC()}
+	return content{c.DataHash, client, c.APIVersion, c.Cause, c.OccurredAt.UTC()}
 }
 
 // Empty tells whether there is nothing to join.

@@ -88,7 +88,7 @@ type Book struct {
 	dirty   bool                        // something is not in the file yet
 }
 
-// key is what two refusals of the same change have in common. Facts hold the content's digest.
+// key is what two refusals of the same change have in common; notBefore is not compared. Facts hold the content's digest.
 type key struct {
 	kind       uint8
 	resource   string
@@ -98,7 +98,6 @@ type key struct {
 	version    string
 	cause      ofb.Cause
 	occurredAt int64
-	notBefore  int64
 }
 
 type bookEntry struct {
@@ -107,7 +106,7 @@ type bookEntry struct {
 }
 
 func keyOf(r *history.ChangeRefusal) key {
-	return key{uint8(r.Kind), r.ResourceID, r.Revision, r.Client, r.Facts.DataHash, r.Facts.APIVersion, r.Facts.Cause, r.Facts.OccurredAt.UnixMicro(), r.Facts.NotBefore.UnixMicro()}
+	return key{uint8(r.Kind), r.ResourceID, r.Revision, r.Client, r.Facts.DataHash, r.Facts.APIVersion, r.Facts.Cause, r.Facts.OccurredAt.UnixMicro()}
 }
 
 // size is about how many bytes a trace takes, in memory as in the file.

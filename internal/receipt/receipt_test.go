@@ -120,7 +120,9 @@ func TestWhatWasRefusedIsRecordedOnceWithItsFirstReceiptWhenTheDatabaseIsBack(t 
 		d := openDesk(t, dir, Config{})
 		began := time.Now()
 		for n := range 3 {
-			d.Refused(changed("a", began), history.RefusedUnavailable)
+			again := changed("a", began)
+			again.NotBefore = time.Now().Add(time.Second) // which a core reckons anew
+			d.Refused(again, history.RefusedUnavailable)
 			if n == 0 {
 				d.Refused(changed("b", began), history.RefusedBusy)
 			}

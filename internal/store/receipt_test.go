@@ -47,6 +47,8 @@ func TestTheReportJudgesFromTheFirstReceipt(t *testing.T) {
 	came := map[string]time.Time{"restarted": restarted.First}
 	first := b.refusal(before, 32*time.Second)
 	came["before"] = first.First
+	hold := time.Now().Add(-20 * time.Second)
+	before.NotBefore = &hold // a core that reckons it anew for each call
 	require.NoError(t, b.store.RecordRefusals(t.Context(), []history.ChangeRefusal{first, b.refusal(lateBy("other", time.Minute), 32*time.Second), restarted}, nil))
 	again := lateBy("restarted", 0)
 	again.OccurredAt = restarted.Facts.OccurredAt
