@@ -193,10 +193,13 @@ func (r *changeReader) times(c *notice.Change, now time.Time) {
 	}
 	hold, _, ok := r.instant("notBefore", false)
 	if ok {
-		c.NotBefore = hold
-		if latest := c.OccurredAt.Add(notice.FirstWithin); !c.OccurredAt.IsZero() && hold.After(latest) {
-			c.NotBefore = latest
+		if latest := now.Add(notice.FirstWithin); hold.After(latest) { // the core's clock may be ahead
+			hold = latest
 		}
+		if latest := c.OccurredAt.Add(notice.FirstWithin); !c.OccurredAt.IsZero() && hold.After(latest) {
+			hold = latest
+		}
+		c.NotBefore = hold
 	}
 }
 

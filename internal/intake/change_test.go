@@ -215,6 +215,12 @@ func TestNotBeforeIsLoweredAndNeverRefused(t *testing.T) {
 		require.Equal(t, want, in.judge(c, &notice.Past{Push: true}).Announce.NotBefore)
 	}
 	require.Zero(t, in.change(t, nil).NotBefore)
+
+	arrived := time.Now().Truncate(time.Microsecond)
+	text := func(ahead time.Duration) string { return arrived.Add(ahead).UTC().Format(time.RFC3339Nano) }
+	m, err := decode(line(t, map[string]any{"occurredAt": text(50 * time.Second), "notBefore": text(55 * time.Second)}))
+	require.NoError(t, err)
+	require.Equal(t, arrived.Add(notice.FirstWithin).UTC(), in.read(nil, m, Origin{}, arrived).NotBefore.UTC(), "a core whose clock is ahead holds nothing for longer")
 }
 
 func TestWatchedValuesAreKeptAsDigestsBoundToTheirResource(t *testing.T) {
