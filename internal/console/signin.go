@@ -146,11 +146,12 @@ func (k *Console) getStart(x *api.Exchange) error {
 	}
 	docs, err := p.discovered(x.R.Context())
 	if err != nil {
-		return k.away(x, err)
+		x.Log.Warn("sign-in failed: the provider does not answer", "error", err)
+		return k.closed(x, "sign-in.away")
 	}
 	cfg, err := p.config(docs)
 	if err != nil {
-		return err
+		return k.withoutSecret(x, err)
 	}
 	seal, err := k.sealer(x.R.Context())
 	if err != nil {
@@ -174,12 +175,17 @@ func (k *Console) getStart(x *api.Exchange) error {
 	return nil
 }
 
-// away says that the provider does not answer.
-func (k *Console) away(x *api.Exchange, err error) error {
-	x.Log.Warn("sign-in failed: the provider does not answer", "error", err)
+// withoutSecret says that nobody can sign in here until the secret's file is whole again.
+func (k *Console) withoutSecret(x *api.Exchange, err error) error {
+	x.Log.Error("sign-in failed: the secret that the provider knows us by cannot be read (console.oidc.client_secret_file)", "error", err)
+	return k.closed(x, "sign-in.secret")
+}
+
+// closed says why nobody can sign in now.
+func (k *Console) closed(x *api.Exchange, why string) error {
 	lang := langOf(x.R)
 	return k.shared.ShowBare(x, lang, http.StatusServiceUnavailable, page.Bare{
-		Title: k.shared.Text(lang, "sign-in.refused"), Lines: []string{k.shared.Text(lang, "sign-in.away")},
+		Title: k.shared.Text(lang, "sign-in.refused"), Lines: []string{k.shared.Text(lang, why)},
 		Link: &page.Link{Path: "/sign-in", Text: k.shared.Text(lang, "sign-in.again")},
 	})
 }
@@ -211,6 +217,9 @@ type errSignIn string
 // Error is the key of the reason.
 func (e errSignIn) Error() string { return string(e) }
 
+// errNoSecret means that our own secret cannot be read.
+var errNoSecret = errors.New("no secret for the provider")
+
 // getCallback takes the provider's answer and opens the session.
 func (k *Console) getCallback(x *api.Exchange) error {
 	p := k.cfg.OpenID
@@ -236,6 +245,9 @@ func (k *Console) getCallback(x *api.Exchange) error {
 		x.Log.Warn("sign-in refused", "reason", string(why), "error", err)
 		return k.refuseSignIn(x, string(why))
 	}
+	if errors.Is(err, errNoSecret) {
+		return k.withoutSecret(x, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -251,7 +263,7 @@ func (p *Provider) identify(ctx context.Context, code string, pending pendingSig
 	}
 	cfg, err := p.config(docs)
 	if err != nil {
-		return who, err
+		return who, fmt.Errorf("%w: %w", errNoSecret, err)
 	}
 	tokens, err := cfg.Exchange(ctx, code, oauth2.VerifierOption(pending.Verifier))
 	if err != nil {

@@ -49,9 +49,7 @@ func Examine(ctx context.Context, cfg *config.Config, now time.Time, scope Scope
 	e.trust(ctx, now)
 	_, err := share(openFiles(), slots(cfg))
 	e.problems.Take(err)
-	if provider := newProvider(cfg); provider != nil {
-		e.problems.File("console.oidc.client_secret_file", provider.CheckSecret())
-	}
+	e.problems.Take(checkProvider(cfg))
 	e.events(ctx)
 	e.sources(ctx)
 	if scope == Offline {

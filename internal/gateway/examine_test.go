@@ -74,6 +74,15 @@ func TestCheckRefusesWhatServeRefuses(t *testing.T) {
 			func(cfg *config.Config, dir string) { cfg.Log.Key = logKey(t, filepath.Join(dir, "log.key"), 0o644) },
 			"log.key (ARAUTO_LOG_KEY): ",
 		},
+		"a secret for the OpenID provider that others can read": {
+			func(cfg *config.Config, dir string) {
+				secret := filepath.Join(dir, "client-secret")
+				require.NoError(t, os.WriteFile(secret, []byte("a secret"), 0o644))
+				cfg.Console.Addr, cfg.Console.BaseURL, cfg.Console.OIDC.Issuer = "127.0.0.1:0", "https://console.bank.example", "https://id.bank.example"
+				cfg.Console.OIDC.ClientID, cfg.Console.OIDC.ClientSecretFile = "arauto", secret
+			},
+			"console.oidc.client_secret_file (ARAUTO_CONSOLE_OIDC_CLIENT_SECRET_FILE): ",
+		},
 		"an address in use": {
 			func(cfg *config.Config, _ string) { cfg.Ops.Addr = taken.Addr().String() },
 			"ops.addr (ARAUTO_OPS_ADDR): listen tcp " + taken.Addr().String() + ": bind: address already in use; stop what listens there, or name another port",

@@ -116,6 +116,9 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	if g.files, err = share(openFiles(), slots(cfg)); err != nil {
 		return nil, err
 	}
+	if err := checkProvider(cfg); err != nil {
+		return nil, err
+	}
 	if g.trust, err = trust.Load(cfg, log, trustEvents{g.metrics, g}); err != nil {
 		return nil, err
 	}

@@ -59,6 +59,15 @@ func newProvider(cfg *config.Config) *console.Provider {
 	}
 }
 
+// checkProvider reads what each sign-in will read of the settings.
+func checkProvider(cfg *config.Config) error {
+	var problems config.Problems
+	if provider := newProvider(cfg); provider != nil {
+		problems.File("console.oidc.client_secret_file", provider.CheckSecret())
+	}
+	return problems.Err()
+}
+
 // keepSessions deletes sessions that have ended, and records the sign-ins that failed in the last minute.
 func (g *Gateway) keepSessions(ctx context.Context) error {
 	if err := g.console.RecordRefused(ctx); err != nil {

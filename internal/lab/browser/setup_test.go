@@ -38,6 +38,7 @@ type house struct {
 	core     *stage.Core
 	byLink   string // http://127.0.0.1:port
 	byOpenID string
+	secret   string // the file of what the provider knows the second replica by
 
 	delivered, retried, silent, cancelled string // ids of payments, by their story
 }
@@ -63,11 +64,11 @@ func open(t *testing.T) *house {
 
 	address := port.For(t).Address()
 	h.byOpenID = "http://" + address
-	secret := filepath.Join(dir, "client-secret")
-	require.NoError(t, os.WriteFile(secret, []byte(clientSecret+"\n"), 0o600))
+	h.secret = filepath.Join(dir, "client-secret")
+	require.NoError(t, os.WriteFile(h.secret, []byte(clientSecret+"\n"), 0o600))
 	issuer := startProvider(t, h.byOpenID)
 	h.serve(set, "ARAUTO_CONSOLE_ADDR="+address, "ARAUTO_CONSOLE_BASE_URL="+h.byOpenID, "ARAUTO_CONSOLE_OIDC_ISSUER="+issuer,
-		"ARAUTO_CONSOLE_OIDC_CLIENT_ID="+clientID, "ARAUTO_CONSOLE_OIDC_CLIENT_SECRET_FILE="+secret, "ARAUTO_CONSOLE_OIDC_ACR_VALUES="+strongACR,
+		"ARAUTO_CONSOLE_OIDC_CLIENT_ID="+clientID, "ARAUTO_CONSOLE_OIDC_CLIENT_SECRET_FILE="+h.secret, "ARAUTO_CONSOLE_OIDC_ACR_VALUES="+strongACR,
 		"ARAUTO_WATCH_SOURCES="+unreachableBus(t, dir))
 	h.stories(set)
 	return h

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -49,6 +50,14 @@ func signInByProvider(t *testing.T, h *house) {
 	}
 	w.visit(h.byOpenID + "/sign-in/callback?code=stolen&state=made-up")
 	require.Contains(t, w.text(), "não pertence a este navegador")
+
+	require.NoError(t, os.Chmod(h.secret, 0o644))
+	w.visit(h.byOpenID + "/")
+	require.EqualValues(t, http.StatusServiceUnavailable, w.press(".btn.primary"))
+	require.Contains(t, w.text(), "Avise a operação; o log do servidor diz qual arquivo e por quê")
+	require.NoError(t, os.Chmod(h.secret, 0o600))
+	w.visit(h.byOpenID + "/")
+	require.EqualValues(t, 200, w.throughProvider("ana"), "a restart is not needed")
 }
 
 func sessions(t *testing.T, h *house) {
