@@ -18,10 +18,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // TestASQLSTATEHasOneCause is the table of docs/operations/database-faults.md.
@@ -173,6 +175,27 @@ func TestARecordIsToBlameOnlyWhileOthersAreStored(t *testing.T) {
 	require.Empty(t, s.Faults(), "it is no fault of the database")
 	owner(t, url)("ALTER TABLE arauto.resource ADD CONSTRAINT no CHECK (id < '') NOT VALID")
 	isOutage(t, recordOne(t.Context(), s, "zero\x00byte"), store.CauseSchema)
+}
+
+// TestAReadingThatCannotBeRecordedIsAFaultOfTheDatabase: nobody may read then, so nothing may say that all is well.
+func TestAReadingThatCannotBeRecordedIsAFaultOfTheDatabase(t *testing.T) {
+	url := storetest.Database(t)
+	s := open(t, store.Options{URL: url})
+	log, do := auditlog.New(s.Access()), owner(t, url)
+	read := func() error { return log.RecordReading(t.Context(), history.LogReading{Act: "search"}) }
+	require.NoError(t, read())
+	require.Empty(t, s.Faults())
+	do(`CREATE FUNCTION arauto.full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$`)
+	do("CREATE TRIGGER full_disk BEFORE INSERT ON arauto.entry FOR EACH ROW WHEN (NEW.kind = 'admin') EXECUTE FUNCTION arauto.full_disk()")
+	require.ErrorIs(t, read(), store.ErrUnavailable)
+	require.Len(t, s.Faults(), 1)
+	for act, f := range s.Faults() {
+		require.Equal(t, "record who reads the history", act)
+		require.Equal(t, store.CauseResources, f.Cause)
+	}
+	do("DROP TRIGGER full_disk ON arauto.entry")
+	require.NoError(t, s.Writable(t.Context()), "which looks again, though nobody reads")
+	require.Empty(t, s.Faults())
 }
 
 func TestAProbeLeavesNothing(t *testing.T) {

@@ -131,11 +131,12 @@ type DatabaseFault struct {
 
 // Acts of which faults are remembered, one by one: a success of one says nothing about the others.
 const (
-	actRecord = "store changes"
-	actClaim  = "claim"
-	actSettle = "settle"
-	actPoll   = "store polls"
-	actWrite  = "write" // what the catalog says of our tables and rights
+	actRecord  = "store changes"
+	actClaim   = "claim"
+	actSettle  = "settle"
+	actPoll    = "store polls"
+	actHistory = "record who reads the history"
+	actWrite   = "write" // what the catalog says of our tables and rights
 )
 
 // faults are what is wrong with each act that writes.
@@ -187,8 +188,8 @@ var written = map[string][]string{
 }
 
 // Writable tells whether our role may write what serve writes, and whether the tables are there. It reads the catalog
-// only, and notes what it finds as a fault. When the last change could not be stored it probes as well, so that a fault
-// does not outlive its cause.
+// only, and notes what it finds as a fault. When the last change or the last reading could not be stored it probes as well, so that a
+// fault does not outlive its cause.
 func (s *Store) Writable(ctx context.Context) error {
 	var tables, rights []string
 	for _, table := range slices.Sorted(maps.Keys(written)) {
@@ -222,8 +223,14 @@ WHERE to_regclass(v.t) IS NULL OR NOT (has_table_privilege(to_regclass(v.t), v.p
 		return s.noteFault(actWrite, fmt.Errorf("no right to %s: %w", strings.Join(lacking, ", "), outage{cause: CauseRights}))
 	}
 	_ = s.noteFault(actWrite, nil)
-	if _, failing := s.Faults()[actRecord]; failing {
-		return s.Probe(ctx)
+	all := s.Faults()
+	_, record := all[actRecord]
+	_, reading := all[actHistory]
+	if !record && !reading {
+		return nil
 	}
-	return nil
+	if err := s.Probe(ctx); err != nil {
+		return err
+	}
+	return s.noteFault(actHistory, nil)
 }

@@ -204,10 +204,15 @@ func (s *Store) pools() map[string]*pgxpool.Pool {
 type Access struct {
 	Query  *pgxpool.Pool // closed by Store.Close
 	System string        // replica and version: the name of this process in the entries that it writes
+
+	// Wrote is told how a write of the history ended that people wait for, and returns the error. nil: nobody is told.
+	Wrote func(error) error
 }
 
 // Access lets package auditlog work with this store's connections.
-func (s *Store) Access() Access { return Access{s.query, s.system} }
+func (s *Store) Access() Access {
+	return Access{s.query, s.system, func(err error) error { return s.noteFault(actHistory, err) }}
+}
 
 // Pools reports connections in use and at most, by pool, for metrics.
 func (s *Store) Pools() map[string][2]int32 {

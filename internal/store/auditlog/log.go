@@ -24,6 +24,7 @@ type Log struct {
 	query  *pgxpool.Pool
 	brands brand.List
 	system string // replica and version: the name of this process in the entries that it writes
+	wrote  func(error) error
 	cursor atomic.Pointer[[]byte]
 
 	looked atomic.Pointer[strayLook] // for strays, as of the last sealing
@@ -35,7 +36,13 @@ type Log struct {
 }
 
 // New is the log over the connections of a store, which closes them.
-func New(a store.Access) *Log { return &Log{query: a.Query, system: a.System} }
+func New(a store.Access) *Log {
+	l := &Log{query: a.Query, system: a.System, wrote: a.Wrote}
+	if l.wrote == nil {
+		l.wrote = func(err error) error { return err }
+	}
+	return l
+}
 
 // NameBrands tells the log the brands of the deployment, so that an id is found at each of them. Call it before the log is used.
 func (l *Log) NameBrands(brands brand.List) { l.brands = brands }

@@ -54,7 +54,7 @@ func (l *Log) RecordReading(ctx context.Context, r history.LogReading) error {
 		c = r.Actor
 	}
 	e := plainEntry{store.NewID(), history.FactAdmin, r.Act, readingFacts{l.system, c.Subject, c.Role, c.Source, filled(r.Filter), r.Size, r.Rows, r.SHA256, r.Repeats}}
-	return store.Unavailable("record the reading", e.add(ctx, l.query))
+	return l.wrote(store.Unavailable("record the reading", e.add(ctx, l.query)))
 }
 
 // filled makes an absent filter an empty one.
