@@ -263,7 +263,7 @@ func (r *Record) Add(f *Fact) error {
 		if err := a.read(string(f.Facts)); err != nil {
 			return f.wrong(err)
 		}
-		r.Late = r.Late || a.Late
+		r.Late = r.Late || a.Late && !r.Manual && !a.Manual // older versions wrote late of resends too, which have no deadline
 		r.began(f.Number, f.At, a.told()).Interaction = f.Interaction
 	case FactResult:
 		var e endedFacts

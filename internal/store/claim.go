@@ -10,7 +10,7 @@ import (
 // claimSQL is T2. For each lane it takes first the late rows the lane's credit asks for, then what can still be on time,
 // then more of the late, then what was asked for by hand; each oldest first. A row of another registration period is never even looked at.
 // What it took is leased, numbered and recorded in the same statement. Rows that were asked for by hand have no step of their own in the
-// index: the others pass over them, so few may wait (Log.Redeliver).
+// index: the others pass over them, so few may wait (Log.Redeliver). They have no deadline, so they are never late.
 //
 // $1 lanes, $2 free, $3 late, $4 lease, $5 on-time window, $6 system, $7 and $8 why and for how
 // many microseconds the lanes waited for a slot, "" and 0 when they did not, $9 how many microseconds back to look (looks).
@@ -44,7 +44,7 @@ WITH want AS MATERIALIZED (
   ) p
 ), claimed AS (
   UPDATE queue q SET token = gen_random_uuid(), interaction_id = gen_random_uuid(), started_at = now(), lease_until = now() + $4::interval,
-    attempts = q.attempts + 1, late = CASE WHEN q.attempts = 0 THEN now() > q.occurred_at + $5::interval ELSE q.late END
+    attempts = q.attempts + 1, late = NOT q.manual AND CASE WHEN q.attempts = 0 THEN now() > q.occurred_at + $5::interval ELSE q.late END
   WHERE q.id = ANY (ARRAY(SELECT id FROM picked)) -- no join (settleSQL); nor a word about tokens, which would invite a walk over queue_lane
   RETURNING q.*, (SELECT jsonb_object_agg(client_id, to_jsonb(w)) FROM want w) -> q.client_id AS lane, ` + privateStart + `$6` + privateEnd + `
 ), noted AS (

@@ -45,7 +45,7 @@ func (i *Inspector) LateFirst(ctx context.Context, p timing.Period, limit int) (
 
 // lateFirst reads the entries that made the notifications, oldest first as idlePeriods needs them.
 func (i *Inspector) lateFirst(ctx context.Context, p timing.Period, limit int) (rows []audit.Entry, next history.Position, now time.Time, err error) {
-	sql := "SELECT notification_id, at, now() FROM entry WHERE kind = 'attempt' AND facts->>'late' = 'true' AND number = 1 AND at >= $1 AND at < $2"
+	sql := "SELECT notification_id, at, now() FROM entry WHERE " + lateSQL + " AND number = 1 AND at >= $1 AND at < $2"
 	args := []any{p.From, p.To}
 	if !p.After.At.IsZero() {
 		args = append(args, p.After.At, store.ToUUID(p.After.ID))
@@ -76,7 +76,7 @@ WHERE notification_id = ANY($1) AND kind IN ('change', 'decision', 'resend') ORD
 
 // LateByClient counts the late first attempts of a period by client: at most so many clients, those with the most first.
 func (l *Log) LateByClient(ctx context.Context, p timing.Period, most int) ([]timing.LateClient, error) {
-	rows, _ := l.query.Query(ctx, `SELECT client_id, count(*) FROM entry WHERE kind = 'attempt' AND facts->>'late' = 'true' AND number = 1 AND at >= $1 AND at < $2
+	rows, _ := l.query.Query(ctx, `SELECT client_id, count(*) FROM entry WHERE `+lateSQL+` AND number = 1 AND at >= $1 AND at < $2
 AND ($3 = '' OR client_id = $3) GROUP BY client_id ORDER BY count(*) DESC, client_id LIMIT $4`, p.From, p.To, string(p.Client), most)
 	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[timing.LateClient])
 	return out, store.Unavailable("count late attempts", err)

@@ -158,11 +158,15 @@ func closed(f history.Filter) finder {
 	return finder{"SELECT u.notification_id, u.created_at FROM entry u" + where, c.args}
 }
 
+// lateSQL tells attempts of notifications whose first attempt started late, by the index entry_late. Older versions wrote late of resends
+// too, which have no deadline.
+const lateSQL = "kind = 'attempt' AND facts->>'late' = 'true' AND facts->>'manual' IS DISTINCT FROM 'true'"
+
 // marked finds notifications by an entry of one of their attempts: a late one, or one with a rare outcome. The indexes
 // entry_late and entry_outcome have these entries alone.
 func marked(f history.Filter) finder {
 	var c conditions
-	mark := "e.kind = 'attempt' AND e.facts->>'late' = 'true'"
+	mark := lateSQL
 	if !f.Late {
 		mark = "e.kind = 'result' AND e.outcome = " + c.arg(string(f.Outcome)) + " AND e." + unusualSQL
 	}

@@ -414,7 +414,7 @@ func (c *conditions) rest(s history.Search, clients []string) {
 		}
 	}
 	if s.Late {
-		c.and("kind = 'attempt' AND facts->>'late' = 'true'")
+		c.and(lateSQL)
 	}
 	if s.Actor != "" {
 		c.and("strpos(lower(facts->>'actor'), lower(" + c.arg(s.Actor) + ")) > 0")
@@ -532,6 +532,8 @@ func isOf(facts, text string) bool {
 	return json.Unmarshal([]byte(facts), &f) == nil && strings.Contains(strings.ToLower(f.Actor), strings.ToLower(text))
 }
 
+// isLate tells whether facts say late. The filter of a bundle means what is written (docs/audit-format.md): with the resends of which older
+// versions wrote it.
 func isLate(facts string) bool {
 	var f struct {
 		Late bool `json:"late"`

@@ -66,7 +66,7 @@ func tell(out *[]history.Record, index map[notice.ID]*history.Record, e *audit.E
 			fresh.Notification = notice.Notification{
 				ID: f.Notification, ChangeID: f.Change, Client: f.Client, Kind: f.ResourceKind, ResourceID: f.ResourceID, Revision: f.Revision,
 			}
-			fresh.CreatedAt, fresh.Attempts, fresh.State = f.At.UTC(), f.FirstAttempt(), notice.Pending
+			fresh.CreatedAt, fresh.Attempts, fresh.State, fresh.Manual = f.At.UTC(), f.FirstAttempt(), notice.Pending, f.Kind == history.FactResend
 		}
 		if begun { // a second entry that claims to have made it
 			r.Tampered = r.Tampered || s.failed != ""
