@@ -186,6 +186,31 @@ func TestLatenessIsGroupedByWhoCanAct(t *testing.T) {
 	}
 }
 
+// lateOnly answers for a period without a late first attempt, by the list that is asked for.
+type lateOnly struct{ retries string }
+
+func (l lateOnly) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body := `{"asOf":{"at":"2026-11-28T14:04:41Z"},"total":{"notifications":9,"first":{"judged":9,"onTime":9},"retries":{"late":2}},"rows":[{"cause":"slots","owner":"us","first":0,"retries":2}]}`
+	if strings.HasSuffix(r.URL.Path, "/breaches") {
+		if body = l.retries; r.URL.Query().Get("late") != "retries" || l.retries == "" {
+			w.WriteHeader(http.StatusBadRequest)
+			body = `{"error":"invalid_request","error_description":"not this"}`
+		}
+	}
+	_, _ = w.Write([]byte(body))
+}
+
+func TestLateRetriesAreListedAlsoWithoutALateFirstAttempt(t *testing.T) {
+	list := lateOnly{`{"report":null,"nextCursor":"old","breaches":[{"notificationId":"n","clientId":"alfa","kind":"pix-payment","resourceId":"p-1","state":"exhausted","occurredAt":"2026-11-28T14:04:41Z",
+		"first":{"fromEvent":"on-time"},"attempts":[{"number":1},{"number":2,"gap":"late","sinceFailureMicros":14000000,"cause":"slots"},{"number":3,"gap":"late","sinceFailureMicros":75000000,"cause":"receiver"}]}]}`}
+	text := shown(t, list, page.Portuguese, http.MethodGet, "/late", "/late?from=2026-09-01T00:00&to=2026-11-30T00:00", nil)
+	for _, says := range []string{"Cada 2ª ou 3ª tentativa fora do prazo", "p-1", "2ª tentativa, 14,0 s após a falha", "3ª tentativa, 1 min 15 s após a falha", "retries=old", "Mais antigas", "25 notificações por vez", "O período tem mais de 31 dias", "30/10/2026"} {
+		require.Contains(t, text, says)
+	}
+	require.NotContains(t, shown(t, list, page.English, http.MethodGet, "/late", "/late?from=2026-11-01T00:00&to=2026-11-30T00:00", nil), "longer than 31 days")
+	require.Contains(t, shown(t, lateOnly{}, page.English, http.MethodGet, "/late", "/late", nil), "too many for a list")
+}
+
 func TestALogThatIsNotWhatWasSignedSaysSoFirst(t *testing.T) {
 	internal := answers{
 		"GET /internal/v1/audit/verifications": `{"size":1204331,"since":{"verified":1204331},"whole":{"verified":1204000,"fault":{"seq":77,"reason":"the entry is missing"}},"running":{"id":"9","state":"running","beganAt":"2026-11-28T14:04:41Z","verified":400000,"size":1204331},

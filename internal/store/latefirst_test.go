@@ -47,3 +47,56 @@ func TestLateFirstAttemptsAreFoundNewestFirstWithTheirCause(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, none)
 }
+
+func TestLateRetriesAreFoundNewestFirstWithTheirCause(t *testing.T) {
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	b.register("other", "https://other.example/hook")
+	try := func(client, id string, outcome notice.Outcome, ago time.Duration) {
+		b.sent(outcome, time.Millisecond, ago, b.claimPromptly(client)...)
+		require.Equal(t, 1, b.entries("change", id))
+	}
+	for n := range 3 {
+		second := fmt.Sprintf("second-%d", n)
+		b.accept(payment("itp", second, 1, "ACSC"))
+		try("itp", second, notice.OutcomeRefused, 20*time.Second)
+		try("itp", second, notice.OutcomeDelivered, 0)
+		third := fmt.Sprintf("third-%d", n)
+		b.accept(payment("other", third, 1, "ACSC"))
+		try("other", third, notice.OutcomeTimeout, 10*time.Second+100*time.Millisecond)
+		try("other", third, notice.OutcomeTLS, 70*time.Second)
+		try("other", third, notice.OutcomeRefused, 0)
+	}
+	b.accept(payment("itp", "prompt", 1, "ACSC"))
+	b.sent(notice.OutcomeDelivered, time.Millisecond, 0, b.claimPromptly("itp")...)
+	p := timing.Period{From: time.Now().Add(-time.Hour), To: soon()}
+	var found []string
+	for {
+		page, next, err := b.log.LateRetries(t.Context(), p, 2)
+		require.NoError(t, err)
+		for i := range page {
+			require.NotEmpty(t, page[i].Breaches())
+			require.False(t, page[i].First.Late())
+			found = append(found, page[i].ResourceID)
+			if page[i].Client == "itp" {
+				require.Equal(t, timing.TooLate, page[i].Attempts[1].Gap)
+				require.NotEmpty(t, page[i].Attempts[1].Cause)
+			} else {
+				require.Equal(t, timing.TooLate, page[i].Attempts[2].Gap)
+			}
+		}
+		if next.At.IsZero() {
+			break
+		}
+		p.After = next
+	}
+	require.Equal(t, []string{"third-2", "second-2", "third-1", "second-1", "third-0", "second-0"}, found)
+	p.After, p.Client = timing.Period{}.After, "itp"
+	of, _, err := b.log.LateRetries(t.Context(), p, 10)
+	require.NoError(t, err)
+	require.Len(t, of, 3)
+	p.To = p.From.Add(time.Minute)
+	of, _, err = b.log.LateRetries(t.Context(), p, 10)
+	require.NoError(t, err)
+	require.Empty(t, of)
+}

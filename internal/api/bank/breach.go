@@ -28,6 +28,8 @@ type Clock interface {
 	Timings(ctx context.Context, p timing.Period, each func(*timing.Timing) error) error
 	// LateFirst are the clock proofs of notifications whose first attempt started late, newest first, and where to continue.
 	LateFirst(ctx context.Context, p timing.Period, limit int) ([]timing.Timing, history.Position, error)
+	// LateRetries are those of which a second or third attempt did, newest first, and where to continue.
+	LateRetries(ctx context.Context, p timing.Period, limit int) ([]timing.Timing, history.Position, error)
 	// LateByClient counts them by client, those with the most first.
 	LateByClient(ctx context.Context, p timing.Period, most int) ([]timing.LateClient, error)
 	// ClockReport is the account of a period; those of which a time was not kept are handed over.
@@ -83,7 +85,7 @@ var errEnough = errors.New("enough")
 
 // listBreaches is the account of a period, and the notifications of which a time was not kept, oldest first.
 func (in *Internal) listBreaches(x *api.Exchange) error {
-	raw, first, err := cutLate(x.R.URL.RawQuery)
+	raw, late, err := cutLate(x.R.URL.RawQuery)
 	if err != nil {
 		return err
 	}
@@ -94,16 +96,16 @@ func (in *Internal) listBreaches(x *api.Exchange) error {
 	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
 	defer cancel()
 	list := "breaches"
-	if first {
-		list = "late"
+	if late != "" {
+		list = late
 	}
 	pages, err := in.pagesOf(ctx, cursor, list, string(p.Client), micros(p.From), micros(p.To))
 	if err != nil {
 		return err
 	}
 	p.After = pages.after
-	if first {
-		return in.listLateFirst(ctx, x, lateAsked{p, limit, pages})
+	if late != "" {
+		return in.listLate(ctx, x, lateAsked{p, limit, pages, late == listLateRetries})
 	}
 	out := breachesJSON{Breaches: []timing.Timing{}}
 	more := false
@@ -190,34 +192,52 @@ func (in *Internal) getReport(x *api.Exchange) error {
 	return in.hand(x, history.LogReading{Act: "breaches", Filter: filter, Rows: w.Rows()}, reportMedia[format], file.Bytes())
 }
 
-// cutLate takes ?late=true out of a query: only late first attempts are wanted, without the account of the period.
-func cutLate(raw string) (rest string, late bool, err error) {
+// Names of the lists that cursors belong to.
+const (
+	listLateFirst   = "late"
+	listLateRetries = "late-retries"
+)
+
+// cutLate takes ?late= out of a query: only late attempts are wanted, without the account of the period. It returns the name of the
+// list, "" without the parameter.
+func cutLate(raw string) (rest, list string, err error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil || !values.Has("late") {
-		return raw, false, nil //nolint:nilerr // told by parameters
+		return raw, "", nil //nolint:nilerr // told by parameters
 	}
-	if v := values["late"]; len(v) != 1 || v[0] != "true" {
-		return "", false, wrong("late", "must be true, once; omit it for the account of the period", "deve ser true, uma vez; omita-o para a conta do período")
+	v := values["late"]
+	switch {
+	case len(v) == 1 && v[0] == "true":
+		list = listLateFirst
+	case len(v) == 1 && v[0] == "retries":
+		list = listLateRetries
+	default:
+		return "", "", wrong("late", "must be true or retries, once; omit it for the account of the period", "deve ser true ou retries, uma vez; omita-o para a conta do período")
 	}
 	values.Del("late")
-	return values.Encode(), true, nil
+	return values.Encode(), list, nil
 }
 
-// lateAsked is a question for late first attempts.
+// lateAsked is a question for late first attempts, or late retries.
 type lateAsked struct {
-	period timing.Period
-	limit  int
-	pages  pages
+	period  timing.Period
+	limit   int
+	pages   pages
+	retries bool
 }
 
-// listLateFirst lists the notifications whose first attempt started late, newest first.
-func (in *Internal) listLateFirst(ctx context.Context, x *api.Exchange, asked lateAsked) error {
-	list, next, err := in.cfg.Clock.LateFirst(ctx, asked.period, asked.limit)
+// listLate lists the notifications whose first attempt started late, or whose second or third one did, newest first.
+func (in *Internal) listLate(ctx context.Context, x *api.Exchange, asked lateAsked) error {
+	find := in.cfg.Clock.LateFirst
+	if asked.retries {
+		find = in.cfg.Clock.LateRetries
+	}
+	list, next, err := find(ctx, asked.period, asked.limit)
 	if err != nil {
 		return in.tooLong(ctx, x, err)
 	}
 	out := breachesJSON{Breaches: append([]timing.Timing{}, list...), NextCursor: asked.pages.next(next)}
-	if asked.period.After.At.IsZero() {
+	if asked.period.After.At.IsZero() && !asked.retries {
 		if out.ByClient, err = in.cfg.Clock.LateByClient(ctx, asked.period, lateClients); err != nil {
 			return in.tooLong(ctx, x, err)
 		}

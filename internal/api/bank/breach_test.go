@@ -95,6 +95,10 @@ func (a *almanac) LateFirst(_ context.Context, p timing.Period, limit int) (out 
 	return out, next, nil
 }
 
+func (a *almanac) LateRetries(ctx context.Context, p timing.Period, limit int) ([]timing.Timing, history.Position, error) {
+	return a.LateFirst(ctx, p, limit)
+}
+
 func (a *almanac) LateByClient(context.Context, timing.Period, int) ([]timing.LateClient, error) {
 	return []timing.LateClient{{Client: "itp", Late: int64(a.breaches)}}, nil
 }
@@ -223,25 +227,29 @@ func TestTheNewestReconciliationIsShown(t *testing.T) {
 	w.ask("GET", "/internal/v1/audit/reconciliation", "auditor", "").refused(t, 503, "unavailable")
 }
 
-func TestLateFirstAttemptsComePageByPageWithoutTheAccount(t *testing.T) {
+func TestLateAttemptsComePageByPageWithoutTheAccount(t *testing.T) {
 	a := &almanac{breaches: 5}
 	w := clockWorld(t, a)
-	seen := 0
-	for path := aPeriod + "&late=true&limit=2"; path != ""; {
-		got := w.ask("GET", path, "auditor", "")
-		require.Equal(t, http.StatusOK, got.status, got.text)
-		require.Nil(t, got.body["report"])
-		require.Equal(t, seen == 0, got.body["byClient"] != nil, "on the first page")
-		list := got.body["breaches"].([]any)
-		require.LessOrEqual(t, len(list), 2)
-		seen += len(list)
-		path = ""
-		if next, more := got.body["nextCursor"].(string); more {
-			path = aPeriod + "&late=true&limit=2&cursor=" + next
-			w.ask("GET", aPeriod+"&limit=2&cursor="+next, "auditor", "").refused(t, 400, "invalid_request")
+	other := map[string]string{"true": "retries", "retries": "true"}
+	for late := range other {
+		asked, seen := aPeriod+"&limit=2&late="+late, 0
+		for path := asked; path != ""; {
+			got := w.ask("GET", path, "auditor", "")
+			require.Equal(t, http.StatusOK, got.status, got.text)
+			require.Nil(t, got.body["report"])
+			require.Equal(t, seen == 0 && late == "true", got.body["byClient"] != nil, "on the first page of first attempts")
+			list := got.body["breaches"].([]any)
+			require.LessOrEqual(t, len(list), 2)
+			seen += len(list)
+			path = ""
+			if next, more := got.body["nextCursor"].(string); more {
+				path = asked + "&cursor=" + next
+				w.ask("GET", aPeriod+"&limit=2&cursor="+next, "auditor", "").refused(t, 400, "invalid_request")
+				w.ask("GET", aPeriod+"&limit=2&cursor="+next+"&late="+other[late], "auditor", "").refused(t, 400, "invalid_request")
+			}
 		}
+		require.Positive(t, seen)
 	}
-	require.Positive(t, seen)
 	w.ask("GET", aPeriod+"&late=false", "auditor", "").refused(t, 400, "invalid_request")
 }
 

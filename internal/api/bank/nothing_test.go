@@ -25,6 +25,10 @@ func (nothing) LateFirst(context.Context, timing.Period, int) ([]timing.Timing, 
 	return nil, history.Position{}, errMissing
 }
 
+func (nothing) LateRetries(context.Context, timing.Period, int) ([]timing.Timing, history.Position, error) {
+	return nil, history.Position{}, errMissing
+}
+
 func (nothing) LateByClient(context.Context, timing.Period, int) ([]timing.LateClient, error) {
 	return nil, errMissing
 }

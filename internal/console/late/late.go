@@ -64,7 +64,7 @@ type statisticsAnswer struct {
 	Total periodSummary
 }
 
-// lateNotification is one notification whose first attempt started late.
+// lateNotification is one notification of which an attempt started late.
 type lateNotification struct {
 	NotificationID, ClientID, Kind, ResourceID, State string
 	OccurredAt                                        time.Time
@@ -103,8 +103,30 @@ type lateView struct {
 	Clients          []lateClient
 	Rows             []lateNotification
 	Next, First      string
-	Yesterday        string // for the matching file
+	Retries          []lateNotification // of which a second or third attempt was late
+	MoreRetries      string             // where the older ones are; "": there are none
+	NewestRetries    string             // where the newest ones are; "": here
+	RetriesTooMany   bool               // to be listed in one answer
+	ListedFrom       *time.Time         // lists and the table by initiator begin later than the period; nil: they do not
+	Yesterday        string             // for the matching file
 }
+
+// RetriesCut tells whether the page lists a part of the late retries only.
+func (s lateView) RetriesCut() bool { return s.MoreRetries != "" || s.NewestRetries != "" }
+
+// listing reads one list of the page: what is late is the parameter of the API, and cursor that of the page's address.
+type listing struct {
+	late, cursor string
+	answer       struct {
+		Breaches   []lateNotification
+		NextCursor string
+		ByClient   []lateClient
+	}
+	newest, older string // addresses, or ""
+}
+
+// listMost is how much of a period one list covers.
+const listMost = 31 * 24 * time.Hour
 
 // periodOf reads the period, in whole hours: without one, the present month of Brasília.
 func periodOf(v *page.Visit) (from, to time.Time) {
@@ -160,10 +182,8 @@ func show(v *page.Visit) error {
 		byCause.Rows[i].Word = causeWord(v, byCause.Rows[i].Cause)
 	}
 	view.Total, view.Owners = byCause.Total, owners(byCause.Rows)
-	if view.Total.First.Late > 0 {
-		if err := view.readRows(v, from, to); err != nil {
-			return err
-		}
+	if err := view.readRows(v, from, to); err != nil {
+		return err
 	}
 	shown := page.View{Title: v.Text("title"), Data: view}
 	if byCause.AsOf.At != nil {
@@ -192,24 +212,42 @@ func owners(causes []lateCause) []lateOwner {
 	return out
 }
 
+// readRows reads the lists of what was late, of the newest part of the period.
 func (s *lateView) readRows(v *page.Visit, from, to time.Time) error {
+	first, retries := s.Total.First.Late > 0 || s.Total.First.LateOurs > 0, s.Total.Retries.Late > 0 || s.Total.Retries.Early > 0
+	if !first && !retries {
+		return nil
+	}
+	if begin := to.Add(-listMost); from.Before(begin) {
+		from, s.ListedFrom = begin, &begin
+	}
+	if first {
+		l := listing{late: "true", cursor: "cursor"}
+		if err := l.read(v, s, from, to); err != nil {
+			return err
+		}
+		s.Rows, s.Clients, s.First, s.Next = l.answer.Breaches, l.answer.ByClient, l.newest, l.older
+	}
+	if retries {
+		l := listing{late: "retries", cursor: "retries"}
+		err := l.read(v, s, from, to)
+		if s.RetriesTooMany = page.Is(err, http.StatusBadRequest) && v.Query().Get(l.cursor) == ""; err != nil && !s.RetriesTooMany {
+			return err
+		}
+		s.Retries, s.NewestRetries, s.MoreRetries = l.answer.Breaches, l.newest, l.older
+	}
+	return nil
+}
+
+// read reads one page of the list.
+func (l *listing) read(v *page.Visit, s *lateView, from, to time.Time) error {
 	q := v.Query()
-	var answer struct {
-		Breaches   []lateNotification
-		NextCursor string
-		ByClient   []lateClient
-	}
-	// The period of one listing is bounded; the newest part is listed.
-	if most := 31 * 24 * time.Hour; to.Sub(from) > most {
-		from = to.Add(-most)
-	}
-	call := hours(from, to, "late", "true", "limit", "25", "clientId", s.Client, "cursor", q.Get("cursor"))
-	if err := v.API.Get("/internal/v1/audit/breaches", call, &answer); err != nil {
+	call := hours(from, to, "late", l.late, "limit", "25", "clientId", s.Client, "cursor", q.Get(l.cursor))
+	if err := v.API.Get("/internal/v1/audit/breaches", call, &l.answer); err != nil {
 		return err
 	}
-	s.Rows, s.Clients = answer.Breaches, answer.ByClient
-	for i := range s.Rows {
-		b := &s.Rows[i]
+	for i := range l.answer.Breaches {
+		b := &l.answer.Breaches[i]
 		b.First.Word = causeWord(v, b.First.Cause)
 		for n := range b.Attempts {
 			b.Attempts[n].Word = causeWord(v, b.Attempts[n].Cause)
@@ -218,13 +256,13 @@ func (s *lateView) readRows(v *page.Visit, from, to time.Time) error {
 	q.Del("done")
 	q.Set("from", s.From)
 	q.Set("to", s.To)
-	if q.Has("cursor") {
-		q.Del("cursor")
-		s.First = "/late?" + q.Encode()
+	if q.Has(l.cursor) {
+		q.Del(l.cursor)
+		l.newest = "/late?" + q.Encode()
 	}
-	if answer.NextCursor != "" {
-		q.Set("cursor", answer.NextCursor)
-		s.Next = "/late?" + q.Encode()
+	if l.answer.NextCursor != "" {
+		q.Set(l.cursor, l.answer.NextCursor)
+		l.older = "/late?" + q.Encode()
 	}
 	return nil
 }

@@ -23,25 +23,35 @@ func (i *Inspector) LateFirst(ctx context.Context, p timing.Period, limit int) (
 	if err != nil {
 		return nil, next, store.Unavailable("find late attempts", err)
 	}
+	out, err := i.judgedAlone(ctx, rows, now)
+	out = slices.DeleteFunc(out, func(t timing.Timing) bool { return !t.Reported() })
+	slices.Reverse(out)
+	return out, next, err
+}
+
+// judgedAlone judges notifications by the entries that made them, oldest first, each by itself: a month may be between two of them, in
+// which nothing is looked for.
+func (i *Inspector) judgedAlone(ctx context.Context, rows []audit.Entry, now time.Time) ([]timing.Timing, error) {
 	records, err := i.records(ctx, rows)
 	if err != nil {
-		return nil, next, store.Unavailable("read attempts", err)
+		return nil, store.Unavailable("read attempts", err)
 	}
 	still := idlePeriodsOf(i.db)
 	still.sparse = true
 	out := make([]timing.Timing, 0, len(records))
-	for n := range records { // each by itself: a month may be between two of them, in which nothing is looked for
+	for n := range records {
 		t, err := timing.TimingsOf(records[n:n+1], now, still.within(ctx, now))
 		if err != nil {
-			return nil, next, store.Unavailable("look for standstills", err)
+			return nil, store.Unavailable("look for standstills", err)
 		}
-		if t[0].Reported() {
-			out = append(out, t[0])
-		}
+		out = append(out, t[0])
 	}
-	slices.Reverse(out)
-	return out, next, nil
+	return out, nil
 }
+
+// announcedInOrder reads the entries that made notifications, oldest first as idlePeriods needs them.
+const announcedInOrder = entrySelect + `
+WHERE notification_id = ANY($1) AND kind IN ('change', 'decision', 'resend') ORDER BY at, notification_id`
 
 // lateFirst reads the entries that made the notifications, oldest first as idlePeriods needs them.
 func (i *Inspector) lateFirst(ctx context.Context, p timing.Period, limit int) (rows []audit.Entry, next history.Position, now time.Time, err error) {
@@ -69,8 +79,7 @@ func (i *Inspector) lateFirst(ctx context.Context, p timing.Period, limit int) (
 	if err != nil || len(ids) == 0 {
 		return nil, next, now, err
 	}
-	rows, err = queryEntries(ctx, i.db, entrySelect+`
-WHERE notification_id = ANY($1) AND kind IN ('change', 'decision', 'resend') ORDER BY at, notification_id`, ids)
+	rows, err = queryEntries(ctx, i.db, announcedInOrder, ids)
 	return rows, next, now, err
 }
 
