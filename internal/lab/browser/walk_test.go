@@ -49,6 +49,7 @@ func TestTheConsole(t *testing.T) {
 		{"the acts on a source", sourceActs},
 		{"a registration ends", registrationEnds},
 		{"questions, each in three clicks", clicks},
+		{"a page that cannot refresh itself", staleFigures},
 		{"one resource", oneResource},
 		{"the one box", finds},
 		{"the acts on notifications", operationActs},

@@ -5,3 +5,24 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   const typing = part.contains(field) && field.matches("input, select, textarea");
   if (typing || part.querySelector("details[open]")) event.preventDefault();
 });
+
+// A part that could not be refreshed says so above the page: an old summary must not pass for the present one. The text stands in the
+// part itself, with the time of its own figures. It is put there once, so that screen readers do not repeat it at every try.
+function stale() {
+  const notice = document.getElementById("stale"), text = document.querySelector("#live > template");
+  if (notice && text && !notice.firstChild) notice.append(text.content.cloneNode(true));
+}
+for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(failure, (event) => {
+    if (event.target.id === "live") stale();
+  });
+}
+
+// An answer without the part, such as the page of a proxy, would leave nothing in its place.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { target, xhr } = event.detail;
+  if (target.id !== "live" || xhr.status !== 200) return;
+  if (xhr.responseText.includes('id="live"')) return document.getElementById("stale")?.replaceChildren();
+  event.detail.shouldSwap = false;
+  stale();
+});
