@@ -58,6 +58,7 @@ type Console struct {
 	shared   *page.Sheet // without a section
 	sheets   map[string]*page.Sheet
 	sections []page.Section
+	readable map[string]bool // templates of the paths that a GET opens
 	foreign  *http.CrossOriginProtection
 	refused  refusedSignIns
 }
@@ -70,7 +71,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // New makes the console. The error is a defect of a page's templates or words.
 func New(c Config) (*Console, error) {
-	k := &Console{cfg: c, face: api.NewFace("console", c.Log, c.Observer), sheets: map[string]*page.Sheet{}, sections: sections(), foreign: http.NewCrossOriginProtection()}
+	k := &Console{cfg: c, face: api.NewFace("console", c.Log, c.Observer), sheets: map[string]*page.Sheet{}, sections: sections(), readable: map[string]bool{}, foreign: http.NewCrossOriginProtection()}
 	if c.BaseURL != "" {
 		if err := k.foreign.AddTrustedOrigin(c.BaseURL); err != nil {
 			return nil, err
@@ -87,7 +88,13 @@ func New(c Config) (*Console, error) {
 	}
 	k.refused.by = map[string]int64{}
 	k.face.Admit, k.face.Refuse = k.admit, k.refuse
-	k.handler = k.face.Router(k.routes())
+	routes := k.routes()
+	for _, r := range routes {
+		if r.Method == http.MethodGet {
+			k.readable[r.Path] = true
+		}
+	}
+	k.handler = k.face.Router(routes)
 	return k, nil
 }
 
@@ -116,6 +123,23 @@ func (k *Console) routes() []api.Route {
 		}
 	}
 	return all
+}
+
+// here is the path, escaped, of the page that an answer belongs to: its own if a GET opens it, else the nearest above it that a GET
+// opens, as /quarantine is to /quarantine/bulk. Links of an answer to a form lead there.
+func (k *Console) here(x *api.Exchange) string {
+	template, path := x.Route, x.R.URL.EscapedPath()
+	if template == "" { // no page: the path stays, and is not found in either language
+		return path
+	}
+	for !k.readable[template] {
+		i, j := strings.LastIndexByte(template, '/'), strings.LastIndexByte(path, '/')
+		if i <= 0 || j <= 0 {
+			return "/"
+		}
+		template, path = template[:i], path[:j]
+	}
+	return path
 }
 
 // first is the first page of the navigation that somebody with these roles may open; "/" where there is none.
@@ -176,7 +200,7 @@ func (k *Console) visit(x *api.Exchange, s *page.Section) *page.Visit {
 		}
 	}
 	v := page.NewVisit(x, who, page.NewAPI(k.cfg.Internal, x.R, who, lang), k.sheets[s.Name], menu)
-	v.Secure = k.cfg.Secure
+	v.Secure, v.Here = k.cfg.Secure, k.here(x)
 	return v
 }
 
@@ -194,6 +218,9 @@ func (k *Console) refuse(x *api.Exchange, err error) {
 	if x.W.Status != 0 {
 		x.Log.Error("answer ended half-way", "route", x.Route, "error", err)
 		x.Cut()
+		return
+	}
+	if k.language(x) != nil { // a page that says what is wrong is in the language that is asked for, too
 		return
 	}
 	var refused *page.APIRefusal
@@ -249,6 +276,7 @@ func (k *Console) showRefused(x *api.Exchange, r *page.APIRefusal) {
 }
 
 func (k *Console) show(x *api.Exchange, status int, b page.Bare) {
+	b.Here = k.here(x)
 	if err := k.shared.ShowBare(x, langOf(x.R), status, b); err != nil {
 		x.Log.Error("page failed", "route", x.Route, "error", err)
 		http.Error(x.W, "", http.StatusInternalServerError)

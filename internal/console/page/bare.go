@@ -14,13 +14,14 @@ type Bare struct {
 	Problems []string
 	Form     string // where the form of a one-time link is posted; "": there is none
 	Link     *Link
+	Here     string // as that of a Visit
 
 	Switch, SwitchTag, SwitchText string // set by ShowBare
 }
 
 // ShowBare answers with a page without navigation. The sheet is the one of the shared templates.
 func (s *Sheet) ShowBare(x *api.Exchange, l Lang, status int, b Bare) error {
-	v := &Visit{X: x, Lang: l}
+	v := &Visit{X: x, Lang: l, Here: b.Here}
 	other := English
 	if b.SwitchText = "English"; l == English {
 		other, b.SwitchText = Portuguese, "Português"

@@ -62,7 +62,8 @@ type Visit struct {
 	Lang Lang
 	API  *API
 
-	Secure bool // browsers come by TLS, here or at a proxy before us
+	Secure bool   // browsers come by TLS, here or at a proxy before us
+	Here   string // path, escaped, of the page that the answer belongs to, which a GET opens; "": the request's own
 
 	sheet *Sheet
 	menu  []MenuLink

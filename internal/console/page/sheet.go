@@ -161,9 +161,12 @@ func (s *Sheet) page(v *Visit, name string, view View) ([]byte, error) {
 	return all.Bytes(), nil
 }
 
-// with is the address of the page with one parameter of the query changed; "" removes it.
+// with is the address of the page that the answer belongs to, with one parameter of the query changed; "" removes it.
 func (v *Visit) with(name, value string) string {
 	u := *v.X.R.URL
+	if path, err := url.PathUnescape(v.Here); err == nil && v.Here != "" {
+		u.Path, u.RawPath = path, v.Here
+	}
 	q := u.Query()
 	q.Del("done")
 	q.Del(name)
