@@ -127,22 +127,6 @@ func (v *Visit) Redirect(path string) error {
 	return nil
 }
 
-// Done sends the browser to a page after an act; the page says that it was done with the word "done."+key. After an act that waits
-// for a second person it is the page of requests, which says so.
-func (v *Visit) Done(path, key string) error {
-	if v.API.waits {
-		path, key = "/requests", "asked"
-	}
-	u, err := url.Parse(path)
-	if err != nil {
-		return err
-	}
-	q := u.Query()
-	q.Set("done", key)
-	u.RawQuery = q.Encode()
-	return v.Redirect(u.String())
-}
-
 // File answers with a file of ours, which the browser keeps.
 func (v *Visit) File(media, name string, content []byte) error {
 	h := v.X.W.Header()

@@ -138,9 +138,7 @@ func (s *Sheet) page(v *Visit, name string, view View) ([]byte, error) {
 	q := v.Query()
 	out := shown{View: view, Visit: v, Search: q.Get("q"), Now: time.Now()}
 	out.Top, out.Body = template.HTML(top.String()), template.HTML(body.String()) //nolint:gosec // html/template has escaped them
-	if key := "done." + q.Get("done"); q.Has("done") && s.Has(key) {
-		out.Done = s.Text(v.Lang, key)
-	}
+	out.Done = v.done()
 	out.Other = English
 	if v.Lang == English {
 		out.Other = Portuguese
@@ -168,7 +166,6 @@ func (v *Visit) with(name, value string) string {
 		u.Path, u.RawPath = path, v.Here
 	}
 	q := u.Query()
-	q.Del("done")
 	q.Del(name)
 	if value != "" {
 		q.Set(name, value)

@@ -144,8 +144,10 @@ func appliedLater(t *testing.T, h *house, hugo *window) {
 	require.Eventually(t, func() bool { return time.Until(due) < time.Minute }, 5*time.Second, 20*time.Millisecond)
 	hugo.unfold()
 	require.EqualValues(t, 200, hugo.press(`form[action$="/apply"] button`))
-	require.Equal(t, "/quarantine/"+id+"?done=apply", hugo.at())
+	require.Equal(t, "/quarantine/"+id, hugo.at())
 	require.Contains(t, hugo.text(), "Aplicado.")
+	require.EqualValues(t, 200, hugo.visit(h.byLink+hugo.at()))
+	require.NotContains(t, hugo.text(), "Aplicado.", "it was said, and the address does not say it again")
 	require.False(t, script[bool](hugo, `!!document.querySelector('form[action$="/apply"]')`), "the case is over")
 	var n int
 	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE kind = 'change' AND resource_id = $1 AND facts->>'actor' = 'hugo' AND facts->>'quarantine' = $2", payment, id).Scan(&n))
@@ -161,7 +163,7 @@ func liftedByTwo(t *testing.T, h *house, hugo, iris *window) {
 	iris.unfold()
 	iris.fill(`form[action="/holds/case-1/lift"]`, "reason", "the case is closed")
 	require.EqualValues(t, 200, iris.press(`form[action="/holds/case-1/lift"] button`))
-	require.Equal(t, "/requests?done=asked", iris.at())
+	require.Equal(t, "/requests", iris.at())
 	require.Zero(t, h.entries("lifted", "iris"), "it stands until another person approves")
 
 	require.EqualValues(t, 200, hugo.visit(h.byLink+"/requests"))
@@ -185,7 +187,7 @@ func fourEyes(t *testing.T, h *house, hugo, iris *window) {
 		hugo.fill(`form[action="/holds"]`, "clientId", certs.DefaultAlfa.Name)
 		hugo.fill(`form[action="/holds"]`, "reason", "court order")
 		require.EqualValues(t, 200, hugo.press(`form[action="/holds"] button`))
-		require.Equal(t, "/requests?done=asked", hugo.at())
+		require.Equal(t, "/requests", hugo.at())
 		require.NoError(t, h.db.QueryRow(t.Context(), "SELECT id::text FROM arauto.act_request WHERE path LIKE '%/' || $1", name).Scan(&id))
 		return id
 	}

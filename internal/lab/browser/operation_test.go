@@ -99,7 +99,7 @@ func operationActs(t *testing.T, h *house) {
 func exportsFiltered(t *testing.T, h *house, w *window) {
 	require.EqualValues(t, 200, w.visit(h.byLink+"/notifications?outcome=refused&clientId="+certs.DefaultAlfa.Name))
 	require.EqualValues(t, 200, w.press(`form[action="/exports"] button`))
-	require.Equal(t, "/exports?done=ask", w.at())
+	require.Equal(t, "/exports", w.at())
 	ask(w, chromedp.Evaluate[bool](`new Promise(done => { const look = () => document.querySelector("#live tbody tr")?.innerText.includes("pronta") ? done(true) : setTimeout(look, 100); look(); })`,
 		chromedp.EvalAwaitPromise))
 	file := w.fetchedText(`#live tbody tr:first-child a[href$="/file"]`)
