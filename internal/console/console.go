@@ -249,11 +249,15 @@ func (k *Console) refuse(x *api.Exchange, err error) {
 	k.showRefused(x, refused)
 }
 
-// showRefused says what a status means, with the problems that the API named.
+// showRefused says what a status means, with the problems that the API named. Under an act it leads back to the page of the act.
 func (k *Console) showRefused(x *api.Exchange, r *page.APIRefusal) {
 	lang := langOf(x.R)
 	key := fmt.Sprintf("error.%d", r.Status)
-	if !k.shared.Has(key) {
+	switch {
+	case k.shared.Has(key):
+	case r.Status < http.StatusInternalServerError:
+		key = "error.4xx"
+	default:
 		key = "error.500"
 	}
 	line := key + ".line"
@@ -261,12 +265,19 @@ func (k *Console) showRefused(x *api.Exchange, r *page.APIRefusal) {
 		line = key + "." + r.Code
 	}
 	b := page.Bare{Title: k.shared.Text(lang, key), Link: &page.Link{Path: "/", Text: k.shared.Text(lang, "home")}}
+	if x.R.Method == http.MethodPost && r.Status != http.StatusForbidden {
+		to := url.URL{RawQuery: x.R.URL.RawQuery}
+		b.Link = &page.Link{Path: k.here(x) + to.String(), Text: k.shared.Text(lang, "back")}
+	}
 	if line == "error.500.line" {
 		b.Lines = []string{k.shared.Text(lang, line, x.W.Header().Get("x-request-id"))}
 	} else {
 		b.Lines = []string{k.shared.Text(lang, line)}
 	}
 	for _, p := range r.Problems {
+		if r.Status == http.StatusUnprocessableEntity { // it is about a document, and not about a form
+			p.Detail = strings.TrimSpace(p.Pointer + " " + p.Detail)
+		}
 		b.Problems = append(b.Problems, p.Detail)
 	}
 	if r.Status == http.StatusConflict && r.Text != "" {
