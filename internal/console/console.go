@@ -58,7 +58,7 @@ type Console struct {
 	shared   *page.Sheet // without a section
 	sheets   map[string]*page.Sheet
 	sections []page.Section
-	readable map[string]bool // templates of the paths that a GET opens
+	readable map[string][]string // the roles of each page that a GET opens, by the template of its path
 	foreign  *http.CrossOriginProtection
 	refused  refusedSignIns
 }
@@ -71,7 +71,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // New makes the console. The error is a defect of a page's templates or words.
 func New(c Config) (*Console, error) {
-	k := &Console{cfg: c, face: api.NewFace("console", c.Log, c.Observer), sheets: map[string]*page.Sheet{}, sections: sections(), readable: map[string]bool{}, foreign: http.NewCrossOriginProtection()}
+	k := &Console{cfg: c, face: api.NewFace("console", c.Log, c.Observer), sheets: map[string]*page.Sheet{}, sections: sections(), readable: map[string][]string{}, foreign: http.NewCrossOriginProtection()}
 	if c.BaseURL != "" {
 		if err := k.foreign.AddTrustedOrigin(c.BaseURL); err != nil {
 			return nil, err
@@ -91,7 +91,7 @@ func New(c Config) (*Console, error) {
 	routes := k.routes()
 	for _, r := range routes {
 		if r.Method == http.MethodGet {
-			k.readable[r.Path] = true
+			k.readable[r.Path] = r.Roles
 		}
 	}
 	k.handler = k.face.Router(routes)
@@ -132,7 +132,7 @@ func (k *Console) here(x *api.Exchange) string {
 	if template == "" { // no page: the path stays, and is not found in either language
 		return path
 	}
-	for !k.readable[template] {
+	for k.readable[template] == nil {
 		i, j := strings.LastIndexByte(template, '/'), strings.LastIndexByte(path, '/')
 		if i <= 0 || j <= 0 {
 			return "/"
@@ -183,6 +183,10 @@ func (k *Console) admit(x *api.Exchange, roles []string) error {
 	}
 	x.Who = jws.Principal{Subject: who.Subject, Roles: who.Roles}
 	if !slices.ContainsFunc(roles, x.Who.Has) {
+		if first := k.first(who.Roles); x.Route == "/" && first != "/" { // the console's own address leads everybody somewhere
+			http.Redirect(x.W, x.R, first, http.StatusSeeOther)
+			return errSentOn
+		}
 		return &page.APIRefusal{Status: http.StatusForbidden, Code: "forbidden"}
 	}
 	x.R = x.R.WithContext(context.WithValue(x.R.Context(), personKey{}, who))
@@ -200,20 +204,21 @@ func (k *Console) visit(x *api.Exchange, s *page.Section) *page.Visit {
 		}
 	}
 	v := page.NewVisit(x, who, page.NewAPI(k.cfg.Internal, x.R, who, lang), k.sheets[s.Name], menu)
-	v.Secure, v.Here = k.cfg.Secure, k.here(x)
+	v.Secure, v.Here, v.Home = k.cfg.Secure, k.here(x), k.first(who.Roles)
+	v.Opens = func(path string) bool { return slices.ContainsFunc(k.readable[path], x.Who.Has) }
 	return v
 }
 
 var (
 	errNoSession = errors.New("not signed in")
 	errForeign   = errors.New("the request came from another web page")
-	errSwitched  = errors.New("the language was switched")
+	errSentOn    = errors.New("the browser is sent on")
 )
 
 // refuse answers with a page that says what is wrong and what to do. Who has no session is sent to sign in.
 func (k *Console) refuse(x *api.Exchange, err error) {
-	if errors.Is(err, errSwitched) {
-		return // the browser is sent on
+	if errors.Is(err, errSentOn) {
+		return
 	}
 	if x.W.Status != 0 {
 		x.Log.Error("answer ended half-way", "route", x.Route, "error", err)
@@ -264,7 +269,7 @@ func (k *Console) showRefused(x *api.Exchange, r *page.APIRefusal) {
 	if k.shared.Has(key + "." + r.Code) {
 		line = key + "." + r.Code
 	}
-	b := page.Bare{Title: k.shared.Text(lang, key), Link: &page.Link{Path: "/", Text: k.shared.Text(lang, "home")}}
+	b := page.Bare{Title: k.shared.Text(lang, key), Link: &page.Link{Path: k.first(x.Who.Roles), Text: k.shared.Text(lang, "home")}}
 	if x.R.Method == http.MethodPost && r.Status != http.StatusForbidden {
 		to := url.URL{RawQuery: x.R.URL.RawQuery}
 		b.Link = &page.Link{Path: k.here(x) + to.String(), Text: k.shared.Text(lang, "back")}
@@ -310,7 +315,7 @@ func (k *Console) language(x *api.Exchange) error {
 	q.Del("lang")
 	there := url.URL{Path: x.R.URL.Path, RawPath: x.R.URL.RawPath, RawQuery: q.Encode()}
 	http.Redirect(x.W, x.R, ownPath(there.String()), http.StatusSeeOther)
-	return errSwitched
+	return errSentOn
 }
 
 // langOf is the language of a browser: the remembered one, else Portuguese.

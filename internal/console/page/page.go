@@ -62,8 +62,10 @@ type Visit struct {
 	Lang Lang
 	API  *API
 
-	Secure bool   // browsers come by TLS, here or at a proxy before us
-	Here   string // path, escaped, of the page that the answer belongs to, which a GET opens; "": the request's own
+	Secure bool                       // browsers come by TLS, here or at a proxy before us
+	Here   string                     // path, escaped, of the page that the answer belongs to, which a GET opens; "": the request's own
+	Home   string                     // path of the first page that the person may open; "": "/"
+	Opens  func(template string) bool // whether the person may open the page of a template of paths; nil: every page
 
 	sheet *Sheet
 	menu  []MenuLink
@@ -83,6 +85,9 @@ func NewVisit(x *api.Exchange, who history.Person, call *API, sheet *Sheet, menu
 
 // Has tells whether the person has a role.
 func (v *Visit) Has(role string) bool { return slices.Contains(v.Who.Roles, role) }
+
+// May tells whether the person may open a page, by the template of its path, such as /find. A page shows no link to another one.
+func (v *Visit) May(template string) bool { return v.Opens == nil || v.Opens(template) }
 
 // Param is a variable of the path, decoded once.
 func (v *Visit) Param(name string) string { return v.X.Segment(name) }

@@ -2,6 +2,7 @@ package page
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -108,6 +109,7 @@ type shown struct {
 	Top     template.HTML // above what is refreshed
 	Body    template.HTML
 	Groups  []group
+	Home    string // path of the first page that the person may open
 	Search  string
 	Done    string
 	Other   Lang   // the other language
@@ -136,7 +138,7 @@ func (s *Sheet) page(v *Visit, name string, view View) ([]byte, error) {
 		return nil, err
 	}
 	q := v.Query()
-	out := shown{View: view, Visit: v, Search: q.Get("q"), Now: time.Now()}
+	out := shown{View: view, Visit: v, Home: cmp.Or(v.Home, "/"), Search: q.Get("q"), Now: time.Now()}
 	out.Top, out.Body = template.HTML(top.String()), template.HTML(body.String()) //nolint:gosec // html/template has escaped them
 	out.Done = v.done()
 	out.Other = English
