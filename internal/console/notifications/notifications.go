@@ -110,21 +110,26 @@ type listView struct {
 	Auditor       bool
 	Resend        bool         // rows may be chosen to be sent once more
 	Resent        []resentLine // what became of those that were chosen
+	None          bool         // none was chosen
+	Reason        string       // as it was typed, where none was chosen
 	Most          int          // rows of a file
 	First, Next   string
 	Empty         string // key of the words
 }
 
-func list(v *page.Visit) error { return listed(v, nil) }
+func list(v *page.Visit) error { return listed(v, http.StatusOK, listView{}) }
 
-func listed(v *page.Visit, resent []resentLine) error {
+// listed fills the rest of the view in, and shows it.
+func listed(v *page.Visit, status int, view listView) error {
 	q := v.Query()
-	view := listView{
-		Filter: askedOf(q), Saved: savedOf(v), Auditor: v.Has(page.Auditor), Outcomes: outcomes, Resent: resent, Most: mostRows,
-		States: []string{string(notice.Pending), string(notice.Delivered), string(notice.Exhausted), string(notice.Cancelled)}, Empty: "empty.all",
+	view.Filter, view.Saved, view.Auditor, view.Outcomes, view.Most = askedOf(q), savedOf(v), v.Has(page.Auditor), outcomes, mostRows
+	view.States, view.Empty = []string{string(notice.Pending), string(notice.Delivered), string(notice.Exhausted), string(notice.Cancelled)}, "empty.all"
+	here := view.Filter.query()
+	view.Query = here.Encode()
+	if q.Has("cursor") {
+		here.Set("cursor", q.Get("cursor"))
 	}
-	view.Query = view.Filter.query().Encode()
-	view.CSV, view.Again = "/notifications.csv?"+view.Query, "/notifications/resend?"+view.Query
+	view.CSV, view.Again = "/notifications.csv?"+view.Query, "/notifications/resend?"+here.Encode()
 	view.Kinds = ofb.KindNames()
 	call := view.Filter.call()
 	if len(call) > 0 || q.Has("cursor") {
@@ -152,7 +157,7 @@ func listed(v *page.Visit, resent []resentLine) error {
 		shown.Set("cursor", next)
 		view.Next = "/notifications?" + shown.Encode()
 	}
-	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
+	return v.ShowAs(status, "list", page.View{Title: v.Text("title"), Data: view})
 }
 
 // read asks for one part of the list, newest first, and returns where it goes on; "" at the end.
@@ -179,6 +184,9 @@ type resentLine struct {
 
 // resend asks for one more POST of each notification that the person chose, and shows what became of each.
 func resend(v *page.Visit) error {
+	if len(v.Forms("id")) == 0 {
+		return listed(v, http.StatusBadRequest, listView{None: true, Reason: v.Form("reason")})
+	}
 	var answer struct {
 		Request string
 		Results []resentLine
@@ -190,5 +198,5 @@ func resend(v *page.Visit) error {
 	if answer.Request != "" {
 		return v.Done("/requests", "asked")
 	}
-	return listed(v, answer.Results)
+	return listed(v, http.StatusOK, listView{Resent: answer.Results})
 }

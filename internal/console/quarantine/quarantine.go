@@ -58,6 +58,9 @@ type casesView struct {
 	First  string // address of the newest ones; "" when they are shown
 	Next   string // address of the next page; "" at the end
 	Bulk   []bulkLine
+	Again  string // address of the form about several, with what the list shows
+	Reason string // as it was typed, where none was chosen
+	None   bool   // none was chosen
 }
 
 // waits tells whether cases of a state wait for a person.
@@ -77,15 +80,18 @@ type bulkLine struct {
 	Errors []page.Wrong
 }
 
-func list(v *page.Visit) error { return listed(v, nil) }
+func list(v *page.Visit) error { return listed(v, http.StatusOK, casesView{}) }
 
-func listed(v *page.Visit, done []bulkLine) error {
-	view := casesView{State: cmp.Or(v.Query().Get("state"), "open"), States: []string{"open", "nonconforming", "applied", "dismissed", "all"}, Bulk: done}
+// listed fills the rest of the view in, and shows it.
+func listed(v *page.Visit, status int, view casesView) error {
+	view.State, view.States = cmp.Or(v.Query().Get("state"), "open"), []string{"open", "nonconforming", "applied", "dismissed", "all"}
 	call, here := url.Values{"state": {view.State}, "limit": {strconv.Itoa(casesAtOnce)}}, url.Values{"state": {view.State}}
 	if cursor := v.Query().Get("cursor"); cursor != "" {
 		call.Set("cursor", cursor)
 		view.First = "/quarantine?" + here.Encode()
+		here.Set("cursor", cursor)
 	}
+	view.Again = "/quarantine/bulk?" + here.Encode()
 	var answer struct {
 		Quarantine []putAside
 		NextCursor string
@@ -98,7 +104,7 @@ func listed(v *page.Visit, done []bulkLine) error {
 		here.Set("cursor", answer.NextCursor)
 		view.Next = "/quarantine?" + here.Encode()
 	}
-	return v.Show("list", page.View{Title: v.Text("title"), Data: view})
+	return v.ShowAs(status, "list", page.View{Title: v.Text("title"), Data: view})
 }
 
 // CaseRevision is the revision that could not be applied.
@@ -207,6 +213,9 @@ func bulk(v *page.Visit) error {
 	if v.Form("act") == "apply" {
 		how = "apply"
 	}
+	if len(v.Forms("id")) == 0 {
+		return listed(v, http.StatusBadRequest, casesView{None: true, Reason: v.Form("reason")})
+	}
 	var answer struct {
 		Request string
 		Results []bulkLine
@@ -218,5 +227,5 @@ func bulk(v *page.Visit) error {
 	if answer.Request != "" {
 		return v.Done("/requests", "asked")
 	}
-	return listed(v, answer.Results)
+	return listed(v, http.StatusOK, casesView{Bulk: answer.Results})
 }
