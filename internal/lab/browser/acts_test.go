@@ -17,14 +17,14 @@ import (
 
 // actsStops are the pages of what people decide and of what they keep an eye on.
 var actsStops = []stop{
-	{at("/quarantine"), "Quarentena", "Quarantine"},
-	{func(h *house) string { return "/quarantine/" + h.aCase() }, "O que está errado, e o que seria certo", "What is wrong, and what would be right"},
-	{at("/requests"), "Quem pede não aprova", "Who asks does not approve"},
-	{at("/exports"), "Pedir uma exportação", "Ask for an export"},
-	{at("/holds"), "Criar uma retenção", "Place a hold"},
-	{at("/reconciliation"), "O histórico está completo?", "Is the history complete?"},
-	{at("/access"), "Quem leu ou fez o quê", "Who read or did what"},
-	{at("/settings"), "Ajustes em vigor", "Settings in force"},
+	{path: at("/quarantine"), pt: "Quarentena", en: "Quarantine"},
+	{path: func(h *house) string { return "/quarantine/" + h.aCase() }, pt: "O que está errado, e o que seria certo", en: "What is wrong, and what would be right"},
+	{path: at("/requests"), pt: "Quem pede não aprova", en: "Who asks does not approve"},
+	{path: at("/exports"), pt: "Pedir uma exportação", en: "Ask for an export"},
+	{path: at("/holds"), pt: "Criar uma retenção", en: "Place a hold"},
+	{path: at("/reconciliation"), pt: "O histórico está completo?", en: "Is the history complete?"},
+	{path: at("/access"), pt: "Quem leu ou fez o quê", en: "Who read or did what"},
+	{path: at("/settings"), pt: "Ajustes em vigor", en: "Settings in force"},
 }
 
 // refusedChange has the core tell of a payment with a member that the schema does not know.

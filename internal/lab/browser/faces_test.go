@@ -21,13 +21,13 @@ import (
 
 // facesStops are the pages of initiators, lateness, sources, certificates and the log.
 var facesStops = []stop{
-	{at("/initiators"), "Iniciadoras", "Initiators"},
-	{at("/initiators?text=nobody-has-this-name"), "Nada encontrado", "Nothing found"},
-	{at("/initiators/" + certs.DefaultAlfa.Name), "Conformidade do receptor", "Conformance of the receiver"},
-	{at("/late"), "Por quê, e quem pode agir", "Why, and who can act"},
-	{at("/sources"), "Nenhuma fonte está configurada", "No source is configured"},
-	{at("/certificates"), "Cliente de webhook (BRCAC)", "Webhook client (BRCAC)"},
-	{at("/log"), "Nada mudou entre duas datas", "Nothing changed between two dates"},
+	{path: at("/initiators"), pt: "Iniciadoras", en: "Initiators"},
+	{path: at("/initiators?text=nobody-has-this-name"), pt: "Nada encontrado", en: "Nothing found"},
+	{path: at("/initiators/" + certs.DefaultAlfa.Name), pt: "Conformidade do receptor", en: "Conformance of the receiver"},
+	{path: at("/late"), pt: "Por quê, e quem pode agir", en: "Why, and who can act"},
+	{path: at("/sources"), pt: "Nenhuma fonte está configurada", en: "No source is configured"},
+	{path: at("/certificates"), pt: "Cliente de webhook (BRCAC)", en: "Webhook client (BRCAC)"},
+	{path: at("/log"), pt: "Nada mudou entre duas datas", en: "Nothing changed between two dates"},
 }
 
 // moreStories are a payment whose core told of it late, and an initiator at whose address nobody answers.

@@ -18,11 +18,11 @@ import (
 
 // operationStops are pages of operators with what their addresses choose.
 var operationStops = []stop{
-	{at("/?period=30d"), "por dia UTC, em 30 dias", "by the day in UTC, over 30 days"},
-	{at("/notifications?count=client"), "Por iniciadora", "By initiator"},
-	{at("/access?person=olga"), "Quem leu ou fez o quê", "Who read or did what"},
-	{at("/manual"), "Manual da operação", "Manual for operators"},
-	{at("/manual/alarm-queue-age"), "Esta página do manual está em inglês", "What initiators feel"},
+	{path: at("/?period=30d"), pt: "por dia UTC, em 30 dias", en: "by the day in UTC, over 30 days"},
+	{path: at("/notifications?count=client"), pt: "Por iniciadora", en: "By initiator"},
+	{path: at("/access?person=olga"), pt: "Quem leu ou fez o quê", en: "Who read or did what"},
+	{path: at("/manual"), pt: "Manual da operação", en: "Manual for operators"},
+	{path: at("/manual/alarm-queue-age"), pt: "Esta página do manual está em inglês", en: "What initiators feel"},
 }
 
 // cancelledOnes are two notifications that ended without a delivery, because the registration ended after their first attempt.

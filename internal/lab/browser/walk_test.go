@@ -14,7 +14,8 @@ import (
 // stop is one page of the walk.
 type stop struct {
 	path   func(h *house) string
-	pt, en string // what each language says there
+	pt, en string        // what each language says there
+	send   func(*window) // sends the form whose answer is the page to look at; nil: it is the page of the path
 }
 
 // at is a path that no story changes.
@@ -22,13 +23,14 @@ func at(path string) func(*house) string { return func(*house) string { return p
 
 // stops lists every page. Each is opened in both languages, narrow, dark, printed and without JavaScript.
 var stops = []stop{
-	{at("/"), "No prazo de 1,5 s", "Within 1.5 s"},
-	{at("/notifications"), "Notificações", "Notifications"},
-	{func(h *house) string { return "/resources/pix-payment/" + h.retried }, "No relógio da regra", "On the rule's clock"},
-	{func(h *house) string { return "/resources/pix-payment/" + h.silent }, "a regra não manda avisar este passo", "the rule does not demand to announce this step"},
-	{func(h *house) string { return h.entry() }, "conferido: está no histórico selado", "verified: it is in the sealed log"},
-	{at("/find?q=nothing-like-this"), "Nada com este identificador", "Nothing with this identifier"},
-	{at("/notifications?clientId=nobody&state=exhausted"), "Nenhuma notificação com estes filtros", "No notification with these filters"},
+	{path: at("/"), pt: "No prazo de 1,5 s", en: "Within 1.5 s"},
+	{path: at("/notifications"), pt: "Notificações", en: "Notifications"},
+	{path: func(h *house) string { return "/resources/pix-payment/" + h.retried }, pt: "No relógio da regra", en: "On the rule's clock"},
+	{path: func(h *house) string { return "/resources/pix-payment/" + h.silent }, pt: "a regra não manda avisar este passo", en: "the rule does not demand to announce this step"},
+	{path: func(h *house) string { return "/resources/pix-payment/" + h.cancelled }, pt: "Reenviar…", en: "Resend…"},
+	{path: func(h *house) string { return h.entry() }, pt: "conferido: está no histórico selado", en: "verified: it is in the sealed log"},
+	{path: at("/find?q=nothing-like-this"), pt: "Nada com este identificador", en: "Nothing with this identifier"},
+	{path: at("/notifications?clientId=nobody&state=exhausted"), pt: "Nenhuma notificação com estes filtros", en: "No notification with these filters"},
 }
 
 // firstLoad is how much a page and what it needs may weigh over the wire (console, "Speed").
@@ -108,6 +110,9 @@ func (w *window) look(console, path string, s stop) {
 		}
 		require.EqualValues(w.t, 200, w.visit(console+path+separator+"lang="+lang.code), path)
 		require.Equal(w.t, path, w.at(), "the language is remembered and leaves the address")
+		if s.send != nil {
+			s.send(w)
+		}
 		require.Contains(w.t, w.text(), lang.text, path)
 		bytes, sites := w.loaded()
 		require.LessOrEqual(w.t, bytes, float64(firstLoad), "%s: bytes over the wire", path)
@@ -116,19 +121,24 @@ func (w *window) look(console, path string, s stop) {
 			require.True(w.t, own, "%s asks another site: %s", path, site)
 		}
 		require.Empty(w.t, w.broken(), "%s breaks words of tables", path)
+		w.narrow()
+		require.Empty(w.t, w.overflow(), "%s in %s at 360 px", path, lang.code)
+		w.unfold()
+		require.Empty(w.t, w.overflow(), "%s in %s at 360 px, unfolded", path, lang.code)
+		w.wide()
 	}
 	w.accessible(path)
 	w.media("", "dark")
 	w.accessible(path+" dark", "color-contrast")
-	w.narrow()
-	require.Empty(w.t, w.overflow(), "%s at 360 px", path)
-	w.wide()
 	w.media("print", "light")
 	require.False(w.t, script[bool](w, `getComputedStyle(document.querySelector(".side")).display !== "none"`), "%s prints its navigation", path)
 	require.NotEmpty(w.t, w.printed())
 	w.media("", "light")
 	w.scripts(false)
 	require.EqualValues(w.t, 200, w.visit(console+path))
+	if s.send != nil {
+		s.send(w)
+	}
 	require.Contains(w.t, w.text(), s.pt, "%s without JavaScript", path)
 	w.scripts(true)
 	require.Empty(w.t, w.complaints(), path)
