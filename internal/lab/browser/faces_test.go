@@ -28,6 +28,36 @@ var facesStops = []stop{
 	{path: at("/sources"), pt: "Nenhuma fonte está configurada", en: "No source is configured"},
 	{path: at("/certificates"), pt: "Cliente de webhook (BRCAC)", en: "Webhook client (BRCAC)"},
 	{path: at("/log"), pt: "Nada mudou entre duas datas", en: "Nothing changed between two dates"},
+	{path: at("/polling"), pt: "Consultas economizadas", en: "Polling saved"},
+	{path: at("/initiators/" + certs.DefaultAlfa.Name), send: tryAddress, pt: "uma notificação chegaria", en: "a notification would arrive"},
+	{path: at("/initiators/" + certs.DefaultBeta.Name), send: tryAddress, pt: "uma notificação não chegaria", en: "a notification would not arrive"},
+	{path: at("/log"), send: verifyLog, pt: "Verificação do log inteiro", en: "Verification of the whole log"},
+	{path: at("/log"), send: proveConsistency, pt: "provado", en: "proven"},
+	{path: at("/log"), send: judgeRecords, pt: "Registros sozinhos não provam nada", en: "Records alone prove nothing"},
+}
+
+// The forms whose answers are pages.
+
+func tryAddress(w *window) {
+	require.EqualValues(w.t, 200, w.press(`form[action$="/preflight"] button`))
+}
+
+// verifyLog begins a verification, or opens the one that still runs.
+func verifyLog(w *window) {
+	require.EqualValues(w.t, 200, w.press(`form[action="/log/verifications"] button, a[href^="/log/verifications/"]`))
+}
+
+func proveConsistency(w *window) {
+	now := time.Now().In(ofb.Brasilia).Format("2006-01-02T15:04:05")
+	script[bool](w, fmt.Sprintf(`document.querySelector("input[name=from]").value = %q; true`, now))
+	require.EqualValues(w.t, 200, w.press(`form[action="/log/consistency"] button`))
+}
+
+func judgeRecords(w *window) {
+	file := filepath.Join(w.t.TempDir(), "records.jsonl")
+	require.NoError(w.t, os.WriteFile(file, []byte("{}\n"), 0o600))
+	w.upload(`input[name=file]`, file)
+	require.EqualValues(w.t, 200, w.press(`form[action="/log/judgements"] button`))
 }
 
 // moreStories are a payment whose core told of it late, and an initiator at whose address nobody answers.
@@ -76,18 +106,17 @@ func facesActs(t *testing.T, h *house) {
 	w.enter(h, "fabia", "operator", "auditor", "registrar")
 
 	require.EqualValues(t, 200, w.visit(h.byLink+"/initiators/"+certs.DefaultAlfa.Name))
-	require.EqualValues(t, 200, w.press(`form[action$="/preflight"] button`))
+	tryAddress(w)
 	require.Contains(t, w.text(), "uma notificação chegaria")
 	require.Equal(t, 1, h.entries("preflight", "fabia"))
 
 	require.EqualValues(t, 200, w.visit(h.byLink+"/log"))
-	require.EqualValues(t, 200, w.press(`form[action="/log/verifications"] button`))
+	verifyLog(w)
 	require.Equal(t, 1, h.entries("verify", "fabia"))
 	(&clicker{window: w, h: h}).until("sem divergência")
 
 	require.EqualValues(t, 200, w.visit(h.byLink+"/log"))
-	script[bool](w, fmt.Sprintf(`document.querySelector("input[name=from]").value = %q; true`, time.Now().In(ofb.Brasilia).Format("2006-01-02T15:04:05")))
-	require.EqualValues(t, 200, w.press(`form[action="/log/consistency"] button`))
+	proveConsistency(w)
 	require.Contains(t, w.text(), "provado")
 	require.Equal(t, 1, h.entries("consistency", "fabia"))
 	proof := ask(w, chromedp.Evaluate[string](`fetch(document.querySelector('a[href^="/log/consistency/file"]').href).then(r => r.text())`, chromedp.EvalAwaitPromise))
