@@ -106,7 +106,7 @@ func ask(v *page.Visit) error {
 	if _, err := v.API.Do(http.MethodPost, "/internal/v1/audit/exports", map[string]any{"filter": filter, "format": v.Form("format")}, nil); err != nil {
 		return err
 	}
-	return v.Done("/exports", "ask")
+	return v.DoneAbout("/exports", "ask", page.Subject{ClientID: filter["clientId"], Kind: filter["kind"], ResourceID: filter["resourceId"]})
 }
 
 func file(v *page.Visit) error {

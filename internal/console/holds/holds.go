@@ -59,18 +59,16 @@ func place(v *page.Visit) error {
 	if v.Form("all") != "" {
 		body["all"] = true
 	}
-	return act(v, http.MethodPut, page.Path("/internal/v1/audit/holds/%s", v.Form("name")), body, "place")
+	if _, err := v.API.Do(http.MethodPut, page.Path("/internal/v1/audit/holds/%s", v.Form("name")), body, nil); err != nil {
+		return err
+	}
+	return v.DoneAbout("/holds", "place", page.Subject{ClientID: v.Form("clientId"), Kind: v.Form("kind"), ResourceID: v.Form("resourceId")})
 }
 
 func lift(v *page.Visit) error {
 	path := page.Path("/internal/v1/audit/holds/%s", v.Param("name")) + "?" + url.Values{"reason": {v.Form("reason")}}.Encode()
-	return act(v, http.MethodDelete, path, nil, "lift")
-}
-
-// act places or lifts.
-func act(v *page.Visit, method, path string, body any, done string) error {
-	if _, err := v.API.Do(method, path, body, nil); err != nil {
+	if _, err := v.API.Do(http.MethodDelete, path, nil, nil); err != nil {
 		return err
 	}
-	return v.Done("/holds", done)
+	return v.Done("/holds", "lift")
 }

@@ -109,6 +109,7 @@ type lateView struct {
 	RetriesTooMany   bool               // to be listed in one answer
 	ListedFrom       *time.Time         // lists and the table by initiator begin later than the period; nil: they do not
 	Yesterday        string             // for the matching file
+	Unknown          string             // that nobody knows the client; "": somebody does, or none is named
 }
 
 // RetriesCut tells whether the page lists a part of the late retries only.
@@ -182,6 +183,12 @@ func show(v *page.Visit) error {
 		byCause.Rows[i].Word = causeWord(v, byCause.Rows[i].Cause)
 	}
 	view.Total, view.Owners = byCause.Total, owners(byCause.Rows)
+	if view.Total.First.Judged == 0 {
+		var err error
+		if view.Unknown, err = v.UnknownSubject(page.Subject{ClientID: view.Client}); err != nil {
+			return err
+		}
+	}
 	if err := view.readRows(v, from, to); err != nil {
 		return err
 	}

@@ -100,6 +100,7 @@ func actsOfPeople(t *testing.T, h *house) {
 	appliedLater(t, h, hugo)
 	fourEyes(t, h, hugo, iris)
 	liftedByTwo(t, h, hugo, iris)
+	typedWrong(t, h, iris)
 
 	require.EqualValues(t, 200, hugo.visit(h.byLink+"/exports"))
 	hugo.unfold()
@@ -158,6 +159,32 @@ func appliedLater(t *testing.T, h *house, hugo *window) {
 	require.Equal(t, 1, n, "the change is an entry, with who applied it and the case")
 	require.EqualValues(t, 200, hugo.visit(h.byLink+"/resources/pix-payment/"+payment))
 	require.Contains(t, hugo.text(), "ACSC")
+}
+
+// typedWrong: what is asked for about an id that nobody knows is kept, and the page says that nobody knows it.
+func typedWrong(t *testing.T, h *house, w *window) {
+	const says, saysOf = "Nenhuma iniciadora com o client id alfaa é conhecida", "O histórico não conhece nenhum recurso com o id"
+	for path, form := range map[string]string{"/holds": `form[action="/holds"]`, "/exports": `form[action="/exports"]`} {
+		for field, value := range map[string]string{"clientId": "alfaa", "resourceId": uuid.NewString()} {
+			require.EqualValues(t, 200, w.visit(h.byLink+path))
+			w.unfold()
+			if path == "/holds" {
+				w.fill(form, "name", "wrong-"+field)
+				w.fill(form, "reason", "court order")
+			}
+			if field == "resourceId" {
+				w.fill(form, "kind", ofb.PixPayment.String())
+			}
+			w.fill(form, field, value)
+			require.EqualValues(t, 200, w.press(form+` button`))
+			require.Contains(t, w.text(), map[string]string{"clientId": says, "resourceId": saysOf + " " + value}[field], path)
+		}
+	}
+	require.EqualValues(t, 200, w.visit(h.byLink+"/late?clientId=alfaa"))
+	require.Contains(t, w.text(), says)
+	require.NotContains(t, w.text(), "Nenhum prazo perdido")
+	require.EqualValues(t, 200, w.visit(h.byLink+"/late?clientId="+certs.DefaultBeta.Name))
+	require.NotContains(t, w.text(), "é conhecida")
 }
 
 // liftedByTwo: iris asks to lift the hold that hugo asked for, and hugo approves.
