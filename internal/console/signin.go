@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -119,7 +120,17 @@ const pendingWithin = 10 * time.Minute
 // longestNext bounds the address that a person returns to, in bytes: browsers drop a cookie of more than 4096.
 const longestNext = 2000
 
-func (k *Console) pendingCookie() string { return k.cookie() + "-signing-in" }
+// A browser may have several sign-ins pending, one for each tab, each in a cookie of its own. Their number is bounded, and so are their
+// bytes: proxies refuse a request whose cookies are too long. The oldest give way.
+const mostPending, mostPendingBytes = 4, 4096
+
+// pendingCookie names the cookie of the sign-in with a state.
+func (k *Console) pendingCookie(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return k.pendingPrefix() + hex.EncodeToString(sum[:8])
+}
+
+func (k *Console) pendingPrefix() string { return k.cookie() + "-signing-in-" }
 
 // sealer makes the cipher of pending sign-ins, whose key every replica derives from the deployment's secret.
 func (k *Console) sealer(ctx context.Context) (cipher.AEAD, error) {
@@ -166,7 +177,9 @@ func (k *Console) getStart(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	k.setCookie(x, k.pendingCookie(), base64.RawURLEncoding.EncodeToString(seal.Seal(nil, nil, text, nil)), pendingWithin) //nolint:gosec // the cipher draws the nonce itself
+	sealed := base64.RawURLEncoding.EncodeToString(seal.Seal(nil, nil, text, nil)) //nolint:gosec // the cipher draws the nonce itself
+	k.makeRoom(x, seal, len(sealed))
+	k.setCookie(x, k.pendingCookie(pending.State), sealed, pendingWithin)
 	options := []oauth2.AuthCodeOption{oidc.Nonce(pending.Nonce), oauth2.S256ChallengeOption(pending.Verifier)}
 	if len(p.ACR) > 0 {
 		options = append(options, oauth2.SetAuthURLParam("acr_values", strings.Join(p.ACR, " ")))
@@ -190,9 +203,38 @@ func (k *Console) closed(x *api.Exchange, why string) error {
 	})
 }
 
-// pending opens what the browser carries; false: it carries nothing that we gave it within the last ten minutes.
-func (k *Console) pending(x *api.Exchange) (p pendingSignIn, ok bool, err error) {
-	c, err := x.R.Cookie(k.pendingCookie())
+// makeRoom takes the oldest pending sign-ins from the browser until another one, of a length in bytes, fits.
+func (k *Console) makeRoom(x *api.Exchange, seal cipher.AEAD, length int) {
+	var carried []*http.Cookie
+	until := map[*http.Cookie]time.Time{} // zero: somebody else made it
+	for _, c := range x.R.Cookies() {
+		if strings.HasPrefix(c.Name, k.pendingPrefix()) {
+			p, _ := unsealed(seal, c.Value)
+			carried, until[c], length = append(carried, c), p.Until, length+len(c.Value)
+		}
+	}
+	slices.SortStableFunc(carried, func(a, b *http.Cookie) int { return until[a].Compare(until[b]) })
+	for len(carried) > 0 && (len(carried) >= mostPending || length > mostPendingBytes) {
+		k.setCookie(x, carried[0].Name, "", -1)
+		length -= len(carried[0].Value)
+		carried = carried[1:]
+	}
+}
+
+// unsealed is what a cookie holds; false: somebody else made it.
+func unsealed(seal cipher.AEAD, value string) (p pendingSignIn, ok bool) {
+	sealed, err := base64.RawURLEncoding.DecodeString(value)
+	if err != nil {
+		return p, false
+	}
+	text, err := seal.Open(nil, nil, sealed, nil)
+	return p, err == nil && json.Unmarshal(text, &p) == nil
+}
+
+// pending takes from the browser what it carries for a state; false: it carries nothing that we gave it for this state within the last
+// ten minutes.
+func (k *Console) pending(x *api.Exchange, state string) (p pendingSignIn, ok bool, err error) {
+	c, err := x.R.Cookie(k.pendingCookie(state))
 	if err != nil {
 		return p, false, nil //nolint:nilerr // there is none
 	}
@@ -200,15 +242,10 @@ func (k *Console) pending(x *api.Exchange) (p pendingSignIn, ok bool, err error)
 	if err != nil {
 		return p, false, err
 	}
-	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
-	if err != nil {
-		return p, false, nil //nolint:nilerr // somebody else made it
-	}
-	text, err := seal.Open(nil, nil, sealed, nil)
-	if err != nil || json.Unmarshal(text, &p) != nil {
-		return p, false, nil //nolint:nilerr // somebody else made it
-	}
-	return p, time.Now().Before(p.Until), nil
+	k.setCookie(x, c.Name, "", -1)
+	p, ok = unsealed(seal, c.Value)
+	same := subtle.ConstantTimeCompare([]byte(state), []byte(p.State)) == 1 // a cookie under another name is another's
+	return p, ok && same && time.Now().Before(p.Until), nil
 }
 
 // errSignIn is a sign-in that is refused; its text is the key of the reason.
@@ -226,13 +263,12 @@ func (k *Console) getCallback(x *api.Exchange) error {
 	if p == nil {
 		return &page.APIRefusal{Status: http.StatusNotFound}
 	}
-	pending, ok, err := k.pending(x)
+	q := x.R.URL.Query()
+	pending, ok, err := k.pending(x, q.Get("state"))
 	if err != nil {
 		return err
 	}
-	k.setCookie(x, k.pendingCookie(), "", -1)
-	q := x.R.URL.Query()
-	if !ok || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(pending.State)) != 1 {
+	if !ok {
 		return k.refuseSignIn(x, "state")
 	}
 	if q.Get("error") != "" || q.Has("iss") && q.Get("iss") != p.Issuer {

@@ -15,6 +15,11 @@ import (
 // throughProvider signs a person in at the provider, from the page that was asked for.
 func (w *window) throughProvider(name string) int64 {
 	w.press(".btn.primary")
+	return w.signsInAs(name)
+}
+
+// signsInAs fills in the provider's form, and returns the status of the page that follows.
+func (w *window) signsInAs(name string) int64 {
 	w.do(chromedp.WaitVisible(chromedp.CSS("input[name=username]")), chromedp.SetValue(chromedp.CSS("input[name=username]"), name),
 		chromedp.SetValue(chromedp.CSS("input[name=password]"), password))
 	return w.press("button[type=submit]")
@@ -40,6 +45,19 @@ func signInByProvider(t *testing.T, h *house) {
 	require.Equal(t, 1, h.entries("sign-out", "ana"))
 	w.visit(h.byOpenID + "/notifications")
 	require.True(t, strings.HasPrefix(w.at(), "/sign-in"), "the session has ended at the other replica too")
+
+	tabs := newWindow(t, h.browser)
+	begun := func(page string) string {
+		tabs.visit(h.byOpenID + page)
+		tabs.press(".btn.primary")
+		return script[string](tabs, "location.href")
+	}
+	first, second := begun("/notifications?state=delivered"), begun("/late")
+	for path, at := range map[string]string{"/notifications?state=delivered": first, "/late": second} {
+		tabs.visit(at)
+		require.EqualValues(t, 200, tabs.signsInAs("ana"), "a sign-in that another tab began later is not in its way")
+		require.Equal(t, path, tabs.at())
+	}
 
 	for name, why := range map[string]string{"weak": "segundo fator", "guest": "não tem papel no Arauto", "nobody": "não pôde ser conferida"} {
 		other := newWindow(t, h.browser)
