@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -104,13 +106,19 @@ func (k *Console) postSignOut(x *api.Exchange) error {
 }
 
 // sendToSignIn sends the browser to sign in, and back to the page that it asked for. A page that refreshes itself is sent as a whole.
+// Of an act, which was not done, it is the page of the form.
 func (k *Console) sendToSignIn(x *api.Exchange) {
 	q := url.Values{}
-	if next := x.R.URL.RequestURI(); x.R.Method == http.MethodGet && next != "/" {
-		q.Set("next", next)
-	}
+	next := x.R.URL.RequestURI()
 	if _, err := x.R.Cookie(k.cookie()); err == nil {
 		q.Set("why", "ended")
+	}
+	if x.R.Method == http.MethodPost {
+		next = k.formPage(x)
+		q.Set("why", "undone")
+	}
+	if next != "/" {
+		q.Set("next", next)
 	}
 	to := (&url.URL{Path: "/sign-in", RawQuery: q.Encode()}).String()
 	if x.R.Header.Get("HX-Request") != "" {
@@ -121,11 +129,49 @@ func (k *Console) sendToSignIn(x *api.Exchange) {
 	http.Redirect(x.W, x.R, to, http.StatusSeeOther)
 }
 
+// formPage is the page that a form was posted from, as the browser tells it; "/" where that is none of ours. The page that answered
+// another form cannot be opened again: it is the one above that can.
+func (k *Console) formPage(x *api.Exchange) string {
+	from, err := url.Parse(x.R.Referer())
+	if err != nil || from.Host != x.R.Host && "//"+from.Host != strings.TrimPrefix(strings.TrimPrefix(k.cfg.BaseURL, "https:"), "http:") {
+		return "/"
+	}
+	path, q := from.EscapedPath(), from.Query()
+	for !k.opens(path) {
+		i := strings.LastIndexByte(path, '/')
+		if i <= 0 {
+			return "/"
+		}
+		path = path[:i]
+	}
+	if q.Del("done"); len(q) > 0 {
+		path += "?" + q.Encode()
+	}
+	return ownPath(path)
+}
+
+// opens tells whether a path is a page's. What takes posts under its own name, as /quarantine/bulk does, is no page of that id.
+func (k *Console) opens(path string) (found bool) {
+	segments := strings.Split(path, "/")
+	for _, s := range k.sections {
+		for _, r := range s.Routes {
+			switch template := strings.Split(r.Path, "/"); {
+			case r.Path == path && r.Method != http.MethodGet:
+				found = slices.ContainsFunc(s.Routes, func(r page.PageRoute) bool { return r.Path == path && r.Method == http.MethodGet })
+				return found
+			case r.Method == http.MethodGet:
+				found = found || slices.EqualFunc(template, segments, func(t, s string) bool { return t == s || strings.HasPrefix(t, "{") && s != "" })
+			}
+		}
+	}
+	return found
+}
+
 // getSignIn shows how to sign in.
 func (k *Console) getSignIn(x *api.Exchange) error {
 	lang, q := langOf(x.R), x.R.URL.Query()
 	b := page.Bare{Title: k.shared.Text(lang, "sign-in.title")}
-	if key := "sign-in." + q.Get("why"); q.Get("why") == "ended" || q.Get("why") == "out" {
+	if key := "sign-in." + q.Get("why"); slices.Contains([]string{"ended", "undone", "out"}, q.Get("why")) {
 		b.Lines = append(b.Lines, k.shared.Text(lang, key))
 	}
 	if k.cfg.OpenID == nil {

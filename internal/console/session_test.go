@@ -208,6 +208,36 @@ func TestASignOutThatFailsSaysSoAndCanBeTriedAgain(t *testing.T) {
 	require.Empty(t, res.Cookies(), "the browser keeps what ends the session")
 }
 
+func TestAnActAfterTheSessionLeadsBackToThePageOfTheForm(t *testing.T) {
+	k, _ := newConsole(t, Config{BaseURL: "https://console.bank.example"})
+	for from, want := range map[string]string{
+		"http://example.com/notifications?state=exhausted": "/notifications?state=exhausted",
+		"https://console.bank.example/holds?done=place":    "/holds",
+		"http://example.com/initiators/alfa/preflight":     "/initiators/alfa",
+		"http://example.com/quarantine/bulk":               "/quarantine",
+		"http://example.com/resources/pix-payment/a%2Fb":   "/resources/pix-payment/a%2Fb",
+		"https://evil.example/holds":                       "",
+		"http://example.com//evil.example/holds":           "",
+		"http://example.com/\\evil.example":                "",
+		"":                                                 "",
+		"http://example.com/nothing-here":                  "",
+	} {
+		res := ask(k, http.MethodPost, "/holds", "Referer", from, "Sec-Fetch-Site", "same-origin")
+		require.Equal(t, http.StatusSeeOther, res.StatusCode)
+		to, err := res.Location()
+		require.NoError(t, err)
+		require.Equal(t, "/sign-in", to.Path)
+		require.Equal(t, want, to.Query().Get("next"), from)
+		require.Equal(t, "undone", to.Query().Get("why"))
+	}
+	text, err := io.ReadAll(ask(k, http.MethodGet, "/sign-in?why=undone").Body)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "nada foi feito")
+	to, err := ask(k, http.MethodGet, "/holds").Location()
+	require.NoError(t, err)
+	require.Equal(t, "/sign-in?next=%2Fholds", to.String(), "who only opens a page reads nothing of an act")
+}
+
 // silence is a provider that does not answer.
 type silence struct{ asked int }
 
