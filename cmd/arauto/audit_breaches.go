@@ -104,25 +104,6 @@ func tellIntegrity(w world, found history.Integrity, unknown int64, lang string)
 	return nil
 }
 
-// periodFlags gives a command the flags --from and --to; an absent one is zero.
-func periodFlags(c *cobra.Command) func() (from, to time.Time, err error) {
-	texts := [2]*string{
-		c.Flags().String("from", "", "from this date or time on, inclusive (RFC 3339; a date begins at 00:00 UTC)"),
-		c.Flags().String("to", "", "up to this time, exclusive (RFC 3339), or through this date (UTC)"),
-	}
-	return func() (from, to time.Time, err error) {
-		for n, at := range []*time.Time{&from, &to} {
-			if *at, err = timeFlag([2]string{"--from", "--to"}[n], *texts[n], n == 1); err != nil {
-				return from, to, err
-			}
-		}
-		if !from.IsZero() && !to.IsZero() && to.Before(from) {
-			return from, to, wrongUse("--to: is before --from; it must be the same or later")
-		}
-		return from, to, nil
-	}
-}
-
 // documentOf is what documents for people say of us: the holder of the settings, if they are there.
 func documentOf(w world, settings, lang string) (evidence.PaperFrom, error) {
 	cfg, err := config.Read(settings, w.environ)

@@ -54,6 +54,9 @@ func searchFlags(c *cobra.Command) func() (history.Search, error) {
 			filter["late"] = "true"
 		}
 		s, err := history.ParseSearch(filter)
+		if err == nil {
+			return s, checkPeriod(s.From, s.To)
+		}
 		if invalid := (*history.InvalidSearch)(nil); errors.As(err, &invalid) {
 			for _, f := range flags {
 				if invalid.Pointer == "/"+f[1] {

@@ -45,6 +45,9 @@ func (p pollingReport) run(cmd *cobra.Command, w world, database string) error {
 	if err != nil {
 		return wrongUse("--month: %q is not a month; write it as 2026-11", p.month)
 	}
+	if err := begun("--month", from, time.Now()); err != nil {
+		return err
+	}
 	i, url, err := openInspector(cmd.Context(), w, database)
 	if err != nil {
 		return err

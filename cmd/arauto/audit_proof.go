@@ -111,8 +111,17 @@ func (b *between) read(wanted bool) (err error) {
 	if b.since, err = endOf("--from", b.from); err != nil {
 		return err
 	}
-	b.until, err = endOf("--to", b.to)
-	return err
+	if b.until, err = endOf("--to", b.to); err != nil {
+		return err
+	}
+	if !b.until.IsZero() && b.until.Before(b.since) {
+		return wrongUse("--to: %s is before --from, %s; name the older checkpoint first", utc(b.until), utc(b.since))
+	}
+	begins, err := timeFlag("--from", b.from, false) // a day that is not over yet has begun
+	if err != nil || begins.IsZero() {
+		return err
+	}
+	return begun("--from", begins, time.Now())
 }
 
 // endOf reads a moment; a date alone is its end, in UTC.

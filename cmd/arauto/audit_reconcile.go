@@ -17,6 +17,7 @@ import (
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/reconcile"
 )
 
@@ -145,8 +146,12 @@ func auditReportCommand(w world) *cobra.Command {
 			}
 			return pollingReport{month: *month, format: *format, language: *lang, out: *out}.run(cmd, w, *database)
 		}
-		if _, err := time.Parse(time.DateOnly, *day); err != nil {
+		begins, err := time.ParseInLocation(time.DateOnly, *day, ofb.Brasilia)
+		if err != nil {
 			return wrongUse("--day: %q is not a day; write it as 2026-11-21", *day)
+		}
+		if err := begun("--day", begins, time.Now()); err != nil {
+			return err
 		}
 		if err := oneOf("--format", *format, "jsonl", "csv"); err != nil {
 			return err

@@ -5,7 +5,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -126,25 +125,6 @@ func helpCommand() *cobra.Command {
 			return found.Help()
 		},
 	}
-}
-
-// timeFlag reads a flag that holds an instant, or a date alone, which is a whole day in UTC: its beginning, or with end the
-// beginning of the next day. "" is a zero time.
-func timeFlag(flag, text string, end bool) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if day, err := time.Parse(time.DateOnly, text); err == nil {
-		if end {
-			day = day.AddDate(0, 0, 1)
-		}
-		return day, nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return t, wrongUse("%s: %q is not a date or time; write it as 2026-11-21 or 2026-11-21T12:00:00Z", flag, text)
-	}
-	return t.UTC(), nil
 }
 
 // oneOf checks a flag of a closed list.

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// timeFlag reads a flag that holds an instant, or a date alone, which is a whole day in UTC: its beginning, or with end the
+// beginning of the next day. "" is a zero time.
+func timeFlag(flag, text string, end bool) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if day, err := time.Parse(time.DateOnly, text); err == nil {
+		if end {
+			day = day.AddDate(0, 0, 1)
+		}
+		return day, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return t, wrongUse("%s: %q is not a date or time; write it as 2026-11-21 or 2026-11-21T12:00:00Z", flag, text)
+	}
+	return t.UTC(), nil
+}
+
+// periodFlags gives a command the flags --from and --to; an absent one is zero.
+func periodFlags(c *cobra.Command) func() (from, to time.Time, err error) {
+	texts := [2]*string{
+		c.Flags().String("from", "", "from this date or time on, inclusive (RFC 3339; a date begins at 00:00 UTC)"),
+		c.Flags().String("to", "", "up to this time, exclusive (RFC 3339), or through this date (UTC)"),
+	}
+	return func() (from, to time.Time, err error) {
+		for n, at := range []*time.Time{&from, &to} {
+			if *at, err = timeFlag([2]string{"--from", "--to"}[n], *texts[n], n == 1); err != nil {
+				return from, to, err
+			}
+		}
+		return from, to, checkPeriod(from, to)
+	}
+}
+
+// checkPeriod refuses a period in which nothing can have happened: found nothing would be read as "nothing is wrong", and it is a
+// mistyped time that made it. Zero times are not given.
+func checkPeriod(from, to time.Time) error {
+	switch {
+	case from.IsZero():
+		return nil
+	case !to.IsZero() && !from.Before(to):
+		return wrongUse("--to: the period ends at %s and begins at %s, so it is empty; use a later --to or an earlier --from", utc(to), utc(from))
+	}
+	return begun("--from", from, time.Now())
+}
+
+// begun refuses a period that begins in the future; flag is what says when it begins.
+func begun(flag string, from, now time.Time) error {
+	if from.Before(now) {
+		return nil
+	}
+	return wrongUse("%s: %s is in the future; use an earlier time", flag, utc(from))
+}

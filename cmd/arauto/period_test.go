@@ -1,0 +1,62 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/ofb"
+)
+
+// periodNeeds is what a command with a period needs besides.
+func periodNeeds(t *testing.T, path string) []string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "x")
+	return map[string][]string{
+		"audit export":       {"--out", file},
+		"audit completeness": {"--client", "itp", "--out", file},
+	}[path]
+}
+
+// TestNoCommandFindsNothingInAPeriodThatIsNone: a mistyped time was read as "no difference", as an empty export that is valid, and
+// as a complete account of nothing, each with exit code 0.
+func TestNoCommandFindsNothingInAPeriodThatIsNone(t *testing.T) {
+	nowhere := []string{"ARAUTO_DATABASE_URL=postgres://127.0.0.1:1/x"}
+	tomorrow := time.Now().AddDate(0, 0, 1).UTC()
+	refused := func(line []string, flag string) {
+		t.Helper()
+		got := call(t, time.Minute, nowhere, line...)
+		require.Equal(t, usage, got.code, "%q: %s%s", line, got.out, got.errors)
+		require.Contains(t, got.errors, flag+": ", line)
+		require.Empty(t, got.out, line)
+	}
+	n := 0
+	for path, c := range everyCommand(t) {
+		if c.Flags().Lookup("from") == nil || path == "mirror" { // its --from is an address
+			continue
+		}
+		n++
+		line := func(from, to string) []string {
+			return append(append(strings.Fields(path), periodNeeds(t, path)...), "--from", from, "--to", to)
+		}
+		refused(line("2026-11-02T00:00:00Z", "2026-11-01T00:00:00Z"), "--to")
+		refused(line("2026-11-03", "2026-11-01"), "--to")
+		refused(line(tomorrow.Format(time.RFC3339), tomorrow.AddDate(1, 0, 0).Format(time.RFC3339)), "--from")
+		refused(line(tomorrow.Format(time.DateOnly), tomorrow.AddDate(1, 0, 0).Format(time.DateOnly)), "--from")
+		if path != "audit proof" { // it names two checkpoints, which may be the same
+			refused(line("2026-11-02", "2026-11-01"), "--to")
+			refused(line("2026-11-01T00:00:00Z", "2026-10-31"), "--to")
+			refused(line("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z"), "--to")
+		}
+	}
+	require.GreaterOrEqual(t, n, 5)
+	for _, alone := range []string{"audit reconcile", "audit export", "audit proof"} {
+		refused(append(append(strings.Fields(alone), periodNeeds(t, alone)...), "--from", "9000-01-01"), "--from")
+	}
+	later := time.Now().In(ofb.Brasilia).AddDate(0, 1, 1)
+	refused([]string{"audit", "report", "--organisation", "x", "--day", later.Format(time.DateOnly)}, "--day")
+	refused([]string{"audit", "report", "--polling", "--month", later.Format("2006-01")}, "--month")
+}
