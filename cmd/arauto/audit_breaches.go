@@ -59,6 +59,9 @@ func auditBreachesCommand(w world) *cobra.Command {
 			return err
 		}
 		defer i.Close(cmd.Context())
+		if to, err = lookedAt(cmd.Context(), i, from, to); err != nil {
+			return err
+		}
 		p := timing.Period{From: from, To: to, Client: notice.ClientID(*client)}
 		filter := map[string]string{"from": utc(from), "to": utc(to)}
 		if *client != "" {

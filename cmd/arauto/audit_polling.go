@@ -45,7 +45,8 @@ func (p pollingReport) run(cmd *cobra.Command, w world, database string) error {
 	if err != nil {
 		return wrongUse("--month: %q is not a month; write it as 2026-11", p.month)
 	}
-	if err := begun("--month", from, time.Now()); err != nil {
+	now := time.Now()
+	if err := begun("--month", from, now); err != nil {
 		return err
 	}
 	i, url, err := openInspector(cmd.Context(), w, database)
@@ -54,13 +55,19 @@ func (p pollingReport) run(cmd *cobra.Command, w world, database string) error {
 	}
 	defer i.Close(cmd.Context())
 	r := report{url: url, out: p.out, reading: history.LogReading{Act: "polling", Filter: map[string]string{"month": p.month}}}
-	return r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) {
-		sums, err := i.Polling(cmd.Context(), from, from.AddDate(0, 1, 0))
+	until := from.AddDate(0, 1, 0)
+	err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) {
+		sums, err := i.Polling(cmd.Context(), from, until)
 		if err != nil {
 			return 0, err
 		}
 		return int64(len(sums.Clients)), p.write(&sums, file)
 	})
+	if err != nil {
+		return err
+	}
+	tellUnfinished(w, until, now, p.language)
+	return nil
 }
 
 func (p pollingReport) write(sums *figures.PollingReport, file io.Writer) error {

@@ -44,8 +44,8 @@ func auditReconcileCommand(w world) *cobra.Command {
 			return err
 		}
 		defer i.Close(cmd.Context())
-		if to.IsZero() {
-			to = time.Now().Add(time.Minute) // whatever there is; clocks differ a little
+		if to, err = lookedAt(cmd.Context(), i, from, to); err != nil {
+			return err
 		}
 		tell := differenceWriter{w.stdout, *lang}
 		write, end := tell.text, tell.account
@@ -150,7 +150,8 @@ func auditReportCommand(w world) *cobra.Command {
 		if err != nil {
 			return wrongUse("--day: %q is not a day; write it as 2026-11-21", *day)
 		}
-		if err := begun("--day", begins, time.Now()); err != nil {
+		now := time.Now()
+		if err := begun("--day", begins, now); err != nil {
 			return err
 		}
 		if err := oneOf("--format", *format, "jsonl", "csv"); err != nil {
@@ -183,6 +184,7 @@ func auditReportCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		tellUnfinished(w, begins.AddDate(0, 0, 1), now, "en")
 		fmt.Fprintln(w.stderr, strings.Join(append(reconcile.CallSummary(calls), notCompared["en"]), "\n"))
 		return nil
 	}

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
 // timeFlag reads a flag that holds an instant, or a date alone, which is a whole day in UTC: its beginning, or with end the
@@ -59,4 +63,30 @@ func begun(flag string, from, now time.Time) error {
 		return nil
 	}
 	return wrongUse("%s: %s is in the future; use an earlier time", flag, utc(from))
+}
+
+// lookedAt is where a period ends that was read just now: nothing is known of what lies ahead. It goes by the clock of the database,
+// which dates the entries.
+func lookedAt(ctx context.Context, i *auditlog.Inspector, from, to time.Time) (time.Time, error) {
+	now, err := i.Now(ctx)
+	if err != nil {
+		return to, err
+	}
+	if to.IsZero() || to.After(now) {
+		to = now
+	}
+	return to, begun("--from", from, to)
+}
+
+// unfinishedWords say of a day or a month that it is not over.
+var unfinishedWords = map[string]string{
+	"pt": "nota: o período só termina em %s; o que há aqui vai até %s\n",
+	"en": "note: the period ends at %s; this covers it up to %s\n",
+}
+
+// tellUnfinished says how far a report goes of a day or a month that was not over when it began.
+func tellUnfinished(w world, end, now time.Time, lang string) {
+	if end.After(now) {
+		fmt.Fprintf(w.stderr, unfinishedWords[lang], utc(end), utc(now))
+	}
 }

@@ -60,3 +60,39 @@ func TestNoCommandFindsNothingInAPeriodThatIsNone(t *testing.T) {
 	refused([]string{"audit", "report", "--organisation", "x", "--day", later.Format(time.DateOnly)}, "--day")
 	refused([]string{"audit", "report", "--polling", "--month", later.Format("2006-01")}, "--month")
 }
+
+// TestAReportSaysHowFarItGoes: a reconciliation without --to claimed a minute of the future, and one through today the whole day.
+func TestAReportSaysHowFarItGoes(t *testing.T) {
+	j := openJudged(t)
+	j.late("itp")
+	today := time.Now().UTC().Format(time.DateOnly)
+	for _, args := range [][]string{{}, {"--from", "2026-01-01"}, {"--from", "2026-01-01", "--to", today}, {"--to", "9000-01-01"}} {
+		began := time.Now().Add(-time.Millisecond)
+		code, out, errs := j.run(append([]string{"reconcile", "--lang", "en"}, args...)...)
+		require.NotEqual(t, usage, code, errs)
+		account := out[strings.LastIndex(strings.TrimSpace(out), "\n")+1:]
+		_, account, found := strings.Cut(account, " … ")
+		require.True(t, found, out)
+		end, _, _ := strings.Cut(account, ": ")
+		at, err := time.Parse(time.RFC3339Nano, end)
+		require.NoError(t, err, out)
+		require.WithinRange(t, at, began, time.Now(), "%q looked at the history up to now", args)
+		require.Contains(t, account, "3 entries looked at")
+	}
+	_, out, errs := j.run("breaches", "--from", "2026-01-01", "--to", "9000-01-01", "--format", "json")
+	require.Contains(t, out, `"late":1`, errs)
+	require.NotContains(t, out, "9000")
+	var filter string
+	require.NoError(t, j.owner.QueryRow(t.Context(), "SELECT facts->'filter'->>'to' FROM arauto.entry WHERE outcome = 'breaches'").Scan(&filter))
+	at, err := time.Parse(time.RFC3339Nano, filter)
+	require.NoError(t, err)
+	require.False(t, at.After(time.Now()))
+
+	now := time.Now().In(ofb.Brasilia)
+	_, _, errs = j.run("report", "--day", now.Format(time.DateOnly))
+	require.Contains(t, errs, "note: the period ends at ")
+	_, _, errs = j.run("report", "--polling", "--lang", "pt", "--month", now.Format("2006-01"))
+	require.Contains(t, errs, "nota: o período só termina em ")
+	_, _, errs = j.run("report", "--day", "2026-01-01")
+	require.NotContains(t, errs, "the period ends")
+}
