@@ -3,7 +3,7 @@
 
     verify.py --key log.pub.pem [--anchors checkpoints.txt ...] [--policy witnesses.txt] FILE
 
-FILE is a bundle, an export as JSON lines (with --anchors), a proof of one entry, or a proof of consistency. It prints
+FILE is a bundle, an export as JSON lines (without a filter, with --anchors), a proof of one entry, or a proof of consistency. It prints
 "ok ENTRIES ROOT", or "BAD seq=N REASON" and exits 1. A bundle of a filtered export that is genuine prints
 "genuine ENTRIES of SIZE ROOT; completeness not shown" (exit 1 with --require-complete), or "ok ENTRIES ROOT; complete"
 where it has everything of its clients in its period. With --policy, notes say which witnesses vouched for how many entries,
@@ -1075,6 +1075,13 @@ def about(path, start, verdict, public):
     return found, size, whole
 
 
+def filtered(path):
+    """Whether a file has the lines that a filter chose: the first says so, or there is none."""
+    with open(path, "rb") as lines:
+        first = lines.readline()
+    return not first or first.rstrip(b"\n").endswith(b',"filtered":true}')
+
+
 def refuse_two_histories(checkpoints):
     first = {}
     for c in checkpoints:
@@ -1110,8 +1117,12 @@ def main():
             verdict = verify_proof(read_text(o.file), public)
         elif start.startswith(b"arauto-consistency/1\n"):
             verdict = verify_consistency(read_text(o.file), public)
+        elif filtered(o.file):
+            print("a filtered export as JSON lines cannot be proven: it has no proof of where its entries stand in the log; export a bundle with the same filter, or JSON lines without a filter", file=sys.stderr)
+            sys.exit(2)
         elif not anchors:
-            sys.exit("records alone prove nothing; name checkpoints with --anchors")
+            print("records alone prove nothing; name checkpoints with --anchors", file=sys.stderr)
+            sys.exit(2)
         else:
             with open(o.file, "rb") as lines:
                 verdict = verify_lines(lines, public, anchors)

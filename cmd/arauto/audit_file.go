@@ -20,6 +20,9 @@ func (t *believed) verifyFile(name string) (audit.VerifiedLog, error) {
 		return audit.VerifiedLog{}, err
 	}
 	verdict, err := evidence.VerifyFile(file, info.Size(), t.public, t.anchored, audit.WholeMost)
+	if errors.Is(err, evidence.ErrFilteredRecords) {
+		return verdict, wrongUse("FILE: %v", err)
+	}
 	if errors.Is(err, evidence.ErrRecordsAlone) {
 		return verdict, wrongUse("FILE: records alone prove nothing; name checkpoints with --anchors, or export a bundle")
 	}

@@ -5,9 +5,11 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -238,6 +240,38 @@ func TestLinesVerifyAgainstAnchoredCheckpointsOnly(t *testing.T) {
 		code, out = p.verify(p.file("broken.jsonl"), "--anchors", p.file("checkpoints.txt"))
 		require.Equal(t, failed, code)
 		require.Contains(t, out, name)
+	}
+}
+
+// TestAFilteredExportAsLinesIsNotAccused: it was called BAD, because positions are missing between its lines.
+func TestAFilteredExportAsLinesIsNotAccused(t *testing.T) {
+	p := openProven(t, 300)
+	var note string
+	require.NoError(t, p.owner.QueryRow(t.Context(), "SELECT note FROM arauto.log_checkpoint").Scan(&note))
+	require.NoError(t, os.WriteFile(p.file("checkpoints.txt"), []byte(note+"\n"), 0o600))
+	for name, filter := range map[string][]string{"some": {"--client", "=cmd|calc"}, "from": {"--to", "9000-01-01"}, "none": {"--client", "nobody"}} {
+		file := p.file(name + ".jsonl")
+		code, out := p.run(append([]string{"audit", "export", "--database-url", p.url, "--format", "jsonl", "--out", file}, filter...)...)
+		require.Equal(t, done, code, out)
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.Equal(t, name == "none", len(text) == 0)
+		for line := range strings.Lines(string(text)) {
+			require.True(t, strings.HasSuffix(line, `","filtered":true}`+"\n"), line)
+		}
+		for _, anchors := range [][]string{nil, {"--anchors", p.file("checkpoints.txt")}} {
+			code, out = p.verify(append([]string{file}, anchors...)...)
+			require.Equal(t, usage, code, out)
+			require.Contains(t, out, "cannot be proven")
+			require.Contains(t, out, "export a bundle with the same filter")
+			if python, err := exec.LookPath("python3"); err == nil {
+				ran, err := exec.CommandContext(t.Context(), python, append([]string{"../../docs/verify.py", "--key", p.file("log.pub.pem"), file}, anchors...)...).CombinedOutput()
+				exited, ok := errors.AsType[*exec.ExitError](err)
+				require.True(t, ok, string(ran))
+				require.Equal(t, usage, exited.ExitCode(), string(ran))
+				require.Contains(t, string(ran), "cannot be proven")
+			}
+		}
 	}
 }
 

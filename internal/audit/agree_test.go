@@ -207,7 +207,7 @@ func verdictOf(t *testing.T, o verifiers.Original, file []byte) string {
 		}
 	case audit.IsConsistency(file):
 		v, err = audit.VerifyConsistency(file, public)
-	case anchored == nil:
+	case anchored == nil, audit.FilteredRecords(bytes.NewReader(file)):
 		return ""
 	default:
 		v, err = audit.VerifyRecords(bytes.NewReader(file), public, anchored)
@@ -289,6 +289,33 @@ func TestThreeVerifiersJudgeWitnessesAlike(t *testing.T) {
 			require.Equal(t, ours, byPython[i], "python")
 			require.Equal(t, ours, byBrowser[i], "browser")
 		})
+	}
+}
+
+// TestNoVerifierAccusesAFilteredExport: its lines have gaps, which are nobody's fault, and no proof. Those of a whole export must have none.
+func TestNoVerifierAccusesAFilteredExport(t *testing.T) {
+	python, browser := verifiers.Python(t), verifiers.Browser(t)
+	l := makeLog(t, 12, 5)
+	var anchors, chosen, taken []byte
+	for _, note := range l.notes {
+		anchors = append(append(anchors, note...), '\n')
+	}
+	for _, i := range []int{4, 5, 11} {
+		taken = append(append(taken, l.lines[i]...), '\n')
+		chosen = append(append(chosen, audit.AppendFiltered(bytes.Clone(l.lines[i]))...), '\n')
+	}
+	for name, file := range map[string][]byte{"chosen": chosen, "nothing": {}, "lines taken out": taken} {
+		want := ""
+		if name == "lines taken out" {
+			want = "BAD seq=0 missing or out of order"
+		}
+		one := verifiers.Original{Bytes: file, Anchors: anchors}
+		all := []verifiers.Original{one}
+		for by, told := range map[string]string{
+			"product": verdictOf(t, one, file), "python": python(t, publicPEM(t), all, []verifiers.File{{}})[0], "browser": browser(t, publicPEM(t), all, []verifiers.File{{}})[0],
+		} {
+			require.True(t, strings.HasPrefix(told, want) && (told == "") == (want == ""), "%s of %s: %q", by, name, told)
+		}
 	}
 }
 

@@ -30,6 +30,24 @@ func AppendRemoved(b []byte, seq int64, at Instant, leaf Hash) []byte {
 	return fmt.Appendf(b, `%s%d,"at":"%s"%s%s%s`, recordStart, seq, at, leafStart, leaf, leafEnd)
 }
 
+// filteredEnd ends each line of an export that a filter chose, in place of the last brace.
+const filteredEnd = `,"filtered":true}`
+
+// AppendFiltered makes the line of an export, without its line feed, that of one which a filter chose: it says so itself.
+func AppendFiltered(line []byte) []byte {
+	return append(bytes.TrimSuffix(line, []byte("}")), filteredEnd...)
+}
+
+// FilteredRecords tells whether records are those that a filter chose, by their first line. Nothing proves where such entries stand in
+// the log, and what is missing between them is no fault. A filter that found nothing left an empty file.
+func FilteredRecords(lines io.Reader) bool {
+	scanner := newLines(lines, maxRecord)
+	if !scanner.Scan() {
+		return scanner.Err() == nil // an error is told by VerifyRecords
+	}
+	return bytes.HasSuffix(scanner.Bytes(), []byte(filteredEnd))
+}
+
 // errLine means that a line is not one of an export.
 var errLine = errors.New("not a line of an export: a record, with the leaf as its last member")
 

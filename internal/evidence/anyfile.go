@@ -21,6 +21,19 @@ const (
 // ErrRecordsAlone means that a file has records and there is no checkpoint to compare them with.
 var ErrRecordsAlone = errors.New("records alone prove nothing; name checkpoints that were kept outside of the database, or export a bundle")
 
+// ErrFilteredRecords means that a file has the records that a filter chose, and no proof of them; it is an ErrRecordsAlone, too.
+var ErrFilteredRecords error = filteredRecords{}
+
+type filteredRecords struct{}
+
+// Error says why nothing is proven, and what to export.
+func (filteredRecords) Error() string {
+	return "a filtered export as JSON lines cannot be proven: it has no proof of where its entries stand in the log; export a bundle with the same filter, or JSON lines without a filter"
+}
+
+// Is makes it a kind of ErrRecordsAlone.
+func (filteredRecords) Is(target error) bool { return target == ErrRecordsAlone }
+
 // Bounds of the files that are read whole.
 const (
 	maxPaper       = 256 << 20
@@ -44,7 +57,7 @@ func FileKind(start []byte) string {
 }
 
 // VerifyFile verifies a file of evidence of any kind. public is the log's key; anchored are checkpoints that were kept outside of
-// the database, which records need (ErrRecordsAlone); a proof that contradicts one of them is wrong. A wrong file is an *audit.Fault. Others make such files too, so of a
+// the database, which records need (ErrRecordsAlone, and of a filtered export always ErrFilteredRecords); a proof that contradicts one of them is wrong. A wrong file is an *audit.Fault. Others make such files too, so of a
 // part that must be in memory at most so many bytes are kept; audit.ErrTooLong when that does not suffice.
 func VerifyFile(file io.ReaderAt, size int64, public ed25519.PublicKey, anchored []audit.Checkpoint, most int64) (audit.VerifiedLog, error) {
 	whole := io.NewSectionReader(file, 0, size)
@@ -81,7 +94,10 @@ func VerifyFile(file io.ReaderAt, size int64, public ed25519.PublicKey, anchored
 		}
 		return audit.VerifyConsistency(text, public, anchored...)
 	}
-	if len(anchored) == 0 {
+	switch {
+	case audit.FilteredRecords(io.NewSectionReader(file, 0, size)):
+		return audit.VerifiedLog{}, ErrFilteredRecords
+	case len(anchored) == 0:
 		return audit.VerifiedLog{}, ErrRecordsAlone
 	}
 	return audit.VerifyRecords(whole, public, anchored)

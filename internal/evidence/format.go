@@ -44,9 +44,13 @@ func FormatNamed(name string) (Format, bool) {
 
 func writeLines(ctx context.Context, log SealedLog, s history.Search, _ string, w io.Writer) (n int64, err error) {
 	var line []byte
+	filtered := len(s.Filter()) > 0
 	err = log.Each(ctx, s, func(e *audit.Sealed) error {
 		n++
-		line = append(e.Line(line[:0]), '\n')
+		if line = e.Line(line[:0]); filtered {
+			line = audit.AppendFiltered(line)
+		}
+		line = append(line, '\n')
 		_, err := w.Write(line)
 		return err
 	})
