@@ -36,8 +36,9 @@ func TestAnOperatorSendsNothingASecondTime(t *testing.T) {
 	b.fail(0, again...)
 	anHourLater()
 	for _, id := range []notice.ID{failed, again[0].Notification} {
-		_, err = b.log.Resend(t.Context(), id, "ana", "once more")
+		refused, err := b.log.Resend(t.Context(), id, "ana", "once more")
 		require.ErrorIs(t, err, store.ErrResent)
+		require.Zero(t, refused, "an id that no notification has")
 	}
 
 	byHand := exhausted("by-hand")

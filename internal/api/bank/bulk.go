@@ -136,10 +136,13 @@ func (in *Internal) postResends(x *api.Exchange) error {
 	}
 	ctx, cancel := acting(x)
 	defer cancel()
-	out := each(ctx, x, ids, func(id notice.ID, r *bulkResult) (err error) {
-		r.Status = http.StatusAccepted
-		r.New, err = in.cfg.Resender.Resend(ctx, id, x.Who.Subject, reason)
-		return err
+	out := each(ctx, x, ids, func(id notice.ID, r *bulkResult) error {
+		fresh, err := in.cfg.Resender.Resend(ctx, id, x.Who.Subject, reason)
+		if err != nil {
+			return err
+		}
+		r.Status, r.New = http.StatusAccepted, fresh
+		return nil
 	})
 	if err := unfinished(ctx, out); err != nil {
 		return err

@@ -42,6 +42,19 @@ func TestAResendNeedsAReason(t *testing.T) {
 	w.ask("POST", listPath+"/"+someID+"/resend", "operator", `{"reason":"asked by phone"}`).refused(t, 404, "not_found")
 }
 
+// TestARefusedResendOfSeveralNamesNoNotification: whatever id came with the error, nobody can read it.
+func TestARefusedResendOfSeveralNamesNoNotification(t *testing.T) {
+	w := newWorld(t)
+	w.shelf.resend = func(notice.ID, string, string) (notice.ID, error) {
+		return store.NewID(), contradiction("it was sent once more already")
+	}
+	got := w.ask("POST", listPath+"/resend", "operator", `{"ids":["`+someID+`"],"reason":"asked by phone"}`)
+	require.Equal(t, 200, got.status, got.text)
+	result := got.body["results"].([]any)[0].(map[string]any)
+	require.Equal(t, float64(409), result["status"])
+	require.NotContains(t, result, "resent")
+}
+
 // outcome makes one chain of attempts over a real store, all with this outcome, and returns its notification.
 func outcome(t *testing.T, s *store.Store, in *intake.Intake, client, resource string, what notice.Outcome) notice.ID {
 	t.Helper()

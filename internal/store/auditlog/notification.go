@@ -451,7 +451,10 @@ VALUES ($1, $2, $3, $4, $5, nullif($6::bigint, 0), $7, $8, 'resend', $9::json)`,
 			old.Revision, store.ToUUID(fresh), store.ToUUID(old.ChangeID), text)
 		return errors.Join(err, store.Step(ctx, tx, id.String(), fresh.String()))
 	})
-	return fresh, store.Unavailable("resend", err)
+	if err != nil { // no notification has the id
+		return notice.ID{}, store.Unavailable("resend", err)
+	}
+	return fresh, nil
 }
 
 // CursorKey is the secret that authenticates cursors, the same in every replica.
