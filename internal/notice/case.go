@@ -26,7 +26,7 @@ const (
 	CaseOpen          = "open"          // the change was refused and waits for a person
 	CaseNonconforming = "nonconforming" // the change is stored and told; its document does not conform to the API's schema
 	CaseApplied       = "applied"       // the change was accepted after all
-	CaseDismissed     = "dismissed"     // a person, or a higher revision, closed the case
+	CaseDismissed     = "dismissed"     // a person closed the case, or a change of its revision or a higher one did
 )
 
 // CaseCount is how many cases of one source and state are in quarantine.

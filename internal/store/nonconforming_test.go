@@ -265,3 +265,49 @@ func TestTheQuarantineIsCountedByStateAndSource(t *testing.T) {
 	require.Len(t, got, 1)
 	require.Equal(t, notice.CaseNonconforming, got[0].State)
 }
+
+// TestAChangeWithTheRevisionOfACaseClosesIt: the core corrected what it had sent. A line that came after the stored one stays for a person,
+// also when a timer touches the resource since, and so does a case of the stored document itself.
+func TestAChangeWithTheRevisionOfACaseClosesIt(t *testing.T) {
+	b := newBench(t)
+	tells, refuses := b.judging(true), b.judging(false)
+	closes := func(want int) {
+		t.Helper()
+		n, err := b.store.CloseSuperseded(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
+	refused := refuses.accept(named(5, "PDNG", "long"))
+	require.Equal(t, notice.Quarantined, refused.Verdict)
+	closes(0)
+	corrected := refuses.accept(named(5, "PDNG", "ok"))
+	require.Equal(t, notice.Applied, corrected.Verdict)
+
+	line, err := json.Marshal(named(5, "PDNG", "long"))
+	require.NoError(t, err)
+	again, err := refuses.intake.Accept(t.Context(), line, intake.Origin{Source: "quarantine", Actor: "ana", Quarantine: refused.QuarantineID})
+	require.NoError(t, err)
+	require.Equal(t, notice.Conflicting, again.Verdict, "its revision is stored, so nothing else about it matters")
+	closes(1)
+	closed, err := b.store.Case(t.Context(), refused.QuarantineID)
+	require.NoError(t, err)
+	require.Equal(t, notice.CaseDismissed, closed.State)
+	require.Equal(t, "revision 5 was applied: change "+corrected.ChangeID.String(), closed.ClosedWhy)
+	require.Empty(t, closed.Line)
+
+	require.Equal(t, notice.Quarantined, refuses.accept(named(5, "PDNG", "longer")).Verdict)
+	b.do("UPDATE resource SET updated_at = now() + interval '1 hour'")
+	closes(0)
+
+	odd := tells.accept(named(6, "ACSC", "long"))
+	require.Equal(t, notice.Applied, odd.Verdict)
+	closes(1) // of revision 5
+	require.Len(t, b.cases(notice.CaseNonconforming), 1)
+
+	require.Equal(t, notice.Quarantined, refuses.accept(named(4, "PDNG", "long")).Verdict)
+	b.do("UPDATE resource SET updated_at = now() - interval '1 hour'")
+	closes(0)
+	require.Equal(t, notice.Superseded, refuses.accept(named(4, "PDNG", "ok")).Verdict, "late")
+	closes(1)
+	require.Empty(t, b.cases(notice.CaseOpen))
+}

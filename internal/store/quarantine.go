@@ -162,13 +162,22 @@ ORDER BY revision, id LIMIT $5`, string(f.Client), f.Kind, f.Source, f.Code, lim
 
 func idPlace(id *notice.ID) []any { return []any{id} }
 
-// supersededSQL closes open cases of resources of which the same client's higher revision was applied since, and writes
-// down each with the change that took its place. What a case of a lower revision says is over by then.
+// supersededSQL closes open cases of resources of which the same client's change was accepted since, with the case's
+// revision, or applied with a higher one, and writes down each with the change that took its place. What a case of a lower revision says is
+// over by then; one of the same revision is corrected, and cannot be applied any more. When a change with the case's revision was accepted
+// is what its entry says: a timer touches the resource later. A line that came after that contradicts what is stored, and its case stays for
+// a person, as does one of a document that was stored although it does not conform: it is in another state.
 const supersededSQL = `
 WITH kinds AS (SELECT * FROM unnest($1::text[], $2::smallint[]) AS k(name, number)), old AS MATERIALIZED (
-  SELECT q.id, r.revision, v.change_id FROM quarantine q JOIN kinds k ON k.name = q.kind JOIN resource r ON r.kind = k.number AND r.id = q.resource_id
-    JOIN stored_revision v ON v.kind = r.kind AND v.resource_id = r.id AND v.revision = r.revision
-  WHERE q.state = 'open' AND r.client_id = q.client_id AND r.revision > q.revision AND r.updated_at >= q.last_at LIMIT 100 FOR UPDATE OF q SKIP LOCKED
+  SELECT q.id, v.revision, v.change_id FROM quarantine q JOIN kinds k ON k.name = q.kind JOIN resource r ON r.kind = k.number AND r.id = q.resource_id
+    CROSS JOIN LATERAL (
+      SELECT s.revision, s.change_id FROM stored_revision s WHERE s.kind = r.kind AND s.resource_id = r.id AND s.revision = q.revision
+        AND EXISTS (SELECT FROM entry e WHERE e.resource_id = q.resource_id AND e.number IS NULL AND e.at >= q.last_at AND e.kind = 'change' AND e.id = s.change_id)
+      UNION ALL
+      SELECT s.revision, s.change_id FROM stored_revision s WHERE s.kind = r.kind AND s.resource_id = r.id AND s.revision = r.revision
+        AND r.revision > q.revision AND r.updated_at >= q.last_at
+      LIMIT 1) v
+  WHERE q.state = 'open' AND r.client_id = q.client_id AND r.revision >= q.revision LIMIT 100 FOR UPDATE OF q SKIP LOCKED
 ), closed AS (
   UPDATE quarantine q SET state = 'dismissed', closed_by = 'arauto', closed_why = 'revision ' || old.revision || ' was applied: change ' || old.change_id, closed_at = now(), line = NULL
   FROM old WHERE q.id = old.id RETURNING q.id, q.closed_why
@@ -178,7 +187,7 @@ WITH kinds AS (SELECT * FROM unnest($1::text[], $2::smallint[]) AS k(name, numbe
 )
 SELECT count(*) FROM closed`
 
-// CloseSuperseded closes open cases whose resource has a higher revision that was applied after they came, and writes each
+// CloseSuperseded closes open cases whose revision, or a higher one of their resource, was accepted after they came, and writes each
 // down with that change's id. It closes at most 100 and returns how many.
 func (s *Store) CloseSuperseded(ctx context.Context) (n int, err error) {
 	var names []string

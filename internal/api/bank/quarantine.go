@@ -142,7 +142,7 @@ var errClosed = conflict("the case is already closed")
 
 // postApply hands a case's line to intake once more, as it is, or as the mapping of its source makes it of the record
 // that was kept: what stood in its way may have changed. Once another
-// change with its revision was accepted, it is a conflict (design, "Judging a change").
+// change with its revision was accepted, it is a conflict, whatever else is wrong with it (design, "Judging a change").
 func (in *Internal) postApply(x *api.Exchange) error {
 	id, err := idOf(x)
 	if err != nil {
