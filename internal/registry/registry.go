@@ -156,6 +156,18 @@ func (g *Registry) Put(ctx context.Context, client notice.ClientID, r Request, a
 	return in, created, nil
 }
 
+// Judge judges the fields of a request as Put does, and not its addresses and its statement, which may be others when it is carried out. It
+// stores no registration. Errors: an *Invalid, recorded in the history by then, or the store's when that could not be recorded.
+func (g *Registry) Judge(ctx context.Context, client notice.ClientID, r Request, actor string) error {
+	if invalid := g.judgeForm(client, r); invalid != nil {
+		if err := g.refused(ctx, client, r, actor, invalid); err != nil {
+			return err
+		}
+		return invalid
+	}
+	return nil
+}
+
 // statementJudge is how a statement is judged and compared with its request; it gives the digest of one that was there.
 type statementJudge func(s Statements, r Request, uris []string) (digest []byte, err error)
 
@@ -178,19 +190,27 @@ func (g *Registry) judge(ctx context.Context, client notice.ClientID, r Request,
 
 // judgeParts judges the fields of a request, then its addresses, then its statement.
 func (g *Registry) judgeParts(client notice.ClientID, r Request, statement statementJudge) (digest []byte, err error) {
-	problems := judgeFields(client, r)
-	key, wrong := g.keyOf(client, r)
-	if wrong != nil {
-		problems = append(problems, notice.Problem{Pointer: "/brand", Code: wrong.Code, Detail: wrong.Detail, DetailPT: wrong.DetailPT})
+	if invalid := g.judgeForm(client, r); invalid != nil {
+		return nil, invalid
 	}
-	if len(problems) > 0 {
-		return nil, &Invalid{Code: InvalidRequest, Description: "the registration is not well formed", Problems: problems}
-	}
+	key, _ := g.keyOf(client, r) // judged
 	uris := r.uris()
 	if problems := g.addresses.judge(uris); len(problems) > 0 {
 		return nil, &Invalid{Code: InvalidURIs, Description: "an address cannot be registered", Problems: problems}
 	}
 	return statement(g.statements[brand.Of(key)], r, uris)
+}
+
+// judgeForm judges the fields of a request and its brand; nil: they are right.
+func (g *Registry) judgeForm(client notice.ClientID, r Request) *Invalid {
+	problems := judgeFields(client, r)
+	if _, wrong := g.keyOf(client, r); wrong != nil {
+		problems = append(problems, notice.Problem{Pointer: "/brand", Code: wrong.Code, Detail: wrong.Detail, DetailPT: wrong.DetailPT})
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return &Invalid{Code: InvalidRequest, Description: "the registration is not well formed", Problems: problems}
 }
 
 // refused records a refusal. A client id that is none cannot be written down as one.

@@ -193,6 +193,21 @@ func TestFieldsAreJudgedOneByOne(t *testing.T) {
 	}
 }
 
+// TestARequestForASecondPersonIsJudgedInItsFieldsAlone: its addresses and its statement are judged when it is carried out.
+func TestARequestForASecondPersonIsJudgedInItsFieldsAlone(t *testing.T) {
+	b := production(t)
+	r := request(t, "http://10.0.0.1/no")
+	r.SoftwareStatement = "junk"
+	require.NoError(t, b.Judge(t.Context(), "itp-1", r, "registrar"))
+	require.Empty(t, b.store.refusals)
+	r.SoftwareID = ""
+	var invalid *registry.Invalid
+	require.ErrorAs(t, b.Judge(t.Context(), "itp-1", r, "registrar"), &invalid)
+	require.Equal(t, registry.InvalidRequest, invalid.Code)
+	require.Len(t, b.store.refusals, 1, "a refused registration is recorded")
+	require.Zero(t, b.store.puts)
+}
+
 func TestOurOwnTroubleIsNotTheRegistrars(t *testing.T) {
 	b := production(t)
 	b.store.down = errors.New("no database")

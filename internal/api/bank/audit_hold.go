@@ -9,6 +9,7 @@ import (
 
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/brand"
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -79,7 +80,17 @@ func (in *Internal) putHold(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if asked, err := in.asked(x, history.ActHold, h.Reason); asked || err != nil {
+	judge := func(ctx context.Context) error {
+		stands, err := in.cfg.Holds.Hold(ctx, name)
+		switch {
+		case failure.NotFound(err):
+			return nil
+		case err == nil && !stands.SameScope(h):
+			return conflict("there is a hold of this name, and it keeps something else")
+		}
+		return err
+	}
+	if asked, err := in.asked(x, history.ActHold, h.Reason, judge); asked || err != nil {
 		return err
 	}
 	ctx, cancel := acting(x)
@@ -179,7 +190,8 @@ func (in *Internal) deleteHold(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if asked, err := in.asked(x, history.ActHold, reason); asked || err != nil {
+	judge := func(ctx context.Context) error { _, err := in.cfg.Holds.Hold(ctx, name); return err }
+	if asked, err := in.asked(x, history.ActHold, reason, judge); asked || err != nil {
 		return err
 	}
 	ctx, cancel := acting(x)

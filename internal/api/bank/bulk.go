@@ -102,6 +102,12 @@ func each(ctx context.Context, x *api.Exchange, ids []notice.ID, act func(notice
 	return out
 }
 
+// judged says of each what would become of it now, by reading alone, and whether any of them could be done.
+func judged(ctx context.Context, x *api.Exchange, ids []notice.ID, judge func(context.Context, notice.ID) error) (out bulkAnswer, some bool) {
+	out = each(ctx, x, ids, func(id notice.ID, _ *bulkResult) error { return judge(ctx, id) })
+	return out, slices.ContainsFunc(out.Results, func(r bulkResult) bool { return r.Error == "" })
+}
+
 // unfinished is an error when an answer of an approved act has a line that passes by itself: the act is begun again later,
 // and finds what it did.
 func unfinished(ctx context.Context, out bulkAnswer) error {
@@ -131,11 +137,14 @@ func (in *Internal) postResends(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if asked, err := in.asked(x, history.ActResend, reason); asked || err != nil {
-		return err
-	}
 	ctx, cancel := acting(x)
 	defer cancel()
+	if in.waits(x, history.ActResend) {
+		if refused, some := judged(ctx, x, ids, in.cfg.Resender.Resendable); !some {
+			return answer(x, http.StatusOK, refused)
+		}
+		return in.keep(ctx, x, history.ActResend, reason, x.Body)
+	}
 	out := each(ctx, x, ids, func(id notice.ID, r *bulkResult) error {
 		fresh, err := in.cfg.Resender.Resend(ctx, id, x.Who.Subject, reason)
 		if err != nil {
@@ -152,16 +161,16 @@ func (in *Internal) postResends(x *api.Exchange) error {
 
 // postApplies hands the lines of several cases to intake once more; the oldest revision first where a filter found them.
 func (in *Internal) postApplies(x *api.Exchange) error {
-	return in.cases(x, func(ctx context.Context, id notice.ID, reason string) error {
+	return in.cases(x, in.applicable, func(ctx context.Context, id notice.ID, reason string) error {
 		c, err := in.cfg.Quarantine.Case(ctx, id)
 		if err != nil {
 			return err
 		}
-		if c.State != notice.CaseOpen || c.Line == nil {
+		if err := applyRefusal(&c); err != nil {
 			if closedByRequest(ctx, &c, notice.CaseApplied) {
 				return nil
 			}
-			return errClosed
+			return err
 		}
 		line, from, err := in.lineOf(ctx, x, id, &c)
 		if err != nil {
@@ -183,14 +192,15 @@ func (in *Internal) postApplies(x *api.Exchange) error {
 
 // postDismisses closes several cases without applying them.
 func (in *Internal) postDismisses(x *api.Exchange) error {
-	return in.cases(x, func(ctx context.Context, id notice.ID, reason string) error {
+	return in.cases(x, in.dismissible, func(ctx context.Context, id notice.ID, reason string) error {
 		return in.dismiss(ctx, id, x.Who.Subject, reason)
 	})
 }
 
 // cases acts about several cases of the quarantine. A request that waits for a second person keeps the cases that were
-// found when it was asked for: nobody approves what they did not see.
-func (in *Internal) cases(x *api.Exchange, act func(ctx context.Context, id notice.ID, reason string) error) error {
+// found when it was asked for: nobody approves what they did not see. judge says by reading alone why the act would be refused about one;
+// where all would be, there is nothing to approve.
+func (in *Internal) cases(x *api.Exchange, judge func(context.Context, notice.ID) error, act func(ctx context.Context, id notice.ID, reason string) error) error {
 	body, err := decode[bulkJSON](x)
 	if err != nil {
 		return err
@@ -205,14 +215,15 @@ func (in *Internal) cases(x *api.Exchange, act func(ctx context.Context, id noti
 	if err != nil {
 		return err
 	}
-	if len(ids) > 0 {
+	if len(ids) > 0 && in.waits(x, history.ActQuarantine) {
+		if refused, some := judged(ctx, x, ids, judge); !some {
+			return answer(x, http.StatusOK, refused)
+		}
 		kept, err := json.Marshal(bulkJSON{IDs: textsOf(ids), Reason: reason})
 		if err != nil {
 			return err
 		}
-		if asked, err := in.askedAs(x, history.ActQuarantine, reason, kept); asked || err != nil {
-			return err
-		}
+		return in.keep(ctx, x, history.ActQuarantine, reason, kept)
 	}
 	out := each(ctx, x, ids, func(id notice.ID, _ *bulkResult) error { return act(ctx, id, reason) })
 	out.More = more

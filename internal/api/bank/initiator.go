@@ -24,6 +24,8 @@ import (
 type Initiators interface {
 	// Put judges a registration, stores it and tells whether the client is new. A *registry.Invalid says what is wrong.
 	Put(ctx context.Context, client notice.ClientID, r registry.Request, actor string) (notice.Initiator, bool, error)
+	// Judge judges what Put does but the addresses and the statement, and stores no registration. A *registry.Invalid says what is wrong.
+	Judge(ctx context.Context, client notice.ClientID, r registry.Request, actor string) error
 	Get(ctx context.Context, client notice.ClientID) (notice.Initiator, error)
 	// List lists those that a query selects, in the order of their client ids.
 	List(ctx context.Context, q notice.InitiatorQuery) ([]notice.Initiator, error)
@@ -287,7 +289,10 @@ func (in *Internal) putInitiator(x *api.Exchange) error {
 		return twoBrands()
 	}
 	body.Brand = cmp.Or(body.Brand, name)
-	if asked, err := in.asked(x, history.ActRegistration, ""); asked || err != nil {
+	judge := func(ctx context.Context) error {
+		return refusedRegistration(in.cfg.Initiators.Judge(ctx, client, body, x.Who.Subject))
+	}
+	if asked, err := in.asked(x, history.ActRegistration, "", judge); asked || err != nil {
 		return err
 	}
 	ctx, cancel := acting(x)
@@ -317,7 +322,8 @@ func (in *Internal) deleteInitiator(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if asked, err := in.asked(x, history.ActRegistration, ""); asked || err != nil {
+	judge := func(ctx context.Context) error { _, err := in.cfg.Initiators.Get(ctx, client); return err }
+	if asked, err := in.asked(x, history.ActRegistration, "", judge); asked || err != nil {
 		return err
 	}
 	ctx, cancel := acting(x)

@@ -60,6 +60,8 @@ type History interface {
 // that what is stored forbids it.
 type Resender interface {
 	Resend(ctx context.Context, id notice.ID, actor, reason string) (notice.ID, error)
+	// Resendable tells by its error why Resend would refuse now, and writes nothing.
+	Resendable(ctx context.Context, id notice.ID) error
 }
 
 // InternalConfig says what the internal listener serves with. All members are required but those that say otherwise.

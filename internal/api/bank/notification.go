@@ -107,7 +107,8 @@ func (in *Internal) postResend(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if asked, err := in.asked(x, history.ActResend, reason); asked || err != nil {
+	judge := func(ctx context.Context) error { return in.cfg.Resender.Resendable(ctx, id) }
+	if asked, err := in.asked(x, history.ActResend, reason, judge); asked || err != nil {
 		return err
 	}
 	ctx, cancel := acting(x)

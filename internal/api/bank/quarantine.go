@@ -140,6 +140,32 @@ func (in *Internal) showCase(ctx context.Context, x *api.Exchange, id notice.ID)
 
 var errClosed = conflict("the case is already closed")
 
+// applyRefusal is why a case cannot be applied; nil: it waits for that.
+func applyRefusal(c *notice.Case) error {
+	if c.State != notice.CaseOpen || c.Line == nil {
+		return errClosed
+	}
+	return nil
+}
+
+// applicable tells by its error why a case would not be applied now, as far as the case itself says.
+func (in *Internal) applicable(ctx context.Context, id notice.ID) error {
+	c, err := in.cfg.Quarantine.Case(ctx, id)
+	if err != nil {
+		return err
+	}
+	return applyRefusal(&c)
+}
+
+// dismissible tells by its error why a case would not be dismissed now.
+func (in *Internal) dismissible(ctx context.Context, id notice.ID) error {
+	c, err := in.cfg.Quarantine.Case(ctx, id)
+	if err == nil && c.State != notice.CaseOpen && c.State != notice.CaseNonconforming {
+		err = errClosed
+	}
+	return err
+}
+
 // postApply hands a case's line to intake once more, as it is, or as the mapping of its source makes it of the record
 // that was kept: what stood in its way may have changed. Once another
 // change with its revision was accepted, it is a conflict, whatever else is wrong with it (design, "Judging a change").
@@ -154,13 +180,13 @@ func (in *Internal) postApply(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if c.State != notice.CaseOpen || c.Line == nil {
+	if err := applyRefusal(&c); err != nil {
 		if closedByRequest(ctx, &c, notice.CaseApplied) {
 			return in.showCase(ctx, x, id)
 		}
-		return errClosed
+		return err
 	}
-	if asked, err := in.asked(x, history.ActQuarantine, ""); asked || err != nil {
+	if asked, err := in.asked(x, history.ActQuarantine, "", nil); asked || err != nil {
 		return err
 	}
 	line, from, err := in.lineOf(ctx, x, id, &c)
@@ -202,7 +228,8 @@ func (in *Internal) postDismiss(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	if asked, err := in.asked(x, history.ActQuarantine, reason); asked || err != nil {
+	judge := func(ctx context.Context) error { return in.dismissible(ctx, id) }
+	if asked, err := in.asked(x, history.ActQuarantine, reason, judge); asked || err != nil {
 		return err
 	}
 	ctx, cancel := acting(x)

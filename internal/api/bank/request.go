@@ -78,28 +78,40 @@ func valueOf(b []byte) jsontext.Value {
 	return jsontext.Value("null")
 }
 
-// asked tells whether a call is kept as a request, which another person must approve, and answers it then with 202. A
-// handler calls it when it has judged the call, and before it acts.
-func (in *Internal) asked(x *api.Exchange, act, reason string) (bool, error) {
-	return in.askedAs(x, act, reason, x.Body)
+// waits tells whether a call of this act waits for a second person: it is not one that is carried out.
+func (in *Internal) waits(x *api.Exchange, act string) bool {
+	return slices.Contains(in.cfg.FourEyes, act) && x.R.Context().Value(carriedOut{}) == nil
 }
 
-// askedAs is asked for an act that is kept with another body than it came with.
-func (in *Internal) askedAs(x *api.Exchange, act, reason string, body []byte) (bool, error) {
-	if !slices.Contains(in.cfg.FourEyes, act) || x.R.Context().Value(carriedOut{}) != nil {
+// asked tells whether a call is kept as a request, which another person must approve, and answers it then with 202. A
+// handler calls it when it has judged the form of the call, and before it acts. judge says why the act would be refused by what is stored
+// now, without doing anything of it: nobody need decide about a call that is wrong. It is asked only where the call would be kept; nil: there
+// is nothing more to judge.
+func (in *Internal) asked(x *api.Exchange, act, reason string, judge func(context.Context) error) (bool, error) {
+	if !in.waits(x, act) {
 		return false, nil
 	}
 	ctx, cancel := acting(x)
 	defer cancel()
+	if judge != nil {
+		if err := judge(ctx); err != nil {
+			return false, err
+		}
+	}
+	return true, in.keep(ctx, x, act, reason, x.Body)
+}
+
+// keep keeps a call as a request with this body, and answers it with 202.
+func (in *Internal) keep(ctx context.Context, x *api.Exchange, act, reason string, body []byte) error {
 	caller, _ := ctx.Value(history.ActorKey{}).(history.Actor)
 	r, err := in.cfg.Requests.RequestAct(ctx, history.ActRequest{
 		Act: act, Method: x.R.Method, Path: x.R.URL.RequestURI(), Body: body, Reason: reason, AskedBy: caller, Roles: in.roles[x.R.Method+" "+x.Route],
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
 	x.W.Header().Set("Location", "/internal/v1/requests/"+r.ID.String())
-	return true, answer(x, http.StatusAccepted, struct {
+	return answer(x, http.StatusAccepted, struct {
 		Request notice.ID `json:"request"`
 	}{r.ID})
 }

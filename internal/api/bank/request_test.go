@@ -174,7 +174,10 @@ func TestRequestsAreListedPageByPageAlsoWhenTheyWereAskedAtOneInstant(t *testing
 
 func TestAnActThatFailsAfterItsApprovalSaysWhy(t *testing.T) {
 	f := openFourEyes(t)
+	_, _, err := f.api.cfg.Holds.PlaceHold(t.Context(), history.Hold{Name: "case-1", Reason: "court order"})
+	require.NoError(t, err)
 	id := f.asked("DELETE", holdPath+"?reason=settled", "auditor", "")
+	require.NoError(t, f.api.cfg.Holds.LiftHold(t.Context(), "case-1", "settled meanwhile"))
 	r, err := f.api.Decide(t.Context(), bia, id, true, "settled indeed")
 	require.NoError(t, err)
 	require.Equal(t, history.RequestFailed, r.State)

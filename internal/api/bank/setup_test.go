@@ -216,6 +216,8 @@ func (s *shelf) Resend(_ context.Context, id notice.ID, actor, reason string) (n
 	return s.resend(id, actor, reason)
 }
 
+func (s *shelf) Resendable(context.Context, notice.ID) error { return nil }
+
 func (s *shelf) Cases(_ context.Context, state string, after history.Position, limit int) (cases []notice.Case, more bool, err error) {
 	s.casesAfter = after
 	if s.cases != nil {
@@ -297,6 +299,10 @@ func (r registrations) Put(_ context.Context, c notice.ClientID, b registry.Requ
 		return notice.Initiator{Client: c}, true, nil
 	}
 	return r.put(c, b, actor)
+}
+
+func (registrations) Judge(context.Context, notice.ClientID, registry.Request, string) error {
+	return nil
 }
 
 func (r registrations) Get(_ context.Context, c notice.ClientID) (notice.Initiator, error) {

@@ -109,17 +109,25 @@ func (in *Internal) pause(x *api.Exchange, paused bool) error {
 	if err != nil {
 		return err
 	}
-	if asked, err := in.asked(x, history.ActSource, reason); asked || err != nil {
+	already := conflict("the source is not paused")
+	if paused {
+		already = conflict("the source is paused already")
+	}
+	judge := func(context.Context) error {
+		if s.Paused == paused {
+			return already
+		}
+		return nil
+	}
+	if asked, err := in.asked(x, history.ActSource, reason, judge); asked || err != nil {
 		return err
 	}
 	changed, err := in.cfg.Sources.Pause(ctx, s.Name, paused, x.Who.Subject, reason)
 	switch {
 	case err != nil:
 		return err
-	case !changed && paused:
-		return conflict("the source is paused already")
 	case !changed:
-		return conflict("the source is not paused")
+		return already
 	}
 	return in.showSource(ctx, x)
 }
@@ -164,7 +172,7 @@ func (in *Internal) postAccept(x *api.Exchange) error {
 	if !named {
 		return conflict("the source names no such finding now; its status lists those it does")
 	}
-	if asked, err := in.asked(x, history.ActSource, reason); asked || err != nil {
+	if asked, err := in.asked(x, history.ActSource, reason, nil); asked || err != nil {
 		return err
 	}
 	fresh, err := in.cfg.Sources.Accept(ctx, notice.AcceptedFinding{Source: s.Name, Finding: body.Finding, By: x.Who.Subject, Reason: reason})
@@ -220,7 +228,7 @@ func (in *Internal) postReapply(x *api.Exchange) error {
 		return err
 	}
 	for _, act := range []string{history.ActSource, history.ActQuarantine} { // it acts on a source, and applies its cases
-		if asked, err := in.asked(x, act, ""); asked || err != nil {
+		if asked, err := in.asked(x, act, "", nil); asked || err != nil {
 			return err
 		}
 	}

@@ -407,12 +407,9 @@ func (l *Log) Resend(ctx context.Context, id notice.ID, actor, reason string) (n
 			return notice.ParseID(text)
 		}
 	}
-	old, err := l.Notification(ctx, id)
+	old, err := l.undelivered(ctx, id)
 	if err != nil {
 		return notice.ID{}, err
-	}
-	if old.State != notice.Exhausted && old.State != notice.Cancelled {
-		return notice.ID{}, fmt.Errorf("resend %s: %w", id, store.ErrNotOver)
 	}
 	caller, source := store.CallerOf(ctx), "operator"
 	if caller.Role == history.RoleInitiator {
