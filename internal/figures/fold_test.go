@@ -351,6 +351,22 @@ func TestSumsAreReadAsTheyAreWritten(t *testing.T) {
 	}
 }
 
+// TestPercentilesOfWhatWasOnTimeAreNotAboveItsLimit has samples of 1.49 s, whose bucket ends at 1.54 s.
+func TestPercentilesOfWhatWasOnTimeAreNotAboveItsLimit(t *testing.T) {
+	s := Sums{}
+	bucket := func(hist string, d history.Micros) string { return bucketNames[hist][bucketOf(d)] }
+	s[nameFirst+string(timing.OnTime)], s[nameReceipt+string(timing.OnTime)] = 98, 100
+	s[nameFirst+string(timing.TooLate)] = 2
+	s[bucket(histEvent, 1_490_000)], s[bucket(histEvent, 4_010_000)], s[bucket(histReceipt, 1_499_999)] = 98, 2, 100
+	require.Greater(t, *s.percentiles(histEvent).P50, history.Micros(1_500_000))
+	f := s.Summary().First
+	require.EqualValues(t, 1_500_000, *f.SinceEvent.P50)
+	require.EqualValues(t, 1_500_000, *f.SinceEvent.P95)
+	require.Greater(t, *f.SinceEvent.P99, history.Micros(4_000_000))
+	require.Greater(t, *f.SinceEvent.Max, history.Micros(4_000_000))
+	require.EqualValues(t, 1_500_000, *f.SinceReceipt.Max)
+}
+
 // TestAPercentileIsAtMostFivePercentTooHighAndNeverTooLow compares with sorted samples.
 func TestAPercentileIsAtMostFivePercentTooHighAndNeverTooLow(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))

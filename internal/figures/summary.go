@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/timing"
@@ -102,6 +103,9 @@ func (s Sums) Summary() Summary {
 		out.Outcomes[strconv.Itoa(number)] = s.tally(nameOutcome + strconv.Itoa(number) + ".")
 	}
 	out.First.Judged = out.First.OnTime + out.First.Late
+	limit := history.Micros(notice.FirstWithin.Microseconds())
+	out.First.SinceEvent = out.First.SinceEvent.within(limit, out.First.OnTime)
+	out.First.SinceReceipt = out.First.SinceReceipt.within(limit, s[nameReceipt+string(timing.OnTime)])
 	out.First.Share = share(out.First.OnTime, out.First.Judged)
 	out.First.Ours = share(out.First.Judged-out.First.LateOurs, out.First.Judged)
 	p, fine := &out.Polls, int64(0)
