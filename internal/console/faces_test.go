@@ -122,9 +122,10 @@ func TestAnInitiatorThatDoesNotAnswerSaysSinceWhenAndWhy(t *testing.T) {
 			"steps":[{"step":"address","ok":true,"detail":"host beta.example","problem":null},{"step":"certificate","ok":false,"detail":"after 3 ms","problem":"the certificate ended"}]}`,
 	}
 	text := both(t, internal, "/initiators/{clientId}", "/initiators/beta", vars)
-	for _, says := range []string{"Beta Pagamentos", "Não responde.", "214 tentativas", "o certificado do receptor não é aceito", "venceu em", "97,90 %", "182 ms", "3,23 %"} {
+	for _, says := range []string{"Beta Pagamentos", "Não responde.", "214 tentativas", "o certificado do receptor não é aceito", "venceu em", "97,90 %", "182 ms", "3,23 %", "com o aviso mais novo do recurso ainda não entregue", "“sem aviso entregue antes” é outra soma"} {
 		require.Contains(t, text, says)
 	}
+	require.NotContains(t, text, ">sem aviso entregue antes</th>", "which counts something else on the page of polling saved")
 	tried := shown(t, internal, page.Portuguese, http.MethodPost, "/initiators/{clientId}/preflight", "/initiators/beta/preflight", vars)
 	require.Contains(t, tried, "uma notificação não chegaria")
 	require.Contains(t, tried, "the certificate ended")
@@ -139,7 +140,7 @@ func TestPollingSavedIsShownByInitiatorAndWhatIsNotKnownIsSaid(t *testing.T) {
 		"clients":[{"clientId":"alfa","resources":100,"pushed":90,"pushes":95,"queries":120,"beforePush":4,"withinAMinute":95,"later":20,"alreadyFinal":1,"cadenceMillis":null,"avoided":null,"avoidedAtOthersCadence":1234},
 		{"clientId":"gama","resources":10,"pushed":0,"pushes":0,"queries":300,"beforePush":280,"withinAMinute":0,"later":0,"alreadyFinal":20,"cadenceMillis":2000,"avoided":null,"avoidedAtOthersCadence":null}]}`}
 	text := both(t, internal, "/polling", "/polling?month=2026-11", nil)
-	for _, says := range []string{"Consultas economizadas", "1.234", "não conhecido", `href="/initiators/gama"`, `aria-current="true">2026-11`} {
+	for _, says := range []string{">sem aviso entregue antes</th>", "Consultas economizadas", "1.234", "não conhecido", `href="/initiators/gama"`, `aria-current="true">2026-11`} {
 		require.Contains(t, text, says)
 	}
 }
