@@ -73,7 +73,7 @@ const overviewNow = `{"asOf":{"at":"2026-11-28T14:04:41Z"},"windows":[{"window":
  "queue":{"waiting":0,"inFlight":0,"lateNow":1,"oldestSeconds":0},
  "sources":[{"name":"pix","running":true,"status":{"lagBytes":2048,"lagSeconds":0.25}},{"name":"bus","running":true,"status":{"lagBytes":-1,"lagSeconds":null}},{"name":"log","running":true,"status":{"lagBytes":2048,"lagSeconds":null}},
    {"name":"new","running":false,"status":null},{"name":"old","running":false,"paused":true,"status":null}],
- "log":{"size":9,"sealedAt":"2026-11-28T14:04:41Z","anchoredThrough":"2026-11-28T13:04:41Z","verifiedThrough":9},
+ "log":{"size":9,"sealedAt":"2026-11-28T14:04:41Z","anchoredThrough":"2026-11-28T13:04:38Z","anchoredCheckpointAt":"2026-11-28T14:04:38Z","verifiedThrough":9},
  "alarms":[{"name":"ArautoQueueAge","runbook":"docs/operations/alarm-queue-age.md","detail":"a due notification has waited for 9 s"}]}`
 
 func TestTheFirstPageSaysWhatToDoAndShowsADayOrAMonth(t *testing.T) {
@@ -81,7 +81,7 @@ func TestTheFirstPageSaysWhatToDoAndShowsADayOrAMonth(t *testing.T) {
 	day := both(t, internal, "/", "/", nil)
 	for _, says := range []string{
 		"1 alarme, 1 primeira tentativa atrasada agora, 1 fonte parada", "A fila está atrasada", `href="/manual/alarm-queue-age"`, "atraso 250 ms", "atraso 2 KiB", "atraso desconhecido", "pausada · atraso desconhecido",
-		"fatos ancorados: até", "Hora (Brasília)", "28/11 11h", "pagamento Pix", `href="/?period=30d"`, "1 primeira tentativa passou de 1,5 s e não começou",
+		"em todas as âncoras: checkpoint assinado", "Hora (Brasília)", "28/11 11h", "pagamento Pix", `href="/?period=30d"`, "1 primeira tentativa passou de 1,5 s e não começou",
 	} {
 		require.Contains(t, day, says)
 	}
@@ -117,12 +117,12 @@ func TestAResourceDrawsTheNotificationThatTheAddressNames(t *testing.T) {
 	}
 }
 
-func TestTheLogSaysUpToWhichInstantFactsAreAnchored(t *testing.T) {
+func TestTheLogSaysWhichCheckpointEveryAnchorHas(t *testing.T) {
 	text := both(t, answers{
-		"GET /internal/v1/audit/verifications": `{"size":9,"since":{"verified":1},"whole":{},"anchoredAt":"2026-11-28T13:04:41Z","anchors":[]}`,
+		"GET /internal/v1/audit/verifications": `{"size":9,"since":{"verified":1},"whole":{},"anchoredAt":"2026-11-28T14:04:38Z","anchors":[]}`,
 		"GET /internal/v1/audit/checkpoints":   `{"log":"arauto/x","size":9,"root":"r","at":"2026-11-28T14:04:41Z","note":"n"}`,
 	}, "/log", "/log", nil)
-	require.Contains(t, text, `fatos até <time datetime="2026-11-28T13:04:41.000000Z">`)
+	require.Contains(t, text, `checkpoint assinado em <time datetime="2026-11-28T14:04:38.000000Z">`)
 	require.Contains(t, text, "registros novos: 1 verificado")
 }
 

@@ -28,7 +28,7 @@ func (o operating) LogState(ctx context.Context) (bank.LogState, error) {
 		return bank.LogState{}, err
 	}
 	return bank.LogState{
-		Size: head.Size, SealedAt: head.SealedAt, AnchoredThrough: head.AnchoredThrough, Stopped: strings.Join(o.sealer.Notes(), "; "),
+		Size: head.Size, SealedAt: head.SealedAt, AnchoredThrough: head.AnchoredThrough, AnchoredAt: head.AnchoredAt, Stopped: strings.Join(o.sealer.Notes(), "; "),
 		VerifiedThrough: v.Since.Verified, VerifiedAt: later(v.Since.OKAt, v.Whole.OKAt), Fault: strings.Join(o.verifier.Notes(), "; "),
 	}, nil
 }

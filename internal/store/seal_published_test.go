@@ -106,3 +106,29 @@ func TestALossThatTheOwnerWritesWithoutTheLogsKeyIsNotSealed(t *testing.T) {
 	require.ErrorIs(t, s.sealAgainst(published), store.ErrSetBack)
 	require.ErrorIs(t, s.refused(), store.ErrTampered)
 }
+
+// TestTheNewestCheckpointThatEveryAnchorHasIsTold: facts count as anchored an hour before it, since transactions may overlap; the
+// checkpoint itself is out there.
+func TestTheNewestCheckpointThatEveryAnchorHasIsTold(t *testing.T) {
+	s := openSealed(t)
+	s.full(3)
+	s.seal()
+	told := func() (at, through time.Time) {
+		head, err := s.log.Head(t.Context())
+		require.NoError(t, err)
+		health, err := s.log.LogHealth(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, head.AnchoredAt, health.AnchoredAt)
+		return head.AnchoredAt, head.AnchoredThrough
+	}
+	at, through := told()
+	require.Zero(t, at)
+	require.Zero(t, through)
+	first := s.last().At.Time()
+	require.NoError(t, s.log.MarkAnchored(t.Context(), first))
+	s.full(3)
+	s.seal()
+	at, through = told()
+	require.True(t, at.Equal(first), "%s, and the newer one is in no anchor", at)
+	require.True(t, through.Equal(first.Add(-time.Hour)))
+}

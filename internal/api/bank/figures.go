@@ -37,6 +37,7 @@ type LogState struct {
 	Size            int64
 	SealedAt        time.Time // the newest checkpoint was signed
 	AnchoredThrough time.Time // entries before are covered by a checkpoint that every anchor of a replica has
+	AnchoredAt      time.Time // the newest such checkpoint was signed then
 	Stopped         string    // why this replica does not seal; "": it does, or another one does
 	VerifiedThrough int64     // entries verified by the product itself
 	VerifiedAt      time.Time // the last verification without a finding ended
@@ -126,6 +127,7 @@ type logStateJSON struct {
 	Size            int64    `json:"size"`
 	SealedAt        *instant `json:"sealedAt"`
 	AnchoredThrough *instant `json:"anchoredThrough"`
+	AnchoredAt      *instant `json:"anchoredCheckpointAt"`
 	Stopped         *string  `json:"stopped"`
 	VerifiedThrough int64    `json:"verifiedThrough"`
 	VerifiedAt      *instant `json:"verifiedAt"`
@@ -208,7 +210,7 @@ func (in *Internal) operation(ctx context.Context, out *overviewJSON) error {
 		return err
 	}
 	out.Log = &logStateJSON{
-		s.Size, instantOrNull(s.SealedAt), instantOrNull(s.AnchoredThrough), orNull(s.Stopped), s.VerifiedThrough, instantOrNull(s.VerifiedAt), orNull(s.Fault),
+		s.Size, instantOrNull(s.SealedAt), instantOrNull(s.AnchoredThrough), instantOrNull(s.AnchoredAt), orNull(s.Stopped), s.VerifiedThrough, instantOrNull(s.VerifiedAt), orNull(s.Fault),
 	}
 	out.Alarms, err = in.cfg.Operation.Alarms(ctx)
 	return err

@@ -100,7 +100,7 @@ type followedSource struct {
 type logState struct {
 	Size, VerifiedThrough int64
 	SealedAt              *time.Time
-	AnchoredThrough       *time.Time
+	AnchoredCheckpointAt  *time.Time
 	Stopped, Fault        *string
 }
 
@@ -155,8 +155,8 @@ func show(v *page.Visit) error {
 	if view.Log != nil && view.Log.SealedAt != nil {
 		view.Sealed = v.Text("log.sealed", page.Ago(v.Lang, *view.Log.SealedAt, time.Now()))
 	}
-	if view.Log != nil && view.Log.AnchoredThrough != nil {
-		view.Anchored = v.Text("log.anchored", page.Ago(v.Lang, *view.Log.AnchoredThrough, time.Now()))
+	if view.Log != nil && view.Log.AnchoredCheckpointAt != nil {
+		view.Anchored = v.Text("log.anchored", page.Ago(v.Lang, *view.Log.AnchoredCheckpointAt, time.Now()))
 	}
 	view.chart(v)
 	for i := range view.Sources {

@@ -237,6 +237,7 @@ type LogHead struct {
 	Size            int64
 	SealedAt        time.Time // the newest checkpoint was signed; zero: there is none
 	AnchoredThrough time.Time // entries before are covered by every anchor of a replica; zero: nothing is anchored
+	AnchoredAt      time.Time // the newest checkpoint that they all have was signed then; zero: none
 }
 
 // Head tells how far the log goes.
@@ -244,5 +245,6 @@ func (l *Log) Head(ctx context.Context) (LogHead, error) {
 	var h LogHead
 	err := l.query.QueryRow(ctx, `SELECT coalesce(c.size, 0), c.at, s.anchored_through
 FROM seal_state s LEFT JOIN LATERAL (SELECT size, at FROM log_checkpoint ORDER BY size DESC LIMIT 1) c ON true`).Scan(store.Columns(&h.Size, &h.SealedAt, &h.AnchoredThrough)...)
+	h.AnchoredAt = anchoredCheckpoint(h.AnchoredThrough)
 	return h, store.Unavailable("read the end of the log", err)
 }

@@ -25,6 +25,7 @@ func (l *Log) LogHealth(ctx context.Context) (h history.LogHealth, err error) {
 	if err != nil {
 		return h, store.Unavailable("read the state of the log", err)
 	}
+	h.AnchoredAt = anchoredCheckpoint(h.AnchoredAt)
 	if !v.Whole.BeganAt.IsZero() {
 		running := v.underWay()
 		h.Running = &running

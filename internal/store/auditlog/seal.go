@@ -408,6 +408,14 @@ func (w *sealing) sign(ctx context.Context, n int) error {
 // is its transaction's beginning. Ours last seconds at most; and a month is only dropped when all of it is sealed.
 const anchoredMargin = time.Hour
 
+// anchoredCheckpoint is when the newest checkpoint that MarkAnchored was told of was signed. Zero: none.
+func anchoredCheckpoint(through time.Time) time.Time {
+	if through.IsZero() {
+		return through
+	}
+	return through.Add(anchoredMargin)
+}
+
 // MarkAnchored notes that a checkpoint of that time is out of the database's reach; retention never passes it.
 func (l *Log) MarkAnchored(ctx context.Context, checkpoint time.Time) error {
 	_, err := l.query.Exec(ctx, "UPDATE seal_state SET anchored_through = greatest(anchored_through, $1)", checkpoint.Add(-anchoredMargin))
