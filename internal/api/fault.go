@@ -15,10 +15,19 @@ type APIError struct {
 	Status     int    // of HTTP
 	Code       string // of the contract, such as not_found
 	Text       string
+	TextPT     string           // Text in Portuguese; "": there is none
 	Problems   []notice.Problem // on 400 and 422 alone
 	Quarantine notice.ID        // the case a refused change was kept as
 	Allow      string           // methods, on 405
 	Challenge  string           // on 401 and 403 (RFC 6750 §3)
+}
+
+// TextIn is the text for a caller who prefers Portuguese, or for another one.
+func (f *APIError) TextIn(portuguese bool) string {
+	if portuguese && f.TextPT != "" {
+		return f.TextPT
+	}
+	return f.Text
 }
 
 // Error is for the log.
@@ -29,7 +38,8 @@ var (
 	// ErrInternal is the answer to an error that is not known. Its cause goes to the log.
 	ErrInternal = &APIError{
 		Status: http.StatusInternalServerError, Code: "internal",
-		Text: "internal error; the gateway's log has the cause under the id in x-request-id",
+		Text:   "internal error; the gateway's log has the cause under the id in x-request-id",
+		TextPT: "erro interno; o log do gateway tem a causa sob o id em x-request-id",
 	}
 )
 

@@ -1,6 +1,6 @@
 // Package failure lists what an error of ours can say of itself, and who acts on it.
 //
-// An error says it by a method without arguments that returns true; the package that makes the error need not be known to
+// An error says it by a method without arguments that returns true (Portuguese returns a text); the package that makes the error need not be known to
 // the one that asks. Each function here looks for its method in the whole chain of wrapped errors. It returns false for
 // nil, and for an error that does not have the method.
 //
@@ -42,6 +42,16 @@ func Conflict(err error) (text string, is bool) {
 		return e.Error(), true
 	}
 	return "", false
+}
+
+// Portuguese is the text of a Conflict in Portuguese; "" where the error has none. The internal listener answers with it to
+// callers who prefer that language.
+func Portuguese(err error) string {
+	var e interface{ Portuguese() string }
+	if errors.As(err, &e) {
+		return e.Portuguese()
+	}
+	return ""
 }
 
 // Damaged says that what is stored is not what was sealed. The internal listener answers 500 `log_damaged`, and a person

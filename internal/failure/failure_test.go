@@ -13,13 +13,14 @@ import (
 // says is an error that answers every question with the same word.
 type says bool
 
-func (says) Error() string     { return "two owners" }
-func (s says) Transient() bool { return bool(s) }
-func (s says) Contended() bool { return bool(s) }
-func (s says) NotFound() bool  { return bool(s) }
-func (s says) Conflict() bool  { return bool(s) }
-func (s says) Damaged() bool   { return bool(s) }
-func (s says) TooWide() bool   { return bool(s) }
+func (says) Error() string      { return "two owners" }
+func (s says) Transient() bool  { return bool(s) }
+func (s says) Contended() bool  { return bool(s) }
+func (s says) NotFound() bool   { return bool(s) }
+func (s says) Conflict() bool   { return bool(s) }
+func (s says) Damaged() bool    { return bool(s) }
+func (s says) TooWide() bool    { return bool(s) }
+func (says) Portuguese() string { return "dois donos" }
 
 func TestAnErrorIsKnownByWhatItSaysOfItselfHoweverItIsWrapped(t *testing.T) {
 	conflict := func(err error) bool {
@@ -37,4 +38,6 @@ func TestAnErrorIsKnownByWhatItSaysOfItselfHoweverItIsWrapped(t *testing.T) {
 		require.False(t, ask(errors.New("unknown")), name)
 		require.False(t, ask(nil), name)
 	}
+	require.Equal(t, "dois donos", failure.Portuguese(fmt.Errorf("register: %w", says(true))))
+	require.Empty(t, failure.Portuguese(errors.New("unknown")))
 }

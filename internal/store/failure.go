@@ -35,10 +35,13 @@ func (a absent) Error() string { return string(a) }
 func (absent) NotFound() bool { return true }
 
 // refusal is an act that what is stored forbids.
-type refusal string
+type refusal struct{ en, pt string }
 
 // Error is the text itself, fit to be shown.
-func (r refusal) Error() string { return string(r) }
+func (r refusal) Error() string { return r.en }
+
+// Portuguese is the text for people who read Portuguese.
+func (r refusal) Portuguese() string { return r.pt }
 
 // Conflict tells that the act contradicts what is stored.
 func (refusal) Conflict() bool { return true }
@@ -99,41 +102,74 @@ var (
 // Why a notification is not sent once more, told to the operator who asked.
 var (
 	// ErrNoPush means that the client has no registered address.
-	ErrNoPush error = refusal("the client has no registered webhook address")
+	ErrNoPush error = refusal{
+		en: "the client has no registered webhook address",
+		pt: "o cliente não tem endereço de webhook registrado",
+	}
 	// ErrNotOver means that the notification is still to be attempted, or was delivered.
-	ErrNotOver error = refusal("only a notification that is exhausted or cancelled can be sent once more")
+	ErrNotOver error = refusal{
+		en: "only a notification that is exhausted or cancelled can be sent once more",
+		pt: "só uma notificação desistida ou cancelada pode ser enviada mais uma vez",
+	}
 	// ErrResent means that it was sent once more already, asked for by an operator or by its initiator, or that this is about to be.
-	ErrResent error = refusal("it was sent once more already, or is about to be; a notification has one POST beyond the three of the rule")
+	ErrResent error = refusal{
+		en: "it was sent once more already, or is about to be; a notification has one POST beyond the three of the rule",
+		pt: "ela já foi enviada mais uma vez, ou está para ser; uma notificação tem um só POST além dos três da regra",
+	}
 )
 
 // ErrOtherHold means that a hold of this name keeps something else. It is told to the auditor who asked.
-var ErrOtherHold error = refusal("there is a hold of this name, and it keeps something else")
+var ErrOtherHold error = refusal{
+	en: "there is a hold of this name, and it keeps something else",
+	pt: "já existe uma retenção com este nome, e ela mantém outra coisa",
+}
 
 // Why a request that waits for a second person is refused or not decided, told to the person who tried.
 var (
 	// ErrRequests means that too many wait.
-	ErrRequests error = refusal("1000 requests wait for a decision; decide about them first")
+	ErrRequests error = refusal{
+		en: "1000 requests wait for a decision; decide about them first",
+		pt: "1000 pedidos esperam uma decisão; decida sobre eles primeiro",
+	}
 	// ErrRequestsOfOne means that too many of one asker wait.
-	ErrRequestsOfOne error = refusal("500 requests of yours wait for a decision; another person must decide about them first")
+	ErrRequestsOfOne error = refusal{
+		en: "500 requests of yours wait for a decision; another person must decide about them first",
+		pt: "500 pedidos seus esperam uma decisão; outra pessoa deve decidir sobre eles primeiro",
+	}
 	// ErrOwnRequest means that who asked tried to decide.
-	ErrOwnRequest error = refusal("this is your own request; another person must decide about it")
+	ErrOwnRequest error = refusal{
+		en: "this is your own request; another person must decide about it",
+		pt: "o pedido é seu; outra pessoa deve decidir sobre ele",
+	}
 	// ErrRequestOver means that somebody decided, or that 24 h are over.
-	ErrRequestOver error = refusal("the request does not wait for a decision any more")
+	ErrRequestOver error = refusal{
+		en: "the request does not wait for a decision any more",
+		pt: "o pedido não espera mais uma decisão",
+	}
 	// ErrCarriedOut means that an earlier start of an approved request did it.
-	ErrCarriedOut error = refusal("the approved act was carried out already")
+	ErrCarriedOut error = refusal{
+		en: "the approved act was carried out already",
+		pt: "o ato aprovado já foi executado",
+	}
 )
 
 // ErrReconciling is told to a person who asks for a reconciliation while another one goes on. ErrRunLost ends one that another
 // replica took over.
 var (
-	ErrReconciling error = refusal("a reconciliation that somebody asked for goes on; ask again when it has ended")
-	ErrRunLost           = errors.New("the reconciliation was taken over by another replica")
+	ErrReconciling error = refusal{
+		en: "a reconciliation that somebody asked for goes on; ask again when it has ended",
+		pt: "uma reconciliação pedida por alguém está em curso; peça de novo quando ela terminar",
+	}
+	ErrRunLost = errors.New("the reconciliation was taken over by another replica")
 )
 
 // Why an export is refused, or ends without a file.
 var (
 	// ErrExports is told to the auditor who asked.
-	ErrExports error = refusal("20 exports wait or are being made; ask again when one has ended, or delete one")
+	ErrExports error = refusal{
+		en: "20 exports wait or are being made; ask again when one has ended, or delete one",
+		pt: "20 exportações esperam ou estão sendo feitas; peça de novo quando uma terminar, ou apague uma",
+	}
 	// ErrExportLarge and ErrExportSpace end an export; evidence.Maker stores the text with it.
 	ErrExportLarge = errors.New("the file would be larger than 1 GiB: narrow the filter, or use arauto audit export")
 	ErrExportSpace = errors.New("exports take 4 GiB together: delete one, or use arauto audit export")

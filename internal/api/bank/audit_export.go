@@ -134,13 +134,13 @@ func (in *Internal) getExportFile(x *api.Exchange) error {
 	}
 	switch {
 	case e.State == history.ExportFailed:
-		return conflict("the export has no file: it is failed; " + e.Problem)
+		return conflict("the export has no file: it is failed; "+e.Problem, "a exportação não tem arquivo: ela falhou; "+e.Problem)
 	case e.State != history.ExportDone:
-		return conflict("the export has no file: it is " + e.State)
+		return conflict("the export has no file: it is "+e.State, "a exportação ainda não tem arquivo")
 	}
 	format, known := evidence.FormatNamed(e.Format)
 	if !known {
-		return conflict("this version does not know the file's format; ask for a new export")
+		return conflict("this version does not know the file's format; ask for a new export", "esta versão não conhece o formato do arquivo; peça uma nova exportação")
 	}
 	first, err := in.cfg.Exports.ExportPiece(x.R.Context(), e.ID, 0)
 	if err != nil {

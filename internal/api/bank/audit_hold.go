@@ -86,7 +86,7 @@ func (in *Internal) putHold(x *api.Exchange) error {
 		case failure.NotFound(err):
 			return nil
 		case err == nil && !stands.SameScope(h):
-			return conflict("there is a hold of this name, and it keeps something else")
+			return conflict("there is a hold of this name, and it keeps something else", "já existe uma retenção com este nome, e ela mantém outra coisa")
 		}
 		return err
 	}

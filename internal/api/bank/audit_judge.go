@@ -71,7 +71,7 @@ func (in *Internal) postJudgement(x *api.Exchange) error {
 		return err
 	}
 	if key == nil {
-		return conflict("no key is registered for this log, so nothing can be verified against it")
+		return conflict("no key is registered for this log, so nothing can be verified against it", "nenhuma chave está registrada para este log, e nada pode ser conferido com ela")
 	}
 	start := make([]byte, min(out.Bytes, 32))
 	if _, err := file.ReadAt(start, 0); err != nil {

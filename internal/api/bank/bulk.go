@@ -97,7 +97,8 @@ func each(ctx context.Context, x *api.Exchange, ids []notice.ID, act func(notice
 			continue
 		}
 		f := faultOf(err)
-		r.Status, r.Error, r.Text, r.Errors = f.Status, f.Code, f.Text, problemsOf(f.Problems, wantsPortuguese(x.R))
+		portuguese := wantsPortuguese(x.R)
+		r.Status, r.Error, r.Text, r.Errors = f.Status, f.Code, f.TextIn(portuguese), problemsOf(f.Problems, portuguese)
 	}
 	return out
 }

@@ -74,11 +74,14 @@ func (in *Internal) accept(x *api.Exchange, line []byte, from intake.Origin) err
 }
 
 // contradictions says in words why a change conflicts with what is stored.
-var contradictions = map[string]string{
-	"content": "this revision is already stored with other content",
-	"owner":   "the resource belongs to another client",
-	"version": "the resource was created under another API version",
+var contradictions = map[string]*api.APIError{
+	"content": conflict("this revision is already stored with other content", "esta revisão já está gravada com outro conteúdo"),
+	"owner":   conflict("the resource belongs to another client", "o recurso pertence a outro cliente"),
+	"version": conflict("the resource was created under another API version", "o recurso foi criado em outra versão da API"),
 }
+
+// errContradiction is a change that conflicts for a reason without words of its own.
+var errContradiction = conflict("the change contradicts what is stored", "a mudança contradiz o que está gravado")
 
 // refusalOf is the error in an answer, nil when the change was stored.
 func refusalOf(a intake.Answer, from intake.Origin) *api.APIError {
@@ -86,14 +89,14 @@ func refusalOf(a intake.Answer, from intake.Origin) *api.APIError {
 	case notice.Quarantined:
 		return &api.APIError{
 			Status: http.StatusUnprocessableEntity, Code: "invalid_change", Text: "the change cannot be applied; it is kept in quarantine",
+			TextPT:   "a mudança não pode ser aplicada; ela fica na quarentena",
 			Problems: a.Problems, Quarantine: a.QuarantineID,
 		}
 	case notice.Conflicting:
-		text := cmp.Or(contradictions[a.Why], "the change contradicts what is stored")
-		return conflict(text)
+		return cmp.Or(contradictions[a.Why], errContradiction)
 	case notice.Duplicate:
 		if !from.Quarantine.IsZero() { // the revision has been taken since by the same content: nothing is left to apply
-			return conflict("the same change was accepted meanwhile; dismiss the case")
+			return conflict("the same change was accepted meanwhile; dismiss the case", "a mesma mudança foi aceita nesse meio-tempo; dispense o caso")
 		}
 	}
 	return nil

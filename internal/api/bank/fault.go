@@ -18,34 +18,38 @@ import (
 )
 
 var (
-	errNotFound    = &api.APIError{Status: http.StatusNotFound, Code: "not_found", Text: "resource not found"}
+	errNotFound    = &api.APIError{Status: http.StatusNotFound, Code: "not_found", Text: "resource not found", TextPT: "recurso não encontrado"}
 	errUnavailable = &api.APIError{
 		Status: http.StatusServiceUnavailable, Code: "unavailable",
-		Text: "temporarily unavailable; the outcome is unknown and a retry is safe",
+		Text:   "temporarily unavailable; the outcome is unknown and a retry is safe",
+		TextPT: "indisponível por um momento; o resultado não é conhecido, e repetir é seguro",
 	}
 	errBusy = &api.APIError{
 		Status: http.StatusServiceUnavailable, Code: "unavailable", Text: "too many changes wait to be stored; retry in a second",
+		TextPT: "mudanças demais esperam para ser gravadas; repita em um segundo",
 	}
 	errDamaged = &api.APIError{
 		Status: http.StatusInternalServerError, Code: "log_damaged",
-		Text: "a stored entry differs from the sealed log and is not shown; run arauto audit verify",
+		Text:   "a stored entry differs from the sealed log and is not shown; run arauto audit verify",
+		TextPT: "um registro gravado difere do histórico selado e não é mostrado; rode arauto audit verify",
 	}
 	errTooLarge = &api.APIError{
 		Status: http.StatusRequestEntityTooLarge, Code: "too_large",
-		Text: "the body or line is too large; send at most " + strconv.Itoa(intake.MaxLine) + " bytes",
+		Text:   "the body or line is too large; send at most " + strconv.Itoa(intake.MaxLine) + " bytes",
+		TextPT: "o corpo ou a linha é grande demais; envie no máximo " + strconv.Itoa(intake.MaxLine) + " bytes",
 	}
 )
 
 // invalid is a 400 with what is wrong where.
 func invalid(pointer, code, en, pt string) *api.APIError {
 	return &api.APIError{
-		Status: http.StatusBadRequest, Code: "invalid_request", Text: en,
+		Status: http.StatusBadRequest, Code: "invalid_request", Text: en, TextPT: pt,
 		Problems: []notice.Problem{{Pointer: pointer, Code: code, Detail: en, DetailPT: pt}},
 	}
 }
 
-func conflict(text string) *api.APIError {
-	return &api.APIError{Status: http.StatusConflict, Code: "conflict", Text: text}
+func conflict(en, pt string) *api.APIError {
+	return &api.APIError{Status: http.StatusConflict, Code: "conflict", Text: en, TextPT: pt}
 }
 
 // faultOf is the one place that maps an error to a status and a code. What it does not know is a 500.
@@ -75,7 +79,7 @@ func faultOf(err error) *api.APIError {
 	case failure.Damaged(err):
 		return errDamaged
 	case contradicts:
-		return conflict(text)
+		return conflict(text, failure.Portuguese(err))
 	case failure.NotFound(err):
 		return errNotFound
 	case api.Unavailable(err):
@@ -123,7 +127,7 @@ func appendFault(dst []byte, f *api.APIError, line int, portuguese bool) []byte 
 		dst = append(dst, ',')
 	}
 	dst = appendText(append(dst, `"error":`...), f.Code)
-	dst = appendText(append(dst, `,"error_description":`...), f.Text)
+	dst = appendText(append(dst, `,"error_description":`...), f.TextIn(portuguese))
 	if f.Status == http.StatusBadRequest || f.Status == http.StatusUnprocessableEntity {
 		dst = appendProblems(append(dst, `,"errors":`...), f.Problems, portuguese)
 	}

@@ -91,7 +91,8 @@ func reasonOf(x *api.Exchange) (string, error) {
 
 var errResendDisabled = &api.APIError{
 	Status: http.StatusForbidden, Code: "resend_disabled",
-	Text: "a fourth attempt is switched off, because the rule allows three; resend.enabled switches it on",
+	Text:   "a fourth attempt is switched off, because the rule allows three; resend.enabled switches it on",
+	TextPT: "uma quarta tentativa está desligada, porque a regra permite três; resend.enabled a liga",
 }
 
 // postResend asks for one more POST (D-4).

@@ -61,7 +61,7 @@ func (in *Internal) postPreflight(x *api.Exchange) error {
 	}
 	switch {
 	case len(found.WebhookURIs) == 0:
-		return conflict("the registration has no webhook address; push is off")
+		return conflict("the registration has no webhook address; push is off", "o registro não tem endereço de webhook; o aviso está desligado")
 	case asked.WebhookURI == "":
 		asked.WebhookURI = found.WebhookURIs[0]
 	case !slices.Contains(found.WebhookURIs, asked.WebhookURI):

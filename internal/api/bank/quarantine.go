@@ -138,7 +138,7 @@ func (in *Internal) showCase(ctx context.Context, x *api.Exchange, id notice.ID)
 	return answer(x, http.StatusOK, shownCase(x, &c))
 }
 
-var errClosed = conflict("the case is already closed")
+var errClosed = conflict("the case is already closed", "o caso já está encerrado")
 
 // applyRefusal is why a case cannot be applied; nil: it waits for that.
 func applyRefusal(c *notice.Case) error {
@@ -207,7 +207,7 @@ func (in *Internal) lineOf(ctx context.Context, x *api.Exchange, id notice.ID, c
 	case err != nil || from.registered || line != nil:
 		return line, from, err
 	case from.problems == nil:
-		return nil, from, conflict("the mapping now skips this record; dismiss the case")
+		return nil, from, conflict("the mapping now skips this record; dismiss the case", "o mapeamento agora pula este registro; dispense o caso")
 	}
 	return nil, from, refusalOf(intake.Answer{Verdict: notice.Quarantined, Problems: from.problems, QuarantineID: id}, from.Origin)
 }

@@ -229,7 +229,7 @@ func (in *Internal) Decide(ctx context.Context, who Decider, id notice.ID, appro
 	return in.cfg.Requests.ActRequest(ctx, id)
 }
 
-var errOwnRequest = conflict("this is your own request; another person must decide about it")
+var errOwnRequest = conflict("this is your own request; another person must decide about it", "o pedido é seu; outra pessoa deve decidir sobre ele")
 
 // DecideFault is what to tell a person about an error of Decide: HTTP status, code and text.
 func DecideFault(err error) *api.APIError { return faultOf(err) }

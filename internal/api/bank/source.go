@@ -109,9 +109,9 @@ func (in *Internal) pause(x *api.Exchange, paused bool) error {
 	if err != nil {
 		return err
 	}
-	already := conflict("the source is not paused")
+	already := conflict("the source is not paused", "a fonte não está pausada")
 	if paused {
-		already = conflict("the source is paused already")
+		already = conflict("the source is paused already", "a fonte já está pausada")
 	}
 	judge := func(context.Context) error {
 		if s.Paused == paused {
@@ -170,7 +170,7 @@ func (in *Internal) postAccept(x *api.Exchange) error {
 		named = named || f.Code == body.Finding
 	}
 	if !named {
-		return conflict("the source names no such finding now; its status lists those it does")
+		return conflict("the source names no such finding now; its status lists those it does", "a fonte não aponta mais este achado; o estado dela lista os que aponta")
 	}
 	if asked, err := in.asked(x, history.ActSource, reason, nil); asked || err != nil {
 		return err
@@ -180,7 +180,7 @@ func (in *Internal) postAccept(x *api.Exchange) error {
 	case err != nil:
 		return err
 	case !fresh:
-		return conflict("the finding is accepted already; the source goes on within seconds")
+		return conflict("the finding is accepted already; the source goes on within seconds", "o achado já foi aceito; a fonte segue em segundos")
 	}
 	return in.showSource(ctx, x)
 }

@@ -50,7 +50,7 @@ type Wrong struct {
 type APIRefusal struct {
 	Status   int     `json:"-"`
 	Code     string  `json:"error"`
-	Text     string  `json:"error_description"` // in English
+	Text     string  `json:"error_description"` // in the language of the page, where the API has it
 	Problems []Wrong `json:"errors"`
 }
 

@@ -82,6 +82,12 @@ func actsOfPeople(t *testing.T, h *house) {
 	require.EqualValues(t, 200, hugo.press(`form[action$="/dismiss"] button`))
 	require.Contains(t, hugo.text(), "Dispensado.")
 	require.Equal(t, 1, h.entries("quarantine-dismissed", "hugo"))
+	closed := hugo.at()
+	for lang, says := range map[string]string{"en": "the case is already closed", "pt": "o caso já está encerrado"} {
+		require.EqualValues(t, 200, hugo.visit(h.byLink+closed+"?lang="+lang))
+		text := ask(hugo, chromedp.Evaluate[string](`fetch(location.pathname + "/apply", {method: "POST"}).then(r => r.text())`, chromedp.EvalAwaitPromise))
+		require.Contains(t, text, says, "why an act is refused is in the language of the page")
+	}
 	require.EqualValues(t, 200, hugo.visit(h.byLink+"/quarantine"))
 	hugo.fill(`form[action^="/quarantine/bulk"]`, "reason", "all of them")
 	require.EqualValues(t, 400, hugo.press(`button[value=apply]`))
@@ -92,6 +98,7 @@ func actsOfPeople(t *testing.T, h *house) {
 	require.EqualValues(t, 200, hugo.press(`button[value=apply]`))
 	require.Contains(t, hugo.text(), "O que aconteceu com cada um")
 	require.Contains(t, hugo.text(), "/data/unheardOf")
+	require.Contains(t, hugo.text(), "a mudança não pode ser aplicada; ela fica na quarentena")
 	script[bool](hugo, `document.querySelectorAll("input[name=id]").forEach(b => b.checked = true); true`)
 	hugo.fill(`form[action^="/quarantine/bulk"]`, "reason", "all of them")
 	require.EqualValues(t, 200, hugo.press(`button[value=dismiss]`))
