@@ -120,6 +120,7 @@ func keepsWhatIsTyped(t *testing.T, h *house, w *window) {
 	require.True(t, script[bool](w, refreshed))
 	w.unfold()
 	require.False(t, script[bool](w, refreshed), "a table that somebody reads stays")
+	w.accessible("/ unfolded")
 }
 
 // fetchedText is the file that a link leads to.
