@@ -121,6 +121,11 @@ func keepsWhatIsTyped(t *testing.T, h *house, w *window) {
 	w.unfold()
 	require.False(t, script[bool](w, refreshed), "a table that somebody reads stays")
 	w.accessible("/ unfolded")
+	require.Empty(t, script[string](w, `document.getElementById("stale").innerText`))
+	script[bool](w, `(() => { const now = performance.now() + 61000; performance.now = () => now; return true })()`)
+	require.False(t, script[bool](w, refreshed))
+	require.Contains(t, oneLine(script[string](w, `document.getElementById("stale").innerText`)), "A atualização espera enquanto algo está aberto ou em edição aqui. O que ela mostra é de")
+	w.accessible("/ held")
 }
 
 // fetchedText is the file that a link leads to.
