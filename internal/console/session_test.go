@@ -238,6 +238,34 @@ func TestAnActAfterTheSessionLeadsBackToThePageOfTheForm(t *testing.T) {
 	require.Equal(t, "/sign-in?next=%2Fholds", to.String(), "who only opens a page reads nothing of an act")
 }
 
+// missingLink says that there is no such link.
+type missingLink struct{}
+
+func (missingLink) Error() string  { return "no such link" }
+func (missingLink) NotFound() bool { return true }
+
+// usedUp has no link that was not used.
+type usedUp struct{ nobody }
+
+func (usedUp) TakeLink(context.Context, string) error { return missingLink{} }
+
+func TestTheSignInByLinkNamesBothCommandsAndWhatToDo(t *testing.T) {
+	k, _ := newConsole(t, Config{Links: true, Sessions: &usedUp{}})
+	r := httptest.NewRequest(http.MethodPost, "/sign-in/link/used", nil)
+	r.PostForm = map[string][]string{"name": {"ana"}, "role": {"operator"}}
+	r.Form = r.PostForm
+	w := httptest.NewRecorder()
+	k.ServeHTTP(w, r)
+	require.Equal(t, http.StatusForbidden, w.Code)
+	signIn, err := io.ReadAll(ask(k, http.MethodGet, "/sign-in").Body)
+	require.NoError(t, err)
+	for _, text := range []string{w.Body.String(), string(signIn)} {
+		require.Contains(t, text, "arauto sandbox")
+		require.Contains(t, text, "arauto demo --keep")
+		require.Contains(t, text, "comece-o de novo")
+	}
+}
+
 // silence is a provider that does not answer.
 type silence struct{ asked int }
 
