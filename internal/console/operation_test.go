@@ -67,6 +67,23 @@ func TestTheListOfNotificationsIsAFile(t *testing.T) {
 	require.Contains(t, text, "n-1,2026-11-28T14:04:41.000000Z,alfa,pix-payment,p-1,ACSC,exhausted,false,false,false,2,2026-11-28T14:04:41.100000Z,timeout,")
 }
 
+// TestOnlyWhatMayBeSentOnceMoreIsOffered: a resend is not resent, and nothing is sent once more twice.
+func TestOnlyWhatMayBeSentOnceMoreIsOffered(t *testing.T) {
+	of := func(id, state, more string) string {
+		return `{"id":"` + id + `","changeId":"c","clientId":"alfa","kind":"pix-payment","resourceId":"p-1","status":"ACSC","eventAt":"2026-11-28T14:04:41Z","createdAt":"2026-11-28T14:04:41Z","state":"` + state + `","attempts":[]` + more + `}`
+	}
+	all := `"notifications":[` + of("n-over", "exhausted", "") + "," + of("n-cancelled", "cancelled", "") + "," + of("n-resent", "exhausted", `,"resent":true`) + "," +
+		of("n-resend", "exhausted", `,"manual":true`) + "," + of("n-delivered", "delivered", "") + `]`
+	list := both(t, answers{"GET /internal/v1/notifications": "{" + all + "}"}, "/notifications", "/notifications", nil)
+	story := answers{"GET /internal/v1/resources/pix-payment/p-1": `{"kind":"pix-payment","resourceId":"p-1","status":"ACSC","timeline":[],"integrity":{},` + all + "}", "GET /internal/v1/audit/entries": `{"entries":[]}`}
+	for id, offered := range map[string]bool{"n-over": true, "n-cancelled": true, "n-resent": false, "n-resend": false, "n-delivered": false} {
+		require.Equal(t, offered, strings.Contains(list, `name="id" value="`+id+`"`), id)
+		one := both(t, story, "/resources/{kind}/{id}", "/resources/pix-payment/p-1?notification="+id, map[string]string{"kind": "pix-payment", "id": "p-1"})
+		require.Equal(t, offered, strings.Contains(one, `action="/resources/pix-payment/p-1/resend"`), id)
+	}
+	require.Contains(t, list, "já reenviada")
+}
+
 const overviewNow = `{"asOf":{"at":"2026-11-28T14:04:41Z"},"windows":[{"window":"24h","figures":{"changes":3,"notifications":3,"first":{"judged":3,"late":1,"onTimeShare":0.66}}}],
  "hours":[{"start":"2026-11-28T14:00:00Z","byKind":{"pix-payment":{"notifications":3}},"sinceEvent":{"p50Micros":19000,"p95Micros":64000,"p99Micros":90000}}],
  "days":[{"start":"2026-11-27T00:00:00Z","byKind":{"enrollment":{"notifications":40}},"sinceEvent":{}},{"start":"2026-11-28T00:00:00Z","byKind":{},"sinceEvent":{}}],

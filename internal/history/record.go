@@ -17,6 +17,7 @@ type Record struct {
 	CancelReason  string    // why it was cancelled, "" otherwise
 	Manual        bool      // an operator's resend
 	ResendOf      notice.ID // the notification that it sends once more; zero for others, and for resends of older versions
+	Resent        bool      // it was sent once more, or is about to be: no other resend is possible
 	Late          bool      // the first attempt started more than FirstWithin after occurredAt
 	NextAttemptAt time.Time
 	Arrival       Arrival

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -27,7 +28,20 @@ func TestAnOperatorSendsNothingASecondTime(t *testing.T) {
 	}
 	anHourLater := func() { b.forge("UPDATE entry SET at = at - interval '1 hour' WHERE kind = 'resend'") }
 
+	resent := func(id notice.ID) bool {
+		t.Helper()
+		one, err := b.log.Notification(t.Context(), id)
+		require.NoError(t, err)
+		list, _, err := b.log.Notifications(t.Context(), history.Filter{Client: "itp", Limit: 100})
+		require.NoError(t, err)
+		at := slices.IndexFunc(list, func(r history.Record) bool { return r.ID == id })
+		require.GreaterOrEqual(t, at, 0)
+		require.Equal(t, one.Resent, list[at].Resent, "the list and the one say the same")
+		return one.Resent
+	}
+
 	failed := exhausted("failed")
+	require.False(t, resent(failed))
 	queued, _, err := b.log.Redeliver(t.Context(), "itp", time.Now().Add(-time.Hour), 10)
 	require.NoError(t, err)
 	require.Equal(t, []notice.ID{failed}, queued)
@@ -39,6 +53,7 @@ func TestAnOperatorSendsNothingASecondTime(t *testing.T) {
 		refused, err := b.log.Resend(t.Context(), id, "ana", "once more")
 		require.ErrorIs(t, err, store.ErrResent)
 		require.Zero(t, refused, "an id that no notification has")
+		require.True(t, resent(id), "it tells before it is asked for")
 	}
 
 	byHand := exhausted("by-hand")
@@ -60,6 +75,7 @@ func TestAnOperatorSendsNothingASecondTime(t *testing.T) {
 	require.Equal(t, 1, n)
 	b.register("itp", "https://itp.example/hook")
 	anHourLater()
+	require.False(t, resent(never))
 	_, err = b.log.Resend(t.Context(), never, "ana", "it has an address again")
 	require.NoError(t, err, "no POST was made, so this one is the first")
 }

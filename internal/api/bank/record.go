@@ -51,6 +51,7 @@ type notificationJSON struct {
 	NextAttemptAt *instant        `json:"nextAttemptAt"`
 	Manual        bool            `json:"manual,omitzero"`   // only on a resend (D-4)
 	ResendOf      notice.ID       `json:"resendOf,omitzero"` // the notification that a resend sends once more
+	Resent        bool            `json:"resent,omitzero"`   // no other resend is possible
 	Tampered      bool            `json:"tampered,omitzero"` // an entry it is told by is not what was sealed
 	Attempts      []attemptJSON   `json:"attempts"`
 }
@@ -82,7 +83,7 @@ func notificationOf(r *history.Record) notificationJSON {
 		ID: r.ID, ChangeID: r.ChangeID, ClientID: r.Client, Kind: r.Kind.String(), ResourceID: r.ResourceID, APIVersion: r.APIVersion,
 		Revision: orNull(r.Revision), Status: string(r.Status), EventType: orNull(string(r.Event)), EventAt: instant(r.EventAt),
 		CreatedAt: instant(r.CreatedAt), State: r.State, CancelReason: orNull(r.CancelReason), Late: r.Late,
-		NextAttemptAt: instantOrNull(r.NextAttemptAt), Manual: r.Manual, ResendOf: r.ResendOf, Tampered: r.Tampered, Attempts: listed(r.Attempts, attemptOf),
+		NextAttemptAt: instantOrNull(r.NextAttemptAt), Manual: r.Manual, ResendOf: r.ResendOf, Resent: r.Resent, Tampered: r.Tampered, Attempts: listed(r.Attempts, attemptOf),
 	}
 }
 

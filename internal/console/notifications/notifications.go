@@ -43,6 +43,7 @@ type listedNotification struct {
 	State      string
 	Late       bool
 	Manual     bool
+	Resent     bool // it was sent once more already
 	Tampered   bool
 	Attempts   []listedAttempt
 }
@@ -53,9 +54,9 @@ type listedAttempt struct {
 	HTTPStatus *int
 }
 
-// Over tells whether the notification ended without a delivery, so that it may be sent once more.
+// Over tells whether the notification ended without a delivery and may be sent once more. A resend may not, and nothing may twice.
 func (n listedNotification) Over() bool {
-	return n.State == string(notice.Exhausted) || n.State == string(notice.Cancelled)
+	return !n.Manual && !n.Resent && (n.State == string(notice.Exhausted) || n.State == string(notice.Cancelled))
 }
 
 // asked are the filters of the address.

@@ -55,6 +55,7 @@ type toldNotification struct {
 	State         string
 	Late          bool
 	Manual        bool
+	Resent        bool // it was sent once more already
 	NextAttemptAt *time.Time
 	Attempts      []toldAttempt
 
@@ -155,7 +156,7 @@ func show(v *page.Visit) error {
 	if drawn != nil {
 		view.Clock = clockOf(v, drawn, view.Timeline)
 		view.Choices = choicesOf(view.Notifications, drawn)
-		if v.Has(page.Operator) && v.CanResend() && (drawn.State == "exhausted" || drawn.State == "cancelled") {
+		if v.Has(page.Operator) && v.CanResend() && !drawn.Manual && !drawn.Resent && (drawn.State == "exhausted" || drawn.State == "cancelled") {
 			view.Resend = drawn
 		}
 	}

@@ -37,6 +37,14 @@ const announcementsSQL = entrySelect + "a WHERE a.notification_id = ANY($1::uuid
 // zero one at the end. A state that is rare is found by its own index; the work for one call is bounded by the caller's
 // context.
 func (l *Log) Notifications(ctx context.Context, f history.Filter) ([]history.Record, history.Position, error) {
+	out, next, err := l.notifications(ctx, f)
+	if err == nil {
+		err = store.Unavailable("read resends", l.markResent(ctx, out))
+	}
+	return out, next, err
+}
+
+func (l *Log) notifications(ctx context.Context, f history.Filter) ([]history.Record, history.Position, error) {
 	var out []history.Record
 	for {
 		page, err := l.announced(ctx, f)
@@ -82,7 +90,7 @@ func (l *Log) Notification(ctx context.Context, id notice.ID) (history.Record, e
 	if err != nil {
 		return history.Record{}, store.Unavailable("read attempts", err)
 	}
-	return records[0], nil
+	return records[0], store.Unavailable("read resends", l.markResent(ctx, records))
 }
 
 // announced reads one page of the entries that made notifications.
@@ -389,11 +397,42 @@ func (l *Log) Timeline(ctx context.Context, key notice.Key) (history.Timeline, e
 	return t, nil
 }
 
-// resentSQL finds a resend of a change that forbids another (D-4): one that was attempted, whatever its outcome, one in the queue, or one
-// so young that two people pressed at the same moment (N4). One whose registration ended before its attempt forbids nothing.
-const resentSQL = `SELECT count(*) FROM entry e WHERE e.resource_id = $1 AND e.resource_kind = $2 AND e.number IS NULL AND e.kind = 'resend' AND e.change_id = $3
+// resentWhere finds a resend of a change that forbids another (D-4): one that was attempted, whatever its outcome, one in the queue, or
+// one so young that two people pressed at the same moment (N4). One whose registration ended before its attempt forbids nothing.
+const resentWhere = ` AND e.number IS NULL AND e.kind = 'resend'
   AND (e.at > now() - interval '1 minute' OR EXISTS (SELECT FROM queue q WHERE q.id = e.notification_id)
     OR EXISTS (SELECT FROM entry d WHERE d.notification_id = e.notification_id AND d.kind = 'attempt'))`
+
+const resentSQL = `SELECT count(*) FROM entry e WHERE e.resource_id = $1 AND e.resource_kind = $2 AND e.change_id = $3` + resentWhere
+
+// resentOfSQL tells which of many changes have such a resend, by their place.
+const resentOfSQL = `SELECT c.place FROM unnest($1::text[], $2::smallint[], $3::uuid[]) WITH ORDINALITY c (resource_id, resource_kind, change_id, place)
+WHERE EXISTS (SELECT FROM entry e WHERE e.resource_id = c.resource_id AND e.resource_kind = c.resource_kind AND e.change_id = c.change_id` + resentWhere + ")"
+
+// markResent marks the notifications of which Resend would say that they were sent once more.
+func (l *Log) markResent(ctx context.Context, records []history.Record) error {
+	var resources []string
+	var kinds []int16
+	var changes []pgtype.UUID
+	var of []*history.Record
+	for i := range records {
+		if r := &records[i]; r.State == notice.Exhausted || r.State == notice.Cancelled {
+			resources, kinds, changes, of = append(resources, r.ResourceID), append(kinds, int16(r.Kind)), append(changes, store.ToUUID(r.ChangeID)), append(of, r)
+		}
+	}
+	if of == nil {
+		return nil
+	}
+	rows, err := l.query.Query(ctx, resentOfSQL, resources, kinds, changes)
+	if err != nil {
+		return err
+	}
+	places, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	for _, place := range places {
+		of[place-1].Resent = true
+	}
+	return err
+}
 
 // Resend makes one more notification of kind manual for one that is exhausted or cancelled (D-4): due at once, never
 // followed. Calls for the same change at the same moment take turns, and all but the first are refused.
