@@ -108,6 +108,8 @@ func TestTheFirstPageSaysWhatToDoAndShowsADayOrAMonth(t *testing.T) {
 		require.Contains(t, month, says)
 	}
 	require.NotContains(t, month, "28/11 11h")
+	require.Contains(t, shown(t, internal, page.English, http.MethodGet, "/", "/", nil), "28 Nov 11h")
+	require.Contains(t, shown(t, internal, page.English, http.MethodGet, "/", "/?period=30d", nil), "27 Nov")
 }
 
 // TestAQueueThatIsBehindSaysForHowLong in the reader's language; the API's detail is English.

@@ -173,10 +173,11 @@ func show(v *page.Visit) error {
 // chart makes the charts and tables of the period.
 func (w *nowView) chart(v *page.Visit) {
 	axis := plotAxis{every: 3, name: func(t time.Time) string { return t.In(ofb.Brasilia).Format("15h") }}
-	name := func(t time.Time) string { return t.In(ofb.Brasilia).Format("02/01 15h") }
+	date := map[page.Lang]string{page.Portuguese: "02/01", page.English: "2 Jan"}[v.Lang]
+	name := func(t time.Time) string { return t.In(ofb.Brasilia).Format(date + " 15h") }
 	w.Points = w.Hours
 	if w.Period == lastMonth { // days begin at midnight UTC, as the API counts them
-		name = func(t time.Time) string { return t.UTC().Format("02/01") }
+		name = func(t time.Time) string { return t.UTC().Format(date) }
 		axis, w.Points = plotAxis{every: 5, name: name}, w.Days
 	}
 	byKind := map[string]*kindSums{}
