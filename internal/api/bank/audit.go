@@ -318,8 +318,8 @@ func searchParts(s history.Search) []string {
 
 func tooWideSearch() *api.APIError {
 	return invalid("", "too_wide",
-		"too much for one search: add an id, or limit the search to 31 days, or ask for an export (POST /internal/v1/audit/exports)",
-		"demais para uma consulta: acrescente um id, ou limite a busca a 31 dias, ou peça uma exportação (POST /internal/v1/audit/exports)")
+		"too much for one search: add an id, or limit the search to 31 days, or ask for an export (page Exports)",
+		"demais para uma consulta: acrescente um id, ou limite a busca a 31 dias, ou peça uma exportação (página Exportações)")
 }
 
 // widest tells a search that took too long from a database that does not answer at all.
