@@ -107,7 +107,6 @@ func actsOfPeople(t *testing.T, h *house) {
 	appliedLater(t, h, hugo)
 	fourEyes(t, h, hugo, iris)
 	liftedByTwo(t, h, hugo, iris)
-	typedWrong(t, h, iris)
 
 	require.EqualValues(t, 200, hugo.visit(h.byLink+"/exports"))
 	hugo.unfold()
@@ -119,6 +118,7 @@ func actsOfPeople(t *testing.T, h *house) {
 	require.Equal(t, 1, h.entries("export-file", "hugo"))
 	require.EqualValues(t, 200, hugo.press(`form[action$="/delete"] button`))
 	require.Equal(t, 1, h.entries("export-deleted", "hugo"))
+	typedWrong(t, h, iris)
 
 	require.EqualValues(t, 200, hugo.visit(h.byLink+"/reconciliation"))
 	hugo.unfold()
