@@ -150,8 +150,16 @@ func TestTheDemoFollowsACore(t *testing.T) {
 	require.NoError(t, err)
 	until("went to quarantine: /data/status unmapped-status")
 	require.NoError(t, demo.Process.Signal(os.Interrupt))
+	kept := until("files stay below ")
 	until("demo: ok")
 	require.NoError(t, demo.Wait())
+	left, err := filepath.Glob(filepath.Join(folder, "arauto-*"))
+	require.NoError(t, err)
+	require.Len(t, left, 1, "the demo writes below one folder")
+	require.Contains(t, kept, "files stay below "+left[0]+"; remove them with: rm -r "+left[0])
+	database, err := filepath.Glob(filepath.Join(left[0], "arauto-postgres-*", "data"))
+	require.NoError(t, err)
+	require.Len(t, database, 1, "the folder that is named has the database's files, too")
 }
 
 func TestANameInQuotesIsReadAsInSQL(t *testing.T) {

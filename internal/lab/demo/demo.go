@@ -76,9 +76,11 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	defer func() {
 		err = errors.Join(err, d.stage.Close())
-		if !keep {
-			err = errors.Join(err, os.RemoveAll(d.stage.Dir))
+		if keep {
+			d.say("demo", "files stay below %s; remove them with: rm -r %[1]s", d.stage.Dir)
+			return
 		}
+		err = errors.Join(err, os.RemoveAll(d.stage.Dir))
 	}()
 	alfa, beta, err := d.initiators(limited)
 	if err != nil {
@@ -121,8 +123,8 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 	if err != nil {
 		return err
 	}
-	d.say("demo", "files are written below %s%s", dir, map[bool]string{false: " and removed at the end"}[keep])
-	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(d.Self, args...) }}) //nolint:gosec,noctx // our own binary; the stage ends it
+	d.say("demo", "files are written below %s and %s", dir, map[bool]string{false: "removed at the end", true: "stay there: certificates, database and logs"}[keep])
+	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, OneFolder: true, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(d.Self, args...) }}) //nolint:gosec,noctx // our own binary; the stage ends it
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}

@@ -69,7 +69,7 @@ func Open(ctx context.Context, o Options) (s *Sandbox, err error) {
 		return nil, err
 	}
 	s = &Sandbox{}
-	if s.stage, err = stage.Open(ctx, stage.Options{Command: o.Command, Keep: o.Keep, PKI: o.PKI, Template: o.Template, Settings: o.Settings}); err != nil {
+	if s.stage, err = stage.Open(ctx, stage.Options{Command: o.Command, Keep: o.Keep, OneFolder: o.Keep, PKI: o.PKI, Template: o.Template, Settings: o.Settings}); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -52,6 +52,9 @@ type Options struct {
 	Keep bool
 	// Durable makes the database sync to disk.
 	Durable bool
+	// OneFolder puts the database's files below the stage's folder, so that to name it names everything. Who has no right to read the folder
+	// may go through it then, when we are root: the server runs as another user.
+	OneFolder bool
 	// Server says more of the database server: where its files are, its settings. Durable and Keep are added to it.
 	Server temppostgres.Options
 	// Template is copied instead of making and migrating a database, which takes two seconds of processor time. nil: made anew.
@@ -112,6 +115,13 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 	}()
 	server := o.Server
 	server.Durable, server.Keep = server.Durable || o.Durable, server.Keep || o.Keep
+	if o.OneFolder {
+		if server.Dir = s.Dir; os.Geteuid() == 0 {
+			if err := os.Chmod(s.Dir, 0o711); err != nil { //nolint:gosec // see OneFolder
+				return s, err
+			}
+		}
+	}
 	if o.Template != nil {
 		server.CopyOf = o.Template.server
 	}
