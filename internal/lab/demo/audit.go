@@ -46,12 +46,15 @@ func (d *demo) prove(ctx context.Context) error {
 	return nil
 }
 
-// audit runs one of the auditor's commands and returns what it printed.
+// audit runs one of the auditor's commands and returns what it printed, without its notes.
 func (d *demo) audit(ctx context.Context, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, d.Self, append([]string{"audit"}, args...)...).CombinedOutput() //nolint:gosec // our own binary
+	cmd := exec.CommandContext(ctx, d.Self, append([]string{"audit"}, args...)...) //nolint:gosec // our own binary
+	var notes strings.Builder
+	cmd.Stderr = &notes
+	out, err := cmd.Output()
 	text := strings.TrimSpace(string(out))
 	if err != nil {
-		return text, fmt.Errorf("arauto audit %s: %s: %w", args[0], text, err)
+		return text, fmt.Errorf("arauto audit %s: %s%s: %w", args[0], notes.String(), text, err)
 	}
 	return text, nil
 }
