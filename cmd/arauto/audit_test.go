@@ -349,6 +349,15 @@ func TestTheAuditorsRoleSufficesForEveryReport(t *testing.T) {
 		require.Equal(t, done, code, "%v: %s", args, out)
 	}
 	require.FileExists(t, p.file("log.zip"))
+	_, out := p.run("audit", "reconcile", "--lang", "en", "--database-url", url)
+	require.Contains(t, out, "entries looked at", "whatever it finds, it may read what it compares")
+	auditor, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer auditor.Close(t.Context())
+	for _, content := range []string{"line", "problems", "closed_why"} {
+		_, err = auditor.Exec(t.Context(), "SELECT "+content+" FROM arauto.quarantine")
+		require.ErrorContains(t, err, "permission denied", content)
+	}
 	var recorded int
 	require.NoError(t, p.owner.QueryRow(t.Context(), "SELECT count(*) FROM arauto.entry WHERE kind = 'admin' AND facts->>'actor' = $1", role).Scan(&recorded))
 	require.Positive(t, recorded)
