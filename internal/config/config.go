@@ -219,6 +219,7 @@ func Read(path string, environ []string) (*Config, error) {
 		if err != nil {
 			return nil, &Error{Problems: []string{fmt.Sprintf("--config: %v", err)}}
 		}
+		text = commaLists(text)
 		d := yaml.NewDecoder(bytes.NewReader(text))
 		d.KnownFields(true)
 		if err := d.Decode(c); err != nil && !errors.Is(err, io.EOF) {

@@ -192,7 +192,7 @@ For operators: every setting of ` + "`arauto serve`, with its environment variab
 - Settings are read from the YAML file that ` + "`--config`" + ` names; the environment overrides it. Unknown and repeated keys are errors, and so are
   variables that begin with ` + "`ARAUTO_`" + ` and are no setting.
 - A variable set to nothing counts as not set, except ` + "`" + timersVariable + "`" + `.
-- Lists are YAML lists, or comma-separated in the environment. Durations have units, such as ` + "`15s`" + `.
+- Lists are YAML lists, or comma-separated, in the file as in the environment. Durations have units, such as ` + "`15s`" + `.
 - Secrets are named by file, never by value. The exception is a password in ` + "`database.url`" + `, which is masked in every output.
 - A value that begins with ` + "`https://`" + ` is a URL in every setting that names a key set.
 - ` + "`arauto serve`" + ` cannot start without the required settings; ` + "`arauto migrate` needs `database.url`" + ` only.
