@@ -166,7 +166,7 @@ func (b *between) prove(ctx context.Context, url string) ([]byte, error) {
 
 // sizeAt finds the newest checkpoint up to a moment.
 func sizeAt(ctx context.Context, url string, at time.Time) (int64, error) {
-	x, err := auditlog.OpenExport(ctx, url, 0)
+	x, err := openLog(ctx, url, "--to", 0)
 	if err != nil {
 		return 0, err
 	}

@@ -45,5 +45,11 @@ func noSize(flag string, err error) error {
 // openLog opens the log as of the size that a flag says.
 func openLog(ctx context.Context, url, flag string, size int64) (*auditlog.LogReader, error) {
 	x, err := auditlog.OpenExport(ctx, url, size)
+	if size == 0 && errors.Is(err, store.ErrNoCheckpoint) {
+		return nil, errNothingSealed
+	}
 	return x, noSize(flag, err)
 }
+
+// errNothingSealed says of a log without any checkpoint what to do.
+var errNothingSealed = errors.New("nothing is sealed yet, so there is no log to read: start arauto serve with the key of the log (log.key), which seals entries within seconds, and try again; if it runs, see docs/operations/alarm-log-not-sealed.md")

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/lab/storetest"
 )
 
 // TestASizeThatIsNoCheckpointsIsToldByItsFlag: what is no size is wrong use; a size that no checkpoint has fails, and the
@@ -46,5 +50,20 @@ func TestASizeThatIsNoCheckpointsIsToldByItsFlag(t *testing.T) {
 			code, out := p.run(append(append([]string{}, command...), "310", "--database-url", p.url)...)
 			require.Equal(t, done, code, out)
 		}
+	}
+}
+
+// TestAnEmptyLogSaysThatNothingIsSealedYet, and what to do: "there is no such checkpoint" told nobody.
+func TestAnEmptyLogSaysThatNothingIsSealedYet(t *testing.T) {
+	url := storetest.Database(t)
+	file := filepath.Join(t.TempDir(), "x")
+	for _, args := range []string{
+		"export --out " + file, "proof 1", "proof --from-size 1", "proof --from-size 1 --to-size 0", "proof --from 2026-01-01 --to 2026-01-02", "tiles --out " + file, "dossier p",
+		"completeness --client itp --from 2026-01-01 --to 2026-01-02 --out " + file,
+	} {
+		got := call(t, time.Minute, []string{"ARAUTO_DATABASE_URL=" + url}, append([]string{"audit"}, strings.Fields(args)...)...)
+		require.Equal(t, failed, got.code, args)
+		require.Contains(t, got.errors, "nothing is sealed yet", args)
+		require.Contains(t, got.errors, "start arauto serve", args)
 	}
 }

@@ -148,6 +148,9 @@ func suggestMapping(ctx context.Context, w world, cfg *config.Config, req sugges
 		return fmt.Errorf("load our own API documents: %w", err)
 	}
 	text, todo, err := suggest.Mapping(ctx, reader, schemas, req)
+	if errors.Is(err, suggest.ErrNoKind) {
+		return wrongUse("%v", err)
+	}
 	if err != nil {
 		return err
 	}

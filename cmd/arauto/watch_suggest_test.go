@@ -201,7 +201,11 @@ func TestSuggestSaysWhatItCannotRead(t *testing.T) {
 		"occurs twice":           {"--table", "pagamentos,pagamentos"},
 	} {
 		got := suggest(args...)
-		require.NotEqual(t, done, got.code, want)
+		if strings.Contains(want, "does not exist") || strings.Contains(want, "may read") {
+			require.Equal(t, failed, got.code, want)
+		} else {
+			require.Equal(t, usage, got.code, want)
+		}
 		require.Contains(t, got.errors, want)
 	}
 	got := suggest("--table", "Movimento=pix-payment")

@@ -8,6 +8,7 @@ package suggest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,8 +43,11 @@ type CoreTable struct {
 // sampleRows is how many of the newest rows are looked at for values of the state.
 const sampleRows = 200
 
+// ErrNoKind means that a table was named without its kind, and that its name does not tell it.
+var ErrNoKind = errors.New("the name does not tell the kind of resource")
+
 // Mapping returns the text of a mapping, and how many of its lines are marked TODO. The error names a table that cannot be read, or
-// whose kind cannot be guessed.
+// whose kind cannot be guessed (ErrNoKind).
 func Mapping(ctx context.Context, core Core, schemas *openapi.Schemas, req Wanted) (text []byte, todo int, err error) {
 	w := &mappingWriter{Wanted: req, schemas: schemas}
 	listed := true
@@ -52,7 +56,7 @@ func Mapping(ctx context.Context, core Core, schemas *openapi.Schemas, req Wante
 		kind, ok := t.Kind, t.Kind != 0
 		if !ok {
 			if kind, ok = kindOf(t.Name); !ok {
-				return nil, 0, fmt.Errorf("--table %s: the name does not tell the kind of resource; write --table %s=KIND with one of %s", t.Name, t.Name, strings.Join(ofb.KindNames(), ", "))
+				return nil, 0, fmt.Errorf("--table %s: %w; write --table %s=KIND with one of %s", t.Name, ErrNoKind, t.Name, strings.Join(ofb.KindNames(), ", "))
 			}
 		}
 		one, err := w.read(ctx, core, t.Name, kind)
