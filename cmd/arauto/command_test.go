@@ -144,6 +144,14 @@ func TestTheExitCodeOfCheckTellsWhetherServeWouldStart(t *testing.T) {
 	require.Equal(t, done, offline.code, offline.errors)
 	require.Contains(t, offline.out, "check: ok")
 	require.Contains(t, offline.out, "not checked: the database")
+	require.NotContains(t, offline.out, "WARNING public.client_ca")
+
+	issuing := set["ARAUTO_PUBLIC_CLIENT_CA"]
+	set["ARAUTO_PUBLIC_CLIENT_CA"] = set["ARAUTO_WEBHOOK_ROOT_CA"]
+	above := call(t, time.Minute, environ(set), "check", "--offline")
+	require.Equal(t, done, above.code, above.errors)
+	require.Contains(t, above.out, "WARNING public.client_ca: ")
+	set["ARAUTO_PUBLIC_CLIENT_CA"] = issuing
 
 	wrong := "ARAUTO_PUBLIC_" + "TLSCERT"
 	set[wrong] = secret

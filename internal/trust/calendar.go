@@ -134,7 +134,7 @@ func (t *Trust) Findings(ctx context.Context, now time.Time, fetch bool) []strin
 		}
 		out = append(out, line)
 	}
-	for _, line := range t.leftOutLines() {
+	for _, line := range append(t.aboveLines(), t.leftOutLines()...) {
 		out = append(out, "WARNING "+line)
 	}
 	for _, b := range t.Brands {

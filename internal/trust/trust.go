@@ -111,6 +111,7 @@ func Load(cfg *config.Config, log *slog.Logger, o Observer) (*Trust, error) {
 	p.File("public.crl", err)
 	if o != nil && p.Err() == nil {
 		t.tellLeftOut("")
+		t.tellAbove()
 	}
 	return t, p.Err()
 }
@@ -351,6 +352,9 @@ func (t *Trust) onFile(e mtls.ReloadEvent) {
 	}
 	t.log.Info("file reloaded", "file", e.Source, "generation", e.Generation)
 	t.tellLeftOut(e.Source)
+	if e.Source == t.Callers.Authorities.Name() {
+		t.tellAbove()
+	}
 	t.observer.Renewed()
 }
 
