@@ -85,7 +85,7 @@ func (in *Internal) postExport(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := acting(x)
+	ctx, cancel := in.acting(x)
 	defer cancel()
 	e, err := in.cfg.Exports.RequestExport(ctx, history.Export{Search: s, Format: body.Format, Size: body.Size})
 	if err != nil {
@@ -174,7 +174,7 @@ func (in *Internal) deleteExport(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := acting(x)
+	ctx, cancel := in.acting(x)
 	defer cancel()
 	if err := in.cfg.Exports.DeleteExport(ctx, id); err != nil {
 		return err

@@ -174,7 +174,7 @@ func (in *Internal) postApply(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := acting(x)
+	ctx, cancel := in.acting(x)
 	defer cancel()
 	c, err := in.cfg.Quarantine.Case(ctx, id)
 	if err != nil {
@@ -232,7 +232,7 @@ func (in *Internal) postDismiss(x *api.Exchange) error {
 	if asked, err := in.asked(x, history.ActQuarantine, reason, judge); asked || err != nil {
 		return err
 	}
-	ctx, cancel := acting(x)
+	ctx, cancel := in.acting(x)
 	defer cancel()
 	if err := in.dismiss(ctx, id, x.Who.Subject, reason); err != nil {
 		return err
