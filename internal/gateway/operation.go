@@ -27,17 +27,22 @@ func (o operating) LogState(ctx context.Context) (bank.LogState, error) {
 	if err != nil {
 		return bank.LogState{}, err
 	}
+	through, at := verifiedSo(&v)
 	return bank.LogState{
 		Size: head.Size, SealedAt: head.SealedAt, AnchoredThrough: head.AnchoredThrough, AnchoredAt: head.AnchoredAt, Stopped: strings.Join(o.sealer.Notes(), "; "),
-		VerifiedThrough: v.Since.Verified, VerifiedAt: later(v.Since.OKAt, v.Whole.OKAt), Fault: strings.Join(o.verifier.Notes(), "; "),
+		VerifiedThrough: through, VerifiedAt: at, Fault: strings.Join(o.verifier.Notes(), "; "),
 	}, nil
 }
 
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
+// verifiedSo tells how far the log was verified without a finding, and when: both of the same scope, of the one that ended last. A scope
+// that found something has counted what it found since.
+func verifiedSo(v *auditlog.LogVerification) (through int64, at time.Time) {
+	for _, s := range []*auditlog.ScopeState{&v.Since, &v.Whole} {
+		if s.Fault == nil && s.OKAt.After(at) {
+			through, at = s.Verified, s.OKAt
+		}
 	}
-	return b
+	return through, at
 }
 
 // The bounds of the alarm rules.

@@ -7,8 +7,29 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/store/auditlog"
 )
+
+// TestHowFarTheLogWasVerifiedAndWhenAreOfOneVerification: one of the whole log ends while none since the sealing has.
+func TestHowFarTheLogWasVerifiedAndWhenAreOfOneVerification(t *testing.T) {
+	at := func(minute int) time.Time { return time.Date(2026, 11, 21, 12, minute, 0, 0, time.UTC) }
+	for _, c := range []struct {
+		since, whole auditlog.ScopeState
+		through      int64
+		at           time.Time
+	}{
+		{auditlog.ScopeState{OKAt: at(1)}, auditlog.ScopeState{Verified: 370, OKAt: at(5)}, 370, at(5)},
+		{auditlog.ScopeState{Verified: 400, OKAt: at(9)}, auditlog.ScopeState{Verified: 370, OKAt: at(5)}, 400, at(9)},
+		{auditlog.ScopeState{Verified: 400, OKAt: at(9), Fault: &audit.Fault{}}, auditlog.ScopeState{Verified: 370, OKAt: at(5)}, 370, at(5)},
+		{auditlog.ScopeState{}, auditlog.ScopeState{}, 0, time.Time{}},
+	} {
+		through, when := verifiedSo(&auditlog.LogVerification{Since: c.since, Whole: c.whole})
+		require.Equal(t, c.through, through)
+		require.Equal(t, c.at, when)
+	}
+}
 
 // TestAQuarantineThatIsLargeAndOldRaisesBothAlarms, as the rules of the monitoring system do, and tells a count that stopped as one.
 func TestAQuarantineThatIsLargeAndOldRaisesBothAlarms(t *testing.T) {
