@@ -89,7 +89,7 @@ func (in *Internal) listBreaches(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	p, limit, cursor, err := breachesAsked(raw, x.Began, in.cfg.Brands)
+	p, limit, cursor, err := breachesAsked(raw, in.cfg.Brands)
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (in *Internal) getReport(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	p, err := periodAsked(asked, x.Began, in.cfg.Brands)
+	p, err := periodAsked(asked, in.cfg.Brands)
 	if err != nil {
 		return err
 	}
@@ -266,7 +266,7 @@ func micros6(t time.Time) string {
 }
 
 // breachesAsked reads which period is wanted, 31 days at most.
-func breachesAsked(raw string, now time.Time, brands brand.List) (out timing.Period, limit int, cursor string, err error) {
+func breachesAsked(raw string, brands brand.List) (out timing.Period, limit int, cursor string, err error) {
 	p, err := parameters(raw, "from", "to", "clientId", "limit", "cursor")
 	if err != nil {
 		return out, 0, "", err
@@ -274,15 +274,15 @@ func breachesAsked(raw string, now time.Time, brands brand.List) (out timing.Per
 	if limit, err = limitOf(p); err != nil {
 		return out, 0, "", err
 	}
-	out, err = periodAsked(p, now, brands)
+	out, err = periodAsked(p, brands)
 	return out, limit, p["cursor"], err
 }
 
 // periodAsked is the period of a report, of at most 31 days, and the client that it is about.
-func periodAsked(p map[string]string, now time.Time, brands brand.List) (out timing.Period, err error) {
+func periodAsked(p map[string]string, brands brand.List) (out timing.Period, err error) {
 	var f history.Filter
 	if err = whatOf(&f, p, brands); err == nil {
-		err = whenOf(&f, p, now)
+		err = rangeOf(&f, p)
 	}
 	if err != nil {
 		return out, err

@@ -286,3 +286,17 @@ func TestTheCallsOfADayAreHandedOverOnceTheyAreRecorded(t *testing.T) {
 	a.refuse = true
 	w.ask("GET", path, "auditor", "").refused(t, 503, "unavailable")
 }
+
+// TestAPeriodOfAReportThatIsTooLongIsToldWhatWouldBeRight: no id makes it shorter, and the report takes none of a resource.
+func TestAPeriodOfAReportThatIsTooLongIsToldWhatWouldBeRight(t *testing.T) {
+	w := newWorld(t)
+	const period = "?from=2026-09-01T00:00:00Z&to=2026-11-01T00:00:00Z"
+	for _, path := range []string{"/internal/v1/audit/breaches" + period, "/internal/v1/audit/breaches" + period + "&clientId=itp"} {
+		got := w.ask("GET", path, "auditor", "")
+		got.refused(t, 400, "invalid_request")
+		require.Equal(t, "from: the period is longer than 31 days; ask for at most 31 days", got.body["error_description"])
+	}
+	got := w.ask("GET", listPath+period, "auditor", "")
+	got.refused(t, 400, "invalid_request")
+	require.Contains(t, got.body["error_description"], "needs clientId, resourceId or interactionId")
+}

@@ -160,22 +160,28 @@ func outcomeOf(f *history.Filter, p map[string]string) error {
 	return nil
 }
 
-// whenOf reads the range of time. One that is too wide is refused unless something else narrows the search (L6).
-func whenOf(f *history.Filter, p map[string]string, now time.Time) (err error) {
+// rangeOf reads the range of time.
+func rangeOf(f *history.Filter, p map[string]string) (err error) {
 	if f.From, err = instantOf(p, "from"); err != nil {
 		return err
 	}
 	if f.To, err = instantOf(p, "to"); err != nil {
 		return err
 	}
-	if f.From.IsZero() {
-		return nil
+	if !f.To.IsZero() && f.To.Before(f.From) {
+		return wrong("to", "must not be before from", "não pode ser anterior a from")
+	}
+	return nil
+}
+
+// whenOf reads the range of time of a search. One that is too wide is refused unless something else narrows the search (L6).
+func whenOf(f *history.Filter, p map[string]string, now time.Time) error {
+	if err := rangeOf(f, p); err != nil || f.From.IsZero() {
+		return err
 	}
 	until := f.To
 	if until.IsZero() {
 		until = now
-	} else if until.Before(f.From) {
-		return wrong("to", "must not be before from", "não pode ser anterior a from")
 	}
 	if f.Client == "" && f.ResourceID == "" && f.Interaction.IsZero() && until.Sub(f.From) > rangeMax {
 		return wrong("from", "a period longer than 31 days needs clientId, resourceId or interactionId; add one, or ask month by month",
