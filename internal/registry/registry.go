@@ -117,6 +117,7 @@ type Request struct {
 	Name              string    `json:"name"`
 	WebhookURIs       *[]string `json:"webhookUris"` // absent or empty: push is off
 	SoftwareStatement string    `json:"softwareStatement"`
+	EmptyStatement    bool      `json:"-"` // a statement was sent, and has no text
 }
 
 func (r Request) uris() []string {

@@ -193,6 +193,15 @@ func TestFieldsAreJudgedOneByOne(t *testing.T) {
 	}
 }
 
+// TestAnEmptyStatementIsRefusedInEveryProfile: one that is there is checked as in production.
+func TestAnEmptyStatementIsRefusedInEveryProfile(t *testing.T) {
+	r := request(t, "https://a.example")
+	r.SoftwareStatement, r.EmptyStatement = "", true
+	require.Equal(t, registry.InvalidStatement, refused(t, development(t), r).Code)
+	r.WebhookURIs = nil
+	require.Equal(t, registry.InvalidStatement, refused(t, development(t), r).Code)
+}
+
 // TestARequestForASecondPersonIsJudgedInItsFieldsAlone: its addresses and its statement are judged when it is carried out.
 func TestARequestForASecondPersonIsJudgedInItsFieldsAlone(t *testing.T) {
 	b := production(t)

@@ -76,7 +76,7 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 	addrs, err := lookup(ctx, s.resolver, t.host)
 	list := make([]string, len(addrs))
 	for i, a := range addrs {
-		list[i] = a.String()
+		list[i] = a.Unmap().String()
 	}
 	resolved := step(StepResolution, err, "%s", strings.Join(list, ", "))
 	steps[len(steps)-1].addrs = addrs

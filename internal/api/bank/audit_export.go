@@ -61,7 +61,7 @@ func exportOf(e *history.Export) exportJSON {
 type exportRequest struct {
 	Filter map[string]string `json:"filter"`
 	Format string            `json:"format"`
-	Size   int64             `json:"size"` // of a checkpoint; left out: the newest
+	Size   *int64            `json:"size"` // of a checkpoint; left out: the newest
 }
 
 // postExport asks for an export of everything a search finds, of whatever size.
@@ -78,8 +78,11 @@ func (in *Internal) postExport(x *api.Exchange) error {
 		}
 		return wrong("format", "must be one of "+strings.Join(names, ", "), "deve ser um de "+strings.Join(names, ", "))
 	}
-	if body.Size < 0 {
-		return wrong("size", "must be the number of entries of a checkpoint", "deve ser o número de registros de um checkpoint")
+	var size int64
+	if body.Size != nil {
+		if size = *body.Size; size < 1 {
+			return wrong("size", "must be the number of entries of a checkpoint, at least 1", "deve ser o número de registros de um checkpoint, no mínimo 1")
+		}
 	}
 	s, err := searchFrom(body.Filter, in.cfg.Brands)
 	if err != nil {
@@ -87,7 +90,7 @@ func (in *Internal) postExport(x *api.Exchange) error {
 	}
 	ctx, cancel := in.acting(x)
 	defer cancel()
-	e, err := in.cfg.Exports.RequestExport(ctx, history.Export{Search: s, Format: body.Format, Size: body.Size})
+	e, err := in.cfg.Exports.RequestExport(ctx, history.Export{Search: s, Format: body.Format, Size: size})
 	if err != nil {
 		return err
 	}

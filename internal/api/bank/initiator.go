@@ -276,15 +276,30 @@ func (in *Internal) getInitiator(x *api.Exchange) error {
 	return in.view(x, 1, in.initiatorOf(&found))
 }
 
+// registrationBody is a registration as it is sent. An empty statement is one that is there.
+type registrationBody struct {
+	registry.Request
+
+	Statement *string `json:"softwareStatement"`
+}
+
+func (b registrationBody) request() registry.Request {
+	if b.Statement != nil {
+		b.SoftwareStatement, b.EmptyStatement = *b.Statement, *b.Statement == ""
+	}
+	return b.Request
+}
+
 func (in *Internal) putInitiator(x *api.Exchange) error {
 	client, name, err := in.clientIn(x)
 	if err != nil {
 		return err
 	}
-	body, err := decode[registry.Request](x)
+	told, err := decode[registrationBody](x)
 	if err != nil {
 		return err
 	}
+	body := told.request()
 	if name != "" && body.Brand != "" && name != body.Brand {
 		return twoBrands()
 	}

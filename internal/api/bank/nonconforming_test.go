@@ -7,6 +7,7 @@ import (
 
 	"github.com/arauto/arauto/internal/intake"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/registry"
 )
 
 func TestAnAnswerNamesWhatTheDocumentDoesNotConformIn(t *testing.T) {
@@ -54,4 +55,39 @@ func TestCasesThatDoNotConformAreDismissedByFilter(t *testing.T) {
 	require.Equal(t, notice.CaseFilter{Code: "length", State: notice.CaseNonconforming}, w.shelf.casesFilter)
 	dismiss(`{"state":"nonconforming"}`).refused(t, 400, "invalid_request")
 	dismiss(`{"state":"applied","code":"length"}`).refused(t, 400, "invalid_request")
+}
+
+// TestACaseOfAStoredDocumentIsNotCalledClosed: there is nothing to apply, and it waits to be dismissed.
+func TestACaseOfAStoredDocumentIsNotCalledClosed(t *testing.T) {
+	w := newWorld(t)
+	w.shelf.aCase = func(asked notice.ID) (notice.Case, error) {
+		return notice.Case{ID: asked, State: notice.CaseNonconforming, FirstAt: now, LastAt: now}, nil
+	}
+	got := w.ask("POST", "/internal/v1/quarantine/"+someID+"/apply", "operator", "")
+	got.refused(t, 409, "conflict")
+	require.Contains(t, got.body["error_description"], "dismiss the case")
+	require.NotContains(t, got.body["error_description"], "closed")
+}
+
+func TestNumbersAndMonthsThatAreNoneAreRefused(t *testing.T) {
+	w := newWorld(t)
+	for _, size := range []string{"0", "-1"} {
+		w.ask("POST", "/internal/v1/audit/exports", "auditor", `{"size":`+size+`}`).refused(t, 400, "invalid_request")
+	}
+	w.ask("GET", "/internal/v1/audit/polling?month=0000-01", "auditor", "").refused(t, 400, "invalid_request")
+}
+
+func TestAnEmptyStatementIsOneThatIsThere(t *testing.T) {
+	w := newWorld(t)
+	var asked registry.Request
+	w.shelf.put = func(_ notice.ClientID, r registry.Request, _ string) (notice.Initiator, bool, error) {
+		asked = r
+		return notice.Initiator{}, true, nil
+	}
+	for member, empty := range map[string]bool{`,"softwareStatement":""`: true, "": false, `,"softwareStatement":"x"`: false} {
+		got := w.ask("PUT", "/internal/v1/initiators/four", "registrar", `{"organisationId":"o","softwareId":"s","name":"n"`+member+`}`)
+		require.Equal(t, 201, got.status, got.text)
+		require.Equal(t, empty, asked.EmptyStatement, member)
+	}
+	require.Equal(t, "o", asked.OrganisationID)
 }

@@ -33,7 +33,7 @@ func (in *Internal) getPolling(x *api.Exchange) error {
 		return err
 	}
 	from, err := time.ParseInLocation("2006-01", asked["month"], ofb.Brasilia)
-	if err != nil {
+	if err != nil || from.Year() < 1 {
 		return wrong("month", "must be a month, such as 2026-11", "deve ser um mês, como 2026-11")
 	}
 	select {

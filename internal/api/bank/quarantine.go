@@ -138,10 +138,17 @@ func (in *Internal) showCase(ctx context.Context, x *api.Exchange, id notice.ID)
 	return answer(x, http.StatusOK, shownCase(x, &c))
 }
 
-var errClosed = conflict("the case is already closed", "o caso já está encerrado")
+var (
+	errClosed        = conflict("the case is already closed", "o caso já está encerrado")
+	errStoredAlready = conflict("the change is stored already, and its document does not conform to the schema; there is nothing to apply; dismiss the case",
+		"a mudança já está gravada, e seu documento não segue o esquema; não há o que aplicar; dispense o caso")
+)
 
 // applyRefusal is why a case cannot be applied; nil: it waits for that.
 func applyRefusal(c *notice.Case) error {
+	if c.State == notice.CaseNonconforming {
+		return errStoredAlready
+	}
 	if c.State != notice.CaseOpen || c.Line == nil {
 		return errClosed
 	}

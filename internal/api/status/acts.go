@@ -3,7 +3,9 @@ package status
 import (
 	"context"
 	"io"
+	"mime"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,12 +34,16 @@ type preflightTimes struct {
 	run  int
 }
 
-// begin admits a preflight of a client; done must be called when it ends.
-func (t *preflightTimes) begin(client notice.ClientID, now time.Time) (done func(), ok bool) {
+// begin admits a preflight of a client; done must be called when it ends. It is nil for one that is refused: wait is then how long the client
+// must wait for its own turn, zero when it has that and others run.
+func (t *preflightTimes) begin(client notice.ClientID, now time.Time) (done func(), wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at, there := t.last[client]; t.run >= maxPreflights || there && now.Sub(at) < preflightEvery {
-		return nil, false
+	if at, there := t.last[client]; there && now.Sub(at) < preflightEvery {
+		return nil, preflightEvery - now.Sub(at)
+	}
+	if t.run >= maxPreflights {
+		return nil, 0
 	}
 	fresh := map[notice.ClientID]time.Time{client: now}
 	for other, at := range t.last { // at most four begin at once, so few are kept
@@ -52,7 +58,7 @@ func (t *preflightTimes) begin(client notice.ClientID, now time.Time) (done func
 		t.mu.Lock()
 		t.run--
 		t.mu.Unlock()
-	}, true
+	}, 0
 }
 
 type preflightOutcome struct {
@@ -71,10 +77,10 @@ func (p *Public) postPreflight(x *api.Exchange, op *extensionCall) error {
 		return err
 	}
 	client := queryOf(x).poll.Client
-	done, ok := p.preflights.begin(client, time.Now())
-	if !ok {
+	done, wait := p.preflights.begin(client, time.Now())
+	if done == nil {
 		p.observer.Shed(limitPreflight)
-		return because(refOverload, limitPreflight)
+		return reasoned{refOverload, limitPreflight, wait}
 	}
 	defer done()
 	ctx, cancel := context.WithTimeout(x.R.Context(), preflightWithin)
@@ -158,6 +164,10 @@ func (p *Public) acting(x *api.Exchange, organisation string) (ctx context.Conte
 
 // readAct reads the JSON object of an act, with no member that it does not know.
 func readAct(r *http.Request, into any) error {
+	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if charset := params["charset"]; hasBody(r) && (err != nil || media != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8")) {
+		return because(refActBody, "body is not application/json")
+	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxActBody+1))
 	switch {
 	case err != nil:

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -67,6 +68,7 @@ func (p *poller) post(path, body string, change ...func(*http.Request)) answer {
 		r.Method, r.Body, r.ContentLength = http.MethodPost, http.NoBody, int64(len(body))
 		if body != "" {
 			r.Body = io.NopCloser(strings.NewReader(body))
+			r.Header.Set("Content-Type", "application/json")
 		}
 	}}, change...)...)
 }
@@ -97,6 +99,10 @@ func TestInitiatorsAskForActsOfTheirOwn(t *testing.T) {
 	for _, missing := range []string{``, `{}`} {
 		d.requireRefused(d.alfa.post(redelivery, missing), http.StatusBadRequest, "PARAMETRO_NAO_INFORMADO")
 	}
+	for _, media := range []string{"", "text/plain", "application/json; charset=iso-8859-1"} {
+		asText := func(r *http.Request) { r.Header.Set("Content-Type", media) }
+		d.requireRefused(d.alfa.post(redelivery, withSince(since), asText), http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE")
+	}
 	a.noPush.Store(true)
 	d.requireRefused(d.alfa.post(redelivery, withSince(since)), http.StatusBadRequest, "PARAMETRO_INVALIDO")
 	refused := d.alfa.get(redelivery)
@@ -113,7 +119,12 @@ func TestInitiatorsAskForActsOfTheirOwn(t *testing.T) {
 	require.Equal(t, "https://itp.example.com/hook", tried.WebhookURI)
 	require.False(t, tried.OK)
 	require.Len(t, tried.Steps, 2)
-	d.requireRefused(d.alfa.post(preflight, ""), 529, "SITE_IS_OVERLOADED")
+	again := d.alfa.post(preflight, "")
+	d.requireRefused(again, 529, "SITE_IS_OVERLOADED")
+	wait, err := strconv.Atoi(again.header.Get("Retry-After"))
+	require.NoError(t, err)
+	require.Greater(t, wait, 1, "one a minute is allowed")
+	require.LessOrEqual(t, wait, 60)
 	require.Equal(t, http.StatusOK, d.beta.post(preflight, "").status, "each client has its own minute")
 	d.requireRefused(d.beta.post(preflight, "{}"), http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE")
 	require.EqualValues(t, 2, a.preflight.Load())
@@ -189,6 +200,7 @@ func TestActsAndReceiptsOfAClientReadOneByOne(t *testing.T) {
 				Method: http.MethodPost, URL: &url.URL{Path: path}, RequestURI: path, Header: goodHeader(), TLS: state,
 				RemoteAddr: "192.0.2.1:4711", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Host: "api.banco.example.com",
 			}
+			r.Header.Set("Content-Type", "application/json")
 			public.ServeHTTP(w, r)
 			require.Equal(t, http.StatusOK, w.Code, "%s", w.Body)
 		}

@@ -28,13 +28,23 @@ func (r *queryError) Error() string { return r.code }
 type reasoned struct {
 	*queryError
 	reason string
+	wait   time.Duration // until the same may be asked again; zero: not known
 }
 
 func (r reasoned) Unwrap() error { return r.queryError }
 
 func (r reasoned) Error() string { return r.code + ": " + r.reason }
 
-func because(r *queryError, reason string) error { return reasoned{r, reason} }
+func because(r *queryError, reason string) error { return reasoned{r, reason, 0} }
+
+// retryAfter is how long a refused caller is told to wait, in whole seconds: the time that is known, or what every 503 advises.
+func retryAfter(err error) string {
+	var why reasoned
+	if !errors.As(err, &why) || why.wait <= 0 {
+		return api.RetryAfter
+	}
+	return strconv.FormatInt(int64((why.wait+time.Second-1)/time.Second), 10)
+}
 
 const (
 	challengeNone    = `Bearer realm="open-banking"`
@@ -89,6 +99,10 @@ var (
 	refBody = &queryError{
 		status: http.StatusUnsupportedMediaType, code: "UNSUPPORTED_MEDIA_TYPE", title: "Formato não suportado.",
 		detail: "A requisição não aceita corpo.",
+	}
+	refActBody = &queryError{
+		status: refBody.status, code: refBody.code, title: refBody.title,
+		detail: "O corpo da requisição deve ser application/json em UTF-8.",
 	}
 	refInternal = &queryError{
 		status: http.StatusInternalServerError, code: "INTERNAL_SERVER_ERROR", title: "Erro interno.",
@@ -173,7 +187,7 @@ func (p *Public) refuse(x *api.Exchange, err error) {
 			h.Set("Allow", http.MethodPost)
 		}
 	case http.StatusServiceUnavailable, statusOverload:
-		h.Set("Retry-After", api.RetryAfter)
+		h.Set("Retry-After", retryAfter(err))
 	}
 	if hasBody(x.R) {
 		h.Set("Connection", "close") // what follows on this connection was not asked for
