@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/getkin/kin-openapi/openapi3"
 
@@ -64,10 +65,21 @@ func (r *problemList) addFailure(e *openapi3.SchemaError, path []string) {
 		r.add(problem(pointer, CodeRequired, both("%s is required and missing", "%s é obrigatório e não foi informado", name)))
 	case !fits(e.Schema, e.Value):
 		r.add(problem(pointer, CodeType, typeText(name, e.Schema)))
+	case e.SchemaField == "pattern" && onlyTooLong(e.Schema, e.Value):
 	default:
 		code, t := failureText(name, e)
 		r.add(problem(pointer, code, t))
 	}
+}
+
+// onlyTooLong tells of a text that breaks its pattern by its length alone, which is told by itself: the words of the pattern would be untrue.
+func onlyTooLong(s *openapi3.Schema, value any) bool {
+	v, is := value.(string)
+	if !is || s.MaxLength == nil || uint64(utf8.RuneCountInString(v)) <= *s.MaxLength {
+		return false
+	}
+	pattern, err := compilePattern(s.Pattern)
+	return err == nil && pattern.MatchString(string([]rune(v)[:*s.MaxLength]))
 }
 
 // failureText words a failure of a value that is of the right type.

@@ -146,6 +146,9 @@ var broken = []struct {
 		at(d, "debtorAccount")["accountType"] = "TRAN"
 		delete(at(d, "debtorAccount"), "issuer")
 	}},
+	{"an id that is too long, and one that is malformed as well", ofb.PixPayment, "v5", ofb.ACSC, nil, func(d object) {
+		d["paymentId"], d["endToEndId"] = strings.Repeat("a", 101), strings.Repeat("é", 101)
+	}},
 	{"another version", ofb.Enrollment, "v3", ofb.Authorised, nil, func(object) {}},
 }
 
