@@ -37,6 +37,7 @@ func TestAReadyEndpointPassesEveryStepAndGetsNoRequest(t *testing.T) {
 		require.NoError(t, step.Err, step.Name)
 	}
 	require.Contains(t, steps[3].Detail, "TLS 1.3")
+	require.NotContains(t, steps[1].Detail, "::ffff:", "an IPv4 address is shown as one")
 	_, err := i.WaitHandshake(t.Context(), 1)
 	require.NoError(t, err)
 	require.Empty(t, i.Requests())
