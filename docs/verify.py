@@ -133,12 +133,13 @@ def signed_by(public, message, signature):
 
 
 def read_key(path):
-    text = open(path, encoding="ascii").read()
-    body = re.search(r"-----BEGIN PUBLIC KEY-----(.*)-----END PUBLIC KEY-----", text, re.S).group(1)
-    der = base64.b64decode(body)
+    body = re.search(b"-----BEGIN PUBLIC KEY-----(.*)-----END PUBLIC KEY-----", open(path, "rb").read(), re.S)
+    if body is None:
+        raise ValueError(path + " has no public key in PEM (-----BEGIN PUBLIC KEY-----)")
+    der = base64.b64decode(body.group(1))
     prefix = bytes.fromhex("302a300506032b6570032100")  # SubjectPublicKeyInfo of an Ed25519 key
     if len(der) != 44 or not der.startswith(prefix):
-        sys.exit("the key is not an Ed25519 public key")
+        raise ValueError("the key in " + path + " is not an Ed25519 public key")
     return der[12:]
 
 
@@ -1099,7 +1100,10 @@ def main():
     p.add_argument("--witnessed-within", type=read_duration, default=3600, metavar="TIME", help="how much later than what the witnesses vouched for the newest entries may have been signed (1h)")
     p.add_argument("--require-complete", action="store_true", help="exit 1 unless a filtered bundle is proven to be complete")
     o = p.parse_args()
-    public = read_key(o.key)
+    try:
+        public = read_key(o.key)
+    except (OSError, ValueError) as why:
+        p.error("argument --key: " + str(why))
     try:
         policy = Policy(o.policy, o.witnessed_within) if o.policy else None
     except (OSError, ValueError) as why:

@@ -162,9 +162,52 @@ func (h *house) verifies(key ed25519.PublicKey, proof []byte) {
 	require.NoError(h.t, os.WriteFile(file, proof, 0o600))
 	out, err := exec.CommandContext(h.t.Context(), python, "../../docs/verify.py", "--key", keyFile, file).CombinedOutput()
 	require.NoError(h.t, err, "%s", out)
+	fromDocs(h.t, keyFile, key)
+	out, err = exec.CommandContext(h.t.Context(), python, "../../docs/verify.py", "--key", file, file).CombinedOutput()
+	require.Error(h.t, err)
+	require.Contains(h.t, string(out), "argument --key: "+file+" has no public key in PEM")
 	proof[len(proof)/2] ^= 1
 	require.NoError(h.t, os.WriteFile(file, proof, 0o600))
 	require.Error(h.t, exec.CommandContext(h.t.Context(), python, "../../docs/verify.py", "--key", keyFile, file).Run())
+}
+
+// fromDocs runs the commands of docs/extension.md that tell a key's file from logKey and make one of it.
+func fromDocs(t *testing.T, keyFile string, key ed25519.PublicKey) {
+	t.Helper()
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Log("there is no openssl: the commands of docs/extension.md are not tried")
+		return
+	}
+	text, err := os.ReadFile("../../docs/extension.md")
+	require.NoError(t, err)
+	want, err := os.ReadFile(keyFile)
+	require.NoError(t, err)
+	logKey := base64.StdEncoding.EncodeToString(key)
+	var shown, made bool
+	for line := range strings.Lines(string(text)) {
+		command := strings.TrimSpace(line)
+		if !strings.Contains(command, "openssl pkey -pubin") {
+			continue
+		}
+		run := exec.CommandContext(t.Context(), "sh", "-c", command)
+		run.Dir, run.Env = t.TempDir(), append(os.Environ(), "logKey="+logKey)
+		place := filepath.Join(run.Dir, "holder-log.pub.pem")
+		if strings.Contains(command, "-in ") {
+			require.NoError(t, os.WriteFile(place, want, 0o600))
+		}
+		out, err := run.CombinedOutput()
+		require.NoError(t, err, "%s: %s", command, out)
+		if strings.Contains(command, "-in ") {
+			shown = true
+			require.Equal(t, logKey, strings.TrimSpace(string(out)))
+			continue
+		}
+		made = true
+		got, err := os.ReadFile(place)
+		require.NoError(t, err)
+		require.Equal(t, string(want), string(got))
+	}
+	require.True(t, shown && made, "the commands are in the text")
 }
 
 // TestAnInitiatorAsksWhetherItCanBeReached tries an endpoint that is up and one that is down, over real connections.
