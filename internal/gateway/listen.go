@@ -50,7 +50,6 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		TempDir:  cfg.StateDir,
 		Tiles:    g.openTiles,
 		Unread:   g.receipts.Unread,
-		Answers:  g.store.Answers,
 		Tampered: g.tamperedRead,
 	})
 	var tlsConfig *tls.Config

@@ -194,17 +194,6 @@ func (s *Store) Reach(ctx context.Context) error {
 	return nil
 }
 
-// Answers tells whether the database answers anything, in a session of the first pool that has one to spare. Nil where all are in use:
-// then nothing is known.
-func (s *Store) Answers(ctx context.Context) error {
-	for _, p := range []*pgxpool.Pool{s.status, s.query, s.dispatch, s.intake} {
-		if stat := p.Stat(); stat.AcquiredConns() < stat.MaxConns() {
-			return Unavailable("ask whether the database answers", p.Ping(ctx))
-		}
-	}
-	return nil
-}
-
 // pools are the pools by name.
 func (s *Store) pools() map[string]*pgxpool.Pool {
 	return map[string]*pgxpool.Pool{"intake": s.intake, "dispatch": s.dispatch, "status": s.status, "query": s.query}

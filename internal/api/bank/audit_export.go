@@ -88,7 +88,7 @@ func (in *Internal) postExport(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	e, err := in.cfg.Exports.RequestExport(ctx, history.Export{Search: s, Format: body.Format, Size: size})
 	if err != nil {
@@ -177,7 +177,7 @@ func (in *Internal) deleteExport(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	if err := in.cfg.Exports.DeleteExport(ctx, id); err != nil {
 		return err

@@ -93,7 +93,7 @@ func (in *Internal) putHold(x *api.Exchange) error {
 	if asked, err := in.asked(x, history.ActHold, h.Reason, judge); asked || err != nil {
 		return err
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	stands, placed, err := in.cfg.Holds.PlaceHold(ctx, h)
 	if err != nil {
@@ -194,7 +194,7 @@ func (in *Internal) deleteHold(x *api.Exchange) error {
 	if asked, err := in.asked(x, history.ActHold, reason, judge); asked || err != nil {
 		return err
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	if err := in.cfg.Holds.LiftHold(ctx, name, reason); err != nil {
 		return err

@@ -143,7 +143,7 @@ func (in *Internal) listVerifications(x *api.Exchange) error {
 
 // postVerification begins a verification of the whole log, or joins the one under way. Any replica may do the work.
 func (in *Internal) postVerification(x *api.Exchange) error {
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	if err := in.record(x, history.LogReading{Act: "verify", Filter: askedOf(x)}); err != nil {
 		return err

@@ -138,7 +138,7 @@ func (in *Internal) postResends(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	if in.waits(x, history.ActResend) {
 		if refused, some := judged(ctx, x, ids, in.cfg.Resender.Resendable); !some {
@@ -210,7 +210,7 @@ func (in *Internal) cases(x *api.Exchange, judge func(context.Context, notice.ID
 	if err != nil {
 		return err
 	}
-	ctx, cancel := in.lasting(x.R.Context(), 2*actWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.R.Context()), 2*actWithin)
 	defer cancel()
 	ids, more, err := in.named(ctx, &body)
 	if err != nil {

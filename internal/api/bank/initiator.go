@@ -310,7 +310,7 @@ func (in *Internal) putInitiator(x *api.Exchange) error {
 	if asked, err := in.asked(x, history.ActRegistration, "", judge); asked || err != nil {
 		return err
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	stored, created, err := in.cfg.Initiators.Put(ctx, client, body, x.Who.Subject)
 	if err != nil {
@@ -341,7 +341,7 @@ func (in *Internal) deleteInitiator(x *api.Exchange) error {
 	if asked, err := in.asked(x, history.ActRegistration, "", judge); asked || err != nil {
 		return err
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	if err := in.cfg.Initiators.Delete(ctx, client, x.Who.Subject); err != nil {
 		return err

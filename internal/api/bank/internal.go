@@ -101,8 +101,6 @@ type InternalConfig struct {
 
 	Unread   func(why string) // told of each request with changes that is refused before it is read; nil: nobody
 	Observer api.Observer     // nil allowed
-	// Answers tells whether the database answers, whatever reads of the history go on; nil: History.Ping.
-	Answers func(context.Context) error
 	// Tampered is told of each read that met entries which are not what was sealed; nil: nobody.
 	Tampered func(read string, found history.Integrity)
 	Log      *slog.Logger // nil: discarded
@@ -151,9 +149,6 @@ func NewInternal(c InternalConfig) *Internal {
 	}
 	in.face.Refuse = in.refuse
 	routes := in.routes()
-	for i := range routes {
-		routes[i] = in.watching(routes[i])
-	}
 	in.roles = map[string][]string{}
 	for _, r := range routes {
 		in.roles[r.Method+" "+r.Path] = r.Roles

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/history"
@@ -111,7 +112,7 @@ func (in *Internal) postResend(x *api.Exchange) error {
 	if asked, err := in.asked(x, history.ActResend, reason, judge); asked || err != nil {
 		return err
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	fresh, err := in.cfg.Resender.Resend(ctx, id, x.Who.Subject, reason)
 	if err != nil {
@@ -120,4 +121,12 @@ func (in *Internal) postResend(x *api.Exchange) error {
 	return answer(x, http.StatusAccepted, struct {
 		ID notice.ID `json:"id"`
 	}{fresh})
+}
+
+// actWithin bounds an operator's or a registrar's act.
+const actWithin = 10 * time.Second
+
+// acting is the context of something that is done, and not only read: a caller who hangs up does not stop it half-way.
+func acting(x *api.Exchange) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(x.R.Context()), actWithin)
 }

@@ -181,7 +181,7 @@ func (in *Internal) postApply(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	c, err := in.cfg.Quarantine.Case(ctx, id)
 	if err != nil {
@@ -239,7 +239,7 @@ func (in *Internal) postDismiss(x *api.Exchange) error {
 	if asked, err := in.asked(x, history.ActQuarantine, reason, judge); asked || err != nil {
 		return err
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	if err := in.dismiss(ctx, id, x.Who.Subject, reason); err != nil {
 		return err

@@ -52,7 +52,7 @@ func (in *Internal) hand(x *api.Exchange, r history.LogReading, media string, bo
 }
 
 func (in *Internal) record(x *api.Exchange, r history.LogReading) error {
-	ctx, cancel := in.lasting(x.R.Context(), recordWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.R.Context()), recordWithin)
 	defer cancel()
 	if err := in.cfg.Readings.RecordReading(ctx, r); err != nil {
 		x.Log.Error("read refused: its record could not be stored", "route", x.Route, "error", err)

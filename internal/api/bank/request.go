@@ -91,7 +91,7 @@ func (in *Internal) asked(x *api.Exchange, act, reason string, judge func(contex
 	if !in.waits(x, act) {
 		return false, nil
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	if judge != nil {
 		if err := judge(ctx); err != nil {
@@ -206,8 +206,6 @@ func (in *Internal) Decide(ctx context.Context, who Decider, id notice.ID, appro
 	if err != nil {
 		return history.ActRequest{}, err
 	}
-	ctx, cancel := in.lasting(ctx, 2*actWithin)
-	defer cancel()
 	r, err := in.cfg.Requests.ActRequest(ctx, id)
 	if err != nil {
 		return r, err
@@ -219,6 +217,8 @@ func (in *Internal) Decide(ctx context.Context, who Decider, id notice.ID, appro
 	if (history.Person{Subject: who.Subject, Also: who.Also}).Is(r.AskedBy.Subject) {
 		return r, errOwnRequest
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*actWithin)
+	defer cancel()
 	r, err = in.cfg.Requests.DecideRequest(ctx, id, history.Actor{Subject: who.Subject, Role: r.Roles[at], Source: who.Source}, approve, reason)
 	if err != nil || !approve {
 		return r, err

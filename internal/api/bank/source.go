@@ -99,7 +99,7 @@ func (in *Internal) postResume(x *api.Exchange) error { return in.pause(x, false
 
 // pause pauses or resumes a source; what is so already is a conflict, for somebody else did it for a reason of theirs.
 func (in *Internal) pause(x *api.Exchange, paused bool) error {
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	s, err := in.source(ctx, x)
 	if err != nil {
@@ -141,7 +141,7 @@ type acceptJSON struct {
 // postAccept accepts a finding that stops a source now. One that it does not name is a conflict: nobody accepts in advance what nobody
 // has seen.
 func (in *Internal) postAccept(x *api.Exchange) error {
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	s, err := in.source(ctx, x)
 	if err != nil {
@@ -221,7 +221,7 @@ func (r *reappliedJSON) count(v notice.Verdict) {
 
 // postReapply maps all open cases of a source again, oldest revision first, and hands them to intake.
 func (in *Internal) postReapply(x *api.Exchange) error {
-	ctx, cancel := in.lasting(x.R.Context(), 2*reapplyWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.R.Context()), 2*reapplyWithin)
 	defer cancel()
 	s, err := in.source(ctx, x)
 	if err != nil {

@@ -141,7 +141,7 @@ func (in *Internal) postReconciliation(x *api.Exchange) error {
 	case !body.From.Before(body.To) || body.To.Sub(body.From) > rangeMax:
 		return invalid("/to", "format", "to must lie after from, by at most 31 days", "to deve ser posterior a from, em no máximo 31 dias")
 	}
-	ctx, cancel := in.acting(x)
+	ctx, cancel := acting(x)
 	defer cancel()
 	run, err := in.cfg.Checks.AskReconciliation(ctx, body.From.UTC(), body.To.UTC())
 	if err != nil {

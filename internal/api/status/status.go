@@ -114,14 +114,12 @@ type AnsweringBrand struct {
 }
 
 // The time a query may take: answerWithin for all of it, after which the answer is 504 (status-apis §2), and readWithin
-// for the database, after which it is 503: one that answers nothing fails a query within 3 s (cases F5). What reads or writes the history
-// may take historyWithin, its turn included; each such call has read its client within readWithin just before.
+// for the database, after which it is 503.
 const (
-	answerWithin  = 15 * time.Second
-	readWithin    = 2500 * time.Millisecond
-	historyWithin = 5 * time.Second
-	headerWithin  = 10 * time.Second // cases H4, of a handshake as well
-	maxHeader     = 128 << 10        // above what we answer ourselves: a token of 64 KiB is a 401, not a 431
+	answerWithin = 15 * time.Second
+	readWithin   = 5 * time.Second
+	headerWithin = 10 * time.Second // cases H4, of a handshake as well
+	maxHeader    = 128 << 10        // above what we answer ourselves: a token of 64 KiB is a 401, not a 431
 )
 
 // Public answers the initiators' status queries. It is an http.Handler for a listener that demands client certificates.
