@@ -193,6 +193,8 @@ func TestAReadingThatCannotBeRecordedIsAFaultOfTheDatabase(t *testing.T) {
 		require.Equal(t, "record who reads the history", act)
 		require.Equal(t, store.CauseResources, f.Cause)
 	}
+	require.NoError(t, s.Writable(t.Context()))
+	require.Len(t, s.Faults(), 1, "a change could be stored, and that says nothing of readings")
 	do("DROP TRIGGER full_disk ON arauto.entry")
 	require.NoError(t, s.Writable(t.Context()), "which looks again, though nobody reads")
 	require.Empty(t, s.Faults())

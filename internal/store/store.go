@@ -211,7 +211,12 @@ type Access struct {
 
 // Access lets package auditlog work with this store's connections.
 func (s *Store) Access() Access {
-	return Access{s.query, s.system, func(err error) error { return s.noteFault(actHistory, err) }}
+	return Access{s.query, s.system, func(err error) error {
+		if all := s.query.Stat(); err != nil && all.AcquiredConns() == all.MaxConns() {
+			return err // it waited for other readers perhaps, which is no fault of the database
+		}
+		return s.noteFault(actHistory, err)
+	}}
 }
 
 // Pools reports connections in use and at most, by pool, for metrics.
