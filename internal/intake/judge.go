@@ -12,7 +12,10 @@ import (
 // change"). It is pure: the same past gives the same decision at any replica.
 func (in *Intake) judge(c *notice.Change, p *notice.Past) notice.Decision {
 	// A case that is applied is told that its revision is stored by now before what is wrong with its line: nobody need correct that any more.
-	if applied := !c.Quarantine.IsZero(); len(c.Problems) > 0 && (!applied || p.Same == nil) {
+	switch applied := !c.Quarantine.IsZero(); {
+	case len(c.Problems) > 0 && applied && p.Same != nil:
+		return notice.Decision{Verdict: notice.Conflicting, Why: "content"}
+	case len(c.Problems) > 0:
 		return notice.Decision{Verdict: notice.Quarantined, Problems: c.Problems}
 	}
 	if r := p.Resource; r != nil {

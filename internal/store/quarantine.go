@@ -171,13 +171,15 @@ const supersededSQL = `
 WITH kinds AS (SELECT * FROM unnest($1::text[], $2::smallint[]) AS k(name, number)), old AS MATERIALIZED (
   SELECT q.id, v.revision, v.change_id FROM quarantine q JOIN kinds k ON k.name = q.kind JOIN resource r ON r.kind = k.number AND r.id = q.resource_id
     CROSS JOIN LATERAL (
-      SELECT s.revision, s.change_id FROM stored_revision s WHERE s.kind = r.kind AND s.resource_id = r.id AND s.revision = q.revision
-        AND EXISTS (SELECT FROM entry e WHERE e.resource_id = q.resource_id AND e.number IS NULL AND e.at >= q.last_at AND e.kind = 'change' AND e.id = s.change_id)
+      SELECT s.revision, s.change_id, e.at FROM stored_revision s JOIN entry e ON e.resource_id = q.resource_id AND e.number IS NULL AND e.at >= q.last_at
+        AND e.kind = 'change' AND e.id = s.change_id WHERE s.kind = r.kind AND s.resource_id = r.id AND s.revision = q.revision
       UNION ALL
-      SELECT s.revision, s.change_id FROM stored_revision s WHERE s.kind = r.kind AND s.resource_id = r.id AND s.revision = r.revision
+      SELECT s.revision, s.change_id, r.updated_at FROM stored_revision s WHERE s.kind = r.kind AND s.resource_id = r.id AND s.revision = r.revision
         AND r.revision > q.revision AND r.updated_at >= q.last_at
       LIMIT 1) v
-  WHERE q.state = 'open' AND r.client_id = q.client_id AND r.revision >= q.revision LIMIT 100 FOR UPDATE OF q SKIP LOCKED
+  WHERE q.state = 'open' AND r.client_id = q.client_id AND r.revision >= q.revision
+    AND v.at >= q.last_at -- once more: of a row that changes while its lock is waited for, this alone is looked at again
+  LIMIT 100 FOR UPDATE OF q SKIP LOCKED
 ), closed AS (
   UPDATE quarantine q SET state = 'dismissed', closed_by = 'arauto', closed_why = 'revision ' || old.revision || ' was applied: change ' || old.change_id, closed_at = now(), line = NULL
   FROM old WHERE q.id = old.id RETURNING q.id, q.closed_why
