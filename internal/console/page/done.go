@@ -28,7 +28,10 @@ func (v *Visit) setDone(value string, age time.Duration) {
 // Done sends the browser to a page after an act; the page says once that it was done, with the word "done."+key. Its address does not
 // say so: it may be kept, sent and opened when nothing was done. After an act that waits for a second person the page is that of
 // requests, which says so.
-func (v *Visit) Done(path, key string) error {
+func (v *Visit) Done(path, key string) error { return v.doneAt(path, key, "") }
+
+// doneAt is Done with more behind the page's address.
+func (v *Visit) doneAt(path, key, more string) error {
 	if v.API.waits {
 		path, key = "/requests", "asked"
 	}
@@ -37,7 +40,7 @@ func (v *Visit) Done(path, key string) error {
 		return err
 	}
 	v.setDone(url.QueryEscape(key+" "+to.EscapedPath()), doneWithin)
-	return v.Redirect(path)
+	return v.Redirect(path + more)
 }
 
 // done takes what the act before this page did, and makes the browser forget it; "" where there was none. What a page asks for by

@@ -52,25 +52,19 @@ func (v *Visit) Known(s Subject) (bool, error) {
 // The parameters of a page's address that name the unknown subject of an act.
 const unknownClient, unknownKind, unknownResource = "unknownClient", "unknownKind", "unknownResource"
 
-// DoneAbout is Done for an act about a subject. Where nobody knows the subject, the page that follows says so (Unknown).
+// DoneAbout is Done for an act about a subject. Where nobody knows the subject, the page that follows says so, too (Unknown). What cannot be
+// asked now is left out: the act is done.
 func (v *Visit) DoneAbout(path, key string, s Subject) error {
-	known, err := v.Known(s)
-	if err != nil {
-		return err
-	}
-	if known {
+	if known, err := v.Known(s); known || err != nil {
 		return v.Done(path, key)
 	}
-	if v.API.waits {
-		path, key = "/requests", "asked"
-	}
-	q := url.Values{"done": {key}}
+	q := url.Values{}
 	for name, value := range map[string]string{unknownClient: s.ClientID, unknownKind: s.Kind, unknownResource: s.ResourceID} {
 		if value != "" {
 			q.Set(name, value)
 		}
 	}
-	return v.Redirect(path + "?" + q.Encode())
+	return v.doneAt(path, key, "?"+q.Encode())
 }
 
 // Unknown says that nobody knows the subject that the page's address names; "": it names none, or one that is known.

@@ -185,6 +185,8 @@ func typedWrong(t *testing.T, h *house, w *window) {
 			w.fill(form, field, value)
 			require.EqualValues(t, 200, w.press(form+` button`))
 			require.Contains(t, w.text(), map[string]string{"clientId": says, "resourceId": saysOf + " " + value}[field], path)
+			require.Contains(t, w.text(), map[string]string{"/holds": "espera a aprovação de outra pessoa", "/exports": "A exportação foi pedida."}[path], "and that the act is done")
+			require.NotContains(t, w.at(), "done=")
 		}
 	}
 	require.EqualValues(t, 200, w.visit(h.byLink+"/late?clientId=alfaa"))
