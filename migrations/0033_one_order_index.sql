@@ -3,6 +3,8 @@
 -- +goose Up
 
 -- It was there before entry_order, which serves every look that this one did, and each new entry had to be looked up in both.
+-- It waits for readers of each month, and meanwhile no entry can be added: so it waits for a short time only, and can be run again.
+SET LOCAL lock_timeout = '200ms';
 DROP INDEX entry_xid;
 
 -- +goose Down
