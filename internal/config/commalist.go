@@ -24,8 +24,14 @@ func commaLists(text []byte) []byte {
 	})
 	lines := strings.Split(string(text), "\n")
 	for _, list := range found {
+		if list.at.Line > len(lines) {
+			return text // it has other ends of lines; who reads it says that a list is wanted
+		}
 		line := []rune(lines[list.at.Line-1])
 		begins := list.at.Column - 1
+		if begins > len(line) {
+			return text
+		}
 		if n := written(list.at, string(line[begins:])); n > 0 {
 			lines[list.at.Line-1] = string(line[:begins]) + list.yaml() + string(line[begins:])[n:]
 		}

@@ -129,12 +129,12 @@ var (
 	// ErrRequests means that too many wait.
 	ErrRequests error = refusal{
 		en: "1000 requests wait for a decision; decide about them first",
-		pt: "1000 pedidos esperam uma decisão; decida sobre eles primeiro",
+		pt: "1000 pedidos esperam uma decisão; decida primeiro sobre esses",
 	}
 	// ErrRequestsOfOne means that too many of one asker wait.
 	ErrRequestsOfOne error = refusal{
 		en: "500 requests of yours wait for a decision; another person must decide about them first",
-		pt: "500 pedidos seus esperam uma decisão; outra pessoa deve decidir sobre eles primeiro",
+		pt: "500 pedidos seus esperam uma decisão; outra pessoa deve decidir primeiro sobre esses",
 	}
 	// ErrOwnRequest means that who asked tried to decide.
 	ErrOwnRequest error = refusal{

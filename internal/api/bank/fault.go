@@ -22,7 +22,7 @@ var (
 	errUnavailable = &api.APIError{
 		Status: http.StatusServiceUnavailable, Code: "unavailable",
 		Text:   "temporarily unavailable; the outcome is unknown and a retry is safe",
-		TextPT: "indisponível por um momento; o resultado não é conhecido, e repetir é seguro",
+		TextPT: "indisponível por ora; o resultado não é conhecido, e repetir é seguro",
 	}
 	errBusy = &api.APIError{
 		Status: http.StatusServiceUnavailable, Code: "unavailable", Text: "too many changes wait to be stored; retry in a second",
