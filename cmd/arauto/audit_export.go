@@ -74,7 +74,8 @@ func auditExportCommand(w world) *cobra.Command {
 		Long: "Write the entries of the sealed history that match the filters. --format: jsonl (records), csv (for spreadsheets, with formulas neutralised),\n" +
 			"parquet (typed columns, for analysis), bundle (a ZIP with records, their proofs, checkpoints and a manifest).\n" +
 			"arauto audit verify checks a bundle; for the filters --client, --from and --to it also proves that nothing is missing.\n" +
-			"The same filters and the same --size give the same bytes. The export itself is recorded in the history.",
+			"The same filters and the same --size give the same bytes. A --to in the future becomes the present time.\n" +
+			"The export itself is recorded in the history.",
 	}
 	var names []string
 	for _, f := range evidence.Formats() {
@@ -108,6 +109,11 @@ func auditExportCommand(w world) *cobra.Command {
 			return err
 		}
 		defer x.Close(cmd.Context())
+		if end, err := lookedAt(cmd.Context(), x, s.From, s.To); err != nil {
+			return err
+		} else if !s.To.IsZero() {
+			s.To = end
+		}
 		r := report{url: url, out: *out, reading: history.LogReading{Act: "export", Filter: s.Filter(), Size: x.Checkpoint.Size}}
 		err = r.handOver(cmd.Context(), w, func(file io.Writer) (int64, error) { return f.Write(cmd.Context(), x, s, version, file) })
 		if err != nil {

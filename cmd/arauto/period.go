@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/arauto/arauto/internal/store/auditlog"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/notice"
 )
 
 // timeFlag reads a flag that holds an instant, or a date alone, which is a whole day in UTC: its beginning, or with end the
@@ -45,37 +47,44 @@ func periodFlags(c *cobra.Command) func() (from, to time.Time, err error) {
 	}
 }
 
-// checkPeriod refuses a period in which nothing can have happened: found nothing would be read as "nothing is wrong", and it is a
-// mistyped time that made it. Zero times are not given.
+// checkPeriod refuses a period in which nothing can have happened, before anything is connected to. Zero times are not given.
 func checkPeriod(from, to time.Time) error {
+	_, problem := history.LookedAt(from, to, time.Now())
+	return wrongPeriod(from, to, problem)
+}
+
+// wrongPeriod says on the command line what is wrong with a period; nil for no problem.
+func wrongPeriod(from, to time.Time, problem *notice.Problem) error {
 	switch {
-	case from.IsZero():
+	case problem == nil:
 		return nil
-	case !to.IsZero() && !from.Before(to):
-		return wrongUse("--to: the period ends at %s and begins at %s, so it is empty; use a later --to or an earlier --from", utc(to), utc(from))
+	case to.IsZero():
+		return wrongUse("--%s: %s: it is %s", strings.TrimPrefix(problem.Pointer, "/"), problem.Detail, utc(from))
 	}
-	return begun("--from", from, time.Now())
+	return wrongUse("--%s: %s: it is %s … %s", strings.TrimPrefix(problem.Pointer, "/"), problem.Detail, utc(from), utc(to))
 }
 
-// begun refuses a period that begins in the future; flag is what says when it begins.
+// begun refuses a day or a month that begins in the future; flag is what names it.
 func begun(flag string, from, now time.Time) error {
-	if from.Before(now) {
-		return nil
+	if problem := history.Begun(from, now); problem != nil {
+		return wrongUse("%s: %s: it begins at %s", flag, problem.Detail, utc(from))
 	}
-	return wrongUse("%s: %s is in the future; use an earlier time", flag, utc(from))
+	return nil
 }
 
-// lookedAt is where a period ends that was read just now: nothing is known of what lies ahead. It goes by the clock of the database,
-// which dates the entries.
-func lookedAt(ctx context.Context, i *auditlog.Inspector, from, to time.Time) (time.Time, error) {
-	now, err := i.Now(ctx)
+// databaseClock tells the time by the clock of the database; *auditlog.Inspector and *auditlog.LogReader do.
+type databaseClock interface {
+	Now(ctx context.Context) (time.Time, error)
+}
+
+// lookedAt is where a period ends that was read just now, by the clock of the database, which dates the entries (see history.LookedAt).
+func lookedAt(ctx context.Context, db databaseClock, from, to time.Time) (time.Time, error) {
+	now, err := db.Now(ctx)
 	if err != nil {
 		return to, err
 	}
-	if to.IsZero() || to.After(now) {
-		to = now
-	}
-	return to, begun("--from", from, to)
+	end, problem := history.LookedAt(from, to, now)
+	return end, wrongPeriod(from, to, problem)
 }
 
 // unfinishedWords say of a day or a month that it is not over.

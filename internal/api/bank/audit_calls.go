@@ -14,6 +14,7 @@ import (
 
 	"github.com/arauto/arauto/internal/api"
 	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/ofb"
 )
 
 // Calls writes the status queries of a day as the ecosystem's metrics platform wants them; package gateway joins it.
@@ -38,8 +39,12 @@ func (in *Internal) getCalls(x *api.Exchange) error {
 	if callMedia[format] == "" {
 		return wrong("format", "must be jsonl or csv", "deve ser jsonl ou csv")
 	}
-	if _, err := time.Parse(time.DateOnly, p["day"]); err != nil {
+	begins, err := time.ParseInLocation(time.DateOnly, p["day"], ofb.Brasilia)
+	if err != nil {
 		return wrong("day", "must be a day in Brasília time, such as 2026-11-21", "deve ser um dia no horário de Brasília, como 2026-11-21")
+	}
+	if problem := history.Begun(begins, x.Began); problem != nil {
+		return wrong("day", problem.Detail, problem.DetailPT)
 	}
 	file, err := os.CreateTemp(in.cfg.TempDir, ".arauto-calls-*")
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // Exports keeps what is exported in the background; *auditlog.Log does. An error that knows Conflict() bool and answers true
@@ -90,6 +91,13 @@ func (in *Internal) postExport(x *api.Exchange) error {
 	}
 	ctx, cancel := acting(x)
 	defer cancel()
+	p, err := in.lookedAt(ctx, timing.Period{From: s.From, To: s.To})
+	if err != nil {
+		return err
+	}
+	if !s.To.IsZero() {
+		s.To = p.To
+	}
 	e, err := in.cfg.Exports.RequestExport(ctx, history.Export{Search: s, Format: body.Format, Size: size})
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
@@ -21,6 +22,8 @@ import (
 // Clock judges when attempts were made; *auditlog.Log does. An error that knows NotFound() bool and answers true means that
 // the resource does not exist.
 type Clock interface {
+	// Now is the time by the clock of the database, which dates the entries.
+	Now(ctx context.Context) (time.Time, error)
 	// Timing is the clock proof of one notification.
 	Timing(ctx context.Context, id notice.ID) (timing.Timing, error)
 	// Timings hands over the clock proof of each notification of a period, in the order of their decisions; an error of
@@ -89,7 +92,7 @@ func (in *Internal) listBreaches(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	p, limit, cursor, err := breachesAsked(raw, in.cfg.Brands)
+	asked, limit, cursor, err := breachesAsked(raw, in.cfg.Brands)
 	if err != nil {
 		return err
 	}
@@ -99,7 +102,11 @@ func (in *Internal) listBreaches(x *api.Exchange) error {
 	if late != "" {
 		list = late
 	}
-	pages, err := in.pagesOf(ctx, cursor, list, string(p.Client), micros(p.From), micros(p.To))
+	pages, err := in.pagesOf(ctx, cursor, list, string(asked.Client), micros(asked.From), micros(asked.To))
+	if err != nil {
+		return err
+	}
+	p, err := in.lookedAt(ctx, asked)
 	if err != nil {
 		return err
 	}
@@ -144,10 +151,8 @@ func (in *Internal) listBreaches(x *api.Exchange) error {
 		last := &out.Breaches[limit-1]
 		out.NextCursor = pages.next(history.Position{At: last.DecidedAt.Time, ID: last.Notification})
 	}
-	filter := map[string]string{"from": micros6(p.From), "to": micros6(p.To), "limit": strconv.Itoa(limit)}
-	if p.Client != "" {
-		filter["clientId"] = string(p.Client)
-	}
+	filter := recordedPeriod(p)
+	filter["limit"] = strconv.Itoa(limit)
 	return in.show(x, history.LogReading{Act: "breaches", Filter: filter, Rows: int64(len(out.Breaches))}, out)
 }
 
@@ -162,7 +167,7 @@ func (in *Internal) getReport(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	p, err := periodAsked(asked, in.cfg.Brands)
+	period, err := periodAsked(asked, in.cfg.Brands)
 	if err != nil {
 		return err
 	}
@@ -175,6 +180,10 @@ func (in *Internal) getReport(x *api.Exchange) error {
 	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
 	defer cancel()
+	p, err := in.lookedAt(ctx, period)
+	if err != nil {
+		return err
+	}
 	var file bytes.Buffer
 	w := evidence.NewBreachWriter(&file, format, in.document(lang))
 	report, err := in.cfg.Clock.ClockReport(ctx, p, w.Breach)
@@ -185,10 +194,8 @@ func (in *Internal) getReport(x *api.Exchange) error {
 	if err := w.End(report); err != nil {
 		return err
 	}
-	filter := map[string]string{"from": micros6(p.From), "to": micros6(p.To), "format": format}
-	if p.Client != "" {
-		filter["clientId"] = string(p.Client)
-	}
+	filter := recordedPeriod(p)
+	filter["format"] = format
 	return in.hand(x, history.LogReading{Act: "breaches", Filter: filter, Rows: w.Rows()}, reportMedia[format], file.Bytes())
 }
 
@@ -247,7 +254,9 @@ func (in *Internal) listLate(ctx context.Context, x *api.Exchange, asked lateAsk
 		found.Add(list[i].Integrity)
 	}
 	in.met(x, found)
-	return in.show(x, history.LogReading{Act: "breaches", Filter: askedOf(x), Rows: int64(len(list))}, out)
+	filter := askedOf(x)
+	filter["to"] = micros6(asked.period.To)
+	return in.show(x, history.LogReading{Act: "breaches", Filter: filter, Rows: int64(len(list))}, out)
 }
 
 // tooLong tells a period that is too long from a database that does not answer.
@@ -281,10 +290,13 @@ func breachesAsked(raw string, brands brand.List) (out timing.Period, limit int,
 // periodAsked is the period of a report, of at most 31 days, and the client that it is about.
 func periodAsked(p map[string]string, brands brand.List) (out timing.Period, err error) {
 	var f history.Filter
-	if err = whatOf(&f, p, brands); err == nil {
-		err = rangeOf(&f, p)
+	if err = whatOf(&f, p, brands); err != nil {
+		return out, err
 	}
-	if err != nil {
+	if f.From, err = instantOf(p, "from"); err != nil {
+		return out, err
+	}
+	if f.To, err = instantOf(p, "to"); err != nil {
 		return out, err
 	}
 	if f.From.IsZero() {
@@ -297,6 +309,34 @@ func periodAsked(p map[string]string, brands brand.List) (out timing.Period, err
 		return out, wrong("from", "the period is longer than 31 days; ask for at most 31 days", "o período tem mais de 31 dias; consulte no máximo 31 dias por vez")
 	}
 	return timing.Period{From: f.From, To: f.To, Client: f.Client}, nil
+}
+
+// lookedAt is the part of a period that there is something to know of. One that is empty or lies ahead is refused.
+func (in *Internal) lookedAt(ctx context.Context, p timing.Period) (timing.Period, error) {
+	now, err := in.cfg.Clock.Now(ctx)
+	if err != nil {
+		return p, err
+	}
+	var problem *notice.Problem
+	p.To, problem = history.LookedAt(p.From, p.To, now)
+	return p, wrongPeriod(problem)
+}
+
+// wrongPeriod is the answer to a period in which nothing can have happened; nil for no problem.
+func wrongPeriod(problem *notice.Problem) error {
+	if problem == nil {
+		return nil
+	}
+	return wrong(strings.TrimPrefix(problem.Pointer, "/"), problem.Detail, problem.DetailPT)
+}
+
+// recordedPeriod is the period that was looked at, as it is recorded.
+func recordedPeriod(p timing.Period) map[string]string {
+	filter := map[string]string{"from": micros6(p.From), "to": micros6(p.To)}
+	if p.Client != "" {
+		filter["clientId"] = string(p.Client)
+	}
+	return filter
 }
 
 // getReconciliation shows what the newest reconciliation found.

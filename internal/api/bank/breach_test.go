@@ -24,6 +24,8 @@ type almanac struct {
 	missing  bool
 	refuse   bool
 
+	now time.Time // of the database; zero: the end of the day of the breaches
+
 	mu    sync.Mutex
 	asked []timing.Period
 	read  []history.LogReading
@@ -38,6 +40,13 @@ func (a *almanac) at(n int) timing.Timing {
 		Notification: notice.ID{15: byte(n)}, Client: "itp", Kind: 2, ResourceID: fmt.Sprint("p", n), State: notice.Delivered,
 		DecidedAt: history.Moment{Time: time.Date(2026, 11, 21, 12, 0, n, 0, time.UTC)}, First: late, Attempts: []timing.AttemptTiming{},
 	}
+}
+
+func (a *almanac) Now(context.Context) (time.Time, error) {
+	if a.now.IsZero() {
+		return time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC), nil
+	}
+	return a.now, nil
 }
 
 func (a *almanac) Timing(_ context.Context, id notice.ID) (timing.Timing, error) {
@@ -66,7 +75,7 @@ func (a *almanac) Timings(_ context.Context, p timing.Period, each func(*timing.
 }
 
 func (a *almanac) ClockReport(ctx context.Context, p timing.Period, breach func(*timing.Timing) error) (*timing.ClockReport, error) {
-	r := &timing.ClockReport{Total: timing.NewTimingSummary(), ByClient: map[notice.ClientID]*timing.TimingSummary{}, Silent: map[string]int64{"no-webhook": 3}}
+	r := &timing.ClockReport{From: history.Moment{Time: p.From}, To: history.Moment{Time: p.To}, Total: timing.NewTimingSummary(), ByClient: map[notice.ClientID]*timing.TimingSummary{}, Silent: map[string]int64{"no-webhook": 3}}
 	err := a.Timings(ctx, p, func(t *timing.Timing) error {
 		r.Total.Add(t)
 		if len(t.Breaches()) == 0 {

@@ -33,6 +33,8 @@ func (nothing) LateByClient(context.Context, timing.Period, int) ([]timing.LateC
 	return nil, errMissing
 }
 
+func (nothing) Now(context.Context) (time.Time, error) { return time.Now(), nil }
+
 func (nothing) ClockReport(context.Context, timing.Period, func(*timing.Timing) error) (*timing.ClockReport, error) {
 	return nil, errMissing
 }

@@ -36,6 +36,9 @@ func (in *Internal) getPolling(x *api.Exchange) error {
 	if err != nil || from.Year() < 1 {
 		return wrong("month", "must be a month, such as 2026-11", "deve ser um mês, como 2026-11")
 	}
+	if problem := history.Begun(from, x.Began); problem != nil {
+		return wrong("month", problem.Detail, problem.DetailPT)
+	}
 	select {
 	case in.pollings <- struct{}{}:
 		defer func() { <-in.pollings }()

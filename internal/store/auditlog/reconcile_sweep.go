@@ -200,9 +200,3 @@ func (i *Inspector) historyFrom(ctx context.Context) (time.Time, error) {
 	}
 	return begins.AddDate(0, 1, 0), nil
 }
-
-// Now is the time by the clock of the database, which dates the entries.
-func (i *Inspector) Now(ctx context.Context) (now time.Time, err error) {
-	err = i.db.QueryRow(ctx, "SELECT now()").Scan(store.Columns(&now)...)
-	return now, store.Unavailable("read the clock of the database", err)
-}
