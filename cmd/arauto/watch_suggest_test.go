@@ -104,6 +104,31 @@ func TestASuggestedMappingHasTheMembersOfTheDeclaredVersion(t *testing.T) {
 	require.NotRegexp(t, member, suggest("automatic-payments/2.0.0"), "2.0.0 has no such member: the row would go to quarantine")
 }
 
+// TestASuggestedMappingNamesEachColumnThatItDoesNotUse: a column whose type a member cannot have was passed over in silence, and a whole number
+// that is named like a version.
+func TestASuggestedMappingNamesEachColumnThatItDoesNotUse(t *testing.T) {
+	t.Parallel()
+	address, url := coreOf(t, "schema.sql", "rows.sql")
+	core, err := pgx.Connect(t.Context(), address)
+	require.NoError(t, err)
+	defer core.Close(t.Context())
+	_, err = core.Exec(t.Context(), `ALTER TABLE pagamentos ADD vazio jsonb, ADD lista jsonb DEFAULT '[1]', ADD extras jsonb DEFAULT '{"recebedor": {"nome": "Ana"}, "sobra": 1, "etiquetas": []}',
+ADD etiquetas text[], ADD "Nome Torto" json, ADD parcelas int, ADD versao int, ADD contador bigint, ADD duracao interval, ADD binario bytea, ADD faixa int4range, ADD visto_em timestamptz, ADD avisado boolean`)
+	require.NoError(t, err)
+	got := call(t, time.Minute, nil, "watch", "suggest", "--url-file", url, "--table", "pagamentos")
+	require.Equal(t, done, got.code, got.errors)
+	_, list, found := strings.Cut(got.out, "# columns without a member: ")
+	require.True(t, found, got.out)
+	list, _, _ = strings.Cut(list, "\n")
+	names := strings.Split(list, ", ")
+	for _, column := range []string{"vazio", "lista", "extras?.sobra", "etiquetas", `row["Nome Torto"]`, "parcelas", "versao", "contador", "duracao", "binario", "faixa", "visto_em", "avisado"} {
+		require.Contains(t, names, column)
+	}
+	for _, column := range []string{"conta_id", "situacao_alterada_em", "id", "extras"} {
+		require.NotContains(t, names, column, "the mapping uses it")
+	}
+}
+
 // TestTheDemoFollowsACore goes the way of the page: from the tables of a core to the first notification that an initiator receives.
 func TestTheDemoFollowsACore(t *testing.T) {
 	t.Parallel()

@@ -62,7 +62,7 @@ func (w *mappingWriter) table(d *tableFound) {
 
 	w.say(1, "%s:", quote(d.name))
 	w.say(2, "kind: %s", d.kind)
-	w.joins(d, all, client)
+	used := append([]*columnValue{id, client, state}, w.joins(d, all, client)...)
 	w.id(d, id)
 	if client != nil {
 		note := ""
@@ -75,6 +75,7 @@ func (w *mappingWriter) table(d *tableFound) {
 	}
 	if named != nil && named.kind == watch.Text && (named.sample == nil || slices.Contains(versions, named.text())) {
 		w.say(2, "version: %s", named.expression)
+		used = append(used, named)
 	} else {
 		note := ""
 		if len(versions) > 1 {
@@ -83,14 +84,17 @@ func (w *mappingWriter) table(d *tableFound) {
 		w.say(2, "version: %s%s", version, note)
 	}
 	w.state(d, state)
-	w.occurred(d)
+	used = append(used, w.occurred(d))
 	w.say(2, "data:")
 	w.object(3, all, nil)
 	for _, n := range w.notes {
 		w.say(2, "# %s", n)
 	}
 	w.notes = nil
-	w.unused(d, all, taken)
+	for _, p := range all {
+		used = append(used, p.from)
+	}
+	w.unused(d, used)
 }
 
 // identity is the column that names the resource.
@@ -234,8 +238,8 @@ func (w *mappingWriter) urn(indent int, member string, kind ofb.Kind, expression
 	w.say(indent, "%s: %s%s", member, quote(text), note)
 }
 
-func (w *mappingWriter) joins(d *tableFound, all []*memberPlace, client *columnValue) {
-	first := true
+// joins writes the rows beside this one that anything comes from, and returns what leads to them.
+func (w *mappingWriter) joins(d *tableFound, all []*memberPlace, client *columnValue) (lead []*columnValue) {
 	for _, j := range d.joins {
 		uses := func(c *columnValue) bool {
 			return c != nil && (c.join == j.name || slices.ContainsFunc(d.joins, func(further join) bool { return further.through == j.name && c.join == further.name }))
@@ -243,12 +247,13 @@ func (w *mappingWriter) joins(d *tableFound, all []*memberPlace, client *columnV
 		if !uses(client) && !slices.ContainsFunc(all, func(p *memberPlace) bool { return uses(p.from) }) {
 			continue
 		}
-		if first {
+		if lead == nil {
 			w.say(2, "joins:")
-			first = false
 		}
+		lead = append(lead, j.value)
 		w.say(3, "%s: {table: %s, column: %s, value: %s} # from the foreign key", j.name, quote(j.table), quote(j.column), quote(asText(j.value)))
 	}
+	return lead
 }
 
 func (w *mappingWriter) state(d *tableFound, c *columnValue) {
@@ -297,14 +302,15 @@ func statuses(kind ofb.Kind) string {
 	return strings.Join(names, ", ")
 }
 
-// occurred writes when a change happened.
-func (w *mappingWriter) occurred(d *tableFound) {
+// occurred writes when a change happened, and returns the column that says so; nil: there is none.
+func (w *mappingWriter) occurred(d *tableFound) *columnValue {
 	for _, words := range [][]string{{"status", "update"}, {"update"}} {
 		if c := best(d.from, words...); c != nil && c.join == "" && (c.kind == watch.Instant || c.kind == watch.Local) {
 			w.say(2, "occurredAt: [%s, committed_at] # guess: each change of the state sets it", quote(w.instant(c)))
-			return
+			return c
 		}
 	}
+	return nil
 }
 
 func (w *mappingWriter) instant(c *columnValue) string {
@@ -480,12 +486,22 @@ func about(p *memberPlace) string {
 	return p.Type
 }
 
-// unused lists the columns that nothing was made of.
-func (w *mappingWriter) unused(d *tableFound, all []*memberPlace, taken []*columnValue) {
+// unused lists the columns that nothing was made of, whatever their type: of one with JSON, what the newest row has inside and nothing was
+// made of, or its name where nothing is known of what is inside.
+func (w *mappingWriter) unused(d *tableFound, used []*columnValue) {
 	var names []string
-	for _, c := range d.from {
-		if c.join == "" && !slices.Contains(taken, c) && !slices.ContainsFunc(all, func(p *memberPlace) bool { return p.from == c }) {
-			names = append(names, c.expression)
+	for _, column := range d.facts.Columns {
+		name, known := watch.ColumnName(column.Name), false
+		for _, c := range d.from {
+			if c.join != "" || c.expression != name && !strings.HasPrefix(c.expression, name+"?.") {
+				continue
+			}
+			if known = true; !slices.Contains(used, c) {
+				names = append(names, c.expression)
+			}
+		}
+		if !known {
+			names = append(names, name)
 		}
 	}
 	if len(names) > 0 {
