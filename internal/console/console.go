@@ -59,6 +59,7 @@ type Console struct {
 	sheets   map[string]*page.Sheet
 	sections []page.Section
 	readable map[string][]string // the roles of each page that a GET opens, by the template of its path
+	acts     map[string]bool     // the templates of paths that only take posts
 	foreign  *http.CrossOriginProtection
 	refused  refusedSignIns
 }
@@ -71,7 +72,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // New makes the console. The error is a defect of a page's templates or words.
 func New(c Config) (*Console, error) {
-	k := &Console{cfg: c, face: api.NewFace("console", c.Log, c.Observer), sheets: map[string]*page.Sheet{}, sections: sections(), readable: map[string][]string{}, foreign: http.NewCrossOriginProtection()}
+	k := &Console{cfg: c, face: api.NewFace("console", c.Log, c.Observer), sheets: map[string]*page.Sheet{}, sections: sections(), readable: map[string][]string{}, acts: map[string]bool{}, foreign: http.NewCrossOriginProtection()}
 	if c.BaseURL != "" {
 		if err := k.foreign.AddTrustedOrigin(c.BaseURL); err != nil {
 			return nil, err
@@ -93,6 +94,9 @@ func New(c Config) (*Console, error) {
 		if r.Method == http.MethodGet {
 			k.readable[r.Path] = r.Roles
 		}
+	}
+	for _, r := range routes {
+		k.acts[r.Path] = k.readable[r.Path] == nil
 	}
 	k.handler = k.face.Router(routes)
 	return k, nil
@@ -125,21 +129,41 @@ func (k *Console) routes() []api.Route {
 	return all
 }
 
-// here is the path, escaped, of the page that an answer belongs to: its own if a GET opens it, else the nearest above it that a GET
-// opens, as /quarantine is to /quarantine/bulk. Links of an answer to a form lead there.
+// here is the path, escaped, of the page that an answer belongs to. Links of an answer to a form lead there.
 func (k *Console) here(x *api.Exchange) string {
-	template, path := x.Route, x.R.URL.EscapedPath()
-	if template == "" { // no page: the path stays, and is not found in either language
+	path := x.R.URL.EscapedPath()
+	if x.Route == "" { // no page: the path stays, and is not found in either language
 		return path
 	}
-	for k.readable[template] == nil {
-		i, j := strings.LastIndexByte(template, '/'), strings.LastIndexByte(path, '/')
-		if i <= 0 || j <= 0 {
-			return "/"
-		}
-		template, path = template[:i], path[:j]
-	}
+	path, _ = k.pageAt(path)
 	return path
+}
+
+// pageAt is the path, escaped, of a page: the path itself if a GET opens it, else the nearest above it that a GET opens, as /quarantine is to
+// /quarantine/bulk. It is "/", and none found, where there is none.
+func (k *Console) pageAt(path string) (at string, found bool) {
+	for !k.opens(path) {
+		i := strings.LastIndexByte(path, '/')
+		if i <= 0 {
+			return "/", false
+		}
+		path = path[:i]
+	}
+	return path, true
+}
+
+// opens tells whether a GET opens a path. What takes posts alone under its own name, as /quarantine/bulk does, is no page of that id.
+func (k *Console) opens(path string) bool {
+	if k.acts[path] {
+		return false
+	}
+	segments := strings.Split(path, "/")
+	for template := range k.readable {
+		if slices.EqualFunc(strings.Split(template, "/"), segments, func(t, s string) bool { return t == s || strings.HasPrefix(t, "{") && s != "" }) {
+			return true
+		}
+	}
+	return false
 }
 
 // first is the first page of the navigation that somebody with these roles may open; "/" where there is none.

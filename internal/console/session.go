@@ -136,35 +136,11 @@ func (k *Console) formPage(x *api.Exchange) string {
 	if err != nil || from.Host != x.R.Host && "//"+from.Host != strings.TrimPrefix(strings.TrimPrefix(k.cfg.BaseURL, "https:"), "http:") {
 		return "/"
 	}
-	path, q := from.EscapedPath(), from.Query()
-	for !k.opens(path) {
-		i := strings.LastIndexByte(path, '/')
-		if i <= 0 {
-			return "/"
-		}
-		path = path[:i]
-	}
-	if q.Del("done"); len(q) > 0 {
-		path += "?" + q.Encode()
+	path, found := k.pageAt(from.EscapedPath())
+	if q := from.Query().Encode(); found && q != "" {
+		path += "?" + q
 	}
 	return ownPath(path)
-}
-
-// opens tells whether a path is a page's. What takes posts under its own name, as /quarantine/bulk does, is no page of that id.
-func (k *Console) opens(path string) (found bool) {
-	segments := strings.Split(path, "/")
-	for _, s := range k.sections {
-		for _, r := range s.Routes {
-			switch template := strings.Split(r.Path, "/"); {
-			case r.Path == path && r.Method != http.MethodGet:
-				found = slices.ContainsFunc(s.Routes, func(r page.PageRoute) bool { return r.Path == path && r.Method == http.MethodGet })
-				return found
-			case r.Method == http.MethodGet:
-				found = found || slices.EqualFunc(template, segments, func(t, s string) bool { return t == s || strings.HasPrefix(t, "{") && s != "" })
-			}
-		}
-	}
-	return found
 }
 
 // getSignIn shows how to sign in.

@@ -212,7 +212,10 @@ func TestAnActAfterTheSessionLeadsBackToThePageOfTheForm(t *testing.T) {
 	k, _ := newConsole(t, Config{BaseURL: "https://console.bank.example"})
 	for from, want := range map[string]string{
 		"http://example.com/notifications?state=exhausted": "/notifications?state=exhausted",
-		"https://console.bank.example/holds?done=place":    "/holds",
+		"https://console.bank.example/holds":               "/holds",
+		"http://example.com/late?x=a%5Cb&lang=en":          "/late?lang=en&x=a%5Cb",
+		"http://example.com/exports/e-1/delete":            "/exports",
+		"http://example.com/notifications/filters/delete":  "/notifications",
 		"http://example.com/initiators/alfa/preflight":     "/initiators/alfa",
 		"http://example.com/quarantine/bulk":               "/quarantine",
 		"http://example.com/resources/pix-payment/a%2Fb":   "/resources/pix-payment/a%2Fb",

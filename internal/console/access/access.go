@@ -128,7 +128,6 @@ func read(v *page.Visit) (accessView, error) {
 			view.Rows = append(view.Rows, e)
 		}
 	}
-	q.Del("done")
 	q.Del("cursor")
 	view.CSV = "/access.csv?" + q.Encode()
 	if answer.NextCursor != nil {

@@ -98,7 +98,6 @@ func list(v *page.Visit) error {
 		return err
 	}
 	view.Rows, view.Down, view.Unknown = answer.Initiators, answer.Down, answer.UnknownChanges
-	q.Del("done")
 	if q.Has("cursor") {
 		q.Del("cursor")
 		view.First = "/initiators?" + q.Encode()

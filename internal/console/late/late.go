@@ -287,7 +287,6 @@ func (l *listing) read(v *page.Visit, s *lateView, from, to time.Time) error {
 			b.Attempts[n].Word = causeWord(v, b.Attempts[n].Cause)
 		}
 	}
-	q.Del("done")
 	q.Set("from", s.From)
 	q.Set("to", s.To)
 	if q.Has(l.cursor) {
