@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -233,7 +234,7 @@ func RecordOf(f *Fact) (Record, error) {
 		change = f.ID
 	}
 	original, _ := notice.ParseID(c.Resends) // "" before it was kept: the zero id
-	return Record{
+	out := Record{
 		Attempts: f.FirstAttempt(),
 		ResendOf: original,
 		Notification: notice.Notification{
@@ -242,7 +243,19 @@ func RecordOf(f *Fact) (Record, error) {
 		},
 		OccurredAt: c.OccurredAt.UTC(), CreatedAt: f.At.UTC(), Manual: f.Kind == FactResend, State: notice.Pending,
 		Arrival: arrivalOf(f.Kind, f.Client, &c),
-	}, nil
+	}
+	if len(out.Attempts) > 0 && c.First != nil {
+		out.Attempts[0].ClaimedURL = out.urlBelow(c.First.Base)
+	}
+	return out, nil
+}
+
+// urlBelow is the URL of an attempt whose claim found this first URI registered; "" where the entry does not keep it.
+func (r *Record) urlBelow(base string) string {
+	if base == "" {
+		return ""
+	}
+	return base + ofb.Path(r.Kind, r.APIVersion, brand.ID(r.ResourceID))
 }
 
 func arrivalOf(kind string, client notice.ClientID, c *ChangeFacts) Arrival {
@@ -264,7 +277,8 @@ func (r *Record) Add(f *Fact) error {
 			return f.wrong(err)
 		}
 		r.Late = r.Late || a.Late && !r.Manual && !a.Manual // older versions wrote late of resends too, which have no deadline
-		r.began(f.Number, f.At, a.told()).Interaction = f.Interaction
+		began := r.began(f.Number, f.At, a.told())
+		began.Interaction, began.ClaimedURL = f.Interaction, r.urlBelow(a.Base)
 	case FactResult:
 		var e endedFacts
 		if err := e.read(string(f.Facts)); err != nil {

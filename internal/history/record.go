@@ -38,7 +38,8 @@ type AttemptRecord struct {
 	HTTPStatus  int
 	Echo        notice.Echo
 	TLS         *notice.TLSFacts
-	URL         string
+	URL         string // as the entry of its end tells it
+	ClaimedURL  string // of the address that its claim found, as the entry of its beginning tells it; "": that was not kept
 	Detail      string
 	Offsets     Offsets
 	StoredAt    time.Time    // when the outcome was committed

@@ -258,7 +258,7 @@ func TestBriefsMakeTheRecordsThatFactsMake(t *testing.T) {
 		w.ChangeID, w.APIVersion, w.Status, w.Event, w.EventAt, w.PushEpoch, w.ResendOf, w.Late = notice.ID{}, "", "", "", time.Time{}, 0, notice.ID{}, false
 		for i := range w.Attempts {
 			a := &w.Attempts[i]
-			a.Interaction, a.HTTPStatus, a.TLS, a.URL, a.Detail = notice.ID{}, 0, nil, "", ""
+			a.Interaction, a.HTTPStatus, a.TLS, a.URL, a.ClaimedURL, a.Detail = notice.ID{}, 0, nil, "", "", ""
 		}
 		require.Equal(t, w, got)
 	}

@@ -277,6 +277,23 @@ func TestAnAttemptKeepsWhyItsLaneWasHeld(t *testing.T) {
 	require.NotContains(t, facts("other"), "held")
 }
 
+// TestAnAttemptUnderWayTellsItsURL: its address is known when it is claimed, and was told only when it had ended, or never if nobody saw that.
+func TestAnAttemptUnderWayTellsItsURL(t *testing.T) {
+	const url = "https://itp.example/hook/open-banking/webhook/v1/payments/v5/pix/payments/"
+	b := newFlights(t)
+	flying := b.fly(20*time.Second, "p1", "p2") // of both forms
+	b.accept(payment("itp", "p3", 1, "ACSC"))
+	claimed := b.claim("itp", 10, 0)
+	require.Len(t, claimed, 1)
+	for _, a := range append(flying, claimed...) {
+		r := b.record(a.Notification)
+		require.Len(t, r.Attempts, 1)
+		require.Empty(t, r.Attempts[0].Outcome)
+		require.Equal(t, url+a.ResourceID, r.Attempts[0].ClaimedURL)
+		require.Empty(t, r.Attempts[0].URL, "a receipt tells what the entry of the end proves")
+	}
+}
+
 func TestAnAttemptIsLateWhenItStartsMoreThan1500MillisecondsAfterTheEvent(t *testing.T) {
 	b := newBench(t)
 	b.register("itp", "https://itp.example/hook")

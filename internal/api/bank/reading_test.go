@@ -30,11 +30,11 @@ func record() history.Record {
 		Attempts: []history.AttemptRecord{
 			{
 				Number: 1, Interaction: id(3), ScheduledAt: now, StartedAt: now.Add(time.Second), EndedAt: now.Add(2 * time.Second),
-				Outcome: notice.OutcomeRefused, HTTPStatus: 503, Echo: notice.EchoMissing, URL: "https://itp.example/x", Detail: "503",
+				Outcome: notice.OutcomeRefused, HTTPStatus: 503, Echo: notice.EchoMissing, URL: "https://itp.example/x", ClaimedURL: "https://itp.example/claimed", Detail: "503",
 				TLS:     &notice.TLSFacts{Version: "TLS 1.3", Cipher: "c", PeerSubject: "CN=<x>", PeerFingerprint: "ab", PeerSerial: "1"},
 				Offsets: history.Offsets{Answered: 5 * time.Millisecond},
 			},
-			{Number: 2, Interaction: id(4), ScheduledAt: now.Add(12 * time.Second), StartedAt: now.Add(12 * time.Second)},
+			{Number: 2, Interaction: id(4), ScheduledAt: now.Add(12 * time.Second), StartedAt: now.Add(12 * time.Second), ClaimedURL: "https://itp.example/y"},
 		},
 	}
 }
@@ -47,7 +47,7 @@ const recordJSON = `{"id":"01000000-0000-0000-0000-000000000001","changeId":"010
 "startedAt":"2026-11-21T12:00:01.000000Z","endedAt":"2026-11-21T12:00:02.000000Z","outcome":"refused","httpStatus":503,"echo":"missing",
 "tls":{"version":"TLS 1.3","cipher":"c","peerSubject":"CN=<x>","peerFingerprint":"ab"},"url":"https://itp.example/x","detail":"503"},
 {"number":2,"interactionId":"01000000-0000-0000-0000-000000000004","scheduledAt":"2026-11-21T12:00:12.000000Z",
-"startedAt":"2026-11-21T12:00:12.000000Z","endedAt":null,"outcome":null,"httpStatus":null,"echo":null,"tls":null,"url":null,"detail":null}]}`
+"startedAt":"2026-11-21T12:00:12.000000Z","endedAt":null,"outcome":null,"httpStatus":null,"echo":null,"tls":null,"url":"https://itp.example/y","detail":null}]}`
 
 // nothingCompared is what an answer says of a store that compared nothing.
 const nothingCompared = `{"verified":0,"proven":0,"unsealed":0,"failedCount":0,"failed":[],"checkpoint":0}`

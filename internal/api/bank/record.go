@@ -1,6 +1,7 @@
 package bank
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/arauto/arauto/internal/history"
@@ -108,7 +109,7 @@ func attemptOf(a *history.AttemptRecord) attemptJSON {
 	out := attemptJSON{
 		Number: a.Number, InteractionID: a.Interaction, ScheduledAt: instantOrNull(a.ScheduledAt), StartedAt: instant(a.StartedAt),
 		EndedAt: instantOrNull(a.EndedAt), Outcome: orNull(string(a.Outcome)), HTTPStatus: orNull(a.HTTPStatus),
-		Echo: orNull(string(a.Echo)), URL: orNull(a.URL), Detail: orNull(a.Detail),
+		Echo: orNull(string(a.Echo)), URL: orNull(cmp.Or(a.URL, a.ClaimedURL)), Detail: orNull(a.Detail),
 	}
 	if t := a.TLS; t != nil {
 		out.TLS = &tlsJSON{Version: t.Version, Cipher: t.Cipher, PeerSubject: t.PeerSubject, PeerFingerprint: t.PeerFingerprint}
