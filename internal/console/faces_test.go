@@ -188,6 +188,19 @@ func TestLatenessIsGroupedByWhoCanAct(t *testing.T) {
 	}
 }
 
+// TestALateFirstAttemptThatNoListHasIsExplained: the page counted one, listed none and said nothing, where its claim was in time.
+func TestALateFirstAttemptThatNoListHasIsExplained(t *testing.T) {
+	internal := func(late int) answers {
+		return answers{
+			"GET /internal/v1/audit/statistics": fmt.Sprintf(`{"asOf":{"at":"2026-11-28T14:04:41Z"},"total":{"notifications":9,"first":{"judged":9,"onTime":8,"late":%d}},"rows":[]}`, late),
+			"GET /internal/v1/audit/breaches":   `{"report":null,"nextCursor":null,"breaches":[]}`,
+		}
+	}
+	const says = "whose first byte left late"
+	require.Contains(t, shown(t, internal(1), page.English, http.MethodGet, "/late", "/late?month=2026-11", nil), says)
+	require.NotContains(t, shown(t, internal(0), page.English, http.MethodGet, "/late", "/late?month=2026-11", nil), says)
+}
+
 // lateOnly answers for a period without a late first attempt, by the list that is asked for.
 type lateOnly struct{ retries string }
 

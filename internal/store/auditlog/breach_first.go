@@ -17,7 +17,8 @@ import (
 
 // LateFirst are the clock proofs of notifications whose first attempt started late, by when that attempt was recorded, newest
 // first: at most limit of them before p.After, and the position to continue after; zero at the end. It finds them by an index, so
-// it costs by what is late and not by the period. The period is that of the attempts.
+// it costs by what is late and not by the period. The period is that of the attempts. The index knows claims alone: an attempt that was
+// claimed in time and whose first byte left late is not found; ClockReport, which reads the whole period, has it.
 func (i *Inspector) LateFirst(ctx context.Context, p timing.Period, limit int) ([]timing.Timing, history.Position, error) {
 	rows, next, now, err := i.lateFirst(ctx, p, limit)
 	if err != nil {
