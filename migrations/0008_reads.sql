@@ -9,4 +9,5 @@ GRANT INSERT (id, kind, client_id, resource_kind, resource_id, revision, notific
   outcome, closes, created_at, facts) ON entry TO arauto_app;
 
 -- +goose Down
+REVOKE INSERT ON entry FROM arauto_app; -- of each column, too
 GRANT INSERT ON entry TO arauto_app;

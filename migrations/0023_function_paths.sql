@@ -26,3 +26,4 @@ BEGIN
 END
 $$;
 -- +goose StatementEnd
+ALTER FUNCTION check_anchored() RESET search_path; -- it had none
