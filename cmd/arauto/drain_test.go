@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -145,4 +148,29 @@ func TestSIGTERMWhileTheDatabaseIsAwayEndsInTime(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "delivered", n.State)
 	h.reconcile()
+}
+
+// TestSIGHUPEndsNothing is what case P5 means for a replica that reads its files by itself: it says so, and an attempt under way ends as
+// if nothing had happened.
+func TestSIGHUPEndsNothing(t *testing.T) {
+	t.Parallel()
+	h := open(t, stage.Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	a, err := h.core.Load().Change(ctx, payment("slow", "slow-hangup", 1, ofb.ACSC))
+	require.NoError(t, err)
+	_, err = h.slow.Wait(ctx, 1, nil)
+	require.NoError(t, err)
+	require.NoError(t, h.replica.Signal(syscall.SIGHUP))
+	n, err := h.core.Load().WaitState(ctx, a.Notifications[0].ID)
+	require.NoError(t, err)
+	require.Equal(t, "delivered", n.State)
+	require.Len(t, n.Attempts, 1)
+	for said := false; !said; {
+		require.NoError(t, ctx.Err(), "the log does not tell of the SIGHUP")
+		log, err := os.ReadFile(filepath.Join(h.Dir, h.replica.Name+".log"))
+		require.NoError(t, err)
+		said = strings.Contains(string(log), "SIGHUP has no effect")
+	}
+	require.NoError(t, h.replica.Stop(), "exit code")
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"log/slog"
+	"os"
 	"os/signal"
 	"syscall"
 	"time"
@@ -29,12 +31,31 @@ func serveCommand(w world) *cobra.Command {
 		signal.Ignore(syscall.SIGPIPE) // the reader of our log may go away, and be replaced
 		out := logging.NewLogWriter(w.stdout)
 		defer out.Close(lastLines)
-		g, err := gateway.New(cmd.Context(), cfg, version, logging.NewLog(out))
+		log := logging.NewLog(out)
+		g, err := gateway.New(cmd.Context(), cfg, version, log)
 		if err != nil {
 			return err
 		}
 		g.CountLost(out)
+		defer outliveHangup(log)()
 		return g.Run(cmd.Context())
 	}
 	return c
+}
+
+// outliveHangup keeps SIGHUP from ending the process until its result is called: who sends it means that files be read again, or has
+// closed a terminal, and an end without a drain would leave the outcome of attempts under way unknown (cases P5). There is nothing to
+// be read again: files are looked at every few seconds, and settings at the start only.
+func outliveHangup(log *slog.Logger) (end func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for range hangups {
+			log.Info("SIGHUP has no effect: certificates, keys and lists are read again by themselves, other settings at the next start")
+		}
+	}()
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+	}
 }
