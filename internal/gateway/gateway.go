@@ -284,8 +284,10 @@ func judgeDatabase(ctx context.Context, s *store.Store, profile string) (store.S
 	switch {
 	case err != nil:
 		return store.ServerFacts{}, err
-	case f.ReadOnly:
+	case f.Standby:
 		return f, errors.New("the server is a read-only standby: point database.url at the primary")
+	case f.ReadOnly:
+		return f, fmt.Errorf("%w: its sessions are read-only (default_transaction_read_only is on); some servers do this when their disk is full", store.ErrUnavailable)
 	case f.Version < 140000:
 		return f, fmt.Errorf("PostgreSQL 14 or later is needed, this is %d", f.Version)
 	case len(f.Unsafe) > 0 && profile == config.Production:

@@ -10,8 +10,9 @@ import (
 
 // ServerFacts are what matters about the database server itself.
 type ServerFacts struct {
-	Version  int // as in server_version_num, such as 150004
-	ReadOnly bool
+	Version  int           // as in server_version_num, such as 150004
+	Standby  bool          // it takes no writes until it is promoted
+	ReadOnly bool          // its sessions refuse writes, as some managed servers do when their disk is full
 	Skew     time.Duration // its clock minus ours, give or take half the round trip
 	Unsafe   []string      // settings that would lose what was acknowledged, each with the cure
 }
@@ -25,8 +26,9 @@ func (s *Store) ServerFacts(ctx context.Context) (ServerFacts, error) {
 	var commit string
 	var now time.Time
 	asked := time.Now()
-	err := s.query.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('synchronous_commit'), clock_timestamp()`).
-		Scan(&f.Version, &f.ReadOnly, &commit, &now)
+	err := s.query.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('transaction_read_only')::bool,
+  current_setting('synchronous_commit'), clock_timestamp()`).
+		Scan(&f.Version, &f.Standby, &f.ReadOnly, &commit, &now)
 	if err != nil {
 		return f, Unavailable("read the server's settings", err)
 	}
