@@ -195,7 +195,7 @@ type personKey struct{}
 
 // admit lets those in who have a session with one of the roles, and refuses what another web page sends.
 func (k *Console) admit(x *api.Exchange, roles []string) error {
-	if err := k.foreign.Check(x.R); err != nil {
+	if k.foreign.Check(x.R) != nil || k.unsaid(x.R) {
 		return errForeign
 	}
 	if slices.Contains(roles, everybody) {
@@ -215,6 +215,15 @@ func (k *Console) admit(x *api.Exchange, roles []string) error {
 	}
 	x.R = x.R.WithContext(context.WithValue(x.R.Context(), personKey{}, who))
 	return k.language(x)
+}
+
+// unsaid tells whether a request acts for a session and does not say which page it comes from. Browsers say so with every post.
+func (k *Console) unsaid(r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || r.Header.Get("Sec-Fetch-Site") != "" || r.Header.Get("Origin") != "" {
+		return false
+	}
+	_, err := r.Cookie(k.cookie())
+	return err == nil
 }
 
 // visit begins a page of a section for the person whom admit let in.

@@ -35,6 +35,7 @@ func at(t *testing.T, k *Console, path string, form url.Values, header ...string
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	r.Header.Set("Cookie", "arauto-session=token")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Add(header[i], header[i+1])
 	}

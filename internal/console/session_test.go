@@ -143,7 +143,15 @@ func TestWhatAnotherPageSendsIsRefused(t *testing.T) {
 	} {
 		require.Equal(t, http.StatusForbidden, ask(k, http.MethodPost, "/sign-out", header...).StatusCode, name)
 	}
+	require.Equal(t, http.StatusForbidden, ask(k, http.MethodPost, "/sign-out", "Origin", "null").StatusCode)
 	require.Equal(t, http.StatusSeeOther, ask(k, http.MethodPost, "/sign-out", "Sec-Fetch-Site", "same-origin").StatusCode)
+	require.Equal(t, http.StatusSeeOther, ask(k, http.MethodPost, "/sign-out", "Origin", "http://example.com").StatusCode, "our own host")
+
+	k, _ = newConsole(t, Config{Sessions: &seats{}})
+	for _, cookie := range []string{"arauto-session=token", "other=1; arauto-session="} {
+		require.Equal(t, http.StatusForbidden, ask(k, http.MethodPost, "/sign-out", "Cookie", cookie).StatusCode, "it does not say where it comes from")
+	}
+	require.Equal(t, http.StatusSeeOther, ask(k, http.MethodPost, "/sign-out", "Cookie", "arauto-session=token", "Sec-Fetch-Site", "same-origin").StatusCode)
 }
 
 func TestSignInLeadsBackToOurOwnPagesAlone(t *testing.T) {
@@ -188,6 +196,7 @@ func TestANewSignInEndsTheSessionThatTheBrowserHad(t *testing.T) {
 	r := httptest.NewRequest(http.MethodPost, "/sign-in/link/secret", nil)
 	r.PostForm = map[string][]string{"name": {"ana"}, "role": {"operator"}}
 	r.Form = r.PostForm
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	r.AddCookie(&http.Cookie{Name: "arauto-session", Value: "former"}) //nolint:gosec // as a browser sends it: name and value
 	w := httptest.NewRecorder()
 	k.ServeHTTP(w, r)
@@ -203,7 +212,7 @@ func TestANewSignInEndsTheSessionThatTheBrowserHad(t *testing.T) {
 
 func TestASignOutThatFailsSaysSoAndCanBeTriedAgain(t *testing.T) {
 	k, _ := newConsole(t, Config{Sessions: &seats{fail: errors.New("the database is away")}})
-	res := ask(k, http.MethodPost, "/sign-out", "Cookie", "arauto-session=token")
+	res := ask(k, http.MethodPost, "/sign-out", "Cookie", "arauto-session=token", "Sec-Fetch-Site", "same-origin")
 	require.GreaterOrEqual(t, res.StatusCode, 500)
 	require.Empty(t, res.Cookies(), "the browser keeps what ends the session")
 }
