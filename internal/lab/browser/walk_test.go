@@ -58,6 +58,7 @@ func TestTheConsole(t *testing.T) {
 		{"sign-in by the provider", signInByProvider},
 		{"sessions", sessions},
 		{"what another page sends", foreignPosts},
+		{"hostile texts", hostileTexts},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			inside := *h
