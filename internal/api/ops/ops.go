@@ -34,7 +34,10 @@ func (r *Readiness) Drain() {
 	r.draining = true
 }
 
-// ask runs all checks side by side, each with a second at most, and returns what is not usable.
+// Who polls readiness waits a second for the answer (cases S2). Checks have askWithin, and those that do not heed it a little more.
+const askWithin, answerWithin = 800 * time.Millisecond, 900 * time.Millisecond
+
+// ask runs all checks side by side and returns what is not usable. A check that has no answer in time is not usable; it is not waited for.
 func (r *Readiness) ask(ctx context.Context) []string {
 	r.mu.Lock()
 	draining := r.draining
@@ -42,21 +45,37 @@ func (r *Readiness) ask(ctx context.Context) []string {
 	if draining {
 		return []string{"shutdown: this replica is going away"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	var mu sync.Mutex
-	var reasons []string
-	var all sync.WaitGroup
-	for _, c := range r.Checks {
-		all.Go(func() {
-			if err := c.Ask(ctx); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				reasons = append(reasons, fmt.Sprintf("%s: %v", c.Name, err))
-			}
-		})
+	type answer struct {
+		check int
+		err   error
 	}
-	all.Wait()
+	answers := make(chan answer, len(r.Checks))
+	for i, c := range r.Checks {
+		go func() { answers <- answer{i, c.Ask(ctx)} }()
+	}
+	over := time.NewTimer(answerWithin)
+	defer over.Stop()
+	asked := map[int]bool{}
+	var reasons []string
+	for len(asked) < len(r.Checks) {
+		select {
+		case a := <-answers:
+			asked[a.check] = true
+			if a.err != nil {
+				reasons = append(reasons, fmt.Sprintf("%s: %v", r.Checks[a.check].Name, a.err))
+			}
+			continue
+		case <-over.C:
+		}
+		for i, c := range r.Checks {
+			if !asked[i] {
+				asked[i] = true
+				reasons = append(reasons, fmt.Sprintf("%s: no answer within %s", c.Name, answerWithin))
+			}
+		}
+	}
 	slices.Sort(reasons)
 	return reasons
 }
