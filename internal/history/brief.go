@@ -25,7 +25,7 @@ type Brief struct {
 	Kind         string
 	Client       notice.ClientID
 	ResourceKind ofb.Kind
-	Altered      bool // it is not what was sealed
+	Altered      bool // it is not what was sealed, or its facts cannot be read
 	First        bool // of a change: it made its resource, of which the log has no change before, unless somebody deleted the row by hand
 	Begins       bool // an attempt began with it: it is the attempt's entry, or that of a change which records attempt 1 as well
 	Number       int8

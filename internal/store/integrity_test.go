@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/internal/audit"
+	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/lab/storetest"
 	"github.com/arauto/arauto/internal/notice"
@@ -232,6 +233,59 @@ func TestEveryReadTellsOfEveryTampering(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFactsThatCannotBeReadStopNoRead: somebody with the rights of serve's role can write entries that the product never would. They are
+// sealed as they are; they must not keep anybody from reading, or from judging, everything else.
+func TestFactsThatCannotBeReadStopNoRead(t *testing.T) {
+	const late, itself = "'late'", "notification_id"
+	for kind, c := range map[string]struct{ facts, resource, notification, number string }{
+		"attempt":     {`[]`, late, itself, "2"},
+		"result":      {`{"url":7}`, late, itself, "2"},
+		"change":      {`{"occurredAt":5}`, "'ghost'", "gen_random_uuid()", "NULL"},
+		"decision":    {`{"cause":{}}`, "'ghost'", "gen_random_uuid()", "NULL"},
+		"refused":     {`"x"`, late, "NULL", "NULL"},
+		"quarantined": {`[]`, late, "NULL", "NULL"},
+		"poll":        {`7`, late, "NULL", "NULL"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			b := newSealedBench(t)
+			id := b.notificationOf("late")
+			write := func() {
+				b.do("BEGIN; SET LOCAL ROLE arauto_app; INSERT INTO entry (id, kind, client_id, resource_kind, resource_id, revision, notification_id, number, outcome, facts) " +
+					"SELECT gen_random_uuid(), '" + kind + "', client_id, resource_kind, " + c.resource + ", 1, " + c.notification + ", " + c.number + ", 'delivered', '" + c.facts +
+					"' FROM entry WHERE resource_id = 'late' AND kind = 'attempt' ORDER BY at LIMIT 1; COMMIT")
+			}
+			write()
+			b.readAll("late", id)
+			b.seal()
+			r := b.readAll("late", id)
+			require.True(t, slices.ContainsFunc(slices.Concat(r.timeline.Failed, r.reported.Failed), func(f history.FailedEntry) bool {
+				return f.Reason == "its facts cannot be read"
+			}), "%+v", r.each())
+			if kind != "poll" {
+				require.NotZero(t, r.report.Total.Unknown, "nothing can be judged by it")
+				require.NotZero(t, r.reported.FailedCount)
+			}
+			require.EqualValues(t, 2, r.report.Total.OnTime, "the others are judged as ever")
+			require.Equal(t, r.report.Total.Notifications, b.counted(), "figures of what is not folded yet")
+			_, err := b.log.Fold(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, r.report.Total.Notifications, b.counted(), "figures of what is folded")
+			write()
+			require.NotZero(t, b.counted(), "figures with what is not sealed yet")
+		})
+	}
+}
+
+// counted is the number of notifications in the figures of a day around now.
+func (b *sealedBench) counted() int64 {
+	b.t.Helper()
+	now := time.Now()
+	r, err := b.log.Figures(b.t.Context(), figures.Ask{Queries: []figures.Query{{From: now.Add(-12 * time.Hour), To: now.Add(12 * time.Hour), Unit: figures.Hourly}}})
+	require.NoError(b.t, err)
+	return figures.Total(r.Rows[0]).Summary().Notifications
 }
 
 // TestASecondRowInTheEntrysPlaceDoesNotHideIt: the one that was sealed is read at its position and is told apart.

@@ -205,10 +205,7 @@ func (s *stretchOfLog) place(page []audit.Entry, positions []position, words *hi
 		if again && (altered || !s.entries[last].Altered) {
 			continue
 		}
-		b, err := briefOf(e, altered, words)
-		if err != nil {
-			return err
-		}
+		b := briefOf(e, altered, words)
 		if again {
 			s.entries[last] = b
 		} else {
@@ -218,13 +215,11 @@ func (s *stretchOfLog) place(page []audit.Entry, positions []position, words *hi
 	return nil
 }
 
-// briefOf is an entry in brief. Facts that cannot be read are an error, unless they are not what was sealed.
-func briefOf(e *audit.Entry, altered bool, words *history.SharedWords) (history.Brief, error) {
+// briefOf is an entry in brief. Nothing can be judged by one that is not what was sealed, or whose facts cannot be read.
+func briefOf(e *audit.Entry, altered bool, words *history.SharedWords) history.Brief {
 	b, err := history.BriefOf(e, words)
-	if b.Altered = altered; altered {
-		err = nil
-	}
-	return b, err
+	b.Altered = altered || err != nil
+	return b
 }
 
 // continuedSQL reads the entries of notifications, of the kinds that continuing names.
@@ -340,11 +335,7 @@ func (f *folding) before(ctx context.Context, s *stretchOfLog) ([]history.Brief,
 			if c.states[i].extra {
 				continue
 			}
-			b, err := briefOf(&entries[i], c.states[i].failed != "", &words)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, b)
+			out = append(out, briefOf(&entries[i], c.states[i].failed != "", &words))
 		}
 		for id := range found {
 			delete(wanted, id)

@@ -86,11 +86,7 @@ func (r *figuresReading) tail(ctx context.Context) (*figures.Totals, error) {
 	}
 	var words history.SharedWords
 	for i := range unsealed {
-		b, err := briefOf(&unsealed[i], false, &words)
-		if err != nil {
-			return none, err
-		}
-		s.entries = append(s.entries, b)
+		s.entries = append(s.entries, briefOf(&unsealed[i], false, &words))
 	}
 	f := folding{db: r.db, still: &idlePeriods{}, gen: r.gen}
 	book, err := f.book(ctx, s)

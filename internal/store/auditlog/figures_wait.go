@@ -34,7 +34,7 @@ func (w *waiting) add(from int64, entries []audit.Entry) {
 	for i := range entries {
 		b, err := history.BriefOf(&entries[i], &w.words)
 		if w.bytes += b.Size(); err != nil || w.bytes > waitingMost {
-			w.forget(from + int64(len(entries))) // who reads them again tells the error
+			w.forget(from + int64(len(entries))) // who reads them again marks the one whose facts cannot be read
 			return
 		}
 		w.entries = append(w.entries, b)

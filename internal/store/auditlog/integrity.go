@@ -1,6 +1,7 @@
 package auditlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,10 @@ type entryState struct {
 	proven   bool   // and that leaf leads to the signed root
 	extra    bool   // failed, and another row in its place is what was sealed
 }
+
+// unreadable notes that the entry's facts cannot be read. The product writes no such facts, so somebody else wrote them, and they
+// are sealed as they are. Nothing can be judged by them, which must not keep anybody from reading the other entries.
+func (s *entryState) unreadable() { s.failed = cmp.Or(s.failed, "its facts cannot be read") }
 
 // compareWithLog holds entries, in any order, against the sealed log. The entries must have been read by an earlier statement than
 // the end of the log, or in the same snapshot: what is sealed meanwhile is then not missed. It never fails because of what

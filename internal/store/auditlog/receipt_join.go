@@ -132,14 +132,8 @@ func joinReceiptsUpTo(ctx context.Context, db querier, records []history.Record,
 		if _, there := index[f.ID]; !there {
 			index[f.ID] = i
 		}
-		switch s := &c.states[i]; {
-		case s.extra:
-		case s.failed != "":
+		if s := &c.states[i]; !s.extra && (s.failed != "" || receipts.Add(&f) != nil) {
 			altered[keyOf(&traces[i])] = append(altered[keyOf(&traces[i])], i)
-		default:
-			if err := receipts.Add(&f); err != nil {
-				return err
-			}
 		}
 	}
 	for i := range records {
@@ -168,6 +162,9 @@ func compareReceipts(ctx context.Context, db querier, entries []audit.Entry, rec
 	}
 	for i := range entries {
 		f := history.FactOf(&entries[i])
+		if s := &c.states[i]; s.failed == "" && receipts.Add(&f) != nil {
+			s.unreadable()
+		}
 		said := false
 		for n := range records {
 			if r := &records[n]; f.ResourceID != "" && r.ResourceID == f.ResourceID && r.Kind == f.ResourceKind {
@@ -178,12 +175,6 @@ func compareReceipts(ctx context.Context, db querier, entries []audit.Entry, rec
 		}
 		if !said {
 			records[0].Integrity.Add(c.account(entries, i))
-		}
-		if c.states[i].failed != "" {
-			continue
-		}
-		if err := receipts.Add(&f); err != nil {
-			return nil, err
 		}
 	}
 	return receipts, nil

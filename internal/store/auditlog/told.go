@@ -36,11 +36,7 @@ func told(ctx context.Context, q querier, made, followed []audit.Entry) ([]histo
 		}
 	}
 	for _, i := range order {
-		r, err := tell(&out, index, &entries[i], &c.states[i])
-		if err != nil {
-			return nil, nil, err
-		}
-		if r != nil {
+		if r := tell(&out, index, &entries[i], &c.states[i]); r != nil {
 			r.Integrity.Add(c.account(entries, i))
 		}
 	}
@@ -51,18 +47,16 @@ func told(ctx context.Context, q querier, made, followed []audit.Entry) ([]histo
 }
 
 // tell begins or continues the record of an entry's notification and returns it; nil when there is none.
-func tell(out *[]history.Record, index map[notice.ID]*history.Record, e *audit.Entry, s *entryState) (*history.Record, error) {
+func tell(out *[]history.Record, index map[notice.ID]*history.Record, e *audit.Entry, s *entryState) *history.Record {
 	f := history.FactOf(e)
 	r, begun := index[f.Notification]
 	if s.extra && begun {
-		return r, nil
+		return r
 	}
 	if f.Kind == history.FactChange || f.Kind == history.FactDecision || f.Kind == history.FactResend {
 		fresh, err := history.RecordOf(&f)
-		if err != nil && s.failed == "" {
-			return nil, err
-		}
 		if err != nil { // what is stored cannot be read: its columns are all there is
+			s.unreadable()
 			fresh.Notification = notice.Notification{
 				ID: f.Notification, ChangeID: f.Change, Client: f.Client, Kind: f.ResourceKind, ResourceID: f.ResourceID, Revision: f.Revision,
 			}
@@ -70,18 +64,18 @@ func tell(out *[]history.Record, index map[notice.ID]*history.Record, e *audit.E
 		}
 		if begun { // a second entry that claims to have made it
 			r.Tampered = r.Tampered || s.failed != ""
-			return r, nil
+			return r
 		}
 		*out = append(*out, fresh)
 		r = &(*out)[len(*out)-1]
 		index[f.Notification] = r
 	} else if !begun {
-		return nil, nil
-	} else if err := r.Add(&f); err != nil && s.failed == "" {
-		return nil, err
+		return nil
+	} else if r.Add(&f) != nil {
+		s.unreadable()
 	}
 	r.Tampered = r.Tampered || s.failed != ""
-	return r, nil
+	return r
 }
 
 // happened tells a resource's entries, each held against its leaf. It comes after the notifications were read, which count the
@@ -96,8 +90,12 @@ func (l *Log) happened(ctx context.Context, t *history.Timeline, entries []audit
 	for i := range t.Notifications {
 		counted[t.Notifications[i].ID] = true
 	}
+	var words history.SharedWords
 	for i := range entries {
 		f := history.FactOf(&entries[i])
+		if _, err := history.BriefOf(&entries[i], &words); err != nil {
+			c.states[i].unreadable()
+		}
 		t.Events = append(t.Events, history.Event{
 			ID: f.ID, At: f.At.UTC(), Kind: f.Kind, Client: f.Client, Revision: f.Revision, Notification: f.Notification, ChangeID: f.Change,
 			Outcome: string(f.Outcome), Facts: f.Facts, Tampered: c.states[i].failed != "",
