@@ -124,8 +124,7 @@ func (b holdRequest) hold(name string, brands brand.List) (h history.Hold, err e
 		h.Client = notice.ClientID(b.ClientID)
 	case aboutResource:
 		if h.Kind, err = ofb.ParseKind(b.Kind); err != nil {
-			return h, wrong("kind", "must be payment-consent, pix-payment, recurring-consent, recurring-payment or enrollment",
-				"deve ser payment-consent, pix-payment, recurring-consent, recurring-payment ou enrollment")
+			return h, wrong("kind", "must be "+kindsEN, "deve ser "+kindsPT)
 		}
 		if !notice.ValidResourceKey(brands, h.Kind, b.ResourceID) {
 			return h, wrong("resourceId", "must be an id of this kind", "deve ser um id deste kind")

@@ -260,8 +260,8 @@ func (in *Internal) named(ctx context.Context, body *bulkJSON) (ids []notice.ID,
 	}
 	if f.Kind != "" {
 		if _, err := ofb.ParseKind(f.Kind); err != nil {
-			return nil, false, invalid("/filter/kind", "invalid_parameter", "kind must be payment-consent, pix-payment, recurring-consent, recurring-payment or enrollment",
-				"kind deve ser payment-consent, pix-payment, recurring-consent, recurring-payment ou enrollment")
+			return nil, false, invalid("/filter/kind", "invalid_parameter", "kind must be "+kindsEN,
+				"kind deve ser "+kindsPT)
 		}
 	}
 	ids, err = in.cfg.Quarantine.OpenCaseIDs(ctx, notice.CaseFilter{Client: notice.ClientID(f.ClientID), Kind: f.Kind, Source: f.Source, Code: f.Code, State: f.State}, bulkMost+1)

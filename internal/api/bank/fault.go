@@ -19,6 +19,10 @@ import (
 
 var (
 	errNotFound    = &api.APIError{Status: http.StatusNotFound, Code: "not_found", Text: "resource not found", TextPT: "recurso não encontrado"}
+	errUnknownKind = &api.APIError{
+		Status: http.StatusNotFound, Code: "not_found",
+		Text: "no kind has this name; the kinds are " + kindsEN, TextPT: "nenhum tipo tem este nome; os tipos são " + kindsPT,
+	}
 	errUnavailable = &api.APIError{
 		Status: http.StatusServiceUnavailable, Code: "unavailable",
 		Text:   "temporarily unavailable; the outcome is unknown and a retry is safe",
@@ -38,6 +42,12 @@ var (
 		Text:   "the body or line is too large; send at most " + strconv.Itoa(intake.MaxLine) + " bytes",
 		TextPT: "o corpo ou a linha é grande demais; envie no máximo " + strconv.Itoa(intake.MaxLine) + " bytes",
 	}
+)
+
+// The kinds of resources, as a caller names them.
+const (
+	kindsEN = "payment-consent, pix-payment, recurring-consent, recurring-payment or enrollment"
+	kindsPT = "payment-consent, pix-payment, recurring-consent, recurring-payment ou enrollment"
 )
 
 // invalid is a 400 with what is wrong where.

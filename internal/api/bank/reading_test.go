@@ -118,6 +118,7 @@ func TestAResourceIsReadAsOneTimeline(t *testing.T) {
 	for _, bad := range []string{"pix/1", "payment-consent/a%00b", "payment-consent/nourn%20", "5/1", "pix-payment/%2E%2E"} {
 		w.ask("GET", "/internal/v1/resources/"+bad, "auditor", "").refused(t, 404, "not_found")
 	}
+	require.Contains(t, w.ask("GET", "/internal/v1/resources/payment/1", "auditor", "").text, "no kind has this name; the kinds are payment-consent, ")
 }
 
 func TestAnEscapedSlashStaysInsideTheId(t *testing.T) {

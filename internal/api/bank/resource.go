@@ -56,8 +56,11 @@ type offsetsJSON struct {
 // getResource reads the whole history of one resource.
 func (in *Internal) getResource(x *api.Exchange) error {
 	kind, err := ofb.ParseKind(x.Segment("kind"))
+	if err != nil {
+		return errUnknownKind
+	}
 	id := x.Segment("id")
-	if err != nil || !notice.ValidResourceKey(in.cfg.Brands, kind, id) {
+	if !notice.ValidResourceKey(in.cfg.Brands, kind, id) {
 		return errNotFound
 	}
 	t, err := in.cfg.History.Timeline(x.R.Context(), notice.Key{Kind: kind, ID: id})

@@ -114,8 +114,7 @@ func whatOf(f *history.Filter, p map[string]string, brands brand.List) error {
 	if s, there := p["kind"]; there {
 		kind, err := ofb.ParseKind(s)
 		if err != nil {
-			return wrong("kind", "must be payment-consent, pix-payment, recurring-consent, recurring-payment or enrollment",
-				"deve ser payment-consent, pix-payment, recurring-consent, recurring-payment ou enrollment")
+			return wrong("kind", "must be "+kindsEN, "deve ser "+kindsPT)
 		}
 		f.Kind = kind
 	}
