@@ -91,7 +91,8 @@ var rolesMade = []string{Role, AuditorRole}
 // migrationFailed is the error of a migration. Where a right is missing it says which one, and what gives it. db logs in as the
 // owner.
 func migrationFailed(ctx context.Context, db *sql.DB, doing string, err error) error {
-	if !IsCode(err, "42501") {
+	refused := IsCode(err, "42501")
+	if !refused && !IsCode(err, "42P01") { // a login without the schema's USAGE sees no table in it
 		return Unavailable(doing, err)
 	}
 	var m migrationRights
@@ -107,7 +108,7 @@ FROM pg_roles r LEFT JOIN pg_namespace n ON n.nspname = $1 WHERE r.rolname = cur
 			m.missing = append(m.missing, role)
 		}
 	}
-	if cure := m.cure(); cure != "" {
+	if cure := m.cure(); cure != "" && (refused || !m.owner) {
 		return fmt.Errorf("%s: %w; %s, then run arauto migrate again", doing, err, cure)
 	}
 	return Unavailable(doing, err)

@@ -76,6 +76,10 @@ func TestMigrateNamesTheRightThatTheOwnerLacksAndItsCureWorks(t *testing.T) {
 
 	b.do("CREATE ROLE another LOGIN PASSWORD 'x'; GRANT USAGE ON SCHEMA arauto TO another")
 	require.ErrorContains(t, store.Migrate(t.Context(), b.as("another")), "permission denied")
+	b.do("REVOKE USAGE ON SCHEMA arauto FROM another")
+	err := store.Migrate(t.Context(), b.as("another"))
+	require.ErrorContains(t, err, "another is not the owner of the schema arauto: log in as the owner, then run arauto migrate again")
+	require.NotContains(t, err.Error(), "the schema is not the one this binary needs")
 }
 
 // TestALoginThatCannotActAsOurRoleIsTold: none of these is a schema at version 0.
