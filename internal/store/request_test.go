@@ -14,7 +14,9 @@ import (
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
-// TestTheTablesOfTheLogRefuseWhatWouldStopTheSealer is F27: no statement of serve's role leaves a row that stops sealing.
+// TestTheTablesOfTheLogRefuseWhatWouldStopTheSealer is F27: no single statement of serve's role leaves a row that
+// stops sealing. A transaction that adds a position and a checkpoint for it does, as the sealer's own does: the database cannot tell
+// whose signature it is, and docs/tampering.md says what notices it.
 func TestTheTablesOfTheLogRefuseWhatWouldStopTheSealer(t *testing.T) {
 	s := openSealed(t)
 	s.full(300)
