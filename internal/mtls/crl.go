@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -47,8 +46,11 @@ type crlKey struct{ source, issuer, authorityKey string }
 func parseCRLs(source string, content []byte, now time.Time) ([]*crl, error) {
 	var ders [][]byte
 	for rest := content; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
+		block, after, damaged := nextBlock(rest)
+		if damaged {
+			return nil, fmt.Errorf("revocation list %d of the file is damaged: it is not whole, or no base64", len(ders)+1)
+		}
+		if rest = after; block == nil {
 			break
 		}
 		if block.Type != "X509 CRL" {

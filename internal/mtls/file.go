@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -93,8 +94,13 @@ func parseCertificates(name string, content []byte) ([]*x509.Certificate, error)
 func parseMost(name string, content []byte, unread func(n int, der []byte, err error) error) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for rest := content; ; {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
+		block, after, damaged := nextBlock(rest)
+		if damaged {
+			return nil, &FileError{
+				File: name, Reason: fmt.Sprintf("certificate %d is damaged: it is not whole, or no base64", len(certs)+1), Cure: "export it again as PEM",
+			}
+		}
+		if rest = after; block == nil {
 			break
 		}
 		if strings.Contains(block.Type, "PRIVATE KEY") {
@@ -125,6 +131,19 @@ func parseMost(name string, content []byte, unread func(n int, der []byte, err e
 		}
 	}
 	return certs, nil
+}
+
+// begins is how a PEM block begins.
+var begins = regexp.MustCompile(`(?m)^-----BEGIN `)
+
+// nextBlock is pem.Decode, and tells of a block that begins and cannot be decoded. pem.Decode passes over it in silence: an authority
+// would be missing, or a list of revoked certificates.
+func nextBlock(content []byte) (block *pem.Block, after []byte, damaged bool) {
+	block, after = pem.Decode(content)
+	if block == nil {
+		return nil, nil, begins.Match(content)
+	}
+	return block, after, len(begins.FindAllIndex(content[:len(content)-len(after)], 2)) > 1
 }
 
 // LoadKey reads one unencrypted RSA key in PEM, PKCS#8 or PKCS#1, of at least 2048 bits, from a file of mode 0600 or

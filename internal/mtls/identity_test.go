@@ -145,7 +145,7 @@ func TestABrokenSuccessorIsRefusedAndTheOldOneKept(t *testing.T) {
 	f.Replace(t, mtlstest.Leaf(t, pki.Spoil(pki.HolderBRCAC(), certs.Expired)))
 	refused("expired")
 	require.NoError(t, os.WriteFile(f.Cert, old.CertPEM()[:100], 0o600))
-	refused("no PEM certificate")
+	refused("certificate 1 is damaged")
 	require.NoError(t, os.Remove(f.Key))
 	refused("cannot be read")
 
@@ -248,4 +248,20 @@ func TestAnAuthorityThatCannotBeUsedCostsNoOther(t *testing.T) {
 	_, err = anchors.Reload()
 	require.ErrorContains(t, err, "certificate 2 is damaged", "what is no certificate is no authority of a kind we do not know")
 	require.Len(t, anchors.Certificates(), 1)
+	whole, other := certs.CertPEM(pki.ClientCA.Certificate), certs.CertPEM(pki.SealCA.Certificate)
+	for name, content := range map[string][]byte{
+		"cut off at the end":    slices.Concat(whole, other[:len(other)-40]),
+		"only begun":            slices.Concat(whole, other[:len("-----BEGIN CERTIFICATE-----\n")+5]),
+		"no base64, and last":   slices.Concat(whole, bytes.Replace(other, []byte("MII"), []byte("M?I"), 1)),
+		"no base64, and before": slices.Concat(whole, bytes.Replace(other, []byte("MII"), []byte("M?I"), 1), certs.CertPEM(pki.ServerCA.Certificate)),
+	} {
+		write(t, file, 0o644, content)
+		_, err = anchors.Reload()
+		require.ErrorContains(t, err, "certificate 2 is damaged", name)
+		require.Len(t, anchors.Certificates(), 1, name)
+	}
+	write(t, file, 0o644, slices.Concat([]byte("# the seals -----BEGIN CERTIFICATE----- \r\n"), other, []byte("\n# text\n"), bytes.ReplaceAll(whole, []byte("\n"), []byte("\r\n"))))
+	_, err = anchors.Reload()
+	require.NoError(t, err, "text between blocks and other ends of lines are no damage")
+	require.Len(t, anchors.Certificates(), 2)
 }

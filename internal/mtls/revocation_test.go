@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -456,6 +457,7 @@ func TestListsThatAreNotTheIssuersOrNotWholeAreNoEvidence(t *testing.T) {
 			"not a list at all": []byte("hello"),
 			"a certificate":     certs.CertPEM(leaf.Certificate),
 			"empty":             {},
+			"half of a second":  slices.Concat(block("X509 CRL", crl(t, pki, pki.ClientCA, 0, time.Hour)), block("X509 CRL", crl(t, pki, pki.ServerCA, 0, time.Hour))[:300]),
 		} {
 			require.NoError(t, os.WriteFile(file, content, 0o600))
 			_, err := mtls.NewRevocation(mtls.RevocationOptions{CRLFiles: []string{file}})
