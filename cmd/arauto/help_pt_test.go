@@ -1,14 +1,9 @@
 package main
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -50,24 +45,4 @@ func TestWordsOfListenAreTheSameInBothLanguages(t *testing.T) {
 		require.Equal(t, verbs.FindAllString(english, -1), verbs.FindAllString(sandboxWords["pt"][key], -1), key)
 	}
 	require.Len(t, sandboxWords["pt"], len(sandboxWords["en"]))
-}
-
-// TestEveryProblemOfAPreflightHasItsPortuguese reads the texts where they are written.
-func TestEveryProblemOfAPreflightHasItsPortuguese(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", "..", "internal", "webhook", "public.go"), nil, 0)
-	require.NoError(t, err)
-	found := map[string]bool{}
-	ast.Inspect(file, func(n ast.Node) bool {
-		literal, is := n.(*ast.BasicLit)
-		if !is || literal.Kind != token.STRING {
-			return true
-		}
-		text, err := strconv.Unquote(literal.Value)
-		require.NoError(t, err)
-		if text = strings.TrimSuffix(text, "%s"); strings.Count(text, " ") >= 2 {
-			found[text] = true
-		}
-		return true
-	})
-	require.ElementsMatch(t, slices.Collect(maps.Keys(preflightProblems)), slices.Collect(maps.Keys(found)))
 }

@@ -309,6 +309,10 @@ func TestPreflightSaysReadyOrWhyNot(t *testing.T) {
 	got = call(t, time.Minute, r.environ(), "preflight", "--lang", "pt", "https://localhost:1/hook")
 	require.Equal(t, failed, got.code)
 	require.Contains(t, got.out, "NÃO está pronto (conexão)")
+	require.Contains(t, got.out, "inicie o receptor, ou registre a porta em que ele atende")
+	got = call(t, time.Minute, r.environ(), "preflight", "--lang", "en", "https://localhost:1/hook")
+	require.Contains(t, got.out, "BAD  the address refuses connections at this port (")
+	require.Contains(t, got.out, "start the receiver, or register the port where it listens")
 
 	got = call(t, time.Minute, []string{"ARAUTO_PROFILE=development", "ARAUTO_WEBHOOK_ALLOW_NETWORKS=127.0.0.0/8,::1/128"}, "preflight", "--json", "https://localhost:"+r.addr+"/hook",
 		"--cert", filepath.Join(r.folder, "initiators/alfa/brcac.pem"), "--key", filepath.Join(r.folder, "initiators/alfa/brcac.key"), "--root-ca", filepath.Join(r.folder, "trust/roots.pem"))

@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"path/filepath"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -17,55 +17,10 @@ import (
 	"github.com/arauto/arauto/internal/webhook"
 )
 
-// preflightWords are the words of the table, in Portuguese and English.
-var preflightWords = map[string]map[webhook.StepName]string{
-	"pt": {
-		webhook.StepAddress: "endereço", webhook.StepResolution: "nome (DNS)", webhook.StepConnection: "conexão", webhook.StepCertificate: "certificado do receptor",
-		webhook.StepOurs: "nosso certificado", "ready": "pronto: uma notificação chegaria a este endereço", "not ready": "NÃO está pronto", "bad": "FALHA", "untested": "NÃO TESTADO",
-		"none": "o receptor exige um, e nenhum foi mostrado; se aceita o de uma detentora não foi testado", "ready but": "pronto até onde foi testado",
-	},
-	"en": {
-		"ready": "ready: a notification would reach this address", "not ready": "NOT ready", "bad": "BAD", "untested": "NOT TESTED",
-		"none": "the receiver demands one, and none was shown; whether it accepts a holder's is not tested", "ready but": "ready as far as it was tested",
-	},
-}
-
-// preflightProblems are the problems of webhook.ProbeStep.Public in Portuguese. One that ends with a colon begins a longer text.
-var preflightProblems = map[string]string{ //nolint:gosec // texts, not credentials
-	"the name has no address":          "o nome não tem endereço",
-	"the name did not resolve in time": "o nome não foi resolvido a tempo",
-	"the name does not resolve; its name servers answer with an error, or not at all": "o nome não é resolvido; seus servidores respondem com erro, ou não respondem",
-	"the name leads to no address of the public internet":                             "o nome não leva a um endereço da internet pública",
-	"the address refuses connections at this port":                                    "o endereço recusa conexões nesta porta",
-	"the address cannot be reached":                                                   "o endereço não pode ser alcançado",
-	"no connection in time; a firewall may drop what comes from us":                   "não houve conexão a tempo; um firewall pode estar descartando o que enviamos",
-	"the connection was not made":                                                     "a conexão não foi feita",
-	"the holder's own certificate cannot be used now":                                 "o certificado de quem conecta não pode ser usado agora",
-	"the handshake did not end in time":                                               "o handshake não terminou a tempo",
-	"the receiver reset the connection during the handshake":                          "o receptor cortou a conexão durante o handshake",
-	"the receiver closed the connection during the handshake":                         "o receptor fechou a conexão durante o handshake",
-	"the receiver does not speak TLS":                                                 "o receptor não fala TLS",
-	"the connection broke during the handshake":                                       "a conexão caiu durante o handshake",
-	"the certificate is not accepted: ":                                               "o certificado do receptor não é aceito: ",
-	"the certificate does not pass the checks of profile and revocation":              "o certificado não passa nas verificações de perfil e de revogação",
-	"the receiver ended the handshake: ":                                              "o receptor encerrou o handshake: ",
-	"the handshake failed; version, cipher suite or key of the endpoint do not fit":   "o handshake falhou; versão, cifra ou chave do receptor não servem",
-	"the connection broke after the handshake":                                        "a conexão caiu depois do handshake",
-}
-
-// problemIn is the problem of a step for people: the error, behind what it means where the language is Portuguese.
-func problemIn(language string, s *webhook.ProbeStep) string {
-	_, problem := s.Public()
-	meaning := preflightProblems[problem]
-	for english, portuguese := range preflightProblems {
-		if rest, begins := strings.CutPrefix(problem, english); begins && strings.HasSuffix(english, ": ") {
-			meaning = portuguese + rest
-		}
-	}
-	if language != "pt" || meaning == "" {
-		return s.Err.Error()
-	}
-	return meaning + " (" + s.Err.Error() + ")"
+// preflightSigns say how a step ended. All other words are those of package webhook, which the console shows, too.
+var preflightSigns = map[string]struct{ held, failed, untested string }{
+	"pt": {"ok", "FALHA", "NÃO TESTADO"},
+	"en": {"ok", "BAD", "NOT TESTED"},
 }
 
 func preflightCommand(w world) *cobra.Command {
@@ -85,9 +40,8 @@ func preflightCommand(w world) *cobra.Command {
 	anonymous := c.Flags().Bool("no-cert", false, "show no certificate")
 	name := c.Flags().String("brand", "", "the brand whose certificate is shown, where the settings name several")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		words, known := preflightWords[*lang]
-		if !known {
-			return oneOf("--lang", *lang, "pt", "en")
+		if err := oneOf("--lang", *lang, "pt", "en"); err != nil {
+			return err
 		}
 		cfg, err := config.Read(*settings, w.environ)
 		if err != nil {
@@ -116,37 +70,43 @@ func preflightCommand(w world) *cobra.Command {
 			}
 			return nil
 		}
-		table := tabwriter.NewWriter(w.stdout, 0, 8, 2, ' ', 0)
-		word := func(name webhook.StepName) string {
-			if s := words[name]; s != "" {
-				return s
-			}
-			return string(name)
-		}
-		verdict := words["ready"]
-		for _, s := range steps {
-			sign, text := "ok", s.Detail
-			if s.Untested {
-				sign, text, verdict = words["untested"], words["none"], words["ready but"]
-			}
-			if s.Err != nil {
-				sign, text, verdict = words["bad"], problemIn(*lang, &s), words["not ready"]+" ("+word(s.Name)+")"
-				if s.Detail != "" {
-					text += " (" + s.Detail + ")"
-				}
-			}
-			fmt.Fprintf(table, "%s\t%s\t%s\n", word(s.Name), sign, text)
-		}
-		if err := table.Flush(); err != nil {
+		if err := tellPreflight(w.stdout, steps, *lang); err != nil {
 			return err
 		}
-		fmt.Fprintln(w.stdout, "preflight:", verdict)
 		if steps[len(steps)-1].Err != nil {
 			return errFailed
 		}
 		return nil
 	}
 	return c
+}
+
+// tellPreflight writes the steps for people: each with what was seen, or with what is wrong, what the network said, and what would be right.
+func tellPreflight(out io.Writer, steps []webhook.ProbeStep, lang string) error {
+	table, signs := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0), preflightSigns[lang]
+	for i := range steps {
+		s, words := &steps[i], steps[i].Words(lang == "pt")
+		switch {
+		case s.Untested:
+			fmt.Fprintf(table, "%s\t%s\t%s\n", words.Title, signs.untested, words.Seen)
+		case s.Err == nil:
+			fmt.Fprintf(table, "%s\t%s\t%s\n", words.Title, signs.held, words.Seen)
+		default:
+			text := words.Problem
+			if said := s.Err.Error(); said != s.Words(false).Problem {
+				text += " (" + said + ")"
+			}
+			if words.Seen != "" {
+				text += " (" + words.Seen + ")"
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\n\t\t%s\n", words.Title, signs.failed, text, words.Advice)
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "preflight:", webhook.Verdict(steps, lang == "pt"))
+	return nil
 }
 
 // asTheSandbox has the holder of the running sandbox connect; without one the settings stay as they are.

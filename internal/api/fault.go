@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/jws"
@@ -42,6 +43,14 @@ var (
 		TextPT: "erro interno; o log do gateway tem a causa sob o id em x-request-id",
 	}
 )
+
+// Prefers tells whether a caller prefers a language, such as pt: the first of Accept-Language counts, weights are not compared.
+func Prefers(r *http.Request, language string) bool {
+	first, _, _ := strings.Cut(r.Header.Get("Accept-Language"), ",")
+	tag, _, _ := strings.Cut(first, ";")
+	tag = strings.ToLower(strings.TrimSpace(tag))
+	return tag == language || strings.HasPrefix(tag, language+"-")
+}
 
 // RetryAfter is what a 503 advises, in seconds.
 const RetryAfter = "1"

@@ -118,8 +118,9 @@ func TestAnInitiatorThatDoesNotAnswerSaysSinceWhenAndWhy(t *testing.T) {
 	vars := map[string]string{"clientId": "beta"}
 	internal := answers{
 		"GET /internal/v1/initiators/beta/health": downHealth,
-		"POST /internal/v1/initiators/beta/preflight": `{"clientId":"beta","webhookUri":"https://beta.example/hook","startedAt":"2026-11-28T14:05:00Z","tookMillis":31,"ok":false,
-			"steps":[{"step":"address","ok":true,"detail":"host beta.example","problem":null},{"step":"certificate","ok":false,"detail":"after 3 ms","problem":"the certificate ended"}]}`,
+		"POST /internal/v1/initiators/beta/preflight": `{"clientId":"beta","webhookUri":"https://beta.example/hook","startedAt":"2026-11-28T14:05:00Z","tookMillis":31,"ok":false,"verdict":"NÃO está pronto (certificado do receptor)",
+			"steps":[{"step":"address","ok":true,"detail":"host beta.example, port 443","problem":null,"title":"endereço","seen":"host beta.example, porta 443","meaning":null,"advice":null},
+			{"step":"certificate","ok":false,"detail":"after 3 ms","problem":"x509: it ended","title":"certificado do receptor","seen":"após 3 ms","meaning":"o certificado venceu","advice":"renove o certificado"}]}`,
 	}
 	text := both(t, internal, "/initiators/{clientId}", "/initiators/beta", vars)
 	for _, says := range []string{"Beta Pagamentos", "Não responde.", "214 tentativas", "o certificado do receptor não é aceito", "venceu em", "97,90 %", "182 ms", "3,23 %", "com o aviso mais novo do recurso ainda não entregue", "“sem aviso entregue antes” é outra soma"} {
@@ -127,8 +128,12 @@ func TestAnInitiatorThatDoesNotAnswerSaysSinceWhenAndWhy(t *testing.T) {
 	}
 	require.NotContains(t, text, ">sem aviso entregue antes</th>", "which counts something else on the page of polling saved")
 	tried := shown(t, internal, page.Portuguese, http.MethodPost, "/initiators/{clientId}/preflight", "/initiators/beta/preflight", vars)
-	require.Contains(t, tried, "uma notificação não chegaria")
-	require.Contains(t, tried, "the certificate ended")
+	for _, says := range []string{"NÃO está pronto (certificado do receptor)", `<th scope="row">endereço</th>`, "host beta.example, porta 443", "após 3 ms<p>o certificado venceu</p>", "<strong>O que fazer:</strong> renove o certificado", `Texto técnico: <span lang="en">x509: it ended</span>`} {
+		require.Contains(t, tried, says)
+	}
+	for _, english := range []string{"port 443", "after 3 ms", ">address<"} {
+		require.NotContains(t, tried, english)
+	}
 	list := both(t, answers{"GET /internal/v1/initiators": `{"initiators":[{"clientId":"beta","name":"Beta","push":true,"updatedAt":"2026-09-03T10:00:00Z","health":{"notifications":5,"exhausted":2,"onTimeShare":0.8,"down":true,"failures":6,"since":"2026-11-28T13:58:00Z"}}],"nextCursor":"YmV0YQ","down":1,"unknownChanges":3}`}, "/initiators", "/initiators", nil)
 	for _, says := range []string{"1 não responde agora", "unknown-client", "80 %", "6 falhas seguidas", "Próximas"} {
 		require.Contains(t, list, says)

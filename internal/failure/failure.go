@@ -44,8 +44,8 @@ func Conflict(err error) (text string, is bool) {
 	return "", false
 }
 
-// Portuguese is the text of a Conflict in Portuguese; "" where the error has none. The internal listener answers with it to
-// callers who prefer that language.
+// Portuguese is the text of an error in Portuguese; "" where the error has none. The internal listener answers a Conflict with it
+// to callers who prefer that language, and the command line says with it why an address may not be dialled.
 func Portuguese(err error) string {
 	var e interface{ Portuguese() string }
 	if errors.As(err, &e) {

@@ -32,17 +32,17 @@ func (g *Gateway) extension() *status.Extension {
 type preflights struct{ *Gateway }
 
 // Preflight implements status.Preflights.
-func (p preflights) Preflight(ctx context.Context, client notice.ClientID) (address string, steps []status.ReachStep, err error) {
+func (p preflights) Preflight(ctx context.Context, client notice.ClientID, portuguese bool) (address string, steps []status.ReachStep, err error) {
 	found, err := p.registry.Get(ctx, client)
 	if err != nil || len(found.WebhookURIs) == 0 {
 		return "", nil, err
 	}
 	address = found.WebhookURIs[0]
 	for _, s := range p.sender.ProbeAs(ctx, brand.Of(client), address) {
-		detail, problem := s.Public()
-		step := status.ReachStep{Step: string(s.Name), OK: s.Err == nil, Detail: detail}
+		words := s.Public(portuguese)
+		step := status.ReachStep{Step: string(s.Name), OK: s.Err == nil, Detail: words.Seen}
 		if s.Err != nil {
-			step.Problem = &problem
+			step.Problem, step.Advice = &words.Problem, &words.Advice
 		}
 		steps = append(steps, step)
 	}

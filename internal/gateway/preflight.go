@@ -54,15 +54,17 @@ func Preflight(ctx context.Context, cfg *config.Config, base string, anonymous b
 type prober struct{ sender *webhook.Sender }
 
 // Probe implements bank.Prober.
-func (p prober) Probe(ctx context.Context, client notice.ClientID, address string) []bank.PreflightStep {
-	var out []bank.PreflightStep
-	for _, s := range p.sender.ProbeAs(ctx, brand.Of(client), address) {
-		step := bank.PreflightStep{Step: string(s.Name), OK: s.Err == nil, Detail: s.Detail}
+func (p prober) Probe(ctx context.Context, client notice.ClientID, address string, portuguese bool) (steps []bank.PreflightStep, verdict string) {
+	found := p.sender.ProbeAs(ctx, brand.Of(client), address)
+	for i := range found {
+		s := &found[i]
+		words := s.Words(portuguese)
+		step := bank.PreflightStep{Step: string(s.Name), OK: s.Err == nil, Detail: s.Detail, Title: words.Title, Seen: words.Seen}
 		if s.Err != nil {
 			text := s.Err.Error()
-			step.Problem = &text
+			step.Problem, step.Meaning, step.Advice = &text, &words.Problem, &words.Advice
 		}
-		out = append(out, step)
+		steps = append(steps, step)
 	}
-	return out
+	return steps, webhook.Verdict(found, portuguese)
 }

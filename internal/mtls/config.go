@@ -18,6 +18,16 @@ type Check func(tls.ConnectionState) error
 // ErrPeer means that a peer's certificate verifies and is refused for another reason; it is wrapped with the reason.
 var ErrPeer = errors.New("certificate refused")
 
+// What a certificate that verifies may lack; each is an ErrPeer.
+var (
+	// ErrPurpose says that it is not for what it is shown for.
+	ErrPurpose = fmt.Errorf("not for this purpose (extended key usage): %w", ErrPeer)
+	// ErrKey says that a key of its chain is not RSA, or too short.
+	ErrKey = fmt.Errorf("key not allowed: %w", ErrPeer)
+	// ErrAuthority says that its authority is no longer one of ours.
+	ErrAuthority = fmt.Errorf("its authority is no longer trusted: %w", ErrPeer)
+)
+
 // suites are the two of FAPI-BR §6.4. The DHE pair that the profile also names is discouraged by BCP 195, and Go has
 // none. TLS 1.3 fixes its own.
 var suites = []uint16{
@@ -190,7 +200,7 @@ func judgePeer(cs tls.ConnectionState, usage x509.ExtKeyUsage, judgeChain func([
 		return fmt.Errorf("no verified chain: %w", ErrPeer)
 	}
 	if !serves(cs.PeerCertificates[0], usage) {
-		return fmt.Errorf("not for this purpose (extended key usage): %w", ErrPeer)
+		return ErrPurpose
 	}
 	var reason error
 	for _, chain := range cs.VerifiedChains {
@@ -210,10 +220,10 @@ func strongKeys(chain []*x509.Certificate) error {
 	for i, c := range chain {
 		key, ok := c.PublicKey.(*rsa.PublicKey)
 		if !ok {
-			return fmt.Errorf("certificate %d of the chain is not RSA (FAPI-BR §6): %w", i+1, ErrPeer)
+			return fmt.Errorf("certificate %d of the chain is not RSA (FAPI-BR §6): %w", i+1, ErrKey)
 		}
 		if key.N.BitLen() < minKeyBits {
-			return fmt.Errorf("certificate %d of the chain has a key of %d bits, fewer than 2048: %w", i+1, key.N.BitLen(), ErrPeer)
+			return fmt.Errorf("certificate %d of the chain has a key of %d bits, fewer than 2048: %w", i+1, key.N.BitLen(), ErrKey)
 		}
 	}
 	return nil
@@ -230,7 +240,7 @@ func issuedDirectly(chain []*x509.Certificate) error {
 // anchored holds when a chain ends at an anchor that is still in force.
 func (a *Anchors) anchored(chain []*x509.Certificate) error {
 	if !a.includes(chain[len(chain)-1]) {
-		return fmt.Errorf("its authority is no longer trusted: %w", ErrPeer)
+		return ErrAuthority
 	}
 	return nil
 }

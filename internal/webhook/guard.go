@@ -12,14 +12,26 @@ import (
 )
 
 // AddressRefusal is the error for an address that must not be dialled or registered. Code is "host" or "port", the words the
-// outside contract uses for malformed addresses; Reason is one line for people.
+// outside contract uses for malformed addresses; Reason is one line for people, ReasonPT the same in Portuguese.
 type AddressRefusal struct {
-	Code   string
-	Reason string
+	Code     string
+	Reason   string
+	ReasonPT string
 }
 
 // Error is the reason alone: the caller that shows it knows the context.
 func (r *AddressRefusal) Error() string { return r.Reason }
+
+// Portuguese is the reason for people who read Portuguese.
+func (r *AddressRefusal) Portuguese() string { return r.ReasonPT }
+
+func (r *AddressRefusal) sentence() sentence { return sentence{r.Reason, r.ReasonPT} }
+
+// refuseAddress makes an AddressRefusal. args are put into both texts.
+func refuseAddress(code string, reason sentence, args ...any) *AddressRefusal {
+	reason = reason.with(args...)
+	return &AddressRefusal{Code: code, Reason: reason.en, ReasonPT: reason.pt}
+}
 
 // Guard decides which addresses may be dialled. Receivers' addresses come from outside: without a Guard an initiator could
 // make the gateway call the bank's own machines. It judges the address that is dialled, after resolution, so a name that
@@ -58,12 +70,12 @@ func (g *Guard) Check(at netip.AddrPort) error {
 	addr := at.Addr().Unmap() // ::ffff:10.0.0.1 is 10.0.0.1 on the wire
 	switch {
 	case !addr.IsValid():
-		return &AddressRefusal{Code: "host", Reason: "no address"}
+		return refuseAddress("host", sentence{"no address", "não há endereço"})
 	case addr.Zone() != "":
-		return &AddressRefusal{Code: "host", Reason: fmt.Sprintf("%s has a zone and so is not a public address", addr)}
+		return refuseAddress("host", sentence{"%s has a zone and so is not a public address", "%s tem uma zona e por isso não é um endereço público"}, addr)
 	case g.allowed(addr):
 		if at.Port() == 0 {
-			return &AddressRefusal{Code: "port", Reason: "port 0 cannot be dialled"}
+			return refuseAddress("port", sentence{"port 0 cannot be dialled", "a porta 0 não pode ser chamada"})
 		}
 		return nil
 	}
@@ -74,7 +86,7 @@ func (g *Guard) Check(at netip.AddrPort) error {
 	case errors.Is(err, ssrf.ErrProhibitedPort):
 		return g.portRefusal(at.Port())
 	default:
-		return &AddressRefusal{Code: "host", Reason: fmt.Sprintf("%s is not a public address", addr)}
+		return refuseAddress("host", sentence{"%s is not a public address", "%s não é um endereço público"}, addr)
 	}
 }
 
@@ -82,11 +94,11 @@ func (g *Guard) Check(at netip.AddrPort) error {
 // *AddressRefusal.
 func (g *Guard) Control(network, address string, _ syscall.RawConn) error {
 	if network != "tcp4" && network != "tcp6" {
-		return &AddressRefusal{Code: "host", Reason: fmt.Sprintf("network %q is not TCP", network)}
+		return refuseAddress("host", sentence{"network %q is not TCP", "a rede %q não é TCP"}, network)
 	}
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return &AddressRefusal{Code: "host", Reason: fmt.Sprintf("%q is not an address", address)}
+		return refuseAddress("host", sentence{"%q is not an address", "%q não é um endereço"}, address)
 	}
 	return g.Check(at)
 }
@@ -98,15 +110,15 @@ func (g *Guard) CheckHost(host string, port uint16) error {
 	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	if addr, err := netip.ParseAddr(bare); err == nil {
 		if !g.allowed(addr.Unmap()) {
-			return &AddressRefusal{Code: "host", Reason: "the host must be a DNS name, not an address"}
+			return refuseAddress("host", sentence{"the host must be a DNS name, not an address", "o host deve ser um nome DNS, não um endereço"})
 		}
 		return g.Check(netip.AddrPortFrom(addr, port))
 	}
-	if reason := notDNSName(host); reason != "" {
-		return &AddressRefusal{Code: "host", Reason: reason}
+	if reason := notDNSName(host); reason != nil {
+		return refuseAddress("host", *reason)
 	}
 	if local(host) && !g.allowsLoopback() {
-		return &AddressRefusal{Code: "host", Reason: "the host must be a fully qualified DNS name of the public internet"}
+		return refuseAddress("host", sentence{"the host must be a fully qualified DNS name of the public internet", "o host deve ser um nome DNS completo da internet pública"})
 	}
 	if port == 0 || len(g.allow) == 0 && !slices.Contains(g.ports, port) {
 		return g.portRefusal(port)
@@ -119,7 +131,7 @@ func (g *Guard) portRefusal(port uint16) error {
 	for i, p := range g.ports {
 		open[i] = fmt.Sprint(p)
 	}
-	return &AddressRefusal{Code: "port", Reason: fmt.Sprintf("port %d is not open; open is %s", port, strings.Join(open, ", "))}
+	return refuseAddress("port", sentence{"port %d is not open; open is %s", "a porta %d não está liberada; liberada: %s"}, port, strings.Join(open, ", "))
 }
 
 func (g *Guard) allowed(addr netip.Addr) bool {
@@ -137,43 +149,43 @@ func local(host string) bool {
 	return len(labels) == 1 || labels[len(labels)-1] == "localhost"
 }
 
-// notDNSName says why host is not a DNS name of letters, digits, hyphens and dots, or "". A last label that begins
+// notDNSName says why host is not a DNS name of letters, digits, hyphens and dots, or nil. A last label that begins
 // with a digit is refused: resolvers and URL parsers read 127.1, 0x7f.1 or 2130706433 as addresses, and no top-level
 // domain begins with one. The length rules are those of RFC 1035 §2.3.4.
-func notDNSName(host string) string {
+func notDNSName(host string) *sentence {
 	switch {
 	case host == "":
-		return "the host is empty"
+		return &sentence{"the host is empty", "o host está vazio"}
 	case len(host) > 253:
-		return "the host is longer than 253 characters"
+		return &sentence{"the host is longer than 253 characters", "o host tem mais de 253 caracteres"}
 	}
 	labels := strings.Split(host, ".")
 	for _, label := range labels {
-		if reason := notLabel(label); reason != "" {
+		if reason := notLabel(label); reason != nil {
 			return reason
 		}
 	}
 	if last := labels[len(labels)-1]; last[0] >= '0' && last[0] <= '9' {
-		return "the host must be a DNS name, not an address in another notation"
+		return &sentence{"the host must be a DNS name, not an address in another notation", "o host deve ser um nome DNS, não um endereço em outra notação"}
 	}
-	return ""
+	return nil
 }
 
-func notLabel(label string) string {
+func notLabel(label string) *sentence {
 	switch {
 	case label == "":
-		return "the host has an empty label (two dots, or one at the beginning or end)"
+		return &sentence{"the host has an empty label (two dots, or one at the beginning or end)", "o host tem um rótulo vazio (dois pontos seguidos, ou um no começo ou no fim)"}
 	case len(label) > 63:
-		return "the host has a label of more than 63 characters"
+		return &sentence{"the host has a label of more than 63 characters", "o host tem um rótulo de mais de 63 caracteres"}
 	case label[0] == '-' || label[len(label)-1] == '-':
-		return "the host has a label that begins or ends with a hyphen"
+		return &sentence{"the host has a label that begins or ends with a hyphen", "o host tem um rótulo que começa ou termina com hífen"}
 	}
 	for i := 0; i < len(label); i++ {
 		if !isLetter(label[i]) && !isDigit(label[i]) && label[i] != '-' {
-			return "the host may contain ASCII letters, digits, hyphens and dots only"
+			return &sentence{"the host may contain ASCII letters, digits, hyphens and dots only", "o host só pode ter letras ASCII, dígitos, hifens e pontos"}
 		}
 	}
-	return ""
+	return nil
 }
 
 func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }

@@ -30,7 +30,7 @@ func handshakeFailure(err error) string {
 	case errors.Is(err, io.EOF):
 		return "the receiver closed the connection during the handshake"
 	case certificates && isUnknownAuthority(unverified):
-		return unknownAuthority(unverified.UnverifiedCertificates)
+		return strings.TrimPrefix(unknownAuthority(unverified.UnverifiedCertificates).Error(), notAccepted)
 	}
 	return text
 }
@@ -42,8 +42,7 @@ func isUnknownAuthority(e *tls.CertificateVerificationError) bool {
 
 // unknownAuthority tells apart why certificates lead to none of our authorities: the receiver's own is self-signed, it came without the
 // certificate of its issuer, the chain has a gap, or it ends at an authority that is not ours.
-func unknownAuthority(shown []*x509.Certificate) string {
-	const wrong = "certificate signed by unknown authority: "
+func unknownAuthority(shown []*x509.Certificate) *stepTrouble {
 	leaf, others := shown[0], shown[1:]
 	top := leaf
 	for range others {
@@ -55,15 +54,15 @@ func unknownAuthority(shown []*x509.Certificate) string {
 	}
 	switch {
 	case selfIssued(leaf):
-		return wrong + "it is self-signed; an authority of webhook.root_ca must have issued it"
+		return troubleSelfSigned.of()
 	case selfIssued(top):
-		return wrong + "the chain ends at " + mtls.Subject(top) + ", which is not in webhook.root_ca"
+		return troubleForeignRoot.of(mtls.Subject(top))
 	case len(others) == 0:
-		return wrong + "the receiver sent its own certificate alone; it must send its intermediate too, or the issuer is none of ours: " + mtls.Issuer(leaf)
+		return troubleAlone.of(mtls.Issuer(leaf))
 	case top == leaf:
-		return wrong + "none of the certificates that the receiver sent with its own is its issuer's: " + mtls.Issuer(leaf)
+		return troubleOtherIssuers.of(mtls.Issuer(leaf))
 	}
-	return wrong + "the receiver did not send the certificate of the next issuer, or it is none of ours: " + mtls.Issuer(top)
+	return troubleGap.of(mtls.Issuer(top))
 }
 
 func selfIssued(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, c.RawIssuer) }
@@ -79,17 +78,16 @@ const inTheHandshake = "it must demand our certificate in the handshake (Apache:
 
 // offered compares the authorities of client certificates that a receiver named in the handshake with the issuers of ours, and returns
 // what could be seen. The error means that ours was issued by none of them, so that the receiver will hardly accept it.
-func offered(authorities [][]byte, ours []*x509.Certificate) (seen string, err error) {
+func offered(authorities [][]byte, ours []*x509.Certificate) (seen sentence, err error) {
 	if len(authorities) == 0 {
-		return "the receiver names no authorities, so whether it accepts ours shows only with a request", nil
+		return seenNoAuthorities, nil
 	}
 	for _, c := range ours {
 		if slices.ContainsFunc(authorities, func(name []byte) bool { return bytes.Equal(name, c.RawIssuer) }) {
-			return fmt.Sprintf("%s is among the %d authorities that the receiver names", mtls.Issuer(c), len(authorities)), nil
+			return seenAmong.with(mtls.Issuer(c), len(authorities)), nil
 		}
 	}
-	return "", fmt.Errorf("the receiver names %d authorities of client certificates, the first is %s; the issuer of ours is not among them: %s",
-		len(authorities), escape(nameOf(authorities[0])), mtls.Issuer(ours[0]))
+	return seenOthers, troubleNotAmong.of(len(authorities), escape(nameOf(authorities[0])), mtls.Issuer(ours[0]))
 }
 
 // nameOf prints a distinguished name.

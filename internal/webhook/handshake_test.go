@@ -86,10 +86,10 @@ func TestTheAuthoritiesThatAReceiverNamesAreCompared(t *testing.T) {
 	chain := mtlstest.Leaf(t, pki.HolderBRCAC()).Chain()
 	seen, err := offered(nil, chain)
 	require.NoError(t, err)
-	require.Contains(t, seen, "names no authorities")
+	require.Contains(t, seen.en, "names no authorities")
 	seen, err = offered([][]byte{pki.SealCA.Certificate.RawSubject, chain[0].RawIssuer}, chain)
 	require.NoError(t, err)
-	require.Contains(t, seen, mtls.Issuer(chain[0])+" is among the 2 authorities")
+	require.Contains(t, seen.en, mtls.Issuer(chain[0])+" is among the 2 authorities")
 	_, err = offered([][]byte{{0x30, 0x05}}, chain)
 	require.ErrorContains(t, err, "no name that can be read")
 }

@@ -21,7 +21,8 @@ import (
 type ProbeStep struct {
 	Name   StepName
 	Err    error        // nil: it holds, or is not tested
-	Detail string       // what was seen
+	Detail string       // what was seen, in English
+	seen   sentence     // the same in both languages
 	addrs  []netip.Addr // that the name resolved to, or that was connected to
 
 	Untested bool // whether it holds is not known
@@ -39,12 +40,6 @@ const (
 	StepOurs        StepName = "client certificate" // ours was asked for, and not refused
 )
 
-// What a webhook endpoint does wrong that does not demand a certificate.
-var (
-	errNotAsked    = errors.New("the receiver did not ask for it; a webhook endpoint must demand mutual TLS (security §3)")
-	errNotDemanded = errors.New("the receiver asked for a certificate and went on without one; a webhook endpoint must demand mutual TLS (security §3)")
-)
-
 // alertWithin is how long a receiver may take to refuse our certificate after the handshake: in TLS 1.3 its verdict
 // comes only then.
 const alertWithin = time.Second
@@ -58,8 +53,8 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	var steps []ProbeStep
-	step := func(name StepName, err error, format string, args ...any) bool {
-		steps = append(steps, ProbeStep{Name: name, Err: err, Detail: fmt.Sprintf(format, args...)})
+	step := func(name StepName, err error, seen sentence, args ...any) bool {
+		steps = append(steps, newStep(name, err, seen.with(args...)))
 		return err == nil
 	}
 	t, err := parseBase(base)
@@ -70,7 +65,7 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 	if err == nil {
 		err = s.guard.CheckHost(t.host, t.port)
 	}
-	if !step(StepAddress, err, "host %s, port %d, path %q", t.host, t.port, t.path) {
+	if !step(StepAddress, err, seenAddress, t.host, t.port, t.path) {
 		return steps
 	}
 	addrs, err := lookup(ctx, s.resolver, t.host)
@@ -78,7 +73,7 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 	for i, a := range addrs {
 		list[i] = a.Unmap().String()
 	}
-	resolved := step(StepResolution, err, "%s", strings.Join(list, ", "))
+	resolved := step(StepResolution, err, seenAsIs, strings.Join(list, ", "))
 	steps[len(steps)-1].addrs = addrs
 	if !resolved {
 		return steps
@@ -86,11 +81,11 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 	began := time.Now()
 	raw, err := s.reach(ctx, addrs, t.port, new(peerHabits))
 	if err != nil {
-		step(StepConnection, err, "after %s", since(began))
+		step(StepConnection, err, seenAfter, since(began))
 		return steps
 	}
 	defer raw.Close()
-	step(StepConnection, nil, "%s in %s", raw.RemoteAddr(), since(began))
+	step(StepConnection, nil, seenConnection, raw.RemoteAddr(), since(began))
 	if at, err := netip.ParseAddrPort(raw.RemoteAddr().String()); err == nil {
 		steps[len(steps)-1].addrs = []netip.Addr{at.Addr()}
 	}
@@ -101,20 +96,20 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 	c := &conn{}
 	err = s.newEndpoint(h, "", t, s.generation(h)).handshake(ctx, c, raw, func() bool { return false })
 	if err != nil {
-		step(StepCertificate, err, "after %s", since(began))
+		step(StepCertificate, err, seenAfter, since(began))
 		return steps
 	}
 	f := c.facts
-	step(StepCertificate, nil, "%s, %s in %s; %s, until %s", f.Version, f.Cipher, since(began), f.PeerSubject, f.PeerNotAfter.Format(time.DateOnly))
+	step(StepCertificate, nil, seenHandshake, f.Version+", "+f.Cipher, since(began), f.PeerSubject, f.PeerNotAfter.Format(time.DateOnly))
 	if f.OwnSerial == "" {
-		step(StepOurs, errNotAsked, "")
+		step(StepOurs, troubleNotAsked.of(), sentence{})
 		return steps
 	}
-	seen := "the receiver refused it"
+	seen := seenOursRefused
 	if err = refusedAfter(ctx, c.Conn); err == nil {
 		seen, err = offered(c.authorities, h.chain())
 	}
-	step(StepOurs, err, "serial %s was asked for; %s", f.OwnSerial, seen)
+	step(StepOurs, err, seenOurs, f.OwnSerial, seen)
 	return steps
 }
 
@@ -140,18 +135,19 @@ func (s *Sender) probeAnonymously(ctx context.Context, t target, raw net.Conn) [
 	c := tls.Client(raw, config)
 	err := c.HandshakeContext(ctx)
 	if err != nil && (believed == nil || !asked) {
-		return []ProbeStep{{Name: StepCertificate, Err: err, Detail: "after " + since(began).String()}}
+		return []ProbeStep{newStep(StepCertificate, err, seenAfter.with(since(began)))}
 	}
 	leaf := believed.PeerCertificates[0]
-	seen := ProbeStep{Name: StepCertificate, Detail: fmt.Sprintf("%s in %s; %s, until %s", tls.VersionName(believed.Version), since(began), escape(mtls.Subject(leaf)), leaf.NotAfter.UTC().Format(time.DateOnly))}
-	ours := ProbeStep{Name: StepOurs}
+	seen := newStep(StepCertificate, nil, seenHandshake.with(tls.VersionName(believed.Version), since(began), escape(mtls.Subject(leaf)), leaf.NotAfter.UTC().Format(time.DateOnly)))
+	ours := newStep(StepOurs, nil, sentence{})
 	switch {
 	case !asked:
-		ours.Err = errNotAsked
+		ours.Err = troubleNotAsked.of()
 	case err == nil && refusedAfter(ctx, c) == nil:
-		ours.Err = errNotDemanded
+		ours.Err = troubleNotDemanded.of()
 	default:
-		ours.Untested, ours.Detail = true, "the receiver demands one, and none was shown; whether it accepts a holder's is not tested"
+		ours = newStep(StepOurs, nil, seenUntested)
+		ours.Untested = true
 	}
 	return []ProbeStep{seen, ours}
 }
@@ -175,18 +171,22 @@ func refusedAfter(ctx context.Context, c net.Conn) error {
 	}
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	_, err := c.Read(make([]byte, 1))
-	var alert tls.AlertError
+	_, alert, sent := alertOf(err)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil
-	case errors.As(err, &alert):
-		return fmt.Errorf("it was refused: %w", err)
+	case sent:
+		return troubleRefusedAfter.of(alert)
 	case errors.Is(err, io.EOF):
-		return errors.New("the receiver closed the connection after the handshake; it may refuse our certificate")
+		return troubleClosedAfter.of()
 	case err != nil:
 		return fmt.Errorf("the connection broke after the handshake: %w", err)
 	}
-	return errors.New("the receiver sent data before the request; it does not speak HTTP")
+	return troubleDataBefore.of()
+}
+
+func newStep(name StepName, err error, seen sentence) ProbeStep {
+	return ProbeStep{Name: name, Err: err, Detail: seen.en, seen: seen}
 }
 
 func since(t time.Time) time.Duration { return time.Since(t).Round(100 * time.Microsecond) }

@@ -3,64 +3,159 @@ package webhook
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/arauto/arauto/certs"
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/standin"
 	"github.com/arauto/arauto/internal/mtls"
 )
 
+func socketError(err error) error {
+	return &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 9, 8, 7), Port: 4711}, Addr: &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 443}, Err: err}
+}
+
+func unverified(err error, shown ...*x509.Certificate) error {
+	return &tls.CertificateVerificationError{UnverifiedCertificates: shown, Err: err}
+}
+
+func alertError(code tls.AlertError) error { return &net.OpError{Op: "remote error", Err: code} }
+
+// brokenSteps has a step of each kind of trouble, with an error as the network or the handshake gives it.
+func brokenSteps(t *testing.T) map[troubleKind]ProbeStep {
+	t.Helper()
+	cert := func(subject, issuer string) *x509.Certificate {
+		return &x509.Certificate{RawSubject: []byte(subject), RawIssuer: []byte(issuer), Subject: pkix.Name{CommonName: subject}, Issuer: pkix.Name{CommonName: issuer}, DNSNames: []string{"a.example"}}
+	}
+	unknown := x509.UnknownAuthorityError{}
+	past := &x509.Certificate{Subject: pkix.Name{CommonName: "leaf"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(-time.Minute)}
+	next := &x509.Certificate{Subject: pkix.Name{CommonName: "leaf"}, NotBefore: time.Now().Add(time.Hour), NotAfter: time.Now().Add(2 * time.Hour)}
+	guard := NewGuard(nil, nil)
+	_, malformed := parseBase("http://a.example")
+	_, notAmong := offered([][]byte{{0x30, 0x05}}, []*x509.Certificate{cert("ours", "issuer")})
+	broken := map[StepName]map[troubleKind]error{
+		StepAddress: {troubleBrand: ErrBrand, troubleAddress: malformed, troublePort: guard.CheckHost("a.example", 8443)},
+		StepResolution: {
+			troubleNoName:     &net.DNSError{Err: "no such host", Name: "a.example", Server: "10.0.0.53:53", IsNotFound: true},
+			troubleLateName:   &net.DNSError{Err: "i/o timeout", Name: "a.example", Server: "10.0.0.53:53", IsTimeout: true},
+			troubleNameserver: &net.DNSError{Err: "server misbehaving", Server: "10.0.0.53:53"},
+		},
+		StepConnection: {
+			troubleNotPublic: guard.Check(netip.MustParseAddrPort("10.1.2.3:443")), troubleRefused: socketError(os.NewSyscallError("connect", syscall.ECONNREFUSED)),
+			troubleUnreachable: socketError(syscall.EHOSTUNREACH), troubleLate: socketError(os.ErrDeadlineExceeded), troubleConnection: socketError(syscall.EADDRNOTAVAIL),
+		},
+		StepCertificate: {
+			troubleOwnExpired: fmt.Errorf("brcac.pem: %w", mtls.ErrOwnExpired), troubleLateHandshake: socketError(os.ErrDeadlineExceeded), troubleReset: socketError(syscall.ECONNRESET),
+			troubleClosed: io.EOF, troubleNoTLS: tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, troubleBroke: socketError(syscall.ENOBUFS),
+			troubleFit:        errors.New("tls: server selected unsupported protocol version 302"),
+			troubleSelfSigned: unverified(unknown, cert("leaf", "leaf")), troubleForeignRoot: unverified(unknown, cert("leaf", "root"), cert("root", "root")),
+			troubleAlone: unverified(unknown, cert("leaf", "issuer")), troubleOtherIssuers: unverified(unknown, cert("leaf", "issuer"), cert("other", "root")),
+			troubleGap:     unverified(unknown, cert("leaf", "issuer"), cert("issuer", "root")),
+			troubleExpired: unverified(x509.CertificateInvalidError{Cert: past, Reason: x509.Expired}), troubleNotYet: unverified(x509.CertificateInvalidError{Cert: next, Reason: x509.Expired}),
+			troubleWrongName: unverified(x509.HostnameError{Certificate: cert("leaf", "issuer"), Host: "b.example"}), troublePurpose: unverified(x509.CertificateInvalidError{Reason: x509.IncompatibleUsage}),
+			troubleVerification: unverified(x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign}),
+			troubleKey:          fmt.Errorf("certificate 1: %w", mtls.ErrKey), troubleAuthority: mtls.ErrAuthority, troubleRevoked: fmt.Errorf("serial 1: %w: %w", mtls.ErrRevoked, mtls.ErrPeer),
+			troubleNoEvidence: fmt.Errorf("list at http://10.0.0.80/crl: %w: %w", mtls.ErrNoEvidence, mtls.ErrPeer), troubleProfile: fmt.Errorf("list at http://10.0.0.80/crl: %w", mtls.ErrPeer),
+			troubleAlertOurs: alertError(48), troubleAlertVersion: alertError(70), troubleAlertName: alertError(112), troubleAlert: alertError(47),
+		},
+		StepOurs: {
+			troubleNotAsked: troubleNotAsked.of(), troubleNotDemanded: troubleNotDemanded.of(), troubleNotAmong: notAmong, troubleRefusedAfter: troubleRefusedAfter.of(sentence{"bad certificate", "certificado ruim"}),
+			troubleClosedAfter: troubleClosedAfter.of(), troubleDataBefore: troubleDataBefore.of(),
+			troubleBrokeAfter: fmt.Errorf("the connection broke after the handshake: %w", socketError(syscall.ETIMEDOUT)),
+		},
+	}
+	all := map[troubleKind]ProbeStep{}
+	for name, kinds := range broken {
+		for kind, err := range kinds {
+			require.Error(t, err, kind)
+			all[kind] = newStep(name, err, seenAfter.with("1ms"))
+		}
+	}
+	require.ElementsMatch(t, slices.Collect(maps.Keys(troubles)), slices.Collect(maps.Keys(all)), "each kind is tried")
+	return all
+}
+
+// TestEachKindOfTroubleHasASentenceAndAnAdviceInBothLanguages: a person who reads one of them must not meet the other, nor a text without a cure.
+func TestEachKindOfTroubleHasASentenceAndAnAdviceInBothLanguages(t *testing.T) {
+	for kind, s := range brokenSteps(t) {
+		require.Equal(t, kind, s.trouble().kind, "%v", s.Err)
+		en, pt := s.Words(false), s.Words(true)
+		for _, w := range []StepWords{en, pt} {
+			for _, text := range []string{w.Title, w.Seen, w.Problem, w.Advice} {
+				require.NotEmpty(t, text, kind)
+				require.NotContains(t, text, "%", kind)
+			}
+		}
+		require.NotEqual(t, en.Title, pt.Title, kind)
+		require.NotEqual(t, en.Seen, pt.Seen, kind)
+		require.NotEqual(t, en.Problem, pt.Problem, kind)
+		require.NotEqual(t, en.Advice, pt.Advice, kind)
+		require.Contains(t, Verdict([]ProbeStep{s}, true), "NÃO está pronto ("+pt.Title+")")
+	}
+	held := newStep(StepConnection, nil, seenConnected)
+	require.Equal(t, StepWords{Title: "conexão", Seen: "conectado"}, held.Words(true), "a step that holds needs no advice")
+	untested := newStep(StepOurs, nil, seenUntested)
+	untested.Untested = true
+	require.Equal(t, []string{"pronto até onde foi testado", "ready: a notification would reach this address"}, []string{Verdict([]ProbeStep{held, untested}, true), Verdict([]ProbeStep{held}, false)})
+}
+
+func TestAnAddressThatMustNotBeDialledIsToldInPortugueseToo(t *testing.T) {
+	open := NewGuard([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, nil)
+	guard := NewGuard(nil, nil)
+	var all []error
+	for _, base := range []string{"http://a.example", "https://a.example/a b", "https://a.example//", "https://a.example:x", "https://a@b.example"} {
+		_, err := parseBase(base)
+		all = append(all, err)
+	}
+	for _, host := range []string{"", strings.Repeat("a.", 130) + "b", "a..b", strings.Repeat("a", 64) + ".b", "-a.b", "a_.b", "127.1", "localhost", "8.8.8.8"} {
+		all = append(all, guard.CheckHost(host, DefaultPort))
+	}
+	for _, at := range []string{"10.0.0.1:443", "[fe80::1%eth0]:443", "8.8.8.8:80"} {
+		all = append(all, guard.Check(netip.MustParseAddrPort(at)))
+	}
+	all = append(all, open.Check(netip.MustParseAddrPort("127.0.0.1:0")), guard.Check(netip.AddrPort{}), guard.Control("udp4", "8.8.8.8:443", nil), guard.Control("tcp4", "?", nil))
+	for _, err := range all {
+		require.Error(t, err)
+		require.NotEmpty(t, failure.Portuguese(err), err)
+		require.NotEqual(t, err.Error(), failure.Portuguese(err))
+		require.NotContains(t, err.Error()+failure.Portuguese(err), "%!")
+	}
+}
+
 // TestTheOwnerOfAnEndpointSeesNoAddressOfOurs: each error carries what the bank's own preflight shows, and the owner must not see.
 func TestTheOwnerOfAnEndpointSeesNoAddressOfOurs(t *testing.T) {
-	socket := func(err error) error {
-		return &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 9, 8, 7), Port: 4711}, Addr: &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 443}, Err: err}
-	}
 	addrs := []netip.Addr{netip.MustParseAddr("8.8.8.8"), netip.MustParseAddr("10.1.2.3"), netip.MustParseAddr("::ffff:192.168.0.1")}
-	for want, s := range map[string]ProbeStep{
-		"the name has no address":          {Name: StepResolution, Err: &net.DNSError{Err: "no such host", Name: "a.example", Server: "10.0.0.53:53", IsNotFound: true}},
-		"the name did not resolve in time": {Name: StepResolution, Err: &net.DNSError{Err: "i/o timeout", Name: "a.example", Server: "10.0.0.53:53", IsTimeout: true}},
-		"the name does not resolve; its name servers answer with an error, or not at all": {Name: StepResolution, Err: &net.DNSError{Err: "server misbehaving", Server: "10.0.0.53:53"}},
-		"the name leads to no address of the public internet":                             {Name: StepConnection, Err: NewGuard(nil, nil).Check(netip.MustParseAddrPort("10.1.2.3:443"))},
-		"the address refuses connections at this port":                                    {Name: StepConnection, Err: socket(os.NewSyscallError("connect", syscall.ECONNREFUSED))},
-		"no connection in time; a firewall may drop what comes from us":                   {Name: StepConnection, Err: socket(os.ErrDeadlineExceeded)},
-		"the address cannot be reached":                                                   {Name: StepConnection, Err: socket(syscall.EHOSTUNREACH)},
-		"the connection was not made":                                                     {Name: StepConnection, Err: socket(syscall.EADDRNOTAVAIL)},
-		"the handshake did not end in time":                                               {Name: StepCertificate, Err: socket(os.ErrDeadlineExceeded)},
-		"the receiver reset the connection during the handshake":                          {Name: StepCertificate, Err: socket(syscall.ECONNRESET)},
-		"the receiver closed the connection during the handshake":                         {Name: StepCertificate, Err: io.EOF},
-		"the connection broke during the handshake":                                       {Name: StepCertificate, Err: socket(syscall.ENOBUFS)},
-		"the certificate does not pass the checks of profile and revocation": {
-			Name: StepCertificate, Err: fmt.Errorf("list at http://10.0.0.80/crl: %w", mtls.ErrPeer),
-		},
-		"the certificate is not accepted: failed to verify certificate: x509: certificate is not authorized to sign other certificates": {
-			Name: StepCertificate, Err: &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign}},
-		},
-		"the receiver ended the handshake: bad certificate": {Name: StepCertificate, Err: &net.OpError{Op: "remote error", Err: tls.AlertError(42)}},
-		"the connection broke after the handshake":          {Name: StepOurs, Err: fmt.Errorf("the connection broke after the handshake: %w", socket(syscall.ETIMEDOUT))},
-	} {
-		s.addrs, s.Detail = addrs, "after 1ms"
+	for kind, s := range brokenSteps(t) {
+		s.addrs = addrs
 		if s.Name == StepResolution {
-			s.Detail = "8.8.8.8, 10.1.2.3, 192.168.0.1"
+			s = newStep(s.Name, s.Err, seenAsIs.with("8.8.8.8, 10.1.2.3, 192.168.0.1"))
+			s.addrs = addrs
 		}
-		detail, problem := s.Public()
-		require.Equal(t, want, problem, "%s: %s", s.Name, s.Err)
-		for _, ours := range []string{"10.", "192.168", "4711"} {
-			require.NotContains(t, detail+problem, ours, "%s: %s", s.Name, s.Err)
+		for _, portuguese := range []bool{false, true} {
+			w := s.Public(portuguese)
+			for _, ours := range []string{"10.", "192.168", "4711"} {
+				require.NotContains(t, w.Seen+w.Problem+w.Advice, ours, "%s: %s", kind, s.Err)
+			}
 		}
 	}
-	held := ProbeStep{Name: StepResolution, Detail: "8.8.8.8, 10.1.2.3", addrs: addrs[:2]}
-	detail, problem := held.Public()
-	require.Equal(t, []string{"8.8.8.8", ""}, []string{detail, problem})
+	held := newStep(StepResolution, nil, seenAsIs.with("8.8.8.8, 10.1.2.3"))
+	held.addrs = addrs[:2]
+	require.Equal(t, StepWords{Title: "nome (DNS)", Seen: "8.8.8.8"}, held.Public(true))
 }
 
 // TestAProbeTellsItsPublicTexts goes to an endpoint on this machine, which is no address of the public internet.
@@ -79,9 +174,9 @@ func TestAProbeTellsItsPublicTexts(t *testing.T) {
 		steps := newSender(t).Probe(t.Context(), i.BaseURI(""))
 		var all strings.Builder
 		for k := range steps {
-			detail, problem := steps[k].Public()
-			require.Equal(t, steps[k].Err == nil, problem == "")
-			all.WriteString(detail + " " + problem + "\n")
+			w := steps[k].Public(false)
+			require.Equal(t, steps[k].Err == nil, w.Problem == "")
+			all.WriteString(w.Seen + " " + w.Problem + " " + w.Advice + "\n")
 		}
 		require.NotContains(t, all.String(), "127.0.0.1", "%d", n)
 		require.NotContains(t, all.String(), "::1", "%d", n)

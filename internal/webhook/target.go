@@ -22,7 +22,7 @@ type target struct {
 func parseBase(base string) (target, error) {
 	rest, ok := strings.CutPrefix(base, "https://")
 	if !ok {
-		return target{}, &AddressRefusal{Code: "scheme", Reason: "the registered address does not begin with https://"}
+		return target{}, refuseAddress("scheme", sentence{"the registered address does not begin with https://", "o endereço registrado não começa com https://"})
 	}
 	t := target{authority: rest}
 	if i := strings.IndexByte(rest, '/'); i >= 0 {
@@ -30,18 +30,18 @@ func parseBase(base string) (target, error) {
 	}
 	for i := 0; i < len(rest); i++ {
 		if c := rest[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`?#\"<>^{|}`+"`", c) >= 0 {
-			return target{}, &AddressRefusal{Code: "pattern", Reason: "the registered address contains " + strconv.QuoteToASCII(string(c))}
+			return target{}, refuseAddress("pattern", sentence{"the registered address contains %s", "o endereço registrado contém %s"}, strconv.QuoteToASCII(string(c)))
 		}
 	}
 	if strings.Contains(t.path, "//") || strings.HasSuffix(t.path, "/") {
-		return target{}, &AddressRefusal{Code: "pattern", Reason: "the registered address has an empty path segment"}
+		return target{}, refuseAddress("pattern", sentence{"the registered address has an empty path segment", "o endereço registrado tem um segmento vazio no caminho"})
 	}
 	t.host, t.port = t.authority, DefaultPort
 	if i := strings.LastIndexByte(t.authority, ':'); i > strings.LastIndexByte(t.authority, ']') {
 		host, port, err := net.SplitHostPort(t.authority)
 		n, portErr := strconv.ParseUint(port, 10, 16)
 		if err != nil || portErr != nil || n == 0 || port[0] == '0' {
-			return target{}, &AddressRefusal{Code: "port", Reason: "the registered address has a malformed port"}
+			return target{}, refuseAddress("port", sentence{"the registered address has a malformed port", "o endereço registrado tem uma porta malformada"})
 		}
 		t.host, t.port = host, uint16(n)
 	}
@@ -49,7 +49,7 @@ func parseBase(base string) (target, error) {
 		t.host = strings.Trim(t.host, "[]")
 	}
 	if t.host == "" || strings.ContainsAny(t.host, "@[]%") {
-		return target{}, &AddressRefusal{Code: "host", Reason: "the registered address has a malformed host"}
+		return target{}, refuseAddress("host", sentence{"the registered address has a malformed host", "o endereço registrado tem um host malformado"})
 	}
 	return t, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -173,14 +172,7 @@ func appendText(dst []byte, s string) []byte {
 }
 
 // wantsPortuguese tells whether the caller prefers Portuguese: its first language counts, weights are not compared.
-func wantsPortuguese(r *http.Request) bool { return prefers(r, "pt") }
+func wantsPortuguese(r *http.Request) bool { return api.Prefers(r, "pt") }
 
 // wantsEnglish tells whether the caller prefers English, in the same way. Documents for people are Portuguese otherwise.
-func wantsEnglish(r *http.Request) bool { return prefers(r, "en") }
-
-func prefers(r *http.Request, language string) bool {
-	first, _, _ := strings.Cut(r.Header.Get("Accept-Language"), ",")
-	tag, _, _ := strings.Cut(first, ";")
-	tag = strings.ToLower(strings.TrimSpace(tag))
-	return tag == language || strings.HasPrefix(tag, language+"-")
-}
+func wantsEnglish(r *http.Request) bool { return api.Prefers(r, "en") }

@@ -43,7 +43,9 @@ func (nothing) LatestReconciliation(context.Context) (history.Reconciliation, ti
 	return history.Reconciliation{}, time.Time{}, errMissing
 }
 
-func (nothing) Probe(context.Context, notice.ClientID, string) []PreflightStep { return nil }
+func (nothing) Probe(context.Context, notice.ClientID, string, bool) ([]PreflightStep, string) {
+	return nil, ""
+}
 
 func (nothing) LogHealth(context.Context) (history.LogHealth, error) {
 	return history.LogHealth{}, errMissing

@@ -15,15 +15,22 @@ import (
 // Prober tries, step by step, whether a notification could reach an address; package gateway joins it. It connects as an attempt
 // does, up to the end of the handshake, and sends no request. It ends by itself within webhook.timeout and a second.
 type Prober interface {
-	Probe(ctx context.Context, client notice.ClientID, address string) []PreflightStep
+	// The words for people, verdict among them, are in Portuguese or in English.
+	Probe(ctx context.Context, client notice.ClientID, address string, portuguese bool) (steps []PreflightStep, verdict string)
 }
 
 // PreflightStep is one condition for a notification to reach an address, and its result.
 type PreflightStep struct {
 	Step    string  `json:"step"` // address, name, connection, certificate or client certificate, in this order
 	OK      bool    `json:"ok"`
-	Detail  string  `json:"detail"`  // what was seen
-	Problem *string `json:"problem"` // why it does not hold; null when it does
+	Detail  string  `json:"detail"`  // what was seen, in English
+	Problem *string `json:"problem"` // why it does not hold, as the network or the handshake said it; null when it does
+
+	// For people, in the language of the caller. Meaning and Advice are null when the step holds.
+	Title   string  `json:"title"`
+	Seen    string  `json:"seen"`
+	Meaning *string `json:"meaning"`
+	Advice  *string `json:"advice"`
 }
 
 // preflightRequest chooses one of several registered addresses; left out, it is the first, which is used.
@@ -37,7 +44,8 @@ type preflightJSON struct {
 	StartedAt  instant         `json:"startedAt"`
 	TookMillis int64           `json:"tookMillis"`
 	OK         bool            `json:"ok"`
-	Steps      []PreflightStep `json:"steps"` // the first that failed is the last
+	Verdict    string          `json:"verdict"` // for people, in the language of the caller
+	Steps      []PreflightStep `json:"steps"`   // the first that failed is the last
 }
 
 // maxPreflights is how many run at once: each holds a connection to a receiver.
@@ -74,10 +82,12 @@ func (in *Internal) postPreflight(x *api.Exchange) error {
 	default:
 		return &api.APIError{
 			Status: http.StatusServiceUnavailable, Code: "unavailable",
-			Text: "too many preflights run; at most " + strconv.Itoa(maxPreflights) + " at once, retry in some seconds",
+			Text:   "too many preflights run; at most " + strconv.Itoa(maxPreflights) + " at once, retry in some seconds",
+			TextPT: "testes de endereço demais em curso; no máximo " + strconv.Itoa(maxPreflights) + " ao mesmo tempo, repita em alguns segundos",
 		}
 	}
-	out := preflightJSON{ClientID: client, WebhookURI: asked.WebhookURI, StartedAt: instant(x.Began), Steps: in.cfg.Prober.Probe(x.R.Context(), client, asked.WebhookURI)}
+	out := preflightJSON{ClientID: client, WebhookURI: asked.WebhookURI, StartedAt: instant(x.Began)}
+	out.Steps, out.Verdict = in.cfg.Prober.Probe(x.R.Context(), client, asked.WebhookURI, wantsPortuguese(x.R))
 	out.TookMillis = time.Since(x.Began).Milliseconds()
 	result := "nothing was tried"
 	if n := len(out.Steps); n > 0 {

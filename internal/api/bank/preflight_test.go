@@ -12,16 +12,17 @@ import (
 // probed answers what a test sets, and notes the addresses.
 type probed struct {
 	steps  []PreflightStep
+	pt     bool
 	asked  []string
 	during func()
 }
 
-func (p *probed) Probe(_ context.Context, _ notice.ClientID, address string) []PreflightStep {
-	p.asked = append(p.asked, address)
+func (p *probed) Probe(_ context.Context, _ notice.ClientID, address string, portuguese bool) ([]PreflightStep, string) {
+	p.asked, p.pt = append(p.asked, address), portuguese
 	if p.during != nil {
 		p.during()
 	}
-	return p.steps
+	return p.steps, "not ready"
 }
 
 func TestAPreflightTriesARegisteredAddressAndIsRecordedWithItsResult(t *testing.T) {
@@ -29,7 +30,11 @@ func TestAPreflightTriesARegisteredAddressAndIsRecordedWithItsResult(t *testing.
 	const path = "/internal/v1/initiators/itp/preflight"
 	w.ask("POST", path, "operator", "").refused(t, 404, "not_found")
 	broken := "the certificate ended"
-	p := &probed{steps: []PreflightStep{{Step: "address", OK: true, Detail: "host itp.example"}, {Step: "certificate", Problem: &broken}}}
+	meaning, advice := "o certificado venceu", "renove-o"
+	p := &probed{steps: []PreflightStep{
+		{Step: "address", OK: true, Detail: "host itp.example", Title: "endereço", Seen: "host itp.example"},
+		{Step: "certificate", Problem: &broken, Title: "certificado do receptor", Meaning: &meaning, Advice: &advice},
+	}}
 	w.api.cfg.Prober = p
 	in := notice.Initiator{Client: "itp", WebhookURIs: []string{"https://itp.example/a", "https://itp.example/b"}}
 	w.shelf.get = func(notice.ClientID) (notice.Initiator, error) { return in, nil }
@@ -37,8 +42,11 @@ func TestAPreflightTriesARegisteredAddressAndIsRecordedWithItsResult(t *testing.
 	got := w.ask("POST", path, "operator", "")
 	require.Equal(t, 200, got.status, got.text)
 	require.Equal(t, false, got.body["ok"])
-	require.Contains(t, got.text, `"steps":[{"step":"address","ok":true,"detail":"host itp.example","problem":null},{"step":"certificate","ok":false,"detail":"","problem":"the certificate ended"}]`)
-	require.Equal(t, 200, w.ask("POST", path, "operator", `{"webhookUri":"https://itp.example/b"}`).status)
+	require.Contains(t, got.text, `"verdict":"not ready","steps":[{"step":"address","ok":true,"detail":"host itp.example","problem":null,"title":"endereço","seen":"host itp.example","meaning":null,"advice":null},`+
+		`{"step":"certificate","ok":false,"detail":"","problem":"the certificate ended","title":"certificado do receptor","seen":"","meaning":"o certificado venceu","advice":"renove-o"}]`)
+	require.False(t, p.pt, "English where no language is asked for")
+	require.Equal(t, 200, w.ask("POST", path, "operator", `{"webhookUri":"https://itp.example/b"}`, "Accept-Language: pt-BR").status)
+	require.True(t, p.pt)
 	require.Equal(t, in.WebhookURIs, p.asked, "the first unless another is named")
 	for _, r := range w.shelf.recorded() {
 		require.Equal(t, "preflight", r.Act)

@@ -85,7 +85,7 @@ func (p *Public) postPreflight(x *api.Exchange, op *extensionCall) error {
 	defer done()
 	ctx, cancel := context.WithTimeout(x.R.Context(), preflightWithin)
 	defer cancel()
-	address, steps, err := p.cfg.Extension.Preflights.Preflight(ctx, client)
+	address, steps, err := p.cfg.Extension.Preflights.Preflight(ctx, client, api.Prefers(x.R, "pt"))
 	if err != nil {
 		return err
 	}

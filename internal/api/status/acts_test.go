@@ -55,10 +55,13 @@ func (a *acts) Redeliver(ctx context.Context, _ notice.ClientID, since time.Time
 	return []notice.ID{notice.ID(uuid.New())}, true, nil
 }
 
-func (a *acts) Preflight(context.Context, notice.ClientID) (string, []status.ReachStep, error) {
+func (a *acts) Preflight(_ context.Context, _ notice.ClientID, portuguese bool) (string, []status.ReachStep, error) {
 	a.preflight.Add(1)
-	why := "connection refused"
-	return "https://itp.example.com/hook", []status.ReachStep{{Step: "address", OK: true, Detail: "fits"}, {Step: "connection", Problem: &why}}, nil
+	why, advice := "connection refused", "start it"
+	if portuguese {
+		why, advice = "conexão recusada", "inicie-o"
+	}
+	return "https://itp.example.com/hook", []status.ReachStep{{Step: "address", OK: true, Detail: "fits"}, {Step: "connection", Problem: &why, Advice: &advice}}, nil
 }
 
 // post sends a body to a path.
@@ -119,13 +122,17 @@ func TestInitiatorsAskForActsOfTheirOwn(t *testing.T) {
 	require.Equal(t, "https://itp.example.com/hook", tried.WebhookURI)
 	require.False(t, tried.OK)
 	require.Len(t, tried.Steps, 2)
+	require.Equal(t, []string{"connection refused", "start it"}, []string{*tried.Steps[1].Problem, *tried.Steps[1].Advice}, "English where no language is asked for")
 	again := d.alfa.post(preflight, "")
 	d.requireRefused(again, 529, "SITE_IS_OVERLOADED")
 	wait, err := strconv.Atoi(again.header.Get("Retry-After"))
 	require.NoError(t, err)
 	require.Greater(t, wait, 1, "one a minute is allowed")
 	require.LessOrEqual(t, wait, 60)
-	require.Equal(t, http.StatusOK, d.beta.post(preflight, "").status, "each client has its own minute")
+	other := d.beta.post(preflight, "", func(r *http.Request) { r.Header.Set("Accept-Language", "pt-BR,en;q=0.5") })
+	require.Equal(t, http.StatusOK, other.status, "each client has its own minute")
+	require.NoError(t, json.Unmarshal(d.open(other).Data, &tried))
+	require.Equal(t, []string{"conexão recusada", "inicie-o"}, []string{*tried.Steps[1].Problem, *tried.Steps[1].Advice})
 	d.requireRefused(d.beta.post(preflight, "{}"), http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE")
 	require.EqualValues(t, 2, a.preflight.Load())
 

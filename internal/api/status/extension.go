@@ -44,8 +44,8 @@ type Redelivery interface {
 // Preflights tries whether a notification could reach a client.
 type Preflights interface {
 	// Preflight goes the way of a notification to the first registered address of a client, up to the end of the handshake; an address ""
-	// means that there is none. It ends with its context.
-	Preflight(ctx context.Context, client notice.ClientID) (address string, steps []ReachStep, err error)
+	// means that there is none. Texts are in Portuguese or in English. It ends with its context.
+	Preflight(ctx context.Context, client notice.ClientID, portuguese bool) (address string, steps []ReachStep, err error)
 }
 
 // ReachStep is one condition for a notification to reach an address, and its result.
@@ -53,7 +53,8 @@ type ReachStep struct {
 	Step    string  `json:"step"` // address, name, connection, certificate or client certificate, in this order
 	OK      bool    `json:"ok"`
 	Detail  string  `json:"detail"`  // what was seen
-	Problem *string `json:"problem"` // why it does not hold, and what to change; null when it holds
+	Problem *string `json:"problem"` // why it does not hold; null when it does
+	Advice  *string `json:"advice"`  // what would be right; null when it holds
 }
 
 // ExtensionObserver is told about the extension, for metrics. Its methods must be quick and safe for concurrent use.

@@ -245,10 +245,18 @@ func (h initiatorHealth) Last() scorecard {
 
 // triedStep is one step of a preflight.
 type triedStep struct {
-	Step    string
-	OK      bool
-	Detail  string
-	Problem *string
+	OK              bool
+	Problem         *string // as the network or the handshake said it, in English
+	Title, Seen     string  // these and the ones below are in the language of the page
+	Meaning, Advice *string
+}
+
+// Said is the problem, where it tells more than its meaning.
+func (s triedStep) Said() string {
+	if s.Problem == nil || s.Meaning != nil && *s.Meaning == *s.Problem {
+		return ""
+	}
+	return *s.Problem
 }
 
 type triedAddress struct {
@@ -256,6 +264,7 @@ type triedAddress struct {
 	StartedAt  time.Time
 	TookMillis int64
 	OK         bool
+	Verdict    string
 	Steps      []triedStep
 }
 
