@@ -88,8 +88,14 @@ SELECT gen_random_uuid(), 'pix-payment', 'p' || n, n, 'x', 'itp', 'api', '{}', '
 // shows requires that an alarm is among those that the internal API tells of, which the console's first page shows.
 func (h *house) shows(name string) {
 	h.t.Helper()
-	raised, err := operating{h.g}.Alarms(h.t.Context())
+	raised, err := operating{h.g}.Alarms(h.t.Context(), false)
 	require.NoError(h.t, err)
+	told, err := operating{h.g}.Alarms(h.t.Context(), true)
+	require.NoError(h.t, err)
+	for i := range told {
+		require.NotEmpty(h.t, told[i].Detail)
+		require.NotEqual(h.t, raised[i].Detail, told[i].Detail, "the detail of %s is in the reader's language", told[i].Name)
+	}
 	require.Condition(h.t, func() bool { return slices.ContainsFunc(raised, func(a bank.Alarm) bool { return a.Name == name }) }, "%v", raised)
 }
 

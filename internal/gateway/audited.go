@@ -53,7 +53,8 @@ func (v verifications) LogHealth(ctx context.Context) (history.LogHealth, error)
 	if err != nil {
 		return h, err
 	}
-	h.Anchors, h.NotSealing, h.SealsHere = v.sealer.AnchorStates(), v.sealer.NotSealing(), v.sealer.SealsHere()
+	h.Anchors, h.SealsHere = v.sealer.AnchorStates(), v.sealer.SealsHere()
+	h.NotSealing, h.NotSealingPT = v.sealer.NotSealing()
 	h.Witnessing, err = v.sealer.WitnessStates(ctx)
 	return h, err
 }

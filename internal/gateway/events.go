@@ -30,6 +30,7 @@ const (
 
 // troubles are what this replica sees now that an operator must know.
 func (g *Gateway) troubles(now time.Time) (all []history.Sighting) {
+	portuguese := g.cfg.Events.Language != "en" // as events.Words has it
 	for _, c := range g.trust.Certificates() {
 		if days := c.Days(now); days < tellOwn {
 			all = append(all, history.Sighting{Kind: history.EventCertificate, Subject: c.Role + " " + c.Serial, Detail: ends(c.Subject, c.NotAfter, days)})
@@ -43,11 +44,11 @@ func (g *Gateway) troubles(now time.Time) (all []history.Sighting) {
 	for _, s := range g.sources.Stopped() {
 		all = append(all, history.Sighting{Kind: history.EventSource, Subject: s.Source, Detail: s.Why})
 	}
-	if notes := g.sealer.Notes(); len(notes) > 0 {
+	if notes := g.sealer.Notes(portuguese); len(notes) > 0 {
 		all = append(all, history.Sighting{Kind: history.EventLogNotSealed, Detail: strings.Join(notes, "; ")})
 	}
 	all = append(all, g.signers.away(now)...)
-	if notes := g.verifier.Notes(); len(notes) > 0 {
+	if notes := g.verifier.Notes(portuguese); len(notes) > 0 {
 		all = append(all, history.Sighting{Kind: history.EventTampering, Detail: strings.Join(notes, "; ")})
 	}
 	return all

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -41,11 +42,21 @@ func (g *Gateway) measureFaults(ctx context.Context) {
 	}
 }
 
-// faultNotes names for /readyz what keeps this replica from writing.
-func (g *Gateway) faultNotes() (notes []string) {
+// actsPT are the acts of faults in Portuguese.
+var actsPT = map[string]string{
+	"store changes": "gravar mudanças", "claim": "tomar notificações", "settle": "gravar desfechos", "store polls": "gravar consultas",
+	"record who reads the history": "registrar quem lê o histórico", "write": "gravar",
+}
+
+// faultNotes names what keeps this replica from writing, in Portuguese or, as /readyz does, in English.
+func (g *Gateway) faultNotes(portuguese bool) (notes []string) {
 	all := g.store.Faults()
 	for _, act := range slices.Sorted(maps.Keys(all)) {
 		f := all[act]
+		if portuguese {
+			notes = append(notes, fmt.Sprintf("banco de dados: %s falha desde %s, causa %s: %s", cmp.Or(actsPT[act], act), f.Since.UTC().Format(time.RFC3339), f.Cause, f.Cause.CurePT()))
+			continue
+		}
 		notes = append(notes, fmt.Sprintf("database: %s fails since %s, cause %s: %s", act, f.Since.UTC().Format(time.RFC3339), f.Cause, f.Cause.Cure()))
 	}
 	return notes

@@ -234,7 +234,7 @@ func (g *Gateway) wire() error {
 
 // notes are what /readyz tells operators though it keeps nobody from working.
 func (g *Gateway) notes() []string {
-	return slices.Concat(g.trust.Notes(time.Now()), g.faultNotes(), g.sources.Notes(), g.sealer.Notes(), g.verifier.Notes(), g.signers.notes())
+	return slices.Concat(g.trust.Notes(time.Now()), g.faultNotes(false), g.sources.Notes(), g.sealer.Notes(false), g.verifier.Notes(false), g.signers.notes())
 }
 
 // checks are what must be usable for readiness.

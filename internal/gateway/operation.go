@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api/bank"
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
@@ -18,7 +19,7 @@ import (
 type operating struct{ *Gateway }
 
 // LogState implements bank.Operation.
-func (o operating) LogState(ctx context.Context) (bank.LogState, error) {
+func (o operating) LogState(ctx context.Context, portuguese bool) (bank.LogState, error) {
 	head, err := o.auditlog.Head(ctx)
 	if err != nil {
 		return bank.LogState{}, err
@@ -29,8 +30,8 @@ func (o operating) LogState(ctx context.Context) (bank.LogState, error) {
 	}
 	through, at := verifiedSo(&v)
 	return bank.LogState{
-		Size: head.Size, SealedAt: head.SealedAt, AnchoredThrough: head.AnchoredThrough, AnchoredAt: head.AnchoredAt, Stopped: strings.Join(o.sealer.Notes(), "; "),
-		VerifiedThrough: through, VerifiedAt: at, Fault: strings.Join(o.verifier.Notes(), "; "),
+		Size: head.Size, SealedAt: head.SealedAt, AnchoredThrough: head.AnchoredThrough, AnchoredAt: head.AnchoredAt, Stopped: strings.Join(o.sealer.Notes(portuguese), "; "),
+		VerifiedThrough: through, VerifiedAt: at, Fault: strings.Join(o.verifier.Notes(portuguese), "; "),
 	}, nil
 }
 
@@ -55,60 +56,78 @@ const (
 )
 
 // Alarms implements bank.Operation. Rules on how a counter grew need a monitoring system and are not judged here.
-func (o operating) Alarms(ctx context.Context) ([]bank.Alarm, error) {
+func (o operating) Alarms(ctx context.Context, portuguese bool) ([]bank.Alarm, error) {
 	out := []bank.Alarm{}
-	raise := func(name, page, format string, args ...any) {
-		out = append(out, bank.Alarm{Name: name, Runbook: "docs/operations/alarm-" + page + ".md", Detail: fmt.Sprintf(format, args...)})
+	raise := func(name, page string, detail alarmDetail) {
+		out = append(out, bank.Alarm{Name: name, Runbook: "docs/operations/alarm-" + page + ".md", Detail: detail.in(portuguese)})
 	}
+	note := func(text string) alarmDetail { return alarmDetail{text, text} } // in the language already
 	now := time.Now()
 	b, err := o.store.Backlog(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if b.Oldest > alarmQueueAge {
-		raise("ArautoQueueAge", "queue-age", "a due notification has waited for %d s", int(b.Oldest.Seconds()))
+		raise("ArautoQueueAge", "queue-age", detailOf("a due notification has waited for %d s", "uma notificação devida espera há %d s", int(b.Oldest.Seconds())))
 	}
 	if counts := o.putAside.Load(); counts != nil {
 		quarantineAlarms(openCases(*counts), raise)
 	}
-	for _, note := range o.sealer.Notes() {
-		raise("ArautoLogSealingStopped", "log-not-sealed", "%s", note)
+	for _, text := range o.sealer.Notes(portuguese) {
+		raise("ArautoLogSealingStopped", "log-not-sealed", note(text))
 	}
-	for _, note := range o.verifier.Notes() {
-		raise("ArautoLogVerification", "log-verification", "%s", note)
+	for _, text := range o.verifier.Notes(portuguese) {
+		raise("ArautoLogVerification", "log-verification", note(text))
 	}
-	for _, note := range o.faultNotes() {
-		raise("ArautoDatabaseRefuses", "database-refuses", "%s", note)
+	for _, text := range o.faultNotes(portuguese) {
+		raise("ArautoDatabaseRefuses", "database-refuses", note(text))
 	}
 	for _, c := range o.trust.Certificates() {
-		switch days := c.Days(now); {
+		days := c.Days(now)
+		detail := detailOf("%s (%s): %d days left", "%s (%s): dias que faltam: %d", c.Subject, c.Role, days)
+		switch {
 		case days < 1:
-			raise("ArautoCertificateEnding", "certificate-expiring", "%s (%s): %d days left", c.Subject, c.Role, days)
+			raise("ArautoCertificateEnding", "certificate-expiring", detail)
 		case days < 30:
-			raise("ArautoCertificateExpiring", "certificate-expiring", "%s (%s): %d days left", c.Subject, c.Role, days)
+			raise("ArautoCertificateExpiring", "certificate-expiring", detail)
 		}
 	}
 	if n := o.trust.Ending(now)["7"]; n > 0 {
-		raise("ArautoReceiverCertificateEnding", "certificate-expiring", "%d certificates of initiators' endpoints end within 7 days", n)
+		raise("ArautoReceiverCertificateEnding", "certificate-expiring", detailOf("%d certificates of initiators' endpoints end within 7 days", "certificados de endpoints de iniciadoras que vencem em até 7 dias: %d", n))
 	}
 	if err := o.sources.Lagging(alarmLag); err != nil {
-		raise("ArautoSourceLag", "source-lag", "%v", err)
+		raise("ArautoSourceLag", "source-lag", alarmDetail{err.Error(), failure.Portuguese(err)})
 	}
 	slices.SortStableFunc(out, func(a, b bank.Alarm) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
 }
 
+// alarmDetail is what an alarm says, in both languages.
+type alarmDetail struct{ en, pt string }
+
+// detailOf puts args into both texts.
+func detailOf(en, pt string, args ...any) alarmDetail {
+	return alarmDetail{fmt.Sprintf(en, args...), fmt.Sprintf(pt, args...)}
+}
+
+func (d alarmDetail) in(portuguese bool) string {
+	if portuguese {
+		return d.pt
+	}
+	return d.en
+}
+
 // quarantineAlarms raises each alarm whose condition the open cases meet.
-func quarantineAlarms(open notice.CaseCount, raise func(name, page, format string, args ...any)) {
+func quarantineAlarms(open notice.CaseCount, raise func(name, page string, detail alarmDetail)) {
 	if open.Cases >= alarmCases || open.Bytes >= alarmCaseBytes {
-		atLeast := ""
+		en, pt := "the quarantine holds %d open cases with %d bytes of received lines", "a quarentena tem %d casos abertos com %d bytes de linhas recebidas"
 		if open.Cases >= store.CountedCases {
-			atLeast = "at least "
+			en, pt = "the quarantine holds at least %d open cases with at least %d bytes of received lines", "a quarentena tem ao menos %d casos abertos com ao menos %d bytes de linhas recebidas"
 		}
-		raise("ArautoQuarantineLarge", "quarantine-growing", "the quarantine holds %s%d open cases with %[1]s%[3]d bytes of received lines", atLeast, open.Cases, open.Bytes)
+		raise("ArautoQuarantineLarge", "quarantine-growing", detailOf(en, pt, open.Cases, open.Bytes))
 	}
 	if open.Oldest > alarmCaseAge {
-		raise("ArautoQuarantineWaiting", "quarantine-growing", "the oldest open case of the quarantine has waited for %d h", int(open.Oldest.Hours()))
+		raise("ArautoQuarantineWaiting", "quarantine-growing", detailOf("the oldest open case of the quarantine has waited for %d h", "o caso aberto mais antigo da quarentena espera há %d h", int(open.Oldest.Hours())))
 	}
 }
 

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -49,8 +48,9 @@ func TestAQuarantineThatIsLargeAndOldRaisesBothAlarms(t *testing.T) {
 		}},
 	} {
 		var raised []string
-		quarantineAlarms(c.open, func(name, _, format string, args ...any) {
-			raised = append(raised, name+": "+fmt.Sprintf(format, args...))
+		quarantineAlarms(c.open, func(name, _ string, detail alarmDetail) {
+			raised = append(raised, name+": "+detail.in(false))
+			require.Regexp(t, `^a quarentena tem |^o caso aberto mais antigo `, detail.in(true))
 		})
 		require.Equal(t, c.want, raised, "%+v", c.open)
 	}

@@ -92,7 +92,7 @@ func (p *signedLog) verifying() *verifying {
 // asked is what /readyz answers.
 func (v *verifying) asked() (int, string) {
 	w := httptest.NewRecorder()
-	ops.Handler(&ops.Readiness{Notes: v.Notes}, v.metrics.Handler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	ops.Handler(&ops.Readiness{Notes: func() []string { return v.Notes(false) }}, v.metrics.Handler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 	return w.Code, w.Body.String()
 }
 

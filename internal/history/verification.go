@@ -52,6 +52,7 @@ type LogHealth struct {
 	AnchoredAt   time.Time     // checkpoints up to then are in every anchor; zero: none
 	Anchors      []AnchorState
 	NotSealing   string // why sealing is stopped; empty: it is not
+	NotSealingPT string // the same in Portuguese
 	SealsHere    bool   // this replica has the log's key
 	Witnessing   Witnessing
 }

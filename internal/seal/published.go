@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/arauto/arauto/internal/audit"
+	told "github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
@@ -77,12 +79,33 @@ func (w *Sealer) extendsAnchor(ctx context.Context, name string) error {
 	return nil
 }
 
-// Notes returns what /readyz tells operators about sealing.
-func (w *Sealer) Notes() []string {
-	if why := w.halted.Load(); why != nil {
-		return []string{"the history is not sealed: " + *why}
+// haltReason is why sealing is stopped, in both languages.
+type haltReason struct{ en, pt string }
+
+// haltOf puts an error into words. What is behind its kind, such as a position, is the same in both languages.
+func haltOf(err error) haltReason {
+	out := haltReason{err.Error(), told.Portuguese(err)}
+	for _, kind := range []error{store.ErrTampered, store.ErrWrongKey, store.ErrSetBack} {
+		if _, more, behind := strings.Cut(out.en, kind.Error()+": "); behind {
+			out.pt += " (" + technical + more + ")"
+		}
 	}
-	return nil
+	return out
+}
+
+// technical is before the part of a Portuguese text that has no Portuguese.
+const technical = "texto técnico: "
+
+// Notes returns what operators are told about sealing, in Portuguese or, as /readyz does, in English.
+func (w *Sealer) Notes(portuguese bool) []string {
+	why := w.halted.Load()
+	switch {
+	case why == nil:
+		return nil
+	case portuguese:
+		return []string{"o histórico não é selado: " + why.pt}
+	}
+	return []string{"the history is not sealed: " + why.en}
 }
 
 // published reads the checkpoints at the end of the file.

@@ -77,7 +77,7 @@ type Sealer struct {
 
 	remembered atomic.Pointer[audit.Checkpoint] // the newest that this process has seen
 	places     []namedPublisher                 // that know published checkpoints
-	halted     atomic.Pointer[string]           // why sealing is stopped; nil: it is not
+	halted     atomic.Pointer[haltReason]       // why sealing is stopped; nil: it is not
 
 	witnesses  *witnesses       // nil: none
 	publishers []*tilePublisher // of tiles
@@ -197,12 +197,12 @@ func (w *Sealer) AnchorStates() []history.AnchorState {
 	return all
 }
 
-// NotSealing returns why sealing is stopped; empty: it is not.
-func (w *Sealer) NotSealing() string {
+// NotSealing returns why sealing is stopped, in English and Portuguese; empty: it is not.
+func (w *Sealer) NotSealing() (en, pt string) {
 	if why := w.halted.Load(); why != nil {
-		return *why
+		return why.en, why.pt
 	}
-	return ""
+	return "", ""
 }
 
 // SealsHere returns whether this replica has the key of the log that it seals.
@@ -368,7 +368,7 @@ func (w *Sealer) complain(err error) {
 	beside := errors.Is(err, errAnchor) || errors.Is(err, errFold) || errors.Is(err, errWitness) || errors.Is(err, errTiles)
 	stopped := (errors.Is(err, store.ErrTampered) || errors.Is(err, store.ErrWrongKey) || errors.Is(err, store.ErrSetBack)) && !beside
 	if stopped {
-		why := err.Error()
+		why := haltOf(err)
 		w.observer.Stopped()
 		w.halted.Store(&why)
 	}

@@ -31,8 +31,8 @@ type SelfVerifier struct {
 	key      func(context.Context) (ed25519.PublicKey, error)
 	observer VerifyObserver
 
-	bad  atomic.Pointer[string] // note for /readyz; nil: none
-	wake chan struct{}          // a verification was asked for
+	bad  atomic.Pointer[haltReason] // note for /readyz; nil: none
+	wake chan struct{}              // a verification was asked for
 }
 
 // VerifyObserver is told what verifications found. Its methods return at once. A scope is auditlog.ScopeSince or
@@ -151,24 +151,30 @@ func (w *SelfVerifier) publish(ctx context.Context) (auditlog.LogVerification, e
 	if v.Impossible != "" {
 		w.log.Error("stored state of verification refused", "reason", v.Impossible)
 	}
-	var note *string
+	var note *haltReason
 	for _, s := range []*auditlog.ScopeState{&v.Whole, &v.Since} {
 		if s.Fault == nil {
 			continue
 		}
-		text := fmt.Sprintf("log: the verification of %s found that it is not what was signed, first at position %d: %s; run arauto audit verify",
-			s.FaultAt.Format(time.RFC3339), s.Fault.Seq, s.Fault.Reason)
-		note = &text
+		at := s.FaultAt.Format(time.RFC3339)
+		note = &haltReason{
+			fmt.Sprintf("log: the verification of %s found that it is not what was signed, first at position %d: %s; run arauto audit verify", at, s.Fault.Seq, s.Fault.Reason),
+			fmt.Sprintf("log: a verificação de %s constatou que não é o que foi assinado, primeiro na posição %d (%s%s); rode arauto audit verify", at, s.Fault.Seq, technical, s.Fault.Reason),
+		}
 	}
 	w.observer.Verified(v.Since.Verified, note != nil)
 	w.bad.Store(note)
 	return v, nil
 }
 
-// Notes returns what /readyz tells operators while a finding stands.
-func (w *SelfVerifier) Notes() []string {
-	if text := w.bad.Load(); text != nil {
-		return []string{*text}
+// Notes returns what operators are told while a finding stands, in Portuguese or, as /readyz does, in English.
+func (w *SelfVerifier) Notes(portuguese bool) []string {
+	note := w.bad.Load()
+	switch {
+	case note == nil:
+		return nil
+	case portuguese:
+		return []string{note.pt}
 	}
-	return nil
+	return []string{note.en}
 }

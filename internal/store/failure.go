@@ -46,11 +46,17 @@ func (r refusal) Portuguese() string { return r.pt }
 // Conflict tells that the act contradicts what is stored.
 func (refusal) Conflict() bool { return true }
 
-// damage means that the log's own tables are not what was signed.
-type damage string
+// halt is a reason to seal nothing.
+type halt struct{ en, pt string }
 
 // Error is the text itself.
-func (d damage) Error() string { return string(d) }
+func (h halt) Error() string { return h.en }
+
+// Portuguese is the text for people who read Portuguese.
+func (h halt) Portuguese() string { return h.pt }
+
+// damage means that the log's own tables are not what was signed.
+type damage struct{ halt }
 
 // Damaged tells that the log's own tables are not what was signed.
 func (damage) Damaged() bool { return true }
@@ -181,12 +187,21 @@ var (
 var (
 	// ErrTampered means that what the log is built upon is no longer what was signed: sealing stops until a person has
 	// looked, since a signature over it would ruin the log irreparably.
-	ErrTampered error = damage("what the log is built upon is not what was signed; run arauto audit verify")
+	ErrTampered error = damage{halt{
+		en: "what the log is built upon is not what was signed; run arauto audit verify",
+		pt: "aquilo de que o log é feito não é o que foi assinado; rode arauto audit verify",
+	}}
 	// ErrSetBack means that the log does not extend a checkpoint that was published: the database was set back to an older
 	// state, or the log was written anew. Sealing stops, since a signature would make a second log of the same name.
-	ErrSetBack = errors.New("the log does not extend a published checkpoint: the database was set back or the log was written anew; run arauto audit verify with all anchors, and state what is lost with arauto audit loss")
+	ErrSetBack error = halt{
+		en: "the log does not extend a published checkpoint: the database was set back or the log was written anew; run arauto audit verify with all anchors, and state what is lost with arauto audit loss",
+		pt: "o log não continua um checkpoint publicado: o banco de dados voltou atrás ou o log foi escrito de novo; rode arauto audit verify com todas as âncoras, e declare o que se perdeu com arauto audit loss",
+	}
 	// ErrWrongKey means that the key is not the one registered for the log of this database.
-	ErrWrongKey = errors.New("the key is not the registered key of this database's log")
+	ErrWrongKey error = halt{
+		en: "the key is not the registered key of this database's log",
+		pt: "a chave não é a chave registrada do log deste banco de dados",
+	}
 )
 
 // ErrNothingLost means that the log extends every published checkpoint: there is no loss to state. arauto audit loss

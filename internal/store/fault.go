@@ -40,31 +40,50 @@ func Causes() []FaultCause {
 	}
 }
 
+// cures say in one sentence what is wrong and what would be right, in English and Portuguese.
+var cures = map[FaultCause][2]string{
+	CauseRecord:     {"the database refuses this record", "o banco de dados recusa este registro"},
+	CauseConnection: {"the database is not available", "o banco de dados não está disponível"},
+	CauseCredentials: {
+		"the database refuses our login; correct database.url or the file of database.password_file, which is read at each new session",
+		"o banco de dados recusa nosso login; corrija database.url ou o arquivo de database.password_file, lido a cada nova sessão",
+	},
+	CauseSession: {
+		"the database session is not the one we asked for; a pooler drops start-up parameters: connect without it, or give the login these values by ALTER ROLE … SET",
+		"a sessão do banco de dados não é a que pedimos; um pooler descarta parâmetros de início: conecte sem ele, ou dê estes valores ao login com ALTER ROLE … SET",
+	},
+	CauseRights: {
+		"our database role lacks a right; run arauto migrate as the owner, or grant the right again",
+		"falta um direito ao nosso papel no banco de dados; rode arauto migrate como dono, ou conceda o direito de novo",
+	},
+	CauseSchema: {
+		"the schema is not the one this binary needs; run arauto migrate, or undo the change of the schema",
+		"o esquema não é o que este binário precisa; rode arauto migrate, ou desfaça a mudança do esquema",
+	},
+	CauseResources:  {"the database is out of disk, memory or connections", "o banco de dados está sem disco, memória ou conexões"},
+	CauseReadOnly:   {"the database is read-only; point database.url at the primary", "o banco de dados só aceita leitura; aponte database.url para o primário"},
+	CauseContention: {"another session of the database blocks us", "outra sessão do banco de dados nos bloqueia"},
+	CauseDamage: {
+		"the database reports damaged data; a database administrator must look at it",
+		"o banco de dados informa dados danificados; um administrador do banco deve examiná-lo",
+	},
+	CauseUnknown: {
+		"the database failed, and it is not proven that a record is to blame",
+		"o banco de dados falhou, e não está provado que um registro seja a causa",
+	},
+}
+
 // Cure says in one sentence what is wrong and what would be right.
-func (c FaultCause) Cure() string {
-	switch c {
-	case CauseRecord:
-		return "the database refuses this record"
-	case CauseConnection:
-		return "the database is not available"
-	case CauseCredentials:
-		return "the database refuses our login; correct database.url or the file of database.password_file, which is read at each new session"
-	case CauseSession:
-		return "the database session is not the one we asked for; a pooler drops start-up parameters: connect without it, or give the login these values by ALTER ROLE … SET"
-	case CauseRights:
-		return "our database role lacks a right; run arauto migrate as the owner, or grant the right again"
-	case CauseSchema:
-		return "the schema is not the one this binary needs; run arauto migrate, or undo the change of the schema"
-	case CauseResources:
-		return "the database is out of disk, memory or connections"
-	case CauseReadOnly:
-		return "the database is read-only; point database.url at the primary"
-	case CauseContention:
-		return "another session of the database blocks us"
-	case CauseDamage:
-		return "the database reports damaged data; a database administrator must look at it"
+func (c FaultCause) Cure() string { return c.cure()[0] }
+
+// CurePT is Cure in Portuguese.
+func (c FaultCause) CurePT() string { return c.cure()[1] }
+
+func (c FaultCause) cure() [2]string {
+	if words, known := cures[c]; known {
+		return words
 	}
-	return "the database failed, and it is not proven that a record is to blame"
+	return cures[CauseUnknown]
 }
 
 // CauseOf says what a failure is about. An error without SQLSTATE is of the connection where the network, a deadline or

@@ -154,6 +154,11 @@ const (
 	actWrite   = "write" // what the catalog says of our tables and rights
 )
 
+// FaultActs lists the acts that Faults may name.
+func FaultActs() []string {
+	return []string{actRecord, actClaim, actSettle, actPoll, actHistory, actWrite}
+}
+
 // faults are what is wrong with each act that writes.
 type faults struct {
 	mu  sync.Mutex

@@ -110,6 +110,10 @@ func (in *Internal) listVerifications(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
+	notSealing := h.NotSealing
+	if wantsPortuguese(x.R) {
+		notSealing = h.NotSealingPT
+	}
 	out := struct {
 		Size        int64             `json:"size"`        // of the newest checkpoint
 		Since       scopeJSON         `json:"since"`       // of what was sealed since the last verification
@@ -126,7 +130,7 @@ func (in *Internal) listVerifications(x *api.Exchange) error {
 	}{
 		Size: h.Size, Since: scopeOf(&h.Since), Whole: scopeOf(&h.Whole), Impossible: orNull(h.Impossible), AnchoredAt: instantOrNull(h.AnchoredAt),
 		Witnesses: []witnessJSON{}, Witnessed: witnessedJSON{h.Witnessing.Demanded, orNull(h.Witnessing.Size), instantOrNull(h.Witnessing.Until)},
-		Anchors: []anchorJSON{}, NotSealing: orNull(h.NotSealing), SealsHere: h.SealsHere, LastSealing: instantOrNull(h.CheckpointAt),
+		Anchors: []anchorJSON{}, NotSealing: orNull(notSealing), SealsHere: h.SealsHere, LastSealing: instantOrNull(h.CheckpointAt),
 	}
 	if h.Running != nil {
 		running := verificationOf(h.Running)

@@ -27,9 +27,10 @@ type FiguresReader interface {
 // Operation is what the process knows of the log and of alarms; package gateway's.
 type Operation interface {
 	// LogState tells how far the log is sealed, anchored and verified.
-	LogState(ctx context.Context) (LogState, error)
+	// Texts are in Portuguese or in English.
+	LogState(ctx context.Context, portuguese bool) (LogState, error)
 	// Alarms lists the alarms that this process knows to be raised, by name. Others need a monitoring system.
-	Alarms(ctx context.Context) ([]Alarm, error)
+	Alarms(ctx context.Context, portuguese bool) ([]Alarm, error)
 }
 
 // LogState is how far the log is sealed, anchored and verified. Zero members are not known.
@@ -48,7 +49,7 @@ type LogState struct {
 type Alarm struct {
 	Name    string `json:"name"`    // as in docs/operations/deploy/arauto.rules.yaml
 	Runbook string `json:"runbook"` // the page that says what to do, from the root of the documentation
-	Detail  string `json:"detail"`
+	Detail  string `json:"detail"`  // for people, in the language of the caller
 }
 
 // figureRoutes are what there is to know of a period.
@@ -186,7 +187,7 @@ func (in *Internal) getOverview(x *api.Exchange) error {
 		return err
 	}
 	out.Queue = queueOf(queue)
-	if err := in.operation(ctx, &out); err != nil {
+	if err := in.operation(ctx, &out, wantsPortuguese(x.R)); err != nil {
 		return err
 	}
 	in.expiring(&out, now)
@@ -194,7 +195,7 @@ func (in *Internal) getOverview(x *api.Exchange) error {
 }
 
 // operation adds what the process knows beside the history.
-func (in *Internal) operation(ctx context.Context, out *overviewJSON) error {
+func (in *Internal) operation(ctx context.Context, out *overviewJSON, portuguese bool) error {
 	if in.cfg.Sources != nil {
 		all, err := in.cfg.Sources.Sources(ctx)
 		if err != nil {
@@ -205,14 +206,14 @@ func (in *Internal) operation(ctx context.Context, out *overviewJSON) error {
 	if in.cfg.Operation == nil {
 		return nil
 	}
-	s, err := in.cfg.Operation.LogState(ctx)
+	s, err := in.cfg.Operation.LogState(ctx, portuguese)
 	if err != nil {
 		return err
 	}
 	out.Log = &logStateJSON{
 		s.Size, instantOrNull(s.SealedAt), instantOrNull(s.AnchoredThrough), instantOrNull(s.AnchoredAt), orNull(s.Stopped), s.VerifiedThrough, instantOrNull(s.VerifiedAt), orNull(s.Fault),
 	}
-	out.Alarms, err = in.cfg.Operation.Alarms(ctx)
+	out.Alarms, err = in.cfg.Operation.Alarms(ctx, portuguese)
 	return err
 }
 

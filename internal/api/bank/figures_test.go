@@ -88,6 +88,35 @@ func TestAnOverviewTellsWhatIsKnownAndNothingElse(t *testing.T) {
 	require.Len(t, readings.read, 1, "the reading is recorded")
 }
 
+// duty is an Operation that answers in the language it is asked in.
+type duty struct{}
+
+func (duty) LogState(_ context.Context, portuguese bool) (LogState, error) {
+	if portuguese {
+		return LogState{Stopped: "o histórico não é selado", Fault: "o log não é o que foi assinado"}, nil
+	}
+	return LogState{Stopped: "the history is not sealed", Fault: "the log is not what was signed"}, nil
+}
+
+func (duty) Alarms(_ context.Context, portuguese bool) ([]Alarm, error) {
+	if portuguese {
+		return []Alarm{{Name: "ArautoSourceLag", Detail: "core está 9s atrás da origem"}}, nil
+	}
+	return []Alarm{{Name: "ArautoSourceLag", Detail: "core is 9s behind"}}, nil
+}
+
+func TestAnOverviewIsInTheLanguageOfItsReader(t *testing.T) {
+	w := newWorld(t, func(c *InternalConfig) { c.Figures, c.Readings, c.Operation = &abacus{}, &almanac{}, duty{} })
+	english, portuguese := []string{"core is 9s behind", "the history is not sealed", "the log is not what was signed"}, []string{"core está 9s atrás da origem", "o histórico não é selado", "o log não é o que foi assinado"}
+	for language, says := range map[string][]string{"en": english, "pt-BR": portuguese, "": english} {
+		got := w.ask("GET", "/internal/v1/overview", "operator", "", "Accept-Language: "+language)
+		require.Equal(t, 200, got.status, got.text)
+		for _, text := range says {
+			require.Contains(t, got.text, text, language)
+		}
+	}
+}
+
 func TestWithoutASampleThereIsNoShareAndNoPercentile(t *testing.T) {
 	w, _ := figuresWorld(t, &abacus{empty: true})
 	got := w.ask("GET", "/internal/v1/overview", "auditor", "")

@@ -243,7 +243,7 @@ func needsOf(v *page.Visit, o *overview) (out []neededAct, summary string) {
 		if v.HasText("alarm." + name) {
 			name = v.Text("alarm." + name)
 		}
-		effect := a.Detail // in English, as logs and other systems have it
+		effect := a.Detail
 		if seconds := o.Queue.OldestSeconds; a.Name == "ArautoQueueAge" && seconds > 0 {
 			effect = v.Counted("alarm.queue", seconds)
 		}

@@ -122,6 +122,20 @@ func (s *Set) Figures() []Figures {
 // reportsEvery is how old a reader's word on its lag may be.
 const reportsEvery = 2 * time.Second
 
+// lagging is a source that is far behind its origin.
+type lagging struct {
+	source string
+	behind time.Duration
+}
+
+// Error names the source.
+func (l lagging) Error() string { return fmt.Sprintf("%s is %s behind", l.source, l.behind) }
+
+// Portuguese is the text for people who read Portuguese.
+func (l lagging) Portuguese() string {
+	return fmt.Sprintf("%s está %s atrás da origem", l.source, l.behind)
+}
+
 // Lagging returns an error that names a source that is further behind its origin than limit. Sources that another replica
 // reads, and sources that a person paused, do not count.
 func (s *Set) Lagging(limit time.Duration) error {
@@ -130,7 +144,7 @@ func (s *Set) Lagging(limit time.Duration) error {
 			continue
 		}
 		if behind := one.Behind(); behind > limit+reportsEvery {
-			return fmt.Errorf("%s is %s behind", one.Name(), behind.Round(time.Second))
+			return lagging{one.Name(), behind.Round(time.Second)}
 		}
 	}
 	return nil
