@@ -62,6 +62,7 @@ type bulkResult struct {
 	Status int           `json:"status"`          // of HTTP
 	Error  string        `json:"error,omitempty"` // code
 	Text   string        `json:"error_description,omitempty"`
+	TextPT string        `json:"error_description_pt,omitempty"` // in the kept answer of an approved request
 	Errors []problemJSON `json:"errors,omitempty"`
 	New    notice.ID     `json:"resent,omitzero"` // the notification that a resend made
 }
@@ -99,6 +100,9 @@ func each(ctx context.Context, x *api.Exchange, ids []notice.ID, act func(notice
 		f := faultOf(err)
 		portuguese := wantsPortuguese(x.R)
 		r.Status, r.Error, r.Text, r.Errors = f.Status, f.Code, f.TextIn(portuguese), problemsOf(f.Problems, portuguese)
+		if isCarriedOut(x.R.Context()) {
+			r.TextPT = f.TextPT
+		}
 	}
 	return out
 }

@@ -123,6 +123,9 @@ func refuse(x *api.Exchange, err error) {
 	}
 	x.Unread()
 	body := appendFault(nil, f, 0, wantsPortuguese(x.R))
+	if isCarriedOut(x.R.Context()) && f.TextPT != "" {
+		body = append(appendText(append(body[:len(body)-1], `,"error_description_pt":`...), f.TextPT), '}')
+	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	x.W.WriteHeader(f.Status)
 	_, _ = x.W.Write(body) // a caller who is gone is no concern of ours

@@ -80,7 +80,7 @@ func valueOf(b []byte) jsontext.Value {
 
 // waits tells whether a call of this act waits for a second person: it is not one that is carried out.
 func (in *Internal) waits(x *api.Exchange, act string) bool {
-	return slices.Contains(in.cfg.FourEyes, act) && x.R.Context().Value(carriedOut{}) == nil
+	return slices.Contains(in.cfg.FourEyes, act) && !isCarriedOut(x.R.Context())
 }
 
 // asked tells whether a call is kept as a request, which another person must approve, and answers it then with 202. A
@@ -294,6 +294,9 @@ func (in *Internal) carryOut(ctx context.Context, r *history.ActRequest) error {
 // carriedOut is the key under which the context of a call carries the approved request that it carries out. Nobody outside
 // this package can set it.
 type carriedOut struct{}
+
+// isCarriedOut tells whether a call carries out an approved request. Its answer is kept for readers of either language.
+func isCarriedOut(ctx context.Context) bool { return ctx.Value(carriedOut{}) != nil }
 
 // admitAsker admits the call of an approved request in the name and role of who asked.
 func admitAsker(x *api.Exchange, r *history.ActRequest, roles []string) error {

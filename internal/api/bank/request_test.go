@@ -183,6 +183,8 @@ func TestAnActThatFailsAfterItsApprovalSaysWhy(t *testing.T) {
 	require.Equal(t, history.RequestFailed, r.State)
 	require.Equal(t, 404, r.Status)
 	require.Contains(t, r.Answer, "not_found")
+	require.Contains(t, r.Answer, `"error_description":"resource not found"`)
+	require.Contains(t, r.Answer, `"error_description_pt":"recurso não encontrado"`, "who reads it later may read another language than who asked")
 	require.Equal(t, "request-failed by who-auditor", f.acts()[2])
 }
 

@@ -41,12 +41,15 @@ type waitingAct struct {
 	Status                    *int
 	DecideRoles               []string
 	Mine, Role                bool // whether this person asked, and whether they have a role that decides
+
+	What   string   `json:"-"` // what is asked for, in words
+	Became []string `json:"-"` // what became of it, in words; empty: nothing yet
 }
 
-// Asked is the body of the call, for people.
+// Asked is the body of the call, as it was sent.
 func (r waitingAct) Asked() string { return pretty(r.Body) }
 
-// Result is the answer to the call.
+// Result is the answer to the call, as it came.
 func (r waitingAct) Result() string { return pretty(r.Answer) }
 
 func pretty(raw json.RawMessage) string {
@@ -90,6 +93,7 @@ func list(v *page.Visit) error {
 	for i := range view.Rows {
 		r := &view.Rows[i]
 		r.Mine = v.Who.Is(r.AskedBy)
+		r.tell(v)
 		for _, role := range r.DecideRoles {
 			r.Role = r.Role || v.Has(role)
 		}
