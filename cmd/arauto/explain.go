@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/explain"
+	"github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 )
@@ -75,6 +77,7 @@ type words struct {
 	apart, steps, given, lookup, wrong, removed, registers, refused, unjudged, line, skipped, noChange, problems, nonconforming, applied, superseded, duplicate, conflict,
 	from, first, must, may, silent, overruled, again, client, noClient, noPush, unknownClient, request, placeholder, refusal, notBefore, dry string
 	reasons map[ofb.Silence]string
+	against map[string]string // what a change contradicts
 }
 
 var languages = map[string]words{
@@ -94,6 +97,7 @@ var languages = map[string]words{
 			ofb.Snapshot: "a first load is never announced", ofb.OptionalOff: "the rules leave it to the holder, and announce.direct_authorised does not list it",
 			ofb.UnknownClient: "no registration has this clientId", ofb.NoWebhook: "the client has no registered address", ofb.AlreadyAnnounced: "the same state was announced before",
 		},
+		against: map[string]string{"content": "this revision has other content", "owner": "the resource belongs to another client", "version": "the resource has another API version"},
 	},
 	"pt": {
 		apart: "o banco de dados do gateway não foi consultado (%s): avaliada como a primeira mudança do recurso, de um cliente com endereço",
@@ -111,6 +115,7 @@ var languages = map[string]words{
 			ofb.Snapshot: "uma primeira carga nunca é anunciada", ofb.OptionalOff: "as regras deixam a critério da detentora, e announce.direct_authorised não o pede",
 			ofb.UnknownClient: "nenhum registro tem este clientId", ofb.NoWebhook: "o cliente não tem endereço registrado", ofb.AlreadyAnnounced: "o mesmo estado já foi anunciado",
 		},
+		against: map[string]string{"content": "esta revisão tem outro conteúdo", "owner": "o recurso é de outro cliente", "version": "o recurso tem outra versão da API"},
 	},
 }
 
@@ -122,6 +127,14 @@ type explaining struct {
 }
 
 func (p *explaining) say(format string, args ...any) { fmt.Fprintf(&p.out, format+"\n", args...) }
+
+// choose is a text in the language of the explanation, English where there is no Portuguese.
+func (p *explaining) choose(en, pt string) string {
+	if p.portuguese && pt != "" {
+		return pt
+	}
+	return en
+}
 
 // block writes a heading and a text, indented.
 func (p *explaining) block(heading, text string) {
@@ -174,7 +187,7 @@ func (p *explaining) mapped(e *explain.Explanation) bool {
 		p.problemsOf(m.Problems)
 		return false
 	case m.Skipped != "":
-		p.say(p.skipped, m.Skipped)
+		p.say(p.skipped, p.choose(m.Skipped, m.SkippedPT))
 	case m.Delete != "":
 		p.say(p.removed, m.Delete)
 	case m.Registration != nil:
@@ -193,11 +206,11 @@ func (p *explaining) mapped(e *explain.Explanation) bool {
 
 func (p *explaining) verdict(e *explain.Explanation) bool {
 	if e.LineError != nil {
-		p.say(p.noChange, e.LineError.Pointer, e.LineError.Detail)
+		p.say(p.noChange, e.LineError.Pointer, p.choose(e.LineError.Detail, e.LineError.DetailPT))
 		return false
 	}
 	if e.Apart != "" {
-		p.say(p.apart, e.Apart)
+		p.say(p.apart, p.choose(e.Apart, e.ApartPT))
 	}
 	f := e.Foresight
 	switch f.Verdict {
@@ -205,7 +218,7 @@ func (p *explaining) verdict(e *explain.Explanation) bool {
 		p.problemsOf(f.Problems)
 		return false
 	case notice.Conflicting:
-		p.say(p.conflict, f.Why)
+		p.say(p.conflict, cmp.Or(p.against[f.Why], f.Why))
 		return false
 	case notice.Duplicate:
 		p.say("%s", p.duplicate)
@@ -228,11 +241,7 @@ func (p *explaining) problemsOf(problems []notice.Problem) { p.list(p.problems, 
 func (p *explaining) list(heading string, problems []notice.Problem) {
 	p.say("%s:", heading)
 	for _, one := range problems {
-		detail := one.Detail
-		if p.portuguese && one.DetailPT != "" {
-			detail = one.DetailPT
-		}
-		p.say("    %s %s: %s", one.Pointer, one.Code, detail)
+		p.say("    %s %s: %s", one.Pointer, one.Code, p.choose(one.Detail, one.DetailPT))
 	}
 }
 
@@ -273,7 +282,7 @@ func (p *explaining) judged(e *explain.Explanation) {
 	}
 	switch {
 	case e.Refusal != nil:
-		p.say(p.refusal, e.Refusal)
+		p.say(p.refusal, p.choose(e.Refusal.Error(), failure.Portuguese(e.Refusal)))
 	case e.Request != nil:
 		p.block(p.request, e.URL+"\n\n"+string(e.Request))
 		if e.Apart != "" {

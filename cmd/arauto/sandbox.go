@@ -16,6 +16,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/lab/sandbox"
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 func sandboxCommand(w world) *cobra.Command {
@@ -189,12 +192,12 @@ func (r *sandboxRun) say(e sandbox.Event) {
 	case sandbox.Changed:
 		text = fmt.Sprintf(words["changed"], e.Status) + "; "
 		if e.Notification == "" {
-			text += fmt.Sprintf(words["quiet"], e.Reason)
+			text += fmt.Sprintf(words["quiet"], timing.SilenceWord(ofb.Silence(e.Reason), r.language))
 		} else {
 			text += fmt.Sprintf(words["notified"], e.Notification)
 		}
 	case sandbox.Ended:
-		text = fmt.Sprintf(words["ended"], e.Notification, e.Status, e.State, e.Attempts)
+		text = fmt.Sprintf(words["ended"], e.Notification, e.Status, timing.StateWord(notice.State(e.State), r.language), e.Attempts)
 	case sandbox.RequestLost, sandbox.AnswerLost:
 		text = fmt.Sprintf(words[string(e.What)], e.Interaction)
 	case sandbox.Refused:

@@ -9,7 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/arauto/arauto/internal/lab/sandbox"
+	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 func triggerCommand(w world) *cobra.Command {
@@ -52,15 +54,16 @@ func triggerCommand(w world) *cobra.Command {
 		case *asJSON:
 			return json.NewEncoder(w.stdout).Encode(made)
 		}
-		fmt.Fprint(w.stdout, triggeredText(&made, sandboxWords[*language]))
+		fmt.Fprint(w.stdout, triggeredText(&made, *language))
 		return nil
 	}
 	return c
 }
 
 // triggeredText tells people what a trigger made.
-func triggeredText(made *sandbox.Triggered, words map[string]string) string {
+func triggeredText(made *sandbox.Triggered, language string) string {
 	var out strings.Builder
+	words := sandboxWords[language]
 	fmt.Fprintf(&out, "%s %s  %s, %s, %s\n", made.Kind, made.ID, made.Client, made.APIVersion, made.Status)
 	for _, told := range made.Told {
 		of := ""
@@ -68,10 +71,10 @@ func triggeredText(made *sandbox.Triggered, words map[string]string) string {
 			of = " " + told.Resource
 		}
 		if len(told.Notifications) == 0 {
-			fmt.Fprintf(&out, "  %s%s: "+words["quiet"]+"\n", told.Status, of, told.Reason)
+			fmt.Fprintf(&out, "  %s%s: "+words["quiet"]+"\n", told.Status, of, timing.SilenceWord(ofb.Silence(told.Reason), language))
 		}
 		for _, n := range told.Notifications {
-			fmt.Fprintf(&out, "  %s%s: "+words["notified"]+" %s\n", told.Status, of, n.ID, n.State)
+			fmt.Fprintf(&out, "  %s%s: "+words["notified"]+" %s\n", told.Status, of, n.ID, timing.StateWord(notice.State(n.State), language))
 			for _, interaction := range n.Interactions {
 				fmt.Fprintf(&out, "    x-webhook-interaction-id %s\n", interaction)
 			}

@@ -36,6 +36,7 @@ type Explanation struct {
 	Lookup string                   // why the core's database was not asked for rows beside it; "": it was, or there are none
 
 	Apart     string            // why the gateway's database was not asked, or could not be; "": it was
+	ApartPT   string            // the same in Portuguese
 	Line      []byte            // the change; nil: there is none
 	LineError *intake.LineError // it is no change at all
 	Foresight *intake.Foresight // nil with LineError, or without a line
@@ -259,7 +260,7 @@ func (e *Explanation) foresee(ctx context.Context, cfg *config.Config, version s
 // open connects to the gateway's database; without a usable one it returns nil and sets e.Apart.
 func (e *Explanation) open(ctx context.Context, cfg *config.Config) (*store.Store, error) {
 	if cfg.Database.URL == "" {
-		e.Apart = "database.url is not set"
+		e.Apart, e.ApartPT = "database.url is not set", "database.url não está definido"
 		return nil, nil
 	}
 	s, err := store.Open(ctx, store.Options{URL: cfg.Database.URL, PasswordFile: cfg.Database.PasswordFile, Replica: "explain"})
@@ -269,9 +270,10 @@ func (e *Explanation) open(ctx context.Context, cfg *config.Config) (*store.Stor
 	have, want, err := s.SchemaVersions(ctx)
 	switch {
 	case err != nil:
-		e.Apart = "the database does not answer"
+		e.Apart, e.ApartPT = "the database does not answer", "o banco de dados não responde"
 	case have < want:
 		e.Apart = fmt.Sprintf("the schema is at version %d and this binary needs %d", have, want)
+		e.ApartPT = fmt.Sprintf("o esquema está na versão %d e este binário precisa da %d", have, want)
 	default:
 		return s, nil
 	}

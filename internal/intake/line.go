@@ -30,14 +30,22 @@ type LineError struct {
 	Pointer  string
 	Code     string
 	Detail   string
+	DetailPT string // the same in Portuguese
 }
 
 // Error returns the reason without repeating any input.
 func (e *LineError) Error() string { return e.Detail }
 
-func lineError(pointer, code, format string, args ...any) *LineError {
-	return &LineError{Pointer: pointer, Code: code, Detail: fmt.Sprintf(format, args...)}
+// lineError makes a LineError. args are put into both texts.
+func lineError(pointer, code string, reason [2]string, args ...any) *LineError {
+	return &LineError{Pointer: pointer, Code: code, Detail: fmt.Sprintf(reason[0], args...), DetailPT: fmt.Sprintf(reason[1], args...)}
 }
+
+// Reasons that are given in two places, in English and Portuguese.
+var (
+	numberRange = [2]string{"a number is out of range", "um número está fora da faixa"}
+	notJSON     = [2]string{"not valid JSON", "não é JSON válido"}
+)
 
 // members of a line. Absent ones are nil.
 type members struct {
@@ -68,7 +76,7 @@ const usualLine = 8 << 10
 // the object. Numbers stay as they are written. The line must not change afterwards.
 func decode(line []byte) (*members, error) {
 	if len(line) > MaxLine {
-		return nil, &LineError{TooLarge: true, Code: "too_large", Detail: fmt.Sprintf("a change may have %d bytes at most", MaxLine)}
+		return nil, tooLarge()
 	}
 	d, _ := lineReaders.Get().(*lineReader)
 	d.Reset(bytes.NewBuffer(line))
@@ -82,7 +90,7 @@ func decode(line []byte) (*members, error) {
 		if _, err := d.ReadToken(); err != nil {
 			return nil, syntax(err)
 		}
-		return nil, lineError("", "not_an_object", "a change is one JSON object")
+		return nil, lineError("", "not_an_object", [2]string{"a change is one JSON object", "uma mudança é um objeto JSON"})
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return nil, syntax(err)
@@ -95,7 +103,7 @@ func decode(line []byte) (*members, error) {
 			return nil, syntax(err)
 		}
 		if !known[member] {
-			return nil, lineError("/"+jsontextEscape(member), "unknown_member", "this member is not part of a change; its members are %s", memberList)
+			return nil, lineError("/"+jsontextEscape(member), "unknown_member", [2]string{"this member is not part of a change; its members are %s", "este membro não faz parte de uma mudança; os membros dela são %s"}, memberList)
 		}
 		before := d.InputOffset()
 		value, err := values.read(d.Decoder, member)
@@ -111,7 +119,7 @@ func decode(line []byte) (*members, error) {
 		return nil, syntax(err)
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, lineError("", "trailing_data", "there is something after the object; one line holds one change")
+		return nil, lineError("", "trailing_data", [2]string{"there is something after the object; one line holds one change", "há algo depois do objeto; uma linha tem uma mudança"})
 	}
 	return m, nil
 }
@@ -131,19 +139,25 @@ func syntax(err error) error {
 	var s *jsontext.SyntacticError
 	switch {
 	case errors.As(err, &s) && errors.Is(err, jsontext.ErrDuplicateName):
-		return lineError(jsonPointer(s.JSONPointer), "duplicate_member", "this member stands twice in its object")
+		return lineError(jsonPointer(s.JSONPointer), "duplicate_member", [2]string{"this member stands twice in its object", "este membro aparece duas vezes no objeto"})
 	case errors.As(err, &s) && strings.Count(string(s.JSONPointer), "/") > maxDepth: // the decoder has a bound of its own
 		return tooDeep("/" + strings.SplitN(string(s.JSONPointer), "/", 3)[1])
 	case errors.As(err, &s):
-		return lineError(jsonPointer(s.JSONPointer), "invalid_json", "not valid JSON in UTF-8, near byte %d", s.ByteOffset)
+		return lineError(jsonPointer(s.JSONPointer), "invalid_json", [2]string{"not valid JSON in UTF-8, near byte %d", "não é JSON válido em UTF-8, perto do byte %d"}, s.ByteOffset)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return lineError("", "invalid_json", "not valid JSON: it ends too early")
+		return lineError("", "invalid_json", [2]string{"not valid JSON: it ends too early", "não é JSON válido: termina cedo demais"})
 	}
-	return lineError("", "invalid_json", "not valid JSON")
+	return lineError("", "invalid_json", notJSON)
+}
+
+func tooLarge() error {
+	e := lineError("", "too_large", [2]string{"a change may have %d bytes at most", "uma mudança pode ter no máximo %d bytes"}, MaxLine)
+	e.TooLarge = true
+	return e
 }
 
 func tooDeep(at string) error {
-	return lineError(at, "too_deep", "nested more than %d levels deep", maxDepth)
+	return lineError(at, "too_deep", [2]string{"nested more than %d levels deep", "tem mais de %d níveis de profundidade"}, maxDepth)
 }
 
 func jsonPointer(p jsontext.Pointer) string {
@@ -173,7 +187,10 @@ func (m *memberValues) read(d *jsontext.Decoder, member string) (any, error) {
 	case errors.Is(err, strict.ErrDeep):
 		return nil, tooDeep(at)
 	case errors.Is(err, strict.ErrMany):
-		return nil, lineError(at, "too_many_values", "holds too many values: they would take more than %d KiB of memory; send what the API's schema knows and nothing else", strict.MaxMemory>>10)
+		return nil, lineError(at, "too_many_values", [2]string{
+			"holds too many values: they would take more than %d KiB of memory; send what the API's schema knows and nothing else",
+			"tem valores demais: ocupariam mais de %d KiB de memória; envie o que o esquema da API conhece e nada mais",
+		}, strict.MaxMemory>>10)
 	}
 	return nil, syntax(err)
 }
@@ -181,10 +198,10 @@ func (m *memberValues) read(d *jsontext.Decoder, member string) (any, error) {
 // number keeps a number as written, and refuses one no field of these APIs could mean.
 func number(text, member string) (any, error) {
 	if len(text) > 64 {
-		return nil, lineError("/"+member, "number_range", "a number is out of range")
+		return nil, lineError("/"+member, "number_range", numberRange)
 	}
 	if f, err := strconv.ParseFloat(text, 64); err != nil || math.IsInf(f, 0) {
-		return nil, lineError("/"+member, "number_range", "a number is out of range")
+		return nil, lineError("/"+member, "number_range", numberRange)
 	}
 	return json.Number(text), nil
 }

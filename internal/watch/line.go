@@ -26,6 +26,7 @@ type Mapped struct {
 	Delete       notice.ClientID  // an initiator is gone
 	Brand        string           // that the mapping names for it; "": none
 	Skipped      string           // why nothing is made of it, "" otherwise: its own `when`, or a deleted row
+	SkippedPT    string           // the same in Portuguese
 	Problems     []notice.Problem // why nothing can be made of it
 
 	by       skipRule // with Skipped
@@ -91,6 +92,7 @@ func (m *mapper) prepare(w *work) {
 	m.on(w)
 	if w.rec.Op == Delete && w.rule.registration == nil {
 		w.Skipped, w.by, w.finished = "the row was deleted, and no state follows from that", skipDeleted, true
+		w.SkippedPT = "a linha foi apagada, e disso não decorre nenhum estado"
 		return
 	}
 	if why, is := w.rec.Values[memberInvalid].(string); is && !w.rule.schema {
@@ -118,6 +120,7 @@ func (m *mapper) when(w *work) {
 		w.finished = true
 	case !b:
 		w.Skipped, w.by, w.finished = w.rule.when.key+" is false", skipWhen, true
+		w.SkippedPT = w.rule.when.key + " é falso"
 	}
 	w.known = true
 }

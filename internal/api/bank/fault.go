@@ -73,7 +73,7 @@ func faultOf(err error) *api.APIError {
 		if line.TooLarge {
 			return errTooLarge
 		}
-		return invalid(line.Pointer, line.Code, line.Detail, "")
+		return invalid(line.Pointer, line.Code, line.Detail, line.DetailPT)
 	case errors.As(err, &damage):
 		return errDamaged
 	case errors.Is(err, intake.ErrBusy):
