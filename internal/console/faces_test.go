@@ -86,6 +86,9 @@ func TestASourceThatIsNotReadSaysWhatIsWrongAndTheCure(t *testing.T) {
 		text := both(t, answers{"GET /internal/v1/sources": c.answer}, "/sources", "/sources", nil)
 		require.Contains(t, text, c.says, name)
 		require.Contains(t, text, "1 precisa de alguém", name)
+		if name != "unknown" {
+			require.Contains(t, text, `<span lang="en">the slot is gone</span>`, "what a database says is no Portuguese, and is marked so")
+		}
 	}
 	gap := both(t, answers{"GET /internal/v1/sources": one(`"running":false,` + strings.Replace(fill("waiting", "true", "[]"), `"halted":true`, `"halted":true,"findings":[{"code":"1a2b3c4d","text":"rows came of pay_2"}]`, 1))}, "/sources", "/sources", nil)
 	for _, says := range []string{"rows came of pay_2", `action="/sources/pix/accept"`, `name="finding" value="1a2b3c4d"`, "não pode ser desfeito"} {

@@ -14,6 +14,28 @@ const (
 	ExportFailed  = "failed"
 )
 
+// Why an export ends without a file, in English, as it is stored, and in Portuguese.
+var (
+	ExportTooLarge = [2]string{
+		"the file would be larger than 1 GiB: narrow the filter, or use arauto audit export",
+		"o arquivo passaria de 1 GiB: restrinja o filtro, ou use arauto audit export",
+	}
+	ExportsTooMuch = [2]string{
+		"exports take 4 GiB together: delete one, or use arauto audit export",
+		"as exportações somam 4 GiB: apague uma, ou use arauto audit export",
+	}
+)
+
+// ProblemIn is why an export failed, in Portuguese where there is such a text, else in English.
+func (e *Export) ProblemIn(portuguese bool) string {
+	for _, known := range [][2]string{ExportTooLarge, ExportsTooMuch} {
+		if portuguese && e.Problem == known[0] {
+			return known[1]
+		}
+	}
+	return e.Problem
+}
+
 // Export is one that was asked for and is made in the background.
 type Export struct {
 	ID          notice.ID

@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+
+	"github.com/arauto/arauto/internal/history"
 )
 
 // This file lists the errors of the store and of its log. An error tells its reader what to do by a method, so that the
@@ -177,8 +179,8 @@ var (
 		pt: "20 exportações esperam ou estão sendo feitas; peça de novo quando uma terminar, ou apague uma",
 	}
 	// ErrExportLarge and ErrExportSpace end an export; evidence.Maker stores the text with it.
-	ErrExportLarge = errors.New("the file would be larger than 1 GiB: narrow the filter, or use arauto audit export")
-	ErrExportSpace = errors.New("exports take 4 GiB together: delete one, or use arauto audit export")
+	ErrExportLarge = errors.New(history.ExportTooLarge[0])
+	ErrExportSpace = errors.New(history.ExportsTooMuch[0])
 	// ErrExportLost means that the export was deleted, or that another replica makes it by now; evidence.Maker stops.
 	ErrExportLost = errors.New("the export was deleted, or taken over by another replica")
 )

@@ -46,10 +46,10 @@ type exportJSON struct {
 	ExpiresAt   *instant          `json:"expiresAt"`
 }
 
-func exportOf(e *history.Export) exportJSON {
+func exportOf(e *history.Export, portuguese bool) exportJSON {
 	out := exportJSON{
 		ID: e.ID, State: e.State, Filter: e.Search.Filter(), Format: e.Format, Size: e.Size, RequestedBy: e.Caller.Subject,
-		RequestedAt: instant(e.RequestedAt), Walked: e.Walked, Bytes: e.Bytes, SHA256: orNull(e.SHA256), Problem: orNull(e.Problem),
+		RequestedAt: instant(e.RequestedAt), Walked: e.Walked, Bytes: e.Bytes, SHA256: orNull(e.SHA256), Problem: orNull(e.ProblemIn(portuguese)),
 		Complete: e.Complete, Notes: append([]string{}, e.Notes...),
 		EndedAt: instantOrNull(e.EndedAt), ExpiresAt: instantOrNull(e.ExpiresAt),
 	}
@@ -103,7 +103,7 @@ func (in *Internal) postExport(x *api.Exchange) error {
 		return err
 	}
 	x.W.Header().Set("Location", "/internal/v1/audit/exports/"+e.ID.String())
-	return answer(x, http.StatusAccepted, exportOf(&e))
+	return answer(x, http.StatusAccepted, exportOf(&e, wantsPortuguese(x.R)))
 }
 
 func (in *Internal) listExports(x *api.Exchange) error {
@@ -113,7 +113,7 @@ func (in *Internal) listExports(x *api.Exchange) error {
 	}
 	return in.view(x, len(list), struct {
 		Exports []exportJSON `json:"exports"`
-	}{listed(list, exportOf)})
+	}{listed(list, func(e *history.Export) exportJSON { return exportOf(e, wantsPortuguese(x.R)) })})
 }
 
 // export reads the export that the path names.
@@ -131,7 +131,7 @@ func (in *Internal) getExport(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	return in.view(x, 1, exportOf(&e))
+	return in.view(x, 1, exportOf(&e, wantsPortuguese(x.R)))
 }
 
 // pieceWithin is how long one piece of a file may take to be sent.
@@ -145,7 +145,7 @@ func (in *Internal) getExportFile(x *api.Exchange) error {
 	}
 	switch {
 	case e.State == history.ExportFailed:
-		return conflict("the export has no file: it is failed; "+e.Problem, "a exportação não tem arquivo: ela falhou; "+e.Problem)
+		return conflict("the export has no file: it is failed; "+e.Problem, "a exportação não tem arquivo: ela falhou; "+e.ProblemIn(true))
 	case e.State != history.ExportDone:
 		return conflict("the export has no file: it is "+e.State, "a exportação ainda não tem arquivo")
 	}

@@ -157,6 +157,9 @@ func attemptLine(v *page.Visit, l *storyLine, m *moment, failed map[string]time.
 	case "match", "ok", "same":
 		more = append(more, v.Text("d.echo"))
 	default:
+		if key := "d.echo." + echo; v.HasText(key) {
+			echo = v.Text(key)
+		}
 		more = append(more, v.Text("d.no-echo", echo))
 	}
 	if d := text(a.Detail); d != "" {
