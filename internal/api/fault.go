@@ -35,7 +35,7 @@ func (f *APIError) TextIn(portuguese bool) string {
 func (f *APIError) Error() string { return f.Code + ": " + f.Text }
 
 var (
-	errNoPath = &APIError{Status: http.StatusNotFound, Code: "not_found", Text: "unknown path"}
+	errNoPath = &APIError{Status: http.StatusNotFound, Code: "not_found", Text: "unknown path", TextPT: "caminho desconhecido"}
 	// ErrInternal is the answer to an error that is not known. Its cause goes to the log.
 	ErrInternal = &APIError{
 		Status: http.StatusInternalServerError, Code: "internal",

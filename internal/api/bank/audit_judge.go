@@ -51,7 +51,8 @@ func (in *Internal) postJudgement(x *api.Exchange) error {
 	default:
 		return &api.APIError{
 			Status: http.StatusServiceUnavailable, Code: "unavailable",
-			Text: "too many files are judged; at most " + strconv.Itoa(maxJudgements) + " at once, retry in a minute",
+			Text:   "too many files are judged; at most " + strconv.Itoa(maxJudgements) + " at once, retry in a minute",
+			TextPT: "arquivos demais em avaliação; no máximo " + strconv.Itoa(maxJudgements) + " ao mesmo tempo, repita em um minuto",
 		}
 	}
 	file, err := os.CreateTemp(in.cfg.TempDir, ".arauto-judge-*")
@@ -181,12 +182,14 @@ func receiveFile(x *api.Exchange, file *os.File) (n int64, sum string, err error
 
 var errFileTooLarge = &api.APIError{
 	Status: http.StatusRequestEntityTooLarge, Code: "too_large",
-	Text: "the file is too large; send at most 256 MiB, or run arauto audit verify",
+	Text:   "the file is too large; send at most 256 MiB, or run arauto audit verify",
+	TextPT: "o arquivo é grande demais; envie no máximo 256 MiB, ou rode arauto audit verify",
 }
 
 var errFileTooLong = &api.APIError{
 	Status: http.StatusRequestEntityTooLarge, Code: "too_large",
-	Text: "verifying the file needs too much memory; run arauto audit verify",
+	Text:   "verifying the file needs too much memory; run arauto audit verify",
+	TextPT: "conferir o arquivo exige memória demais; rode arauto audit verify",
 }
 
 // boundedFile is a file whose reads fail when a context has ended: a small file can unfold to a very large one.

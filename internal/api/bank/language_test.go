@@ -1,6 +1,9 @@
 package bank
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"strings"
 	"testing"
 
@@ -45,5 +48,29 @@ func TestEveryLineOfAnActAboutSeveralIsInTheLanguageOfTheCaller(t *testing.T) {
 		got := w.ask("POST", "/internal/v1/quarantine/dismiss", "operator", `{"ids":["`+someID+`"],"reason":"x"}`, "Accept-Language: "+lang)
 		require.Equal(t, 200, got.status, got.text)
 		require.Contains(t, got.text, text)
+	}
+}
+
+// TestEachRefusalThatAPersonOfTheConsoleMeetsHasItsPortuguese reads the refusals where they are written. Those of other files are met by
+// programs alone, or say what is wrong with a token or a body.
+func TestEachRefusalThatAPersonOfTheConsoleMeetsHasItsPortuguese(t *testing.T) {
+	for _, name := range []string{"audit_judge.go", "polling.go", "request.go", "preflight.go", "notification.go", "fault.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		require.NoError(t, err)
+		ast.Inspect(file, func(n ast.Node) bool {
+			literal, is := n.(*ast.CompositeLit)
+			if !is || len(literal.Elts) == 0 {
+				return true
+			}
+			if kind, is := literal.Type.(*ast.SelectorExpr); !is || kind.Sel.Name != "APIError" {
+				return true
+			}
+			var members []string
+			for _, e := range literal.Elts {
+				members = append(members, e.(*ast.KeyValueExpr).Key.(*ast.Ident).Name)
+			}
+			require.Subset(t, members, []string{"Text", "TextPT"}, name)
+			return true
+		})
 	}
 }

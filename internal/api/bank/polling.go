@@ -45,6 +45,7 @@ func (in *Internal) getPolling(x *api.Exchange) error {
 	default:
 		return &api.APIError{
 			Status: http.StatusServiceUnavailable, Code: "unavailable", Text: "another report of polling runs; retry in some seconds",
+			TextPT: "outro relatório de consultas está em curso; repita em alguns segundos",
 		}
 	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), pollingWithin)

@@ -181,6 +181,7 @@ func (in *Internal) decide(x *api.Exchange, approve bool) error {
 	if !api.IsSignedIn(x.R.Context()) {
 		return &api.APIError{
 			Status: http.StatusForbidden, Code: "forbidden", Text: "a bearer token cannot decide; another person approves or refuses the request in the console",
+			TextPT: "um token não decide; outra pessoa aprova ou recusa o pedido no console",
 		}
 	}
 	r, err := in.Decide(x.R.Context(), Decider{x.Who.Subject, x.Who.Also, x.Who.Roles, x.R.RemoteAddr}, id, approve, reason)
@@ -212,7 +213,10 @@ func (in *Internal) Decide(ctx context.Context, who Decider, id notice.ID, appro
 	}
 	at := slices.IndexFunc(r.Roles, func(role string) bool { return slices.Contains(who.Roles, role) })
 	if at < 0 {
-		return r, &api.APIError{Status: http.StatusForbidden, Code: "forbidden", Text: "this request needs another role to decide: " + r.Roles[0]}
+		return r, &api.APIError{
+			Status: http.StatusForbidden, Code: "forbidden", Text: "this request needs another role to decide: " + r.Roles[0],
+			TextPT: "decidir este pedido exige outro papel: " + r.Roles[0],
+		}
 	}
 	if (history.Person{Subject: who.Subject, Also: who.Also}).Is(r.AskedBy.Subject) {
 		return r, errOwnRequest
@@ -301,7 +305,10 @@ func isCarriedOut(ctx context.Context) bool { return ctx.Value(carriedOut{}) != 
 // admitAsker admits the call of an approved request in the name and role of who asked.
 func admitAsker(x *api.Exchange, r *history.ActRequest, roles []string) error {
 	if !slices.Contains(roles, r.AskedBy.Role) {
-		return &api.APIError{Status: http.StatusForbidden, Code: "forbidden", Text: "the role of who asked does not suffice any more: " + r.AskedBy.Role}
+		return &api.APIError{
+			Status: http.StatusForbidden, Code: "forbidden", Text: "the role of who asked does not suffice any more: " + r.AskedBy.Role,
+			TextPT: "o papel de quem pediu não basta mais: " + r.AskedBy.Role,
+		}
 	}
 	x.Who = jws.Principal{Subject: r.AskedBy.Subject, Roles: []string{r.AskedBy.Role}}
 	x.R = x.R.WithContext(context.WithValue(x.R.Context(), history.ActorKey{}, r.AskedBy))
