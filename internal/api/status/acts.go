@@ -151,14 +151,14 @@ func (p *Public) openAct(x *api.Exchange, op *extensionCall, asked any) (who *no
 // acting waits for the turn of an organisation and returns the context of an act, to be ended: its entries name the caller, and it is not
 // broken off when the caller goes.
 func (p *Public) acting(x *api.Exchange, organisation string) (ctx context.Context, end func(), err error) {
-	waits, stop := context.WithTimeout(x.R.Context(), readWithin)
+	waits, stop := context.WithTimeout(x.R.Context(), historyWithin)
 	defer stop()
 	over, err := p.reads.begin(waits, organisation)
 	if err != nil {
 		return nil, nil, err
 	}
 	actor := history.Actor{Subject: string(queryOf(x).poll.Client), Role: history.RoleInitiator, Source: x.R.RemoteAddr}
-	ctx, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(x.R.Context()), history.ActorKey{}, actor), readWithin)
+	ctx, cancel := context.WithTimeout(context.WithValue(context.WithoutCancel(x.R.Context()), history.ActorKey{}, actor), historyWithin)
 	return ctx, func() { cancel(); over() }, nil
 }
 

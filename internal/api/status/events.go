@@ -188,7 +188,7 @@ func (p *Public) answerOrWait(x *api.Exchange, c *feedCall) error {
 }
 
 func (p *Public) readFeed(x *api.Exchange, q history.FeedQuery) (history.FeedPage, error) {
-	ctx, cancel := context.WithTimeout(x.R.Context(), readWithin)
+	ctx, cancel := context.WithTimeout(x.R.Context(), historyWithin)
 	defer cancel()
 	end, err := p.reads.begin(ctx, queryOf(x).caller.OrganisationID)
 	if err != nil {

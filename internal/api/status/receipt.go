@@ -55,7 +55,7 @@ func (p *Public) getReceipt(x *api.Exchange, op *extensionCall) error {
 	if err != nil {
 		return because(refParameter, "interaction id is not a UUID")
 	}
-	ctx, cancel := context.WithTimeout(x.R.Context(), readWithin)
+	ctx, cancel := context.WithTimeout(x.R.Context(), historyWithin)
 	defer cancel()
 	end, err := p.reads.begin(ctx, who.OrganisationID)
 	if err != nil {

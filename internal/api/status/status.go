@@ -114,12 +114,16 @@ type AnsweringBrand struct {
 }
 
 // The time a query may take: answerWithin for all of it, after which the answer is 504 (status-apis §2), and readWithin
-// for the database, after which it is 503.
+// for the database, after which it is 503. A session that waits for a lock is told so by the server a little sooner, and where the database is
+// silent the refusal and its record in the spool take less than 3 s (cases F5). A call of the extension whose caller was read may take
+// historyWithin for what it is for: it waits for the turn of its organisation, reads a thousand events, or acts on a hundred notifications, each
+// in a transaction of its own.
 const (
-	answerWithin = 15 * time.Second
-	readWithin   = 5 * time.Second
-	headerWithin = 10 * time.Second // cases H4, of a handshake as well
-	maxHeader    = 128 << 10        // above what we answer ourselves: a token of 64 KiB is a 401, not a 431
+	answerWithin  = 15 * time.Second
+	readWithin    = 2200 * time.Millisecond
+	historyWithin = 5 * time.Second
+	headerWithin  = 10 * time.Second // cases H4, of a handshake as well
+	maxHeader     = 128 << 10        // above what we answer ourselves: a token of 64 KiB is a 401, not a 431
 )
 
 // Public answers the initiators' status queries. It is an http.Handler for a listener that demands client certificates.
