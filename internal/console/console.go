@@ -41,6 +41,10 @@ type Config struct {
 	Sessions Sessions
 	Records  Records
 
+	// Answers tells by its error that our database answers nothing: then nobody is signed in or out, and no page begins that needs a
+	// session. nil: it is not asked.
+	Answers func(context.Context) error
+
 	BaseURL string    // as browsers see it, without a path; "": not known, there is no provider
 	Secure  bool      // browsers come by TLS, here or at a proxy before us
 	OpenID  *Provider // nil: people sign in by link
@@ -107,13 +111,16 @@ func (k *Console) routes() []api.Route {
 	open := func(method, path string, handle func(*api.Exchange) error) api.Route {
 		return api.Route{Method: method, Path: path, Roles: []string{everybody}, Handle: handle}
 	}
+	asking := func(method, path string, handle func(*api.Exchange) error) api.Route {
+		return open(method, path, api.Answered(k.cfg.Answers, handle))
+	}
 	all := []api.Route{
 		open(http.MethodGet, "/assets/{name}", getAsset),
 		open(http.MethodGet, "/sign-in", k.getSignIn),
-		open(http.MethodGet, "/sign-in/start", k.getStart),
-		open(http.MethodGet, "/sign-in/callback", k.getCallback),
+		asking(http.MethodGet, "/sign-in/start", k.getStart),
+		asking(http.MethodGet, "/sign-in/callback", k.getCallback),
 		open(http.MethodGet, "/sign-in/link/{secret}", k.getLink),
-		open(http.MethodPost, "/sign-in/link/{secret}", k.postLink),
+		asking(http.MethodPost, "/sign-in/link/{secret}", k.postLink),
 		open(http.MethodPost, "/sign-out", k.postSignOut),
 	}
 	for i := range k.sections {

@@ -46,6 +46,11 @@ func (k *Console) person(x *api.Exchange) (history.Person, error) {
 	if err != nil || c.Value == "" {
 		return history.Person{}, errNoSession
 	}
+	if k.cfg.Answers != nil {
+		if err := k.cfg.Answers(x.R.Context()); err != nil {
+			return history.Person{}, err
+		}
+	}
 	who, err := k.cfg.Sessions.Session(x.R.Context(), c.Value, x.R.Header.Get("HX-Request") == "")
 	if failure.NotFound(err) {
 		return history.Person{}, errNoSession

@@ -305,3 +305,34 @@ func TestAProviderThatDoesNotAnswerIsWaitedForOnce(t *testing.T) {
 		require.Equal(t, 2, s.asked)
 	})
 }
+
+// TestNobodyWaitsForASilentDatabase: each page reads the session first, and a sign-in uses up what it came with.
+func TestNobodyWaitsForASilentDatabase(t *testing.T) {
+	sessions := &nobody{}
+	k, records := newConsole(t, Config{Sessions: sessions, Links: true, Answers: func(context.Context) error { return context.DeadlineExceeded }})
+	for _, one := range []struct {
+		method, path string
+		cookie       bool
+		want         int
+	}{
+		{http.MethodGet, "/notifications", true, http.StatusServiceUnavailable},
+		{http.MethodPost, "/notifications/resend", true, http.StatusServiceUnavailable},
+		{http.MethodPost, "/sign-out", true, http.StatusServiceUnavailable},
+		{http.MethodPost, "/sign-in/link/secret", false, http.StatusServiceUnavailable},
+		{http.MethodGet, "/sign-in/start", false, http.StatusServiceUnavailable},
+		{http.MethodGet, "/sign-in/callback?state=x&code=y", false, http.StatusServiceUnavailable},
+		{http.MethodGet, "/sign-in", false, http.StatusOK},
+		{http.MethodGet, "/sign-in/link/secret", false, http.StatusOK},
+		{http.MethodGet, "/notifications", false, http.StatusSeeOther},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), one.method, one.path, http.NoBody)
+		if one.cookie {
+			r.AddCookie(&http.Cookie{Name: "arauto-session", Value: "token"})
+		}
+		w := httptest.NewRecorder()
+		k.ServeHTTP(w, r)
+		require.Equal(t, one.want, w.Code, "%s %s", one.method, one.path)
+	}
+	require.Empty(t, sessions.opened)
+	require.Empty(t, records.kept)
+}

@@ -48,6 +48,7 @@ func (g *Gateway) listen(schemas *openapi.Schemas) error {
 		Version: g.version, Holder: evidence.Party{LegalName: cfg.Holder.LegalName, OrganisationID: cfg.InstitutionID()}, Brands: cfg.BrandList(),
 		Prober: prober{g.sender}, Verifications: verifications{g.auditlog, g.sealer, g.verifier}, Calls: calls{g.auditlog, cfg.Organisations()},
 		TempDir:  cfg.StateDir,
+		Answers:  g.store.Answers,
 		Tiles:    g.openTiles,
 		Unread:   g.receipts.Unread,
 		Tampered: g.tamperedRead,

@@ -28,7 +28,7 @@ func (g *Gateway) consoleListeners() ([]*listener, error) {
 	}
 	var err error
 	g.console, err = console.New(console.Config{
-		Internal: page.Endpoint{Handler: g.internal, Resend: g.cfg.Resend.Enabled}, Sessions: g.store, Records: g.auditlog,
+		Internal: page.Endpoint{Handler: g.internal, Resend: g.cfg.Resend.Enabled}, Sessions: g.store, Records: g.auditlog, Answers: g.store.Answers,
 		BaseURL: cfg.BaseURL, Secure: cfg.ByTLS(),
 		OpenID: newProvider(g.cfg), Links: g.cfg.Profile == config.Development && cfg.OIDC.Issuer == "",
 		Observer: metrics.HTTPObserver{Metrics: g.metrics}, Log: g.log,

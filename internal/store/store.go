@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
+	"golang.org/x/sync/singleflight"
 	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -70,6 +71,7 @@ type Store struct {
 	lost      looks // of rescues
 	timers    looks // of timers that are due
 	companies companies
+	asking    singleflight.Group // of Answers
 	walk      struct {
 		mu    sync.Mutex
 		after history.Position // up to where ForgetReplaced has looked

@@ -19,6 +19,9 @@ type Calendar interface {
 	RevocationLists() []trust.RevocationList
 }
 
+// certificatesPath is where the calendar of expiry is read.
+const certificatesPath = "/internal/v1/certificates"
+
 type certificatesJSON struct {
 	Certificates    []certificateJSON    `json:"certificates"`
 	Receivers       []receiverJSON       `json:"receivers"`

@@ -99,6 +99,9 @@ type InternalConfig struct {
 	Version string         // of the product, for documents on paper
 	Holder  evidence.Party // who runs us, for documents on paper
 
+	// Answers tells by its error that our database answers nothing: then no route begins that needs it. nil: it is not asked.
+	Answers func(context.Context) error
+
 	Unread   func(why string) // told of each request with changes that is refused before it is read; nil: nobody
 	Observer api.Observer     // nil allowed
 	// Tampered is told of each read that met entries which are not what was sealed; nil: nobody.
@@ -149,6 +152,11 @@ func NewInternal(c InternalConfig) *Internal {
 	}
 	in.face.Refuse = in.refuse
 	routes := in.routes()
+	for i := range routes {
+		if r := &routes[i]; !slices.Contains(unasked, r.Path) {
+			r.Handle = api.Answered(c.Answers, r.Handle)
+		}
+	}
 	in.roles = map[string][]string{}
 	for _, r := range routes {
 		in.roles[r.Method+" "+r.Path] = r.Roles
@@ -175,7 +183,7 @@ func (in *Internal) routes() []api.Route {
 		route(http.MethodPost, "/internal/v1/notifications/{id}/resend", []string{roleOperator}, in.postResend),
 		route(http.MethodGet, "/internal/v1/resources/{kind}/{id}", reading, plain(in.getResource)),
 
-		route(http.MethodGet, "/internal/v1/certificates", reading, plain(in.listCertificates)),
+		route(http.MethodGet, certificatesPath, reading, plain(in.listCertificates)),
 		route(http.MethodGet, "/internal/v1/quarantine", reading, in.listCases),
 		route(http.MethodGet, "/internal/v1/quarantine/{id}", reading, plain(in.getCase)),
 		route(http.MethodPost, "/internal/v1/quarantine/{id}/apply", []string{roleOperator}, in.postApply),
@@ -193,6 +201,10 @@ func (in *Internal) routes() []api.Route {
 func route(method, path string, roles []string, handle func(*api.Exchange) error) api.Route {
 	return api.Route{Method: method, Path: path, Roles: roles, Handle: handle}
 }
+
+// unasked are the paths that are served without asking whether the database answers: intake has bounds of its own for a change, and
+// certificates are in memory.
+var unasked = []string{changesPath, certificatesPath}
 
 // ServeHTTP answers one request.
 func (in *Internal) ServeHTTP(w http.ResponseWriter, r *http.Request) { in.handler.ServeHTTP(w, r) }

@@ -123,7 +123,8 @@ func (in *Internal) postResend(x *api.Exchange) error {
 	}{fresh})
 }
 
-// actWithin bounds an operator's or a registrar's act.
+// actWithin bounds an operator's or a registrar's act. A silent database is met before it begins (InternalConfig.Answers). What it leaves room
+// for is a connection that readers hold, a lock of 2 s in each of several statements, and a hundred resends in one call.
 const actWithin = 10 * time.Second
 
 // acting is the context of something that is done, and not only read: a caller who hangs up does not stop it half-way.
