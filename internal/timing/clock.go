@@ -95,7 +95,7 @@ type AttemptTiming struct {
 	AnsweredAt   history.Moment `json:"answeredAt"`
 	EndedAt      history.Moment `json:"endedAt"`
 	StoredAt     history.Moment `json:"storedAt"`
-	StartedAt    history.Moment `json:"startedAt"` // what the verdict counts: first byte out, or claimed where nobody knows of one
+	StartedAt    history.Moment `json:"startedAt"` // what the verdict counts: first byte out; handed over where none left; claimed where nobody knows
 
 	Gap   Punctuality    `json:"gap,omitzero"` // of a retry: the distance from the failure before
 	Since history.Micros `json:"sinceFailureMicros,omitzero"`
@@ -344,9 +344,13 @@ func (t *Timing) attempt(r *history.Record, i int, idle []IdlePeriod) AttemptTim
 		}
 	}
 	var sending []Stage
-	if o.FirstByteOut > 0 {
+	switch {
+	case o.FirstByteOut > 0:
 		out.StartedAt = out.FirstByteAt
 		sending = []Stage{{notice.DelaySending, micros(o.ClaimToSend)}, {notice.DelayConnect, micros(o.FirstByteOut)}}
+	case o.Elapsed > 0: // it ended before a byte left
+		out.StartedAt = out.HandedOverAt
+		sending = []Stage{{notice.DelaySending, micros(o.ClaimToSend)}}
 	}
 	if i == 0 || r.Manual {
 		out.Took = stages(append(t.before(r, a.StartedAt, a), sending...)...)

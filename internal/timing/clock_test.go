@@ -105,6 +105,9 @@ func TestEveryCauseOfALateStartIsTold(t *testing.T) {
 		"it may have come before":        {func(r *history.Record) { r.OccurredAt, r.Arrival.Unknown = sec(-2), true }, nil, TooLate, OnTime, notice.DelayUnknown},
 		"unknown, and ours all the same": {func(r *history.Record) { r.Arrival.Unknown = true; claimLate(r) }, nil, TooLate, TooLate, notice.DelayQueue},
 		"the core's wish":                {func(r *history.Record) { r.OccurredAt, r.Arrival.NotBefore = sec(5), sec(5); shift(r, 5*time.Second) }, nil, OnTime, TooLate, notice.DelayHeld},
+		"it was handed over late, and no byte left": {func(r *history.Record) {
+			first(r).Offsets = history.Offsets{ClaimToSend: lasting(2), Elapsed: lasting(.001)}
+		}, nil, TooLate, TooLate, notice.DelaySending},
 		"intake": {func(r *history.Record) {
 			r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002)
 		}, nil, TooLate, TooLate, notice.DelayIntake},
@@ -200,6 +203,9 @@ func TestEveryCauseOfALateRetryIsTold(t *testing.T) {
 		"the failure was stored late": {func(b, a *history.AttemptRecord) { b.StoredAt, a.StartedAt = sec(13), sec(13.1) }, nil, TooLate, notice.DelaySettling},
 		"the attempt before was lost": {func(b, a *history.AttemptRecord) { b.Rescued, b.StoredAt, a.StartedAt = true, sec(13), sec(13.1) }, nil, TooLate, notice.DelayRescued},
 		"the connection":              {func(_, a *history.AttemptRecord) { a.Offsets.FirstByteOut = lasting(3) }, nil, TooLate, notice.DelayConnect},
+		"handed over late, no byte left": {func(_, a *history.AttemptRecord) {
+			a.Offsets = history.Offsets{ClaimToSend: lasting(3), Elapsed: lasting(.001)}
+		}, nil, TooLate, notice.DelaySending},
 		"too early by a microsecond":  {func(b, a *history.AttemptRecord) { a.StartedAt = b.EndedAt.Add(10*time.Second - time.Microsecond) }, nil, TooEarly, ""},
 		"not a microsecond too early": {func(b, a *history.AttemptRecord) { a.StartedAt = b.EndedAt.Add(10 * time.Second) }, nil, OnTime, ""},
 	} {

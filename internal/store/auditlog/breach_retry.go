@@ -52,9 +52,10 @@ func (r *startedRetry) late() bool {
 		return true
 	}
 	began := r.At
-	waited, err := strconv.ParseInt(r.waited, 10, 64)
-	if out, errOut := strconv.ParseInt(r.firstOut, 10, 64); err == nil && errOut == nil {
-		began = began.Add(history.Micros(waited).Duration() + history.Micros(out).Duration())
+	for _, text := range []string{r.waited, r.firstOut} { // no text: it has not ended, or no byte left
+		if took, err := strconv.ParseInt(text, 10, 64); err == nil {
+			began = began.Add(history.Micros(took).Duration())
+		}
 	}
 	return r.At.Sub(failed) < gap || began.Sub(failed) > gap+timing.GapTolerance
 }
