@@ -191,8 +191,11 @@ func (b breachText) summary(out io.Writer, name string, t *timing.TimingSummary)
 	fmt.Fprintf(out, "  %s:%s\n", w[16], states(t, b.lang))
 }
 
-// spread is a distribution in words.
+// spread is a distribution in words; "–" of nothing.
 func spread(s *timing.Spread) string {
+	if s.Count() == 0 {
+		return "–"
+	}
 	read := func(m history.Micros) string { return timing.Readable(m.Duration()) }
 	return fmt.Sprintf("p50 %s, p95 %s, p99 %s, max %s", read(s.Percentile(50)), read(s.Percentile(95)), read(s.Percentile(99)), read(s.Max()))
 }

@@ -139,6 +139,9 @@ func (s *Spread) Percentile(p float64) history.Micros {
 	return s.most
 }
 
+// Count is how many durations were added.
+func (s *Spread) Count() int64 { return s.count }
+
 // Max is the longest.
 func (s *Spread) Max() history.Micros { return s.most }
 

@@ -190,6 +190,9 @@ func (in *Internal) getConsistency(x *api.Exchange) error {
 		if at.IsZero() && name == "from" {
 			return wrong(name, "is missing; give the earlier instant", "não foi informado; informe o instante mais antigo")
 		}
+		if problem := history.Begun(at, x.Began); problem != nil {
+			return wrong(name, problem.Detail, problem.DetailPT)
+		}
 		if at.IsZero() {
 			at = x.Began
 		}

@@ -390,6 +390,9 @@ func (in *Internal) getStatistics(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
+	if problem := history.Begun(q.From, x.Began); problem != nil {
+		return wrong("from", problem.Detail, problem.DetailPT)
+	}
 	ctx, cancel := context.WithTimeout(x.R.Context(), breachesWithin)
 	defer cancel()
 	ask := figures.Ask{Queries: []figures.Query{{From: q.From, To: q.To, Unit: q.Unit, Client: q.Client, Kind: q.Kind}}}

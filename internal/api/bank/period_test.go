@@ -45,6 +45,8 @@ func TestAPeriodInWhichNothingCanHaveHappenedIsRefused(t *testing.T) {
 	require.Equal(t, "to: must lie after from, for the period is empty; use a later end or an earlier beginning", got.body["error_description"])
 	pointsTo(w.ask("GET", "/internal/v1/audit/calls?day=9000-01-01", "auditor", ""), "/day")
 	pointsTo(w.ask("GET", "/internal/v1/audit/polling?month=9000-01", "auditor", ""), "/month")
+	pointsTo(w.ask("GET", "/internal/v1/audit/statistics?from=9000-01-01T00:00:00Z&to=9000-01-02T00:00:00Z&by=kind", "auditor", ""), "/from")
+	pointsTo(w.ask("GET", "/internal/v1/audit/consistency?from=9000-01-01T00:00:00Z", "auditor", ""), "/from")
 }
 
 // TestAReportThatEndsInTheFutureNamesWhatWasLookedAt: an account of a month that is not over claimed all of it.
