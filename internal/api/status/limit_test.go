@@ -72,7 +72,7 @@ func TestAQueryThatTakesTooLongIs504AndASlowDatabaseIs503(t *testing.T) {
 		change func(*status.PublicConfig, *stub)
 	}{
 		"token":    {http.StatusGatewayTimeout, 15 * time.Second, func(c *status.PublicConfig, s *stub) { c.Tokens = slowTokens{slow{s, make(chan struct{})}} }},
-		"database": {http.StatusServiceUnavailable, 5 * time.Second, func(c *status.PublicConfig, s *stub) { c.Resources = slow{s, make(chan struct{})} }},
+		"database": {http.StatusServiceUnavailable, 2200 * time.Millisecond, func(c *status.PublicConfig, s *stub) { c.Resources = slow{s, make(chan struct{})} }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			mtlstest.PKI(t) // is everybody's, not the bubble's
