@@ -276,7 +276,7 @@ func (k *Console) refuse(x *api.Exchange, err error) {
 		k.sendToSignIn(x)
 		return
 	case errors.Is(err, errForeign):
-		k.show(x, http.StatusForbidden, page.Bare{Title: k.shared.Text(lang, "error.403"), Lines: []string{k.shared.Text(lang, "error.403.origin")}})
+		k.show(x, http.StatusForbidden, page.Bare{Title: k.shared.Text(lang, "error.403.origin.title"), Lines: []string{k.shared.Text(lang, "error.403.origin")}})
 		return
 	case errors.As(err, &refused):
 	case errors.As(err, &ours):

@@ -147,6 +147,11 @@ func TestWhatAnotherPageSendsIsRefused(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, ask(k, http.MethodPost, "/sign-out", "Sec-Fetch-Site", "same-origin").StatusCode)
 	require.Equal(t, http.StatusSeeOther, ask(k, http.MethodPost, "/sign-out", "Origin", "http://example.com").StatusCode, "our own host")
 
+	text, err := io.ReadAll(ask(k, http.MethodPost, "/sign-out", "Origin", "null").Body)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "Pedido recusado")
+	require.NotContains(t, string(text), "papel", "no role is missing")
+
 	k, _ = newConsole(t, Config{Sessions: &seats{}})
 	for _, cookie := range []string{"arauto-session=token", "other=1; arauto-session="} {
 		require.Equal(t, http.StatusForbidden, ask(k, http.MethodPost, "/sign-out", "Cookie", cookie).StatusCode, "it does not say where it comes from")
