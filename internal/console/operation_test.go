@@ -67,6 +67,18 @@ func TestTheListOfNotificationsIsAFile(t *testing.T) {
 	require.Contains(t, text, "n-1,2026-11-28T14:04:41.000000Z,alfa,pix-payment,p-1,ACSC,exhausted,false,false,false,2,2026-11-28T14:04:41.100000Z,timeout,")
 }
 
+// TestAResendIsNeitherOnTimeNorLate: it has no deadline.
+func TestAResendIsNeitherOnTimeNorLate(t *testing.T) {
+	manual := strings.Replace(oneNotification, `"state":"exhausted"`, `"state":"delivered","manual":true`, 1)
+	for lang, onTime := range map[page.Lang]string{page.Portuguese: "no prazo", page.English: "on time"} {
+		tag := `<td><span class="tag ok">` + onTime + `</span></td>`
+		require.Contains(t, shown(t, answers{"GET /internal/v1/notifications": oneNotification}, lang, http.MethodGet, "/notifications", "/notifications", nil), tag)
+		text := shown(t, answers{"GET /internal/v1/notifications": manual}, lang, http.MethodGet, "/notifications", "/notifications", nil)
+		require.NotContains(t, text, tag)
+		require.Contains(t, text, `<td class="n">2</td> <td>–</td>`)
+	}
+}
+
 // TestOnlyWhatMayBeSentOnceMoreIsOffered: a resend is not resent, and nothing is sent once more twice.
 func TestOnlyWhatMayBeSentOnceMoreIsOffered(t *testing.T) {
 	of := func(id, state, more string) string {
@@ -120,7 +132,8 @@ func TestAQueueThatIsBehindSaysForHowLong(t *testing.T) {
 }
 
 const twoNotifications = `{"kind":"pix-payment","resourceId":"p-1","status":"ACSC","timeline":[],"integrity":{"verified":1},"notifications":[
- {"id":"n-old","status":"ACSP","eventAt":"2026-11-28T14:04:41Z","createdAt":"2026-11-28T14:04:41Z","state":"exhausted","attempts":[{"number":1,"startedAt":"2026-11-28T14:04:41.1Z","endedAt":"2026-11-28T14:04:41.2Z","outcome":"refused","httpStatus":503}]},
+ {"id":"n-old","status":"ACSP","eventAt":"2026-11-28T14:04:41Z","createdAt":"2026-11-28T14:04:41Z","state":"exhausted","attempts":[{"number":1,"startedAt":"2026-11-28T14:04:41.1Z","endedAt":"2026-11-28T14:04:41.2Z","outcome":"refused","httpStatus":503},
+  {"number":2,"startedAt":"2026-11-28T14:04:51.2Z","endedAt":"2026-11-28T14:04:51.3Z","outcome":"refused","httpStatus":503},{"number":3,"startedAt":"2026-11-28T14:05:51.3Z","endedAt":"2026-11-28T14:05:51.4Z","outcome":"refused","httpStatus":503}]},
  {"id":"n-new","status":"ACSC","eventAt":"2026-11-28T14:10:00Z","createdAt":"2026-11-28T14:10:00Z","state":"delivered","attempts":[{"number":1,"startedAt":"2026-11-28T14:10:00.1Z","endedAt":"2026-11-28T14:10:00.2Z","outcome":"delivered","httpStatus":202}]}]}`
 
 func TestAResourceDrawsTheNotificationThatTheAddressNames(t *testing.T) {
@@ -131,8 +144,52 @@ func TestAResourceDrawsTheNotificationThatTheAddressNames(t *testing.T) {
 		require.Contains(t, newest, says)
 	}
 	old := both(t, internal, "/resources/{kind}/{id}", "/resources/pix-payment/p-1?notification=n-old", vars)
-	for _, says := range []string{"desistida depois de 1 tentativa", "recusada 503", `?notification=n-old" aria-current="true"`} {
+	for _, says := range []string{"desistida depois de 3 tentativas", "recusada 503", `?notification=n-old" aria-current="true"`} {
 		require.Contains(t, old, says)
+	}
+}
+
+// TestAResendIsNeverTakenForAChain: the newest notification, drawn by default, is the resend; alone it looked like a chain whose first
+// attempt arrived, though three attempts were lost before it.
+func TestAResendIsNeverTakenForAChain(t *testing.T) {
+	vars := map[string]string{"kind": "pix-payment", "id": "p-1"}
+	lost := `"attempts":[{"number":1,"startedAt":"2026-11-28T14:04:41.1Z","outcome":"refused"},{"number":2,"startedAt":"2026-11-28T14:04:51.2Z","outcome":"refused"},{"number":3,"startedAt":"2026-11-28T14:05:51.3Z","outcome":"refused"}]`
+	one := `"attempts":[{"number":1,"startedAt":"2026-11-28T14:04:41.1Z","outcome":"refused"}]`
+	of := func(originalState, attempts, resendState, resendOf string) answers {
+		return answers{"GET /internal/v1/audit/entries": `{"entries":[]}`, "GET /internal/v1/resources/pix-payment/p-1": `{"kind":"pix-payment","resourceId":"p-1","status":"ACSC","integrity":{},
+		 "timeline":[{"at":"2026-11-28T15:00:00.1Z","notificationId":"n-resend","attempt":{"number":1,"startedAt":"2026-11-28T15:00:00.1Z","outcome":"delivered"}}],"notifications":[
+		 {"id":"n-first","status":"ACSC","eventAt":"2026-11-28T14:04:41Z","createdAt":"2026-11-28T14:04:41Z","resent":true,"state":"` + originalState + `",` + attempts + `},
+		 {"id":"n-resend","status":"ACSC","eventAt":"2026-11-28T14:04:41Z","createdAt":"2026-11-28T15:00:00Z","manual":true,` + resendOf + `"state":"` + resendState + `","attempts":[{"number":1,"startedAt":"2026-11-28T15:00:00.1Z"}]}]}`}
+	}
+	const kept = `"resendOf":"n-first",`
+	for name, c := range map[string]struct {
+		internal answers
+		pt, en   string
+	}{
+		"arrived":               {of("exhausted", lost, "delivered", kept), "entregue por reenvio, depois de 3 tentativas sem sucesso", "delivered by a resend, after 3 attempts without success"},
+		"lost":                  {of("exhausted", lost, "exhausted", kept), "desistida: 3 tentativas e 1 reenvio, sem sucesso", "given up: 3 attempts and 1 resend, without success"},
+		"under way":             {of("exhausted", lost, "pending", kept), "reenvio em curso, depois de 3 tentativas sem sucesso", "resend pending, after 3 attempts without success"},
+		"cancelled before":      {of("cancelled", one, "delivered", kept), "entregue por reenvio, depois de 1 tentativa sem sucesso", "delivered by a resend, after 1 attempt without success"},
+		"cancelled, none begun": {of("cancelled", `"attempts":[]`, "exhausted", kept), "desistida: 1 reenvio sem sucesso", "given up: 1 resend without success"},
+		"cancelled itself":      {of("exhausted", lost, "cancelled", kept), "reenvio cancelado, depois de 3 tentativas sem sucesso", "resend cancelled, after 3 attempts without success"},
+		"of nobody knows what":  {of("exhausted", lost, "delivered", ""), "entregue por reenvio<", "delivered by a resend<"},
+	} {
+		for _, drawn := range []string{"", "?notification=n-resend", "?notification=n-first"} {
+			if drawn == "?notification=n-first" && name == "of nobody knows what" {
+				continue // nothing tells that this one was resent
+			}
+			path := "/resources/pix-payment/p-1" + drawn
+			text := both(t, c.internal, "/resources/{kind}/{id}", path, vars)
+			require.Contains(t, text, c.pt, name+drawn)
+			require.Contains(t, shown(t, c.internal, page.English, http.MethodGet, "/resources/{kind}/{id}", path, vars), c.en, name+drawn)
+			for _, untrue := range []string{"notificada na", "desistida depois", "<b>1ª tentativa</b>"} {
+				require.NotContains(t, text, untrue, name+drawn)
+			}
+			require.Contains(t, text, "<b>Reenvio</b>")
+			if strings.Contains(text, "<svg") { // an attempt of what is drawn has begun
+				require.Contains(t, text, "(reenvio)</a>", "which of the two is the resend")
+			}
+		}
 	}
 }
 

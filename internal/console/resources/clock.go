@@ -5,6 +5,7 @@ import (
 	"math"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/arauto/arauto/internal/console/page"
 	"github.com/arauto/arauto/internal/notice"
@@ -13,6 +14,7 @@ import (
 
 // The drawing's measures, in units of its view box.
 const (
+	width       = 1120.0        // of the view box
 	left, right = 140.0, 1100.0 // of the scale
 	laneHeight  = 34
 	top         = 12
@@ -22,6 +24,7 @@ const (
 // clockView is the drawing of one notification's attempts against the rule's deadlines.
 type clockView struct {
 	Status                                string
+	Resend                                bool // it has no deadline
 	Height, Base, TextY, PollY, PollTextY int
 	Ticks                                 []tick
 	Lanes                                 []drawnAttempt
@@ -65,7 +68,7 @@ func clockOf(v *page.Visit, n *toldNotification, timeline []moment) *clockView {
 	if len(n.Attempts) == 0 {
 		return nil
 	}
-	c := &clockView{Status: n.Status, Next: n.NextAttemptAt}
+	c := &clockView{Status: n.Status, Resend: n.Manual, Next: n.NextAttemptAt}
 	end := 2 * time.Second
 	for _, a := range n.Attempts {
 		end = max(end, a.StartedAt.Sub(n.zero())+2*time.Second)
@@ -92,21 +95,25 @@ func clockOf(v *page.Visit, n *toldNotification, timeline []moment) *clockView {
 	return c
 }
 
-// ticksOf are the instants that the axis names, at least 46 units apart.
+// textWidth is how wide a text of the axis is at most, in units: letters of 12 px, with a gap to the next text.
+func textWidth(text string) float64 { return 7*float64(utf8.RuneCountInString(text)) + 8 }
+
+// ticksOf are the instants that the axis names. A name that would touch the one before, or end outside the drawing, is left out.
 func ticksOf(v *page.Visit, s scale) []tick {
 	var out []tick
-	before := -math.MaxFloat64
+	end := -math.MaxFloat64 // of the name before
 	for _, d := range []time.Duration{
 		0, 500 * time.Millisecond, notice.FirstWithin, 5 * time.Second, 10 * time.Second, 25 * time.Second, time.Minute, 85 * time.Second, 2 * time.Minute,
 		10 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour,
 	} {
-		if x := s.x(d); d <= s.end && x-before > 46 {
-			text := "0"
-			if d > 0 {
-				text = page.Duration(v.Lang, d)
-			}
+		text := "0"
+		if d > 0 {
+			text = page.Duration(v.Lang, d)
+		}
+		x, half := s.x(d), textWidth(text)/2
+		if d <= s.end && x-half >= end && x+half <= width {
 			out = append(out, tick{coordinate(x), text})
-			before = x
+			end = x + half
 		}
 	}
 	return out

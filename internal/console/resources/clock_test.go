@@ -80,15 +80,27 @@ func TestAThirdAttemptIsDrawnAgainstItsOwnDeadline(t *testing.T) {
 }
 
 func TestTheAxisNamesTheDeadlinesAndItsNamesDoNotTouch(t *testing.T) {
-	c := clockOf(reader(t), thrice(time.Date(2026, 11, 28, 14, 4, 41, 0, time.UTC)), nil)
-	named, before := map[string]bool{}, -100.0
-	for _, mark := range c.Ticks {
-		x := units(t, mark.X)
-		require.Greater(t, x-before, 46.0, mark.Text)
-		require.LessOrEqual(t, x, right)
-		named[mark.Text], before = true, x
+	const letter = 6.5 // units that a letter of 12 px takes, in the mean
+	event := time.Date(2026, 11, 28, 14, 4, 41, 0, time.UTC)
+	for _, last := range []time.Duration{0, 4 * time.Minute, time.Hour, 30 * time.Hour} {
+		n := thrice(event)
+		if last > 0 { // a resend is drawn alone, and its event is that of the notification
+			ended := event.Add(last + time.Second)
+			n.Manual, n.Attempts = true, []toldAttempt{{Number: 1, StartedAt: event.Add(last), EndedAt: &ended, Outcome: new("delivered")}}
+		}
+		c := clockOf(reader(t), n, nil)
+		named, before := map[string]bool{}, -100.0
+		for _, mark := range c.Ticks {
+			x, half := units(t, mark.X), letter*float64(len([]rune(mark.Text)))/2
+			require.Greater(t, x-half, before, "%s touches the one before", mark.Text)
+			require.LessOrEqual(t, x+half, 1120.0)
+			named[mark.Text], before = true, x+half
+		}
+		require.True(t, named["0"])
+		if last < time.Hour {
+			require.Subset(t, named, map[string]bool{"1,50 s": true, "10,0 s": true, "1 min 0 s": true})
+		}
 	}
-	require.Subset(t, named, map[string]bool{"0": true, "1,50 s": true, "10,0 s": true})
 }
 
 func TestTheReaderChoosesWhichNotificationIsDrawn(t *testing.T) {
@@ -101,7 +113,7 @@ func TestTheReaderChoosesWhichNotificationIsDrawn(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "old", old.ID)
 	choices := choicesOf(all, old)
-	require.Equal(t, []drawnChoice{{"new", "ACSC", at.Add(time.Minute), false}, {"old", "ACSP", at, true}}, choices)
+	require.Equal(t, []drawnChoice{{"new", "ACSC", at.Add(time.Minute), false, false}, {"old", "ACSP", at, false, true}}, choices)
 	_, err = chosen(all, "of another resource")
 	require.True(t, page.Is(err, http.StatusNotFound))
 	none, err := chosen(nil, "")

@@ -40,6 +40,10 @@ func linesOf(v *page.Visit, r *told, drawn *toldNotification, entries map[string
 	var out []storyLine
 	day := ""
 	failed := map[string]time.Time{} // by notification: when the last attempt failed
+	resends := map[string]bool{}
+	for i := range r.Notifications {
+		resends[r.Notifications[i].ID] = r.Notifications[i].Manual
+	}
 	for i := range r.Timeline {
 		m := &r.Timeline[i]
 		l := storyLine{At: m.At, Anchor: "line-" + strconv.Itoa(i+1)}
@@ -51,6 +55,9 @@ func linesOf(v *page.Visit, r *told, drawn *toldNotification, entries map[string
 		}
 		if m.Attempt != nil {
 			attemptLine(v, &l, m, failed)
+			if resends[text(m.NotificationID)] {
+				l.Title = v.Text("line.resent")
+			}
 			l.Entry = entries[attemptKey(text(m.NotificationID), m.Attempt.Number)]
 		} else {
 			entryLine(v, &l, m)

@@ -54,8 +54,9 @@ type toldNotification struct {
 	CreatedAt     time.Time
 	State         string
 	Late          bool
-	Manual        bool
-	Resent        bool // it was sent once more already
+	Manual        bool   // an operator or the initiator asked for one more POST
+	ResendOf      string // the notification that a resend sends once more; "": not kept
+	Resent        bool   // it was sent once more already
 	NextAttemptAt *time.Time
 	Attempts      []toldAttempt
 
@@ -123,6 +124,7 @@ type storyView struct {
 type drawnChoice struct {
 	ID, Status string
 	At         time.Time
+	Resend     bool
 	Here       bool
 }
 
@@ -187,7 +189,7 @@ func choicesOf(all []toldNotification, drawn *toldNotification) (out []drawnChoi
 		return nil
 	}
 	for i := range all {
-		out = append(out, drawnChoice{all[i].ID, all[i].Status, all[i].CreatedAt, all[i].ID == drawn.ID})
+		out = append(out, drawnChoice{all[i].ID, all[i].Status, all[i].CreatedAt, all[i].Manual, all[i].ID == drawn.ID})
 	}
 	slices.SortStableFunc(out, func(a, b drawnChoice) int { return b.At.Compare(a.At) })
 	return out
@@ -197,11 +199,7 @@ func choicesOf(all []toldNotification, drawn *toldNotification) (out []drawnChoi
 func signsOf(v *page.Visit, r *told, drawn *toldNotification) []sign {
 	out := []sign{{"mute", v.Text("silent")}}
 	if drawn != nil {
-		state := sign{v.Text("tone." + drawn.State), v.Text(drawn.State)}
-		if drawn.State == "delivered" || drawn.State == "exhausted" {
-			state.Text = v.Counted(drawn.State, int64(len(drawn.Attempts)))
-		}
-		out = []sign{state}
+		out = []sign{verdictOf(v, r.Notifications, drawn)}
 		delay := page.Duration(v.Lang, time.Duration(drawn.punctual.First.SinceEventMicros)*time.Microsecond)
 		switch drawn.punctual.First.FromEvent {
 		case "on-time":
@@ -220,6 +218,32 @@ func signsOf(v *page.Visit, r *told, drawn *toldNotification) []sign {
 		out = append(out, sign{"mute", v.Counted("unsealed", n)})
 	}
 	return out
+}
+
+// verdictOf says how a notification and its resend ended together, whichever of the two is drawn: a resend alone would look like a chain
+// whose first attempt arrived.
+func verdictOf(v *page.Visit, all []toldNotification, drawn *toldNotification) sign {
+	original, resend := drawn, (*toldNotification)(nil)
+	if drawn.Manual {
+		original, resend = nil, drawn
+	}
+	for i := range all {
+		switch n := &all[i]; {
+		case resend == nil && n.Manual && n.ResendOf == drawn.ID:
+			resend = n
+		case original == nil && n.ID == drawn.ResendOf:
+			original = n
+		}
+	}
+	switch {
+	case resend == nil && (drawn.State == "delivered" || drawn.State == "exhausted"):
+		return sign{v.Text("tone." + drawn.State), v.Counted(drawn.State, int64(len(drawn.Attempts)))}
+	case resend == nil:
+		return sign{v.Text("tone." + drawn.State), v.Text(drawn.State)}
+	case original == nil || len(original.Attempts) == 0:
+		return sign{v.Text("tone." + resend.State), v.Text("resend." + resend.State)}
+	}
+	return sign{v.Text("tone." + resend.State), v.Counted("resend."+resend.State+".after", int64(len(original.Attempts)))}
 }
 
 // mostEntries is how many entries of a resource are linked: the newest.
