@@ -126,7 +126,7 @@ func TestAnInitiatorThatDoesNotAnswerSaysSinceWhenAndWhy(t *testing.T) {
 			{"step":"certificate","ok":false,"detail":"after 3 ms","problem":"x509: it ended","title":"certificado do receptor","seen":"após 3 ms","meaning":"o certificado venceu","advice":"renove o certificado"}]}`,
 	}
 	text := both(t, internal, "/initiators/{clientId}", "/initiators/beta", vars)
-	for _, says := range []string{"Beta Pagamentos", "Não responde.", "214 tentativas", "o certificado do receptor não é aceito", "venceu em", "97,90 %", "182 ms", "3,23 %", "com o aviso mais novo do recurso ainda não entregue", "“sem aviso entregue antes” é outra soma"} {
+	for _, says := range []string{"Beta Pagamentos", "Nenhuma entrega tem sucesso.", "214 tentativas", "o certificado do receptor não é aceito", "venceu em", "97,90 %", "182 ms", "3,23 %", "com o aviso mais novo do recurso ainda não entregue", "“sem aviso entregue antes” é outra soma"} {
 		require.Contains(t, text, says)
 	}
 	require.NotContains(t, text, ">sem aviso entregue antes</th>", "which counts something else on the page of polling saved")
@@ -138,8 +138,75 @@ func TestAnInitiatorThatDoesNotAnswerSaysSinceWhenAndWhy(t *testing.T) {
 		require.NotContains(t, tried, english)
 	}
 	list := both(t, answers{"GET /internal/v1/initiators": `{"initiators":[{"clientId":"beta","name":"Beta","push":true,"updatedAt":"2026-09-03T10:00:00Z","health":{"notifications":5,"exhausted":2,"onTimeShare":0.8,"down":true,"failures":6,"since":"2026-11-28T13:58:00Z"}}],"nextCursor":"YmV0YQ","down":1,"unknownChanges":3}`}, "/initiators", "/initiators", nil)
-	for _, says := range []string{"1 não responde agora", "unknown-client", "80 %", "6 falhas seguidas", "Próximas"} {
+	for _, says := range []string{"As entregas a 1 iniciadora falham agora", "unknown-client", "80 %", "6 falhas seguidas", "Próximas"} {
 		require.Contains(t, list, says)
+	}
+}
+
+// TestADemandIsJudgedByTheAttemptsThatShowIt: every demand was met where nothing was ever answered, and what always failed was not always met.
+func TestADemandIsJudgedByTheAttemptsThatShowIt(t *testing.T) {
+	words := map[page.Lang]map[string]string{
+		page.Portuguese: {
+			"conforms": "Responde 202 com x-webhook-interaction-id", "echo": "Devolve x-webhook-interaction-id", "accepts": "Não recusa (3xx, 4xx, 5xx)", "answers": "Responde em 15 s", "reachable": "Atende no endereço, sem cortar a conexão", "trusted": "Handshake TLS com certificado aceito", "http": "Fala HTTP/1.1",
+			"met": "ok\">cumprida", "not": "warn\">nem sempre cumprida", "never": "bad\">não cumprida", "unknown": "mute\">sem dados",
+		},
+		page.English: {
+			"conforms": "Answers 202 with x-webhook-interaction-id", "echo": "Returns x-webhook-interaction-id", "accepts": "Does not refuse (3xx, 4xx, 5xx)", "answers": "Answers within 15 s", "reachable": "Answers at the address, and does not cut the connection", "trusted": "TLS handshake with an accepted certificate", "http": "Speaks HTTP/1.1",
+			"met": "ok\">met", "not": "warn\">not always met", "never": "bad\">not met", "unknown": "mute\">not known",
+		},
+	}
+	for figures, want := range map[string]map[string]string{
+		``: {"conforms": "unknown", "echo": "unknown", "accepts": "unknown", "answers": "unknown", "reachable": "unknown", "trusted": "unknown", "http": "unknown"},
+		`"outcomes":{"1":{"connect-error":7},"2":{"connect-error":7},"3":{"connect-error":7}},"closed":{"exhausted":7}`: {"conforms": "unknown", "echo": "unknown", "accepts": "unknown", "answers": "unknown", "reachable": "never", "trusted": "unknown", "http": "unknown"},
+		`"outcomes":{"1":{"timeout":2,"unknown":1}}`:                                 {"conforms": "unknown", "echo": "unknown", "accepts": "unknown", "answers": "never", "reachable": "unknown", "trusted": "unknown", "http": "unknown"},
+		`"outcomes":{"1":{"tls-error":2}}`:                                           {"conforms": "unknown", "echo": "unknown", "accepts": "unknown", "answers": "unknown", "reachable": "met", "trusted": "never", "http": "unknown"},
+		`"outcomes":{"1":{"protocol-error":2}}`:                                      {"conforms": "unknown", "echo": "unknown", "accepts": "unknown", "answers": "unknown", "reachable": "met", "trusted": "met", "http": "never"},
+		`"outcomes":{"1":{"refused":2},"2":{"refused":2}},"echo":{"match":4}`:        {"conforms": "never", "echo": "met", "accepts": "never", "answers": "met", "reachable": "met", "trusted": "met", "http": "met"},
+		`"outcomes":{"1":{"delivered-nonconformant":3}},"echo":{"missing":3}`:        {"conforms": "never", "echo": "never", "accepts": "met", "answers": "met", "reachable": "met", "trusted": "met", "http": "met"},
+		`"outcomes":{"1":{"delivered":3,"refused":1}},"echo":{"match":4}`:            {"conforms": "not", "echo": "met", "accepts": "not", "answers": "met", "reachable": "met", "trusted": "met", "http": "met"},
+		`"manual":{"outcomes":{"delivered":1}},"echo":{"match":1}`:                   {"conforms": "met", "echo": "met", "accepts": "met", "answers": "met", "reachable": "met", "trusted": "met", "http": "met"},
+		`"outcomes":{"3":{"connect-error":3}},"manual":{"outcomes":{"delivered":1}}`: {"conforms": "met", "echo": "unknown", "accepts": "met", "answers": "met", "reachable": "not", "trusted": "met", "http": "met"},
+	} {
+		more := ""
+		if figures != "" {
+			more = "," + figures
+		}
+		internal := answers{"GET /internal/v1/initiators/x/health": `{"asOf":{},"windows":[{"window":"30d","figures":{"notifications":7` + more + `}}],"queue":{}}`}
+		for lang, word := range words {
+			text := shown(t, internal, lang, http.MethodGet, "/initiators/{clientId}", "/initiators/x", map[string]string{"clientId": "x"})
+			for demand, verdict := range want {
+				require.Contains(t, text, `<th scope="row">`+word[demand]+`</th><td><span class="tag `+word[verdict]+`</span></td>`, "%s %s", figures, demand)
+			}
+		}
+	}
+}
+
+// TestAnInitiatorIsNotSaidToAnswerBeforeItDid: with one or two failures and no delivery it counted as one that answers.
+func TestAnInitiatorIsNotSaidToAnswerBeforeItDid(t *testing.T) {
+	for health, says := range map[string][2]string{
+		`"notifications":1,"failures":2,"since":"2026-11-28T13:58:00Z","lastSuccessAt":null`:                   {"sem entrega até agora", "no delivery so far"},
+		`"notifications":1,"failures":0,"since":null,"lastSuccessAt":null`:                                     {"sem entrega até agora", "no delivery so far"},
+		`"notifications":1,"failures":1,"since":"2026-11-28T13:58:00Z","lastSuccessAt":"2026-11-28T13:00:00Z"`: {"falhou por último", "failed last"},
+		`"notifications":1,"failures":0,"since":null,"lastSuccessAt":"2026-11-28T13:00:00Z"`:                   {"responde", "answers"},
+	} {
+		internal := answers{"GET /internal/v1/initiators": `{"initiators":[{"clientId":"x","name":"X","push":true,"updatedAt":"2026-09-03T10:00:00Z","health":{` + health + `}}],"down":0,"unknownChanges":0}`}
+		require.Contains(t, both(t, internal, "/initiators", "/initiators", nil), `">`+says[0]+`</span>`, health)
+		require.Contains(t, shown(t, internal, page.English, http.MethodGet, "/initiators", "/initiators", nil), `">`+says[1]+`</span>`, health)
+	}
+}
+
+// TestARefusalIsNotCalledSilence: a receiver that refuses with 503 answers, and the page said that it does not.
+func TestARefusalIsNotCalledSilence(t *testing.T) {
+	refuses := answers{"GET /internal/v1/initiators/beta/health": strings.Replace(downHealth, `"lastOutcome":"tls-error"`, `"lastOutcome":"refused"`, 1)}
+	text := both(t, refuses, "/initiators/{clientId}", "/initiators/beta", map[string]string{"clientId": "beta"})
+	require.Contains(t, text, "o receptor responde com um erro em vez de 202")
+	require.NotContains(t, text, "Não responde")
+	now := answers{"GET /internal/v1/overview": strings.Replace(overviewNow, `"queue":`, `"down":[{"clientId":"beta","failures":6,"since":"2026-11-28T13:58:00Z","lastOutcome":"refused"}],"queue":`, 1)}
+	for lang, says := range map[page.Lang][3]string{page.Portuguese: {"1 iniciadora a que as entregas falham", ">entregas falham</span>", "sem resposta"}, page.English: {"1 initiator to which deliveries fail", ">deliveries fail</span>", "no answer"}} {
+		text := shown(t, now, lang, http.MethodGet, "/", "/", nil)
+		require.Contains(t, text, says[0])
+		require.Contains(t, text, says[1])
+		require.NotContains(t, text, says[2])
 	}
 }
 

@@ -332,7 +332,8 @@ func TestNobodyWaitsForASilentDatabase(t *testing.T) {
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), one.method, one.path, http.NoBody)
 		if one.cookie {
-			r.AddCookie(&http.Cookie{Name: "arauto-session", Value: "token"})
+			r.Header.Set("Cookie", "arauto-session=token")
+			r.Header.Set("Sec-Fetch-Site", "same-origin")
 		}
 		w := httptest.NewRecorder()
 		k.ServeHTTP(w, r)

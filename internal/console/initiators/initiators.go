@@ -59,6 +59,10 @@ func (i registeredInitiator) Condition() string {
 		return "quiet"
 	case i.Health.Down:
 		return "down"
+	case i.Health.LastSuccessAt == nil:
+		return "never"
+	case i.Health.Failures > 0:
+		return "failed"
 	}
 	return "well"
 }
@@ -130,8 +134,11 @@ type scorecard struct {
 	Echo     map[string]int64
 	Fetched  int64
 	Ignored  *int64
-	Acks     map[string]int64 // what the initiator said of notifications, by outcome
-	Polls    struct {
+	Manual   struct { // operators' resends, which Outcomes does not count
+		Outcomes map[string]int64
+	}
+	Acks  map[string]int64 // what the initiator said of notifications, by outcome
+	Polls struct {
 		Total                              int64
 		BeforePush, AfterPush, WithoutPush *int64
 	}
@@ -180,30 +187,52 @@ func share(part, whole int64) *float64 {
 	return &f
 }
 
-// receiverDemand is one demand of the rule on a receiver, and how often it was not met.
+// receiverDemand is one demand of the rule on a receiver: how often attempts show whether it was met, and how often it was not.
 type receiverDemand struct {
-	Word  string
-	Count int64
+	Word         string
+	Cases, Count int64
 }
 
-// Faults are the demands on the receiver.
-func (s scorecard) Faults() []receiverDemand {
+// Verdict is the word for how the demand was met; where no attempt shows it, nothing is known.
+func (d receiverDemand) Verdict() string {
+	switch d.Count {
+	case 0:
+		if d.Cases == 0 {
+			return "unknown"
+		}
+		return "met"
+	case d.Cases:
+		return "never"
+	}
+	return "not"
+}
+
+// Demands are the demands on the receiver, each with the attempts that show whether it was met: an attempt that got no connection says
+// nothing of answers. Resends are attempts like others here. One that timed out may have waited at any stage, and shows that alone.
+func (s scorecard) Demands() []receiverDemand {
 	count := func(outcomes ...string) (n int64) {
 		for _, attempts := range s.Outcomes {
 			for _, o := range outcomes {
 				n += attempts[o]
 			}
 		}
+		for _, o := range outcomes {
+			n += s.Manual.Outcomes[o]
+		}
 		return n
 	}
+	conform, refused := count("delivered"), count("refused", "redirected")
+	answered := conform + count("delivered-nonconformant") + refused
+	noHTTP, noTLS, noConnection, late := count("protocol-error"), count("tls-error"), count("connect-error", "blocked-address"), count("timeout")
+	noEcho := s.Echo["missing"] + s.Echo["different"]
 	return []receiverDemand{
-		{"conforms", count("delivered-nonconformant")},
-		{"echo", s.Echo["missing"] + s.Echo["different"]},
-		{"accepts", count("refused", "redirected")},
-		{"answers", count("timeout")},
-		{"reachable", count("connect-error", "blocked-address")},
-		{"trusted", count("tls-error")},
-		{"http", count("protocol-error")},
+		{"conforms", answered, answered - conform},
+		{"echo", s.Echo["match"] + noEcho, noEcho},
+		{"accepts", answered, refused},
+		{"answers", answered + late, late},
+		{"reachable", answered + noHTTP + noTLS + noConnection, noConnection},
+		{"trusted", answered + noHTTP + noTLS, noTLS},
+		{"http", answered + noHTTP, noHTTP},
 	}
 }
 

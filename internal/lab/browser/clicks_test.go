@@ -67,7 +67,7 @@ var questions = []question{
 	{"initiator Z says that nothing came since midnight", "operator", func(c *clicker) {
 		c.click(`nav a[href="/initiators"]`)
 		c.click(fmt.Sprintf(`main a[href="/initiators/%s"]`, certs.DefaultBeta.Name))
-		c.reads("Não responde", "Causa:")
+		c.reads("Nenhuma entrega tem sucesso", "Causa:")
 	}},
 }
 
