@@ -309,6 +309,9 @@ func (k *Console) showRefused(x *api.Exchange, r *page.APIRefusal) {
 	if k.shared.Has(key + "." + r.Code) {
 		line = key + "." + r.Code
 	}
+	if len(r.Problems) == 0 && (line == "error.400.line" || line == "error.422.line") { // they point at problems
+		line = "error.4xx.line"
+	}
 	b := page.Bare{Title: k.shared.Text(lang, key), Link: &page.Link{Path: k.first(x.Who.Roles), Text: k.shared.Text(lang, "home")}}
 	if x.R.Method == http.MethodPost && r.Status != http.StatusForbidden {
 		to := url.URL{RawQuery: x.R.URL.RawQuery}

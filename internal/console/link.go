@@ -11,6 +11,9 @@ import (
 	"github.com/arauto/arauto/internal/history"
 )
 
+// longestLinkName bounds the name that a person of a one-time link chooses, in bytes; the texts say so.
+const longestLinkName = 80
+
 // getLink shows the form of a one-time link; opening it alone uses nothing up, since browsers open addresses in advance.
 func (k *Console) getLink(x *api.Exchange) error {
 	if !k.cfg.Links {
@@ -33,8 +36,15 @@ func (k *Console) postLink(x *api.Exchange) error {
 	}
 	name := strings.TrimSpace(x.R.PostForm.Get("name"))
 	roles := known(x.R.PostForm["role"])
-	if name == "" || len(name) > 80 || len(roles) == 0 {
-		return &page.APIRefusal{Status: http.StatusBadRequest}
+	var wrong []page.Wrong
+	if name == "" || len(name) > longestLinkName {
+		wrong = append(wrong, page.Wrong{Detail: k.shared.Text(langOf(x.R), "link.name.wrong")})
+	}
+	if len(roles) == 0 {
+		wrong = append(wrong, page.Wrong{Detail: k.shared.Text(langOf(x.R), "link.roles.wrong")})
+	}
+	if wrong != nil {
+		return &page.APIRefusal{Status: http.StatusBadRequest, Problems: wrong}
 	}
 	if err := k.cfg.Sessions.TakeLink(x.R.Context(), x.Segment("secret")); failure.NotFound(err) {
 		return k.refuseSignIn(x, "link")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,6 +36,52 @@ func TestARefusalIsNeverCalledAnInternalError(t *testing.T) {
 	status = http.StatusInternalServerError
 	_, text := at(t, k, "/quarantine", nil)
 	require.Contains(t, text, "Erro interno")
+}
+
+// TestAWrongFormOfAOneTimeLinkNamesItsFields: the page asked to correct what is named, and named nothing.
+func TestAWrongFormOfAOneTimeLinkNamesItsFields(t *testing.T) {
+	k := newDesk(t, answers{})
+	name := map[string]string{"pt": "<li>Nome: informe de 1 a 80 bytes", "en": "<li>Name: give 1 to 80 bytes"}
+	roles := map[string]string{"pt": "<li>Papéis: escolha pelo menos um", "en": "<li>Roles: choose at least one"}
+	for _, lang := range []string{"pt", "en"} {
+		for _, c := range []struct {
+			form        url.Values
+			name, roles bool
+		}{
+			{url.Values{"name": {"ana"}}, false, true},
+			{url.Values{"name": {"ana"}, "role": {"root"}}, false, true},
+			{url.Values{"name": {"  "}, "role": {"operator"}}, true, false},
+			{url.Values{"name": {strings.Repeat("a", 81)}, "role": {"operator"}}, true, false},
+			{url.Values{"name": {""}}, true, true},
+		} {
+			res, text := at(t, k, "/sign-in/link/secret", c.form, "Cookie", "arauto-lang="+lang)
+			require.Equal(t, http.StatusBadRequest, res.StatusCode)
+			require.Equal(t, c.name, strings.Contains(text, name[lang]), c.form)
+			require.Equal(t, c.roles, strings.Contains(text, roles[lang]), c.form)
+			require.Contains(t, text, `href="/sign-in/link/secret"`, "the link was not used up")
+		}
+	}
+}
+
+// TestARefusalPointsAtProblemsOnlyWhereItListsSome: a refusal without any must not say that something is named below.
+func TestARefusalPointsAtProblemsOnlyWhereItListsSome(t *testing.T) {
+	points := map[string][]string{"pt": {"que está indicado", "pontos abaixo"}, "en": {"named below", "points below"}}
+	for i, status := range []int{http.StatusBadRequest, http.StatusUnprocessableEntity} {
+		for lang, says := range points {
+			_, text := at(t, newDesk(t, refusing(status, `{"error":"some_code"}`), page.Operator), "/quarantine/c-1/apply", url.Values{}, "Cookie", "arauto-lang="+lang)
+			require.NotContains(t, text, says[i])
+			_, text = at(t, newDesk(t, refusing(status, `{"error":"some_code","errors":[{"detail":"this"}]}`), page.Operator), "/quarantine/c-1/apply", url.Values{}, "Cookie", "arauto-lang="+lang)
+			require.Contains(t, text, says[i])
+			require.Contains(t, text, "<li>this</li>")
+		}
+	}
+}
+
+// TestTheNameOfAHoldSaysWhatItMayHave: a browser that refuses one shows the title; without it the person reads "match the format".
+func TestTheNameOfAHoldSaysWhatItMayHave(t *testing.T) {
+	internal := answers{"GET /internal/v1/audit/holds": `{"holds":[]}`}
+	require.Contains(t, both(t, internal, "/holds", "/holds", nil), `title="Letras sem acento, dígitos, ponto, sublinhado e hífen, sem espaços`)
+	require.Contains(t, shown(t, internal, page.English, http.MethodGet, "/holds", "/holds", nil), `title="Letters without accents, digits, dots, underscores and hyphens, no spaces`)
 }
 
 func TestEveryRefusalOfTheAPIHasATextOfItsOwn(t *testing.T) {
