@@ -267,7 +267,7 @@ func TestEverythingThatIsAskedOfASilentDatabaseIsRefusedSoonAndDoneOnceAfterIt(t
 	defer thaw()
 	for began := time.Now(); time.Since(began) < frozen; {
 		round := time.Now()
-		wrong := besideEachOther(t.Context(), kinds, func(k callKind, status int, body, retry string, took time.Duration) string {
+		wrong := besideEachOther(t.Context(), kinds, func(_ callKind, status int, body, retry string, took time.Duration) string {
 			switch {
 			case status != http.StatusServiceUnavailable || took > refusedWithin:
 				return fmt.Sprintf("%d %.200s", status, body)
@@ -282,7 +282,7 @@ func TestEverythingThatIsAskedOfASilentDatabaseIsRefusedSoonAndDoneOnceAfterIt(t
 	}
 	thaw()
 	s.untilStored("thawed")
-	wrong := besideEachOther(t.Context(), kinds, func(k callKind, status int, body, retry string, took time.Duration) string {
+	wrong := besideEachOther(t.Context(), kinds, func(k callKind, status int, body, _ string, _ time.Duration) string {
 		if status != k.want || strings.Contains(body, `"status":409`) {
 			return fmt.Sprintf("%d %.300s", status, body)
 		}

@@ -47,7 +47,7 @@ func TestASilentServerIsAskedOnceHoweverManyCallersAsk(t *testing.T) {
 			if err != nil {
 				return
 			}
-			defer conn.Close() //nolint:revive // each is held until the end
+			defer conn.Close()
 			connections.Add(1)
 		}
 	}()

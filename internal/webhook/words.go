@@ -318,7 +318,7 @@ var troubles = map[troubleKind]struct{ what, advice sentence }{
 		sentence{"the receiver ended the handshake: %s", "o receptor encerrou o handshake: %s"},
 		sentence{
 			"the receiver does not accept our certificate: trust the authority that issued it, with its intermediate, and check its end and the list of allowed clients",
-			"o receptor não aceita o nosso certificado: confie na autoridade que o emitiu, com o intermediário, e confira até quando vale e a lista de clientes permitidos",
+			"o receptor não aceita o nosso certificado: confie na autoridade que o emitiu, com o intermediário, e confira até quando vale e a lista de quem é permitido",
 		},
 	},
 	troubleAlertVersion: {
@@ -359,7 +359,7 @@ var troubles = map[troubleKind]struct{ what, advice sentence }{
 		sentence{"it was refused: %s", "foi recusado: %s"},
 		sentence{
 			"trust the authority that issued our certificate, with its intermediate, and check its end and the list of allowed clients",
-			"confie na autoridade que emitiu o nosso certificado, com o intermediário, e confira até quando vale e a lista de clientes permitidos",
+			"confie na autoridade que emitiu o nosso certificado, com o intermediário, e confira até quando vale e a lista de quem é permitido",
 		},
 	},
 	troubleClosedAfter: {
