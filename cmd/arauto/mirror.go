@@ -26,7 +26,9 @@ func mirrorCommand(w world) *cobra.Command {
 		Long: "Follow a log that is published in the form of C2SP tlog-tiles, and keep a verified copy in FOLDER. Every new checkpoint must be signed\n" +
 			"with the key of the log, have the cosignatures that --policy demands, and extend the copy. Prints \"ok SIZE ROOT\" after each round that\n" +
 			"found something new. A history that does not extend the copy prints BAD, is kept as proof in FOLDER/forks, and exits 1; with\n" +
-			"--metrics-addr it first goes on to show that figure until it is told to end.",
+			"--metrics-addr it first goes on to show that figure until it is told to end.\n" +
+			"The first round of a run reads the whole copy: every hash, and with --entries every entry, which it compares with its leaf. A bundle of\n" +
+			"entries that is damaged or missing is fetched again, and a note says so; what cannot be fetched again is named, with exit code 1.",
 	}
 	m := &mirrorOptions{out: w}
 	c.Flags().StringVar(&m.from, "from", "", "the published log: an http(s) URL, or a folder (required)")
@@ -60,6 +62,11 @@ func (o *mirrorOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	unlock, err := tiles.Lock(o.dir)
+	if err != nil {
+		return wrongUse("--out: %v", err)
+	}
+	defer unlock()
 	figures := metrics.NewMirrorObserver(time.Now())
 	if o.figures != "" {
 		end, err := o.serve(ctx, figures.Handler())
@@ -93,6 +100,12 @@ func (o *mirrorOptions) run(ctx context.Context) error {
 				grew, told = time.Now(), false
 			}
 		}
+		for _, name := range done.Damaged {
+			fmt.Fprintf(o.out.stderr, "note: %s was damaged in the copy, and was fetched again\n", name)
+		}
+		if done.Missing > 0 {
+			fmt.Fprintf(o.out.stderr, "note: %d bundles of entries were missing in the copy, and were fetched\n", done.Missing)
+		}
 		if done.Left > 0 {
 			fmt.Fprintf(o.out.stderr, "note: %d bundles of entries are not published\n", done.Left)
 		}
@@ -125,12 +138,25 @@ func (o *mirrorOptions) serve(ctx context.Context, figures http.Handler) (end fu
 	return func() { _ = server.Close() }, nil
 }
 
+// sameFolder tells whether two names are of one folder that is there.
+func sameFolder(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
+}
+
 // open judges the flags.
 func (o *mirrorOptions) open() (*tiles.Mirror, error) {
 	for flag, missing := range map[string]bool{"--from": o.from == "", "--log": o.log == "", "--out": o.dir == ""} {
 		if missing {
 			return nil, wrongUse("mirror: %s is not set; see arauto mirror --help", flag)
 		}
+	}
+	if sameFolder(o.from, o.dir) {
+		return nil, wrongUse("--out: %s is the published log itself; name a folder for the copy", o.dir)
 	}
 	if o.every < time.Second {
 		return nil, wrongUse("--every: %s is too short; use 1s or more", o.every)

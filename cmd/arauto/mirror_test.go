@@ -27,6 +27,22 @@ func TestTheLogIsPublishedAndMirrored(t *testing.T) {
 	code, out = p.run(mirror...)
 	require.Equal(t, done, code, out)
 	require.Regexp(t, `^ok 300 [A-Za-z0-9+/]{43}=\n$`, out)
+	bundle := filepath.Join(copied, "tile", "entries", "001.p", "44")
+	require.NoError(t, os.WriteFile(bundle, []byte("damaged"), 0o600))
+	code, out = p.run(mirror...)
+	require.Equal(t, done, code, out)
+	require.Contains(t, out, "note: tile/entries/001.p/44 was damaged in the copy, and was fetched again\n")
+	require.NoError(t, os.Remove(bundle))
+	code, out = p.run(mirror...)
+	require.Equal(t, done, code, out)
+	require.Contains(t, out, "note: 1 bundles of entries were missing in the copy, and were fetched\n")
+	require.FileExists(t, bundle)
+	unlock, err := tiles.Lock(copied)
+	require.NoError(t, err)
+	code, out = p.run(mirror...)
+	require.Equal(t, usage, code, out)
+	require.Contains(t, out, "another process has the folder "+copied)
+	unlock()
 	p.seal() // the export was recorded
 	code, out = p.run("audit", "tiles", "--out", published, "--database-url", p.url)
 	require.Equal(t, done, code, out)
@@ -69,7 +85,8 @@ func TestTheLogIsPublishedAndMirrored(t *testing.T) {
 	require.Contains(t, out, "does not extend this copy")
 	for want, args := range map[string][]string{
 		"--out is not set": {"mirror", "--from", "x", "--log", log}, "not the verifier key": {"mirror", "--from", "x", "--out", "y", "--log", "z"}, "is too short": append(append([]string{}, mirror...), "--every", "1ms"),
-		"over https only": {"mirror", "--from", "http://127.0.0.1:1", "--out", "y", "--log", log, "--token-file", p.file("log.pub.pem")},
+		"is the published log itself": {"mirror", "--from", published, "--out", published + "/.", "--log", log},
+		"over https only":             {"mirror", "--from", "http://127.0.0.1:1", "--out", "y", "--log", log, "--token-file", p.file("log.pub.pem")},
 	} {
 		code, out := p.run(args...)
 		require.Equal(t, usage, code, out)

@@ -1,6 +1,7 @@
 package tiles
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/arauto/arauto/internal/audit"
@@ -90,14 +92,17 @@ type Mirror struct {
 	Dir     string
 	Entries bool // also the entries, not the hashes alone
 
-	checked bool // the copy was read from its first leaf on
+	checked bool // the hashes of the copy were read from its first leaf on
+	whole   bool // the entries of the copy, too
 }
 
 // Mirrored tells what one round of a Mirror did.
 type Mirrored struct {
 	Old, Size int64 // of the copy before and after
 	Root      audit.Hash
-	Left      int // bundles of entries that the published log does not have
+	Left      int      // bundles of entries that the published log does not have
+	Damaged   []string // bundles of the copy that were not what was sealed, and were fetched again
+	Missing   int      // bundles that the copy did not have, and that were fetched
 }
 
 // Bounds of the files of a published log, and how many are asked for at once.
@@ -111,6 +116,9 @@ const (
 // Round takes the newest checkpoint of the published log, verifies everything up to it, and extends the copy. ErrFork when the log does
 // not extend the copy, with or without cosignatures: both checkpoints are then kept in the folder forks. ErrUnwitnessed when it lacks the
 // quorum; the copy stays as it is. A smaller checkpoint that fits the copy changes nothing.
+//
+// The first round also reads the whole copy: every hash, and with Entries every record, which is compared with its leaf. A damaged or
+// missing bundle of entries is fetched again. A damaged tile, or a bundle that cannot be fetched again, is an error.
 func (m *Mirror) Round(ctx context.Context) (done Mirrored, err error) {
 	c := files{m.Dir}
 	have, err := c.checkpoint()
@@ -139,7 +147,10 @@ func (m *Mirror) Round(ctx context.Context) (done Mirrored, err error) {
 	unvouched := m.vouched(note)
 	switch { // witnesses refuse a fork, so the comparison comes before the quorum
 	case tree.Size <= old.Size:
-		return done, cmp.Or(m.older(c, have, note, old, tree), unvouched)
+		if err := m.older(c, have, note, old, tree); err != nil {
+			return done, err
+		}
+		return done, cmp.Or(m.kept(ctx, c, old.Size, &done), unvouched)
 	case have == nil && unvouched != nil:
 		return done, unvouched
 	}
@@ -154,7 +165,11 @@ func (m *Mirror) Round(ctx context.Context) (done Mirrored, err error) {
 		return done, err
 	}
 	if m.Entries {
-		if done.Left, err = m.entries(ctx, c, old.Size, tree.Size); err != nil {
+		edge := old.Size &^ (1<<audit.TileLevels - 1) // the bundle at the edge comes anew
+		if err := m.entries(ctx, c, old.Size, tree.Size, &done); err != nil {
+			return done, err
+		}
+		if err := m.kept(ctx, c, edge, &done); err != nil {
 			return done, err
 		}
 	}
@@ -168,14 +183,18 @@ func (m *Mirror) tree(c files, old audit.Tree) (tree *audit.Range, err error) {
 	tree, err = audit.ReadRange(stored, old.Size)
 	if err == nil && !m.checked {
 		again := &audit.Range{}
+		upper := upperTiles{hashes: map[int][]audit.Hash{}, each: stored.same}
 		for _, t := range audit.NewTiles(0, 0, old.Size) {
 			leaves, err := stored.Hashes(0, t.First(), t.First()+int64(t.Width))
 			if err != nil {
 				return nil, fmt.Errorf("the copy is damaged: %w", err)
 			}
 			for _, leaf := range leaves {
-				again.Append(leaf, nil)
+				again.Append(leaf, upper.add)
 			}
+		}
+		if err := upper.end(old.Size); err != nil {
+			return nil, err
 		}
 		if again.Root() != tree.Root() {
 			return nil, errDamaged
@@ -189,6 +208,48 @@ func (m *Mirror) tree(c files, old audit.Tree) (tree *audit.Range, err error) {
 		return nil, errDamaged
 	}
 	return tree, nil
+}
+
+// same compares a tile of the copy with the hashes that its leaves give.
+func (t treeAt) same(one audit.PublishedTile, hashes []audit.Hash) error {
+	text, err := os.ReadFile(t.path(one))
+	switch {
+	case err != nil:
+		return fmt.Errorf("the copy is damaged: %w", err)
+	case !bytes.Equal(text, audit.MarshalTile(hashes)):
+		return fmt.Errorf("%w (%s is not what the leaves below it give)", errDamaged, one.Path())
+	}
+	return nil
+}
+
+// upperTiles gathers the hashes above the leaves while leaves are added to a tree, and hands over each tile once.
+type upperTiles struct {
+	hashes map[int][]audit.Hash // by level of tiles, from 1: of the tile that is not full yet
+	each   func(audit.PublishedTile, []audit.Hash) error
+	failed error
+}
+
+// add takes a hash of the tree, as Range.Append hands it over.
+func (u *upperTiles) add(level int, n int64, h audit.Hash) {
+	if level == 0 || level%audit.TileLevels != 0 {
+		return
+	}
+	l := level / audit.TileLevels
+	u.hashes[l] = append(u.hashes[l], h)
+	if full := u.hashes[l]; len(full) == 1<<audit.TileLevels {
+		u.failed = errors.Join(u.failed, u.each(audit.PublishedTile{Level: l, N: n >> audit.TileLevels, Width: len(full)}, full))
+		u.hashes[l] = full[:0]
+	}
+}
+
+// end hands over the tiles at the edge of a tree of a size, and returns what failed.
+func (u *upperTiles) end(size int64) error {
+	for level, hashes := range u.hashes {
+		if n := size >> (level * audit.TileLevels) >> audit.TileLevels; len(hashes) > 0 {
+			u.failed = errors.Join(u.failed, u.each(audit.PublishedTile{Level: level, N: n, Width: len(hashes)}, hashes))
+		}
+	}
+	return u.failed
 }
 
 // errDamaged means that the tiles of a copy do not belong to its checkpoint.
@@ -228,7 +289,13 @@ func (m *Mirror) older(c files, have, note []byte, old, tree audit.Tree) error {
 // the edge of the copy. If they are not those of the copy, wrong says so, and grow writes nothing: it goes on with the leaves of the copy,
 // and the root tells whether the log is another one or the published tile is damaged.
 func (m *Mirror) grow(ctx context.Context, c files, tree *audit.Range, size int64, keep bool) (wrong, err error) {
-	upper := map[int][]audit.Hash{} // by level of tiles, from 1: hashes of the tile that is not full yet
+	write := func(t audit.PublishedTile, hashes []audit.Hash) error {
+		if keep && wrong == nil {
+			return c.write(t.Path(), audit.MarshalTile(hashes))
+		}
+		return nil
+	}
+	upper := upperTiles{hashes: map[int][]audit.Hash{}, each: write}
 	old := tree.Size()
 	for level := 1; old>>(level*audit.TileLevels) > 0; level++ {
 		count := old >> (level * audit.TileLevels)
@@ -236,32 +303,12 @@ func (m *Mirror) grow(ctx context.Context, c files, tree *audit.Range, size int6
 		if err != nil {
 			return nil, err
 		}
-		upper[level] = hashes
+		upper.hashes[level] = hashes
 	}
 	all := audit.NewTiles(0, old, size)
 	edge, err := treeAt{c, old}.Hashes(0, all[0].First(), old)
 	if err != nil {
 		return nil, err
-	}
-	write := func(name string, hashes []audit.Hash) error {
-		if keep && wrong == nil {
-			return c.write(name, audit.MarshalTile(hashes))
-		}
-		return nil
-	}
-	var failed error
-	add := func(leaf audit.Hash) {
-		tree.Append(leaf, func(level int, n int64, h audit.Hash) {
-			if level == 0 || level%audit.TileLevels != 0 {
-				return
-			}
-			l := level / audit.TileLevels
-			upper[l] = append(upper[l], h)
-			if len(upper[l]) == 1<<audit.TileLevels {
-				failed = errors.Join(failed, write(audit.TilePath(l, n>>audit.TileLevels, len(upper[l])), upper[l]))
-				upper[l] = upper[l][:0]
-			}
-		})
 	}
 	for len(all) > 0 {
 		some := all[:min(len(all), atOnce)]
@@ -276,19 +323,15 @@ func (m *Mirror) grow(ctx context.Context, c files, tree *audit.Range, size int6
 				wrong = fmt.Errorf("%s: its first %d hashes are not those of the copy, which the signed root covers; the published file is damaged", t.Path(), known)
 			}
 			for _, leaf := range tiles[i][known:] {
-				add(leaf)
+				tree.Append(leaf, upper.add)
 			}
-			if err := errors.Join(failed, write(t.Path(), tiles[i])); err != nil {
+			if err := errors.Join(upper.failed, write(t, tiles[i])); err != nil {
 				return nil, err
 			}
 		}
 	}
-	for level, hashes := range upper {
-		if n := size >> (level * audit.TileLevels) >> audit.TileLevels; len(hashes) > 0 {
-			if err := write(audit.TilePath(level, n, len(hashes)), hashes); err != nil {
-				return nil, err
-			}
-		}
+	if err := upper.end(size); err != nil {
+		return nil, err
 	}
 	return wrong, nil
 }
@@ -323,35 +366,79 @@ func (m *Mirror) tile(ctx context.Context, t audit.PublishedTile, most int64) ([
 	return text, err
 }
 
-// entries reads the new bundles of entries and compares each record with its leaf. It returns how many are not published.
-func (m *Mirror) entries(ctx context.Context, c files, old, size int64) (left int, err error) {
+// entries reads the new bundles of entries, and counts those that are not published.
+func (m *Mirror) entries(ctx context.Context, c files, old, size int64, done *Mirrored) error {
 	for _, t := range audit.NewTiles(entriesLevel, old, size) {
-		text, err := m.Remote.Get(ctx, t.Path(), maxBundle)
-		if errors.Is(err, ErrAbsent) {
-			left++
-			continue
-		}
-		if err != nil {
-			return left, err
-		}
-		leaves, err := audit.BundledLeaves(text, t.Width)
-		if err != nil {
-			return left, fmt.Errorf("%s: %w", t.Path(), err)
-		}
-		want, err := treeAt{c, size}.Hashes(0, t.First(), t.First()+int64(t.Width))
-		if err != nil {
-			return left, err
-		}
-		for i := range leaves {
-			if leaves[i] != want[i] {
-				return left, fmt.Errorf("%s: the entry at position %d is not what was sealed", t.Path(), t.First()+int64(i))
-			}
-		}
-		if err := c.write(t.Path(), text); err != nil {
-			return left, err
+		switch err := m.bundle(ctx, c, t); {
+		case errors.Is(err, ErrAbsent):
+			done.Left++
+		case err != nil:
+			return err
 		}
 	}
-	return left, nil
+	return nil
+}
+
+// kept compares the records of the copy before a size with their leaves, once, and fetches the bundles again that are damaged or missing.
+func (m *Mirror) kept(ctx context.Context, c files, size int64, done *Mirrored) error {
+	if !m.Entries || m.whole {
+		return nil
+	}
+	for _, t := range audit.NewTiles(entriesLevel, 0, size) {
+		text, err := os.ReadFile(c.path(t))
+		missing := errors.Is(err, fs.ErrNotExist)
+		if err == nil {
+			err = c.sealed(t, text)
+		}
+		if err == nil {
+			continue
+		}
+		switch again := m.bundle(ctx, c, t); {
+		case again == nil && missing:
+			done.Missing++
+		case again == nil:
+			done.Damaged = append(done.Damaged, t.Path())
+		case missing && errors.Is(again, ErrAbsent):
+			done.Left++
+		default:
+			return fmt.Errorf("the copy is damaged: %w; it cannot be fetched again: %w", err, again)
+		}
+	}
+	if done.Missing > 0 || len(done.Damaged) > 0 {
+		syscall.Sync()
+	}
+	m.whole = true
+	return nil
+}
+
+// bundle copies one bundle of entries, once each record is compared with its leaf.
+func (m *Mirror) bundle(ctx context.Context, c files, t audit.PublishedTile) error {
+	text, err := m.Remote.Get(ctx, t.Path(), maxBundle)
+	if err != nil {
+		return err
+	}
+	if err := c.sealed(t, text); err != nil {
+		return err
+	}
+	return c.write(t.Path(), text)
+}
+
+// sealed compares the records of a bundle with the leaves of the copy.
+func (c files) sealed(t audit.PublishedTile, bundle []byte) error {
+	leaves, err := audit.BundledLeaves(bundle, t.Width)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.Path(), err)
+	}
+	want, err := treeAt{c, t.First() + int64(t.Width)}.Hashes(0, t.First(), t.First()+int64(t.Width))
+	if err != nil {
+		return err
+	}
+	for i := range leaves {
+		if leaves[i] != want[i] {
+			return fmt.Errorf("%s: the entry at position %d is not what was sealed", t.Path(), t.First()+int64(i))
+		}
+	}
+	return nil
 }
 
 // fork keeps both checkpoints and returns ErrFork.

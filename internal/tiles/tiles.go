@@ -159,6 +159,11 @@ const entriesLevel = -1
 // files is a copy of a log in a folder.
 type files struct{ dir string }
 
+// path is where a tile or bundle of the copy is.
+func (c files) path(t audit.PublishedTile) string {
+	return filepath.Join(c.dir, filepath.FromSlash(t.Path()))
+}
+
 // checkpoint reads the signed note of the copy; nil when there is no copy yet.
 func (c files) checkpoint() ([]byte, error) {
 	note, err := os.ReadFile(filepath.Join(c.dir, Checkpoint))
@@ -166,6 +171,24 @@ func (c files) checkpoint() ([]byte, error) {
 		return nil, nil
 	}
 	return note, err
+}
+
+// LockFile is the name of the file by which one process at a time has the folder of a copy.
+const LockFile = ".lock"
+
+// Lock takes the folder of a copy for this process alone, until unlock is called. It makes the folder if it is not there.
+func Lock(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a published log is for its readers
+		return nil, fmt.Errorf("prepare the folder of the copy: %w", err)
+	}
+	file, err := os.OpenFile(filepath.Join(dir, LockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the folder of the copy: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another process has the folder %s; one mirror runs at a time", dir), file.Close())
+	}
+	return func() { _ = file.Close() }, nil
 }
 
 // write replaces a file. What is written is safe on the disk after commit.
@@ -210,7 +233,7 @@ func (t treeAt) Hashes(level int, from, to int64) (out []audit.Hash, err error) 
 	for from < to {
 		n := from >> audit.TileLevels
 		one := audit.PublishedTile{Level: level / audit.TileLevels, N: n, Width: int(min(1<<audit.TileLevels, count-n<<audit.TileLevels))}
-		text, err := os.ReadFile(filepath.Join(t.dir, filepath.FromSlash(one.Path())))
+		text, err := os.ReadFile(t.path(one))
 		if err != nil {
 			return nil, err
 		}

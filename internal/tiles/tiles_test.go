@@ -286,6 +286,73 @@ func TestAMirrorTakesNothingThatIsNotProven(t *testing.T) {
 		require.ErrorContains(t, err, "the copy is damaged", name)
 		flip(t, filepath.Join(copied, name), 40)
 	}
+	l.grow(65_000, "us").publish(dir, false)
+	_, err = m.Round(t.Context())
+	require.NoError(t, err)
+	flip(t, filepath.Join(copied, "tile/1/000"), 40)
+	_, err = l.mirror(Folder(dir), copied).Round(t.Context())
+	require.ErrorContains(t, err, "tile/1/000 is not what the leaves below it give", "a tile that no path to the root needs")
+}
+
+// TestAMirrorVerifiesTheEntriesThatItKept: a new run reads all of them, names what is damaged, and fetches it again.
+func TestAMirrorVerifiesTheEntriesThatItKept(t *testing.T) {
+	dir, copied := t.TempDir(), t.TempDir()
+	l := newSealedLog(t).grow(700, "us")
+	l.publish(dir, true)
+	begin := func() *Mirror {
+		m := l.mirror(Folder(dir), copied)
+		m.Entries = true
+		return m
+	}
+	round := func(m *Mirror) Mirrored {
+		t.Helper()
+		done, err := m.Round(t.Context())
+		require.NoError(t, err)
+		return done
+	}
+	in := func(name string) string { return filepath.Join(copied, "tile/entries", filepath.FromSlash(name)) }
+	spoil := func() {
+		flip(t, in("000"), 60)
+		require.NoError(t, os.Truncate(in("002.p/188"), 100))
+		require.NoError(t, os.Remove(in("001")))
+	}
+	round(begin())
+	spoil()
+	done := round(begin())
+	require.Equal(t, []string{"tile/entries/000", "tile/entries/002.p/188"}, done.Damaged)
+	require.Equal(t, 1, done.Missing)
+	m := begin()
+	done = round(m)
+	require.Empty(t, done.Damaged, "they were fetched again")
+	require.Zero(t, done.Missing)
+
+	spoil()
+	l.grow(100, "us").publish(dir, true)
+	done = round(begin())
+	require.Equal(t, []string{"tile/entries/000"}, done.Damaged, "the bundle at the edge came anew, whole")
+	require.Equal(t, 1, done.Missing)
+	require.FileExists(t, in("003.p/32"))
+
+	flip(t, in("000"), 60)
+	require.NoError(t, os.Remove(in("001")))
+	require.NoError(t, os.RemoveAll(filepath.Join(dir, "tile/entries")))
+	_, err := begin().Round(t.Context())
+	require.ErrorContains(t, err, "the copy is damaged: tile/entries/000: the entry at position 0 is not what was sealed; it cannot be fetched again")
+	l.publish(dir, true)
+	flip(t, in("000"), 60)
+	require.Equal(t, 1, round(begin()).Left, "a bundle that the log does not publish is counted")
+}
+
+func TestOneMirrorAtATimeHasAFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "copy")
+	unlock, err := Lock(dir)
+	require.NoError(t, err)
+	_, err = Lock(dir)
+	require.ErrorContains(t, err, "another process has the folder "+dir)
+	unlock()
+	unlock, err = Lock(dir)
+	require.NoError(t, err)
+	unlock()
 }
 
 // TestAPublishedTileMayNotChangeWhatTheCopyHas: the tile at the edge repeats leaves of the copy, which the new root does not read again.
