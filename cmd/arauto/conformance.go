@@ -24,7 +24,7 @@ func conformanceCommand(w world) *cobra.Command {
 			"registers the client given, hands in changes of resources of its own over the internal API, receives the notifications, and asks\n" +
 			"the status endpoints. Run it in homologation only: what it hands in stays in the history, and it ends the registration of --client.\n\n" +
 			"Name every file, or with --pki the folder of a development PKI, as `arauto demo --keep` prints it. Without --pki, --internal and\n" +
-			"--cert, the running sandbox is played (arauto sandbox). Exit code 1: a module failed.",
+			"--cert, the running sandbox is played (arauto sandbox). Exit code 1: a module failed, or the run was interrupted.",
 	}
 	r := &conformanceRun{out: w.stdout}
 	d, f := &r.deployment, c.Flags()
@@ -90,6 +90,9 @@ func (r *conformanceRun) run(cmd *cobra.Command) error {
 	case r.wait < 0 || r.within <= 0 || r.quiet <= 1500*time.Millisecond:
 		return wrongUse("--wait, --within and --quiet: use 0 or more, more than 0, and more than 1.5s")
 	}
+	if err := r.writable(); err != nil {
+		return err
+	}
 	if d := &r.deployment; d.PKI == "" && d.Internal == "" && d.Certificate == "" {
 		if running, err := sandbox.Running(cmd.Context()); err == nil {
 			d.PKI, d.Internal, d.Public = running.PKI, running.Internal, strings.TrimPrefix(running.Public, "https://")
@@ -114,10 +117,31 @@ func (r *conformanceRun) run(cmd *cobra.Command) error {
 	if err := r.write(report); err != nil {
 		return err
 	}
-	passed, failures, skipped := report.Counts()
-	fmt.Fprintf(r.out, "conformance: %d would pass, %d would fail, %d not played\n", passed, failures, skipped)
-	if failures > 0 {
+	n := report.Counts()
+	fmt.Fprintf(r.out, "conformance: %d would pass, %d would fail, %d not played", n.Passed, n.Failed, n.Skipped)
+	if n.Interrupted > 0 {
+		fmt.Fprintf(r.out, ", %d interrupted", n.Interrupted)
+	}
+	fmt.Fprintln(r.out)
+	if n.Failed > 0 || n.Interrupted > 0 {
 		return errFailed
+	}
+	return nil
+}
+
+// writable refuses a report that could not be written after the run.
+func (r *conformanceRun) writable() error {
+	for flag, name := range map[string]string{"--html": r.html, "--json": r.json} {
+		if name == "" {
+			continue
+		}
+		file, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return wrongUse("%s: %v", flag, err)
+		}
+		if err := file.Close(); err != nil {
+			return wrongUse("%s: %v", flag, err)
+		}
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ func early(ctx context.Context, h conformance.Holder, c stage.Change) error {
 }
 
 // tooEarly is what a module says of a notification that comes before the answer of the POST that made its resource.
-const tooEarly = "after the answer of the POST"
+const tooEarly = "after notBefore, when the POST"
 
 // hurriedWait is how long a module waits for a notification that does not come because of its fault.
 const hurriedWait = 8 * time.Second
@@ -378,7 +378,7 @@ func TestTheCommandConformanceReportsWhatWouldPass(t *testing.T) {
 	require.Contains(t, report.Results[2].Shown, "OFBBR-"+s.PKI.Options().Holder.ID)
 	page, err := os.ReadFile(at("report.html"))
 	require.NoError(t, err)
-	for _, word := range []string{`<html lang="pt-BR">`, "passariam", "enrollments_api_webhook-rejected_test-module_v2-3", "PATCH da iniciadora", "não é certificação"} {
+	for _, word := range []string{`<html lang="pt-BR">`, "passariam", "enrollments_api_webhook-rejected_test-module_v2-3", "por ato da iniciadora", "não é certificação"} {
 		require.Contains(t, string(page), word)
 	}
 
@@ -390,6 +390,19 @@ func TestTheCommandConformanceReportsWhatWouldPass(t *testing.T) {
 	page, err = os.ReadFile(at("report.html"))
 	require.NoError(t, err)
 	require.Contains(t, string(page), "<b>expected:</b> <code>x-authorization-server-id = another</code>")
+
+	told = call(t, time.Minute, nil, append(slices.Concat(quick, development), "--json", filepath.Join(at("missing"), "report.json"))...)
+	require.Equal(t, usage, told.code, "%s%s", told.out, told.errors)
+	require.Contains(t, told.errors, "--json: ")
+	require.Empty(t, told.out, "nothing is played whose report cannot be written")
+
+	told = call(t, 8*time.Second, nil, append(slices.Concat(quick, development), "--wait", "1h", "--module", "acsc", "--html", at("report.html"))...)
+	require.Equal(t, failed, told.code, "%s%s", told.out, told.errors)
+	require.Contains(t, told.out, "conformance: 0 would pass, 0 would fail, 0 not played, 3 interrupted\n")
+	page, err = os.ReadFile(at("report.html"))
+	require.NoError(t, err)
+	require.Contains(t, string(page), "a execução foi interrompida")
+	require.NotContains(t, string(page), "context")
 
 	for _, wrong := range [][]string{
 		{"--module", "no-such-module"}, {"--versions", "payments/9.0.0"}, {"--lang", "fr"}, {"--quiet", "1s"}, {"--pki", at("missing")}, nil,

@@ -107,7 +107,7 @@ const (
 const (
 	Passed = "passed"
 	Failed = "failed"
-	NotRun = "not-run" // a step before it failed
+	NotRun = "not-run" // a step before it failed, or the run was interrupted
 )
 
 // StepResult is the result of one step.
@@ -123,15 +123,17 @@ type StepResult struct {
 
 // Result is the result of one module.
 type Result struct {
-	Module string       `json:"module"`
-	Plan   string       `json:"plan"`
-	API    string       `json:"api"`
-	Passed bool         `json:"passed"`
-	Played bool         `json:"played"` // false: the holder serves another version of the API
-	Client string       `json:"clientId"`
-	Shown  string       `json:"certificate,omitempty"` // subject of the certificate that the holder showed
-	Began  time.Time    `json:"began"`
-	Steps  []StepResult `json:"steps"`
+	Module string `json:"module"`
+	Plan   string `json:"plan"`
+	API    string `json:"api"`
+	Passed bool   `json:"passed"`
+	Played bool   `json:"played"` // false: the holder serves another version of the API, or the run was interrupted
+	// Interrupted means that the run ended before the module did, so that it neither passed nor failed.
+	Interrupted bool         `json:"interrupted"`
+	Client      string       `json:"clientId"`
+	Shown       string       `json:"certificate,omitempty"` // subject of the certificate that the holder showed
+	Began       time.Time    `json:"began"`
+	Steps       []StepResult `json:"steps"`
 }
 
 // Failure is the step that failed; nil when the module passed.
@@ -171,6 +173,11 @@ func (s *Suite) Play(ctx context.Context, m Module) Result {
 		r.Passed, r.Played = false, false
 		return r
 	}
+	if r.Interrupted = ctx.Err() != nil; r.Interrupted {
+		s.say("%s: not played; the run was interrupted", m.Name)
+		r.Passed, r.Played = false, false
+		return r
+	}
 	defer func() {
 		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeWithin)
 		defer cancel()
@@ -180,17 +187,25 @@ func (s *Suite) Play(ctx context.Context, m Module) Result {
 	}()
 	for i, step := range m.steps {
 		one := StepResult{Number: i + 1, Text: step.en, Texto: step.pt, Outcome: NotRun}
-		if r.Passed {
+		if r.Passed && !r.Interrupted {
 			began := time.Now()
-			one.judge(step.do(ctx, p))
+			err := step.do(ctx, p)
 			one.Took = time.Since(began)
-			r.Passed = one.Outcome == Passed
+			if r.Interrupted = err != nil && ctx.Err() != nil; !r.Interrupted {
+				one.judge(err)
+				r.Passed = one.Outcome == Passed
+			}
 			s.say("%s", one.line(m.Name))
 		}
 		r.Steps = append(r.Steps, one)
 	}
 	if len(p.taken) > 0 && p.taken[0].TLS != nil && len(p.taken[0].TLS.PeerCertificates) > 0 {
 		r.Shown = mtls.Subject(p.taken[0].TLS.PeerCertificates[0])
+	}
+	if r.Interrupted {
+		s.say("%s: not played to its end; the run was interrupted", m.Name)
+		r.Passed, r.Played = false, false
+		return r
 	}
 	s.say("%s: %s", m.Name, map[bool]string{true: "PASSED", false: "FAILED"}[r.Passed])
 	return r

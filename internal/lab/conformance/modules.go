@@ -154,7 +154,7 @@ func baseline() step {
 // edit changes a limit at the holder.
 func edit() step {
 	return step{
-		"dailyLimit is changed at the holder", "dailyLimit é alterado na detentora",
+		"that dailyLimit is changed at the holder is made known to the gateway", "o gateway é informado de que dailyLimit foi alterado na detentora",
 		func(ctx context.Context, p *play) error {
 			r := p.resources[enrollment]
 			r.options = append(r.options, openapitest.Edit(func(data map[string]any) { data["dailyLimit"] = "2500.00" }))

@@ -107,7 +107,7 @@ func (p *play) judge(r *standin.Request, a awaited) error {
 	case interactions > 1:
 		return mismatch("that of an attempt before", "a new %s for each attempt", ofb.HeaderInteractionID)
 	case r.At.Before(a.resource.answered.Add(-clockTolerance)):
-		return mismatch(fmt.Sprintf("it %s before", a.resource.answered.Sub(r.At).Round(time.Millisecond)), "the notification after the answer of the POST that made the resource")
+		return mismatch(fmt.Sprintf("it %s before", a.resource.answered.Sub(r.At).Round(time.Millisecond)), "the notification after notBefore, when the POST that makes the resource is answered")
 	}
 	if a.resource.kind == ofb.Enrollment {
 		if id := r.Get(ofb.HeaderAuthorizationServerID); id != p.AuthorisationServerID {

@@ -18,19 +18,24 @@ type Report struct {
 	Results []Result      `json:"modules"`
 }
 
-// Counts are the numbers of modules that passed, failed and were not played.
-func (r *Report) Counts() (passed, failed, skipped int) {
+// Counts are the numbers of modules by their result.
+type Counts struct{ Passed, Failed, Skipped, Interrupted int }
+
+// Counts counts the modules that passed, failed, are of another version of the API, and were not played to their end.
+func (r *Report) Counts() (c Counts) {
 	for _, one := range r.Results {
 		switch {
+		case one.Interrupted:
+			c.Interrupted++
 		case !one.Played:
-			skipped++
+			c.Skipped++
 		case one.Passed:
-			passed++
+			c.Passed++
 		default:
-			failed++
+			c.Failed++
 		}
 	}
-	return passed, failed, skipped
+	return c
 }
 
 // WriteJSON writes the report as one JSON document.
@@ -46,16 +51,16 @@ var page string
 // words are the texts of the page, in Portuguese and English.
 var words = map[string]map[string]string{
 	"pt": {
-		"lang": "pt-BR", "title": "Módulos de webhook da suíte de certificação", "would": "passariam", "fail": "falhariam", "skip": "não executados",
+		"lang": "pt-BR", "title": "Módulos de webhook da suíte de certificação", "would": "passariam", "fail": "falhariam", "skip": "não executados", "cut": "interrompidos",
 		"module": "módulo", "step": "passo", "result": "resultado", "expected": "esperado", "came": "veio", "passed": "passou", "failed": "FALHOU", "not-run": "não executado",
-		"other": "a detentora atende outra versão da API", "certificate": "certificado apresentado", "took": "duração",
-		"note": "Este relatório não é certificação. Os passos seguem descrições públicas da suíte; o Arauto ocupou o lugar do core e do servidor de autorização. Não foram testados: DCR do banco, consentimento do usuário, POST de consentimentos e pagamentos.",
+		"other": "a detentora atende outra versão da API", "ended": "a execução foi interrompida antes do fim deste módulo", "certificate": "certificado apresentado", "took": "duração",
+		"note": "Este relatório não é certificação. Os passos seguem descrições públicas da suíte; o Arauto ocupou o lugar do core e do servidor de autorização. Não foram testados: DCR do banco, consentimento do usuário, POST e PATCH de recursos.",
 	},
 	"en": {
-		"lang": "en", "title": "Webhook modules of the certification suite", "would": "would pass", "fail": "would fail", "skip": "not played",
+		"lang": "en", "title": "Webhook modules of the certification suite", "would": "would pass", "fail": "would fail", "skip": "not played", "cut": "interrupted",
 		"module": "module", "step": "step", "result": "result", "expected": "expected", "came": "came", "passed": "passed", "failed": "FAILED", "not-run": "not run",
-		"other": "the holder serves another version of the API", "certificate": "certificate shown", "took": "took",
-		"note": "This report is no certification. The steps follow public descriptions of the suite; Arauto stood in the place of the core and of the authorization server. Not tested: the bank's DCR, the user's consent, POST of consents and payments.",
+		"other": "the holder serves another version of the API", "ended": "the run was interrupted before the end of this module", "certificate": "certificate shown", "took": "took",
+		"note": "This report is no certification. The steps follow public descriptions of the suite; Arauto stood in the place of the core and of the authorization server. Not tested: the bank's DCR, the user's consent, POST and PATCH of resources.",
 	},
 }
 
@@ -79,9 +84,8 @@ func (r *Report) WriteHTML(w io.Writer, language string) error {
 	if err != nil {
 		return fmt.Errorf("read the page of the report: %w", err)
 	}
-	passed, failed, skipped := r.Counts()
 	return t.Execute(w, struct {
 		*Report
-		Passed, Failed, Skipped int
-	}{r, passed, failed, skipped})
+		Count Counts
+	}{r, r.Counts()})
 }

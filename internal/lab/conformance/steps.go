@@ -34,8 +34,8 @@ var nomes = map[string]string{consent: "consentimento", payment: "pagamento", la
 // register registers with the address of the suite, in the statement and in the payload.
 func register(status int) step {
 	return step{
-		fmt.Sprintf("registration with webhook_uris as in the software statement is answered %d", status),
-		fmt.Sprintf("registro com webhook_uris igual ao software statement é respondido com %d", status),
+		fmt.Sprintf("registration with webhook_uris as in the software statement is answered %d by the gateway", status),
+		fmt.Sprintf("registro com webhook_uris igual ao software statement é respondido com %d pelo gateway", status),
 		func(ctx context.Context, p *play) error {
 			answer, err := p.Holder.Register(ctx, Registration{p.client, []string{p.base}, []string{p.base}})
 			switch {
@@ -54,8 +54,8 @@ func register(status int) step {
 // registerWithout registers without an address; the software statement lists one (webhook §6.2 rule 4).
 func registerWithout(status int) step {
 	return step{
-		fmt.Sprintf("registration without webhook_uris is answered %d; the answer has no address, although the statement lists one", status),
-		fmt.Sprintf("registro sem webhook_uris é respondido com %d; a resposta não traz endereço, embora o statement o liste", status),
+		fmt.Sprintf("registration without webhook_uris is answered %d by the gateway; the answer has no address, although the statement lists one", status),
+		fmt.Sprintf("registro sem webhook_uris é respondido com %d pelo gateway; a resposta não traz endereço, embora o statement o liste", status),
 		func(ctx context.Context, p *play) error {
 			answer, err := p.Holder.Register(ctx, Registration{p.client, []string{p.base}, nil})
 			switch {
@@ -74,8 +74,8 @@ func registerWithout(status int) step {
 // registerWrong registers an address that the statement does not list.
 func registerWrong() step {
 	return step{
-		"registration with webhook_uris different from the software statement is answered 400, invalid_webhook_uris",
-		"registro com webhook_uris diferente do software statement é respondido com 400, invalid_webhook_uris",
+		"registration with webhook_uris different from the software statement is answered 400 by the gateway, invalid_webhook_uris",
+		"registro com webhook_uris diferente do software statement é respondido com 400 pelo gateway, invalid_webhook_uris",
 		func(ctx context.Context, p *play) error {
 			answer, err := p.Holder.Register(ctx, Registration{p.client, []string{p.base}, []string{p.base + "/other"}})
 			switch {
@@ -108,15 +108,15 @@ func refuseFirst() step {
 	}
 }
 
-// create makes a consent or an enrollment, brings it through states, and sees it in the last.
+// create makes a consent or an enrollment known, brings it through states, and sees it in the last.
 func create(name string, kind ofb.Kind, through []ofb.Status, options ...openapitest.Option) step {
 	last := kind.Initial()
 	if len(through) > 0 {
 		last = through[len(through)-1]
 	}
 	return step{
-		fmt.Sprintf("POST of the %s is answered 201, and GET shows %s", name, last),
-		fmt.Sprintf("POST de %s é respondido com 201, e GET mostra %s", nomes[name], last),
+		fmt.Sprintf("the %s is made known to the gateway, and GET shows %s", name, last),
+		fmt.Sprintf("o %s é informado ao gateway, e GET mostra %s", nomes[name], last),
 		func(ctx context.Context, p *play) error {
 			if _, err := p.create(ctx, name, kind, options...); err != nil {
 				return err
@@ -129,11 +129,11 @@ func create(name string, kind ofb.Kind, through []ofb.Status, options ...openapi
 	}
 }
 
-// pay makes a payment whose POST brings the consent to a state, which is awaited; "": the consent stays as it is.
+// pay makes a payment known whose POST would bring the consent to a state, which is awaited; "": the consent stays as it is.
 func pay(payment, consent string, becomes ofb.Status, event ofb.EventType) step {
 	return step{
-		fmt.Sprintf("POST of the %s is answered 201; the expected addresses are known from it", payment),
-		fmt.Sprintf("POST de %s é respondido com 201; os endereços esperados são conhecidos a partir dele", nomes[payment]),
+		fmt.Sprintf("the %s is made known to the gateway; the expected addresses are known from its id", payment),
+		fmt.Sprintf("o %s é informado ao gateway; os endereços esperados são conhecidos a partir do id", nomes[payment]),
 		func(ctx context.Context, p *play) error {
 			if becomes != "" {
 				p.expect(consent, event)
@@ -147,8 +147,8 @@ func pay(payment, consent string, becomes ofb.Status, event ofb.EventType) step 
 func move(name string, event ofb.EventType, through ...ofb.Status) step {
 	last := through[len(through)-1]
 	return step{
-		fmt.Sprintf("the %s becomes %s", name, last),
-		fmt.Sprintf("%s passa a %s", nomes[name], last),
+		fmt.Sprintf("that the %s becomes %s is made known to the gateway", name, last),
+		fmt.Sprintf("o gateway é informado de que o %s passa a %s", nomes[name], last),
 		func(ctx context.Context, p *play) error {
 			p.expect(name, event)
 			return p.move(ctx, name, through...)
@@ -156,11 +156,11 @@ func move(name string, event ofb.EventType, through ...ofb.Status) step {
 	}
 }
 
-// patch has the initiator end a resource by PATCH: who caused a change of state is irrelevant (webhook §5.6).
+// patch makes known that the initiator ended a resource, as by PATCH: who caused a change of state is irrelevant (webhook §5.6).
 func patch(name string, event ofb.EventType, status ofb.Status) step {
 	return step{
-		fmt.Sprintf("PATCH by the initiator: the %s becomes %s", name, status),
-		fmt.Sprintf("PATCH da iniciadora: %s passa a %s", nomes[name], status),
+		fmt.Sprintf("that the %s becomes %s by an act of the initiator is made known to the gateway", name, status),
+		fmt.Sprintf("o gateway é informado de que o %s passa a %s por ato da iniciadora", nomes[name], status),
 		func(ctx context.Context, p *play) error {
 			p.expect(name, event)
 			r := p.resources[name]
@@ -263,5 +263,5 @@ func shows(name string, status ofb.Status) step {
 
 // unregister removes the client.
 func unregister() step {
-	return step{"DELETE of the registration", "DELETE do registro", func(ctx context.Context, p *play) error { return p.Holder.Unregister(ctx, p.client) }}
+	return step{"DELETE of the registration at the gateway", "DELETE do registro no gateway", func(ctx context.Context, p *play) error { return p.Holder.Unregister(ctx, p.client) }}
 }
