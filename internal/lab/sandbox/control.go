@@ -150,6 +150,9 @@ func (s *State) Find(ctx context.Context, id string) (Resource, error) {
 // ErrRefused is wrapped by what the sandbox says is wrong with a request.
 var ErrRefused = errors.New("refused by the sandbox")
 
+// ErrFailed is wrapped by what the sandbox could not do, although nothing is wrong with the request.
+var ErrFailed = errors.New("the sandbox could not do it")
+
 // call makes one request and decodes its answer into out unless it is nil.
 func (s *State) call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader = http.NoBody
@@ -173,6 +176,9 @@ func (s *State) call(ctx context.Context, method, path string, in, out any) erro
 	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil {
 		return fmt.Errorf("ask the sandbox: %w", err)
+	}
+	if res.StatusCode >= http.StatusInternalServerError {
+		return fmt.Errorf("%w: %s", ErrFailed, strings.TrimSpace(string(text)))
 	}
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("%w: %s", ErrRefused, strings.TrimSpace(string(text)))
@@ -203,7 +209,11 @@ func (b *bank) control(token string) http.Handler {
 		}
 		out, err := b.trigger(r.Context(), t)
 		if err != nil {
-			http.Error(w, in(t.Lang, err), http.StatusUnprocessableEntity)
+			status := http.StatusBadGateway // it failed, such as at the gateway
+			if _, mistaken := errors.AsType[*mistake](err); mistaken {
+				status = http.StatusUnprocessableEntity
+			}
+			http.Error(w, in(t.Lang, err), status)
 			return
 		}
 		answerJSON(w, http.StatusOK, out)
@@ -235,6 +245,7 @@ func (b *bank) trigger(ctx context.Context, t Trigger) (Triggered, error) {
 	if err != nil {
 		return Triggered{}, err
 	}
+	out := Triggered{Resource: r.named()}
 	s := b.begin(r, consent, outcome, 0)
 	limited, cancel := context.WithTimeout(ctx, triggerWithin)
 	defer cancel()
@@ -248,7 +259,12 @@ func (b *bank) trigger(ctx context.Context, t Trigger) (Triggered, error) {
 	if err != nil {
 		return Triggered{}, err
 	}
-	out := Triggered{Resource: r.named(), Told: told, GoesOn: goesOn || outcome.Expires}
+	out.Told, out.GoesOn = told, goesOn || outcome.Expires
+	for _, one := range told { // the resource itself may be in a later state by now
+		if one.Resource == out.ID && one.Status != DataChanged {
+			out.Status = one.Status
+		}
+	}
 	if out.GoesOn {
 		out.LastsFor = outcome.Takes().String()
 	}

@@ -53,6 +53,60 @@ func (g *slowGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answerJSON(w, http.StatusOK, n)
 }
 
+// moving is a gateway that takes changes; while the notification of one is read, the resources go on to ACSC.
+type moving struct{ b *bank }
+
+func (g moving) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		answerJSON(w, http.StatusOK, map[string]any{"outcome": "applied", "notifications": []map[string]string{{"id": "n"}}})
+		return
+	}
+	g.b.mu.Lock()
+	defer g.b.mu.Unlock()
+	for _, one := range g.b.resources {
+		one.mu.Lock()
+		one.status = ofb.ACSC
+		one.mu.Unlock()
+	}
+	answerJSON(w, http.StatusOK, stage.Notification{ID: "n", State: "delivered"})
+}
+
+// newBank is a stand-in core with one client before a gateway.
+func newBank(t *testing.T, gateway func(*bank) http.Handler) *bank {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	b := &bank{ctx: ctx, say: func(Event) {}, resources: map[string]*resource{}, way: &way{clients: map[string]*client{firstClient: {ID: firstClient}}}}
+	server := httptest.NewServer(gateway(b))
+	t.Cleanup(server.Close)
+	b.core = stage.NewCore(server.URL, func() (string, error) { return "", nil }, server.Client())
+	t.Cleanup(func() { cancel(); b.tasks.Wait() })
+	return b
+}
+
+// TestATriggerNamesTheStateThatItToldLast, and not one that the story reaches while the trigger waits for attempts.
+func TestATriggerNamesTheStateThatItToldLast(t *testing.T) {
+	b := newBank(t, func(b *bank) http.Handler { return moving{b} })
+	made, err := b.trigger(t.Context(), Trigger{Kind: "pix-payment", Status: "SCHD"})
+	require.NoError(t, err)
+	require.Equal(t, "SCHD", made.Told[len(made.Told)-1].Status)
+	require.Equal(t, "SCHD", made.Status)
+}
+
+// TestATriggerThatTheGatewayRefusesFailsAndIsNotWrongUse: only what is wrong with the request is ErrRefused.
+func TestATriggerThatTheGatewayRefusesFailsAndIsNotWrongUse(t *testing.T) {
+	b := newBank(t, func(*bank) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) })
+	})
+	control := httptest.NewServer(b.control("token"))
+	defer control.Close()
+	s := &State{Control: control.URL, Token: "token"}
+	_, err := s.Fire(t.Context(), Trigger{Kind: "pix-payment", Status: "ACSC"})
+	require.ErrorIs(t, err, ErrFailed)
+	require.NotErrorIs(t, err, ErrRefused)
+	_, err = s.Fire(t.Context(), Trigger{Kind: "pix-payment", Status: "NONE"})
+	require.ErrorIs(t, err, ErrRefused)
+}
+
 // TestWhatComesFirstHasArrivedBeforeTheOtherIsTold: the table promises the order of two notifications, however long the first one takes.
 func TestWhatComesFirstHasArrivedBeforeTheOtherIsTold(t *testing.T) {
 	for cents, order := range map[int][]string{
