@@ -53,15 +53,16 @@ func (o *witnessOptions) run(ctx context.Context) error {
 			return wrongUse("witness: %s is not set; see arauto witness --help", flag)
 		}
 	}
+	listener, err := o.listen(ctx) // before --init begins the folder, so that the command can be repeated if the port is taken
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }()
 	w, err := o.open()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = w.Close() }()
-	listener, err := o.listen(ctx)
-	if err != nil {
-		return err
-	}
 	fmt.Fprintf(o.out.stdout, "witness: its verifier key, for policies: %s\nwitness: listening on %s\n", w.Self(), listener.Addr())
 	server := &http.Server{
 		Handler: w.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -111,6 +112,9 @@ func TestAWitnessIsRefusedWithTheReasonAndTheCure(t *testing.T) {
 	p := openProven(t, 1)
 	p.makeWitnessKey()
 	log := audit.VerifierKey(p.key.Public())
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
 	good := []string{"--name", "w", "--key", p.file("witness.key"), "--state", p.file("state"), "--log", log}
 	for want, args := range map[string][]string{
 		"--log is not set":       good[:6],
@@ -118,10 +122,12 @@ func TestAWitnessIsRefusedWithTheReasonAndTheCure(t *testing.T) {
 		"is not on loopback":     append(append([]string{}, good...), "--init", "--state", p.file("other"), "--addr", "0.0.0.0:0"),
 		"not the verifier key":   append(append([]string{}, good[:6]...), "--log", "x"),
 		"has spaces or a plus":   append([]string{"--name", "a b"}, good[2:]...),
+		"address already in use": append(append([]string{}, good...), "--init", "--addr", taken.Addr().String()),
 		"--key":                  append(append([]string{}, good...), "--key", p.file("absent")),
 	} {
 		code, out := p.run(append([]string{"witness"}, args...)...)
 		require.Equal(t, usage, code, out)
 		require.Contains(t, out, want)
 	}
+	require.NoDirExists(t, p.file("state"), "no folder is begun that the next --init would refuse")
 }
