@@ -22,6 +22,7 @@ import (
 	"github.com/arauto/arauto/internal/mtls"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/uuid"
 )
 
 func listenCommand(w world) *cobra.Command {
@@ -50,6 +51,9 @@ func listenCommand(w world) *cobra.Command {
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := oneOf("--lang", *language, "pt", "en"); err != nil {
 			return err
+		}
+		if _, err := uuid.Parse(l.expect); err != nil && cmd.Flags().Changed("expect-organisation") { // "" would check nothing
+			return wrongUse("listen: --expect-organisation %q is not the id of an organisation; use a UUID, as the directory has it", l.expect)
 		}
 		l.words = listenWords[*language]
 		if *pki == "" && l.cert == "" && l.key == "" && l.ca == "" {

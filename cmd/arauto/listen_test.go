@@ -293,7 +293,7 @@ func TestTheLocalReceiverRefusesAnotherOrganisationAndPrintsJSON(t *testing.T) {
 	require.EqualValues(t, 1, last.Summary.Received)
 	require.Len(t, last.Summary.Missed, 1)
 
-	for _, wrong := range [][]string{{"--delay", "2m"}, {"--drop", "-1"}, {"--forward", "localhost:3000"}, {"--forward", "ftp://localhost/x"}} {
+	for _, wrong := range [][]string{{"--delay", "2m"}, {"--drop", "-1"}, {"--expect-organisation", ""}, {"--expect-organisation", "not-an-org"}, {"--forward", "localhost:3000"}, {"--forward", "ftp://localhost/x"}} {
 		require.Equal(t, usage, call(t, time.Minute, nil, append([]string{"listen", "--pki", r.folder}, wrong...)...).code, "%v", wrong)
 	}
 }
