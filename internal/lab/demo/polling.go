@@ -137,7 +137,7 @@ func (d *demo) saved(ctx context.Context) error {
 	if told.AvoidedAtOthers == nil || *told.AvoidedAtOthers <= 0 || asked.Queries <= told.Queries {
 		return fmt.Errorf("pushes saved nothing: %s", text)
 	}
-	fmt.Fprintf(d.out, "polling: alfa, told by push, asked %d times for %d resources; %s, which polls, %d times for %d. Asking as that one does, alfa would have asked about %d times more\n\n",
+	fmt.Fprintf(d.out, "polling: alfa, told by push, asked %d times for %d resources; %s, which polls, %d times for %d. Asking as that one does, alfa would have made about %d more queries\n\n",
 		told.Queries, told.Resources, poller, asked.Queries, asked.Resources, *told.AvoidedAtOthers)
 	return nil
 }
