@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -22,7 +23,11 @@ func certsCommand(w world) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := pki.Write(args[0], what); err != nil {
+		err = pki.Write(args[0], what)
+		if errors.Is(err, certs.ErrExists) {
+			return fmt.Errorf("%s: %w; choose another folder, or replace it with --overwrite", args[0], certs.ErrExists)
+		}
+		if err != nil {
 			return err
 		}
 		fmt.Fprintln(w.stdout, "certs: development PKI written to", args[0])

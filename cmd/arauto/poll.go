@@ -24,7 +24,7 @@ import (
 
 func pollCommand(w world) *cobra.Command {
 	c := &cobra.Command{
-		Use: "poll ID", Short: "ask for the status of a resource as an initiator, and show what changed", Args: cobra.ExactArgs(1),
+		Use: "poll ID", Short: "ask for the status of a resource as an initiator, and show what changed",
 		Long: "Ask the status endpoint for a resource as an initiator does, verify the signed answer, and print its data and what changed since the\n" +
 			"last call of this command for the same resource. Of another holder's resource only the status is kept in the user's cache for that,\n" +
 			"because documents hold personal data; of the sandbox's, all. Beside a running sandbox only the id is needed. For another holder, name its\n" +
@@ -54,6 +54,12 @@ func pollCommand(w world) *cobra.Command {
 	}
 	f.BoolVar(&p.asJSON, "json", false, "print one JSON object")
 	language := languageFlag(c, w)
+	c.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return wrongUse(sandboxWords[known(*language)]["poll-args"], len(args))
+		}
+		return nil
+	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := oneOf("--lang", *language, "pt", "en"); err != nil {
 			return err
@@ -61,7 +67,10 @@ func pollCommand(w world) *cobra.Command {
 		if _, err := ofb.ParseKind(p.kind); err != nil && p.kind != "" {
 			return wrongUse("--kind: %v", err)
 		}
-		p.language, p.id = *language, args[0]
+		p.language, p.id = *language, strings.TrimSpace(args[0])
+		if p.id == "" {
+			return wrongUse("%s", sandboxWords[*language]["poll-empty"])
+		}
 		return p.run(cmd)
 	}
 	return c

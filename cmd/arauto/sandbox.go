@@ -128,8 +128,10 @@ var sandboxWords = map[string]map[string]string{
 		"next": "Next, in another terminal:", "cents": "the cents of an amount choose the story: arauto sandbox --help",
 		"created": "created, %s", "changed": "is now %s", "quiet": "not notified (%s)", "notified": "notification %s", "ended": "notification %s of %s is %s after %d attempt(s)",
 		"request-lost": "attempt %s is lost", "answer-lost": "the answer to attempt %s is lost", "not-delivered": "attempt %s did not reach the receiver: %s", "failed": "FAILED: %s",
-		"refused": "a caller ended the TLS handshake without an alert; it may not trust the sandbox's certificate, or have none to show",
-		"goes-on": "the story goes on; it takes %s in all",
+		"refused":      "a caller ended the TLS handshake without an alert; it may not trust the sandbox's certificate, or have none to show",
+		"trigger-args": "trigger: name a KIND and at most one STATUS; there are %d arguments; see arauto trigger --help", "poll-args": "poll: name one ID; there are %d arguments; see arauto poll --help",
+		"poll-empty": "poll: the ID is empty; name the id of a resource",
+		"goes-on":    "the story goes on; it takes %s in all",
 	},
 	"pt": {
 		"ready": "sandbox: pronto após %.1f s; Ctrl-C encerra", "creations": "tokens e POSTs", "status": "status e extensão", "console": "console do banco",
@@ -137,8 +139,10 @@ var sandboxWords = map[string]map[string]string{
 		"next": "A seguir, em outro terminal:", "cents": "os centavos do valor escolhem a história: arauto sandbox --help",
 		"created": "criado, %s", "changed": "agora é %s", "quiet": "não notificado (%s)", "notified": "notificação %s", "ended": "notificação %s de %s: %s após %d tentativa(s)",
 		"request-lost": "a tentativa %s se perdeu", "answer-lost": "a resposta à tentativa %s se perdeu", "not-delivered": "a tentativa %s não chegou ao receptor: %s", "failed": "FALHOU: %s",
-		"refused": "um cliente encerrou o handshake TLS sem alerta; talvez não confie no certificado do sandbox ou não tenha um para apresentar",
-		"goes-on": "a história continua; ao todo leva %s",
+		"refused":      "um cliente encerrou o handshake TLS sem alerta; talvez não confie no certificado do sandbox ou não tenha um para apresentar",
+		"trigger-args": "trigger: informe KIND e no máximo um STATUS; o número de valores informados é %d; veja arauto trigger --help", "poll-args": "poll: informe um ID; o número de valores informados é %d; veja arauto poll --help",
+		"poll-empty": "poll: o ID está vazio; informe o id de um recurso",
+		"goes-on":    "a história continua; ao todo leva %s",
 	},
 }
 

@@ -613,7 +613,7 @@ func TestAStrangersRun(t *testing.T) {
 	}
 	t.Logf("from `arauto sandbox` to the local app: %s", time.Since(began).Round(10*time.Millisecond))
 
-	first := call(t, 20*time.Second, nil, "poll", event.ID, "--lang", "en")
+	first := call(t, 20*time.Second, nil, "poll", " "+event.ID+"\n", "--lang", "en")
 	require.Zero(t, first.code, first.errors)
 	require.Contains(t, first.out, `"status": "SCHD"`)
 	require.Contains(t, first.out, "first call for this resource")

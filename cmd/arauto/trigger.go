@@ -20,7 +20,7 @@ func triggerCommand(w world) *cobra.Command {
 		kinds = append(kinds, kind.String())
 	}
 	c := &cobra.Command{
-		Use: "trigger KIND [STATUS]", Short: "make one event in the running sandbox", Args: cobra.RangeArgs(1, 2),
+		Use: "trigger KIND [STATUS]", Short: "make one event in the running sandbox",
 		Long: "Make a resource in the running sandbox and bring it to a state, with the notification that the rules demand, and print its id and\n" +
 			"those of its notifications and attempts. KIND is " + strings.Join(kinds, ", ") + ".\n" +
 			"STATUS is a state of the kind, or DATA_CHANGED. Without STATUS, the cents of --amount choose the story (arauto sandbox --help);\n" +
@@ -34,6 +34,12 @@ func triggerCommand(w world) *cobra.Command {
 	f.StringVar(&t.ID, "id", "", "a resource of the sandbox to go on with, instead of a new one")
 	asJSON := f.Bool("json", false, "print one JSON object")
 	language := languageFlag(c, w)
+	c.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) < 1 || len(args) > 2 {
+			return wrongUse(sandboxWords[known(*language)]["trigger-args"], len(args))
+		}
+		return nil
+	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := oneOf("--lang", *language, "pt", "en"); err != nil {
 			return err
@@ -41,6 +47,7 @@ func triggerCommand(w world) *cobra.Command {
 		if t.Kind, t.Lang = args[0], *language; len(args) > 1 {
 			t.Status = args[1]
 		}
+		t.ID = strings.TrimSpace(t.ID)
 		running, err := runningSandbox(cmd.Context(), *language)
 		if err != nil {
 			return err
