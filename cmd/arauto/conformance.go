@@ -60,6 +60,12 @@ func conformanceCommand(w world) *cobra.Command {
 	}
 	f.StringVar(&d.Listen, "listen", "127.0.0.1:0", "the address of the receiver, host:port")
 	f.StringVar(&r.language, "lang", "pt", "language of the page, pt or en")
+	helpInItsLanguage(c, func() string {
+		if f.Changed("lang") {
+			return r.language
+		}
+		return usualLanguage(w)
+	})
 	f.StringSliceVar(&r.versions, "versions", nil, "the gateway's schema.versions; modules of other versions are not played")
 	f.DurationVar(&r.wait, "wait", conformance.WebhookWait, "webhookWaitTime, the pause after each registration")
 	f.DurationVar(&r.within, "within", conformance.AwaitWithin, "how long a notification is awaited")

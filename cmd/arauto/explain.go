@@ -29,7 +29,7 @@ func explainCommand(w world) *cobra.Command {
 	source := c.Flags().String("source", "", "mapping file of the source the row belongs to")
 	table := c.Flags().String("table", "", "the row's table, topic or queue; optional if the mapping has one only")
 	row := c.Flags().String("row", "", "the row as a JSON object of its columns, or the message; the newest row of the table if left out")
-	lang := c.Flags().String("lang", "en", "language of the output: en or pt")
+	lang := languageFlag(c, w)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		words, known := languages[*lang]
 		switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,9 +13,10 @@ import (
 type helpText struct {
 	long  string
 	flags map[string]string
+	lang  string // of the flag --lang; empty: the language of messages
 }
 
-// portugueseHelp is the help of the commands of initiators' developers.
+// portugueseHelp is the help of the commands that initiators' developers and people who prepare a certification use.
 var portugueseHelp = map[string]helpText{
 	"sandbox": {
 		long: "Inicia um PostgreSQL e uma PKI temporários, o gateway com a extensão, um endpoint de tokens e um core simulado. O core aceita os\n" +
@@ -64,6 +66,43 @@ var portugueseHelp = map[string]helpText{
 			"initiator": "qual iniciadora da PKI de desenvolvimento usar", "answer": "status HTTP a responder, um por vez; o último se repete",
 		},
 	},
+	"conformance": {
+		long: "Executa os módulos de webhook da suíte de certificação do ecossistema, pelos nomes técnicos, contra um gateway que já está em execução,\n" +
+			"antes que o banco pague uma rodada de certificação. Ele ocupa o lugar do core e do servidor de autorização do banco: registra o\n" +
+			"cliente indicado, entrega mudanças de recursos próprios pela API interna, recebe as notificações e consulta os endpoints de status.\n" +
+			"Execute só em homologação: o que ele entrega fica no histórico, e o registro de --client termina.\n\n" +
+			"Informe cada arquivo, ou com --pki a pasta de uma PKI de desenvolvimento, como `arauto demo --keep` a mostra. Sem --pki, --internal e\n" +
+			"--cert, vale o sandbox em execução (arauto sandbox). As linhas dos passos são em inglês; a página é no idioma de --lang. Código de\n" +
+			"saída 1: um módulo falhou, ou a execução foi interrompida.",
+		flags: map[string]string{ //nolint:gosec // texts, not credentials
+			"internal": "endereço base da API interna, como https://arauto.internal:9443", "internal-ca": "autoridade do certificado dela, PEM; senão as do sistema",
+			"internal-token": "arquivo com um bearer token dos papéis ingest e registrar; lido de novo a cada chamada", "public": "host:porta das consultas de status",
+			"public-ca": "autoridade do certificado delas, PEM; senão as do sistema", "public-name": "nome no certificado delas; senão o host de --public",
+			"holder-keys": "JWKS das chaves que assinam as respostas", "organisation-id": "id da organização da detentora",
+			"authorisation-server-id": "o que as notificações de vínculos devem trazer", "client": "client id registrado para esta execução, e para nada mais",
+			"cert": "certificado de transporte (BRCAC) da iniciadora com a cadeia, PEM", "key": "chave privada dele, PEM",
+			"access-token": "arquivo com um token de acesso do cliente; lido de novo a cada consulta",
+			"statement":    "arquivo com um software statement de no máximo 5 minutos; lido de novo a cada registro", "base-uri": "endereço de webhook que o statement lista",
+			"server-cert": "certificado do receptor com a cadeia, PEM", "server-key": "chave privada do certificado do receptor, PEM",
+			"client-ca": "autoridades do certificado de transporte da detentora, PEM", "pki": "pasta de uma PKI de desenvolvimento; substitui arquivos, tokens e statements",
+			"initiator": "qual iniciadora da PKI de desenvolvimento ser (padrão: alfa)", "module": "executa só os módulos cujo nome técnico contém este texto",
+			"html": "escreve o relatório neste arquivo, como página", "json": "escreve o relatório neste arquivo, como JSON", "listen": "endereço do receptor, host:porta",
+			"versions": "o schema.versions do gateway; módulos de outras versões não são executados", "wait": "webhookWaitTime, a pausa após cada registro",
+			"within": "quanto tempo se aguarda uma notificação", "quiet": "por quanto tempo nada pode chegar onde nada é devido, mais de 1.5s",
+		},
+		lang: "idioma da página, pt ou en",
+	},
+	"explain": {
+		long: "Avalia, sem aplicar, uma mudança ou uma linha de uma fonte: a linha dada, ou a mais nova da sua tabela no banco de dados do core. Mostra os\n" +
+			"passos do mapeamento, a mudança, o que nela está errado, o veredito com a cláusula e a requisição exata. Nada é armazenado nem enviado. Se o banco de\n" +
+			"dados do gateway está configurado e responde, ele é consultado; senão a mudança é avaliada como a primeira do seu recurso, de um cliente com\n" +
+			"endereço. Código de saída 1: a mudança seria recusada.",
+		flags: map[string]string{
+			"config": "arquivo de configuração, YAML; o ambiente prevalece", "change": "uma mudança, como POST /internal/v1/changes a aceita",
+			"source": "arquivo de mapeamento da fonte da linha", "table": "tabela, tópico ou fila da linha; opcional se o mapeamento tem só uma",
+			"row": "a linha como objeto JSON das suas colunas, ou a mensagem; sem ela, a linha mais nova da tabela",
+		},
+	},
 	"preflight": {
 		long: "Conecta ao endereço registrado por uma iniciadora, como uma notificação, até o fim do handshake TLS mútuo. Os passos: o endereço pode\n" +
 			"ser chamado, o nome é resolvido, ele atende, seu certificado é confiável, ele pede o nosso e o aceita. Nada é enviado. Só as\n" +
@@ -83,11 +122,11 @@ var portugueseHelp = map[string]helpText{
 var portugueseFrame = strings.NewReplacer("Usage:", "Uso:", "Flags:", "Opções:", "[flags]", "[opções]")
 
 // helpInItsLanguage shows the help of a command in the language that is asked for when it is shown.
-func helpInItsLanguage(c *cobra.Command, language *string) {
+func helpInItsLanguage(c *cobra.Command, language func() string) {
 	help, english := c.HelpFunc(), c.UsageTemplate()
 	c.SetHelpFunc(func(c *cobra.Command, args []string) {
 		c.SetUsageTemplate(english)
-		if known(*language) == "pt" {
+		if known(language()) == "pt" {
 			text := portugueseHelp[c.Name()]
 			if c.Long = text.long; c.Name() == "sandbox" {
 				c.Long += sandbox.Table("pt")
@@ -96,7 +135,7 @@ func helpInItsLanguage(c *cobra.Command, language *string) {
 			for name, usage := range text.flags {
 				c.Flag(name).Usage = usage
 			}
-			c.Flag("lang").Usage, c.Flag("help").Usage = "idioma das mensagens, pt ou en", "mostra esta ajuda"
+			c.Flag("lang").Usage, c.Flag("help").Usage = cmp.Or(text.lang, "idioma das mensagens, pt ou en"), "mostra esta ajuda"
 		}
 		help(c, args)
 	})

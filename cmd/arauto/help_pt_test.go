@@ -34,6 +34,15 @@ func TestHelpForInitiatorsIsCompleteInPortuguese(t *testing.T) {
 	}
 }
 
+// TestHelpIsInTheLanguageOfTheEnvironment, also where --lang has a default of its own.
+func TestHelpIsInTheLanguageOfTheEnvironment(t *testing.T) {
+	for name := range portugueseHelp {
+		require.Contains(t, call(t, time.Minute, []string{"LANG=pt_BR.UTF-8"}, name, "--help").out, "Opções:", name)
+		require.Contains(t, call(t, time.Minute, []string{"LANG=pt_BR.UTF-8"}, name, "--help", "--lang", "en").out, "Flags:", name)
+		require.Contains(t, call(t, time.Minute, []string{"LANG=C"}, name, "--help").out, "Flags:", name)
+	}
+}
+
 // TestWordsOfListenAreTheSameInBothLanguages: each text has its twin with the same verbs.
 func TestWordsOfListenAreTheSameInBothLanguages(t *testing.T) {
 	verbs := regexp.MustCompile(`%[a-z]`)

@@ -51,6 +51,13 @@ func sandboxCommand(w world) *cobra.Command {
 
 // languageFlag adds the flag of the language of messages. Without it the environment's is used: pt where LC_ALL, LC_MESSAGES or LANG begins so.
 func languageFlag(c *cobra.Command, w world) *string {
+	language := c.Flags().String("lang", usualLanguage(w), "language of messages, pt or en")
+	helpInItsLanguage(c, func() string { return *language })
+	return language
+}
+
+// usualLanguage is that of the environment.
+func usualLanguage(w world) string {
 	usual := "en"
 	for _, name := range []string{"LANG=", "LC_MESSAGES=", "LC_ALL="} { // the last that is set counts
 		for _, one := range w.environ {
@@ -61,9 +68,7 @@ func languageFlag(c *cobra.Command, w world) *string {
 			}
 		}
 	}
-	language := c.Flags().String("lang", usual, "language of messages, pt or en")
-	helpInItsLanguage(c, language)
-	return language
+	return usual
 }
 
 // known is the language, or English where it is no language of ours.
