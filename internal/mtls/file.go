@@ -133,8 +133,8 @@ func parseMost(name string, content []byte, unread func(n int, der []byte, err e
 	return certs, nil
 }
 
-// begins is how a PEM block begins.
-var begins = regexp.MustCompile(`(?m)^-----BEGIN `)
+// begins is how a PEM block begins, also behind a byte order mark or blanks, where pem.Decode sees none.
+var begins = regexp.MustCompile(`(?m)^[ \t\x{FEFF}]*-----BEGIN `)
 
 // nextBlock is pem.Decode, and tells of a block that begins and cannot be decoded. pem.Decode passes over it in silence: an authority
 // would be missing, or a list of revoked certificates.

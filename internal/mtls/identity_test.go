@@ -250,10 +250,12 @@ func TestAnAuthorityThatCannotBeUsedCostsNoOther(t *testing.T) {
 	require.Len(t, anchors.Certificates(), 1)
 	whole, other := certs.CertPEM(pki.ClientCA.Certificate), certs.CertPEM(pki.SealCA.Certificate)
 	for name, content := range map[string][]byte{
-		"cut off at the end":    slices.Concat(whole, other[:len(other)-40]),
-		"only begun":            slices.Concat(whole, other[:len("-----BEGIN CERTIFICATE-----\n")+5]),
-		"no base64, and last":   slices.Concat(whole, bytes.Replace(other, []byte("MII"), []byte("M?I"), 1)),
-		"no base64, and before": slices.Concat(whole, bytes.Replace(other, []byte("MII"), []byte("M?I"), 1), certs.CertPEM(pki.ServerCA.Certificate)),
+		"cut off at the end":     slices.Concat(whole, other[:len(other)-40]),
+		"behind a mark of order": slices.Concat(whole, []byte("\ufeff"), other),
+		"behind blanks":          slices.Concat(whole, []byte("  "), other),
+		"only begun":             slices.Concat(whole, other[:len("-----BEGIN CERTIFICATE-----\n")+5]),
+		"no base64, and last":    slices.Concat(whole, bytes.Replace(other, []byte("MII"), []byte("M?I"), 1)),
+		"no base64, and before":  slices.Concat(whole, bytes.Replace(other, []byte("MII"), []byte("M?I"), 1), certs.CertPEM(pki.ServerCA.Certificate)),
 	} {
 		write(t, file, 0o644, content)
 		_, err = anchors.Reload()

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/notice"
+	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/store"
 )
 
@@ -31,6 +34,32 @@ func TestReadersThatHoldEveryConnectionAreNoSilence(t *testing.T) {
 	}
 	require.NoError(t, b.store.Answers(t.Context()))
 	require.Empty(t, b.store.Faults())
+}
+
+// TestStatusQueriesThatWaitForALockAreNoSilence: they hold every connection of theirs, and the database answers others.
+func TestStatusQueriesThatWaitForALockAreNoSilence(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	b.accept(payment("itp", "locked", 1, "ACSC"))
+	tx, err := b.store.Access().Query.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	_, err = tx.Exec(t.Context(), "LOCK TABLE resource")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	for range 20 {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				_, _ = b.store.Read(ctx, notice.Question{Client: "itp", Kind: ofb.PixPayment, ID: "locked"})
+			}
+		})
+	}
+	require.Eventually(t, func() bool { in := b.store.Pools()["status"]; return in[0] == in[1] }, 10*time.Second, time.Millisecond)
+	require.NoError(t, b.store.Answers(t.Context()))
 }
 
 // TestASilentServerIsAskedOnceHoweverManyCallersAsk: it takes connections and says nothing.
@@ -69,7 +98,7 @@ func TestASilentServerIsAskedOnceHoweverManyCallersAsk(t *testing.T) {
 	}
 	all.Wait()
 	require.EqualValues(t, 50, refused.Load())
-	require.EqualValues(t, 1, connections.Load())
+	require.EqualValues(t, 2, connections.Load(), "one for status queries and one for readers")
 	require.Less(t, time.Since(began), 3*time.Second)
 	require.Empty(t, s.Faults(), "it is no write of ours that failed")
 }

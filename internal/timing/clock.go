@@ -331,7 +331,8 @@ func (t *Timing) attempt(r *history.Record, i int, idle []IdlePeriod) AttemptTim
 		EndedAt: moment(a.EndedAt), StoredAt: moment(a.StoredAt), StartedAt: moment(a.StartedAt),
 	}
 	o := a.Offsets
-	if o.Elapsed > 0 || o.FirstByteOut > 0 {
+	measured := o != history.Offsets{} // nobody measured one whose end is unknown
+	if measured {
 		handed := a.StartedAt.Add(o.ClaimToSend)
 		out.HandedOverAt = moment(handed)
 		for _, stage := range []struct {
@@ -348,7 +349,7 @@ func (t *Timing) attempt(r *history.Record, i int, idle []IdlePeriod) AttemptTim
 	case o.FirstByteOut > 0:
 		out.StartedAt = out.FirstByteAt
 		sending = []Stage{{notice.DelaySending, micros(o.ClaimToSend)}, {notice.DelayConnect, micros(o.FirstByteOut)}}
-	case o.Elapsed > 0: // it ended before a byte left
+	case measured: // it ended before a byte left
 		out.StartedAt = out.HandedOverAt
 		sending = []Stage{{notice.DelaySending, micros(o.ClaimToSend)}}
 	}

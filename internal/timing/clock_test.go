@@ -108,6 +108,9 @@ func TestEveryCauseOfALateStartIsTold(t *testing.T) {
 		"it was handed over late, and no byte left": {func(r *history.Record) {
 			first(r).Offsets = history.Offsets{ClaimToSend: lasting(2), Elapsed: lasting(.001)}
 		}, nil, TooLate, TooLate, notice.DelaySending},
+		"its claim took so long that it was not sent": {func(r *history.Record) {
+			first(r).Offsets = history.Offsets{ClaimToSend: lasting(6)}
+		}, nil, TooLate, TooLate, notice.DelaySending},
 		"intake": {func(r *history.Record) {
 			r.OccurredAt, r.Arrival.Began, r.Arrival.Waited = sec(-2), lasting(2), lasting(2.002)
 		}, nil, TooLate, TooLate, notice.DelayIntake},

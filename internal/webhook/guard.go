@@ -17,6 +17,8 @@ type AddressRefusal struct {
 	Code     string
 	Reason   string
 	ReasonPT string
+
+	closed bool // a port that the bank could open
 }
 
 // Error is the reason alone: the caller that shows it knows the context.
@@ -131,7 +133,9 @@ func (g *Guard) portRefusal(port uint16) error {
 	for i, p := range g.ports {
 		open[i] = fmt.Sprint(p)
 	}
-	return refuseAddress("port", sentence{"port %d is not open; open is %s", "a porta %d não está liberada; liberada: %s"}, port, strings.Join(open, ", "))
+	refusal := refuseAddress("port", sentence{"port %d is not open; open is %s", "a porta %d não está liberada; liberada: %s"}, port, strings.Join(open, ", "))
+	refusal.closed = true
+	return refusal
 }
 
 func (g *Guard) allowed(addr netip.Addr) bool {

@@ -85,7 +85,7 @@ func (s *ProbeStep) trouble() *stepTrouble {
 	}
 	refusal, refused := errors.AsType[*AddressRefusal](s.Err)
 	switch {
-	case refused && refusal.Code == "port":
+	case refused && refusal.closed:
 		return troublePort.of(refusal.sentence())
 	case refused:
 		return troubleAddress.of(refusal.sentence())
@@ -119,7 +119,7 @@ func resolutionTrouble(err error) *stepTrouble {
 func connectionTrouble(err error) *stepTrouble {
 	refusal, refused := errors.AsType[*AddressRefusal](err)
 	switch {
-	case refused && refusal.Code == "port":
+	case refused && refusal.closed:
 		return troublePort.of(refusal.sentence())
 	case refused:
 		return troubleNotPublic.of()

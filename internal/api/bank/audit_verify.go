@@ -190,10 +190,10 @@ func (in *Internal) getConsistency(x *api.Exchange) error {
 		if at.IsZero() && name == "from" {
 			return wrong(name, "is missing; give the earlier instant", "não foi informado; informe o instante mais antigo")
 		}
-		if problem := history.Begun(at, x.Began); problem != nil {
+		if problem := history.Begun(at, x.Began); problem != nil && name == "from" {
 			return wrong(name, problem.Detail, problem.DetailPT)
 		}
-		if at.IsZero() {
+		if at.IsZero() || at.After(x.Began) {
 			at = x.Began
 		}
 		head, err := in.cfg.Audited.CheckpointAt(x.R.Context(), at)
