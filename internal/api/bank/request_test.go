@@ -416,6 +416,10 @@ func TestSettingsAndReconciliationsAreReadAndAskedFor(t *testing.T) {
 	}
 	a.ask("POST", path, "auditor", period(now, now.Add(-time.Hour))).refused(t, 400, "invalid_request")
 	a.ask("POST", path, "auditor", period(now.AddDate(0, -2, 0), now)).refused(t, 400, "invalid_request")
+	got = a.ask("POST", path, "auditor", period(now.AddDate(0, 1, 0), now.AddDate(0, 1, 1)))
+	got.refused(t, 400, "invalid_request")
+	require.Equal(t, "/from", got.body["errors"].([]any)[0].(map[string]any)["pointer"])
+	require.Contains(t, got.text, "lies in the future")
 	got = a.ask("POST", path, "auditor", period(now.Add(-time.Hour), now.Add(time.Hour)))
 	require.Equal(t, 202, got.status, got.text)
 	require.Equal(t, "waiting", got.body["state"])

@@ -132,6 +132,9 @@ func (in *Internal) postReconciliation(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
+	if problem := history.Begun(body.From, x.Began); problem != nil {
+		return invalid("/from", "format", "from "+problem.Detail, "from "+problem.DetailPT)
+	}
 	if body.To.After(x.Began) {
 		body.To = x.Began
 	}
