@@ -145,7 +145,10 @@ func TestTheEntryOfAChangeRecordsItsFirstAttempt(t *testing.T) {
 		require.Len(t, listed, 1, name)
 		require.Len(t, listed[0].Attempts, 1, name)
 		got := listed[0].Attempts[0]
-		require.Equal(t, history.AttemptRecord{Number: 1, Interaction: first.Interaction, ScheduledAt: first.ScheduledAt.UTC(), StartedAt: first.StartedAt.UTC()}, got, name)
+		require.Equal(t, history.AttemptRecord{
+			Number: 1, Interaction: first.Interaction, ScheduledAt: first.ScheduledAt.UTC(), StartedAt: first.StartedAt.UTC(),
+			ClaimedURL: "https://itp.example/hook/open-banking/webhook/v1/payments/v5/pix/payments/p1",
+		}, got, name)
 		require.Equal(t, listed[0].CreatedAt, got.StartedAt)
 	}
 	hits, err := w.log.Find(t.Context(), first.Interaction.String())

@@ -249,7 +249,7 @@ func Repeat(ctx context.Context, core *Core, path string, l *SubmissionLog) (out
 		if line.Fate != Unknown {
 			continue
 		}
-		a, err := core.Change(ctx, line.Change)
+		a, err := core.ChangePatiently(ctx, line.Change)
 		if err := l.Note(line.Change, a, err); err != nil {
 			return outcomes, err
 		}
