@@ -42,6 +42,7 @@ type queueOf struct {
 	password string // the file
 	sender   *amqp.Connection
 	channel  *amqp.Channel
+	returned chan amqp.Return // what no queue took
 }
 
 func newQueue(t *testing.T, arguments amqp.Table) *queueOf {
@@ -68,6 +69,7 @@ func (q *queueOf) connect(t *testing.T) {
 	q.channel, err = q.sender.Channel()
 	require.NoError(t, err)
 	require.NoError(t, q.channel.Confirm(false))
+	q.returned = q.channel.NotifyReturn(make(chan amqp.Return, 1))
 }
 
 func (q *queueOf) Cut() { q.gate.Cut() }
@@ -80,17 +82,33 @@ func (q *queueOf) Restart(t *testing.T, during func()) {
 	q.connect(t)
 }
 
+// Send publishes until a queue has the message. The server returns one that no queue takes, and confirms it all the same; so does a server
+// that has been started a moment ago and has not its bindings yet.
 func (q *queueOf) Send(t *testing.T, key string, body []byte, header, value string) {
 	t.Helper()
 	message := amqp.Publishing{Body: body, DeliveryMode: amqp.Persistent, Timestamp: time.Now(), Headers: amqp.Table{}}
 	if header != "" {
 		message.Headers[header] = value
 	}
-	confirmed, err := q.channel.PublishWithDeferredConfirmWithContext(t.Context(), "amq.topic", q.name+"."+key, true, false, message)
-	require.NoError(t, err)
-	ok, err := confirmed.WaitContext(t.Context())
-	require.NoError(t, err)
-	require.True(t, ok)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.After(time.Minute); ; {
+		confirmed, err := q.channel.PublishWithDeferredConfirmWithContext(t.Context(), "amq.topic", q.name+"."+key, true, false, message)
+		require.NoError(t, err)
+		ok, err := confirmed.WaitContext(t.Context())
+		require.NoError(t, err)
+		require.True(t, ok)
+		select {
+		case <-q.returned: // it comes before the confirmation
+		default:
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatal("no queue takes the message")
+		}
+	}
 }
 
 // Left waits until the server has noticed that nobody reads: only then has it queued everything again.
