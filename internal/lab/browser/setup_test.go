@@ -2,7 +2,6 @@ package browser
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -175,15 +174,6 @@ func (h *house) age(column, by string) {
 	require.Contains(h.t, []string{"seen_at", "opened_at"}, column)
 	_, err := h.db.Exec(h.t.Context(), "UPDATE arauto.console_session SET "+column+" = now() - $1::interval", by)
 	require.NoError(h.t, err)
-}
-
-// reading is the last reading of an actor, as the history has it.
-func (h *house) reading(actor string) (facts map[string]any) {
-	h.t.Helper()
-	var text []byte
-	require.NoError(h.t, h.db.QueryRow(h.t.Context(), "SELECT facts FROM arauto.entry WHERE kind = 'admin' AND outcome = 'read' AND facts->>'actor' = $1 ORDER BY id DESC LIMIT 1", actor).Scan(&text))
-	require.NoError(h.t, json.Unmarshal(text, &facts))
-	return facts
 }
 
 // oneLine joins lines, for texts that a browser shows.
