@@ -105,10 +105,12 @@ func TestAKillUnderFullLoadLeavesLittleUnknown(t *testing.T) {
 	var most, all, made float64
 	var since time.Time // all of earlier replicas has a result, or is counted
 	for range kills {
-		pause(t, 2*time.Second+time.Duration(rand.Int64N(int64(2*time.Second)))) // the connections are made
+		pause(t, 2*time.Second+time.Duration(rand.Int64N(int64(2*time.Second)))) // the load is full
+		_, err := h.slow.Wait(t.Context(), len(h.slow.Requests())+1, nil)        // and an attempt is under way
+		require.NoError(t, err)
 		connections := h.connections()
 		h.kill()
-		require.Positive(t, connections)
+		require.Positive(t, connections, "the kernel's table has no connection of an attempt under way")
 		for began := time.Now(); count("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'arauto %'") > 0; {
 			require.Less(t, time.Since(began), 30*time.Second) // a transaction of the dead goes on until it ends
 		}
