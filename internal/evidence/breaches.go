@@ -191,13 +191,21 @@ func (b breachText) summary(out io.Writer, name string, t *timing.TimingSummary)
 	fmt.Fprintf(out, "  %s:%s\n", w[16], states(t, b.lang))
 }
 
-// spread is a distribution in words; "–" of nothing.
+// spread is a distribution in words; "–" of nothing. Percentiles are upper bounds, as on the pages; the maximum is exact.
 func spread(s *timing.Spread) string {
 	if s.Count() == 0 {
 		return "–"
 	}
-	read := func(m history.Micros) string { return timing.Readable(m.Duration()) }
-	return fmt.Sprintf("p50 %s, p95 %s, p99 %s, max %s", read(s.Percentile(50)), read(s.Percentile(95)), read(s.Percentile(99)), read(s.Max()))
+	p := s.Percentiles()
+	return fmt.Sprintf("p50 ≤ %s, p95 ≤ %s, p99 ≤ %s, max %s", readable(p.P50), readable(p.P95), readable(p.P99), timing.Readable(s.Max().Duration()))
+}
+
+// readable is a percentile for people; "–" of nothing.
+func readable(v *history.Micros) string {
+	if v == nil {
+		return "–"
+	}
+	return timing.Readable(v.Duration())
 }
 
 func causes(m map[notice.Delay]int64, lang string) string {

@@ -95,7 +95,7 @@ func (p *reportPDF) clients(s *sheets, r *timing.ClockReport) {
 		t := r.ByClient[client]
 		rows = append(rows, []string{
 			string(client), number(t.Notifications), share(t), number(t.Late), number(t.LateOurs), number(t.Unknown),
-			timing.Readable(t.SinceEvent.Percentile(95).Duration()), strings.TrimSpace(causes(t.LateBy, p.doc.Lang)),
+			readable(t.SinceEvent.Percentiles().P95), strings.TrimSpace(causes(t.LateBy, p.doc.Lang)),
 		})
 	}
 	s.table([]column{
@@ -105,7 +105,7 @@ func (p *reportPDF) clients(s *sheets, r *timing.ClockReport) {
 		{w["lateEvent"], 18, "R"},
 		{w["lateOurs"], 18, "R"},
 		{w["unknown"], 16, "R"},
-		{"p95", 18, "R"},
+		{"p95 ≤", 18, "R"},
 		{w["causes"], sheetWidth - 150, "L"},
 	}, rows)
 }

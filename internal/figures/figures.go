@@ -11,16 +11,14 @@ package figures
 
 import (
 	"fmt"
-	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // Sums are counters by name. Names are part of the stored form and are never renamed; more may follow.
@@ -124,20 +122,11 @@ const (
 	histPoll    = "query/"   // from reading a status query to recording it
 )
 
-// growth is the ratio of the bounds of two neighbouring buckets of a histogram: a percentile is at most 5 % too high and
-// never too low.
-const growth = 1.05
-
-var lnGrowth = math.Log(growth)
-
-// buckets bounds the number of buckets: the last one begins at about eleven days.
-const buckets = 566
-
 // bucketNames are the names of buckets, made once.
 var bucketNames = func() map[string][]string {
 	out := map[string][]string{}
 	for _, h := range []string{histEvent, histReceipt, histAnswer, histPoll} {
-		names := make([]string, buckets)
+		names := make([]string, timing.Buckets)
 		for i := range names {
 			names[i] = h + strconv.Itoa(i)
 		}
@@ -146,73 +135,28 @@ var bucketNames = func() map[string][]string {
 	return out
 }()
 
-// bucketOf is the bucket of a duration; what is not above 1 µs is in the first.
-func bucketOf(d history.Micros) int {
-	if d <= 1 {
-		return 0
-	}
-	return min(buckets-1, int(math.Ceil(math.Log(float64(d))/lnGrowth-1e-9)))
-}
-
-// boundOf is the longest duration in a bucket, rounded up.
-func boundOf(bucket int) history.Micros {
-	return history.Micros(math.Ceil(math.Pow(growth, float64(bucket))))
-}
-
-// Percentiles of durations, in microseconds. A value is at most 5 % above the true one and never below it. One of a first attempt that
-// was on time is never above 1.5 s. All but Count
-// are nil when there is no sample.
-type Percentiles struct {
-	Count int64           `json:"count"`
-	P50   *history.Micros `json:"p50Micros"`
-	P95   *history.Micros `json:"p95Micros"`
-	P99   *history.Micros `json:"p99Micros"`
-	Max   *history.Micros `json:"maxMicros"`
-}
-
-// percentiles reads the histogram of a name.
-func (s Sums) percentiles(hist string) Percentiles {
-	counts := map[int]int64{}
-	var out Percentiles
+// spread reads the histogram of a name.
+func (s Sums) spread(hist string) *timing.Spread {
+	out := &timing.Spread{}
 	for name, n := range s {
 		if text, is := strings.CutPrefix(name, hist); is && n > 0 {
-			if bucket, err := strconv.Atoi(text); err == nil && bucket >= 0 && bucket < buckets {
-				counts[bucket] += n
-				out.Count += n
+			if bucket, err := strconv.Atoi(text); err == nil && bucket >= 0 && bucket < timing.Buckets {
+				out.AddBucket(bucket, n)
 			}
 		}
 	}
-	if out.Count == 0 {
-		return out
-	}
-	order := slices.Sorted(maps.Keys(counts))
-	at := func(p float64) *history.Micros {
-		left := rankOf(p, out.Count)
-		for _, b := range order {
-			if left -= counts[b]; left <= 0 {
-				v := boundOf(b)
-				return &v
-			}
-		}
-		v := boundOf(order[len(order)-1])
-		return &v
-	}
-	out.P50, out.P95, out.P99, out.Max = at(0.5), at(0.95), at(0.99), at(1)
 	return out
 }
 
-// within keeps what is at the place of the n shortest samples at most at a limit, which they are known to have kept.
-func (p Percentiles) within(limit history.Micros, n int64) Percentiles {
-	for share, v := range map[float64]**history.Micros{0.5: &p.P50, 0.95: &p.P95, 0.99: &p.P99, 1: &p.Max} {
-		if *v != nil && **v > limit && rankOf(share, p.Count) <= n {
-			*v = &limit
-		}
-	}
-	return p
-}
+// percentiles are those of a histogram.
+func (s Sums) percentiles(hist string) timing.Percentiles { return s.spread(hist).Percentiles() }
 
-// rankOf is the place of a percentile among so many samples, counted from 1 at the shortest.
-func rankOf(share float64, count int64) int64 { return int64(math.Ceil(float64(count) * share)) }
+// firstPercentiles are those of the delays of first attempts, of which some are known to have been on time.
+func (s Sums) firstPercentiles(hist string, onTime int64) timing.Percentiles {
+	of := s.spread(hist)
+	of.KeptBy(onTime)
+	return of.Percentiles()
+}
 
 // Totals gathers the sums of a stretch of the log, by hour and by minute, and what it says last of each client. The zero value is ready.
 type Totals struct {

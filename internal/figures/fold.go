@@ -198,7 +198,7 @@ func (b *Totals) poll(e *history.Brief, push Push) {
 	}
 	sums := b.at(e.At, e.Client, e.ResourceKind)
 	sums.one(namePoll + word(e.Outcome))
-	sums.one(bucketNames[histPoll][bucketOf(p.Duration)])
+	sums.one(bucketNames[histPoll][timing.BucketOf(p.Duration)])
 	if p.Suppressed > 0 {
 		sums.add(nameSuppressed, p.Suppressed)
 	}
@@ -243,7 +243,7 @@ func attempt(sums counted, i int, r *history.Record, t *timing.Timing) {
 		return
 	}
 	if o := a.Offsets; o.Answered > 0 && o.FirstByteOut > 0 {
-		sums.one(bucketNames[histAnswer][bucketOf(history.Micros((o.Answered - o.FirstByteOut).Microseconds()))])
+		sums.one(bucketNames[histAnswer][timing.BucketOf(history.Micros((o.Answered - o.FirstByteOut).Microseconds()))])
 	}
 	if i > 0 {
 		if gap := t.Attempts[i].Gap; gap != "" {
@@ -266,8 +266,8 @@ func attempt(sums counted, i int, r *history.Record, t *timing.Timing) {
 	if v.Late() {
 		sums.one(nameCause + word(v.Cause))
 	}
-	sums.one(bucketNames[histEvent][bucketOf(v.SinceEvent)])
-	sums.one(bucketNames[histReceipt][bucketOf(v.SinceReceipt)])
+	sums.one(bucketNames[histEvent][timing.BucketOf(v.SinceEvent)])
+	sums.one(bucketNames[histReceipt][timing.BucketOf(v.SinceReceipt)])
 }
 
 // noteContact keeps whether the client could be reached.

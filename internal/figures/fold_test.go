@@ -354,7 +354,7 @@ func TestSumsAreReadAsTheyAreWritten(t *testing.T) {
 // TestPercentilesOfWhatWasOnTimeAreNotAboveItsLimit has samples of 1.49 s, whose bucket ends at 1.54 s.
 func TestPercentilesOfWhatWasOnTimeAreNotAboveItsLimit(t *testing.T) {
 	s := Sums{}
-	bucket := func(hist string, d history.Micros) string { return bucketNames[hist][bucketOf(d)] }
+	bucket := func(hist string, d history.Micros) string { return bucketNames[hist][timing.BucketOf(d)] }
 	s[nameFirst+string(timing.OnTime)], s[nameReceipt+string(timing.OnTime)] = 98, 100
 	s[nameFirst+string(timing.TooLate)] = 2
 	s[bucket(histEvent, 1_490_000)], s[bucket(histEvent, 4_010_000)], s[bucket(histReceipt, 1_499_999)] = 98, 2, 100
@@ -375,7 +375,7 @@ func TestAPercentileIsAtMostFivePercentTooHighAndNeverTooLow(t *testing.T) {
 		samples := make([]history.Micros, 1+r.IntN(500))
 		for i := range samples {
 			samples[i] = history.Micros(r.ExpFloat64() * 1e6)
-			s[bucketNames[histEvent][bucketOf(samples[i])]]++
+			s[bucketNames[histEvent][timing.BucketOf(samples[i])]]++
 		}
 		slices.Sort(samples)
 		p := s.percentiles(histEvent)
@@ -389,6 +389,30 @@ func TestAPercentileIsAtMostFivePercentTooHighAndNeverTooLow(t *testing.T) {
 			require.LessOrEqual(t, float64(*c.got), 1.05*float64(max(1, want))+1)
 		}
 	}
-	require.Equal(t, Percentiles{}, Sums{}.percentiles(histEvent))
-	require.Equal(t, buckets-1, bucketOf(1<<62))
+	require.Equal(t, timing.Percentiles{}, Sums{}.percentiles(histEvent))
+	require.Equal(t, timing.Buckets-1, timing.BucketOf(1<<62))
+}
+
+// TestAReportAndThePagesReadTheSamePercentile gives the same first attempts to the account of a period and to the sums: they read two
+// histograms of different steps once, and told two figures of one period.
+func TestAReportAndThePagesReadTheSamePercentile(t *testing.T) {
+	report, sums := timing.NewTimingSummary(), Sums{}
+	r := rand.New(rand.NewPCG(7, 7))
+	for range 400 {
+		d := history.Micros(r.ExpFloat64() * 7e5)
+		verdict := timing.OnTime
+		if d.Duration() > notice.FirstWithin {
+			verdict = timing.TooLate
+		}
+		proof := timing.Timing{Attempts: make([]timing.AttemptTiming, 1)}
+		proof.First.FromEvent, proof.First.FromReceipt, proof.First.SinceEvent, proof.First.SinceReceipt = verdict, verdict, d, d
+		report.Add(&proof)
+		c := counted{all: sums, minute: Sums{}}
+		attempt(c, 0, &history.Record{Attempts: make([]history.AttemptRecord, 1)}, &proof)
+	}
+	first := sums.Summary().First
+	require.EqualValues(t, 400, first.Judged)
+	require.Positive(t, first.Late)
+	require.Equal(t, first.SinceEvent, report.SinceEvent.Percentiles())
+	require.Equal(t, first.SinceReceipt, report.SinceReceipt.Percentiles())
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
 	"github.com/arauto/arauto/internal/timing"
@@ -21,18 +20,18 @@ type Summary struct {
 	Duplicates    int64            `json:"duplicates"`
 	Conflicts     int64            `json:"conflicts"`
 
-	First    First            `json:"first"`
-	Retries  Retries          `json:"retries"`
-	Answer   Percentiles      `json:"answer"`   // from the first byte of an attempt to the head of its answer
-	Outcomes map[string]Tally `json:"outcomes"` // of attempts 1, 2 and 3
-	Closed   Tally            `json:"closed"`   // delivered, exhausted, cancelled
-	Echo     Tally            `json:"echo"`     // match, missing, different
-	Fetched  int64            `json:"fetched"`  // delivered notifications whose resource the client has asked for since
-	Ignored  int64            `json:"ignored"`  // delivered and not asked for up to now
-	Manual   Manual           `json:"manual"`   // operators' resends, which count nowhere else
-	Acks     Tally            `json:"acks"`     // what initiators said of notifications: processed, refused
-	Lost     int64            `json:"lost"`     // results whose notification is not in the log
-	Polls    PollSums         `json:"polls"`
+	First    First              `json:"first"`
+	Retries  Retries            `json:"retries"`
+	Answer   timing.Percentiles `json:"answer"`   // from the first byte of an attempt to the head of its answer
+	Outcomes map[string]Tally   `json:"outcomes"` // of attempts 1, 2 and 3
+	Closed   Tally              `json:"closed"`   // delivered, exhausted, cancelled
+	Echo     Tally              `json:"echo"`     // match, missing, different
+	Fetched  int64              `json:"fetched"`  // delivered notifications whose resource the client has asked for since
+	Ignored  int64              `json:"ignored"`  // delivered and not asked for up to now
+	Manual   Manual             `json:"manual"`   // operators' resends, which count nowhere else
+	Acks     Tally              `json:"acks"`     // what initiators said of notifications: processed, refused
+	Lost     int64              `json:"lost"`     // results whose notification is not in the log
+	Polls    PollSums           `json:"polls"`
 }
 
 // Tally counts by word.
@@ -48,9 +47,9 @@ type First struct {
 	Share    *float64 `json:"onTimeShare"` // of those judged, 0 to 1
 	Ours     *float64 `json:"onTimeShareOurs"`
 
-	Causes       Tally       `json:"causes"`
-	SinceEvent   Percentiles `json:"sinceEvent"`
-	SinceReceipt Percentiles `json:"sinceReceipt"`
+	Causes       Tally              `json:"causes"`
+	SinceEvent   timing.Percentiles `json:"sinceEvent"`
+	SinceReceipt timing.Percentiles `json:"sinceReceipt"`
 }
 
 // Retries judges second and third attempts.
@@ -70,15 +69,15 @@ type Manual struct {
 
 // PollSums counts status queries.
 type PollSums struct {
-	Total        int64       `json:"total"` // recorded one by one, and suppressed
-	ByStatus     Tally       `json:"byStatus"`
-	Suppressed   int64       `json:"suppressed"`   // refused like one just before, and counted only
-	Availability *float64    `json:"availability"` // share of those recorded that were answered without a server error (5xx), 0 to 1
-	Duration     Percentiles `json:"duration"`     // from reading the query to recording it
-	Final        int64       `json:"final"`        // that were shown a final state
-	Before       int64       `json:"beforePush"`   // while the newest notification about the resource was not delivered
-	After        int64       `json:"afterPush"`    // while it was
-	Without      int64       `json:"withoutPush"`  // no notification about the resource had been made
+	Total        int64              `json:"total"` // recorded one by one, and suppressed
+	ByStatus     Tally              `json:"byStatus"`
+	Suppressed   int64              `json:"suppressed"`   // refused like one just before, and counted only
+	Availability *float64           `json:"availability"` // share of those recorded that were answered without a server error (5xx), 0 to 1
+	Duration     timing.Percentiles `json:"duration"`     // from reading the query to recording it
+	Final        int64              `json:"final"`        // that were shown a final state
+	Before       int64              `json:"beforePush"`   // while the newest notification about the resource was not delivered
+	After        int64              `json:"afterPush"`    // while it was
+	Without      int64              `json:"withoutPush"`  // no notification about the resource had been made
 }
 
 // Summary turns sums into what pages show.
@@ -95,7 +94,8 @@ func (s Sums) Summary() Summary {
 		First: First{
 			OnTime: s[nameFirst+string(timing.OnTime)], Late: s[nameFirst+string(timing.TooLate)], LateOurs: s[nameReceipt+string(timing.TooLate)],
 			Unknown: s[nameFirst+string(timing.Unknown)], Causes: s.tally(nameCause),
-			SinceEvent: s.percentiles(histEvent), SinceReceipt: s.percentiles(histReceipt),
+			SinceEvent:   s.firstPercentiles(histEvent, s[nameFirst+string(timing.OnTime)]),
+			SinceReceipt: s.firstPercentiles(histReceipt, s[nameReceipt+string(timing.OnTime)]),
 		},
 		Polls: PollSums{ByStatus: s.tally(namePoll), Suppressed: s[nameSuppressed], Duration: s.percentiles(histPoll), Final: s[nameFinal]},
 	}
@@ -103,9 +103,6 @@ func (s Sums) Summary() Summary {
 		out.Outcomes[strconv.Itoa(number)] = s.tally(nameOutcome + strconv.Itoa(number) + ".")
 	}
 	out.First.Judged = out.First.OnTime + out.First.Late
-	limit := history.Micros(notice.FirstWithin.Microseconds())
-	out.First.SinceEvent = out.First.SinceEvent.within(limit, out.First.OnTime)
-	out.First.SinceReceipt = out.First.SinceReceipt.within(limit, s[nameReceipt+string(timing.OnTime)])
 	out.First.Share = share(out.First.OnTime, out.First.Judged)
 	out.First.Ours = share(out.First.Judged-out.First.LateOurs, out.First.Judged)
 	p, fine := &out.Polls, int64(0)

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
@@ -243,37 +242,6 @@ func TestATallyAddsUp(t *testing.T) {
 	text, err := json.Marshal(total)
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"sinceEvent":{"count":3,"p50Micros":14`)
-}
-
-// TestPercentilesAreRightWithinTwoPercent compares with sorting.
-func TestPercentilesAreRightWithinTwoPercent(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		values := rapid.SliceOfN(rapid.Int64Range(1, 1e12), 1, 200).Draw(t, "values")
-		p := rapid.Float64Range(1, 100).Draw(t, "p")
-		var s Spread
-		for _, v := range values {
-			s.Add(history.Micros(v))
-		}
-		below := 0
-		got := float64(s.Percentile(p))
-		for _, v := range values {
-			if float64(v) <= got*1.001+1 {
-				below++
-			}
-		}
-		if float64(below) < float64(len(values))*p/100-1e-9 {
-			t.Fatalf("%v of %d values are at most %v, wanted %v%%", below, len(values), got, p)
-		}
-		under := 0
-		for _, v := range values {
-			if float64(v) < got/1.021-1 {
-				under++
-			}
-		}
-		if float64(under) >= float64(len(values))*p/100+1e-9 {
-			t.Fatalf("%d of %d values are clearly below %v, the %v%% percentile", under, len(values), got, p)
-		}
-	})
 }
 
 // TestAnAttemptThatIsMissingLeavesNoVerdict: a superuser deletes the entry of an attempt that was late.

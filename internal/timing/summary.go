@@ -1,10 +1,6 @@
 package timing
 
 import (
-	"encoding/json"
-	"maps"
-	"math"
-	"slices"
 	"time"
 
 	"github.com/arauto/arauto/internal/history"
@@ -102,58 +98,6 @@ func (t *TimingSummary) retry(a *AttemptTiming) {
 	case TooEarly:
 		t.RetriesEarly++
 	}
-}
-
-// Spread is a distribution of durations in bounded memory: percentiles are right within 2 %, the maximum exactly.
-type Spread struct {
-	count   int64
-	most    history.Micros
-	buckets map[int]int64
-}
-
-// growth is the ratio of a bucket's bounds.
-const growth = 1.02
-
-// Add counts a duration; what is not above 0 counts as 1 µs.
-func (s *Spread) Add(d history.Micros) {
-	if s.buckets == nil {
-		s.buckets = map[int]int64{}
-		s.most = d
-	}
-	s.count++
-	s.most = max(s.most, d)
-	s.buckets[int(math.Ceil(math.Log(float64(max(1, d)))/math.Log(growth)))]++
-}
-
-// Percentile is the duration that so many per cent do not exceed; 0 when there is none.
-func (s *Spread) Percentile(p float64) history.Micros {
-	if s.count == 0 {
-		return 0
-	}
-	left := int64(math.Ceil(float64(s.count) * p / 100))
-	for _, k := range slices.Sorted(maps.Keys(s.buckets)) {
-		if left -= s.buckets[k]; left <= 0 {
-			return min(s.most, history.Micros(math.Pow(growth, float64(k))))
-		}
-	}
-	return s.most
-}
-
-// Count is how many durations were added.
-func (s *Spread) Count() int64 { return s.count }
-
-// Max is the longest.
-func (s *Spread) Max() history.Micros { return s.most }
-
-// MarshalJSON writes count, percentiles and maximum, in microseconds.
-func (s Spread) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Count int64          `json:"count"`
-		P50   history.Micros `json:"p50Micros"`
-		P95   history.Micros `json:"p95Micros"`
-		P99   history.Micros `json:"p99Micros"`
-		Max   history.Micros `json:"maxMicros"`
-	}{s.count, s.Percentile(50), s.Percentile(95), s.Percentile(99), s.most})
 }
 
 // LateClient counts the late first attempts of one client in a period.

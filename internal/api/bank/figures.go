@@ -88,8 +88,8 @@ type pointJSON struct {
 	Start        instant             `json:"start"`
 	ByKind       map[string]kindJSON `json:"byKind"`
 	OnTimeShare  *float64            `json:"onTimeShare"`
-	SinceEvent   figures.Percentiles `json:"sinceEvent"`
-	Answer       figures.Percentiles `json:"answer"`
+	SinceEvent   timing.Percentiles  `json:"sinceEvent"`
+	Answer       timing.Percentiles  `json:"answer"`
 	Polls        int64               `json:"polls"`
 	Availability *float64            `json:"availability"`
 }

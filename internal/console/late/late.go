@@ -112,30 +112,6 @@ type lateView struct {
 	Unknown          string             // that nobody knows the client; "": somebody does, or none is named
 }
 
-// boundTimes keeps the percentiles of first attempts at most at the greatest value, where that is known: all late ones that are counted are
-// the listed ones. The sums behind percentiles are in steps of 5 %.
-func (s *lateView) boundTimes(from, to, asOf time.Time) {
-	most := int64(0)
-	for i := range s.Rows {
-		r := &s.Rows[i]
-		counted := !r.Tampered && r.First.FromEvent == "late" && !r.DecidedAt.Before(from) && r.DecidedAt.Before(to) &&
-			len(r.Attempts) > 0 && !r.Attempts[0].StoredAt.IsZero() && !r.Attempts[0].StoredAt.After(asOf)
-		if !counted {
-			return
-		}
-		most = max(most, r.First.SinceEventMicros)
-	}
-	if s.Next != "" || s.First != "" || most == 0 || int64(len(s.Rows)) != s.Total.First.Late {
-		return
-	}
-	of := &s.Total.First.SinceEvent
-	for _, v := range []*int64{of.P50Micros, of.P95Micros, of.P99Micros, of.MaxMicros} {
-		if v != nil {
-			*v = min(*v, most)
-		}
-	}
-}
-
 // RetriesCut tells whether the page lists a part of the late retries only.
 func (s lateView) RetriesCut() bool { return s.MoreRetries != "" || s.NewestRetries != "" }
 
@@ -215,9 +191,6 @@ func show(v *page.Visit) error {
 	}
 	if err := view.readRows(v, from, to); err != nil {
 		return err
-	}
-	if byCause.AsOf.At != nil {
-		view.boundTimes(from, to, *byCause.AsOf.At)
 	}
 	shown := page.View{Title: v.Text("title"), Data: view}
 	if byCause.AsOf.At != nil {
