@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,16 @@ func poppler(t *testing.T, program string, args ...string) string {
 
 // unspaced is a text without its spaces and line ends: where lines end is the layout's.
 func unspaced(s string) string { return strings.Join(strings.Fields(s), "") }
+
+// decimalPoint is a number with a decimal point: digits, a point and digits. Instants of files are written with a Z.
+var decimalPoint = regexp.MustCompile(`[0-9]+\.[0-9]+(?:[^0-9Z.]|$)`)
+
+// requireCommas fails where a text for people in Portuguese has a decimal point.
+func requireCommas(t *testing.T, text string) {
+	t.Helper()
+	require.Empty(t, decimalPoint.FindAllString(text, -1), text)
+	require.Regexp(t, `[0-9],[0-9]`, text)
+}
 
 // TestADossierOnPaperIsReadByOthersAndVerified: pages and attachments are read by poppler, the attached bundle by our verifier,
 // and the file as a whole.
@@ -58,9 +69,13 @@ func TestADossierOnPaperIsReadByOthersAndVerified(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, first, again, "the same log gives the same bytes")
 
-		text := unspaced(poppler(t, "pdftotext", file, "-"))
+		pages := poppler(t, "pdftotext", file, "-")
+		text := unspaced(pages)
 		for _, words := range append(want, came.UTC().Format("2006-01-02 15:04:"), "1 / ") {
 			require.Contains(t, text, unspaced(words))
+		}
+		if lang == "pt" {
+			requireCommas(t, pages)
 		}
 		dir := t.TempDir()
 		poppler(t, "pdfdetach", "-saveall", "-o", dir, file)
@@ -134,13 +149,15 @@ func TestTheReportOfAPeriodOnPaperHasTheFiguresOfTheOtherForms(t *testing.T) {
 	file := p.file("report.pdf")
 	code, out := p.run(append(period, "--format", "pdf", "--out", file)...)
 	require.Equal(t, done, code, out)
-	text := unspaced(poppler(t, "pdftotext", file, "-"))
+	pages := poppler(t, "pdftotext", file, "-")
+	text := unspaced(pages)
 	for _, words := range []string{
-		"Relatório de prazos das notificações", "1 (50.000 %)", "1 paralisação", "terceira tentativa: atrasada, 64.891 s após a falha", "1 desistência, tentativas esgotadas", "1 entregue",
+		"Relatório de prazos das notificações", "1 (50,000 %)", "1 paralisação", "terceira tentativa: atrasada, 64,891 s após a falha", "1 desistência, tentativas esgotadas", "1 entregue",
 		"(nome não informado)", "sozinho, nada prova a terceiros",
 	} {
 		require.Contains(t, text, unspaced(words))
 	}
+	requireCommas(t, pages)
 	dir := t.TempDir()
 	poppler(t, "pdfdetach", "-saveall", "-o", dir, file)
 	attached, err := os.ReadFile(filepath.Join(dir, "breaches.csv"))

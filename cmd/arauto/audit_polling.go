@@ -14,6 +14,7 @@ import (
 	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // pollingReport is the report of the polling that pushes saved.
@@ -77,13 +78,13 @@ func (p pollingReport) write(sums *figures.PollingReport, file io.Writer) error 
 		return json.NewEncoder(file).Encode(sums)
 	case "csv":
 		out := evidence.NewTable(file, words.columns...)
-		for _, cells := range pollingRows(sums, "") {
+		for _, cells := range pollingRows(sums, "", "") {
 			_ = out.Row(cells) // Flush returns its error
 		}
 		return out.Flush()
 	}
 	t := tabwriter.NewWriter(file, 0, 8, 2, ' ', 0)
-	for _, line := range append([][]string{words.columns}, pollingRows(sums, words.unknown)...) {
+	for _, line := range append([][]string{words.columns}, pollingRows(sums, words.unknown, p.language)...) {
 		for i, cell := range line {
 			if i > 0 {
 				fmt.Fprint(t, "\t")
@@ -96,21 +97,22 @@ func (p pollingReport) write(sums *figures.PollingReport, file io.Writer) error 
 		return err
 	}
 	if sums.UntoldCadence != nil {
-		_, err := fmt.Fprintf(file, "\n"+words.others+"\n", seconds(sums.UntoldCadence, ""))
+		_, err := fmt.Fprintf(file, "\n"+words.others+"\n", seconds(sums.UntoldCadence, "", p.language))
 		return err
 	}
 	return nil
 }
 
-func pollingRows(sums *figures.PollingReport, unknown string) (rows [][]string) {
+// pollingRows are the lines of the clients. Without a language they are for machines, with a decimal point.
+func pollingRows(sums *figures.PollingReport, unknown, lang string) (rows [][]string) {
 	for i := range sums.Clients {
-		rows = append(rows, pollingCells(&sums.Clients[i], unknown))
+		rows = append(rows, pollingCells(&sums.Clients[i], unknown, lang))
 	}
 	return rows
 }
 
 // pollingCells are the columns of one client.
-func pollingCells(c *figures.PollingClient, unknown string) []string {
+func pollingCells(c *figures.PollingClient, unknown, lang string) []string {
 	number := func(n *int64) string {
 		if n == nil {
 			return unknown
@@ -121,13 +123,13 @@ func pollingCells(c *figures.PollingClient, unknown string) []string {
 	for _, n := range []int64{c.Resources, c.Pushes, c.Queries, c.Before, c.Own, c.Later, c.Final} {
 		cells = append(cells, number(&n))
 	}
-	return append(cells, seconds(c.Cadence, unknown), number(c.Avoided), number(c.AvoidedAtOthers))
+	return append(cells, seconds(c.Cadence, unknown, lang), number(c.Avoided), number(c.AvoidedAtOthers))
 }
 
-// seconds writes milliseconds as seconds.
-func seconds(millis *int64, unknown string) string {
+// seconds writes milliseconds as seconds, as people of a language read them.
+func seconds(millis *int64, unknown, lang string) string {
 	if millis == nil {
 		return unknown
 	}
-	return strconv.FormatFloat(float64(*millis)/1000, 'f', 1, 64)
+	return timing.Decimal(strconv.FormatFloat(float64(*millis)/1000, 'f', 1, 64), lang)
 }

@@ -120,9 +120,10 @@ func TestTheReportOfBreachesIsForPeopleSpreadsheetsAndPrograms(t *testing.T) {
 	period := []string{"breaches", "--from", time.Now().Add(-time.Hour).Format(time.RFC3339), "--to", time.Now().Add(time.Hour).Format(time.RFC3339)}
 	code, out, errs := j.run(period...)
 	require.Equal(t, done, code, errs)
-	for _, words := range []string{"primeira tentativa: atrasada, 3.002 s após o evento", "causa: paralisação", "primeiro byte enviado", `iniciadora "@itp"`, "2 atrasadas (evento)"} {
+	for _, words := range []string{"primeira tentativa: atrasada, 3,002 s após o evento", "máximo 3,002 s", "causa: paralisação", "primeiro byte enviado", `iniciadora "@itp"`, "2 atrasadas (evento)"} {
 		require.Contains(t, out, words)
 	}
+	requireCommas(t, out)
 	require.Equal(t, 1, j.recorded("breaches"))
 	code, out, _ = j.run(append(period, "--lang", "en", "--client", "other")...)
 	require.Equal(t, done, code)

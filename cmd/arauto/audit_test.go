@@ -375,7 +375,7 @@ VALUES (gen_random_uuid(), 'decision', '<script>', 2, 'p-3', '%[1]s', NULL, 'app
 		code, out := p.run("audit", "dossier", id, "--database-url", p.url)
 		require.Equal(t, done, code, out)
 		require.Equal(t, 5, strings.Count(out, `<tr><td class="n">`), "three changes, the decision to tell, and one result")
-		for _, words := range []string{"tentativa encerrada 2", "recusada", "&lt;img src=x&gt;", "&lt;script&gt;", "2026-11-21 15:00:00.123", "p-3"} {
+		for _, words := range []string{"tentativa encerrada 2", "recusada", "&lt;img src=x&gt;", "&lt;script&gt;", "2026-11-21 15:00:00,123", "p-3"} {
 			require.Contains(t, out, words)
 		}
 		require.NotContains(t, out, "<script>")

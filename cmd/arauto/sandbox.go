@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -128,7 +129,7 @@ func (r *sandboxRun) run(cmd *cobra.Command) error {
 // sandboxWords are the words of the sandbox, in pt and en.
 var sandboxWords = map[string]map[string]string{
 	"en": {
-		"ready": "sandbox: ready after %.1f s; press Ctrl-C to end it", "creations": "tokens and POSTs", "status": "status and extension", "console": "the bank's console",
+		"ready": "sandbox: ready after %s s; press Ctrl-C to end it", "creations": "tokens and POSTs", "status": "status and extension", "console": "the bank's console",
 		"bank": "the bank's API", "pki": "development PKI", "clients": "clients", "told": "alfa, notified at %s; beta, which polls", "untold": "alfa and beta, which poll",
 		"next": "Next, in another terminal:", "cents": "the cents of an amount choose the story: arauto sandbox --help",
 		"created": "created, %s", "changed": "is now %s", "quiet": "not notified (%s)", "notified": "notification %s", "ended": "notification %s of %s is %s after %d attempt(s)",
@@ -139,7 +140,7 @@ var sandboxWords = map[string]map[string]string{
 		"goes-on":    "the story goes on; it takes %s in all",
 	},
 	"pt": {
-		"ready": "sandbox: pronto após %.1f s; Ctrl-C encerra", "creations": "tokens e POSTs", "status": "status e extensão", "console": "console do banco",
+		"ready": "sandbox: pronto após %s s; Ctrl-C encerra", "creations": "tokens e POSTs", "status": "status e extensão", "console": "console do banco",
 		"bank": "API do banco", "pki": "PKI de desenvolvimento", "clients": "clientes", "told": "alfa, notificada em %s; beta, que consulta", "untold": "alfa e beta, que consultam", //nolint:misspell // Portuguese
 		"next": "A seguir, em outro terminal:", "cents": "os centavos do valor escolhem a história: arauto sandbox --help",
 		"created": "criado, %s", "changed": "agora é %s", "quiet": "não notificado (%s)", "notified": "notificação %s", "ended": "notificação %s de %s: %s após %d tentativa(s)",
@@ -167,7 +168,7 @@ func (r *sandboxRun) ready(s *sandbox.State, after time.Duration) {
 	words, public := sandboxWords[r.language], *s
 	public.Token = "" // of trigger, which finds it in the state's file
 	var out strings.Builder
-	fmt.Fprintf(&out, words["ready"]+"\n\n", after.Seconds())
+	fmt.Fprintf(&out, words["ready"]+"\n\n", timing.Decimal(strconv.FormatFloat(after.Seconds(), 'f', 1, 64), r.language))
 	t := tabwriter.NewWriter(&out, 0, 8, 3, ' ', 0)
 	clients := words["untold"]
 	if s.Webhook != "" {

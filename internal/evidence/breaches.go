@@ -184,7 +184,7 @@ func (b breachText) summary(out io.Writer, name string, t *timing.TimingSummary)
 		fmt.Fprintf(out, "  %d %s\n", t.Unknown, w[19])
 	}
 	for n, s := range []*timing.Spread{&t.SinceEvent, &t.SinceReceipt} {
-		fmt.Fprintf(out, "  %s: %s\n", w[8+n], spread(s))
+		fmt.Fprintf(out, "  %s: %s\n", w[8+n], spread(s, b.lang))
 	}
 	fmt.Fprintf(out, "  %s %d: %d %s, %d %s, %d %s\n", w[10], t.Retries, t.RetriesOnTime, w[11], t.RetriesLate, w[12], t.RetriesEarly, w[13])
 	fmt.Fprintf(out, "  %s:%s\n  %s:%s\n", w[14], causes(t.LateBy, b.lang), w[15], causes(t.RetriesBy, b.lang))
@@ -192,20 +192,20 @@ func (b breachText) summary(out io.Writer, name string, t *timing.TimingSummary)
 }
 
 // spread is a distribution in words; "–" of nothing. Percentiles are upper bounds, as on the pages; the maximum is exact.
-func spread(s *timing.Spread) string {
+func spread(s *timing.Spread, lang string) string {
 	if s.Count() == 0 {
 		return "–"
 	}
-	p := s.Percentiles()
-	return fmt.Sprintf("p50 ≤ %s, p95 ≤ %s, p99 ≤ %s, max %s", readable(p.P50), readable(p.P95), readable(p.P99), timing.Readable(s.Max().Duration()))
+	p, most := s.Percentiles(), map[string]string{"pt": "máximo", "en": "max"}[lang]
+	return fmt.Sprintf("p50 ≤ %s, p95 ≤ %s, p99 ≤ %s, %s %s", readable(p.P50, lang), readable(p.P95, lang), readable(p.P99, lang), most, timing.Readable(s.Max().Duration(), lang))
 }
 
 // readable is a percentile for people; "–" of nothing.
-func readable(v *history.Micros) string {
+func readable(v *history.Micros, lang string) string {
 	if v == nil {
 		return "–"
 	}
-	return timing.Readable(v.Duration())
+	return timing.Readable(v.Duration(), lang)
 }
 
 func causes(m map[notice.Delay]int64, lang string) string {

@@ -16,6 +16,7 @@ import (
 	"rsc.io/qr"
 
 	"github.com/arauto/arauto/internal/ofb"
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // PaperFrom is what a document for people says of those who made it.
@@ -269,10 +270,14 @@ func printable(s string) string {
 }
 
 // bothTimes is an instant in UTC and in Brasília's time, to the millisecond.
-func bothTimes(at time.Time) string {
-	return at.UTC().Format("2006-01-02 15:04:05.000 UTC") + " · " + inBrasilia(at)
+func bothTimes(at time.Time, lang string) string {
+	return inUTC(at, lang) + " UTC · " + inBrasilia(at, lang)
 }
 
-func inBrasilia(at time.Time) string {
-	return at.In(ofb.Brasilia).Format("02/01/2006 15:04:05.000") + " Brasília"
+func inUTC(at time.Time, lang string) string {
+	return timing.Decimal(at.UTC().Format("2006-01-02 15:04:05.000"), lang)
+}
+
+func inBrasilia(at time.Time, lang string) string {
+	return timing.Decimal(at.In(ofb.Brasilia).Format("02/01/2006 15:04:05.000"), lang) + " Brasília"
 }

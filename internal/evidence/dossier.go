@@ -180,7 +180,7 @@ func about(ctx context.Context, log SealedLog, id string) ([]audit.Sealed, error
 
 func event(e *audit.Sealed, words map[string]string) dossierEvent {
 	word := func(s string) string { return cmp.Or(words[s], timing.OutcomeWord(notice.Outcome(s), words["clock"])) }
-	out := dossierEvent{Seq: e.Seq, At: e.At.Time().Format("2006-01-02 15:04:05.000"), Kind: word(e.Entry.Kind), instant: e.At.Time()}
+	out := dossierEvent{Seq: e.Seq, At: inUTC(e.At.Time(), words["clock"]), Kind: word(e.Entry.Kind), instant: e.At.Time()}
 	columns := audit.Columns()
 	for i, v := range e.Entry.Values() {
 		switch name := columns[i][1]; name {
@@ -194,24 +194,24 @@ func event(e *audit.Sealed, words map[string]string) dossierEvent {
 			}
 		}
 	}
-	out.Facts = append(factsOf(e.Entry.Facts), privateOf(e.Entry)...)
+	out.Facts = append(factsOf(e.Entry.Facts, words["clock"]), privateOf(e.Entry, words["clock"])...)
 	return out
 }
 
 // privateOf lists what the bank alone may see of an entry, under names that say so. The salt is left out: it tells nothing.
-func privateOf(e *audit.Entry) []dossierFact {
+func privateOf(e *audit.Entry, lang string) []dossierFact {
 	if e.Private == nil {
 		return nil
 	}
-	facts := slices.DeleteFunc(factsOf(*e.Private), func(f dossierFact) bool { return f.Name == "salt" })
+	facts := slices.DeleteFunc(factsOf(*e.Private, lang), func(f dossierFact) bool { return f.Name == "salt" })
 	for i := range facts {
 		facts[i].Name = "private." + facts[i].Name
 	}
 	return facts
 }
 
-// factsOf lists the members of a JSON object in their order; nested values stay JSON.
-func factsOf(text string) []dossierFact {
+// factsOf lists the members of a JSON object in their order, instants as people of a language read them; nested values stay JSON.
+func factsOf(text, lang string) []dossierFact {
 	d := json.NewDecoder(strings.NewReader(text))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return []dossierFact{{"facts", text}}
@@ -229,7 +229,7 @@ func factsOf(text string) []dossierFact {
 			shown = s
 		}
 		if t, err := time.Parse(time.RFC3339Nano, shown); err == nil {
-			shown = t.UTC().Format("2006-01-02 15:04:05.000")
+			shown = inUTC(t, lang)
 		}
 		out = append(out, dossierFact{fmt.Sprint(name), shown})
 	}

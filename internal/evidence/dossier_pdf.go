@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/history"
@@ -141,7 +140,7 @@ func (d *dossier) cover(s *sheets, file *dossierFile, doc PaperFrom) error {
 		{w["entries"], strconv.Itoa(len(d.Events))},
 		{d.Words["log"], d.Log},
 		{w["size"], strconv.FormatInt(d.Size, 10)},
-		{d.Words["sealed"], at.UTC().Format("2006-01-02 15:04:05.000 UTC") + "\n" + inBrasilia(at)},
+		{d.Words["sealed"], inUTC(at, doc.Lang) + " UTC\n" + inBrasilia(at, doc.Lang)},
 		{d.Words["root"], d.Root},
 	}...)
 	s.pairs(sheetWidth-code-6, about)
@@ -189,7 +188,7 @@ func (d *dossier) pages(s *sheets, doc PaperFrom) {
 		for _, f := range append(e.IDs, e.Facts...) {
 			details = append(details, f.Name+": "+f.Value)
 		}
-		rows[i] = []string{strconv.FormatInt(e.Seq, 10), e.At + " UTC\n" + inBrasilia(e.instant), strings.TrimSpace(e.Kind + " " + e.Number + "\n" + e.Outcome), strings.Join(details, "\n")}
+		rows[i] = []string{strconv.FormatInt(e.Seq, 10), e.At + " UTC\n" + inBrasilia(e.instant, doc.Lang), strings.TrimSpace(e.Kind + " " + e.Number + "\n" + e.Outcome), strings.Join(details, "\n")}
 	}
 	s.table([]column{{d.Words["position"], 16, "R"}, {w["time"], 40, "L"}, {d.Words["event"], 32, "L"}, {d.Words["details"], sheetWidth - 88, "L"}}, rows)
 	s.heading(11, d.Words["checkpoint"])
@@ -209,11 +208,7 @@ func (d *dossier) clockPage(s *sheets, i int) {
 			rows = append(rows, []string{"", "", "", step.What})
 			continue
 		}
-		at, err := time.ParseInLocation("2006-01-02 15:04:05.000000", step.At, time.UTC)
-		brasilia := ""
-		if err == nil {
-			brasilia = strings.TrimSuffix(inBrasilia(at), " Brasília")
-		}
+		brasilia := strings.TrimSuffix(inBrasilia(step.Instant, d.Words["clock"]), " Brasília")
 		rows = append(rows, []string{step.At, brasilia, step.Distance, step.What})
 	}
 	s.table([]column{{"UTC", 43, "L"}, {"Brasília", 37, "L"}, {d.Words["distance"], 26, "R"}, {d.Words["event"], sheetWidth - 106, "L"}}, rows)

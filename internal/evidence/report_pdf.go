@@ -29,7 +29,7 @@ func (p *reportPDF) breach(t *timing.Timing) error {
 	if p.count++; len(p.listed) < listedBreaches {
 		words := t.Words(p.doc.Lang)
 		p.listed = append(p.listed, []string{
-			t.OccurredAt.UTC().Format("2006-01-02 15:04:05.000 UTC") + "\n" + inBrasilia(t.OccurredAt.Time), string(t.Client),
+			inUTC(t.OccurredAt.Time, p.doc.Lang) + " UTC\n" + inBrasilia(t.OccurredAt.Time, p.doc.Lang), string(t.Client),
 			t.Kind.String() + "\n" + t.ResourceID, strings.Join(words.Verdicts, "\n"),
 		})
 	}
@@ -43,19 +43,19 @@ func (p *reportPDF) write(to io.Writer, r *timing.ClockReport) error {
 	if err := p.rows.Flush(); err != nil {
 		return err
 	}
-	period := bothTimes(r.From.Time) + "\n" + bothTimes(r.To.Time)
+	period := bothTimes(r.From.Time, lang) + "\n" + bothTimes(r.To.Time, lang)
 	s := newSheets(w["report"], instant(r.From)+" … "+instant(r.To), p.doc, r.To.Time)
 	s.heading(17, w["report"])
 	s.pairs(sheetWidth, [][2]string{{w["period"], period}, {w["holder"], partyText(p.doc.Holder, w)}, {w["integrity"], strings.Join(r.Integrity.Lines(lang), "\n")}})
 	s.heading(11, w["total"])
 	s.pairs(sheetWidth, [][2]string{
 		{w["notifications"], strconv.FormatInt(r.Total.Notifications, 10)},
-		{w["onTime"], fmt.Sprintf("%d (%s %%)", r.Total.OnTime, share(r.Total))},
+		{w["onTime"], fmt.Sprintf("%d (%s %%)", r.Total.OnTime, share(r.Total, lang))},
 		{w["lateEvent"], strconv.FormatInt(r.Total.Late, 10)},
 		{w["lateOurs"], strconv.FormatInt(r.Total.LateOurs, 10)},
 		{w["unknown"], strconv.FormatInt(r.Total.Unknown, 10)},
 		{w["manual"], strconv.FormatInt(r.Total.Manual, 10)},
-		{w["percentiles"], spread(&r.Total.SinceEvent)},
+		{w["percentiles"], spread(&r.Total.SinceEvent, lang)},
 		{w["retries"], fmt.Sprintf("%d / %d / %d", r.Total.RetriesOnTime, r.Total.RetriesLate, r.Total.RetriesEarly)},
 		{w["causes"], causes(r.Total.LateBy, lang)},
 		{w["states"], states(r.Total, lang)},
@@ -94,8 +94,8 @@ func (p *reportPDF) clients(s *sheets, r *timing.ClockReport) {
 	for _, client := range slices.Sorted(maps.Keys(r.ByClient)) {
 		t := r.ByClient[client]
 		rows = append(rows, []string{
-			string(client), number(t.Notifications), share(t), number(t.Late), number(t.LateOurs), number(t.Unknown),
-			readable(t.SinceEvent.Percentiles().P95), strings.TrimSpace(causes(t.LateBy, p.doc.Lang)),
+			string(client), number(t.Notifications), share(t, p.doc.Lang), number(t.Late), number(t.LateOurs), number(t.Unknown),
+			readable(t.SinceEvent.Percentiles().P95, p.doc.Lang), strings.TrimSpace(causes(t.LateBy, p.doc.Lang)),
 		})
 	}
 	s.table([]column{
@@ -111,9 +111,9 @@ func (p *reportPDF) clients(s *sheets, r *timing.ClockReport) {
 }
 
 // share is how many per cent of the first attempts that were judged were on time; a dash when there were none.
-func share(t *timing.TimingSummary) string {
+func share(t *timing.TimingSummary, lang string) string {
 	if t.OnTime+t.Late == 0 {
 		return "–"
 	}
-	return strconv.FormatFloat(float64(t.OnTime)*100/float64(t.OnTime+t.Late), 'f', 3, 64)
+	return timing.Decimal(strconv.FormatFloat(float64(t.OnTime)*100/float64(t.OnTime+t.Late), 'f', 3, 64), lang)
 }

@@ -103,10 +103,11 @@ type ClockWords struct {
 
 // ClockStep is one instant of a clock proof, or the beginning of an attempt, which has no instant of its own.
 type ClockStep struct {
-	Attempt  bool   // What names an attempt, whose instants follow
-	Within   bool   // it belongs to the attempt before
-	At       string // UTC, to the microsecond
-	Distance string // from the event
+	Attempt  bool      // What names an attempt, whose instants follow
+	Within   bool      // it belongs to the attempt before
+	Instant  time.Time // zero: it has none
+	At       string    // the same for people: UTC, to the microsecond
+	Distance string    // from the event
 	What     string
 }
 
@@ -115,12 +116,12 @@ func (t *Timing) Words(lang string) ClockWords {
 	w := wordsOf(lang)
 	out := ClockWords{
 		Heading:  fmt.Sprintf("%s %s  %s %q  %q  %s", w["notification"], t.Notification, t.Kind, t.ResourceID, t.Client, w[string(t.State)]),
-		Verdicts: t.verdicts(w),
+		Verdicts: t.verdicts(w, lang),
 	}
 	instant := func(within bool, name string, m history.Moment) {
 		if !m.IsZero() {
 			out.Steps = append(out.Steps, ClockStep{
-				Within: within, At: m.UTC().Format("2006-01-02 15:04:05.000000"), Distance: distance(m.Sub(t.OccurredAt.Time)), What: w[name],
+				Within: within, Instant: m.Time, At: Decimal(m.UTC().Format("2006-01-02 15:04:05.000000"), lang), Distance: distance(m.Sub(t.OccurredAt.Time), lang), What: w[name],
 			})
 		}
 	}
@@ -179,7 +180,7 @@ func (t *Timing) Lines(lang string) []string {
 }
 
 // verdicts are one line for the first attempt and one for each retry.
-func (t *Timing) verdicts(w map[string]string) []string {
+func (t *Timing) verdicts(w map[string]string, lang string) []string {
 	if t.Tampered {
 		return []string{w["first"] + ": " + w["notKnown"] + because(w, notice.DelayTampered)}
 	}
@@ -188,8 +189,8 @@ func (t *Timing) verdicts(w map[string]string) []string {
 	}
 	var out []string
 	if v := t.First; v.FromEvent != "" {
-		line := fmt.Sprintf("%s: %s, %s %s; %s, %s %s", w["first"], w[string(v.FromEvent)], seconds(v.SinceEvent), w["afterEvent"],
-			w[string(v.FromReceipt)], seconds(v.SinceReceipt), w["afterReceipt"])
+		line := fmt.Sprintf("%s: %s, %s %s; %s, %s %s", w["first"], w[string(v.FromEvent)], seconds(v.SinceEvent, lang), w["afterEvent"],
+			w[string(v.FromReceipt)], seconds(v.SinceReceipt, lang), w["afterReceipt"])
 		if len(t.Attempts) == 0 {
 			line += " (" + w["notStarted"] + ")"
 		}
@@ -197,7 +198,7 @@ func (t *Timing) verdicts(w map[string]string) []string {
 	}
 	for i := 1; i < len(t.Attempts); i++ {
 		if a := &t.Attempts[i]; a.Gap != "" {
-			out = append(out, fmt.Sprintf("%s: %s, %s %s", w[[...]string{"second", "third"}[min(i-1, 1)]], w[string(a.Gap)], seconds(a.Since), w["afterFailure"])+because(w, a.Cause))
+			out = append(out, fmt.Sprintf("%s: %s, %s %s", w[[...]string{"second", "third"}[min(i-1, 1)]], w[string(a.Gap)], seconds(a.Since, lang), w["afterFailure"])+because(w, a.Cause))
 		}
 	}
 	return out
@@ -210,20 +211,28 @@ func because(w map[string]string, cause notice.Delay) string {
 	return fmt.Sprintf("; %s: %s", w["cause"], w[string(cause)])
 }
 
-func seconds(m history.Micros) string { return Readable(m.Duration()) }
+func seconds(m history.Micros, lang string) string { return Readable(m.Duration(), lang) }
+
+// Decimal writes a text with a decimal point as people of a language read it: with a comma in Portuguese (pt). The text has no other point.
+func Decimal(text, lang string) string {
+	if lang == "pt" {
+		return strings.Replace(text, ".", ",", 1)
+	}
+	return text
+}
 
 // Readable writes a duration for people, to the millisecond: in seconds below two minutes, such as "64.891 s", and as
-// "3 h 00 min 00.017 s" from then on. It is the same in every language.
-func Readable(d time.Duration) string {
+// "3 h 00 min 00.017 s" from then on, with a decimal comma in Portuguese (pt).
+func Readable(d time.Duration, lang string) string {
 	if d.Abs() < 2*time.Minute {
-		return fmt.Sprintf("%.3f s", d.Seconds())
+		return Decimal(fmt.Sprintf("%.3f s", d.Seconds()), lang)
 	}
 	d = d.Round(time.Millisecond)
 	sign := ""
 	if d < 0 {
 		sign, d = "-", -d
 	}
-	rest := fmt.Sprintf("%02d min %06.3f s", d%time.Hour/time.Minute, (d % time.Minute).Seconds())
+	rest := Decimal(fmt.Sprintf("%02d min %06.3f s", d%time.Hour/time.Minute, (d%time.Minute).Seconds()), lang)
 	if d < time.Hour {
 		return sign + strings.TrimPrefix(rest, "0")
 	}
@@ -231,4 +240,6 @@ func Readable(d time.Duration) string {
 }
 
 // distance is a signed duration to the microsecond.
-func distance(d time.Duration) string { return fmt.Sprintf("%+.6f s", d.Seconds()) }
+func distance(d time.Duration, lang string) string {
+	return Decimal(fmt.Sprintf("%+.6f s", d.Seconds()), lang)
+}

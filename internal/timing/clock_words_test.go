@@ -23,7 +23,8 @@ func TestADurationIsReadable(t *testing.T) {
 		3*time.Hour + 17432*time.Microsecond:                      "3 h 00 min 00.017 s",
 		50 * time.Hour:                                            "50 h 00 min 00.000 s",
 	} {
-		require.Equal(t, want, Readable(d))
+		require.Equal(t, want, Readable(d, "en"))
+		require.Equal(t, strings.Replace(want, ".", ",", 1), Readable(d, "pt"))
 	}
 }
 
@@ -40,6 +41,8 @@ func TestAnAnswerThatReadsLaterThanItsRecordIsExplained(t *testing.T) {
 	text := strings.Join(timing.Lines("pt"), "\n")
 	require.Contains(t, text, "resultado gravado (início da transação no relógio do banco")
 	require.Contains(t, text, "entregue")
+	require.NotRegexp(t, `\d\.\d`, text, "Portuguese has a decimal comma, in instants too")
+	require.Contains(t, text, "+0,120000 s")
 	require.NotContains(t, text, "delivered", "the document is in Portuguese")
 	require.Contains(t, strings.Join(timing.Lines("en"), "\n"), "outcome stored (begin of the transaction by the database's clock")
 

@@ -186,3 +186,9 @@ func TestAProbeTellsItsPublicTexts(t *testing.T) {
 		}
 	}
 }
+
+func TestADurationInAProbeHasTheDecimalSignOfItsLanguage(t *testing.T) {
+	seen := seenAfter.with(1500 * time.Microsecond)
+	require.Equal(t, "after 1.5ms", seen.en)
+	require.Equal(t, "após 1,5ms", seen.pt)
+}

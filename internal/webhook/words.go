@@ -1,6 +1,10 @@
 package webhook
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // sentence is a text for people in the languages of those who read it. It may be a format.
 type sentence struct{ en, pt string }
@@ -13,7 +17,8 @@ func (s sentence) in(portuguese bool) string {
 	return s.en
 }
 
-// with puts args into both texts. One that is a sentence itself goes in in the language of the text around it.
+// with puts args into both texts. One that is a sentence itself goes in in the language of the text around it, and a duration with the
+// decimal sign of that language.
 func (s sentence) with(args ...any) sentence {
 	if len(args) == 0 {
 		return s
@@ -21,8 +26,11 @@ func (s sentence) with(args ...any) sentence {
 	en, pt := make([]any, len(args)), make([]any, len(args))
 	for i, arg := range args {
 		en[i], pt[i] = arg, arg
-		if inner, is := arg.(sentence); is {
+		switch inner := arg.(type) {
+		case sentence:
 			en[i], pt[i] = inner.en, inner.pt
+		case time.Duration:
+			pt[i] = strings.Replace(inner.String(), ".", ",", 1)
 		}
 	}
 	return sentence{fmt.Sprintf(s.en, en...), fmt.Sprintf(s.pt, pt...)}
