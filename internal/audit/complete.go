@@ -428,7 +428,7 @@ var resourceKinds = map[string]int{"payment-consent": 1, "pix-payment": 2, "recu
 // the filter is nil then.
 func newFilter(members map[string]string, clients []string) (f filter, unknown string) {
 	if client := members["clientId"]; client != "" && (len(clients) > 1 || len(clients) == 1 && clients[0] != client) {
-		return nil, "the manifest names other clients than its filter"
+		return nil, noteClients
 	}
 	var tests []filter
 	for name, value := range members {
@@ -451,14 +451,14 @@ func newFilter(members map[string]string, clients []string) (f filter, unknown s
 		case "from", "to":
 			limit, err := parseInstant(value)
 			if err != nil {
-				return nil, "the filter's member " + name + " is not a time"
+				return nil, fmt.Sprintf(noteTime, name)
 			}
 			tests = append(tests, func(e *filtered) bool {
 				at, err := parseInstant(e.At)
 				return err == nil && (at >= limit) == (name == "from")
 			})
 		default:
-			return nil, "the filter's member " + name + " is not one whose completeness can be shown"
+			return nil, fmt.Sprintf(noteMember, name)
 		}
 	}
 	return func(e *filtered) bool {

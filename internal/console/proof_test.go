@@ -1,14 +1,19 @@
 package console
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/console/page"
 )
 
@@ -100,4 +105,69 @@ func TestTheNotesOfAnExportAreInTheLanguageOfTheReader(t *testing.T) {
 			require.NotContains(t, pt, note)
 		}
 	}
+}
+
+// TestAProofThatNothingIsMissingNamesEachConditionAndWhatToDo: which condition is not met was not said, and what was not looked at
+// because of it was not either.
+func TestAProofThatNothingIsMissingNamesEachConditionAndWhatToDo(t *testing.T) {
+	const met, notMet, unknown = "cumprida", "não cumprida", "não se sabe"
+	for name, c := range map[string]struct {
+		notes []string
+		want  [5]string // proven, filter, counts, begin, end
+		does  string
+	}{
+		"nothing counted": {[]string{"the log's counts of clients are not in the bundle"}, [5]string{met, met, notMet, unknown, unknown}, "há mais de duas horas"},
+		"too early":       {[]string{"entries before position 410 are not counted: begin the period later"}, [5]string{met, met, met, notMet, met}, "com um início mais tarde"},
+		"too new": {
+			[]string{"entries from position 977 on are not counted yet, and the period may reach beyond it"},
+			[5]string{met, met, met, met, notMet}, "espere até duas horas depois do fim do período",
+		},
+		"another filter": {[]string{"the filter's member resourceId is not one whose completeness can be shown"}, [5]string{met, notMet, met, met, met}, "só com a iniciadora e o período"},
+		"too large":      {[]string{"verifying the file needs too much memory here; run arauto audit verify"}, [5]string{unknown, unknown, unknown, unknown, unknown}, "baixe o arquivo e confira-o fora daqui"},
+	} {
+		conditions, err := json.Marshal(audit.CompletenessConditions(false, c.notes))
+		require.NoError(t, err)
+		notes, err := json.Marshal(c.notes)
+		require.NoError(t, err)
+		text := both(t, answers{"GET /internal/v1/audit/exports": `{"exports":[{"id":"e-1","state":"done","format":"bundle","filter":{"clientId":"alfa"},"size":1204,"walked":1204,"bytes":9,"entries":3,
+			"requestedBy":"ana","requestedAt":"2026-11-28T14:04:41Z","complete":false,"notes":` + string(notes) + `,"conditions":` + string(conditions) + `}]}`}, "/exports", "/exports", nil)
+		for i, condition := range []string{"Cada registro do pacote está no log", "Pelos registros se julga", "O pacote tem as contagens", "As contagens começam antes", "As contagens vão além"} {
+			require.Contains(t, text, `">`+c.want[i]+`</span> `+condition, "%s: %s", name, condition)
+		}
+		require.Contains(t, text, "<strong>O que fazer:</strong>", name)
+		require.Contains(t, text, c.does, name)
+	}
+}
+
+// TestTheNotesOfAJudgedFileAreInTheLanguageOfTheReader: they were English on Portuguese pages, and not marked.
+func TestTheNotesOfAJudgedFileAreInTheLanguageOfTheReader(t *testing.T) {
+	found := `{"sha256":"s","bytes":9,"kind":"bundle","verdict":"genuine","line":"genuine 3 of 9","entries":3,"size":9,"root":"r","complete":false,"inThisLog":true,"fault":null,
+		"notes":["2 entries were removed after their retention time, as the log itself records","the log's counts of clients are not in the bundle","another one"],
+		"conditions":[{"condition":"counts","state":"not-met"},{"condition":"end","state":"unknown"}]}`
+	k := newDesk(t, answers{"POST /internal/v1/audit/judgements": found}, page.Auditor)
+	text := judged(t, k)
+	for _, says := range []string{
+		"como o próprio histórico registra: 2.", `<span lang="en">another one</span>`, `<span class="tag bad">não cumprida</span> O pacote tem as contagens`, "As contagens do histórico não estão no pacote.", `<span class="tag mute">não se sabe</span> As contagens vão além`,
+	} {
+		require.Contains(t, text, says)
+	}
+}
+
+// judged uploads a file and returns the page that says what it is.
+func judged(t *testing.T, k *Console) string {
+	t.Helper()
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	file, err := form.CreateFormFile("file", "bundle.zip")
+	require.NoError(t, err)
+	_, err = file.Write([]byte("PK"))
+	require.NoError(t, err)
+	require.NoError(t, form.Close())
+	r := httptest.NewRequest(http.MethodPost, "/log/judgements", &body)
+	r.Header.Set("Content-Type", form.FormDataContentType())
+	r.Header.Set("Cookie", "arauto-session=token")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	w := httptest.NewRecorder()
+	k.ServeHTTP(w, r)
+	return strings.Join(strings.Fields(w.Body.String()), " ")
 }

@@ -61,7 +61,7 @@ func verifyPDF(pdf []byte, public ed25519.PublicKey, anchored []audit.Checkpoint
 	if reason := compareDossier(content, bundle, public, &verdict); reason != "" {
 		return bad("%s", reason)
 	}
-	verdict.Notes = append(verdict.Notes, "the attachments were verified; where the pages differ from them, the attachments count")
+	verdict.Notes = append(verdict.Notes, audit.NoteAttachments)
 	return verdict, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/arauto/arauto/internal/api"
+	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/evidence"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/notice"
@@ -42,8 +43,11 @@ type exportJSON struct {
 	Problem     *string           `json:"problem"`
 	Complete    *bool             `json:"complete"` // of a bundle of a client's period that is done: nothing can be missing; null: not asked
 	Notes       []string          `json:"notes"`    // of the verification that told so
-	EndedAt     *instant          `json:"endedAt"`
-	ExpiresAt   *instant          `json:"expiresAt"`
+
+	Conditions []audit.CompletenessCondition `json:"conditions"` // of completeness; null: not asked
+
+	EndedAt   *instant `json:"endedAt"`
+	ExpiresAt *instant `json:"expiresAt"`
 }
 
 func exportOf(e *history.Export, portuguese bool) exportJSON {
@@ -52,6 +56,9 @@ func exportOf(e *history.Export, portuguese bool) exportJSON {
 		RequestedAt: instant(e.RequestedAt), Walked: e.Walked, Bytes: e.Bytes, SHA256: orNull(e.SHA256), Problem: orNull(e.ProblemIn(portuguese)),
 		Complete: e.Complete, Notes: append([]string{}, e.Notes...),
 		EndedAt: instantOrNull(e.EndedAt), ExpiresAt: instantOrNull(e.ExpiresAt),
+	}
+	if e.Complete != nil {
+		out.Conditions = audit.CompletenessConditions(*e.Complete, e.Notes)
 	}
 	if e.State == history.ExportDone {
 		out.Entries = &e.Entries

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -41,6 +40,8 @@ type judgementJSON struct {
 	InThisLog *bool      `json:"inThisLog"` // our log had this root at this size; null: it has no checkpoint of this size
 	Fault     *faultJSON `json:"fault"`
 	Notes     []string   `json:"notes"`
+
+	Conditions []audit.CompletenessCondition `json:"conditions"` // of the completeness of a filtered bundle; null: it is none
 }
 
 // postJudgement verifies a file of evidence with the log's own key. The body is the file; it is kept only while it is judged.
@@ -118,14 +119,14 @@ func (j *judgementJSON) judge(found audit.VerifiedLog, err error) error {
 	line, root := found.String(), found.Root.String()
 	j.Verdict, j.Line, j.Root, j.Entries, j.Size = "ok", &line, &root, found.Entries, found.Size
 	if found.Filtered {
-		j.Complete = &found.Complete
+		j.Complete, j.Conditions = &found.Complete, audit.CompletenessConditions(found.Complete, found.Notes)
 		if !found.Complete {
 			j.Verdict = "genuine"
 		}
 	}
 	j.Notes = append(j.Notes, found.Notes...)
 	if found.Removed > 0 {
-		j.Notes = append(j.Notes, fmt.Sprintf("%d entries were removed after their retention time, as the log itself records", found.Removed))
+		j.Notes = append(j.Notes, audit.RemovedNote(found.Removed))
 	}
 	return nil
 }

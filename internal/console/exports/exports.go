@@ -38,7 +38,9 @@ type exportedFile struct {
 	SHA256, Problem     *string
 	Complete            *bool
 	Notes               []string
-	Said                []string `json:"-"` // the notes, in the reader's language
+	Conditions          []audit.CompletenessCondition
+	Said                []page.Said         `json:"-"` // the notes that belong to no condition
+	Shown               []page.ConditionRow `json:"-"` // the conditions, where one is not met
 	ExpiresAt           *time.Time
 }
 
@@ -71,27 +73,15 @@ func list(v *page.Visit) error {
 	view.Rows = answer.Exports
 	shown := page.View{Title: v.Text("title"), Data: view, Above: "ask"}
 	for i, e := range view.Rows {
-		for _, note := range e.Notes {
-			view.Rows[i].Said = append(view.Rows[i].Said, noteText(v, note))
+		if e.Complete != nil && *e.Complete {
+			e.Conditions = nil
 		}
+		view.Rows[i].Shown, view.Rows[i].Said = v.Completeness(e.Conditions, e.Notes)
 		if e.State == "waiting" || e.State == "running" {
 			shown.Every = 2 * time.Second
 		}
 	}
 	return v.Show("list", shown)
-}
-
-// noteText is a note in the reader's language; a note without a text of ours stays as it is.
-func noteText(v *page.Visit, note string) string {
-	code, said := audit.NoteOf(note)
-	if code == "" {
-		return note
-	}
-	args := make([]any, len(said))
-	for i, s := range said {
-		args[i] = s
-	}
-	return v.Text("note."+code, args...)
 }
 
 func ask(v *page.Visit) error {

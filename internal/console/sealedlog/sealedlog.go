@@ -242,7 +242,10 @@ type fileVerdict struct {
 	Complete, InThisLog *bool
 	Fault               *shownFault
 	Notes               []string
-	Name                string `json:"-"` // of the file, as the browser tells it
+	Conditions          []audit.CompletenessCondition
+	Said                []page.Said         `json:"-"` // the notes that belong to no condition
+	Shown               []page.ConditionRow `json:"-"` // the conditions, where one is not met
+	Name                string              `json:"-"` // of the file, as the browser tells it
 }
 
 // Tone is the state that the verdict is shown in.
@@ -289,6 +292,10 @@ func judge(v *page.Visit) error {
 			return err
 		}
 		v.X.Read = true
+		if found.Complete != nil && *found.Complete {
+			found.Conditions = nil
+		}
+		found.Shown, found.Said = v.Completeness(found.Conditions, found.Notes)
 		return v.Show("judgement", page.View{Title: v.Text("judgement"), Data: found, Crumb: &page.Link{Path: "/log", Text: v.Text("title")}})
 	}
 }
