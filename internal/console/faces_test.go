@@ -90,8 +90,8 @@ func TestASourceThatIsNotReadSaysWhatIsWrongAndTheCure(t *testing.T) {
 			require.Contains(t, text, `<span lang="en">the slot is gone</span>`, "what a database says is no Portuguese, and is marked so")
 		}
 	}
-	gap := both(t, answers{"GET /internal/v1/sources": one(`"running":false,` + strings.Replace(fill("waiting", "true", "[]"), `"halted":true`, `"halted":true,"findings":[{"code":"1a2b3c4d","text":"rows came of pay_2"}]`, 1))}, "/sources", "/sources", nil)
-	for _, says := range []string{"rows came of pay_2", `action="/sources/pix/accept"`, `name="finding" value="1a2b3c4d"`, "não pode ser desfeito"} {
+	gap := both(t, answers{"GET /internal/v1/sources": one(`"running":false,` + strings.Replace(fill("waiting", "true", "[]"), `"halted":true`, `"halted":true,"findings":[{"code":"1a2b3c4d","text":"rows came of pay_2","textPt":"vieram linhas de pay_2"},{"code":"00000000","text":"of an older replica"}]`, 1))}, "/sources", "/sources", nil)
+	for _, says := range []string{"<li>vieram linhas de pay_2 <code>1a2b3c4d", `<li><span lang="en">of an older replica</span>`, `action="/sources/pix/accept"`, `name="finding" value="1a2b3c4d"`, "não pode ser desfeito"} {
 		require.Contains(t, gap, says)
 	}
 	well := both(t, answers{"GET /internal/v1/sources": one(`"running":true,` + fill("running", "false", "[]"))}, "/sources", "/sources", nil)
@@ -323,12 +323,12 @@ func TestTheFirstPageAndThatOfLateTimesTellTheSamePercentile(t *testing.T) {
 func TestALogThatIsNotWhatWasSignedSaysSoFirst(t *testing.T) {
 	internal := answers{
 		"GET /internal/v1/audit/verifications": `{"size":1204331,"since":{"verified":1204331},"whole":{"verified":1204000,"fault":{"seq":77,"reason":"the entry is missing"}},"running":{"id":"9","state":"running","beganAt":"2026-11-28T14:04:41Z","verified":400000,"size":1204331},
-			"anchors":[{"name":"file","size":1204331,"checkpointAt":"2026-11-28T14:04:41Z"},{"name":"url","problem":"refused","problemAt":"2026-11-28T14:04:41Z"}],"lastSealing":"2026-11-28T14:04:41Z"}`,
+			"anchors":[{"name":"file","size":1204331,"checkpointAt":"2026-11-28T14:04:41Z"},{"name":"object-store","problem":"the object store answered 503","problemPt":"o armazenamento de objetos respondeu 503","problemAt":"2026-11-28T14:04:41Z"},{"name":"url","problem":"refused","problemAt":"2026-11-28T14:04:41Z"}],"lastSealing":"2026-11-28T14:04:41Z"}`,
 		"GET /internal/v1/audit/checkpoints":     `{"log":"arauto/x","size":1204331,"root":"r","at":"2026-11-28T14:04:41Z","note":"n"}`,
 		"GET /internal/v1/audit/verifications/9": `{"id":"9","state":"bad","beganAt":"2026-11-28T14:04:41Z","endedAt":"2026-11-28T14:05:41Z","verified":77,"size":1204331,"fault":{"seq":77,"reason":"the entry is missing"}}`,
 	}
 	text := both(t, internal, "/log", "/log", nil)
-	for _, says := range []string{"O log não é o que foi assinado", "Primeira posição errada: 77", "1.204.331", "Verificação em curso: 33 %", "recusou"} {
+	for _, says := range []string{"O log não é o que foi assinado", "Primeira posição errada: 77", "1.204.331", "Verificação em curso: 33 %", `recusou</span> <span lang="en">refused</span>`, `recusou</span> o armazenamento de objetos respondeu 503`} {
 		require.Contains(t, text, says)
 	}
 	require.Contains(t, both(t, internal, "/log/verifications/{id}", "/log/verifications/9", map[string]string{"id": "9"}), "divergência encontrada")

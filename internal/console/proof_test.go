@@ -21,7 +21,7 @@ import (
 func TestTheLogSaysWhatEachWitnessVouchedFor(t *testing.T) {
 	ago := func(d time.Duration) string { return time.Now().Add(-d).UTC().Format(time.RFC3339) }
 	const three = `[{"name":"auditor","size":1200,"vouchedAt":"%s"},
-		{"name":"<regulator>","size":900,"vouchedAt":"%[1]s","problem":"it answered 500 & ended","problemAt":"%[1]s"},{"name":"new"}]`
+		{"name":"<regulator>","size":900,"vouchedAt":"%[1]s","problem":"it answered 500 & ended","problemPt":null,"problemAt":"%[1]s"},{"name":"new"}]`
 	log := func(witnesses, witnessed string) answers {
 		return answers{
 			"GET /internal/v1/audit/verifications": `{"size":1204,"since":{"verified":1},"whole":{},"anchors":[],"sealsHere":true,"witnesses":` + witnesses + `,"witnessed":` + witnessed + `}`,

@@ -39,6 +39,7 @@ type AnchorState struct {
 	Size         int64     // of the newest checkpoint that it took; 0: none yet
 	CheckpointAt time.Time // when that was signed
 	Problem      string    // of the last delivery; empty: it was taken
+	ProblemPT    string    // the same in Portuguese; empty: it has no words of ours
 	ProblemAt    time.Time
 }
 
@@ -71,5 +72,6 @@ type WitnessState struct {
 	Size      int64     // of the newest checkpoint that it vouched for; 0: none
 	At        time.Time // when it vouched, by its clock
 	Problem   string    // why it did not when this replica asked last; empty: it did, or was not asked
+	ProblemPT string    // the same in Portuguese; empty: it has no words of ours
 	ProblemAt time.Time
 }

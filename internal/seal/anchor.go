@@ -85,7 +85,8 @@ type fileAnchor string
 func (f fileAnchor) put(_ context.Context, h head) error {
 	file, err := os.OpenFile(string(f), os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o644) //nolint:gosec // checkpoints are for everybody
 	if errors.Is(err, syscall.EROFS) {
-		return fmt.Errorf("%w; mount it for writing, and let a systemd unit name its folder in ReadWritePaths", err)
+		return troubled("%v; mount it for writing, and let a systemd unit name its folder in ReadWritePaths",
+			"o sistema de arquivos é só de leitura (%v); monte-o para escrita, e inclua a pasta em ReadWritePaths da unidade do systemd", err).as(err)
 	}
 	if err != nil {
 		return err
@@ -140,7 +141,7 @@ type urlAnchor struct {
 func (u *urlAnchor) put(ctx context.Context, h head) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.url, bytes.NewReader(h.note))
 	if err != nil {
-		return errors.New("log.anchor_url is not a URL")
+		return troubled("log.anchor_url is not a URL", "log.anchor_url não é uma URL")
 	}
 	req.Header.Set("Content-Type", "text/plain; charset=utf-8")
 	resp, err := u.client.Do(req)
@@ -150,7 +151,7 @@ func (u *urlAnchor) put(ctx context.Context, h head) error {
 	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxReply))
 	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("log.anchor_url answered %d", resp.StatusCode)
+		return troubled("log.anchor_url answered %d", "log.anchor_url respondeu %d", resp.StatusCode)
 	}
 	return nil
 }

@@ -75,13 +75,15 @@ func openObjectAnchor(c *config.Config) (*objectAnchor, error) {
 }
 
 // errOther means that the store holds another checkpoint under the same name.
-var errOther = errors.New("the object store holds another checkpoint of that size: the log was written anew, or two logs share a prefix")
+var errOther error = troubled("the object store holds another checkpoint of that size: the log was written anew, or two logs share a prefix",
+	"o armazenamento de objetos tem outro checkpoint deste tamanho: o log foi escrito de novo, ou dois logs usam o mesmo prefixo")
 
 // errUnlocked means that a user who may write to the store may also remove the checkpoint.
-var errUnlocked = errors.New("the object store did not keep the checkpoint under Object Lock as asked")
+var errUnlocked error = troubled("the object store did not keep the checkpoint under Object Lock as asked",
+	"o armazenamento de objetos não guardou o checkpoint sob Object Lock como pedido")
 
 // errAbsent means that the store holds no object of this name.
-var errAbsent = errors.New("the object store does not hold the checkpoint")
+var errAbsent error = troubled("the object store does not hold the checkpoint", "o armazenamento de objetos não tem o checkpoint")
 
 // put writes the object and never overwrites one. An object that exists must be the same: several replicas put the newest
 // checkpoint. Until the store has shown that it honours If-None-Match, and for ever if it does not, the object is looked for first.
@@ -115,7 +117,7 @@ func (o *objectAnchor) put(ctx context.Context, h head) error {
 			return response.error()
 		}
 	}
-	return errors.New("the object store answers 409 though it does not hold the checkpoint")
+	return troubled("the object store answers 409 though it does not hold the checkpoint", "o armazenamento de objetos responde 409 embora não tenha o checkpoint")
 }
 
 const (
@@ -279,7 +281,7 @@ type objectRequest struct {
 func (o *objectAnchor) do(ctx context.Context, q objectRequest) (*reply, error) {
 	r, err := http.NewRequestWithContext(ctx, q.method, strings.TrimRight(o.store.Endpoint, "/")+escapePath(q.path), nil)
 	if err != nil {
-		return nil, errors.New("log.anchor_s3.endpoint is not a URL")
+		return nil, troubled("log.anchor_s3.endpoint is not a URL", "log.anchor_s3.endpoint não é uma URL")
 	}
 	r.URL.RawQuery = q.query.Encode() // sorted, as the signature wants it
 	if q.body != nil {
@@ -312,19 +314,19 @@ var code = regexp.MustCompile(`<Code>([A-Za-z0-9]{1,64})</Code>`)
 var message = regexp.MustCompile(`<Message>([^<]{1,300})</Message>`)
 
 func (r *reply) error() error {
-	text := fmt.Sprintf("the object store answered %d", r.status)
+	more := ""
 	if m := code.FindSubmatch(r.body); m != nil {
-		text += " " + string(m[1])
+		more += " " + string(m[1])
 	}
 	if m := message.FindSubmatch(r.body); m != nil {
-		text += ": " + strings.Map(func(c rune) rune {
+		more += ": " + strings.Map(func(c rune) rune {
 			if c < ' ' || c > '~' {
 				return ' '
 			}
 			return c
 		}, string(m[1]))
 	}
-	return errors.New(text)
+	return troubled("the object store answered %d%s", "o armazenamento de objetos respondeu %d%s", r.status, more)
 }
 
 // withoutURL removes the address that errors of package http repeat.

@@ -27,6 +27,7 @@ import (
 
 	"github.com/arauto/arauto/internal/audit"
 	"github.com/arauto/arauto/internal/config"
+	told "github.com/arauto/arauto/internal/failure"
 	"github.com/arauto/arauto/internal/figures"
 	"github.com/arauto/arauto/internal/history"
 	"github.com/arauto/arauto/internal/store"
@@ -182,8 +183,11 @@ func (w *Sealer) Anchors() []string {
 // failure is why an anchor did not take a checkpoint, and when.
 type failure struct {
 	text string
+	pt   string // "": it has no words of ours
 	at   time.Time
 }
+
+func failureOf(err error) failure { return failure{err.Error(), told.Portuguese(err), time.Now()} }
 
 // AnchorStates returns what this replica knows of its anchors. A replica without the log's key delivers nothing to them.
 func (w *Sealer) AnchorStates() []history.AnchorState {
@@ -192,7 +196,7 @@ func (w *Sealer) AnchorStates() []history.AnchorState {
 	all := make([]history.AnchorState, len(w.carriers))
 	for i, c := range w.carriers {
 		has, failed := w.taken[c], w.failed[c]
-		all[i] = history.AnchorState{Name: c.name, Size: has.size, CheckpointAt: has.at, Problem: failed.text, ProblemAt: failed.at}
+		all[i] = history.AnchorState{Name: c.name, Size: has.size, CheckpointAt: has.at, Problem: failed.text, ProblemPT: failed.pt, ProblemAt: failed.at}
 	}
 	return all
 }
@@ -320,7 +324,7 @@ func (w *Sealer) deliver(ctx context.Context, c *carrier) (err error) {
 			defer w.mu.Unlock()
 			delete(w.failed, c)
 			if err != nil {
-				w.failed[c] = failure{err.Error(), time.Now()}
+				w.failed[c] = failureOf(err)
 			}
 		}()
 	}

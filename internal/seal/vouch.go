@@ -105,7 +105,8 @@ func (w *Sealer) Witnesses() (names []string, demanded bool) {
 var errWitness = errors.New("a witness did not vouch for a checkpoint")
 
 // errContradicts means that a witness vouched for another history of this log, or for a longer one.
-var errContradicts = errors.New("a witness refuses this log: it vouched for a history that the log does not extend")
+var errContradicts error = troubled("a witness refuses this log: it vouched for a history that the log does not extend",
+	"uma testemunha recusa este log: ela atestou um histórico que este log não continua")
 
 // errForged means that rows of log_cosignature are not what their witness signed.
 var errForged = errors.New("stored cosignatures are not what their witnesses signed: somebody put them in, and they are passed over")
@@ -294,7 +295,7 @@ func (w *Sealer) WitnessStates(ctx context.Context) (history.Witnessing, error) 
 	w.witnesses.mu.Lock()
 	defer w.witnesses.mu.Unlock()
 	for _, one := range w.witnesses.policy.Witnesses {
-		state := history.WitnessState{Name: one.Label, Problem: w.witnesses.wrong[one.Label].text, ProblemAt: w.witnesses.wrong[one.Label].at}
+		state := history.WitnessState{Name: one.Label, Problem: w.witnesses.wrong[one.Label].text, ProblemPT: w.witnesses.wrong[one.Label].pt, ProblemAt: w.witnesses.wrong[one.Label].at}
 		if at := slices.IndexFunc(found.last, func(s lastVouched) bool { return s.name == one.Label }); at >= 0 {
 			state.Size, state.At = found.last[at].size, found.last[at].at
 		}
@@ -331,7 +332,7 @@ func (w *Sealer) ask(ctx context.Context, one audit.PolicyWitness, h head) {
 	}
 	w.witnesses.mu.Lock()
 	if delete(w.witnesses.wrong, one.Label); err != nil {
-		w.witnesses.wrong[one.Label] = failure{err.Error(), time.Now()}
+		w.witnesses.wrong[one.Label] = failureOf(err)
 	}
 	w.witnesses.mu.Unlock()
 	if err == nil {
@@ -361,20 +362,21 @@ func (v *witnesses) ask(ctx context.Context, one audit.PolicyWitness, h head, w 
 		case status == http.StatusOK:
 			said, err := audit.ReadCosignatures(append(bytes.Clone(h.note), text...), w.key.Public(), []audit.WitnessKey{one.WitnessKey})
 			if err != nil || len(said) != 1 {
-				return nil, errors.Join(errors.New("its answer is no cosignature with its key"), err)
+				return nil, errors.Join(troubled("its answer is no cosignature with its key", "a resposta dela não é uma assinatura com a chave dela"), err)
 			}
 			v.vouched(one.Label, h.size)
 			if ahead := said[0].At.Sub(v.now()); ahead > audit.MaxAhead {
-				return nil, fmt.Errorf("its clock is %s ahead of ours, %s at most is allowed; set the clock that is wrong", ahead.Round(time.Second), audit.MaxAhead)
+				return nil, troubled("its clock is %s ahead of ours, %s at most is allowed; set the clock that is wrong",
+					"o relógio dela está %s à frente do nosso, e o máximo é %s; acerte o relógio que está errado", ahead.Round(time.Second), audit.MaxAhead)
 			}
 			return &said[0], nil
 		case status == http.StatusUnprocessableEntity:
 			return nil, v.contradicts(ctx, one, w)
 		case status != http.StatusConflict:
-			return nil, fmt.Errorf("it answered %d", status)
+			return nil, troubled("it answered %d", "ela respondeu %d", status)
 		}
 		if old, err = strconv.ParseInt(strings.TrimSuffix(string(text), "\n"), 10, 64); err != nil || old < 0 {
-			return nil, errors.New("it answered 409 without a size")
+			return nil, troubled("it answered 409 without a size", "ela respondeu 409 sem um tamanho")
 		}
 		v.vouched(one.Label, old)
 		if old > h.size {
@@ -385,7 +387,7 @@ func (v *witnesses) ask(ctx context.Context, one audit.PolicyWitness, h head, w 
 			return nil, v.contradicts(ctx, one, w)
 		}
 	}
-	return nil, errors.New("it names another size each time")
+	return nil, troubled("it names another size each time", "ela informa outro tamanho a cada vez")
 }
 
 func (v *witnesses) vouched(label string, size int64) {
@@ -416,14 +418,16 @@ func (v *witnesses) contradicts(ctx context.Context, one audit.PolicyWitness, w 
 	vouched := auditlog.PublishedHead{Checkpoint: c, Where: "the witness " + one.Label}
 	switch err := w.store.Extends(ctx, w.key.Public(), vouched); {
 	case err == nil:
-		return fmt.Errorf("it does not vouch, although the log extends the %d entries that it vouched for, or a statement of loss admits them", c.Size)
+		return troubled("it does not vouch, although the log extends the %d entries that it vouched for, or a statement of loss admits them",
+			"ela não atesta, embora o log continue os %d registros que ela atestou, ou uma declaração de perda os admita", c.Size)
 	case !errors.Is(err, store.ErrSetBack):
 		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.heads[one.Label] = vouched
-	return fmt.Errorf("%w: it vouched for %d entries, signed at %s", errContradicts, c.Size, c.At)
+	return troubled("%v: it vouched for %d entries, signed at %s", "uma testemunha recusa este log: ela atestou %[2]d registros, assinados em %[3]s, que este log não continua",
+		errContradicts, c.Size, c.At).as(errContradicts)
 }
 
 // published are the checkpoints of witnesses that refused ours. It asks nobody.
@@ -442,7 +446,7 @@ func (v *witnesses) published() (all []auditlog.PublishedHead) {
 func (v *witnesses) post(ctx context.Context, one audit.PolicyWitness, r audit.CosignRequest) (int, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, one.URL+"/add-checkpoint", bytes.NewReader(r.Marshal()))
 	if err != nil {
-		return 0, nil, errors.New("its address is not a URL")
+		return 0, nil, troubled("its address is not a URL", "o endereço dela não é uma URL")
 	}
 	req.Header.Set("Content-Type", "text/plain; charset=utf-8")
 	return v.do(req)

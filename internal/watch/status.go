@@ -69,8 +69,9 @@ type Stopped struct {
 
 // SourceFinding is one reason why rows may be missing, which a person can accept.
 type SourceFinding struct {
-	Code string `json:"code"` // 8 hexadecimal digits: it fits this finding and no other
-	Text string `json:"text"`
+	Code   string `json:"code"` // 8 hexadecimal digits: it fits this finding and no other
+	Text   string `json:"text"`
+	TextPT string `json:"textPt,omitempty"` // the same in Portuguese
 }
 
 // Reading reports whether this replica reads the source.

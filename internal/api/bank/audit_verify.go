@@ -85,6 +85,7 @@ type witnessJSON struct {
 	Size      *int64   `json:"size"`
 	VouchedAt *instant `json:"vouchedAt"`
 	Problem   *string  `json:"problem"`
+	ProblemPT *string  `json:"problemPt"` // null: it has no words of ours
 	ProblemAt *instant `json:"problemAt"`
 }
 
@@ -101,6 +102,7 @@ type anchorJSON struct {
 	Size         *int64   `json:"size"`         // of the newest checkpoint that it took from this replica; null: none yet
 	CheckpointAt *instant `json:"checkpointAt"` // when that was signed
 	Problem      *string  `json:"problem"`      // of the last delivery; null: it took it
+	ProblemPT    *string  `json:"problemPt"`    // null: it has no words of ours
 	ProblemAt    *instant `json:"problemAt"`
 }
 
@@ -137,10 +139,10 @@ func (in *Internal) listVerifications(x *api.Exchange) error {
 		out.Running = &running
 	}
 	for _, a := range h.Anchors {
-		out.Anchors = append(out.Anchors, anchorJSON{a.Name, orNull(a.Size), instantOrNull(a.CheckpointAt), orNull(a.Problem), instantOrNull(a.ProblemAt)})
+		out.Anchors = append(out.Anchors, anchorJSON{a.Name, orNull(a.Size), instantOrNull(a.CheckpointAt), orNull(a.Problem), orNull(a.ProblemPT), instantOrNull(a.ProblemAt)})
 	}
 	for _, w := range h.Witnessing.Witnesses {
-		out.Witnesses = append(out.Witnesses, witnessJSON{w.Name, orNull(w.Size), instantOrNull(w.At), orNull(w.Problem), instantOrNull(w.ProblemAt)})
+		out.Witnesses = append(out.Witnesses, witnessJSON{w.Name, orNull(w.Size), instantOrNull(w.At), orNull(w.Problem), orNull(w.ProblemPT), instantOrNull(w.ProblemAt)})
 	}
 	return in.view(x, 1, out)
 }

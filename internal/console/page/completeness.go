@@ -15,6 +15,14 @@ type Said struct {
 	Foreign bool // it is English
 }
 
+// SaidOf is an English text in the reader's language, where it has words of ours in Portuguese. Each is a text, a pointer to one, or nil.
+func (v *Visit) SaidOf(text, portuguese any) Said {
+	if pt := plainText(portuguese); v.Lang == Portuguese && pt != "" {
+		return Said{Text: pt}
+	}
+	return Said{plainText(text), v.Lang != English}
+}
+
 // Note is what a verification notes, in the reader's language.
 func (v *Visit) Note(note string) Said {
 	code, said := audit.NoteOf(note)

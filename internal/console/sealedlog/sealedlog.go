@@ -82,6 +82,7 @@ type logHealth struct {
 		Size         *int64
 		CheckpointAt *time.Time
 		Problem      *string
+		ProblemPT    *string
 		ProblemAt    *time.Time
 	}
 	Witnesses []struct {
@@ -89,6 +90,7 @@ type logHealth struct {
 		Size      *int64
 		VouchedAt *time.Time
 		Problem   *string
+		ProblemPT *string
 		ProblemAt *time.Time
 	}
 	Witnessed struct {

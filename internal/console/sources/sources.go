@@ -46,7 +46,7 @@ type sourceReport struct {
 	LagSeconds  *float64
 	Counts      sourceCounts
 	Stopped     []stoppedTable
-	Findings    []struct{ Code, Text string }
+	Findings    []struct{ Code, Text, TextPT string }
 	LastError   string
 	LastErrorAt *time.Time
 }

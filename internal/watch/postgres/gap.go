@@ -104,7 +104,7 @@ func (r *Reader) unaccepted(found []finding) []finding {
 // findingsOf lists findings for people, each code once.
 func findingsOf(found []finding) (all []watch.SourceFinding) {
 	for _, f := range found {
-		if one := (watch.SourceFinding{Code: f.token(), Text: f.text}); !slices.Contains(all, one) {
+		if one := (watch.SourceFinding{Code: f.token(), Text: f.text, TextPT: portugueseOf(f.text)}); !slices.Contains(all, one) {
 			all = append(all, one)
 		}
 	}
@@ -227,17 +227,17 @@ func (r *Reader) filled(ctx context.Context, m *membership, one *tableMember) (t
 	table := r.options.Tables[one.Table-1]
 	switch {
 	case code(err) == "57014" || code(err) == "42501" || errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
-		return fmt.Sprintf("whether %s had rows before it was followed as a part of table %s cannot be told (%v)", one.sql(), table, err), causeUnreadable, nil
+		return fmt.Sprintf(saidUnreadable, one.sql(), table, err), causeUnreadable, nil
 	case err != nil:
 		return "", "", fmt.Errorf("look for rows of %s from before it was a part of %s: %w", one.sql(), table, err)
 	case older && rewritten:
-		return fmt.Sprintf("%s, new in table %s, was rewritten (SET LOGGED, VACUUM FULL): whether all its rows were told cannot be known", one.sql(), table), causeRewritten, nil
+		return fmt.Sprintf(saidRewritten, one.sql(), table), causeRewritten, nil
 	case older:
 		why = causeAttached
 		if one.late {
 			why = causeUnpublished
 		}
-		return fmt.Sprintf("%s has rows that were written before it was attached to table %s, or before it was published: they are not told", one.sql(), table), why, nil
+		return fmt.Sprintf(saidAttached, one.sql(), table), why, nil
 	}
 	return "", "", nil
 }

@@ -264,14 +264,14 @@ func (r *Reader) hidden(m *membership) (found []finding) {
 		if len(m.of(i+1)) > 0 && p.ID != 0 && !(p.Inserts && p.Updates) {
 			found = append(found, finding{
 				table: name, id: fmt.Sprint("operations ", p.ID, " inserts=", p.Inserts, " updates=", p.Updates), again: true,
-				text: fmt.Sprintf("publication %s does not publish inserts and updates: ALTER PUBLICATION %s SET (publish = 'insert, update, delete, truncate')",
+				text: fmt.Sprintf(saidOperations,
 					r.config.Publication, pgx.Identifier{r.config.Publication}.Sanitize()),
 			})
 		}
 		if len(m.of(i+1)) > 0 && p.ID != 0 && slices.Contains(r.options.Erasing, name) && !p.Deletes {
 			found = append(found, finding{
 				table: name, id: fmt.Sprint("deletes ", p.ID),
-				text: fmt.Sprintf("publication %s does not publish deletes, and a deleted row of %s deletes a registration: ALTER PUBLICATION %s SET (publish = 'insert, update, delete')",
+				text: fmt.Sprintf(saidDeletes,
 					r.config.Publication, name, pgx.Identifier{r.config.Publication}.Sanitize()),
 			})
 		}
@@ -289,22 +289,22 @@ func (r *Reader) hides(m *membership, table string, one *tableMember) (text, id 
 		return "", ""
 	}
 	as, pub := m.publishedAs(one), pgx.Identifier{r.config.Publication}.Sanitize()
-	part := fmt.Sprintf("table %s", table)
+	part := fmt.Sprintf(saidTable, table)
 	if !one.Root {
-		part = fmt.Sprintf("partition or child %s of table %s", one.sql(), table)
+		part = fmt.Sprintf(saidPart, one.sql(), table)
 	}
 	switch {
 	case one.Kind == "f":
-		return part + " is a foreign table: its changes are not in this server's log; follow it at its own server", partID(one, causeForeign)
+		return fmt.Sprintf(saidForeign, part), partID(one, causeForeign)
 	case one.Persistence != "p":
-		return part + " is unlogged: its changes are in no log; run ALTER TABLE " + one.sql() + " SET LOGGED", partID(one, causeUnlogged)
+		return fmt.Sprintf(saidUnlogged, part, one.sql()), partID(one, causeUnlogged)
 	case len(m.cover(one)) == 0 && !one.Root:
-		return fmt.Sprintf("%s is not in publication %s: run ALTER PUBLICATION %s ADD TABLE %s", part, r.config.Publication, pub, one.sql()), partID(one, causeUnpublished)
+		return fmt.Sprintf(saidUnpublished, part, r.config.Publication, pub, one.sql()), partID(one, causeUnpublished)
 	case m.filter(one) != "":
-		return fmt.Sprintf("publication %s has a row filter on %s: what it hides is never told nor counted; take it out (ALTER PUBLICATION %s SET TABLE …) and use `when` in the mapping",
+		return fmt.Sprintf(saidFiltered,
 			r.config.Publication, as.sql(), pub), fmt.Sprint("filter ", as.Listed, " ", as.Filter)
 	case as.Above:
-		return fmt.Sprintf("%s is told as rows of %s: name that table in the mapping", part, as.sql()), fmt.Sprint("above ", as.ID)
+		return fmt.Sprintf(saidAbove, part, as.sql()), fmt.Sprint("above ", as.ID)
 	}
 	return "", ""
 }
@@ -429,12 +429,12 @@ func (r *Reader) lost(before *watermark, m *membership) (found []finding, fresh 
 		case root == nil:
 			found = append(found, finding{
 				table: name, id: fmt.Sprint("gone ", t.ID), again: true,
-				text: fmt.Sprintf("table %s (object id %d) is not there any more; rows written under another name, or to a table made again, are not told. Correct the mapping, or make the table again", name, t.ID),
+				text: fmt.Sprintf(saidGone, name, t.ID),
 			})
 		case root.ID != t.ID:
 			found = append(found, finding{
 				table: name, id: fmt.Sprint("remade ", t.ID, " ", root.ID), again: true,
-				text: fmt.Sprintf("table %s was made again or replaced (its object id was %d and is %d): rows written before it was noticed may be missing", name, t.ID, root.ID),
+				text: fmt.Sprintf(saidRemade, name, t.ID, root.ID),
 			})
 		default:
 			more, news := r.uncovered(name, t, m, all)
@@ -471,13 +471,13 @@ func (r *Reader) uncovered(name string, before *followedTable, m *membership, al
 				fresh = append(fresh, one)
 			}
 		case known:
-			how := "was taken out of publication " + r.config.Publication
+			how := saidTakenOut
 			if len(now) > 0 {
-				how += " and put in again, or the publication was made again"
+				how = saidPutBack
 			}
 			found = append(found, finding{
 				table: name, id: fmt.Sprint("uncovered ", one.ID, " ", strings.Join(old, ",")), again: true,
-				text: fmt.Sprintf("%s %s: rows written meanwhile are not told", one.sql(), how),
+				text: fmt.Sprintf(how, one.sql(), r.config.Publication),
 			})
 		case len(now) > 0:
 			one.late = !still(ever, now)

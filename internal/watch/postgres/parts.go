@@ -101,7 +101,7 @@ func (l *slotStream) tableOf(ctx context.Context, d described) (*table, error) {
 	for _, t := range l.parts.alike(d) {
 		f := finding{
 			table: t.name, id: unknownID(d.id), again: true,
-			text: fmt.Sprintf("rows came of %s (object id %d), which is not there now or not published any more, and may have been a partition of table %s", name, d.id, t.name),
+			text: fmt.Sprintf(saidStranger, name, d.id, t.name),
 		}
 		if open := l.unaccepted([]finding{f}); len(open) > 0 {
 			return nil, l.gapError(open)
@@ -209,7 +209,7 @@ func (l *slotStream) truncated(ctx context.Context, at pglogrepl.LSN, c *byteCur
 		}
 		f := finding{
 			table: t.name, id: "truncate " + at.String(), again: true,
-			text: fmt.Sprintf("table %s was truncated: which rows it had is not told, and what a deleted row does was not done for them", t.name),
+			text: fmt.Sprintf(saidTruncated, t.name),
 		}
 		if open := l.unaccepted([]finding{f}); len(open) > 0 {
 			return l.gapError(open)
