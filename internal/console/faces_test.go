@@ -320,6 +320,14 @@ func TestTheFirstPageAndThatOfLateTimesTellTheSamePercentile(t *testing.T) {
 	require.Contains(t, late, "4,01 s")
 }
 
+// TestAnActIsNamedInTheLanguageOfThePage: acts were words of the API alone.
+func TestAnActIsNamedInTheLanguageOfThePage(t *testing.T) {
+	text := both(t, answers{"GET /internal/v1/audit/entries": `{"entries":[{"seq":1,"at":"2026-11-28T14:04:41Z","kind":"admin","outcome":"export-requested","facts":{"actor":"ana","role":"auditor"}},
+		{"seq":2,"at":"2026-11-28T14:04:41Z","kind":"admin","outcome":"of-a-newer-version","facts":{"actor":"ana","role":"auditor"}}]}`}, "/access", "/access", nil)
+	require.Contains(t, text, `<td>pediu uma exportação<br><span class="sub id">export-requested</span></td>`)
+	require.Contains(t, text, `<td><span class="id">of-a-newer-version</span></td>`)
+}
+
 func TestALogThatIsNotWhatWasSignedSaysSoFirst(t *testing.T) {
 	internal := answers{
 		"GET /internal/v1/audit/verifications": `{"size":1204331,"since":{"verified":1204331},"whole":{"verified":1204000,"fault":{"seq":77,"reason":"the entry is missing"}},"running":{"id":"9","state":"running","beganAt":"2026-11-28T14:04:41Z","verified":400000,"size":1204331},
