@@ -61,3 +61,12 @@ func TestAModuleThatWasInterruptedNeitherPassedNorFailed(t *testing.T) {
 		require.NotContains(t, page.String(), "context canceled")
 	}
 }
+
+func TestAReportHasTheDecimalSignOfItsLanguage(t *testing.T) {
+	report := &Report{Wait: 1500 * time.Millisecond}
+	for language, said := range map[string]string{"pt": "webhookWaitTime 1,50 s", "en": "webhookWaitTime 1.50 s"} {
+		var page strings.Builder
+		require.NoError(t, report.WriteHTML(&page, language))
+		require.Contains(t, page.String(), said)
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"html/template"
 	"io"
 	"time"
+
+	"github.com/arauto/arauto/internal/timing"
 )
 
 // Report is the result of a run, for people and for programs.
@@ -78,7 +80,7 @@ func (r *Report) WriteHTML(w io.Writer, language string) error {
 			}
 			return s.Text
 		},
-		"seconds": func(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) },
+		"seconds": func(d time.Duration) string { return timing.Decimal(fmt.Sprintf("%.2f s", d.Seconds()), language) },
 		"minute":  func(at time.Time) string { return at.UTC().Format("2006-01-02 15:04 UTC") },
 	}).Parse(page)
 	if err != nil {
