@@ -173,7 +173,8 @@ func TestTheBadgesAreTrue(t *testing.T) {
 }
 
 // consolePictures is how the names of pictures of the console begin. The browser's tests take them (ARAUTO_SCREENSHOTS=1).
-// reportPicture shows a report that `arauto conformance` wrote about the demo. Every other image is a drawing, and text.
+// reportPicture shows a report that `arauto conformance --wait 1s --html report.html` wrote about the demo, as
+// `chromium --headless --hide-scrollbars --window-size=760,860 --screenshot=conformance.png` sees it. Every other image is a drawing, and text.
 const (
 	consolePictures = "docs/images/console"
 	reportPicture   = "docs/images/conformance.png"
