@@ -207,3 +207,16 @@ func TestTheManualShowsWhatAnAlarmMeansWithoutANetwork(t *testing.T) {
 	text := both(t, answers{}, "/manual/{name}", "/manual/alarm-queue-age", map[string]string{"name": "alarm-queue-age"})
 	require.Contains(t, text, "What initiators feel.")
 }
+
+// TestTheReasonsOfAStoryAreInTheLanguageOfThePage: they were the history's own words. What a person wrote stays as it is.
+func TestTheReasonsOfAStoryAreInTheLanguageOfThePage(t *testing.T) {
+	line := func(kind, facts string) string {
+		return `{"id":"` + kind + `","at":"2026-11-28T14:04:41Z","kind":"` + kind + `","facts":` + facts + `}`
+	}
+	internal := answers{"GET /internal/v1/audit/entries": `{"entries":[]}`, "GET /internal/v1/resources/pix-payment/p-1": `{"kind":"pix-payment","resourceId":"p-1","status":"ACSC","integrity":{},"notifications":[],"timeline":[` +
+		line("quarantined", `{"problems":["illegal-transition /data/status","pattern /data/x"]}`) + `,` + line("conflict", `{"why":"content"}`) + `,` + line("refused", `{"refusedFor":"busy"}`) + `,` + line("resend", `{"why":"content"}`) + `]}`}
+	text := both(t, internal, "/resources/{kind}/{id}", "/resources/pix-payment/p-1", map[string]string{"kind": "pix-payment", "id": "p-1"})
+	for _, says := range []string{"motivo: passo de estado não permitido /data/status, pattern /data/x", "motivo: a mesma revisão com outro conteúdo", "motivo: mudanças demais à espera", "motivo: content"} {
+		require.Contains(t, text, says)
+	}
+}

@@ -121,14 +121,30 @@ func entryLine(v *page.Visit, l *storyLine, m *moment) {
 	}
 	add(f.Reason != "" && m.NotificationID == nil, "d.silence", reason)
 	add(f.Because > 0, "d.because", strconv.FormatInt(f.Because, 10))
-	add(f.Why != "", "d.why", f.Why)
-	add(f.RefusedFor != "", "d.why", f.RefusedFor)
+	why := f.Why // of a person, where it is a resend's
+	if m.Kind == "conflict" {
+		why = worded(v, why)
+	}
+	add(why != "", "d.why", why)
+	add(f.RefusedFor != "", "d.why", worded(v, f.RefusedFor))
 	add(f.HTTPStatus > 0, "d.answer", strconv.Itoa(f.HTTPStatus))
+	for i, problem := range f.Problems { // a code, and where
+		code, pointer, _ := strings.Cut(problem, " ")
+		f.Problems[i] = strings.TrimSpace(worded(v, code) + " " + pointer)
+	}
 	add(len(f.Problems) > 0, "d.why", strings.Join(f.Problems, ", "))
 	l.More = strings.Join(more, " · ")
 	if o := text(m.Outcome); o != "" && v.HasText("outcome."+o) && o != "applied" {
 		l.Tag, l.Tone = v.Text("outcome."+o), "mute"
 	}
+}
+
+// worded is the reason that a word of ours stands for, or the word itself where it has no text.
+func worded(v *page.Visit, word string) string {
+	if v.HasText("why." + word) {
+		return v.Text("why." + word)
+	}
+	return word
 }
 
 func number(n *int64) string {
