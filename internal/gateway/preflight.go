@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"context"
-	"fmt"
-	"net/url"
 
 	"github.com/arauto/arauto/internal/api/bank"
 	"github.com/arauto/arauto/internal/brand"
@@ -25,9 +23,6 @@ func Preflight(ctx context.Context, cfg *config.Config, base string, anonymous b
 		if value == "" && (!anonymous || key == "webhook.root_ca") {
 			p.Add(key, "is not set", "name the file; the others' certificates are not needed here")
 		}
-	}
-	if _, err := url.Parse(base); err != nil {
-		p.List = append(p.List, fmt.Sprintf("%q is not a URL; name what the initiator registered, such as https://itp.example.com/hook", base))
 	}
 	if err := p.Err(); err != nil {
 		return nil, err

@@ -1,8 +1,6 @@
 package webhook
 
 import (
-	"fmt"
-
 	"github.com/arauto/arauto/internal/brand"
 	"github.com/arauto/arauto/internal/notice"
 )
@@ -24,7 +22,7 @@ func Preview(c Config, n notice.Attempt) (url string, wire []byte, err error) {
 		err = s.guard.CheckHost(a.target.host, a.target.port)
 	}
 	if err != nil {
-		return "", nil, fmt.Errorf("the registered address: %w", err)
+		return "", nil, err
 	}
 	return a.url, s.appendRequest(nil, a), nil
 }

@@ -29,5 +29,5 @@ func TestAPreviewIsWhatIsSent(t *testing.T) {
 	}
 	a := newAttempt("https://10.0.0.1/x")
 	_, _, err := Preview(Config{Version: "1"}, a)
-	require.ErrorContains(t, err, "the registered address")
+	require.ErrorContains(t, err, "the host must be a DNS name")
 }

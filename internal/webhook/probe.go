@@ -58,6 +58,10 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 		return err == nil
 	}
 	t, err := parseBase(base)
+	var address sentence
+	if err == nil { // else nothing was taken apart that could be shown
+		address = seenAddress.with(t.host, t.port, t.path)
+	}
 	h := s.holders[of]
 	if h == nil {
 		err = ErrBrand
@@ -65,7 +69,7 @@ func (s *Sender) ProbeAs(ctx context.Context, of brand.Prefix, base string) []Pr
 	if err == nil {
 		err = s.guard.CheckHost(t.host, t.port)
 	}
-	if !step(StepAddress, err, seenAddress, t.host, t.port, t.path) {
+	if !step(StepAddress, err, address) {
 		return steps
 	}
 	addrs, err := lookup(ctx, s.resolver, t.host)

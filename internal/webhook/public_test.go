@@ -114,11 +114,77 @@ func TestEachKindOfTroubleHasASentenceAndAnAdviceInBothLanguages(t *testing.T) {
 	require.Equal(t, []string{"pronto até onde foi testado", "ready: a notification would reach this address"}, []string{Verdict([]ProbeStep{held, untested}, true), Verdict([]ProbeStep{held}, false)})
 }
 
+// wrongAddresses are addresses that cannot be taken apart, each with what the refusal names, in English and in Portuguese.
+var wrongAddresses = map[string][2]string{
+	"":                                  {"no https://", "falta https://"},
+	"itp.example/hook":                  {"no https://", "falta https://"},
+	"//itp.example/hook":                {"no https://", "falta https://"},
+	"https:/itp.example":                {"no https://", "falta https://"},
+	"mailto:a":                          {"no https://", "falta https://"},
+	"http://itp.example/hook":           {"begins with http://", "começa com http://"},
+	"HTTPS://itp.example/hook":          {"lower case", "minúsculas"},
+	"ftp://itp.example":                 {"begins with ftp://", "começa com ftp://"},
+	"https://":                          {"no host", "falta o host"},
+	"https:///hook":                     {"no host", "falta o host"},
+	"https://:443/hook":                 {"no host", "falta o host"},
+	"https://user@itp.example":          {"user information", "dados de usuário"},
+	"https://user:secret@itp.example":   {"user information", "dados de usuário"},
+	"https://itp.example/hook#a":        {"fragment", "fragmento"},
+	"https://itp.example/hook?a=b":      {"query", "query"},
+	"https://itp.example:0/hook":        {`"0"; it must be a number from 1 to 65535`, `"0"; deve ser um número de 1 a 65535`},
+	"https://itp.example:70000/hook":    {`"70000"`, `"70000"`},
+	"https://itp.example:0443/hook":     {`"0443"`, `"0443"`},
+	"https://itp.example:-1/hook":       {`"-1"`, `"-1"`},
+	"https://itp.example:https":         {`"https"`, `"https"`},
+	"https://itp.example:/hook":         {"no port", "nenhuma porta"},
+	"https://::1/hook":                  {"brackets", "colchetes"},
+	"https://2001:db8::1":               {"brackets", "colchetes"},
+	"https://[::1/hook":                 {"brackets", "colchetes"},
+	"https://::1]/hook":                 {"brackets", "colchetes"},
+	"https://[]/hook":                   {"brackets", "colchetes"},
+	"https://[itp.example]/hook":        {"brackets", "colchetes"},
+	"https://[::1%25eth0]/hook":         {"percent sign", "sinal de porcentagem"},
+	"https://itp%2eexample/hook":        {"percent sign", "sinal de porcentagem"},
+	"https://itp example/hook":          {"space", "espaço"},
+	"https://itp.example/a hook":        {"space", "espaço"},
+	" https://itp.example/hook":         {"space", "espaço"},
+	"https://itp.example/hook\n":        {"control character", "caractere de controle"},
+	"https://itp.example/\x7f":          {"control character", "caractere de controle"},
+	"https://iniciação.example/hook":    {"outside of ASCII", "fora do ASCII"},
+	"https://itp.example/aviso/não":     {"outside of ASCII", "fora do ASCII"},
+	`https://itp.example\hook`:          {"no URL may contain", "nenhuma URL pode conter"},
+	"https://{client}.itp.example/hook": {`"{"`, `"{"`},
+	"https://itp.example/hook/":         {"ends with a slash", "termina com uma barra"},
+	"https://itp.example//hook":         {"two slashes", "duas barras"},
+}
+
+// TestAWrongAddressIsRefusedWithWhatIsWrongAndNothingThatWasNotRead probes them: the refusal names the fault in one language, and shows no
+// host, port or path that was never taken apart.
+func TestAWrongAddressIsRefusedWithWhatIsWrongAndNothingThatWasNotRead(t *testing.T) {
+	s := newSender(t)
+	for base, names := range wrongAddresses {
+		steps := s.Probe(t.Context(), base)
+		require.Len(t, steps, 1, base)
+		require.Equal(t, StepAddress, steps[0].Name)
+		require.Error(t, steps[0].Err, base)
+		require.Empty(t, steps[0].Detail, base)
+		for i, portuguese := range []bool{false, true} {
+			w := steps[0].Words(portuguese)
+			require.Contains(t, w.Problem, names[i], base)
+			require.Empty(t, w.Seen, base)
+			require.NotEmpty(t, w.Advice)
+		}
+	}
+	parsed := s.Probe(t.Context(), "https://8.8.8.8:8443/hook")
+	require.Error(t, parsed[0].Err)
+	require.Equal(t, `host 8.8.8.8, port 8443, path "/hook"`, parsed[0].Detail, "what was read is shown")
+}
+
 func TestAnAddressThatMustNotBeDialledIsToldInPortugueseToo(t *testing.T) {
 	open := NewGuard([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, nil)
 	guard := NewGuard(nil, nil)
 	var all []error
-	for _, base := range []string{"http://a.example", "https://a.example/a b", "https://a.example//", "https://a.example:x", "https://a@b.example"} {
+	for base := range wrongAddresses {
 		_, err := parseBase(base)
 		all = append(all, err)
 	}
