@@ -29,6 +29,7 @@ func explainCommand(w world) *cobra.Command {
 	source := c.Flags().String("source", "", "mapping file of the source the row belongs to")
 	table := c.Flags().String("table", "", "the row's table, topic or queue; optional if the mapping has one only")
 	row := c.Flags().String("row", "", "the row as a JSON object of its columns, or the message; the newest row of the table if left out")
+	asJSON := c.Flags().Bool("json", false, "print one JSON object a line: one for a change, one for each mapping of the row's table")
 	lang := languageFlag(c, w)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		words, known := languages[*lang]
@@ -59,11 +60,20 @@ func explainCommand(w world) *cobra.Command {
 			return err
 		}
 		p, fine := &explaining{words: words, portuguese: *lang == "pt"}, true
+		lines := json.NewEncoder(w.stdout)
 		for i := range all {
-			fine = p.tell(&all[i]) && fine
+			one := p.tell(&all[i])
+			fine = fine && one
+			if !*asJSON {
+				continue
+			}
+			if err := lines.Encode(explainedForPrograms(&all[i], one)); err != nil {
+				return err
+			}
 		}
-		p.say("%s", p.dry)
-		fmt.Fprint(w.stdout, p.out.String())
+		if p.say("%s", p.dry); !*asJSON {
+			fmt.Fprint(w.stdout, p.out.String())
+		}
 		if !fine {
 			return errFailed
 		}

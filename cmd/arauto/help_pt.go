@@ -100,7 +100,8 @@ var portugueseHelp = map[string]helpText{
 		flags: map[string]string{
 			"config": "arquivo de configuração, YAML; o ambiente prevalece", "change": "uma mudança, como POST /internal/v1/changes a aceita",
 			"source": "arquivo de mapeamento da fonte da linha", "table": "tabela, tópico ou fila da linha; opcional se o mapeamento tem só uma",
-			"row": "a linha como objeto JSON das suas colunas, ou a mensagem; sem ela, a linha mais nova da tabela",
+			"row":  "a linha como objeto JSON das suas colunas, ou a mensagem; sem ela, a linha mais nova da tabela",
+			"json": "escreve um objeto JSON por linha, com textos em inglês: um para uma mudança, um para cada mapeamento da tabela da linha",
 		},
 	},
 	"preflight": {
