@@ -21,7 +21,7 @@ func auditDossierCommand(w world) *cobra.Command {
 			"against the log's checkpoint first, and shows its position. The dossier itself is recorded in the history.",
 	}
 	database := databaseFlag(c)
-	out, format, lang := c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "html", "html, text, or pdf with the entries and their proofs attached"), c.Flags().String("lang", "pt", "pt or en")
+	out, format, lang := c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "html", "html, text, or pdf with the entries and their proofs attached"), documentLanguage(c, "pt or en")
 	settings := configFlag(c)
 	size := sizeFlags(c)
 	c.RunE = func(cmd *cobra.Command, args []string) error {

@@ -30,7 +30,7 @@ func auditReconcileCommand(w world) *cobra.Command {
 			"1: a difference, or the comparison failed; 2: wrong use. docs/operations/reconcile.md explains each finding.",
 	}
 	database, period := databaseFlag(c), periodFlags(c)
-	format, lang := c.Flags().String("format", "text", "text, or json: one line a difference, the account last"), c.Flags().String("lang", "pt", "pt or en, for text")
+	format, lang := c.Flags().String("format", "text", "text, or json: one line a difference, the account last"), documentLanguage(c, "pt or en, for text")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		from, to, err := period()
 		if err != nil {
@@ -135,7 +135,7 @@ func auditReportCommand(w world) *cobra.Command {
 	organisation := c.Flags().String("organisation", "", "the organisation that answered; empty: holder.organisation_id of the settings")
 	settings := configFlag(c)
 	polling, month := c.Flags().Bool("polling", false, "sum up the polling that pushes saved, in place of the list"), c.Flags().String("month", "", "with --polling: the month in Brasília time, as 2026-11 (required)")
-	lang := c.Flags().String("lang", "en", "with --polling: pt or en")
+	lang := documentLanguage(c, "with --polling: pt or en, for text; the columns of csv are English without it")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := oneOf("--lang", *lang, "pt", "en"); err != nil {
 			return err
@@ -143,6 +143,9 @@ func auditReportCommand(w world) *cobra.Command {
 		if *polling {
 			if !cmd.Flags().Changed("format") {
 				*format = "text"
+			}
+			if *format == "csv" && !cmd.Flags().Changed("lang") {
+				*lang = "en" // programs read the columns by name
 			}
 			return pollingReport{month: *month, format: *format, language: *lang, out: *out}.run(cmd, w, *database)
 		}
