@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,7 +41,11 @@ func demoCommand(w world) *cobra.Command {
 		}
 		self, err := os.Executable()
 		if err == nil {
-			err = demo.Run(cmd.Context(), w.stdout, demo.Options{Self: self, Keep: *keep, Source: *source, Client: *client})
+			if _, settings := config.WithoutSettings(w.environ); len(settings) > 0 {
+				fmt.Fprintln(w.stdout, "demo: it has settings of its own; these variables have no effect:", strings.Join(settings, ", "))
+			}
+			command := func(args ...string) *exec.Cmd { return unset(exec.Command(self, args...)) } //nolint:gosec,noctx // our own binary; the demo ends it
+			err = demo.Run(cmd.Context(), w.stdout, demo.Options{Command: command, Keep: *keep, Source: *source, Client: *client})
 		}
 		if err != nil {
 			fmt.Fprintln(w.stdout, "demo: FAILED", err)

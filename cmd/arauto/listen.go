@@ -124,7 +124,7 @@ func (l *listen) run(ctx context.Context) error {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.addr)
 	if err != nil {
-		return wrongUse("--addr: %v", err)
+		return wrongUse("--addr: %v; name an address of this machine and a free port", err)
 	}
 	server := &http.Server{
 		Handler: l, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 15 * time.Second, MaxHeaderBytes: 64 << 10,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/arauto/arauto/internal/config"
 	"github.com/arauto/arauto/internal/lab/sandbox"
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/ofb"
@@ -29,7 +30,7 @@ func sandboxCommand(w world) *cobra.Command {
 			"POSTs that create consents, payments and enrolments, signed or not, and plays what the cents of the amount say:\n\n",
 	}
 	f := c.Flags()
-	r := &sandboxRun{out: w.stdout}
+	r := &sandboxRun{out: w.stdout, notes: w.stderr, environ: w.environ}
 	f.StringVar(&r.options.Webhook, "webhook", "https://localhost:8444", "the webhook address of the client alfa; empty: it has no push")
 	f.IntVar(&r.options.Port, "port", 8440, "the port of POSTs; status endpoints have the next one; 0: free ports")
 	f.StringVar(&r.options.SignedBy, "signed-by", "", "the JWKS of the keys that sign your requests; without it, their signatures are not verified")
@@ -100,6 +101,8 @@ func (notRunning) Is(target error) bool { return target == sandbox.ErrNotRunning
 // sandboxRun is one run of a sandbox.
 type sandboxRun struct {
 	out      io.Writer
+	notes    io.Writer // what is wrong, also with --json
+	environ  []string
 	options  sandbox.Options
 	asJSON   bool
 	language string
@@ -112,18 +115,62 @@ func (r *sandboxRun) run(cmd *cobra.Command) error {
 		return err
 	}
 	began := time.Now()
-	r.options.Command = func(args ...string) *exec.Cmd { return exec.Command(self, args...) } //nolint:gosec,noctx // our own binary; the sandbox ends it
+	r.options.Command = func(args ...string) *exec.Cmd { return unset(exec.Command(self, args...)) } //nolint:gosec,noctx // our own binary; the sandbox ends it
 	r.options.Say = r.say
+	words := sandboxWords[r.language]
+	if _, settings := config.WithoutSettings(r.environ); len(settings) > 0 {
+		fmt.Fprintf(r.notes, words["unused"]+"\n", strings.Join(settings, ", "))
+	}
 	s, err := sandbox.Open(cmd.Context(), r.options)
+	if err != nil {
+		return r.notOpened(err)
+	}
+	r.ready(&s.State, time.Since(began))
+	part, log := s.AwaitEnd(cmd.Context())
+	err = s.Close()
+	if part == "" {
+		return err
+	}
+	text := fmt.Sprintf(words["part-ended"], words["part-"+part])
+	if r.options.Keep {
+		text += fmt.Sprintf(words["its-log"], log)
+	}
+	r.print(map[string]any{"event": "stopped", "part": part}, "")
+	fmt.Fprintln(r.notes, "arauto:", text)
+	if err != nil {
+		fmt.Fprintln(r.notes, "arauto:", err)
+	}
+	return errFailed
+}
+
+// notOpened says why there is no sandbox, in the language of the messages.
+func (r *sandboxRun) notOpened(err error) error {
+	words := sandboxWords[r.language]
+	if left, is := sandbox.Interrupted(err); is {
+		if left != nil {
+			return err
+		}
+		fmt.Fprintln(r.notes, words["interrupted"])
+		return errFailed
+	}
+	if taken, is := errors.AsType[*sandbox.PortError](err); is {
+		use := words["port-creations"]
+		if taken.Status {
+			use = words["port-status"]
+		}
+		return wrongUse(words["port"], taken.Port, use, taken.Err)
+	}
 	if errors.Is(err, sandbox.ErrRuns) && r.language == "pt" {
 		return fmt.Errorf("já há um sandbox em execução; encerre-o antes (%w)", err)
 	}
-	if err != nil {
-		return err
-	}
-	r.ready(&s.State, time.Since(began))
-	<-cmd.Context().Done()
-	return s.Close()
+	return err
+}
+
+// unset takes the settings out of the environment of a process of ours: what the demo and the sandbox start has settings of its own, and the
+// caller's must not change it.
+func unset(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Env, _ = config.WithoutSettings(cmd.Environ())
+	return cmd
 }
 
 // sandboxWords are the words of the sandbox, in pt and en.
@@ -138,6 +185,10 @@ var sandboxWords = map[string]map[string]string{
 		"trigger-args": "trigger: name a KIND and at most one STATUS; there are %d arguments; see arauto trigger --help", "poll-args": "poll: name one ID; there are %d arguments; see arauto poll --help",
 		"poll-empty": "poll: the ID is empty; name the id of a resource",
 		"goes-on":    "the story goes on; it takes %s in all",
+		"port":       "--port: port %d (%s) cannot be opened: %v; stop what listens there, or choose another: the port that --port names and the one after it are used", "port-creations": "tokens and POSTs", "port-status": "status endpoints",
+		"interrupted": "sandbox: interrupted while it was starting; nothing of it is left",
+		"unused":      "sandbox: it has settings of its own; these variables have no effect: %s",
+		"part-ended":  "the sandbox ends, since its %s ended by itself; start it again with: arauto sandbox", "part-database": "database (PostgreSQL)", "part-gateway": "gateway", "its-log": "; the log is in %s",
 	},
 	"pt": {
 		"ready": "sandbox: pronto após %s s; Ctrl-C encerra", "creations": "tokens e POSTs", "status": "status e extensão", "console": "console do banco",
@@ -149,6 +200,10 @@ var sandboxWords = map[string]map[string]string{
 		"trigger-args": "trigger: informe KIND e no máximo um STATUS; o número de valores informados é %d; veja arauto trigger --help", "poll-args": "poll: informe um ID; o número de valores informados é %d; veja arauto poll --help",
 		"poll-empty": "poll: o ID está vazio; informe o id de um recurso",
 		"goes-on":    "a história continua; ao todo leva %s",
+		"port":       "--port: a porta %d (%s) não pode ser aberta: %v; encerre o que a usa, ou escolha outra: são usadas a porta de --port e a seguinte", "port-creations": "tokens e POSTs", "port-status": "endpoints de status",
+		"interrupted": "sandbox: interrompido durante o início; nada dele ficou",
+		"unused":      "sandbox: tem configurações próprias; estas variáveis não têm efeito: %s",
+		"part-ended":  "o sandbox se encerra, pois parou sozinho: %s; inicie-o de novo com: arauto sandbox", "part-database": "o banco de dados (PostgreSQL)", "part-gateway": "o gateway", "its-log": "; o log está em %s",
 	},
 }
 

@@ -142,7 +142,7 @@ func (o *witnessOptions) listen(ctx context.Context) (net.Listener, error) {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.addr)
 	if err != nil {
-		return nil, wrongUse("--addr: %v", err)
+		return nil, wrongUse("--addr: %v; name an address of this machine and a free port", err)
 	}
 	if config != nil {
 		listener = tls.NewListener(listener, config)

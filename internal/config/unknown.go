@@ -41,6 +41,27 @@ func (c *Config) unknownVariables(values map[string]string) (problems []string) 
 	return problems
 }
 
+// WithoutSettings splits an environment into what is no setting of ours, and the names of the variables with a value that serve would take
+// for settings, also for those that it does not know. It is for processes of ours that have settings of their own.
+func WithoutSettings(environ []string) (rest, settings []string) {
+	values := map[string]string{}
+	for _, one := range environ {
+		name, value, _ := strings.Cut(one, "=")
+		values[name] = value
+	}
+	for _, one := range environ {
+		name, value, _ := strings.Cut(one, "=")
+		switch {
+		case !strings.HasPrefix(name, ours) || isOther(name) || isServiceLink(name, values):
+			rest = append(rest, one)
+		case value != "" && !slices.Contains(settings, name):
+			settings = append(settings, name)
+		}
+	}
+	slices.Sort(settings)
+	return rest, settings
+}
+
 func isOther(name string) bool {
 	return slices.ContainsFunc(others, func(o string) bool { return name == o || strings.HasSuffix(o, "_") && strings.HasPrefix(name, o) })
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -48,11 +47,16 @@ func (d *demo) prove(ctx context.Context) error {
 
 // audit runs one of the auditor's commands and returns what it printed, without its notes.
 func (d *demo) audit(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, d.Self, append([]string{"audit"}, args...)...) //nolint:gosec // our own binary
-	var notes strings.Builder
-	cmd.Stderr = &notes
-	out, err := cmd.Output()
-	text := strings.TrimSpace(string(out))
+	cmd := d.Command(append([]string{"audit"}, args...)...)
+	var out, notes strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &notes
+	err := cmd.Start()
+	if err == nil {
+		stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+		err = cmd.Wait()
+		stop()
+	}
+	text := strings.TrimSpace(out.String())
 	if err != nil {
 		return text, fmt.Errorf("arauto audit %s: %s%s: %w", args[0], notes.String(), text, err)
 	}

@@ -34,13 +34,14 @@ const demoLimit = 115 * time.Second
 
 // Options say what is played.
 type Options struct {
-	Self   string // path of the product's binary
-	Keep   bool   // everything runs on until the context ends
-	Source string // file of a mapping: its source is followed in place of the stories, and Keep is meant
-	Client string // client id under which the first initiator is registered; "": its own name
+	Command func(args ...string) *exec.Cmd // a process of the product's binary
+	Keep    bool                           // everything runs on until the context ends
+	Source  string                         // file of a mapping: its source is followed in place of the stories, and Keep is meant
+	Client  string                         // client id under which the first initiator is registered; "": its own name
 }
 
-// Run plays the stories and tells them to out, within two minutes. The error says what did not happen as the rules say.
+// Run plays the stories and tells them to out, within two minutes. The error says what did not happen as the rules say, or that the demo was
+// interrupted before its end, or that its database or gateway ended by itself.
 func Run(ctx context.Context, out io.Writer, o Options) error {
 	d := &demo{out: out, Options: o, began: time.Now()}
 	return d.run(ctx)
@@ -75,6 +76,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 		return fmt.Errorf("setting up: %w", err)
 	}
 	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = errInterrupted // and not in which call that was noticed
+		}
 		err = errors.Join(err, d.stage.Close())
 		if keep {
 			d.say("demo", "files stay below %s; remove them with: rm -r %[1]s", d.stage.Dir)
@@ -89,8 +93,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	defer alfa.Close()
 	defer beta.Close()
 	if d.Source != "" {
-		d.follow(ctx, map[string]*standin.Initiator{certs.DefaultAlfa.Name: alfa, certs.DefaultBeta.Name: beta})
-		return nil
+		return d.follow(ctx, map[string]*standin.Initiator{certs.DefaultAlfa.Name: alfa, certs.DefaultBeta.Name: beta})
 	}
 	stories := d.stories(alfa, beta)
 	d.told = stories
@@ -112,10 +115,13 @@ func (d *demo) run(ctx context.Context) (err error) {
 		if err := d.more(limited, alfa); err != nil {
 			return fmt.Errorf("what the console shows: %w", err)
 		}
-		d.stay(ctx)
+		return d.stay(ctx)
 	}
 	return nil
 }
+
+// errInterrupted is the error of a demo that was stopped before its end.
+var errInterrupted = errors.New("interrupted before its end")
 
 // open sets the stage: database, PKI, gateway.
 func (d *demo) open(ctx context.Context, keep bool) (err error) {
@@ -124,9 +130,9 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 		return err
 	}
 	d.say("demo", "files are written below %s and %s", dir, map[bool]string{false: "removed at the end", true: "stay there: certificates, database and logs"}[keep])
-	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, OneFolder: true, Keep: keep, Command: func(args ...string) *exec.Cmd { return exec.Command(d.Self, args...) }}) //nolint:gosec,noctx // our own binary; the stage ends it
+	d.stage, err = stage.Open(ctx, stage.Options{Dir: dir, OneFolder: true, Keep: keep, Command: d.Command})
 	if err != nil {
-		return errors.Join(err, os.RemoveAll(dir))
+		return stage.Interrupted(ctx, err, func() error { return os.RemoveAll(dir) })
 	}
 	d.say("demo", "PostgreSQL runs, the schema is made, and so is a development PKI with the real certificate profiles")
 	var settings []string
@@ -137,7 +143,7 @@ func (d *demo) open(ctx context.Context, keep bool) (err error) {
 		settings = append(settings, "ARAUTO_WATCH_SOURCES="+d.Source)
 	}
 	if d.replica, err = d.stage.Start(ctx, settings...); err != nil {
-		return errors.Join(err, d.stage.Close(), os.RemoveAll(dir))
+		return stage.Interrupted(ctx, err, func() error { return errors.Join(d.stage.Close(), os.RemoveAll(dir)) })
 	}
 	d.say("gateway", "ready: initiators on https://%s, the bank on http://%s, operations on http://%s", d.replica.Public, d.replica.Internal, d.replica.Ops)
 	d.core, err = d.stage.Core(d.replica)
@@ -226,14 +232,18 @@ func (d *demo) play(ctx context.Context, stories []*story) error {
 	for _, s := range stories {
 		all.Go(func() error {
 			if err := d.tell(ctx, s); err != nil {
-				d.say("demo", "story %s failed: %v", s.name, err)
+				if !errors.Is(ctx.Err(), context.Canceled) {
+					d.say("demo", "story %s failed: %v", s.name, err)
+				}
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
 			return nil
 		})
 	}
 	err := all.Wait()
-	d.table(stories)
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		d.table(stories)
+	}
 	return err
 }
 
@@ -356,11 +366,11 @@ func (d *demo) table(stories []*story) {
 	fmt.Fprintln(d.out)
 }
 
-// stay leaves everything running and says how to use it.
-func (d *demo) stay(ctx context.Context) {
+// stay leaves everything running and says how to use it. The error says that the database or the gateway ended by itself.
+func (d *demo) stay(ctx context.Context) error {
 	token, err := d.stage.Token("demo", "ingest", "registrar", "operator", "auditor")
 	if err != nil {
-		return
+		return err
 	}
 	file := filepath.Join(d.stage.Dir, "token")
 	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
@@ -382,5 +392,9 @@ func (d *demo) stay(ctx context.Context) {
   curl -H "Authorization: Bearer $(cat %s)" http://%s/internal/v1/notifications
 
 `, link, d.replica.Internal, file, d.replica.Public, d.replica.Ops, filepath.Join(d.stage.Dir, "pki"), d.stage.Database, file, d.replica.Internal)
-	<-ctx.Done()
+	err = d.stage.AwaitEnd(ctx, d.replica)
+	if ended, is := errors.AsType[*stage.EndedError](err); is {
+		return fmt.Errorf("keep: %w; its log is %s", err, ended.Log)
+	}
+	return err
 }

@@ -13,8 +13,10 @@ import (
 	"github.com/arauto/arauto/internal/watch"
 )
 
-// follow tells what the initiators receive, and what became of the rows that nobody is told of, until ctx ends.
-func (d *demo) follow(ctx context.Context, initiators map[string]*standin.Initiator) {
+// follow tells what the initiators receive, and what became of the rows that nobody is told of, until ctx ends. The error is that of stay.
+func (d *demo) follow(ctx context.Context, initiators map[string]*standin.Initiator) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	d.say("gateway", "follows the source of %s; of its first load, deadlines that have passed are told and nothing else", d.Source)
 	var all sync.WaitGroup
 	for who, endpoint := range initiators {
@@ -31,8 +33,10 @@ func (d *demo) follow(ctx context.Context, initiators map[string]*standin.Initia
 	}
 	all.Go(func() { d.tellUntold(ctx) })
 	all.Go(func() { d.tellSource(ctx) })
-	d.stay(ctx)
+	err := d.stay(ctx)
+	cancel()
 	all.Wait()
+	return err
 }
 
 // tellSource looks every second for what the reader says of the source, and tells each change of it.

@@ -52,16 +52,54 @@ type Sandbox struct {
 	// Core reads what the gateway has recorded.
 	Core *stage.Core
 
-	stage   *stage.Stage
-	bank    *bank
-	cancel  context.CancelFunc
-	servers []*http.Server
+	stage    *stage.Stage
+	replica  *stage.Replica
+	bank     *bank
+	cancel   context.CancelFunc
+	creation net.Listener // opened first; nil once a server has it
+	servers  []*http.Server
 }
 
 // ErrRuns means that a sandbox of this user runs already.
 var ErrRuns = errors.New("a sandbox runs already; stop it first")
 
-// Open sets a sandbox up and returns when it can be used. The caller closes it.
+// PortError is the error of a port that a sandbox needs and cannot open.
+type PortError struct {
+	Port   int
+	Status bool  // it is that of the status endpoints; else that of POSTs
+	Err    error // of the system
+}
+
+// Error says which port, and what to do.
+func (e *PortError) Error() string {
+	return fmt.Sprintf("port %d (%s) cannot be opened: %v; stop what listens there, or choose another: the port that --port names and the one after it are used",
+		e.Port, map[bool]string{false: "tokens and POSTs", true: "status endpoints"}[e.Status], e.Err)
+}
+
+// Unwrap is Err.
+func (e *PortError) Unwrap() error { return e.Err }
+
+// openPorts opens the port of creations, and tries the one of the status endpoints, which the gateway opens later.
+func (s *Sandbox) openPorts(ctx context.Context, o *Options) (err error) {
+	if s.creation, err = listen(ctx, o.Port); err != nil {
+		return &PortError{Port: o.Port, Err: err}
+	}
+	if o.Port == 0 {
+		return nil
+	}
+	return tryStatusPort(ctx, o.Port+1)
+}
+
+func tryStatusPort(ctx context.Context, port int) error {
+	tried, err := listen(ctx, port)
+	if err != nil {
+		return &PortError{Port: port, Status: true, Err: err}
+	}
+	return tried.Close()
+}
+
+// Open sets a sandbox up and returns when it can be used. The caller closes it. When ctx is cancelled meanwhile, it puts everything away and
+// returns a *stage.InterruptedError.
 func Open(ctx context.Context, o Options) (s *Sandbox, err error) {
 	if running, err := Running(ctx); err == nil {
 		return nil, fmt.Errorf("%w: its folder is %s", ErrRuns, running.Folder)
@@ -69,14 +107,18 @@ func Open(ctx context.Context, o Options) (s *Sandbox, err error) {
 		return nil, err
 	}
 	s = &Sandbox{}
-	if s.stage, err = stage.Open(ctx, stage.Options{Command: o.Command, Keep: o.Keep, OneFolder: o.Keep, PKI: o.PKI, Template: o.Template, Settings: o.Settings}); err != nil {
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.Close())
+			err = stage.Interrupted(ctx, err, func() error { return s.end(ctx.Err() != nil) })
 		}
 	}()
+	if err := s.openPorts(ctx, &o); err != nil {
+		return s, err
+	}
+	if s.stage, err = stage.Open(ctx, stage.Options{Command: o.Command, Keep: o.Keep, OneFolder: o.Keep, PKI: o.PKI, Template: o.Template, Settings: o.Settings}); err != nil {
+		s.stage = nil
+		return s, err
+	}
 	public := "127.0.0.1:0"
 	if o.Port > 0 {
 		public = net.JoinHostPort("127.0.0.1", strconv.Itoa(o.Port+1))
@@ -84,8 +126,14 @@ func Open(ctx context.Context, o Options) (s *Sandbox, err error) {
 	replica, err := s.stage.Start(ctx, "ARAUTO_PUBLIC_ADDR="+public, "ARAUTO_CONSOLE_ADDR=127.0.0.1:0", "ARAUTO_EXTENSION_ENABLED=true",
 		"ARAUTO_EXTENSION_REDELIVERY=true", "ARAUTO_RESEND_ENABLED=true")
 	if err != nil {
+		if o.Port > 0 && ctx.Err() == nil { // the port was taken meanwhile, perhaps
+			if taken := tryStatusPort(ctx, o.Port+1); taken != nil {
+				return s, taken
+			}
+		}
 		return s, err
 	}
+	s.replica = replica
 	s.State = State{
 		Public: "https://" + localhost(replica.Public), Internal: "http://" + replica.Internal, Ops: "http://" + replica.Ops,
 		Folder: s.stage.Dir, PKI: filepath.Join(s.stage.Dir, "pki"), Webhook: o.Webhook, Token: rand.Text(),
@@ -183,10 +231,8 @@ func (s *Sandbox) serve(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	listener, err := listen(ctx, o.Port)
-	if err != nil {
-		return fmt.Errorf("listen for creations: %w; choose another --port", err)
-	}
+	listener := s.creation
+	s.creation = nil
 	s.State.Creation = "https://" + localhost(listener.Addr().String())
 	s.run(mtls.Listen(listener, mtls.ServerConfig(identity, issuers), tellRefusals(o.Say)), api.handler())
 	control, err := listen(ctx, 0)
@@ -242,8 +288,32 @@ func (s *Sandbox) run(listener net.Listener, handler http.Handler) {
 	go func() { _ = server.Serve(listener) }() // until Close
 }
 
+// AwaitEnd waits until ctx ends, and returns ""; or until a part, "database" or "gateway", ends by itself before, and returns it with the file
+// of its log.
+func (s *Sandbox) AwaitEnd(ctx context.Context) (part, log string) {
+	if ended, is := errors.AsType[*stage.EndedError](s.stage.AwaitEnd(ctx, s.replica)); is {
+		return string(ended.Part), ended.Log
+	}
+	return "", ""
+}
+
+// Interrupted tells whether an error of Open means that it was cancelled, and what could not be put away then; nil: nothing is left.
+func Interrupted(err error) (left error, is bool) {
+	interrupted, is := errors.AsType[*stage.InterruptedError](err)
+	if !is {
+		return nil, false
+	}
+	return interrupted.Err, true
+}
+
 // Close stops everything. The folder is removed unless it is to be kept.
-func (s *Sandbox) Close() error {
+func (s *Sandbox) Close() error { return s.end(false) }
+
+// end is Close; discard removes the folder in any case.
+func (s *Sandbox) end(discard bool) error {
+	if s.creation != nil {
+		_ = s.creation.Close()
+	}
 	for _, server := range s.servers {
 		_ = server.Close()
 	}
@@ -261,6 +331,12 @@ func (s *Sandbox) Close() error {
 				err = errFile
 			}
 		}
+	}
+	switch {
+	case s.stage == nil:
+		return err
+	case discard:
+		return errors.Join(err, s.stage.Discard())
 	}
 	return errors.Join(err, s.stage.Close())
 }

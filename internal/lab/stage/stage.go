@@ -98,21 +98,10 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.Close())
+			err = s.abandon(ctx, err)
 		}
 	}()
-	made := make(chan error, 1)
-	go func() {
-		pki, err := o.PKI, error(nil)
-		if pki == nil {
-			pki, err = certs.New(certs.Options{NewKey: NewKey})
-		}
-		if err == nil {
-			err = writePKI(pki, s.path("pki"))
-		}
-		s.PKI = pki
-		made <- err
-	}()
+	pki := makePKI(o.PKI, s.path("pki"))
 	server := o.Server
 	server.Durable, server.Keep = server.Durable || o.Durable, server.Keep || o.Keep
 	if o.OneFolder {
@@ -126,8 +115,9 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 		server.CopyOf = o.Template.server
 	}
 	s.Server, err = temppostgres.Start(ctx, server)
-	if err = errors.Join(err, <-made); err != nil {
-		return s, err
+	var errPKI error
+	if s.PKI, errPKI = pki.await(ctx); errPKI != nil || err != nil {
+		return s, errors.Join(err, errPKI)
 	}
 	if o.Template != nil && !s.Server.External() {
 		s.Database = s.Server.URL(templateDatabase)
@@ -137,19 +127,6 @@ func Open(ctx context.Context, o Options) (s *Stage, err error) {
 		return s, err
 	}
 	return s, store.Migrate(ctx, s.Database)
-}
-
-// folders are the PKIs that stages of this process have used, each with its certificates.
-var folders sync.Map // *certs.PKI → func() (*certs.IssuedFolder, error)
-
-// writePKI writes a PKI into a folder. Its certificates are issued once: seven keys take two seconds of processor time.
-func writePKI(pki *certs.PKI, dir string) error {
-	issue, _ := folders.LoadOrStore(pki, sync.OnceValues(func() (*certs.IssuedFolder, error) { return pki.IssueFolder(certs.Content{}) }))
-	folder, err := issue.(func() (*certs.IssuedFolder, error))()
-	if err != nil {
-		return err
-	}
-	return folder.Write(dir)
 }
 
 func (s *Stage) path(parts ...string) string {

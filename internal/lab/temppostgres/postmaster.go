@@ -136,6 +136,7 @@ func (s *Server) initdb(ctx context.Context, password string) error {
 	cmd.Args = append(cmd.Args, elsewhere...)
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // with the servers that it runs, which write into the folder
 	c, err := startChild(cmd)
 	if err != nil {
 		return fmt.Errorf("execute initdb: %w", err)

@@ -236,6 +236,17 @@ func (s *Server) Pid() int {
 	return s.child.pid()
 }
 
+// Ended is closed when the running postmaster is gone, for any reason. It is nil, and so never closed, when the server is external or was
+// not started. After Restart there is another one.
+func (s *Server) Ended() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.child == nil {
+		return nil
+	}
+	return s.child.exited
+}
+
 // CreateDatabase creates a database and returns its URL. An empty template means PostgreSQL's own; another one must
 // have no open connection.
 func (s *Server) CreateDatabase(ctx context.Context, name, template string) (string, error) {
