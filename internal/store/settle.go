@@ -27,6 +27,8 @@ const (
 // one, made of the entry of its change. Each result of a flight is counted off; the last one deletes it. A settlement whose
 // lease is gone only adds to the history.
 //
+// A row whose count of attempts somebody set to the last ends with this one, whatever its number: there is never a fourth.
+//
 // Storing the same settlement twice changes nothing, nor does one that the network delivers after its repetition: the first try
 // looks for its result too. It is looked for within a day of now, since the clock may have been set.
 //
@@ -46,13 +48,13 @@ WITH stored AS MATERIALIZED (
 ), seen AS MATERIALIZED (
   SELECT d.*, coalesce(q.created_at, d.started_at) AS created_at, d.ended_at + d.gap * interval '1 microsecond' AS next_at, c.facts AS change, f.unsettled,
     q.id IS NOT NULL OR f.unsettled IS NOT NULL AND NOT EXISTS (SELECT FROM stored s WHERE s.notification_id = d.id AND s.attempt = d.token::text) AS ours,
-    d.delivered OR d.gap < 0 OR coalesce(NOT i.push OR i.push_epoch <> coalesce(q.push_epoch, (c.facts->>'pushEpoch')::bigint), true) AS over,
-    CASE WHEN d.delivered THEN 'delivered' WHEN d.gap < 0 THEN 'exhausted' ELSE 'cancelled' END AS closes
+    d.delivered OR d.gap < 0 OR coalesce(q.attempts >= 3, false) OR coalesce(NOT i.push OR i.push_epoch <> coalesce(q.push_epoch, (c.facts->>'pushEpoch')::bigint), true) AS over,
+    CASE WHEN d.delivered THEN 'delivered' WHEN d.gap < 0 OR q.attempts >= 3 THEN 'exhausted' ELSE 'cancelled' END AS closes
   FROM (SELECT d.*, now() - d.ago * interval '1 microsecond' AS ended_at FROM ` + rowsOf("id uuid", "token uuid", "outcome text", "delivered boolean", "ago bigint", "gap bigint", "facts text", "client_id text",
 	"kind smallint", "resource_id text", "number smallint", "private text", "flight uuid", "started_at timestamptz", "late boolean",
 	"entry uuid") + ` AS d) d
   LEFT JOIN LATERAL (
-    SELECT id, push_epoch, created_at FROM queue WHERE id = CASE WHEN d.flight IS NULL THEN d.id END AND token IS NOT DISTINCT FROM d.token OFFSET 0) q ON true
+    SELECT id, push_epoch, created_at, attempts FROM queue WHERE id = CASE WHEN d.flight IS NULL THEN d.id END AND token IS NOT DISTINCT FROM d.token OFFSET 0) q ON true
   LEFT JOIN LATERAL (SELECT unsettled FROM flight WHERE id = d.flight OFFSET 0) f ON true
   CROSS JOIN LATERAL (SELECT CASE WHEN f.unsettled IS NOT NULL AND NOT d.delivered THEN (
     SELECT e.facts FROM entry e WHERE e.notification_id = d.id AND e.at = d.started_at AND e.kind = 'change') END AS facts OFFSET 0) c

@@ -66,7 +66,7 @@ func TestARescueNamesTheClientOfEachNotificationThatItGivesUp(t *testing.T) {
 		b.accept(payment(client, client, 1, "ACSC"))
 		require.Len(t, b.claimFor(client, time.Microsecond), 1)
 	}
-	b.do("UPDATE queue SET attempts = CASE client_id WHEN 'second' THEN 2 ELSE 3 END, manual = client_id = 'resent'")
+	b.do("UPDATE queue SET attempts = CASE client_id WHEN 'second' THEN 2 WHEN 'resent' THEN 1 ELSE 3 END, manual = client_id = 'resent'")
 	n, givenUp, err := b.store.Rescue(t.Context(), 100, 15*time.Second)
 	require.NoError(t, err)
 	require.Equal(t, 3, n)
