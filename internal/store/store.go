@@ -107,6 +107,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
+// LongPauses lets a transaction wait for its process for longer than others may (1 s): it computes between its statements, and holds no lock
+// that a change, a claim or a status query needs.
+const LongPauses = "SET LOCAL idle_in_transaction_session_timeout = '5s'"
+
 // hotSession pins the plans of the few statements that carry the product: each is a handful of index probes, and a
 // plan made while a table was empty must not survive into a backlog of a million rows.
 var hotSession = map[string]string{
@@ -138,7 +142,7 @@ func (o Options) pool(ctx context.Context, name string, size int32, session map[
 		"timezone":                            "UTC",
 		"lock_timeout":                        "2000",
 		"statement_timeout":                   "5000",
-		"idle_in_transaction_session_timeout": "5000",
+		"idle_in_transaction_session_timeout": "1000", // of a process that hangs or is cut off, which must not keep its locks (cases F9); LongPauses
 		"default_transaction_isolation":       "read committed",
 	}
 	for k, v := range session {

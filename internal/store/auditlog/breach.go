@@ -22,7 +22,7 @@ type Inspector struct {
 	pages  int64 // of the history in one piece
 	gentle bool
 	tell   func(ctx context.Context, done, all int64) error // how many pages were read; nil: nobody asks
-	conn   *pgx.Conn                                        // of its own; nil: none
+	conn   *pgx.Conn                                        // of its own; nil: it reads over the pool
 }
 
 // NewInspector judges what db shows. It reads so many pages of the history at a time, SweepPages in production.

@@ -48,9 +48,11 @@ type generation struct {
 	keep    []keptHours // hours that are not folded: their entries are not all there
 }
 
-// beginFold answers whether another session folds. A fold is a background task and takes one processor at most: parallel workers would be
+// beginFold answers whether another session folds. Entries are folded between the statements, which may take longer than other transactions
+// may pause (store.LongPauses). A fold is a background task and takes one processor at most: parallel workers would be
 // started and ended for a second of entries, several times a second under load.
-const beginFold = `SELECT NOT pg_try_advisory_xact_lock(hashtext('arauto.figures')) FROM set_config('max_parallel_workers_per_gather', '0', true)`
+const beginFold = `SELECT NOT pg_try_advisory_xact_lock(hashtext('arauto.figures')) 
+FROM set_config('max_parallel_workers_per_gather', '0', true) AS alone, set_config('idle_in_transaction_session_timeout', '5s', true) AS pause`
 
 // Fold adds the next entries of the sealed log to the figures. One session folds at a time; another gets Busy.
 func (l *Log) Fold(ctx context.Context) (out FoldStep, err error) {

@@ -133,6 +133,11 @@ func (i *Inspector) piece(ctx context.Context, p piece, each func(tx pgx.Tx, p p
 		return false, err
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // it only read
+	if i.conn == nil {
+		if _, err := tx.Exec(ctx, store.LongPauses); err != nil { // what was read is judged before the next statement
+			return false, err
+		}
+	}
 	oldest, err := oldest(ctx, tx, p)
 	if err != nil {
 		return false, err

@@ -159,8 +159,8 @@ func (w *sealing) run(ctx context.Context) error {
 	return w.within(ctx, sealTimeout, func(ctx context.Context) error { return w.append(ctx, entries) })
 }
 
-// setSealTimeout bounds each statement of the transaction.
-var setSealTimeout = fmt.Sprintf("SET LOCAL statement_timeout = %d", sealTimeout.Milliseconds())
+// setSealTimeout bounds each statement of the transaction. Between them leaves are hashed and the head is signed, perhaps by another process.
+var setSealTimeout = fmt.Sprintf("SET LOCAL statement_timeout = %d; %s", sealTimeout.Milliseconds(), store.LongPauses)
 
 // begin looks whether anything may be sealed now, and takes the entries whose turn it is.
 func (w *sealing) begin(ctx context.Context) ([]audit.Entry, error) {
