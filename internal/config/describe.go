@@ -27,7 +27,7 @@ const (
 // descriptions has one entry for each setting, by key. It is the only text about settings: `arauto help settings` and
 // docs/settings.md are made of it.
 var descriptions = map[string]description{
-	"profile":   {about: "`production` refuses every shortcut of development; the other value is `development`."},
+	"profile":   {about: "`production` refuses every shortcut of development; the other value is `development`, which refuses a [database of production](operations/running.md#database)."},
 	"state_dir": {about: "What a replica keeps on disk: the spool of polls, checkpoints, and in development the key of the log. Replicas on one machine may share it.", form: "a folder"},
 	"replica":   {about: "The name of this replica in the log and in the sessions of the database.", standard: "the host name and the process id"},
 

@@ -29,9 +29,7 @@ func (g *Gateway) tasks() lifecycle.Parts {
 		g.every("requests", 5*time.Second, g.internal.CarryOut),
 		g.every("superseded", 10*time.Second, func(ctx context.Context) error { _, err := g.store.CloseSuperseded(ctx); return err }),
 		g.every("replaced", 10*time.Second, func(ctx context.Context) error { _, err := g.store.ForgetReplaced(ctx); return err }),
-		g.every("replica", 10*time.Second, func(ctx context.Context) error {
-			return g.auditlog.ReportReplica(ctx, g.cfg.Replica, g.version, g.began)
-		}),
+		g.every("replica", 10*time.Second, g.report),
 		g.every("exports", time.Second, g.makeExports),
 		g.every("refusals", 10*time.Second, func(ctx context.Context) error { return g.public.RecordRefused(ctx, false) }),
 		g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) }),

@@ -233,6 +233,9 @@ func (e *examination) askDatabase(ctx context.Context, s *store.Store) bool {
 	}
 	e.find("database: PostgreSQL %d.%d, schema %d of %d", f.Version/10000, f.Version%10000, have, want)
 	e.find("clock: the database's is %s from ours", f.Skew.Round(time.Millisecond))
+	if have >= want {
+		e.profiles(ctx, s)
+	}
 	if f.Skew > time.Second || f.Skew < -time.Second {
 		e.find("WARNING clock: more than a second apart; check the time service of both machines")
 	}

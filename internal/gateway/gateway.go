@@ -305,6 +305,7 @@ func databaseProblem(err error) string { return "database.url (ARAUTO_DATABASE_U
 func (g *Gateway) lifecycle() lifecycle.Parts {
 	return slices.Concat(lifecycle.Parts{
 		{Name: "database", Start: g.refuse, Release: lifecycle.Always(g.store.Close)},
+		g.presence(),
 		{Name: "trust", Release: lifecycle.Always(g.trust.Close)},
 		{Name: "spool", Release: g.polls.Close},
 		{Name: "file of receipts", Release: g.receipts.Close},
@@ -365,6 +366,9 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 	err := g.checkDatabase(ctx)
 	if err == nil {
 		err = judgeBrands(ctx, g.store, g.cfg)
+	}
+	if err == nil {
+		err = g.join(ctx)
 	}
 	if err == nil {
 		return nil

@@ -201,8 +201,10 @@ func TestAReconciliationThatWasAskedForIsOneOfItsOwn(t *testing.T) {
 func TestReplicasAreKnownByTheirHeartbeat(t *testing.T) {
 	b := newBench(t)
 	began := time.Now().UTC().Truncate(time.Microsecond)
-	require.NoError(t, b.log.ReportReplica(t.Context(), "a", "1.0", began))
-	require.NoError(t, b.log.ReportReplica(t.Context(), "b", "1.1", began))
+	for name, version := range map[string]string{"a": "1.0", "b": "1.1"} {
+		_, err := b.log.ReportReplica(t.Context(), auditlog.RunningReplica{Name: name, Version: version, Profile: "production", Started: began})
+		require.NoError(t, err)
+	}
 	b.do("UPDATE replica SET seen_at = now() - interval '1 minute' WHERE name = 'b'")
 	all, err := b.log.Replicas(t.Context())
 	require.NoError(t, err)

@@ -142,17 +142,9 @@ func (l *Log) Reconciliations(ctx context.Context, limit int) ([]history.Recorde
 	return out, store.Unavailable("list reconciliations", err)
 }
 
-// ReportReplica notes that this process runs. A row that was not renewed for a week goes.
-func (l *Log) ReportReplica(ctx context.Context, name, version string, started time.Time) error {
-	_, err := l.query.Exec(ctx, `WITH gone AS (DELETE FROM replica WHERE seen_at < now() - interval '7 days' AND name <> $1)
-INSERT INTO replica (name, version, started_at) VALUES ($1, $2, $3)
-ON CONFLICT (name) DO UPDATE SET version = excluded.version, started_at = excluded.started_at, seen_at = now()`, name, version, started)
-	return store.Unavailable("report a replica", err)
-}
-
 // Replicas lists the processes that served this database within the last week, by name.
 func (l *Log) Replicas(ctx context.Context) ([]history.Replica, error) {
 	out, err := store.All(ctx, l.query, func(r *history.Replica) []any { return []any{&r.Name, &r.Version, &r.StartedAt, &r.SeenAt, &r.Alive} },
-		"SELECT name, version, started_at, seen_at, seen_at > now() - interval '30 seconds' FROM replica ORDER BY name")
+		"SELECT name, version, started_at, seen_at, seen_at > now() - interval '"+replicaAlive+"' FROM replica ORDER BY name")
 	return out, store.Unavailable("list replicas", err)
 }

@@ -1,0 +1,64 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/store/auditlog"
+)
+
+// TestADevelopmentReplicaDoesNotWorkBesideProduction is case P3: it refuses to start, and ends when production comes later.
+func TestADevelopmentReplicaDoesNotWorkBesideProduction(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	s, err := store.Open(t.Context(), store.Options{URL: h.url, Replica: "production-1"})
+	require.NoError(t, err)
+	t.Cleanup(s.Close)
+	log := auditlog.New(s.Access())
+	production := auditlog.RunningReplica{Name: "production-1", Version: "1", Profile: config.Production, Started: time.Now().UTC().Truncate(time.Microsecond)}
+	foreign, err := log.ReportReplica(t.Context(), production)
+	require.NoError(t, err)
+	require.Equal(t, []string{"test"}, foreign, "production is told of the replica that works here")
+	require.NoError(t, h.g.report(t.Context()))
+	ended := <-h.g.failed
+	require.ErrorContains(t, ended, "replicas of profile production work on this database (production-1)")
+
+	second, err := New(t.Context(), h.g.cfg, "test", slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	second.cfg.StateDir = t.TempDir()
+	err = second.Start(t.Context())
+	require.ErrorContains(t, err, "profile (ARAUTO_PROFILE): is development, and replicas of profile production work on this database (production-1)")
+	wrong := (*config.Error)(nil)
+	require.True(t, errors.As(err, &wrong), "a person must change a setting")
+	require.NoError(t, second.Stop())
+	_, err = Examine(t.Context(), h.g.cfg, time.Now(), Running)
+	require.ErrorContains(t, err, "replicas of profile production work on this database (production-1)")
+
+	require.NoError(t, log.ReplicaLeaves(t.Context(), production))
+	require.NoError(t, h.g.report(t.Context()))
+	require.Empty(t, h.g.failed)
+}
+
+// TestAReplicaThatStopsIsNobodysHindrance: who starts with another profile afterwards need not wait.
+func TestAReplicaThatStopsIsNobodysHindrance(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	conn, err := pgx.Connect(t.Context(), h.url)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	profile := func() (name *string) {
+		require.NoError(t, conn.QueryRow(t.Context(), "SELECT profile FROM arauto.replica WHERE name = 'test'").Scan(&name))
+		return name
+	}
+	require.Equal(t, config.Development, *profile(), "it is noted before it is ready")
+	require.NoError(t, h.g.Stop())
+	require.Nil(t, profile())
+}
