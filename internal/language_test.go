@@ -50,6 +50,8 @@ var phrases = []phrase{
 	{words(`holds? (it|us|them|him|her) up`), "`delays` or `blocks`"},
 	{words(`reckon(s|ed|ing)?`), "`verify`, `compute`"},
 	{words(`throwaway`), "`temporary`"},
+	{words(`allows? to`), "name who is allowed: `allows a reader to prove it`, or say what to do: `use it to prove`"},
+	{words(`by another way`), "`through another channel`, `by other means`"},
 	{wording{regexp.MustCompile(`[\pL\pN.,;)] ?—`), []string{"—"}}, "a full stop or a colon: one thought a sentence"}, // a signature line of a signed note begins with one
 }
 
@@ -118,7 +120,7 @@ func TestABannedWordingIsFound(t *testing.T) {
 	finds := func(text string) bool {
 		return slices.ContainsFunc(phrases, func(p phrase) bool { return p.banned.in(text) != nil })
 	}
-	for _, bad := range []string{"Whoever asks", "there is no such\nthing", "it ends for good", "a bit that fell over", "one thought — and another"} {
+	for _, bad := range []string{"Whoever asks", "there is no such\nthing", "it ends for good", "a bit that fell over", "one thought — and another", "its position allows to prove it", "ask for it by another way"} {
 		require.True(t, finds(bad), bad)
 	}
 	for _, good := range []string{"resource not found", "asks for goods", "shallow", "TestWhereverItIs", "10–60 s", "the lesson", "\n— arauto/fe812c12f3ab4ce6 lSAI"} {

@@ -34,7 +34,7 @@ func auditBreachesCommand(w world) *cobra.Command {
 	}
 	database, period := databaseFlag(c), periodFlags(c)
 	client := c.Flags().String("client", "", "only notifications of this clientId")
-	out, format, lang := c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "text", "text, csv, json or pdf"), c.Flags().String("lang", "pt", "pt or en, for text and pdf")
+	out, format, lang := c.Flags().String("out", "", "the file to write; empty: standard output"), c.Flags().String("format", "text", "text, csv, json or pdf"), documentLanguage(c, "pt or en, for text and pdf")
 	settings := configFlag(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		from, to, err := period()
@@ -97,7 +97,7 @@ func tellIntegrity(w world, found history.Integrity, unknown int64, lang string)
 	if unknown > 0 {
 		text := "%d notifications have no verdict: entries behind them are missing or differ from the sealed log\n"
 		if lang == "pt" {
-			text = "%d notificações não têm veredito: entradas em que se apoiam faltam, ou não são as que foram seladas\n"
+			text = "%d notificações não têm veredito: faltam registros em que se baseiam, ou eles diferem do log selado\n"
 		}
 		fmt.Fprintf(w.stderr, text, unknown)
 	}

@@ -63,7 +63,7 @@ FROM generate_series(-20, 1200) n WHERE n NOT BETWEEN 601 AND 632`, came.Format(
 			givenUp: {"given up, attempts exhausted\n", "second attempt: on time, 10.030 s after the failure\n", "third attempt: late, 64.891 s after the failure; cause: queue\n"},
 		},
 		"pt": {
-			inTime:  {"  entregue\n", "primeira tentativa: no prazo, 0,141 s após o evento", "conectada (TCP)", "aperto de mãos TLS", "primeiro byte enviado", "respondida"},
+			inTime:  {"  entregue\n", "primeira tentativa: no prazo, 0,141 s após o evento", "conectada (TCP)", "handshake TLS", "primeiro byte enviado", "respondida"},
 			queued:  {"primeira tentativa: atrasada, 3,120 s após o evento", "causa: fila\n"},
 			still:   {"causa: paralisação (banco de dados ou réplicas)\n"},
 			givenUp: {"desistência, tentativas esgotadas\n", "segunda tentativa: no prazo", "terceira tentativa: atrasada, 64,891 s após a falha; causa: fila\n"},

@@ -10,21 +10,21 @@ var dossierWords = map[string]map[string]string{
 	"pt": {
 		"lang": "pt-BR", "clock": "pt", "clockProof": "Prova do relógio", "clockNote": "Tentativas devidas até 1,5 s após o evento, e 10 s e 60 s após cada falha (tolerância de 1 s).",
 		"distance": "Desde o evento", "title": "Dossiê", "client": "Iniciadora (clientId)", "kindOf": "Tipo", "log": "Registro (log)", "entries": "registros", "sealed": "selado em",
-		"root": "Raiz", "position": "Posição", "time": "Instante (UTC)", "event": "Evento", "outcome": "Resultado", "details": "Detalhes", "checkpoint": "Ponto de verificação assinado",
-		"proof":  "Cada linha foi conferida com o ponto de verificação abaixo. A posição permite prová-la a terceiros: arauto audit proof POSIÇÃO.",
+		"root": "Raiz", "position": "Posição", "time": "Instante (UTC)", "event": "Evento", "outcome": "Resultado", "details": "Detalhes", "checkpoint": "Checkpoint assinado",
+		"proof":  "Cada linha foi conferida com o checkpoint abaixo. Use a posição para prová-la a terceiros: arauto audit proof POSIÇÃO.",
 		"change": "mudança", "decision": "nova decisão", "duplicate": "mudança repetida", "conflict": "mudança conflitante", "quarantined": "mudança em quarentena",
 		"unavailable": "indisponíveis", "busy": "ocupados", "behind": "fila atrasada",
 		"attempt": "tentativa iniciada", "result": "tentativa encerrada", "late-result": "fim tardio de tentativa", "cancelled": "cancelada", "resend": "reenvio manual",
-		"poll": "consulta da iniciadora", "erasure": "documento apagado após o prazo", "acknowledged": "confirmação da iniciadora", "applied": "aplicada", "superseded": "substituída",
+		"poll": "consulta da iniciadora", "erasure": "documento apagado após o prazo de guarda", "acknowledged": "confirmação da iniciadora", "applied": "aplicada", "superseded": "substituída",
 		"exhausted": "tentativas esgotadas",
 	},
 	"en": {
 		"lang": "en", "clock": "en", "clockProof": "Clock proof", "clockNote": "Attempts are due within 1.5 s of the event, and 10 s and 60 s after each failure (tolerance 1 s).",
 		"distance": "Since the event", "title": "Dossier", "client": "Initiator (clientId)", "kindOf": "Kind", "log": "Log", "entries": "entries", "sealed": "sealed at",
 		"root": "Root", "position": "Position", "time": "Time (UTC)", "event": "Event", "outcome": "Outcome", "details": "Details", "checkpoint": "Signed checkpoint",
-		"proof":    "Each line was verified against the checkpoint below. Its position allows to prove it to others: arauto audit proof POSITION.",
-		"decision": "decided again", "duplicate": "repeated change", "conflict": "conflicting change", "quarantined": "change put aside",
-		"attempt": "attempt started", "result": "attempt ended", "late-result": "late end of an attempt", "resend": "manual resend", "poll": "poll by the initiator", "erasure": "document erased after its time", "acknowledged": "acknowledged by the initiator",
+		"proof":    "Each line was verified against the checkpoint below. Use its position to prove it to a third party: arauto audit proof POSITION.",
+		"decision": "new decision", "duplicate": "repeated change", "conflict": "conflicting change", "quarantined": "change put in quarantine",
+		"attempt": "attempt started", "result": "attempt ended", "late-result": "late end of an attempt", "resend": "manual resend", "poll": "poll by the initiator", "erasure": "document erased after its retention time", "acknowledged": "acknowledged by the initiator",
 	},
 }
 

@@ -24,7 +24,7 @@ var explanations = map[Finding]explanation{
 	DecisionDiffers:       {"judged again, the rules give another decision", tellEN, "julgada de novo, as regras dão outra decisão", tellPT},
 	SilenceUnfounded:      {"the reason for a silence is not borne out by the history", tellEN, "o motivo de um silêncio não se confirma no histórico", tellPT},
 	ToldTwice:             {"one revision has more than one notification", callEN, "uma revisão tem mais de uma notificação", callPT},
-	DocumentDiffers:       {"the current document is not that of the newest change; status queries may show a wrong state", "Have the core send the resource again with a higher revision, then " + callEN, "o documento atual não é o da mudança mais nova; consultas podem mostrar um estado errado", "Faça o núcleo reenviar o recurso com uma revisão maior. " + callPT},
+	DocumentDiffers:       {"the current document is not that of the newest change; status queries may show a wrong state", "Have the core send the resource again with a higher revision, then " + callEN, "o documento atual não é o da mudança mais nova; consultas podem mostrar um estado errado", "Faça o core reenviar o recurso com uma revisão maior. " + callPT},
 	TimerOverdue:          {"a deadline of the rules has passed and was not fired", aliveEN, "um prazo das regras venceu e não foi executado", alivePT},
 	ChainUndecided:        {"there are attempts, or a place in the queue, of a notification that no change made", callEN, "há tentativas, ou lugar na fila, de uma notificação que nenhuma mudança criou", callPT},
 	ChainForgotten:        {"a notification has no end and is not in the queue", tellEN, "uma notificação não terminou e não está na fila", tellPT},
@@ -40,7 +40,7 @@ var explanations = map[Finding]explanation{
 	ResultUnfounded:       {"there is a result of an attempt that was not made, or a late one of an attempt that had its result", callEN, "há resultado de tentativa que não foi feita, ou resultado tardio de tentativa que já tinha resultado", callPT},
 	InteractionTwice:      {"two attempts have one interaction id", ruleEN, "duas tentativas têm o mesmo id de interação", rulePT},
 	PollTwice:             {"one status query is recorded twice", callEN, "uma consulta está registrada duas vezes", callPT},
-	CaseMissing:           {"a change was put aside, and it is not in quarantine", "Have the core send the change again; it is not applied. Then " + callEN, "uma mudança foi posta de lado e não está na quarentena", "Faça o núcleo reenviar a mudança; ela não foi aplicada. " + callPT},
+	CaseMissing:           {"a change was put aside, and it is not in quarantine", "Have the core send the change again; it is not applied. Then " + callEN, "uma mudança foi posta de lado e não está na quarentena", "Faça o core reenviar a mudança; ela não foi aplicada. " + callPT},
 	CaseUndecided:         {"a case of the quarantine has no entry that made or closed it", callEN, "um caso da quarentena não tem registro que o criou ou fechou", callPT},
 }
 

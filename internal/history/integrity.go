@@ -78,7 +78,7 @@ func (i Integrity) Listed() Integrity {
 
 var integrityWords = map[string][4]string{
 	"pt": {"integridade: %d registros conferem com o log selado (%d até a raiz assinada), %d ainda não selados, %d ADULTERADOS", "ADULTERADO", "posição", "registro"},
-	"en": {"integrity: %d entries are what was sealed (%d up to the signed root), %d not sealed yet, %d TAMPERED WITH", "TAMPERED", "position", "entry"},
+	"en": {"integrity: %d entries match the sealed log (%d up to the signed root), %d not sealed yet, %d TAMPERED WITH", "TAMPERED", "position", "entry"},
 }
 
 // Lines puts it into words, in Portuguese (pt) or English: the account, then one line for each failed entry.

@@ -44,11 +44,11 @@ func TestAnAnswerThatReadsLaterThanItsRecordIsExplained(t *testing.T) {
 	require.NotRegexp(t, `\d\.\d`, text, "Portuguese has a decimal comma, in instants too")
 	require.Contains(t, text, "+0,120000 s")
 	require.NotContains(t, text, "delivered", "the document is in Portuguese")
-	require.Contains(t, strings.Join(timing.Lines("en"), "\n"), "outcome stored (begin of the transaction by the database's clock")
+	require.Contains(t, strings.Join(timing.Lines("en"), "\n"), "outcome stored (start of the transaction by the database's clock")
 
 	r.Attempts[0].StoredAt = at(40)
 	timing = TimingOf(r, nil, at(100))
-	require.NotContains(t, strings.Join(timing.Lines("en"), "\n"), "begin of the transaction")
+	require.NotContains(t, strings.Join(timing.Lines("en"), "\n"), "start of the transaction")
 }
 
 func TestEverySilenceHasItsWordsInBothLanguages(t *testing.T) {

@@ -166,7 +166,7 @@ func TestEveryCauseHasItsWordsInBothLanguages(t *testing.T) {
 	p := TimingOf(&history.Record{OccurredAt: noon, CreatedAt: noon.Add(time.Minute), State: notice.Pending, Arrival: history.Arrival{
 		Source: "api", Began: time.Second, Earlier: []history.Receipt{{At: sec(1), What: notice.DelayUnavailable, For: history.RefusedBusy, Times: 1}},
 	}}, nil, noon.Add(time.Minute))
-	require.Contains(t, p.Lines("en")[1], "cause: refused by us (503) when it first came")
+	require.Contains(t, p.Lines("en")[1], "cause: refused by us (503) when it first arrived")
 	require.Contains(t, p.Lines("en")[3], "first receipt, not accepted")
 	require.Contains(t, p.Lines("pt")[1], "causa: recusada por nós (503) na primeira chegada")
 }

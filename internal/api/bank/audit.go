@@ -501,7 +501,7 @@ func (in *Internal) getCheckpoint(x *api.Exchange) error {
 	return in.show(x, history.LogReading{Act: "checkpoint", Filter: askedOf(x), Size: head.Checkpoint.Size, Rows: 1}, checkpointOf(head))
 }
 
-// getLogKey shows the log's public key. A verifier should obtain it by another way as well.
+// getLogKey shows the log's public key. A verifier should obtain it through another channel as well.
 func (in *Internal) getLogKey(x *api.Exchange) error {
 	key, err := in.cfg.Audited.LogKey(x.R.Context())
 	if err != nil {

@@ -195,7 +195,7 @@ const (
 type reappliedJSON struct {
 	Applied     int  `json:"applied"`
 	Superseded  int  `json:"superseded"`
-	Duplicate   int  `json:"duplicate"`   // accepted since by another way: such a case can only be dismissed
+	Duplicate   int  `json:"duplicate"`   // accepted since through another channel: such a case can only be dismissed
 	Conflict    int  `json:"conflict"`    // its revision was taken by other content
 	Quarantined int  `json:"quarantined"` // mapped, and no lawful change
 	Registered  int  `json:"registered"`  // of the authorization server's clients; their cases are closed

@@ -42,7 +42,7 @@ var questions = []question{
 	}},
 	{"how many were late this month, by initiator, and why?", "auditor", func(c *clicker) {
 		c.click(`nav a[href="/late"]`)
-		c.reads("Por iniciadora", "Quem pode agir", certs.DefaultAlfa.Name, "o núcleo")
+		c.reads("Por iniciadora", "Quem pode agir", certs.DefaultAlfa.Name, "o core")
 	}},
 	{"who read the log?", "auditor", func(c *clicker) {
 		c.click(`nav a[href="/access"]`)
