@@ -14,6 +14,9 @@ type trustEvents struct {
 	g *Gateway
 }
 
+// Reloaded counts what was read again.
+func (e trustEvents) Reloaded(r trust.Reload) { e.Metrics.Reloaded(r.Err) }
+
 // Renewed closes the connections to receivers.
 func (e trustEvents) Renewed() {
 	if e.g.sender != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -136,6 +137,15 @@ func (s *KeySet) openAddress() error {
 
 // Name returns the set's location, safe to show.
 func (s *KeySet) Name() string { return s.name[:min(len(s.name), maxName)] }
+
+// Digests returns the SHA-256 of the set in force, in hexadecimal, by its Name; nothing before the first reading.
+func (s *KeySet) Digests() map[string]string {
+	r := s.current.Load()
+	if r == nil || s.fixed {
+		return nil
+	}
+	return map[string]string{s.Name(): hex.EncodeToString(r.digest[:])}
+}
 
 // Usable returns nil when tokens can be verified now, else an error that wraps ErrUnavailable.
 func (s *KeySet) Usable() error {

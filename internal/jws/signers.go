@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -113,6 +114,17 @@ func (s *Signers) Name() string {
 
 // Generation returns the number of states that took effect, from 1.
 func (s *Signers) Generation() uint64 { return s.current.Load().generation }
+
+// Digests returns the SHA-256 of the files in force that hold public halves, in hexadecimal, by file; of private keys nothing.
+func (s *Signers) Digests() map[string]string {
+	out, now := map[string]string{}, s.current.Load()
+	for i, k := range s.cfg.Keys {
+		if now.remote[i] {
+			out[k.File] = hex.EncodeToString(now.digests[i][:])
+		}
+	}
+	return out
+}
 
 // Reload reads the files again. All take effect together, or, if one is not in order, none.
 func (s *Signers) Reload() (changed bool, err error) {

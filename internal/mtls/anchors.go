@@ -4,6 +4,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ type anchorSet struct {
 	certs      []*x509.Certificate
 	leftOut    []LeftOut
 	hash       [sha256.Size]byte
+	digests    map[string]string
 	generation uint64
 }
 
@@ -59,6 +61,9 @@ func (a *Anchors) Generation() uint64 { return a.current.Load().generation }
 // Name returns the files' names, for alarms.
 func (a *Anchors) Name() string { return strings.Join(a.files, ", ") }
 
+// Digests implements Reloadable.
+func (a *Anchors) Digests() map[string]string { return a.current.Load().digests }
+
 // Reload reads the files again and reports whether other content took effect. After an error the previous set stays in
 // force.
 func (a *Anchors) Reload() (changed bool, err error) {
@@ -75,7 +80,7 @@ func (a *Anchors) Reload() (changed bool, err error) {
 		}
 		contents = append(contents, content)
 	}
-	next := &anchorSet{pool: x509.NewCertPool(), hash: hashOf(contents...), generation: 1}
+	next := &anchorSet{pool: x509.NewCertPool(), hash: hashOf(contents...), digests: map[string]string{}, generation: 1}
 	if old := a.current.Load(); old != nil {
 		if old.hash == next.hash {
 			return false, nil
@@ -86,6 +91,8 @@ func (a *Anchors) Reload() (changed bool, err error) {
 		if err := next.add(name, contents[i]); err != nil {
 			return false, err
 		}
+		sum := sha256.Sum256(contents[i])
+		next.digests[name] = hex.EncodeToString(sum[:])
 	}
 	if len(next.certs) == 0 {
 		return false, &FileError{File: a.Name(), Reason: "holds no authority that can be used: " + next.leftOut[0].Reason, Cure: "list authorities with RSA keys of 2048 bits or more"}

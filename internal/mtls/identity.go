@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -58,6 +59,7 @@ type credential struct {
 	cert       tls.Certificate
 	chain      []*x509.Certificate
 	hash       [sha256.Size]byte // of both files
+	certHash   [sha256.Size]byte // of the certificate's file
 	generation uint64
 	notAfter   time.Time // the earliest of the chain
 }
@@ -83,6 +85,11 @@ func (id *Identity) Generation() uint64 { return id.current.Load().generation }
 // Name returns the certificate's file, for alarms.
 func (id *Identity) Name() string { return id.certFile }
 
+// Digests implements Reloadable: that of the certificate's file.
+func (id *Identity) Digests() map[string]string {
+	return map[string]string{id.certFile: hex.EncodeToString(id.current.Load().certHash[:])}
+}
+
 // Reload reads both files again and reports whether other content took effect. After an error the previous certificate
 // stays in force: a half-written, mismatched or expired set has no effect.
 func (id *Identity) Reload() (changed bool, err error) {
@@ -96,7 +103,7 @@ func (id *Identity) Reload() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	next := &credential{hash: hashOf(certPEM, keyPEM), generation: 1}
+	next := &credential{hash: hashOf(certPEM, keyPEM), certHash: sha256.Sum256(certPEM), generation: 1}
 	if old := id.current.Load(); old != nil {
 		if old.hash == next.hash {
 			return false, nil

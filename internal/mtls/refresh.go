@@ -3,6 +3,7 @@ package mtls
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -109,6 +110,17 @@ func (r *Revocation) Name() string { return strings.Join(r.opts.CRLFiles, ", ") 
 
 // Generation grows whenever a list is taken into force.
 func (r *Revocation) Generation() uint64 { return r.generation.Load() }
+
+// Digests implements Reloadable, of files and URLs.
+func (r *Revocation) Digests() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := map[string]string{}
+	for source, sum := range r.taken {
+		out[source] = hex.EncodeToString(sum[:])
+	}
+	return out
+}
 
 // Reload reads the files of lists again and says whether other content took effect; see Source. A file that cannot be
 // read or is no list leaves what was in force, and does not keep the other files from being taken.

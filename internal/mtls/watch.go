@@ -14,11 +14,21 @@ type Reloadable interface {
 	Name() string
 	Generation() uint64
 	Reload() (changed bool, err error)
+
+	// Digests returns the SHA-256 of what is in force, in hexadecimal, by file or address; of private keys nothing.
+	Digests() map[string]string
+}
+
+// Configured is a Reloadable with the setting that names its files.
+type Configured struct {
+	Reloadable
+	Setting string
 }
 
 // ReloadEvent is one reload of a Reloadable, or its refusal.
 type ReloadEvent struct {
 	Source     string // its Name
+	Setting    string // of a Configured; "" of others
 	Generation uint64 // in force now
 	Err        error  // why what is on disk was refused; nil: what is on disk is in force (again)
 }
@@ -47,7 +57,8 @@ func Watch(ctx context.Context, every time.Duration, observer func(ReloadEvent),
 				reason = err.Error()
 			}
 			if changed || reason != refused[i] {
-				observer(ReloadEvent{Source: s.Name(), Generation: s.Generation(), Err: err})
+				from, _ := s.(Configured)
+				observer(ReloadEvent{Source: s.Name(), Setting: from.Setting, Generation: s.Generation(), Err: err})
 			}
 			refused[i] = reason
 		}

@@ -17,6 +17,14 @@ const (
 	receiving = "receivers"
 )
 
+// listsOf is the setting that names the lists of a direction.
+func listsOf(direction string) string {
+	if direction == receiving {
+		return "webhook.crl"
+	}
+	return "public.crl"
+}
+
 // direction is one RevocationSettings with its name.
 type direction struct {
 	*mtls.Revocation
@@ -49,6 +57,7 @@ func (t *Trust) newRevocation(settings *config.RevocationSettings, name string) 
 			if name == receiving {
 				t.Roots.Renew()
 			}
+			e.Setting = listsOf(name)
 			t.onFile(e)
 		}
 	}

@@ -42,8 +42,9 @@ type Trust struct {
 	log      *slog.Logger
 	observer Observer // nil: for one look; nothing runs, and nothing is kept between runs
 
-	bearers *jws.KeySet  // the bank's own tokens
-	fetcher *http.Client // reads key sets and revocation lists
+	bearers *jws.KeySet            // the bank's own tokens
+	sets    map[string]*jws.KeySet // every key set, by its setting
+	fetcher *http.Client           // reads key sets and revocation lists
 	seen    *receivers
 }
 
@@ -64,7 +65,7 @@ type Brand struct {
 // Observer is told what becomes of trust. Its methods return at once; several goroutines call them.
 type Observer interface {
 	// Reloaded tells that a file, a revocation list or a key set was put in force, or refused with an error.
-	Reloaded(err error)
+	Reloaded(r Reload)
 	// Renewed tells that connections to receivers may stand on certificates, anchors or evidence that were replaced.
 	Renewed()
 	// Judged tells the verdict on a peer's certificate; direction is "callers" or "receivers".
@@ -75,8 +76,16 @@ type Observer interface {
 	Signed(brand string, took time.Duration, err error)
 }
 
+// Reload is a file, a revocation list or a key set that was put in force or refused. Its error may name the address that it came from.
+type Reload struct {
+	Setting string
+	Source  string            // files or address
+	InForce map[string]string // what the setting has in force now: SHA-256 in hexadecimal, by file or address; of private keys nothing
+	Err     error             // why it was refused; nil: it is in force
+}
+
 func newTrust(cfg *config.Config, log *slog.Logger, o Observer) *Trust {
-	return &Trust{cfg: cfg, log: log, observer: o, fetcher: newFetcher(cfg), Callers: &mtls.Callers{}, seen: newReceivers(maxReceivers)}
+	return &Trust{cfg: cfg, log: log, observer: o, sets: map[string]*jws.KeySet{}, fetcher: newFetcher(cfg), Callers: &mtls.Callers{}, seen: newReceivers(maxReceivers)}
 }
 
 // Load reads every file that the settings name. The error is a *config.Error with every problem. An observer may be nil for one
@@ -221,10 +230,13 @@ func (t *Trust) keySet(p *config.Problems, key, location string) *jws.KeySet {
 	}
 	o := jws.KeySetConfig{Location: location, Client: t.fetcher}
 	if t.observer != nil {
-		o.Observe = t.onKeys
+		o.Observe = func(e jws.KeySetEvent) { t.onKeys(key, e) }
 	}
 	set, err := jws.OpenKeySet(o)
 	p.File(key, err)
+	if err == nil {
+		t.sets[key] = set
+	}
 	return set
 }
 
@@ -284,32 +296,45 @@ func grantFinding(x config.TokenSettings) string {
 	return "tokens: the grant is known by the claim " + x.GrantClaim + ", which must be client_credentials"
 }
 
-// identities returns ours, without those that are not configured.
-func (t *Trust) identities() []*mtls.Identity {
-	var out []*mtls.Identity
-	for _, b := range t.Brands {
-		out = append(out, b.Server, b.Client)
+// sources returns the files that are read again when their content changes, each with its setting.
+func (t *Trust) sources() []mtls.Configured {
+	var out []mtls.Configured
+	add := func(setting string, r mtls.Reloadable) {
+		out = append(out, mtls.Configured{Reloadable: r, Setting: setting})
 	}
-	return slices.DeleteFunc(append(out, t.Internal, t.Console), func(id *mtls.Identity) bool { return id == nil })
-}
-
-// sources returns the files that are read again when their content changes.
-func (t *Trust) sources() []mtls.Reloadable {
-	out := []mtls.Reloadable{t.Callers.Authorities, t.Roots}
+	add("public.client_ca", t.Callers.Authorities)
+	add("webhook.root_ca", t.Roots)
 	for _, b := range t.Brands {
-		out = append(out, b.Signers)
+		add(b.Setting("signing.key"), b.Signers)
+		add(b.Setting("public.tls_cert"), b.Server)
+		add(b.Setting("webhook.tls_cert"), b.Client)
 	}
 	if t.Callers.Proxy != nil {
-		out = append(out, t.Callers.Proxy.Authorities())
+		add("public.proxy_ca", t.Callers.Proxy.Authorities())
 	}
-	for _, id := range t.identities() {
-		out = append(out, id)
+	if t.Internal != nil {
+		add("internal.tls_cert", t.Internal)
+	}
+	if t.Console != nil {
+		add("console.tls_cert", t.Console)
 	}
 	if t.Revocation != nil {
-		out = append(out, judged{t.Revocation, t.Roots})
+		add(listsOf(receiving), judged{t.Revocation, t.Roots})
 	}
 	if t.Callers.Revocation != nil {
-		out = append(out, t.Callers.Revocation)
+		add(listsOf(calling), t.Callers.Revocation)
+	}
+	return out
+}
+
+// InForce returns the SHA-256 of everything that is in force and no private key, in hexadecimal, by setting and by file or address.
+func (t *Trust) InForce() map[string]map[string]string {
+	out := map[string]map[string]string{}
+	for _, s := range t.sources() {
+		out[s.Setting] = s.Digests()
+	}
+	for setting, set := range t.sets {
+		out[setting] = set.Digests()
 	}
 	return out
 }
@@ -331,7 +356,11 @@ func (b *Brand) keySets() []*jws.KeySet {
 
 // WatchFiles puts files in force when their content changes, until ctx ends. It looks every so often; 0: mtls.WatchEvery.
 func (t *Trust) WatchFiles(ctx context.Context, every time.Duration) {
-	mtls.Watch(ctx, every, t.onFile, t.sources()...)
+	var files []mtls.Reloadable
+	for _, s := range t.sources() {
+		files = append(files, s)
+	}
+	mtls.Watch(ctx, every, t.onFile, files...)
 }
 
 // RefreshKeys fetches key sets again when they are due, until ctx ends.
@@ -345,7 +374,7 @@ func (t *Trust) RefreshKeys(ctx context.Context) {
 
 // onFile reports a file or a revocation list that was put in force or refused.
 func (t *Trust) onFile(e mtls.ReloadEvent) {
-	t.observer.Reloaded(e.Err)
+	t.observer.Reloaded(Reload{e.Setting, e.Source, t.InForce()[e.Setting], e.Err})
 	if e.Err != nil {
 		t.log.Error("file refused, the previous one stays in force", "file", e.Source, "error", e.Err)
 		return
@@ -359,8 +388,12 @@ func (t *Trust) onFile(e mtls.ReloadEvent) {
 }
 
 // onKeys reports a key set that was put in force or refused.
-func (t *Trust) onKeys(e jws.KeySetEvent) {
-	t.observer.Reloaded(e.Err)
+func (t *Trust) onKeys(setting string, e jws.KeySetEvent) {
+	r := Reload{Setting: setting, Source: e.Source, Err: e.Err}
+	if set := t.sets[setting]; set != nil { // nil while it is opened
+		r.InForce = set.Digests()
+	}
+	t.observer.Reloaded(r)
 	if e.Err != nil {
 		t.log.Error("key set refused, the previous one stays in force", "source", e.Source, "error", e.Err)
 		return
