@@ -394,7 +394,9 @@ func (s setting) text() string {
 var officialBase = regexp.MustCompile(`^https://[-a-zA-Z0-9@:%._+~#=]{2,256}\.[a-z]{2,6}(:[0-9]+)?$`)
 
 // Check judges the settings of serve by themselves, without touching files or network, and reports every problem.
-func (c *Config) Check() error {
+func (c *Config) Check() error { return c.judge().Err() }
+
+func (c *Config) judge() *Problems {
 	p := &Problems{}
 	if c.Profile != Production && c.Profile != Development {
 		p.Add("profile", "is %q", "use production or development", c.Profile)
@@ -409,14 +411,18 @@ func (c *Config) Check() error {
 	c.checkLists(p)
 	c.checkWatch(p)
 	c.checkConsole(p)
-	return p.Err()
+	return p
 }
 
 // Problems collects what is wrong with the settings; List has one line for each problem. The zero value is ready to use.
-type Problems struct{ List []string }
+type Problems struct {
+	List []string
+	keys []string // that Add was given
+}
 
 // Add says which key, what is wrong with it, and the cure. The args belong to wrong.
 func (p *Problems) Add(key, wrong, cure string, args ...any) {
+	p.keys = append(p.keys, key)
 	p.List = append(p.List, fmt.Sprintf("%s: %s; %s", label(key), fmt.Sprintf(wrong, args...), cure))
 }
 

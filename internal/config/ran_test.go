@@ -1,0 +1,52 @@
+package config
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestTheDigestIsOfSettingsAndOfNoSecret: replicas with the same settings have the same, and a password changes nothing in it.
+func TestTheDigestIsOfSettingsAndOfNoSecret(t *testing.T) {
+	of := func(change func(*Config)) string {
+		c := Standard()
+		c.Database.URL = "postgres://a:s3cr3t@db/x"
+		change(c)
+		return c.Digest()
+	}
+	same := of(func(*Config) {})
+	require.Len(t, same, 64)
+	require.Equal(t, same, of(func(c *Config) { c.Replica = "other" }))
+	require.Equal(t, same, of(func(c *Config) { c.Database.URL = "postgres://a:other@db/x" }))
+	require.NotEqual(t, same, of(func(c *Config) { c.Database.URL = "postgres://a:s3cr3t@other/x" }))
+	require.NotEqual(t, same, of(func(c *Config) { c.Ingest.MaxInFlight++ }))
+	require.NotEqual(t, of(func(c *Config) { c.StateDir = "/a\npublic.addr=:1" }), of(func(c *Config) { c.StateDir, c.Public.Addr = "/a", ":1" }))
+}
+
+func TestChangedSettingsAreThoseThatAreNotTheDefaultsAndMasked(t *testing.T) {
+	c, err := Read("", []string{"ARAUTO_REPLICA=a", "ARAUTO_DATABASE_URL=postgres://a:s3cr3t@db/x", "ARAUTO_WEBHOOK_TIMEOUT=15s", "ARAUTO_INGEST_MAX_IN_FLIGHT=17"})
+	require.NoError(t, err)
+	require.Equal(t, []Effective{
+		{Key: "database.url", Env: "ARAUTO_DATABASE_URL", Value: "postgres://a:xxxxx@db/x", Origin: "environment"},
+		{Key: "ingest.max_in_flight", Env: "ARAUTO_INGEST_MAX_IN_FLIGHT", Value: "17", Origin: "environment"},
+	}, c.Changed())
+}
+
+// TestWhatProductionRefusesIsLoosened compares with what Check says of the same settings in production.
+func TestWhatProductionRefusesIsLoosened(t *testing.T) {
+	c := Standard()
+	c.Profile = Development
+	c.Internal.TLSCert, c.Internal.TLSKey = "cert.pem", "key.pem"
+	before := c.Loosened()
+	require.Contains(t, before, "directory.jwks", "no key set of the Directory")
+	require.NotContains(t, before, "webhook.allow_networks")
+	c.Webhook.AllowNetworks, c.Webhook.Timeout, c.Internal.TLSCert, c.Console.Addr = []string{"127.0.0.0/8"}, time.Second, "", "127.0.0.1:1"
+	require.Subset(t, c.Loosened(), append(before, "webhook.allow_networks", "webhook.timeout", "internal.tls_cert", "console.tls_cert", "console.oidc.issuer"))
+	require.Equal(t, Development, c.Profile)
+}
+
+func TestURLsInATextAreMaskedAsSettingsAre(t *testing.T) {
+	require.Equal(t, `fetch the list https://ca.example/x?xxxxx Get "http://a:xxxxx@ca.example/y?xxxxx": refused, /a/file`,
+		MaskURLs(`fetch the list https://ca.example/x?token=s3cr3t: Get "http://a:s3cr3t@ca.example/y?token=s3cr3t": refused, /a/file`))
+}
