@@ -80,6 +80,8 @@ type Gateway struct {
 	daily    *reconcile.Reconciler // looks whether the history is complete
 	verifier *seal.SelfVerifier    // looks whether the log is what was signed
 	events   *events.Monitor       // tells operators of troubles
+	ran      *ranLog               // what this replica runs with; nil while files are read for the first time
+	reached  bool                  // the database answered at the start
 	named    time.Time             // when the log named a fault of the database last; used by measure alone
 
 	putAside   atomic.Pointer[[]notice.CaseCount] // what the quarantine held when it was last counted; nil: it was not yet
@@ -129,6 +131,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	}
 	g.auditlog = auditlog.New(g.store.Access())
 	g.auditlog.NameBrands(cfg.BrandList())
+	g.ran = newRanLog(g)
 	if err := g.wire(); err != nil {
 		g.abandon()
 		return nil, err
@@ -311,6 +314,7 @@ func (g *Gateway) lifecycle() lifecycle.Parts {
 		{Name: "file of receipts", Release: g.receipts.Close},
 		{Name: "connections to receivers", Release: lifecycle.Always(g.sender.Close)},
 		{Name: "listeners", Start: g.openListeners, Release: lifecycle.Always(g.closeListeners)},
+		{Name: "entry of the start", Start: g.recordStart},
 		lifecycle.Loop("dispatch", func() {
 			if err := g.dispatcher.Run(g.work); err != nil {
 				g.log.Error("attempts ended without a stored outcome; they will be settled as unknown", "error", err)
@@ -371,6 +375,7 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 		err = g.join(ctx)
 	}
 	if err == nil {
+		g.reached = true
 		return nil
 	}
 	if wrong := (*config.Error)(nil); errors.As(err, &wrong) {

@@ -37,6 +37,8 @@ var required = map[string][]string{
 	"poll":                 {"system", "@source", "certificateSerial", "tokenId", ".client_id", ".interaction_id", ".outcome"},
 	"admin":                {"system", "actor", "role", "@source", ".outcome"},
 	"hold":                 {"system", "actor", "role", "@source", "name", "reason", ".client_id", ".outcome"},
+	"start":                {"system", "replica", "version", "profile", "startedAt", "settingsSha256", "settings", "loosened", "inForce", ".outcome"},
+	"reload":               {"system", "setting", "source", "inForce", ".outcome"},
 }
 
 // firstInChange is no kind: it counts the changes whose entry is that of their first attempt too.
@@ -115,6 +117,8 @@ func TestEveryKindOfEntrySaysWhoFromWhereAndWhat(t *testing.T) {
 		return export.State == "done"
 	})
 	h.until("the resend", func() bool { return len(h.entries("result")) >= 4 })
+	h.replace("trust/roots.pem", append(certs.CertPEM(h.pki.Root.Certificate), '\n'))
+	h.until("the other file", func() bool { return len(h.entries("reload")) > 0 })
 	h.requireFields()
 }
 

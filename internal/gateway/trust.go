@@ -14,8 +14,13 @@ type trustEvents struct {
 	g *Gateway
 }
 
-// Reloaded counts what was read again.
-func (e trustEvents) Reloaded(r trust.Reload) { e.Metrics.Reloaded(r.Err) }
+// Reloaded counts what was read again, and adds it to the history.
+func (e trustEvents) Reloaded(r trust.Reload) {
+	e.Metrics.Reloaded(r.Err)
+	if e.g.ran != nil {
+		e.g.ran.reloaded(r)
+	}
+}
 
 // Renewed closes the connections to receivers.
 func (e trustEvents) Renewed() {

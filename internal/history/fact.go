@@ -38,6 +38,8 @@ const (
 	FactAdmin               = "admin"                // an administrative act
 	FactVerification        = "verification"         // a verification of the log ended
 	FactReconciliation      = "reconciliation"       // a reconciliation of the history ended
+	FactStart               = "start"                // a replica started, with these settings
+	FactReload              = "reload"               // a replica read a certificate, key, list or key set again while it ran
 )
 
 // Fact is one entry of the history, as far as it tells of a notification. A zero member is NULL.

@@ -74,7 +74,7 @@ const maxEntries = 16
 func EntryKinds() []string {
 	return []string{
 		FactAcknowledged, FactAdmin, FactAttempt, FactCancelled, FactChange, FactConflict, FactDecision, FactDuplicate, FactErasure, "hold", FactLateResult, "loss", "poll", FactQuarantined,
-		FactUnheard, FactReconciliation, FactRefused, FactRegistered, FactRegistrationRefused, FactResend, FactResult, "retention", FactVerification,
+		FactUnheard, FactReconciliation, FactRefused, FactRegistered, FactRegistrationRefused, FactReload, FactResend, FactResult, "retention", FactStart, FactVerification,
 	}
 }
 
@@ -89,7 +89,7 @@ func outcomes() []string {
 }
 
 // openOutcomes are the kinds of entries whose outcomes are acts or codes.
-var openOutcomes = []string{FactAcknowledged, FactAdmin, FactCancelled, FactErasure, "hold", "loss", FactUnheard, FactReconciliation, FactRegistered, FactRegistrationRefused, FactResend, "retention", FactVerification}
+var openOutcomes = []string{FactAcknowledged, FactAdmin, FactCancelled, FactErasure, "hold", "loss", FactUnheard, FactReconciliation, FactRegistered, FactRegistrationRefused, FactReload, FactResend, "retention", FactStart, FactVerification}
 
 // judgeOutcome refuses an outcome that no entry of the kinds wanted can have.
 func (s *Search) judgeOutcome() *notice.Problem {

@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/arauto/arauto/internal/config"
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/internal/trust"
+)
+
+// ranWaiting is how many entries of what this replica runs with may wait for the database; later reloads are in the log of the process alone.
+const ranWaiting = 1000
+
+// startWithin is how long a start waits for its entry, where the database answered just before.
+const startWithin = 3 * time.Second
+
+// ranLog writes to the history what this replica runs with: its start, and what it reads again. Nothing waits for it but a start, for a bounded time. While
+// the database takes nothing, entries wait in memory, in their order; those that wait when the process ends are lost, and the log of the process has them.
+type ranLog struct {
+	record func(context.Context, history.RanEntry) error
+	system string
+	log    *slog.Logger
+	added  chan struct{} // capacity 1
+
+	mu      sync.Mutex
+	begun   bool               // what was read before belongs to the start
+	refused map[string]bool    // by setting and source: that its last reading was refused
+	waiting []history.RanEntry // the oldest first
+}
+
+func newRanLog(g *Gateway) *ranLog {
+	return &ranLog{record: g.auditlog.RecordRan, system: g.store.Access().System, log: g.log, added: make(chan struct{}, 1), refused: map[string]bool{}}
+}
+
+// begin adds the start.
+func (r *ranLog) begin(f history.StartFacts) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f.System, r.begun = r.system, true
+	r.add(history.RanEntry{Kind: history.FactStart, Outcome: f.Profile, Facts: f})
+}
+
+// reloaded adds a reload. What was refused and is refused again, for whatever reason, is told already.
+func (r *ranLog) reloaded(t trust.Reload) {
+	f := history.ReloadFacts{System: r.system, Setting: t.Setting, Source: config.MaskURLs(t.Source), InForce: masked(t.InForce)}
+	outcome := history.ReloadInForce
+	if t.Err != nil {
+		outcome, f.Reason = history.ReloadRefused, config.MaskURLs(t.Err.Error())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	source := t.Setting + " " + t.Source
+	again := t.Err != nil && r.refused[source]
+	if r.refused[source] = t.Err != nil; r.begun && !again {
+		r.add(history.RanEntry{Kind: history.FactReload, Outcome: outcome, Facts: f})
+	}
+}
+
+// add is called under the lock.
+func (r *ranLog) add(e history.RanEntry) {
+	if len(r.waiting) == ranWaiting {
+		r.log.Error("reload not recorded in the history: too many wait for the database", "waiting", ranWaiting)
+		return
+	}
+	e.ID = store.NewID()
+	r.waiting = append(r.waiting, e)
+	select {
+	case r.added <- struct{}{}:
+	default:
+	}
+}
+
+// write writes what waits. One goroutine calls it at a time.
+func (r *ranLog) write(ctx context.Context) error {
+	for {
+		r.mu.Lock()
+		waiting := r.waiting
+		r.mu.Unlock()
+		if len(waiting) == 0 {
+			return nil
+		}
+		if err := r.record(ctx, waiting[0]); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		r.waiting = r.waiting[1:]
+		r.mu.Unlock()
+	}
+}
+
+// recordStart writes the entry of this start, before anything else that this replica does. What cannot be written now waits.
+func (g *Gateway) recordStart(ctx context.Context) error {
+	f := history.StartFacts{
+		Replica: g.cfg.Replica, Version: g.version, Profile: g.cfg.Profile, StartedAt: g.began.UTC(), SHA256: g.cfg.Digest(), Loosened: g.cfg.Loosened(),
+		Settings: []history.StartSetting{}, InForce: map[string]map[string]string{},
+	}
+	for _, s := range g.cfg.Changed() {
+		f.Settings = append(f.Settings, history.StartSetting{Key: s.Key, Value: s.Value, Origin: s.Origin})
+	}
+	for setting, digests := range g.trust.InForce() {
+		f.InForce[setting] = masked(digests)
+	}
+	g.ran.begin(f)
+	if !g.reached {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	if err := g.ran.write(ctx); err != nil {
+		g.log.Warn("start not recorded in the history yet, will be retried", "error", err)
+	}
+	return nil
+}
+
+// masked is digests by file or address, as addresses are shown.
+func masked(digests map[string]string) map[string]string {
+	out := map[string]string{}
+	for source, sum := range digests {
+		out[config.MaskURLs(source)] = sum
+	}
+	return out
+}

@@ -1,0 +1,43 @@
+package store_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/arauto/arauto/internal/history"
+	"github.com/arauto/arauto/internal/store"
+)
+
+// TestAStartIsComparedWithTheStartBeforeOfTheSameReplica.
+func TestAStartIsComparedWithTheStartBeforeOfTheSameReplica(t *testing.T) {
+	b := newBench(t)
+	start := func(replica, slots, root string) history.RanEntry {
+		return history.RanEntry{ID: store.NewID(), Kind: history.FactStart, Outcome: "production", Facts: history.StartFacts{
+			System: replica + " 1.0", Replica: replica, Version: "1.0", Profile: "production", StartedAt: time.Now().UTC(), Loosened: []string{},
+			Settings: []history.StartSetting{{Key: "dispatch.slots", Value: slots, Origin: "file"}, {Key: "public.addr", Value: ":1", Origin: "file"}},
+			InForce:  map[string]map[string]string{"webhook.root_ca": {"/roots.pem": root}},
+		}}
+	}
+	for _, e := range []history.RanEntry{start("a", "1", "aa"), start("b", "7", "bb"), start("a", "2", "cc"), start("a", "2", "cc")} {
+		require.NoError(t, b.log.RecordRan(t.Context(), e))
+		require.NoError(t, b.log.RecordRan(t.Context(), e), "the answer was lost: asked once more")
+	}
+	all, err := b.log.Starts(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, all, 4, "each once")
+	require.Equal(t, []history.StartDifference{}, all[0].Differs)
+	require.Equal(t, []history.StartDifference{{Key: "dispatch.slots", Before: "1", After: "2"}, {Key: "webhook.root_ca: /roots.pem", Before: "aa", After: "cc"}}, all[1].Differs)
+	require.Nil(t, all[2].Differs, "the first of its name")
+	require.Equal(t, "b", all[2].Replica)
+	require.Nil(t, all[3].Differs)
+
+	reload := history.RanEntry{ID: store.NewID(), Kind: history.FactReload, Outcome: history.ReloadRefused, Facts: history.ReloadFacts{Setting: "webhook.root_ca", Reason: "empty"}}
+	require.NoError(t, b.log.RecordRan(t.Context(), reload))
+	read, err := b.log.Reloads(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, read, 1)
+	require.Equal(t, history.ReloadRefused, read[0].Outcome)
+	require.Equal(t, "empty", read[0].Reason)
+}
