@@ -30,6 +30,16 @@ func (f nowInForce) Replicas(ctx context.Context) ([]history.Replica, error) {
 	return f.g.auditlog.Replicas(ctx)
 }
 
+// Ran lists the newest starts and what was read again since.
+func (f nowInForce) Ran(ctx context.Context, limit int) ([]history.RecordedStart, []history.RecordedReload, error) {
+	starts, err := f.g.auditlog.Starts(ctx, limit)
+	if err != nil {
+		return nil, nil, err
+	}
+	reloads, err := f.g.auditlog.Reloads(ctx, limit)
+	return starts, reloads, err
+}
+
 // fourEyes lists the acts that wait for a second person. Where console.four_eyes is not set and this replica has no console,
 // these are none: nobody could approve them.
 func fourEyes(cfg *config.Config) []string {

@@ -83,6 +83,10 @@ func (nothing) Settings() []Setting                                  { return ni
 func (nothing) Schema(context.Context) (have, want int64, err error) { return 0, 0, errMissing }
 func (nothing) Replicas(context.Context) ([]history.Replica, error)  { return nil, errMissing }
 
+func (nothing) Ran(context.Context, int) ([]history.RecordedStart, []history.RecordedReload, error) {
+	return nil, nil, errMissing
+}
+
 func (nothing) Reconciliations(context.Context, int) ([]history.RecordedReconciliation, error) {
 	return nil, errMissing
 }

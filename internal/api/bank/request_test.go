@@ -402,12 +402,22 @@ func (running) Replicas(context.Context) ([]history.Replica, error) {
 	return []history.Replica{{Name: "a", Version: "1", Alive: true}}, nil
 }
 
+func (running) Ran(_ context.Context, limit int) ([]history.RecordedStart, []history.RecordedReload, error) {
+	differs := []history.StartDifference{{Key: "dispatch.slots", After: "7"}}
+	return []history.RecordedStart{{StartFacts: history.StartFacts{Replica: "a", Loosened: []string{}}, Differs: differs}, {StartFacts: history.StartFacts{Replica: "b"}}},
+		[]history.RecordedReload{{Outcome: history.ReloadRefused, ReloadFacts: history.ReloadFacts{Setting: "webhook.crl", Reason: fmt.Sprint("empty ", limit)}}}, nil
+}
+
 func TestSettingsAndReconciliationsAreReadAndAskedFor(t *testing.T) {
 	a := openArchive(t, func(c *InternalConfig) { c.Checks, c.Settings = c.Holds.(*auditlog.Log), running{} })
 	got := a.ask("GET", "/internal/v1/settings", "operator", "")
 	require.Equal(t, 200, got.status, got.text)
 	require.Equal(t, "file", got.body["settings"].([]any)[0].(map[string]any)["origin"])
 	require.Equal(t, true, got.body["replicas"].([]any)[0].(map[string]any)["alive"])
+	starts := got.body["starts"].([]any)
+	require.Equal(t, []any{map[string]any{"key": "dispatch.slots", "before": nil, "after": "7"}}, starts[0].(map[string]any)["differs"])
+	require.Nil(t, starts[1].(map[string]any)["differs"])
+	require.Equal(t, "empty 10", got.body["reloads"].([]any)[0].(map[string]any)["reason"])
 
 	const path = "/internal/v1/reconciliations"
 	now := time.Now().UTC()

@@ -17,6 +17,8 @@ type Settings interface {
 	Schema(ctx context.Context) (have, want int64, err error)
 	// Replicas lists who served this database within the last week.
 	Replicas(ctx context.Context) ([]history.Replica, error)
+	// Ran lists the newest starts of replicas, and what they read again while they ran: newest first, at most limit of each.
+	Ran(ctx context.Context, limit int) ([]history.RecordedStart, []history.RecordedReload, error)
 }
 
 // Setting is one setting as it is in force.
@@ -35,11 +37,16 @@ type Checks interface {
 	AskReconciliation(ctx context.Context, from, to time.Time) (history.ReconciliationRun, error)
 }
 
+// ranShown is how many starts and reloads are listed.
+const ranShown = 10
+
 type settingsJSON struct {
 	Schema   int64         `json:"schema"`      // of the database
 	BuiltFor int64         `json:"schemaWants"` // of this replica's version
 	Settings []Setting     `json:"settings"`
 	Replicas []replicaJSON `json:"replicas"`
+	Starts   []startJSON   `json:"starts"`
+	Reloads  []reloadJSON  `json:"reloads"`
 }
 
 type replicaJSON struct {
@@ -50,7 +57,50 @@ type replicaJSON struct {
 	Alive     bool    `json:"alive"` // seen within the last 30 s
 }
 
-// getSettings shows the settings of the replica that answers, and which replicas there are.
+// startJSON is a start of a replica, as its entry tells it.
+type startJSON struct {
+	At        instant           `json:"at"`        // of the entry
+	StartedAt instant           `json:"startedAt"` // by the replica's clock
+	Replica   string            `json:"replica"`
+	Version   string            `json:"version"`
+	Profile   string            `json:"profile"`
+	SHA256    string            `json:"settingsSha256"`
+	Loosened  []string          `json:"loosened"`
+	Differs   *[]differenceJSON `json:"differs"` // from that replica's start before; null: there is none
+}
+
+type differenceJSON struct {
+	Key    string  `json:"key"`
+	Before *string `json:"before"` // null: the default, or no such file
+	After  *string `json:"after"`
+}
+
+// reloadJSON is a file, list or key set that a replica read again while it ran.
+type reloadJSON struct {
+	At      instant `json:"at"`
+	System  string  `json:"system"`
+	Setting string  `json:"setting"`
+	Source  string  `json:"source"`
+	Outcome string  `json:"outcome"`
+	Reason  *string `json:"reason"`
+}
+
+func startOf(s *history.RecordedStart) startJSON {
+	out := startJSON{At: instant(s.At), StartedAt: instant(s.StartedAt), Replica: s.Replica, Version: s.Version, Profile: s.Profile, SHA256: s.SHA256, Loosened: s.Loosened}
+	if s.Differs != nil {
+		differs := listed(s.Differs, func(d *history.StartDifference) differenceJSON {
+			return differenceJSON{d.Key, orNull(d.Before), orNull(d.After)}
+		})
+		out.Differs = &differs
+	}
+	return out
+}
+
+func reloadOf(r *history.RecordedReload) reloadJSON {
+	return reloadJSON{instant(r.At), r.System, r.Setting, r.Source, r.Outcome, orNull(r.Reason)}
+}
+
+// getSettings shows the settings of the replica that answers, which replicas there are, and with what they ran.
 func (in *Internal) getSettings(x *api.Exchange) error {
 	have, want, err := in.cfg.Settings.Schema(x.R.Context())
 	if err != nil {
@@ -64,6 +114,11 @@ func (in *Internal) getSettings(x *api.Exchange) error {
 	for i, r := range all {
 		out.Replicas[i] = replicaJSON{r.Name, r.Version, instant(r.StartedAt), instant(r.SeenAt), r.Alive}
 	}
+	starts, reloads, err := in.cfg.Settings.Ran(x.R.Context(), ranShown)
+	if err != nil {
+		return err
+	}
+	out.Starts, out.Reloads = listed(starts, startOf), listed(reloads, reloadOf)
 	return in.view(x, len(out.Settings), out)
 }
 

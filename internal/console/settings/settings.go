@@ -28,7 +28,26 @@ type settingsView struct {
 		StartedAt, SeenAt time.Time
 		Alive             bool
 	}
+	Starts  []start
+	Reloads []struct {
+		At                               time.Time
+		System, Setting, Source, Outcome string
+		Reason                           *string
+	}
 }
+
+type start struct {
+	StartedAt                 time.Time
+	Replica, Version, Profile string
+	Loosened                  []string
+	Differs                   []struct { // nil: no start before
+		Key           string
+		Before, After *string
+	}
+}
+
+// First tells that the history knows no start before, of a replica with this name.
+func (s start) First() bool { return s.Differs == nil }
 
 func show(v *page.Visit) error {
 	var view settingsView

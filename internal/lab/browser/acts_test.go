@@ -134,10 +134,26 @@ func actsOfPeople(t *testing.T, h *house) {
 	table := ask(iris, chromedp.Evaluate[string](`fetch(document.querySelector('a[href^="/access.csv"]').href).then(r => r.text())`, chromedp.EvalAwaitPromise))
 	require.Contains(t, table, "hugo,auditor")
 	require.NotContains(t, table, "iris,auditor")
-	require.EqualValues(t, 200, iris.visit(h.byLink+"/settings"))
-	require.Contains(t, iris.text(), "viva")
-	require.Contains(t, iris.text(), "ARAUTO_CONSOLE_FOUR_EYES")
+	whatRan(t, h, iris)
 	require.Empty(t, iris.complaints())
+}
+
+// whatRan shows the settings, and a replica's second start and a refused file as if they had been.
+func whatRan(t *testing.T, h *house, iris *window) {
+	for _, statement := range []string{
+		`SELECT gen_random_uuid(), kind, outcome, replace(facts::text, '127.0.0.0/8', '127.0.0.0/9')::json FROM arauto.entry WHERE kind = 'start' LIMIT 1`,
+		`VALUES (gen_random_uuid(), 'reload', 'refused', '{"system":"a 1","setting":"webhook.crl","source":"/x.crl","reason":"the list is damaged","inForce":{}}')`,
+	} {
+		_, err := h.db.Exec(t.Context(), "INSERT INTO arauto.entry (id, kind, outcome, facts) "+statement)
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 200, iris.visit(h.byLink+"/settings"))
+	iris.unfold()
+	for _, text := range []string{
+		"viva", "ARAUTO_CONSOLE_FOUR_EYES", "nenhum início anterior com este nome", "diferenças: 1", "127.0.0.0/9", "console.oidc.issuer", "the list is damaged", "recusado; o anterior continua em vigor",
+	} {
+		require.Contains(t, iris.text(), text)
+	}
 }
 
 // appliedLater: a core's clock ran a minute ahead, so its change was refused; a minute later an operator applies it, and the
