@@ -263,7 +263,8 @@ func TestLatenessIsGroupedByWhoCanAct(t *testing.T) {
 	}
 }
 
-// TestALateFirstAttemptThatNoListHasIsExplained: the page counted one, listed none and said nothing, where its claim was in time.
+// TestALateFirstAttemptThatNoListHasIsExplained: the page counted one, listed none and said nothing, where its claim was in time and an earlier
+// version had folded it.
 func TestALateFirstAttemptThatNoListHasIsExplained(t *testing.T) {
 	internal := func(late int) answers {
 		return answers{

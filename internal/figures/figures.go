@@ -163,7 +163,15 @@ type Totals struct {
 	hours   map[RowKey]Sums // by client too
 	minutes map[RowKey]Sums // of all clients
 	clients map[notice.ClientID]*Contact
+	late    []LateStart
 	last    time.Time
+}
+
+// LateStart is a first attempt that was claimed in time, and of which its result alone shows that it started late.
+type LateStart struct {
+	At           time.Time // of its claim
+	Notification notice.ID
+	Client       notice.ClientID
 }
 
 // Contact is what the log says last of the attempts of one client. Operators' resends count.
@@ -201,6 +209,9 @@ func (b *Totals) Contacts() map[notice.ClientID]Contact {
 	}
 	return out
 }
+
+// LateStarts are the first attempts of the stretch that started late and that no claim shows.
+func (b *Totals) LateStarts() []LateStart { return b.late }
 
 // Hours are the sums by hour, client and kind; client "" stands for all clients and what names none. They are those of b, not a copy.
 func (b *Totals) Hours() map[RowKey]Sums { return b.hours }

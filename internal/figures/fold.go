@@ -228,9 +228,18 @@ func (b *Totals) ending(f *history.Brief, r *history.Record, t *timing.Timing) {
 	for i := range r.Attempts {
 		if r.Attempts[i].Number == int(f.Number) {
 			attempt(sums, i, r, t)
+			if i == 0 && !r.Manual && t.First.Late() && !claimedLate(r) {
+				b.late = append(b.late, LateStart{r.Attempts[0].StartedAt, r.ID, r.Client})
+			}
 			break
 		}
 	}
+}
+
+// claimedLate tells a first attempt that its claim marked as late. One whose claim is that of its change has no mark.
+func claimedLate(r *history.Record) bool {
+	a := &r.Attempts[0]
+	return a.StartedAt.After(r.OccurredAt.Add(notice.FirstWithin)) && !a.StartedAt.Equal(a.ScheduledAt)
 }
 
 // attempt counts the times of one attempt.

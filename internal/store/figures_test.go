@@ -76,6 +76,7 @@ func (f *figured) stored() string {
 	f.t.Helper()
 	return one[string](f.bench, `SELECT coalesce(string_agg(concat_ws(' ', hour, client_id, kind, sums), E'\n' ORDER BY hour, client_id, kind), '') ||
 (SELECT coalesce(string_agg(concat_ws(' ', minute, kind, sums), E'\n' ORDER BY minute, kind), '') FROM figures_minute m JOIN figures_state s USING (generation) WHERE s.active) ||
+(SELECT coalesce(string_agg(concat_ws(' ', at, notification_id, client_id), E'\n' ORDER BY at, notification_id), '') FROM figures_late l JOIN figures_state s USING (generation) WHERE s.active) ||
 (SELECT coalesce(string_agg(concat_ws(' ', client_id, last_success, last_failure, failures, failing_from, outcome), E'\n' ORDER BY client_id), '') FROM figures_client c JOIN figures_state s USING (generation) WHERE s.active)
 FROM figures_hour h JOIN figures_state s USING (generation) WHERE s.active`)
 }
@@ -228,7 +229,7 @@ func TestAFoldThatIsKilledAddsNothing(t *testing.T) {
 	f := newFigured(t)
 	f.everything(func() {})
 	f.seal()
-	for _, table := range []string{"figures_hour", "figures_minute", "figures_client", "figures_state"} {
+	for _, table := range []string{"figures_hour", "figures_minute", "figures_client", "figures_late", "figures_state"} {
 		f.do("BEGIN")
 		f.do(fmt.Sprintf("LOCK TABLE %s IN SHARE MODE", table))
 		killer, err := pgx.Connect(t.Context(), f.url) // before the fold, which waits 2 s for a lock at most

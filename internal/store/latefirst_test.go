@@ -48,6 +48,52 @@ func TestLateFirstAttemptsAreFoundNewestFirstWithTheirCause(t *testing.T) {
 	require.Empty(t, none)
 }
 
+// TestAFirstAttemptThatWasClaimedInTimeAndLeftLateIsListed: the account of a period counted it and the list of late ones did not have it.
+func TestAFirstAttemptThatWasClaimedInTimeAndLeftLateIsListed(t *testing.T) {
+	f := newFigured(t)
+	f.register("itp", "https://itp.example/hook")
+	f.register("other", "https://other.example/hook")
+	old := payment("itp", "old", 1, "ACSC")
+	old.OccurredAt = time.Now().Add(-time.Minute)
+	f.accept(old)
+	f.sent(notice.OutcomeDelivered, time.Millisecond, 0, f.claimPromptly("itp")...)
+	for _, id := range []string{"left-late-0", "left-late-1"} {
+		f.accept(payment("itp", id, 1, "ACSC"))
+		f.sent(notice.OutcomeDelivered, 2*time.Second, 0, f.claimPromptly("itp")...)
+	}
+	f.accept(payment("other", "prompt", 1, "ACSC"))
+	f.sent(notice.OutcomeDelivered, time.Millisecond, 0, f.claimPromptly("other")...)
+	f.seal()
+	f.fold()
+	p := timing.Period{From: time.Now().Add(-time.Hour), To: soon()}
+	listed := func() (out []string) {
+		for p.After = (timing.Period{}).After; ; {
+			page, next, err := f.log.LateFirst(t.Context(), p, 2)
+			require.NoError(t, err)
+			for i := range page {
+				out = append(out, page[i].ResourceID)
+			}
+			if p.After = next; next.At.IsZero() {
+				return out
+			}
+		}
+	}
+	want := []string{"left-late-1", "left-late-0", "old"}
+	require.Equal(t, want, listed())
+	by, err := f.log.LateByClient(t.Context(), p, 10)
+	require.NoError(t, err)
+	require.Equal(t, []timing.LateClient{{Client: "itp", Late: 3}}, by)
+	s, _ := f.read("")
+	require.EqualValues(t, len(want), s.First.Late, "as many as are counted")
+
+	f.do("DELETE FROM figures_late")
+	require.Equal(t, []string{"old"}, listed())
+	require.Zero(t, f.rebuild().Differ)
+	require.Equal(t, want, listed(), "they are made again from the log")
+	p.Client = "other"
+	require.Empty(t, listed())
+}
+
 func TestLateRetriesAreFoundNewestFirstWithTheirCause(t *testing.T) {
 	b := newBench(t)
 	b.register("itp", "https://itp.example/hook")

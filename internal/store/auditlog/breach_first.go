@@ -16,9 +16,8 @@ import (
 )
 
 // LateFirst are the clock proofs of notifications whose first attempt started late, by when that attempt was recorded, newest
-// first: at most limit of them before p.After, and the position to continue after; zero at the end. It finds them by an index, so
-// it costs by what is late and not by the period. The period is that of the attempts. The index knows claims alone: an attempt that was
-// claimed in time and whose first byte left late is not found; ClockReport, which reads the whole period, has it.
+// first: at most limit of them before p.After, and the position to continue after; zero at the end. It costs by what is late and not by the
+// period, which is that of the attempts. One that was claimed in time and whose first byte left late is found as soon as its result is folded.
 func (i *Inspector) LateFirst(ctx context.Context, p timing.Period, limit int) ([]timing.Timing, history.Position, error) {
 	rows, next, now, err := i.lateFirst(ctx, p, limit)
 	if err != nil {
@@ -54,19 +53,26 @@ func (i *Inspector) judgedAlone(ctx context.Context, rows []audit.Entry, now tim
 const announcedInOrder = entrySelect + `
 WHERE notification_id = ANY($1) AND kind IN ('change', 'decision', 'resend') ORDER BY at, notification_id`
 
+// lateStarts selects late first attempts, in two ways: by their claim, with the index entry_late, and by the fold of their results. The end is that
+// of either selection, such as its order and limit.
+func lateStarts(where, end string) string {
+	return "((SELECT notification_id, at, client_id FROM entry WHERE " + lateSQL + " AND number = 1 AND " + where + end + `)
+UNION (SELECT notification_id, at, client_id FROM figures_late WHERE generation = (SELECT generation FROM figures_state WHERE active) AND ` + where + end + ")) l"
+}
+
 // lateFirst reads the entries that made the notifications, oldest first as idlePeriods needs them.
 func (i *Inspector) lateFirst(ctx context.Context, p timing.Period, limit int) (rows []audit.Entry, next history.Position, now time.Time, err error) {
-	sql := "SELECT notification_id, at, now() FROM entry WHERE " + lateSQL + " AND number = 1 AND at >= $1 AND at < $2"
-	args := []any{p.From, p.To}
+	where, args := "at >= $1 AND at < $2", []any{p.From, p.To}
 	if !p.After.At.IsZero() {
 		args = append(args, p.After.At, store.ToUUID(p.After.ID))
-		sql += " AND at <= $3 AND (at, notification_id) < ($3, $4)"
+		where += " AND at <= $3 AND (at, notification_id) < ($3, $4)"
 	}
 	if p.Client != "" {
 		args = append(args, string(p.Client))
-		sql += fmt.Sprintf(" AND client_id = $%d", len(args))
+		where += fmt.Sprintf(" AND client_id = $%d", len(args))
 	}
-	found, _ := i.db.Query(ctx, fmt.Sprintf("%s ORDER BY at DESC, notification_id DESC LIMIT %d", sql, limit+1), args...)
+	newest := fmt.Sprintf(" ORDER BY at DESC, notification_id DESC LIMIT %d", limit+1)
+	found, _ := i.db.Query(ctx, "SELECT notification_id, at, now() FROM "+lateStarts(where, newest)+newest, args...)
 	var ids []pgtype.UUID
 	var last, read history.Position
 	_, err = pgx.ForEachRow(found, store.Columns(&read.ID, &read.At, &now), func() error {
@@ -86,8 +92,8 @@ func (i *Inspector) lateFirst(ctx context.Context, p timing.Period, limit int) (
 
 // LateByClient counts the late first attempts of a period by client: at most so many clients, those with the most first.
 func (l *Log) LateByClient(ctx context.Context, p timing.Period, most int) ([]timing.LateClient, error) {
-	rows, _ := l.query.Query(ctx, `SELECT client_id, count(*) FROM entry WHERE `+lateSQL+` AND number = 1 AND at >= $1 AND at < $2
-AND ($3 = '' OR client_id = $3) GROUP BY client_id ORDER BY count(*) DESC, client_id LIMIT $4`, p.From, p.To, string(p.Client), most)
+	rows, _ := l.query.Query(ctx, "SELECT client_id, count(*) FROM "+lateStarts("at >= $1 AND at < $2 AND ($3 = '' OR client_id = $3)", "")+`
+GROUP BY client_id ORDER BY count(*) DESC, client_id LIMIT $4`, p.From, p.To, string(p.Client), most)
 	out, err := pgx.CollectRows(rows, pgx.RowToStructByPos[timing.LateClient])
 	return out, store.Unavailable("count late attempts", err)
 }

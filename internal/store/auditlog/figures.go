@@ -361,6 +361,7 @@ func (f *folding) write(ctx context.Context, b *figures.Totals, to int64) error 
 	if err := f.addClients(ctx, batch, b.Contacts()); err != nil {
 		return err
 	}
+	f.addLate(batch, b.LateStarts())
 	batch.Queue("UPDATE figures_state SET entries = $2, through = greatest(through, $3) WHERE generation = $1", f.gen.number, to, store.ToTime(b.Last()))
 	return f.db.SendBatch(ctx, batch).Close()
 }
@@ -479,6 +480,16 @@ func addStored(stored pgx.Rows, rows map[figures.RowKey]figures.Sums, unit time.
 		return rows[k].AddText(text)
 	})
 	return n, err
+}
+
+// addLate keeps the first attempts that no claim shows to be late.
+func (f *folding) addLate(batch *pgx.Batch, starts []figures.LateStart) {
+	for _, s := range starts {
+		if !covered(f.gen.keep, s.At) {
+			batch.Queue("INSERT INTO figures_late (generation, at, notification_id, client_id) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+				f.gen.number, s.At, store.ToUUID(s.Notification), string(s.Client))
+		}
+	}
 }
 
 func (f *folding) addClients(ctx context.Context, batch *pgx.Batch, contacts map[notice.ClientID]figures.Contact) error {

@@ -113,7 +113,7 @@ func dropUnused(ctx context.Context, db interface {
 },
 ) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		for _, table := range []string{"figures_hour", "figures_minute", "figures_client", "figures_state"} {
+		for _, table := range []string{"figures_hour", "figures_minute", "figures_client", "figures_late", "figures_state"} {
 			if _, err := tx.Exec(ctx, "DELETE FROM "+table+" WHERE generation IN (SELECT generation FROM figures_state WHERE NOT active)"); err != nil {
 				return err
 			}
@@ -172,6 +172,10 @@ func (r *rebuilding) replace(ctx context.Context, tx pgx.Tx, used generation) er
 	for _, kept := range r.gen.keep {
 		if _, err := tx.Exec(ctx, `INSERT INTO figures_hour (generation, hour, client_id, kind, sums)
 SELECT $1, hour, client_id, kind, sums FROM figures_hour WHERE generation = $2 AND hour >= $3 AND hour < $4`, r.gen.number, used.number, kept.from, kept.to); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO figures_late (generation, at, notification_id, client_id)
+SELECT $1, at, notification_id, client_id FROM figures_late WHERE generation = $2 AND at >= $3 AND at < $4`, r.gen.number, used.number, kept.from, kept.to); err != nil {
 			return err
 		}
 	}
