@@ -24,12 +24,13 @@ type OpenIDSettings struct {
 	Issuer           string   `yaml:"issuer" env:"ISSUER"`
 	ClientID         string   `yaml:"client_id" env:"CLIENT_ID"`
 	ClientSecretFile string   `yaml:"client_secret_file" env:"CLIENT_SECRET_FILE"`
+	Scopes           []string `yaml:"scopes" env:"SCOPES"`
 	RolesClaim       string   `yaml:"roles_claim" env:"ROLES_CLAIM"`
 	ACRValues        []string `yaml:"acr_values" env:"ACR_VALUES"`
 }
 
 func standardConsole() ConsoleSettings {
-	return ConsoleSettings{OIDC: OpenIDSettings{RolesClaim: "roles"}}
+	return ConsoleSettings{OIDC: OpenIDSettings{Scopes: []string{"openid", "profile"}, RolesClaim: "roles"}}
 }
 
 // ByTLS tells whether browsers reach the console by TLS: at this process, or at a proxy before it.
@@ -89,6 +90,9 @@ func (c *Config) checkConsole(p *Problems) {
 	}
 	if s.OIDC.ClientID == "" {
 		p.Add("console.oidc.client_id", "is not set", "name the console's client at the provider")
+	}
+	if !slices.Contains(s.OIDC.Scopes, "openid") {
+		p.Add("console.oidc.scopes", "lacks openid", "add openid: without it the provider gives no ID token")
 	}
 	if s.OIDC.RolesClaim == "" {
 		p.Add("console.oidc.roles_claim", "is empty", "name the claim that lists roles; the default is roles")

@@ -21,10 +21,16 @@ import (
 // Sessions keeps who is signed in; *store.Store does. An error whose NotFound() bool answers true means that there is no such
 // session or link, or that it has ended.
 type Sessions interface {
-	OpenSession(ctx context.Context, token string, p history.Person) error
-	// Session finds the person of a session; acts tells that the person does something, which prolongs it.
-	Session(ctx context.Context, token string, acts bool) (history.Person, error)
+	// OpenSession begins a session. renewal is kept as it is; nil: nothing renews it.
+	OpenSession(ctx context.Context, token string, p history.Person, renewal []byte) error
+	// Session finds the person of a session; acts tells that the person does something, which prolongs it. due tells that the provider is to be
+	// asked again about the person, as it is once a minute.
+	Session(ctx context.Context, token string, acts bool) (who history.Person, due bool, err error)
 	EndSession(ctx context.Context, token string) error
+	// TakeRenewal returns what renews a session that is due to one caller, of all replicas; nil to the others.
+	TakeRenewal(ctx context.Context, token string) ([]byte, error)
+	// RenewSession keeps new roles, and what renews the session next.
+	RenewSession(ctx context.Context, token string, roles []string, renewal []byte) error
 	TakeLink(ctx context.Context, secret string) error
 }
 

@@ -22,8 +22,8 @@ type desk struct {
 	roles []string
 }
 
-func (d *desk) Session(context.Context, string, bool) (history.Person, error) {
-	return history.Person{Subject: "olga", Name: "Olga", Roles: d.roles}, nil
+func (d *desk) Session(context.Context, string, bool) (history.Person, bool, error) {
+	return history.Person{Subject: "olga", Name: "Olga", Roles: d.roles}, false, nil
 }
 
 // at opens a page of a console, or posts a form to it where there is one, and returns the answer with its text.

@@ -51,7 +51,7 @@ func (k *Console) postLink(x *api.Exchange) error {
 	} else if err != nil {
 		return err
 	}
-	return k.open(x, history.Person{Subject: name, Name: name, Roles: roles}, "/")
+	return k.open(x, history.Person{Subject: name, Name: name, Roles: roles}, "", "/")
 }
 
 // known are the roles among some that pages know.

@@ -51,7 +51,10 @@ func (k *Console) person(x *api.Exchange) (history.Person, error) {
 			return history.Person{}, err
 		}
 	}
-	who, err := k.cfg.Sessions.Session(x.R.Context(), c.Value, x.R.Header.Get("HX-Request") == "")
+	who, due, err := k.cfg.Sessions.Session(x.R.Context(), c.Value, x.R.Header.Get("HX-Request") == "")
+	if err == nil && due && k.cfg.OpenID != nil {
+		err = k.renew(x, c.Value, &who)
+	}
 	if failure.NotFound(err) {
 		return history.Person{}, errNoSession
 	}
@@ -59,16 +62,20 @@ func (k *Console) person(x *api.Exchange) (history.Person, error) {
 }
 
 // open begins a session for a person who has shown who they are, after the history has it. It takes the place of the one that this
-// browser had, which nobody could end any more.
-func (k *Console) open(x *api.Exchange, who history.Person, next string) error {
+// browser had, which nobody could end any more. renewal is what the provider renews it by; "": nothing.
+func (k *Console) open(x *api.Exchange, who history.Person, renewal, next string) error {
 	if err := k.end(x); err != nil {
 		return err
 	}
 	token := rand.Text()
+	sealed, err := sealedRenewal(token, renewal)
+	if err != nil {
+		return err
+	}
 	if err := k.record(x, who.Subject, "sign-in"); err != nil {
 		return err
 	}
-	if err := k.cfg.Sessions.OpenSession(x.R.Context(), token, who); err != nil {
+	if err := k.cfg.Sessions.OpenSession(x.R.Context(), token, who, sealed); err != nil {
 		return err
 	}
 	k.setCookie(x, k.cookie(), token, longestSession)

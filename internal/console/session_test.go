@@ -36,16 +36,18 @@ func (r *records) CursorKey(context.Context) ([]byte, error) {
 // nobody has no sessions, and takes every link.
 type nobody struct{ opened []history.Person }
 
-func (n *nobody) OpenSession(_ context.Context, _ string, p history.Person) error {
+func (n *nobody) OpenSession(_ context.Context, _ string, p history.Person, _ []byte) error {
 	n.opened = append(n.opened, p)
 	return nil
 }
 
-func (*nobody) Session(context.Context, string, bool) (history.Person, error) {
-	return history.Person{}, errors.New("not asked in this test")
+func (*nobody) Session(context.Context, string, bool) (history.Person, bool, error) {
+	return history.Person{}, false, errors.New("not asked in this test")
 }
-func (*nobody) EndSession(context.Context, string) error { return nil }
-func (*nobody) TakeLink(context.Context, string) error   { return nil }
+func (*nobody) EndSession(context.Context, string) error                     { return nil }
+func (*nobody) TakeLink(context.Context, string) error                       { return nil }
+func (*nobody) TakeRenewal(context.Context, string) ([]byte, error)          { return nil, nil }
+func (*nobody) RenewSession(context.Context, string, []string, []byte) error { return nil }
 
 func newConsole(t *testing.T, c Config) (*Console, *records) {
 	t.Helper()
@@ -186,8 +188,8 @@ type seats struct {
 	ended []string
 }
 
-func (s *seats) Session(context.Context, string, bool) (history.Person, error) {
-	return history.Person{Subject: "olga", Roles: []string{page.Operator}}, s.fail
+func (s *seats) Session(context.Context, string, bool) (history.Person, bool, error) {
+	return history.Person{Subject: "olga", Roles: []string{page.Operator}}, false, s.fail
 }
 
 func (s *seats) EndSession(_ context.Context, token string) error {

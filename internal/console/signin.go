@@ -37,6 +37,7 @@ type Provider struct {
 	ClientID   string
 	SecretFile string // read at each sign-in; "": a public client
 	RolesClaim string
+	Scopes     []string     // that are asked for
 	ACR        []string     // the ways of sign-in that are accepted, the best first; none: every way
 	Client     *http.Client // reaches the provider
 	BaseURL    string       // of the console
@@ -104,7 +105,7 @@ func (p *Provider) config(docs *oidc.Provider) (*oauth2.Config, error) {
 	}
 	return &oauth2.Config{
 		ClientID: p.ClientID, ClientSecret: secret, Endpoint: docs.Endpoint(), RedirectURL: p.BaseURL + callbackPath,
-		Scopes: []string{oidc.ScopeOpenID, "profile"},
+		Scopes: p.Scopes,
 	}, nil
 }
 
@@ -138,7 +139,12 @@ func (k *Console) sealer(ctx context.Context) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := hkdf.Key(sha256.New, secret, nil, "arauto console sign-in", 32)
+	return cipherOf(secret, "arauto console sign-in")
+}
+
+// cipherOf makes a cipher for one purpose, with a key that is made of a secret.
+func cipherOf(secret []byte, purpose string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, secret, nil, purpose, 32)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +281,7 @@ func (k *Console) getCallback(x *api.Exchange) error {
 		x.Log.Warn("sign-in refused by the provider")
 		return k.refuseSignIn(x, "provider")
 	}
-	who, err := p.identify(x.R.Context(), q.Get("code"), pending)
+	who, renewal, err := p.identify(x.R.Context(), q.Get("code"), pending)
 	var why errSignIn
 	if errors.As(err, &why) {
 		x.Log.Warn("sign-in refused", "reason", string(why), "error", err)
@@ -287,32 +293,38 @@ func (k *Console) getCallback(x *api.Exchange) error {
 	if err != nil {
 		return err
 	}
-	return k.open(x, who, pending.Next)
+	return k.open(x, who, renewal, pending.Next)
 }
 
-// identify exchanges the code and judges the ID token. A refusal is an errSignIn.
-func (p *Provider) identify(ctx context.Context, code string, pending pendingSignIn) (who history.Person, err error) {
+// identify exchanges the code and judges the ID token. A refusal is an errSignIn. renewal is the refresh token; "": the provider gave none.
+func (p *Provider) identify(ctx context.Context, code string, pending pendingSignIn) (who history.Person, renewal string, err error) {
 	ctx = oidc.ClientContext(ctx, p.Client)
 	docs, err := p.discovered(ctx)
 	if err != nil {
-		return who, fmt.Errorf("%w: %w", errSignIn("provider"), err)
+		return who, "", fmt.Errorf("%w: %w", errSignIn("provider"), err)
 	}
 	cfg, err := p.config(docs)
 	if err != nil {
-		return who, fmt.Errorf("%w: %w", errNoSecret, err)
+		return who, "", fmt.Errorf("%w: %w", errNoSecret, err)
 	}
 	tokens, err := cfg.Exchange(ctx, code, oauth2.VerifierOption(pending.Verifier))
 	if err != nil {
-		return who, fmt.Errorf("%w: the code is not accepted: %w", errSignIn("provider"), withoutBody(err))
+		return who, "", fmt.Errorf("%w: the code is not accepted: %w", errSignIn("provider"), withoutBody(err))
 	}
 	raw, _ := tokens.Extra("id_token").(string)
 	id, err := docs.Verifier(&oidc.Config{ClientID: p.ClientID}).Verify(ctx, raw)
 	if err != nil {
-		return who, fmt.Errorf("%w: the ID token is not accepted: %w", errSignIn("provider"), err)
+		return who, "", fmt.Errorf("%w: the ID token is not accepted: %w", errSignIn("provider"), err)
 	}
 	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(pending.Nonce)) != 1 {
-		return who, fmt.Errorf("%w: the ID token has another nonce", errSignIn("provider"))
+		return who, "", fmt.Errorf("%w: the ID token has another nonce", errSignIn("provider"))
 	}
+	who, err = p.personOf(id)
+	return who, tokens.RefreshToken, err
+}
+
+// personOf is whom an ID token names at a sign-in. A refusal is an errSignIn.
+func (p *Provider) personOf(id *oidc.IDToken) (who history.Person, err error) {
 	if id.Subject == "" {
 		return who, fmt.Errorf("%w: the ID token has no subject", errSignIn("provider"))
 	}

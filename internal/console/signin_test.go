@@ -128,3 +128,18 @@ func TestPendingSignInsAreBoundedAndTheOldestGiveWay(t *testing.T) {
 	b.start("/")
 	require.NotContains(t, b.cookies, b.console.pendingPrefix()+"forged")
 }
+
+// TestWhatRenewsASessionIsReadWithItsTokenAlone: the database has the hash of the token, and what renews the session encrypted.
+func TestWhatRenewsASessionIsReadWithItsTokenAlone(t *testing.T) {
+	sealed, err := sealedRenewal("token", "refresh")
+	require.NoError(t, err)
+	require.NotContains(t, string(sealed), "refresh")
+	renewal, err := openedRenewal("token", sealed)
+	require.NoError(t, err)
+	require.Equal(t, "refresh", renewal)
+	_, err = openedRenewal("another token", sealed)
+	require.Error(t, err)
+	none, err := sealedRenewal("token", "")
+	require.NoError(t, err)
+	require.Nil(t, none)
+}

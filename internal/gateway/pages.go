@@ -54,7 +54,7 @@ func newProvider(cfg *config.Config) *console.Provider {
 		return nil
 	}
 	return &console.Provider{
-		Issuer: o.Issuer, ClientID: o.ClientID, SecretFile: o.ClientSecretFile, RolesClaim: o.RolesClaim, ACR: o.ACRValues,
+		Issuer: o.Issuer, ClientID: o.ClientID, SecretFile: o.ClientSecretFile, Scopes: o.Scopes, RolesClaim: o.RolesClaim, ACR: o.ACRValues,
 		Client: trust.NewAnchorClient(nil, providerWithin), BaseURL: cfg.Console.BaseURL,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,8 +33,23 @@ var staff = map[string]struct {
 	"bruno": {"Bruno Reis", []string{"auditor"}, true},
 	"weak":  {"Wilma Eck", []string{"operator"}, false},
 	"guest": {"Gil Estevez", nil, true},
+	"clara": {"Clara Nunes", []string{"operator", "auditor"}, true},
 
 	"nobody": {"Nobody", []string{"operator"}, true}, // the ID token has no subject
+}
+
+// rolesNow are the roles that a person has by now, where they are others than those in staff.
+var rolesNow sync.Map
+
+// changeRoles gives one of the staff other roles.
+func changeRoles(name string, roles ...string) { rolesNow.Store(name, roles) }
+
+// rolesOf are the roles of one of the staff.
+func rolesOf(name string) []string {
+	if now, changed := rolesNow.Load(name); changed {
+		return now.([]string)
+	}
+	return staff[name].roles
 }
 
 // people is the example's user store with our staff.
@@ -90,6 +106,14 @@ func (p provider) CreateAccessToken(ctx context.Context, r op.TokenRequest) (str
 	return p.Storage.CreateAccessToken(ctx, r)
 }
 
+// CreateAccessAndRefreshTokens takes the strength away, too.
+func (p provider) CreateAccessAndRefreshTokens(ctx context.Context, r op.TokenRequest, current string) (string, string, time.Time, error) {
+	if s, ok := r.(strong); ok {
+		r = s.AuthRequest
+	}
+	return p.Storage.CreateAccessAndRefreshTokens(ctx, r, current)
+}
+
 // SetUserinfoFromRequest puts name and roles into the ID token.
 func (p provider) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo, r op.IDTokenRequest, _ []string) error {
 	who := staff[r.GetSubject()]
@@ -97,7 +121,7 @@ func (p provider) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo,
 		info.Subject = r.GetSubject()
 	}
 	info.AppendClaims("name", who.name)
-	info.AppendClaims("roles", who.roles)
+	info.AppendClaims("roles", rolesOf(r.GetSubject()))
 	info.AppendClaims("upn", r.GetSubject()+"@bank.example")
 	return nil
 }

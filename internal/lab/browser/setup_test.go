@@ -67,7 +67,7 @@ func open(t *testing.T) *house {
 	require.NoError(t, os.WriteFile(h.secret, []byte(clientSecret+"\n"), 0o600))
 	issuer := startProvider(t, h.byOpenID)
 	h.serve(set, "ARAUTO_CONSOLE_ADDR="+address, "ARAUTO_CONSOLE_BASE_URL="+h.byOpenID, "ARAUTO_CONSOLE_OIDC_ISSUER="+issuer,
-		"ARAUTO_CONSOLE_OIDC_CLIENT_ID="+clientID, "ARAUTO_CONSOLE_OIDC_CLIENT_SECRET_FILE="+h.secret, "ARAUTO_CONSOLE_OIDC_ACR_VALUES="+strongACR,
+		"ARAUTO_CONSOLE_OIDC_CLIENT_ID="+clientID, "ARAUTO_CONSOLE_OIDC_CLIENT_SECRET_FILE="+h.secret, "ARAUTO_CONSOLE_OIDC_ACR_VALUES="+strongACR, "ARAUTO_CONSOLE_OIDC_SCOPES=openid,profile,offline_access",
 		"ARAUTO_WATCH_SOURCES="+unreachableBus(t, dir))
 	h.stories(set)
 	return h
@@ -171,7 +171,7 @@ func (h *house) entries(act, actor string) (n int) {
 // age makes every session old, as if time had passed.
 func (h *house) age(column, by string) {
 	h.t.Helper()
-	require.Contains(h.t, []string{"seen_at", "opened_at"}, column)
+	require.Contains(h.t, []string{"seen_at", "opened_at", "asked_at"}, column)
 	_, err := h.db.Exec(h.t.Context(), "UPDATE arauto.console_session SET "+column+" = now() - $1::interval", by)
 	require.NoError(h.t, err)
 }

@@ -78,6 +78,42 @@ func signInByProvider(t *testing.T, h *house) {
 	require.EqualValues(t, 200, w.throughProvider("ana"), "a restart is not needed")
 }
 
+// rolesTakenAway is cases N2 and N5: the provider is asked again once a minute.
+func rolesTakenAway(t *testing.T, h *house) {
+	w := newWindow(t, h.browser)
+	w.visit(h.byOpenID + "/sources")
+	require.EqualValues(t, 200, w.throughProvider("clara"))
+	var renewal []byte
+	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT renewal FROM arauto.console_session WHERE subject = 'clara'").Scan(&renewal))
+	require.NotEmpty(t, renewal)
+	roles := func() (have []string) {
+		require.NoError(t, h.db.QueryRow(t.Context(), "SELECT roles FROM arauto.console_session WHERE subject = 'clara'").Scan(&have))
+		return have
+	}
+	changeRoles("clara", "auditor")
+	require.EqualValues(t, 200, w.visit(h.byOpenID+"/sources"))
+	require.Equal(t, []string{"operator", "auditor"}, roles(), "she was asked about less than a minute ago")
+	for _, now := range [][]string{{"auditor"}, {"auditor", "registrar"}} { // the second time with the token of the first
+		changeRoles("clara", now...)
+		h.age("asked_at", "61 seconds")
+		require.EqualValues(t, 200, w.visit(h.byOpenID+"/sources"))
+		require.Equal(t, now, roles())
+	}
+	changeRoles("clara")
+	require.NoError(t, os.Chmod(h.secret, 0o644))
+	h.age("asked_at", "61 seconds")
+	require.EqualValues(t, 200, w.visit(h.byOpenID+"/sources"), "the provider could not be asked")
+	require.NoError(t, os.Chmod(h.secret, 0o600))
+	h.age("asked_at", "61 seconds")
+	w.visit(h.byOpenID + "/sources")
+	require.True(t, strings.HasPrefix(w.at(), "/sign-in?"))
+	require.Contains(t, w.text(), "A sessão terminou")
+	require.Equal(t, 1, h.entries("session-withdrawn", "clara"))
+	var left int
+	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT count(*) FROM arauto.console_session WHERE subject = 'clara'").Scan(&left))
+	require.Zero(t, left, "at every replica")
+}
+
 func sessions(t *testing.T, h *house) {
 	w := newWindow(t, h.browser)
 	link := h.link()

@@ -56,6 +56,7 @@ func TestTheConsole(t *testing.T) {
 		{"the one box", finds},
 		{"the acts on notifications", operationActs},
 		{"sign-in by the provider", signInByProvider},
+		{"roles that the provider takes away", rolesTakenAway},
 		{"sessions", sessions},
 		{"what another page sends", foreignPosts},
 		{"hostile texts", hostileTexts},
