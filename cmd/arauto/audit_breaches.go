@@ -97,7 +97,7 @@ func tellIntegrity(w world, found history.Integrity, unknown int64, lang string)
 	if unknown > 0 {
 		text := "%d notifications have no verdict: entries behind them are missing or differ from the sealed log\n"
 		if lang == "pt" {
-			text = "%d notificações não têm veredito: faltam registros em que se baseiam, ou eles diferem do log selado\n"
+			text = "%d notificações não têm veredito: faltam registros em que se baseiam, ou o que há difere do log selado\n"
 		}
 		fmt.Fprintf(w.stderr, text, unknown)
 	}

@@ -146,7 +146,7 @@ func (r *sandboxRun) run(cmd *cobra.Command) error {
 // notOpened says why there is no sandbox, in the language of the messages.
 func (r *sandboxRun) notOpened(err error) error {
 	words := sandboxWords[r.language]
-	if left, is := sandbox.Interrupted(err); is {
+	if is, left := sandbox.Interrupted(err); is {
 		if left != nil {
 			return err
 		}

@@ -20,7 +20,7 @@ import (
 // TestATakenPortNamesTheFlagThatChangesIt: the port of POSTs, and that of the status endpoints, which the gateway opens.
 func TestATakenPortNamesTheFlagThatChangesIt(t *testing.T) {
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	taken, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of a test
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = taken.Close() })
 	port := taken.Addr().(*net.TCPAddr).Port
@@ -49,9 +49,9 @@ func startUp(t *testing.T, args ...string) *starting {
 	if os.Getenv(temppostgres.EnvURL) != "" {
 		t.Skip("the server is another's")
 	}
-	folder, err := os.MkdirTemp("", "arauto-test-")
+	folder, err := os.MkdirTemp("", "arauto-test-") //nolint:usetesting // the server's account must get through to it
 	require.NoError(t, err)
-	require.NoError(t, os.Chmod(folder, 0o755)) //nolint:gosec // the server's account goes through it
+	require.NoError(t, os.Chmod(folder, 0o755))
 	t.Cleanup(func() { _ = os.RemoveAll(folder) })
 	s := &starting{Cmd: product(args...), t: t, folder: folder, out: &lines{grown: make(chan struct{}, 1)}}
 	s.Env = append(s.Env, "TMPDIR="+folder, "XDG_CACHE_HOME="+t.TempDir(), temppostgres.EnvDir+"=", "LANG=C")

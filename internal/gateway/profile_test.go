@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -36,8 +35,8 @@ func TestADevelopmentReplicaDoesNotWorkBesideProduction(t *testing.T) {
 	second.cfg.StateDir = t.TempDir()
 	err = second.Start(t.Context())
 	require.ErrorContains(t, err, "profile (ARAUTO_PROFILE): is development, and replicas of profile production work on this database (production-1)")
-	wrong := (*config.Error)(nil)
-	require.True(t, errors.As(err, &wrong), "a person must change a setting")
+	var wrong *config.Error
+	require.ErrorAs(t, err, &wrong, "a person must change a setting")
 	require.NoError(t, second.Stop())
 	_, err = Examine(t.Context(), h.g.cfg, time.Now(), Running)
 	require.ErrorContains(t, err, "replicas of profile production work on this database (production-1)")

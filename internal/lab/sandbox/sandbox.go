@@ -298,12 +298,12 @@ func (s *Sandbox) AwaitEnd(ctx context.Context) (part, log string) {
 }
 
 // Interrupted tells whether an error of Open means that it was cancelled, and what could not be put away then; nil: nothing is left.
-func Interrupted(err error) (left error, is bool) {
+func Interrupted(err error) (is bool, left error) {
 	interrupted, is := errors.AsType[*stage.InterruptedError](err)
 	if !is {
-		return nil, false
+		return false, nil
 	}
-	return interrupted.Err, true
+	return true, interrupted.Err
 }
 
 // Close stops everything. The folder is removed unless it is to be kept.

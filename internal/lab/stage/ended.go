@@ -80,16 +80,19 @@ func (e *EndedError) Unwrap() error { return e.Err }
 // AwaitEnd waits until ctx ends, and returns nil; or until the database or a replica ends by itself before, and returns an *EndedError. A
 // server that is not ours is not looked after.
 func (s *Stage) AwaitEnd(ctx context.Context, r *Replica) error {
-	var err error
+	var ended *EndedError
 	select {
 	case <-ctx.Done():
-	case <-s.Server.Ended():
-		err = &EndedError{Part: PartDatabase, Log: s.Server.LogFile()}
-	case <-r.Exited():
-		err = &EndedError{Part: PartGateway, Log: r.log.Name(), Err: r.Err()}
-	}
-	if ctx.Err() != nil { // a signal to all of them: what ended was asked to
 		return nil
+	case <-s.Server.Ended():
+		ended = &EndedError{Part: PartDatabase, Log: s.Server.LogFile()}
+	case <-r.Exited():
+		ended = &EndedError{Part: PartGateway, Log: r.log.Name(), Err: r.Err()}
 	}
-	return err
+	select {
+	case <-ctx.Done(): // a signal to all of them: what ended was asked to
+		return nil
+	default:
+		return ended
+	}
 }
