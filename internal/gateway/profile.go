@@ -12,10 +12,9 @@ import (
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
-// self is what this replica tells the others. One of development yields to those of production: it may send to other addresses, and judges
-// statements and settings less strictly.
+// self is what this replica tells the others.
 func (g *Gateway) self() auditlog.RunningReplica {
-	return auditlog.RunningReplica{Name: g.cfg.Replica, Version: g.version, Profile: g.cfg.Profile, Started: g.began.UTC().Truncate(time.Microsecond), Yields: g.cfg.Profile == config.Development}
+	return auditlog.RunningReplica{Name: g.cfg.Replica, Version: g.version, Profile: g.cfg.Profile, Started: g.began.UTC().Truncate(time.Microsecond)}
 }
 
 // besideProduction is the refusal of a replica of development where replicas of production work.
@@ -25,41 +24,26 @@ func besideProduction(foreign []string) error {
 		strings.Join(foreign, ", "))}}
 }
 
-// join notes before anything else that this replica works on the database. The error is a *config.Error where it must not.
+// join notes before anything else that this replica works on the database. The error is a *config.Error where it must not: one of development
+// may send to other addresses, and judges statements and settings less strictly.
 func (g *Gateway) join(ctx context.Context) error {
-	foreign, err := g.auditlog.ReportReplica(ctx, g.self())
-	switch {
-	case err != nil || len(foreign) == 0:
-		return err
-	case g.cfg.Profile == config.Development:
-		return besideProduction(foreign)
+	self := g.self()
+	self.Yields = g.cfg.Profile == config.Development
+	foreign, err := g.auditlog.ReportReplica(ctx, self)
+	if err == nil && self.Yields && len(foreign) > 0 {
+		err = besideProduction(foreign)
 	}
-	g.tellForeign(foreign)
-	return nil
+	return err
 }
 
-// tellForeign warns a replica of production of those of development, which end as soon as they have seen it.
-func (g *Gateway) tellForeign(foreign []string) {
-	g.log.Error("replicas of profile development work on this database of production; they end within 10 s, look where their settings are and what they did",
-		"replicas", strings.Join(foreign, ", "))
-}
-
-// report notes that this replica still works, and ends one of development that meets one of production: production may have started while
-// the database was away from us, or after us.
+// report notes that this replica still works. It ends nobody who works already: both sides of development and production tell of the other.
 func (g *Gateway) report(ctx context.Context) error {
 	foreign, err := g.auditlog.ReportReplica(ctx, g.self())
-	switch {
-	case err != nil || len(foreign) == 0:
-		return err
-	case g.cfg.Profile != config.Development:
-		g.tellForeign(foreign)
-		return nil
+	if len(foreign) > 0 {
+		g.log.Error("replicas of development and of production work on one database: stop those of development, and look what they did",
+			"profile", g.cfg.Profile, "of_the_other", strings.Join(foreign, ", "))
 	}
-	select {
-	case g.failed <- besideProduction(foreign):
-	default: // it stops already
-	}
-	return nil
+	return err
 }
 
 // leaveWithin is how long the note that a replica leaves may take: without it the others wait until nobody heard of it for a while.

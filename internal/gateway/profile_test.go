@@ -14,8 +14,8 @@ import (
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
-// TestADevelopmentReplicaDoesNotWorkBesideProduction is case P3: it refuses to start, and ends when production comes later.
-func TestADevelopmentReplicaDoesNotWorkBesideProduction(t *testing.T) {
+// TestADevelopmentReplicaDoesNotStartBesideProduction is case P3. One that was there first is told of.
+func TestADevelopmentReplicaDoesNotStartBesideProduction(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	s, err := store.Open(t.Context(), store.Options{URL: h.url, Replica: "production-1"})
@@ -27,8 +27,9 @@ func TestADevelopmentReplicaDoesNotWorkBesideProduction(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"test"}, foreign, "production is told of the replica that works here")
 	require.NoError(t, h.g.report(t.Context()))
-	ended := <-h.g.failed
-	require.ErrorContains(t, ended, "replicas of profile production work on this database (production-1)")
+	foreign, err = log.ForeignReplicas(t.Context(), production)
+	require.NoError(t, err)
+	require.Equal(t, []string{"test"}, foreign, "it works on, and both log it")
 
 	second, err := New(t.Context(), h.g.cfg, "test", slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
@@ -42,8 +43,9 @@ func TestADevelopmentReplicaDoesNotWorkBesideProduction(t *testing.T) {
 	require.ErrorContains(t, err, "replicas of profile production work on this database (production-1)")
 
 	require.NoError(t, log.ReplicaLeaves(t.Context(), production))
-	require.NoError(t, h.g.report(t.Context()))
-	require.Empty(t, h.g.failed)
+	foreign, err = log.ReportReplica(t.Context(), auditlog.RunningReplica{Name: "test-2", Version: "1", Profile: config.Development, Started: time.Now().UTC()})
+	require.NoError(t, err)
+	require.Empty(t, foreign)
 }
 
 // TestAReplicaThatStopsIsNobodysHindrance: who starts with another profile afterwards need not wait.

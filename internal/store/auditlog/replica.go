@@ -13,7 +13,7 @@ import (
 type RunningReplica struct {
 	Name, Version, Profile string
 	Started                time.Time
-	// Yields means that it must not work beside a replica of another profile, and leaves the database to it.
+	// Yields means that it is not to be noted while a replica of another profile works here.
 	Yields bool
 }
 
@@ -26,8 +26,7 @@ AND NOT (name = $1 AND started_at = $2) ORDER BY name`
 // replicaAlive is for how long a replica that was heard of counts as one that works.
 const replicaAlive = "30 seconds"
 
-// ReportReplica notes that this process runs, and names the replicas of another profile that work on this database. One that yields is not
-// noted while there are any. Reports of several replicas take turns, so that of two that start at the same moment one sees the other. A row
+// ReportReplica notes that this process runs, and names the replicas of another profile that work on this database. Reports of several replicas take turns, so that of two that start at the same moment one sees the other. A row
 // that was not renewed for a week goes.
 func (l *Log) ReportReplica(ctx context.Context, r RunningReplica) (foreign []string, err error) {
 	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
