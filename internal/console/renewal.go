@@ -13,11 +13,12 @@ import (
 	"github.com/arauto/arauto/internal/history"
 )
 
-// renewalWithin is how long a page waits for the provider that is asked again about its person, beside the first reading of its description.
-const renewalWithin = 3 * time.Second
+// renewalWithin bounds the renewal of a session, which one page a minute waits for: a request to the provider takes 10 s at most, and one more where
+// its description was not read yet.
+const renewalWithin = 25 * time.Second
 
-// errWithdrawn means that the provider does not let the person of a session in any more.
-var errWithdrawn = errors.New("the provider does not let the person in any more")
+// errNotRenewed means that the provider does not renew the session.
+var errNotRenewed = errors.New("the provider does not renew the session")
 
 // sealedRenewal encrypts what renews a session, with a key that is made of the session's token: nobody who has the database alone can read
 // it. nil: nothing renews it.
@@ -42,25 +43,21 @@ func openedRenewal(token string, sealed []byte) (string, error) {
 	return string(renewal), err
 }
 
-// renew asks the provider again about the person of a session: with other roles she goes on with them, without any the session
-// ends (cases N2 and N5). A provider that does not answer changes nothing; it is asked again a minute later.
+// renew asks the provider again about the person of a session: with other roles the person goes on with them, without any the session ends (cases N2
+// and N5). A provider that does not answer changes nothing; it is asked again a minute later.
 func (k *Console) renew(x *api.Exchange, token string, who *history.Person) error {
-	ctx := context.WithoutCancel(x.R.Context()) // a provider may give each refresh token once: what it answers must be kept
+	// A provider may give each refresh token once, so what it answers must be kept also when the browser has gone.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.R.Context()), renewalWithin)
+	defer cancel()
 	sealed, err := k.cfg.Sessions.TakeRenewal(ctx, token)
 	if err != nil || sealed == nil {
 		return err
 	}
 	roles, next, err := k.cfg.OpenID.ask(ctx, token, sealed, who)
 	switch {
-	case errors.Is(err, errWithdrawn):
-		x.Log.Warn("session ended: the provider does not let the person in any more", "subject", who.Subject, "error", err)
-		if err := k.record(x, who.Subject, "session-withdrawn"); err != nil {
-			return err
-		}
-		if err := k.cfg.Sessions.EndSession(ctx, token); err != nil {
-			return err
-		}
-		return errNoSession
+	case errors.Is(err, errNotRenewed):
+		x.Log.Warn("session ended", "subject", who.Subject, "error", err)
+		return k.endNotRenewed(ctx, x, token, who.Subject)
 	case err != nil:
 		x.Log.Warn("a session keeps its roles for a minute: the provider was asked again and did not answer", "subject", who.Subject, "error", err)
 		return nil
@@ -69,15 +66,28 @@ func (k *Console) renew(x *api.Exchange, token string, who *history.Person) erro
 	return k.cfg.Sessions.RenewSession(ctx, token, roles, next)
 }
 
+// endNotRenewed ends a session after the history has it. Its roles go first, so that nothing is done with them if the history cannot be written.
+func (k *Console) endNotRenewed(ctx context.Context, x *api.Exchange, token, subject string) error {
+	if err := k.cfg.Sessions.RenewSession(ctx, token, []string{}, nil); err != nil {
+		return err
+	}
+	if err := k.record(x, subject, "renewal-refused"); err != nil {
+		return err
+	}
+	if err := k.cfg.Sessions.EndSession(ctx, token); err != nil {
+		return err
+	}
+	return errNoSession
+}
+
 // ask returns the roles that a person has now, and what renews the session next, encrypted. An ID token is not always in the answer: then the roles
-// are those from before. An error that is not errWithdrawn says nothing about the person.
+// are those from before. An error that is not errNotRenewed says nothing about the person.
 func (p *Provider) ask(ctx context.Context, token string, sealed []byte, who *history.Person) (roles []string, next []byte, err error) {
-	ctx, cancel := context.WithTimeout(oidc.ClientContext(ctx, p.Client), renewalWithin)
-	defer cancel()
 	renewal, err := openedRenewal(token, sealed)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: what renews the session cannot be read", errWithdrawn)
+		return nil, nil, fmt.Errorf("%w: what renews it cannot be read", errNotRenewed)
 	}
+	ctx = oidc.ClientContext(ctx, p.Client)
 	docs, err := p.discovered(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -86,13 +96,9 @@ func (p *Provider) ask(ctx context.Context, token string, sealed []byte, who *hi
 	if err != nil {
 		return nil, nil, err
 	}
-	tokens, err := cfg.TokenSource(ctx, &oauth2.Token{RefreshToken: renewal}).Token()
-	var refused *oauth2.RetrieveError
-	if errors.As(err, &refused) && refused.ErrorCode == "invalid_grant" {
-		return nil, nil, fmt.Errorf("%w: %w", errWithdrawn, withoutBody(err))
-	}
+	tokens, err := refreshed(ctx, cfg, stylesOf(docs, cfg.ClientSecret), renewal)
 	if err != nil {
-		return nil, nil, withoutBody(err)
+		return nil, nil, err
 	}
 	roles = who.Roles
 	if raw, there := tokens.Extra("id_token").(string); there {
@@ -104,6 +110,26 @@ func (p *Provider) ask(ctx context.Context, token string, sealed []byte, who *hi
 	return roles, next, err
 }
 
+// refreshed uses a refresh token. The library would try the other way of showing who we are after any refusal, and tell that of the second try alone.
+func refreshed(ctx context.Context, cfg *oauth2.Config, styles []oauth2.AuthStyle, renewal string) (*oauth2.Token, error) {
+	for n, style := range styles {
+		cfg.Endpoint.AuthStyle = style
+		tokens, err := cfg.TokenSource(ctx, &oauth2.Token{RefreshToken: renewal}).Token()
+		var refused *oauth2.RetrieveError
+		switch {
+		case err == nil:
+			return tokens, nil
+		case !errors.As(err, &refused):
+			return nil, err
+		case refused.ErrorCode == "invalid_grant":
+			return nil, fmt.Errorf("%w: %w", errNotRenewed, withoutBody(err))
+		case refused.ErrorCode != "invalid_client" || n == len(styles)-1:
+			return nil, withoutBody(err)
+		}
+	}
+	return nil, errors.New("no way to show the provider who we are")
+}
+
 // rolesAgain are the roles of an ID token that came with a renewal. It has no nonce, and how the person signed in was judged at the sign-in
 // (OpenID Connect Core 12.2).
 func (p *Provider) rolesAgain(ctx context.Context, docs *oidc.Provider, raw, subject string) ([]string, error) {
@@ -112,7 +138,7 @@ func (p *Provider) rolesAgain(ctx context.Context, docs *oidc.Provider, raw, sub
 		return nil, fmt.Errorf("the ID token is not accepted: %w", err)
 	}
 	if id.Subject != subject {
-		return nil, fmt.Errorf("%w: the ID token names another person", errWithdrawn)
+		return nil, fmt.Errorf("%w: the ID token names another person", errNotRenewed)
 	}
 	var claims map[string]any
 	if err := id.Claims(&claims); err != nil {
@@ -120,7 +146,7 @@ func (p *Provider) rolesAgain(ctx context.Context, docs *oidc.Provider, raw, sub
 	}
 	roles := known(textsOf(claims[p.RolesClaim]))
 	if len(roles) == 0 {
-		return nil, fmt.Errorf("%w: the ID token has no role of ours", errWithdrawn)
+		return nil, fmt.Errorf("%w: the ID token has no role of ours", errNotRenewed)
 	}
 	return roles, nil
 }

@@ -103,10 +103,27 @@ func (p *Provider) config(docs *oidc.Provider) (*oauth2.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &oauth2.Config{
-		ClientID: p.ClientID, ClientSecret: secret, Endpoint: docs.Endpoint(), RedirectURL: p.BaseURL + callbackPath,
-		Scopes: p.Scopes,
-	}, nil
+	endpoint := docs.Endpoint()
+	if styles := stylesOf(docs, secret); len(styles) == 1 {
+		endpoint.AuthStyle = styles[0]
+	}
+	return &oauth2.Config{ClientID: p.ClientID, ClientSecret: secret, Endpoint: endpoint, RedirectURL: p.BaseURL + callbackPath, Scopes: p.Scopes}, nil
+}
+
+// stylesOf are the ways in which a provider may want to be shown who we are, as it describes itself. Where it does not say, there are two.
+func stylesOf(docs *oidc.Provider, secret string) []oauth2.AuthStyle {
+	var said struct {
+		Methods []string `json:"token_endpoint_auth_methods_supported"`
+	}
+	switch err := docs.Claims(&said); {
+	case secret == "":
+		return []oauth2.AuthStyle{oauth2.AuthStyleInParams} // a public client has an id alone
+	case err == nil && slices.Contains(said.Methods, "client_secret_basic"):
+		return []oauth2.AuthStyle{oauth2.AuthStyleInHeader}
+	case err == nil && slices.Contains(said.Methods, "client_secret_post"):
+		return []oauth2.AuthStyle{oauth2.AuthStyleInParams}
+	}
+	return []oauth2.AuthStyle{oauth2.AuthStyleInHeader, oauth2.AuthStyleInParams}
 }
 
 // pendingSignIn is what a browser carries, sealed, while the person is at the provider.

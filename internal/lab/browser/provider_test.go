@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -33,13 +34,16 @@ var staff = map[string]struct {
 	"bruno": {"Bruno Reis", []string{"auditor"}, true},
 	"weak":  {"Wilma Eck", []string{"operator"}, false},
 	"guest": {"Gil Estevez", nil, true},
-	"clara": {"Clara Nunes", []string{"operator", "auditor"}, true},
+	"celia": {"Célia Nunes", []string{"operator", "auditor"}, true},
 
 	"nobody": {"Nobody", []string{"operator"}, true}, // the ID token has no subject
 }
 
 // rolesNow are the roles that a person has by now, where they are others than those in staff.
 var rolesNow sync.Map
+
+// lockedOut are the people whom the provider lets in no more.
+var lockedOut sync.Map
 
 // changeRoles gives one of the staff other roles.
 func changeRoles(name string, roles ...string) { rolesNow.Store(name, roles) }
@@ -114,6 +118,17 @@ func (p provider) CreateAccessAndRefreshTokens(ctx context.Context, r op.TokenRe
 	return p.Storage.CreateAccessAndRefreshTokens(ctx, r, current)
 }
 
+// TokenRequestByRefreshToken refuses who is locked out.
+func (p provider) TokenRequestByRefreshToken(ctx context.Context, token string) (op.RefreshTokenRequest, error) {
+	r, err := p.Storage.TokenRequestByRefreshToken(ctx, token)
+	if err == nil {
+		if _, locked := lockedOut.Load(r.GetSubject()); locked {
+			return nil, errors.New("locked out")
+		}
+	}
+	return r, err
+}
+
 // SetUserinfoFromRequest puts name and roles into the ID token.
 func (p provider) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo, r op.IDTokenRequest, _ []string) error {
 	who := staff[r.GetSubject()]
@@ -126,6 +141,19 @@ func (p provider) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo,
 	return nil
 }
 
+// basicAlone makes a provider refuse a client that shows its secret in the form, as many do.
+func basicAlone(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, _, basic := r.BasicAuth(); r.URL.Path == "/oauth/token" && !basic {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = w.Write([]byte(`{"error":"invalid_client"}`))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // startProvider starts a real OpenID provider, and returns its issuer.
 func startProvider(t *testing.T, consoleURL string) string {
 	t.Helper()
@@ -133,7 +161,7 @@ func startProvider(t *testing.T, consoleURL string) string {
 	require.NoError(t, err)
 	issuer := "http://" + l.Addr().String()
 	storage.RegisterClients(storage.WebClient(clientID, clientSecret, consoleURL+"/sign-in/callback"))
-	server := &http.Server{Handler: exampleop.SetupServer(issuer, provider{storage.NewStorage(people{})}, nil, false, op.WithAllowInsecure()), ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: basicAlone(exampleop.SetupServer(issuer, provider{storage.NewStorage(people{})}, nil, false, op.WithAllowInsecure())), ReadHeaderTimeout: time.Minute}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
 	return issuer

@@ -82,24 +82,24 @@ func signInByProvider(t *testing.T, h *house) {
 func rolesTakenAway(t *testing.T, h *house) {
 	w := newWindow(t, h.browser)
 	w.visit(h.byOpenID + "/sources")
-	require.EqualValues(t, 200, w.throughProvider("clara"))
+	require.EqualValues(t, 200, w.throughProvider("celia"))
 	var renewal []byte
-	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT renewal FROM arauto.console_session WHERE subject = 'clara'").Scan(&renewal))
+	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT renewal FROM arauto.console_session WHERE subject = 'celia'").Scan(&renewal))
 	require.NotEmpty(t, renewal)
 	roles := func() (have []string) {
-		require.NoError(t, h.db.QueryRow(t.Context(), "SELECT roles FROM arauto.console_session WHERE subject = 'clara'").Scan(&have))
+		require.NoError(t, h.db.QueryRow(t.Context(), "SELECT roles FROM arauto.console_session WHERE subject = 'celia'").Scan(&have))
 		return have
 	}
-	changeRoles("clara", "auditor")
+	changeRoles("celia", "auditor")
 	require.EqualValues(t, 200, w.visit(h.byOpenID+"/sources"))
-	require.Equal(t, []string{"operator", "auditor"}, roles(), "she was asked about less than a minute ago")
+	require.Equal(t, []string{"operator", "auditor"}, roles(), "the provider was asked less than a minute ago")
 	for _, now := range [][]string{{"auditor"}, {"auditor", "registrar"}} { // the second time with the token of the first
-		changeRoles("clara", now...)
+		changeRoles("celia", now...)
 		h.age("asked_at", "61 seconds")
 		require.EqualValues(t, 200, w.visit(h.byOpenID+"/sources"))
 		require.Equal(t, now, roles())
 	}
-	changeRoles("clara")
+	changeRoles("celia")
 	require.NoError(t, os.Chmod(h.secret, 0o644))
 	h.age("asked_at", "61 seconds")
 	require.EqualValues(t, 200, w.visit(h.byOpenID+"/sources"), "the provider could not be asked")
@@ -108,9 +108,16 @@ func rolesTakenAway(t *testing.T, h *house) {
 	w.visit(h.byOpenID + "/sources")
 	require.True(t, strings.HasPrefix(w.at(), "/sign-in?"))
 	require.Contains(t, w.text(), "A sessão terminou")
-	require.Equal(t, 1, h.entries("session-withdrawn", "clara"))
+	require.Equal(t, 1, h.entries("renewal-refused", "celia"))
+	changeRoles("celia", "auditor")
+	require.EqualValues(t, 200, w.throughProvider("celia"))
+	lockedOut.Store("celia", true)
+	h.age("asked_at", "61 seconds")
+	w.visit(h.byOpenID + "/sources")
+	require.Contains(t, w.text(), "A sessão terminou", "who is locked out is refused by another error than one without roles")
+	require.Equal(t, 2, h.entries("renewal-refused", "celia"))
 	var left int
-	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT count(*) FROM arauto.console_session WHERE subject = 'clara'").Scan(&left))
+	require.NoError(t, h.db.QueryRow(t.Context(), "SELECT count(*) FROM arauto.console_session WHERE subject = 'celia'").Scan(&left))
 	require.Zero(t, left, "at every replica")
 }
 
