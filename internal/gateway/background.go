@@ -31,7 +31,7 @@ func (g *Gateway) tasks() lifecycle.Parts {
 		g.every("replaced", 10*time.Second, func(ctx context.Context) error { _, err := g.store.ForgetReplaced(ctx); return err }),
 		g.every("replica", 10*time.Second, g.report),
 		g.every("exports", time.Second, g.makeExports),
-		g.everyOr("ran", time.Second, g.ran.added, g.ran.write),
+		g.everyOr("start-log", time.Second, g.starts.added, g.starts.write),
 		g.every("refusals", 10*time.Second, func(ctx context.Context) error { return g.public.RecordRefused(ctx, false) }),
 		g.every("readings", 10*time.Second, func(ctx context.Context) error { return g.internal.RecordRepeated(ctx, false) }),
 	}

@@ -80,7 +80,7 @@ type Gateway struct {
 	daily    *reconcile.Reconciler // looks whether the history is complete
 	verifier *seal.SelfVerifier    // looks whether the log is what was signed
 	events   *events.Monitor       // tells operators of troubles
-	ran      *ranLog               // what this replica runs with; nil while files are read for the first time
+	starts   *startLog             // what this replica runs with; nil while files are read for the first time
 	reached  bool                  // the database answered at the start
 	named    time.Time             // when the log named a fault of the database last; used by measure alone
 
@@ -131,7 +131,7 @@ func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logg
 	}
 	g.auditlog = auditlog.New(g.store.Access())
 	g.auditlog.NameBrands(cfg.BrandList())
-	g.ran = newRanLog(g)
+	g.starts = newStartLog(g)
 	if err := g.wire(); err != nil {
 		g.abandon()
 		return nil, err

@@ -30,8 +30,8 @@ func (f nowInForce) Replicas(ctx context.Context) ([]history.Replica, error) {
 	return f.g.auditlog.Replicas(ctx)
 }
 
-// Ran lists the newest starts and what was read again since.
-func (f nowInForce) Ran(ctx context.Context, limit int) ([]history.RecordedStart, []history.RecordedReload, error) {
+// Starts lists the newest starts and what was read again since.
+func (f nowInForce) Starts(ctx context.Context, limit int) ([]history.RecordedStart, []history.RecordedReload, error) {
 	starts, err := f.g.auditlog.Starts(ctx, limit)
 	if err != nil {
 		return nil, nil, err

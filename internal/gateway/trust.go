@@ -17,8 +17,8 @@ type trustEvents struct {
 // Reloaded counts what was read again, and adds it to the history.
 func (e trustEvents) Reloaded(r trust.Reload) {
 	e.Metrics.Reloaded(r.Err)
-	if e.g.ran != nil {
-		e.g.ran.reloaded(r)
+	if e.g.starts != nil {
+		e.g.starts.reloaded(r)
 	}
 }
 

@@ -83,7 +83,7 @@ func (nothing) Settings() []Setting                                  { return ni
 func (nothing) Schema(context.Context) (have, want int64, err error) { return 0, 0, errMissing }
 func (nothing) Replicas(context.Context) ([]history.Replica, error)  { return nil, errMissing }
 
-func (nothing) Ran(context.Context, int) ([]history.RecordedStart, []history.RecordedReload, error) {
+func (nothing) Starts(context.Context, int) ([]history.RecordedStart, []history.RecordedReload, error) {
 	return nil, nil, errMissing
 }
 

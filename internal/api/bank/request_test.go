@@ -402,7 +402,7 @@ func (running) Replicas(context.Context) ([]history.Replica, error) {
 	return []history.Replica{{Name: "a", Version: "1", Alive: true}}, nil
 }
 
-func (running) Ran(_ context.Context, limit int) ([]history.RecordedStart, []history.RecordedReload, error) {
+func (running) Starts(_ context.Context, limit int) ([]history.RecordedStart, []history.RecordedReload, error) {
 	differs := []history.StartDifference{{Key: "dispatch.slots", After: "7"}}
 	return []history.RecordedStart{{StartFacts: history.StartFacts{Replica: "a", Loosened: []string{}}, Differs: differs}, {StartFacts: history.StartFacts{Replica: "b"}}},
 		[]history.RecordedReload{{Outcome: history.ReloadRefused, ReloadFacts: history.ReloadFacts{Setting: "webhook.crl", Reason: fmt.Sprint("empty ", limit)}}}, nil

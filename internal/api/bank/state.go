@@ -17,8 +17,8 @@ type Settings interface {
 	Schema(ctx context.Context) (have, want int64, err error)
 	// Replicas lists who served this database within the last week.
 	Replicas(ctx context.Context) ([]history.Replica, error)
-	// Ran lists the newest starts of replicas, and what they read again while they ran: newest first, at most limit of each.
-	Ran(ctx context.Context, limit int) ([]history.RecordedStart, []history.RecordedReload, error)
+	// Starts lists the newest starts of replicas, and what they read again while they ran: newest first, at most limit of each.
+	Starts(ctx context.Context, limit int) ([]history.RecordedStart, []history.RecordedReload, error)
 }
 
 // Setting is one setting as it is in force.
@@ -37,8 +37,8 @@ type Checks interface {
 	AskReconciliation(ctx context.Context, from, to time.Time) (history.ReconciliationRun, error)
 }
 
-// ranShown is how many starts and reloads are listed.
-const ranShown = 10
+// startsShown is how many starts and reloads are listed.
+const startsShown = 10
 
 type settingsJSON struct {
 	Schema   int64         `json:"schema"`      // of the database
@@ -114,7 +114,7 @@ func (in *Internal) getSettings(x *api.Exchange) error {
 	for i, r := range all {
 		out.Replicas[i] = replicaJSON{r.Name, r.Version, instant(r.StartedAt), instant(r.SeenAt), r.Alive}
 	}
-	starts, reloads, err := in.cfg.Settings.Ran(x.R.Context(), ranShown)
+	starts, reloads, err := in.cfg.Settings.Starts(x.R.Context(), startsShown)
 	if err != nil {
 		return err
 	}

@@ -134,12 +134,12 @@ func actsOfPeople(t *testing.T, h *house) {
 	table := ask(iris, chromedp.Evaluate[string](`fetch(document.querySelector('a[href^="/access.csv"]').href).then(r => r.text())`, chromedp.EvalAwaitPromise))
 	require.Contains(t, table, "hugo,auditor")
 	require.NotContains(t, table, "iris,auditor")
-	whatRan(t, h, iris)
+	showsStarts(t, h, iris)
 	require.Empty(t, iris.complaints())
 }
 
-// whatRan shows the settings, and a replica's second start and a refused file as if they had been.
-func whatRan(t *testing.T, h *house, iris *window) {
+// showsStarts shows the settings, and a replica's second start and a refused file as if they had been.
+func showsStarts(t *testing.T, h *house, iris *window) {
 	for _, statement := range []string{
 		`SELECT gen_random_uuid(), kind, outcome, replace(facts::text, '127.0.0.0/8', '127.0.0.0/9')::json FROM arauto.entry WHERE kind = 'start' LIMIT 1`,
 		`VALUES (gen_random_uuid(), 'reload', 'refused', '{"system":"a 1","setting":"webhook.crl","source":"/x.crl","reason":"the list is damaged","inForce":{}}')`,

@@ -16,12 +16,12 @@ import (
 func TestWhatAReplicaRanWithIsExportedByKindAndVerified(t *testing.T) {
 	t.Parallel()
 	p := openProven(t, 3)
-	for _, e := range []history.RanEntry{
+	for _, e := range []history.StartEntry{
 		{Kind: history.FactStart, Outcome: "production", Facts: history.StartFacts{Replica: "a <&>", Settings: []history.StartSetting{{Key: "public.addr", Value: ":1"}}}},
 		{Kind: history.FactReload, Outcome: history.ReloadRefused, Facts: history.ReloadFacts{Setting: "webhook.crl", Reason: "one line\nand another"}},
 	} {
 		e.ID = store.NewID()
-		require.NoError(t, p.auditlog.RecordRan(t.Context(), e))
+		require.NoError(t, p.auditlog.RecordStartEntry(t.Context(), e))
 	}
 	p.seal()
 	step, err := p.auditlog.Fold(t.Context())

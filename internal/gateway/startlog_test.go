@@ -40,8 +40,8 @@ func (h *house) again(settings ...string) *Gateway {
 	return g
 }
 
-// ranRows is the text of all columns of what replicas ran with.
-func (h *house) ranRows() string {
+// startRows is the text of all columns of what replicas ran with.
+func (h *house) startRows() string {
 	h.t.Helper()
 	conn, err := pgx.Connect(h.t.Context(), h.url)
 	require.NoError(h.t, err)
@@ -95,7 +95,7 @@ func TestAStartIsOneEntryWithWhatIsInForceAndNoSecret(t *testing.T) {
 		}
 		return false
 	})
-	rows := h.ranRows()
+	rows := h.startRows()
 	for _, text := range []string{secret, password, h.digestOf("holder/server.key"), h.digestOf("holder/brseal.key")} {
 		for _, hidden := range []string{text, digest([]byte(text))} {
 			require.False(t, text != "" && strings.Contains(rows, hidden), "%s is in %s", hidden, rows)
@@ -154,7 +154,7 @@ func TestAFileThatIsReadAgainIsOneEntryForEachChangeOfState(t *testing.T) {
 		{"webhook.root_ca", roots, "in-force", map[string]any{roots: digest(more)}},
 		{"signing.key", h.file("holder/brseal.key"), "in-force", map[string]any{}},
 	}, got)
-	require.NotContains(t, h.ranRows(), h.digestOf("holder/brseal.key"))
+	require.NotContains(t, h.startRows(), h.digestOf("holder/brseal.key"))
 }
 
 // TestAStartWithoutADatabaseIsRecordedWhenItAnswers: until then the replica starts and drains as if it recorded nothing.
@@ -177,22 +177,22 @@ func TestAStartWithoutADatabaseIsRecordedWhenItAnswers(t *testing.T) {
 
 // TestWhatCannotBeWrittenKeepsItsPlaceAndItsID while the database takes nothing, and there is room for a thousand.
 func TestWhatCannotBeWrittenKeepsItsPlaceAndItsID(t *testing.T) {
-	var tried []history.RanEntry
+	var tried []history.StartEntry
 	fails := errors.New("away")
-	r := &ranLog{log: slog.New(slog.DiscardHandler), added: make(chan struct{}, 1), refused: map[string]bool{}}
-	r.record = func(_ context.Context, e history.RanEntry) error { tried = append(tried, e); return fails }
+	r := &startLog{log: slog.New(slog.DiscardHandler), added: make(chan struct{}, 1), refused: map[string]bool{}}
+	r.record = func(_ context.Context, e history.StartEntry) error { tried = append(tried, e); return fails }
 	r.reloaded(trust.Reload{Setting: "before the start"})
 	r.begin(history.StartFacts{Profile: "production"})
 	require.ErrorIs(t, r.write(t.Context()), fails)
-	for n := range 2 * ranWaiting {
+	for n := range 2 * startLogMost {
 		r.reloaded(trust.Reload{Setting: fmt.Sprint(n)})
 	}
 	fails = nil
 	require.NoError(t, r.write(t.Context()))
-	require.Len(t, tried, ranWaiting+1)
+	require.Len(t, tried, startLogMost+1)
 	require.Equal(t, tried[0], tried[1], "the same entry again")
 	require.Equal(t, history.FactStart, tried[1].Kind)
 	require.Equal(t, "0", tried[2].Facts.(history.ReloadFacts).Setting)
 	require.NoError(t, r.write(t.Context()))
-	require.Len(t, tried, ranWaiting+1)
+	require.Len(t, tried, startLogMost+1)
 }

@@ -11,17 +11,17 @@ import (
 	"github.com/arauto/arauto/internal/store"
 )
 
-// recordRanSQL adds an entry unless it is there: the answer to an earlier try may have been lost.
-const recordRanSQL = `INSERT INTO entry (id, kind, outcome, facts) SELECT $1, $2, $3, $4::json
+// recordStartSQL adds an entry unless it is there: the answer to an earlier try may have been lost.
+const recordStartSQL = `INSERT INTO entry (id, kind, outcome, facts) SELECT $1, $2, $3, $4::json
 WHERE NOT EXISTS (SELECT FROM entry WHERE kind IN ('` + history.FactStart + `', '` + history.FactReload + `') AND at > now() - interval '31 days' AND id = $1)`
 
-// RecordRan writes an entry of what a replica runs with. A retry with the same entry is safe.
-func (l *Log) RecordRan(ctx context.Context, e history.RanEntry) error {
+// RecordStartEntry writes an entry of what a replica runs with. A retry with the same entry is safe.
+func (l *Log) RecordStartEntry(ctx context.Context, e history.StartEntry) error {
 	text, err := store.Facts(e.Facts)
 	if err != nil {
 		return err
 	}
-	_, err = l.query.Exec(ctx, recordRanSQL, store.ToUUID(e.ID), e.Kind, e.Outcome, text)
+	_, err = l.query.Exec(ctx, recordStartSQL, store.ToUUID(e.ID), e.Kind, e.Outcome, text)
 	return store.Unavailable("record what this replica runs with", err)
 }
 

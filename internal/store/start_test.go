@@ -13,16 +13,16 @@ import (
 // TestAStartIsComparedWithTheStartBeforeOfTheSameReplica.
 func TestAStartIsComparedWithTheStartBeforeOfTheSameReplica(t *testing.T) {
 	b := newBench(t)
-	start := func(replica, slots, root string) history.RanEntry {
-		return history.RanEntry{ID: store.NewID(), Kind: history.FactStart, Outcome: "production", Facts: history.StartFacts{
+	start := func(replica, slots, root string) history.StartEntry {
+		return history.StartEntry{ID: store.NewID(), Kind: history.FactStart, Outcome: "production", Facts: history.StartFacts{
 			System: replica + " 1.0", Replica: replica, Version: "1.0", Profile: "production", StartedAt: time.Now().UTC(), Loosened: []string{},
 			Settings: []history.StartSetting{{Key: "dispatch.slots", Value: slots, Origin: "file"}, {Key: "public.addr", Value: ":1", Origin: "file"}},
 			InForce:  map[string]map[string]string{"webhook.root_ca": {"/roots.pem": root}},
 		}}
 	}
-	for _, e := range []history.RanEntry{start("a", "1", "aa"), start("b", "7", "bb"), start("a", "2", "cc"), start("a", "2", "cc")} {
-		require.NoError(t, b.log.RecordRan(t.Context(), e))
-		require.NoError(t, b.log.RecordRan(t.Context(), e), "the answer was lost: asked once more")
+	for _, e := range []history.StartEntry{start("a", "1", "aa"), start("b", "7", "bb"), start("a", "2", "cc"), start("a", "2", "cc")} {
+		require.NoError(t, b.log.RecordStartEntry(t.Context(), e))
+		require.NoError(t, b.log.RecordStartEntry(t.Context(), e), "the answer was lost: asked once more")
 	}
 	all, err := b.log.Starts(t.Context(), 10)
 	require.NoError(t, err)
@@ -33,8 +33,8 @@ func TestAStartIsComparedWithTheStartBeforeOfTheSameReplica(t *testing.T) {
 	require.Equal(t, "b", all[2].Replica)
 	require.Nil(t, all[3].Differs)
 
-	reload := history.RanEntry{ID: store.NewID(), Kind: history.FactReload, Outcome: history.ReloadRefused, Facts: history.ReloadFacts{Setting: "webhook.root_ca", Reason: "empty"}}
-	require.NoError(t, b.log.RecordRan(t.Context(), reload))
+	reload := history.StartEntry{ID: store.NewID(), Kind: history.FactReload, Outcome: history.ReloadRefused, Facts: history.ReloadFacts{Setting: "webhook.root_ca", Reason: "empty"}}
+	require.NoError(t, b.log.RecordStartEntry(t.Context(), reload))
 	read, err := b.log.Reloads(t.Context(), 10)
 	require.NoError(t, err)
 	require.Len(t, read, 1)

@@ -12,40 +12,40 @@ import (
 	"github.com/arauto/arauto/internal/trust"
 )
 
-// ranWaiting is how many entries of what this replica runs with may wait for the database; later reloads are in the log of the process alone.
-const ranWaiting = 1000
+// startLogMost is how many entries of what this replica runs with may wait for the database; later reloads are in the log of the process alone.
+const startLogMost = 1000
 
 // startWithin is how long a start waits for its entry, where the database answered just before.
 const startWithin = 3 * time.Second
 
-// ranLog writes to the history what this replica runs with: its start, and what it reads again. Nothing waits for it but a start, for a bounded time. While
+// startLog writes to the history what this replica runs with: its start, and what it reads again. Nothing waits for it but a start, for a bounded time. While
 // the database takes nothing, entries wait in memory, in their order; those that wait when the process ends are lost, and the log of the process has them.
-type ranLog struct {
-	record func(context.Context, history.RanEntry) error
+type startLog struct {
+	record func(context.Context, history.StartEntry) error
 	system string
 	log    *slog.Logger
 	added  chan struct{} // capacity 1
 
 	mu      sync.Mutex
-	begun   bool               // what was read before belongs to the start
-	refused map[string]bool    // by setting and source: that its last reading was refused
-	waiting []history.RanEntry // the oldest first
+	begun   bool                 // what was read before belongs to the start
+	refused map[string]bool      // by setting and source: that its last reading was refused
+	waiting []history.StartEntry // the oldest first
 }
 
-func newRanLog(g *Gateway) *ranLog {
-	return &ranLog{record: g.auditlog.RecordRan, system: g.store.Access().System, log: g.log, added: make(chan struct{}, 1), refused: map[string]bool{}}
+func newStartLog(g *Gateway) *startLog {
+	return &startLog{record: g.auditlog.RecordStartEntry, system: g.store.Access().System, log: g.log, added: make(chan struct{}, 1), refused: map[string]bool{}}
 }
 
 // begin adds the start.
-func (r *ranLog) begin(f history.StartFacts) {
+func (r *startLog) begin(f history.StartFacts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f.System, r.begun = r.system, true
-	r.add(history.RanEntry{Kind: history.FactStart, Outcome: f.Profile, Facts: f})
+	r.add(history.StartEntry{Kind: history.FactStart, Outcome: f.Profile, Facts: f})
 }
 
 // reloaded adds a reload. What was refused and is refused again, for whatever reason, is told already.
-func (r *ranLog) reloaded(t trust.Reload) {
+func (r *startLog) reloaded(t trust.Reload) {
 	f := history.ReloadFacts{System: r.system, Setting: t.Setting, Source: config.MaskURLs(t.Source), InForce: masked(t.InForce)}
 	outcome := history.ReloadInForce
 	if t.Err != nil {
@@ -56,14 +56,14 @@ func (r *ranLog) reloaded(t trust.Reload) {
 	source := t.Setting + " " + t.Source
 	again := t.Err != nil && r.refused[source]
 	if r.refused[source] = t.Err != nil; r.begun && !again {
-		r.add(history.RanEntry{Kind: history.FactReload, Outcome: outcome, Facts: f})
+		r.add(history.StartEntry{Kind: history.FactReload, Outcome: outcome, Facts: f})
 	}
 }
 
 // add is called under the lock.
-func (r *ranLog) add(e history.RanEntry) {
-	if len(r.waiting) == ranWaiting {
-		r.log.Error("reload not recorded in the history: too many wait for the database", "waiting", ranWaiting)
+func (r *startLog) add(e history.StartEntry) {
+	if len(r.waiting) == startLogMost {
+		r.log.Error("reload not recorded in the history: too many wait for the database", "waiting", startLogMost)
 		return
 	}
 	e.ID = store.NewID()
@@ -75,7 +75,7 @@ func (r *ranLog) add(e history.RanEntry) {
 }
 
 // write writes what waits. One goroutine calls it at a time.
-func (r *ranLog) write(ctx context.Context) error {
+func (r *startLog) write(ctx context.Context) error {
 	for {
 		r.mu.Lock()
 		waiting := r.waiting
@@ -104,13 +104,13 @@ func (g *Gateway) recordStart(ctx context.Context) error {
 	for setting, digests := range g.trust.InForce() {
 		f.InForce[setting] = masked(digests)
 	}
-	g.ran.begin(f)
+	g.starts.begin(f)
 	if !g.reached {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
-	if err := g.ran.write(ctx); err != nil {
+	if err := g.starts.write(ctx); err != nil {
 		g.log.Warn("start not recorded in the history yet, will be retried", "error", err)
 	}
 	return nil

@@ -14,8 +14,8 @@ const (
 	ReloadRefused = "refused"  // it was refused, and what was in force before stays
 )
 
-// RanEntry is an entry of what a replica runs with: its start, or a file that it read again.
-type RanEntry struct {
+// StartEntry is an entry of what a replica runs with: its start, or a file that it read again.
+type StartEntry struct {
 	ID      notice.ID
 	Kind    string // FactStart or FactReload
 	Outcome string // of a start: the profile
