@@ -82,6 +82,7 @@ type Gateway struct {
 	events   *events.Monitor       // tells operators of troubles
 	starts   *startLog             // what this replica runs with; nil while files are read for the first time
 	reached  bool                  // the database answered at the start
+	joined   atomic.Bool           // the database has noted that this replica works on it
 	named    time.Time             // when the log named a fault of the database last; used by measure alone
 
 	putAside   atomic.Pointer[[]notice.CaseCount] // what the quarantine held when it was last counted; nil: it was not yet
@@ -372,7 +373,7 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 		err = judgeBrands(ctx, g.store, g.cfg)
 	}
 	if err == nil {
-		err = g.join(ctx)
+		err = g.report(ctx)
 	}
 	if err == nil {
 		g.reached = true
@@ -388,7 +389,7 @@ func (g *Gateway) refuseDatabase(ctx context.Context) error {
 	return &config.Error{Problems: []string{databaseProblem(err)}}
 }
 
-// Run starts the gateway, works until ctx ends or a listener fails, and drains.
+// Run starts the gateway, works until ctx ends, a listener fails or the replica may not join, and drains.
 func (g *Gateway) Run(ctx context.Context) error {
 	if err := g.Start(ctx); err != nil {
 		_ = g.Stop() // it is in the log
@@ -402,6 +403,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	_ = g.Stop() // it is in the log
 	return failure
+}
+
+// fail ends Run with an error; the first one counts.
+func (g *Gateway) fail(err error) {
+	select {
+	case g.failed <- err:
+	default:
+	}
 }
 
 // Stop drains and closes everything, within DrainTimeout. The error says what was lost, and a *lifecycle.LateError in it names the parts

@@ -154,10 +154,7 @@ func (g *Gateway) serveAll(context.Context) error {
 	for _, l := range g.listeners {
 		go func() {
 			if err := l.serve(); !errors.Is(err, http.ErrServerClosed) {
-				select {
-				case g.failed <- fmt.Errorf("listener %s: %w", l.name, err):
-				default:
-				}
+				g.fail(fmt.Errorf("listener %s: %w", l.name, err))
 			}
 		}()
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -24,26 +25,42 @@ func besideProduction(foreign []string) error {
 		strings.Join(foreign, ", "))}}
 }
 
-// join notes before anything else that this replica works on the database. The error is a *config.Error where it must not: one of development
-// may send to other addresses, and judges statements and settings less strictly.
-func (g *Gateway) join(ctx context.Context) error {
+// report notes that this replica works on the database, and logs replicas of the other profile. Until one of development has joined, it yields:
+// the error is then a *config.Error. One that has joined works on, and each side logs the other.
+func (g *Gateway) report(ctx context.Context) error {
 	self := g.self()
-	self.Yields = g.cfg.Profile == config.Development
+	self.Yields = g.cfg.Profile == config.Development && !g.joined.Load()
 	foreign, err := g.auditlog.ReportReplica(ctx, self)
-	if err == nil && self.Yields && len(foreign) > 0 {
-		err = besideProduction(foreign)
+	switch {
+	case err != nil:
+		return err
+	case self.Yields && len(foreign) > 0:
+		return besideProduction(foreign)
+	}
+	g.joined.Store(true)
+	if len(foreign) > 0 {
+		g.log.Error("replicas of development and of production work on one database: stop those of development, and check what they did",
+			"profile", g.cfg.Profile, "of_the_other", strings.Join(foreign, ", "))
+	}
+	return nil
+}
+
+// keepReporting is report while the replica works. The refusal of one that could not join at its start ends the process.
+func (g *Gateway) keepReporting(ctx context.Context) error {
+	err := g.report(ctx)
+	if wrong := (*config.Error)(nil); errors.As(err, &wrong) {
+		g.fail(err)
+		return nil
 	}
 	return err
 }
 
-// report notes that this replica still works. It ends nobody who works already: both sides of development and production tell of the other.
-func (g *Gateway) report(ctx context.Context) error {
-	foreign, err := g.auditlog.ReportReplica(ctx, g.self())
-	if len(foreign) > 0 {
-		g.log.Error("replicas of development and of production work on one database: stop those of development, and look what they did",
-			"profile", g.cfg.Profile, "of_the_other", strings.Join(foreign, ", "))
+// joinLate joins as soon as the database answers: a replica that starts without it works at once when it is back.
+func (g *Gateway) joinLate(ctx context.Context) error {
+	if g.joined.Load() {
+		return nil
 	}
-	return err
+	return g.keepReporting(ctx)
 }
 
 // leaveWithin is how long the note that a replica leaves may take: without it the others wait until nobody heard of it for a while.
