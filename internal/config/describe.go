@@ -12,7 +12,7 @@ type description struct {
 	form     string // what the text is, such as "a file"; empty: what wanted says of the type
 	standard string // the default in words, where Standard has no value
 	required bool   // serve cannot start without it
-	secret   bool   // its value may hold a password, which every output masks
+	secret   bool   // its value may be or hold a secret: see mask
 }
 
 // The forms of texts.
@@ -154,7 +154,7 @@ var descriptions = map[string]description{
 	"log.agent":                     {about: "The Unix socket of an SSH agent that has the log's key, so that the key is in no file of ours. `log.key` then names its public half.", form: "a Unix socket"},
 	"log.signer":                    {about: "The Unix socket of a [signer](operations/signer.md) that has the log's key. `log.key` then names its public half. Set this or `log.agent`.", form: "a Unix socket"},
 	"log.anchor_file":               {about: "Checkpoints are added to it. Put it on storage that cannot be written twice.", form: file, standard: "`checkpoints.txt` in `state_dir`"},
-	"log.anchor_url":                {about: "Checkpoints are also posted to it.", form: secure, secret: true},
+	"log.anchor_url":                {about: "Checkpoints are also posted to it. Every output shows its scheme and host alone.", form: secure, secret: true},
 	"log.verify_every":              {about: "How often what is new in the log is [verified](operations/log.md#verification-by-itself), 1m to 24h; the whole log once a week."},
 	"log.anchor_s3.endpoint":        {about: "An S3-compatible store with Object Lock that also keeps checkpoints, [as the page of the log says](operations/log.md).", form: secure},
 	"log.anchor_s3.ca":              {about: "The authority of the store's certificate, PEM.", form: file, standard: "the authorities of the system"},
@@ -172,7 +172,7 @@ var descriptions = map[string]description{
 
 	"events.language":           {about: "The language of [messages to operators](operations/events.md): `pt` or `en`."},
 	"events.slack_url_file":     {about: "The file with the URL of an incoming webhook in Slack's form; who has the URL can write there.", form: keyFile},
-	"events.webhook_url":        {about: "The URL to which messages are posted as plain JSON.", form: secure, secret: true},
+	"events.webhook_url":        {about: "The URL to which messages are posted as plain JSON. Every output shows its scheme and host alone.", form: secure, secret: true},
 	"events.webhook_token_file": {about: "The file with the bearer token of that URL.", form: keyFile},
 	"events.ca":                 {about: "The authority of the certificates of both webhooks, PEM.", form: file, standard: "the authorities of the system"},
 	"events.smtp.addr":          {about: "The mail server that takes messages. Without it there is no e-mail.", form: address},
@@ -194,7 +194,8 @@ For operators: every setting of ` + "`arauto serve`, with its environment variab
   variables that begin with ` + "`ARAUTO_`" + ` and are no setting.
 - A variable set to nothing counts as not set, except ` + "`" + timersVariable + "`" + `.
 - Lists are YAML lists, or comma-separated, in the file as in the environment. Durations have units, such as ` + "`15s`" + `.
-- Secrets are named by file, never by value. The exception is a password in ` + "`database.url`" + `, which is masked in every output.
+- Secrets are named by file, never by value. What a URL may hold of them is masked in every output: the password in ` + "`database.url`" + `; of
+  ` + "`log.anchor_url` and `events.webhook_url`" + ` everything but scheme and host; of any other URL the user and the query.
 - A value that begins with ` + "`https://`" + ` is a URL in every setting that names a key set.
 - ` + "`arauto serve`" + ` cannot start without the required settings; ` + "`arauto migrate` needs `database.url`" + ` only.
 - The gaps of 10 s and 60 s, the limit of three attempts and the 1.5 s are constants in every profile.

@@ -14,8 +14,9 @@ const ownName = "replica"
 // escapes keep each setting on a line of its own.
 var escapes = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
 
-// Digest is the SHA-256 of the settings in force, in hexadecimal, each as Effective shows it: secrets are masked, and so not in it. A setting is one line,
-// key=value, in the order of Effective and without `replica`; in a value, a backslash is written \\ and a line feed \n.
+// Digest is the SHA-256 of the settings in force, in hexadecimal, each as Effective shows it. It is of masked values, so that nobody can guess a
+// secret by it; a change of what is masked does not change it. A setting is one line, key=value, in the order of Effective and without `replica`;
+// in a value, a backslash is written \\ and a line feed \n.
 func (c *Config) Digest() string {
 	sum := sha256.New()
 	for _, s := range c.Effective() {
@@ -51,7 +52,7 @@ func (c *Config) Loosened() []string {
 }
 
 // locations find URLs in a text.
-var locations = regexp.MustCompile(`\bhttps?://[^\s"']+`)
+var locations = regexp.MustCompile(`(?i)\bhttps?://[^\s"']+`)
 
 // MaskURLs is a text with every http and https URL in it as Effective shows URLs.
 func MaskURLs(text string) string {

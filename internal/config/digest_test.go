@@ -20,6 +20,9 @@ func TestTheDigestIsOfSettingsAndOfNoSecret(t *testing.T) {
 	require.Equal(t, same, of(func(c *Config) { c.Replica = "other" }))
 	require.Equal(t, same, of(func(c *Config) { c.Database.URL = "postgres://a:other@db/x" }))
 	require.NotEqual(t, same, of(func(c *Config) { c.Database.URL = "postgres://a:s3cr3t@other/x" }))
+	hook := func(url string) string { return of(func(c *Config) { c.Events.WebhookURL = url }) }
+	require.Equal(t, hook("https://hooks.bank.example/s3cr3t"), hook("https://tok3n@hooks.bank.example/other?key=1"), "nobody can guess its path by it")
+	require.NotEqual(t, hook("https://hooks.bank.example/s3cr3t"), hook("https://other.bank.example/s3cr3t"))
 	require.NotEqual(t, same, of(func(c *Config) { c.Ingest.MaxInFlight++ }))
 	require.NotEqual(t, of(func(c *Config) { c.StateDir = "/a\npublic.addr=:1" }), of(func(c *Config) { c.StateDir, c.Public.Addr = "/a", ":1" }))
 }
@@ -47,6 +50,6 @@ func TestWhatProductionRefusesIsLoosened(t *testing.T) {
 }
 
 func TestURLsInATextAreMaskedAsSettingsAre(t *testing.T) {
-	require.Equal(t, `fetch the list https://ca.example/x?xxxxx Get "http://a:xxxxx@ca.example/y?xxxxx": refused, /a/file`,
-		MaskURLs(`fetch the list https://ca.example/x?token=s3cr3t: Get "http://a:s3cr3t@ca.example/y?token=s3cr3t": refused, /a/file`))
+	require.Equal(t, `fetch the list https://ca.example/x?xxxxx Get "http://xxxxx@ca.example/y?xxxxx": refused, https://xxxxx@ca.example/z /a/file`,
+		MaskURLs(`fetch the list https://ca.example/x?token=s3cr3t: Get "http://a:s3cr3t@ca.example/y?token=s3cr3t": refused, HTTPS://s3cr3t@ca.example/z /a/file`))
 }

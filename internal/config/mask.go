@@ -12,25 +12,47 @@ const hidden = "xxxxx"
 // passwordWords find the passwords of a connection string in the form "host=db password=…".
 var passwordWords = regexp.MustCompile(`(?i)\b((?:ssl)?password)\s*=\s*(?:'(?:[^'\\]|\\.)*'|\S*)`)
 
-// mask returns a setting's text with everything hidden that a URL or a connection string can hold as a secret: the password
-// of its user, the parameters password and sslpassword of a database's URL, and the whole query of any other URL. A secret
-// text that is neither is not shown at all.
+// keyword is how a connection string in that form begins.
+var keyword = regexp.MustCompile(`^\s*\w+\s*=`)
+
+// mask returns a setting's text with everything hidden that may be a secret: of a database's URL or connection string the passwords, of any
+// other URL the user and the whole query. Of a secret URL that is no database's, scheme and host alone are shown: who knows its path may
+// write there. A secret text that is neither is not shown at all.
 func mask(raw string, secret bool) string {
 	scheme, _, isURL := strings.Cut(raw, "://")
-	if !isURL {
-		if secret {
-			return passwordWords.ReplaceAllString(raw, "$1="+hidden)
-		}
+	switch {
+	case isURL:
+	case !secret || raw == "":
 		return raw
+	case keyword.MatchString(raw):
+		return passwordWords.ReplaceAllString(raw, "$1="+hidden)
+	default:
+		return hidden
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		return "(not a URL)"
 	}
-	if _, has := u.User.Password(); has {
-		u.User = url.UserPassword(u.User.Username(), hidden)
+	if strings.HasPrefix(scheme, "postgres") {
+		if _, has := u.User.Password(); has {
+			u.User = url.UserPassword(u.User.Username(), hidden)
+		}
+		if !hidePasswords(u) {
+			u.RawQuery = hidden
+		}
+		return u.String()
 	}
-	if u.RawQuery != "" && !(strings.HasPrefix(scheme, "postgres") && hidePasswords(u)) {
+	if secret {
+		short := url.URL{Scheme: u.Scheme, Host: u.Host}
+		if shown := short.String(); shown == strings.TrimSuffix(u.String(), "/") {
+			return shown
+		}
+		return short.String() + "/" + hidden
+	}
+	if u.User != nil {
+		u.User = url.User(hidden)
+	}
+	if u.RawQuery != "" {
 		u.RawQuery = hidden
 	}
 	return u.String()

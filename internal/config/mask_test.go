@@ -18,7 +18,7 @@ func TestNoFormOfAPasswordIsShown(t *testing.T) {
 		"postgres://a@db/x?password=1&password=s3cr3t":                   "postgres://a@db/x?password=xxxxx",
 		"postgres://a@db/x?password=s3cr3t;sslmode=disable":              "postgres://a@db/x?xxxxx",
 		"postgres://a@db1,db2:5432/x?target_session_attrs=read-write":    "postgres://a@db1,db2:5432/x?target_session_attrs=read-write",
-		"mysql://a:s3cr3t@db/x?password=s3cr3t":                          "mysql://a:xxxxx@db/x?xxxxx",
+		"mysql://a:s3cr3t@db/x?password=s3cr3t":                          "mysql://db/xxxxx",
 		"host=db user=a password=s3cr3t dbname=x":                        "host=db user=a password=xxxxx dbname=x",
 		`host=db password = 'it\'s s3cr3t' sslmode=require`:              "host=db password=xxxxx sslmode=require",
 		"host=db PASSWORD=s3cr3t":                                        "host=db PASSWORD=xxxxx",
@@ -36,16 +36,22 @@ func TestNoFormOfAPasswordIsShown(t *testing.T) {
 	}
 	c := Standard()
 	c.Internal.JWKS = "https://sso.bank.example/jwks?token=s3cr3t"
-	c.Log.AnchorURL = "https://arauto:s3cr3t@anchors.bank.example/"
-	c.Events.WebhookURL = "https://hooks.bank.example/in?access_token=s3cr3t&to=noc"
-	c.Public.CRL = []string{"http://crl.example/a.crl", "http://crl.example/b.crl?key=s3cr3t"}
+	c.Log.AnchorURL = "https://anchors.bank.example:8443/s3cr3t"
+	c.Events.WebhookURL = "https://s3cr3t@hooks.bank.example/in/s3cr3t?access_token=s3cr3t&to=noc"
+	c.Public.CRL = []string{"http://crl.example/a.crl", "http://crl.example/b.crl?key=s3cr3t", "https://s3cr3t@crl.example/c.crl", "https://s3cr3t:@crl.example/d.crl"}
 	values := map[string]string{}
 	for _, e := range c.Effective() {
 		require.NotContains(t, e.Value, secret, e.Key)
 		values[e.Key] = e.Value
 	}
 	require.Equal(t, "https://sso.bank.example/jwks?xxxxx", values["internal.jwks"])
-	require.Equal(t, "https://arauto:xxxxx@anchors.bank.example/", values["log.anchor_url"])
-	require.Equal(t, "https://hooks.bank.example/in?xxxxx", values["events.webhook_url"])
-	require.Equal(t, "http://crl.example/a.crl,http://crl.example/b.crl?xxxxx", values["public.crl"])
+	require.Equal(t, "https://anchors.bank.example:8443/xxxxx", values["log.anchor_url"])
+	require.Equal(t, "https://hooks.bank.example/xxxxx", values["events.webhook_url"])
+	require.Equal(t, "http://crl.example/a.crl,http://crl.example/b.crl?xxxxx,https://xxxxx@crl.example/c.crl,https://xxxxx@crl.example/d.crl", values["public.crl"])
+
+	for given, shown := range map[string]string{
+		"": "", "https://hooks.bank.example": "https://hooks.bank.example", "https://hooks.bank.example/": "https://hooks.bank.example", "https:/hooks.bank.example/in?k=s3cr3t": "xxxxx", "s3cr3t": "xxxxx",
+	} {
+		require.Equal(t, shown, mask(given, true), given)
+	}
 }

@@ -68,7 +68,7 @@ func (h *house) digestOf(name string) string {
 func TestAStartIsOneEntryWithWhatIsInForceAndNoSecret(t *testing.T) {
 	const secret = "s3cr3t"
 	settings := []string{
-		"ARAUTO_EVENTS_WEBHOOK_URL=https://hooks.bank.example/in?access_token=" + secret, "ARAUTO_WEBHOOK_CRL=http://127.0.0.1:1/list.crl?token=" + secret,
+		"ARAUTO_EVENTS_WEBHOOK_URL=https://hooks.bank.example/" + secret + "?access_token=" + secret, "ARAUTO_WEBHOOK_CRL=http://127.0.0.1:1/list.crl?token=" + secret,
 	}
 	h := open(t, settings...)
 	at, err := url.Parse(h.url)
@@ -79,7 +79,7 @@ func TestAStartIsOneEntryWithWhatIsInForceAndNoSecret(t *testing.T) {
 	f := starts[0]
 	require.Equal(t, []any{"development", "test", "test", "development", h.g.cfg.Digest()}, []any{f["outcome"], f["replica"], f["version"], f["profile"], f["settingsSha256"]})
 	require.Subset(t, f["loosened"], []any{"webhook.allow_networks", "internal.tls_cert"})
-	require.Contains(t, f["settings"], map[string]any{"key": "events.webhook_url", "value": "https://hooks.bank.example/in?xxxxx", "origin": "environment"})
+	require.Contains(t, f["settings"], map[string]any{"key": "events.webhook_url", "value": "https://hooks.bank.example/xxxxx", "origin": "environment"})
 	require.NotContains(t, fmt.Sprint(f["settings"]), "ingest.max_in_flight", "it is the default")
 	inForce := f["inForce"].(map[string]any)
 	require.Equal(t, map[string]any{h.file("trust/clients.pem"): h.digestOf("trust/clients.pem")}, inForce["public.client_ca"])
