@@ -36,15 +36,13 @@ func (c *Config) Changed() []Effective {
 	return slices.DeleteFunc(c.Effective(), func(s Effective) bool { return s.Key == ownName || s.Value == standard[s.Key] })
 }
 
-// Loosened lists the keys of the settings that production would refuse as they are, and of the certificates without which a listener speaks plain HTTP.
+// Loosened lists the keys of the settings that production would refuse as they are, and console.tls_cert where browsers reach the console without TLS.
+// An ordinary start of production has none: plain HTTP on loopback is none, nor is a console behind a proxy with TLS.
 func (c *Config) Loosened() []string {
 	strict := *c
 	strict.Profile = Production
 	keys := append([]string{}, strict.judge().keys...)
-	if c.Internal.TLSCert == "" {
-		keys = append(keys, "internal.tls_cert")
-	}
-	if c.Console.Addr != "" && c.Console.TLSCert == "" {
+	if c.Console.Addr != "" && !c.Console.ByTLS() {
 		keys = append(keys, "console.tls_cert")
 	}
 	slices.Sort(keys)
