@@ -35,7 +35,7 @@ func (r *Revocation) Run(ctx context.Context) {
 				reason, wait = err.Error(), min(wait, refreshRetry)
 			}
 			if changed || reason != refused[url] {
-				r.tell(ReloadEvent{Source: url, Generation: r.Generation(), Err: err})
+				r.tell(ReloadEvent{Source: url, Generation: r.Generation(), Err: err, Digests: r.Digests()})
 			}
 			refused[url] = reason
 		}

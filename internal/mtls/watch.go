@@ -31,6 +31,8 @@ type ReloadEvent struct {
 	Setting    string // of a Configured; "" of others
 	Generation uint64 // in force now
 	Err        error  // why what is on disk was refused; nil: what is on disk is in force (again)
+
+	Digests map[string]string // of what is in force now, as Reloadable has them
 }
 
 // Watch reloads the sources every so often (0: WatchEvery) until ctx ends. It reads contents rather than trusting
@@ -58,7 +60,7 @@ func Watch(ctx context.Context, every time.Duration, observer func(ReloadEvent),
 			}
 			if changed || reason != refused[i] {
 				from, _ := s.(Configured)
-				observer(ReloadEvent{Source: s.Name(), Setting: from.Setting, Generation: s.Generation(), Err: err})
+				observer(ReloadEvent{Source: s.Name(), Setting: from.Setting, Generation: s.Generation(), Err: err, Digests: s.Digests()})
 			}
 			refused[i] = reason
 		}

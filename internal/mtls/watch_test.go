@@ -18,13 +18,15 @@ import (
 
 // journal collects events from another goroutine.
 type journal struct {
-	mu     sync.Mutex
-	events []mtls.ReloadEvent
+	mu      sync.Mutex
+	events  []mtls.ReloadEvent // without digests
+	digests map[string]string  // of the newest
 }
 
 func (j *journal) note(e mtls.ReloadEvent) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.digests, e.Digests = e.Digests, nil
 	j.events = append(j.events, e)
 }
 
@@ -85,6 +87,7 @@ func TestWatchTellsOfChangesAndOncePerRefusal(t *testing.T) {
 
 		mtlstest.WriteAnchors(t, anchorsFile, pki.ServerCA)
 		require.Equal(t, []mtls.ReloadEvent{{Source: anchorsFile, Generation: 2}}, look(mtls.WatchEvery))
+		require.Equal(t, anchors.Digests(), news.digests)
 		cancel()
 	})
 }

@@ -374,7 +374,7 @@ func (t *Trust) RefreshKeys(ctx context.Context) {
 
 // onFile reports a file or a revocation list that was put in force or refused.
 func (t *Trust) onFile(e mtls.ReloadEvent) {
-	t.observer.Reloaded(Reload{e.Setting, e.Source, t.InForce()[e.Setting], e.Err})
+	t.observer.Reloaded(Reload{e.Setting, e.Source, e.Digests, e.Err})
 	if e.Err != nil {
 		t.log.Error("file refused, the previous one stays in force", "file", e.Source, "error", e.Err)
 		return
