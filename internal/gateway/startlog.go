@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -66,7 +67,7 @@ func (r *startLog) add(e history.StartEntry) {
 		r.log.Error("reload not recorded in the history: too many wait for the database", "waiting", startLogMost)
 		return
 	}
-	e.ID = store.NewID()
+	e.ID, e.Made = store.NewID(), time.Now()
 	r.waiting = append(r.waiting, e)
 	select {
 	case r.added <- struct{}{}:
@@ -74,7 +75,8 @@ func (r *startLog) add(e history.StartEntry) {
 	}
 }
 
-// write writes what waits. One goroutine calls it at a time.
+// write writes what waits, each at least once. An entry that is refused for a reason of its own is in the log of the process alone: it does not stop
+// those behind it. One goroutine calls it at a time.
 func (r *startLog) write(ctx context.Context) error {
 	for {
 		r.mu.Lock()
@@ -83,8 +85,13 @@ func (r *startLog) write(ctx context.Context) error {
 		if len(waiting) == 0 {
 			return nil
 		}
-		if err := r.record(ctx, waiting[0]); err != nil {
+		e := waiting[0]
+		switch err := r.record(ctx, e); {
+		case err == nil:
+		case ctx.Err() != nil || errors.Is(err, store.ErrUnavailable):
 			return err
+		default:
+			r.log.Error("entry of what this replica runs with not recorded in the history: it was refused", "kind", e.Kind, "facts", e.Facts, "error", err)
 		}
 		r.mu.Lock()
 		r.waiting = r.waiting[1:]

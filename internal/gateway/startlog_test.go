@@ -24,6 +24,7 @@ import (
 	"github.com/arauto/arauto/internal/lab/mtlstest"
 	"github.com/arauto/arauto/internal/lab/stage"
 	"github.com/arauto/arauto/internal/lab/storetest"
+	"github.com/arauto/arauto/internal/store"
 	"github.com/arauto/arauto/internal/trust"
 )
 
@@ -179,7 +180,7 @@ func TestAStartWithoutADatabaseIsRecordedWhenItAnswers(t *testing.T) {
 // TestWhatCannotBeWrittenKeepsItsPlaceAndItsID while the database takes nothing, and there is room for a thousand.
 func TestWhatCannotBeWrittenKeepsItsPlaceAndItsID(t *testing.T) {
 	var tried []history.StartEntry
-	fails := errors.New("away")
+	fails := fmt.Errorf("away: %w", store.ErrUnavailable)
 	r := &startLog{log: slog.New(slog.DiscardHandler), added: make(chan struct{}, 1), refused: map[string]bool{}}
 	r.record = func(_ context.Context, e history.StartEntry) error { tried = append(tried, e); return fails }
 	r.reloaded(trust.Reload{Setting: "before the start"})
@@ -196,4 +197,29 @@ func TestWhatCannotBeWrittenKeepsItsPlaceAndItsID(t *testing.T) {
 	require.Equal(t, "0", tried[2].Facts.(history.ReloadFacts).Setting)
 	require.NoError(t, r.write(t.Context()))
 	require.Len(t, tried, startLogMost+1)
+}
+
+// TestAnEntryThatIsRefusedDoesNotStopThoseBehindIt, where the reason is its own.
+func TestAnEntryThatIsRefusedDoesNotStopThoseBehindIt(t *testing.T) {
+	var recorded []string
+	lines := newJournal()
+	r := &startLog{log: slog.New(slog.NewJSONHandler(lines, nil)), added: make(chan struct{}, 1), refused: map[string]bool{}}
+	r.record = func(ctx context.Context, e history.StartEntry) error {
+		if e.Kind == history.FactStart {
+			return errors.New("too large")
+		}
+		recorded = append(recorded, e.Facts.(history.ReloadFacts).Setting)
+		return ctx.Err()
+	}
+	r.begin(history.StartFacts{Replica: "a"})
+	r.reloaded(trust.Reload{Setting: "public.crl"})
+	ended, end := context.WithCancel(t.Context())
+	end()
+	require.Error(t, r.write(ended), "a drain drops nothing")
+	require.Empty(t, recorded)
+	require.NoError(t, r.write(t.Context()))
+	require.Equal(t, []string{"public.crl"}, recorded)
+	require.Len(t, lines.lines("it was refused", `"kind":"start"`, `"replica":"a"`, "too large"), 1)
+	require.NoError(t, r.write(t.Context()))
+	require.Len(t, recorded, 1)
 }

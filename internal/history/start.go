@@ -20,6 +20,7 @@ type StartEntry struct {
 	Kind    string // FactStart or FactReload
 	Outcome string // of a start: the profile
 	Facts   any    // StartFacts or ReloadFacts
+	Made    time.Time
 }
 
 // StartFacts are what an entry keeps of a start of a replica. The entry may be younger than the start, which the database may have missed.

@@ -14,7 +14,7 @@ import (
 func TestAStartIsComparedWithTheStartBeforeOfTheSameReplica(t *testing.T) {
 	b := newBench(t)
 	start := func(replica, slots, root string) history.StartEntry {
-		return history.StartEntry{ID: store.NewID(), Kind: history.FactStart, Outcome: "production", Facts: history.StartFacts{
+		return history.StartEntry{ID: store.NewID(), Made: time.Now(), Kind: history.FactStart, Outcome: "production", Facts: history.StartFacts{
 			System: replica + " 1.0", Replica: replica, Version: "1.0", Profile: "production", StartedAt: time.Now().UTC(), Loosened: []string{},
 			Settings: []history.StartSetting{{Key: "dispatch.slots", Value: slots, Origin: "file"}, {Key: "public.addr", Value: ":1", Origin: "file"}},
 			InForce:  map[string]map[string]string{"webhook.root_ca": {"/roots.pem": root}},
@@ -33,11 +33,22 @@ func TestAStartIsComparedWithTheStartBeforeOfTheSameReplica(t *testing.T) {
 	require.Equal(t, "b", all[2].Replica)
 	require.Nil(t, all[3].Differs)
 
-	reload := history.StartEntry{ID: store.NewID(), Kind: history.FactReload, Outcome: history.ReloadRefused, Facts: history.ReloadFacts{Setting: "webhook.root_ca", Reason: "empty"}}
+	reload := history.StartEntry{ID: store.NewID(), Made: time.Now(), Kind: history.FactReload, Outcome: history.ReloadRefused, Facts: history.ReloadFacts{Setting: "webhook.root_ca", Reason: "empty"}}
 	require.NoError(t, b.log.RecordStartEntry(t.Context(), reload))
 	read, err := b.log.Reloads(t.Context(), 10)
 	require.NoError(t, err)
 	require.Len(t, read, 1)
 	require.Equal(t, history.ReloadRefused, read[0].Outcome)
 	require.Equal(t, "empty", read[0].Reason)
+
+	reload.Made = reload.Made.Add(50 * time.Minute)
+	require.NoError(t, b.log.RecordStartEntry(t.Context(), reload))
+	read, err = b.log.Reloads(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, read, 1, "the replica's clock is ahead")
+	reload.Made = reload.Made.Add(time.Hour)
+	require.NoError(t, b.log.RecordStartEntry(t.Context(), reload))
+	read, err = b.log.Reloads(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, read, 2, "it is not looked for in what is older than it")
 }

@@ -11,17 +11,19 @@ import (
 	"github.com/arauto/arauto/internal/store"
 )
 
-// recordStartSQL adds an entry unless it is there: the answer to an earlier try may have been lost.
+// recordStartSQL adds an entry unless it is there: the answer to an earlier try may have been lost. It looks back to when the entry was made, and an
+// hour more, for clocks that differ. Two tries at the same time may both add it.
 const recordStartSQL = `INSERT INTO entry (id, kind, outcome, facts) SELECT $1, $2, $3, $4::json
-WHERE NOT EXISTS (SELECT FROM entry WHERE kind IN ('` + history.FactStart + `', '` + history.FactReload + `') AND at > now() - interval '31 days' AND id = $1)`
+WHERE NOT EXISTS (SELECT FROM entry WHERE kind IN ('` + history.FactStart + `', '` + history.FactReload + `') AND at > $5::timestamptz - interval '1 hour' AND id = $1)`
 
-// RecordStartEntry writes an entry of what a replica runs with. A retry with the same entry is safe.
+// RecordStartEntry writes an entry of what a replica runs with. After a retry with the same entry it is there at least once, and once where the
+// earlier try had ended.
 func (l *Log) RecordStartEntry(ctx context.Context, e history.StartEntry) error {
 	text, err := store.Facts(e.Facts)
 	if err != nil {
 		return err
 	}
-	_, err = l.query.Exec(ctx, recordStartSQL, store.ToUUID(e.ID), e.Kind, e.Outcome, text)
+	_, err = l.query.Exec(ctx, recordStartSQL, store.ToUUID(e.ID), e.Kind, e.Outcome, text, e.Made)
 	return store.Unavailable("record what this replica runs with", err)
 }
 
