@@ -99,7 +99,7 @@ func (r *startLog) write(ctx context.Context) error {
 	}
 }
 
-// recordStart writes the entry of this start, before anything else that this replica does. What cannot be written now waits.
+// recordStart writes the entry of this start, before this replica serves or sends anything. What cannot be written now waits, and the start goes on.
 func (g *Gateway) recordStart(ctx context.Context) error {
 	f := history.StartFacts{
 		Replica: g.cfg.Replica, Version: g.version, Profile: g.cfg.Profile, StartedAt: g.began.UTC(), SHA256: g.cfg.Digest(), Loosened: g.cfg.Loosened(),
