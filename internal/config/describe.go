@@ -29,7 +29,7 @@ const (
 var descriptions = map[string]description{
 	"profile":   {about: "`production` refuses every shortcut of development; the other value is `development`, which refuses a [database of production](operations/running.md#database)."},
 	"state_dir": {about: "What a replica keeps on disk: the spool of polls, checkpoints, and in development the key of the log. Replicas on one machine may share it.", form: "a folder"},
-	"replica":   {about: "The name of this replica in the log and in the sessions of the database.", standard: "the host name and the process id"},
+	"replica":   {about: "The name of this replica in the log and in the sessions of the database. Set one that stays, so that each start is compared with the one before.", standard: "the host name and the process id"},
 
 	"database.url":           {about: "`postgres://user@host:5432/database`. It may hold a password, which is masked in every output; `database.password_file` is the better place.", form: "a URL", required: true, secret: true},
 	"database.password_file": {about: "The password, read at each new session, so that a password that rotates needs no restart. Without it, the `passfile` of the URL or of `PGPASSFILE` is read in the same way.", form: file},
