@@ -72,7 +72,7 @@ var descriptions = map[string]description{
 	"console.oidc.issuer":             {about: "The bank's OpenID provider, which signs people in. Required in production. In development people sign in by a one-time link instead.", form: "an https URL, or http on loopback"},
 	"console.oidc.client_id":          {about: "The console's client at that provider. Its redirect address is `/sign-in/callback` below `console.base_url`."},
 	"console.oidc.client_secret_file": {about: "The secret of that client, read at each sign-in, so that a secret that rotates needs no restart. A public client has none.", form: keyFile},
-	"console.oidc.scopes":             {about: "The scopes that are asked for at a sign-in. Add what makes the provider give a refresh token, `offline_access` at many: by it the console asks once a minute whether the person still has her roles."},
+	"console.oidc.scopes":             {about: "The scopes that are asked for at a sign-in. Add what makes the provider give a refresh token, `offline_access` at many: by it the console asks once a minute whether the person still has their roles."},
 	"console.oidc.roles_claim":        {about: "The claim of the ID token that lists a person's roles: `operator`, `auditor`, `registrar`. Other values of it mean nothing."},
 	"console.oidc.acr_values":         {about: "The ways of strong sign-in that are asked for, the best first. A person whose ID token names another `acr` is refused. Without values, none is asked for."},
 	"console.four_eyes":               {about: "The acts that wait until a second person approves them: `resend`, `quarantine`, `hold`, `registration`, `source`; `none` alone: no act waits.", standard: "`resend` and `hold` in production, none in development"},

@@ -18,7 +18,7 @@ import (
 	"github.com/arauto/arauto/internal/store/auditlog"
 )
 
-// TestADevelopmentReplicaDoesNotStartBesideProduction is case P3. One that was there first is told of.
+// TestADevelopmentReplicaDoesNotStartBesideProduction is case P3. One that was there first works on, and each side logs the other.
 func TestADevelopmentReplicaDoesNotStartBesideProduction(t *testing.T) {
 	t.Parallel()
 	h := open(t)

@@ -26,8 +26,8 @@ AND NOT (name = $1 AND started_at = $2) ORDER BY name`
 // replicaAlive is for how long a replica that was heard of counts as one that works.
 const replicaAlive = "30 seconds"
 
-// ReportReplica notes that this process runs, and names the replicas of another profile that work on this database. Reports of several replicas take turns, so that of two that start at the same moment one sees the other. A row
-// that was not renewed for a week goes.
+// ReportReplica notes that this process runs, and names the replicas of another profile that work on this database. Reports of several replicas
+// take turns, so that of two that start at the same moment one sees the other. A row that was not renewed for a week is deleted.
 func (l *Log) ReportReplica(ctx context.Context, r RunningReplica) (foreign []string, err error) {
 	err = pgx.BeginFunc(ctx, l.query, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtext('arauto.replica'))"); err != nil {
