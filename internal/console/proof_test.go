@@ -120,7 +120,8 @@ func TestAProofThatNothingIsMissingNamesEachConditionAndWhatToDo(t *testing.T) {
 		"too early":       {[]string{"entries before position 410 are not counted: begin the period later"}, [5]string{met, met, met, notMet, met}, "com um início mais tarde"},
 		"too new": {
 			[]string{"entries from position 977 on are not counted yet, and the period may reach beyond it"},
-			[5]string{met, met, met, met, notMet}, "espere até duas horas depois do fim do período",
+			[5]string{met, met, met, met, notMet},
+			"espere até duas horas depois do fim do período",
 		},
 		"another filter": {[]string{"the filter's member resourceId is not one whose completeness can be shown"}, [5]string{met, notMet, met, met, met}, "só com a iniciadora e o período"},
 		"too large":      {[]string{"verifying the file needs too much memory here; run arauto audit verify"}, [5]string{unknown, unknown, unknown, unknown, unknown}, "baixe o arquivo e confira-o fora daqui"},
