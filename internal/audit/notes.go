@@ -54,7 +54,7 @@ func NoteOf(note string) (code string, args []string) {
 
 // The conditions of completeness, in the order of docs/audit-format.md.
 const (
-	ConditionProven = "proven" // each entry is in the log, and number and root of the entries are those of the counts
+	ConditionProven = "proven" // each entry is in the log, and number and root of the entries are those of the counts; unknown without counts
 	ConditionFilter = "filter" // whether the filter left something out can be judged by the entries
 	ConditionCounts = "counts" // the log's counts of the clients are in the bundle, without a gap
 	ConditionBegin  = "begin"  // they begin before the period
@@ -110,6 +110,6 @@ func CompletenessConditions(complete bool, notes []string) []CompletenessConditi
 	}
 	windows := !unmet[ConditionCounts]
 	return []CompletenessCondition{
-		state(ConditionProven, true), state(ConditionFilter, counted), state(ConditionCounts, windows), state(ConditionBegin, windows), state(ConditionEnd, windows),
+		state(ConditionProven, windows), state(ConditionFilter, counted), state(ConditionCounts, windows), state(ConditionBegin, windows), state(ConditionEnd, windows),
 	}
 }

@@ -116,7 +116,7 @@ func TestAProofThatNothingIsMissingNamesEachConditionAndWhatToDo(t *testing.T) {
 		want  [5]string // proven, filter, counts, begin, end
 		does  string
 	}{
-		"nothing counted": {[]string{"the log's counts of clients are not in the bundle"}, [5]string{met, met, notMet, unknown, unknown}, "há mais de duas horas"},
+		"nothing counted": {[]string{"the log's counts of clients are not in the bundle"}, [5]string{unknown, met, notMet, unknown, unknown}, "há mais de duas horas"},
 		"too early":       {[]string{"entries before position 410 are not counted: begin the period later"}, [5]string{met, met, met, notMet, met}, "com um início mais tarde"},
 		"too new": {
 			[]string{"entries from position 977 on are not counted yet, and the period may reach beyond it"},
