@@ -11,7 +11,7 @@ DECLARE
 BEGIN
   SELECT count(*) INTO wrong FROM queue WHERE NOT (attempts >= 0 AND attempts < CASE WHEN manual THEN 1 ELSE 3 END + CASE WHEN token IS NULL THEN 0 ELSE 1 END);
   IF wrong > 0 THEN
-    RAISE EXCEPTION 'the queue has % rows with more attempts than the rule allows; no release wrote them: correct or delete them by hand (SELECT * FROM arauto.queue WHERE attempts >= 3 OR manual AND attempts > 0)', wrong;
+    RAISE EXCEPTION 'the queue has % rows with more attempts than the rule allows; no release wrote them: correct or delete them by hand (SELECT * FROM arauto.queue WHERE NOT (attempts >= 0 AND attempts < CASE WHEN manual THEN 1 ELSE 3 END + CASE WHEN token IS NULL THEN 0 ELSE 1 END))', wrong;
   END IF;
   ALTER TABLE queue ADD CONSTRAINT queue_attempts
     CHECK (attempts >= 0 AND attempts < CASE WHEN manual THEN 1 ELSE 3 END + CASE WHEN token IS NULL THEN 0 ELSE 1 END);

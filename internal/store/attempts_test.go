@@ -1,6 +1,8 @@
 package store_test
 
 import (
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +10,7 @@ import (
 
 	"github.com/arauto/arauto/internal/notice"
 	"github.com/arauto/arauto/internal/store"
+	"github.com/arauto/arauto/migrations"
 )
 
 // TestNobodyMakesTheQueueSendAFourthAttempt has the owner of the database write what would be claimed: the database refuses it.
@@ -45,4 +48,28 @@ func TestAnAttemptUnderWayThatSomebodyCountedUpIsTheLast(t *testing.T) {
 	require.Len(t, b.settle(notice.OutcomeRefused, got...), 1)
 	require.Equal(t, "p2", one[string](b, "SELECT string_agg(resource_id, ' ') FROM queue"))
 	require.Equal(t, "exhausted", one[string](b, "SELECT closes FROM entry WHERE kind = 'result' AND resource_id = 'p1'"))
+}
+
+// TestTheMigrationThatLimitsAttemptsNamesOnlyRowsThatAreWrong: its message also listed the last attempts under way, which an operator who
+// follows it would have deleted.
+func TestTheMigrationThatLimitsAttemptsNamesOnlyRowsThatAreWrong(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.register("itp", "https://itp.example/hook")
+	for id, is := range map[string]string{
+		"waits": "attempts = 2", "last": "attempts = 3, token = gen_random_uuid()", "asked": "manual = true, attempts = 1, token = gen_random_uuid()",
+		"fourth": "attempts = 3", "again": "manual = true, attempts = 1", "beyond": "attempts = 4, token = gen_random_uuid()",
+	} {
+		b.accept(payment("itp", id, 1, "ACSC"))
+		b.do("ALTER TABLE queue DROP CONSTRAINT IF EXISTS queue_attempts")
+		b.do("UPDATE queue SET "+is+" WHERE resource_id = $1", id)
+	}
+	text, err := migrations.Files.ReadFile("0035_attempts.sql")
+	require.NoError(t, err)
+	up, _, _ := strings.Cut(string(text), "-- +goose Down")
+	_, err = b.owner.Exec(t.Context(), up)
+	require.ErrorContains(t, err, "the queue has 3 rows")
+	list := regexp.MustCompile(`SELECT .* (FROM arauto\.queue WHERE .*)\) \(SQLSTATE`).FindStringSubmatch(err.Error())
+	require.NotNil(t, list, err.Error())
+	require.Equal(t, "again beyond fourth", one[string](b, "SELECT string_agg(resource_id, ' ' ORDER BY resource_id) "+list[1]))
 }
